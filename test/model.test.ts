@@ -59,6 +59,16 @@ describe('the compiled model agrees with the witness', () => {
     }
   })
 
+  test('a gate of the shared expert, and a scale of the routed ones', async () => {
+    for (const [seed, compute] of layouts)
+      for (const router of ['top-2', 'hash', 'expert-choice']) {
+        const moe = { compute, capacity: 'kx', sharedHidden: 3, sharedGate: true, routedScale: 0.7 } as const
+        const given = caseOf(router, seed, moe, { layers: 2 })
+        await compare(given, 'float64', 1e-7)
+        await checkGradient(given, seed)
+      }
+  })
+
   test('attention that restarts at every document', async () => {
     for (let seed = 0; seed < 8; seed++) {
       const given = caseOf('top-2', seed, { attention: seed % 2 === 0 ? 'all' : 'none' }, { layers: 2 })

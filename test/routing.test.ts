@@ -90,6 +90,26 @@ describeRouter('bias top-2 renormalised, by gate', {
   renormalize: true,
   priority: 'gate',
 })
+describeRouter('sigmoid top-3, groups', {
+  router: 'top-k',
+  k: 3,
+  experts: 5,
+  scores: 'sigmoid',
+  groups: 2,
+  factor: 0.75,
+})
+describeRouter('sigmoid 2 top-2 renormalised, by gate', {
+  ...{ router: 'prototype', prototypes: 2, k: 2, experts: 8, priority: 'gate' },
+  ...{ scores: 'sigmoid', renormalize: true, factor: 0.75 },
+})
+describeRouter('top-2 of one group of four (DeepSeek-V2)', {
+  ...{ router: 'top-k', k: 2, experts: 8, factor: 0.75 },
+  ...{ expertGroups: 4, routedScale: 16 },
+})
+describeRouter('top-3 of two groups of four (DeepSeek-V3)', {
+  ...{ router: 'bias', k: 3, experts: 8, scores: 'sigmoid', renormalize: true, factor: 0.75 },
+  ...{ expertGroups: 4, groupsPerToken: 2, groupScore: 'top-2', routedScale: 2.5 },
+})
 describeRouter('expert-choice, 2 a token', { router: 'expert-choice', k: 2, experts: 4, factor: 0.75 })
 describeRouter('expert-choice, capacity 1x, groups', {
   router: 'expert-choice',
@@ -152,6 +172,19 @@ function erf(x: number): number {
   return (2 / Math.sqrt(Math.PI)) * sum
 }
 
+test('with one group, or with all of them, groups change nothing', async () => {
+  const settings = { router: 'top-k', k: 3, experts: 6, scores: 'sigmoid', renormalize: true } as const
+  for (const seed of [1, 2]) {
+    const given = layerInputs(configOf(settings), seed)
+    const expected = await layerGradients(configOf(settings), given)
+    for (const groups of [
+      { expertGroups: 3, groupsPerToken: 3 },
+      { expertGroups: 1, groupScore: 'top-2' },
+    ] as const)
+      expect(await layerGradients(configOf({ ...settings, ...groups }), given)).toEqual(expected)
+  }
+})
+
 test('sequential and fused selection give the same experts and gradients', async () => {
   for (const settings of [
     { router: 'top-k', k: 3, experts: 6 },
@@ -159,6 +192,7 @@ test('sequential and fused selection give the same experts and gradients', async
     { router: 'prototype', prototypes: 2, k: 2, experts: 8, renormalize: true },
     { router: 'sinkhorn', k: 2, experts: 5 },
     { router: 'bias', k: 2, experts: 5 },
+    { router: 'top-k', k: 2, experts: 6, scores: 'sigmoid', expertGroups: 3, groupsPerToken: 2 },
   ] as const)
     for (const seed of [1, 2]) {
       const fused = configOf(settings)

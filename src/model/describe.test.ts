@@ -32,6 +32,15 @@ test('two of six feed-forward experts are active, and only they count as operati
   expect(flopsPerToken).toBe(6 * (shared + 2 * expert) + scores)
 })
 
+test('the gate of a shared expert multiplies every token', () => {
+  const countsOf = (sharedGate: boolean) =>
+    describeModel(modelSchema.parse({ layers: 2, width: 8, heads: 2, moe: { every: 2, sharedHidden: 5, sharedGate } }))
+  const [plain, gated] = [countsOf(false), countsOf(true)]
+  expect(gated.parameters - plain.parameters).toBe(8)
+  expect(gated.activeParameters - plain.activeParameters).toBe(8)
+  expect(gated.denseFlopsPerToken - plain.denseFlopsPerToken).toBe(6 * 8)
+})
+
 test('layers before the first period are dense, as many as `from` says', () => {
   const kinds = (layers: number, moe: { from: number; every: number }) => {
     const { tensors } = describeModel(modelSchema.parse({ layers, moe }))

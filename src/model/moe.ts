@@ -2,7 +2,8 @@
  * Experts in place of a dense module: route, dispatch, compute the experts, combine. One function for
  * feed-forward networks and for the projections of attention, which differ in what an expert computes.
  */
-import { add, cast } from '../graph/ops/elementwise.ts'
+import { add, cast, multiply, sigmoid } from '../graph/ops/elementwise.ts'
+import { matmul } from '../graph/ops/matmul.ts'
 import { sum } from '../graph/ops/reduction.ts'
 import { scope, type Tensor } from '../graph/tensor.ts'
 import type { ModelConfig } from './config.ts'
@@ -10,7 +11,7 @@ import { type Sharing, startExperts } from './expert-rows.ts'
 import { type Experts, ffnExperts, linearExperts } from './experts.ts'
 import { ffn, weightsOf } from './ffn.ts'
 import type { MoeConfig } from './moe-config.ts'
-import { moduleName, type Parameters, type RoutedModule } from './parameters.ts'
+import { moduleName, type Parameters, type RoutedModule, sharedMix } from './parameters.ts'
 import { placeChoices } from './routing/capacity.ts'
 import type { CapacityRule, Choice } from './routing/contract.ts'
 import { type RouterLosses, routerLosses, unservedRate } from './routing/losses.ts'
@@ -73,8 +74,13 @@ export function moeLayer(inputs: MoeInput): Routed {
   const name = moduleName(layer, 'ffn')
   const finish = startMixture(inputs, 'ffn', ffnExperts(config, parameters, name, x_TD.dtype))
   if (moe.sharedHidden === 0) return finish()
-  const weights = weightsOf(config, (matrix) => parameters.get(`${name}.shared.${matrix}`))
-  const shared_TD = scope('shared', () => ffn(x_TD, weights))
+  const shared_TD = scope('shared', () => {
+    const y_TD = ffn(
+      x_TD,
+      weightsOf(config, (matrix) => parameters.get(`${name}.shared.${matrix}`)),
+    )
+    return moe.sharedGate ? multiply(y_TD, sigmoid(matmul(x_TD, parameters.get(sharedMix(name))))) : y_TD
+  })
   const { y_TX: routed_TD, report } = finish()
   return { y_TX: scope('shared', () => add(routed_TD, shared_TD)), report }
 }

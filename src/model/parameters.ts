@@ -49,6 +49,9 @@ export const routedModules = (config: ModelConfig, layer: number): readonly Rout
 export const moduleName = (layer: number, module: RoutedModule): string =>
   module === 'ffn' ? `layers.${layer}.moe` : `layers.${layer}.attention.${module}`
 
+/** Name of the matrix [D, 1] of the shared expert's gate, for a module named `module`. */
+export const sharedMix = (module: string): string => `${module}.shared.mix`
+
 /** Experts that one token activates in a layer: k times the prototypes; with `expert-choice` the mean. */
 export const activatedExperts = (moe: NonNullable<ModelConfig['moe']>): number => moe.k * moe.prototypes
 
@@ -121,7 +124,7 @@ export function parameterSpecs(config: ModelConfig): ParameterSpec[] {
     }
     specs.push(...norm(`${layer}.moe.norm`), ...router(`${layer}.moe`))
     if (moe.sharedHidden > 0) specs.push(...ffn(`${layer}.moe.shared`, moe.sharedHidden))
-    if (moe.sharedGate) specs.push(matrix(`${layer}.moe.shared.mix`, [width, 1], width))
+    if (moe.sharedGate) specs.push(matrix(sharedMix(`${layer}.moe`), [width, 1], width))
     for (const spec of ffn(`${layer}.moe.experts.{e}`, moe.hidden))
       specs.push({ ...spec, shape: [moe.experts, ...spec.shape], stacked: true })
   }

@@ -29,6 +29,19 @@ export const routers: Record<string, NonNullable<CaseOverrides['moe']>> = {
   'sinkhorn top-1 softmax after': { router: 'sinkhorn', k: 1, experts: 5, softmax: 'after', sinkhornIterations: 3 },
   'bias top-2': { router: 'bias', k: 2, experts: 4 },
   'bias top-2 softmax after': { router: 'bias', k: 2, experts: 4, softmax: 'after' },
+  'sigmoid top-2': { router: 'top-k', k: 2, experts: 4, scores: 'sigmoid' },
+  'sigmoid 2 top-2 renormalised': {
+    ...{ router: 'prototype', prototypes: 2, k: 2, experts: 6 },
+    ...{ scores: 'sigmoid', renormalize: true },
+  },
+  'top-2 of a group (DeepSeek-V2)': {
+    ...{ router: 'top-k', k: 2, experts: 6 },
+    ...{ expertGroups: 3, routedScale: 1.5 },
+  },
+  'top-2 of two groups (DeepSeek-V3)': {
+    ...{ router: 'bias', k: 2, experts: 6, scores: 'sigmoid', renormalize: true },
+    ...{ expertGroups: 3, groupsPerToken: 2, groupScore: 'top-2', routedScale: 2.5 },
+  },
   'expert-choice': { router: 'expert-choice', k: 2, experts: 4 },
   hash: { router: 'hash', k: 2, experts: 4 },
   random: { router: 'random', k: 2, experts: 4 },

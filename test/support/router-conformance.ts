@@ -133,7 +133,7 @@ export function describeRouter(name: string, settings: MoeSettings): void {
   const tokensInGroup = TOKENS / moe.groups
 
   describe(name, () => {
-    test('the experts of a token are distinct, and its gates are in [0, 1] with the right sum', async () => {
+    test('the experts of a token are distinct and of few groups, and its gates are in range with the right sum', async () => {
       for (const seed of seeds) {
         const { choice } = trace(config, true)
         const run = await evaluate(
@@ -145,16 +145,20 @@ export function describeRouter(name: string, settings: MoeSettings): void {
           expect(new Set(expert).size).toBe(choices)
           for (const e of expert) expect(e >= 0 && e < moe.experts).toBe(true)
           const gate = run.gate?.slice(t * choices, (t + 1) * choices) ?? []
-          for (const g of gate) expect(g >= 0 && g <= 1 + 1e-12).toBe(true)
+          const scale = moe.routedScale
+          for (const g of gate) expect(g >= 0 && g <= scale * (1 + 1e-12)).toBe(true)
           for (let z = 0; z < moe.prototypes; z++) {
             const each = choices / moe.prototypes
             const total = gate.slice(z * each, (z + 1) * each).reduce((a, b) => a + b, 0)
             // With `expert-choice`, the choices of a token are all N experts.
-            const all = each === moe.experts / moe.prototypes
+            const all = moe.scores === 'softmax' && each === moe.experts / moe.prototypes
             const sumsToOne = all || moe.renormalize || moe.softmax === 'after' || !hasRouterWeights(moe)
-            if (sumsToOne) expect(total).toBeCloseTo(1, 10)
-            else expect(total).toBeLessThanOrEqual(1 + 1e-12)
+            if (sumsToOne) expect(total).toBeCloseTo(scale, 10)
+            else expect(total).toBeLessThanOrEqual(scale * (moe.scores === 'sigmoid' ? each : 1 + 1e-12))
           }
+          const size = moe.experts / moe.expertGroups
+          const used = new Set(expert.map((e) => Math.floor(e / size)))
+          if (moe.expertGroups > 1) expect(used.size).toBeLessThanOrEqual(moe.groupsPerToken)
         }
       }
     })
@@ -320,10 +324,10 @@ export function describeRouter(name: string, settings: MoeSettings): void {
     })
 
     test('permuting the experts does not change the result', async () => {
-      const perPrototype = moe.experts / moe.prototypes
+      const perPrototype = moe.experts / moe.prototypes / moe.expertGroups
       // With `position`, experts earn places at positions that depend on their index; without drops this has no effect.
       const config = configOf({ ...settings, ...(moe.priority === 'position' && roomyFor(settings)) })
-      // A rotation within each prototype: old expert e becomes expert to(e).
+      // A rotation within each prototype or group: old expert e becomes expert to(e).
       const to = (e: number) => Math.floor(e / perPrototype) * perPrototype + ((e + 1) % perPrototype)
       for (const seed of seeds) {
         const given = layerInputs(config, seed)

@@ -96,7 +96,11 @@ export function gelu(x: number): number {
   return (x / 2) * (1 + erf(x / Math.SQRT2))
 }
 
+export function sigmoid(x: number): number {
+  return 1 / (1 + Math.exp(-x))
+}
+
 /** x·σ(x), also called swish. */
 export function silu(x: number): number {
-  return x / (1 + Math.exp(-x))
+  return x * sigmoid(x)
 }

@@ -3,7 +3,7 @@
  * network without biases; the mixture is, for every token, the sum of gate times result over its kept experts.
  */
 import type { ModelConfig } from '../../src/model/config.ts'
-import { add, at, gelu, type Matrix, project, rowOf, silu, type Vector } from './arithmetic.ts'
+import { add, at, gelu, type Matrix, project, rowOf, sigmoid, silu, type Vector } from './arithmetic.ts'
 import { matricesOf, matrixOf, type Parameters } from './parameters.ts'
 import type { Assignment } from './routing.ts'
 
@@ -58,12 +58,16 @@ export function projectByExperts(
   })
 }
 
-/** y_t = Σ gate · E(x_t) over the kept assignments of t, plus the shared expert, if any. */
+/**
+ * y_t = Σ gate · E(x_t) over the kept assignments of t, plus the shared expert, if any.
+ * @param mix [D, 1]: the shared expert is scaled by sigmoid(x_t·mix) (Qwen2-MoE); null: by 1
+ */
 export function mixture(
   x_TD: Matrix,
   assignments: readonly Assignment[],
   experts: readonly FeedForward[],
   shared: FeedForward | null,
+  mix: Matrix | null = null,
 ): number[][] {
   return x_TD.map((x, token) => {
     let y: number[] = x.map(() => 0)
@@ -75,6 +79,11 @@ export function mixture(
         output.map((value) => assignment.gate * value),
       )
     }
-    return shared ? add(y, feedForward(x, shared)) : y
+    if (!shared) return y
+    const factor = mix ? sigmoid(at(project(x, mix), 0)) : 1
+    return add(
+      y,
+      feedForward(x, shared).map((value) => factor * value),
+    )
   })
 }

@@ -3,7 +3,7 @@
  * entropy of the router's distribution.
  */
 import type { MoeConfig } from '../../src/model/moe-config.ts'
-import { at, logSumExp, type Matrix, mean, rowOf, softmax, sum } from './arithmetic.ts'
+import { at, logSumExp, type Matrix, mean, rowOf, sigmoid, softmax, sum, type Vector } from './arithmetic.ts'
 import type { Routing } from './routing.ts'
 
 /** Mean over the counted targets (≥ 0) of −ln softmax(logits)[target], nats. */
@@ -19,12 +19,22 @@ export function crossEntropy(logits_TV: Matrix, targets: Int32Array): number {
 }
 
 /**
+ * The distribution of a token over the experts of a prototype: the softmax of its logits, or each sigmoid's share of
+ * their sum (DeepSeek-V3, eq. 19).
+ */
+function distribution(logits: Vector, { scores = 'softmax' }: Partial<Pick<MoeConfig, 'scores'>>): number[] {
+  if (scores === 'softmax') return softmax(logits)
+  const affinities = logits.map(sigmoid)
+  return affinities.map((affinity) => affinity / sum(affinities))
+}
+
+/**
  * Load-balancing loss of one layer before its coefficient, the mean over groups and prototypes of
  * N · Σ_i f_i · P_i with N the experts of the prototype; 1 at perfect balance.
  *
  * f_i, before drops: `switch`, expert i's share of all assignments (Switch Transformers, eq. 4 to 6);
  * `gshard`, its share of first choices (GShard, algorithm 1). P_i: mean probability of i over the
- * group's tokens, by the softmax over all the prototype's experts.
+ * group's tokens, by the distribution over all the prototype's experts.
  */
 export function balanceLoss(routing: Routing, moe: MoeConfig): number {
   const { logits, prototypes: Z, assignments } = routing
@@ -47,7 +57,7 @@ export function balanceLoss(routing: Routing, moe: MoeConfig): number {
             : inGroup.filter(({ choice }) => choice === 0).length / groupSize
         const probabilities: number[] = []
         for (let token = g * groupSize; token < (g + 1) * groupSize; token++)
-          probabilities.push(at(softmax(rowOf(rowOf(logits, token), z)), i))
+          probabilities.push(at(distribution(rowOf(rowOf(logits, token), z), moe), i))
         product += share * mean(probabilities)
       }
       losses.push(prototypeSize * product)
@@ -62,8 +72,8 @@ export function routerZLoss({ logits }: Routing): number {
 }
 
 /** Mean over tokens and prototypes of −Σ p ln p, nats; 0 for routers without weights (hash, random). */
-export function routerEntropy({ logits }: Routing): number {
+export function routerEntropy({ logits }: Routing, moe: Partial<Pick<MoeConfig, 'scores'>> = {}): number {
   if (!logits) return 0
   const entropyOf = (probabilities: number[]) => -sum(probabilities.map((p) => (p === 0 ? 0 : p * Math.log(p))))
-  return mean(logits.flatMap((logits_Z) => logits_Z.map((own) => entropyOf(softmax(own)))))
+  return mean(logits.flatMap((logits_Z) => logits_Z.map((own) => entropyOf(distribution(own, moe)))))
 }

@@ -85,7 +85,7 @@ export function witnessForward(input: WitnessInput): WitnessOutput {
         counts: loads(routing, moe.experts, false),
         kept: loads(routing, moe.experts, true),
         capacity: routing.capacity,
-        entropy: routerEntropy(routing),
+        entropy: routerEntropy(routing, moe),
         unserved: unservedShare(routing, tokens.length),
         balance,
         zLoss,

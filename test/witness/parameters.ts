@@ -64,6 +64,7 @@ export function parameterShapes(config: ModelConfig): Map<string, readonly numbe
       addRouter(`layers.${l}.moe`, moe)
       addFeedForward(`layers.${l}.moe.experts`, moe.hidden, [moe.experts])
       if (moe.sharedHidden > 0) addFeedForward(`layers.${l}.moe.shared`, moe.sharedHidden, [])
+      if (moe.sharedGate) shapes.set(`layers.${l}.moe.shared.mix`, [D, 1])
     } else {
       addNorm(`layers.${l}.ffn.norm`)
       addFeedForward(`layers.${l}.ffn`, config.hidden, [])

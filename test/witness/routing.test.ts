@@ -37,6 +37,36 @@ describe('choices and gates', () => {
     expect(chosen.map(({ expert }) => expert)).toEqual([1, 3, 0])
   })
 
+  test('a sigmoid gate depends on its own logit, is divided by the sum of the chosen, and then scaled', () => {
+    // σ = 1/2, 3/4, 1/4
+    const odds = [ln(1), ln(3), ln(1 / 3)]
+    const gatesOf = (settings: { renormalize: boolean; routedScale?: number }) => {
+      const chosen = chooseTopK(odds, { k: 2, softmax: 'before', scores: 'sigmoid', ...settings })
+      expect(chosen.map(({ expert }) => expert)).toEqual([1, 0])
+      return chosen.map(({ gate }) => gate)
+    }
+    expectClose(gatesOf({ renormalize: false }), [3 / 4, 1 / 2])
+    expectClose(gatesOf({ renormalize: true }), [3 / 5, 2 / 5])
+    expectClose(gatesOf({ renormalize: true, routedScale: 2.5 }), [3 / 2, 1])
+  })
+
+  test('experts outside the best groups are not chosen; a group counts by its best expert or by its best two', () => {
+    // σ = 3/4 1/4 1/5 | 3/5 1/2 1/2
+    const odds = [3, 1 / 3, 1 / 4, 3 / 2, 1, 1].map(ln)
+    const expertsOf = (groups: { groupsPerToken?: number; groupScore?: 'max' | 'top-2' }, bias?: number[]) =>
+      chooseTopK(
+        odds,
+        { k: 2, softmax: 'before', renormalize: false, scores: 'sigmoid', expertGroups: 2, ...groups },
+        bias && { bias },
+      ).map(({ expert }) => expert)
+    expect(expertsOf({ groupScore: 'max' })).toEqual([0, 1])
+    // 3/4 + 1/4 is less than 3/5 + 1/2.
+    expect(expertsOf({ groupScore: 'top-2' })).toEqual([3, 4])
+    expect(expertsOf({ groupsPerToken: 2 })).toEqual([0, 3])
+    // Biases choose groups too.
+    expect(expertsOf({ groupScore: 'max' }, [0, 0, 0, 0, 0, 1])).toEqual([5, 3])
+  })
+
   test('each prototype routes on its own columns, and a token is listed prototype by prototype', () => {
     const moe = moeOf({ router: 'prototype', prototypes: 2, experts: 4, k: 1, capacity: 'none' })
     const routing = route([[1]], [[ln(3), ln(1), ln(1), ln(4)]], undefined, moe, true)
@@ -275,5 +305,14 @@ describe('losses', () => {
     }
     expect(balanceOf('before')).toBeCloseTo((3 * 5) / 8, 12)
     expect(balanceOf('after')).toBe(balanceOf('before'))
+  })
+
+  test('with sigmoid scores, a probability is the share of a score among all, and the z-loss is as before', () => {
+    const moe = moeOf({ experts: 2, scores: 'sigmoid' })
+    // σ = ¾, ½: shares of ⅗ and ⅖.
+    const routing = route([[1]], [[ln(3), 0]], undefined, moe, true)
+    expect(balanceLoss(routing, moe)).toBeCloseTo((2 * 3) / 5, 12)
+    expect(routerEntropy(routing, moe)).toBeCloseTo(0.6 * ln(5 / 3) + 0.4 * ln(5 / 2), 12)
+    expect(routerZLoss(routing)).toBeCloseTo(ln(4) ** 2, 12)
   })
 })

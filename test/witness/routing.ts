@@ -7,7 +7,7 @@
  */
 import type { MoeConfig } from '../../src/model/moe-config.ts'
 import type { CapacityRule } from '../../src/model/routing/contract.ts'
-import { at, logSumExp, type Matrix, project, rowOf, softmax, sum, type Vector } from './arithmetic.ts'
+import { at, logSumExp, type Matrix, project, rowOf, sigmoid, softmax, sum, type Vector } from './arithmetic.ts'
 
 /** A choice of a token. */
 export interface Assignment {
@@ -30,6 +30,9 @@ export interface Routing {
   readonly capacity: number | null
 }
 
+type ChoiceSettings = Pick<MoeConfig, 'k' | 'softmax' | 'renormalize'> &
+  Partial<Pick<MoeConfig, 'scores' | 'expertGroups' | 'groupsPerToken' | 'groupScore' | 'routedScale'>>
+
 /**
  * The k experts of one token within one prototype, best first; equal scores go to the lower id.
  * @param logits of the prototype's experts
@@ -38,12 +41,15 @@ export interface Routing {
  */
 export function chooseTopK(
   logits: Vector,
-  settings: Pick<MoeConfig, 'k' | 'softmax' | 'renormalize'>,
+  settings: ChoiceSettings,
   { preference, bias }: { preference?: Vector; bias?: Vector } = {},
 ): { expert: number; gate: number }[] {
-  const scores = settings.softmax === 'before' ? softmax(logits) : logits
+  const { scores: kind = 'softmax', routedScale = 1 } = settings
+  const affinities = kind === 'sigmoid' ? logits.map(sigmoid) : softmax(logits)
+  const scores = settings.softmax === 'before' ? affinities : logits
   const ranked = (preference ?? scores).map((value, i) => value + (bias ? at(bias, i) : 0))
-  const ranking = ranked.map((_, i) => i).sort((a, b) => at(ranked, b) - at(ranked, a) || a - b)
+  const allowed = expertsOfBestGroups(ranked, settings)
+  const ranking = allowed.sort((a, b) => at(ranked, b) - at(ranked, a) || a - b)
   const chosen = ranking.slice(0, settings.k)
   const chosenScores = chosen.map((i) => at(scores, i))
   let gates = settings.softmax === 'before' ? chosenScores : softmax(chosenScores)
@@ -51,7 +57,26 @@ export function chooseTopK(
     const total = sum(gates)
     gates = gates.map((gate) => gate / total)
   }
-  return chosen.map((expert, j) => ({ expert, gate: at(gates, j) }))
+  return chosen.map((expert, j) => ({ expert, gate: routedScale * at(gates, j) }))
+}
+
+/**
+ * Experts that a token may choose: those of its best groups. A group's value is that of its best expert (DeepSeek-V2,
+ * section 2.1.3) or the sum of its two best (DeepSeek-V3, section 2.1.2); of equal groups, the first comes first.
+ */
+function expertsOfBestGroups(
+  ranked: Vector,
+  { expertGroups = 1, groupsPerToken = 1, groupScore = 'max' }: ChoiceSettings,
+): number[] {
+  const size = ranked.length / expertGroups
+  const groups = Array.from({ length: expertGroups }, (_, g) => {
+    const experts = Array.from({ length: size }, (_, i) => g * size + i)
+    const values = experts.map((e) => at(ranked, e)).sort((a, b) => b - a)
+    return { experts, value: groupScore === 'max' ? at(values, 0) : at(values, 0) + at(values, 1) }
+  })
+  // Sorting is stable.
+  const best = groups.sort((a, b) => b.value - a.value).slice(0, groupsPerToken)
+  return best.flatMap(({ experts }) => experts)
 }
 
 /**
@@ -71,8 +96,8 @@ export function sinkhorn(logits_TN: Matrix, iterations: number): number[][] {
 }
 
 /** Expert choice: every expert takes the tokens of the group with the largest gates; of equal gates, the earlier. */
-function takeTokens(logits_TN: Matrix, first: number, capacity: number): Assignment[] {
-  const gates_TN = logits_TN.map(softmax)
+function takeTokens(logits_TN: Matrix, first: number, capacity: number, scale: number): Assignment[] {
+  const gates_TN = logits_TN.map((logits) => softmax(logits).map((gate) => scale * gate))
   return rowOf(gates_TN, 0).flatMap((_, expert) => {
     const gate = (token: number) => at(rowOf(gates_TN, token), expert)
     const ranking = gates_TN.map((_, token) => token).sort((a, b) => gate(b) - gate(a) || a - b)
@@ -217,7 +242,9 @@ export function route(
   if (router && moe.router === 'expert-choice') {
     const logits_TN = x_TD.map((x) => project(x, router))
     for (let first = 0; first < T; first += groupSize)
-      assignments.push(...takeTokens(logits_TN.slice(first, first + groupSize), first, capacity ?? groupSize))
+      assignments.push(
+        ...takeTokens(logits_TN.slice(first, first + groupSize), first, capacity ?? groupSize, moe.routedScale),
+      )
     return { assignments, logits: logits_TN.map((row) => [row]), prototypes: 1, capacity }
   }
 
@@ -257,7 +284,7 @@ export function route(
         const expert = at(choices, token * moe.k + choice)
         if (!(expert >= 0 && expert < moe.experts))
           throw new Error(`invalid expert id: ${expert} (expected 0 to ${moe.experts - 1})`)
-        assignments.push({ token, choice, expert, gate: 1 / moe.k, kept: false })
+        assignments.push({ token, choice, expert, gate: moe.routedScale / moe.k, kept: false })
       }
   }
 

@@ -93,7 +93,8 @@ export function transformer(input: TransformerInput): { logits_TV: number[][]; r
       const routing = route(normed, router, choices?.get(l), config.moe, training, bias, capacity, S)
       const experts = readExperts(parameters, `${layer}.moe.experts`, config)
       const shared = config.moe.sharedHidden > 0 ? readFeedForward(parameters, `${layer}.moe.shared`, config) : null
-      output_TD = mixture(normed, routing.assignments, experts, shared)
+      const mix = config.moe.sharedGate ? matrixOf(parameters, `${layer}.moe.shared.mix`) : null
+      output_TD = mixture(normed, routing.assignments, experts, shared, mix)
       routings.set(l, routing)
     } else {
       const normed = norm(x_TD, parameters, `${layer}.ffn.norm`, config)

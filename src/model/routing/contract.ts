@@ -39,10 +39,11 @@ export interface RouterInput {
 export interface Choice {
   /** Expert of each choice [T, K], int32: an index over all N. The experts of a token are distinct. */
   readonly expert_TK: Tensor
-  /** Weight of each choice [T, K], in [0, 1]; differentiable. */
+  /** Weight of each choice [T, K], from 0 to `routedScale`; differentiable. */
   readonly gate_TK: Tensor
-  /** The router's logits by prototype [T, Z, N/Z] and their softmax; absent if the router has no weights. */
+  /** The router's logits by prototype [T, Z, N/Z]; absent if the router has no weights. */
   readonly logits_TZN?: Tensor
+  /** The router's distribution over each prototype: the softmax of its logits, or their sigmoids over the sum of these. */
   readonly probability_TZN?: Tensor
 }
 

@@ -4,7 +4,7 @@
  * the same loss as G ranks with one group each.
  */
 import type { DType } from '../../graph/model.ts'
-import { cast, equal, less, multiply, negate, remainder, square } from '../../graph/ops/elementwise.ts'
+import { cast, equal, less, log, maximum, multiply, negate, remainder, square } from '../../graph/ops/elementwise.ts'
 import { logSoftmax, logSumExp } from '../../graph/ops/fused.ts'
 import { oneHot } from '../../graph/ops/indexing.ts'
 import { mean, sum } from '../../graph/ops/reduction.ts'
@@ -28,9 +28,13 @@ export function routerLosses(moe: MoeConfig, choice: Choice, placement: Placemen
   return {
     balance: balanceLoss(moe, choice, placement, probability_TZN),
     z: mean(square(logSumExp(logits_TZN))),
-    entropy: negate(mean(sum(multiply(probability_TZN, logSoftmax(logits_TZN)), { axes: [2] }))),
+    entropy: negate(mean(sum(multiply(probability_TZN, logProbability(moe, choice)), { axes: [2] }))),
   }
 }
+
+/** Finite where a probability rounds to 0, so that its product with the probability is 0. */
+const logProbability = ({ scores }: MoeConfig, { logits_TZN, probability_TZN }: Choice): Tensor =>
+  scores === 'sigmoid' ? log(maximum(probability_TZN as Tensor, 1e-30)) : logSoftmax(logits_TZN as Tensor)
 
 /** Switch Transformers, eq. 4-6, with f_i the share of all choices; for GShard the share of first choices. */
 function balanceLoss(moe: MoeConfig, choice: Choice, placement: Placement, probability_TZN: Tensor): Tensor {

@@ -2,7 +2,7 @@
  * The routers. `top-k`, `switch` and `prototype` are one learned router with different settings; `sinkhorn`
  * and `bias` differ from it only in the scores by which experts are chosen.
  */
-import { add, broadcastTo, divide } from '../../graph/ops/elementwise.ts'
+import { add, broadcastTo, divide, multiply, sigmoid } from '../../graph/ops/elementwise.ts'
 import { softmax } from '../../graph/ops/fused.ts'
 import { takeAlong } from '../../graph/ops/indexing.ts'
 import { matmul } from '../../graph/ops/matmul.ts'
@@ -14,28 +14,39 @@ import { constant, type Tensor } from '../../graph/tensor.ts'
 import type { MoeConfig } from '../moe-config.ts'
 import { hasRouterWeights, type Parameters } from '../parameters.ts'
 import type { Choice, Router, RouterInput } from './contract.ts'
-import { bestExperts } from './selection.ts'
+import { bestExperts, inBestGroups } from './selection.ts'
 
 /** Scores of a linear router, by prototype [T, Z, N/Z]. */
 interface Scores {
   readonly logits_TZN: Tensor
   readonly probability_TZN: Tensor
-  /** Logits or probabilities, whichever the gates are computed from. */
+  /** Logits, probabilities or sigmoids, whichever the gates are computed from. */
   readonly score_TZN: Tensor
 }
+
+/** Keeps a quotient finite if all sigmoids of a token round to 0 (DeepSeek-V3's code has the same constant). */
+const TINY = 1e-20
+
+const sumOf = (scores: Tensor): Tensor => sum(scores, { axes: [-1], keepDims: true })
 
 function scoresOf({ moe, x_TD, router_DN }: RouterInput): Scores {
   const { prototypes, experts } = moe
   const [tokens = 0] = x_TD.shape
   const logits_TZN = reshape(matmul(x_TD, router_DN as Tensor), [tokens, prototypes, experts / prototypes])
+  if (moe.scores === 'sigmoid') {
+    const score_TZN = sigmoid(logits_TZN)
+    return { logits_TZN, probability_TZN: divide(score_TZN, add(sumOf(score_TZN), TINY)), score_TZN }
+  }
   const probability_TZN = softmax(logits_TZN)
   return { logits_TZN, probability_TZN, score_TZN: moe.softmax === 'before' ? probability_TZN : logits_TZN }
 }
 
 /**
  * The k' best experts of every prototype by a linear router. The gate is the softmax over the
- * prototype's experts, or over the chosen ones (`softmax: after`). With `renormalize` it is divided by its
- * sum over the prototype's choices. (M6-T, section 3; Switch Transformers, eq. 1-2; GShard, algorithm 1.)
+ * prototype's experts, or over the chosen ones (`softmax: after`), or the sigmoid of the expert's logit. With
+ * `renormalize` it is divided by its sum over the prototype's choices. (M6-T, section 3; Switch Transformers, eq. 1-2;
+ * GShard, algorithm 1; DeepSeek-V3, eq. 12-16.) With `expertGroups`, experts outside the best groups of the token are
+ * not chosen.
  * @param preference Scores by which experts are chosen; default: those that gates are computed from.
  */
 const learnedRouter =
@@ -46,13 +57,13 @@ const learnedRouter =
     const [tokens = 0] = x_TD.shape
     const scores = scoresOf(input)
     const { logits_TZN, probability_TZN, score_TZN } = scores
-    const preferred_TZN = preference?.(scores, input) ?? score_TZN
+    const preferred_TZN = inBestGroups(preference?.(scores, input) ?? score_TZN, moe)
     const [best, local] =
       moe.selection === 'fused' && preferred_TZN === score_TZN
         ? topK(score_TZN, k)
         : withScores(score_TZN, bestExperts(preferred_TZN, moe))
     const gate = moe.softmax === 'before' ? best : softmax(best)
-    const normalized = moe.renormalize ? divide(gate, sum(gate, { axes: [-1], keepDims: true })) : gate
+    const normalized = moe.renormalize ? divide(gate, totalOf(gate, moe)) : gate
     const first = constant(
       Int32Array.from({ length: prototypes }, (_, z) => (z * experts) / prototypes),
       'int32',
@@ -65,6 +76,10 @@ const learnedRouter =
       probability_TZN,
     }
   }
+
+/** The sum of gates to divide by. That of softmax gates is at least 1/N. */
+const totalOf = (gate: Tensor, { scores }: MoeConfig): Tensor =>
+  scores === 'sigmoid' ? add(sumOf(gate), TINY) : sumOf(gate)
 
 const withScores = (score_TZN: Tensor, local: Tensor) => [takeAlong(score_TZN, local, 2), local] as const
 
@@ -123,4 +138,9 @@ export const routerWeights = (
   ...(moe.router === 'bias' && { bias_N: parameters.get(`${name}.bias`) }),
 })
 
-export const route = (input: RouterInput): Choice => routers[input.moe.router](input)
+/** The choice of each token; its gates include `routedScale` (DeepSeek-V2, `routed_scaling_factor`). */
+export function route(input: RouterInput): Choice {
+  const choice = routers[input.moe.router](input)
+  const { routedScale } = input.moe
+  return routedScale === 1 ? choice : { ...choice, gate_TK: multiply(choice.gate_TK, routedScale) }
+}

@@ -1,7 +1,8 @@
-/** Selection of the best experts: two methods with the same result and different cost. */
+/** Selection of the best experts, by two methods with the same result and different cost, and of the best groups. */
 import { equal, greaterOrEqual, where } from '../../graph/ops/elementwise.ts'
 import { oneHot } from '../../graph/ops/indexing.ts'
 import { topK } from '../../graph/ops/order.ts'
+import { max, sum } from '../../graph/ops/reduction.ts'
 import { concat, reshape } from '../../graph/ops/shape.ts'
 import { constant, type Tensor } from '../../graph/tensor.ts'
 import type { MoeConfig } from '../moe-config.ts'
@@ -21,6 +22,21 @@ export function bestExperts(score: Tensor, { k, selection }: Pick<MoeConfig, 'k'
     if (choice < k - 1) remaining = where(maskOf(best, score), Number.NEGATIVE_INFINITY, remaining)
   }
   return concat(taken, -1)
+}
+
+/**
+ * Scores [T, 1, N] with those of experts outside the token's best groups replaced by one below any score. The N experts
+ * are `expertGroups` consecutive groups, of which the `groupsPerToken` best by `groupScore` remain; of equal groups, the
+ * first (DeepSeek-V2, section 2.1.3; DeepSeek-V3, section 2.1.2).
+ */
+export function inBestGroups(score: Tensor, { expertGroups, groupsPerToken, groupScore }: MoeConfig): Tensor {
+  if (groupsPerToken === expertGroups) return score
+  const [tokens, , experts] = score.shape as [number, number, number]
+  const score_TGN = reshape(score, [tokens, expertGroups, experts / expertGroups])
+  const group_TG = groupScore === 'max' ? max(score_TGN, { axes: [2] }) : sum(topK(score_TGN, 2)[0], { axes: [2] })
+  const best = topK(group_TG, groupsPerToken)[1]
+  const isBest_TG1 = reshape(sum(oneHot(best, expertGroups, 'int32'), { axes: [1] }), [tokens, expertGroups, 1])
+  return reshape(where(equal(isBest_TG1, constant(1, 'int32')), score_TGN, LOWEST), score.shape)
 }
 
 /** True at the given position [..., 1], in the shape of `score`. */
