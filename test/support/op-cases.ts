@@ -190,6 +190,15 @@ export function opCases(dtype: 'float32' | 'float64'): Record<string, OpCase[]> 
         inputs: of([1, 1, 1, 2], [1, 1, 1, 2], [1, 1, 1, 2]),
         build: (q, k, v) => g.causalAttention(q as Tensor, k as Tensor, v as Tensor, 1),
       },
+      // Two heads of queries for each head of keys and values, with and without first positions.
+      {
+        inputs: of([2, 4, 3, 2], [2, 2, 3, 2], [2, 2, 3, 2]),
+        build: (q, k, v) => g.causalAttention(q as Tensor, k as Tensor, v as Tensor, 0.7),
+      },
+      {
+        inputs: of([1, 3, 4, 2], [1, 1, 4, 2], [1, 1, 4, 2]),
+        build: (q, k, v) => g.causalAttention(q as Tensor, k as Tensor, v as Tensor, 0.7, ints([0, 0, 1, 2])),
+      },
       // New documents begin at the last position of the first sequence, and at positions 1 and 2 of the second.
       {
         inputs: of([2, 2, 3, 4], [2, 2, 3, 4], [2, 2, 3, 4]),

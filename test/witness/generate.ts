@@ -124,7 +124,7 @@ function randomParameter(random: Random, name: string, shape: readonly number[])
   const inputs = shape.at(-2) ?? 1
   const draw = (): number => {
     if (name.endsWith('.bias')) return 0.1 * random.normal()
-    if (name.endsWith('norm')) return 1 + 0.1 * random.normal()
+    if (/norm$/i.test(name)) return 1 + 0.1 * random.normal()
     if (name.endsWith('.router') || ['embedding', 'positions', 'head'].includes(name)) return random.normal()
     return random.normal() / Math.sqrt(inputs)
   }

@@ -5,6 +5,7 @@
 import type { ModelConfig } from '../../src/model/config.ts'
 import type { MoeConfig } from '../../src/model/moe-config.ts'
 import type { Matrix, Vector } from './arithmetic.ts'
+import { headsOf } from './attention.ts'
 
 /** Row-major data of each named parameter; matrices are [inputs, outputs]. */
 export type Parameters = ReadonlyMap<string, { readonly shape: readonly number[]; readonly data: Float64Array }>
@@ -23,10 +24,17 @@ export function hasExperts(config: ModelConfig, layer: number, projection: 'qkv'
   return config.moe?.attention === 'all' || (config.moe?.attention === 'qkv' && projection === 'qkv')
 }
 
+/** Whether a projection of attention adds a vector. */
+export const hasBias = ({ attentionBias }: ModelConfig, projection: 'qkv' | 'output'): boolean =>
+  attentionBias === 'all' || (attentionBias === 'qkv' && projection === 'qkv')
+
 /** Name → shape of every parameter that the configuration needs, in reading order. */
 export function parameterShapes(config: ModelConfig): Map<string, readonly number[]> {
   const { vocabulary: V, width: D, sequence: S, moe } = config
   const gated = config.activation === 'swiglu'
+  const { keyHeads, size } = headsOf(config)
+  const queryColumns = config.heads * size
+  const keyColumns = keyHeads * size
   const shapes = new Map<string, readonly number[]>()
 
   const addNorm = (name: string) => {
@@ -40,8 +48,8 @@ export function parameterShapes(config: ModelConfig): Map<string, readonly numbe
     shapes.set(`${prefix}.down`, [...leading, hidden, D])
   }
 
-  const addRouter = (prefix: string, { router, experts }: MoeConfig) => {
-    if (router !== 'hash' && router !== 'random') shapes.set(`${prefix}.router`, [D, experts])
+  const addRouter = (prefix: string, { router, experts }: MoeConfig, inputs = D) => {
+    if (router !== 'hash' && router !== 'random') shapes.set(`${prefix}.router`, [inputs, experts])
     if (router === 'bias') shapes.set(`${prefix}.router.bias`, [experts])
   }
 
@@ -49,15 +57,21 @@ export function parameterShapes(config: ModelConfig): Map<string, readonly numbe
   if (config.positions === 'learned') shapes.set('positions', [S, D])
   for (let l = 0; l < config.layers; l++) {
     addNorm(`layers.${l}.attention.norm`)
-    for (const [projection, columns] of [
-      ['qkv', 3 * D],
-      ['output', D],
+    for (const [projection, inputs, columns] of [
+      ['qkv', D, queryColumns + 2 * keyColumns],
+      ['output', queryColumns, D],
     ] as const) {
       const name = `layers.${l}.attention.${projection}`
       if (moe && hasExperts(config, l, projection)) {
-        addRouter(name, moe)
-        shapes.set(`${name}.experts.weight`, [moe.experts, D, columns])
-      } else shapes.set(name, [D, columns])
+        addRouter(name, moe, inputs)
+        shapes.set(`${name}.experts.weight`, [moe.experts, inputs, columns])
+      } else shapes.set(name, [inputs, columns])
+      if (hasBias(config, projection)) shapes.set(`${name}.bias`, [columns])
+    }
+    if (config.queryKeyNorm !== 'none') {
+      const ofHead = config.queryKeyNorm === 'head'
+      shapes.set(`layers.${l}.attention.queryNorm`, [ofHead ? size : queryColumns])
+      shapes.set(`layers.${l}.attention.keyNorm`, [ofHead ? size : keyColumns])
     }
     if (moe && isSparse(config, l)) {
       addNorm(`layers.${l}.moe.norm`)

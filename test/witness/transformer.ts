@@ -7,9 +7,9 @@ import type { ModelConfig } from '../../src/model/config.ts'
 import type { MoeConfig } from '../../src/model/moe-config.ts'
 import type { CapacityRule } from '../../src/model/routing/contract.ts'
 import { add, at, dot, type Matrix, mean, project, rowOf, type Vector } from './arithmetic.ts'
-import { attention } from './attention.ts'
+import { attention, headsOf } from './attention.ts'
 import { feedForward, mixture, projectByExperts, readExperts, readFeedForward } from './experts.ts'
-import { hasExperts, isSparse, matricesOf, matrixOf, type Parameters, vectorOf } from './parameters.ts'
+import { hasBias, hasExperts, isSparse, matricesOf, matrixOf, type Parameters, vectorOf } from './parameters.ts'
 import { type Routing, route } from './routing.ts'
 
 /** RMS norm: x / √(mean(x²) + ε) · w (Zhang and Sennrich, eq. 4). */
@@ -30,6 +30,28 @@ function norm(x_TD: Matrix, parameters: Parameters, name: string, config: ModelC
   if (config.norm === 'rms') return x_TD.map((x) => rmsNorm(x, weight, config.normEpsilon))
   const bias = vectorOf(parameters, `${name}.bias`)
   return x_TD.map((x) => layerNorm(x, weight, bias, config.normEpsilon))
+}
+
+/** The queries and keys of a row, normed over all their heads, or head by head with the same weights; values stay. */
+function normQueriesAndKeys(row: Vector, query: Vector, key: Vector, config: ModelConfig): number[] {
+  const { keyHeads, size } = headsOf(config)
+  const queries = row.slice(0, config.heads * size)
+  const keys = row.slice(config.heads * size, (config.heads + keyHeads) * size)
+  const normed = (x: Vector, weight: Vector): number[] => {
+    if (config.queryKeyNorm === 'width') return rmsNorm(x, weight, config.normEpsilon)
+    const heads: number[] = []
+    for (let from = 0; from < x.length; from += size)
+      heads.push(...rmsNorm(x.slice(from, from + size), weight, config.normEpsilon))
+    return heads
+  }
+  return [...normed(queries, query), ...normed(keys, key), ...row.slice((config.heads + keyHeads) * size)]
+}
+
+/** Whether a layer's window, if it has one, still has room for a token `distance` positions earlier. */
+function inWindow({ window, fullEvery }: ModelConfig, layer: number, distance: number): boolean {
+  if (window === null) return true
+  const seesAll = fullEvery > 0 && layer % fullEvery === fullEvery - 1
+  return seesAll || distance < window
 }
 
 /** A routed module: the feed-forward network of a layer, by its index, or a projection of its attention. */
@@ -67,6 +89,13 @@ export function transformer(input: TransformerInput): { logits_TV: number[][]; r
   const embeddingScale = factorOf(config.embeddingScale, config.width)
   x_TD = x_TD.map((x) => x.map((value) => value * embeddingScale))
 
+  /** Every branch is scaled before it joins the residual stream (Granite). */
+  const addBranch = (x: Vector, branch: Vector) =>
+    add(
+      x,
+      branch.map((value) => config.residualScale * value),
+    )
+
   const routings = new Map<Routed, Routing>()
   for (let l = 0; l < config.layers; l++) {
     const layer = `layers.${l}`
@@ -76,15 +105,26 @@ export function transformer(input: TransformerInput): { logits_TV: number[][]; r
       const name = `${layer}.attention.${module}`
       if (!config.moe || !hasExperts(config, l, module)) {
         const matrix = matrixOf(parameters, name)
-        return given_TD.map((given) => project(given, matrix))
+        const projected = given_TD.map((given) => project(given, matrix))
+        if (!hasBias(config, module)) return projected
+        const bias = vectorOf(parameters, `${name}.bias`)
+        return projected.map((row) => add(row, bias))
       }
       const [router, bias] = readRouter(parameters, name, config.moe)
       const routing = route(given_TD, router, choices?.get(`${l}.${module}`), config.moe, training, bias, capacity, S)
       routings.set(`${l}.${module}`, routing)
       return projectByExperts(given_TD, routing.assignments, matricesOf(parameters, `${name}.experts.weight`))
     }
-    const attended = attention(attentionInput, projection('qkv'), projection('output'), batch, config, sees)
-    x_TD = x_TD.map((x, t) => add(x, rowOf(attended, t)))
+    const qkv = (given_TD: Matrix) => {
+      const rows = projection('qkv')(given_TD)
+      if (config.queryKeyNorm === 'none') return rows
+      const query = vectorOf(parameters, `${layer}.attention.queryNorm`)
+      const key = vectorOf(parameters, `${layer}.attention.keyNorm`)
+      return rows.map((row) => normQueriesAndKeys(row, query, key, config))
+    }
+    const visible = (token: number, past: number) => sees(token, past) && inWindow(config, l, token - past)
+    const attended = attention(attentionInput, qkv, projection('output'), batch, config, visible)
+    x_TD = x_TD.map((x, t) => addBranch(x, rowOf(attended, t)))
 
     let output_TD: number[][]
     if (config.moe && isSparse(config, l)) {
@@ -101,7 +141,7 @@ export function transformer(input: TransformerInput): { logits_TV: number[][]; r
       const network = readFeedForward(parameters, `${layer}.ffn`, config)
       output_TD = normed.map((x) => feedForward(x, network))
     }
-    x_TD = x_TD.map((x, t) => add(x, rowOf(output_TD, t)))
+    x_TD = x_TD.map((x, t) => addBranch(x, rowOf(output_TD, t)))
   }
 
   const final = norm(x_TD, parameters, 'norm', config)

@@ -137,4 +137,25 @@ describe('attention', () => {
     const y = attention(x, by(threefold), by([0, 1, 2, 3].map(unit)), 1, wide)
     expectClose(y.flat(), [5, 6, 0, 1, 2.5, 3, 0, 1 - share + 2 * share])
   })
+
+  test('heads of queries share a head of keys and values in order, with scores of a given scale', () => {
+    const shared = modelSchema.parse({
+      ...{ width: 2, heads: 4, headWidth: 1, keyValueHeads: 2, attentionScale: 3, positions: 'learned' },
+      moe: null,
+    })
+    // Queries 1, 0, 1, 0; keys x[0] and x[1]; values 10·x[0] and 100·x[1].
+    const rows = (x_TD: Matrix) => x_TD.map(([a = 0, b = 0]) => [1, 0, 1, 0, a, b, 10 * a, 100 * b])
+    const y = attention(
+      [
+        [0, 0],
+        [ln(2), ln(4)],
+      ],
+      rows,
+      (heads) => heads.map((row) => [...row]),
+      1,
+      shared,
+    )
+    // Scores against token 1 are 3·ln 2 and 3·ln 4, or 0 without a query.
+    expectClose(y[1] ?? [], [(8 / 9) * 10 * ln(2), 5 * ln(2), (64 / 65) * 100 * ln(4), 50 * ln(4)])
+  })
 })
