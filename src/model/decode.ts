@@ -17,12 +17,13 @@ import { gather } from '../graph/ops/indexing.ts'
 import { matmul } from '../graph/ops/matmul.ts'
 import { reshape, split, transpose } from '../graph/ops/shape.ts'
 import { constant, input, scope, type Tensor } from '../graph/tensor.ts'
-import type { ModelConfig } from './config.ts'
+import { normQueriesAndKeys } from './attention.ts'
+import { attentionScaleOf, headWidthOf, type ModelConfig, windowOf } from './config.ts'
 import { type FfnWeights, weightsOf } from './ffn.ts'
-import { embed, layers } from './layers.ts'
+import { embed, layers, scaled } from './layers.ts'
 import { activatedExperts, hasRouterWeights, type Parameters } from './parameters.ts'
 import { route, routerWeights } from './routing/routers.ts'
-import { logitsAt } from './transformer.ts'
+import { linear, logitsAt, queryKeyNorms } from './transformer.ts'
 
 /** Part of the pass of a token. */
 export interface DecodeStage {
@@ -41,7 +42,7 @@ export interface DecodePrograms {
   readonly expert: Readonly<Record<string, Tensor>> | null
 }
 
-/** Names of a layer's caches [P, H, d], as inputs of the stages and outputs of {@link keysAndValues}. */
+/** Names of a layer's caches [P, KV, d], as inputs of the stages and outputs of {@link keysAndValues}. */
 export const cacheName = (layer: number, kind: 'keys' | 'values'): string => `layers.${layer}.attention.${kind}`
 
 const expertPrefix = 'expert.'
@@ -53,8 +54,9 @@ export const expertMatrix = (port: string): string | null =>
 /**
  * The programs of a token at a position below `length`, for a model without experts in attention. Inputs besides
  * parameters and caches, all written before the token's first stage: `token` int32 [1], `position` int64
- * [1, 1], `mask` [1, length] (0 up to the position, {@link MASKED} after it), `cos` and `sin` of the position's
- * angles [1, d/2] (rotary). Written before every expert: `weight` [1, 1], its gate.
+ * [1, 1], `mask` [1, length] (0 up to the position, {@link MASKED} after it), `mask.window` (the same, but
+ * {@link MASKED} before the window too; models with a window), `cos` and `sin` of the position's angles [1, d/2]
+ * (rotary). Written before every expert: `weight` [1, 1], its gate times `residualScale`.
  */
 export function decodePrograms(config: ModelConfig, parameters: Parameters, length: number): DecodePrograms {
   const stages: DecodeStage[] = []
@@ -85,7 +87,9 @@ export function decodePrograms(config: ModelConfig, parameters: Parameters, leng
         : null
       const shared = (matrix: string) => parameters.get(`${name}.shared.${matrix}`)
       const withShared =
-        moe.sharedHidden > 0 ? scope('shared', () => add(x, rowFfn(normed, weightsOf(config, shared)))) : x
+        moe.sharedHidden > 0
+          ? scope('shared', () => add(x, scaled(rowFfn(normed, weightsOf(config, shared)), config.residualScale)))
+          : x
       end(layer, {
         'x.next': withShared,
         'normed.next': normed,
@@ -104,12 +108,13 @@ export function decodePrograms(config: ModelConfig, parameters: Parameters, leng
 export const MASKED = -1e30
 
 /** Inputs for the token's position, the same for every layer. */
-function tokenInputs({ width, heads }: ModelConfig, length: number) {
-  const angles = [1, width / heads / 2]
+function tokenInputs(config: ModelConfig, length: number) {
+  const angles = [1, headWidthOf(config) / 2]
   return {
     length,
     position: input('position', 'int64', [1, 1]),
     mask: input('mask', 'float32', [1, length]),
+    windowMask: input('mask.window', 'float32', [1, length]),
     cos: input('cos', 'float32', angles),
     sin: input('sin', 'float32', angles),
   }
@@ -119,19 +124,26 @@ type TokenInputs = ReturnType<typeof tokenInputs>
 
 /** Attention of the token over the cache, and the cache with the token's key and value. x is [1, D]. */
 function attention(config: ModelConfig, parameters: Parameters, layer: number, x: Tensor, inputs: TokenInputs) {
-  const { length, position, mask, cos, sin } = inputs
-  const { width, heads } = config
-  const head = width / heads
-  const name = `layers.${layer}.attention`
-  const qkv = reshape(matmul(x, parameters.get(`${name}.qkv`)), [1, 3 * heads, 1, head])
-  const [qk, v] = split(qkv, 1, [2 * heads, heads]) as [Tensor, Tensor]
-  const [q, k] = split(config.positions === 'rotary' ? rotate(qk, cos, sin) : qk, 1, [heads, heads]) as [Tensor, Tensor]
+  const { length, position, mask, windowMask, cos, sin } = inputs
+  const { heads } = config
+  const keyHeads = config.keyValueHeads ?? heads
+  const head = headWidthOf(config)
+  const project = (x: Tensor, module: 'qkv' | 'output') =>
+    linear(config, parameters, layer, module, (weights) => matmul(x, weights))
+  const normed = normQueriesAndKeys(config, project(x, 'qkv'), queryKeyNorms(config, parameters, layer))
+  const qkv = reshape(normed, [1, heads + 2 * keyHeads, 1, head])
+  const [qk, v] = split(qkv, 1, [heads + keyHeads, keyHeads]) as [Tensor, Tensor]
+  const rotated = config.positions === 'rotary' ? rotate(qk, cos, sin) : qk
+  const [q, k] = split(rotated, 1, [heads, keyHeads]) as [Tensor, Tensor]
+  const table = [length, keyHeads, head]
   const written = (kind: 'keys' | 'values', row: Tensor) =>
-    replaceRow(input(cacheName(layer, kind), x.dtype, [length, heads, head]), reshape(row, [1, heads, head]), position)
+    replaceRow(input(cacheName(layer, kind), x.dtype, table), reshape(row, [1, keyHeads, head]), position)
   const [keys, values] = [written('keys', k), written('values', v)]
-  const y = cachedAttention(reshape(q, [heads, 1, head]), keys, values, mask, 1 / Math.sqrt(head))
+  const visible = windowOf(config, layer) === null ? mask : windowMask
+  const queries = reshape(q, [keyHeads, heads / keyHeads, head])
+  const y = cachedAttention(queries, keys, values, visible, attentionScaleOf(config))
   return {
-    y: matmul(reshape(y, [1, width]), parameters.get(`${name}.output`)),
+    y: project(reshape(y, [1, heads * head]), 'output'),
     caches: { [`${cacheName(layer, 'keys')}.next`]: keys, [`${cacheName(layer, 'values')}.next`]: values },
   }
 }
@@ -153,7 +165,7 @@ function rowFfn(x: Tensor, { up, gate, down }: FfnWeights): Tensor {
 }
 
 /**
- * Keys (after rotation) and values [1, S, H, d] of every layer of a traced pass over one sequence, by
+ * Keys (after rotation) and values [1, S, KV, d] of every layer of a traced pass over one sequence, by
  * {@link cacheName}, as further outputs of the same program. Found by walking back from `x_TD`.
  */
 export function keysAndValues(config: ModelConfig, x_TD: Tensor): Record<string, Tensor> {

@@ -25,6 +25,18 @@ export function rotationOf(
   }
 }
 
+/** Writes cos and sin [d/2] of the angles of a position, times the rotation's scale. */
+export function writeAngles(
+  { frequencies, scale }: Rotation,
+  position: number,
+  { cos, sin }: { readonly cos: Float32Array; readonly sin: Float32Array },
+): void {
+  for (const [i, frequency] of frequencies.entries()) {
+    cos[i] = scale * Math.cos(position * frequency)
+    sin[i] = scale * Math.sin(position * frequency)
+  }
+}
+
 function scaledFrequency(scaling: Scaling, frequency: number, i: number, size: number, base: number): number {
   const slowed = frequency / scaling.factor
   if (scaling.kind === 'linear') return slowed

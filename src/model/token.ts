@@ -6,24 +6,25 @@ import { add } from '../graph/ops/elementwise.ts'
 import { reshape } from '../graph/ops/shape.ts'
 import { attendCached, chooseExperts, type RowExperts, rowExperts, rowProduct, tableRow } from '../graph/ops/token.ts'
 import { constant, input, scope, type Tensor } from '../graph/tensor.ts'
-import { headScaleOf, type ModelConfig } from './config.ts'
+import { normQueriesAndKeys } from './attention.ts'
+import { attentionColumns, attentionScaleOf, headScaleOf, headWidthOf, type ModelConfig, windowOf } from './config.ts'
 import { cacheName } from './decode.ts'
 import { type FfnWeights, weightsOf } from './ffn.ts'
 import { embed, layers, scaled } from './layers.ts'
 import { activatedExperts, type Parameters } from './parameters.ts'
 import { routerWeights } from './routing/routers.ts'
-import { choicesName } from './transformer.ts'
+import { choicesName, linear, queryKeyNorms } from './transformer.ts'
 
 /**
  * Logits [V], and the caches with the token's keys and values. Inputs besides parameters: `token` and
- * `position` int32 [1], the caches [S, D] by {@link cacheName}, `cos` and `sin` of the position's angles [1, d/2]
+ * `position` int32 [1], the caches [S, KV·d] by {@link cacheName}, `cos` and `sin` of the position's angles [1, d/2]
  * (rotary), and the experts [1, K] of a router without weights by {@link choicesName}. The outputs of the caches
  * have the same names plus `.next`; bind them to the same memory.
  */
 export function tokenProgram(config: ModelConfig, parameters: Parameters): Readonly<Record<string, Tensor>> {
-  const { width, heads } = config
+  const { heads, residualScale } = config
   const position = input('position', 'int32', [1])
-  const size = width / heads
+  const size = headWidthOf(config)
   const angle = (name: string) => input(name, 'float32', [1, size / 2])
   const angles = config.positions === 'rotary' ? ([angle('cos'), angle('sin')] as const) : null
   const caches: Record<string, Tensor> = {}
@@ -34,13 +35,17 @@ export function tokenProgram(config: ModelConfig, parameters: Parameters): Reado
   })
   const { x } = layers(config, parameters, embedded, {
     attend(normed, layer) {
-      const qkv = rowProduct(normed, parameters.get(`layers.${layer}.attention.qkv`))
-      const cache = (kind: 'keys' | 'values') => input(cacheName(layer, kind), 'float32', [config.sequence, width])
+      const project = (x: Tensor, module: 'qkv' | 'output') =>
+        linear(config, parameters, layer, module, (weights) => rowProduct(x, weights))
+      const qkv = normQueriesAndKeys(config, project(normed, 'qkv'), queryKeyNorms(config, parameters, layer))
+      const table = [config.sequence, attentionColumns(config).keys]
+      const cache = (kind: 'keys' | 'values') => input(cacheName(layer, kind), 'float32', table)
       const cached = { keys: cache('keys'), values: cache('values') }
-      const [y, keys, values] = attendCached(qkv, position, cached, angles, { heads, scale: 1 / Math.sqrt(size) })
+      const shape = { heads, size, scale: attentionScaleOf(config), window: windowOf(config, layer) }
+      const [y, keys, values] = attendCached(qkv, position, cached, angles, shape)
       caches[`${cacheName(layer, 'keys')}.next`] = keys as Tensor
       caches[`${cacheName(layer, 'values')}.next`] = values as Tensor
-      return rowProduct(y as Tensor, parameters.get(`layers.${layer}.attention.output`))
+      return project(y as Tensor, 'output')
     },
     dense: alwaysChosen,
     addExperts(x, normed, layer, moe) {
@@ -54,9 +59,13 @@ export function tokenProgram(config: ModelConfig, parameters: Parameters): Reado
       })
       const shared = (matrix: string) => parameters.get(`${name}.shared.${matrix}`)
       const withShared =
-        moe.sharedHidden > 0 ? scope('shared', () => add(x, alwaysChosen(normed, weightsOf(config, shared)))) : x
+        moe.sharedHidden > 0
+          ? scope('shared', () => add(x, scaled(alwaysChosen(normed, weightsOf(config, shared)), residualScale)))
+          : x
       const expert = (matrix: string) => parameters.get(`${name}.experts.{e}.${matrix}`)
-      return scope('experts', () => add(withShared, rowExperts(normed, experts, gates, weightsOf(config, expert))))
+      return scope('experts', () =>
+        add(withShared, scaled(rowExperts(normed, experts, gates, weightsOf(config, expert)), residualScale)),
+      )
     },
   })
   const logits = scope('head', () =>

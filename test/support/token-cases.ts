@@ -55,10 +55,16 @@ interface CachedShape {
   readonly heads: number
   readonly size: number
   readonly rotary: boolean
+  /** Heads of keys and values; default: all. */
+  readonly keyHeads?: number
+  /** Positions that are seen; default: all. */
+  readonly window?: number
 }
 
-function attendCachedCase({ positions, current, heads, size, rotary }: CachedShape): KernelCase {
-  const width = heads * size
+function attendCachedCase(shape: CachedShape): KernelCase {
+  const { positions, current, heads, size, rotary, keyHeads = heads, window = null } = shape
+  const width = keyHeads * size
+  const first = window === null ? 0 : Math.max(0, current + 1 - window)
   const scale = 1 / Math.sqrt(size)
   const angles = (of: (angle: number) => number): KernelInput => ({
     shape: [1, size / 2],
@@ -67,7 +73,7 @@ function attendCachedCase({ positions, current, heads, size, rotary }: CachedSha
   const table = { shape: [positions, width] }
   return {
     inputs: {
-      qkv: { shape: [1, 3 * width] },
+      qkv: { shape: [1, heads * size + 2 * width] },
       keys: table,
       values: table,
       position: integers([current]),
@@ -76,11 +82,12 @@ function attendCachedCase({ positions, current, heads, size, rotary }: CachedSha
     build(tensors) {
       const cached = { keys: of(tensors, 'keys'), values: of(tensors, 'values') }
       const cosAndSin = rotary ? ([of(tensors, 'cos'), of(tensors, 'sin')] as const) : null
-      return attendCached(of(tensors, 'qkv'), of(tensors, 'position'), cached, cosAndSin, { heads, scale })
+      const shape = { heads, size, scale, window }
+      return attendCached(of(tensors, 'qkv'), of(tensors, 'position'), cached, cosAndSin, shape)
     },
     reference(tensors) {
-      const row = g.reshape(of(tensors, 'qkv'), [1, 3 * heads, 1, size])
-      const [q, k, v] = g.split(row, 1, [heads, heads, heads]) as [Tensor, Tensor, Tensor]
+      const row = g.reshape(of(tensors, 'qkv'), [1, heads + 2 * keyHeads, 1, size])
+      const [q, k, v] = g.split(row, 1, [heads, keyHeads, keyHeads]) as [Tensor, Tensor, Tensor]
       const rotated = (x: Tensor) => (rotary ? g.rotate(x, of(tensors, 'cos'), of(tensors, 'sin')) : x)
       const written = (name: string, x: Tensor) => {
         const all = of(tensors, name)
@@ -90,10 +97,12 @@ function attendCachedCase({ positions, current, heads, size, rotary }: CachedSha
         )
       }
       const [keys, values] = [written('keys', rotated(k)), written('values', v)]
+      const seen = current + 1 - first
       const byHead = (x: Tensor) =>
-        g.transpose(g.reshape(g.slice(x, 0, 0, current + 1), [current + 1, heads, size]), [1, 0, 2])
-      const scores = g.matmul(g.reshape(rotated(q), [heads, 1, size]), byHead(keys), { transposeB: true, alpha: scale })
-      const y = g.reshape(g.matmul(g.softmax(scores), byHead(values)), [1, width])
+        g.transpose(g.reshape(g.slice(x, 0, first, current + 1), [seen, keyHeads, size]), [1, 0, 2])
+      const queries = g.reshape(rotated(q), [keyHeads, heads / keyHeads, size])
+      const scores = g.matmul(queries, byHead(keys), { transposeB: true, alpha: scale })
+      const y = g.reshape(g.matmul(g.softmax(scores), byHead(values)), [1, heads * size])
       return [y, keys, values]
     },
     kernels: ['attend-cached'],
@@ -210,6 +219,10 @@ export const specialTokens: Record<string, KernelCase[]> = {
     attendCachedCase({ positions: 40, current: 39, heads: 2, size: 10, rotary: true }),
     attendCachedCase({ positions: 300, current: 123, heads: 5, size: 8, rotary: true }),
     attendCachedCase({ positions: 17, current: 9, heads: 4, size: 7, rotary: false }),
+    attendCachedCase({ positions: 40, current: 30, heads: 6, keyHeads: 2, size: 10, rotary: true }),
+    attendCachedCase({ positions: 40, current: 39, heads: 5, keyHeads: 1, size: 3, rotary: false, window: 7 }),
+    attendCachedCase({ positions: 70, current: 5, heads: 4, keyHeads: 2, size: 4, rotary: true, window: 33 }),
+    attendCachedCase({ positions: 9, current: 8, heads: 2, size: 4, rotary: true, window: 1 }),
   ],
   'choose-experts': [
     chooseExpertsCase({ prototypes: 1, perPrototype: 1, k: 1, softmax: 'before', renormalize: false }),
@@ -241,13 +254,16 @@ export const drawnTokens: Record<keyof typeof specialTokens, fc.Arbitrary<Kernel
     .record({
       positions: integer(1, 90),
       current: fc.nat(),
-      heads: integer(1, 5),
+      keyHeads: integer(1, 5),
+      shared: integer(1, 4),
       half: integer(1, 9),
       rotary: fc.boolean(),
+      window: integer(1, 100),
     })
-    .map(({ positions, current, half, ...shape }) =>
-      attendCachedCase({ ...shape, positions, current: current % positions, size: 2 * half }),
-    ),
+    .map(({ positions, current, shared, half, ...shape }) => {
+      const heads = shared * shape.keyHeads
+      return attendCachedCase({ ...shape, heads, positions, current: current % positions, size: 2 * half })
+    }),
   'choose-experts': fc
     .record({
       prototypes: integer(1, 4),

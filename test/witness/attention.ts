@@ -21,7 +21,7 @@ export function headsOf({ width, heads, keyValueHeads, headWidth }: ModelConfig)
  *   whose ramp is over the index);
  * - llama3: the same by wavelength, with a ramp over turns (Llama 3.1 as in `transformers`).
  */
-export function angleOf(i: number, size: number, base: number, scaling: Scaling = null): number {
+function angleOf(i: number, size: number, base: number, scaling: Scaling = null): number {
   const theta = base ** ((-2 * i) / size)
   if (scaling === null) return theta
   const { factor } = scaling

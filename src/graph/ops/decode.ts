@@ -18,12 +18,13 @@ export const replaceRow: (table: Tensor, row: Tensor, position: Tensor) => Tenso
 )
 
 /**
- * Attention of one query over cached positions: q [H, 1, d], keys and values [P, H, d], mask [1, P] added
- * to the scores (0 for visible positions, far below any score for the others) → [H, 1, d].
+ * Attention of one token over cached positions: q [H, n, d], the n queries of each head of keys and values; keys and
+ * values [P, H, d]; mask [1, P] added to the scores (0 for visible positions, far below any score for the others) →
+ * [H, n, d].
  */
 export const cachedAttention: (q: Tensor, keys: Tensor, values: Tensor, mask: Tensor, scale: number) => Tensor =
   defineIndexOp('cached-attention', 'fused', (q: Tensor, keys: Tensor, values: Tensor, mask: Tensor, scale: number) => {
-    const shape = [dim(q.shape, 0), 1, dim(keys.shape, 0)]
+    const shape = [dim(q.shape, 0), dim(q.shape, 1), dim(keys.shape, 0)]
     const scaled = emit('Mul', [q, constant(scale, q.dtype)], { shape: q.shape })
     const scores = byHead(scaled, keys, shape, true)
     const masked = emit('Add', [scores, mask], { shape })
@@ -31,7 +32,7 @@ export const cachedAttention: (q: Tensor, keys: Tensor, values: Tensor, mask: Te
     return byHead(weights, values, q.shape, false)
   })
 
-/** Per head, a [H, 1, m] times the slice [P, d] of b [P, H, d], or its transpose, without copying b. */
+/** Per head, a [H, n, m] times the slice [P, d] of b [P, H, d], or its transpose, without copying b. */
 const byHead = (a: Tensor, b: Tensor, shape: readonly number[], transposed: boolean): Tensor =>
   emit('FusedMatMul', [a, b], {
     domain: 'com.microsoft',

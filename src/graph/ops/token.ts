@@ -47,23 +47,34 @@ export const tableRow: (table: Tensor, index: Tensor) => Tensor = defineIndexOp(
 )
 
 export interface Cached {
-  /** Rotated keys of all positions so far [S, D]. */
+  /** Rotated keys of all positions so far [S, KV·d]. */
   readonly keys: Tensor
-  /** Values of all positions so far [S, D]. */
+  /** Values of all positions so far [S, KV·d]. */
   readonly values: Tensor
+}
+
+export interface CachedShape {
+  /** Heads of queries, H, a multiple of those of keys and values. */
+  readonly heads: number
+  /** Width of a head, d. */
+  readonly size: number
+  /** Factor of the scores. */
+  readonly scale: number
+  /** Positions that the token sees, itself included; null = all. */
+  readonly window: number | null
 }
 
 /**
  * Attention of a token at `position` int32 [1] over itself and the earlier positions in the cache, from its
- * qkv [1, 3·D]. The keys and values returned are the given ones with the token's row replaced; if they are
- * bound to the same memory, only that row is written. cos, sin [1, d/2] of the position's angles.
+ * qkv [1, (H + 2·KV)·d]: [1, H·d]. The keys and values returned are the given ones with the token's row replaced; if
+ * they are bound to the same memory, only that row is written. cos, sin [1, d/2] of the position's angles.
  */
 export const attendCached: (
   qkv: Tensor,
   position: Tensor,
   cached: Cached,
   angles: readonly [cos: Tensor, sin: Tensor] | null,
-  shape: { readonly heads: number; readonly scale: number },
+  shape: CachedShape,
 ) => readonly Tensor[] = defineIndexOp(
   'attend-cached',
   'kernel',
@@ -72,13 +83,13 @@ export const attendCached: (
     position: Tensor,
     { keys, values }: Cached,
     angles: readonly [cos: Tensor, sin: Tensor] | null,
-    { heads, scale }: { readonly heads: number; readonly scale: number },
+    { heads, size, scale, window }: CachedShape,
   ) =>
     emitKernel(
       'attend-cached',
       [qkv, position, keys, values, ...(angles ?? [])],
-      [row(qkv, dim(keys.shape, 1)), keys, values],
-      { attributes: { heads, scale: { float: scale } }, local: true },
+      [row(qkv, heads * size), keys, values],
+      { attributes: { heads, window: window ?? dim(keys.shape, 0), scale: { float: scale } }, local: true },
     ),
 )
 

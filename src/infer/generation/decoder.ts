@@ -9,6 +9,7 @@ import type { Tensor } from '../../graph/tensor.ts'
 import type { ModelConfig } from '../../model/config.ts'
 import { type DecodeStage, decodePrograms, expertMatrix, MASKED } from '../../model/decode.ts'
 import { activatedExperts, hasRouterWeights, SymbolicParameters } from '../../model/parameters.ts'
+import { type Rotation, rotationOf, writeAngles } from '../../model/rotary.ts'
 import type { Binding, Executable, PortMemory, Runtime } from '../../runtime/contract.ts'
 import type { ParameterStore } from '../../step/store.ts'
 import { nextTurn } from '../../system/next-turn.ts'
@@ -35,9 +36,10 @@ export class Decoder {
   private readonly token = new Int32Array(1)
   private readonly position = new BigInt64Array(1)
   private readonly mask: Float32Array
+  private readonly windowMask: Float32Array
   private readonly angles: { readonly cos: Float32Array; readonly sin: Float32Array }
-  private readonly frequencies: readonly number[]
-  /** Gate of the expert that runs next; ids and gates of the K chosen experts. */
+  private readonly rotation: Rotation
+  /** Factor of the expert that runs next; ids and gates of the K chosen experts. */
   private readonly weight = new Float32Array(1)
   private readonly experts: Int32Array
   private readonly gates: Float32Array
@@ -50,11 +52,12 @@ export class Decoder {
     this.config = config
     this.store = store
     this.cache = cache
-    const { moe, width, heads, rotaryBase } = config
-    const head = width / heads
+    const { moe, width } = config
     this.mask = new Float32Array(config.sequence)
-    this.frequencies = Array.from({ length: Math.floor(head / 2) }, (_, i) => rotaryBase ** ((-2 * i) / head))
-    this.angles = { cos: new Float32Array(head / 2), sin: new Float32Array(head / 2) }
+    this.windowMask = new Float32Array(config.sequence)
+    this.rotation = rotationOf(config)
+    const half = this.rotation.frequencies.length
+    this.angles = { cos: new Float32Array(half), sin: new Float32Array(half) }
     this.experts = new Int32Array(moe ? activatedExperts(moe) : 0)
     // A router without weights gives every choice the same gate; a learned router overwrites them.
     this.gates = new Float32Array(this.experts.length).fill(1 / (moe?.k ?? 1))
@@ -75,11 +78,12 @@ export class Decoder {
     this.token[0] = token
     this.position[0] = BigInt(position)
     this.mask.fill(0, 0, position + 1).fill(MASKED, position + 1)
-    for (const [i, frequency] of this.frequencies.entries()) {
-      this.angles.cos[i] = Math.cos(position * frequency)
-      this.angles.sin[i] = Math.sin(position * frequency)
+    const { moe, window, residualScale } = this.config
+    if (window !== null) {
+      this.windowMask.set(this.mask)
+      this.windowMask.fill(MASKED, 0, Math.max(0, position + 1 - window))
     }
-    const { moe } = this.config
+    writeAngles(this.rotation, position, this.angles)
     const isPredetermined = moe !== null && !hasRouterWeights(moe)
     const last = this.experts.length - 1
     let previousLayer: number | null = null
@@ -88,7 +92,7 @@ export class Decoder {
       else {
         if (isPredetermined) predetermined.choose(previousLayer, token, position, this.experts)
         for (let k = 0; k <= last; k++) {
-          this.weight[0] = this.gates[k] as number
+          this.weight[0] = residualScale * (this.gates[k] as number)
           const program = k < last ? (programs.expert as Executable) : executable
           this.binding(programs, program, previousLayer, this.experts[k]).runSync()
         }
@@ -142,6 +146,7 @@ export class Decoder {
   /** Memory that a port of a program reads or writes. */
   private at(port: string, length: number, layer: number, expert: number): PortMemory {
     if (port === 'mask') return this.mask.subarray(0, length)
+    if (port === 'mask.window') return this.windowMask.subarray(0, length)
     const matrix = expertMatrix(port)
     if (matrix !== null) return this.store.parameter(`layers.${layer}.moe.experts.{e}.${matrix}`, expert)
     return this.memory[port] ?? this.cache.rows(port, length) ?? this.store.parameter(port)

@@ -4,6 +4,7 @@
  */
 
 import { afterAll, describe, expect, test } from 'vitest'
+import { attentionSettings } from '../../../test/support/attention-settings.ts'
 import { routedOf } from '../../../test/support/routed.ts'
 import { type CaseOverrides, randomCase } from '../../../test/witness/generate.ts'
 import { type Parameters, type Routed, witnessForward } from '../../../test/witness/model.ts'
@@ -168,20 +169,41 @@ describe.each(decoders)('with a cache the logits by %s equal those of the whole 
       }
     })
 
-  test('a dense model', async () => {
-    const model = modelOf(3, { moe: null })
+  async function compareDense(settings: CaseOverrides['model'], where: string, prompts = [1]) {
+    const model = modelOf(3, { model: settings ?? {}, moe: null })
     const text = randomText(model, 20)
     const expected = witnessLogits(model, text)
-    for (const [t, logits] of (await cachedLogits(model, text, 1, by)).entries())
-      expectClose(logits, expected[t] as Float64Array, `token ${t}`)
+    for (const prompt of prompts)
+      for (const [t, logits] of (await cachedLogits(model, text, prompt, by)).entries())
+        expectClose(logits, expected[prompt - 1 + t] as Float64Array, `${where}, ${prompt} + ${t}`)
+  }
+
+  test('a dense model', () => compareDense({}, 'dense'))
+
+  test.each(Object.entries(attentionSettings))('attention: %s', async (name, settings) => {
+    await compareDense(settings, name, [1, 7])
+  })
+
+  test('a scaled branch of experts and of a shared one', async () => {
+    for (const router of ['top-2', 'hash']) {
+      const moe = { ...routers[router], sharedHidden: 3, every: 1 }
+      const model = modelOf(2, { model: { residualScale: 0.22, positions: 'learned' }, moe })
+      const text = randomText(model, 20)
+      const expected = witnessLogits(model, text)
+      for (const [t, logits] of (await cachedLogits(model, text, 1, by)).entries())
+        expectClose(logits, expected[t] as Float64Array, `${router}, token ${t}`)
+    }
   })
 
   test('beyond the positions of the smallest program', async () => {
-    const model = modelOf(4, { model: { sequence: 270, layers: 2, positions: 'rotary' }, moe: routers['top-2'] ?? {} })
-    const text = randomText(model, 270)
-    const expected = witnessLogits(model, text)
-    for (const [t, logits] of (await cachedLogits(model, text, 250, by)).entries())
-      expectClose(logits, expected[249 + t] as Float64Array, `token ${t}`)
+    for (const settings of [{}, attentionSettings['all at once']]) {
+      const shape = { layers: 2, positions: 'rotary', ...settings, sequence: 270 } as const
+      const model = modelOf(4, { model: shape, moe: routers['top-2'] ?? {} })
+      const text = randomText(model, 270)
+      const expected = witnessLogits(model, text)
+      for (const [t, logits] of (await cachedLogits(model, text, 250, by)).entries())
+        expectClose(logits, expected[249 + t] as Float64Array, `token ${t}`)
+    }
   })
 })
 

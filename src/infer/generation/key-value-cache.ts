@@ -1,8 +1,8 @@
 /**
- * Keys and values of the tokens so far: two tables per layer, with one row per position, [S, H·d]. A
+ * Keys and values of the tokens so far: two tables per layer, with one row per position, [S, KV·d]. A
  * program for fewer positions reads the first rows of the same memory.
  */
-import type { ModelConfig } from '../../model/config.ts'
+import { attentionColumns, type ModelConfig } from '../../model/config.ts'
 import { cacheName } from '../../model/decode.ts'
 import type { ArenaRange } from '../../runtime/arena.ts'
 
@@ -13,14 +13,12 @@ export class KeyValueCache {
   private readonly width: number
 
   /** @param allocate Allocates the tables; default: ordinary arrays. */
-  constructor(
-    { layers, width, sequence }: ModelConfig,
-    allocate: (floats: number) => Table = (floats) => new Float32Array(floats),
-  ) {
-    this.width = width
+  constructor(config: ModelConfig, allocate: (floats: number) => Table = (floats) => new Float32Array(floats)) {
+    const { layers, sequence } = config
+    this.width = attentionColumns(config).keys
     for (let layer = 0; layer < layers; layer++)
       for (const kind of ['keys', 'values'] as const)
-        this.tables.set(cacheName(layer, kind), allocate(sequence * width))
+        this.tables.set(cacheName(layer, kind), allocate(sequence * this.width))
   }
 
   /** The first `length` rows of the table of a port; undefined for other ports. */

@@ -5,8 +5,9 @@
  */
 import { hasTokenKernels } from '../../graph/ops/token.ts'
 import { withKernels } from '../../graph/tensor.ts'
-import type { ModelConfig } from '../../model/config.ts'
+import { attentionColumns, headWidthOf, type ModelConfig } from '../../model/config.ts'
 import { activatedExperts, hasRouterWeights, isSparse, SymbolicParameters } from '../../model/parameters.ts'
+import { type Rotation, rotationOf, writeAngles } from '../../model/rotary.ts'
 import { tokenProgram } from '../../model/token.ts'
 import { choicesName } from '../../model/transformer.ts'
 import { floatsOf, MAX_ARENA_BYTES } from '../../runtime/arena.ts'
@@ -21,11 +22,15 @@ import type { PredeterminedExperts } from './predetermined-experts.ts'
 const MAX_THREADS = 128
 
 /** Floats for all intermediate rows of a token, scratch memory of each thread, and small inputs. */
-function workingFloats({ width, vocabulary, sequence, hidden, moe }: ModelConfig): number {
+function workingFloats(config: ModelConfig): number {
+  const { width, vocabulary, sequence, hidden, moe } = config
+  const { queries, keys } = attentionColumns(config)
   const rows = moe ? activatedExperts(moe) * moe.hidden + moe.experts + moe.sharedHidden : 0
-  const scratch =
-    1024 + sequence + Math.max(width, vocabulary / MAX_THREADS, hidden, moe?.hidden ?? 0, 2 * (moe?.experts ?? 0))
-  return paddedFloats(32 * (8 * width + hidden + rows + 64) + 2 * vocabulary + MAX_THREADS * (scratch + 1024))
+  const widest = Math.max(width, vocabulary / MAX_THREADS, hidden, moe?.hidden ?? 0, 2 * (moe?.experts ?? 0))
+  const scratch = 1024 + sequence + Math.max(widest, 2 * headWidthOf(config))
+  return paddedFloats(
+    32 * (5 * width + queries + 2 * keys + hidden + rows + 64) + 2 * vocabulary + MAX_THREADS * (scratch + 1024),
+  )
 }
 
 /**
@@ -33,11 +38,12 @@ function workingFloats({ width, vocabulary, sequence, hidden, moe }: ModelConfig
  * context is too long or attention has experts.
  */
 export function tokenScratch(config: ModelConfig): number {
-  const { layers, sequence, width, vocabulary, moe } = config
+  const { layers, sequence, vocabulary, moe } = config
   if (moe && moe.attention !== 'none') return 0
   const choices = moe ? layers * paddedFloats(activatedExperts(moe)) : 0
-  const caches = 2 * layers * paddedFloats(sequence * width)
-  const floats = workingFloats(config) + caches + paddedFloats(vocabulary) + 4 * paddedFloats(width) + choices
+  const caches = 2 * layers * paddedFloats(sequence * attentionColumns(config).keys)
+  const floats =
+    workingFloats(config) + caches + paddedFloats(vocabulary) + 4 * paddedFloats(headWidthOf(config)) + choices
   return floats * 4 <= MAX_ARENA_BYTES / 4 ? floats : 0
 }
 
@@ -51,9 +57,8 @@ export class TokenDecoder {
   private readonly config: ModelConfig
   private readonly store: ParameterStore
   private readonly memory: BorrowedScratch
-  private readonly frequencies: readonly number[]
-  private readonly cos: Float32Array
-  private readonly sin: Float32Array
+  private readonly rotation: Rotation
+  private readonly angles: { readonly cos: Float32Array; readonly sin: Float32Array }
   private readonly token: Int32Array
   private readonly position: Int32Array
   private readonly logits: Float32Array
@@ -76,8 +81,8 @@ export class TokenDecoder {
     this.store = store
     this.cache = cache
     this.memory = memory
-    const half = Math.floor(config.width / config.heads / 2)
-    this.frequencies = Array.from({ length: half }, (_, i) => config.rotaryBase ** (-i / half))
+    this.rotation = rotationOf(config)
+    const half = this.rotation.frequencies.length
     // On the CPU kernels reach the arena only; a device gets arrays as inputs.
     const floats = (count: number): Float32Array =>
       this.inArena ? floatsOf(memory.take(count)) : new Float32Array(count)
@@ -87,11 +92,10 @@ export class TokenDecoder {
     }
     this.token = integers(1)
     this.position = integers(1)
-    this.cos = floats(half)
-    this.sin = floats(half)
+    this.angles = { cos: floats(half), sin: floats(half) }
     this.logits = floats(config.vocabulary)
-    const { token, position, cos, sin, logits } = this
-    const ports: Record<string, Buffer> = { token, position, cos, sin, logits }
+    const { token, position, angles, logits } = this
+    const ports: Record<string, Buffer> = { token, position, ...angles, logits }
     for (let layer = 0; layer < config.layers; layer++) {
       if (!config.moe || !isSparse(config, layer) || hasRouterWeights(config.moe)) continue
       const experts = integers(activatedExperts(config.moe))
@@ -121,10 +125,7 @@ export class TokenDecoder {
     this.compiled ??= await this.compile()
     this.token[0] = token
     this.position[0] = position
-    for (const [i, frequency] of this.frequencies.entries()) {
-      this.cos[i] = Math.cos(position * frequency)
-      this.sin[i] = Math.sin(position * frequency)
-    }
+    writeAngles(this.rotation, position, this.angles)
     for (const [layer, experts] of this.choices) predetermined.choose(layer, token, position, experts)
     await this.compiled.binding.run()
     return this.logits

@@ -122,15 +122,17 @@ export const activateParts: Kernel = {
 }
 
 /**
- * Inputs qkv [1, 3·D], position int32 [1], keys, values [S, D] (, cos, sin [1, d/2]); outputs y [1, D], and
- * keys and values with the row of the position replaced, in the memory of the inputs or elsewhere. A task is a
- * head.
+ * Inputs qkv [1, (H + 2·KV)·d], position int32 [1], keys, values [S, KV·d] (, cos, sin [1, d/2]); outputs y [1, H·d],
+ * and keys and values with the row of the position replaced, in the memory of the inputs or elsewhere. A task is a head
+ * of queries. Tasks that share a head of keys run at the same time: the first writes the position's row of the caches,
+ * and none reads it.
  */
 export const attendCached: Kernel = {
   provider: 'WASM',
-  scratch({ inputs }) {
-    const [positions = 0, width = 0] = (inputs[2] as KernelTensor).shape
-    return 4 * (positions + width + LINE)
+  scratch({ attributes, inputs, outputs }) {
+    const [positions = 0] = (inputs[2] as KernelTensor).shape
+    const size = widthOf(outputs[0] as KernelTensor) / (attributes.heads as number)
+    return 4 * (positions + 2 * (size + LINE))
   },
 
   prepare({ attributes, inputs, outputs }, { floats, integers, functions, scratch }) {
@@ -143,11 +145,13 @@ export const attendCached: Kernel = {
       KernelTensor?,
     ]
     const [y, newKeys, newValues] = outputs as [KernelTensor, KernelTensor, KernelTensor]
-    const { heads, scale } = attributes as { heads: number; scale: { float: number } }
-    const width = widthOf(y)
-    const size = width / heads
+    const { heads, window, scale } = attributes as { heads: number; window: number; scale: { float: number } }
+    const size = widthOf(y) / heads
+    const width = widthOf(keys)
+    const perKey = (heads * size) / width
     const query = scratch.offset / 4
-    const scores = query + Math.ceil(size / LINE) * LINE
+    const key = query + Math.ceil(size / LINE) * LINE
+    const scores = key + Math.ceil(size / LINE) * LINE
 
     /** Rotates and scales a head of q or k. */
     const rotate = (from: number, to: number, factor: number) => {
@@ -174,17 +178,25 @@ export const attendCached: Kernel = {
       tasks: heads,
       run(head) {
         const current = integers[index(position)] as number
-        const [first, row] = [head * size, current * width + head * size]
-        rotateOrCopy(index(qkv, first), query, scale.float)
-        copyOthers(keys, newKeys, first, current)
-        copyOthers(values, newValues, first, current)
-        rotateOrCopy(index(qkv, width + first), index(newKeys, row), 1)
-        copy(index(qkv, 2 * width + first), index(newValues, row), 1)
-        const seen = current + 1
-        functions.rowTimesTransposed(4 * query, at(newKeys, first), 4 * scores, seen, size, width)
-        softmax(floats, scores, seen)
-        floats.fill(0, index(y, first), index(y, first + size))
-        functions.rowTimes(4 * scores, at(newValues, first), at(y, first), seen, size, width)
+        const [from, shared] = [head * size, Math.floor(head / perKey) * size]
+        const value = heads * size + width + shared
+        rotateOrCopy(index(qkv, from), query, scale.float)
+        rotateOrCopy(index(qkv, heads * size + shared), key, 1)
+        if (head % perKey === 0) {
+          copyOthers(keys, newKeys, shared, current)
+          copyOthers(values, newValues, shared, current)
+          copy(key, index(newKeys, current * width + shared), 1)
+          copy(index(qkv, value), index(newValues, current * width + shared), 1)
+        }
+        const first = Math.max(0, current + 1 - window)
+        const earlier = current - first
+        const start = first * width + shared
+        functions.rowTimesTransposed(4 * query, at(keys, start), 4 * scores, earlier, size, width)
+        functions.rowTimesTransposed(4 * query, 4 * key, 4 * (scores + earlier), 1, size, size)
+        softmax(floats, scores, earlier + 1)
+        floats.fill(0, index(y, from), index(y, from + size))
+        functions.rowTimes(4 * scores, at(values, start), at(y, from), earlier, size, width)
+        functions.addTimes(at(y, from), at(qkv, value), floats[scores + earlier] as number, size)
       },
     }
   },
