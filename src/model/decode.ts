@@ -11,7 +11,7 @@
  * `layers.<l>.attention.keys.next` (`values.next`) to the cache itself, of which one row is written.
  */
 import { cachedAttention, geluInOnePass, replaceRow } from '../graph/ops/decode.ts'
-import { add, multiply } from '../graph/ops/elementwise.ts'
+import { add, multiply, sigmoid } from '../graph/ops/elementwise.ts'
 import { rotate, silu } from '../graph/ops/fused.ts'
 import { gather } from '../graph/ops/indexing.ts'
 import { matmul } from '../graph/ops/matmul.ts'
@@ -21,7 +21,7 @@ import { normQueriesAndKeys } from './attention.ts'
 import { attentionScaleOf, headWidthOf, type ModelConfig, windowOf } from './config.ts'
 import { type FfnWeights, weightsOf } from './ffn.ts'
 import { embed, layers, scaled } from './layers.ts'
-import { activatedExperts, hasRouterWeights, type Parameters } from './parameters.ts'
+import { activatedExperts, hasRouterWeights, type Parameters, sharedMix } from './parameters.ts'
 import { route, routerWeights } from './routing/routers.ts'
 import { linear, logitsAt, queryKeyNorms } from './transformer.ts'
 
@@ -86,10 +86,12 @@ export function decodePrograms(config: ModelConfig, parameters: Parameters, leng
           )
         : null
       const shared = (matrix: string) => parameters.get(`${name}.shared.${matrix}`)
-      const withShared =
-        moe.sharedHidden > 0
-          ? scope('shared', () => add(x, scaled(rowFfn(normed, weightsOf(config, shared)), config.residualScale)))
-          : x
+      const addShared = () => {
+        const y = rowFfn(normed, weightsOf(config, shared))
+        const mix = moe.sharedGate ? parameters.get(sharedMix(name)) : null
+        return add(x, scaled(mix ? multiply(y, sigmoid(matmul(normed, mix))) : y, config.residualScale))
+      }
+      const withShared = moe.sharedHidden > 0 ? scope('shared', addShared) : x
       end(layer, {
         'x.next': withShared,
         'normed.next': normed,

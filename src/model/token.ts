@@ -11,7 +11,7 @@ import { attentionColumns, attentionScaleOf, headScaleOf, headWidthOf, type Mode
 import { cacheName } from './decode.ts'
 import { type FfnWeights, weightsOf } from './ffn.ts'
 import { embed, layers, scaled } from './layers.ts'
-import { activatedExperts, type Parameters } from './parameters.ts'
+import { activatedExperts, type Parameters, sharedMix } from './parameters.ts'
 import { routerWeights } from './routing/routers.ts'
 import { choicesName, linear, queryKeyNorms } from './transformer.ts'
 
@@ -54,14 +54,15 @@ export function tokenProgram(config: ModelConfig, parameters: Parameters): Reado
         const { router_DN, bias_N } = routerWeights(moe, parameters, `${name}.router`)
         if (router_DN) return chooseExperts(rowProduct(normed, router_DN), moe, bias_N)
         const choices = [1, activatedExperts(moe)]
-        const equalGates = new Float32Array(activatedExperts(moe)).fill(1 / moe.k)
+        const equalGates = new Float32Array(activatedExperts(moe)).fill(moe.routedScale / moe.k)
         return [input(choicesName(layer), 'int32', choices), constant(equalGates, 'float32', choices)] as const
       })
       const shared = (matrix: string) => parameters.get(`${name}.shared.${matrix}`)
-      const withShared =
-        moe.sharedHidden > 0
-          ? scope('shared', () => add(x, scaled(alwaysChosen(normed, weightsOf(config, shared)), residualScale)))
-          : x
+      const addShared = () => {
+        const gate = moe.sharedGate ? sigmoidGate(normed, parameters.get(sharedMix(name))) : undefined
+        return add(x, scaled(alwaysChosen(normed, weightsOf(config, shared), gate), residualScale))
+      }
+      const withShared = moe.sharedHidden > 0 ? scope('shared', addShared) : x
       const expert = (matrix: string) => parameters.get(`${name}.experts.{e}.${matrix}`)
       return scope('experts', () =>
         add(withShared, scaled(rowExperts(normed, experts, gates, weightsOf(config, expert)), residualScale)),
@@ -77,8 +78,17 @@ export function tokenProgram(config: ModelConfig, parameters: Parameters): Reado
 }
 
 /** A dense feed-forward network, as an expert that is always chosen. */
-function alwaysChosen(x: Tensor, { up, gate, down }: FfnWeights): Tensor {
+function alwaysChosen(x: Tensor, { up, gate, down }: FfnWeights, factor = constant([1], 'float32', [1, 1])): Tensor {
   const stacked = (matrix: Tensor) => reshape(matrix, [1, ...matrix.shape])
   const weights: RowExperts = { up: stacked(up), ...(gate && { gate: stacked(gate) }), down: stacked(down) }
-  return rowExperts(x, constant([0], 'int32', [1, 1]), constant([1], 'float32', [1, 1]), weights)
+  return rowExperts(x, constant([0], 'int32', [1, 1]), factor, weights)
+}
+
+/** sigmoid(x·mix) [1, 1], as the gate of a choice among one expert. */
+function sigmoidGate(x: Tensor, mix: Tensor): Tensor {
+  const [, gate] = chooseExperts(rowProduct(x, mix), {
+    ...{ prototypes: 1, k: 1, scores: 'sigmoid', softmax: 'before', renormalize: false, routedScale: 1 },
+    ...{ expertGroups: 1, groupsPerToken: 1, groupScore: 'max' },
+  })
+  return gate
 }

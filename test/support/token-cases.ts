@@ -1,6 +1,13 @@
 /** Test cases of the kernels of a single token, which have no gradient. */
 import fc from 'fast-check'
-import { attendCached, chooseExperts, rowExperts, rowProduct, tableRow } from '../../src/graph/ops/token.ts'
+import {
+  attendCached,
+  type ChoiceRule,
+  chooseExperts,
+  rowExperts,
+  rowProduct,
+  tableRow,
+} from '../../src/graph/ops/token.ts'
 import type { Tensor } from '../../src/graph/tensor.ts'
 import * as g from '../../src/library/graph.ts'
 import type { KernelCase, KernelInput } from './kernel-check.ts'
@@ -110,19 +117,22 @@ function attendCachedCase(shape: CachedShape): KernelCase {
   }
 }
 
-interface ChoiceShape {
-  readonly prototypes: number
-  readonly perPrototype: number
-  readonly k: number
-  readonly softmax: 'before' | 'after'
-  readonly renormalize: boolean
-  readonly range?: number
-  readonly biased?: boolean
-}
+type ChoiceShape = Pick<ChoiceRule, 'prototypes' | 'k' | 'softmax' | 'renormalize'> &
+  Partial<ChoiceRule> & {
+    readonly perPrototype: number
+    readonly range?: number
+    readonly biased?: boolean
+  }
 
-function chooseExpertsCase({ perPrototype, range = 2, biased = false, ...rule }: ChoiceShape): KernelCase {
-  const { prototypes, k, softmax, renormalize } = rule
+function chooseExpertsCase({ perPrototype, range = 2, biased = false, ...settings }: ChoiceShape): KernelCase {
+  const rule: ChoiceRule = {
+    ...{ scores: 'softmax', expertGroups: 1, groupsPerToken: 1, groupScore: 'max', routedScale: 1 },
+    ...settings,
+  }
+  const { prototypes, k, softmax, renormalize, expertGroups, groupsPerToken } = rule
   const experts = prototypes * perPrototype
+  const isSigmoid = rule.scores === 'sigmoid'
+  const isLimited = groupsPerToken < expertGroups
   return {
     inputs: {
       logits: { shape: [1, experts], values: (random) => range * (random() * 2 - 1) },
@@ -131,16 +141,17 @@ function chooseExpertsCase({ perPrototype, range = 2, biased = false, ...rule }:
     build: (tensors) => chooseExperts(of(tensors, 'logits'), rule, tensors.bias),
     reference(tensors) {
       const logits = g.reshape(of(tensors, 'logits'), [prototypes, perPrototype])
-      // Ranks logits in both cases: among probabilities that round to the same float64 the first would win.
-      const score = biased && softmax === 'before' ? g.softmax(logits) : logits
-      const [, local] = g.topK(
-        biased ? g.add(score, g.reshape(of(tensors, 'bias'), [prototypes, perPrototype])) : score,
-        k,
-      )
+      const sigmoids = g.divide(1, g.add(g.exp(g.negate(logits)), 1))
+      // Ranks logits if possible: among probabilities that round to the same float64 the first would win.
+      const probabilities = (biased || isLimited) && softmax === 'before' ? g.softmax(logits) : logits
+      const score = isSigmoid ? sigmoids : probabilities
+      const ranked = biased ? g.add(score, g.reshape(of(tensors, 'bias'), [prototypes, perPrototype])) : score
+      const [, local] = g.topK(isLimited ? inBestGroups(ranked, rule) : ranked, k)
       const best = g.takeAlong(logits, local, 1)
       const total = (x: Tensor) => g.sum(x, { axes: [-1], keepDims: true })
-      const shares = softmax === 'after' ? g.softmax(best) : g.exp(g.subtract(best, logSum(logits)))
-      const gates = renormalize ? g.divide(shares, total(shares)) : shares
+      const softmaxes = softmax === 'after' ? g.softmax(best) : g.exp(g.subtract(best, logSum(logits)))
+      const shares = isSigmoid ? g.takeAlong(sigmoids, local, 1) : softmaxes
+      const gates = g.multiply(renormalize ? g.divide(shares, total(shares)) : shares, rule.routedScale)
       const first = g.constant(
         Array.from({ length: prototypes }, (_, z) => z * perPrototype),
         'int32',
@@ -151,6 +162,17 @@ function chooseExpertsCase({ perPrototype, range = 2, biased = false, ...rule }:
     kernels: ['choose-experts'],
     forward: true,
   }
+}
+
+/** Scores [1, N], of which those outside the best groups are far below all others. */
+function inBestGroups(scores: Tensor, { expertGroups, groupsPerToken, groupScore }: ChoiceRule): Tensor {
+  const byGroup = g.reshape(scores, [expertGroups, (scores.shape[1] as number) / expertGroups])
+  const [best] = g.topK(byGroup, groupScore === 'max' ? 1 : 2)
+  const worth = g.reshape(g.sum(best, { axes: [1] }), [1, expertGroups])
+  const [least] = g.topK(worth, groupsPerToken)
+  const limit = g.slice(least, 1, groupsPerToken - 1, groupsPerToken)
+  const isBest = g.reshape(g.greaterOrEqual(worth, limit), [expertGroups, 1])
+  return g.reshape(g.where(isBest, byGroup, -1e6), scores.shape)
 }
 
 const logSum = (logits: Tensor): Tensor => g.reshape(g.logSumExp(logits), [logits.shape[0] as number, 1])
@@ -203,6 +225,9 @@ function rowExpertsCase({ experts, count, width, hidden, gated, range = 1 }: Row
   }
 }
 
+const sigmoid = { scores: 'sigmoid', softmax: 'before' } as const
+const inGroups = { prototypes: 1, perPrototype: 12, k: 3, expertGroups: 4, groupsPerToken: 2 } as const
+
 export const specialTokens: Record<string, KernelCase[]> = {
   'row-product': [true, false].flatMap((transposed) => [
     rowProductCase({ inner: 1, columns: 1, transposed }),
@@ -232,6 +257,12 @@ export const specialTokens: Record<string, KernelCase[]> = {
     chooseExpertsCase({ prototypes: 1, perPrototype: 9, k: 3, softmax: 'before', renormalize: false, biased: true }),
     chooseExpertsCase({ prototypes: 1, perPrototype: 6, k: 2, softmax: 'after', renormalize: false, biased: true }),
     chooseExpertsCase({ prototypes: 3, perPrototype: 5, k: 2, softmax: 'before', renormalize: true, biased: true }),
+    chooseExpertsCase({ ...sigmoid, prototypes: 1, perPrototype: 1, k: 1, renormalize: false }),
+    chooseExpertsCase({ ...sigmoid, prototypes: 2, perPrototype: 6, k: 2, renormalize: true, routedScale: 2.5 }),
+    chooseExpertsCase({ ...inGroups, softmax: 'before', renormalize: false, routedScale: 16 }),
+    chooseExpertsCase({ ...inGroups, softmax: 'after', renormalize: false, groupScore: 'top-2', biased: true }),
+    chooseExpertsCase({ ...inGroups, ...sigmoid, renormalize: true, groupScore: 'top-2', biased: true }),
+    chooseExpertsCase({ ...inGroups, ...sigmoid, renormalize: false, expertGroups: 12, groupsPerToken: 5 }),
   ],
   'row-experts': [true, false].flatMap((gated) => [
     rowExpertsCase({ experts: [0], count: 1, width: 1, hidden: 1, gated }),
@@ -264,16 +295,39 @@ export const drawnTokens: Record<keyof typeof specialTokens, fc.Arbitrary<Kernel
       const heads = shared * shape.keyHeads
       return attendCachedCase({ ...shape, heads, positions, current: current % positions, size: 2 * half })
     }),
-  'choose-experts': fc
-    .record({
-      prototypes: integer(1, 4),
-      perPrototype: integer(2, 40),
-      k: integer(1, 2),
-      softmax: fc.constantFrom('before' as const, 'after' as const),
-      renormalize: fc.boolean(),
-      biased: fc.boolean(),
-    })
-    .map(chooseExpertsCase),
+  'choose-experts': fc.oneof(
+    fc
+      .record({
+        prototypes: integer(1, 4),
+        perPrototype: integer(2, 40),
+        k: integer(1, 2),
+        softmax: fc.constantFrom('before' as const, 'after' as const),
+        renormalize: fc.boolean(),
+        biased: fc.boolean(),
+      })
+      .map(chooseExpertsCase),
+    fc
+      .record({
+        expertGroups: integer(1, 9),
+        groupsPerToken: integer(1, 9),
+        perGroup: integer(2, 9),
+        groupScore: fc.constantFrom('max' as const, 'top-2' as const),
+        scores: fc.constantFrom('softmax' as const, 'sigmoid' as const),
+        k: integer(1, 2),
+        renormalize: fc.boolean(),
+        biased: fc.boolean(),
+        routedScale: fc.constantFrom(1, 2.5),
+      })
+      .map(({ groupsPerToken, perGroup, ...rule }) =>
+        chooseExpertsCase({
+          ...rule,
+          prototypes: 1,
+          softmax: 'before',
+          perPrototype: perGroup * rule.expertGroups,
+          groupsPerToken: Math.min(groupsPerToken, rule.expertGroups),
+        }),
+      ),
+  ),
   'row-experts': fc
     .record({
       experts: fc.array(integer(0, 4), { minLength: 1, maxLength: 4 }),

@@ -97,7 +97,7 @@ function randomMoe(
     from: given.every === undefined && layers > every && hidden % 2 === 0 ? 1 : 0,
     hidden,
     sharedHidden: random.pick([0, 3]),
-    softmax: plain ? 'before' : random.pick(['before', 'after'] as const),
+    softmax: plain || given.scores === 'sigmoid' ? 'before' : random.pick(['before', 'after'] as const),
     renormalize: !plain && random.pick([true, false]),
     capacity: random.pick(byExperts ? (['1x', 'kx'] as const) : (['1x', 'kx', 'none'] as const)),
     factor: random.pick([0.5, 0.75, 1, 1.25]),

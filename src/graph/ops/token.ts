@@ -93,13 +93,19 @@ export const attendCached: (
     ),
 )
 
+/** The settings of `model.moe` by which a token chooses. */
 export interface ChoiceRule {
   readonly prototypes: number
   /** Experts of each prototype. */
   readonly k: number
+  readonly scores: 'softmax' | 'sigmoid'
   /** The softmax runs over all experts of a prototype before the choice, or over the chosen ones after it. */
   readonly softmax: 'before' | 'after'
+  readonly expertGroups: number
+  readonly groupsPerToken: number
+  readonly groupScore: 'max' | 'top-2'
   readonly renormalize: boolean
+  readonly routedScale: number
 }
 
 /**
@@ -113,13 +119,24 @@ export const chooseExperts: (
 ) => readonly [experts: Tensor, gates: Tensor] = defineIndexOp(
   'choose-experts',
   'kernel',
-  (logits: Tensor, { prototypes, k, softmax, renormalize }: ChoiceRule, bias?: Tensor) => {
+  (logits: Tensor, rule: ChoiceRule, bias?: Tensor) => {
+    const { prototypes, k, expertGroups, groupsPerToken } = rule
     const shape = [1, prototypes * k]
     const results = [
       { dtype: 'int32', shape },
       { dtype: logits.dtype, shape },
     ] as const
-    const attributes = { prototypes, k, after: softmax === 'after' ? 1 : 0, renormalize: renormalize ? 1 : 0 }
+    const attributes = {
+      prototypes,
+      k,
+      after: rule.softmax === 'after' ? 1 : 0,
+      sigmoid: rule.scores === 'sigmoid' ? 1 : 0,
+      renormalize: rule.renormalize ? 1 : 0,
+      groups: expertGroups,
+      groupsPerToken,
+      pair: rule.groupScore === 'top-2' ? 1 : 0,
+      scale: { float: rule.routedScale },
+    }
     const inputs = [logits, ...(bias ? [bias] : [])]
     return emitKernel('choose-experts', inputs, results, { attributes, local: true }) as [Tensor, Tensor]
   },

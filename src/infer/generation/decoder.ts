@@ -60,7 +60,7 @@ export class Decoder {
     this.angles = { cos: new Float32Array(half), sin: new Float32Array(half) }
     this.experts = new Int32Array(moe ? activatedExperts(moe) : 0)
     // A router without weights gives every choice the same gate; a learned router overwrites them.
-    this.gates = new Float32Array(this.experts.length).fill(1 / (moe?.k ?? 1))
+    this.gates = new Float32Array(this.experts.length).fill((moe?.routedScale ?? 1) / (moe?.k ?? 1))
     this.logits = new Float32Array(config.vocabulary)
     const { token, position, weight, experts, gates, logits } = this
     const [x, normed] = [new Float32Array(width), new Float32Array(width)]

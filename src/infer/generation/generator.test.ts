@@ -136,8 +136,18 @@ const routers: Record<string, NonNullable<CaseOverrides['moe']>> = {
   sinkhorn: { router: 'sinkhorn', k: 2, experts: 4 },
   bias: { router: 'bias', k: 2, experts: 4, softmax: 'before' },
   'bias, softmax after': { router: 'bias', k: 1, experts: 4, softmax: 'after' },
+  'sigmoid, top-2 sequential': { router: 'top-k', k: 2, experts: 4, scores: 'sigmoid', selection: 'sequential' },
+  '2 top-2 sigmoid renormalised': {
+    ...{ router: 'prototype', prototypes: 2, k: 2, experts: 6 },
+    ...{ scores: 'sigmoid', renormalize: true, routedScale: 1.5 },
+  },
+  'top-2 of a group (DeepSeek-V2)': { router: 'top-k', k: 2, experts: 6, expertGroups: 3, routedScale: 1.5 },
+  'top-2 of two groups (DeepSeek-V3)': {
+    ...{ router: 'bias', k: 2, experts: 6, scores: 'sigmoid', renormalize: true },
+    ...{ expertGroups: 3, groupsPerToken: 2, groupScore: 'top-2', routedScale: 2.5 },
+  },
   'expert-choice': { router: 'expert-choice', k: 2, experts: 4 },
-  hash: { router: 'hash', k: 2, experts: 4 },
+  hash: { router: 'hash', k: 2, experts: 4, routedScale: 0.7 },
   random: { router: 'random', k: 2, experts: 4 },
 }
 
@@ -147,6 +157,7 @@ const architectures: Record<string, CaseOverrides> = {
     model: { positions: 'learned', norm: 'layer', activation: 'swiglu', tied: false },
   },
   'a shared expert': { moe: { sharedHidden: 3, every: 1 } },
+  'a shared expert with a gate': { moe: { sharedHidden: 3, sharedGate: true, every: 1 } },
   'a dense layer before sparse ones': { model: { layers: 3 }, moe: { from: 1 } },
   'dense layers between, the last one sparse': { model: { layers: 4 }, moe: { every: 2 } },
   'dense layers between, the last one dense': { model: { layers: 3 }, moe: { every: 2 } },

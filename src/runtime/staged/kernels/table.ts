@@ -1,6 +1,7 @@
 /** All kernels, by name. Those that multiply matrices need oneDNN; without it none is offered. */
 import type { Kernel } from '../contract.ts'
 import { attention, attentionGradient } from './attention.ts'
+import { chooseExperts } from './choose-experts.ts'
 import { crossEntropy } from './cross-entropy.ts'
 import { awaitRows, exchangeRows, exchangeSizes } from './exchange.ts'
 import { expertFfn, expertFfnGradient } from './expert-ffn.ts'
@@ -8,15 +9,7 @@ import { expertLinear, expertLinearGradient } from './expert-linear.ts'
 import { matmul } from './matmul.ts'
 import { combineRows, gatherRows, rmsNorm, rmsNormGradient, rowDots } from './rows.ts'
 import { sumSources } from './sum-sources.ts'
-import {
-  activateParts,
-  attendCached,
-  chooseExperts,
-  expertRowProduct,
-  rowProduct,
-  rowProductTransposed,
-  sumParts,
-} from './token.ts'
+import { activateParts, attendCached, expertRowProduct, rowProduct, rowProductTransposed, sumParts } from './token.ts'
 
 export const opKernels: Readonly<Record<string, Kernel>> = {
   'activate-parts': activateParts,

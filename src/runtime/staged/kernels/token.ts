@@ -203,7 +203,7 @@ export const attendCached: Kernel = {
 }
 
 /** Softmax of `count` floats, in place. */
-function softmax(floats: Float32Array, from: number, count: number): void {
+export function softmax(floats: Float32Array, from: number, count: number): void {
   let max = Number.NEGATIVE_INFINITY
   for (let i = from; i < from + count; i++) max = Math.max(max, floats[i] as number)
   let total = 0
@@ -213,69 +213,6 @@ function softmax(floats: Float32Array, from: number, count: number): void {
     total += power
   }
   for (let i = from; i < from + count; i++) floats[i] = (floats[i] as number) / total
-}
-
-/**
- * Inputs logits [1, N] (, bias of the scores [N]); outputs the experts int32 [1, K] and their gates [1, K]: the
- * k best of each prototype, by the rules of src/model/routing/routers.ts. Of equal scores the first wins.
- */
-export const chooseExperts: Kernel = {
-  provider: 'WASM',
-  scratch: ({ inputs }) => 2 * 4 * widthOf(inputs[0] as KernelTensor),
-
-  prepare({ attributes, inputs: [logits, bias], outputs: [experts, gates] }, { floats, integers, scratch }) {
-    if (!logits || !experts || !gates) throw new Error('internal: a choice without logits')
-    const { prototypes, k, after, renormalize } = attributes as Record<string, number> as {
-      prototypes: number
-      k: number
-      after: number
-      renormalize: number
-    }
-    const perPrototype = widthOf(logits) / prototypes
-    const values = scratch.offset / 4
-    const biased = values + perPrototype
-    /** Index, relative to `first`, of the largest score that is not among the `count` chosen ones. */
-    const best = (first: number, chosen: number, count: number): number => {
-      let top = -1
-      next: for (let i = 0; i < perPrototype; i++) {
-        for (let j = 0; j < count; j++) if (integers[chosen + j] === i) continue next
-        if (top < 0 || (floats[first + i] as number) > (floats[first + top] as number)) top = i
-      }
-      return top
-    }
-    return {
-      tasks: 1,
-      run() {
-        for (let prototype = 0; prototype < prototypes; prototype++) {
-          const first = index(logits, prototype * perPrototype)
-          const chosen = index(experts, prototype * k)
-          const gate = index(gates, prototype * k)
-          floats.copyWithin(values, first, first + perPrototype)
-          if (!after) softmax(floats, values, perPrototype)
-          if (bias)
-            for (let i = 0; i < perPrototype; i++)
-              floats[biased + i] =
-                (floats[values + i] as number) + (floats[index(bias, prototype * perPrototype + i)] as number)
-          const scores = bias ? biased : first
-          for (let choice = 0; choice < k; choice++) integers[chosen + choice] = best(scores, chosen, choice)
-          if (after) {
-            for (let i = 0; i < k; i++) floats[values + i] = floats[first + (integers[chosen + i] as number)] as number
-            softmax(floats, values, k)
-          }
-          let total = renormalize ? 0 : 1
-          for (let i = 0; i < k; i++) {
-            const value = floats[values + (after ? i : (integers[chosen + i] as number))] as number
-            floats[gate + i] = value
-            if (renormalize) total += value
-          }
-          for (let i = 0; i < k; i++) {
-            floats[gate + i] = (floats[gate + i] as number) / total
-            integers[chosen + i] = (integers[chosen + i] as number) + prototype * perPrototype
-          }
-        }
-      },
-    }
-  },
 }
 
 /** The error function to 1.5e-7 (Abramowitz and Stegun 1964, 7.1.26). */

@@ -174,7 +174,16 @@ describe.skipIf(testDevice === null)('choose-experts', () => {
     readonly prototypes: number
     readonly k: number
     readonly after: number
+    readonly sigmoid: number
     readonly renormalize: number
+    readonly groups: number
+    readonly groupsPerToken: number
+    readonly pair: number
+    readonly scale: { readonly float: number }
+  }
+  const plain: Rule = {
+    ...{ prototypes: 1, k: 1, after: 0, sigmoid: 0, renormalize: 0 },
+    ...{ groups: 1, groupsPerToken: 1, pair: 0, scale: { float: 1 } },
   }
 
   const softmax = (x: readonly number[]) => {
@@ -185,20 +194,29 @@ describe.skipIf(testDevice === null)('choose-experts', () => {
   }
 
   function expected(logits: readonly number[], bias: readonly number[] | null, rule: Rule) {
-    const { prototypes, k, after, renormalize } = rule
+    const { prototypes, k, after, sigmoid, renormalize, groups, groupsPerToken, pair, scale } = rule
     const width = logits.length / prototypes
+    const size = width / groups
     const [experts, gates]: [number[], number[]] = [[], []]
     for (let first = 0; first < logits.length; first += width) {
       const own = logits.slice(first, first + width)
-      const values = after ? own : softmax(own)
+      const values = sigmoid ? own.map((x) => 1 / (1 + Math.exp(-x))) : after ? own : softmax(own)
       const scores = values.map((value, i) => value + (bias?.[first + i] ?? 0))
-      const order = Array.from(scores.keys()).sort((a, b) => (scores[b] as number) - (scores[a] as number) || a - b)
+      const worth = Array.from({ length: groups }, (_, g) => {
+        const [best = 0, second = 0] = scores.slice(g * size, (g + 1) * size).sort((a, b) => b - a)
+        return pair ? best + second : best
+      })
+      const best = Array.from(worth.keys()).sort((a, b) => (worth[b] as number) - (worth[a] as number) || a - b)
+      const isAllowed = (i: number) => best.slice(0, groupsPerToken).includes(Math.floor(i / size))
+      const order = Array.from(scores.keys())
+        .filter(isAllowed)
+        .sort((a, b) => (scores[b] as number) - (scores[a] as number) || a - b)
       const chosen = order.slice(0, k)
       const picked = chosen.map((i) => values[i] as number)
       const gate = after ? softmax(picked) : picked
       const total = renormalize ? gate.reduce((a, b) => a + b, 0) : 1
       experts.push(...chosen.map((i) => first + i))
-      gates.push(...gate.map((value) => value / total))
+      gates.push(...gate.map((value) => (value / total) * scale.float))
     }
     return { experts, gates }
   }
@@ -233,19 +251,34 @@ describe.skipIf(testDevice === null)('choose-experts', () => {
           const [logits, bias] = hasBias
             ? [Array.from(numbers(24, 3)), Array.from(numbers(24, 4))]
             : [some(24, 3), null]
-          await check(logits, bias, { prototypes: 2, k: 3, after, renormalize })
+          await check(logits, bias, { ...plain, prototypes: 2, k: 3, after, renormalize })
         })
 
   test('of one expert, of all, and of more than a workgroup has invocations', async () => {
-    await check([0.5], null, { prototypes: 1, k: 1, after: 0, renormalize: 0 })
-    await check([1, 3, 2, 3], null, { prototypes: 1, k: 4, after: 0, renormalize: 1 })
-    await check(some(700, 5), null, { prototypes: 1, k: 8, after: 1, renormalize: 0 })
+    await check([0.5], null, plain)
+    await check([1, 3, 2, 3], null, { ...plain, k: 4, renormalize: 1 })
+    await check(some(700, 5), null, { ...plain, k: 8, after: 1 })
+  })
+
+  test('by sigmoids, in the best groups, scaled', async () => {
+    const sigmoid = { ...plain, sigmoid: 1, scale: { float: 2.5 } }
+    await check([-200, 200, 0], null, { ...sigmoid, k: 2, renormalize: 1 })
+    await check(some(24, 3), null, { ...sigmoid, prototypes: 2, k: 3 })
+    // Some groups are equal.
+    await check(some(24, 3), null, { ...sigmoid, k: 5, groups: 8, groupsPerToken: 3 })
+    for (const pair of [0, 1])
+      for (const by of [plain, sigmoid, { ...plain, after: 1 }]) {
+        const [logits, bias] = [Array.from(numbers(24, 3)), Array.from(numbers(24, 4))]
+        await check(logits, bias, { ...by, k: 4, groups: 4, groupsPerToken: 2, pair, renormalize: pair })
+      }
+    // More groups than a workgroup has invocations.
+    await check(Array.from(numbers(600, 6)), null, { ...plain, k: 8, groups: 300, groupsPerToken: 6, pair: 1 })
   })
 
   test('of NaN gives distinct experts in range', async () => {
     const logits = new Float32Array(8).fill(Number.NaN)
     const call = {
-      attributes: { prototypes: 2, k: 3, after: 0, renormalize: 1 },
+      attributes: { ...plain, prototypes: 2, k: 3, renormalize: 1 },
       inputs: [floats([1, 8], logits)],
       outputs: [
         { dtype: 'int32', shape: [1, 6] },

@@ -9,8 +9,17 @@ interface Rule {
   readonly k: number
   /** Whether the softmax runs over the chosen experts, not over all of the prototype. */
   readonly after: number
+  /** Whether scores are sigmoids. */
+  readonly sigmoid: number
   readonly renormalize: number
+  readonly groups: number
+  readonly groupsPerToken: number
+  /** Whether a group counts by the sum of its two best scores, not by its best. */
+  readonly pair: number
+  readonly scale: { readonly float: number }
 }
+
+const isLimited = ({ groups, groupsPerToken }: Rule): boolean => groupsPerToken < groups
 
 /**
  * Inputs logits [1, N] (, bias of the scores [N]); outputs the experts int32 [1, K] and their gates [1, K]: the k best of
@@ -21,7 +30,8 @@ export const chooseExperts: Kernel = {
   lower({ attributes, inputs, outputs }) {
     if ((outputs[0] as Operand).size === 0) return { dispatches: [] }
     const rule = attributes as unknown as Rule
-    const { prototypes } = rule
+    const { prototypes, k, after, sigmoid, renormalize, scale } = rule
+    const hasMass = !after && !sigmoid
     const width = (inputs[0] as Operand).size / prototypes
     const hasBias = inputs.length > 1
     return {
@@ -35,29 +45,40 @@ ${MASS}
 ${FLOAT_KEY}
 ${COMES_FIRST}
 struct Best { key: u32, position: u32 }
-fn better(a: Best, b: Best) -> Best {
+fn better_of(a: Best, b: Best) -> Best {
   if (comes_first(b.key, b.position, a.key, a.position)) { return b; }
   return a;
 }
-${reduction({ name: 'best_of_all', type: 'Best', lanes: WORKGROUP, merge: (a, b) => `better(${a}, ${b})` })}
-${rule.after ? '' : reduction({ name: 'mass_of_all', type: 'Mass', lanes: WORKGROUP, merge: (a, b) => `mass_of(${a}, ${b})` })}
+${reduction({ name: 'best_of_all', type: 'Best', lanes: WORKGROUP, merge: (a, b) => `better_of(${a}, ${b})` })}
+${hasMass ? reduction({ name: 'mass_of_all', type: 'Mass', lanes: WORKGROUP, merge: (a, b) => `mass_of(${a}, ${b})` }) : ''}
 ${workgroupMain(prototypes)} {
   let first = row * ${width}u;
-  ${rule.after ? '' : massOfAll(width)}
-  ${rounds(rule, width, bias)}
-  ${rule.after ? massOfChosen(rule) : ''}
-  var total = ${rule.renormalize ? '0.0' : '1.0'};
-  ${rule.renormalize ? `for (var i = 0u; i < ${rule.k}u; i++) { total += probability(first + chosen[i], mass); }` : ''}
-  for (var i = local; i < ${rule.k}u; i += ${WORKGROUP}u) {
-    ${experts}[row * ${rule.k}u + i] = i32(first + chosen[i]);
-    ${gates}[row * ${rule.k}u + i] = probability(first + chosen[i], mass) / total;
+  var mass = no_mass();
+  ${hasMass ? massOfAll(width) : ''}
+  ${isLimited(rule) ? bestGroups(rule, width) : ''}
+  ${rounds(rule, width)}
+  ${after ? massOfChosen(rule) : ''}
+  var total = ${renormalize ? (sigmoid ? '1e-20' : '0.0') : '1.0'};
+  ${renormalize ? `for (var i = 0u; i < ${k}u; i++) { total += score(first + chosen[i], mass); }` : ''}
+  for (var i = local; i < ${k}u; i += ${WORKGROUP}u) {
+    ${experts}[row * ${k}u + i] = i32(first + chosen[i]);
+    ${gates}[row * ${k}u + i] = score(first + chosen[i], mass) / total * ${scale.float};
   }
 }
 
-var<workgroup> chosen: array<u32, ${rule.k}>;
+var<workgroup> chosen: array<u32, ${k}>;
+${isLimited(rule) ? groupMemory(rule) : ''}
 
 fn logit(expert: u32) -> f32 { return ${logits}[expert]; }
-fn probability(expert: u32, mass: Mass) -> f32 { return exp(logit(expert) - mass.x) / mass.y; }
+// The score that the gate is computed from.
+fn score(expert: u32, mass: Mass) -> f32 {
+  ${sigmoid ? 'return 1.0 / (1.0 + exp(min(-logit(expert), 80.0)));' : 'return exp(logit(expert) - mass.x) / mass.y;'}
+}
+// The score by which an expert is chosen. A softmax does not change the order of logits.
+fn preference(expert: u32, mass: Mass) -> f32 {
+  let value = ${after || (hasMass && !bias && !isLimited(rule)) ? 'logit(expert)' : 'score(expert, mass)'};
+  return value${bias ? ` + ${bias}[expert]` : ''};
+}
 `,
         },
       ],
@@ -65,30 +86,52 @@ fn probability(expert: u32, mass: Mass) -> f32 { return exp(logit(expert) - mass
   },
 }
 
-/** `mass` of the logits of all experts of the prototype. */
+/** Sets `mass` to that of the logits of all experts of the prototype. */
 const massOfAll = (width: number): string => `
-  var own = no_mass();
-  for (var i = local; i < ${width}u; i += ${WORKGROUP}u) { own = mass_of(own, Mass(logit(first + i), 1.0)); }
-  let mass = mass_of_all(own, local);`
+  for (var i = local; i < ${width}u; i += ${WORKGROUP}u) { mass = mass_of(mass, Mass(logit(first + i), 1.0)); }
+  mass = mass_of_all(mass, local);`
 
-/** `mass` of the logits of the chosen ones. */
+/** Sets `mass` to that of the logits of the chosen ones. */
 const massOfChosen = ({ k }: Rule): string => `
-  var mass = no_mass();
   for (var i = 0u; i < ${k}u; i++) { mass = mass_of(mass, Mass(logit(first + chosen[i]), 1.0)); }`
 
-/** Sets `chosen`. A softmax does not change the order of scores, but a bias added to it does. */
-function rounds({ k, after }: Rule, width: number, bias: string | undefined): string {
-  const value = after || !bias ? 'logit(first + i)' : 'probability(first + i, mass)'
-  const score = bias ? `${value} + ${bias}[first + i]` : value
-  return `
+/** Sets `is_best`, by group: a group is among the best if fewer than those are better. Of equal groups the first is. */
+const bestGroups = ({ groups, groupsPerToken, pair }: Rule, width: number): string => `
+  for (var g = local; g < ${groups}u; g += ${WORKGROUP}u) {
+    var best = -0x1.fffffep+127f;
+    var second = best;
+    for (var i = 0u; i < ${width / groups}u; i++) {
+      let value = preference(first + g * ${width / groups}u + i, mass);
+      if (value > best) { second = best; best = value; } else { second = max(second, value); }
+    }
+    worth[g] = ${pair ? 'best + second' : 'best'};
+  }
+  workgroupBarrier();
+  for (var g = local; g < ${groups}u; g += ${WORKGROUP}u) {
+    var better = 0u;
+    for (var h = 0u; h < ${groups}u; h++) {
+      if (worth[h] > worth[g] || (worth[h] == worth[g] && h < g)) { better++; }
+    }
+    is_best[g] = u32(better < ${groupsPerToken}u);
+  }
+  workgroupBarrier();`
+
+const groupMemory = ({ groups }: Rule): string => `
+var<workgroup> worth: array<f32, ${groups}>;
+var<workgroup> is_best: array<u32, ${groups}>;`
+
+/** Sets `chosen`. */
+const rounds = (rule: Rule, width: number): string => `
   var last_key = 0u;
   var last = 0u;
-  for (var round = 0u; round < ${k}u; round++) {
+  for (var round = 0u; round < ${rule.k}u; round++) {
     var own_best = Best(0u, ${width}u);
     for (var i = local; i < ${width}u; i += ${WORKGROUP}u) {
-      let key = float_key(bitcast<u32>(${score}));
+      let key = float_key(bitcast<u32>(preference(first + i, mass)));
       let is_left = round == 0u || comes_first(last_key, last, key, i);
-      if (is_left) { own_best = better(own_best, Best(key, i)); }
+      if (is_left${isLimited(rule) ? ` && is_best[i / ${width / rule.groups}u] == 1u` : ''}) {
+        own_best = better_of(own_best, Best(key, i));
+      }
     }
     let best = best_of_all(own_best, local);
     last_key = best.key;
@@ -96,4 +139,3 @@ function rounds({ k, after }: Rule, width: number, bias: string | undefined): st
     if (local == 0u) { chosen[round] = last; }
     workgroupBarrier();
   }`
-}
