@@ -89,8 +89,8 @@ describe.skipIf(testDevice === null)('a WebGPU device trains like the CPU', () =
     compare(configOf(null, { model: { norm: 'layer', positions: 'learned', activation: 'swiglu', tied: true } })),
   )
 
-  test('a shared expert beside routed ones of SwiGLU', { timeout }, () =>
-    compare(configOf({ k: 2, experts: 4, sharedHidden: 16 }, { model: { activation: 'swiglu' } })),
+  test.each([false, true])('a shared expert beside routed ones of SwiGLU, with a gate: %s', { timeout }, (sharedGate) =>
+    compare(configOf({ k: 2, experts: 4, sharedHidden: 16, sharedGate }, { model: { activation: 'swiglu' } })),
   )
 
   test('experts in attention', { timeout }, () => compare(configOf({ k: 1, experts: 4, attention: 'all' })))

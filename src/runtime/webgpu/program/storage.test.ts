@@ -1,11 +1,16 @@
 /** Which values of a program are f16 in memory; planned without a device. */
 import { describe, expect, test } from 'vitest'
 import { gradient } from '../../../graph/gradient.ts'
-import { add, multiply } from '../../../graph/ops/elementwise.ts'
+import { add, multiply, sigmoid } from '../../../graph/ops/elementwise.ts'
 import { erfGate, rmsNorm, softmax } from '../../../graph/ops/fused.ts'
+import { takeAlong } from '../../../graph/ops/indexing.ts'
 import { matmul } from '../../../graph/ops/matmul.ts'
+import { topK } from '../../../graph/ops/order.ts'
 import { mean } from '../../../graph/ops/reduction.ts'
+import { reshape } from '../../../graph/ops/shape.ts'
 import { input, type Tensor, withKernels } from '../../../graph/tensor.ts'
+import type { MoeConfig } from '../../../model/moe-config.ts'
+import { inBestGroups } from '../../../model/routing/selection.ts'
 import { graphKernels, nodeKernels } from '../kernels/table.ts'
 import { moduleOf } from '../module.ts'
 import { type Plan, planProgram, type Value } from './plan.ts'
@@ -64,6 +69,21 @@ describe('with math f16', () => {
     ])
     expect(memoryOf(plan, 'erf-gate', /./)).toEqual([['float16', 'float16']])
     expect(plan.bytes).toBeLessThan(planOf('float32', network).bytes)
+  })
+
+  test('logits and scores of a router are float32, sigmoids and the scores of groups too', () => {
+    const router = { logits: weight('router', 8), moe: { expertGroups: 4, groupsPerToken: 2, groupScore: 'top-2' } }
+    const plan = planOf('f16', () => {
+      const normed = rmsNorm(input('x', 'float32', [rows, width]), input('norm', 'float32', [width]), 1e-5)
+      const scores = sigmoid(matmul(normed, router.logits))
+      const [, experts] = topK(inBestGroups(reshape(scores, [rows, 1, 8]), router.moe as MoeConfig), 2)
+      return { gates: multiply(takeAlong(scores, reshape(experts, [rows, 2]), 1), 2.5) }
+    })
+    expect(memoryOf(plan, 'matmul', /product/)).toEqual([['float16', 'float32', 'float32']])
+    const chosen = plan.steps.flatMap(({ origin }, step) =>
+      ['sigmoid', 'max', 'where', 'top-k', 'sum', 'take-along'].includes(origin.op) ? dtypesOf(plan, step) : [],
+    )
+    expect(chosen).not.toContain('float16')
   })
 
   test('gradients of activations are f16, those of parameters float32', () => {
