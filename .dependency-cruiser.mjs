@@ -40,6 +40,11 @@ const floors = {
     packages: ['zod'],
     builtins: true,
   },
+  exchange: {
+    below: ['text', 'model', 'runtime', 'config', 'system', 'data', 'step', 'run', 'infer'],
+    packages: ['zod'],
+    builtins: true,
+  },
   browser: {
     below: ['text', 'model', 'runtime', 'config', 'system', 'data', 'step', 'run', 'measure', 'train', 'infer'],
     packages: ['fflate', 'zod'],
@@ -131,6 +136,7 @@ const floors = {
       'measure',
       'train',
       'infer',
+      'exchange',
       'report',
       'study',
       'plan',
