@@ -145,6 +145,10 @@ const routers: Record<string, Moe> = {
   'sinkhorn top-1': { router: 'sinkhorn', k: 1, experts: 4 },
   'sinkhorn top-2': { router: 'sinkhorn', k: 2, experts: 4 },
   'bias top-2': { router: 'bias', k: 2, experts: 4 },
+  'bias top-2 of sigmoids in two of three groups': {
+    ...{ router: 'bias', k: 2, experts: 6, scores: 'sigmoid', renormalize: true },
+    ...{ expertGroups: 3, groupsPerToken: 2, groupScore: 'top-2' },
+  },
   'expert-choice': { router: 'expert-choice', k: 2, experts: 4, priority: 'position' },
   hash: { router: 'hash', k: 1, experts: 4 },
   'hash, 2': { router: 'hash', k: 2, experts: 4 },

@@ -505,6 +505,17 @@ describe('eval, generate, inspect, bench', () => {
     expect(fake.stdout.text).toMatch(/total +8\.00 MB\n/)
   })
 
+  test('inspect names scores, groups and the gate of the shared expert', async () => {
+    const fake = fakeIo()
+    const moe = { router: 'bias', experts: 8, k: 2, scores: 'sigmoid', expertGroups: 4, groupsPerToken: 2 }
+    const settings = { ...moe, sharedHidden: 48, sharedGate: true, hidden: 64 }
+    const sets = Object.entries(settings).flatMap(([field, value]) => ['--set', `model.moe.${field}=${value}`])
+    expect(await main(['inspect', 'tiny', ...sets], fake.io)).toBe(0)
+    expect(fake.stdout.text).toContain(
+      '8 of 64 and a shared one of 48 with a gate in every layer, bias top-2 from 2 of 4 groups by sigmoid scores, capacity',
+    )
+  })
+
   test('inspect --signal shows the residual stream and its problems', async () => {
     const fake = fakeIo()
     expect(await main(['inspect', 'tiny', '--signal'], fake.io)).toBe(0)

@@ -11,20 +11,29 @@ export function modelLine({ model }: RunConfig): string {
   return `${model.layers} layers of width ${model.width}, ${model.heads} heads, sequence ${model.sequence}, vocabulary ${grouped(model.vocabulary)}`
 }
 
+type Moe = NonNullable<RunConfig['model']['moe']>
+
 /** `8 experts of 512 in every layer, 2 prototypes × top-1, capacity 1x × 1.25`. */
 export function routingLine({ model }: RunConfig): string {
   const moe = model.moe
   if (!moe) return `none; dense layers of ${model.hidden}`
   const first = moe.from === 0 ? '' : ` from layer ${moe.from} on`
   const where = `${moe.every === 1 ? 'every layer' : `every ${ordinal(moe.every)} layer`}${first}`
-  const shared = moe.sharedHidden > 0 ? ` and a shared one of ${moe.sharedHidden}` : ''
+  const gated = moe.sharedGate ? ' with a gate' : ''
+  const shared = moe.sharedHidden > 0 ? ` and a shared one of ${moe.sharedHidden}${gated}` : ''
   const capacity = moe.capacity === 'none' ? 'dropless' : `capacity ${moe.capacity} × ${moe.factor}`
   const attention = { none: '', qkv: ', and of the QKV projection', all: ', and of the QKV and output projections' }
   return `${moe.experts} of ${moe.hidden}${shared} in ${where}${attention[moe.attention]}, ${routerName(moe)}, ${capacity}`
 }
 
-/** `2 prototypes × top-1`, `top-2`, `switch`, `hash top-1`, `expert-choice of 2 a token`. */
-function routerName(moe: NonNullable<RunConfig['model']['moe']>): string {
+/** `2 prototypes × top-1`, `switch`, `expert-choice of 2 a token`, `bias top-8 from 4 of 8 groups by sigmoid scores`. */
+function routerName(moe: Moe): string {
+  const groups =
+    moe.groupsPerToken < moe.expertGroups ? ` from ${moe.groupsPerToken} of ${moe.expertGroups} groups` : ''
+  return `${choiceName(moe)}${groups}${moe.scores === 'sigmoid' ? ' by sigmoid scores' : ''}`
+}
+
+function choiceName(moe: Moe): string {
   if (moe.router === 'prototype') return `${moe.prototypes} prototype${moe.prototypes === 1 ? '' : 's'} × top-${moe.k}`
   if (moe.router === 'top-k') return `top-${moe.k}`
   if (moe.router === 'expert-choice') return `expert-choice of ${moe.k} a token`

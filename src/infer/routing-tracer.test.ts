@@ -70,6 +70,7 @@ const routings: [string, Moe][] = [
   ['prototypes', { ...tight, router: 'prototype', prototypes: 2, k: 1 }],
   ['padded slots', { ...tight, k: 2, compute: 'padded' }],
   ['hash', { ...tight, router: 'hash' }],
+  ['sigmoids in a group', { ...tight, k: 2, scores: 'sigmoid', expertGroups: 2 }],
   ['experts in attention', { ...tight, attention: 'all', k: 2 }],
   ['nothing dropped', { capacity: 'none', k: 2 }],
 ]
@@ -109,6 +110,17 @@ test('each choice of a prototype is one of its experts, and its gates are weight
       for (const [i, expert] of expert_TK.entries()) expect(Math.floor(expert / 2)).toBe(Math.floor((i % 4) / 2))
       for (const gate of gate_TK) expect(gate > 0 && gate < 1).toBe(true)
     }
+})
+
+test('the experts of a token are in its groups, and its gates sum to the scale', async () => {
+  const groups = { router: 'bias', expertGroups: 2, groupScore: 'top-2' } as const
+  const { batches } = await traced({ ...groups, k: 2, scores: 'sigmoid', renormalize: true, routedScale: 2.5 })
+  for (const { routers } of batches)
+    for (const { expert_TK, gate_TK } of routers)
+      for (let i = 0; i < expert_TK.length; i += 2) {
+        expect(Math.floor((expert_TK[i] as number) / 2)).toBe(Math.floor((expert_TK[i + 1] as number) / 2))
+        expect((gate_TK[i] as number) + (gate_TK[i + 1] as number)).toBeCloseTo(2.5, 5)
+      }
 })
 
 test('the choices of a hash router are those of its table', async () => {

@@ -85,6 +85,15 @@ const shapes: Record<string, RunInput> = {
   'dropless, padded': { model: { moe: { capacity: 'none', compute: 'padded' } } },
   'sinkhorn, two groups': { model: { moe: { router: 'sinkhorn', k: 2, groups: 2 } } },
   'biases in place of a balancing loss': { model: { moe: { router: 'bias', k: 2, balance: { coefficient: 0 } } } },
+  'biases of sigmoids in a group, a shared expert with a gate, two micro-batches': {
+    model: {
+      moe: {
+        ...{ router: 'bias', k: 2, scores: 'sigmoid', renormalize: true, routedScale: 2.5 },
+        ...{ expertGroups: 2, groupScore: 'top-2', sharedHidden: 8, sharedGate: true },
+      },
+    },
+    train: { microBatches: 2 },
+  },
   'experts choose': { model: { moe: { router: 'expert-choice', k: 2, capacity: 'kx', factor: 1 } } },
   'top-2, sequential': { model: { moe: { k: 2, selection: 'sequential' } } },
   Adafactor: { train: { optimizer: { kind: 'adafactor' } } },
@@ -126,8 +135,11 @@ test('every token of a step is assigned once per choice, over all micro-batches'
   })
 })
 
-test.each(['adamw', 'adafactor'] as const)('biases change only by the loads of each step, with %s', async (kind) => {
-  const moe = { router: 'bias', k: 2, biasRate: 0.125, capacity: '1x', factor: 0.5 } as const
+test.each([
+  ['adamw', 'softmax'],
+  ['adafactor', 'sigmoid'],
+] as const)('biases change only by the loads of each step, with %s and %s scores', async (kind, scores) => {
+  const moe = { router: 'bias', scores, k: 2, biasRate: 0.125, capacity: '1x', factor: 0.5 } as const
   const train = { microBatches: 2, optimizer: { kind, weightDecay: 0.5 } }
   await withTrainer({ model: { moe }, train }, async (trainer, store) => {
     const names = [0, 1].map((layer) => `layers.${layer}.moe.router.bias`)

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { choiceName, countsOf, nearestRouter } from './choices.ts'
+import { choiceName, countsOf, fullGate, nearestRouter } from './choices.ts'
 
 /** Three tokens with two choices each; the last token lacks its second choice. */
 const router = {
@@ -24,6 +24,12 @@ test('a token without an expert is not counted', () => {
     { expert: 2, tokens: 1 },
     { expert: 3, tokens: 1 },
   ])
+})
+
+test('a bar is full at a gate of 1, or at the largest of the text if that is more', () => {
+  expect(fullGate({ gate: null })).toBe(1)
+  expect(fullGate({ gate: [0.25, 0.5] })).toBe(1)
+  expect(fullGate({ gate: [0.5, 2.5, 1.5] })).toBe(2.5)
 })
 
 test('a choice is named by its prototype, its rank, or both', () => {

@@ -23,6 +23,10 @@ export function countsOf(router: TokenRouter, choice: number): ExpertCount[] {
   return [...counts.values()].sort((a, b) => b.tokens - a.tokens || a.expert - b.expert)
 }
 
+/** The gate that fills a bar: 1, or the largest of the text where gates can exceed 1 (`moe.routedScale`). */
+export const fullGate = ({ gate }: Pick<TokenRouter, 'gate'>): number =>
+  (gate ?? []).reduce((largest, each) => Math.max(largest, each), 1)
+
 /** Null if a token has only one choice, which needs no name. */
 export function choiceName({ choices, prototypes }: Pick<TokenRouter, 'choices' | 'prototypes'>, choice: number) {
   if (choices === 1) return null

@@ -1,6 +1,6 @@
 /** One token: the experts that it chose in this layer, with their gates. */
 import type { TokenRouter } from '../../../src/watch/api.ts'
-import { choiceName } from './choices.ts'
+import { choiceName, fullGate } from './choices.ts'
 import { piecesOf } from './pieces.ts'
 
 interface TokenDetailProps {
@@ -13,6 +13,7 @@ interface TokenDetailProps {
 
 export function TokenDetail({ token, index, router, choice }: TokenDetailProps) {
   const first = index * router.choices
+  const full = fullGate(router)
   return (
     <div class="detail" aria-live="polite">
       <p>
@@ -38,9 +39,7 @@ export function TokenDetail({ token, index, router, choice }: TokenDetailProps) 
                 {choiceName(router, each) ?? 'expert'}
               </span>
               <span class="gate" aria-hidden="true">
-                {gate !== undefined && (
-                  <i class="gate-bar" style={{ width: `${100 * Math.max(0, Math.min(1, gate))}%` }} />
-                )}
+                {gate !== undefined && <i class="gate-bar" style={{ width: `${(100 * gate) / full}%` }} />}
               </span>
               <span class="gate-value">{gate === undefined ? '' : gate.toFixed(3)}</span>
             </li>
