@@ -41,7 +41,7 @@ const floors = {
     builtins: true,
   },
   exchange: {
-    below: ['text', 'model', 'runtime', 'config', 'system', 'data', 'step', 'run', 'infer'],
+    below: ['text', 'graph', 'model', 'runtime', 'config', 'system', 'data', 'step', 'run', 'infer'],
     packages: ['zod'],
     builtins: true,
   },

@@ -6,6 +6,7 @@ import { addBench } from './commands/bench.ts'
 import { addDevices } from './commands/devices.ts'
 import { addEval } from './commands/eval.ts'
 import { addGenerate } from './commands/generate.ts'
+import { addImport } from './commands/import.ts'
 import { addInspect } from './commands/inspect.ts'
 import { addLaunch } from './commands/launch.ts'
 import { addPlan } from './commands/plan.ts'
@@ -46,6 +47,7 @@ const commands = [
   addEval,
   addGenerate,
   addInspect,
+  addImport,
   addPlan,
   addBench,
   addDevices,

@@ -1,9 +1,12 @@
 /** Evaluates a trained model on its held-out text or on other text. */
+import { formatValue } from '../config/problems.ts'
 import { sequencesOfPass } from '../config/run-config.ts'
 import { separatorOf } from '../data/first-visible.ts'
+import { UsageError } from '../errors.ts'
 import type { CapacityRule } from '../model/routing/contract.ts'
 import type { OnMessage } from '../run/messages.ts'
 import { runNotices } from '../run/notices.ts'
+import { importedData } from '../run/run-state.ts'
 import { openRunData } from '../run/session.ts'
 import { configForCapacity } from '../step/capacity-rules.ts'
 import { Evaluator } from '../step/evaluation.ts'
@@ -38,6 +41,10 @@ export async function evaluateModel(
 ): Promise<EvalRecord> {
   const onMessage = options.onMessage ?? (() => {})
   const { source = config.data.source, capacity = 'none' } = options
+  if (options.source === undefined && trainedOn === importedData)
+    throw new UsageError(
+      `no held-out text: the model in ${formatValue(directory)} was imported (name the text to evaluate on: --data sotu)`,
+    )
   const onProgress = (message: string) => onMessage({ kind: 'prepare', message })
   const onNotice = (message: string) => onMessage({ kind: 'notice', message })
   const data = await openRunData(

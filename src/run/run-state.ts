@@ -17,6 +17,9 @@ export interface State {
   readonly nonFiniteInRow: number
 }
 
+/** In place of {@link State.data} for a model that was imported, whose text is not known. */
+export const importedData = 'imported'
+
 export class RunState {
   /** Consecutive steps that were skipped because the loss or gradient was not finite. */
   nonFiniteInRow = 0
@@ -50,6 +53,10 @@ export class RunState {
    * @throws UsageError if the text is not that of the run
    */
   adopt({ data, updates, nonFiniteInRow }: State, path: string): void {
+    if (data === importedData)
+      throw new UsageError(
+        `cannot resume from ${path}: this model was imported, without the state of a training (train it with --from)`,
+      )
     if (data !== this.data.hash)
       throw new UsageError(
         `data.source: the text has changed since ${path} was written (restore the text that the run was trained on, ` +

@@ -1,5 +1,6 @@
 /** A fake `Io`: streams that keep their text, and operations that return prepared results. */
 import { Readable, Writable } from 'node:stream'
+import type { ImportReport } from '../../exchange/import/report.ts'
 import type { CeilingReport } from '../../measure/ceiling.ts'
 import type { Machine } from '../../measure/machine.ts'
 import type { StepProfile } from '../../measure/step-profile.ts'
@@ -167,6 +168,24 @@ interface Settings {
   readonly onStep?: (step: number, fake: Fake) => void
 }
 
+const importReport = (folder: string, directory: string): ImportReport => ({
+  kind: 'import',
+  folder,
+  directory,
+  architecture: 'mixtral',
+  parameters: 1_200_000,
+  bytes: { read: 2_400_000, written: 4_800_000 },
+  ignoredKeys: ['use_sinks'],
+  ignoredTensors: [],
+  tensors: [0, 1].map((e) => ({
+    name: `model.layers.0.block_sparse_moe.experts.${e}.w1.weight`,
+    dtype: 'BF16',
+    shape: [64, 32],
+    ours: [`layers.0.moe.experts.${e}.gate`],
+  })),
+  made: [],
+})
+
 function studyOutcome(directory: string, interrupted: boolean): StudyOutcome {
   const file = (name: string) => `${directory}/${name}`
   const files = { html: file('report.html'), markdown: file('report.md') }
@@ -256,6 +275,10 @@ export function fakeIo(settings: Settings = {}): Fake {
       const record = evalRecord(20)
       const capacity = options.capacity ?? 'none'
       return { ...record, ...record.capacities[capacity], capacity }
+    },
+    async importModel(folder, directory, options = {}) {
+      calls.push({ name: 'importModel', args: [folder, directory, options] })
+      return importReport(folder, directory)
     },
     async *generate(directory, options) {
       calls.push({ name: 'generate', args: [directory, options] })

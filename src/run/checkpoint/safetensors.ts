@@ -27,7 +27,7 @@ export interface Piece {
 }
 
 /** A tensor in a file; `begin` and `end` are bytes from the start of the file. */
-interface Entry {
+export interface Entry {
   readonly dtype: string
   readonly shape: readonly number[]
   readonly begin: number
@@ -36,6 +36,8 @@ interface Entry {
 
 const READ_BYTES = 4 << 20
 const FLOAT_BYTES = 4
+/** Bytes of a value, by dtype: those that Choir reads. */
+const bytesOfValue: Readonly<Record<string, number>> = { F32: FLOAT_BYTES, BF16: 2, F16: 2 }
 const utf8 = new TextEncoder()
 /** The reference implementation refuses longer headers. */
 const MAX_HEADER_BYTES = 100_000_000
@@ -190,9 +192,10 @@ export async function fillTensors(
 }
 
 /** Tensors of a file by name, in order of their data. */
-type Header = ReadonlyMap<string, Entry>
+export type Header = ReadonlyMap<string, Entry>
 
-async function readHeader(file: TensorFile): Promise<Header> {
+/** @throws RunError if the file is damaged */
+export async function readHeader(file: TensorFile): Promise<Header> {
   const { path, size } = file
   const length = new Uint8Array(8)
   if (size >= 8) await file.read(length, 0)
@@ -218,7 +221,8 @@ function parseHeader(json: string, dataStart: number, size: number, path: string
     if (typeof dtype !== 'string' || !isCounts(shape) || !isCounts(offsets) || offsets.length !== 2)
       throw new RunError(`${path} is damaged: its header has no valid entry for ${name}`)
     const [begin, end] = offsets as [number, number]
-    if (dtype === 'F32' && end - begin !== 4 * elements(shape))
+    const valueBytes = bytesOfValue[dtype]
+    if (valueBytes !== undefined && end - begin !== valueBytes * elements(shape))
       throw new RunError(`${path} is damaged: ${name} of shape [${shape}] has ${end - begin} bytes`)
     entries.push([name, { dtype, shape, begin: dataStart + begin, end: dataStart + end }])
   }
@@ -281,7 +285,7 @@ function elements(shape: readonly number[]): number {
 }
 
 /** The first three names, and the number of further ones. */
-function firstNames(names: readonly string[]): string {
+export function firstNames(names: readonly string[]): string {
   const shown = names.slice(0, 3).join(', ')
   return names.length > 3 ? `${shown} and ${names.length - 3} more tensors` : shown
 }

@@ -30,7 +30,8 @@ function startDigest(): Digest {
   return { update: (bytes) => hash.update(bytes), end: async () => hash.digest('hex') }
 }
 
-async function shardNames(folder: string, stem: string): Promise<string[]> {
+/** Names of the files of a stem: `<stem>.safetensors`, or the shards in its index. @throws RunError if there are none */
+export async function shardNames(folder: string, stem: string): Promise<string[]> {
   const single = `${stem}.safetensors`
   const isSingle = await access(join(folder, single)).then(
     () => true,
@@ -49,7 +50,8 @@ async function shardNames(folder: string, stem: string): Promise<string[]> {
   throw new RunError(`${path} is damaged: it does not map tensor names to files`)
 }
 
-class DiskFile implements TensorFile {
+/** A file of tensors on a disk; close it after use. */
+export class DiskFile implements TensorFile {
   readonly path: string
   readonly size: number
   private readonly handle: FileHandle
