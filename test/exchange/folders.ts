@@ -25,20 +25,23 @@ const VOCABULARY = 264
 export interface WriteOptions {
   readonly type?: StoredType
   readonly shards?: number
+  /** Edits the tensors that are written. */
   readonly change?: Parameters<Weights['save']>[2]
+  /** Keys of config.json in place of those that the witness reads. */
+  readonly keys?: Fields
 }
 
 /** Writes config.json, tokenizer.json and the weights that the witness asked for. */
 export function writeFolder(
   folder: string,
   sample: Fields,
-  { type = 'F32', shards, change }: WriteOptions = {},
+  { type = 'F32', shards, change, keys }: WriteOptions = {},
 ): Written {
   const config = { ...sample, vocab_size: VOCABULARY } as unknown as Config
   const weights = new Weights(type)
   const logits = logitsOf(config, weights, tokens)
   mkdirSync(folder, { recursive: true })
-  writeFileSync(join(folder, 'config.json'), JSON.stringify(config, null, 2))
+  writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...config, ...keys }, null, 2))
   writeFileSync(join(folder, 'tokenizer.json'), byteLevelJson([]))
   weights.save(folder, shards, change)
   return { folder, config, weights, logits }

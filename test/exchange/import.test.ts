@@ -1,21 +1,136 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import type { Fields } from '../../src/config/fields.ts'
 import { temporaryFolder } from '../../src/data/testing/temporary-folder.ts'
 import { importModel } from '../../src/exchange/import/import-model.ts'
 import { samples } from '../../src/exchange/testing/samples.ts'
-import { choirLogits, relativeDifference, writeFolder } from './folders.ts'
+import { evaluateRun } from '../../src/infer/evaluate.ts'
+import { choirLogits, relativeDifference, type WriteOptions, writeFolder } from './folders.ts'
+import { logitsOf } from './models.ts'
+import type { StoredType } from './weights.ts'
 
 const temporary = temporaryFolder()
 
-test.each(Object.entries(samples))('%s: logits are those of its published code', async (_, sample) => {
+/** Imports a small random model, compares its logits with the witness. */
+async function check(sample: Fields, options: WriteOptions = {}) {
   const root = temporary.make()
-  const { folder, logits, weights } = writeFolder(join(root, 'model'), sample)
+  const written = writeFolder(join(root, 'model'), sample, options)
   const run = join(root, 'run')
-  const report = await importModel(folder, run)
-  expect(relativeDifference(await choirLogits(run), logits)).toBeLessThan(1e-5)
+  const report = await importModel(written.folder, run)
+  expect(relativeDifference(await choirLogits(run), written.logits)).toBeLessThan(1e-5)
+  return { ...written, root, run, report }
+}
+
+test.each(Object.entries(samples))('%s: logits are those of its published code', async (_, sample) => {
+  const { root, run, report, weights } = await check(sample)
   expect(report.tensors.map(({ name }) => name).sort()).toEqual(weights.names.sort())
   expect(report).toMatchObject({ ignoredKeys: [], ignoredTensors: [], made: [] })
   expect(JSON.parse(readFileSync(join(run, 'import.json'), 'utf8'))).toEqual(report)
   expect(readdirSync(root).sort()).toEqual(['model', 'run'])
+})
+
+const cases: Record<string, [keyof typeof samples, Fields, Fields?]> = {
+  'windows in some layers': [
+    'qwen3',
+    {
+      num_hidden_layers: 4,
+      sliding_window: 4,
+      use_sliding_window: true,
+      layer_types: ['sliding_attention', 'full_attention', 'sliding_attention', 'full_attention'],
+    },
+  ],
+  'experts in groups': ['dots1', { n_group: 4, topk_group: 2, norm_topk_prob: false }],
+  'biases in all of attention': ['llama', { attention_bias: true, head_dim: 6 }],
+  'every second layer sparse': ['deepseek', { num_hidden_layers: 5, first_k_dense_replace: 2, moe_layer_freq: 2 }],
+  'gates divided by their sum, heads in groups': ['olmoe', { norm_topk_prob: true, num_key_value_heads: 1 }],
+  'tied output': ['mixtral', { tie_word_embeddings: true }],
+  'rope_parameters of transformers 5': [
+    'llama',
+    {},
+    {
+      rope_theta: null,
+      rope_scaling: null,
+      rope_parameters: { ...(samples.llama?.rope_scaling as Fields), rope_theta: samples.llama?.rope_theta },
+    },
+  ],
+  'YaRN with all its keys': [
+    'qwen3',
+    {
+      rope_scaling: {
+        rope_type: 'yarn',
+        factor: 2,
+        original_max_position_embeddings: 16,
+        beta_fast: 4,
+        beta_slow: 0.5,
+        attention_factor: 1.3,
+      },
+    },
+  ],
+}
+
+test.each(Object.entries(cases))('%s', async (_, [name, change, keys]) => {
+  await check({ ...samples[name], ...change }, keys && { keys })
+})
+
+test.each<[StoredType, number]>([
+  ['BF16', 1],
+  ['F16', 3],
+  ['F32', 2],
+])('weights in %s, in %i files', async (type, shards) => {
+  const { report } = await check(samples.granitemoeshared as Fields, { type, shards })
+  expect(new Set(report.tensors.map(({ dtype }) => dtype))).toEqual(new Set([type]))
+})
+
+test('a tied output matrix and constants that are stored too are left out, and reported', async () => {
+  const { report } = await check(samples.qwen2 as Fields, {
+    change: (tensors) => {
+      const table = tensors.get('model.embed_tokens.weight')
+      if (table) tensors.set('lm_head.weight', table)
+      const norm = tensors.get('model.norm.weight')
+      if (norm) tensors.set('model.layers.0.self_attn.rotary_emb.inv_freq', norm)
+    },
+  })
+  expect(report.ignoredTensors).toEqual(['lm_head.weight', 'model.layers.0.self_attn.rotary_emb.inv_freq'])
+})
+
+test('a key that Choir does not know is reported', async () => {
+  const { report } = await check({ ...samples.llama, use_sinks: true })
+  expect(report.ignoredKeys).toEqual(['use_sinks'])
+})
+
+test('the loss of choir eval is that of the witness on the same windows', async () => {
+  const { root, run, config, weights } = await check(samples.qwen3_moe as Fields)
+  const text = 'Call me Ishmael. Some years ago, never mi'
+  writeFileSync(join(root, 'text.txt'), text)
+  const record = await evaluateRun(run, { source: join(root, 'text.txt') })
+  const END = 256
+  const stream = [END, ...Buffer.from(text), END]
+  const lossAt = (row: readonly number[], target: number) => {
+    const top = Math.max(...row)
+    return top + Math.log(row.reduce((sum, value) => sum + Math.exp(value - top), 0)) - (row[target] as number)
+  }
+  const nats: number[] = []
+  for (let from = 0; from < stream.length - 1; from += 32) {
+    const window = stream.slice(from, Math.min(from + 32, stream.length - 1))
+    for (const [t, row] of logitsOf(config, weights, window).entries())
+      nats.push(lossAt(row, stream[from + t + 1] as number))
+  }
+  expect(record.evaluated_tokens).toBe(nats.length)
+  expect(record.loss).toBeCloseTo(nats.reduce((sum, value) => sum + value, 0) / nats.length, 5)
+})
+
+test('an imported run has no held-out text', async () => {
+  const { run } = await check(samples.llama as Fields)
+  await expect(evaluateRun(run)).rejects.toThrow(/no held-out text: .* was imported \(name the text/)
+})
+
+test('a sequence is at most as long as the model allows', async () => {
+  const root = temporary.make()
+  const { folder } = writeFolder(join(root, 'model'), samples.llama as Fields)
+  await importModel(folder, join(root, 'run'), { sequence: 8 })
+  expect(JSON.parse(readFileSync(join(root, 'run', 'config.json'), 'utf8')).model.sequence).toBe(8)
+  await expect(importModel(folder, join(root, 'other'), { sequence: 64 })).rejects.toThrow(
+    /invalid --sequence: 64 \(expected at most 32/,
+  )
 })

@@ -10,7 +10,7 @@ import { tokenizerFromJson } from '../../data/tokenizer/native-tokenizer.ts'
 import { UsageError } from '../../errors.ts'
 import { sizeOf } from '../../graph/shape.ts'
 import { initialScales } from '../../step/initialize.ts'
-import { ourTensors, sourcesOf } from '../architectures/ours.ts'
+import { ourTensors, type Source, sourcesOf } from '../architectures/ours.ts'
 import { openTensors } from './foreign-folder.ts'
 import { matchTensors } from './match.ts'
 import { openOrigin } from './origin.ts'
@@ -52,12 +52,14 @@ export async function importModel(folder: string, out: string, options: ImportOp
   try {
     const ignoredTensors = matchTensors(folder, theirs, stored, original.tied)
     const sources = sourcesOf(theirs)
-    const ours = ourTensors(model).map((tensor) => {
-      const name = upcycle ? denseNameOf(tensor.name) : tensor.name
-      return { tensor, sources: (name === null ? undefined : sources.get(name)) ?? [] }
-    })
-    const sourcesByName = new Map(ours.map((each) => [each.tensor.name, each.sources]))
-    const written = 4 * ours.reduce((sum, { tensor }) => sum + sizeOf(tensor.shape), 0)
+    const ours = ourTensors(model)
+    const originOf = (name: string) => (upcycle ? denseNameOf(name) : name)
+    const uses = new Map<string, string[]>()
+    for (const { name } of ours) {
+      const from = originOf(name)
+      if (from !== null) uses.set(from, [...(uses.get(from) ?? []), name])
+    }
+    const written = 4 * ours.reduce((sum, { shape }) => sum + sizeOf(shape), 0)
     const report: ImportReport = {
       kind: 'import',
       folder,
@@ -67,8 +69,8 @@ export async function importModel(folder: string, out: string, options: ImportOp
       bytes: { read: theirs.reduce((sum, { name }) => sum + bytesOf(stored.get(name)?.entry), 0), written },
       ignoredKeys: origin.ignoredKeys,
       ignoredTensors,
-      tensors: mappedTensors(theirs, ours, stored),
-      made: ours.filter((each) => each.sources.length === 0).map(({ tensor }) => tensor),
+      tensors: mappedTensors(theirs, uses, stored),
+      made: ours.filter(({ name }) => originOf(name) === null),
     }
     const scale = initialScales(config).router
     let done = 0
@@ -76,13 +78,15 @@ export async function importModel(folder: string, out: string, options: ImportOp
       config,
       tokenizer: origin.tokenizer,
       data: origin.data,
-      tensors: ours.map(({ tensor }) => tensor),
+      tensors: ours,
       report,
       async read(tensor) {
         signal?.throwIfAborted()
-        const from = sourcesByName.get(tensor.name) ?? []
-        const isNew = from.length === 0
-        const values = isNew ? newRouter(tensor, seed, scale) : await readTensor(tensor, from, stored)
+        const from = originOf(tensor.name)
+        const values =
+          from === null
+            ? newRouter(tensor, seed, scale)
+            : await readTensor(tensor, sources.get(from) as readonly Source[], stored)
         if (upcycle?.noise && tensor.name.includes('.experts.')) addNoise(values, tensor.name, seed, upcycle.noise)
         done += values.byteLength
         onProgress?.(done, written)

@@ -1,6 +1,6 @@
 /** What an import did, tensor by tensor: the contents of import.json. */
 import type { TheirTensor } from '../architectures/contract.ts'
-import type { OurTensor, Source } from '../architectures/ours.ts'
+import type { OurTensor } from '../architectures/ours.ts'
 import type { StoredTensor } from './foreign-folder.ts'
 
 export interface ImportReport {
@@ -29,19 +29,18 @@ export interface MappedTensor {
   readonly ours: readonly string[]
 }
 
-/** @param sources Of our tensors, by name; without entries for new ones. */
-export function mappedTensors(
+/**
+ * @param uses Names of our tensors that are made of each tensor in the tables of an architecture. There are several for
+ *   the networks of a dense model whose layers get experts.
+ */
+export const mappedTensors = (
   theirs: readonly TheirTensor[],
-  ours: readonly { readonly tensor: OurTensor; readonly sources: readonly Source[] }[],
+  uses: ReadonlyMap<string, readonly string[]>,
   stored: ReadonlyMap<string, StoredTensor>,
-): MappedTensor[] {
-  const places = new Map(theirs.map(({ name }) => [name, [] as string[]]))
-  for (const { tensor, sources } of ours)
-    for (const source of sources) places.get(source.theirs.name)?.push(tensor.name)
-  return theirs.map(({ name, shape }) => ({
+): MappedTensor[] =>
+  theirs.map(({ name, shape, parts }) => ({
     name,
     dtype: stored.get(name)?.entry.dtype ?? '',
     shape,
-    ours: places.get(name) ?? [],
+    ours: parts.flatMap(({ ours }) => uses.get(ours) ?? []),
   }))
-}
