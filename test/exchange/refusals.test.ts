@@ -1,0 +1,184 @@
+import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import type { Fields } from '../../src/config/fields.ts'
+import { temporaryFolder } from '../../src/data/testing/temporary-folder.ts'
+import { RunError, UsageError } from '../../src/errors.ts'
+import { importModel } from '../../src/exchange/import/import-model.ts'
+import { samples } from '../../src/exchange/testing/samples.ts'
+import { type WriteOptions, writeFolder } from './folders.ts'
+import type { Weight } from './weights.ts'
+
+const temporary = temporaryFolder()
+
+/** Asserts that an import fails with a message, and leaves nothing. */
+async function expectRefused(folder: string, kind: typeof UsageError | typeof RunError, message: RegExp) {
+  const root = temporary.make()
+  const failure = await importModel(folder, join(root, 'run')).catch((error: unknown) => error)
+  expect(failure).toBeInstanceOf(kind)
+  expect((failure as Error).message).toMatch(message)
+  expect(readdirSync(root)).toEqual([])
+}
+
+const folderOf = (name: keyof typeof samples, options: WriteOptions = {}) =>
+  writeFolder(join(temporary.make(), 'model'), samples[name] as Fields, options).folder
+
+test.each<[keyof typeof samples, Fields, RegExp]>([
+  ['llama', { hidden_act: 'gelu' }, /unsupported hidden_act: "gelu" \(supported: "silu" or "swish"\)/],
+  ['llama', { mlp_bias: true }, /unsupported mlp_bias: true \(supported: false\)/],
+  [
+    'llama',
+    { rope_scaling: { type: 'dynamic', factor: 2 } },
+    /rope_scaling.rope_type: "dynamic" \(supported: default, linear/,
+  ],
+  ['llama', { partial_rotary_factor: 0.5 }, /unsupported partial_rotary_factor: 0.5/],
+  [
+    'llama',
+    { rope_parameters: { full_attention: { rope_theta: 1 } } },
+    /rope_parameters.full_attention: .*one rotation/,
+  ],
+  ['llama', { hidden_size: 'wide' }, /invalid hidden_size: "wide" \(expected a positive integer\)/],
+  ['llama', { num_hidden_layers: null }, /config.json lacks num_hidden_layers/],
+  ['llama', { num_key_value_heads: 3 }, /invalid model.keyValueHeads: 3 \(must divide heads 4\)/],
+  ['llama', { quantization_config: { quant_method: 'gptq' } }, /unsupported quantization_config: "gptq"/],
+  ['olmoe', { clip_qkv: 8 }, /unsupported clip_qkv: 8 \(supported: null/],
+  ['qwen3_moe', { mlp_only_layers: [1] }, /unsupported sparse layers: \[0,2\] of 3 \(supported: dense layers first/],
+  [
+    'qwen2_moe',
+    { use_sliding_window: true },
+    /unsupported use_sliding_window: true \(supported: false, or layer_types/,
+  ],
+  [
+    'qwen3',
+    { use_sliding_window: true, sliding_window: 4, max_window_layers: 1 },
+    /unsupported layer_types: 1 \(supported/,
+  ],
+  ['deepseek', { scoring_func: 'sigmoid' }, /unsupported scoring_func: "sigmoid" \(supported: "softmax"\)/],
+  ['dots1', { topk_method: 'greedy' }, /unsupported topk_method: "greedy" \(supported: "noaux_tc"\)/],
+  [
+    'mixtral',
+    { model_type: 'deepseek_v3' },
+    /model_type "deepseek_v3": its attention compresses keys and values \(MLA\)/,
+  ],
+  ['mixtral', { model_type: 'mixtrall' }, /unsupported model_type "mixtrall" .*did you mean "mixtral"/],
+])('%s with %j is refused: key, value and what is supported', async (name, keys, message) => {
+  await expectRefused(folderOf(name, { keys }), UsageError, message)
+})
+
+const tensor = (tensors: Map<string, Weight>, name: string) => tensors.get(name) as Weight
+
+test.each<[string, NonNullable<WriteOptions['change']>, RegExp]>([
+  [
+    'missing',
+    (tensors) => {
+      for (const name of [...tensors.keys()]) if (name.includes('.experts.1.')) tensors.delete(name)
+    },
+    /it lacks model.layers.0.block_sparse_moe.experts.1.w1.weight, .*w3.weight, .*w2.weight and 6 more tensors/,
+  ],
+  [
+    'unknown',
+    (tensors) => {
+      tensors.set('model.layers.3.input_layernorm.weight', tensor(tensors, 'model.norm.weight'))
+    },
+    /it holds, without a place in this model, model.layers.3.input_layernorm.weight/,
+  ],
+  [
+    'misshapen',
+    (tensors) => {
+      const { type, values, bytes } = tensor(tensors, 'model.layers.1.self_attn.k_proj.weight')
+      tensors.set('model.layers.1.self_attn.k_proj.weight', { type, values, bytes, shape: [16, 8] })
+    },
+    /it holds in another shape model.layers.1.self_attn.k_proj.weight \[16, 8\] \(expected \[8, 16\]\)/,
+  ],
+  [
+    'of another type',
+    (tensors) => {
+      const norm = tensor(tensors, 'model.norm.weight')
+      tensors.set('model.norm.weight', { ...norm, type: 'I32' as never })
+    },
+    /it holds in a type that is not read \(expected F32, BF16 or F16\) model.norm.weight I32/,
+  ],
+])('tensors that are %s are named', async (_, change, message) => {
+  await expectRefused(folderOf('mixtral', { change }), RunError, message)
+})
+
+test('all faults of the tensors are in one message', async () => {
+  const folder = folderOf('llama', {
+    change: (tensors) => {
+      tensors.set('extra.weight', tensor(tensors, 'lm_head.weight'))
+      tensors.delete('lm_head.weight')
+    },
+  })
+  await expectRefused(
+    folder,
+    RunError,
+    /not those of its config.json:\n {2}it lacks lm_head.weight\n {2}it holds, .* extra/,
+  )
+})
+
+test('damaged files are named', async () => {
+  const cut = folderOf('llama')
+  truncateSync(join(cut, 'model.safetensors'), 2000)
+  await expectRefused(cut, RunError, /model.safetensors is damaged/)
+  const shards = folderOf('llama', { shards: 2 })
+  rmSync(join(shards, 'model-00002-of-00002.safetensors'))
+  await expectRefused(shards, RunError, /cannot read .*model-00002-of-00002.safetensors/)
+  const json = folderOf('llama')
+  writeFileSync(join(json, 'config.json'), '{')
+  await expectRefused(json, RunError, /cannot read .*config.json/)
+})
+
+test('folders of other formats: the message says what to do', async () => {
+  const root = temporary.make()
+  await expectRefused(join(root, 'none'), UsageError, /no such folder: .*none" \(expected a folder with config.json/)
+  await expectRefused(root, UsageError, /is empty \(expected a folder/)
+  writeFileSync(join(root, 'model.Q4.gguf'), '')
+  await expectRefused(root, UsageError, /has no config.json .*; GGUF files are not read: import the safetensors/)
+  await expectRefused(join(root, 'model.Q4.gguf'), UsageError, /is a file \(.*; GGUF files are not read/)
+  const pickled = folderOf('llama')
+  rmSync(join(pickled, 'model.safetensors'))
+  writeFileSync(join(pickled, 'pytorch_model.bin'), '')
+  await expectRefused(pickled, UsageError, /no model.safetensors .*it holds pytorch_model.bin: convert them: AutoModel/)
+})
+
+test('tokenizers that are missing or of another model are refused', async () => {
+  const folder = folderOf('llama')
+  const path = join(folder, 'tokenizer.json')
+  copyFileSync(path, join(folder, 'kept.json'))
+  rmSync(path)
+  await expectRefused(folder, UsageError, /no tokenizer.json in .* \(make it from tokenizer.model/)
+  copyFileSync(join(folder, 'kept.json'), path)
+  writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...samples.llama, vocab_size: 100 }))
+  await expectRefused(folder, UsageError, /tokenizer.json has 257 tokens but the model has 100/)
+})
+
+test('a folder with files is not written into', async () => {
+  const folder = folderOf('llama')
+  const out = temporary.make()
+  writeFileSync(join(out, 'notes.txt'), '')
+  await expect(importModel(folder, out)).rejects.toThrow(
+    /invalid --out: .* holds notes.txt \(expected a new or empty folder\)/,
+  )
+  await expect(importModel(folder, join(out, 'notes.txt'))).rejects.toThrow(
+    /is a file \(expected a new or empty folder\)/,
+  )
+  mkdirSync(join(out, 'empty'))
+  await importModel(folder, join(out, 'empty'))
+  expect(existsSync(join(out, 'empty', 'config.json'))).toBe(true)
+})
+
+test('an import that is interrupted leaves nothing', async () => {
+  const folder = folderOf('llama')
+  const root = temporary.make()
+  const controller = new AbortController()
+  const seen: number[] = []
+  const onProgress = (done: number) => {
+    seen.push(done)
+    if (seen.length === 3) controller.abort()
+  }
+  await expect(importModel(folder, join(root, 'run'), { signal: controller.signal, onProgress })).rejects.toThrow(
+    /abort/,
+  )
+  expect(seen).toHaveLength(3)
+  expect(readdirSync(root)).toEqual([])
+})
