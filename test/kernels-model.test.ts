@@ -21,6 +21,7 @@ import { cpuMemory } from '../src/runtime/testing/cpu-memory.ts'
 import { createArenaKernels } from '../src/runtime/wasm/arena-kernels.ts'
 import { GradientProgram, gradientScratch } from '../src/step/gradient-program.ts'
 import { ParameterStore } from '../src/step/store.ts'
+import { attentionSettings } from './support/attention-settings.ts'
 import { expectNear, kernelsOf, runOnce, type Values } from './support/kernel-check.ts'
 import { choicesOf, routedOf } from './support/routed.ts'
 import { type CaseOverrides, randomCase } from './witness/generate.ts'
@@ -197,6 +198,11 @@ describe.skipIf(missing)(missing ? `the model with kernels (skipped: ${missing})
       }
     })
   }
+
+  test.each(Object.entries(attentionSettings))('attention: %s', async (_, settings) => {
+    const moe = { sharedHidden: 5 } as const
+    await compare(randomCase(31, sizesOf({ model: settings, moe }, routers['top-2, renormalised'] as Moe, 'swiglu')))
+  })
 
   test('experts in attention, by every router', async () => {
     for (const [r, [router, moe]] of Object.entries(routers).entries()) {

@@ -11,6 +11,7 @@ import { createDeviceRuntime } from '../src/runtime/webgpu/runtime.ts'
 import { testDevice } from '../src/runtime/webgpu/testing/run-kernel.ts'
 import { initialize, initialScales } from '../src/step/initialize.ts'
 import { createStore, Trainer } from '../src/step/trainer.ts'
+import { attentionSettings } from './support/attention-settings.ts'
 import { testRandom } from './support/gradient-check.ts'
 import { expectNear } from './support/kernel-check.ts'
 import { routers } from './support/model-check.ts'
@@ -94,6 +95,24 @@ describe.skipIf(testDevice === null)('a WebGPU device trains like the CPU', () =
   )
 
   test('experts in attention', { timeout }, () => compare(configOf({ k: 1, experts: 4, attention: 'all' })))
+
+  test.each(['all at once', 'norms over all heads'])('attention: %s', { timeout }, (name) =>
+    compare(configOf(null, { model: attentionSettings[name] ?? {} })),
+  )
+
+  test('documents and windows, with keys that queries share', { timeout }, () =>
+    compare(
+      configOf(
+        { experts: 4, sharedHidden: 16 },
+        {
+          model: { ...attentionSettings['two heads of keys and values'], window: 5, residualScale: 0.5 },
+          data: { crossDocuments: false },
+        },
+      ),
+      2,
+      5,
+    ),
+  )
 
   test.each([
     { capacity: '1x', priority: 'choice' },

@@ -38,10 +38,10 @@ export function attention(
   const keyValueHeads = config.keyValueHeads ?? heads
   const qkv_TX = normQueriesAndKeys(config, qkv(x_TD), norms)
   const first_T = firstVisible(config, layer, batch, pass)
-  if (head > 1 && keyValueHeads === heads && hasKernel('attention', x_TD.dtype)) {
+  if (head > 1 && hasKernel('attention', x_TD.dtype)) {
     const { cos, sin } = rotaryTables(config, sequence, x_TD.dtype)
     const angles = config.positions === 'rotary' ? ([cos, sin] as const) : null
-    return output(attentionKernel(qkv_TX, angles, { batch, sequence, heads, scale }, first_T))
+    return output(attentionKernel(qkv_TX, angles, { batch, sequence, heads, keyHeads: keyValueHeads, scale }, first_T))
   }
   const qkv_BHSd = transpose(reshape(qkv_TX, [batch, sequence, heads + 2 * keyValueHeads, head]), [0, 2, 1, 3])
   const [q, k, v] = rotated(qkv_BHSd, config, sequence)

@@ -57,6 +57,8 @@ export interface AttentionCase {
   readonly batch: number
   readonly sequence: number
   readonly heads: number
+  /** Heads of keys and values; default: all. */
+  readonly keyHeads?: number
   /** Width of a head. */
   readonly size: number
   readonly rotary: boolean
@@ -67,8 +69,8 @@ export interface AttentionCase {
 }
 
 export function attentionCase(shape: AttentionCase): KernelCase {
-  const { batch, sequence, heads, size, rotary, range = 2, documents } = shape
-  const [tokens, width] = [batch * sequence, heads * size]
+  const { batch, sequence, heads, keyHeads = heads, size, rotary, range = 2, documents } = shape
+  const [tokens, width, columns] = [batch * sequence, heads * size, (heads + 2 * keyHeads) * size]
   // The sequences differ, so that mixing them up would show.
   const startsOf = (b: number) => [0, ...(documents ?? []).slice(0, (documents?.length ?? 0) - b)]
   const first = (t: number) => Math.max(...startsOf(Math.floor(t / sequence)).filter((at) => at <= t % sequence))
@@ -85,18 +87,18 @@ export function attentionCase(shape: AttentionCase): KernelCase {
   return {
     inputs: {
       qkv: {
-        shape: [tokens, 3 * width],
-        values: (random, i) => (i % (3 * width) < 2 * width ? range : 2) * (random() * 2 - 1),
+        shape: [tokens, columns],
+        values: (random, i) => (i % columns < columns - keyHeads * size ? range : 2) * (random() * 2 - 1),
       },
       ...(documents && { first: { shape: [tokens], values: (_, t) => first(t), dtype: 'int32' } }),
     },
     build: (tensors, dtype) => {
       const angles = rotary ? tables(dtype) : null
-      return g.attentionKernel(of(tensors, 'qkv'), angles, { batch, sequence, heads, scale }, tensors.first)
+      return g.attentionKernel(of(tensors, 'qkv'), angles, { batch, sequence, heads, keyHeads, scale }, tensors.first)
     },
     reference(tensors) {
-      const split = g.transpose(g.reshape(of(tensors, 'qkv'), [batch, sequence, 3 * heads, size]), [0, 2, 1, 3])
-      const [q, k, v] = g.split(split, 1, [heads, heads, heads]) as [Tensor, Tensor, Tensor]
+      const split = g.transpose(g.reshape(of(tensors, 'qkv'), [batch, sequence, columns / size, size]), [0, 2, 1, 3])
+      const [q, k, v] = g.split(split, 1, [heads, keyHeads, keyHeads]) as [Tensor, Tensor, Tensor]
       const rotated = (x: Tensor) => (rotary ? g.rotate(x, ...tables('float64')) : x)
       const y = g.causalAttention(rotated(q), rotated(k), v, scale, tensors.first)
       return g.reshape(g.transpose(y, [0, 2, 1, 3]), [tokens, width])

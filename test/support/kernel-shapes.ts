@@ -49,6 +49,11 @@ export const special: Record<string, KernelCase[]> = {
     // More heads than fit into a task, and a number that is not divisible.
     attentionCase({ batch: 2, sequence: 70, heads: 8, size: 4, rotary: true }),
     attentionCase({ batch: 1, sequence: 5, heads: 7, size: 2, rotary: true }),
+    // Heads of queries that share keys: all one head, pairs in several tasks, and with documents.
+    attentionCase({ batch: 2, sequence: 70, heads: 5, keyHeads: 1, size: 6, rotary: true }),
+    attentionCase({ batch: 1, sequence: 130, heads: 12, keyHeads: 6, size: 4, rotary: true }),
+    attentionCase({ batch: 2, sequence: 66, heads: 6, keyHeads: 2, size: 5, rotary: false }),
+    attentionCase({ batch: 2, sequence: 130, heads: 9, keyHeads: 3, size: 4, rotary: true, documents: [5, 64, 129] }),
     // Scores of up to 1e8 and 1e16.
     attentionCase({ batch: 1, sequence: 140, heads: 2, size: 4, rotary: true, range: 1e4 }),
     attentionCase({ batch: 1, sequence: 30, heads: 2, size: 4, rotary: false, range: 1e8 }),
@@ -146,14 +151,16 @@ export const drawn: Record<keyof typeof special, fc.Arbitrary<KernelCase>> = {
     .record({
       batch: integer(1, 3),
       sequence: integer(1, 150),
-      heads: integer(1, 3),
+      keyHeads: integer(1, 3),
+      shared: fc.constantFrom(1, 1, 2, 3),
       half: integer(1, 6),
       rotary: fc.boolean(),
       documents: fc.option(fc.array(integer(0, 149), { maxLength: 5 }), { nil: undefined }),
     })
-    .map(({ half, rotary, documents, ...shape }) =>
-      attentionCase({ ...shape, rotary, size: rotary ? 2 * half : half + 1, ...(documents && { documents }) }),
-    ),
+    .map(({ shared, half, rotary, documents, ...shape }) => {
+      const size = rotary ? 2 * half : half + 1
+      return attentionCase({ ...shape, heads: shared * shape.keyHeads, rotary, size, ...(documents && { documents }) })
+    }),
   'expert-ffn-kernel': fc
     .record({
       rows: fc.array(fc.oneof(fc.constant(0), integer(1, 60)), { minLength: 1, maxLength: 6 }),
@@ -204,6 +211,7 @@ export const moderate: Record<string, KernelCase[]> = {
   'attention-kernel': [
     attentionCase({ batch: 2, sequence: 150, heads: 2, size: 16, rotary: true, range: 1 }),
     attentionCase({ batch: 1, sequence: 33, heads: 3, size: 5, rotary: false, range: 1 }),
+    attentionCase({ batch: 2, sequence: 150, heads: 6, keyHeads: 2, size: 16, rotary: true, range: 1 }),
     attentionCase({ batch: 2, sequence: 150, heads: 2, size: 16, rotary: true, range: 1, documents: [30, 110] }),
   ],
   'expert-ffn-kernel': [true, false].flatMap((gated) => [

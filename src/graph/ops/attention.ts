@@ -66,7 +66,10 @@ function sumOverQueryHeads(dx: Tensor, n: number): Tensor {
 export interface AttentionShape {
   readonly batch: number
   readonly sequence: number
+  /** Heads of queries, H. */
   readonly heads: number
+  /** Heads of keys, each for H/KV consecutive heads of queries, and of values, KV. */
+  readonly keyHeads: number
   /** Scale of the scores. */
   readonly scale: number
 }
@@ -75,8 +78,8 @@ export interface AttentionShape {
 export type Angles = readonly [cos: Tensor, sin: Tensor]
 
 /**
- * Causal attention as a kernel, with or without rotary positions. qkv [T, 3·D] has the heads of q, then of k,
- * then of v, each wider than 1; the result is [T, D]. first_T as for `causalAttention`.
+ * Causal attention as a kernel, with or without rotary positions. qkv [T, (H + 2·KV)·d] has the heads of q, then of k,
+ * then of v, each wider than 1; the result is [T, H·d]. first_T as for `causalAttention`.
  */
 export const attentionKernel: (qkv: Tensor, angles: Angles | null, shape: AttentionShape, first_T?: Tensor) => Tensor =
   defineOp(
@@ -87,7 +90,8 @@ export const attentionKernel: (qkv: Tensor, angles: Angles | null, shape: Attent
       const optional = [...(angles ?? []), ...(first_T ? [first_T] : [])]
       const { dtype } = qkv
       const [tokens, columns] = [dim(qkv.shape, 0), dim(qkv.shape, 1)]
-      const [result] = emitKernel('attention', [qkv, ...optional], [{ dtype, shape: [tokens, columns / 3] }], options)
+      const queries = (columns * shape.heads) / (shape.heads + 2 * shape.keyHeads)
+      const [result] = emitKernel('attention', [qkv, ...optional], [{ dtype, shape: [tokens, queries] }], options)
       return {
         result: result as Tensor,
         inputs: [qkv],

@@ -12,8 +12,11 @@ import type { ModelConfig } from '../../model/config.ts'
 import { parameterSpecs, routedModules } from '../../model/parameters.ts'
 import { hashTableOf } from '../../model/routing/hash.ts'
 import { floatsOf } from '../../runtime/arena.ts'
+import type { Runtime } from '../../runtime/contract.ts'
 import { createRuntime } from '../../runtime/cpu-runtime.ts'
 import { cpuMemory } from '../../runtime/testing/cpu-memory.ts'
+import { createDeviceRuntime } from '../../runtime/webgpu/runtime.ts'
+import { testDevice } from '../../runtime/webgpu/testing/run-kernel.ts'
 import { generationConfig } from '../../step/capacity-rules.ts'
 import { drawDistinct, moduleLabels, randomFor } from '../../step/random.ts'
 import { ParameterStore } from '../../step/store.ts'
@@ -107,15 +110,14 @@ async function cachedLogits(
   text: readonly number[],
   prompt: number,
   by: (typeof decoders)[number],
+  on: Runtime = runtime,
 ): Promise<Float32Array[]> {
-  const memory = by === 'kernels' ? TokenDecoder.borrow(runtime, config, store) : null
+  const memory = by === 'kernels' ? TokenDecoder.borrow(on, config, store) : null
   if (by === 'kernels' && !memory) throw new Error('the store has no memory for a token')
-  const cache = new KeyValueCache(config, memory ? (floats) => floatsOf(memory.take(floats)) : undefined)
+  const cache = new KeyValueCache(config, memory ? (floats) => memory.take(floats) : undefined)
   const predetermined = new PredeterminedExperts(config, SEED)
-  const prefill = new Prefill(runtime, config, store, cache)
-  const decoder = memory
-    ? new TokenDecoder(runtime, config, store, cache, memory)
-    : new Decoder(runtime, config, store, cache)
+  const prefill = new Prefill(on, config, store, cache)
+  const decoder = memory ? new TokenDecoder(on, config, store, cache, memory) : new Decoder(on, config, store, cache)
   const found = [(await prefill.run(text.slice(0, prompt), predetermined)).slice()]
   for (let at = prompt; at < text.length; at++)
     found.push((await decoder.step(text[at] as number, at, predetermined)).slice())
@@ -217,6 +219,27 @@ describe.each(decoders)('with a cache the logits by %s equal those of the whole 
     }
   })
 })
+
+describe.skipIf(testDevice === null)(
+  'with a cache on a WebGPU device the logits equal those of the whole context',
+  () => {
+    const settings = ['all at once', 'norms over all heads', 'a window, but not in every second layer']
+    test.each(settings)('%s', { timeout: 300_000 }, async (name) => {
+      const gpu = createDeviceRuntime(testDevice as NonNullable<typeof testDevice>)
+      const { config, parameters, store } = modelOf(3, { model: attentionSettings[name] ?? {}, moe: null })
+      const model = { config, parameters, store: new ParameterStore(gpu, store.specs, null, tokenScratch(config)) }
+      for (const spec of store.specs) {
+        const to = model.store.parameter(spec.name)
+        await to.arena.write(to.start, floatsOf(store.parameter(spec.name)))
+      }
+      const text = randomText(model, 20)
+      const expected = witnessLogits(model, text)
+      for (const [t, logits] of (await cachedLogits(model, text, 7, 'kernels', gpu)).entries())
+        expectClose(logits, expected[6 + t] as Float64Array, `token ${t}`)
+      await gpu.close()
+    })
+  },
+)
 
 async function take(tokens: AsyncGenerator<number, never>, count: number): Promise<number[]> {
   const taken: number[] = []

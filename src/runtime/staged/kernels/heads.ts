@@ -1,6 +1,7 @@
 /**
- * The matrices of an attention task (a few heads of one sequence) in the memory of a thread, and batched
- * products over its heads.
+ * The matrices of an attention task in the memory of a thread, and batched products over its heads. A task is a few
+ * heads of keys of one sequence, with all heads of queries that share them. It takes one query head of each at a time,
+ * a *turn*: so a batch has a matrix for each head of keys, and gradients of keys are added up turn by turn.
  */
 import type { Dnnl } from '../../onednn/dnnl.ts'
 import type { Batch, Product } from '../../onednn/product.ts'
@@ -8,7 +9,7 @@ import type { KernelCall, KernelTensor, KernelThread } from '../contract.ts'
 
 /** Most queries in a block. */
 const MAX_BLOCK = 64
-/** Most heads in a task; fewer for long sequences. */
+/** Most heads of keys in a task; fewer for long sequences. */
 const MAX_HEADS = 4
 /** Most floats in the scores of a block, unless a single head has more. */
 const MAX_SCORES = 2 ** 17
@@ -18,27 +19,34 @@ const ROTATED_ROWS = 64
 export interface Shape {
   readonly batch: number
   readonly sequence: number
-  readonly heads: number
+  /** Heads of keys, and of values. */
+  readonly keyHeads: number
+  /** Turns of a task: heads of queries that share a head of keys. */
+  readonly turns: number
   /** Width of a head. */
   readonly size: number
   readonly scale: number
   /** Floats from the q, k, v of a token to those of the next. */
   readonly stride: number
-  /** Floats from q to k and from k to v. */
+  /** Floats from q to k: the width of all queries. */
   readonly width: number
-  /** Heads of a task, a divisor of `heads`. */
+  /** Floats from k to v. */
+  readonly keyWidth: number
+  /** Heads of keys of a task, a divisor of `keyHeads`. */
   readonly headsPerTask: number
 }
 
 export function shapeOf({ attributes, inputs }: KernelCall, qkvAt: number): Shape {
-  const { batch, sequence, heads, scale } = attributes as Record<'batch' | 'sequence' | 'heads', number> & {
-    scale: { float: number }
-  }
+  const { batch, sequence, heads, keyHeads, scale } = attributes as Record<
+    'batch' | 'sequence' | 'heads' | 'keyHeads',
+    number
+  > & { scale: { float: number } }
   const stride = (inputs[qkvAt] as KernelTensor).shape.at(-1) as number
-  const width = stride / 3
-  let headsPerTask = Math.min(MAX_HEADS, heads, Math.max(1, Math.floor(MAX_SCORES / (MAX_BLOCK * sequence))))
-  while (heads % headsPerTask !== 0) headsPerTask--
-  return { batch, sequence, heads, size: width / heads, scale: scale.float, stride, width, headsPerTask }
+  const size = stride / (heads + 2 * keyHeads)
+  let headsPerTask = Math.min(MAX_HEADS, keyHeads, Math.max(1, Math.floor(MAX_SCORES / (MAX_BLOCK * sequence))))
+  while (keyHeads % headsPerTask !== 0) headsPerTask--
+  const widths = { size, stride, width: heads * size, keyWidth: keyHeads * size }
+  return { batch, sequence, keyHeads, turns: heads / keyHeads, ...widths, scale: scale.float, headsPerTask }
 }
 
 /** Bytes of whole cache lines. */
@@ -96,8 +104,8 @@ export class Heads {
   }
 
   get tasks(): number {
-    const { batch, heads, headsPerTask } = this.shape
-    return (batch * heads) / headsPerTask
+    const { batch, keyHeads, headsPerTask } = this.shape
+    return (batch * keyHeads) / headsPerTask
   }
 
   /** Reserves scratch memory; returns its offset. */
@@ -107,9 +115,10 @@ export class Heads {
     return offset
   }
 
-  reserveMatrices(): number {
+  /** A matrix [S, d] for each head of keys, `times` over. */
+  reserveMatrices(times = 1): number {
     const { sequence, size, headsPerTask } = this.shape
-    return this.reserve(headsPerTask * sequence * size)
+    return this.reserve(times * headsPerTask * sequence * size)
   }
 
   reserveScores(): number {
@@ -117,25 +126,48 @@ export class Heads {
     return this.reserve(headsPerTask * MAX_BLOCK * sequence)
   }
 
-  /** Index of the first element of a task's first head, in rows of `stride` elements that have all heads. */
-  start(task: number, stride: number): number {
-    const { heads, headsPerTask, sequence, size } = this.shape
-    const groups = heads / headsPerTask
-    return Math.floor(task / groups) * sequence * stride + (task % groups) * headsPerTask * size
+  private groupsOfSequence(): number {
+    return this.shape.keyHeads / this.shape.headsPerTask
   }
 
-  /** Offset of a task's first head in rows of qkv; part 0, 1, 2 for q, k, v. */
-  offsetOf(tensor: KernelTensor, task: number, part: number): number {
-    const { stride, width } = this.shape
-    return tensor.offset + 4 * (this.start(task, stride) + part * width)
+  sequenceOf(task: number): number {
+    return Math.floor(task / this.groupsOfSequence())
   }
 
-  /** Rotates and scales rows of qkv for all heads of a task, into one matrix [S, d] per head. */
-  gather(from: number, to: number, scale: number): void {
+  /**
+   * Index of the first element of a task's first head, in rows of `stride` elements that have all heads.
+   * @param apart Elements from the part of one head of keys to that of the next.
+   */
+  private start(task: number, stride: number, apart: number): number {
+    const { headsPerTask, sequence } = this.shape
+    return this.sequenceOf(task) * sequence * stride + (task % this.groupsOfSequence()) * headsPerTask * apart
+  }
+
+  /** Elements from the queries of one head of keys to those of the next. */
+  get apart(): number {
+    return this.shape.turns * this.shape.size
+  }
+
+  /** Index of a task's first query of a turn in rows of all queries, `stride` elements apart. */
+  queryAt(task: number, stride: number, turn = 0): number {
+    return this.start(task, stride, this.apart) + turn * this.shape.size
+  }
+
+  /** Offset of a task's first head of keys or values in rows of qkv. */
+  offsetOf(tensor: KernelTensor, task: number, part: 'keys' | 'values'): number {
+    const { stride, width, keyWidth, size } = this.shape
+    return tensor.offset + 4 * (this.start(task, stride, size) + width + (part === 'keys' ? 0 : keyWidth))
+  }
+
+  /**
+   * Rotates and scales rows of qkv for the heads of a task, into one matrix [S, d] per head.
+   * @param apart Floats from one head to the next.
+   */
+  gather(from: number, apart: number, to: number, scale: number): void {
     const { size, stride, sequence } = this.shape
     this.forEachPiece((head, first, rows) =>
       this.rotate(
-        from + 4 * (first * stride + head * size),
+        from + 4 * (first * stride + head * apart),
         stride,
         to + 4 * size * (head * sequence + first),
         size,
@@ -148,13 +180,13 @@ export class Heads {
   }
 
   /** The reverse of {@link gather}, for gradients. */
-  scatter(from: number, to: number, scale: number): void {
+  scatter(from: number, to: number, apart: number, scale: number): void {
     const { size, stride, sequence } = this.shape
     this.forEachPiece((head, first, rows) =>
       this.rotate(
         from + 4 * size * (head * sequence + first),
         size,
-        to + 4 * (first * stride + head * size),
+        to + 4 * (first * stride + head * apart),
         stride,
         rows,
         first,
@@ -200,11 +232,11 @@ export class Heads {
     return { address, stride: size, head: sequence * size }
   }
 
-  /** Rows of `stride` floats with the task's heads side by side, as a factor. */
-  sideBySide(from: number, rounded: number, stride: number): Factor {
-    const { size, sequence, headsPerTask } = this.shape
-    const address = this.prepared(from, rounded, sequence, headsPerTask * size, stride)
-    return { address, stride: address === from ? stride : headsPerTask * size, head: size }
+  /** Rows of `stride` floats with the task's heads side by side, `apart` floats each, as a factor. */
+  sideBySide(from: number, rounded: number, stride: number, apart: number): Factor {
+    const { sequence, headsPerTask } = this.shape
+    const address = this.prepared(from, rounded, sequence, headsPerTask * apart, stride)
+    return { address, stride: address === from ? stride : headsPerTask * apart, head: apart }
   }
 
   prepared(from: number, rounded: number, rows: number, columns: number, stride: number): number {
@@ -246,7 +278,7 @@ export class Heads {
   score(task: number, q: Factor, k: Factor, scores: number, { from, rows, keys }: QueryBlock): void {
     const { shape, thread, optional } = this
     this.multiply([rows, shape.size, keys], [q, '', from * q.stride], [k, 'ᵀ'], this.scoresOf(scores, rows, keys))
-    const sequence = Math.floor(task / (shape.heads / shape.headsPerTask))
+    const sequence = this.sequenceOf(task)
     for (let head = 0; head < shape.headsPerTask; head++) {
       const matrix = scores + 4 * head * rows * keys
       thread.functions.maskAbove(matrix, keys, rows, keys, from)
@@ -261,9 +293,9 @@ export class Heads {
   }
 }
 
-export const flopsOf = ({ batch, sequence, heads, size }: Shape, products: number): number =>
+export const flopsOf = ({ batch, sequence, width }: Shape, products: number): number =>
   // Half of the scores are masked.
-  (products * 2 * batch * heads * sequence * (sequence + 1) * size) / 2
+  (products * 2 * batch * sequence * (sequence + 1) * width) / 2
 
 export const scratchOf = ({ sequence, size, headsPerTask }: Shape, matrices: number, scores: number): number =>
   matrices * bytesFor(headsPerTask * sequence * size) + scores * bytesFor(headsPerTask * MAX_BLOCK * sequence)

@@ -8,6 +8,8 @@ interface Case {
   readonly batch?: number
   readonly sequence: number
   readonly heads?: number
+  /** Heads of keys and values; default: all. */
+  readonly keyHeads?: number
   readonly size: number
   readonly scale?: number
   readonly rotary?: boolean
@@ -27,10 +29,12 @@ const cases: readonly (readonly [title: string, given: Case])[] = [
   ['documents', { sequence: 200, size: 8, heads: 2, batch: 2, first: (s) => s - (s % 67) }],
   ['first positions in any order', { sequence: 100, size: 4, first: (s) => (s * 37) % (s + 1) }],
   ['heads of 256', { sequence: 67, size: 256, rotary: true }],
-  ['f16 in memory', { sequence: 40, size: 8, heads: 2, rotary: true, half: true }],
+  ['one head of keys, documents', { sequence: 80, size: 12, heads: 3, keyHeads: 1, first: (s) => s - (s % 33) }],
+  ['f16 in memory, with shared keys', { sequence: 40, size: 8, heads: 6, keyHeads: 2, rotary: true, half: true }],
 ]
 /** Of the forward pass only: a gradient takes seconds to compile on a software adapter. */
 const more: typeof cases = [
+  ['queries that share keys', { sequence: 70, size: 8, heads: 4, keyHeads: 2, batch: 2, rotary: true }],
   ['one token', { sequence: 1, size: 8, heads: 2, batch: 2 }],
   ['half vectors', { sequence: 33, size: 12, heads: 2, rotary: true }],
   ['vectors, but not pairs', { sequence: 17, size: 20 }],
@@ -52,7 +56,7 @@ describe.skipIf(testDevice === null)('attention', () => {
   }
   const backward = async (given: Case, inputs: Inputs) => {
     const { attributes, inputs: tensors, rows, width } = callOf(given, inputs)
-    const outputs = [{ dtype: dtypeOf(given), shape: [rows, 3 * width] }]
+    const outputs = [{ dtype: dtypeOf(given), shape: [rows, columnsOf(given)] }]
     const dy = tensor(inputs.dy, [rows, width], dtypeOf(given))
     const [dqkv] = await runKernel(device, attentionGradient, { attributes, inputs: [dy, ...tensors], outputs })
     return dqkv as Float64Array
@@ -113,7 +117,7 @@ describe.skipIf(testDevice === null)('attention', () => {
 
   test('no tokens need no dispatch', () => {
     const operand = (columns: number) => ({ dtype: 'float32', shape: [0, columns], size: 0 }) as const
-    const attributes = { batch: 0, sequence: 8, heads: 2, scale: { float: 1 } }
+    const attributes = { batch: 0, sequence: 8, heads: 2, keyHeads: 2, scale: { float: 1 } }
     const call = { type: 'attention', attributes, added: [] }
     const features = { f16: false, subgroups: false }
     const [y, qkv] = [operand(16), operand(48)]
@@ -170,23 +174,27 @@ const tensor = (
   dtype: TestTensor['dtype'] = 'float32',
 ): TestTensor => ({ dtype, shape, data })
 
+/** Columns of qkv. */
+const columnsOf = ({ heads = 1, keyHeads = heads, size }: Case): number => (heads + 2 * keyHeads) * size
+
 function callOf(given: Case, inputs: Inputs) {
-  const { batch = 1, sequence, heads = 1, size, scale = size ** -0.5, rotary, first } = given
+  const { batch = 1, sequence, heads = 1, keyHeads = heads, size, scale = size ** -0.5, rotary, first } = given
   const rows = batch * sequence
   const angles = [sequence, size / 2]
   return {
     rows,
     width: heads * size,
-    attributes: { batch, sequence, heads, scale: { float: scale } },
+    attributes: { batch, sequence, heads, keyHeads, scale: { float: scale } },
     inputs: [
-      tensor(inputs.qkv, [rows, 3 * heads * size], dtypeOf(given)),
+      tensor(inputs.qkv, [rows, columnsOf(given)], dtypeOf(given)),
       ...(rotary ? [tensor(inputs.cos, angles), tensor(inputs.sin, angles)] : []),
       ...(first ? [{ dtype: 'int32', shape: [rows], data: inputs.first } as const] : []),
     ],
   }
 }
 
-function drawn({ batch = 1, sequence, heads = 1, size, first = () => 0, half }: Case): Inputs {
+function drawn(given: Case): Inputs {
+  const { batch = 1, sequence, heads = 1, size, first = () => 0, half } = given
   let state = 12345
   const random = () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0
@@ -197,7 +205,7 @@ function drawn({ batch = 1, sequence, heads = 1, size, first = () => 0, half }: 
   const draw = (count: number) => Float64Array.from({ length: count }, random)
   const angles = Float64Array.from({ length: sequence * Math.floor(size / 2) }, (_, i) => i * 0.37)
   return {
-    qkv: draw(rows * 3 * heads * size),
+    qkv: draw(rows * columnsOf(given)),
     dy: draw(rows * heads * size),
     cos: angles.map((angle) => Math.fround(Math.cos(angle))),
     sin: angles.map((angle) => Math.fround(Math.sin(angle))),
@@ -206,13 +214,16 @@ function drawn({ batch = 1, sequence, heads = 1, size, first = () => 0, half }: 
 }
 
 /** Attention and its gradient from the definition, one query at a time, with all weights of it in memory. */
-function reference({ batch = 1, sequence, heads = 1, size, scale = size ** -0.5, rotary }: Case, inputs: Inputs) {
-  const [rows, width, half] = [batch * sequence, heads * size, size / 2]
-  const [y, dqkv] = [sums(rows, width), sums(rows, 3 * width)]
+function reference(given: Case, inputs: Inputs) {
+  const { batch = 1, sequence, heads = 1, keyHeads = heads, size, scale = size ** -0.5, rotary } = given
+  const [rows, width, columns, half] = [batch * sequence, heads * size, columnsOf(given), size / 2]
+  const [y, dqkv] = [sums(rows, width), sums(rows, columns)]
+  /** Columns of qkv at which queries, keys and values begin. */
+  const starts = [0, width, width + keyHeads * size] as const
   const { qkv, dy, cos, sin, first } = inputs
   /** A head of q, k or v (part 0, 1, 2), rotated. */
-  const head = (row: number, part: number, h: number): number[] => {
-    const from = row * 3 * width + part * width + h * size
+  const head = (row: number, part: 0 | 1 | 2, h: number): number[] => {
+    const from = row * columns + starts[part] + h * size
     const x = Array.from(qkv.subarray(from, from + size))
     return rotary && part < 2 ? x.map((_, i) => turned(x, row % sequence, i, 1)) : x
   }
@@ -226,14 +237,15 @@ function reference({ batch = 1, sequence, heads = 1, size, scale = size ** -0.5,
   const absolute = (a: ArrayLike<number>) => Array.from(a, Math.abs)
 
   // Gradients of rotated queries and keys.
-  const [dq, dk] = [sums(rows, width), sums(rows, width)]
+  const [dq, dk] = [sums(rows, width), sums(rows, keyHeads * size)]
   let largestScore = 0
   for (let h = 0; h < heads; h++)
     for (let row = 0; row < rows; row++) {
       const start = row - (row % sequence)
+      const keyHead = Math.floor((h * keyHeads) / heads)
       const query = head(row, 0, h)
       const seen = Array.from({ length: row + 1 }, (_, r) => r).filter((r) => r >= start + (first[row] as number))
-      const scores = seen.map((r) => scale * dot(query, head(r, 1, h)))
+      const scores = seen.map((r) => scale * dot(query, head(r, 1, keyHead)))
       const largest = Math.max(...scores)
       largestScore = Math.max(largestScore, largest)
       const powers = scores.map((score) => Math.exp(score - largest))
@@ -241,13 +253,13 @@ function reference({ batch = 1, sequence, heads = 1, size, scale = size ** -0.5,
       const weights = powers.map((power) => power / total)
       const dyHead = dy.subarray(row * width + h * size, row * width + (h + 1) * size)
       seen.forEach((r, j) => {
-        head(r, 2, h).forEach((v, i) => {
+        head(r, 2, keyHead).forEach((v, i) => {
           add(y, row * width + h * size + i, (weights[j] as number) * v)
-          add(dqkv, r * 3 * width + 2 * width + h * size + i, (weights[j] as number) * (dyHead[i] as number))
+          add(dqkv, r * columns + starts[2] + keyHead * size + i, (weights[j] as number) * (dyHead[i] as number))
         })
       })
-      const products = seen.map((r) => dot(dyHead, head(r, 2, h)))
-      const bounds = seen.map((r) => dot(absolute(dyHead), absolute(head(r, 2, h))))
+      const products = seen.map((r) => dot(dyHead, head(r, 2, keyHead)))
+      const bounds = seen.map((r) => dot(absolute(dyHead), absolute(head(r, 2, keyHead))))
       const mean = dot(weights, products)
       const meanBound = dot(weights, bounds)
       seen.forEach((r, j) => {
@@ -256,18 +268,18 @@ function reference({ batch = 1, sequence, heads = 1, size, scale = size ** -0.5,
           weight * ((products[j] as number) - mean),
           Math.abs(weight) * ((bounds[j] as number) + meanBound),
         ]
-        const key = head(r, 1, h)
+        const key = head(r, 1, keyHead)
         for (let i = 0; i < size; i++) {
           const [q, k] = [query[i] as number, key[i] as number]
           add(dq, row * width + h * size + i, dScore * k, bound * Math.abs(k))
-          add(dk, r * width + h * size + i, dScore * q, bound * Math.abs(q))
+          add(dk, (r * keyHeads + keyHead) * size + i, dScore * q, bound * Math.abs(q))
         }
       })
     }
   for (const [part, { values, absolute }] of [dq, dk].entries())
     for (let row = 0; row < rows; row++)
-      for (let h = 0; h < heads; h++) {
-        const at = row * width + h * size
+      for (let h = 0; h < (part === 0 ? heads : keyHeads); h++) {
+        const at = (row * (part === 0 ? heads : keyHeads) + h) * size
         const [x, bounds] = [values, absolute].map((all) => Array.from(all.subarray(at, at + size))) as [
           number[],
           number[],
@@ -275,7 +287,7 @@ function reference({ batch = 1, sequence, heads = 1, size, scale = size ** -0.5,
         for (let i = 0; i < size; i++) {
           const value = rotary ? turned(x, row % sequence, i, -1) : (x[i] as number)
           const bound = rotary ? (bounds[i] as number) + (bounds[(i + half) % size] as number) : (bounds[i] as number)
-          add(dqkv, row * 3 * width + part * width + h * size + i, value, bound)
+          add(dqkv, row * columns + starts[part as 0 | 1] + h * size + i, value, bound)
         }
       }
   return { y, dqkv, largestScore }

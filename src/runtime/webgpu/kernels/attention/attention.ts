@@ -9,7 +9,7 @@ import { attentionCall } from './call.ts'
 import { forward, statistics } from './forward.ts'
 import type { HeadShape } from './heads.ts'
 
-/** Inputs qkv [T, 3·D] (, cos, sin [S, d/2]) (, first visible position int32 [T]); output [T, D]. */
+/** Inputs qkv [T, (H + 2·KV)·d] (, cos, sin [S, d/2]) (, first visible position int32 [T]); output [T, H·d]. */
 export const attention: Kernel = {
   lower(call) {
     const attention = attentionCall(call, 0)
@@ -22,7 +22,7 @@ export const attention: Kernel = {
   halves: { inputs: [0], outputs: [0] },
 }
 
-/** Inputs dy [T, D], qkv [T, 3·D] (, cos, sin) (, first); output the gradient of qkv. */
+/** Inputs dy [T, H·d], qkv [T, (H + 2·KV)·d] (, cos, sin) (, first); output the gradient of qkv. */
 export const attentionGradient: Kernel = {
   lower(call) {
     const attention = attentionCall(call, 1)

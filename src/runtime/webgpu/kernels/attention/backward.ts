@@ -12,6 +12,7 @@ import {
   attentionModule,
   dispatchOf,
   factors,
+  forQueryHeads,
   openKeys,
   openQueries,
   workgroupsOf,
@@ -29,7 +30,7 @@ export function queryGradient(call: AttentionCall): Dispatch {
     scores[${i}] = weights_of(scores[${i}], vec4<f32>(logarithms[${i}]), seen_${i});
     scores[${i}] = gradient_of(scores[${i}], products[${i}], vec4<f32>(dots[${i}]));`
   return overTiles(
-    'attention-gradient queries',
+    'queries',
     call,
     tiles,
     `${openQueries(call, tiles)}
@@ -42,7 +43,7 @@ export function queryGradient(call: AttentionCall): Dispatch {
     let keys = first_column + x + X * IOTA;${four(dScore, '')}
     ${addWeighted(tiles, 'query_sums', 'scores', key)}
   }
-  ${writeRotated(call, tiles, 'query_sums', 'qkv_base')}`,
+  ${writeRotated(call, tiles, 'query_sums', 'query_base')}`,
   )
 }
 
@@ -53,12 +54,13 @@ export function keyValueGradient(call: AttentionCall): Dispatch {
     scores[${i}] = weights_of(scores[${i}], logarithms, see_key(queries, first_keys, keys[${i}]));
     products[${i}] = gradient_of(scores[${i}], products[${i}], dots);`
   return overTiles(
-    'attention-gradient keys and values',
+    'keys',
     call,
     tiles,
     `${openKeys(call, tiles)}
   var key_sums = array<vec4<f32>, ${4 * tiles.perRow}>();
   var value_sums = array<vec4<f32>, ${4 * tiles.perRow}>();
+  ${forQueryHeads(`
   for (var first_column = start; first_column < end; first_column += COLUMNS) {
     ${scoresOf('scores', key, query)}
     ${scoresOf('products', value, dy)}
@@ -68,9 +70,9 @@ export function keyValueGradient(call: AttentionCall): Dispatch {
     let dots = ${vectorOf('f32', (j) => `dots_at(head, queries[${j}])`)};${four(weightsAndDScore, '')}
     ${addWeighted(tiles, 'value_sums', 'scores', dy)}
     ${addWeighted(tiles, 'key_sums', 'products', query)}
-  }
-  ${writeRotated(call, tiles, 'key_sums', 'qkv_base + WIDTH')}
-  ${writeSums(tiles, { value: (index) => `value_sums[${index}]`, write: writeTo('qkv_base + 2u * WIDTH') })}`,
+  }`)}
+  ${writeRotated(call, tiles, 'key_sums', 'key_base')}
+  ${writeSums(tiles, { value: (index) => `value_sums[${index}]`, write: writeTo('value_base') })}`,
   )
 }
 
@@ -81,15 +83,16 @@ const writeTo = (base: string) => (position: string, slot: string, value: string
 const writeRotated = ({ shape: { rotary } }: AttentionCall, tiles: Tiles, sums: string, base: string): string =>
   writeSums(tiles, { value: (index) => `SCALE * ${sums}[${index}]`, write: writeTo(base), rotated: rotary })
 
-function overTiles(name: string, call: AttentionCall, tiles: Tiles, body: string): Dispatch {
+function overTiles(rows: 'queries' | 'keys', call: AttentionCall, tiles: Tiles, body: string): Dispatch {
   const { shape, inputs, dtypes } = call
-  const workgroups = workgroupsOf(shape, tiles)
+  const workgroups = workgroupsOf(shape, tiles, rows)
   const dtype = dtypes.result
   const dqkv = { output: 0, as: arrayOfHeads(shape, dtype).as }
   const operands = { ...inputs, statistics: { scratch: 0 }, dqkv } as const
+  const name = `attention-gradient ${rows === 'keys' ? 'keys and values' : rows}`
   return dispatchOf(name, operands, rowsOf(workgroups), (arrays) => {
     return `${attentionModule(call, tiles, arrays)}
-${writerOf(shape, 'dqkv', { array: arrays.dqkv, stride: '3u * WIDTH', dtype })}
+${writerOf(shape, 'dqkv', { array: arrays.dqkv, stride: 'QKV_WIDTH', dtype })}
 
 fn logarithm_at(head: u32, query: u32) -> f32 {
   if (query >= SEQUENCE) { return 0.0; }

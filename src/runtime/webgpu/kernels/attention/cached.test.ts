@@ -7,6 +7,9 @@ import { attendCached } from './cached.ts'
 interface Case {
   readonly sequence: number
   readonly heads: number
+  /** Heads of keys and values; default: all. */
+  readonly keyHeads?: number
+  readonly window?: number
   readonly size: number
   readonly rotary?: boolean
   readonly positions: readonly number[]
@@ -18,6 +21,8 @@ const cases: readonly (readonly [title: string, given: Case])[] = [
   ['half vectors, rotary', { sequence: 33, heads: 2, size: 12, rotary: true, positions: [32] }],
   ['several parts, rotary', { sequence: 200, heads: 4, size: 16, rotary: true, positions: [0, 31, 32, 100, 199] }],
   ['many parts', { sequence: 2100, heads: 1, size: 64, positions: [2050] }],
+  ['shared keys, rotary', { sequence: 70, heads: 6, keyHeads: 2, size: 8, rotary: true, positions: [0, 40, 69] }],
+  ['a window', { sequence: 200, heads: 3, keyHeads: 1, size: 16, window: 40, positions: [0, 39, 40, 150, 199] }],
   ['wide heads, rotary', { sequence: 70, heads: 2, size: 256, rotary: true, positions: [69] }],
 ]
 
@@ -79,36 +84,39 @@ const copyOf = (input: number, size: number): Dispatch => ({
   code: ([from, to]) => `${linearMain(size)} { ${to}[index] = ${from}[index]; }`,
 })
 
-function callOf({ sequence, heads, size, rotary }: Case, position: number) {
+function callOf(given: Case, position: number) {
+  const { sequence, heads, keyHeads = heads, window = sequence, size, rotary } = given
   let state = 54321
   const random = () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0
     return Math.fround((state / 2 ** 32) * 2 - 1)
   }
-  const width = heads * size
+  const width = keyHeads * size
   const drawn = (shape: readonly number[], draw = random) => ({
     dtype: 'float32' as const,
     shape,
     data: Float64Array.from({ length: (shape[0] as number) * (shape[1] as number) }, draw),
   })
-  // Later positions must not be read.
+  // Later positions must not be read, nor those before the window.
   const cache = () => {
     const { data, ...rest } = drawn([sequence, width])
-    return { ...rest, data: data.fill(Number.NaN, position * width) }
+    data.fill(Number.NaN, position * width).fill(Number.NaN, 0, Math.max(0, position + 1 - window) * width)
+    return { ...rest, data }
   }
   const angle = (f: (x: number) => number) => drawn([1, size / 2], () => Math.fround(f(3 * random())))
   const [cos, sin] = [angle(Math.cos), angle(Math.sin)]
   const at = { dtype: 'int32' as const, shape: [1], data: Float64Array.of(position) }
-  const result = (rows: number) => ({ dtype: 'float32' as const, shape: [rows, width] })
+  const result = (shape: readonly number[]) => ({ dtype: 'float32' as const, shape })
   return {
-    attributes: { heads, scale: { float: size ** -0.5 } },
-    inputs: [drawn([1, 3 * width]), at, cache(), cache(), ...(rotary ? [cos, sin] : [])],
-    outputs: [result(1), result(sequence), result(sequence)],
+    attributes: { heads, window, scale: { float: size ** -0.5 } },
+    inputs: [drawn([1, heads * size + 2 * width]), at, cache(), cache(), ...(rotary ? [cos, sin] : [])],
+    outputs: [result([1, heads * size]), result([sequence, width]), result([sequence, width])],
   }
 }
 
 /** Attention of the last of `position` + 1 tokens, from the definition, and the caches with its key and value. */
-function reference({ heads, size }: Case, position: number, inputs: readonly { readonly data: Float64Array }[]) {
+function reference(given: Case, position: number, inputs: readonly { readonly data: Float64Array }[]) {
+  const { sequence, heads, keyHeads = heads, window = sequence, size } = given
   const [qkv, , keys, values, cos, sin] = inputs.map(({ data }) => data) as Float64Array[] as [
     Float64Array,
     Float64Array,
@@ -117,7 +125,7 @@ function reference({ heads, size }: Case, position: number, inputs: readonly { r
     Float64Array?,
     Float64Array?,
   ]
-  const width = heads * size
+  const width = keyHeads * size
   const half = size / 2
   const rotated = (from: number) =>
     Array.from({ length: size }, (_, i) => {
@@ -126,21 +134,26 @@ function reference({ heads, size }: Case, position: number, inputs: readonly { r
       const partner = qkv[from + ((i + half) % size)] as number
       return (cos[i % half] as number) * own + (i < half ? -1 : 1) * (sin[i % half] as number) * partner
     })
-  const [newKeys, newValues, y] = [keys.slice(), values.slice(), new Float64Array(width)]
+  const [newKeys, newValues, y] = [keys.slice(), values.slice(), new Float64Array(heads * size)]
   const dot = (a: readonly number[], b: ArrayLike<number>) =>
     a.reduce((sum, value, i) => sum + value * (b[i] as number), 0)
   for (let head = 0; head < heads; head++) {
-    const [first, row] = [head * size, position * width + head * size]
-    newKeys.set(rotated(width + first), row)
-    newValues.set(qkv.subarray(2 * width + first, 2 * width + first + size), row)
-    const query = rotated(first)
-    const powers = Array.from({ length: position + 1 }, (_, s) =>
-      Math.exp(size ** -0.5 * dot(query, newKeys.subarray(s * width + first, s * width + first + size))),
+    const shared = Math.floor((head * keyHeads) / heads) * size
+    const row = position * width + shared
+    const [key, value] = [heads * size + shared, heads * size + width + shared]
+    newKeys.set(rotated(key), row)
+    newValues.set(qkv.subarray(value, value + size), row)
+    const query = rotated(head * size)
+    const seen = Array.from({ length: position + 1 }, (_, s) => s).slice(-window)
+    const powers = seen.map((s) =>
+      Math.exp(size ** -0.5 * dot(query, newKeys.subarray(s * width + shared, s * width + shared + size))),
     )
     const total = powers.reduce((sum, power) => sum + power)
-    powers.forEach((power, s) => {
-      for (let i = first; i < first + size; i++)
-        y[i] = (y[i] as number) + (power / total) * (newValues[s * width + i] as number)
+    powers.forEach((power, i) => {
+      for (let e = 0; e < size; e++)
+        y[head * size + e] =
+          (y[head * size + e] as number) +
+          (power / total) * (newValues[(seen[i] as number) * width + shared + e] as number)
     })
   }
   return { y, keys: newKeys, values: newValues }

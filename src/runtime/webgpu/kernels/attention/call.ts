@@ -20,13 +20,13 @@ export interface AttentionCall {
 
 /** @param qkvAt The index of qkv among the inputs. dy is before it; cos, sin and the first visible positions follow. */
 export function attentionCall({ attributes, inputs, outputs }: KernelCall, qkvAt: 0 | 1): AttentionCall {
-  const { batch, sequence, heads, scale } = attributes as Record<'batch' | 'sequence' | 'heads', number> & {
+  const { scale, ...counts } = attributes as Record<'batch' | 'sequence' | 'heads' | 'keyHeads', number> & {
     scale: { float: number }
   }
   const optional = inputs.length - (qkvAt + 1)
   const rotary = optional >= 2
-  const size = ((inputs[qkvAt] as Operand).shape.at(-1) as number) / (3 * heads)
-  const shape = checkedShape({ batch, sequence, heads, size, scale: scale.float, rotary })
+  const size = ((inputs[qkvAt] as Operand).shape.at(-1) as number) / (counts.heads + 2 * counts.keyHeads)
+  const shape = checkedShape({ ...counts, size, scale: scale.float, rotary })
   const at = (input: number): Use => ({ input, as: arrayOfHeads(shape, inputs[input]?.dtype).as })
   return {
     shape,
@@ -67,8 +67,9 @@ export function dispatchOf<Name extends string>(
 
 const tilesPerHead = ({ sequence }: HeadShape, { rows }: Tiles): number => Math.ceil(sequence / rows)
 
-export const workgroupsOf = (shape: HeadShape, tiles: Tiles): number =>
-  shape.batch * shape.heads * tilesPerHead(shape, tiles)
+/** Workgroups whose rows are queries, or keys. */
+export const workgroupsOf = (shape: HeadShape, tiles: Tiles, rows: 'queries' | 'keys'): number =>
+  shape.batch * (rows === 'queries' ? shape.heads : shape.keyHeads) * tilesPerHead(shape, tiles)
 
 /** Constants, and functions that read the inputs. */
 export const attentionModule = (
@@ -78,7 +79,7 @@ export const attentionModule = (
 ): string => `
 ${headConstants(shape)}
 ${tileDeclarations(tiles)}
-${readerOf(shape, 'qkv', { array: arrays.qkv, stride: '3u * WIDTH', dtype: dtypes.qkv })}${inputs.dy ? readerOf(shape, 'dy', { array: arrays.dy, stride: 'WIDTH', dtype: dtypes.dy }) : ''}
+${readerOf(shape, 'qkv', { array: arrays.qkv, stride: 'QKV_WIDTH', dtype: dtypes.qkv })}${inputs.dy ? readerOf(shape, 'dy', { array: arrays.dy, stride: 'WIDTH', dtype: dtypes.dy }) : ''}
 ${rotationOf(shape, arrays)}
 
 // The first key that a query sees. A query beyond the sequence sees no key of it.
@@ -109,17 +110,28 @@ fn ${order}_of_workgroup(local: u32, number: u32) -> u32 {
   return workgroupUniformLoad(&numbers[0]);
 }`
 
-const openHead = (shape: HeadShape, tiles: Tiles): string => `
-  let head = row / ${tilesPerHead(shape, tiles)}u;
-  let tile_of_head = row % ${tilesPerHead(shape, tiles)}u;
-  let sequence = head / HEADS;
+/** The elements at which a head of queries begins in y and qkv. */
+const queryBases = `
   let y_base = sequence * SEQUENCE * WIDTH + head % HEADS * SIZE;
-  let qkv_base = sequence * SEQUENCE * 3u * WIDTH + head % HEADS * SIZE;
+  let query_base = sequence * SEQUENCE * QKV_WIDTH + head % HEADS * SIZE;`
+
+/** The element at which head `of` (WGSL) of the keys begins in qkv. */
+const keyBase = (of: string): string => `
+  let key_base = sequence * SEQUENCE * QKV_WIDTH + WIDTH + ${of} * SIZE;
+  let value_base = key_base + KEY_WIDTH;`
+
+const openTile = (name: string, shape: HeadShape, tiles: Tiles): string => `
+  let ${name} = row / ${tilesPerHead(shape, tiles)}u;
+  let tile_of_head = row % ${tilesPerHead(shape, tiles)}u;
   let x = local % X;
   let y = local / X;`
 
 /** Opens a workgroup whose rows are queries. It needs the keys from `start` to `end`. */
-export const openQueries = ({ shape, inputs }: AttentionCall, tiles: Tiles): string => `${openHead(shape, tiles)}
+export const openQueries = (
+  { shape, inputs }: AttentionCall,
+  tiles: Tiles,
+): string => `${openTile('head', shape, tiles)}
+  let sequence = head / HEADS;${queryBases}${keyBase('head % HEADS / SHARED')}
   // Tiles with most keys come first, so that the last workgroups to finish are short.
   let first_row = (${tilesPerHead(shape, tiles) - 1}u - tile_of_head) * ROWS;
   let queries = first_row + y + Y * IOTA;
@@ -133,8 +145,12 @@ export const openQueries = ({ shape, inputs }: AttentionCall, tiles: Tiles): str
   let start = 0u;`
   }`
 
-/** Opens a workgroup whose rows are keys. It needs the queries from `start` to `end`. */
-export const openKeys = ({ shape, inputs }: AttentionCall, tiles: Tiles): string => `${openHead(shape, tiles)}
+/** Opens a workgroup whose rows are keys. It needs the queries from `start` to `end` of each head that shares them. */
+export const openKeys = (
+  { shape, inputs }: AttentionCall,
+  tiles: Tiles,
+): string => `${openTile('key_head', shape, tiles)}
+  let sequence = key_head / KEY_HEADS;${keyBase('key_head % KEY_HEADS')}
   let first_row = tile_of_head * ROWS;
   let keys = first_row + y + Y * IOTA;
   let start = first_row;${
@@ -149,10 +165,16 @@ export const openKeys = ({ shape, inputs }: AttentionCall, tiles: Tiles): string
   let end = SEQUENCE;`
   }`
 
+/** Runs `body` for each head of queries of the keys of a workgroup, in order. */
+export const forQueryHeads = (body: string): string => `
+  for (var query_head = 0u; query_head < SHARED; query_head++) {
+  let head = key_head * SHARED + query_head;${queryBases}${body}
+  }`
+
 /** Rotated queries and keys, values, and the gradient of the result. */
 export const factors: Readonly<Record<'query' | 'key' | 'value' | 'dy', Factor>> = {
-  query: (at, pair) => `rotated(qkv_pair(qkv_base, ${at}, ${pair}), ${at}, ${pair})`,
-  key: (at, pair) => `rotated(qkv_pair(qkv_base + WIDTH, ${at}, ${pair}), ${at}, ${pair})`,
-  value: (at, pair) => `qkv_pair(qkv_base + 2u * WIDTH, ${at}, ${pair})`,
+  query: (at, pair) => `rotated(qkv_pair(query_base, ${at}, ${pair}), ${at}, ${pair})`,
+  key: (at, pair) => `rotated(qkv_pair(key_base, ${at}, ${pair}), ${at}, ${pair})`,
+  value: (at, pair) => `qkv_pair(value_base, ${at}, ${pair})`,
   dy: (at, pair) => `dy_pair(y_base, ${at}, ${pair})`,
 }

@@ -71,7 +71,7 @@ interface Rest {
 function overQueries(name: string, call: AttentionCall, { result, functions, end }: Rest): Dispatch {
   const { shape, inputs } = call
   const tiles = tilesOf(shape, 1)
-  const workgroups = workgroupsOf(shape, tiles)
+  const workgroups = workgroupsOf(shape, tiles, 'queries')
   const sums = Array.from({ length: 4 * tiles.perRow }, (_, index) => index)
   const shrinkSum = (index: number) => `sums[${index}] *= shrink[${Math.floor(index / tiles.perRow)}];`
   return dispatchOf(name, { ...inputs, result }, rowsOf(workgroups), (arrays) => {

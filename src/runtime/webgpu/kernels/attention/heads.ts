@@ -7,8 +7,8 @@
  * head, slots beyond the last and positions beyond the sequence are zero. Products of heads do not depend on the order
  * of columns, so only reading and writing know it.
  *
- * Names in WGSL: SEQUENCE S, HEADS H, SIZE d (of a head), WIDTH D = H·d, PAIRS and SLOTS of a head, SCALE
- * of the scores.
+ * Names in WGSL: SEQUENCE S, HEADS H (of queries), KEY_HEADS KV (of keys, and of values), SHARED = H/KV, SIZE d (of a
+ * head), WIDTH = H·d, KEY_WIDTH = KV·d, QKV_WIDTH = (H + 2·KV)·d, PAIRS and SLOTS of a head, SCALE of the scores.
  */
 import { RuntimeError } from '../../../runtime-error.ts'
 import type { MemoryType } from '../../contract.ts'
@@ -20,7 +20,10 @@ const MAX_SIZE = 1024
 export interface HeadShape {
   readonly batch: number
   readonly sequence: number
+  /** Heads of queries. */
   readonly heads: number
+  /** Heads of keys, each for `heads / keyHeads` consecutive heads of queries; as many of values. */
+  readonly keyHeads: number
   /** Width of a head, d. */
   readonly size: number
   readonly scale: number
@@ -50,8 +53,12 @@ export const arrayOfHeads = (shape: HeadShape, dtype: MemoryType = 'float32'): F
 export const headConstants = (shape: HeadShape): string => `
 const SEQUENCE = ${shape.sequence}u;
 const HEADS = ${shape.heads}u;
+const KEY_HEADS = ${shape.keyHeads}u;
+const SHARED = HEADS / KEY_HEADS;
 const SIZE = ${shape.size}u;
 const WIDTH = HEADS * SIZE;
+const KEY_WIDTH = KEY_HEADS * SIZE;
+const QKV_WIDTH = WIDTH + 2u * KEY_WIDTH;
 const SLOTS = ${slotsOf(shape)}u;
 const PAIRS = SLOTS / 2u;
 const SCALE = f32(${shape.scale});
