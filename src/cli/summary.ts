@@ -1,6 +1,7 @@
 /** One-line descriptions of a run's model, routing, engine, data and ranks. */
 import type { RunConfig } from '../config/run-config.ts'
 import type { CeilingReport } from '../measure/ceiling.ts'
+import { headWidthOf } from '../model/config.ts'
 import type { Engine } from '../runtime/engine.ts'
 import { fixed, flops, grouped, percent } from '../text/numbers.ts'
 import type { RanksSummary } from '../train/events.ts'
@@ -8,7 +9,16 @@ import { slowRankText } from '../train/slow-rank.ts'
 
 /** `4 layers of width 192, 6 heads, sequence 128, vocabulary 2,048`. */
 export function modelLine({ model }: RunConfig): string {
-  return `${model.layers} layers of width ${model.width}, ${model.heads} heads, sequence ${model.sequence}, vocabulary ${grouped(model.vocabulary)}`
+  return `${model.layers} layers of width ${model.width}, ${headsText(model)}, sequence ${model.sequence}, vocabulary ${grouped(model.vocabulary)}`
+}
+
+/** `6 heads`, `32 heads (8 for keys and values) of 128`, `8 heads with a window of 256 in 3 of 4 layers`. */
+function headsText(model: RunConfig['model']): string {
+  const { heads, keyValueHeads, window, fullEvery } = model
+  const shared = keyValueHeads === null || keyValueHeads === heads ? '' : ` (${keyValueHeads} for keys and values)`
+  const size = model.headWidth === null ? '' : ` of ${headWidthOf(model)}`
+  const some = fullEvery === 0 ? '' : fullEvery === 1 ? ' in no layer' : ` in ${fullEvery - 1} of ${fullEvery} layers`
+  return `${heads} heads${shared}${size}${window === null ? '' : ` with a window of ${window}${some}`}`
 }
 
 type Moe = NonNullable<RunConfig['model']['moe']>

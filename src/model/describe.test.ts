@@ -65,6 +65,26 @@ test('the masked half of attention is the pairs of a token and a later one', () 
   expect(described('none').denseFlopsPerToken).toBeGreaterThan((layers * masked) / sequence)
 })
 
+test('attention counts heads of their own width, keys that queries share, and windows; vectors multiply nothing', () => {
+  const [layers, sequence, window] = [3, 6, 4]
+  // Six heads of 4 on a width of 8, three of keys; the second of three layers sees everything.
+  const config = modelSchema.parse({
+    ...{ vocabulary: 16, tied: true, layers, width: 8, heads: 6, headWidth: 4, keyValueHeads: 3, sequence, hidden: 12 },
+    ...{ queryKeyNorm: 'head', attentionBias: 'all', window, fullEvery: 2, moe: null },
+  })
+  const { parameters, flopsPerToken, maskedFlopsPerToken } = describeModel(config)
+  const [qkvColumns, queries] = [(6 + 2 * 3) * 4, 6 * 4]
+  const matrices = 16 * 8 + layers * (8 * qkvColumns + queries * 8 + 2 * 8 * 12)
+  const vectors = layers * (2 * 8 + qkvColumns + 8 + 2 * 4) + 8
+  expect(parameters).toBe(matrices + vectors)
+  expect(flopsPerToken).toBe(6 * matrices + 12 * (window + sequence + window) * queries)
+  // Pairs that are counted but not computed: as many keys for every token as for the last one, less those that it sees.
+  let masked = 0
+  for (const keys of [window, sequence, window])
+    for (let query = 0; query < sequence; query++) masked += keys - Math.min(keys, query + 1)
+  expect(maskedFlopsPerToken).toBeCloseTo((masked * 3 * 2 * 2 * queries) / sequence, 9)
+})
+
 test('an assignment to an expert in attention costs as much as its projection', () => {
   const shared = head + qkv + output + dense + 3 * router
   const { parameters, activeParameters, flopsPerToken, denseFlopsPerToken, flopsPerAssignment } = described('all')

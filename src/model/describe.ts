@@ -1,7 +1,7 @@
 /** Parameters and floating-point operations of a model, counted from its configuration. */
 import type { Shape } from '../graph/model.ts'
 import { sizeOf } from '../graph/shape.ts'
-import type { ModelConfig } from './config.ts'
+import { attentionColumns, type ModelConfig, windowOf } from './config.ts'
 import { activatedExperts, moduleName, parameterSpecs, type RoutedModule, routedModules } from './parameters.ts'
 
 export interface ModelDescription {
@@ -11,8 +11,9 @@ export interface ModelDescription {
   /** Floating-point operations to train on one token (forward and backward) if nothing is dropped. */
   readonly flopsPerToken: number
   /**
-   * The part of `flopsPerToken` that causal attention masks, 6·(S−1)·D per layer: on average a token sees (S+1)/2 of
-   * S keys. It is counted nevertheless, as PaLM does; kernels compute little of it.
+   * The part of `flopsPerToken` that causal attention masks, 6·(S−1)·H·d per layer: on average a token sees (S+1)/2 of
+   * S keys. It is counted nevertheless, as PaLM does; kernels compute little of it. With a window W < S, the W(W−1)/2
+   * pairs of the first tokens and keys before the sequence.
    */
   readonly maskedFlopsPerToken: number
   /** The part of `flopsPerToken` outside routed experts. */
@@ -27,13 +28,14 @@ const FLOPS_PER_WEIGHT = 6
 
 /**
  * Counts matmuls only, as is usual for model FLOPs (PaLM, appendix B): 6 per weight that multiplies the
- * token, and 12·S·D per layer for attention scores and values over the whole sequence, including the masked half.
+ * token, and 12·S·H·d per layer for attention scores and values over the whole sequence, including the masked half;
+ * 12·W·H·d for a window of W < S positions.
  */
 export function describeModel(config: ModelConfig): ModelDescription {
-  const { moe, width, layers, sequence } = config
+  const { moe, layers, sequence } = config
   const specs = parameterSpecs(config)
-  const count = (matches: (name: string) => boolean) =>
-    specs.reduce((total, { name, shape }) => total + (matches(name) ? sizeOf(shape) : 0), 0)
+  const count = (matches: (name: string, shape: Shape) => boolean) =>
+    specs.reduce((total, { name, shape }) => total + (matches(name, shape) ? sizeOf(shape) : 0), 0)
   const isExpert = (name: string) => name.includes('.experts.')
   const isLookup = (name: string) => name === 'positions' || (name === 'embedding' && !config.tied)
 
@@ -48,13 +50,17 @@ export function describeModel(config: ModelConfig): ModelDescription {
     const one = routed.find((each) => each.module === module)
     return one ? FLOPS_PER_WEIGHT * expertSize(one) : 0
   }
-  const matrices = count((name) => !isExpert(name) && !isLookup(name) && !isVector(name))
-  const denseFlopsPerToken = FLOPS_PER_WEIGHT * matrices + layers * 12 * sequence * width
+  const matrices = count((name, shape) => !isExpert(name) && !isLookup(name) && shape.length > 1)
+  /** Keys of a token in each layer, as if every token saw as many as the last one does. */
+  const keys = Array.from({ length: layers }, (_, layer) => Math.min(sequence, windowOf(config, layer) ?? sequence))
+  const flopsOfKeys = (count: (seen: number) => number) =>
+    keys.reduce((total, seen) => total + 12 * count(seen), 0) * attentionColumns(config).queries
+  const denseFlopsPerToken = FLOPS_PER_WEIGHT * matrices + flopsOfKeys((seen) => seen)
   return {
     parameters: count(() => true),
     activeParameters: count((name) => !isExpert(name)) + activated,
     flopsPerToken: denseFlopsPerToken + FLOPS_PER_WEIGHT * activated,
-    maskedFlopsPerToken: layers * 6 * (sequence - 1) * width,
+    maskedFlopsPerToken: flopsOfKeys((seen) => (seen * (seen - 1)) / (2 * sequence)),
     denseFlopsPerToken,
     flopsPerAssignment: {
       ffn: perAssignment('ffn'),
@@ -64,5 +70,3 @@ export function describeModel(config: ModelConfig): ModelDescription {
     tensors: specs.map(({ name, shape }) => ({ name, shape, parameters: sizeOf(shape) })),
   }
 }
-
-const isVector = (name: string): boolean => /(^|\.)(norm(\.bias)?|router\.bias)$/.test(name)

@@ -45,6 +45,16 @@ const modulesWith: Record<NonNullable<ModelConfig['moe']>['attention'], readonly
 export const routedModules = (config: ModelConfig, layer: number): readonly RoutedModule[] =>
   config.moe && isSparse(config, layer) ? modulesWith[config.moe.attention] : []
 
+/** Columns of what a module reads and writes. */
+export function moduleWidths(
+  config: ModelConfig,
+  module: RoutedModule,
+): { readonly inputs: number; readonly outputs: number } {
+  const { queries, keys } = attentionColumns(config)
+  if (module === 'qkv') return { inputs: config.width, outputs: queries + 2 * keys }
+  return { inputs: module === 'output' ? queries : config.width, outputs: config.width }
+}
+
 /** Prefix of the names of a routed module's parameters. */
 export const moduleName = (layer: number, module: RoutedModule): string =>
   module === 'ffn' ? `layers.${layer}.moe` : `layers.${layer}.attention.${module}`

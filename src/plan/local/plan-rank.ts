@@ -1,7 +1,7 @@
 /** Predicts memory, computing time and traffic of a rank of Choir's own training, if its machine is like this one. */
 import { type RunConfig, sequencesOfPass } from '../../config/run-config.ts'
 import { sizeOf } from '../../graph/shape.ts'
-import { activatedExperts, parameterSpecs, routedModules } from '../../model/parameters.ts'
+import { activatedExperts, moduleWidths, parameterSpecs, routedModules } from '../../model/parameters.ts'
 import { shardsOfRank } from '../../step/ranks/gradient-tree.ts'
 import { heldSpecs, ownedSpecs, type Layout as Placement, type Share, sharesOf } from '../../step/ranks/placement.ts'
 import { Predictor } from '../cost/predict.ts'
@@ -106,13 +106,12 @@ function trafficOf(config: RunConfig, layout: Placement, kept: number): RankTraf
 /** Bytes of rows that a pass sends to other ranks: to the experts and back, and their gradients. */
 function rowBytes(config: RunConfig, { expert }: Placement, kept: number): number {
   const { model } = config
-  const { moe, width, layers } = model
+  const { moe, layers } = model
   if (!moe || expert === 1) return 0
   const rows = (kept + paddingOf(config)) * activatedExperts(moe) * sequencesOfPass(config) * model.sequence
   const modules = Array.from({ length: layers }, (_, layer) => routedModules(model, layer)).flat()
-  const columns = { ffn: width, output: width, qkv: 3 * width }
-  return modules.reduce(
-    (sum, module) => sum + 2 * ((expert - 1) / expert) * rows * (width + columns[module]) * FLOAT_BYTES,
-    0,
-  )
+  return modules.reduce((sum, module) => {
+    const { inputs, outputs } = moduleWidths(model, module)
+    return sum + 2 * ((expert - 1) / expert) * rows * (inputs + outputs) * FLOAT_BYTES
+  }, 0)
 }

@@ -15,6 +15,9 @@ test.each<[string, number, string[]]>([
   ['S', 4, ['parallel.expert=2', 'model.moe.attention=all']],
   ['S', 4, ['train.optimizer.kind=adafactor', 'model.moe.every=2']],
   ['demo', 4, ['parallel.expert=4']],
+  ['S', 4, ['parallel.expert=2', 'model.heads=8', 'model.headWidth=64', 'model.keyValueHeads=2', 'model.layers=8']],
+  ['S', 4, ['parallel.expert=2', 'model.keyValueHeads=2', 'model.queryKeyNorm=head', 'model.layers=8']],
+  ['S', 4, ['parallel.expert=2', 'model.headWidth=128', 'model.keyValueHeads=1', 'model.moe.attention=all']],
   ['S', 2, ['model.moe=null']],
 ])('%s on %d ranks with %j: predicted within 5 percent', async (preset, ranks, sets) => {
   const requested = await loadConfig(preset, [...sets, 'runtime.threads=1'])

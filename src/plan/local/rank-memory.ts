@@ -9,10 +9,12 @@ import { sequencesOfPass } from '../../config/run-config.ts'
 import { sourcesOfSum } from '../../graph/ops/expert.ts'
 import { sizeOf } from '../../graph/shape.ts'
 import { counterSums } from '../../graph/tree.ts'
+import { attentionColumns } from '../../model/config.ts'
 import type { MoeConfig } from '../../model/moe-config.ts'
 import {
   activatedExperts,
   hasRouterWeights,
+  moduleWidths,
   type ParameterSpec,
   parameterSpecs,
   type RoutedModule,
@@ -107,14 +109,17 @@ function programFloats(config: RunConfig, layout: Layout, threads: number): numb
 
 function layerValues(config: RunConfig, layer: number, tokens: number, layout: Layout, threads: number): LayerValues {
   const { model } = config
-  const { width, heads, moe, hidden, activation } = model
+  const { width, heads, moe, hidden, activation, queryKeyNorm } = model
   const inner = activation === 'swiglu' ? 5 : 3
   const stream = tokens * width
   const routed = routedModules(model, layer)
   const mixtures = moe ? routed.map((module) => mixtureValues(config, moe, module, tokens, layout, threads)) : []
   const dense = (columns: number) => inner * tokens * columns
+  const { queries, keys } = attentionColumns(model)
+  // Inputs and results of their norms, and with the values once more, as attention reads them.
+  const normedKeys = queryKeyNorm === 'none' ? 0 : 2 * queries + 3 * keys
   // Norms: input and result. Attention: queries, keys, values and result, and a number for each row of scores.
-  const attention = 2 * stream + 4 * stream + tokens * heads
+  const attention = 2 * stream + tokens * (2 * queries + 2 * keys + heads + normedKeys)
   const network = routed.includes('ffn') ? dense(moe?.sharedHidden ?? 0) : dense(hidden)
   const most = (of: (values: LayerValues) => number) => Math.max(0, ...mixtures.map(of))
   const total = (of: (values: LayerValues) => number) => mixtures.reduce((sum, values) => sum + of(values), 0)
@@ -134,20 +139,20 @@ function mixtureValues(
   layout: Layout,
   threads: number,
 ): LayerValues {
-  const { width, activation } = config.model
+  const { activation } = config.model
   const { rows, arriving } = rowsOf(moe, tokens, layout)
   const isNetwork = module === 'ffn'
-  const columns = module === 'qkv' ? 3 * width : width
+  const { inputs, outputs } = moduleWidths(config.model, module)
   const inner = isNetwork ? (activation === 'swiglu' ? 2 : 1) * moe.hidden : 0
-  const parameters = isNetwork ? networkFloats(config, moe) : width * columns
+  const parameters = isNetwork ? networkFloats(config, moe) : inputs * outputs
   const held = moe.experts / layout.expert
   // Several sums of each expert's gradients are values of the program, and so is their sum.
   const sums = sumsOfExpert(moe, layout, threads)
   return {
     // Rows as experts read them, their inner values, their results, and the router's logits and probabilities.
-    kept: arriving * (width + inner) + rows * columns + (hasRouterWeights(moe) ? 2 * tokens * moe.experts : 0),
+    kept: arriving * (inputs + inner) + rows * outputs + (hasRouterWeights(moe) ? 2 * tokens * moe.experts : 0),
     left: sums > 1 ? held * parameters : 0,
-    transient: 2 * arriving * Math.max(width, columns) + (sums > 1 ? held * sums * parameters : 0),
+    transient: 2 * arriving * Math.max(inputs, outputs) + (sums > 1 ? held * sums * parameters : 0),
   }
 }
 
