@@ -29,6 +29,7 @@ const commands = [
   'eval',
   'generate',
   'inspect',
+  'import',
   'plan',
   'bench',
   'devices',
@@ -120,6 +121,23 @@ describe('help and usage', () => {
     ],
     [['generate', 'x', '--prompt', 'a', '--top-p', '0'], 'choir: invalid --top-p: "0" (expected a number above 0 and'],
     [['generate', 'x', '--prompt', 'a', '--seed', ''], 'choir: invalid --seed: "" (expected an integer of at least 0)'],
+    [['import', 'x'], "choir: required option '--out <run>' not specified"],
+    [
+      ['import', 'x', '--out', 'y', '--upcycle', 'expert=8'],
+      'settings such as experts=8,k=2: experts, k, every, from or',
+    ],
+    [
+      ['import', 'x', '--out', 'y', '--upcycle', 'experts=8'],
+      'invalid --upcycle: "experts=8" (expected at least experts',
+    ],
+    [
+      ['import', 'x', '--out', 'y', '--upcycle', 'experts=8,k=1.5'],
+      'invalid --upcycle: "k=1.5" (expected an integer of',
+    ],
+    [
+      ['import', 'x', '--out', 'y', '--upcycle', 'experts=8,k=2,noise=-1'],
+      '"noise=-1" (expected a number of at least 0',
+    ],
     [['bench', '--shape', 'L'], "choir: option '--shape <name>' argument 'L' is invalid."],
     [['bench', '--only', 'top1'], 'did you mean "top-1"?'],
   ])('%j is wrong usage: exit code 2, message on stderr only', async (args, message) => {

@@ -3,8 +3,10 @@
  * src/run/checkpoint/checkpoint.test.ts tests the same with a simulated disk.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { samples } from '../../src/exchange/testing/samples.ts'
+import { writeFolder } from '../exchange/folders.ts'
 import { checkpointsOf, expectSuccess, results, trainRecords, Workspace } from './support.ts'
 
 const probe = new Workspace('')
@@ -81,4 +83,16 @@ test.skipIf(!mountable)(
       await expectSuccess(workspace.start('train', '--resume', run, '--set', `train.steps=${steps}`, '--json'))
       expect(trainRecords(run).at(-1)?.step).toBe(steps)
     }),
+)
+
+test.skipIf(!mountable)('a full disk at an import: exit 1, and nothing is left', () =>
+  mounted('size=64k', async () => {
+    // The model takes 57.3 kB in float32, and its folder needs pages of its own.
+    writeFolder(workspace.file('model'), samples.llama ?? {})
+    writeFileSync(`${disk}/other`, new Uint8Array(16_384))
+    const { code, stdout, stderr } = await workspace.choir('import', 'model', '--out', `${disk}/run`)
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+    expect(stderr).toMatch(/cannot write .*run: the disk is full \([\d.]+ kB needed, .*\). Nothing was left there/)
+    expect(readdirSync(disk)).toEqual(['other'])
+  }),
 )

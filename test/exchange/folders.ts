@@ -3,7 +3,9 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Fields } from '../../src/config/fields.ts'
 import { byteLevelJson } from '../../src/data/tokenizer/tokenizer-json.ts'
+import { Generator } from '../../src/infer/generation/generator.ts'
 import { Prefill } from '../../src/infer/generation/prefill.ts'
+import { tokenScratch } from '../../src/infer/generation/token-decoder.ts'
 import { loadModel } from '../../src/infer/trained-model.ts'
 import type { Config, Vector } from './decoder.ts'
 import { logitsOf } from './models.ts'
@@ -60,6 +62,34 @@ export async function choirLogits(run: string): Promise<Vector[]> {
     prefill.release()
     await model.close()
   }
+}
+
+/** Tokens that Choir generates after {@link tokens}, the most probable ones, by kernels or by ONNX Runtime alone. */
+export async function choirContinuation(run: string, length: number, kernels: boolean): Promise<number[]> {
+  const model = await loadModel(run, { threads: 1 }, () => {}, kernels ? tokenScratch : undefined)
+  const generator = new Generator(model.runtime, model.config.model, model.store)
+  try {
+    const made: number[] = []
+    const greedy = { temperature: 0, topK: 0, topP: 1 }
+    for await (const token of generator.tokens(tokens, VOCABULARY, greedy, 0)) if (made.push(token) === length) break
+    return made
+  } finally {
+    generator.release()
+    await model.close()
+  }
+}
+
+/** The same by the witness, and how far each was from the second best, as a share of the largest logit. */
+export function witnessContinuation({ config, weights }: Pick<Written, 'config' | 'weights'>, length: number) {
+  const text = [...tokens]
+  let margin = Number.POSITIVE_INFINITY
+  for (let i = 0; i < length; i++) {
+    const row = logitsOf(config, weights, text).at(-1) as Vector
+    const [best = 0, second = 0] = [...row].sort((a, b) => b - a)
+    margin = Math.min(margin, (best - second) / Math.max(...row.map(Math.abs)))
+    text.push(row.indexOf(best))
+  }
+  return { made: text.slice(tokens.length), margin }
 }
 
 /** Largest difference of two lists of logits, as a share of the largest logit. */

@@ -6,7 +6,14 @@ import { temporaryFolder } from '../../src/data/testing/temporary-folder.ts'
 import { importModel } from '../../src/exchange/import/import-model.ts'
 import { samples } from '../../src/exchange/testing/samples.ts'
 import { evaluateRun } from '../../src/infer/evaluate.ts'
-import { choirLogits, relativeDifference, type WriteOptions, writeFolder } from './folders.ts'
+import {
+  choirContinuation,
+  choirLogits,
+  relativeDifference,
+  type WriteOptions,
+  witnessContinuation,
+  writeFolder,
+} from './folders.ts'
 import { logitsOf } from './models.ts'
 import type { StoredType } from './weights.ts'
 
@@ -28,6 +35,13 @@ test.each(Object.entries(samples))('%s: logits are those of its published code',
   expect(report).toMatchObject({ ignoredKeys: [], ignoredTensors: [], made: [] })
   expect(JSON.parse(readFileSync(join(run, 'import.json'), 'utf8'))).toEqual(report)
   expect(readdirSync(root).sort()).toEqual(['model', 'run'])
+})
+
+test.each(Object.entries(samples))('%s: generates the tokens that its published code does', async (_, sample) => {
+  const { run, ...written } = await check(sample)
+  const { made, margin } = witnessContinuation(written, 8)
+  expect(margin).toBeGreaterThan(1e-4)
+  for (const kernels of [true, false]) expect(await choirContinuation(run, 8, kernels)).toEqual(made)
 })
 
 const cases: Record<string, [keyof typeof samples, Fields, Fields?]> = {

@@ -1,0 +1,80 @@
+import { readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { stripVTControlCharacters } from 'node:util'
+import { expect, test } from 'vitest'
+import { main } from '../../src/cli/main.ts'
+import { operations } from '../../src/cli/operations.ts'
+import { fakeIo } from '../../src/cli/testing/fake.ts'
+import type { Fields } from '../../src/config/fields.ts'
+import { temporaryFolder } from '../../src/data/testing/temporary-folder.ts'
+import { samples } from '../../src/exchange/testing/samples.ts'
+import { writeFolder } from './folders.ts'
+
+const temporary = temporaryFolder()
+
+/** Runs a command with the operations of the program. */
+async function choir(...args: string[]) {
+  const fake = fakeIo({ operations })
+  const code = await main(args, fake.io)
+  return { code, stdout: fake.stdout.text, stderr: fake.stderr.text }
+}
+
+function model(name: keyof typeof samples, keys: Fields = {}) {
+  const root = temporary.make()
+  writeFolder(join(root, 'model'), samples[name] as Fields, { type: 'BF16', keys })
+  return { root, folder: join(root, 'model'), run: join(root, 'run') }
+}
+
+test('an imported model is inspected, evaluated and generates', async () => {
+  const { root, folder, run } = model('mixtral', { use_sinks: true })
+  const imported = await choir('import', folder, '--out', run)
+  expect(imported.code).toBe(0)
+  expect(imported.stdout).toMatch(/read +\d+ tensors, all mapped: [\d.]+ kB of BF16\n/)
+  expect(imported.stdout).toMatch(/experts\.\*\.w1\.weight +BF16 +24 × 16 +12 +layers\.\*\.moe\.experts\.\*\.gate\n/)
+  expect(imported.stderr).toBe(
+    'choir: config.json has use_sinks, which Choir does not know: check that it does not change the model\n',
+  )
+  expect((await choir('inspect', run)).stdout).toMatch(/top-2, .*dropless/)
+  writeFileSync(join(root, 'text.txt'), 'It is not down in any map; true places never are.')
+  const evaluated = await choir('eval', run, '--data', join(root, 'text.txt'), '--json')
+  expect(evaluated).toMatchObject({ code: 0, stderr: '' })
+  expect(JSON.parse(evaluated.stdout).loss).toBeGreaterThan(4)
+  const generated = await choir('generate', run, '--prompt', 'Call me', '--tokens', '4', '--json')
+  expect(generated.code).toBe(0)
+  expect(JSON.parse(generated.stdout.trim().split('\n').at(-1) as string)).toMatchObject({ step: 0, prompt: 'Call me' })
+})
+
+test('--json prints the report; exit codes are 2 for a model that is not supported and 1 for a damaged one', async () => {
+  const { folder, run } = model('llama')
+  const { code, stdout, stderr } = await choir('import', folder, '--out', run, '--upcycle', 'experts=4, k=2', '--json')
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  expect(JSON.parse(stdout)).toMatchObject({ kind: 'import', architecture: 'llama', made: [{}, {}, {}] })
+  expect(await choir('import', folder, '--out', run)).toMatchObject({ code: 2, stdout: '' })
+  const other = model('olmoe', { clip_qkv: 6 })
+  expect(await choir('import', other.folder, '--out', other.run)).toMatchObject({ code: 2, stdout: '' })
+  const wide = model('olmoe', { intermediate_size: 16 })
+  const failed = await choir('import', wide.folder, '--out', wide.run)
+  expect(failed).toMatchObject({ code: 1, stdout: '' })
+  expect(failed.stderr).toMatch(/^choir: the tensors in .*\n {2}it holds in another shape .* and \d+ more tensors\n$/)
+})
+
+test('Ctrl-C: exit 130, and nothing is left', async () => {
+  const { root, folder, run } = model('llama')
+  const fake = fakeIo({
+    terminal: true,
+    operations: {
+      importModel: (from, out, options) =>
+        operations.importModel(from, out, {
+          ...options,
+          onProgress: (done, total) => {
+            options?.onProgress?.(done, total)
+            fake.interrupt()
+          },
+        }),
+    },
+  })
+  expect(await main(['import', folder, '--out', run], fake.io)).toBe(130)
+  expect(fake.stdout.text).toBe('')
+  expect(stripVTControlCharacters(fake.stderr.text)).toMatch(/^\r {2}[\d.]+ % of 57.3 kB written.*\r$/)
+  expect(readdirSync(root)).toEqual(['model'])
+})
