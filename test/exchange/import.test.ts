@@ -40,7 +40,8 @@ test.each(Object.entries(samples))('%s: logits are those of its published code',
 test.each(Object.entries(samples))('%s: generates the tokens that its published code does', async (_, sample) => {
   const { run, ...written } = await check(sample)
   const { made, margin } = witnessContinuation(written, 8)
-  expect(margin).toBeGreaterThan(1e-4)
+  // Logits differ by less than 1e-5.
+  expect(margin).toBeGreaterThan(2e-5)
   for (const kernels of [true, false]) expect(await choirContinuation(run, 8, kernels)).toEqual(made)
 })
 
