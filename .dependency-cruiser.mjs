@@ -42,7 +42,7 @@ const floors = {
   },
   exchange: {
     below: ['text', 'graph', 'model', 'runtime', 'config', 'system', 'data', 'step', 'run', 'infer'],
-    packages: ['zod'],
+    packages: ['onnx-proto', 'onnxruntime-node', 'zod'],
     builtins: true,
   },
   browser: {

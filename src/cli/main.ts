@@ -5,6 +5,7 @@ import { version } from '../system/version.ts'
 import { addBench } from './commands/bench.ts'
 import { addDevices } from './commands/devices.ts'
 import { addEval } from './commands/eval.ts'
+import { addExport } from './commands/export.ts'
 import { addGenerate } from './commands/generate.ts'
 import { addImport } from './commands/import.ts'
 import { addInspect } from './commands/inspect.ts'
@@ -48,6 +49,7 @@ const commands = [
   addGenerate,
   addInspect,
   addImport,
+  addExport,
   addPlan,
   addBench,
   addDevices,

@@ -36,6 +36,7 @@ export const operations = {
     const { generate } = await import('../infer/generate.ts')
     return yield* generate(directory, options)
   },
+  exportRun: imported(() => import('../exchange/export/export.ts'), 'exportRun'),
   importModel: imported(() => import('../exchange/import/import-model.ts'), 'importModel'),
   /** Size and cost of a model, and the memory of its training state. */
   async describe(config: RunConfig) {

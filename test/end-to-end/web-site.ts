@@ -44,7 +44,13 @@ export const bundle = (root: string, outDir: string) =>
     build: { outDir, emptyOutDir: true, target: 'es2022' },
   })
 
-const kinds: Readonly<Record<string, string>> = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css' }
+const kinds: Readonly<Record<string, string>> = {
+  '.html': 'text/html',
+  '.js': 'text/javascript',
+  '.css': 'text/css',
+  '.mjs': 'text/javascript',
+  '.wasm': 'application/wasm',
+}
 
 export interface Site {
   readonly address: string

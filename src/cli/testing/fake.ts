@@ -280,6 +280,24 @@ export function fakeIo(settings: Settings = {}): Fake {
       calls.push({ name: 'importModel', args: [folder, directory, options] })
       return importReport(folder, directory)
     },
+    async exportRun(directory, options) {
+      calls.push({ name: 'exportRun', args: [directory, options] })
+      options.onMessage?.({ kind: 'prepare', message: 'writing 2 files' })
+      return {
+        kind: 'export',
+        format: options.format,
+        dtype: options.dtype ?? 'float32',
+        out: options.out ?? `${directory}/export/${options.format}`,
+        step: 20,
+        architecture: 'OlmoeForCausalLM',
+        reason: 'it has norms of queries and keys',
+        files: [{ name: 'config.json', bytes: 900 }],
+        parameters: 4_123_456,
+        active_parameters: 1_500_000,
+        logits: { reader: 'a reader', tokens: 32, largest_difference: 1.25e-6, largest_logit: 8.5 },
+        held_out: { tokens: 118_000, dropless: 4.5, as_trained: { train: 4.5371, eval: 4.5123 } },
+      }
+    },
     async *generate(directory, options) {
       calls.push({ name: 'generate', args: [directory, options] })
       options.onMessage?.({ kind: 'warning', message: 'skipping checkpoint 40' })
