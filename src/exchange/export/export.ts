@@ -15,6 +15,7 @@ import { largestDifference } from './compare.ts'
 import type { ExportDtype, ExportFormat, ExportPlan, Format } from './contract.ts'
 import { checkIsFree, NewFolder } from './folder.ts'
 import { modelCard } from './model-card.ts'
+import { hfFormat } from './hf/format.ts'
 import { onnxFormat } from './onnx/format.ts'
 import { ownLogits } from './own-logits.ts'
 import type { ExportReport, HeldOutLoss, LogitCheck, Missing } from './report.ts'
@@ -31,7 +32,7 @@ export interface ExportOptions extends Pick<ModelChoice, 'checkpoint' | 'threads
   readonly onMessage?: OnMessage
 }
 
-const formats: Partial<Record<ExportFormat, Format>> = { onnx: onnxFormat }
+const formats: Partial<Record<ExportFormat, Format>> = { hf: hfFormat, onnx: onnxFormat }
 
 /** Tokens that are read back. */
 const CHECKED_TOKENS = 32

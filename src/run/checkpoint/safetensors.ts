@@ -104,13 +104,33 @@ function checkTensors(tensors: readonly NamedTensor[]): void {
   }
 }
 
-function planFile(name: string, tensors: readonly NamedTensor[]): PlannedFile {
+const planFile = (name: string, tensors: readonly NamedTensor[]): PlannedFile =>
+  planTensorFile(
+    name,
+    tensors.map(({ name, shape, range }) => ({
+      name,
+      dtype: 'F32',
+      shape,
+      byteLength: range.count * FLOAT_BYTES,
+      read: async () => bytesOf(await readRange(range)),
+    })),
+  )
+
+/** A tensor as it is stored, in a dtype of the format. */
+export interface StoredTensor extends Piece {
+  readonly name: string
+  readonly dtype: string
+  readonly shape: readonly number[]
+}
+
+/** One file with these tensors. */
+export function planTensorFile(name: string, tensors: readonly StoredTensor[]): PlannedFile {
   // The transformers library requires `format` to load a file.
   const fields = ['"__metadata__":{"format":"pt"}']
   let offset = 0
-  for (const { name, shape, range } of tensors) {
-    const end = offset + range.count * FLOAT_BYTES
-    fields.push(`${JSON.stringify(name)}:{"dtype":"F32","shape":[${shape}],"data_offsets":[${offset},${end}]}`)
+  for (const { name, dtype, shape, byteLength } of tensors) {
+    const end = offset + byteLength
+    fields.push(`${JSON.stringify(name)}:{"dtype":"${dtype}","shape":[${shape}],"data_offsets":[${offset},${end}]}`)
     offset = end
   }
   const json = utf8.encode(`{${fields.join(',')}}`)
@@ -119,14 +139,7 @@ function planFile(name: string, tensors: readonly NamedTensor[]): PlannedFile {
   const header = new Uint8Array(Math.ceil((8 + json.length) / 8) * 8).fill(0x20)
   new DataView(header.buffer).setBigUint64(0, BigInt(header.length - 8), true)
   header.set(json, 8)
-  const data = tensors.map(
-    ({ name, range }): Piece => ({
-      name,
-      byteLength: range.count * FLOAT_BYTES,
-      read: async () => bytesOf(await readRange(range)),
-    }),
-  )
-  return { name, bytes: header.length + offset, pieces: [pieceOf(header), ...data] }
+  return { name, bytes: header.length + offset, pieces: [pieceOf(header), ...tensors] }
 }
 
 const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array =>

@@ -1,0 +1,59 @@
+/** Reads an exported folder back: by the path of `choir import`, or by its own Python file. */
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import type { ModelConfig } from '../../../model/config.ts'
+import { parameterSpecs } from '../../../model/parameters.ts'
+import type { Runtime } from '../../../runtime/contract.ts'
+import { parameterTensors } from '../../../step/named-tensors.ts'
+import { ParameterStore } from '../../../step/store.ts'
+import { modelOf } from '../../architectures/config-json.ts'
+import { sourcesOf } from '../../architectures/ours.ts'
+import { openTensors, readForeignConfig } from '../../import/foreign-folder.ts'
+import { matchTensors } from '../../import/match.ts'
+import { readTensor } from '../../import/read-tensor.ts'
+import type { ReadBack } from '../contract.ts'
+import { ownLogits } from '../own-logits.ts'
+
+/** Logits of a model that is imported into memory of its own. */
+export async function importedLogits(runtime: Runtime, folder: string, tokens: Int32Array): Promise<ReadBack> {
+  const { model, architecture } = modelOf(await readForeignConfig(folder))
+  const theirs = architecture.tensors(model)
+  const store = new ParameterStore(runtime, parameterSpecs(model), null)
+  const { tensors: stored, close } = await openTensors(folder)
+  try {
+    matchTensors(folder, theirs, stored, model.tied)
+    const sources = sourcesOf(theirs)
+    for (const { name, shape, range } of parameterTensors(store))
+      await range.arena.write(range.start, await readTensor({ name, shape }, sources.get(name) ?? [], stored))
+  } finally {
+    await close()
+  }
+  return { reader: 'choir import', logits: await ownLogits(runtime, model, store, tokens) }
+}
+
+const run = promisify(execFile)
+/** The second is the one of Debian, whose packages another installation does not see. */
+const interpreters = ['python3', '/usr/bin/python3']
+
+/** A Python that has PyTorch; null if there is none. */
+export async function pythonWithTorch(): Promise<string | null> {
+  for (const python of interpreters)
+    try {
+      await run(python, ['-c', 'import torch'])
+      return python
+    } catch {}
+  return null
+}
+
+/** Logits by the folder's own modeling_choir.py. */
+export async function pythonLogits(folder: string, model: ModelConfig, tokens: Int32Array): Promise<ReadBack> {
+  const python = await pythonWithTorch()
+  if (!python) return { missing: 'no python3 with PyTorch is here to run modeling_choir.py' }
+  const words = [join(folder, 'modeling_choir.py'), folder, '--tokens', tokens.join()]
+  const { stdout } = await run(python, words, { maxBuffer: 32 * tokens.length * model.vocabulary + 2 ** 20 })
+  return {
+    reader: `PyTorch, ${words[0]?.split('/').at(-1)}`,
+    logits: Float32Array.from((JSON.parse(stdout) as number[][]).flat()),
+  }
+}

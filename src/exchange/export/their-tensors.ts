@@ -1,0 +1,41 @@
+/** Tensors in the layout of an architecture, gathered from ours when they are written. */
+import type { TheirTensor } from '../architectures/contract.ts'
+import type { Weights } from './weights.ts'
+
+/** The numbers of a tensor of theirs, row by row. */
+export async function gatherTensor({ shape, parts }: TheirTensor, weights: Weights): Promise<Float32Array> {
+  const size = shape.reduce((product, length) => product * length, 1)
+  const [only] = parts
+  if (only && parts.length === 1 && !only.transposed && only.at === 0) {
+    const values = await weights.read(only.ours)
+    if (values.length === size) return values
+  }
+  const rows = parts.reduce((sum, part) => sum + part.rows, 0)
+  const columns = size / rows
+  const gathered = new Float32Array(size)
+  let row = 0
+  // Parts that follow each other are often of one tensor.
+  let last: { name: string; values: Float32Array } = { name: '', values: gathered }
+  for (const { rows: count, ours, at, transposed } of parts) {
+    const into = gathered.subarray(row * columns, (row + count) * columns)
+    if (last.name !== ours) last = { name: ours, values: await weights.read(ours) }
+    const { values } = last
+    if (transposed) transposeColumns(values, weights.shape(ours).at(-1) as number, at, into, columns)
+    else into.set(values.subarray(at * columns, (at + count) * columns))
+    row += count
+  }
+  return gathered
+}
+
+/** Rows of a tile: both sides of a transposition stay in the first-level cache. */
+const TILE = 32
+
+/** Writes the columns of `values`, `width` wide, from `at` on, as rows of `into`, each of `length`. */
+function transposeColumns(values: Float32Array, width: number, at: number, into: Float32Array, length: number): void {
+  const count = into.length / length
+  for (let r = 0; r < count; r += TILE)
+    for (let c = 0; c < length; c += TILE)
+      for (let row = r; row < Math.min(r + TILE, count); row++)
+        for (let column = c; column < Math.min(c + TILE, length); column++)
+          into[row * length + column] = values[column * width + at + row] as number
+}
