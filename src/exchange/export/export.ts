@@ -14,8 +14,9 @@ import type { EvalRecord } from '../../step/records.ts'
 import { largestDifference } from './compare.ts'
 import type { ExportDtype, ExportFormat, ExportPlan, Format } from './contract.ts'
 import { checkIsFree, NewFolder } from './folder.ts'
-import { modelCard } from './model-card.ts'
+import { ggufFormat } from './gguf/format.ts'
 import { hfFormat } from './hf/format.ts'
+import { modelCard } from './model-card.ts'
 import { onnxFormat } from './onnx/format.ts'
 import { ownLogits } from './own-logits.ts'
 import type { ExportReport, HeldOutLoss, LogitCheck, Missing } from './report.ts'
@@ -32,7 +33,7 @@ export interface ExportOptions extends Pick<ModelChoice, 'checkpoint' | 'threads
   readonly onMessage?: OnMessage
 }
 
-const formats: Partial<Record<ExportFormat, Format>> = { hf: hfFormat, onnx: onnxFormat }
+const formats: Readonly<Record<ExportFormat, Format>> = { hf: hfFormat, onnx: onnxFormat, gguf: ggufFormat }
 
 /** Tokens that are read back. */
 const CHECKED_TOKENS = 32
@@ -46,7 +47,7 @@ const TOLERANCE = 1e-3
 export async function exportRun(directory: string, options: ExportOptions): Promise<ExportReport> {
   const { format, dtype = 'float32', signal, onMessage = () => {} } = options
   const out = options.out ?? join(directory, 'export', format)
-  const { check, plan } = formats[format] as Format
+  const { check, plan } = formats[format]
   await checkIsFree(out)
   check((await loadRunConfig(directory)).model, dtype)
   const { checkpoint, threads } = options

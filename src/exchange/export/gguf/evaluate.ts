@@ -1,0 +1,211 @@
+/**
+ * Logits of a GGUF file by plain loops, as llama.cpp computes its architecture: what depends on the architecture alone
+ * (how pairs are rotated, whether gates are divided by their sum) is decided here by its name, and by nothing else.
+ */
+import type { GgufFile } from './read.ts'
+
+/** How llama.cpp computes an architecture, besides what metadata and tensors tell. */
+interface Rules {
+  /** Rotates neighbours instead of halves. */
+  readonly neighbours: boolean
+  /** Divides the gates of a token by their sum. */
+  readonly divides: boolean
+}
+
+const rules: Readonly<Record<string, Rules>> = {
+  llama: { neighbours: true, divides: true },
+  granite: { neighbours: true, divides: true },
+  granitemoe: { neighbours: true, divides: true },
+  qwen2: { neighbours: false, divides: false },
+  qwen2moe: { neighbours: false, divides: false },
+  qwen3: { neighbours: false, divides: false },
+  qwen3moe: { neighbours: false, divides: true },
+  olmoe: { neighbours: false, divides: false },
+}
+
+type Row = Float64Array
+
+/** Logits [T, V] of one sequence. */
+export async function ggufLogits(file: GgufFile, tokens: Int32Array): Promise<Float32Array> {
+  const name = file.metadata.get('general.architecture') as string
+  const shape = shapeOf(file, name, rules[name] as Rules)
+  const embedding = await file.tensor('token_embd.weight')
+  const { width, embeddingScale, residualScale } = shape
+  let x: Row[] = Array.from(tokens, (token) =>
+    Float64Array.from(embedding.subarray(token * width, (token + 1) * width), (value) => value * embeddingScale),
+  )
+  for (let layer = 0; layer < shape.layers; layer++) {
+    const read = (tensor: string) => file.tensor(`blk.${layer}.${tensor}`)
+    const maybe = async (tensor: string) => (file.has(`blk.${layer}.${tensor}`) ? read(tensor) : null)
+    const branch = (rows: readonly Row[]) =>
+      x.map((row, t) => row.map((value, i) => value + residualScale * ((rows[t] as Row)[i] as number)))
+    const normed = async (tensor: string) => {
+      const weight = await read(tensor)
+      return x.map((row) => rmsNorm(row, weight, shape.epsilon))
+    }
+    x = branch(await attention(shape, await normed('attn_norm.weight'), read, maybe, await rotaryDivisors(file)))
+    const rows = await normed('ffn_norm.weight')
+    x = branch(await (file.has(`blk.${layer}.ffn_gate_inp.weight`) ? mixture : network)(shape, rows, read, maybe))
+  }
+  const weight = await file.tensor('output_norm.weight')
+  const head = file.has('output.weight') ? await file.tensor('output.weight') : embedding
+  const logits = x.flatMap((row) => [...product(head, rmsNorm(row, weight, shape.epsilon))])
+  return Float32Array.from(logits, (logit) => logit / shape.logitScale)
+}
+
+const rotaryDivisors = async (file: GgufFile): Promise<Float32Array | null> =>
+  file.has('rope_freqs.weight') ? file.tensor('rope_freqs.weight') : null
+
+type Shape = ReturnType<typeof shapeOf>
+
+function shapeOf(file: GgufFile, name: string, rules: Rules) {
+  const number = (key: string, fallback?: number) => file.number(`${name}.${key}`, fallback)
+  const width = number('embedding_length')
+  const heads = number('attention.head_count')
+  const head = number('attention.key_length', width / heads)
+  const { neighbours, divides } = rules
+  return {
+    neighbours,
+    divides,
+    width,
+    heads,
+    head,
+    layers: number('block_count'),
+    keyHeads: number('attention.head_count_kv', heads),
+    epsilon: number('attention.layer_norm_rms_epsilon'),
+    base: number('rope.freq_base', 10_000),
+    slowing: number('rope.scaling.factor', 1),
+    experts: number('expert_count', 0),
+    used: number('expert_used_count', 0),
+    scale: number('attention.scale', 1 / Math.sqrt(head)),
+    embeddingScale: number('embedding_scale', 1),
+    residualScale: number('residual_scale', 1),
+    logitScale: number('logit_scale', 1),
+  }
+}
+
+type Read = (tensor: string) => Promise<Float32Array>
+type Maybe = (tensor: string) => Promise<Float32Array | null>
+
+/** Rows of a matrix [out, in] times a vector. */
+function product(matrix: Float32Array, x: Row, bias: Float32Array | null = null): Row {
+  const inputs = x.length
+  return Float64Array.from({ length: matrix.length / inputs }, (_, row) => {
+    let sum = bias ? (bias[row] as number) : 0
+    for (let i = 0; i < inputs; i++) sum += (matrix[row * inputs + i] as number) * (x[i] as number)
+    return sum
+  })
+}
+
+function rmsNorm(x: Row, weight: Float32Array, epsilon: number): Row {
+  const square = x.reduce((sum, value) => sum + value * value, 0) / x.length
+  return x.map((value, i) => (value / Math.sqrt(square + epsilon)) * (weight[i] as number))
+}
+
+async function attention(shape: Shape, rows: readonly Row[], read: Read, maybe: Maybe, divisors: Float32Array | null) {
+  const { head, heads, keyHeads } = shape
+  const project = async (which: string, count: number): Promise<Row[][]> => {
+    const [matrix, bias] = [await read(`attn_${which}.weight`), await maybe(`attn_${which}.bias`)]
+    const norm = which === 'v' ? null : await maybe(`attn_${which}_norm.weight`)
+    const isOverAll = norm !== null && norm.length !== head
+    return rows.map((row, position) => {
+      const plain = product(matrix, row, bias)
+      const all = isOverAll ? rmsNorm(plain, norm, shape.epsilon) : plain
+      return Array.from({ length: count }, (_, h) => {
+        const cut = all.slice(h * head, (h + 1) * head)
+        const one = norm && !isOverAll ? rmsNorm(cut, norm, shape.epsilon) : cut
+        return which === 'v' ? one : rotated(shape, one, position, divisors)
+      })
+    })
+  }
+  const [q, k, v] = [await project('q', heads), await project('k', keyHeads), await project('v', keyHeads)]
+  const [output, bias] = [await read('attn_output.weight'), await maybe('attn_output.bias')]
+  return rows.map((_, t) => {
+    const y = new Float64Array(heads * head)
+    for (let h = 0; h < heads; h++) {
+      const shared = Math.floor((h * keyHeads) / heads)
+      const query = q[t]?.[h] as Row
+      const scores = Float64Array.from({ length: t + 1 }, (_, s) => shape.scale * dot(query, k[s]?.[shared] as Row))
+      for (const [s, weight] of softmax(scores).entries()) {
+        const value = v[s]?.[shared] as Row
+        for (let i = 0; i < head; i++) y[h * head + i] = (y[h * head + i] as number) + weight * (value[i] as number)
+      }
+    }
+    return product(output, y, bias)
+  })
+}
+
+const dot = (a: Row, b: Row): number => a.reduce((sum, value, i) => sum + value * (b[i] as number), 0)
+
+function softmax(scores: Row): Row {
+  const largest = scores.reduce((most, score) => Math.max(most, score), -Infinity)
+  const powers = scores.map((score) => Math.exp(score - largest))
+  const total = powers.reduce((sum, power) => sum + power, 0)
+  return powers.map((power) => power / total)
+}
+
+function rotated({ head, base, slowing, neighbours }: Shape, x: Row, position: number, divisors: Float32Array | null) {
+  const y = x.slice()
+  for (let i = 0; i < head / 2; i++) {
+    const angle = (position * base ** ((-2 * i) / head)) / slowing / (divisors?.[i] ?? 1)
+    const [a, b] = neighbours ? [2 * i, 2 * i + 1] : [i, i + head / 2]
+    const [first, second] = [x[a] as number, x[b] as number]
+    y[a] = first * Math.cos(angle) - second * Math.sin(angle)
+    y[b] = second * Math.cos(angle) + first * Math.sin(angle)
+  }
+  return y
+}
+
+interface Network {
+  readonly gate: Float32Array
+  readonly up: Float32Array
+  readonly down: Float32Array
+}
+
+function swiglu({ gate, up, down }: Network, x: Row): Row {
+  const [gates, values] = [product(gate, x), product(up, x)]
+  return product(
+    down,
+    gates.map((value, i) => (value / (1 + Math.exp(-value))) * (values[i] as number)),
+  )
+}
+
+const networkOf = async (read: Read, suffix: string): Promise<Network> => ({
+  gate: await read(`ffn_gate${suffix}.weight`),
+  up: await read(`ffn_up${suffix}.weight`),
+  down: await read(`ffn_down${suffix}.weight`),
+})
+
+async function network(_: Shape, rows: readonly Row[], read: Read): Promise<Row[]> {
+  const weights = await networkOf(read, '')
+  return rows.map((row) => swiglu(weights, row))
+}
+
+async function mixture({ experts, used, divides }: Shape, rows: readonly Row[], read: Read, maybe: Maybe) {
+  const router = await read('ffn_gate_inp.weight')
+  const all = await networkOf(read, '_exps')
+  const expert = (e: number): Network => {
+    const part = (matrix: Float32Array) => {
+      const size = matrix.length / experts
+      return matrix.subarray(e * size, (e + 1) * size)
+    }
+    return { gate: part(all.gate), up: part(all.up), down: part(all.down) }
+  }
+  const hasShared = (await maybe('ffn_up_shexp.weight')) !== null
+  const shared = hasShared ? await networkOf(read, '_shexp') : null
+  const mix = await maybe('ffn_gate_inp_shexp.weight')
+  return rows.map((row) => {
+    const probability = softmax(product(router, row))
+    const chosen = [...probability.keys()]
+      .sort((a, b) => (probability[b] as number) - (probability[a] as number))
+      .slice(0, used)
+    const total = divides ? chosen.reduce((sum, e) => sum + (probability[e] as number), 0) : 1
+    const y = new Float64Array(row.length)
+    const add = (values: Row, factor: number) => {
+      for (let i = 0; i < y.length; i++) y[i] = (y[i] as number) + factor * (values[i] as number)
+    }
+    for (const e of chosen) add(swiglu(expert(e), row), (probability[e] as number) / total)
+    if (shared) add(swiglu(shared, row), mix ? 1 / (1 + Math.exp(-(product(mix, row)[0] as number))) : 1)
+    return y
+  })
+}
