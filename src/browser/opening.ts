@@ -11,7 +11,7 @@ import { UsageError } from '../errors.ts'
 import { Ceiling } from '../measure/ceiling.ts'
 import { measurePeakFlops } from '../measure/peak.ts'
 import type { OnMessage } from '../run/messages.ts'
-import { runNotices } from '../run/notices.ts'
+import { frozenNotices, runNotices } from '../run/notices.ts'
 import { RunState, type State } from '../run/run-state.ts'
 import type { Runtime } from '../runtime/contract.ts'
 import { initialize, initialScales } from '../step/initialize.ts'
@@ -115,7 +115,7 @@ async function begin(
     ...(savedTokenizer && { tokenizer: byteLevelTokenizer(textOf(savedTokenizer)) }),
     ...(signal && { signal }),
   })
-  for (const message of runNotices(runtime, config)) onNotice(message)
+  for (const message of [...runNotices(runtime, config), ...frozenNotices(config)]) onNotice(message)
   const ceiling = new Ceiling(() => measurePeakFlops(runtime))
   await ceiling.measure()
   signal?.throwIfAborted()

@@ -42,7 +42,7 @@ export const operations = {
   async describe(config: RunConfig) {
     const { describeModel } = await import('../model/describe.ts')
     const { parameters, activeParameters, flopsPerToken, tensors } = describeModel(config.model)
-    const memory = stateMemory(config.train.optimizer.kind, tensors)
+    const memory = stateMemory(config.train, tensors)
     return { parameters, activeParameters, flopsPerToken, memory, tensors }
   },
   /** Measures activations and gradients of an untrained model, layer by layer, and finds what is not sound. */

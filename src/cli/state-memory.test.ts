@@ -1,17 +1,26 @@
 import { expect, test } from 'vitest'
+import { runSchema } from '../config/run-config.ts'
 import { stateMemory } from './state-memory.ts'
 
 // By hand: a vector of 10, a matrix of 6 × 4, and 3 experts of 2 × 5: 10 + 24 + 30 = 64 parameters.
 const tensors = [
-  { shape: [10], parameters: 10 },
-  { shape: [6, 4], parameters: 24 },
-  { shape: [3, 2, 5], parameters: 30 },
+  { name: 'vector', shape: [10], parameters: 10 },
+  { name: 'matrix', shape: [6, 4], parameters: 24 },
+  { name: 'experts.{e}.up', shape: [3, 2, 5], parameters: 30 },
 ]
 
+const { optimizer } = runSchema.parse({}).train
+const of = (kind: 'adamw' | 'adafactor', freeze: string[] = []) => ({ optimizer: { ...optimizer, kind }, freeze })
+
 test('AdamW keeps two numbers per parameter', () => {
-  expect(stateMemory('adamw', tensors).map(({ bytes }) => bytes)).toEqual([256, 256, 512])
+  expect(stateMemory(of('adamw'), tensors).map(({ bytes }) => bytes)).toEqual([256, 256, 512])
 })
 
 test('Adafactor keeps row and column sums of each matrix, and whole vectors', () => {
-  expect(stateMemory('adafactor', tensors).map(({ bytes }) => bytes)).toEqual([256, 256, 4 * (10 + 10 + 3 * 7)])
+  expect(stateMemory(of('adafactor'), tensors).map(({ bytes }) => bytes)).toEqual([256, 256, 4 * (10 + 10 + 3 * 7)])
+})
+
+test('frozen parameters have neither gradient nor state', () => {
+  expect(stateMemory(of('adamw', ['experts']), tensors).map(({ bytes }) => bytes)).toEqual([256, 4 * 34, 8 * 34])
+  expect(stateMemory(of('adafactor', ['matrix']), tensors).at(-1)?.bytes).toBe(4 * (10 + 3 * 7))
 })

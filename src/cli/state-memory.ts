@@ -1,22 +1,26 @@
 /** The training state, everything in memory that lasts from step to step, in float32. */
 import type { RunConfig } from '../config/run-config.ts'
+import { matchesName, patternName } from '../model/freeze.ts'
 import { factoredSize } from '../step/optimizer/factored-size.ts'
 
 const FLOAT_BYTES = 4
 
-/** Bytes of parameters, gradients and optimizer state. The activations of a running step are not included. */
+/** Bytes of parameters, and of gradients and optimizer state of those that are not frozen. The activations of a running step are not included. */
 export function stateMemory(
-  optimizer: RunConfig['train']['optimizer']['kind'],
-  tensors: readonly { readonly shape: readonly number[]; readonly parameters: number }[],
+  { optimizer, freeze }: Pick<RunConfig['train'], 'optimizer' | 'freeze'>,
+  tensors: readonly { readonly name: string; readonly shape: readonly number[]; readonly parameters: number }[],
 ): { name: string; bytes: number }[] {
-  const total = (floats: (tensor: (typeof tensors)[number]) => number) =>
-    FLOAT_BYTES * tensors.reduce((sum, tensor) => sum + floats(tensor), 0)
-  const parameters = total((tensor) => tensor.parameters)
+  const isFrozen = (tensor: (typeof tensors)[number]) =>
+    freeze.some((pattern) => matchesName(pattern, patternName(tensor)))
+  const trained = tensors.filter((tensor) => !isFrozen(tensor))
+  const bytes = (of: typeof tensors, floats: (tensor: (typeof tensors)[number]) => number) =>
+    FLOAT_BYTES * of.reduce((sum, tensor) => sum + floats(tensor), 0)
+  const gradients = bytes(trained, ({ parameters }) => parameters)
   return [
-    { name: 'parameters', bytes: parameters },
-    { name: 'gradients', bytes: parameters },
-    optimizer === 'adamw'
-      ? { name: 'first and second moments (AdamW)', bytes: 2 * parameters }
-      : { name: 'factored second moment (Adafactor)', bytes: total(({ shape }) => factoredSize(shape)) },
+    { name: 'parameters', bytes: bytes(tensors, ({ parameters }) => parameters) },
+    { name: 'gradients', bytes: gradients },
+    optimizer.kind === 'adamw'
+      ? { name: 'first and second moments (AdamW)', bytes: 2 * gradients }
+      : { name: 'factored second moment (Adafactor)', bytes: bytes(trained, ({ shape }) => factoredSize(shape)) },
   ]
 }

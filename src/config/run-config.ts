@@ -1,7 +1,10 @@
 /** Configuration of a run: model, data, training and runtime. It holds everything that affects the result. */
 import { z } from 'zod'
-import { modelSchema } from '../model/config.ts'
+import { type ModelConfig, modelSchema } from '../model/config.ts'
+import { matchesName, patternName, patternsOf, withFrozen } from '../model/freeze.ts'
 import { isServedByPosition } from '../model/moe-config.ts'
+import { parameterSpecs } from '../model/parameters.ts'
+import { nearestName } from '../text/nearest.ts'
 import { dataSchema } from './data-config.ts'
 
 const positive = z.int().positive()
@@ -68,6 +71,11 @@ const trainSchema = z.strictObject({
       head: z.number().positive().default(0.25),
     })
     .prefault({}),
+  /**
+   * Parameters that stay as they are: patterns of names such as `embedding`, `layers.0.*` or `*.router`, where `*` is any
+   * text. A pattern also matches everything below the names that it matches.
+   */
+  freeze: z.array(z.string().min(1)).default([]),
   /** Seed of the initial parameters and of random routing. */
   seed: z.int().nonnegative().default(0),
   /** Steps between evaluations; the last step is always evaluated. */
@@ -172,6 +180,8 @@ export const runSchema = z
         path: ['parallel', 'ledger'],
         message: 'must be false with parallel.expert 1, since nothing is sent for experts',
       })
+    const frozen = freezeProblem(run)
+    if (frozen) context.addIssue({ code: 'custom', path: ['train', 'freeze'], message: frozen })
     const sequences = sequencesOfPass(run)
     if (!moe || !Number.isInteger(sequences)) return
     const refuse = (message: string) => context.addIssue({ code: 'custom', path: ['model', 'moe', 'groups'], message })
@@ -182,6 +192,18 @@ export const runSchema = z
           'whole sequences (set fewer groups or micro-batches, or priority "choice", "token" or "gate")',
       )
   })
+
+/** Why `train.freeze` is wrong: a pattern matches nothing, or nothing is left to train. */
+function freezeProblem({ model, train }: { model: ModelConfig; train: { freeze: string[] } }): string | undefined {
+  if (train.freeze.length === 0) return undefined
+  const specs = parameterSpecs(model)
+  const idle = train.freeze.find((pattern) => !specs.some((spec) => matchesName(pattern, patternName(spec))))
+  if (idle === undefined)
+    return withFrozen(specs, train.freeze).every(({ frozen }) => frozen) ? 'leaves no parameter to train' : undefined
+  const near = nearestName(idle, patternsOf(specs))
+  const hint = near === undefined ? 'choir inspect lists the names' : `did you mean "${near}"?`
+  return `"${idle}" matches no parameter of this model; ${hint}`
+}
 
 /** Sequences of a pass, the tokens over which capacity is enforced: a micro-batch of a shard of a batch. */
 export const sequencesOfPass = ({

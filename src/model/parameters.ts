@@ -23,6 +23,8 @@ export interface ParameterSpec {
   readonly decay: boolean
   /** Whether the first dimension is the expert. */
   readonly stacked: boolean
+  /** Whether a training leaves it as it is: no gradient, no optimizer state. Set by `withFrozen`. */
+  readonly frozen?: boolean
 }
 
 /** Name of one expert's tensor of a stacked specification. */

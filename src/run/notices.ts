@@ -1,7 +1,11 @@
 /** Notices that a user needs to read the numbers of a run. */
 import { type RunConfig, sequencesOfPass } from '../config/run-config.ts'
+import { sizeOf } from '../graph/shape.ts'
+import { withFrozen } from '../model/freeze.ts'
+import { parameterSpecs } from '../model/parameters.ts'
 import { type Activity, causalityOf } from '../model/routing/causality.ts'
 import type { Runtime } from '../runtime/contract.ts'
+import { count } from '../text/numbers.ts'
 
 /** An activity of a command (training, evaluation, ...) and its capacity rule. */
 export type RoutedActivity = Pick<Activity, 'activity' | 'rule'>
@@ -18,6 +22,18 @@ export function runNotices(
   ],
 ): string[] {
   return [...(runtime.notice === undefined ? [] : [runtime.notice]), ...causalityNotices(config, activities)]
+}
+
+/** How much of the model `train.freeze` leaves as it is; none if it is empty. */
+export function frozenNotices({ model, train }: Pick<RunConfig, 'model' | 'train'>): string[] {
+  if (train.freeze.length === 0) return []
+  const specs = withFrozen(parameterSpecs(model), train.freeze)
+  const frozen = specs.filter((spec) => spec.frozen)
+  const parameters = (of: typeof specs) => count(of.reduce((sum, { shape }) => sum + sizeOf(shape), 0))
+  return [
+    `${frozen.length} of ${specs.length} tensors, with ${parameters(frozen)} of ${parameters(specs)} parameters, stay as they ` +
+      `are (train.freeze: ${train.freeze.join(', ')})`,
+  ]
 }
 
 /** One notice for each way in which losses are not causal. */

@@ -306,7 +306,7 @@ async function compilePass(
   return { pass: await CompiledPass.compile(runtime, config, store, traced, outputs, memory, beside), scatters }
 }
 
-/** Traces the gradient of every parameter as program outputs, with the memory that they are written to. */
+/** Traces the gradient of every parameter that is trained as program outputs, with the memory that they are written to. */
 function traceGradient(
   { runtime, config, store, shape, separator }: GradientSetting,
   rowMemory: RowMemory,
@@ -315,7 +315,7 @@ function traceGradient(
   const { shards = 1, microBatches, sequence } = shape
   const pass = { batch: passSequences(shape), sequence, training: true, capacity: 'train' as const }
   const traced = tracePass(config, store, pass, separator)
-  const { used } = traced.parameters
+  const used = traced.parameters.used.filter(({ spec }) => !spec.frozen)
   const scale = lossScale(runtime.math, shape.batch * sequence)
   const objective = multiply(traced.losses.objective, scale / (shards * microBatches))
   const unscaled = (gradient: Tensor) => (scale === 1 ? gradient : multiply(gradient, 1 / scale))

@@ -22,7 +22,7 @@ export function kernelTimes(
   store: ParameterStore,
   scatters: readonly RowScatter[],
 ): NodeTime[] {
-  const elements = store.ownedShares().reduce((sum, { floats }) => sum + floats, 0)
+  const elements = store.trainedShares().reduce((sum, { floats }) => sum + floats, 0)
   const added = scatters.reduce((sum, { rowCount, width }) => sum + rowCount * width, 0) / scatters.length
   const works: Readonly<Record<string, Work>> = {
     // p, g, m and v are read; p, m and v are written.

@@ -27,9 +27,9 @@ export const ownedTensors = (store: ParameterStore): NamedTensor[] =>
     return from === 0 ? [whole(store, spec)] : []
   })
 
-/** Optimizer state number `index` of the owned parameters. */
+/** Optimizer state number `index` of the owned parameters that are trained. */
 export const momentTensors = (store: ParameterStore, index: number, suffix: string): NamedTensor[] =>
-  store.ownedShares().flatMap(({ spec, from, to, start }) => {
+  store.trainedShares().flatMap(({ spec, from, to, start }) => {
     const isDivided = unitsOf(spec, store.layout) > 1
     const all = store.moment(spec.name, index)
     const row = sizeOf(spec.shape.slice(1))

@@ -26,8 +26,10 @@ export async function updateRouterBias(
   gate: Gate,
 ): Promise<void> {
   if (moe?.router !== 'bias') return
-  const biases = loads.map(({ layer, module, known, ordered }) => {
-    return { ...store.parameter(moduleName(layer, module) + suffix), known, ordered }
+  const fixed = new Set(store.specs.flatMap(({ name, frozen }) => (frozen ? [name] : [])))
+  const biases = loads.flatMap(({ layer, module, known, ordered }) => {
+    const name = moduleName(layer, module) + suffix
+    return fixed.has(name) ? [] : [{ ...store.parameter(name), known, ordered }]
   })
   await kernels.balance(biases, moe.biasRate, gate)
 }

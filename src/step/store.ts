@@ -102,7 +102,7 @@ export class ParameterStore {
         `invalid train.batch: a micro-batch needs ${scratch * 4} bytes beside the embedding (expected at most ` +
           `${maxArenaBytes / 2}; use a smaller batch or more train.microBatches)`,
       )
-    const owned = new Map(this.ownedShares().map((share) => [share.spec, share]))
+    const owned = new Map(this.trainedShares().map((share) => [share.spec, share]))
     const counts = {
       gradientRegions: moments === null ? 0 : 1 + partialSums(layout),
       momentRegions: moments ?? 0,
@@ -206,18 +206,20 @@ export class ParameterStore {
   }
 
   private gradientFloats(spec: ParameterSpec): number {
+    if (spec.frozen) return 0
     return paddedFloats(sizeOf(spec.shape) * (spec.stacked ? this.sources : 1))
   }
 
   /**
-   * Owned parameters in as few ranges as possible: alone, two per bank, with weight decay and without.
+   * Owned parameters that are trained, in as few ranges as possible: alone, if none is frozen, two per bank, with weight
+   * decay and without.
    * @param names Of the tensors; default: all.
    */
   ranges(names?: ReadonlySet<string>): ParameterRange[] {
     const ranges: ParameterRange[] = []
     const order = [...this.locations.keys()]
     const place = ({ spec }: Share) => order.indexOf(spec.name)
-    for (const share of this.ownedShares().toSorted((a, b) => place(a) - place(b))) {
+    for (const share of this.trainedShares().toSorted((a, b) => place(a) - place(b))) {
       const { spec, floats } = share
       if (names && !names.has(spec.name)) continue
       const { bank, owned } = this.location(spec.name)
@@ -244,11 +246,16 @@ export class ParameterStore {
     return this.shares.filter(({ owner }) => owner === this.layout.rank)
   }
 
+  /** {@link ownedShares} that are updated. */
+  trainedShares(): Share[] {
+    return this.ownedShares().filter(({ spec }) => !spec.frozen)
+  }
+
   /**
-   * The units that this rank owns, or with their copies all that it holds, in an order that does not depend on the
+   * The units that this rank owns and updates, or of other shares, such as all that it holds with their copies, in an order that does not depend on the
    * layout.
    */
-  units(shares: readonly Share[] = this.ownedShares()): Unit[] {
+  units(shares: readonly Share[] = this.trainedShares()): Unit[] {
     return shares.flatMap((share) => {
       const { spec, from, to } = share
       return Array.from({ length: to - from }, (_, i): Unit => {
@@ -264,7 +271,8 @@ export class ParameterStore {
 
   /** The gradients of each bank, and their partial sums (`gradient-tree.ts`); offsets and count in floats. */
   gradientRegions(): { arena: Arena; gradients: number; partials: readonly number[]; count: number }[] {
-    return this.banks.map((bank) => ({
+    const banks = this.banks.filter(({ regions }) => regions.gradients > 0)
+    return banks.map((bank) => ({
       arena: bank.arena,
       gradients: bank.gradients(),
       partials: Array.from({ length: bank.regions.gradientRegions - 1 }, (_, i) => bank.gradients(1 + i)),
@@ -276,7 +284,7 @@ export class ParameterStore {
   gradientSources(): { arena: Arena; parts: readonly number[]; count: number }[] {
     if (this.sources === 1) return []
     return this.specs.flatMap((spec) => {
-      if (!spec.stacked) return []
+      if (!spec.stacked || spec.frozen) return []
       const { bank, gradient } = this.location(spec.name)
       const count = expertFloats(spec)
       return Array.from({ length: spec.shape[0] as number }, (_, e) => ({

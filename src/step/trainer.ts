@@ -4,6 +4,7 @@
  */
 import type { RunConfig } from '../config/run-config.ts'
 import type { Batch } from '../data/batches.ts'
+import { withFrozen } from '../model/freeze.ts'
 import { parameterSpecs } from '../model/parameters.ts'
 import type { ArenaKernels, Gate, GateOptions } from '../runtime/arena-kernels.ts'
 import type { Runtime } from '../runtime/contract.ts'
@@ -93,7 +94,7 @@ export function layoutOf(
 
 /** Allocates memory for the parameters, gradients and optimizer state of a run. */
 export function createStore(runtime: Memory, config: Shaped, layout = layoutOf(config)): ParameterStore {
-  const specs = parameterSpecs(config.model)
+  const specs = withFrozen(parameterSpecs(config.model), config.train.freeze)
   const scratch = gradientScratch(config.model, shapeOf(config, layout)) + exchangeScratch(specs, layout)
   return config.train.optimizer.kind === 'adamw'
     ? new ParameterStore(runtime, specs, ADAMW_MOMENTS, scratch, layout)
@@ -238,7 +239,8 @@ export class Trainer {
   private async update(settings: UpdateSettings, gate: Gate, { names }: Updated): Promise<void> {
     const { parameters } = this.gradient
     for (const [i, group] of parameters.groups.entries()) {
-      await this.optimizer.update(settings, gate, names[i])
+      // With routers alone in a group, none may be updated any more.
+      if (names[i]?.size !== 0) await this.optimizer.update(settings, gate, names[i])
       parameters.begin(group)
     }
   }

@@ -1,6 +1,6 @@
 /**
- * The tensors that a step updates. Routers that have learned long enough (`train.routerSteps`) are left out: they do not
- * count in the norm, and the optimizer's momentum does not move them either.
+ * The tensors that a step updates. Frozen ones (`train.freeze`) are left out, and routers that have learned long enough
+ * (`train.routerSteps`): they do not count in the norm, and the optimizer's momentum does not move them either.
  */
 import type { ParameterSpec } from '../model/parameters.ts'
 import type { ParameterStore, Unit } from './store.ts'
@@ -20,9 +20,9 @@ export function updatedOf(
   groups: readonly ReadonlySet<string>[],
   learns: (spec: ParameterSpec) => boolean,
 ): Updated {
-  const learning = new Set(store.specs.filter(learns).map(({ name }) => name))
+  const learning = new Set(store.specs.filter((spec) => !spec.frozen && learns(spec)).map(({ name }) => name))
   return {
-    units: store.units(store.ownedShares().filter(({ spec }) => learns(spec))),
+    units: store.units(store.trainedShares().filter(({ spec }) => learns(spec))),
     names: groups.map((names) => new Set([...names].filter((name) => learning.has(name)))),
   }
 }

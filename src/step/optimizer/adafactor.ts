@@ -23,10 +23,10 @@ const DECAY_EXPONENT = 0.8
 
 /** Scratch memory that the store must have for the state of these tensors, in floats. */
 export const adafactorScratch = (specs: readonly ParameterSpec[]): number =>
-  specs.reduce((floats, spec) => floats + paddedFloats(stateSize(spec)), 0)
+  specs.reduce((floats, spec) => floats + (spec.frozen ? 0 : paddedFloats(stateSize(spec))), 0)
 
 export function adafactor(kernels: ArenaKernels, store: ParameterStore, config: TrainConfig['optimizer']): Optimizer {
-  const owned = store.ownedShares().map((share) => ({ share, ranges: rangesOf(share, store) }))
+  const owned = store.trainedShares().map((share) => ({ share, ranges: rangesOf(share, store) }))
   const ranges = owned.flatMap(({ share: { spec }, ranges }) => ranges.map((range) => ({ spec, range })))
   const tensors = owned.flatMap(({ share, ranges }) => stateTensors(share, ranges, store))
   return {

@@ -39,7 +39,7 @@ export const exchangeScratch = (specs: readonly ParameterSpec[], layout: Layout)
 /** For all that this rank receives, or as much as is allowed. */
 function receiveScratch(shares: readonly Share[], layout: Layout): number {
   if (layout.ranks === 1) return 0
-  const owned = shares.filter(({ owner }) => owner === layout.rank)
+  const owned = shares.filter(({ owner, spec }) => owner === layout.rank && !spec.frozen)
   const isApart = sourcesKept(layout) > 1
   const all = owned.reduce((sum, share) => {
     return sum + receivedFloats(share, share.spec.stacked && isApart ? share.to - share.from : 1)
@@ -238,11 +238,11 @@ export class GradientSum {
   }
 }
 
-/** All shares in the same order on all ranks that hold them. */
+/** All shares that are trained, in the same order on all ranks that hold them. */
 function chunksOf(store: ParameterStore): Chunk[] {
   const most = chunkFloats(store.layout)
   return store.shares
-    .filter(({ holders }) => holders.length > 1)
+    .filter(({ holders, spec }) => holders.length > 1 && !spec.frozen)
     .flatMap((share) =>
       store.piecesOf(share).flatMap(({ arena, gradients, count }) =>
         Array.from({ length: Math.ceil(count / most) }, (_, i): Chunk => {

@@ -13,7 +13,7 @@ import type { ParameterStore } from '../store.ts'
 import { SMALL } from './gradient-sum.ts'
 
 export class ParameterSharing {
-  /** Names of tensors that travel together, in the order in which programs read them. */
+  /** Names of trained tensors that travel together, in the order in which programs read them. */
   readonly groups: readonly ReadonlySet<string>[]
   private readonly store: ParameterStore
   private readonly ranks: Ranks | null
@@ -21,7 +21,8 @@ export class ParameterSharing {
 
   /** @param ranks Null: there is nothing to share. */
   constructor(store: ParameterStore, ranks: Ranks | null) {
-    this.groups = ranks ? groupsOf(store.specs) : [new Set(store.specs.map(({ name }) => name))]
+    const trained = store.specs.filter(({ frozen }) => !frozen)
+    this.groups = ranks ? groupsOf(trained) : [new Set(trained.map(({ name }) => name))]
     this.store = store
     this.ranks = ranks
   }
@@ -70,5 +71,5 @@ function groupsOf(specs: readonly ParameterSpec[]): ReadonlySet<string>[] {
     const key = sizeOf(shape) <= SMALL ? 'small' : layer
     groups.set(key, (groups.get(key) ?? new Set()).add(name))
   }
-  return [...groups.values()]
+  return [...groups.values()].filter(({ size }) => size > 0)
 }

@@ -99,6 +99,8 @@ const cases: [string, RunConfig][] = [
   ['top-2 without capacity, two passes a shard', configOf({ k: 2, capacity: 'none' }, { microBatches: 2 })],
   ['prototypes, Adafactor', configOf({ router: 'prototype', prototypes: 2 }, { optimizer: { kind: 'adafactor' } })],
   ['biases, MoE attention', configOf({ router: 'bias', attention: 'all' })],
+  ['table and experts of a layer frozen', configOf({ k: 2 }, { freeze: ['embedding', '*.0.moe.experts.*'] })],
+  ['a layer, norms and routers frozen', configOf({ router: 'bias' }, { freeze: ['layers.0', '*.norm', '*.router'] })],
   ['random', configOf({ router: 'random', k: 2 })],
   ['bf16', configOf({ k: 2 }, {}, 'bf16')],
 ]

@@ -1,0 +1,38 @@
+/**
+ * Parameters that a training leaves as they are (`train.freeze`). Patterns are matched with the names of tensors, with `*`
+ * for the index of an expert: `layers.0.moe.experts.*.up` has all experts of a layer, which are frozen together.
+ */
+import type { ParameterSpec } from './parameters.ts'
+
+/** Name of a tensor as patterns and messages have it. */
+export const patternName = ({ name }: Pick<ParameterSpec, 'name'>): string => name.replace('{e}', '*')
+
+/**
+ * Whether a pattern matches a name, or one above it: `layers.0` and `layers.0.*` match all tensors of a layer, and
+ * `*.router` also the biases of a router. `*` stands for any characters, dots included.
+ */
+export function matchesName(pattern: string, name: string): boolean {
+  const escaped = pattern.split('*').map((part) => part.replace(/[\\^$.|?+()[\]{}]/g, '\\$&'))
+  return new RegExp(`^${escaped.join('.*')}(\\..*)?$`).test(name)
+}
+
+/** The specifications, with those marked that a pattern matches. */
+export function withFrozen(specs: readonly ParameterSpec[], patterns: readonly string[]): ParameterSpec[] {
+  const isFrozen = (spec: ParameterSpec) => patterns.some((pattern) => matchesName(pattern, patternName(spec)))
+  return specs.map((spec) => (isFrozen(spec) ? { ...spec, frozen: true } : spec))
+}
+
+/** Patterns near which a misspelt one may be: names, with and without their layer, and what is above or below them. */
+export function patternsOf(specs: readonly ParameterSpec[]): Set<string> {
+  const patterns = new Set<string>()
+  for (const name of specs.map(patternName))
+    for (const form of [name, name.replace(/^layers\.\d+/, 'layers.*')]) {
+      const parts = form.split('.')
+      parts.forEach((_, i) => {
+        patterns.add(parts.slice(0, i + 1).join('.'))
+        if (i + 1 < parts.length) patterns.add(`${parts.slice(0, i + 1).join('.')}.*`)
+        if (i > 0) patterns.add(`*.${parts.slice(i).join('.')}`)
+      })
+    }
+  return patterns
+}
