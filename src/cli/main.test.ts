@@ -101,12 +101,14 @@ describe('help and usage', () => {
     [['train', '--resume', 'nowhere'], 'choir: no run in "nowhere"'],
     [['train', 'demo', '--resume', 'x'], 'choir: invalid --resume'],
     [
-      ['train', '--data', 'notes', '--resume', 'x'],
-      'own configuration, text and directory (leave out CONFIG, --data and',
+      ['train', '--from', 'y', '--resume', 'x'],
+      'own configuration, weights and directory (leave out CONFIG, --from and',
     ],
+    [['train', '--checkpoint', '3'], 'choir: invalid --checkpoint: only with --from'],
+    [['train', '--from', 'nowhere'], 'choir: invalid --from: "nowhere" is not a run'],
     [['train', '--data', 'a', '--set', 'data.source=b'], 'invalid --data: "a" (--set data.source=b gives another text'],
     [['train', '--data', 'a', '--simulate-ranks', '2'], 'choir: invalid --simulate-ranks: not with --data'],
-    [['launch', 'train', '--data', 'a', '--resume', 'x'], 'choir: invalid --resume'],
+    [['launch', 'train', '--from', 'a', '--resume', 'x'], 'choir: invalid --resume'],
     [['generate', 'x', '--prompt', 'a', '--stop', ''], 'choir: invalid --stop: "" (expected text)'],
     [
       ['generate', 'x', '--prompt', 'a', '--checkpoint', 'last'],

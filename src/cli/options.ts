@@ -95,8 +95,8 @@ export function jsonOption(): Option {
 }
 
 /** A checkpoint by its step, or by the name of its folder. */
-export function checkpointOption(): Option {
-  const option = new Option('--checkpoint <step>', 'use the checkpoint of this step (default: the newest)')
+export function checkpointOption(description = 'use the checkpoint of this step'): Option {
+  const option = new Option('--checkpoint <step>', `${description} (default: the newest)`)
   return option.argParser((text: string) => {
     const step = Number(/^(?:step-)?(\d+)$/.exec(text)?.[1])
     if (!Number.isSafeInteger(step))
@@ -108,6 +108,16 @@ export function checkpointOption(): Option {
 export function setOption(): Option {
   return listOption('--set <path=value>', 'set a configuration field, such as train.steps=500; repeatable')
 }
+
+/** An option with the parameters that a training leaves as they are, repeatable. */
+export function freezeOption(): Option {
+  const description = "parameters that stay as they are (train.freeze), such as embedding or 'layers.0.*'; repeatable"
+  return listOption('--freeze <pattern>', description)
+}
+
+/** The patterns as an assignment to `train.freeze`. */
+export const freezeSets = (patterns: readonly string[] | undefined): string[] =>
+  patterns === undefined ? [] : [`train.freeze=${JSON.stringify(patterns)}`]
 
 /** An option with the text of a training, repeatable. */
 export function dataOption(defaultText: string): Option {

@@ -1,7 +1,10 @@
 /** One-line descriptions of a run's model, routing, engine, data and ranks. */
+import { relative } from 'node:path'
+import { type Difference, formatDifferent } from '../config/differences.ts'
 import type { RunConfig } from '../config/run-config.ts'
 import type { CeilingReport } from '../measure/ceiling.ts'
 import { headWidthOf } from '../model/config.ts'
+import type { Origin } from '../run/origin.ts'
 import type { Engine } from '../runtime/engine.ts'
 import { fixed, flops, grouped, percent } from '../text/numbers.ts'
 import type { RanksSummary } from '../train/events.ts'
@@ -55,6 +58,16 @@ export function engineLine({ device, provider, math, threads }: Engine): string 
   if (device) return `${provider}, ${math}`
   return `${provider}, ${math} on ${threads} thread${threads === 1 ? '' : 's'}`
 }
+
+/** `runs/demo, step 2,400`: where the first weights of a run came from. */
+export function originText({ run, step }: Origin): string {
+  const near = relative('', run)
+  return `${near.startsWith('..') ? run : near}, step ${grouped(step)}`
+}
+
+/** `train.steps 2400 → 200` */
+export const differenceText = ({ field, from, to }: Difference): string =>
+  `${field} ${formatDifferent(from)} → ${formatDifferent(to)}`
 
 /** Why MFU may be too high: the machine was busy during a measurement of the ceiling. Null if it was not. */
 export function lowerBoundNote(ceiling: CeilingReport): string | null {

@@ -19,6 +19,8 @@
  *
  * @module choir
  */
+
+export type { Difference } from '../config/differences.ts'
 export { type PresetName, presetNames } from '../config/presets.ts'
 export type { RunConfig, RunInput, TrainConfig } from '../config/run-config.ts'
 export type { DecodeStream, Tokenizer } from '../data/tokenizer/tokenizer.ts'
@@ -46,6 +48,8 @@ export type { Change } from '../plan/search/changes.ts'
 export type { Layout, Offload, Recompute } from '../plan/search/layout.ts'
 export type { ParameterKind } from '../plan/work/parameter-counts.ts'
 export type { OnMessage, RunMessage } from '../run/messages.ts'
+export type { Origin } from '../run/origin.ts'
+export type { WeightsOf } from '../run/weights-source.ts'
 export type { Precision } from '../runtime/contract.ts'
 export type { Engine } from '../runtime/engine.ts'
 export type { Begun, Ranks, Transfer } from '../runtime/ranks.ts'
@@ -55,5 +59,6 @@ export type { RanksSummary, SlowRank, TrainEvent, TrainSummary } from '../train/
 export { type ClosableRanks, type JoinOptions, joinRanks } from '../train/ranks.ts'
 export { type TrainOptions, train } from '../train/train.ts'
 export { type ConfigInput, defineConfig } from './config.ts'
+export { configFrom } from './config-from.ts'
 export { type PlanInput, plan } from './plan.ts'
 export * from './run.ts'

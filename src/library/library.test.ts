@@ -2,7 +2,16 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { defineConfig, plan, Run, train, UsageError, type WritingOptions } from './index.ts'
+import {
+  configFrom,
+  defineConfig,
+  plan,
+  Run,
+  type TrainEvent,
+  train,
+  UsageError,
+  type WritingOptions,
+} from './index.ts'
 
 let folder: string
 let run: Run
@@ -51,6 +60,22 @@ test('without types, a missing configuration or directory gives an error that na
     /^invalid config .*defineConfig/,
   )
   await expect(untyped.load?.()).rejects.toThrow(/^invalid directory: undefined/)
+})
+
+test('a run begins with the weights of another, under its settings and those that are given', async () => {
+  const directory = join(folder, 'tuned')
+  const source = join(folder, 'run')
+  const config = await configFrom(source, { train: { steps: 2, schedule: { learningRate: 1e-4 } } })
+  expect(config.model).toEqual(run.config.model)
+  expect(config.train.checkpointEvery).toBe(1)
+  const starts: TrainEvent[] = []
+  const onEvent = (event: TrainEvent) => event.kind === 'start' && starts.push(event)
+  const from = { run: source, checkpoint: 3 }
+  await train(config, { directory, from, onEvent })
+  expect(starts).toMatchObject([{ fromStep: 0, from: { run: source, step: 3 } }])
+  await expect(train(config, { directory, resume: true, from })).rejects.toThrow('has its own weights')
+  const untyped = { directory: join(folder, 'untyped'), from: source as never }
+  await expect(train(config, untyped)).rejects.toThrow('expected { run:')
 })
 
 test('the same seed gives the same text, also of two at once', async () => {

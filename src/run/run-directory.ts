@@ -2,7 +2,8 @@
  * A run on disk: its files, exclusive access to them, and resuming, after which the files read as if the
  * run had never stopped.
  *
- *     config.json                 the full configuration, Choir's version, time of creation
+ *     config.json                 the full configuration, Choir's version, time of creation, later changes, and the
+ *                                 origin of the first weights, if they are those of another run
  *     tokenizer.json              Hugging Face format
  *     metrics.jsonl               one line per step and per evaluation, with several ranks another one per step
  *     routing.jsonl               per-layer, per-expert statistics
@@ -15,7 +16,7 @@
 import { existsSync } from 'node:fs'
 import { open, readdir, readFile, rm } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import { isFields } from '../config/fields.ts'
+import { type Difference, differences, formatDifferent } from '../config/differences.ts'
 import type { RunConfig } from '../config/run-config.ts'
 import { RunError, UsageError } from '../errors.ts'
 import type { EvalRecord, LedgerRecord, RanksRecord, RoutingRecord, TrainRecord } from '../step/records.ts'
@@ -24,13 +25,18 @@ import { errorCode, makeFolder, replaceFile, syncFolder } from '../system/disk.t
 import { jsonLine, readLines } from '../system/jsonl.ts'
 import { LOCK_FILE, lockRun, type RunLock } from '../system/lock.ts'
 import { version } from '../system/version.ts'
+import { quoted } from '../text/shell.ts'
 import { capacityScalars } from './capacity-scalars.ts'
 import { loadRunConfig } from './load-config.ts'
+import { hasSameTensors } from './other-shapes.ts'
 import type { RunLog } from './run-log.ts'
 import { EventWriter } from './tensorboard.ts'
+import type { WeightsSource } from './weights-source.ts'
 
 /** The folder of checkpoints of a run. */
 export const checkpointsOf = (directory: string): string => join(directory, 'checkpoints')
+
+const TOKENIZER = 'tokenizer.json'
 
 interface Logs {
   readonly metrics: AppendFile
@@ -48,23 +54,34 @@ export class RunDirectory implements RunLog {
   private readonly lock: RunLock
   private readonly isResumed: boolean
   private readonly hasLedger: boolean
+  private readonly config: RunConfig
+  /** Settings that a resumed run changes. */
+  private readonly changes: readonly Difference[]
   private logs: Logs | undefined
 
-  private constructor(path: string, lock: RunLock, isResumed: boolean, hasLedger: boolean) {
+  private constructor(path: string, lock: RunLock, config: RunConfig, changes: readonly Difference[] | null) {
     this.path = path
     this.checkpoints = checkpointsOf(path)
     this.lock = lock
-    this.isResumed = isResumed
-    this.hasLedger = hasLedger
+    this.isResumed = changes !== null
+    this.hasLedger = config.parallel.ledger
+    this.config = config
+    this.changes = changes ?? []
   }
 
   /**
-   * Creates a run directory, or with `resume` opens an existing one.
+   * Creates a run directory, or with `resume` opens an existing one; {@link adopt} then records changed settings.
+   * @param weights Of another run, with which a new one begins. Its tokenizer is that of the new run.
    * @throws UsageError if the directory contains other files, a run and `resume` is false, or a run whose
    *   results come from another configuration (all differing fields are listed)
    * @throws RunError if another process trains in it, or it cannot be written
    */
-  static async open(directory: string, config: RunConfig, resume: boolean): Promise<RunDirectory> {
+  static async open(
+    directory: string,
+    config: RunConfig,
+    resume: boolean,
+    weights: WeightsSource | null = null,
+  ): Promise<RunDirectory> {
     // Check first: nothing may be created or locked in a directory that is not a run.
     if (resume) await loadRunConfig(directory)
     else {
@@ -74,18 +91,41 @@ export class RunDirectory implements RunLog {
     const lock = await lockRun(directory)
     try {
       if (resume) {
-        await adoptConfig(directory, config)
+        const changes = await allowedChanges(directory, config)
         // Of an earlier job.
         for (const name of ['ranks.json', 'failure.json']) await rm(join(directory, name), { force: true })
-      } else {
-        await refuseOccupied(directory)
-        await writeConfig(directory, { version: version(), created: new Date().toISOString(), ...config })
+        return new RunDirectory(directory, lock, config, changes)
       }
-      return new RunDirectory(directory, lock, resume, config.parallel.ledger)
+      await refuseOccupied(directory)
+      // Before config.json: a run that has one and no tokenizer yet makes its own.
+      if (weights) await replaceFile(join(directory, TOKENIZER), weights.tokenizer)
+      const from = weights && { from: weights.origin }
+      const facts = { version: version(), created: new Date().toISOString(), ...from }
+      await writeConfig(directory, { ...facts, ...config })
+      return new RunDirectory(directory, lock, config, null)
     } catch (error) {
       await lock.release()
       throw error
     }
+  }
+
+  /**
+   * Records the changed settings of a resumed run in config.json.
+   * @param isSameText Whether the text was compared with that of a checkpoint.
+   * @throws UsageError if the run has another path for its text, which was not compared
+   */
+  async adopt(isSameText: boolean): Promise<void> {
+    const { changes, path, config } = this
+    if (changes.length === 0) return
+    if (!isSameText && changes.some(({ field }) => field === MOVABLE))
+      throw new UsageError(
+        `invalid data.source: ${path} has no checkpoint yet, so it is not known whether this is its text (start a new ` +
+          'run, or resume with the text where it was)',
+      )
+    const stored = JSON.parse(await readFile(join(path, 'config.json'), 'utf8')) as { changes?: unknown[] }
+    const time = new Date().toISOString()
+    const dated = changes.map((change) => ({ time, ...change }))
+    await writeConfig(path, { ...stored, ...config, changes: [...(stored.changes ?? []), ...dated] })
   }
 
   /** The run's tokenizer.json; null if there is none yet. */
@@ -103,7 +143,7 @@ export class RunDirectory implements RunLog {
   }
 
   private get tokenizerFile(): string {
-    return join(this.path, 'tokenizer.json')
+    return join(this.path, TOKENIZER)
   }
 
   /**
@@ -162,7 +202,7 @@ export class RunDirectory implements RunLog {
   /** Removes a new run that failed before its first step, so that a corrected one can use the directory. */
   async discard(): Promise<void> {
     if (this.isResumed || this.logs) return
-    for (const name of ['tokenizer.json', 'engine.json', 'ranks.json', 'config.json'])
+    for (const name of [TOKENIZER, 'engine.json', 'ranks.json', 'config.json'])
       await rm(join(this.path, name), { force: true })
   }
 
@@ -232,46 +272,31 @@ function writeConfig(directory: string, contents: object): Promise<void> {
 const changeable =
   /^(runtime\.(device|threads)|parallel\.(expert|data|headroom|ledger)|data\.cache|train\.(steps|evalEvery|evalBatches|checkpointEvery|keep|routingEvery|maxNonFinite|schedule\..+))$/
 
+/** May change if the text is the same, which the hash in a checkpoint decides. */
+const MOVABLE = 'data.source'
+
 const isAllowed = ({ field, from, to }: Difference): boolean =>
-  changeable.test(field) || (field === 'runtime.math' && from === 'f16' && to === 'float32')
+  changeable.test(field) || field === MOVABLE || (field === 'runtime.math' && from === 'f16' && to === 'float32')
 
-/** Compares the configuration with that of the run, and records allowed changes in config.json. */
-async function adoptConfig(directory: string, config: RunConfig): Promise<void> {
-  const changes = differences(await loadRunConfig(directory), config, '')
+/**
+ * The settings that differ from those of the run.
+ * @throws UsageError listing those that may not change
+ */
+async function allowedChanges(directory: string, config: RunConfig): Promise<Difference[]> {
+  const own = await loadRunConfig(directory)
+  const changes = differences(own, config)
   const refused = changes.filter((change) => !isAllowed(change))
-  if (refused.length > 0) {
-    const list = refused.map(
-      ({ field, from, to }) => `\n  ${field}: ${formatValue(from)} in the run, ${formatValue(to)} given`,
-    )
-    throw new UsageError(
-      `invalid configuration to resume "${directory}": its results come from other settings ` +
-        `(resume with the run's own, or start a new run)${list.join('')}`,
-    )
-  }
-  if (changes.length === 0) return
-  const stored = JSON.parse(await readFile(join(directory, 'config.json'), 'utf8')) as { changes?: unknown[] }
-  const time = new Date().toISOString()
-  const dated = changes.map((change) => ({ time, ...change }))
-  await writeConfig(directory, { ...stored, ...config, changes: [...(stored.changes ?? []), ...dated] })
-}
-
-interface Difference {
-  readonly field: string
-  readonly from: unknown
-  readonly to: unknown
-}
-
-/** The fields whose values differ, by path. */
-function differences(from: unknown, to: unknown, field: string): Difference[] {
-  if (isFields(from) && isFields(to)) {
-    const keys = new Set([...Object.keys(from), ...Object.keys(to)])
-    return [...keys].flatMap((key) => differences(from[key], to[key], field === '' ? key : `${field}.${key}`))
-  }
-  return JSON.stringify(from) === JSON.stringify(to) ? [] : [{ field, from, to }]
-}
-
-function formatValue(value: unknown): string {
-  return value === undefined ? 'not set' : JSON.stringify(value)
+  if (refused.length === 0) return changes
+  const list = refused.map(
+    ({ field, from, to }) => `\n  ${field}: ${formatDifferent(from)} in the run, ${formatDifferent(to)} given`,
+  )
+  const other = hasSameTensors(own.model, config.model)
+    ? `begin a new run with its weights: choir train --from ${quoted(directory)} --set ...`
+    : 'start a new run, since its weights do not fit'
+  throw new UsageError(
+    `invalid configuration to resume "${directory}": its results come from other settings ` +
+      `(resume with the run's own, or ${other})${list.join('')}`,
+  )
 }
 
 /** Truncates a log after the last line whose step is at most `step`; a partial line at its end is removed too. */

@@ -59,8 +59,9 @@ export class RunState {
       )
     if (data !== this.data.hash)
       throw new UsageError(
-        `data.source: the text has changed since ${path} was written (restore the text that the run was trained on, ` +
-          'or start a new run)',
+        `data.source: the text has changed since ${path} was written, or is another one (resume with the text that the ` +
+          'run was trained on, wherever it is now: --data PATH; the names of its files count too. To train on another ' +
+          'text, begin a new run with these weights: choir train --from RUN --data TEXT)',
       )
     this.trainer.updates = updates
     this.nonFiniteInRow = nonFiniteInRow

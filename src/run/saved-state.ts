@@ -2,9 +2,9 @@
 import { basename } from 'node:path'
 import { RunError } from '../errors.ts'
 import { gatherJson, type Ranks } from '../runtime/ranks.ts'
+import type { NamedTensor } from '../step/named-tensors.ts'
 import { fromFirst, together } from './agreement.ts'
 import { type Checkpoint, newestCheckpoint, readCheckpoint, writeCheckpoint } from './checkpoint/checkpoint.ts'
-import type { CheckpointTensors } from './checkpoint/description.ts'
 import { checkpointsOf, type RunDirectory } from './run-directory.ts'
 import type { RunState, State } from './run-state.ts'
 
@@ -35,9 +35,16 @@ export class SavedState {
     if (!found) return null
     this.state.adopt(found.state as State, found.path)
     const tensors = this.state.tensors()
-    const elsewhere = await this.allNames(tensors)
+    const elsewhere = await this.allNames([...tensors.model, ...tensors.optimizer])
     await together(this.ranks, () => readCheckpoint(found.path, tensors, elsewhere))
     return found
+  }
+
+  /** Reads the parameters of a checkpoint of another run; everything else stays as in a new run. */
+  async readWeights(path: string): Promise<void> {
+    const { model } = this.state.tensors()
+    const elsewhere = await this.allNames(model)
+    await together(this.ranks, () => readCheckpoint(path, { model }, elsewhere))
   }
 
   private async newest(warn: (message: string) => void): Promise<Checkpoint | null> {
@@ -55,9 +62,9 @@ export class SavedState {
   }
 
   /** Names of the tensors of all ranks. */
-  private async allNames(own: CheckpointTensors): Promise<ReadonlySet<string>> {
+  private async allNames(own: readonly NamedTensor[]): Promise<ReadonlySet<string>> {
     if (!this.ranks) return new Set()
-    const names = [...own.model, ...own.optimizer].map(({ name }) => name)
+    const names = own.map(({ name }) => name)
     return new Set((await gatherJson(this.ranks, names)).flat())
   }
 

@@ -2,6 +2,7 @@
 import type { CeilingReport } from '../measure/ceiling.ts'
 import type { StepProfile } from '../measure/step-profile.ts'
 import type { RunMessage } from '../run/messages.ts'
+import type { Origin } from '../run/origin.ts'
 import type { Engine } from '../runtime/engine.ts'
 import type { StepEvent } from '../runtime/times.ts'
 import type { EvalRecord, RanksRecord, TrainRecord } from '../step/records.ts'
@@ -14,6 +15,8 @@ export type TrainEvent =
       readonly steps: number
       /** Step of the checkpoint that is continued, or 0. */
       readonly fromStep: number
+      /** Where the first weights came from, if from another run. */
+      readonly from?: Origin
       readonly parameters: number
       /** Parameters used for one token. */
       readonly activeParameters: number

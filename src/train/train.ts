@@ -11,6 +11,7 @@ import { createHash } from 'node:crypto'
 import { type RunConfig, sequencesOfPass } from '../config/run-config.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { separatorOf } from '../data/first-visible.ts'
+import { MissingText } from '../data/sources/files.ts'
 import { tokenizerFromJson } from '../data/tokenizer/native-tokenizer.ts'
 import { UsageError } from '../errors.ts'
 import { measureBandwidth } from '../measure/bandwidth.ts'
@@ -20,21 +21,22 @@ import { measurePeakFlops } from '../measure/peak.ts'
 import { PROFILE_WARM_UP } from '../measure/step-profile.ts'
 import { fromFirst, refuseDifferences, together } from '../run/agreement.ts'
 import { newestCheckpoint } from '../run/checkpoint/checkpoint.ts'
-import { runNotices } from '../run/notices.ts'
+import { frozenNotices, runNotices } from '../run/notices.ts'
 import { checkpointsOf, RunDirectory } from '../run/run-directory.ts'
 import { RunState } from '../run/run-state.ts'
 import { SavedState } from '../run/saved-state.ts'
 import { openRunData, openRuntime } from '../run/session.ts'
+import { findWeights, type WeightsOf, type WeightsSource } from '../run/weights-source.ts'
 import { engineOf } from '../runtime/engine.ts'
 import { type Ranks, sumOverRanks } from '../runtime/ranks.ts'
 import { Evaluator } from '../step/evaluation.ts'
-import { initialize, initialScales } from '../step/initialize.ts'
 import { createStore, layoutOf, Trainer } from '../step/trainer.ts'
 import { Cleanup } from '../system/cleanup.ts'
 import { version } from '../system/version.ts'
 import { Batches } from './batches.ts'
 import type { TrainEvent, TrainSummary } from './events.ts'
 import { tooManyNonFinite } from './find-non-finite.ts'
+import { firstParameters } from './first-parameters.ts'
 import { engineFacts, expectSharedFolder, forRanks, groupOf, recordEngine, recordRanks } from './layout.ts'
 import { reportNonFinite } from './non-finite.ts'
 import { RankObserver } from './rank-observer.ts'
@@ -44,6 +46,11 @@ export interface TrainOptions {
   readonly directory: string
   /** Continue the run in the directory from its newest intact checkpoint; default: the directory is new. */
   readonly resume?: boolean
+  /**
+   * Begin with the weights of another run, at step 0 and with a new optimizer state. Its tokenizer comes along, and
+   * tensors must have its shapes. They are copied into a checkpoint of step 0.
+   */
+  readonly from?: WeightsOf | undefined
   /** On abort the current step is finished, a checkpoint is written, and the summary has `interrupted`. */
   readonly signal?: AbortSignal
   /** Record the steps after the warm-up; the summary has `profile` and `trace`. */
@@ -66,15 +73,20 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<T
   if (!config?.model) throw new UsageError('invalid config (expected the result of defineConfig)')
   if (typeof options?.directory !== 'string')
     throw new UsageError(`invalid directory: ${options?.directory} (expected the path of a folder for the run)`)
-  const { directory, resume = false, ranks = null } = options
+  const { directory, resume = false, from, ranks = null } = options
+  if (from !== undefined && typeof from.run !== 'string')
+    throw new UsageError(`invalid from: ${JSON.stringify(from)} (expected { run: 'path of a run' })`)
+  if (resume && from) throw new UsageError('invalid from: a run that is resumed has its own weights (leave out one)')
   await refuseDifferences(ranks, { "Choir's version": version(), 'the configuration': hashOf(config) })
   const used = await together(ranks, () => forRanks(config, ranks, resume))
   let files: RunDirectory | null = null
   const cleanup = new Cleanup()
+  const warn = (message: string) => options.onEvent?.({ kind: 'warning', message })
   cleanup.defer(() => files?.close())
   try {
+    const weights = from ? await fromFirst(ranks, () => findWeights(from, used, warn)) : null
     const saved = await fromFirst(ranks, async () => {
-      files = await RunDirectory.open(directory, used, resume)
+      files = await RunDirectory.open(directory, used, resume, weights)
       if (ranks) await recordRanks(ranks, directory)
       return files.tokenizer()
     })
@@ -84,7 +96,7 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<T
     const { data, tokenizer } = opened
     cleanup.defer(() => data.close())
     if (saved === null) await fromFirst(ranks, async () => (await files?.saveTokenizer(tokenizer)) ?? null)
-    return await trainOn(data, used, options, files, cleanup)
+    return await trainOn(data, used, options, weights, files, cleanup)
   } catch (error) {
     if (error instanceof UsageError) await (files as RunDirectory | null)?.discard()
     throw error
@@ -96,7 +108,8 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<T
 async function trainOn(
   data: Dataset,
   config: RunConfig,
-  { directory, resume, signal, profile = false, onEvent: emit = () => {}, ranks = null }: TrainOptions,
+  { directory, resume = false, signal, profile = false, onEvent: emit = () => {}, ranks = null }: TrainOptions,
+  weights: WeightsSource | null,
   files: RunDirectory | null,
   cleanup: Cleanup,
 ): Promise<TrainSummary> {
@@ -109,7 +122,7 @@ async function trainOn(
   // The library and the number of threads are part of the bits of a result.
   await refuseDifferences(ranks, engineFacts(runtime))
   await fromFirst(ranks, () => recordEngine(directory, engineOf(runtime)))
-  for (const message of runNotices(runtime, config)) emit({ kind: 'notice', message })
+  for (const message of [...runNotices(runtime, config), ...frozenNotices(config)]) emit({ kind: 'notice', message })
   const bandwidth = profile ? await measureBandwidth(runtime) : null
   const measure = () => (profile ? measureLargePeak(runtime) : measurePeakFlops(runtime))
   // Ranks measure at the same time, since they may share a machine.
@@ -128,10 +141,8 @@ async function trainOn(
   const report = new Reporter(config, files, ceiling, emit)
   const observer = new RankObserver(config, ranks, trainer.exchanges, { warn, observed: (of) => report.ranks(of) })
 
-  const found = resume ? await saved.restore(warn) : null
-  onProgress(found ? `continuing from ${found.path}` : 'initial parameters')
-  if (!found) await initialize(store, train.seed, initialScales(config))
-  const fromStep = found?.step ?? 0
+  const beginning = { config, directory, resume, weights, store, saved, files, ranks, emit }
+  const { step: fromStep, origin, copied } = await firstParameters(beginning)
   await fromFirst(ranks, async () => (await files?.rewind(fromStep)) ?? null)
   const { parameters, activeParameters } = report.model
   emit({
@@ -144,6 +155,7 @@ async function trainOn(
     trainTokens: data.train.length,
     heldOutTokens: data.heldOut.length,
     peakFlops: ceiling.report().peakFlops,
+    ...(origin && { from: origin }),
     ...engineOf(runtime),
   })
 
@@ -157,6 +169,8 @@ async function trainOn(
     emit({ kind: 'checkpoint', step, path: await saved.save(step, train.keep) })
     savedAt = step
   }
+  // From here on the other run is not needed.
+  if (copied) await checkpoint()
   batches.load(fromStep + 1)
   const warmUp = Math.min(PROFILE_WARM_UP, Math.floor((train.steps - fromStep) / 2))
   while (!(await observer.isStopped(signal)) && step < train.steps) {
@@ -212,7 +226,7 @@ async function trainOn(
 /** The run's data and its tokenizer's JSON; null if reading it was interrupted. The first rank reads it before the others. */
 async function openData(
   config: RunConfig,
-  { directory, signal, onEvent, ranks = null }: TrainOptions,
+  { directory, resume, signal, onEvent, ranks = null }: TrainOptions,
   saved: string | null,
 ): Promise<{ readonly data: Dataset; readonly tokenizer: string } | null> {
   const open = async (tokenizer: string | null): Promise<Dataset | null> => {
@@ -226,6 +240,8 @@ async function openData(
       })
     } catch (error) {
       if (signal?.aborted) return null
+      if (resume && error instanceof MissingText)
+        throw new UsageError(`${error.message}; if the text of the run has moved, resume with --data and its path now`)
       throw error
     }
   }

@@ -20,7 +20,10 @@
  */
 import type { FrequentTokens } from '../infer/top-tokens.ts'
 
-/** Configuration fields by path, such as `model.moe.k`. Lists are joined by commas. */
+/**
+ * Configuration fields by path, such as `model.moe.k`; `from.run` and `from.step` of a run that began with the weights
+ * of another. Lists are joined by commas.
+ */
 export type FlatConfig = Readonly<Record<string, string | number | boolean | null>>
 
 /**

@@ -6,12 +6,14 @@ import { isPreset } from '../../config/presets.ts'
 import type { RunConfig } from '../../config/run-config.ts'
 import { UsageError } from '../../errors.ts'
 import { loadConfig, loadRunConfig } from '../../run/load-config.ts'
+import type { Origin } from '../../run/origin.ts'
+import { loadOrigin } from '../../run/weights-source.ts'
 import { bytes, count, fixed, flops, grouped, percent } from '../../text/numbers.ts'
 import { labelled } from '../display/display.ts'
 import { type Colors, colorsFor, type Io, writeJson } from '../io.ts'
 import type { Description, SignalCheck } from '../operations.ts'
 import { jsonOption, setOption } from '../options.ts'
-import { modelLine, routingLine } from '../summary.ts'
+import { modelLine, originText, routingLine } from '../summary.ts'
 import { indented, table, titledTable } from '../text-layout.ts'
 
 interface InspectFlags {
@@ -51,11 +53,19 @@ async function run(io: Io, source: string, flags: InspectFlags): Promise<void> {
       `invalid --set: ${source} is a run, and its configuration is fixed (inspect ${join(source, 'config.json')} to vary it)`,
     )
   const config = isRun ? await loadRunConfig(source) : await loadConfig(source, flags.set ?? [])
+  const origin = isRun ? await loadOrigin(source) : null
   const description = await io.operations.describe(config)
   const signal = flags.signal && (await io.operations.signal(config))
-  if (flags.json) return writeJson(io, { kind: 'description', ...description, ...(signal && { signal }), config })
+  if (flags.json)
+    return writeJson(io, {
+      kind: 'description',
+      ...description,
+      ...(signal && { signal }),
+      ...(origin && { from: origin }),
+      config,
+    })
   const colors = colorsFor(io.stdout, io.env)
-  io.stdout.write(descriptionText(config, description, basename(source), colors))
+  io.stdout.write(descriptionText(config, description, basename(source), origin, colors))
   if (signal) io.stdout.write(signalText(signal, colors))
 }
 
@@ -81,7 +91,13 @@ function signalText({ stream, loss, uniformLoss, problems }: SignalCheck, colors
   ].join('\n')
 }
 
-function descriptionText(config: RunConfig, description: Description, name: string, colors: Colors): string {
+function descriptionText(
+  config: RunConfig,
+  description: Description,
+  name: string,
+  origin: Origin | null,
+  colors: Colors,
+): string {
   const { parameters, activeParameters, flopsPerToken, memory } = description
   const tokens = config.train.batch * config.model.sequence
   const facts: [string, string][] = [
@@ -96,6 +112,8 @@ function descriptionText(config: RunConfig, description: Description, name: stri
       `${flops(flopsPerToken)} per token, forward and backward; ${flops(flopsPerToken * tokens)} per step of ${grouped(tokens)} tokens`,
     ],
   ]
+  if (origin)
+    facts.push(['begun with', `the weights of ${originText(origin)} (SHA-256 ${origin.weights.slice(0, 12)})`])
   const total = memory.reduce((sum, item) => sum + item.bytes, 0)
   const memoryRows = [...memory.map((item) => [item.name, bytes(item.bytes)]), ['total', colors.bold(bytes(total))]]
   return [

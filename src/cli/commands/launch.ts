@@ -17,8 +17,18 @@ import { loadLaunchedRun, trainArguments } from '../launch/launched-run.ts'
 import { type MpiJobSettings, mpiCommandLine, runMpiJob } from '../launch/run-job.ts'
 import { choirVariables } from '../launch/variables.ts'
 import { writeKubernetes, writeSlurmStudy, writeSlurmTraining } from '../launch/write-script.ts'
-import { dataOption, jsonOption, listOption, mathOption, numberOption, ranges, setOption } from '../options.ts'
-import { freeDirectory } from './train.ts'
+import {
+  checkpointOption,
+  dataOption,
+  freezeOption,
+  jsonOption,
+  listOption,
+  mathOption,
+  numberOption,
+  ranges,
+  setOption,
+} from '../options.ts'
+import { freeDirectory } from '../train-job.ts'
 
 export function addLaunch(program: Command, io: Io): void {
   const { positiveInteger, count } = ranges
@@ -50,6 +60,9 @@ export function addLaunch(program: Command, io: Io): void {
     .addOption(setOption())
     .option('--out <dir>', 'run directory to create (default: runs/NAME); of a study: folder for results')
     .option('--resume <dir>', 'continue the run in this directory from its newest checkpoint')
+    .option('--from <run>', 'begin with the weights, tokenizer and settings of this run; other settings are changed')
+    .addOption(checkpointOption('with --from, the weights of this step'))
+    .addOption(freezeOption())
     .addOption(mathOption())
     .addOption(jsonOption())
     .option('--profile', 'at the end, show the time of a step by op, layer and provider')

@@ -1,11 +1,6 @@
 /** `choir train`: trains a configuration, shows its progress and writes a run directory. */
-import { existsSync } from 'node:fs'
-import { basename, extname, join } from 'node:path'
 import type { Command } from 'commander'
-import { isPreset, presets } from '../../config/presets.ts'
-import type { RunConfig } from '../../config/run-config.ts'
-import { UsageError } from '../../errors.ts'
-import { loadConfig, loadRunConfig } from '../../run/load-config.ts'
+import { presets } from '../../config/presets.ts'
 import type { Ranks } from '../../runtime/ranks.ts'
 import { count, duration, fixed, grouped, percent } from '../../text/numbers.ts'
 import { quoted } from '../../text/shell.ts'
@@ -27,11 +22,12 @@ import {
   writeJson,
 } from '../io.ts'
 import {
+  checkpointOption,
   dataOption,
-  dataSets,
   deviceOption,
-  type EngineFlags,
   engineSets,
+  freezeOption,
+  freezeSets,
   jsonOption,
   mathOption,
   numberOption,
@@ -46,29 +42,16 @@ import { simulateRank } from '../simulate.ts'
 import { lowerBoundNote, ranksRows, sourceName } from '../summary.ts'
 import { wrap } from '../text-layout.ts'
 import { writeTrace } from '../trace.ts'
+import { type Job, type JobFlags, prepareJob } from '../train-job.ts'
 
-interface TrainFlags extends EngineFlags, RankFlags {
-  readonly data?: readonly string[]
-  readonly set?: readonly string[]
-  readonly out?: string
-  readonly resume?: string
+interface TrainFlags extends JobFlags, RankFlags {
   readonly json?: true
   readonly profile?: true
   readonly trace?: string
   /** Undefined if neither --sample nor --no-sample is given. */
   readonly sample?: boolean
   readonly watch?: true
-  readonly steps?: number
   readonly simulateRanks?: number
-}
-
-/** A training to start or to continue. */
-interface Job {
-  readonly name: string
-  readonly preset?: string
-  readonly config: RunConfig
-  readonly directory: string
-  readonly resume: boolean
 }
 
 export function addTrain(program: Command, io: Io): void {
@@ -77,13 +60,17 @@ export function addTrain(program: Command, io: Io): void {
     .command('train')
     .summary('train a model')
     .description(
-      'Trains a Mixture-of-Experts language model. Writes configuration, metrics and checkpoints to a run directory.',
+      'Trains a Mixture-of-Experts language model, from the beginning, from a checkpoint (--resume), or from the weights ' +
+        'of another run (--from). Writes configuration, metrics and checkpoints to a run directory.',
     )
     .argument('[config]', 'a preset, or a YAML or JSON file (default: demo)')
     .addOption(dataOption('that of the configuration'))
     .addOption(setOption())
     .option('--out <dir>', 'run directory to create (default: runs/NAME, or runs/NAME-2, ... if it exists)')
     .option('--resume <dir>', 'continue the run in this directory from its newest checkpoint')
+    .option('--from <run>', 'begin with the weights, tokenizer and settings of this run; other settings are changed')
+    .addOption(checkpointOption('with --from, the weights of this step'))
+    .addOption(freezeOption())
     .addOption(numberOption('--steps <n>', 'steps to train (train.steps)', ranges.positiveInteger))
     .addOption(deviceOption())
     .addOption(threadsOption())
@@ -115,6 +102,8 @@ Examples:
   choir train S --set train.steps=500 --set model.moe.k=2 --out runs/top-2
   choir train my-run.yaml --set model.moe=null --math bf16
   choir train --resume runs/demo
+  choir train --from runs/demo --data notes/ --set train.steps=200 --out runs/notes
+  choir train --from runs/demo --freeze embedding --freeze '*.router'
   choir train tiny --json | tail -1
   mpirun -n 4 choir train S --set parallel.expert=2
   choir train m6t-1t --simulate-ranks 480 --steps 3
@@ -155,12 +144,29 @@ async function run(outer: Io, source: string | undefined, flags: TrainFlags, ver
 }
 
 /** Options that concern a run, which a simulation has none of. */
-const ofRuns = ['data', 'out', 'resume', 'profile', 'trace', 'mpi', 'deadline', 'sample', 'watch'] as const
+const ofRuns = [
+  'data',
+  'out',
+  'resume',
+  'from',
+  'checkpoint',
+  'profile',
+  'trace',
+  'mpi',
+  'deadline',
+  'sample',
+  'watch',
+] as const
 
 function simulate(io: Io, source = 'demo', flags: TrainFlags, ranks: number): Promise<void> {
   const { set = [], steps, json = false } = flags
   const others = ofRuns.filter((name) => flags[name] !== undefined).map((name) => `--${name}`)
-  return simulateRank(io, source, [...set, ...engineSets(flags)], { ranks, steps, json, others })
+  return simulateRank(io, source, [...set, ...freezeSets(flags.freeze), ...engineSets(flags)], {
+    ranks,
+    steps,
+    json,
+    others,
+  })
 }
 
 /** Ranks but the first display nothing. */
@@ -173,7 +179,7 @@ async function prepareOnRanks(
   source: string | undefined,
   flags: TrainFlags,
 ): Promise<Job> {
-  const job = await io.operations.fromFirst(ranks, () => prepare(source, flags))
+  const job = await io.operations.fromFirst(ranks, () => prepareJob(source, flags))
   if (!ranks || job.config.runtime.threads !== undefined) return job
   const threads = await io.operations.threadsPerRank(ranks)
   return { ...job, config: { ...job.config, runtime: { ...job.config.runtime, threads } } }
@@ -216,40 +222,6 @@ async function trainAndReport(io: Io, job: Job, flags: TrainFlags, ranks: Ranks 
   if (showSample) await sample(io, job, summary.directory, flags, colors)
 }
 
-async function prepare(source: string | undefined, flags: TrainFlags): Promise<Job> {
-  const sets = [
-    ...(flags.set ?? []),
-    ...dataSets(flags.data, flags.set),
-    ...engineSets(flags),
-    ...(flags.steps === undefined ? [] : [`train.steps=${flags.steps}`]),
-  ]
-  if (flags.resume !== undefined) {
-    if (source !== undefined || flags.out !== undefined || flags.data !== undefined)
-      throw new UsageError(
-        'invalid --resume: a run continues with its own configuration, text and directory (leave out CONFIG, --data and --out)',
-      )
-    const config = await loadRunConfig(flags.resume, sets)
-    return { name: basename(flags.resume), config, directory: flags.resume, resume: true }
-  }
-  const chosen = source ?? 'demo'
-  const config = await loadConfig(chosen, sets)
-  if (flags.out !== undefined && existsSync(join(flags.out, 'config.json')))
-    throw new UsageError(
-      `invalid --out: "${flags.out}" already holds a run (continue it with --resume ${quoted(flags.out)}, or choose another)`,
-    )
-  const name = basename(chosen, extname(chosen))
-  const directory = flags.out ?? freeDirectory(name)
-  return { name, config, directory, resume: false, ...(isPreset(chosen) ? { preset: chosen } : {}) }
-}
-
-/** runs/demo, or runs/demo-2, runs/demo-3, ... when that is taken. */
-export function freeDirectory(name: string): string {
-  const first = join('runs', name)
-  let directory = first
-  for (let i = 2; existsSync(directory); i++) directory = `${first}-${i}`
-  return directory
-}
-
 function displayFor(io: Io, job: Job, flags: TrainFlags, colors: Colors): Display {
   if (flags.json) return jsonDisplay(io)
   if (isTerminal(io.stdout, io.env)) return new BarDisplay(io, job.config, job.name, colors)
@@ -264,6 +236,7 @@ async function train(io: Io, job: Job, flags: TrainFlags, display: Display, rank
         io.operations.train(job.config, {
           directory: job.directory,
           resume: job.resume,
+          from: job.from,
           profile: flags.profile ?? flags.trace !== undefined,
           signal,
           ranks,

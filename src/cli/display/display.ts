@@ -7,7 +7,7 @@ import type { EvalRecord } from '../../step/records.ts'
 import { count, fixed, grouped, percent } from '../../text/numbers.ts'
 import type { TrainEvent } from '../../train/events.ts'
 import type { Colors } from '../io.ts'
-import { engineLine, modelLine, routingLine, sourceName } from '../summary.ts'
+import { differenceText, engineLine, modelLine, originText, routingLine, sourceName } from '../summary.ts'
 import { droplessNote } from './capacities.ts'
 
 export interface Display {
@@ -54,11 +54,20 @@ export function startText(config: RunConfig, name: string, start: StartEvent, co
       ['size', `${count(start.parameters)} parameters, ${count(start.activeParameters)} active for a token`],
       ['text', `${sourceName(config)}, ${count(start.trainTokens)} tokens, ${count(start.heldOutTokens)} held out`],
       ['steps', `${grouped(start.steps)} of ${grouped(tokens)} tokens${resumed}`],
+      ...originRows(start),
       ['engine', engineLine(start)],
       ['run', start.directory],
     ],
     colors,
   )}\n`
+}
+
+/** The run that the weights come from and, when a run begins with them, the settings that differ. */
+function originRows({ from, fromStep }: StartEvent): [string, string][] {
+  if (!from) return []
+  const changed = fromStep > 0 ? [] : from.differences.map(differenceText)
+  const rows = changed.map((text, i): [string, string] => [i === 0 ? 'changed' : '', text])
+  return [['weights', originText(from)], ...rows]
 }
 
 /** The values of an evaluation for one line, most important first. */

@@ -2,13 +2,13 @@
 
 import { UsageError } from '../../errors.ts'
 import type { MpiLibrary } from '../../launch/mpirun.ts'
-import type { EngineFlags } from '../options.ts'
+import type { JobFlags } from '../train-job.ts'
 
 /** Where the processes are started. */
 export type Target = 'mpirun' | 'slurm' | 'kubernetes'
 export type Activity = 'train' | 'study'
 
-export interface LaunchFlags extends EngineFlags {
+export interface LaunchFlags extends Omit<JobFlags, 'steps'> {
   readonly ranks?: number
   readonly hosts?: string
   readonly hostfile?: string
@@ -20,9 +20,6 @@ export interface LaunchFlags extends EngineFlags {
   readonly mpi?: MpiLibrary
   readonly restarts?: number
   readonly print?: true
-  readonly set?: readonly string[]
-  readonly out?: string
-  readonly resume?: string
   readonly json?: true
   readonly profile?: true
   readonly trace?: string
@@ -38,7 +35,6 @@ export interface LaunchFlags extends EngineFlags {
   readonly tasks?: number
   readonly jobs?: number
   readonly preset?: string
-  readonly data?: readonly string[]
   readonly seeds?: number
   readonly kubernetes?: true
   readonly name?: string
@@ -63,6 +59,9 @@ const scope: Readonly<Partial<Record<keyof LaunchFlags, readonly string[]>>> = {
   cores: ['mpirun train', 'slurm train', 'kubernetes train'],
   mpi: ['mpirun train', 'slurm train', 'kubernetes train'],
   resume: ['mpirun train', 'slurm train'],
+  from: ['mpirun train', 'slurm train'],
+  checkpoint: ['mpirun train', 'slurm train'],
+  freeze: ['mpirun train', 'slurm train', 'kubernetes train'],
   json: ['mpirun train', 'slurm train', 'kubernetes train'],
   profile: ['mpirun train', 'slurm train', 'kubernetes train'],
   trace: ['mpirun train', 'slurm train', 'kubernetes train'],

@@ -27,6 +27,9 @@ export interface Places {
   readonly stdin?: Readable | undefined
 }
 
+/** There is no file, folder or corpus of a name. */
+export class MissingText extends UsageError {}
+
 /** @throws UsageError for a name, path or glob that matches nothing, and for a path that is not a file or folder */
 export async function resolveSources(
   source: string | readonly string[],
@@ -70,7 +73,7 @@ async function resolveSource(entry: string, directory: string | undefined): Prom
   }
   if (isRunText(entry)) throw new UsageError(`data.source: there is no ${runTextPath(entry)} in ${directory}`)
   if (/[*?[\]{}]/.test(entry)) return filesOfGlob(entry)
-  throw new UsageError(`data.source: there is no file, folder or corpus "${entry}"${await suggestion(entry)}`)
+  throw new MissingText(`data.source: there is no file, folder or corpus "${entry}"${await suggestion(entry)}`)
 }
 
 async function filesOfFolder(entry: string, path: string): Promise<Resolved> {
@@ -86,7 +89,7 @@ async function filesOfGlob(entry: string): Promise<Resolved> {
   // On Windows paths have backslashes, which a glob treats as escapes.
   const pattern = sep === '\\' ? entry.replaceAll('\\', '/') : entry
   const found = await glob(pattern, { cwd: process.cwd(), expandDirectories: false, absolute: true })
-  if (found.length === 0) throw new UsageError(`data.source: no file matches ${entry} (looked from ${process.cwd()})`)
+  if (found.length === 0) throw new MissingText(`data.source: no file matches ${entry} (looked from ${process.cwd()})`)
   const files = found.map((match) => {
     const path = resolve(match)
     return { path, name: relative(process.cwd(), path).split(sep).join('/') }

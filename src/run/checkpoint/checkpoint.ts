@@ -189,15 +189,10 @@ export async function readNewestCheckpoint(
 }
 
 /**
- * Reads the checkpoint of a step into the tensors; null if there are no checkpoints at all.
- * @param tensors See {@link readCheckpoint}.
+ * The checkpoint of a step, every byte checked; null if there are no checkpoints at all.
  * @throws UsageError if there is none of this step, with the steps that have one; RunError if it is damaged
  */
-export async function readCheckpointOf(
-  directory: string,
-  step: number,
-  tensors: Parameters<typeof readCheckpoint>[1],
-): Promise<Checkpoint | null> {
+export async function checkpointOf(directory: string, step: number): Promise<Checkpoint | null> {
   const names = await finished(directory)
   if (names.length === 0) return null
   const stepOf = (name: string): number => Number(/\d+/.exec(name)?.[0])
@@ -209,8 +204,22 @@ export async function readCheckpointOf(
   const path = join(directory, name)
   const verdict = await verifyFolder(path, step, 'contents')
   if ('reason' in verdict) throw new RunError(`checkpoint ${path} is damaged: ${verdict.reason}`)
-  await readCheckpoint(path, tensors)
   return { step, path, state: verdict.state }
+}
+
+/**
+ * Reads the checkpoint of a step into the tensors; null if there are no checkpoints at all.
+ * @param tensors See {@link readCheckpoint}.
+ * @throws As {@link checkpointOf}
+ */
+export async function readCheckpointOf(
+  directory: string,
+  step: number,
+  tensors: Parameters<typeof readCheckpoint>[1],
+): Promise<Checkpoint | null> {
+  const found = await checkpointOf(directory, step)
+  if (found) await readCheckpoint(found.path, tensors)
+  return found
 }
 
 /**

@@ -15,6 +15,12 @@ test('a model with the maximum number of layers is described', () => {
   expect(known.routers).toEqual({ routers: 512, prototypes: 1 })
 })
 
+test('the run that the first weights came from is a field', () => {
+  const from = { run: '/runs/a', step: 40, weights: 'ab', differences: [{ field: 'train.steps', from: 1, to: 5 }] }
+  const { fields } = readRunConfig(JSON.stringify({ from, model: { layers: 2 }, train: { steps: 5 } }))
+  expect(fields).toEqual({ 'from.run': '/runs/a', 'from.step': 40, 'model.layers': 2, 'train.steps': 5 })
+})
+
 test('a field whose name is too long is left out with its contents', () => {
   const below = Object.fromEntries(Array.from({ length: 400 }, (_, field) => [`a${field}`, field]))
   const { fields } = readRunConfig(config({ layers: 2, ['k'.repeat(100_000)]: below }))

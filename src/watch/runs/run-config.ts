@@ -1,9 +1,10 @@
 /** Reads config.json tolerantly: whatever can be read of any file, and a message about the rest. */
-import { isFields } from '../../config/fields.ts'
+import { type Fields, isFields } from '../../config/fields.ts'
 import { UsageError } from '../../errors.ts'
 import { describeModel } from '../../model/describe.ts'
 import { routedModules } from '../../model/parameters.ts'
 import { parseRunConfig } from '../../run/load-config.ts'
+import { originIn } from '../../run/origin.ts'
 import type { FlatConfig } from '../api.ts'
 import type { ExpectedRouters } from './routing-log.ts'
 
@@ -45,11 +46,12 @@ export function readRunConfig(text: string): KnownConfig {
   }
   if (!isFields(stored)) return { ...unknownConfig, problem: 'config.json is not an object' }
   const sections = ['model', 'data', 'train', 'runtime'].filter((name) => Object.hasOwn(stored, name))
+  const settings = sections.flatMap((name) => flat(stored[name], name))
   const created = typeof stored.created === 'string' ? Date.parse(stored.created) : Number.NaN
   const found = {
     ...unknownConfig,
     // `fromEntries` rather than assignments: a field may be named `__proto__`.
-    fields: Object.fromEntries(sections.flatMap((name) => flat(stored[name], name)).slice(0, MAX_FIELDS)),
+    fields: Object.fromEntries([...originFields(stored), ...settings].slice(0, MAX_FIELDS)),
     created: Number.isNaN(created) ? null : created,
   }
   try {
@@ -66,6 +68,12 @@ export function readRunConfig(text: string): KnownConfig {
     const known = typeof steps === 'number' && steps > 0 ? steps : null
     return { ...found, steps: known, problem: `config.json: ${(error as Error).message.slice(0, MAX_PROBLEM_LENGTH)}` }
   }
+}
+
+/** The run and the checkpoint that the first weights came from, if from another run. */
+function originFields(stored: Fields): [string, string | number | boolean | null][] {
+  const origin = originIn(stored)
+  return origin ? flat({ run: origin.run, step: origin.step }, 'from') : []
 }
 
 /** More than any model has: a table of the tensors of 10^9 layers would take all memory and crash the server. */

@@ -1,0 +1,21 @@
+/** Configurations of runs that begin with the weights of another, written in code. */
+import { withPreset } from '../config/preset-fields.ts'
+import { presets } from '../config/presets.ts'
+import type { RunConfig } from '../config/run-config.ts'
+import { configOver } from '../run/load-config-from.ts'
+import type { ConfigInput } from './config.ts'
+
+/**
+ * The configuration of a run that begins with the weights of another (`from` in the options of `train`): settings of
+ * `model`, `data` and `train` that are not given are those of that run.
+ *
+ * @example
+ * ```ts
+ * const config = await configFrom('runs/first', { data: { source: 'notes/' }, train: { steps: 200 } })
+ * await train(config, { directory: 'runs/notes', from: { run: 'runs/first' } })
+ * ```
+ * @param run Its directory.
+ * @throws UsageError listing every problem, or if there is no such run
+ */
+export const configFrom = (run: string, input: ConfigInput = {}): Promise<RunConfig> =>
+  configOver(run, withPreset({ ...input }, presets))
