@@ -42,6 +42,10 @@ const routers: Record<string, Moe> = {
   '2 top-2': { router: 'prototype', prototypes: 2, k: 2, experts: 6 },
   'sinkhorn top-2': { router: 'sinkhorn', k: 2, experts: 4 },
   'bias top-2': { router: 'bias', k: 2, experts: 4 },
+  'bias top-2 of sigmoids in two of three groups': {
+    ...{ router: 'bias', k: 2, experts: 6, scores: 'sigmoid', renormalize: true, routedScale: 2.5 },
+    ...{ expertGroups: 3, groupsPerToken: 2, groupScore: 'top-2' },
+  },
   'expert-choice': { router: 'expert-choice', k: 2, experts: 4, capacity: 'kx', priority: 'position' },
   'top-3, sequential': { router: 'top-k', k: 3, experts: 5, selection: 'sequential' },
   hash: { router: 'hash', k: 2, experts: 4 },
@@ -67,6 +71,7 @@ const settings: Record<string, CaseOverrides> = {
   'dropless, ragged': { moe: { capacity: 'none', compute: 'ragged' } },
   'groups and priority by gate': { moe: { groups: 2, priority: 'gate' } },
   'a shared expert, dense layers between': { model: { layers: 2 }, moe: { sharedHidden: 5, every: 2 } },
+  'a shared expert with a gate': { moe: { sharedHidden: 5, sharedGate: true } },
   'experts of queries, keys and values': { moe: { attention: 'qkv' } },
   'learned positions, layer norm, untied': { model: { positions: 'learned', norm: 'layer', tied: false } },
   'an odd head, tied': { model: { positions: 'learned', heads: 4, tied: true } },

@@ -35,7 +35,14 @@ export function weightsOf<T>(config: ModelConfig, find: (matrix: string) => T): 
 }
 
 /** GELU: gelu(x·up)·down. SwiGLU: (silu(x·gate) ∘ x·up)·down (Shazeer 2020). No biases. */
-export function ffn(x: Tensor, { up, gate, down }: FfnWeights): Tensor {
-  if (gate) return matmul(multiply(silu(matmul(x, gate)), matmul(x, up)), down)
-  return matmul(erfGate(matmul(x, up, { alpha: Math.SQRT1_2 })), down, { alpha: Math.SQRT1_2 })
+export const ffn = (x: Tensor, weights: FfnWeights): Tensor => startFfn(x, weights)()
+
+/** {@link ffn} in two parts: hidden activations are computed now, their product with `down` by a call of the result. */
+export function startFfn(x: Tensor, { up, gate, down }: FfnWeights): () => Tensor {
+  if (gate) {
+    const hidden = multiply(silu(matmul(x, gate)), matmul(x, up))
+    return () => matmul(hidden, down)
+  }
+  const hidden = erfGate(matmul(x, up, { alpha: Math.SQRT1_2 }))
+  return () => matmul(hidden, down, { alpha: Math.SQRT1_2 })
 }

@@ -9,7 +9,7 @@ import { scope, type Tensor } from '../graph/tensor.ts'
 import type { ModelConfig } from './config.ts'
 import { type Sharing, startExperts } from './expert-rows.ts'
 import { type Experts, ffnExperts, linearExperts } from './experts.ts'
-import { ffn, weightsOf } from './ffn.ts'
+import { startFfn, weightsOf } from './ffn.ts'
 import type { MoeConfig } from './moe-config.ts'
 import { moduleName, type Parameters, type RoutedModule, sharedMix } from './parameters.ts'
 import { placeChoices } from './routing/capacity.ts'
@@ -74,15 +74,22 @@ export function moeLayer(inputs: MoeInput): Routed {
   const name = moduleName(layer, 'ffn')
   const finish = startMixture(inputs, 'ffn', ffnExperts(config, parameters, name, x_TD.dtype))
   if (moe.sharedHidden === 0) return finish()
-  const shared_TD = scope('shared', () => {
-    const y_TD = ffn(
-      x_TD,
-      weightsOf(config, (matrix) => parameters.get(`${name}.shared.${matrix}`)),
-    )
-    return moe.sharedGate ? multiply(y_TD, sigmoid(matmul(x_TD, parameters.get(sharedMix(name))))) : y_TD
-  })
+  const finishShared = scope('shared', () => startShared(inputs, name))
   const { y_TX: routed_TD, report } = finish()
-  return { y_TX: scope('shared', () => add(routed_TD, shared_TD)), report }
+  return { y_TX: scope('shared', () => add(routed_TD, finishShared())), report }
+}
+
+/**
+ * The shared expert. Its last op comes after the sum over the choices of a token, wherever these are computed: an
+ * earlier result could become the first term of that sum, with other bits.
+ */
+function startShared({ config, moe, parameters, x_TD }: MoeInput, name: string): () => Tensor {
+  const weights = weightsOf(config, (matrix) => parameters.get(`${name}.shared.${matrix}`))
+  const finish = startFfn(x_TD, weights)
+  if (!moe.sharedGate) return finish
+  const y_TD = finish()
+  const gate_T1 = sigmoid(matmul(x_TD, parameters.get(sharedMix(name))))
+  return () => multiply(y_TD, gate_T1)
 }
 
 /** A projection of a sparse layer's attention: y = Σ gate · x·W_e over the kept choices (M6-T, MoE attention). */

@@ -91,8 +91,22 @@ const cases: [string, RunInput, steps: number, layouts: readonly (readonly [rank
     ],
   ],
   [
-    'bias router, SwiGLU, a shared expert',
-    { model: { activation: 'swiglu', moe: { router: 'bias', sharedHidden: 16 } } },
+    'two experts and a shared one',
+    { model: { activation: 'swiglu', moe: { router: 'bias', k: 2, sharedHidden: 16 } } },
+    4,
+    [[4, 2]],
+  ],
+  [
+    'biases of sigmoids in a group, SwiGLU, a shared expert with a gate',
+    {
+      model: {
+        activation: 'swiglu',
+        moe: {
+          ...{ router: 'bias', k: 2, scores: 'sigmoid', expertGroups: 2, renormalize: true, routedScale: 2.5 },
+          ...{ sharedHidden: 16, sharedGate: true },
+        },
+      },
+    },
     4,
     [[4, 2]],
   ],
