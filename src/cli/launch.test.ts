@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { JobEnd } from '../launch/restarts.ts'
+import { loadConfig } from '../run/load-config.ts'
 import { main } from './main.ts'
 import { type Fake, fakeIo } from './testing/fake.ts'
 
@@ -58,6 +59,21 @@ describe('the command of mpirun', () => {
     expect(out).toContain(
       `train ${folder}/mine.yaml --out '${folder}/it'\\''s $x' --set 'data.source=my text.txt' --math bf16 ` +
         '--threads 1 --json --no-sample\n',
+    )
+  })
+
+  test('weights of another run, and changes of a run that is resumed, are passed on', async () => {
+    const run = join(folder, 'run')
+    mkdirSync(run)
+    writeFileSync(join(run, 'config.json'), JSON.stringify(await loadConfig('tiny', [])))
+    const place = ['--ranks', '1', '--threads', '1', '--print']
+    const from = ['--from', run, '--checkpoint', '20', '--freeze', '*.router', '--set', 'train.steps=7']
+    expect((await launched(['train', ...from, '--out', 'x', ...place])).out).toContain(
+      `choir.js train --out x --from ${run} --checkpoint 20 --set train.steps=7 --freeze '*.router' --threads 1\n`,
+    )
+    const resume = ['--resume', run, '--data', 'elsewhere', '--set', 'train.steps=7']
+    expect((await launched(['train', ...resume, ...place])).out).toContain(
+      `choir.js train --resume ${run} --data elsewhere --set train.steps=7 --threads 1\n`,
     )
   })
 

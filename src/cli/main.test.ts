@@ -220,6 +220,18 @@ describe('train', () => {
     expect(options).toMatchObject({ directory, resume: true })
   })
 
+  test('--from takes the settings of the run, and passes the run and the step of its checkpoint', async () => {
+    const fake = fakeIo()
+    const [source, out] = [await storedRun('source'), join(folder, 'begun-with')]
+    const args = ['train', '--from', source, '--checkpoint', 'step-00000020', '--out', out]
+    const given = ['--steps', '5', '--data', 'notes', '--freeze', 'embedding', '--freeze', '*.router']
+    expect(await main([...args, ...given], fake.io)).toBe(0)
+    const { config, options } = trainCall(fake)
+    const sets = ['train.steps=5', 'data.source=notes', 'train.freeze=[embedding, "*.router"]']
+    expect(config).toEqual(await loadConfig('tiny', sets))
+    expect(options).toMatchObject({ directory: out, resume: false, from: { run: source, checkpoint: 20 } })
+  })
+
   test('--json prints events and a summary, one JSON object per line, and nothing else', async () => {
     const fake = fakeIo()
     expect(await main(['train', 'tiny', '--json', '--profile', '--sample'], fake.io)).toBe(0)
@@ -553,6 +565,18 @@ describe('eval, generate, inspect, bench', () => {
     expect(await main(['inspect', await storedRun('inspected'), '--json'], fake.io)).toBe(0)
     expect(fake.calls[0]?.args).toEqual([await loadConfig('tiny', [])])
     expect(jsonLines(fake.stdout.text)).toEqual([expect.objectContaining({ kind: 'description', parameters: 1e6 })])
+  })
+
+  test('inspect shows which run the first weights came from', async () => {
+    const run = await storedRun('begun')
+    const from = { run: '/elsewhere/a', step: 2400, weights: 'ab'.repeat(32), differences: [] }
+    const stored = JSON.parse(readFileSync(join(run, 'config.json'), 'utf8'))
+    writeFileSync(join(run, 'config.json'), JSON.stringify({ ...stored, from }))
+    const [text, json] = [fakeIo(), fakeIo()]
+    await main(['inspect', run], text.io)
+    expect(text.stdout.text).toContain('the weights of /elsewhere/a, step 2,400 (SHA-256 abababababab)')
+    await main(['inspect', run, '--json'], json.io)
+    expect(jsonLines(json.stdout.text)).toEqual([expect.objectContaining({ from })])
   })
 
   test('bench runs each routing in a process of its own, and writes a table and a file', async () => {

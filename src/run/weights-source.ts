@@ -98,7 +98,7 @@ export async function loadSourceConfig(run: string): Promise<RunConfig> {
   if (stored === null || !isRun(stored))
     throw new UsageError(
       `invalid --from: "${run}" is not a run (expected a run directory of Choir, with config.json and checkpoints; a ` +
-        'model in another format is imported first: choir import --help)',
+        'model in another format is imported first: choir import FOLDER --out RUN)',
     )
   return loadRunConfig(run)
 }

@@ -2,11 +2,25 @@ import { createHash } from 'node:crypto'
 import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Fields } from '../../src/config/fields.ts'
 import { trainBatch } from '../../src/data/batches.ts'
+import { samples } from '../../src/exchange/testing/samples.ts'
 import { loadRunConfig } from '../../src/run/load-config.ts'
 import { openRunData } from '../../src/run/session.ts'
+import type { Family } from '../../src/runtime/mpi/library.ts'
+import { launchers } from '../../src/runtime/mpi/testing/launch.ts'
+import { writeFolder } from '../exchange/folders.ts'
 import { type Parameters, witnessForward } from '../witness/model.ts'
-import { checkpointsOf, evalRecords, expectSuccess, prose, results, trainRecords, Workspace } from './support.ts'
+import {
+  checkpointsOf,
+  evalRecords,
+  expectSuccess,
+  metricsWithoutTimes,
+  prose,
+  results,
+  trainRecords,
+  Workspace,
+} from './support.ts'
 
 /** Other words than those of the corpus. */
 const verses = (seed: number, characters: number): string =>
@@ -229,6 +243,37 @@ test('a run whose text moved resumes, bit for bit; another text is refused, and 
   await expectSuccess(workspace.start('train', '--resume', moved, '--data', 'elsewhere'))
   expect(results(moved)).toEqual(results(whole))
   expect(stored(moved).changes).toMatchObject([{ field: 'data.source', from: 'texts', to: 'elsewhere' }])
+}, 60_000)
+
+const [family] = launchers.keys()
+test.skipIf(family === undefined)(
+  'two ranks that share the experts begin with the same weights as one process, and end with the same bits',
+  async () => {
+    const shards = ['--set', 'parallel.shards=2', '--freeze', 'embedding', '--freeze', 'layers.0.moe.experts.*']
+    const args = ['train', '--from', source, '--steps', '6', '--set', 'train.evalEvery=3', ...shards]
+    const [alone, two] = [workspace.file('alone'), workspace.file('two')]
+    await expectSuccess(workspace.start(...args, '--out', alone))
+    const sharing = [...args, '--set', 'parallel.expert=2', '--threads', '1', '--deadline', '60']
+    await expectSuccess(workspace.startRanks(family as Family, 2, ...sharing, '--out', two))
+    const outcome = (run: string) => {
+      const { census } = JSON.parse(readFileSync(file(run, 'step-00000006', 'state.json'), 'utf8'))
+      return { metrics: metricsWithoutTimes(run), census: Object.fromEntries(Object.entries(census).sort()) }
+    }
+    expect(outcome(two)).toEqual(outcome(alone))
+  },
+  180_000,
+)
+
+test('a model that was imported is trained further', async () => {
+  writeFolder(workspace.file('foreign'), samples.olmoe as Fields)
+  await expectSuccess(workspace.start('import', 'foreign', '--out', 'imported'))
+  const args = ['--data', 'verses.txt', '--steps', '40', '--set', 'train.evalEvery=5', '--set', 'train.evalBatches=4']
+  await expectSuccess(
+    workspace.start('train', '--from', 'imported', ...args, '--freeze', '*.router', '--out', 'further'),
+  )
+  const losses = evalRecords(workspace.file('further')).map(({ loss }) => loss)
+  expect(losses.at(-1)).toBeLessThan((losses[0] as number) - 0.2)
+  expect(stored(workspace.file('further')).from).toMatchObject({ run: workspace.file('imported'), step: 0 })
 }, 60_000)
 
 test('what may not change in mid-run offers --from, if the weights fit', async () => {
