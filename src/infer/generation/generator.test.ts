@@ -3,7 +3,7 @@
  * computes the whole context for every token.
  */
 
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { attentionSettings } from '../../../test/support/attention-settings.ts'
 import { routedOf } from '../../../test/support/routed.ts'
 import { type CaseOverrides, randomCase } from '../../../test/witness/generate.ts'
@@ -220,26 +220,27 @@ describe.each(decoders)('with a cache the logits by %s equal those of the whole 
   })
 })
 
-describe.skipIf(testDevice === null)(
-  'with a cache on a WebGPU device the logits equal those of the whole context',
-  () => {
-    const settings = ['all at once', 'norms over all heads', 'a window, but not in every second layer']
-    test.each(settings)('%s', { timeout: 300_000 }, async (name) => {
-      const gpu = createDeviceRuntime(testDevice as NonNullable<typeof testDevice>)
-      const { config, parameters, store } = modelOf(3, { model: attentionSettings[name] ?? {}, moe: null })
-      const model = { config, parameters, store: new ParameterStore(gpu, store.specs, null, tokenScratch(config)) }
-      for (const spec of store.specs) {
-        const to = model.store.parameter(spec.name)
-        await to.arena.write(to.start, floatsOf(store.parameter(spec.name)))
-      }
-      const text = randomText(model, 20)
-      const expected = witnessLogits(model, text)
-      for (const [t, logits] of (await cachedLogits(model, text, 7, 'kernels', gpu)).entries())
-        expectClose(logits, expected[6 + t] as Float64Array, `token ${t}`)
-      await gpu.close()
-    })
-  },
-)
+describe.skipIf(testDevice === null)('with a cache on a WebGPU device the logits equal those of the context', () => {
+  let gpu: Runtime
+  beforeAll(() => {
+    gpu = createDeviceRuntime(testDevice as NonNullable<typeof testDevice>)
+  })
+  afterAll(() => gpu.close())
+
+  const settings = ['all at once', 'norms over all heads', 'a window, but not in every second layer']
+  test.each(settings)('%s', { timeout: 300_000 }, async (name) => {
+    const { config, parameters, store } = modelOf(3, { model: attentionSettings[name] ?? {}, moe: null })
+    const model = { config, parameters, store: new ParameterStore(gpu, store.specs, null, tokenScratch(config)) }
+    for (const spec of store.specs) {
+      const to = model.store.parameter(spec.name)
+      await to.arena.write(to.start, floatsOf(store.parameter(spec.name)))
+    }
+    const text = randomText(model, 20)
+    const expected = witnessLogits(model, text)
+    for (const [t, logits] of (await cachedLogits(model, text, 7, 'kernels', gpu)).entries())
+      expectClose(logits, expected[6 + t] as Float64Array, `token ${t}`)
+  })
+})
 
 async function take(tokens: AsyncGenerator<number, never>, count: number): Promise<number[]> {
   const taken: number[] = []
