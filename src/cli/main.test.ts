@@ -30,6 +30,7 @@ const commands = [
   'generate',
   'inspect',
   'import',
+  'export',
   'plan',
   'bench',
   'devices',
@@ -410,6 +411,31 @@ describe('eval, generate, inspect, bench', () => {
         capacities: expect.objectContaining({ train: expect.objectContaining({ loss: 4.5371, drop_rate: 0.034 }) }),
       }),
     ])
+  })
+
+  test('export passes its options, and prints what it found or, with --json, a line', async () => {
+    const asText = fakeIo()
+    const args = ['export', 'runs/x', '--format', 'hf', '--dtype', 'bf16', '--checkpoint', '400']
+    expect(await main(args, asText.io)).toBe(0)
+    expect(asText.calls[0]?.args).toEqual([
+      'runs/x',
+      expect.objectContaining({ format: 'hf', dtype: 'bf16', checkpoint: 400 }),
+    ])
+    expect(asText.stderr.text).toBe('  writing 2 files\n')
+    for (const line of [
+      /architecture +OlmoeForCausalLM\n/,
+      /because +it has norms of queries and keys\n/,
+      /read back +largest logit difference 1\.3e-6 on 32 tokens, by a reader \(largest logit 8\.50\)\n/,
+      /held-out loss +4\.5000 nats a token dropless, as exported \(4\.5371 at the training capacity, /,
+      /folder +runs\/x\/export\/hf, 900 B\n +config\.json +900 B\n/,
+    ])
+      expect(asText.stdout.text).toMatch(line)
+    const asJson = fakeIo()
+    expect(await main(['export', 'runs/x', '--format', 'gguf', '--out', 'o', '--json'], asJson.io)).toBe(0)
+    expect(jsonLines(asJson.stdout.text).at(-1)).toMatchObject({ kind: 'export', format: 'gguf', out: 'o' })
+    const wrong = fakeIo()
+    expect(await main(['export', 'runs/x', '--format', 'pickle'], wrong.io)).toBe(2)
+    expect(wrong.stderr.text).toContain("'pickle' is invalid. Allowed choices are hf, onnx, gguf.")
   })
 
   test('eval reports the loss at the chosen capacity, and a table of all three', async () => {

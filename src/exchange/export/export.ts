@@ -120,15 +120,14 @@ async function checkLogits(
   return { reader: found.reader, tokens: count, largest_difference: difference, largest_logit: largest }
 }
 
-/** On the held-out text of the run, as many batches as evaluations of its training. */
+/** Batches of held-out text, at most: enough to see what a capacity changes. */
+const MAX_BATCHES = 50
+
 async function heldOutLoss(trained: TrainedModel): Promise<HeldOutLoss | Missing> {
-  const { model, train } = trained.config
+  const { model } = trained.config
   let record: EvalRecord
   try {
-    record = await evaluateModel(trained, {
-      capacity: 'none',
-      ...(train.evalBatches > 0 && { batches: train.evalBatches }),
-    })
+    record = await evaluateModel(trained, { capacity: 'none', batches: MAX_BATCHES })
   } catch (error) {
     return { missing: `the held-out text of the run cannot be read: ${(error as Error).message}` }
   }

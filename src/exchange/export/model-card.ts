@@ -1,7 +1,10 @@
 /** README.md of an exported model: what it is, its measured numbers, and how to load it. */
 import type { RunConfig } from '../../config/run-config.ts'
 import { count, fixed, grouped } from '../../text/numbers.ts'
+import type { ExportFormat } from './contract.ts'
 import type { ExportReport, HeldOutLoss, LogitCheck, Missing } from './report.ts'
+
+const libraries: Readonly<Record<ExportFormat, string>> = { hf: 'transformers', onnx: 'transformers.js', gguf: 'gguf' }
 
 export function modelCard(
   report: Omit<ExportReport, 'files'>,
@@ -24,7 +27,7 @@ export function modelCard(
     ['checked', checkText(report.logits)],
   ]
   return `---
-library_name: transformers
+library_name: ${libraries[report.format]}
 pipeline_tag: text-generation
 tags: [choir, ${moe ? 'mixture-of-experts' : 'dense'}]
 ---
@@ -35,7 +38,7 @@ tags: [choir, ${moe ? 'mixture-of-experts' : 'dense'}]
 |---|---|
 ${rows.map(([label, value]) => `| ${label} | ${value.replaceAll('|', '\\|')} |`).join('\n')}
 
-${report.reason}.
+Chosen because ${report.reason}.
 
 ## Use
 
@@ -45,13 +48,14 @@ ${usage}`
 /** `3.1415 nats a token dropless, as exported (3.1401 at the training capacity, 3.1410 at that of evaluations)`. */
 export function lossText(loss: HeldOutLoss | Missing): string {
   if ('missing' in loss) return `not measured: ${loss.missing}`
-  const { dropless, as_trained: trained } = loss
-  if (!trained) return `${fixed(dropless, 4)} nats a token; experts have no capacity, so nothing changes`
+  const { dropless, as_trained: trained, tokens } = loss
+  const text = `${fixed(dropless, 4)} nats a token`
+  if (!trained) return `${text} on ${count(tokens)} tokens; nothing is dropped here either`
   const changes = [
     `${fixed(trained.train, 4)} at the training capacity`,
     `${fixed(trained.eval, 4)} at that of evaluations`,
   ]
-  return `${fixed(dropless, 4)} nats a token dropless, as exported (${changes.join(', ')})`
+  return `${text} dropless, as exported (${changes.join(', ')}; on ${count(tokens)} tokens)`
 }
 
 export const checkText = (check: LogitCheck | Missing): string =>
