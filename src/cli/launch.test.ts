@@ -63,7 +63,7 @@ describe('the command of mpirun', () => {
   })
 
   test('weights of another run, and changes of a run that is resumed, are passed on', async () => {
-    const run = join(folder, 'run')
+    const run = join(folder, 'stored')
     mkdirSync(run)
     writeFileSync(join(run, 'config.json'), JSON.stringify(await loadConfig('tiny', [])))
     const place = ['--ranks', '1', '--threads', '1', '--print']

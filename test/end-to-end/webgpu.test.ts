@@ -60,6 +60,27 @@ describe.skipIf(gpus.length === 0)('on a WebGPU device', () => {
     },
   )
 
+  test('weights of another run, some of them frozen: losses are those of the CPU', { timeout }, async () => {
+    const freeze = ['--freeze', 'embedding', '--freeze', '*.router', '--freeze', 'layers.0']
+    const [gpu, cpu] = [workspace.file('further gpu'), workspace.file('further cpu')]
+    const args = ['train', '--from', workspace.file('cpu adamw'), '--steps', '4', '--threads', '1', ...freeze]
+    await expectSuccess(workspace.start(...args, '--device', 'webgpu', '--out', gpu))
+    await expectSuccess(workspace.start(...args, '--out', cpu))
+    const [found, expected] = [trainRecords(gpu), trainRecords(cpu)]
+    expect(found.length).toBe(4)
+    expected.forEach(({ loss, grad_norm }, i) => {
+      expect(found[i]?.loss).toBeCloseTo(loss, 4)
+      expect(found[i]?.grad_norm).toBeCloseTo(grad_norm, 3)
+    })
+    const census = (checkpoint: string): Record<string, string> =>
+      JSON.parse(readFileSync(join(gpu, 'checkpoints', checkpoint, 'state.json'), 'utf8')).census
+    const [before, after] = [census('step-00000000'), census('step-00000004')]
+    const parameters = Object.keys(before).filter((name) => !name.includes('exp_avg'))
+    const same = parameters.filter((name) => before[name] === after[name])
+    expect(same.length).toBeGreaterThan(5)
+    expect(same).toEqual(parameters.filter((name) => /^embedding$|\.router$|^layers\.0\./.test(name)))
+  })
+
   /** The run of the first test, uninterrupted. */
   const whole = () => workspace.file('gpu adamw')
 

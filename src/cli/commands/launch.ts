@@ -59,8 +59,14 @@ export function addLaunch(program: Command, io: Io): void {
     .addOption(dataOption('that of the configuration'))
     .addOption(setOption())
     .option('--out <dir>', 'run directory to create (default: runs/NAME); of a study: folder for results')
-    .option('--resume <dir>', 'continue the run in this directory from its newest checkpoint')
-    .option('--from <run>', 'begin with the weights, tokenizer and settings of this run; other settings are changed')
+    .option(
+      '--resume <dir>',
+      'continue the run in this directory from its newest checkpoint; --data is the path of its text now',
+    )
+    .option(
+      '--from <run>',
+      'begin a new run with the weights, tokenizer and settings of this one; CONFIG, --set, --data override settings',
+    )
     .addOption(checkpointOption('with --from, the weights of this step'))
     .addOption(freezeOption())
     .addOption(mathOption())

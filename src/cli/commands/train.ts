@@ -63,12 +63,18 @@ export function addTrain(program: Command, io: Io): void {
       'Trains a Mixture-of-Experts language model, from the beginning, from a checkpoint (--resume), or from the weights ' +
         'of another run (--from). Writes configuration, metrics and checkpoints to a run directory.',
     )
-    .argument('[config]', 'a preset, or a YAML or JSON file (default: demo)')
+    .argument('[config]', 'a preset, or a YAML or JSON file (default: demo, or the settings of --from)')
     .addOption(dataOption('that of the configuration'))
     .addOption(setOption())
     .option('--out <dir>', 'run directory to create (default: runs/NAME, or runs/NAME-2, ... if it exists)')
-    .option('--resume <dir>', 'continue the run in this directory from its newest checkpoint')
-    .option('--from <run>', 'begin with the weights, tokenizer and settings of this run; other settings are changed')
+    .option(
+      '--resume <dir>',
+      'continue the run in this directory from its newest checkpoint; --data is the path of its text now',
+    )
+    .option(
+      '--from <run>',
+      'begin a new run with the weights, tokenizer and settings of this one; CONFIG, --set, --data override settings',
+    )
     .addOption(checkpointOption('with --from, the weights of this step'))
     .addOption(freezeOption())
     .addOption(numberOption('--steps <n>', 'steps to train (train.steps)', ranges.positiveInteger))
