@@ -41,7 +41,9 @@ export function attention(
   if (head > 1 && hasKernel('attention', x_TD.dtype)) {
     const { cos, sin } = rotaryTables(config, sequence, x_TD.dtype)
     const angles = config.positions === 'rotary' ? ([cos, sin] as const) : null
-    return output(attentionKernel(qkv_TX, angles, { batch, sequence, heads, keyHeads: keyValueHeads, scale }, first_T))
+    const shape = { batch, sequence, heads, keyHeads: keyValueHeads, scale }
+    const window = windowOf(config, layer)
+    return output(attentionKernel(qkv_TX, angles, { ...shape, ...(window !== null && { window }) }, first_T))
   }
   const qkv_BHSd = transpose(reshape(qkv_TX, [batch, sequence, heads + 2 * keyValueHeads, head]), [0, 2, 1, 3])
   const [q, k, v] = rotated(qkv_BHSd, config, sequence)

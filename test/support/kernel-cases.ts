@@ -66,14 +66,17 @@ export interface AttentionCase {
   readonly range?: number
   /** Positions at which documents begin inside a sequence; each sequence has one fewer than the one before. */
   readonly documents?: readonly number[]
+  /** Positions that a token sees, itself included; default: all of its document. */
+  readonly window?: number
 }
 
 export function attentionCase(shape: AttentionCase): KernelCase {
-  const { batch, sequence, heads, keyHeads = heads, size, rotary, range = 2, documents } = shape
+  const { batch, sequence, heads, keyHeads = heads, size, rotary, range = 2, documents, window } = shape
   const [tokens, width, columns] = [batch * sequence, heads * size, (heads + 2 * keyHeads) * size]
   // The sequences differ, so that mixing them up would show.
   const startsOf = (b: number) => [0, ...(documents ?? []).slice(0, (documents?.length ?? 0) - b)]
-  const first = (t: number) => Math.max(...startsOf(Math.floor(t / sequence)).filter((at) => at <= t % sequence))
+  const document = (t: number) => Math.max(...startsOf(Math.floor(t / sequence)).filter((at) => at <= t % sequence))
+  const first = (t: number) => Math.max(document(t), (t % sequence) + 1 - (window ?? sequence))
   const scale = 1 / Math.sqrt(size)
   const table = (f: (angle: number) => number, dtype: Dtype) =>
     g.constant(
@@ -90,11 +93,12 @@ export function attentionCase(shape: AttentionCase): KernelCase {
         shape: [tokens, columns],
         values: (random, i) => (i % columns < columns - keyHeads * size ? range : 2) * (random() * 2 - 1),
       },
-      ...(documents && { first: { shape: [tokens], values: (_, t) => first(t), dtype: 'int32' } }),
+      ...((documents || window) && { first: { shape: [tokens], values: (_, t) => first(t), dtype: 'int32' } }),
     },
     build: (tensors, dtype) => {
       const angles = rotary ? tables(dtype) : null
-      return g.attentionKernel(of(tensors, 'qkv'), angles, { batch, sequence, heads, keyHeads, scale }, tensors.first)
+      const attention = { batch, sequence, heads, keyHeads, scale, ...(window && { window }) }
+      return g.attentionKernel(of(tensors, 'qkv'), angles, attention, tensors.first)
     },
     reference(tensors) {
       const split = g.transpose(g.reshape(of(tensors, 'qkv'), [batch, sequence, columns / size, size]), [0, 2, 1, 3])

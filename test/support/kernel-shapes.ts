@@ -54,6 +54,12 @@ export const special: Record<string, KernelCase[]> = {
     attentionCase({ batch: 1, sequence: 130, heads: 12, keyHeads: 6, size: 4, rotary: true }),
     attentionCase({ batch: 2, sequence: 66, heads: 6, keyHeads: 2, size: 5, rotary: false }),
     attentionCase({ batch: 2, sequence: 130, heads: 9, keyHeads: 3, size: 4, rotary: true, documents: [5, 64, 129] }),
+    // Windows of one token, less than a block, across blocks, and as long as the sequence; in documents.
+    attentionCase({ batch: 2, sequence: 130, heads: 3, size: 4, rotary: true, window: 1 }),
+    attentionCase({ batch: 1, sequence: 200, heads: 4, keyHeads: 2, size: 6, rotary: true, window: 17 }),
+    attentionCase({ batch: 2, sequence: 300, heads: 6, keyHeads: 3, size: 3, rotary: false, window: 100 }),
+    attentionCase({ batch: 1, sequence: 70, heads: 2, size: 4, rotary: true, window: 70 }),
+    attentionCase({ batch: 2, sequence: 200, heads: 2, size: 4, rotary: true, window: 40, documents: [66, 130, 199] }),
     // Scores of up to 1e8 and 1e16.
     attentionCase({ batch: 1, sequence: 140, heads: 2, size: 4, rotary: true, range: 1e4 }),
     attentionCase({ batch: 1, sequence: 30, heads: 2, size: 4, rotary: false, range: 1e8 }),
@@ -156,10 +162,11 @@ export const drawn: Record<keyof typeof special, fc.Arbitrary<KernelCase>> = {
       half: integer(1, 6),
       rotary: fc.boolean(),
       documents: fc.option(fc.array(integer(0, 149), { maxLength: 5 }), { nil: undefined }),
+      window: fc.option(integer(1, 150), { nil: undefined }),
     })
-    .map(({ shared, half, rotary, documents, ...shape }) => {
-      const size = rotary ? 2 * half : half + 1
-      return attentionCase({ ...shape, heads: shared * shape.keyHeads, rotary, size, ...(documents && { documents }) })
+    .map(({ shared, half, rotary, documents, window, ...shape }) => {
+      const sizes = { heads: shared * shape.keyHeads, size: rotary ? 2 * half : half + 1 }
+      return attentionCase({ ...shape, ...sizes, rotary, ...(documents && { documents }), ...(window && { window }) })
     }),
   'expert-ffn-kernel': fc
     .record({
@@ -212,6 +219,7 @@ export const moderate: Record<string, KernelCase[]> = {
     attentionCase({ batch: 2, sequence: 150, heads: 2, size: 16, rotary: true, range: 1 }),
     attentionCase({ batch: 1, sequence: 33, heads: 3, size: 5, rotary: false, range: 1 }),
     attentionCase({ batch: 2, sequence: 150, heads: 6, keyHeads: 2, size: 16, rotary: true, range: 1 }),
+    attentionCase({ batch: 1, sequence: 150, heads: 4, keyHeads: 2, size: 16, rotary: true, range: 1, window: 50 }),
     attentionCase({ batch: 2, sequence: 150, heads: 2, size: 16, rotary: true, range: 1, documents: [30, 110] }),
   ],
   'expert-ffn-kernel': [true, false].flatMap((gated) => [

@@ -72,6 +72,8 @@ export interface AttentionShape {
   readonly keyHeads: number
   /** Scale of the scores. */
   readonly scale: number
+  /** Most positions that a token sees; first_T says which. Kernels may skip those that none of a block sees. */
+  readonly window?: number
 }
 
 /** cos and sin of the angles [S, d/2]. */
@@ -85,8 +87,9 @@ export const attentionKernel: (qkv: Tensor, angles: Angles | null, shape: Attent
   defineOp(
     'attention-kernel',
     'kernel',
-    (qkv: Tensor, angles: Angles | null, { scale, ...shape }: AttentionShape, first_T?: Tensor) => {
-      const options = { attributes: { ...shape, scale: { float: scale } }, local: true } as const
+    (qkv: Tensor, angles: Angles | null, { scale, window, ...shape }: AttentionShape, first_T?: Tensor) => {
+      const attributes = { ...shape, window: window ?? shape.sequence, scale: { float: scale } }
+      const options = { attributes, local: true } as const
       const optional = [...(angles ?? []), ...(first_T ? [first_T] : [])]
       const { dtype } = qkv
       const [tokens, columns] = [dim(qkv.shape, 0), dim(qkv.shape, 1)]

@@ -96,15 +96,16 @@ test('maskAbove masks the columns after first + row and nothing else', () => {
 
 test('maskBefore masks the columns before the first of a row and nothing else', () => {
   fc.assert(
-    fc.property(seed, rows, fc.nat(40), (seed, rows, columns) => {
+    fc.property(seed, rows, fc.nat(40), fc.nat(20), (seed, rows, columns, start) => {
       begin(seed)
       const stride = columns + below(5)
       const scores = place(rows * stride)
-      const firsts = placeIntegers(rows, () => below(columns + 1))
+      const firsts = placeIntegers(rows, () => below(start + columns + 1))
       const hidden = eachOf(rows, columns, stride, () => [-1e30, 1e30])
-      for (const i of hidden.keys()) if (i % stride >= at(integers(firsts), Math.floor(i / stride))) hidden.delete(i)
+      for (const i of hidden.keys())
+        if (start + (i % stride) >= at(integers(firsts), Math.floor(i / stride))) hidden.delete(i)
       const run = (r: number, count: number) =>
-        call('maskBefore', row(scores, r, stride), stride, count, row(firsts, r, 1))
+        call('maskBefore', row(scores, r, stride), stride, count, row(firsts, r, 1), start)
       check(rows, run, new Map([[scores, hidden]]))
     }),
   )

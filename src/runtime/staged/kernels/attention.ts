@@ -37,13 +37,13 @@ export const attention: Kernel = {
           const query = heads.gathered(q, rounded[0])
           const out = y.address + 4 * heads.queryAt(task, width, turn)
           for (const block of heads.blocks) {
-            const { from, rows, keys } = block
+            const { from, rows, first, keys } = block
             const probability = heads.scoresOf(probabilities, rows, keys)
             heads.score(task, query, key, scores, block)
             const softmax = dnnl.softmax(headsPerTask * rows, keys, keys, dnnl.factorType)
             softmax.run(heads.address(scores), probability.address)
             const result = { address: out + 4 * from * width, stride: width, head: heads.apart }
-            heads.multiply([rows, keys, size], [probability], [value], result)
+            heads.multiply([rows, keys, size], [probability], [value, '', first * value.stride], result)
           }
         }
       },
@@ -55,6 +55,12 @@ export const attention: Kernel = {
     return { flops: flopsOf(shape, 2), bytes: 4 * shape.batch * shape.sequence * (shape.stride + shape.width) }
   },
 }
+
+/** A matrix of floats from a row on. */
+const rowsFrom = (matrix: Factor, row: number): Factor => ({
+  ...matrix,
+  address: matrix.address + 4 * row * matrix.stride,
+})
 
 /** Inputs dy [T, H·d], qkv [T, (H + 2·KV)·d] (, cos, sin) (, first); output the gradient of qkv. */
 export const attentionGradient: Kernel = {
@@ -80,8 +86,9 @@ export const attentionGradient: Kernel = {
       heads.reserveScores(),
       heads.reserveScores(),
     ]
-    // The last block sees all keys, so in the first turn it comes first and writes; the others add.
+    // In the first turn the last block comes first and writes; the others add. Without a window it has all keys.
     const blocks = heads.blocks.toReversed()
+    const unwritten = blocks[0]?.first ?? 0
     const matrices = (offset: number): Factor => ({
       address: heads.address(offset),
       stride: size,
@@ -96,12 +103,14 @@ export const attentionGradient: Kernel = {
         const out = heads.sideBySide(dy.address + 4 * heads.queryAt(task, width), rounded[3], width, heads.apart)
         const dValue = { address: heads.address(heads.offsetOf(dQkv, task, 'values')), stride, head: size }
         const [dQuery, dKey] = [matrices(dQ), matrices(dK)]
+        heads.clearRows(heads.offsetOf(dQkv, task, 'values'), unwritten)
+        heads.clearMatrices(dK, unwritten)
         for (let turn = 0; turn < turns; turn++) {
           const queries = 4 * heads.queryAt(task, stride, turn)
           heads.gather(qkv.offset + queries, heads.apart, q, scale)
           const query = heads.gathered(q, rounded[0])
           blocks.forEach((block, i) => {
-            const { from, rows, keys } = block
+            const { from, rows, first, keys } = block
             const plus = turn === 0 && i === 0 ? undefined : 'c'
             const outAt = from * out.stride + turn * size
             heads.score(task, query, key, scores, block)
@@ -111,16 +120,21 @@ export const attentionGradient: Kernel = {
               ...heads.scoresOf(scores, rows, keys),
               address: heads.prepared(floats, probabilities, headsPerTask * rows, keys, keys),
             }
-            heads.multiply([keys, rows, size], [probability, 'ᵀ'], [out, '', outAt], dValue, plus)
+            heads.multiply([keys, rows, size], [probability, 'ᵀ'], [out, '', outAt], rowsFrom(dValue, first), plus)
             const dProbability = heads.scoresOf(dProbabilities, rows, keys)
-            heads.multiply([rows, size, keys], [out, '', outAt], [value, 'ᵀ'], dProbability)
+            heads.multiply([rows, size, keys], [out, '', outAt], [value, 'ᵀ', first * value.stride], dProbability)
             const dScore = heads.scoresOf(dScores, rows, keys)
             dnnl
               .softmaxGradient(headsPerTask * rows, keys, keys, dnnl.factorType)
               .run(floats, dProbability.address, dScore.address)
-            heads.multiply([keys, rows, size], [dScore, 'ᵀ'], [query, '', from * query.stride], dKey, plus)
-            const dQueryBlock = { ...dQuery, address: dQuery.address + 4 * from * size }
-            heads.multiply([rows, keys, size], [dScore], [key], dQueryBlock)
+            heads.multiply(
+              [keys, rows, size],
+              [dScore, 'ᵀ'],
+              [query, '', from * query.stride],
+              rowsFrom(dKey, first),
+              plus,
+            )
+            heads.multiply([rows, keys, size], [dScore], [key, '', first * key.stride], rowsFrom(dQuery, from))
           })
           heads.scatter(dQ, dQkv.offset + queries, heads.apart, scale)
         }

@@ -13,6 +13,8 @@ const MAX_BLOCK = 64
 const MAX_HEADS = 4
 /** Most floats in the scores of a block, unless a single head has more. */
 const MAX_SCORES = 2 ** 17
+/** With a window the keys of a block begin at a multiple of this. */
+const KEY_STEP = 16
 /** Rows are rotated in groups of this size, for all heads of a task. */
 const ROTATED_ROWS = 64
 
@@ -26,6 +28,8 @@ export interface Shape {
   /** Width of a head. */
   readonly size: number
   readonly scale: number
+  /** Most positions that a query sees. */
+  readonly window: number
   /** Floats from the q, k, v of a token to those of the next. */
   readonly stride: number
   /** Floats from q to k: the width of all queries. */
@@ -37,17 +41,24 @@ export interface Shape {
 }
 
 export function shapeOf({ attributes, inputs }: KernelCall, qkvAt: number): Shape {
-  const { batch, sequence, heads, keyHeads, scale } = attributes as Record<
-    'batch' | 'sequence' | 'heads' | 'keyHeads',
+  const { batch, sequence, heads, keyHeads, window, scale } = attributes as Record<
+    'batch' | 'sequence' | 'heads' | 'keyHeads' | 'window',
     number
   > & { scale: { float: number } }
   const stride = (inputs[qkvAt] as KernelTensor).shape.at(-1) as number
   const size = stride / (heads + 2 * keyHeads)
-  let headsPerTask = Math.min(MAX_HEADS, keyHeads, Math.max(1, Math.floor(MAX_SCORES / (MAX_BLOCK * sequence))))
+  let headsPerTask = Math.min(
+    MAX_HEADS,
+    keyHeads,
+    Math.max(1, Math.floor(MAX_SCORES / (MAX_BLOCK * keysOf(sequence, window)))),
+  )
   while (keyHeads % headsPerTask !== 0) headsPerTask--
   const widths = { size, stride, width: heads * size, keyWidth: keyHeads * size }
-  return { batch, sequence, keyHeads, turns: heads / keyHeads, ...widths, scale: scale.float, headsPerTask }
+  return { batch, sequence, keyHeads, turns: heads / keyHeads, ...widths, scale: scale.float, window, headsPerTask }
 }
+
+/** Most keys of a block. */
+const keysOf = (sequence: number, window: number): number => Math.min(sequence, window + MAX_BLOCK + KEY_STEP)
 
 /** Bytes of whole cache lines. */
 const bytesFor = (floats: number): number => Math.ceil(floats / 16) * 64
@@ -61,10 +72,11 @@ export interface Factor {
   readonly head: number
 }
 
-/** Queries `from` to `keys` (exclusive), which see the first `keys` keys. */
+/** Queries `from` to `from + rows` (exclusive), which see some of the `keys` keys from `first` on, up to the last query. */
 interface QueryBlock {
   readonly from: number
   readonly rows: number
+  readonly first: number
   readonly keys: number
 }
 
@@ -95,11 +107,12 @@ export class Heads {
     this.dnnl = thread.dnnl
     this.thread = thread
     this.optional = optional
-    const { sequence } = shape
+    const { sequence, window } = shape
     const count = Math.ceil(sequence / MAX_BLOCK)
     this.blocks = Array.from({ length: count }, (_, i) => {
-      const [from, keys] = [Math.floor((sequence * i) / count), Math.floor((sequence * (i + 1)) / count)]
-      return { from, rows: keys - from, keys }
+      const [from, end] = [Math.floor((sequence * i) / count), Math.floor((sequence * (i + 1)) / count)]
+      const first = Math.floor(Math.max(0, from - window + 1) / KEY_STEP) * KEY_STEP
+      return { from, rows: end - from, first, keys: end - first }
     })
   }
 
@@ -122,8 +135,8 @@ export class Heads {
   }
 
   reserveScores(): number {
-    const { sequence, headsPerTask } = this.shape
-    return this.reserve(headsPerTask * MAX_BLOCK * sequence)
+    const { sequence, window, headsPerTask } = this.shape
+    return this.reserve(headsPerTask * MAX_BLOCK * keysOf(sequence, window))
   }
 
   private groupsOfSequence(): number {
@@ -239,6 +252,24 @@ export class Heads {
     return { address, stride: address === from ? stride : headsPerTask * apart, head: apart }
   }
 
+  /** Fills a task's heads with zeros, in `rows` rows of qkv's gradient. */
+  clearRows(offset: number, rows: number): void {
+    const { stride, size, headsPerTask } = this.shape
+    for (let row = 0; row < rows; row++) {
+      const at = offset / 4 + row * stride
+      this.thread.floats.fill(0, at, at + headsPerTask * size)
+    }
+  }
+
+  /** Fills the first `rows` rows of the matrices of a task's heads with zeros. */
+  clearMatrices(offset: number, rows: number): void {
+    const { sequence, size, headsPerTask } = this.shape
+    for (let head = 0; head < headsPerTask; head++) {
+      const at = offset / 4 + head * sequence * size
+      this.thread.floats.fill(0, at, at + rows * size)
+    }
+  }
+
   prepared(from: number, rounded: number, rows: number, columns: number, stride: number): number {
     return this.dnnl.prepare(from, this.address(rounded), rows, columns, stride)
   }
@@ -275,15 +306,21 @@ export class Heads {
   }
 
   /** Masked q·kᵀ of a block of scaled queries, in float32 at `scores` [heads, rows, keys]. */
-  score(task: number, q: Factor, k: Factor, scores: number, { from, rows, keys }: QueryBlock): void {
+  score(task: number, q: Factor, k: Factor, scores: number, { from, rows, first, keys }: QueryBlock): void {
     const { shape, thread, optional } = this
-    this.multiply([rows, shape.size, keys], [q, '', from * q.stride], [k, 'ᵀ'], this.scoresOf(scores, rows, keys))
+    this.multiply(
+      [rows, shape.size, keys],
+      [q, '', from * q.stride],
+      [k, 'ᵀ', first * k.stride],
+      this.scoresOf(scores, rows, keys),
+    )
     const sequence = this.sequenceOf(task)
     for (let head = 0; head < shape.headsPerTask; head++) {
       const matrix = scores + 4 * head * rows * keys
-      thread.functions.maskAbove(matrix, keys, rows, keys, from)
+      thread.functions.maskAbove(matrix, keys, rows, keys, from - first)
       if (!optional.first) continue
-      thread.functions.maskBefore(matrix, keys, rows, optional.first.offset + 4 * (sequence * shape.sequence + from))
+      const firsts = optional.first.offset + 4 * (sequence * shape.sequence + from)
+      thread.functions.maskBefore(matrix, keys, rows, firsts, first)
     }
   }
 
@@ -293,9 +330,13 @@ export class Heads {
   }
 }
 
-export const flopsOf = ({ batch, sequence, width }: Shape, products: number): number =>
-  // Half of the scores are masked.
-  (products * 2 * batch * sequence * (sequence + 1) * width) / 2
+export function flopsOf({ batch, sequence, window, width }: Shape, products: number): number {
+  const most = Math.min(sequence, window)
+  // Pairs that see each other: the first queries of a sequence see fewer keys.
+  const pairs = sequence * most - (most * (most - 1)) / 2
+  return products * 2 * batch * pairs * width
+}
 
-export const scratchOf = ({ sequence, size, headsPerTask }: Shape, matrices: number, scores: number): number =>
-  matrices * bytesFor(headsPerTask * sequence * size) + scores * bytesFor(headsPerTask * MAX_BLOCK * sequence)
+export const scratchOf = ({ sequence, window, size, headsPerTask }: Shape, matrices: number, scores: number): number =>
+  matrices * bytesFor(headsPerTask * sequence * size) +
+  scores * bytesFor(headsPerTask * MAX_BLOCK * keysOf(sequence, window))

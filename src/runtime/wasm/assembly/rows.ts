@@ -83,10 +83,13 @@ export function scaleRows(
   }
 }
 
-/** Masks earlier documents: scores[r, c] = −1e30 for c < firsts[r]; firsts are int32, at most `columns`. */
-export function maskBefore(scores: usize, stride: u32, rows: u32, firsts: usize): void {
+/**
+ * Masks what a row does not see yet: scores[r, c] = −1e30 for start + c < firsts[r]; firsts are int32, at most
+ * start + `columns`.
+ */
+export function maskBefore(scores: usize, stride: u32, rows: u32, firsts: usize, start: i32): void {
   for (; rows > 0; rows--, firsts += 4) {
-    fillMasked(scores, load<i32>(firsts))
+    fillMasked(scores, max<i32>(0, load<i32>(firsts) - start))
     scores += stride * 4
   }
 }
