@@ -53,6 +53,7 @@ describe.skipIf(offline)('the package', () => {
         'dist/cli/process.js',
         'dist/runtime/wasm/kernels.wasm',
         'docs/training.md',
+        'python/modeling_choir.py',
         'package.json',
         'README.md',
         'LICENSE',

@@ -4,12 +4,12 @@
  */
 import type { PlannedFile } from '../../../run/checkpoint/safetensors.ts'
 
-export const ALIGNMENT = 32
-export const MAGIC = 'GGUF'
-export const VERSION = 3
+const ALIGNMENT = 32
+const MAGIC = 'GGUF'
+const VERSION = 3
 
 /** Numbers of the types of metadata. */
-export const valueTypes = { uint32: 4, int32: 5, float32: 6, bool: 7, string: 8, array: 9 } as const
+const valueTypes = { uint32: 4, int32: 5, float32: 6, bool: 7, string: 8, array: 9 } as const
 type ScalarType = Exclude<keyof typeof valueTypes, 'array'>
 
 export type GgufValue =

@@ -100,9 +100,9 @@ function hashTables(model: ModelConfig): StoredTensor[] {
   ).flat()
 }
 
-/** Of the sources, beside which the built program is too. */
+/** From the folder of the package, which is as far from the sources as from the built program. */
 const pythonFile = async (name: string): Promise<PlannedFile> =>
-  planText(name, await readFile(new URL(`../../../../src/exchange/export/hf/python/${name}`, import.meta.url), 'utf8'))
+  planText(name, await readFile(new URL(`../../../../python/${name}`, import.meta.url), 'utf8'))
 
 const KNOWN_USAGE = `\
 \`\`\`python
