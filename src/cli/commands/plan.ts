@@ -1,5 +1,6 @@
 /** `choir plan`: predicts whether a training fits on a cluster, how long it takes, and in which layout. */
 import type { Command } from 'commander'
+import { presets } from '../../config/presets.ts'
 import { RunError, UsageError } from '../../errors.ts'
 import type { Cluster } from '../../plan/inputs/cluster.ts'
 import { clusterFamilies } from '../../plan/inputs/clusters.ts'
@@ -58,7 +59,7 @@ export function addPlan(program: Command, io: Io): void {
       'after',
       `
 Presets, in addition to those of train:
-${listing(Object.entries(planPresets).flatMap(([name, { description }]) => (name.startsWith('m6') ? [[name, description] as const] : [])))}
+${listing(Object.entries(planPresets).flatMap(([name, { description }]) => (Object.hasOwn(presets, name) ? [] : [[name, description] as const])))}
 
 Clusters:
 ${listing(Object.entries(clusterFamilies).map(([name, { description }]) => [`${name}-COUNT`, description] as const))}

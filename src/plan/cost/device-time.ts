@@ -1,6 +1,6 @@
 /** Compute time of a device: products by their shape, passes by their bytes. */
 import type { Device, MathPrecision } from '../inputs/cluster.ts'
-import type { Component, Product } from '../work/components.ts'
+import type { Component, ComponentKind, Product } from '../work/components.ts'
 
 /** Peak rate in a precision, FLOP/s. The search refuses precisions that the device lacks. */
 export function peakOf(device: Device, precision: MathPrecision): number {
@@ -17,10 +17,11 @@ export function productSeconds(
   bytes: number,
 ): number {
   if (count === 0 || m === 0 || n === 0 || k === 0) return 0
-  const { efficiency, padM, padN, padK, fill } = device.matmul
+  const { efficiency, padM, padN, padK, fill, float8 } = device.matmul
+  const rate = peakOf(device, precision) * efficiency * (precision === 'float8' ? float8 : 1)
   const flops = 2 * (count * (m + padM) * (n + padN) + fill) * (k + padK)
   const movedBytes = count * (m * k + k * n + m * n) * bytes
-  return Math.max(flops / (peakOf(device, precision) * efficiency), passSeconds(device, movedBytes)) + device.kernel
+  return Math.max(flops / rate, passSeconds(device, movedBytes)) + device.kernel
 }
 
 const passSeconds = ({ bandwidth, bandwidthEfficiency }: Device, bytes: number): number =>
@@ -53,12 +54,12 @@ export class ComponentTimes {
     const cached = this.cache.get(component)
     if (cached) return cached
     const { device, precision } = this
-    const { products, passBytes } = component.scores
+    const { products, passBytes } = component.selective
     const sum = (work: WorkSeconds) => work.products + work.fused + work.passes
     const seconds = {
       forward: sum(forwardSeconds(device, precision, bytes, component)),
       backward: sum(backwardSeconds(device, precision, bytes, component)),
-      scores: productsSeconds(device, precision, bytes, products) + passSeconds(device, passBytes),
+      scores: productsSeconds(device, precision, bytes, component.kind, products) + passSeconds(device, passBytes),
     }
     this.cache.set(component, seconds)
     return seconds
@@ -76,25 +77,48 @@ export interface WorkSeconds {
 type SecondsOf = (device: Device, precision: MathPrecision, bytes: number, component: Component) => WorkSeconds
 
 export const forwardSeconds: SecondsOf = (device, precision, bytes, component) => ({
-  products: productsSeconds(device, precision, bytes, component.products),
+  products: productsSeconds(device, precision, bytes, component.kind, component.products),
   fused: fusedSeconds(device, precision, component),
   passes: passSeconds(device, component.passBytes) + component.kernels * device.kernel,
 })
 
 export const backwardSeconds: SecondsOf = (device, precision, bytes, component) => ({
-  products: productsSeconds(device, precision, bytes, component.products.flatMap(gradientProducts)),
+  products: productsSeconds(device, precision, bytes, component.kind, component.products.flatMap(gradientProducts)),
   fused: FUSED_BACKWARD * fusedSeconds(device, precision, component),
   passes: passSeconds(device, component.gradientPassBytes) + component.kernels * device.kernel,
 })
 
-const productsSeconds = (device: Device, precision: MathPrecision, bytes: number, products: readonly Product[]) =>
-  products.reduce((sum, product) => sum + productSeconds(device, precision, product, bytes), 0)
+/** With float8, products of layers are in 8 bits; those of routers and head, and attention's scores, in 16. */
+const precisionOf = (precision: MathPrecision, kind: ComponentKind | 'scores'): MathPrecision =>
+  precision === 'float8' && kind !== 'attention' && kind !== 'dense' && kind !== 'experts' ? 'bfloat16' : precision
+
+function productsSeconds(
+  device: Device,
+  precision: MathPrecision,
+  bytes: number,
+  kind: ComponentKind,
+  products: readonly Product[],
+): number {
+  const own = precisionOf(precision, kind)
+  return products.reduce((sum, product) => {
+    // The left factor is read in 16 bits, scaled and written in 8. Weights are stored in 8.
+    const scaled = own === 'float8' ? product.count * product.m * product.k * (bytes + 1) : 0
+    return sum + productSeconds(device, own, product, bytes) + passSeconds(device, scaled)
+  }, 0)
+}
 
 const fusedSeconds = (device: Device, precision: MathPrecision, { fusedFlops, fusedQueries }: Component): number =>
-  fusedFlops / (peakOf(device, precision) * device.attentionEfficiency) + fusedQueries * device.attentionQuery
+  fusedFlops / (peakOf(device, precisionOf(precision, 'scores')) * device.attentionEfficiency) +
+  fusedQueries * device.attentionQuery
 
 /** Products of the gradients of [m, k]·[k, n]: [m, n]·[n, k] and [k, m]·[m, n]. */
 const gradientProducts = ({ count, m, n, k }: Product): Product[] => [
   { count, m, n: k, k: n },
   { count, m: k, n, k: m },
 ]
+
+/** Kernels that the host starts for a component. */
+export function launchesOf({ products, kernels, fusedFlops }: Component): { forward: number; backward: number } {
+  const others = kernels + (fusedFlops > 0 ? 1 : 0)
+  return { forward: products.length + others, backward: 2 * products.length + others }
+}

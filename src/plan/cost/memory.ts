@@ -4,7 +4,7 @@
  */
 import type { Cluster } from '../inputs/cluster.ts'
 import { type PlannedRun, storedBytes } from '../inputs/settings.ts'
-import type { Layout } from '../search/layout.ts'
+import { expertCopies, type Layout, tokenRanks } from '../search/layout.ts'
 import type { ComponentKind } from '../work/components.ts'
 import { logitsBytes } from '../work/layer-work.ts'
 import { addCounts, type Count, type ParameterCounts, type PartCounts } from '../work/parameter-counts.ts'
@@ -92,8 +92,9 @@ function stageMemory(
   for (const { components, inputBytes } of stage.layers) {
     if (layout.recompute === 'full') device['layer inputs'] += inFlight * inputBytes
     else
-      for (const { kind, keptBytes, scoresBytes } of components)
-        device[activationKind[kind]] += inFlight * (keptBytes - (layout.recompute === 'selective' ? scoresBytes : 0))
+      for (const { kind, keptBytes, selective } of components)
+        device[activationKind[kind]] +=
+          inFlight * (keptBytes - (layout.recompute === 'selective' ? selective.bytes : 0))
   }
   // The backward pass recomputes one layer at a time.
   for (const { kind, bytes } of largestRecomputation(stage, layout.recompute)) device[activationKind[kind]] += bytes
@@ -103,6 +104,9 @@ function stageMemory(
   const exchanged = stage.layers.flatMap(({ components }) => components.flatMap(({ exchanges }) => exchanges))
   device['dispatch buffers'] = 2 * Math.max(0, ...exchanged)
   if (stage.index === stages.length - 1) device.logits = logitsBytes(slice)
+  // Keys and values of the whole sequence, for one layer at a time.
+  const contextBytes = stage.layers.flatMap(({ components }) => components.map((each) => each.contextBytes))
+  device['attention activations'] += Math.max(0, ...contextBytes)
   device.communication = communicationBytes(run, layout, own)
 
   const transient = memoryKinds.filter((kind) => /activations|inputs|buffers|logits/.test(kind))
@@ -140,7 +144,10 @@ function largestRecomputation(
 ): { kind: ComponentKind; bytes: number }[] {
   if (recompute === 'none') return []
   const recomputed = layers.map(({ components }) =>
-    components.map((each) => ({ kind: each.kind, bytes: recompute === 'full' ? each.keptBytes : each.scoresBytes })),
+    components.map((each) => ({
+      kind: each.kind,
+      bytes: recompute === 'full' ? each.keptBytes : each.selective.bytes,
+    })),
   )
   const size = (layer: { bytes: number }[]) => layer.reduce((sum, { bytes }) => sum + bytes, 0)
   return recomputed.reduce((a, b) => (size(b) > size(a) ? b : a), [])
@@ -148,7 +155,7 @@ function largestRecomputation(
 
 /** Bytes of weights, gradients and optimizer state on a device, with ZeRO sharding (Rajbhandari et al. 2020, figure 1). */
 export function stateBytes(run: PlannedRun, layout: Layout, { dense, experts }: { dense: Count; experts: Count }) {
-  const { data, expert, tensor, zero } = layout
+  const { expert, tensor, expertTensor, zero } = layout
   const weight = storedBytes(run.plan.precision)
   const sizes = {
     weights: () => weight,
@@ -157,10 +164,13 @@ export function stateBytes(run: PlannedRun, layout: Layout, { dense, experts }: 
   }
   const shardedFrom = { weights: 3, gradients: 2, optimizer: 1 }
   const bytes = (kind: keyof typeof sizes) => {
-    const shards = zero >= shardedFrom[kind] ? { dense: data, experts: data / expert } : { dense: 1, experts: 1 }
+    const shards =
+      zero >= shardedFrom[kind]
+        ? { dense: tokenRanks(layout), experts: expertCopies(layout) }
+        : { dense: 1, experts: 1 }
     const unsharded = (count: Count) =>
       sizes[kind](count.parameters > 0 ? count.factored / count.parameters : 0) * count.parameters
-    return unsharded(dense) / tensor / shards.dense + unsharded(experts) / tensor / expert / shards.experts
+    return unsharded(dense) / tensor / shards.dense + unsharded(experts) / expertTensor / expert / shards.experts
   }
   return { weights: bytes('weights'), gradients: bytes('gradients'), optimizer: bytes('optimizer') }
 }
@@ -193,20 +203,24 @@ function optimizerBytes(run: PlannedRun): (factored: number) => number {
  * shards the weights of experts only if several ranks hold them.
  */
 function communicationBytes(run: PlannedRun, layout: Layout, own: readonly PartCounts[]): number {
-  const { data, expert, tensor, zero, offload } = layout
+  const { expert, tensor, expertTensor, zero, offload } = layout
+  const ranks = tokenRanks(layout)
   const weight = storedBytes(run.plan.precision)
   const largest = (withExperts: boolean) =>
     Math.max(
-      ...own.map(({ dense, experts }) => (dense.parameters + (withExperts ? experts.parameters / expert : 0)) / tensor),
+      ...own.map(
+        ({ dense, experts }) =>
+          dense.parameters / tensor + (withExperts ? experts.parameters / expert / expertTensor : 0),
+      ),
     )
-  const twoLayers = 2 * largest(offload === 'all' || data > expert)
+  const twoLayers = 2 * largest(offload === 'all' || expertCopies(layout) > 1)
   const gathered = zero === 3 || offload === 'all' ? twoLayers * weight : 0
   // Gradients of these layers, on their way to the host.
   const leaving = offload === 'all' ? twoLayers * gradientBytes(run) : 0
   const { dense, experts } = addCounts(own)
-  const parameters = dense.parameters / tensor + experts.parameters / tensor / expert
+  const parameters = dense.parameters / tensor + experts.parameters / expertTensor / expert
   // `both` is Megatron-LM of 2021, which copied all gradients into one tensor for the exchange.
   const flat = run.plan.gradients === 'both' && zero === 0
-  const exchanged = flat ? parameters : data > 1 ? Math.min(BUCKET_PARAMETERS, parameters) : 0
+  const exchanged = flat ? parameters : ranks > 1 ? Math.min(BUCKET_PARAMETERS, parameters) : 0
   return gathered + leaving + exchanged * gradientBytes(run)
 }

@@ -52,20 +52,52 @@ export function reduceScatterSeconds(cluster: Cluster, { size, perNode }: Group,
   return inside + between
 }
 
+/** How rows for the experts of a token travel. */
+export interface Dispatch {
+  /** Experts of a token. */
+  readonly copies: number
+  /** Whether a row crosses the network once for all experts of a node. */
+  readonly oncePerNode: boolean
+  /** Nodes with experts of a token, at most. */
+  readonly nodeLimit: number
+}
+
+/** Every copy travels by itself, to any node. */
+export const copyByCopy: Dispatch = { copies: 1, oncePerNode: false, nodeLimit: Number.POSITIVE_INFINITY }
+
 /**
- * Seconds of an all-to-all. `bytes` is the total that the busiest rank sends or receives, its own part included.
- * Messages inside a node and between nodes overlap.
+ * Share of the bytes of all copies that cross the network, if the experts of a token are anywhere with equal chances.
+ * k copies that travel once for each of n nodes reach n·(1 − (1 − 1/n)^k) nodes on average (the occupied of n places),
+ * but at most the limit; one of n is the node of the token itself.
  */
-export function allToAllSeconds(cluster: Cluster, { size, perNode }: Group, bytes: number): number {
+export function networkShareOf(nodes: number, { copies, oncePerNode, nodeLimit }: Dispatch): number {
+  const elsewhere = (nodes - 1) / nodes
+  if (!oncePerNode) return elsewhere
+  const reached = Math.min(nodes * (1 - (1 - 1 / nodes) ** copies), nodeLimit)
+  return (reached * elsewhere) / copies
+}
+
+/**
+ * Seconds of an all-to-all. `bytes` is the total of all copies that the busiest rank sends or receives, its own part
+ * included. Messages inside a node and between nodes overlap. Rows that cross the network once for a node are copied
+ * inside it.
+ */
+export function allToAllSeconds(
+  cluster: Cluster,
+  { size, perNode }: Group,
+  bytes: number,
+  dispatch: Dispatch = copyByCopy,
+): number {
   if (size <= 1) return 0
   const { node, network } = cluster.links
-  const inside = (perNode - 1) / size
-  const outside = (size - perNode) / size
+  const inside = dispatch.oncePerNode ? (perNode - 1) / perNode : (perNode - 1) / size
+  const outside = networkShareOf(size / perNode, dispatch)
   // Messages are pipelined, but each has a cost.
   const messages = (count: number, latency: number) => (count > 0 ? latency * (1 + count / MESSAGES_AT_ONCE) : 0)
+  const remote = dispatch.oncePerNode ? size / perNode - 1 : size - perNode
   return Math.max(
     (inside * bytes) / nodeShare(cluster) + messages(perNode - 1, node.latency),
-    (outside * bytes) / networkShare(cluster) + messages(size - perNode, network.latency),
+    (outside * bytes) / networkShare(cluster) + messages(remote, network.latency),
   )
 }
 
@@ -78,4 +110,18 @@ export function sendSeconds(cluster: Cluster, devices: number, bytes: number): n
   return devices <= cluster.devicesPerNode
     ? bytes / nodeShare(cluster) + node.latency
     : bytes / networkShare(cluster) + network.latency
+}
+
+/**
+ * Seconds in which every rank of a context-parallel group gets `bytes` of keys and values from the others, passed on
+ * from neighbour to neighbour: a ring is as fast as its slowest link.
+ */
+export function ringSeconds(cluster: Cluster, { size, perNode }: Group, bytes: number): number {
+  if (size <= 1) return 0
+  const { node, network } = cluster.links
+  const slowest =
+    size > perNode
+      ? { bandwidth: networkShare(cluster) * perNode, latency: network.latency }
+      : { bandwidth: nodeShare(cluster), latency: node.latency }
+  return bytes / slowest.bandwidth + (size - 1) * slowest.latency
 }

@@ -1,5 +1,4 @@
 /** Predicts memory and speed of a run in a layout. */
-import { describeModel } from '../../model/describe.ts'
 import { activatedExperts, routedModules } from '../../model/parameters.ts'
 import type { Cluster } from '../inputs/cluster.ts'
 import type { PlannedRun } from '../inputs/settings.ts'
@@ -7,6 +6,7 @@ import { devicesOf, type Layout } from '../search/layout.ts'
 import type { ModelLoads } from '../work/load.ts'
 import type { ModelTraffic } from '../work/mixture.ts'
 import { countParameters, type ParameterCounts } from '../work/parameter-counts.ts'
+import { describePlanned } from '../work/planned-model.ts'
 import { Workloads } from '../work/stages.ts'
 import { ComponentTimes, peakOf } from './device-time.ts'
 import { type Memory, memoryOf } from './memory.ts'
@@ -37,7 +37,7 @@ export class Predictor {
   private readonly cluster: Cluster
   private readonly workloads: Workloads
   private readonly times: ComponentTimes
-  private readonly flopsPerAssignment: ReturnType<typeof describeModel>['flopsPerAssignment']
+  private readonly flopsPerAssignment: ReturnType<typeof describePlanned>['flopsPerAssignment']
 
   /** @param traffic Measured imbalance of all-to-alls; null: that of the loads. */
   constructor(run: PlannedRun, cluster: Cluster, loads: ModelLoads, traffic: ModelTraffic | null = null) {
@@ -45,8 +45,8 @@ export class Predictor {
     this.cluster = cluster
     this.workloads = new Workloads(run, loads, traffic)
     this.times = new ComponentTimes(cluster.device, run.plan.precision)
-    this.counts = countParameters(run.model)
-    const { flopsPerToken, flopsPerAssignment, activeParameters } = describeModel(run.model)
+    this.counts = countParameters(run.model, run.plan.latent)
+    const { flopsPerToken, flopsPerAssignment, activeParameters } = describePlanned(run.model, run.plan.latent)
     this.flopsPerToken = flopsPerToken
     this.flopsPerAssignment = flopsPerAssignment
     this.activeParameters = activeParameters

@@ -341,16 +341,18 @@ const mixtures = fc.record({
   compute: fc.constantFrom('padded' as const, 'ragged' as const),
   attention: fc.constantFrom('none' as const, 'qkv' as const, 'all' as const),
 })
-const layouts = fc.record({
-  data: fc.constantFrom(2, 4, 8),
-  expert: fc.constantFrom(1, 2),
-  tensor: fc.constantFrom(1, 2),
-  pipeline: fc.constantFrom(1, 2),
-  zero: fc.constantFrom(0, 1, 2, 3),
-  recompute: fc.constantFrom('none' as const, 'selective' as const, 'full' as const),
-  microBatches: fc.constantFrom(1, 2, 4),
-  offload: fc.constantFrom('none' as const, 'optimizer' as const, 'all' as const),
-})
+const layouts = fc
+  .record({
+    data: fc.constantFrom(2, 4, 8),
+    expert: fc.constantFrom(1, 2),
+    tensor: fc.constantFrom(1, 2),
+    pipeline: fc.constantFrom(1, 2),
+    zero: fc.constantFrom(0, 1, 2, 3),
+    recompute: fc.constantFrom('none' as const, 'selective' as const, 'full' as const),
+    microBatches: fc.constantFrom(1, 2, 4),
+    offload: fc.constantFrom('none' as const, 'optimizer' as const, 'all' as const),
+  })
+  .map((layout) => layoutOf(layout))
 
 /** A search refuses one-hot dispatch without a capacity. */
 const isLegal = (plan: { dispatch: string }, moe: { capacity: string }) =>

@@ -1,15 +1,24 @@
 /**
  * Seconds of a step, by kind, on the slowest rank of the slowest pipeline stage. The kinds add up to the step.
  */
+import { activatedExperts } from '../../model/parameters.ts'
 import type { Cluster } from '../inputs/cluster.ts'
 import { type PlannedRun, storedBytes } from '../inputs/settings.ts'
-import type { Layout } from '../search/layout.ts'
+import { expertCopies, type Layout, tokenRanks } from '../search/layout.ts'
 import type { Component, ComponentKind } from '../work/components.ts'
 import { addCounts, type ParameterCounts, type PartCounts } from '../work/parameter-counts.ts'
 import { type PipelineStage, stageCounts, type Workload } from '../work/stages.ts'
-import type { ComponentTimes } from './device-time.ts'
+import { type ComponentTimes, launchesOf } from './device-time.ts'
 import { gradientBytes, optimizerKind, stateBytes } from './memory.ts'
-import { allReduceSeconds, allToAllSeconds, groupOf, reduceScatterSeconds, sendSeconds } from './network.ts'
+import {
+  allReduceSeconds,
+  allToAllSeconds,
+  type Dispatch,
+  groupOf,
+  reduceScatterSeconds,
+  ringSeconds,
+  sendSeconds,
+} from './network.ts'
 
 export const timeKinds = [
   'attention',
@@ -20,8 +29,10 @@ export const timeKinds = [
   'embedding',
   'head',
   'recomputation',
+  'launches',
   'all-to-all',
   'tensor all-reduce',
+  'context exchange',
   'gradient exchange',
   'weight gathering',
   'optimizer',
@@ -98,8 +109,17 @@ function microBatchSeconds(
   let forward = 0
   let backward = 0
   let hidden = 0
+  const { plan, model } = run
   const tensorGroup = groupOf(cluster, layout.tensor, 1)
-  const expertGroup = groupOf(cluster, layout.expert, layout.tensor)
+  const contextGroup = groupOf(cluster, layout.context, layout.tensor)
+  const expertGroup = groupOf(cluster, layout.expert, layout.expertTensor)
+  const dispatch: Dispatch = {
+    copies: model.moe ? activatedExperts(model.moe) : 1,
+    oncePerNode: plan.dispatchTo === 'node',
+    nodeLimit: plan.nodeLimit ?? Number.POSITIVE_INFINITY,
+  }
+  const starts = { forward: 0, backward: 0 }
+  let exchange = 0
   const compute = (component: Component, inLayer: boolean) => {
     const seconds = times.of(component, slice.bytes)
     parts[component.kind satisfies ComponentKind] += seconds.forward + seconds.backward
@@ -112,18 +132,40 @@ function microBatchSeconds(
     const rounds = inLayer && layout.recompute === 'full' ? 3 : 2
     if (component.tensorBytes > 0) {
       const summed = (inLayer ? rounds : 1) * allReduceSeconds(cluster, tensorGroup, component.tensorBytes)
-      hidden += run.plan.tensorOverlap * summed
-      parts['tensor all-reduce'] += (1 - run.plan.tensorOverlap) * summed
+      hidden += plan.tensorOverlap * summed
+      parts['tensor all-reduce'] += (1 - plan.tensorOverlap) * summed
     }
-    for (const bytes of component.exchanges)
-      parts['all-to-all'] += rounds * allToAllSeconds(cluster, expertGroup, bytes)
+    if (component.contextBytes > 0) {
+      // Backward, keys and values pass again, and their gradients.
+      const passed = (rounds + 1) * ringSeconds(cluster, contextGroup, component.contextBytes)
+      const { exposed, hidden: covered } = hide(passed, plan.contextOverlap * (seconds.forward + seconds.backward))
+      hidden += covered
+      parts['context exchange'] += exposed
+    }
+    for (const bytes of component.exchanges) exchange += rounds * allToAllSeconds(cluster, expertGroup, bytes, dispatch)
+    const launches = launchesOf(component)
+    starts.forward += launches.forward
+    starts.backward += launches.backward + (full > 0 ? launches.forward : 0)
   }
   for (const { components } of stage.layers) for (const component of components) compute(component, true)
   for (const component of stage.ends) compute(component, false)
+  // The device waits for a host that starts kernels more slowly than they run.
+  const start = plan.graphs ? 0 : cluster.device.launch
+  const waits = {
+    forward: Math.max(0, starts.forward * start - forward),
+    backward: Math.max(0, starts.backward * start - backward),
+  }
+  parts.launches += waits.forward + waits.backward
+  forward += waits.forward
+  backward += waits.backward
+  const others = layout.microBatches > 1 ? plan.exchangeOverlap * (forward + backward) : 0
+  const { exposed, hidden: covered } = hide(exchange, others)
+  parts['all-to-all'] += exposed
+  hidden += covered
   if (layout.pipeline > 1) {
-    const boundary = (stage.layers[0]?.inputBytes ?? 0) / (run.plan.sequenceParallel ? 1 : layout.tensor)
-    const stride = layout.data * layout.tensor
-    parts['pipeline bubble'] += 2 * run.plan.virtualStages * sendSeconds(cluster, stride * layout.pipeline, boundary)
+    const boundary = (stage.layers[0]?.inputBytes ?? 0) / (plan.sequenceParallel ? 1 : layout.tensor)
+    const stride = tokenRanks(layout) * layout.tensor
+    parts['pipeline bubble'] += 2 * plan.virtualStages * sendSeconds(cluster, stride * layout.pipeline, boundary)
   }
   return { parts, total: timeKinds.reduce((sum, kind) => sum + parts[kind], 0), forward, backward, hidden }
 }
@@ -148,13 +190,14 @@ function stepEnd(
   microBatches: number,
   { forward, backward }: MicroBatch,
 ) {
-  const { data, expert, tensor, zero } = layout
+  const { expert, tensor, expertTensor, zero } = layout
   const { dense, experts } = addCounts(own)
-  const local = { dense: dense.parameters / tensor, experts: experts.parameters / tensor / expert }
-  // Dense gradients are summed over all data-parallel ranks, those of an expert over the ranks that hold it.
+  const local = { dense: dense.parameters / tensor, experts: experts.parameters / expertTensor / expert }
+  const copies = { dense: tokenRanks(layout), experts: expertCopies(layout) }
+  // Dense gradients are summed over all ranks with other tokens, those of an expert over the ranks that hold it.
   const groups = {
-    dense: groupOf(cluster, data, tensor),
-    experts: groupOf(cluster, data / expert, tensor * expert),
+    dense: groupOf(cluster, copies.dense, tensor),
+    experts: groupOf(cluster, copies.experts, expertTensor * expert),
   }
   const both = (seconds: (part: keyof typeof local) => number) => seconds('dense') + seconds('experts')
   const gradient = gradientBytes(run)
@@ -175,8 +218,8 @@ function stepEnd(
   const gathering = hide(gatherings * gatherSeconds, available)
 
   const updated = {
-    dense: local.dense / (zero >= 1 ? data : 1),
-    experts: local.experts / (zero >= 1 ? data / expert : 1),
+    dense: local.dense / (zero >= 1 ? copies.dense : 1),
+    experts: local.experts / (zero >= 1 ? copies.experts : 1),
   }
   const state = stateBytes(run, layout, { dense, experts })
   const count = both((part) => updated[part])

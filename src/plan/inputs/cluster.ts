@@ -8,7 +8,7 @@ import { bytes, bytesPerSecond, flopsPerSecond, seconds } from './quantities.ts'
 const positive = z.int().positive()
 const share = z.number().positive().max(1)
 
-export const precisions = ['float32', 'tf32', 'float16', 'bfloat16'] as const
+export const precisions = ['float32', 'tf32', 'float16', 'bfloat16', 'float8'] as const
 /** Precision of the factors of matrix products. */
 export type MathPrecision = (typeof precisions)[number]
 
@@ -28,6 +28,8 @@ const matmulSchema = z
     padN: z.number().nonnegative().default(224),
     padK: z.number().nonnegative().default(224),
     fill: z.number().nonnegative().default(2e6),
+    /** Efficiency of float8 products over that of others. */
+    float8: share.default(0.8),
   })
   .prefault({})
 
@@ -45,6 +47,7 @@ const deviceSchema = z.strictObject({
     tf32: flopsPerSecond.optional(),
     float16: flopsPerSecond.optional(),
     bfloat16: flopsPerSecond.optional(),
+    float8: flopsPerSecond.optional(),
   }),
   matmul: matmulSchema,
   /** Share of the bandwidth that a pass over memory reaches. */
@@ -57,6 +60,8 @@ const deviceSchema = z.strictObject({
   attentionQuery: seconds.prefault('0 s'),
   /** Launch cost of a kernel, as far as it is not hidden. */
   kernel: seconds.prefault('2 us'),
+  /** Time of the host to start a kernel. A pass with many short kernels takes as long as their starts. */
+  launch: seconds.prefault('5 us'),
 })
 
 /** Values for one direction and one device, while all devices send. */

@@ -166,12 +166,13 @@ function deviceWith(peak: number, bandwidth: number, over: Partial<Device> = {})
     reserved: 1,
     bandwidth,
     peak: { float32: peak },
-    matmul: { efficiency: 1, padM: 8, padN: 8, padK: 8, fill: 1000 },
+    matmul: { efficiency: 1, padM: 8, padN: 8, padK: 8, fill: 1000, float8: 1 },
     bandwidthEfficiency: 1,
     updateEfficiency: 1,
     attentionEfficiency: 0.5,
     attentionQuery: 0,
     kernel: 1e-5,
+    launch: 0,
     ...over,
   }
 }
@@ -233,7 +234,7 @@ function fitCluster(
     ([rate = 1, padM = 1, padN = 1, padK = 1, fill = 1]) => ({
       ...withPasses,
       peak: { float32: peak * rate },
-      matmul: { efficiency: 1, padM, padN, padK, fill },
+      matmul: { efficiency: 1, padM, padN, padK, fill, float8: 1 },
     }),
     // A single product finds its factors in the cache, so products in trainings get more weight.
     (device) => logError(productPairs(device, measured)) / 10 + lossOf('products')(device),

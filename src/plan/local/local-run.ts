@@ -38,6 +38,8 @@ export function localRun(config: RunConfig, kernels: boolean): PlannedRun {
 
 export const localLayout = ({ train }: PlannedRun): Layout => ({
   ...oneDevice,
+  context: 1,
+  expertTensor: 1,
   zero: 0,
   recompute: 'none',
   microBatches: train.microBatches,

@@ -28,10 +28,11 @@ export function changesThatFit(
   const options: { change: string; price: string; run: PlannedRun }[] = []
   const offer = (change: string, price: string, over: Partial<PlannedRun['plan']>) =>
     options.push({ change: `plan.${change}`, price, run: { ...run, plan: { ...plan, ...over } } })
-  const free = { tensor: null, pipeline: null, expert: null, data: null }
+  const free = { ...plan.parallel, tensor: null, pipeline: null, expert: null, data: null }
   if (plan.recompute !== null) offer('recompute=null', 'recomputation time', { recompute: null })
   if (plan.zero !== null) offer('zero=null', 'more communication', { zero: null })
-  if (Object.values(plan.parallel).some((size) => size !== null))
+  const { tensor, pipeline, expert, data } = plan.parallel
+  if ([tensor, pipeline, expert, data].some((size) => size !== null))
     offer('parallel={}', 'a different layout', { parallel: free })
   if (optimizerKind(run) === 'adamw') {
     if (plan.state === 'float32') offer('state=bfloat16', '16-bit moments', { state: 'bfloat16' })

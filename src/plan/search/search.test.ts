@@ -39,19 +39,19 @@ const legal = (run: ReturnType<typeof sparseRun>, cluster: ReturnType<typeof rea
 }
 
 describe('a layout', () => {
-  test('uses all devices, and divides batch, layers, experts, heads and widths', () => {
+  test('uses all devices, and divides batch, experts, heads and widths; a stage has a layer at least', () => {
     fc.assert(
       fc.property(runs, (each) => {
         const { run, cluster } = runAnd(each)
         const { model, train } = run
         for (const layout of legal(run, cluster)) {
-          const { data, expert, tensor, pipeline, microBatches, zero, recompute, offload } = layout
+          const { data, expert, tensor, pipeline, microBatches, zero, offload } = layout
           expect(devicesOf(layout)).toBe(cluster.devices)
-          const sizes = [train.batch / data / microBatches, model.layers / pipeline, data / expert]
+          expect(pipeline).toBeLessThanOrEqual(model.layers)
+          const sizes = [train.batch / data / microBatches, data / expert]
           sizes.push((model.moe?.experts ?? 0) / expert, model.heads / tensor, (model.moe?.hidden ?? 0) / tensor)
           expect(sizes.every(Number.isInteger)).toBe(true)
           if (data === 1) expect(zero).toBe(0)
-          if (run.plan.attention === 'fused') expect(recompute).not.toBe('selective')
           if (run.plan.offload === 'none') expect(offload).toBe('none')
         }
       }),
@@ -68,7 +68,9 @@ describe('a layout', () => {
   test('keeps the settings that the plan fixes', () => {
     const fixed = { zero: 1, recompute: 'full' as const, microBatches: 2, offload: 'optimizer' as const }
     const parallel = { data: 4, expert: 2, tensor: 2, pipeline: 1 }
-    expect(layoutsOf(sparseRun({}, { ...fixed, parallel }), realCluster(8))).toEqual([{ ...parallel, ...fixed }])
+    expect(layoutsOf(sparseRun({}, { ...fixed, parallel }), realCluster(8))).toEqual([
+      { ...parallel, ...fixed, context: 1, expertTensor: 2 },
+    ])
   })
 
   test('with interleaved stages has whole parts, and micro-batches in rounds', () => {
@@ -78,6 +80,19 @@ describe('a layout', () => {
     expect(found.every(({ pipeline, microBatches }) => microBatches % pipeline === 0)).toBe(true)
     const all = layoutsOf(sparseRun({}, {}, { layers: 8 }), realCluster(8))
     expect(new Set(all.map(({ pipeline }) => pipeline))).toEqual(new Set([1, 2, 4, 8]))
+  })
+
+  test('has stages of unequal length where the layers do not divide', () => {
+    const found = layoutsOf(sparseRun({}, {}, { layers: 7 }), realCluster(8))
+    expect(new Set(found.map(({ pipeline }) => pipeline))).toEqual(new Set([1, 2, 4]))
+  })
+
+  test('with whole experts distributes them over tensor-parallel ranks too', () => {
+    const parallel = { data: 2, tensor: 4, pipeline: 1, expertTensor: 1 as const }
+    const found = layoutsOf(sparseRun({}, { parallel }), realCluster(8))
+    expect(Math.max(...found.map(({ expert }) => expert))).toBe(8)
+    const divided = layoutsOf(sparseRun({}, { parallel: { ...parallel, expertTensor: null } }), realCluster(8))
+    expect(Math.max(...divided.map(({ expert }) => expert))).toBe(2)
   })
 
   // Training refuses micro-batches that do not.
@@ -228,7 +243,7 @@ describe('an impossible layout is refused with the field and the number that it 
     [{ parallel: { expert: 3 } }, {}, 'invalid plan.parallel.expert: 3 (must divide model.moe.experts 8)'],
     [{ parallel: { tensor: 3 } }, {}, 'invalid plan.parallel.tensor: 3 (must divide model.heads 8'],
     [{ parallel: { tensor: 8 } }, { heads: 4 }, 'invalid plan.parallel.tensor: 8 (must divide model.heads 4'],
-    [{ parallel: { pipeline: 4 } }, { layers: 6 }, 'invalid plan.parallel.pipeline: 4 ('],
+    [{ parallel: { pipeline: 4 } }, { layers: 3 }, 'invalid plan.parallel.pipeline: 4 (must be at most model.layers 3'],
     [
       { parallel: { pipeline: 3 } },
       { layers: 6 },
@@ -239,8 +254,8 @@ describe('an impossible layout is refused with the field and the number that it 
     [{ virtualStages: 3, parallel: { pipeline: 2 } }, {}, 'invalid plan.virtualStages: 3 ('],
     [
       { virtualStages: 2, parallel: { pipeline: 4 } },
-      { layers: 12 },
-      'times virtualStages 2 must divide model.layers 12',
+      { layers: 6 },
+      'times virtualStages 2 must be at most model.layers 6',
     ],
     [
       { virtualStages: 2, parallel: { pipeline: 1 } },
@@ -253,11 +268,7 @@ describe('an impossible layout is refused with the field and the number that it 
       {},
       'invalid plan.precision: tf32 (device has float32, float16, bfloat16; set plan.precision=',
     ],
-    [
-      { recompute: 'selective', attention: 'fused' },
-      {},
-      'invalid plan.recompute: selective (fused attention stores no',
-    ],
+    [{ parallel: { context: 3 } }, {}, `invalid plan.parallel.context: 3 (must divide the cluster's devices 8)`],
     [{ dispatch: 'one-hot' }, { moe: { capacity: 'none' } }, 'invalid plan.dispatch: one-hot (needs a capacity'],
     [
       { load: { run: 'runs/demo', cv: 0.5 } },
@@ -299,11 +310,6 @@ describe('an impossible layout is refused with the field and the number that it 
     const hostless = { ...realCluster(8), links }
     expect(() => layoutsOf(sparseRun({}, { offload: 'all' }), hostless)).toThrow('the cluster has no links.host')
     expect(layoutsOf(sparseRun({}, { offload: null }), hostless).every(({ offload }) => offload === 'none')).toBe(true)
-  })
-
-  // 12 layers in 4 stages of 2 parts: a layer and a half per part.
-  test('parts of pipeline stages without a whole number of layers', () => {
-    expect(refused({ virtualStages: 2, parallel: { pipeline: 4 } }, { layers: 12 }, 4)).not.toBe('')
   })
 })
 

@@ -78,19 +78,24 @@ export function layoutsOf(run: PlannedRun, cluster: Cluster): Layout[] {
   check(run, cluster)
   const { model, plan, train } = run
   const { parallel } = plan
+  const { context } = parallel
   const { devices } = cluster
   const layouts: Layout[] = []
   const tensors = candidates(parallel.tensor, divisors(cluster.devicesPerNode)).filter((t) => canSplit(run, t))
   for (const tensor of tensors)
-    for (const pipeline of candidates(parallel.pipeline, divisors(model.layers))) {
-      if (plan.virtualStages > 1 && (pipeline === 1 || model.layers % (pipeline * plan.virtualStages) !== 0)) continue
-      const data = devices / tensor / pipeline
+    for (const pipeline of candidates(parallel.pipeline, divisors(devices))) {
+      if (pipeline * plan.virtualStages > model.layers) continue
+      if (plan.virtualStages > 1 && pipeline === 1) continue
+      const data = devices / tensor / pipeline / context
       if (!Number.isInteger(data) || train.batch % data !== 0) continue
       if (parallel.data !== null && parallel.data !== data) continue
-      for (const expert of candidates(parallel.expert, expertSizes(run, data)))
-        if (data % expert === 0)
+      const expertTensor = parallel.expertTensor ?? tensor
+      // Groups of devices that can hold different experts.
+      const places = (data * context * tensor) / expertTensor
+      for (const expert of candidates(parallel.expert, expertSizes(run, places)))
+        if (places % expert === 0)
           for (const settings of otherSettings(run, cluster, data, pipeline))
-            layouts.push({ data, expert, tensor, pipeline, ...settings })
+            layouts.push({ data, expert, tensor, pipeline, context, expertTensor, ...settings })
     }
   if (layouts.length > 0) return layouts
   throw new UsageError(noLayout(run, cluster))
@@ -100,12 +105,11 @@ function* otherSettings(run: PlannedRun, cluster: Cluster, data: number, pipelin
   const { plan, train } = run
   // ZeRO 2 and 3 exchange gradients or weights for every micro-batch, and a pipeline has several in flight.
   const stages = data === 1 ? [0] : pipeline > 1 ? [0, 1] : [0, 1, 2, 3]
-  const recomputeOptions = recomputes.filter((each) => each !== 'selective' || plan.attention === 'materialized')
   const offloadOptions = offloads.filter((each) => each === 'none' || cluster.links.host)
   // Interleaved stages process micro-batches in rounds, one for each stage.
   const round = plan.virtualStages > 1 ? pipeline : 1
   for (const zero of candidates(plan.zero, stages))
-    for (const recompute of candidates(plan.recompute, recomputeOptions))
+    for (const recompute of candidates(plan.recompute, recomputes))
       for (const microBatches of candidates(plan.microBatches, divisors(train.batch / data)))
         if (
           (train.batch / data) % microBatches === 0 &&
@@ -123,16 +127,18 @@ const groupsDivide = ({ model, train }: PlannedRun, data: number, microBatches: 
 const candidates = <T>(fixed: T | null, all: readonly T[]): readonly T[] => (fixed === null ? all : [fixed])
 
 /** Whether `tensor` divides every dimension that tensor parallelism splits. */
-function canSplit({ model }: PlannedRun, tensor: number): boolean {
+function canSplit({ model, plan }: PlannedRun, tensor: number): boolean {
   const { heads, hidden, moe } = model
-  const split = [heads, ...(moe ? [moe.hidden, ...(moe.sharedHidden > 0 ? [moe.sharedHidden] : [])] : [])]
+  const split = [heads]
+  if (moe && plan.parallel.expertTensor === null) split.push(moe.hidden)
+  if (moe && moe.sharedHidden > 0) split.push(moe.sharedHidden)
   // The width of dense layers matters only if there are any.
   if (!moe || moe.every > 1 || moe.from > 0) split.push(hidden)
   return split.every((size) => size % tensor === 0)
 }
 
-const expertSizes = ({ model }: PlannedRun, data: number): number[] =>
-  model.moe ? divisors(greatestCommonDivisor(model.moe.experts, data)) : [1]
+const expertSizes = ({ model }: PlannedRun, places: number): number[] =>
+  model.moe ? divisors(greatestCommonDivisor(model.moe.experts, places)) : [1]
 
 /** Checks each fixed setting of the plan against model and cluster. @throws UsageError listing every problem */
 function check(run: PlannedRun, cluster: Cluster): void {
@@ -155,8 +161,8 @@ function check(run: PlannedRun, cluster: Cluster): void {
   const parts = plan.virtualStages === 1 ? '' : `times virtualStages ${plan.virtualStages} `
   if (plan.virtualStages > model.layers)
     refuse('virtualStages', plan.virtualStages, `must be at most model.layers ${model.layers}`)
-  else if (parallel.pipeline !== null && model.layers % (parallel.pipeline * plan.virtualStages) !== 0)
-    refuse('parallel.pipeline', parallel.pipeline, `${parts}must divide model.layers ${model.layers}`)
+  else if (parallel.pipeline !== null && parallel.pipeline * plan.virtualStages > model.layers)
+    refuse('parallel.pipeline', parallel.pipeline, `${parts}must be at most model.layers ${model.layers}`)
   else mustDivide('parallel.pipeline', parallel.pipeline, cluster.devices, `the cluster's devices`)
   if (plan.virtualStages > 1 && parallel.pipeline === 1)
     refuse('virtualStages', plan.virtualStages, 'needs more than one pipeline stage')
@@ -168,8 +174,10 @@ function check(run: PlannedRun, cluster: Cluster): void {
   mustDivide('parallel.data', parallel.data, cluster.devices, `the cluster's devices`)
   if (plan.gradients === 'both' && storedBytes(precision) === 4)
     refuse('gradients', 'both', 'needs a plan.precision of 16 bits')
-  if (plan.recompute === 'selective' && plan.attention === 'fused')
-    refuse('recompute', 'selective', 'fused attention stores no scores to recompute')
+  mustDivide('parallel.context', parallel.context, cluster.devices, `the cluster's devices`)
+  mustDivide('parallel.context', parallel.context, model.sequence, 'model.sequence')
+  if (precision === 'float8' && plan.attention === 'materialized')
+    refuse('precision', precision, 'needs plan.attention=fused: scores stay in 16 bits')
   if (plan.dispatch === 'one-hot' && model.moe?.capacity === 'none')
     refuse('dispatch', 'one-hot', 'needs a capacity: one-hot matrices have a column for each slot')
   if (plan.offload !== null && plan.offload !== 'none' && !cluster.links.host)
@@ -189,7 +197,7 @@ function noLayout({ model, plan, train }: PlannedRun, { name, devices }: Cluster
   const given = fixed.length > 0 ? ` with ${fixed.join(', ')}` : ''
   return (
     `no layout of ${train.batch} sequences and ${model.layers} layers on ${devices} devices of ${name}${given}: ` +
-    `data × tensor × pipeline must be ${devices}, data must divide train.batch ${train.batch}, expert must divide data${virtualStages ? ', pipeline × virtualStages the layers, and pipeline the micro-batches' : ''} ` +
+    `data × tensor × pipeline${plan.parallel.context > 1 ? ` × context ${plan.parallel.context}` : ''} must be ${devices}, data must divide train.batch ${train.batch}, expert must divide data${virtualStages ? ', pipeline × virtualStages must be at most the layers, and pipeline must divide the micro-batches' : ''} ` +
     '(set train.batch to a multiple of the devices, or fix fewer fields of the plan)'
   )
 }

@@ -42,6 +42,7 @@ export function idealInput(devices: number): ClusterInput {
       peak: { float32: '10 TFLOP/s', tf32: '50 TFLOP/s', float16: '100 TFLOP/s', bfloat16: '100 TFLOP/s' },
       matmul: { efficiency: 1, padM: 0, padN: 0, padK: 0, fill: 0 },
       kernel: '0 s',
+      launch: '0 s',
     },
     links: { node: link, network: { ...link, bandwidth: '400 GB/s' }, host: { ...link, bandwidth: '10 GB/s' } },
   }
@@ -80,6 +81,8 @@ export const layoutOf = (over: Partial<Layout> = {}): Layout => ({
   expert: 1,
   tensor: 1,
   pipeline: 1,
+  context: 1,
+  expertTensor: over.tensor ?? 1,
   zero: 0,
   recompute: 'none',
   microBatches: 1,

@@ -38,11 +38,15 @@ export interface Component {
   readonly kernels: number
   /** Kept for the backward pass. */
   readonly keptBytes: number
-  /** The part of `keptBytes` that selective recomputation drops, and the products and traffic to recompute it. */
-  readonly scoresBytes: number
-  readonly scores: { readonly products: readonly Product[]; readonly passBytes: number }
+  /**
+   * The part of `keptBytes` that selective recomputation drops, and the products and traffic to recompute it: attention
+   * scores, results of norms and of activation functions, heads of latent attention.
+   */
+  readonly selective: { readonly bytes: number; readonly products: readonly Product[]; readonly passBytes: number }
   /** Summed over tensor-parallel ranks: forward and backward in a layer, once in embedding and head. */
   readonly tensorBytes: number
+  /** Bytes of keys and values that a device gets from the others of its context-parallel group, forward. */
+  readonly contextBytes: number
   /** Bytes of the all-to-alls to the experts and back: sent or received by the busiest rank, whichever is more. */
   readonly exchanges: readonly number[]
 }
@@ -55,9 +59,9 @@ export const noWork: Omit<Component, 'kind'> = {
   gradientPassBytes: 0,
   kernels: 0,
   keptBytes: 0,
-  scoresBytes: 0,
-  scores: { products: [], passBytes: 0 },
+  selective: { bytes: 0, products: [], passBytes: 0 },
   tensorBytes: 0,
+  contextBytes: 0,
   exchanges: [],
 }
 
@@ -65,11 +69,13 @@ export const noWork: Omit<Component, 'kind'> = {
 export interface Slice {
   readonly model: ModelConfig
   readonly plan: PlanSettings
-  /** Of the micro-batch; `tokens` is T. */
+  /** Of the micro-batch; `tokens` is T, of the device's part of each sequence. */
   readonly sequences: number
   readonly tokens: number
   readonly tensor: number
+  readonly context: number
   readonly expert: number
+  readonly expertTensor: number
   /** Bytes of an activation. */
   readonly bytes: number
   /** Share of norms and residuals that the device computes. */
@@ -83,18 +89,28 @@ export function sliceOf(run: PlannedRun, layout: Layout): Slice {
     model,
     plan,
     sequences,
-    tokens: sequences * model.sequence,
+    tokens: (sequences * model.sequence) / layout.context,
     tensor: layout.tensor,
+    context: layout.context,
     expert: layout.expert,
+    expertTensor: layout.expertTensor,
     bytes: storedBytes(plan.precision),
     sequenceShare: plan.sequenceParallel ? 1 / layout.tensor : 1,
   }
 }
 
 /** One pass that reads and writes T × D. Keeps both: its input, and its result for the products after it. */
-export function norm({ model, tokens, bytes, sequenceShare }: Slice, kind: ComponentKind): Component {
+export function norm({ model, plan, tokens, bytes, sequenceShare }: Slice, kind: ComponentKind): Component {
   const size = tokens * model.width * bytes * sequenceShare
-  return { ...noWork, kind, passBytes: 2 * size, gradientPassBytes: 3 * size, kernels: 1, keptBytes: 2 * size }
+  return {
+    ...noWork,
+    kind,
+    passBytes: 2 * size,
+    gradientPassBytes: 3 * size,
+    kernels: 1,
+    keptBytes: 2 * size,
+    selective: modern(plan, { bytes: size, products: [], passBytes: 2 * size }),
+  }
 }
 
 /** x + f(x) after the sum over tensor-parallel ranks. Dropout's mask has a byte per element. */
@@ -113,17 +129,17 @@ export function residual({ model, plan, tokens, bytes, tensor, sequenceShare }: 
 }
 
 /** A feed-forward network, its hidden width divided over tensor-parallel ranks. */
-export function network({ model, tokens, tensor, bytes }: Slice, hidden: number): Component {
-  return { ...noWork, kind: 'dense', ...networkWork(model, 1, tokens, hidden / tensor, bytes) }
+export function network(slice: Slice, hidden: number): Component {
+  const { tokens, tensor } = slice
+  return { ...noWork, kind: 'dense', ...networkWork(slice, 1, tokens, hidden / tensor) }
 }
 
 /** Products, passes and kept bytes of `count` networks with `rows` rows each. */
 export function networkWork(
-  { width, activation }: ModelConfig,
+  { model: { width, activation }, plan, bytes }: Slice,
   count: number,
   rows: number,
   hidden: number,
-  bytes: number,
 ) {
   // GELU keeps its input and its result, which the last product reads. SwiGLU keeps both inner projections, the
   // SiLU of one, and their product.
@@ -138,5 +154,10 @@ export function networkWork(
     gradientPassBytes: (2 * inner + 1) * size,
     kernels: 1,
     keptBytes: 2 * inner * size,
+    selective: modern(plan, { bytes: inner * size, products: [], passBytes: (inner + 1) * size }),
   }
 }
+
+/** Programs with fused attention recompute results of norms and activation functions; older ones recompute scores only. */
+const modern = ({ attention }: PlanSettings, work: Component['selective']): Component['selective'] =>
+  attention === 'fused' ? work : noWork.selective

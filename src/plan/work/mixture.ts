@@ -12,11 +12,13 @@ export type ModelTraffic = (layer: number, module: RoutedModule) => number
  * @param imbalance Measured, of the traffic between ranks; null: that of the loads.
  */
 export function mixture(slice: Slice, module: RoutedModule, expertLoads: ExpertLoads, imbalance: number | null) {
-  const { model, plan, tokens, bytes, tensor, expert } = slice
+  const { model, plan, bytes, expert, expertTensor, tensor } = slice
   const moe = model.moe
   if (!moe) throw new Error('internal: no experts in a dense model')
   const { width } = model
   const { experts } = moe
+  // Whole experts are distributed over tensor-parallel ranks too, and each rank sends its part of the tokens.
+  const tokens = (slice.tokens * expertTensor) / tensor
   const load = rankLoad(moe, expertLoads, expert, tokens, plan.dispatch === 'one-hot' || undefined)
   const sentRows = imbalance === null ? load.rows : (load.rows / load.imbalance) * imbalance
   const isNetwork = module === 'ffn'
@@ -26,15 +28,16 @@ export function mixture(slice: Slice, module: RoutedModule, expertLoads: ExpertL
   const rows = load.rows / local / sources
   const columns = module === 'qkv' ? 3 * width : width
   // A tensor-parallel rank returns full sums of networks, but only its columns of projections.
-  const resultWidth = isNetwork ? width : columns / tensor
+  const resultWidth = isNetwork ? width : columns / expertTensor
   const work = isNetwork
-    ? networkWork(model, local * sources, rows, moe.hidden / tensor, bytes)
-    : { ...noWork, products: [{ count: local * sources, m: rows, n: columns / tensor, k: width }] }
+    ? networkWork(slice, local * sources, rows, moe.hidden / expertTensor)
+    : { ...noWork, products: [{ count: local * sources, m: rows, n: columns / expertTensor, k: width }] }
   const weights = work.products.reduce((sum, { n, k }) => sum + local * n * k, 0) * bytes
+  const sentBytes = plan.dispatchPrecision === 'float8' ? FLOAT8_BYTES : bytes
   const components: Component[] = [
     ...(isNetwork ? [norm(slice, 'router')] : []),
-    router(moe, slice),
-    dispatch(moe, slice, load.rows, resultWidth),
+    router(moe, slice, tokens),
+    dispatch(moe, slice, tokens, load.rows, resultWidth),
     {
       ...noWork,
       ...work,
@@ -43,13 +46,16 @@ export function mixture(slice: Slice, module: RoutedModule, expertLoads: ExpertL
       keptBytes: work.keptBytes + load.rows * (width + resultWidth) * bytes,
       // The gradients of all sources are read, and their sum is written, then copied to its place.
       gradientPassBytes: work.gradientPassBytes + (sources > 1 ? (sources + 3) * weights : 0),
-      exchanges: expert > 1 ? [sentRows * width * bytes, sentRows * resultWidth * bytes] : [],
+      exchanges: expert > 1 ? [sentRows * width * sentBytes, sentRows * resultWidth * bytes] : [],
     },
     ...(isNetwork && moe.sharedHidden > 0 ? [network(slice, moe.sharedHidden)] : []),
     ...(isNetwork ? [residual(slice, 'router')] : []),
   ]
   return { components, load }
 }
+
+/** A byte, and a float32 scale for each 128 numbers (DeepSeek-V3, section 3.3). */
+const FLOAT8_BYTES = 1 + 4 / 128
 
 /** Kernels per choice: maximum, one-hot, place in the queue, capacity, gate, mask. */
 const KERNELS_PER_CHOICE = 6
@@ -58,7 +64,7 @@ const KERNELS_PER_CHOICE = 6
  * Logits, softmax, choice and capacity, in float32 as is usual (Switch Transformers, section 2.4). k sequential
  * choices pass k times over all logits; one choice in each of Z prototypes passes once.
  */
-function router(moe: MoeConfig, { model: { width }, tokens }: Slice): Component {
+function router(moe: MoeConfig, { model: { width } }: Slice, tokens: number): Component {
   const cells = tokens * moe.experts * 4
   const rounds = moe.selection === 'sequential' ? moe.k : 1
   const learned = hasRouterWeights(moe)
@@ -80,16 +86,19 @@ function router(moe: MoeConfig, { model: { width }, tokens }: Slice): Component 
 /** Dispatch and combine: rows copied by index, or products with one-hot matrices [T, N·C]. */
 function dispatch(
   moe: MoeConfig,
-  { model: { width }, plan, tokens, bytes }: Slice,
+  { model: { width }, plan, bytes, expert }: Slice,
+  tokens: number,
   rows: number,
   columns: number,
 ): Component {
   const choices = activatedExperts(moe)
   if (plan.dispatch === 'gather') {
+    // Rows that arrive from other ranks are sorted by expert, and their results sorted back.
+    const sorted = expert > 1 && moe.experts > expert ? 2 * rows * (width + columns) : 0
     const dispatched = 2 * rows * width
     const combined = (rows + choices * tokens) * columns
-    const passBytes = (dispatched + combined) * bytes
-    return { ...noWork, kind: 'dispatch', passBytes, gradientPassBytes: passBytes, kernels: 4 }
+    const passBytes = (dispatched + combined + sorted) * bytes
+    return { ...noWork, kind: 'dispatch', passBytes, gradientPassBytes: passBytes, kernels: sorted > 0 ? 8 : 4 }
   }
   // One matrix per group: its tokens by its slots.
   const count = moe.groups

@@ -4,6 +4,7 @@ import { describeModel } from '../../model/describe.ts'
 import { loadPlannedRun } from '../inputs/load-plan.ts'
 import { sum } from '../testing/cases.ts'
 import { countParameters } from './parameter-counts.ts'
+import { describePlanned } from './planned-model.ts'
 
 const billions = (number: number, digits: number) => (number / 1e9).toFixed(digits)
 
@@ -29,6 +30,46 @@ describe('parameters of published models', () => {
     const moe = { experts: 2048, hidden: 6144 }
     const model = modelSchema.parse({ layers: 30, width: 2080, heads: 16, moe })
     expect(billions(countParameters(model).kinds.experts, 1)).toBe('1570.3')
+  })
+})
+
+describe("parameters of today's models, all and active, as their authors print them", () => {
+  test.each([
+    ['mixtral-8x7b', 46.7, 12.9],
+    ['mixtral-8x22b', 141, 39],
+    ['olmoe-1b-7b', 6.92, 1.28],
+    ['qwen3-30b-a3b', 30.5, 3.3],
+    ['qwen3-235b-a22b', 235, 22],
+    ['deepseek-v3', 671, 37],
+  ])('%s: %s and %s billion', async (name, total, active) => {
+    const { model, plan } = await loadPlannedRun(name, [])
+    const within = (number: number, printed: number) => Math.abs(number / 1e9 / printed - 1)
+    expect(within(countParameters(model, plan.latent).total, total)).toBeLessThan(0.004)
+    expect(within(describePlanned(model, plan.latent).activeParameters, active)).toBeLessThan(0.02)
+  })
+
+  test('GLaM has 1.2 trillion, 96.6 billion active', async () => {
+    const { model } = await loadPlannedRun('glam-64b-64e', [])
+    expect((countParameters(model).total / 1e12).toFixed(1)).toBe('1.2')
+    expect(billions(describePlanned(model, null).activeParameters, 1)).toBe('96.6')
+  })
+
+  // Without sinks (a number for a head) and biases of experts: 3·2880 numbers each.
+  test.each([
+    ['gpt-oss-20b', 20.91, 24, 32],
+    ['gpt-oss-120b', 116.83, 36, 128],
+  ])('%s: %s billion less sinks and the biases of routers and experts', async (name, printed, layers, experts) => {
+    const { model } = await loadPlannedRun(name, [])
+    const missing = layers * (experts * (3 * 2880 + 1) + 64)
+    expect(billions(countParameters(model).total + missing, 2)).toBe(String(printed))
+  })
+
+  test('agree with the operations of the model where attention is not latent', async () => {
+    for (const name of ['mixtral-8x7b', 'm6t-base']) {
+      const { model } = await loadPlannedRun(name, [])
+      const { activeParameters, flopsPerToken } = describeModel(model)
+      expect(describePlanned(model, null)).toMatchObject({ activeParameters, flopsPerToken })
+    }
   })
 })
 

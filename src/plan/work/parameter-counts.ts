@@ -1,8 +1,10 @@
 /** Parameter counts of a model: layer by layer, embedding and head; dense parameters and experts apart. */
 import { sizeOf } from '../../graph/shape.ts'
 import type { ModelConfig } from '../../model/config.ts'
-import { type ParameterSpec, parameterSpecs } from '../../model/parameters.ts'
+import type { ParameterSpec } from '../../model/parameters.ts'
 import { factoredSize } from '../../step/optimizer/factored-size.ts'
+import type { LatentAttention } from '../inputs/settings.ts'
+import { plannedSpecs } from './planned-model.ts'
 
 /** Number of parameters, and of values in their factored second moment: a row and a column of each matrix. */
 export interface Count {
@@ -33,8 +35,9 @@ export type ParameterKind = 'experts' | 'attention' | 'dense layers' | 'routers'
 
 export const noParameters: Count = { parameters: 0, factored: 0 }
 
-export function countParameters(model: ModelConfig): ParameterCounts {
-  const specs = parameterSpecs(model)
+/** @param latent Multi-head latent attention instead of the model's. */
+export function countParameters(model: ModelConfig, latent: LatentAttention | null = null): ParameterCounts {
+  const specs = plannedSpecs(model, latent)
   const isLayer = ({ name }: ParameterSpec, layer: number) => name.startsWith(`layers.${layer}.`)
   const isEmbedding = ({ name }: ParameterSpec) => name === 'embedding' || name === 'positions'
   const part = (some: readonly ParameterSpec[]): PartCounts => ({
@@ -62,7 +65,7 @@ const countOfKind = (specs: readonly ParameterSpec[], kind: ParameterKind): numb
   sum(specs.filter(({ name }) => kindOf(name) === kind)).parameters
 
 function kindOf(name: string): ParameterKind {
-  if (/(^|\.)norm(\.bias)?$/.test(name)) return 'norms'
+  if (/(^|\.)(norm(\.bias)?|queryNorm|keyNorm)$/.test(name)) return 'norms'
   if (/\.router(\.bias)?$/.test(name)) return 'routers'
   if (name.includes('.experts.')) return 'experts'
   if (name.includes('.attention.')) return 'attention'

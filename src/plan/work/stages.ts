@@ -2,6 +2,7 @@
 import { routedModules } from '../../model/parameters.ts'
 import type { PlannedRun } from '../inputs/settings.ts'
 import type { Layout } from '../search/layout.ts'
+import { isWindowed } from './attention.ts'
 import { type Component, type Slice, sliceOf } from './components.ts'
 import { embeddingWork, headWork, type LayerWork, layerWork } from './layer-work.ts'
 import type { ModelLoads } from './load.ts'
@@ -25,7 +26,7 @@ export interface Workload {
 
 /**
  * Work of the devices of each layout, cached for a search. Layouts that differ only in stages, ZeRO or recomputation
- * share their layers, and layers with the same loads share their work.
+ * share their layers, and layers of the same kind with the same loads share their work.
  */
 export class Workloads {
   private readonly run: PlannedRun
@@ -45,39 +46,58 @@ export class Workloads {
   of(layout: Layout): Workload {
     const slice = sliceOf(this.run, layout)
     const { layers, embedding, head } = this.work(slice)
-    const perStage = layers.length / layout.pipeline
     const last = layout.pipeline - 1
-    const stages = Array.from({ length: layout.pipeline }, (_, index) => ({
+    const stages = stageRanges(layers.length, layout.pipeline).map(({ from, to }, index) => ({
       index,
-      from: index * perStage,
-      to: (index + 1) * perStage,
-      layers: layers.slice(index * perStage, (index + 1) * perStage),
+      from,
+      to,
+      layers: layers.slice(from, to),
       ends: [...(index === 0 ? [embedding] : []), ...(index === last ? [head] : [])],
     }))
     return { slice, stages }
   }
 
   private work(slice: Slice) {
-    const key = `${slice.sequences} ${slice.tensor} ${slice.expert}`
+    const key = `${slice.sequences} ${slice.tensor} ${slice.context} ${slice.expert} ${slice.expertTensor}`
     const cached = this.cache.get(key)
     if (cached) return cached
     const { model } = this.run
-    const distinct: { loads: readonly unknown[]; work: LayerWork }[] = []
+    const distinct: { traits: readonly unknown[]; work: LayerWork }[] = []
     const layers = Array.from({ length: model.layers }, (_, layer) => {
       const modules = routedModules(model, layer)
       const loads = modules.flatMap((module) => [this.loads(layer, module), this.traffic?.(layer, module)])
+      const traits = [isWindowed(model, layer), ...loads]
       const same = distinct.find(
-        (other) => loads.length === other.loads.length && loads.every((each, i) => each === other.loads[i]),
+        (other) => traits.length === other.traits.length && traits.every((each, i) => each === other.traits[i]),
       )
       if (same) return same.work
       const work = layerWork(slice, layer, this.loads, this.traffic)
-      distinct.push({ loads, work })
+      distinct.push({ traits, work })
       return work
     })
     const sliceWork = { slice, layers, embedding: embeddingWork(slice), head: headWork(slice) }
     this.cache.set(key, sliceWork)
     return sliceWork
   }
+}
+
+/**
+ * Layers of each pipeline stage, as even as possible. Stages with one layer less are first the last, which has the head,
+ * then the first, which has the embedding, then those before the last.
+ */
+export function stageRanges(layers: number, stages: number): { from: number; to: number }[] {
+  const base = Math.floor(layers / stages)
+  const longer = layers % stages
+  // From the stage that gets one more layer first to the one that gets it last.
+  const order = [...Array.from({ length: Math.max(0, stages - 2) }, (_, i) => i + 1), 0, stages - 1]
+  const withOneMore = new Set(order.slice(0, longer))
+  let from = 0
+  return Array.from({ length: stages }, (_, stage) => {
+    const to = from + base + (withOneMore.has(stage) ? 1 : 0)
+    const range = { from, to }
+    from = to
+    return range
+  })
 }
 
 /** Parameters of a stage. The last stage has a copy of a tied embedding, for the head. */
