@@ -51,7 +51,13 @@ const h100 = {
     name: 'H100-SXM5-80GB',
     memory: '80 GiB',
     bandwidth: '3350 GB/s',
-    peak: { float32: '67 TFLOP/s', tf32: '494 TFLOP/s', float16: '989 TFLOP/s', bfloat16: '989 TFLOP/s' },
+    peak: {
+      float32: '67 TFLOP/s',
+      tf32: '494 TFLOP/s',
+      float16: '989 TFLOP/s',
+      bfloat16: '989 TFLOP/s',
+      float8: '1979 TFLOP/s',
+    },
     matmul: { efficiency: 0.58 },
     bandwidthEfficiency: 0.75,
   },
@@ -59,6 +65,102 @@ const h100 = {
     node: { bandwidth: '450 GB/s', latency: '4 us', efficiency: 0.82 },
     network: { bandwidth: '400 GB/s', latency: '6 us', efficiency: 0.85 },
     host: { bandwidth: '64 GB/s' },
+  },
+} satisfies Cluster
+
+const h200 = {
+  ...h100,
+  device: { ...h100.device, name: 'H200-SXM-141GB', memory: '141 GB', bandwidth: '4800 GB/s' },
+} satisfies Cluster
+
+// DeepSeek-V3, section 3.2.2: NVLink at 160 GB/s, which is 0.8 of 200.
+const h800 = {
+  ...h100,
+  device: { ...h100.device, name: 'H800-SXM-80GB' },
+  links: { ...h100.links, node: { bandwidth: '200 GB/s', latency: '4 us', efficiency: 0.8 } },
+} satisfies Cluster
+
+const b200 = {
+  devicesPerNode: 8,
+  device: {
+    name: 'B200-SXM-180GB',
+    memory: '180 GB',
+    bandwidth: '7700 GB/s',
+    peak: {
+      float32: '75 TFLOP/s',
+      tf32: '1100 TFLOP/s',
+      float16: '2250 TFLOP/s',
+      bfloat16: '2250 TFLOP/s',
+      float8: '4500 TFLOP/s',
+    },
+  },
+  links: {
+    node: { bandwidth: '900 GB/s', latency: '4 us', efficiency: 0.82 },
+    network: { bandwidth: '400 GB/s', latency: '6 us', efficiency: 0.85 },
+    host: { bandwidth: '64 GB/s' },
+  },
+} satisfies Cluster
+
+const gb200 = {
+  devicesPerNode: 72,
+  device: {
+    ...b200.device,
+    name: 'GB200-186GB',
+    memory: '186 GB',
+    bandwidth: '8000 GB/s',
+    peak: {
+      float32: '80 TFLOP/s',
+      tf32: '1225 TFLOP/s',
+      float16: '2450 TFLOP/s',
+      bfloat16: '2450 TFLOP/s',
+      float8: '4900 TFLOP/s',
+    },
+  },
+  links: {
+    ...b200.links,
+    network: { bandwidth: '3600 GB/s', latency: '6 us', efficiency: 0.85 },
+    host: { bandwidth: '200 GB/s' },
+  },
+} satisfies Cluster
+
+/**
+ * A "node" of a torus is a cube of 4 × 4 × 4 chips. A chip has six links; in an all-to-all a row takes a hop along each
+ * axis on average, so a third of them count. A cube has 96 links to others.
+ */
+const torus = (name: string, linkGigabytes: number, device: Omit<Cluster['device'], 'name'>) =>
+  ({
+    devicesPerNode: 64,
+    device: { name, ...device },
+    links: {
+      node: { bandwidth: `${6 * linkGigabytes} GB/s`, latency: '1 us' },
+      network: { bandwidth: `${96 * linkGigabytes} GB/s`, latency: '4 us' },
+    },
+  }) satisfies Cluster
+
+const tpuV4 = torus('TPU v4', 45, {
+  memory: '32 GiB',
+  bandwidth: '1200 GB/s',
+  peak: { float32: '34 TFLOP/s', bfloat16: '275 TFLOP/s' },
+})
+
+const tpuV5p = torus('TPU v5p', 90, {
+  memory: '95 GiB',
+  bandwidth: '2765 GB/s',
+  peak: { float32: '57 TFLOP/s', bfloat16: '459 TFLOP/s' },
+})
+
+// A pod is a torus of 16 × 16 chips with four links each; pods are joined by the hosts' network.
+const tpuV5e = {
+  devicesPerNode: 256,
+  device: {
+    name: 'TPU v5e',
+    memory: '16 GiB',
+    bandwidth: '819 GB/s',
+    peak: { float32: '24 TFLOP/s', bfloat16: '197 TFLOP/s' },
+  },
+  links: {
+    node: { bandwidth: '180 GB/s', latency: '1 us' },
+    network: { bandwidth: '800 GB/s', latency: '10 us' },
   },
 } satisfies Cluster
 
@@ -92,5 +194,12 @@ export const clusterFamilies: Readonly<Record<string, Family>> = {
     },
   },
   h100: { description: 'H100-SXM5-80GB, 8 a node, NVLink 4, eight 400 Gb/s ports a node', cluster: h100 },
+  h200: { description: 'as h100, with 141 GB at 4.8 TB/s', cluster: h200 },
+  h800: { description: 'as h100, with NVLink at 200 GB/s', cluster: h800 },
+  b200: { description: 'B200, 180 GB, 8 a node, NVLink 5, eight 400 Gb/s ports a node', cluster: b200 },
+  gb200: { description: 'GB200 NVL72, 186 GB, 72 devices in an NVLink domain, a 400 Gb/s port each', cluster: gb200 },
+  'tpu-v4': { description: 'TPU v4 chips, 32 GB, in a 3D torus', cluster: tpuV4 },
+  'tpu-v5p': { description: 'TPU v5p chips, 95 GB, in a 3D torus', cluster: tpuV5p },
+  'tpu-v5e': { description: 'TPU v5e chips, 16 GB, in a 2D torus of 256', cluster: tpuV5e },
   'tpu-v3': { description: 'TPU v3 cores, 16 GB each, 8 a board, in a torus', cluster: tpuV3 },
 }
