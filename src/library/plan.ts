@@ -2,8 +2,8 @@
 import type { z } from 'zod'
 import { withPreset } from '../config/preset-fields.ts'
 import { parseInput } from '../config/problems.ts'
-import { type ClusterInput, clusterSchema } from '../plan/inputs/cluster.ts'
-import { loadCluster, loadPlannedRun } from '../plan/inputs/load-plan.ts'
+import type { ClusterInput } from '../plan/inputs/cluster.ts'
+import { loadCluster, loadPlannedRun, parseCluster } from '../plan/inputs/load-plan.ts'
 import { planPresets } from '../plan/inputs/presets.ts'
 import { plannedRunSchema } from '../plan/inputs/settings.ts'
 import { type Plan, plan as planRun } from '../plan/plan.ts'
@@ -28,6 +28,6 @@ export async function plan(model: string | PlanInput, cluster: string | ClusterI
     typeof model === 'string'
       ? await loadPlannedRun(model, [])
       : parseInput(plannedRunSchema, withPreset({ ...model }, planPresets), 'configuration')
-  const on = typeof cluster === 'string' ? await loadCluster(cluster) : parseInput(clusterSchema, cluster, 'cluster')
+  const on = typeof cluster === 'string' ? await loadCluster(cluster) : parseCluster(cluster)
   return planRun(run, on)
 }

@@ -17,6 +17,8 @@ export interface Plan {
   readonly parametersByKind: ParameterCounts['kinds']
   readonly activeParameters: number
   readonly flopsPerToken: number
+  /** What makes the predictions less certain than their intervals say, or the intervals wide. */
+  readonly warnings: readonly string[]
   /** Where the loads of the experts come from, as text. */
   readonly load: string
   /** Traffic between ranks that a run measured (`plan.load.ledger`); undefined: that of the loads. */
@@ -42,6 +44,8 @@ export interface Rejected {
 }
 
 export interface Budget {
+  /** Factor of the 80 % interval of seconds, device-hours and price; null if the device was measured itself. */
+  readonly factor: number | null
   readonly tokens: number
   readonly seconds: number
   readonly deviceHours: number
@@ -83,6 +87,7 @@ export function planWith(
     parametersByKind: predictor.counts.kinds,
     activeParameters: predictor.activeParameters,
     flopsPerToken: predictor.flopsPerToken,
+    warnings: warningsOf(cluster),
     load,
     traffic,
     layouts: fitting.length + rejected.length,
@@ -93,6 +98,14 @@ export function planWith(
     changes: best ? [] : changesThatFit(run, cluster, loads, imbalance),
     budget: best && budgetOf(run, cluster, best),
   }
+}
+
+function warningsOf({ device }: Cluster): string[] {
+  if (device.constants !== 'unfitted') return []
+  return [
+    `the efficiencies of ${device.name} are those of an average device, since none were fitted to it: in a cluster file, ` +
+      'set extends to a similar device, such as h100, or device.matmul.efficiency to the share of the peak that your large products reach',
+  ]
 }
 
 function distinct<Value>(values: readonly Value[], key: (value: Value) => string): Value[] {
@@ -123,6 +136,7 @@ export function budgetOf({ model, train, plan: { tokens } }: PlannedRun, cluster
   const deviceHours = (seconds / 3600) * cluster.devices
   const { pricePerDeviceHour } = cluster
   return {
+    factor: best.interval?.time ?? null,
     tokens: budget,
     seconds,
     deviceHours,

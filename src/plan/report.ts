@@ -4,10 +4,11 @@ import type { BarFigure, Block, ScatterFigure, Table } from '../report/blocks.ts
 import { renderHtml } from '../report/html.ts'
 import type { Report, Section } from '../report/report.ts'
 import { makeFolder, replaceFile } from '../system/disk.ts'
-import { count, percent, significant } from '../text/numbers.ts'
+import { count, duration, grouped, percent, shortTime, significant } from '../text/numbers.ts'
 import { type BytesByKind, memoryKinds, total } from './cost/memory.ts'
 import type { Prediction } from './cost/predict.ts'
 import { timeKinds } from './cost/time.ts'
+import { rangeOf } from './inputs/intervals.ts'
 import type { Plan } from './plan.ts'
 import { layoutName } from './search/layout.ts'
 import type { WhatIf } from './search/what-if.ts'
@@ -35,8 +36,8 @@ export function reportOf({ name, plan, questions, command }: PlanReport): Report
     command,
     facts: [
       `${count(parameters)} parameters, ${count(activeParameters)} active for a token`,
-      `${cluster.devices} × ${cluster.device.name}, ${cluster.devicesPerNode} a node`,
-      `${run.plan.precision}, ${run.plan.optimizer ?? run.train.optimizer.kind}, ${tokens} tokens a step`,
+      `${grouped(cluster.devices)} × ${cluster.device.name}, ${cluster.devicesPerNode} a node`,
+      `${run.plan.precision}, ${run.plan.optimizer ?? run.train.optimizer.kind}, ${grouped(tokens)} tokens a step`,
       `load of the experts: ${load}`,
       ...(traffic ? [`traffic between ranks: measured in ${traffic.directory}`] : []),
     ],
@@ -46,7 +47,7 @@ export function reportOf({ name, plan, questions, command }: PlanReport): Report
   }
 }
 
-function summary({ best, budget, cluster, layouts, fitting, rejected }: Plan): Section {
+function summary({ best, budget, cluster, layouts, fitting, rejected, warnings }: Plan): Section {
   const [first] = best
   const section = { id: 'summary', title: 'Summary', about: '', blocks: [] }
   if (!first) {
@@ -54,19 +55,24 @@ function summary({ best, budget, cluster, layouts, fitting, rejected }: Plan): S
     const lacking = nearest
       ? ` The nearest, ${layoutName(nearest.prediction.layout)}, lacks ${gigabytes(nearest.lackingBytes)} GB a device.`
       : ''
-    return { ...section, verdicts: [`Does it fit: no, none of ${layouts} layouts does.${lacking}`] }
+    return { ...section, verdicts: [`Does it fit: no, none of ${grouped(layouts)} layouts does.${lacking}`] }
   }
-  const price = budget?.price === undefined ? '' : `, ${Math.round(budget.price)} at the given price`
+  const price = budget?.price === undefined ? '' : `, ${grouped(Math.round(budget.price))} at the given price`
+  const { interval } = first
+  const range = (value: number, factor: number | null | undefined, shown: (value: number) => string) =>
+    factor ? ` (80 % interval: ${rangeOf(value, factor).map(shown).join(' to ')})` : ''
+  const hours = (value: number) => grouped(Math.round(value))
   return {
     ...section,
     verdicts: [
-      `Does it fit: yes, ${fitting} of ${layouts} layouts do.`,
+      ...warnings.map((warning) => `Warning: ${warning}.`),
+      `Does it fit: yes, ${grouped(fitting)} of ${grouped(layouts)} layouts do.`,
       `The fastest layout: ${layoutName(first.layout)}.`,
-      `Memory: ${gigabytes(first.memory.deviceBytes)} of ${gigabytes(cluster.device.memory)} GB a device.`,
-      `Time: ${significant(first.time.stepSeconds)} s a step, ${Math.round(first.tokensPerSecond)} tokens a second, MFU ${percent(first.mfu)} (share of the devices' peak rate that the model uses).`,
+      `Memory: ${gigabytes(first.memory.deviceBytes)} of ${gigabytes(cluster.device.memory)} GB a device${range(first.memory.deviceBytes, interval?.memory, (value) => `${gigabytes(value)} GB`)}.`,
+      `Time: ${shortTime(first.time.stepSeconds)} a step${range(first.time.stepSeconds, interval?.time, shortTime)}, ${count(first.tokensPerSecond)} tokens a second${range(first.tokensPerSecond, interval?.time, count)}, MFU ${percent(first.mfu)} (share of the devices' peak rate that the model uses).`,
       ...(budget
         ? [
-            `The whole training: ${count(budget.tokens)} tokens in ${significant(budget.seconds / 86_400)} days, ${Math.round(budget.deviceHours)} device-hours${price}.`,
+            `The whole training: ${count(budget.tokens)} tokens in ${duration(budget.seconds)}${range(budget.seconds, budget.factor, duration)}, ${hours(budget.deviceHours)} device-hours${range(budget.deviceHours, budget.factor, hours)}${price}.`,
           ]
         : []),
       `Experts: the slowest rank computes ${first.imbalance.toFixed(2)} times the mean, ${percent(first.dropped)} of assignments (of a token to an expert) are dropped because the expert is full, ${percent(first.padding)} of expert rows are empty padding.`,
@@ -210,7 +216,7 @@ function layoutTable(caption: string, predictions: readonly Prediction[], memory
       gigabytes(deviceBytes),
       percent(deviceBytes / memoryBytes),
       significant(stepSeconds),
-      String(Math.round(tokensPerSecond)),
+      count(tokensPerSecond),
       percent(mfu),
     ]),
   }

@@ -43,10 +43,13 @@ export class ComponentTimes {
   private readonly cache = new WeakMap<Component, ComponentSeconds>()
   private readonly device: Device
   private readonly precision: MathPrecision
+  private readonly passes: number
 
-  constructor(device: Device, precision: MathPrecision) {
+  /** @param passes Passes over memory for one of a fused program. */
+  constructor(device: Device, precision: MathPrecision, passes = 1) {
     this.device = device
     this.precision = precision
+    this.passes = passes
   }
 
   /** @param bytes per number in a product */
@@ -55,7 +58,8 @@ export class ComponentTimes {
     if (cached) return cached
     const { device, precision } = this
     const { products, passBytes } = component.selective
-    const sum = (work: WorkSeconds) => work.products + work.fused + work.passes
+    const repeated = component.kind === 'head' || component.kind === 'dispatch' ? 1 : this.passes
+    const sum = (work: WorkSeconds) => work.products + work.fused + repeated * work.passes
     const seconds = {
       forward: sum(forwardSeconds(device, precision, bytes, component)),
       backward: sum(backwardSeconds(device, precision, bytes, component)),
@@ -107,9 +111,15 @@ function productsSeconds(
   }, 0)
 }
 
-const fusedSeconds = (device: Device, precision: MathPrecision, { fusedFlops, fusedQueries }: Component): number =>
-  fusedFlops / (peakOf(device, precisionOf(precision, 'scores')) * device.attentionEfficiency) +
-  fusedQueries * device.attentionQuery
+/** Narrow heads have short products, which reach less of the peak: `attentionEfficiency` is that of heads of 128. */
+function fusedSeconds(device: Device, precision: MathPrecision, component: Component): number {
+  const { fusedFlops, fusedQueries, headWidth } = component
+  if (fusedFlops === 0) return 0
+  const { attentionEfficiency, attentionPad, attentionQuery } = device
+  const share = (headWidth / (headWidth + attentionPad)) * ((128 + attentionPad) / 128)
+  const rate = peakOf(device, precisionOf(precision, 'scores')) * Math.min(1, attentionEfficiency * share)
+  return fusedFlops / rate + fusedQueries * attentionQuery
+}
 
 /** Products of the gradients of [m, k]·[k, n]: [m, n]·[n, k] and [k, m]·[m, n]. */
 const gradientProducts = ({ count, m, n, k }: Product): Product[] => [
@@ -118,7 +128,12 @@ const gradientProducts = ({ count, m, n, k }: Product): Product[] => [
 ]
 
 /** Kernels that the host starts for a component. */
-export function launchesOf({ products, kernels, fusedFlops }: Component): { forward: number; backward: number } {
+export function launchesOf(component: Component): { forward: number; backward: number } {
+  const { products, kernels, starts, fusedFlops } = component
   const others = kernels + (fusedFlops > 0 ? 1 : 0)
-  return { forward: products.length + others, backward: 2 * products.length + others }
+  return { forward: products.length + others + starts, backward: 2 * products.length + others + 2 * starts }
 }
+
+/** Passes over memory of a program, over those of one with fused kernels. */
+export const passesOf = ({ eagerPasses }: Device, fusion: 'fused' | 'eager'): number =>
+  fusion === 'eager' ? eagerPasses : 1

@@ -95,9 +95,10 @@ export function allToAllSeconds(
   // Messages are pipelined, but each has a cost.
   const messages = (count: number, latency: number) => (count > 0 ? latency * (1 + count / MESSAGES_AT_ONCE) : 0)
   const remote = dispatch.oncePerNode ? size / perNode - 1 : size - perNode
+  const sent = bytes / cluster.dispatchEfficiency
   return Math.max(
-    (inside * bytes) / nodeShare(cluster) + messages(perNode - 1, node.latency),
-    (outside * bytes) / networkShare(cluster) + messages(remote, network.latency),
+    (inside * sent) / nodeShare(cluster) + messages(perNode - 1, node.latency),
+    (outside * sent) / networkShare(cluster) + messages(remote, network.latency),
   )
 }
 

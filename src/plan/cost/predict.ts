@@ -1,6 +1,8 @@
 /** Predicts memory and speed of a run in a layout. */
 import { activatedExperts, routedModules } from '../../model/parameters.ts'
 import type { Cluster } from '../inputs/cluster.ts'
+import { intervalFactors } from '../inputs/fitted.ts'
+import { type Interval, intervalOn } from '../inputs/intervals.ts'
 import type { PlannedRun } from '../inputs/settings.ts'
 import { devicesOf, type Layout } from '../search/layout.ts'
 import type { ModelLoads } from '../work/load.ts'
@@ -8,7 +10,7 @@ import type { ModelTraffic } from '../work/mixture.ts'
 import { countParameters, type ParameterCounts } from '../work/parameter-counts.ts'
 import { describePlanned } from '../work/planned-model.ts'
 import { Workloads } from '../work/stages.ts'
-import { ComponentTimes, peakOf } from './device-time.ts'
+import { ComponentTimes, passesOf, peakOf } from './device-time.ts'
 import { type Memory, memoryOf } from './memory.ts'
 import { type Time, timeOf } from './time.ts'
 
@@ -20,6 +22,8 @@ export interface Prediction {
   readonly tokensPerSecond: number
   /** Model FLOP utilization: operations that the model needs, over the peak of the devices. */
   readonly mfu: number
+  /** Of the predicted time and memory; null if the device was measured itself. */
+  readonly interval: Interval | null
   /** Share of all assignments that are dropped because their expert is full. */
   readonly dropped: number
   /** Share of expert rows that hold no token. */
@@ -44,7 +48,7 @@ export class Predictor {
     this.run = run
     this.cluster = cluster
     this.workloads = new Workloads(run, loads, traffic)
-    this.times = new ComponentTimes(cluster.device, run.plan.precision)
+    this.times = new ComponentTimes(cluster.device, run.plan.precision, passesOf(cluster.device, run.plan.fusion))
     this.counts = countParameters(run.model, run.plan.latent)
     const { flopsPerToken, flopsPerAssignment, activeParameters } = describePlanned(run.model, run.plan.latent)
     this.flopsPerToken = flopsPerToken
@@ -68,6 +72,7 @@ export class Predictor {
       time,
       tokensPerSecond: tokens / time.stepSeconds,
       mfu: (tokens * this.neededFlops(workload.stages.flatMap(({ layers }) => layers))) / time.stepSeconds / peak,
+      interval: intervalOn(cluster.device, intervalFactors),
       dropped: mean(({ dropped }) => dropped),
       padding: mean(({ padding }) => padding),
       imbalance: mean(({ imbalance }) => imbalance),

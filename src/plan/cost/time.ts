@@ -6,6 +6,7 @@ import type { Cluster } from '../inputs/cluster.ts'
 import { type PlannedRun, storedBytes } from '../inputs/settings.ts'
 import { expertCopies, type Layout, tokenRanks } from '../search/layout.ts'
 import type { Component, ComponentKind } from '../work/components.ts'
+import type { LayerWork } from '../work/layer-work.ts'
 import { addCounts, type ParameterCounts, type PartCounts } from '../work/parameter-counts.ts'
 import { type PipelineStage, stageCounts, type Workload } from '../work/stages.ts'
 import { type ComponentTimes, launchesOf } from './device-time.ts'
@@ -62,7 +63,9 @@ export function timeOf(
   workload: Workload,
   times: ComponentTimes,
 ): Time {
-  const stages = workload.stages.map((stage) => microBatchSeconds(run, cluster, layout, workload, stage, times))
+  const stages = eachDistinct(workload.stages, isSameWork, (stage) =>
+    microBatchSeconds(run, cluster, layout, workload, stage, times),
+  )
   const slowest = stages.reduce((a, b) => (b.total > a.total ? b : a))
   const { microBatches } = layout
   const seconds = zeroes()
@@ -71,7 +74,7 @@ export function timeOf(
   const fill = stages.reduce((sum, { total }) => sum + total, 0) - slowest.total
   seconds['pipeline bubble'] += fill / run.plan.virtualStages
 
-  const ends = workload.stages.map((stage) =>
+  const ends = eachDistinct(workload.stages, isSameWork, (stage) =>
     stepEnd(run, cluster, layout, stageCounts(counts, stage, layout.pipeline), microBatches, slowest),
   )
   const end = ends.reduce((a, b) => (b.total > a.total ? b : a))
@@ -86,6 +89,28 @@ export function timeOf(
     overlappedSeconds: microBatches * slowest.hidden + end.exchange.hidden + end.gathering.hidden + end.offload.hidden,
   }
 }
+
+/** The results for all values; equal values share one. */
+function eachDistinct<Value, Result>(
+  values: readonly Value[],
+  isSame: (a: Value, b: Value) => boolean,
+  compute: (value: Value) => Result,
+): Result[] {
+  const known: { value: Value; result: Result }[] = []
+  return values.map((value) => {
+    const same = known.find((each) => isSame(each.value, value))
+    if (same) return same.result
+    const result = compute(value)
+    known.push({ value, result })
+    return result
+  })
+}
+
+const isSameWork = (a: PipelineStage, b: PipelineStage): boolean =>
+  a.ends.length === b.ends.length &&
+  a.ends.every((end, i) => end === b.ends[i]) &&
+  a.layers.length === b.layers.length &&
+  a.layers.every((layer, i) => layer === b.layers[i])
 
 interface MicroBatch {
   readonly parts: Seconds
@@ -103,7 +128,7 @@ function microBatchSeconds(
   layout: Layout,
   { slice }: Workload,
   stage: PipelineStage,
-  times: ComponentTimes,
+  computed: ComponentTimes,
 ): MicroBatch {
   const parts = zeroes()
   let forward = 0
@@ -120,35 +145,40 @@ function microBatchSeconds(
   }
   const starts = { forward: 0, backward: 0 }
   let exchange = 0
-  const compute = (component: Component, inLayer: boolean) => {
-    const seconds = times.of(component, slice.bytes)
+  /** @param count Layers of a kind; 0 for embedding and head. */
+  const compute = (component: Component, count: number) => {
+    const inLayer = count > 0
+    const times = Math.max(1, count)
+    const one = computed.of(component, slice.bytes)
+    const seconds = { forward: times * one.forward, backward: times * one.backward }
     parts[component.kind satisfies ComponentKind] += seconds.forward + seconds.backward
     const full = inLayer && layout.recompute === 'full' ? seconds.forward : 0
-    const scores = inLayer && layout.recompute === 'selective' ? seconds.scores : 0
+    const scores = inLayer && layout.recompute === 'selective' ? times * one.scores : 0
     parts.recomputation += full + scores
     forward += seconds.forward
     backward += seconds.backward + full + scores
     // Forward, backward, and with full recomputation once more.
     const rounds = inLayer && layout.recompute === 'full' ? 3 : 2
     if (component.tensorBytes > 0) {
-      const summed = (inLayer ? rounds : 1) * allReduceSeconds(cluster, tensorGroup, component.tensorBytes)
+      const summed = times * (inLayer ? rounds : 1) * allReduceSeconds(cluster, tensorGroup, component.tensorBytes)
       hidden += plan.tensorOverlap * summed
       parts['tensor all-reduce'] += (1 - plan.tensorOverlap) * summed
     }
     if (component.contextBytes > 0) {
       // Backward, keys and values pass again, and their gradients.
-      const passed = (rounds + 1) * ringSeconds(cluster, contextGroup, component.contextBytes)
+      const passed = times * (rounds + 1) * ringSeconds(cluster, contextGroup, component.contextBytes)
       const { exposed, hidden: covered } = hide(passed, plan.contextOverlap * (seconds.forward + seconds.backward))
       hidden += covered
       parts['context exchange'] += exposed
     }
-    for (const bytes of component.exchanges) exchange += rounds * allToAllSeconds(cluster, expertGroup, bytes, dispatch)
+    for (const bytes of component.exchanges)
+      exchange += times * rounds * allToAllSeconds(cluster, expertGroup, bytes, dispatch)
     const launches = launchesOf(component)
-    starts.forward += launches.forward
-    starts.backward += launches.backward + (full > 0 ? launches.forward : 0)
+    starts.forward += times * launches.forward
+    starts.backward += times * (launches.backward + (full > 0 ? launches.forward : 0))
   }
-  for (const { components } of stage.layers) for (const component of components) compute(component, true)
-  for (const component of stage.ends) compute(component, false)
+  for (const { components, count } of layersByKind(stage)) for (const component of components) compute(component, count)
+  for (const component of stage.ends) compute(component, 0)
   // The device waits for a host that starts kernels more slowly than they run.
   const start = plan.graphs ? 0 : cluster.device.launch
   const waits = {
@@ -168,6 +198,13 @@ function microBatchSeconds(
     parts['pipeline bubble'] += 2 * plan.virtualStages * sendSeconds(cluster, stride * layout.pipeline, boundary)
   }
   return { parts, total: timeKinds.reduce((sum, kind) => sum + parts[kind], 0), forward, backward, hidden }
+}
+
+/** Components of each kind of layer, and the number of such layers. */
+function layersByKind({ layers }: PipelineStage): { components: readonly Component[]; count: number }[] {
+  const counts = new Map<LayerWork, number>()
+  for (const layer of layers) counts.set(layer, (counts.get(layer) ?? 0) + 1)
+  return [...counts].map(([{ components }, count]) => ({ components, count }))
 }
 
 interface Overlap {

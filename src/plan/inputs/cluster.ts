@@ -3,6 +3,7 @@
  * the parsed values are in base units.
  */
 import { z } from 'zod'
+import { fitted } from './fitted.ts'
 import { bytes, bytesPerSecond, flopsPerSecond, seconds } from './quantities.ts'
 
 const positive = z.int().positive()
@@ -23,46 +24,62 @@ export type MathPrecision = (typeof precisions)[number]
  */
 const matmulSchema = z
   .strictObject({
-    efficiency: share.default(0.85),
-    padM: z.number().nonnegative().default(224),
-    padN: z.number().nonnegative().default(224),
-    padK: z.number().nonnegative().default(224),
+    efficiency: share.optional(),
+    padM: z.number().nonnegative().default(fitted.pad),
+    padN: z.number().nonnegative().default(fitted.pad),
+    padK: z.number().nonnegative().default(fitted.pad),
     fill: z.number().nonnegative().default(2e6),
     /** Efficiency of float8 products over that of others. */
-    float8: share.default(0.8),
+    float8: share.default(fitted.float8),
   })
   .prefault({})
 
-const deviceSchema = z.strictObject({
-  name: z.string().min(1).default('device'),
-  memory: bytes,
-  /** Memory that a training cannot use: driver, libraries, buffers of the collectives. */
-  reserved: bytes.prefault('1.5 GiB'),
-  /** Host memory available to each device for offloading; unlimited if not given. */
-  hostMemory: bytes.optional(),
-  bandwidth: bytesPerSecond,
-  /** Rate of matrix products by the precision of their factors. A precision without a rate is not supported. */
-  peak: z.strictObject({
-    float32: flopsPerSecond,
-    tf32: flopsPerSecond.optional(),
-    float16: flopsPerSecond.optional(),
-    bfloat16: flopsPerSecond.optional(),
-    float8: flopsPerSecond.optional(),
-  }),
-  matmul: matmulSchema,
-  /** Share of the bandwidth that a pass over memory reaches. */
-  bandwidthEfficiency: share.default(0.9),
-  /** Share of the bandwidth that the optimizer's update reaches: one pass over long arrays. */
-  updateEfficiency: share.default(0.9),
-  /** Share of the peak that fused attention reaches, forward and backward. */
-  attentionEfficiency: share.default(0.4),
-  /** Fixed cost of a query of one head in fused attention; noticeable with short sequences. */
-  attentionQuery: seconds.prefault('0 s'),
-  /** Launch cost of a kernel, as far as it is not hidden. */
-  kernel: seconds.prefault('2 us'),
-  /** Time of the host to start a kernel. A pass with many short kernels takes as long as their starts. */
-  launch: seconds.prefault('5 us'),
-})
+const deviceSchema = z
+  .strictObject({
+    name: z.string().min(1).default('device'),
+    memory: bytes,
+    /** Memory that a training cannot use: driver, libraries, buffers of the collectives. */
+    reserved: bytes.prefault('1.5 GiB'),
+    /** Host memory available to each device for offloading; unlimited if not given. */
+    hostMemory: bytes.optional(),
+    bandwidth: bytesPerSecond,
+    /** Rate of matrix products by the precision of their factors. A precision without a rate is not supported. */
+    peak: z.strictObject({
+      float32: flopsPerSecond,
+      tf32: flopsPerSecond.optional(),
+      float16: flopsPerSecond.optional(),
+      bfloat16: flopsPerSecond.optional(),
+      float8: flopsPerSecond.optional(),
+    }),
+    matmul: matmulSchema,
+    /** Share of the bandwidth that a pass over memory reaches. */
+    bandwidthEfficiency: share.default(fitted.bandwidth),
+    /** Passes of eager programs over those of programs with fused kernels (`plan.fusion`). */
+    eagerPasses: z.number().min(1).default(fitted.eager),
+    /** Share of the bandwidth that the optimizer's update reaches: one pass over long arrays. */
+    updateEfficiency: share.default(0.9),
+    /** Share of the peak that fused attention with heads of 128 reaches, forward and backward. */
+    attentionEfficiency: share.default(fitted.attention),
+    /** Columns that a head pays for in fused attention without having them. */
+    attentionPad: z.number().nonnegative().default(64),
+    /** Fixed cost of a query of one head in fused attention; noticeable with short sequences. */
+    attentionQuery: seconds.prefault('0 s'),
+    /** Launch cost of a kernel, as far as it is not hidden. */
+    kernel: seconds.prefault('2 us'),
+    /** Time of the host to start a kernel. A pass with many short kernels takes as long as their starts. */
+    launch: seconds.prefault(`${fitted.launch} s`),
+    /**
+     * Where the efficiencies come from: `fitted` to published measurements, `given` with `matmul.efficiency`, or
+     * `unfitted`: those of an average device, with a warning and a wider interval. Default: by whether
+     * `matmul.efficiency` is given. `measured`: on the machine itself (`--cluster local`), without an interval.
+     */
+    constants: z.enum(['fitted', 'given', 'measured', 'unfitted']).optional(),
+  })
+  .transform(({ matmul, constants, ...device }) => ({
+    ...device,
+    constants: constants ?? (matmul.efficiency === undefined ? ('unfitted' as const) : ('given' as const)),
+    matmul: { ...matmul, efficiency: matmul.efficiency ?? fitted.any },
+  }))
 
 /** Values for one direction and one device, while all devices send. */
 const linkSchema = z.strictObject({
@@ -89,6 +106,8 @@ export const clusterSchema = z
       /** Between a device and its host; for offloading. */
       host: linkSchema.optional(),
     }),
+    /** Share of the links' bandwidth that the all-to-alls of experts reach, over that of other collectives. */
+    dispatchEfficiency: share.default(fitted.dispatch),
     /** Price of one device for an hour, in any currency. */
     pricePerDeviceHour: z.number().nonnegative().optional(),
   })

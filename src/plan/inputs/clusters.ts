@@ -3,6 +3,7 @@
  * efficiencies are fitted, see docs/planner.md.
  */
 import type { ClusterInput } from './cluster.ts'
+import { fitted } from './fitted.ts'
 
 type Cluster = Omit<ClusterInput, 'devices' | 'name'>
 
@@ -18,8 +19,8 @@ const v100 = {
     memory: '32 GiB',
     bandwidth: '900 GB/s',
     peak: { float32: '15.7 TFLOP/s', float16: '125 TFLOP/s' },
-    matmul: { efficiency: 0.95 },
-    bandwidthEfficiency: 0.95,
+    matmul: { efficiency: fitted.v100 },
+    constants: 'fitted',
   },
   links: {
     node: { bandwidth: '150 GB/s', latency: '4 us', efficiency: 0.78 },
@@ -35,8 +36,8 @@ const a100 = {
     memory: '80 GiB',
     bandwidth: '2000 GB/s',
     peak: { float32: '19.5 TFLOP/s', tf32: '156 TFLOP/s', float16: '312 TFLOP/s', bfloat16: '312 TFLOP/s' },
-    matmul: { efficiency: 0.84 },
-    bandwidthEfficiency: 0.9,
+    matmul: { efficiency: fitted.a100 },
+    constants: 'fitted',
   },
   links: {
     node: { bandwidth: '300 GB/s', latency: '4 us', efficiency: 0.78 },
@@ -58,8 +59,8 @@ const h100 = {
       bfloat16: '989 TFLOP/s',
       float8: '1979 TFLOP/s',
     },
-    matmul: { efficiency: 0.58 },
-    bandwidthEfficiency: 0.75,
+    matmul: { efficiency: fitted.h100 },
+    constants: 'fitted',
   },
   links: {
     node: { bandwidth: '450 GB/s', latency: '4 us', efficiency: 0.82 },
@@ -93,6 +94,8 @@ const b200 = {
       bfloat16: '2250 TFLOP/s',
       float8: '4500 TFLOP/s',
     },
+    matmul: { efficiency: fitted.blackwell },
+    constants: 'fitted',
   },
   links: {
     node: { bandwidth: '900 GB/s', latency: '4 us', efficiency: 0.82 },
@@ -130,7 +133,7 @@ const gb200 = {
 const torus = (name: string, linkGigabytes: number, device: Omit<Cluster['device'], 'name'>) =>
   ({
     devicesPerNode: 64,
-    device: { name, ...device },
+    device: { name, matmul: { efficiency: fitted.tpu }, constants: 'fitted', ...device },
     links: {
       node: { bandwidth: `${6 * linkGigabytes} GB/s`, latency: '1 us' },
       network: { bandwidth: `${96 * linkGigabytes} GB/s`, latency: '4 us' },
@@ -157,6 +160,8 @@ const tpuV5e = {
     memory: '16 GiB',
     bandwidth: '819 GB/s',
     peak: { float32: '24 TFLOP/s', bfloat16: '197 TFLOP/s' },
+    matmul: { efficiency: fitted.tpu },
+    constants: 'fitted',
   },
   links: {
     node: { bandwidth: '180 GB/s', latency: '1 us' },
@@ -172,6 +177,8 @@ const tpuV3 = {
     bandwidth: '450 GB/s',
     // The hardware multiplies bfloat16; a float32 product takes several of those.
     peak: { float32: '10 TFLOP/s', bfloat16: '61.5 TFLOP/s' },
+    matmul: { efficiency: fitted.tpu },
+    constants: 'unfitted',
   },
   links: {
     node: { bandwidth: '82 GB/s', latency: '2 us' },

@@ -25,7 +25,7 @@ export async function loadPlannedRun(source: string, sets: readonly string[]): P
  * @throws UsageError if it is neither, or a field is wrong
  */
 export async function loadCluster(source: string): Promise<Cluster> {
-  if (/[\\/]|\.(ya?ml|json)$/i.test(source)) return parseInput(clusterSchema, await readCluster(source), 'cluster')
+  if (/[\\/]|\.(ya?ml|json)$/i.test(source)) return parseCluster(await readCluster(source))
   const [, name = source, count = ''] = /^(.*)-(\d+)$/.exec(source) ?? []
   const family = Object.hasOwn(clusterFamilies, name) ? clusterFamilies[name] : undefined
   const devices = Number(count)
@@ -40,6 +40,34 @@ export async function loadCluster(source: string): Promise<Cluster> {
     )
   }
   return clusterOf(name, devices)
+}
+
+/**
+ * A cluster from its fields. With `extends: h100`, fields that are not given are those of that kind of device.
+ * @throws UsageError listing every wrong field
+ */
+export function parseCluster(fields: unknown): Cluster {
+  if (!isFields(fields) || fields.extends === undefined) return parseInput(clusterSchema, fields, 'cluster')
+  const { extends: name, ...own } = fields
+  const family = typeof name === 'string' && Object.hasOwn(clusterFamilies, name) ? clusterFamilies[name] : undefined
+  if (!family)
+    throw new UsageError(
+      `invalid extends: ${formatValue(name)} (expected ${listWithOr(Object.keys(clusterFamilies))}, whose fields the file then overrides)`,
+    )
+  return parseInput(clusterSchema, merged(family.cluster, own), 'cluster')
+}
+
+const isFields = (value: unknown): value is Record<string, unknown> =>
+  value !== null && typeof value === 'object' && !Array.isArray(value)
+
+/** Fields of both, those of `over` where both have one. */
+function merged(base: object, over: object): object {
+  const result: Record<string, unknown> = { ...base }
+  for (const [field, value] of Object.entries(over)) {
+    const below = result[field]
+    result[field] = isFields(below) && isFields(value) ? merged(below, value) : value
+  }
+  return result
 }
 
 /** @param family a name of `clusterFamilies` */

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { RunError, UsageError } from '../../errors.ts'
 import { loadConfig } from '../../run/load-config.ts'
 import { Predictor } from '../cost/predict.ts'
+import { timeKinds } from '../cost/time.ts'
 import { plan } from '../plan.ts'
 import { idealCluster, layoutOf, predict, sparseRun } from '../testing/cases.ts'
 import { balancedLoads } from '../work/load.ts'
@@ -85,7 +86,8 @@ test('all-to-alls of a plan take the measured imbalance times as long as with ev
   const even = predict(run, cluster, layout)
   const uneven = new Predictor(run, cluster, balancedLoads(run.model), (layer) => (layer === 0 ? 2 : 1)).predict(layout)
   expect(uneven.time.parts['all-to-all']).toBeCloseTo(1.5 * even.time.parts['all-to-all'], 12)
-  expect({ ...uneven.time.parts, 'all-to-all': 0 }).toEqual({ ...even.time.parts, 'all-to-all': 0 })
+  for (const kind of timeKinds.filter((each) => each !== 'all-to-all'))
+    expect(uneven.time.parts[kind]).toBeCloseTo(even.time.parts[kind], 15)
   expect(uneven.imbalance).toBe(even.imbalance)
 })
 

@@ -18,7 +18,7 @@ const loadSchema = z
   .prefault({})
 
 /** Multi-head latent attention (DeepSeek-V2, section 2.1), which the planner knows and the trainer does not. */
-const latentSchema = z.strictObject({
+export const latentSchema = z.strictObject({
   /** Width of the compressed queries; null: queries are not compressed. */
   queryRank: positive.nullable().default(null),
   /** Width of the compressed keys and values. */
@@ -56,6 +56,8 @@ const planSchema = z
     dispatchTo: z.enum(['expert', 'node']).default('expert'),
     /** Nodes to which the router sends a token at most; null: as many as there are. */
     nodeLimit: positive.nullable().default(null),
+    /** Whether norms, activation functions and rotations are single passes (`fused`: own kernels, compilers), or several (`eager`). */
+    fusion: z.enum(['fused', 'eager']).default('fused'),
     /** Dropout after attention, scores and networks: adds passes over memory and masks to keep. */
     dropout: z.boolean().default(false),
     /** Move tokens to experts by index (`gather`), or by products with one-hot matrices (`one-hot`, GShard). */

@@ -108,7 +108,7 @@ async function localEngine(config: RunConfig): Promise<Engine> {
 }
 
 /** Version of stored calibrations: increase it when their meaning changes. */
-const FORMAT = 5
+const FORMAT = 6
 
 async function readCalibration(file: string): Promise<Calibration | undefined> {
   try {

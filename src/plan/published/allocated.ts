@@ -6,7 +6,7 @@ const MEBIBYTE = 2 ** 20
 const jeanZay = 'BigScience, experiments/gpt2: logs of Megatron-LM with pipelines on V100'
 
 function bigscience(
-  role: PublishedRow['role'],
+  derived: boolean,
   name: string,
   [layers, width]: readonly [number, number],
   pipeline: number,
@@ -15,7 +15,8 @@ function bigscience(
 ): PublishedRow {
   return {
     id: `BigScience ${name}, V100 × ${4 * pipeline}, memory of the first stage`,
-    role,
+    system: 'BigScience',
+    ...(derived && { derived }),
     source: jeanZay,
     seen: 'read',
     model: gpt(layers, width, 32, 50_688, 1024),
@@ -41,13 +42,14 @@ function bigscience(
 const nanotron = 'nanotron, benchmark results of its ultrascale playbook'
 
 function nanotronRow(
-  role: PublishedRow['role'],
+  derived: boolean,
   [tensor, pipeline, data, micro]: readonly [number, number, number, number],
   mebibytes: number,
 ): PublishedRow {
   return {
     id: `nanotron 1B, tensor ${tensor}, pipeline ${pipeline}, micro-batch ${micro}, H100 × 16`,
-    role,
+    system: 'nanotron',
+    ...(derived && { derived }),
     source: nanotron,
     seen: 'read',
     model: {
@@ -71,16 +73,16 @@ function nanotronRow(
 }
 
 export const memoryRows: readonly PublishedRow[] = [
-  bigscience('fit', '18B', [40, 6144], 4, 26_204),
-  bigscience('test', '30B', [48, 7168], 8, 22_113),
-  bigscience('test', '65B', [64, 9216], 16, 24_762),
-  bigscience('test', '116B', [64, 12_288], 32, 23_405),
-  bigscience('test', '206B', [64, 16_384], 64, 22_769),
-  nanotronRow('fit', [1, 1, 16, 1], 15_785.37),
-  nanotronRow('fit', [1, 1, 16, 2], 25_075.44),
+  bigscience(true, '18B', [40, 6144], 4, 26_204),
+  bigscience(false, '30B', [48, 7168], 8, 22_113),
+  bigscience(false, '65B', [64, 9216], 16, 24_762),
+  bigscience(false, '116B', [64, 12_288], 32, 23_405),
+  bigscience(false, '206B', [64, 16_384], 64, 22_769),
+  nanotronRow(true, [1, 1, 16, 1], 15_785.37),
+  nanotronRow(true, [1, 1, 16, 2], 25_075.44),
   {
     id: 'llm.c GPT-2 1558M, H100 × 8, memory',
-    role: 'test',
+    system: 'llm.c',
     source: 'llm.c, log of discussion 677',
     seen: 'read',
     model: gpt(48, 1600, 25, 50_304, 1024),

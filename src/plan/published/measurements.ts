@@ -1,9 +1,20 @@
 /** Published measurements that the planner is checked against. */
 import { memoryRows } from './allocated.ts'
+import { bridgeRows } from './bridge.ts'
+import { maxtextRows } from './maxtext.ts'
 import { megatronRows } from './megatron.ts'
 import { mixtureRows } from './mixtures.ts'
+import { nemoRows } from './nemo.ts'
 import type { PublishedRow } from './row.ts'
 import { shardedRows } from './sharded.ts'
 
 export { type PublishedRow, publishedSeconds } from './row.ts'
-export const publishedRows: readonly PublishedRow[] = [...megatronRows, ...shardedRows, ...mixtureRows, ...memoryRows]
+export const publishedRows: readonly PublishedRow[] = [
+  ...megatronRows,
+  ...shardedRows,
+  ...mixtureRows,
+  ...bridgeRows,
+  ...nemoRows,
+  ...maxtextRows,
+  ...memoryRows,
+]

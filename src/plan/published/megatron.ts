@@ -8,7 +8,6 @@ const full = { recompute: 'full' } as const
 const readme2020 = 'Megatron-LM README and images/tables.tex, January 2021'
 
 function weakScaling(
-  role: PublishedRow['role'],
   device: 'v100' | 'a100',
   name: string,
   [layers, width, heads]: readonly [number, number, number],
@@ -17,7 +16,7 @@ function weakScaling(
   const micro = device === 'v100' ? 8 : 16
   return {
     id: `Megatron 2020, ${name}, ${device.toUpperCase()} × ${tensor * data}`,
-    role,
+    system: `Megatron-LM 2020, ${device.toUpperCase()}`,
     source: readme2020,
     seen: 'read',
     model: gpt(layers, width, heads, 51_200, 1024),
@@ -116,7 +115,7 @@ function recomputation(
 ): PublishedRow[] {
   return (['full', 'selective'] as const).map((recompute) => ({
     id: `Megatron 2022, ${name}, ${recompute} recomputation, A100 × ${8 * pipeline}`,
-    role: 'test',
+    system: 'Megatron-LM 2022',
     source: korthikanti,
     seen: 'second hand',
     model: gpt(layers, width, heads, 51_200, 2048),
@@ -139,7 +138,6 @@ function recomputation(
 const core = 'Megatron-LM README, 2024: weak scaling on H100 with 4 k tokens'
 
 function megatronCore(
-  role: PublishedRow['role'],
   name: string,
   [layers, width, heads]: readonly [number, number, number],
   [tensor, pipeline, batch]: readonly [number, number, number],
@@ -147,7 +145,7 @@ function megatronCore(
 ): PublishedRow {
   return {
     id: `Megatron-Core 2024, ${name}, H100 × ${48 * tensor * pipeline}`,
-    role,
+    system: 'Megatron-Core 2024',
     source: core,
     seen: 'read',
     model: gpt(layers, width, heads, 131_072, 4096, { tied: false }),
@@ -175,7 +173,7 @@ function bloomRow(
   { seconds, gigabytes, bf16 = false }: { seconds: number; gigabytes: number; bf16?: boolean },
 ): PublishedRow[] {
   const common = {
-    role: 'test' as const,
+    system: 'BLOOM',
     source: bloom,
     seen: 'read' as const,
     model: gpt(layers, 14_336, heads, 250_880, 2048),
@@ -201,17 +199,56 @@ function bloomRow(
   ]
 }
 
+const golden = 'Megatron-LM, tests/functional_tests/test_cases/gpt/gpt3_7b_*_memory_speed at d98e8a6'
+
+/** A GPT of 7 B on 8 devices with two ways to divide it, as its tests record it: seconds, and the allocator's peak. */
+function tested(
+  device: 'a100' | 'h100' | 'gb200',
+  [tensor, pipeline, micro]: readonly [number, number, number],
+  { seconds, gigabytes }: { seconds: number; gigabytes?: number },
+): PublishedRow[] {
+  const name = `Megatron-LM tests, 7B, tensor ${tensor}, pipeline ${pipeline}, ${device.toUpperCase()} × 8`
+  const common = {
+    system: `Megatron-LM tests, ${device.toUpperCase()}`,
+    source: golden,
+    seen: 'read' as const,
+    model: gpt(32, 4096, 32, 131_072, 8192, { keyValueHeads: 8, tied: false }),
+    device,
+    devices: 8,
+    batch: 8,
+    micro,
+    plan: {
+      precision: 'bfloat16',
+      dropout: true,
+      recompute: 'none',
+      sequenceParallel: false,
+      virtualStages: pipeline > 1 ? 8 : 1,
+      zero: 1,
+      parallel: { tensor, pipeline, data: 2 },
+    },
+    assumed: 'gradients in float32; the program runs in its deterministic mode',
+  } as const
+  return [
+    { ...common, id: name, published: { kind: 'seconds', value: seconds } },
+    ...(gigabytes === undefined
+      ? []
+      : [
+          { ...common, id: `${name}, memory`, published: { kind: 'allocated bytes' as const, value: gigabytes * 1e9 } },
+        ]),
+  ]
+}
+
 export const megatronRows: readonly PublishedRow[] = [
-  weakScaling('fit', 'v100', '1B', sizes2020['1B'], { tensor: 1, seconds: 1.121 }),
-  weakScaling('test', 'v100', '2B', sizes2020['2B'], { tensor: 2, seconds: 1.093 }),
-  weakScaling('test', 'v100', '4B', sizes2020['4B'], { tensor: 4, seconds: 1.238 }),
-  weakScaling('fit', 'v100', '8B', sizes2020['8B'], { tensor: 8, seconds: 1.407 }),
-  weakScaling('fit', 'a100', '1B', sizes2020['1B'], { tensor: 1, seconds: 1.076 }),
-  weakScaling('test', 'a100', '2B', sizes2020['2B'], { tensor: 2, seconds: 1.026 }),
-  weakScaling('test', 'a100', '4B', sizes2020['4B'], { tensor: 4, seconds: 1.162 }),
-  weakScaling('fit', 'a100', '8B', sizes2020['8B'], { tensor: 8, seconds: 1.343 }),
-  weakScaling('test', 'a100', '1B', sizes2020['1B'], { tensor: 1, data: 128, seconds: 1.153 }),
-  weakScaling('test', 'a100', '8B', sizes2020['8B'], { tensor: 8, data: 128, seconds: 1.38 }),
+  weakScaling('v100', '1B', sizes2020['1B'], { tensor: 1, seconds: 1.121 }),
+  weakScaling('v100', '2B', sizes2020['2B'], { tensor: 2, seconds: 1.093 }),
+  weakScaling('v100', '4B', sizes2020['4B'], { tensor: 4, seconds: 1.238 }),
+  weakScaling('v100', '8B', sizes2020['8B'], { tensor: 8, seconds: 1.407 }),
+  weakScaling('a100', '1B', sizes2020['1B'], { tensor: 1, seconds: 1.076 }),
+  weakScaling('a100', '2B', sizes2020['2B'], { tensor: 2, seconds: 1.026 }),
+  weakScaling('a100', '4B', sizes2020['4B'], { tensor: 4, seconds: 1.162 }),
+  weakScaling('a100', '8B', sizes2020['8B'], { tensor: 8, seconds: 1.343 }),
+  weakScaling('a100', '1B', sizes2020['1B'], { tensor: 1, data: 128, seconds: 1.153 }),
+  weakScaling('a100', '8B', sizes2020['8B'], { tensor: 8, data: 128, seconds: 1.38 }),
   ...scaled.map(
     ({
       name,
@@ -225,7 +262,7 @@ export const megatronRows: readonly PublishedRow[] = [
       teraflops,
     }): PublishedRow => ({
       id: `Megatron 2021, ${name}, A100 × ${tensor * pipeline * data}`,
-      role: name === '1.7B' || name === '1T' ? 'fit' : 'test',
+      system: 'Megatron-LM 2021',
       source: sc21,
       seen: 'read',
       model: gpt(layers, width, heads, 51_200, 2048),
@@ -268,16 +305,21 @@ export const megatronRows: readonly PublishedRow[] = [
     { pipeline: 64, virtual: 1, batch: 512, micro: 1 },
     { full: 94.42, selective: 71.49 },
   ),
-  megatronCore('fit', '1.7B', [24, 2048, 16], [1, 1, 192], 408.8),
-  megatronCore('test', '7.1B', [30, 4096, 32], [2, 1, 192], 465.9),
-  megatronCore('test', '16B', [32, 6144, 48], [4, 1, 192], 489.1),
-  megatronCore('test', '32B', [48, 7168, 56], [8, 1, 192], 459.6),
-  megatronCore('test', '70B', [84, 8192, 64], [8, 2, 384], 419.7),
-  megatronCore('test', '177B', [96, 12_288, 96], [8, 6, 1152], 432.8),
-  megatronCore('fit', '462B', [112, 18_432, 144], [8, 16, 3072], 459.9),
+  megatronCore('1.7B', [24, 2048, 16], [1, 1, 192], 408.8),
+  megatronCore('7.1B', [30, 4096, 32], [2, 1, 192], 465.9),
+  megatronCore('16B', [32, 6144, 48], [4, 1, 192], 489.1),
+  megatronCore('32B', [48, 7168, 56], [8, 1, 192], 459.6),
+  megatronCore('70B', [84, 8192, 64], [8, 2, 384], 419.7),
+  megatronCore('177B', [96, 12_288, 96], [8, 6, 1152], 432.8),
+  megatronCore('462B', [112, 18_432, 144], [8, 16, 3072], 459.9),
   ...bloomRow([72, 64], [8, 12, 4, 1], { seconds: 143.31, gigabytes: 29 }),
   ...bloomRow([72, 64], [8, 12, 4, 2], { seconds: 134.02, gigabytes: 37 }),
   ...bloomRow([72, 64], [8, 12, 4, 4], { seconds: 123.69, gigabytes: 49 }),
   ...bloomRow([72, 64], [8, 12, 4, 8], { seconds: 129.26, gigabytes: 69 }),
   ...bloomRow([72, 64], [8, 6, 8, 4], { seconds: 121.48, gigabytes: 56 }),
+  ...tested('h100', [1, 4, 1], { seconds: 1.150_47 }),
+  ...tested('a100', [1, 4, 1], { seconds: 2.942_36 }),
+  ...tested('gb200', [1, 4, 1], { seconds: 0.787_21 }),
+  ...tested('h100', [4, 1, 2], { seconds: 1.115_22, gigabytes: 57.1438 }),
+  ...tested('a100', [4, 1, 2], { seconds: 2.586_85, gigabytes: 58.1881 }),
 ]

@@ -1,4 +1,5 @@
 /** Mixtures of experts. */
+import { deepseekLatent, models } from '../inputs/models.ts'
 import { gpt, type PublishedModel, type PublishedRow } from './row.ts'
 
 type Moe = NonNullable<PublishedModel['moe']>
@@ -21,7 +22,6 @@ const megablocksSizes = {
 
 /** 64 experts in every layer on 8 ranks; 20,000 steps of 512 sequences. */
 function megablocksRow(
-  role: PublishedRow['role'],
   size: keyof typeof megablocksSizes,
   variant: string,
   moe: Moe | null,
@@ -31,7 +31,7 @@ function megablocksRow(
   const [layers, width, heads] = megablocksSizes[size].shape
   return {
     id: `MegaBlocks ${size}, ${variant}, A100 × 8`,
-    role,
+    system: 'MegaBlocks',
     source: megablocks,
     seen: 'read',
     model: gpt(layers, width, heads, 51_200, 1024, { moe: moe && { experts: 64, hidden: 4 * width, k: 1, ...moe } }),
@@ -52,7 +52,6 @@ const alpa = 'Alpa, benchmark/alpa (results of its MoE suite on p3.16xlarge)'
 
 /** fp16 on V100-16GB: one-hot dispatch in groups of 1024 tokens, full recomputation, capacity for 2 choices. */
 function alpaRow(
-  role: PublishedRow['role'],
   name: string,
   [layers, width, heads, hidden, experts]: readonly [number, number, number, number, number],
   [devices, pipeline, micro]: readonly [number, number, number],
@@ -62,7 +61,7 @@ function alpaRow(
   const data = devices / pipeline
   return {
     id: `Alpa MoE ${name}, V100 × ${devices}`,
-    role,
+    system: 'Alpa',
     source: alpa,
     seen: 'read',
     model: gpt(layers, width, heads, 32_000, 1024, {
@@ -87,21 +86,20 @@ function alpaRow(
 }
 
 export const mixtureRows: readonly PublishedRow[] = [
-  megablocksRow('test', '46M', 'dense', null, megablocksSizes['46M'].dense),
-  megablocksRow('fit', '125M', 'dense', null, megablocksSizes['125M'].dense),
-  megablocksRow('test', '356M', 'dense', null, megablocksSizes['356M'].dense),
-  megablocksRow('test', '46M', 'dropless', { capacity: 'none' }, megablocksSizes['46M'].dropless),
-  megablocksRow('fit', '125M', 'dropless', { capacity: 'none' }, megablocksSizes['125M'].dropless),
-  megablocksRow('test', '356M', 'dropless', { capacity: 'none' }, megablocksSizes['356M'].dropless),
-  megablocksRow('test', '125M', 'Tutel, factor 1', tutel(1), { micro: 32, days: 0.19 }, unknownMicro),
-  megablocksRow('test', '125M', 'Tutel, factor 1.5', tutel(1.5), { micro: 32, days: 0.21 }, unknownMicro),
-  megablocksRow('test', '125M', 'Tutel, factor 2', tutel(2), { micro: 32, days: 0.24 }, unknownMicro),
-  megablocksRow('test', '356M', 'Tutel, factor 1', tutel(1), { micro: 8, days: 0.53 }, unknownMicro),
-  megablocksRow('test', '356M', 'Tutel, factor 1.5', tutel(1.5), { micro: 8, days: 0.6 }, unknownMicro),
-  megablocksRow('test', '356M', 'Tutel, factor 2', tutel(2), { micro: 8, days: 0.67 }, unknownMicro),
-  alpaRow('test', '380M', [8, 768, 16, 6144, 8], [1, 1, 2], 36.62, 'micro-batches of 2 sequences'),
+  megablocksRow('46M', 'dense', null, megablocksSizes['46M'].dense),
+  megablocksRow('125M', 'dense', null, megablocksSizes['125M'].dense),
+  megablocksRow('356M', 'dense', null, megablocksSizes['356M'].dense),
+  megablocksRow('46M', 'dropless', { capacity: 'none' }, megablocksSizes['46M'].dropless),
+  megablocksRow('125M', 'dropless', { capacity: 'none' }, megablocksSizes['125M'].dropless),
+  megablocksRow('356M', 'dropless', { capacity: 'none' }, megablocksSizes['356M'].dropless),
+  megablocksRow('125M', 'Tutel, factor 1', tutel(1), { micro: 32, days: 0.19 }, unknownMicro),
+  megablocksRow('125M', 'Tutel, factor 1.5', tutel(1.5), { micro: 32, days: 0.21 }, unknownMicro),
+  megablocksRow('125M', 'Tutel, factor 2', tutel(2), { micro: 32, days: 0.24 }, unknownMicro),
+  megablocksRow('356M', 'Tutel, factor 1', tutel(1), { micro: 8, days: 0.53 }, unknownMicro),
+  megablocksRow('356M', 'Tutel, factor 1.5', tutel(1.5), { micro: 8, days: 0.6 }, unknownMicro),
+  megablocksRow('356M', 'Tutel, factor 2', tutel(2), { micro: 8, days: 0.67 }, unknownMicro),
+  alpaRow('380M', [8, 768, 16, 6144, 8], [1, 1, 2], 36.62, 'micro-batches of 2 sequences'),
   alpaRow(
-    'test',
     '2.4B',
     [16, 1024, 16, 8192, 16],
     [8, 1, 1],
@@ -110,7 +108,7 @@ export const mixtureRows: readonly PublishedRow[] = [
   ),
   {
     id: 'DeepSpeed-MoE 1.3B + MoE-128, A100 × 128',
-    role: 'test',
+    system: 'DeepSpeed-MoE',
     source: 'DeepSpeed blog "DeepSpeed-MoE for NLG", 2021; scripts in Megatron-DeepSpeed',
     seen: 'second hand',
     model: gpt(24, 2048, 16, 50_304, 2048, {
@@ -126,7 +124,7 @@ export const mixtureRows: readonly PublishedRow[] = [
   },
   {
     id: 'DeepSpeed dense 6.7B, A100 × 128',
-    role: 'test',
+    system: 'DeepSpeed-MoE',
     source: 'DeepSpeed blog "DeepSpeed-MoE for NLG", 2021; scripts in Megatron-DeepSpeed',
     seen: 'second hand',
     model: gpt(32, 4096, 32, 50_304, 2048),
@@ -138,28 +136,76 @@ export const mixtureRows: readonly PublishedRow[] = [
     published: { kind: 'sequences per second', value: 70 },
     assumed: '40 GB devices, recomputation as in the scripts',
   },
+  ...(['OLMoE 1B-7B', 'OLMo 1B'] as const).map((name): PublishedRow => {
+    const isSparse = name === 'OLMoE 1B-7B'
+    return {
+      id: `${name}, H100 × 128`,
+      system: 'OLMoE',
+      source: 'Muennighoff et al. 2024 (OLMoE), section 4.1.1 and figure 4; configurations in allenai/OLMoE',
+      seen: 'second hand',
+      model: isSparse ? models['olmoe-1b-7b'] : { ...models['olmoe-1b-7b'], hidden: 8192, moe: null },
+      device: 'h100',
+      devices: 128,
+      batch: 1024,
+      micro: isSparse ? 4 : 8,
+      plan: {
+        precision: 'bfloat16',
+        fusion: 'eager',
+        recompute: 'none',
+        zero: 3,
+        parallel: { tensor: 1, pipeline: 1, expert: 1 },
+      },
+      published: { kind: 'tokens per second and device', value: isSparse ? 23_600 : 37_500 },
+      assumed: 'no recomputation (the configuration has none)',
+    }
+  }),
   {
-    id: 'OLMoE 1B-7B, H100 × 128',
-    role: 'test',
-    source: 'Muennighoff et al. 2024 (OLMoE); configuration in allenai/OLMoE',
+    id: 'DeepSeek-V3, H800 × 2048',
+    system: 'DeepSeek-V3',
+    source: 'DeepSeek-V3 technical report, table 1 and section 3: 180 thousand hours of an H800 for a trillion tokens',
     seen: 'second hand',
-    model: {
-      layers: 16,
-      width: 2048,
-      heads: 16,
-      hidden: 2048,
-      activation: 'swiglu',
-      vocabulary: 50_304,
-      sequence: 4096,
-      tied: false,
-      moe: { experts: 64, hidden: 1024, k: 8, capacity: 'none' },
+    model: { ...models['deepseek-v3'], layers: 62 },
+    device: 'h800',
+    devices: 2048,
+    batch: 15_360,
+    micro: 1,
+    plan: {
+      precision: 'float8',
+      state: 'bfloat16',
+      latent: deepseekLatent,
+      recompute: 'selective',
+      zero: 1,
+      dispatchPrecision: 'float8',
+      dispatchTo: 'node',
+      nodeLimit: 4,
+      exchangeOverlap: 0.8,
+      parallel: { tensor: 1, pipeline: 16, expert: 64 },
     },
-    device: 'h100',
-    devices: 128,
+    published: { kind: 'tokens per second and device', value: 1e12 / (180e3 * 3600) },
+    assumed:
+      'micro-batches of one sequence; a schedule with both directions has half the bubble of 1F1B at best, counted as 1F1B; the layer for a second token is one more layer',
+  },
+  {
+    id: 'GLaM 64B/64E, TPU v4 × 1024',
+    system: 'GLaM',
+    source: 'Du et al. 2022 (GLaM), as summarized elsewhere: 574 hours for 280 B tokens',
+    seen: 'second hand',
+    model: models['glam-64b-64e'],
+    device: 'tpu-v4',
+    devices: 1024,
     batch: 1024,
-    micro: 4,
-    plan: { precision: 'bfloat16', recompute: 'none', zero: 3, parallel: { tensor: 1, pipeline: 1, expert: 1 } },
-    published: { kind: 'tokens per second and device', value: 23_600 },
-    assumed: 'no recomputation (the configuration has none)',
+    micro: 8,
+    plan: {
+      precision: 'bfloat16',
+      optimizer: 'adafactor',
+      recompute: 'full',
+      dispatch: 'one-hot',
+      attention: 'materialized',
+      zero: 3,
+      parallel: { tensor: 8, pipeline: 1, expert: 64 },
+    },
+    published: { kind: 'tokens per second and device', value: 280e9 / (574 * 3600 * 1024) },
+    assumed:
+      'experts over one axis and hidden widths over 8 chips of the other, recomputation of every layer, one pass',
   },
 ]

@@ -1,6 +1,8 @@
 /** A published measurement: the run, its devices, and the printed result. */
 import type { z } from 'zod'
-import type { plannedRunSchema } from '../inputs/settings.ts'
+import { modelSchema } from '../../model/config.ts'
+import { latentSchema, type plannedRunSchema } from '../inputs/settings.ts'
+import { describePlanned } from '../work/planned-model.ts'
 
 type Planned = z.input<typeof plannedRunSchema>
 export type PublishedModel = NonNullable<Planned['model']>
@@ -8,8 +10,13 @@ export type PublishedPlan = NonNullable<Planned['plan']>
 
 export interface PublishedRow {
   readonly id: string
-  /** Constants were chosen on `fit` rows; `test` rows were not looked at for that. */
-  readonly role: 'fit' | 'test'
+  /**
+   * Program and devices that were measured. Rows of a system have errors in common, so the accuracy for a new one is that
+   * for a system of which no row was fitted.
+   */
+  readonly system: string
+  /** Rules for memory were derived from this row. */
+  readonly derived?: true
   /** Title and place of the source. */
   readonly source: string
   /** Read in the source itself, or only in a copy of it. */
@@ -40,6 +47,11 @@ export type Published =
    * recomputation and 3 without.
    */
   | { readonly kind: 'Megatron FLOP/s'; readonly value: number; readonly passes: 3 | 4 }
+  /**
+   * Operations a second and device: 6 for each weight that multiplies a token, and those of attention. `causal` counts
+   * half of the scores, `whole` all of them.
+   */
+  | { readonly kind: 'model FLOP/s'; readonly value: number; readonly scores: 'causal' | 'whole' }
   /** Peak of the framework's allocator; excludes what driver and libraries reserve. */
   | { readonly kind: 'allocated bytes'; readonly value: number }
   /** Memory in use according to the driver. */
@@ -59,7 +71,8 @@ export function gpt(
 }
 
 /** Published rates as seconds of a step; undefined for memory. */
-export function publishedSeconds({ published, model, batch, devices }: PublishedRow): number | undefined {
+export function publishedSeconds(row: PublishedRow): number | undefined {
+  const { published, model, batch, devices } = row
   const { sequence = 0, layers = 0, width = 0, vocabulary = 0 } = model
   switch (published.kind) {
     case 'seconds':
@@ -73,6 +86,14 @@ export function publishedSeconds({ published, model, batch, devices }: Published
       const forward = 24 * batch * sequence * layers * width ** 2 * (1 + sequence / (6 * width))
       const head = 6 * batch * sequence * width * vocabulary
       return (published.passes * forward + head) / (published.value * devices)
+    }
+    case 'model FLOP/s': {
+      const { plan } = row
+      const parsed = modelSchema.parse(model)
+      const latent = plan.latent ? latentSchema.parse(plan.latent) : null
+      const { flopsPerToken, scoreFlopsPerToken } = describePlanned(parsed, latent)
+      const counted = flopsPerToken - (published.scores === 'causal' ? scoreFlopsPerToken / 2 : 0)
+      return (batch * sequence * counted) / (published.value * devices)
     }
     default:
       return undefined

@@ -5,7 +5,6 @@ const foundry = 'MosaicML llm-foundry, scripts/train/benchmarking/README.md'
 
 /** FSDP, full shard. `PURE`: gradients are reduced in 16 bits; `DEFAULT`: in float32. */
 function mpt(
-  role: PublishedRow['role'],
   name: string,
   [layers, width, heads]: readonly [number, number, number],
   on: readonly [device: string, devices: number],
@@ -15,7 +14,7 @@ function mpt(
   const [device, devices] = on
   return {
     id: `MPT ${name}, ${device.toUpperCase()} × ${devices}`,
-    role,
+    system: `llm-foundry, ${device === 'h100' ? 'H100' : 'A100'}`,
     source: foundry,
     seen: 'read',
     model: gpt(layers, width, heads, 50_368, 2048),
@@ -25,6 +24,7 @@ function mpt(
     micro,
     plan: {
       precision: 'bfloat16',
+      fusion: 'eager',
       gradients: pure ? 'precision' : 'float32',
       recompute: full ? 'full' : 'none',
       zero: 3,
@@ -37,16 +37,16 @@ function mpt(
 const small = 'a100-40gb'
 
 export const shardedRows: readonly PublishedRow[] = [
-  mpt('fit', '125M', [12, 768, 12], [small, 8], { batch: 624, micro: 26, pure: true }, 136_334),
-  mpt('fit', '1B', [24, 2048, 16], [small, 8], { batch: 512, micro: 8, pure: true }, 19_271),
-  mpt('test', '7B', [32, 4096, 32], [small, 8], { batch: 384, micro: 12, pure: true, full: true }, 3679),
-  mpt('test', '13B', [40, 5120, 40], [small, 8], { batch: 512, micro: 4, pure: true, full: true }, 1668),
-  mpt('test', '1B', [24, 2048, 16], [small, 128], { batch: 1280, micro: 10, pure: true }, 18_647),
-  mpt('test', '30B', [48, 7168, 56], [small, 128], { batch: 768, micro: 6, pure: true, full: true }, 865),
-  mpt('fit', '7B', [32, 4096, 32], ['a100', 8], { batch: 96, micro: 6 }, 4641),
-  mpt('test', '13B', [40, 5120, 40], ['a100', 8], { batch: 48, micro: 2 }, 2262),
-  mpt('fit', '7B', [32, 4096, 32], ['h100', 8], { batch: 48, micro: 6 }, 10_643),
-  mpt('test', '7B', [32, 4096, 32], ['h100', 512], { batch: 3072, micro: 6 }, 9670),
+  mpt('125M', [12, 768, 12], [small, 8], { batch: 624, micro: 26, pure: true }, 136_334),
+  mpt('1B', [24, 2048, 16], [small, 8], { batch: 512, micro: 8, pure: true }, 19_271),
+  mpt('7B', [32, 4096, 32], [small, 8], { batch: 384, micro: 12, pure: true, full: true }, 3679),
+  mpt('13B', [40, 5120, 40], [small, 8], { batch: 512, micro: 4, pure: true, full: true }, 1668),
+  mpt('1B', [24, 2048, 16], [small, 128], { batch: 1280, micro: 10, pure: true }, 18_647),
+  mpt('30B', [48, 7168, 56], [small, 128], { batch: 768, micro: 6, pure: true, full: true }, 865),
+  mpt('7B', [32, 4096, 32], ['a100', 8], { batch: 96, micro: 6 }, 4641),
+  mpt('13B', [40, 5120, 40], ['a100', 8], { batch: 48, micro: 2 }, 2262),
+  mpt('7B', [32, 4096, 32], ['h100', 8], { batch: 48, micro: 6 }, 10_643),
+  mpt('7B', [32, 4096, 32], ['h100', 512], { batch: 3072, micro: 6 }, 9670),
   ...[
     { name: '125M', shape: [12, 768, 12], batch: 256, micro: 16, tokens: 1_310_000, zero: 0 },
     { name: '1.3B', shape: [24, 2048, 16], batch: 512, micro: 8, tokens: 169_000, zero: 1 },
@@ -54,7 +54,7 @@ export const shardedRows: readonly PublishedRow[] = [
   ].map(
     ({ name, shape: [layers = 0, width = 0, heads = 0], batch, micro, tokens, zero }): PublishedRow => ({
       id: `FlashAttention GPT-3 ${name}, A100 × 8`,
-      role: 'test',
+      system: 'FlashAttention',
       source: 'FlashAttention, training/README.md',
       seen: 'read',
       model: gpt(layers, width, heads, 50_264, 2048),
@@ -68,7 +68,7 @@ export const shardedRows: readonly PublishedRow[] = [
   ),
   {
     id: 'torchtitan Llama 2 13B, A100 × 64',
-    role: 'test',
+    system: 'torchtitan, A100',
     source: 'torchtitan, docs/performance.md',
     seen: 'read',
     model: {
@@ -97,7 +97,7 @@ export const shardedRows: readonly PublishedRow[] = [
   ].map(
     ({ name, shape: [layers = 0, width = 0, heads = 0], micro, batch, device, seconds }): PublishedRow => ({
       id: `llm.c GPT-2 ${name}, ${device.toUpperCase()} × 8`,
-      role: 'test',
+      system: 'llm.c',
       source: 'llm.c, discussions 481, 580 and 677',
       seen: 'read',
       model: gpt(layers, width, heads, 50_304, 1024),

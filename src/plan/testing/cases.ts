@@ -39,11 +39,13 @@ export function idealInput(devices: number): ClusterInput {
       bandwidth: '1 TB/s',
       bandwidthEfficiency: 1,
       attentionEfficiency: 1,
+      attentionPad: 0,
       peak: { float32: '10 TFLOP/s', tf32: '50 TFLOP/s', float16: '100 TFLOP/s', bfloat16: '100 TFLOP/s' },
       matmul: { efficiency: 1, padM: 0, padN: 0, padK: 0, fill: 0 },
       kernel: '0 s',
       launch: '0 s',
     },
+    dispatchEfficiency: 1,
     links: { node: link, network: { ...link, bandwidth: '400 GB/s' }, host: { ...link, bandwidth: '10 GB/s' } },
   }
 }

@@ -34,12 +34,13 @@ describe('grouped-query attention', () => {
   })
 
   test('scores take 2·d operations for scores and values each, for every key that a query sees', () => {
-    const slice = sliceWith({ ...grouped, window: 8, fullEvery: 2 })
+    const [long, seen] = [512, 8]
+    const slice = sliceWith({ ...grouped, sequence: long, window: seen, fullEvery: 2 })
     const pairs = (window: number) =>
-      Array.from({ length: S }, (_, i) => Math.min(i + 1, window)).reduce((a, b) => a + b, 0)
-    // The planner counts half a key less for a query: S/2 for (S + 1)/2.
-    expect(scores(slice, 1).fusedFlops).toBe(4 * H * (pairs(S) - S / 2) * 4 * d)
-    expect(scores(slice, 0).fusedFlops).toBe(4 * H * (pairs(8) - 8 / 2) * 4 * d)
+      Array.from({ length: long }, (_, i) => Math.min(i + 1, window)).reduce((a, b) => a + b, 0)
+    // The planner counts half a key less for a query: S/2 for (S + 1)/2; and a block of 128 keys more for a window.
+    expect(scores(slice, 1).fusedFlops).toBe(4 * H * (pairs(long) - long / 2) * 4 * d)
+    expect(scores(slice, 0).fusedFlops).toBe(4 * H * (pairs(seen) - seen / 2 + 128 * long) * 4 * d)
   })
 
   test('a window as long as the sequence leaves all keys', () => {

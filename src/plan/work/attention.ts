@@ -41,6 +41,13 @@ export function visibleKeys({ sequence, window }: ModelConfig, windowed: boolean
   return window - window ** 2 / (2 * sequence)
 }
 
+/** Keys of a block that fused attention computes together. */
+const BLOCK = 128
+
+/** A window has ends within blocks, which are computed whole. */
+const computedKeys = (model: ModelConfig, windowed: boolean): number =>
+  windowed ? Math.min(visibleKeys(model, windowed) + BLOCK, model.sequence / 2) : visibleKeys(model, windowed)
+
 /** Numbers of a device's queries, keys, values and results. */
 function sizesOf({ model, plan, tokens, tensor }: Slice) {
   const { heads, keyValueHeads, queryWidth, valueWidth } = attentionShape(model, plan.latent)
@@ -150,7 +157,7 @@ export function scores(slice: Slice, layer: number): Component {
   const count = (sequences * heads) / tensor
   const rows = sequence / context
   const kept = (queries + keys + values + results + (isRotary ? queries + keys : 0)) * bytes
-  const visible = visibleKeys(model, isWindowed(model, layer))
+  const visible = computedKeys(model, isWindowed(model, layer))
   const others = context - 1
   const contextBytes = others * (keys + values) * bytes
   if (plan.attention === 'fused')
@@ -159,6 +166,7 @@ export function scores(slice: Slice, layer: number): Component {
       ...noWork,
       kind: 'attention',
       fusedFlops: count * rows * visible * 2 * (queryWidth + valueWidth),
+      headWidth: (queryWidth + valueWidth) / 2,
       fusedQueries: count * rows,
       passBytes: rotary,
       gradientPassBytes: rotary,

@@ -28,6 +28,8 @@ export interface Component {
   readonly products: readonly Product[]
   /** Operations of fused attention, forward. */
   readonly fusedFlops: number
+  /** Mean width of a head's key and value. */
+  readonly headWidth: number
   /** Queries of fused attention, over all heads. */
   readonly fusedQueries: number
   /** Memory traffic outside products, forward. */
@@ -36,6 +38,8 @@ export interface Component {
   readonly gradientPassBytes: number
   /** Kernels launched besides products. */
   readonly kernels: number
+  /** Further kernels, too short to count on the device, that the host has to start. */
+  readonly starts: number
   /** Kept for the backward pass. */
   readonly keptBytes: number
   /**
@@ -54,10 +58,12 @@ export interface Component {
 export const noWork: Omit<Component, 'kind'> = {
   products: [],
   fusedFlops: 0,
+  headWidth: 0,
   fusedQueries: 0,
   passBytes: 0,
   gradientPassBytes: 0,
   kernels: 0,
+  starts: 0,
   keptBytes: 0,
   selective: { bytes: 0, products: [], passBytes: 0 },
   tensorBytes: 0,

@@ -82,6 +82,8 @@ export interface RankLoad {
   readonly padding: number
   /** Rows of the slowest rank over the mean of all ranks. */
   readonly imbalance: number
+  /** Whether every slot is computed. */
+  readonly isPadded: boolean
 }
 
 /**
@@ -131,5 +133,6 @@ export function rankLoad(
     dropped: expertsChoose ? 0 : Math.max(0, 1 - kept / assignments),
     padding: padded ? 1 - kept / (slots * ranks) : 0,
     imbalance: padded || kept === 0 ? 1 : (maxRows * ranks) / kept,
+    isPadded: padded,
   }
 }

@@ -46,6 +46,8 @@ export function mixture(slice: Slice, module: RoutedModule, expertLoads: ExpertL
       keptBytes: work.keptBytes + load.rows * (width + resultWidth) * bytes,
       // The gradients of all sources are read, and their sum is written, then copied to its place.
       gradientPassBytes: work.gradientPassBytes + (sources > 1 ? (sources + 3) * weights : 0),
+      // A product for each expert, unless all are padded to equal size.
+      starts: load.isPadded ? 0 : work.products.length * (local * sources - 1),
       exchanges: expert > 1 ? [sentRows * width * sentBytes, sentRows * resultWidth * bytes] : [],
     },
     ...(isNetwork && moe.sharedHidden > 0 ? [network(slice, moe.sharedHidden)] : []),
@@ -83,6 +85,12 @@ function router(moe: MoeConfig, { model: { width } }: Slice, tokens: number): Co
   }
 }
 
+/**
+ * Short kernels of a forward pass around the exchange: counting, sorting, lengths and offsets for each expert and rank. An
+ * order of magnitude; the host's time for one, `device.launch`, is fitted with it.
+ */
+const STARTS = { dropless: 150, capacity: 75 }
+
 /** Dispatch and combine: rows copied by index, or products with one-hot matrices [T, N·C]. */
 function dispatch(
   moe: MoeConfig,
@@ -98,7 +106,9 @@ function dispatch(
     const dispatched = 2 * rows * width
     const combined = (rows + choices * tokens) * columns
     const passBytes = (dispatched + combined + sorted) * bytes
-    return { ...noWork, kind: 'dispatch', passBytes, gradientPassBytes: passBytes, kernels: sorted > 0 ? 8 : 4 }
+    const starts = moe.capacity === 'none' ? STARTS.dropless : STARTS.capacity
+    const kernels = sorted > 0 ? 8 : 4
+    return { ...noWork, kind: 'dispatch', passBytes, gradientPassBytes: passBytes, kernels, starts }
   }
   // One matrix per group: its tokens by its slots.
   const count = moe.groups

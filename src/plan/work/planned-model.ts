@@ -55,6 +55,8 @@ export interface PlannedModel {
    * over the whole sequence, the masked half included (PaLM, appendix B), or over the window.
    */
   readonly flopsPerToken: number
+  /** The part of `flopsPerToken` for scores and values. */
+  readonly scoreFlopsPerToken: number
   /** Operations to train on one assignment of a token to an expert, by module. */
   readonly flopsPerAssignment: ModelDescription['flopsPerAssignment']
 }
@@ -70,9 +72,11 @@ export function describePlanned(model: ModelConfig, latent: LatentAttention | nu
   const { heads, queryWidth, valueWidth } = attentionShape(model, latent)
   const seen = Array.from({ length: model.layers }, (_, layer) => 2 * visibleKeys(model, isWindowed(model, layer)))
   const keys = seen.reduce((sum, each) => sum + each, 0)
+  const scoreFlopsPerToken = 6 * keys * heads * (queryWidth + valueWidth)
   return {
     activeParameters: size(dense) + activated,
-    flopsPerToken: 6 * (size(multiplied) + activated) + 6 * keys * heads * (queryWidth + valueWidth),
+    flopsPerToken: 6 * (size(multiplied) + activated) + scoreFlopsPerToken,
+    scoreFlopsPerToken,
     flopsPerAssignment: describeModel(model).flopsPerAssignment,
   }
 }

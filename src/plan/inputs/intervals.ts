@@ -1,0 +1,29 @@
+/** How wide the interval of a prediction is. */
+import type { Device } from './cluster.ts'
+
+/** Factors q: the published value is between predicted / q and predicted · q with a chance of 80 %. */
+export interface IntervalFactors {
+  readonly stepTime: number
+  /** On devices of a family without a fitted row. */
+  readonly stepTimeUnfitted: number
+  readonly memory: number
+}
+
+/** Factors of the 80 % intervals of a prediction. */
+export interface Interval {
+  readonly time: number
+  readonly memory: number
+}
+
+/** Of predictions on a device; null if its constants were measured on the machine itself. */
+export function intervalOn({ constants }: Pick<Device, 'constants'>, factors: IntervalFactors): Interval | null {
+  if (constants === 'measured') return null
+  const time = constants === 'unfitted' ? factors.stepTimeUnfitted : factors.stepTime
+  return { time, memory: factors.memory }
+}
+
+/** Both ends of an interval. */
+export const rangeOf = (value: number, factor: number): readonly [low: number, high: number] => [
+  value / factor,
+  value * factor,
+]
