@@ -2,7 +2,17 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { clusterSchema } from '../inputs/cluster.ts'
 import { idealCluster, idealInput } from '../testing/cases.ts'
-import { allReduceSeconds, allToAllSeconds, groupOf, reduceScatterSeconds, sendSeconds } from './network.ts'
+import {
+  allReduceSeconds,
+  allToAllSeconds,
+  copyByCopy,
+  type Dispatch,
+  groupOf,
+  networkShareOf,
+  reduceScatterSeconds,
+  ringSeconds,
+  sendSeconds,
+} from './network.ts'
 
 // A device sends 100 GB/s inside its node of eight, and has 50 GB/s of its node's 400 GB/s network.
 const cluster = idealCluster(64)
@@ -131,4 +141,51 @@ test('more bytes, less bandwidth and more latency are never faster', () => {
       },
     ),
   )
+})
+
+describe('rows for the experts of a token', () => {
+  const once = { copies: 8, oncePerNode: true, nodeLimit: Number.POSITIVE_INFINITY }
+
+  test('cross the network for every expert elsewhere, if each copy travels by itself', () => {
+    expect(networkShareOf(4, copyByCopy)).toBe(3 / 4)
+    expect(networkShareOf(4, { ...copyByCopy, copies: 8 })).toBe(3 / 4)
+  })
+
+  test('cross it once for each node that has some, on average as when choices are drawn', () => {
+    const nodes = 8
+    let state = 1
+    const random = () => {
+      state = (state * 16_807) % 2_147_483_647
+      return state / 2_147_483_647
+    }
+    let crossed = 0
+    const draws = 20_000
+    for (let draw = 0; draw < draws; draw++) {
+      const reached = new Set(Array.from({ length: 8 }, () => Math.floor(random() * nodes)))
+      crossed += [...reached].filter((node) => node !== 0).length
+    }
+    expect(networkShareOf(nodes, once) * 8).toBeCloseTo(crossed / draws, 1)
+  })
+
+  test('go to the limit of nodes at most (DeepSeek-V3: 4 of 8 nodes, 3.5 of them others)', () => {
+    expect(networkShareOf(8, { ...once, nodeLimit: 4 })).toBeCloseTo((4 * 7) / 8 / 8, 12)
+  })
+
+  test('take less time once for a node than copy by copy, and no more with a limit', () => {
+    const cluster = idealCluster(64)
+    const seconds = (dispatch: Dispatch) => allToAllSeconds(cluster, groupOf(cluster, 64, 1), 1e9, dispatch)
+    expect(seconds(once)).toBeLessThan(seconds(copyByCopy))
+    expect(seconds({ ...once, nodeLimit: 2 })).toBeLessThanOrEqual(seconds(once))
+  })
+})
+
+describe('keys and values of a context-parallel group', () => {
+  test('pass through the node, or through one link between nodes', () => {
+    const inside = idealCluster(8)
+    expect(ringSeconds(inside, groupOf(inside, 4, 1), 1e9)).toBeCloseTo(0.01, 12)
+    const across = idealCluster(16)
+    // Of a node of eight ranks one sends to the next node, over all of the node's ports.
+    expect(ringSeconds(across, groupOf(across, 16, 1), 1e9)).toBeCloseTo(1e9 / 400e9, 12)
+    expect(ringSeconds(inside, groupOf(inside, 1, 1), 1e9)).toBe(0)
+  })
 })

@@ -508,3 +508,102 @@ test('MFU does not count dropped assignments', () => {
   expect(uneven.time.stepSeconds).toBe(of().time.stepSeconds)
   expect(uneven.mfu).toBeLessThan(of().mfu)
 })
+
+describe('pipelines whose stages have unequal length', () => {
+  test('take the micro-batches of the longest stage, and one of each other to fill', () => {
+    const cluster = onlyProducts(4)
+    const attention = (layers: number, microBatches: number) =>
+      predict(denseRun({}, layers), cluster, layoutOf({ pipeline: 4, microBatches })).time.parts.attention
+    // Of five layers in four stages one stage has two: as slow as stages of two layers each.
+    expect(attention(5, 8)).toBeCloseTo(attention(8, 8), 15)
+    const bubble = (layers: number) =>
+      predict(denseRun({}, layers), cluster, layoutOf({ pipeline: 4, microBatches: 8 })).time.parts['pipeline bubble']
+    expect(bubble(5)).toBeLessThan(bubble(8))
+    expect(bubble(5)).toBeGreaterThan(0)
+  })
+})
+
+describe('all-to-alls hidden by another micro-batch', () => {
+  const layout = layoutOf({ data: 8, expert: 8, microBatches: 2 })
+  const of = (exchangeOverlap: number, microBatches = 2) =>
+    predict(sparseRun({}, { exchangeOverlap }), realCluster(8), { ...layout, microBatches }).time
+
+  test('are exposed as far as the share of its computation does not reach', () => {
+    const [exposed, hidden] = [of(0), of(1)]
+    expect(hidden.parts['all-to-all']).toBeLessThan(exposed.parts['all-to-all'])
+    expect(hidden.parts['all-to-all'] + hidden.overlappedSeconds).toBeCloseTo(
+      exposed.parts['all-to-all'] + exposed.overlappedSeconds,
+      12,
+    )
+  })
+
+  test('need another micro-batch', () => {
+    expect(of(1, 1).parts['all-to-all']).toBe(of(0, 1).parts['all-to-all'])
+  })
+})
+
+describe('float8', () => {
+  const input = idealInput(1)
+  const device = { ...input.device, peak: { ...input.device.peak, float8: '200 TFLOP/s' }, bandwidth: '1e30 B/s' }
+  const cluster = clusterSchema.parse({ ...input, device: { ...device, matmul: { ...device.matmul, float8: 1 } } })
+  const parts = (precision: 'bfloat16' | 'float8') => predict(denseRun({ precision }), cluster, layoutOf()).time.parts
+
+  test('halves the products of layers at twice the peak, and leaves scores and head', () => {
+    const [half, whole] = [parts('float8'), parts('bfloat16')]
+    expect(half.dense).toBeCloseTo(whole.dense / 2, 15)
+    expect(half.head).toBe(whole.head)
+    expect(half.attention).toBeGreaterThan(whole.attention / 2)
+    expect(half.attention).toBeLessThan(whole.attention)
+  })
+
+  test('pays for a pass that scales the left factor of each product', () => {
+    const slow = clusterSchema.parse({ ...input, device: { ...device, bandwidth: '1 GB/s' } })
+    const passes = (precision: 'bfloat16' | 'float8') =>
+      predict(denseRun({ precision }), slow, layoutOf()).time.parts.dense
+    expect(passes('float8')).toBeGreaterThan(passes('bfloat16'))
+  })
+})
+
+describe('kernels that the host starts', () => {
+  const of = (launch: string, plan: RunInput['plan'] = {}) => {
+    const input = idealInput(1)
+    const cluster = clusterSchema.parse({ ...input, device: { ...input.device, launch } })
+    return predict(sparseRun({ capacity: 'none' }, plan), cluster, layoutOf()).time
+  }
+
+  test('set the least time of a step, unless they are recorded as graphs', () => {
+    expect(of('0 s').parts.launches).toBe(0)
+    const slow = of('1 ms')
+    expect(slow.parts.launches).toBeGreaterThan(0)
+    expect(of('2 ms').stepSeconds).toBeGreaterThan(1.9 * slow.stepSeconds)
+    expect(of('1 ms', { graphs: true }).stepSeconds).toBe(of('0 s').stepSeconds)
+  })
+
+  test('are more without capacity, where experts have rows of different number', () => {
+    const input = idealInput(1)
+    const cluster = clusterSchema.parse({ ...input, device: { ...input.device, launch: '1 ms' } })
+    const step = (moe: object) => predict(sparseRun(moe), cluster, layoutOf()).time.stepSeconds
+    expect(step({ capacity: 'none' })).toBeGreaterThan(step({ capacity: '1x', compute: 'padded' }))
+  })
+})
+
+describe('context parallelism', () => {
+  test('divides the computation of a sequence and exchanges keys and values', () => {
+    const run = (context: number) => denseRun({ parallel: { context }, contextOverlap: 0 })
+    const [one, four] = [1, 4].map((context) => predict(run(context), realCluster(4), layoutOf({ context })).time)
+    expect(four?.parts.dense).toBeLessThan(one?.parts.dense as number)
+    expect(one?.parts['context exchange']).toBe(0)
+    expect(four?.parts['context exchange']).toBeGreaterThan(0)
+  })
+})
+
+test('intervals hold the prediction, and are wider on a device without fitted constants', () => {
+  const of = (constants: 'fitted' | 'unfitted' | 'measured') => {
+    const cluster = realCluster(8)
+    return predict(sparseRun(), { ...cluster, device: { ...cluster.device, constants } }, layoutOf({ data: 8 }))
+      .interval
+  }
+  expect(of('fitted')?.time).toBeGreaterThan(1)
+  expect(of('unfitted')?.time).toBeGreaterThan(of('fitted')?.time as number)
+  expect(of('measured')).toBeNull()
+})

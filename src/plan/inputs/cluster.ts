@@ -3,6 +3,7 @@
  * the parsed values are in base units.
  */
 import { z } from 'zod'
+import { constantSources } from './constants.ts'
 import { fitted } from './fitted.ts'
 import { bytes, bytesPerSecond, flopsPerSecond, seconds } from './quantities.ts'
 
@@ -73,7 +74,7 @@ const deviceSchema = z
      * `unfitted`: those of an average device, with a warning and a wider interval. Default: by whether
      * `matmul.efficiency` is given. `measured`: on the machine itself (`--cluster local`), without an interval.
      */
-    constants: z.enum(['fitted', 'given', 'measured', 'unfitted']).optional(),
+    constants: z.enum(constantSources).optional(),
   })
   .transform(({ matmul, constants, ...device }) => ({
     ...device,

@@ -3,6 +3,10 @@
  * describe devices and libraries and not single measurements: one for each family of devices, the rest for all.
  */
 
+/** Where the efficiencies of a device come from; `cluster.ts` has their meaning. */
+export const constantSources = ['fitted', 'given', 'measured', 'unfitted'] as const
+export type ConstantSource = (typeof constantSources)[number]
+
 /** Devices with a common share of the peak that products reach. */
 export const efficiencyFamilies = ['v100', 'a100', 'h100', 'blackwell', 'tpu'] as const
 export type EfficiencyFamily = (typeof efficiencyFamilies)[number]

@@ -1,5 +1,5 @@
 /** How wide the interval of a prediction is. */
-import type { Device } from './cluster.ts'
+import type { ConstantSource } from './constants.ts'
 
 /** Factors q: the published value is between predicted / q and predicted · q with a chance of 80 %. */
 export interface IntervalFactors {
@@ -16,7 +16,10 @@ export interface Interval {
 }
 
 /** Of predictions on a device; null if its constants were measured on the machine itself. */
-export function intervalOn({ constants }: Pick<Device, 'constants'>, factors: IntervalFactors): Interval | null {
+export function intervalOn(
+  { constants }: { readonly constants: ConstantSource },
+  factors: IntervalFactors,
+): Interval | null {
   if (constants === 'measured') return null
   const time = constants === 'unfitted' ? factors.stepTimeUnfitted : factors.stepTime
   return { time, memory: factors.memory }

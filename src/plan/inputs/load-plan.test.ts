@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { UsageError } from '../../errors.ts'
+import { plan } from '../plan.ts'
 import { clusterFamilies } from './clusters.ts'
-import { loadCluster, loadPlannedRun } from './load-plan.ts'
+import { clusterOf, loadCluster, loadPlannedRun } from './load-plan.ts'
 import { planPresets } from './presets.ts'
 
 let folder: string
@@ -185,5 +186,45 @@ describe('a run to plan', () => {
 
   test('of an unknown name is refused with the known names', async () => {
     await expect(loadPlannedRun('m6t-1tt', [])).rejects.toThrow('m6t-1t')
+  })
+})
+
+describe('a cluster file that extends a known kind of device', () => {
+  const load = (content: string) => loadCluster(file(content))
+
+  test('has the fields of that kind, except those that it gives', async () => {
+    const own = await load(
+      'extends: h100\ndevices: 64\ndevice: { memory: 96 GB }\nlinks: { network: { bandwidth: 200 GB/s } }',
+    )
+    const h100 = clusterOf('h100', 64)
+    expect(own.device).toEqual({ ...h100.device, memory: 96e9 })
+    expect(own.links.network).toEqual({ ...h100.links.network, bandwidth: 200e9 })
+    expect(own.links.node).toEqual(h100.links.node)
+    expect(own.device.constants).toBe('fitted')
+  })
+
+  test('is refused if the kind is unknown', async () => {
+    const error = await load('extends: h1000\ndevices: 8').catch((each: unknown) => each)
+    expect(error).toBeInstanceOf(UsageError)
+    expect((error as Error).message).toMatch(/^invalid extends: "h1000" \(expected v100, .* or tpu-v3, whose fields/)
+  })
+})
+
+describe('the efficiencies of a device', () => {
+  test('are unfitted with figures of a data sheet alone, given with an efficiency', async () => {
+    const constants = async (content: string) => (await loadCluster(file(content))).device.constants
+    expect(await constants(valid)).toBe('unfitted')
+    const given = valid.replace('bandwidth: 900 GB/s', 'bandwidth: 900 GB/s\n  matmul: { efficiency: 0.6 }')
+    expect(await constants(given)).toBe('given')
+  })
+
+  test('are warned about in the plan, which has a wider interval', async () => {
+    const run = await loadPlannedRun('demo', ['plan.precision=float32'])
+    const planned = await plan(run, await loadCluster(file(valid)))
+    expect(planned.warnings.join()).toContain('efficiencies of')
+    expect(planned.warnings.join()).toContain('set extends to a similar device')
+    const fitted = await plan(run, clusterOf('v100', 16))
+    expect(fitted.warnings).toEqual([])
+    expect(planned.best[0]?.interval?.time).toBeGreaterThan(fitted.best[0]?.interval?.time as number)
   })
 })

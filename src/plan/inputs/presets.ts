@@ -77,6 +77,7 @@ const published: Readonly<Record<string, PlanPreset>> = {
       precision: 'float8',
       state: 'bfloat16',
       latent: deepseekLatent,
+      gates: 'hidden',
       dispatchPrecision: 'float8',
       dispatchTo: 'node',
       nodeLimit: 4,

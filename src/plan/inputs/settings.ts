@@ -50,6 +50,8 @@ const planSchema = z
     master: z.boolean().default(true),
     /** `fused` never stores attention scores; `materialized` does, as programs before 2022 did. */
     attention: z.enum(['fused', 'materialized']).default('fused'),
+    /** Whether gates multiply the results of experts, which are kept for their gradient, or the hidden activations. */
+    gates: z.enum(['results', 'hidden']).default('results'),
     /** Precision of rows on their way to experts; those on their way back are activations. */
     dispatchPrecision: z.enum(['activations', 'float8']).default('activations'),
     /** A row for several experts of a node crosses the network once (`node`), or once for each (`expert`). */

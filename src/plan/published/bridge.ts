@@ -12,6 +12,8 @@ const summary =
 const common = {
   precision: 'float8',
   gradients: 'precision',
+  // Megatron-Core multiplies hidden activations.
+  gates: 'hidden',
   zero: 1,
   recompute: 'none',
 } as const satisfies PublishedPlan

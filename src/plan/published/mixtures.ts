@@ -173,6 +173,7 @@ export const mixtureRows: readonly PublishedRow[] = [
       precision: 'float8',
       state: 'bfloat16',
       latent: deepseekLatent,
+      gates: 'hidden',
       recompute: 'selective',
       zero: 1,
       dispatchPrecision: 'float8',

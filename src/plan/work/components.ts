@@ -105,17 +105,22 @@ export function sliceOf(run: PlannedRun, layout: Layout): Slice {
   }
 }
 
+/** Bytes of a kept number that a product reads: float8 products keep their scaled factor. */
+export const factorBytes = ({ plan, bytes }: Slice): number => (plan.precision === 'float8' ? 1 : bytes)
+
 /** One pass that reads and writes T × D. Keeps both: its input, and its result for the products after it. */
-export function norm({ model, plan, tokens, bytes, sequenceShare }: Slice, kind: ComponentKind): Component {
+export function norm(slice: Slice, kind: ComponentKind): Component {
+  const { model, plan, tokens, bytes, sequenceShare } = slice
   const size = tokens * model.width * bytes * sequenceShare
+  const result = tokens * model.width * factorBytes(slice) * sequenceShare
   return {
     ...noWork,
     kind,
     passBytes: 2 * size,
     gradientPassBytes: 3 * size,
     kernels: 1,
-    keptBytes: 2 * size,
-    selective: modern(plan, { bytes: size, products: [], passBytes: 2 * size }),
+    keptBytes: size + result,
+    selective: modern(plan, { bytes: result, products: [], passBytes: 2 * size }),
   }
 }
 

@@ -1,7 +1,7 @@
 /** The components of a mixture of experts: router, dispatch and combine, and the experts of one rank. */
 import type { MoeConfig } from '../../model/moe-config.ts'
 import { activatedExperts, hasRouterWeights, type RoutedModule } from '../../model/parameters.ts'
-import { type Component, network, networkWork, norm, noWork, residual, type Slice } from './components.ts'
+import { type Component, factorBytes, network, networkWork, norm, noWork, residual, type Slice } from './components.ts'
 import { capacityOf, type ExpertLoads, rankLoad } from './load.ts'
 
 /** The busiest rank over an even load, in the all-to-alls of a routed module. */
@@ -34,6 +34,7 @@ export function mixture(slice: Slice, module: RoutedModule, expertLoads: ExpertL
     : { ...noWork, products: [{ count: local * sources, m: rows, n: columns / expertTensor, k: width }] }
   const weights = work.products.reduce((sum, { n, k }) => sum + local * n * k, 0) * bytes
   const sentBytes = plan.dispatchPrecision === 'float8' ? FLOAT8_BYTES : bytes
+  const keepsResults = !isNetwork || plan.gates === 'results'
   const components: Component[] = [
     ...(isNetwork ? [norm(slice, 'router')] : []),
     router(moe, slice, tokens),
@@ -43,7 +44,7 @@ export function mixture(slice: Slice, module: RoutedModule, expertLoads: ExpertL
       ...work,
       kind: 'experts',
       // Also kept: the rows that experts read, and their results for the gradient of the gate.
-      keptBytes: work.keptBytes + load.rows * (width + resultWidth) * bytes,
+      keptBytes: work.keptBytes + load.rows * (width * factorBytes(slice) + (keepsResults ? resultWidth * bytes : 0)),
       // The gradients of all sources are read, and their sum is written, then copied to its place.
       gradientPassBytes: work.gradientPassBytes + (sources > 1 ? (sources + 3) * weights : 0),
       // A product for each expert, unless all are padded to equal size.
