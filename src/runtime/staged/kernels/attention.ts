@@ -9,7 +9,8 @@
  * the gradient of q is scaled when it is rotated back.
  */
 import type { Kernel, KernelTensor } from '../contract.ts'
-import { type Factor, flopsOf, Heads, optionalInputs, scratchOf, shapeOf } from './heads.ts'
+import { flopsOf, scratchOf, shapeOf } from './head-shape.ts'
+import { type Factor, Heads, optionalInputs } from './heads.ts'
 
 /** Inputs qkv [T, (H + 2·KV)·d] (, cos, sin [S, d/2]) (, first visible position int32 [T]); output [T, H·d]. */
 export const attention: Kernel = {

@@ -6,62 +6,10 @@
 import type { Dnnl } from '../../onednn/dnnl.ts'
 import type { Batch, Product } from '../../onednn/product.ts'
 import type { KernelCall, KernelTensor, KernelThread } from '../contract.ts'
+import { blockScores, blocksOf, bytesFor, type QueryBlock, type Shape } from './head-shape.ts'
 
-/** Most queries in a block. */
-const MAX_BLOCK = 64
-/** Most heads of keys in a task; fewer for long sequences. */
-const MAX_HEADS = 4
-/** Most floats in the scores of a block, unless a single head has more. */
-const MAX_SCORES = 2 ** 17
-/** With a window the keys of a block begin at a multiple of this. */
-const KEY_STEP = 16
 /** Rows are rotated in groups of this size, for all heads of a task. */
 const ROTATED_ROWS = 64
-
-export interface Shape {
-  readonly batch: number
-  readonly sequence: number
-  /** Heads of keys, and of values. */
-  readonly keyHeads: number
-  /** Turns of a task: heads of queries that share a head of keys. */
-  readonly turns: number
-  /** Width of a head. */
-  readonly size: number
-  readonly scale: number
-  /** Most positions that a query sees. */
-  readonly window: number
-  /** Floats from the q, k, v of a token to those of the next. */
-  readonly stride: number
-  /** Floats from q to k: the width of all queries. */
-  readonly width: number
-  /** Floats from k to v. */
-  readonly keyWidth: number
-  /** Heads of keys of a task, a divisor of `keyHeads`. */
-  readonly headsPerTask: number
-}
-
-export function shapeOf({ attributes, inputs }: KernelCall, qkvAt: number): Shape {
-  const { batch, sequence, heads, keyHeads, window, scale } = attributes as Record<
-    'batch' | 'sequence' | 'heads' | 'keyHeads' | 'window',
-    number
-  > & { scale: { float: number } }
-  const stride = (inputs[qkvAt] as KernelTensor).shape.at(-1) as number
-  const size = stride / (heads + 2 * keyHeads)
-  let headsPerTask = Math.min(
-    MAX_HEADS,
-    keyHeads,
-    Math.max(1, Math.floor(MAX_SCORES / (MAX_BLOCK * keysOf(sequence, window)))),
-  )
-  while (keyHeads % headsPerTask !== 0) headsPerTask--
-  const widths = { size, stride, width: heads * size, keyWidth: keyHeads * size }
-  return { batch, sequence, keyHeads, turns: heads / keyHeads, ...widths, scale: scale.float, window, headsPerTask }
-}
-
-/** Most keys of a block. */
-const keysOf = (sequence: number, window: number): number => Math.min(sequence, window + MAX_BLOCK + KEY_STEP)
-
-/** Bytes of whole cache lines. */
-const bytesFor = (floats: number): number => Math.ceil(floats / 16) * 64
 
 /** A factor of the products of a task: one matrix for each head. Strides are in elements. */
 export interface Factor {
@@ -70,14 +18,6 @@ export interface Factor {
   readonly stride: number
   /** From one head to the next. */
   readonly head: number
-}
-
-/** Queries `from` to `from + rows` (exclusive), which see some of the `keys` keys from `first` on, up to the last query. */
-interface QueryBlock {
-  readonly from: number
-  readonly rows: number
-  readonly first: number
-  readonly keys: number
 }
 
 /** Optional inputs after qkv: cos, sin [S, d/2], then the first position that each token sees, int32 [T]. */
@@ -107,13 +47,7 @@ export class Heads {
     this.dnnl = thread.dnnl
     this.thread = thread
     this.optional = optional
-    const { sequence, window } = shape
-    const count = Math.ceil(sequence / MAX_BLOCK)
-    this.blocks = Array.from({ length: count }, (_, i) => {
-      const [from, end] = [Math.floor((sequence * i) / count), Math.floor((sequence * (i + 1)) / count)]
-      const first = Math.floor(Math.max(0, from - window + 1) / KEY_STEP) * KEY_STEP
-      return { from, rows: end - from, first, keys: end - first }
-    })
+    this.blocks = blocksOf(shape)
   }
 
   get tasks(): number {
@@ -135,8 +69,7 @@ export class Heads {
   }
 
   reserveScores(): number {
-    const { sequence, window, headsPerTask } = this.shape
-    return this.reserve(headsPerTask * MAX_BLOCK * keysOf(sequence, window))
+    return this.reserve(blockScores(this.shape))
   }
 
   private groupsOfSequence(): number {
@@ -329,14 +262,3 @@ export class Heads {
     return scratch.address + (offset - scratch.offset)
   }
 }
-
-export function flopsOf({ batch, sequence, window, width }: Shape, products: number): number {
-  const most = Math.min(sequence, window)
-  // Pairs that see each other: the first queries of a sequence see fewer keys.
-  const pairs = sequence * most - (most * (most - 1)) / 2
-  return products * 2 * batch * pairs * width
-}
-
-export const scratchOf = ({ sequence, window, size, headsPerTask }: Shape, matrices: number, scores: number): number =>
-  matrices * bytesFor(headsPerTask * sequence * size) +
-  scores * bytesFor(headsPerTask * MAX_BLOCK * keysOf(sequence, window))

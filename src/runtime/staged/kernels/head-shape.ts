@@ -1,0 +1,89 @@
+/** Shapes of attention: its heads, tasks and blocks of queries, and what they need. */
+import type { KernelCall, KernelTensor } from '../contract.ts'
+
+/** Most queries in a block. */
+const MAX_BLOCK = 64
+/** Most heads of keys in a task; fewer for long sequences. */
+const MAX_HEADS = 4
+/** Most floats in the scores of a block, unless a single head has more. */
+const MAX_SCORES = 2 ** 17
+/** With a window the keys of a block begin at a multiple of this. */
+const KEY_STEP = 16
+
+export interface Shape {
+  readonly batch: number
+  readonly sequence: number
+  /** Heads of keys, and of values. */
+  readonly keyHeads: number
+  /** Turns of a task: heads of queries that share a head of keys. */
+  readonly turns: number
+  /** Width of a head. */
+  readonly size: number
+  readonly scale: number
+  /** Most positions that a query sees. */
+  readonly window: number
+  /** Floats from the q, k, v of a token to those of the next. */
+  readonly stride: number
+  /** Floats from q to k: the width of all queries. */
+  readonly width: number
+  /** Floats from k to v. */
+  readonly keyWidth: number
+  /** Heads of keys of a task, a divisor of `keyHeads`. */
+  readonly headsPerTask: number
+}
+
+export function shapeOf({ attributes, inputs }: KernelCall, qkvAt: number): Shape {
+  const { batch, sequence, heads, keyHeads, window, scale } = attributes as Record<
+    'batch' | 'sequence' | 'heads' | 'keyHeads' | 'window',
+    number
+  > & { scale: { float: number } }
+  const stride = (inputs[qkvAt] as KernelTensor).shape.at(-1) as number
+  const size = stride / (heads + 2 * keyHeads)
+  let headsPerTask = Math.min(
+    MAX_HEADS,
+    keyHeads,
+    Math.max(1, Math.floor(MAX_SCORES / (MAX_BLOCK * keysOf(sequence, window)))),
+  )
+  while (keyHeads % headsPerTask !== 0) headsPerTask--
+  const widths = { size, stride, width: heads * size, keyWidth: keyHeads * size }
+  return { batch, sequence, keyHeads, turns: heads / keyHeads, ...widths, scale: scale.float, window, headsPerTask }
+}
+
+/** Most keys of a block. */
+const keysOf = (sequence: number, window: number): number => Math.min(sequence, window + MAX_BLOCK + KEY_STEP)
+
+/** Bytes of whole cache lines. */
+export const bytesFor = (floats: number): number => Math.ceil(floats / 16) * 64
+
+/** Queries `from` to `from + rows` (exclusive), which see some of the `keys` keys from `first` on, up to the last query. */
+export interface QueryBlock {
+  readonly from: number
+  readonly rows: number
+  readonly first: number
+  readonly keys: number
+}
+
+/** The blocks of a sequence, of near-equal length. */
+export function blocksOf({ sequence, window }: Shape): QueryBlock[] {
+  const count = Math.ceil(sequence / MAX_BLOCK)
+  return Array.from({ length: count }, (_, i) => {
+    const [from, end] = [Math.floor((sequence * i) / count), Math.floor((sequence * (i + 1)) / count)]
+    const first = Math.floor(Math.max(0, from - window + 1) / KEY_STEP) * KEY_STEP
+    return { from, rows: end - from, first, keys: end - first }
+  })
+}
+
+/** Floats of the scores of a block, of all heads of a turn. */
+export const blockScores = ({ sequence, window, headsPerTask }: Shape): number =>
+  headsPerTask * MAX_BLOCK * keysOf(sequence, window)
+
+export function flopsOf({ batch, sequence, window, width }: Shape, products: number): number {
+  const most = Math.min(sequence, window)
+  // Pairs that see each other: the first queries of a sequence see fewer keys.
+  const pairs = sequence * most - (most * (most - 1)) / 2
+  return products * 2 * batch * pairs * width
+}
+
+/** Bytes of some matrices [S, d] of each head of a task, and of some scores. */
+export const scratchOf = (shape: Shape, matrices: number, scores: number): number =>
+  matrices * bytesFor(shape.headsPerTask * shape.sequence * shape.size) + scores * bytesFor(blockScores(shape))
