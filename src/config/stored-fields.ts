@@ -1,22 +1,28 @@
 /** The configuration in a run's config.json. */
-import { RunError } from '../errors.ts'
+import { RunError, UsageError } from '../errors.ts'
 import { type Fields, isFields } from './fields.ts'
 import { merge } from './preset-fields.ts'
 
 /**
  * The fields of a stored configuration, not yet checked.
  * @param file Path for error messages.
- * @throws RunError if the file is damaged
+ * @throws RunError if the file is damaged; UsageError if it is that of a model of another library
  */
 export function storedFields(text: string, file: string): Fields {
   try {
     const stored: unknown = JSON.parse(text)
     if (!isFields(stored)) throw new SyntaxError('it is not a JSON object')
     const config = isFields(stored.config) ? stored.config : stored
+    if (!('model' in config) && typeof config.model_type === 'string')
+      throw new UsageError(
+        `no run in ${file.replace(/[\\/][^\\/]*$/, '')}: its config.json is that of a ${config.model_type} model of another ` +
+          'library (make a run of it with choir import FOLDER --out RUN)',
+      )
     // The file also has version and preset, which are not checked here.
     const sections = ['model', 'data', 'train', 'parallel', 'runtime'].filter((key) => key in config)
     return withOriginalScales(Object.fromEntries(sections.map((key) => [key, config[key]])))
   } catch (error) {
+    if (error instanceof UsageError) throw error
     throw new RunError(`cannot read ${file}: ${(error as Error).message}`)
   }
 }

@@ -78,3 +78,13 @@ test('Ctrl-C: exit 130, and nothing is left', async () => {
   expect(stripVTControlCharacters(fake.stderr.text)).toMatch(/^\r {2}[\d.]+ % of 57.3 kB written.*\r$/)
   expect(readdirSync(root)).toEqual(['model'])
 })
+
+test('a folder that was not imported is not taken for a run', async () => {
+  const { folder } = model('mixtral')
+  for (const command of [['inspect'], ['eval'], ['generate', '--prompt', 'x']]) {
+    const [name = '', ...options] = command
+    const { code, stdout, stderr } = await choir(name, folder, ...options)
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+    expect(stderr).toMatch(/^choir: no run in .*model: its config.json is that of a mixtral model .*choir import/)
+  }
+})

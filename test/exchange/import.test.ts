@@ -6,6 +6,7 @@ import { temporaryFolder } from '../../src/data/testing/temporary-folder.ts'
 import { importModel } from '../../src/exchange/import/import-model.ts'
 import { samples } from '../../src/exchange/testing/samples.ts'
 import { evaluateRun } from '../../src/infer/evaluate.ts'
+import { importedData, RunState } from '../../src/run/run-state.ts'
 import {
   choirContinuation,
   choirLogits,
@@ -138,6 +139,13 @@ test('the loss of choir eval is that of the witness on the same windows', async 
 test('an imported run has no held-out text', async () => {
   const { run } = await check(samples.llama as Fields)
   await expect(evaluateRun(run)).rejects.toThrow(/no held-out text: .* was imported \(name the text/)
+})
+
+test('an imported run is not resumed, since it has no state of a training', () => {
+  const state = new RunState({ hash: 'of a text' }, undefined as never, undefined as never)
+  expect(() => state.adopt({ data: importedData, updates: 0, nonFiniteInRow: 0 }, 'step-0')).toThrow(
+    /cannot resume from step-0: this model was imported, .* \(train it with --from\)/,
+  )
 })
 
 test('a sequence is at most as long as the model allows', async () => {

@@ -112,7 +112,8 @@ function checkTokenizer(json: string, where: string, vocabulary: number): void {
   const tokenizer = tokenizerFromJson(json, where)
   if (tokenizer.vocabulary > vocabulary)
     throw new UsageError(
-      `${where} has ${tokenizer.vocabulary} tokens but the model has ${vocabulary} (is it the tokenizer of another model?)`,
+      `${where} has ${tokenizer.vocabulary} tokens but the model has ${vocabulary} (is it that of another ` +
+        'model? Special tokens that were only added to the file can be removed from its added_tokens)',
     )
 }
 

@@ -35,7 +35,9 @@ export interface Origin {
  */
 export async function openOrigin(folder: string, isUpcycled: boolean): Promise<Origin> {
   const fields = await readForeignConfig(folder)
-  if (fields.model_type === undefined && isFields(fields.model)) return runOrigin(folder, isUpcycled)
+  // Older runs have their settings one level deeper.
+  if (fields.model_type === undefined && (isFields(fields.model) || isFields(fields.config)))
+    return runOrigin(folder, isUpcycled)
   const { model, architecture, ignored } = modelOf(fields)
   return {
     architecture: architecture.type,
