@@ -97,7 +97,9 @@ function reportText(report: ImportReport, colors: Colors): string {
     ['model', `${architecture}, ${colors.bold(count(parameters))} parameters`],
     ['read', `${grouped(tensors.length)} tensors, all mapped: ${bytes(report.bytes.read)} of ${types}`],
     ['written', `${grouped(ours + made.length)} tensors: ${bytes(report.bytes.written)} of F32`],
-    ...(made.length > 0 ? [['new', `${grouped(made.length)} routers, at random`] as [string, string]] : []),
+    ...(made.length > 0
+      ? [['new', `${grouped(made.length)} ${made.length === 1 ? 'router' : 'routers'}, at random`] as [string, string]]
+      : []),
     ...(ignoredTensors.length > 0 ? [['not used', ignoredTensors.join(', ')] as [string, string]] : []),
     ['run', directory],
   ]
