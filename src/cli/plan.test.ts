@@ -175,12 +175,31 @@ describe('text', () => {
     [['m6t-1t', '--cluster', 'v100-480', '--set', 'plan.optimizer=adamw']],
     [['m6t-base', '--cluster', 'v100-8', '--what-if', 'routing']],
     [['M', '--cluster', 'h100-64', '--set', 'train.batch=256']],
-  ])('for %j is at most 130 columns wide', async (args) => {
-    expect(widest((await planned(...args)).out)).toBeLessThanOrEqual(130)
+  ])('for %j is at most 140 columns wide', async (args) => {
+    expect(widest((await planned(...args)).out)).toBeLessThanOrEqual(140)
   })
 
   test('for layouts with long names is at most 130 columns wide', async () => {
     expect(widest((await planned('m6-10t', '--cluster', 'v100-512')).out)).toBeLessThanOrEqual(130)
+  })
+
+  test('prints the 80 % interval of step, rate, memory, days, device-hours and price', async () => {
+    const { out } = await planned(...many, '--price', '2')
+    expect(out).toMatch(/80 % interval: .* to .* a step, .* to .* tokens\/s, .* to .* of memory/)
+    expect(out).toMatch(/80 % interval: .* to .*, [\d.,]+ to [\d.,]+ device-hours, a price of [\d.,]+ to [\d.,]+/)
+    const { best, budget } = JSON.parse((await planned(...many, '--json')).out)
+    expect(best[0].interval.time).toBeGreaterThan(1)
+    expect(best[0].interval.memory).toBeGreaterThan(1)
+    expect(budget.factor).toBe(best[0].interval.time)
+  })
+
+  test('warns about a device without fitted constants, in text, JSON and the report', async () => {
+    const cluster = ['m6t-base', '--cluster', 'tpu-v3-8', '--set', 'plan.precision=bfloat16', '--set', 'plan.zero=null']
+    expect((await planned(...cluster)).out).toContain('warning: the efficiencies of TPU v3 core')
+    expect(JSON.parse((await planned(...cluster, '--json')).out).warnings).toHaveLength(1)
+    const file = join(folder, 'warned.html')
+    await planned(...cluster, '--html', file)
+    expect(readFileSync(file, 'utf8')).toContain('the efficiencies of TPU v3 core')
   })
 
   test('reports a price if one is given', async () => {

@@ -3,6 +3,7 @@ import { memoryRows } from './allocated.ts'
 import { bridgeRows } from './bridge.ts'
 import { maxtextRows } from './maxtext.ts'
 import { megatronRows } from './megatron.ts'
+import { testedRows } from './megatron-tests.ts'
 import { mixtureRows } from './mixtures.ts'
 import { nemoRows } from './nemo.ts'
 import type { PublishedRow } from './row.ts'
@@ -11,6 +12,7 @@ import { shardedRows } from './sharded.ts'
 export { type PublishedRow, publishedSeconds } from './row.ts'
 export const publishedRows: readonly PublishedRow[] = [
   ...megatronRows,
+  ...testedRows,
   ...shardedRows,
   ...mixtureRows,
   ...bridgeRows,
