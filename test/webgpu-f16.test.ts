@@ -33,10 +33,14 @@ const ROUNDINGS = 30
 
 const [batch, sequence, vocabulary] = [4, 16, 64]
 
-const configOf = (moe: object, train: { readonly seed?: number; readonly batch?: number } = {}): RunConfig =>
+const configOf = (
+  moe: object,
+  train: { readonly seed?: number; readonly batch?: number } = {},
+  attention: object = {},
+): RunConfig =>
   runSchema.parse({
     model: {
-      ...{ vocabulary, layers: 1, width: 16, heads: 2, sequence, hidden: 16, positions: 'rotary' },
+      ...{ vocabulary, layers: 1, width: 16, heads: 2, sequence, hidden: 16, positions: 'rotary', ...attention },
       moe: { hidden: 16, capacity: 'kx', ...moe },
     },
     train: { batch, steps: 30, seed: 1, schedule: { warmup: 1, kind: 'constant', learningRate: 0.01 }, ...train },
@@ -130,34 +134,39 @@ describe.skipIf(!testDevice?.features.f16)('training in f16 on a WebGPU device',
     await gpu.close()
   })
 
-  test.each([
+  test.each<[router: string, moe: object, attention?: object]>([
     ['top-2', {}],
     ['bias top-2', {}],
     ['top-2 of two groups (DeepSeek-V3)', { sharedHidden: 16, sharedGate: true }],
     ['expert-choice', {}],
     ['hash', {}],
-  ])('gradients differ from float32 by the rounding of f16: %s', { timeout }, async (router, shared) => {
-    const config = configOf({ ...routers[router], ...shared })
-    const [half, whole] = [await Training.open(gpu, config), await Training.open(cpu, config)]
-    const [found, expected] = [await half.run(1), await whole.run(1)]
-    expect(found.counts).toEqual(expected.counts)
-    const gradients = await found.tensors('gradient')
-    // The bias of a router has no gradient.
-    const compared = [...(await expected.tensors('gradient'))].filter(([name]) => !name.endsWith('router.bias'))
-    const errors = compared.map(([name, values]) => {
-      const own = gradients.get(name) as Float32Array
-      return { name, error: norm(values.map((value, i) => value - (own[i] as number))) / norm(values) }
-    })
-    for (const { name, error } of errors) {
-      expect(error, name).toBeLessThan(Math.sqrt(ROUNDINGS) * ROUNDING)
-      // Otherwise nothing was rounded.
-      expect(error, name).toBeGreaterThan(ROUNDING / 16)
-    }
-    // The norm is that of gradients without the scale of the loss.
-    expect(found.gradNorms[0]).toBeCloseTo(expected.gradNorms[0] as number, 3)
-    await half.trainer.release()
-    await whole.trainer.release()
-  })
+    ['top-1', {}, { keyValueHeads: 1, headWidth: 16, queryKeyNorm: 'head' }],
+  ])(
+    'gradients differ from float32 by the rounding of f16: %s %o %o',
+    { timeout },
+    async (router, shared, attention) => {
+      const config = configOf({ ...routers[router], ...shared }, {}, attention)
+      const [half, whole] = [await Training.open(gpu, config), await Training.open(cpu, config)]
+      const [found, expected] = [await half.run(1), await whole.run(1)]
+      expect(found.counts).toEqual(expected.counts)
+      const gradients = await found.tensors('gradient')
+      // The bias of a router has no gradient.
+      const compared = [...(await expected.tensors('gradient'))].filter(([name]) => !name.endsWith('router.bias'))
+      const errors = compared.map(([name, values]) => {
+        const own = gradients.get(name) as Float32Array
+        return { name, error: norm(values.map((value, i) => value - (own[i] as number))) / norm(values) }
+      })
+      for (const { name, error } of errors) {
+        expect(error, name).toBeLessThan(Math.sqrt(ROUNDINGS) * ROUNDING)
+        // Otherwise nothing was rounded.
+        expect(error, name).toBeGreaterThan(ROUNDING / 16)
+      }
+      // The norm is that of gradients without the scale of the loss.
+      expect(found.gradNorms[0]).toBeCloseTo(expected.gradNorms[0] as number, 3)
+      await half.trainer.release()
+      await whole.trainer.release()
+    },
+  )
 
   test('activations need less memory', async () => {
     // Of a longer batch, in which activations are the most. It is planned, and not compiled.
