@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { RunError } from '../../errors.ts'
 import { evaluateModel } from '../../infer/evaluate.ts'
 import { loadModel, type ModelChoice, type TrainedModel } from '../../infer/trained-model.ts'
+import type { ModelConfig } from '../../model/config.ts'
 import { describeModel } from '../../model/describe.ts'
 import { loadRunConfig } from '../../run/load-config.ts'
 import type { OnMessage } from '../../run/messages.ts'
@@ -35,8 +36,10 @@ export interface ExportOptions extends Pick<ModelChoice, 'checkpoint' | 'threads
 
 const formats: Readonly<Record<ExportFormat, Format>> = { hf: hfFormat, onnx: onnxFormat, gguf: ggufFormat }
 
-/** Tokens that are read back. */
-const CHECKED_TOKENS = 32
+/** Tokens that are read back: fewer of a large model, since a reader may be plain loops. */
+const tokensToCheck = (model: ModelConfig): number =>
+  Math.min(model.sequence, Math.max(4, Math.min(32, Math.floor(4e9 / describeModel(model).activeParameters))))
+
 /** Largest accepted difference of float32 logits, as a share of the largest logit, at least of 1. */
 const TOLERANCE = 1e-3
 
@@ -105,7 +108,7 @@ async function checkLogits(
   dtype: ExportDtype,
 ): Promise<LogitCheck | Missing> {
   const random = randomFor(0, 'export')
-  const count = Math.min(model.sequence, CHECKED_TOKENS)
+  const count = tokensToCheck(model)
   const tokens = Int32Array.from({ length: count }, () => random.integer(tokenizer.vocabulary))
   const found = await readBack(folder, tokens)
   if ('missing' in found) return found

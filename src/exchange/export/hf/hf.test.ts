@@ -130,6 +130,60 @@ for folder in folders:
         print(json.dumps(module.load(folder)(torch.tensor([tokens]))[0].tolist()))
 `
 
+/** Stands for transformers: what the file takes from it, and the calls of its generation. */
+const caller = `
+import importlib, json, sys, types
+from types import SimpleNamespace
+import torch
+folder, tokens = sys.argv[1], json.loads(sys.argv[2])
+
+class Model(torch.nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+    def post_init(self):
+        pass
+
+class Cache:
+    def __init__(self):
+        self.layers = {}
+    def get_seq_length(self):
+        return self.layers[0][0].shape[2] if self.layers else 0
+    def update(self, key, value, layer):
+        if layer in self.layers:
+            key, value = (torch.cat(both, 2) for both in zip(self.layers[layer], (key, value)))
+        self.layers[layer] = key, value
+        return key, value
+
+def module(name, **contents):
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__dict__.update(contents)
+
+class Config:
+    def __init__(self, **settings):
+        self.__dict__.update(settings)
+
+module("transformers", PreTrainedModel=Model, GenerationMixin=object, PretrainedConfig=Config)
+module("transformers.cache_utils", DynamicCache=Cache)
+module("transformers.modeling_outputs", CausalLMOutputWithPast=lambda **fields: SimpleNamespace(**fields))
+module("exported", __path__=[folder])
+code = importlib.import_module("exported.modeling_choir")
+config = code.ChoirConfig(**json.load(open(folder + "/config.json")))
+model = code.ChoirForCausalLM(config)
+model.load_state_dict(dict(code.read_safetensors(folder + "/model.safetensors")))
+ids = torch.tensor([tokens])
+with torch.no_grad():
+    cache, cached = None, []
+    for begin, end in [(0, 4)] + [(i, i + 1) for i in range(4, len(tokens))]:
+        out = model(ids[:, begin:end], attention_mask=torch.ones(1, end), past_key_values=cache, use_cache=True)
+        cache = out.past_key_values
+        cached += out.logits[0].tolist()
+    mask = torch.tensor([[0, 0, 0] + [1] * len(tokens)])
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    out = model(torch.tensor([[1, 1, 1] + tokens]), attention_mask=mask, position_ids=positions)
+print(json.dumps({"cached": cached, "padded": out.logits[0, 3:].tolist()}))
+`
+
 describe.skipIf(!python)('modeling_choir.py in PyTorch', () => {
   test('gives the logits of every model', async () => {
     const folders: string[] = []
@@ -153,6 +207,25 @@ describe.skipIf(!python)('modeling_choir.py in PyTorch', () => {
     for (const [i, line] of lines.entries())
       expect(largestDifference(own[i] as Float32Array, (JSON.parse(line) as number[][]).flat())).toBeLessThan(1e-4)
   }, 120_000)
+
+  test('computes the same with a cache and with padding, as transformers calls it', async () => {
+    const model = randomModel(7, {
+      sequence: 16,
+      window: 5,
+      keyValueHeads: 2,
+      moe: { experts: 4, hidden: 5, k: 1, router: 'prototype', prototypes: 2, attention: 'qkv' },
+    })
+    const folder = make()
+    await writtenPlan(hfFormat, model, { runtime, folder })
+    const tokens = tokensOf(model, 9)
+    const output = execFileSync(python as string, ['-c', caller, folder, JSON.stringify([...tokens])], {
+      encoding: 'utf8',
+    })
+    const { cached, padded } = JSON.parse(output) as Record<'cached' | 'padded', number[][]>
+    const own = await ownLogits(runtime, model.config, model.store, tokens)
+    expect(largestDifference(own, cached.flat())).toBeLessThan(1e-4)
+    expect(largestDifference(own, padded.flat())).toBeLessThan(1e-4)
+  }, 60_000)
 
   test('runs as a program', async () => {
     const model = randomModel(7, {

@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { RunError } from '../../../errors.ts'
 import type { ModelConfig } from '../../../model/config.ts'
 import { parameterSpecs } from '../../../model/parameters.ts'
 import type { Runtime } from '../../../runtime/contract.ts'
@@ -50,10 +51,17 @@ export async function pythonWithTorch(): Promise<string | null> {
 export async function pythonLogits(folder: string, model: ModelConfig, tokens: Int32Array): Promise<ReadBack> {
   const python = await pythonWithTorch()
   if (!python) return { missing: 'no python3 with PyTorch is here to run modeling_choir.py' }
-  const words = [join(folder, 'modeling_choir.py'), folder, '--tokens', tokens.join()]
-  const { stdout } = await run(python, words, { maxBuffer: 32 * tokens.length * model.vocabulary + 2 ** 20 })
-  return {
-    reader: `PyTorch, ${words[0]?.split('/').at(-1)}`,
-    logits: Float32Array.from((JSON.parse(stdout) as number[][]).flat()),
-  }
+  const file = 'modeling_choir.py'
+  const words = [join(folder, file), folder, '--tokens', tokens.join()]
+  const maxBuffer = 32 * tokens.length * model.vocabulary + 2 ** 20
+  const { stdout } = await run(python, words, { maxBuffer }).catch((error: Failure) => {
+    // The system ends a process without enough memory.
+    if (error.signal) return { stdout: '' }
+    throw new RunError(`${file} failed: ${error.stderr?.trim().split('\n').at(-1) ?? error.message}`)
+  })
+  if (stdout === '') return { missing: `${python} was killed while it ran ${file}, as without enough memory` }
+  return { reader: `PyTorch, ${file}`, logits: Float32Array.from((JSON.parse(stdout) as number[][]).flat()) }
 }
+
+/** A program that ended with an exit code, or by a signal. */
+type Failure = Error & { readonly signal?: string | null; readonly stderr?: string }
