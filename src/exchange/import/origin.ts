@@ -71,7 +71,8 @@ async function runOrigin(directory: string, isUpcycled: boolean): Promise<Origin
     theirs,
     tensorFolder: checkpoint.path,
     tokenizer: await readFile(join(directory, 'tokenizer.json'), 'utf8'),
-    run,
+    // Names of frozen parameters are those of the dense model.
+    run: { ...run, train: { ...run.train, freeze: [] } },
     data: (checkpoint.state as State).data,
     ignoredKeys: [],
   }
