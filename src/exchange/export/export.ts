@@ -132,7 +132,8 @@ async function heldOutLoss(trained: TrainedModel): Promise<HeldOutLoss | Missing
   try {
     record = await evaluateModel(trained, { capacity: 'none', batches: MAX_BATCHES })
   } catch (error) {
-    return { missing: `the held-out text of the run cannot be read: ${(error as Error).message}` }
+    // Its advice, in brackets at the end, is for evaluations.
+    return { missing: (error as Error).message.replace(/ \([^()]*\)$/, '') }
   }
   const { train: atTraining, eval: atEvaluation, none } = record.capacities
   const hasCapacity = model.moe !== null && model.moe.capacity !== 'none'

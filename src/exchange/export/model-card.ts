@@ -61,5 +61,5 @@ export function lossText(loss: HeldOutLoss | Missing): string {
 export const checkText = (check: LogitCheck | Missing): string =>
   'missing' in check
     ? `not read back: ${check.missing}`
-    : `largest logit difference ${check.largest_difference.toExponential(1)} on ${check.tokens} tokens, by ${check.reader} ` +
+    : `largest logit difference ${check.largest_difference === 0 ? 0 : check.largest_difference.toExponential(1)} on ${check.tokens} tokens, by ${check.reader} ` +
       `(largest logit ${fixed(check.largest_logit, 2)})`
