@@ -443,3 +443,27 @@ describe('memory of a device', () => {
     expect(predict(run, fast, layout).memory).toEqual(predict(run, slow, layout).memory)
   })
 })
+
+describe('activations of programs of today', () => {
+  const device = (plan: RunInput['plan'], recompute: 'none' | 'selective' = 'none') =>
+    predict(sparseRun({ capacity: 'none' }, plan), realCluster(1), layoutOf({ recompute })).memory.device
+  /** Rows of one layer, top-1, and the width. */
+  const [layers, rows, width] = [2, 64 * 32, 64]
+
+  test('gates on hidden activations leave no results of experts to keep: 2 bytes a row and column', () => {
+    const saved = device({ gates: 'results' })['expert activations'] - device({ gates: 'hidden' })['expert activations']
+    expect(saved).toBe(layers * rows * width * 2)
+  })
+
+  test('float8 products keep the rows of experts in a byte', () => {
+    const saved =
+      device({ precision: 'bfloat16' })['expert activations'] - device({ precision: 'float8' })['expert activations']
+    expect(saved).toBe(layers * rows * width)
+  })
+
+  test('selective recomputation drops results of norms, but keeps their inputs', () => {
+    const saved = device({})['attention activations'] - device({}, 'selective')['attention activations']
+    // One layer at a time is recomputed.
+    expect(saved).toBe((layers - 1) * rows * width * 2)
+  })
+})

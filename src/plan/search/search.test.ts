@@ -266,7 +266,7 @@ describe('an impossible layout is refused with the field and the number that it 
     [
       { precision: 'tf32' },
       {},
-      'invalid plan.precision: tf32 (device has float32, float16, bfloat16; set plan.precision=',
+      'invalid plan.precision: tf32 (device has float32, float16, bfloat16, float8; set plan.precision=',
     ],
     [{ parallel: { context: 3 } }, {}, `invalid plan.parallel.context: 3 (must divide the cluster's devices 8)`],
     [{ dispatch: 'one-hot' }, { moe: { capacity: 'none' } }, 'invalid plan.dispatch: one-hot (needs a capacity'],

@@ -59,7 +59,7 @@ export function realCluster(devices: number): Cluster {
     device: {
       memory: '80 GB',
       bandwidth: '2 TB/s',
-      peak: { float32: '20 TFLOP/s', float16: '300 TFLOP/s', bfloat16: '300 TFLOP/s' },
+      peak: { float32: '20 TFLOP/s', float16: '300 TFLOP/s', bfloat16: '300 TFLOP/s', float8: '600 TFLOP/s' },
     },
     links: {
       node: { bandwidth: '300 GB/s' },
