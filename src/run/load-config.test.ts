@@ -109,9 +109,9 @@ describe('refusals', () => {
     ['train.schedule.learningRate=.inf', 'invalid train.schedule.learningRate: Infinity (expected a positive number)'],
     ['data.source=[]', 'invalid data.source: [] (expected text or a non-empty list of text)'],
     ['data.source=null', 'invalid data.source: null (expected text or a non-empty list of text)'],
-    ['model.heads=7', 'invalid model.heads: 7 (must divide width 256)'],
+    ['model.heads=7', 'invalid model.heads: 7 (must divide width 256, or set headWidth)'],
     // The invalid field may be one that the user did not set.
-    ['model.width=250', 'invalid model.heads: 4 (must divide width 250)'],
+    ['model.width=250', 'invalid model.heads: 4 (must divide width 250, or set headWidth)'],
     ['data.tokenizer.path=t.json', 'invalid data.tokenizer.path: "t.json" (is needed for kind "file", and only there)'],
     ['data.tokenizer.kind=file', 'invalid data.tokenizer.path (is needed for kind "file", and only there)'],
     ['train.steps', 'invalid --set: "train.steps" (expected path=value, such as train.steps=500)'],
