@@ -115,6 +115,7 @@ const floors = {
       'measure',
       'train',
       'infer',
+      'exchange',
       'browser',
       'plan',
       'watch',

@@ -5,6 +5,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
   configFrom,
   defineConfig,
+  exportRun,
+  importModel,
   plan,
   Run,
   type TrainEvent,
@@ -160,4 +162,30 @@ test('a closed run says so', async () => {
   await other.close()
   expect(() => other.generate('Line')).toThrow(/this run is closed/)
   await expect(async () => other.evaluate()).rejects.toThrow(/this run is closed/)
+})
+
+test('a run that is exported and imported again has the same loss', async () => {
+  const { model, data, runtime } = run.config
+  const config = defineConfig({ model: { ...model, activation: 'swiglu' }, data, runtime, train: { steps: 1 } })
+  const [original, exported, imported] = ['swiglu', 'exported', 'imported'].map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ]
+  await train(config, { directory: original })
+  const { architecture, logits } = await exportRun(original, { format: 'hf', out: exported })
+  expect(architecture).toMatch(/Moe/)
+  expect(logits).toMatchObject({ reader: 'choir import' })
+  const report = await importModel(exported, imported)
+  expect(report.tensors.length).toBeGreaterThan(0)
+  const losses = await Promise.all(
+    [original, imported].map(async (directory) => {
+      const loaded = await Run.load(directory)
+      const { loss } = await loaded.evaluate({ source: join(folder, 'text.txt') })
+      await loaded.close()
+      return loss
+    }),
+  )
+  expect(losses[0]).toBeGreaterThan(0)
+  expect(losses[1]).toBeCloseTo(losses[0] as number, 5)
 })

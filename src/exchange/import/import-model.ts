@@ -22,7 +22,7 @@ import { refuseOccupied, writeRun } from './write-run.ts'
 export interface ImportOptions {
   /** Make experts of a dense model's networks. */
   readonly upcycle?: Upcycling
-  /** Longest sequence, at most that of the model. Default: the model's, at most {@link DEFAULT_SEQUENCE}. */
+  /** Longest sequence, at most that of the model. Default: the model's, at most 1,024. */
   readonly sequence?: number
   /** Of new routers and noise; default 0. */
   readonly seed?: number
