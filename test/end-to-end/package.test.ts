@@ -76,7 +76,7 @@ describe.skipIf(offline)('the package', () => {
     expect(output).toMatch(/^The people.+$/m)
     const [, routing = ''] = /^(\S+→\d(?: {2}\S+→\d)+)$/m.exec(output) ?? []
     expect(routing.replace(/→\d(?: {2}|$)/g, '')).toBe('ThepeopleoftheUnitedStates')
-    expect(output).toMatch(/480 V100: 2\.25 s a step/)
+    expect(output).toMatch(/480 V100: \d\.\d{2} s a step/)
   }, 240_000)
 
   test('tensors and gradients alone fit a line', async () => {
