@@ -39,8 +39,7 @@ export async function* continueText(
 ): AsyncGenerator<string, TextEnd> {
   const began = performance.now()
   const generator = new Generator(runtime, config.model, store, isChanging)
-  // In training, documents follow an end-of-text token, so generation begins with one too.
-  const prompt = [tokenizer.endOfText, ...(await tokenizer.encode(options.prompt))]
+  const prompt = [tokenizer.beginOfText, ...(await tokenizer.encode(options.prompt))]
   const text = tokenizer.stream()
   const scanner = new StopScanner(options.stop ?? [])
   let tokens = 0

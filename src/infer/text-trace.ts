@@ -37,7 +37,7 @@ export interface TracedRouter extends Pick<RouterTrace, 'layer' | 'module' | 'ex
 /** A range of a stream: an end-of-document token, the tokens of the text, and the token after it. */
 export interface TextPlace {
   readonly stream: TokenStream
-  /** Position of the end-of-document token before the text. */
+  /** Position of the token before the text. */
   readonly start: number
   /** Tokens of the text. */
   readonly length: number
@@ -45,10 +45,10 @@ export interface TextPlace {
   readonly ends: boolean
 }
 
-/** Makes a stream of a text that is not in the data. */
-export function pastedText(ids: Int32Array, endOfText: number): TextPlace {
+/** Makes a stream of a text that is not in the data, after the token `beginOfText`. */
+export function pastedText(ids: Int32Array, beginOfText: number): TextPlace {
   // A negative target is not counted: the next token is unknown.
-  const tokens = Int32Array.of(endOfText, ...ids, -1)
+  const tokens = Int32Array.of(beginOfText, ...ids, -1)
   return {
     stream: {
       length: tokens.length,

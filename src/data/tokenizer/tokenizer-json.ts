@@ -17,6 +17,13 @@ const decoderSchema = z.looseObject({
   decoders: z.array(z.looseObject({ type: z.string() })).optional(),
 })
 
+/** A rule for what stands around a text. */
+const processorSchema = z.looseObject({
+  type: z.string(),
+  single: z.array(z.looseObject({ SpecialToken: z.looseObject({ id: z.string() }).optional() })).optional(),
+  special_tokens: z.record(z.string(), z.looseObject({ ids: z.array(z.int()) })).optional(),
+})
+
 const tokenizerJsonSchema = z.looseObject({
   added_tokens: z
     .array(addedTokenSchema)
@@ -26,6 +33,7 @@ const tokenizerJsonSchema = z.looseObject({
   pre_tokenizer: z
     .looseObject({ type: z.string(), add_prefix_space: z.boolean().optional(), use_regex: z.boolean().optional() })
     .nullish(),
+  post_processor: processorSchema.extend({ processors: z.array(processorSchema).optional() }).nullish(),
   decoder: decoderSchema.nullish(),
   model: z.looseObject({
     type: z.string().optional(),
@@ -101,6 +109,14 @@ export function endOfTextId(tokens: ReadonlyMap<string, number>, where: string):
   throw new UsageError(
     `${where} has no token that ends a document (looked for ${endOfTextNames.join(' ')}); add one of them to its added_tokens`,
   )
+}
+
+/** Id of the token that a tokenizer.json puts before a text; null if it puts none there. */
+export function beginOfTextId({ post_processor: processor }: TokenizerJson): number | null {
+  if (!processor) return null
+  const template = [processor, ...(processor.processors ?? [])].find(({ type }) => type === 'TemplateProcessing')
+  const name = template?.single?.[0]?.SpecialToken?.id
+  return name === undefined ? null : (template?.special_tokens?.[name]?.ids[0] ?? null)
 }
 
 /**

@@ -169,3 +169,21 @@ test('a file that is not a tokenizer.json, or has no document separator, is refu
   )
   refused(unigram.replace('"Unigram"', '"Bigram"'), /my\.json is not a Hugging Face tokenizer\.json/)
 })
+
+test('a text begins with the token that tokenizer.json puts there, else with the one between documents', () => {
+  const withProcessor = (post_processor: object | null) =>
+    tokenizerFromJson(JSON.stringify({ ...JSON.parse(byteLevelJson(merges)), post_processor }))
+  const template = {
+    type: 'TemplateProcessing',
+    single: [{ SpecialToken: { id: '<s>', type_id: 0 } }, { Sequence: { id: 'A', type_id: 0 } }],
+    pair: [],
+    special_tokens: { '<s>': { id: '<s>', ids: [7], tokens: ['<s>'] } },
+  }
+  const byteLevel = { type: 'ByteLevel', add_prefix_space: true, trim_offsets: false, use_regex: true }
+  expect(withProcessor(template).beginOfText).toBe(7)
+  expect(withProcessor({ type: 'Sequence', processors: [byteLevel, template] }).beginOfText).toBe(7)
+  for (const processor of [null, byteLevel, { ...template, single: template.single.slice(1) }]) {
+    const tokenizer = withProcessor(processor)
+    expect(tokenizer.beginOfText).toBe(tokenizer.endOfText)
+  }
+})

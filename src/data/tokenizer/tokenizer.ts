@@ -8,13 +8,22 @@ import { UsageError } from '../../errors.ts'
 import { nextTurn } from '../../system/next-turn.ts'
 import { byteLevelEncoder } from './bpe.ts'
 import { bytesOfToken, readableBytes } from './bytelevel.ts'
-import { byteLevelJson, endOfTextId, parseTokenizerJson, type TokenizerJson, tokensOf } from './tokenizer-json.ts'
+import {
+  beginOfTextId,
+  byteLevelJson,
+  endOfTextId,
+  parseTokenizerJson,
+  type TokenizerJson,
+  tokensOf,
+} from './tokenizer-json.ts'
 
 export interface Tokenizer {
   /** Ids are 0 to `vocabulary` - 1. */
   readonly vocabulary: number
   /** Id of the document separator. */
   readonly endOfText: number
+  /** Id of the token before a text: the one that tokenizer.json puts there, else `endOfText`, as between documents. */
+  readonly beginOfText: number
   /**
    * [vocabulary] Number of UTF-8 bytes of each token, for bits per byte; 0 for `endOfText`. Exact for
    * byte-level tokenizers; for others, the bytes that the token adds when it follows other text.
@@ -95,6 +104,7 @@ export function createTokenizer(
   return {
     vocabulary,
     endOfText,
+    beginOfText: beginOfTextId(parsed) ?? endOfText,
     bytesOf,
     json,
     encode: async (text) => encodeByteLevel?.(text) ?? library().encode(text),

@@ -1,5 +1,6 @@
 /** Files beside the weights that Hugging Face's libraries read: the tokenizer, and ids for generation. */
 import type { Tokenizer } from '../../data/tokenizer/tokenizer.ts'
+import { beginOfTextId, parseTokenizerJson } from '../../data/tokenizer/tokenizer-json.ts'
 import { type PlannedFile, planBytes } from '../../run/checkpoint/safetensors.ts'
 
 /** A file of JSON. */
@@ -9,8 +10,8 @@ export const planJson = (name: string, value: unknown): PlannedFile =>
 export const planText = (name: string, text: string): PlannedFile => planBytes(name, new TextEncoder().encode(text))
 
 /** Ids that begin and end a text, for config.json. */
-export const specialIds = (tokenizer: Pick<Tokenizer, 'json' | 'endOfText'>) => ({
-  bos_token_id: beginningOf(tokenizer) ?? tokenizer.endOfText,
+export const specialIds = (tokenizer: Pick<Tokenizer, 'beginOfText' | 'endOfText'>) => ({
+  bos_token_id: tokenizer.beginOfText,
   eos_token_id: tokenizer.endOfText,
 })
 
@@ -19,19 +20,8 @@ export const specialIds = (tokenizer: Pick<Tokenizer, 'json' | 'endOfText'>) => 
  * is one of ours, and every document of a training follows an end-of-text token.
  */
 export function beginningOf({ json, endOfText }: Pick<Tokenizer, 'json' | 'endOfText'>): number | null {
-  const { post_processor: processor } = JSON.parse(json) as { post_processor?: Processor | null }
-  if (!processor) return endOfText
-  const template = [processor, ...(processor.processors ?? [])].find(({ type }) => type === 'TemplateProcessing')
-  const name = template?.single?.[0]?.SpecialToken?.id
-  return name === undefined ? null : (template?.special_tokens?.[name]?.ids[0] ?? null)
-}
-
-/** What adds tokens around a text, in a tokenizer.json. */
-interface Processor {
-  readonly type: string
-  readonly processors?: readonly Processor[]
-  readonly single?: readonly { readonly SpecialToken?: { readonly id: string } }[]
-  readonly special_tokens?: Readonly<Record<string, { readonly ids: readonly number[] }>>
+  const parsed = parseTokenizerJson(json, 'tokenizer.json')
+  return parsed.post_processor ? beginOfTextId(parsed) : endOfText
 }
 
 /** tokenizer.json, tokenizer_config.json and generation_config.json. @param length Longest text. */

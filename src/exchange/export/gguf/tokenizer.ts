@@ -63,7 +63,7 @@ export function tokenizerMetadata(tokenizer: Tokenizer, vocabulary: number): Rec
     'tokenizer.ggml.tokens': array('string', tokens),
     'tokenizer.ggml.token_type': array('int32', types),
     'tokenizer.ggml.merges': array('string', merges),
-    'tokenizer.ggml.bos_token_id': id(first ?? tokenizer.endOfText),
+    'tokenizer.ggml.bos_token_id': id(tokenizer.beginOfText),
     'tokenizer.ggml.eos_token_id': id(tokenizer.endOfText),
     'tokenizer.ggml.add_bos_token': { type: 'bool', value: first !== null },
   }
