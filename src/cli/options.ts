@@ -110,6 +110,18 @@ export function setOption(): Option {
 }
 
 /** An option with the parameters that a training leaves as they are, repeatable. */
+export const resumeOption = (): Option =>
+  new Option(
+    '--resume <dir>',
+    'continue the run in this directory from its newest checkpoint; --data is the path of its text now',
+  )
+
+export const fromOption = (): Option =>
+  new Option(
+    '--from <run>',
+    'begin a new run with the weights, tokenizer and settings of this one; CONFIG, --set, --data override settings',
+  )
+
 export function freezeOption(): Option {
   const description = "parameters that stay as they are (train.freeze), such as embedding or 'layers.0.*'; repeatable"
   return listOption('--freeze <pattern>', description)

@@ -21,11 +21,13 @@ import {
   checkpointOption,
   dataOption,
   freezeOption,
+  fromOption,
   jsonOption,
   listOption,
   mathOption,
   numberOption,
   ranges,
+  resumeOption,
   setOption,
 } from '../options.ts'
 import { freeDirectory } from '../train-job.ts'
@@ -59,14 +61,8 @@ export function addLaunch(program: Command, io: Io): void {
     .addOption(dataOption('that of the configuration'))
     .addOption(setOption())
     .option('--out <dir>', 'run directory to create (default: runs/NAME); of a study: folder for results')
-    .option(
-      '--resume <dir>',
-      'continue the run in this directory from its newest checkpoint; --data is the path of its text now',
-    )
-    .option(
-      '--from <run>',
-      'begin a new run with the weights, tokenizer and settings of this one; CONFIG, --set, --data override settings',
-    )
+    .addOption(resumeOption())
+    .addOption(fromOption())
     .addOption(checkpointOption('with --from, the weights of this step'))
     .addOption(freezeOption())
     .addOption(mathOption())

@@ -28,10 +28,12 @@ import {
   engineSets,
   freezeOption,
   freezeSets,
+  fromOption,
   jsonOption,
   mathOption,
   numberOption,
   ranges,
+  resumeOption,
   setOption,
   threadsOption,
   traceOption,
@@ -67,14 +69,8 @@ export function addTrain(program: Command, io: Io): void {
     .addOption(dataOption('that of the configuration'))
     .addOption(setOption())
     .option('--out <dir>', 'run directory to create (default: runs/NAME, or runs/NAME-2, ... if it exists)')
-    .option(
-      '--resume <dir>',
-      'continue the run in this directory from its newest checkpoint; --data is the path of its text now',
-    )
-    .option(
-      '--from <run>',
-      'begin a new run with the weights, tokenizer and settings of this one; CONFIG, --set, --data override settings',
-    )
+    .addOption(resumeOption())
+    .addOption(fromOption())
     .addOption(checkpointOption('with --from, the weights of this step'))
     .addOption(freezeOption())
     .addOption(numberOption('--steps <n>', 'steps to train (train.steps)', ranges.positiveInteger))

@@ -6,7 +6,7 @@ import type { ModelConfig } from '../../model/config.ts'
 export function checkGenerates({ moe }: Pick<ModelConfig, 'moe'>): void {
   if (moe?.router === 'random')
     throw new UsageError(
-      'cannot export a model with router "random": its experts are drawn anew for every token, which no format does ' +
+      'cannot export a model with router "random": no format draws the experts of each token at random ' +
         '(train with router "hash", which is as blind and always the same)',
     )
   if (moe?.router === 'expert-choice')

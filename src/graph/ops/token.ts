@@ -108,6 +108,22 @@ export interface ChoiceRule {
   readonly routedScale: number
 }
 
+/** A {@link ChoiceRule} as attributes of the kernel; flags are 0 or 1. */
+export type ChoiceAttributes = {
+  readonly prototypes: number
+  readonly k: number
+  /** Whether the softmax runs over the chosen experts, not over all of the prototype. */
+  readonly after: number
+  /** Whether scores are sigmoids. */
+  readonly sigmoid: number
+  readonly renormalize: number
+  readonly groups: number
+  readonly groupsPerToken: number
+  /** Whether a group counts by the sum of its two best scores, not by its best. */
+  readonly pair: number
+  readonly scale: { readonly float: number }
+}
+
 /**
  * Experts int32 [1, K] and gates [1, K] of a token, from its logits [1, N]. A bias [N] is added to the scores
  * for the choice only.
@@ -126,7 +142,7 @@ export const chooseExperts: (
       { dtype: 'int32', shape },
       { dtype: logits.dtype, shape },
     ] as const
-    const attributes = {
+    const attributes: ChoiceAttributes = {
       prototypes,
       k,
       after: rule.softmax === 'after' ? 1 : 0,

@@ -162,7 +162,7 @@ describe('refused', () => {
       withExperts({ ...sparse, k: 1 }, { queryKeyNorm: 'width', keyValueHeads: 2 }),
       /as many heads of keys as of queries in olmoe/,
     ],
-    ['a random router', withExperts({ ...sparse, router: 'random' }), /router "random": its experts are drawn anew/],
+    ['a random router', withExperts({ ...sparse, router: 'random' }), /router "random": no format draws the experts/],
   ])('%s', (_, settings, message) => {
     expect(() => ggufFormat.check(modelSchema.parse({ width: 16, layers: 2, ...settings }), 'float32')).toThrow(message)
   })

@@ -130,7 +130,7 @@ export class OnnxBuilder {
 
   /**
    * The bytes of the file.
-   * @param place Tells where a tensor is that has a file of its own; null: its bytes are in this one.
+   * @param place The place of a tensor outside this file; null if its bytes are in this one.
    */
   async encode(metadata: Readonly<Record<string, string>>, place: (tensor: Initializer) => ExternalPlace | null) {
     const initializer = await Promise.all(

@@ -1,21 +1,7 @@
 /** The router's choice for a single token, by the rules of src/model/routing/routers.ts. */
+import type { ChoiceAttributes } from '../../../graph/ops/token.ts'
 import type { Kernel, KernelTensor } from '../contract.ts'
 import { softmax } from './token.ts'
-
-interface Rule {
-  readonly prototypes: number
-  readonly k: number
-  /** Whether the softmax runs over the chosen experts, not over all of the prototype. */
-  readonly after: number
-  /** Whether scores are sigmoids. */
-  readonly sigmoid: number
-  readonly renormalize: number
-  readonly groups: number
-  readonly groupsPerToken: number
-  /** Whether a group counts by the sum of its two best scores, not by its best. */
-  readonly pair: number
-  readonly scale: { readonly float: number }
-}
 
 /** Keeps a quotient finite if all sigmoids round to 0. */
 const TINY = 1e-20
@@ -31,7 +17,7 @@ export const chooseExperts: Kernel = {
   prepare({ attributes, inputs: [logits, bias], outputs: [experts, gates] }, { floats, integers, scratch }) {
     if (!logits || !experts || !gates) throw new Error('internal: a choice without logits')
     const { prototypes, k, after, sigmoid, renormalize, groups, groupsPerToken, pair, scale } =
-      attributes as unknown as Rule
+      attributes as unknown as ChoiceAttributes
     const perPrototype = logits.size / prototypes
     const isLimited = groupsPerToken < groups
     const start = ({ offset }: KernelTensor, prototype: number, each: number) => offset / 4 + prototype * each

@@ -1,25 +1,11 @@
 /** The router's choice for a single token, by the rules of src/model/routing/routers.ts. */
+import type { ChoiceAttributes } from '../../../../graph/ops/token.ts'
 import { type Kernel, type Operand, rowsOf, WORKGROUP, workgroupMain } from '../../contract.ts'
 import { COMES_FIRST, FLOAT_KEY } from '../order/sort-block.ts'
 import { reduction } from '../reduce.ts'
 import { MASS } from '../softmax.ts'
 
-interface Rule {
-  readonly prototypes: number
-  readonly k: number
-  /** Whether the softmax runs over the chosen experts, not over all of the prototype. */
-  readonly after: number
-  /** Whether scores are sigmoids. */
-  readonly sigmoid: number
-  readonly renormalize: number
-  readonly groups: number
-  readonly groupsPerToken: number
-  /** Whether a group counts by the sum of its two best scores, not by its best. */
-  readonly pair: number
-  readonly scale: { readonly float: number }
-}
-
-const isLimited = ({ groups, groupsPerToken }: Rule): boolean => groupsPerToken < groups
+const isLimited = ({ groups, groupsPerToken }: ChoiceAttributes): boolean => groupsPerToken < groups
 
 /**
  * Inputs logits [1, N] (, bias of the scores [N]); outputs the experts int32 [1, K] and their gates [1, K]: the k best of
@@ -29,7 +15,7 @@ const isLimited = ({ groups, groupsPerToken }: Rule): boolean => groupsPerToken 
 export const chooseExperts: Kernel = {
   lower({ attributes, inputs, outputs }) {
     if ((outputs[0] as Operand).size === 0) return { dispatches: [] }
-    const rule = attributes as unknown as Rule
+    const rule = attributes as unknown as ChoiceAttributes
     const { prototypes, k, after, sigmoid, renormalize, scale } = rule
     const hasMass = !after && !sigmoid
     const width = (inputs[0] as Operand).size / prototypes
@@ -92,11 +78,11 @@ const massOfAll = (width: number): string => `
   mass = mass_of_all(mass, local);`
 
 /** Sets `mass` to that of the logits of the chosen ones. */
-const massOfChosen = ({ k }: Rule): string => `
+const massOfChosen = ({ k }: ChoiceAttributes): string => `
   for (var i = 0u; i < ${k}u; i++) { mass = mass_of(mass, Mass(logit(first + chosen[i]), 1.0)); }`
 
 /** Sets `is_best`, by group: a group is among the best if fewer than those are better. Of equal groups the first is. */
-const bestGroups = ({ groups, groupsPerToken, pair }: Rule, width: number): string => `
+const bestGroups = ({ groups, groupsPerToken, pair }: ChoiceAttributes, width: number): string => `
   for (var g = local; g < ${groups}u; g += ${WORKGROUP}u) {
     var best = -0x1.fffffep+127f;
     var second = best;
@@ -116,12 +102,12 @@ const bestGroups = ({ groups, groupsPerToken, pair }: Rule, width: number): stri
   }
   workgroupBarrier();`
 
-const groupMemory = ({ groups }: Rule): string => `
+const groupMemory = ({ groups }: ChoiceAttributes): string => `
 var<workgroup> worth: array<f32, ${groups}>;
 var<workgroup> is_best: array<u32, ${groups}>;`
 
 /** Sets `chosen`. */
-const rounds = (rule: Rule, width: number): string => `
+const rounds = (rule: ChoiceAttributes, width: number): string => `
   var last_key = 0u;
   var last = 0u;
   for (var round = 0u; round < ${rule.k}u; round++) {
