@@ -7,6 +7,7 @@
  */
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { RunError, UsageError } from '../../src/errors.ts'
@@ -70,12 +71,18 @@ export class TrainingProcess {
    * Starts a training on random tokens and waits until it is compiled.
    * @param sets assignments as in `--set`
    * @param choice Without `engine`: the library that is installed, or the device of `sets`.
+   * @param tree Folder of a clone of Choir that is built. Default: this one.
    * @throws UsageError for invalid settings, RunError if the requested engine or precision is not available
    */
-  static async start(shape: string, sets: readonly string[], choice: Choice): Promise<TrainingProcess> {
-    checkBuilt()
+  static async start(
+    shape: string,
+    sets: readonly string[],
+    choice: Choice,
+    tree = fileIn(''),
+  ): Promise<TrainingProcess> {
+    checkBuilt(tree)
     const { math, engine, threads } = choice
-    const args = [shape, ...sets, `runtime.math=${math}`, `runtime.threads=${threads}`]
+    const args = [join(tree, 'dist'), shape, ...sets, `runtime.math=${math}`, `runtime.threads=${threads}`]
     const program = fileURLToPath(new URL('./training-process.mjs', import.meta.url))
     const child = new LineProcess('Choir', process.execPath, [program, ...args], engineEnvironment(engine))
     try {
@@ -92,9 +99,9 @@ export class TrainingProcess {
     await this.child.ask({ warmUp: steps })
   }
 
-  /** Trains more steps. Returns the results of all counted steps so far. */
-  async run(steps: number): Promise<BenchmarkResult> {
-    return (await this.child.ask({ run: steps })) as BenchmarkResult
+  /** Trains more steps. Returns the results of all counted steps so far, and the loss of the last. */
+  async run(steps: number): Promise<BenchmarkResult & { readonly loss: number }> {
+    return (await this.child.ask({ run: steps })) as BenchmarkResult & { readonly loss: number }
   }
 
   async stop(): Promise<void> {
@@ -118,6 +125,7 @@ export async function* choirLines(args: readonly string[], engine: EngineName = 
   if (code !== 0) throw new RunError(`choir ${args.join(' ')} ended with exit code ${code}`)
 }
 
-function checkBuilt(): void {
-  if (!existsSync(fileIn('dist/train/train.js'))) throw new RunError('Choir is not built yet (run: npm run build)')
+function checkBuilt(tree = fileIn('')): void {
+  if (!existsSync(join(tree, 'dist/train/train.js')))
+    throw new RunError(`Choir is not built yet in ${tree} (run there: npm run build)`)
 }

@@ -1,20 +1,24 @@
 /**
- * A process that trains on command; `choir.ts` starts it. It runs from dist/, as the installed program does, so that
+ * A process that trains on command; `choir.ts` starts it. It runs from a build, as the installed program does, so that
  * its peak memory does not include a TypeScript loader.
  *
- *     node bench/support/training-process.mjs SHAPE [path=value ...]
+ *     node bench/support/training-process.mjs BUILD SHAPE [path=value ...]
  *
- * {"warmUp": 8} trains 8 steps. {"run": 2} trains 2 steps and answers with the results of all steps so far, except
- * those of warm-ups.
+ * BUILD is a folder such as dist/. {"warmUp": 8} trains 8 steps. {"run": 2} trains 2 steps and answers with the results
+ * of all steps so far, except those of warm-ups, and with the loss of the last step.
  */
+import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
+import { pathToFileURL } from 'node:url'
 
-const { TrainingBench } = await import(new URL('../../dist/measure/benchmark.js', import.meta.url))
-const { loadConfig } = await import(new URL('../../dist/run/load-config.js', import.meta.url))
+const [build, shape, ...sets] = process.argv.slice(2)
+const load = (module) => import(pathToFileURL(join(resolve(build), module)))
+const { TrainingBench } = await load('measure/benchmark.js')
+const { loadConfig } = await load('run/load-config.js')
 
 const answer = (message) => process.stdout.write(`${JSON.stringify(message)}\n`)
 
-async function serve(shape, sets) {
+async function serve() {
   const bench = await TrainingBench.open(await loadConfig(shape, sets))
   const { provider, kernels, math, threads, notice } = bench.result([])
   answer({ provider, kernels, math, threads, notice })
@@ -23,14 +27,13 @@ async function serve(shape, sets) {
     const { warmUp = 0, run = 0 } = JSON.parse(line)
     await bench.run(warmUp)
     timed.push(...(await bench.run(run)))
-    answer(run > 0 ? bench.result(timed) : {})
+    answer(run > 0 ? { ...bench.result(timed), loss: timed.at(-1).outcome.loss } : {})
   }
   await bench.close()
 }
 
 try {
-  const [shape, ...sets] = process.argv.slice(2)
-  await serve(shape, sets)
+  await serve()
 } catch (error) {
   process.stderr.write(`${error.message}\n`)
   process.exit(error.name === 'UsageError' ? 2 : 1)
