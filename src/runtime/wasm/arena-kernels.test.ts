@@ -115,7 +115,7 @@ describe('adamw', () => {
   })
 
   test('gives the same bits for any number of threads, over several ranges and arenas', async () => {
-    const [a, b] = [quartet(100_003), quartet(517)]
+    const [a, b] = [quartet(200_003), quartet(517)]
     const before = [a.all.slice(), b.all.slice()] as const
     const ranges = [a.range, { ...b.range, keep: 1 }]
     await one.adamw(ranges, settings, open)
@@ -258,15 +258,20 @@ describe('scatterAddRows', () => {
     },
   )
 
-  test('an index outside the table stops the thread and is reported by every later call', async () => {
-    const kernels = await createArenaKernels(1)
-    const arena = createArena(1024)
-    new Int32Array(hostOf(arena).buffer, 128, 1)[0] = 2
-    const scatter = { arena, table: 0, tableRows: 2, rows: 16, indices: 32, rowCount: 1, width: 4 }
-    await expect(kernels.scatterAddRows(scatter)).rejects.toThrow(/^internal: a kernel failed: unreachable/)
-    await expect(sumsOfSquares(kernels, [{ arena, start: 0, count: 1 }])).rejects.toThrow(/unreachable/)
-    await kernels.close()
-  })
+  // The last row count is one for other threads.
+  test.each([1, 40_000])(
+    'an index outside the table, in %i rows, fails this call and every later one',
+    async (rowCount) => {
+      const kernels = await createArenaKernels(1)
+      const indices = 8 + 4 * rowCount
+      const arena = createArena(4 * (indices + rowCount))
+      new Int32Array(hostOf(arena).buffer, 4 * indices, 1)[0] = 2
+      const scatter = { arena, table: 0, tableRows: 2, rows: 8, indices, rowCount, width: 4 }
+      await expect(kernels.scatterAddRows(scatter)).rejects.toThrow(/^internal: a kernel failed: unreachable/)
+      await expect(sumsOfSquares(kernels, [{ arena, start: 0, count: 1 }])).rejects.toThrow(/unreachable/)
+      await kernels.close()
+    },
+  )
 })
 
 describe('threads', () => {
@@ -277,6 +282,21 @@ describe('threads', () => {
       Array.from({ length: 300 }, (_, i) => sumsOfSquares(two, [{ arena, start: i % 100, count: 1 }])),
     )
     expect(sums.flat()).toEqual(Array.from({ length: 300 }, (_, i) => (i % 100) ** 2))
+  })
+
+  test('few elements give the same bits on this thread and, beside a call in progress, on others', async () => {
+    const { range, all: values } = quartet(5003)
+    const before = values.slice()
+    await two.adamw([range], settings, open)
+    const here = values.slice()
+    values.set(before)
+    const long = createArena(2 ** 22)
+    await Promise.all([
+      sumsOfSquares(two, [{ arena: long, start: 0, count: 2 ** 20 }]),
+      two.adamw([range], settings, open),
+    ])
+    expect(same(here, before)).toBe(false)
+    expect(same(values, here)).toBe(true)
   })
 
   test('the event loop runs while a kernel does', async () => {

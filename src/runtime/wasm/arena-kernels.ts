@@ -77,7 +77,7 @@ class WasmKernels implements ArenaKernels {
         const args = [...arrays, length, first, second, beta1, beta2, size, correction, epsilon, keep]
         lists[thread]?.push({ arena, args })
       })
-    await this.run('adamw', lists)
+    await this.run('adamw', lists, floatsOf(ranges))
   }
 
   async adafactor(
@@ -95,15 +95,15 @@ class WasmKernels implements ArenaKernels {
     })
     const matrices = stacks.filter(({ rows }) => rows !== null)
     const vectors = stacks.filter(({ rows }) => rows === null)
-    const total = matrices.reduce((sum, { count, size }) => sum + count * size, 0)
+    const total = sizeOf(matrices)
     // A thread takes whole matrices, so that every pass after the first finds one in the cache. Only matrices
     // for which other threads would wait are cut.
     const isLarge = ({ size }: Stack) => this.threads > 1 && size > ADAFACTOR_BLOCK && 8 * this.threads * size > total
     const large = matrices.filter(isLarge)
     if (large.length > 0) await this.adafactorInBlocks(large, settings)
     const small = matrices.filter((stack) => !isLarge(stack))
-    await this.run('adafactorMatrices', this.inShares(small, settings))
-    await this.run('adafactorVectors', this.inShares(vectors, settings))
+    await this.run('adafactorMatrices', this.inShares(small, settings), sizeOf(small))
+    await this.run('adafactorVectors', this.inShares(vectors, settings), sizeOf(vectors))
   }
 
   /** Pass by pass over all blocks, with the same operations as on a whole matrix. */
@@ -143,7 +143,8 @@ class WasmKernels implements ArenaKernels {
         call: { arena, args: [address(arena, start + from, length), length] },
       })),
     )
-    const results = (await this.run('sumOfSquares', this.inOrder(parts.map(({ call }) => call)))).flat()
+    const calls = this.inOrder(parts.map(({ call }) => call))
+    const results = (await this.run('sumOfSquares', calls, floatsOf(ranges))).flat()
     const sums = ranges.map(() => 0)
     for (const [i, { range }] of parts.entries()) sums[range] = (sums[range] as number) + (results[i] as number)
     return sums
@@ -156,7 +157,7 @@ class WasmKernels implements ArenaKernels {
         const addresses = [to, from].map((start) => address(arena, start + part.from, part.length))
         lists[thread]?.push({ arena, args: [...addresses, part.length] })
       })
-    await this.run('add', lists)
+    await this.run('add', lists, floatsOf(additions))
   }
 
   async scatterAddRows({ arena, table, tableRows, rows, indices, rowCount, width }: RowScatter): Promise<void> {
@@ -169,7 +170,7 @@ class WasmKernels implements ArenaKernels {
     const lists = splitRange(width, this.threads).map(({ from, length }): Call[] => [
       { arena, args: [at.table + from * 4, tableRows, at.rows + from * 4, at.indices, rowCount, width, length] },
     ])
-    await this.run('scatterAddRows', lists)
+    await this.run('scatterAddRows', lists, rowCount * width)
   }
 
   profile(): readonly NodeTime[] {
@@ -194,7 +195,7 @@ class WasmKernels implements ArenaKernels {
 
   /** About the same number of floats for each thread, in whole tensors. */
   private inShares(stacks: readonly Stack[], settings: readonly number[]): Call[][] {
-    const share = stacks.reduce((sum, { count, size }) => sum + count * size, 0) / this.threads
+    const share = sizeOf(stacks) / this.threads
     return Array.from({ length: this.threads }, (_, thread) => {
       let before = 0
       return stacks.flatMap((stack): Call[] => {
@@ -212,14 +213,22 @@ class WasmKernels implements ArenaKernels {
     })
   }
 
-  private async run(kernel: keyof ArenaFunctions, lists: readonly (readonly Call[])[]): Promise<number[][]> {
+  /** @param floats Elements that the calls read or change. */
+  private async run(
+    kernel: keyof ArenaFunctions,
+    lists: readonly (readonly Call[])[],
+    floats = Number.POSITIVE_INFINITY,
+  ): Promise<number[][]> {
     const begin = performance.now()
-    const results = await this.pool.run(kernel, lists)
+    const results = await this.pool.run(kernel, lists, floats)
     const { runs, microseconds } = this.times.get(kernel) ?? { runs: 0, microseconds: 0 }
     this.times.set(kernel, { runs: runs + 1, microseconds: microseconds + (performance.now() - begin) * 1000 })
     return results
   }
 }
+
+const floatsOf = (ranges: readonly { readonly count: number }[]): number =>
+  ranges.reduce((sum, { count }) => sum + count, 0)
 
 const addUp = async (sums: readonly number[]): Promise<number> => sums.reduce((sum, value) => sum + value, 0)
 
@@ -228,6 +237,8 @@ interface Stack extends AdafactorRange {
   readonly size: number
   readonly shape: readonly number[]
 }
+
+const sizeOf = (stacks: readonly Stack[]): number => stacks.reduce((sum, { count, size }) => sum + count * size, 0)
 
 function slice(stack: Stack, from: number, count: number): Stack {
   const { p, g, state, size, rows, columns } = stack
