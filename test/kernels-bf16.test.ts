@@ -1,11 +1,13 @@
 /** Kernels with bf16 math against float64: within the rounding error of bfloat16 factors. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { withKernels } from '../src/graph/tensor.ts'
+import type { StagedModel } from '../src/graph/stages/contract.ts'
+import { type Tensor, withKernels } from '../src/graph/tensor.ts'
+import * as g from '../src/library/graph.ts'
 import type { Runtime } from '../src/runtime/contract.ts'
 import { createRuntime } from '../src/runtime/cpu-runtime.ts'
 import { findDnnl } from '../src/runtime/onednn/library.ts'
 import { matmulCase } from './support/kernel-cases.ts'
-import { checkCase, draw, runOnce, trace } from './support/kernel-check.ts'
+import { checkCase, draw, type KernelCase, runOnce, trace } from './support/kernel-check.ts'
 import { moderate } from './support/kernel-shapes.ts'
 
 /** bfloat16 has 8 significant bits: the relative error of a factor is at most 2⁻⁹, that of a product twice that. */
@@ -79,4 +81,26 @@ describe.skipIf(!hasBf16)(hasBf16 ? 'with bf16 math' : 'with bf16 math (skipped:
       for (const [i, given] of (moderate[op] ?? []).entries())
         await checkCase(given, crew, { tolerance: 8 * BF16, seed: i + 1, reference: single })
     })
+
+  test('values between kernels are bfloat16, and results within the error of their products', async () => {
+    const chain: KernelCase = {
+      inputs: { x: { shape: [70, 32] }, weight: { shape: [32] }, up: { shape: [32, 48] }, down: { shape: [48, 32] } },
+      build: ({ x, weight, up, down }) => {
+        const inner = g.matmul(g.rmsNorm(x as Tensor, weight as Tensor, 1e-5), up as Tensor)
+        return g.add(x as Tensor, g.matmul(inner, down as Tensor))
+      },
+      kernels: ['rms-norm', 'rms-norm-gradient', 'matmul'],
+    }
+    await checkCase(chain, crew, { tolerance: 8 * BF16, seed: 1, reference: single })
+    const program = withKernels(crew.kernels, () => trace(chain, 'float32', 1))
+    const executable = await crew.compile(program)
+    const { values } = executable.model as StagedModel
+    // The norm's rows, the product of them, and its gradient.
+    expect(values.filter(({ dtype }) => dtype === 'bfloat16').map(({ size }) => size)).toEqual([
+      70 * 32,
+      70 * 48,
+      70 * 48,
+    ])
+    executable.release()
+  })
 })

@@ -166,7 +166,14 @@ describe.skipIf(missing)(missing ? `the model with kernels (skipped: ${missing})
     const expected = await runOnce(single, exact.program, valuesFor(given, exact))
     const actual = await runOnce(crew, traced.program, valuesFor(given, traced))
     const used = new Set(kernelsOf(cut(traced.program)))
-    for (const kernel of ['attention', 'attention-gradient', 'cross-entropy', 'matmul', 'expert-ffn', 'gather-rows'])
+    for (const kernel of [
+      'attention',
+      'attention-gradient',
+      'linear-cross-entropy',
+      'matmul',
+      'expert-ffn',
+      'gather-rows',
+    ])
       expect(used, 'kernels of the program').toContain(kernel)
     expect(used.has('expert-linear-gradient')).toBe(given.config.moe?.attention !== 'none')
     for (const [name, values] of Object.entries(expected)) {

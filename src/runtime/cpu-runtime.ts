@@ -66,11 +66,18 @@ interface Setting {
   readonly notice?: string
 }
 
+/** Whether kernels exchange bfloat16. Where there is AMX, oneDNN rounds float32 as it reads it. */
+const storesHalves = ({ math, dnnl }: Setting): boolean => math === 'bf16' && !dnnl?.amx
+
 /** Without oneDNN, kernels are used for the exchange with other ranks only. */
-function kernelNames({ dnnl, group }: Setting): string[] {
+function kernelNames(setting: Setting): string[] {
+  const { dnnl, group } = setting
   const needed = Object.entries(opKernels).filter(([, { provider }]) => provider === 'MPI' || dnnl !== null)
-  return needed.filter(([, { provider }]) => provider !== 'MPI' || group !== null).map(([name]) => name)
+  const names = needed.filter(([, { provider }]) => provider !== 'MPI' || group !== null).map(([name]) => name)
+  return names.filter((name) => name !== 'round' || storesHalves(setting))
 }
+
+const halves = (kernel: string) => opKernels[kernel]?.halves
 
 class CpuRuntime implements Runtime {
   readonly name = 'onnxruntime'
@@ -87,6 +94,7 @@ class CpuRuntime implements Runtime {
   private readonly orderMemory: SharedArrayBuffer | null
   private readonly environment: Environment
   private readonly setting: Setting
+  private readonly halves: boolean
   private readonly executables = new Set<Executable>()
   private readonly compiling = new Set<Promise<unknown>>()
   private crew: Promise<Crew> | undefined
@@ -98,6 +106,7 @@ class CpuRuntime implements Runtime {
     this.version = environment.api.version
     this.threads = setting.threads
     this.math = setting.math
+    this.halves = storesHalves(setting)
     // Rows of an expert are padded to a multiple, so that code is compiled for fewer shapes; tiles of AMX are
     // 16 by 32, and rows are either side in the products of an expert.
     this.kernels = {
@@ -127,7 +136,7 @@ class CpuRuntime implements Runtime {
 
   async compile(program: Program, { portsInside = false }: CompileOptions = {}): Promise<Executable> {
     if (this.closing) throw new RuntimeError('internal: this runtime has been closed')
-    const model = portsInside ? cut(program, { portsInside }) : modelOf(program)
+    const model = portsInside ? cut(program, { portsInside }) : modelOf(program, this.halves ? { halves } : {})
     const compiling = 'stages' in model ? this.compileStaged(model) : this.compileSession(model)
     this.compiling.add(compiling)
     try {

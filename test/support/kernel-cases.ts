@@ -320,7 +320,7 @@ export function crossEntropyCase({ rows, width, vocabulary, uncounted, exact }: 
       },
     },
     build: (tensors) => g.linearCrossEntropy(of(tensors, 'x'), of(tensors, 'head'), of(tensors, 'targets')),
-    kernels: rows === 0 ? [] : ['cross-entropy', 'matmul'],
+    kernels: rows === 0 ? [] : ['linear-cross-entropy', 'matmul'],
     // The gradient is p − 1 for the target, and p may be close to 1.
     floor: 0.5,
   }

@@ -20,11 +20,9 @@ export const linearCrossEntropy: (x: Tensor, head: Tensor, targets: Tensor) => T
   'fused',
   (x: Tensor, head: Tensor, targets: Tensor) => {
     const [rows, vocabulary] = [dim(x.shape, 0), dim(head.shape, 0)]
-    const logits = matmul(x, head, { transposeB: true })
     const counted = cast(greaterOrEqual(targets, 0), x.dtype)
     const column = reshape(maximum(targets, 0), [rows, 1])
-    const kernel = hasKernel('cross-entropy', x.dtype)
-    const { nats, dLogits } = kernel ? crossEntropyKernel(logits, targets) : crossEntropyByParts(logits, column)
+    const { nats, dLogits, factor = head, complete = false } = crossEntropyOf(x, head, targets, column)
     const total = sum(multiply(nats, counted))
     const count = maximum(sum(counted), 1)
     return {
@@ -35,9 +33,9 @@ export const linearCrossEntropy: (x: Tensor, head: Tensor, targets: Tensor) => T
         // dLogits = softmax − one-hot(target).
         const weight = reshape(multiply(counted, divide(dy, count)), [rows, 1])
         const weighted = multiply(x, weight)
-        const dx = matmul(dLogits, head)
+        const dx = matmul(dLogits, factor)
         const dHead = matmul(dLogits, weighted, { transposeA: true })
-        if (kernel) return [multiply(dx, weight), dHead]
+        if (complete) return [multiply(dx, weight), dHead]
         // The one-hot part: a row of the head for dx, an added row for dHead.
         const chosenRow = reshape(column, [rows])
         return [
@@ -52,11 +50,34 @@ export const linearCrossEntropy: (x: Tensor, head: Tensor, targets: Tensor) => T
 interface CrossEntropy {
   /** [T] */
   readonly nats: Tensor
-  /** The probabilities [T, V]; from the kernel, minus the one-hot target. */
+  /** The probabilities [T, V]. */
   readonly dLogits: Tensor
+  /** Whether the one-hot target is subtracted from them. */
+  readonly complete?: true
+  /** The head as a factor of products, if it was prepared. */
+  readonly factor?: Tensor
 }
 
-function crossEntropyByParts(logits: Tensor, column: Tensor): CrossEntropy {
+/** @param column The targets [T, 1], 0 for a position that is not counted. */
+function crossEntropyOf(x: Tensor, head: Tensor, targets: Tensor, column: Tensor): CrossEntropy {
+  if (x.shape[0] !== 0 && hasKernel('linear-cross-entropy', x.dtype)) return fusedKernel(x, head, targets)
+  const logits = matmul(x, head, { transposeB: true })
+  return hasKernel('cross-entropy', x.dtype) ? kernelOfLogits(logits, targets) : byParts(logits, column)
+}
+
+/** Computes the logits too, so that they are in memory once, as their gradient. */
+function fusedKernel(x: Tensor, head: Tensor, targets: Tensor): CrossEntropy {
+  const { dtype } = x
+  const factor = hasKernel('round', dtype) ? (emitKernel('round', [head], [head])[0] as Tensor) : head
+  const results = [
+    { dtype, shape: [dim(x.shape, 0), dim(head.shape, 0)] },
+    { dtype, shape: targets.shape },
+  ]
+  const [dLogits, nats] = emitKernel('linear-cross-entropy', [x, factor, targets], results, { localInputs: [2] })
+  return { nats: nats as Tensor, dLogits: dLogits as Tensor, complete: true, factor }
+}
+
+function byParts(logits: Tensor, column: Tensor): CrossEntropy {
   const { shape } = logits
   const [rows = 0] = shape
   const logProbabilities = emit('LogSoftmax', [logits], { shape, attributes: { axis: -1 } })
@@ -65,7 +86,7 @@ function crossEntropyByParts(logits: Tensor, column: Tensor): CrossEntropy {
 }
 
 /** The gradient of the logits overwrites them. */
-function crossEntropyKernel(logits: Tensor, targets: Tensor): CrossEntropy {
+function kernelOfLogits(logits: Tensor, targets: Tensor): CrossEntropy {
   const { dtype, shape } = logits
   const results = [
     { dtype, shape },
@@ -73,5 +94,5 @@ function crossEntropyKernel(logits: Tensor, targets: Tensor): CrossEntropy {
   ]
   const options = { local: true, overwrites: true } as const
   const [dLogits, nats] = emitKernel('cross-entropy', [logits, targets], results, options) as [Tensor, Tensor]
-  return { nats, dLogits }
+  return { nats, dLogits, complete: true }
 }

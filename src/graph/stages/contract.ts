@@ -33,9 +33,18 @@ export interface OnnxStage {
 
 export type Stage = KernelStage | OnnxStage
 
+/** How a value is stored: bfloat16 is the upper half of a float32, and exists only between kernels. */
+export type StoredType = DType | 'bfloat16'
+
+/** Operands of a kernel whose floats may take 2 bytes, by index; `all` inputs includes addends. */
+export interface Halves {
+  readonly inputs: readonly number[] | 'all'
+  readonly outputs: readonly number[]
+}
+
 /** A value that stages exchange; its shape is up to each reader. */
 export interface Value {
-  readonly dtype: DType
+  readonly dtype: StoredType
   /** Number of elements. */
   readonly size: number
   /** Contents, if no stage computes it. */

@@ -16,21 +16,24 @@ import { sameShape } from '../shape.ts'
 import { constant, emit, input, type KernelTraits, type Node, RAGGED, type Tensor } from '../tensor.ts'
 import type { KernelStage, OnnxStage, StagedModel, Value, ValueUse } from './contract.ts'
 import { fuseAdditions } from './fuse-additions.ts'
+import { type HalvesOf, storeHalves } from './halves.ts'
 import { isKernel, isUse, type Step, usesOf, Values } from './steps.ts'
 
 /** Whether a program uses kernels and so must be cut. */
 export const usesKernels = (program: Program): boolean => reach(program).nodes.some(({ domain }) => domain === 'choir')
 
 /** What a runtime compiles: stages where the program uses kernels, else one ONNX model. */
-export const modelOf = (program: Program): Model | StagedModel =>
-  usesKernels(program) ? cut(program) : toOnnx(program)
+export const modelOf = (program: Program, options: CutOptions = {}): Model | StagedModel =>
+  usesKernels(program) ? cut(program, options) : toOnnx(program)
 
 export interface CutOptions {
   /** Ports are in the program's own memory, which every kernel reaches, so nothing is copied. */
   readonly portsInside?: boolean
+  /** Which values kernels may exchange as bfloat16. Default: none. */
+  readonly halves?: HalvesOf
 }
 
-export function cut(program: Program, { portsInside = false }: CutOptions = {}): StagedModel {
+export function cut(program: Program, { portsInside = false, halves }: CutOptions = {}): StagedModel {
   const values = new Values(portsInside)
   const { nodes, inputs } = reach(program)
   const valueOfInput = inputs.map((tensor) => values.ofInput(tensor))
@@ -41,6 +44,7 @@ export function cut(program: Program, { portsInside = false }: CutOptions = {}):
   )
   const valueOfOutput = bindOutputs(outputs, steps, values, valueOfInput)
   const fused = fuseAdditions(steps, new Set(valueOfOutput))
+  if (halves) storeHalves(fused, values, new Set([...valueOfInput, ...valueOfOutput]), halves)
   const stages = group(fused).map((stage) => (stage.kind === 'kernel' ? kernelStage(stage.step) : stage))
   const port = (name: string, { dtype, shape }: Tensor): Port => ({ name, dtype, shape })
   return {
@@ -70,7 +74,8 @@ function withCopies(steps: readonly Step[], values: Values): Step[] {
   const copied = steps.map((step): Step => {
     const inputs = step.inputs.map((use, i) => {
       if (!isUse(use) || computed.has(use.value) || !isLocalInput(step, i)) return use
-      const { dtype, constant } = values.list[use.value] as Value
+      const { constant } = values.list[use.value] as Value
+      const { dtype } = step.node.inputs[i] as Tensor
       if (constant) return use
       const copy = copies.get(use.value) ?? copyOf(use, dtype, values.create({ dtype, shape: use.shape }))
       copies.set(use.value, copy)

@@ -2,7 +2,7 @@
 import type { DType, Shape } from '../model.ts'
 import { sizeOf } from '../shape.ts'
 import { type ConstantData, type Node, RAGGED, type Tensor } from '../tensor.ts'
-import type { Value, ValueUse } from './contract.ts'
+import type { StoredType, Value, ValueUse } from './contract.ts'
 
 /** A node whose inputs and outputs are values. */
 export interface Step {
@@ -37,6 +37,12 @@ export class Values {
     // The rows of a ragged tensor are known only inside a stage; a ragged value never leaves one.
     const size = shape.includes(RAGGED) ? Number.NaN : sizeOf(shape)
     return this.list.push({ dtype, size, ...(constant && { constant }) }) - 1
+  }
+
+  /** Only values of float32. */
+  storeAs(value: number, dtype: StoredType): void {
+    const { dtype: before, size } = this.list[value] as Value
+    if (before === 'float32') this.list[value] = { dtype, size }
   }
 
   use(tensor: Tensor): ValueUse {

@@ -13,8 +13,8 @@ import { type Batch, keyOf, type MatrixLayout, type Product } from './product.ts
 import { FactorMemory, RoundedProduct } from './rounded-product.ts'
 
 /** Data types. */
-const BFLOAT16 = 2
-const FLOAT32 = 3
+export const BFLOAT16 = 2
+export const FLOAT32 = 3
 const INFERENCE_OR_TRAINING = 64
 const BF16_MATH = 1
 const IN_ORDER = 1
@@ -28,7 +28,7 @@ const arg = { source: 1, source1: 2, target: 17, weights: 33, gradientOfSource: 
 const postOpArgument = (index: number) => (32768 * (index + 1)) | arg.source1
 
 export type Activation = 'gelu' | 'swish'
-type FactorType = typeof FLOAT32 | typeof BFLOAT16
+export type FactorType = typeof FLOAT32 | typeof BFLOAT16
 
 /** Primitives that a thread caches; each has tens of kilobytes of machine code. */
 const MAX_PRIMITIVES = 1024
@@ -79,6 +79,7 @@ export class Dnnl {
         `internal: no product [${m}, ${k}]·[${k}, ${n}] of a single ${row ? 'row of aᵀ' : 'column'} with gaps`,
       )
     if (this.rounding !== 'before') return this.productOf(FLOAT32, spec)
+    if (a.prepared && spec.b.prepared) return this.productOf(BFLOAT16, spec)
     return this.cached(`r${keyOf(spec)}`, () => new RoundedProduct(this, spec, this.factors))
   }
 
@@ -123,14 +124,14 @@ export class Dnnl {
   private productOf(type: FactorType, spec: Product, batch?: Batch): Runnable {
     const batchKey = batch ? `${batch.count},${batch.a},${batch.b},${batch.c}` : ''
     return this.cached(`p${type},${keyOf(spec)},${batchKey}`, () => {
-      const { m, k, n, a, b, c, alpha = 1, plus } = spec
+      const { m, k, n, a, b, c, half, alpha = 1, plus } = spec
       const layout = (rows: number, columns: number, { stride, transposed }: MatrixLayout, next = 0) => {
         const [sizes, strides] = [[rows, columns], transposed ? [1, stride] : [stride, 1]]
         return [batch ? [batch.count, ...sizes] : sizes, batch ? [next, ...strides] : strides] as const
       }
       const source = this.descriptor(...layout(m, k, a, batch?.a), type)
       const weights = this.descriptor(...layout(k, n, b, batch?.b), type)
-      const target = this.descriptor(...layout(m, n, { stride: c }, batch?.c))
+      const target = this.descriptor(...layout(m, n, { stride: c }, batch?.c), half ? BFLOAT16 : FLOAT32)
       const postOps = this.make('dnnl_post_ops_create')
       let count = 0
       const append = (status: number) => {
@@ -158,10 +159,10 @@ export class Dnnl {
     })
   }
 
-  /** y = f(x) of `count` floats; run with x, y. */
-  activation(kind: Activation, count: number): Runnable {
-    return this.cached(`a${kind}${count}`, () => {
-      const data = this.descriptor([count], [1])
+  /** y = f(x) of `count` numbers; run with x, y. Both are of the same type. */
+  activation(kind: Activation, count: number, type: FactorType = FLOAT32): Runnable {
+    return this.cached(`a${type}${kind}${count}`, () => {
+      const data = this.descriptor([count], [1], type)
       return this.primitive(this.activationDescription(kind, data), [
         [arg.source, data],
         [arg.target, data],
@@ -169,10 +170,10 @@ export class Dnnl {
     })
   }
 
-  /** dx = dy · f′(x) of `count` floats; run with x, dy, dx. */
-  activationGradient(kind: Activation, count: number): Runnable {
-    return this.cached(`b${kind}${count}`, () => {
-      const data = this.descriptor([count], [1])
+  /** dx = dy · f′(x) of `count` numbers; run with x, dy, dx, all of the same type. */
+  activationGradient(kind: Activation, count: number, type: FactorType = FLOAT32): Runnable {
+    return this.cached(`b${type}${kind}${count}`, () => {
+      const data = this.descriptor([count], [1], type)
       const forward = this.activationDescription(kind, data)
       const description = this.make(
         'dnnl_eltwise_backward_primitive_desc_create',
@@ -228,19 +229,19 @@ export class Dnnl {
     return [this.descriptor(...layout), this.descriptor(...layout, type)]
   }
 
-  /** z = x ∘ y of `count` floats; run with x, y, z. */
-  multiply(count: number): Runnable {
-    return this.binary('multiply', count)
+  /** z = x ∘ y of `count` numbers; run with x, y, z, all of the same type. */
+  multiply(count: number, type: FactorType = FLOAT32): Runnable {
+    return this.binary('multiply', count, type)
   }
 
   /** z = x + y of `count` floats; run with x, y, z. */
   add(count: number): Runnable {
-    return this.binary('add', count)
+    return this.binary('add', count, FLOAT32)
   }
 
-  private binary(kind: keyof typeof binary, count: number): Runnable {
-    return this.cached(`${kind}${count}`, () => {
-      const data = this.descriptor([count], [1])
+  private binary(kind: keyof typeof binary, count: number, type: FactorType): Runnable {
+    return this.cached(`${kind}${type}${count}`, () => {
+      const data = this.descriptor([count], [1], type)
       const description = this.make('dnnl_binary_primitive_desc_create', this.engine, binary[kind], data, data, data, 0)
       return this.primitive(description, [
         [arg.source, data],

@@ -20,6 +20,8 @@ export interface Product {
   readonly b: MatrixLayout
   /** Stride of the rows of c. */
   readonly c: number
+  /** Whether c is bfloat16. */
+  readonly half?: boolean
   readonly alpha?: number
   /** `c` adds the old values of c. A number adds a matrix at `addend` with this row stride. */
   readonly plus?: 'c' | number
@@ -35,8 +37,8 @@ export interface Batch {
 }
 
 /** A key that is equal for equal products. */
-export const keyOf = ({ m, k, n, a, b, c, alpha = 1, plus }: Product): string =>
-  `${m},${k},${n},${layoutKey(a)},${layoutKey(b)},${c},${alpha},${plus}`
+export const keyOf = ({ m, k, n, a, b, c, half, alpha = 1, plus }: Product): string =>
+  `${m},${k},${n},${layoutKey(a)},${layoutKey(b)},${c}${half ? 'h' : ''},${alpha},${plus}`
 
 const layoutKey = ({ stride, transposed, prepared }: MatrixLayout): string =>
   `${stride}${transposed ? 't' : ''}${prepared ? 'p' : ''}`

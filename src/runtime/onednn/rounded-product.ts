@@ -89,7 +89,8 @@ export class RoundedProduct implements Runnable {
   }
 
   run(a: number, b: number, c: number, addend = 0): void {
-    const { k, alpha = 1, plus } = this.spec
+    const { k, half = false, alpha = 1, plus } = this.spec
+    const bytes = half ? 2 : 4
     let column = 0
     for (const right of this.columns) {
       const rightAt = this.rounded('b', b, right)
@@ -103,10 +104,11 @@ export class RoundedProduct implements Runnable {
           a: left.layout,
           b: right.layout,
           c: this.spec.c,
+          half,
           alpha,
           ...(plus !== undefined && { plus }),
         })
-        const target = c + 4 * (row * this.spec.c + column)
+        const target = c + bytes * (row * this.spec.c + column)
         if (typeof plus === 'number') product.run(leftAt, rightAt, target, addend + 4 * (row * plus + column))
         else product.run(leftAt, rightAt, target)
         row += left.length

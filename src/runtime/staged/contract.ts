@@ -22,16 +22,17 @@
  * }
  * ```
  */
-import type { DType, Shape } from '../../graph/model.ts'
+import type { Shape } from '../../graph/model.ts'
+import type { Halves, StoredType } from '../../graph/stages/contract.ts'
 import type { AttributeValue } from '../../graph/tensor.ts'
 import type { GroupPlace } from '../contract.ts'
 import type { OrderRing } from '../mpi/ring.ts'
 import type { Dnnl } from '../onednn/dnnl.ts'
 import type { OpFunctions } from '../wasm/module.ts'
 
-/** A tensor of a call, row-major. */
+/** A tensor of a call, row-major. Floats of operands that a kernel lists in `halves` may be bfloat16. */
 export interface KernelTensor {
-  readonly dtype: DType
+  readonly dtype: StoredType
   readonly shape: Shape
   readonly size: number
   /** Address in this process. */
@@ -85,6 +86,8 @@ export interface PreparedCall {
 export interface Kernel {
   /** The library that does most of the work. */
   readonly provider: 'oneDNN' | 'WASM' | 'MPI'
+  /** Operands that may be bfloat16, with bf16 math. Default: none. */
+  readonly halves?: Halves
   /** Bytes of scratch memory that a task needs. */
   scratch?(call: KernelCall): number
   prepare(call: KernelCall, thread: KernelThread): PreparedCall

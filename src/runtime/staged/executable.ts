@@ -2,7 +2,7 @@
  * Compiles and binds a staged program: ONNX models become sessions, values get offsets in one memory, and the
  * steps become a script for the crew.
  */
-import type { Model, Origin } from '../../graph/model.ts'
+import type { DType, Model, Origin } from '../../graph/model.ts'
 import type { StagedModel, ValueUse } from '../../graph/stages/contract.ts'
 import { type Arena, hostOf, MAX_ARENA_BYTES } from '../arena.ts'
 import { arraysOf, checkBuffers } from '../buffers.ts'
@@ -148,7 +148,8 @@ export class StagedExecutable implements Executable {
     })
     const array = ({ value, shape }: ValueUse): Buffer => {
       const { dtype, size } = this.tensorOf({ value, shape })
-      const view: new (buffer: ArrayBufferLike, offset: number, size: number) => Buffer = typedArrays[dtype]
+      // Values of ONNX stages are never bfloat16.
+      const view: new (buffer: ArrayBufferLike, offset: number, size: number) => Buffer = typedArrays[dtype as DType]
       return bound.get(value) ?? new view(memory.buffer, offsetOf(value), size)
     }
     const tensor = (use: ValueUse): KernelTensor => {

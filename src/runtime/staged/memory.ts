@@ -2,11 +2,17 @@
  * Plans the memory of a staged program. A value is live from the stage that computes it to the last one that
  * reads it; values that are never live at the same time may share memory (`memory-plan.ts`).
  */
-import type { DType } from '../../graph/model.ts'
-import type { StagedModel } from '../../graph/stages/contract.ts'
+import type { StagedModel, StoredType } from '../../graph/stages/contract.ts'
 import { placeBlocks } from '../memory-plan.ts'
 
-const bytesOf: Readonly<Record<DType, number>> = { float32: 4, float64: 8, int32: 4, int64: 8, bool: 1 }
+const bytesOf: Readonly<Record<StoredType, number>> = {
+  float32: 4,
+  bfloat16: 2,
+  float64: 8,
+  int32: 4,
+  int64: 8,
+  bool: 1,
+}
 /** Bytes of a cache line. */
 const LINE = 64
 
@@ -44,8 +50,9 @@ export function planMemory({ values, stages, valueOfInput, valueOfOutput }: Stag
       const last = Math.max(at, lastRead[value] as number)
       const old =
         i === 0 && from && stage.kind === 'kernel' && stage.overwrites ? allocationOf.get(from.value) : undefined
-      const size = roundUp((values[value] as { size: number }).size * 4)
-      if (old && from && lastRead[from.value] === at && old.last === at && old.bytes === size) {
+      const { dtype, size } = values[value] as StagedModel['values'][number]
+      const bytes = roundUp(size * bytesOf[dtype])
+      if (old && from && lastRead[from.value] === at && old.last === at && old.bytes === bytes) {
         old.last = last
         allocationOf.set(value, old)
       } else open(value, at, last)

@@ -33,6 +33,7 @@
  * ```
  */
 import type { DType, Shape } from '../../graph/model.ts'
+import type { Halves } from '../../graph/stages/contract.ts'
 import type { AttributeValue } from '../../graph/tensor.ts'
 
 /** Numbers in memory: a float32 value of a program may be kept as `float16` (`program/storage.ts`). */
@@ -114,12 +115,6 @@ export interface Kernel {
   readonly scales?: readonly number[]
   /** For profiles: floating-point operations, and a lower bound of bytes of memory traffic. */
   work?(call: KernelCall): { readonly flops: number; readonly bytes: number }
-}
-
-/** Indices of operands; `all` inputs includes addends. */
-export interface Halves {
-  readonly inputs: readonly number[] | 'all'
-  readonly outputs: readonly number[]
 }
 
 /** Invocations of a workgroup in most kernels, the most that every device has. */

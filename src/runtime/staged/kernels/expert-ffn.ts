@@ -10,7 +10,6 @@ import type { MatrixLayout } from '../../onednn/product.ts'
 import type { Kernel, KernelCall, KernelTensor } from '../contract.ts'
 import {
   accumulate,
-  at,
   byLoad,
   groupsOf,
   type MatrixGradient,
@@ -20,6 +19,7 @@ import {
   sizesOf,
   WeightGradients,
 } from './expert-shared.ts'
+import { at, isHalf, rowsOf, typeOf } from './floats.ts'
 
 const plain = (stride: number): MatrixLayout => ({ stride })
 const transposed = (stride: number): MatrixLayout => ({ stride, transposed: true })
@@ -38,6 +38,7 @@ function weightsOf({ attributes }: KernelCall, tensors: readonly KernelTensor[])
 /** Inputs rows [R, D], sizes [groups + 1], up, (gate,) [N, D, F], down [N, F, D]; outputs y [R, D], inner (, innerGate) [R, F]. */
 export const expertFfn: Kernel = {
   provider: 'oneDNN',
+  halves: { inputs: [0], outputs: [0, 1, 2] },
   scratch: (call) => 4 * PIECE * weightsOf(call, call.inputs.slice(2)).hidden,
 
   prepare(call, thread) {
@@ -45,6 +46,7 @@ export const expertFfn: Kernel = {
     const { up, gate, down, experts, width, hidden } = weightsOf(call, rest)
     const [y, inner, innerGate] = call.outputs as [KernelTensor, KernelTensor, KernelTensor?]
     const { dnnl, scratch } = thread
+    const [type, half] = [typeOf(inner), isHalf(inner)]
     const sizes = sizesOf(sizeTensor, thread)
     const { groups, sources } = groupsOf(sizeTensor, experts)
     return {
@@ -53,17 +55,33 @@ export const expertFfn: Kernel = {
         const { expert, part: source } = byLoad(sizes, experts, sources, task)
         const matrix = expert * width * hidden
         for (const { from, rows } of pieces(sizes, source * experts + expert)) {
-          const widen = dnnl.product({ m: rows, k: width, n: hidden, a: plain(width), b: plain(hidden), c: hidden })
+          const widen = dnnl.product({
+            m: rows,
+            k: width,
+            n: hidden,
+            a: rowsOf(x, width),
+            b: plain(hidden),
+            c: hidden,
+            half,
+          })
           const [source, middle] = [at(x, from * width), at(inner, from * hidden)]
           widen.run(source, at(up, matrix), middle)
           if (gate && innerGate) {
             const middleGate = at(innerGate, from * hidden)
             widen.run(source, at(gate, matrix), middleGate)
-            dnnl.activation('swish', rows * hidden).run(middleGate, scratch.address)
-            dnnl.multiply(rows * hidden).run(scratch.address, middle, scratch.address)
-          } else dnnl.activation('gelu', rows * hidden).run(middle, scratch.address)
+            dnnl.activation('swish', rows * hidden, type).run(middleGate, scratch.address)
+            dnnl.multiply(rows * hidden, type).run(scratch.address, middle, scratch.address)
+          } else dnnl.activation('gelu', rows * hidden, type).run(middle, scratch.address)
           dnnl
-            .product({ m: rows, k: hidden, n: width, a: plain(hidden), b: plain(width), c: width })
+            .product({
+              m: rows,
+              k: hidden,
+              n: width,
+              a: rowsOf(inner, hidden),
+              b: plain(width),
+              c: width,
+              half: isHalf(y),
+            })
             .run(scratch.address, at(down, matrix), at(y, from * width))
         }
       },
@@ -89,6 +107,7 @@ export const expertFfn: Kernel = {
  */
 export const expertFfnGradient: Kernel = {
   provider: 'oneDNN',
+  halves: { inputs: [0, 1, 5, 6, 7], outputs: [0] },
   scratch(call) {
     const { gate, width, hidden } = weightsOf(call, call.inputs.slice(3))
     const sums = WeightGradients.scratch(call, (gate ? 3 : 2) * width * hidden)
@@ -113,6 +132,9 @@ export const expertFfnGradient: Kernel = {
     const ofGate = dGate && gradientOf(2, dGate, width, hidden)
     const ofDown = gradientOf(gated ? 3 : 2, dDown, hidden, width)
     const { dnnl, scratch } = thread
+    const [type, half] = [typeOf(inner), isHalf(inner)]
+    /** Activations and their gradients as factors. */
+    const factorOf = (from: number, to: number, rows: number) => (half ? from : dnnl.prepare(from, to, rows, hidden))
     const buffer = (index: number) => scratch.address + 4 * index * PIECE * hidden
     const [active, dActive, dActiveFactor, dActiveGate, dActiveGateFactor] = [0, 1, 2, 3, 4].map(buffer) as Five
     const gradientFactor = buffer(gated ? 5 : 3)
@@ -129,33 +151,42 @@ export const expertFfnGradient: Kernel = {
       const { from, rows } = piece
       const size = rows * hidden
       const [source, middle] = [at(x, from * width), at(inner, from * hidden)]
-      const gradient = dnnl.prepare(at(dy, from * width), gradientFactor, rows, width)
-      const narrow = { m: rows, k: hidden, n: width, a: prepared(plain(hidden)), b: transposed(hidden), c: width }
+      const dOut = at(dy, from * width)
+      const gradient = isHalf(dy) ? dOut : dnnl.prepare(dOut, gradientFactor, rows, width)
+      const narrow = {
+        m: rows,
+        k: hidden,
+        n: width,
+        a: prepared(plain(hidden)),
+        b: transposed(hidden),
+        c: width,
+        half: isHalf(dx),
+      }
       dnnl
-        .product({ m: rows, k: width, n: hidden, a: prepared(plain(width)), b: transposed(width), c: hidden })
+        .product({ m: rows, k: width, n: hidden, a: prepared(plain(width)), b: transposed(width), c: hidden, half })
         .run(gradient, at(down, matrix), dActive)
       if (gate && innerGate && toGate) {
         const middleGate = at(innerGate, from * hidden)
         // With h = swish(g) ∘ u: du = dh ∘ swish(g), dg = dh ∘ u ∘ swish′(g).
-        dnnl.activation('swish', size).run(middleGate, active)
-        dnnl.multiply(size).run(dActive, middle, dActiveGate)
-        dnnl.activationGradient('swish', size).run(middleGate, dActiveGate, dActiveGate)
-        dnnl.multiply(size).run(dActive, active, dActive)
-        dnnl.multiply(size).run(active, middle, active)
-        const dInner = dnnl.prepare(dActive, dActiveFactor, rows, hidden)
-        const dInnerGate = dnnl.prepare(dActiveGate, dActiveGateFactor, rows, hidden)
-        accumulate(dnnl, toDown, piece, active, gradient)
-        accumulate(dnnl, toGate, piece, source, dInnerGate)
-        accumulate(dnnl, toUp, piece, source, dInner)
+        dnnl.activation('swish', size, type).run(middleGate, active)
+        dnnl.multiply(size, type).run(dActive, middle, dActiveGate)
+        dnnl.activationGradient('swish', size, type).run(middleGate, dActiveGate, dActiveGate)
+        dnnl.multiply(size, type).run(dActive, active, dActive)
+        dnnl.multiply(size, type).run(active, middle, active)
+        const dInner = factorOf(dActive, dActiveFactor, rows)
+        const dInnerGate = factorOf(dActiveGate, dActiveGateFactor, rows)
+        accumulate(dnnl, toDown, piece, active, gradient, half)
+        accumulate(dnnl, toGate, piece, source, dInnerGate, isHalf(x))
+        accumulate(dnnl, toUp, piece, source, dInner, isHalf(x))
         dnnl.product(narrow).run(dInner, at(up, matrix), at(dx, from * width))
         dnnl.product({ ...narrow, plus: 'c' }).run(dInnerGate, at(gate, matrix), at(dx, from * width))
         return
       }
-      dnnl.activation('gelu', size).run(middle, active)
-      accumulate(dnnl, toDown, piece, active, gradient)
-      dnnl.activationGradient('gelu', size).run(middle, dActive, dActive)
-      const dInner = dnnl.prepare(dActive, dActiveFactor, rows, hidden)
-      accumulate(dnnl, toUp, piece, source, dInner)
+      dnnl.activation('gelu', size, type).run(middle, active)
+      accumulate(dnnl, toDown, piece, active, gradient, half)
+      dnnl.activationGradient('gelu', size, type).run(middle, dActive, dActive)
+      const dInner = factorOf(dActive, dActiveFactor, rows)
+      accumulate(dnnl, toUp, piece, source, dInner, isHalf(x))
       dnnl.product(narrow).run(dInner, at(up, matrix), at(dx, from * width))
     }
     return { tasks: gradients.tasks, run: (task) => gradients.run(task, run) }

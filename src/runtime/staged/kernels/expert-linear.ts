@@ -5,7 +5,6 @@
 import type { Kernel, KernelTensor } from '../contract.ts'
 import {
   accumulate,
-  at,
   byLoad,
   groupsOf,
   type MatrixGradient,
@@ -14,6 +13,7 @@ import {
   sizesOf,
   WeightGradients,
 } from './expert-shared.ts'
+import { at, isHalf, rowsOf } from './floats.ts'
 
 /** Sizes of weights [N, D, X]. */
 const extent = ({ shape: [experts = 0, width = 0, columns = 0] }: KernelTensor) => ({ experts, width, columns })
@@ -21,6 +21,7 @@ const extent = ({ shape: [experts = 0, width = 0, columns = 0] }: KernelTensor) 
 /** Inputs rows [R, D], sizes [groups + 1], weights [N, D, X]; output y [R, X]. */
 export const expertLinear: Kernel = {
   provider: 'oneDNN',
+  halves: { inputs: [0], outputs: [0] },
   prepare(call, thread) {
     const [x, sizeTensor, weights] = call.inputs as [KernelTensor, KernelTensor, KernelTensor]
     const [y] = call.outputs as [KernelTensor]
@@ -33,7 +34,15 @@ export const expertLinear: Kernel = {
         const { expert, part: source } = byLoad(sizes, experts, sources, task)
         for (const { from, rows } of pieces(sizes, source * experts + expert))
           thread.dnnl
-            .product({ m: rows, k: width, n: columns, a: { stride: width }, b: { stride: columns }, c: columns })
+            .product({
+              m: rows,
+              k: width,
+              n: columns,
+              a: rowsOf(x, width),
+              b: { stride: columns },
+              c: columns,
+              half: isHalf(y),
+            })
             .run(at(x, from * width), at(weights, expert * width * columns), at(y, from * columns))
       },
     }
@@ -56,6 +65,7 @@ const factorBytes = (width: number, columns: number): number => 64 * Math.ceil(M
  */
 export const expertLinearGradient: Kernel = {
   provider: 'oneDNN',
+  halves: { inputs: [0, 1], outputs: [0] },
   scratch(call) {
     const { width, columns } = extent(call.inputs[3] as KernelTensor)
     return factorBytes(width, columns) + WeightGradients.scratch(call, width * columns)
@@ -76,8 +86,9 @@ export const expertLinearGradient: Kernel = {
         gradients.run(task, (expert, piece, [ofMatrix]) => {
           const { from, rows } = piece
           // Both products use it as a factor, so it is rounded once.
-          const gradient = dnnl.prepare(at(dy, from * columns), scratch.address, rows, columns)
-          accumulate(dnnl, ofMatrix as MatrixGradient, piece, at(x, from * width), gradient)
+          const dOut = at(dy, from * columns)
+          const gradient = isHalf(dy) ? dOut : dnnl.prepare(dOut, scratch.address, rows, columns)
+          accumulate(dnnl, ofMatrix as MatrixGradient, piece, at(x, from * width), gradient, isHalf(x))
           dnnl
             .product({
               m: rows,
@@ -86,6 +97,7 @@ export const expertLinearGradient: Kernel = {
               a: { stride: columns, prepared: true },
               b: { stride: columns, transposed: true },
               c: width,
+              half: isHalf(dx),
             })
             .run(gradient, at(weights, expert * width * columns), at(dx, from * width))
         })

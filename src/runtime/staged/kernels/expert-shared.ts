@@ -7,6 +7,7 @@
 import { counterStep, counterSums } from '../../../graph/tree.ts'
 import type { Dnnl } from '../../onednn/dnnl.ts'
 import type { KernelCall, KernelTensor, KernelThread } from '../contract.ts'
+import { at } from './floats.ts'
 
 /** Most rows in a piece. */
 export const PIECE = 512
@@ -51,9 +52,6 @@ export function byLoad(sizes: BigInt64Array, experts: number, parts: number, tas
 export const sizesOf = (tensor: KernelTensor, { floats }: KernelThread): BigInt64Array =>
   new BigInt64Array(floats.buffer, tensor.offset, tensor.size)
 
-/** Address of the float `start` of a tensor. */
-export const at = (tensor: KernelTensor, start: number): number => tensor.address + 4 * start
-
 /** The gradient [m, n] of a matrix, by addresses. */
 export interface MatrixGradient {
   readonly to: number
@@ -71,8 +69,8 @@ export interface WeightGradient {
 }
 
 /**
- * Adds leftᵀ · right to a gradient, with left [rows, m] and right [rows, n], prepared. The first piece of a group starts
- * from the addend, or from zero.
+ * Adds leftᵀ · right to a gradient, with left [rows, m] and right [rows, n], which is prepared. The first piece of a
+ * group starts from the addend, or from zero.
  */
 export function accumulate(
   dnnl: Dnnl,
@@ -80,6 +78,7 @@ export function accumulate(
   { rows, first }: Omit<Piece, 'from'>,
   left: number,
   right: number,
+  leftPrepared = false,
 ): void {
   const start = first ? addend : undefined
   const inPlace = !first || start === to
@@ -88,7 +87,7 @@ export function accumulate(
       m,
       k: rows,
       n,
-      a: { stride: m, transposed: true },
+      a: { stride: m, transposed: true, prepared: leftPrepared },
       b: { stride: n, prepared: true },
       c: n,
       ...(inPlace ? { plus: 'c' as const } : start !== undefined && { plus: n }),

@@ -4,26 +4,33 @@
  */
 import type { Product } from '../../onednn/product.ts'
 import type { Kernel, KernelCall, KernelTensor } from '../contract.ts'
+import { at, elementBytes, isHalf } from './floats.ts'
 
 /** Bands are multiples of this many rows or columns: whole tiles of the matrix units. */
 const TILE = 32
+/** Bands for each thread, so that none waits long for another, if they have this many rows or columns. */
+const BANDS_OF_THREAD = 4
+const WIDE_BAND = 128
 
 export const matmul: Kernel = {
   provider: 'oneDNN',
+  halves: { inputs: [0, 1], outputs: [0] },
   prepare(call, { dnnl, threads }) {
     const { batch, m, k, n, a, b, c, addend, alpha, transposeA, transposeB } = parts(call)
-    const bandCount = batch >= threads ? 1 : Math.ceil(threads / batch)
     const byRows = m >= n
-    const bands = bandsOf(byRows ? m : n, bandCount)
+    const side = byRows ? m : n
+    const least = batch >= threads ? 1 : Math.ceil(threads / batch)
+    const bands = bandsOf(side, Math.max(least, Math.min(BANDS_OF_THREAD * least, Math.floor(side / WIDE_BAND))))
     const plus = addend && (addend.address === c.address ? 'c' : n)
     const products = bands.map(
       ({ length }): Product => ({
         m: byRows ? length : m,
         k,
         n: byRows ? n : length,
-        a: { stride: transposeA ? m : k, transposed: transposeA },
-        b: { stride: transposeB ? k : n, transposed: transposeB },
+        a: { stride: transposeA ? m : k, transposed: transposeA, prepared: isHalf(a) },
+        b: { stride: transposeB ? k : n, transposed: transposeB, prepared: isHalf(b) },
         c: n,
+        half: isHalf(c),
         alpha,
         ...(plus !== undefined && { plus }),
       }),
@@ -37,24 +44,24 @@ export const matmul: Kernel = {
         const fromA = byRows ? from * (transposeA ? 1 : k) : 0
         const fromB = byRows ? 0 : from * (transposeB ? k : 1)
         const fromC = byRows ? from * n : from
-        const at = (tensor: KernelTensor, size: number, start: number) => tensor.address + 4 * (matrix * size + start)
+        const of = (tensor: KernelTensor, size: number, start: number) => at(tensor, matrix * size + start)
         dnnl
           .product(products[band] as Product)
           .run(
-            at(a, m * k, fromA),
-            at(b, k * n, fromB),
-            at(c, m * n, fromC),
-            ...(typeof plus === 'number' && addend ? [at(addend, m * n, fromC)] : []),
+            of(a, m * k, fromA),
+            of(b, k * n, fromB),
+            of(c, m * n, fromC),
+            ...(typeof plus === 'number' && addend ? [of(addend, m * n, fromC)] : []),
           )
       },
     }
   },
 
   work(call) {
-    const { batch, m, k, n, addend } = parts(call)
+    const { batch, m, k, n, a, b, c, addend } = parts(call)
     return {
       flops: 2 * batch * m * k * n,
-      bytes: 4 * batch * (m * k + k * n + (addend ? 2 : 1) * m * n),
+      bytes: batch * (elementBytes(a) * m * k + elementBytes(b) * k * n + (elementBytes(c) + (addend ? 4 : 0)) * m * n),
     }
   },
 }

@@ -1,7 +1,9 @@
 /** Kernels that pass over rows once: norms, dispatch and combine. */
 
+import type { Halves } from '../../../graph/stages/contract.ts'
 import type { OpFunctions } from '../../wasm/module.ts'
 import type { Kernel, KernelCall, KernelTensor } from '../contract.ts'
+import { elementBytes, isHalf } from './floats.ts'
 import { bandsOf } from './matmul.ts'
 
 /** The offset of an absent operand. */
@@ -18,20 +20,22 @@ const inputsOf = (call: KernelCall) => call.inputs as unknown as Tensors
 const outputsOf = (call: KernelCall) => call.outputs as unknown as Tensors
 export const widthOf = ({ shape }: KernelTensor): number => shape.at(-1) as number
 /** Offset of an element in the memory of the program. */
-export const at = (tensor: KernelTensor, element = 0): number => tensor.offset + 4 * element
+export const at = (tensor: KernelTensor, element = 0): number => tensor.offset + elementBytes(tensor) * element
 const addendOf = ({ inputs, added }: KernelCall): KernelTensor | undefined =>
   added.length > 0 ? inputs.at(-1) : undefined
 const bytesOf = ({ inputs, outputs }: KernelCall): number =>
-  4 * [...inputs, ...outputs].reduce((total, { size }) => total + size, 0)
+  [...inputs, ...outputs].reduce((total, tensor) => total + elementBytes(tensor) * tensor.size, 0)
 
 /** A kernel whose tasks have near-equal numbers of rows. */
 function byRows(
   rowsOf: (call: KernelCall) => number,
   body: (call: KernelCall, functions: OpFunctions, from: number, rows: number) => void,
   flopsOfElement: number,
+  halves: Halves,
 ): Kernel {
   return {
     provider: 'WASM',
+    halves,
     prepare(call, { functions }) {
       const total = rowsOf(call)
       const bands = bandsOf(total, Math.ceil(total / TASK_ROWS), 1)
@@ -57,17 +61,11 @@ export const rmsNorm = byRows(
     const [y, inverse] = outputsOf(call)
     const width = widthOf(x)
     const { epsilon } = call.attributes as { epsilon: { float: number } }
-    functions.rmsNorm(
-      at(x, from * width),
-      weight.offset,
-      at(y, from * width),
-      at(inverse, from),
-      rows,
-      width,
-      epsilon.float,
-    )
+    const norm = isHalf(y) ? functions.rmsNormToHalf : functions.rmsNorm
+    norm(at(x, from * width), weight.offset, at(y, from * width), at(inverse, from), rows, width, epsilon.float)
   },
   4,
+  { inputs: [], outputs: [0] },
 )
 
 /** Inputs dy [T, D], x [T, D], weight [D], 1/rms [T, 1]; outputs dx [T, D], parts of dweight [16, D]. */
@@ -110,9 +108,13 @@ export const gatherRows = byRows(
     const [out] = outputsOf(call)
     const width = widthOf(x)
     const factor = weight ? at(weight, from) : ABSENT
-    functions.gatherRows(x.offset, firstDim(x), at(index, from), factor, at(out, from * width), rows, width)
+    const { gatherHalves, gatherRows, gatherRowsOfHalves, gatherRowsToHalf } = functions
+    const toHalf = isHalf(x) ? gatherHalves : gatherRowsToHalf
+    const gather = isHalf(out) ? toHalf : isHalf(x) ? gatherRowsOfHalves : gatherRows
+    gather(x.offset, firstDim(x), at(index, from), factor, at(out, from * width), rows, width)
   },
   1,
+  { inputs: [0], outputs: [0] },
 )
 
 /** Inputs rows [R, D], slot [T, K] int32 (, weight [T, K]); output Σ_k weight · rows[slot] [T, D]. */
@@ -124,7 +126,8 @@ export const combineRows = byRows(
     const addend = addendOf(call)
     const [out] = outputsOf(call)
     const [width, choices] = [widthOf(rows), widthOf(slot)]
-    functions.combineRows(
+    const combine = isHalf(rows) ? functions.combineRowsOfHalves : functions.combineRows
+    combine(
       rows.offset,
       firstDim(rows),
       at(slot, from * choices),
@@ -137,6 +140,7 @@ export const combineRows = byRows(
     )
   },
   2,
+  { inputs: [0], outputs: [] },
 )
 
 /** Inputs dy [T, D], rows [R, D], slot [T, K] int32 (, kept [T, K]); output dy · rows[slot] [T, K]. */
@@ -146,7 +150,8 @@ export const rowDots = byRows(
     const [dy, rows, slot, kept] = call.inputs as [KernelTensor, KernelTensor, KernelTensor, KernelTensor?]
     const [out] = outputsOf(call)
     const [width, choices] = [widthOf(rows), widthOf(slot)]
-    functions.rowDots(
+    const dots = isHalf(rows) ? functions.rowDotsOfHalves : functions.rowDots
+    dots(
       at(dy, from * width),
       rows.offset,
       firstDim(rows),
@@ -159,4 +164,5 @@ export const rowDots = byRows(
     )
   },
   2,
+  { inputs: [1], outputs: [] },
 )

@@ -2,11 +2,12 @@
 import type { Kernel } from '../contract.ts'
 import { attention, attentionGradient } from './attention.ts'
 import { chooseExperts } from './choose-experts.ts'
-import { crossEntropy } from './cross-entropy.ts'
 import { awaitRows, exchangeRows, exchangeSizes } from './exchange.ts'
 import { expertFfn, expertFfnGradient } from './expert-ffn.ts'
 import { expertLinear, expertLinearGradient } from './expert-linear.ts'
+import { linearCrossEntropy } from './linear-cross-entropy.ts'
 import { matmul } from './matmul.ts'
+import { round } from './round.ts'
 import { combineRows, gatherRows, rmsNorm, rmsNormGradient, rowDots } from './rows.ts'
 import { sumSources } from './sum-sources.ts'
 import { activateParts, attendCached, expertRowProduct, rowProduct, rowProductTransposed, sumParts } from './token.ts'
@@ -19,7 +20,6 @@ export const opKernels: Readonly<Record<string, Kernel>> = {
   'await-rows': awaitRows,
   'choose-experts': chooseExperts,
   'combine-rows': combineRows,
-  'cross-entropy': crossEntropy,
   'exchange-rows': exchangeRows,
   'exchange-sizes': exchangeSizes,
   'expert-ffn': expertFfn,
@@ -28,9 +28,11 @@ export const opKernels: Readonly<Record<string, Kernel>> = {
   'expert-linear-gradient': expertLinearGradient,
   'expert-row-product': expertRowProduct,
   'gather-rows': gatherRows,
+  'linear-cross-entropy': linearCrossEntropy,
   matmul,
   'rms-norm': rmsNorm,
   'rms-norm-gradient': rmsNormGradient,
+  round,
   'row-product': rowProduct,
   'row-product-transposed': rowProductTransposed,
   'sum-parts': sumParts,

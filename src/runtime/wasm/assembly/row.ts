@@ -1,5 +1,6 @@
 /**
- * The inner loops of rows.ts, on one row of `width` float32 at any address.
+ * The inner loops of rows.ts, on one row of `width` floats at any address: float32, or where a type is given bfloat16
+ * (`u16`), the upper half of a float32.
  *
  * Sums run in lanes whose order depends only on the width. Loops are unrolled where measurements on rows in the
  * L2 cache showed a gain.
@@ -8,84 +9,141 @@
 /** The address of an absent array: the last byte of 4 GiB, where no float can start. */
 export const absent: usize = 0xffffffff
 
-export function scaleRow(from: usize, to: usize, width: u32, scale: f32): void {
+/** Four floats from memory of type T. */
+function load4<T>(from: usize): v128 {
+  return isFloat<T>() ? v128.load(from) : i32x4.shl(v128.load16x4_u(from), 16)
+}
+
+/** Four floats to memory of type T, rounded to the nearest, ties to even. */
+function store4<T>(to: usize, x: v128): void {
+  if (isFloat<T>()) {
+    v128.store(to, x)
+    return
+  }
+  const odd = v128.and(i32x4.shr_u(x, 16), i32x4.splat(1))
+  const rounded = i32x4.shr_u(i32x4.add(i32x4.add(x, i32x4.splat(0x7fff)), odd), 16)
+  v128.store64_lane(to, i16x8.narrow_i32x4_u(rounded, rounded), 0)
+}
+
+/** A float from memory of type T. */
+function load1<T>(from: usize): f32 {
+  return isFloat<T>() ? load<f32>(from) : reinterpret<f32>((<u32>load<u16>(from)) << 16)
+}
+
+/** A float to memory of type T. */
+function store1<T>(to: usize, x: f32): void {
+  if (isFloat<T>()) {
+    store<f32>(to, x)
+    return
+  }
+  const bits = reinterpret<u32>(x)
+  store<u16>(to, <u16>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16))
+}
+
+export function scaleRow<From, To>(from: usize, to: usize, width: u32, scale: f32): void {
   const scale4 = f32x4.splat(scale)
   for (; width >= 4; width -= 4) {
-    v128.store(to, f32x4.mul(v128.load(from), scale4))
-    from += 16
-    to += 16
+    store4<To>(to, f32x4.mul(load4<From>(from), scale4))
+    from += 4 * sizeof<From>()
+    to += 4 * sizeof<To>()
   }
   for (; width > 0; width--) {
-    store<f32>(to, load<f32>(from) * scale)
-    from += 4
-    to += 4
+    store1<To>(to, load1<From>(from) * scale)
+    from += sizeof<From>()
+    to += sizeof<To>()
   }
 }
 
-/** out = base + w·a. */
-export function addOne(base: usize, a: usize, w: f32, out: usize, width: u32): void {
+/** y = x·r·weight, with y in memory of type T. */
+export function normRow<T>(x: usize, weight: usize, y: usize, width: u32, r: f32): void {
+  const r4 = f32x4.splat(r)
+  for (; width >= 16; width -= 16) {
+    store4<T>(y, f32x4.mul(f32x4.mul(v128.load(x), r4), v128.load(weight)))
+    store4<T>(y + 4 * sizeof<T>(), f32x4.mul(f32x4.mul(v128.load(x, 16), r4), v128.load(weight, 16)))
+    store4<T>(y + 8 * sizeof<T>(), f32x4.mul(f32x4.mul(v128.load(x, 32), r4), v128.load(weight, 32)))
+    store4<T>(y + 12 * sizeof<T>(), f32x4.mul(f32x4.mul(v128.load(x, 48), r4), v128.load(weight, 48)))
+    x += 64
+    weight += 64
+    y += 16 * sizeof<T>()
+  }
+  for (; width >= 4; width -= 4) {
+    store4<T>(y, f32x4.mul(f32x4.mul(v128.load(x), r4), v128.load(weight)))
+    x += 16
+    weight += 16
+    y += 4 * sizeof<T>()
+  }
+  for (; width > 0; width--) {
+    store1<T>(y, load<f32>(x) * r * load<f32>(weight))
+    x += 4
+    weight += 4
+    y += sizeof<T>()
+  }
+}
+
+/** out = base + w·a, with a in memory of type T. */
+export function addOne<T>(base: usize, a: usize, w: f32, out: usize, width: u32): void {
   const w4 = f32x4.splat(w)
   for (; width >= 4; width -= 4) {
-    v128.store(out, f32x4.add(v128.load(base), f32x4.mul(v128.load(a), w4)))
+    v128.store(out, f32x4.add(v128.load(base), f32x4.mul(load4<T>(a), w4)))
     base += 16
-    a += 16
+    a += 4 * sizeof<T>()
     out += 16
   }
   for (; width > 0; width--) {
-    store<f32>(out, load<f32>(base) + load<f32>(a) * w)
+    store<f32>(out, load<f32>(base) + load1<T>(a) * w)
     base += 4
-    a += 4
+    a += sizeof<T>()
     out += 4
   }
 }
 
-/** out = base + w·a + v·b; an absent base is 0. */
-export function addTwo(base: usize, a: usize, w: f32, b: usize, v: f32, out: usize, width: u32): void {
+/** out = base + w·a + v·b, with a and b in memory of type T; an absent base is 0. */
+export function addTwo<T>(base: usize, a: usize, w: f32, b: usize, v: f32, out: usize, width: u32): void {
   const w4 = f32x4.splat(w)
   const v4 = f32x4.splat(v)
   for (; width >= 4; width -= 4) {
-    let sum = f32x4.mul(v128.load(a), w4)
+    let sum = f32x4.mul(load4<T>(a), w4)
     if (base !== absent) {
       sum = f32x4.add(v128.load(base), sum)
       base += 16
     }
-    v128.store(out, f32x4.add(sum, f32x4.mul(v128.load(b), v4)))
-    a += 16
-    b += 16
+    v128.store(out, f32x4.add(sum, f32x4.mul(load4<T>(b), v4)))
+    a += 4 * sizeof<T>()
+    b += 4 * sizeof<T>()
     out += 16
   }
   for (; width > 0; width--) {
-    let sum: f32 = load<f32>(a) * w
+    let sum: f32 = load1<T>(a) * w
     if (base !== absent) {
       sum = load<f32>(base) + sum
       base += 4
     }
-    store<f32>(out, sum + load<f32>(b) * v)
-    a += 4
-    b += 4
+    store<f32>(out, sum + load1<T>(b) * v)
+    a += sizeof<T>()
+    b += sizeof<T>()
     out += 4
   }
 }
 
-/** Σ a·b, in sixteen lanes of float32 whose sums are added in float64. */
-export function dot(a: usize, b: usize, width: u32): f64 {
+/** Σ a·b, with b in memory of type T, in sixteen lanes of float32 whose sums are added in float64. */
+export function dot<T>(a: usize, b: usize, width: u32): f64 {
   let s0 = f32x4.splat(0)
   let s1 = f32x4.splat(0)
   let s2 = f32x4.splat(0)
   let s3 = f32x4.splat(0)
   for (; width >= 16; width -= 16) {
-    s0 = f32x4.add(s0, f32x4.mul(v128.load(a), v128.load(b)))
-    s1 = f32x4.add(s1, f32x4.mul(v128.load(a, 16), v128.load(b, 16)))
-    s2 = f32x4.add(s2, f32x4.mul(v128.load(a, 32), v128.load(b, 32)))
-    s3 = f32x4.add(s3, f32x4.mul(v128.load(a, 48), v128.load(b, 48)))
+    s0 = f32x4.add(s0, f32x4.mul(v128.load(a), load4<T>(b)))
+    s1 = f32x4.add(s1, f32x4.mul(v128.load(a, 16), load4<T>(b + 4 * sizeof<T>())))
+    s2 = f32x4.add(s2, f32x4.mul(v128.load(a, 32), load4<T>(b + 8 * sizeof<T>())))
+    s3 = f32x4.add(s3, f32x4.mul(v128.load(a, 48), load4<T>(b + 12 * sizeof<T>())))
     a += 64
-    b += 64
+    b += 16 * sizeof<T>()
   }
   let sum = laneSum(f32x4.add(f32x4.add(s0, s1), f32x4.add(s2, s3)))
   for (; width > 0; width--) {
-    sum += <f64>load<f32>(a) * <f64>load<f32>(b)
+    sum += <f64>load<f32>(a) * <f64>load1<T>(b)
     a += 4
-    b += 4
+    b += sizeof<T>()
   }
   return sum
 }
@@ -115,10 +173,10 @@ export function weightedDot(a: usize, b: usize, w: usize, width: u32): f64 {
 export function squares(x: usize, width: u32): f64 {
   let sum: f64 = 0
   for (; width > 1024; width -= 1024) {
-    sum += dot(x, x, 1024)
+    sum += dot<f32>(x, x, 1024)
     x += 4096
   }
-  return sum + dot(x, x, width)
+  return sum + dot<f32>(x, x, width)
 }
 
 /** dx = r·(dy·weight) − along·x (+ addend), and dWeight += r·dy·x. */

@@ -1,12 +1,13 @@
 /**
- * Kernels on rows of float32; a call processes a range of rows on one thread.
+ * Kernels on rows of float32; a call processes a range of rows on one thread. A kernel has a variant for rows that are
+ * bfloat16 in memory: `ToHalf` for its results, `OfHalves` for its operands. All compute in float32.
  *
- * Counts and strides are in floats, addresses in bytes; alignment is not required. A row is processed while it
+ * Counts and strides are in elements, addresses in bytes; alignment is not required. A row is processed while it
  * is in the L1 cache, so a second pass over a row is cheap, unlike a second pass over the array. Sums run in
  * lanes whose order depends only on the width, so a row has the same bits wherever the range of rows was cut.
  * Absent arrays are passed as `absent`, because 0 is a valid address.
  */
-import { absent, addOne, addTwo, dot, gradientRow, largestOf, scaleRow, squares, weightedDot } from './row'
+import { absent, addOne, addTwo, dot, gradientRow, largestOf, normRow, scaleRow, squares, weightedDot } from './row'
 
 /**
  * Rotates the pairs (a, b) = (from[r, i], from[r, half + i]) by angles of cos and sin [rows, half]:
@@ -77,7 +78,7 @@ export function scaleRows(
   scale: f32,
 ): void {
   for (; rows > 0; rows--) {
-    scaleRow(from, to, width, scale)
+    scaleRow<f32, f32>(from, to, width, scale)
     from += fromStride * 4
     to += toStride * 4
   }
@@ -109,33 +110,28 @@ export function maskAbove(scores: usize, stride: u32, rows: u32, columns: u32, f
  * float32, and the inverse and the row become 0, as in ONNX Runtime. A NaN makes its row NaN.
  */
 export function rmsNorm(x: usize, weight: usize, y: usize, inverse: usize, rows: u32, width: u32, epsilon: f32): void {
+  normRows<f32>(x, weight, y, inverse, rows, width, epsilon)
+}
+
+export function rmsNormToHalf(
+  x: usize,
+  weight: usize,
+  y: usize,
+  inverse: usize,
+  rows: u32,
+  width: u32,
+  epsilon: f32,
+): void {
+  normRows<u16>(x, weight, y, inverse, rows, width, epsilon)
+}
+
+function normRows<T>(x: usize, weight: usize, y: usize, inverse: usize, rows: u32, width: u32, epsilon: f32): void {
   for (; rows > 0; rows--) {
     const r = <f32>(1 / sqrt<f64>(squares(x, width) / <f64>width + epsilon))
     store<f32>(inverse, r)
-    const r4 = f32x4.splat(r)
-    let w = weight
-    let left = width
-    for (; left >= 16; left -= 16) {
-      v128.store(y, f32x4.mul(f32x4.mul(v128.load(x), r4), v128.load(w)))
-      v128.store(y, f32x4.mul(f32x4.mul(v128.load(x, 16), r4), v128.load(w, 16)), 16)
-      v128.store(y, f32x4.mul(f32x4.mul(v128.load(x, 32), r4), v128.load(w, 32)), 32)
-      v128.store(y, f32x4.mul(f32x4.mul(v128.load(x, 48), r4), v128.load(w, 48)), 48)
-      x += 64
-      w += 64
-      y += 64
-    }
-    for (; left >= 4; left -= 4) {
-      v128.store(y, f32x4.mul(f32x4.mul(v128.load(x), r4), v128.load(w)))
-      x += 16
-      w += 16
-      y += 16
-    }
-    for (; left > 0; left--) {
-      store<f32>(y, load<f32>(x) * r * load<f32>(w))
-      x += 4
-      w += 4
-      y += 4
-    }
+    normRow<T>(x, weight, y, width, r)
+    x += 4 * width
+    y += sizeof<T>() * width
     inverse += 4
   }
 }
@@ -175,16 +171,56 @@ export function rmsNormGradient(
 
 /** out[r] = weight[r] · x[index[r]], or x[index[r]] without weight. Traps on an index not below xRows. */
 export function gatherRows(x: usize, xRows: u32, index: usize, weight: usize, out: usize, rows: u32, width: u32): void {
+  gather<f32, f32>(x, xRows, index, weight, out, rows, width)
+}
+
+export function gatherRowsToHalf(
+  x: usize,
+  xRows: u32,
+  index: usize,
+  weight: usize,
+  out: usize,
+  rows: u32,
+  width: u32,
+): void {
+  gather<f32, u16>(x, xRows, index, weight, out, rows, width)
+}
+
+export function gatherHalves(
+  x: usize,
+  xRows: u32,
+  index: usize,
+  weight: usize,
+  out: usize,
+  rows: u32,
+  width: u32,
+): void {
+  gather<u16, u16>(x, xRows, index, weight, out, rows, width)
+}
+
+export function gatherRowsOfHalves(
+  x: usize,
+  xRows: u32,
+  index: usize,
+  weight: usize,
+  out: usize,
+  rows: u32,
+  width: u32,
+): void {
+  gather<u16, f32>(x, xRows, index, weight, out, rows, width)
+}
+
+function gather<From, To>(x: usize, xRows: u32, index: usize, weight: usize, out: usize, rows: u32, width: u32): void {
   for (; rows > 0; rows--) {
-    const from = rowOf(x, xRows, index, width)
-    if (weight === absent) {
-      memory.copy(out, from, width * 4)
+    const from = rowOf<From>(x, xRows, index, width)
+    if (weight === absent && sizeof<From>() === sizeof<To>()) {
+      memory.copy(out, from, width * sizeof<To>())
     } else {
-      scaleRow(from, out, width, load<f32>(weight))
-      weight += 4
+      scaleRow<From, To>(from, out, width, weight === absent ? 1 : load<f32>(weight))
+      if (weight !== absent) weight += 4
     }
     index += 4
-    out += width * 4
+    out += width * sizeof<To>()
   }
 }
 
@@ -194,6 +230,34 @@ export function gatherRows(x: usize, xRows: u32, index: usize, weight: usize, ou
  * on any other slot that is not below `rowCount`. `out` may be `addend`.
  */
 export function combineRows(
+  rowsIn: usize,
+  rowCount: u32,
+  slot: usize,
+  weight: usize,
+  addend: usize,
+  out: usize,
+  tokens: u32,
+  choices: u32,
+  width: u32,
+): void {
+  combine<f32>(rowsIn, rowCount, slot, weight, addend, out, tokens, choices, width)
+}
+
+export function combineRowsOfHalves(
+  rowsIn: usize,
+  rowCount: u32,
+  slot: usize,
+  weight: usize,
+  addend: usize,
+  out: usize,
+  tokens: u32,
+  choices: u32,
+  width: u32,
+): void {
+  combine<u16>(rowsIn, rowCount, slot, weight, addend, out, tokens, choices, width)
+}
+
+function combine<T>(
   rowsIn: usize,
   rowCount: u32,
   slot: usize,
@@ -217,12 +281,12 @@ export function combineRows(
         weight += 4
       }
       if (w !== 0) {
-        const row = rowOf(rowsIn, rowCount, slot, width)
+        const row = rowOf<T>(rowsIn, rowCount, slot, width)
         if (waiting === absent) {
           waiting = row
           waitingWeight = w
         } else {
-          addTwo(base, waiting, waitingWeight, row, w, out, width)
+          addTwo<T>(base, waiting, waitingWeight, row, w, out, width)
           base = out
           waiting = absent
         }
@@ -230,8 +294,8 @@ export function combineRows(
       slot += 4
     }
     if (waiting !== absent) {
-      if (base === absent) scaleRow(waiting, out, width, waitingWeight)
-      else addOne(base, waiting, waitingWeight, out, width)
+      if (base === absent) scaleRow<T, f32>(waiting, out, width, waitingWeight)
+      else addOne<T>(base, waiting, waitingWeight, out, width)
     } else if (base === absent) memory.fill(out, 0, bytes)
     else if (base !== out) memory.copy(out, base, bytes)
     if (addend !== absent) addend += bytes
@@ -254,6 +318,34 @@ export function rowDots(
   choices: u32,
   width: u32,
 ): void {
+  dots<f32>(dy, rowsIn, rowCount, slot, kept, out, tokens, choices, width)
+}
+
+export function rowDotsOfHalves(
+  dy: usize,
+  rowsIn: usize,
+  rowCount: u32,
+  slot: usize,
+  kept: usize,
+  out: usize,
+  tokens: u32,
+  choices: u32,
+  width: u32,
+): void {
+  dots<u16>(dy, rowsIn, rowCount, slot, kept, out, tokens, choices, width)
+}
+
+function dots<T>(
+  dy: usize,
+  rowsIn: usize,
+  rowCount: u32,
+  slot: usize,
+  kept: usize,
+  out: usize,
+  tokens: u32,
+  choices: u32,
+  width: u32,
+): void {
   for (; tokens > 0; tokens--) {
     for (let k = choices; k > 0; k--) {
       let w: f32 = 1
@@ -261,7 +353,7 @@ export function rowDots(
         w = load<f32>(kept)
         kept += 4
       }
-      store<f32>(out, w !== 0 ? w * <f32>dot(dy, rowOf(rowsIn, rowCount, slot, width), width) : 0)
+      store<f32>(out, w !== 0 ? w * <f32>dot<T>(dy, rowOf<T>(rowsIn, rowCount, slot, width), width) : 0)
       slot += 4
       out += 4
     }
@@ -312,8 +404,8 @@ function fillMasked(to: usize, count: i32): void {
 }
 
 /** The address of row `index[0]`. */
-function rowOf(x: usize, xRows: u32, index: usize, width: u32): usize {
+function rowOf<T>(x: usize, xRows: u32, index: usize, width: u32): usize {
   const row = load<u32>(index)
   if (row >= xRows) unreachable()
-  return x + row * width * 4
+  return x + row * width * sizeof<T>()
 }

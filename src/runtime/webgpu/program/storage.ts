@@ -8,9 +8,11 @@
  * of experts, the loss, or a port, which is float32 in memory outside the program, stays float32, and with it the
  * residual stream. A map is dropped if it reads nothing that is f16: then it is no activation between products.
  */
+
+import type { Halves } from '../../../graph/stages/contract.ts'
 import type { Node, Tensor } from '../../../graph/tensor.ts'
 import { dataInputs, isReduction } from '../codegen/maps.ts'
-import type { Halves, Kernel } from '../contract.ts'
+import type { Kernel } from '../contract.ts'
 import type { Fusion } from './fusion.ts'
 import type { Bundle, KernelItem, Root } from './groups.ts'
 

@@ -1,0 +1,29 @@
+/**
+ * Decides which values are stored as bfloat16: those that a kernel can write so, and that only kernels read which can
+ * read it. So a factor of several products is rounded once, where it is computed, and takes half the memory and half the
+ * traffic. Ports, sums with an addend, and all that an ONNX model or another kernel reads stay float32, and with them
+ * the residual stream, statistics of norms, choices of experts, losses, and gradients of parameters.
+ */
+import type { Halves } from './contract.ts'
+import { isKernel, isUse, type Step, type Values } from './steps.ts'
+
+/** The operands of a kernel that may be bfloat16. */
+export type HalvesOf = (kernel: string) => Halves | undefined
+
+/** Changes the types of values. @param ports Values bound to ports. */
+export function storeHalves(steps: readonly Step[], values: Values, ports: ReadonlySet<number>, of: HalvesOf): void {
+  const halves = new Set<number>()
+  const listed = (step: Step): Halves => (isKernel(step) && of(step.node.type)) || { inputs: [], outputs: [] }
+  for (const step of steps)
+    for (const i of listed(step).outputs) {
+      const value = step.outputs[i]?.value
+      if (value !== undefined && !step.added?.includes(i) && !ports.has(value)) halves.add(value)
+    }
+  for (const step of steps) {
+    const { inputs } = listed(step)
+    const addends = step.inputs.length - (step.added?.length ?? 0)
+    for (const [i, use] of step.inputs.entries())
+      if (isUse(use) && inputs !== 'all' && !(inputs.includes(i) && i < addends)) halves.delete(use.value)
+  }
+  for (const value of halves) values.storeAs(value, 'bfloat16')
+}

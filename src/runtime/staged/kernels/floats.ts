@@ -1,0 +1,18 @@
+/** Tensors of floats that are float32 or bfloat16 in memory (`Kernel.halves`). */
+import { BFLOAT16, type FactorType, FLOAT32 } from '../../onednn/dnnl.ts'
+import type { MatrixLayout } from '../../onednn/product.ts'
+import type { KernelTensor } from '../contract.ts'
+
+export const isHalf = ({ dtype }: KernelTensor): boolean => dtype === 'bfloat16'
+
+/** The type by oneDNN's name. */
+export const typeOf = (tensor: KernelTensor): FactorType => (isHalf(tensor) ? BFLOAT16 : FLOAT32)
+
+/** Bytes of an element of floats. */
+export const elementBytes = (tensor: KernelTensor): number => (isHalf(tensor) ? 2 : 4)
+
+/** Address of the element `start` of a tensor of floats. */
+export const at = (tensor: KernelTensor, start: number): number => tensor.address + elementBytes(tensor) * start
+
+/** The layout of rows without gaps of a tensor of floats. */
+export const rowsOf = (tensor: KernelTensor, stride: number): MatrixLayout => ({ stride, prepared: isHalf(tensor) })
