@@ -3,11 +3,12 @@
  * replacement of files, checksums, and readable errors for failed writes.
  */
 import { createHash } from 'node:crypto'
-import { createReadStream, existsSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { link, mkdir, open, rename, rm, stat, statfs, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { RunError } from '../errors.ts'
 import { bytes } from '../text/numbers.ts'
+import { filePieces } from './file-pieces.ts'
 
 /** The code of a system error, e.g. `ENOENT`; undefined for any other error. */
 export function errorCode(error: unknown): string | undefined {
@@ -125,6 +126,6 @@ export async function replaceFile(
 /** SHA-256 of a file in hexadecimal. */
 export async function checksum(path: string): Promise<string> {
   const hash = createHash('sha256')
-  for await (const chunk of createReadStream(path, { highWaterMark: 4 << 20 })) hash.update(chunk)
+  for await (const piece of filePieces(path)) hash.update(piece)
   return hash.digest('hex')
 }

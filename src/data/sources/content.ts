@@ -6,8 +6,9 @@
  * if the bytes differ, so that nothing made from it is kept. The first reading also finds out how the file is read.
  */
 import { createHash, type Hash } from 'node:crypto'
-import { createReadStream, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { UsageError } from '../../errors.ts'
+import { filePieces } from '../../system/file-pieces.ts'
 import { chooseFiles, type Examined, examine, isExamined, readThrough } from './examine.ts'
 import type { Content, InputFile, Resolved } from './input-file.ts'
 import { checkParquet } from './parquet.ts'
@@ -77,7 +78,7 @@ async function hashFile(file: InputFile, hash: Hash, config: ReadingConfig, sign
         await readThrough({ ...file, format }, { bytes: size, chunks }, field)
       }
     }
-    for await (const chunk of bytesFrom(file.path, bytes, signal)) add(chunk)
+    for await (const chunk of filePieces(file.path, bytes, signal)) add(chunk)
     // A file of the kernel, such as /proc/mounts.
     if (size === 0 && bytes > 0)
       throw new Unreadable(
@@ -106,15 +107,12 @@ const contentOf = (file: InputFile, before: Hash, sum: string): Content => ({
       add,
       async end() {
         // The Parquet reader adds nothing, and gunzip may stop before the end of a file.
-        for await (const chunk of bytesFrom(file.path, bytes)) add(chunk)
+        for await (const chunk of filePieces(file.path, bytes)) add(chunk)
         if (hash.digest('hex') !== sum) throw changed(file)
       },
     }
   },
 })
-
-const bytesFrom = (path: string, start: number, signal?: AbortSignal): AsyncIterable<Buffer> =>
-  createReadStream(path, { start, highWaterMark: 1 << 20, signal })
 
 const changed = ({ name }: InputFile): UsageError =>
   new UsageError(

@@ -1,0 +1,30 @@
+/** The bytes of a file in pieces, fast for many small files too. */
+import { closeSync, createReadStream, openSync, readSync, statSync } from 'node:fs'
+import { nextTurn } from './next-turn.ts'
+
+const PIECE_BYTES = 1 << 20
+
+/**
+ * Reads a file from `start` to its end. Regular files are read synchronously, with a turn of the event loop after each
+ * piece: a stream waits for Node's threads four times, which takes ten times as long for a small file.
+ */
+export async function* filePieces(path: string, start = 0, signal?: AbortSignal): AsyncIterable<Buffer> {
+  const stats = statSync(path)
+  // Reading a pipe may take forever.
+  if (!stats.isFile()) return yield* createReadStream(path, { start, highWaterMark: PIECE_BYTES, signal })
+  const bytes = Math.min(PIECE_BYTES, Math.max(1, stats.size - start))
+  const file = openSync(path, 'r')
+  try {
+    for (let at = start; ; ) {
+      const piece = Buffer.allocUnsafe(bytes)
+      const read = readSync(file, piece, 0, bytes, at)
+      if (read === 0) return
+      at += read
+      yield piece.subarray(0, read)
+      await nextTurn()
+      signal?.throwIfAborted()
+    }
+  } finally {
+    closeSync(file)
+  }
+}
