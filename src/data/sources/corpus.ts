@@ -19,12 +19,15 @@ export const corpora: Readonly<Record<string, Corpus>> = {
 
 export const corpusNames: readonly string[] = Object.keys(corpora)
 
+/** Year or chapter; a name without one comes after all others. */
+const numberIn = (file: string): number => Number(/\d+/.exec(file)?.[0] ?? Number.MAX_SAFE_INTEGER)
+
 /** The documents of a corpus among the files of its package's data folder, in a fixed order. */
 export function corpusDocuments(name: string, files: readonly string[]): { file: string; source: SourceFile }[] {
   const { documents } = corpora[name] as Corpus
   return files
     .filter((file) => documents.test(file))
-    .sort(new Intl.Collator('en', { numeric: true }).compare)
+    .sort((a, b) => numberIn(a) - numberIn(b) || (a < b ? -1 : 1))
     .map((file) => ({
       file,
       source: {
