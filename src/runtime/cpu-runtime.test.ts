@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -26,6 +27,14 @@ test('it is a CPU, which has done what it has ordered', async () => {
   await executable.bind({ x: new Float32Array([1, 2, 3, 4]), one: new Float32Array([1]), y }).order()
   expect([...y]).toEqual([2, 3, 4, 5])
   await runtime.close()
+})
+
+test('a process ends without closing a runtime that it has not used', () => {
+  const module = new URL('../../dist/runtime/cpu-runtime.js', import.meta.url)
+  const code = `const { createRuntime } = await import(${JSON.stringify(module.href)})
+    await createRuntime(); console.log('ended')`
+  const output = execFileSync(process.execPath, ['--input-type=module', '-e', code], { timeout: 10_000 })
+  expect(output.toString()).toBe('ended\n')
 })
 
 test('another device is refused', async () => {

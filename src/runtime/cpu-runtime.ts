@@ -122,6 +122,8 @@ class CpuRuntime implements Runtime {
     this.orderLog = this.orderMemory && new OrderLog(this.orderMemory, ranks)
     this.environment = environment
     this.setting = setting
+    // With oneDNN every program needs the crew. Its threads start while this one goes on, with data for example.
+    if (setting.dnnl) this.startCrew().catch(() => {})
   }
 
   createArena(bytes: number): Arena {
@@ -148,7 +150,7 @@ class CpuRuntime implements Runtime {
     }
   }
 
-  private async compileStaged(model: StagedModel): Promise<Executable> {
+  private startCrew(): Promise<Crew> {
     this.crew ??= Crew.start({
       threads: this.threads,
       ortRun: Number(this.environment.api.runAddress),
@@ -157,10 +159,14 @@ class CpuRuntime implements Runtime {
       group: this.setting.group,
       orderLog: this.orderMemory,
     })
+    return this.crew
+  }
+
+  private async compileStaged(model: StagedModel): Promise<Executable> {
     const { api } = this.environment
     return StagedExecutable.compile(
       {
-        crew: await this.crew,
+        crew: await this.startCrew(),
         threads: this.threads,
         profile: this.setting.profile,
         exchanges: this.setting.group !== null,

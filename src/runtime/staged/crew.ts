@@ -44,9 +44,7 @@ export class Crew {
     const workers = Array.from({ length: threads }, (_, thread) => {
       const workerData: CrewData = { thread, threads, control, wasm, ...options }
       // Without the options of the process, such as a loader.
-      const worker = new Worker(new URL('staged/worker.js', built), { workerData, execArgv: [] })
-      worker.unref()
-      return worker
+      return new Worker(new URL('staged/worker.js', built), { workerData, execArgv: [] })
     })
     const crew = new Crew(workers, new Barrier(control, threads))
     await Promise.all(workers.map((worker) => crew.ready(worker)))
@@ -57,6 +55,8 @@ export class Crew {
     return new Promise((resolve, reject) => {
       worker.once('message', () => {
         worker.on('message', (report: Report) => this.settle?.(report))
+        // An idle thread must not keep the process alive. Not earlier: a listener for messages undoes it.
+        worker.unref()
         resolve()
       })
       const end = (error: Error) => {

@@ -2,7 +2,7 @@
  * Compiles and binds a staged program: ONNX models become sessions, values get offsets in one memory, and the
  * steps become a script for the crew.
  */
-import type { DType, Model, Origin } from '../../graph/model.ts'
+import type { DType, Origin } from '../../graph/model.ts'
 import type { StagedModel, ValueUse } from '../../graph/stages/contract.ts'
 import { type Arena, hostOf, MAX_ARENA_BYTES } from '../arena.ts'
 import { arraysOf, checkBuffers } from '../buffers.ts'
@@ -27,39 +27,18 @@ import { opKernels } from './kernels/table.ts'
 import { type MemoryPlan, planMemory } from './memory.ts'
 import { StepTimes } from './profile.ts'
 import type { EarlyOrder, Failure, Script, Step } from './script.ts'
-
-/** A compiled ONNX stage; sessions of ONNX Runtime implement it. */
-export interface OnnxProgram {
-  bind(buffers: Readonly<Record<string, Buffer>>): OnnxBinding
-  /** Node times of all runs; ends the recording. */
-  allNodes(): readonly NodeTime[]
-  /** The nodes of the last of `runs` runs, if it was recorded; times in ms from the start of the run. */
-  lastNodes(runs: number): readonly StepEvent[]
-  release(): void
-}
+import { compileStages, releaseSessions, type SessionParts, type StageSession } from './sessions.ts'
 
 /** Services of the runtime for its staged programs. */
-export interface StagedParts {
+export interface StagedParts extends SessionParts {
   readonly crew: Crew
-  readonly threads: number
-  readonly profile: boolean
   /** Whether the crew can order exchanges and wait for them. */
   readonly exchanges: boolean
-  compile(model: Model): Promise<OnnxProgram>
   /** Memory of at least `bytes`, which all programs of the runtime use in turn. */
   memory(bytes: number): Arena
   /** The error to throw for a status of ONNX Runtime. */
   explain(status: number, origins: ReadonlyMap<string, Origin>): RuntimeError
   onFreed(executable: StagedExecutable): void
-}
-
-const textOf = (bytes: Uint8Array): string => new TextDecoder('latin1').decode(bytes)
-
-type StageSession = { readonly session: OnnxProgram; readonly origins: ReadonlyMap<string, Origin> }
-
-/** Identical stages share a session. */
-function releaseAll(sessions: readonly (StageSession | null)[]): void {
-  for (const session of new Set(sessions.flatMap((stage) => stage?.session ?? []))) session.release()
 }
 
 export class StagedExecutable implements Executable {
@@ -86,24 +65,11 @@ export class StagedExecutable implements Executable {
   }
 
   static async compile(parts: StagedParts, model: StagedModel): Promise<StagedExecutable> {
-    // Layers give equal models, which share a session.
-    const sessionOf = new Map<string, Promise<OnnxProgram>>()
-    const compile = (onnx: Model): Promise<OnnxProgram> => {
-      if (parts.profile) return parts.compile(onnx)
-      const key = textOf(onnx.bytes)
-      const session = sessionOf.get(key) ?? parts.compile(onnx)
-      sessionOf.set(key, session)
-      return session
-    }
-    const sessions: (StageSession | null)[] = []
+    const sessions = await compileStages(parts, model.stages)
     try {
-      for (const stage of model.stages)
-        sessions.push(
-          stage.kind === 'onnx' ? { session: await compile(stage.model), origins: stage.model.origins } : null,
-        )
       return new StagedExecutable(parts, model, sessions)
     } catch (error) {
-      releaseAll(sessions)
+      releaseSessions(sessions)
       throw error
     }
   }
@@ -284,7 +250,7 @@ export class StagedExecutable implements Executable {
   }
 
   private free(): void {
-    releaseAll(this.sessions)
+    releaseSessions(this.sessions)
     this.parts.onFreed(this)
   }
 }

@@ -53,8 +53,15 @@ declare const WebAssembly: {
   Instance: new (module: unknown, imports: { env: { memory: SharedMemory } }) => { readonly exports: object }
 }
 
-/** @throws RuntimeError if the kernels have not been built. */
-export async function kernelModule(): Promise<unknown> {
+let compiled: Promise<unknown> | undefined
+
+/** Compiled once per process. @throws RuntimeError if the kernels have not been built. */
+export function kernelModule(): Promise<unknown> {
+  compiled ??= compile()
+  return compiled
+}
+
+async function compile(): Promise<unknown> {
   const path = new URL('../../../dist/runtime/wasm/kernels.wasm', import.meta.url)
   const bytes = await readFile(path).catch((error: Error) => {
     throw new RuntimeError(`cannot read the kernels: ${error.message} (in a clone, run: npm run build)`)

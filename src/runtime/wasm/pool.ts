@@ -40,13 +40,11 @@ export class Pool {
   /** @throws RuntimeError if the kernels have not been built. */
   static async start(threads: number): Promise<Pool> {
     const module = await kernelModule()
-    const pool = new Pool(
+    // They may still be starting when they get work; one that cannot start fails its first call.
+    return new Pool(
       Array.from({ length: threads }, () => new Thread(module)),
       module,
     )
-    // Fails now if a thread cannot start.
-    await Promise.all(pool.threads.map((thread) => thread.idle()))
-    return pool
   }
 
   /**
@@ -116,12 +114,12 @@ class Thread {
   constructor(module: unknown) {
     // Without the options of the process, such as a loader.
     this.worker = new Worker(new URL('worker.js', built), { workerData: module, execArgv: [] })
-    // An idle thread must not keep the process alive.
-    this.worker.unref()
     this.worker.on('message', (results: number[]) => this.waiting.shift()?.resolve(results))
     this.worker.on('message', () => this.waiting.length === 0 && this.worker.unref())
     this.worker.on('error', (error) => this.end(failed(error)))
     this.worker.on('exit', () => this.end(new RuntimeError('internal: the kernels have been closed')))
+    // An idle thread must not keep the process alive. Not earlier: a listener for messages undoes it.
+    this.worker.unref()
   }
 
   /** Whether it can compute and has nothing to do. */
