@@ -27,6 +27,7 @@ import { RunState } from '../run/run-state.ts'
 import { SavedState } from '../run/saved-state.ts'
 import { openRunData, openRuntime } from '../run/session.ts'
 import { findWeights, type WeightsOf, type WeightsSource } from '../run/weights-source.ts'
+import type { Runtime } from '../runtime/contract.ts'
 import { engineOf } from '../runtime/engine.ts'
 import { type Ranks, sumOverRanks } from '../runtime/ranks.ts'
 import { Evaluator } from '../step/evaluation.ts'
@@ -91,12 +92,15 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<T
       return files.tokenizer()
     })
     if (ranks) await expectSharedFolder(ranks, directory)
+    // Before the data: its threads start meanwhile.
+    const runtime = await openRuntime(used, options.profile, groupOf(used, ranks))
+    cleanup.defer(() => runtime.close())
     const opened = await openData(used, options, saved)
     if (!opened) return await interruptedAtStart(used, options)
     const { data, tokenizer } = opened
     cleanup.defer(() => data.close())
     if (saved === null) await fromFirst(ranks, async () => (await files?.saveTokenizer(tokenizer)) ?? null)
-    return await trainOn(data, used, options, weights, files, cleanup)
+    return await trainOn(runtime, data, used, options, weights, files, cleanup)
   } catch (error) {
     if (error instanceof UsageError) await (files as RunDirectory | null)?.discard()
     throw error
@@ -106,6 +110,7 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<T
 }
 
 async function trainOn(
+  runtime: Runtime,
   data: Dataset,
   config: RunConfig,
   { directory, resume = false, signal, profile = false, onEvent: emit = () => {}, ranks = null }: TrainOptions,
@@ -117,8 +122,6 @@ async function trainOn(
   const onProgress = (message: string) => emit({ kind: 'prepare', message })
   const warn = (message: string) => emit({ kind: 'warning', message })
 
-  const runtime = await openRuntime(config, profile, groupOf(config, ranks))
-  cleanup.defer(() => runtime.close())
   // The library and the number of threads are part of the bits of a result.
   await refuseDifferences(ranks, engineFacts(runtime))
   await fromFirst(ranks, () => recordEngine(directory, engineOf(runtime)))
@@ -134,8 +137,6 @@ async function trainOn(
   const trainer = await Trainer.compile(runtime, config, store, separator, ranks)
   cleanup.defer(() => trainer.release())
   const sequences = sequencesOfPass(config)
-  const evaluator = await Evaluator.compile(runtime, model, store, sequences, train.seed, separator, ranks)
-  cleanup.defer(() => evaluator.release())
   const state = new RunState(data, store, trainer)
   const saved = new SavedState(directory, files, state, ranks)
   const report = new Reporter(config, files, ceiling, emit)
@@ -162,6 +163,8 @@ async function trainOn(
   const passes = train.batch / sequences
   const batches = new Batches(data, config)
   const started = performance.now()
+  let evaluator: Evaluator | null = null
+  cleanup.defer(() => evaluator?.release())
   let step = fromStep
   let savedAt = fromStep
   const checkpoint = async () => {
@@ -191,6 +194,8 @@ async function trainOn(
       warn(message)
       if (state.nonFiniteInRow >= train.maxNonFinite) throw tooManyNonFinite(message, train.maxNonFinite)
     }
+    // Not before the first step, which would wait for it, but early: a model that cannot be evaluated should fail soon.
+    evaluator ??= await Evaluator.compile(runtime, model, store, sequences, train.seed, separator, ranks)
     const atEnd = step === train.steps
     if (atEnd || step % train.evalEvery === 0) {
       await trainer.settle()
