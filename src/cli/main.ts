@@ -2,26 +2,13 @@
 import { Command, CommanderError } from 'commander'
 import { UsageError } from '../errors.ts'
 import { version } from '../system/version.ts'
-import { addBench } from './commands/bench.ts'
-import { addDevices } from './commands/devices.ts'
-import { addEval } from './commands/eval.ts'
-import { addExport } from './commands/export.ts'
-import { addGenerate } from './commands/generate.ts'
-import { addImport } from './commands/import.ts'
-import { addInspect } from './commands/inspect.ts'
-import { addLaunch } from './commands/launch.ts'
-import { addPlan } from './commands/plan.ts'
-import { addPlay } from './commands/play.ts'
-import { addStudy } from './commands/study.ts'
-import { addTrain } from './commands/train.ts'
-import { addWatch } from './commands/watch.ts'
 import { formatError } from './format-error.ts'
 import { colorsFor, Interrupted, type Io, Reported } from './io.ts'
 
 /** Runs one command. Never throws: errors are printed on `io.stderr`. */
 export async function main(args: readonly string[], io: Io): Promise<number> {
-  const program = createProgram(io)
   try {
+    const program = createProgram(io, await loadCommands(args))
     if (args.length === 0) {
       io.stderr.write(program.helpInformation())
       return 2
@@ -39,23 +26,33 @@ export async function main(args: readonly string[], io: Io): Promise<number> {
   }
 }
 
-const commands = [
-  addTrain,
-  addLaunch,
-  addWatch,
-  addPlay,
-  addStudy,
-  addEval,
-  addGenerate,
-  addInspect,
-  addImport,
-  addExport,
-  addPlan,
-  addBench,
-  addDevices,
-]
+type AddCommand = (program: Command, io: Io) => void
 
-function createProgram(io: Io): Command {
+/** Modules of commands are imported when they are used: `choir train` needs none of the others. */
+const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
+  train: async () => (await import('./commands/train.ts')).addTrain,
+  launch: async () => (await import('./commands/launch.ts')).addLaunch,
+  watch: async () => (await import('./commands/watch.ts')).addWatch,
+  play: async () => (await import('./commands/play.ts')).addPlay,
+  study: async () => (await import('./commands/study.ts')).addStudy,
+  eval: async () => (await import('./commands/eval.ts')).addEval,
+  generate: async () => (await import('./commands/generate.ts')).addGenerate,
+  inspect: async () => (await import('./commands/inspect.ts')).addInspect,
+  import: async () => (await import('./commands/import.ts')).addImport,
+  export: async () => (await import('./commands/export.ts')).addExport,
+  plan: async () => (await import('./commands/plan.ts')).addPlan,
+  bench: async () => (await import('./commands/bench.ts')).addBench,
+  devices: async () => (await import('./commands/devices.ts')).addDevices,
+}
+
+/** All commands if the arguments name none, for the help and for a suggestion. */
+function loadCommands(args: readonly string[]): Promise<AddCommand[]> {
+  const name = args.find((arg) => !arg.startsWith('-')) ?? ''
+  const load = Object.hasOwn(commands, name) ? commands[name] : undefined
+  return Promise.all((load ? [load] : Object.values(commands)).map((load) => load()))
+}
+
+function createProgram(io: Io, commands: readonly AddCommand[]): Command {
   const program = new Command('choir')
   const out = colorsFor(io.stdout, io.env)
   program
