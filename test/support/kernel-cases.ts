@@ -292,7 +292,7 @@ export function routingCase({
       const combined = g.combine(g.multiply(moved, of(tensors, 'factor')), of(tensors, 'gate'), slotPlan)
       return stream ? g.add(stream, combined) : combined
     },
-    kernels: ['combine-rows', 'gather-rows', 'row-dots'],
+    kernels: ['combine-rows', 'gather-gated-rows', 'gather-rows', 'row-dots'],
   }
 }
 

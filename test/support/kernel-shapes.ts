@@ -10,6 +10,7 @@ import {
   routingCase,
 } from './kernel-cases.ts'
 import type { KernelCase } from './kernel-check.ts'
+import { drawnPlacements, specialPlacements } from './placement-cases.ts'
 import { drawnTokens, specialTokens } from './token-cases.ts'
 
 /** Special cases by op. Ops of the family `kernel` have the name of the op. */
@@ -135,6 +136,7 @@ export const special: Record<string, KernelCase[]> = {
     normCase({ rows: 20, width: 33, size: 1e18 }),
     normCase({ rows: 20, width: 33, size: 1e-8 }),
   ],
+  placement: [...specialPlacements],
   ...specialTokens,
 }
 
@@ -210,6 +212,7 @@ export const drawn: Record<keyof typeof special, fc.Arbitrary<KernelCase>> = {
     })
     .map(crossEntropyCase),
   'rms-norm': fc.record({ rows: integer(1, 200), width: integer(1, 90), residual: fc.boolean() }).map(normCase),
+  placement: drawnPlacements,
   ...drawnTokens,
 }
 

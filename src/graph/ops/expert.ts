@@ -60,12 +60,10 @@ export const combine: (rows: Tensor, gate: Tensor, plan: SlotPlan) => Tensor = d
   'combine',
   'expert',
   (rows: Tensor, gate: Tensor, plan: SlotPlan) => {
-    const weight = plan.kept ? multiply(gate, plan.kept) : gate
     return {
-      result: gatherWeighted(rows, weight, plan),
+      result: gatherWeighted(rows, gate, plan, plan.kept),
       inputs: [rows, gate],
-      gradient: (dy) =>
-        dy ? [gatherRows(dy, plan.tokenOfSlot, gateOfSlot(gate, plan)), weightGradient(dy, rows, plan)] : [],
+      gradient: (dy) => (dy ? [gatherGated(dy, gate, plan), weightGradient(dy, rows, plan)] : []),
     }
   },
 )
@@ -80,6 +78,15 @@ function gatherRows(x: Tensor, index: Tensor, weight?: Tensor): Tensor {
   }
   const rows = gather(x, index)
   return weight ? multiply(rows, asColumn(weight)) : rows
+}
+
+/** Rows of x [T, D] by slot [R], times the gate of the slot. */
+function gatherGated(x: Tensor, gate: Tensor, plan: SlotPlan): Tensor {
+  const { tokenOfSlot, assignmentOfSlot, occupied } = plan
+  if (!hasKernel('gather-gated-rows', x.dtype)) return gatherRows(x, tokenOfSlot, gateOfSlot(gate, plan))
+  const inputs = [x, tokenOfSlot, gate, assignmentOfSlot, ...(occupied ? [occupied] : [])]
+  const result = { dtype: x.dtype, shape: [dim(tokenOfSlot.shape, 0), dim(x.shape, 1)] }
+  return emitKernel('gather-gated-rows', inputs, [result], { local: true })[0] as Tensor
 }
 
 /** Gates [T, K] by slot [R], zero for an empty slot: whatever has a slot is kept. */
@@ -104,16 +111,23 @@ function weightGradient(dy: Tensor, rows: Tensor, { slotOfAssignment, kept }: Sl
   return kept ? multiply(gradient, kept) : gradient
 }
 
-/** Σ_k weight[t, k] · rows[slot[t, k]]; weights default to 1. */
-function gatherWeighted(rows: Tensor, weight: Tensor | undefined, plan: SlotPlan): Tensor {
+/** Σ_k weight[t, k] · kept[t, k] · rows[slot[t, k]]; both default to 1. */
+function gatherWeighted(rows: Tensor, gate: Tensor | undefined, plan: SlotPlan, kept?: Tensor): Tensor {
   const { slotOfAssignment } = plan
-  if (hasKernel('combine-rows', rows.dtype) && rows.shape[0] !== RAGGED)
+  const isKernel = hasKernel('combine-rows', rows.dtype) && rows.shape[0] !== RAGGED
+  // Of two weights the kernel that goes with this one takes both.
+  const weights =
+    isKernel && hasKernel('gather-gated-rows', rows.dtype)
+      ? [gate, kept].filter((weight) => weight !== undefined)
+      : [gate && kept ? multiply(gate, kept) : gate].filter((weight) => weight !== undefined)
+  if (isKernel)
     return emitKernel(
       'combine-rows',
-      [rows, slotOfAssignment, ...(weight ? [weight] : [])],
+      [rows, slotOfAssignment, ...weights],
       [{ dtype: rows.dtype, shape: [dim(slotOfAssignment.shape, 0), dim(rows.shape, 1)] }],
-      { attributes: { weighted: weight ? 1 : 0 }, addsTo: [0], local: true },
+      { attributes: { weighted: weights.length }, addsTo: [0], local: true },
     )[0] as Tensor
+  const [weight] = weights
   const terms = Array.from({ length: dim(plan.slotOfAssignment.shape, 1) }, (_, k) => {
     const chosen = gather(rows, column(plan.slotOfAssignment, k))
     return weight ? multiply(chosen, asColumn(column(weight, k))) : chosen
@@ -159,10 +173,9 @@ export const combineRagged: (pieces: readonly Tensor[], gate: Tensor, plan: Ragg
   'combine-ragged',
   'expert',
   (pieces: readonly Tensor[], gate: Tensor, plan: RaggedPlan) => {
-    const weight = plan.kept ? multiply(gate, plan.kept) : gate
     const rows = join(pieces)
     return {
-      result: gatherWeighted(rows, weight, plan),
+      result: gatherWeighted(rows, gate, plan, plan.kept),
       inputs: [...pieces, gate],
       gradient: (dy) => {
         if (!dy) return []

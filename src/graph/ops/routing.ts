@@ -26,6 +26,93 @@ export const queuePositions: (queue: Tensor, queues: number) => readonly [before
     return [before, sum(mark, { axes: [axis] })]
   })
 
+/** Places of choices in the queues of experts, int32. */
+export interface Places {
+  /** Position of each choice in the queue of its expert [T, K]. */
+  readonly position_TK: Tensor
+  /** Choices of each expert, and those that are kept [G, N]. */
+  readonly count_GN: Tensor
+  readonly kept_GN: Tensor
+}
+
+export interface QueueRule {
+  /** Equal groups G of consecutive tokens. */
+  readonly groups: number
+  readonly experts: number
+  /** Choices of an expert that are kept; null: all. */
+  readonly capacity: number | null
+}
+
+const placesOf = (
+  kernel: string,
+  inputs: readonly [expert_TK: Tensor, ...Tensor[]],
+  { groups, experts, capacity }: QueueRule,
+  attributes: Readonly<Record<string, number | readonly number[]>>,
+): Places => {
+  const shapes = [inputs[0].shape, [groups, experts], [groups, experts]]
+  const results = shapes.map((shape) => ({ dtype: 'int32', shape }) as const)
+  const options = { attributes: { capacity: capacity ?? NO_CAPACITY, ...attributes }, local: true } as const
+  const [position_TK, count_GN, kept_GN] = emitKernel(kernel, inputs, results, options) as [Tensor, Tensor, Tensor]
+  return { position_TK, count_GN, kept_GN }
+}
+
+/** No position is as large. */
+const NO_CAPACITY = 2 ** 31 - 1
+
+/** Whether the runtime that we trace for has {@link placeInQueues} and {@link placeByPosition}. */
+export const placesChoices = (): boolean => hasKernel('place-in-queues', 'float32')
+
+/**
+ * Places in queues that are in the order of the tokens. With `byChoice`, the first of the k choices that a token makes
+ * in its prototypes come before all second ones.
+ */
+export const placeInQueues: (
+  expert_TK: Tensor,
+  rule: QueueRule & { readonly byChoice: boolean; readonly k: number },
+) => Places = defineIndexOp(
+  'place-in-queues',
+  'order',
+  (expert_TK: Tensor, { byChoice, k, ...rule }: QueueRule & { readonly byChoice: boolean; readonly k: number }) =>
+    placesOf('place-in-queues', [expert_TK], rule, { byChoice: byChoice ? 1 : 0, k }),
+)
+
+/**
+ * Places by the rules of `src/model/routing/by-position.ts`.
+ * @param earned_SN Places that an expert earns at each position.
+ * @param order Order of service of the tokens of a group [T / G].
+ * @param gate_TK Ranks the choices of a token; null: they are in order.
+ */
+export const placeByPosition: (
+  tensors: {
+    readonly expert_TK: Tensor
+    readonly earned_SN: Tensor
+    readonly order: Tensor
+    readonly gate_TK: Tensor | null
+  },
+  rule: QueueRule & BucketRule,
+) => Places = defineIndexOp(
+  'place-by-position',
+  'order',
+  (
+    {
+      expert_TK,
+      earned_SN,
+      order,
+      gate_TK,
+    }: {
+      readonly expert_TK: Tensor
+      readonly earned_SN: Tensor
+      readonly order: Tensor
+      readonly gate_TK: Tensor | null
+    },
+    { maxSaved, start_K, ...rule }: QueueRule & BucketRule,
+  ) =>
+    placesOf('place-by-position', [expert_TK, earned_SN, order, ...(gate_TK ? [gate_TK] : [])], rule, {
+      maxSaved,
+      start: start_K,
+    }),
+)
+
 /** Whether the runtime that we trace for has {@link keptInBuckets}. */
 export const hasBuckets = (): boolean => hasKernel('kept-in-buckets', 'float32')
 
@@ -78,6 +165,16 @@ export interface PackedRows {
   readonly tokenOfRow_R: Tensor
   /** 1 for kept choices, 0 for others, float32 [T, K]. */
   readonly kept_TK: Tensor
+  /** 1 for rows with a choice, 0 for others, float32 [R]; null if all rows of experts have one. */
+  readonly occupied_R: Tensor | null
+}
+
+export interface PackingRule {
+  readonly capacity: number | null
+  /** Rows R. */
+  readonly rows: number
+  /** The rows of each expert are padded to a multiple of it; 1 for runtimes whose `kernelTile` is 1. */
+  readonly tile: number
 }
 
 /**
@@ -85,38 +182,25 @@ export interface PackedRows {
  * @param position_TK Of each choice in the queue of its expert; from `capacity` on it is dropped.
  * @param kept_GN Choices that each expert keeps of each group of tokens.
  */
-export const packRows: (
-  expert_TK: Tensor,
-  position_TK: Tensor,
-  kept_GN: Tensor,
-  options: { readonly capacity: number | null; readonly rows: number },
-) => PackedRows = defineIndexOp(
-  'pack-rows',
-  'order',
-  (
-    expert_TK: Tensor,
-    position_TK: Tensor,
-    kept_GN: Tensor,
-    { capacity, rows }: { readonly capacity: number | null; readonly rows: number },
-  ) => {
-    const ofRows = { dtype: 'int32', shape: [rows] } as const
-    const results = [
-      { dtype: 'int64', shape: [dim(kept_GN.shape, 1) + 1] },
-      { dtype: 'int32', shape: expert_TK.shape },
-      ofRows,
-      ofRows,
-      { dtype: 'float32', shape: expert_TK.shape },
-    ] as const
-    // Without a capacity no position is as large.
-    const attributes = { capacity: capacity ?? 2 ** 31 - 1 }
-    const tensors = emitKernel('pack-rows', [expert_TK, position_TK, kept_GN], results, { attributes })
-    const [sizes, rowOfChoice_TK, choiceOfRow_R, tokenOfRow_R, kept_TK] = tensors as [
-      Tensor,
-      Tensor,
-      Tensor,
-      Tensor,
-      Tensor,
-    ]
-    return { sizes, rowOfChoice_TK, choiceOfRow_R, tokenOfRow_R, kept_TK }
-  },
-)
+export const packRows: (expert_TK: Tensor, position_TK: Tensor, kept_GN: Tensor, rule: PackingRule) => PackedRows =
+  defineIndexOp(
+    'pack-rows',
+    'order',
+    (expert_TK: Tensor, position_TK: Tensor, kept_GN: Tensor, { capacity, rows, tile }: PackingRule) => {
+      const ofRows = { dtype: 'int32', shape: [rows] } as const
+      const results = [
+        { dtype: 'int64', shape: [dim(kept_GN.shape, 1) + 1] },
+        { dtype: 'int32', shape: expert_TK.shape },
+        ofRows,
+        ofRows,
+        { dtype: 'float32', shape: expert_TK.shape },
+        ...(tile > 1 ? [{ dtype: 'float32', shape: [rows] } as const] : []),
+      ] as const
+      const options = { attributes: { capacity: capacity ?? NO_CAPACITY, tile }, local: true } as const
+      const tensors = emitKernel('pack-rows', [expert_TK, position_TK, kept_GN], results, options)
+      const [sizes, rowOfChoice_TK, choiceOfRow_R, tokenOfRow_R, kept_TK] = tensors as Packed
+      return { sizes, rowOfChoice_TK, choiceOfRow_R, tokenOfRow_R, kept_TK, occupied_R: tensors[5] ?? null }
+    },
+  )
+
+type Packed = [Tensor, Tensor, Tensor, Tensor, Tensor]

@@ -14,14 +14,21 @@
  * No expert takes more than C: summed over all ranks and positions, income is the earned places plus the overflow, and
  * each place that is not kept is saved or overflows once. So Σ kept ≤ Σ earned + Σ start = C.
  *
- * The graph has no loop over positions, except in a kernel that some runtimes have. From one position to the next, `saved` changes by x → min(D, max(0, x + d))
+ * The graph has no loop over positions, except in kernels that some runtimes have. From one position to the next, `saved` changes by x → min(D, max(0, x + d))
  * with d = income − wanted. The composition of two such maps has the same form, so log₂ S steps compose them all.
  */
 import { add, less, maximum, minimum, subtract, where } from '../../graph/ops/elementwise.ts'
 import { gather, scatterAlong, takeAlong } from '../../graph/ops/indexing.ts'
 import { cumulativeSum, topK } from '../../graph/ops/order.ts'
 import { sum } from '../../graph/ops/reduction.ts'
-import { hasBuckets, keptInBuckets, queuePositions, type Served } from '../../graph/ops/routing.ts'
+import {
+  placeByPosition as byPosition,
+  hasBuckets,
+  keptInBuckets,
+  placesChoices,
+  queuePositions,
+  type Served,
+} from '../../graph/ops/routing.ts'
 import { concat, reshape, slice, transpose } from '../../graph/ops/shape.ts'
 import { constant, type Tensor } from '../../graph/tensor.ts'
 import type { MoeConfig } from '../moe-config.ts'
@@ -42,6 +49,12 @@ export function placeByPosition(
     throw new Error(`internal: ${total} tokens in ${groups} groups do not make whole sequences of ${sequence}`)
   const allowance = allowanceOf({ sequence, sequences, experts, choices, capacity, window })
   const order = serviceOrder(sequences, sequence)
+  if (placesChoices()) {
+    const gate_TK = moe.prototypes === 1 ? null : choice.gate_TK
+    const earned_SN = constant(allowance.earned_SN, 'int32', [sequence, experts])
+    const tensors = { expert_TK: choice.expert_TK, earned_SN, order: constant(order, 'int32'), gate_TK }
+    return { ...byPosition(tensors, { groups, experts, capacity, ...allowance }), capacity }
+  }
   const ranks = ranksOf(moe, choice)
 
   const byRank = ranks ? takeAlong(choice.expert_TK, ranks, 1) : choice.expert_TK

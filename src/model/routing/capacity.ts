@@ -9,7 +9,7 @@
 import { add, broadcastTo, minimum, remainder } from '../../graph/ops/elementwise.ts'
 import { scatterAlong, takeAlong } from '../../graph/ops/indexing.ts'
 import { topK } from '../../graph/ops/order.ts'
-import { queuePositions } from '../../graph/ops/routing.ts'
+import { placeInQueues as inQueues, placesChoices, queuePositions } from '../../graph/ops/routing.ts'
 import { reshape, transpose } from '../../graph/ops/shape.ts'
 import { constant, type Tensor } from '../../graph/tensor.ts'
 import type { MoeConfig } from '../moe-config.ts'
@@ -49,6 +49,8 @@ function placeInQueues(
   capacity: number | null,
 ): Placement {
   const { prototypes, k, experts } = moe
+  if (placesChoices() && moe.priority !== 'gate')
+    return { ...inQueues(expert_TK, { groups, experts, capacity, byChoice: moe.priority === 'choice', k }), capacity }
   const perPrototype = experts / prototypes
   const tokens = (expert_TK.shape[0] as number) / groups
   const layout = priorityLayout(moe, groups, tokens)

@@ -43,7 +43,7 @@ export function raggedSlots(choice: Choice, placement: Placement, experts: numbe
   const { capacity, kept_GN } = placement
   const maxAssignments = Math.min(tokens * choices, capacity === null ? Infinity : experts * groups * capacity)
   const slots = maxAssignments + experts * (tile - 1)
-  if (tile === 1 && packsRows()) return packedSlots(choice, placement, slots)
+  if (packsRows()) return packedSlots(choice, placement, slots, tile)
   const kept_NG = transpose(kept_GN, [1, 0])
   const tileSize = constant(tile, 'int32')
   const rows_N = sum(kept_NG, { axes: [1] })
@@ -57,14 +57,20 @@ export function raggedSlots(choice: Choice, placement: Placement, experts: numbe
   return { ...plan(choice, placement, slot_TK, slots, tile > 1), sizes }
 }
 
-function packedSlots({ expert_TK }: Choice, { position_TK, kept_GN, capacity }: Placement, rows: number): RaggedPlan {
-  const packed = packRows(expert_TK, position_TK, kept_GN, { capacity, rows })
+function packedSlots(
+  { expert_TK }: Choice,
+  { position_TK, kept_GN, capacity }: Placement,
+  rows: number,
+  tile: number,
+): RaggedPlan {
+  const packed = packRows(expert_TK, position_TK, kept_GN, { capacity, rows, tile })
   return {
     sizes: packed.sizes,
     tokenOfSlot: packed.tokenOfRow_R,
     assignmentOfSlot: packed.choiceOfRow_R,
     slotOfAssignment: packed.rowOfChoice_TK,
     ...(capacity !== null && { kept: packed.kept_TK }),
+    ...(packed.occupied_R && { occupied: packed.occupied_R }),
   }
 }
 

@@ -9,6 +9,7 @@ const opFunctionNames = [
   'addTimes',
   'combineRows',
   'combineRowsOfHalves',
+  'gatherGatedRows',
   'gatherHalves',
   'gatherRows',
   'gatherRowsOfHalves',

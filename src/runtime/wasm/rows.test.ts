@@ -236,6 +236,38 @@ test('gatherRows takes rows by index, with a weight or without', () => {
   )
 })
 
+test('gatherGatedRows gathers rows times the gates of their choices', () => {
+  fc.assert(
+    fc.property(seed, rows, fc.integer({ min: 1, max: 40 }), width, flag, (seed, rows, gates, width, hasEmpty) => {
+      begin(seed)
+      const x = place(5 * width)
+      const [index, choice] = [placeIntegers(rows, () => below(5)), placeIntegers(rows, () => below(gates))]
+      const gate = place(gates)
+      const occupied = hasEmpty ? place(rows, () => below(2)) : undefined
+      const out = place(rows * width)
+      const expected = eachOf(rows, width, width, (r, c) => {
+        const factor = at(gate.values, at(integers(choice), r)) * (occupied ? at(occupied.values, r) : 1)
+        return total([factor * at(x.values, at(integers(index), r) * width + c)])
+      })
+      const run = (r: number, count: number) =>
+        call(
+          'gatherGatedRows',
+          x.at,
+          5,
+          row(index, r, 1),
+          gate.at,
+          gates,
+          row(choice, r, 1),
+          occupied ? row(occupied, r, 1) : absent,
+          row(out, r, width),
+          count,
+          width,
+        )
+      check(rows, run, new Map([[out, expected]]))
+    }),
+  )
+})
+
 /** Assignments [tokens, choices] to rows. Dropped ones have an invalid slot, and the last row is NaN. */
 function assignments(tokens: number, choices: number, width: number, weighted: boolean) {
   const rowCount = 7
@@ -248,15 +280,17 @@ function assignments(tokens: number, choices: number, width: number, weighted: b
 
 test('combineRows adds the kept rows of a token to the addend, and does not read dropped ones', () => {
   fc.assert(
-    fc.property(seed, rows, choices, width, flag, fc.nat(2), (seed, tokens, choices, width, weighted, mode) => {
+    fc.property(seed, rows, choices, width, flag, fc.nat(5), (seed, tokens, choices, width, weighted, modes) => {
       begin(seed)
+      const mode = modes % 3
       const { rowCount, rowsIn, weight, slot } = assignments(tokens, choices, width, weighted)
+      const kept = modes >= 3 ? place(tokens * choices, () => below(2)) : undefined
       const addend = mode > 0 ? place(tokens * width) : undefined
       const out = mode === 1 && addend ? addend : place(tokens * width)
       const expected = eachOf(tokens, width, width, (t, c) => {
         const terms = [addend ? at(addend.values, t * width + c) : 0]
         for (let i = t * choices; i < (t + 1) * choices; i++) {
-          const w = weight ? at(weight.values, i) : 1
+          const w = (weight ? at(weight.values, i) : 1) * (kept ? at(kept.values, i) : 1)
           if (w !== 0) terms.push(w * at(rowsIn.values, at(integers(slot), i) * width + c))
         }
         return total(terms)
@@ -268,6 +302,7 @@ test('combineRows adds the kept rows of a token to the addend, and does not read
           rowCount,
           row(slot, t, choices),
           weight ? row(weight, t, choices) : absent,
+          kept ? row(kept, t, choices) : absent,
           addend ? row(addend, t, width) : absent,
           row(out, t, width),
           count,

@@ -117,12 +117,49 @@ export const gatherRows = byRows(
   { inputs: [0], outputs: [0] },
 )
 
-/** Inputs rows [R, D], slot [T, K] int32 (, weight [T, K]); output Σ_k weight · rows[slot] [T, D]. */
+/**
+ * Inputs x [T, D], index [R] int32, gate [T, K], choice [R] int32 (, occupied [R]); output
+ * gate[choice] · occupied · x[index] [R, D].
+ */
+export const gatherGatedRows = byRows(
+  (call) => inputsOf(call)[1].size,
+  (call, functions, from, rows) => {
+    const [x, index, gate, choice, occupied] = call.inputs as [
+      KernelTensor,
+      KernelTensor,
+      KernelTensor,
+      KernelTensor,
+      KernelTensor?,
+    ]
+    const [out] = outputsOf(call)
+    const width = widthOf(x)
+    functions.gatherGatedRows(
+      x.offset,
+      firstDim(x),
+      at(index, from),
+      gate.offset,
+      gate.size,
+      at(choice, from),
+      occupied ? at(occupied, from) : ABSENT,
+      at(out, from * width),
+      rows,
+      width,
+    )
+  },
+  1,
+)
+
+/**
+ * Inputs rows [R, D], slot [T, K] int32 (, weight [T, K] (, kept [T, K])); output Σ_k weight · kept · rows[slot] [T, D].
+ * The attribute `weighted` is the number of inputs after the slots.
+ */
 export const combineRows = byRows(
   (call) => inputsOf(call)[1].shape[0] as number,
   (call, functions, from, tokens) => {
-    const [rows, slot, maybeWeight] = inputsOf(call)
-    const weight = call.attributes.weighted === 1 ? maybeWeight : undefined
+    const [rows, slot, maybeWeight, maybeKept] = inputsOf(call)
+    const weighted = call.attributes.weighted as number
+    const weight = weighted > 0 ? maybeWeight : undefined
+    const kept = weighted > 1 ? maybeKept : undefined
     const addend = addendOf(call)
     const [out] = outputsOf(call)
     const [width, choices] = [widthOf(rows), widthOf(slot)]
@@ -132,6 +169,7 @@ export const combineRows = byRows(
       firstDim(rows),
       at(slot, from * choices),
       weight ? at(weight, from * choices) : ABSENT,
+      kept ? at(kept, from * choices) : ABSENT,
       addend ? at(addend, from * width) : ABSENT,
       at(out, from * width),
       tokens,

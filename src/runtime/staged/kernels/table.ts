@@ -7,8 +7,10 @@ import { expertFfn, expertFfnGradient } from './expert-ffn.ts'
 import { expertLinear, expertLinearGradient } from './expert-linear.ts'
 import { linearCrossEntropy } from './linear-cross-entropy.ts'
 import { matmul } from './matmul.ts'
+import { packRows } from './pack-rows.ts'
+import { placeByPosition, placeInQueues } from './place-choices.ts'
 import { round } from './round.ts'
-import { combineRows, gatherRows, rmsNorm, rmsNormGradient, rowDots } from './rows.ts'
+import { combineRows, gatherGatedRows, gatherRows, rmsNorm, rmsNormGradient, rowDots } from './rows.ts'
 import { sumSources } from './sum-sources.ts'
 import { activateParts, attendCached, expertRowProduct, rowProduct, rowProductTransposed, sumParts } from './token.ts'
 
@@ -27,9 +29,13 @@ export const opKernels: Readonly<Record<string, Kernel>> = {
   'expert-linear': expertLinear,
   'expert-linear-gradient': expertLinearGradient,
   'expert-row-product': expertRowProduct,
+  'gather-gated-rows': gatherGatedRows,
   'gather-rows': gatherRows,
   'linear-cross-entropy': linearCrossEntropy,
   matmul,
+  'pack-rows': packRows,
+  'place-by-position': placeByPosition,
+  'place-in-queues': placeInQueues,
   'rms-norm': rmsNorm,
   'rms-norm-gradient': rmsNormGradient,
   round,

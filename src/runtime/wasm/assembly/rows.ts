@@ -225,8 +225,37 @@ function gather<From, To>(x: usize, xRows: u32, index: usize, weight: usize, out
 }
 
 /**
- * out[t] = addend[t] + Σ_k weight[t, k] · rowsIn[slot[t, k]], added in the order of k; an absent addend
- * is 0, an absent weight 1. A weight of 0 means a dropped assignment, whose slot and row are not read. Traps
+ * out[r] = gate[choice[r]] · occupied[r] · x[index[r]]; an absent `occupied` is 1. Traps on an index not below xRows, and
+ * on a choice not below `gates`.
+ */
+export function gatherGatedRows(
+  x: usize,
+  xRows: u32,
+  index: usize,
+  gate: usize,
+  gates: u32,
+  choice: usize,
+  occupied: usize,
+  out: usize,
+  rows: u32,
+  width: u32,
+): void {
+  for (; rows > 0; rows--) {
+    let weight = load<f32>(rowOf(gate, gates, choice, 1))
+    if (occupied !== absent) {
+      weight *= load<f32>(occupied)
+      occupied += 4
+    }
+    scaleRow(rowOf(x, xRows, index, width), out, width, weight)
+    index += 4
+    choice += 4
+    out += width * 4
+  }
+}
+
+/**
+ * out[t] = addend[t] + Σ_k weight[t, k] · kept[t, k] · rowsIn[slot[t, k]], added in the order of k; an absent addend
+ * is 0, an absent weight or `kept` 1. A weight of 0 means a dropped assignment, whose slot and row are not read. Traps
  * on any other slot that is not below `rowCount`. `out` may be `addend`.
  */
 export function combineRows(
@@ -234,6 +263,7 @@ export function combineRows(
   rowCount: u32,
   slot: usize,
   weight: usize,
+  kept: usize,
   addend: usize,
   out: usize,
   tokens: u32,
@@ -279,6 +309,10 @@ function combine<T>(
       if (weight !== absent) {
         w = load<f32>(weight)
         weight += 4
+      }
+      if (kept !== absent) {
+        w *= load<f32>(kept)
+        kept += 4
       }
       if (w !== 0) {
         const row = rowOf<T>(rowsIn, rowCount, slot, width)

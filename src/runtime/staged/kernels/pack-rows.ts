@@ -1,0 +1,67 @@
+/** Rows of kept choices, packed expert by expert: T tokens with K choices each, G groups of tokens, N experts, R rows. */
+import type { Kernel, KernelTensor } from '../contract.ts'
+
+const first = ({ offset }: KernelTensor): number => offset / 4
+
+/**
+ * Inputs expert [T, K], position [T, K], kept [G, N], all int32; outputs sizes int64 [N + 1], row of each choice [T, K],
+ * choice of each row [R], token of each row [R], all int32, whether a choice is kept [T, K], and, with a tile above 1,
+ * whether a row has a choice [R], both float32. Sizes are padded to multiples of the tile.
+ */
+export const packRows: Kernel = {
+  provider: 'WASM',
+  prepare({ attributes, inputs, outputs }, { integers, floats }) {
+    const [expert, position, kept] = inputs as [KernelTensor, KernelTensor, KernelTensor]
+    const [sizes, rowOf, choiceOf, tokenOf, isKept, isUsed] = outputs as readonly KernelTensor[] as Outputs
+    const { capacity, tile } = attributes as { capacity: number; tile: number }
+    const choices = expert.shape[1] as number
+    const [groups, experts] = kept.shape as [number, number]
+    const rows = choiceOf.size
+    const ofGroup = expert.size / groups
+    /** The first row of each expert's choices of each group [G, N]. */
+    const begin = new Int32Array(groups * experts)
+
+    const layOut = (): void => {
+      let row = 0
+      for (let e = 0; e < experts; e++) {
+        const from = row
+        for (let g = 0; g < groups; g++) {
+          begin[g * experts + e] = row
+          row += integers[first(kept) + g * experts + e] as number
+        }
+        row = from + Math.ceil((row - from) / tile) * tile
+        setSize(e, row - from)
+      }
+      setSize(experts, rows - row)
+    }
+    const setSize = (at: number, size: number): void => {
+      integers[first(sizes) + 2 * at] = size
+      integers[first(sizes) + 2 * at + 1] = 0
+    }
+
+    return {
+      tasks: 1,
+      run() {
+        layOut()
+        for (const empty of [choiceOf, tokenOf]) integers.fill(0, first(empty), first(empty) + rows)
+        if (isUsed) floats.fill(0, first(isUsed), first(isUsed) + rows)
+        for (let choice = 0; choice < expert.size; choice++) {
+          const place = integers[first(position) + choice] as number
+          const fits = place < capacity
+          const group = Math.floor(choice / ofGroup)
+          const row = fits
+            ? (begin[group * experts + (integers[first(expert) + choice] as number)] as number) + place
+            : 0
+          integers[first(rowOf) + choice] = row
+          floats[first(isKept) + choice] = fits ? 1 : 0
+          if (!fits) continue
+          integers[first(choiceOf) + row] = choice
+          integers[first(tokenOf) + row] = Math.floor(choice / choices)
+          if (isUsed) floats[first(isUsed) + row] = 1
+        }
+      },
+    }
+  },
+}
+
+type Outputs = [KernelTensor, KernelTensor, KernelTensor, KernelTensor, KernelTensor, KernelTensor?]
