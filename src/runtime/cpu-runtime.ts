@@ -170,7 +170,7 @@ class CpuRuntime implements Runtime {
         threads: this.threads,
         profile: this.setting.profile,
         exchanges: this.setting.group !== null,
-        compile: (onnx) => this.compileSession(onnx),
+        compile: (onnx, threads) => this.compileSession(onnx, threads),
         memory: (bytes) => this.memoryFor(bytes),
         explain: (status, origins) => {
           const failure = takeFailure(api, BigInt(status))
@@ -195,8 +195,8 @@ class CpuRuntime implements Runtime {
     if (this.executables.size === 0) this.whenEmpty?.()
   }
 
-  private compileSession(model: Model): Promise<Session> {
-    const { threads, profile } = this.setting
+  private compileSession(model: Model, threads = this.threads): Promise<Session> {
+    const { profile } = this.setting
     return compileSession(this.environment, model, { threads, profile, onFreed: (session) => this.forget(session) })
   }
 

@@ -29,6 +29,8 @@ export interface OnnxStage {
   readonly model: Model
   readonly inputs: readonly ValueUse[]
   readonly outputs: readonly ValueUse[]
+  /** Elements that its nodes compute; infinite with ragged tensors. */
+  readonly elements: number
 }
 
 export type Stage = KernelStage | OnnxStage

@@ -12,7 +12,7 @@
 import type { DType, Model, Port, Shape } from '../model.ts'
 import { toOnnx } from '../onnx.ts'
 import { type Program, reach } from '../program.ts'
-import { sameShape } from '../shape.ts'
+import { sameShape, sizeOf } from '../shape.ts'
 import { constant, emit, input, type KernelTraits, type Node, RAGGED, type Tensor } from '../tensor.ts'
 import type { KernelStage, OnnxStage, StagedModel, Value, ValueUse } from './contract.ts'
 import { fuseAdditions } from './fuse-additions.ts'
@@ -196,8 +196,11 @@ function onnxStage(steps: readonly Step[], all: readonly Step[], ports: readonly
     // In the order of the model's ports: inputs that only dead code reads are not ports.
     inputs: model.inputs.map(({ name }) => inputs[Number(name.slice(1))] as ValueUse),
     outputs: results.map(([value, { shape }]) => ({ value, shape })),
+    elements: [...computed.values()].reduce((sum, { shape }) => sum + elementsOf(shape), 0),
   }
 }
+
+const elementsOf = (shape: Shape): number => (shape.includes(RAGGED) ? Number.POSITIVE_INFINITY : sizeOf(shape))
 
 function reshaped(tensor: Tensor, shape: Shape): Tensor {
   if (sameShape(tensor.shape, shape)) return tensor

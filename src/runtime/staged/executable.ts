@@ -27,7 +27,7 @@ import { opKernels } from './kernels/table.ts'
 import { type MemoryPlan, planMemory } from './memory.ts'
 import { StepTimes } from './profile.ts'
 import type { EarlyOrder, Failure, Script, Step } from './script.ts'
-import { compileStages, releaseSessions, type SessionParts, type StageSession } from './sessions.ts'
+import { compileStages, releaseSessions, runsAlone, type SessionParts, type StageSession } from './sessions.ts'
 
 /** Services of the runtime for its staged programs. */
 export interface StagedParts extends SessionParts {
@@ -192,7 +192,8 @@ export class StagedExecutable implements Executable {
       })
       const binding = (this.sessions[at] as StageSession).session.bind(ports)
       sessions.push(binding)
-      return { kind: 'onnx', args: binding.arguments.map((value) => Number(value ?? 0)) }
+      const args = binding.arguments.map((value) => Number(value ?? 0))
+      return { kind: 'onnx', args, alone: runsAlone(stage) }
     })
     return { steps, sessions }
   }

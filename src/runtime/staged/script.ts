@@ -8,6 +8,8 @@ import type { KernelCall, Scratch } from './contract.ts'
 export interface OnnxStep {
   readonly kind: 'onnx'
   readonly args: readonly number[]
+  /** Whether it computes on one thread and takes so little time that others need not sleep. */
+  readonly alone: boolean
 }
 
 export interface KernelStep {

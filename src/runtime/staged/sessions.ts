@@ -1,6 +1,6 @@
 /** The sessions of the ONNX stages of a program. Stages with equal models, as layers have, share one. */
 import type { Model, Origin } from '../../graph/model.ts'
-import type { Stage } from '../../graph/stages/contract.ts'
+import type { OnnxStage, Stage } from '../../graph/stages/contract.ts'
 import type { Buffer } from '../contract.ts'
 import type { NodeTime, StepEvent } from '../times.ts'
 import type { OnnxBinding } from './binding.ts'
@@ -23,8 +23,14 @@ export interface StageSession {
 export interface SessionParts {
   readonly threads: number
   readonly profile: boolean
-  compile(model: Model): Promise<OnnxProgram>
+  compile(model: Model, threads: number): Promise<OnnxProgram>
 }
+
+/** Elements that an ONNX stage on one thread computes at most: waking another thread takes longer than half of it. */
+const FEW = 64 * 1024
+
+/** Whether one thread runs a stage, without waking others. */
+export const runsAlone = ({ elements }: OnnxStage): boolean => elements <= FEW
 
 const textOf = (bytes: Uint8Array): string => new TextDecoder('latin1').decode(bytes)
 
@@ -37,18 +43,18 @@ export async function compileStages(
   { threads, profile, compile }: SessionParts,
   stages: readonly Stage[],
 ): Promise<(StageSession | null)[]> {
-  const models = new Map<string, Model>()
+  const different = new Map<string, OnnxStage>()
   const keys = stages.map((stage, at) => {
     if (stage.kind !== 'onnx') return null
     const key = profile ? `${at}` : textOf(stage.model.bytes)
-    models.set(key, stage.model)
+    different.set(key, stage)
     return key
   })
   const sessions = new Map<string, OnnxProgram>()
   // All lanes take from one iterator.
-  const waiting = models.entries()
+  const waiting = different.entries()
   const lane = async () => {
-    for (const [key, model] of waiting) sessions.set(key, await compile(model))
+    for (const [key, stage] of waiting) sessions.set(key, await compile(stage.model, runsAlone(stage) ? 1 : threads))
   }
   const lanes = await Promise.allSettled(Array.from({ length: threads }, lane))
   const failed = lanes.find(({ status }) => status === 'rejected')

@@ -120,8 +120,8 @@ function runProgram({ script, prepared, bytes, times, post, wait }: Program, ear
     const failure = attempt(step, prepared[i] ?? null, i, begin)
     const first = failure !== undefined && barrier.fail(i)
     times[2 * i + 1] = now()
-    // Sleep at once during an ONNX stage: ONNX Runtime needs all cores for its own threads.
-    barrier.wait(step.kind === 'onnx')
+    // Sleep at once during a long ONNX stage: ONNX Runtime needs all cores for its own threads.
+    barrier.wait(step.kind === 'onnx' && !step.alone)
     if (!barrier.failed(i)) continue
     // Wait again, so that no thread begins another run before all have seen this failure.
     barrier.wait()

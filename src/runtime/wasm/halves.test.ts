@@ -122,7 +122,7 @@ test('combining and dots read rows of bfloat16', () => {
           const [combine, dot] = i
             ? (['combineRowsOfHalves', 'rowDotsOfHalves'] as const)
             : (['combineRows', 'rowDots'] as const)
-          call(combine, from.at, 4, slot.at, weight.at, addend, combined.at, tokens, choices, width)
+          call(combine, from.at, 4, slot.at, weight.at, absent, addend, combined.at, tokens, choices, width)
           call(dot, dy.at, from.at, 4, slot.at, weight.at, dots.at, tokens, choices, width)
           return [combined.values, dots.values]
         })

@@ -10,6 +10,7 @@ const opFunctionNames = [
   'combineRows',
   'combineRowsOfHalves',
   'gatherGatedRows',
+  'gatherGatedRowsToHalf',
   'gatherHalves',
   'gatherRows',
   'gatherRowsOfHalves',

@@ -133,7 +133,8 @@ export const gatherGatedRows = byRows(
     ]
     const [out] = outputsOf(call)
     const width = widthOf(x)
-    functions.gatherGatedRows(
+    const gather = isHalf(out) ? functions.gatherGatedRowsToHalf : functions.gatherGatedRows
+    gather(
       x.offset,
       firstDim(x),
       at(index, from),
@@ -147,6 +148,7 @@ export const gatherGatedRows = byRows(
     )
   },
   1,
+  { inputs: [], outputs: [0] },
 )
 
 /**

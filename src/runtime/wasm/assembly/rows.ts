@@ -240,16 +240,46 @@ export function gatherGatedRows(
   rows: u32,
   width: u32,
 ): void {
+  gatherGated<f32>(x, xRows, index, gate, gates, choice, occupied, out, rows, width)
+}
+
+export function gatherGatedRowsToHalf(
+  x: usize,
+  xRows: u32,
+  index: usize,
+  gate: usize,
+  gates: u32,
+  choice: usize,
+  occupied: usize,
+  out: usize,
+  rows: u32,
+  width: u32,
+): void {
+  gatherGated<u16>(x, xRows, index, gate, gates, choice, occupied, out, rows, width)
+}
+
+function gatherGated<To>(
+  x: usize,
+  xRows: u32,
+  index: usize,
+  gate: usize,
+  gates: u32,
+  choice: usize,
+  occupied: usize,
+  out: usize,
+  rows: u32,
+  width: u32,
+): void {
   for (; rows > 0; rows--) {
-    let weight = load<f32>(rowOf(gate, gates, choice, 1))
+    let weight = load<f32>(rowOf<f32>(gate, gates, choice, 1))
     if (occupied !== absent) {
       weight *= load<f32>(occupied)
       occupied += 4
     }
-    scaleRow(rowOf(x, xRows, index, width), out, width, weight)
+    scaleRow<f32, To>(rowOf<f32>(x, xRows, index, width), out, width, weight)
     index += 4
     choice += 4
-    out += width * 4
+    out += width * sizeof<To>()
   }
 }
 
@@ -270,7 +300,7 @@ export function combineRows(
   choices: u32,
   width: u32,
 ): void {
-  combine<f32>(rowsIn, rowCount, slot, weight, addend, out, tokens, choices, width)
+  combine<f32>(rowsIn, rowCount, slot, weight, kept, addend, out, tokens, choices, width)
 }
 
 export function combineRowsOfHalves(
@@ -278,13 +308,14 @@ export function combineRowsOfHalves(
   rowCount: u32,
   slot: usize,
   weight: usize,
+  kept: usize,
   addend: usize,
   out: usize,
   tokens: u32,
   choices: u32,
   width: u32,
 ): void {
-  combine<u16>(rowsIn, rowCount, slot, weight, addend, out, tokens, choices, width)
+  combine<u16>(rowsIn, rowCount, slot, weight, kept, addend, out, tokens, choices, width)
 }
 
 function combine<T>(
@@ -292,6 +323,7 @@ function combine<T>(
   rowCount: u32,
   slot: usize,
   weight: usize,
+  kept: usize,
   addend: usize,
   out: usize,
   tokens: u32,
