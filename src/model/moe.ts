@@ -13,8 +13,8 @@ import { startFfn, weightsOf } from './ffn.ts'
 import type { MoeConfig } from './moe-config.ts'
 import { moduleName, type Parameters, type RoutedModule, sharedMix } from './parameters.ts'
 import { placeChoices } from './routing/capacity.ts'
-import type { CapacityRule, Choice } from './routing/contract.ts'
-import { type RouterLosses, routerLosses, unservedRate } from './routing/losses.ts'
+import type { CapacityRule, Choice, RouterLosses } from './routing/contract.ts'
+import { routerLosses, unservedRate } from './routing/losses.ts'
 import { route, routerWeights } from './routing/routers.ts'
 
 /** How the model runs: the shape of its input and the routing of its tokens. */

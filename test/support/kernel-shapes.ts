@@ -11,6 +11,7 @@ import {
 } from './kernel-cases.ts'
 import type { KernelCase } from './kernel-check.ts'
 import { drawnPlacements, specialPlacements } from './placement-cases.ts'
+import { drawnRouters, specialRouters } from './router-cases.ts'
 import { drawnTokens, specialTokens } from './token-cases.ts'
 
 /** Special cases by op. Ops of the family `kernel` have the name of the op. */
@@ -137,6 +138,7 @@ export const special: Record<string, KernelCase[]> = {
     normCase({ rows: 20, width: 33, size: 1e-8 }),
   ],
   placement: [...specialPlacements],
+  'route-tokens': [...specialRouters],
   ...specialTokens,
 }
 
@@ -213,6 +215,7 @@ export const drawn: Record<keyof typeof special, fc.Arbitrary<KernelCase>> = {
     .map(crossEntropyCase),
   'rms-norm': fc.record({ rows: integer(1, 200), width: integer(1, 90), residual: fc.boolean() }).map(normCase),
   placement: drawnPlacements,
+  'route-tokens': drawnRouters,
   ...drawnTokens,
 }
 

@@ -45,6 +45,18 @@ export interface Choice {
   readonly logits_TZN?: Tensor
   /** The router's distribution over each prototype: the softmax of its logits, or their sigmoids over the sum of these. */
   readonly probability_TZN?: Tensor
+  /** The losses, if they are computed together with the choice. */
+  readonly losses?: RouterLosses
+}
+
+/** Scalars. */
+export interface RouterLosses {
+  /** N · Σ_i f_i · P_i: 1 at perfect balance. */
+  readonly balance: Tensor
+  /** Mean of logsumexp(logits)² (ST-MoE, eq. 5). */
+  readonly z: Tensor
+  /** Mean entropy of the router's distribution, nats; a statistic, not part of the objective. */
+  readonly entropy: Tensor
 }
 
 export type Router = (input: RouterInput) => Choice

@@ -11,19 +11,11 @@ import { mean, sum } from '../../graph/ops/reduction.ts'
 import { reshape, slice } from '../../graph/ops/shape.ts'
 import { constant, type Tensor } from '../../graph/tensor.ts'
 import type { MoeConfig } from '../moe-config.ts'
-import type { Choice, Placement } from './contract.ts'
-
-export interface RouterLosses {
-  /** N · Σ_i f_i · P_i: 1 at perfect balance. Scalar. */
-  readonly balance: Tensor
-  /** Mean of logsumexp(logits)² (ST-MoE, eq. 5). Scalar. */
-  readonly z: Tensor
-  /** Mean entropy of the router's distribution, nats. Scalar; a statistic, not part of the objective. */
-  readonly entropy: Tensor
-}
+import type { Choice, Placement, RouterLosses } from './contract.ts'
 
 export function routerLosses(moe: MoeConfig, choice: Choice, placement: Placement): RouterLosses | null {
   const { logits_TZN, probability_TZN } = choice
+  if (choice.losses) return choice.losses
   if (!logits_TZN || !probability_TZN) return null
   return {
     balance: balanceLoss(moe, choice, placement, probability_TZN),

@@ -8,6 +8,7 @@ import { takeAlong } from '../../graph/ops/indexing.ts'
 import { matmul } from '../../graph/ops/matmul.ts'
 import { topK } from '../../graph/ops/order.ts'
 import { sum } from '../../graph/ops/reduction.ts'
+import { routesTokens, routeTokens } from '../../graph/ops/router.ts'
 import { reshape } from '../../graph/ops/shape.ts'
 import { sinkhorn } from '../../graph/ops/sinkhorn.ts'
 import { constant, type Tensor } from '../../graph/tensor.ts'
@@ -55,6 +56,7 @@ const learnedRouter =
     const { moe, x_TD } = input
     const { prototypes, k, experts } = moe
     const [tokens = 0] = x_TD.shape
+    if (!preference && isPlain(moe) && routesTokens()) return routeAtOnce(input)
     const scores = scoresOf(input)
     const { logits_TZN, probability_TZN, score_TZN } = scores
     const preferred_TZN = inBestGroups(preference?.(scores, input) ?? score_TZN, moe)
@@ -76,6 +78,23 @@ const learnedRouter =
       probability_TZN,
     }
   }
+
+/** Whether the best experts are those with the largest probabilities, which are their gates. */
+const isPlain = (moe: MoeConfig): boolean =>
+  moe.scores === 'softmax' &&
+  moe.softmax === 'before' &&
+  moe.selection === 'fused' &&
+  moe.groupsPerToken === moe.expertGroups &&
+  !moe.renormalize
+
+function routeAtOnce({ moe, x_TD, router_DN }: RouterInput): Choice {
+  const { prototypes, experts, k, groups } = moe
+  const shape = [x_TD.shape[0] as number, prototypes, experts / prototypes]
+  const logits_TZN = reshape(matmul(x_TD, router_DN as Tensor), shape)
+  const rule = { groups, k, first: moe.balance.form === 'gshard' }
+  const [expert_TK, gate_TK, balance, z, entropy] = routeTokens(logits_TZN, rule)
+  return { expert_TK, gate_TK, logits_TZN, losses: { balance, z, entropy } }
+}
 
 /** The sum of gates to divide by. That of softmax gates is at least 1/N. */
 const totalOf = (gate: Tensor, { scores }: MoeConfig): Tensor =>

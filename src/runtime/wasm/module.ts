@@ -21,6 +21,8 @@ const opFunctionNames = [
   'rmsNormGradient',
   'rmsNormToHalf',
   'rotate',
+  'routeRows',
+  'routeRowsGradient',
   'rowDots',
   'rowDotsOfHalves',
   'rowLargest',

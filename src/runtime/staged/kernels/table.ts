@@ -10,6 +10,7 @@ import { matmul } from './matmul.ts'
 import { packRows } from './pack-rows.ts'
 import { placeByPosition, placeInQueues } from './place-choices.ts'
 import { round } from './round.ts'
+import { routerLosses, routeTokens, routeTokensGradient } from './route-tokens.ts'
 import { combineRows, gatherGatedRows, gatherRows, rmsNorm, rmsNormGradient, rowDots } from './rows.ts'
 import { sumSources } from './sum-sources.ts'
 import { activateParts, attendCached, expertRowProduct, rowProduct, rowProductTransposed, sumParts } from './token.ts'
@@ -39,6 +40,9 @@ export const opKernels: Readonly<Record<string, Kernel>> = {
   'rms-norm': rmsNorm,
   'rms-norm-gradient': rmsNormGradient,
   round,
+  'route-tokens': routeTokens,
+  'route-tokens-gradient': routeTokensGradient,
+  'router-losses': routerLosses,
   'row-product': rowProduct,
   'row-product-transposed': rowProductTransposed,
   'sum-parts': sumParts,

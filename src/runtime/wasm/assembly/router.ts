@@ -1,0 +1,161 @@
+/**
+ * The learned router on rows of logits: softmax, the k best experts of each prototype, and what its losses sum. A row
+ * has the logits of a token in a prototype; it is so narrow that it stays in registers and the L1 cache.
+ *
+ * Everything is in scalars, which processors overlap well from row to row. AssemblyScript's exp and log would put
+ * tables into the memory of the program, so they are written here.
+ */
+
+/** exp(x) for x ≤ 0, within 2e-7 of it; below −87 about 1e-38 (Cephes, expf). */
+function power(x: f32): f32 {
+  const above = max<f32>(x, -87)
+  const n = nearest<f32>(above * Mathf.LOG2E)
+  const r = above - n * 0.693359375 - n * -2.1219444e-4
+  let y: f32 = 1.98756915e-4
+  y = y * r + 1.3981999507e-3
+  y = y * r + 8.3334519073e-3
+  y = y * r + 4.1665795894e-2
+  y = y * r + 1.6666665459e-1
+  y = y * r + 5.0000001201e-1
+  y = y * r * r + r + 1
+  return y * reinterpret<f32>((<i32>n + 127) << 23)
+}
+
+/** log(x) for finite x ≥ 1, within 1e-10: of the mantissa m in [√½, √2) by the series of 2·artanh((m − 1) / (m + 1)). */
+function logarithm(x: f64): f64 {
+  const bits = reinterpret<u64>(x)
+  let exponent = <i32>(bits >> 52) - 1023
+  let m = reinterpret<f64>((bits & 0xfffffffffffff) | 0x3ff0000000000000)
+  if (m > Math.SQRT2) {
+    m *= 0.5
+    exponent++
+  }
+  const s = (m - 1) / (m + 1)
+  const q = s * s
+  const series = 1 + q * (1.0 / 3 + q * (1.0 / 5 + q * (1.0 / 7 + q * (1.0 / 9 + q * (1.0 / 11 + q * (1.0 / 13))))))
+  return <f64>exponent * Math.LN2 + 2 * s * series
+}
+
+/**
+ * From logits [tokens, prototypes, width]: probability of the same shape, log Σ exp [tokens, prototypes], and for
+ * each token the k best experts of every prototype, int32, and their probabilities [tokens, prototypes · k]. Of equal
+ * probabilities the first is better.
+ *
+ * Adds to totals, float64 [2N + 2] for N = prototypes · width experts: Σ probability [N], choices [N] (first ones only,
+ * with `first`), Σ (log Σ exp)², Σ entropy.
+ */
+export function routeRows(
+  logits: usize,
+  probability: usize,
+  logSum: usize,
+  expert: usize,
+  gate: usize,
+  totals: usize,
+  tokens: u32,
+  prototypes: u32,
+  width: u32,
+  k: u32,
+  first: u32,
+): void {
+  const bytes: usize = width * 4
+  const counts = totals + 8 * prototypes * width
+  const squares = counts + 8 * prototypes * width
+  for (; tokens > 0; tokens--) {
+    for (let z: u32 = 0; z < prototypes; z++) {
+      softmaxOf(logits, probability, logSum, totals + 8 * z * width, squares, width)
+      for (let j: u32 = 0; j < k; j++) {
+        const best = bestOf(probability, width, expert - 4 * j, j, z * width)
+        store<u32>(expert, z * width + best)
+        store<f32>(gate, load<f32>(probability + 4 * best))
+        if (j === 0 || !first) addTo(counts + 8 * (z * width + best), 1)
+        expert += 4
+        gate += 4
+      }
+      logits += bytes
+      probability += bytes
+      logSum += 4
+    }
+  }
+}
+
+function softmaxOf(x: usize, p: usize, logSum: usize, sums: usize, squares: usize, width: u32): void {
+  let largest = load<f32>(x)
+  for (let i: u32 = 1; i < width; i++) largest = max<f32>(largest, load<f32>(x + 4 * i))
+  let mass: f64 = 0
+  for (let i: u32 = 0; i < width; i++) {
+    const e = power(load<f32>(x + 4 * i) - largest)
+    store<f32>(p + 4 * i, e)
+    mass += e
+  }
+  const share = <f32>(1 / mass)
+  const log: f64 = <f64>largest + logarithm(mass)
+  // −Σ p·log p = log Σ exp − Σ p·x
+  let mean: f64 = 0
+  for (let i: u32 = 0; i < width; i++) {
+    const value = load<f32>(p + 4 * i) * share
+    store<f32>(p + 4 * i, value)
+    addTo(sums + 8 * i, value)
+    mean += <f64>value * (<f64>load<f32>(x + 4 * i) - log)
+  }
+  store<f32>(logSum, <f32>log)
+  addTo(squares, log * log)
+  addTo(squares + 8, -mean)
+}
+
+/** The first of the largest elements that are not among the `count` chosen ones, which begin at `offset`. */
+function bestOf(p: usize, width: u32, chosen: usize, count: u32, offset: u32): u32 {
+  let best: u32 = width
+  for (let i: u32 = 0; i < width; i++) {
+    if (best < width && !(load<f32>(p + 4 * i) > load<f32>(p + 4 * best))) continue
+    let taken = false
+    for (let j: u32 = 0; j < count; j++) taken = taken || load<u32>(chosen + 4 * j) === offset + i
+    if (!taken) best = i
+  }
+  return best
+}
+
+function addTo(sum: usize, value: f64): void {
+  store<f64>(sum, load<f64>(sum) + value)
+}
+
+/**
+ * The gradient of the logits, with `slope` [prototypes, width] the gradient of each probability, dGate that of the gates,
+ * and `square` twice that of (log Σ exp)²: p ∘ (s − Σ p·s + square · log Σ exp) with s = slope + dGate of the chosen ones.
+ */
+export function routeRowsGradient(
+  probability: usize,
+  logSum: usize,
+  expert: usize,
+  slope: usize,
+  dGate: usize,
+  square: f32,
+  dLogits: usize,
+  tokens: u32,
+  prototypes: u32,
+  width: u32,
+  k: u32,
+): void {
+  const bytes: usize = width * 4
+  for (; tokens > 0; tokens--) {
+    for (let z: u32 = 0; z < prototypes; z++) {
+      const offset = z * width
+      let along: f64 = 0
+      for (let i: u32 = 0; i < width; i++)
+        along += <f64>load<f32>(probability + 4 * i) * <f64>load<f32>(slope + 4 * (offset + i))
+      for (let j: u32 = 0; j < k; j++)
+        along += <f64>load<f32>(probability + 4 * (load<u32>(expert + 4 * j) - offset)) * <f64>load<f32>(dGate + 4 * j)
+      const rest = <f32>(<f64>square * <f64>load<f32>(logSum) - along)
+      for (let i: u32 = 0; i < width; i++)
+        store<f32>(dLogits + 4 * i, load<f32>(probability + 4 * i) * (load<f32>(slope + 4 * (offset + i)) + rest))
+      for (let j: u32 = 0; j < k; j++) {
+        const i = 4 * (load<u32>(expert + 4 * j) - offset)
+        store<f32>(dLogits + i, load<f32>(dLogits + i) + load<f32>(probability + i) * load<f32>(dGate + 4 * j))
+      }
+      expert += 4 * k
+      dGate += 4 * k
+      probability += bytes
+      dLogits += bytes
+      logSum += 4
+    }
+  }
+}
