@@ -8,9 +8,9 @@
  */
 import { Command, Option } from 'commander'
 import { jsonOption, mathOption, numberOption, ranges, setOption } from '../src/cli/options.ts'
-import type { BenchmarkResult } from '../src/measure/benchmark.ts'
+import { median } from '../src/step/statistics.ts'
 import { count, fixed, percent } from '../src/text/numbers.ts'
-import { choiceName, type EngineChoice, engines, TrainingProcess, WARM_UP } from './support/choir.ts'
+import { choiceName, type EngineChoice, engines, TrainingProcess, type Turn, WARM_UP } from './support/choir.ts'
 import { runCommand, tableText, threadsOption, turnsOption } from './support/command.ts'
 import { using } from './support/line-process.ts'
 import { Results, thisMachine, today } from './support/results.ts'
@@ -43,7 +43,7 @@ export interface AgainstRow extends EngineChoice {
   readonly steps: number
   readonly before: Side
   readonly now: Side
-  /** Tokens per second of this build over those of the other. */
+  /** Median over the turns of the other build's median time of a step over this build's; above 1, this is faster. */
   readonly speedRatio: number
 }
 
@@ -56,8 +56,8 @@ await runCommand(
     .addOption(mathOption().choices(['float32', 'bf16']).default('float32'))
     .addOption(new Option('--engine <name>', 'library for matrix products').choices(engines).default('onednn'))
     .addOption(threadsOption())
-    .addOption(numberOption('--steps <n>', 'steps of a turn', ranges.positiveInteger).default(10))
-    .addOption(turnsOption())
+    .addOption(numberOption('--steps <n>', 'steps of a turn', ranges.positiveInteger).default(4))
+    .addOption(turnsOption().default(20))
     .addOption(jsonOption())
     .option('--out <file>', 'JSON file of rows: this one is added, or replaces that of the same settings')
     .action(run),
@@ -82,8 +82,9 @@ async function measure(clone: string, flags: Flags): Promise<AgainstRow> {
   return using(start(clone), (other) =>
     using(start(), async (own) => {
       for (const side of [other, own]) await side.warmUp(WARM_UP)
-      let [before, now] = [await other.run(steps), await own.run(steps)]
-      for (let turn = 1; turn < turns; turn++) [before, now] = [await other.run(steps), await own.run(steps)]
+      const rounds: (readonly [before: Turn, now: Turn])[] = []
+      for (let turn = 0; turn < turns; turn++) rounds.push([await other.run(steps), await own.run(steps)])
+      const [before, now] = rounds.at(-1) as (typeof rounds)[number]
       return {
         preset,
         sets,
@@ -94,14 +95,13 @@ async function measure(clone: string, flags: Flags): Promise<AgainstRow> {
         steps: steps * turns,
         before: sideOf(before),
         now: sideOf(now),
-        speedRatio: now.tokensPerSecond / before.tokensPerSecond,
+        speedRatio: median(rounds.map(([before, now]) => median(before.ms) / median(now.ms))),
       }
     }),
   )
 }
 
-function sideOf(result: BenchmarkResult & { readonly loss: number }): Side {
-  const { tokensPerSecond, stepMs, gradientMs, updateMs, mfu, peakBytes, loss } = result
+function sideOf({ tokensPerSecond, stepMs, gradientMs, updateMs, mfu, peakBytes, loss }: Turn): Side {
   return { tokensPerSecond, stepMs, gradientMs, updateMs, mfu, peakMiB: peakBytes / 2 ** 20, loss }
 }
 

@@ -60,6 +60,12 @@ export function checkEngine(found: Engine & { readonly notice?: string }, { math
 export const engineEnvironment = (engine?: EngineName): NodeJS.ProcessEnv =>
   engine === 'onnxruntime' ? { ...process.env, CHOIR_DNNL: 'off' } : process.env
 
+/** Results of all counted steps so far, with the times of this turn's steps and the loss of the last. */
+export interface Turn extends BenchmarkResult {
+  readonly ms: readonly number[]
+  readonly loss: number
+}
+
 export class TrainingProcess {
   private readonly child: LineProcess
 
@@ -99,9 +105,9 @@ export class TrainingProcess {
     await this.child.ask({ warmUp: steps })
   }
 
-  /** Trains more steps. Returns the results of all counted steps so far, and the loss of the last. */
-  async run(steps: number): Promise<BenchmarkResult & { readonly loss: number }> {
-    return (await this.child.ask({ run: steps })) as BenchmarkResult & { readonly loss: number }
+  /** Trains more steps. */
+  async run(steps: number): Promise<Turn> {
+    return (await this.child.ask({ run: steps })) as Turn
   }
 
   async stop(): Promise<void> {

@@ -5,7 +5,7 @@
  *     node bench/support/training-process.mjs BUILD SHAPE [path=value ...]
  *
  * BUILD is a folder such as dist/. {"warmUp": 8} trains 8 steps. {"run": 2} trains 2 steps and answers with the results
- * of all steps so far, except those of warm-ups, and with the loss of the last step.
+ * of all steps so far, except those of warm-ups, with the times of these 2 and the loss of the last.
  */
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -26,8 +26,10 @@ async function serve() {
   for await (const line of createInterface({ input: process.stdin })) {
     const { warmUp = 0, run = 0 } = JSON.parse(line)
     await bench.run(warmUp)
-    timed.push(...(await bench.run(run)))
-    answer(run > 0 ? { ...bench.result(timed), loss: timed.at(-1).outcome.loss } : {})
+    const steps = await bench.run(run)
+    timed.push(...steps)
+    const of = { ms: steps.map(({ ms }) => ms), loss: steps.at(-1)?.outcome.loss }
+    answer(run > 0 ? { ...bench.result(timed), ...of } : {})
   }
   await bench.close()
 }
