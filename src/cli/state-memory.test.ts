@@ -20,6 +20,14 @@ test('Adafactor keeps row and column sums of each matrix, and whole vectors', ()
   expect(stateMemory(of('adafactor'), tensors).map(({ bytes }) => bytes)).toEqual([256, 256, 4 * (10 + 10 + 3 * 7)])
 })
 
+test('compact moments take two or one bytes a number, in blocks of 256, and a bound for each block in 8 bits', () => {
+  const [large] = [[{ name: 'matrix', shape: [512, 1024], parameters: 2 ** 19 }]]
+  const bytes = (state: 'bf16' | 'int8') =>
+    stateMemory({ optimizer: { ...optimizer, state }, freeze: [] }, large).at(-1)?.bytes
+  expect(bytes('bf16')).toBe(4 * 2 ** 19)
+  expect(bytes('int8')).toBe(2 * 2 ** 19 + 8 * 2 ** 11)
+})
+
 test('frozen parameters have neither gradient nor state', () => {
   expect(stateMemory(of('adamw', ['experts']), tensors).map(({ bytes }) => bytes)).toEqual([256, 4 * 34, 8 * 34])
   expect(stateMemory(of('adafactor', ['matrix']), tensors).at(-1)?.bytes).toBe(4 * (10 + 3 * 7))

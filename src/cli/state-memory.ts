@@ -1,6 +1,7 @@
-/** The training state, everything in memory that lasts from step to step, in float32. */
+/** The training state: everything in memory that lasts from step to step. */
 import type { RunConfig } from '../config/run-config.ts'
 import { matchesName, patternName } from '../model/freeze.ts'
+import { momentLayout } from '../runtime/moments.ts'
 import { factoredSize } from '../step/optimizer/factored-size.ts'
 
 const FLOAT_BYTES = 4
@@ -15,12 +16,17 @@ export function stateMemory(
   const trained = tensors.filter((tensor) => !isFrozen(tensor))
   const bytes = (of: typeof tensors, floats: (tensor: (typeof tensors)[number]) => number) =>
     FLOAT_BYTES * of.reduce((sum, tensor) => sum + floats(tensor), 0)
+  const { kind, state } = optimizer
+  const moments = (count: number) => (state === 'float32' ? 2 * count : momentLayout(state, count).floats)
   const gradients = bytes(trained, ({ parameters }) => parameters)
   return [
     { name: 'parameters', bytes: bytes(tensors, ({ parameters }) => parameters) },
     { name: 'gradients', bytes: gradients },
-    optimizer.kind === 'adamw'
-      ? { name: 'first and second moments (AdamW)', bytes: 2 * gradients }
+    kind === 'adamw'
+      ? {
+          name: `first and second moments (AdamW${state === 'float32' ? '' : `, ${state}`})`,
+          bytes: bytes(trained, ({ parameters }) => moments(parameters)),
+        }
       : { name: 'factored second moment (Adafactor)', bytes: bytes(trained, ({ shape }) => factoredSize(shape)) },
   ]
 }

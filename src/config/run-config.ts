@@ -18,6 +18,11 @@ const optimizerSchema = z
     epsilon: z.number().positive().default(1e-8),
     /** Decoupled; not applied to norms, biases, routers and embeddings. */
     weightDecay: z.number().nonnegative().default(0.1),
+    /**
+     * Memory of the two moments of AdamW: `float32`, `bf16` (half of it), or `int8` (a quarter; in blocks of 256 numbers
+     * with a bound each). The last two are rounded at random and need `runtime.device: cpu`.
+     */
+    state: z.enum(['float32', 'bf16', 'int8']).default('float32'),
     /** Gradients are clipped to this global norm; 0 = no clipping. */
     clip: z.number().nonnegative().default(1),
   })
@@ -166,6 +171,17 @@ export const runSchema = z
         path: ['runtime', 'math'],
         message:
           'must be "float32" or "bf16" with runtime.device "cpu": f16 is for GPUs (use --device webgpu, or --math float32)',
+      })
+    const { kind, state } = run.train.optimizer
+    const compact = state !== 'float32'
+    if (compact && (kind !== 'adamw' || run.runtime.device !== 'cpu'))
+      context.addIssue({
+        code: 'custom',
+        path: ['train', 'optimizer', 'state'],
+        message:
+          kind === 'adamw'
+            ? `must be "float32" with runtime.device "${run.runtime.device}": compact moments are for the CPU`
+            : `must be "float32" with train.optimizer.kind "${kind}", whose state is small (use kind "adamw" for compact moments)`,
       })
     const { moe, sequence } = run.model
     if (expert > 1 && (!moe || moe.experts % expert !== 0))

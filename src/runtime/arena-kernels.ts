@@ -18,6 +18,7 @@
  * ```
  */
 import type { Arena, ArenaRange } from './arena.ts'
+import type { CompactState } from './moments.ts'
 import type { NodeTime } from './times.ts'
 
 /** Parameters, gradients and moments in one arena: their offsets and count in floats. */
@@ -30,6 +31,13 @@ export interface AdamwRange {
   readonly count: number
   /** 1 − learning rate · weight decay. */
   readonly keep: number
+}
+
+/** A unit with compact moments (`moments.ts`), at `moments` floats: their codes, then the bounds of `int8`. */
+export interface CompactAdamwRange extends Omit<AdamwRange, 'm' | 'v'> {
+  readonly moments: number
+  /** Of the random bits by which moments are rounded, 32 bits: another one for each unit and update. */
+  readonly seed: number
 }
 
 /** Decides about an update by the norm of its gradients, and by numbers such as the loss. Its fields are valid after `Runtime.finish`. */
@@ -132,6 +140,16 @@ export interface ArenaKernels {
   gate(ranges: readonly ArenaRange[], options: GateOptions): Promise<Gate>
   /** AdamW in place, in float32. */
   adamw(ranges: readonly AdamwRange[], settings: AdamwSettings, gate: Gate): Promise<void>
+  /**
+   * AdamW in place, with moments that are rounded after each update, up or down at random, so that their expectation is
+   * the unrounded value. The parameters are updated by unrounded moments.
+   */
+  adamwCompact(
+    state: CompactState,
+    ranges: readonly CompactAdamwRange[],
+    settings: AdamwSettings,
+    gate: Gate,
+  ): Promise<void>
   /** Adafactor in place, in float32 (Shazeer and Stern 2018, algorithms 4 and 5, without momentum). */
   adafactor(ranges: readonly AdafactorRange[], settings: AdafactorSettings, gate: Gate): Promise<void>
   /** b_e ← b_e + rate · sign(mean load − load_e), if the gate is open. */

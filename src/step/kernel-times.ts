@@ -27,6 +27,9 @@ export function kernelTimes(
   const works: Readonly<Record<string, Work>> = {
     // p, g, m and v are read; p, m and v are written.
     adamw: { ...update, flops: 14 * elements, bytes: 28 * elements },
+    // m and v are codes of 16 bits, or of 8 with a bound for 256 numbers.
+    adamwBf16: { ...update, flops: 14 * elements, bytes: 20 * elements },
+    adamwInt8: { ...update, flops: 14 * elements, bytes: 16 * elements },
     sumOfSquares: { op: 'gradient norm', layer: 'optimizer', flops: 2 * elements, bytes: 4 * elements },
     // The added rows are read; the table's rows are read and written.
     scatterAddRows: { op: 'add rows', layer: 'embedding', flops: added, bytes: 12 * added },

@@ -5,12 +5,16 @@
 import { sizeOf } from '../graph/shape.ts'
 import type { ParameterSpec } from '../model/parameters.ts'
 import type { ArenaRange } from '../runtime/arena.ts'
+import { type CompactState, MOMENT_BLOCK, momentLayout } from '../runtime/moments.ts'
 import { placeOf, unitsOf } from './ranks/placement.ts'
 import type { ParameterStore } from './store.ts'
 
 export interface NamedTensor {
   readonly name: string
+  /** As in safetensors; default: F32. */
+  readonly dtype?: 'BF16' | 'U8'
   readonly shape: readonly number[]
+  /** The whole of its bytes. */
   readonly range: ArenaRange
 }
 
@@ -29,21 +33,46 @@ export const ownedTensors = (store: ParameterStore): NamedTensor[] =>
 
 /** Optimizer state number `index` of the owned parameters that are trained. */
 export const momentTensors = (store: ParameterStore, index: number, suffix: string): NamedTensor[] =>
-  store.trainedShares().flatMap(({ spec, from, to, start }) => {
-    const isDivided = unitsOf(spec, store.layout) > 1
+  unitsOfState(store).map(({ share, name, rows, start, floats }): NamedTensor => {
+    const { spec } = share
     const all = store.moment(spec.name, index)
+    const inner = spec.shape.slice(1)
+    const range = { ...all, start: all.start + start - share.start, count: floats }
+    return { name: name(suffix), shape: spec.stacked ? inner : [rows, ...inner], range }
+  })
+
+/** The compact moments of the owned parameters that are trained: codes [blocks, 256, 2], m first, and bounds [blocks, 2]. */
+export const compactTensors = (store: ParameterStore, state: CompactState): NamedTensor[] =>
+  unitsOfState(store).flatMap(({ share, unit, name, floats }): NamedTensor[] => {
+    const { arena, start } = store.compactMoments(share, unit)
+    const { blocks, codes, bounds } = momentLayout(state, floats)
+    const tensors: NamedTensor[] = [
+      {
+        name: name('.exp_avg_pairs'),
+        dtype: state === 'bf16' ? 'BF16' : 'U8',
+        shape: [blocks, MOMENT_BLOCK, 2],
+        range: { arena, start, count: codes },
+      },
+    ]
+    const range = { arena, start: start + codes, count: bounds }
+    if (bounds > 0) tensors.push({ name: name('.exp_avg_bounds'), shape: [blocks, 2], range })
+    return tensors
+  })
+
+/** The units whose state this rank keeps, with the names of their tensors and their places in the parameter. */
+const unitsOfState = (store: ParameterStore) =>
+  store.trainedShares().flatMap((share) => {
+    const { spec, from, to } = share
+    const isDivided = unitsOf(spec, store.layout) > 1
     const row = sizeOf(spec.shape.slice(1))
-    return Array.from({ length: to - from }, (_, i): NamedTensor => {
-      const unit = placeOf(spec, from + i, from + i + 1, store.layout)
-      const range = { ...all, start: all.start + unit.start - start, count: unit.floats }
-      if (spec.stacked)
-        return { name: `${store.nameOfExpert(spec, from + i)}${suffix}`, shape: spec.shape.slice(1), range }
-      const [first, count] = [unit.start / row, unit.floats / row]
-      return {
-        name: `${spec.name}${suffix}${isDivided ? `[${first}:${first + count}]` : ''}`,
-        shape: [count, ...spec.shape.slice(1)],
-        range,
-      }
+    return Array.from({ length: to - from }, (_, i) => {
+      const unit = from + i
+      const { start, floats } = placeOf(spec, unit, unit + 1, store.layout)
+      const [first, rows] = [start / row, floats / row]
+      const block = isDivided ? `[${first}:${first + rows}]` : ''
+      const name = (suffix: string) =>
+        spec.stacked ? `${store.nameOfExpert(spec, unit)}${suffix}` : `${spec.name}${suffix}${block}`
+      return { share, unit, name, rows, start, floats }
     })
   })
 

@@ -11,7 +11,9 @@ import { UsageError } from '../errors.ts'
 import { sizeOf } from '../graph/shape.ts'
 import { expertName, type ParameterSpec } from '../model/parameters.ts'
 import type { Arena, ArenaRange } from '../runtime/arena.ts'
+import { type CompactState, momentLayout } from '../runtime/moments.ts'
 import { Bank, type BorrowedScratch, fillBanks, type Memory, paddedFloats, type Regions } from './bank.ts'
+import { momentFloats } from './optimizer/moment-floats.ts'
 import { partialSums } from './ranks/gradient-tree.ts'
 import {
   alone,
@@ -56,7 +58,7 @@ interface TensorLocation {
   readonly offset: number
   /** The same in that of gradients. */
   readonly gradient: number
-  /** Floats of the part owned by this rank, and before it in a region of moments; null if none. */
+  /** Floats of the state of the part owned by this rank, and before it in a region of moments; null if none. */
   readonly owned: { readonly floats: number; readonly offset: number } | null
 }
 
@@ -73,17 +75,19 @@ export class ParameterStore {
   private readonly banks: readonly Bank[]
   /** Gradients kept of an expert. */
   private readonly sources: number
+  private readonly compact: CompactState | null
 
   /**
    * @param runtime Allocates the arenas.
    * @param specs All tensors of the model.
-   * @param moments Regions for optimizer state of one number per parameter; null = no gradients either.
+   * @param moments Regions for optimizer state of one number per parameter, or the state of compact moments, which have
+   * one region; null = no gradients either.
    * @param scratch Floats of scratch memory in each bank.
    */
   constructor(
     runtime: Memory,
     specs: readonly ParameterSpec[],
-    moments: number | null,
+    moments: number | CompactState | null,
     scratch = 0,
     layout: Layout = alone,
   ) {
@@ -102,16 +106,17 @@ export class ParameterStore {
         `invalid train.batch: a micro-batch needs ${scratch * 4} bytes beside the embedding (expected at most ` +
           `${maxArenaBytes / 2}; use a smaller batch or more train.microBatches)`,
       )
-    const owned = new Map(this.trainedShares().map((share) => [share.spec, share]))
+    this.compact = typeof moments === 'string' ? moments : null
+    const owned = new Map(this.trainedShares().map((share) => [share.spec, momentFloats(share, this.compact, layout)]))
     const counts = {
       gradientRegions: moments === null ? 0 : 1 + partialSums(layout),
-      momentRegions: moments ?? 0,
+      momentRegions: typeof moments === 'string' ? 1 : (moments ?? 0),
       scratch,
     }
     const sizeIn = (spec: ParameterSpec) =>
       paddedFloats(sizeOf(spec.shape)) +
       counts.gradientRegions * this.gradientFloats(spec) +
-      counts.momentRegions * paddedFloats(owned.get(spec)?.floats ?? 0)
+      counts.momentRegions * paddedFloats(owned.get(spec) ?? 0)
     this.banks = fillBanks(this.specs, sizeIn, scratch, maxArenaBytes).map((bank) =>
       this.createBank(bank, owned, counts, runtime),
     )
@@ -119,14 +124,14 @@ export class ParameterStore {
 
   private createBank(
     specs: readonly ParameterSpec[],
-    owned: ReadonlyMap<ParameterSpec, Share>,
+    owned: ReadonlyMap<ParameterSpec, number>,
     counts: Pick<Regions, 'gradientRegions' | 'momentRegions' | 'scratch'>,
     runtime: Memory,
   ): Bank {
     let [parameters, gradients, moments] = [0, 0, 0]
     const places: Omit<TensorLocation, 'bank'>[] = []
     for (const spec of [...specs.filter(({ decay }) => decay), ...specs.filter(({ decay }) => !decay)]) {
-      const { floats = 0 } = owned.get(spec) ?? {}
+      const floats = owned.get(spec) ?? 0
       const part = floats > 0 ? { floats, offset: moments } : null
       places.push({ spec, offset: parameters, gradient: gradients, owned: part })
       parameters += paddedFloats(sizeOf(spec.shape))
@@ -170,6 +175,16 @@ export class ParameterStore {
     return { arena: bank.arena, start: bank.moments(index) + (owned?.offset ?? 0), count: owned?.floats ?? 0 }
   }
 
+  /** The compact moments of a unit of a trained share, by its place in the tensor. */
+  compactMoments({ spec, from }: Share, unit: number): ArenaRange {
+    const { compact, layout } = this
+    if (!compact) throw new Error('internal: moments are not compact')
+    const floats = (of: number) => momentLayout(compact, placeOf(spec, of, of + 1, layout).floats).floats
+    // All units but the last of a tensor are of the same size.
+    const { arena, start } = this.moment(spec.name, 0)
+    return { arena, start: start + (unit - from) * floats(from), count: floats(unit) }
+  }
+
   /** Bytes of all arenas, scratch memory included. */
   get byteLength(): number {
     return this.banks.reduce((sum, { arena }) => sum + arena.byteLength, 0)
@@ -211,7 +226,7 @@ export class ParameterStore {
   }
 
   /**
-   * Owned parameters that are trained, in as few ranges as possible: alone, if none is frozen, two per bank, with weight
+   * Owned parameters that are trained, with moments of one number per parameter, in as few ranges as possible: alone, if none is frozen, two per bank, with weight
    * decay and without.
    * @param names Of the tensors; default: all.
    */

@@ -96,6 +96,8 @@ const shapes: Record<string, RunInput> = {
   },
   'experts choose': { model: { moe: { router: 'expert-choice', k: 2, capacity: 'kx', factor: 1 } } },
   'top-2, sequential': { model: { moe: { k: 2, selection: 'sequential' } } },
+  'moments in bf16': { train: { optimizer: { state: 'bf16' } } },
+  'moments in int8': { train: { optimizer: { state: 'int8' } } },
   Adafactor: { train: { optimizer: { kind: 'adafactor' } } },
   'everything at once': {
     model: {

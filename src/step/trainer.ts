@@ -21,6 +21,7 @@ import {
 import { kernelTimes, timesSince } from './kernel-times.ts'
 import { adafactor, adafactorScratch } from './optimizer/adafactor.ts'
 import { ADAMW_MOMENTS, adamw } from './optimizer/adamw.ts'
+import { compactAdamw } from './optimizer/compact-adamw.ts'
 import type { Optimizer, UpdateSettings } from './optimizer/contract.ts'
 import { gradientGate, totalOverRanks } from './optimizer/norm.ts'
 import { exchangeScratch } from './ranks/gradient-sum.ts'
@@ -96,9 +97,20 @@ export function layoutOf(
 export function createStore(runtime: Memory, config: Shaped, layout = layoutOf(config)): ParameterStore {
   const specs = withFrozen(parameterSpecs(config.model), config.train.freeze)
   const scratch = gradientScratch(config.model, shapeOf(config, layout)) + exchangeScratch(specs, layout)
-  return config.train.optimizer.kind === 'adamw'
-    ? new ParameterStore(runtime, specs, ADAMW_MOMENTS, scratch, layout)
+  const { kind, state } = config.train.optimizer
+  return kind === 'adamw'
+    ? new ParameterStore(runtime, specs, state === 'float32' ? ADAMW_MOMENTS : state, scratch, layout)
     : new ParameterStore(runtime, specs, 0, scratch + adafactorScratch(ownedSpecs(specs, layout)), layout)
+}
+
+function createOptimizer(
+  kernels: ArenaKernels,
+  store: ParameterStore,
+  { optimizer, seed }: RunConfig['train'],
+): Optimizer {
+  const { kind, state } = optimizer
+  if (kind === 'adafactor') return adafactor(kernels, store, optimizer)
+  return state === 'float32' ? adamw(kernels, store, optimizer) : compactAdamw(kernels, store, optimizer, state, seed)
 }
 
 export class Trainer {
@@ -162,10 +174,7 @@ export class Trainer {
       const shape = shapeOf(config, store.layout)
       const setting = { runtime, kernels, config: model, store, shape, ranks, separator, overlap }
       const gradient = await GradientProgram.compile(setting, train.seed)
-      const optimizer =
-        train.optimizer.kind === 'adamw'
-          ? adamw(kernels, store, train.optimizer)
-          : adafactor(kernels, store, train.optimizer)
+      const optimizer = createOptimizer(kernels, store, train)
       return new Trainer(config, runtime, gradient, kernels, optimizer, store, ranks)
     } catch (error) {
       await kernels.close()

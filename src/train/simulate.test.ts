@@ -7,7 +7,9 @@ import { createStore, layoutOf, Trainer } from '../step/trainer.ts'
 import { forRanks, groupOf } from './layout.ts'
 import { simulateRank } from './simulate.ts'
 
-const configOf = (parallel: RunInput['parallel'] = {}, optimizer: 'adamw' | 'adafactor' = 'adamw'): RunConfig =>
+type Optimizer = NonNullable<RunInput['train']>['optimizer']
+
+const configOf = (parallel: RunInput['parallel'] = {}, optimizer: Optimizer = {}): RunConfig =>
   runSchema.parse({
     model: {
       vocabulary: 64,
@@ -18,7 +20,7 @@ const configOf = (parallel: RunInput['parallel'] = {}, optimizer: 'adamw' | 'ada
       hidden: 32,
       moe: { experts: 8, hidden: 16 },
     },
-    train: { batch: 8, schedule: { warmup: 0 }, optimizer: { kind: optimizer } },
+    train: { batch: 8, schedule: { warmup: 0 }, optimizer },
     parallel,
     runtime: { threads: 1 },
   })
@@ -29,7 +31,8 @@ test.each([
   ['experts on half of them', configOf({ expert: 2 })],
   ['rows of all ranks at once', configOf({ expert: 4, reproducible: false })],
   ['several shards', configOf({ expert: 2, shards: 8 })],
-  ['Adafactor', configOf({ expert: 2 }, 'adafactor')],
+  ['Adafactor', configOf({ expert: 2 }, { kind: 'adafactor' })],
+  ['moments in int8', configOf({ expert: 2 }, { state: 'int8' })],
 ])('%s: as many bytes as a rank of a true world, and finite losses', async (_, config) => {
   const losses: number[] = []
   const simulated = await simulateRank(config, { ranks: 4, steps: 2, onStep: ({ loss }) => losses.push(loss) })

@@ -18,6 +18,7 @@ const steps = 40
 
 const cases: Record<string, RunInput> = {
   'top-k, AdamW': { model: { moe: { k: 2 } } },
+  'top-k, moments in int8': { train: { optimizer: { state: 'int8' } } },
   'top-k, Adafactor': { train: { optimizer: { kind: 'adafactor' } } },
   'prototype, AdamW, two micro-batches': {
     model: { moe: { router: 'prototype', prototypes: 2 } },

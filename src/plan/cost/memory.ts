@@ -181,13 +181,20 @@ export const gradientBytes = ({ plan }: PlannedRun): number =>
 
 export const optimizerKind = ({ plan, train }: PlannedRun) => plan.optimizer ?? train.optimizer.kind
 
-const momentBytes = { float32: 4, bfloat16: 2, int8: 1 }
+/** Precision of moments: of the plan, or of the run. */
+export const momentPrecision = ({ plan, train }: PlannedRun) => {
+  const { state } = train.optimizer
+  return plan.state ?? (state === 'bf16' ? 'bfloat16' : state)
+}
+
+/** A block of 256 numbers in 8 bits has a bound in float32. */
+const momentBytes = { float32: 4, bfloat16: 2, int8: 1 + 4 / 256 }
 
 /** Bytes per parameter; `factored` is the mean number of values in the factored moment per parameter. */
 function optimizerBytes(run: PlannedRun): (factored: number) => number {
   const { plan } = run
   const master = plan.master && storedBytes(plan.precision) === 2 ? 4 : 0
-  const moment = momentBytes[plan.state]
+  const moment = momentBytes[momentPrecision(run)]
   switch (optimizerKind(run)) {
     case 'adamw':
       return () => master + 2 * moment

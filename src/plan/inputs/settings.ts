@@ -44,8 +44,8 @@ const planSchema = z
     gradients: z.enum(['float32', 'precision', 'both']).default('float32'),
     /** Default: the optimizer of the run. */
     optimizer: z.enum(['adamw', 'adafactor', 'sgd']).nullable().default(null),
-    /** Precision of the optimizer's moments. */
-    state: z.enum(['float32', 'bfloat16', 'int8']).default('float32'),
+    /** Precision of the optimizer's moments; null: that of the run (`train.optimizer.state`). */
+    state: z.enum(['float32', 'bfloat16', 'int8']).nullable().default(null),
     /** Whether the optimizer updates float32 originals of 16-bit weights. */
     master: z.boolean().default(true),
     /** `fused` never stores attention scores; `materialized` does, as programs before 2022 did. */

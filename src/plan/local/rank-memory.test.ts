@@ -14,6 +14,8 @@ test.each<[string, number, string[]]>([
   ['S', 4, ['parallel.expert=2', 'model.activation=swiglu', 'train.microBatches=2']],
   ['S', 4, ['parallel.expert=2', 'model.moe.attention=all']],
   ['S', 4, ['train.optimizer.kind=adafactor', 'model.moe.every=2']],
+  ['S', 4, ['train.optimizer.state=int8']],
+  ['S', 2, ['train.optimizer.state=bf16', 'parallel.expert=2']],
   ['demo', 4, ['parallel.expert=4']],
   ['S', 4, ['parallel.expert=2', 'model.heads=8', 'model.headWidth=64', 'model.keyValueHeads=2', 'model.layers=8']],
   ['S', 4, ['parallel.expert=2', 'model.keyValueHeads=2', 'model.queryKeyNorm=head', 'model.layers=8']],

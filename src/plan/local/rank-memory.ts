@@ -23,12 +23,14 @@ import {
 import { capacityOf } from '../../model/routing/capacity.ts'
 import { tileFor } from '../../model/routing/slots.ts'
 import { MAX_ARENA_BYTES } from '../../runtime/arena.ts'
+import type { MomentState } from '../../runtime/moments.ts'
 import { gradientScratch } from '../../step/gradient-program.ts'
 import { adafactorScratch } from '../../step/optimizer/adafactor.ts'
 import { factoredSize } from '../../step/optimizer/factored-size.ts'
+import { momentFloats } from '../../step/optimizer/moment-floats.ts'
 import { exchangeScratch } from '../../step/ranks/gradient-sum.ts'
 import { partialSums } from '../../step/ranks/gradient-tree.ts'
-import { heldSpecs, type Layout, ownedSpecs, sourcesKept } from '../../step/ranks/placement.ts'
+import { heldSpecs, type Layout, ownedSpecs, sharesOf, sourcesKept } from '../../step/ranks/placement.ts'
 
 const FLOAT_BYTES = 4
 /** Rows of an expert are padded to a multiple of at most this, and computed in pieces of at most as many as the next. */
@@ -53,13 +55,13 @@ export function rankMemory(config: RunConfig, layout: Layout, threads: number): 
   const floats = (some: readonly ParameterSpec[], of: (spec: ParameterSpec) => number = ({ shape }) => sizeOf(shape)) =>
     FLOAT_BYTES * some.reduce((sum, spec) => sum + of(spec), 0)
   const owned = ownedSpecs(specs, layout)
-  const state = {
+  const { kind, state } = config.train.optimizer
+  const bytes = {
     parameters: floats(held),
     gradients:
       (1 + partialSums(layout)) *
       floats(held, ({ stacked, shape }) => sizeOf(shape) * (stacked ? sourcesKept(layout) : 1)),
-    optimizer:
-      config.train.optimizer.kind === 'adamw' ? 2 * floats(owned) : floats(owned, ({ shape }) => factoredSize(shape)),
+    optimizer: kind === 'adamw' ? adamwBytes(specs, layout, state) : floats(owned, ({ shape }) => factoredSize(shape)),
   }
   const { train, model, parallel } = config
   const shape = { ...parallel, ...train, sequence: model.sequence, shards: parallel.shards ?? 1 }
@@ -68,13 +70,20 @@ export function rankMemory(config: RunConfig, layout: Layout, threads: number): 
   const scratch =
     FLOAT_BYTES *
     (gradientScratch(model, shape) + exchangeScratch(specs, layout) + (isFactored ? adafactorScratch(owned) : 0))
-  const inRegions = state.parameters + state.gradients + (isFactored ? 0 : state.optimizer)
+  const inRegions = bytes.parameters + bytes.gradients + (isFactored ? 0 : bytes.optimizer)
   const arenas = Math.ceil(inRegions / (MAX_ARENA_BYTES - scratch))
   return {
-    ...state,
-    scratch: arenas * scratch - (isFactored ? state.optimizer : 0),
+    ...bytes,
+    scratch: arenas * scratch - (isFactored ? bytes.optimizer : 0),
     activations: FLOAT_BYTES * programFloats(config, layout, threads),
   }
+}
+
+/** Of the moments that a rank owns, padding between tensors not included. */
+function adamwBytes(specs: readonly ParameterSpec[], layout: Layout, state: MomentState): number {
+  const owned = sharesOf(heldSpecs(specs, layout), layout).filter(({ owner }) => owner === layout.rank)
+  const [regions, compact] = state === 'float32' ? [2, null] : [1, state]
+  return FLOAT_BYTES * regions * owned.reduce((sum, share) => sum + momentFloats(share, compact, layout), 0)
 }
 
 /** Numbers of a layer's values. */

@@ -1,6 +1,6 @@
 /** Single changes that would make a run fit, tried one by one. */
 import { UsageError } from '../../errors.ts'
-import { optimizerKind } from '../cost/memory.ts'
+import { momentPrecision, optimizerKind } from '../cost/memory.ts'
 import type { Prediction } from '../cost/predict.ts'
 import type { Cluster } from '../inputs/cluster.ts'
 import { type PlannedRun, storedBytes } from '../inputs/settings.ts'
@@ -35,7 +35,7 @@ export function changesThatFit(
   if ([tensor, pipeline, expert, data].some((size) => size !== null))
     offer('parallel={}', 'a different layout', { parallel: free })
   if (optimizerKind(run) === 'adamw') {
-    if (plan.state === 'float32') offer('state=bfloat16', '16-bit moments', { state: 'bfloat16' })
+    if (momentPrecision(run) === 'float32') offer('state=bfloat16', '16-bit moments', { state: 'bfloat16' })
     offer('optimizer=adafactor', 'no first moment, a factored second', { optimizer: 'adafactor' })
   }
   const precision = (['bfloat16', 'float16'] as const).find((name) => cluster.device.peak[name] !== undefined)

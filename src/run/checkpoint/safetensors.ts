@@ -37,7 +37,7 @@ export interface Entry {
 const READ_BYTES = 4 << 20
 const FLOAT_BYTES = 4
 /** Bytes of a value, by dtype: those that Choir reads. */
-const bytesOfValue: Readonly<Record<string, number>> = { F32: FLOAT_BYTES, BF16: 2, F16: 2 }
+const bytesOfValue: Readonly<Record<string, number>> = { F32: FLOAT_BYTES, BF16: 2, F16: 2, U8: 1 }
 const utf8 = new TextEncoder()
 /** The reference implementation refuses longer headers. */
 const MAX_HEADER_BYTES = 100_000_000
@@ -96,20 +96,20 @@ function checkTensors(tensors: readonly NamedTensor[]): void {
   // The format is little-endian, as are the views on nearly all machines that Node supports.
   if (new Uint8Array(Uint16Array.of(1).buffer)[0] !== 1) throw new RunError('big-endian machines are not supported')
   const names = new Set<string>()
-  for (const { name, shape, range } of tensors) {
+  for (const { name, dtype = 'F32', shape, range } of tensors) {
     if (names.has(name) || name === '__metadata__') throw new Error(`internal: tensor name used twice: ${name}`)
     names.add(name)
-    if (elements(shape) !== range.count)
-      throw new Error(`internal: tensor ${name} of shape [${shape}] has ${range.count} values`)
+    if (elements(shape) * (bytesOfValue[dtype] as number) !== range.count * FLOAT_BYTES)
+      throw new Error(`internal: tensor ${name} of shape [${shape}] has ${range.count * FLOAT_BYTES} bytes`)
   }
 }
 
 const planFile = (name: string, tensors: readonly NamedTensor[]): PlannedFile =>
   planTensorFile(
     name,
-    tensors.map(({ name, shape, range }) => ({
+    tensors.map(({ name, dtype = 'F32', shape, range }) => ({
       name,
-      dtype: 'F32',
+      dtype,
       shape,
       byteLength: range.count * FLOAT_BYTES,
       read: async () => bytesOf(await readRange(range)),
@@ -192,9 +192,9 @@ export async function fillTensors(
   const expected = new Set(tensors.map(({ name }) => name))
   const extra = [...stored.keys()].filter((name) => !expected.has(name) && !elsewhere.has(name))
   if (extra.length > 0) throw new RunError(`${where} holds ${firstNames(extra)}, which this model does not have`)
-  for (const { name, shape } of tensors) {
+  for (const { name, dtype: expectedType = 'F32', shape } of tensors) {
     const { dtype, shape: storedShape } = (stored.get(name) as { entry: Entry }).entry
-    if (dtype !== 'F32') throw new RunError(`${where}: ${name} has dtype ${dtype} (expected F32)`)
+    if (dtype !== expectedType) throw new RunError(`${where}: ${name} has dtype ${dtype} (expected ${expectedType})`)
     if (String(storedShape) !== String(shape))
       throw new RunError(
         `${where}: ${name} has shape [${storedShape.join(', ')}] (this model has [${shape.join(', ')}])`,

@@ -4,7 +4,7 @@
  * Results are bitwise equal for any number of threads: element-wise kernels do not depend on where a range
  * is cut, and a sum adds parts whose cuts depend only on the range.
  */
-import { type Arena, type ArenaRange, changeRange } from '../arena.ts'
+import { type ArenaRange, changeRange } from '../arena.ts'
 import {
   ADAFACTOR_BLOCK,
   type AdafactorRange,
@@ -15,12 +15,16 @@ import {
   type ArenaKernels,
   adafactorStateSize,
   blockRows,
+  type CompactAdamwRange,
   type Gate,
   type GateOptions,
   type LoadBias,
   type RowScatter,
 } from '../arena-kernels.ts'
+import type { CompactState } from '../moments.ts'
 import type { NodeTime } from '../times.ts'
+import { address } from './address.ts'
+import { compactCalls } from './compact-adamw.ts'
 import type { ArenaFunctions } from './module.ts'
 import { type Call, Pool } from './pool.ts'
 
@@ -78,6 +82,15 @@ class WasmKernels implements ArenaKernels {
         lists[thread]?.push({ arena, args })
       })
     await this.run('adamw', lists, floatsOf(ranges))
+  }
+
+  async adamwCompact(
+    state: CompactState,
+    ranges: readonly CompactAdamwRange[],
+    settings: AdamwSettings,
+    gate: Gate,
+  ): Promise<void> {
+    if (gate.isOpen) await this.run(...compactCalls(state, ranges, settings, gate, this.threads))
   }
 
   async adafactor(
@@ -260,11 +273,4 @@ function splitRange(count: number, parts: number): { from: number; length: numbe
     const from = bound(part)
     return { from, length: bound(part + 1) - from }
   }).filter(({ length }) => length > 0)
-}
-
-/** Byte offset of an array. @throws Error if it is not inside the arena. */
-function address(arena: Arena, start: number, count: number): number {
-  if (!(start >= 0 && count >= 0 && (start + count) * 4 <= arena.byteLength))
-    throw new Error(`internal: ${count} floats from ${start} are not inside an arena of ${arena.byteLength} bytes`)
-  return start * 4
 }

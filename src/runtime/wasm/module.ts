@@ -31,7 +31,7 @@ const opFunctionNames = [
   'scaleRows',
 ] as const
 
-/** Functions that arena kernels call (assembly/kernels.ts, adafactor.ts). */
+/** Functions that arena kernels call (assembly/kernels.ts, compact-adamw.ts, adafactor.ts). */
 const arenaFunctionNames = [
   'adafactorDirection',
   'adafactorFactors',
@@ -40,6 +40,8 @@ const arenaFunctionNames = [
   'adafactorUpdate',
   'adafactorVectors',
   'adamw',
+  'adamwBf16',
+  'adamwInt8',
   'add',
   'scatterAddRows',
   'sumOfSquares',

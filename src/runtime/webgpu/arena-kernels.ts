@@ -14,6 +14,7 @@ import {
   type LoadBias,
   type RowScatter,
 } from '../arena-kernels.ts'
+import type { CompactState } from '../moments.ts'
 import { RuntimeError } from '../runtime-error.ts'
 import type { NodeTime } from '../times.ts'
 import { BUFFER_USAGE, DeviceArena } from './arena.ts'
@@ -96,6 +97,10 @@ export class DeviceArenaKernels implements ArenaKernels {
         )
       }
     }
+  }
+
+  async adamwCompact(state: CompactState): Promise<void> {
+    throw new Error(`internal: a device keeps moments in float32, not in ${state}`)
   }
 
   async adafactor(ranges: readonly AdafactorRange[], { beta, rate }: AdafactorSettings, gate: Gate): Promise<void> {

@@ -22,7 +22,15 @@ const small: ParameterSpec[] = [
 ]
 /** Large enough that threads share it: cut into blocks of rows, the last one smaller and odd. */
 const large = matrix('large', 1031, 1029)
-const config = { kind: 'adafactor', beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clip: 1 } as const
+const config = {
+  kind: 'adafactor',
+  beta1: 0.9,
+  beta2: 0.95,
+  epsilon: 1e-8,
+  weightDecay: 0.1,
+  state: 'float32',
+  clip: 1,
+} as const
 
 let one: ArenaKernels
 let two: ArenaKernels

@@ -15,7 +15,15 @@ const specs: ParameterSpec[] = [
   { name: 'experts.{e}.in', shape: [2, 3, 3], init: 'zeros', decay: true, stacked: true },
   { name: 'table', shape: [4, 5], init: 'zeros', decay: false, stacked: false },
 ]
-const config = { kind: 'adamw', beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clip: 1 } as const
+const config = {
+  kind: 'adamw',
+  beta1: 0.9,
+  beta2: 0.95,
+  epsilon: 1e-8,
+  weightDecay: 0.1,
+  state: 'float32',
+  clip: 1,
+} as const
 
 let kernels: ArenaKernels
 beforeAll(async () => {

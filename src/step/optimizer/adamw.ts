@@ -5,7 +5,7 @@
  *   p ← (1 − lr·decay)·p − lr·m̂ / (√v̂ + ε),   m̂ = m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ)
  */
 import type { TrainConfig } from '../../config/run-config.ts'
-import type { ArenaKernels } from '../../runtime/arena-kernels.ts'
+import type { AdamwSettings, ArenaKernels } from '../../runtime/arena-kernels.ts'
 import { momentTensors } from '../named-tensors.ts'
 import type { ParameterStore } from '../store.ts'
 import type { Optimizer } from './contract.ts'
@@ -14,7 +14,6 @@ import type { Optimizer } from './contract.ts'
 export const ADAMW_MOMENTS = 2
 
 export function adamw(kernels: ArenaKernels, store: ParameterStore, config: TrainConfig['optimizer']): Optimizer {
-  const { beta1, beta2, epsilon, weightDecay } = config
   const known = new Map<ReadonlySet<string> | undefined, ReturnType<ParameterStore['ranges']>>()
   const rangesOf = (names: ReadonlySet<string> | undefined) => {
     const ranges = known.get(names) ?? store.ranges(names)
@@ -23,25 +22,33 @@ export function adamw(kernels: ArenaKernels, store: ParameterStore, config: Trai
   }
   return {
     update({ step, learningRate }, gate, names) {
-      const keep = 1 - learningRate * weightDecay
+      const keep = 1 - learningRate * config.weightDecay
       return kernels.adamw(
         rangesOf(names).map(({ arena, parameters, gradients, moments, count, decay }) => {
           const [m, v] = moments as [number, number]
           return { arena, p: parameters, g: gradients, m, v, count, keep: decay ? keep : 1 }
         }),
-        {
-          beta1,
-          beta2,
-          epsilon,
-          first: 1 - beta1,
-          second: 1 - beta2,
-          // The bias corrections are folded into coefficients.
-          size: learningRate / (1 - beta1 ** step),
-          correction: 1 / Math.sqrt(1 - beta2 ** step),
-        },
+        settingsOf(config, step, learningRate),
         gate,
       )
     },
     stateTensors: () => [...momentTensors(store, 0, '.exp_avg'), ...momentTensors(store, 1, '.exp_avg_sq')],
+  }
+}
+
+/** The bias corrections are folded into coefficients. */
+export function settingsOf(
+  { beta1, beta2, epsilon }: TrainConfig['optimizer'],
+  step: number,
+  learningRate: number,
+): AdamwSettings {
+  return {
+    beta1,
+    beta2,
+    epsilon,
+    first: 1 - beta1,
+    second: 1 - beta2,
+    size: learningRate / (1 - beta1 ** step),
+    correction: 1 / Math.sqrt(1 - beta2 ** step),
   }
 }

@@ -101,6 +101,8 @@ const cases: [string, RunConfig][] = [
   ['biases, MoE attention', configOf({ router: 'bias', attention: 'all' })],
   ['table and experts of a layer frozen', configOf({ k: 2 }, { freeze: ['embedding', '*.0.moe.experts.*'] })],
   ['a layer, norms and routers frozen', configOf({ router: 'bias' }, { freeze: ['layers.0', '*.norm', '*.router'] })],
+  ['moments in bf16', configOf({ k: 2 }, { optimizer: { state: 'bf16' } })],
+  ['moments in int8, a table frozen', configOf({}, { optimizer: { state: 'int8' }, freeze: ['embedding'] })],
   ['random', configOf({ router: 'random', k: 2 })],
   ['bf16', configOf({ k: 2 }, {}, 'bf16')],
 ]
