@@ -187,8 +187,8 @@ export const momentPrecision = ({ plan, train }: PlannedRun) => {
   return plan.state ?? (state === 'bf16' ? 'bfloat16' : state)
 }
 
-/** A block of 256 numbers in 8 bits has a bound in float32. */
-const momentBytes = { float32: 4, bfloat16: 2, int8: 1 + 4 / 256 }
+/** Without the bounds of blocks in 8 bits, a few percent. */
+const momentBytes = { float32: 4, bfloat16: 2, int8: 1 }
 
 /** Bytes per parameter; `factored` is the mean number of values in the factored moment per parameter. */
 function optimizerBytes(run: PlannedRun): (factored: number) => number {
