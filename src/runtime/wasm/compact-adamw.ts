@@ -15,7 +15,7 @@ export function compactCalls(
   settings: AdamwSettings,
   { scale }: Pick<Gate, 'scale'>,
   threads: number,
-): [kernel: 'adamwBf16' | 'adamwInt8', lists: Call[][]] {
+): [kernel: 'adamwBf16' | 'adamwInt8', lists: Call[][], floats: number] {
   const { beta1, beta2, size, correction, epsilon } = settings
   const moving = [settings.first * scale, settings.second * scale ** 2, beta1, beta2]
   const step = [size / correction, epsilon / correction]
@@ -40,5 +40,5 @@ export function compactCalls(
     }
     before += blocks
   }
-  return [state === 'bf16' ? 'adamwBf16' : 'adamwInt8', lists]
+  return [state === 'bf16' ? 'adamwBf16' : 'adamwInt8', lists, total * MOMENT_BLOCK]
 }

@@ -10,12 +10,11 @@ import type { MatrixLayout } from '../../onednn/product.ts'
 import type { Kernel, KernelCall, KernelTensor } from '../contract.ts'
 import {
   accumulate,
-  byLoad,
+  GroupRows,
   groupsOf,
   type MatrixGradient,
   PIECE,
   type Piece,
-  pieces,
   sizesOf,
   WeightGradients,
 } from './expert-shared.ts'
@@ -47,14 +46,14 @@ export const expertFfn: Kernel = {
     const [y, inner, innerGate] = call.outputs as [KernelTensor, KernelTensor, KernelTensor?]
     const { dnnl, scratch } = thread
     const [type, half] = [typeOf(inner), isHalf(inner)]
-    const sizes = sizesOf(sizeTensor, thread)
+    const groupRows = new GroupRows(sizesOf(sizeTensor, thread), experts)
     const { groups, sources } = groupsOf(sizeTensor, experts)
     return {
       tasks: groups,
       run(task) {
-        const { expert, part: source } = byLoad(sizes, experts, sources, task)
+        const { expert, part: source } = groupRows.byLoad(sources, task)
         const matrix = expert * width * hidden
-        for (const { from, rows } of pieces(sizes, source * experts + expert)) {
+        for (const { from, rows } of groupRows.pieces(source * experts + expert)) {
           const widen = dnnl.product({
             m: rows,
             k: width,

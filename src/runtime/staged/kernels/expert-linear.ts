@@ -5,11 +5,10 @@
 import type { Kernel, KernelTensor } from '../contract.ts'
 import {
   accumulate,
-  byLoad,
+  GroupRows,
   groupsOf,
   type MatrixGradient,
   PIECE,
-  pieces,
   sizesOf,
   WeightGradients,
 } from './expert-shared.ts'
@@ -26,13 +25,13 @@ export const expertLinear: Kernel = {
     const [x, sizeTensor, weights] = call.inputs as [KernelTensor, KernelTensor, KernelTensor]
     const [y] = call.outputs as [KernelTensor]
     const { experts, width, columns } = extent(weights)
-    const sizes = sizesOf(sizeTensor, thread)
+    const groupRows = new GroupRows(sizesOf(sizeTensor, thread), experts)
     const { groups, sources } = groupsOf(sizeTensor, experts)
     return {
       tasks: groups,
       run(task) {
-        const { expert, part: source } = byLoad(sizes, experts, sources, task)
-        for (const { from, rows } of pieces(sizes, source * experts + expert))
+        const { expert, part: source } = groupRows.byLoad(sources, task)
+        for (const { from, rows } of groupRows.pieces(source * experts + expert))
           thread.dnnl
             .product({
               m: rows,

@@ -19,18 +19,6 @@ export interface Piece {
   readonly first: boolean
 }
 
-/** The rows of a group, in pieces. */
-export function pieces(sizes: BigInt64Array, group: number): Piece[] {
-  let start = 0
-  for (let g = 0; g < group; g++) start += Number(sizes[g])
-  const rows = Number(sizes[group])
-  const count = Math.ceil(rows / PIECE)
-  return Array.from({ length: count }, (_, i) => {
-    const [from, to] = [Math.floor((rows * i) / count), Math.floor((rows * (i + 1)) / count)]
-    return { from: start + from, rows: to - from, first: i === 0 }
-  })
-}
-
 /** The groups of n experts, E for each. */
 export function groupsOf(sizes: KernelTensor, experts: number) {
   const groups = sizes.size - 1
@@ -38,15 +26,60 @@ export function groupsOf(sizes: KernelTensor, experts: number) {
 }
 
 /**
- * The expert and the part of a task, if each expert has as many parts. Experts with the most rows come first, so that
- * the last tasks are small and no thread waits long. The parts of an expert follow each other, and share its weights in
- * the cache.
+ * The rows of each group. They are known at run time, and the same for all tasks of a run: what follows from them is
+ * computed once, not for each task, of which there are as many as experts.
  */
-export function byLoad(sizes: BigInt64Array, experts: number, parts: number, task: number) {
-  const rows = new Array<number>(experts).fill(0)
-  for (let g = 0; g < sizes.length - 1; g++) rows[g % experts] = (rows[g % experts] as number) + Number(sizes[g])
-  const order = Array.from(rows, (_, e) => e).sort((a, b) => (rows[b] as number) - (rows[a] as number) || a - b)
-  return { expert: order[Math.floor(task / parts)] as number, part: task % parts }
+export class GroupRows {
+  /** Lower and upper halves of the sizes; comparing them makes no bigints. */
+  private readonly sizes: Int32Array
+  private readonly seen: Int32Array
+  private readonly experts: number
+  private starts: readonly number[] = []
+  private order: readonly number[] = []
+
+  constructor(sizes: BigInt64Array, experts: number) {
+    this.sizes = new Int32Array(sizes.buffer, sizes.byteOffset, 2 * sizes.length)
+    this.seen = new Int32Array(2 * sizes.length).fill(-1)
+    this.experts = experts
+  }
+
+  /** The rows of a group, in pieces. */
+  pieces(group: number): Piece[] {
+    this.update()
+    const start = this.starts[group] as number
+    const rows = (this.starts[group + 1] as number) - start
+    const count = Math.ceil(rows / PIECE)
+    return Array.from({ length: count }, (_, i) => {
+      const [from, to] = [Math.floor((rows * i) / count), Math.floor((rows * (i + 1)) / count)]
+      return { from: start + from, rows: to - from, first: i === 0 }
+    })
+  }
+
+  /**
+   * The expert and the part of a task, if each expert has as many parts. Experts with the most rows come first, so that
+   * the last tasks are small and no thread waits long. The parts of an expert follow each other, and share its weights
+   * in the cache.
+   */
+  byLoad(parts: number, task: number): { expert: number; part: number } {
+    this.update()
+    return { expert: this.order[Math.floor(task / parts)] as number, part: task % parts }
+  }
+
+  private update(): void {
+    const { sizes, seen, experts } = this
+    let same = true
+    for (let i = 0; same && i < sizes.length; i++) same = sizes[i] === seen[i]
+    if (same) return
+    seen.set(sizes)
+    const counts = Array.from(seen.filter((_, i) => i % 2 === 0))
+    const starts = [0]
+    for (const count of counts) starts.push((starts.at(-1) as number) + count)
+    const rows = new Array<number>(experts).fill(0)
+    for (let g = 0; g < counts.length - 1; g++)
+      rows[g % experts] = (rows[g % experts] as number) + (counts[g] as number)
+    this.starts = starts
+    this.order = Array.from(rows, (_, e) => e).sort((x, y) => (rows[y] as number) - (rows[x] as number) || x - y)
+  }
 }
 
 export const sizesOf = (tensor: KernelTensor, { floats }: KernelThread): BigInt64Array =>
@@ -106,7 +139,7 @@ export class WeightGradients {
   private readonly parts: number
   /** Source ranks of a part; of the last one maybe fewer. */
   private readonly leaves: number
-  private readonly sizes: BigInt64Array
+  private readonly rows: GroupRows
   private readonly scratch: number
 
   /** @param scratch Address of {@link WeightGradients.scratch} bytes. At the thread's own there is room for a row of zeros. */
@@ -125,7 +158,7 @@ export class WeightGradients {
     this.leaves = leavesOf(call)
     this.parts = Math.ceil(this.sources / this.leaves)
     this.tasks = experts * this.parts
-    this.sizes = sizesOf(sizes, thread)
+    this.rows = new GroupRows(sizesOf(sizes, thread), experts)
     this.scratch = scratch
   }
 
@@ -139,13 +172,13 @@ export class WeightGradients {
    * them.
    */
   run(task: number, compute: (expert: number, piece: Piece, gradients: readonly MatrixGradient[]) => void): void {
-    const { sizes, experts, sources, parts, leaves, thread } = this
-    const { expert, part } = byLoad(sizes, experts, parts, task)
+    const { rows, experts, sources, parts, leaves, thread } = this
+    const { expert, part } = rows.byLoad(parts, task)
     const first = part * leaves
     const count = Math.min(leaves, sources - first)
     for (let leaf = 0; leaf < count; leaf++) {
       const { add, keepAt } = counterStep(leaf, count)
-      const all = pieces(sizes, (first + leaf) * experts + expert)
+      const all = rows.pieces((first + leaf) * experts + expert)
       const gradients = this.gradients.map((_, i) => this.gradientOf(i, expert * parts + part, keepAt))
       if (all.length === 0) this.writeZeros(gradients)
       for (const piece of all) compute(expert, piece, gradients)
