@@ -19,7 +19,12 @@ export interface LayerParts {
   dense(normed: Tensor, weights: FfnWeights): Tensor
   /** The residual stream `x` of a sparse layer with `residualScale` times the experts' output added. */
   addExperts(x: Tensor, normed: Tensor, layer: number, moe: MoeConfig): Tensor
+  /** Times a constant; default: {@link scaled}. */
+  readonly scaled?: Scale
 }
+
+/** x times a constant. */
+export type Scale = (x: Tensor, factor: number) => Tensor
 
 export interface LayersResult {
   /** After the final norm. */
@@ -32,13 +37,13 @@ export function layers(
   config: ModelConfig,
   parameters: Parameters,
   embedded: Tensor,
-  { attend, dense, addExperts }: LayerParts,
+  { attend, dense, addExperts, scaled: scaledBy = scaled }: LayerParts,
 ): LayersResult {
   const norm = (x: Tensor, name: string): Tensor =>
     config.norm === 'rms'
       ? rmsNorm(x, parameters.get(name), config.normEpsilon)
       : layerNorm(x, parameters.get(name), parameters.get(`${name}.bias`), config.normEpsilon)
-  const added = (x: Tensor, branch: Tensor): Tensor => add(x, scaled(branch, config.residualScale))
+  const added = (x: Tensor, branch: Tensor): Tensor => add(x, scaledBy(branch, config.residualScale))
   const { moe } = config
   let x = embedded
   const stream = [x]
@@ -59,10 +64,14 @@ export function layers(
 }
 
 /** The input of the first layer. `rowsOf` reads the rows of a table for each token, or for its position. */
-export function embed(config: ModelConfig, rowsOf: (table: 'embedding' | 'positions') => Tensor): Tensor {
+export function embed(
+  config: ModelConfig,
+  rowsOf: (table: 'embedding' | 'positions') => Tensor,
+  scaledBy: Scale = scaled,
+): Tensor {
   const x = rowsOf('embedding')
-  return scaled(config.positions === 'learned' ? add(x, rowsOf('positions')) : x, embeddingScaleOf(config))
+  return scaledBy(config.positions === 'learned' ? add(x, rowsOf('positions')) : x, embeddingScaleOf(config))
 }
 
 /** x times a constant; x itself if the constant is 1. */
-export const scaled = (x: Tensor, factor: number): Tensor => (factor === 1 ? x : multiply(x, factor))
+export const scaled: Scale = (x, factor) => (factor === 1 ? x : multiply(x, factor))

@@ -4,13 +4,21 @@
  */
 import { add } from '../graph/ops/elementwise.ts'
 import { reshape } from '../graph/ops/shape.ts'
-import { attendCached, chooseExperts, type RowExperts, rowExperts, rowProduct, tableRow } from '../graph/ops/token.ts'
+import {
+  attendCached,
+  chooseExperts,
+  type RowExperts,
+  rowExperts,
+  rowProduct,
+  scaledRow,
+  tableRow,
+} from '../graph/ops/token.ts'
 import { constant, input, scope, type Tensor } from '../graph/tensor.ts'
 import { normQueriesAndKeys } from './attention.ts'
 import { attentionColumns, attentionScaleOf, headScaleOf, headWidthOf, type ModelConfig, windowOf } from './config.ts'
 import { cacheName } from './decode.ts'
 import { type FfnWeights, weightsOf } from './ffn.ts'
-import { embed, layers, scaled } from './layers.ts'
+import { embed, layers, type Scale } from './layers.ts'
 import { activatedExperts, type Parameters, sharedMix } from './parameters.ts'
 import { routerWeights } from './routing/routers.ts'
 import { choicesName, linear, queryKeyNorms } from './transformer.ts'
@@ -31,9 +39,10 @@ export function tokenProgram(config: ModelConfig, parameters: Parameters): Reado
 
   const embedded = scope('embedding', () => {
     const rows = { embedding: input('token', 'int32', [1]), positions: position }
-    return embed(config, (table) => tableRow(parameters.get(table), rows[table]))
+    return embed(config, (table) => tableRow(parameters.get(table), rows[table]), scaled)
   })
   const { x } = layers(config, parameters, embedded, {
+    scaled,
     attend(normed, layer) {
       const project = (x: Tensor, module: 'qkv' | 'output') =>
         linear(config, parameters, layer, module, (weights) => rowProduct(x, weights))
@@ -76,6 +85,8 @@ export function tokenProgram(config: ModelConfig, parameters: Parameters): Reado
   )
   return { logits: reshape(logits, [config.vocabulary]), ...caches }
 }
+
+const scaled: Scale = (x, factor) => (factor === 1 ? x : scaledRow(x, factor))
 
 /** A dense feed-forward network, as an expert that is always chosen. */
 function alwaysChosen(x: Tensor, { up, gate, down }: FfnWeights, factor = constant([1], 'float32', [1, 1])): Tensor {

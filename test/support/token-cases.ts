@@ -6,6 +6,7 @@ import {
   chooseExperts,
   rowExperts,
   rowProduct,
+  scaledRow,
   tableRow,
 } from '../../src/graph/ops/token.ts'
 import type { Tensor } from '../../src/graph/tensor.ts'
@@ -53,6 +54,21 @@ const tableRowCase = (rows: number, width: number, index: number): KernelCase =>
   build: (tensors) => tableRow(of(tensors, 'table'), of(tensors, 'index')),
   reference: (tensors) => g.gather(of(tensors, 'table'), of(tensors, 'index')),
   kernels: ['gather-rows'],
+  forward: true,
+})
+
+const scaledRowCase = (width: number, factor: number, plus: boolean): KernelCase => ({
+  inputs: { x: { shape: [1, width] }, ...(plus && { c: { shape: [1, width] } }) },
+  build(tensors) {
+    const c = plus ? g.multiply(of(tensors, 'c'), 2) : null
+    const scaled = scaledRow(of(tensors, 'x'), factor)
+    return c ? g.add(c, scaled) : scaled
+  },
+  reference(tensors) {
+    const scaled = g.multiply(of(tensors, 'x'), factor)
+    return plus ? g.add(g.multiply(of(tensors, 'c'), 2), scaled) : scaled
+  },
+  kernels: ['sum-parts'],
   forward: true,
 })
 
@@ -237,6 +253,7 @@ export const specialTokens: Record<string, KernelCase[]> = {
     rowProductCase({ inner: 300, columns: 3, transposed }),
     rowProductCase({ inner: 1031, columns: 21, transposed, plus: true }),
   ]),
+  'scaled-row': [scaledRowCase(1, 3, false), scaledRowCase(70, -0.5, true)],
   'table-row': [tableRowCase(1, 1, 0), tableRowCase(9, 37, 8)],
   'attend-cached': [
     attendCachedCase({ positions: 1, current: 0, heads: 1, size: 2, rotary: true }),
@@ -278,6 +295,9 @@ export const drawnTokens: Record<keyof typeof specialTokens, fc.Arbitrary<Kernel
   'row-product': fc
     .record({ inner: integer(1, 90), columns: integer(1, 200), transposed: fc.boolean(), plus: fc.boolean() })
     .map(rowProductCase),
+  'scaled-row': fc
+    .record({ width: integer(1, 90), factor: fc.constantFrom(0.5, -3), plus: fc.boolean() })
+    .map(({ width, factor, plus }) => scaledRowCase(width, factor, plus)),
   'table-row': fc
     .tuple(integer(1, 20), integer(1, 90), fc.nat())
     .map(([rows, width, i]) => tableRowCase(rows, width, i % rows)),

@@ -4,7 +4,7 @@
  * the experts on the way.
  */
 import { dim } from '../shape.ts'
-import { defineIndexOp, emitKernel, hasKernel, type KernelOptions, type Tensor } from '../tensor.ts'
+import { constant, defineIndexOp, emitKernel, hasKernel, type KernelOptions, type Tensor } from '../tensor.ts'
 
 /** Whether the runtime that we trace for has these kernels. */
 export const hasTokenKernels = (): boolean => hasKernel('row-product', 'float32')
@@ -37,6 +37,13 @@ export const rowProduct: (x: Tensor, w: Tensor, options?: { readonly transposed?
     const [inner, columns] = [dim(w.shape, 0), dim(w.shape, 1)]
     return sumParts(emitOne('row-product', [x, w], { dtype: x.dtype, shape: [partsOf(inner), columns] }))
   },
+)
+
+/** factor·x of a row x [1, N]. */
+export const scaledRow: (x: Tensor, factor: number) => Tensor = defineIndexOp(
+  'scaled-row',
+  'kernel',
+  (x: Tensor, factor: number) => sumParts(x, constant([factor], x.dtype, [1, 1])),
 )
 
 /** Row `index` int32 [1] of a table [R, D]: [1, D]. */

@@ -23,14 +23,14 @@ const MAX_THREADS = 128
 
 /** Floats for all intermediate rows of a token, scratch memory of each thread, and small inputs. */
 function workingFloats(config: ModelConfig): number {
-  const { width, vocabulary, sequence, hidden, moe } = config
+  const { width, heads, vocabulary, sequence, hidden, moe } = config
   const { queries, keys } = attentionColumns(config)
   const rows = moe ? activatedExperts(moe) * moe.hidden + moe.experts + moe.sharedHidden : 0
-  const widest = Math.max(width, vocabulary / MAX_THREADS, hidden, moe?.hidden ?? 0, 2 * (moe?.experts ?? 0))
-  const scratch = 1024 + sequence + Math.max(widest, 2 * headWidthOf(config))
-  return paddedFloats(
-    32 * (5 * width + queries + 2 * keys + hidden + rows + 64) + 2 * vocabulary + MAX_THREADS * (scratch + 1024),
-  )
+  // Of all threads together: scores of their heads, of which a thread has at least one, and those of a router.
+  const scratch =
+    (2 * heads + MAX_THREADS) * (sequence + 2 * headWidthOf(config) + 64) +
+    MAX_THREADS * (2 * (moe?.experts ?? 0) + 1024)
+  return paddedFloats(32 * (5 * width + queries + 2 * keys + hidden + rows + 64) + 2 * vocabulary + scratch)
 }
 
 /**

@@ -88,8 +88,8 @@ export interface Kernel {
   readonly provider: 'oneDNN' | 'WASM' | 'MPI'
   /** Operands that may be bfloat16, with bf16 math. Default: none. */
   readonly halves?: Halves
-  /** Bytes of scratch memory that a task needs. */
-  scratch?(call: KernelCall): number
+  /** Bytes of scratch memory that a task needs, if so many threads share the tasks. */
+  scratch?(call: KernelCall, threads: number): number
   prepare(call: KernelCall, thread: KernelThread): PreparedCall
   /** For profiles: floating-point operations, and a lower bound of bytes of memory traffic. */
   work?(call: KernelCall): { readonly flops: number; readonly bytes: number }

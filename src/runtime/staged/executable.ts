@@ -84,7 +84,7 @@ export class StagedExecutable implements Executable {
     const tensor = (use: ValueUse): KernelTensor => ({ ...this.tensorOf(use), address: 0, offset: 0 })
     const { type, attributes, inputs, outputs, added } = stage
     const call = { type, attributes, added, inputs: inputs.map(tensor), outputs: outputs.map(tensor) }
-    return Math.ceil((opKernels[type]?.scratch?.(call) ?? 0) / 4096) * 4096
+    return Math.ceil((opKernels[type]?.scratch?.(call, this.parts.threads) ?? 0) / 4096) * 4096
   }
 
   private tensorOf({ value, shape }: ValueUse) {

@@ -3,10 +3,12 @@ import { readFile } from 'node:fs/promises'
 import type { SharedMemory } from '../arena.ts'
 import { RuntimeError } from '../contract.ts'
 
-/** Functions that op kernels call (assembly/rows.ts, token.ts). */
+/** Functions that op kernels call (assembly/rows.ts, token.ts, exponential.ts). */
 const opFunctionNames = [
   'add',
   'addTimes',
+  'cachedScores',
+  'cachedValues',
   'combineRows',
   'combineRowsOfHalves',
   'gatherGatedRows',
@@ -15,6 +17,7 @@ const opFunctionNames = [
   'gatherRows',
   'gatherRowsOfHalves',
   'gatherRowsToHalf',
+  'geluParts',
   'maskAbove',
   'maskBefore',
   'rmsNorm',
@@ -29,6 +32,8 @@ const opFunctionNames = [
   'rowTimes',
   'rowTimesTransposed',
   'scaleRows',
+  'softmaxRow',
+  'swishParts',
 ] as const
 
 /** Functions that arena kernels call (assembly/kernels.ts, compact-adamw.ts, adafactor.ts). */

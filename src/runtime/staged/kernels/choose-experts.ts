@@ -1,7 +1,6 @@
 /** The router's choice for a single token, by the rules of src/model/routing/routers.ts. */
 import type { ChoiceAttributes } from '../../../graph/ops/token.ts'
 import type { Kernel, KernelTensor } from '../contract.ts'
-import { softmax } from './token.ts'
 
 /** Keeps a quotient finite if all sigmoids round to 0. */
 const TINY = 1e-20
@@ -97,4 +96,17 @@ function excludeGroups(scores: Float32Array, groups: number, kept: number, pair:
     const better = worth.reduce((count, other, h) => count + (other > own || (other === own && h < g) ? 1 : 0), 0)
     if (better >= kept) scores.fill(Number.NEGATIVE_INFINITY, g * size, (g + 1) * size)
   }
+}
+
+/** Softmax of `count` floats, in place. */
+function softmax(floats: Float32Array, from: number, count: number): void {
+  let max = Number.NEGATIVE_INFINITY
+  for (let i = from; i < from + count; i++) max = Math.max(max, floats[i] as number)
+  let total = 0
+  for (let i = from; i < from + count; i++) {
+    const power = Math.exp((floats[i] as number) - max)
+    floats[i] = power
+    total += power
+  }
+  for (let i = from; i < from + count; i++) floats[i] = (floats[i] as number) / total
 }

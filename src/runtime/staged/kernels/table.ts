@@ -1,5 +1,6 @@
 /** All kernels, by name. Those that multiply matrices need oneDNN; without it none is offered. */
 import type { Kernel } from '../contract.ts'
+import { attendCached } from './attend-cached.ts'
 import { attention, attentionGradient } from './attention.ts'
 import { chooseExperts } from './choose-experts.ts'
 import { awaitRows, exchangeRows, exchangeSizes } from './exchange.ts'
@@ -13,7 +14,7 @@ import { round } from './round.ts'
 import { routerLosses, routeTokens, routeTokensGradient } from './route-tokens.ts'
 import { combineRows, gatherGatedRows, gatherRows, rmsNorm, rmsNormGradient, rowDots } from './rows.ts'
 import { sumSources } from './sum-sources.ts'
-import { activateParts, attendCached, expertRowProduct, rowProduct, rowProductTransposed, sumParts } from './token.ts'
+import { activateParts, expertRowProduct, rowProduct, rowProductTransposed, sumParts } from './token.ts'
 
 export const opKernels: Readonly<Record<string, Kernel>> = {
   'activate-parts': activateParts,

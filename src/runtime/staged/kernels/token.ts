@@ -6,7 +6,7 @@
 import { RuntimeError } from '../../contract.ts'
 import type { Kernel, KernelTensor } from '../contract.ts'
 import { bandsOf } from './matmul.ts'
-import { at, widthOf } from './rows.ts'
+import { at } from './rows.ts'
 
 /** Bands are multiples of this many floats: a cache line. */
 const LINE = 16
@@ -90,140 +90,24 @@ export const sumParts: Kernel = {
 /** Inputs parts [G·P, F] (, parts of the SwiGLU gate [G·P, F]); output gelu(Σ part), or swish(Σ gate) ∘ Σ part [G, F]. */
 export const activateParts: Kernel = {
   provider: 'WASM',
-  scratch: ({ outputs: [y] }) => 4 * widthOf(y as KernelTensor),
-
-  prepare({ inputs, outputs }, { floats, functions, scratch, threads }) {
-    const [parts, gateParts] = inputs as [KernelTensor, KernelTensor?]
+  prepare({ inputs, outputs }, { functions, threads }) {
+    const [parts, gates] = inputs as [KernelTensor, KernelTensor?]
     const [y] = outputs as [KernelTensor]
     const [groups = 1, columns = 1] = y.shape
     const perGroup = (parts.shape[0] as number) / groups
     const bands = bandsOf(columns, threads, LINE)
-    const total = (tensor: KernelTensor, group: number, from: number, length: number, to: number) => {
-      floats.fill(0, to, to + length)
-      for (let r = group * perGroup; r < (group + 1) * perGroup; r++)
-        functions.addTimes(4 * to, at(tensor, r * columns + from), 1, length)
-    }
     return {
       tasks: groups * bands.length,
       run(task) {
         const group = Math.floor(task / bands.length)
         const { from, length } = bands[task % bands.length] as { from: number; length: number }
-        const [to, gate] = [index(y, group * columns + from), scratch.offset / 4]
-        total(parts, group, from, length, to)
-        if (!gateParts) {
-          for (let i = to; i < to + length; i++) floats[i] = gelu(floats[i] as number)
-          return
-        }
-        total(gateParts, group, from, length, gate)
-        for (let i = 0; i < length; i++) floats[to + i] = swish(floats[gate + i] as number) * (floats[to + i] as number)
+        const [first, to] = [group * perGroup * columns + from, at(y, group * columns + from)]
+        if (gates) functions.swishParts(at(parts, first), at(gates, first), to, perGroup, length, columns)
+        else functions.geluParts(at(parts, first), to, perGroup, length, columns)
       },
     }
   },
 }
-
-/**
- * Inputs qkv [1, (H + 2·KV)·d], position int32 [1], keys, values [S, KV·d] (, cos, sin [1, d/2]); outputs y [1, H·d],
- * and keys and values with the row of the position replaced, in the memory of the inputs or elsewhere. A task is a head
- * of queries. Tasks that share a head of keys run at the same time: the first writes the position's row of the caches,
- * and none reads it.
- */
-export const attendCached: Kernel = {
-  provider: 'WASM',
-  scratch({ attributes, inputs, outputs }) {
-    const [positions = 0] = (inputs[2] as KernelTensor).shape
-    const size = widthOf(outputs[0] as KernelTensor) / (attributes.heads as number)
-    return 4 * (positions + 2 * (size + LINE))
-  },
-
-  prepare({ attributes, inputs, outputs }, { floats, integers, functions, scratch }) {
-    const [qkv, position, keys, values, cos, sin] = inputs as [
-      KernelTensor,
-      KernelTensor,
-      KernelTensor,
-      KernelTensor,
-      KernelTensor?,
-      KernelTensor?,
-    ]
-    const [y, newKeys, newValues] = outputs as [KernelTensor, KernelTensor, KernelTensor]
-    const { heads, window, scale } = attributes as { heads: number; window: number; scale: { float: number } }
-    const size = widthOf(y) / heads
-    const width = widthOf(keys)
-    const perKey = (heads * size) / width
-    const query = scratch.offset / 4
-    const key = query + Math.ceil(size / LINE) * LINE
-    const scores = key + Math.ceil(size / LINE) * LINE
-
-    /** Rotates and scales a head of q or k. */
-    const rotate = (from: number, to: number, factor: number) => {
-      const half = size / 2
-      for (let i = 0; i < half; i++) {
-        const [a, b] = [floats[from + i] as number, floats[from + half + i] as number]
-        const c = cos ? (floats[index(cos, i)] as number) : 1
-        const s = sin ? (floats[index(sin, i)] as number) : 0
-        floats[to + i] = factor * (a * c - b * s)
-        floats[to + half + i] = factor * (b * c + a * s)
-      }
-    }
-    const copy = (from: number, to: number, factor: number) => {
-      for (let i = 0; i < size; i++) floats[to + i] = factor * (floats[from + i] as number)
-    }
-    const rotateOrCopy = cos && sin ? rotate : copy
-    /** Copies a head of all other positions if the output has its own memory. */
-    const copyOthers = (from: KernelTensor, to: KernelTensor, first: number, current: number) => {
-      if (from.offset === to.offset) return
-      for (let s = 0; s < (from.shape[0] as number); s++)
-        if (s !== current) copy(index(from, s * width + first), index(to, s * width + first), 1)
-    }
-    return {
-      tasks: heads,
-      run(head) {
-        const current = integers[index(position)] as number
-        const [from, shared] = [head * size, Math.floor(head / perKey) * size]
-        const value = heads * size + width + shared
-        rotateOrCopy(index(qkv, from), query, scale.float)
-        rotateOrCopy(index(qkv, heads * size + shared), key, 1)
-        if (head % perKey === 0) {
-          copyOthers(keys, newKeys, shared, current)
-          copyOthers(values, newValues, shared, current)
-          copy(key, index(newKeys, current * width + shared), 1)
-          copy(index(qkv, value), index(newValues, current * width + shared), 1)
-        }
-        const first = Math.max(0, current + 1 - window)
-        const earlier = current - first
-        const start = first * width + shared
-        functions.rowTimesTransposed(4 * query, at(keys, start), 4 * scores, earlier, size, width)
-        functions.rowTimesTransposed(4 * query, 4 * key, 4 * (scores + earlier), 1, size, size)
-        softmax(floats, scores, earlier + 1)
-        floats.fill(0, index(y, from), index(y, from + size))
-        functions.rowTimes(4 * scores, at(values, start), at(y, from), earlier, size, width)
-        functions.addTimes(at(y, from), at(qkv, value), floats[scores + earlier] as number, size)
-      },
-    }
-  },
-}
-
-/** Softmax of `count` floats, in place. */
-export function softmax(floats: Float32Array, from: number, count: number): void {
-  let max = Number.NEGATIVE_INFINITY
-  for (let i = from; i < from + count; i++) max = Math.max(max, floats[i] as number)
-  let total = 0
-  for (let i = from; i < from + count; i++) {
-    const power = Math.exp((floats[i] as number) - max)
-    floats[i] = power
-    total += power
-  }
-  for (let i = from; i < from + count; i++) floats[i] = (floats[i] as number) / total
-}
-
-/** The error function to 1.5e-7 (Abramowitz and Stegun 1964, 7.1.26). */
-function erf(x: number): number {
-  const t = 1 / (1 + 0.3275911 * Math.abs(x))
-  const tail = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t
-  return Math.sign(x) * (1 - tail * Math.exp(-x * x))
-}
-
-const gelu = (x: number): number => 0.5 * x * (1 + erf(x * Math.SQRT1_2))
-const swish = (x: number): number => x / (1 + Math.exp(-x))
 
 /**
  * Inputs rows [1, D] or [K, D], experts int32 [1, K], a matrix of each expert [N, D, F]; output partial sums of the

@@ -165,3 +165,65 @@ function laneSum(x: v128): f32 {
   const odd: f32 = f32x4.extract_lane(x, 1) + f32x4.extract_lane(x, 3)
   return even + odd
 }
+
+/**
+ * Scores of some heads of queries with the keys of `positions`: scores[h, p] = query[h]·keys[p, key of h].
+ * The heads are those from `first` on, of `size` floats; `perKey` of them share a head of keys. Rows of keys are `stride`
+ * floats apart, those of scores `scoreStride`. A row of keys is read once, for all heads.
+ */
+export function cachedScores(
+  query: usize,
+  keys: usize,
+  scores: usize,
+  positions: u32,
+  first: u32,
+  heads: u32,
+  size: u32,
+  perKey: u32,
+  stride: u32,
+  scoreStride: u32,
+): void {
+  const far: usize = stride * 4
+  const bytes: usize = size * 4
+  for (let p: u32 = 0; p < positions; ) {
+    const four = positions - p >= 4
+    for (let h: u32 = 0; h < heads; h++) {
+      const key = keys + <usize>((first + h) / perKey) * bytes
+      const to = scores + (h * scoreStride + p) * 4
+      if (four) fourDots(query + <usize>h * bytes, key, far, to, 4, size)
+      else fourDots(query + <usize>h * bytes, key, 0, to, 0, size)
+    }
+    const step: u32 = four ? 4 : 1
+    keys += <usize>step * far
+    p += step
+  }
+}
+
+/** out[h] += Σ_p scores[h, p]·values[p, key of h], with the arguments of {@link cachedScores}. */
+export function cachedValues(
+  scores: usize,
+  values: usize,
+  out: usize,
+  positions: u32,
+  first: u32,
+  heads: u32,
+  size: u32,
+  perKey: u32,
+  stride: u32,
+  scoreStride: u32,
+): void {
+  const far: usize = stride * 4
+  const bytes: usize = size * 4
+  for (let p: u32 = 0; p < positions; ) {
+    const four = positions - p >= 4
+    for (let h: u32 = 0; h < heads; h++) {
+      const value = values + <usize>((first + h) / perKey) * bytes
+      const from = scores + (h * scoreStride + p) * 4
+      if (four) addFour(from, 4, value, far, out + <usize>h * bytes, size)
+      else addTimes(out + <usize>h * bytes, value, load<f32>(from), size)
+    }
+    const step: u32 = four ? 4 : 1
+    values += <usize>step * far
+    p += step
+  }
+}

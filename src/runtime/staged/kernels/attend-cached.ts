@@ -1,0 +1,106 @@
+/** Attention of a single token over the key-value cache. */
+import type { Kernel, KernelCall, KernelTensor } from '../contract.ts'
+import { bandsOf } from './matmul.ts'
+import { at, widthOf } from './rows.ts'
+
+/** Rows of scratch memory begin at multiples of this many floats: a cache line. */
+const LINE = 16
+const padded = (floats: number): number => Math.ceil(floats / LINE) * LINE
+
+/**
+ * Inputs qkv [1, (H + 2·KV)·d], position int32 [1], keys, values [S, KV·d] (, cos, sin [1, d/2]); outputs y [1, H·d],
+ * and keys and values with the row of the position replaced, in the memory of the inputs or elsewhere. A task is a band
+ * of heads, so that long runs of a row of the cache are read at once. Tasks that share a head of keys run at the same
+ * time: the one with its first query writes the position's row of the caches, and none reads it.
+ */
+export const attendCached: Kernel = {
+  provider: 'WASM',
+  scratch(call, threads) {
+    const { positions, size, bands } = shapeOf(call, threads)
+    return 4 * Math.max(...bands.map(({ length }) => length)) * (2 * padded(size) + padded(positions))
+  },
+
+  prepare(call, { floats, integers, functions, scratch, threads }) {
+    const [qkv, position, keys, values, cos, sin] = call.inputs as Inputs
+    const [y, newKeys, newValues] = call.outputs as [KernelTensor, KernelTensor, KernelTensor]
+    const { heads, size, perKey, width, positions, bands } = shapeOf(call, threads)
+    const { window, scale } = call.attributes as { window: number; scale: { float: number } }
+    const scoreStride = padded(positions)
+
+    /** A head of queries or keys, rotated and scaled. Offsets are in bytes. */
+    const rotate = (from: number, to: number, factor: number) => {
+      if (cos && sin) functions.rotate(from, 0, to, 0, 1, size / 2, cos.offset, sin.offset, factor, 1)
+      else functions.scaleRows(from, size, to, size, 1, size, factor)
+    }
+    /** Copies a head of all other positions if the output has its own memory. */
+    const copyOthers = (from: KernelTensor, to: KernelTensor, first: number, current: number) => {
+      if (from.offset === to.offset) return
+      for (let s = 0; s < (from.shape[0] as number); s++)
+        if (s !== current) copy(at(from, s * width + first), at(to, s * width + first))
+    }
+    const copy = (from: number, to: number) => {
+      floats.copyWithin(to / 4, from / 4, from / 4 + size)
+    }
+    return {
+      tasks: bands.length,
+      run(task) {
+        const current = integers[position.offset / 4] as number
+        const { from, length } = bands[task] as { from: number; length: number }
+        const queries = scratch.offset
+        const rotatedKeys = queries + 4 * length * padded(size)
+        const scores = rotatedKeys + 4 * length * padded(size)
+        const first = Math.max(0, current + 1 - window)
+        const earlier = current - first
+        const [keyOf, scoresOf] = [
+          (h: number) => Math.floor((from + h) / perKey),
+          (h: number) => scores + 4 * h * scoreStride,
+        ]
+        for (let h = 0; h < length; h++) {
+          rotate(at(qkv, (from + h) * size), queries + 4 * h * size, scale.float)
+          const shared = keyOf(h) * size
+          const key = rotatedKeys + 4 * h * size
+          rotate(at(qkv, heads * size + shared), key, 1)
+          if ((from + h) % perKey > 0) continue
+          copyOthers(keys, newKeys, shared, current)
+          copyOthers(values, newValues, shared, current)
+          copy(key, at(newKeys, current * width + shared))
+          copy(at(qkv, heads * size + width + shared), at(newValues, current * width + shared))
+        }
+        const shape = [from, length, size, perKey, width, scoreStride] as const
+        functions.cachedScores(queries, at(keys, first * width), scores, earlier, ...shape)
+        for (let h = 0; h < length; h++) {
+          const own = scoresOf(h) + 4 * earlier
+          functions.rowTimesTransposed(queries + 4 * h * size, rotatedKeys + 4 * h * size, own, 1, size, size)
+          functions.softmaxRow(scoresOf(h), earlier + 1)
+        }
+        const to = at(y, from * size)
+        floats.fill(0, to / 4, to / 4 + length * size)
+        functions.cachedValues(scores, at(values, first * width), to, earlier, ...shape)
+        for (let h = 0; h < length; h++) {
+          const value = at(qkv, heads * size + width + keyOf(h) * size)
+          functions.addTimes(to + 4 * h * size, value, floats[scoresOf(h) / 4 + earlier] as number, size)
+        }
+      },
+    }
+  },
+}
+
+type Inputs = [
+  qkv: KernelTensor,
+  position: KernelTensor,
+  keys: KernelTensor,
+  values: KernelTensor,
+  cos?: KernelTensor,
+  sin?: KernelTensor,
+]
+
+/** Bands are whole heads of keys with their queries if there are enough for all threads. */
+function shapeOf({ attributes, inputs, outputs }: KernelCall, threads: number) {
+  const heads = attributes.heads as number
+  const keys = inputs[2] as KernelTensor
+  const size = widthOf(outputs[0] as KernelTensor) / heads
+  const width = widthOf(keys)
+  const perKey = (heads * size) / width
+  const bands = bandsOf(heads, threads, heads / perKey >= threads ? perKey : 1)
+  return { heads, size, perKey, width, positions: keys.shape[0] as number, bands }
+}
