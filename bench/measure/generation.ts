@@ -9,6 +9,8 @@ import { UsageError } from '../../src/errors.ts'
 import { Generator } from '../../src/infer/generation/generator.ts'
 import type { SamplingOptions } from '../../src/infer/generation/sampling.ts'
 import { tokenScratch } from '../../src/infer/generation/token-decoder.ts'
+import { Int8Weights, int8Scratch } from '../../src/infer/int8/int8-weights.ts'
+import type { WeightFormat } from '../../src/infer/int8/weight-format.ts'
 import { describeModel } from '../../src/model/describe.ts'
 import { parameterSpecs } from '../../src/model/parameters.ts'
 import { openRuntime } from '../../src/run/session.ts'
@@ -46,12 +48,15 @@ export class GenerationBench {
     this.generator = generator
   }
 
-  static async open(config: RunConfig): Promise<GenerationBench> {
+  static async open(config: RunConfig, weights: WeightFormat = 'float32'): Promise<GenerationBench> {
     const { model, train } = config
     const runtime = await openRuntime(config)
-    const store = new ParameterStore(runtime, parameterSpecs(model), null, tokenScratch(model))
+    const isInt8 = weights === 'int8'
+    const scratch = tokenScratch(model) + (isInt8 ? int8Scratch(model) : 0)
+    const store = new ParameterStore(runtime, parameterSpecs(model), null, scratch)
     await initialize(store, train.seed, initialScales(config))
-    return new GenerationBench(runtime, config, new Generator(runtime, model, store))
+    const int8 = isInt8 ? await Int8Weights.round(model, store) : undefined
+    return new GenerationBench(runtime, config, new Generator(runtime, model, store, false, int8))
   }
 
   /** Generates `tokens` tokens. The first text includes compilation: do not count it. */

@@ -117,6 +117,7 @@ describe('help and usage', () => {
     ],
     [['eval'], "choir: missing required argument 'run'\n(see: choir eval --help)"],
     [['generate', 'x'], "choir: required option '--prompt <text>' not specified"],
+    [['generate', 'x', '--prompt', 'a', '--weights', 'int4'], 'Allowed choices are float32, int8.'],
     [['generate', 'x', '--prompt', 'a', '--tokens', '1.5'], 'choir: invalid --tokens: "1.5" (expected a positive'],
     [
       ['generate', 'x', '--prompt', 'a', '--temperature', '-1'],
@@ -463,14 +464,14 @@ describe('eval, generate, inspect, bench', () => {
   test('generate passes every option', async () => {
     const fake = fakeIo()
     const sampling = [
-      ...['--temperature', '0', '--top-k', '0', '--top-p', '1', '--seed', '7', '--threads', '2'],
+      ...['--temperature', '0', '--top-k', '0', '--top-p', '1', '--seed', '7', '--threads', '2', '--weights', 'int8'],
       ...['--stop', '.', '--stop', '!', '--checkpoint', 'step-00000040'],
     ]
     expect(await main(['generate', 'runs/x', '--prompt', 'The people', '--tokens', '5', ...sampling], fake.io)).toBe(0)
     const [directory, options] = fake.calls[0]?.args ?? []
     expect(directory).toBe('runs/x')
     const { signal, onMessage: _, ...rest } = options as GenerateOptions
-    const model = { threads: 2, checkpoint: 40 }
+    const model = { threads: 2, checkpoint: 40, weights: 'int8' }
     expect(rest).toEqual({
       ...{ prompt: 'The people', tokens: 5, temperature: 0, topK: 0, topP: 1, seed: 7, stop: ['.', '!'] },
       ...model,

@@ -1,6 +1,7 @@
 /** Options that commands share. Values are checked when parsed; an error names the option, the value and the range. */
 import { Option } from 'commander'
 import { UsageError } from '../errors.ts'
+import { type WeightFormat, weightFormats } from '../infer/int8/weight-format.ts'
 import type { Precision } from '../runtime/contract.ts'
 
 /** Values of {@link deviceOption}, {@link threadsOption} and {@link mathOption}. */
@@ -55,6 +56,11 @@ export function listOption(flags: string, description: string): Option {
 export function deviceOption(): Option {
   const description = 'where to compute: the CPU, or a GPU through WebGPU (see: choir devices)'
   return new Option('--device <name>', description).choices(['cpu', 'webgpu'])
+}
+
+export function weightsOption(): Option {
+  const description = 'format of the weights: int8 is a quarter of the memory that a token reads, so faster on a CPU'
+  return new Option('--weights <format>', description).choices(weightFormats).default('float32' satisfies WeightFormat)
 }
 
 export function threadsOption(): Option {

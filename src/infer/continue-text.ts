@@ -33,12 +33,12 @@ export interface TextEnd {
  * @param isChanging Whether parameters may change between two pieces.
  */
 export async function* continueText(
-  { runtime, config, tokenizer, store }: Omit<LiveModel, 'step'>,
+  { runtime, config, tokenizer, store, int8 }: Omit<LiveModel, 'step'>,
   options: TextOptions,
   isChanging = false,
 ): AsyncGenerator<string, TextEnd> {
   const began = performance.now()
-  const generator = new Generator(runtime, config.model, store, isChanging)
+  const generator = new Generator(runtime, config.model, store, isChanging, int8)
   const prompt = [tokenizer.beginOfText, ...(await tokenizer.encode(options.prompt))]
   const text = tokenizer.stream()
   const scanner = new StopScanner(options.stop ?? [])

@@ -3,12 +3,15 @@ import type { RunConfig } from '../config/run-config.ts'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.ts'
 import type { Runtime } from '../runtime/contract.ts'
 import type { ParameterStore } from '../step/store.ts'
+import type { Int8Weights } from './int8/int8-weights.ts'
 
 export interface LiveModel {
   readonly runtime: Runtime
   readonly config: RunConfig
   readonly tokenizer: Tokenizer
   readonly store: ParameterStore
+  /** Its weights as int8, if the parameters in the store have been rounded to them. */
+  readonly int8?: Int8Weights
   /** Steps that it has been trained. */
   readonly step: number
 }

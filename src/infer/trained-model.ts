@@ -13,6 +13,8 @@ import { openRuntime } from '../run/session.ts'
 import type { Precision } from '../runtime/contract.ts'
 import { parameterTensors } from '../step/named-tensors.ts'
 import { ParameterStore } from '../step/store.ts'
+import { expectInt8, Int8Weights, int8Scratch } from './int8/int8-weights.ts'
+import type { WeightFormat } from './int8/weight-format.ts'
 import type { LiveModel } from './live-model.ts'
 
 export interface TrainedModel extends LiveModel {
@@ -35,6 +37,11 @@ export interface RuntimeOverrides {
 export interface ModelChoice extends RuntimeOverrides {
   /** Step of the checkpoint. Default: the newest one that is intact. */
   readonly checkpoint?: number
+  /**
+   * Format of the weights, default `float32`. With `int8` the matrices are rounded by groups of 64 weights, and one
+   * text is generated about three times as fast. On the CPU only, and not with experts in attention.
+   */
+  readonly weights?: WeightFormat
 }
 
 /**
@@ -44,7 +51,7 @@ export interface ModelChoice extends RuntimeOverrides {
  */
 export async function loadModel(
   directory: string,
-  { device, threads, math, checkpoint }: ModelChoice,
+  { device, threads, math, checkpoint, weights = 'float32' }: ModelChoice,
   onMessage: OnMessage,
   scratchOf: (config: RunConfig['model']) => number = () => 0,
 ): Promise<TrainedModel> {
@@ -55,7 +62,9 @@ export async function loadModel(
   const config = await loadRunConfig(directory, sets)
   const runtime = await openRuntime(config)
   try {
-    const store = new ParameterStore(runtime, parameterSpecs(config.model), null, scratchOf(config.model))
+    if (weights === 'int8') expectInt8(runtime, config.model)
+    const scratch = scratchOf(config.model) + (weights === 'int8' ? int8Scratch(config.model) : 0)
+    const store = new ParameterStore(runtime, parameterSpecs(config.model), null, scratch)
     const model = parameterTensors(store)
     const checkpoints = join(directory, 'checkpoints')
     const warn = (path: string, reason: string) =>
@@ -69,9 +78,11 @@ export async function loadModel(
         `invalid run: "${directory}" has no checkpoint yet (train it, or wait for its first checkpoint)`,
       )
     const tokenizer = await tokenizerFromJson(await readFile(join(directory, 'tokenizer.json'), 'utf8'))
+    const int8 = weights === 'int8' ? await Int8Weights.round(config.model, store) : undefined
     const { step, state } = found
     const trainedOn = (state as State).data
-    return { directory, runtime, config, tokenizer, store, step, trainedOn, close: () => runtime.close() }
+    const close = () => runtime.close()
+    return { directory, runtime, config, tokenizer, store, ...(int8 && { int8 }), step, trainedOn, close }
   } catch (error) {
     await runtime.close()
     throw error

@@ -1,18 +1,11 @@
 /**
  * One token as one program, for runtimes with kernels and models without experts in attention. `decode.ts` is the
- * counterpart without kernels. The program itself chooses the experts, and a kernel reads only the chosen ones.
+ * counterpart without kernels. The program itself chooses the experts, and a kernel reads only the chosen ones. Weights
+ * are float32, or int8 (`int8-matrices.ts`).
  */
 import { add } from '../graph/ops/elementwise.ts'
 import { reshape } from '../graph/ops/shape.ts'
-import {
-  attendCached,
-  chooseExperts,
-  type RowExperts,
-  rowExperts,
-  rowProduct,
-  scaledRow,
-  tableRow,
-} from '../graph/ops/token.ts'
+import { attendCached, chooseExperts, rowProduct, scaledRow, tableRow } from '../graph/ops/token.ts'
 import { constant, input, scope, type Tensor } from '../graph/tensor.ts'
 import { normQueriesAndKeys } from './attention.ts'
 import { attentionColumns, attentionScaleOf, headScaleOf, headWidthOf, type ModelConfig, windowOf } from './config.ts'
@@ -21,6 +14,7 @@ import { type FfnWeights, weightsOf } from './ffn.ts'
 import { embed, layers, type Scale } from './layers.ts'
 import { activatedExperts, type Parameters, sharedMix } from './parameters.ts'
 import { routerWeights } from './routing/routers.ts'
+import { float32Products, int8Products, type TokenProducts } from './token-products.ts'
 import { choicesName, linear, queryKeyNorms } from './transformer.ts'
 
 /**
@@ -28,8 +22,14 @@ import { choicesName, linear, queryKeyNorms } from './transformer.ts'
  * `position` int32 [1], the caches [S, KV·d] by {@link cacheName}, `cos` and `sin` of the position's angles [1, d/2]
  * (rotary), and the experts [1, K] of a router without weights by {@link choicesName}. The outputs of the caches
  * have the same names plus `.next`; bind them to the same memory.
+ * @param weights Format of the matrices. Those of int8 are inputs by `int8Name`.
  */
-export function tokenProgram(config: ModelConfig, parameters: Parameters): Readonly<Record<string, Tensor>> {
+export function tokenProgram(
+  config: ModelConfig,
+  parameters: Parameters,
+  weights: 'float32' | 'int8' = 'float32',
+): Readonly<Record<string, Tensor>> {
+  const products = weights === 'int8' ? int8Products(config) : float32Products
   const { heads, residualScale } = config
   const position = input('position', 'int32', [1])
   const size = headWidthOf(config)
@@ -45,7 +45,7 @@ export function tokenProgram(config: ModelConfig, parameters: Parameters): Reado
     scaled,
     attend(normed, layer) {
       const project = (x: Tensor, module: 'qkv' | 'output') =>
-        linear(config, parameters, layer, module, (weights) => rowProduct(x, weights))
+        linear(config, parameters, layer, module, (w) => products.row(x, w))
       const qkv = normQueriesAndKeys(config, project(normed, 'qkv'), queryKeyNorms(config, parameters, layer))
       const table = [config.sequence, attentionColumns(config).keys]
       const cache = (kind: 'keys' | 'values') => input(cacheName(layer, kind), 'float32', table)
@@ -56,7 +56,7 @@ export function tokenProgram(config: ModelConfig, parameters: Parameters): Reado
       caches[`${cacheName(layer, 'values')}.next`] = values as Tensor
       return project(y as Tensor, 'output')
     },
-    dense: alwaysChosen,
+    dense: (normed, weights) => alwaysChosen(products, normed, weights),
     addExperts(x, normed, layer, moe) {
       const name = `layers.${layer}.moe`
       const [experts, gates] = scope('router', () => {
@@ -69,19 +69,17 @@ export function tokenProgram(config: ModelConfig, parameters: Parameters): Reado
       const shared = (matrix: string) => parameters.get(`${name}.shared.${matrix}`)
       const addShared = () => {
         const gate = moe.sharedGate ? sigmoidGate(normed, parameters.get(sharedMix(name))) : undefined
-        return add(x, scaled(alwaysChosen(normed, weightsOf(config, shared), gate), residualScale))
+        return add(x, scaled(alwaysChosen(products, normed, weightsOf(config, shared), gate), residualScale))
       }
       const withShared = moe.sharedHidden > 0 ? scope('shared', addShared) : x
       const expert = (matrix: string) => parameters.get(`${name}.experts.{e}.${matrix}`)
       return scope('experts', () =>
-        add(withShared, scaled(rowExperts(normed, experts, gates, weightsOf(config, expert)), residualScale)),
+        add(withShared, scaled(products.experts(normed, experts, gates, weightsOf(config, expert)), residualScale)),
       )
     },
   })
   const logits = scope('head', () =>
-    rowProduct(scaled(x, headScaleOf(config)), parameters.get(config.tied ? 'embedding' : 'head'), {
-      transposed: true,
-    }),
+    products.head(scaled(x, headScaleOf(config)), parameters.get(config.tied ? 'embedding' : 'head')),
   )
   return { logits: reshape(logits, [config.vocabulary]), ...caches }
 }
@@ -89,11 +87,12 @@ export function tokenProgram(config: ModelConfig, parameters: Parameters): Reado
 const scaled: Scale = (x, factor) => (factor === 1 ? x : scaledRow(x, factor))
 
 /** A dense feed-forward network, as an expert that is always chosen. */
-function alwaysChosen(x: Tensor, { up, gate, down }: FfnWeights, factor = constant([1], 'float32', [1, 1])): Tensor {
-  const stacked = (matrix: Tensor) => reshape(matrix, [1, ...matrix.shape])
-  const weights: RowExperts = { up: stacked(up), ...(gate && { gate: stacked(gate) }), down: stacked(down) }
-  return rowExperts(x, constant([0], 'int32', [1, 1]), factor, weights)
-}
+const alwaysChosen = (
+  products: TokenProducts,
+  x: Tensor,
+  weights: FfnWeights,
+  factor = constant([1], 'float32', [1, 1]),
+): Tensor => products.experts(x, constant([0], 'int32', [1, 1]), factor, weights)
 
 /** sigmoid(x·mix) [1, 1], as the gate of a choice among one expert. */
 function sigmoidGate(x: Tensor, mix: Tensor): Tensor {

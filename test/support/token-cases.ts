@@ -1,5 +1,7 @@
 /** Test cases of the kernels of a single token, which have no gradient. */
 import fc from 'fast-check'
+import { int8Bytes } from '../../src/graph/int8-layout.ts'
+import { type Int8Matrix, int8Experts, int8Product } from '../../src/graph/ops/int8.ts'
 import {
   attendCached,
   type ChoiceRule,
@@ -10,6 +12,7 @@ import {
   tableRow,
 } from '../../src/graph/ops/token.ts'
 import type { Tensor } from '../../src/graph/tensor.ts'
+import { roundMatrix } from '../../src/infer/int8/round-matrix.ts'
 import * as g from '../../src/library/graph.ts'
 import type { KernelCase, KernelInput } from './kernel-check.ts'
 
@@ -71,6 +74,99 @@ const scaledRowCase = (width: number, factor: number, plus: boolean): KernelCase
   kernels: ['sum-parts'],
   forward: true,
 })
+
+/** Weights [experts, inner, columns] of rounded values, and their int8 form as the words of an input. */
+function int8Weights(name: string, experts: number, inner: number, columns: number) {
+  const bytes = int8Bytes(inner, columns)
+  const values = Float32Array.from({ length: experts * inner * columns }, (_, i) => Math.sin(i * i + name.length))
+  const packed = new Uint8Array(experts * bytes)
+  for (let e = 0; e < experts; e++) {
+    const matrix = values.subarray(e * inner * columns, (e + 1) * inner * columns)
+    roundMatrix(matrix, { inner, columns, transposed: false }, packed.subarray(e * bytes, (e + 1) * bytes))
+  }
+  return {
+    input: integers([...new Int32Array(packed.buffer)], [experts, packed.length / 4 / experts]),
+    matrix: (tensors: Tensors): Int8Matrix => ({ data: of(tensors, name), inner, columns }),
+    expert: (e: number): Tensor =>
+      g.constant(values.subarray(e * inner * columns, (e + 1) * inner * columns), 'float64', [inner, columns]),
+  }
+}
+
+/** Rows of integers are rounded to int16 without an error if the largest is 32,767. */
+const int16Row = (inner: number): KernelInput => ({
+  shape: [1, inner],
+  values: (random, i) => (i === 0 ? 32767 : Math.round(random() * 65534) - 32767),
+})
+
+interface Int8Shape {
+  readonly inner: number
+  readonly columns: number
+  readonly plus?: boolean
+}
+
+function int8ProductCase({ inner, columns, plus = false }: Int8Shape): KernelCase {
+  const w = int8Weights('w', 1, inner, columns)
+  return {
+    inputs: { x: int16Row(inner), w: w.input, ...(plus && { c: { shape: [1, columns] } }) },
+    build(tensors) {
+      const c = plus ? g.multiply(of(tensors, 'c'), 2) : null
+      const product = int8Product(of(tensors, 'x'), w.matrix(tensors))
+      return c ? g.add(c, product) : product
+    },
+    reference(tensors) {
+      const product = g.matmul(of(tensors, 'x'), w.expert(0))
+      return plus ? g.add(g.multiply(of(tensors, 'c'), 2), product) : product
+    },
+    kernels: ['int8-product'],
+    forward: true,
+  }
+}
+
+interface Int8ExpertsShape {
+  readonly experts: readonly number[]
+  readonly width: number
+  readonly hidden: number
+  readonly gated: boolean
+}
+
+function int8ExpertsCase({ experts, width, hidden, gated }: Int8ExpertsShape): KernelCase {
+  const [up, gate, down] = [
+    int8Weights('up', 5, width, hidden),
+    int8Weights('gate', 5, width, hidden),
+    int8Weights('down', 5, hidden, width),
+  ]
+  return {
+    inputs: {
+      x: { shape: [1, width] },
+      experts: integers(experts, [1, experts.length]),
+      gates: { shape: [1, experts.length] },
+      up: up.input,
+      ...(gated && { gate: gate.input }),
+      down: down.input,
+    },
+    build(tensors) {
+      const weights = {
+        up: up.matrix(tensors),
+        ...(gated && { gate: gate.matrix(tensors) }),
+        down: down.matrix(tensors),
+      }
+      return int8Experts(of(tensors, 'x'), of(tensors, 'experts'), of(tensors, 'gates'), weights)
+    },
+    reference(tensors) {
+      const x = of(tensors, 'x')
+      const outputs = experts.map((expert, choice) => {
+        const inner = g.matmul(x, up.expert(expert))
+        const active = gated ? g.multiply(swish(g.matmul(x, gate.expert(expert))), inner) : g.gelu(inner)
+        return g.multiply(g.matmul(active, down.expert(expert)), g.slice(of(tensors, 'gates'), 1, choice, choice + 1))
+      })
+      return outputs.reduce((a, b) => g.add(a, b))
+    },
+    kernels: ['int8-experts-down', 'int8-experts-up'],
+    forward: true,
+    // Rows are rounded by 1/65,534 of their largest number, which is at most 2·width, or its square.
+    floor: 4 * (gated ? width : 1) * width * hidden,
+  }
+}
 
 interface CachedShape {
   readonly positions: number
@@ -253,6 +349,17 @@ export const specialTokens: Record<string, KernelCase[]> = {
     rowProductCase({ inner: 300, columns: 3, transposed }),
     rowProductCase({ inner: 1031, columns: 21, transposed, plus: true }),
   ]),
+  'int8-product': [
+    int8ProductCase({ inner: 1, columns: 1 }),
+    int8ProductCase({ inner: 64, columns: 16, plus: true }),
+    int8ProductCase({ inner: 77, columns: 50 }),
+    int8ProductCase({ inner: 300, columns: 131, plus: true }),
+  ],
+  'int8-experts': [true, false].flatMap((gated) => [
+    int8ExpertsCase({ experts: [0], width: 1, hidden: 1, gated }),
+    int8ExpertsCase({ experts: [4, 0, 2], width: 33, hidden: 47, gated }),
+    int8ExpertsCase({ experts: [1, 1], width: 70, hidden: 130, gated }),
+  ]),
   'scaled-row': [scaledRowCase(1, 3, false), scaledRowCase(70, -0.5, true)],
   'table-row': [tableRowCase(1, 1, 0), tableRowCase(9, 37, 8)],
   'attend-cached': [
@@ -295,6 +402,17 @@ export const drawnTokens: Record<keyof typeof specialTokens, fc.Arbitrary<Kernel
   'row-product': fc
     .record({ inner: integer(1, 90), columns: integer(1, 200), transposed: fc.boolean(), plus: fc.boolean() })
     .map(rowProductCase),
+  'int8-product': fc
+    .record({ inner: integer(1, 150), columns: integer(1, 90), plus: fc.boolean() })
+    .map(int8ProductCase),
+  'int8-experts': fc
+    .record({
+      experts: fc.array(integer(0, 4), { minLength: 1, maxLength: 4 }),
+      width: integer(1, 60),
+      hidden: integer(1, 60),
+      gated: fc.boolean(),
+    })
+    .map(int8ExpertsCase),
   'scaled-row': fc
     .record({ width: integer(1, 90), factor: fc.constantFrom(0.5, -3), plus: fc.boolean() })
     .map(({ width, factor, plus }) => scaledRowCase(width, factor, plus)),

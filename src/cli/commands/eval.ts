@@ -1,5 +1,6 @@
 /** `choir eval`: the loss of a trained run on held-out or other text. */
 import { type Command, Option } from 'commander'
+import type { WeightFormat } from '../../infer/int8/weight-format.ts'
 import { type CapacityRule, capacityRules } from '../../model/routing/contract.ts'
 import { count, fixed, grouped } from '../../text/numbers.ts'
 import { capacityTable, ruleText } from '../display/capacities.ts'
@@ -13,12 +14,14 @@ import {
   listOption,
   mathOption,
   threadsOption,
+  weightsOption,
 } from '../options.ts'
 
 interface EvalFlags extends EngineFlags {
   readonly data?: string[]
   readonly checkpoint?: number
   readonly capacity: CapacityRule
+  readonly weights: WeightFormat
   readonly json?: true
 }
 
@@ -42,6 +45,7 @@ export function addEval(program: Command, io: Io): void {
     .addOption(checkpointOption())
     .addOption(deviceOption())
     .addOption(threadsOption())
+    .addOption(weightsOption())
     .addOption(mathOption())
     .addOption(jsonOption())
     .addHelpText(
@@ -52,6 +56,7 @@ Examples:
   choir eval runs/demo --data moby-dick
   choir eval runs/demo --data 'books/*.txt' --json
   choir eval runs/demo --checkpoint 400
+  choir eval runs/demo --weights int8       the loss of the model that --weights int8 generates with
   choir eval runs/demo --capacity eval      the loss as reported during training
 
 A full expert refuses (drops) further tokens. Its capacity is that of training (train), that of
@@ -68,6 +73,7 @@ async function run(io: Io, directory: string, flags: EvalFlags): Promise<void> {
   const record = await io.operations.evaluateRun(directory, {
     ...(only === undefined ? {} : { source: more.length === 0 ? only : [only, ...more] }),
     capacity: flags.capacity,
+    weights: flags.weights,
     ...(flags.checkpoint === undefined ? {} : { checkpoint: flags.checkpoint }),
     ...(flags.device === undefined ? {} : { device: flags.device }),
     ...(flags.threads === undefined ? {} : { threads: flags.threads }),

@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { UsageError } from '../../errors.ts'
 import type { GeneratedEnd } from '../../infer/generate.ts'
+import type { WeightFormat } from '../../infer/int8/weight-format.ts'
 import type { OnMessage } from '../../run/messages.ts'
 import { colorsFor, Interrupted, type Io, interruptible, writeJson } from '../io.ts'
 import {
@@ -13,6 +14,7 @@ import {
   numberOption,
   ranges,
   threadsOption,
+  weightsOption,
 } from '../options.ts'
 import { readPrompt } from '../prompt.ts'
 
@@ -25,6 +27,7 @@ interface GenerateFlags {
   readonly seed: number
   readonly stop?: readonly string[]
   readonly checkpoint?: number
+  readonly weights: WeightFormat
   readonly json?: true
   readonly device?: Device
   readonly threads?: number
@@ -54,6 +57,7 @@ export function addGenerate(program: Command, io: Io): void {
     .addOption(checkpointOption())
     .addOption(deviceOption())
     .addOption(threadsOption())
+    .addOption(weightsOption())
     .addOption(jsonOption())
     .addHelpText(
       'after',
@@ -64,6 +68,7 @@ Examples:
   choir generate runs/demo --prompt "Peace" --temperature 0 > peace.txt
   choir generate runs/demo --prompt - --stop $'\\n\\n' < question.txt
   choir generate runs/demo --prompt "Peace" --checkpoint 400 --json | tail -1
+  choir generate runs/demo --prompt "Peace" --weights int8
 
 One line break at the end of standard input is not a part of the prompt.
 With --json each piece of the text is a line; the last line has all of the text, its number of tokens, the

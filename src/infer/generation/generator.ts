@@ -7,11 +7,13 @@
  * here, so text does not depend on the rest of a batch. With the `expert-choice` router every token takes its top k,
  * because choosing by experts would need later tokens.
  */
+import { UsageError } from '../../errors.ts'
 import type { ModelConfig } from '../../model/config.ts'
 import type { Runtime } from '../../runtime/contract.ts'
 import { generationConfig } from '../../step/capacity-rules.ts'
 import { randomFor } from '../../step/random.ts'
 import type { ParameterStore } from '../../step/store.ts'
+import type { Int8Weights } from '../int8/int8-weights.ts'
 import { ContextDecoder } from './context-decoder.ts'
 import { Decoder } from './decoder.ts'
 import { KeyValueCache } from './key-value-cache.ts'
@@ -35,11 +37,23 @@ export class Generator {
   /**
    * @param isChanging Whether parameters may change between two tokens: then nothing that depends on them is kept, and
    * the whole context is recomputed for every token.
+   * @param int8 Weights of the model, to which the parameters of the store have been rounded.
+   * @throws UsageError if the store has too little scratch memory for a token with int8 weights
    */
-  constructor(runtime: Runtime, trainedConfig: ModelConfig, store: ParameterStore, isChanging = false) {
+  constructor(
+    runtime: Runtime,
+    trainedConfig: ModelConfig,
+    store: ParameterStore,
+    isChanging = false,
+    int8?: Int8Weights,
+  ) {
     const config = generationConfig(trainedConfig)
     this.config = config
     const memory = isChanging ? null : TokenDecoder.borrow(runtime, config, store)
+    if (int8 && !memory)
+      throw new UsageError(
+        'invalid weights: "int8" for a context that does not fit into memory (expected a shorter sequence, or float32 weights)',
+      )
     // Without memory a device would have to read a key-value cache back for every token.
     const recomputes = isChanging || (!memory && runtime.device !== 'cpu')
     if (recomputes || (config.moe && config.moe.attention !== 'none')) {
@@ -51,7 +65,7 @@ export class Generator {
     const cache = new KeyValueCache(config, memory ? (floats) => memory.take(floats) : undefined)
     this.prefill = new Prefill(runtime, config, store, cache)
     this.decoder = memory
-      ? new TokenDecoder(runtime, config, store, cache, memory)
+      ? new TokenDecoder(runtime, config, store, cache, memory, int8)
       : new Decoder(runtime, config, store, cache)
   }
 

@@ -15,6 +15,7 @@ import type { Binding, Buffer, Executable, PortMemory, Runtime } from '../../run
 import { type BorrowedScratch, paddedFloats } from '../../step/bank.ts'
 import { inputNameOf } from '../../step/pass.ts'
 import type { ParameterStore } from '../../step/store.ts'
+import type { Int8Weights } from '../int8/int8-weights.ts'
 import type { KeyValueCache } from './key-value-cache.ts'
 import type { PredeterminedExperts } from './predetermined-experts.ts'
 
@@ -66,20 +67,26 @@ export class TokenDecoder {
   private readonly choices = new Map<number, Int32Array>()
   private readonly ports: Readonly<Record<string, Buffer>>
   private readonly cache: KeyValueCache
+  private readonly int8: Int8Weights | undefined
   private compiled: Compiled | undefined
 
-  /** @param memory {@link tokenScratch} floats, of which the cache has already taken its tables. */
+  /**
+   * @param memory {@link tokenScratch} floats, of which the cache has already taken its tables.
+   * @param int8 Weights to use instead of those of the store.
+   */
   constructor(
     runtime: Runtime,
     config: ModelConfig,
     store: ParameterStore,
     cache: KeyValueCache,
     memory: BorrowedScratch,
+    int8?: Int8Weights,
   ) {
     this.runtime = runtime
     this.config = config
     this.store = store
     this.cache = cache
+    this.int8 = int8
     this.memory = memory
     this.rotation = rotationOf(config)
     const half = this.rotation.frequencies.length
@@ -132,15 +139,17 @@ export class TokenDecoder {
   }
 
   private async compile(): Promise<Compiled> {
-    const { runtime, config, store, cache, memory } = this
+    const { runtime, config, store, cache, memory, int8 } = this
     const parameters = new SymbolicParameters(store.specs, 'float32')
-    const program = withKernels(runtime.kernels, () => ({ outputs: tokenProgram(config, parameters) }))
+    const program = withKernels(runtime.kernels, () => ({
+      outputs: tokenProgram(config, parameters, int8 ? 'int8' : 'float32'),
+    }))
     const executable = await runtime.compile(program, { portsInside: this.inArena })
     const weights = Object.fromEntries(
       parameters.used.map(({ spec, expert, tensor }) => [inputNameOf(tensor), store.parameter(spec.name, expert)]),
     )
     const at = (name: string): PortMemory =>
-      (this.ports[name] ?? weights[name] ?? cache.rows(name, config.sequence)) as PortMemory
+      (this.ports[name] ?? weights[name] ?? int8?.range(name) ?? cache.rows(name, config.sequence)) as PortMemory
     const { inputs, outputs } = executable.model
     const ports = Object.fromEntries([...inputs, ...outputs].map(({ name }) => [name, at(name)]))
     if (!this.inArena) return { executable, binding: executable.bind(ports) }

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import type { SharedMemory } from '../arena.ts'
 import { RuntimeError } from '../contract.ts'
 
-/** Functions that op kernels call (assembly/rows.ts, token.ts, exponential.ts). */
+/** Functions that op kernels call (assembly/rows.ts, token.ts, exponential.ts, int8.ts). */
 const opFunctionNames = [
   'add',
   'addTimes',
@@ -18,6 +18,7 @@ const opFunctionNames = [
   'gatherRowsOfHalves',
   'gatherRowsToHalf',
   'geluParts',
+  'int8Times',
   'maskAbove',
   'maskBefore',
   'rmsNorm',
@@ -26,6 +27,7 @@ const opFunctionNames = [
   'rotate',
   'routeRows',
   'routeRowsGradient',
+  'roundRow',
   'rowDots',
   'rowDotsOfHalves',
   'rowLargest',

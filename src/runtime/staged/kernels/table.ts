@@ -6,6 +6,7 @@ import { chooseExperts } from './choose-experts.ts'
 import { awaitRows, exchangeRows, exchangeSizes } from './exchange.ts'
 import { expertFfn, expertFfnGradient } from './expert-ffn.ts'
 import { expertLinear, expertLinearGradient } from './expert-linear.ts'
+import { int8ExpertsDown, int8ExpertsUp, int8Product } from './int8.ts'
 import { linearCrossEntropy } from './linear-cross-entropy.ts'
 import { matmul } from './matmul.ts'
 import { packRows } from './pack-rows.ts'
@@ -33,6 +34,9 @@ export const opKernels: Readonly<Record<string, Kernel>> = {
   'expert-row-product': expertRowProduct,
   'gather-gated-rows': gatherGatedRows,
   'gather-rows': gatherRows,
+  'int8-experts-down': int8ExpertsDown,
+  'int8-experts-up': int8ExpertsUp,
+  'int8-product': int8Product,
   'linear-cross-entropy': linearCrossEntropy,
   matmul,
   'pack-rows': packRows,

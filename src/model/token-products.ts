@@ -1,0 +1,49 @@
+/** Products of a token with the model's matrices, for each format of weights. Matrices are named by their parameters. */
+import { int8Experts, int8Product } from '../graph/ops/int8.ts'
+import { reshape } from '../graph/ops/shape.ts'
+import { rowExperts, rowProduct } from '../graph/ops/token.ts'
+import type { Tensor } from '../graph/tensor.ts'
+import type { ModelConfig } from './config.ts'
+import type { FfnWeights } from './ffn.ts'
+import { int8Input, int8Parameters } from './int8-matrices.ts'
+
+export interface TokenProducts {
+  /** x·w of a row x [1, K] and w [K, N]. */
+  row(x: Tensor, w: Tensor): Tensor
+  /** x·wᵀ of the normed stream x [1, D] and the head w [V, D]. */
+  head(x: Tensor, w: Tensor): Tensor
+  /** Σ_k gate · expert(x). Weights without a first dimension are those of one expert. */
+  experts(x: Tensor, experts: Tensor, gates: Tensor, weights: FfnWeights): Tensor
+}
+
+export const float32Products: TokenProducts = {
+  row: (x, w) => rowProduct(x, w),
+  head: (x, w) => rowProduct(x, w, { transposed: true }),
+  experts: (x, experts, gates, weights) =>
+    rowExperts(
+      x,
+      experts,
+      gates,
+      mapped(weights, (w) => (w.shape.length === 3 ? w : reshape(w, [1, ...w.shape]))),
+    ),
+}
+
+export function int8Products(config: ModelConfig): TokenProducts {
+  const byName = new Map(int8Parameters(config).map((parameter) => [parameter.spec.name, int8Input(parameter)]))
+  const int8 = ({ source }: Tensor) => {
+    const matrix = source.kind === 'input' ? byName.get(source.name) : undefined
+    if (!matrix) throw new Error('internal: a matrix without int8 weights')
+    return matrix
+  }
+  return {
+    row: (x, w) => int8Product(x, int8(w)),
+    head: (x, w) => int8Product(x, int8(w)),
+    experts: (x, experts, gates, weights) => int8Experts(x, experts, gates, mapped(weights, int8)),
+  }
+}
+
+const mapped = <T>({ up, gate, down }: FfnWeights, of: (w: Tensor) => T): { up: T; gate?: T; down: T } => ({
+  up: of(up),
+  ...(gate && { gate: of(gate) }),
+  down: of(down),
+})
