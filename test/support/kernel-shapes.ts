@@ -62,6 +62,10 @@ export const special: Record<string, KernelCase[]> = {
     attentionCase({ batch: 2, sequence: 300, heads: 6, keyHeads: 3, size: 3, rotary: false, window: 100 }),
     attentionCase({ batch: 1, sequence: 70, heads: 2, size: 4, rotary: true, window: 70 }),
     attentionCase({ batch: 2, sequence: 200, heads: 2, size: 4, rotary: true, window: 40, documents: [66, 130, 199] }),
+    // Several tiles of keys, also with long blocks of queries; windows and documents across tiles, and shared keys.
+    attentionCase({ batch: 1, sequence: 700, heads: 2, keyHeads: 1, size: 4, rotary: true, documents: [300, 600] }),
+    attentionCase({ batch: 1, sequence: 1030, heads: 2, size: 3, rotary: false, window: 300 }),
+    attentionCase({ batch: 1, sequence: 1100, heads: 1, size: 2, rotary: true }),
     // Scores of up to 1e8 and 1e16.
     attentionCase({ batch: 1, sequence: 140, heads: 2, size: 4, rotary: true, range: 1e4 }),
     attentionCase({ batch: 1, sequence: 30, heads: 2, size: 4, rotary: false, range: 1e8 }),

@@ -94,12 +94,24 @@ export const attentionKernel: (qkv: Tensor, angles: Angles | null, shape: Attent
       const { dtype } = qkv
       const [tokens, columns] = [dim(qkv.shape, 0), dim(qkv.shape, 1)]
       const queries = (columns * shape.heads) / (shape.heads + 2 * shape.keyHeads)
-      const [result] = emitKernel('attention', [qkv, ...optional], [{ dtype, shape: [tokens, queries] }], options)
+      const { batch, sequence, heads } = shape
+      const results = [
+        { dtype, shape: [tokens, queries] },
+        { dtype, shape: [batch, heads, sequence] },
+      ]
+      // The second result is log Σ exp(score) of each query.
+      const [result, logSums] = emitKernel('attention', [qkv, ...optional], results, options) as [Tensor, Tensor]
       return {
-        result: result as Tensor,
+        result,
         inputs: [qkv],
         gradient: (dy) => [
-          dy && emitKernel('attention-gradient', [dy, qkv, ...optional], [{ dtype, shape: qkv.shape }], options)[0],
+          dy &&
+            emitKernel(
+              'attention-gradient',
+              [dy, qkv, result, logSums, ...optional],
+              [{ dtype, shape: qkv.shape }],
+              options,
+            )[0],
         ],
       }
     },

@@ -75,6 +75,34 @@ describe.skipIf(missing)(missing ? `oneDNN (skipped: ${missing})` : 'oneDNN', ()
         }
     })
 
+  for (const finish of ['exp', 'times'] as const)
+    test(`a batch of products is finished by ${finish}, with a row for each`, () => {
+      const dnnl = new Dnnl(path, 'float32')
+      for (const count of [1, 2, 4])
+        for (const [m, k, n] of [
+          [1, 4, 1],
+          [3, 4, 1],
+          [1, 5, 7],
+          [70, 64, 33],
+        ] as const) {
+          const small = (size: number, seed: number) => integers(size, seed).map((x) => x / 64)
+          const [a, b, row] = [small(count * m * k, 1), small(count * n * k, 2), small(count * n, 3)]
+          const [factor, c] = [small(count * m * n, 4), new Float32Array(count * m * n)]
+          const spec: Product = { m, k, n, a: { stride: k }, b: { stride: k, transposed: true }, c: n, finish }
+          const batch = { count, a: m * k, b: n * k, c: m * n }
+          const operands = finish === 'exp' ? [row] : [row, factor]
+          dnnl.productOfPrepared(spec, batch).run(...[a, b, c, ...operands].map(address))
+          c.forEach((value, at) => {
+            const [product, i, j] = [Math.floor(at / (m * n)), Math.floor((at % (m * n)) / n), at % n]
+            let sum = -(row[product * n + j] as number)
+            for (let l = 0; l < k; l++)
+              sum += (a[(product * m + i) * k + l] as number) * (b[(product * n + j) * k + l] as number)
+            const expected = finish === 'exp' ? Math.exp(sum) : sum * (factor[at] as number)
+            expect(value, `${count} of [${m}, ${k}, ${n}], element ${at}`).toBeCloseTo(expected, 5)
+          })
+        }
+    })
+
   test('softmax and its gradient work in place and on rows with a gap', () => {
     const dnnl = new Dnnl(path, 'float32')
     for (const [rows, columns, stride] of [

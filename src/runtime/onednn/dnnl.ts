@@ -20,8 +20,8 @@ const BF16_MATH = 1
 const IN_ORDER = 1
 const CPU = 1
 const ACCURATE_SOFTMAX = 0x30000
-const binary = { add: 0x1fff0, multiply: 0x1fff1 } as const
-const eltwise = { linear: 0x26, swish: 0x2c, gelu: 0x31 } as const
+const binary = { add: 0x1fff0, multiply: 0x1fff1, subtract: 0x1fff5 } as const
+const eltwise = { linear: 0x26, exp: 0x2a, swish: 0x2c, gelu: 0x31 } as const
 
 /** Argument indices of primitives. */
 const arg = { source: 1, source1: 2, target: 17, weights: 33, gradientOfSource: 129, gradientOfTarget: 145 } as const
@@ -124,7 +124,7 @@ export class Dnnl {
   private productOf(type: FactorType, spec: Product, batch?: Batch): Runnable {
     const batchKey = batch ? `${batch.count},${batch.a},${batch.b},${batch.c}` : ''
     return this.cached(`p${type},${keyOf(spec)},${batchKey}`, () => {
-      const { m, k, n, a, b, c, half, alpha = 1, plus } = spec
+      const { m, k, n, a, b, c, half, alpha = 1, plus, finish } = spec
       const layout = (rows: number, columns: number, { stride, transposed }: MatrixLayout, next = 0) => {
         const [sizes, strides] = [[rows, columns], transposed ? [1, stride] : [stride, 1]]
         return [batch ? [batch.count, ...sizes] : sizes, batch ? [next, ...strides] : strides] as const
@@ -140,8 +140,15 @@ export class Dnnl {
       }
       if (alpha !== 1) append(this.api.dnnl_post_ops_append_eltwise(postOps, eltwise.linear, alpha, 0))
       if (plus === 'c') append(this.api.dnnl_post_ops_append_sum(postOps, 1, 0, 0))
-      const addend = typeof plus === 'number' ? this.descriptor([m, n], [plus, 1]) : 0
-      const addendAt = addend && append(this.api.dnnl_post_ops_append_binary(postOps, binary.add, addend))
+      const operands: (readonly [argument: number, descriptor: number])[] = []
+      const combine = (operation: number, operand: number) => {
+        const at = append(this.api.dnnl_post_ops_append_binary(postOps, operation, operand))
+        operands.push([postOpArgument(at), operand])
+      }
+      if (typeof plus === 'number') combine(binary.add, this.descriptor([m, n], [plus, 1]))
+      if (finish) combine(binary.subtract, this.descriptor(...layout(1, n, { stride: n }, n)))
+      if (finish === 'exp') append(this.api.dnnl_post_ops_append_eltwise(postOps, eltwise.exp, 0, 0))
+      else if (finish === 'times') combine(binary.multiply, target)
       const attributes = this.make('dnnl_primitive_attr_create')
       if (this.rounding === 'inside')
         this.expect(this.api.dnnl_primitive_attr_set_fpmath_mode(attributes, BF16_MATH), 'math mode')
@@ -154,7 +161,7 @@ export class Dnnl {
         [arg.source, source],
         [arg.weights, weights],
         [arg.target, target],
-        ...(addend ? [[postOpArgument(addendAt), addend] as const] : []),
+        ...operands,
       ])
     })
   }

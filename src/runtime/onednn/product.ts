@@ -25,6 +25,11 @@ export interface Product {
   readonly alpha?: number
   /** `c` adds the old values of c. A number adds a matrix at `addend` with this row stride. */
   readonly plus?: 'c' | number
+  /**
+   * c, without gaps, is exp(a·b − row), or (a·b − row) ∘ factor. The float32 row [n], one for each product of a batch, is
+   * subtracted from every row. It and the factor [m, n], which is stored as c is, come after c.
+   */
+  readonly finish?: 'exp' | 'times'
 }
 
 /** A batch of products of equal shape. */
@@ -37,8 +42,8 @@ export interface Batch {
 }
 
 /** A key that is equal for equal products. */
-export const keyOf = ({ m, k, n, a, b, c, half, alpha = 1, plus }: Product): string =>
-  `${m},${k},${n},${layoutKey(a)},${layoutKey(b)},${c}${half ? 'h' : ''},${alpha},${plus}`
+export const keyOf = ({ m, k, n, a, b, c, half, alpha = 1, plus, finish }: Product): string =>
+  `${m},${k},${n},${layoutKey(a)},${layoutKey(b)},${c}${half ? 'h' : ''},${alpha},${plus},${finish}`
 
 const layoutKey = ({ stride, transposed, prepared }: MatrixLayout): string =>
   `${stride}${transposed ? 't' : ''}${prepared ? 'p' : ''}`

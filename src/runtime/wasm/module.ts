@@ -3,12 +3,14 @@ import { readFile } from 'node:fs/promises'
 import type { SharedMemory } from '../arena.ts'
 import { RuntimeError } from '../contract.ts'
 
-/** Functions that op kernels call (assembly/rows.ts, token.ts, exponential.ts, int8.ts). */
+/** Functions that op kernels call (assembly/attention.ts, rows.ts, token.ts, exponential.ts, int8.ts). */
 const opFunctionNames = [
   'add',
   'addTimes',
   'cachedScores',
   'cachedValues',
+  'clearAfter',
+  'clearBefore',
   'combineRows',
   'combineRowsOfHalves',
   'gatherGatedRows',
@@ -19,12 +21,15 @@ const opFunctionNames = [
   'gatherRowsToHalf',
   'geluParts',
   'int8Times',
+  'headDots',
+  'logSums',
   'maskAbove',
   'maskBefore',
   'rmsNorm',
   'rmsNormGradient',
   'rmsNormToHalf',
-  'rotate',
+  'rotateHeads',
+  'rotateHeadsRounded',
   'routeRows',
   'routeRowsGradient',
   'roundRow',
@@ -33,9 +38,10 @@ const opFunctionNames = [
   'rowLargest',
   'rowTimes',
   'rowTimesTransposed',
-  'scaleRows',
   'softmaxRow',
   'swishParts',
+  'scaleHeads',
+  'scaleHeadsRounded',
 ] as const
 
 /** Functions that arena kernels call (assembly/kernels.ts, compact-adamw.ts, adafactor.ts). */

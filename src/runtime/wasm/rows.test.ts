@@ -22,94 +22,9 @@ import {
 
 const rows = fc.integer({ min: 0, max: 9 })
 const width = fc.oneof({ weight: 4, arbitrary: fc.integer({ min: 0, max: 70 }) }, fc.constantFrom(512, 1027))
-const scale = fc.constantFrom(1, -0.3, 1e-3, 1e8)
 const seed = fc.nat()
 const flag = fc.boolean()
 const choices = fc.integer({ min: 1, max: 5 })
-
-test('rotate rotates pairs, also in place', () => {
-  const half = fc.integer({ min: 0, max: 35 })
-  fc.assert(
-    fc.property(seed, rows, half, flag, flag, scale, (seed, rows, half, inPlace, back, scale) => {
-      begin(seed)
-      const [stride, sign] = [2 * half + below(5), back ? -1 : 1]
-      const from = place(rows * stride)
-      const cos = place(rows * half)
-      const sin = place(rows * half)
-      const toStride = inPlace ? stride : 2 * half + below(5)
-      const to = inPlace ? from : place(rows * toStride)
-      const expected = eachOf(rows, 2 * half, toStride, (r, c) => {
-        const i = c % half
-        const [a, b] = [at(from.values, r * stride + i), at(from.values, r * stride + half + i)]
-        const [x, y] = [at(cos.values, r * half + i), sign * at(sin.values, r * half + i)]
-        return total(c < half ? [scale * a * x, -scale * b * y] : [scale * b * x, scale * a * y])
-      })
-      const run = (r: number, count: number) =>
-        call(
-          'rotate',
-          row(from, r, stride),
-          stride,
-          row(to, r, toStride),
-          toStride,
-          count,
-          half,
-          row(cos, r, half),
-          row(sin, r, half),
-          scale,
-          sign,
-        )
-      check(rows, run, new Map([[to, expected]]))
-    }),
-  )
-})
-
-test('scaleRows scales rows of any stride, also in place', () => {
-  fc.assert(
-    fc.property(seed, rows, width, flag, scale, (seed, rows, width, inPlace, scale) => {
-      begin(seed)
-      const stride = width + below(5)
-      const from = place(rows * stride)
-      const toStride = inPlace ? stride : width + below(5)
-      const to = inPlace ? from : place(rows * toStride)
-      const expected = eachOf(rows, width, toStride, (r, c) => total([scale * at(from.values, r * stride + c)]))
-      const run = (r: number, count: number) =>
-        call('scaleRows', row(from, r, stride), stride, row(to, r, toStride), toStride, count, width, scale)
-      check(rows, run, new Map([[to, expected]]))
-    }),
-  )
-})
-
-test('maskAbove masks the columns after first + row and nothing else', () => {
-  fc.assert(
-    fc.property(seed, rows, fc.nat(40), fc.nat(45), (seed, rows, columns, first) => {
-      begin(seed)
-      const stride = columns + below(5)
-      const scores = place(rows * stride)
-      const hidden = eachOf(rows, columns, stride, () => [-1e30, 1e30])
-      for (const i of hidden.keys()) if (i % stride <= first + Math.floor(i / stride)) hidden.delete(i)
-      const run = (r: number, count: number) =>
-        call('maskAbove', row(scores, r, stride), stride, count, columns, first + r)
-      check(rows, run, new Map([[scores, hidden]]))
-    }),
-  )
-})
-
-test('maskBefore masks the columns before the first of a row and nothing else', () => {
-  fc.assert(
-    fc.property(seed, rows, fc.nat(40), fc.nat(20), (seed, rows, columns, start) => {
-      begin(seed)
-      const stride = columns + below(5)
-      const scores = place(rows * stride)
-      const firsts = placeIntegers(rows, () => below(start + columns + 1))
-      const hidden = eachOf(rows, columns, stride, () => [-1e30, 1e30])
-      for (const i of hidden.keys())
-        if (start + (i % stride) >= at(integers(firsts), Math.floor(i / stride))) hidden.delete(i)
-      const run = (r: number, count: number) =>
-        call('maskBefore', row(scores, r, stride), stride, count, row(firsts, r, 1), start)
-      check(rows, run, new Map([[scores, hidden]]))
-    }),
-  )
-})
 
 describe('rmsNorm', () => {
   const largeWidth = fc.oneof(fc.integer({ min: 1, max: 70 }), fc.constantFrom(512, 3000, 9001))

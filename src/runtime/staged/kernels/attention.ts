@@ -1,50 +1,86 @@
 /**
  * Causal self-attention, directly from the rows of qkv. A task is a few heads of keys of a sequence, with the queries
- * that share them (`heads.ts`). It first gathers the rotated keys, then, turn by turn, the rotated queries (each row of
- * qkv is read once for all heads of a turn), and processes blocks of queries, all heads of a turn at once. The scores of a block are a few hundred kilobytes, so they stay in the cache;
- * the whole score matrix never exists, and a block uses only the keys that it may see. The gradient
- * recomputes the scores.
+ * that share them (`heads.ts`). It first gathers rotated keys and values, then, turn by turn, the rotated queries, and
+ * processes blocks of queries: their scores stay in the cache, and the whole score matrix never exists. A block uses
+ * only the keys that it may see.
+ *
+ * The gradient recomputes the probabilities from the logarithms of the sums that the forward pass keeps (Dao 2023,
+ * FlashAttention-2, algorithm 2), tile by tile of the keys, so that the gradients of a tile stay in the cache too. They
+ * are transposed, because oneDNN subtracts a number for each column in its product, but not one for each row.
  *
  * Queries are scaled when they are rotated, so softmax(q·kᵀ) and the gradient of k need no further factor;
  * the gradient of q is scaled when it is rotated back.
  */
 import type { Kernel, KernelTensor } from '../contract.ts'
-import { flopsOf, scratchOf, shapeOf } from './head-shape.ts'
-import { type Factor, Heads, optionalInputs } from './heads.ts'
+import {
+  blockScores,
+  blocksOf,
+  bytesFor,
+  flopsOf,
+  type QueryBlock,
+  type Shape,
+  shapeOf,
+  tileScores,
+  tilesOf,
+} from './head-shape.ts'
+import { Heads, optionalInputs } from './heads.ts'
 
-/** Inputs qkv [T, (H + 2·KV)·d] (, cos, sin [S, d/2]) (, first visible position int32 [T]); output [T, H·d]. */
+const EXP = { finish: 'exp' } as const
+const TIMES = { finish: 'times' } as const
+const ADD = { plus: 'c' } as const
+
+/**
+ * Inputs qkv [T, (H + 2·KV)·d] (, cos, sin [S, d/2]) (, first visible position int32 [T]); outputs y [T, H·d] and
+ * log Σ exp(score) of each query [B, H, S].
+ */
 export const attention: Kernel = {
   provider: 'oneDNN',
-  scratch: (call) => scratchOf(shapeOf(call, 0), 5, 2),
+  scratch: (call) => {
+    const shape = shapeOf(call, 0)
+    return matrixBytes(shape, 3) + 2 * bytesFor(blockScores(shape))
+  },
 
   prepare(call, thread) {
     const [qkv] = call.inputs as [KernelTensor]
-    const [y] = call.outputs as [KernelTensor]
+    const [y, logSums] = call.outputs as [KernelTensor, KernelTensor]
     const shape = shapeOf(call, 0)
-    const { size, scale, stride, turns, width, headsPerTask } = shape
-    const heads = new Heads(shape, thread, optionalInputs(call, 0))
+    const { size, scale, turns, headsPerTask } = shape
+    const heads = new Heads(shape, thread, optionalInputs(call, 1))
     const { dnnl } = heads
-    const [q, k] = [heads.reserveMatrices(), heads.reserveMatrices()]
-    const rounded = [heads.reserveMatrices(), heads.reserveMatrices(), heads.reserveMatrices()] as const
-    const [scores, probabilities] = [heads.reserveScores(), heads.reserveScores()]
+    const [query, key, value] = [heads.reserveFactors(), heads.reserveFactors(), heads.reserveFactors()]
+    const [scores, floats] = [heads.reserve(blockScores(shape)), heads.reserve(blockScores(shape))]
+    const blocks = blocksOf(shape)
     return {
       tasks: heads.tasks,
       run(task) {
-        heads.gather(heads.offsetOf(qkv, task, 'keys'), size, k, 1)
-        const key = heads.gathered(k, rounded[1])
-        const value = heads.sideBySide(heads.address(heads.offsetOf(qkv, task, 'values')), rounded[2], stride, size)
+        const keysAndValues = [
+          { rows: heads.rowsOf(qkv, task, 'keys'), matrices: key, scale: 1, rotate: true },
+          { rows: heads.rowsOf(qkv, task, 'values'), matrices: value, scale: 1, rotate: false },
+        ]
         for (let turn = 0; turn < turns; turn++) {
-          heads.gather(qkv.offset + 4 * heads.queryAt(task, stride, turn), heads.apart, q, scale)
-          const query = heads.gathered(q, rounded[0])
-          const out = y.address + 4 * heads.queryAt(task, width, turn)
-          for (const block of heads.blocks) {
+          const queries = { rows: heads.rowsOf(qkv, task, 'queries', turn), matrices: query, scale, rotate: true }
+          heads.gather(queries, ...(turn === 0 ? keysAndValues : []))
+          const out = heads.rowsOf(y, task, 'queries', turn)
+          for (const block of blocks) {
             const { from, rows, first, keys } = block
-            const probability = heads.scoresOf(probabilities, rows, keys)
-            heads.score(task, query, key, scores, block)
-            const softmax = dnnl.softmax(headsPerTask * rows, keys, keys, dnnl.factorType)
-            softmax.run(heads.address(scores), probability.address)
-            const result = { address: out + 4 * from * width, stride: width, head: heads.apart }
-            heads.multiply([rows, keys, size], [probability], [value, '', first * value.stride], result)
+            heads.multiply(
+              [rows, size, keys],
+              [heads.from(query, from)],
+              [heads.from(key, first), 'ᵀ'],
+              heads.scoresOf(scores, rows, keys),
+            )
+            heads.mask(task, scores, block)
+            dnnl.softmax(headsPerTask * rows, keys).run(heads.address(scores), heads.address(floats))
+            for (let head = 0; head < headsPerTask; head++) {
+              const skip = 4 * head * rows * keys
+              const sums = heads.numbersOf(logSums, task, turn, head) + 4 * from
+              thread.functions.logSums(scores + skip, floats + skip, rows, keys, from - first, sums)
+            }
+            // The scores are not needed any more.
+            const address = dnnl.prepare(heads.address(floats), heads.address(scores), headsPerTask * rows, keys)
+            const probability = { ...heads.scoresOf(floats, rows, keys), address }
+            const result = { address: out.address + 4 * from * out.stride, stride: out.stride, head: out.apart }
+            heads.multiply([rows, keys, size], [probability], [heads.from(value, first)], result)
           }
         }
       },
@@ -57,95 +93,87 @@ export const attention: Kernel = {
   },
 }
 
-/** A matrix of floats from a row on. */
-const rowsFrom = (matrix: Factor, row: number): Factor => ({
-  ...matrix,
-  address: matrix.address + 4 * row * matrix.stride,
-})
-
-/** Inputs dy [T, H·d], qkv [T, (H + 2·KV)·d] (, cos, sin) (, first); output the gradient of qkv. */
+/**
+ * Inputs dy [T, H·d], qkv [T, (H + 2·KV)·d], y [T, H·d] and log Σ exp(score) [B, H, S] (, cos, sin) (, first); output
+ * the gradient of qkv.
+ */
 export const attentionGradient: Kernel = {
   provider: 'oneDNN',
   scratch(call) {
     const shape = shapeOf(call, 1)
-    return scratchOf(shape, 7 + shape.turns, 4)
+    return matrixBytes(shape, 7) + 2 * bytesFor(tileScores(shape)) + 2 * bytesFor(shape.headsPerTask * shape.sequence)
   },
 
   prepare(call, thread) {
-    const [dy, qkv] = call.inputs as [KernelTensor, KernelTensor]
+    const [dy, qkv, y, logSums] = call.inputs as [KernelTensor, KernelTensor, KernelTensor, KernelTensor]
     const [dQkv] = call.outputs as [KernelTensor]
     const shape = shapeOf(call, 1)
-    const { sequence, size, scale, stride, turns, width, headsPerTask } = shape
-    const heads = new Heads(shape, thread, optionalInputs(call, 1))
-    const { dnnl } = heads
-    const reserve = () => heads.reserveMatrices()
-    const [q, k, dQ, dK] = [reserve(), reserve(), reserve(), reserve()]
-    const rounded = [reserve(), reserve(), reserve(), heads.reserveMatrices(turns)] as const
-    const [scores, probabilities, dProbabilities, dScores] = [
-      heads.reserveScores(),
-      heads.reserveScores(),
-      heads.reserveScores(),
-      heads.reserveScores(),
-    ]
-    // In the first turn the last block comes first and writes; the others add. Without a window it has all keys.
-    const blocks = heads.blocks.toReversed()
-    const unwritten = blocks[0]?.first ?? 0
-    const matrices = (offset: number): Factor => ({
-      address: heads.address(offset),
-      stride: size,
-      head: sequence * size,
-    })
+    const { size, scale, turns, sequence, headsPerTask } = shape
+    const heads = new Heads(shape, thread, optionalInputs(call, 4))
+    const factors = () => heads.reserveFactors()
+    const [query, key, value, out] = [factors(), factors(), factors(), factors()]
+    const [dQuery, dKey, dValue] = [heads.reserveFloats(), heads.reserveFloats(), heads.reserveFloats()]
+    const [probabilities, dScores] = [heads.reserve(tileScores(shape)), heads.reserve(tileScores(shape))]
+    const [sums, dots] = [heads.reserve(headsPerTask * sequence), heads.reserve(headsPerTask * sequence)]
+    /** Offset of a number for each head and query of a block, without gaps. */
+    const ofBlock = (offset: number, { from }: QueryBlock) => offset + 4 * from * headsPerTask
+    const blocks = blocksOf(shape)
+    const tiles = tilesOf(shape)
     return {
       tasks: heads.tasks,
       run(task) {
-        heads.gather(heads.offsetOf(qkv, task, 'keys'), size, k, 1)
-        const key = heads.gathered(k, rounded[1])
-        const value = heads.sideBySide(heads.address(heads.offsetOf(qkv, task, 'values')), rounded[2], stride, size)
-        const out = heads.sideBySide(dy.address + 4 * heads.queryAt(task, width), rounded[3], width, heads.apart)
-        const dValue = { address: heads.address(heads.offsetOf(dQkv, task, 'values')), stride, head: size }
-        const [dQuery, dKey] = [matrices(dQ), matrices(dK)]
-        heads.clearRows(heads.offsetOf(dQkv, task, 'values'), unwritten)
-        heads.clearMatrices(dK, unwritten)
+        const keysAndValues = [
+          { rows: heads.rowsOf(qkv, task, 'keys'), matrices: key, scale: 1, rotate: true },
+          { rows: heads.rowsOf(qkv, task, 'values'), matrices: value, scale: 1, rotate: false },
+        ]
+        heads.clear(dKey)
+        heads.clear(dValue)
         for (let turn = 0; turn < turns; turn++) {
-          const queries = 4 * heads.queryAt(task, stride, turn)
-          heads.gather(qkv.offset + queries, heads.apart, q, scale)
-          const query = heads.gathered(q, rounded[0])
-          blocks.forEach((block, i) => {
-            const { from, rows, first, keys } = block
-            const plus = turn === 0 && i === 0 ? undefined : 'c'
-            const outAt = from * out.stride + turn * size
-            heads.score(task, query, key, scores, block)
-            const floats = heads.address(scores)
-            dnnl.softmax(headsPerTask * rows, keys).run(floats, floats)
-            const probability = {
-              ...heads.scoresOf(scores, rows, keys),
-              address: heads.prepared(floats, probabilities, headsPerTask * rows, keys, keys),
-            }
-            heads.multiply([keys, rows, size], [probability, 'ᵀ'], [out, '', outAt], rowsFrom(dValue, first), plus)
-            const dProbability = heads.scoresOf(dProbabilities, rows, keys)
-            heads.multiply([rows, size, keys], [out, '', outAt], [value, 'ᵀ', first * value.stride], dProbability)
-            const dScore = heads.scoresOf(dScores, rows, keys)
-            dnnl
-              .softmaxGradient(headsPerTask * rows, keys, keys, dnnl.factorType)
-              .run(floats, dProbability.address, dScore.address)
-            heads.multiply(
-              [keys, rows, size],
-              [dScore, 'ᵀ'],
-              [query, '', from * query.stride],
-              rowsFrom(dKey, first),
-              plus,
-            )
-            heads.multiply([rows, keys, size], [dScore], [key, '', first * key.stride], rowsFrom(dQuery, from))
-          })
-          heads.scatter(dQ, dQkv.offset + queries, heads.apart, scale)
+          const outRows = heads.rowsOf(dy, task, 'queries', turn)
+          heads.gather(
+            { rows: heads.rowsOf(qkv, task, 'queries', turn), matrices: query, scale, rotate: true },
+            ...(turn === 0 ? keysAndValues : []),
+            { rows: outRows, matrices: out, scale: 1, rotate: false },
+          )
+          const yRows = heads.rowsOf(y, task, 'queries', turn)
+          for (const block of blocks) {
+            heads.dots(outRows, yRows, block, ofBlock(dots, block))
+            heads.copyNumbers(logSums, task, turn, block, ofBlock(sums, block))
+          }
+          for (const tile of tiles) {
+            const { from, rows, first, keys, starts } = tile
+            const [tileQuery, tileOut] = [heads.from(query, from), heads.from(out, from)]
+            const [tileKey, tileValue] = [heads.from(key, first), heads.from(value, first)]
+            const probability = heads.scoresOf(probabilities, keys, rows)
+            const dScore = heads.scoresOf(dScores, keys, rows)
+            heads.multiply([keys, size, rows], [tileKey], [tileQuery, 'ᵀ'], probability, EXP, ofBlock(sums, tile))
+            heads.clearMasked(task, probabilities, tile)
+            const row = ofBlock(dots, tile)
+            heads.multiply([keys, size, rows], [tileValue], [tileOut, 'ᵀ'], dScore, TIMES, row, probability)
+            heads.multiply([keys, rows, size], [probability], [tileOut], heads.from(dValue, first), ADD)
+            heads.multiply([keys, rows, size], [dScore], [tileQuery], heads.from(dKey, first), ADD)
+            heads.multiply([rows, keys, size], [dScore, 'ᵀ'], [tileKey], heads.from(dQuery, from), starts ? {} : ADD)
+          }
+          heads.scatter(
+            { rows: heads.rowsOf(dQkv, task, 'queries', turn), matrices: dQuery, scale, rotate: true },
+            ...(turn < turns - 1
+              ? []
+              : [
+                  { rows: heads.rowsOf(dQkv, task, 'keys'), matrices: dKey, scale: 1, rotate: true },
+                  { rows: heads.rowsOf(dQkv, task, 'values'), matrices: dValue, scale: 1, rotate: false },
+                ]),
+          )
         }
-        heads.scatter(dK, heads.offsetOf(dQkv, task, 'keys'), size, 1)
       },
     }
   },
 
   work(call) {
     const shape = shapeOf(call, 1)
-    return { flops: flopsOf(shape, 5), bytes: 4 * shape.batch * shape.sequence * (2 * shape.stride + shape.width) }
+    return { flops: flopsOf(shape, 5), bytes: 4 * shape.batch * shape.sequence * (2 * shape.stride + 2 * shape.width) }
   },
 }
+
+/** Bytes of some matrices [S, d] of each head of a task, in float32. */
+const matrixBytes = (shape: Shape, count: number): number =>
+  count * bytesFor(shape.headsPerTask * shape.sequence * shape.size)

@@ -1,12 +1,17 @@
 /** Shapes of attention: its heads, tasks and blocks of queries, and what they need. */
 import type { KernelCall, KernelTensor } from '../contract.ts'
 
-/** Most queries in a block. */
+/** Most queries in a block. More make better products, but the causal mask hides more of their scores. */
 const MAX_BLOCK = 64
+/** The same for queries that see at least {@link MANY_KEYS}. */
+const MAX_LONG_BLOCK = 128
+const MANY_KEYS = 1024
 /** Most heads of keys in a task; fewer for long sequences. */
 const MAX_HEADS = 4
 /** Most floats in the scores of a block, unless a single head has more. */
 const MAX_SCORES = 2 ** 17
+/** Most keys in a tile. */
+const MAX_KEYS = 512
 /** With a window the keys of a block begin at a multiple of this. */
 const KEY_STEP = 16
 
@@ -42,15 +47,21 @@ export function shapeOf({ attributes, inputs }: KernelCall, qkvAt: number): Shap
   let headsPerTask = Math.min(
     MAX_HEADS,
     keyHeads,
-    Math.max(1, Math.floor(MAX_SCORES / (MAX_BLOCK * keysOf(sequence, window)))),
+    Math.max(1, Math.floor(MAX_SCORES / blockScoresOfHead(sequence, window))),
   )
   while (keyHeads % headsPerTask !== 0) headsPerTask--
   const widths = { size, stride, width: heads * size, keyWidth: keyHeads * size }
   return { batch, sequence, keyHeads, turns: heads / keyHeads, ...widths, scale: scale.float, window, headsPerTask }
 }
 
-/** Most keys of a block. */
-const keysOf = (sequence: number, window: number): number => Math.min(sequence, window + MAX_BLOCK + KEY_STEP)
+const blockRows = (sequence: number, window: number): number =>
+  Math.min(sequence, window) < MANY_KEYS ? MAX_BLOCK : MAX_LONG_BLOCK
+
+/** Most floats in the scores of a block and a head. */
+function blockScoresOfHead(sequence: number, window: number): number {
+  const rows = blockRows(sequence, window)
+  return rows * Math.min(sequence, window + rows + KEY_STEP)
+}
 
 /** Bytes of whole cache lines. */
 export const bytesFor = (floats: number): number => Math.ceil(floats / 16) * 64
@@ -65,7 +76,7 @@ export interface QueryBlock {
 
 /** The blocks of a sequence, of near-equal length. */
 export function blocksOf({ sequence, window }: Shape): QueryBlock[] {
-  const count = Math.ceil(sequence / MAX_BLOCK)
+  const count = Math.ceil(sequence / blockRows(sequence, window))
   return Array.from({ length: count }, (_, i) => {
     const [from, end] = [Math.floor((sequence * i) / count), Math.floor((sequence * (i + 1)) / count)]
     const first = Math.floor(Math.max(0, from - window + 1) / KEY_STEP) * KEY_STEP
@@ -73,9 +84,32 @@ export function blocksOf({ sequence, window }: Shape): QueryBlock[] {
   })
 }
 
-/** Floats of the scores of a block, of all heads of a turn. */
+/** The keys of a tile that a block of queries sees. */
+export interface Tile extends QueryBlock {
+  /** Whether it has the first keys of the block. */
+  readonly starts: boolean
+}
+
+/** Pairs of a tile of keys and a block of queries that sees some of them, tile by tile. */
+export function tilesOf(shape: Shape): Tile[] {
+  const blocks = blocksOf(shape)
+  const count = Math.ceil(shape.sequence / MAX_KEYS)
+  return Array.from({ length: count }, (_, i) => {
+    const [start, end] = [0, 1].map((next) => Math.floor((shape.sequence * (i + next)) / count)) as [number, number]
+    return blocks.flatMap(({ from, rows, first, keys }) => {
+      const [begin, stop] = [Math.max(first, start), Math.min(first + keys, end)]
+      return begin < stop ? [{ from, rows, first: begin, keys: stop - begin, starts: begin === first }] : []
+    })
+  }).flat()
+}
+
+/** Most floats of the scores of a block, of all heads of a task. */
 export const blockScores = ({ sequence, window, headsPerTask }: Shape): number =>
-  headsPerTask * MAX_BLOCK * keysOf(sequence, window)
+  headsPerTask * blockScoresOfHead(sequence, window)
+
+/** Most floats of the scores of a tile, of all heads of a task. */
+export const tileScores = ({ sequence, window, headsPerTask }: Shape): number =>
+  headsPerTask * blockRows(sequence, window) * Math.min(sequence, MAX_KEYS)
 
 export function flopsOf({ batch, sequence, window, width }: Shape, products: number): number {
   const most = Math.min(sequence, window)
@@ -83,7 +117,3 @@ export function flopsOf({ batch, sequence, window, width }: Shape, products: num
   const pairs = sequence * most - (most * (most - 1)) / 2
   return products * 2 * batch * pairs * width
 }
-
-/** Bytes of some matrices [S, d] of each head of a task, and of some scores. */
-export const scratchOf = (shape: Shape, matrices: number, scores: number): number =>
-  matrices * bytesFor(shape.headsPerTask * shape.sequence * shape.size) + scores * bytesFor(blockScores(shape))

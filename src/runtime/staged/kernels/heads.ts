@@ -6,12 +6,12 @@
 import type { Dnnl } from '../../onednn/dnnl.ts'
 import type { Batch, Product } from '../../onednn/product.ts'
 import type { KernelCall, KernelTensor, KernelThread } from '../contract.ts'
-import { blockScores, blocksOf, bytesFor, type QueryBlock, type Shape } from './head-shape.ts'
+import { bytesFor, type QueryBlock, type Shape } from './head-shape.ts'
 
-/** Rows are rotated in groups of this size, for all heads of a task. */
-const ROTATED_ROWS = 64
+/** Rows are moved in pieces of this size, so that all parts of a row are read soon after each other. */
+const PIECE_ROWS = 16
 
-/** A factor of the products of a task: one matrix for each head. Strides are in elements. */
+/** A factor of products: one matrix for each head. Strides are in elements. */
 export interface Factor {
   readonly address: number
   /** From one row to the next. */
@@ -20,14 +20,41 @@ export interface Factor {
   readonly head: number
 }
 
-/** Optional inputs after qkv: cos, sin [S, d/2], then the first position that each token sees, int32 [T]. */
+/** A matrix [S, d] for each head of a task in scratch memory: prepared factors, or float32. */
+export interface Matrices extends Factor {
+  readonly offset: number
+  /** Bytes of an element. */
+  readonly bytes: 2 | 4
+}
+
+/** A task's heads in rows of a float32 tensor. Strides are in elements, offset and address in bytes. */
+export interface Rows {
+  readonly offset: number
+  readonly address: number
+  /** From one token to the next. */
+  readonly stride: number
+  /** From one head to the next. */
+  readonly apart: number
+}
+
+/** A move between rows and matrices. */
+export interface Move {
+  readonly rows: Rows
+  readonly matrices: Matrices
+  readonly scale: number
+  /** Whether to rotate, if there are angles. */
+  readonly rotate: boolean
+}
+
+/** Optional inputs after the others: cos, sin [S, d/2], then the first position that each token sees, int32 [T]. */
 export interface OptionalInputs {
   readonly tables: readonly [cos: KernelTensor, sin: KernelTensor] | null
   readonly first: KernelTensor | null
 }
 
-export function optionalInputs({ inputs }: KernelCall, qkvAt: number): OptionalInputs {
-  const optional = inputs.slice(qkvAt + 1)
+/** @param others Number of inputs before them. */
+export function optionalInputs({ inputs }: KernelCall, others: number): OptionalInputs {
+  const optional = inputs.slice(others)
   const first = optional.length % 2 === 1 ? optional.pop() : undefined
   const [cos, sin] = optional
   return { tables: cos && sin ? [cos, sin] : null, first: first ?? null }
@@ -36,7 +63,6 @@ export function optionalInputs({ inputs }: KernelCall, qkvAt: number): OptionalI
 /** Offsets are in bytes, in the memory of the program. */
 export class Heads {
   readonly shape: Shape
-  readonly blocks: readonly QueryBlock[]
   readonly dnnl: Dnnl
   private readonly thread: KernelThread
   private readonly optional: OptionalInputs
@@ -47,7 +73,6 @@ export class Heads {
     this.dnnl = thread.dnnl
     this.thread = thread
     this.optional = optional
-    this.blocks = blocksOf(shape)
   }
 
   get tasks(): number {
@@ -62,168 +87,137 @@ export class Heads {
     return offset
   }
 
-  /** A matrix [S, d] for each head of keys, `times` over. */
-  reserveMatrices(times = 1): number {
-    const { sequence, size, headsPerTask } = this.shape
-    return this.reserve(times * headsPerTask * sequence * size)
+  reserveFactors(): Matrices {
+    return this.reserveMatrices(this.dnnl.factorBytes)
   }
 
-  reserveScores(): number {
-    return this.reserve(blockScores(this.shape))
+  reserveFloats(): Matrices {
+    return this.reserveMatrices(4)
+  }
+
+  private reserveMatrices(bytes: 2 | 4): Matrices {
+    const { sequence, size, headsPerTask } = this.shape
+    const offset = this.reserve((bytes / 4) * headsPerTask * sequence * size)
+    return { offset, bytes, address: this.address(offset), stride: size, head: sequence * size }
   }
 
   private groupsOfSequence(): number {
     return this.shape.keyHeads / this.shape.headsPerTask
   }
 
-  sequenceOf(task: number): number {
+  private sequenceOf(task: number): number {
     return Math.floor(task / this.groupsOfSequence())
   }
 
-  /**
-   * Index of the first element of a task's first head, in rows of `stride` elements that have all heads.
-   * @param apart Elements from the part of one head of keys to that of the next.
-   */
-  private start(task: number, stride: number, apart: number): number {
-    const { headsPerTask, sequence } = this.shape
-    return this.sequenceOf(task) * sequence * stride + (task % this.groupsOfSequence()) * headsPerTask * apart
+  private firstHeadOf(task: number): number {
+    return (task % this.groupsOfSequence()) * this.shape.headsPerTask
   }
 
-  /** Elements from the queries of one head of keys to those of the next. */
-  get apart(): number {
-    return this.shape.turns * this.shape.size
+  /** A task's heads in a tensor that has the queries of all heads in a row, and in qkv keys and values beside them. */
+  rowsOf(tensor: KernelTensor, task: number, part: 'queries' | 'keys' | 'values', turn = 0): Rows {
+    const { sequence, size, turns, width, keyWidth } = this.shape
+    const stride = tensor.shape.at(-1) as number
+    const apart = part === 'queries' ? turns * size : size
+    const column = { queries: turn * size, keys: width, values: width + keyWidth }[part]
+    const skip = 4 * (this.sequenceOf(task) * sequence * stride + this.firstHeadOf(task) * apart + column)
+    return { offset: tensor.offset + skip, address: tensor.address + skip, stride, apart }
   }
 
-  /** Index of a task's first query of a turn in rows of all queries, `stride` elements apart. */
-  queryAt(task: number, stride: number, turn = 0): number {
-    return this.start(task, stride, this.apart) + turn * this.shape.size
+  /** Offset of a number for each query of one of the task's heads, in a tensor [B, H, S]. */
+  numbersOf(tensor: KernelTensor, task: number, turn: number, head: number): number {
+    const { keyHeads, turns, sequence } = this.shape
+    const keyHead = this.sequenceOf(task) * keyHeads + this.firstHeadOf(task) + head
+    return tensor.offset + 4 * sequence * (keyHead * turns + turn)
   }
 
-  /** Offset of a task's first head of keys or values in rows of qkv. */
-  offsetOf(tensor: KernelTensor, task: number, part: 'keys' | 'values'): number {
-    const { stride, width, keyWidth, size } = this.shape
-    return tensor.offset + 4 * (this.start(task, stride, size) + width + (part === 'keys' ? 0 : keyWidth))
-  }
-
-  /**
-   * Rotates and scales rows of qkv for the heads of a task, into one matrix [S, d] per head.
-   * @param apart Floats from one head to the next.
-   */
-  gather(from: number, apart: number, to: number, scale: number): void {
-    const { size, stride, sequence } = this.shape
-    this.forEachPiece((head, first, rows) =>
-      this.rotate(
-        from + 4 * (first * stride + head * apart),
-        stride,
-        to + 4 * size * (head * sequence + first),
-        size,
-        rows,
-        first,
-        scale,
-        1,
-      ),
-    )
-  }
-
-  /** The reverse of {@link gather}, for gradients. */
-  scatter(from: number, to: number, apart: number, scale: number): void {
-    const { size, stride, sequence } = this.shape
-    this.forEachPiece((head, first, rows) =>
-      this.rotate(
-        from + 4 * size * (head * sequence + first),
-        size,
-        to + 4 * (first * stride + head * apart),
-        stride,
-        rows,
-        first,
-        scale,
-        -1,
-      ),
-    )
-  }
-
-  private forEachPiece(body: (head: number, first: number, rows: number) => void): void {
-    const { sequence, headsPerTask } = this.shape
-    for (let first = 0; first < sequence; first += ROTATED_ROWS)
-      for (let head = 0; head < headsPerTask; head++) body(head, first, Math.min(ROTATED_ROWS, sequence - first))
-  }
-
-  private rotate(
-    from: number,
-    fromStride: number,
-    to: number,
-    toStride: number,
-    rows: number,
-    first: number,
-    scale: number,
-    sign: 1 | -1,
-  ): void {
-    const { size } = this.shape
+  /** Copies rows into matrices, piece by piece; scaled, rotated if there are angles, and rounded if the matrices are. */
+  gather(...moves: readonly Move[]): void {
+    const { size, headsPerTask } = this.shape
     const { functions } = this.thread
+    this.forEachPiece((first, rows) => {
+      for (const { rows: from, matrices: to, scale, rotate } of moves) {
+        const source = [from.offset + 4 * first * from.stride, from.stride, from.apart] as const
+        const target = [to.offset + to.bytes * first * size, size, to.head, rows, headsPerTask] as const
+        const angles = rotate ? this.anglesFrom(first) : null
+        if (angles && to.bytes === 4) functions.rotateHeads(...source, ...target, size / 2, ...angles, scale, 1)
+        else if (angles) functions.rotateHeadsRounded(...source, ...target, size / 2, ...angles, scale)
+        else if (to.bytes === 4) functions.scaleHeads(...source, ...target, size, scale)
+        else functions.scaleHeadsRounded(...source, ...target, size, scale)
+      }
+    })
+  }
+
+  /** The reverse of {@link gather}, for float32 matrices: rotates back. */
+  scatter(...moves: readonly Move[]): void {
+    const { size, headsPerTask } = this.shape
+    const { functions } = this.thread
+    this.forEachPiece((first, rows) => {
+      for (const { rows: to, matrices: from, scale, rotate } of moves) {
+        const source = [from.offset + 4 * first * size, size, from.head] as const
+        const target = [to.offset + 4 * first * to.stride, to.stride, to.apart, rows, headsPerTask] as const
+        const angles = rotate ? this.anglesFrom(first) : null
+        if (angles) functions.rotateHeads(...source, ...target, size / 2, ...angles, scale, -1)
+        else functions.scaleHeads(...source, ...target, size, scale)
+      }
+    })
+  }
+
+  private anglesFrom(first: number): readonly [cos: number, sin: number] | null {
     const { tables } = this.optional
-    if (!tables) {
-      functions.scaleRows(from, fromStride, to, toStride, rows, size, scale)
-      return
-    }
-    const half = size / 2
-    const [cos, sin] = tables
-    const skip = 4 * first * half
-    functions.rotate(from, fromStride, to, toStride, rows, half, cos.offset + skip, sin.offset + skip, scale, sign)
+    if (!tables) return null
+    const skip = 2 * first * this.shape.size
+    return [tables[0].offset + skip, tables[1].offset + skip]
   }
 
-  /** Matrices written by {@link gather}, as a factor: in place, or rounded into `rounded`. */
-  gathered(from: number, rounded: number): Factor {
-    const { size, sequence, headsPerTask } = this.shape
-    const address = this.prepared(this.address(from), rounded, headsPerTask * sequence, size, size)
-    return { address, stride: size, head: sequence * size }
+  private forEachPiece(body: (first: number, rows: number) => void): void {
+    const { sequence } = this.shape
+    for (let first = 0; first < sequence; first += PIECE_ROWS) body(first, Math.min(PIECE_ROWS, sequence - first))
   }
 
-  /** Rows of `stride` floats with the task's heads side by side, `apart` floats each, as a factor. */
-  sideBySide(from: number, rounded: number, stride: number, apart: number): Factor {
-    const { sequence, headsPerTask } = this.shape
-    const address = this.prepared(from, rounded, sequence, headsPerTask * apart, stride)
-    return { address, stride: address === from ? stride : headsPerTask * apart, head: apart }
+  /** Σ a·b of the queries of a block, to float32 [heads, rows]. a and b have the same strides. */
+  dots(a: Rows, b: Rows, { from, rows }: QueryBlock, to: number): void {
+    const { headsPerTask, size } = this.shape
+    const { headDots } = this.thread.functions
+    const skip = 4 * from * a.stride
+    headDots(a.offset + skip, b.offset + skip, a.stride, a.apart, rows, headsPerTask, size, to, rows)
   }
 
-  /** Fills a task's heads with zeros, in `rows` rows of qkv's gradient. */
-  clearRows(offset: number, rows: number): void {
-    const { stride, size, headsPerTask } = this.shape
-    for (let row = 0; row < rows; row++) {
-      const at = offset / 4 + row * stride
-      this.thread.floats.fill(0, at, at + headsPerTask * size)
+  /** Copies numbers of the queries of a block from a tensor [B, H, S] to [heads, rows]. */
+  copyNumbers(tensor: KernelTensor, task: number, turn: number, { from, rows }: QueryBlock, to: number): void {
+    for (let head = 0; head < this.shape.headsPerTask; head++) {
+      const at = this.numbersOf(tensor, task, turn, head) / 4 + from
+      this.thread.floats.copyWithin(to / 4 + head * rows, at, at + rows)
     }
   }
 
-  /** Fills the first `rows` rows of the matrices of a task's heads with zeros. */
-  clearMatrices(offset: number, rows: number): void {
-    const { sequence, size, headsPerTask } = this.shape
-    for (let head = 0; head < headsPerTask; head++) {
-      const at = offset / 4 + head * sequence * size
-      this.thread.floats.fill(0, at, at + rows * size)
-    }
+  /** Fills float32 matrices with zeros. */
+  clear({ offset, head }: Matrices): void {
+    this.thread.floats.fill(0, offset / 4, offset / 4 + this.shape.headsPerTask * head)
   }
 
-  prepared(from: number, rounded: number, rows: number, columns: number, stride: number): number {
-    return this.dnnl.prepare(from, this.address(rounded), rows, columns, stride)
+  /** Matrices from a row on. */
+  from({ address, stride, head, bytes }: Matrices, row: number): Factor {
+    return { address: address + bytes * row * stride, stride, head }
   }
 
-  /** Scores of a block as a factor. */
-  scoresOf(offset: number, rows: number, keys: number): Factor {
-    return { address: this.address(offset), stride: keys, head: rows * keys }
+  /** Scores [heads, rows, columns] as a factor. */
+  scoresOf(offset: number, rows: number, columns: number): Factor {
+    return { address: this.address(offset), stride: columns, head: rows * columns }
   }
 
   /**
-   * [m, k]·[k, n] of every head, to floats with the strides of c.
-   * @param skip Elements of a and of b before the first one used.
+   * [m, k]·[k, n] of every head, to c with its strides.
+   * @param row Of `finish`: the offset of [heads, n].
    */
   multiply(
     [m, k, n]: readonly [number, number, number],
-    [a, aSide, aSkip = 0]: readonly [Factor, ('ᵀ' | '')?, number?],
-    [b, bSide, bSkip = 0]: readonly [Factor, ('ᵀ' | '')?, number?],
+    [a, aSide]: readonly [Factor, 'ᵀ'?],
+    [b, bSide]: readonly [Factor, 'ᵀ'?],
     c: Factor,
-    plus?: 'c',
+    more: Pick<Product, 'plus' | 'finish'> = {},
+    row?: number,
+    factor?: Factor,
   ): void {
-    const { dnnl, shape } = this
     const spec: Product = {
       m,
       k,
@@ -231,30 +225,40 @@ export class Heads {
       a: { stride: a.stride, transposed: aSide === 'ᵀ' },
       b: { stride: b.stride, transposed: bSide === 'ᵀ' },
       c: c.stride,
-      ...(plus && { plus }),
+      half: more.finish !== undefined && this.dnnl.factorBytes === 2,
+      ...more,
     }
-    const batch: Batch = { count: shape.headsPerTask, a: a.head, b: b.head, c: c.head }
-    const bytes = dnnl.factorBytes
-    dnnl.productOfPrepared(spec, batch).run(a.address + bytes * aSkip, b.address + bytes * bSkip, c.address)
+    const batch: Batch = { count: this.shape.headsPerTask, a: a.head, b: b.head, c: c.head }
+    const operands = [...(row === undefined ? [] : [this.address(row)]), ...(factor ? [factor.address] : [])]
+    this.dnnl.productOfPrepared(spec, batch).run(a.address, b.address, c.address, ...operands)
   }
 
-  /** Masked q·kᵀ of a block of scaled queries, in float32 at `scores` [heads, rows, keys]. */
-  score(task: number, q: Factor, k: Factor, scores: number, { from, rows, first, keys }: QueryBlock): void {
-    const { shape, thread, optional } = this
-    this.multiply(
-      [rows, shape.size, keys],
-      [q, '', from * q.stride],
-      [k, 'ᵀ', first * k.stride],
-      this.scoresOf(scores, rows, keys),
-    )
-    const sequence = this.sequenceOf(task)
-    for (let head = 0; head < shape.headsPerTask; head++) {
+  /** Masks scores [heads, rows, keys] of a block of queries. */
+  mask(task: number, scores: number, { from, rows, first, keys }: QueryBlock): void {
+    const { headsPerTask } = this.shape
+    const { functions } = this.thread
+    for (let head = 0; head < headsPerTask; head++) {
       const matrix = scores + 4 * head * rows * keys
-      thread.functions.maskAbove(matrix, keys, rows, keys, from - first)
-      if (!optional.first) continue
-      const firsts = optional.first.offset + 4 * (sequence * shape.sequence + from)
-      thread.functions.maskBefore(matrix, keys, rows, firsts, first)
+      functions.maskAbove(matrix, keys, rows, keys, from - first)
+      if (this.optional.first) functions.maskBefore(matrix, keys, rows, this.firstsAt(task, from), first)
     }
+  }
+
+  /** Clears the masked ones of transposed probabilities [heads, keys, rows], which are prepared factors. */
+  clearMasked(task: number, probabilities: number, { from, rows, first, keys }: QueryBlock): void {
+    const { headsPerTask } = this.shape
+    const { functions } = this.thread
+    const bytes = this.dnnl.factorBytes
+    for (let head = 0; head < headsPerTask; head++) {
+      const matrix = probabilities + bytes * head * rows * keys
+      functions.clearAfter(matrix, bytes, keys, rows, from - first)
+      if (this.optional.first) functions.clearBefore(matrix, bytes, keys, rows, this.firstsAt(task, from), first)
+    }
+  }
+
+  private firstsAt(task: number, from: number): number {
+    const offset = this.optional.first?.offset ?? 0
+    return offset + 4 * (this.sequenceOf(task) * this.shape.sequence + from)
   }
 
   address(offset: number): number {

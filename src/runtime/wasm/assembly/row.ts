@@ -54,6 +54,38 @@ export function scaleRow<From, To>(from: usize, to: usize, width: u32, scale: f3
   }
 }
 
+/** Rotates pairs as `rotateHeads` does, to memory of type T. */
+export function rotateRow<T>(from: usize, to: usize, half: u32, cos: usize, sin: usize, scale: f32, sign: f32): void {
+  const scale4 = f32x4.splat(scale)
+  const sign4 = f32x4.splat(sign)
+  const across: usize = half * 4
+  const toSecond: usize = half * sizeof<T>()
+  for (; half >= 4; half -= 4) {
+    const a = v128.load(from)
+    const b = v128.load(from + across)
+    const c = v128.load(cos)
+    const s = f32x4.mul(v128.load(sin), sign4)
+    store4<T>(to, f32x4.mul(f32x4.sub(f32x4.mul(a, c), f32x4.mul(b, s)), scale4))
+    store4<T>(to + toSecond, f32x4.mul(f32x4.add(f32x4.mul(b, c), f32x4.mul(a, s)), scale4))
+    from += 16
+    to += 4 * sizeof<T>()
+    cos += 16
+    sin += 16
+  }
+  for (; half > 0; half--) {
+    const a = load<f32>(from)
+    const b = load<f32>(from + across)
+    const c = load<f32>(cos)
+    const s: f32 = load<f32>(sin) * sign
+    store1<T>(to, (a * c - b * s) * scale)
+    store1<T>(to + toSecond, (b * c + a * s) * scale)
+    from += 4
+    to += sizeof<T>()
+    cos += 4
+    sin += 4
+  }
+}
+
 /** y = x·r·weight, with y in memory of type T. */
 export function normRow<T>(x: usize, weight: usize, y: usize, width: u32, r: f32): void {
   const r4 = f32x4.splat(r)

@@ -10,100 +10,6 @@
 import { absent, addOne, addTwo, dot, gradientRow, largestOf, normRow, scaleRow, squares, weightedDot } from './row'
 
 /**
- * Rotates the pairs (a, b) = (from[r, i], from[r, half + i]) by angles of cos and sin [rows, half]:
- * to[r] = scale·(a·cos − b·s, b·cos + a·s) with s = sign·sin. `to` may be `from`.
- */
-export function rotate(
-  from: usize,
-  fromStride: u32,
-  to: usize,
-  toStride: u32,
-  rows: u32,
-  half: u32,
-  cos: usize,
-  sin: usize,
-  scale: f32,
-  sign: f32,
-): void {
-  const scale4 = f32x4.splat(scale)
-  const sign4 = f32x4.splat(sign)
-  const across: usize = half * 4
-  for (; rows > 0; rows--) {
-    let first = from
-    let second = from + across
-    let toFirst = to
-    let toSecond = to + across
-    let left = half
-    for (; left >= 4; left -= 4) {
-      const a = v128.load(first)
-      const b = v128.load(second)
-      const c = v128.load(cos)
-      const s = f32x4.mul(v128.load(sin), sign4)
-      v128.store(toFirst, f32x4.mul(f32x4.sub(f32x4.mul(a, c), f32x4.mul(b, s)), scale4))
-      v128.store(toSecond, f32x4.mul(f32x4.add(f32x4.mul(b, c), f32x4.mul(a, s)), scale4))
-      first += 16
-      second += 16
-      toFirst += 16
-      toSecond += 16
-      cos += 16
-      sin += 16
-    }
-    for (; left > 0; left--) {
-      const a = load<f32>(first)
-      const b = load<f32>(second)
-      const c = load<f32>(cos)
-      const s: f32 = load<f32>(sin) * sign
-      store<f32>(toFirst, (a * c - b * s) * scale)
-      store<f32>(toSecond, (b * c + a * s) * scale)
-      first += 4
-      second += 4
-      toFirst += 4
-      toSecond += 4
-      cos += 4
-      sin += 4
-    }
-    from += fromStride * 4
-    to += toStride * 4
-  }
-}
-
-/** to[r] = scale · from[r]. `to` may be `from`. */
-export function scaleRows(
-  from: usize,
-  fromStride: u32,
-  to: usize,
-  toStride: u32,
-  rows: u32,
-  width: u32,
-  scale: f32,
-): void {
-  for (; rows > 0; rows--) {
-    scaleRow<f32, f32>(from, to, width, scale)
-    from += fromStride * 4
-    to += toStride * 4
-  }
-}
-
-/**
- * Masks what a row does not see yet: scores[r, c] = −1e30 for start + c < firsts[r]; firsts are int32, at most
- * start + `columns`.
- */
-export function maskBefore(scores: usize, stride: u32, rows: u32, firsts: usize, start: i32): void {
-  for (; rows > 0; rows--, firsts += 4) {
-    fillMasked(scores, max<i32>(0, load<i32>(firsts) - start))
-    scores += stride * 4
-  }
-}
-
-/** Causal mask: scores[r, c] = −1e30 for first + r < c < columns. */
-export function maskAbove(scores: usize, stride: u32, rows: u32, columns: u32, first: u32): void {
-  for (let start = first + 1; rows > 0 && start < columns; start++, rows--) {
-    fillMasked(scores + start * 4, columns - start)
-    scores += stride * 4
-  }
-}
-
-/**
  * y = x·inverse·weight with inverse[r] = 1/√(mean x[r]² + ε); x and y [rows, width]. `y` may be `x`.
  *
  * Correct for |x| up to 1e18 at any width. Above, at the latest from 1.9e19, the sum of squares overflows
@@ -453,19 +359,6 @@ export function rowLargest(x: usize, rows: u32, columns: u32, largest: usize, pl
     x += columns * 4
     largest += 4
     place += 4
-  }
-}
-
-/** Sets `count` scores to −1e30. */
-function fillMasked(to: usize, count: i32): void {
-  const masked = f32x4.splat(-1e30)
-  for (; count >= 4; count -= 4) {
-    v128.store(to, masked)
-    to += 16
-  }
-  for (; count > 0; count--) {
-    store<f32>(to, -1e30)
-    to += 4
   }
 }
 

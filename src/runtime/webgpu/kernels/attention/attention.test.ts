@@ -50,15 +50,19 @@ describe.skipIf(testDevice === null)('attention', () => {
   const device = testDevice as Device
   const forward = async (given: Case, inputs: Inputs) => {
     const { attributes, inputs: tensors, rows, width } = callOf(given, inputs)
-    const outputs = [{ dtype: dtypeOf(given), shape: [rows, width] }]
-    const [y] = await runKernel(device, attention, { attributes, inputs: tensors, outputs })
-    return y as Float64Array
+    const outputs = [{ dtype: dtypeOf(given), shape: [rows, width] }, sumsOf(given)]
+    const [y, logSums] = await runKernel(device, attention, { attributes, inputs: tensors, outputs })
+    return { y: y as Float64Array, logSums: logSums as Float64Array }
   }
   const backward = async (given: Case, inputs: Inputs) => {
     const { attributes, inputs: tensors, rows, width } = callOf(given, inputs)
     const outputs = [{ dtype: dtypeOf(given), shape: [rows, columnsOf(given)] }]
     const dy = tensor(inputs.dy, [rows, width], dtypeOf(given))
-    const [dqkv] = await runKernel(device, attentionGradient, { attributes, inputs: [dy, ...tensors], outputs })
+    const { y, logSums } = await forward(given, inputs)
+    const [qkv, ...optional] = tensors
+    const results = [tensor(y, [rows, width], dtypeOf(given)), { ...sumsOf(given), data: logSums }]
+    const all = [dy, qkv as TestTensor, ...results, ...optional]
+    const [dqkv] = await runKernel(device, attentionGradient, { attributes, inputs: all, outputs })
     return dqkv as Float64Array
   }
 
@@ -66,9 +70,9 @@ describe.skipIf(testDevice === null)('attention', () => {
     'of %s is that of the formula, and has the same bits twice',
     async (_, given) => {
       const inputs = drawn(given)
-      const y = await forward(given, inputs)
-      expectWithin(y, reference(given, inputs).y, given.half ? HALF : 1)
-      expect(await forward(given, inputs)).toEqual(y)
+      const results = await forward(given, inputs)
+      expectWithin(results.y, reference(given, inputs).y, given.half ? HALF : 1)
+      expect(await forward(given, inputs)).toEqual(results)
     },
     TIMEOUT,
   )
@@ -95,7 +99,7 @@ describe.skipIf(testDevice === null)('attention', () => {
       const { y, dqkv, largestScore } = reference(several, inputs)
       expect(largestScore).toBeGreaterThan(500)
       // The absolute error of a score is the relative one of its weight, so it grows with the scores.
-      expectWithin(await forward(several, inputs), y, 100)
+      expectWithin((await forward(several, inputs)).y, y, 100)
       expectWithin(await backward(several, inputs), dqkv, 100)
     },
     TIMEOUT,
@@ -107,7 +111,7 @@ describe.skipIf(testDevice === null)('attention', () => {
     // A key of the first head in the second sequence.
     const at = several.sequence + 71
     inputs.qkv[at * 3 * width + width] = Number.NaN
-    const y = await forward(several, inputs)
+    const { y } = await forward(several, inputs)
     const hasNaN = (row: number, head: number) => Number.isNaN(y[row * width + head * several.size])
     for (let row = 0; row < rows; row++) {
       expect(hasNaN(row, 1), `row ${row}`).toBe(false)
@@ -120,9 +124,11 @@ describe.skipIf(testDevice === null)('attention', () => {
     const attributes = { batch: 0, sequence: 8, heads: 2, keyHeads: 2, scale: { float: 1 } }
     const call = { type: 'attention', attributes, added: [] }
     const features = { f16: false, subgroups: false }
-    const [y, qkv] = [operand(16), operand(48)]
-    expect(attention.lower({ ...call, inputs: [qkv], outputs: [y] }, features).dispatches).toEqual([])
-    expect(attentionGradient.lower({ ...call, inputs: [y, qkv], outputs: [qkv] }, features).dispatches).toEqual([])
+    const [y, qkv, sums] = [operand(16), operand(48), operand(1)]
+    expect(attention.lower({ ...call, inputs: [qkv], outputs: [y, sums] }, features).dispatches).toEqual([])
+    expect(
+      attentionGradient.lower({ ...call, inputs: [y, qkv, y, sums], outputs: [qkv] }, features).dispatches,
+    ).toEqual([])
   })
 })
 
@@ -173,6 +179,10 @@ const tensor = (
   shape: readonly number[],
   dtype: TestTensor['dtype'] = 'float32',
 ): TestTensor => ({ dtype, shape, data })
+
+/** The output with a number for each query. */
+const sumsOf = ({ batch = 1, heads = 1, sequence }: Case) =>
+  ({ dtype: 'float32', shape: [batch, heads, sequence] }) as const
 
 /** Columns of qkv. */
 const columnsOf = ({ heads = 1, keyHeads = heads, size }: Case): number => (heads + 2 * keyHeads) * size

@@ -18,12 +18,16 @@ export interface AttentionCall {
   readonly dtypes: { readonly qkv: MemoryType; readonly dy?: MemoryType | undefined; readonly result: MemoryType }
 }
 
-/** @param qkvAt The index of qkv among the inputs. dy is before it; cos, sin and the first visible positions follow. */
-export function attentionCall({ attributes, inputs, outputs }: KernelCall, qkvAt: 0 | 1): AttentionCall {
+/** @param pass The inputs of `backward` are dy, qkv, y and sums, of `forward` qkv; cos, sin and first positions follow. */
+export function attentionCall(
+  { attributes, inputs, outputs }: KernelCall,
+  pass: 'forward' | 'backward',
+): AttentionCall {
+  const [qkvAt, others] = pass === 'forward' ? [0, 1] : [1, 4]
   const { scale, ...counts } = attributes as Record<'batch' | 'sequence' | 'heads' | 'keyHeads', number> & {
     scale: { float: number }
   }
-  const optional = inputs.length - (qkvAt + 1)
+  const optional = inputs.length - others
   const rotary = optional >= 2
   const size = ((inputs[qkvAt] as Operand).shape.at(-1) as number) / (counts.heads + 2 * counts.keyHeads)
   const shape = checkedShape({ ...counts, size, scale: scale.float, rotary })
@@ -31,15 +35,15 @@ export function attentionCall({ attributes, inputs, outputs }: KernelCall, qkvAt
   return {
     shape,
     inputs: {
-      dy: qkvAt === 1 ? at(0) : undefined,
+      dy: pass === 'backward' ? at(0) : undefined,
       qkv: at(qkvAt),
-      cos: rotary ? at(qkvAt + 1) : undefined,
-      sin: rotary ? at(qkvAt + 2) : undefined,
+      cos: rotary ? at(others) : undefined,
+      sin: rotary ? at(others + 1) : undefined,
       first: optional % 2 === 1 ? { input: inputs.length - 1 } : undefined,
     },
     dtypes: {
       qkv: (inputs[qkvAt] as Operand).dtype,
-      dy: qkvAt === 1 ? inputs[0]?.dtype : undefined,
+      dy: pass === 'backward' ? inputs[0]?.dtype : undefined,
       result: (outputs[0] as Operand).dtype,
     },
   }

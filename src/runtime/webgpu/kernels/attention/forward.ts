@@ -1,10 +1,8 @@
 /**
  * Attention of a tile of queries over its keys, with an online softmax (Milakov and Gimelshein 2018): the maximum of a
  * row so far, and sums relative to it, which shrink when it grows. Powers are of 2, which GPUs have an instruction for.
- *
- * The gradient begins with the same, but keeps only two numbers of a row.
  */
-import { type Dispatch, rowsOf, type Use, workgroupMain } from '../../contract.ts'
+import { type Dispatch, rowsOf, workgroupMain } from '../../contract.ts'
 import { type AttentionCall, attentionModule, dispatchOf, factors, openQueries, workgroupsOf } from './call.ts'
 import { arrayOfHeads, writerOf } from './heads.ts'
 import { addWeighted, four, INVOCATIONS, scoresOf, tilesOf, vectorOf, writeSums } from './tiles.ts'
@@ -14,69 +12,21 @@ const MASKED = -3e38
 /** The maximum of no scores: below any score, far above {@link MASKED}. */
 const NO_MAXIMUM = -1e30
 
-/** Writes y [T, D]. */
+/** Writes y [T, D] and log Σ exp(score) [B, H, S]. */
 export function forward(call: AttentionCall): Dispatch {
-  const { shape, dtypes } = call
-  const dtype = dtypes.result
-  return overQueries('attention', call, {
-    result: { output: 0, as: arrayOfHeads(shape, dtype).as },
-    functions: (y) => writerOf(shape, 'y', { array: y, stride: 'WIDTH', dtype }),
-    end: writeSums(tilesOf(shape, 1), {
-      value: (index, i) => `sums[${index}] / row_sum[${i}]`,
-      write: (position, slot, value) => `write_y(y_base, ${position}, ${slot}, ${value});`,
-    }),
-  })
-}
-
-/**
- * Writes statistics [2, B, H, S] of the queries: log₂ Σ exp(score), and Σ dy·y over the head (Dao et al. 2022,
- * FlashAttention, appendix B.2).
- */
-export function statistics(call: AttentionCall): Dispatch {
-  const { shape } = call
-  const { x, perRow } = tilesOf(shape, 1)
-  const addDot = (i: number, slot: string, index: number) =>
-    `dots[${i}] += dot(dy_slot(y_base, queries[${i}], ${slot}), sums[${index}]);`
-  const addDots = (m: number) => `
-  if (x + ${m * x}u < SLOTS) {
-    ${four((i) => addDot(i, `x + ${m * x}u`, i * perRow + m), '\n    ')}
-  }`
-  return overQueries('attention-gradient statistics', call, {
-    result: { scratch: 0 },
-    functions: (result) => `
-fn write_statistics(head: u32, position: u32, logarithm: f32, dots: f32) {
-  if (position >= SEQUENCE) { return; }
-  ${result}[head * SEQUENCE + position] = logarithm;
-  ${result}[(${shape.batch * shape.heads}u + head) * SEQUENCE + position] = dots;
-}`,
-    end: `
-  // Sums of slots beyond the last may be anything.
-  var dots = vec4<f32>();${Array.from({ length: perRow }, (_, m) => addDots(m)).join('')}
-  dots = sum_over_x(dots, x, y) / row_sum;
-  let logarithms = row_max + log2(row_sum);
-  if (x == 0u) {
-    ${four((i) => `write_statistics(head, queries[${i}], logarithms[${i}], dots[${i}]);`, '\n    ')}
-  }`,
-  })
-}
-
-interface Rest {
-  readonly result: Use
-  /** WGSL for the name of the result's array. */
-  readonly functions: (result: string) => string
-  /** WGSL that writes the result from `sums`, not yet divided by `row_sum`, and `row_max`. */
-  readonly end: string
-}
-
-function overQueries(name: string, call: AttentionCall, { result, functions, end }: Rest): Dispatch {
-  const { shape, inputs } = call
+  const { shape, inputs, dtypes } = call
   const tiles = tilesOf(shape, 1)
   const workgroups = workgroupsOf(shape, tiles, 'queries')
+  const dtype = dtypes.result
+  const operands = { ...inputs, result: { output: 0, as: arrayOfHeads(shape, dtype).as }, logSums: { output: 1 } }
   const sums = Array.from({ length: 4 * tiles.perRow }, (_, index) => index)
   const shrinkSum = (index: number) => `sums[${index}] *= shrink[${Math.floor(index / tiles.perRow)}];`
-  return dispatchOf(name, { ...inputs, result }, rowsOf(workgroups), (arrays) => {
+  return dispatchOf('attention', operands, rowsOf(workgroups), (arrays) => {
     return `${attentionModule(call, tiles, arrays)}
-${functions(arrays.result)}
+${writerOf(shape, 'y', { array: arrays.result, stride: 'WIDTH', dtype })}
+fn write_log_sum(head: u32, position: u32, log_sum: f32) {
+  if (position < SEQUENCE) { ${arrays.logSums}[head * SEQUENCE + position] = log_sum; }
+}
 ${EXCHANGE}
 
 fn masked(scores: vec4<f32>, seen: vec4<bool>) -> vec4<f32> {
@@ -101,7 +51,16 @@ ${workgroupMain(workgroups, INVOCATIONS)} {${openQueries(call, tiles)}
     ${sums.map(shrinkSum).join('\n    ')}
     ${addWeighted(tiles, 'sums', 'scores', factors.value)}
   }
-  row_sum = sum_over_x(row_sum, x, y);${end}
+  row_sum = sum_over_x(row_sum, x, y);
+  // The maximum is one of powers of 2.
+  let log_sums = row_max / LOG2_E + log(row_sum);
+  if (x == 0u) {
+    ${four((i) => `write_log_sum(head, queries[${i}], log_sums[${i}]);`, '\n    ')}
+  }
+  ${writeSums(tiles, {
+    value: (index, i) => `sums[${index}] / row_sum[${i}]`,
+    write: (position, slot, value) => `write_y(y_base, ${position}, ${slot}, ${value});`,
+  })}
 }`
   })
 }

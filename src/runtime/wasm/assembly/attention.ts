@@ -1,0 +1,256 @@
+/**
+ * Kernels of attention on rows of float32: moving heads, masks, and statistics; a call processes a range of rows on one thread.
+ *
+ * A row has `heads` heads, `apart` elements from one to the next, because a row that is read as a whole comes from
+ * memory twice as fast as one head of each row. Strides are in elements, addresses in bytes; alignment is not required.
+ * *Rounded* results are bfloat16, rounded as oneDNN does: to nearest, ties to even.
+ */
+import { dot, rotateRow, scaleRow } from './row'
+
+/** Above it a float32 has all its digits. */
+const MIN_PROBABILITY: f32 = 1e-30
+
+/**
+ * Rotates the pairs (a, b) = (from[r, h, i], from[r, h, half + i]) by angles of cos and sin [rows, half]:
+ * to[r, h] = scale·(a·cos − b·s, b·cos + a·s) with s = sign·sin. `to` may be `from`.
+ */
+export function rotateHeads(
+  from: usize,
+  fromStride: u32,
+  fromApart: u32,
+  to: usize,
+  toStride: u32,
+  toApart: u32,
+  rows: u32,
+  heads: u32,
+  half: u32,
+  cos: usize,
+  sin: usize,
+  scale: f32,
+  sign: f32,
+): void {
+  for (; rows > 0; rows--) {
+    if (rows % AHEAD === 0) touch(from, fromStride, fromApart, AHEAD, heads, half * 2)
+    for (let h: u32 = 0; h < heads; h++)
+      rotateRow<f32>(from + h * fromApart * 4, to + h * toApart * 4, half, cos, sin, scale, sign)
+    cos += half * 4
+    sin += half * 4
+    from += fromStride * 4
+    to += toStride * 4
+  }
+}
+
+/** As {@link rotateHeads} with sign 1, rounded, and not in place. */
+export function rotateHeadsRounded(
+  from: usize,
+  fromStride: u32,
+  fromApart: u32,
+  to: usize,
+  toStride: u32,
+  toApart: u32,
+  rows: u32,
+  heads: u32,
+  half: u32,
+  cos: usize,
+  sin: usize,
+  scale: f32,
+): void {
+  for (; rows > 0; rows--) {
+    if (rows % AHEAD === 0) touch(from, fromStride, fromApart, AHEAD, heads, half * 2)
+    for (let h: u32 = 0; h < heads; h++)
+      rotateRow<u16>(from + h * fromApart * 4, to + h * toApart * 2, half, cos, sin, scale, 1)
+    cos += half * 4
+    sin += half * 4
+    from += fromStride * 4
+    to += toStride * 2
+  }
+}
+
+/**
+ * Σ a[r, h]·b[r, h] for each head, to dots[h, r]; a and b have the same strides, dots has `apart` floats from one head
+ * to the next.
+ */
+export function headDots(
+  a: usize,
+  b: usize,
+  stride: u32,
+  headStride: u32,
+  rows: u32,
+  heads: u32,
+  width: u32,
+  dots: usize,
+  apart: u32,
+): void {
+  for (let r: u32 = 0; r < rows; r++) {
+    if (r % AHEAD === 0 && rows - r >= AHEAD) {
+      touch(a, stride, headStride, AHEAD, heads, width)
+      touch(b, stride, headStride, AHEAD, heads, width)
+    }
+    for (let h: u32 = 0; h < heads; h++) {
+      const skip: usize = h * headStride * 4
+      store<f32>(dots + (h * apart + r) * 4, <f32>dot<f32>(a + skip, b + skip, width))
+    }
+    a += stride * 4
+    b += stride * 4
+  }
+}
+
+/**
+ * log Σ exp(scores[r, c]) of the rows of a softmax from their probabilities: score − log(probability) of any column.
+ * That is column first + r (the query itself), or if its probability nearly vanishes, the most probable one.
+ */
+export function logSums(scores: usize, probabilities: usize, rows: u32, columns: u32, first: u32, out: usize): void {
+  for (let r: u32 = 0; r < rows; r++) {
+    let column = first + r
+    if (!(load<f32>(probabilities + column * 4) > MIN_PROBABILITY))
+      for (let c: u32 = 0; c < columns; c++)
+        if (load<f32>(probabilities + c * 4) > load<f32>(probabilities + column * 4)) column = c
+    const p = load<f32>(probabilities + column * 4)
+    const sum = <f32>(<f64>load<f32>(scores + column * 4) - logarithm(p))
+    store<f32>(out + r * 4, F32.isNaN(p) ? p : sum)
+    scores += columns * 4
+    probabilities += columns * 4
+  }
+}
+
+/**
+ * Causal mask of transposed probabilities [keys, queries]: sets those to 0 whose query comes before their key. Query 0
+ * is `ahead` positions after key 0. `bytes` of an element are 2 or 4.
+ */
+export function clearAfter(probabilities: usize, bytes: u32, keys: i32, queries: i32, ahead: i32): void {
+  for (let key = max<i32>(0, ahead + 1); key < keys; key++)
+    memory.fill(probabilities + key * queries * bytes, 0, min<i32>(key - ahead, queries) * bytes)
+}
+
+/**
+ * Sets transposed probabilities [keys, queries] to 0 whose key, at position start + k, comes before the first one that
+ * its query sees, int32 [queries].
+ */
+export function clearBefore(
+  probabilities: usize,
+  bytes: u32,
+  keys: i32,
+  queries: i32,
+  firsts: usize,
+  start: i32,
+): void {
+  let all = keys
+  for (let q = 0; q < queries; q++) all = min<i32>(all, load<i32>(firsts + q * 4) - start)
+  all = max<i32>(all, 0)
+  memory.fill(probabilities, 0, all * queries * bytes)
+  for (let q = 0; q < queries; q++) {
+    const hidden = min<i32>(keys, load<i32>(firsts + q * 4) - start)
+    let at = probabilities + (all * queries + q) * bytes
+    for (let key = all; key < hidden; key++) {
+      if (bytes === 4) store<f32>(at, 0)
+      else store<u16>(at, 0)
+      at += queries * bytes
+    }
+  }
+}
+
+/** to[r, h] = scale · from[r, h], each `width` wide. `to` may be `from`. */
+export function scaleHeads(
+  from: usize,
+  fromStride: u32,
+  fromApart: u32,
+  to: usize,
+  toStride: u32,
+  toApart: u32,
+  rows: u32,
+  heads: u32,
+  width: u32,
+  scale: f32,
+): void {
+  for (; rows > 0; rows--) {
+    if (rows % AHEAD === 0) touch(from, fromStride, fromApart, AHEAD, heads, width)
+    for (let h: u32 = 0; h < heads; h++)
+      scaleRow<f32, f32>(from + h * fromApart * 4, to + h * toApart * 4, width, scale)
+    from += fromStride * 4
+    to += toStride * 4
+  }
+}
+
+/** As {@link scaleHeads}, rounded, and not in place. */
+export function scaleHeadsRounded(
+  from: usize,
+  fromStride: u32,
+  fromApart: u32,
+  to: usize,
+  toStride: u32,
+  toApart: u32,
+  rows: u32,
+  heads: u32,
+  width: u32,
+  scale: f32,
+): void {
+  for (; rows > 0; rows--) {
+    if (rows % AHEAD === 0) touch(from, fromStride, fromApart, AHEAD, heads, width)
+    for (let h: u32 = 0; h < heads; h++)
+      scaleRow<f32, u16>(from + h * fromApart * 4, to + h * toApart * 2, width, scale)
+    from += fromStride * 4
+    to += toStride * 2
+  }
+}
+
+/**
+ * Masks what a row does not see yet: scores[r, c] = −1e30 for start + c < firsts[r]; firsts are int32, at most
+ * start + `columns`.
+ */
+export function maskBefore(scores: usize, stride: u32, rows: u32, firsts: usize, start: i32): void {
+  for (; rows > 0; rows--, firsts += 4) {
+    fillMasked(scores, max<i32>(0, load<i32>(firsts) - start))
+    scores += stride * 4
+  }
+}
+
+/** Causal mask: scores[r, c] = −1e30 for first + r < c < columns. */
+export function maskAbove(scores: usize, stride: u32, rows: u32, columns: u32, first: u32): void {
+  for (let start = first + 1; rows > 0 && start < columns; start++, rows--) {
+    fillMasked(scores + start * 4, columns - start)
+    scores += stride * 4
+  }
+}
+
+/** Sets `count` scores to −1e30. */
+function fillMasked(to: usize, count: i32): void {
+  const masked = f32x4.splat(-1e30)
+  for (; count >= 4; count -= 4) {
+    v128.store(to, masked)
+    to += 16
+  }
+  for (; count > 0; count--) {
+    store<f32>(to, -1e30)
+    to += 4
+  }
+}
+
+/** Rows that are fetched at once. */
+const AHEAD: u32 = 8
+/**
+ * Loads every cache line of some rows. The loads of a loop that computes do not run far enough ahead to hide the latency
+ * of memory. (Compilers keep loads without a use, because they may trap.)
+ */
+function touch(from: usize, stride: u32, apart: u32, rows: u32, heads: u32, width: u32): void {
+  for (; rows > 0; rows--) {
+    for (let h: u32 = 0; h < heads; h++) {
+      const head = from + h * apart * 4
+      for (let at: u32 = 0; at < width; at += 16) load<u32>(head + at * 4)
+    }
+    from += stride * 4
+  }
+}
+
+/**
+ * log(x) of a normal positive number, with an error of less than 1e-9: with x = 2ⁿ·m, m from √½ to √2, and
+ * s = (m − 1)/(m + 1), n·log 2 + 2·(s + s³/3 + s⁵/5 + …). `Math.log` has a table, and our memory no room for one.
+ */
+function logarithm(x: f32): f64 {
+  const bits = reinterpret<u32>(x)
+  const above: u32 = ((bits - 0x3f3504f3) >> 23) << 23
+  const m: f64 = reinterpret<f32>(bits - above)
+  const s = (m - 1) / (m + 1)
+  const square = s * s
+  const series = 1 + square * (1 / 3.0 + square * (1 / 5.0 + square * (1 / 7.0 + square * (1 / 9.0 + square / 11))))
+  return <f64>(<i32>above >> 23) * Math.LN2 + 2 * s * series
+}
