@@ -6,6 +6,7 @@
  *   npm run build && npx tsx bench/against.ts ../before --preset demo
  *   npx tsx bench/against.ts ../before --preset S --math bf16 --set model.moe.capacity=none --steps 2
  */
+import { execFileSync } from 'node:child_process'
 import { Command, Option } from 'commander'
 import { jsonOption, mathOption, numberOption, ranges, setOption } from '../src/cli/options.ts'
 import { median } from '../src/step/statistics.ts'
@@ -40,6 +41,8 @@ export interface AgainstRow extends EngineChoice {
   readonly preset: string
   readonly sets: readonly string[]
   readonly date: string
+  /** Commit of the other clone. */
+  readonly against: string
   readonly steps: number
   readonly before: Side
   readonly now: Side
@@ -92,6 +95,7 @@ async function measure(clone: string, flags: Flags): Promise<AgainstRow> {
         engine,
         threads,
         date: today(),
+        against: commitOf(clone),
         steps: steps * turns,
         before: sideOf(before),
         now: sideOf(now),
@@ -99,6 +103,10 @@ async function measure(clone: string, flags: Flags): Promise<AgainstRow> {
       }
     }),
   )
+}
+
+function commitOf(clone: string): string {
+  return execFileSync('git', ['-C', clone, 'describe', '--always', '--dirty'], { encoding: 'utf8' }).trim()
 }
 
 function sideOf({ tokensPerSecond, stepMs, gradientMs, updateMs, mfu, peakBytes, loss }: Turn): Side {

@@ -7,6 +7,7 @@
 import { readdir } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { fixed, percent } from '../src/text/numbers.ts'
+import type { AgainstRow } from './against.ts'
 import { distributedTargets } from './distributed/targets.ts'
 import type { GpuRow } from './gpu/rows.ts'
 import { gpuTargets } from './gpu/targets.ts'
@@ -109,6 +110,7 @@ async function readTargets(read: Read): Promise<Target[]> {
       targets.push({ ...about, bound: 'max', required: 1, aim: 0.8, figures })
     }
   for (const shape of shapes) targets.push(...(await prototypeCost(read, shape, float32)))
+  for (const preset of ['tiny', 'demo']) targets.push(await smallModel(read, preset))
   targets.push(...(await overhead(read, 'M')), await generation(read, 'M'), ...(await distributedTargets(read)))
   return [...targets, ...(await gpus(read))]
 }
@@ -159,6 +161,22 @@ async function overhead(read: Read, shape: string): Promise<Target[]> {
     { ...about, name: 'float32: step outside matmul kernels', figures: figuresOf(result?.otherShare), command },
     { ...about, name: '  stricter: beyond matmul ceiling', figures: figuresOf(result?.beyondCeilingShare), command },
   ]
+}
+
+async function smallModel(read: Read, preset: string): Promise<Target> {
+  const file = (await read('small-models')) as RowFile<AgainstRow> | undefined
+  const rows = file?.rows.filter((row) => row.preset === preset && row.math === 'float32') ?? []
+  return {
+    name: 'float32: small models over those of before',
+    shape: preset,
+    bound: 'min',
+    required: 1.3,
+    aim: 2,
+    figures: rows.map(({ against, speedRatio }) => ({ routing: `commit ${against}`, value: speedRatio })),
+    expected: 1,
+    show: times,
+    command: `npx tsx bench/against.ts CLONE --preset ${preset} --out docs/results/small-models.json`,
+  }
 }
 
 async function generation(read: Read, shape: string): Promise<Target> {
