@@ -9,31 +9,17 @@ import { Command } from 'commander'
 import { numberOption, ranges } from '../src/cli/options.ts'
 import { routingSets } from '../src/config/presets.ts'
 import { bytes, count, fixed } from '../src/text/numbers.ts'
+import { type StateRow, states } from './measure/optimizer-state.ts'
 import { TrainingProcess, WARM_UP } from './support/choir.ts'
 import { runCommand, shapeOption, tableText, threadsOption } from './support/command.ts'
 import { using } from './support/line-process.ts'
 import { Results, resultFile, shownPath, today } from './support/results.ts'
-
-const states = ['float32', 'bf16', 'int8'] as const
 
 interface Flags {
   readonly shape: string
   readonly experts: number
   readonly threads: number
   readonly steps: number
-}
-
-export interface StateRow {
-  readonly shape: string
-  readonly experts: number
-  readonly threads: number
-  readonly state: (typeof states)[number]
-  readonly date: string
-  readonly parameters: number
-  readonly tokensPerSecond: number
-  readonly stepMs: number
-  readonly updateMs: number
-  readonly peakBytes: number
 }
 
 const keyOf = ({ shape, experts, state }: Pick<StateRow, 'shape' | 'experts' | 'state'>): string =>

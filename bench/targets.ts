@@ -13,6 +13,7 @@ import type { GpuRow } from './gpu/rows.ts'
 import { gpuTargets } from './gpu/targets.ts'
 import { type CompareRow, compareName } from './measure/compare.ts'
 import { type GenerationRow, generateName } from './measure/compare-generation.ts'
+import type { StateRow } from './measure/optimizer-state.ts'
 import { type ProfileResult, profileName } from './measure/profile.ts'
 import { type PrototypesRow, prototypeRoutings, prototypesName } from './measure/prototypes.ts'
 import type { EngineChoice } from './support/choir.ts'
@@ -111,7 +112,12 @@ async function readTargets(read: Read): Promise<Target[]> {
     }
   for (const shape of shapes) targets.push(...(await prototypeCost(read, shape, float32)))
   for (const preset of ['tiny', 'demo']) targets.push(await smallModel(read, preset))
-  targets.push(...(await overhead(read, 'M')), await generation(read, 'M'), ...(await distributedTargets(read)))
+  targets.push(
+    ...(await optimizerState(read, 'S', 256)),
+    ...(await overhead(read, 'M')),
+    await generation(read, 'M'),
+    ...(await distributedTargets(read)),
+  )
   return [...targets, ...(await gpus(read))]
 }
 
@@ -148,6 +154,29 @@ async function prototypeCost(read: Read, shape: string, choice: Choice): Promise
   return [
     target(`${choice.math}: prototypes 1x over top-1`, ({ cost }) => cost),
     target('  as many expert rows on both sides', ({ equalRows }) => equalRows.cost),
+  ]
+}
+
+/** Compact moments of AdamW beside float32, where nearly all weights are in experts. */
+async function optimizerState(read: Read, shape: string, experts: number): Promise<Target[]> {
+  const file = (await read('optimizer-state')) as RowFile<StateRow> | undefined
+  const rows = (file?.rows ?? []).filter((row) => row.shape === shape && row.experts === experts)
+  const float32 = rows.find(({ state }) => state === 'float32')
+  const best = (ratio: (row: StateRow, base: StateRow) => number, sign: 1 | -1) => {
+    const compact = float32 ? rows.filter(({ state }) => state !== 'float32') : []
+    const figures = compact.map((row) => ({ routing: row.state, value: ratio(row, float32 as StateRow) }))
+    return figures.sort((a, b) => sign * (b.value - a.value)).slice(0, 1)
+  }
+  const about = { shape, expected: 1, show: times, command: 'npx tsx bench/optimizer-state.ts' }
+  return [
+    {
+      ...{ ...about, name: `${experts} experts: compact moments, speed`, bound: 'min', required: 1.5, aim: 2 },
+      figures: best((row, base) => row.tokensPerSecond / base.tokensPerSecond, 1),
+    },
+    {
+      ...{ ...about, name: `${experts} experts: compact moments, peak memory`, bound: 'max', required: 0.65, aim: 0.5 },
+      figures: best((row, base) => row.peakBytes / base.peakBytes, -1),
+    },
   ]
 }
 

@@ -204,6 +204,15 @@ describe('refusals', () => {
     ])
   })
 
+  test('compact moments are refused where there are none', async () => {
+    expect(await refusal(undefined, 'train.optimizer.state=int8', 'runtime.device=webgpu')).toBe(
+      'invalid train.optimizer.state: "int8" (must be "float32" with runtime.device "webgpu": compact moments are for the CPU)',
+    )
+    expect(await refusal(undefined, 'train.optimizer.state=bf16', 'train.optimizer.kind=adafactor')).toContain(
+      'invalid train.optimizer.state: "bf16" (must be "float32" with train.optimizer.kind "adafactor"',
+    )
+  })
+
   test('a malformed value causes no false problems in its neighbours', async () => {
     // heads 5 may divide the intended width, but not the default width.
     expect(await refusal(undefined, 'model.width=wide', 'model.heads=5')).toBe(

@@ -217,3 +217,26 @@ test('duplicate names and wrong lengths are internal errors', () => {
   expect(() => shardsOf([tensor('a', [1], [1]), tensor('a', [1], [2])], 99)).toThrow('internal:')
   expect(() => shardsOf([tensor('a', [2], [1])], 99)).toThrow('internal:')
 })
+
+test('codes of two bytes or one keep every bit, and are not read as another type', async () => {
+  const random = Uint32Array.from({ length: 64 }, (_, i) => Math.imul(i + 1, 0x9e3779b1) >>> 0)
+  // Among them are patterns that are no number as float32.
+  random[3] = 0x7fa00001
+  const codes = (dtype: 'BF16' | 'U8'): NamedTensor => {
+    const { range } = tensor('', [64], [...Array(64).keys()])
+    return { name: `codes ${dtype}`, dtype, shape: dtype === 'U8' ? [64, 4] : [64, 2], range }
+  }
+  const written = (['BF16', 'U8'] as const).map(codes)
+  const bits = (of: NamedTensor) => new Uint32Array(dataOf(of).buffer)
+  for (const each of written) bits(each).set(random)
+  await write(written)
+  const read = (['BF16', 'U8'] as const).map(codes)
+  await readSafetensors(folder, 'model', read)
+  for (const each of read) expect(bits(each)).toEqual(random)
+  const [first] = written as [NamedTensor]
+  const floats = { ...tensor('codes BF16', [64, 2], [...Array(128).keys()]) }
+  await rm(folder, { recursive: true })
+  folder = await mkdtemp(join(tmpdir(), 'choir-safetensors-'))
+  await write([first])
+  await expect(readSafetensors(folder, 'model', [floats])).rejects.toThrow('codes BF16 has dtype BF16 (expected F32)')
+})
