@@ -63,6 +63,8 @@ describe('layers of a configuration', () => {
   test.each([
     ['model.moe=null', { model: { moe: null } }],
     ['model.tied=false', { model: { tied: false } }],
+    ['train.steps=12', { train: { steps: 12 } }],
+    ['train.optimizer.weightDecay=0.25', { train: { optimizer: { weightDecay: 0.25 } } }],
     ['train.schedule.learningRate=1e-4', { train: { schedule: { learningRate: 1e-4 } } }],
     ['model.moe={experts: 2, router: switch}', { model: { moe: { experts: 2, router: 'switch' } } }],
     ['data.source=[a.txt, "b c.txt"]', { data: { source: ['a.txt', 'b c.txt'] } }],

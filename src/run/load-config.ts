@@ -4,8 +4,8 @@
  * fills in defaults and validates.
  */
 import { readdir, readFile, stat } from 'node:fs/promises'
+import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
-import { isScalar, LineCounter, parseDocument } from 'yaml'
 import { type Fields, isFields } from '../config/fields.ts'
 import { type Presets, presetFields, withPreset } from '../config/preset-fields.ts'
 import { presets } from '../config/presets.ts'
@@ -14,6 +14,9 @@ import { type RunConfig, runSchema } from '../config/run-config.ts'
 import { storedFields } from '../config/stored-fields.ts'
 import { UsageError } from '../errors.ts'
 import { nearestName } from '../text/nearest.ts'
+
+/** Loaded at the first file or assignment: a preset alone needs no parser. */
+const yaml = (): typeof import('yaml') => createRequire(import.meta.url)('yaml')
 
 /**
  * @param source name of a preset or path of a YAML or JSON file; undefined = the schema's defaults
@@ -100,6 +103,7 @@ async function missingFile(file: string, names: string): Promise<string> {
 }
 
 async function readConfigFile(file: string, presets: Presets): Promise<Fields> {
+  const { LineCounter, parseDocument } = yaml()
   const lines = new LineCounter()
   const document = parseDocument(await readFile(file, 'utf8'), { lineCounter: lines, prettyErrors: false })
   const fault = document.errors[0]
@@ -130,6 +134,9 @@ export function parseSet(set: string): [path: string[], value: unknown] {
 
 /** Flow collections, quoted text and plain scalars are YAML; anything else (`*.txt`, `-`) is text. */
 function parseValue(text: string, set: string): unknown {
+  // YAML reads these as JSON does, and loading its parser takes longer than starting all else.
+  if (/^(true|false|null|-?(0|[1-9]\d*)(\.\d+)?)$/.test(text)) return JSON.parse(text)
+  const { isScalar, parseDocument } = yaml()
   const document = parseDocument(text, { prettyErrors: false })
   if (/^[[{"']/.test(text)) {
     const fault = document.errors[0]

@@ -6,7 +6,6 @@ import { count, duration, fixed, grouped, percent } from '../../text/numbers.ts'
 import { quoted } from '../../text/shell.ts'
 import type { TrainSummary } from '../../train/events.ts'
 import { type Dashboard, startDashboard } from '../dashboard.ts'
-import { BarDisplay } from '../display/bar.ts'
 import { droplessNote } from '../display/capacities.ts'
 import { type Display, labelled } from '../display/display.ts'
 import { jsonDisplay } from '../display/json.ts'
@@ -38,12 +37,9 @@ import {
   threadsOption,
   traceOption,
 } from '../options.ts'
-import { profileText } from '../profile.ts'
 import { deadlineOption, mpiOption, type RankFlags, withRanks } from '../ranks.ts'
-import { simulateRank } from '../simulate.ts'
 import { lowerBoundNote, ranksRows, sourceName } from '../summary.ts'
 import { wrap } from '../text-layout.ts'
-import { writeTrace } from '../trace.ts'
 import { type Job, type JobFlags, prepareJob } from '../train-job.ts'
 
 interface TrainFlags extends JobFlags, RankFlags {
@@ -160,7 +156,8 @@ const ofRuns = [
   'watch',
 ] as const
 
-function simulate(io: Io, source = 'demo', flags: TrainFlags, ranks: number): Promise<void> {
+async function simulate(io: Io, source = 'demo', flags: TrainFlags, ranks: number): Promise<void> {
+  const { simulateRank } = await import('../simulate.ts')
   const { set = [], steps, json = false } = flags
   const others = ofRuns.filter((name) => flags[name] !== undefined).map((name) => `--${name}`)
   return simulateRank(io, source, [...set, ...freezeSets(flags.freeze), ...engineSets(flags)], {
@@ -200,7 +197,7 @@ async function keepServing(io: Io, { address }: Dashboard): Promise<void> {
 
 async function trainAndReport(io: Io, job: Job, flags: TrainFlags, ranks: Ranks | null): Promise<void> {
   const colors = colorsFor(io.stdout, io.env)
-  const display = displayFor(io, job, flags, colors)
+  const display = await displayFor(io, job, flags, colors)
   const summary = await train(io, job, flags, display, ranks)
   if (flags.json) {
     const { profile, trace, ...rest } = summary
@@ -208,9 +205,13 @@ async function trainAndReport(io: Io, job: Job, flags: TrainFlags, ranks: Ranks 
     if (profile && flags.profile) writeJson(io, { kind: 'profile', ...profile })
   } else {
     io.stdout.write(summaryText(summary, colors))
-    if (summary.profile && flags.profile) io.stdout.write(profileText(summary.profile, colors, io.stdout.columns))
+    if (summary.profile && flags.profile) {
+      const { profileText } = await import('../profile.ts')
+      io.stdout.write(profileText(summary.profile, colors, io.stdout.columns))
+    }
   }
   if (summary.trace && flags.trace !== undefined) {
+    const { writeTrace } = await import('../trace.ts')
     await writeTrace(flags.trace, `choir train ${job.name}`, summary.trace)
     if (flags.json) writeJson(io, { kind: 'trace', path: flags.trace })
     else io.stdout.write(`\n  ${colors.dim('trace')}  ${flags.trace} (open it at ui.perfetto.dev)\n`)
@@ -224,10 +225,11 @@ async function trainAndReport(io: Io, job: Job, flags: TrainFlags, ranks: Ranks 
   if (showSample) await sample(io, job, summary.directory, flags, colors)
 }
 
-function displayFor(io: Io, job: Job, flags: TrainFlags, colors: Colors): Display {
+async function displayFor(io: Io, job: Job, flags: TrainFlags, colors: Colors): Promise<Display> {
   if (flags.json) return jsonDisplay(io)
-  if (isTerminal(io.stdout, io.env)) return new BarDisplay(io, job.config, job.name, colors)
-  return new LinesDisplay(io, job.config, job.name, colors)
+  if (!isTerminal(io.stdout, io.env)) return new LinesDisplay(io, job.config, job.name, colors)
+  const { BarDisplay } = await import('../display/bar.ts')
+  return new BarDisplay(io, job.config, job.name, colors)
 }
 
 async function train(io: Io, job: Job, flags: TrainFlags, display: Display, ranks: Ranks | null) {

@@ -7,7 +7,6 @@ import { open, readdir, stat } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { glob } from 'tinyglobby'
 import { UsageError } from '../../errors.ts'
 import { nearestName } from '../../text/nearest.ts'
 import { corpusFiles } from './corpora.ts'
@@ -88,6 +87,7 @@ async function filesOfFolder(entry: string, path: string): Promise<Resolved> {
 async function filesOfGlob(entry: string): Promise<Resolved> {
   // On Windows paths have backslashes, which a glob treats as escapes.
   const pattern = sep === '\\' ? entry.replaceAll('\\', '/') : entry
+  const { glob } = await import('tinyglobby')
   const found = await glob(pattern, { cwd: process.cwd(), expandDirectories: false, absolute: true })
   if (found.length === 0) throw new MissingText(`data.source: no file matches ${entry} (looked from ${process.cwd()})`)
   const files = found.map((match) => {

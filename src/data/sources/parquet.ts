@@ -1,26 +1,23 @@
 /** Reads a text column of a Parquet file by row group: memory is bounded by the column of the largest group. */
 import zlib from 'node:zlib'
-import {
-  asyncBufferFromFile,
-  type Compressors,
-  type FileMetaData,
-  parquetMetadataAsync,
-  parquetRead,
-  parquetSchema,
-} from 'hyparquet'
+import type { Compressors, parquetSchema } from 'hyparquet'
 import { UsageError } from '../../errors.ts'
 import type { InputFile } from './input-file.ts'
 import { Unreadable } from './unreadable.ts'
+
+/** Loaded at the first Parquet file. */
+const library = () => import('hyparquet')
 
 type SchemaTree = ReturnType<typeof parquetSchema>
 
 /** Values of the column in row order; `a.b` is a field of a struct column. @throws UsageError */
 export async function* parquetTexts(file: InputFile, column: string): AsyncGenerator<string | null> {
   try {
+    const { asyncBufferFromFile, parquetMetadataAsync, parquetRead, parquetSchema } = await library()
     const reading = file.content?.reading()
     const buffer = await asyncBufferFromFile(file.path)
     const metadata = await parquetMetadataAsync(buffer)
-    const path = columnPath(metadata, column, file)
+    const path = columnPath(parquetSchema(metadata), column, file)
     let rowStart = 0
     for (const group of metadata.row_groups) {
       const rowEnd = rowStart + Number(group.num_rows)
@@ -57,7 +54,8 @@ export async function* parquetTexts(file: InputFile, column: string): AsyncGener
 /** @throws Unreadable if it is not a Parquet file with the column */
 export async function checkParquet(file: InputFile, column: string): Promise<void> {
   try {
-    columnPath(await parquetMetadataAsync(await asyncBufferFromFile(file.path)), column, file)
+    const { asyncBufferFromFile, parquetMetadataAsync, parquetSchema } = await library()
+    columnPath(parquetSchema(await parquetMetadataAsync(await asyncBufferFromFile(file.path))), column, file)
   } catch (error) {
     throw damaged(file, error)
   }
@@ -83,8 +81,7 @@ function zstdDecompress(input: Uint8Array): Uint8Array {
   return zstdDecompressSync(input)
 }
 
-function columnPath(metadata: FileMetaData, column: string, file: InputFile): string[] {
-  const root = parquetSchema(metadata)
+function columnPath(root: SchemaTree, column: string, file: InputFile): string[] {
   for (const path of [[column], column.split('.')]) {
     let node: SchemaTree | undefined = root
     for (const name of path) node = node?.children.find((child) => child.element.name === name)

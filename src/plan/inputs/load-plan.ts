@@ -1,6 +1,5 @@
 /** Loads the planned run and the cluster from names, files and assignments. */
 import { readFile } from 'node:fs/promises'
-import { parseDocument } from 'yaml'
 import { formatValue, listWithOr, parseInput } from '../../config/problems.ts'
 import { UsageError } from '../../errors.ts'
 import { readFields } from '../../run/load-config.ts'
@@ -90,6 +89,7 @@ async function readCluster(file: string): Promise<unknown> {
     throw new UsageError(`cannot read cluster ${formatValue(file)}: ${(error as Error).message}`)
   }
   if (text.includes('\0')) throw new UsageError(`cannot read cluster ${file}: it is a binary file (expected YAML)`)
+  const { parseDocument } = await import('yaml')
   const document = parseDocument(text, { prettyErrors: true })
   const [problem] = document.errors
   if (problem) throw new UsageError(`cannot read cluster ${file}: ${problem.message}`)
