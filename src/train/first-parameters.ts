@@ -17,6 +17,8 @@ interface Setting {
   /** Of a new run that begins with the weights of another. */
   readonly weights: WeightsSource | null
   readonly store: ParameterStore
+  /** The drawing of initial parameters, where that has begun. */
+  readonly drawn: Promise<void> | null
   readonly saved: SavedState
   /** Null on all ranks but the first. */
   readonly files: RunDirectory | null
@@ -32,6 +34,9 @@ interface Beginning {
   /** Whether the parameters are those of another run, and in no checkpoint of this one. */
   readonly copied: boolean
 }
+
+export const drawParameters = (store: ParameterStore, config: RunConfig): Promise<void> =>
+  initialize(store, config.train.seed, initialScales(config))
 
 /**
  * Restores a resumed run and records its changed settings, copies the weights of another run, or draws initial
@@ -56,6 +61,6 @@ export async function firstParameters(setting: Setting): Promise<Beginning> {
     return { step: 0, origin: recorded ?? weights.origin, copied: true }
   }
   begin('initial parameters')
-  await initialize(store, config.train.seed, initialScales(config))
+  await (setting.drawn ?? drawParameters(store, config))
   return { step: 0, origin: null, copied: false }
 }

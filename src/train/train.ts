@@ -37,7 +37,7 @@ import { version } from '../system/version.ts'
 import { Batches } from './batches.ts'
 import type { TrainEvent, TrainSummary } from './events.ts'
 import { tooManyNonFinite } from './find-non-finite.ts'
-import { firstParameters } from './first-parameters.ts'
+import { drawParameters, firstParameters } from './first-parameters.ts'
 import { engineFacts, expectSharedFolder, forRanks, groupOf, recordEngine, recordRanks } from './layout.ts'
 import { reportNonFinite } from './non-finite.ts'
 import { RankObserver } from './rank-observer.ts'
@@ -134,7 +134,11 @@ async function trainOn(
   onProgress('compiling the model')
   const store = createStore(runtime, config, layoutOf(config, ranks))
   const separator = separatorOf(config.data, data.tokenizer)
-  const trainer = await Trainer.compile(runtime, config, store, separator, ranks)
+  const compiling = Trainer.compile(runtime, config, store, separator, ranks)
+  // A new run's parameters are drawn meanwhile: other threads compile.
+  const drawn = resume || weights ? null : drawParameters(store, config)
+  await Promise.allSettled([compiling, drawn])
+  const trainer = await compiling
   cleanup.defer(() => trainer.release())
   const sequences = sequencesOfPass(config)
   const state = new RunState(data, store, trainer)
@@ -142,7 +146,7 @@ async function trainOn(
   const report = new Reporter(config, files, ceiling, emit)
   const observer = new RankObserver(config, ranks, trainer.exchanges, { warn, observed: (of) => report.ranks(of) })
 
-  const beginning = { config, directory, resume, weights, store, saved, files, ranks, emit }
+  const beginning = { config, directory, resume, weights, store, drawn, saved, files, ranks, emit }
   const { step: fromStep, origin, copied } = await firstParameters(beginning)
   await fromFirst(ranks, async () => (await files?.rewind(fromStep)) ?? null)
   const { parameters, activeParameters } = report.model
