@@ -16,6 +16,7 @@ import { type GenerationRow, generateName } from './measure/compare-generation.t
 import type { StateRow } from './measure/optimizer-state.ts'
 import { type ProfileResult, profileName } from './measure/profile.ts'
 import { type PrototypesRow, prototypeRoutings, prototypesName } from './measure/prototypes.ts'
+import type { StartupResult } from './startup.ts'
 import type { EngineChoice } from './support/choir.ts'
 import { routings, tableText } from './support/command.ts'
 import { fileIn, type Machine, type RowFile, readJson, resultFile } from './support/results.ts'
@@ -117,6 +118,7 @@ async function readTargets(read: Read): Promise<Target[]> {
     ...(await overhead(read, 'M')),
     await generation(read, 'M'),
     ...(await distributedTargets(read)),
+    await startup(read),
   )
   return [...targets, ...(await gpus(read))]
 }
@@ -220,5 +222,21 @@ async function generation(read: Read, shape: string): Promise<Target> {
     expected: 1,
     show: times,
     command: `npm run bench -- --peer pytorch --generate --shape ${shape}`,
+  }
+}
+
+async function startup(read: Read): Promise<Target> {
+  const result = (await read('startup')) as StartupResult | undefined
+  const row = result?.rows.find(({ command, result }) => command === 'choir train demo' && result === 'first step')
+  return {
+    name: 'command to first step, warm cache',
+    shape: 'demo',
+    bound: 'max',
+    required: 2,
+    aim: 1,
+    figures: row ? [{ routing: '', value: row.ms / 1000 }] : [],
+    expected: 1,
+    show: (seconds) => `${fixed(seconds, 2)} s`,
+    command: 'npx tsx bench/startup.ts',
   }
 }
