@@ -101,6 +101,48 @@ test('gathering reads and writes both types', () => {
   )
 })
 
+test('heads of bfloat16 are rotated, scaled and multiplied as those of float32', () => {
+  fc.assert(
+    fc.property(
+      seed,
+      rows,
+      fc.integer({ min: 1, max: 35 }),
+      fc.integer({ min: 1, max: 3 }),
+      (seed, rows, half, heads) => {
+        begin(seed)
+        const width = 2 * half
+        const count = rows * heads * width
+        const pairs = [drawn(count), drawn(count)].map(
+          (numbers) => [place(count, (i) => numbers[i] as number), placeHalves(numbers)] as const,
+        ) as [readonly [Placed, Placed], readonly [Placed, Placed]]
+        const [[x, xHalf], [y, yHalf]] = pairs
+        const [cos, sin] = [place(rows * half).at, place(rows * half).at]
+        const strides = [heads * width, width] as const
+        for (const [full, ofHalves, size, rest] of [
+          ['rotateHeads', 'rotateHeadsOfHalves', half, [cos, sin, 0.3, -1]],
+          ['scaleHeads', 'scaleHeadsOfHalves', width, [0.3]],
+        ] as const) {
+          const [to, toHalf] = [place(count), placeHalves(new Float32Array(count))]
+          call(full, x.at, ...strides, to.at, ...strides, rows, heads, size, ...rest)
+          call(ofHalves, xHalf.at, ...strides, toHalf.at, ...strides, rows, heads, size, ...rest)
+          expect(widened(toHalf, count), ofHalves).toEqual(Array.from(to.values, rounded))
+        }
+        const dots = place(rows * heads)
+        call('headDots', x.at, y.at, ...strides, rows, heads, width, dots.at, rows)
+        for (const [name, a, b] of [
+          ['headDotsFirstHalf', xHalf, y],
+          ['headDotsSecondHalf', x, yHalf],
+          ['headDotsOfHalves', xHalf, yHalf],
+        ] as const) {
+          const again = place(rows * heads)
+          call(name, a.at, b.at, ...strides, rows, heads, width, again.at, rows)
+          expect(again.values, name).toEqual(dots.values)
+        }
+      },
+    ),
+  )
+})
+
 test('combining and dots read rows of bfloat16', () => {
   fc.assert(
     fc.property(

@@ -35,6 +35,7 @@ const ADD = { plus: 'c' } as const
  */
 export const attention: Kernel = {
   provider: 'oneDNN',
+  halves: { inputs: [0], outputs: [0] },
   scratch: (call) => {
     const shape = shapeOf(call, 0)
     return matrixBytes(shape, 3) + 2 * bytesFor(blockScores(shape))
@@ -79,8 +80,10 @@ export const attention: Kernel = {
             // The scores are not needed any more.
             const address = dnnl.prepare(heads.address(floats), heads.address(scores), headsPerTask * rows, keys)
             const probability = { ...heads.scoresOf(floats, rows, keys), address }
-            const result = { address: out.address + 4 * from * out.stride, stride: out.stride, head: out.apart }
-            heads.multiply([rows, keys, size], [probability], [heads.from(value, first)], result)
+            const { address: start, stride, apart, bytes } = out
+            const result = { address: start + bytes * from * stride, stride, head: apart }
+            const half = { half: bytes === 2 }
+            heads.multiply([rows, keys, size], [probability], [heads.from(value, first)], result, half)
           }
         }
       },
@@ -99,6 +102,7 @@ export const attention: Kernel = {
  */
 export const attentionGradient: Kernel = {
   provider: 'oneDNN',
+  halves: { inputs: [0, 1, 2], outputs: [0] },
   scratch(call) {
     const shape = shapeOf(call, 1)
     return matrixBytes(shape, 7) + 2 * bytesFor(tileScores(shape)) + 2 * bytesFor(shape.headsPerTask * shape.sequence)

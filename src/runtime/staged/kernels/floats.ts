@@ -9,7 +9,7 @@ export const isHalf = ({ dtype }: KernelTensor): boolean => dtype === 'bfloat16'
 export const typeOf = (tensor: KernelTensor): FactorType => (isHalf(tensor) ? BFLOAT16 : FLOAT32)
 
 /** Bytes of an element of floats. */
-export const elementBytes = (tensor: KernelTensor): number => (isHalf(tensor) ? 2 : 4)
+export const elementBytes = (tensor: KernelTensor): 2 | 4 => (isHalf(tensor) ? 2 : 4)
 
 /** Address of the element `start` of a tensor of floats. */
 export const at = (tensor: KernelTensor, start: number): number => tensor.address + elementBytes(tensor) * start

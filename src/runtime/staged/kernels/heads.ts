@@ -5,7 +5,9 @@
  */
 import type { Dnnl } from '../../onednn/dnnl.ts'
 import type { Batch, Product } from '../../onednn/product.ts'
+import type { OpFunctions } from '../../wasm/module.ts'
 import type { KernelCall, KernelTensor, KernelThread } from '../contract.ts'
+import { elementBytes } from './floats.ts'
 import { bytesFor, type QueryBlock, type Shape } from './head-shape.ts'
 
 /** Rows are moved in pieces of this size, so that all parts of a row are read soon after each other. */
@@ -27,8 +29,10 @@ export interface Matrices extends Factor {
   readonly bytes: 2 | 4
 }
 
-/** A task's heads in rows of a float32 tensor. Strides are in elements, offset and address in bytes. */
+/** A task's heads in rows of a tensor. Strides are in elements, offset and address in bytes. */
 export interface Rows {
+  /** Bytes of an element. */
+  readonly bytes: 2 | 4
   readonly offset: number
   readonly address: number
   /** From one token to the next. */
@@ -58,6 +62,14 @@ export function optionalInputs({ inputs }: KernelCall, others: number): Optional
   const first = optional.length % 2 === 1 ? optional.pop() : undefined
   const [cos, sin] = optional
   return { tables: cos && sin ? [cos, sin] : null, first: first ?? null }
+}
+
+/** The functions that move heads between memory of these types. A half is never widened. */
+function movesOf(functions: OpFunctions, from: { readonly bytes: 2 | 4 }, to: { readonly bytes: 2 | 4 }) {
+  if (from.bytes === 2) return { rotateHeads: functions.rotateHeadsOfHalves, scaleHeads: functions.scaleHeadsOfHalves }
+  return to.bytes === 2
+    ? { rotateHeads: functions.rotateHeadsToHalf, scaleHeads: functions.scaleHeadsToHalf }
+    : { rotateHeads: functions.rotateHeads, scaleHeads: functions.scaleHeads }
 }
 
 /** Offsets are in bytes, in the memory of the program. */
@@ -119,8 +131,9 @@ export class Heads {
     const stride = tensor.shape.at(-1) as number
     const apart = part === 'queries' ? turns * size : size
     const column = { queries: turn * size, keys: width, values: width + keyWidth }[part]
-    const skip = 4 * (this.sequenceOf(task) * sequence * stride + this.firstHeadOf(task) * apart + column)
-    return { offset: tensor.offset + skip, address: tensor.address + skip, stride, apart }
+    const bytes = elementBytes(tensor)
+    const skip = bytes * (this.sequenceOf(task) * sequence * stride + this.firstHeadOf(task) * apart + column)
+    return { bytes, offset: tensor.offset + skip, address: tensor.address + skip, stride, apart }
   }
 
   /** Offset of a number for each query of one of the task's heads, in a tensor [B, H, S]. */
@@ -136,13 +149,12 @@ export class Heads {
     const { functions } = this.thread
     this.forEachPiece((first, rows) => {
       for (const { rows: from, matrices: to, scale, rotate } of moves) {
-        const source = [from.offset + 4 * first * from.stride, from.stride, from.apart] as const
+        const source = [from.offset + from.bytes * first * from.stride, from.stride, from.apart] as const
         const target = [to.offset + to.bytes * first * size, size, to.head, rows, headsPerTask] as const
         const angles = rotate ? this.anglesFrom(first) : null
-        if (angles && to.bytes === 4) functions.rotateHeads(...source, ...target, size / 2, ...angles, scale, 1)
-        else if (angles) functions.rotateHeadsRounded(...source, ...target, size / 2, ...angles, scale)
-        else if (to.bytes === 4) functions.scaleHeads(...source, ...target, size, scale)
-        else functions.scaleHeadsRounded(...source, ...target, size, scale)
+        const { rotateHeads, scaleHeads } = movesOf(functions, from, to)
+        if (angles) rotateHeads(...source, ...target, size / 2, ...angles, scale, 1)
+        else scaleHeads(...source, ...target, size, scale)
       }
     })
   }
@@ -154,10 +166,11 @@ export class Heads {
     this.forEachPiece((first, rows) => {
       for (const { rows: to, matrices: from, scale, rotate } of moves) {
         const source = [from.offset + 4 * first * size, size, from.head] as const
-        const target = [to.offset + 4 * first * to.stride, to.stride, to.apart, rows, headsPerTask] as const
+        const target = [to.offset + to.bytes * first * to.stride, to.stride, to.apart, rows, headsPerTask] as const
         const angles = rotate ? this.anglesFrom(first) : null
-        if (angles) functions.rotateHeads(...source, ...target, size / 2, ...angles, scale, -1)
-        else functions.scaleHeads(...source, ...target, size, scale)
+        const { rotateHeads, scaleHeads } = movesOf(functions, from, to)
+        if (angles) rotateHeads(...source, ...target, size / 2, ...angles, scale, -1)
+        else scaleHeads(...source, ...target, size, scale)
       }
     })
   }
@@ -177,9 +190,13 @@ export class Heads {
   /** Σ a·b of the queries of a block, to float32 [heads, rows]. a and b have the same strides. */
   dots(a: Rows, b: Rows, { from, rows }: QueryBlock, to: number): void {
     const { headsPerTask, size } = this.shape
-    const { headDots } = this.thread.functions
-    const skip = 4 * from * a.stride
-    headDots(a.offset + skip, b.offset + skip, a.stride, a.apart, rows, headsPerTask, size, to, rows)
+    const { headDots, headDotsFirstHalf, headDotsOfHalves, headDotsSecondHalf } = this.thread.functions
+    const ofHalf = b.bytes === 2 ? headDotsOfHalves : headDotsFirstHalf
+    const ofFloats = b.bytes === 2 ? headDotsSecondHalf : headDots
+    const dots = a.bytes === 2 ? ofHalf : ofFloats
+    const skip = from * a.stride
+    const [atA, atB] = [a.offset + a.bytes * skip, b.offset + b.bytes * skip]
+    dots(atA, atB, a.stride, a.apart, rows, headsPerTask, size, to, rows)
   }
 
   /** Copies numbers of the queries of a block from a tensor [B, H, S] to [heads, rows]. */
@@ -214,7 +231,7 @@ export class Heads {
     [a, aSide]: readonly [Factor, 'ᵀ'?],
     [b, bSide]: readonly [Factor, 'ᵀ'?],
     c: Factor,
-    more: Pick<Product, 'plus' | 'finish'> = {},
+    more: Pick<Product, 'plus' | 'finish' | 'half'> = {},
     row?: number,
     factor?: Factor,
   ): void {

@@ -3,7 +3,8 @@
  *
  * A row has `heads` heads, `apart` elements from one to the next, because a row that is read as a whole comes from
  * memory twice as fast as one head of each row. Strides are in elements, addresses in bytes; alignment is not required.
- * *Rounded* results are bfloat16, rounded as oneDNN does: to nearest, ties to even.
+ * A kernel has variants for heads that are bfloat16 in memory: `ToHalf` for its results, rounded as oneDNN does (to
+ * nearest, ties to even), `OfHalves` for operands and results.
  */
 import { dot, rotateRow, scaleRow } from './row'
 
@@ -12,7 +13,7 @@ const MIN_PROBABILITY: f32 = 1e-30
 
 /**
  * Rotates the pairs (a, b) = (from[r, h, i], from[r, h, half + i]) by angles of cos and sin [rows, half]:
- * to[r, h] = scale·(a·cos − b·s, b·cos + a·s) with s = sign·sin. `to` may be `from`.
+ * to[r, h] = scale·(a·cos − b·s, b·cos + a·s) with s = sign·sin. `to` may be `from`, if both have one type.
  */
 export function rotateHeads(
   from: usize,
@@ -29,19 +30,10 @@ export function rotateHeads(
   scale: f32,
   sign: f32,
 ): void {
-  for (; rows > 0; rows--) {
-    if (rows % AHEAD === 0) touch(from, fromStride, fromApart, AHEAD, heads, half * 2)
-    for (let h: u32 = 0; h < heads; h++)
-      rotateRow<f32>(from + h * fromApart * 4, to + h * toApart * 4, half, cos, sin, scale, sign)
-    cos += half * 4
-    sin += half * 4
-    from += fromStride * 4
-    to += toStride * 4
-  }
+  rotate<f32, f32>(from, fromStride, fromApart, to, toStride, toApart, rows, heads, half, cos, sin, scale, sign)
 }
 
-/** As {@link rotateHeads} with sign 1, rounded, and not in place. */
-export function rotateHeadsRounded(
+export function rotateHeadsToHalf(
   from: usize,
   fromStride: u32,
   fromApart: u32,
@@ -54,15 +46,60 @@ export function rotateHeadsRounded(
   cos: usize,
   sin: usize,
   scale: f32,
+  sign: f32,
+): void {
+  rotate<f32, u16>(from, fromStride, fromApart, to, toStride, toApart, rows, heads, half, cos, sin, scale, sign)
+}
+
+export function rotateHeadsOfHalves(
+  from: usize,
+  fromStride: u32,
+  fromApart: u32,
+  to: usize,
+  toStride: u32,
+  toApart: u32,
+  rows: u32,
+  heads: u32,
+  half: u32,
+  cos: usize,
+  sin: usize,
+  scale: f32,
+  sign: f32,
+): void {
+  rotate<u16, u16>(from, fromStride, fromApart, to, toStride, toApart, rows, heads, half, cos, sin, scale, sign)
+}
+
+function rotate<From, To>(
+  from: usize,
+  fromStride: u32,
+  fromApart: u32,
+  to: usize,
+  toStride: u32,
+  toApart: u32,
+  rows: u32,
+  heads: u32,
+  half: u32,
+  cos: usize,
+  sin: usize,
+  scale: f32,
+  sign: f32,
 ): void {
   for (; rows > 0; rows--) {
-    if (rows % AHEAD === 0) touch(from, fromStride, fromApart, AHEAD, heads, half * 2)
+    if (rows % AHEAD === 0) touch<From>(from, fromStride, fromApart, AHEAD, heads, half * 2)
     for (let h: u32 = 0; h < heads; h++)
-      rotateRow<u16>(from + h * fromApart * 4, to + h * toApart * 2, half, cos, sin, scale, 1)
+      rotateRow<From, To>(
+        from + h * fromApart * sizeof<From>(),
+        to + h * toApart * sizeof<To>(),
+        half,
+        cos,
+        sin,
+        scale,
+        sign,
+      )
     cos += half * 4
     sin += half * 4
-    from += fromStride * 4
-    to += toStride * 2
+    from += fromStride * sizeof<From>()
+    to += toStride * sizeof<To>()
   }
 }
 
@@ -81,17 +118,73 @@ export function headDots(
   dots: usize,
   apart: u32,
 ): void {
+  dotsOf<f32, f32>(a, b, stride, headStride, rows, heads, width, dots, apart)
+}
+
+export function headDotsFirstHalf(
+  a: usize,
+  b: usize,
+  stride: u32,
+  headStride: u32,
+  rows: u32,
+  heads: u32,
+  width: u32,
+  dots: usize,
+  apart: u32,
+): void {
+  dotsOf<u16, f32>(a, b, stride, headStride, rows, heads, width, dots, apart)
+}
+
+export function headDotsSecondHalf(
+  a: usize,
+  b: usize,
+  stride: u32,
+  headStride: u32,
+  rows: u32,
+  heads: u32,
+  width: u32,
+  dots: usize,
+  apart: u32,
+): void {
+  dotsOf<f32, u16>(a, b, stride, headStride, rows, heads, width, dots, apart)
+}
+
+export function headDotsOfHalves(
+  a: usize,
+  b: usize,
+  stride: u32,
+  headStride: u32,
+  rows: u32,
+  heads: u32,
+  width: u32,
+  dots: usize,
+  apart: u32,
+): void {
+  dotsOf<u16, u16>(a, b, stride, headStride, rows, heads, width, dots, apart)
+}
+
+function dotsOf<A, B>(
+  a: usize,
+  b: usize,
+  stride: u32,
+  headStride: u32,
+  rows: u32,
+  heads: u32,
+  width: u32,
+  dots: usize,
+  apart: u32,
+): void {
   for (let r: u32 = 0; r < rows; r++) {
     if (r % AHEAD === 0 && rows - r >= AHEAD) {
-      touch(a, stride, headStride, AHEAD, heads, width)
-      touch(b, stride, headStride, AHEAD, heads, width)
+      touch<A>(a, stride, headStride, AHEAD, heads, width)
+      touch<B>(b, stride, headStride, AHEAD, heads, width)
     }
     for (let h: u32 = 0; h < heads; h++) {
-      const skip: usize = h * headStride * 4
-      store<f32>(dots + (h * apart + r) * 4, <f32>dot<f32>(a + skip, b + skip, width))
+      const skip: usize = h * headStride
+      store<f32>(dots + (h * apart + r) * 4, <f32>dot<A, B>(a + skip * sizeof<A>(), b + skip * sizeof<B>(), width))
     }
-    a += stride * 4
-    b += stride * 4
+    a += stride * sizeof<A>()
+    b += stride * sizeof<B>()
   }
 }
 
@@ -149,7 +242,7 @@ export function clearBefore(
   }
 }
 
-/** to[r, h] = scale · from[r, h], each `width` wide. `to` may be `from`. */
+/** to[r, h] = scale · from[r, h], each `width` wide. `to` may be `from`, if both have one type. */
 export function scaleHeads(
   from: usize,
   fromStride: u32,
@@ -162,17 +255,40 @@ export function scaleHeads(
   width: u32,
   scale: f32,
 ): void {
-  for (; rows > 0; rows--) {
-    if (rows % AHEAD === 0) touch(from, fromStride, fromApart, AHEAD, heads, width)
-    for (let h: u32 = 0; h < heads; h++)
-      scaleRow<f32, f32>(from + h * fromApart * 4, to + h * toApart * 4, width, scale)
-    from += fromStride * 4
-    to += toStride * 4
-  }
+  scaled<f32, f32>(from, fromStride, fromApart, to, toStride, toApart, rows, heads, width, scale)
 }
 
-/** As {@link scaleHeads}, rounded, and not in place. */
-export function scaleHeadsRounded(
+export function scaleHeadsToHalf(
+  from: usize,
+  fromStride: u32,
+  fromApart: u32,
+  to: usize,
+  toStride: u32,
+  toApart: u32,
+  rows: u32,
+  heads: u32,
+  width: u32,
+  scale: f32,
+): void {
+  scaled<f32, u16>(from, fromStride, fromApart, to, toStride, toApart, rows, heads, width, scale)
+}
+
+export function scaleHeadsOfHalves(
+  from: usize,
+  fromStride: u32,
+  fromApart: u32,
+  to: usize,
+  toStride: u32,
+  toApart: u32,
+  rows: u32,
+  heads: u32,
+  width: u32,
+  scale: f32,
+): void {
+  scaled<u16, u16>(from, fromStride, fromApart, to, toStride, toApart, rows, heads, width, scale)
+}
+
+function scaled<From, To>(
   from: usize,
   fromStride: u32,
   fromApart: u32,
@@ -185,11 +301,11 @@ export function scaleHeadsRounded(
   scale: f32,
 ): void {
   for (; rows > 0; rows--) {
-    if (rows % AHEAD === 0) touch(from, fromStride, fromApart, AHEAD, heads, width)
+    if (rows % AHEAD === 0) touch<From>(from, fromStride, fromApart, AHEAD, heads, width)
     for (let h: u32 = 0; h < heads; h++)
-      scaleRow<f32, u16>(from + h * fromApart * 4, to + h * toApart * 2, width, scale)
-    from += fromStride * 4
-    to += toStride * 2
+      scaleRow<From, To>(from + h * fromApart * sizeof<From>(), to + h * toApart * sizeof<To>(), width, scale)
+    from += fromStride * sizeof<From>()
+    to += toStride * sizeof<To>()
   }
 }
 
@@ -231,13 +347,13 @@ const AHEAD: u32 = 8
  * Loads every cache line of some rows. The loads of a loop that computes do not run far enough ahead to hide the latency
  * of memory. (Compilers keep loads without a use, because they may trap.)
  */
-function touch(from: usize, stride: u32, apart: u32, rows: u32, heads: u32, width: u32): void {
+function touch<T>(from: usize, stride: u32, apart: u32, rows: u32, heads: u32, width: u32): void {
   for (; rows > 0; rows--) {
     for (let h: u32 = 0; h < heads; h++) {
-      const head = from + h * apart * 4
-      for (let at: u32 = 0; at < width; at += 16) load<u32>(head + at * 4)
+      const head = from + h * apart * sizeof<T>()
+      for (let at: u32 = 0; at < width; at += 64 / sizeof<T>()) load<u16>(head + at * sizeof<T>())
     }
-    from += stride * 4
+    from += stride * sizeof<T>()
   }
 }
 

@@ -55,32 +55,40 @@ export function scaleRow<From, To>(from: usize, to: usize, width: u32, scale: f3
 }
 
 /** Rotates pairs as `rotateHeads` does, to memory of type T. */
-export function rotateRow<T>(from: usize, to: usize, half: u32, cos: usize, sin: usize, scale: f32, sign: f32): void {
+export function rotateRow<From, To>(
+  from: usize,
+  to: usize,
+  half: u32,
+  cos: usize,
+  sin: usize,
+  scale: f32,
+  sign: f32,
+): void {
   const scale4 = f32x4.splat(scale)
   const sign4 = f32x4.splat(sign)
-  const across: usize = half * 4
-  const toSecond: usize = half * sizeof<T>()
+  const across: usize = half * sizeof<From>()
+  const toSecond: usize = half * sizeof<To>()
   for (; half >= 4; half -= 4) {
-    const a = v128.load(from)
-    const b = v128.load(from + across)
+    const a = load4<From>(from)
+    const b = load4<From>(from + across)
     const c = v128.load(cos)
     const s = f32x4.mul(v128.load(sin), sign4)
-    store4<T>(to, f32x4.mul(f32x4.sub(f32x4.mul(a, c), f32x4.mul(b, s)), scale4))
-    store4<T>(to + toSecond, f32x4.mul(f32x4.add(f32x4.mul(b, c), f32x4.mul(a, s)), scale4))
-    from += 16
-    to += 4 * sizeof<T>()
+    store4<To>(to, f32x4.mul(f32x4.sub(f32x4.mul(a, c), f32x4.mul(b, s)), scale4))
+    store4<To>(to + toSecond, f32x4.mul(f32x4.add(f32x4.mul(b, c), f32x4.mul(a, s)), scale4))
+    from += 4 * sizeof<From>()
+    to += 4 * sizeof<To>()
     cos += 16
     sin += 16
   }
   for (; half > 0; half--) {
-    const a = load<f32>(from)
-    const b = load<f32>(from + across)
+    const a = load1<From>(from)
+    const b = load1<From>(from + across)
     const c = load<f32>(cos)
     const s: f32 = load<f32>(sin) * sign
-    store1<T>(to, (a * c - b * s) * scale)
-    store1<T>(to + toSecond, (b * c + a * s) * scale)
-    from += 4
-    to += sizeof<T>()
+    store1<To>(to, (a * c - b * s) * scale)
+    store1<To>(to + toSecond, (b * c + a * s) * scale)
+    from += sizeof<From>()
+    to += sizeof<To>()
     cos += 4
     sin += 4
   }
@@ -157,25 +165,25 @@ export function addTwo<T>(base: usize, a: usize, w: f32, b: usize, v: f32, out: 
   }
 }
 
-/** Σ a·b, with b in memory of type T, in sixteen lanes of float32 whose sums are added in float64. */
-export function dot<T>(a: usize, b: usize, width: u32): f64 {
+/** Σ a·b, in memory of types A and B, in sixteen lanes of float32 whose sums are added in float64. */
+export function dot<A, B>(a: usize, b: usize, width: u32): f64 {
   let s0 = f32x4.splat(0)
   let s1 = f32x4.splat(0)
   let s2 = f32x4.splat(0)
   let s3 = f32x4.splat(0)
   for (; width >= 16; width -= 16) {
-    s0 = f32x4.add(s0, f32x4.mul(v128.load(a), load4<T>(b)))
-    s1 = f32x4.add(s1, f32x4.mul(v128.load(a, 16), load4<T>(b + 4 * sizeof<T>())))
-    s2 = f32x4.add(s2, f32x4.mul(v128.load(a, 32), load4<T>(b + 8 * sizeof<T>())))
-    s3 = f32x4.add(s3, f32x4.mul(v128.load(a, 48), load4<T>(b + 12 * sizeof<T>())))
-    a += 64
-    b += 16 * sizeof<T>()
+    s0 = f32x4.add(s0, f32x4.mul(load4<A>(a), load4<B>(b)))
+    s1 = f32x4.add(s1, f32x4.mul(load4<A>(a + 4 * sizeof<A>()), load4<B>(b + 4 * sizeof<B>())))
+    s2 = f32x4.add(s2, f32x4.mul(load4<A>(a + 8 * sizeof<A>()), load4<B>(b + 8 * sizeof<B>())))
+    s3 = f32x4.add(s3, f32x4.mul(load4<A>(a + 12 * sizeof<A>()), load4<B>(b + 12 * sizeof<B>())))
+    a += 16 * sizeof<A>()
+    b += 16 * sizeof<B>()
   }
   let sum = laneSum(f32x4.add(f32x4.add(s0, s1), f32x4.add(s2, s3)))
   for (; width > 0; width--) {
-    sum += <f64>load<f32>(a) * <f64>load1<T>(b)
-    a += 4
-    b += sizeof<T>()
+    sum += <f64>load1<A>(a) * <f64>load1<B>(b)
+    a += sizeof<A>()
+    b += sizeof<B>()
   }
   return sum
 }
@@ -205,10 +213,10 @@ export function weightedDot(a: usize, b: usize, w: usize, width: u32): f64 {
 export function squares(x: usize, width: u32): f64 {
   let sum: f64 = 0
   for (; width > 1024; width -= 1024) {
-    sum += dot<f32>(x, x, 1024)
+    sum += dot<f32, f32>(x, x, 1024)
     x += 4096
   }
-  return sum + dot<f32>(x, x, width)
+  return sum + dot<f32, f32>(x, x, width)
 }
 
 /** dx = r·(dy·weight) − along·x (+ addend), and dWeight += r·dy·x. */

@@ -325,7 +325,7 @@ function dots<T>(
         w = load<f32>(kept)
         kept += 4
       }
-      store<f32>(out, w !== 0 ? w * <f32>dot<T>(dy, rowOf<T>(rowsIn, rowCount, slot, width), width) : 0)
+      store<f32>(out, w !== 0 ? w * <f32>dot<f32, T>(dy, rowOf<T>(rowsIn, rowCount, slot, width), width) : 0)
       slot += 4
       out += 4
     }
