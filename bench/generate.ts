@@ -1,5 +1,5 @@
 /**
- * Times generation: Choir alone against the bound that memory bandwidth sets, or with `--peer pytorch` alternating
+ * Times generation: Choir alone, with float32 and int8 weights in turns, as shares of the memory bandwidth, or with `--peer pytorch` alternating
  * with PyTorch (the same as `npm run bench -- --peer pytorch --generate`).
  *
  *   npx tsx bench/generate.ts --shape M
@@ -10,15 +10,26 @@ import { Command, Option } from 'commander'
 import { numberOption, ranges, setOption } from '../src/cli/options.ts'
 import { matmul } from '../src/graph/ops/matmul.ts'
 import { input } from '../src/graph/tensor.ts'
+import type { WeightFormat } from '../src/infer/int8/weight-format.ts'
 import { loadConfig } from '../src/run/load-config.ts'
 import { floatsOf } from '../src/runtime/arena.ts'
 import type { Runtime } from '../src/runtime/contract.ts'
 import { createArena } from '../src/runtime/cpu-arena.ts'
-import { fixed } from '../src/text/numbers.ts'
+import { fixed, percent } from '../src/text/numbers.ts'
 import { compareGeneration, type GenerateOptions } from './measure/compare-generation.ts'
-import { GenerationBench, lengths, promptsOf, sampled, speedOf, type TimedText } from './measure/generation.ts'
-import { onlyOption, refuse, routingsOf, runCommand, shapeOption, threadsOption } from './support/command.ts'
+import {
+  GenerationBench,
+  lengths,
+  promptsOf,
+  sampled,
+  speedOf,
+  type TimedText,
+  type WeightsRow,
+  weightsName,
+} from './measure/generation.ts'
+import { onlyOption, refuse, routingsOf, runCommand, shapeOption, tableText, threadsOption } from './support/command.ts'
 import { using } from './support/line-process.ts'
+import { Results, resultFile, shownPath, thisMachine, today } from './support/results.ts'
 
 interface Flags extends Omit<GenerateOptions, 'routings'> {
   readonly peer?: string
@@ -37,11 +48,11 @@ await runCommand(
     .addOption(numberOption('--prompt <n>', 'tokens of the prompt', ranges.positiveInteger))
     .addOption(numberOption('--tokens <n>', 'tokens to generate after it', ranges.positiveInteger))
     .addOption(numberOption('--texts <n>', 'number of texts to time', ranges.positiveInteger).default(4))
-    .option('--out <file>', 'JSON file to write (with --peer)')
+    .option('--out <file>', 'JSON file to write (default: in docs/results, unless --set changes the shape)')
     .action(async (flags: Flags) => {
-      const { peer, only, set, out } = flags
+      const { peer, only, set } = flags
       if (peer === undefined) {
-        refuse('requires --peer pytorch', { only, out })
+        refuse('requires --peer pytorch', { only })
         process.stdout.write(await timeChoir(flags))
       } else {
         refuse('not together with --peer', { set })
@@ -51,23 +62,48 @@ await runCommand(
 )
 
 async function timeChoir(flags: Flags): Promise<string> {
-  const { shape, set = [], texts } = flags
+  const { shape, set = [], texts, out } = flags
   const config = await loadConfig(shape, [...set, `runtime.threads=${flags.threads}`])
-  const { prompt, tokens } = lengths(config, flags)
-  return using(GenerationBench.open(config), async (bench) => {
-    const bandwidth = await measureBandwidth(bench.runtime)
-    const nextPrompt = promptsOf(config, prompt)
-    const times: TimedText[] = []
-    for (let text = 0; text <= texts; text++) times.push(await bench.text(nextPrompt(), tokens, sampled, text))
-    const { tokensPerSecond, tokenMs, prefillMs } = speedOf(times)
-    const { threads, provider } = bench.runtime
-    return `
-  shape ${shape}, ${threads} ${threads === 1 ? 'thread' : 'threads'}, ${provider}
-  ${fixed(tokensPerSecond, 0)} tokens/s, ${fixed(tokenMs, 2)} ms a token
-  bound ${fixed(bandwidth / bench.activeBytes, 0)} tokens/s: ${fixed(bench.activeBytes / 1e6, 1)} MB of active weights at ${fixed(bandwidth / 1e9, 1)} GB/s
-  prompt ${fixed(prefillMs, 1)} ms (${fixed(times[0]?.prefillMs ?? Number.NaN, 0)} ms the first time, with compilation)
-`
-  })
+  const lengthsOf = lengths(config, flags)
+  return using(GenerationBench.open(config), (float32) =>
+    using(GenerationBench.open(config, 'int8'), async (int8) => {
+      const times: Record<WeightFormat, TimedText[]> = { float32: [], int8: [] }
+      const nextPrompt = promptsOf(config, lengthsOf.prompt)
+      let bandwidth = 0
+      for (let text = 0; text <= texts; text++) {
+        bandwidth = Math.max(bandwidth, await measureBandwidth(float32.runtime))
+        const prompt = nextPrompt()
+        times.float32.push(await float32.text(prompt, lengthsOf.tokens, sampled, text))
+        times.int8.push(await int8.text(prompt, lengthsOf.tokens, sampled, text))
+      }
+      const speeds = { float32: speedOf(times.float32), int8: speedOf(times.int8) }
+      const rowOf = (format: WeightFormat, { activeBytes }: GenerationBench): WeightsRow => ({
+        ...{ shape, format, threads: flags.threads, date: today(), ...lengthsOf, texts, ...speeds[format] },
+        ...{ activeBytes, bandwidth, share: (speeds[format].tokensPerSecond * activeBytes) / bandwidth },
+        speedup: speeds[format].tokensPerSecond / speeds.float32.tokensPerSecond,
+      })
+      const rows = [rowOf('float32', float32), rowOf('int8', int8)]
+      const file = out ?? (set.length === 0 ? resultFile(weightsName(shape), shape === 'tiny') : null)
+      if (file !== null) {
+        const results = await Results.open<WeightsRow>(file, ({ format }) => format, thisMachine(flags.threads))
+        for (const row of rows) await results.put(row)
+      }
+      return report(rows, float32.runtime.provider, file)
+    }),
+  )
+}
+
+function report(rows: readonly WeightsRow[], provider: string, file: string | null): string {
+  const head = ['weights', 'tokens/s', 'over float32', 'ms a token', 'MB a token', 'share of bandwidth', 'prompt ms']
+  const cells = rows.map(({ format, tokensPerSecond, speedup, tokenMs, activeBytes, share, prefillMs }) => [
+    ...[format, fixed(tokensPerSecond, 0), fixed(speedup, 2), fixed(tokenMs, 2), fixed(activeBytes / 1e6, 1)],
+    ...[percent(share, 0), fixed(prefillMs, 1)],
+  ])
+  const [first] = rows as [WeightsRow, ...WeightsRow[]]
+  return `${tableText([head, ...cells], 'lrrrrrr')}
+  shape ${first.shape}, ${first.threads} threads, ${provider}: ${first.tokens} tokens after ${first.prompt}, ${first.texts} texts in turns, sampled
+  bandwidth ${fixed(first.bandwidth / 1e9, 1)} GB/s, the best product of a vector and a matrix of 256 MiB
+${file === null ? '' : `  ${shownPath(file)}\n`}`
 }
 
 /** Bytes per second, the best of several products of a vector with a matrix of 256 MiB. */

@@ -13,6 +13,7 @@ import type { GpuRow } from './gpu/rows.ts'
 import { gpuTargets } from './gpu/targets.ts'
 import { type CompareRow, compareName } from './measure/compare.ts'
 import { type GenerationRow, generateName } from './measure/compare-generation.ts'
+import { type WeightsRow, weightsName } from './measure/generation.ts'
 import type { StateRow } from './measure/optimizer-state.ts'
 import { type ProfileResult, profileName } from './measure/profile.ts'
 import { type PrototypesRow, prototypeRoutings, prototypesName } from './measure/prototypes.ts'
@@ -117,6 +118,7 @@ async function readTargets(read: Read): Promise<Target[]> {
     ...(await optimizerState(read, 'S', 256)),
     ...(await overhead(read, 'M')),
     await generation(read, 'M'),
+    ...(await weights(read, 'M')),
     ...(await distributedTargets(read)),
     await startup(read),
   )
@@ -208,6 +210,24 @@ async function smallModel(read: Read, preset: string): Promise<Target> {
     show: times,
     command: `npx tsx bench/against.ts CLONE --preset ${preset} --out docs/results/small-models.json`,
   }
+}
+
+/** Generation with each format of weights. */
+async function weights(read: Read, shape: string): Promise<Target[]> {
+  const file = (await read(weightsName(shape))) as RowFile<WeightsRow> | undefined
+  const about = { shape, bound: 'min', expected: 1, command: `npx tsx bench/generate.ts --shape ${shape}` } as const
+  const figures = (format: string, value: (row: WeightsRow) => number) =>
+    (file?.rows ?? []).filter((row) => row.format === format).map((row) => ({ routing: 'top-1', value: value(row) }))
+  return [
+    {
+      ...{ ...about, name: 'float32: generation, share of bandwidth', required: 0.75, aim: 0.9, show: percentage },
+      figures: figures('float32', ({ share }) => share),
+    },
+    {
+      ...{ ...about, name: 'int8 weights: generation, tokens/s over float32', required: 2, aim: 3, show: times },
+      figures: figures('int8', ({ speedup }) => speedup),
+    },
+  ]
 }
 
 async function generation(read: Read, shape: string): Promise<Target> {

@@ -6,13 +6,15 @@
  */
 import type { RunConfig } from '../../src/config/run-config.ts'
 import { UsageError } from '../../src/errors.ts'
+import { int8Bytes } from '../../src/graph/int8-layout.ts'
 import { Generator } from '../../src/infer/generation/generator.ts'
 import type { SamplingOptions } from '../../src/infer/generation/sampling.ts'
 import { tokenScratch } from '../../src/infer/generation/token-decoder.ts'
 import { Int8Weights, int8Scratch } from '../../src/infer/int8/int8-weights.ts'
 import type { WeightFormat } from '../../src/infer/int8/weight-format.ts'
 import { describeModel } from '../../src/model/describe.ts'
-import { parameterSpecs } from '../../src/model/parameters.ts'
+import { int8Parameters } from '../../src/model/int8-matrices.ts'
+import { activatedExperts, parameterSpecs } from '../../src/model/parameters.ts'
 import { openRuntime } from '../../src/run/session.ts'
 import type { Runtime } from '../../src/runtime/contract.ts'
 import { initialize, initialScales } from '../../src/step/initialize.ts'
@@ -39,11 +41,12 @@ export class GenerationBench {
   private readonly vocabulary: number
   private readonly generator: Generator
 
-  private constructor(runtime: Runtime, config: RunConfig, generator: Generator) {
+  private constructor(runtime: Runtime, config: RunConfig, generator: Generator, weights: WeightFormat) {
     const { activeParameters } = describeModel(config.model)
     const { tied, vocabulary, width } = config.model
     this.runtime = runtime
-    this.activeBytes = 4 * (activeParameters - (tied ? 0 : vocabulary * width))
+    this.activeBytes =
+      4 * (activeParameters - (tied ? 0 : vocabulary * width)) - (weights === 'int8' ? savedBytes(config) : 0)
     this.vocabulary = vocabulary
     this.generator = generator
   }
@@ -56,7 +59,7 @@ export class GenerationBench {
     const store = new ParameterStore(runtime, parameterSpecs(model), null, scratch)
     await initialize(store, train.seed, initialScales(config))
     const int8 = isInt8 ? await Int8Weights.round(model, store) : undefined
-    return new GenerationBench(runtime, config, new Generator(runtime, model, store, false, int8))
+    return new GenerationBench(runtime, config, new Generator(runtime, model, store, false, int8), weights)
   }
 
   /** Generates `tokens` tokens. The first text includes compilation: do not count it. */
@@ -78,6 +81,36 @@ export class GenerationBench {
     await this.runtime.close()
   }
 }
+
+/** Bytes that a token does not read with int8 weights: of experts only those that are chosen. */
+function savedBytes({ model }: RunConfig): number {
+  const chosen = (count: number) => (count > 1 && model.moe ? activatedExperts(model.moe) : 1)
+  return int8Parameters(model).reduce(
+    (sum, { count, inner, columns }) => sum + chosen(count) * (4 * inner * columns - int8Bytes(inner, columns)),
+    0,
+  )
+}
+
+/** Speed with weights of a format, in turns with float32. */
+export interface WeightsRow extends Speed {
+  readonly shape: string
+  readonly format: WeightFormat
+  readonly threads: number
+  readonly date: string
+  readonly prompt: number
+  readonly tokens: number
+  readonly texts: number
+  /** Bytes of weights that a token reads. */
+  readonly activeBytes: number
+  /** Bytes per second. */
+  readonly bandwidth: number
+  /** Of the tokens per second that the bandwidth allows. */
+  readonly share: number
+  /** Tokens per second over those with float32 weights. */
+  readonly speedup: number
+}
+
+export const weightsName = (shape: string): string => `weights-${shape}`
 
 /** A generator of random prompts; every call of this function gives the same ones. */
 export function promptsOf({ model, train }: RunConfig, length: number): () => number[] {
