@@ -39,15 +39,17 @@ export const keyOf = ({ experts, width, sequence, threads }: Point): string =>
 
 /** The points of each axis. Every axis includes the base model. */
 export async function seriesOf(shape: string, cores: number): Promise<Readonly<Record<Axis, readonly Point[]>>> {
-  const { model } = await loadConfig(shape, [])
+  const { model, train } = await loadConfig(shape, [])
   const threads = Array.from({ length: 1 + Math.floor(Math.log2(cores)) }, (_, i) => 2 ** i)
   const { width, sequence } = model
   const base: Point = { experts: model.moe?.experts ?? 1, width, sequence, threads: threads.at(-1) ?? 1 }
   const vary = (axis: Axis, values: readonly number[]) => values.map((value) => ({ ...base, [axis]: value }))
+  const longest = train.batch * sequence
+  const sequences = [sequence / 2, sequence, 2 * sequence, 4 * sequence, 4096].filter((length) => length <= longest)
   return {
     experts: vary('experts', [8, 16, 32, 64, 128, 256]),
     width: vary('width', [width / 2, width, 2 * width]),
-    sequence: vary('sequence', [sequence / 2, sequence, 2 * sequence, 4 * sequence]),
+    sequence: vary('sequence', sequences),
     threads: vary('threads', threads),
   }
 }
