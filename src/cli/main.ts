@@ -46,13 +46,10 @@ const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
 }
 
 /** All commands if the arguments name none, for the help and for a suggestion. */
-async function loadCommands(args: readonly string[]): Promise<AddCommand[]> {
+function loadCommands(args: readonly string[]): Promise<AddCommand[]> {
   const name = args.find((arg) => !arg.startsWith('-')) ?? ''
   const load = Object.hasOwn(commands, name) ? commands[name] : undefined
-  const loaded: AddCommand[] = []
-  // One after the other: Node loads common imports of several at once slower.
-  for (const next of load ? [load] : Object.values(commands)) loaded.push(await next())
-  return loaded
+  return Promise.all((load ? [load] : Object.values(commands)).map((load) => load()))
 }
 
 function createProgram(io: Io, commands: readonly AddCommand[]): Command {

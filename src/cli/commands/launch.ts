@@ -16,7 +16,6 @@ import { type Activity, type LaunchFlags, targetOf } from '../launch/flags.ts'
 import { loadLaunchedRun, trainArguments } from '../launch/launched-run.ts'
 import { type MpiJobSettings, mpiCommandLine, runMpiJob } from '../launch/run-job.ts'
 import { choirVariables } from '../launch/variables.ts'
-import { writeKubernetes, writeSlurmStudy, writeSlurmTraining } from '../launch/write-script.ts'
 import {
   checkpointOption,
   dataOption,
@@ -117,8 +116,9 @@ async function run(io: Io, command: string, source: string | undefined, flags: L
     throw new UsageError(`invalid command: "${command}" (expected train or study)`)
   const activity: Activity = command
   const target = targetOf(activity, flags)
+  if (target === 'mpirun') return launchWithMpirun(io, source, flags)
+  const { writeKubernetes, writeSlurmStudy, writeSlurmTraining } = await import('../launch/write-script.ts')
   if (target === 'kubernetes') await writeKubernetes(io, source, flags)
-  else if (target === 'mpirun') await launchWithMpirun(io, source, flags)
   else await (activity === 'study' ? writeSlurmStudy : writeSlurmTraining)(io, source, flags)
 }
 

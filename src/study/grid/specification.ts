@@ -3,7 +3,6 @@
  * values of configuration fields are checked by the schema of `train` (in grid.ts).
  */
 import { readFile } from 'node:fs/promises'
-import { LineCounter, parseDocument } from 'yaml'
 import { z } from 'zod'
 import { UsageError } from '../../errors.ts'
 import { capacityRules } from '../../model/routing/contract.ts'
@@ -115,6 +114,7 @@ export async function readSpecification(file: string): Promise<Specification> {
     throw new UsageError(`cannot read study ${JSON.stringify(file)}: ${(error as Error).message}`)
   }
   if (text.includes('\0')) throw new UsageError(`cannot read study ${file}: it is a binary file (expected YAML)`)
+  const { LineCounter, parseDocument } = await import('yaml')
   const lines = new LineCounter()
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
   const [fault] = document.errors
