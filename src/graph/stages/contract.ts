@@ -42,6 +42,8 @@ export type StoredType = DType | 'bfloat16'
 export interface Halves {
   readonly inputs: readonly number[] | 'all'
   readonly outputs: readonly number[]
+  /** Whether the first output has the type of the first input, because it is moved as bytes. */
+  readonly same?: true
 }
 
 /** A value that stages exchange; its shape is up to each reader. */

@@ -12,6 +12,7 @@ const table: Record<string, Halves> = {
   makes: { inputs: [], outputs: [0] },
   reads: { inputs: [0], outputs: [] },
   changes: { inputs: [0], outputs: [0] },
+  moves: { inputs: [0], outputs: [0], same: true },
 }
 const one = (type: string, ...inputs: Tensor[]): Tensor => kernel(type, inputs, {})[0] as Tensor
 const sums = (type: string, ...inputs: Tensor[]): Tensor => kernel(type, inputs, { addsTo: [0] })[0] as Tensor
@@ -43,6 +44,13 @@ test('ports are float32, and so is what another kernel, another operand or an ON
   expect(types({ z: one('reads', y), w: one('reads', x, y) }).makes).toBe('float32')
   expect(types({ z: one('reads', y), w: negate(y) }).makes).toBe('float32')
   expect(types({ z: one('reads', x) }).reads).toBe('float32')
+})
+
+test('what is moved as bytes has one type from end to end', () => {
+  const moved = one('moves', one('makes', x))
+  expect(types({ y: one('reads', moved) })).toEqual({ makes: 'bfloat16', moves: 'bfloat16', reads: 'float32' })
+  expect(types({ y: one('other', moved) })).toEqual({ makes: 'float32', moves: 'float32', other: 'float32' })
+  expect(types({ y: one('reads', one('moves', one('other', x))) }).moves).toBe('float32')
 })
 
 test('addends, and sums with one, are float32', () => {

@@ -25,5 +25,13 @@ export function storeHalves(steps: readonly Step[], values: Values, ports: Reado
     for (const [i, use] of step.inputs.entries())
       if (isUse(use) && inputs !== 'all' && !(inputs.includes(i) && i < addends)) halves.delete(use.value)
   }
+  const moves = steps.filter((step) => listed(step).same)
+  for (let before = -1; before !== halves.size; ) {
+    before = halves.size
+    for (const { inputs, outputs } of moves) {
+      const ends = [inputs[0], outputs[0]].map((use) => (use && isUse(use) ? use.value : -1))
+      if (!ends.every((value) => halves.has(value))) for (const value of ends) halves.delete(value)
+    }
+  }
   for (const value of halves) values.storeAs(value, 'bfloat16')
 }

@@ -6,6 +6,7 @@ import type { Transfer } from '../../mpi/orders.ts'
 import { RuntimeError } from '../../runtime-error.ts'
 import type { ExpertGroup, Kernel, KernelTensor, KernelThread } from '../contract.ts'
 import { sizesOf } from './expert-shared.ts'
+import { elementBytes } from './floats.ts'
 
 const groupOf = ({ group }: KernelThread): ExpertGroup => {
   if (!group) throw new RuntimeError('internal: rows are exchanged without other ranks')
@@ -139,13 +140,14 @@ function segmentsByExpert(counts: readonly number[], ranks: number, expertsFirst
  */
 export const exchangeRows: Kernel = {
   provider: 'MPI',
+  halves: { inputs: [0], outputs: [0], same: true },
   prepare(call, thread) {
     const [rows, from, to] = call.inputs as [KernelTensor, KernelTensor, KernelTensor]
     const [result, ticket] = call.outputs as [KernelTensor, KernelTensor]
     const { ranks, joined } = call.attributes as { ranks: number; joined: 'sent' | 'received' | 'none' }
     const segments = (counts: readonly number[], side: typeof joined) =>
       joined === 'none' ? segmentsByRank(counts, ranks) : segmentsByExpert(counts, ranks, joined === side)
-    const bytes = 4 * (rows.shape[1] as number)
+    const bytes = elementBytes(rows) * (rows.shape[1] as number)
     const [sent, received] = [numbersOf(from, thread), numbersOf(to, thread)]
     return {
       tasks: 1,
@@ -158,12 +160,16 @@ export const exchangeRows: Kernel = {
       },
     }
   },
-  work: ({ inputs: [rows] }) => ({ flops: 0, bytes: 8 * (rows as KernelTensor).size }),
+  work({ inputs: [rows] }) {
+    const { size } = rows as KernelTensor
+    return { flops: 0, bytes: 2 * elementBytes(rows as KernelTensor) * size }
+  },
 }
 
 /** Inputs rows that arrive, the ticket, and the rows that are sent; output the first input once they have arrived. */
 export const awaitRows: Kernel = {
   provider: 'MPI',
+  halves: { inputs: [0, 2], outputs: [0], same: true },
   prepare(call, thread) {
     const [rows, ticket] = call.inputs as [KernelTensor, KernelTensor]
     const [result] = call.outputs as [KernelTensor]
@@ -172,7 +178,7 @@ export const awaitRows: Kernel = {
       run() {
         groupOf(thread).ring.wait(thread.integers[ticket.offset / 4] as number)
         if (result.offset !== rows.offset)
-          copy(thread, { tensor: rows, start: 0 }, { tensor: result, start: 0 }, rows.size, 4)
+          copy(thread, { tensor: rows, start: 0 }, { tensor: result, start: 0 }, rows.size, elementBytes(rows))
       },
     }
   },
