@@ -42,7 +42,7 @@ function rounded(x: number): number {
 /** bfloat16 at the memory of floats. */
 const halves = ({ values }: Placed) => new Uint16Array(values.buffer, values.byteOffset, 2 * values.length)
 
-test('rotateHeads rotates pairs of each head, also in place; rotateHeadsToHalf rounds the same', () => {
+test('rotateHeads rotates pairs of each head, also in place; to bfloat16 rounds the same', () => {
   const half = fc.integer({ min: 0, max: 35 })
   fc.assert(
     fc.property(seed, rows, heads, half, flag, flag, scale, (seed, rows, heads, half, inPlace, back, scale) => {
@@ -65,16 +65,16 @@ test('rotateHeads rotates pairs of each head, also in place; rotateHeadsToHalf r
         ),
       )
       const run = (r: number, count: number) => {
-        const source = [row(from, r, from.stride), from.stride, from.apart]
-        const target = [row(to, r, to.stride), to.stride, to.apart, count, heads, half]
+        const source = [row(from, r, from.stride), 4, from.stride, from.apart]
+        const target = [row(to, r, to.stride), 4, to.stride, to.apart, count, heads, half]
         call('rotateHeads', ...source, ...target, row(cos, r, half), row(sin, r, half), scale, sign)
       }
       check(rows, run, new Map([[to, expected]]))
       if (inPlace) return
       const out = place(rows * heads * half)
-      const source = [from.at, from.stride, from.apart]
-      const target = [out.at, 2 * half, rows * 2 * half, rows, heads, half, cos.at, sin.at]
-      call('rotateHeadsToHalf', ...source, ...target, scale, sign)
+      const source = [from.at, 4, from.stride, from.apart]
+      const target = [out.at, 2, 2 * half, rows * 2 * half, rows, heads, half, cos.at, sin.at]
+      call('rotateHeads', ...source, ...target, scale, sign)
       expectRounded(out, to, rows, heads, 2 * half)
     }),
   )
@@ -90,7 +90,7 @@ function expectRounded(out: Placed, exact: ReturnType<typeof placeHeads>, rows: 
         )
 }
 
-test('scaleHeads scales each head, also in place; scaleHeadsToHalf rounds the same', () => {
+test('scaleHeads scales each head, also in place; to bfloat16 rounds the same', () => {
   const even = width.map((width) => 2 * Math.ceil(width / 2))
   fc.assert(
     fc.property(seed, rows, heads, even, flag, scale, (seed, rows, heads, width, inPlace, scale) => {
@@ -107,14 +107,14 @@ test('scaleHeads scales each head, also in place; scaleHeadsToHalf rounds the sa
         ),
       )
       const run = (r: number, count: number) => {
-        const source = [row(from, r, from.stride), from.stride, from.apart]
-        call('scaleHeads', ...source, row(to, r, to.stride), to.stride, to.apart, count, heads, width, scale)
+        const source = [row(from, r, from.stride), 4, from.stride, from.apart]
+        call('scaleHeads', ...source, row(to, r, to.stride), 4, to.stride, to.apart, count, heads, width, scale)
       }
       check(rows, run, new Map([[to, expected]]))
       if (inPlace) return
       const out = place((rows * heads * width) / 2)
-      const source = [from.at, from.stride, from.apart]
-      call('scaleHeadsToHalf', ...source, out.at, width, rows * width, rows, heads, width, scale)
+      const source = [from.at, 4, from.stride, from.apart]
+      call('scaleHeads', ...source, out.at, 2, width, rows * width, rows, heads, width, scale)
       expectRounded(out, to, rows, heads, width)
     }),
   )
@@ -126,7 +126,7 @@ test('rounding is to nearest, ties to even, and keeps infinities and NaN', () =>
   const special = [3.4e38, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 0, -0, 1e-44]
   const from = place(10, (i) => [...ties, ...special, Number.NaN][i] ?? 1)
   const out = place(5)
-  call('scaleHeadsToHalf', from.at, 10, 10, out.at, 10, 10, 1, 1, 10, 1)
+  call('scaleHeads', from.at, 4, 10, 10, out.at, 2, 10, 10, 1, 1, 10, 1)
   const results = [...halves(out)]
   expect(results.slice(0, 9)).toEqual([...ties, ...special].map(rounded))
   expect(results.slice(0, 3)).toEqual([0x3f80, 0x3f82, 0xbf80])
@@ -182,7 +182,7 @@ test('headDots multiplies the heads of a row', () => {
         ),
       )
       const run = (r: number, count: number) => {
-        const factors = [row(a, r, a.stride), row(b, r, a.stride), a.stride, a.apart]
+        const factors = [row(a, r, a.stride), 4, row(b, r, a.stride), 4, a.stride, a.apart]
         call('headDots', ...factors, count, heads, width, row(dots, r, 1), apart)
       }
       check(rows, run, new Map([[dots, expected]]))

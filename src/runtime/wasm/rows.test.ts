@@ -43,7 +43,7 @@ describe('rmsNorm', () => {
           return [value, value]
         })
         const run = (r: number, count: number) =>
-          call('rmsNorm', row(x, r, width), weight.at, row(y, r, width), row(inverse, r, 1), count, width, 1e-5)
+          call('rmsNorm', row(x, r, width), weight.at, row(y, r, width), 4, row(inverse, r, 1), count, width, 1e-5)
         const expected = eachOf(rows, width, width, (r, c) =>
           total([at(x.values, r * width + c) * (inverses.get(r)?.[0] ?? 0) * at(weight.values, c)]),
         )
@@ -116,7 +116,7 @@ describe('rmsNorm', () => {
         begin(1)
         const [x, weight, y, inverse] = [place(3 * 37), place(37), place(3 * 37), place(3)]
         x.values[37 + i] = bad
-        call('rmsNorm', x.at, weight.at, y.at, inverse.at, 3, 37, 1e-5)
+        call('rmsNorm', x.at, weight.at, y.at, 4, inverse.at, 3, 37, 1e-5)
         const rows = [...y.values.keys()].filter((j) => Number.isNaN(y.values[j])).map((j) => Math.floor(j / 37))
         expect([...new Set(rows)]).toEqual([1])
       }
@@ -139,10 +139,12 @@ test('gatherRows takes rows by index, with a weight or without', () => {
         call(
           'gatherRows',
           x.at,
+          4,
           xRows,
           row(index, r, 1),
           weight ? row(weight, r, 1) : absent,
           row(out, r, width),
+          4,
           count,
           width,
         )
@@ -175,6 +177,7 @@ test('gatherGatedRows gathers rows times the gates of their choices', () => {
           row(choice, r, 1),
           occupied ? row(occupied, r, 1) : absent,
           row(out, r, width),
+          4,
           count,
           width,
         )
@@ -214,6 +217,7 @@ test('combineRows adds the kept rows of a token to the addend, and does not read
         call(
           'combineRows',
           rowsIn.at,
+          4,
           rowCount,
           row(slot, t, choices),
           weight ? row(weight, t, choices) : absent,
@@ -252,6 +256,7 @@ test('rowDots multiplies a token with its kept rows, and does not read dropped o
           'rowDots',
           row(dy, t, width),
           rowsIn.at,
+          4,
           rowCount,
           row(slot, t, choices),
           kept ? row(kept, t, choices) : absent,
@@ -299,7 +304,7 @@ test.each([7, -1, 2 ** 31 - 1])('row %i of 7 stops a kernel', (outside) => {
   const slot = placeIntegers(1, () => outside)
   const stopped = (name: keyof OpFunctions, ...args: number[]) =>
     expect(() => call(name, ...args), name).toThrow(/unreachable/)
-  stopped('gatherRows', rowsIn.at, 7, slot.at, absent, out.at, 1, 4)
-  stopped('combineRows', rowsIn.at, 7, slot.at, absent, absent, out.at, 1, 1, 4)
-  stopped('rowDots', out.at, rowsIn.at, 7, slot.at, absent, out.at, 1, 1, 4)
+  stopped('gatherRows', rowsIn.at, 4, 7, slot.at, absent, out.at, 4, 1, 4)
+  stopped('combineRows', rowsIn.at, 4, 7, slot.at, absent, absent, out.at, 1, 1, 4)
+  stopped('rowDots', out.at, rowsIn.at, 4, 7, slot.at, absent, out.at, 1, 1, 4)
 })

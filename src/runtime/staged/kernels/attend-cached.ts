@@ -29,8 +29,9 @@ export const attendCached: Kernel = {
 
     /** A head of queries or keys, rotated and scaled. Offsets are in bytes. */
     const rotate = (from: number, to: number, factor: number) => {
-      if (cos && sin) functions.rotateHeads(from, 0, 0, to, 0, 0, 1, 1, size / 2, cos.offset, sin.offset, factor, 1)
-      else functions.scaleHeads(from, 0, 0, to, 0, 0, 1, 1, size, factor)
+      if (cos && sin)
+        functions.rotateHeads(from, 4, 0, 0, to, 4, 0, 0, 1, 1, size / 2, cos.offset, sin.offset, factor, 1)
+      else functions.scaleHeads(from, 4, 0, 0, to, 4, 0, 0, 1, 1, size, factor)
     }
     /** Copies a head of all other positions if the output has its own memory. */
     const copyOthers = (from: KernelTensor, to: KernelTensor, first: number, current: number) => {

@@ -5,7 +5,6 @@
  */
 import type { Dnnl } from '../../onednn/dnnl.ts'
 import type { Batch, Product } from '../../onednn/product.ts'
-import type { OpFunctions } from '../../wasm/module.ts'
 import type { KernelCall, KernelTensor, KernelThread } from '../contract.ts'
 import { elementBytes } from './floats.ts'
 import { bytesFor, type QueryBlock, type Shape } from './head-shape.ts'
@@ -62,14 +61,6 @@ export function optionalInputs({ inputs }: KernelCall, others: number): Optional
   const first = optional.length % 2 === 1 ? optional.pop() : undefined
   const [cos, sin] = optional
   return { tables: cos && sin ? [cos, sin] : null, first: first ?? null }
-}
-
-/** The functions that move heads between memory of these types. A half is never widened. */
-function movesOf(functions: OpFunctions, from: { readonly bytes: 2 | 4 }, to: { readonly bytes: 2 | 4 }) {
-  if (from.bytes === 2) return { rotateHeads: functions.rotateHeadsOfHalves, scaleHeads: functions.scaleHeadsOfHalves }
-  return to.bytes === 2
-    ? { rotateHeads: functions.rotateHeadsToHalf, scaleHeads: functions.scaleHeadsToHalf }
-    : { rotateHeads: functions.rotateHeads, scaleHeads: functions.scaleHeads }
 }
 
 /** Offsets are in bytes, in the memory of the program. */
@@ -149,12 +140,11 @@ export class Heads {
     const { functions } = this.thread
     this.forEachPiece((first, rows) => {
       for (const { rows: from, matrices: to, scale, rotate } of moves) {
-        const source = [from.offset + from.bytes * first * from.stride, from.stride, from.apart] as const
-        const target = [to.offset + to.bytes * first * size, size, to.head, rows, headsPerTask] as const
+        const source = [from.offset + from.bytes * first * from.stride, from.bytes, from.stride, from.apart] as const
+        const target = [to.offset + to.bytes * first * size, to.bytes, size, to.head, rows, headsPerTask] as const
         const angles = rotate ? this.anglesFrom(first) : null
-        const { rotateHeads, scaleHeads } = movesOf(functions, from, to)
-        if (angles) rotateHeads(...source, ...target, size / 2, ...angles, scale, 1)
-        else scaleHeads(...source, ...target, size, scale)
+        if (angles) functions.rotateHeads(...source, ...target, size / 2, ...angles, scale, 1)
+        else functions.scaleHeads(...source, ...target, size, scale)
       }
     })
   }
@@ -165,12 +155,18 @@ export class Heads {
     const { functions } = this.thread
     this.forEachPiece((first, rows) => {
       for (const { rows: to, matrices: from, scale, rotate } of moves) {
-        const source = [from.offset + 4 * first * size, size, from.head] as const
-        const target = [to.offset + to.bytes * first * to.stride, to.stride, to.apart, rows, headsPerTask] as const
+        const source = [from.offset + 4 * first * size, 4, size, from.head] as const
+        const target = [
+          to.offset + to.bytes * first * to.stride,
+          to.bytes,
+          to.stride,
+          to.apart,
+          rows,
+          headsPerTask,
+        ] as const
         const angles = rotate ? this.anglesFrom(first) : null
-        const { rotateHeads, scaleHeads } = movesOf(functions, from, to)
-        if (angles) rotateHeads(...source, ...target, size / 2, ...angles, scale, -1)
-        else scaleHeads(...source, ...target, size, scale)
+        if (angles) functions.rotateHeads(...source, ...target, size / 2, ...angles, scale, -1)
+        else functions.scaleHeads(...source, ...target, size, scale)
       }
     })
   }
@@ -190,13 +186,9 @@ export class Heads {
   /** Σ a·b of the queries of a block, to float32 [heads, rows]. a and b have the same strides. */
   dots(a: Rows, b: Rows, { from, rows }: QueryBlock, to: number): void {
     const { headsPerTask, size } = this.shape
-    const { headDots, headDotsFirstHalf, headDotsOfHalves, headDotsSecondHalf } = this.thread.functions
-    const ofHalf = b.bytes === 2 ? headDotsOfHalves : headDotsFirstHalf
-    const ofFloats = b.bytes === 2 ? headDotsSecondHalf : headDots
-    const dots = a.bytes === 2 ? ofHalf : ofFloats
     const skip = from * a.stride
-    const [atA, atB] = [a.offset + a.bytes * skip, b.offset + b.bytes * skip]
-    dots(atA, atB, a.stride, a.apart, rows, headsPerTask, size, to, rows)
+    const factors = [a.offset + a.bytes * skip, a.bytes, b.offset + b.bytes * skip, b.bytes] as const
+    this.thread.functions.headDots(...factors, a.stride, a.apart, rows, headsPerTask, size, to, rows)
   }
 
   /** Copies numbers of the queries of a block from a tensor [B, H, S] to [heads, rows]. */

@@ -3,7 +3,7 @@
 import type { Halves } from '../../../graph/stages/contract.ts'
 import type { OpFunctions } from '../../wasm/module.ts'
 import type { Kernel, KernelCall, KernelTensor } from '../contract.ts'
-import { elementBytes, isHalf } from './floats.ts'
+import { elementBytes } from './floats.ts'
 import { bandsOf } from './matmul.ts'
 
 /** The offset of an absent operand. */
@@ -61,8 +61,8 @@ export const rmsNorm = byRows(
     const [y, inverse] = outputsOf(call)
     const width = widthOf(x)
     const { epsilon } = call.attributes as { epsilon: { float: number } }
-    const norm = isHalf(y) ? functions.rmsNormToHalf : functions.rmsNorm
-    norm(at(x, from * width), weight.offset, at(y, from * width), at(inverse, from), rows, width, epsilon.float)
+    const target = [at(y, from * width), elementBytes(y), at(inverse, from)] as const
+    functions.rmsNorm(at(x, from * width), weight.offset, ...target, rows, width, epsilon.float)
   },
   4,
   { inputs: [], outputs: [0] },
@@ -108,10 +108,9 @@ export const gatherRows = byRows(
     const [out] = outputsOf(call)
     const width = widthOf(x)
     const factor = weight ? at(weight, from) : ABSENT
-    const { gatherHalves, gatherRows, gatherRowsOfHalves, gatherRowsToHalf } = functions
-    const toHalf = isHalf(x) ? gatherHalves : gatherRowsToHalf
-    const gather = isHalf(out) ? toHalf : isHalf(x) ? gatherRowsOfHalves : gatherRows
-    gather(x.offset, firstDim(x), at(index, from), factor, at(out, from * width), rows, width)
+    const source = [x.offset, elementBytes(x), firstDim(x)] as const
+    const target = [at(out, from * width), elementBytes(out)] as const
+    functions.gatherRows(...source, at(index, from), factor, ...target, rows, width)
   },
   1,
   { inputs: [0], outputs: [0] },
@@ -133,8 +132,7 @@ export const gatherGatedRows = byRows(
     ]
     const [out] = outputsOf(call)
     const width = widthOf(x)
-    const gather = isHalf(out) ? functions.gatherGatedRowsToHalf : functions.gatherGatedRows
-    gather(
+    functions.gatherGatedRows(
       x.offset,
       firstDim(x),
       at(index, from),
@@ -143,6 +141,7 @@ export const gatherGatedRows = byRows(
       at(choice, from),
       occupied ? at(occupied, from) : ABSENT,
       at(out, from * width),
+      elementBytes(out),
       rows,
       width,
     )
@@ -165,9 +164,9 @@ export const combineRows = byRows(
     const addend = addendOf(call)
     const [out] = outputsOf(call)
     const [width, choices] = [widthOf(rows), widthOf(slot)]
-    const combine = isHalf(rows) ? functions.combineRowsOfHalves : functions.combineRows
-    combine(
+    functions.combineRows(
       rows.offset,
+      elementBytes(rows),
       firstDim(rows),
       at(slot, from * choices),
       weight ? at(weight, from * choices) : ABSENT,
@@ -190,10 +189,10 @@ export const rowDots = byRows(
     const [dy, rows, slot, kept] = call.inputs as [KernelTensor, KernelTensor, KernelTensor, KernelTensor?]
     const [out] = outputsOf(call)
     const [width, choices] = [widthOf(rows), widthOf(slot)]
-    const dots = isHalf(rows) ? functions.rowDotsOfHalves : functions.rowDots
-    dots(
+    functions.rowDots(
       at(dy, from * width),
       rows.offset,
+      elementBytes(rows),
       firstDim(rows),
       at(slot, from * choices),
       kept ? at(kept, from * choices) : ABSENT,

@@ -3,8 +3,8 @@
  *
  * A row has `heads` heads, `apart` elements from one to the next, because a row that is read as a whole comes from
  * memory twice as fast as one head of each row. Strides are in elements, addresses in bytes; alignment is not required.
- * A kernel has variants for heads that are bfloat16 in memory: `ToHalf` for its results, rounded as oneDNN does (to
- * nearest, ties to even), `OfHalves` for operands and results.
+ * Where the bytes of elements are given, 2 or 4, they may be bfloat16: read as float32, and rounded as oneDNN does (to
+ * nearest, ties to even). Heads of bfloat16 are moved to bfloat16 only.
  */
 import { dot, rotateRow, scaleRow } from './row'
 
@@ -17,63 +17,11 @@ const MIN_PROBABILITY: f32 = 1e-30
  */
 export function rotateHeads(
   from: usize,
+  fromBytes: u32,
   fromStride: u32,
   fromApart: u32,
   to: usize,
-  toStride: u32,
-  toApart: u32,
-  rows: u32,
-  heads: u32,
-  half: u32,
-  cos: usize,
-  sin: usize,
-  scale: f32,
-  sign: f32,
-): void {
-  rotate<f32, f32>(from, fromStride, fromApart, to, toStride, toApart, rows, heads, half, cos, sin, scale, sign)
-}
-
-export function rotateHeadsToHalf(
-  from: usize,
-  fromStride: u32,
-  fromApart: u32,
-  to: usize,
-  toStride: u32,
-  toApart: u32,
-  rows: u32,
-  heads: u32,
-  half: u32,
-  cos: usize,
-  sin: usize,
-  scale: f32,
-  sign: f32,
-): void {
-  rotate<f32, u16>(from, fromStride, fromApart, to, toStride, toApart, rows, heads, half, cos, sin, scale, sign)
-}
-
-export function rotateHeadsOfHalves(
-  from: usize,
-  fromStride: u32,
-  fromApart: u32,
-  to: usize,
-  toStride: u32,
-  toApart: u32,
-  rows: u32,
-  heads: u32,
-  half: u32,
-  cos: usize,
-  sin: usize,
-  scale: f32,
-  sign: f32,
-): void {
-  rotate<u16, u16>(from, fromStride, fromApart, to, toStride, toApart, rows, heads, half, cos, sin, scale, sign)
-}
-
-function rotate<From, To>(
-  from: usize,
-  fromStride: u32,
-  fromApart: u32,
-  to: usize,
+  toBytes: u32,
   toStride: u32,
   toApart: u32,
   rows: u32,
@@ -85,21 +33,18 @@ function rotate<From, To>(
   sign: f32,
 ): void {
   for (; rows > 0; rows--) {
-    if (rows % AHEAD === 0) touch<From>(from, fromStride, fromApart, AHEAD, heads, half * 2)
-    for (let h: u32 = 0; h < heads; h++)
-      rotateRow<From, To>(
-        from + h * fromApart * sizeof<From>(),
-        to + h * toApart * sizeof<To>(),
-        half,
-        cos,
-        sin,
-        scale,
-        sign,
-      )
+    if (rows % AHEAD === 0) touch(from, fromBytes, fromStride, fromApart, AHEAD, heads, half * 2)
+    for (let h: u32 = 0; h < heads; h++) {
+      const source = from + h * fromApart * fromBytes
+      const target = to + h * toApart * toBytes
+      if (fromBytes === 2) rotateRow<u16, u16>(source, target, half, cos, sin, scale, sign)
+      else if (toBytes === 2) rotateRow<f32, u16>(source, target, half, cos, sin, scale, sign)
+      else rotateRow<f32, f32>(source, target, half, cos, sin, scale, sign)
+    }
+    from += fromStride * fromBytes
+    to += toStride * toBytes
     cos += half * 4
     sin += half * 4
-    from += fromStride * sizeof<From>()
-    to += toStride * sizeof<To>()
   }
 }
 
@@ -109,63 +54,9 @@ function rotate<From, To>(
  */
 export function headDots(
   a: usize,
+  aBytes: u32,
   b: usize,
-  stride: u32,
-  headStride: u32,
-  rows: u32,
-  heads: u32,
-  width: u32,
-  dots: usize,
-  apart: u32,
-): void {
-  dotsOf<f32, f32>(a, b, stride, headStride, rows, heads, width, dots, apart)
-}
-
-export function headDotsFirstHalf(
-  a: usize,
-  b: usize,
-  stride: u32,
-  headStride: u32,
-  rows: u32,
-  heads: u32,
-  width: u32,
-  dots: usize,
-  apart: u32,
-): void {
-  dotsOf<u16, f32>(a, b, stride, headStride, rows, heads, width, dots, apart)
-}
-
-export function headDotsSecondHalf(
-  a: usize,
-  b: usize,
-  stride: u32,
-  headStride: u32,
-  rows: u32,
-  heads: u32,
-  width: u32,
-  dots: usize,
-  apart: u32,
-): void {
-  dotsOf<f32, u16>(a, b, stride, headStride, rows, heads, width, dots, apart)
-}
-
-export function headDotsOfHalves(
-  a: usize,
-  b: usize,
-  stride: u32,
-  headStride: u32,
-  rows: u32,
-  heads: u32,
-  width: u32,
-  dots: usize,
-  apart: u32,
-): void {
-  dotsOf<u16, u16>(a, b, stride, headStride, rows, heads, width, dots, apart)
-}
-
-function dotsOf<A, B>(
-  a: usize,
-  b: usize,
+  bBytes: u32,
   stride: u32,
   headStride: u32,
   rows: u32,
@@ -176,15 +67,19 @@ function dotsOf<A, B>(
 ): void {
   for (let r: u32 = 0; r < rows; r++) {
     if (r % AHEAD === 0 && rows - r >= AHEAD) {
-      touch<A>(a, stride, headStride, AHEAD, heads, width)
-      touch<B>(b, stride, headStride, AHEAD, heads, width)
+      touch(a, aBytes, stride, headStride, AHEAD, heads, width)
+      touch(b, bBytes, stride, headStride, AHEAD, heads, width)
     }
     for (let h: u32 = 0; h < heads; h++) {
-      const skip: usize = h * headStride
-      store<f32>(dots + (h * apart + r) * 4, <f32>dot<A, B>(a + skip * sizeof<A>(), b + skip * sizeof<B>(), width))
+      const left: usize = a + h * headStride * aBytes
+      const right: usize = b + h * headStride * bBytes
+      let sum: f64
+      if (aBytes === 4) sum = bBytes === 4 ? dot<f32, f32>(left, right, width) : dot<f32, u16>(left, right, width)
+      else sum = bBytes === 4 ? dot<u16, f32>(left, right, width) : dot<u16, u16>(left, right, width)
+      store<f32>(dots + (h * apart + r) * 4, <f32>sum)
     }
-    a += stride * sizeof<A>()
-    b += stride * sizeof<B>()
+    a += stride * aBytes
+    b += stride * bBytes
   }
 }
 
@@ -245,54 +140,11 @@ export function clearBefore(
 /** to[r, h] = scale · from[r, h], each `width` wide. `to` may be `from`, if both have one type. */
 export function scaleHeads(
   from: usize,
+  fromBytes: u32,
   fromStride: u32,
   fromApart: u32,
   to: usize,
-  toStride: u32,
-  toApart: u32,
-  rows: u32,
-  heads: u32,
-  width: u32,
-  scale: f32,
-): void {
-  scaled<f32, f32>(from, fromStride, fromApart, to, toStride, toApart, rows, heads, width, scale)
-}
-
-export function scaleHeadsToHalf(
-  from: usize,
-  fromStride: u32,
-  fromApart: u32,
-  to: usize,
-  toStride: u32,
-  toApart: u32,
-  rows: u32,
-  heads: u32,
-  width: u32,
-  scale: f32,
-): void {
-  scaled<f32, u16>(from, fromStride, fromApart, to, toStride, toApart, rows, heads, width, scale)
-}
-
-export function scaleHeadsOfHalves(
-  from: usize,
-  fromStride: u32,
-  fromApart: u32,
-  to: usize,
-  toStride: u32,
-  toApart: u32,
-  rows: u32,
-  heads: u32,
-  width: u32,
-  scale: f32,
-): void {
-  scaled<u16, u16>(from, fromStride, fromApart, to, toStride, toApart, rows, heads, width, scale)
-}
-
-function scaled<From, To>(
-  from: usize,
-  fromStride: u32,
-  fromApart: u32,
-  to: usize,
+  toBytes: u32,
   toStride: u32,
   toApart: u32,
   rows: u32,
@@ -301,11 +153,16 @@ function scaled<From, To>(
   scale: f32,
 ): void {
   for (; rows > 0; rows--) {
-    if (rows % AHEAD === 0) touch<From>(from, fromStride, fromApart, AHEAD, heads, width)
-    for (let h: u32 = 0; h < heads; h++)
-      scaleRow<From, To>(from + h * fromApart * sizeof<From>(), to + h * toApart * sizeof<To>(), width, scale)
-    from += fromStride * sizeof<From>()
-    to += toStride * sizeof<To>()
+    if (rows % AHEAD === 0) touch(from, fromBytes, fromStride, fromApart, AHEAD, heads, width)
+    for (let h: u32 = 0; h < heads; h++) {
+      const source = from + h * fromApart * fromBytes
+      const target = to + h * toApart * toBytes
+      if (fromBytes === 2) scaleRow<u16, u16>(source, target, width, scale)
+      else if (toBytes === 2) scaleRow<f32, u16>(source, target, width, scale)
+      else scaleRow<f32, f32>(source, target, width, scale)
+    }
+    from += fromStride * fromBytes
+    to += toStride * toBytes
   }
 }
 
@@ -347,13 +204,13 @@ const AHEAD: u32 = 8
  * Loads every cache line of some rows. The loads of a loop that computes do not run far enough ahead to hide the latency
  * of memory. (Compilers keep loads without a use, because they may trap.)
  */
-function touch<T>(from: usize, stride: u32, apart: u32, rows: u32, heads: u32, width: u32): void {
+function touch(from: usize, bytes: u32, stride: u32, apart: u32, rows: u32, heads: u32, width: u32): void {
   for (; rows > 0; rows--) {
     for (let h: u32 = 0; h < heads; h++) {
-      const head = from + h * apart * sizeof<T>()
-      for (let at: u32 = 0; at < width; at += 64 / sizeof<T>()) load<u16>(head + at * sizeof<T>())
+      const head = from + h * apart * bytes
+      for (let at: u32 = 0; at < width; at += 64 / bytes) load<u16>(head + at * bytes)
     }
-    from += stride * sizeof<T>()
+    from += stride * bytes
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * Kernels on rows of float32; a call processes a range of rows on one thread. A kernel has a variant for rows that are
- * bfloat16 in memory: `ToHalf` for its results, `OfHalves` for its operands. All compute in float32.
+ * Kernels on rows of float32; a call processes a range of rows on one thread. Rows may be bfloat16 in memory
+ * where the bytes of their elements are given, 2 or 4; all kernels compute in float32.
  *
  * Counts and strides are in elements, addresses in bytes; alignment is not required. A row is processed while it
  * is in the L1 cache, so a second pass over a row is cheap, unlike a second pass over the array. Sums run in
@@ -15,29 +15,23 @@ import { absent, addOne, addTwo, dot, gradientRow, largestOf, normRow, scaleRow,
  * Correct for |x| up to 1e18 at any width. Above, at the latest from 1.9e19, the sum of squares overflows
  * float32, and the inverse and the row become 0, as in ONNX Runtime. A NaN makes its row NaN.
  */
-export function rmsNorm(x: usize, weight: usize, y: usize, inverse: usize, rows: u32, width: u32, epsilon: f32): void {
-  normRows<f32>(x, weight, y, inverse, rows, width, epsilon)
-}
-
-export function rmsNormToHalf(
+export function rmsNorm(
   x: usize,
   weight: usize,
   y: usize,
+  yBytes: u32,
   inverse: usize,
   rows: u32,
   width: u32,
   epsilon: f32,
 ): void {
-  normRows<u16>(x, weight, y, inverse, rows, width, epsilon)
-}
-
-function normRows<T>(x: usize, weight: usize, y: usize, inverse: usize, rows: u32, width: u32, epsilon: f32): void {
   for (; rows > 0; rows--) {
     const r = <f32>(1 / sqrt<f64>(squares(x, width) / <f64>width + epsilon))
     store<f32>(inverse, r)
-    normRow<T>(x, weight, y, width, r)
-    x += 4 * width
-    y += sizeof<T>() * width
+    if (yBytes === 4) normRow<f32>(x, weight, y, width, r)
+    else normRow<u16>(x, weight, y, width, r)
+    x += width * 4
+    y += width * yBytes
     inverse += 4
   }
 }
@@ -76,58 +70,37 @@ export function rmsNormGradient(
 }
 
 /** out[r] = weight[r] · x[index[r]], or x[index[r]] without weight. Traps on an index not below xRows. */
-export function gatherRows(x: usize, xRows: u32, index: usize, weight: usize, out: usize, rows: u32, width: u32): void {
-  gather<f32, f32>(x, xRows, index, weight, out, rows, width)
-}
-
-export function gatherRowsToHalf(
+export function gatherRows(
   x: usize,
+  xBytes: u32,
   xRows: u32,
   index: usize,
   weight: usize,
   out: usize,
+  outBytes: u32,
   rows: u32,
   width: u32,
 ): void {
-  gather<f32, u16>(x, xRows, index, weight, out, rows, width)
-}
-
-export function gatherHalves(
-  x: usize,
-  xRows: u32,
-  index: usize,
-  weight: usize,
-  out: usize,
-  rows: u32,
-  width: u32,
-): void {
-  gather<u16, u16>(x, xRows, index, weight, out, rows, width)
-}
-
-export function gatherRowsOfHalves(
-  x: usize,
-  xRows: u32,
-  index: usize,
-  weight: usize,
-  out: usize,
-  rows: u32,
-  width: u32,
-): void {
-  gather<u16, f32>(x, xRows, index, weight, out, rows, width)
-}
-
-function gather<From, To>(x: usize, xRows: u32, index: usize, weight: usize, out: usize, rows: u32, width: u32): void {
   for (; rows > 0; rows--) {
-    const from = rowOf<From>(x, xRows, index, width)
-    if (weight === absent && sizeof<From>() === sizeof<To>()) {
-      memory.copy(out, from, width * sizeof<To>())
+    const from = rowOf(x, xRows, index, width * xBytes)
+    if (weight === absent && xBytes === outBytes) {
+      memory.copy(out, from, width * outBytes)
     } else {
-      scaleRow<From, To>(from, out, width, weight === absent ? 1 : load<f32>(weight))
+      const w: f32 = weight === absent ? 1 : load<f32>(weight)
+      if (xBytes === 2 && outBytes === 2) scaleRow<u16, u16>(from, out, width, w)
+      else if (xBytes === 2) scaleRow<u16, f32>(from, out, width, w)
+      else scaleTo(from, out, outBytes, width, w)
       if (weight !== absent) weight += 4
     }
     index += 4
-    out += width * sizeof<To>()
+    out += width * outBytes
   }
+}
+
+/** to = scale · from, with `from` float32 and `to` of either type. */
+function scaleTo(from: usize, to: usize, toBytes: u32, width: u32, scale: f32): void {
+  if (toBytes === 2) scaleRow<f32, u16>(from, to, width, scale)
+  else scaleRow<f32, f32>(from, to, width, scale)
 }
 
 /**
@@ -143,49 +116,20 @@ export function gatherGatedRows(
   choice: usize,
   occupied: usize,
   out: usize,
-  rows: u32,
-  width: u32,
-): void {
-  gatherGated<f32>(x, xRows, index, gate, gates, choice, occupied, out, rows, width)
-}
-
-export function gatherGatedRowsToHalf(
-  x: usize,
-  xRows: u32,
-  index: usize,
-  gate: usize,
-  gates: u32,
-  choice: usize,
-  occupied: usize,
-  out: usize,
-  rows: u32,
-  width: u32,
-): void {
-  gatherGated<u16>(x, xRows, index, gate, gates, choice, occupied, out, rows, width)
-}
-
-function gatherGated<To>(
-  x: usize,
-  xRows: u32,
-  index: usize,
-  gate: usize,
-  gates: u32,
-  choice: usize,
-  occupied: usize,
-  out: usize,
+  outBytes: u32,
   rows: u32,
   width: u32,
 ): void {
   for (; rows > 0; rows--) {
-    let weight = load<f32>(rowOf<f32>(gate, gates, choice, 1))
+    let weight = load<f32>(rowOf(gate, gates, choice, 4))
     if (occupied !== absent) {
       weight *= load<f32>(occupied)
       occupied += 4
     }
-    scaleRow<f32, To>(rowOf<f32>(x, xRows, index, width), out, width, weight)
+    scaleTo(rowOf(x, xRows, index, width * 4), out, outBytes, width, weight)
     index += 4
     choice += 4
-    out += width * sizeof<To>()
+    out += width * outBytes
   }
 }
 
@@ -196,36 +140,7 @@ function gatherGated<To>(
  */
 export function combineRows(
   rowsIn: usize,
-  rowCount: u32,
-  slot: usize,
-  weight: usize,
-  kept: usize,
-  addend: usize,
-  out: usize,
-  tokens: u32,
-  choices: u32,
-  width: u32,
-): void {
-  combine<f32>(rowsIn, rowCount, slot, weight, kept, addend, out, tokens, choices, width)
-}
-
-export function combineRowsOfHalves(
-  rowsIn: usize,
-  rowCount: u32,
-  slot: usize,
-  weight: usize,
-  kept: usize,
-  addend: usize,
-  out: usize,
-  tokens: u32,
-  choices: u32,
-  width: u32,
-): void {
-  combine<u16>(rowsIn, rowCount, slot, weight, kept, addend, out, tokens, choices, width)
-}
-
-function combine<T>(
-  rowsIn: usize,
+  rowBytes: u32,
   rowCount: u32,
   slot: usize,
   weight: usize,
@@ -253,12 +168,13 @@ function combine<T>(
         kept += 4
       }
       if (w !== 0) {
-        const row = rowOf<T>(rowsIn, rowCount, slot, width)
+        const row = rowOf(rowsIn, rowCount, slot, width * rowBytes)
         if (waiting === absent) {
           waiting = row
           waitingWeight = w
         } else {
-          addTwo<T>(base, waiting, waitingWeight, row, w, out, width)
+          if (rowBytes === 4) addTwo<f32>(base, waiting, waitingWeight, row, w, out, width)
+          else addTwo<u16>(base, waiting, waitingWeight, row, w, out, width)
           base = out
           waiting = absent
         }
@@ -266,8 +182,11 @@ function combine<T>(
       slot += 4
     }
     if (waiting !== absent) {
-      if (base === absent) scaleRow<T, f32>(waiting, out, width, waitingWeight)
-      else addOne<T>(base, waiting, waitingWeight, out, width)
+      if (base === absent) {
+        if (rowBytes === 4) scaleRow<f32, f32>(waiting, out, width, waitingWeight)
+        else scaleRow<u16, f32>(waiting, out, width, waitingWeight)
+      } else if (rowBytes === 4) addOne<f32>(base, waiting, waitingWeight, out, width)
+      else addOne<u16>(base, waiting, waitingWeight, out, width)
     } else if (base === absent) memory.fill(out, 0, bytes)
     else if (base !== out) memory.copy(out, base, bytes)
     if (addend !== absent) addend += bytes
@@ -282,34 +201,7 @@ function combine<T>(
 export function rowDots(
   dy: usize,
   rowsIn: usize,
-  rowCount: u32,
-  slot: usize,
-  kept: usize,
-  out: usize,
-  tokens: u32,
-  choices: u32,
-  width: u32,
-): void {
-  dots<f32>(dy, rowsIn, rowCount, slot, kept, out, tokens, choices, width)
-}
-
-export function rowDotsOfHalves(
-  dy: usize,
-  rowsIn: usize,
-  rowCount: u32,
-  slot: usize,
-  kept: usize,
-  out: usize,
-  tokens: u32,
-  choices: u32,
-  width: u32,
-): void {
-  dots<u16>(dy, rowsIn, rowCount, slot, kept, out, tokens, choices, width)
-}
-
-function dots<T>(
-  dy: usize,
-  rowsIn: usize,
+  rowBytes: u32,
   rowCount: u32,
   slot: usize,
   kept: usize,
@@ -325,7 +217,12 @@ function dots<T>(
         w = load<f32>(kept)
         kept += 4
       }
-      store<f32>(out, w !== 0 ? w * <f32>dot<f32, T>(dy, rowOf<T>(rowsIn, rowCount, slot, width), width) : 0)
+      let sum: f64 = 0
+      if (w !== 0) {
+        const row = rowOf(rowsIn, rowCount, slot, width * rowBytes)
+        sum = rowBytes === 4 ? dot<f32, f32>(dy, row, width) : dot<f32, u16>(dy, row, width)
+      }
+      store<f32>(out, w !== 0 ? w * <f32>sum : 0)
       slot += 4
       out += 4
     }
@@ -362,9 +259,9 @@ export function rowLargest(x: usize, rows: u32, columns: u32, largest: usize, pl
   }
 }
 
-/** The address of row `index[0]`. */
-function rowOf<T>(x: usize, xRows: u32, index: usize, width: u32): usize {
+/** The address of row `index[0]` of rows of `bytes`. */
+function rowOf(x: usize, xRows: u32, index: usize, bytes: u32): usize {
   const row = load<u32>(index)
   if (row >= xRows) unreachable()
-  return x + row * width * sizeof<T>()
+  return x + row * bytes
 }
