@@ -6,6 +6,7 @@
  * Where the bytes of elements are given, 2 or 4, they may be bfloat16: read as float32, and rounded as oneDNN does (to
  * nearest, ties to even). Heads of bfloat16 are moved to bfloat16 only.
  */
+import { Elementary } from './elementary'
 import { dot, rotateRow, scaleRow } from './row'
 
 /** Above it a float32 has all its digits. */
@@ -94,7 +95,7 @@ export function logSums(scores: usize, probabilities: usize, rows: u32, columns:
       for (let c: u32 = 0; c < columns; c++)
         if (load<f32>(probabilities + c * 4) > load<f32>(probabilities + column * 4)) column = c
     const p = load<f32>(probabilities + column * 4)
-    const sum = <f32>(<f64>load<f32>(scores + column * 4) - logarithm(p))
+    const sum = <f32>(<f64>load<f32>(scores + column * 4) - Elementary.log(p))
     store<f32>(out + r * 4, F32.isNaN(p) ? p : sum)
     scores += columns * 4
     probabilities += columns * 4
@@ -212,18 +213,4 @@ function touch(from: usize, bytes: u32, stride: u32, apart: u32, rows: u32, head
     }
     from += stride * bytes
   }
-}
-
-/**
- * log(x) of a normal positive number, with an error of less than 1e-9: with x = 2ⁿ·m, m from √½ to √2, and
- * s = (m − 1)/(m + 1), n·log 2 + 2·(s + s³/3 + s⁵/5 + …). `Math.log` has a table, and our memory no room for one.
- */
-function logarithm(x: f32): f64 {
-  const bits = reinterpret<u32>(x)
-  const above: u32 = ((bits - 0x3f3504f3) >> 23) << 23
-  const m: f64 = reinterpret<f32>(bits - above)
-  const s = (m - 1) / (m + 1)
-  const square = s * s
-  const series = 1 + square * (1 / 3.0 + square * (1 / 5.0 + square * (1 / 7.0 + square * (1 / 9.0 + square / 11))))
-  return <f64>(<i32>above >> 23) * Math.LN2 + 2 * s * series
 }

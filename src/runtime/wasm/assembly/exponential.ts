@@ -1,4 +1,5 @@
 /** Softmax and activations of a row: what needs exponentials. */
+import { Elementary } from './elementary'
 
 /** Softmax of `count` floats, in place. */
 export function softmaxRow(x: usize, count: u32): void {
@@ -8,14 +9,14 @@ export function softmaxRow(x: usize, count: u32): void {
   let sums = f32x4.splat(0)
   let at = x
   for (; at + 16 <= end; at += 16) {
-    const power = exp4(f32x4.sub(v128.load(at), shift))
+    const power = Elementary.exp4(f32x4.sub(v128.load(at), shift))
     sums = f32x4.add(sums, power)
     v128.store(at, power)
   }
   let sum: f32 = f32x4.extract_lane(sums, 0) + f32x4.extract_lane(sums, 1)
   sum += f32x4.extract_lane(sums, 2) + f32x4.extract_lane(sums, 3)
   for (; at < end; at += 4) {
-    const power = exp4(f32x4.sub(v128.load32_splat(at), shift))
+    const power = Elementary.exp4(f32x4.sub(v128.load32_splat(at), shift))
     sum += f32x4.extract_lane(power, 0)
     v128.store32_lane(at, power, 0)
   }
@@ -75,27 +76,6 @@ function oneSum(part: usize, count: u32, stride: u32): v128 {
 }
 
 /**
- * eˣ to a relative error of 2e-7: 2ⁿ·eʳ with |r| ≤ ln 2 / 2, and the polynomial of Cephes' expf for eʳ. Below −87.3
- * the result is 1.2e-38 or less, above 88.3 it is 2.3e38.
- */
-function exp4(x: v128): v128 {
-  x = f32x4.min(f32x4.max(x, f32x4.splat(-87.3)), f32x4.splat(88.3))
-  const n = f32x4.nearest(f32x4.mul(x, f32x4.splat(<f32>Math.LOG2E)))
-  // ln 2 in two parts, of which n times the first is exact.
-  let r = f32x4.sub(x, f32x4.mul(n, f32x4.splat(0.693359375)))
-  r = f32x4.add(r, f32x4.mul(n, f32x4.splat(2.1219444e-4)))
-  let y = f32x4.splat(1.98756915e-4)
-  y = f32x4.add(f32x4.mul(y, r), f32x4.splat(1.3981999507e-3))
-  y = f32x4.add(f32x4.mul(y, r), f32x4.splat(8.3334519073e-3))
-  y = f32x4.add(f32x4.mul(y, r), f32x4.splat(4.1665795894e-2))
-  y = f32x4.add(f32x4.mul(y, r), f32x4.splat(1.6666665459e-1))
-  y = f32x4.add(f32x4.mul(y, r), f32x4.splat(5.0000001201e-1))
-  y = f32x4.add(f32x4.add(f32x4.mul(y, f32x4.mul(r, r)), r), f32x4.splat(1))
-  const power = i32x4.shl(i32x4.add(i32x4.trunc_sat_f32x4_s(n), i32x4.splat(127)), 23)
-  return f32x4.mul(y, power)
-}
-
-/**
  * x·Φ(x) = x·(1 + erf(x/√2))/2. With t = 1/(1 + p·|x|/√2), 1 − erf(|x|/√2) = poly(t)·exp(−x²/2), to 1.5e-7
  * (Abramowitz and Stegun 1964, 7.1.26); for negative x nothing cancels.
  */
@@ -108,12 +88,12 @@ function gelu4(x: v128): v128 {
   y = f32x4.add(f32x4.mul(y, t), f32x4.splat(1.421413741))
   y = f32x4.add(f32x4.mul(y, t), f32x4.splat(-0.284496736))
   y = f32x4.add(f32x4.mul(y, t), f32x4.splat(0.254829592))
-  y = f32x4.mul(f32x4.mul(y, t), f32x4.mul(exp4(f32x4.neg(f32x4.mul(z, z))), f32x4.splat(0.5)))
+  y = f32x4.mul(f32x4.mul(y, t), f32x4.mul(Elementary.exp4(f32x4.neg(f32x4.mul(z, z))), f32x4.splat(0.5)))
   const isNegative = f32x4.lt(x, f32x4.splat(0))
   return f32x4.mul(x, v128.bitselect(y, f32x4.sub(one, y), isNegative))
 }
 
 /** x / (1 + e⁻ˣ). */
 function swish4(x: v128): v128 {
-  return f32x4.div(x, f32x4.add(f32x4.splat(1), exp4(f32x4.neg(x))))
+  return f32x4.div(x, f32x4.add(f32x4.splat(1), Elementary.exp4(f32x4.neg(x))))
 }

@@ -2,39 +2,9 @@
  * The learned router on rows of logits: softmax, the k best experts of each prototype, and what its losses sum. A row
  * has the logits of a token in a prototype; it is so narrow that it stays in registers and the L1 cache.
  *
- * Everything is in scalars, which processors overlap well from row to row. AssemblyScript's exp and log would put
- * tables into the memory of the program, so they are written here.
+ * Everything is in scalars, which processors overlap well from row to row.
  */
-
-/** exp(x) for x ≤ 0, within 2e-7 of it; below −87 about 1e-38 (Cephes, expf). */
-function power(x: f32): f32 {
-  const above = max<f32>(x, -87)
-  const n = nearest<f32>(above * Mathf.LOG2E)
-  const r = above - n * 0.693359375 - n * -2.1219444e-4
-  let y: f32 = 1.98756915e-4
-  y = y * r + 1.3981999507e-3
-  y = y * r + 8.3334519073e-3
-  y = y * r + 4.1665795894e-2
-  y = y * r + 1.6666665459e-1
-  y = y * r + 5.0000001201e-1
-  y = y * r * r + r + 1
-  return y * reinterpret<f32>((<i32>n + 127) << 23)
-}
-
-/** log(x) for finite x ≥ 1, within 1e-10: of the mantissa m in [√½, √2) by the series of 2·artanh((m − 1) / (m + 1)). */
-function logarithm(x: f64): f64 {
-  const bits = reinterpret<u64>(x)
-  let exponent = <i32>(bits >> 52) - 1023
-  let m = reinterpret<f64>((bits & 0xfffffffffffff) | 0x3ff0000000000000)
-  if (m > Math.SQRT2) {
-    m *= 0.5
-    exponent++
-  }
-  const s = (m - 1) / (m + 1)
-  const q = s * s
-  const series = 1 + q * (1.0 / 3 + q * (1.0 / 5 + q * (1.0 / 7 + q * (1.0 / 9 + q * (1.0 / 11 + q * (1.0 / 13))))))
-  return <f64>exponent * Math.LN2 + 2 * s * series
-}
+import { Elementary } from './elementary'
 
 /**
  * From logits [tokens, prototypes, width]: probability of the same shape, log Σ exp [tokens, prototypes], and for
@@ -83,22 +53,22 @@ function softmaxOf(x: usize, p: usize, logSum: usize, sums: usize, squares: usiz
   for (let i: u32 = 1; i < width; i++) largest = max<f32>(largest, load<f32>(x + 4 * i))
   let mass: f64 = 0
   for (let i: u32 = 0; i < width; i++) {
-    const e = power(load<f32>(x + 4 * i) - largest)
+    const e = Elementary.exp(load<f32>(x + 4 * i) - largest)
     store<f32>(p + 4 * i, e)
     mass += e
   }
   const share = <f32>(1 / mass)
-  const log: f64 = <f64>largest + logarithm(mass)
+  const logSumOf: f64 = <f64>largest + Elementary.log(mass)
   // −Σ p·log p = log Σ exp − Σ p·x
   let mean: f64 = 0
   for (let i: u32 = 0; i < width; i++) {
     const value = load<f32>(p + 4 * i) * share
     store<f32>(p + 4 * i, value)
     addTo(sums + 8 * i, value)
-    mean += <f64>value * (<f64>load<f32>(x + 4 * i) - log)
+    mean += <f64>value * (<f64>load<f32>(x + 4 * i) - logSumOf)
   }
-  store<f32>(logSum, <f32>log)
-  addTo(squares, log * log)
+  store<f32>(logSum, <f32>logSumOf)
+  addTo(squares, logSumOf * logSumOf)
   addTo(squares + 8, -mean)
 }
 
