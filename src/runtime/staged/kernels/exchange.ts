@@ -5,7 +5,7 @@
 import type { Transfer } from '../../mpi/orders.ts'
 import { RuntimeError } from '../../runtime-error.ts'
 import type { ExpertGroup, Kernel, KernelTensor, KernelThread } from '../contract.ts'
-import { sizesOf } from './expert-shared.ts'
+import { sizesOf } from './experts/expert-shared.ts'
 import { elementBytes } from './floats.ts'
 
 const groupOf = ({ group }: KernelThread): ExpertGroup => {

@@ -12,7 +12,7 @@ export const typeOf = (tensor: KernelTensor): FactorType => (isHalf(tensor) ? BF
 export const elementBytes = (tensor: KernelTensor): 2 | 4 => (isHalf(tensor) ? 2 : 4)
 
 /** Address of the element `start` of a tensor of floats. */
-export const at = (tensor: KernelTensor, start: number): number => tensor.address + elementBytes(tensor) * start
+export const addressAt = (tensor: KernelTensor, start: number): number => tensor.address + elementBytes(tensor) * start
 
 /** The layout of rows without gaps of a tensor of floats. */
 export const rowsOf = (tensor: KernelTensor, stride: number): MatrixLayout => ({ stride, prepared: isHalf(tensor) })

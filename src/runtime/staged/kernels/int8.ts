@@ -6,7 +6,7 @@ import { BLOCK, blocksOf, GROUP, GROUP_BYTES, groupsOf } from '../../../graph/in
 import { RuntimeError } from '../../contract.ts'
 import type { Kernel, KernelCall, KernelTensor, KernelThread } from '../contract.ts'
 import { bandsOf } from './matmul.ts'
-import { at, widthOf } from './rows.ts'
+import { offsetAt, widthOf } from './rows.ts'
 
 /** Bytes of a row of x rounded to int16, with the scale before it. */
 const roundedBytes = (inner: number): number => 16 + 2 * GROUP * groupsOf(inner)
@@ -51,8 +51,8 @@ function bandProduct({ functions, scratch }: KernelThread, inner: number) {
 
 /** Writes the addend of the call to a band of y, or zeros. */
 function startBand({ inputs, outputs, added }: KernelCall, floats: Float32Array, { from, columns }: Band): number {
-  const y = at(outputs[0] as KernelTensor, from)
-  const addend = added.length > 0 ? at(inputs.at(-1) as KernelTensor, from) : null
+  const y = offsetAt(outputs[0] as KernelTensor, from)
+  const addend = added.length > 0 ? offsetAt(inputs.at(-1) as KernelTensor, from) : null
   if (addend === null) floats.fill(0, y / 4, y / 4 + columns)
   else if (addend !== y) floats.copyWithin(y / 4, addend / 4, addend / 4 + columns)
   return y
@@ -64,7 +64,7 @@ function matrixOf({ integers }: KernelThread, experts: KernelTensor, choice: num
   const expert = integers[experts.offset / 4 + choice] as number
   if (!(expert >= 0 && expert < count))
     throw new RuntimeError(`invalid expert: ${expert} (expected one of the ${count} of the layer)`)
-  return at(matrices, expert * words)
+  return offsetAt(matrices, expert * words)
 }
 
 /** Operations and bytes of so many of the matrices. */
@@ -111,7 +111,7 @@ export const int8ExpertsUp: Kernel = {
       run(task) {
         const choice = Math.floor(task / bands.length)
         const band = bands[task % bands.length] as Band
-        const to = at(y, choice * columns + band.from)
+        const to = offsetAt(y, choice * columns + band.from)
         round(x.offset)
         const inner = times(matrixOf(thread, experts, choice, up), band)
         if (!gate) return functions.geluParts(inner, to, 1, band.columns, 0)
@@ -139,7 +139,7 @@ export const int8ExpertsDown: Kernel = {
         const band = bands[task] as Band
         const y = startBand(call, floats, band)
         for (let choice = 0; choice < experts.size; choice++) {
-          round(at(active, choice * inner))
+          round(offsetAt(active, choice * inner))
           const product = times(matrixOf(thread, experts, choice, down), band)
           functions.addTimes(y, product, floats[gates.offset / 4 + choice] as number, band.columns)
         }

@@ -6,7 +6,7 @@
  */
 import { RuntimeError } from '../../contract.ts'
 import type { Kernel, KernelTensor } from '../contract.ts'
-import { at, elementBytes, isHalf, rowsOf } from './floats.ts'
+import { addressAt, elementBytes, isHalf, rowsOf } from './floats.ts'
 import { bandsOf } from './matmul.ts'
 
 /** Logits of a block, unless it has few rows: 4 MiB. */
@@ -53,7 +53,7 @@ export const linearCrossEntropy: Kernel = {
       tasks: bands.length,
       run(task) {
         const { from, length: rows } = bands[task] as { from: number; length: number }
-        const result = at(gradient, from * columns)
+        const result = addressAt(gradient, from * columns)
         const logits = half
           ? { offset: scratch.offset + skip, address: scratch.address + skip }
           : { offset: gradient.offset + 4 * from * columns, address: result }
@@ -61,7 +61,7 @@ export const linearCrossEntropy: Kernel = {
         const index = (row: number, column: number) => logits.offset / 4 + row * columns + column
         dnnl
           .product({ m: rows, k: width, n: columns, a: rowsOf(x, width), b, c: columns })
-          .run(at(x, from * width), at(head, 0), logits.address)
+          .run(addressAt(x, from * width), addressAt(head, 0), logits.address)
         functions.rowLargest(logits.offset, rows, columns, maxima, argmaxima)
         const targetLogits = new Float32Array(rows)
         for (let r = 0; r < rows; r++) {

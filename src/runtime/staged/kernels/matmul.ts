@@ -4,7 +4,7 @@
  */
 import type { Product } from '../../onednn/product.ts'
 import type { Kernel, KernelCall, KernelTensor } from '../contract.ts'
-import { at, elementBytes, isHalf } from './floats.ts'
+import { addressAt, elementBytes, isHalf } from './floats.ts'
 
 /** Bands are multiples of this many rows or columns: whole tiles of the matrix units. */
 const TILE = 32
@@ -44,7 +44,7 @@ export const matmul: Kernel = {
         const fromA = byRows ? from * (transposeA ? 1 : k) : 0
         const fromB = byRows ? 0 : from * (transposeB ? k : 1)
         const fromC = byRows ? from * n : from
-        const of = (tensor: KernelTensor, size: number, start: number) => at(tensor, matrix * size + start)
+        const of = (tensor: KernelTensor, size: number, start: number) => addressAt(tensor, matrix * size + start)
         dnnl
           .product(products[band] as Product)
           .run(

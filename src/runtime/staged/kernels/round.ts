@@ -1,6 +1,6 @@
 /** Rounds a matrix to bfloat16 once, for products that would each round all of it. */
 import type { Kernel, KernelTensor } from '../contract.ts'
-import { at, isHalf } from './floats.ts'
+import { addressAt, isHalf } from './floats.ts'
 import { bandsOf } from './matmul.ts'
 import { widthOf } from './rows.ts'
 
@@ -22,7 +22,7 @@ export const round: Kernel = {
       tasks: bands.length,
       run(task) {
         const { from, length } = bands[task] as { from: number; length: number }
-        dnnl.round(length, width, width).run(at(x, from * width), at(y, from * width))
+        dnnl.round(length, width, width).run(addressAt(x, from * width), addressAt(y, from * width))
       },
     }
   },

@@ -20,7 +20,7 @@ const inputsOf = (call: KernelCall) => call.inputs as unknown as Tensors
 const outputsOf = (call: KernelCall) => call.outputs as unknown as Tensors
 export const widthOf = ({ shape }: KernelTensor): number => shape.at(-1) as number
 /** Offset of an element in the memory of the program. */
-export const at = (tensor: KernelTensor, element = 0): number => tensor.offset + elementBytes(tensor) * element
+export const offsetAt = (tensor: KernelTensor, element = 0): number => tensor.offset + elementBytes(tensor) * element
 const addendOf = ({ inputs, added }: KernelCall): KernelTensor | undefined =>
   added.length > 0 ? inputs.at(-1) : undefined
 const bytesOf = ({ inputs, outputs }: KernelCall): number =>
@@ -61,8 +61,8 @@ export const rmsNorm = byRows(
     const [y, inverse] = outputsOf(call)
     const width = widthOf(x)
     const { epsilon } = call.attributes as { epsilon: { float: number } }
-    const target = [at(y, from * width), elementBytes(y), at(inverse, from)] as const
-    functions.rmsNorm(at(x, from * width), weight.offset, ...target, rows, width, epsilon.float)
+    const target = [offsetAt(y, from * width), elementBytes(y), offsetAt(inverse, from)] as const
+    functions.rmsNorm(offsetAt(x, from * width), weight.offset, ...target, rows, width, epsilon.float)
   },
   4,
   { inputs: [], outputs: [0] },
@@ -82,15 +82,15 @@ export const rmsNormGradient: Kernel = {
       run(task) {
         const from = Math.floor((rows * task) / NORM_PARTS)
         const count = Math.floor((rows * (task + 1)) / NORM_PARTS) - from
-        const part = (tensor: KernelTensor) => at(tensor, from * width)
+        const part = (tensor: KernelTensor) => offsetAt(tensor, from * width)
         functions.rmsNormGradient(
           part(dy),
           part(x),
           weight.offset,
-          at(inverse, from),
+          offsetAt(inverse, from),
           addend ? part(addend) : ABSENT,
           part(dx),
-          at(dWeight, task * width),
+          offsetAt(dWeight, task * width),
           count,
           width,
         )
@@ -107,10 +107,10 @@ export const gatherRows = byRows(
     const [x, index, weight] = call.inputs as [KernelTensor, KernelTensor, KernelTensor?]
     const [out] = outputsOf(call)
     const width = widthOf(x)
-    const factor = weight ? at(weight, from) : ABSENT
+    const factor = weight ? offsetAt(weight, from) : ABSENT
     const source = [x.offset, elementBytes(x), firstDim(x)] as const
-    const target = [at(out, from * width), elementBytes(out)] as const
-    functions.gatherRows(...source, at(index, from), factor, ...target, rows, width)
+    const target = [offsetAt(out, from * width), elementBytes(out)] as const
+    functions.gatherRows(...source, offsetAt(index, from), factor, ...target, rows, width)
   },
   1,
   { inputs: [0], outputs: [0] },
@@ -135,12 +135,12 @@ export const gatherGatedRows = byRows(
     functions.gatherGatedRows(
       x.offset,
       firstDim(x),
-      at(index, from),
+      offsetAt(index, from),
       gate.offset,
       gate.size,
-      at(choice, from),
-      occupied ? at(occupied, from) : ABSENT,
-      at(out, from * width),
+      offsetAt(choice, from),
+      occupied ? offsetAt(occupied, from) : ABSENT,
+      offsetAt(out, from * width),
       elementBytes(out),
       rows,
       width,
@@ -168,11 +168,11 @@ export const combineRows = byRows(
       rows.offset,
       elementBytes(rows),
       firstDim(rows),
-      at(slot, from * choices),
-      weight ? at(weight, from * choices) : ABSENT,
-      kept ? at(kept, from * choices) : ABSENT,
-      addend ? at(addend, from * width) : ABSENT,
-      at(out, from * width),
+      offsetAt(slot, from * choices),
+      weight ? offsetAt(weight, from * choices) : ABSENT,
+      kept ? offsetAt(kept, from * choices) : ABSENT,
+      addend ? offsetAt(addend, from * width) : ABSENT,
+      offsetAt(out, from * width),
       tokens,
       choices,
       width,
@@ -190,13 +190,13 @@ export const rowDots = byRows(
     const [out] = outputsOf(call)
     const [width, choices] = [widthOf(rows), widthOf(slot)]
     functions.rowDots(
-      at(dy, from * width),
+      offsetAt(dy, from * width),
       rows.offset,
       elementBytes(rows),
       firstDim(rows),
-      at(slot, from * choices),
-      kept ? at(kept, from * choices) : ABSENT,
-      at(out, from * choices),
+      offsetAt(slot, from * choices),
+      kept ? offsetAt(kept, from * choices) : ABSENT,
+      offsetAt(out, from * choices),
       tokens,
       choices,
       width,

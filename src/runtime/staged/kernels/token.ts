@@ -6,7 +6,7 @@
 import { RuntimeError } from '../../contract.ts'
 import type { Kernel, KernelTensor } from '../contract.ts'
 import { bandsOf } from './matmul.ts'
-import { at } from './rows.ts'
+import { offsetAt } from './rows.ts'
 
 /** Bands are multiples of this many floats: a cache line. */
 const LINE = 16
@@ -32,7 +32,14 @@ export const rowProduct: Kernel = {
       run(part) {
         const { from, count } = partOf(x.size, part, parts)
         floats.fill(0, index(y, part * columns), index(y, (part + 1) * columns))
-        functions.rowTimes(at(x, from), at(w, from * columns), at(y, part * columns), count, columns, columns)
+        functions.rowTimes(
+          offsetAt(x, from),
+          offsetAt(w, from * columns),
+          offsetAt(y, part * columns),
+          count,
+          columns,
+          columns,
+        )
       },
     }
   },
@@ -50,7 +57,7 @@ export const rowProductTransposed: Kernel = {
       tasks: bands.length,
       run(task) {
         const { from, length } = bands[task] as { from: number; length: number }
-        functions.rowTimesTransposed(at(x), at(w, from * x.size), at(y, from), length, x.size, x.size)
+        functions.rowTimesTransposed(offsetAt(x), offsetAt(w, from * x.size), offsetAt(y, from), length, x.size, x.size)
       },
     }
   },
@@ -80,7 +87,7 @@ export const sumParts: Kernel = {
         else if (addend.offset !== y.offset) floats.copyWithin(to, index(addend, from), index(addend, from) + length)
         for (let r = 0; r < rows; r++) {
           const weight = weights ? (floats[index(weights, Math.floor(r / perGroup))] as number) : 1
-          functions.addTimes(4 * to, at(parts, r * columns + from), weight, length)
+          functions.addTimes(4 * to, offsetAt(parts, r * columns + from), weight, length)
         }
       },
     }
@@ -101,9 +108,9 @@ export const activateParts: Kernel = {
       run(task) {
         const group = Math.floor(task / bands.length)
         const { from, length } = bands[task % bands.length] as { from: number; length: number }
-        const [first, to] = [group * perGroup * columns + from, at(y, group * columns + from)]
-        if (gates) functions.swishParts(at(parts, first), at(gates, first), to, perGroup, length, columns)
-        else functions.geluParts(at(parts, first), to, perGroup, length, columns)
+        const [first, to] = [group * perGroup * columns + from, offsetAt(y, group * columns + from)]
+        if (gates) functions.swishParts(offsetAt(parts, first), offsetAt(gates, first), to, perGroup, length, columns)
+        else functions.geluParts(offsetAt(parts, first), to, perGroup, length, columns)
       },
     }
   },
@@ -130,10 +137,10 @@ export const expertRowProduct: Kernel = {
         if (!(expert >= 0 && expert < count))
           throw new RuntimeError(`invalid expert: ${expert} (expected one of the ${count} of the layer)`)
         const { from, count: rows } = partOf(inner, task % parts, parts)
-        const row = at(x, (rowPerChoice ? choice * inner : 0) + from)
+        const row = offsetAt(x, (rowPerChoice ? choice * inner : 0) + from)
         floats.fill(0, index(y, task * columns), index(y, (task + 1) * columns))
-        const matrix = at(matrices, (expert * inner + from) * columns)
-        functions.rowTimes(row, matrix, at(y, task * columns), rows, columns, columns)
+        const matrix = offsetAt(matrices, (expert * inner + from) * columns)
+        functions.rowTimes(row, matrix, offsetAt(y, task * columns), rows, columns, columns)
       },
     }
   },

@@ -4,10 +4,10 @@
  * group s·n + e. Rows of different sources are never multiplied together, so that their products have the bits of one
  * process; gradients of weights are added in the order of the tree (`src/graph/tree.ts`), while they are in the cache.
  */
-import { counterStep, counterSums } from '../../../graph/tree.ts'
-import type { Dnnl } from '../../onednn/dnnl.ts'
-import type { KernelCall, KernelTensor, KernelThread } from '../contract.ts'
-import { at } from './floats.ts'
+import { counterStep, counterSums } from '../../../../graph/tree.ts'
+import type { Dnnl } from '../../../onednn/dnnl.ts'
+import type { KernelCall, KernelTensor, KernelThread } from '../../contract.ts'
+import { addressAt } from '../floats.ts'
 
 /** Most rows in a piece. */
 export const PIECE = 512
@@ -192,7 +192,7 @@ export class WeightGradients {
     const { target, addend, m, n } = this.gradients[index] as WeightGradient
     if (keepAt !== null) return { to: this.waiting(index, keepAt), addend: undefined, m, n }
     const start = matrix * m * n
-    return { to: at(target, start), addend: addend && at(addend, start), m, n }
+    return { to: addressAt(target, start), addend: addend && addressAt(addend, start), m, n }
   }
 
   /** Address of the sum of gradient `index` that waits at a level of the tree. */

@@ -2,7 +2,7 @@
  * Places of choices in the queues of experts, int32: T tokens with K choices each, G groups of tokens, N experts. One
  * pass over the choices, where ONNX Runtime needs rows of marks and their running sums. A group is a task.
  */
-import type { Kernel, KernelTensor } from '../contract.ts'
+import type { Kernel, KernelTensor } from '../../contract.ts'
 
 const start = ({ offset, size }: KernelTensor, parts: number, part: number): number =>
   offset / 4 + (size / parts) * part

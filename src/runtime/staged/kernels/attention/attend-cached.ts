@@ -1,7 +1,7 @@
 /** Attention of a single token over the key-value cache. */
-import type { Kernel, KernelCall, KernelTensor } from '../contract.ts'
-import { bandsOf } from './matmul.ts'
-import { at, widthOf } from './rows.ts'
+import type { Kernel, KernelCall, KernelTensor } from '../../contract.ts'
+import { bandsOf } from '../matmul.ts'
+import { offsetAt, widthOf } from '../rows.ts'
 
 /** Rows of scratch memory begin at multiples of this many floats: a cache line. */
 const LINE = 16
@@ -37,7 +37,7 @@ export const attendCached: Kernel = {
     const copyOthers = (from: KernelTensor, to: KernelTensor, first: number, current: number) => {
       if (from.offset === to.offset) return
       for (let s = 0; s < (from.shape[0] as number); s++)
-        if (s !== current) copy(at(from, s * width + first), at(to, s * width + first))
+        if (s !== current) copy(offsetAt(from, s * width + first), offsetAt(to, s * width + first))
     }
     const copy = (from: number, to: number) => {
       floats.copyWithin(to / 4, from / 4, from / 4 + size)
@@ -57,28 +57,28 @@ export const attendCached: Kernel = {
           (h: number) => scores + 4 * h * scoreStride,
         ]
         for (let h = 0; h < length; h++) {
-          rotate(at(qkv, (from + h) * size), queries + 4 * h * size, scale.float)
+          rotate(offsetAt(qkv, (from + h) * size), queries + 4 * h * size, scale.float)
           const shared = keyOf(h) * size
           const key = rotatedKeys + 4 * h * size
-          rotate(at(qkv, heads * size + shared), key, 1)
+          rotate(offsetAt(qkv, heads * size + shared), key, 1)
           if ((from + h) % perKey > 0) continue
           copyOthers(keys, newKeys, shared, current)
           copyOthers(values, newValues, shared, current)
-          copy(key, at(newKeys, current * width + shared))
-          copy(at(qkv, heads * size + width + shared), at(newValues, current * width + shared))
+          copy(key, offsetAt(newKeys, current * width + shared))
+          copy(offsetAt(qkv, heads * size + width + shared), offsetAt(newValues, current * width + shared))
         }
         const shape = [from, length, size, perKey, width, scoreStride] as const
-        functions.cachedScores(queries, at(keys, first * width), scores, earlier, ...shape)
+        functions.cachedScores(queries, offsetAt(keys, first * width), scores, earlier, ...shape)
         for (let h = 0; h < length; h++) {
           const own = scoresOf(h) + 4 * earlier
           functions.rowTimesTransposed(queries + 4 * h * size, rotatedKeys + 4 * h * size, own, 1, size, size)
           functions.softmaxRow(scoresOf(h), earlier + 1)
         }
-        const to = at(y, from * size)
+        const to = offsetAt(y, from * size)
         floats.fill(0, to / 4, to / 4 + length * size)
-        functions.cachedValues(scores, at(values, first * width), to, earlier, ...shape)
+        functions.cachedValues(scores, offsetAt(values, first * width), to, earlier, ...shape)
         for (let h = 0; h < length; h++) {
-          const value = at(qkv, heads * size + width + keyOf(h) * size)
+          const value = offsetAt(qkv, heads * size + width + keyOf(h) * size)
           functions.addTimes(to + 4 * h * size, value, floats[scoresOf(h) / 4 + earlier] as number, size)
         }
       },

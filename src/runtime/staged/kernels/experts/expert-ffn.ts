@@ -6,8 +6,9 @@
  * GELU: y = gelu(x·up)·down. SwiGLU: y = (swish(x·gate) ∘ x·up)·down. The products before the activation are
  * kept for the gradient; the activation is recomputed there while it is in the cache.
  */
-import type { MatrixLayout } from '../../onednn/product.ts'
-import type { Kernel, KernelCall, KernelTensor } from '../contract.ts'
+import type { MatrixLayout } from '../../../onednn/product.ts'
+import type { Kernel, KernelCall, KernelTensor } from '../../contract.ts'
+import { addressAt, isHalf, rowsOf, typeOf } from '../floats.ts'
 import {
   accumulate,
   GroupRows,
@@ -18,7 +19,6 @@ import {
   sizesOf,
   WeightGradients,
 } from './expert-shared.ts'
-import { at, isHalf, rowsOf, typeOf } from './floats.ts'
 
 const plain = (stride: number): MatrixLayout => ({ stride })
 const transposed = (stride: number): MatrixLayout => ({ stride, transposed: true })
@@ -63,11 +63,11 @@ export const expertFfn: Kernel = {
             c: hidden,
             half,
           })
-          const [source, middle] = [at(x, from * width), at(inner, from * hidden)]
-          widen.run(source, at(up, matrix), middle)
+          const [source, middle] = [addressAt(x, from * width), addressAt(inner, from * hidden)]
+          widen.run(source, addressAt(up, matrix), middle)
           if (gate && innerGate) {
-            const middleGate = at(innerGate, from * hidden)
-            widen.run(source, at(gate, matrix), middleGate)
+            const middleGate = addressAt(innerGate, from * hidden)
+            widen.run(source, addressAt(gate, matrix), middleGate)
             dnnl.activation('swish', rows * hidden, type).run(middleGate, scratch.address)
             dnnl.multiply(rows * hidden, type).run(scratch.address, middle, scratch.address)
           } else dnnl.activation('gelu', rows * hidden, type).run(middle, scratch.address)
@@ -81,7 +81,7 @@ export const expertFfn: Kernel = {
               c: width,
               half: isHalf(y),
             })
-            .run(scratch.address, at(down, matrix), at(y, from * width))
+            .run(scratch.address, addressAt(down, matrix), addressAt(y, from * width))
         }
       },
     }
@@ -106,6 +106,7 @@ export const expertFfn: Kernel = {
  */
 export const expertFfnGradient: Kernel = {
   provider: 'oneDNN',
+  // The products come after two matrices, or three.
   halves: { inputs: [0, 1, 5, 6, 7], outputs: [0] },
   scratch(call) {
     const { gate, width, hidden } = weightsOf(call, call.inputs.slice(3))
@@ -149,8 +150,8 @@ export const expertFfnGradient: Kernel = {
       ]
       const { from, rows } = piece
       const size = rows * hidden
-      const [source, middle] = [at(x, from * width), at(inner, from * hidden)]
-      const dOut = at(dy, from * width)
+      const [source, middle] = [addressAt(x, from * width), addressAt(inner, from * hidden)]
+      const dOut = addressAt(dy, from * width)
       const gradient = isHalf(dy) ? dOut : dnnl.prepare(dOut, gradientFactor, rows, width)
       const narrow = {
         m: rows,
@@ -163,9 +164,9 @@ export const expertFfnGradient: Kernel = {
       }
       dnnl
         .product({ m: rows, k: width, n: hidden, a: prepared(plain(width)), b: transposed(width), c: hidden, half })
-        .run(gradient, at(down, matrix), dActive)
+        .run(gradient, addressAt(down, matrix), dActive)
       if (gate && innerGate && toGate) {
-        const middleGate = at(innerGate, from * hidden)
+        const middleGate = addressAt(innerGate, from * hidden)
         // With h = swish(g) ∘ u: du = dh ∘ swish(g), dg = dh ∘ u ∘ swish′(g).
         dnnl.activation('swish', size, type).run(middleGate, active)
         dnnl.multiply(size, type).run(dActive, middle, dActiveGate)
@@ -177,8 +178,8 @@ export const expertFfnGradient: Kernel = {
         accumulate(dnnl, toDown, piece, active, gradient, half)
         accumulate(dnnl, toGate, piece, source, dInnerGate, isHalf(x))
         accumulate(dnnl, toUp, piece, source, dInner, isHalf(x))
-        dnnl.product(narrow).run(dInner, at(up, matrix), at(dx, from * width))
-        dnnl.product({ ...narrow, plus: 'c' }).run(dInnerGate, at(gate, matrix), at(dx, from * width))
+        dnnl.product(narrow).run(dInner, addressAt(up, matrix), addressAt(dx, from * width))
+        dnnl.product({ ...narrow, plus: 'c' }).run(dInnerGate, addressAt(gate, matrix), addressAt(dx, from * width))
         return
       }
       dnnl.activation('gelu', size, type).run(middle, active)
@@ -186,7 +187,7 @@ export const expertFfnGradient: Kernel = {
       dnnl.activationGradient('gelu', size, type).run(middle, dActive, dActive)
       const dInner = factorOf(dActive, dActiveFactor, rows)
       accumulate(dnnl, toUp, piece, source, dInner, isHalf(x))
-      dnnl.product(narrow).run(dInner, at(up, matrix), at(dx, from * width))
+      dnnl.product(narrow).run(dInner, addressAt(up, matrix), addressAt(dx, from * width))
     }
     return { tasks: gradients.tasks, run: (task) => gradients.run(task, run) }
   },

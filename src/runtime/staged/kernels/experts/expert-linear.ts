@@ -2,7 +2,8 @@
  * The rows of each expert times its matrix: the experts of attention's projections. As in `expert-ffn.ts`, a
  * task is a group of rows, and nothing is computed for empty slots.
  */
-import type { Kernel, KernelTensor } from '../contract.ts'
+import type { Kernel, KernelTensor } from '../../contract.ts'
+import { addressAt, isHalf, rowsOf } from '../floats.ts'
 import {
   accumulate,
   GroupRows,
@@ -12,7 +13,6 @@ import {
   sizesOf,
   WeightGradients,
 } from './expert-shared.ts'
-import { at, isHalf, rowsOf } from './floats.ts'
 
 /** Sizes of weights [N, D, X]. */
 const extent = ({ shape: [experts = 0, width = 0, columns = 0] }: KernelTensor) => ({ experts, width, columns })
@@ -42,7 +42,7 @@ export const expertLinear: Kernel = {
               c: columns,
               half: isHalf(y),
             })
-            .run(at(x, from * width), at(weights, expert * width * columns), at(y, from * columns))
+            .run(addressAt(x, from * width), addressAt(weights, expert * width * columns), addressAt(y, from * columns))
       },
     }
   },
@@ -85,9 +85,9 @@ export const expertLinearGradient: Kernel = {
         gradients.run(task, (expert, piece, [ofMatrix]) => {
           const { from, rows } = piece
           // Both products use it as a factor, so it is rounded once.
-          const dOut = at(dy, from * columns)
+          const dOut = addressAt(dy, from * columns)
           const gradient = isHalf(dy) ? dOut : dnnl.prepare(dOut, scratch.address, rows, columns)
-          accumulate(dnnl, ofMatrix as MatrixGradient, piece, at(x, from * width), gradient, isHalf(x))
+          accumulate(dnnl, ofMatrix as MatrixGradient, piece, addressAt(x, from * width), gradient, isHalf(x))
           dnnl
             .product({
               m: rows,
@@ -98,7 +98,7 @@ export const expertLinearGradient: Kernel = {
               c: width,
               half: isHalf(dx),
             })
-            .run(gradient, at(weights, expert * width * columns), at(dx, from * width))
+            .run(gradient, addressAt(weights, expert * width * columns), addressAt(dx, from * width))
         })
       },
     }

@@ -3,10 +3,10 @@
  * heads of keys of one sequence, with all heads of queries that share them. It takes one query head of each at a time,
  * a *turn*: so a batch has a matrix for each head of keys, and gradients of keys are added up turn by turn.
  */
-import type { Dnnl } from '../../onednn/dnnl.ts'
-import type { Batch, Product } from '../../onednn/product.ts'
-import type { KernelCall, KernelTensor, KernelThread } from '../contract.ts'
-import { elementBytes } from './floats.ts'
+import type { Dnnl } from '../../../onednn/dnnl.ts'
+import type { Batch, Product } from '../../../onednn/product.ts'
+import type { KernelCall, KernelTensor, KernelThread } from '../../contract.ts'
+import { elementBytes } from '../floats.ts'
 import { bytesFor, type QueryBlock, type Shape } from './head-shape.ts'
 
 /** Rows are moved in pieces of this size, so that all parts of a row are read soon after each other. */

@@ -2,9 +2,9 @@
  * The learned router: T tokens, Z prototypes of n of the N experts, k choices in each, G groups of tokens. Its tasks are
  * bands of tokens; what they sum for its losses is added up in the order of the bands.
  */
-import { bandsPerGroup, type RouterAttributes } from '../../../graph/ops/router.ts'
-import type { Kernel, KernelCall, KernelTensor } from '../contract.ts'
-import { bandsOf } from './matmul.ts'
+import { bandsPerGroup, type RouterAttributes } from '../../../../graph/ops/router.ts'
+import type { Kernel, KernelCall, KernelTensor } from '../../contract.ts'
+import { bandsOf } from '../matmul.ts'
 
 /** The bands of tokens of each group. */
 function bandsOfGroups(tokens: number, groups: number) {

@@ -1,6 +1,6 @@
 /** The router's choice for a single token, by the rules of src/model/routing/routers.ts. */
-import type { ChoiceAttributes } from '../../../graph/ops/token.ts'
-import type { Kernel, KernelTensor } from '../contract.ts'
+import type { ChoiceAttributes } from '../../../../graph/ops/token.ts'
+import type { Kernel, KernelTensor } from '../../contract.ts'
 
 /** Keeps a quotient finite if all sigmoids round to 0. */
 const TINY = 1e-20

@@ -1,5 +1,5 @@
 /** Shapes of attention: its heads, tasks and blocks of queries, and what they need. */
-import type { KernelCall, KernelTensor } from '../contract.ts'
+import type { KernelCall, KernelTensor } from '../../contract.ts'
 
 /** Most queries in a block. More make better products, but the causal mask hides more of their scores. */
 const MAX_BLOCK = 64

@@ -1,5 +1,5 @@
 /** Rows of kept choices, packed expert by expert: T tokens with K choices each, G groups of tokens, N experts, R rows. */
-import type { Kernel, KernelTensor } from '../contract.ts'
+import type { Kernel, KernelTensor } from '../../contract.ts'
 
 const first = ({ offset }: KernelTensor): number => offset / 4
 

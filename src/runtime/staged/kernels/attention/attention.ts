@@ -11,7 +11,7 @@
  * Queries are scaled when they are rotated, so softmax(q·kᵀ) and the gradient of k need no further factor;
  * the gradient of q is scaled when it is rotated back.
  */
-import type { Kernel, KernelTensor } from '../contract.ts'
+import type { Kernel, KernelTensor } from '../../contract.ts'
 import {
   blockScores,
   blocksOf,
