@@ -4,6 +4,7 @@ import { presets } from '../../src/config/presets.ts'
 import { type RunConfig, type RunInput, runSchema } from '../../src/config/run-config.ts'
 import { evaluateRun } from '../../src/infer/evaluate.ts'
 import { generate } from '../../src/infer/generate.ts'
+import { findDnnl } from '../../src/runtime/onednn/library.ts'
 import { randomFor } from '../../src/step/random.ts'
 import { train } from '../../src/train/train.ts'
 import { evalRecords, expectSuccess, Workspace } from './support.ts'
@@ -136,12 +137,25 @@ test('another corpus is evaluated as a whole, with the tokenizer of the run', as
   expect(other.loss).toBeGreaterThan(2)
 })
 
-test('temperature 0 continues a memorised text verbatim, far beyond the sequence', async () => {
-  const prompt = SENTENCE.slice(0, 20)
-  const { stdout } = await expectSuccess(
-    workspace.start('generate', memorised, '--prompt', prompt, '--tokens', '80', '--temperature', '0'),
-  )
-  expect(stdout).toBe(`${SENTENCE.repeat(3).slice(0, 100)}\n`)
+const haveInt8 = 'path' in findDnnl()
+test.each(['float32', ...(haveInt8 ? ['int8'] : [])])(
+  'temperature 0 continues a memorised text verbatim, far beyond the sequence, with %s weights',
+  async (weights) => {
+    const prompt = SENTENCE.slice(0, 20)
+    const options = ['--tokens', '80', '--temperature', '0', '--weights', weights]
+    const { stdout } = await expectSuccess(workspace.start('generate', memorised, '--prompt', prompt, ...options))
+    expect(stdout).toBe(`${SENTENCE.repeat(3).slice(0, 100)}\n`)
+  },
+)
+
+test.skipIf(!haveInt8)('int8 weights change the loss by less than 0.01', async () => {
+  const lossOf = async (weights: string): Promise<number> => {
+    const { stdout } = await expectSuccess(workspace.start('eval', memorised, '--weights', weights, '--json'))
+    return JSON.parse(stdout).loss
+  }
+  const [float32, int8] = [await lossOf('float32'), await lossOf('int8')]
+  expect(int8).not.toBe(float32)
+  expect(Math.abs(int8 - float32)).toBeLessThan(0.01)
 })
 
 const sampled = { prompt: 'The', tokens: 40, temperature: 2, topK: 0, topP: 1 }

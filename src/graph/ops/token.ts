@@ -18,8 +18,12 @@ const emitOne = (
   options: KernelOptions = {},
 ): Tensor => emitKernel(type, inputs, [result], { ...options, local: true })[0] as Tensor
 
-/** Number of partial products: enough for a few threads, each of at least 128 rows. Independent of the thread count. */
-const partsOf = (rows: number): number => Math.min(8, Math.max(1, Math.floor(rows / 128)))
+/**
+ * Number of partial products with a matrix of `rows` and `columns`: enough for a few threads, each of at least 128 rows
+ * and of so many weights that it is worth a meeting of threads. Independent of the thread count.
+ */
+const partsOf = (rows: number, columns: number): number =>
+  Math.min(8, Math.max(1, Math.floor(Math.min(rows / 128, (rows * columns) / 16384))))
 
 /** The sum of parts [P, N] as [1, N]. With weights [1, G], each of the G groups of parts is scaled by its weight. */
 const sumParts = (parts: Tensor, weights?: Tensor): Tensor =>
@@ -35,7 +39,7 @@ export const rowProduct: (x: Tensor, w: Tensor, options?: { readonly transposed?
   (x: Tensor, w: Tensor, { transposed = false }: { readonly transposed?: boolean } = {}) => {
     if (transposed) return emitOne('row-product-transposed', [x, w], row(x, dim(w.shape, 0)))
     const [inner, columns] = [dim(w.shape, 0), dim(w.shape, 1)]
-    return sumParts(emitOne('row-product', [x, w], { dtype: x.dtype, shape: [partsOf(inner), columns] }))
+    return sumParts(emitOne('row-product', [x, w], { dtype: x.dtype, shape: [partsOf(inner, columns), columns] }))
   },
 )
 
@@ -182,8 +186,8 @@ export const rowExperts: (x: Tensor, experts: Tensor, gates: Tensor, weights: Ro
   (x: Tensor, experts: Tensor, gates: Tensor, { up, gate, down }: RowExperts) => {
     const choices = dim(experts.shape, 1)
     const product = (rows: Tensor, matrices: Tensor) => {
-      const parts = choices * partsOf(dim(matrices.shape, 1))
-      const shape = [parts, dim(matrices.shape, 2)]
+      const [inner, columns] = [dim(matrices.shape, 1), dim(matrices.shape, 2)]
+      const shape = [choices * partsOf(inner, columns), columns]
       return emitOne('expert-row-product', [rows, experts, matrices], { dtype: x.dtype, shape })
     }
     const active = { dtype: x.dtype, shape: [choices, dim(up.shape, 2)] }

@@ -1,6 +1,7 @@
 /**
  * A thread of the crew. All threads go through the steps of a program together: they share the tasks of a
- * kernel; the first thread runs ONNX models (ONNX Runtime has its own thread pool) while the others sleep.
+ * kernel; the first thread runs ONNX models (ONNX Runtime has its own thread pool) while the others sleep, and
+ * kernels of a single task. Such kernels in a row are run without a meeting in between.
  * This file runs only as a worker thread, from the build (see crew.ts).
  */
 import { parentPort, workerData } from 'node:worker_threads'
@@ -36,6 +37,8 @@ const run: (...args: readonly number[]) => number = koffi.decode(
 interface Program {
   readonly script: Script
   readonly prepared: readonly (PreparedCall | null)[]
+  /** For each step, the one at whose end all threads meet next. */
+  readonly meetings: readonly number[]
   readonly bytes: Uint8Array
   /** Times of this thread, begin and end of each step. */
   readonly times: Float64Array
@@ -70,7 +73,26 @@ function open(script: Script): Program {
   })
   const length = script.steps.length * 2
   const times = new Float64Array(script.times, thread * length * 8, length)
-  return { script, prepared, bytes: new Uint8Array(buffer), times, post: earlyPosts(script), wait: arrivals(script) }
+  return {
+    script,
+    prepared,
+    meetings: meetingsOf(script.steps.map((step, i) => isAlone(step, prepared[i] ?? null))),
+    bytes: new Uint8Array(buffer),
+    times,
+    post: earlyPosts(script),
+    wait: arrivals(script),
+  }
+}
+
+/** Whether the leader alone runs a step, in little time. */
+const isAlone = (step: Script['steps'][number], call: PreparedCall | null): boolean =>
+  step.kind === 'onnx' ? step.alone : call !== null && call.tasks <= 1
+
+/** Threads meet after each step, but not between two that the leader runs alone. */
+function meetingsOf(alone: readonly boolean[]): number[] {
+  const meetings = alone.map((_, i) => i)
+  for (let i = alone.length - 2; i >= 0; i--) if (alone[i] && alone[i + 1]) meetings[i] = meetings[i + 1] as number
+  return meetings
 }
 
 /** For each step, posts the early orders that are due before it. */
@@ -105,12 +127,19 @@ function arrivals({ steps, arriving, arrivals }: Script): (() => void)[] {
 }
 
 /** Runs a program together with the other threads. The leader reports the end; the first thread that fails reports it. */
-function runProgram({ script, prepared, bytes, times, post, wait }: Program, early: boolean): void {
+function runProgram(program: Program, early: boolean): void {
+  const { script, prepared, meetings, bytes, times, post, wait } = program
   const { steps } = script
   if (leader) for (const { offset, bytes: data } of script.constants) bytes.set(data, offset)
   barrier.wait()
   for (let i = 0; i < steps.length; i++) {
     const step = steps[i] as Script['steps'][number]
+    const meeting = meetings[i] as number
+    if (!leader && meeting > i) {
+      times[2 * i] = now()
+      times[2 * i + 1] = times[2 * i] as number
+      continue
+    }
     if (ring) ring.stage = i
     const begin = () => {
       wait[i]?.()
@@ -118,11 +147,12 @@ function runProgram({ script, prepared, bytes, times, post, wait }: Program, ear
       if (leader && early) post[i]?.()
     }
     const failure = attempt(step, prepared[i] ?? null, i, begin)
-    const first = failure !== undefined && barrier.fail(i)
+    const first = failure !== undefined && barrier.fail(meeting)
     times[2 * i + 1] = now()
+    if (meeting > i && !failure) continue
     // Sleep at once during a long ONNX stage: ONNX Runtime needs all cores for its own threads.
     barrier.wait(step.kind === 'onnx' && !step.alone)
-    if (!barrier.failed(i)) continue
+    if (!barrier.failed(meeting)) continue
     // Wait again, so that no thread begins another run before all have seen this failure.
     barrier.wait()
     if (first) report(failure)
@@ -140,7 +170,9 @@ function attempt(
 ): Failure | undefined {
   try {
     begin()
-    if (call) for (let task = barrier.takeTask(); task < call.tasks; task = barrier.takeTask()) call.run(task)
+    if (call && isAlone(step, call)) {
+      if (leader && call.tasks === 1) call.run(0)
+    } else if (call) for (let task = barrier.takeTask(); task < call.tasks; task = barrier.takeTask()) call.run(task)
     else if (leader && step.kind === 'onnx') {
       const status = run(...step.args)
       if (status) return { kind: 'status', step: at, status }

@@ -11,6 +11,13 @@ import { offsetAt } from './rows.ts'
 /** Bands are multiples of this many floats: a cache line. */
 const LINE = 16
 
+/** Fewer floats than this are not worth a meeting of threads. */
+const WORTH_SHARING = 4096
+
+/** Bands of `columns` of a row, for threads to share if the kernel reads enough floats. */
+const bandsOfRow = (columns: number, floats: number, threads: number) =>
+  bandsOf(columns, floats < WORTH_SHARING ? 1 : threads, LINE)
+
 const index = (tensor: KernelTensor, element = 0): number => tensor.offset / 4 + element
 const bytesOf = (tensors: readonly KernelTensor[]): number => 4 * tensors.reduce((total, { size }) => total + size, 0)
 
@@ -77,7 +84,7 @@ export const sumParts: Kernel = {
     const [y] = outputs as [KernelTensor]
     const [rows = 1, columns = 1] = parts.shape
     const perGroup = rows / (weights?.size ?? 1)
-    const bands = bandsOf(columns, threads, LINE)
+    const bands = bandsOfRow(columns, parts.size, threads)
     return {
       tasks: bands.length,
       run(task) {
@@ -102,7 +109,7 @@ export const activateParts: Kernel = {
     const [y] = outputs as [KernelTensor]
     const [groups = 1, columns = 1] = y.shape
     const perGroup = (parts.shape[0] as number) / groups
-    const bands = bandsOf(columns, threads, LINE)
+    const bands = bandsOfRow(columns, parts.size, threads)
     return {
       tasks: groups * bands.length,
       run(task) {

@@ -7,7 +7,10 @@
  * nearest, ties to even). Heads of bfloat16 are moved to bfloat16 only.
  */
 import { Elementary } from './elementary'
-import { dot, rotateRow, scaleRow } from './row'
+import { dot, rotateRow, scaleRow, touch } from './row'
+
+/** Rows that are fetched at once. */
+const AHEAD: u32 = 8
 
 /** Above it a float32 has all its digits. */
 const MIN_PROBABILITY: f32 = 1e-30
@@ -196,21 +199,5 @@ function fillMasked(to: usize, count: i32): void {
   for (; count > 0; count--) {
     store<f32>(to, -1e30)
     to += 4
-  }
-}
-
-/** Rows that are fetched at once. */
-const AHEAD: u32 = 8
-/**
- * Loads every cache line of some rows. The loads of a loop that computes do not run far enough ahead to hide the latency
- * of memory. (Compilers keep loads without a use, because they may trap.)
- */
-function touch(from: usize, bytes: u32, stride: u32, apart: u32, rows: u32, heads: u32, width: u32): void {
-  for (; rows > 0; rows--) {
-    for (let h: u32 = 0; h < heads; h++) {
-      const head = from + h * apart * bytes
-      for (let at: u32 = 0; at < width; at += 64 / bytes) load<u16>(head + at * bytes)
-    }
-    from += stride * bytes
   }
 }

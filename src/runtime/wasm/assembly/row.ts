@@ -312,3 +312,17 @@ function laneSum(s: v128): f64 {
   const pair = f64x2.add(f64x2.promote_low_f32x4(s), f64x2.promote_low_f32x4(i32x4.shuffle(s, s, 2, 3, 2, 3)))
   return f64x2.extract_lane(pair, 0) + f64x2.extract_lane(pair, 1)
 }
+
+/**
+ * Loads every cache line of `heads` heads of some rows, `bytes` to an element. The loads of a loop that computes do not
+ * run far enough ahead to hide the latency of memory. (Compilers keep loads without a use, because they may trap.)
+ */
+export function touch(from: usize, bytes: u32, stride: u32, apart: u32, rows: u32, heads: u32, width: u32): void {
+  for (; rows > 0; rows--) {
+    for (let h: u32 = 0; h < heads; h++) {
+      const head = from + h * apart * bytes
+      for (let at: u32 = 0; at < width; at += 64 / bytes) load<u16>(head + at * bytes)
+    }
+    from += stride * bytes
+  }
+}

@@ -5,6 +5,7 @@
  *
  * The order of the additions depends only on the shape.
  */
+import { touch } from './row'
 
 /** out += x·w of x [rows] and w [rows, columns], whose rows are `stride` floats apart. */
 export function rowTimes(x: usize, w: usize, out: usize, rows: u32, columns: u32, stride: u32): void {
@@ -186,6 +187,7 @@ export function cachedScores(
   const far: usize = stride * 4
   const bytes: usize = size * 4
   for (let p: u32 = 0; p < positions; ) {
+    if (p % AHEAD === 0) touchAhead(keys, positions - p, first, heads, size, perKey, stride)
     const four = positions - p >= 4
     for (let h: u32 = 0; h < heads; h++) {
       const key = keys + <usize>((first + h) / perKey) * bytes
@@ -215,6 +217,7 @@ export function cachedValues(
   const far: usize = stride * 4
   const bytes: usize = size * 4
   for (let p: u32 = 0; p < positions; ) {
+    if (p % AHEAD === 0) touchAhead(values, positions - p, first, heads, size, perKey, stride)
     const four = positions - p >= 4
     for (let h: u32 = 0; h < heads; h++) {
       const value = values + <usize>((first + h) / perKey) * bytes
@@ -226,4 +229,15 @@ export function cachedValues(
     values += <usize>step * far
     p += step
   }
+}
+
+/** Rows of a cache that are fetched at once, a multiple of 4. */
+const AHEAD: u32 = 8
+
+/** Fetches the heads of keys of the rows after the next {@link AHEAD} of the `left` rows from `rows` on. */
+function touchAhead(rows: usize, left: u32, first: u32, heads: u32, size: u32, perKey: u32, stride: u32): void {
+  if (left < 2 * AHEAD) return
+  const key = first / perKey
+  const keys: u32 = (first + heads - 1) / perKey + 1 - key
+  touch(rows + <usize>AHEAD * stride * 4 + <usize>key * size * 4, 4, stride, size, AHEAD, keys, size)
 }
