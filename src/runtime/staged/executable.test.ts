@@ -7,6 +7,7 @@ import { rmsNorm } from '../../graph/ops/fused.ts'
 import { gather } from '../../graph/ops/indexing.ts'
 import { matmul } from '../../graph/ops/matmul.ts'
 import { sum } from '../../graph/ops/reduction.ts'
+import { scaledRow, tableRow } from '../../graph/ops/token.ts'
 import type { Program } from '../../graph/program.ts'
 import { cut } from '../../graph/stages/cut.ts'
 import { input, scope, type Tensor, withKernels } from '../../graph/tensor.ts'
@@ -67,6 +68,40 @@ describe.skipIf(skipped)(skipped ? `staged programs (skipped: ${skipped})` : 'st
       y.fill(0)
       await binding.run()
       expect(y.every((value) => value === 2)).toBe(true)
+    }
+    executable.release()
+  })
+
+  test('kernels of one task, which one thread runs in a row, fail and succeed like others', async () => {
+    const executable = await compile(() => {
+      const [x, index] = [input('x', 'float32', [5, WIDTH]), input('index', 'int32', [ROWS])]
+      const row = (name: string, layer: string) =>
+        scope(layer, () => scaledRow(tableRow(x, input(name, 'int32', [1])), 3))
+      const plan = { tokenOfSlot: index, assignmentOfSlot: index, slotOfAssignment: index }
+      return { outputs: { first: row('i', 'layers.1'), second: row('j', 'layers.2'), y: dispatch(x, plan) } }
+    })
+    const buffers = {
+      x: Float32Array.from({ length: 5 * WIDTH }, (_, at) => Math.floor(at / WIDTH)),
+      index: new Int32Array(ROWS).fill(4),
+      i: new Int32Array(1),
+      j: new Int32Array(1),
+      y: new Float32Array(ROWS * WIDTH),
+      first: new Float32Array(WIDTH),
+      second: new Float32Array(WIDTH),
+    }
+    const binding = executable.bind(buffers)
+    for (let round = 0; round < 50; round++) {
+      buffers.i[0] = round % 2 === 0 ? -1 : 1
+      buffers.j[0] = 5
+      const failing = round % 2 === 0 ? /in table-row of layers\.1: / : /in table-row of layers\.2: /
+      await expect(binding.run()).rejects.toThrow(failing)
+      buffers.i[0] = round % 5
+      buffers.j[0] = (round + 1) % 5
+      for (const result of [buffers.y, buffers.first, buffers.second]) result.fill(0)
+      await binding.run()
+      expect(buffers.y.every((value) => value === 4)).toBe(true)
+      expect(buffers.first.every((value) => value === 3 * (round % 5))).toBe(true)
+      expect(buffers.second.every((value) => value === 3 * ((round + 1) % 5))).toBe(true)
     }
     executable.release()
   })
