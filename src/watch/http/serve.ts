@@ -41,7 +41,7 @@ export async function serve(address: ServerAddress, open: (access: Access) => Si
   const site = open({ port, token })
   server.on(
     'request',
-    getRequestListener((request) => site.fetch(request), { overrideGlobalObjects: false }),
+    getRequestListener((request) => site.fetch(nodeRequest(request)), { overrideGlobalObjects: false }),
   )
   return {
     address: addressOf(host, port, token),
@@ -52,6 +52,11 @@ export async function serve(address: ServerAddress, open: (access: Access) => Si
       await Promise.all([closed, ended])
     },
   }
+}
+
+/** The request as one of Node's own class: a middleware cannot build a request from the listener's look-alike. */
+function nodeRequest({ url, method, headers, body, signal }: Request): Request {
+  return new Request(url, { method, headers, signal, ...(body && { body, duplex: 'half' }) } as RequestInit)
 }
 
 /** @throws UsageError if an address lets everyone in, or a token is too short */

@@ -111,6 +111,26 @@ test('a name that was made to point here is refused over a real connection', asy
   expect(status).toBe(403)
 })
 
+test('a request may have no body, or one of unknown length', async () => {
+  const { address } = await serve({ port: 0 })
+  const post = (pieces: readonly string[]) =>
+    new Promise<[status: number | undefined, text: string]>((resolve, reject) => {
+      const headers = { 'content-type': 'application/json', 'transfer-encoding': 'chunked' }
+      const asked = request(`${address}api/trace`, { method: 'POST', headers }, (answer) => {
+        let text = ''
+        answer.on('data', (data) => {
+          text += data
+        })
+        answer.on('end', () => resolve([answer.statusCode, text]))
+      }).on('error', reject)
+      for (const piece of pieces) asked.write(piece)
+      asked.end()
+    })
+  expect(await post([])).toEqual([400, '{"problem":"The request is not JSON."}'])
+  expect(await post(['{"run": "gone", ', '"text": "a"}'])).toEqual([404, expect.stringContaining('no such run')])
+  expect(await post(['"', 'a'.repeat(2 ** 20), '"'])).toEqual([413, expect.stringContaining('1048576 bytes')])
+})
+
 test('closing ends open event streams', async () => {
   const { address, close } = await serve({ port: 0 })
   const answer = await fetch(`${address}api/events`)
