@@ -84,7 +84,7 @@ function open(script: Script): Program {
   }
 }
 
-/** Whether the leader alone runs a step, in little time. */
+/** Whether the leader runs a step alone: a kernel of a single task, or a short ONNX stage. */
 const isAlone = (step: Script['steps'][number], call: PreparedCall | null): boolean =>
   step.kind === 'onnx' ? step.alone : call !== null && call.tasks <= 1
 
