@@ -34,6 +34,7 @@ const commands = [
   'plan',
   'bench',
   'devices',
+  'prune',
 ]
 
 function jsonLines(text: string): { kind?: string; [key: string]: unknown }[] {
@@ -79,6 +80,19 @@ describe('help and usage', () => {
     expect(fake.stdout.text).toMatch(
       /GeForce[\s\S]*GPU by nvidia[\s\S]*NVIDIA 555\.1[\s\S]*4\.29 GB[\s\S]*2\.15 GB[\s\S]*float16, subgroups\n/,
     )
+  })
+
+  test('libraries of other platforms are deleted, and only listed with --dry-run', async () => {
+    const dry = fakeIo()
+    expect(await main(['prune', '--dry-run'], dry.io)).toBe(0)
+    expect(dry.stdout.text).toMatch(/webgpu +30\.0 MB\n +would free +30\.0 MB\n/)
+    expect(dry.calls).toEqual([])
+    const fake = fakeIo()
+    expect(await main(['prune'], fake.io)).toBe(0)
+    expect(fake.stdout.text).toMatch(/ freed +30\.0 MB\n/)
+    expect(fake.calls).toEqual([
+      { name: 'deleteLibraries', args: [[{ package: 'webgpu', paths: ['dist/win32-x64'], bytes: 3e7 }]] },
+    ])
   })
 
   test('--version prints the version of the package', async () => {

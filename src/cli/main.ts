@@ -43,6 +43,7 @@ const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
   plan: async () => (await import('./commands/plan.ts')).addPlan,
   bench: async () => (await import('./commands/bench.ts')).addBench,
   devices: async () => (await import('./commands/devices.ts')).addDevices,
+  prune: async () => (await import('./commands/prune.ts')).addPrune,
 }
 
 /** All commands if the arguments name none, for the help and for a suggestion. */

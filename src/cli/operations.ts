@@ -53,6 +53,8 @@ export const operations = {
   },
   benchmark: imported(() => import('../measure/benchmark.ts'), 'benchmark'),
   measureMachine: imported(() => import('../measure/machine.ts'), 'measureMachine'),
+  foreignLibraries: imported(() => import('../system/foreign-libraries.ts'), 'foreignLibraries'),
+  deleteLibraries: imported(() => import('../system/foreign-libraries.ts'), 'deleteLibraries'),
   listDevices: imported(() => import('../runtime/webgpu/node.ts'), 'listDevices'),
   study: imported(() => import('../study/study.ts'), 'study'),
   writeStudyReport: imported(() => import('../study/study.ts'), 'writeStudyReport'),

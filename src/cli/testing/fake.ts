@@ -204,6 +204,10 @@ export function fakeIo(settings: Settings = {}): Fake {
   const exits: number[] = []
 
   const operations: Operations = {
+    foreignLibraries: async () => [{ package: 'webgpu', paths: ['dist/win32-x64'], bytes: 3e7 }],
+    deleteLibraries: async (libraries) => {
+      calls.push({ name: 'deleteLibraries', args: [libraries] })
+    },
     listDevices: async () => ({
       gpus: [
         {
