@@ -4,6 +4,9 @@
  * For a run, the JavaScript thread sends one message to each thread and receives one report, so it stays free
  * meanwhile. Threads need JavaScript, so they run from the build, even in tests, which run TypeScript; the path
  * is the same because `src/` and `dist/` have the same depth.
+ *
+ * A crew that has ended waits for the next runtime with the same options: koffi 3.3 never frees about 44 kB of each
+ * thread that has loaded it, so that a process which opens and closes many runs would grow without bound.
  */
 import { Worker } from 'node:worker_threads'
 import type { GroupPlace, Precision } from '../contract.ts'
@@ -14,6 +17,8 @@ import type { CrewData, Failure, Order, Report, Script } from './script.ts'
 
 const built = new URL('../../../dist/runtime/', import.meta.url)
 
+const YOUNG_GENERATION_MB = 2
+
 export interface CrewOptions {
   readonly threads: number
   readonly ortRun: number
@@ -23,7 +28,15 @@ export interface CrewOptions {
   readonly orderLog: SharedArrayBuffer | null
 }
 
+/** Crews without work, by their options. */
+const idle = new Map<string, Crew>()
+
+/** Crews with the same key are alike; null if it belongs to one world of ranks. */
+const keyOf = ({ group, orderLog, ...options }: CrewOptions): string | null =>
+  group === null && orderLog === null ? JSON.stringify(options) : null
+
 export class Crew {
+  private readonly key: string | null
   private readonly workers: readonly Worker[]
   private readonly barrier: Barrier
   private programs = 0
@@ -32,21 +45,31 @@ export class Crew {
   private settle: ((report: Report) => void) | undefined
   private ended: Error | undefined
 
-  private constructor(workers: readonly Worker[], barrier: Barrier) {
+  private constructor(key: string | null, workers: readonly Worker[], barrier: Barrier) {
+    this.key = key
     this.workers = workers
     this.barrier = barrier
   }
 
   /** @throws RuntimeError if the threads have not been built or cannot start. */
-  static async start({ threads, ...options }: CrewOptions): Promise<Crew> {
+  static async start(crewOptions: CrewOptions): Promise<Crew> {
+    const key = keyOf(crewOptions)
+    const waiting = key !== null && idle.get(key)
+    if (waiting) {
+      idle.delete(key)
+      if (!waiting.ended) return waiting
+    }
+    const { threads, ...options } = crewOptions
     const wasm = await kernelModule()
     const control = new SharedArrayBuffer(CONTROL_BYTES)
     const workers = Array.from({ length: threads }, (_, thread) => {
       const workerData: CrewData = { thread, threads, control, wasm, ...options }
-      // Without the options of the process, such as a loader.
-      return new Worker(new URL('staged/worker.js', built), { workerData, execArgv: [] })
+      // Without the options of the process, such as a loader. A thread allocates little: a large young generation would
+      // only hold garbage of thousands of steps.
+      const resourceLimits = { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB }
+      return new Worker(new URL('staged/worker.js', built), { workerData, execArgv: [], resourceLimits })
     })
-    const crew = new Crew(workers, new Barrier(control, threads))
+    const crew = new Crew(key, workers, new Barrier(control, threads))
     await Promise.all(workers.map((worker) => crew.ready(worker)))
     return crew
   }
@@ -101,9 +124,14 @@ export class Crew {
     this.send({ kind: 'close', program })
   }
 
-  /** Waits for runs in progress and ends the threads. */
+  /** Waits for runs in progress; then its threads wait for another runtime, or end. All its programs have been closed. */
   async end(): Promise<void> {
     await this.running
+    if (this.key !== null && !this.ended && !idle.has(this.key)) {
+      idle.set(this.key, this)
+      this.send({ kind: 'rest' })
+      return
+    }
     this.ended ??= new RuntimeError('internal: the threads have been closed')
     await Promise.all(this.workers.map((worker) => worker.terminate()))
   }

@@ -64,6 +64,8 @@ export type Order =
   | { readonly kind: 'open'; readonly program: number; readonly script: Script }
   | { readonly kind: 'run'; readonly program: number; readonly early: boolean }
   | { readonly kind: 'close'; readonly program: number }
+  /** Nothing comes until another runtime uses the threads. */
+  | { readonly kind: 'rest' }
 
 /** The failure of a run at `step`: a status of ONNX Runtime, or an exception. */
 export type Failure =

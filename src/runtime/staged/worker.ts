@@ -4,6 +4,8 @@
  * kernels of a single task. Such kernels in a row are run without a meeting in between.
  * This file runs only as a worker thread, from the build (see crew.ts).
  */
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { parentPort, workerData } from 'node:worker_threads'
 import koffi from 'koffi'
 import { NOT_ORDERED, RuntimeError } from '../contract.ts'
@@ -187,9 +189,18 @@ function report(report: Report): void {
   parentPort?.postMessage(report)
 }
 
+/** Frees the memory of closed programs: a thread that rests allocates nothing, so it would not collect them itself. */
+function collectGarbage(): void {
+  setFlagsFromString('--expose-gc')
+  collect ??= runInNewContext('gc') as () => void
+  collect()
+}
+let collect: (() => void) | undefined
+
 parentPort?.on('message', (order: Order) => {
   if (order.kind === 'open') programs.set(order.program, open(order.script))
   else if (order.kind === 'close') programs.delete(order.program)
+  else if (order.kind === 'rest') collectGarbage()
   else runProgram(programs.get(order.program) as Program, order.early)
 })
 report({ kind: 'ready' })
