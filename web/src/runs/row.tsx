@@ -56,17 +56,15 @@ function NameCell({ run, shown }: { readonly run: RunSummary; readonly shown: bo
         />
         <Swatch run={run.id} />
       </label>
-      <button
-        type="button"
-        aria-label={run.name}
-        title={`${run.name}: show only this run`}
-        onClick={() => showOnly(run.id)}
-      >
+      <button type="button" aria-label={run.name} title={titleOf(run)} onClick={() => showOnly(run.id)}>
         <Name name={run.name} />
       </button>
     </th>
   )
 }
+
+/** A run of a study has its path on another line. */
+const titleOf = ({ name, path }: RunSummary): string => `${name}: show only this run${path === name ? '' : `\n${path}`}`
 
 /** Long names lose their middle: runs of a sweep have the same beginning and differ at the end. */
 function Name({ name }: { readonly name: string }) {

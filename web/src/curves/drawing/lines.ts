@@ -57,12 +57,12 @@ export function linesOf(
 export const lineOf = (lines: readonly Line[], run: string | null): Line | undefined =>
   run === null ? undefined : lines.find((line) => line.run === run || line.otherRuns?.includes(run))
 
-/** `k2-seed0` and `k2-seed1` become `k2 · 2 seeds`. */
+/** `k2-seed0` and `k2-seed1` become `k2 · 2 seeds`; so do `k2, seed 10` and `k2, seed 11`. */
 export function nameOfSeeds(names: readonly string[]): string {
   const [first = ''] = names
   let shared = 0
   while (shared < first.length && names.every((name) => name[shared] === first[shared])) shared++
-  const common = first.slice(0, shared).replace(/[^\p{L}\p{N}]*(?:seed|s)?[^\p{L}\p{N}]*$/u, '')
+  const common = first.slice(0, shared).replace(/[^\p{L}\p{N}]*(?:seed[^\p{L}\p{N}]*\p{N}*|s)?[^\p{L}\p{N}]*$/u, '')
   return `${common === '' ? first : common} · ${names.length} seeds`
 }
 
