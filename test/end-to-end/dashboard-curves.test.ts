@@ -3,6 +3,7 @@ import type { Locator, Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
 import type { RunConfig } from '../../src/config/run-config.ts'
 import { describeModel } from '../../src/model/describe.ts'
+import { writeArm } from '../../src/run/study-arm.ts'
 import { card, chromium, downloaded, inkAt, named, rowOf, showOnly, soon, tableOf, textOf } from './dashboard-page.ts'
 import { makeRun } from './dashboard-runs.ts'
 import { siteOf } from './dashboard-site.ts'
@@ -24,6 +25,15 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
     await makeRun(workspace, 'k2', { sets: ['model.moe.k=2'], train: falling(3, 2) })
     const decades = [1000, 100, 10, 1, 0, -5].map((loss) => ({ loss }))
     await makeRun(workspace, 'decades', { train: decades })
+    for (const seed of [1, 10]) {
+      const seeds = [`train.seed=${seed}`, `data.order=${seed}`, `model.moe.hashSeed=${seed}`]
+      const folder = `quick/runs/hash-fixed-seed-${seed}-2ba4cd1${seed % 10}`
+      await makeRun(workspace, folder, {
+        sets: ['model.moe.router=hash', ...seeds],
+        train: falling(8 + seed, 4.5 + seed / 11),
+      })
+      writeArm(workspace.file('runs', folder), 'hash (fixed)')
+    }
   })
 
   /** Opens the page without smoothing, so that it shows the written values. */
@@ -31,7 +41,6 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
 
   test('runs that differ only in seeds are one line, their mean, in a band from minimum to maximum', () =>
     on('filter=k', async (page) => {
-      await page.getByRole('button', { name: 'Only these' }).click()
       await labelContains(page, 'train/loss over step, 3 lines.')
       await page.getByRole('checkbox', { name: 'Bands over seeds' }).check()
       await labelContains(page, 'train/loss over step, 2 lines.')
@@ -56,6 +65,32 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
       }
       await point(page, plot, 0.5)
       await expect.poll(() => textOf(page.locator('.tip')), soon).toMatch(/k1 · 2 seeds76 to 8 \(2\)/)
+    }))
+
+  test('the filter applies to the table, the curves and the differences', () =>
+    on('', async (page) => {
+      await labelContains(page, 'train/loss over step, 4 lines.')
+      await page.getByLabel('Filter the runs').fill('k1')
+      await labelContains(page, 'train/loss over step, 2 lines.')
+      expect(await page.getByRole('checkbox', { name: /^Show / }).count()).toBe(2)
+      await page.getByRole('button', { name: 'Differences' }).click()
+      const rows = page.getByRole('dialog', { name: 'What differs between 2 runs' }).getByRole('row')
+      expect((await rows.allInnerTexts()).slice(1)).toEqual(['train.seed seed\t1\t2'])
+      await page.keyboard.press('Escape')
+      // A run that the filter hides is not selected by a press on another.
+      await page.getByRole('checkbox', { name: 'Show k1-seed2', exact: true }).uncheck()
+      await labelContains(page, 'train/loss over step, 1 line.')
+      await page.getByLabel('Filter the runs').fill('')
+      await labelContains(page, 'train/loss over step, 3 lines.')
+    }))
+
+  test('runs of a study have the names of arms and seeds, and a band over the seeds of each arm', () =>
+    on('filter=arm%3Dhash', async (page) => {
+      await labelContains(page, 'train/loss over step, 2 lines.')
+      for (const run of ['quick/hash (fixed), seed 1', 'quick/hash (fixed), seed 10']) await rowOf(page, run).waitFor()
+      await page.getByRole('checkbox', { name: 'Bands over seeds' }).check()
+      await labelContains(page, 'train/loss over step, 1 line.')
+      await labelContains(page, 'quick/hash (fixed) · 2 seeds 5')
     }))
 
   test('the cursor is at the same step in all cards, and disappears from all', () =>

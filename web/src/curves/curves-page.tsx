@@ -2,7 +2,7 @@
 import { computed } from '@preact/signals'
 import { Dialog } from '../shell/dialog.tsx'
 import { Icon } from '../shell/icon.tsx'
-import { shownRuns } from '../store.ts'
+import { shownRuns, whyNoRun } from '../store.ts'
 import { Card } from './card.tsx'
 import './curves.css'
 import { groupsOf } from './series/metric-groups.ts'
@@ -30,7 +30,7 @@ export function CurvesPage() {
 }
 
 function whyNothing(): string {
-  if (shownRuns.value.length === 0) return 'The selected runs no longer exist. “All”, above the runs, shows the others.'
+  if (shownRuns.value.length === 0) return whyNoRun()
   if (shownRuns.value.every(({ kind }) => kind === 'trace'))
     return 'A router trace has no metrics. Its loads are under Experts.'
   if (metrics.value.size === 0) return 'The shown runs have no metrics yet.'
