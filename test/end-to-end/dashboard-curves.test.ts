@@ -27,7 +27,7 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
     await makeRun(workspace, 'decades', { train: decades })
     for (const seed of [1, 10]) {
       const seeds = [`train.seed=${seed}`, `data.order=${seed}`, `model.moe.hashSeed=${seed}`]
-      const folder = `quick/runs/hash-fixed-seed-${seed}-2ba4cd1${seed % 10}`
+      const folder = `arms/runs/hash-fixed-seed-${seed}-2ba4cd1${seed % 10}`
       await makeRun(workspace, folder, {
         sets: ['model.moe.router=hash', ...seeds],
         train: falling(8 + seed, 4.5 + seed / 11),
@@ -69,7 +69,7 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
 
   test('the filter applies to the table, the curves and the differences', () =>
     on('', async (page) => {
-      await labelContains(page, 'train/loss over step, 4 lines.')
+      await labelContains(page, 'train/loss over step, 6 lines.')
       await page.getByLabel('Filter the runs').fill('k1')
       await labelContains(page, 'train/loss over step, 2 lines.')
       expect(await page.getByRole('checkbox', { name: /^Show / }).count()).toBe(2)
@@ -81,16 +81,16 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
       await page.getByRole('checkbox', { name: 'Show k1-seed2', exact: true }).uncheck()
       await labelContains(page, 'train/loss over step, 1 line.')
       await page.getByLabel('Filter the runs').fill('')
-      await labelContains(page, 'train/loss over step, 3 lines.')
+      await labelContains(page, 'train/loss over step, 5 lines.')
     }))
 
   test('runs of a study have the names of arms and seeds, and a band over the seeds of each arm', () =>
     on('filter=arm%3Dhash', async (page) => {
       await labelContains(page, 'train/loss over step, 2 lines.')
-      for (const run of ['quick/hash (fixed), seed 1', 'quick/hash (fixed), seed 10']) await rowOf(page, run).waitFor()
+      for (const run of ['arms/hash (fixed), seed 1', 'arms/hash (fixed), seed 10']) await rowOf(page, run).waitFor()
       await page.getByRole('checkbox', { name: 'Bands over seeds' }).check()
       await labelContains(page, 'train/loss over step, 1 line.')
-      await labelContains(page, 'quick/hash (fixed) · 2 seeds 5')
+      await labelContains(page, 'arms/hash (fixed) · 2 seeds 5')
     }))
 
   test('the cursor is at the same step in all cards, and disappears from all', () =>

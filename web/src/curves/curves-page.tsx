@@ -16,8 +16,8 @@ export function CurvesPage() {
   return (
     <div class="curves">
       <SettingsBar />
-      {groups.value.map(({ prefix, metrics: names }) => (
-        <Group key={prefix} prefix={prefix} metrics={names} />
+      {groups.value.map(({ name, metrics: names }) => (
+        <Group key={name} name={name} metrics={names} />
       ))}
       {groups.value.length === 0 && <p class="empty">{whyNothing()}</p>}
       {enlarged.value !== '' && metrics.value.has(enlarged.value) && (
@@ -37,19 +37,19 @@ function whyNothing(): string {
   return `No metric matches “${search.value}”.`
 }
 
-function Group({ prefix, metrics: names }: { readonly prefix: string; readonly metrics: readonly string[] }) {
-  const open = !folded.value.includes(prefix)
+function Group({ name, metrics: names }: { readonly name: string; readonly metrics: readonly string[] }) {
+  const open = !folded.value.includes(name)
   return (
-    <section class="group" aria-label={prefix}>
+    <section class="group" aria-label={name}>
       <h2>
         <button
           type="button"
           class={open ? 'open' : ''}
           aria-expanded={open}
-          onClick={() => (folded.value = toggled(folded.value, prefix))}
+          onClick={() => (folded.value = toggled(folded.value, name))}
         >
           <Icon name="fold" />
-          {prefix}
+          {name}
           <span class="quiet">{names.length}</span>
         </button>
       </h2>

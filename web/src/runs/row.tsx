@@ -94,8 +94,8 @@ function StateCell({ run }: { readonly run: RunSummary }) {
     <td class={`state ${state}`} title={run.problem ?? `${title}, ${done}${left}`}>
       <div>
         <Icon name={state} filled={state === 'running' || state === 'stopped'} />
-        {/* A running run shows its time left instead of its state. */}
-        <span class={secondsLeft === null || run.reading ? '' : 'hidden'}>{run.reading ? 'Reading' : title} </span>
+        {/* The sign stands for the word where the column has no room for it. */}
+        <span class={run.reading ? '' : 'state-word'}>{run.reading ? 'Reading' : title} </span>
         <em>{progressText(run)}</em>
         {run.problem !== undefined && state !== 'unreadable' && (
           <span class="bad">
@@ -113,5 +113,5 @@ function progressText({ state, step, steps, secondsLeft }: RunSummary): string {
   if (steps === null) return `step ${compact(step)}`
   if (state === 'finished') return `${compact(step)} steps`
   const done = `${compact(step)}/${compact(steps)}`
-  return secondsLeft === null ? done : `${done} · ${duration(secondsLeft)} left`
+  return secondsLeft === null ? done : `${duration(secondsLeft)} left`
 }

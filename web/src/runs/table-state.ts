@@ -1,6 +1,7 @@
 /** State of the table of runs, all of it in the address, and the resulting rows. */
 import { computed, type ReadonlySignal } from '@preact/signals'
 import type { RunSummary } from '../../../src/watch/api.ts'
+import { resetSize, resize, sizes } from '../shell/sizes.ts'
 import { chosen, filter, matchingRuns, runs, shownRuns } from '../store.ts'
 import { flag, inAddress, list, text } from '../view-state.ts'
 import { type Column, configColumn, fixedColumns, sorted } from './columns.ts'
@@ -23,6 +24,22 @@ export const filterProblem = computed(() => {
   if (unknown.length > 0) return `No run has a field ${unknown.join(', ')}`
   return filter.value.problem
 })
+
+const sizeName = (id: string) => `column ${id}`
+export const MIN_COLUMN = 48
+export const MAX_COLUMN = 800
+
+/** Widths of the columns, in pixels; null: what the others leave, but at least the width of the column. */
+export const columnWidths = computed(() =>
+  columns.value.map(({ id, width }) => {
+    const set = sizes.value[sizeName(id)]
+    if (set === undefined) return id === 'name' ? null : width
+    return Math.max(MIN_COLUMN, Math.min(MAX_COLUMN, set))
+  }),
+)
+
+export const resizeColumn = (id: string, pixels: number): void => resize(sizeName(id), pixels)
+export const resetColumn = (id: string): void => resetSize(sizeName(id))
 
 export const order = computed(() => ({ id: sortBy.value, descending: sortDown.value }))
 
