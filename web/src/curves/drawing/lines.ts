@@ -62,7 +62,7 @@ export function nameOfSeeds(names: readonly string[]): string {
   const [first = ''] = names
   let shared = 0
   while (shared < first.length && names.every((name) => name[shared] === first[shared])) shared++
-  const common = first.slice(0, shared).replace(/[^\p{L}\p{N}]*(?:seed[^\p{L}\p{N}]*\p{N}*|s)?[^\p{L}\p{N}]*$/u, '')
+  const common = first.slice(0, shared).replace(/[^\p{L}\p{N})\]]*(?:seed[^\p{L}\p{N}]*\p{N}*|s)?[^\p{L}\p{N}]*$/u, '')
   return `${common === '' ? first : common} · ${names.length} seeds`
 }
 
