@@ -63,7 +63,9 @@ describe('ranges', () => {
   it('of x reach from the first to the last point of all lines', () => {
     expect(rangeOfX([line([1, 5], [0, 0]), line([0, 2], [0, 0]), line([], [])])).toEqual({ min: 0, max: 5 })
     expect(rangeOfX([line([1, 100], [0, 0])])).toEqual({ min: 0, max: 100 })
-    expect(rangeOfX([line([3], [0])])).toEqual({ min: 2.5, max: 3.5 })
+    expect(rangeOfX([line([0], [0])])).toEqual({ min: -0.5, max: 0.5 })
+    // A single evaluation is at the end of a training.
+    expect(rangeOfX([line([400], [0]), line([400], [0])])).toEqual({ min: 0, max: 408 })
     // A dot keeps a distance from the edges.
     expect(rangeOfX([line([300], [0]), line([300, 600], [0, 0])])).toEqual({ min: 0, max: 612 })
     expect(rangeOfX([line([900], [0]), line([900, 1000], [0, 0])])).toEqual({ min: 898, max: 1002 })

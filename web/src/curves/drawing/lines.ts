@@ -94,8 +94,8 @@ export function rangeOfX(lines: readonly Line[]): Range | null {
   }
   if (min > max) return null
   const hasDots = lines.some(({ x }) => x.length === 1)
-  // If the first point is near the start of training, the axis begins at 0.
-  if (min > 0 && min < (hasDots ? 0.6 : 0.05) * max) min = 0
+  // If the first point is near the start of training, the axis begins at 0; and if there is one evaluation, at the end.
+  if (min > 0 && (min === max || min < (hasDots ? 0.6 : 0.05) * max)) min = 0
   if (min === max) return { min: min - 0.5, max: max + 0.5 }
   // Without a margin the edges would cut dots in half.
   const margin = hasDots ? 0.02 * (max - min) : 0

@@ -1,6 +1,6 @@
 /**
  * The range of y without outliers. The first steps of a training, or one spike, would leave a few pixels for the rest. A
- * value is an outlier if it is far from the middle 80 % of its own line: more than half their spread beyond them. So the
+ * value is an outlier if it is far from the middle 80 % of its own line: more than a quarter of their spread beyond them. So the
  * steep part of a falling loss may be outside, its flat end is not, and a line of few steps counts as much as a long one.
  */
 import {
@@ -18,9 +18,9 @@ import {
 /** Share of the values of a line on each side that may be outliers. */
 const TAIL = 0.1
 /** How far beyond the middle a value may be, in spreads of the middle. */
-const REACH = 0.5
+const REACH = 0.25
 /** Values are left out only if the rest is at most this share of the whole: less is not worth it. */
-const MAX_SHARE = 0.5
+const MAX_SHARE = 2 / 3
 /** A middle that is nearly constant, relative to the whole, has no spread to judge by. */
 const MIN_SPREAD = 1e-9
 

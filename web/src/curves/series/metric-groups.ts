@@ -8,26 +8,22 @@ export interface MetricGroup {
   readonly metrics: readonly string[]
 }
 
-/** Metrics by the last part of their names, each group in order. */
+/** Groups and their metrics, in order. Held-out loss is first, because it decides between runs. */
 const themes: Readonly<Record<string, readonly string[]>> = {
-  loss: ['loss', 'bits_per_byte'],
+  loss: ['eval/loss', 'train/loss', 'eval/bits_per_byte'],
   routing: [
-    'drop_rate',
-    'load_cv',
-    'load_cv_kept',
-    'dead_experts',
-    'unserved_rate',
-    'max_over_mean',
-    'gate_entropy',
-    'aux_loss',
-    'z_loss',
+    'train/drop_rate',
+    'train/load_cv',
+    'train/load_cv_kept',
+    'train/dead_experts',
+    'train/unserved_rate',
+    'train/aux_loss',
+    'train/z_loss',
   ],
-  speed: ['tokens_per_second', 'step_ms', 'mfu'],
-  optimizer: ['learning_rate', 'grad_norm'],
+  speed: ['train/tokens_per_second', 'train/step_ms', 'train/mfu'],
+  optimizer: ['train/learning_rate', 'train/grad_norm'],
 }
-/** Held-out loss decides between runs. */
-const firstMetrics = ['eval/loss', 'train/loss', 'eval/bits_per_byte']
-const firstPrefixes = ['train', 'eval']
+const firstGroups = [...Object.keys(themes), 'train', 'eval']
 
 /** The part before the last slash; `other` without a slash. */
 export const prefixOf = (metric: string): string => {
@@ -39,7 +35,7 @@ export const shortName = (metric: string): string => metric.slice(metric.lastInd
 const rank = (first: readonly string[], name: string) => (first.includes(name) ? first.indexOf(name) : first.length)
 
 const groupOf = (metric: string): string =>
-  Object.entries(themes).find(([, names]) => names.includes(shortName(metric)))?.[0] ?? prefixOf(metric)
+  Object.keys(themes).find((name) => themes[name]?.includes(metric)) ?? prefixOf(metric)
 
 /** Pinned metrics form a group of their own, in the order of pinning. */
 export function groupsOf(metrics: Iterable<string>, pinned: readonly string[], search: string): readonly MetricGroup[] {
@@ -52,17 +48,12 @@ export function groupsOf(metrics: Iterable<string>, pinned: readonly string[], s
     if (group) group.push(metric)
     else groups.set(groupOf(metric), [metric])
   }
-  const order = [...Object.keys(themes), ...firstPrefixes]
   const ordered = [...groups]
-    .sort(([one], [other]) => rank(order, one) - rank(order, other) || one.localeCompare(other))
+    .sort(([one], [other]) => rank(firstGroups, one) - rank(firstGroups, other) || one.localeCompare(other))
     .map(([name, names]) => ({ name, metrics: names.sort(inOrderOf(themes[name] ?? [])) }))
   const onTop = pinned.filter((metric) => found.includes(metric))
   return onTop.length > 0 ? [{ name: 'pinned', metrics: onTop }, ...ordered] : ordered
 }
 
-/** The most important first; then all of training before all evaluations. */
 const inOrderOf = (names: readonly string[]) => (one: string, other: string) =>
-  rank(firstMetrics, one) - rank(firstMetrics, other) ||
-  rank(firstPrefixes, prefixOf(one)) - rank(firstPrefixes, prefixOf(other)) ||
-  rank(names, shortName(one)) - rank(names, shortName(other)) ||
-  one.localeCompare(other)
+  rank(names, one) - rank(names, other) || one.localeCompare(other)
