@@ -185,7 +185,7 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
     ))
 
   test('on a logarithmic axis powers of ten are evenly spaced, and values that are not positive are left out', () =>
-    on('', async (page) => {
+    on('outliers=1', async (page) => {
       await rowOf(page, 'decades').waitFor()
       await showOnly(page, 'decades')
       const plot = plotOf(page, 'train/loss')

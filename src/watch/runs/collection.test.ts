@@ -94,7 +94,7 @@ test('a run of a study is named by its arm and seed, from when the arm is writte
   expect(other?.config).not.toHaveProperty('study.arm')
 })
 
-test('runs of an arm and seed at several learning rates have the rate in their names', async () => {
+test('runs of an arm at several learning rates have the rate in their names', async () => {
   for (const [path, learningRate] of [
     ['runs/top-1-seed-1-00000001', 0.001],
     ['runs/top-1-seed-1-00000002', 0.002],
@@ -109,7 +109,7 @@ test('runs of an arm and seed at several learning rates have the rate in their n
   expect(names(collection)).toEqual([
     'top-1, seed 1, lr 0.001',
     'top-1, seed 1, lr 0.002',
-    'top-1, seed 2',
+    'top-1, seed 2, lr 0.001',
     'top-1, seed 2, trial',
   ])
 })

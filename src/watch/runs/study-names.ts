@@ -16,13 +16,19 @@ export function nameOfRun(path: string, arm: string | null): string {
   return [...study, `${arm ?? found.arm}, seed ${found.seed}${isTrial ? ', trial' : ''}`].join('/')
 }
 
-/** An arm with a tuned learning rate has several runs with a seed: these names get the rate. */
-export function distinctNames(runs: readonly RunSummary[]): readonly RunSummary[] {
-  const counts = new Map<string, number>()
-  for (const { name } of runs) counts.set(name, (counts.get(name) ?? 0) + 1)
-  return runs.map((run) => {
-    const rate = run.config['train.schedule.learningRate']
-    const isShared = run.name !== run.path && (counts.get(run.name) ?? 0) > 1 && rate !== undefined
-    return isShared ? { ...run, name: `${run.name}, lr ${rate}` } : run
-  })
+/** If an arm was trained at several learning rates, the names of its runs get the rate. */
+export function withRates(runs: readonly RunSummary[]): readonly RunSummary[] {
+  const rates = new Map<string, Set<unknown>>()
+  for (const run of runs) {
+    const known = rates.get(armIn(run)) ?? new Set()
+    rates.set(armIn(run), known.add(run.config[RATE]))
+  }
+  return runs.map((run) =>
+    run.name !== run.path && (rates.get(armIn(run))?.size ?? 0) > 1
+      ? { ...run, name: `${run.name}, lr ${run.config[RATE]}` }
+      : run,
+  )
 }
+
+const RATE = 'train.schedule.learningRate'
+const armIn = ({ name }: RunSummary): string => name.replace(/, seed \d+/, '')

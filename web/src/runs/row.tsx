@@ -4,6 +4,7 @@ import { compact, duration, grouped } from '../../../src/text/numbers.ts'
 import type { RunState, RunSummary } from '../../../src/watch/api.ts'
 import { Icon } from '../shell/icon.tsx'
 import { pointAt } from '../store.ts'
+import { Name } from './name.tsx'
 import { Swatch } from './swatch.tsx'
 import { columns, showOnly, toggleShown } from './table-state.ts'
 
@@ -65,18 +66,6 @@ function NameCell({ run, shown }: { readonly run: RunSummary; readonly shown: bo
 
 /** A run of a study has its path on another line. */
 const titleOf = ({ name, path }: RunSummary): string => `${name}: show only this run${path === name ? '' : `\n${path}`}`
-
-/** Long names lose their middle: runs of a sweep have the same beginning and differ at the end. */
-function Name({ name }: { readonly name: string }) {
-  const characters = [...name]
-  const end = Math.max(0, characters.length - 10)
-  return (
-    <span class="name">
-      <span>{characters.slice(0, end).join('')}</span>
-      <span>{characters.slice(end).join('')}</span>
-    </span>
-  )
-}
 
 const stateTitles: Readonly<Record<RunState, string>> = {
   running: 'Running',

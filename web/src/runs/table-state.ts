@@ -7,6 +7,7 @@ import { flag, inAddress, list, text } from '../view-state.ts'
 import { type Column, configColumn, fixedColumns, sorted } from './columns.ts'
 import { differences } from './differences.ts'
 import { unknownFields } from './filter.ts'
+import { sharedFolderOf } from './names.ts'
 
 /** Configuration fields with a column. */
 export const addedFields = inAddress<readonly string[]>('columns', list, [])
@@ -53,6 +54,8 @@ export const rows: ReadonlySignal<readonly RunSummary[]> = computed(() => {
   const column = columns.value.find(({ id }) => id === sortBy.value) ?? (fixedColumns[0] as Column)
   return sorted(matchingRuns.value, column, sortDown.value)
 })
+
+export const sharedFolder = computed(() => sharedFolderOf(runs.value.map(({ name }) => name)))
 
 export const shownIds = computed(() => new Set(shownRuns.value.map(({ id }) => id)))
 

@@ -43,7 +43,8 @@ describe('lines', () => {
     expect(nameOfSeeds(['moe/s1', 'moe/s2'])).toBe('moe · 2 seeds')
     expect(nameOfSeeds(['one', 'two'])).toBe('one · 2 seeds')
     expect(nameOfSeeds(['quick/top-1 (2x), seed 1', 'quick/top-1 (2x), seed 10'])).toBe('quick/top-1 (2x) · 2 seeds')
-    expect(nameOfSeeds(['top-1, seed 1, trial, lr 0.1', 'top-1, seed 2, trial, lr 0.1'])).toBe('top-1 · 2 seeds')
+    expect(nameOfSeeds(['top-1, seed 1, lr 0.1', 'top-1, seed 12, lr 0.1'])).toBe('top-1, lr 0.1 · 2 seeds')
+    expect(nameOfSeeds(['aaa', 'aa'])).toBe('aa · 2 seeds')
   })
 })
 

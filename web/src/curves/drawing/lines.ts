@@ -57,13 +57,17 @@ export function linesOf(
 export const lineOf = (lines: readonly Line[], run: string | null): Line | undefined =>
   run === null ? undefined : lines.find((line) => line.run === run || line.otherRuns?.includes(run))
 
-/** `k2-seed0` and `k2-seed1` become `k2 · 2 seeds`; so do `k2, seed 10` and `k2, seed 11`. */
+/** `k2-seed0` and `k2-seed1` become `k2 · 2 seeds`; `k2, seed 1, lr 0.1` and its like `k2, lr 0.1 · 2 seeds`. */
 export function nameOfSeeds(names: readonly string[]): string {
   const [first = ''] = names
-  let shared = 0
-  while (shared < first.length && names.every((name) => name[shared] === first[shared])) shared++
-  const common = first.slice(0, shared).replace(/[^\p{L}\p{N})\]]*(?:seed[^\p{L}\p{N}]*\p{N}*|s)?[^\p{L}\p{N}]*$/u, '')
-  return `${common === '' ? first : common} · ${names.length} seeds`
+  const areShared = (part: (name: string) => string) => names.every((name) => part(name) === part(first))
+  let start = 0
+  while (start < first.length && areShared((name) => name.slice(0, start + 1))) start++
+  let end = 0
+  while (start + end < first.length && areShared((name) => name.slice(start).slice(-end - 1))) end++
+  const before = first.slice(0, start).replace(/[^\p{L}\p{N})\]]*(?:seed[^\p{L}\p{N}]*\p{N}*|s)?[^\p{L}\p{N}]*$/u, '')
+  const [after = ''] = /,.*$/u.exec(first.slice(first.length - end)) ?? []
+  return `${before === '' ? first : before + after} · ${names.length} seeds`
 }
 
 /** Index of the value nearest to x; -1 if there are no values. */

@@ -20,7 +20,7 @@ const TAIL = 0.1
 /** How far beyond the middle a value may be, in spreads of the middle. */
 const REACH = 0.25
 /** Values are left out only if the rest is at most this share of the whole: less is not worth it. */
-const MAX_SHARE = 2 / 3
+const MAX_SHARE = 0.75
 /** A middle that is nearly constant, relative to the whole, has no spread to judge by. */
 const MIN_SPREAD = 1e-9
 
