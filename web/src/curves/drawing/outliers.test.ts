@@ -37,6 +37,7 @@ describe('the range of y without outliers', () => {
   })
 
   it('is the whole range if little would be left out, and where most values are equal', () => {
+    // A straight line is no outlier anywhere, however many steps it has.
     const linear = line(steps(100, (step) => step))
     expect(rangeWithoutOutliers([linear], x, false)).toEqual({
       ...rangeOfY([linear], x, false),

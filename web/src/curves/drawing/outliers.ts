@@ -1,7 +1,8 @@
 /**
  * The range of y without outliers. The first steps of a training, or one spike, would leave a few pixels for the rest. A
- * value is an outlier if it is far from the middle 80 % of its own line: more than a quarter of their spread beyond them. So the
- * steep part of a falling loss may be outside, its flat end is not, and a line of few steps counts as much as a long one.
+ * value is an outlier if it is far from the middle 60 % of its own line: more than 0.4 of their spread beyond them, which
+ * a straight line does not reach. So the steep part of a falling loss may be outside, its flat end is not, and a line of
+ * few steps counts as much as a long one.
  */
 import {
   isCrowd,
@@ -16,9 +17,9 @@ import {
 } from './lines.ts'
 
 /** Share of the values of a line on each side that may be outliers. */
-const TAIL = 0.1
+const TAIL = 0.2
 /** How far beyond the middle a value may be, in spreads of the middle. */
-const REACH = 0.25
+const REACH = 0.4
 /** Values are left out only if the rest is at most this share of the whole: less is not worth it. */
 const MAX_SHARE = 0.75
 /** A middle that is nearly constant, relative to the whole, has no spread to judge by. */
