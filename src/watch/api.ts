@@ -22,7 +22,7 @@ import type { FrequentTokens } from '../infer/top-tokens.ts'
 
 /**
  * Configuration fields by path, such as `model.moe.k`; `from.run` and `from.step` of a run that began with the weights
- * of another. Lists are joined by commas.
+ * of another; `study.arm` of a run of a study. Lists are joined by commas.
  */
 export type FlatConfig = Readonly<Record<string, string | number | boolean | null>>
 
@@ -38,6 +38,8 @@ export interface RunSummary {
   /** Letters and digits. Stays the same as long as the folder does not move. */
   readonly id: string
   /** Path relative to the watched folder, separated by `/`; the folder's own name if it is the run. */
+  readonly path: string
+  /** The path; for a run of a study, the study's folder, the arm and the seed: `quick/top-1, seed 2`. */
   readonly name: string
   /** A run directory of Choir, or a router trace of Megatron-Core. */
   readonly kind: 'choir' | 'trace'
@@ -72,7 +74,7 @@ export interface RunSummary {
   readonly traceable: boolean
   /** Changes with the newest checkpoint; null without one. */
   readonly checkpoint: string | null
-  /** Configuration; empty for a trace. */
+  /** Empty for a trace. */
   readonly config: FlatConfig
 }
 

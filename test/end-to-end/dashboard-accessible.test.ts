@@ -68,6 +68,7 @@ const pages = {
     await page.keyboard.press('Escape')
     await page.getByLabel('Filter the runs').fill('')
     await card(page, 'train/drop_rate').getByRole('button', { name: 'Show as table' }).click()
+    await card(page, 'train/loss').scrollIntoViewIfNeeded()
     await card(page, 'train/loss').getByRole('img').hover()
     await page.locator('.tip').waitFor()
     yield 'curves, a table and a tooltip'
@@ -98,7 +99,7 @@ const pages = {
     await page.getByRole('combobox', { name: 'Compare with' }).selectOption('other')
     await page.getByRole('application', { name: 'Text as other routes it' }).waitFor()
     await page.getByRole('application', { name: 'Text as good routes it' }).press('ArrowRight')
-    await page.locator('.detail:not(.detail-hint)').first().waitFor()
+    await page.locator('.detail').first().waitFor()
     yield 'a text in two runs'
     await page.getByRole('radio', { name: 'Your own' }).check()
     yield 'a pasted text'

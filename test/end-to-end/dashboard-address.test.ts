@@ -21,8 +21,8 @@ const junk = [
 const everywhere = ['columns', 'sort', 'down', 'differences', 'unheard-of']
 const hiding = ['page', 'runs', 'filter', 'metrics', 'from', 'to', 'metric', 'folded']
 const pages = {
-  curves: ['x', 'log', 'smoothing', 'bands', 'pinned', 'metric'],
-  experts: ['run', 'map', 'order', 'load', 'router', 'expert', 'at'],
+  curves: ['x', 'log', 'smoothing', 'bands', 'outliers', 'pinned', 'metric'],
+  experts: ['run', 'map', 'order', 'load', 'scale', 'router', 'expert', 'at'],
   ranks: ['run', 'span', 'until'],
   tokens: ['a', 'b', 'source', 'document', 'layer', 'module', 'choice', 'mark', 'numbers', 'text'],
 } as const

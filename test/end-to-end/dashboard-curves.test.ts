@@ -3,6 +3,7 @@ import type { Locator, Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
 import type { RunConfig } from '../../src/config/run-config.ts'
 import { describeModel } from '../../src/model/describe.ts'
+import { writeArm } from '../../src/run/study-arm.ts'
 import { card, chromium, downloaded, inkAt, named, rowOf, showOnly, soon, tableOf, textOf } from './dashboard-page.ts'
 import { makeRun } from './dashboard-runs.ts'
 import { siteOf } from './dashboard-site.ts'
@@ -24,6 +25,18 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
     await makeRun(workspace, 'k2', { sets: ['model.moe.k=2'], train: falling(3, 2) })
     const decades = [1000, 100, 10, 1, 0, -5].map((loss) => ({ loss }))
     await makeRun(workspace, 'decades', { train: decades })
+    // 40 steps from 3 to 2, after one of 90.
+    const burst = Array.from({ length: 41 }, (_, step) => ({ loss: step === 0 ? 90 : 3 - step / 40 }))
+    await makeRun(workspace, 'burst', { train: burst })
+    for (const seed of [1, 10]) {
+      const seeds = [`train.seed=${seed}`, `data.order=${seed}`, `model.moe.hashSeed=${seed}`]
+      const folder = `arms/runs/hash-fixed-seed-${seed}-2ba4cd1${seed % 10}`
+      await makeRun(workspace, folder, {
+        sets: ['model.moe.router=hash', ...seeds],
+        train: falling(8 + seed, 4.5 + seed / 11),
+      })
+      writeArm(workspace.file('runs', folder), 'hash (fixed)')
+    }
   })
 
   /** Opens the page without smoothing, so that it shows the written values. */
@@ -31,7 +44,6 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
 
   test('runs that differ only in seeds are one line, their mean, in a band from minimum to maximum', () =>
     on('filter=k', async (page) => {
-      await page.getByRole('button', { name: 'Only these' }).click()
       await labelContains(page, 'train/loss over step, 3 lines.')
       await page.getByRole('checkbox', { name: 'Bands over seeds' }).check()
       await labelContains(page, 'train/loss over step, 2 lines.')
@@ -56,6 +68,50 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
       }
       await point(page, plot, 0.5)
       await expect.poll(() => textOf(page.locator('.tip')), soon).toMatch(/k1 · 2 seeds76 to 8 \(2\)/)
+    }))
+
+  test('the filter applies to the table, the curves and the differences', () =>
+    on('', async (page) => {
+      await labelContains(page, 'train/loss over step, 7 lines.')
+      await page.getByLabel('Filter the runs').fill('k1')
+      await labelContains(page, 'train/loss over step, 2 lines.')
+      expect(await page.getByRole('checkbox', { name: /^Show / }).count()).toBe(2)
+      await page.getByRole('button', { name: 'Differences' }).click()
+      const rows = page.getByRole('dialog', { name: 'What differs between 2 runs' }).getByRole('row')
+      expect((await rows.allInnerTexts()).slice(1)).toEqual(['train.seed seed\t1\t2'])
+      await page.keyboard.press('Escape')
+      // A run that the filter hides is not selected by a press on another.
+      await page.getByRole('checkbox', { name: 'Show k1-seed2', exact: true }).uncheck()
+      await labelContains(page, 'train/loss over step, 1 line.')
+      await page.getByLabel('Filter the runs').fill('')
+      await labelContains(page, 'train/loss over step, 6 lines.')
+    }))
+
+  test('runs of a study have the names of arms and seeds, and a band over the seeds of each arm', () =>
+    on('filter=arm%3D%22hash+(fixed)%22', async (page) => {
+      await labelContains(page, 'train/loss over step, 2 lines.')
+      for (const run of ['arms/hash (fixed), seed 1', 'arms/hash (fixed), seed 10']) await rowOf(page, run).waitFor()
+      await page.getByRole('checkbox', { name: 'Bands over seeds' }).check()
+      await labelContains(page, 'train/loss over step, 1 line.')
+      await labelContains(page, 'arms/hash (fixed) · 2 seeds 5')
+    }))
+
+  test('outliers are beyond the axis, which says so, until a press shows them', () =>
+    on('', async (page) => {
+      await rowOf(page, 'burst').waitFor()
+      await showOnly(page, 'burst')
+      const plot = plotOf(page, 'train/loss')
+      const note = card(page, 'train/loss').getByRole('button', { name: /up to 90/ })
+      await note.waitFor()
+      // Of 2 to 3, and not to 90, with margins of 6 %.
+      await expect.poll(async () => (await inkAt(plot, 1)).high, soon).toBeLessThan(0.15)
+      await expect.poll(async () => (await inkAt(plot, 0.2)).high, soon).toBeGreaterThan(0.4)
+      await note.click()
+      await note.waitFor({ state: 'detached' })
+      await expect.poll(async () => (await inkAt(plot, 0.2)).high, soon).toBeLessThan(0.15)
+      expect(await page.getByRole('checkbox', { name: 'Ignore outliers' }).isChecked()).toBe(false)
+      await page.getByRole('checkbox', { name: 'Ignore outliers' }).check()
+      await note.waitFor()
     }))
 
   test('the cursor is at the same step in all cards, and disappears from all', () =>
@@ -129,7 +185,7 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
     ))
 
   test('on a logarithmic axis powers of ten are evenly spaced, and values that are not positive are left out', () =>
-    on('', async (page) => {
+    on('outliers=1', async (page) => {
       await rowOf(page, 'decades').waitFor()
       await showOnly(page, 'decades')
       const plot = plotOf(page, 'train/loss')

@@ -48,6 +48,23 @@ describe.skipIf(chromium === undefined)(named('heat maps of the dashboard'), { t
       ),
   )
 
+  test('the scale of colours fits the loads, and the legend names its ends, until another is chosen', () =>
+    site.on('page=experts', async (page) => {
+      const map = heatMap(page)
+      await map.waitFor()
+      const legend = page.locator('.legend')
+      await legend.getByText('≥ 2×').waitFor()
+      await legend.getByText('≤ 0.5×').waitFor()
+      const colour = () => colourOf(map, 3)
+      const fitted = await colour()
+      await page.getByRole('combobox', { name: 'Scale' }).selectOption('to 8×')
+      await legend.getByText('≥ 8×').waitFor()
+      // Half the mean of a router is at the end of the first scale, and at a third of the second.
+      await expect.poll(async () => spread(await colour()), soon).toBeLessThan(spread(fitted) / 2)
+      await page.reload()
+      await legend.getByText('≥ 8×').waitFor()
+    }))
+
   test('the marks are read out, and explained below', () =>
     site.on('page=experts', async (page) => {
       const map = heatMap(page)
@@ -124,15 +141,26 @@ async function markAt(map: Locator, { x, y, width, height }: Box): Promise<'cros
     const { values } = await pixelsOf(map.locator('canvas'), { x: left - 1, y: top - 1, width: 3, height: 3 })
     return values
   }
-  const [[background = []], middle, right] = await Promise.all([
+  // A number is between the arms of a cross and inside a ring: 8 pixels high.
+  const [[background = []], arm, top] = await Promise.all([
     colours(x + 0.9 * width, y + 0.8 * height),
-    colours(x + width / 2, y + height / 2),
-    colours(x + width / 2 + 0.22 * height, y + height / 2),
+    colours(x + width / 2 + 6, y + height / 2 + 6),
+    colours(x + width / 2, y + height / 2 - 10.5),
   ])
   const differs = (values: number[][]) =>
     values.some((value) => value.some((part, index) => Math.abs(part - (background[index] ?? 0)) > 50))
-  return differs(middle) ? 'cross' : differs(right) ? 'ring' : 'none'
+  return differs(arm) ? 'cross' : differs(top) ? 'ring' : 'none'
 }
+
+/** The colour in the corner of a cell of the first layer. */
+async function colourOf(map: Locator, column: number): Promise<number[]> {
+  const box = await boxOf(map.locator('canvas'))
+  const place = { x: box.x + ((column + 0.1) * box.width) / 8, y: box.y + 6, width: 1, height: 1 }
+  const { values } = await pixelsOf(map.locator('canvas'), place)
+  return values[0]?.slice(0, 3) ?? []
+}
+
+const spread = (colour: readonly number[]) => Math.max(...colour) - Math.min(...colour)
 
 /** Whether there is a gap between the fourth and the fifth expert, wider than the line between any two. */
 async function isSeparated(map: Locator): Promise<boolean> {

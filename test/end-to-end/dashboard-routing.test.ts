@@ -80,6 +80,23 @@ describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboa
       expect(counts.reduce((sum, count) => sum + count, 0)).toBeLessThanOrEqual(assigned)
     }))
 
+  test('before a token is pointed at, the strip of layers has the experts of the first', () =>
+    site.on('page=tokens', async (page) => {
+      const strip = page.getByRole('radiogroup', { name: 'Layer' })
+      await strip.waitFor()
+      const layers = await strip
+        .getByRole('radio')
+        .evaluateAll((buttons) =>
+          buttons.map((button) => String((button as unknown as { ariaLabel: string }).ariaLabel)),
+        )
+      expect(layers).toHaveLength(2)
+      for (const label of layers) expect(label).toMatch(/^layer \d, expert \d$/)
+      const text = page.getByRole('application', { name: /^Text as / })
+      expect(await text.locator('.t').first().getAttribute('data-here')).toBe('')
+      await text.press('ArrowRight')
+      await expect.poll(() => textOf(page.locator('.detail small')), soon).toBe('token 1')
+    }))
+
   test('every token of a pasted text has an expert, in two runs side by side, and markup stays text', () =>
     site.on('page=tokens', async (page) => {
       const text = 'naïve <img src=x onerror=alert(1)> – of states or not'

@@ -159,6 +159,14 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
       expect((await rows.allInnerTexts()).slice(1)).toEqual(['model.moe.k\t1\t2', 'train.seed seed\t1\t2'])
     }))
 
+  test('held-out loss is the first card, and the loss of training the second', () =>
+    site.on('', async (page) => {
+      const cards = page.getByRole('article')
+      await card(page, 'eval/loss').getByRole('img').waitFor()
+      expect(await cards.nth(0).getAttribute('aria-label')).toBe('eval/loss')
+      expect(await cards.nth(1).getAttribute('aria-label')).toBe('train/loss')
+    }))
+
   test('smoothing and a logarithmic axis are in the address, and survive a reload', () =>
     site.on('', async (page) => {
       const smoothing = page.getByRole('slider', { name: 'Smoothing' })

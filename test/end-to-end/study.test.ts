@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { setTimeout as delay } from 'node:timers/promises'
 import { parquetReadObjects } from 'hyparquet'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { ARM_FILE, armIn } from '../../src/run/study-arm.ts'
 import type { RunRecord } from '../../src/study/contract.ts'
 import { type ExitResult, type Line, trainRecords, Workspace } from './support.ts'
 
@@ -80,6 +81,8 @@ test('a study trains every arm with every seed on the same batches, and writes i
     'top-2-seed-1',
     'top-2-seed-2',
   ])
+  const arms = runs.map((name) => armIn(readFileSync(workspace.file('whole', 'runs', name, ARM_FILE), 'utf8')))
+  expect(arms).toEqual(['top-1', 'top-1', 'top-2', 'top-2'])
   const first = runs.map((name) => trainRecords(workspace.file('whole', 'runs', name))[0])
   expect(first[0]?.loss).not.toBe(first[1]?.loss)
 

@@ -8,7 +8,6 @@ import '../src/experts/experts.css'
 import { routerNames } from '../src/experts/heat-map/order.ts'
 import { TimeMap } from '../src/experts/heat-map/time-map.tsx'
 import { LayerMap } from '../src/experts/layer-map.tsx'
-import { Legend } from '../src/experts/legend.tsx'
 import { snapshotAt } from '../src/experts/loads/snapshot-at.ts'
 import type { ShownLoads } from '../src/experts/loads/use-loads.ts'
 import { RouterLines } from '../src/experts/router-lines.tsx'
@@ -38,7 +37,6 @@ export function RoutingPanel() {
           <SideMap key={side} run={runs[side]} />
         ))}
       </div>
-      {first && <Legend />}
     </section>
   )
 }

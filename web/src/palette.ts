@@ -40,17 +40,14 @@ function hash(text: string): number {
 }
 
 /**
- * Colour of load over mean, on a scale of octaves: blue below 1, white (or near-black) at 1, orange above, saturated
- * at an eighth and at eight times. Blue and orange differ with any colour vision, and both differ from the middle in
- * lightness too.
+ * Colour of a load on a scale from -1 (few tokens) over 0 (the mean) to 1 (many): blue, white (or near-black), orange.
+ * Blue and orange differ with any colour vision, and both differ from the middle in lightness too.
  * @returns [red, green, blue], 0 to 255
  */
-export function loadColor(overMean: number, dark: boolean): readonly [number, number, number] {
+export function loadColor(share: number, dark: boolean): readonly [number, number, number] {
   const middle = dark ? [38, 43, 51] : [247, 247, 247]
-  const octaves = overMean <= 0 ? -3 : Math.max(-3, Math.min(3, Math.log2(overMean)))
-  const end = octaves < 0 ? (dark ? [86, 180, 233] : [0, 90, 150]) : dark ? [255, 170, 60] : [190, 75, 0]
-  const share = Math.abs(octaves) / 3
+  const end = share < 0 ? (dark ? [86, 180, 233] : [0, 90, 150]) : dark ? [255, 170, 60] : [190, 75, 0]
   return [0, 1, 2].map((i) =>
-    Math.round((middle[i] as number) + share * ((end[i] as number) - (middle[i] as number))),
+    Math.round((middle[i] as number) + Math.abs(share) * ((end[i] as number) - (middle[i] as number))),
   ) as unknown as readonly [number, number, number]
 }

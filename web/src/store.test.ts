@@ -27,7 +27,9 @@ vi.stubGlobal('EventSource', FakeEvents)
 let served: Collection
 vi.stubGlobal('fetch', async () => Response.json(served))
 
-const { follow, versions, problem } = await import('./store.ts')
+const { chosen, collection, filterText, follow, matchingRuns, problem, shownRuns, versions, whyNoRun } = await import(
+  './store.ts'
+)
 
 const show = (hidden: boolean) => {
   page.hidden = hidden
@@ -85,4 +87,24 @@ test('after an HTTP error the page reconnects, which browsers do not do', async 
   } finally {
     vi.useRealTimers()
   }
+})
+
+test('the shown runs are the selected ones that match the filter; without a selection, all that match', () => {
+  const names = (runs: typeof shownRuns) => runs.value.map(({ id }) => id)
+  collection.value = { ...served, runs: ['a1', 'a2', 'b'].map((id) => runWith({ id, name: id, path: id })) }
+  filterText.value = 'a'
+  expect(names(shownRuns)).toEqual(['a1', 'a2'])
+  chosen.value = ['a2', 'b']
+  expect(names(matchingRuns)).toEqual(['a1', 'a2'])
+  expect(names(shownRuns)).toEqual(['a2'])
+  chosen.value = ['b']
+  expect(names(shownRuns)).toEqual([])
+  expect(whyNoRun()).toMatch(/^None of the selected runs matches the filter/)
+  chosen.value = []
+  filterText.value = 'c'
+  expect(whyNoRun()).toBe('No run matches the filter.')
+  filterText.value = ''
+  expect(names(shownRuns)).toEqual(['a1', 'a2', 'b'])
+  chosen.value = ['gone']
+  expect(whyNoRun()).toMatch(/^The selected runs no longer exist/)
 })

@@ -3,7 +3,8 @@ import { batch, computed, signal } from '@preact/signals'
 import type { Collection, RunSummary } from '../../src/watch/api.ts'
 import { getJson, onChanges } from './client.ts'
 import { assignStyles, type LineStyle } from './palette.ts'
-import { inAddress, list, oneOf } from './view-state.ts'
+import { matches, parseFilter } from './runs/filter.ts'
+import { inAddress, list, oneOf, text } from './view-state.ts'
 
 export const pages = ['curves', 'experts', 'tokens', 'ranks'] as const
 export type Page = (typeof pages)[number]
@@ -17,6 +18,8 @@ export const pageTitles: Readonly<Record<Page, string>> = {
 export const page = inAddress<Page>('page', oneOf(pages), 'curves', true)
 /** Ids of the selected runs. Empty, the default: all runs. */
 export const chosen = inAddress<readonly string[]>('runs', list, [])
+/** In the language of runs/filter.ts. */
+export const filterText = inAddress('filter', text, '')
 
 /** The run in the table that was last under the pointer or focused. */
 export const pointed = signal<string | null>(null)
@@ -40,9 +43,24 @@ const styles = computed(() => assignStyles(runs.value))
 /** Style of a run's lines and swatch, the same everywhere. */
 export const styleOf = (run: string): LineStyle => styles.value.get(run) ?? { color: '#888888', dash: [] }
 export const runOf = (id: string): RunSummary | undefined => runs.value.find((run) => run.id === id)
-export const shownRuns = computed<readonly RunSummary[]>(() =>
-  chosen.value.length === 0 ? runs.value : runs.value.filter(({ id }) => chosen.value.includes(id)),
+export const filter = computed(() => parseFilter(filterText.value))
+/** The runs that match the filter: those of the table. */
+export const matchingRuns = computed<readonly RunSummary[]>(() =>
+  runs.value.filter((run) => matches(run, filter.value)),
 )
+/** The selected ones of them, which every page shows. */
+export const shownRuns = computed<readonly RunSummary[]>(() =>
+  chosen.value.length === 0 ? matchingRuns.value : matchingRuns.value.filter(({ id }) => chosen.value.includes(id)),
+)
+
+/** Why no run is shown, and what to do; for messages in place of a page. */
+export function whyNoRun(): string {
+  if (matchingRuns.value.length === 0) return 'No run matches the filter.'
+  const all = '“All”, above the runs, shows the others.'
+  return chosen.value.some((id) => runOf(id) !== undefined)
+    ? `None of the selected runs matches the filter. ${all}`
+    : `The selected runs no longer exist. ${all}`
+}
 
 /** The page counts by itself, because a restarted server may repeat its version numbers. */
 let clock = 0

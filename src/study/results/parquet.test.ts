@@ -11,6 +11,7 @@ async function results(): Promise<StudyResults> {
   const config = await loadConfig('tiny', [])
   const job = {
     kind: 'train',
+    arm: 'a',
     key: 'k',
     seed: 1,
     config,

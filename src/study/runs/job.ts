@@ -9,6 +9,7 @@ import { RunError } from '../../errors.ts'
 import { evaluateRun } from '../../infer/evaluate.ts'
 import { TrainingBench } from '../../measure/benchmark.ts'
 import { openRunData } from '../../run/session.ts'
+import { writeArm } from '../../run/study-arm.ts'
 import type { EvalRecord } from '../../step/records.ts'
 import { median } from '../../step/statistics.ts'
 import { lockRun } from '../../system/lock.ts'
@@ -23,6 +24,8 @@ import { leakOf } from './leak.ts'
 export interface TrainJob {
   readonly kind: 'train'
   readonly key: string
+  /** The first of the arms that share the run. */
+  readonly arm: string
   readonly seed: number
   readonly config: RunConfig
   readonly directory: string
@@ -75,7 +78,10 @@ async function runTraining(
   const { steps } = config.train
   const threads = config.runtime.threads ?? 1
   const onEvent = (event: TrainEvent) => {
-    if (event.kind === 'start') noteProcess(directory, engineName(event))
+    if (event.kind === 'start') {
+      noteProcess(directory, engineName(event))
+      writeArm(directory, job.arm)
+    }
     if (event.kind === 'train' && (event.step % 10 === 0 || event.step === steps))
       onUpdate({ kind: 'progress', step: event.step, steps, loss: event.loss })
     if (event.kind === 'notice' || event.kind === 'warning') onUpdate({ kind: 'note', message: event.message })

@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { RunConfig } from '../../config/run-config.ts'
 import { RunError, UsageError } from '../../errors.ts'
 import { describeModel } from '../../model/describe.ts'
+import { folderOfRun, studyFolders } from '../../run/study-arm.ts'
 import type { Cell, RunRecord, Specialisation } from '../contract.ts'
 import type { RunName, StudyEvent } from '../events.ts'
 import type { Grid } from '../grid/grid.ts'
@@ -211,6 +212,7 @@ export class RunQueue {
     const job: TrainJob = {
       kind: 'train',
       key,
+      arm: cell.arm,
       seed,
       config: withThreads(config, threads),
       directory,
@@ -234,7 +236,11 @@ export class RunQueue {
   }
 
   private directoryOf(cell: Cell): string {
-    return join(this.context.directory, cell.rate === 'trial' ? 'trials' : 'runs', folderOf(cell))
+    return join(
+      this.context.directory,
+      cell.rate === 'trial' ? studyFolders.trials : studyFolders.runs,
+      folderOfRun(cell),
+    )
   }
 
   /** Deletes checkpoints once the record is saved. On some systems that may fail for a while, which does no harm. */
@@ -276,14 +282,6 @@ const nameOf = ({ arm, seed, rate, config }: Cell): RunName => ({
   rate,
   ...(rate !== 'common' && { learningRate: config.train.schedule.learningRate }),
 })
-
-/** A readable name that is valid on every file system. */
-const folderOf = ({ arm, seed, key }: Cell): string =>
-  `${arm
-    .toLowerCase()
-    .replace(/[^a-z0-9.=]+/g, '-')
-    .replace(/^[-.]+|[-.]+$/g, '')
-    .slice(0, 60)}-seed-${seed}-${key.slice(0, 8)}`
 
 /** Waits for all, even if one fails, then throws the first failure. */
 async function allSettled(works: readonly Promise<void>[], onFailure: () => void): Promise<void> {

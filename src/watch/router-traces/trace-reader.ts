@@ -73,7 +73,8 @@ export class TraceReader implements PolledRun {
     const changed = this.changed()
     return {
       id: this.found.id,
-      name: this.found.name,
+      path: this.found.path,
+      name: this.found.path,
       kind: this.kind,
       state: this.state(),
       ...(problem !== undefined && { problem }),

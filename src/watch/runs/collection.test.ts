@@ -77,6 +77,43 @@ async function makeQuiet(path: string): Promise<void> {
     await utimes(join(folder, path, name), then, then).catch(() => {})
 }
 
+test('a run of a study is named by its arm and seed, from when the arm is written', async () => {
+  await putRun('quick/runs/2-top-1-1.25x-seed-10-2ba4cd10', 4, 4)
+  await putRun('a-seed-1', 4, 4)
+  const collection = await watch()
+  await read(collection)
+  expect(names(collection)).toEqual(['a-seed-1', 'quick/2-top-1-1.25x, seed 10'])
+  await put('quick/runs/2-top-1-1.25x-seed-10-2ba4cd10/arm.json', { arm: '2 top-1 (1.25x)' })
+  await vi.waitFor(() => expect(names(collection)).toEqual(['a-seed-1', 'quick/2 top-1 (1.25x), seed 10']), 5000)
+  const [other, run] = collection.describe().runs
+  expect(run).toMatchObject({
+    path: 'quick/runs/2-top-1-1.25x-seed-10-2ba4cd10',
+    config: { 'study.arm': '2 top-1 (1.25x)' },
+  })
+  expect(other?.path).toBe('a-seed-1')
+  expect(other?.config).not.toHaveProperty('study.arm')
+})
+
+test('runs of an arm at several learning rates have the rate in their names', async () => {
+  for (const [path, learningRate] of [
+    ['runs/top-1-seed-1-00000001', 0.001],
+    ['runs/top-1-seed-1-00000002', 0.002],
+    ['runs/top-1-seed-2-00000003', 0.001],
+    ['trials/top-1-seed-2-00000004', 0.001],
+  ] as const) {
+    const { train: settings, ...rest } = config(4)
+    await put(`${path}/config.json`, { ...rest, train: { ...settings, schedule: { learningRate } } })
+  }
+  const collection = await watch()
+  await read(collection)
+  expect(names(collection)).toEqual([
+    'top-1, seed 1, lr 0.001',
+    'top-1, seed 1, lr 0.002',
+    'top-1, seed 2, lr 0.001',
+    'top-1, seed 2, trial',
+  ])
+})
+
 test('a run in full: configuration, last values, curves, experts', async () => {
   await putRun('a', 4, 4)
   await appendFile(

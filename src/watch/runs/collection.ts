@@ -12,6 +12,7 @@ import { TraceReader } from '../router-traces/trace-reader.ts'
 import { type Discovered, Discovery } from './discovery.ts'
 import type { PolledRun, WatchedRun } from './run.ts'
 import { RunDirectoryReader } from './run-directory-reader.ts'
+import { withRates } from './study-names.ts'
 
 export type { WatchedRun } from './run.ts'
 
@@ -71,14 +72,14 @@ export class WatchedCollection {
   }
 
   describe(): Collection {
-    const runs = [...this.runs.values()].map(summaryOf)
+    const runs = withRates([...this.runs.values()].map(summaryOf))
     const progresses = [...this.runs.values()].flatMap(({ run, failure }) => (failure ? [] : (run.progress ?? [])))
     const isReading = progresses.length > 0 || this.discoveryDue === 0
     const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0)
     return {
       version: this.version,
       roots: this.displayRoots,
-      runs: runs.sort((a, b) => order.compare(a.name, b.name) || (a.id < b.id ? -1 : 1)),
+      runs: runs.toSorted((a, b) => order.compare(a.name, b.name) || (a.id < b.id ? -1 : 1)),
       progress: isReading
         ? { done: sum(progresses.map(({ done }) => done)), of: sum(progresses.map(({ of }) => of)) }
         : null,

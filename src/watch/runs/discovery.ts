@@ -55,7 +55,7 @@ export class Discovery {
     const names = new Set(entries.map(({ name }) => name))
     const found: FoundRun = {
       id: createHash('sha256').update(folder).digest('hex').slice(0, 10),
-      name: folder === root ? basename(root) : relative(root, folder).split(sep).join('/'),
+      path: folder === root ? basename(root) : relative(root, folder).split(sep).join('/'),
       directory: folder,
       root,
     }

@@ -2,8 +2,9 @@
  * Reads a run directory of Choir, while another process or machine writes it or years later. It only reads files.
  */
 import { stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { isFields } from '../../config/fields.ts'
+import { ARM_FILE, armIn, runOfFolder } from '../../run/study-arm.ts'
 import { median } from '../../step/statistics.ts'
 import { isHeldByLiveProcess, LOCK_FILE } from '../../system/lock.ts'
 import type { RanksOfSteps, RoutingHistory, RoutingIndex, RunState, RunSummary, Series } from '../api.ts'
@@ -14,10 +15,15 @@ import { parseObject, RoutingLog } from './routing-log.ts'
 import { type FoundRun, MAX_POLL_BYTES, type PolledRun, type PollResult, QUIET_MS, SETTLED_MS } from './run.ts'
 import { type KnownConfig, readRunConfig, unknownConfig } from './run-config.ts'
 import { type SeriesQuery, seriesOf } from './series.ts'
+import { nameOfRun } from './study-names.ts'
 import { LineTail } from './tail.ts'
 
 /** Configurations take some kilobytes. */
 export const MAX_CONFIG_BYTES = 1 << 20
+
+/** Names of arms are some words. */
+const MAX_ARM_BYTES = 4096
+const MAX_ARM_LENGTH = 200
 
 const REFUSED = 'cannot be read (no permission, not a plain file, or a link that leads outside)'
 
@@ -36,6 +42,8 @@ export class RunDirectoryReader implements PolledRun {
   private config: KnownConfig = unknownConfig
   private configStamp = ''
   private configChanged = 0
+  /** Of a run of a study; null until it is read, and for other runs. */
+  private arm: string | null = null
   private checkpoint: string | null = null
   private isLocked = false
   /** Time at which the lock was first seen to be released. */
@@ -72,6 +80,7 @@ export class RunDirectoryReader implements PolledRun {
 
   async poll(): Promise<PollResult> {
     await this.readConfig()
+    await this.readArm()
     const metrics = await this.metrics.poll(MAX_POLL_BYTES)
     // Curves come before experts: they are small, and users look at them first.
     const routing = metrics === 'behind' ? 'behind' : await this.routingTail.poll(MAX_POLL_BYTES)
@@ -82,7 +91,7 @@ export class RunDirectoryReader implements PolledRun {
     const isBehind = metrics === 'behind' || routing === 'behind'
     if (!isBehind) this.isReading = false
     const state = this.state(Date.now())
-    const status = [state, this.checkpoint, this.configStamp, this.isReading].join()
+    const status = [state, this.checkpoint, this.configStamp, this.arm, this.isReading].join()
     const isChanged = metrics !== 'same' || routing !== 'same' || isSettled || status !== this.lastStatus
     this.lastStatus = status
     return { isChanged, isBehind, isRunning: state === 'running' }
@@ -97,9 +106,11 @@ export class RunDirectoryReader implements PolledRun {
     const problem = this.problem()
     const stepsLeft = (config.steps ?? Number.NaN) - step
     const stepTime = this.stepTime()
+    const arm = this.arm ?? runOfFolder(basename(this.directory))?.arm
     return {
       id: found.id,
-      name: found.name,
+      path: found.path,
+      name: nameOfRun(found.path, this.arm),
       kind: this.kind,
       state,
       ...(problem !== undefined && { problem }),
@@ -120,7 +131,7 @@ export class RunDirectoryReader implements PolledRun {
       ranked: !columns.ranks.isEmpty,
       traceable: this.checkpoint !== null && config.routers !== null,
       checkpoint: this.checkpoint,
-      config: config.fields,
+      config: arm === undefined ? config.fields : { 'study.arm': arm, ...config.fields },
     }
   }
 
@@ -210,6 +221,14 @@ export class RunDirectoryReader implements PolledRun {
     this.routingLog = new RoutingLog(this.config.routers ?? undefined)
     this.routingLog.snapshots.limit(this.memory)
     this.routingTail.restart()
+  }
+
+  private async readArm(): Promise<void> {
+    const found = this.arm === null ? runOfFolder(basename(this.directory)) : null
+    if (!found) return
+    const text = await readInside(this.found.root, join(this.directory, ARM_FILE), MAX_ARM_BYTES)
+    // Studies of earlier versions have only the short form.
+    this.arm = (text && armIn(text.toString())?.slice(0, MAX_ARM_LENGTH)) ?? null
   }
 
   private async readRoster(): Promise<void> {

@@ -44,7 +44,8 @@ export interface PollResult {
 /** Identity and location of a run, as discovery.ts finds it. */
 export interface FoundRun {
   readonly id: string
-  readonly name: string
+  /** Relative to the root, separated by `/`; the folder's own name if it is the root. */
+  readonly path: string
   readonly directory: string
   /** Real path below which its files must be. */
   readonly root: string

@@ -6,6 +6,7 @@ import type { WatchedRun } from '../runs/collection.ts'
 
 const summary: RunSummary = {
   id: 'a1',
+  path: 'demo',
   name: 'demo',
   kind: 'choir',
   state: 'running',

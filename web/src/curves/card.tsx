@@ -1,20 +1,30 @@
 /** A card shows a metric as a plot or a table, with buttons. Out of sight it requests and draws nothing. */
-import { type ReadonlySignal, useComputed, useSignal } from '@preact/signals'
+import { computed, type ReadonlySignal, useComputed, useSignal } from '@preact/signals'
 import { useEffect, useMemo, useRef } from 'preact/hooks'
 import type { SeriesAnswer } from '../../../src/watch/api.ts'
+import { resetSize, resize, sizes } from '../shell/sizes.ts'
+import { Splitter } from '../shell/splitter.tsx'
 import { problem as disconnected, styleOf } from '../store.ts'
 import { CardTools } from './card-tools.tsx'
 import { Chart } from './chart.tsx'
 import type { Figure } from './drawing/figure.ts'
 import { linesOf, rangeOfX, rangeOfY } from './drawing/lines.ts'
+import { rangeWithoutOutliers } from './drawing/outliers.ts'
 import { knownRuns } from './series/known-runs.ts'
 import { prefixOf, shortName } from './series/metric-groups.ts'
 import { SeriesLoader } from './series/series-loader.ts'
-import { from, logY, seedBands, to } from './settings.ts'
+import { from, logY, seedBands, to, withOutliers } from './settings.ts'
 import { ValueTable } from './value-table.tsx'
 
 /** More points than a large card has pixels. */
 const MAX_POINTS = 1600
+
+/** All small cards have the same height. */
+const heightName = 'card'
+const DEFAULT_HEIGHT = 270
+const MIN_HEIGHT = 140
+const MAX_HEIGHT = 800
+const height = computed(() => Math.max(MIN_HEIGHT, Math.min(MAX_HEIGHT, sizes.value[heightName] ?? DEFAULT_HEIGHT)))
 
 interface CardProps {
   readonly metric: string
@@ -49,12 +59,24 @@ export function Card({ metric, large = false }: CardProps) {
     const answer = loader.answer.value
     if (!whole || !answer) return null
     const x = { min: from.value ?? whole.min, max: to.value ?? whole.max }
-    const y = rangeOfY(lines.value, x, logY.value)
-    return y && x.min < x.max ? { metric, axis: answer.x, lines: lines.value, x, y, log: logY.value } : null
+    const found = { metric, axis: answer.x, lines: lines.value, x, log: logY.value }
+    if (x.min >= x.max) return null
+    if (withOutliers.value) {
+      const y = rangeOfY(lines.value, x, logY.value)
+      return y && { ...found, y }
+    }
+    const y = rangeWithoutOutliers(lines.value, x, logY.value)
+    return y && { ...found, y, outside: y }
   })
 
   return (
-    <article ref={card} class={large ? 'card large' : 'card'} aria-label={metric} aria-busy={loader.loading.value}>
+    <article
+      ref={card}
+      class={large ? 'card large' : 'card'}
+      style={large ? undefined : { height: `${height.value}px` }}
+      aria-label={metric}
+      aria-busy={loader.loading.value}
+    >
       <header>
         <h3 title={metric}>
           <span class="quiet">{prefixOf(metric)}/</span>
@@ -65,6 +87,17 @@ export function Card({ metric, large = false }: CardProps) {
       <div class="card-body">
         {inSight.value && <CardBody loader={loader} figure={figure} asTable={asTable} large={large} />}
       </div>
+      {!large && (
+        <Splitter
+          label="Height of the curves"
+          sideways={false}
+          size={height.value}
+          min={MIN_HEIGHT}
+          max={MAX_HEIGHT}
+          resize={(pixels) => resize(heightName, pixels)}
+          reset={() => resetSize(heightName)}
+        />
+      )}
     </article>
   )
 }

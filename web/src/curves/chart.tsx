@@ -7,6 +7,7 @@ import { pointed } from '../store.ts'
 import type { Figure } from './drawing/figure.ts'
 import { ink } from './drawing/ink.ts'
 import { axisTitles, xText } from './drawing/ticks.ts'
+import { OutsideNotes } from './outside-notes.tsx'
 import { Plot } from './plot.ts'
 import { type HoverPoint, readings } from './series/readings.ts'
 import { wholeRange, zoomTo } from './settings.ts'
@@ -55,6 +56,7 @@ export function Chart({ figure }: { readonly figure: Figure }) {
   return (
     <div class="chart">
       <div ref={host} class="plot" role="img" aria-label={label} />
+      {figure.outside && <OutsideNotes outside={figure.outside} />}
       {point.value && (
         <Tooltip place={point.value} title={tipTitle(axis, point.value.x)} readings={found} of={lines.length} />
       )}

@@ -2,7 +2,7 @@
 import { computed } from '@preact/signals'
 import { Dialog } from '../shell/dialog.tsx'
 import { Icon } from '../shell/icon.tsx'
-import { shownRuns } from '../store.ts'
+import { shownRuns, whyNoRun } from '../store.ts'
 import { Card } from './card.tsx'
 import './curves.css'
 import { groupsOf } from './series/metric-groups.ts'
@@ -16,8 +16,8 @@ export function CurvesPage() {
   return (
     <div class="curves">
       <SettingsBar />
-      {groups.value.map(({ prefix, metrics: names }) => (
-        <Group key={prefix} prefix={prefix} metrics={names} />
+      {groups.value.map(({ name, metrics: names }) => (
+        <Group key={name} name={name} metrics={names} />
       ))}
       {groups.value.length === 0 && <p class="empty">{whyNothing()}</p>}
       {enlarged.value !== '' && metrics.value.has(enlarged.value) && (
@@ -30,26 +30,26 @@ export function CurvesPage() {
 }
 
 function whyNothing(): string {
-  if (shownRuns.value.length === 0) return 'The selected runs no longer exist. “All”, above the runs, shows the others.'
+  if (shownRuns.value.length === 0) return whyNoRun()
   if (shownRuns.value.every(({ kind }) => kind === 'trace'))
     return 'A router trace has no metrics. Its loads are under Experts.'
   if (metrics.value.size === 0) return 'The shown runs have no metrics yet.'
   return `No metric matches “${search.value}”.`
 }
 
-function Group({ prefix, metrics: names }: { readonly prefix: string; readonly metrics: readonly string[] }) {
-  const open = !folded.value.includes(prefix)
+function Group({ name, metrics: names }: { readonly name: string; readonly metrics: readonly string[] }) {
+  const open = !folded.value.includes(name)
   return (
-    <section class="group" aria-label={prefix}>
+    <section class="group" aria-label={name}>
       <h2>
         <button
           type="button"
           class={open ? 'open' : ''}
           aria-expanded={open}
-          onClick={() => (folded.value = toggled(folded.value, prefix))}
+          onClick={() => (folded.value = toggled(folded.value, name))}
         >
           <Icon name="fold" />
-          {prefix}
+          {name}
           <span class="quiet">{names.length}</span>
         </button>
       </h2>

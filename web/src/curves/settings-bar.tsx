@@ -4,7 +4,19 @@ import { type XAxis, xAxes } from '../../../src/watch/api.ts'
 import { Segments } from '../controls/selection.tsx'
 import { onKeys } from '../shell/shortcuts.tsx'
 import { axisTitles, xText } from './drawing/ticks.ts'
-import { from, logY, MAX_SMOOTHING, search, seedBands, setXAxis, smoothing, to, wholeRange, xAxis } from './settings.ts'
+import {
+  from,
+  logY,
+  MAX_SMOOTHING,
+  search,
+  seedBands,
+  setXAxis,
+  smoothing,
+  to,
+  wholeRange,
+  withOutliers,
+  xAxis,
+} from './settings.ts'
 
 export function SettingsBar() {
   const field = useRef<HTMLInputElement>(null)
@@ -43,6 +55,17 @@ export function SettingsBar() {
       <label class="check">
         <input type="checkbox" checked={logY.value} onChange={() => (logY.value = !logY.value)} />
         Log y
+      </label>
+      <label
+        class="check"
+        title="The vertical axis leaves out values far from the others, such as the first steps; ▲ and ▼ show where"
+      >
+        <input
+          type="checkbox"
+          checked={!withOutliers.value}
+          onChange={() => (withOutliers.value = !withOutliers.value)}
+        />
+        Ignore outliers
       </label>
       <label
         class="check"

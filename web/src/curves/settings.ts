@@ -8,6 +8,8 @@ export const logY = inAddress('log', flag, false)
 /** Weight of earlier values in the moving average, as in TensorBoard. */
 export const smoothing = inAddress('smoothing', number, 0.6)
 export const seedBands = inAddress('bands', flag, false)
+/** Whether outliers count for the range of y. */
+export const withOutliers = inAddress('outliers', flag, false)
 /** Visible range of the x axis, in its unit; null: up to the last point. */
 export const from = inAddress('from', optional(number), null, true)
 export const to = inAddress('to', optional(number), null, true)

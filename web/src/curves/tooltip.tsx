@@ -1,6 +1,7 @@
 /** Values of the lines nearest to the pointer, from the upper to the lower. */
 import { dash } from '../../../src/text/numbers.ts'
 import { formatValue } from '../format-value.ts'
+import { Name } from '../runs/name.tsx'
 import { Swatch } from '../runs/swatch.tsx'
 import type { HoverPoint, Reading } from './series/readings.ts'
 
@@ -23,7 +24,9 @@ export function Tooltip({ place, title, readings: shown, of }: TooltipProps) {
               <td>
                 <Swatch run={reading.line.run} style={reading.line.style} />
               </td>
-              <th scope="row">{reading.line.name}</th>
+              <th scope="row">
+                <Name name={reading.line.name} />
+              </th>
               <td>{formatValue(reading.value)}</td>
               <td class="quiet">{detailOf(reading)}</td>
             </tr>
@@ -40,7 +43,7 @@ export function Tooltip({ place, title, readings: shown, of }: TooltipProps) {
 }
 
 /** Width that it may need. */
-const WIDTH = 400
+const WIDTH = 460
 const GAP = 14
 
 /** On the side of the pointer where the window has room; it may extend beyond the card. */

@@ -3,7 +3,7 @@ import { useEffect } from 'preact/hooks'
 import type { RoutingIndex } from '../../../src/watch/api.ts'
 import { getJson } from '../client.ts'
 import { Message } from '../controls/message.tsx'
-import { runOf, shownRuns, versions } from '../store.ts'
+import { runOf, shownRuns, versions, whyNoRun } from '../store.ts'
 import { useAnswer } from '../use-answer.ts'
 import './experts.css'
 import { Routing } from './routing.tsx'
@@ -29,7 +29,7 @@ export function ExpertsPage() {
     return (
       <Message title="No routing to show">
         {shownRuns.value.length === 0
-          ? 'No run is shown.'
+          ? whyNoRun()
           : 'The shown runs are dense, or have not recorded a step yet. A run with experts writes routing.jsonl every train.routingEvery steps.'}
       </Message>
     )

@@ -1,32 +1,38 @@
-/** Legend of colours and marks. */
+/** Legend of colours and marks, with the choice of the scale. */
 import { useRef } from 'preact/hooks'
+import { Select } from '../controls/selection.tsx'
 import { loadColor } from '../palette.ts'
 import { OVERLOADED_FROM } from './expert-load.ts'
+import { scaleEnds } from './heat-map/scale.ts'
 import { useDisplay } from './heat-map/use-display.ts'
+import * as view from './view.ts'
 
-const ticks = [
-  { octave: -3, text: '⅛×' },
-  { octave: -2, text: '¼×' },
-  { octave: 0, text: '1×' },
-  { octave: 2, text: '4×' },
-  { octave: 3, text: '8×' },
-]
-
-export function Legend() {
+/** @param end Load over mean at the end of the scale */
+export function Legend({ end }: { readonly end: number }) {
   const box = useRef<HTMLDivElement>(null)
   const dark = useDisplay(box)?.dark ?? false
-  const stops = [-3, -2, -1, 0, 1, 2, 3].map((octave) => `rgb(${loadColor(2 ** octave, dark).join(' ')})`)
+  const stops = [-1, 0, 1].map((share) => `rgb(${loadColor(share, dark).join(' ')})`)
+  const ticks = [`≤ ${Number((1 / end).toPrecision(2))}×`, '1×', `≥ ${end}×`]
   return (
     <div class="legend">
-      <span>tokens over the mean of the router</span>
+      <span title="The load of an expert over the mean load of its router">tokens over mean</span>
       <div class="legend-scale" ref={box}>
         <div class="legend-bar" style={{ backgroundImage: `linear-gradient(to right, ${stops.join(', ')})` }} />
-        {ticks.map(({ octave, text }) => (
-          <span class="tick" key={octave} style={{ left: `${((octave + 3) / 6) * 100}%` }}>
+        {ticks.map((text, index) => (
+          <span class="tick" key={text} style={{ left: `${50 * index}%` }}>
             {text}
           </span>
         ))}
       </div>
+      <Select
+        label="Scale"
+        value={view.scale.value}
+        options={[
+          { value: 'auto', text: 'fits the loads' },
+          ...scaleEnds.map((each) => ({ value: String(each), text: `to ${each}×` })),
+        ]}
+        pick={(value) => (view.scale.value = view.scales.find((each) => each === value) ?? 'auto')}
+      />
       <span>
         <b aria-hidden="true">×</b> dead: no tokens
       </span>

@@ -10,7 +10,6 @@ import { ExpertPanel } from './expert-panel.tsx'
 import { routerNames } from './heat-map/order.ts'
 import { TimeMap } from './heat-map/time-map.tsx'
 import { LayerMap } from './layer-map.tsx'
-import { Legend } from './legend.tsx'
 import { snapshotAt } from './loads/snapshot-at.ts'
 import { useLoads } from './loads/use-loads.ts'
 import { RouterLines } from './router-lines.tsx'
@@ -90,7 +89,6 @@ export function Routing({ run, runs, index: newest }: RoutingProps) {
               open={view.openExpert}
             />
           )}
-          <Legend />
         </section>
         <section
           class={overTime ? 'pane lines lines-aligned' : 'pane lines'}

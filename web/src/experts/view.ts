@@ -6,12 +6,16 @@ import { batch, signal } from '@preact/signals'
 import { inAddress, index, number, oneOf, optional, text } from '../view-state.ts'
 import { loadKinds } from './expert-load.ts'
 import { orders } from './heat-map/order.ts'
+import { scaleEnds } from './heat-map/scale.ts'
 
 const maps = ['layers', 'time'] as const
 export const chosenRun = inAddress('run', optional(text), null, true)
 export const map = inAddress('map', oneOf(maps), 'layers', true)
 export const order = inAddress('order', oneOf(orders), 'number')
 export const loadKind = inAddress('load', oneOf(loadKinds), 'before')
+/** Of the colours: fits the shown loads, or ends at this load over mean. */
+export const scales = ['auto', ...scaleEnds.map(String)] as const
+export const scale = inAddress('scale', oneOf(scales), 'auto')
 /** Index in RoutingIndex.routers. */
 export const router = inAddress('router', index, 0, true)
 export const expert = inAddress('expert', optional(index), null, true)

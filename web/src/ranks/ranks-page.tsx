@@ -6,7 +6,7 @@ import { getJson } from '../client.ts'
 import { Message } from '../controls/message.tsx'
 import { Segments, Select } from '../controls/selection.tsx'
 import { chosenRun } from '../experts/view.ts'
-import { runOf, shownRuns, versions } from '../store.ts'
+import { runOf, shownRuns, versions, whyNoRun } from '../store.ts'
 import { useAnswer } from '../use-answer.ts'
 import { partNames, parts, type RankTable, rankTable } from './rank-rows.ts'
 import { Legend, RankTimes } from './rank-table.tsx'
@@ -27,7 +27,7 @@ export function RanksPage() {
     return (
       <Message title="No ranks to show">
         {shownRuns.value.length === 0
-          ? 'No run is shown.'
+          ? whyNoRun()
           : 'The shown runs are of a single process. A training over ranks, such as choir launch train demo --ranks 2, records the time of each.'}
       </Message>
     )

@@ -11,6 +11,8 @@ export interface Column {
   /** Undefined if the table has a special cell for the column. */
   readonly text?: (run: RunSummary) => string
   readonly numeric: boolean
+  /** In pixels. That of the name is a minimum: it takes the width that others leave, until the user sets it. */
+  readonly width: number
 }
 
 const digits = (value: number | null) => (value === null ? dash : value.toFixed(3))
@@ -20,15 +22,16 @@ const stateAndProgress = ({ state, step, steps }: RunSummary) =>
   states.indexOf(state) + (steps ? Math.min(0.999, step / steps) : 0)
 
 export const fixedColumns: readonly Column[] = [
-  { id: 'name', title: 'Run', value: ({ name }) => name, numeric: false },
-  { id: 'state', title: 'State', value: stateAndProgress, numeric: false },
-  { id: 'loss', title: 'Loss', value: ({ loss }) => loss, text: ({ loss }) => digits(loss), numeric: true },
+  { id: 'name', title: 'Run', value: ({ name }) => name, numeric: false, width: 226 },
+  { id: 'state', title: 'State', value: stateAndProgress, numeric: false, width: 104 },
+  { id: 'loss', title: 'Loss', value: ({ loss }) => loss, text: ({ loss }) => digits(loss), numeric: true, width: 64 },
   {
     id: 'held_out',
     title: 'Held-out',
     value: ({ heldOutLoss }) => heldOutLoss,
     text: ({ heldOutLoss }) => digits(heldOutLoss),
     numeric: true,
+    width: 76,
   },
   {
     id: 'tokens_per_second',
@@ -36,6 +39,7 @@ export const fixedColumns: readonly Column[] = [
     value: ({ tokensPerSecond }) => tokensPerSecond,
     text: ({ tokensPerSecond }) => (tokensPerSecond === null ? dash : compact(tokensPerSecond)),
     numeric: true,
+    width: 76,
   },
 ]
 
@@ -53,6 +57,7 @@ export function configColumn(field: string): Column {
       return value === undefined ? dash : String(value)
     },
     numeric: false,
+    width: 130,
   }
 }
 

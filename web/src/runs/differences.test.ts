@@ -1,4 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import { expand } from '../../../src/study/grid/grid.ts'
+import { specificationSchema } from '../../../src/study/grid/specification.ts'
+import { readRunConfig } from '../../../src/watch/runs/run-config.ts'
 import { differences, experimentOf } from './differences.ts'
 
 describe('differences', () => {
@@ -30,6 +33,29 @@ describe('an experiment', () => {
     expect(experimentOf({ lr: 0.1, 'train.seed': 5, k: 1, name: 'b' })).toBe(one)
     expect(experimentOf({ lr: 0.1, 'train.seed': 5, k: 2, name: 'b' })).not.toBe(one)
     expect(experimentOf({ lr: 0.1, k: 1, 'data.seedling': 3 })).not.toBe(one)
+  })
+
+  it('of a study is an arm: its runs with all seeds, whatever the threads of a machine', async () => {
+    const arms = {
+      'top-1': { 'model.moe.router': 'top-k' },
+      hash: { 'model.moe.router': 'hash' },
+      dense: { 'model.moe': null },
+    }
+    const { cells } = await expand(specificationSchema.parse({ base: 'tiny', seeds: [1, 2, 3], arms }))
+    const experiments = new Map<string, Set<string | null>>()
+    for (const { arm, seed, config } of cells) {
+      const stored = { ...config, runtime: { ...config.runtime, threads: seed } }
+      const { fields } = readRunConfig(JSON.stringify(stored))
+      const experiment = experimentOf({ 'study.arm': arm, ...fields })
+      experiments.set(arm, (experiments.get(arm) ?? new Set()).add(experiment))
+    }
+    expect([...experiments.values()].map(({ size }) => size)).toEqual([1, 1, 1])
+    expect(new Set([...experiments.values()].flatMap((each) => [...each])).size).toBe(3)
+  })
+
+  it('outside a study depends on the threads, which someone may compare', () => {
+    const [one, two] = [1, 2].map((threads) => experimentOf({ 'train.seed': threads, 'runtime.threads': threads }))
+    expect(one).not.toBe(two)
   })
 
   it('is unknown without a configuration', () => {

@@ -13,7 +13,10 @@ export interface Difference {
   readonly seed: boolean
 }
 
-const isSeed = (field: string): boolean => field === 'seed' || field.endsWith('.seed')
+/** Fields that a study sets to the seed of a run, besides `train.seed`. */
+const SEEDS_OF_STUDIES = new Set(['data.order', 'model.moe.hashSeed'])
+
+const isSeed = (field: string): boolean => field === 'seed' || field.endsWith('.seed') || SEEDS_OF_STUDIES.has(field)
 
 /** Fields about the location and origin of a run, which do not affect the computation. */
 const IGNORED_FIELDS = new Set(['version', 'created', 'name', 'out'])
@@ -32,9 +35,15 @@ export function differences(runs: readonly Pick<RunSummary, 'config'>[]): readon
   return rows.sort((one, other) => rank(one) - rank(other))
 }
 
-/** Equal for runs that differ at most in seeds. Null without a configuration, as the experiment is then unknown. */
+/**
+ * Equal for runs that differ at most in seeds. In a study the threads of a run are those of the machine that it was done
+ * on, and the name of the arm stands for its fields. Null without a configuration, as the experiment is then unknown.
+ */
 export function experimentOf(config: FlatConfig): string | null {
-  const fields = Object.keys(config).filter((field) => !isSeed(field) && !IGNORED_FIELDS.has(field))
+  const ofStudy = Object.hasOwn(config, 'study.arm') ? ['study.arm', 'runtime.threads'] : []
+  const fields = Object.keys(config).filter(
+    (field) => !isSeed(field) && !IGNORED_FIELDS.has(field) && !ofStudy.includes(field),
+  )
   if (fields.length === 0) return null
   return JSON.stringify(fields.sort().map((field) => [field, config[field]]))
 }

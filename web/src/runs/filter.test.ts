@@ -5,7 +5,7 @@ import { matches, parseFilter, unknownFields } from './filter.ts'
 const runs = [
   runWith({ name: 'Small k1', loss: 3.2, config: { 'model.moe.k': 1, 'train.seed': 0, 'data.seed': 7 } }),
   runWith({ name: 'small k2', loss: 3.9, config: { 'model.moe.k': 2, 'train.seed': 1, 'data.seed': 7 } }),
-  runWith({ name: 'trace', kind: 'trace', loss: null, state: 'running', config: {} }),
+  runWith({ name: 'trace', path: 'logs/trace', kind: 'trace', loss: null, state: 'running', config: {} }),
 ]
 const found = (text: string) => runs.filter((run) => matches(run, parseFilter(text))).map(({ name }) => name)
 
@@ -15,6 +15,8 @@ describe('the filter', () => {
     ['SMALL', ['Small k1', 'small k2']],
     ['small k2', ['small k2']],
     ['"ll k1"', ['Small k1']],
+    ['logs', ['trace']],
+    ['path=logs/trace', ['trace']],
     ['model.moe.k=2', ['small k2']],
     ['moe.k=2.0', ['small k2']],
     ['k:1', ['Small k1']],

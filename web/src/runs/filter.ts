@@ -1,7 +1,7 @@
 /**
  * The language of the filter box. Terms are separated by spaces, and a run must match all of them.
  *
- *     big k2               words in the name
+ *     big k2               words in the name, or in the path
  *     "two words"          including the space
  *     model.moe.k=2        a field of the configuration, or the end of its name: moe.k=2, k=2
  *     train.seed!=1        every run that `=` does not match, including runs without the field
@@ -28,6 +28,7 @@ export interface Filter {
 /** Fields of a run besides its configuration. */
 const facts: Readonly<Record<string, (run: RunSummary) => string | number | null>> = {
   name: ({ name }) => name,
+  path: ({ path }) => path,
   state: ({ state }) => state,
   kind: ({ kind }) => kind,
   step: ({ step }) => step,
@@ -61,7 +62,8 @@ export function parseFilter(text: string): Filter {
 
 export function matches(run: RunSummary, { terms }: Filter): boolean {
   return terms.every((each) => {
-    if (each.kind === 'word') return run.name.toLowerCase().includes(each.word.toLowerCase())
+    if (each.kind === 'word')
+      return [run.name, run.path].some((text) => text.toLowerCase().includes(each.word.toLowerCase()))
     const values = valuesOf(run, each.field)
     if (each.operator === '!=') return !values.some((value) => compare(value, '=', each.value))
     return values.some((value) => compare(value, each.operator, each.value))

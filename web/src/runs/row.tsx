@@ -4,6 +4,7 @@ import { compact, duration, grouped } from '../../../src/text/numbers.ts'
 import type { RunState, RunSummary } from '../../../src/watch/api.ts'
 import { Icon } from '../shell/icon.tsx'
 import { pointAt } from '../store.ts'
+import { Name } from './name.tsx'
 import { Swatch } from './swatch.tsx'
 import { columns, showOnly, toggleShown } from './table-state.ts'
 
@@ -56,29 +57,15 @@ function NameCell({ run, shown }: { readonly run: RunSummary; readonly shown: bo
         />
         <Swatch run={run.id} />
       </label>
-      <button
-        type="button"
-        aria-label={run.name}
-        title={`${run.name}: show only this run`}
-        onClick={() => showOnly(run.id)}
-      >
+      <button type="button" aria-label={run.name} title={titleOf(run)} onClick={() => showOnly(run.id)}>
         <Name name={run.name} />
       </button>
     </th>
   )
 }
 
-/** Long names lose their middle: runs of a sweep have the same beginning and differ at the end. */
-function Name({ name }: { readonly name: string }) {
-  const characters = [...name]
-  const end = Math.max(0, characters.length - 10)
-  return (
-    <span class="name">
-      <span>{characters.slice(0, end).join('')}</span>
-      <span>{characters.slice(end).join('')}</span>
-    </span>
-  )
-}
+/** A run of a study has its path on another line. */
+const titleOf = ({ name, path }: RunSummary): string => `${name}: show only this run${path === name ? '' : `\n${path}`}`
 
 const stateTitles: Readonly<Record<RunState, string>> = {
   running: 'Running',
@@ -96,8 +83,8 @@ function StateCell({ run }: { readonly run: RunSummary }) {
     <td class={`state ${state}`} title={run.problem ?? `${title}, ${done}${left}`}>
       <div>
         <Icon name={state} filled={state === 'running' || state === 'stopped'} />
-        {/* A running run shows its time left instead of its state. */}
-        <span class={secondsLeft === null || run.reading ? '' : 'hidden'}>{run.reading ? 'Reading' : title} </span>
+        {/* The sign stands for the word where the column has no room for it. */}
+        <span class={run.reading ? '' : 'state-word'}>{run.reading ? 'Reading' : title} </span>
         <em>{progressText(run)}</em>
         {run.problem !== undefined && state !== 'unreadable' && (
           <span class="bad">
@@ -115,5 +102,5 @@ function progressText({ state, step, steps, secondsLeft }: RunSummary): string {
   if (steps === null) return `step ${compact(step)}`
   if (state === 'finished') return `${compact(step)} steps`
   const done = `${compact(step)}/${compact(steps)}`
-  return secondsLeft === null ? done : `${done} · ${duration(secondsLeft)} left`
+  return secondsLeft === null ? done : `${duration(secondsLeft)} left`
 }

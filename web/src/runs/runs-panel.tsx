@@ -1,12 +1,12 @@
 /** The runs at the side of the page: filter, actions and table. */
 import { useEffect, useRef } from 'preact/hooks'
 import { onKeys } from '../shell/shortcuts.tsx'
-import { chosen, runs, shownRuns } from '../store.ts'
+import { chosen, filterText, runs, shownRuns } from '../store.ts'
 import { ColumnsMenu } from './columns-menu.tsx'
 import { DifferencesDialog } from './differences-dialog.tsx'
 import './runs.css'
 import { RunsTable } from './runs-table.tsx'
-import { choose, differencesShown, filterProblem, filterText, rows, shownIds } from './table-state.ts'
+import { choose, differencesShown, filterProblem, rows } from './table-state.ts'
 
 export function RunsPanel() {
   const field = useRef<HTMLInputElement>(null)
@@ -34,13 +34,8 @@ export function RunsPanel() {
           <span id="filter-note" role="status" class={problem ? 'bad' : 'quiet'}>
             {problem ?? countText()}
           </span>
-          {filterText.value !== '' && !rowsAreShown() && (
-            <button type="button" onClick={() => choose(rows.value.map(({ id }) => id))}>
-              Only these
-            </button>
-          )}
           {chosen.value.length > 0 && (
-            <button type="button" onClick={() => choose([])}>
+            <button type="button" title="Show every run that matches the filter" onClick={() => choose([])}>
               All
             </button>
           )}
@@ -64,10 +59,6 @@ export function RunsPanel() {
     </section>
   )
 }
-
-const rowsAreShown = () =>
-  rows.value.length === 0 ||
-  (rows.value.length === shownIds.value.size && rows.value.every(({ id }) => shownIds.value.has(id)))
 
 function countText(): string {
   const all = runs.value.length

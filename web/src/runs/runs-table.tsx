@@ -5,9 +5,24 @@
 import { useComputed, useSignal } from '@preact/signals'
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks'
 import { onKeys } from '../shell/shortcuts.tsx'
+import { Splitter } from '../shell/splitter.tsx'
 import { pointAt, pointed } from '../store.ts'
+import type { Column } from './columns.ts'
 import { Row } from './row.tsx'
-import { columns, order, rows, shownIds, showOnly, sortWith, toggleShown } from './table-state.ts'
+import {
+  columns,
+  columnWidths,
+  MAX_COLUMN,
+  MIN_COLUMN,
+  order,
+  resetColumn,
+  resizeColumn,
+  rows,
+  shownIds,
+  showOnly,
+  sortWith,
+  toggleShown,
+} from './table-state.ts'
 
 const ROW_HEIGHT = 34
 const HEAD_HEIGHT = 30
@@ -60,15 +75,16 @@ export function RunsTable() {
       onScroll={(event) => (top.value = event.currentTarget.scrollTop)}
       onPointerLeave={() => pointAt(null)}
     >
-      <table class="runs" aria-rowcount={rows.value.length + 1}>
+      <table class="runs" style={tableStyle()} aria-rowcount={rows.value.length + 1}>
+        <colgroup>
+          {columnWidths.value.map((pixels, index) => (
+            <col key={columns.value[index]?.id} style={pixels === null ? undefined : { width: `${pixels}px` }} />
+          ))}
+        </colgroup>
         <thead>
           <tr aria-rowindex={1}>
-            {columns.value.map(({ id, title, numeric }) => (
-              <th key={id} scope="col" class={numeric ? 'numeric' : ''} aria-sort={sortOf(id)}>
-                <button type="button" title={title} onClick={() => sortWith(id)}>
-                  {title}
-                </button>
-              </th>
+            {columns.value.map((column, index) => (
+              <Head key={column.id} column={column} width={columnWidths.value[index] ?? null} />
             ))}
           </tr>
         </thead>
@@ -88,6 +104,46 @@ export function RunsTable() {
         </tbody>
       </table>
     </div>
+  )
+}
+
+/** While the name takes what others leave, the table fills its box. */
+function tableStyle() {
+  const sum = columnWidths.value.reduce<number>(
+    (total, pixels, i) => total + (pixels ?? columns.value[i]?.width ?? 0),
+    0,
+  )
+  return columnWidths.value.includes(null) ? { width: '100%', minWidth: `${sum}px` } : { width: `${sum}px` }
+}
+
+function Head({ column, width }: { readonly column: Column; readonly width: number | null }) {
+  const { id, title, numeric } = column
+  const cell = useRef<HTMLTableCellElement>(null)
+  const measured = useSignal(column.width)
+  useLayoutEffect(() => {
+    const element = cell.current
+    if (!element || width !== null) return
+    const measure = new ResizeObserver(() => {
+      measured.value = element.offsetWidth
+    })
+    measure.observe(element)
+    return () => measure.disconnect()
+  }, [measured, width])
+  return (
+    <th ref={cell} scope="col" class={numeric ? 'numeric' : ''} aria-sort={sortOf(id)}>
+      <button type="button" title={title} onClick={() => sortWith(id)}>
+        {title}
+      </button>
+      <Splitter
+        label={`Width of the column ${title}`}
+        sideways
+        size={width ?? measured.value}
+        min={MIN_COLUMN}
+        max={MAX_COLUMN}
+        resize={(pixels) => resizeColumn(id, pixels)}
+        reset={() => resetColumn(id)}
+      />
+    </th>
   )
 }
 

@@ -1,13 +1,14 @@
 /** State of the table of runs, all of it in the address, and the resulting rows. */
 import { computed, type ReadonlySignal } from '@preact/signals'
 import type { RunSummary } from '../../../src/watch/api.ts'
-import { chosen, runs, shownRuns } from '../store.ts'
+import { resetSize, resize, sizes } from '../shell/sizes.ts'
+import { chosen, filter, matchingRuns, runs, shownRuns } from '../store.ts'
 import { flag, inAddress, list, text } from '../view-state.ts'
 import { type Column, configColumn, fixedColumns, sorted } from './columns.ts'
 import { differences } from './differences.ts'
-import { matches, parseFilter, unknownFields } from './filter.ts'
+import { unknownFields } from './filter.ts'
+import { sharedFolderOf } from './names.ts'
 
-export const filterText = inAddress('filter', text, '')
 /** Configuration fields with a column. */
 export const addedFields = inAddress<readonly string[]>('columns', list, [])
 const sortBy = inAddress('sort', text, 'name')
@@ -19,12 +20,27 @@ export const columns: ReadonlySignal<readonly Column[]> = computed(() => [
   ...addedFields.value.map(configColumn),
 ])
 
-const filter = computed(() => parseFilter(filterText.value))
 export const filterProblem = computed(() => {
   const unknown = unknownFields(filter.value, runs.value)
   if (unknown.length > 0) return `No run has a field ${unknown.join(', ')}`
   return filter.value.problem
 })
+
+const sizeName = (id: string) => `column ${id}`
+export const MIN_COLUMN = 48
+export const MAX_COLUMN = 800
+
+/** Widths of the columns, in pixels; null: what the others leave, but at least the width of the column. */
+export const columnWidths = computed(() =>
+  columns.value.map(({ id, width }) => {
+    const set = sizes.value[sizeName(id)]
+    if (set === undefined) return id === 'name' ? null : width
+    return Math.max(MIN_COLUMN, Math.min(MAX_COLUMN, set))
+  }),
+)
+
+export const resizeColumn = (id: string, pixels: number): void => resize(sizeName(id), pixels)
+export const resetColumn = (id: string): void => resetSize(sizeName(id))
 
 export const order = computed(() => ({ id: sortBy.value, descending: sortDown.value }))
 
@@ -36,21 +52,23 @@ export function sortWith(id: string): void {
 
 export const rows: ReadonlySignal<readonly RunSummary[]> = computed(() => {
   const column = columns.value.find(({ id }) => id === sortBy.value) ?? (fixedColumns[0] as Column)
-  const matching = runs.value.filter((run) => matches(run, filter.value))
-  return sorted(matching, column, sortDown.value)
+  return sorted(matchingRuns.value, column, sortDown.value)
 })
+
+export const sharedFolder = computed(() => sharedFolderOf(runs.value.map(({ name }) => name)))
 
 export const shownIds = computed(() => new Set(shownRuns.value.map(({ id }) => id)))
 
-/** No selection means all runs, so the last shown run cannot be hidden: hiding it shows all. */
+/** No selection means all runs, so the last selected run cannot be hidden: hiding it shows all. */
 export function choose(ids: Iterable<string>): void {
   const wanted = new Set(ids)
   const known = runs.value.filter(({ id }) => wanted.has(id)).map(({ id }) => id)
   chosen.value = known.length === runs.value.length ? [] : known
 }
 
+/** The runs that the filter hides stay selected, or not, as they are. */
 export function toggleShown(id: string): void {
-  const wanted = new Set(shownIds.value)
+  const wanted = new Set(chosen.value.length === 0 ? runs.value.map((run) => run.id) : chosen.value)
   if (!wanted.delete(id)) wanted.add(id)
   choose(wanted)
 }

@@ -40,8 +40,8 @@ const shortcuts: readonly (readonly [string, string])[] = [
   ['m', 'Search the metrics'],
   ['r', 'Back to the whole range of the curves'],
   ['Space', 'Play through the snapshots of the experts'],
-  ['← ↑ → ↓', 'In a heat map, a text or a row of layers: move to the next'],
-  ['Enter', 'In a heat map: open the expert'],
+  ['← ↑ → ↓', 'In a heat map, a text or a row of layers: move to the next; on an edge: resize'],
+  ['Enter', 'In a heat map: open the expert; on an edge: its default size'],
   ['Esc', 'Close what is open'],
   ['?', 'This list'],
 ]

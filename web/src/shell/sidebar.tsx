@@ -1,10 +1,13 @@
 /** The runs beside every page: resizable on a wide screen, a drawer over the page on a narrow one. */
-import { effect, signal } from '@preact/signals'
+import { computed, effect, signal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
 import { RunsPanel } from '../runs/runs-panel.tsx'
 import { Icon } from './icon.tsx'
+import { resetSize, resize, sizes } from './sizes.ts'
+import { Splitter } from './splitter.tsx'
 
-const key = 'choir.sidebar'
+const name = 'sidebar'
+const DEFAULT_WIDTH = 470
 const MIN_WIDTH = 240
 const MAX_WIDTH = 1200
 const narrow = matchMedia('(max-width: 900px)')
@@ -14,14 +17,9 @@ narrow.addEventListener('change', () => {
 })
 
 export const drawerOpen = signal(false)
-const width = signal(clampWidth(Number(localStorage.getItem(key) ?? 470)))
-
-function clampWidth(pixels: number): number {
-  return Number.isFinite(pixels) ? Math.round(Math.max(MIN_WIDTH, Math.min(MAX_WIDTH, pixels))) : MIN_WIDTH
-}
+const width = computed(() => Math.max(MIN_WIDTH, Math.min(MAX_WIDTH, sizes.value[name] ?? DEFAULT_WIDTH)))
 
 effect(() => {
-  localStorage.setItem(key, String(width.value))
   document.documentElement.style.setProperty('--sidebar', `${width.value}px`)
 })
 
@@ -50,33 +48,19 @@ export function Sidebar() {
           </button>
         )}
         <RunsPanel />
-        {!drawer && <Splitter />}
+        {!drawer && (
+          <Splitter
+            label="Width of the runs"
+            sideways
+            size={width.value}
+            min={MIN_WIDTH}
+            max={MAX_WIDTH}
+            resize={(pixels) => resize(name, pixels)}
+            reset={() => resetSize(name)}
+          />
+        )}
       </aside>
       {drawer && open && <div class="shade" onPointerDown={() => (drawerOpen.value = false)} />}
     </>
-  )
-}
-
-function Splitter() {
-  return (
-    // biome-ignore lint/a11y/useSemanticElements: <hr> cannot be moved
-    <div
-      class="splitter"
-      role="separator"
-      tabIndex={0}
-      aria-label="Width of the runs"
-      aria-orientation="vertical"
-      aria-valuenow={width.value}
-      aria-valuemin={MIN_WIDTH}
-      aria-valuemax={MAX_WIDTH}
-      onPointerDown={(event) => event.currentTarget.setPointerCapture(event.pointerId)}
-      onPointerMove={(event) => {
-        if (event.currentTarget.hasPointerCapture(event.pointerId)) width.value = clampWidth(event.clientX)
-      }}
-      onKeyDown={(event) => {
-        const by = { ArrowLeft: -24, ArrowRight: 24 }[event.key]
-        if (by) width.value = clampWidth(width.value + by)
-      }}
-    />
   )
 }

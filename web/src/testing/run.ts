@@ -4,6 +4,7 @@ import type { RunSummary } from '../../../src/watch/api.ts'
 export function runWith(fields: Partial<RunSummary>): RunSummary {
   return {
     id: 'a',
+    path: 'a',
     name: 'a',
     kind: 'choir',
     state: 'finished',

@@ -1,4 +1,5 @@
 /** A strip of all layers, to select one. It shows the expert of the current token in each. */
+import { dash } from '../../../src/text/numbers.ts'
 import type { TokenRouter } from '../../../src/watch/api.ts'
 import { routerNames } from '../experts/heat-map/order.ts'
 import { expertOf } from './choices.ts'
@@ -8,11 +9,13 @@ interface LayerStripProps {
   readonly routers: readonly TokenRouter[]
   readonly chosen: number
   readonly choose: (router: number) => void
+  /** The current token, and its text; a trace has none. */
   readonly token: number | null
+  readonly text: string
   readonly choice: number
 }
 
-export function LayerStrip({ routers, chosen, choose, token, choice }: LayerStripProps) {
+export function LayerStrip({ routers, chosen, choose, token, text, choice }: LayerStripProps) {
   const names = routerNames(routers)
   const onKey = (event: KeyboardEvent) => {
     const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key]
@@ -26,8 +29,10 @@ export function LayerStrip({ routers, chosen, choose, token, choice }: LayerStri
   return (
     <div class="strip" role="radiogroup" aria-label="Layer" onKeyDown={onKey}>
       <span class="strip-title" aria-hidden="true">
-        layer
-        <i class="strip-expert">expert</i>
+        Layer
+        <i class="strip-token">
+          {token === null ? '' : text.trim() === '' ? `token ${token}` : `expert of “${text.trim()}”`}
+        </i>
       </span>
       {routers.map((router, index) => {
         const expert = token === null ? -1 : expertOf(router, token, Math.min(choice, router.choices - 1))
@@ -43,9 +48,7 @@ export function LayerStrip({ routers, chosen, choose, token, choice }: LayerStri
             onClick={() => choose(index)}
           >
             {names[index]}
-            <i class={token === null ? 'strip-expert' : `strip-expert ${classOf(expert)}`}>
-              {expert < 0 ? ' ' : expert}
-            </i>
+            <i class={`strip-expert ${classOf(expert)}`}>{expert < 0 ? dash : expert}</i>
           </button>
         )
       })}

@@ -31,7 +31,8 @@ export function TracePanel({ run, trace, pointed }: TracePanelProps) {
   }, [tokens])
   const pointedTokens = useComputed((): Span => {
     const span = pointed.value
-    return span ? tokensAt(offsets, span[0], span[1]) : [0, 0]
+    // Until one is pointed at, the first: so strip and detail show what they are for.
+    return span ? tokensAt(offsets, span[0], span[1]) : [0, Math.min(1, tokens.length)]
   })
   const chosen = nearestRouter(routers, view.layer.value, view.module.value)
   const router = routers[chosen]
@@ -65,7 +66,18 @@ export function TracePanel({ run, trace, pointed }: TracePanelProps) {
             {trace.cut && <b> The text is longer: only its beginning is shown.</b>}
           </p>
         </header>
-        <LayerStrip routers={routers} chosen={chosen} choose={choose} token={token} choice={choice} />
+        <p class="trace-about">
+          Select a layer to colour the text by its experts. Point at a token, or move with the arrow keys, to see its
+          experts in all layers, and its choices.
+        </p>
+        <LayerStrip
+          routers={routers}
+          chosen={chosen}
+          choose={choose}
+          token={token}
+          text={token === null ? '' : (tokens[token] ?? '')}
+          choice={choice}
+        />
         {router.choices > 1 && (
           <Select
             label="Colour by"
@@ -93,11 +105,7 @@ export function TracePanel({ run, trace, pointed }: TracePanelProps) {
           />
         </div>
         <div class="trace-aside">
-          {token === null ? (
-            <p class="detail detail-hint">Point at a token, or move with the arrow keys, to see its choices.</p>
-          ) : (
-            <TokenDetail token={tokens[token] ?? ''} index={token} router={router} choice={choice} />
-          )}
+          {token !== null && <TokenDetail token={tokens[token] ?? ''} index={token} router={router} choice={choice} />}
           <ExpertLegend counts={counts} experts={router.experts} marked={view.marked} />
         </div>
       </section>

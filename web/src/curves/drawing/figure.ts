@@ -2,6 +2,7 @@
 import type { XAxis } from '../../../../src/watch/api.ts'
 import { formatValue } from '../../format-value.ts'
 import type { Line, Range } from './lines.ts'
+import type { Outside } from './outliers.ts'
 import { type Frame, paint, toX, toY } from './paint.ts'
 import type { Surface } from './surface.ts'
 import { axisTitles, linearTicks, logTicks, xText, xTicks } from './ticks.ts'
@@ -12,6 +13,8 @@ export interface Figure {
   readonly lines: readonly Line[]
   readonly x: Range
   readonly y: Range
+  /** Values beyond the range of y, if outliers are left out. */
+  readonly outside?: Outside
   readonly log: boolean
 }
 
@@ -43,6 +46,10 @@ export function drawFigure(surface: Surface, figure: Figure, ink: Ink): void {
   const frame: Frame = { box, x: figure.x, y: figure.y, log: figure.log }
   surface.box({ left: 0, top: 0, width: FIGURE_WIDTH, height: figureHeight(figure) }, ink.back)
   surface.text(figure.metric, LEFT, 30, { color: ink.text, size: 16, anchor: 'start', bold: true })
+  if (figure.outside) {
+    const note = outsideText(figure.outside)
+    surface.text(note, FIGURE_WIDTH - RIGHT, 30, { color: ink.quiet, size: 12, anchor: 'end' })
+  }
   drawAxes(surface, figure, frame, ink)
   paint(surface, figure.lines, frame, 1)
   drawLegend(surface, figure, ink)
@@ -88,6 +95,12 @@ function drawLegend(surface: Surface, { lines }: Figure, ink: Ink): void {
     size: 12,
     anchor: 'start',
   })
+}
+
+/** Empty if nothing is outside. */
+function outsideText({ above, below }: Outside): string {
+  const parts = [above !== null && `▲ up to ${formatValue(above)}`, below !== null && `▼ down to ${formatValue(below)}`]
+  return parts.filter((part) => part !== false).join('   ')
 }
 
 /** Ticks are round, so they need few digits; very large and small ones are written with an exponent. */

@@ -42,6 +42,9 @@ describe('lines', () => {
   it('over seeds are named by what the names of the runs share', () => {
     expect(nameOfSeeds(['moe/s1', 'moe/s2'])).toBe('moe · 2 seeds')
     expect(nameOfSeeds(['one', 'two'])).toBe('one · 2 seeds')
+    expect(nameOfSeeds(['quick/top-1 (2x), seed 1', 'quick/top-1 (2x), seed 10'])).toBe('quick/top-1 (2x) · 2 seeds')
+    expect(nameOfSeeds(['top-1, seed 1, lr 0.1', 'top-1, seed 12, lr 0.1'])).toBe('top-1, lr 0.1 · 2 seeds')
+    expect(nameOfSeeds(['aaa', 'aa'])).toBe('aa · 2 seeds')
   })
 })
 
@@ -61,7 +64,9 @@ describe('ranges', () => {
   it('of x reach from the first to the last point of all lines', () => {
     expect(rangeOfX([line([1, 5], [0, 0]), line([0, 2], [0, 0]), line([], [])])).toEqual({ min: 0, max: 5 })
     expect(rangeOfX([line([1, 100], [0, 0])])).toEqual({ min: 0, max: 100 })
-    expect(rangeOfX([line([3], [0])])).toEqual({ min: 2.5, max: 3.5 })
+    expect(rangeOfX([line([0], [0])])).toEqual({ min: -0.5, max: 0.5 })
+    // A single evaluation is at the end of a training.
+    expect(rangeOfX([line([400], [0]), line([400], [0])])).toEqual({ min: 0, max: 408 })
     // A dot keeps a distance from the edges.
     expect(rangeOfX([line([300], [0]), line([300, 600], [0, 0])])).toEqual({ min: 0, max: 612 })
     expect(rangeOfX([line([900], [0]), line([900, 1000], [0, 0])])).toEqual({ min: 898, max: 1002 })

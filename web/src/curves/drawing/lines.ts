@@ -57,13 +57,17 @@ export function linesOf(
 export const lineOf = (lines: readonly Line[], run: string | null): Line | undefined =>
   run === null ? undefined : lines.find((line) => line.run === run || line.otherRuns?.includes(run))
 
-/** `k2-seed0` and `k2-seed1` become `k2 · 2 seeds`. */
+/** `k2-seed0` and `k2-seed1` become `k2 · 2 seeds`; `k2, seed 1, lr 0.1` and its like `k2, lr 0.1 · 2 seeds`. */
 export function nameOfSeeds(names: readonly string[]): string {
   const [first = ''] = names
-  let shared = 0
-  while (shared < first.length && names.every((name) => name[shared] === first[shared])) shared++
-  const common = first.slice(0, shared).replace(/[^\p{L}\p{N}]*(?:seed|s)?[^\p{L}\p{N}]*$/u, '')
-  return `${common === '' ? first : common} · ${names.length} seeds`
+  const areShared = (part: (name: string) => string) => names.every((name) => part(name) === part(first))
+  let start = 0
+  while (start < first.length && areShared((name) => name.slice(0, start + 1))) start++
+  let end = 0
+  while (start + end < first.length && areShared((name) => name.slice(start).slice(-end - 1))) end++
+  const before = first.slice(0, start).replace(/[^\p{L}\p{N})\]]*(?:seed[^\p{L}\p{N}]*\p{N}*|s)?[^\p{L}\p{N}]*$/u, '')
+  const [after = ''] = /,.*$/u.exec(first.slice(first.length - end)) ?? []
+  return `${before === '' ? first : before + after} · ${names.length} seeds`
 }
 
 /** Index of the value nearest to x; -1 if there are no values. */
@@ -94,8 +98,8 @@ export function rangeOfX(lines: readonly Line[]): Range | null {
   }
   if (min > max) return null
   const hasDots = lines.some(({ x }) => x.length === 1)
-  // If the first point is near the start of training, the axis begins at 0.
-  if (min > 0 && min < (hasDots ? 0.6 : 0.05) * max) min = 0
+  // If the first point is near the start of training, the axis begins at 0; and if there is one evaluation, at the end.
+  if (min > 0 && (min === max || min < (hasDots ? 0.6 : 0.05) * max)) min = 0
   if (min === max) return { min: min - 0.5, max: max + 0.5 }
   // Without a margin the edges would cut dots in half.
   const margin = hasDots ? 0.02 * (max - min) : 0
@@ -110,19 +114,29 @@ const RAW_STRETCH = 0.25
 
 /** Range of lines and bands within the range of x, with a margin. */
 export function rangeOfY(lines: readonly Line[], x: Range, log: boolean): Range | null {
-  const scale = log ? Math.log10 : (value: number) => value
+  const scale = scaleOf(log)
   const shown = extent(lines, x, scale, ({ y, band }) => (band ? [y, band.low, band.high] : [y]))
   if (!shown) return null
   const raw = isCrowd(lines) ? null : extent(lines, x, scale, (line) => (line.raw ? [line.raw] : []))
-  const stretch = RAW_STRETCH * (shown.max - shown.min)
-  const min = Math.max(Math.min(shown.min, raw?.min ?? shown.min), shown.min - stretch)
-  const max = Math.min(Math.max(shown.max, raw?.max ?? shown.max), shown.max + stretch)
-  return withMargin(min, max, log ? (exponent) => 10 ** exponent : (value) => value)
+  return withMargin(stretched(shown, raw ?? shown), log)
 }
+
+/** A range that is extended to that of raw values, but not far. */
+export function stretched(shown: Range, raw: Range): Range {
+  const stretch = RAW_STRETCH * (shown.max - shown.min)
+  return {
+    min: Math.max(Math.min(shown.min, raw.min), shown.min - stretch),
+    max: Math.min(Math.max(shown.max, raw.max), shown.max + stretch),
+  }
+}
+
+export const scaleOf = (log: boolean): ((value: number) => number) => (log ? Math.log10 : (value) => value)
+export const unscaleOf = (log: boolean): ((scaled: number) => number) =>
+  log ? (exponent) => 10 ** exponent : (value) => value
 
 type Column = readonly (number | null)[]
 
-/** Minimum and maximum on a scale; values that the scale cannot represent are left out. */
+/** Minimum and maximum on a scale. */
 function extent(
   lines: readonly Line[],
   x: Range,
@@ -131,21 +145,36 @@ function extent(
 ): Range | null {
   let [min, max] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
   for (const line of lines) {
-    for (const column of columnsOf(line)) {
-      for (let i = 0; i < line.x.length; i++) {
-        const [at, value] = [line.x[i] as number, column[i] ?? null]
-        if (value === null || at < x.min || at > x.max) continue
-        const scaled = scale(value)
-        if (!Number.isFinite(scaled)) continue
-        if (scaled < min) min = scaled
-        if (scaled > max) max = scaled
-      }
+    for (const value of valuesIn(line, x, scale, columnsOf(line))) {
+      if (value < min) min = value
+      if (value > max) max = value
     }
   }
   return min > max ? null : { min, max }
 }
 
-function withMargin(min: number, max: number, unscale: (value: number) => number): Range {
+/** Values of a line within the range of x, on a scale; those that it cannot represent are left out. */
+export function valuesIn(
+  line: Line,
+  x: Range,
+  scale: (value: number) => number,
+  columns: readonly Column[],
+): readonly number[] {
+  const values: number[] = []
+  for (const column of columns) {
+    for (let i = 0; i < line.x.length; i++) {
+      const [at, value] = [line.x[i] as number, column[i] ?? null]
+      if (value === null || at < x.min || at > x.max) continue
+      const scaled = scale(value)
+      if (Number.isFinite(scaled)) values.push(scaled)
+    }
+  }
+  return values
+}
+
+/** @param range On the scale. */
+export function withMargin({ min, max }: Range, log: boolean): Range {
+  const unscale = unscaleOf(log)
   const margin = max > min ? 0.06 * (max - min) : Math.abs(max) * 0.1 || 1
   return { min: unscale(min - margin), max: unscale(max + margin) }
 }

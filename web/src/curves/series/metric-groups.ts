@@ -1,27 +1,29 @@
-/** Groups and sorts metrics: the most important first, the rest by name. */
+/**
+ * Groups and sorts metrics by the question that they answer, in the order in which somebody who trains asks: how good is
+ * the model, how are tokens routed, how fast is it, what does the optimizer do. Other metrics are grouped by prefix.
+ */
 
 export interface MetricGroup {
-  readonly prefix: string
+  readonly name: string
   readonly metrics: readonly string[]
 }
 
-const firstMetrics = [
-  'loss',
-  'bits_per_byte',
-  'drop_rate',
-  'load_cv',
-  'load_cv_kept',
-  'dead_experts',
-  'unserved_rate',
-  'aux_loss',
-  'z_loss',
-  'grad_norm',
-  'learning_rate',
-  'tokens_per_second',
-  'step_ms',
-  'mfu',
-]
-const firstGroups = ['train', 'eval']
+/** Groups and their metrics, in order. Held-out loss is first, because it decides between runs. */
+const themes: Readonly<Record<string, readonly string[]>> = {
+  loss: ['eval/loss', 'train/loss', 'eval/bits_per_byte'],
+  routing: [
+    'train/drop_rate',
+    'train/load_cv',
+    'train/load_cv_kept',
+    'train/dead_experts',
+    'train/unserved_rate',
+    'train/aux_loss',
+    'train/z_loss',
+  ],
+  speed: ['train/tokens_per_second', 'train/step_ms', 'train/mfu'],
+  optimizer: ['train/learning_rate', 'train/grad_norm'],
+}
+const firstGroups = [...Object.keys(themes), 'train', 'eval']
 
 /** The part before the last slash; `other` without a slash. */
 export const prefixOf = (metric: string): string => {
@@ -32,6 +34,9 @@ export const shortName = (metric: string): string => metric.slice(metric.lastInd
 
 const rank = (first: readonly string[], name: string) => (first.includes(name) ? first.indexOf(name) : first.length)
 
+const groupOf = (metric: string): string =>
+  Object.keys(themes).find((name) => themes[name]?.includes(metric)) ?? prefixOf(metric)
+
 /** Pinned metrics form a group of their own, in the order of pinning. */
 export function groupsOf(metrics: Iterable<string>, pinned: readonly string[], search: string): readonly MetricGroup[] {
   const words = search.toLowerCase().split(/\s+/)
@@ -39,17 +44,16 @@ export function groupsOf(metrics: Iterable<string>, pinned: readonly string[], s
   const groups = new Map<string, string[]>()
   for (const metric of found) {
     if (pinned.includes(metric)) continue
-    const group = groups.get(prefixOf(metric))
+    const group = groups.get(groupOf(metric))
     if (group) group.push(metric)
-    else groups.set(prefixOf(metric), [metric])
+    else groups.set(groupOf(metric), [metric])
   }
   const ordered = [...groups]
     .sort(([one], [other]) => rank(firstGroups, one) - rank(firstGroups, other) || one.localeCompare(other))
-    .map(([prefix, names]) => ({ prefix, metrics: names.sort(byRank) }))
+    .map(([name, names]) => ({ name, metrics: names.sort(inOrderOf(themes[name] ?? [])) }))
   const onTop = pinned.filter((metric) => found.includes(metric))
-  return onTop.length > 0 ? [{ prefix: 'pinned', metrics: onTop }, ...ordered] : ordered
+  return onTop.length > 0 ? [{ name: 'pinned', metrics: onTop }, ...ordered] : ordered
 }
 
-function byRank(one: string, other: string): number {
-  return rank(firstMetrics, shortName(one)) - rank(firstMetrics, shortName(other)) || one.localeCompare(other)
-}
+const inOrderOf = (names: readonly string[]) => (one: string, other: string) =>
+  rank(names, one) - rank(names, other) || one.localeCompare(other)

@@ -54,6 +54,19 @@ describe('a loader of series', () => {
     vi.useRealTimers()
   })
 
+  it('does not smooth evaluations', async () => {
+    stop()
+    store.collection.value = {
+      version: 1,
+      roots: [],
+      runs: [runWith({ id: 'a', metrics: ['eval/loss'] })],
+      progress: null,
+    }
+    stop = new SeriesLoader('eval/loss', 800).follow(inSight)
+    await vi.advanceTimersByTimeAsync(100)
+    expect(last().query).toMatchObject({ metric: 'eval/loss', smoothing: 0 })
+  })
+
   it('sends one request for all runs that have the metric', async () => {
     await vi.advanceTimersByTimeAsync(100)
     expect(requests).toHaveLength(1)

@@ -14,6 +14,9 @@ const REFRESH_MS = 1000
 const MIN_POINTS = 60
 const MAX_TOTAL_POINTS = 40_000
 
+/** An evaluation is a mean over held-out text: smoothing would only shift its few points. */
+const isEvaluation = (metric: string) => metric.startsWith('eval/')
+
 type Query = Readonly<Record<string, string | number | undefined>>
 
 export class SeriesLoader {
@@ -49,7 +52,7 @@ export class SeriesLoader {
         runs: runs.join(','),
         metric: this.metric,
         x: xAxis.value,
-        smoothing: smoothing.value,
+        smoothing: isEvaluation(this.metric) ? 0 : smoothing.value,
         points: Math.min(this.maxPoints, Math.max(MIN_POINTS, Math.floor(MAX_TOTAL_POINTS / Math.max(1, runs.length)))),
         from: from.value ?? undefined,
         to: to.value ?? undefined,

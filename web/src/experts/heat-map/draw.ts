@@ -1,14 +1,16 @@
 /**
- * Draws a heat map: colours in one pass over an image, then marks in one path per colour. Marks show dead and
- * overloaded experts without colour: a cross and a ring in cells that are large enough, otherwise a solid and a dotted
- * line along the cells.
+ * Draws a heat map: colours in one pass over an image, then marks in one path per colour, then numbers. Marks show dead
+ * and overloaded experts without colour: a cross and a ring in cells that are large enough, otherwise a solid and a
+ * dotted line along the cells.
  */
 import { loadColor } from '../../palette.ts'
 import { DEAD, OVERLOADED } from '../expert-load.ts'
 import type { Axis } from './axis.ts'
 import type { Frame } from './frame.ts'
+import { drawNumbers, hasNumbers, NUMBER_HEIGHT, NUMBER_WIDTH } from './numbers.ts'
+import type { Pixels } from './pixels.ts'
+import { shareOf } from './scale.ts'
 
-const OCTAVES = 3
 const STEPS = 192
 /** Smaller cells, in pixels of the page, have no room for a cross or a ring. */
 const MIN_SIGN_SIZE = 6
@@ -16,21 +18,12 @@ const MIN_SIGN_SIZE = 6
 /** Colours as little-endian pixels, one for each step of the scale. */
 export function paletteOf(dark: boolean): Uint32Array {
   return Uint32Array.from({ length: STEPS + 1 }, (_, step) => {
-    const [red, green, blue] = loadColor(2 ** ((step / STEPS) * 2 * OCTAVES - OCTAVES), dark)
+    const [red, green, blue] = loadColor((2 * step) / STEPS - 1, dark)
     return ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0
   })
 }
 
-const stepOf = (overMean: number) =>
-  overMean <= 0 ? 0 : Math.round((Math.max(-1, Math.min(1, Math.log2(overMean) / OCTAVES)) * 0.5 + 0.5) * STEPS)
-
-export interface Pixels {
-  readonly across: Axis
-  readonly down: Axis
-  /** Pixels of the screen per pixel of the page. */
-  readonly ratio: number
-  readonly dark: boolean
-}
+const stepOf = (overMean: number, end: number) => Math.round((shareOf(overMean, end) * 0.5 + 0.5) * STEPS)
 
 export function draw(context: CanvasRenderingContext2D, frame: Frame, pixels: Pixels, palette: Uint32Array): void {
   const { across, down, ratio } = pixels
@@ -54,19 +47,25 @@ export function draw(context: CanvasRenderingContext2D, frame: Frame, pixels: Pi
       let value = 0
       const last = across.last[x] as number
       for (let column = first; column <= last; column++) value += frame.values[row * frame.columns + column] as number
-      if (!Number.isNaN(value)) colors[line + x] = palette[stepOf(value / (last - first + 1))] as number
+      if (!Number.isNaN(value)) colors[line + x] = palette[stepOf(value / (last - first + 1), pixels.end)] as number
     }
   }
   context.putImageData(image, 0, 0)
   drawMarks(context, frame, pixels)
+  if (hasNumbers(pixels)) drawNumbers(context, frame, pixels)
 }
 
-function drawMarks(context: CanvasRenderingContext2D, frame: Frame, { across, down, ratio, dark }: Pixels): void {
+function drawMarks(context: CanvasRenderingContext2D, frame: Frame, pixels: Pixels): void {
+  const { across, down, ratio, dark, end } = pixels
   const onGround = new Path2D()
   const onColor = new Path2D()
   const dotted = new Path2D()
   const hasSigns = Math.min(across.size, down.size) >= MIN_SIGN_SIZE * ratio
   const reach = Math.min(across.size, down.size) * 0.22
+  // Around the number of the cell, if it has one.
+  const ring = hasNumbers(pixels)
+    ? { x: (NUMBER_WIDTH * ratio) / 2, y: Math.min((NUMBER_HEIGHT * ratio) / 2 + 3 * ratio, down.size / 2 - ratio) }
+    : { x: reach, y: reach }
   for (let row = 0; row < frame.rows; row++) {
     const middle = down.startOf(row) + down.size / 2
     for (let column = 0; column < frame.columns; column++) {
@@ -80,16 +79,16 @@ function drawMarks(context: CanvasRenderingContext2D, frame: Frame, { across, do
         onColor.moveTo(x + reach, middle - reach)
         onColor.lineTo(x - reach, middle + reach)
       } else if (hasSigns && mark === OVERLOADED) {
-        const path = (frame.values[cell] as number) > 4 ? onColor : onGround
-        path.moveTo(x + reach, middle)
-        path.arc(x, middle, reach, 0, 2 * Math.PI)
+        const path = Math.abs(shareOf(frame.values[cell] as number, end)) > 2 / 3 ? onColor : onGround
+        path.moveTo(x + ring.x, middle)
+        path.ellipse(x, middle, ring.x, ring.y, 0, 0, 2 * Math.PI)
       } else {
-        let end = column
-        while (end + 1 < frame.columns && frame.marks[row * frame.columns + end + 1] === mark) end++
+        let last = column
+        while (last + 1 < frame.columns && frame.marks[row * frame.columns + last + 1] === mark) last++
         const path = mark === DEAD ? onColor : dotted
         path.moveTo(across.startOf(column), middle)
-        path.lineTo(across.startOf(end) + across.size, middle)
-        column = end
+        path.lineTo(across.startOf(last) + across.size, middle)
+        column = last
       }
     }
   }

@@ -5,10 +5,13 @@
 import { type ReadonlySignal, type Signal, useSignal } from '@preact/signals'
 import type { ComponentChildren } from 'preact'
 import { useEffect, useMemo, useRef } from 'preact/hooks'
+import { Legend } from '../legend.tsx'
+import * as view from '../view.ts'
 import { type Axis, axisOf } from './axis.ts'
 import { draw, paletteOf } from './draw.ts'
 import type { Frame } from './frame.ts'
 import { type Cell, type CellText, Cursor, Needle, Outline } from './heat-overlay.tsx'
+import { fittingEnd } from './scale.ts'
 import { useDisplay } from './use-display.ts'
 
 interface HeatMapProps {
@@ -41,6 +44,8 @@ export function HeatMap(props: HeatMapProps) {
   const canvas = useRef<HTMLCanvasElement>(null)
   const { width = 0, ratio = 1, dark = false } = useDisplay(box) ?? {}
   const palette = useMemo(() => paletteOf(dark), [dark])
+  const scale = view.scale.value
+  const end = useMemo(() => (scale === 'auto' ? fittingEnd(frame.values) : Number(scale)), [frame, scale])
   const cursor = useSignal<Cell | null>(null)
   const byKeys = useSignal(false)
 
@@ -49,8 +54,8 @@ export function HeatMap(props: HeatMapProps) {
   const down = useAxis(frame.rows, height * ratio, frame.rowGaps, GAP * ratio)
   useEffect(() => {
     const context = canvas.current?.getContext('2d')
-    if (context && across.pixels > 0) draw(context, frame, { across, down, ratio, dark }, palette)
-  }, [frame, across, down, ratio, dark, palette])
+    if (context && across.pixels > 0) draw(context, frame, { across, down, ratio, dark, end }, palette)
+  }, [frame, across, down, ratio, dark, end, palette])
 
   const cellOf = (event: MouseEvent): Cell => {
     const area = canvas.current?.getBoundingClientRect() ?? { left: 0, top: 0 }
@@ -67,59 +72,62 @@ export function HeatMap(props: HeatMapProps) {
   }
 
   return (
-    <div class="heat" style={{ '--names': `${Math.max(44, 16 + 6.5 * (props.nameLength ?? 0))}px` }}>
-      <div class="heat-names" style={{ height: `${height}px` }}>
-        {rowNames.map(({ row, element }) => (
-          <div
-            class="heat-name"
-            key={row}
-            style={{ top: `${down.startOf(row) / ratio}px`, height: `${down.size / ratio}px` }}
-          >
-            {element}
-          </div>
-        ))}
+    <>
+      <div class="heat" style={{ '--names': `${Math.max(44, 16 + 6.5 * (props.nameLength ?? 0))}px` }}>
+        <div class="heat-names" style={{ height: `${height}px` }}>
+          {rowNames.map(({ row, element }) => (
+            <div
+              class="heat-name"
+              key={row}
+              style={{ top: `${down.startOf(row) / ratio}px`, height: `${down.size / ratio}px` }}
+            >
+              {element}
+            </div>
+          ))}
+        </div>
+        {/* Arrow keys move from cell to cell; the cell is read out. */}
+        <div
+          class="heat-box"
+          ref={box}
+          style={{ height: `${height}px` }}
+          role="application"
+          aria-roledescription="heat map"
+          aria-label={`${label}. Arrow keys move from cell to cell, Enter opens the expert.`}
+          // biome-ignore lint/a11y/noNoninteractiveTabindex: an application takes keys
+          tabIndex={0}
+          onPointerMove={point}
+          onPointerDown={point}
+          onPointerLeave={() => {
+            if (!byKeys.value) cursor.value = null
+          }}
+          onClick={(event) => {
+            // The outlined cell: between two cells, the click event may be one pixel off.
+            open(cursor.value ?? cellOf(event))
+            cursor.value = null
+          }}
+          onFocus={() => {
+            if (!box.current?.matches(':focus-visible')) return
+            byKeys.value = true
+            cursor.value ??= { row: 0, column: at?.value ?? 0 }
+          }}
+          onBlur={() => (cursor.value = null)}
+          onKeyDown={(event) => handleKey(event, { cursor, byKeys, frame, open, drag })}
+        >
+          <canvas ref={canvas} width={across.pixels} height={down.pixels} />
+          {opened && <Outline cell={opened} {...{ across, down, ratio }} />}
+          {at && <Needle at={at} across={across} ratio={ratio} />}
+          <Cursor {...{ cursor, byKeys, across, down, ratio, describe, frame }} />
+        </div>
+        <div class="heat-columns" aria-hidden="true">
+          {fittingNames(columnNames, across, ratio).map(({ column, text, x, shift }) => (
+            <span key={column} style={{ left: `${x}px`, translate: `${shift}%` }}>
+              {text}
+            </span>
+          ))}
+        </div>
       </div>
-      {/* Arrow keys move from cell to cell; the cell is read out. */}
-      <div
-        class="heat-box"
-        ref={box}
-        style={{ height: `${height}px` }}
-        role="application"
-        aria-roledescription="heat map"
-        aria-label={`${label}. Arrow keys move from cell to cell, Enter opens the expert.`}
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: an application takes keys
-        tabIndex={0}
-        onPointerMove={point}
-        onPointerDown={point}
-        onPointerLeave={() => {
-          if (!byKeys.value) cursor.value = null
-        }}
-        onClick={(event) => {
-          // The outlined cell: between two cells, the click event may be one pixel off.
-          open(cursor.value ?? cellOf(event))
-          cursor.value = null
-        }}
-        onFocus={() => {
-          if (!box.current?.matches(':focus-visible')) return
-          byKeys.value = true
-          cursor.value ??= { row: 0, column: at?.value ?? 0 }
-        }}
-        onBlur={() => (cursor.value = null)}
-        onKeyDown={(event) => handleKey(event, { cursor, byKeys, frame, open, drag })}
-      >
-        <canvas ref={canvas} width={across.pixels} height={down.pixels} />
-        {opened && <Outline cell={opened} {...{ across, down, ratio }} />}
-        {at && <Needle at={at} across={across} ratio={ratio} />}
-        <Cursor {...{ cursor, byKeys, across, down, ratio, describe, frame }} />
-      </div>
-      <div class="heat-columns" aria-hidden="true">
-        {fittingNames(columnNames, across, ratio).map(({ column, text, x, shift }) => (
-          <span key={column} style={{ left: `${x}px`, translate: `${shift}%` }}>
-            {text}
-          </span>
-        ))}
-      </div>
-    </div>
+      <Legend end={end} />
+    </>
   )
 }
 

@@ -1,0 +1,29 @@
+import { expect, it } from 'vitest'
+import { loadColor } from '../../palette.ts'
+import { inkOn, numberText } from './numbers.ts'
+
+it('numbers have at most four digits', () => {
+  expect([0, 0.004, 1, 2.345, 9.99, 9.996, 31.94, 127.6].map(numberText)).toEqual([
+    '0.00',
+    '0.00',
+    '1.00',
+    '2.35',
+    '9.99',
+    '10.0',
+    '31.9',
+    '128',
+  ])
+})
+
+it.each(['light', 'dark'])('numbers can be read on every colour of the scale: %s', (theme) => {
+  const luminance = ([red, green, blue]: readonly number[]) => {
+    const linear = (part = 0) => (part <= 10 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4)
+    return 0.2126 * linear(red) + 0.7152 * linear(green) + 0.0722 * linear(blue)
+  }
+  for (let share = -1; share <= 1; share += 0.05) {
+    const ground = loadColor(share, theme === 'dark')
+    const ink = inkOn(ground) === '#000000' ? 0 : 1
+    const [low = 0, high = 0] = [luminance(ground), ink].sort()
+    expect((high + 0.05) / (low + 0.05)).toBeGreaterThan(4.5)
+  }
+})

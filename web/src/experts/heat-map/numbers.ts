@@ -1,0 +1,42 @@
+/** Numbers in the cells of a heat map, where cells have room: load over mean. A cross stands for a dead expert's zero. */
+import { loadColor } from '../../palette.ts'
+import { DEAD } from '../expert-load.ts'
+import type { Frame } from './frame.ts'
+import type { Pixels } from './pixels.ts'
+import { shareOf } from './scale.ts'
+
+/** Room that a number needs, in pixels of the page. */
+export const NUMBER_WIDTH = 36
+export const NUMBER_HEIGHT = 15
+
+export const hasNumbers = ({ across, down, ratio }: Pick<Pixels, 'across' | 'down' | 'ratio'>): boolean =>
+  across.size >= NUMBER_WIDTH * ratio && down.size >= NUMBER_HEIGHT * ratio
+
+export const numberText = (overMean: number): string =>
+  overMean < 9.995 ? overMean.toFixed(2) : overMean < 99.95 ? overMean.toFixed(1) : overMean.toFixed(0)
+
+export function drawNumbers(context: CanvasRenderingContext2D, frame: Frame, pixels: Pixels): void {
+  const { across, down, ratio, dark, end } = pixels
+  context.font = `${11 * ratio}px system-ui, sans-serif`
+  context.textAlign = 'center'
+  context.textBaseline = 'middle'
+  for (let row = 0; row < frame.rows; row++) {
+    const y = down.startOf(row) + down.size / 2
+    for (let column = 0; column < frame.columns; column++) {
+      const cell = row * frame.columns + column
+      const value = frame.values[cell] as number
+      if (Number.isNaN(value) || frame.marks[cell] === DEAD) continue
+      context.fillStyle = inkOn(loadColor(shareOf(value, end), dark))
+      context.fillText(numberText(value), across.startOf(column) + across.size / 2, y)
+    }
+  }
+}
+
+/** Black or white, whichever has more contrast with the ground (relative luminance of WCAG 2). */
+export function inkOn(ground: readonly [number, number, number]): '#000000' | '#ffffff' {
+  const [red, green, blue] = ground.map((part) => {
+    const value = part / 255
+    return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4
+  }) as [number, number, number]
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? '#000000' : '#ffffff'
+}

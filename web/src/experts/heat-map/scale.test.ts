@@ -1,0 +1,23 @@
+import { describe, expect, it } from 'vitest'
+import { fittingEnd, shareOf } from './scale.ts'
+
+describe('the end of the scale', () => {
+  it.each([
+    ['even loads', [1, 1, 1, 1], 1.25],
+    ['a balanced router', [0.9, 1.1, 1.2, 0.85, 1, 1], 1.25],
+    ['loads up to twice and half the mean', [0.5, 2, 1, 1.3], 2],
+    ['a collapsed router', [0.1, 0.1, 0.1, 7.7], 8],
+    ['loads beyond the scale', [100, 0.01], 8],
+    ['nothing', [], 1.25],
+  ])('fits %s', (_, loads, end) => expect(fittingEnd(Float32Array.from(loads))).toBe(end))
+
+  it('does not follow dead experts, gaps, or a tenth of the cells', () => {
+    const even = Array.from({ length: 18 }, () => 1)
+    expect(fittingEnd(Float32Array.from([...even, 0, 0, 0, 0, Number.NaN]))).toBe(1.25)
+    expect(fittingEnd(Float32Array.from([...even, 8]))).toBe(1.25)
+  })
+})
+
+it('loads have a place between the ends, in octaves', () => {
+  expect([0, 0.25, 0.5, 1, 2, 4, 16].map((load) => shareOf(load, 4))).toEqual([-1, -1, -0.5, 0, 0.5, 1, 1])
+})

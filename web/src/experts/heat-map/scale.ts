@@ -1,0 +1,22 @@
+/**
+ * The scale of colours: symmetric in octaves around the mean, up to an end beyond which colours are saturated. Loads of
+ * a balanced router are within a few per cent of the mean, those of a collapsed one differ by orders, so the end follows
+ * the loads. It is one of a few, so that it rarely changes from one snapshot to the next.
+ */
+
+/** Loads over mean at the end of the scale. */
+export const scaleEnds = [1.25, 1.5, 2, 4, 8] as const
+
+/** Share of the cells that must be within the scale. The others, and dead experts, are saturated. */
+const WITHIN = 0.9
+
+/** The smallest end that fits the cells. @param values Loads over mean; NaN where there is no expert */
+export function fittingEnd(values: Float32Array): number {
+  const octaves = values.filter((value) => value > 0).map((value) => Math.abs(Math.log2(value)))
+  const needed = octaves.sort()[Math.floor(WITHIN * (octaves.length - 1))] ?? 0
+  return scaleEnds.find((end) => Math.log2(end) >= needed) ?? Math.max(...scaleEnds)
+}
+
+/** Position on the scale, -1 to 1. */
+export const shareOf = (overMean: number, end: number): number =>
+  overMean <= 0 ? -1 : Math.max(-1, Math.min(1, Math.log2(overMean) / Math.log2(end)))

@@ -1,0 +1,38 @@
+/** Sizes that the user set by dragging an edge, in pixels: kept in this browser, since they depend on its screen. */
+import { effect, type Signal, signal } from '@preact/signals'
+
+const key = 'choir.sizes'
+
+/** By name of what they belong to; a default is left out. */
+export const sizes: Signal<Readonly<Record<string, number>>> = signal(sizesIn(localStorage.getItem(key)))
+
+effect(() => {
+  const text = JSON.stringify(sizes.value)
+  try {
+    localStorage.setItem(key, text)
+  } catch {
+    // Without storage, sizes last until the page is closed.
+  }
+})
+
+export function resize(name: string, pixels: number): void {
+  sizes.value = { ...sizes.value, [name]: pixels }
+}
+
+export function resetSize(name: string): void {
+  const { [name]: _, ...others } = sizes.value
+  sizes.value = others
+}
+
+/** Whatever is no size is left out. */
+export function sizesIn(text: string | null): Readonly<Record<string, number>> {
+  try {
+    const stored: unknown = JSON.parse(text ?? '{}')
+    if (typeof stored !== 'object' || stored === null) return {}
+    return Object.fromEntries(
+      Object.entries(stored).filter(([, value]) => Number.isFinite(value) && value > 0 && value < 10_000),
+    )
+  } catch {
+    return {}
+  }
+}
