@@ -4,6 +4,7 @@ import { relative, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { RunError, UsageError } from '../errors.ts'
+import { exitAtOnce, onStopSignals } from '../runtime/interrupts/interrupts.ts'
 import { childEnvironment } from '../system/child-environment.ts'
 import type { BackgroundProcess, Io } from './io.ts'
 import { runProgram, startJob } from './job-process.ts'
@@ -37,16 +38,12 @@ export async function runProcess(): Promise<void> {
     isRoot: process.getuid?.() === 0,
     now: () => performance.now(),
     onInterrupt(handler) {
-      process.on('SIGINT', handler)
-      process.on('SIGTERM', handler)
-      // Batch systems send it before the time limit, and mpirun passes it on to ranks.
-      process.on('SIGUSR1', handler)
+      // Batch systems send SIGUSR1 before the time limit, and mpirun passes it on to ranks.
+      const unsubscribe = onStopSignals(handler, ['SIGUSR1'])
       // In a background process: its parent has exited, or wants it to stop.
       process.on('disconnect', handler)
       return () => {
-        process.off('SIGINT', handler)
-        process.off('SIGTERM', handler)
-        process.off('SIGUSR1', handler)
+        unsubscribe()
         process.off('disconnect', handler)
       }
     },
@@ -55,7 +52,7 @@ export async function runProcess(): Promise<void> {
       pipeHandlers.add(handler)
       return () => pipeHandlers.delete(handler)
     },
-    exit: (code) => process.exit(code),
+    exit: exitAtOnce,
     runSelf: (args, env = {}) => runSelf(script, args, env),
     startSelf: (args) => startSelf(script, args),
     runProgram,
