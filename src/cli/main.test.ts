@@ -636,6 +636,21 @@ describe('eval, generate, inspect, bench', () => {
     expect(alone.stdout.text).not.toMatch(/\d ranks|slow rank/)
   })
 
+  test.each([
+    ['bench', '--out'],
+    ['bench', '--trace'],
+    ['train tiny', '--trace'],
+    ['plan tiny --cluster local', '--html'],
+  ])('%s %s refuses a folder before any work', async (command, option) => {
+    const fake = fakeIo()
+    expect(await main([...command.split(' '), option, folder], fake.io)).toBe(2)
+    expect(fake.stderr.text).toBe(`choir: invalid ${option}: "${folder}" is a folder (expected a file)\n`)
+    expect([fake.calls.filter(({ name }) => name !== 'joinRanks' && name !== 'fromFirst'), fake.stdout.text]).toEqual([
+      [],
+      '',
+    ])
+  })
+
   test('train and bench report a matmul ceiling that is a lower bound as one', async () => {
     const ceiling = { peakFlops: 3e11, lowestPeakFlops: 2e11, peakIsLowerBound: true }
     const why = 'at least 300 GFLOP/s; one measurement gave 200 GFLOP/s, so something else was running'

@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { presets } from '../../config/presets.ts'
 import type { Ranks } from '../../runtime/ranks.ts'
+import { expectWritable } from '../../system/output-file.ts'
 import { count, duration, fixed, grouped, percent } from '../../text/numbers.ts'
 import { quoted } from '../../text/shell.ts'
 import type { TrainSummary } from '../../train/events.ts'
@@ -178,7 +179,10 @@ async function prepareOnRanks(
   source: string | undefined,
   flags: TrainFlags,
 ): Promise<Job> {
-  const job = await io.operations.fromFirst(ranks, () => prepareJob(source, flags))
+  const job = await io.operations.fromFirst(ranks, async () => {
+    if (flags.trace !== undefined) await expectWritable('--trace', flags.trace)
+    return prepareJob(source, flags)
+  })
   if (!ranks || job.config.runtime.threads !== undefined) return job
   const threads = await io.operations.threadsPerRank(ranks)
   return { ...job, config: { ...job.config, runtime: { ...job.config.runtime, threads } } }
