@@ -24,6 +24,7 @@ import { AppendFile } from '../system/append-file.ts'
 import { errorCode, makeFolder, removeEmptyFolders, replaceFile, syncFolder } from '../system/disk.ts'
 import { jsonLine, readLines } from '../system/jsonl.ts'
 import { LOCK_FILE, lockRun, type RunLock } from '../system/lock.ts'
+import { JSON_BYTES, readText } from '../system/read-text.ts'
 import { version } from '../system/version.ts'
 import { capacityScalars } from './capacity-scalars.ts'
 import { allowedChanges, MOVABLE } from './changed-settings.ts'
@@ -144,7 +145,7 @@ export class RunDirectory implements RunLog {
   /** The run's tokenizer.json; null if there is none yet. */
   async tokenizer(): Promise<string | null> {
     try {
-      return await readFile(this.tokenizerFile, 'utf8')
+      return await readText(this.tokenizerFile, JSON_BYTES)
     } catch (error) {
       if (errorCode(error) === 'ENOENT') return null
       throw new RunError(`cannot read ${this.tokenizerFile}: ${(error as Error).message}`)
