@@ -7,8 +7,10 @@ import type { RunConfig } from '../config/run-config.ts'
 import { RunError } from '../errors.ts'
 import type { GenerateOptions } from '../infer/generate.ts'
 import { loadConfig } from '../run/load-config.ts'
+import { OccupiedDirectory } from '../run/occupied-directory.ts'
 import type { Specification } from '../study/grid/specification.ts'
 import type { StudyOptions } from '../study/runs/run-study.ts'
+import { LockedRun } from '../system/lock.ts'
 import type { TrainOptions } from '../train/train.ts'
 import { main } from './main.ts'
 import { type Fake, fakeIo, withoutDnnl } from './testing/fake.ts'
@@ -315,6 +317,28 @@ describe('train', () => {
     const fake = fakeIo()
     await main(['train', 'tiny'], fake.io)
     expect(fake.stdout.text).toMatch(/^ {2}engine +oneDNN 3\.7\.2, float32 on 2 threads$/m)
+  })
+
+  test('another process that takes the free directory a moment before does not end a training; one of --out does', async () => {
+    for (const [taken, code] of [
+      [new OccupiedDirectory('holds a run'), 2],
+      [new LockedRun('in use'), 1],
+    ] as const) {
+      const tried: string[] = []
+      const fake = fakeIo({
+        operations: {
+          train: (_, { directory }) => {
+            tried.push(directory)
+            return Promise.reject(tried.length === 1 ? taken : new RunError('reached'))
+          },
+        },
+      })
+      expect(await main(['train', 'tiny'], fake.io)).toBe(1)
+      expect([tried.length, fake.stderr.text]).toEqual([2, 'choir: reached\n'])
+      tried.length = 0
+      expect(await main(['train', 'tiny', '--out', join(folder, 'named')], fake.io)).toBe(code)
+      expect(tried).toEqual([join(folder, 'named')])
+    }
   })
 
   test('notices and warnings go to stderr, with --json to stdout', async () => {

@@ -29,6 +29,7 @@ import { version } from '../system/version.ts'
 import { capacityScalars } from './capacity-scalars.ts'
 import { allowedChanges, MOVABLE } from './changed-settings.ts'
 import { loadRunConfig } from './load-config.ts'
+import { OccupiedDirectory } from './occupied-directory.ts'
 import type { RunLog } from './run-log.ts'
 import { EventWriter } from './tensorboard.ts'
 import type { WeightsSource } from './weights-source.ts'
@@ -275,7 +276,7 @@ async function refuseOccupied(directory: string): Promise<void> {
     throw new RunError(`cannot read ${directory}: ${(error as Error).message}`)
   })
   if (names.includes('config.json') && (await loadRunConfig(directory).catch(() => undefined)))
-    throw new UsageError(
+    throw new OccupiedDirectory(
       `invalid run directory: "${directory}" already holds a run (continue it with --resume, or choose another with --out)`,
     )
   // Ignore what a process leaves that is killed while it creates the run.
