@@ -7,8 +7,10 @@ import type { RunConfig } from '../config/run-config.ts'
 import { RunError } from '../errors.ts'
 import type { GenerateOptions } from '../infer/generate.ts'
 import { loadConfig } from '../run/load-config.ts'
+import { OccupiedDirectory } from '../run/occupied-directory.ts'
 import type { Specification } from '../study/grid/specification.ts'
 import type { StudyOptions } from '../study/runs/run-study.ts'
+import { LockedRun } from '../system/lock.ts'
 import type { TrainOptions } from '../train/train.ts'
 import { main } from './main.ts'
 import { type Fake, fakeIo, withoutDnnl } from './testing/fake.ts'
@@ -331,6 +333,28 @@ describe('train', () => {
     expect(fake.stdout.text).toMatch(/^ {2}engine +oneDNN 3\.7\.2, float32 on 2 threads$/m)
   })
 
+  test('another process that takes the free directory a moment before does not end a training; one of --out does', async () => {
+    for (const [taken, code] of [
+      [new OccupiedDirectory('holds a run'), 2],
+      [new LockedRun('in use'), 1],
+    ] as const) {
+      const tried: string[] = []
+      const fake = fakeIo({
+        operations: {
+          train: (_, { directory }) => {
+            tried.push(directory)
+            return Promise.reject(tried.length === 1 ? taken : new RunError('reached'))
+          },
+        },
+      })
+      expect(await main(['train', 'tiny'], fake.io)).toBe(1)
+      expect([tried.length, fake.stderr.text]).toEqual([2, 'choir: reached\n'])
+      tried.length = 0
+      expect(await main(['train', 'tiny', '--out', join(folder, 'named')], fake.io)).toBe(code)
+      expect(tried).toEqual([join(folder, 'named')])
+    }
+  })
+
   test('notices and warnings go to stderr, with --json to stdout', async () => {
     const fake = fakeIo({
       operations: {
@@ -648,6 +672,21 @@ describe('eval, generate, inspect, bench', () => {
     const alone = fakeIo()
     await main(['train', 'tiny', '--out', join(folder, 'alone')], alone.io)
     expect(alone.stdout.text).not.toMatch(/\d ranks|slow rank/)
+  })
+
+  test.each([
+    ['bench', '--out'],
+    ['bench', '--trace'],
+    ['train tiny', '--trace'],
+    ['plan tiny --cluster local', '--html'],
+  ])('%s %s refuses a folder before any work', async (command, option) => {
+    const fake = fakeIo()
+    expect(await main([...command.split(' '), option, folder], fake.io)).toBe(2)
+    expect(fake.stderr.text).toBe(`choir: invalid ${option}: "${folder}" is a folder (expected a file)\n`)
+    expect([fake.calls.filter(({ name }) => name !== 'joinRanks' && name !== 'fromFirst'), fake.stdout.text]).toEqual([
+      [],
+      '',
+    ])
   })
 
   test('train and bench report a matmul ceiling that is a lower bound as one', async () => {

@@ -4,22 +4,16 @@ import { relative, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { RunError, UsageError } from '../errors.ts'
+import { exitAtOnce, onStopSignals } from '../runtime/interrupts/interrupts.ts'
 import { childEnvironment } from '../system/child-environment.ts'
 import type { BackgroundProcess, Io } from './io.ts'
 import { runProgram, startJob } from './job-process.ts'
 import { main } from './main.ts'
 import { operations } from './operations.ts'
+import { watchOutputErrors } from './output-errors.ts'
 
 export async function runProcess(): Promise<void> {
-  const pipeHandlers = new Set<() => void>()
-  let broken = false
-  for (const stream of [process.stdout, process.stderr])
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      // EIO: a terminal that has been closed, such as the one that mpirun of Open MPI gives a rank.
-      if (error.code !== 'EPIPE' && !(error.code === 'EIO' && stream.isTTY)) throw error
-      broken = true
-      for (const handler of pipeHandlers) handler()
-    })
+  const output = watchOutputErrors(process.stdout, process.stderr)
   const script = process.argv[1] ?? ''
   const relativeScript = relative(process.cwd(), script)
   const io: Io = {
@@ -37,25 +31,17 @@ export async function runProcess(): Promise<void> {
     isRoot: process.getuid?.() === 0,
     now: () => performance.now(),
     onInterrupt(handler) {
-      process.on('SIGINT', handler)
-      process.on('SIGTERM', handler)
-      // Batch systems send it before the time limit, and mpirun passes it on to ranks.
-      process.on('SIGUSR1', handler)
+      // Batch systems send SIGUSR1 before the time limit, and mpirun passes it on to ranks.
+      const unsubscribe = onStopSignals(handler, ['SIGUSR1'])
       // In a background process: its parent has exited, or wants it to stop.
       process.on('disconnect', handler)
       return () => {
-        process.off('SIGINT', handler)
-        process.off('SIGTERM', handler)
-        process.off('SIGUSR1', handler)
+        unsubscribe()
         process.off('disconnect', handler)
       }
     },
-    onBrokenPipe(handler) {
-      if (broken) handler()
-      pipeHandlers.add(handler)
-      return () => pipeHandlers.delete(handler)
-    },
-    exit: (code) => process.exit(code),
+    onBrokenPipe: output.onClosed,
+    exit: exitAtOnce,
     runSelf: (args, env = {}) => runSelf(script, args, env),
     startSelf: (args) => startSelf(script, args),
     runProgram,
@@ -65,8 +51,8 @@ export async function runProcess(): Promise<void> {
   }
   const code = await main(process.argv.slice(2), io)
   // Output to a pipe may still be buffered: exit only after it is flushed, or if nobody reads it.
-  if (!broken) await new Promise<void>((resolve) => process.stdout.write('', () => resolve()))
-  process.exit(code)
+  if (!output.isClosed) await new Promise<void>((resolve) => process.stdout.write('', () => resolve()))
+  process.exit(output.exitCode(code))
 }
 
 function runSelf(script: string, args: readonly string[], env: Readonly<Record<string, string>>): Promise<string> {

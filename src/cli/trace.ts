@@ -2,20 +2,12 @@
  * A step as a file for Perfetto (ui.perfetto.dev) or chrome://tracing, in Chrome's Trace Event Format:
  * complete events ("X") with times in microseconds, and metadata ("M") with the names of rows.
  */
-import { mkdir, writeFile } from 'node:fs/promises'
-import { dirname } from 'node:path'
-import { RunError } from '../errors.ts'
 import type { StepEvent } from '../runtime/times.ts'
+import { writeOutput } from '../system/output-file.ts'
 
 /** @param title Name of the process in the trace. @throws RunError if the file cannot be written. */
-export async function writeTrace(file: string, title: string, events: readonly StepEvent[]): Promise<void> {
-  try {
-    await mkdir(dirname(file), { recursive: true })
-    await writeFile(file, traceJson(title, events))
-  } catch (error) {
-    throw new RunError(`cannot write the trace ${file}: ${(error as Error).message}`)
-  }
-}
+export const writeTrace = (file: string, title: string, events: readonly StepEvent[]): Promise<void> =>
+  writeOutput(file, traceJson(title, events))
 
 const PID = 1
 

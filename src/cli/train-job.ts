@@ -29,6 +29,8 @@ export interface Job {
   readonly config: RunConfig
   readonly directory: string
   readonly resume: boolean
+  /** Whether the user left the directory to the program. */
+  readonly isUnnamed?: boolean
   readonly from?: WeightsOf
 }
 
@@ -73,7 +75,8 @@ export async function prepareJob(source: string | undefined, flags: JobFlags): P
       `invalid --out: "${out}" already holds a run (continue it with --resume ${quoted(out)}, or choose another)`,
     )
   const directory = out ?? freeDirectory(job.name)
-  return { ...job, directory, resume: false, ...(from !== undefined && { from: { run: from, checkpoint } }) }
+  const isUnnamed = out === undefined
+  return { ...job, directory, resume: false, isUnnamed, ...(from !== undefined && { from: { run: from, checkpoint } }) }
 }
 
 /** `runs/demo` or `demo.yaml`: demo. */

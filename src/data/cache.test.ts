@@ -80,16 +80,24 @@ test('several concurrent builders leave one intact entry and no temporary folder
   expect(readdirSync(root)).toEqual(['key'])
 })
 
-test('a failed build leaves no entry, and a full disk is reported as such', async () => {
+test('a failed build leaves no entry, and a full disk or quota is reported as such', async () => {
   const { root, cache } = await setUp()
   const failing = (error: Error) => cache.entry('key', 'thing', () => Promise.reject(error))
   await expect(failing(new Error('broken'))).rejects.toThrow('broken')
-  await expect(failing(Object.assign(new Error('full'), { code: 'ENOSPC' }))).rejects.toThrow(
-    /no space left in .*data\.cache/,
-  )
+  for (const code of ['ENOSPC', 'EDQUOT'])
+    await expect(failing(Object.assign(new Error('full'), { code }))).rejects.toThrow(/no space left in .*data\.cache/)
   await cache.close()
   expect(readdirSync(root)).toEqual([])
 })
+
+test.runIf(process.platform === 'linux')(
+  'a cache under /proc is replaced at once, as one that is not writable',
+  async () => {
+    const { cache, warnings } = await setUp('/proc/choir/cache')
+    expect(warnings.join()).toMatch(/cannot write the token cache \/proc\/choir\/cache \(ENOENT/)
+    await cache.close()
+  },
+)
 
 test('a cache that is not writable is replaced by a temporary one, with a warning', async () => {
   const file = join(temporary.make(), 'file')

@@ -5,12 +5,12 @@
  * place. So it is either complete or absent, even if several processes build it at once. It is checked
  * against its manifest each time it is opened.
  */
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { homedir, platform, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { z } from 'zod'
 import { RunError } from '../errors.ts'
-import { checksum, errorCode } from '../system/disk.ts'
+import { checksum, errorCode, makeFolder } from '../system/disk.ts'
 import { makeTemporaryFolder, sweepLeftovers } from '../system/temporary-folders.ts'
 
 export interface Cache {
@@ -34,19 +34,25 @@ export async function openCache(folder: string | undefined, warn: (message: stri
   const temporary: string[] = []
   let root = requested
   try {
-    await mkdir(requested, { recursive: true })
+    await makeFolder(resolve(requested))
     temporary.push(await makeTemporaryFolder(requested, 'scratch'))
     await sweepLeftovers(requested)
   } catch (error) {
-    root = await mkdtemp(join(tmpdir(), 'choir-'))
+    const { message } = error as Error
+    root = await mkdtemp(join(tmpdir(), 'choir-')).catch((second: Error) => {
+      throw new RunError(
+        `cannot write the token cache ${requested} (${message}), nor a temporary folder (${second.message}); ` +
+          'set data.cache to a folder with space that can be written',
+      )
+    })
     temporary.push(root)
-    warn(`cannot write the token cache ${requested} (${(error as Error).message}); using ${root} for this run only`)
+    warn(`cannot write the token cache ${requested} (${message}); using ${root} for this run only`)
   }
   return {
     root,
     entry: (key, what, build) => findOrBuild(root, key, what, build, warn),
     async scratch() {
-      const folder = await makeTemporaryFolder(root, 'scratch')
+      const folder = await onFullDisk(root, 'tokens', () => makeTemporaryFolder(root, 'scratch'))
       temporary.push(folder)
       return folder
     },
@@ -80,20 +86,28 @@ async function findOrBuild(
   const fault = await check(place)
   if (fault === undefined) return place
   if (fault !== 'absent') warn(`the cached ${what} in ${place} is damaged (${fault}); rebuilding it`)
-  const building = await makeTemporaryFolder(root, 'building')
+  return onFullDisk(root, what, async () => {
+    const building = await makeTemporaryFolder(root, 'building')
+    try {
+      await build(building)
+      await writeManifest(building)
+      await moveIntoPlace(building, place)
+    } finally {
+      await rm(building, { recursive: true, force: true })
+    }
+    return place
+  })
+}
+
+/** Runs `work`, which writes into the cache. @throws RunError if its disk or quota is full */
+async function onFullDisk<T>(root: string, what: string, work: () => Promise<T>): Promise<T> {
   try {
-    await build(building)
-    await writeManifest(building)
-    await moveIntoPlace(building, place)
+    return await work()
   } catch (error) {
     const code = errorCode(error)
-    if (code === 'ENOSPC' || code === 'EDQUOT')
-      throw new RunError(`no space left in ${root} for the ${what}; free some, or set data.cache to a folder with more`)
-    throw error
-  } finally {
-    await rm(building, { recursive: true, force: true })
+    if (code !== 'ENOSPC' && code !== 'EDQUOT') throw error
+    throw new RunError(`no space left in ${root} for the ${what}; free some, or set data.cache to a folder with more`)
   }
-  return place
 }
 
 /** Renames `building` to `place`. If another process was first and its entry is intact, keeps that one. */

@@ -9,6 +9,7 @@ import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import type { DataConfig } from '../config/data-config.ts'
 import { UsageError } from '../errors.ts'
+import { JSON_BYTES, readText } from '../system/read-text.ts'
 import { type Cache, openCache } from './cache.ts'
 import {
   assertFits,
@@ -101,7 +102,7 @@ async function chooseTokenizer(
   const { kind, path = '' } = config.tokenizer
   if (kind === 'bytes') return bytesTokenizer()
   if (kind === 'file') {
-    const json = await readFile(path, 'utf8').catch((error: Error) => {
+    const json = await readText(path, JSON_BYTES).catch((error: Error) => {
       throw new UsageError(`data.tokenizer.path: cannot read ${path}: ${error.message}`)
     })
     return tokenizerFromJson(json, `data.tokenizer.path: ${path}`)

@@ -1,9 +1,8 @@
 /** Loads a trained model from its run: configuration, tokenizer, and parameters in the memory of a runtime. */
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { RunConfig } from '../config/run-config.ts'
 import { tokenizerFromJson } from '../data/tokenizer/native-tokenizer.ts'
-import { UsageError } from '../errors.ts'
+import { RunError, UsageError } from '../errors.ts'
 import { parameterSpecs } from '../model/parameters.ts'
 import { readCheckpointOf, readNewestCheckpoint } from '../run/checkpoint/checkpoint.ts'
 import { loadRunConfig } from '../run/load-config.ts'
@@ -13,6 +12,7 @@ import { openRuntime } from '../run/session.ts'
 import type { Precision } from '../runtime/contract.ts'
 import { parameterTensors } from '../step/named-tensors.ts'
 import { ParameterStore } from '../step/store.ts'
+import { JSON_BYTES, readText } from '../system/read-text.ts'
 import { expectInt8, Int8Weights, int8Scratch } from './int8/int8-weights.ts'
 import type { WeightFormat } from './int8/weight-format.ts'
 import type { LiveModel } from './live-model.ts'
@@ -77,7 +77,10 @@ export async function loadModel(
       throw new UsageError(
         `invalid run: "${directory}" has no checkpoint yet (train it, or wait for its first checkpoint)`,
       )
-    const tokenizer = await tokenizerFromJson(await readFile(join(directory, 'tokenizer.json'), 'utf8'))
+    const json = await readText(join(directory, 'tokenizer.json'), JSON_BYTES).catch((error: Error) => {
+      throw new RunError(`cannot read the tokenizer of ${directory}: ${error.message}`)
+    })
+    const tokenizer = await tokenizerFromJson(json)
     const int8 = weights === 'int8' ? await Int8Weights.round(config.model, store) : undefined
     const { step, state } = found
     const trainedOn = (state as State).data

@@ -1,9 +1,8 @@
 /** A plan as a report: memory, time, layouts, changes that make it fit, and what-if questions. */
-import { dirname, resolve } from 'node:path'
 import type { BarFigure, Block, ScatterFigure, Table } from '../report/blocks.ts'
 import { renderHtml } from '../report/html.ts'
 import type { Report, Section } from '../report/report.ts'
-import { makeFolder, replaceFile } from '../system/disk.ts'
+import { writeOutput } from '../system/output-file.ts'
 import { count, duration, grouped, percent, shortTime, significant } from '../text/numbers.ts'
 import { type BytesByKind, memoryKinds, total } from './cost/memory.ts'
 import type { Prediction } from './cost/predict.ts'
@@ -23,10 +22,8 @@ export interface PlanReport {
 }
 
 /** Writes the report as one HTML file. */
-export async function writePlanReport(file: string, report: PlanReport): Promise<void> {
-  await makeFolder(dirname(resolve(file)))
-  await replaceFile(file, renderHtml(reportOf(report)))
-}
+export const writePlanReport = (file: string, report: PlanReport): Promise<void> =>
+  writeOutput(file, renderHtml(reportOf(report)))
 
 export function reportOf({ name, plan, questions, command }: PlanReport): Report {
   const { cluster, run, parameters, activeParameters, load, traffic } = plan

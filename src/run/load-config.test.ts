@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -251,6 +251,13 @@ describe('refusals', () => {
     expect(await refusal(await file(name, text))).toMatch(expected)
   })
 
+  test('a file that is too large for a configuration, and a device', async () => {
+    const large = await file('large.yaml', `# ${'x'.repeat(2 ** 24)}\n`)
+    expect(await refusal(large)).toMatch(/cannot read configuration ".*large\.yaml": it has more than 16\.8 MB/)
+    if (process.platform === 'linux')
+      expect(await refusal('/dev/zero')).toBe('cannot read configuration "/dev/zero": it is a device (expected a file)')
+  })
+
   test('a file of another shape', async () => {
     expect(await refusal(await file('list.yaml', '- 1\n- 2\n'))).toMatch(/: \[1,2\] \(expected fields such as model:/)
     expect(await refusal(await file('hollow.yaml', 'train:\n'))).toMatch(
@@ -273,5 +280,7 @@ describe('the configuration of a run', () => {
     await expect(loadRunConfig(join(folder, 'none'))).rejects.toThrow(UsageError)
     await file('config.json', '{"model": ')
     await expect(loadRunConfig(folder)).rejects.toThrow(RunError)
+    await mkdir(join(folder, 'odd', 'config.json'), { recursive: true })
+    await expect(loadRunConfig(join(folder, 'odd'))).rejects.toThrow(/cannot read .*config\.json: it is a folder/)
   })
 })

@@ -3,7 +3,7 @@
  * assignments. Three layers are merged, later ones winning: preset, file, assignments; then the schema
  * fills in defaults and validates.
  */
-import { readdir, readFile, stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import { type Fields, isFields } from '../config/fields.ts'
@@ -12,7 +12,8 @@ import { presets } from '../config/presets.ts'
 import { formatValue, listWithOr, parseInput, suggestion } from '../config/problems.ts'
 import { type RunConfig, runSchema } from '../config/run-config.ts'
 import { storedFields } from '../config/stored-fields.ts'
-import { UsageError } from '../errors.ts'
+import { RunError, UsageError } from '../errors.ts'
+import { CONFIG_BYTES, readText } from '../system/read-text.ts'
 import { nearestName } from '../text/nearest.ts'
 
 /** Loaded at the first file or assignment: a preset alone needs no parser. */
@@ -49,11 +50,11 @@ export async function loadRunConfig(directory: string, sets: readonly string[] =
   const file = join(directory, 'config.json')
   let text: string
   try {
-    text = await readFile(file, 'utf8')
+    text = await readText(file, CONFIG_BYTES)
   } catch (error) {
     if (isMissing(error))
       throw new UsageError(`no run in ${formatValue(directory)} (expected a run directory with a config.json)`)
-    throw error
+    throw new RunError(`cannot read ${file}: ${(error as Error).message}`)
   }
   return parseRunConfig(text, file, sets)
 }
@@ -105,7 +106,10 @@ async function missingFile(file: string, names: string): Promise<string> {
 async function readConfigFile(file: string, presets: Presets): Promise<Fields> {
   const { LineCounter, parseDocument } = yaml()
   const lines = new LineCounter()
-  const document = parseDocument(await readFile(file, 'utf8'), { lineCounter: lines, prettyErrors: false })
+  const text = await readText(file, CONFIG_BYTES).catch((error: Error) => {
+    throw new UsageError(`cannot read configuration ${formatValue(file)}: ${error.message}`)
+  })
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
   const fault = document.errors[0]
   if (fault) {
     const { line, col } = lines.linePos(fault.pos[0])

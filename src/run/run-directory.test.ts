@@ -109,6 +109,53 @@ test('an empty directory, or one where a process was killed while creating a run
   expect(await loadRunConfig(directory)).toEqual(config())
 })
 
+test('a new run that fails before its first record leaves nothing, not even the folders that it created', async () => {
+  const failed = await RunDirectory.open(directory, config(), false)
+  await failed.saveTokenizer('{}')
+  await failed.rewind(0)
+  failed.discard()
+  await failed.close()
+  expect(await readdir(folder)).toEqual([])
+
+  await mkdir(directory, { recursive: true })
+  await writeFile(join(folder, 'runs', 'notes.txt'), 'x')
+  const existing = await RunDirectory.open(directory, config(), false)
+  // A file that a user puts there meanwhile stays.
+  await writeFile(join(directory, 'notes.txt'), 'x')
+  existing.discard()
+  await existing.close()
+  expect(await readdir(directory)).toEqual(['notes.txt'])
+  expect((await readdir(join(folder, 'runs'))).sort()).toEqual(['first', 'notes.txt'])
+})
+
+test('a run with a record or a checkpoint, or one that is resumed, is not discarded', async () => {
+  const recorded = await RunDirectory.open(directory, config(), false)
+  await recorded.rewind(0)
+  log(recorded, 1, 1)
+  recorded.discard()
+  await recorded.close()
+  expect(await loadRunConfig(directory)).toEqual(config())
+  const resumed = await RunDirectory.open(directory, config(), true)
+  resumed.discard()
+  await resumed.close()
+  expect(await loadRunConfig(directory)).toEqual(config())
+
+  directory = join(folder, 'second')
+  const saved = await RunDirectory.open(directory, config(), false)
+  await mkdir(join(saved.checkpoints, 'step-00000000'), { recursive: true })
+  saved.discard()
+  await saved.close()
+  expect((await readdir(directory)).sort()).toEqual(['checkpoints', 'config.json'])
+})
+
+test('a start that is refused because another process was faster removes nothing of its run', async () => {
+  const first = await RunDirectory.open(directory, config(), false)
+  await rm(join(directory, 'config.json'))
+  expect(await refusal(RunDirectory.open(directory, config(), false), RunError)).toContain('already in use')
+  expect(await readdir(directory)).toEqual(['.lock'])
+  await first.close()
+})
+
 test('an open run cannot be opened again, new or resumed', async () => {
   const run = await RunDirectory.open(directory, config(), false)
   expect(await refusal(RunDirectory.open(directory, config(), true), RunError)).toContain(`${process.pid}`)

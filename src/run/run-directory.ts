@@ -14,21 +14,22 @@
  *     ranks.json, failure.json    of a training on several ranks: their processes, and which one failed first
  */
 import { existsSync } from 'node:fs'
-import { open, readdir, readFile, rm } from 'node:fs/promises'
+import { open, readdir, readFile, rm, rmdir } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import { type Difference, differences, formatDifferent } from '../config/differences.ts'
+import type { Difference } from '../config/differences.ts'
 import type { RunConfig } from '../config/run-config.ts'
 import { RunError, UsageError } from '../errors.ts'
 import type { EvalRecord, LedgerRecord, RanksRecord, RoutingRecord, TrainRecord } from '../step/records.ts'
 import { AppendFile } from '../system/append-file.ts'
-import { errorCode, makeFolder, replaceFile, syncFolder } from '../system/disk.ts'
+import { errorCode, makeFolder, removeEmptyFolders, replaceFile, syncFolder } from '../system/disk.ts'
 import { jsonLine, readLines } from '../system/jsonl.ts'
 import { LOCK_FILE, lockRun, type RunLock } from '../system/lock.ts'
+import { JSON_BYTES, readText } from '../system/read-text.ts'
 import { version } from '../system/version.ts'
-import { quoted } from '../text/shell.ts'
 import { capacityScalars } from './capacity-scalars.ts'
+import { allowedChanges, MOVABLE } from './changed-settings.ts'
 import { loadRunConfig } from './load-config.ts'
-import { hasSameTensors } from './other-shapes.ts'
+import { OccupiedDirectory } from './occupied-directory.ts'
 import type { RunLog } from './run-log.ts'
 import { EventWriter } from './tensorboard.ts'
 import type { WeightsSource } from './weights-source.ts'
@@ -57,12 +58,23 @@ export class RunDirectory implements RunLog {
   private readonly config: RunConfig
   /** Settings that a resumed run changes. */
   private readonly changes: readonly Difference[]
+  /** The folders that the run created, if it is new: its own and those around it. */
+  private readonly created: readonly string[]
   private logs: Logs | undefined
+  private hasRecords = false
+  private isDiscarded = false
 
-  private constructor(path: string, lock: RunLock, config: RunConfig, changes: readonly Difference[] | null) {
+  private constructor(
+    path: string,
+    lock: RunLock,
+    config: RunConfig,
+    changes: readonly Difference[] | null,
+    created: readonly string[],
+  ) {
     this.path = path
     this.checkpoints = checkpointsOf(path)
     this.lock = lock
+    this.created = created
     this.isResumed = changes !== null
     this.hasLedger = config.parallel.ledger
     this.config = config
@@ -84,27 +96,30 @@ export class RunDirectory implements RunLog {
   ): Promise<RunDirectory> {
     // Check first: nothing may be created or locked in a directory that is not a run.
     if (resume) await loadRunConfig(directory)
-    else {
-      await refuseOccupied(directory)
-      await createFolder(directory)
-    }
-    const lock = await lockRun(directory)
+    else await refuseOccupied(directory)
+    const created = resume ? [] : await createFolder(directory)
+    let lock: RunLock | undefined
+    let isOurs = false
     try {
+      lock = await lockRun(directory)
       if (resume) {
         const changes = await allowedChanges(directory, config)
         // Of an earlier job.
         for (const name of ['ranks.json', 'failure.json']) await rm(join(directory, name), { force: true })
-        return new RunDirectory(directory, lock, config, changes)
+        return new RunDirectory(directory, lock, config, changes, created)
       }
       await refuseOccupied(directory)
+      isOurs = true
       // Before config.json: a run that has one and no tokenizer yet makes its own.
       if (weights) await replaceFile(join(directory, TOKENIZER), weights.tokenizer)
       const from = weights && { from: weights.origin }
       const facts = { version: version(), created: new Date().toISOString(), ...from }
       await writeConfig(directory, { ...facts, ...config })
-      return new RunDirectory(directory, lock, config, null)
+      return new RunDirectory(directory, lock, config, null, created)
     } catch (error) {
-      await lock.release()
+      if (isOurs) await removeFirstFiles(directory)
+      await lock?.release()
+      await removeEmptyFolders(created)
       throw error
     }
   }
@@ -131,7 +146,7 @@ export class RunDirectory implements RunLog {
   /** The run's tokenizer.json; null if there is none yet. */
   async tokenizer(): Promise<string | null> {
     try {
-      return await readFile(this.tokenizerFile, 'utf8')
+      return await readText(this.tokenizerFile, JSON_BYTES)
     } catch (error) {
       if (errorCode(error) === 'ENOENT') return null
       throw new RunError(`cannot read ${this.tokenizerFile}: ${(error as Error).message}`)
@@ -173,6 +188,7 @@ export class RunDirectory implements RunLog {
   /** Appends a record to metrics.jsonl and to the TensorBoard file. @throws RunError if an earlier write failed */
   record(kind: 'train' | 'eval' | 'ranks', step: number, record: TrainRecord | EvalRecord | RanksRecord): void {
     const { metrics, events } = this.opened()
+    this.hasRecords = true
     metrics.append(jsonLine(record))
     const values = kind === 'eval' ? { ...record, ...capacityScalars({ ...record }) } : record
     const scalars = Object.entries(values).flatMap(([name, value]) =>
@@ -199,23 +215,43 @@ export class RunDirectory implements RunLog {
     await Promise.all([metrics.sync(), routing.sync(), events.flush(), ledger?.sync()])
   }
 
-  /** Removes a new run that failed before its first step, so that a corrected one can use the directory. */
-  async discard(): Promise<void> {
-    if (this.isResumed || this.logs) return
-    for (const name of [TOKENIZER, 'engine.json', 'ranks.json', 'config.json'])
-      await rm(join(this.path, name), { force: true })
+  /**
+   * Lets {@link close} remove a new run that failed before its first step, so that a corrected one can use the
+   * directory. A run that has records or a checkpoint stays.
+   */
+  discard(): void {
+    this.isDiscarded = !this.isResumed && !this.hasRecords
   }
 
   /** Writes queued records and unlocks the directory, even if writing fails. */
   async close(): Promise<void> {
     try {
-      if (!this.logs) return
-      const { metrics, routing, events, ledger } = this.logs
-      const closed = await Promise.allSettled([metrics.close(), routing.close(), events.close(), ledger?.close()])
-      for (const result of closed) if (result.status === 'rejected') throw result.reason
+      await this.closeLogs()
     } finally {
+      const isRemoved = this.isDiscarded && (await this.removeRun())
       await this.lock.release()
+      if (isRemoved) await removeEmptyFolders(this.created)
     }
+  }
+
+  private async closeLogs(): Promise<void> {
+    if (!this.logs) return
+    const { metrics, routing, events, ledger } = this.logs
+    const closed = await Promise.allSettled([metrics.close(), routing.close(), events.close(), ledger?.close()])
+    for (const result of closed) if (result.status === 'rejected') throw result.reason
+  }
+
+  /** Removes the files of a run without records; not of one with a checkpoint. Returns whether it did. */
+  private async removeRun(): Promise<boolean> {
+    try {
+      await rmdir(this.checkpoints)
+    } catch (error) {
+      if (errorCode(error) !== 'ENOENT') return false
+    }
+    const { metrics, routing, events, ledger } = this.logs ?? {}
+    for (const log of [metrics, routing, events, ledger]) if (log) await rm(log.path, { force: true })
+    await removeFirstFiles(this.path)
+    return true
   }
 
   private opened(): Logs {
@@ -240,7 +276,7 @@ async function refuseOccupied(directory: string): Promise<void> {
     throw new RunError(`cannot read ${directory}: ${(error as Error).message}`)
   })
   if (names.includes('config.json') && (await loadRunConfig(directory).catch(() => undefined)))
-    throw new UsageError(
+    throw new OccupiedDirectory(
       `invalid run directory: "${directory}" already holds a run (continue it with --resume, or choose another with --out)`,
     )
   // Ignore what a process leaves that is killed while it creates the run.
@@ -251,52 +287,25 @@ async function refuseOccupied(directory: string): Promise<void> {
     )
 }
 
-async function createFolder(directory: string): Promise<void> {
+/** Returns the folders that it created. */
+async function createFolder(directory: string): Promise<string[]> {
   try {
-    await makeFolder(resolve(directory))
+    const created = await makeFolder(resolve(directory))
     await syncFolder(dirname(resolve(directory)))
+    return created
   } catch (error) {
     throw new RunError(`cannot create run directory ${directory}: ${(error as Error).message}`)
   }
 }
 
-function writeConfig(directory: string, contents: object): Promise<void> {
-  return replaceFile(join(directory, 'config.json'), `${JSON.stringify(contents, null, 2)}\n`)
+/** Removes what a run has before its logs. */
+async function removeFirstFiles(directory: string): Promise<void> {
+  for (const name of [TOKENIZER, 'engine.json', 'ranks.json', 'config.json'])
+    await rm(join(directory, name), { force: true })
 }
 
-/**
- * Fields that may change when a run is resumed: they affect only steps to come, so a changed schedule acts from the
- * current step on. The precision may not change, because losses before and after would not be comparable; except that a
- * run in f16, which few machines have, can go on in float32.
- */
-const changeable =
-  /^(runtime\.(device|threads)|parallel\.(expert|data|headroom|ledger)|data\.cache|train\.(steps|evalEvery|evalBatches|checkpointEvery|keep|routingEvery|maxNonFinite|schedule\..+))$/
-
-/** May change if the text is the same, which the hash in a checkpoint decides. */
-const MOVABLE = 'data.source'
-
-const isAllowed = ({ field, from, to }: Difference): boolean =>
-  changeable.test(field) || field === MOVABLE || (field === 'runtime.math' && from === 'f16' && to === 'float32')
-
-/**
- * The settings that differ from those of the run.
- * @throws UsageError listing those that may not change
- */
-async function allowedChanges(directory: string, config: RunConfig): Promise<Difference[]> {
-  const own = await loadRunConfig(directory)
-  const changes = differences(own, config)
-  const refused = changes.filter((change) => !isAllowed(change))
-  if (refused.length === 0) return changes
-  const list = refused.map(
-    ({ field, from, to }) => `\n  ${field}: ${formatDifferent(from)} in the run, ${formatDifferent(to)} given`,
-  )
-  const other = hasSameTensors(own.model, config.model)
-    ? `begin a new run with its weights: choir train --from ${quoted(directory)} --set ...`
-    : 'start a new run, since its weights do not fit'
-  throw new UsageError(
-    `invalid configuration to resume "${directory}": its results come from other settings ` +
-      `(resume with the run's own, or ${other})${list.join('')}`,
-  )
+function writeConfig(directory: string, contents: object): Promise<void> {
+  return replaceFile(join(directory, 'config.json'), `${JSON.stringify(contents, null, 2)}\n`)
 }
 
 /** Truncates a log after the last line whose step is at most `step`; a partial line at its end is removed too. */

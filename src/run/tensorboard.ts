@@ -15,6 +15,10 @@ export class EventWriter {
     this.file = file
   }
 
+  get path(): string {
+    return this.file.path
+  }
+
   /**
    * Starts a new event file `events.out.tfevents.<seconds>.<host>` in a run's folder.
    * @param resumedFrom Step of the checkpoint that is continued: TensorBoard then discards later steps of

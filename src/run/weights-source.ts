@@ -9,6 +9,7 @@ import { differences } from '../config/differences.ts'
 import { isFields } from '../config/fields.ts'
 import type { RunConfig } from '../config/run-config.ts'
 import { RunError, UsageError } from '../errors.ts'
+import { CONFIG_BYTES, JSON_BYTES, readText } from '../system/read-text.ts'
 import { checkpointOf, newestCheckpoint } from './checkpoint/checkpoint.ts'
 import { weightsHash } from './checkpoint/weights-hash.ts'
 import { loadRunConfig } from './load-config.ts'
@@ -49,7 +50,7 @@ export async function findWeights(
   const found = checkpoint === undefined ? await newestCheckpoint(folder, skip) : await checkpointOf(folder, checkpoint)
   if (!found) throw new UsageError(`invalid --from: "${run}" has no checkpoint (train it first)`)
   const { path, step } = found
-  const tokenizer = await readFile(join(run, 'tokenizer.json'), 'utf8').catch((error: Error) => {
+  const tokenizer = await readText(join(run, 'tokenizer.json'), JSON_BYTES).catch((error: Error) => {
     throw new RunError(`cannot read the tokenizer of ${run}: ${error.message}`)
   })
   const origin = {
@@ -94,7 +95,7 @@ export async function loadSourceConfig(run: string): Promise<RunConfig> {
     throw new UsageError(
       `invalid --from: "${run}" is a checkpoint (expected its run: --from ${dirname(dirname(run))} --checkpoint ${Number(step)})`,
     )
-  const stored = await readFile(join(run, 'config.json'), 'utf8').catch(() => null)
+  const stored = await readText(join(run, 'config.json'), CONFIG_BYTES).catch(() => null)
   if (stored === null || !isRun(stored))
     throw new UsageError(
       `invalid --from: "${run}" is not a run (expected a run directory of Choir, with config.json and checkpoints; a ` +

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { link, mkdir, open, rename, rm, stat, statfs, writeFile } from 'node:fs/promises'
+import { link, mkdir, open, rename, rm, rmdir, stat, statfs, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { RunError } from '../errors.ts'
 import { bytes } from '../text/numbers.ts'
@@ -49,16 +49,26 @@ export async function writeError(
   return new RunError(`cannot ${action}: ${full}${size}. ${advice}`, cause)
 }
 
-/** Creates a folder and its parents one by one: Node's own `recursive` option hangs under /proc. */
-export async function makeFolder(path: string): Promise<void> {
-  if (existsSync(path)) return
-  if (dirname(path) !== path) await makeFolder(dirname(path))
+/**
+ * Creates a folder and its parents one by one: Node's own `recursive` option hangs under /proc.
+ * @returns The folders that did not exist, outermost first.
+ */
+export async function makeFolder(path: string): Promise<string[]> {
+  if (existsSync(path)) return []
+  const parents = dirname(path) === path ? [] : await makeFolder(dirname(path))
   try {
     await mkdir(path)
+    return [...parents, path]
   } catch (error) {
     // Another process may create it at the same time.
     if (errorCode(error) !== 'EEXIST') throw error
+    return parents
   }
+}
+
+/** Removes folders that {@link makeFolder} has created, as far as nothing is in them. */
+export async function removeEmptyFolders(created: readonly string[]): Promise<void> {
+  for (const path of [...created].reverse()) await rmdir(path).catch(() => {})
 }
 
 /** Makes files created, renamed or removed in a folder survive a power cut. */

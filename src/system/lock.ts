@@ -19,6 +19,9 @@ export interface RunLock {
   release(): Promise<void>
 }
 
+/** Another process of this machine holds the lock. */
+export class LockedRun extends RunError {}
+
 interface Holder {
   readonly pid: number
   readonly host: string
@@ -115,7 +118,7 @@ async function refuseIfAlive(directory: string, path: string, holder: Holder): P
         `${hostname()}. If that process is gone, delete ${path} and try again`,
     )
   if (!(await isRunning(pid, start))) return
-  throw new RunError(
+  throw new LockedRun(
     pid === process.pid
       ? `run ${directory} is already in use by this process, ${pid}, since ${since}`
       : `run ${directory} is in use by process ${pid} since ${since}. Wait for it or stop it; if process ${pid} ` +

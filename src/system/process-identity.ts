@@ -41,8 +41,17 @@ export function machineId(): string {
 
 /** Whether a process has ended and only its parent has not noticed, which in a container may be never. */
 async function hasEnded(pid: number): Promise<boolean> {
+  if (process.platform === 'darwin') return (await processField(pid, 'stat').catch(() => '')).startsWith('Z')
   const status = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
   return /^[ZX]$/.test(fieldsAfterName(status)[0] ?? '')
+}
+
+/** A column of `ps`. */
+async function processField(pid: number, name: 'lstart' | 'stat'): Promise<string> {
+  const { stdout } = await promisify(execFile)('ps', ['-o', `${name}=`, '-p', String(pid)], {
+    env: { ...process.env, LC_ALL: 'C', TZ: 'UTC' },
+  })
+  return stdout.trim()
 }
 
 /** Fields of `/proc/PID/stat` from the third on; the second is a name in parentheses that may contain any character. */
@@ -61,12 +70,7 @@ export async function processStart(pid: number): Promise<string | null> {
       const ticks = fieldsAfterName(status)[19]
       return ticks === undefined ? null : `${boot.trim()} ${ticks}`
     }
-    if (process.platform === 'darwin') {
-      const { stdout } = await promisify(execFile)('ps', ['-o', 'lstart=', '-p', String(pid)], {
-        env: { ...process.env, LC_ALL: 'C', TZ: 'UTC' },
-      })
-      return stdout.trim() || null
-    }
+    if (process.platform === 'darwin') return (await processField(pid, 'lstart')) || null
   } catch {}
   return null
 }

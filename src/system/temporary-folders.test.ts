@@ -1,6 +1,8 @@
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
 import { basename } from 'node:path'
+import { createInterface } from 'node:readline'
 import { expect, test, vi } from 'vitest'
 import { temporaryFolder } from '../data/testing/temporary-folder.ts'
 import { makeTemporaryFolder, sweepLeftovers } from './temporary-folders.ts'
@@ -32,5 +34,24 @@ test.runIf(process.platform === 'linux')(
     machine.boot = 'one'
     await sweepLeftovers(root)
     expect(readdirSync(root)).toEqual([])
+  },
+)
+
+test.runIf(process.platform === 'linux')(
+  'a folder of a killed process is removed, even if the parent of that process never notices its end',
+  async () => {
+    const root = temporary.make()
+    const parent = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 20'], { stdio: ['ignore', 'pipe', 'ignore'] })
+    try {
+      const [line] = (await once(createInterface({ input: parent.stdout }), 'line')) as [string]
+      vi.spyOn(process, 'pid', 'get').mockReturnValue(Number(line))
+      await makeTemporaryFolder(root, 'scratch')
+      await vi.waitFor(async () => {
+        await sweepLeftovers(root)
+        expect(readdirSync(root)).toEqual([])
+      }, 5000)
+    } finally {
+      parent.kill('SIGKILL')
+    }
   },
 )

@@ -4,7 +4,7 @@
  */
 import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { isAlive, machineId } from './process-identity.ts'
+import { isRunning, machineId } from './process-identity.ts'
 
 const namePattern = /^\.(?:scratch|building)-(?:([0-9a-f]{8})-(\d+)-)?/
 
@@ -29,6 +29,6 @@ async function isLeftover(name: string, path: string): Promise<boolean> {
   const match = namePattern.exec(name)
   if (!match) return false
   const [, owner, pid] = match
-  if (owner === machineId()) return !isAlive(Number(pid))
+  if (owner === machineId()) return !(await isRunning(Number(pid), null))
   return Date.now() - (await stat(path)).mtimeMs > STALE_MS
 }

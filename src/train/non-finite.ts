@@ -5,7 +5,7 @@ import type { Batch } from '../data/batches.ts'
 import type { Ranks } from '../runtime/ranks.ts'
 import type { ParameterStore } from '../step/store.ts'
 import type { StepOutcome } from '../step/trainer.ts'
-import { writeError } from '../system/disk.ts'
+import { errorCode, writeError } from '../system/disk.ts'
 import { findNonFinite, nonFiniteMessage } from './find-non-finite.ts'
 
 /** Saves the batch in the run directory (on the first rank) and returns a message for the user. */
@@ -26,7 +26,10 @@ export async function reportNonFinite(
   const facts = { step, loss: String(loss), grad_norm: String(gradNorm), where: where ?? null }
   const saved = { ...facts, tokens: [...batch.tokens], targets: [...batch.targets] }
   try {
-    await mkdir(folder, { recursive: true })
+    // Not its parent: a run directory that was removed stays so.
+    await mkdir(folder).catch((error: unknown) => {
+      if (errorCode(error) !== 'EEXIST') throw error
+    })
     await writeFile(path, `${JSON.stringify(saved)}\n`)
   } catch (error) {
     throw await writeError(`write ${path}`, directory, error, undefined, 'Checkpoints are intact.')

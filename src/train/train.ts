@@ -102,7 +102,7 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<T
     if (saved === null) await fromFirst(ranks, async () => (await files?.saveTokenizer(tokenizer)) ?? null)
     return await trainOn(runtime, data, used, options, weights, files, cleanup)
   } catch (error) {
-    if (error instanceof UsageError) await (files as RunDirectory | null)?.discard()
+    ;(files as RunDirectory | null)?.discard()
     throw error
   } finally {
     await cleanup.run()

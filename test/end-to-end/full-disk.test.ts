@@ -3,7 +3,7 @@
  * src/run/checkpoint/checkpoint.test.ts tests the same with a simulated disk.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { samples } from '../../src/exchange/testing/samples.ts'
 import { writeFolder } from '../exchange/folders.ts'
@@ -57,6 +57,40 @@ test.skipIf(!mountable)('a full disk at a checkpoint: exit 1, and the run contin
     execFileSync('mount', ['-o', 'remount,size=16m', disk])
     await expectSuccess(workspace.start('train', '--resume', run))
     expect(results(run)).toEqual(results(whole))
+  }),
+)
+
+test.skipIf(!mountable)(
+  'a full disk while the tokenizer or the tokens are written: exit 1, and no run is left, so that the same command works later',
+  async () => {
+    const data = { tokenizer: { kind: 'bpe' as const }, cache: `${disk}/cache` }
+    const config = workspace.config({ model: { vocabulary: 300 }, train: { steps: 2 }, data })
+    const run = workspace.file('runs', 'started')
+    // Nothing at all fits; the folder of the tokenizer does; the tokenizer does.
+    for (const options of ['nr_inodes=3', 'size=4k', 'size=40k'])
+      await mounted(options, async () => {
+        const { code, stderr } = await workspace.choir('train', config, '--out', run)
+        expect({ code, stderr }).toEqual({
+          code: 1,
+          stderr: expect.stringMatching(
+            /^choir: no space left in \S+ for the token(s|izer); free some, or set data.cache to a folder with more\n$/,
+          ),
+        })
+        expect(existsSync(workspace.file('runs'))).toBe(false)
+        if (options !== 'size=40k') return
+        execFileSync('mount', ['-o', 'remount,size=16m', disk])
+        await expectSuccess(workspace.start('train', config, '--out', run))
+      })
+  },
+)
+
+test.skipIf(!mountable)('a full disk of the run before its first step: exit 1, and what was there stays', () =>
+  mounted('size=16k', async () => {
+    writeFileSync(`${disk}/notes.txt`, 'x')
+    const config = workspace.config()
+    const { code, stderr } = await workspace.choir('train', config, '--out', `${disk}/run`)
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(/cannot .*: the disk is full/) })
+    expect(readdirSync(disk)).toEqual(['notes.txt'])
   }),
 )
 

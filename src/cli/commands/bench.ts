@@ -2,9 +2,8 @@
  * `choir bench`: speed and memory of the benchmark shapes on this machine. Each routing runs in a process of its
  * own, since the peak memory of a process never decreases.
  */
-import { mkdir, writeFile } from 'node:fs/promises'
 import { cpus, totalmem } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { type Command, Option } from 'commander'
 import { type BenchmarkRouting, benchmarkRoutings, routingSets } from '../../config/presets.ts'
 import { listWithOr, suggestion } from '../../config/problems.ts'
@@ -12,6 +11,7 @@ import { UsageError } from '../../errors.ts'
 import type { BenchmarkResult } from '../../measure/benchmark.ts'
 import type { StepProfile } from '../../measure/step-profile.ts'
 import { loadConfig } from '../../run/load-config.ts'
+import { expectWritable, writeOutput } from '../../system/output-file.ts'
 import { bytes, count, fixed, percent } from '../../text/numbers.ts'
 import { type Colors, colorsFor, Interrupted, type Io, interruptible, writeJson } from '../io.ts'
 import { type MeasuredMachine, machineText, measureMachineInChild } from '../machine.ts'
@@ -105,6 +105,9 @@ Drop is the share of assignments of tokens to experts that full experts refused.
 async function run(io: Io, flags: BenchFlags): Promise<void> {
   const names = selectedRoutings(flags)
   if (flags.ceilings) return ceilings(io, flags)
+  const file = flags.json ? flags.out : (flags.out ?? join('bench', 'results', `${flags.shape}.json`))
+  if (file !== undefined) await expectWritable('--out', file)
+  if (flags.trace !== undefined) await expectWritable('--trace', flags.trace)
   const colors = colorsFor(io.stdout, io.env)
   let machine: MeasuredMachine | undefined
   if (!flags.json) {
@@ -132,10 +135,8 @@ async function run(io: Io, flags: BenchFlags): Promise<void> {
     }
     if (flags.trace !== undefined) io.stdout.write(`\n  ${flags.trace} (open it at ui.perfetto.dev)\n`)
   }
-  if (flags.json && flags.out === undefined) return
-  const file = flags.out ?? join('bench', 'results', `${flags.shape}.json`)
-  await mkdir(dirname(file), { recursive: true })
-  await writeFile(file, `${JSON.stringify({ machine: { ...hardware(), ...machine }, rows }, undefined, 2)}\n`)
+  if (file === undefined) return
+  await writeOutput(file, `${JSON.stringify({ machine: { ...hardware(), ...machine }, rows }, undefined, 2)}\n`)
   if (!flags.json) io.stdout.write(`\n  ${file}\n`)
 }
 

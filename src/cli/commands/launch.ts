@@ -1,5 +1,5 @@
 /** `choir launch`: starts a training on several processes or machines, or writes the script that does. */
-import { readFile } from 'node:fs/promises'
+
 import { type Command, Option } from 'commander'
 import { UsageError } from '../../errors.ts'
 import { type Host, parseHostfile, parseHosts } from '../../launch/hosts.ts'
@@ -8,6 +8,7 @@ import { mpiLibraries } from '../../launch/mpirun.ts'
 import type { Cluster } from '../../plan/inputs/cluster.ts'
 import { loadCluster } from '../../plan/inputs/load-plan.ts'
 import { physicalCores } from '../../runtime/cores.ts'
+import { CONFIG_BYTES, readText } from '../../system/read-text.ts'
 import { plural } from '../../text/numbers.ts'
 import { commandLine } from '../../text/shell.ts'
 import type { Io } from '../io.ts'
@@ -191,7 +192,7 @@ async function hostsOf({ hosts, hostfile }: LaunchFlags, cluster: Cluster | unde
 
 async function read(file: string): Promise<string> {
   try {
-    return await readFile(file, 'utf8')
+    return await readText(file, CONFIG_BYTES)
   } catch (error) {
     throw new UsageError(
       `cannot read --hostfile "${file}": ${(error as Error).message} (expected lines such as "a slots=4")`,

@@ -1,7 +1,10 @@
 /** `choir train`: trains a configuration, shows its progress and writes a run directory. */
 import type { Command } from 'commander'
 import { presets } from '../../config/presets.ts'
+import { OccupiedDirectory } from '../../run/occupied-directory.ts'
 import type { Ranks } from '../../runtime/ranks.ts'
+import { LockedRun } from '../../system/lock.ts'
+import { expectWritable } from '../../system/output-file.ts'
 import { count, duration, fixed, grouped, percent } from '../../text/numbers.ts'
 import { quoted } from '../../text/shell.ts'
 import type { TrainSummary } from '../../train/events.ts'
@@ -40,7 +43,7 @@ import {
 import { deadlineOption, mpiOption, type RankFlags, withRanks } from '../ranks.ts'
 import { lowerBoundNote, ranksRows, sourceName } from '../summary.ts'
 import { wrap } from '../text-layout.ts'
-import { type Job, type JobFlags, prepareJob } from '../train-job.ts'
+import { freeDirectory, type Job, type JobFlags, prepareJob } from '../train-job.ts'
 
 interface TrainFlags extends JobFlags, RankFlags {
   readonly json?: true
@@ -178,7 +181,10 @@ async function prepareOnRanks(
   source: string | undefined,
   flags: TrainFlags,
 ): Promise<Job> {
-  const job = await io.operations.fromFirst(ranks, () => prepareJob(source, flags))
+  const job = await io.operations.fromFirst(ranks, async () => {
+    if (flags.trace !== undefined) await expectWritable('--trace', flags.trace)
+    return prepareJob(source, flags)
+  })
   if (!ranks || job.config.runtime.threads !== undefined) return job
   const threads = await io.operations.threadsPerRank(ranks)
   return { ...job, config: { ...job.config, runtime: { ...job.config.runtime, threads } } }
@@ -237,15 +243,17 @@ async function train(io: Io, job: Job, flags: TrainFlags, display: Display, rank
     return await interruptible(
       io,
       (signal) =>
-        io.operations.train(job.config, {
-          directory: job.directory,
-          resume: job.resume,
-          from: job.from,
-          profile: flags.profile ?? flags.trace !== undefined,
-          signal,
-          ranks,
-          onEvent: (event) => display.event(event),
-        }),
+        inFreeDirectory(job, (directory) =>
+          io.operations.train(job.config, {
+            directory,
+            resume: job.resume,
+            from: job.from,
+            profile: flags.profile ?? flags.trace !== undefined,
+            signal,
+            ranks,
+            onEvent: (event) => display.event(event),
+          }),
+        ),
       {
         onInterrupt: () => display.note('finishing the step and saving ... press Ctrl-C again to stop immediately'),
         beforeExit: () => display.close(),
@@ -254,6 +262,16 @@ async function train(io: Io, job: Job, flags: TrainFlags, display: Display, rank
   } finally {
     display.close()
   }
+}
+
+/** Starts again in the next directory if another process took an unnamed one a moment before. */
+async function inFreeDirectory<T>(job: Job, start: (directory: string) => Promise<T>): Promise<T> {
+  for (let directory = job.directory; ; directory = freeDirectory(job.name))
+    try {
+      return await start(directory)
+    } catch (error) {
+      if (!job.isUnnamed || !(error instanceof OccupiedDirectory || error instanceof LockedRun)) throw error
+    }
 }
 
 function summaryText(summary: TrainSummary, colors: Colors): string {

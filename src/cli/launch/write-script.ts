@@ -1,5 +1,5 @@
 /** Scripts for Slurm and manifests for Kubernetes, from the options of `choir launch`. */
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { isAbsolute, posix } from 'node:path'
 import { UsageError } from '../../errors.ts'
 import { checkCores, checkParallel, type Layout } from '../../launch/layout.ts'
@@ -7,6 +7,7 @@ import { CONFIG_FILE, mpiJobManifest, parseVolume } from '../../launch/mpijob.ts
 import { slurmStudy } from '../../launch/slurm-study.ts'
 import { slurmTraining } from '../../launch/slurm-train.ts'
 import { loadCluster } from '../../plan/inputs/load-plan.ts'
+import { expectWritable, writeOutput } from '../../system/output-file.ts'
 import { commandLine } from '../../text/shell.ts'
 import { loadSpecification } from '../commands/study.ts'
 import type { Io } from '../io.ts'
@@ -135,6 +136,7 @@ const placeOf = ({ time, partition, account }: LaunchFlags) => ({
 
 async function writeOut(io: Io, text: string, { write }: LaunchFlags, submit: string): Promise<void> {
   if (write === undefined) return void io.stdout.write(text)
-  await writeFile(write, text)
+  await expectWritable('--write', write)
+  await writeOutput(write, text)
   io.stderr.write(`choir: submit it with: ${submit} ${commandLine([write])}\n`)
 }

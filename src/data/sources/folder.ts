@@ -2,10 +2,10 @@
  * The files of a folder and its subfolders. Hidden files and folders are left out, as most programs that search folders
  * do. Links are followed. What else is not read is listed.
  */
-import type { Dirent, Stats } from 'node:fs'
 import { readdir, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { errorCode } from '../../system/disk.ts'
+import { kindOf } from '../../system/read-text.ts'
 import { isHidden, isPackages } from './source-file.ts'
 import type { Skipped } from './unreadable.ts'
 
@@ -49,7 +49,3 @@ async function visit(folder: FolderFile, around: readonly string[], found: Folde
     }
   }
 }
-
-/** Of something that is neither a file nor a folder. */
-export const kindOf = (entry: Dirent | Stats): string =>
-  entry.isFIFO() ? 'a named pipe' : entry.isSocket() ? 'a socket' : 'a device'

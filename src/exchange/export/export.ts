@@ -60,12 +60,13 @@ export async function exportRun(directory: string, options: ExportOptions): Prom
     ...(checkpoint !== undefined && { checkpoint }),
     ...(threads !== undefined && { threads }),
   }
-  const trained = await loadModel(directory, choice, onMessage)
+  // Before the model: whether it can be written is known at once.
+  const folder = await NewFolder.begin(out)
   try {
-    const { config, store, tokenizer, runtime, step } = trained
-    const planned = await plan({ config, weights: weightsOf(store), tokenizer, runtime, dtype })
-    const folder = await NewFolder.begin(out)
+    const trained = await loadModel(directory, choice, onMessage)
     try {
+      const { config, store, tokenizer, runtime, step } = trained
+      const planned = await plan({ config, weights: weightsOf(store), tokenizer, runtime, dtype })
       onMessage({ kind: 'prepare', message: `writing ${planned.files.length} files` })
       await folder.write(planned.files, signal)
       onMessage({ kind: 'prepare', message: 'reading them back' })
@@ -92,12 +93,12 @@ export async function exportRun(directory: string, options: ExportOptions): Prom
       await folder.write([card], signal)
       await folder.finish()
       return { ...report, files: [...planned.files, card].map(({ name, bytes }) => ({ name, bytes })) }
-    } catch (error) {
-      await folder.discard()
-      throw error
+    } finally {
+      await trained.close()
     }
-  } finally {
-    await trained.close()
+  } catch (error) {
+    await folder.discard()
+    throw error
   }
 }
 

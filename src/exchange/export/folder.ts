@@ -7,7 +7,7 @@ import { basename, dirname, join } from 'node:path'
 import { RunError, UsageError } from '../../errors.ts'
 import { writeChecked } from '../../run/checkpoint/checked-file.ts'
 import type { PlannedFile } from '../../run/checkpoint/safetensors.ts'
-import { errorCode, makeFolder, syncFolder, writeError } from '../../system/disk.ts'
+import { errorCode, makeFolder, removeEmptyFolders, syncFolder, writeError } from '../../system/disk.ts'
 
 /** @throws UsageError if the folder has files, or is a file */
 export async function checkIsFree(folder: string): Promise<void> {
@@ -26,10 +26,13 @@ export class NewFolder {
   readonly path: string
   /** The final name. */
   private readonly target: string
+  /** Folders around it that did not exist. */
+  private readonly created: readonly string[]
 
-  private constructor(target: string, path: string) {
+  private constructor(target: string, path: string, created: readonly string[]) {
     this.target = target
     this.path = path
+    this.created = created
   }
 
   /** @throws UsageError as {@link checkIsFree}; RunError if nothing can be written there */
@@ -37,14 +40,14 @@ export class NewFolder {
     await checkIsFree(target)
     const path = join(dirname(target), `.${basename(target)}.writing`)
     try {
-      await makeFolder(dirname(target))
+      const created = await makeFolder(dirname(target))
       // Left by a process that was killed.
       await rm(path, { recursive: true, force: true })
       await mkdir(path)
+      return new NewFolder(target, path, created)
     } catch (error) {
       throw await writeError(`write ${target}`, dirname(target), error, undefined, 'Choose another --out.')
     }
-    return new NewFolder(target, path)
   }
 
   /** @param signal Checked before every file and every tensor. */
@@ -80,6 +83,7 @@ export class NewFolder {
   /** Removes what was written. */
   async discard(): Promise<void> {
     await rm(this.path, { recursive: true, force: true })
+    await removeEmptyFolders(this.created)
   }
 }
 

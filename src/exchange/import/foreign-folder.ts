@@ -1,5 +1,5 @@
 /** A folder in Hugging Face's layout: its configuration, its tokenizer and the tensors of its safetensors files. */
-import { readdir, readFile, stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Fields, isFields } from '../../config/fields.ts'
 import { formatValue } from '../../config/problems.ts'
@@ -7,6 +7,7 @@ import { RunError, UsageError } from '../../errors.ts'
 import { type Entry, readHeader, type TensorFile } from '../../run/checkpoint/safetensors.ts'
 import { DiskFile, shardNames } from '../../run/checkpoint/tensor-files.ts'
 import { errorCode } from '../../system/disk.ts'
+import { CONFIG_BYTES, JSON_BYTES, readText } from '../../system/read-text.ts'
 
 /** A tensor in an open file. */
 export interface StoredTensor {
@@ -32,8 +33,8 @@ export async function readForeignConfig(folder: string): Promise<Fields> {
   const names = await namesIn(folder)
   if (!names.includes('config.json')) throw new UsageError(noConfig(folder, names))
   const path = join(folder, 'config.json')
-  const text = await readFile(path, 'utf8')
   try {
+    const text = await readText(path, CONFIG_BYTES)
     const config: unknown = JSON.parse(text)
     if (isFields(config)) return config
   } catch (error) {
@@ -74,7 +75,7 @@ function noConfig(folder: string, names: readonly string[]): string {
  */
 export async function readForeignTokenizer(folder: string): Promise<string> {
   const path = join(folder, 'tokenizer.json')
-  return readFile(path, 'utf8').catch((error: unknown) => {
+  return readText(path, JSON_BYTES).catch((error: unknown) => {
     if (errorCode(error) !== 'ENOENT') throw new RunError(`cannot read ${path}: ${(error as Error).message}`)
     throw new UsageError(
       `no tokenizer.json in ${formatValue(folder)} (make it from tokenizer.model or vocab files: ` +

@@ -1,6 +1,5 @@
 /** The model that is imported: a folder in Hugging Face's layout, or the directory of a run. */
-import { readFile } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { type Fields, isFields } from '../../config/fields.ts'
 import { formatValue } from '../../config/problems.ts'
 import { UsageError } from '../../errors.ts'
@@ -70,7 +69,7 @@ async function runOrigin(directory: string, isUpcycled: boolean): Promise<Origin
     model,
     theirs,
     tensorFolder: checkpoint.path,
-    tokenizer: await readFile(join(directory, 'tokenizer.json'), 'utf8'),
+    tokenizer: await readForeignTokenizer(directory),
     // Names of frozen parameters are those of the dense model.
     run: { ...run, train: { ...run.train, freeze: [] } },
     data: (checkpoint.state as State).data,

@@ -1,9 +1,9 @@
 /** Loads the planned run and the cluster from names, files and assignments. */
-import { readFile } from 'node:fs/promises'
 import { formatValue, listWithOr, parseInput } from '../../config/problems.ts'
 import { UsageError } from '../../errors.ts'
 import { readFields } from '../../run/load-config.ts'
 import { errorCode } from '../../system/disk.ts'
+import { CONFIG_BYTES, readText } from '../../system/read-text.ts'
 import { nearestName } from '../../text/nearest.ts'
 import { type Cluster, type ClusterInput, clusterSchema } from './cluster.ts'
 import { clusterFamilies } from './clusters.ts'
@@ -79,13 +79,11 @@ export function clusterOf(family: string, devices: number, overrides: Partial<Cl
 async function readCluster(file: string): Promise<unknown> {
   let text: string
   try {
-    text = await readFile(file, 'utf8')
+    text = await readText(file, CONFIG_BYTES)
   } catch (error) {
     const code = errorCode(error)
     if (code === 'ENOENT' || code === 'ENOTDIR')
       throw new UsageError(`no such file: ${formatValue(file)} (expected a YAML or JSON file with a cluster)`)
-    if (code === 'EISDIR')
-      throw new UsageError(`cannot read cluster ${formatValue(file)}: it is a folder (expected a YAML or JSON file)`)
     throw new UsageError(`cannot read cluster ${formatValue(file)}: ${(error as Error).message}`)
   }
   if (text.includes('\0')) throw new UsageError(`cannot read cluster ${file}: it is a binary file (expected YAML)`)

@@ -1,7 +1,8 @@
 /** Checks a checkpoint on the disk. */
-import { readFile, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { checksum, errorCode } from '../../system/disk.ts'
+import { JSON_BYTES, readText } from '../../system/read-text.ts'
 import { MissingFile, type Verdict, verify } from './verify.ts'
 
 /** @param depth See {@link verify}. */
@@ -13,7 +14,7 @@ export function verifyFolder(path: string, step: number, depth: 'sizes' | 'conte
         throw errorCode(error) === 'ENOENT' ? new MissingFile(name) : error
       })
   const files = {
-    text: reading((file) => readFile(file, 'utf8')),
+    text: reading((file) => readText(file, JSON_BYTES)),
     size: reading(async (file) => (await stat(file)).size),
     sum: reading(checksum),
   }

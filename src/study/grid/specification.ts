@@ -2,11 +2,11 @@
  * The specification that a user writes: a YAML file with arms, seeds and questions. This file has its schema;
  * values of configuration fields are checked by the schema of `train` (in grid.ts).
  */
-import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
 import { UsageError } from '../../errors.ts'
 import { capacityRules } from '../../model/routing/contract.ts'
 import { parseSet } from '../../run/load-config.ts'
+import { CONFIG_BYTES, readText } from '../../system/read-text.ts'
 import { views } from '../contract.ts'
 import { claimFields, claimSchema, controlFields } from './claim.ts'
 import { flatten, isBelow, overlay, valueAt } from './settings.ts'
@@ -109,7 +109,7 @@ export type SpecificationInput = z.input<typeof specificationSchema>
 export async function readSpecification(file: string): Promise<Specification> {
   let text: string
   try {
-    text = await readFile(file, 'utf8')
+    text = await readText(file, CONFIG_BYTES)
   } catch (error) {
     throw new UsageError(`cannot read study ${JSON.stringify(file)}: ${(error as Error).message}`)
   }

@@ -3,6 +3,7 @@
  * process is gone, it saves a checkpoint and exits.
  */
 import { UsageError } from '../../errors.ts'
+import { exitAtOnce, onStopSignals } from '../../runtime/interrupts/interrupts.ts'
 import { type Job, runJob } from './job.ts'
 
 export type ToJob = { readonly kind: 'job'; readonly job: Job } | { readonly kind: 'stop' }
@@ -16,8 +17,13 @@ const send = (message: object): Promise<void> =>
     else resolve()
   })
 
-// Ctrl-C, and closing the terminal, signal all of its processes; the parent decides what to do.
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
+// Ctrl-C, and closing the terminal, signal all of its processes; the parent decides what to do. A second Ctrl-C ends all.
+process.on('SIGHUP', () => {})
+let isSignalled = false
+onStopSignals(() => {
+  if (isSignalled) exitAtOnce(130)
+  isSignalled = true
+})
 process.on('disconnect', () => controller.abort())
 process.on('message', (message: ToJob) => {
   if (message.kind === 'stop') return controller.abort()

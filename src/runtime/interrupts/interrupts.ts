@@ -1,0 +1,70 @@
+/**
+ * Ctrl-C and SIGTERM: the first one reaches a handler, which lets the program finish in order; a second one ends the
+ * process at once, wherever the program is. Handlers run in the event loop. If that is busy at the first signal, the
+ * system ends the process at the second (`dispositions.ts`); if it is busy later, a thread does (`watchdog.ts`).
+ *
+ * Windows has neither: there a second Ctrl-C waits for the event loop too.
+ */
+import { Worker } from 'node:worker_threads'
+
+const built = new URL('../../../dist/runtime/interrupts/watchdog.js', import.meta.url)
+
+/** Signals within this time count as one: GNU timeout signals a process and then its group. */
+const ONE_MS = 50
+
+type Dispositions = typeof import('./dispositions.ts')
+
+/** Null where the C library cannot be called. */
+let dispositions: Dispositions | null = null
+/** Of all listeners. */
+const control = new Int32Array(new SharedArrayBuffer(4))
+let listeners = 0
+
+/**
+ * Calls `handler` at each Ctrl-C and SIGTERM.
+ * @param names Other signals that call it too, and that a second one of does not end the process.
+ * @returns unsubscribes
+ */
+export function onStopSignals(handler: () => void, names: readonly NodeJS.Signals[] = []): () => void {
+  let last = Number.NEGATIVE_INFINITY
+  const listener = (): void => {
+    dispositions?.armAgain()
+    watch()
+    const now = performance.now()
+    if (now - last > ONE_MS) handler()
+    last = now
+  }
+  const all = ['SIGINT', 'SIGTERM', ...names]
+  for (const name of all) process.on(name, listener)
+  listeners++
+  void arm()
+  return () => {
+    // First: the thread would take a signal without handlers for one that has arrived.
+    if (--listeners === 0) {
+      Atomics.store(control, 0, 0)
+      Atomics.notify(control, 0)
+    }
+    for (const name of all) process.off(name, listener)
+  }
+}
+
+/** Ends the process at once, after the listeners of its exit. */
+export function exitAtOnce(code: number): void {
+  if (!dispositions) process.exit(code)
+  process.emit('exit', code)
+  dispositions.endProcess(code)
+  process.exit(code)
+}
+
+/** In the background: loading the interface to C takes longer than starting many a command. */
+async function arm(): Promise<void> {
+  dispositions ??= await import('./dispositions.ts').catch(() => null)
+  if (listeners > 0) dispositions?.armSignals()
+}
+
+function watch(): void {
+  if (!dispositions || Atomics.compareExchange(control, 0, 0, 1) === 1) return
+  const worker = new Worker(built, { workerData: control, execArgv: [], stdin: false })
+  worker.on('error', () => {})
+  worker.unref()
+}
