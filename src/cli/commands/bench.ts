@@ -28,6 +28,7 @@ import {
   threadsOption,
   traceOption,
 } from '../options.ts'
+import { print } from '../print.ts'
 import { profileText } from '../profile.ts'
 import { lowerBoundNote } from '../summary.ts'
 import { titledTable } from '../text-layout.ts'
@@ -158,7 +159,7 @@ async function ceilings(io: Io, flags: BenchFlags): Promise<void> {
 async function printMachine(io: Io, flags: BenchFlags): Promise<MeasuredMachine> {
   const machine = await measureMachineInChild(io, flags)
   if (machine.notice !== undefined) io.stderr.write(`choir: ${machine.notice}\n`)
-  io.stdout.write(machineText(machine, io, colorsFor(io.stdout, io.env)))
+  print(io, machineText(machine, io, colorsFor(io.stdout, io.env)))
   return machine
 }
 

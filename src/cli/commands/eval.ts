@@ -16,6 +16,7 @@ import {
   threadsOption,
   weightsOption,
 } from '../options.ts'
+import { print } from '../print.ts'
 
 interface EvalFlags extends EngineFlags {
   readonly data?: string[]
@@ -85,7 +86,8 @@ async function run(io: Io, directory: string, flags: EvalFlags): Promise<void> {
     },
   })
   if (flags.json) return writeJson(io, record)
-  io.stdout.write(
+  print(
+    io,
     labelled(
       [
         ['loss', `${colors.bold(fixed(record.loss, 4))} nats a token, ${ruleText(record)}`],

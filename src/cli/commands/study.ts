@@ -30,6 +30,7 @@ import {
   ranges,
   setOption,
 } from '../options.ts'
+import { print } from '../print.ts'
 
 interface StudyFlags {
   readonly out: string
@@ -146,7 +147,8 @@ async function run(io: Io, study: string, flags: StudyFlags): Promise<void> {
   const seconds = (io.now() - startedAt) / 1000
   if (flags.json) writeJson(io, { kind: 'summary', interrupted, finished, runs, failed, seconds, others, ...files })
   else
-    io.stdout.write(
+    print(
+      io,
       `\n${labelled(
         [
           ['runs', `${finished} of ${runs}${failed > 0 ? `, ${failed} failed (see the report)` : ''}`],

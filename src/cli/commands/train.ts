@@ -37,6 +37,7 @@ import {
   threadsOption,
   traceOption,
 } from '../options.ts'
+import { print } from '../print.ts'
 import { deadlineOption, mpiOption, type RankFlags, withRanks } from '../ranks.ts'
 import { lowerBoundNote, ranksRows, sourceName } from '../summary.ts'
 import { wrap } from '../text-layout.ts'
@@ -186,12 +187,12 @@ async function prepareOnRanks(
 
 function printAddress(io: Io, { address }: Dashboard, flags: TrainFlags): void {
   if (flags.json) writeJson(io, { kind: 'watch', address })
-  else io.stdout.write(`  ${colorsFor(io.stdout, io.env).dim('dashboard')}  ${address}\n`)
+  else print(io, `  ${colorsFor(io.stdout, io.env).dim('dashboard')}  ${address}\n`)
 }
 
 /** Keeps the dashboard of the finished run open until Ctrl-C. */
 async function keepServing(io: Io, { address }: Dashboard): Promise<void> {
-  io.stdout.write(`\n  the dashboard is still open: ${address}\n  press Ctrl-C to close it\n`)
+  print(io, `\n  the dashboard is still open: ${address}\n  press Ctrl-C to close it\n`)
   await interruptible(io, untilAborted)
 }
 
@@ -204,7 +205,7 @@ async function trainAndReport(io: Io, job: Job, flags: TrainFlags, ranks: Ranks 
     writeJson(io, { kind: 'summary', ...rest })
     if (profile && flags.profile) writeJson(io, { kind: 'profile', ...profile })
   } else {
-    io.stdout.write(summaryText(summary, colors))
+    print(io, summaryText(summary, colors))
     if (summary.profile && flags.profile) {
       const { profileText } = await import('../profile.ts')
       io.stdout.write(profileText(summary.profile, colors, io.stdout.columns))
@@ -214,7 +215,7 @@ async function trainAndReport(io: Io, job: Job, flags: TrainFlags, ranks: Ranks 
     const { writeTrace } = await import('../trace.ts')
     await writeTrace(flags.trace, `choir train ${job.name}`, summary.trace)
     if (flags.json) writeJson(io, { kind: 'trace', path: flags.trace })
-    else io.stdout.write(`\n  ${colors.dim('trace')}  ${flags.trace} (open it at ui.perfetto.dev)\n`)
+    else print(io, `\n  ${colors.dim('trace')}  ${flags.trace} (open it at ui.perfetto.dev)\n`)
   }
   if (summary.interrupted) {
     const resumeCommand = `${io.self} train --resume ${quoted(summary.directory)}`

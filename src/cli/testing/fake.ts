@@ -23,12 +23,18 @@ import type { Operations } from '../operations.ts'
 export class MemoryStream extends Writable {
   text = ''
   readonly isTTY: boolean
-  readonly columns: number
+  columns: number
 
   constructor({ isTTY = false, columns = 80 } = {}) {
     super()
     this.isTTY = isTTY
     this.columns = columns
+  }
+
+  /** The user has changed the width of the terminal. */
+  resize(columns: number): void {
+    this.columns = columns
+    this.emit('resize')
   }
 
   override _write(chunk: Buffer, _encoding: string, done: () => void): void {
