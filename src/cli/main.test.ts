@@ -350,6 +350,19 @@ describe('interruption', () => {
     expect(fake.calls.map(({ name }) => name)).toEqual(['train'])
   })
 
+  test('a training stopped before its first step has no speed', async () => {
+    const fake = fakeIo()
+    const { train } = fake.io.operations
+    const stopped: typeof train = (config, options) => {
+      fake.interrupt()
+      return train(config, options)
+    }
+    const io = { ...fake.io, operations: { ...fake.io.operations, train: stopped } }
+    expect(await main(['train', 'tiny'], io)).toBe(130)
+    expect(fake.stdout.text).toMatch(/time +0\.0s, to step 0/)
+    expect(fake.stdout.text).not.toMatch(/speed|tokens\/s|MFU/)
+  })
+
   test('a second Ctrl-C ends the process immediately with 130', async () => {
     const fake = fakeIo({
       onStep: (step, { interrupt }) => {

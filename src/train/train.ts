@@ -286,6 +286,6 @@ async function interruptedAtStart(
 ): Promise<TrainSummary> {
   const step = (resume && (await newestCheckpoint(checkpointsOf(directory), () => {}))?.step) || 0
   const tokens = step * train.batch * model.sequence
-  const nothing = { seconds: 0, tokensPerSecond: 0, mfu: 0, ceiling: null, last: null, evaluation: null, ranks: null }
+  const nothing = { seconds: 0, tokensPerSecond: null, mfu: null, ceiling: null, last: null, evaluation: null, ranks: null }
   return { directory, interrupted: true, step, tokens, ...nothing }
 }

@@ -267,10 +267,11 @@ function summaryText(summary: TrainSummary, colors: Colors): string {
     )
   else if (last) rows.push(['training loss', `${fixed(last.loss, 3)} nats a token`])
   const note = summary.ceiling && lowerBoundNote(summary.ceiling)
-  rows.push([
-    'speed',
-    `${count(summary.tokensPerSecond)} tokens/s, MFU ${note ? 'at most ' : ''}${percent(summary.mfu, 0)}`,
-  ])
+  if (summary.tokensPerSecond !== null)
+    rows.push([
+      'speed',
+      `${count(summary.tokensPerSecond)} tokens/s, MFU ${note ? 'at most ' : ''}${percent(summary.mfu, 0)}`,
+    ])
   if (note) rows.push(['matmul ceiling', note])
   if (summary.ranks) rows.push(...ranksRows(summary.ranks))
   if (last) rows.push(['drop rate', percent(last.drop_rate)], ['c_v', fixed(last.load_cv, 2)])

@@ -264,11 +264,11 @@ export function fakeIo(settings: Settings = {}): Fake {
         step,
         tokens: step * 128,
         seconds: step,
-        tokensPerSecond: 12_345,
-        mfu: 0.613,
+        tokensPerSecond: step > 0 ? 12_345 : null,
+        mfu: step > 0 ? 0.613 : null,
         ceiling: settings.ceiling ?? quietCeiling,
-        last: trainRecord(step),
-        evaluation: evalRecord(step),
+        last: step > 0 ? trainRecord(step) : null,
+        evaluation: step > 0 ? evalRecord(step) : null,
         ranks: settings.ranks ?? null,
       }
       if (!options.profile) return summary
