@@ -330,7 +330,7 @@ describe('train', () => {
     await main(['train', 'tiny', '--json'], fake.io)
     expect(fake.stderr.text).toBe('choir: stop\n')
     expect(jsonLines(fake.stdout.text)).toEqual([
-      { kind: 'notice', message: 'no bf16 here' },
+      { kind: 'notice', version: 1, message: 'no bf16 here' },
       { kind: 'warning', message: 'step 3 was skipped' },
     ])
     fake.stdout.text = fake.stderr.text = ''
@@ -498,7 +498,7 @@ describe('eval, generate, inspect, bench', () => {
     const fake = fakeIo()
     expect(await main(['generate', 'runs/x', '--prompt', 'The people', '--json'], fake.io)).toBe(0)
     expect(jsonLines(fake.stdout.text)).toEqual([
-      { kind: 'warning', message: 'skipping checkpoint 40' },
+      { kind: 'warning', version: 1, message: 'skipping checkpoint 40' },
       { kind: 'piece', text: ' of the' },
       { kind: 'piece', text: ' United States' },
       {

@@ -13,7 +13,8 @@ import type { BenchmarkResult } from '../../measure/benchmark.ts'
 import type { StepProfile } from '../../measure/step-profile.ts'
 import { loadConfig } from '../../run/load-config.ts'
 import { bytes, count, fixed, percent } from '../../text/numbers.ts'
-import { type Colors, colorsFor, Interrupted, type Io, interruptible, writeJson } from '../io.ts'
+import { type Colors, colorsFor, Interrupted, type Io, interruptible } from '../io.ts'
+import { parseJsonLines, writeJson } from '../json.ts'
 import { type MeasuredMachine, machineText, measureMachineInChild } from '../machine.ts'
 import {
   deviceOption,
@@ -189,10 +190,7 @@ async function measure(io: Io, flags: BenchFlags, routing: BenchmarkRouting): Pr
 async function measureInChild(io: Io, flags: BenchFlags, routing: BenchmarkRouting): Promise<Line[]> {
   const args = ['bench', '--shape', flags.shape, '--only', routing, '--steps', String(flags.steps)]
   const text = await io.runSelf([...args, ...engineArgs(flags), ...(flags.profile ? ['--profile'] : []), '--json'])
-  return text
-    .trimEnd()
-    .split('\n')
-    .map((line) => JSON.parse(line) as Line)
+  return parseJsonLines(text) as Line[]
 }
 
 function report(rows: readonly Row[], colors: Colors): string {

@@ -5,7 +5,8 @@ import { type CapacityRule, capacityRules } from '../../model/routing/contract.t
 import { count, fixed, grouped } from '../../text/numbers.ts'
 import { capacityTable, ruleText } from '../display/capacities.ts'
 import { labelled } from '../display/display.ts'
-import { colorsFor, type Io, writeJson } from '../io.ts'
+import { colorsFor, type Io } from '../io.ts'
+import { writeJson } from '../json.ts'
 import {
   checkpointOption,
   deviceOption,

@@ -17,7 +17,8 @@ import { duration, joinWords } from '../../text/numbers.ts'
 import { commandLine } from '../../text/shell.ts'
 import { labelled } from '../display/display.ts'
 import { StudyDisplay } from '../display/study.ts'
-import { colorsFor, Interrupted, type Io, interruptible, writeJson } from '../io.ts'
+import { colorsFor, Interrupted, type Io, interruptible } from '../io.ts'
+import { writeJson } from '../json.ts'
 import {
   type Device,
   dataOption,

@@ -10,16 +10,8 @@ import { droplessNote } from '../display/capacities.ts'
 import { type Display, labelled } from '../display/display.ts'
 import { jsonDisplay } from '../display/json.ts'
 import { LinesDisplay } from '../display/lines.ts'
-import {
-  type Colors,
-  colorsFor,
-  Interrupted,
-  type Io,
-  interruptible,
-  isTerminal,
-  untilAborted,
-  writeJson,
-} from '../io.ts'
+import { type Colors, colorsFor, Interrupted, type Io, interruptible, isTerminal, untilAborted } from '../io.ts'
+import { writeJson } from '../json.ts'
 import {
   checkpointOption,
   dataOption,
