@@ -12,15 +12,16 @@ const verbatim: ReadonlySet<string> = new Set(['config', 'differences', 'run', '
 
 const begun = new WeakSet<Io>()
 
-/**
- * Writes one JSON object on a line, the first of a command with `version`. Numbers that JSON lacks, such as the NaN of a
- * skipped step, become null.
- */
+/** Writes one JSON object on a line, the first of a command with `version`. */
 export function writeJson(io: Io, value: object): void {
-  const { kind, ...fields } = renamed(value, snake) as { kind?: unknown }
-  const version = begun.has(io) ? {} : { version: EVENTS_VERSION }
+  io.stdout.write(jsonText(value, !begun.has(io)))
   begun.add(io)
-  io.stdout.write(`${JSON.stringify({ kind, ...version, ...fields })}\n`)
+}
+
+/** The line of an object. Numbers that JSON lacks, such as the NaN of a skipped step, become null. */
+export function jsonText(value: object, isFirst: boolean): string {
+  const { kind, ...fields } = renamed(value, snake) as { kind?: unknown }
+  return `${JSON.stringify({ kind, ...(isFirst && { version: EVENTS_VERSION }), ...fields })}\n`
 }
 
 /** The objects that a child process has written, with the names in the program. */

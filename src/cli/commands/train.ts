@@ -21,6 +21,7 @@ import {
   freezeSets,
   fromOption,
   jsonOption,
+  logToOption,
   mathOption,
   numberOption,
   ranges,
@@ -43,6 +44,7 @@ interface TrainFlags extends JobFlags, RankFlags {
   readonly sample?: boolean
   readonly watch?: true
   readonly simulateRanks?: number
+  readonly logTo?: string
 }
 
 export function addTrain(program: Command, io: Io): void {
@@ -69,6 +71,7 @@ export function addTrain(program: Command, io: Io): void {
     .addOption(jsonOption())
     .option('--profile', 'at the end, show the time of a step by op, layer and provider (the library that ran it)')
     .addOption(traceOption())
+    .addOption(logToOption())
     .addOption(mpiOption())
     .addOption(deadlineOption())
     .addOption(
@@ -96,6 +99,7 @@ Examples:
   choir train --from runs/demo --data notes/ --set train.steps=200 --out runs/notes
   choir train --from runs/demo --freeze embedding --freeze '*.router'
   choir train tiny --json | tail -1
+  choir train demo --log-to 'python3 examples/log-to/wandb_offline.py'
   mpirun -n 4 choir train S --set parallel.expert=2
   choir train m6t-1t --simulate-ranks 480 --steps 3
 
@@ -143,6 +147,7 @@ const ofRuns = [
   'checkpoint',
   'profile',
   'trace',
+  'logTo',
   'mpi',
   'deadline',
   'sample',
@@ -152,7 +157,9 @@ const ofRuns = [
 async function simulate(io: Io, source = 'demo', flags: TrainFlags, ranks: number): Promise<void> {
   const { simulateRank } = await import('../simulate.ts')
   const { set = [], steps, json = false } = flags
-  const others = ofRuns.filter((name) => flags[name] !== undefined).map((name) => `--${name}`)
+  const others = ofRuns
+    .filter((name) => flags[name] !== undefined)
+    .map((name) => `--${name === 'logTo' ? 'log-to' : name}`)
   return simulateRank(io, source, [...set, ...freezeSets(flags.freeze), ...engineSets(flags)], {
     ranks,
     steps,
@@ -191,7 +198,22 @@ async function keepServing(io: Io, { address }: Dashboard): Promise<void> {
 async function trainAndReport(io: Io, job: Job, flags: TrainFlags, ranks: Ranks | null): Promise<void> {
   const colors = colorsFor(io.stdout, io.env)
   const display = await displayFor(io, job, flags, colors)
-  const summary = await train(io, job, flags, display, ranks)
+  if (flags.logTo === undefined) {
+    const summary = await train(io, job, flags, display, ranks)
+    return reportSummary(io, job, flags, summary, colors)
+  }
+  const { openStepLog, withLog } = await import('../log-to/step-log.ts')
+  const log = openStepLog(flags.logTo, job.config, display)
+  try {
+    const summary = await train(io, job, flags, withLog(display, log), ranks)
+    log.summary(summary)
+    await reportSummary(io, job, flags, summary, colors)
+  } finally {
+    await log.close()
+  }
+}
+
+async function reportSummary(io: Io, job: Job, flags: TrainFlags, summary: TrainSummary, colors: Colors) {
   if (flags.json) {
     const { profile, trace, ...rest } = summary
     writeJson(io, { kind: 'summary', ...rest })
