@@ -22,6 +22,8 @@ export type TrainEvent =
       readonly activeParameters: number
       readonly trainTokens: number
       readonly heldOutTokens: number
+      /** What gzip needs for the held-out text, if `compareWithGzip` asked for it. */
+      readonly gzipBitsPerByte?: number
       /** Matmul rate of this machine in the run's precision, measured at the start, FLOP/s. */
       readonly peakFlops: number
     } & Engine)

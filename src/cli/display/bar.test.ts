@@ -1,3 +1,6 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { main } from '../main.ts'
 import { fakeIo } from '../testing/fake.ts'
@@ -101,6 +104,45 @@ describe('the live bar', () => {
     expect(values).toContain('loss 5.300')
     expect(widthOf(values)).toBeLessThan(columns)
     expect(metrics.startsWith(values)).toBe(true)
+  })
+
+  test('a first run explains its values within 60 columns, a further one does not', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'choir-legend-'))
+    const shown = async (...args: string[]): Promise<string[]> => {
+      const fake = fakeIo({ terminal: true, columns: 60, env: { NO_COLOR: '1' } })
+      await main(['train', ...args, '--no-sample', '--out', join(folder, 'run')], fake.io)
+      const screen = new Screen(60)
+      screen.write(fake.stdout.text)
+      return screen.lines
+    }
+    const explained = [
+      '  held-out loss  nats',
+      '  bits per byte  the same',
+      '  MFU            share',
+      '  drop ',
+      '  c_v  ',
+    ]
+    const count = (lines: string[], word: string) => lines.filter((line) => line.startsWith(word)).length
+    try {
+      const [first, demo, dense] = [
+        await shown('tiny'),
+        await shown('demo'),
+        await shown('tiny', '--set', 'model.moe=null'),
+      ]
+      expect(first.map((line) => line.length).filter((width) => width > 60)).toEqual([])
+      const summary = [0, 0, 0, 1, 1]
+      expect(explained.map((word) => count(first, word))).toEqual(summary.map((more) => 1 + more))
+      expect(first).toContain('                 gzip -9 needs 2.500 for this text')
+      expect(first.join()).not.toContain('dense model')
+      expect(demo).toContain('                 a dense model of this cost needs 1.375')
+      expect(explained.map((word) => count(dense, word))).toEqual([1, 1, 1, 1, 1])
+      mkdirSync(join(folder, 'earlier'))
+      writeFileSync(join(folder, 'earlier', 'config.json'), '{}')
+      const further = await shown('tiny')
+      expect(explained.map((word) => count(further, word))).toEqual(summary)
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
   })
 
   test('NO_COLOR removes the colours and keeps the bar', async () => {

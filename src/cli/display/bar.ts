@@ -6,7 +6,7 @@ import type { TrainEvent } from '../../train/events.ts'
 import { type Colors, type Io, isTerminal } from '../io.ts'
 import { print } from '../print.ts'
 import { widthOf } from '../text-layout.ts'
-import { type Display, evaluationValues, startText, TimeLeft } from './display.ts'
+import { type Display, evaluationValues, type StartEvent, startText, TimeLeft } from './display.ts'
 import { LiveLines } from './live-lines.ts'
 
 const MAX_BAR_WIDTH = 48
@@ -16,13 +16,22 @@ export class BarDisplay implements Display {
   private readonly config: RunConfig
   private readonly name: string
   private readonly colors: Colors
+  private readonly legend: ((start: StartEvent) => string) | null
   private live: LiveLines | undefined
   private step = 0
   private timeLeft: TimeLeft | undefined
   private left = Number.NaN
   private last: TrainRecord | undefined
 
-  constructor(io: Io, config: RunConfig, name: string, colors: Colors) {
+  /** @param legend Explains the values, below the first lines; null if it is known. */
+  constructor(
+    io: Io,
+    config: RunConfig,
+    name: string,
+    colors: Colors,
+    legend: ((start: StartEvent) => string) | null = null,
+  ) {
+    this.legend = legend
     this.io = io
     this.config = config
     this.name = name
@@ -36,7 +45,7 @@ export class BarDisplay implements Display {
         this.print(`  ${dim(event.message)}\n`)
         break
       case 'start':
-        this.print(startText(this.config, this.name, event, this.colors))
+        this.print(startText(this.config, this.name, event, this.colors) + (this.legend?.(event) ?? ''))
         this.timeLeft = new TimeLeft(event, this.io.now())
         this.step = event.fromStep
         this.live = new LiveLines(this.io, (columns) => [this.progress(event.steps, columns), this.metrics(columns)], 8)

@@ -245,6 +245,7 @@ export function fakeIo(settings: Settings = {}): Fake {
         activeParameters: 1_500_000,
         trainTokens: 2_310_000,
         heldOutTokens: 118_000,
+        ...(options.compareWithGzip && { gzipBitsPerByte: 2.5 }),
         peakFlops: 3e11,
         ...engine,
       })
