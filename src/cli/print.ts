@@ -6,4 +6,4 @@ import { fitted } from './text-layout.ts'
 export const print = ({ stdout }: Io, text: string): void => void stdout.write(fitted(text, columnsOf(stdout)))
 
 /** Columns of a terminal; Infinity if it is none, or does not know. */
-const columnsOf = ({ isTTY, columns }: Output): number => (isTTY && columns ? columns : Infinity)
+export const columnsOf = ({ isTTY, columns }: Output): number => (isTTY && columns ? columns : Infinity)

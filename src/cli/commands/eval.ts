@@ -17,7 +17,7 @@ import {
   threadsOption,
   weightsOption,
 } from '../options.ts'
-import { print } from '../print.ts'
+import { columnsOf, print } from '../print.ts'
 
 interface EvalFlags extends EngineFlags {
   readonly data?: string[]
@@ -100,6 +100,6 @@ async function run(io: Io, directory: string, flags: EvalFlags): Promise<void> {
         ['model', `${directory}, step ${grouped(record.step)}`],
       ],
       colors,
-    ) + capacityTable(record, colors),
+    ) + capacityTable(record, colors, columnsOf(io.stdout)),
   )
 }
