@@ -144,7 +144,7 @@ const floors = {
       'watch',
       'launch',
     ],
-    packages: ['cli-progress', 'commander', 'd3-array', 'picocolors'],
+    packages: ['commander', 'd3-array', 'picocolors'],
     builtins: true,
   },
 }

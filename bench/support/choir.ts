@@ -10,6 +10,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { parseJsonLines } from '../../src/cli/json.ts'
 import { RunError, UsageError } from '../../src/errors.ts'
 import type { BenchmarkResult } from '../../src/measure/benchmark.ts'
 import type { Precision } from '../../src/runtime/contract.ts'
@@ -116,7 +117,8 @@ export class TrainingProcess {
 }
 
 /**
- * Runs `choir` with arguments that include `--json`, and yields each line when it is printed.
+ * Runs `choir` with arguments that include `--json`, and yields each line when it is printed, with the names in the
+ * program.
  * @throws RunError if it fails
  */
 export async function* choirLines(args: readonly string[], engine: EngineName = 'onednn'): AsyncGenerator<object> {
@@ -126,7 +128,7 @@ export async function* choirLines(args: readonly string[], engine: EngineName = 
     env: engineEnvironment(engine),
   })
   const ended = new Promise<number | null>((resolve) => child.once('close', resolve))
-  for await (const line of createInterface({ input: child.stdout })) yield JSON.parse(line) as object
+  for await (const line of createInterface({ input: child.stdout })) yield* parseJsonLines(line)
   const code = await ended
   if (code !== 0) throw new RunError(`choir ${args.join(' ')} ended with exit code ${code}`)
 }

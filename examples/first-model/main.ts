@@ -15,7 +15,7 @@ const summary = await train(config, {
       console.log(`step ${event.step}  loss ${event.loss.toFixed(3)}  dropped ${event.drop_rate.toFixed(3)}`)
   },
 })
-console.log(`trained ${summary.step} steps at ${Math.round(summary.tokensPerSecond)} tokens a second`)
+console.log(`trained ${summary.step} steps at ${Math.round(summary.tokensPerSecond ?? 0)} tokens a second`)
 
 const run = await Run.load(directory)
 try {

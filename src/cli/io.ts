@@ -125,8 +125,3 @@ export function untilAborted(signal: AbortSignal): Promise<void> {
     else signal.addEventListener('abort', () => resolve(), { once: true })
   })
 }
-
-/** Writes one JSON object on a line. Numbers that JSON lacks, such as the NaN of a skipped step, become null. */
-export function writeJson(io: Io, value: object): void {
-  io.stdout.write(`${JSON.stringify(value)}\n`)
-}

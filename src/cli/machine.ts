@@ -6,6 +6,7 @@ import type { Machine } from '../measure/machine.ts'
 import { bytes, fixed, flops } from '../text/numbers.ts'
 import { labelled } from './display/display.ts'
 import type { Colors, Io } from './io.ts'
+import { parseJsonLines } from './json.ts'
 import { type EngineFlags, engineArgs } from './options.ts'
 import { engineLine } from './summary.ts'
 import { wrap } from './text-layout.ts'
@@ -17,9 +18,8 @@ export interface MeasuredMachine extends Machine {
 
 export async function measureMachineInChild(io: Io, flags: EngineFlags): Promise<MeasuredMachine> {
   const ceilings = async (flags: EngineFlags, env?: Readonly<Record<string, string>>): Promise<Machine> => {
-    const { kind: _, ...machine } = JSON.parse(
-      await io.runSelf(['bench', '--ceilings', ...engineArgs(flags), '--json'], env),
-    )
+    const [line] = parseJsonLines(await io.runSelf(['bench', '--ceilings', ...engineArgs(flags), '--json'], env))
+    const { kind: _, ...machine } = line as Machine & { kind: string }
     return machine
   }
   const machine = await ceilings(flags)

@@ -368,7 +368,7 @@ describe('train', () => {
     await main(['train', 'tiny', '--json'], fake.io)
     expect(fake.stderr.text).toBe('choir: stop\n')
     expect(jsonLines(fake.stdout.text)).toEqual([
-      { kind: 'notice', message: 'no bf16 here' },
+      { kind: 'notice', version: 1, message: 'no bf16 here' },
       { kind: 'warning', message: 'step 3 was skipped' },
     ])
     fake.stdout.text = fake.stderr.text = ''
@@ -386,6 +386,19 @@ describe('interruption', () => {
     expect(fake.stderr.text).toMatch(/^choir: finishing the step .* press Ctrl-C again to stop immediately\n/)
     expect(fake.stderr.text).toContain('stopped after step 7; continue with: choir train --resume')
     expect(fake.calls.map(({ name }) => name)).toEqual(['train'])
+  })
+
+  test('a training stopped before its first step has no speed', async () => {
+    const fake = fakeIo()
+    const { train } = fake.io.operations
+    const stopped: typeof train = (config, options) => {
+      fake.interrupt()
+      return train(config, options)
+    }
+    const io = { ...fake.io, operations: { ...fake.io.operations, train: stopped } }
+    expect(await main(['train', 'tiny'], io)).toBe(130)
+    expect(fake.stdout.text).toMatch(/time +0\.0s, to step 0/)
+    expect(fake.stdout.text).not.toMatch(/speed|tokens\/s|MFU/)
   })
 
   test('a second Ctrl-C ends the process immediately with 130', async () => {
@@ -523,7 +536,7 @@ describe('eval, generate, inspect, bench', () => {
     const fake = fakeIo()
     expect(await main(['generate', 'runs/x', '--prompt', 'The people', '--json'], fake.io)).toBe(0)
     expect(jsonLines(fake.stdout.text)).toEqual([
-      { kind: 'warning', message: 'skipping checkpoint 40' },
+      { kind: 'warning', version: 1, message: 'skipping checkpoint 40' },
       { kind: 'piece', text: ' of the' },
       { kind: 'piece', text: ' United States' },
       {

@@ -53,7 +53,7 @@ test('--json prints the steps and the comparison', async () => {
   expect(lines.map(({ kind }) => kind)).toEqual(['step', 'step', 'simulation'])
   expect(lines[2]).toMatchObject({ layers: 2, layout: { ranks: 4, expert: 1, shards: 4 }, interrupted: false })
   const { gradients } = lines[2].traffic
-  expect(gradients.sentBytes.measured).toBe(gradients.sentBytes.planned)
+  expect(gradients.sent_bytes.measured).toBe(gradients.sent_bytes.planned)
 })
 
 test.each<[string[], RegExp]>([

@@ -3,7 +3,9 @@ import { UsageError } from '../errors.ts'
 import { loadPlannedRun } from '../plan/inputs/load-plan.ts'
 import { worldOf } from '../runtime/mpi/world.ts'
 import { simulationEventText, simulationText } from './display/simulation.ts'
-import { colorsFor, Interrupted, type Io, interruptible, writeJson } from './io.ts'
+import { colorsFor, Interrupted, type Io, interruptible } from './io.ts'
+import { writeJson } from './json.ts'
+import { print } from './print.ts'
 
 /** Steps, if none are given: the first is not timed. */
 const STEPS = 3
@@ -38,10 +40,10 @@ export async function simulateRank(
       ranks,
       steps,
       signal,
-      onEvent: (event) => (json ? writeJson(io, event) : io.stdout.write(simulationEventText(event))),
+      onEvent: (event) => (json ? writeJson(io, event) : print(io, simulationEventText(event))),
     }),
   )
   if (simulation.interrupted) throw new Interrupted()
   if (json) writeJson(io, { kind: 'simulation', ...simulation })
-  else io.stdout.write(simulationText(simulation, name, colorsFor(io.stdout, io.env)))
+  else print(io, simulationText(simulation, name, colorsFor(io.stdout, io.env)))
 }

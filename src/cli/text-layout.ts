@@ -41,7 +41,7 @@ export function wrap(text: string, width: number): string[] {
     const lines: string[] = []
     let line = ''
     for (const word of paragraph.split(' ')) {
-      if (line !== '' && line.length + 1 + word.length > width) {
+      if (line !== '' && widthOf(line) + 1 + widthOf(word) > width) {
         lines.push(line)
         line = word
       } else line = line === '' ? word : `${line} ${word}`
@@ -49,3 +49,41 @@ export function wrap(text: string, width: number): string[] {
     return [...lines, line]
   })
 }
+
+/**
+ * Breaks the lines that are wider than the terminal, at spaces. Parts that are three or more spaces apart stay whole if
+ * they fit on a line. Further lines of `label  value` begin below the value, others two columns after the beginning of
+ * the first.
+ */
+export const fitted = (text: string, columns: number): string =>
+  text
+    .split('\n')
+    .map((line) => (widthOf(line) <= columns ? line : fittedLine(line, columns)))
+    .join('\n')
+
+function fittedLine(line: string, columns: number): string {
+  const plain = stripVTControlCharacters(line)
+  const indent = plain.search(/\S/)
+  // A line without a label, below one with a label, begins where values do.
+  const values = (/^ *\S+(?: \S+){0,3} {2,}(?=\S)/.exec(plain) ?? /^ {6,}(?=\S)/.exec(plain))?.[0].length
+  const further = ' '.repeat(values !== undefined && values <= columns / 2 ? values : indent + 2)
+  const lines: string[] = []
+  let current = ''
+  const place = (text: string, gap: string): void => {
+    if (current !== '' && widthOf(current) + gap.length + widthOf(text) > columns) {
+      lines.push(current.trimEnd())
+      current = further + text
+    } else current += gap + text
+  }
+  const [first = '', ...more] = line.trimStart().split(/( {3,})/)
+  for (const [gap, part] of [[' '.repeat(indent), first], ...pairs(more)] as const) {
+    const room = columns - (current === '' ? indent : further.length)
+    const [head = '', ...words] = widthOf(part) <= room ? [part] : part.split(' ')
+    place(head, gap)
+    for (const word of words) place(word, ' ')
+  }
+  return [...lines, current].join('\n')
+}
+
+const pairs = (items: readonly string[]): [string, string][] =>
+  items.flatMap((item, i) => (i % 2 === 0 ? [[item, items[i + 1] ?? '']] : []))

@@ -1,6 +1,7 @@
 /** The training that `choir train` is asked for: its configuration, its directory, and what it begins with. */
 import { existsSync } from 'node:fs'
-import { basename, extname, join, resolve } from 'node:path'
+import { readdir } from 'node:fs/promises'
+import { basename, dirname, extname, join, resolve } from 'node:path'
 import { isPreset } from '../config/presets.ts'
 import type { RunConfig } from '../config/run-config.ts'
 import { UsageError } from '../errors.ts'
@@ -81,6 +82,13 @@ export async function prepareJob(source: string | undefined, flags: JobFlags): P
 
 /** `runs/demo` or `demo.yaml`: demo. */
 const nameOf = (path: string): string => basename(resolve(path), extname(path))
+
+/** Whether no other run is beside the one in this directory. */
+export async function isFirstRun(directory: string): Promise<boolean> {
+  const folder = dirname(resolve(directory))
+  const names = await readdir(folder).catch((): string[] => [])
+  return !names.some((name) => name !== basename(directory) && existsSync(join(folder, name, 'config.json')))
+}
 
 /** runs/demo, or runs/demo-2, runs/demo-3, ... when that is taken. */
 export function freeDirectory(name: string): string {

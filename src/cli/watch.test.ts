@@ -47,7 +47,7 @@ describe('watch', () => {
     fake.interrupt()
     expect(await code).toBe(0)
     expect(fake.calls[0]).toEqual({ name: 'watch', args: [{ roots: ['runs'] }] })
-    expect(fake.stdout.text).toBe(`${JSON.stringify({ kind: 'watch', address })}\n`)
+    expect(fake.stdout.text).toBe(`${JSON.stringify({ kind: 'watch', version: 1, address })}\n`)
     expect(fake.calls[1]).toEqual({ name: 'openBrowser', args: [address] })
   })
 
@@ -91,7 +91,7 @@ describe('play', () => {
     await shown(fake, '\n')
     fake.interrupt()
     expect(await code).toBe(0)
-    expect(fake.stdout.text).toBe(`${JSON.stringify({ kind: 'play', address })}\n`)
+    expect(fake.stdout.text).toBe(`${JSON.stringify({ kind: 'play', version: 1, address })}\n`)
     expect(await main(['play', '--port', '70000'], fakeIo().io)).toBe(2)
     expect(await main(['play', 'runs'], fakeIo().io)).toBe(2)
   })
@@ -121,7 +121,7 @@ describe('train --watch', () => {
   test('with --json the address is the first line', async () => {
     const fake = fakeIo({ terminal: true })
     expect(await main(train('json', '--json'), fake.io)).toBe(0)
-    expect(fake.stdout.text.split('\n')[0]).toBe(JSON.stringify({ kind: 'watch', address }))
+    expect(fake.stdout.text.split('\n')[0]).toBe(JSON.stringify({ kind: 'watch', version: 1, address }))
     expect(names(fake)).toEqual(['startSelf', 'train', 'stop'])
   })
 

@@ -45,7 +45,8 @@ const evaluation = (step: number) =>
     capacity: 'eval',
     capacities: { none: { loss: 2 } },
   }) as EvalRecord
-const routing = (step: number, layer: number) => ({ step, layer, capacity: null }) as RoutingRecord
+const routing = (step: number, layer: number) =>
+  ({ step, layer, capacity: null, tokens_per_expert: [3, 5] as readonly number[] }) as RoutingRecord
 
 /** Logs steps as the training loop does: an evaluation every third step, routing of two layers every second. */
 function log(run: RunDirectory, from: number, to: number): void {

@@ -8,7 +8,7 @@
  *     metrics.jsonl               one line per step and per evaluation, with several ranks another one per step
  *     routing.jsonl               per-layer, per-expert statistics
  *     ledger.jsonl                with `parallel.ledger`: what ranks send to each other for experts
- *     events.out.tfevents.*       the scalars of metrics.jsonl for TensorBoard, one file per process
+ *     events.out.tfevents.*       for TensorBoard: scalars of metrics.jsonl, expert loads, settings; one file per process
  *     checkpoints/                see checkpoint/checkpoint.ts
  *     engine.json                 what computes the run: the libraries, or the GPU and its driver
  *     ranks.json, failure.json    of a training on several ranks: their processes, and which one failed first
@@ -26,12 +26,11 @@ import { jsonLine, readLines } from '../system/jsonl.ts'
 import { LOCK_FILE, lockRun, type RunLock } from '../system/lock.ts'
 import { JSON_BYTES, readText } from '../system/read-text.ts'
 import { version } from '../system/version.ts'
-import { capacityScalars } from './capacity-scalars.ts'
 import { allowedChanges, MOVABLE } from './changed-settings.ts'
 import { loadRunConfig } from './load-config.ts'
 import { OccupiedDirectory } from './occupied-directory.ts'
 import type { RunLog } from './run-log.ts'
-import { EventWriter } from './tensorboard.ts'
+import { RunEvents } from './tensorboard/run-events.ts'
 import type { WeightsSource } from './weights-source.ts'
 
 /** The folder of checkpoints of a run. */
@@ -42,7 +41,7 @@ const TOKENIZER = 'tokenizer.json'
 interface Logs {
   readonly metrics: AppendFile
   readonly routing: AppendFile
-  readonly events: EventWriter
+  readonly events: RunEvents
   /** Null without `parallel.ledger`. */
   readonly ledger: AppendFile | null
 }
@@ -177,7 +176,7 @@ export class RunDirectory implements RunLog {
         metrics: await AppendFile.open(metrics),
         routing: await AppendFile.open(routing),
         ledger: this.hasLedger ? await AppendFile.open(ledger) : null,
-        events: await EventWriter.open(this.path, this.isResumed ? step : undefined),
+        events: await RunEvents.open(this.path, this.config, this.isResumed ? step : undefined),
       }
       await syncFolder(this.path)
     } catch (error) {
@@ -190,18 +189,14 @@ export class RunDirectory implements RunLog {
     const { metrics, events } = this.opened()
     this.hasRecords = true
     metrics.append(jsonLine(record))
-    const values = kind === 'eval' ? { ...record, ...capacityScalars({ ...record }) } : record
-    const scalars = Object.entries(values).flatMap(([name, value]) =>
-      name === 'step' || typeof value !== 'number'
-        ? []
-        : [[`${kind === 'train' && routingScalars.has(name) ? 'routing' : kind}/${name}`, value] as const],
-    )
-    events.scalars(step, Object.fromEntries(scalars))
+    events.record(kind, step, record)
   }
 
-  /** Appends a line to routing.jsonl. @throws RunError if an earlier write failed */
+  /** Appends a line to routing.jsonl, and the loads of the experts to the TensorBoard file. @throws RunError if an earlier write failed */
   recordRouting(record: RoutingRecord): void {
-    this.opened().routing.append(jsonLine(record))
+    const { routing, events } = this.opened()
+    routing.append(jsonLine(record))
+    events.routing(record)
   }
 
   /** Appends a line to ledger.jsonl, which there is with `parallel.ledger`. @throws RunError if an earlier write failed */
@@ -259,14 +254,6 @@ export class RunDirectory implements RunLog {
     return this.logs
   }
 }
-
-const routingScalars: ReadonlySet<string> = new Set([
-  'drop_rate',
-  'unserved_rate',
-  'load_cv',
-  'load_cv_kept',
-  'dead_experts',
-])
 
 async function refuseOccupied(directory: string): Promise<void> {
   const names = await readdir(directory).catch((error: unknown): string[] => {

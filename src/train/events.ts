@@ -22,6 +22,8 @@ export type TrainEvent =
       readonly activeParameters: number
       readonly trainTokens: number
       readonly heldOutTokens: number
+      /** What gzip needs for the held-out text, if `compareWithGzip` asked for it. */
+      readonly gzipBitsPerByte?: number
       /** Matmul rate of this machine in the run's precision, measured at the start, FLOP/s. */
       readonly peakFlops: number
     } & Engine)
@@ -67,9 +69,9 @@ export interface TrainSummary {
   readonly step: number
   readonly tokens: number
   readonly seconds: number
-  /** Medians over the steps of this process; `mfu` uses the best ceiling known at the end. */
-  readonly tokensPerSecond: number
-  readonly mfu: number
+  /** Medians over the steps of this process, null if it made none; `mfu` uses the best ceiling known at the end. */
+  readonly tokensPerSecond: number | null
+  readonly mfu: number | null
   /** Matmul rate of this machine; null if it was not measured. */
   readonly ceiling: CeilingReport | null
   readonly last: TrainRecord | null

@@ -7,7 +7,7 @@ import type { Evaluation } from '../step/evaluation.ts'
 import type { EvalRecord, TrainRecord } from '../step/records.ts'
 import { keptFlops, median, routingRecord, summarize } from '../step/statistics.ts'
 import type { StepOutcome } from '../step/trainer.ts'
-import type { TrainEvent } from './events.ts'
+import type { TrainEvent, TrainSummary } from './events.ts'
 import type { Observed } from './rank-observer.ts'
 
 export class Reporter {
@@ -75,8 +75,9 @@ export class Reporter {
     this.emit(record)
   }
 
-  /** Medians over the steps of this process; `mfu` uses the best ceiling known so far. */
-  speed(): { readonly tokensPerSecond: number; readonly mfu: number } {
+  /** Medians over the steps of this process, null before the first; `mfu` uses the best ceiling known so far. */
+  speed(): Pick<TrainSummary, 'tokensPerSecond' | 'mfu'> {
+    if (this.speeds.length === 0) return { tokensPerSecond: null, mfu: null }
     return { tokensPerSecond: median(this.speeds), mfu: this.ceiling.utilisation(median(this.rates)) }
   }
 

@@ -11,6 +11,7 @@ import { createHash } from 'node:crypto'
 import { type RunConfig, sequencesOfPass } from '../config/run-config.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { separatorOf } from '../data/first-visible.ts'
+import { gzipBitsPerByte } from '../data/gzip.ts'
 import { MissingText } from '../data/sources/files.ts'
 import { tokenizerFromJson } from '../data/tokenizer/native-tokenizer.ts'
 import { UsageError } from '../errors.ts'
@@ -56,6 +57,8 @@ export interface TrainOptions {
   readonly signal?: AbortSignal
   /** Record the steps after the warm-up; the summary has `profile` and `trace`. */
   readonly profile?: boolean
+  /** Compress held-out text, so that the start has `gzipBitsPerByte` to compare bits per byte with. */
+  readonly compareWithGzip?: boolean
   readonly onEvent?: (event: TrainEvent) => void
   /**
    * The processes that train together, of which this is one; all of them call `train` with the same arguments. Only the
@@ -113,11 +116,12 @@ async function trainOn(
   runtime: Runtime,
   data: Dataset,
   config: RunConfig,
-  { directory, resume = false, signal, profile = false, onEvent: emit = () => {}, ranks = null }: TrainOptions,
+  options: TrainOptions,
   weights: WeightsSource | null,
   files: RunDirectory | null,
   cleanup: Cleanup,
 ): Promise<TrainSummary> {
+  const { directory, resume = false, signal, profile = false, onEvent: emit = () => {}, ranks = null } = options
   const { train, model } = config
   const onProgress = (message: string) => emit({ kind: 'prepare', message })
   const warn = (message: string) => emit({ kind: 'warning', message })
@@ -137,7 +141,8 @@ async function trainOn(
   const compiling = Trainer.compile(runtime, config, store, separator, ranks)
   // A new run's parameters are drawn meanwhile: other threads compile.
   const drawn = resume || weights ? null : drawParameters(store, config)
-  await Promise.allSettled([compiling, drawn])
+  const compressing = options.compareWithGzip ? gzipBitsPerByte(data) : null
+  await Promise.allSettled([compiling, drawn, compressing])
   const trainer = await compiling
   cleanup.defer(() => trainer.release())
   const sequences = sequencesOfPass(config)
@@ -159,6 +164,7 @@ async function trainOn(
     activeParameters,
     trainTokens: data.train.length,
     heldOutTokens: data.heldOut.length,
+    ...(compressing && { gzipBitsPerByte: await compressing }),
     peakFlops: ceiling.report().peakFlops,
     ...(origin && { from: origin }),
     ...engineOf(runtime),
@@ -286,6 +292,14 @@ async function interruptedAtStart(
 ): Promise<TrainSummary> {
   const step = (resume && (await newestCheckpoint(checkpointsOf(directory), () => {}))?.step) || 0
   const tokens = step * train.batch * model.sequence
-  const nothing = { seconds: 0, tokensPerSecond: 0, mfu: 0, ceiling: null, last: null, evaluation: null, ranks: null }
+  const nothing = {
+    seconds: 0,
+    tokensPerSecond: null,
+    mfu: null,
+    ceiling: null,
+    last: null,
+    evaluation: null,
+    ranks: null,
+  }
   return { directory, interrupted: true, step, tokens, ...nothing }
 }

@@ -78,7 +78,7 @@ test.each(Object.entries(damages))(
       .map((line) => JSON.parse(line))
     const warnings = lines.filter(({ kind }) => kind === 'warning').map(({ message }) => message)
     expect(warnings).toEqual([expect.stringMatching(reason)])
-    expect(lines.find(({ kind }) => kind === 'start')?.fromStep).toBe(15)
+    expect(lines.find(({ kind }) => kind === 'start')?.from_step).toBe(15)
     expect(results(run)).toEqual(results(intact))
     expect(readdirSync(join(run, 'checkpoints')).filter((entry) => entry.startsWith('.'))).toEqual([])
   },

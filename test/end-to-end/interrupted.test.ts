@@ -72,8 +72,10 @@ test.skipIf(process.platform === 'win32')(
     const running = workspace.start('train', config, '--out', run, '--json')
     await running.line(({ kind }) => kind === 'prepare')
     running.kill('SIGINT')
-    const { code, stderr } = await running.ended
+    const { code, stdout, stderr } = await running.ended
     expect({ code, stderr }).toMatchObject({ code: 130, stderr: expect.stringContaining('stopped after step 0') })
+    const summary = JSON.parse(stdout.trim().split('\n').at(-1) as string)
+    expect(summary).toMatchObject({ kind: 'summary', step: 0, tokens_per_second: null, mfu: null })
     expect(readdirSync(run)).toEqual(['config.json'])
   },
 )

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { setTimeout as delay } from 'node:timers/promises'
 import { parquetReadObjects } from 'hyparquet'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { undocumented } from '../../src/cli/testing/documented-events.ts'
 import { ARM_FILE, armIn } from '../../src/run/study-arm.ts'
 import type { RunRecord } from '../../src/study/contract.ts'
 import { type ExitResult, type Line, trainRecords, Workspace } from './support.ts'
@@ -63,6 +64,7 @@ test('a study trains every arm with every seed on the same batches, and writes i
   const file = studyFile('whole', { ...twoArms, specialise: ['top-2'], timings: ['top-1'], timedOnly })
   const ended = await study(file, 'whole', '--json')
   expect(ended).toMatchObject({ code: 0, stderr: '' })
+  for (const line of lines(ended)) expect(undocumented('study', line)).toEqual([])
   const { records, timings, specialisations } = resultsIn('whole')
   expect(records.map((record) => (record.status === 'failed' ? record.error : record.seed)).sort()).toEqual([
     1, 1, 2, 2,

@@ -219,7 +219,7 @@ describe.skipIf(gpus.length === 0)('on a WebGPU device', () => {
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line))
-    const { nodes, microseconds, peakFlops, bandwidth } = lines.find(({ kind }) => kind === 'profile')
+    const { nodes, microseconds, peak_flops: peakFlops, bandwidth } = lines.find(({ kind }) => kind === 'profile')
     const all: { kind: string; provider: string; layer: string; microseconds: number; flops?: number }[] = nodes
     expect(all.every(({ provider }) => provider === 'WebGPU')).toBe(true)
     expect(all.map(({ layer }) => layer)).toContain('layers.1.moe.experts')

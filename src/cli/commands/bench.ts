@@ -13,7 +13,8 @@ import type { StepProfile } from '../../measure/step-profile.ts'
 import { loadConfig } from '../../run/load-config.ts'
 import { expectWritable, writeOutput } from '../../system/output-file.ts'
 import { bytes, count, fixed, percent } from '../../text/numbers.ts'
-import { type Colors, colorsFor, Interrupted, type Io, interruptible, writeJson } from '../io.ts'
+import { type Colors, colorsFor, Interrupted, type Io, interruptible } from '../io.ts'
+import { parseJsonLines, writeJson } from '../json.ts'
 import { type MeasuredMachine, machineText, measureMachineInChild } from '../machine.ts'
 import {
   deviceOption,
@@ -28,6 +29,7 @@ import {
   threadsOption,
   traceOption,
 } from '../options.ts'
+import { print } from '../print.ts'
 import { profileText } from '../profile.ts'
 import { lowerBoundNote } from '../summary.ts'
 import { titledTable } from '../text-layout.ts'
@@ -159,7 +161,7 @@ async function ceilings(io: Io, flags: BenchFlags): Promise<void> {
 async function printMachine(io: Io, flags: BenchFlags): Promise<MeasuredMachine> {
   const machine = await measureMachineInChild(io, flags)
   if (machine.notice !== undefined) io.stderr.write(`choir: ${machine.notice}\n`)
-  io.stdout.write(machineText(machine, io, colorsFor(io.stdout, io.env)))
+  print(io, machineText(machine, io, colorsFor(io.stdout, io.env)))
   return machine
 }
 
@@ -189,10 +191,7 @@ async function measure(io: Io, flags: BenchFlags, routing: BenchmarkRouting): Pr
 async function measureInChild(io: Io, flags: BenchFlags, routing: BenchmarkRouting): Promise<Line[]> {
   const args = ['bench', '--shape', flags.shape, '--only', routing, '--steps', String(flags.steps)]
   const text = await io.runSelf([...args, ...engineArgs(flags), ...(flags.profile ? ['--profile'] : []), '--json'])
-  return text
-    .trimEnd()
-    .split('\n')
-    .map((line) => JSON.parse(line) as Line)
+  return parseJsonLines(text) as Line[]
 }
 
 function report(rows: readonly Row[], colors: Colors): string {

@@ -3,8 +3,10 @@ import type { Command } from 'commander'
 import type { DeviceDescription } from '../../runtime/webgpu/node.ts'
 import { bytes } from '../../text/numbers.ts'
 import { labelled } from '../display/display.ts'
-import { colorsFor, type Io, writeJson } from '../io.ts'
+import { colorsFor, type Io } from '../io.ts'
+import { writeJson } from '../json.ts'
 import { jsonOption } from '../options.ts'
+import { print } from '../print.ts'
 
 export function addDevices(program: Command, io: Io): void {
   program
@@ -33,8 +35,8 @@ async function run(io: Io, { json }: { readonly json?: true }): Promise<void> {
   const { gpus, problem } = await io.operations.listDevices()
   if (json) return writeJson(io, { kind: 'devices', gpus, problem })
   const colors = colorsFor(io.stdout, io.env)
-  for (const gpu of gpus) io.stdout.write(`\n  ${colors.bold(gpu.name)}\n${labelled(rowsOf(gpu), colors)}`)
-  if (problem !== null) io.stdout.write(`\n  ${problem}\n`)
+  for (const gpu of gpus) print(io, `\n  ${colors.bold(gpu.name)}\n${labelled(rowsOf(gpu), colors)}`)
+  if (problem !== null) print(io, `\n  ${problem}\n`)
   io.stdout.write('\n')
 }
 

@@ -5,7 +5,8 @@ import { type CapacityRule, capacityRules } from '../../model/routing/contract.t
 import { count, fixed, grouped } from '../../text/numbers.ts'
 import { capacityTable, ruleText } from '../display/capacities.ts'
 import { labelled } from '../display/display.ts'
-import { colorsFor, type Io, writeJson } from '../io.ts'
+import { colorsFor, type Io } from '../io.ts'
+import { writeJson } from '../json.ts'
 import {
   checkpointOption,
   deviceOption,
@@ -16,6 +17,7 @@ import {
   threadsOption,
   weightsOption,
 } from '../options.ts'
+import { columnsOf, print } from '../print.ts'
 
 interface EvalFlags extends EngineFlags {
   readonly data?: string[]
@@ -85,7 +87,8 @@ async function run(io: Io, directory: string, flags: EvalFlags): Promise<void> {
     },
   })
   if (flags.json) return writeJson(io, record)
-  io.stdout.write(
+  print(
+    io,
     labelled(
       [
         ['loss', `${colors.bold(fixed(record.loss, 4))} nats a token, ${ruleText(record)}`],
@@ -97,6 +100,6 @@ async function run(io: Io, directory: string, flags: EvalFlags): Promise<void> {
         ['model', `${directory}, step ${grouped(record.step)}`],
       ],
       colors,
-    ) + capacityTable(record, colors),
+    ) + capacityTable(record, colors, columnsOf(io.stdout)),
   )
 }

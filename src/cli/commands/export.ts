@@ -5,8 +5,10 @@ import { checkText, lossText } from '../../exchange/export/model-card.ts'
 import type { ExportReport } from '../../exchange/export/report.ts'
 import { bytes, count, grouped } from '../../text/numbers.ts'
 import { labelled } from '../display/display.ts'
-import { type Colors, colorsFor, Interrupted, type Io, interruptible, writeJson } from '../io.ts'
+import { type Colors, colorsFor, Interrupted, type Io, interruptible } from '../io.ts'
+import { writeJson } from '../json.ts'
 import { checkpointOption, jsonOption, threadsOption } from '../options.ts'
+import { print } from '../print.ts'
 
 interface ExportFlags {
   readonly format: ExportFormat
@@ -74,7 +76,7 @@ async function run(io: Io, directory: string, { json, ...options }: ExportFlags)
     throw new Interrupted()
   }
   if (json) return writeJson(io, report)
-  io.stdout.write(reportText(report, colorsFor(io.stdout, io.env)))
+  print(io, reportText(report, colorsFor(io.stdout, io.env)))
 }
 
 function reportText(report: ExportReport, colors: Colors): string {

@@ -4,7 +4,8 @@ import { UsageError } from '../../errors.ts'
 import type { GeneratedEnd } from '../../infer/generate.ts'
 import type { WeightFormat } from '../../infer/int8/weight-format.ts'
 import type { OnMessage } from '../../run/messages.ts'
-import { colorsFor, Interrupted, type Io, interruptible, writeJson } from '../io.ts'
+import { colorsFor, Interrupted, type Io, interruptible } from '../io.ts'
+import { writeJson } from '../json.ts'
 import {
   checkpointOption,
   type Device,

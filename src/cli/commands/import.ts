@@ -6,8 +6,10 @@ import type { ImportReport } from '../../exchange/import/report.ts'
 import type { Upcycling } from '../../exchange/import/upcycle.ts'
 import { bytes, count, grouped, percent } from '../../text/numbers.ts'
 import { labelled } from '../display/display.ts'
-import { type Colors, colorsFor, Interrupted, type Io, interruptible, isTerminal, writeJson } from '../io.ts'
+import { type Colors, colorsFor, Interrupted, type Io, interruptible, isTerminal } from '../io.ts'
+import { writeJson } from '../json.ts'
 import { jsonOption, numberOption, ranges } from '../options.ts'
+import { print } from '../print.ts'
 import { titledTable } from '../text-layout.ts'
 
 interface ImportFlags {
@@ -77,7 +79,7 @@ async function run(io: Io, folder: string, { out, json, ...options }: ImportFlag
     io.stderr.write(
       `choir: config.json has ${key}, which Choir does not know: check that it does not change the model\n`,
     )
-  io.stdout.write(reportText(report, colorsFor(io.stdout, io.env)))
+  print(io, reportText(report, colorsFor(io.stdout, io.env)))
 }
 
 /** Shows the share that is written, on a terminal only. */

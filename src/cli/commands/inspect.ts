@@ -10,9 +10,11 @@ import type { Origin } from '../../run/origin.ts'
 import { loadOrigin } from '../../run/weights-source.ts'
 import { bytes, count, fixed, flops, grouped, percent } from '../../text/numbers.ts'
 import { labelled } from '../display/display.ts'
-import { type Colors, colorsFor, type Io, writeJson } from '../io.ts'
+import { type Colors, colorsFor, type Io } from '../io.ts'
+import { writeJson } from '../json.ts'
 import type { Description, SignalCheck } from '../operations.ts'
 import { jsonOption, setOption } from '../options.ts'
+import { print } from '../print.ts'
 import { modelLine, originText, routingLine } from '../summary.ts'
 import { indented, table, titledTable } from '../text-layout.ts'
 
@@ -65,8 +67,8 @@ async function run(io: Io, source: string, flags: InspectFlags): Promise<void> {
       config,
     })
   const colors = colorsFor(io.stdout, io.env)
-  io.stdout.write(descriptionText(config, description, basename(source), origin, colors))
-  if (signal) io.stdout.write(signalText(signal, colors))
+  print(io, descriptionText(config, description, basename(source), origin, colors))
+  if (signal) print(io, signalText(signal, colors))
 }
 
 function signalText({ stream, loss, uniformLoss, problems }: SignalCheck, colors: Colors): string {

@@ -24,6 +24,7 @@ import {
   fromOption,
   jsonOption,
   listOption,
+  logToOption,
   mathOption,
   numberOption,
   ranges,
@@ -69,6 +70,7 @@ export function addLaunch(program: Command, io: Io): void {
     .addOption(jsonOption())
     .option('--profile', 'at the end, show the time of a step by op, layer and provider')
     .option('--trace <file>', 'write a timeline of the last step')
+    .addOption(logToOption())
     .option('--no-sample', 'generate no text at the end')
     .optionsGroup('Slurm and Kubernetes:')
     .option('--slurm', 'write a batch script for sbatch')

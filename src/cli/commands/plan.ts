@@ -13,8 +13,10 @@ import { expectWritable } from '../../system/output-file.ts'
 import { commandLine } from '../../text/shell.ts'
 import { planText, whatIfText } from '../display/plan.ts'
 import { validationText } from '../display/plan-validation.ts'
-import { type Colors, colorsFor, type Io, writeJson } from '../io.ts'
+import { type Colors, colorsFor, type Io } from '../io.ts'
+import { writeJson } from '../json.ts'
 import { jsonOption, listOption, numberOption, ranges, setOption } from '../options.ts'
+import { print } from '../print.ts'
 import { table } from '../text-layout.ts'
 
 interface PlanFlags {
@@ -92,7 +94,7 @@ async function run(io: Io, source: string | undefined, flags: PlanFlags): Promis
       throw new UsageError('invalid --validate: it compares published measurements (leave out the configuration)')
     const validation = await io.operations.validatePlanner()
     if (flags.json) writeJson(io, { kind: 'validation', ...validation })
-    else io.stdout.write(validationText(validation, colors))
+    else print(io, validationText(validation, colors))
     return
   }
   if (source === undefined) throw new UsageError("missing argument 'config' (a preset, or a YAML or JSON file)")
@@ -109,9 +111,8 @@ async function run(io: Io, source: string | undefined, flags: PlanFlags): Promis
   if (flags.json) {
     writeJson(io, { kind: 'plan', ...plan })
     for (const question of questions) writeJson(io, { kind: 'what-if', ...question })
-  } else if (questions.length > 0)
-    for (const question of questions) io.stdout.write(whatIfText(question, source, colors))
-  else io.stdout.write(planText(plan, source, colors))
+  } else if (questions.length > 0) for (const question of questions) print(io, whatIfText(question, source, colors))
+  else print(io, planText(plan, source, colors))
   await writeReport(io, source, flags, plan, questions)
   if (plan.best.length === 0) throw new RunError(`${source} does not fit on ${cluster.name} in any layout`)
 }
@@ -132,7 +133,7 @@ async function runLocal(io: Io, source: string, flags: PlanFlags, colors: Colors
     flags.json ? { recalibrate: again } : { recalibrate: again, onMessage: say },
   )
   if (flags.json) writeJson(io, { kind: 'plan', ...plan })
-  else io.stdout.write(planText(plan, source, colors))
+  else print(io, planText(plan, source, colors))
   await writeReport(io, source, flags, plan, [])
   if (plan.best.length === 0) throw new RunError(`${source} does not fit into the memory of this machine`)
 }

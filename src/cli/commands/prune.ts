@@ -2,7 +2,8 @@
 import type { Command } from 'commander'
 import { bytes } from '../../text/numbers.ts'
 import { labelled } from '../display/display.ts'
-import { colorsFor, type Io, writeJson } from '../io.ts'
+import { colorsFor, type Io } from '../io.ts'
+import { writeJson } from '../json.ts'
 import { jsonOption } from '../options.ts'
 
 interface Flags {

@@ -17,7 +17,8 @@ import { duration, joinWords } from '../../text/numbers.ts'
 import { commandLine } from '../../text/shell.ts'
 import { labelled } from '../display/display.ts'
 import { StudyDisplay } from '../display/study.ts'
-import { colorsFor, Interrupted, type Io, interruptible, writeJson } from '../io.ts'
+import { colorsFor, Interrupted, type Io, interruptible } from '../io.ts'
+import { writeJson } from '../json.ts'
 import {
   type Device,
   dataOption,
@@ -30,6 +31,7 @@ import {
   ranges,
   setOption,
 } from '../options.ts'
+import { print } from '../print.ts'
 
 interface StudyFlags {
   readonly out: string
@@ -146,7 +148,8 @@ async function run(io: Io, study: string, flags: StudyFlags): Promise<void> {
   const seconds = (io.now() - startedAt) / 1000
   if (flags.json) writeJson(io, { kind: 'summary', interrupted, finished, runs, failed, seconds, others, ...files })
   else
-    io.stdout.write(
+    print(
+      io,
       `\n${labelled(
         [
           ['runs', `${finished} of ${runs}${failed > 0 ? `, ${failed} failed (see the report)` : ''}`],

@@ -5,24 +5,15 @@ import { OccupiedDirectory } from '../../run/occupied-directory.ts'
 import type { Ranks } from '../../runtime/ranks.ts'
 import { LockedRun } from '../../system/lock.ts'
 import { expectWritable } from '../../system/output-file.ts'
-import { count, duration, fixed, grouped, percent } from '../../text/numbers.ts'
 import { quoted } from '../../text/shell.ts'
 import type { TrainSummary } from '../../train/events.ts'
 import { type Dashboard, startDashboard } from '../dashboard.ts'
-import { droplessNote } from '../display/capacities.ts'
-import { type Display, labelled } from '../display/display.ts'
+import type { Display, StartEvent } from '../display/display.ts'
 import { jsonDisplay } from '../display/json.ts'
 import { LinesDisplay } from '../display/lines.ts'
-import {
-  type Colors,
-  colorsFor,
-  Interrupted,
-  type Io,
-  interruptible,
-  isTerminal,
-  untilAborted,
-  writeJson,
-} from '../io.ts'
+import { summaryText } from '../display/train-summary.ts'
+import { type Colors, colorsFor, Interrupted, type Io, interruptible, isTerminal, untilAborted } from '../io.ts'
+import { writeJson } from '../json.ts'
 import {
   checkpointOption,
   dataOption,
@@ -32,6 +23,7 @@ import {
   freezeSets,
   fromOption,
   jsonOption,
+  logToOption,
   mathOption,
   numberOption,
   ranges,
@@ -40,10 +32,10 @@ import {
   threadsOption,
   traceOption,
 } from '../options.ts'
+import { print } from '../print.ts'
 import { deadlineOption, mpiOption, type RankFlags, withRanks } from '../ranks.ts'
-import { lowerBoundNote, ranksRows, sourceName } from '../summary.ts'
-import { wrap } from '../text-layout.ts'
-import { freeDirectory, type Job, type JobFlags, prepareJob } from '../train-job.ts'
+import { writeSample } from '../sample.ts'
+import { freeDirectory, isFirstRun, type Job, type JobFlags, prepareJob } from '../train-job.ts'
 
 interface TrainFlags extends JobFlags, RankFlags {
   readonly json?: true
@@ -53,6 +45,7 @@ interface TrainFlags extends JobFlags, RankFlags {
   readonly sample?: boolean
   readonly watch?: true
   readonly simulateRanks?: number
+  readonly logTo?: string
 }
 
 export function addTrain(program: Command, io: Io): void {
@@ -79,6 +72,7 @@ export function addTrain(program: Command, io: Io): void {
     .addOption(jsonOption())
     .option('--profile', 'at the end, show the time of a step by op, layer and provider (the library that ran it)')
     .addOption(traceOption())
+    .addOption(logToOption())
     .addOption(mpiOption())
     .addOption(deadlineOption())
     .addOption(
@@ -106,6 +100,7 @@ Examples:
   choir train --from runs/demo --data notes/ --set train.steps=200 --out runs/notes
   choir train --from runs/demo --freeze embedding --freeze '*.router'
   choir train tiny --json | tail -1
+  choir train demo --log-to 'python3 examples/log-to/wandb_offline.py'
   mpirun -n 4 choir train S --set parallel.expert=2
   choir train m6t-1t --simulate-ranks 480 --steps 3
 
@@ -153,6 +148,7 @@ const ofRuns = [
   'checkpoint',
   'profile',
   'trace',
+  'logTo',
   'mpi',
   'deadline',
   'sample',
@@ -162,7 +158,9 @@ const ofRuns = [
 async function simulate(io: Io, source = 'demo', flags: TrainFlags, ranks: number): Promise<void> {
   const { simulateRank } = await import('../simulate.ts')
   const { set = [], steps, json = false } = flags
-  const others = ofRuns.filter((name) => flags[name] !== undefined).map((name) => `--${name}`)
+  const others = ofRuns
+    .filter((name) => flags[name] !== undefined)
+    .map((name) => `--${name === 'logTo' ? 'log-to' : name}`)
   return simulateRank(io, source, [...set, ...freezeSets(flags.freeze), ...engineSets(flags)], {
     ranks,
     steps,
@@ -192,25 +190,41 @@ async function prepareOnRanks(
 
 function printAddress(io: Io, { address }: Dashboard, flags: TrainFlags): void {
   if (flags.json) writeJson(io, { kind: 'watch', address })
-  else io.stdout.write(`  ${colorsFor(io.stdout, io.env).dim('dashboard')}  ${address}\n`)
+  else print(io, `  ${colorsFor(io.stdout, io.env).dim('dashboard')}  ${address}\n`)
 }
 
 /** Keeps the dashboard of the finished run open until Ctrl-C. */
 async function keepServing(io: Io, { address }: Dashboard): Promise<void> {
-  io.stdout.write(`\n  the dashboard is still open: ${address}\n  press Ctrl-C to close it\n`)
+  print(io, `\n  the dashboard is still open: ${address}\n  press Ctrl-C to close it\n`)
   await interruptible(io, untilAborted)
 }
 
 async function trainAndReport(io: Io, job: Job, flags: TrainFlags, ranks: Ranks | null): Promise<void> {
   const colors = colorsFor(io.stdout, io.env)
-  const display = await displayFor(io, job, flags, colors)
-  const summary = await train(io, job, flags, display, ranks)
+  const explain = await needsLegend(io, job, flags)
+  const display = await displayFor(io, job, flags, colors, explain)
+  if (flags.logTo === undefined) {
+    const summary = await train(io, job, flags, display, ranks, explain)
+    return reportSummary(io, job, flags, summary, colors)
+  }
+  const { openStepLog, withLog } = await import('../log-to/step-log.ts')
+  const log = openStepLog(flags.logTo, job.config, display)
+  try {
+    const summary = await train(io, job, flags, withLog(display, log), ranks, explain)
+    log.summary(summary)
+    await reportSummary(io, job, flags, summary, colors)
+  } finally {
+    await log.close()
+  }
+}
+
+async function reportSummary(io: Io, job: Job, flags: TrainFlags, summary: TrainSummary, colors: Colors) {
   if (flags.json) {
     const { profile, trace, ...rest } = summary
     writeJson(io, { kind: 'summary', ...rest })
     if (profile && flags.profile) writeJson(io, { kind: 'profile', ...profile })
   } else {
-    io.stdout.write(summaryText(summary, colors))
+    print(io, summaryText(summary, colors))
     if (summary.profile && flags.profile) {
       const { profileText } = await import('../profile.ts')
       io.stdout.write(profileText(summary.profile, colors, io.stdout.columns))
@@ -220,7 +234,7 @@ async function trainAndReport(io: Io, job: Job, flags: TrainFlags, ranks: Ranks 
     const { writeTrace } = await import('../trace.ts')
     await writeTrace(flags.trace, `choir train ${job.name}`, summary.trace)
     if (flags.json) writeJson(io, { kind: 'trace', path: flags.trace })
-    else io.stdout.write(`\n  ${colors.dim('trace')}  ${flags.trace} (open it at ui.perfetto.dev)\n`)
+    else print(io, `\n  ${colors.dim('trace')}  ${flags.trace} (open it at ui.perfetto.dev)\n`)
   }
   if (summary.interrupted) {
     const resumeCommand = `${io.self} train --resume ${quoted(summary.directory)}`
@@ -228,17 +242,32 @@ async function trainAndReport(io: Io, job: Job, flags: TrainFlags, ranks: Ranks 
     throw new Interrupted()
   }
   const showSample = flags.sample ?? (!flags.json && (job.preset === 'demo' || isTerminal(io.stdout, io.env)))
-  if (showSample) await sample(io, job, summary.directory, flags, colors)
+  if (showSample) await writeSample(io, job, summary.directory, flags, colors)
 }
 
-async function displayFor(io: Io, job: Job, flags: TrainFlags, colors: Colors): Promise<Display> {
+/** On a terminal, for the first of the runs in a folder. */
+const needsLegend = async (io: Io, job: Job, flags: TrainFlags): Promise<boolean> =>
+  !flags.json && isTerminal(io.stdout, io.env) && !job.resume && (await isFirstRun(job.directory))
+
+async function displayFor(io: Io, job: Job, flags: TrainFlags, colors: Colors, explain: boolean): Promise<Display> {
   if (flags.json) return jsonDisplay(io)
   if (!isTerminal(io.stdout, io.env)) return new LinesDisplay(io, job.config, job.name, colors)
   const { BarDisplay } = await import('../display/bar.ts')
-  return new BarDisplay(io, job.config, job.name, colors)
+  const { isDemo, legendText } = await import('../display/legend.ts')
+  const { config } = job
+  const dense = explain && (await isDemo(config))
+  const legend = explain ? (start: StartEvent) => legendText(config, start, dense, colors) : null
+  return new BarDisplay(io, config, job.name, colors, legend)
 }
 
-async function train(io: Io, job: Job, flags: TrainFlags, display: Display, ranks: Ranks | null) {
+async function train(
+  io: Io,
+  job: Job,
+  flags: TrainFlags,
+  display: Display,
+  ranks: Ranks | null,
+  compareWithGzip = false,
+) {
   try {
     return await interruptible(
       io,
@@ -249,6 +278,7 @@ async function train(io: Io, job: Job, flags: TrainFlags, display: Display, rank
             resume: job.resume,
             from: job.from,
             profile: flags.profile ?? flags.trace !== undefined,
+            compareWithGzip,
             signal,
             ranks,
             onEvent: (event) => display.event(event),
@@ -272,59 +302,4 @@ async function inFreeDirectory<T>(job: Job, start: (directory: string) => Promis
     } catch (error) {
       if (!job.isUnnamed || !(error instanceof OccupiedDirectory || error instanceof LockedRun)) throw error
     }
-}
-
-function summaryText(summary: TrainSummary, colors: Colors): string {
-  const { evaluation, last } = summary
-  const rows: [string, string][] = []
-  if (evaluation)
-    rows.push(
-      ['held-out loss', `${colors.bold(fixed(evaluation.loss, 3))} nats a token${droplessNote(evaluation)}`],
-      ['bits per byte', colors.bold(fixed(evaluation.bits_per_byte, 3))],
-    )
-  else if (last) rows.push(['training loss', `${fixed(last.loss, 3)} nats a token`])
-  const note = summary.ceiling && lowerBoundNote(summary.ceiling)
-  rows.push([
-    'speed',
-    `${count(summary.tokensPerSecond)} tokens/s, MFU ${note ? 'at most ' : ''}${percent(summary.mfu, 0)}`,
-  ])
-  if (note) rows.push(['matmul ceiling', note])
-  if (summary.ranks) rows.push(...ranksRows(summary.ranks))
-  if (last) rows.push(['drop rate', percent(last.drop_rate)], ['c_v', fixed(last.load_cv, 2)])
-  rows.push(
-    ['time', `${duration(summary.seconds)}, to step ${grouped(summary.step)}, ${count(summary.tokens)} tokens in all`],
-    ['run', summary.directory],
-  )
-  return `\n${labelled(rows, colors)}`
-}
-
-/** Prompts for the built-in corpora. */
-const prompts: Readonly<Record<string, string>> = { sotu: 'The people of the United States', 'moby-dick': 'The whale' }
-
-async function sample(io: Io, job: Job, directory: string, flags: TrainFlags, colors: Colors) {
-  const prompt = prompts[sourceName(job.config)] ?? 'The'
-  let text = ''
-  const interrupted = await interruptible(io, async (signal) => {
-    const pieces = io.operations.generate(directory, {
-      prompt,
-      tokens: 120,
-      temperature: 0.8,
-      topK: 40,
-      topP: 0.95,
-      seed: 0,
-      signal,
-      ...(flags.threads === undefined ? {} : { threads: flags.threads }),
-    })
-    for await (const piece of pieces) text += piece
-    return signal.aborted
-  })
-  if (interrupted) throw new Interrupted()
-  if (flags.json) return writeJson(io, { kind: 'sample', prompt, text })
-  const width = Math.min(io.stdout.columns || 80, 84) - 6
-  const [first = '', ...more] = wrap(`${prompt}${text}`.trimEnd(), width)
-  // On a narrow terminal the prompt may wrap; then it is not coloured.
-  const head = first.startsWith(prompt) ? colors.cyan(prompt) + first.slice(prompt.length) : first
-  const lines = [head, ...more].map((line) => `  ${colors.dim('│')} ${line}\n`)
-  io.stdout.write(`\n  ${colors.dim('the model continues a prompt')}\n${lines.join('')}\n`)
-  io.stdout.write(`  ${colors.dim(`more: ${io.self} generate ${quoted(directory)} --prompt "${prompt}"`)}\n`)
 }

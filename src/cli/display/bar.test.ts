@@ -1,49 +1,29 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { main } from '../main.ts'
 import { fakeIo } from '../testing/fake.ts'
+import { Screen } from '../testing/screen.ts'
 import { widthOf } from '../text-layout.ts'
-
-/**
- * Lines that a terminal shows after `text`. Emulates only the sequences that the bar uses (colours, columns, moving
- * up, clearing), and cuts lines at the terminal's width, since the bar turns wrapping off.
- */
-function screen(text: string, columns: number): string[] {
-  const lines: string[][] = [[]]
-  let x = 0
-  let y = 0
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: terminal sequences are control characters
-  for (const [token, , parameters, command] of text.matchAll(/(\x1b\[([?\d;]*)([A-Za-z]))|[\s\S]/gu)) {
-    const n = Number(parameters || 1)
-    const line = lines[y] ?? []
-    lines[y] = line
-    if (command === 'G') x = n - 1
-    else if (command === 'A') y -= n
-    else if (command === 'B') y += n
-    else if (command === 'J') {
-      line.length = Math.min(line.length, x)
-      lines.length = y + 1
-    } else if (command === 'K') line.length = parameters === '2' ? 0 : Math.min(line.length, x)
-    else if (command !== undefined) {
-      expect(['m', 'h', 'l']).toContain(command)
-    } else if (token === '\n') {
-      y++
-      x = 0
-    } else if (token === '\r') x = 0
-    else {
-      while (line.length < x) line.push(' ')
-      line[Math.min(x, columns - 1)] = token
-      x++
-    }
-  }
-  return lines.map((line) => (line ?? []).join('').trimEnd())
-}
 
 const frame = /^ {2}━+─* +7\/20 {3}13s left$/
 const metrics = '  loss 5.300   12.3k tok/s   MFU 61 %   drop 3.1 %   c_v 0.42'
 
 /** The screen right after the frame of step 7, and at the end. */
-async function train(columns: number, env = {}): Promise<{ during: string[]; after: string[]; raw: string }> {
+async function train(
+  columns: number,
+  env = {},
+  laterColumns = columns,
+): Promise<{ during: string[]; after: string[]; raw: string }> {
   let during: string[] = []
+  const screen = new Screen(columns, 'reflow')
+  let shown = 0
+  const show = (): string[] => {
+    screen.write(fake.stdout.text.slice(shown))
+    shown = fake.stdout.text.length
+    return screen.lines
+  }
   const fake = fakeIo({ terminal: true, columns, env })
   const { operations } = fake.io
   const slow = {
@@ -55,22 +35,30 @@ async function train(columns: number, env = {}): Promise<{ during: string[]; aft
           ...options,
           onEvent: (event) => {
             options.onEvent?.(event)
-            if (event.kind === 'train' && event.step === 7) {
-              options.onEvent?.({ kind: 'warning', message: 'a word' })
-              during = screen(fake.stdout.text, columns)
+            if (event.kind !== 'train' || event.step !== 7) return
+            options.onEvent?.({ kind: 'warning', message: 'a first word' })
+            show()
+            if (laterColumns !== columns) {
+              screen.resize(laterColumns)
+              fake.stdout.resize(laterColumns)
             }
+            options.onEvent?.({
+              kind: 'warning',
+              message: 'a word of warning that needs more than forty columns',
+            })
+            during = show()
           },
         }),
     },
   }
   expect(await main(['train', 'tiny', '--no-sample'], slow)).toBe(0)
-  return { during, after: screen(fake.stdout.text, columns), raw: fake.stdout.text }
+  return { during, after: show(), raw: fake.stdout.text }
 }
 
 describe('the live bar', () => {
   test('shows progress and metrics in two lines below all other output', async () => {
     const { during } = await train(80)
-    expect(during.at(-3)).toBe('choir: a word')
+    expect(during.at(-3)).toBe('choir: a word of warning that needs more than forty columns')
     expect(during.at(-2)).toMatch(frame)
     expect(during.at(-1)).toBe(metrics)
   })
@@ -78,12 +66,34 @@ describe('the live bar', () => {
   test('leaves only evaluations and summary on the screen', async () => {
     const { after, raw } = await train(80)
     expect(after.filter((line) => line.includes('━') || line.includes('tok/s'))).toEqual([])
-    // Drop rate and c_v do not fit.
-    expect(after).toContain('  step 10   held-out loss 4.512 (dropless 4.501)   1.712 bits per byte')
+    const evaluation = after.findIndex((line) => line.startsWith('  step 10'))
+    expect(after.slice(evaluation, evaluation + 2)).toEqual([
+      '  step 10   held-out loss 4.512 (dropless 4.501)   1.712 bits per byte',
+      '            drop 1.2 %   c_v 0.41',
+    ])
     expect(after.some((line) => /^ {2}held-out loss {2}4\.512 nats a token \(dropless 4\.501\)$/.test(line))).toBe(true)
-    // The last sequences restore the cursor and line wrapping.
+    // The last sequence of the cursor shows it again.
     expect(raw.lastIndexOf('\x1b[?25h')).toBeGreaterThan(raw.lastIndexOf('\x1b[?25l'))
-    expect(raw.lastIndexOf('\x1b[?7h')).toBeGreaterThan(raw.lastIndexOf('\x1b[?7l'))
+  })
+
+  test.each([40, 60])('in %d columns no line that stays is cut', async (columns) => {
+    const { after } = await train(columns)
+    for (const line of after) expect(widthOf(line), line).toBeLessThanOrEqual(columns)
+    const text = after.join(' ').replace(/ +/g, ' ')
+    for (const part of [
+      'model tiny, 2 layers of width 32, 2 heads, sequence 32, vocabulary 512',
+      'a word of warning that needs more than forty columns',
+      'step 10 held-out loss 4.512 (dropless 4.501) 1.712 bits per byte drop 1.2 % c_v 0.41',
+      'time 20s, to step 20, 2.56k tokens in all',
+    ])
+      expect(text).toContain(part)
+  })
+
+  test('a terminal that is resized shows the bar once', async () => {
+    const { during, after } = await train(80, {}, 50)
+    expect(during.filter((line) => /[━─]/.test(line))).toHaveLength(1)
+    expect(during.at(-2)).toMatch(/━─* +7\/20 {3}13s left$/)
+    expect(after.filter((line) => /[━─]/.test(line))).toEqual([])
   })
 
   test.each([20, 30, 40, 60])('omits values that do not fit in %d columns', async (columns) => {
@@ -94,6 +104,45 @@ describe('the live bar', () => {
     expect(values).toContain('loss 5.300')
     expect(widthOf(values)).toBeLessThan(columns)
     expect(metrics.startsWith(values)).toBe(true)
+  })
+
+  test('a first run explains its values within 60 columns, a further one does not', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'choir-legend-'))
+    const shown = async (...args: string[]): Promise<string[]> => {
+      const fake = fakeIo({ terminal: true, columns: 60, env: { NO_COLOR: '1' } })
+      await main(['train', ...args, '--no-sample', '--out', join(folder, 'run')], fake.io)
+      const screen = new Screen(60)
+      screen.write(fake.stdout.text)
+      return screen.lines
+    }
+    const explained = [
+      '  held-out loss  nats',
+      '  bits per byte  the same',
+      '  MFU            share',
+      '  drop ',
+      '  c_v  ',
+    ]
+    const count = (lines: string[], word: string) => lines.filter((line) => line.startsWith(word)).length
+    try {
+      const [first, demo, dense] = [
+        await shown('tiny'),
+        await shown('demo'),
+        await shown('tiny', '--set', 'model.moe=null'),
+      ]
+      expect(first.map((line) => line.length).filter((width) => width > 60)).toEqual([])
+      const summary = [0, 0, 0, 1, 1]
+      expect(explained.map((word) => count(first, word))).toEqual(summary.map((more) => 1 + more))
+      expect(first).toContain('                 gzip -9 needs 2.500 for this text')
+      expect(first.join()).not.toContain('dense model')
+      expect(demo).toContain('                 a dense model of this cost needs 1.375')
+      expect(explained.map((word) => count(dense, word))).toEqual([1, 1, 1, 1, 1])
+      mkdirSync(join(folder, 'earlier'))
+      writeFileSync(join(folder, 'earlier', 'config.json'), '{}')
+      const further = await shown('tiny')
+      expect(explained.map((word) => count(further, word))).toEqual(summary)
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
   })
 
   test('NO_COLOR removes the colours and keeps the bar', async () => {

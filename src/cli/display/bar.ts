@@ -1,12 +1,13 @@
 /** The live display: two lines, progress and metrics, redrawn in place below the scrolling evaluations. */
-import { MultiBar, type Params, type SingleBar } from 'cli-progress'
 import type { RunConfig } from '../../config/run-config.ts'
 import type { TrainRecord } from '../../step/records.ts'
 import { count, duration, fixed, grouped, percent } from '../../text/numbers.ts'
 import type { TrainEvent } from '../../train/events.ts'
 import { type Colors, type Io, isTerminal } from '../io.ts'
+import { print } from '../print.ts'
 import { widthOf } from '../text-layout.ts'
-import { type Display, evaluationValues, startText, TimeLeft } from './display.ts'
+import { type Display, evaluationValues, type StartEvent, startText, TimeLeft } from './display.ts'
+import { LiveLines } from './live-lines.ts'
 
 const MAX_BAR_WIDTH = 48
 
@@ -15,13 +16,22 @@ export class BarDisplay implements Display {
   private readonly config: RunConfig
   private readonly name: string
   private readonly colors: Colors
-  private bars: MultiBar | undefined
-  private progress: SingleBar | undefined
+  private readonly legend: ((start: StartEvent) => string) | null
+  private live: LiveLines | undefined
+  private step = 0
   private timeLeft: TimeLeft | undefined
   private left = Number.NaN
   private last: TrainRecord | undefined
 
-  constructor(io: Io, config: RunConfig, name: string, colors: Colors) {
+  /** @param legend Explains the values, below the first lines; null if it is known. */
+  constructor(
+    io: Io,
+    config: RunConfig,
+    name: string,
+    colors: Colors,
+    legend: ((start: StartEvent) => string) | null = null,
+  ) {
+    this.legend = legend
     this.io = io
     this.config = config
     this.name = name
@@ -35,20 +45,20 @@ export class BarDisplay implements Display {
         this.print(`  ${dim(event.message)}\n`)
         break
       case 'start':
-        this.print(startText(this.config, this.name, event, this.colors))
+        this.print(startText(this.config, this.name, event, this.colors) + (this.legend?.(event) ?? ''))
         this.timeLeft = new TimeLeft(event, this.io.now())
-        this.draw(event.steps, event.fromStep)
+        this.step = event.fromStep
+        this.live = new LiveLines(this.io, (columns) => [this.progress(event.steps, columns), this.metrics(columns)], 8)
         break
       case 'train':
         this.last = event
         this.left = this.timeLeft?.at(event.step, this.io.now()) ?? Number.NaN
-        this.progress?.update(event.step)
+        this.step = event.step
         break
       case 'eval': {
         const width = grouped(this.config.train.steps).length
         const step = `${green('step')} ${grouped(event.step).padStart(width)}`
-        const [loss, ...others] = evaluationValues(event)
-        this.print(`${oneLine([`${step}   ${loss}`, ...others], this.columns())}\n`)
+        this.print(`  ${[step, ...evaluationValues(event)].join('   ')}\n`)
         break
       }
       case 'notice':
@@ -59,56 +69,38 @@ export class BarDisplay implements Display {
   }
 
   note(text: string): void {
-    // On a terminal the line must go through the bar; a redirected stderr is written to directly.
-    if (this.bars && isTerminal(this.io.stderr, this.io.env)) this.print(`${this.colors.yellow('choir:')} ${text}\n`)
+    // On a terminal the line must go above the bar; a redirected stderr is written to directly.
+    if (this.live && isTerminal(this.io.stderr, this.io.env)) this.print(`${this.colors.yellow('choir:')} ${text}\n`)
     else this.io.stderr.write(`choir: ${text}\n`)
   }
 
   close(): void {
-    this.bars?.stop()
-    this.bars = undefined
+    this.live?.close()
+    this.live = undefined
   }
 
   private print(text: string): void {
-    if (!this.bars) {
-      this.io.stdout.write(text)
-      return
-    }
-    this.bars.log(text)
-    this.bars.update()
+    if (this.live) this.live.print(text)
+    else print(this.io, text)
   }
 
-  private draw(steps: number, fromStep: number): void {
-    this.bars = new MultiBar({
-      stream: this.io.stdout,
-      format: (_, { value, total }: Params) => this.progressLine(value, total),
-      // Lines printed above move the bars down without changing them.
-      forceRedraw: true,
-      hideCursor: true,
-      clearOnComplete: true,
-      gracefulExit: false,
-      fps: 8,
-    })
-    this.progress = this.bars.create(steps, fromStep)
-    this.bars.create(steps, fromStep, undefined, { format: () => this.metricsLine() })
-  }
-
-  private progressLine(step: number, steps: number): string {
+  private progress(steps: number, columns: number): string {
     const { dim, cyan } = this.colors
+    const { step } = this
     const total = grouped(steps)
     const left = Number.isFinite(this.left) && step < steps ? `   ${duration(this.left)} left` : ''
     const text = `  ${grouped(step).padStart(total.length)}/${total}${left}`
-    const room = this.columns() - 4 - widthOf(text)
+    const room = columns - 4 - widthOf(text)
     const length = Math.min(room, MAX_BAR_WIDTH)
-    if (length < 4) return oneLine([text.trimStart()], this.columns())
+    if (length < 4) return oneLine([text.trimStart()], columns)
     const done = Math.floor((length * step) / steps)
     return `  ${cyan('━'.repeat(done))}${dim('─'.repeat(length - done))}${text}`
   }
 
-  private metricsLine(): string {
+  private metrics(columns: number): string {
     const record = this.last
     const { bold, dim } = this.colors
-    if (!record) return oneLine([dim('first step ...')], this.columns())
+    if (!record) return oneLine([dim('first step ...')], columns)
     const sparse = this.config.model.moe !== null
     const parts = [
       `${dim('loss')} ${bold(fixed(record.loss, 3))}`,
@@ -116,11 +108,7 @@ export class BarDisplay implements Display {
       `${dim('MFU')} ${percent(record.mfu, 0)}`,
     ]
     if (sparse) parts.push(`${dim('drop')} ${percent(record.drop_rate)}`, `${dim('c_v')} ${fixed(record.load_cv, 2)}`)
-    return oneLine(parts, this.columns())
-  }
-
-  private columns(): number {
-    return this.io.stdout.columns ?? 80
+    return oneLine(parts, columns)
   }
 }
 

@@ -1,6 +1,7 @@
 import pc from 'picocolors'
 import { expect, test } from 'vitest'
 import type { CapacityEvaluation, EvalRecord } from '../../step/records.ts'
+import { fitted } from '../text-layout.ts'
 import { capacityTable, droplessNote, ruleText } from './capacities.ts'
 
 const plainColors = pc.createColors(false)
@@ -47,4 +48,16 @@ test('the table has one line per rule, and is empty if nothing depends on the ru
   // Numbers are aligned with their titles.
   for (const row of rows) expect(row.length).toBe(head?.length)
   expect(capacityTable(record('none', equal), plainColors)).toBe('')
+})
+
+test('on a narrow terminal the table is narrower, and then a line of named values', () => {
+  const linesIn = (columns: number) =>
+    fitted(capacityTable(record('none', different), plainColors, columns), columns).split('\n')
+  for (const columns of [40, 60]) for (const line of linesIn(columns)) expect(line.length).toBeLessThanOrEqual(columns)
+  expect(linesIn(60)[2]).toMatch(/^ {2}training capacity +3\.6100 +1\.8050 +4\.0 % +2\.1 %$/)
+  expect(linesIn(40).slice(1, 4)).toEqual([
+    '  training capacity   loss 3.6100',
+    '    bits per byte 1.8050   dropped 4.0 %',
+    '    unserved 2.1 %',
+  ])
 })

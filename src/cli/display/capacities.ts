@@ -34,22 +34,27 @@ export function droplessNote({ loss, capacities }: EvalRecord): string {
 export const ruleText = (record: EvalRecord): string =>
   capacityMatters(record) ? ruleTexts[record.capacity] : 'at any capacity: nothing is dropped'
 
-/** One line per rule and an explanation; empty if nothing depends on the rule. */
-export function capacityTable(record: EvalRecord, { bold, dim }: Colors): string {
+/** One line per rule and an explanation; empty if nothing depends on the rule. @param room Columns of the terminal. */
+export function capacityTable(record: EvalRecord, { bold, dim }: Colors, room = Infinity): string {
   if (!capacityMatters(record)) return ''
+  // On a narrow terminal the columns come closer; on a very narrow one there are none.
+  const gap = ' '.repeat(widthOf(GAP) <= room ? GAP : 1)
+  const isTable = widthOf(1) <= room
   const rows = capacityRules.map((rule) => {
     const { loss, bits_per_byte, drop_rate, unserved_rate } = record.capacities[rule]
     const cells = [fixed(loss, 4), fixed(bits_per_byte, 4), percent(drop_rate), percent(unserved_rate)]
+    if (!isTable) return [names[rule], ...cells.map((cell, i) => `${columns[i]?.trim()} ${cell}`)].join('   ')
     const line = [names[rule].padEnd(width), ...cells.map((cell, i) => cell.padStart(columns[i]?.length ?? 0))]
     return rule === record.capacity ? bold(line.join(gap)) : line.join(gap)
   })
   const head = dim([''.padEnd(width), ...columns].join(gap))
-  return `\n${[head, ...rows, ...explanation.map(dim)].map((line) => `  ${line}\n`).join('')}`
+  return `\n${[...(isTable ? [head] : []), ...rows, ...explanation.map(dim)].map((line) => `  ${line}\n`).join('')}`
 }
 
-const gap = '   '
+const GAP = 3
 const width = names.eval.length
 const columns = ['  loss', 'bits per byte', 'dropped', 'unserved']
+const widthOf = (gap: number): number => 2 + width + columns.reduce((sum, title) => sum + gap + title.length, 0)
 const explanation = [
   'dropped: assignments that a full expert refused; unserved: tokens that no expert computed.',
   'Dropless: no expert is ever full, so the loss of a text does not depend on the other texts of its batch.',

@@ -1,5 +1,6 @@
 /** The display for programs: each event as a line of JSON. */
-import { type Io, writeJson } from '../io.ts'
+import type { Io } from '../io.ts'
+import { writeJson } from '../json.ts'
 import type { Display } from './display.ts'
 
 export const jsonDisplay = (io: Io): Display => ({

@@ -4,6 +4,7 @@ import type { TrainRecord } from '../../step/records.ts'
 import { count, duration, fixed, percent } from '../../text/numbers.ts'
 import type { TrainEvent } from '../../train/events.ts'
 import type { Colors, Io } from '../io.ts'
+import { print } from '../print.ts'
 import { type Display, evaluationValues, startText, TimeLeft } from './display.ts'
 
 const INTERVAL_MS = 5000
@@ -33,7 +34,7 @@ export class LinesDisplay implements Display {
       case 'start':
         this.steps = event.steps
         this.timeLeft = new TimeLeft(event, this.io.now())
-        this.io.stdout.write(startText(this.config, this.name, event, this.colors))
+        print(this.io, startText(this.config, this.name, event, this.colors))
         break
       case 'train': {
         const now = this.io.now()

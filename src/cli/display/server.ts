@@ -1,6 +1,7 @@
 /** Serves a page until Ctrl-C. */
 import type { PageServer } from '../../watch/http/serve.ts'
-import { colorsFor, type Io, untilAborted, writeJson } from '../io.ts'
+import { colorsFor, type Io, untilAborted } from '../io.ts'
+import { writeJson } from '../json.ts'
 
 interface ServerFlags {
   readonly open?: true

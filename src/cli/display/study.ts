@@ -2,12 +2,13 @@
  * Shows the events of a study: a heading per phase, a line per finished run, and on a terminal below them a bar of
  * the phase with the running trainings.
  */
-import { MultiBar } from 'cli-progress'
 import type { Phase, RunName, StudyEvent } from '../../study/events.ts'
 import { count, duration, fixed, grouped, plural } from '../../text/numbers.ts'
 import { type Colors, type Io, isTerminal } from '../io.ts'
+import { print } from '../print.ts'
 import { widthOf } from '../text-layout.ts'
 import { labelled } from './display.ts'
+import { LiveLines } from './live-lines.ts'
 
 const MAX_BAR_WIDTH = 40
 
@@ -34,7 +35,7 @@ export class StudyDisplay {
   private readonly io: Io
   private readonly colors: Colors
   private readonly running = new Map<string, RunState>()
-  private bars: MultiBar | undefined
+  private live: LiveLines | undefined
   private startedAt = 0
   private runs = 0
   private finished = 0
@@ -82,7 +83,7 @@ export class StudyDisplay {
       case 'timing':
         this.finished = event.turn - 1
         this.timing = `timing steps, turn ${event.turn} of ${event.turns}: ${event.arm}`
-        if (!this.bars) this.print(`  ${this.timing}`)
+        if (!this.live) this.print(`  ${this.timing}`)
         break
       case 'waiting':
         this.waiting(event)
@@ -94,13 +95,13 @@ export class StudyDisplay {
   }
 
   note(text: string): void {
-    if (this.bars && isTerminal(this.io.stderr, this.io.env)) this.print(`${this.colors.yellow('choir:')} ${text}`)
+    if (this.live && isTerminal(this.io.stderr, this.io.env)) this.print(`${this.colors.yellow('choir:')} ${text}`)
     else this.io.stderr.write(`choir: ${text}\n`)
   }
 
   close(): void {
-    this.bars?.stop()
-    this.bars = undefined
+    this.live?.close()
+    this.live = undefined
   }
 
   private open(event: EventOf<'study'>): void {
@@ -130,18 +131,8 @@ export class StudyDisplay {
     this.finished = finished
     this.flopsLeft = this.flopsDone + flopsLeft
     this.print(`\n  ${this.colors.bold(headings[phase])}${continued ? ', beyond the edges of the sweeps' : ''}`)
-    if (this.bars || phase === 'timings' || !isTerminal(this.io.stdout, this.io.env)) return
-    this.bars = new MultiBar({
-      stream: this.io.stdout,
-      format: () => this.bar(),
-      forceRedraw: true,
-      hideCursor: true,
-      clearOnComplete: true,
-      gracefulExit: false,
-      fps: 4,
-    })
-    this.bars.create(runs, finished)
-    for (let job = 0; job < this.jobs; job++) this.bars.create(1, 0, undefined, { format: () => this.line(job) })
+    if (this.live || phase === 'timings' || !isTerminal(this.io.stdout, this.io.env)) return
+    this.live = new LiveLines(this.io, (columns) => [this.bar(columns), ...this.current(columns)], 4)
   }
 
   private end(event: EventOf<'end'>): void {
@@ -157,7 +148,7 @@ export class StudyDisplay {
       record.status === 'finished'
         ? `${green(place)}  ${name}  ${dim('loss')} ${bold(fixed(loss ?? Number.NaN, 4))}`
         : `${red(place)}  ${name}  ${red('failed:')} ${record.error}`
-    this.print(`  ${result}${this.bars ? '' : this.left()}`)
+    this.print(`  ${result}${this.live ? '' : this.left()}`)
   }
 
   private waiting({ runs }: EventOf<'waiting'>): void {
@@ -196,36 +187,38 @@ export class StudyDisplay {
     return `   ${duration((elapsed * (this.flopsLeft - done)) / done)} left`
   }
 
-  private bar(): string {
+  private bar(columns: number): string {
     const { cyan, dim } = this.colors
     const runs = this.runs
     const unit = this.phase === 'tuning' ? 'trials' : this.phase === 'timings' ? 'turns' : 'runs'
     const text = `  ${grouped(this.finished)}/${grouped(runs)} ${unit}${this.timing === '' ? this.left() : ''}`
-    const length = Math.min(MAX_BAR_WIDTH, (this.io.stdout.columns ?? 80) - 4 - widthOf(text))
+    const length = Math.min(MAX_BAR_WIDTH, columns - 4 - widthOf(text))
     if (length < 4) return text.trimStart()
     const share = runs > 0 ? this.finished / runs : 0
     const filled = Math.floor(length * share)
     return `  ${cyan('━'.repeat(filled))}${dim('─'.repeat(length - filled))}${text}`
   }
 
-  private line(job: number): string {
-    if (this.timing !== '') return job === 0 ? `  ${this.timing}` : ''
-    const entry = [...this.running][job]
-    if (!entry) return ''
-    const [name, { step, steps, loss }] = entry
+  /** The running trainings, or the timing: a line for each job, so that the height does not change. */
+  private current(columns: number): string[] {
+    const running = [...this.running]
+    const lineOf = (job: number): string => {
+      if (this.timing !== '') return job === 0 ? `  ${truncated(this.timing, columns - 3)}` : ''
+      const entry = running[job]
+      return entry ? this.line(...entry, columns) : ''
+    }
+    return Array.from({ length: this.jobs }, (_, job) => lineOf(job))
+  }
+
+  private line(name: string, { step, steps, loss }: RunState, columns: number): string {
     const state =
       steps === 0 ? 'starting' : `${count(step)}/${count(steps)}${loss === null ? '' : `, loss ${fixed(loss, 3)}`}`
-    const room = (this.io.stdout.columns ?? 80) - 6 - widthOf(state)
-    return `  ${name.length > room ? `${name.slice(0, Math.max(1, room - 3))}...` : name}  ${this.colors.dim(state)}`
+    return `  ${truncated(name, columns - 6 - widthOf(state))}  ${this.colors.dim(state)}`
   }
 
   private print(text: string): void {
-    if (!this.bars) {
-      this.io.stdout.write(`${text}\n`)
-      return
-    }
-    this.bars.log(`${text}\n`)
-    this.bars.update()
+    if (this.live) this.live.print(`${text}\n`)
+    else print(this.io, `${text}\n`)
   }
 }
 
@@ -234,3 +227,6 @@ const nameOf = ({ arm, seed, learningRate }: RunName): string =>
   `${arm}, ${learningRate === undefined ? '' : `rate ${rateText(learningRate)}, `}seed ${seed}`
 
 const rateText = (rate: number): string => String(Number(rate.toPrecision(4)))
+
+const truncated = (text: string, room: number): string =>
+  text.length > room ? `${text.slice(0, Math.max(1, room - 3))}...` : text

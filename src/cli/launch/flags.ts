@@ -23,6 +23,7 @@ export interface LaunchFlags extends Omit<JobFlags, 'steps'> {
   readonly json?: true
   readonly profile?: true
   readonly trace?: string
+  readonly logTo?: string
   /** False with --no-sample. */
   readonly sample: boolean
   readonly slurm?: true
@@ -65,6 +66,7 @@ const scope: Readonly<Partial<Record<keyof LaunchFlags, readonly string[]>>> = {
   json: ['mpirun train', 'slurm train', 'kubernetes train'],
   profile: ['mpirun train', 'slurm train', 'kubernetes train'],
   trace: ['mpirun train', 'slurm train', 'kubernetes train'],
+  logTo: ['mpirun train', 'slurm train', 'kubernetes train'],
   nodes: ['slurm train', 'kubernetes train'],
   ranksPerNode: ['slurm train', 'kubernetes train'],
   time: ['slurm train', 'slurm study'],

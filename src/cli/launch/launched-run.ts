@@ -56,6 +56,7 @@ export function trainArguments(source: string | undefined, directory: string, th
       ...(flags.json ? ['--json'] : []),
       ...(flags.profile ? ['--profile'] : []),
       ...(flags.trace === undefined ? [] : ['--trace', flags.trace]),
+      ...(flags.logTo === undefined ? [] : ['--log-to', flags.logTo]),
       ...(flags.sample ? [] : ['--no-sample']),
     ],
   }

@@ -23,12 +23,18 @@ import type { Operations } from '../operations.ts'
 export class MemoryStream extends Writable {
   text = ''
   readonly isTTY: boolean
-  readonly columns: number
+  columns: number
 
   constructor({ isTTY = false, columns = 80 } = {}) {
     super()
     this.isTTY = isTTY
     this.columns = columns
+  }
+
+  /** The user has changed the width of the terminal. */
+  resize(columns: number): void {
+    this.columns = columns
+    this.emit('resize')
   }
 
   override _write(chunk: Buffer, _encoding: string, done: () => void): void {
@@ -243,6 +249,7 @@ export function fakeIo(settings: Settings = {}): Fake {
         activeParameters: 1_500_000,
         trainTokens: 2_310_000,
         heldOutTokens: 118_000,
+        ...(options.compareWithGzip && { gzipBitsPerByte: 2.5 }),
         peakFlops: 3e11,
         ...engine,
       })
@@ -262,11 +269,11 @@ export function fakeIo(settings: Settings = {}): Fake {
         step,
         tokens: step * 128,
         seconds: step,
-        tokensPerSecond: 12_345,
-        mfu: 0.613,
+        tokensPerSecond: step > 0 ? 12_345 : null,
+        mfu: step > 0 ? 0.613 : null,
         ceiling: settings.ceiling ?? quietCeiling,
-        last: trainRecord(step),
-        evaluation: evalRecord(step),
+        last: step > 0 ? trainRecord(step) : null,
+        evaluation: step > 0 ? evalRecord(step) : null,
         ranks: settings.ranks ?? null,
       }
       if (!options.profile) return summary

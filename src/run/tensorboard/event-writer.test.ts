@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import protobuf from 'protobufjs'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { crc32c, EventWriter } from './tensorboard.ts'
+import { crc32c, EventWriter } from './event-writer.ts'
 
 let folder: string
 beforeEach(async () => {

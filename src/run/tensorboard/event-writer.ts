@@ -1,12 +1,18 @@
 /**
- * Writes scalars for TensorBoard. An event file is a sequence of TFRecords, each with a protobuf `Event`.
- * The few fields that scalars need are encoded by hand (tensorflow/core/util/event.proto and
- * framework/summary.proto; TFRecord framing as in tensorflow/core/lib/io/record_writer.h).
+ * Writes summaries for TensorBoard. An event file is a sequence of TFRecords, each with a protobuf `Event`
+ * (tensorflow/core/util/event.proto and framework/summary.proto; TFRecord framing as in
+ * tensorflow/core/lib/io/record_writer.h).
  */
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { AppendFile } from '../system/append-file.ts'
-import { errorCode } from '../system/disk.ts'
+import { AppendFile } from '../../system/append-file.ts'
+import { errorCode } from '../../system/disk.ts'
+import { histogram } from './histogram.ts'
+import type { HParamsSummary } from './hparams.ts'
+import { bytesField, doubleField, floatField, messageField, textField, varintField } from './protobuf.ts'
+
+/** A tensor of no numbers: the value of summaries that consist of metadata. */
+const NOTHING = Buffer.concat([varintField(1, 1), messageField(2, messageField(2))])
 
 export class EventWriter {
   private readonly file: AppendFile
@@ -29,9 +35,9 @@ export class EventWriter {
     const host = hostname().replace(/[^\w.-]/g, '-')
     const name = `events.out.tfevents.${String(Math.floor(now)).padStart(10, '0')}.${host}`
     const writer = new EventWriter(await openFresh(join(folder, name)))
-    writer.event(now, 0, bytesField(3, Buffer.from('brain.Event:2')))
+    writer.event(now, 0, textField(3, 'brain.Event:2'))
     // SessionLog with status START = 1.
-    if (resumedFrom !== undefined) writer.event(now, resumedFrom + 1, bytesField(7, varintField(1, 1)))
+    if (resumedFrom !== undefined) writer.event(now, resumedFrom + 1, messageField(7, varintField(1, 1)))
     return writer
   }
 
@@ -41,13 +47,29 @@ export class EventWriter {
    * @throws RunError if an earlier write failed
    */
   scalars(step: number, values: Readonly<Record<string, number>>, time: number = Date.now() / 1000): void {
-    const summary = Object.entries(values).map(([tag, value]) => {
-      const simpleValue = Buffer.alloc(5)
-      simpleValue[0] = (2 << 3) | 5
-      simpleValue.writeFloatLE(value, 1)
-      return bytesField(1, Buffer.concat([bytesField(1, Buffer.from(tag)), simpleValue]))
-    })
-    this.event(time, step, bytesField(5, Buffer.concat(summary)))
+    this.summary(
+      time,
+      step,
+      Object.entries(values).map(([tag, value]) => [textField(1, tag), floatField(2, value)]),
+    )
+  }
+
+  /** Queues a histogram of numbers for each tag. @throws RunError if an earlier write failed */
+  histograms(step: number, values: Readonly<Record<string, readonly number[]>>): void {
+    this.summary(
+      Date.now() / 1000,
+      step,
+      Object.entries(values).map(([tag, numbers]) => [textField(1, tag), bytesField(5, histogram(numbers))]),
+    )
+  }
+
+  /** Queues summaries for the HPARAMS page. @throws RunError if an earlier write failed */
+  hparams(step: number, summaries: readonly HParamsSummary[]): void {
+    this.summary(
+      Date.now() / 1000,
+      step,
+      summaries.map(([tag, metadata]) => [textField(1, tag), bytesField(8, NOTHING), bytesField(9, metadata)]),
+    )
   }
 
   /** Waits until the operating system has every event. @throws RunError if a write failed */
@@ -60,11 +82,12 @@ export class EventWriter {
     return this.file.close()
   }
 
+  private summary(time: number, step: number, values: readonly (readonly Buffer[])[]): void {
+    this.event(time, step, messageField(5, ...values.map((fields) => messageField(1, ...fields))))
+  }
+
   private event(time: number, step: number, content: Buffer): void {
-    const wallTime = Buffer.alloc(9)
-    wallTime[0] = (1 << 3) | 1
-    wallTime.writeDoubleLE(time, 1)
-    this.file.append(record(Buffer.concat([wallTime, varintField(2, step), content])))
+    this.file.append(record(Buffer.concat([doubleField(1, time), varintField(2, step), content])))
   }
 }
 
@@ -77,21 +100,6 @@ async function openFresh(path: string): Promise<AppendFile> {
       if (errorCode(error) !== 'EEXIST') throw error
     }
   }
-}
-
-function varint(value: number): Buffer {
-  const bytes: number[] = []
-  let rest = value
-  for (; rest >= 128; rest = Math.floor(rest / 128)) bytes.push((rest % 128) | 128)
-  return Buffer.from([...bytes, rest])
-}
-
-function varintField(field: number, value: number): Buffer {
-  return Buffer.concat([Buffer.from([field << 3]), varint(value)])
-}
-
-function bytesField(field: number, value: Buffer): Buffer {
-  return Buffer.concat([Buffer.from([(field << 3) | 2]), varint(value.length), value])
 }
 
 /** Length as uint64, masked checksum of the length, data, masked checksum of the data. */

@@ -1,0 +1,32 @@
+/** The results at the end of a training. */
+import { count, duration, fixed, grouped, percent } from '../../text/numbers.ts'
+import type { TrainSummary } from '../../train/events.ts'
+import type { Colors } from '../io.ts'
+import { lowerBoundNote, ranksRows } from '../summary.ts'
+import { droplessNote } from './capacities.ts'
+import { labelled } from './display.ts'
+
+export function summaryText(summary: TrainSummary, colors: Colors): string {
+  const { evaluation, last } = summary
+  const rows: [string, string][] = []
+  if (evaluation)
+    rows.push(
+      ['held-out loss', `${colors.bold(fixed(evaluation.loss, 3))} nats a token${droplessNote(evaluation)}`],
+      ['bits per byte', colors.bold(fixed(evaluation.bits_per_byte, 3))],
+    )
+  else if (last) rows.push(['training loss', `${fixed(last.loss, 3)} nats a token`])
+  const note = summary.ceiling && lowerBoundNote(summary.ceiling)
+  if (summary.tokensPerSecond !== null)
+    rows.push([
+      'speed',
+      `${count(summary.tokensPerSecond)} tokens/s, MFU ${note ? 'at most ' : ''}${percent(summary.mfu, 0)}`,
+    ])
+  if (note) rows.push(['matmul ceiling', note])
+  if (summary.ranks) rows.push(...ranksRows(summary.ranks))
+  if (last) rows.push(['drop rate', percent(last.drop_rate)], ['c_v', fixed(last.load_cv, 2)])
+  rows.push(
+    ['time', `${duration(summary.seconds)}, to step ${grouped(summary.step)}, ${count(summary.tokens)} tokens in all`],
+    ['run', summary.directory],
+  )
+  return `\n${labelled(rows, colors)}`
+}

@@ -1,0 +1,35 @@
+/** HistogramProto of tensorflow/core/framework/histogram.proto, which TensorBoard shows as a histogram and as quantiles. */
+import { doubleField, doublesField } from './protobuf.ts'
+
+/** As many as TensorBoard's own. */
+const BUCKETS = 30
+
+/** @param values At least one number. */
+export function histogram(values: readonly number[]): Buffer {
+  const [min, max] = [Math.min(...values), Math.max(...values)]
+  const width = (max - min) / BUCKETS
+  const counts = new Array<number>(width === 0 ? 1 : BUCKETS).fill(0)
+  const bucketOf = (value: number): number =>
+    width === 0 ? 0 : Math.min(counts.length - 1, Math.floor((value - min) / width))
+  for (const value of values) {
+    const bucket = bucketOf(value)
+    counts[bucket] = (counts[bucket] ?? 0) + 1
+  }
+  const limits = counts.map((_, i) => (i === counts.length - 1 ? max : min + (i + 1) * width))
+  const sum = (of: (value: number) => number): number => values.reduce((all, value) => all + of(value), 0)
+  return Buffer.concat([
+    doubleField(1, min),
+    doubleField(2, max),
+    doubleField(3, values.length),
+    doubleField(
+      4,
+      sum((value) => value),
+    ),
+    doubleField(
+      5,
+      sum((value) => value * value),
+    ),
+    doublesField(6, limits),
+    doublesField(7, counts),
+  ])
+}
