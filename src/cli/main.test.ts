@@ -784,7 +784,7 @@ describe('study', () => {
     const fake = fakeIo({ terminal: true, columns: 60 })
     expect(await main(['study', 'm6t', '--out', 'here'], fake.io)).toBe(0)
     expect(stripVTControlCharacters(fake.stdout.text)).toContain('failed: no luck')
-    expect(fake.stdout.text.endsWith('results.parquet\n')).toBe(true)
+    expect(fake.stdout.text.endsWith('curves.parquet\n')).toBe(true)
   })
 
   test('--json prints events and a summary, and nothing else', async () => {
