@@ -60,6 +60,7 @@ export function renderHtml(report: Report): string {
       'header',
       {},
       element('h1', {}, report.title),
+      report.headline === undefined ? undefined : element('p', { class: 'headline' }, report.headline),
       report.facts.length > 0
         ? element(
             'ul',

@@ -35,6 +35,7 @@ export function renderMarkdown(report: Report): Markdown {
   ]
   const parts = [
     `# ${escapeMarkdown(report.title)}`,
+    report.headline === undefined ? '' : `**${escapeMarkdown(report.headline)}**`,
     report.facts.map((fact) => `- ${escapeLine(fact)}`).join('\n'),
     `Made by`,
     fenced(report.command),
@@ -62,7 +63,7 @@ function tableOf({ caption, columns, rows }: Table, number: number): string[] {
     columns.map(({ title }) => escapeMarkdown(title)),
     ...rows.map((row) => columns.map((_, i) => cellOf(row[i] ?? ''))),
   ]
-  const lengths = columns.map((_, i) => Math.max(3, ...cells.map((row) => Math.min(40, row[i]?.length ?? 0))))
+  const lengths = columns.map((_, i) => Math.max(3, ...cells.map((row) => Math.min(60, row[i]?.length ?? 0))))
   const formatRow = (row: readonly string[]) =>
     `| ${row
       .map((cell, i) => (columns[i]?.align === 'right' ? cell.padStart(lengths[i] ?? 0) : cell.padEnd(lengths[i] ?? 0)))

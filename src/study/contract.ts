@@ -175,6 +175,7 @@ export interface Contrast {
 /** The figures and tables of a question, in addition to the differences of its contrasts. */
 export const views = [
   'plain',
+  'sweep',
   'imbalance',
   'capacity',
   'prototypes',

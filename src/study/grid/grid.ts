@@ -143,9 +143,9 @@ function questionsOf(
       ? []
       : [
           {
-            title: 'All arms',
-            about: `Every arm against ${first}.`,
-            view: 'plain' as const,
+            title: `Every arm against ${first}`,
+            about: '',
+            view: 'sweep' as const,
             baseline: first,
             arms: others,
           },

@@ -89,7 +89,7 @@ export const specificationSchema = z.strictObject({
   pilot: z.tuple([z.string(), z.string()]).optional(),
   /** More arms: every combination of these values. An arm is named by its values, as in `k=2, factor=1.25`. */
   grid: z.record(z.string().min(1), z.array(z.unknown()).min(1)).default({}),
-  /** Default: every arm against the first. */
+  /** Default: every arm against the first, with the view `sweep`. */
   questions: z.array(questionSchema).min(1).optional(),
   /** Other text to evaluate every run on: corpora by name, files, folders, globs. */
   elsewhere: z.array(z.string()).default([]),
