@@ -20,11 +20,12 @@ export function renderMarkdown(report: Report): Markdown {
   const figures: Record<string, string> = {}
   const name = uniqueNames()
   const counts = { figure: 0, table: 0 }
-  const section = ({ id, title, about, lead, verdicts, blocks }: Section): string[] => [
+  const section = ({ id, title, about, lead, verdicts, command, blocks }: Section): string[] => [
     `## ${escapeMarkdown(title)}`,
     escapeMarkdown(about),
     ...(lead ? tableOf(lead, ++counts.table).toReversed() : []),
     ...findings(id === 'summary' ? [verdicts, []] : foldedVerdicts(verdicts)),
+    command === undefined ? '' : fenced(command),
     ...blocks.flatMap((block) => {
       counts[block.kind]++
       if (block.kind === 'table') return tableOf(block, counts.table)

@@ -21,5 +21,7 @@ export interface Section {
   readonly lead?: Table
   /** The findings, each a sentence in plain words. */
   readonly verdicts: readonly string[]
+  /** A command to paste, after the findings. */
+  readonly command?: string
   readonly blocks: readonly Block[]
 }

@@ -10,6 +10,7 @@ import { answersOf } from './claims/answers.ts'
 import { factsOf, missingSection } from './facts.ts'
 import { opening } from './opening.ts'
 import { Runs } from './runs.ts'
+import { analyseSearch } from './search/report.ts'
 import { sectionOf } from './section.ts'
 import { bestArm, bestOfSweep } from './sections/best-arm.ts'
 import { otherTextSection } from './sections/other-text.ts'
@@ -19,6 +20,7 @@ import { tuningSection } from './sections/tuning.ts'
 import { armCosts, armTable, shownBlocks } from './tables.ts'
 
 export function analyse(results: StudyResults): Report {
+  if (results.search) return analyseSearch(results, results.search)
   const runs = new Runs({
     ...results,
     questions: results.questions.map((question) => ({ ...question, contrasts: distinct(question.contrasts) })),

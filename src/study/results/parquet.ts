@@ -14,6 +14,7 @@ type Row = Record<string, Value>
 const wholeColumns: ReadonlySet<string> = new Set([
   'seed',
   'step',
+  'steps',
   'evaluated_tokens',
   'parameters',
   'active_parameters',
@@ -32,6 +33,7 @@ export function parquetOf(results: StudyResults): Uint8Array {
       seed,
       rate,
       learning_rate: record?.config.train.schedule.learningRate ?? null,
+      steps: record?.status === 'finished' ? (record.train.step.at(-1) ?? null) : null,
       status: record?.status ?? 'missing',
       error: record?.status === 'failed' ? record.error : null,
       ...settings,
