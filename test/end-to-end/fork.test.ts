@@ -105,7 +105,7 @@ test.each<[string, () => string[], RegExp]>([
   ],
   ['frozen parameters', () => ['--freeze', 'embedding'], /train\.freeze: .*have no optimizer state/],
   ['another split', () => ['--set', 'data.seed=3'], /data\.seed: .*would be held out/],
-  ['another tokenizer', () => ['--set', 'data.tokenizer.kind=bytes'], /invalid data\.tokenizer\.(kind|path): /],
+  ['another tokenizer', () => ['--set', 'data.tokenizer.kind=bpe'], /invalid data\.tokenizer\.(kind|path): /],
   [
     'another text',
     () => ['--checkpoint', '20', '--data', workspace.file('verses.txt')],
