@@ -119,9 +119,13 @@ describe('help and usage', () => {
     [['train', 'demo', '--resume', 'x'], 'choir: invalid --resume'],
     [
       ['train', '--from', 'y', '--resume', 'x'],
-      'own configuration, weights and directory (leave out CONFIG, --from and',
+      'own configuration, weights and directory (leave out CONFIG, --from, --fork and',
     ],
     [['train', '--checkpoint', '3'], 'choir: invalid --checkpoint: only with --from'],
+    [['train', '--resume', 'x', '--fork', 'y'], 'choir: invalid --resume'],
+    [['train', '--fork', 'x', '--from', 'y'], 'choir: invalid --fork: not with --from'],
+    [['train', '--fork', 'nowhere'], 'choir: invalid --fork: "nowhere" is not a run'],
+    [['study', 'm6t', '--search', '--out', 'o'], 'choir: invalid --search: the study has no search'],
     [['train', '--from', 'nowhere'], 'choir: invalid --from: "nowhere" is not a run'],
     [['train', '--data', 'a', '--set', 'data.source=b'], 'invalid --data: "a" (--set data.source=b gives another text'],
     [['train', '--data', 'a', '--simulate-ranks', '2'], 'choir: invalid --simulate-ranks: not with --data'],
@@ -850,7 +854,7 @@ describe('study', () => {
     const fake = fakeIo({ terminal: true, columns: 60 })
     expect(await main(['study', 'm6t', '--out', 'here'], fake.io)).toBe(0)
     expect(stripVTControlCharacters(fake.stdout.text)).toContain('failed: no luck')
-    expect(fake.stdout.text.endsWith('results.parquet\n')).toBe(true)
+    expect(fake.stdout.text.endsWith('curves.parquet\n')).toBe(true)
   })
 
   test('--json prints events and a summary, and nothing else', async () => {

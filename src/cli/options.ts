@@ -140,6 +140,12 @@ export const fromOption = (): Option =>
     'begin a new run with the weights, tokenizer and settings of this one; CONFIG, --set, --data override settings',
   )
 
+export const forkOption = (): Option =>
+  new Option(
+    '--fork <run>',
+    'continue this one in a new run, from --checkpoint, with its optimizer state and place in the text; --set overrides settings',
+  )
+
 export function freezeOption(): Option {
   const description = "parameters that stay as they are (train.freeze), such as embedding or 'layers.0.*'; repeatable"
   return listOption('--freeze <pattern>', description)

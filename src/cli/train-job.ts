@@ -19,6 +19,7 @@ export interface JobFlags extends EngineFlags {
   readonly out?: string
   readonly resume?: string
   readonly from?: string
+  readonly fork?: string
   readonly checkpoint?: number
   readonly steps?: number
 }
@@ -43,7 +44,7 @@ type JobConfig = Pick<Job, 'name' | 'config' | 'preset'>
  * @throws UsageError if options contradict each other, or there is no such configuration or run
  */
 export async function jobConfig(source: string | undefined, flags: JobFlags): Promise<JobConfig> {
-  const { resume, from, out } = flags
+  const { resume, from, fork, out } = flags
   const sets = [
     ...(flags.set ?? []),
     ...dataSets(flags.data, flags.set),
@@ -51,16 +52,25 @@ export async function jobConfig(source: string | undefined, flags: JobFlags): Pr
     ...engineSets(flags),
     ...(flags.steps === undefined ? [] : [`train.steps=${flags.steps}`]),
   ]
-  if (flags.checkpoint !== undefined && from === undefined)
-    throw new UsageError('invalid --checkpoint: only with --from (a run continues from its newest checkpoint)')
+  if (flags.checkpoint !== undefined && from === undefined && fork === undefined)
+    throw new UsageError(
+      'invalid --checkpoint: only with --from or --fork (a run continues from its newest checkpoint; to go on from an ' +
+        'earlier one in a new run: --fork RUN --checkpoint STEP)',
+    )
+  if (from !== undefined && fork !== undefined)
+    throw new UsageError(
+      'invalid --fork: not with --from (--fork continues a training, --from begins a new one with its weights)',
+    )
   if (resume !== undefined) {
-    if (source !== undefined || out !== undefined || from !== undefined)
+    if (source !== undefined || out !== undefined || from !== undefined || fork !== undefined)
       throw new UsageError(
-        'invalid --resume: a run continues with its own configuration, weights and directory (leave out CONFIG, --from ' +
-          `and --out; to begin another run with its weights: --from ${quoted(resume)})`,
+        'invalid --resume: a run continues with its own configuration, weights and directory (leave out CONFIG, --from, ' +
+          `--fork and --out; to begin another run with its weights: --from ${quoted(resume)}, with its whole state: --fork)`,
       )
     return { name: nameOf(resume), config: await loadRunConfig(resume, sets) }
   }
+  if (fork !== undefined)
+    return { name: nameOf(source ?? fork), config: await loadConfigFrom(fork, source, sets, 'fork') }
   if (from !== undefined) return { name: nameOf(source ?? from), config: await loadConfigFrom(from, source, sets) }
   const chosen = source ?? 'demo'
   const config = await loadConfig(chosen, sets)
@@ -68,7 +78,7 @@ export async function jobConfig(source: string | undefined, flags: JobFlags): Pr
 }
 
 export async function prepareJob(source: string | undefined, flags: JobFlags): Promise<Job> {
-  const { resume, from, out, checkpoint } = flags
+  const { resume, from, fork, out, checkpoint } = flags
   const job = await jobConfig(source, flags)
   if (resume !== undefined) return { ...job, directory: resume, resume: true }
   if (out !== undefined && existsSync(join(out, 'config.json')))
@@ -77,7 +87,9 @@ export async function prepareJob(source: string | undefined, flags: JobFlags): P
     )
   const directory = out ?? freeDirectory(job.name)
   const isUnnamed = out === undefined
-  return { ...job, directory, resume: false, isUnnamed, ...(from !== undefined && { from: { run: from, checkpoint } }) }
+  const run = fork ?? from
+  const begin = run !== undefined && { from: { run, checkpoint, fork: fork !== undefined } }
+  return { ...job, directory, resume: false, isUnnamed, ...begin }
 }
 
 /** `runs/demo` or `demo.yaml`: demo. */

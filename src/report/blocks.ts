@@ -42,7 +42,10 @@ interface FigureBase {
   readonly caption: string
 }
 
-/** Lines over x, with an optional band from `low` to `high`. A null interrupts the line. */
+/**
+ * Lines over x, with an optional band from `low` to `high`. A null interrupts the line. `dots` are single values, such
+ * as those of seeds, which no line joins.
+ */
 export interface LineFigure extends FigureBase {
   readonly form: 'lines'
   readonly x: Axis
@@ -53,6 +56,7 @@ export interface LineFigure extends FigureBase {
     readonly y: readonly (number | null)[]
     readonly low?: readonly (number | null)[]
     readonly high?: readonly (number | null)[]
+    readonly dots?: readonly { readonly x: number; readonly y: number }[]
   }[]
 }
 

@@ -23,6 +23,7 @@ body {
 h1 { font-size: 30px; line-height: 1.2; margin: 0 0 12px; text-wrap: balance }
 h2 { font-size: 22px; line-height: 1.25; margin: 0 0 8px; text-wrap: balance }
 a { color: var(--link) }
+.headline { font-size: 18px; line-height: 1.4; font-weight: 600; margin: 0 0 14px; padding-left: 14px; border-left: 4px solid var(--found) }
 .skip { position: absolute; left: -9999px }
 .skip:focus { left: 8px; top: 8px; background: var(--back); padding: 8px }
 .facts { list-style: none; padding: 0; margin: 0 0 12px; color: var(--quiet); font-size: 14.5px; line-height: 1.4 }
@@ -116,7 +117,12 @@ details table { font-size: 12.5px; margin-top: 6px; color: var(--text) }
   section { margin-top: 28pt }
   figure, tr, .verdicts { break-inside: avoid }
   h2, .about, caption { break-after: avoid }
-  .scroll { overflow: visible }
+  .scroll { overflow: visible; background: none }
+  /* A wide table shrinks and breaks its lines: paper cannot be scrolled. */
+  table { font-size: 8.5pt; width: 100% } .note { font-size: 7.5pt }
+  th, td { padding-right: 8px }
+  tbody th, .lead tbody th { min-width: 0 } .lead td { white-space: normal }
+  caption > span { width: auto }
   a { color: inherit; text-decoration: none }
   * { -webkit-print-color-adjust: exact; print-color-adjust: exact }
 }

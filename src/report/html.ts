@@ -60,6 +60,7 @@ export function renderHtml(report: Report): string {
       'header',
       {},
       element('h1', {}, report.title),
+      report.headline === undefined ? undefined : element('p', { class: 'headline' }, report.headline),
       report.facts.length > 0
         ? element(
             'ul',
@@ -134,6 +135,7 @@ function sectionOf({ section, anchor, lead, blocks }: Part, made: string): Child
       section.about === '' ? undefined : element('p', { class: 'about' }, section.about),
       lead?.block.kind === 'table' ? tableOf(lead.block, lead.anchor, lead.number, 'lead') : undefined,
       verdicts(section),
+      section.command === undefined ? undefined : element('p', {}, command(section.command)),
       blocks.map((numbered) => ['\n', blockOf(numbered, made)]),
     ),
   ]

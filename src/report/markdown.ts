@@ -20,11 +20,12 @@ export function renderMarkdown(report: Report): Markdown {
   const figures: Record<string, string> = {}
   const name = uniqueNames()
   const counts = { figure: 0, table: 0 }
-  const section = ({ id, title, about, lead, verdicts, blocks }: Section): string[] => [
+  const section = ({ id, title, about, lead, verdicts, command, blocks }: Section): string[] => [
     `## ${escapeMarkdown(title)}`,
     escapeMarkdown(about),
     ...(lead ? tableOf(lead, ++counts.table).toReversed() : []),
     ...findings(id === 'summary' ? [verdicts, []] : foldedVerdicts(verdicts)),
+    command === undefined ? '' : fenced(command),
     ...blocks.flatMap((block) => {
       counts[block.kind]++
       if (block.kind === 'table') return tableOf(block, counts.table)
@@ -35,6 +36,7 @@ export function renderMarkdown(report: Report): Markdown {
   ]
   const parts = [
     `# ${escapeMarkdown(report.title)}`,
+    report.headline === undefined ? '' : `**${escapeMarkdown(report.headline)}**`,
     report.facts.map((fact) => `- ${escapeLine(fact)}`).join('\n'),
     `Made by`,
     fenced(report.command),
@@ -62,7 +64,7 @@ function tableOf({ caption, columns, rows }: Table, number: number): string[] {
     columns.map(({ title }) => escapeMarkdown(title)),
     ...rows.map((row) => columns.map((_, i) => cellOf(row[i] ?? ''))),
   ]
-  const lengths = columns.map((_, i) => Math.max(3, ...cells.map((row) => Math.min(40, row[i]?.length ?? 0))))
+  const lengths = columns.map((_, i) => Math.max(3, ...cells.map((row) => Math.min(60, row[i]?.length ?? 0))))
   const formatRow = (row: readonly string[]) =>
     `| ${row
       .map((cell, i) => (columns[i]?.align === 'right' ? cell.padStart(lengths[i] ?? 0) : cell.padEnd(lengths[i] ?? 0)))

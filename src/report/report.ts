@@ -3,6 +3,8 @@ import type { Block, Table } from './blocks.ts'
 
 export interface Report {
   readonly title: string
+  /** The strongest finding, a sentence right under the title. */
+  readonly headline?: string
   /** Lines under the title: what was done, with which data, on which machine. */
   readonly facts: readonly string[]
   /** The command that reproduces the report. */
@@ -19,5 +21,7 @@ export interface Section {
   readonly lead?: Table
   /** The findings, each a sentence in plain words. */
   readonly verdicts: readonly string[]
+  /** A command to paste, after the findings. */
+  readonly command?: string
   readonly blocks: readonly Block[]
 }

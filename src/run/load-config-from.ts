@@ -1,4 +1,4 @@
-/** The configuration of a run that begins with the weights of another. */
+/** The configuration of a run that begins with the weights of another, or forks from it. */
 import { join } from 'node:path'
 import { differences } from '../config/differences.ts'
 import { type Fields, isFields } from '../config/fields.ts'
@@ -13,7 +13,7 @@ import { loadSourceConfig } from './weights-source.ts'
 
 /**
  * Settings of `model`, `data` and `train` that are not given are those of the other run; those of `parallel` and
- * `runtime` have their defaults.
+ * `runtime` have their defaults, except in a fork, which computes as the other run does.
  * @param run Directory of the other run.
  * @param source, sets As for `loadConfig`.
  * @throws UsageError listing every problem, or if there is no such run
@@ -22,17 +22,21 @@ export async function loadConfigFrom(
   run: string,
   source: string | undefined,
   sets: readonly string[],
+  option: 'from' | 'fork' = 'from',
 ): Promise<RunConfig> {
-  return configOver(run, await readFields(source, sets, presets))
+  return configOver(run, await readFields(source, sets, presets), option)
 }
 
 /** {@link loadConfigFrom}, of fields that were read. */
-export async function configOver(run: string, given: Fields): Promise<RunConfig> {
-  const { model, data, train } = await loadSourceConfig(run)
+export async function configOver(run: string, given: Fields, option: 'from' | 'fork' = 'from'): Promise<RunConfig> {
+  const { model, data, train, ...machine } = await loadSourceConfig(run, option)
   refuseOtherTokenizer(run, data.tokenizer, isFields(given.data) ? given.data.tokenizer : undefined)
   return parseInput(
     runSchema,
-    merge({ model, data: { ...data, source: textOf(run, data.source) }, train }, given),
+    merge(
+      { model, data: { ...data, source: textOf(run, data.source) }, train, ...(option === 'fork' && machine) },
+      given,
+    ),
     'configuration',
   )
 }

@@ -2,7 +2,7 @@
 import type { Difference } from '../config/differences.ts'
 import { type Fields, isFields } from '../config/fields.ts'
 
-/** Where the first weights of a run came from, as config.json has it in `from`. */
+/** Where the first weights of a run came from, as config.json has it in `from`. With `fork`, the whole state did. */
 export interface Origin {
   /** Absolute path of the other run. */
   readonly run: string
@@ -10,6 +10,8 @@ export interface Origin {
   readonly step: number
   /** `weightsHash` of the checkpoint. */
   readonly weights: string
+  /** The run forked: optimizer state, step and place in the text are those of the checkpoint too. */
+  readonly fork?: true
   /** Settings of the other run, and of the new one when it began. */
   readonly differences: readonly Difference[]
 }
@@ -18,7 +20,13 @@ export interface Origin {
 export function originIn(stored: Fields): Origin | null {
   const { from } = stored
   if (!isFields(from)) return null
-  const { run, step, weights, differences } = from
+  const { run, step, weights, fork, differences } = from
   if (typeof run !== 'string' || typeof step !== 'number' || typeof weights !== 'string') return null
-  return { run, step, weights, differences: Array.isArray(differences) ? (differences as Difference[]) : [] }
+  return {
+    run,
+    step,
+    weights,
+    ...(fork === true && { fork }),
+    differences: Array.isArray(differences) ? (differences as Difference[]) : [],
+  }
 }

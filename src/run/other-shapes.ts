@@ -10,7 +10,12 @@ const MAX_LINES = 12
 export const hasSameTensors = (one: ModelConfig, other: ModelConfig): boolean => otherShapes(one, other).length === 0
 
 /** @throws UsageError naming the tensors whose shapes differ, and the settings of the model that do */
-export function refuseOtherShapes(run: string, of: ModelConfig, model: ModelConfig): void {
+export function refuseOtherShapes(
+  run: string,
+  of: ModelConfig,
+  model: ModelConfig,
+  option: 'from' | 'fork' = 'from',
+): void {
   const lines = otherShapes(of, model).map(({ name, from, to }) => {
     const here = to === undefined ? 'this model has no such tensor' : `${to} here`
     return `${name}: ${from === undefined ? 'no such tensor' : from} in ${run}, ${here}`
@@ -22,8 +27,8 @@ export function refuseOtherShapes(run: string, of: ModelConfig, model: ModelConf
     ({ field, from, to }) => `${field}=${formatDifferent(to)} (${formatDifferent(from)} in ${run})`,
   )
   throw new UsageError(
-    `invalid --from: the weights of ${run} do not fit this model (leave out settings that change shapes, or train ` +
-      `without --from); it differs in ${settings.join(', ')}\n  ${shown.join('\n  ')}`,
+    `invalid --${option}: the weights of ${run} do not fit this model (leave out settings that change shapes, or train ` +
+      `without --${option}); it differs in ${settings.join(', ')}\n  ${shown.join('\n  ')}`,
   )
 }
 

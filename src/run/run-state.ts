@@ -63,6 +63,28 @@ export class RunState {
           'run was trained on, wherever it is now: --data PATH; the names of its files count too. To train on another ' +
           'text, begin a new run with these weights: choir train --from RUN --data TEXT)',
       )
+    this.take({ updates, nonFiniteInRow })
+  }
+
+  /**
+   * {@link adopt}, of a checkpoint of another run that this one forks from.
+   * @throws UsageError if the text is not that of the run
+   */
+  adoptFork({ data, ...rest }: State, path: string): void {
+    if (data === importedData)
+      throw new UsageError(
+        `invalid --fork: ${path} was imported, without the state of a training (train it with --from)`,
+      )
+    if (data !== this.data.hash)
+      throw new UsageError(
+        `invalid data.source: it is not the text that ${path} was trained on, so a fork would lose its place in it (leave ` +
+          'out --data, or give the same text where it is now; to train on another text, begin a new training with these ' +
+          'weights: --from)',
+      )
+    this.take(rest)
+  }
+
+  private take({ updates, nonFiniteInRow }: Omit<State, 'data'>): void {
     this.trainer.updates = updates
     this.nonFiniteInRow = nonFiniteInRow
   }

@@ -34,9 +34,7 @@ export class SavedState {
     const found = await fromFirst(this.ranks, () => this.newest(warn))
     if (!found) return null
     this.state.adopt(found.state as State, found.path)
-    const tensors = this.state.tensors()
-    const elsewhere = await this.allNames([...tensors.model, ...tensors.optimizer])
-    await together(this.ranks, () => readCheckpoint(found.path, tensors, elsewhere))
+    await this.readTensors(found.path)
     return found
   }
 
@@ -45,6 +43,21 @@ export class SavedState {
     const { model } = this.state.tensors()
     const elsewhere = await this.allNames(model)
     await together(this.ranks, () => readCheckpoint(path, { model }, elsewhere))
+  }
+
+  /**
+   * Takes over the state of a checkpoint of another run.
+   * @throws UsageError if the text is not that of the run
+   */
+  async readFork(path: string, state: State): Promise<void> {
+    this.state.adoptFork(state, path)
+    await this.readTensors(path)
+  }
+
+  private async readTensors(path: string): Promise<void> {
+    const tensors = this.state.tensors()
+    const elsewhere = await this.allNames([...tensors.model, ...tensors.optimizer])
+    await together(this.ranks, () => readCheckpoint(path, tensors, elsewhere))
   }
 
   private async newest(warn: (message: string) => void): Promise<Checkpoint | null> {

@@ -1,7 +1,7 @@
 /**
- * The weights of another run, with which a new run begins (`choir train --from`): the checkpoint they are in, whether
- * they fit the new model, and the record of where they came from, `from` in config.json. The new run copies them into a
- * checkpoint of its own step 0, so it does not need the other run any more.
+ * The weights of another run, with which a new run begins (`choir train --from`), or the whole state of its training
+ * (`--fork`): the checkpoint they are in, whether they fit the new run, and the record of where they came from, `from` in
+ * config.json. The new run copies them into a checkpoint of its own, so it does not need the other run any more.
  */
 import { readFile } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
@@ -10,11 +10,13 @@ import { isFields } from '../config/fields.ts'
 import type { RunConfig } from '../config/run-config.ts'
 import { RunError, UsageError } from '../errors.ts'
 import { CONFIG_BYTES, JSON_BYTES, readText } from '../system/read-text.ts'
-import { checkpointOf, newestCheckpoint } from './checkpoint/checkpoint.ts'
+import { checkpointOf, checkpointSteps, newestCheckpoint } from './checkpoint/checkpoint.ts'
 import { weightsHash } from './checkpoint/weights-hash.ts'
+import { refuseEndOfTraining, refuseFork } from './fork.ts'
 import { loadRunConfig } from './load-config.ts'
 import { type Origin, originIn } from './origin.ts'
 import { refuseOtherShapes } from './other-shapes.ts'
+import type { State } from './run-state.ts'
 
 /** A run to begin with the weights of. */
 export interface WeightsOf {
@@ -22,6 +24,11 @@ export interface WeightsOf {
   readonly run: string
   /** Step of the checkpoint. Default: the newest one that is intact. */
   readonly checkpoint?: number | undefined
+  /**
+   * Take over the whole state of its training: optimizer state, step and place in the text too. Default: a new training
+   * begins at step 0.
+   */
+  readonly fork?: boolean | undefined
 }
 
 /** Weights that were found, JSON. */
@@ -31,6 +38,8 @@ export interface WeightsSource {
   readonly path: string
   /** The tokenizer.json of the run. */
   readonly tokenizer: string
+  /** Of a fork: the state in the checkpoint besides tensors. */
+  readonly state: State | null
 }
 
 /**
@@ -39,17 +48,20 @@ export interface WeightsSource {
  * @throws UsageError if there is no such run or checkpoint, or tensors have other shapes; RunError if it is damaged
  */
 export async function findWeights(
-  { run, checkpoint }: WeightsOf,
+  { run, checkpoint, fork = false }: WeightsOf,
   config: RunConfig,
   warn: (message: string) => void,
 ): Promise<WeightsSource> {
-  const of = await loadSourceConfig(run)
-  refuseOtherShapes(run, of.model, config.model)
+  const option = fork ? 'fork' : 'from'
+  const of = await loadSourceConfig(run, option)
+  if (fork) refuseFork(run, of, config)
+  else refuseOtherShapes(run, of.model, config.model)
   const folder = join(run, 'checkpoints')
   const skip = (path: string, reason: string) => warn(`skipping checkpoint ${path}: ${reason}`)
   const found = checkpoint === undefined ? await newestCheckpoint(folder, skip) : await checkpointOf(folder, checkpoint)
-  if (!found) throw new UsageError(`invalid --from: "${run}" has no checkpoint (train it first)`)
+  if (!found) throw new UsageError(`invalid --${option}: "${run}" has no checkpoint (train it first)`)
   const { path, step } = found
+  if (fork) refuseEndOfTraining(run, step, await checkpointSteps(folder), config)
   const tokenizer = await readText(join(run, 'tokenizer.json'), JSON_BYTES).catch((error: Error) => {
     throw new RunError(`cannot read the tokenizer of ${run}: ${error.message}`)
   })
@@ -57,9 +69,10 @@ export async function findWeights(
     run: resolve(run),
     step,
     weights: await weightsHash(path),
+    ...(fork && { fork }),
     differences: differences(of, config).filter(({ field }) => !ofMachine.test(field)),
   }
-  return { origin, path, tokenizer }
+  return { origin, path, tokenizer, state: fork ? (found.state as State) : null }
 }
 
 /** Settings of the machine, which are not worth listing. */
@@ -71,11 +84,11 @@ const ofMachine = /^(runtime\.threads|data\.cache)$/
  */
 export async function findWeightsAgain(
   directory: string,
-  { run, step, weights }: Origin,
+  { run, step, weights, fork }: Origin,
   config: RunConfig,
 ): Promise<WeightsSource> {
-  const again = `begin it again: remove ${directory}, then choir train --from RUN`
-  const found = await findWeights({ run, checkpoint: step }, config, () => {}).catch((error: Error) => {
+  const again = `begin it again: remove ${directory}, then choir train --${fork ? 'fork' : 'from'} RUN`
+  const found = await findWeights({ run, checkpoint: step, fork }, config, () => {}).catch((error: Error) => {
     throw new RunError(
       `${directory} was stopped before it had copied the weights of ${run}, and now: ${error.message} (${again})`,
     )
@@ -89,16 +102,16 @@ export async function findWeightsAgain(
  * The configuration of a run to begin with.
  * @throws UsageError if there is none, with what to give instead
  */
-export async function loadSourceConfig(run: string): Promise<RunConfig> {
+export async function loadSourceConfig(run: string, option: 'from' | 'fork' = 'from'): Promise<RunConfig> {
   const step = /^step-(\d{8,})$/.exec(basename(resolve(run)))?.[1]
   if (step !== undefined && basename(dirname(resolve(run))) === 'checkpoints')
     throw new UsageError(
-      `invalid --from: "${run}" is a checkpoint (expected its run: --from ${dirname(dirname(run))} --checkpoint ${Number(step)})`,
+      `invalid --${option}: "${run}" is a checkpoint (expected its run: --${option} ${dirname(dirname(run))} --checkpoint ${Number(step)})`,
     )
   const stored = await readText(join(run, 'config.json'), CONFIG_BYTES).catch(() => null)
   if (stored === null || !isRun(stored))
     throw new UsageError(
-      `invalid --from: "${run}" is not a run (expected a run directory of Choir, with config.json and checkpoints; a ` +
+      `invalid --${option}: "${run}" is not a run (expected a run directory of Choir, with config.json and checkpoints; a ` +
         'model in another format is imported first: choir import FOLDER --out RUN)',
     )
   return loadRunConfig(run)

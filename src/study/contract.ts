@@ -16,6 +16,7 @@ import type { RoutedModule } from '../model/parameters.ts'
 import type { CapacityRule } from '../model/routing/contract.ts'
 import type { EvalRecord } from '../step/records.ts'
 import type { Claim } from './grid/claim.ts'
+import type { Searched } from './grid/search.ts'
 
 /** Values of configuration fields by path: `{ 'model.moe.k': 2 }`. */
 export type Settings = Readonly<Record<string, unknown>>
@@ -30,6 +31,8 @@ export interface Cell {
   readonly rate: Rate | 'trial'
   /** Fully resolved, the seed included. */
   readonly config: RunConfig
+  /** Of a rung of a search: the training stops after `steps`, and continues one that stopped after `from` steps. */
+  readonly budget?: { readonly steps: number; readonly from: number }
   /** Identifies the result: a hash of all that decides it, so equal cells of several arms or studies are one run. */
   readonly key: string
 }
@@ -175,6 +178,7 @@ export interface Contrast {
 /** The figures and tables of a question, in addition to the differences of its contrasts. */
 export const views = [
   'plain',
+  'sweep',
   'imbalance',
   'capacity',
   'prototypes',
@@ -227,6 +231,28 @@ export interface Tuning {
   readonly best: number
 }
 
+/** A search by successive halving: what it tried, and how far each configuration came. */
+export interface SearchResults {
+  /** Settings that were searched: the ends of a range with its scale, or the choices. */
+  readonly settings: Readonly<Record<string, Searched>>
+  readonly eta: number
+  /** Of the draws. */
+  readonly seed: number
+  /** What all configurations start from, and the settings that they share. */
+  readonly base: string
+  readonly set: Settings
+  /** Rungs by rising steps, those that are still unknown included. */
+  readonly rungs: readonly SearchRung[]
+}
+
+export interface SearchRung {
+  readonly steps: number
+  /** Configurations that the rung has when the one before it is complete. */
+  readonly configurations: number
+  /** Known ones, with their held-out loss in nats a token; null if it failed or is not finite, undefined if not run yet. */
+  readonly entries: readonly { readonly arm: string; readonly loss: number | null | undefined }[]
+}
+
 /** A resolved study: the input of the analysis. */
 export interface StudyResults {
   readonly name: string
@@ -254,4 +280,6 @@ export interface StudyResults {
   readonly specialisations: readonly Specialisation[]
   /** CPU, threads and system; one line for each machine. */
   readonly machine: string
+  /** Of a search; then `cells` has the longest training of each configuration. */
+  readonly search?: SearchResults
 }

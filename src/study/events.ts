@@ -1,5 +1,6 @@
 /** Events that a study emits while it runs. */
 import type { Cell, PilotResult, RunRecord, Tuning } from './contract.ts'
+import type { Rung } from './grid/search.ts'
 
 /** The run that an event belongs to. `learningRate` is given unless it is the configured one of the arm. */
 export interface RunName extends Pick<Cell, 'arm' | 'seed' | 'rate'> {
@@ -7,7 +8,7 @@ export interface RunName extends Pick<Cell, 'arm' | 'seed' | 'rate'> {
 }
 
 /** The phases of a study in order; one without work is skipped. */
-export type Phase = 'tuning' | 'pilot' | 'runs' | 'timings'
+export type Phase = 'tuning' | 'pilot' | 'runs' | 'search' | 'timings'
 
 export type StudyEvent =
   | { readonly kind: 'prepare'; readonly message: string }
@@ -25,8 +26,32 @@ export type StudyEvent =
       readonly threads: number
     }
   | {
+      /** A search, instead of `study`. */
+      readonly kind: 'search'
+      /** Configurations of the first rung. */
+      readonly configurations: number
+      readonly rungs: readonly Rung[]
+      /** Trainings of all rungs. */
+      readonly runs: number
+      readonly finished: number
+      readonly jobs: number
+      readonly threads: number
+    }
+  | {
+      /** A rung of a search is complete. */
+      readonly kind: 'rung'
+      readonly steps: number
+      /** The best configuration so far. */
+      readonly best: string
+      readonly loss: number
+      /** How many go on. */
+      readonly promoted: number
+    }
+  | {
       readonly kind: 'phase'
       readonly phase: Phase
+      /** Of a search: the steps of its trainings, and the place of the rung. */
+      readonly rung?: { readonly steps: number; readonly number: number; readonly of: number }
       /** Runs, trials or timing turns of the phase, including those done before this start of the study. */
       readonly runs: number
       readonly finished: number

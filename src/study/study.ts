@@ -2,7 +2,7 @@
 import type { Specification } from './grid/specification.ts'
 import { resultsOf, runsOf } from './results/results.ts'
 import { type ReportFiles, writeReport } from './results/write.ts'
-import { runStudy, type StudyOptions, type StudyState, studyOf } from './runs/run-study.ts'
+import { plannedRuns, runStudy, type StudyOptions, type StudyState, studyOf } from './runs/run-study.ts'
 import type { RunJob } from './runs/workers.ts'
 
 export interface StudyOutcome {
@@ -36,5 +36,6 @@ export async function writeStudyReport(specification: Specification, options: St
 function outcomeOf({ grid, ledger, interrupted, others }: StudyState, files: ReportFiles | null): StudyOutcome {
   const records = [...new Map(runsOf(grid, ledger).map(({ key, config }) => [key, ledger.find(key, config)])).values()]
   const count = (status: string) => records.filter((record) => record?.status === status).length
-  return { interrupted, finished: count('finished'), failed: count('failed'), runs: records.length, files, others }
+  const runs = grid.search ? plannedRuns(grid.search) : records.length
+  return { interrupted, finished: count('finished'), failed: count('failed'), runs, files, others }
 }

@@ -27,7 +27,7 @@ interface Setting {
 }
 
 interface Beginning {
-  /** Step of the checkpoint that is continued, or 0. */
+  /** Step of the checkpoint that is continued or forked from, or 0. */
   readonly step: number
   /** Where the first weights of the run came from, if from another run. */
   readonly origin: Origin | null
@@ -39,8 +39,8 @@ export const drawParameters = (store: ParameterStore, config: RunConfig): Promis
   initialize(store, config.train.seed, initialScales(config))
 
 /**
- * Restores a resumed run and records its changed settings, copies the weights of another run, or draws initial
- * parameters. All ranks call it.
+ * Restores a resumed run and records its changed settings, copies the weights or the state of another run, or draws
+ * initial parameters. All ranks call it.
  * @throws UsageError if the text is not that of the run; RunError if no checkpoint is intact, or weights are gone
  */
 export async function firstParameters(setting: Setting): Promise<Beginning> {
@@ -55,6 +55,11 @@ export async function firstParameters(setting: Setting): Promise<Beginning> {
   }
   const weights =
     setting.weights ?? (recorded && (await fromFirst(ranks, () => findWeightsAgain(directory, recorded, config))))
+  if (weights?.state) {
+    begin(`forking from ${weights.path}`)
+    await saved.readFork(weights.path, weights.state)
+    return { step: weights.origin.step, origin: recorded ?? weights.origin, copied: true }
+  }
   if (weights) {
     begin(`weights of ${weights.path}`)
     await saved.readWeights(weights.path)

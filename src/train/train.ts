@@ -49,8 +49,8 @@ export interface TrainOptions {
   /** Continue the run in the directory from its newest intact checkpoint; default: the directory is new. */
   readonly resume?: boolean
   /**
-   * Begin with the weights of another run, at step 0 and with a new optimizer state. Its tokenizer comes along, and
-   * tensors must have its shapes. They are copied into a checkpoint of step 0.
+   * Begin with the weights of another run, at step 0 and with a new optimizer state, or with `fork` at the step and in the
+   * state of its checkpoint. Its tokenizer comes along, and tensors must have its shapes. They are copied into a checkpoint.
    */
   readonly from?: WeightsOf | undefined
   /** On abort the current step is finished, a checkpoint is written, and the summary has `interrupted`. */

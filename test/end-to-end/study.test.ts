@@ -113,7 +113,7 @@ test('a study trains every arm with every seed on the same batches, and writes i
   const bytes = readFileSync(workspace.file('whole', 'results.parquet'))
   const rows = await parquetReadObjects({ file: bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length) })
   expect(rows).toHaveLength(4)
-  expect(rows.find(({ arm, seed }) => arm === 'top-1' && seed === 1)?.held_out_loss).toBeCloseTo(
+  expect(rows.find(({ arm, seed }) => arm === 'top-1' && seed === 1n)?.held_out_loss).toBeCloseTo(
     (records.find((record) => record.seed === 1 && record.config.model.moe?.k === 1) as typeof one).heldOut.capacities
       .train.loss,
     6,

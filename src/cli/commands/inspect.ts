@@ -115,7 +115,10 @@ function descriptionText(
     ],
   ]
   if (origin)
-    facts.push(['begun with', `the weights of ${originText(origin)} (SHA-256 ${origin.weights.slice(0, 12)})`])
+    facts.push([
+      'begun with',
+      `${origin.fork ? 'the state' : 'the weights'} of ${originText(origin)} (SHA-256 ${origin.weights.slice(0, 12)})`,
+    ])
   const total = memory.reduce((sum, item) => sum + item.bytes, 0)
   const memoryRows = [...memory.map((item) => [item.name, bytes(item.bytes)]), ['total', colors.bold(bytes(total))]]
   return [

@@ -20,6 +20,7 @@ import { choirVariables } from '../launch/variables.ts'
 import {
   checkpointOption,
   dataOption,
+  forkOption,
   freezeOption,
   fromOption,
   jsonOption,
@@ -64,7 +65,8 @@ export function addLaunch(program: Command, io: Io): void {
     .option('--out <dir>', 'run directory to create (default: runs/NAME); of a study: folder for results')
     .addOption(resumeOption())
     .addOption(fromOption())
-    .addOption(checkpointOption('with --from, the weights of this step'))
+    .addOption(forkOption())
+    .addOption(checkpointOption('with --from or --fork, the checkpoint of this step'))
     .addOption(freezeOption())
     .addOption(mathOption())
     .addOption(jsonOption())

@@ -10,7 +10,13 @@ import {
   studySizeDescriptions,
   studySizes,
 } from '../../study/builtin/studies.ts'
-import { readSpecification, type Specification, withAssignments } from '../../study/grid/specification.ts'
+import {
+  forSearch,
+  readSpecification,
+  type Specification,
+  withAssignments,
+  withoutSearch,
+} from '../../study/grid/specification.ts'
 import type { StudyOptions } from '../../study/runs/run-study.ts'
 import { nearestName } from '../../text/nearest.ts'
 import { duration, joinWords } from '../../text/numbers.ts'
@@ -44,6 +50,7 @@ interface StudyFlags {
   readonly device?: Device
   readonly math?: EngineFlags['math']
   readonly keepCheckpoints?: true
+  readonly search?: true
   readonly join?: true
   readonly report?: true
   readonly json?: true
@@ -72,6 +79,7 @@ export function addStudy(program: Command, io: Io): void {
     )
     .addOption(deviceOption())
     .addOption(mathOption())
+    .option('--search', 'look for the best settings with the search of the file (below), instead of comparing its arms')
     .option('--keep-checkpoints', 'keep the checkpoints of finished runs')
     .addOption(
       new Option(
@@ -96,6 +104,7 @@ Examples:
   choir study m6t --data 'books/*.txt' --out studies/books
   choir study witnesses --out studies/witnesses
   choir study my-study.yaml --out studies/mine --jobs 4
+  choir study my-search.yaml --search --out studies/search
   choir study m6t --preset standard --out /shared/m6t --join   # on each machine
 
 Your own study, my-study.yaml, compares two arms in one question:
@@ -110,6 +119,19 @@ Your own study, my-study.yaml, compares two arms in one question:
 
 Instead of named arms, or in addition, "grid" makes an arm of every combination:
   grid: { model.moe.k: [1, 2], model.moe.factor: [1.0, 1.25] }
+
+A search draws configurations from ranges, trains all for a few steps and the best third of
+them for three times as many, again and again (successive halving), my-search.yaml:
+  base: demo
+  search:
+    settings:
+      train.schedule.learningRate: { min: 0.0003, max: 0.03, scale: log }
+      train.schedule.warmup: { min: 0, max: 60, integer: true }
+      model.moe.k: { choices: [1, 2] }
+    configurations: 27
+    eta: 3           # of each rung the best third go on
+    minSteps: 100    # of the first rung; the last one has train.steps, or maxSteps
+    seed: 0          # of the draws
 
 A dense baseline, and a short sweep for the best learning rate of each arm:
   arms: { dense: { model.moe: null, model.hidden: 1024 }, top-1: {} }
@@ -155,7 +177,7 @@ async function run(io: Io, study: string, flags: StudyFlags): Promise<void> {
           ['runs', `${finished} of ${runs}${failed > 0 ? `, ${failed} failed (see the report)` : ''}`],
           ['time', duration(seconds)],
           ['report', files ? colors.bold(files.html) : `is written by ${joinWords(others, 'or')}`],
-          ...(files ? [['', `${files.markdown}, ${files.json}, ${files.parquet}`] as const] : []),
+          ...(files ? [['', `${files.markdown}, ${files.json}, ${files.parquet}, ${files.curves}`] as const] : []),
         ],
         colors,
       )}`,
@@ -172,11 +194,14 @@ async function run(io: Io, study: string, flags: StudyFlags): Promise<void> {
 /** @throws UsageError if there is no such study, or a setting is wrong */
 export async function loadSpecification(
   study: string,
-  flags: Pick<StudyFlags, 'preset' | 'seeds' | 'set' | 'data' | 'device' | 'math'>,
+  flags: Pick<StudyFlags, 'preset' | 'seeds' | 'set' | 'data' | 'device' | 'math' | 'search'>,
 ): Promise<Specification> {
-  const { preset, seeds } = flags
-  const specification = withAssignments(await baseSpecification(study, preset), assignments(flags))
+  const { preset, seeds, search = false } = flags
+  const given = await baseSpecification(study, preset)
+  const specification = withAssignments(search ? forSearch(given) : withoutSearch(given), assignments(flags))
   if (seeds === undefined) return specification
+  if (search)
+    throw new UsageError('invalid --seeds: a search trains with one seed, the first of the study (leave it out)')
   if (seeds > specification.seeds.length)
     throw new UsageError(
       `invalid --seeds: ${seeds} (the study has ${specification.seeds.length}: ${specification.seeds.join(', ')})`,
@@ -235,7 +260,7 @@ function coreShares({ jobs, threads }: StudyFlags): { jobs: number; threads: num
 function studyCommand(
   io: Io,
   study: string,
-  { out, preset, data = [], set = [], seeds, device, math }: StudyFlags,
+  { out, preset, data = [], set = [], seeds, device, math, search }: StudyFlags,
 ): string {
   const words = [
     'study',
@@ -246,6 +271,7 @@ function studyCommand(
     ...(seeds === undefined ? [] : ['--seeds', String(seeds)]),
     ...(device === undefined ? [] : ['--device', device]),
     ...(math === undefined ? [] : ['--math', math]),
+    ...(search ? ['--search'] : []),
     '--out',
     out,
   ]

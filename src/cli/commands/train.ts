@@ -19,6 +19,7 @@ import {
   dataOption,
   deviceOption,
   engineSets,
+  forkOption,
   freezeOption,
   freezeSets,
   fromOption,
@@ -54,16 +55,17 @@ export function addTrain(program: Command, io: Io): void {
     .command('train')
     .summary('train a model')
     .description(
-      'Trains a Mixture-of-Experts language model, from the beginning, from a checkpoint (--resume), or from the weights ' +
-        'of another run (--from). Writes configuration, metrics and checkpoints to a run directory.',
+      'Trains a Mixture-of-Experts language model, from the beginning, from a checkpoint (--resume), from the weights of ' +
+        'another run (--from), or from any checkpoint of another run with all its state (--fork). Writes configuration, metrics and checkpoints to a run directory.',
     )
-    .argument('[config]', 'a preset, or a YAML or JSON file (default: demo, or the settings of --from)')
+    .argument('[config]', 'a preset, or a YAML or JSON file (default: demo, or the settings of --from or --fork)')
     .addOption(dataOption('that of the configuration'))
     .addOption(setOption())
     .option('--out <dir>', 'run directory to create (default: runs/NAME, or runs/NAME-2, ... if it exists)')
     .addOption(resumeOption())
     .addOption(fromOption())
-    .addOption(checkpointOption('with --from, the weights of this step'))
+    .addOption(forkOption())
+    .addOption(checkpointOption('with --from or --fork, the checkpoint of this step'))
     .addOption(freezeOption())
     .addOption(numberOption('--steps <n>', 'steps to train (train.steps)', ranges.positiveInteger))
     .addOption(deviceOption())
@@ -98,6 +100,7 @@ Examples:
   choir train my-run.yaml --set model.moe=null --math bf16
   choir train --resume runs/demo
   choir train --from runs/demo --data notes/ --set train.steps=200 --out runs/notes
+  choir train --fork runs/demo --checkpoint 400 --set train.schedule.learningRate=3e-4 --out runs/slower
   choir train --from runs/demo --freeze embedding --freeze '*.router'
   choir train tiny --json | tail -1
   choir train demo --log-to 'python3 examples/log-to/wandb_offline.py'
@@ -145,6 +148,7 @@ const ofRuns = [
   'out',
   'resume',
   'from',
+  'fork',
   'checkpoint',
   'profile',
   'trace',

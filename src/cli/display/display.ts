@@ -62,12 +62,12 @@ export function startText(config: RunConfig, name: string, start: StartEvent, co
   )}\n`
 }
 
-/** The run that the weights come from and, when a run begins with them, the settings that differ. */
+/** The run that the weights or the whole state come from and, when a run begins with them, the settings that differ. */
 function originRows({ from, fromStep }: StartEvent): [string, string][] {
   if (!from) return []
-  const changed = fromStep > 0 ? [] : from.differences.map(differenceText)
+  const changed = fromStep > (from.fork ? from.step : 0) ? [] : from.differences.map(differenceText)
   const rows = changed.map((text, i): [string, string] => [i === 0 ? 'changed' : '', text])
-  return [['weights', originText(from)], ...rows]
+  return [[from.fork ? 'fork of' : 'weights', originText(from)], ...rows]
 }
 
 /** The values of an evaluation for one line, most important first. */

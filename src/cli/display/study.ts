@@ -19,6 +19,7 @@ const headings: Readonly<Record<Phase, string>> = {
   tuning: 'learning rates',
   pilot: 'pilot',
   runs: 'runs',
+  search: 'rung',
   timings: 'step times',
 }
 
@@ -59,6 +60,12 @@ export class StudyDisplay {
         break
       case 'study':
         this.open(event)
+        break
+      case 'search':
+        this.openSearch(event)
+        break
+      case 'rung':
+        this.rung(event)
         break
       case 'phase':
         this.begin(event)
@@ -109,7 +116,6 @@ export class StudyDisplay {
     this.startedAt = this.io.now()
     this.jobs = jobs
     const before = (done: number) => (done > 0 ? `, ${grouped(done)} already done` : '')
-    const each = threads === 1 ? 'one thread each' : `${threads} threads each`
     this.print(
       `\n${labelled(
         [
@@ -117,20 +123,46 @@ export class StudyDisplay {
           ...(trials > 0
             ? [['tuning', `${plural(trials, 'short trial')} of learning rates${before(finishedTrials)}`] as const]
             : []),
-          ['at a time', jobs === 1 ? `one run, ${each}` : `${jobs} runs, ${each}`],
+          ['at a time', atATime(jobs, threads)],
         ],
         this.colors,
       )}`.trimEnd(),
     )
   }
 
-  private begin({ phase, runs, finished, flopsLeft }: EventOf<'phase'>): void {
+  private openSearch({ configurations, rungs, runs, finished, jobs, threads }: EventOf<'search'>): void {
+    this.startedAt = this.io.now()
+    this.jobs = jobs
+    const done = finished > 0 ? `, ${grouped(finished)} already done` : ''
+    const ladder = rungs.map((rung) => `${grouped(rung.configurations)} to step ${grouped(rung.steps)}`)
+    this.print(
+      `\n${labelled(
+        [
+          ['search', `${plural(configurations, 'configuration')}, ${plural(runs, 'training')}${done}`],
+          ['rungs', ladder.join(', ')],
+          ['at a time', atATime(jobs, threads)],
+        ],
+        this.colors,
+      )}`.trimEnd(),
+    )
+  }
+
+  private rung({ steps, best, loss, promoted }: EventOf<'rung'>): void {
+    const { bold, dim } = this.colors
+    const next = promoted > 0 ? `; ${plural(promoted, 'configuration')} ${promoted === 1 ? 'goes' : 'go'} on` : ''
+    this.print(
+      `  ${dim(`best after ${plural(steps, 'step')}:`)} ${bold(best)}, ${dim('loss')} ${fixed(loss, 4)}${next}`,
+    )
+  }
+
+  private begin({ phase, rung, runs, finished, flopsLeft }: EventOf<'phase'>): void {
     const continued = phase === 'tuning' && this.phase === 'tuning'
     this.phase = phase
     this.runs = runs
     this.finished = finished
     this.flopsLeft = this.flopsDone + flopsLeft
-    this.print(`\n  ${this.colors.bold(headings[phase])}${continued ? ', beyond the edges of the sweeps' : ''}`)
+    const place = rung ? ` ${rung.number} of ${rung.of}, to step ${grouped(rung.steps)}` : ''
+    this.print(`\n  ${this.colors.bold(headings[phase])}${place}${continued ? ', beyond the edges of the sweeps' : ''}`)
     if (this.live || phase === 'timings' || !isTerminal(this.io.stdout, this.io.env)) return
     this.live = new LiveLines(this.io, (columns) => [this.bar(columns), ...this.current(columns)], 4)
   }
@@ -225,6 +257,11 @@ export class StudyDisplay {
 /** `top-1, seed 2`; with the learning rate if it is not the one of the arm. */
 const nameOf = ({ arm, seed, learningRate }: RunName): string =>
   `${arm}, ${learningRate === undefined ? '' : `rate ${rateText(learningRate)}, `}seed ${seed}`
+
+function atATime(jobs: number, threads: number): string {
+  const each = threads === 1 ? 'one thread each' : `${threads} threads each`
+  return jobs === 1 ? `one run, ${each}` : `${jobs} runs, ${each}`
+}
 
 const rateText = (rate: number): string => String(Number(rate.toPrecision(4)))
 

@@ -61,6 +61,7 @@ const scope: Readonly<Partial<Record<keyof LaunchFlags, readonly string[]>>> = {
   mpi: ['mpirun train', 'slurm train', 'kubernetes train'],
   resume: ['mpirun train', 'slurm train'],
   from: ['mpirun train', 'slurm train'],
+  fork: ['mpirun train', 'slurm train'],
   checkpoint: ['mpirun train', 'slurm train'],
   freeze: ['mpirun train', 'slurm train', 'kubernetes train'],
   json: ['mpirun train', 'slurm train', 'kubernetes train'],

@@ -20,7 +20,7 @@ export interface LaunchedRun {
 
 /** @throws UsageError if there is no such configuration or run, or a field is wrong */
 export async function loadLaunchedRun(source: string | undefined, flags: LaunchFlags): Promise<LaunchedRun> {
-  if (source === undefined && flags.resume === undefined && flags.from === undefined)
+  if (source === undefined && [flags.resume, flags.from, flags.fork].every((run) => run === undefined))
     throw new UsageError("missing argument 'config' (a preset, or a YAML or JSON file)")
   const { name, config } = await jobConfig(source, flags)
   // The folder of a pod is not here; there a run that exists is continued.
@@ -41,6 +41,7 @@ export function trainArguments(source: string | undefined, directory: string, th
   ]
   const from = [
     ...(flags.from === undefined ? [] : ['--from', flags.from]),
+    ...(flags.fork === undefined ? [] : ['--fork', flags.fork]),
     ...(flags.checkpoint === undefined ? [] : ['--checkpoint', String(flags.checkpoint)]),
   ]
   const config = source === undefined ? [] : [source]

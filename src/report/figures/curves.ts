@@ -28,7 +28,20 @@ const FEW_BANDS = 4
 
 /** Bands below all lines, marks above them. */
 export function curves(plane: Plane, drawn: readonly PlacedSeries[]): Child {
-  return [drawn.map((one) => band(plane, one, drawn.length)), drawn.map(curve), drawn.map(marks)]
+  return [
+    drawn.map((one) => band(plane, one, drawn.length)),
+    drawn.map(curve),
+    drawn.map((one) => dots(plane, one)),
+    drawn.map(marks),
+  ]
+}
+
+/** Single values as rings in the colour of their line. */
+function dots({ x, y }: Plane, { series, index }: PlacedSeries): Child {
+  const { colour } = markOf(index)
+  return (series.dots ?? [])
+    .filter((dot) => x.has(dot.x) && y.has(dot.y))
+    .map((dot) => element('circle', { class: `ring s${colour}`, cx: x.at(dot.x), cy: y.at(dot.y), r: 3 }))
 }
 
 export function placeSeries({ x, y }: Plane, series: PlacedSeries['series'], index: number): PlacedSeries {

@@ -80,15 +80,16 @@ function panelOf(figure: LineFigure, size: PlaneSize): Panel {
 
 /** Points that have a position on both axes. */
 const usablePoints = ({ series, x: { scale: xScale }, y: { scale: yScale } }: LineFigure) =>
-  series.flatMap(({ x, y, low, high }) =>
-    x
-      .map((value, i) => ({
+  series.flatMap(({ x, y, low, high, dots = [] }) =>
+    [
+      ...x.map((value, i) => ({
         x: value,
         y: y[i] ?? Number.NaN,
         low: low?.[i] ?? undefined,
         high: high?.[i] ?? undefined,
-      }))
-      .filter((point) => usable(xScale, point.x) && usable(yScale, point.y)),
+      })),
+      ...dots.map((dot) => ({ ...dot, low: undefined, high: undefined })),
+    ].filter((point) => usable(xScale, point.x) && usable(yScale, point.y)),
   )
 
 /** Series with fewer points are not worth enlarging. */
@@ -104,8 +105,14 @@ function laterHalf(figure: LineFigure): LineFigure | undefined {
   const series = figure.series.map((one) => {
     const start = one.x.findIndex((x) => x >= middle)
     const cut = <T>(list: readonly T[]): readonly T[] => (start < 0 ? [] : list.slice(start))
-    const { low, high } = one
-    return { name: one.name, x: cut(one.x), y: cut(one.y), ...(low && high ? { low: cut(low), high: cut(high) } : {}) }
+    const { low, high, dots } = one
+    return {
+      name: one.name,
+      x: cut(one.x),
+      y: cut(one.y),
+      ...(low && high && { low: cut(low), high: cut(high) }),
+      ...(dots && { dots: dots.filter(({ x }) => x >= middle) }),
+    }
   })
   const later = { ...figure, y: { ...figure.y, label: 'the later half, enlarged' }, series }
   if (Math.max(...series.map(({ x }) => x.length)) < MIN_DETAIL_POINTS) return undefined
@@ -126,8 +133,8 @@ function frame({ x, y, box }: Plane, detail: Plane): Child {
 
 function remarks(figure: LineFigure, drawn: readonly PlacedSeries[]): string[] {
   // A null is a gap, not a point.
-  const points = figure.series.flatMap(({ x, y }) => x.filter((_, i) => y[i] !== null)).length
-  const empty = drawn.filter(({ end }) => end === undefined).map(({ name }) => name)
+  const points = figure.series.flatMap(({ x, y, dots = [] }) => [...x.filter((_, i) => y[i] !== null), ...dots]).length
+  const empty = drawn.filter(({ end, series }) => end === undefined && !series.dots?.length).map(({ name }) => name)
   return [
     ...omitted(points - usablePoints(figure).length, 'point', noPosition),
     ...(empty.length > 0 && empty.length < drawn.length ? [`No data yet: ${empty.join(', ')}.`] : []),

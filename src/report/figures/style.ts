@@ -27,7 +27,7 @@ const shapes = `
 .plot .detail { fill: none; stroke-width: 1; stroke-dasharray: 3 2 }
 .plot .zero { stroke-width: 1.5 }
 .plot .mean { stroke-width: 2 }
-.plot .seed { stroke-width: 1.2; fill: none }
+.plot .seed, .plot .ring { stroke-width: 1.2; fill: none }
 .plot .cells { shape-rendering: crispEdges }
 .plot .hatch { stroke-width: 2 }
 .plot .stripe { stroke-width: 2 }

@@ -195,17 +195,22 @@ export async function readNewestCheckpoint(
 export async function checkpointOf(directory: string, step: number): Promise<Checkpoint | null> {
   const names = await finished(directory)
   if (names.length === 0) return null
-  const stepOf = (name: string): number => Number(/\d+/.exec(name)?.[0])
   const name = names.find((candidate) => stepOf(candidate) === step)
   if (name === undefined) {
-    const steps = [...new Set(names.map(stepOf))].reverse()
-    throw new UsageError(`invalid checkpoint: ${step} (${dirname(directory)} has those of steps ${steps.join(', ')})`)
+    const steps = (await checkpointSteps(directory)).join(', ')
+    throw new UsageError(`invalid checkpoint: ${step} (${dirname(directory)} has those of steps ${steps})`)
   }
   const path = join(directory, name)
   const verdict = await verifyFolder(path, step, 'contents')
   if ('reason' in verdict) throw new RunError(`checkpoint ${path} is damaged: ${verdict.reason}`)
   return { step, path, state: verdict.state }
 }
+
+const stepOf = (name: string): number => Number(/\d+/.exec(name)?.[0])
+
+/** Steps that have a checkpoint, not verified, rising. */
+export const checkpointSteps = async (directory: string): Promise<number[]> =>
+  [...new Set((await finished(directory)).map(stepOf))].reverse()
 
 /**
  * Reads the checkpoint of a step into the tensors; null if there are no checkpoints at all.

@@ -6,19 +6,21 @@
 import type { Report, Section } from '../../report/report.ts'
 import { fixed } from '../../text/numbers.ts'
 import type { StudyResults } from '../contract.ts'
-import { mean } from '../statistics.ts'
 import { answersOf } from './claims/answers.ts'
 import { factsOf, missingSection } from './facts.ts'
 import { opening } from './opening.ts'
 import { Runs } from './runs.ts'
+import { analyseSearch } from './search/report.ts'
 import { sectionOf } from './section.ts'
+import { bestArm, bestOfSweep } from './sections/best-arm.ts'
 import { otherTextSection } from './sections/other-text.ts'
 import { distinct } from './sections/routing.ts'
 import { specialisationSection } from './sections/specialisation.ts'
 import { tuningSection } from './sections/tuning.ts'
-import { armTable, shownBlocks } from './tables.ts'
+import { armCosts, armTable, shownBlocks } from './tables.ts'
 
 export function analyse(results: StudyResults): Report {
+  if (results.search) return analyseSearch(results, results.search)
   const runs = new Runs({
     ...results,
     questions: results.questions.map((question) => ({ ...question, contrasts: distinct(question.contrasts) })),
@@ -33,13 +35,15 @@ export function analyse(results: StudyResults): Report {
       i === questions.findIndex(({ view }) => view !== 'witness'),
     ),
   )
+  const summary = questions.length > 0 ? opening(runs, answers, questionSections) : null
   const otherSections = [specialisationSection(runs), otherTextSection(runs), armSection(runs), tuningSection(runs)]
   return {
     title: results.title,
+    ...(summary?.headline !== undefined && { headline: summary.headline }),
     facts: factsOf(runs),
     command: results.command,
     sections: [
-      ...(questions.length > 0 ? [opening(runs, answers, questionSections)] : []),
+      ...(summary ? [summary.section] : []),
       ...questionSections.map(({ section }) => section),
       ...[...otherSections, missingSection(results)].filter((section) => section !== null),
     ],
@@ -53,19 +57,18 @@ function armSection(runs: Runs): Section | null {
     id: 'arms',
     title: 'All arms',
     about: '',
-    verdicts: [lowestLoss(runs, arms)],
-    blocks: shownBlocks([armTable(runs, arms)]),
+    verdicts: [lossRange(runs, arms)],
+    blocks: shownBlocks([armTable(runs, arms), armCosts(runs, arms)]),
   }
 }
 
-function lowestLoss(runs: Runs, arms: readonly string[]): string {
-  const losses = arms
-    .filter((arm) => runs.leakOf(arm) === null)
-    .flatMap((arm) => {
-      const loss = mean(runs.finished(arm).map((run) => runs.lossOf(run)))
-      return loss === null ? [] : [{ arm, loss }]
-    })
-  const [best] = losses.toSorted((a, b) => a.loss - b.loss)
-  if (best === undefined) return 'Every arm sees later tokens.'
-  return `The causal arm with the lowest held-out loss is ${best.arm}: ${fixed(best.loss, 3)} nats a token.`
+/** The best arm, unless the report opens with it: then how far the others are behind. */
+function lossRange(runs: Runs, arms: readonly string[]): string {
+  const best = bestArm(runs, arms)
+  if (best === null) return 'Every arm sees later tokens.'
+  const opens = runs.results.questions.some((question) => bestOfSweep(runs, question)?.arm === best.arm)
+  const last = best.rivals.at(-1)
+  if (!opens || !last?.behind)
+    return `The causal arm with the lowest held-out loss is ${best.arm}: ${fixed(best.loss, 3)} nats a token.`
+  return `From the best arm to the last, ${last.arm}, the held-out loss rises by ${fixed(last.behind.mean, 3)} nats a token.`
 }

@@ -76,6 +76,38 @@ describe('the opening table', () => {
   })
 })
 
+describe('the headline', () => {
+  const arms = {
+    base: {},
+    large: { effect: -0.2, jitter: 0.01 },
+    sure: { effect: 0.05, jitter: 0.001 },
+    open: { effect: 0.001, jitter: 0.01 },
+  }
+  const headline = (sketch: StudySketch) => analyse(studyOf(sketch)).headline
+
+  test('is the first row of the table in words', () => {
+    expect(headline({ arms, questions: [question('open', 'better'), question('sure', 'better')] })).toBe(
+      '“sure is better” does not hold here: sure against base, +0.0500 nats a token (95 % interval 0.0480 to 0.0520, 5 seeds).',
+    )
+  })
+
+  test('is not repeated in the report: a single question without a claim has its table in its own section only', () => {
+    const { headline, sections } = analyse(studyOf({ arms }))
+    expect(headline).toContain('large is better than base')
+    const [summary] = sections
+    expect(summary?.lead).toBeUndefined()
+    expect(sections.flatMap(({ verdicts }) => verdicts).join(' ')).not.toContain('large is better than base')
+    const titles = sections.map(({ title }) => title)
+    expect(new Set(titles).size).toBe(titles.length)
+  })
+
+  test('counts the runs of a study that is not complete, and there is none without a finding', () => {
+    const partial = { ...arms, large: { ...arms.large, missing: [4] } }
+    expect(headline({ arms: partial })).toMatch(/^So far, with 19 of 20 runs: large is better/)
+    expect(headline({ arms: { base: {}, open: arms.open } })).toBeUndefined()
+  })
+})
+
 test('an arm that sees later tokens is marked, and is not the largest effect', () => {
   const leak = { train: 0.5, eval: null }
   const { cells, sentences } = summary({
@@ -157,8 +189,10 @@ test('experiments that tried to refute a finding against the literature are coun
 })
 
 test('a question without a claim has a row with its largest difference', () => {
+  const contrasts = ['a', 'b', 'c'].map((arm) => ({ baseline: 'base', arm }))
   const { cells } = summary({
     arms: { base: {}, a: { effect: 0.1, jitter: 0.001 }, b: { effect: -0.3, jitter: 0.01 }, c: { jitter: 0.01 } },
+    questions: [{ id: 'q', title: 'A question', about: '', view: 'plain', contrasts }, question('c', 'worse')],
   })
   expect(cells[0]?.slice(0, 2)).toEqual(['A question', '2 of 3 differ'])
   expect(cells[0]?.[3]).toBe('−0.300')

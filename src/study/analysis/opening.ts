@@ -1,6 +1,8 @@
 /**
- * The summary that opens a report: a table with one row per claim, strongest finding first, and at most five
- * sentences below it. A question without a claim has a row with its strongest contrast.
+ * The start of a report. Its headline is the strongest finding: the best arm of a sweep, else the first row of the
+ * summary in words. The summary has a table with one row per claim, strongest finding first, and at most five sentences
+ * that do not repeat the headline. A question without a claim has a row with its strongest contrast; if it is the only
+ * question, its own section has that row already, and the summary has no table.
  */
 import type { Cell, Tone } from '../../report/blocks.ts'
 import type { Section } from '../../report/report.ts'
@@ -12,13 +14,22 @@ import type { Comparison } from './comparison.ts'
 import { effectOf } from './ratios.ts'
 import type { Runs } from './runs.ts'
 import type { QuestionSection } from './section.ts'
+import { bestArmSentence, bestOfSweep } from './sections/best-arm.ts'
 import { table } from './tables.ts'
+
+export interface Opening {
+  /** Undefined if nothing is found yet. */
+  readonly headline: string | undefined
+  readonly section: Section
+}
 
 interface Row {
   readonly question: string
   readonly answer: string
   readonly tone: Tone
   readonly measured: Measured | null
+  /** The finding in a sentence, if it survives the correction and all its arms are causal. */
+  readonly sentence: string | null
   /** |effect| over its standard error; null without an answer. */
   readonly strength: number | null
 }
@@ -27,7 +38,7 @@ export function opening(
   runs: Runs,
   answers: readonly ClaimAnswer[],
   questionSections: readonly QuestionSection[],
-): Section {
+): Opening {
   const turns = sensitivityOf(runs, answers)
   const rows = [
     ...answers.map((answered, i) => rowOf(answered, turns[i])),
@@ -40,32 +51,52 @@ export function opening(
       : ''
   const shown = rows.flatMap(({ measured }) => measured ?? [])
   const [reaches, digits] = [reachByUnit(shown), digitsByUnit(shown)]
-  const lead = table(
-    `The study in one table, strongest finding first. Under each question: the arm against its baseline (+1: and one more pair). Answer: from the interval; undecided if the interval allows for both answers. Effect: negative, or below ×1, if the arm has the lower loss or needs fewer steps, FLOPs or seconds; its interval is over seeds. Drawn: the same on an axis; the line is zero (or ×1), and rows of one unit share a scale. Visible from: half the width of the interval; a smaller effect could not have been seen.${holm}${capacityNames(runs)}`,
-    ['Question', 'Answer', 'Drawn', 'Effect', '95 % interval', 'Visible from'],
-    rows.map(({ question, answer, tone, measured }): Cell[] => {
-      const { value, interval, visible } = measured
-        ? formatEffect(measured, digits.get(measured.unit))
-        : { value: '–', interval: '–', visible: '–' }
-      return [
-        { text: question, ...(measured && { note: measured.label }) },
-        { text: answer, tone },
-        measured ? intervalCell(measured, reaches.get(measured.unit) ?? 0, tone) : '–',
-        value,
-        { text: interval, ...(measured && { note: measured.unit }) },
-        visible,
-      ]
-    }),
-    3,
-  )
+  const isAlone = answers.length === 0 && questionSections.length === 1
+  const lead = isAlone
+    ? null
+    : table(
+        `The study in one table, strongest finding first. Under each question: the arm against its baseline (+1: and one more pair). Answer: from the interval; undecided if the interval allows for both answers. Effect: negative, or below ×1, if the arm has the lower loss or needs fewer steps, FLOPs or seconds; its interval is over seeds. Drawn: the same on an axis; the line is zero (or ×1), and rows of one unit share a scale. Visible from: half the width of the interval; a smaller effect could not have been seen.${holm}${capacityNames(runs)}`,
+        ['Question', 'Answer', 'Drawn', 'Effect', '95 % interval', 'Visible from'],
+        rows.map(({ question, answer, tone, measured }): Cell[] => {
+          const { value, interval, visible } = measured
+            ? formatEffect(measured, digits.get(measured.unit))
+            : { value: '–', interval: '–', visible: '–' }
+          return [
+            { text: question, ...(measured && { note: measured.label }) },
+            { text: answer, tone },
+            measured ? intervalCell(measured, reaches.get(measured.unit) ?? 0, tone) : '–',
+            value,
+            { text: interval, ...(measured && { note: measured.unit }) },
+            visible,
+          ]
+        }),
+        3,
+      )
+  const headline = headlineOf(runs, rows)
   return {
-    id: 'summary',
-    title: 'Summary',
-    about: '',
-    ...(lead && { lead }),
-    verdicts: sentences(runs, answers, turns, questionSections),
-    blocks: [],
+    headline: headline === undefined ? undefined : `${soFar(runs)}${headline}`,
+    section: {
+      id: 'summary',
+      title: 'Summary',
+      about: '',
+      ...(lead && { lead }),
+      verdicts: sentences(runs, answers, turns, questionSections, headline),
+      blocks: [],
+    },
   }
+}
+
+/** The best arm of the first sweep, else the strongest row. */
+function headlineOf(runs: Runs, rows: readonly Row[]): string | undefined {
+  const [best] = runs.results.questions.flatMap((question) => bestOfSweep(runs, question) ?? [])
+  if (best !== undefined) return bestArmSentence(best)
+  return rows.flatMap(({ sentence }) => sentence ?? [])[0]
+}
+
+/** Marks a headline that further runs may change. */
+function soFar({ results: { cells } }: Runs): string {
+  const done = cells.filter(({ record }) => record !== null).length
+  return done < cells.length ? `So far, with ${done} of ${plural(cells.length, 'run')}: ` : ''
 }
 
 /** Explains 1x and kx if names of arms use them. */
@@ -89,6 +120,10 @@ function rowOf(
     answer: `${answerText({ answer, uncorrected })}${seesFuture ? ' †' : ''}${turns?.capacity ? ' ‡' : ''}${turns?.rate ? ' §' : ''}`,
     tone: toneOf(uncorrected),
     measured: rest,
+    sentence:
+      answer === 'undecided' || seesFuture || !deciding
+        ? null
+        : `“${claim.statement}” ${answer} here: ${deciding.label}, ${sentenceOf(deciding)}.`,
     strength: answered && deciding ? strengthOf(deciding) : null,
   }
 }
@@ -110,11 +145,15 @@ function rowsWithoutClaim(runs: Runs, looked: readonly QuestionSection[], answer
         answer: single ?? (tested === 0 ? 'undecided' : `${clear.length} of ${tested} differ`),
         tone: single === 'worse' ? 'against' : clear.length > 0 ? 'for' : 'open',
         measured: largest,
+        sentence: known[0] && largest && isFirm(runs, known[0]) ? contrastSentence(known[0], largest) : null,
         strength: clear.length > 0 && largest ? strengthOf(largest) : null,
       },
     ]
   })
 }
+
+const isFirm = (runs: Runs, one: Comparison): boolean =>
+  isClear(one) && runs.leakOf(one.arm) === null && runs.leakOf(one.baseline) === null
 
 const byLargest = (a: Comparison, b: Comparison): number =>
   Math.abs(b.estimate?.mean ?? 0) - Math.abs(a.estimate?.mean ?? 0)
@@ -133,10 +172,11 @@ function sentences(
   answers: readonly ClaimAnswer[],
   turns: readonly Sensitivity[],
   looked: readonly QuestionSection[],
+  headline: string | undefined,
 ): string[] {
   const comparisons = looked.flatMap((one) => one.comparisons)
   return [
-    ...largestEffect(runs, comparisons),
+    ...largestEffect(runs, comparisons, headline),
     ...refutedClaims(answers),
     basisSentence(runs),
     ...sensitivityCautions(runs, answers, turns, comparisons),
@@ -144,17 +184,18 @@ function sentences(
   ]
 }
 
-/** The largest effect of all contrasts between causal arms. */
-function largestEffect(runs: Runs, comparisons: readonly Comparison[]): string[] {
-  const causal = comparisons.filter(
-    (one) => isClear(one) && runs.leakOf(one.arm) === null && runs.leakOf(one.baseline) === null,
-  )
-  const [first] = causal.toSorted(byLargest)
+/** X is better than Y, −0.021 nats a token (...). */
+const contrastSentence = ({ arm, baseline, outcome }: Comparison, measured: Measured): string =>
+  `${arm} is ${outcome} than ${baseline}, ${sentenceOf(measured)}.`
+
+/** The largest effect of all contrasts between causal arms, unless the headline has it, or the best arm of a sweep. */
+function largestEffect(runs: Runs, comparisons: readonly Comparison[], headline: string | undefined): string[] {
+  const [first] = comparisons.filter((one) => isFirm(runs, one)).toSorted(byLargest)
   if (comparisons.length === 0) return []
   if (first === undefined) return ['No contrast of the study differs from zero after Holm’s correction.']
-  return [
-    `The largest effect: ${first.arm} is ${first.outcome} than ${first.baseline}, ${sentenceOf(asMeasured(runs, first))}.`,
-  ]
+  const sentence = contrastSentence(first, asMeasured(runs, first))
+  const isSweep = runs.results.questions.some((question) => bestOfSweep(runs, question))
+  return isSweep || headline?.includes(sentence) ? [] : [`The largest effect: ${sentence}`]
 }
 
 function refutedClaims(answers: readonly ClaimAnswer[]): string[] {

@@ -13,10 +13,12 @@ import { answerText, formatEffect, sentenceOf, toneOf } from './claims/text.ts'
 import { type Comparison, compareAll } from './comparison.ts'
 import { differenceCurves } from './curves.ts'
 import type { Runs } from './runs.ts'
+import { bestArmCautions } from './sections/best-arm.ts'
 import { costTable, evaluationFigure } from './sections/convergence.ts'
 import { imbalanceFigure } from './sections/imbalance.ts'
 import { qualityAgainstFlops } from './sections/quality.ts'
 import { scaleBlocks } from './sections/scale.ts'
+import { sweepFigures } from './sections/sweep.ts'
 import { timingTable } from './sections/timings.ts'
 import { witnessBlocks } from './sections/witness.ts'
 import { contrastTable, forest, shownBlocks, table } from './tables.ts'
@@ -27,6 +29,7 @@ type Draw = (runs: Runs, question: Question, comparisons: readonly Comparison[])
 /** Blocks of each view, in addition to the table of contrasts and the forest plot. */
 const drawings: Readonly<Record<Exclude<View, 'witness'>, Draw>> = {
   plain: (runs, { id }, comparisons) => [differenceCurves(runs, id, comparisons)],
+  sweep: (runs, { id }, comparisons) => [differenceCurves(runs, id, comparisons)],
   attention: () => [],
   prototypes: (runs, { id, contrasts }, comparisons) => [
     timingTable(runs, contrasts),
@@ -62,8 +65,9 @@ export function sectionOf(
     comparisons,
     section: {
       ...section,
-      verdicts: [...verdicts, ...mismatchedPairs(runs, question)],
+      verdicts: [...verdicts, ...bestArmCautions(runs, question), ...mismatchedPairs(runs, question)],
       blocks: shownBlocks([
+        ...(view === 'sweep' ? sweepFigures(runs, question) : []),
         answersByContrast(answers),
         controlTable(answers),
         contrastTable(runs, comparisons, first),

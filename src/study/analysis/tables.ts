@@ -128,7 +128,7 @@ export function contrastTable(runs: Runs, comparisons: readonly Comparison[], fi
   )
 }
 
-/** One row per arm of the study. */
+/** The losses of every arm, one row each. {@link armCosts} has its routing and costs: one table would not fit a page. */
 export function armTable(runs: Runs, arms: readonly string[]): Table | null {
   const under = (arm: string, capacity: CapacityRule) =>
     fixed(
@@ -136,29 +136,12 @@ export function armTable(runs: Runs, arms: readonly string[]): Table | null {
       3,
     )
   return table(
-    `All arms. Loss: held-out loss in nats a token with its standard deviation over seeds, at the capacity that answers use. Train, eval, none: the loss of the same text at the capacity of training, at that of evaluation, and without a limit. Dropped, unserved: shares of assignments and tokens, as in column Loss. c_v: standard deviation of the experts' loads over their mean, last quarter of training (0: even). Step: time of a training step, measured alone.${footnotes(runs, arms)}`,
-    [
-      'Arm',
-      'Seeds',
-      'Loss',
-      'Bits per byte',
-      'Train',
-      'Eval',
-      'None',
-      'Dropped',
-      'Unserved',
-      'c_v',
-      'FLOPs a token',
-      'Step',
-    ],
+    `Losses of all arms. Loss: held-out loss in nats a token with its standard deviation over seeds, at the capacity that answers use. Train, eval, none: the loss of the same text at the capacity of training, at that of evaluation, and without a limit.${footnotes(runs, arms)}`,
+    ['Arm', 'Seeds', 'Loss', 'Bits per byte', 'Train', 'Eval', 'None'],
     arms.flatMap((arm): Cell[][] => {
       const finished = runs.finished(arm)
       if (finished.length === 0) return []
-      const sparse = routed(finished)
-      const share = (of: 'drop_rate' | 'unserved_rate') =>
-        percent(meanOver(sparse, (run) => runs.evaluationOf(run)[of]))
       const bits = meanOver(finished, (run) => runs.evaluationOf(run).bits_per_byte)
-      const cv = meanOver(sparse, (run) => run.routing.loadCv)
       return [
         [
           runs.label(arm),
@@ -168,11 +151,33 @@ export function armTable(runs: Runs, arms: readonly string[]): Table | null {
           under(arm, 'train'),
           under(arm, 'eval'),
           under(arm, 'none'),
+        ],
+      ]
+    }),
+  )
+}
+
+/** Routing and costs of every arm; the step time only if steps were timed. */
+export function armCosts(runs: Runs, arms: readonly string[]): Table | null {
+  const timed = arms.some((arm) => runs.timing(arm) !== null)
+  return table(
+    `Routing and costs of all arms. Dropped, unserved: shares of assignments and of tokens when held-out text was evaluated, at the capacity that answers use. c_v: standard deviation of the experts' loads over their mean, last quarter of training (0: even).${timed ? ' Step: time of a training step, measured alone.' : ''}`,
+    ['Arm', 'Dropped', 'Unserved', 'c_v', 'FLOPs a token', ...(timed ? ['Step'] : [])],
+    arms.flatMap((arm): Cell[][] => {
+      const finished = runs.finished(arm)
+      if (finished.length === 0) return []
+      const sparse = routed(finished)
+      const share = (of: 'drop_rate' | 'unserved_rate') =>
+        percent(meanOver(sparse, (run) => runs.evaluationOf(run)[of]))
+      const cv = meanOver(sparse, (run) => run.routing.loadCv)
+      return [
+        [
+          runs.label(arm),
           share('drop_rate'),
           share('unserved_rate'),
           fixed(cv, 2),
           count(meanOver(finished, flopsPerToken)),
-          stepTime(runs, arm),
+          ...(timed ? [stepTime(runs, arm)] : []),
         ],
       ]
     }),

@@ -41,7 +41,9 @@ export function armsOf({ set, arms, grid, timedOnly }: Specification): Arms {
   for (const [name, settings] of Object.entries(arms)) add(name, settings ?? {})
   for (const settings of product(Object.entries(grid))) add(nameOf(settings), settings)
   if (named.size === 0)
-    throw new UsageError('invalid study: it has no arms (give arms by name, or a grid with lists of values)')
+    throw new UsageError(
+      'invalid study: it has no arms (give arms by name, or a grid with lists of values; a search needs --search)',
+    )
   const trained = Object.fromEntries(named)
   for (const [name, settings] of Object.entries(timedOnly)) add(name, settings)
   const all = [...named.values()]
@@ -72,7 +74,7 @@ function product(fields: readonly (readonly [string, readonly unknown[]])[]): Se
 }
 
 /** `k=2, factor=1.25`: the last part of each path, or as much of it as makes it unique. */
-function nameOf(settings: Settings): string {
+export function nameOf(settings: Settings): string {
   const paths = Object.keys(settings)
   const short = (path: string): string => {
     const parts = path.split('.')
@@ -86,7 +88,8 @@ function nameOf(settings: Settings): string {
   return paths.map((path) => `${short(path)}=${text(settings[path])}`).join(', ')
 }
 
-function refuseOwned(settings: Settings): void {
+/** @throws UsageError for a field that a study sets itself */
+export function refuseOwned(settings: Settings): void {
   for (const path of Object.keys(settings)) {
     const owner = ownedBy[path]
     if (owner !== undefined) throw new UsageError(`invalid ${path} in a study: it is set by ${owner}`)

@@ -27,6 +27,22 @@ export function trialOf(arm: string, seed: number, config: RunConfig, steps: num
   return { arm, seed, rate: 'trial', config: seeded, key: `${keyOf(seeded)}-trial` }
 }
 
+/**
+ * A rung of a search: the first `steps` of a run, which continues where it stopped after `from` steps. The last rung is
+ * the whole run, with its key.
+ */
+export function rungCell(arm: string, seed: number, config: RunConfig, steps: number, from: number): Cell {
+  const cell = cellOf(arm, seed, 'common', config)
+  const key = steps === config.train.steps ? cell.key : `${cell.key}-rung-${steps}`
+  return { ...cell, key, budget: { steps, from } }
+}
+
+/** Steps that a cell trains for; fewer than those of its schedule if it is a rung of a search. */
+export const stepsOf = ({ budget, config }: Cell): number => budget?.steps ?? config.train.steps
+
+/** Whether only the held-out loss of a cell is used: a trial, or a rung of a search that is no whole run. */
+export const isShort = (cell: Cell): boolean => cell.rate === 'trial' || stepsOf(cell) < cell.config.train.steps
+
 /** An arm's configuration at another learning rate. */
 export const withRate = (config: RunConfig, learningRate: number): RunConfig => ({
   ...config,

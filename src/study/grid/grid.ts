@@ -10,8 +10,9 @@ import { nearestName } from '../../text/nearest.ts'
 import type { Cell, Contrast, Question, Settings } from '../contract.ts'
 import { keyOf } from '../results/keys.ts'
 import { armsOf } from './arms.ts'
-import { cellOf } from './cells.ts'
+import { cellOf, rungCell } from './cells.ts'
 import { namedIn } from './claim.ts'
+import { planSearch, type SearchPlan } from './search-plan.ts'
 import { assignmentsOf, overlay } from './settings.ts'
 import type { Specification } from './specification.ts'
 
@@ -45,13 +46,16 @@ export interface Grid {
   readonly sweeps: readonly Sweep[]
   /** The contrast whose arms run first; null if nothing is compared. */
   readonly pilot: Contrast | null
-  /** Runs at the common rate, seed by seed, so that a study that is stopped has complete seeds. */
+  /** Runs at the common rate, seed by seed, so that a study that is stopped has complete seeds; of a search, its first rung. */
   readonly cells: readonly Cell[]
+  /** Instead of questions about arms: a search for the best settings. */
+  readonly search?: SearchPlan
 }
 
 /** @throws UsageError for unknown arms, equal arms and fields that the schema refuses */
 export async function expand(specification: Specification): Promise<Grid> {
-  const { seeds, base } = specification
+  const { seeds, base, search } = specification
+  if (search) return gridOfSearch(await planSearch(specification, search), specification)
   const repeated = seeds.find((seed, i) => seeds.indexOf(seed) !== i)
   if (repeated !== undefined) throw new UsageError(`invalid seeds: ${repeated} appears twice`)
   const { set, trained, timedOnly } = armsOf(specification)
@@ -95,6 +99,22 @@ export async function expand(specification: Specification): Promise<Grid> {
     sweeps: sweepsOf(specification.tune, names, configs),
     pilot: pilotOf(specification.pilot, questions, names, configs),
     cells: seeds.flatMap((seed) => names.map((arm) => cell(arm, seed))),
+  }
+}
+
+function gridOfSearch(plan: SearchPlan, { capacity }: Specification): Grid {
+  const { candidates, rungs, seed } = plan
+  return {
+    arms: Object.fromEntries(candidates.map(({ name, settings }) => [name, settings])),
+    timed: [],
+    specialised: new Set(),
+    seeds: [seed],
+    questions: [],
+    capacity,
+    sweeps: [],
+    pilot: null,
+    cells: candidates.map(({ name, config }) => rungCell(name, seed, config, rungs[0]?.steps ?? 1, 0)),
+    search: plan,
   }
 }
 
@@ -143,9 +163,9 @@ function questionsOf(
       ? []
       : [
           {
-            title: 'All arms',
-            about: `Every arm against ${first}.`,
-            view: 'plain' as const,
+            title: `Every arm against ${first}`,
+            about: '',
+            view: 'sweep' as const,
             baseline: first,
             arms: others,
           },

@@ -9,6 +9,7 @@ import { parseSet } from '../../run/load-config.ts'
 import { CONFIG_BYTES, readText } from '../../system/read-text.ts'
 import { views } from '../contract.ts'
 import { claimFields, claimSchema, controlFields } from './claim.ts'
+import { searchedFields, searchFields, searchSchema } from './search.ts'
 import { flatten, isBelow, overlay, valueAt } from './settings.ts'
 
 /** Fields of the configuration by dotted path. */
@@ -89,8 +90,10 @@ export const specificationSchema = z.strictObject({
   pilot: z.tuple([z.string(), z.string()]).optional(),
   /** More arms: every combination of these values. An arm is named by its values, as in `k=2, factor=1.25`. */
   grid: z.record(z.string().min(1), z.array(z.unknown()).min(1)).default({}),
-  /** Default: every arm against the first. */
+  /** Default: every arm against the first, with the view `sweep`. */
   questions: z.array(questionSchema).min(1).optional(),
+  /** Looks for the best settings instead of comparing arms: see `forSearch`. */
+  search: searchSchema.optional(),
   /** Other text to evaluate every run on: corpora by name, files, folders, globs. */
   elsewhere: z.array(z.string()).default([]),
   /** Arms whose step time is measured when all runs are done, one arm at a time, taking turns. */
@@ -157,11 +160,40 @@ export function withAssignments(specification: Specification, sets: readonly str
   return { ...specification, set }
 }
 
+/**
+ * The search of a specification, without its arms and what concerns them.
+ * @throws UsageError if it has none
+ */
+export function forSearch(specification: Specification): Specification {
+  const { title, base, set, seeds, capacity, elsewhere, search } = specification
+  if (search === undefined)
+    throw new UsageError(
+      'invalid --search: the study has no search (give it one, such as search: { settings: { ' +
+        'train.schedule.learningRate: { min: 0.0001, max: 0.01, scale: log } }, configurations: 27, minSteps: 100 })',
+    )
+  return specificationSchema.parse({
+    ...(title !== undefined && { title }),
+    base,
+    set,
+    seeds,
+    capacity,
+    elsewhere,
+    search,
+  })
+}
+
+/** The arms of a specification, without its search. */
+export function withoutSearch({ search: _, ...specification }: Specification): Specification {
+  return specification
+}
+
 const fields = Object.keys(specificationSchema.shape)
 
 /** The accepted fields of the object at a path of the specification. */
 function fieldsAt(path: string, value: unknown): readonly string[] {
   if (path === '') return fields
+  if (path === 'search') return searchFields
+  if (path.startsWith('search.settings.')) return searchedFields
   if (path === 'tune') return Object.keys(tuneSchema.shape)
   if (/\.controls\.\d+$/.test(path)) return controlFields
   return /\.claim(s\.\d+)?$/.test(path) ? claimFields(value) : Object.keys(questionSchema.shape)

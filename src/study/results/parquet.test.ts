@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { loadConfig } from '../../run/load-config.ts'
 import type { StudyResults } from '../contract.ts'
 import { finishedRun } from '../testing/records.ts'
-import { parquetOf } from './parquet.ts'
+import { curvesParquetOf, parquetOf } from './parquet.ts'
 import { describeMachine } from './provenance.ts'
 
 async function results(): Promise<StudyResults> {
@@ -66,7 +66,7 @@ test('has one row per run with settings and results, and nulls for a missing run
     ['mixed', 'failed', 'no "luck", Ü'],
     ['word', 'missing', null],
   ])
-  expect(rows.map((row) => row['model.moe.k'])).toEqual([null, 2, null])
+  expect(rows.map((row) => row['model.moe.k'])).toEqual([null, 2n, null])
   expect(rows.map((row) => row['model.moe.capacity'])).toEqual([null, '1x', 'none'])
   expect(rows[2]?.['model.moe.balance']).toBe('{"coefficient":0}')
   expect(rows.map(({ held_out_loss }) => held_out_loss)).toEqual([4.5, null, null])
@@ -109,6 +109,41 @@ test('has rates, losses under each capacity rule, and the machine', async () => 
   })
   expect(rows[0]?.leak_capacity_eval).toBeNull()
   expect(rows[1]?.held_out_loss_capacity_train).toBeNull()
+})
+
+test('has whole numbers as integers: seeds, counts, and settings without fractions', async () => {
+  const { arms, ...rest } = await results()
+  const bytes = fileOf(parquetOf({ ...rest, arms: { ...arms, word: { 'model.moe.factor': 1.5 } } }))
+  const types = Object.fromEntries(parquetMetadata(bytes).schema.map(({ name, type }) => [name, type]))
+  expect(types).toMatchObject({ seed: 'INT64', parameters: 'INT64', tokens: 'INT64', 'model.moe.k': 'INT64' })
+  expect(types).toMatchObject({ held_out_loss: 'DOUBLE', dead_experts: 'DOUBLE', 'model.moe.factor': 'DOUBLE' })
+  const rows = await parquetReadObjects({ file: bytes })
+  expect(rows.map(({ seed, tokens }) => [seed, tokens])).toEqual([
+    [1n, 2560n],
+    [1n, null],
+    [1n, null],
+  ])
+})
+
+test('the curves of a run are rows with its losses by step, at the capacity of the study', async () => {
+  const found = await results()
+  const cells = found.cells.map((cell) => {
+    if (cell.record?.status !== 'finished') return cell
+    const evaluations = [
+      { step: 15, seconds: 1, loss: 4.7, losses: { train: 4.75, eval: 4.7, none: 4.6 } },
+      { step: 20, seconds: 1, loss: 4.5, losses: { train: 4.55, eval: 4.5, none: null } },
+    ]
+    return { ...cell, record: { ...cell.record, train: { step: [10, 20], loss: [5, null] }, evaluations } }
+  })
+  const read = (capacity: 'train' | 'none') =>
+    parquetReadObjects({ file: fileOf(curvesParquetOf({ ...found, cells, capacity })) })
+  const row = { arm: 'plain', seed: 1n, rate: 'common' }
+  expect(await read('train')).toEqual([
+    { ...row, step: 10n, train_loss: 5, held_out_loss: null },
+    { ...row, step: 15n, train_loss: null, held_out_loss: 4.75 },
+    { ...row, step: 20n, train_loss: null, held_out_loss: 4.55 },
+  ])
+  expect((await read('none')).map(({ held_out_loss }) => held_out_loss)).toEqual([null, 4.6, null])
 })
 
 test('has the command of the study in its metadata', async () => {

@@ -1,15 +1,27 @@
 /**
- * results.parquet: one row per run, for notebooks and databases. Every setting by which arms differ has its own
- * column, named by its path.
+ * Tables for notebooks and databases. results.parquet has one row per run; every setting by which arms differ has its
+ * own column, named by its path. curves.parquet has one row per run and step at which it has a loss; arm, seed and rate
+ * find the row of the run. Whole numbers are INT64.
  */
 import { parquetWriteBuffer } from 'hyparquet-writer'
 import type { FinishedRun, StudyResults } from '../contract.ts'
-import { otherTextsOf } from './held-out.ts'
+import { atCapacity, otherTextsOf } from './held-out.ts'
 
 type Value = string | number | null
 type Row = Record<string, Value>
 
-/** The bytes of the file. Missing and failed runs have a row with their status and no results. */
+/** Columns of whole numbers, whatever values they have. Those of settings are found by their values. */
+const wholeColumns: ReadonlySet<string> = new Set([
+  'seed',
+  'step',
+  'steps',
+  'evaluated_tokens',
+  'parameters',
+  'active_parameters',
+  'tokens',
+])
+
+/** The bytes of results.parquet. Missing and failed runs have a row with their status and no results. */
 export function parquetOf(results: StudyResults): Uint8Array {
   const fields = [...new Set(Object.values(results.arms).flatMap((settings) => Object.keys(settings)))].sort()
   const sources = otherTextsOf(results)
@@ -21,6 +33,7 @@ export function parquetOf(results: StudyResults): Uint8Array {
       seed,
       rate,
       learning_rate: record?.config.train.schedule.learningRate ?? null,
+      steps: record?.status === 'finished' ? (record.train.step.at(-1) ?? null) : null,
       status: record?.status ?? 'missing',
       error: record?.status === 'failed' ? record.error : null,
       ...settings,
@@ -28,14 +41,42 @@ export function parquetOf(results: StudyResults): Uint8Array {
       ...Object.fromEntries(sources.map((source) => [`held_out_loss ${source}`, run?.elsewhere[source]?.loss ?? null])),
     }
   })
+  return bytesOf(results, rows, new Set(fields))
+}
+
+/**
+ * The bytes of curves.parquet, by step: the training loss, a mean over up to a hundredth of the steps that ends with this
+ * one, and the held-out loss of an evaluation during training, on the first held-out batches at the capacity of the study.
+ * The loss on all held-out text after the last step is in results.parquet.
+ */
+export function curvesParquetOf(results: StudyResults): Uint8Array {
+  const rows = results.cells.flatMap(({ arm, seed, rate, record }): Row[] => {
+    if (record?.status !== 'finished') return []
+    const { train, evaluations } = atCapacity(record, results.capacity)
+    const trained = new Map(train.step.map((step, i) => [step, train.loss[i] ?? null]))
+    const heldOut = new Map(evaluations.map(({ step, loss }) => [step, loss]))
+    const steps = [...new Set([...trained.keys(), ...heldOut.keys()])].sort((a, b) => a - b)
+    return steps.map((step) => ({
+      arm,
+      seed,
+      rate,
+      step,
+      train_loss: trained.get(step) ?? null,
+      held_out_loss: heldOut.get(step) ?? null,
+    }))
+  })
+  return bytesOf(results, rows)
+}
+
+/** @param settings Columns whose type follows from their values. */
+function bytesOf(results: StudyResults, rows: readonly Row[], settings: ReadonlySet<string> = new Set()): Uint8Array {
   const columns = Object.keys(rows[0] ?? { arm: '' })
   const buffer = parquetWriteBuffer({
-    columnData: columns.map((name) =>
-      columnOf(
-        name,
-        rows.map((row) => row[name] ?? null),
-      ),
-    ),
+    columnData: columns.map((name) => {
+      const data = rows.map((row) => row[name] ?? null)
+      const isWhole = wholeColumns.has(name) || (settings.has(name) && data.every(isWholeOrNull))
+      return columnOf(name, data, isWhole)
+    }),
     kvMetadata: [
       { key: 'study', value: results.name },
       { key: 'command', value: results.command },
@@ -43,6 +84,8 @@ export function parquetOf(results: StudyResults): Uint8Array {
   })
   return new Uint8Array(buffer)
 }
+
+const isWholeOrNull = (value: Value): boolean => value === null || Number.isSafeInteger(value)
 
 const figuresOf = (run: FinishedRun | null): Row => ({
   held_out_loss: run?.heldOut.loss ?? null,
@@ -80,10 +123,17 @@ const figuresOf = (run: FinishedRun | null): Row => ({
 const cellValue = (value: unknown): Value =>
   typeof value === 'number' || typeof value === 'string' ? value : value === undefined ? null : JSON.stringify(value)
 
-/** A column of numbers if all values are numbers, else of strings. */
-function columnOf(name: string, data: readonly Value[]) {
+/** A column of whole numbers or of numbers if all values are numbers, else of strings. */
+function columnOf(name: string, data: readonly Value[], isWhole: boolean) {
   const numeric =
     data.every((value) => value === null || typeof value === 'number') && data.some((value) => value !== null)
+  if (numeric && isWhole)
+    return {
+      name,
+      data: data.map((value) => (value === null ? null : BigInt(value))),
+      type: 'INT64' as const,
+      nullable: true,
+    }
   return numeric
     ? { name, data: [...data], type: 'DOUBLE' as const, nullable: true }
     : {

@@ -29,8 +29,16 @@ export interface RunFacts {
   readonly leak: FinishedRun['leak']
 }
 
-/** The record of a finished run directory. @throws RunError if its logs lack steps */
-export async function recordOf(directory: string, facts: RunFacts): Promise<FinishedRun> {
+/**
+ * The record of a finished run directory.
+ * @param steps That were trained; fewer than those of the configuration in a rung of a search.
+ * @throws RunError if its logs lack steps
+ */
+export async function recordOf(
+  directory: string,
+  facts: RunFacts,
+  steps: number = facts.config.train.steps,
+): Promise<FinishedRun> {
   const trained: TrainRecord[] = []
   const evaluated: EvalRecord[] = []
   for await (const line of readJsonLines<TrainRecord | EvalRecord | RanksRecord>(join(directory, 'metrics.jsonl')))
@@ -39,12 +47,11 @@ export async function recordOf(directory: string, facts: RunFacts): Promise<Fini
   const routing: RoutingRecord[] = []
   for await (const line of readJsonLines<RoutingRecord>(join(directory, 'routing.jsonl'))) routing.push(line)
   const { config } = facts
-  if (trained.length !== config.train.steps)
-    throw new RunError(`${directory}/metrics.jsonl has ${trained.length} steps of ${config.train.steps}`)
+  if (trained.length !== steps) throw new RunError(`${directory}/metrics.jsonl has ${trained.length} steps of ${steps}`)
 
   const { parameters, activeParameters } = describeModel(config.model)
   const secondsAt = runningSeconds(trained)
-  const tokens = config.train.steps * config.train.batch * config.model.sequence
+  const tokens = steps * config.train.batch * config.model.sequence
   return {
     status: 'finished',
     version: NUMERICS,

@@ -2,13 +2,18 @@
 import type { Cell, StudyResults, Tuning } from '../contract.ts'
 import type { Grid } from '../grid/grid.ts'
 import type { Specification } from '../grid/specification.ts'
+import { type RungState, rungStatesOf, searchRungs } from '../runs/halving.ts'
 import { pilotOf } from '../runs/pilot.ts'
 import { bestCells, sweepStateOf } from '../runs/tuning.ts'
 import { atCapacity } from './held-out.ts'
 import type { Ledger } from './ledger.ts'
 
-/** All known runs of the study, seed by seed: at the common rate, then at the best rates found so far. */
-export function runsOf({ cells, sweeps, seeds, capacity }: Grid, ledger: Ledger): Cell[] {
+/**
+ * All known runs of the study, seed by seed: at the common rate, then at the best rates found so far. Of a search, those
+ * of its rungs.
+ */
+export function runsOf({ cells, sweeps, seeds, capacity, search }: Grid, ledger: Ledger): Cell[] {
+  if (search) return rungStatesOf(search, ledger, capacity).flatMap((rung) => [...rung.cells])
   const best = bestCells(sweeps, seeds, ledger, capacity)
   return seeds.flatMap((seed) => [...cells, ...best].filter((cell) => cell.seed === seed))
 }
@@ -26,6 +31,9 @@ export function resultsOf(
   // Of arms with the same key, take the first: it is the one that was run.
   const byKey = new Map([...grid.cells].reverse().map(({ key, arm }) => [key, arm]))
   const timed = new Map(grid.timed.map(({ key, arm }) => [`${key} ${arm}`, arm]))
+  const { search } = grid
+  const states = search ? rungStatesOf(search, ledger, grid.capacity) : []
+  const cells = search ? longest(states) : runsOf(grid, ledger)
   return {
     name,
     title: specification.title ?? name,
@@ -37,7 +45,7 @@ export function resultsOf(
     capacity: grid.capacity,
     pilot: pilotOf(grid, ledger),
     tuning: tuningsOf(grid, ledger),
-    cells: runsOf(grid, ledger).map(({ arm, seed, rate, key, config }) => {
+    cells: cells.map(({ arm, seed, rate, key, config }) => {
       const record = ledger.find(key, config) ?? null
       return {
         arm,
@@ -51,5 +59,26 @@ export function resultsOf(
       const arm = byKey.get(key)
       return arm === undefined ? [] : [{ ...found, arm }]
     }),
+    ...(search && {
+      search: {
+        settings: search.search.settings,
+        eta: search.search.eta,
+        seed: search.search.seed,
+        base: search.base,
+        set: search.set,
+        rungs: searchRungs(search, states),
+      },
+    }),
   }
+}
+
+/** Of each configuration, the training of the last rung that it has finished; of one without, its first. */
+function longest(states: readonly RungState[]): Cell[] {
+  const cells = new Map<string, Cell>()
+  for (const { entries, cells: ofRung } of states)
+    for (const [i, { arm, loss }] of entries.entries()) {
+      const cell = ofRung[i]
+      if (cell && (loss !== undefined || !cells.has(arm))) cells.set(arm, cell)
+    }
+  return [...cells.values()]
 }

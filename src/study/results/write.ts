@@ -8,16 +8,17 @@ import { makeFolder, replaceFile } from '../../system/disk.ts'
 import { analyse } from '../analysis/analyse.ts'
 import type { StudyResults } from '../contract.ts'
 import type { Specification } from '../grid/specification.ts'
-import { parquetOf } from './parquet.ts'
+import { curvesParquetOf, parquetOf } from './parquet.ts'
 
 export interface ReportFiles {
   readonly html: string
   readonly markdown: string
   readonly json: string
   readonly parquet: string
+  readonly curves: string
 }
 
-/** Writes report.html, report.md with its figures, results.parquet, and study.yaml, the specification. */
+/** Writes report.html, report.md with its figures, results.parquet, curves.parquet, and study.yaml, the specification. */
 export async function writeReport(
   results: StudyResults,
   specification: Specification,
@@ -35,6 +36,7 @@ export async function writeReport(
     if (!Object.hasOwn(figures, id)) await rm(file(join('figures', `${id}.svg`)), { force: true })
   for (const [id, svg] of Object.entries(figures)) await replaceFile(file(join('figures', `${id}.svg`)), svg)
   await replaceFile(file('results.parquet'), parquetOf(results))
+  await replaceFile(file('curves.parquet'), curvesParquetOf(results))
   // If the study was read from this study.yaml, do not overwrite it.
   if (source === undefined || resolve(source) !== resolve(file('study.yaml')))
     await replaceFile(file('study.yaml'), stringify(specification))
@@ -43,5 +45,6 @@ export async function writeReport(
     markdown: file('report.md'),
     json: file('results.json'),
     parquet: file('results.parquet'),
+    curves: file('curves.parquet'),
   }
 }

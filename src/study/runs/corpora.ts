@@ -4,6 +4,7 @@ import { UsageError } from '../../errors.ts'
 import { openRunData } from '../../run/session.ts'
 import type { Cell } from '../contract.ts'
 import type { StudyEvent } from '../events.ts'
+import { isShort } from '../grid/cells.ts'
 import type { Ledger } from '../results/ledger.ts'
 
 export interface Corpora {
@@ -42,7 +43,8 @@ export async function prepareCorpora(
 ): Promise<ReadonlyMap<string, Corpora> | null> {
   const corpora = new Map<string, Corpora>()
   const unseen = new Map<string, number>()
-  for (const { key, config, rate } of cells) {
+  for (const cell of cells) {
+    const { key, config } = cell
     const name = corpusOf(config)
     let found = corpora.get(name)
     if (!found) {
@@ -57,8 +59,8 @@ export async function prepareCorpora(
     const record = ledger.find(key, config)
     if (record?.status !== 'finished') continue
     if (record.corpus !== found.own) throw textChanged(sourceOf(config), ledger)
-    // Trials are not evaluated on other text.
-    for (const other of rate === 'trial' ? [] : elsewhere) {
+    // Short trainings are not evaluated on other text.
+    for (const other of isShort(cell) ? [] : elsewhere) {
       const seen = record.elsewhereCorpora?.[other]
       if (record.elsewhere[other] === undefined) unseen.set(other, (unseen.get(other) ?? 0) + 1)
       else if (seen !== undefined && seen !== found.elsewhere[other]) throw textChanged(other, ledger)

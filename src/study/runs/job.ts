@@ -34,8 +34,10 @@ export interface TrainJob {
   readonly elsewhere: Readonly<Record<string, string>>
   /** Measure the specialisation of its experts too. */
   readonly specialise: boolean
-  /** A trial of a sweep, of which only the held-out loss is used. */
+  /** A trial of a sweep, or a rung of a search, of which only the held-out loss is used. */
   readonly trial: boolean
+  /** Step after which the training stops, if that is not its last one; it can be continued. */
+  readonly until?: number | undefined
 }
 
 export interface TimeJob {
@@ -75,21 +77,33 @@ async function runTraining(
   onUpdate: (update: JobUpdate) => void,
 ): Promise<JobResult> {
   const { config, directory, key, seed, corpus } = job
-  const { steps } = config.train
+  const steps = job.until ?? config.train.steps
   const threads = config.runtime.threads ?? 1
+  // To the training, the end of its budget is a request to stop: it saves, and continues bit for bit in the next rung.
+  const budget = new AbortController()
+  let isBeyond = false
   const onEvent = (event: TrainEvent) => {
     if (event.kind === 'start') {
       noteProcess(directory, engineName(event))
       writeArm(directory, job.arm)
+      isBeyond = event.fromStep > steps
+      if (event.fromStep >= steps) budget.abort()
     }
+    if (event.kind === 'train' && event.step === steps) budget.abort()
     if (event.kind === 'train' && (event.step % 10 === 0 || event.step === steps))
       onUpdate({ kind: 'progress', step: event.step, steps, loss: event.loss })
     if (event.kind === 'notice' || event.kind === 'warning') onUpdate({ kind: 'note', message: event.message })
   }
   const resume = await hasCheckpoint(directory, signal)
   if (!resume) await rm(directory, { recursive: true, force: true })
-  const summary = await train(config, { directory, resume, signal, onEvent })
-  if (summary.interrupted) return { kind: 'stopped' }
+  const options = { directory, signal: AbortSignal.any([signal, budget.signal]), onEvent }
+  const summary = await train(config, { ...options, resume })
+  if (isBeyond) {
+    // The result of an earlier rung was lost, and its checkpoint replaced.
+    await rm(directory, { recursive: true, force: true })
+    return runTraining(job, signal, onUpdate)
+  }
+  if (summary.step < steps) return { kind: 'stopped' }
 
   const heldOut = await evaluateRun(directory, { capacity: 'eval' })
   const elsewhere: Record<string, EvalRecord> = {}
@@ -101,7 +115,7 @@ async function runTraining(
   }
   const leak = job.trial ? { train: null, eval: null } : await leakOf(directory)
   const facts = { key, seed, config, corpus, heldOut, elsewhere, elsewhereCorpora: job.elsewhere, leak }
-  const record = await recordOf(directory, facts)
+  const record = await recordOf(directory, facts, steps)
   return {
     kind: 'record',
     record: job.trial ? { ...record, layers: [] } : record,

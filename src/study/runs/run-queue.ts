@@ -5,12 +5,12 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { RunConfig } from '../../config/run-config.ts'
 import { RunError, UsageError } from '../../errors.ts'
 import { describeModel } from '../../model/describe.ts'
 import { folderOfRun, studyFolders } from '../../run/study-arm.ts'
 import type { Cell, RunRecord, Specialisation } from '../contract.ts'
 import type { RunName, StudyEvent } from '../events.ts'
+import { isShort, stepsOf } from '../grid/cells.ts'
 import type { Grid } from '../grid/grid.ts'
 import { heldOutLoss } from '../results/held-out.ts'
 import type { Ledger } from '../results/ledger.ts'
@@ -208,7 +208,7 @@ export class RunQueue {
     const { grid, threads, run, onEvent } = this.context
     onEvent({ kind: 'begin', ...nameOf(cell), flops: flopsOf(cell) })
     const corpora = this.context.corpora.get(corpusOf(config))
-    const isTrial = cell.rate === 'trial'
+    const isTrial = isShort(cell)
     const job: TrainJob = {
       kind: 'train',
       key,
@@ -220,6 +220,7 @@ export class RunQueue {
       elsewhere: isTrial ? {} : (corpora?.elsewhere ?? {}),
       specialise: grid.specialised.has(key),
       trial: isTrial,
+      until: cell.budget?.steps,
     }
     let result: JobResult
     try {
@@ -243,11 +244,22 @@ export class RunQueue {
     )
   }
 
+  /** Deletes the checkpoints of finished trainings of a search that no rung continues. */
+  async dropCheckpoints(cells: readonly Cell[]): Promise<void> {
+    if (this.context.keepCheckpoints) return
+    for (const cell of cells) {
+      const directory = await runFolder(this.directoryOf(cell)).catch(() => this.directoryOf(cell))
+      await rm(join(directory, 'checkpoints'), { recursive: true, force: true }).catch(() => {})
+    }
+  }
+
   /** Deletes checkpoints once the record is saved. On some systems that may fail for a while, which does no harm. */
   private async removeLeftovers(cell: Cell, directory: string, { status }: RunRecord): Promise<void> {
     if (status !== 'finished') return
     await removeEarlier(this.directoryOf(cell), directory)
-    if (this.context.keepCheckpoints) return
+    // The next rung may continue it.
+    const isContinued = stepsOf(cell) < cell.config.train.steps && cell.rate !== 'trial'
+    if (this.context.keepCheckpoints || isContinued) return
     await rm(join(directory, 'checkpoints'), { recursive: true, force: true }).catch(() => {})
   }
 
@@ -273,8 +285,11 @@ export class RunQueue {
 /** Model FLOPs of trainings, with nothing dropped. */
 export const totalFlops = (cells: readonly Cell[]): number => cells.reduce((total, cell) => total + flopsOf(cell), 0)
 
-const flopsOf = ({ config: { model, train } }: { readonly config: RunConfig }): number =>
-  describeModel(model).flopsPerToken * train.steps * train.batch * model.sequence
+const flopsOf = (cell: Cell): number => {
+  const { model, train } = cell.config
+  const steps = stepsOf(cell) - (cell.budget?.from ?? 0)
+  return describeModel(model).flopsPerToken * steps * train.batch * model.sequence
+}
 
 const nameOf = ({ arm, seed, rate, config }: Cell): RunName => ({
   arm,

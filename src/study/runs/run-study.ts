@@ -8,9 +8,11 @@ import { resolve } from 'node:path'
 import { RunError, UsageError } from '../../errors.ts'
 import { errorCode, makeFolder } from '../../system/disk.ts'
 import { joinWords } from '../../text/numbers.ts'
-import type { Cell } from '../contract.ts'
+import type { Cell, SearchRung } from '../contract.ts'
 import type { Phase, StudyEvent } from '../events.ts'
+import { rungCell } from '../grid/cells.ts'
 import { expand, type Grid } from '../grid/grid.ts'
+import type { SearchPlan } from '../grid/search-plan.ts'
 import type { Specification } from '../grid/specification.ts'
 import { Ledger } from '../results/ledger.ts'
 import { describeMachine } from '../results/provenance.ts'
@@ -20,6 +22,7 @@ import { factsOf } from '../sharing/facts.ts'
 import { type Holder, Processes } from '../sharing/processes.ts'
 import { conclude, type Report } from './conclude.ts'
 import { prepareCorpora, textsOf } from './corpora.ts'
+import { rungStatesOf } from './halving.ts'
 import { pilotOf } from './pilot.ts'
 import { distinct, RunQueue, type RunsContext, totalFlops } from './run-queue.ts'
 import { sweepStateOf } from './tuning.ts'
@@ -127,7 +130,8 @@ class Phases {
   async runAll(): Promise<void> {
     await this.tune()
     if (this.signal.aborted) return
-    const { pilot, cells } = this.grid
+    const { pilot, cells, search } = this.grid
+    if (search) return this.search(search)
     await this.train(
       'pilot',
       cells.filter(({ arm }) => arm === pilot?.arm || arm === pilot?.baseline),
@@ -161,16 +165,65 @@ class Phases {
     await this.ledger.putFindings({ tuning: tuningsOf(this.grid, this.ledger), pilot })
   }
 
-  private async train(phase: Phase, cells: readonly Cell[]): Promise<void> {
+  /** Trains rung by rung; the records of each decide who goes on. */
+  private async search(plan: SearchPlan): Promise<void> {
+    const { rungs } = plan
+    const states = () => rungStatesOf(plan, this.ledger, this.grid.capacity)
+    for (let i = 0; i < rungs.length && !this.signal.aborted; i++) {
+      const cells = states()[i]?.cells
+      if (cells === undefined) break
+      const after = rungs.slice(i + 1).map(({ steps, configurations }, j) => {
+        const from = rungs[i + j]?.steps ?? 0
+        const sample = plan.candidates.map(({ name, config }) => rungCell(name, plan.seed, config, steps, from))
+        return (totalFlops(sample) * configurations) / sample.length
+      })
+      const place = { steps: rungs[i]?.steps ?? 0, number: i + 1, of: rungs.length }
+      await this.train('search', cells, { place, flopsAfter: after.reduce((sum, flops) => sum + flops, 0) })
+      if (this.signal.aborted) return
+      const [rung, next] = states().slice(i)
+      const best = rung && bestEntry(rung)
+      if (!rung || !best) break
+      this.emit({ kind: 'rung', steps: rung.steps, ...best, promoted: next?.cells.length ?? 0 })
+      const going = new Set(next?.entries.map(({ arm }) => arm))
+      await this.queue.dropCheckpoints(rung.cells.filter(({ arm }) => !going.has(arm)))
+    }
+  }
+
+  /** @param rung Of a search: its place, and the work after it. */
+  private async train(
+    phase: Phase,
+    cells: readonly Cell[],
+    rung?: {
+      readonly place: { readonly steps: number; readonly number: number; readonly of: number }
+      readonly flopsAfter: number
+    },
+  ): Promise<void> {
     await this.queue.refresh()
     const left = this.queue.remaining(cells)
     if (this.signal.aborted || left.length === 0) return
     const runs = distinct(cells).length
-    const known = [...trialsOf(this.grid, this.ledger), ...runsOf(this.grid, this.ledger)]
-    const flopsLeft = totalFlops(this.queue.remaining(known))
-    this.emit({ kind: 'phase', phase, runs, finished: runs - left.length, flopsLeft })
+    const known = rung ? cells : [...trialsOf(this.grid, this.ledger), ...runsOf(this.grid, this.ledger)]
+    const flopsLeft = totalFlops(this.queue.remaining(known)) + (rung?.flopsAfter ?? 0)
+    this.emit({
+      kind: 'phase',
+      phase,
+      ...(rung && { rung: rung.place }),
+      runs,
+      finished: runs - left.length,
+      flopsLeft,
+    })
     await this.queue.runAll(cells, flopsLeft)
   }
+}
+
+/** Trainings of all rungs. */
+export const plannedRuns = ({ rungs }: SearchPlan): number =>
+  rungs.reduce((sum, { configurations }) => sum + configurations, 0)
+
+/** The configuration with the lowest loss; undefined if all failed. */
+function bestEntry({ entries }: SearchRung): { readonly best: string; readonly loss: number } | undefined {
+  const known = entries.flatMap(({ arm, loss }) => (typeof loss === 'number' ? [{ best: arm, loss }] : []))
+  return known.toSorted((a, b) => a.loss - b.loss)[0]
 }
 
 /** Trials that the sweeps are known to need. */
@@ -186,17 +239,30 @@ function emitOverview(
   const isFinished = ({ key, config }: Cell) => ledger.find(key, config)?.status === 'finished'
   const runs = distinct(runsOf(grid, ledger))
   const trials = distinct(trialsOf(grid, ledger))
-  onEvent({
-    kind: 'study',
-    arms: new Set(grid.cells.map(({ arm }) => arm)).size,
-    seeds: grid.seeds.length,
-    runs: runs.length,
-    finished: runs.filter(isFinished).length,
-    trials: trials.length,
-    finishedTrials: trials.filter(isFinished).length,
-    jobs,
-    threads,
-  })
+  const { search } = grid
+  if (search) {
+    const { rungs, candidates } = search
+    const work = { runs: plannedRuns(search), finished: runs.filter(isFinished).length, jobs, threads }
+    onEvent({ kind: 'search', configurations: candidates.length, rungs, ...work })
+    const warmup = Math.max(...candidates.map(({ config }) => config.train.schedule.warmup))
+    const first = rungs[0]?.steps ?? 0
+    if (first <= warmup)
+      onEvent({
+        kind: 'note',
+        message: `the first rung ends after ${first} steps, within a warm-up of ${warmup}: its losses say little (raise search.minSteps)`,
+      })
+  } else
+    onEvent({
+      kind: 'study',
+      arms: new Set(grid.cells.map(({ arm }) => arm)).size,
+      seeds: grid.seeds.length,
+      runs: runs.length,
+      finished: runs.filter(isFinished).length,
+      trials: trials.length,
+      finishedTrials: trials.filter(isFinished).length,
+      jobs,
+      threads,
+    })
   if (others.length > 0) {
     const names = joinWords(others.map((other) => processes.nameOf(other)))
     onEvent({ kind: 'note', message: `working on this study together with ${names}` })

@@ -67,11 +67,17 @@ export class FakeStudy {
 
 /** The record of a job whose loss follows from its key. Trials of different rates differ by more than the margin. */
 export function runWithLoss(job: TrainJob): FinishedRun {
+  return runWithGivenLoss(job, 4 + Number.parseInt(job.key.slice(0, 8), 16) / 2 ** 32)
+}
+
+/** The record of a job with a given loss. */
+export function runWithGivenLoss(job: TrainJob, loss: number): FinishedRun {
   const run = finishedRun(job)
-  const loss = 4 + Number.parseInt(job.key.slice(0, 8), 16) / 2 ** 32
-  const { train, eval: evaluation, none } = run.heldOut.capacities
-  const capacities = { train: { ...train, loss }, eval: { ...evaluation, loss }, none: { ...none, loss } }
-  return { ...run, heldOut: { ...run.heldOut, loss, capacities } }
+  const at = (rule: 'train' | 'eval' | 'none') => ({ ...run.heldOut.capacities[rule], loss })
+  return {
+    ...run,
+    heldOut: { ...run.heldOut, loss, capacities: { train: at('train'), eval: at('eval'), none: at('none') } },
+  }
 }
 
 /** Records the jobs that it is asked to run, and returns made-up results. */
