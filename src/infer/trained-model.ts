@@ -1,5 +1,4 @@
 /** Loads a trained model from its run: configuration, tokenizer, and parameters in the memory of a runtime. */
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { RunConfig } from '../config/run-config.ts'
 import { tokenizerFromJson } from '../data/tokenizer/native-tokenizer.ts'
@@ -8,8 +7,9 @@ import { parameterSpecs } from '../model/parameters.ts'
 import { readCheckpointOf, readNewestCheckpoint } from '../run/checkpoint/checkpoint.ts'
 import { loadRunConfig } from '../run/load-config.ts'
 import type { OnMessage } from '../run/messages.ts'
-import type { State } from '../run/run-state.ts'
+import { expectTokenizer, parseState } from '../run/run-state.ts'
 import { openRuntime } from '../run/session.ts'
+import { readTokenizer } from '../run/tokenizer-file.ts'
 import type { Precision } from '../runtime/contract.ts'
 import { parameterTensors } from '../step/named-tensors.ts'
 import { ParameterStore } from '../step/store.ts'
@@ -77,10 +77,13 @@ export async function loadModel(
       throw new UsageError(
         `invalid run: "${directory}" has no checkpoint yet (train it, or wait for its first checkpoint)`,
       )
-    const tokenizer = await tokenizerFromJson(await readFile(join(directory, 'tokenizer.json'), 'utf8'))
+    const state = parseState(found.state, found.path)
+    const json = await readTokenizer(directory)
+    await expectTokenizer(state, json, directory)
+    const tokenizer = tokenizerFromJson(json, join(directory, 'tokenizer.json'))
     const int8 = weights === 'int8' ? await Int8Weights.round(config.model, store) : undefined
-    const { step, state } = found
-    const trainedOn = (state as State).data
+    const { step } = found
+    const trainedOn = state.data
     const close = () => runtime.close()
     return { directory, runtime, config, tokenizer, store, ...(int8 && { int8 }), step, trainedOn, close }
   } catch (error) {

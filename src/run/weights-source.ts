@@ -14,6 +14,8 @@ import { weightsHash } from './checkpoint/weights-hash.ts'
 import { loadRunConfig } from './load-config.ts'
 import { type Origin, originIn } from './origin.ts'
 import { refuseOtherShapes } from './other-shapes.ts'
+import { expectTokenizer, parseState } from './run-state.ts'
+import { readTokenizer } from './tokenizer-file.ts'
 
 /** A run to begin with the weights of. */
 export interface WeightsOf {
@@ -49,9 +51,8 @@ export async function findWeights(
   const found = checkpoint === undefined ? await newestCheckpoint(folder, skip) : await checkpointOf(folder, checkpoint)
   if (!found) throw new UsageError(`invalid --from: "${run}" has no checkpoint (train it first)`)
   const { path, step } = found
-  const tokenizer = await readFile(join(run, 'tokenizer.json'), 'utf8').catch((error: Error) => {
-    throw new RunError(`cannot read the tokenizer of ${run}: ${error.message}`)
-  })
+  const tokenizer = await readTokenizer(run)
+  await expectTokenizer(parseState(found.state, path), tokenizer, run)
   const origin = {
     run: resolve(run),
     step,

@@ -7,6 +7,7 @@ import { RunError, UsageError } from '../../errors.ts'
 import { type Entry, readHeader, type TensorFile } from '../../run/checkpoint/safetensors.ts'
 import { DiskFile, shardNames } from '../../run/checkpoint/tensor-files.ts'
 import { errorCode } from '../../system/disk.ts'
+import { parseJson } from '../../text/json.ts'
 
 /** A tensor in an open file. */
 export interface StoredTensor {
@@ -34,7 +35,7 @@ export async function readForeignConfig(folder: string): Promise<Fields> {
   const path = join(folder, 'config.json')
   const text = await readFile(path, 'utf8')
   try {
-    const config: unknown = JSON.parse(text)
+    const config: unknown = parseJson(text)
     if (isFields(config)) return config
   } catch (error) {
     throw new RunError(`cannot read ${path}: ${(error as Error).message}`)

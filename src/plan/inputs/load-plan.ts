@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { formatValue, listWithOr, parseInput } from '../../config/problems.ts'
 import { UsageError } from '../../errors.ts'
 import { readFields } from '../../run/load-config.ts'
+import { readYaml } from '../../run/read-yaml.ts'
 import { errorCode } from '../../system/disk.ts'
 import { nearestName } from '../../text/nearest.ts'
 import { type Cluster, type ClusterInput, clusterSchema } from './cluster.ts'
@@ -88,12 +89,7 @@ async function readCluster(file: string): Promise<unknown> {
       throw new UsageError(`cannot read cluster ${formatValue(file)}: it is a folder (expected a YAML or JSON file)`)
     throw new UsageError(`cannot read cluster ${formatValue(file)}: ${(error as Error).message}`)
   }
-  if (text.includes('\0')) throw new UsageError(`cannot read cluster ${file}: it is a binary file (expected YAML)`)
-  const { parseDocument } = await import('yaml')
-  const document = parseDocument(text, { prettyErrors: true })
-  const [problem] = document.errors
-  if (problem) throw new UsageError(`cannot read cluster ${file}: ${problem.message}`)
-  const content: unknown = document.toJS()
+  const content = readYaml(text, file, 'cannot read cluster')
   if (content === null || typeof content !== 'object' || Array.isArray(content))
     throw new UsageError(
       `invalid cluster ${file}: ${formatValue(content)} (expected fields such as devices: and device:)`,
