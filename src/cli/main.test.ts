@@ -96,6 +96,19 @@ describe('help and usage', () => {
     [['train', 'dmeo'], 'did you mean "demo"?'],
     [['train', 'tiny', '--set', 'train.steps=0'], 'choir: invalid train.steps: 0 (expected a positive integer)'],
     [['train', 'tiny', '--threads', '0'], 'choir: invalid --threads: "0" (expected a positive integer)'],
+    [['watch', '--port', '0x50'], 'choir: invalid --port: "0x50" (expected a port up to 65535, or 0 for any)'],
+    [['watch', '--port', '65536'], 'choir: invalid --port: "65536" (expected a port up to 65535, or 0 for any)'],
+    [['bench', '--steps', '0b11'], 'choir: invalid --steps: "0b11" (expected a positive integer)'],
+    [['bench', '--steps', '5abc'], 'choir: invalid --steps: "5abc" (expected a positive integer)'],
+    [['bench', '--steps', ''], 'choir: invalid --steps: "" (expected a positive integer)'],
+    [['bench', '--steps', '1e999'], 'choir: invalid --steps: "1e999" (expected a positive integer)'],
+    [['generate', 'x', '--prompt', 'a', '--temperature', 'NaN'], 'choir: invalid --temperature: "NaN" (expected a'],
+    [['generate', 'x', '--prompt', 'a', '--top-p', 'Infinity'], 'choir: invalid --top-p: "Infinity" (expected a'],
+    [
+      ['bench', '--threads', '1e9'],
+      'choir: invalid --threads: "1e9" (expected at most 1,024: threads beyond the cores',
+    ],
+    [['launch', 'train', '--ranks', '1e9'], 'choir: invalid --ranks: "1e9" (expected at most 100,000: no cluster'],
     [['train', 'tiny', '--math', 'fp16'], "choir: option '--math <precision>' argument 'fp16' is invalid."],
     [['generate', 'x', '--prompt', 'a', '--math', 'bf16'], "choir: unknown option '--math'"],
     [['bench', '--trace', 'x', '--only', 'top-1', '--only', 'dropless'], 'choir: invalid --trace: "x" is one file'],
@@ -836,7 +849,7 @@ describe('study', () => {
     [['study', '--out', 'here'], /missing required argument 'study'/],
     [['study', 'm6t', '--out', 'here', '--jobs', '0'], /invalid --jobs: "0"/],
     [['study', 'm6t', '--out', 'here', '--jobs', '9999'], /invalid --jobs: 9999 runs of 1 threads are too many/],
-    [['study', 'm6t', '--out', 'here', '--threads', '9999'], /invalid --threads: 1 runs of 9999 threads are too many/],
+    [['study', 'm6t', '--out', 'here', '--threads', '999'], /invalid --threads: 1 runs of 999 threads are too many/],
     [['study', 'm6t', '--out', 'here', '--set', 'train.steps'], /invalid --set: "train.steps"/],
   ])('%j is refused', async (args, message) => {
     const fake = fakeIo()
