@@ -48,7 +48,9 @@ export function anyCommandLine(commands: ReadonlyMap<string, readonly Flag[]>): 
   const oneOf = [...commands].map(([name, flags]): fc.Arbitrary<string[]> => {
     const given = fc
       .constantFrom(...flags)
-      .chain(({ name, value }) => (value === null ? fc.constant<string[]>([name]) : textFor(value).map((text) => [name, text])))
+      .chain(({ name, value }) =>
+        value === null ? fc.constant<string[]>([name]) : textFor(value).map((text) => [name, text]),
+      )
     const more = fc.array(
       fc.oneof({ weight: 3, arbitrary: given }, { weight: 1, arbitrary: argument.map((text): string[] => [text]) }),
       {
