@@ -98,6 +98,8 @@ describe('help and usage', () => {
     [['train', 'tiny', '--threads', '0'], 'choir: invalid --threads: "0" (expected a positive integer)'],
     [['watch', '--port', '0x50'], 'choir: invalid --port: "0x50" (expected a port up to 65535, or 0 for any)'],
     [['watch', '--port', '65536'], 'choir: invalid --port: "65536" (expected a port up to 65535, or 0 for any)'],
+    [['plan', 'tiny', '--cluster', 'h100-8', '--html', ''], 'choir: invalid --html: "" (expected a path)'],
+    [['train', 'tiny', '--out', ''], 'choir: invalid --out: "" (expected a path)'],
     [['bench', '--steps', '0b11'], 'choir: invalid --steps: "0b11" (expected a positive integer)'],
     [['bench', '--steps', '5abc'], 'choir: invalid --steps: "5abc" (expected a positive integer)'],
     [['bench', '--steps', ''], 'choir: invalid --steps: "" (expected a positive integer)'],
