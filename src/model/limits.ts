@@ -5,7 +5,7 @@
 import { z } from 'zod'
 
 /** A positive integer of at most `maximum`. Messages about a larger one give the reason. */
-export const limited = (maximum: number, reason: string) => z.int().positive().max(maximum).meta({ reason })
+const limited = (maximum: number, reason: string) => z.int().positive().max(maximum).meta({ reason })
 
 const published = 'no published model has nearly as many'
 

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { basename, dirname, join, relative } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { generate } from '../../src/infer/generate.ts'
 import { loadConfig } from '../../src/run/load-config.ts'
 import { train } from '../../src/train/train.ts'
 import { readRunConfig } from '../../src/watch/runs/run-config.ts'
@@ -53,7 +54,7 @@ test('a run with any damage to any of its files is refused with a message, or re
     .chain((name) => damaged(readFileSync(join(intact, name))).map((contents) => [name, contents] as const))
   await fc.assert(
     fc.asyncProperty(cases, ([name, contents]) => withFile(name, contents, judge)),
-    { numRuns: 150 },
+    { numRuns: 60 },
   )
 }, 120_000)
 
@@ -76,6 +77,27 @@ test('JSON of another shape in a run, with right checksums, is refused with a me
         }
       }),
     ),
-    { numRuns: 150 },
+    { numRuns: 60 },
   )
 }, 120_000)
+
+test.each([
+  ['15,000 equal letters', 'a'.repeat(15_000)],
+  ['two words 3,000 times', 'hello world '.repeat(3000)],
+  ['spaces', ' '.repeat(15_000)],
+  ['line breaks', '\n'.repeat(15_000)],
+  ['signs of four bytes', '😀'.repeat(5000)],
+  ['a lone surrogate', '\ud800'],
+])(
+  'a prompt of %s is continued',
+  async (_, prompt) => {
+    const pieces = generate(intact, { prompt, tokens: 2, temperature: 0, topK: 0, topP: 1, seed: 0 })
+    for (;;) {
+      const { done, value } = await pieces.next()
+      if (!done) continue
+      expect(value).toMatchObject({ step: 2 })
+      return
+    }
+  },
+  60_000,
+)

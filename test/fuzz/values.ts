@@ -29,13 +29,13 @@ function nested(depth: number): unknown {
 export type Path = readonly string[]
 
 /** Paths of all values in a value of JSON, the whole excepted. */
-export function pathsIn(value: unknown, path: Path = []): Path[] {
+function pathsIn(value: unknown, path: Path = []): Path[] {
   if (typeof value !== 'object' || value === null) return []
   return Object.entries(value).flatMap(([key, below]) => [[...path, key], ...pathsIn(below, [...path, key])])
 }
 
 /** A copy with another value at a path. */
-export function withValue(value: unknown, [key, ...rest]: Path, replacement: unknown): unknown {
+function withValue(value: unknown, [key, ...rest]: Path, replacement: unknown): unknown {
   if (key === undefined) return replacement
   const copy: unknown = Array.isArray(value) ? [...value] : { ...(value as object) }
   const below = rest.length === 0 ? replacement : withValue((value as Record<string, unknown>)[key], rest, replacement)
