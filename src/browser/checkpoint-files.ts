@@ -5,8 +5,8 @@ import {
   type CheckpointTensors,
   checkState,
   folderName,
+  parseStateFile,
   STATE,
-  type StateFile,
   writeAll,
   writeDescription,
 } from '../run/checkpoint/description.ts'
@@ -100,7 +100,7 @@ function readerOf(files: RunFiles, path: string) {
 
 /** Fills the tensors from a checkpoint. @throws RunError as {@link fillTensors} */
 export async function readCheckpointFiles(files: RunFiles, path: string, tensors: CheckpointTensors): Promise<void> {
-  const { census = {} } = JSON.parse(textOf(files.get(`${path}/${STATE}`) as Uint8Array)) as StateFile
+  const { census = {} } = parseStateFile(textOf(files.get(`${path}/${STATE}`) as Uint8Array))
   for (const stem of ['model', 'optimizer'] as const) {
     const shards = [...files].filter(([name]) => new RegExp(`^${path}/${stem}(-[\\d-of]+)?\\.safetensors$`).test(name))
     const where = `${path}/${stem}.safetensors`

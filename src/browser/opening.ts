@@ -12,11 +12,12 @@ import { Ceiling } from '../measure/ceiling.ts'
 import { measurePeakFlops } from '../measure/peak.ts'
 import type { OnMessage } from '../run/messages.ts'
 import { frozenNotices, runNotices } from '../run/notices.ts'
-import { RunState, type State } from '../run/run-state.ts'
+import { parseState, RunState } from '../run/run-state.ts'
 import type { Runtime } from '../runtime/contract.ts'
 import { initialize, initialScales } from '../step/initialize.ts'
 import type { ParameterStore } from '../step/store.ts'
 import { createStore, Trainer } from '../step/trainer.ts'
+import { sha256 } from '../system/sha256.ts'
 import { version } from '../system/version.ts'
 import { Reporter } from '../train/reporter.ts'
 import { newestCheckpointFiles, readCheckpointFiles } from './checkpoint-files.ts'
@@ -82,7 +83,7 @@ export function openNew({ config: input, text, ...options }: OpenOptions): Promi
 
 export function openZip(zip: Uint8Array, { text, ...options }: RestoreOptions): Promise<Parts> {
   const run = unzipRun(zip)
-  const stored = storedFields(textOf(run.get('config.json') as Uint8Array), 'config.json')
+  const stored = storedFields(textOf(run.get('config.json') as Uint8Array), 'config.json', version())
   const config = parseInput(runSchema, stored, 'configuration')
   const { source } = config.data
   const inRun = runText(run, source)
@@ -123,11 +124,11 @@ async function begin(
   const store = createStore(runtime, config)
   const trainer = await Trainer.compile(runtime, config, store, separatorOf(dataConfig, data.tokenizer))
   try {
-    const state = new RunState(data, store, trainer)
+    const state = new RunState(data, await sha256(data.tokenizer.json), store, trainer)
     const found = run && (await newestCheckpointFiles(run, warn))
     onProgress(found ? `continuing from step ${found.step}` : 'initial parameters')
     if (found) {
-      state.adopt(found.state as State, found.path)
+      state.adopt(parseState(found.state, found.path), found.path)
       await readCheckpointFiles(run, found.path, state.tensors())
     } else await initialize(store, train.seed, initialScales(config))
     signal?.throwIfAborted()

@@ -26,6 +26,13 @@ export async function main(args: readonly string[], io: Io): Promise<number> {
   }
 }
 
+/** An empty path would be the current folder for some calls, and nothing for others. */
+function refuseEmptyPaths(command: Command): void {
+  for (const option of command.options)
+    if (/<(file|dir|folder|run)>/.test(option.flags) && command.getOptionValue(option.attributeName()) === '')
+      throw new UsageError(`invalid ${option.long}: "" (expected a path)`)
+}
+
 type AddCommand = (program: Command, io: Io) => void
 
 /** Modules of commands are imported when they are used: `choir train` needs none of the others. */
@@ -96,6 +103,7 @@ Examples:
 Run "choir COMMAND --help" for the options of a command.`,
     )
   for (const add of commands) add(program, io)
+  program.hook('preAction', (_, command) => refuseEmptyPaths(command))
   for (const command of program.commands) command.showHelpAfterError(`(see: choir ${command.name()} --help)`)
   return program
 }

@@ -1,8 +1,10 @@
 /** Options that commands share. Values are checked when parsed; an error names the option, the value and the range. */
 import { Option } from 'commander'
+import { formatValue } from '../config/problems.ts'
 import { UsageError } from '../errors.ts'
 import { type WeightFormat, weightFormats } from '../infer/int8/weight-format.ts'
 import type { Precision } from '../runtime/contract.ts'
+import { grouped } from '../text/numbers.ts'
 import { isAddress, loopbackAddress } from './log-to/address-sink.ts'
 
 /** Values of {@link deviceOption}, {@link threadsOption} and {@link mathOption}. */
@@ -22,6 +24,8 @@ interface Range {
   readonly above?: number
   /** The range in words, for error messages. */
   readonly expected: string
+  /** Why there is a maximum, if the range in words does not name it. */
+  readonly reason?: string
 }
 
 const positiveInteger: Range = { integer: true, minimum: 1, expected: 'a positive integer' }
@@ -29,23 +33,34 @@ const count: Range = { integer: true, minimum: 0, expected: 'an integer of at le
 const nonNegative: Range = { minimum: 0, expected: 'a number of at least 0' }
 const positive: Range = { above: 0, expected: 'a number above 0' }
 const port: Range = { integer: true, minimum: 0, maximum: 65_535, expected: 'a port up to 65535, or 0 for any' }
+const threads: Range = {
+  ...positiveInteger,
+  maximum: 1024,
+  reason: 'threads beyond the cores of a machine only take turns, and each takes memory',
+}
+const processes: Range = { ...positiveInteger, maximum: 100_000, reason: 'no cluster has nearly as many' }
 const share: Range = { above: 0, maximum: 1, expected: 'a number above 0 and at most 1' }
 
-export const ranges = { positive, positiveInteger, count, nonNegative, port, share }
+export const ranges = { positive, positiveInteger, count, nonNegative, port, threads, processes, share }
+
+const decimal = /^\s*[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\s*$/i
 
 /** An option with a number, e.g. `numberOption('--tokens <n>', 'tokens to generate', ranges.positiveInteger)`. */
 export function numberOption(flags: string, description: string, range: Range): Option {
   const option = new Option(flags, description)
   return option.argParser((text: string) => {
-    const value = text.trim() === '' ? Number.NaN : Number(text)
+    // `Number` alone would also read an empty text, and notations of programs such as 0x50.
+    const value = decimal.test(text) ? Number(text) : Number.NaN
     const valid =
       Number.isFinite(value) &&
       (!range.integer || Number.isSafeInteger(value)) &&
       value >= (range.minimum ?? -Infinity) &&
       value <= (range.maximum ?? Infinity) &&
       value > (range.above ?? -Infinity)
-    if (!valid) throw new UsageError(`invalid ${option.long}: ${JSON.stringify(text)} (expected ${range.expected})`)
-    return value
+    if (valid) return value
+    const { expected, maximum = Infinity, reason } = range
+    const limit = reason !== undefined && value > maximum ? `at most ${grouped(maximum)}: ${reason}` : expected
+    throw new UsageError(`invalid ${option.long}: ${formatValue(text)} (expected ${limit})`)
   })
 }
 
@@ -65,7 +80,7 @@ export function weightsOption(): Option {
 }
 
 export function threadsOption(): Option {
-  return numberOption('--threads <n>', 'threads to compute with (default: one per physical core)', positiveInteger)
+  return numberOption('--threads <n>', 'threads to compute with (default: one per physical core)', threads)
 }
 
 export function mathOption(): Option {

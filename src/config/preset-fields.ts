@@ -1,6 +1,7 @@
 /** Fields of a configuration over those of a preset. */
 import { UsageError } from '../errors.ts'
 import { type Fields, isFields } from './fields.ts'
+import { expectPlain } from './plain.ts'
 import { formatValue, listWithOr, suggestion } from './problems.ts'
 
 /** Unchecked configurations by name. */
@@ -17,6 +18,7 @@ export function presetFields(presets: Presets, name: unknown): Fields | undefine
  * @throws UsageError if there is no such preset
  */
 export function withPreset({ preset, ...fields }: Fields, presets: Presets): Fields {
+  expectPlain(fields, 'configuration')
   if (preset === undefined) return fields
   const base = presetFields(presets, preset)
   if (base) return merge(base, fields)

@@ -5,8 +5,9 @@
 import { z } from 'zod'
 import { UsageError } from '../errors.ts'
 import { nearestName } from '../text/nearest.ts'
-import { joinWords } from '../text/numbers.ts'
+import { grouped, joinWords } from '../text/numbers.ts'
 import { isFields } from './fields.ts'
+import { expectPlain } from './plain.ts'
 
 /** The subset of JSON Schema that our schemas produce. */
 interface Field {
@@ -21,6 +22,8 @@ interface Field {
   readonly exclusiveMinimum?: number
   readonly maximum?: number
   readonly exclusiveMaximum?: number
+  /** Why there is a maximum. */
+  readonly reason?: string
 }
 
 type Path = readonly PropertyKey[]
@@ -36,11 +39,27 @@ export function parseInput<Schema extends z.ZodType>(
   input: unknown,
   subject: string,
 ): z.output<Schema> {
+  expectPlain(input, subject)
   const first = schema.safeParse(input)
   if (first.success) return first.data
-  const problems = problemsOf(schema, input, first.error.issues, subject)
+  const { shown, more } = limited(first.error.issues)
+  const problems = problemsOf(schema, input, shown, subject)
   if (problems.length === 1) throw new UsageError(problems.join())
-  throw new UsageError(`${problems.length} problems in the ${subject}\n  ${problems.join('\n  ')}`)
+  const rest = more > 0 ? `\n  and ${grouped(more)} more` : ''
+  throw new UsageError(
+    `${grouped(problems.length + more)} problems in the ${subject}\n  ${problems.join('\n  ')}${rest}`,
+  )
+}
+
+/** Nobody reads more at a time, and each is compared with the names of all fields. */
+const MAX_PROBLEMS = 20
+
+/** The first issues, of one field each, and the number of further ones. */
+function limited(issues: readonly z.core.$ZodIssue[]): { shown: z.core.$ZodIssue[]; more: number } {
+  const each = issues.flatMap((issue): z.core.$ZodIssue[] =>
+    issue.code === 'unrecognized_keys' ? issue.keys.map((key) => ({ ...issue, keys: [key] })) : [issue],
+  )
+  return { shown: each.slice(0, MAX_PROBLEMS), more: Math.max(0, each.length - MAX_PROBLEMS) }
 }
 
 /** One line per problem. */
@@ -71,8 +90,7 @@ export function suggestion(name: unknown, accepted: Iterable<string>): string {
 
 /** Formats a value as a user would write it; long values are truncated. */
 export function formatValue(value: unknown): string {
-  const text = typeof value === 'number' ? String(value) : (JSON.stringify(value) ?? 'nothing')
-  return text.length > 60 ? `${text.slice(0, 57)}...` : text
+  return shortened(typeof value === 'number' ? String(value) : (JSON.stringify(value) ?? 'nothing'))
 }
 
 function explain(root: Field, issue: z.core.$ZodIssue, input: unknown, subject: string): string[] {
@@ -85,9 +103,17 @@ function explain(root: Field, issue: z.core.$ZodIssue, input: unknown, subject: 
     const suffix = given === undefined ? '' : `: ${formatValue(given)}`
     return [`invalid ${name}${suffix} (${issue.message})`]
   }
-  const expected = field ? accepted(field) : issue.message
+  const expected = tooLarge(field, value) ?? (field ? accepted(field) : issue.message)
   const hint = suggestion(given, field?.enum ?? [])
   return [`invalid ${name === '' ? subject : name}: ${formatValue(given)} (expected ${expected}${hint})`]
+}
+
+/** The maximum that a value exceeds, with its reason. */
+function tooLarge(field: Field | undefined, value: unknown): string | undefined {
+  const options = field?.anyOf ?? (field ? [field] : [])
+  const limit = options.find(({ reason }) => reason !== undefined)
+  if (limit?.maximum === undefined || !(typeof value === 'number' && value > limit.maximum)) return undefined
+  return `at most ${grouped(limit.maximum)}: ${limit.reason}`
 }
 
 function unknownField(root: Field, parent: Path, key: string, input: unknown): string {
@@ -193,5 +219,7 @@ function without(input: unknown, issues: readonly z.core.$ZodIssue[]): unknown {
 }
 
 function dotted(path: Path): string {
-  return path.map(String).join('.')
+  return path.map((key) => shortened(String(key))).join('.')
 }
+
+const shortened = (name: string): string => (name.length > 60 ? `${name.slice(0, 57)}...` : name)

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { type ModelConfig, modelSchema } from '../model/config.ts'
 import { matchesName, patternName, patternsOf, withFrozen } from '../model/freeze.ts'
+import { sizes } from '../model/limits.ts'
 import { isServedByPosition } from '../model/moe-config.ts'
 import { parameterSpecs } from '../model/parameters.ts'
 import { nearestName } from '../text/nearest.ts'
@@ -43,7 +44,7 @@ const scheduleSchema = z
 const trainSchema = z.strictObject({
   steps: positive.default(1000),
   /** Sequences in one optimizer step, B. */
-  batch: positive.default(16),
+  batch: sizes.batch.default(16),
   /** Number of equal parts that the batch is processed in; their gradients are accumulated. */
   microBatches: positive.default(1),
   optimizer: optimizerSchema,
@@ -139,7 +140,7 @@ export const runSchema = z
       .strictObject({
         device: z.enum(['cpu', 'webgpu']).default('cpu'),
         /** Default: the number of physical cores. */
-        threads: positive.optional(),
+        threads: sizes.threads.optional(),
         /**
          * Precision of matrix products: float32, bfloat16 factors with float32 sums (`bf16`, needs oneDNN), or f16 factors
          * and activations with float32 sums (`f16`, needs `device: webgpu` and a GPU with f16).

@@ -1,16 +1,21 @@
 /** The configuration in a run's config.json. */
 import { RunError, UsageError } from '../errors.ts'
+import { parseJson } from '../text/json.ts'
 import { type Fields, isFields } from './fields.ts'
+import { expectPlain } from './plain.ts'
 import { merge } from './preset-fields.ts'
+import { formatValue } from './problems.ts'
 
 /**
  * The fields of a stored configuration, not yet checked.
  * @param file Path for error messages.
- * @throws RunError if the file is damaged; UsageError if it is that of a model of another library
+ * @param version Of this program.
+ * @throws RunError if the file is damaged, or that of a newer version; UsageError if it is that of a model of another
+ * library
  */
-export function storedFields(text: string, file: string): Fields {
+export function storedFields(text: string, file: string, version: string): Fields {
   try {
-    const stored: unknown = JSON.parse(text)
+    const stored: unknown = parseJson(text)
     if (!isFields(stored)) throw new SyntaxError('it is not a JSON object')
     const config = isFields(stored.config) ? stored.config : stored
     if (!('model' in config) && typeof config.model_type === 'string')
@@ -18,11 +23,13 @@ export function storedFields(text: string, file: string): Fields {
         `no run in ${file.replace(/[\\/][^\\/]*$/, '')}: its config.json is that of a ${config.model_type} model of another ` +
           'library (make a run of it with choir import FOLDER --out RUN)',
       )
-    // The file also has version and preset, which are not checked here.
+    expectPlain(stored, file)
+    expectKnownVersion(stored.version, file, version)
+    // The file also has its time of creation and changes, which are not checked here.
     const sections = ['model', 'data', 'train', 'parallel', 'runtime'].filter((key) => key in config)
     return withOriginalScales(Object.fromEntries(sections.map((key) => [key, config[key]])))
   } catch (error) {
-    if (error instanceof UsageError) throw error
+    if (error instanceof UsageError || error instanceof RunError) throw error
     throw new RunError(`cannot read ${file}: ${(error as Error).message}`)
   }
 }
@@ -40,4 +47,23 @@ function withOriginalScales(fields: Fields): Fields {
   const deviation = Math.sqrt(scale / (typeof width === 'number' ? width : 1))
   const start = { embedding: deviation, residual: 1, router: 1, head: 1 }
   return merge({ model: { embeddingScale: 1 }, train: { init: start } }, fields)
+}
+
+/**
+ * A newer version may give settings another meaning. The last number is of versions with the same files.
+ * @throws RunError
+ */
+function expectKnownVersion(stored: unknown, file: string, version: string): void {
+  // Written by hand, or before versions were stored.
+  if (stored === undefined) return
+  const numbersOf = (text: unknown) =>
+    (/^(\d+)\.(\d+)\.\d+/.exec(typeof text === 'string' ? text : '') ?? []).slice(1).map(Number)
+  const [major, minor = 0] = numbersOf(stored)
+  const [ownMajor = 0, ownMinor = 0] = numbersOf(version)
+  if (major === undefined)
+    throw new RunError(
+      `cannot read ${file}: invalid version: ${formatValue(stored)} (expected one such as "${version}")`,
+    )
+  if (major > ownMajor || (major === ownMajor && minor > ownMinor))
+    throw new RunError(`cannot read ${file}: it was written by Choir ${stored}, and this is ${version} (update Choir)`)
 }

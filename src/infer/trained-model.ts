@@ -2,17 +2,17 @@
 import { join } from 'node:path'
 import type { RunConfig } from '../config/run-config.ts'
 import { tokenizerFromJson } from '../data/tokenizer/native-tokenizer.ts'
-import { RunError, UsageError } from '../errors.ts'
+import { UsageError } from '../errors.ts'
 import { parameterSpecs } from '../model/parameters.ts'
 import { readCheckpointOf, readNewestCheckpoint } from '../run/checkpoint/checkpoint.ts'
 import { loadRunConfig } from '../run/load-config.ts'
 import type { OnMessage } from '../run/messages.ts'
-import type { State } from '../run/run-state.ts'
+import { expectTokenizer, parseState } from '../run/run-state.ts'
 import { openRuntime } from '../run/session.ts'
+import { readTokenizer } from '../run/tokenizer-file.ts'
 import type { Precision } from '../runtime/contract.ts'
 import { parameterTensors } from '../step/named-tensors.ts'
 import { ParameterStore } from '../step/store.ts'
-import { JSON_BYTES, readText } from '../system/read-text.ts'
 import { expectInt8, Int8Weights, int8Scratch } from './int8/int8-weights.ts'
 import type { WeightFormat } from './int8/weight-format.ts'
 import type { LiveModel } from './live-model.ts'
@@ -77,13 +77,13 @@ export async function loadModel(
       throw new UsageError(
         `invalid run: "${directory}" has no checkpoint yet (train it, or wait for its first checkpoint)`,
       )
-    const json = await readText(join(directory, 'tokenizer.json'), JSON_BYTES).catch((error: Error) => {
-      throw new RunError(`cannot read the tokenizer of ${directory}: ${error.message}`)
-    })
-    const tokenizer = await tokenizerFromJson(json)
+    const state = parseState(found.state, found.path)
+    const json = await readTokenizer(directory)
+    await expectTokenizer(state, json, directory)
+    const tokenizer = tokenizerFromJson(json, join(directory, 'tokenizer.json'))
     const int8 = weights === 'int8' ? await Int8Weights.round(config.model, store) : undefined
-    const { step, state } = found
-    const trainedOn = (state as State).data
+    const { step } = found
+    const trainedOn = state.data
     const close = () => runtime.close()
     return { directory, runtime, config, tokenizer, store, ...(int8 && { int8 }), step, trainedOn, close }
   } catch (error) {

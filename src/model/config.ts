@@ -3,6 +3,7 @@
  * layers. Pure data: nothing here knows how a layer is computed.
  */
 import { z } from 'zod'
+import { sizes } from './limits.ts'
 import { checkMoe, moeSchema } from './moe-config.ts'
 
 const positive = z.int().positive()
@@ -39,16 +40,16 @@ const scaleSchema = <const T extends readonly string[]>(names: T) => z.union([z.
 export const modelSchema = z
   .strictObject({
     /** Tokens in the vocabulary, V. */
-    vocabulary: positive.default(4096),
-    layers: positive.default(4),
+    vocabulary: sizes.vocabulary.default(4096),
+    layers: sizes.layers.default(4),
     /** Model width, D. */
-    width: positive.default(256),
+    width: sizes.width.default(256),
     /** Attention heads of queries, H; without `headWidth`, D must be a multiple. */
-    heads: positive.default(4),
+    heads: sizes.heads.default(4),
     /** Heads of keys and values, each shared by H / keyValueHeads heads of queries (Ainslie et al. 2023); null = H. */
-    keyValueHeads: positive.nullable().default(null),
+    keyValueHeads: sizes.heads.nullable().default(null),
     /** Width of a head, d; null = D/H. */
-    headWidth: positive.nullable().default(null),
+    headWidth: sizes.width.nullable().default(null),
     /**
      * RMS norm of queries and keys before rotation: over all their heads together (`width`: OLMoE), or over each head,
      * with one weight vector for all (`head`: Qwen3).
@@ -63,7 +64,7 @@ export const modelSchema = z
     /** With a window: the last of every `fullEvery` layers sees all positions; 0 = none does. */
     fullEvery: z.int().nonnegative().default(0),
     /** Longest sequence, S. */
-    sequence: positive.default(256),
+    sequence: sizes.sequence.default(256),
     positions: z.enum(['rotary', 'learned']).default('rotary'),
     rotaryBase: z.number().positive().default(10000),
     rotaryScaling: rotaryScalingSchema.nullable().default(null),
@@ -71,7 +72,7 @@ export const modelSchema = z
     normEpsilon: z.number().positive().default(1e-5),
     activation: z.enum(['gelu', 'swiglu']).default('gelu'),
     /** Hidden width of dense feed-forward layers, F. */
-    hidden: positive.default(1024),
+    hidden: sizes.width.default(1024),
     /**
      * Whether the output projection is the transposed token embedding. It saves V·D parameters, but in the first steps
      * the softmax moves all rows of the table the same way, so tokens become similar at the input (docs/training.md).

@@ -3,6 +3,7 @@
  * computed.
  */
 import { z } from 'zod'
+import { sizes } from './limits.ts'
 
 const positive = z.int().positive()
 const nonNegative = z.number().nonnegative()
@@ -25,11 +26,15 @@ export const moeSchema = z.strictObject({
   /** Layers before the first period of `every`, all dense (DeepSeek-V3: `first_k_dense_replace`). */
   from: z.int().nonnegative().default(0),
   /** Experts in a layer, N. */
-  experts: positive.default(8),
+  experts: sizes.experts.default(8),
   /** Hidden width of an expert, F. */
-  hidden: positive.default(1024),
+  hidden: sizes.width.default(1024),
   /** Hidden width of a shared expert that every token uses besides its routed ones; 0 = none. */
-  sharedHidden: z.int().nonnegative().default(0),
+  sharedHidden: z
+    .int()
+    .nonnegative()
+    .max(2 ** 20)
+    .default(0),
   /** Multiply the output of the shared expert by sigmoid(x·w), a number for each token (Qwen2-MoE). */
   sharedGate: z.boolean().default(false),
   /**
@@ -56,7 +61,7 @@ export const moeSchema = z.strictObject({
   /** Seed of the tables of the `hash` router, from 0. A study sets it to the seed of the run. */
   hashSeed: z.int().nonnegative().default(0),
   /** Rounds of normalisation over experts and tokens in the `sinkhorn` router. */
-  sinkhornIterations: positive.default(8),
+  sinkhornIterations: sizes.iterations.default(8),
   /** Step u of the biases of the `bias` router (Wang et al. 2024); 0 leaves them at zero. */
   biasRate: nonNegative.default(0.001),
   /** Affinity of a token to an expert: the softmax of its logits, or the sigmoid of each logit (DeepSeek-V3, eq. 15). */

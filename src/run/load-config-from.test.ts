@@ -12,7 +12,7 @@ const temporary = temporaryFolder()
 async function storedRun(...sets: string[]): Promise<string> {
   const run = join(temporary.make(), 'run')
   await mkdir(run)
-  await writeFile(join(run, 'config.json'), JSON.stringify({ version: '1', ...(await loadConfig('tiny', sets)) }))
+  await writeFile(join(run, 'config.json'), JSON.stringify({ version: '0.1.0', ...(await loadConfig('tiny', sets)) }))
   return run
 }
 

@@ -28,6 +28,11 @@ async function refusal(source: string | undefined, ...sets: string[]): Promise<s
   return (error as UsageError).message
 }
 
+/** Ten lists, each of ten aliases of the one before: 10^10 values. */
+const aliases = Array.from({ length: 10 }, (_, i) =>
+  i === 0 ? 'a0: &a0 [1,1,1,1,1,1,1,1,1,1]\n' : `a${i}: &a${i} [${Array(10).fill(`*a${i - 1}`)}]\n`,
+).join('')
+
 describe('presets', () => {
   test.each(presetNames)('%s is valid and has a description', async (name) => {
     expect(await loadConfig(name, [])).toEqual(runSchema.parse(presets[name].config))
@@ -121,6 +126,58 @@ describe('refusals', () => {
     ['__proto__.x=3', 'invalid --set: "__proto__.x=3" (expected path=value, such as train.steps=500)'],
   ])('%s', async (set, message) => {
     expect(await refusal(undefined, set)).toBe(message)
+  })
+
+  test.each([
+    ['model.layers=1000000', 'invalid model.layers: 1000000 (expected at most 1,000: the deepest published models'],
+    ['model.vocabulary=1e12', 'invalid model.vocabulary: 1000000000000 (expected at most 16,777,216: no published'],
+    ['model.headWidth=1e9', 'invalid model.headWidth: 1000000000 (expected at most 1,048,576: '],
+    ['runtime.threads=1e9', 'invalid runtime.threads: 1000000000 (expected at most 1,024: threads beyond the cores'],
+    ['train.batch=1e300', 'invalid train.batch: 1e+300 (expected at most 16,777,216: '],
+    ['model.moe.experts=1e7', 'invalid model.moe.experts: 10000000 (expected at most 65,536: no published model'],
+  ])('%s is beyond any model, and the reason is given', async (set, message) => {
+    expect((await refusal(undefined, set)).slice(0, message.length)).toBe(message)
+  })
+
+  test.each<[string, string, RegExp]>([
+    ['an alias inside of what it refers to', 'model: &m\n  moe: *m\n', /\*m is inside of what it refers to$/],
+    ['a list in itself', 'a: &a [*a]', /\*a is inside of what it refers to$/],
+    ['a tag of JavaScript', 'train:\n  steps: !!js 5\n', /line 2, column 10: Unresolved tag: !!js$/],
+    ['a tag of its own', 'model: !model {}\n', /line 1, column 8: Unresolved tag: !model$/],
+    ['a prototype', '__proto__:\n  layers: 2\n', /unknown field __proto__$/],
+    ['a prototype in a section', '{"model": {"__proto__": {"layers": 2}}}', /unknown field model\.__proto__$/],
+    ['100,000 lists in each other', '['.repeat(1e5), /it is nested more than 32 deep$/],
+    ['50,000 lists in lines', `${'- '.repeat(5e4)}a`, /it is nested more than 32 deep$/],
+    ['a value that is nested 40 deep', `model: ${'['.repeat(40)}${']'.repeat(40)}`, /nested more than 32 deep/],
+    ['JSON that is nested deeply', `${'{"a":'.repeat(1e5)}1${'}'.repeat(1e5)}`, /nested more than 32 deep/],
+    ['keys in keys', '? '.repeat(1e4), /nested more than 32 deep/],
+    ['many aliases of aliases', aliases, /alias/i],
+    ['20,000 fields', 'a: 1\n'.repeat(20_000), /it has more than 10,000 values \(no configuration has\)$/],
+    ['a file of zeros', '\0'.repeat(99), /it is a binary file \(expected YAML or JSON\)$/],
+    ['5 MB of text', 'a'.repeat(5e6), /it has 5\.00 MB \(expected YAML or JSON of at most 4\.00 MB\)$/],
+  ])('a file with %s', async (_, text, message) => {
+    const refused = await refusal(await file('hostile.yaml', text))
+    expect(refused).toMatch(message)
+    expect(refused).not.toMatch(/call stack|\n/)
+  })
+
+  test.each([
+    ['model=[&a [*a]]', '(*a is inside of what it refers to)'],
+    ['model={a: !!js 3}', '(column 5 of the value: Unresolved tag: !!js)'],
+    ['model={__proto__: {layers: 3}}', 'unknown field __proto__'],
+  ])('--set %s', async (set, message) => {
+    expect(await refusal('tiny', set)).toContain(message)
+  })
+
+  test('5,000 unknown fields and a name of 5,000 characters give a short list', async () => {
+    const fields = Array.from({ length: 5000 }, (_, i) => `key${i}: 1\n`).join('')
+    const lines = (await refusal(await file('many.yaml', fields))).split('\n')
+    expect(lines[0]).toBe('5,000 problems in the configuration')
+    expect(lines).toHaveLength(22)
+    expect(lines.at(-1)).toBe('  and 4,980 more')
+    expect((await refusal(undefined, `model.${'a'.repeat(5000)}=3`)).length).toBeLessThan(1000)
+    for (const name of ['a'.repeat(5000), `${'a'.repeat(5000)}.yaml`, 'a\0b.yaml'])
+      expect((await refusal(name)).length).toBeLessThan(200)
   })
 
   test('groups that end inside a sequence, with priority by position', async () => {

@@ -4,7 +4,6 @@
  * fills in defaults and validates.
  */
 import { readdir, stat } from 'node:fs/promises'
-import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import { type Fields, isFields } from '../config/fields.ts'
 import { type Presets, presetFields, withPreset } from '../config/preset-fields.ts'
@@ -14,10 +13,9 @@ import { type RunConfig, runSchema } from '../config/run-config.ts'
 import { storedFields } from '../config/stored-fields.ts'
 import { RunError, UsageError } from '../errors.ts'
 import { CONFIG_BYTES, readText } from '../system/read-text.ts'
+import { version } from '../system/version.ts'
 import { nearestName } from '../text/nearest.ts'
-
-/** Loaded at the first file or assignment: a preset alone needs no parser. */
-const yaml = (): typeof import('yaml') => createRequire(import.meta.url)('yaml')
+import { readYaml, readYamlScalar, readYamlValue } from './read-yaml.ts'
 
 /**
  * @param source name of a preset or path of a YAML or JSON file; undefined = the schema's defaults
@@ -65,7 +63,7 @@ export async function loadRunConfig(directory: string, sets: readonly string[] =
  * @throws UsageError listing invalid fields; RunError if the file is damaged
  */
 export function parseRunConfig(text: string, file: string, sets: readonly string[] = []): RunConfig {
-  return parseInput(runSchema, withSets(storedFields(text, file), sets), 'configuration')
+  return parseInput(runSchema, withSets(storedFields(text, file, version()), sets), 'configuration')
 }
 
 function withSets(fields: Fields, sets: readonly string[]): Fields {
@@ -104,23 +102,10 @@ async function missingFile(file: string, names: string): Promise<string> {
 }
 
 async function readConfigFile(file: string, presets: Presets): Promise<Fields> {
-  const { LineCounter, parseDocument } = yaml()
-  const lines = new LineCounter()
   const text = await readText(file, CONFIG_BYTES).catch((error: Error) => {
     throw new UsageError(`cannot read configuration ${formatValue(file)}: ${error.message}`)
   })
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
-  const fault = document.errors[0]
-  if (fault) {
-    const { line, col } = lines.linePos(fault.pos[0])
-    throw new UsageError(`cannot read ${file}: line ${line}, column ${col}: ${fault.message}`)
-  }
-  let content: unknown
-  try {
-    content = document.toJS()
-  } catch (error) {
-    throw new UsageError(`cannot read ${file}: ${(error as Error).message}`)
-  }
+  const content = readYaml(text, file)
   if (content === null || content === undefined) return {}
   if (!isFields(content))
     throw new UsageError(`invalid ${file}: ${formatValue(content)} (expected fields such as model: and train:)`)
@@ -140,18 +125,8 @@ export function parseSet(set: string): [path: string[], value: unknown] {
 function parseValue(text: string, set: string): unknown {
   // YAML reads these as JSON does, and loading its parser takes longer than starting all else.
   if (/^(true|false|null|-?(0|[1-9]\d*)(\.\d+)?)$/.test(text)) return JSON.parse(text)
-  const { isScalar, parseDocument } = yaml()
-  const document = parseDocument(text, { prettyErrors: false })
-  if (/^[[{"']/.test(text)) {
-    const fault = document.errors[0]
-    if (fault)
-      throw new UsageError(
-        `invalid --set: ${formatValue(set)} (column ${fault.pos[0] + 1} of the value: ${fault.message})`,
-      )
-    return document.toJS()
-  }
-  const node = document.contents
-  return document.errors.length === 0 && isScalar(node) && node.source === text ? node.value : text
+  if (!/^[[{"']/.test(text)) return readYamlScalar(text)
+  return readYamlValue(text, (reason) => new UsageError(`invalid --set: ${formatValue(set)} (${reason})`))
 }
 
 function setField(fields: Fields, [key = '', ...rest]: readonly string[], value: unknown): Fields {
@@ -162,5 +137,6 @@ function setField(fields: Fields, [key = '', ...rest]: readonly string[], value:
 
 function isMissing(error: unknown): boolean {
   const code = (error as NodeJS.ErrnoException).code
-  return code === 'ENOENT' || code === 'ENOTDIR'
+  // A name that no file can have names no file.
+  return ['ENOENT', 'ENOTDIR', 'ENAMETOOLONG', 'ELOOP', 'ERR_INVALID_ARG_VALUE'].includes(code ?? '')
 }

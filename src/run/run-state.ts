@@ -2,11 +2,13 @@
  * State that a run needs to continue bit for bit: parameters, optimizer state, and a few numbers.
  * Everything else follows from the configuration and the step.
  */
+import { z } from 'zod'
 import type { Dataset } from '../data/dataset.ts'
-import { UsageError } from '../errors.ts'
+import { RunError, UsageError } from '../errors.ts'
 import { ownedTensors, parameterTensors } from '../step/named-tensors.ts'
 import type { ParameterStore } from '../step/store.ts'
 import type { Trainer } from '../step/trainer.ts'
+import { sha256 } from '../system/sha256.ts'
 import type { CheckpointTensors } from './checkpoint/description.ts'
 
 /** State in a checkpoint besides tensors. */
@@ -15,7 +17,44 @@ export interface State {
   readonly data: string
   readonly updates: number
   readonly nonFiniteInRow: number
+  /** SHA-256 of tokenizer.json, without which ids have no meaning. Missing in checkpoints of earlier versions. */
+  readonly tokenizer?: string | undefined
 }
+
+const count = z.int().nonnegative()
+const stateSchema = z.object({
+  data: z.string(),
+  updates: count,
+  nonFiniteInRow: count,
+  tokenizer: z.string().optional(),
+})
+
+/**
+ * The state in a checkpoint.
+ * @param path Names the checkpoint in messages.
+ * @throws RunError if it is not that of a training
+ */
+export function parseState(state: unknown, path: string): State {
+  const parsed = stateSchema.safeParse(state)
+  if (parsed.success) return parsed.data
+  const [issue] = parsed.error.issues
+  const field = ['state', ...(issue?.path ?? [])].join('.')
+  throw new RunError(`checkpoint ${path} is damaged: its state.json has no valid ${field} (use another checkpoint)`)
+}
+
+/**
+ * @param json The tokenizer.json beside the checkpoint.
+ * @throws RunError if it is not the one that the model was trained with
+ */
+export async function expectTokenizer({ tokenizer }: State, json: string, directory: string): Promise<void> {
+  if (tokenizer !== undefined && tokenizer !== (await sha256(json))) throw changedTokenizer(directory)
+}
+
+const changedTokenizer = (where: string): RunError =>
+  new RunError(
+    `tokenizer.json of ${where} was changed after its checkpoint was written, so tokens have other meanings than in ` +
+      'training (restore it from a copy)',
+  )
 
 /** In place of {@link State.data} for a model that was imported, whose text is not known. */
 export const importedData = 'imported'
@@ -24,11 +63,14 @@ export class RunState {
   /** Consecutive steps that were skipped because the loss or gradient was not finite. */
   nonFiniteInRow = 0
   private readonly data: Pick<Dataset, 'hash'>
+  private readonly tokenizer: string
   private readonly store: ParameterStore
   private readonly trainer: Trainer
 
-  constructor(data: Pick<Dataset, 'hash'>, store: ParameterStore, trainer: Trainer) {
+  /** @param tokenizer SHA-256 of tokenizer.json. */
+  constructor(data: Pick<Dataset, 'hash'>, tokenizer: string, store: ParameterStore, trainer: Trainer) {
     this.data = data
+    this.tokenizer = tokenizer
     this.store = store
     this.trainer = trainer
   }
@@ -44,19 +86,22 @@ export class RunState {
   }
 
   describe(): State {
-    return { data: this.data.hash, updates: this.trainer.updates, nonFiniteInRow: this.nonFiniteInRow }
+    const { trainer, nonFiniteInRow, tokenizer } = this
+    return { data: this.data.hash, updates: trainer.updates, nonFiniteInRow, tokenizer }
   }
 
   /**
    * Takes over everything but the tensors.
    * @param path Names the checkpoint in messages.
-   * @throws UsageError if the text is not that of the run
+   * @throws UsageError if the text is not that of the run; RunError if the tokenizer is not
    */
-  adopt({ data, updates, nonFiniteInRow }: State, path: string): void {
+  adopt({ data, updates, nonFiniteInRow, tokenizer }: State, path: string): void {
     if (data === importedData)
       throw new UsageError(
         `cannot resume from ${path}: this model was imported, without the state of a training (train it with --from)`,
       )
+    // Before the text, whose hash covers the tokenizer.
+    if (tokenizer !== undefined && tokenizer !== this.tokenizer) throw changedTokenizer('the run')
     if (data !== this.data.hash)
       throw new UsageError(
         `data.source: the text has changed since ${path} was written, or is another one (resume with the text that the ` +

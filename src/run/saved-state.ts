@@ -6,7 +6,7 @@ import type { NamedTensor } from '../step/named-tensors.ts'
 import { fromFirst, together } from './agreement.ts'
 import { type Checkpoint, newestCheckpoint, readCheckpoint, writeCheckpoint } from './checkpoint/checkpoint.ts'
 import { checkpointsOf, type RunDirectory } from './run-directory.ts'
-import type { RunState, State } from './run-state.ts'
+import { parseState, type RunState, type State } from './run-state.ts'
 
 export class SavedState {
   private readonly directory: string
@@ -33,7 +33,7 @@ export class SavedState {
   async restore(warn: (message: string) => void): Promise<{ step: number; path: string } | null> {
     const found = await fromFirst(this.ranks, () => this.newest(warn))
     if (!found) return null
-    this.state.adopt(found.state as State, found.path)
+    this.state.adopt(parseState(found.state, found.path), found.path)
     await this.readTensors(found.path)
     return found
   }

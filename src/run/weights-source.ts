@@ -9,14 +9,15 @@ import { differences } from '../config/differences.ts'
 import { isFields } from '../config/fields.ts'
 import type { RunConfig } from '../config/run-config.ts'
 import { RunError, UsageError } from '../errors.ts'
-import { CONFIG_BYTES, JSON_BYTES, readText } from '../system/read-text.ts'
+import { CONFIG_BYTES, readText } from '../system/read-text.ts'
 import { checkpointOf, checkpointSteps, newestCheckpoint } from './checkpoint/checkpoint.ts'
 import { weightsHash } from './checkpoint/weights-hash.ts'
 import { refuseEndOfTraining, refuseFork } from './fork.ts'
 import { loadRunConfig } from './load-config.ts'
 import { type Origin, originIn } from './origin.ts'
 import { refuseOtherShapes } from './other-shapes.ts'
-import type { State } from './run-state.ts'
+import { expectTokenizer, parseState, type State } from './run-state.ts'
+import { readTokenizer } from './tokenizer-file.ts'
 
 /** A run to begin with the weights of. */
 export interface WeightsOf {
@@ -62,9 +63,9 @@ export async function findWeights(
   if (!found) throw new UsageError(`invalid --${option}: "${run}" has no checkpoint (train it first)`)
   const { path, step } = found
   if (fork) refuseEndOfTraining(run, step, await checkpointSteps(folder), config)
-  const tokenizer = await readText(join(run, 'tokenizer.json'), JSON_BYTES).catch((error: Error) => {
-    throw new RunError(`cannot read the tokenizer of ${run}: ${error.message}`)
-  })
+  const tokenizer = await readTokenizer(run)
+  const state = parseState(found.state, path)
+  await expectTokenizer(state, tokenizer, run)
   const origin = {
     run: resolve(run),
     step,
@@ -72,7 +73,7 @@ export async function findWeights(
     ...(fork && { fork }),
     differences: differences(of, config).filter(({ field }) => !ofMachine.test(field)),
   }
-  return { origin, path, tokenizer, state: fork ? (found.state as State) : null }
+  return { origin, path, tokenizer, state: fork ? state : null }
 }
 
 /** Settings of the machine, which are not worth listing. */

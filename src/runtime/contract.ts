@@ -105,6 +105,8 @@ export interface Runtime {
   readonly orderLog?: OrderLog | null
   /** Most bytes of an arena. */
   readonly maxArenaBytes: number
+  /** Bytes that all arenas together can have, if that is known: the memory of the machine or of its container. */
+  readonly memoryBytes?: number
   /** Whether results of what was ordered are there only after {@link finish}. */
   readonly defers: boolean
   /** @throws RuntimeError with the op and layer at fault if the program is invalid. */

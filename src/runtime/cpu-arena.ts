@@ -49,7 +49,7 @@ export function arenaOf(memory: SharedMemory): Arena {
 }
 
 /** Memory of the machine, or of the container if that is less. */
-function machineBytes(): number {
+export function machineBytes(): number {
   const limit = process.constrainedMemory()
   return limit > 0 ? Math.min(limit, totalmem()) : totalmem()
 }

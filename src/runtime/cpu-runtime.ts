@@ -20,7 +20,7 @@ import {
   type RuntimeOptions,
 } from './contract.ts'
 import { physicalCores } from './cores.ts'
-import { createArena } from './cpu-arena.ts'
+import { createArena, machineBytes } from './cpu-arena.ts'
 import { type DnnlLibrary, findDnnl } from './onednn/library.ts'
 import { compileSession } from './onnxruntime/compile.ts'
 import { acquireEnvironment, type Environment, releaseEnvironment } from './onnxruntime/environment.ts'
@@ -83,6 +83,7 @@ class CpuRuntime implements Runtime {
   readonly name = 'onnxruntime'
   readonly device = 'cpu'
   readonly maxArenaBytes = MAX_ARENA_BYTES
+  readonly memoryBytes = machineBytes()
   readonly defers = false
   readonly version: string
   readonly threads: number

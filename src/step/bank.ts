@@ -10,7 +10,7 @@ import { type Arena, type ArenaRange, RANGE_START } from '../runtime/arena.ts'
 import type { Runtime } from '../runtime/contract.ts'
 
 /** The part of a runtime that a store needs. */
-export type Memory = Pick<Runtime, 'createArena' | 'maxArenaBytes'>
+export type Memory = Pick<Runtime, 'createArena' | 'maxArenaBytes' | 'memoryBytes'>
 
 /** Rounds up to where the next tensor begins, in floats. */
 export const paddedFloats = (floats: number): number => Math.ceil(floats / RANGE_START) * RANGE_START

@@ -66,3 +66,27 @@ test('a tensor too large for a bank is refused by name', () => {
     /huge has 268435457 parameters/,
   )
 })
+
+test('a model that is larger than the memory of the machine is refused before any of it is taken', () => {
+  const allocated: number[] = []
+  const memory = (memoryBytes: number) => ({
+    memoryBytes,
+    maxArenaBytes: 2 ** 20,
+    createArena: (bytes: number) => {
+      allocated.push(bytes)
+      return cpuMemory.createArena(bytes)
+    },
+  })
+  // Each tensor has 16 KiB, and 4 times as much with its gradient and moments: no arena is too large, but all are.
+  const large = Array.from({ length: 10 }, (_, i) => spec(`matrix.${i}`, [64, 64], true))
+  expect(() => new ParameterStore(memory(600_000), large, 2)).toThrow(
+    'parameters, gradients and moments take 655 kB, and it has 600 kB of memory',
+  )
+  expect(() => new ParameterStore(memory(160_000), large, null)).toThrow(
+    'its parameters take 164 kB, and it has 160 kB',
+  )
+  expect(allocated).toEqual([])
+  new ParameterStore(memory(600_000), large, null)
+  new ParameterStore(memory(700_000), large, 2)
+  expect(allocated.length).toBeGreaterThan(0)
+})

@@ -12,6 +12,7 @@ import { sizeOf } from '../graph/shape.ts'
 import { expertName, type ParameterSpec } from '../model/parameters.ts'
 import type { Arena, ArenaRange } from '../runtime/arena.ts'
 import { type CompactState, momentLayout } from '../runtime/moments.ts'
+import { bytes } from '../text/numbers.ts'
 import { Bank, type BorrowedScratch, fillBanks, type Memory, paddedFloats, type Regions } from './bank.ts'
 import { momentFloats } from './optimizer/moment-floats.ts'
 import { partialSums } from './ranks/gradient-tree.ts'
@@ -83,6 +84,7 @@ export class ParameterStore {
    * @param moments Regions for optimizer state of one number per parameter, or the state of compact moments, which have
    * one region; null = no gradients either.
    * @param scratch Floats of scratch memory in each bank.
+   * @throws UsageError if the memory of the machine is less than that of the tensors
    */
   constructor(
     runtime: Memory,
@@ -117,6 +119,13 @@ export class ParameterStore {
       paddedFloats(sizeOf(spec.shape)) +
       counts.gradientRegions * this.gradientFloats(spec) +
       counts.momentRegions * paddedFloats(owned.get(spec) ?? 0)
+    const needed = 4 * this.specs.reduce((sum, spec) => sum + sizeIn(spec), 0)
+    if (runtime.memoryBytes !== undefined && needed > runtime.memoryBytes)
+      throw new UsageError(
+        `the model is too large for this machine: ${moments === null ? 'its parameters' : 'parameters, gradients and moments'} ` +
+          `take ${bytes(needed)}, and it has ${bytes(runtime.memoryBytes)} of memory (choose fewer layers or experts, or ` +
+          'smaller widths; choir inspect lists the tensors)',
+      )
     this.banks = fillBanks(this.specs, sizeIn, scratch, maxArenaBytes).map((bank) =>
       this.createBank(bank, owned, counts, runtime),
     )

@@ -32,14 +32,17 @@ import type { Runtime } from '../runtime/contract.ts'
 import { engineOf } from '../runtime/engine.ts'
 import { type Ranks, sumOverRanks } from '../runtime/ranks.ts'
 import { Evaluator } from '../step/evaluation.ts'
+import type { ParameterStore } from '../step/store.ts'
 import { createStore, layoutOf, Trainer } from '../step/trainer.ts'
 import { Cleanup } from '../system/cleanup.ts'
+import { sha256 } from '../system/sha256.ts'
 import { version } from '../system/version.ts'
 import { Batches } from './batches.ts'
 import type { TrainEvent, TrainSummary } from './events.ts'
 import { tooManyNonFinite } from './find-non-finite.ts'
 import { drawParameters, firstParameters } from './first-parameters.ts'
 import { engineFacts, expectSharedFolder, forRanks, groupOf, recordEngine, recordRanks } from './layout.ts'
+import { memoryWarning } from './memory.ts'
 import { reportNonFinite } from './non-finite.ts'
 import { RankObserver } from './rank-observer.ts'
 import { Reporter } from './reporter.ts'
@@ -98,12 +101,16 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<T
     // Before the data: its threads start meanwhile.
     const runtime = await openRuntime(used, options.profile, groupOf(used, ranks))
     cleanup.defer(() => runtime.close())
+    // Also before the data, which takes longer than to find that the model does not fit.
+    const store = await together(ranks, () => createStore(runtime, used, layoutOf(used, ranks)))
+    const scarce = memoryWarning(runtime, store)
+    if (scarce !== null) warn(scarce)
     const opened = await openData(used, options, saved)
     if (!opened) return await interruptedAtStart(used, options)
     const { data, tokenizer } = opened
     cleanup.defer(() => data.close())
     if (saved === null) await fromFirst(ranks, async () => (await files?.saveTokenizer(tokenizer)) ?? null)
-    return await trainOn(runtime, data, used, options, weights, files, cleanup)
+    return await trainOn({ runtime, store }, data, used, options, weights, files, cleanup)
   } catch (error) {
     ;(files as RunDirectory | null)?.discard()
     throw error
@@ -113,7 +120,7 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<T
 }
 
 async function trainOn(
-  runtime: Runtime,
+  { runtime, store }: { readonly runtime: Runtime; readonly store: ParameterStore },
   data: Dataset,
   config: RunConfig,
   options: TrainOptions,
@@ -136,7 +143,6 @@ async function trainOn(
   const ceiling = new Ceiling(async () => (await sumOverRanks(ranks, Float64Array.of(await measure())))[0] as number)
   await ceiling.measure()
   onProgress('compiling the model')
-  const store = createStore(runtime, config, layoutOf(config, ranks))
   const separator = separatorOf(config.data, data.tokenizer)
   const compiling = Trainer.compile(runtime, config, store, separator, ranks)
   // A new run's parameters are drawn meanwhile: other threads compile.
@@ -146,7 +152,7 @@ async function trainOn(
   const trainer = await compiling
   cleanup.defer(() => trainer.release())
   const sequences = sequencesOfPass(config)
-  const state = new RunState(data, store, trainer)
+  const state = new RunState(data, await sha256(data.tokenizer.json), store, trainer)
   const saved = new SavedState(directory, files, state, ranks)
   const report = new Reporter(config, files, ceiling, emit)
   const observer = new RankObserver(config, ranks, trainer.exchanges, { warn, observed: (of) => report.ranks(of) })

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import {
   cpSync,
   openSync,
@@ -8,6 +9,7 @@ import {
   rmSync,
   statSync,
   truncateSync,
+  writeFileSync,
   writeSync,
 } from 'node:fs'
 import { join } from 'node:path'
@@ -82,6 +84,81 @@ test.each(Object.entries(damages))(
     expect(results(run)).toEqual(results(intact))
     expect(readdirSync(join(run, 'checkpoints')).filter((entry) => entry.startsWith('.'))).toEqual([])
   },
+)
+
+/** Changes a file of the newest checkpoint and gives it the right checksum, as a program would that writes checkpoints. */
+function forge(run: string, name: string, change: (contents: Buffer) => Buffer): void {
+  const newest = join(run, 'checkpoints', 'step-00000020')
+  const changed = change(readFileSync(join(newest, name)))
+  writeFileSync(join(newest, name), changed)
+  const sum = createHash('sha256').update(changed).digest('hex')
+  const sums = join(newest, 'SHA256SUMS')
+  const line = new RegExp(`^[0-9a-f]{64}(  ${name})$`, 'm')
+  writeFileSync(sums, readFileSync(sums, 'utf8').replace(line, `${sum}$1`))
+}
+
+const forgeState = (run: string, change: (stored: Record<string, unknown>) => void): void =>
+  forge(run, 'state.json', (contents) => {
+    const stored = JSON.parse(contents.toString())
+    change(stored)
+    return Buffer.from(JSON.stringify(stored))
+  })
+
+/** What no checksum finds, and the message that every command gives. */
+const forgeries: Record<string, [change: (run: string) => void, message: RegExp]> = {
+  'no state': [
+    (run) => forgeState(run, (stored) => Object.assign(stored, { state: null })),
+    /step-00000020 is damaged: its state\.json has no valid state /,
+  ],
+  'a state of another shape': [
+    (run) =>
+      forgeState(run, (stored) => Object.assign(stored, { state: { data: 'x', updates: '3', nonFiniteInRow: 0 } })),
+    /step-00000020 is damaged: its state\.json has no valid state\.updates /,
+  ],
+  'weights that are not finite': [
+    (run) => {
+      forge(run, 'model.safetensors', (contents) => {
+        const data = 8 + Number(contents.readBigUInt64LE())
+        return Buffer.concat([contents.subarray(0, data), Buffer.alloc(contents.length - data, 0xff)])
+      })
+      forgeState(run, (stored) => delete stored.census)
+    },
+    /model\.safetensors: \S+ holds numbers that are not finite/,
+  ],
+  'a tokenizer that was changed': [
+    (run) => {
+      const path = join(run, 'tokenizer.json')
+      writeFileSync(path, readFileSync(path, 'utf8').replace('"!":33', '"!":34').replace('"\\"":34', '"\\"":33'))
+    },
+    /tokenizer\.json of .* was changed after its checkpoint was written/,
+  ],
+  'the configuration of a newer version': [
+    (run) => {
+      const path = join(run, 'config.json')
+      writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), version: '7.0.0' }))
+    },
+    /config\.json: it was written by Choir 7\.0\.0, and this is .* \(update Choir\)/,
+  ],
+}
+
+test.each(Object.entries(forgeries))(
+  '%s with right checksums is refused by every command',
+  async (name, [change, message]) => {
+    const run = workspace.file(name)
+    cpSync(intact, run, { recursive: true })
+    change(run)
+    for (const args of [
+      ['eval', run],
+      ['generate', run, '--prompt', 'the', '--tokens', '3'],
+      ['train', '--resume', run, '--set', 'train.steps=21'],
+      ['train', '--from', run, '--out', `${run} continued`],
+    ]) {
+      const { code, stderr } = await workspace.choir(...args)
+      expect({ args, code, stderr }).toMatchObject({ code: 1, stderr: expect.stringMatching(message) })
+      expect(stderr).not.toMatch(/ {4}at |Cannot read properties|undefined/)
+    }
+  },
+  60_000,
 )
 
 test('two damaged checkpoints give two warnings and the third is used; if all are damaged, nothing changes', async () => {

@@ -46,13 +46,13 @@ export function addLaunch(program: Command, io: Io): void {
     .argument('<command>', 'train, or with --slurm also study')
     .argument('[config]', 'a preset, or a YAML or JSON file; for a study its name or file')
     .optionsGroup('Processes:')
-    .addOption(numberOption('--ranks <n>', 'processes in all (default: one per slot of the hosts)', positiveInteger))
+    .addOption(numberOption('--ranks <n>', 'processes in all (default: one per slot of the hosts)', ranges.processes))
     .option('--hosts <list>', 'machines and their slots (a slot is room for one rank), such as a:4,b:4')
     .option('--hostfile <file>', 'the same as a file, for Open MPI or MPICH')
     .option('--cluster <name>', 'a cluster as in choir plan; each of its devices is a rank')
-    .addOption(numberOption('--threads <n>', 'threads of a rank (default: cores / ranks of a host)', positiveInteger))
+    .addOption(numberOption('--threads <n>', 'threads of a rank (default: cores / ranks of a host)', ranges.threads))
     .addOption(
-      numberOption('--cores <n>', 'physical cores of a host (default: those of this machine)', positiveInteger),
+      numberOption('--cores <n>', 'physical cores of a host (default: those of this machine)', ranges.processes),
     )
     .option('--oversubscribe', 'allow more ranks than slots and more threads than cores')
     .option('--no-bind', 'do not bind ranks to cores, if other programs run on the hosts')
@@ -77,8 +77,8 @@ export function addLaunch(program: Command, io: Io): void {
     .optionsGroup('Slurm and Kubernetes:')
     .option('--slurm', 'write a batch script for sbatch')
     .option('--kubernetes', 'write an MPIJob for the MPI Operator of Kubeflow')
-    .addOption(numberOption('--nodes <n>', 'machines, or worker pods (default: 1)', positiveInteger))
-    .addOption(numberOption('--ranks-per-node <n>', 'processes on each of them', positiveInteger))
+    .addOption(numberOption('--nodes <n>', 'machines, or worker pods (default: 1)', ranges.processes))
+    .addOption(numberOption('--ranks-per-node <n>', 'processes on each of them', ranges.processes))
     .option('--name <name>', 'name of the job (default: that of the configuration)')
     .option('--write <file>', 'file for the script or manifest (default: standard output)')
     .option('--time <time>', 'Slurm: time limit, such as 4:00:00')
@@ -87,8 +87,8 @@ export function addLaunch(program: Command, io: Io): void {
     .addOption(
       new Option('--launcher <program>', 'Slurm: what starts ranks (default: srun)').choices(['srun', 'mpirun']),
     )
-    .addOption(numberOption('--tasks <n>', 'Slurm, study: jobs that share the runs', positiveInteger))
-    .addOption(numberOption('--jobs <n>', 'Slurm, study: trainings at a time in a job (default: 1)', positiveInteger))
+    .addOption(numberOption('--tasks <n>', 'Slurm, study: jobs that share the runs', ranges.processes))
+    .addOption(numberOption('--jobs <n>', 'Slurm, study: trainings at a time in a job (default: 1)', ranges.processes))
     .option('--preset <name>', 'Slurm, study: size of a built-in study')
     .addOption(numberOption('--seeds <n>', 'Slurm, study: use only the first n seeds', positiveInteger))
     .option('--image <image>', 'Kubernetes: image with Node, choir, the MPI library and sshd')

@@ -73,10 +73,8 @@ export function addStudy(program: Command, io: Io): void {
     .addOption(dataOption('sotu'))
     .addOption(setOption())
     .addOption(numberOption('--seeds <n>', 'use only the first n seeds of the study', ranges.positiveInteger))
-    .addOption(numberOption('--jobs <n>', 'trainings at a time (default: cores / threads)', ranges.positiveInteger))
-    .addOption(
-      numberOption('--threads <n>', 'threads per training (default: 1, or cores / jobs)', ranges.positiveInteger),
-    )
+    .addOption(numberOption('--jobs <n>', 'trainings at a time (default: cores / threads)', ranges.processes))
+    .addOption(numberOption('--threads <n>', 'threads per training (default: 1, or cores / jobs)', ranges.threads))
     .addOption(deviceOption())
     .addOption(mathOption())
     .option('--search', 'look for the best settings with the search of the file (below), instead of comparing its arms')

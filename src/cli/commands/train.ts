@@ -81,7 +81,7 @@ export function addTrain(program: Command, io: Io): void {
       numberOption(
         '--simulate-ranks <n>',
         'measure one of n ranks without the others, and compare it with its plan (default: 3 steps); writes no run',
-        ranges.positiveInteger,
+        ranges.processes,
       ),
     )
     .option('--sample', 'at the end, generate some text (default: on a terminal, and for the demo)')

@@ -63,22 +63,34 @@ export async function checkParquet(file: InputFile, column: string): Promise<voi
 
 function damaged({ name }: InputFile, error: unknown): UsageError {
   if (error instanceof UsageError) return error
-  const { message } = error as Error
+  // The reader trusts the file, so damage is a mistake in its code: nothing that an engine says about that helps.
+  const isOfEngine = error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError
+  const message = isOfEngine ? 'its contents contradict each other; it is damaged' : (error as Error).message
   return new Unreadable('damaged', message, `data.source: ${name} cannot be read as Parquet: ${message}`)
 }
 
 /** Codecs of Node; the reader brings its own for snappy. */
 const compressors: Compressors = {
-  GZIP: (input) => zlib.gunzipSync(input),
-  BROTLI: (input) => zlib.brotliDecompressSync(input),
-  ZSTD: (input) => zstdDecompress(input),
+  GZIP: (input, bytes) => zlib.gunzipSync(input, limitOf(bytes)),
+  BROTLI: (input, bytes) => zlib.brotliDecompressSync(input, limitOf(bytes)),
+  ZSTD: (input, bytes) => zstdDecompress(input, bytes),
 }
 
-function zstdDecompress(input: Uint8Array): Uint8Array {
+/** Largest page that is read, decompressed. Writers make pages of a megabyte. */
+const MAX_PAGE_BYTES = 2 ** 30
+
+/** A page may not be larger than the file says, however much it decompresses to. */
+function limitOf(bytes: number): { maxOutputLength: number } {
+  if (!(bytes >= 0 && bytes <= MAX_PAGE_BYTES))
+    throw new Error(`a page has ${bytes} bytes (expected at most ${MAX_PAGE_BYTES})`)
+  return { maxOutputLength: Math.max(1, bytes) }
+}
+
+function zstdDecompress(input: Uint8Array, bytes: number): Uint8Array {
   // Available since Node 22.15.
-  const { zstdDecompressSync } = zlib as { zstdDecompressSync?: (input: Uint8Array) => Buffer }
+  const { zstdDecompressSync } = zlib as { zstdDecompressSync?: (input: Uint8Array, limit: object) => Buffer }
   if (!zstdDecompressSync) throw new Error('zstd needs Node 22.15 or later; or write the file with snappy or gzip')
-  return zstdDecompressSync(input)
+  return zstdDecompressSync(input, limitOf(bytes))
 }
 
 function columnPath(root: SchemaTree, column: string, file: InputFile): string[] {

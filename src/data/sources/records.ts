@@ -2,6 +2,7 @@
  * Reads the documents of a file from its text. The cuts between pieces depend on the text alone. Records whose text is
  * empty or null are skipped.
  */
+import { parseJson } from '../../text/json.ts'
 import { cutBefore, type Metadata, PIECE_LENGTH, type Piece } from './piece.ts'
 import type { SourceFile } from './source-file.ts'
 import { Unreadable } from './unreadable.ts'
@@ -44,7 +45,7 @@ export const recordReaders: Readonly<Record<Exclude<SourceFile['format'], 'parqu
       line++
       if (text.trim() === '') return
       const where = `${file.name}:${line}`
-      yield* piecesOfRecord(parseJson(text, where), field, where, file.metadata)
+      yield* piecesOfRecord(parseRecord(text, where), field, where, file.metadata)
     }
     for await (const chunk of chunks) {
       let from = 0
@@ -65,15 +66,15 @@ export const recordReaders: Readonly<Record<Exclude<SourceFile['format'], 'parqu
 
   /** Each item of a list is a document; any other value is one document. */
   async *json(file, { bytes, chunks }, field) {
-    if (bytes > MAX_RECORD_BYTES)
-      throw notRecords(
-        'too large',
-        `data.source: ${file.name} has ${bytes} bytes; a JSON file is parsed whole and may have at most ${MAX_RECORD_BYTES}: write it as JSONL (one record per line)`,
-      )
+    if (bytes > MAX_RECORD_BYTES) throw tooLarge(file.name, `${bytes} bytes`)
     let text = ''
-    for await (const chunk of chunks) text += chunk
+    for await (const chunk of chunks) {
+      text += chunk
+      // Compressed, it may be a thousand times as large as the file.
+      if (text.length > MAX_RECORD_BYTES) throw tooLarge(file.name, `more than ${MAX_RECORD_BYTES} characters`)
+    }
     if (text === '') return
-    const value = parseJson(text, file.name)
+    const value = parseRecord(text, file.name)
     if (!Array.isArray(value)) yield* piecesOfRecord(value, field, file.name, file.metadata)
     else
       for (const [i, item] of value.entries()) yield* piecesOfRecord(item, field, `${file.name}[${i}]`, file.metadata)
@@ -82,11 +83,17 @@ export const recordReaders: Readonly<Record<Exclude<SourceFile['format'], 'parqu
 
 const notRecords = (detail: string, message: string): Unreadable => new Unreadable('records', detail, message)
 
-function parseJson(text: string, where: string): unknown {
+const tooLarge = (name: string, size: string): Unreadable =>
+  notRecords(
+    'too large',
+    `data.source: ${name} has ${size}; a JSON file is parsed whole and may have at most ${MAX_RECORD_BYTES}: write it as JSONL (one record per line)`,
+  )
+
+function parseRecord(text: string, where: string): unknown {
   try {
-    return JSON.parse(text)
+    return parseJson(text)
   } catch (error) {
-    throw notRecords('not JSON', `data.source: ${where} is not JSON: ${(error as Error).message}`)
+    throw notRecords('not JSON', `data.source: ${where} ${(error as Error).message.replace(/^it /, '')}`)
   }
 }
 

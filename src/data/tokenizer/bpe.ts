@@ -5,6 +5,7 @@
  * repeat, so their ids are cached. The Hugging Face library gives the same ids (checked by tests), but
  * only asynchronously and, through its Node binding, several times slower.
  */
+import { formatValue } from '../../config/problems.ts'
 import { UsageError } from '../../errors.ts'
 import { byteCharacters } from './bytelevel.ts'
 import type { TokenizerJson } from './tokenizer-json.ts'
@@ -128,10 +129,13 @@ class Merges {
     merges: NonNullable<TokenizerJson['model']['merges']>,
     where: string,
   ) {
-    this.size = Math.max(...vocabulary.values()) + 1
+    // Not as arguments of Math.max: the stack has no room for those of a large vocabulary.
+    this.size = 1 + [...vocabulary.values()].reduce((largest, id) => Math.max(largest, id), 0)
     this.merged = new Int32Array(merges.length)
     merges.forEach((merge, rank) => {
-      const [left, right] = (typeof merge === 'string' ? merge.split(' ') : merge) as [string, string]
+      const [left, right] = pairOf(merge) ?? []
+      if (left === undefined || right === undefined)
+        throw new UsageError(`${where}: merge ${rank} is ${formatValue(merge)} (expected two tokens)`)
       const ids = [left, right, left + right].map((token) => vocabulary.get(token))
       if (ids.includes(undefined))
         throw new UsageError(`${where}: merge ${rank} (${left} ${right}) is not in its vocabulary`)
@@ -175,6 +179,12 @@ class Merges {
     }
     return symbols.filter((symbol) => symbol !== -1)
   }
+}
+
+/** The two tokens of a merge, of which older files have one text; null if it is neither. */
+function pairOf(merge: unknown): string[] | null {
+  const pair: unknown = typeof merge === 'string' ? merge.split(' ') : merge
+  return Array.isArray(pair) && pair.length === 2 && pair.every((token) => typeof token === 'string') ? pair : null
 }
 
 /** A binary min-heap of numbers. */

@@ -1,7 +1,7 @@
 /** Tokenizers of any form (Unigram, WordPiece, other word patterns), by Hugging Face's own library. */
 import { createRequire } from 'node:module'
 import type * as Tokenizers from 'tokenizers'
-import { UsageError } from '../../errors.ts'
+import { RunError, UsageError } from '../../errors.ts'
 import { createTokenizer, type NativeTokenizer, type Tokenizer } from './tokenizer.ts'
 
 const require = createRequire(import.meta.url)
@@ -16,21 +16,39 @@ export const tokenizerFromJson = (json: string, where = 'tokenizer.json'): Token
 /** @throws UsageError naming `where` if the library refuses the tokenizer.json */
 export function nativeTokenizer(json: string, where: string): NativeTokenizer {
   const { Tokenizer } = require('tokenizers') as typeof Tokenizers
+  const open = (): Tokenizers.Tokenizer => {
+    const tokenizer = Tokenizer.fromString(json)
+    // The file may request padding or truncation; we cut windows ourselves.
+    tokenizer.disablePadding()
+    tokenizer.disableTruncation()
+    return tokenizer
+  }
   let tokenizer: Tokenizers.Tokenizer
+  let decoder: Tokenizers.Decoder | null
   try {
-    tokenizer = Tokenizer.fromString(json)
+    tokenizer = open()
+    decoder = tokenizer.getDecoder()
   } catch (error) {
     throw new UsageError(`${where} is not a Hugging Face tokenizer.json: ${(error as Error).message}`)
   }
-  // The file may request padding or truncation; we cut windows ourselves.
-  tokenizer.disablePadding()
-  tokenizer.disableTruncation()
-  const decoder = tokenizer.getDecoder()
+  // Some rules are only looked at when a text needs them: a token for unknown characters that is not there.
+  const failed = (what: string, error: unknown): RunError =>
+    new RunError(`cannot ${what} with ${where}: ${(error as Error).message}`)
+  const encoding = <T>(ids: Promise<T>): Promise<T> =>
+    ids.catch((error: unknown) => {
+      throw failed('encode', error)
+    })
   const bare = { addSpecialTokens: false }
   const idsOf = (encoding: Tokenizers.Encoding) => Int32Array.from(encoding.getIds())
   return {
-    encode: async (text) => idsOf(await tokenizer.encode(text, null, bare)),
-    encodeBatch: async (texts) => (await tokenizer.encodeBatch([...texts], bare)).map(idsOf),
-    decodeTokens: (tokens) => (decoder ? decoder.decode(tokens) : tokens.join(' ')),
+    encode: async (text) => idsOf(await encoding(tokenizer.encode(text, null, bare))),
+    encodeBatch: async (texts) => (await encoding(tokenizer.encodeBatch([...texts], bare))).map(idsOf),
+    decodeTokens(tokens) {
+      try {
+        return decoder ? decoder.decode(tokens) : tokens.join(' ')
+      } catch (error) {
+        throw failed('decode', error)
+      }
+    },
   }
 }

@@ -1,6 +1,8 @@
 /** The parts of Hugging Face's tokenizer.json that we read and write. Other fields are kept unchanged. */
 import { z } from 'zod'
+import { formatValue } from '../../config/problems.ts'
 import { UsageError } from '../../errors.ts'
+import { parseJson } from '../../text/json.ts'
 import { byteCharacters } from './bytelevel.ts'
 
 const addedTokenSchema = z.looseObject({
@@ -73,9 +75,9 @@ const endOfTextNames = [
 export function parseTokenizerJson(text: string, where: string): TokenizerJson {
   let value: unknown
   try {
-    value = JSON.parse(text)
+    value = parseJson(text)
   } catch (error) {
-    throw new UsageError(`${where} is not JSON (${(error as Error).message}); expected a Hugging Face tokenizer.json`)
+    throw new UsageError(`${where}: ${(error as Error).message} (expected a Hugging Face tokenizer.json)`)
   }
   const parsed = tokenizerJsonSchema.safeParse(value)
   if (parsed.success) return parsed.data
@@ -85,18 +87,26 @@ export function parseTokenizerJson(text: string, where: string): TokenizerJson {
   )
 }
 
-/** All tokens with their ids, added tokens included. @throws UsageError if an id is not a non-negative integer */
+/** Ids index tables in memory. No tokenizer has nearly as many tokens. */
+const MAX_ID = 2 ** 24 - 1
+
+/** All tokens with their ids, added tokens included. @throws UsageError if an entry is none, or an id is out of range */
 export function tokensOf(json: TokenizerJson, where: string): Map<string, number> {
   const { vocab } = json.model
-  const tokens = new Map<string, number>(
-    Array.isArray(vocab) ? vocab.map(([token], id) => [token, id]) : Object.entries(vocab),
-  )
-  for (const token of json.added_tokens) tokens.set(token.content, token.id)
-  for (const [token, id] of tokens)
-    if (!Number.isInteger(id) || id < 0)
+  const entries: [unknown, unknown][] = Array.isArray(vocab)
+    ? (vocab as unknown[]).map((entry, id) => [Array.isArray(entry) ? entry[0] : entry, id])
+    : Object.entries(vocab)
+  for (const { content, id } of json.added_tokens) entries.push([content, id])
+  const tokens = new Map<string, number>()
+  for (const [token, id] of entries) {
+    if (typeof token !== 'string')
+      throw new UsageError(`${where} is not a Hugging Face tokenizer.json: its vocabulary has ${formatValue(token)}`)
+    if (!(typeof id === 'number' && Number.isInteger(id) && id >= 0 && id <= MAX_ID))
       throw new UsageError(
-        `${where} is not a Hugging Face tokenizer.json: the id of "${token}" is ${JSON.stringify(id)}`,
+        `${where} is not a Hugging Face tokenizer.json: the id of ${formatValue(token)} is ${formatValue(id)}`,
       )
+    tokens.set(token, id)
+  }
   return tokens
 }
 
@@ -116,7 +126,8 @@ export function beginOfTextId({ post_processor: processor }: TokenizerJson): num
   if (!processor) return null
   const template = [processor, ...(processor.processors ?? [])].find(({ type }) => type === 'TemplateProcessing')
   const name = template?.single?.[0]?.SpecialToken?.id
-  return name === undefined ? null : (template?.special_tokens?.[name]?.ids[0] ?? null)
+  const special = template?.special_tokens ?? {}
+  return name !== undefined && Object.hasOwn(special, name) ? (special[name]?.ids[0] ?? null) : null
 }
 
 /**

@@ -156,7 +156,7 @@ test('a file that is not a tokenizer.json, or has no document separator, is refu
     expect(() => tokenizerFromJson(json, 'my.json')).toThrow(UsageError)
     expect(() => tokenizerFromJson(json, 'my.json')).toThrow(message)
   }
-  refused('hello', /my\.json is not JSON/)
+  refused('hello', /my\.json: it is not JSON/)
   refused(
     byteLevelJson(merges).replace('"Ġt","he"', '"Ġt","zz"'),
     /my\.json: merge 2 \(Ġt zz\) is not in its vocabulary/,

@@ -87,10 +87,13 @@ export function createTokenizer(
   const parsed = parseTokenizerJson(json, where)
   const tokens = tokensOf(parsed, where)
   const endOfText = endOfTextId(tokens, where)
+  const beginOfText = beginOfTextId(parsed) ?? endOfText
   let vocabulary = 0
   for (const id of tokens.values()) vocabulary = Math.max(vocabulary, id + 1)
   const tokenOf = new Array<string | undefined>(vocabulary)
   for (const [token, id] of tokens) tokenOf[id] = token
+  if (tokenOf[beginOfText] === undefined)
+    throw new UsageError(`${where} puts token ${beginOfText} before a text, which its vocabulary does not have`)
 
   const encodeByteLevel = byteLevelEncoder(parsed, where)
   let native: NativeTokenizer | undefined
@@ -104,7 +107,7 @@ export function createTokenizer(
   return {
     vocabulary,
     endOfText,
-    beginOfText: beginOfTextId(parsed) ?? endOfText,
+    beginOfText,
     bytesOf,
     json,
     encode: async (text) => encodeByteLevel?.(text) ?? library().encode(text),
@@ -152,6 +155,7 @@ function nativeDecoding(tokenOf: readonly (string | undefined)[], native: Native
     native.decodeTokens(Array.from(ids, (id) => tokenOf[id]).filter((token) => token !== undefined))
   return {
     bytes(id) {
+      if (tokenOf[id] === undefined) return 0
       if (/^<0x[0-9A-F]{2}>$/.test(tokenOf[id] ?? '')) return 1
       // The first token may lose its leading space: count the bytes that a second one adds.
       return Math.max(0, utf8Length(decode([id, id])) - utf8Length(decode([id])))

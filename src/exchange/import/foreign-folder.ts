@@ -8,6 +8,7 @@ import { type Entry, readHeader, type TensorFile } from '../../run/checkpoint/sa
 import { DiskFile, shardNames } from '../../run/checkpoint/tensor-files.ts'
 import { errorCode } from '../../system/disk.ts'
 import { CONFIG_BYTES, JSON_BYTES, readText } from '../../system/read-text.ts'
+import { parseJson } from '../../text/json.ts'
 
 /** A tensor in an open file. */
 export interface StoredTensor {
@@ -34,8 +35,7 @@ export async function readForeignConfig(folder: string): Promise<Fields> {
   if (!names.includes('config.json')) throw new UsageError(noConfig(folder, names))
   const path = join(folder, 'config.json')
   try {
-    const text = await readText(path, CONFIG_BYTES)
-    const config: unknown = JSON.parse(text)
+    const config: unknown = parseJson(await readText(path, CONFIG_BYTES))
     if (isFields(config)) return config
   } catch (error) {
     throw new RunError(`cannot read ${path}: ${(error as Error).message}`)

@@ -7,7 +7,7 @@ import type { ModelConfig } from '../../model/config.ts'
 import { newestCheckpoint } from '../../run/checkpoint/checkpoint.ts'
 import { loadRunConfig } from '../../run/load-config.ts'
 import { checkpointsOf } from '../../run/run-directory.ts'
-import { importedData, type State } from '../../run/run-state.ts'
+import { importedData, parseState } from '../../run/run-state.ts'
 import { modelOf } from '../architectures/config-json.ts'
 import type { TheirTensor } from '../architectures/contract.ts'
 import { ourTensors } from '../architectures/ours.ts'
@@ -72,7 +72,7 @@ async function runOrigin(directory: string, isUpcycled: boolean): Promise<Origin
     tokenizer: await readForeignTokenizer(directory),
     // Names of frozen parameters are those of the dense model.
     run: { ...run, train: { ...run.train, freeze: [] } },
-    data: (checkpoint.state as State).data,
+    data: parseState(checkpoint.state, checkpoint.path).data,
     ignoredKeys: [],
   }
 }

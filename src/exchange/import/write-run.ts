@@ -12,6 +12,7 @@ import type { State } from '../../run/run-state.ts'
 import type { Arena } from '../../runtime/arena.ts'
 import type { NamedTensor } from '../../step/named-tensors.ts'
 import { errorCode, makeFolder, syncFolder, writeError } from '../../system/disk.ts'
+import { sha256 } from '../../system/sha256.ts'
 import { makeTemporaryFolder, sweepLeftovers } from '../../system/temporary-folders.ts'
 import { version } from '../../system/version.ts'
 import { asMatrix, type OurTensor } from '../architectures/ours.ts'
@@ -69,7 +70,7 @@ async function writeFiles(folder: string, { config, tokenizer, data, tensors, re
   const write = (file: PlannedFile) => writeChecked(join(checkpoint, file.name), file)
   const named = tensors.map((tensor) => lazily(tensor, () => read(tensor)))
   const model = await writeAll(planShards('model', shardsOf(named, SHARD_BYTES)), write)
-  const state: State = { data, updates: 0, nonFiniteInRow: 0 }
+  const state: State = { data, updates: 0, nonFiniteInRow: 0, tokenizer: await sha256(tokenizer) }
   await writeDescription(0, [{ model, optimizer: [] }], state, write)
   await syncFolder(checkpoint)
   const json = (contents: object) => `${JSON.stringify(contents, null, 2)}\n`

@@ -1,4 +1,5 @@
 /** Causal scaled dot-product attention with its gradient (Vaswani et al. 2017, eq. 1). */
+import type { DType, Shape } from '../model.ts'
 import { dim } from '../shape.ts'
 import { constant, defineOp, emit, emitKernel, type Tensor } from '../tensor.ts'
 import { broadcastTo, less, multiply, subtract, where } from './elementwise.ts'
@@ -22,8 +23,7 @@ export const causalAttention: (q: Tensor, k: Tensor, v: Tensor, scale: number, f
     const [keys, values] = [forEachQueryHead(k, shared), forEachQueryHead(v, shared)]
     const scores = matmul(q, keys, { transposeB: true, alpha: scale })
     const [batch, sequence] = [dim(q.shape, 0), dim(q.shape, -2)]
-    const causal = causalMask(sequence, q.dtype)
-    const mask = first_T ? where(isBefore(first_T, batch, sequence), MASKED, causal) : causal
+    const mask = maskOf(sequence, q.dtype, first_T && { first_T, batch })
     const masked = emit('Add', [scores, mask], { shape: scores.shape })
     const weights = emit('Softmax', [masked], { shape: scores.shape, attributes: { axis: -1 } })
     const result = matmul(weights, values)
@@ -117,17 +117,21 @@ export const attentionKernel: (qkv: Tensor, angles: Angles | null, shape: Attent
     },
   )
 
-/** Whether a key comes before the first position that a query sees: [B, 1, S, S]. */
-function isBefore(first_T: Tensor, batch: number, sequence: number): Tensor {
-  const positions = constant(
-    Int32Array.from({ length: sequence }, (_, position) => position),
-    'int32',
-  )
-  return less(positions, reshape(first_T, [batch, 1, sequence, 1]))
-}
-
-function causalMask(length: number, dtype: Tensor['dtype']): Tensor {
-  const mask = new Float64Array(length * length)
-  for (let i = 0; i < length; i++) for (let j = i + 1; j < length; j++) mask[i * length + j] = MASKED
-  return constant(mask, dtype, [length, length])
+/**
+ * What is added to scores: 0 for the keys that a query sees, else {@link MASKED}; [S, S], or [B, 1, S, S] with first
+ * positions. It is computed from positions: as numbers in the program it would be S² of them, which for long sequences
+ * are more than an array or an ONNX model can hold.
+ */
+function maskOf(sequence: number, dtype: DType, document?: { first_T: Tensor; batch: number }): Tensor {
+  const positions = (shape: Shape) =>
+    constant(
+      Int32Array.from({ length: sequence }, (_, position) => position),
+      'int32',
+      shape,
+    )
+  const [key, query] = [positions([sequence]), positions([sequence, 1])]
+  const causal = where(less(query, key), constant([MASKED], dtype, []), constant([0], dtype, []))
+  if (!document) return causal
+  const first = reshape(document.first_T, [document.batch, 1, sequence, 1])
+  return where(less(key, first), MASKED, causal)
 }

@@ -2,6 +2,7 @@
 import { formatValue, listWithOr, parseInput } from '../../config/problems.ts'
 import { UsageError } from '../../errors.ts'
 import { readFields } from '../../run/load-config.ts'
+import { readYaml } from '../../run/read-yaml.ts'
 import { errorCode } from '../../system/disk.ts'
 import { CONFIG_BYTES, readText } from '../../system/read-text.ts'
 import { nearestName } from '../../text/nearest.ts'
@@ -86,12 +87,7 @@ async function readCluster(file: string): Promise<unknown> {
       throw new UsageError(`no such file: ${formatValue(file)} (expected a YAML or JSON file with a cluster)`)
     throw new UsageError(`cannot read cluster ${formatValue(file)}: ${(error as Error).message}`)
   }
-  if (text.includes('\0')) throw new UsageError(`cannot read cluster ${file}: it is a binary file (expected YAML)`)
-  const { parseDocument } = await import('yaml')
-  const document = parseDocument(text, { prettyErrors: true })
-  const [problem] = document.errors
-  if (problem) throw new UsageError(`cannot read cluster ${file}: ${problem.message}`)
-  const content: unknown = document.toJS()
+  const content = readYaml(text, file, 'cannot read cluster')
   if (content === null || typeof content !== 'object' || Array.isArray(content))
     throw new UsageError(
       `invalid cluster ${file}: ${formatValue(content)} (expected fields such as devices: and device:)`,

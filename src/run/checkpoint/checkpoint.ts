@@ -22,8 +22,8 @@ import {
   type CheckpointTensors,
   checkState,
   folderName,
+  parseStateFile,
   STATE,
-  type StateFile,
   writeAll,
   writeDescription,
 } from './description.ts'
@@ -238,7 +238,7 @@ export async function readCheckpoint(
   tensors: CheckpointTensors | Pick<CheckpointTensors, 'model'>,
   elsewhere: ReadonlySet<string> = new Set(),
 ): Promise<void> {
-  const { census = {} } = JSON.parse(await readFile(join(path, STATE), 'utf8')) as StateFile
-  await readSafetensors(path, 'model', tensors.model, { elsewhere, census })
+  const { census = {} } = parseStateFile(await readFile(join(path, STATE), 'utf8'))
+  await readSafetensors(path, 'model', tensors.model, { elsewhere, census, finite: true })
   if ('optimizer' in tensors) await readSafetensors(path, 'optimizer', tensors.optimizer, { elsewhere, census })
 }

@@ -1,5 +1,7 @@
 /** The files of a checkpoint that describe its tensors: indices, state and checksums. */
+import { isFields } from '../../config/fields.ts'
 import type { NamedTensor } from '../../step/named-tensors.ts'
+import { parseJson } from '../../text/json.ts'
 import { type PlannedFile, planBytes, planIndex } from './safetensors.ts'
 
 export interface CheckpointTensors {
@@ -25,6 +27,19 @@ export interface StateFile {
   readonly census?: Readonly<Record<string, string>>
   /** State of the trainer besides tensors. */
   readonly state: unknown
+}
+
+/** @throws SyntaxError if the text is not that of a state.json */
+export function parseStateFile(text: string): StateFile {
+  const stored = parseJson(text)
+  if (!isFields(stored) || !Number.isSafeInteger(stored.step) || !isFields(stored.files))
+    throw new SyntaxError(`${STATE} has not the fields of a checkpoint`)
+  const { census = {} } = stored
+  const isOf = (fields: unknown, type: string) =>
+    isFields(fields) && Object.values(fields).every((of) => typeof of === type)
+  if (!isOf(stored.files, 'number') || !isOf(census, 'string'))
+    throw new SyntaxError(`${STATE} does not list the files and tensors of a checkpoint`)
+  return stored as unknown as StateFile
 }
 
 /** SHA-256 of a file, in hexadecimal. */

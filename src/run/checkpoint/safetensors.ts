@@ -150,6 +150,8 @@ export interface Expected {
   readonly elsewhere?: ReadonlySet<string>
   /** SHA-256 of tensors by name. */
   readonly census?: Readonly<Record<string, string>>
+  /** Refuse NaN and infinities: a training never leaves them in parameters. */
+  readonly finite?: boolean
 }
 
 /** A file of tensors, on a disk or in memory. */
@@ -177,7 +179,7 @@ export async function fillTensors(
   where: string,
   tensors: readonly NamedTensor[],
   startDigest: () => Digest,
-  { elsewhere = new Set(), census = {} }: Expected = {},
+  { elsewhere = new Set(), census = {}, finite = false }: Expected = {},
 ): Promise<void> {
   const headers = await Promise.all(files.map(readHeader))
   const stored = new Map<string, { readonly path: string; readonly entry: Entry }>()
@@ -201,7 +203,8 @@ export async function fillTensors(
       )
   }
   const ranges = new Map(tensors.map(({ name, range }) => [name, range]))
-  for (const [i, file] of files.entries()) await scatter(file, headers[i] as Header, ranges, startDigest, census)
+  for (const [i, file] of files.entries())
+    await scatter(file, headers[i] as Header, ranges, startDigest, census, finite)
 }
 
 /** Tensors of a file by name, in order of their data. */
@@ -260,6 +263,7 @@ async function scatter(
   ranges: ReadonlyMap<string, ArenaRange>,
   startDigest: () => Digest,
   census: Readonly<Record<string, string>>,
+  finite: boolean,
 ): Promise<void> {
   const buffer = new Uint8Array(READ_BYTES)
   // The data of a foreign file may begin at any byte, but numbers are written from an aligned array.
@@ -282,6 +286,10 @@ async function scatter(
       const bytes = buffer.subarray(at - from, at - from + floats * FLOAT_BYTES)
       const chunk = aligned.subarray(0, floats)
       bytesOf(chunk).set(bytes)
+      if (finite && !allFinite(chunk))
+        throw new RunError(
+          `${file.path}: ${name} holds numbers that are not finite, so the model computes nothing (use another checkpoint)`,
+        )
       await range.arena.write(range.start + (at - begin) / FLOAT_BYTES, chunk)
       sum?.update(bytes)
       at += bytes.length
@@ -291,6 +299,13 @@ async function scatter(
         `${file.path}: ${name} is not the tensor that was written with this checkpoint (it may come from another one)`,
       )
   }
+}
+
+function allFinite(values: Float32Array): boolean {
+  // 0 · x is NaN for NaN and infinities, and a sum is faster than a test of each number.
+  let sum = 0
+  for (let i = 0; i < values.length; i++) sum += (values[i] as number) * 0
+  return sum === 0
 }
 
 function elements(shape: readonly number[]): number {

@@ -3,7 +3,7 @@
  * and `state.json` has the sizes of the tensor files, so that a truncated file is found without reading it.
  * Faults are returned as a reason, not thrown: callers skip a damaged checkpoint.
  */
-import { STATE, type StateFile, SUMS } from './description.ts'
+import { parseStateFile, STATE, SUMS } from './description.ts'
 
 export type Verdict = { readonly state: unknown } | { readonly reason: string }
 
@@ -27,7 +27,7 @@ export async function verify(files: CheckpointFiles, step: number, depth: 'sizes
     if (!sums) return { reason: `${SUMS} is damaged` }
     const damaged = (name: string) => ({ reason: `${name} does not match its checksum: it was changed or damaged` })
     if ((await files.sum(STATE)) !== sums.get(STATE)) return damaged(STATE)
-    const stored = JSON.parse(await files.text(STATE)) as StateFile
+    const stored = parseStateFile(await files.text(STATE))
     if (stored.step !== step) return { reason: `its state is of step ${stored.step}` }
     for (const [name, bytes] of Object.entries(stored.files)) {
       const size = await files.size(name)

@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { UsageError } from '../../errors.ts'
 import { capacityRules } from '../../model/routing/contract.ts'
 import { parseSet } from '../../run/load-config.ts'
+import { readYaml } from '../../run/read-yaml.ts'
 import { CONFIG_BYTES, readText } from '../../system/read-text.ts'
 import { views } from '../contract.ts'
 import { claimFields, claimSchema, controlFields } from './claim.ts'
@@ -116,21 +117,7 @@ export async function readSpecification(file: string): Promise<Specification> {
   } catch (error) {
     throw new UsageError(`cannot read study ${JSON.stringify(file)}: ${(error as Error).message}`)
   }
-  if (text.includes('\0')) throw new UsageError(`cannot read study ${file}: it is a binary file (expected YAML)`)
-  const { LineCounter, parseDocument } = await import('yaml')
-  const lines = new LineCounter()
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
-  const [fault] = document.errors
-  if (fault) {
-    const { line, col } = lines.linePos(fault.pos[0])
-    throw new UsageError(`cannot read study ${file}: line ${line}, column ${col}: ${fault.message}`)
-  }
-  let content: unknown
-  try {
-    content = document.toJS()
-  } catch (error) {
-    throw new UsageError(`cannot read study ${file}: ${(error as Error).message}`)
-  }
+  const content = readYaml(text, file, 'cannot read study')
   const parsed = specificationSchema.safeParse(content)
   if (parsed.success) return parsed.data
   const problems = parsed.error.issues.map((issue) => problemOf(issue, content))

@@ -1,0 +1,28 @@
+/** What a configuration may be made of: values that JSON can write, nested as deep as people write them. */
+import { UsageError } from '../errors.ts'
+import { isFields } from './fields.ts'
+
+/** Twice as deep as any section of ours, so that messages about unknown fields come first. */
+export const MAX_DEPTH = 32
+
+/**
+ * @param subject Names the value in messages, e.g. `configuration`.
+ * @throws UsageError if it is nested deeper, contains itself, or has a field `__proto__`, which JavaScript would hide
+ */
+export function expectPlain(value: unknown, subject: string): void {
+  const left: { readonly value: unknown; readonly path: readonly string[] }[] = [{ value, path: [] }]
+  for (let next = left.pop(); next !== undefined; next = left.pop()) {
+    const { path } = next
+    if (path.length > MAX_DEPTH)
+      throw new UsageError(
+        `invalid ${subject}: ${path.slice(0, 3).join('.').slice(0, 60)} is nested more than ${MAX_DEPTH} deep, or ` +
+          'contains itself (no setting is as deep)',
+      )
+    if (Array.isArray(next.value)) for (const item of next.value) left.push({ value: item, path: [...path, '0'] })
+    else if (isFields(next.value))
+      for (const [key, below] of Object.entries(next.value)) {
+        if (key === '__proto__') throw new UsageError(`invalid ${subject}: unknown field ${[...path, key].join('.')}`)
+        if (typeof below === 'object' && below !== null) left.push({ value: below, path: [...path, key] })
+      }
+  }
+}

@@ -1,0 +1,22 @@
+/** Text of files that people write, which may be damaged: JSON, and where its fault is. */
+
+/**
+ * Parses JSON.
+ * @throws SyntaxError with the place of the fault as a clause about the file: `it is not JSON (line 2, column 7)`
+ */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    if (text.trim() === '') throw new SyntaxError('it is empty')
+    // The words of the engine's message differ from version to version, and quote the whole line.
+    const position = /position (\d+)/.exec((error as Error).message)?.[1]
+    throw new SyntaxError(`it is not JSON${position === undefined ? '' : ` (${placeOf(text, Number(position))})`}`)
+  }
+}
+
+/** Line and column of a character, from 1. */
+export function placeOf(text: string, position: number): string {
+  const lines = text.slice(0, position).split('\n')
+  return `line ${lines.length}, column ${(lines.at(-1)?.length ?? 0) + 1}`
+}

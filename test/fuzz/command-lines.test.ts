@@ -1,0 +1,40 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { RunError } from '../../src/errors.ts'
+import { anyCommandLine, commandFlags } from './command-lines.ts'
+import { faultOf, outcomeOfCommand } from './outcome.ts'
+
+const before = process.cwd()
+let folder: string
+beforeAll(async () => {
+  // Commands write where they run.
+  folder = mkdtempSync(join(tmpdir(), 'choir-fuzz-'))
+  process.chdir(folder)
+  writeFileSync('file.txt', 'some text')
+  writeFileSync('wild.yaml', 'model: &m [*m]')
+  await mkdir('folder')
+})
+afterAll(() => {
+  process.chdir(before)
+  rmSync(folder, { recursive: true, force: true })
+})
+
+/** Measuring, and steps of a training, take longer than all else. */
+const unmeasured = async () => {
+  throw new RunError('nothing is measured here')
+}
+
+test('any command line ends with an exit code of ours and a message for people', async () => {
+  const lines = anyCommandLine(await commandFlags())
+  await fc.assert(
+    fc.asyncProperty(lines, async (args) => {
+      const operations = { train: unmeasured, simulate: unmeasured, planLocal: unmeasured, validatePlanner: unmeasured }
+      expect(faultOf(await outcomeOfCommand(args, operations))).toBeNull()
+    }),
+    { numRuns: 300 },
+  )
+}, 120_000)

@@ -1,0 +1,31 @@
+/** Reads the files of a run directory as commands do, without computing anything. */
+import { join } from 'node:path'
+import { tokenizerFromJson } from '../../src/data/tokenizer/native-tokenizer.ts'
+import { newestCheckpoint, readCheckpoint } from '../../src/run/checkpoint/checkpoint.ts'
+import { loadRunConfig } from '../../src/run/load-config.ts'
+import { RunDirectory } from '../../src/run/run-directory.ts'
+import { expectTokenizer, parseState } from '../../src/run/run-state.ts'
+import { loadOrigin } from '../../src/run/weights-source.ts'
+import { cpuMemory } from '../../src/runtime/testing/cpu-memory.ts'
+import { parameterTensors } from '../../src/step/named-tensors.ts'
+import { createStore } from '../../src/step/trainer.ts'
+
+/** Opens a run to resume it, up to the first step. */
+export async function readRun(directory: string): Promise<void> {
+  const config = await loadRunConfig(directory)
+  const files = await RunDirectory.open(directory, config, true)
+  try {
+    const tokenizer = await files.tokenizer()
+    if (tokenizer !== null) tokenizerFromJson(tokenizer)
+    const checkpoint = await newestCheckpoint(join(directory, 'checkpoints'), () => {})
+    await loadOrigin(directory)
+    if (checkpoint) {
+      const state = parseState(checkpoint.state, checkpoint.path)
+      await expectTokenizer(state, tokenizer ?? '', directory)
+      await readCheckpoint(checkpoint.path, { model: parameterTensors(createStore(cpuMemory, config)) })
+    }
+    await files.rewind(checkpoint?.step ?? 0)
+  } finally {
+    await files.close()
+  }
+}
