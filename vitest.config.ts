@@ -8,6 +8,7 @@ export default defineConfig({
   test: {
     include: ['src/**/*.test.ts', 'web/**/*.test.ts', 'test/**/*.test.ts', 'bench/**/*.test.ts'],
     reporters: ['default', './test/support/time-by-file.ts'],
+    globalSetup: ['test/support/built.ts'],
     setupFiles: ['test/support/setup.ts'],
     pool: 'forks',
     // Each computes on all cores; more at once would only take turns, and tests of time would be late.

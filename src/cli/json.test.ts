@@ -61,6 +61,7 @@ describe('every line of', () => {
     ['import', 'import theirs --json --out'],
     ['export', 'export runs/x --format hf --json'],
     ['devices', 'devices --json'],
+    ['prune', 'prune --dry-run --json'],
   ])('choir %s has documented fields, in snake_case, and the first one the version', async (command, line) => {
     const fake = fakeIo({ ranks })
     const { operations } = fake.io

@@ -96,10 +96,14 @@ test.each(Object.entries(routers))(
 
 test('`choir eval` repeats the last evaluation of the run exactly, at its capacity and at another', async () => {
   const last = evalRecords(memorised).at(-1)
-  const { stdout } = await expectSuccess(workspace.start('eval', memorised, '--capacity', 'eval', '--json'))
-  expect(JSON.parse(stdout)).toEqual({ ...last, version: 1 })
-  const dropless = await expectSuccess(workspace.start('eval', memorised, '--json'))
-  expect(JSON.parse(dropless.stdout)).toMatchObject({
+  const recordOf = async (...more: string[]): Promise<unknown> => {
+    const { stdout } = await expectSuccess(workspace.start('eval', memorised, '--json', ...more))
+    const [line = '', ...others] = stdout.trimEnd().split('\n')
+    expect(others).toEqual([])
+    return JSON.parse(line)
+  }
+  expect(await recordOf('--capacity', 'eval')).toEqual({ ...last, version: 1 })
+  expect(await recordOf()).toMatchObject({
     capacity: 'none',
     ...last?.capacities.none,
     capacities: last?.capacities,

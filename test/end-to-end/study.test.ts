@@ -185,7 +185,7 @@ test('a study with a dense arm that is killed in a sweep of learning rates has t
   expect(done).toBeLessThan(6)
   const again = await study(file, 'tuned', '--json')
   expect(again.code).toBe(0)
-  expect(lines(again).find(({ kind }) => kind === 'study')?.finishedTrials).toBe(done)
+  expect(lines(again).find(({ kind }) => kind === 'study')?.finished_trials).toBe(done)
   const phases = lines(again).flatMap(({ kind, phase }) => (kind === 'phase' ? [phase] : []))
   expect(phases[0]).toBe('tuning')
   expect(phases.filter((phase) => phase !== 'tuning').slice(0, 1)).toEqual(['pilot'])

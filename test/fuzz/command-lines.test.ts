@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { RunError } from '../../src/errors.ts'
+import { fuzzTimeout, runs } from '../support/soak.ts'
 import { anyCommandLine, commandFlags } from './command-lines.ts'
 import { faultOf, outcomeOfCommand } from './outcome.ts'
 
@@ -28,13 +29,22 @@ const unmeasured = async () => {
   throw new RunError('nothing is measured here')
 }
 
-test('any command line ends with an exit code of ours and a message for people', async () => {
-  const lines = anyCommandLine(await commandFlags())
-  await fc.assert(
-    fc.asyncProperty(lines, async (args) => {
-      const operations = { train: unmeasured, simulate: unmeasured, planLocal: unmeasured, validatePlanner: unmeasured }
-      expect(faultOf(await outcomeOfCommand(args, operations))).toBeNull()
-    }),
-    { numRuns: 300 },
-  )
-}, 120_000)
+test(
+  'any command line ends with an exit code of ours and a message for people',
+  async () => {
+    const lines = anyCommandLine(await commandFlags())
+    await fc.assert(
+      fc.asyncProperty(lines, async (args) => {
+        const operations = {
+          train: unmeasured,
+          simulate: unmeasured,
+          planLocal: unmeasured,
+          validatePlanner: unmeasured,
+        }
+        expect(faultOf(await outcomeOfCommand(args, operations))).toBeNull()
+      }),
+      runs(300),
+    )
+  },
+  fuzzTimeout,
+)

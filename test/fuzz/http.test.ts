@@ -5,6 +5,7 @@ import { createApp } from '../../src/watch/http/app.ts'
 import { ProblemError } from '../../src/watch/http/problem.ts'
 import { type PageServer, serve } from '../../src/watch/http/serve.ts'
 import { fakePage, fakeWatched } from '../../src/watch/testing/fake-watched.ts'
+import { fuzzTimeout, runs } from '../support/soak.ts'
 import { faultOf } from './outcome.ts'
 import { anyRequest } from './requests.ts'
 
@@ -15,21 +16,25 @@ const untraced = async () => {
 const tracing = { documents: untraced, trace: untraced, topTokens: untraced }
 const appFor = (port: number) => createApp({ collection, tracing, page: fakePage, access: { port, token: undefined } })
 
-test('any request is answered, and never by a failure of the server', async () => {
-  const app = appFor(6007)
-  const host = 'localhost:6007'
-  await fc.assert(
-    fc.asyncProperty(anyRequest(host), async ({ path, init }) => {
-      const answer = await app.fetch(new Request(`http://${host}${path}`, init))
-      expect(answer.status).toBeLessThan(500)
-      const isText = answer.status >= 400
-      const text = isText ? await answer.text() : ''
-      expect(faultOf({ code: 0, stderr: text })).toBeNull()
-    }),
-    { numRuns: 300 },
-  )
-  app.close()
-}, 120_000)
+test(
+  'any request is answered, and never by a failure of the server',
+  async () => {
+    const app = appFor(6007)
+    const host = 'localhost:6007'
+    await fc.assert(
+      fc.asyncProperty(anyRequest(host), async ({ path, init }) => {
+        const answer = await app.fetch(new Request(`http://${host}${path}`, init))
+        expect(answer.status).toBeLessThan(500)
+        const isText = answer.status >= 400
+        const text = isText ? await answer.text() : ''
+        expect(faultOf({ code: 0, stderr: text })).toBeNull()
+      }),
+      runs(300, 'request'),
+    )
+    app.close()
+  },
+  fuzzTimeout,
+)
 
 let server: PageServer
 beforeAll(async () => {
@@ -55,33 +60,37 @@ function send(bytes: Uint8Array): Promise<string> {
   })
 }
 
-test('any bytes leave a server that answers the next request', async () => {
-  const words = fc.constantFrom(
-    'GET / HTTP/1.1\r\n',
-    'POST /api/trace HTTP/1.1\r\n',
-    'Host: localhost\r\n',
-    '\r\n',
-    'Content-Length: -1\r\n',
-  )
-  const more = fc.constantFrom(
-    'Content-Length: 99999999999\r\n',
-    'Transfer-Encoding: chunked\r\n',
-    'zz\r\n',
-    'GET',
-    'Host: \u0000\r\n',
-    `X: ${'a'.repeat(300_000)}\r\n`,
-    'Host: [::\r\n',
-    '\u0016\u0003\u0001',
-  )
-  const bytes = fc.oneof(
-    fc.array(fc.oneof(words, more), { maxLength: 6 }).map((parts) => Buffer.from(parts.join(''))),
-    fc.uint8Array({ maxLength: 200 }),
-  )
-  await fc.assert(
-    fc.asyncProperty(bytes, async (sent) => {
-      expect(faultOf({ code: 0, stderr: await send(sent) })).toBeNull()
-      expect((await fetch(`${server.address}api/collection`)).status).toBe(200)
-    }),
-    { numRuns: 60 },
-  )
-}, 120_000)
+test(
+  'any bytes leave a server that answers the next request',
+  async () => {
+    const words = fc.constantFrom(
+      'GET / HTTP/1.1\r\n',
+      'POST /api/trace HTTP/1.1\r\n',
+      'Host: localhost\r\n',
+      '\r\n',
+      'Content-Length: -1\r\n',
+    )
+    const more = fc.constantFrom(
+      'Content-Length: 99999999999\r\n',
+      'Transfer-Encoding: chunked\r\n',
+      'zz\r\n',
+      'GET',
+      'Host: \u0000\r\n',
+      `X: ${'a'.repeat(300_000)}\r\n`,
+      'Host: [::\r\n',
+      '\u0016\u0003\u0001',
+    )
+    const bytes = fc.oneof(
+      fc.array(fc.oneof(words, more), { maxLength: 6 }).map((parts) => Buffer.from(parts.join(''))),
+      fc.uint8Array({ maxLength: 200 }),
+    )
+    await fc.assert(
+      fc.asyncProperty(bytes, async (sent) => {
+        expect(faultOf({ code: 0, stderr: await send(sent) })).toBeNull()
+        expect((await fetch(`${server.address}api/collection`)).status).toBe(200)
+      }),
+      runs(60, 'request'),
+    )
+  },
+  fuzzTimeout,
+)

@@ -8,6 +8,7 @@ import { generate } from '../../src/infer/generate.ts'
 import { loadConfig } from '../../src/run/load-config.ts'
 import { train } from '../../src/train/train.ts'
 import { readRunConfig } from '../../src/watch/runs/run-config.ts'
+import { fuzzTimeout, runs } from '../support/soak.ts'
 import { faultOf, outcomeOf } from './outcome.ts'
 import { readRun } from './run-files.ts'
 import { changed, damaged } from './values.ts'
@@ -25,7 +26,7 @@ beforeAll(async () => {
   names = readdirSync(intact, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => relative(intact, join(entry.parentPath, entry.name)))
-}, 120_000)
+}, fuzzTimeout)
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 /** Runs `check` on a copy of the run with another file. */
@@ -48,38 +49,46 @@ function signed(run: string, name: string): void {
 
 const judge = async (run: string) => expect(faultOf(await outcomeOf(() => readRun(run)))).toBeNull()
 
-test('a run with any damage to any of its files is refused with a message, or read', async () => {
-  const cases = fc
-    .constantFrom(...names)
-    .chain((name) => damaged(readFileSync(join(intact, name))).map((contents) => [name, contents] as const))
-  await fc.assert(
-    fc.asyncProperty(cases, ([name, contents]) => withFile(name, contents, judge)),
-    { numRuns: 60 },
-  )
-}, 120_000)
-
-test('JSON of another shape in a run, with right checksums, is refused with a message, or read', async () => {
-  const json = names.filter((name) => name.endsWith('.json'))
-  const cases = fc
-    .constantFrom(...json)
-    .chain((name) =>
-      changed(JSON.parse(readFileSync(join(intact, name), 'utf8'))).map((value) => [name, value] as const),
+test(
+  'a run with any damage to any of its files is refused with a message, or read',
+  async () => {
+    const cases = fc
+      .constantFrom(...names)
+      .chain((name) => damaged(readFileSync(join(intact, name))).map((contents) => [name, contents] as const))
+    await fc.assert(
+      fc.asyncProperty(cases, ([name, contents]) => withFile(name, contents, judge)),
+      runs(60),
     )
-  await fc.assert(
-    fc.asyncProperty(cases, ([name, value]) =>
-      withFile(name, Buffer.from(JSON.stringify(value)), async (run) => {
-        if (name.startsWith('checkpoints')) signed(run, name)
-        await judge(run)
-        // The dashboard shows what it can of any run.
-        if (name === 'config.json') {
-          const { problem = '' } = readRunConfig(readFileSync(join(run, name), 'utf8'))
-          expect(faultOf({ code: 0, stderr: problem })).toBeNull()
-        }
-      }),
-    ),
-    { numRuns: 60 },
-  )
-}, 120_000)
+  },
+  fuzzTimeout,
+)
+
+test(
+  'JSON of another shape in a run, with right checksums, is refused with a message, or read',
+  async () => {
+    const json = names.filter((name) => name.endsWith('.json'))
+    const cases = fc
+      .constantFrom(...json)
+      .chain((name) =>
+        changed(JSON.parse(readFileSync(join(intact, name), 'utf8'))).map((value) => [name, value] as const),
+      )
+    await fc.assert(
+      fc.asyncProperty(cases, ([name, value]) =>
+        withFile(name, Buffer.from(JSON.stringify(value)), async (run) => {
+          if (name.startsWith('checkpoints')) signed(run, name)
+          await judge(run)
+          // The dashboard shows what it can of any run.
+          if (name === 'config.json') {
+            const { problem = '' } = readRunConfig(readFileSync(join(run, name), 'utf8'))
+            expect(faultOf({ code: 0, stderr: problem })).toBeNull()
+          }
+        }),
+      ),
+      runs(60),
+    )
+  },
+  fuzzTimeout,
+)
 
 test.each([
   ['15,000 equal letters', 'a'.repeat(15_000)],

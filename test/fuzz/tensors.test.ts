@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { readSafetensors } from '../../src/run/checkpoint/tensor-files.ts'
 import { floatsOf } from '../../src/runtime/arena.ts'
 import { cpuMemory } from '../../src/runtime/testing/cpu-memory.ts'
+import { fuzzTimeout, runs } from '../support/soak.ts'
 import { faultOf, outcomeOf } from './outcome.ts'
 import { safetensors } from './tensors.ts'
 import { changed, damaged } from './values.ts'
@@ -35,22 +36,30 @@ async function read(bytes: Buffer): Promise<number[] | null> {
   return outcome.code === 0 ? [...floatsOf(a.range), ...floatsOf(b.range)] : null
 }
 
-test('a file of tensors with any header is refused with a message, or gives numbers of the file', async () => {
-  expect(await read(safetensors(header, data))).toEqual([1, 2, 3, 4, 5, 6])
-  await fc.assert(
-    fc.asyncProperty(changed(header), async (other) => {
-      const numbers = await read(safetensors(other, data))
-      if (numbers) expect([...numbers].sort()).toEqual([1, 2, 3, 4, 5, 6])
-    }),
-    { numRuns: 300 },
-  )
-}, 120_000)
+test(
+  'a file of tensors with any header is refused with a message, or gives numbers of the file',
+  async () => {
+    expect(await read(safetensors(header, data))).toEqual([1, 2, 3, 4, 5, 6])
+    await fc.assert(
+      fc.asyncProperty(changed(header), async (other) => {
+        const numbers = await read(safetensors(other, data))
+        if (numbers) expect([...numbers].sort()).toEqual([1, 2, 3, 4, 5, 6])
+      }),
+      runs(300),
+    )
+  },
+  fuzzTimeout,
+)
 
-test('a damaged file of tensors is refused with a message, or read', async () => {
-  await fc.assert(
-    fc.asyncProperty(damaged(safetensors(header, data)), async (bytes) => {
-      await read(bytes)
-    }),
-    { numRuns: 300 },
-  )
-}, 120_000)
+test(
+  'a damaged file of tensors is refused with a message, or read',
+  async () => {
+    await fc.assert(
+      fc.asyncProperty(damaged(safetensors(header, data)), async (bytes) => {
+        await read(bytes)
+      }),
+      runs(300),
+    )
+  },
+  fuzzTimeout,
+)

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { tokenizerFromJson } from '../../src/data/tokenizer/native-tokenizer.ts'
+import { fuzzTimeout, runs } from '../support/soak.ts'
 import { faultOf, outcomeOf } from './outcome.ts'
 import { tokenizers } from './tokenizers.ts'
 import { changed, damaged } from './values.ts'
@@ -24,23 +25,31 @@ const long: Readonly<Record<string, string>> = {
 }
 
 describe.each(Object.entries(tokenizers))('a tokenizer.json of kind %s', (_, json) => {
-  test('with any other value is refused with a message, or tokenizes', async () => {
-    await fc.assert(
-      fc.asyncProperty(changed(json), async (other) => {
-        expect(faultOf(await outcomeOf(() => use(JSON.stringify(other))))).toBeNull()
-      }),
-      { numRuns: 100 },
-    )
-  }, 120_000)
+  test(
+    'with any other value is refused with a message, or tokenizes',
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(changed(json), async (other) => {
+          expect(faultOf(await outcomeOf(() => use(JSON.stringify(other))))).toBeNull()
+        }),
+        runs(100),
+      )
+    },
+    fuzzTimeout,
+  )
 
-  test('that is damaged is refused with a message, or tokenizes', async () => {
-    await fc.assert(
-      fc.asyncProperty(damaged(Buffer.from(JSON.stringify(json))), async (bytes) => {
-        expect(faultOf(await outcomeOf(() => use(bytes.toString())))).toBeNull()
-      }),
-      { numRuns: 60 },
-    )
-  }, 120_000)
+  test(
+    'that is damaged is refused with a message, or tokenizes',
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(damaged(Buffer.from(JSON.stringify(json))), async (bytes) => {
+          expect(faultOf(await outcomeOf(() => use(bytes.toString())))).toBeNull()
+        }),
+        runs(60),
+      )
+    },
+    fuzzTimeout,
+  )
 
   test.each(Object.entries(long))(
     'encodes a long text: %s',

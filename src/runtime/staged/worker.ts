@@ -189,7 +189,16 @@ function report(report: Report): void {
   parentPort?.postMessage(report)
 }
 
-/** Frees the memory of closed programs: a thread that rests allocates nothing, so it would not collect them itself. */
+/** Between collections of closed programs. */
+const CLOSED = 64
+let closed = 0
+
+function close(program: number): void {
+  programs.delete(program)
+  if (++closed % CLOSED === 0) collectGarbage()
+}
+
+/** Frees the memory of closed programs: a thread allocates so little that it would not collect them itself for long. */
 function collectGarbage(): void {
   setFlagsFromString('--expose-gc')
   collect ??= runInNewContext('gc') as () => void
@@ -199,7 +208,7 @@ let collect: (() => void) | undefined
 
 parentPort?.on('message', (order: Order) => {
   if (order.kind === 'open') programs.set(order.program, open(order.script))
-  else if (order.kind === 'close') programs.delete(order.program)
+  else if (order.kind === 'close') close(order.program)
   else if (order.kind === 'rest') collectGarbage()
   else runProgram(programs.get(order.program) as Program, order.early)
 })

@@ -1,0 +1,162 @@
+/**
+ * Processes killed at random instants, over engines, optimizers and routers, as studies, and on disks that fill up:
+ * what they leave is continued until it is done, and has the results of a run that nobody killed.
+ */
+import { execFileSync, spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { RunInput } from '../../src/config/run-config.ts'
+import { type Random, randomFor } from '../../src/step/random.ts'
+import type { RunRecord } from '../../src/study/contract.ts'
+import { type ChoirProcess, expectSuccess, results, Workspace } from '../end-to-end/support.ts'
+import { count } from '../support/soak.ts'
+
+const seed = Number(process.env.CHOIR_TEST_SEED ?? Date.now() % 1_000_000)
+const kills = Number(process.env.CHOIR_SOAK_KILLS ?? 1000)
+
+const trainings: Record<string, RunInput> = {
+  'top-k, AdamW': { model: { moe: { k: 2 } } },
+  'top-k, moments in int8': { train: { optimizer: { state: 'int8' } } },
+  'prototype, AdamW, two micro-batches': {
+    model: { moe: { router: 'prototype', prototypes: 2 } },
+    train: { microBatches: 2 },
+  },
+  'prototype, Adafactor': {
+    model: { moe: { router: 'prototype', prototypes: 2, capacity: '1x' } },
+    train: { optimizer: { kind: 'adafactor' } },
+  },
+  'random, Adafactor': { model: { moe: { router: 'random' } }, train: { optimizer: { kind: 'adafactor' } } },
+}
+const engines: Record<string, string | undefined> = { 'oneDNN, if it is installed': undefined, 'ONNX Runtime': 'off' }
+/** One for each training and engine, the studies, and the full disks. */
+const shares = Object.keys(trainings).length * Object.keys(engines).length + 2
+const share = Math.ceil(kills / shares)
+
+let workspace: Workspace
+beforeAll(() => {
+  workspace = new Workspace()
+  console.info(`seed ${seed}`)
+})
+afterAll(() => workspace.remove())
+
+const settings = { steps: 40, checkpointEvery: 3, evalEvery: 10, routingEvery: 1 } as const
+
+/**
+ * Starts again and again what is killed, until it ends by itself.
+ * @param within Instants of kills, ms after the start
+ * @param allowed Other ends than being killed
+ * @returns Kills.
+ */
+async function killUntilDone(
+  start: () => ChoirProcess,
+  random: Random,
+  within: number,
+  most: number,
+  allowed: RegExp | null = null,
+): Promise<number> {
+  for (let killed = 0; ; ) {
+    const running = start()
+    let hasEnded = false
+    const ended = running.ended.then((end) => {
+      hasEnded = true
+      return end
+    })
+    if (killed < most) {
+      await Promise.race([ended, delay(random.uniform() * within)])
+      if (!hasEnded) {
+        running.kill('SIGKILL')
+        count('kill')
+        killed++
+      }
+    }
+    const { code, stderr } = await ended
+    if (code === 0) return killed
+    if (code === 1 && allowed?.test(stderr)) count('full disk')
+    else expect({ code, stderr, seed, killed }).toMatchObject({ code: null, stderr: '' })
+  }
+}
+
+const placeOf = (config: string, run: string) =>
+  existsSync(`${run}/config.json`) ? ['--resume', run] : [config, '--out', run]
+
+for (const [engine, dnnl] of Object.entries(engines))
+  for (const [name, over] of Object.entries(trainings))
+    test(`a training: ${name}, by ${engine}`, async () => {
+      if (dnnl !== undefined) process.env.CHOIR_DNNL = dnnl
+      try {
+        const config = workspace.config({ ...over, train: { ...settings, ...over.train } })
+        const whole = workspace.file(`whole ${name} ${engine}`)
+        await expectSuccess(workspace.start('train', config, '--out', whole))
+        const random = randomFor(seed, 'soak', `${name} ${engine}`)
+        for (let killed = 0; killed < share; ) {
+          const run = workspace.file(`killed ${name} ${engine}`)
+          rmSync(run, { recursive: true, force: true })
+          const start = () => workspace.start('train', ...placeOf(config, run))
+          killed += await killUntilDone(start, random, 1500, share - killed)
+          expect(results(run), `seed ${seed}`).toEqual(results(whole))
+        }
+      } finally {
+        if (dnnl !== undefined) delete process.env.CHOIR_DNNL
+      }
+    })
+
+test('a study', async () => {
+  const file = workspace.file('study.json')
+  const { model, data, runtime } = workspace.input()
+  const set = {
+    'model.vocabulary': model?.vocabulary,
+    'data.source': data?.source,
+    'data.tokenizer': data?.tokenizer,
+    'data.cache': data?.cache,
+    'runtime.threads': runtime?.threads,
+    'train.steps': 30,
+  }
+  writeFileSync(
+    file,
+    JSON.stringify({ base: 'tiny', arms: { one: {}, two: { 'model.moe.k': 2 } }, seeds: [1, 2], set }),
+  )
+  const command = (out: string) => ['study', file, '--jobs', '2', '--out', workspace.file(out)]
+  const losses = (out: string) => {
+    const { records } = JSON.parse(readFileSync(workspace.file(out, 'results.json'), 'utf8')) as {
+      records: RunRecord[]
+    }
+    return records.map((record) => [record.key, record.status === 'finished' && record.heldOut.loss]).sort()
+  }
+  await expectSuccess(workspace.start(...command('whole study')))
+  const random = randomFor(seed, 'soak', 'study')
+  for (let killed = 0; killed < share; ) {
+    rmSync(workspace.file('killed study'), { recursive: true, force: true })
+    killed += await killUntilDone(() => workspace.start(...command('killed study')), random, 4000, share - killed)
+    expect(losses('killed study'), `seed ${seed}`).toEqual(losses('whole study'))
+  }
+})
+
+/** Only root may mount a file system of limited size. */
+const disk = new Workspace('')
+const options = (megabytes: number) => ['-o', `size=${megabytes}m`, 'choir', disk.path]
+const isMountable = process.platform === 'linux' && spawnSync('mount', ['-t', 'tmpfs', ...options(2)]).status === 0
+afterAll(() => {
+  if (isMountable) execFileSync('umount', [disk.path])
+  disk.remove()
+})
+
+test.skipIf(!isMountable)('a training on a disk that is full now and then', async () => {
+  const config = workspace.config({ train: { ...settings, keep: 5 } })
+  const whole = workspace.file('whole on a disk')
+  await expectSuccess(workspace.start('train', config, '--out', whole))
+  const random = randomFor(seed, 'soak', 'disk')
+  for (let killed = 0; killed < share; ) {
+    const run = disk.file('runs', 'one')
+    rmSync(run, { recursive: true, force: true })
+    mkdirSync(disk.file('runs'), { recursive: true })
+    const start = () => {
+      // Four checkpoints do not fit on the small disk.
+      const megabytes = random.integer(3) === 0 ? 16 : 2
+      spawnSync('mount', ['-o', `remount,size=${megabytes}m`, disk.path])
+      return workspace.start('train', ...placeOf(config, run))
+    }
+    killed += await killUntilDone(start, random, 1500, share - killed, /disk is full|no space left|ENOSPC/)
+    expect(results(run), `seed ${seed}`).toEqual(results(whole))
+  }
+})

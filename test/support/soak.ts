@@ -1,0 +1,30 @@
+/**
+ * `npm run soak` (test/soak/soak.ts) runs random tests with many more cases than the suite. Its settings and the counts
+ * of what was tried go through the environment, since each test file is a process.
+ */
+import { appendFileSync } from 'node:fs'
+
+export const attempts = ['kill', 'full disk', 'input', 'request'] as const
+export type Attempt = (typeof attempts)[number]
+
+/** Cases for each case of the suite. */
+const factors = {
+  input: Number(process.env.CHOIR_SOAK_INPUTS ?? 1),
+  request: Number(process.env.CHOIR_SOAK_REQUESTS ?? 1),
+}
+
+/** Adds to the counts of a soak; does nothing in the suite. */
+export function count(attempt: Attempt, cases = 1): void {
+  const file = process.env.CHOIR_SOAK_COUNTS
+  if (file !== undefined) appendFileSync(file, `${attempt},${cases}\n`)
+}
+
+/** Parameters of a fast-check property that the suite checks with `cases` cases; counts the cases. */
+export function runs(cases: number, attempt: 'input' | 'request' = 'input'): { readonly numRuns: number } {
+  const numRuns = Math.ceil(cases * factors[attempt])
+  count(attempt, numRuns)
+  return { numRuns }
+}
+
+/** Time limit of such a test in ms. */
+export const fuzzTimeout = 120_000 * Math.max(factors.input, factors.request)
