@@ -8,6 +8,7 @@
  * A crew that has ended waits for the next runtime with the same options: koffi 3.3 never frees about 44 kB of each
  * thread that has loaded it, so that a process which opens and closes many runs would grow without bound.
  */
+import { setFlagsFromString } from 'node:v8'
 import { Worker } from 'node:worker_threads'
 import type { GroupPlace, Precision } from '../contract.ts'
 import { RuntimeError } from '../contract.ts'
@@ -60,6 +61,8 @@ export class Crew {
       if (!waiting.ended) return waiting
     }
     const { threads, ...options } = crewOptions
+    // Gives `gc` to threads that start later: they collect garbage when they rest.
+    setFlagsFromString('--expose-gc')
     const wasm = await kernelModule()
     const control = new SharedArrayBuffer(CONTROL_BYTES)
     const workers = Array.from({ length: threads }, (_, thread) => {

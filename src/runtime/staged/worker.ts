@@ -4,8 +4,6 @@
  * kernels of a single task. Such kernels in a row are run without a meeting in between.
  * This file runs only as a worker thread, from the build (see crew.ts).
  */
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { parentPort, workerData } from 'node:worker_threads'
 import koffi from 'koffi'
 import { NOT_ORDERED, RuntimeError } from '../contract.ts'
@@ -199,12 +197,7 @@ function close(program: number): void {
 }
 
 /** Frees the memory of closed programs: a thread allocates so little that it would not collect them itself for long. */
-function collectGarbage(): void {
-  setFlagsFromString('--expose-gc')
-  collect ??= runInNewContext('gc') as () => void
-  collect()
-}
-let collect: (() => void) | undefined
+const collectGarbage = (): void => globalThis.gc?.()
 
 parentPort?.on('message', (order: Order) => {
   if (order.kind === 'open') programs.set(order.program, open(order.script))
