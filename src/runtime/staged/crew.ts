@@ -18,7 +18,7 @@ import type { CrewData, Failure, Order, Report, Script } from './script.ts'
 
 const built = new URL('../../../dist/runtime/', import.meta.url)
 
-const YOUNG_GENERATION_MB = 2
+const YOUNG_GENERATION_MB = 8
 
 export interface CrewOptions {
   readonly threads: number
