@@ -1,8 +1,8 @@
 /** The command lines of bench/, with the options, errors and exit codes of `choir`: 0 done, 1 failed, 2 wrong usage. */
 import { cpus } from 'node:os'
 import { type Command, CommanderError, Option } from 'commander'
+import { table } from '../../src/cli/display/text-layout.ts'
 import { listOption, numberOption, ranges } from '../../src/cli/options.ts'
-import { table } from '../../src/cli/text-layout.ts'
 import { type BenchmarkRouting, benchmarkRoutings } from '../../src/config/presets.ts'
 import { formatValue, listWithOr, suggestion } from '../../src/config/problems.ts'
 import { UsageError } from '../../src/errors.ts'

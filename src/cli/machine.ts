@@ -5,11 +5,11 @@
 import type { Machine } from '../measure/machine.ts'
 import { bytes, fixed, flops } from '../text/numbers.ts'
 import { labelled } from './display/display.ts'
+import { engineLine } from './display/summary.ts'
+import { wrap } from './display/text-layout.ts'
 import type { Colors, Io } from './io.ts'
 import { parseJsonLines } from './json.ts'
 import { type EngineFlags, engineArgs } from './options.ts'
-import { engineLine } from './summary.ts'
-import { wrap } from './text-layout.ts'
 
 export interface MeasuredMachine extends Machine {
   /** The float32 matmul rate without oneDNN; undefined if oneDNN is not in use, or on a GPU. */

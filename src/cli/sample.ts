@@ -1,9 +1,9 @@
 /** The text that a model generates at the end of its training. */
 import { quoted } from '../text/shell.ts'
+import { sourceName } from './display/summary.ts'
+import { wrap } from './display/text-layout.ts'
 import { type Colors, Interrupted, type Io, interruptible } from './io.ts'
 import { writeJson } from './json.ts'
-import { sourceName } from './summary.ts'
-import { wrap } from './text-layout.ts'
 import type { Job } from './train-job.ts'
 
 /** Prompts for the built-in corpora. */

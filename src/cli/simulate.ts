@@ -2,10 +2,10 @@
 import { UsageError } from '../errors.ts'
 import { loadPlannedRun } from '../plan/inputs/load-plan.ts'
 import { worldOf } from '../runtime/mpi/world.ts'
+import { print } from './display/print.ts'
 import { simulationEventText, simulationText } from './display/simulation.ts'
 import { colorsFor, Interrupted, type Io, interruptible } from './io.ts'
 import { writeJson } from './json.ts'
-import { print } from './print.ts'
 
 /** Steps, if none are given: the first is not timed. */
 const STEPS = 3

@@ -13,6 +13,10 @@ import type { StepProfile } from '../../measure/step-profile.ts'
 import { loadConfig } from '../../run/load-config.ts'
 import { expectWritable, writeOutput } from '../../system/output-file.ts'
 import { bytes, count, fixed, percent } from '../../text/numbers.ts'
+import { print } from '../display/print.ts'
+import { profileText } from '../display/profile.ts'
+import { lowerBoundNote } from '../display/summary.ts'
+import { titledTable } from '../display/text-layout.ts'
 import { type Colors, colorsFor, Interrupted, type Io, interruptible } from '../io.ts'
 import { parseJsonLines, writeJson } from '../json.ts'
 import { type MeasuredMachine, machineText, measureMachineInChild } from '../machine.ts'
@@ -29,10 +33,6 @@ import {
   threadsOption,
   traceOption,
 } from '../options.ts'
-import { print } from '../print.ts'
-import { profileText } from '../profile.ts'
-import { lowerBoundNote } from '../summary.ts'
-import { titledTable } from '../text-layout.ts'
 import { writeTrace } from '../trace.ts'
 
 interface BenchFlags extends EngineFlags {

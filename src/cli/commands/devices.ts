@@ -3,10 +3,10 @@ import type { Command } from 'commander'
 import type { DeviceDescription } from '../../runtime/webgpu/node.ts'
 import { bytes } from '../../text/numbers.ts'
 import { labelled } from '../display/display.ts'
+import { print } from '../display/print.ts'
 import { colorsFor, type Io } from '../io.ts'
 import { writeJson } from '../json.ts'
 import { jsonOption } from '../options.ts'
-import { print } from '../print.ts'
 
 export function addDevices(program: Command, io: Io): void {
   program

@@ -5,6 +5,7 @@ import { type CapacityRule, capacityRules } from '../../model/routing/contract.t
 import { count, fixed, grouped } from '../../text/numbers.ts'
 import { capacityTable, ruleText } from '../display/capacities.ts'
 import { labelled } from '../display/display.ts'
+import { columnsOf, print } from '../display/print.ts'
 import { colorsFor, type Io } from '../io.ts'
 import { writeJson } from '../json.ts'
 import {
@@ -17,7 +18,6 @@ import {
   threadsOption,
   weightsOption,
 } from '../options.ts'
-import { columnsOf, print } from '../print.ts'
 
 interface EvalFlags extends EngineFlags {
   readonly data?: string[]

@@ -5,10 +5,10 @@ import { checkText, lossText } from '../../exchange/export/model-card.ts'
 import type { ExportReport } from '../../exchange/export/report.ts'
 import { bytes, count, grouped } from '../../text/numbers.ts'
 import { labelled } from '../display/display.ts'
+import { print } from '../display/print.ts'
 import { type Colors, colorsFor, Interrupted, type Io, interruptible } from '../io.ts'
 import { writeJson } from '../json.ts'
 import { checkpointOption, jsonOption, threadsOption } from '../options.ts'
-import { print } from '../print.ts'
 
 interface ExportFlags {
   readonly format: ExportFormat

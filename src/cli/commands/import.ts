@@ -6,11 +6,11 @@ import type { ImportReport } from '../../exchange/import/report.ts'
 import type { Upcycling } from '../../exchange/import/upcycle.ts'
 import { bytes, count, grouped, percent } from '../../text/numbers.ts'
 import { labelled } from '../display/display.ts'
+import { print } from '../display/print.ts'
+import { titledTable } from '../display/text-layout.ts'
 import { type Colors, colorsFor, Interrupted, type Io, interruptible, isTerminal } from '../io.ts'
 import { writeJson } from '../json.ts'
 import { jsonOption, numberOption, ranges } from '../options.ts'
-import { print } from '../print.ts'
-import { titledTable } from '../text-layout.ts'
 
 interface ImportFlags {
   readonly out: string

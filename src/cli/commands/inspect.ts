@@ -10,13 +10,13 @@ import type { Origin } from '../../run/origin.ts'
 import { loadOrigin } from '../../run/weights-source.ts'
 import { bytes, count, fixed, flops, grouped, percent } from '../../text/numbers.ts'
 import { labelled } from '../display/display.ts'
+import { print } from '../display/print.ts'
+import { modelLine, originText, routingLine } from '../display/summary.ts'
+import { indented, table, titledTable } from '../display/text-layout.ts'
 import { type Colors, colorsFor, type Io } from '../io.ts'
 import { writeJson } from '../json.ts'
 import type { Description, SignalCheck } from '../operations.ts'
 import { jsonOption, setOption } from '../options.ts'
-import { print } from '../print.ts'
-import { modelLine, originText, routingLine } from '../summary.ts'
-import { indented, table, titledTable } from '../text-layout.ts'
 
 interface InspectFlags {
   readonly set?: readonly string[]

@@ -13,11 +13,11 @@ import { expectWritable } from '../../system/output-file.ts'
 import { commandLine } from '../../text/shell.ts'
 import { planText, whatIfText } from '../display/plan.ts'
 import { validationText } from '../display/plan-validation.ts'
+import { print } from '../display/print.ts'
+import { table } from '../display/text-layout.ts'
 import { type Colors, colorsFor, type Io } from '../io.ts'
 import { writeJson } from '../json.ts'
 import { jsonOption, listOption, numberOption, ranges, setOption } from '../options.ts'
-import { print } from '../print.ts'
-import { table } from '../text-layout.ts'
 
 interface PlanFlags {
   readonly cluster?: string

@@ -22,6 +22,7 @@ import { nearestName } from '../../text/nearest.ts'
 import { duration, joinWords } from '../../text/numbers.ts'
 import { commandLine } from '../../text/shell.ts'
 import { labelled } from '../display/display.ts'
+import { print } from '../display/print.ts'
 import { StudyDisplay } from '../display/study.ts'
 import { colorsFor, Interrupted, type Io, interruptible } from '../io.ts'
 import { writeJson } from '../json.ts'
@@ -37,7 +38,6 @@ import {
   ranges,
   setOption,
 } from '../options.ts'
-import { print } from '../print.ts'
 
 interface StudyFlags {
   readonly out: string

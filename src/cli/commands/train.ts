@@ -11,6 +11,7 @@ import { type Dashboard, startDashboard } from '../dashboard.ts'
 import type { Display, StartEvent } from '../display/display.ts'
 import { jsonDisplay } from '../display/json.ts'
 import { LinesDisplay } from '../display/lines.ts'
+import { print } from '../display/print.ts'
 import { summaryText } from '../display/train-summary.ts'
 import { type Colors, colorsFor, Interrupted, type Io, interruptible, isTerminal, untilAborted } from '../io.ts'
 import { writeJson } from '../json.ts'
@@ -33,7 +34,6 @@ import {
   threadsOption,
   traceOption,
 } from '../options.ts'
-import { print } from '../print.ts'
 import { deadlineOption, mpiOption, type RankFlags, withRanks } from '../ranks.ts'
 import { writeSample } from '../sample.ts'
 import { freeDirectory, isFirstRun, type Job, type JobFlags, prepareJob } from '../train-job.ts'
@@ -230,7 +230,7 @@ async function reportSummary(io: Io, job: Job, flags: TrainFlags, summary: Train
   } else {
     print(io, summaryText(summary, colors))
     if (summary.profile && flags.profile) {
-      const { profileText } = await import('../profile.ts')
+      const { profileText } = await import('../display/profile.ts')
       io.stdout.write(profileText(summary.profile, colors, io.stdout.columns))
     }
   }

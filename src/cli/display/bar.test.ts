@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { main } from '../main.ts'
 import { fakeIo } from '../testing/fake.ts'
 import { Screen } from '../testing/screen.ts'
-import { widthOf } from '../text-layout.ts'
+import { widthOf } from './text-layout.ts'
 
 const frame = /^ {2}━+─* +7\/20 {3}13s left$/
 const metrics = '  loss 5.300   12.3k tok/s   MFU 61 %   drop 3.1 %   c_v 0.42'

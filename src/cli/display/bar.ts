@@ -4,10 +4,10 @@ import type { TrainRecord } from '../../step/records.ts'
 import { count, duration, fixed, grouped, percent } from '../../text/numbers.ts'
 import type { TrainEvent } from '../../train/events.ts'
 import { type Colors, type Io, isTerminal } from '../io.ts'
-import { print } from '../print.ts'
-import { widthOf } from '../text-layout.ts'
 import { type Display, evaluationValues, type StartEvent, startText, TimeLeft } from './display.ts'
 import { LiveLines } from './live-lines.ts'
+import { print } from './print.ts'
+import { widthOf } from './text-layout.ts'
 
 const MAX_BAR_WIDTH = 48
 

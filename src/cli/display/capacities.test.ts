@@ -1,8 +1,8 @@
 import pc from 'picocolors'
 import { expect, test } from 'vitest'
 import type { CapacityEvaluation, EvalRecord } from '../../step/records.ts'
-import { fitted } from '../text-layout.ts'
 import { capacityTable, droplessNote, ruleText } from './capacities.ts'
+import { fitted } from './text-layout.ts'
 
 const plainColors = pc.createColors(false)
 const at = (loss: number, drop_rate = 0, unserved_rate = 0): CapacityEvaluation => ({

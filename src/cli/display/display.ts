@@ -7,8 +7,8 @@ import type { EvalRecord } from '../../step/records.ts'
 import { count, fixed, grouped, percent } from '../../text/numbers.ts'
 import type { TrainEvent } from '../../train/events.ts'
 import type { Colors } from '../io.ts'
-import { differenceText, engineLine, modelLine, originText, routingLine, sourceName } from '../summary.ts'
 import { droplessNote } from './capacities.ts'
+import { differenceText, engineLine, modelLine, originText, routingLine, sourceName } from './summary.ts'
 
 export interface Display {
   event(event: TrainEvent): void

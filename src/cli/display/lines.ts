@@ -4,8 +4,8 @@ import type { TrainRecord } from '../../step/records.ts'
 import { count, duration, fixed, percent } from '../../text/numbers.ts'
 import type { TrainEvent } from '../../train/events.ts'
 import type { Colors, Io } from '../io.ts'
-import { print } from '../print.ts'
 import { type Display, evaluationValues, startText, TimeLeft } from './display.ts'
+import { print } from './print.ts'
 
 const INTERVAL_MS = 5000
 

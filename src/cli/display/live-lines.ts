@@ -6,7 +6,7 @@
  * drawings the cursor is at its beginning: wherever that is now, everything from there on is ours to clear.
  */
 import type { Io } from '../io.ts'
-import { fitted, widthOf } from '../text-layout.ts'
+import { fitted, widthOf } from './text-layout.ts'
 
 const CLEAR_BELOW = '\x1b[J'
 const HIDE_CURSOR = '\x1b[?25l'

@@ -3,7 +3,7 @@ import { COVERAGE } from '../../plan/fit/intervals.ts'
 import type { Accuracy, Validated, Validation } from '../../plan/validate.ts'
 import { bytes, fixed, percent, shortTime } from '../../text/numbers.ts'
 import type { Colors } from '../io.ts'
-import { titledTable } from '../text-layout.ts'
+import { titledTable } from './text-layout.ts'
 
 /** Predictions beside published measurements, and the errors by system. */
 export function validationText({ rows, accuracy, factors }: Validation, colors: Colors): string {

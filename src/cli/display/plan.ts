@@ -8,9 +8,9 @@ import { layoutName } from '../../plan/search/layout.ts'
 import type { WhatIf } from '../../plan/search/what-if.ts'
 import { bytes, count, duration, fixed, flops, grouped, percent, shortTime } from '../../text/numbers.ts'
 import type { Colors } from '../io.ts'
-import { modelLine, routingLine } from '../summary.ts'
-import { table, titledTable, wrap } from '../text-layout.ts'
 import { labelled } from './display.ts'
+import { modelLine, routingLine } from './summary.ts'
+import { table, titledTable, wrap } from './text-layout.ts'
 
 /** Parts below this share of the total are merged into one row, "other". */
 const MIN_SHARE = 0.002

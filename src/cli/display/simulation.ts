@@ -2,9 +2,9 @@
 import type { Compared, Simulation, SimulationEvent } from '../../plan/simulation.ts'
 import { bytes, fixed, grouped, percent, shortTime } from '../../text/numbers.ts'
 import type { Colors } from '../io.ts'
-import { engineLine, modelLine, routingLine } from '../summary.ts'
-import { titledTable } from '../text-layout.ts'
 import { labelled } from './display.ts'
+import { engineLine, modelLine, routingLine } from './summary.ts'
+import { titledTable } from './text-layout.ts'
 
 /** A line of progress. */
 export function simulationEventText(event: SimulationEvent): string {

@@ -5,10 +5,10 @@
 import type { Phase, RunName, StudyEvent } from '../../study/events.ts'
 import { count, duration, fixed, grouped, plural } from '../../text/numbers.ts'
 import { type Colors, type Io, isTerminal } from '../io.ts'
-import { print } from '../print.ts'
-import { widthOf } from '../text-layout.ts'
 import { labelled } from './display.ts'
 import { LiveLines } from './live-lines.ts'
+import { print } from './print.ts'
+import { widthOf } from './text-layout.ts'
 
 const MAX_BAR_WIDTH = 40
 

@@ -2,9 +2,9 @@
 import { count, duration, fixed, grouped, percent } from '../../text/numbers.ts'
 import type { TrainSummary } from '../../train/events.ts'
 import type { Colors } from '../io.ts'
-import { lowerBoundNote, ranksRows } from '../summary.ts'
 import { droplessNote } from './capacities.ts'
 import { labelled } from './display.ts'
+import { lowerBoundNote, ranksRows } from './summary.ts'
 
 export function summaryText(summary: TrainSummary, colors: Colors): string {
   const { evaluation, last } = summary

@@ -8,7 +8,7 @@ it.each([
   ['top-1, seed 1, lr 0.003', ['top-1', ', seed 1, lr 0.003']],
   ['', ['', '']],
   ['🎉🎉🎉🎉🎉🎉🎉🎉🎉🎉🎉', ['🎉', '🎉🎉🎉🎉🎉🎉🎉🎉🎉🎉']],
-])('%s keeps the end that tells runs apart', (name, parts) => expect(nameParts(name)).toEqual(parts))
+])('%s keeps the end that differs between runs', (name, parts) => expect(nameParts(name)).toEqual(parts))
 
 it.each([
   [['a/b/x', 'a/b/y'], 'a/b/'],

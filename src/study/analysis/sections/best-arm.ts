@@ -1,6 +1,6 @@
 /**
  * The best arm of a sweep: the causal arm with the lowest loss, and how far the next one is behind it. The best of many
- * arms is partly the luckiest, so the report also lists the arms that cannot be told from it.
+ * arms is partly the luckiest, so the report also lists the arms that cannot be distinguished from it.
  */
 import { fixed, joinWords, plural } from '../../../text/numbers.ts'
 import type { Question } from '../../contract.ts'

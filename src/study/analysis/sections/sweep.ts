@@ -9,7 +9,7 @@ import { estimateMean } from '../../statistics.ts'
 import { armsOf, type Runs } from '../runs.ts'
 import { slug } from '../tables.ts'
 
-/** More lines than this cannot be told apart. */
+/** More lines than this cannot be distinguished. */
 const MAX_LINES = 10
 
 /** A numeric setting in which arms differ. */

@@ -6,11 +6,11 @@
  * allow for the operations and bytes, over the measured time.
  */
 import { groups } from 'd3-array'
-import type { StepProfile } from '../measure/step-profile.ts'
-import type { NodeTime } from '../runtime/times.ts'
-import { bytes, count, fixed, flops, percent } from '../text/numbers.ts'
-import { labelled } from './display/display.ts'
-import type { Colors } from './io.ts'
+import type { StepProfile } from '../../measure/step-profile.ts'
+import type { NodeTime } from '../../runtime/times.ts'
+import { bytes, count, fixed, flops, percent } from '../../text/numbers.ts'
+import type { Colors } from '../io.ts'
+import { labelled } from './display.ts'
 import { engineLine } from './summary.ts'
 import { table, widthOf, wrap } from './text-layout.ts'
 

@@ -1,9 +1,9 @@
 import { stripVTControlCharacters } from 'node:util'
 import pc from 'picocolors'
 import { describe, expect, test } from 'vitest'
-import type { StepProfile } from '../measure/step-profile.ts'
+import type { StepProfile } from '../../measure/step-profile.ts'
+import { stepProfile } from '../testing/fake.ts'
 import { profileText } from './profile.ts'
-import { stepProfile } from './testing/fake.ts'
 import { widthOf } from './text-layout.ts'
 
 const plain = pc.createColors(false)

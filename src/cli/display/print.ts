@@ -1,5 +1,5 @@
 /** Prints text that stays on the terminal: nothing of it is cut. */
-import type { Io, Output } from './io.ts'
+import type { Io, Output } from '../io.ts'
 import { fitted } from './text-layout.ts'
 
 /** On a terminal, lines that are wider are broken at spaces. */

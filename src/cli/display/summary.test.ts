@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { runSchema } from '../config/run-config.ts'
+import { runSchema } from '../../config/run-config.ts'
 import { modelLine } from './summary.ts'
 
 test.each([

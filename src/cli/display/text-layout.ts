@@ -1,6 +1,6 @@
 /** Text in terminal columns: width, tables, wrapping. */
 import { stripVTControlCharacters } from 'node:util'
-import type { Colors } from './io.ts'
+import type { Colors } from '../io.ts'
 
 /** Columns that a text occupies on a terminal, without its colour codes. */
 export function widthOf(text: string): number {

@@ -1,14 +1,14 @@
 /** One-line descriptions of a run's model, routing, engine, data and ranks. */
 import { relative } from 'node:path'
-import { type Difference, formatDifferent } from '../config/differences.ts'
-import type { RunConfig } from '../config/run-config.ts'
-import type { CeilingReport } from '../measure/ceiling.ts'
-import { headWidthOf } from '../model/config.ts'
-import type { Origin } from '../run/origin.ts'
-import type { Engine } from '../runtime/engine.ts'
-import { fixed, flops, grouped, percent } from '../text/numbers.ts'
-import type { RanksSummary } from '../train/events.ts'
-import { slowRankText } from '../train/slow-rank.ts'
+import { type Difference, formatDifferent } from '../../config/differences.ts'
+import type { RunConfig } from '../../config/run-config.ts'
+import type { CeilingReport } from '../../measure/ceiling.ts'
+import { headWidthOf } from '../../model/config.ts'
+import type { Origin } from '../../run/origin.ts'
+import type { Engine } from '../../runtime/engine.ts'
+import { fixed, flops, grouped, percent } from '../../text/numbers.ts'
+import type { RanksSummary } from '../../train/events.ts'
+import { slowRankText } from '../../train/slow-rank.ts'
 
 /** `4 layers of width 192, 6 heads, sequence 128, vocabulary 2,048`. */
 export function modelLine({ model }: RunConfig): string {
