@@ -2,8 +2,8 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { RunInput } from '../../src/config/run-config.ts'
 import { randomFor } from '../../src/step/random.ts'
+import { killCases } from '../support/kill-cases.ts'
 import { expectSuccess, type Line, results, trainRecords, Workspace } from './support.ts'
 
 let workspace: Workspace
@@ -16,23 +16,7 @@ afterAll(() => workspace.remove())
 const seed = Number(process.env.CHOIR_TEST_SEED ?? Date.now() % 1_000_000)
 const steps = 40
 
-const cases: Record<string, RunInput> = {
-  'top-k, AdamW': { model: { moe: { k: 2 } } },
-  'top-k, moments in int8': { train: { optimizer: { state: 'int8' } } },
-  'top-k, Adafactor': { train: { optimizer: { kind: 'adafactor' } } },
-  'prototype, AdamW, two micro-batches': {
-    model: { moe: { router: 'prototype', prototypes: 2 } },
-    train: { microBatches: 2 },
-  },
-  'prototype, Adafactor': {
-    model: { moe: { router: 'prototype', prototypes: 2, capacity: '1x' } },
-    train: { optimizer: { kind: 'adafactor' } },
-  },
-  'random, AdamW': { model: { moe: { router: 'random', k: 2 } } },
-  'random, Adafactor': { model: { moe: { router: 'random' } }, train: { optimizer: { kind: 'adafactor' } } },
-}
-
-test.each(Object.entries(cases))(
+test.each(Object.entries(killCases))(
   'a run that is killed at random times and resumed is bitwise equal to an uninterrupted one: %s',
   async (name, over) => {
     const config = workspace.config({

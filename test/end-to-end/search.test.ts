@@ -9,21 +9,13 @@ let workspace: Workspace
 let file: string
 beforeAll(() => {
   workspace = new Workspace()
-  const { model, data, runtime } = workspace.input()
   file = workspace.file('search.json')
-  const set = {
-    'model.vocabulary': model?.vocabulary,
-    'data.source': data?.source,
-    'data.tokenizer': data?.tokenizer,
-    'data.cache': data?.cache,
-    'runtime.threads': runtime?.threads,
-  }
   const settings = {
     'train.schedule.learningRate': { min: 0.001, max: 0.1, scale: 'log' },
     'model.moe.k': { choices: [1, 2] },
   }
   const search = { settings, configurations: 4, eta: 2, minSteps: 15, maxSteps: 60 }
-  writeFileSync(file, JSON.stringify({ base: 'tiny', set, search }))
+  writeFileSync(file, JSON.stringify({ base: 'tiny', set: workspace.assignments(), search }))
 })
 afterAll(() => workspace.remove())
 

@@ -26,15 +26,7 @@ interface Results {
 /** Writes a study of small runs on the text of the workspace. Returns its path. */
 function studyFile(name: string, more: object): string {
   const file = workspace.file(`${name}.json`)
-  const { model, data, runtime } = workspace.input()
-  const set = {
-    'model.vocabulary': model?.vocabulary,
-    'data.source': data?.source,
-    'data.tokenizer': data?.tokenizer,
-    'data.cache': data?.cache,
-    'runtime.threads': runtime?.threads,
-    'train.steps': 12,
-  }
+  const set = { ...workspace.assignments(), 'train.steps': 12 }
   writeFileSync(
     file,
     JSON.stringify({

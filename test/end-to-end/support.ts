@@ -155,6 +155,18 @@ export class Workspace {
     }
   }
 
+  /** What {@link config} sets beyond `tiny`, by dotted path: `set` of a study. */
+  assignments(): Record<string, unknown> {
+    const { model, data, runtime } = this.input()
+    return {
+      'model.vocabulary': model?.vocabulary,
+      'data.source': data?.source,
+      'data.tokenizer': data?.tokenizer,
+      'data.cache': data?.cache,
+      'runtime.threads': runtime?.threads,
+    }
+  }
+
   remove(): void {
     rmSync(this.path, { recursive: true, force: true })
   }

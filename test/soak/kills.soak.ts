@@ -6,31 +6,18 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { RunInput } from '../../src/config/run-config.ts'
 import { type Random, randomFor } from '../../src/step/random.ts'
 import type { RunRecord } from '../../src/study/contract.ts'
 import { type ChoirProcess, expectSuccess, results, Workspace } from '../end-to-end/support.ts'
+import { killCases } from '../support/kill-cases.ts'
 import { count } from '../support/soak.ts'
 
 const seed = Number(process.env.CHOIR_TEST_SEED ?? Date.now() % 1_000_000)
 const kills = Number(process.env.CHOIR_SOAK_KILLS ?? 1000)
 
-const trainings: Record<string, RunInput> = {
-  'top-k, AdamW': { model: { moe: { k: 2 } } },
-  'top-k, moments in int8': { train: { optimizer: { state: 'int8' } } },
-  'prototype, AdamW, two micro-batches': {
-    model: { moe: { router: 'prototype', prototypes: 2 } },
-    train: { microBatches: 2 },
-  },
-  'prototype, Adafactor': {
-    model: { moe: { router: 'prototype', prototypes: 2, capacity: '1x' } },
-    train: { optimizer: { kind: 'adafactor' } },
-  },
-  'random, Adafactor': { model: { moe: { router: 'random' } }, train: { optimizer: { kind: 'adafactor' } } },
-}
 const engines: Record<string, string | undefined> = { 'oneDNN, if it is installed': undefined, 'ONNX Runtime': 'off' }
 /** One for each training and engine, the studies, and the full disks. */
-const shares = Object.keys(trainings).length * Object.keys(engines).length + 2
+const shares = Object.keys(killCases).length * Object.keys(engines).length + 2
 const share = Math.ceil(kills / shares)
 
 let workspace: Workspace
@@ -81,7 +68,7 @@ const placeOf = (config: string, run: string) =>
   existsSync(`${run}/config.json`) ? ['--resume', run] : [config, '--out', run]
 
 for (const [engine, dnnl] of Object.entries(engines))
-  for (const [name, over] of Object.entries(trainings))
+  for (const [name, over] of Object.entries(killCases))
     test(`a training: ${name}, by ${engine}`, async () => {
       if (dnnl !== undefined) process.env.CHOIR_DNNL = dnnl
       try {
@@ -103,15 +90,7 @@ for (const [engine, dnnl] of Object.entries(engines))
 
 test('a study', async () => {
   const file = workspace.file('study.json')
-  const { model, data, runtime } = workspace.input()
-  const set = {
-    'model.vocabulary': model?.vocabulary,
-    'data.source': data?.source,
-    'data.tokenizer': data?.tokenizer,
-    'data.cache': data?.cache,
-    'runtime.threads': runtime?.threads,
-    'train.steps': 30,
-  }
+  const set = { ...workspace.assignments(), 'train.steps': 30 }
   writeFileSync(
     file,
     JSON.stringify({ base: 'tiny', arms: { one: {}, two: { 'model.moe.k': 2 } }, seeds: [1, 2], set }),
