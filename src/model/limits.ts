@@ -14,8 +14,8 @@ export const sizes = {
   layers: limited(1000, 'the deepest published models have about a thousand'),
   width: limited(2 ** 20, 'no published model is nearly as wide'),
   heads: limited(2 ** 16, published),
-  sequence: limited(2 ** 24, 'no published model has nearly as long a context'),
-  experts: limited(2 ** 16, published),
+  sequence: limited(2 ** 24, 'a longer one takes gigabytes in every layer'),
+  experts: limited(2 ** 16, 'no published model with such routers has nearly as many'),
   /** Of a loop that is unrolled in the graph. */
   iterations: limited(1000, 'each is a part of the graph of every sparse layer'),
   batch: limited(2 ** 24, 'no published training has nearly as many sequences in a batch'),
