@@ -16,6 +16,9 @@ export interface AdapterFacts {
   readonly software: boolean
 }
 
+/** Waits for a promise of the device. */
+export type Wait = <T>(result: Promise<T>) => Promise<T>
+
 export interface Device {
   readonly gpu: GPUDevice
   readonly adapter: AdapterFacts
@@ -26,6 +29,8 @@ export interface Device {
   compile(modules: readonly { readonly code: string; readonly label: string }[]): Promise<void>
   /** @throws RuntimeError that the device has reported since the last call */
   check(): void
+  /** Waits for something that the device does. */
+  wait: Wait
   /** Waits for all submitted work. @throws RuntimeError as {@link check} */
   idle(): Promise<void>
   destroy(): void
@@ -51,27 +56,32 @@ const LIMITS = [
   'maxStorageBuffersPerShaderStage',
 ] as const satisfies readonly (keyof GPUSupportedLimits)[]
 
-/** @throws RuntimeError if the adapter gives no device */
-export async function openDevice(adapter: GPUAdapter): Promise<Device> {
+/**
+ * @param wait How to wait for results, if awaiting them is not enough
+ * @throws RuntimeError if the adapter gives no device
+ */
+export async function openDevice(adapter: GPUAdapter, wait: Wait = (result) => result): Promise<Device> {
   const requiredFeatures = OPTIONAL.filter((name) => adapter.features.has(name))
   const requiredLimits = Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name] as number]))
   const gpu = await adapter.requestDevice({ requiredFeatures, requiredLimits }).catch((error: unknown) => {
     throw new RuntimeError(`cannot open the GPU ${factsOf(adapter).name}: ${messageOf(error)}`)
   })
-  return new OpenDevice(gpu, factsOf(adapter))
+  return new OpenDevice(gpu, factsOf(adapter), wait)
 }
 
 class OpenDevice implements Device {
   readonly gpu: GPUDevice
   readonly adapter: AdapterFacts
   readonly features: DeviceFeatures
+  readonly wait: Wait
   private readonly pipelines = new Map<string, GPUComputePipeline>()
   private failure: RuntimeError | undefined
   private destroyed = false
 
-  constructor(gpu: GPUDevice, adapter: AdapterFacts) {
+  constructor(gpu: GPUDevice, adapter: AdapterFacts, wait: Wait) {
     this.gpu = gpu
     this.adapter = adapter
+    this.wait = wait
     this.features = { f16: gpu.features.has('shader-f16'), subgroups: gpu.features.has('subgroups') }
     gpu.addEventListener('uncapturederror', (event) => {
       event.preventDefault() // it would be printed as well
@@ -103,7 +113,7 @@ class OpenDevice implements Device {
         throw new RuntimeError(`internal: the GPU refused the kernel ${label}: ${messageOf(error)}`)
       }
     }
-    await Promise.all([...missing].map(compile))
+    await this.wait(Promise.all([...missing].map(compile)))
     this.check()
   }
 
@@ -121,7 +131,7 @@ class OpenDevice implements Device {
   }
 
   async idle(): Promise<void> {
-    await this.gpu.queue.onSubmittedWorkDone()
+    await this.wait(this.gpu.queue.onSubmittedWorkDone())
     this.check()
   }
 

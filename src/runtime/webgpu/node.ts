@@ -29,7 +29,26 @@ async function nodeGpu(): Promise<GPU> {
 export async function openNodeDevice(): Promise<Device> {
   const adapter = await (await nodeGpu()).requestAdapter(FASTEST)
   if (!adapter) throw new UsageError(`${NO_ADAPTER}; or use --device cpu)`)
-  return openDevice(adapter)
+  return openDevice(adapter, factsOf(adapter).software ? waitAsleep : undefined)
+}
+
+const CELL = new Int32Array(new SharedArrayBuffer(4))
+
+/**
+ * Dawn polls for results in every turn of the event loop, which keeps a core busy. A device that computes on the cores
+ * needs it, so turns last a millisecond while such a device is waited for.
+ */
+async function waitAsleep<T>(result: Promise<T>): Promise<T> {
+  let isSettled = false
+  const settle = () => {
+    isSettled = true
+  }
+  result.then(settle, settle)
+  while (!isSettled) {
+    await new Promise(setImmediate)
+    if (!isSettled) Atomics.wait(CELL, 0, 0, 1)
+  }
+  return result
 }
 
 const FASTEST: GPURequestAdapterOptions = { powerPreference: 'high-performance' }

@@ -89,7 +89,7 @@ export class WorkQueue {
     try {
       if (stagings.length === 0) await this.device.idle()
       for (const { buffer, used, parts } of stagings) {
-        await buffer.mapAsync(GPUMapMode.READ, 0, used)
+        await this.device.wait(buffer.mapAsync(GPUMapMode.READ, 0, used))
         await this.check()
         const bytes = buffer.getMappedRange(0, used)
         for (const part of parts) part.take(bytes.slice(part.at, part.at + part.bytes))

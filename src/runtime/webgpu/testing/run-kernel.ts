@@ -76,7 +76,7 @@ export async function runKernel(device: Device, kernel: Kernel, call: TestCall):
   await device.idle()
   const results: Float64Array[] = []
   for (const [i, copy] of staging.entries()) {
-    await copy.mapAsync(GPUMapMode.READ)
+    await device.wait(copy.mapAsync(GPUMapMode.READ))
     const { dtype, size } = outputs[i] as Operand
     const values = copy.getMappedRange()
     if (dtype === 'float16') results.push(Float64Array.from(new Uint16Array(values, 0, size), halfFromBits))
