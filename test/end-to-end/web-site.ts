@@ -25,11 +25,11 @@ export const smallConfig = {
   model: smallModel,
   data: { tokenizer: { kind: 'bytes' } },
   train: {
-    steps: 40,
+    steps: 20,
     batch: 4,
-    evalEvery: 20,
+    evalEvery: 10,
     evalBatches: 1,
-    checkpointEvery: 20,
+    checkpointEvery: 5,
     schedule: { learningRate: 1e-2, warmup: 2 },
   },
 } as const

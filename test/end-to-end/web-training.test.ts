@@ -69,10 +69,10 @@ describe.skipIf(!executable)('in Chromium', () => {
     const page = await visit()
     await page.fill('#config', JSON.stringify(smallConfig))
     await page.click('#train')
-    await statusOf(page).toMatch(/^trained 40 steps/)
+    await statusOf(page).toMatch(/^trained 20 steps/)
     const points = ((await page.getAttribute('#curve', 'points')) ?? '').split(' ')
     const losses = points.map((point) => 100 - Number(point.split(',')[1]))
-    expect(losses.length).toBe(40)
+    expect(losses.length).toBe(20)
     const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value) / values.length
     expect(mean(losses.slice(-5))).toBeLessThan(0.8 * mean(losses.slice(0, 5)))
 
@@ -81,7 +81,7 @@ describe.skipIf(!executable)('in Chromium', () => {
     const [download] = await Promise.all([page.waitForEvent('download'), page.click('#export')])
     const files = unzipRun(new Uint8Array(readFileSync(await download.path())))
     expect([...files.keys()]).toEqual(
-      expect.arrayContaining(['config.json', 'text/page.txt', 'checkpoints/step-00000040/SHA256SUMS']),
+      expect.arrayContaining(['config.json', 'text/page.txt', 'checkpoints/step-00000020/SHA256SUMS']),
     )
     expect(problems).toEqual([])
     await page.close()
@@ -91,13 +91,13 @@ describe.skipIf(!executable)('in Chromium', () => {
     const page = await visit()
     await page.fill('#config', JSON.stringify({ ...smallConfig, train: { ...smallConfig.train, steps: 100_000 } }))
     await page.click('#train')
-    await statusOf(page).toMatch(/^step (?:2[5-9]|[3-9]\d|\d{3,}),/)
+    await statusOf(page).toMatch(/^step (?:[6-9]|\d\d+),/)
     await page.close()
     const again = await visit()
     await again.click('#resume')
     await statusOf(again).toMatch(/^step \d+,/)
     const steps = ((await again.getAttribute('#curve', 'points')) ?? '').split(' ').length
-    expect(steps).toBeGreaterThan(20)
+    expect(steps).toBeGreaterThan(5)
     expect(problems).toEqual([])
     await again.close()
   }, 240_000)

@@ -1,5 +1,5 @@
 /**
- * Random tests for an hour or more, and how much they tried:
+ * Random tests, many more than in the suite, and how much they tried:
  *
  *     npm run soak -- [--kills 1000] [--inputs 10000] [--requests 100000] [--seed N] [--out FILE]
  */

@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises'
 import { UsageError } from '../../errors.ts'
 import type { InputFile } from './input-file.ts'
-import { parquetTexts } from './parquet.ts'
+import { parquetTexts } from './parquet/parquet.ts'
 import type { Piece } from './piece.ts'
 import { piecesOf, recordReaders } from './records.ts'
 import { textChunks } from './text.ts'

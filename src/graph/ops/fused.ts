@@ -90,11 +90,16 @@ function rmsNormKernel(x: Tensor, weight: Tensor, epsilon: number): Normed {
   return emitKernel('rms-norm', [x, weight], results, options) as [Tensor, Tensor]
 }
 
+/** Rows that are worth a part of a sum over rows: software GPUs take long for each. */
+const ROWS_OF_PART = 16
+
 function rmsNormKernelGradient(dy: Tensor, x: Tensor, weight: Tensor, inverse: Tensor): [dx: Tensor, dWeight: Tensor] {
   const { dtype } = x
+  const [rows, width] = [dim(x.shape, 0), dim(x.shape, 1)]
+  const count = Math.max(1, Math.min(kernelParts(), Math.ceil(rows / ROWS_OF_PART)))
   const results = [
     { dtype, shape: x.shape },
-    { dtype, shape: [kernelParts(), dim(x.shape, 1)] },
+    { dtype, shape: [count, width] },
   ]
   const options = { local: true, addsTo: [0] } as const
   const [dx, parts] = emitKernel('rms-norm-gradient', [dy, x, weight, inverse], results, options) as [Tensor, Tensor]

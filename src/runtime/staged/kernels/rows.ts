@@ -12,9 +12,6 @@ const ABSENT = 0xffffffff
 /** Rows of a task: a few hundred kilobytes. */
 const TASK_ROWS = 128
 
-/** Partial sums of the gradient of a norm's weight. Their number does not depend on the threads. */
-const NORM_PARTS = 16
-
 type Tensors = readonly [KernelTensor, KernelTensor, KernelTensor, KernelTensor, KernelTensor, KernelTensor]
 const inputsOf = (call: KernelCall) => call.inputs as unknown as Tensors
 const outputsOf = (call: KernelCall) => call.outputs as unknown as Tensors
@@ -68,7 +65,7 @@ export const rmsNorm = byRows(
   { inputs: [], outputs: [0] },
 )
 
-/** Inputs dy [T, D], x [T, D], weight [D], 1/rms [T, 1]; outputs dx [T, D], parts of dweight [16, D]. */
+/** Inputs dy [T, D], x [T, D], weight [D], 1/rms [T, 1]; outputs dx [T, D], parts of dweight [P, D]. */
 export const rmsNormGradient: Kernel = {
   provider: 'WASM',
   prepare(call, { functions }) {
@@ -77,11 +74,12 @@ export const rmsNormGradient: Kernel = {
     const addend = addendOf(call)
     const width = widthOf(x)
     const rows = firstDim(x)
+    const tasks = firstDim(dWeight)
     return {
-      tasks: NORM_PARTS,
+      tasks,
       run(task) {
-        const from = Math.floor((rows * task) / NORM_PARTS)
-        const count = Math.floor((rows * (task + 1)) / NORM_PARTS) - from
+        const from = Math.floor((rows * task) / tasks)
+        const count = Math.floor((rows * (task + 1)) / tasks) - from
         const part = (tensor: KernelTensor) => offsetAt(tensor, from * width)
         functions.rmsNormGradient(
           part(dy),
