@@ -1,13 +1,17 @@
 /** Formats errors for the command line. */
 import { formatValue } from '../config/problems.ts'
+import { RunError, UsageError } from '../errors.ts'
+import { printable } from '../text/printable.ts'
 
-/** The message and its causes, with stack traces if `verbose`. */
+/** The message and, unless it is ours and so complete, the causes; all of them with stack traces if `verbose`. */
 export function formatError(error: unknown, verbose: boolean): string {
-  if (!(error instanceof Error)) return String(error)
-  const cause = error.cause === undefined ? '' : `\n  caused by: ${formatError(error.cause, verbose)}`
-  const text = verbose ? (error.stack ?? error.message) : systemReason(error) || error.message || error.name
-  return text + cause
+  if (!(error instanceof Error)) return printable(String(error))
+  const text = printable(verbose ? (error.stack ?? error.message) : reasonOf(error))
+  const isComplete = !verbose && (error instanceof UsageError || error instanceof RunError)
+  return error.cause === undefined || isComplete ? text : `${text}\n  caused by: ${formatError(error.cause, verbose)}`
 }
+
+const reasonOf = (error: Error): string => systemReason(error) || error.message || error.name
 
 /** The file and the reason in an error of the file system, without its code and call; its path may be long. */
 function systemReason(error: Error): string | null {

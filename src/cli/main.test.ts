@@ -215,10 +215,26 @@ describe('failures', () => {
     }
   })
 
-  test('the cause of an error is printed', async () => {
-    const fake = failing(new RunError('cannot save', { cause: new Error('ENOSPC: no space left') }))
+  test('the cause of an error is printed; that of one for users, which names it, with --verbose only', async () => {
+    const cause = new Error('ENOSPC: no space left')
+    const printed = async (error: Error, ...flags: string[]) => {
+      const fake = failing(error)
+      await main(['eval', 'x', ...flags], fake.io)
+      return fake.stderr.text
+    }
+    expect(await printed(new Error('internal: oops', { cause }))).toBe(
+      'choir: internal: oops\n  caused by: ENOSPC: no space left\n',
+    )
+    expect(await printed(new RunError('the disk is full', { cause }))).toBe('choir: the disk is full\n')
+    expect(await printed(new RunError('the disk is full', { cause }), '--verbose')).toMatch(
+      /caused by: Error: ENOSPC: no space left\n {4}at /,
+    )
+  })
+
+  test('control characters in a message are shown, not obeyed', async () => {
+    const fake = failing(new RunError('cannot read a\x1b[2Jb'))
     await main(['eval', 'x'], fake.io)
-    expect(fake.stderr.text).toBe('choir: cannot save\n  caused by: ENOSPC: no space left\n')
+    expect(fake.stderr.text).toBe('choir: cannot read a\\x1b[2Jb\n')
   })
 })
 

@@ -1,4 +1,5 @@
 /** The text that a model generates at the end of its training. */
+import { printable } from '../text/printable.ts'
 import { quoted } from '../text/shell.ts'
 import { sourceName } from './display/summary.ts'
 import { wrap } from './display/text-layout.ts'
@@ -35,7 +36,7 @@ export async function writeSample(
   if (interrupted) throw new Interrupted()
   if (flags.json) return writeJson(io, { kind: 'sample', prompt, text })
   const width = Math.min(io.stdout.columns || 80, 84) - 6
-  const [first = '', ...more] = wrap(`${prompt}${text}`.trimEnd(), width)
+  const [first = '', ...more] = wrap(printable(`${prompt}${text}`.trimEnd()), width)
   // On a narrow terminal the prompt may wrap; then it is not coloured.
   const head = first.startsWith(prompt) ? colors.cyan(prompt) + first.slice(prompt.length) : first
   const lines = [head, ...more].map((line) => `  ${colors.dim('│')} ${line}\n`)

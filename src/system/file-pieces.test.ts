@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
@@ -38,4 +38,8 @@ test('the event loop turns between the pieces, so an abort ends a long reading',
   }
   await expect(reading()).rejects.toThrow(/abort/)
   expect(pieces).toBeLessThan(4)
+})
+
+test('a file of the kernel that waits for events is refused', async () => {
+  if (existsSync('/proc/kmsg')) await expect(read('/proc/kmsg')).rejects.toThrow(/no end|EPERM|EACCES/)
 })

@@ -1,7 +1,7 @@
 /** The bytes of a file in pieces, fast for many small files too. */
 import { closeSync, openSync, readSync, statSync } from 'node:fs'
 import { nextTurn } from './next-turn.ts'
-import { kindOf, WITHOUT_WAITING } from './read-text.ts'
+import { kindOf, readError, WITHOUT_WAITING } from './read-text.ts'
 
 const PIECE_BYTES = 1 << 20
 
@@ -25,6 +25,8 @@ export async function* filePieces(path: string, start = 0, signal?: AbortSignal)
       await nextTurn()
       signal?.throwIfAborted()
     }
+  } catch (error) {
+    throw readError(error)
   } finally {
     closeSync(file)
   }

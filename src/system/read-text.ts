@@ -58,8 +58,12 @@ async function readPiece(handle: FileHandle, isPipe: boolean): Promise<Buffer> {
       const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(PIECE_BYTES), 0, PIECE_BYTES)
       return buffer.subarray(0, bytesRead)
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
-      if (!isPipe) throw new Error('it has no end: it is not a file on a disk')
+      const reason = readError(error)
+      if (reason === error || !isPipe) throw reason
       await delay(PIPE_MS)
     }
 }
+
+/** A file of the kernel has no bytes yet, and will never end. Other errors are returned as they are. */
+export const readError = (error: unknown): unknown =>
+  (error as NodeJS.ErrnoException).code === 'EAGAIN' ? new Error('it has no end: it is not a file on a disk') : error

@@ -4,6 +4,8 @@ import { UsageError } from '../../errors.ts'
 import type { GeneratedEnd } from '../../infer/generate.ts'
 import type { WeightFormat } from '../../infer/int8/weight-format.ts'
 import type { OnMessage } from '../../run/messages.ts'
+import { printable } from '../../text/printable.ts'
+import { printNote } from '../display/print.ts'
 import { colorsFor, Interrupted, type Io, interruptible } from '../io.ts'
 import { writeJson } from '../json.ts'
 import {
@@ -84,7 +86,7 @@ async function run(io: Io, directory: string, flags: GenerateFlags): Promise<voi
   const prompt = await readPrompt(io, given)
   const onMessage: OnMessage = (event) => {
     if (json) writeJson(io, event)
-    else if (event.kind !== 'prepare') io.stderr.write(`choir: ${event.message}\n`)
+    else if (event.kind !== 'prepare') printNote(io, event.message)
   }
   const interrupted = await interruptible(io, async (signal) => {
     const pieces = io.operations.generate(directory, { ...options, prompt, signal, onMessage })
@@ -101,16 +103,18 @@ async function run(io: Io, directory: string, flags: GenerateFlags): Promise<voi
 
 async function writeText(io: Io, prompt: string, pieces: AsyncIterable<string>, signal: AbortSignal): Promise<void> {
   const { cyan } = colorsFor(io.stdout, io.env)
+  // A terminal shall show what a model writes, and not obey it; a file gets every character.
+  const shown = (text: string) => (io.stdout.isTTY ? printable(text) : text)
   let started = false
   // Not before the text begins: if the run cannot be read, only the error should appear.
   const start = (): void => {
-    if (!started) io.stdout.write(cyan(prompt))
+    if (!started) io.stdout.write(cyan(shown(prompt)))
     started = true
   }
   try {
     for await (const piece of pieces) {
       start()
-      io.stdout.write(piece)
+      io.stdout.write(shown(piece))
       if (signal.aborted) break
     }
     if (!signal.aborted) start()

@@ -6,7 +6,7 @@ import type { TrainEvent } from '../../train/events.ts'
 import { type Colors, type Io, isTerminal } from '../io.ts'
 import { type Display, evaluationValues, type StartEvent, startText, TimeLeft } from './display.ts'
 import { LiveLines } from './live-lines.ts'
-import { print } from './print.ts'
+import { print, printNote } from './print.ts'
 import { widthOf } from './text-layout.ts'
 
 const MAX_BAR_WIDTH = 48
@@ -71,7 +71,7 @@ export class BarDisplay implements Display {
   note(text: string): void {
     // On a terminal the line must go above the bar; a redirected stderr is written to directly.
     if (this.live && isTerminal(this.io.stderr, this.io.env)) this.print(`${this.colors.yellow('choir:')} ${text}\n`)
-    else this.io.stderr.write(`choir: ${text}\n`)
+    else printNote(this.io, text)
   }
 
   close(): void {

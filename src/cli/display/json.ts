@@ -2,9 +2,10 @@
 import type { Io } from '../io.ts'
 import { writeJson } from '../json.ts'
 import type { Display } from './display.ts'
+import { printNote } from './print.ts'
 
 export const jsonDisplay = (io: Io): Display => ({
   event: (event) => writeJson(io, event),
-  note: (text) => io.stderr.write(`choir: ${text}\n`),
+  note: (text) => printNote(io, text),
   close: () => {},
 })

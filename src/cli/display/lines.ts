@@ -5,7 +5,7 @@ import { count, duration, fixed, percent } from '../../text/numbers.ts'
 import type { TrainEvent } from '../../train/events.ts'
 import type { Colors, Io } from '../io.ts'
 import { type Display, evaluationValues, startText, TimeLeft } from './display.ts'
-import { print } from './print.ts'
+import { print, printNote } from './print.ts'
 
 const INTERVAL_MS = 5000
 
@@ -57,7 +57,7 @@ export class LinesDisplay implements Display {
   }
 
   note(text: string): void {
-    this.io.stderr.write(`choir: ${text}\n`)
+    printNote(this.io, text)
   }
 
   close(): void {}
@@ -85,6 +85,6 @@ export class LinesDisplay implements Display {
   }
 
   private print(line: string): void {
-    this.io.stdout.write(`  ${line}\n`)
+    print(this.io, `  ${line}\n`)
   }
 }

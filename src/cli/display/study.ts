@@ -7,7 +7,7 @@ import { count, duration, fixed, grouped, plural } from '../../text/numbers.ts'
 import { type Colors, type Io, isTerminal } from '../io.ts'
 import { labelled } from './display.ts'
 import { LiveLines } from './live-lines.ts'
-import { print } from './print.ts'
+import { print, printNote } from './print.ts'
 import { widthOf } from './text-layout.ts'
 
 const MAX_BAR_WIDTH = 40
@@ -103,7 +103,7 @@ export class StudyDisplay {
 
   note(text: string): void {
     if (this.live && isTerminal(this.io.stderr, this.io.env)) this.print(`${this.colors.yellow('choir:')} ${text}`)
-    else this.io.stderr.write(`choir: ${text}\n`)
+    else printNote(this.io, text)
   }
 
   close(): void {

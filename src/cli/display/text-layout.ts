@@ -1,5 +1,6 @@
 /** Text in terminal columns: width, tables, wrapping. */
 import { stripVTControlCharacters } from 'node:util'
+import { printable } from '../../text/printable.ts'
 import type { Colors } from '../io.ts'
 
 /** Columns that a text occupies on a terminal, without its colour codes. */
@@ -53,10 +54,10 @@ export function wrap(text: string, width: number): string[] {
 /**
  * Breaks the lines that are wider than the terminal, at spaces. Parts that are three or more spaces apart stay whole if
  * they fit on a line. Further lines of `label  value` begin below the value, others two columns after the beginning of
- * the first.
+ * the first. Control characters are shown, not obeyed.
  */
 export const fitted = (text: string, columns: number): string =>
-  text
+  printable(text)
     .split('\n')
     .map((line) => (widthOf(line) <= columns ? line : fittedLine(line, columns)))
     .join('\n')

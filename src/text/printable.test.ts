@@ -1,0 +1,28 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { printable } from './printable.ts'
+
+test.each([
+  ['plain text, ünï✓ 🐋\n\twith lines', 'plain text, ünï✓ 🐋\n\twith lines'],
+  ['\x1b[1;31mred\x1b[0m', '\x1b[1;31mred\x1b[0m'],
+  ['a\x1b[2Jb', 'a\\x1b[2Jb'],
+  ['a\x1b]0;title\x07b', 'a\\x1b]0;title\\x07b'],
+  ['one\rtwo\x7f\x9b1A', 'one\\x0dtwo\\x7f\\x9b1A'],
+])('%j is shown as %j', (text, shown) => {
+  expect(printable(text)).toBe(shown)
+})
+
+test('nothing but line breaks, tabs and colours is left for the terminal to obey', () => {
+  const unit = fc.oneof(
+    fc.constantFrom('\x1b', '[', '1', ';', 'm', 'J', '\x9b', '\r', '\n'),
+    fc.string({ maxLength: 2 }),
+  )
+  fc.assert(
+    fc.property(fc.array(unit), (units) => {
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: the codes of colours
+      const rest = printable(units.join('')).replace(/\x1b\[[\d;]*m|[\n\t]/g, '')
+      const isControl = (character: string) => character < ' ' || (character >= '\x7f' && character <= '\x9f')
+      expect([...rest].filter(isControl)).toEqual([])
+    }),
+  )
+})
