@@ -1,68 +1,16 @@
-/** `choir play` as a visitor uses it, in Chromium, with WebGPU by SwiftShader. Needs a build. */
+/** `choir play` as a visitor uses it: training, saving, files, and browsers without WebGPU. Needs a build. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { chromium, type Page } from 'playwright-core'
+import { describe, expect, test } from 'vitest'
 import { unzipRun } from '../../src/browser/run-files.ts'
 import { named, violationsOn } from './dashboard-page.ts'
-import { type ChoirProcess, expectSuccess, Workspace } from './support.ts'
-import { executable, openBrowser } from './web-site.ts'
-
-/** A few pages of text that a small model can learn from. */
-const text = Array.from(
-  { length: 400 },
-  (_, i) =>
-    `Chapter ${i}. The ${['whale', 'ship', 'captain', 'sea'][i % 4]} was ${['white', 'old', 'deep', 'grey'][(i * 7) % 4]}, ` +
-    `and ${['Ishmael', 'Ahab', 'Queequeg'][i % 3]} went on board before the storm came over the water.`,
-).join('\n')
-
-/** SwiftShader compiles and computes on the processor. */
-const patience = { timeout: 240_000, interval: 250 }
+import { patience, playSite, text } from './play-page.ts'
+import { expectSuccess } from './support.ts'
+import { executable } from './web-site.ts'
 
 describe.skipIf(!executable)(named('choir play'), { timeout: 400_000 }, () => {
-  const workspace = new Workspace()
-  const problems: string[] = []
-  let browser: Browser
-  let context: BrowserContext
-  let address: string
-  let server: ChoirProcess | undefined
-  beforeAll(async () => {
-    server = workspace.start('play', '--json')
-    address = String((await server.line(({ kind }) => kind === 'play')).address)
-    browser = await openBrowser()
-    context = await browser.newContext({ viewport: { width: 1400, height: 900 } })
-  }, 60_000)
-  afterAll(async () => {
-    await browser?.close()
-    server?.kill('SIGINT')
-    await server?.ended
-    workspace.remove()
-  })
-
-  async function visit(): Promise<Page> {
-    const page = await context.newPage()
-    page.on('pageerror', ({ message }) => problems.push(message))
-    page.on('console', (message) => {
-      if (message.type() === 'error') problems.push(message.text())
-    })
-    page.on('request', (request) => {
-      if (!request.url().startsWith(address) && !/^(?:blob|data):/.test(request.url())) problems.push(request.url())
-    })
-    await page.goto(address)
-    return page
-  }
-
-  const phaseOf = (page: Page, side: string) => page.locator(`[data-side="${side}"][data-phase]`)
-  const reaches = (page: Page, side: string, phase: RegExp) =>
-    expect.poll(() => phaseOf(page, side).getAttribute('data-phase'), patience).toMatch(phase)
-  const factOf = (page: Page, side: string, name: string) =>
-    phaseOf(page, side)
-      .locator(`dl > div:has(dt:text-is("${name}")) dd`)
-      .textContent({ timeout: 1000 })
-      .catch(() => '')
-  const stepOf = async (page: Page, side: string): Promise<number> =>
-    Number.parseInt((await factOf(page, side, 'step')) || '-1', 10)
-  const lossOf = async (page: Page, side: string): Promise<number> => Number(await factOf(page, side, 'loss'))
+  const { workspace, problems, address, visit, phaseOf, reaches, stepOf, lossOf } = playSite()
 
   /** A sum over the pixels of the heat map of a side. */
   const pictureOf = (page: Page, side: string) =>
@@ -133,19 +81,6 @@ describe.skipIf(!executable)(named('choir play'), { timeout: 400_000 }, () => {
     await page.close()
   })
 
-  test('after the tab was closed the stored runs can be opened, and go on', async () => {
-    const page = await visit()
-    await page.getByRole('button', { name: 'Open the stored runs' }).click()
-    await reaches(page, 'A', /paused/)
-    const step = await stepOf(page, 'A')
-    expect(step).toBeGreaterThan(9)
-    await reaches(page, 'B', /paused|finished/)
-    await page.getByRole('button', { name: 'Continue' }).click()
-    await expect.poll(() => stepOf(page, 'A'), patience).toBeGreaterThan(step)
-    expect(problems).toEqual([])
-    await page.close()
-  })
-
   test('bad files are refused with a message, and what is open stays usable', async () => {
     const page = await visit()
     await page.getByRole('radio', { name: 'Your own' }).check()
@@ -174,7 +109,7 @@ describe.skipIf(!executable)(named('choir play'), { timeout: 400_000 }, () => {
     try {
       const page = await plain.newPage()
       await page.addInitScript('delete Navigator.prototype.gpu')
-      await page.goto(address)
+      await page.goto(address())
       await expect
         .poll(() => page.getByRole('alert').textContent(), patience)
         .toMatch(/no WebGPU.*Chrome.*Safari.*Firefox/s)
@@ -190,8 +125,8 @@ describe.skipIf(!executable)(named('choir play'), { timeout: 400_000 }, () => {
     const links = await Promise.all(found.map(async (link) => (await link.getAttribute('href')) ?? ''))
     expect(links).toHaveLength(6)
     for (const link of links) {
-      await page.goto(new URL(link, address).href)
-      expect(await page.locator(new URL(link, address).hash).count(), link).toBe(1)
+      await page.goto(new URL(link, address()).href)
+      expect(await page.locator(new URL(link, address()).hash).count(), link).toBe(1)
     }
     expect(problems).toEqual([])
     await page.close()

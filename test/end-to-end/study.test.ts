@@ -161,7 +161,7 @@ test('processes with --join share a study, one is killed, and the results are th
 test('a study with a dense arm that is killed in a sweep of learning rates has the results of an uninterrupted one', async () => {
   const input = {
     arms: { dense: { 'model.moe': null, 'model.hidden': 32 }, sparse: {} },
-    set: { 'train.steps': 60, 'model.moe.zLoss': 0 },
+    set: { 'train.steps': 24, 'model.moe.zLoss': 0 },
     seeds: [1],
     tune: { rates: [0.5, 1, 2], steps: 0.5 },
   }
@@ -188,7 +188,7 @@ test('a study with a dense arm that is killed in a sweep of learning rates has t
   expect(losses('tuned')).toEqual(losses('tuned-whole'))
 
   const { records } = resultsIn('tuned')
-  const trials = records.filter(({ config }) => config.train.steps === 30)
+  const trials = records.filter(({ config }) => config.train.steps === 12)
   expect(trials.length).toBeGreaterThanOrEqual(6)
   for (const record of records) {
     if (record.status !== 'finished') throw new Error(record.error)

@@ -1,16 +1,13 @@
-/** The program on a WebGPU device, which may be a software one: training, resuming, studies, faults, other commands. */
-import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+/** The program on a WebGPU device, which may be a software one: training and other commands. */
+import { cpSync, existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
-import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openTracer } from '../../src/infer/routing-trace.ts'
 import { pastedText, traceText } from '../../src/infer/text-trace.ts'
 import { listDevices } from '../../src/runtime/webgpu/node.ts'
 import type { EvalRecord } from '../../src/step/records.ts'
-import type { RunRecord } from '../../src/study/contract.ts'
 import type { Collection, TokenTrace } from '../../src/watch/api.ts'
-import { ChoirProcess, checkpointsOf, expectSuccess, results, trainRecords, Workspace } from './support.ts'
+import { ChoirProcess, expectSuccess, trainRecords, Workspace } from './support.ts'
 
 const { gpus } = await listDevices()
 
@@ -83,86 +80,6 @@ describe.skipIf(gpus.length === 0)('on a WebGPU device', () => {
 
   /** The run of the first test, uninterrupted. */
   const whole = () => workspace.file('gpu adamw')
-
-  test.each([
-    ['SIGKILL', null],
-    ['SIGINT', 130],
-  ] as const)(
-    'a run that ends by %s and is resumed is bitwise equal to an uninterrupted one',
-    {
-      timeout,
-    },
-    async (signal, code) => {
-      const run = workspace.file(signal)
-      const running = workspace.start('train', config('adamw'), '--out', run, '--device', 'webgpu', '--json')
-      await running.step(17)
-      running.kill(signal)
-      expect((await running.ended).code).toBe(code)
-      await expectSuccess(workspace.start('train', '--resume', run, '--json'))
-      expect(results(run)).toEqual(results(whole()))
-    },
-  )
-
-  test.each([
-    ['memory', /^choir: out of memory on the GPU \(use a smaller train.batch, .*\)$/],
-    ['command', /^choir: internal: the GPU refused a command: .*CreateBuffer.*$/],
-  ] as const)(
-    'a fault in mid-run (%s) is one message; the last checkpoint is whole',
-    { timeout },
-    async (kind, message) => {
-      const run = workspace.file(`fault ${kind}`)
-      const env = {
-        NODE_OPTIONS: `--import ${pathToFileURL(fileURLToPath(new URL('../support/gpu-fault.mjs', import.meta.url)))}`,
-        CHOIR_GPU_FAULT: kind,
-        CHOIR_GPU_FAULT_AFTER: join(run, 'checkpoints', 'step-00000010'),
-      }
-      const args = ['train', config('adamw'), '--out', run, '--device', 'webgpu', '--json']
-      const { code, stderr } = await new ChoirProcess(args, workspace.path, { command: 'env', args: [], env }).ended
-      expect(code).toBe(1)
-      const lines = stderr.trimEnd().split('\n')
-      expect(
-        lines.filter((line) => !line.startsWith('Warning: max') && !line.includes('slower than --device cpu')),
-      ).toEqual([expect.stringMatching(message)])
-      expect(checkpointsOf(run).at(-1)).toBe('step-00000010')
-      await expectSuccess(workspace.start('train', '--resume', run, '--json'))
-      expect(results(run)).toEqual(results(whole()))
-    },
-  )
-
-  test('a study that is killed and restarted has the results of an uninterrupted one', { timeout }, async () => {
-    const { model, data } = workspace.input()
-    const set = {
-      'model.vocabulary': model?.vocabulary,
-      'data.source': data?.source,
-      'data.tokenizer': data?.tokenizer,
-      'data.cache': data?.cache,
-      'train.steps': 12,
-    }
-    const file = workspace.file('study.json')
-    const arms = { slow: { 'train.schedule.learningRate': 1e-3 }, fast: {} }
-    writeFileSync(file, JSON.stringify({ base: 'tiny', seeds: [1], arms, set }))
-    const study = (out: string) =>
-      workspace.start('study', file, '--device', 'webgpu', '--jobs', '1', '--out', workspace.file(out), '--json')
-    const recordsIn = (out: string) =>
-      (JSON.parse(readFileSync(workspace.file(out, 'results.json'), 'utf8')) as { records: RunRecord[] }).records
-    await expectSuccess(study('study whole'))
-    const running = study('study killed')
-    await running.line(({ kind }) => kind === 'end')
-    running.kill('SIGKILL')
-    await running.ended
-    await delay(1500) // its run saves and exits by itself
-    await expectSuccess(study('study killed'))
-    const resultsOf = (out: string) =>
-      recordsIn(out).map((record) => {
-        if (record.status !== 'finished') throw new Error(record.error)
-        expect(record.engine).toContain('WebGPU')
-        return [record.key, record.heldOut, record.train.loss]
-      })
-    expect(resultsOf('study whole')).toHaveLength(2)
-    expect(new Map(resultsOf('study killed').map(([key, ...rest]) => [key, rest]))).toEqual(
-      new Map(resultsOf('study whole').map(([key, ...rest]) => [key, rest])),
-    )
-  })
 
   test('the dashboard traces the experts of a text without a GPU, and they are those on the GPU', {
     timeout,

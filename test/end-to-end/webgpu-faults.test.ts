@@ -1,0 +1,101 @@
+/** Kills and faults of trainings and studies on a WebGPU device, which may be a software one. */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { listDevices } from '../../src/runtime/webgpu/node.ts'
+import type { RunRecord } from '../../src/study/contract.ts'
+import { ChoirProcess, checkpointsOf, expectSuccess, results, Workspace } from './support.ts'
+
+const { gpus } = await listDevices()
+
+/** A software device compiles each pipeline for a second, once for a machine. */
+const timeout = 400_000
+
+describe.skipIf(gpus.length === 0)('on a WebGPU device', () => {
+  let workspace: Workspace
+  let config: string
+  /** A run that nothing disturbed. */
+  let whole: string
+  beforeAll(async () => {
+    workspace = new Workspace()
+    config = workspace.config({ train: { steps: 20, evalEvery: 20, checkpointEvery: 5 } })
+    whole = workspace.file('whole')
+    await expectSuccess(workspace.start('train', config, '--out', whole, '--device', 'webgpu', '--json'))
+  }, timeout)
+  afterAll(() => workspace.remove())
+
+  test.each([
+    ['SIGKILL', null],
+    ['SIGINT', 130],
+  ] as const)(
+    'a run that ends by %s and is resumed is bitwise equal to an uninterrupted one',
+    {
+      timeout,
+    },
+    async (signal, code) => {
+      const run = workspace.file(signal)
+      const running = workspace.start('train', config, '--out', run, '--device', 'webgpu', '--json')
+      await running.step(12)
+      running.kill(signal)
+      expect((await running.ended).code).toBe(code)
+      await expectSuccess(workspace.start('train', '--resume', run, '--json'))
+      expect(results(run)).toEqual(results(whole))
+    },
+  )
+
+  test.each([
+    ['memory', /^choir: out of memory on the GPU \(use a smaller train.batch, .*\)$/],
+    ['command', /^choir: internal: the GPU refused a command: .*CreateBuffer.*$/],
+  ] as const)(
+    'a fault in mid-run (%s) is one message; the last checkpoint is whole',
+    { timeout },
+    async (kind, message) => {
+      const run = workspace.file(`fault ${kind}`)
+      const env = {
+        NODE_OPTIONS: `--import ${pathToFileURL(fileURLToPath(new URL('../support/gpu-fault.mjs', import.meta.url)))}`,
+        CHOIR_GPU_FAULT: kind,
+        CHOIR_GPU_FAULT_AFTER: join(run, 'checkpoints', 'step-00000010'),
+      }
+      const args = ['train', config, '--out', run, '--device', 'webgpu', '--json']
+      const { code, stderr } = await new ChoirProcess(args, workspace.path, { command: 'env', args: [], env }).ended
+      expect(code).toBe(1)
+      const lines = stderr.trimEnd().split('\n')
+      expect(
+        lines.filter((line) => !line.startsWith('Warning: max') && !line.includes('slower than --device cpu')),
+      ).toEqual([expect.stringMatching(message)])
+      expect(checkpointsOf(run).at(-1)).toBe('step-00000010')
+      await expectSuccess(workspace.start('train', '--resume', run, '--json'))
+      expect(results(run)).toEqual(results(whole))
+    },
+  )
+
+  test('a study that is killed and restarted has the results of an uninterrupted one', { timeout }, async () => {
+    const set = { ...workspace.assignments(), 'train.steps': 6 }
+    const file = workspace.file('study.json')
+    const arms = { slow: { 'train.schedule.learningRate': 1e-3 }, fast: {} }
+    writeFileSync(file, JSON.stringify({ base: 'tiny', seeds: [1], arms, set }))
+    const study = (out: string) =>
+      workspace.start('study', file, '--device', 'webgpu', '--jobs', '1', '--out', workspace.file(out), '--json')
+    const recordsIn = (out: string) =>
+      (JSON.parse(readFileSync(workspace.file(out, 'results.json'), 'utf8')) as { records: RunRecord[] }).records
+    await expectSuccess(study('study whole'))
+    const running = study('study killed')
+    await running.line(({ kind }) => kind === 'end')
+    running.kill('SIGKILL')
+    await running.ended
+    await delay(1500) // its run saves and exits by itself
+    await expectSuccess(study('study killed'))
+    const resultsOf = (out: string) =>
+      recordsIn(out).map((record) => {
+        if (record.status !== 'finished') throw new Error(record.error)
+        expect(record.engine).toContain('WebGPU')
+        return [record.key, record.heldOut, record.train.loss]
+      })
+    expect(resultsOf('study whole')).toHaveLength(2)
+    expect(new Map(resultsOf('study killed').map(([key, ...rest]) => [key, rest]))).toEqual(
+      new Map(resultsOf('study whole').map(([key, ...rest]) => [key, rest])),
+    )
+  })
+})
