@@ -1,6 +1,7 @@
 /** Tokenizers of any form (Unigram, WordPiece, other word patterns), by Hugging Face's own library. */
 import { createRequire } from 'node:module'
 import type * as Tokenizers from 'tokenizers'
+import { formatValue } from '../../config/problems.ts'
 import { RunError, UsageError } from '../../errors.ts'
 import { createTokenizer, type NativeTokenizer, type Tokenizer } from './tokenizer.ts'
 
@@ -15,6 +16,7 @@ export const tokenizerFromJson = (json: string, where = 'tokenizer.json'): Token
 
 /** @throws UsageError naming `where` if the library refuses the tokenizer.json */
 export function nativeTokenizer(json: string, where: string): NativeTokenizer {
+  expectPrefixes(json, where)
   const { Tokenizer } = require('tokenizers') as typeof Tokenizers
   const open = (): Tokenizers.Tokenizer => {
     const tokenizer = Tokenizer.fromString(json)
@@ -50,5 +52,24 @@ export function nativeTokenizer(json: string, where: string): NativeTokenizer {
         throw failed('decode', error)
       }
     },
+  }
+}
+
+/**
+ * The library cuts the prefix off the second token of every merge, and ends the process if the token is shorter.
+ * @throws UsageError naming the merge
+ */
+function expectPrefixes(json: string, where: string): void {
+  const { model } = JSON.parse(json) as { model?: { continuing_subword_prefix?: unknown; merges?: unknown } }
+  const prefix = model?.continuing_subword_prefix
+  if (typeof prefix !== 'string' || !Array.isArray(model?.merges)) return
+  for (const merge of model.merges as unknown[]) {
+    // Older files have a pair as a text.
+    const [, second] = typeof merge === 'string' ? merge.split(' ') : Array.isArray(merge) ? merge : []
+    if (typeof second === 'string' && !second.startsWith(prefix))
+      throw new UsageError(
+        `${where} is not a Hugging Face tokenizer.json: in model.merges, ${formatValue(second)} does not begin with ` +
+          `model.continuing_subword_prefix, ${formatValue(prefix)}`,
+      )
   }
 }

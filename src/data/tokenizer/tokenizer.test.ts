@@ -168,6 +168,13 @@ test('a file that is not a tokenizer.json, or has no document separator, is refu
     /my\.json has no token that ends a document.*<\/s>/,
   )
   refused(unigram.replace('"Unigram"', '"Bigram"'), /my\.json is not a Hugging Face tokenizer\.json/)
+  // The library ends the process.
+  const { model, ...rest } = JSON.parse(byteLevelJson(merges))
+  for (const of of [model.merges, model.merges.map((pair: string[]) => pair.join(' '))])
+    refused(
+      JSON.stringify({ ...rest, model: { ...model, merges: of, continuing_subword_prefix: '../..' } }),
+      /my\.json .*: in model\.merges, ".+" does not begin with model\.continuing_subword_prefix, ".*"/,
+    )
 })
 
 test('a text begins with the token that tokenizer.json puts there, else with the one between documents', () => {
