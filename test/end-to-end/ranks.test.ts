@@ -10,9 +10,9 @@ const { train } = rankRuns()
 
 const cases: [string, RunInput, steps: number, layouts: readonly (readonly [ranks: number, expert: number])[]][] = [
   [
-    'top-1, for 20 steps',
+    'top-1, for 50 steps',
     {},
-    20,
+    50,
     [
       [2, 2],
       [4, 4],

@@ -1,0 +1,94 @@
+/** Studies that are killed and go on, alone or with others, have the results of one that nothing disturbed. */
+import { readdirSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
+import { expect, test, vi } from 'vitest'
+import type { RunRecord } from '../../src/study/contract.ts'
+import { lines, studyRuns, timeouts, twoArms } from './study-runs.ts'
+
+vi.setConfig(timeouts)
+const { workspace, studyFile, study, resultsIn } = studyRuns()
+
+test('a study that is killed and restarted has the results of an uninterrupted one', async () => {
+  const file = studyFile('killed', { ...twoArms, set: { 'train.steps': 200 } })
+  const whole = await study(file, 'uninterrupted')
+  expect(whole.code).toBe(0)
+  const running = workspace().start('study', file, '--out', workspace().file('killed'), '--jobs', '2', '--json')
+  const record = (await running.line(({ kind }) => kind === 'end')).record as RunRecord
+  if (record.status !== 'finished') throw new Error(record.error)
+  running.kill('SIGKILL')
+  await running.ended
+  // Its runs save and exit by themselves; until then they hold the locks of their directories.
+  await delay(1500)
+  const done = resultsIn('killed').records.length
+  expect(done).toBeGreaterThan(0)
+  const again = await study(file, 'killed', '--json')
+  expect(again.code).toBe(0)
+  expect(lines(again).find(({ kind }) => kind === 'study')?.finished).toBe(done)
+  const losses = (out: string) =>
+    Object.fromEntries(
+      resultsIn(out).records.map((record) => [record.key, record.status === 'finished' && record.heldOut.loss]),
+    )
+  expect(losses('killed')).toEqual(losses('uninterrupted'))
+})
+
+test('processes with --join share a study, one is killed, and the results are those of one process', async () => {
+  const file = studyFile('shared', { ...twoArms, set: { 'train.steps': 60 } })
+  expect((await study(file, 'shared-alone')).code).toBe(0)
+  const join = ['--out', workspace().file('shared'), '--jobs', '1', '--join', '--json']
+  const first = workspace().start('study', file, ...join)
+  await first.line(({ kind }) => kind === 'begin')
+  const refused = await study(file, 'shared')
+  expect(refused).toMatchObject({ code: 1, stderr: expect.stringMatching(/in use by process \d+.*--join/) })
+  const second = workspace().start('study', file, ...join)
+  await second.line(({ kind }) => kind === 'begin')
+  first.kill('SIGKILL')
+  const { code, stdout } = await second.ended
+  expect(code).toBe(0)
+  const runs = stdout.split('\n').filter((line) => line.includes('"kind":"end"'))
+  expect(runs.length).toBeLessThanOrEqual(4)
+  const losses = (out: string) =>
+    resultsIn(out)
+      .records.map((record) => [record.key, record.status === 'finished' && record.heldOut.loss])
+      .sort()
+  expect(losses('shared')).toEqual(losses('shared-alone'))
+  expect(readdirSync(workspace().file('shared')).filter((name) => ['cells', 'processes'].includes(name))).toEqual([])
+})
+
+test('a study with a dense arm that is killed in a sweep of learning rates has the results of an uninterrupted one', async () => {
+  const input = {
+    arms: { dense: { 'model.moe': null, 'model.hidden': 32 }, sparse: {} },
+    set: { 'train.steps': 24, 'model.moe.zLoss': 0 },
+    seeds: [1],
+    tune: { rates: [0.5, 1, 2], steps: 0.5 },
+  }
+  const file = studyFile('tuned', input)
+  const whole = await study(file, 'tuned-whole', '--json')
+  expect(whole).toMatchObject({ code: 0, stderr: '' })
+  const running = workspace().start('study', file, '--out', workspace().file('tuned'), '--jobs', '1', '--json')
+  await running.line(({ kind }) => kind === 'end')
+  running.kill('SIGKILL')
+  await running.ended
+  await delay(1500)
+  const done = resultsIn('tuned').records.length
+  expect(done).toBeLessThan(6)
+  const again = await study(file, 'tuned', '--json')
+  expect(again.code).toBe(0)
+  expect(lines(again).find(({ kind }) => kind === 'study')?.finished_trials).toBe(done)
+  const phases = lines(again).flatMap(({ kind, phase }) => (kind === 'phase' ? [phase] : []))
+  expect(phases[0]).toBe('tuning')
+  expect(phases.filter((phase) => phase !== 'tuning').slice(0, 1)).toEqual(['pilot'])
+  const losses = (out: string) =>
+    resultsIn(out)
+      .records.map((record) => [record.key, record.status === 'finished' && record.heldOut.loss])
+      .sort()
+  expect(losses('tuned')).toEqual(losses('tuned-whole'))
+
+  const { records } = resultsIn('tuned')
+  const trials = records.filter(({ config }) => config.train.steps === 12)
+  expect(trials.length).toBeGreaterThanOrEqual(6)
+  for (const record of records) {
+    if (record.status !== 'finished') throw new Error(record.error)
+    expect(record.engine).toMatch(/oneDNN \d|ONNX Runtime alone/)
+    expect(record.machine).not.toBe('')
+  }
+})
