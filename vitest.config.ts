@@ -13,7 +13,7 @@ export default defineConfig({
     pool: 'forks',
     // Each computes on all cores; more at once would only take turns, and tests of time would be late.
     maxWorkers: 2,
-    // LLVM compiles shaders for a software GPU in a quarter of the time if they use vectors of 128 bits.
+    // LLVM compiles shaders for a software GPU in half the time if they use vectors of 128 bits.
     env: { LP_NATIVE_VECTOR_WIDTH: '128' },
     testTimeout: 20_000,
     hookTimeout: 30_000,

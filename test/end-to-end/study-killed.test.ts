@@ -8,18 +8,23 @@ import { lines, studyRuns, timeouts, twoArms } from './study-runs.ts'
 vi.setConfig(timeouts)
 const { workspace, studyFile, study, resultsIn } = studyRuns()
 
-test('a study that is killed and restarted has the results of an uninterrupted one', async () => {
-  const file = studyFile('killed', { ...twoArms, set: { 'train.steps': 200 } })
-  const whole = await study(file, 'uninterrupted')
-  expect(whole.code).toBe(0)
-  const running = workspace().start('study', file, '--out', workspace().file('killed'), '--jobs', '2', '--json')
+/** Kills a study after its first run. @returns How many runs it has stored. */
+async function killed(file: string, out: string, jobs: number): Promise<number> {
+  const running = workspace().start('study', file, '--out', workspace().file(out), '--jobs', String(jobs), '--json')
   const record = (await running.line(({ kind }) => kind === 'end')).record as RunRecord
   if (record.status !== 'finished') throw new Error(record.error)
   running.kill('SIGKILL')
   await running.ended
   // Its runs save and exit by themselves; until then they hold the locks of their directories.
   await delay(1500)
-  const done = resultsIn('killed').records.length
+  return resultsIn(out).records.length
+}
+
+test('a study that is killed and restarted has the results of an uninterrupted one', async () => {
+  const file = studyFile('killed', { ...twoArms, set: { 'train.steps': 200 } })
+  const whole = await study(file, 'uninterrupted')
+  expect(whole.code).toBe(0)
+  const done = await killed(file, 'killed', 2)
   expect(done).toBeGreaterThan(0)
   const again = await study(file, 'killed', '--json')
   expect(again.code).toBe(0)
@@ -64,12 +69,7 @@ test('a study with a dense arm that is killed in a sweep of learning rates has t
   const file = studyFile('tuned', input)
   const whole = await study(file, 'tuned-whole', '--json')
   expect(whole).toMatchObject({ code: 0, stderr: '' })
-  const running = workspace().start('study', file, '--out', workspace().file('tuned'), '--jobs', '1', '--json')
-  await running.line(({ kind }) => kind === 'end')
-  running.kill('SIGKILL')
-  await running.ended
-  await delay(1500)
-  const done = resultsIn('tuned').records.length
+  const done = await killed(file, 'tuned', 1)
   expect(done).toBeLessThan(6)
   const again = await study(file, 'tuned', '--json')
   expect(again.code).toBe(0)

@@ -72,7 +72,7 @@ async function hashFile(file: InputFile, hash: Hash, config: ReadingConfig, sign
     }
     const { format } = file
     if (isExamined(file, config)) {
-      if (format === 'parquet') await checkParquet(file, field)
+      if (format === 'parquet') await checkParquet(file, field, signal)
       else {
         const chunks = textChunks({ ...file, content: { reading: () => ({ add, end: async () => {} }) } })
         await readThrough({ ...file, format }, { bytes: size, chunks }, field)

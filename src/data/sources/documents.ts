@@ -22,7 +22,7 @@ export async function* readDocuments(
     const bytes = await sizeOf(file)
     if (file.origin === 'named' && bytes === 0) throw new UsageError(`data.source: ${file.name} is empty`)
     try {
-      for await (const piece of read(file, bytes, file.field ?? field)) {
+      for await (const piece of read(file, bytes, file.field ?? field, signal)) {
         signal?.throwIfAborted()
         yield piece
       }
@@ -43,14 +43,14 @@ async function sizeOf(file: InputFile): Promise<number> {
   }
 }
 
-const read = (file: InputFile, bytes: number, field: string): AsyncIterable<Piece> =>
+const read = (file: InputFile, bytes: number, field: string, signal?: AbortSignal): AsyncIterable<Piece> =>
   file.format === 'parquet'
-    ? parquetDocuments(file, field)
+    ? parquetDocuments(file, field, signal)
     : recordReaders[file.format](file, { bytes, chunks: textChunks(file) }, field)
 
-async function* parquetDocuments(file: InputFile, field: string): AsyncGenerator<Piece> {
+async function* parquetDocuments(file: InputFile, field: string, signal?: AbortSignal): AsyncGenerator<Piece> {
   let row = 0
-  for await (const text of parquetTexts(file, field)) {
+  for await (const text of parquetTexts(file, field, { signal })) {
     const where = `${file.name}:row ${row++}`
     if (text !== null) yield* piecesOf(text, where)
   }

@@ -30,7 +30,7 @@ export interface Device {
   /** @throws RuntimeError that the device has reported since the last call */
   check(): void
   /** Waits for something that the device does. */
-  wait: Wait
+  readonly wait: Wait
   /** Waits for all submitted work. @throws RuntimeError as {@link check} */
   idle(): Promise<void>
   destroy(): void

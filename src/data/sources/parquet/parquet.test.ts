@@ -15,11 +15,12 @@ const write = (rowGroupSize: number): Buffer => {
   return Buffer.from(parquetWriteBuffer({ columnData: [column], codec: 'SNAPPY', rowGroupSize }))
 }
 
-async function read(bytes: Buffer): Promise<(string | null)[]> {
+async function read(bytes: Buffer, signal?: AbortSignal): Promise<(string | null)[]> {
   const path = join(make(), 'a.parquet')
   writeFileSync(path, bytes)
   const values: (string | null)[] = []
-  for await (const value of parquetTexts({ path, ...sourceFile('a.parquet', 'named') }, 'text', 1)) values.push(value)
+  const file = { path, ...sourceFile('a.parquet', 'named') }
+  for await (const value of parquetTexts(file, 'text', { signal, patience: 1 })) values.push(value)
   return values
 }
 
@@ -27,11 +28,20 @@ test('values of all row groups come in order', async () => {
   expect(await read(write(8))).toEqual(texts)
 })
 
-test('a file that makes the decoder read the same byte for ever is refused', async () => {
+/** The decoder reads the same byte of it for ever. */
+function endless(): Buffer {
   const bytes = write(20)
   // The length of the definition levels, in the header of the page.
   bytes[21] = 0
-  const error = await read(bytes).catch((error: Error) => error)
+  return bytes
+}
+
+test('an interrupted reading ends at once', async () => {
+  await expect(read(endless(), AbortSignal.timeout(300))).rejects.toMatchObject({ name: 'TimeoutError' })
+})
+
+test('a file that makes the decoder read the same byte for ever is refused', async () => {
+  const error = await read(endless()).catch((error: Error) => error)
   expect(error).toMatchObject({
     reason: 'damaged',
     message: 'data.source: a.parquet cannot be read as Parquet: nothing could be read of it in 2 s',

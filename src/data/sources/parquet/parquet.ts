@@ -15,27 +15,32 @@ const built = new URL('../../../../dist/data/sources/parquet/worker.js', import.
 /** The longest that the decoder may take for a row group: seconds, and a second for each megabyte of the file. */
 const PATIENCE = 10
 
+interface Waiting {
+  readonly signal?: AbortSignal | undefined
+  readonly patience?: number
+}
+
 /** Values of the column in row order. @throws UsageError */
 export async function* parquetTexts(
   file: InputFile,
   column: string,
-  patience = PATIENCE,
+  waiting: Waiting = {},
 ): AsyncGenerator<string | null> {
   const reading = file.content?.reading()
-  for await (const values of groupsOf(file, column, patience)) yield* values
+  for await (const values of groupsOf(file, column, waiting)) yield* values
   await reading?.end()
 }
 
 /** @throws Unreadable if it is not a Parquet file with the column */
-export async function checkParquet(file: InputFile, column: string): Promise<void> {
-  for await (const _ of groupsOf(file, column, PATIENCE)) break
+export async function checkParquet(file: InputFile, column: string, signal?: AbortSignal): Promise<void> {
+  for await (const _ of groupsOf(file, column, { signal })) break
 }
 
 /** Nothing, once the file has the column; then values of each row group. */
 async function* groupsOf(
   file: InputFile,
   column: string,
-  patience: number,
+  { signal, patience = PATIENCE }: Waiting,
 ): AsyncGenerator<readonly (string | null)[]> {
   const { path, name } = file
   const seconds = Math.ceil(patience + statSync(path).size / 1e6)
@@ -43,7 +48,7 @@ async function* groupsOf(
   const worker = new Worker(built, { workerData, execArgv: [] })
   try {
     for (;;) {
-      const values = valuesOf(await answerOf(worker, seconds), file)
+      const values = valuesOf(await answerOf(worker, seconds, signal), file)
       if (!values) return
       yield values
     }
@@ -52,12 +57,14 @@ async function* groupsOf(
   }
 }
 
-async function answerOf(worker: Worker, seconds: number): Promise<Answer> {
+async function answerOf(worker: Worker, seconds: number, signal?: AbortSignal): Promise<Answer> {
   worker.postMessage(null)
   try {
-    const [answer] = await once(worker, 'message', { signal: AbortSignal.timeout(seconds * 1000) })
+    const timeout = AbortSignal.timeout(seconds * 1000)
+    const [answer] = await once(worker, 'message', { signal: signal ? AbortSignal.any([signal, timeout]) : timeout })
     return answer
   } catch (error) {
+    signal?.throwIfAborted()
     const { name, code, message } = error as NodeJS.ErrnoException
     if (name === 'AbortError') return { kind: 'damaged', message: `nothing could be read of it in ${seconds} s` }
     if (code === 'ERR_WORKER_OUT_OF_MEMORY')
