@@ -3,6 +3,16 @@
  * thread, and a crash of one then fails one file, by name, instead of all.
  */
 import { defineConfig } from 'vitest/config'
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
+
+/** Files that start programs or compile for a GPU are long. They come first, and no worker has one left at the end. */
+class LongFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const sorted = await super.sort(files)
+    const isLong = ({ moduleId }: TestSpecification) => /\/test\/(?:end-to-end\/|webgpu)/.test(moduleId)
+    return [...sorted.filter(isLong), ...sorted.filter((file) => !isLong(file))]
+  }
+}
 
 export default defineConfig({
   test: {
@@ -11,15 +21,16 @@ export default defineConfig({
     globalSetup: ['test/support/built.ts'],
     setupFiles: ['test/support/setup.ts'],
     pool: 'forks',
+    sequence: { sequencer: LongFirst },
     // Two cores are busy with three: a test that waits for a process or a page leaves its core to another.
     maxWorkers: 3,
     // LLVM compiles shaders for a software GPU in half the time if they use vectors of 128 bits.
     // Threads of OpenMP that wait would take the cores of the other workers.
     env: { LP_NATIVE_VECTOR_WIDTH: '128', OMP_WAIT_POLICY: 'passive' },
-    testTimeout: 20_000,
-    hookTimeout: 30_000,
     // What is waited for comes at once, but not on a machine that does something else.
-    expect: { poll: { timeout: 10_000 } },
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    expect: { poll: { timeout: 20_000 } },
     // A test that leaves a mock or a variable of the environment behind changes the next one.
     restoreMocks: true,
     unstubEnvs: true,

@@ -1,7 +1,7 @@
 /**
  * Which routings let a token's loss depend on later tokens: checks each answer of `causalityOf` against the model.
- * The test changes later tokens of the same sequence or of others, and compares the loss at earlier positions of one
- * sequence bit by bit. If the answer is causal, the loss must not change; if it is a leak, some change must show it.
+ * The test changes later tokens of the same sequence or of others, and compares the loss at earlier positions bit by
+ * bit. If the answer is causal, the loss must not change; if it is a leak, some change must show it.
  */
 import { describe, expect, test } from 'vitest'
 import { sizeOf } from '../src/graph/shape.ts'
@@ -37,15 +37,20 @@ const plain = {
   compute: 'padded',
 } as const
 
-interface Changed {
-  /** The loss at earlier positions of one sequence changed with its own later tokens. */
-  readonly own: boolean
-  /** The same with later tokens of other sequences. */
-  readonly others: boolean
-}
+/**
+ * Which later tokens change: those of one sequence, those of the others, or all. Compared is the loss at earlier
+ * positions of the one sequence, or of all.
+ */
+type Later = 'own' | 'others' | 'all'
 
-/** Changes later tokens of random texts, for several random models. */
-async function changedBy(moe: Moe, { activity, rule, batch }: Activity, engine: Engine): Promise<Changed> {
+/**
+ * Random models, and texts of each. Where a loss depends on later tokens, a text shows it with a probability of 0.12 to
+ * 0.6 here. All 24 miss 0.12 with a probability of 4 %, and 0.25 with one of 0.1 %.
+ */
+const [MODELS, TEXTS] = [8, 3]
+
+/** Tells for a model whether the loss depends on later tokens. */
+async function dependence(moe: Moe, { activity, rule, batch }: Activity, engine: Engine) {
   const dtype = typeof engine === 'string' ? engine : 'float32'
   const first = randomCase(1, { model, moe: { ...plain, ...moe }, batch, training: activity === 'training' })
   const { config } = first
@@ -62,45 +67,45 @@ async function changedBy(moe: Moe, { activity, rule, batch }: Activity, engine: 
         )
   const { buffers } = program
   const set = (name: string, values: ArrayLike<number>) => (buffers[name] as Float64Array | undefined)?.set(values)
-  const changed = { own: false, others: false }
-  for (let seed = 1; seed <= 12 && !(changed.own && changed.others); seed++) {
-    const random = testRandom(seed)
-    const integer = (count: number) => Math.floor(random() * count)
-    const drawn = randomCase(seed, { model, moe: { ...plain, ...moe }, batch })
-    for (const { spec, expert, tensor } of parameters.used) {
-      const { shape, data } = drawn.parameters.get(spec.name.replace('.{e}', '')) ?? { shape: [1], data: [] }
-      const size = data.length / (expert === null ? 1 : (shape[0] ?? 1))
-      const name = tensor.source.kind === 'input' ? tensor.source.name : ''
-      set(name, data.slice((expert ?? 0) * size, ((expert ?? 0) + 1) * size))
-    }
-    // The choices of a random router do not depend on the tokens.
-    for (const [routed, choices] of drawn.choices ?? []) set(choicesOf(routed), choices)
-    for (let round = 0; round < 4; round++) {
-      const [row, from] = [integer(batch), 1 + integer(SEQUENCE - 1)]
-      const isOwn = (t: number) => Math.floor(t / SEQUENCE) === row
-      const isLater = (t: number) => t % SEQUENCE >= from
-      set(
-        'targets',
-        drawn.targets.map((_, t) => (isOwn(t) && !isLater(t) ? integer(config.vocabulary) : -1)),
-      )
-      const lossOf = async (changes: (t: number) => boolean) => {
-        // Always a different token.
-        const other = (token: number) => (token + 1 + integer(config.vocabulary - 1)) % config.vocabulary
-        set(
-          'tokens',
-          drawn.tokens.map((token, t) => (changes(t) ? other(token) : token)),
-        )
-        await program.run()
-        return Number(buffers.loss?.[0])
+  const dependsOn = async (later: Later): Promise<boolean> => {
+    for (let seed = 1; seed <= MODELS; seed++) {
+      const random = testRandom(seed)
+      const integer = (count: number) => Math.floor(random() * count)
+      const drawn = randomCase(seed, { model, moe: { ...plain, ...moe }, batch })
+      for (const { spec, expert, tensor } of parameters.used) {
+        const { shape, data } = drawn.parameters.get(spec.name.replace('.{e}', '')) ?? { shape: [1], data: [] }
+        const size = data.length / (expert === null ? 1 : (shape[0] ?? 1))
+        const name = tensor.source.kind === 'input' ? tensor.source.name : ''
+        set(name, data.slice((expert ?? 0) * size, ((expert ?? 0) + 1) * size))
       }
-      const before = await lossOf(() => false)
-      expect(Number.isFinite(before)).toBe(true)
-      changed.own ||= (await lossOf((t) => isOwn(t) && isLater(t))) !== before
-      changed.others ||= (await lossOf((t) => !isOwn(t) && isLater(t))) !== before
+      // The choices of a random router do not depend on the tokens.
+      for (const [routed, choices] of drawn.choices ?? []) set(choicesOf(routed), choices)
+      for (let text = 0; text < TEXTS; text++) {
+        const [row, from] = [integer(batch), 1 + integer(SEQUENCE - 1)]
+        const isOwn = (t: number) => later === 'all' || Math.floor(t / SEQUENCE) === row
+        const isLater = (t: number) => t % SEQUENCE >= from
+        set(
+          'targets',
+          drawn.targets.map((_, t) => (isOwn(t) && !isLater(t) ? integer(config.vocabulary) : -1)),
+        )
+        const lossOf = async (changes: (t: number) => boolean) => {
+          // Always a different token.
+          const other = (token: number) => (token + 1 + integer(config.vocabulary - 1)) % config.vocabulary
+          set(
+            'tokens',
+            drawn.tokens.map((token, t) => (changes(t) ? other(token) : token)),
+          )
+          await program.run()
+          return Number(buffers.loss?.[0])
+        }
+        const before = await lossOf(() => false)
+        expect(Number.isFinite(before)).toBe(true)
+        if ((await lossOf((t) => isLater(t) && isOwn(t) === (later !== 'others'))) !== before) return true
+      }
     }
+    return false
   }
-  program.release()
-  return changed
+  return { dependsOn, release: () => program.release() }
 }
 
 /** A program with kernels, bound to its own memory. */
@@ -125,11 +130,12 @@ async function check(moe: Moe, activity: Activity, engine: Engine = 'float64'): 
   const settings = randomCase(1, { model, moe: { ...plain, ...moe }, batch: activity.batch }).config.moe
   if (!settings) throw new Error('internal: a dense model')
   const { kind } = causalityOf(settings, activity)
-  const changed = await changedBy(moe, activity, engine)
+  const { dependsOn, release } = await dependence(moe, activity, engine)
   const message = `${JSON.stringify(moe)} ${JSON.stringify(activity)} ${typeof engine === 'string' ? engine : 'with kernels'} is reported as ${kind}`
-  if (kind === 'causal') expect(changed, message).toEqual({ own: false, others: false })
-  if (kind === 'other sequences') expect(changed, message).toEqual({ own: false, others: true })
-  if (kind === 'future') expect(changed.own, message).toBe(true)
+  if (kind === 'causal') expect(await dependsOn('all'), message).toBe(false)
+  else expect(await dependsOn('own'), message).toBe(kind === 'future')
+  if (kind === 'other sequences') expect(await dependsOn('others'), message).toBe(true)
+  release()
   return kind
 }
 
@@ -166,17 +172,16 @@ function prioritiesOf({ router }: Moe): readonly (typeof priorities)[number][] {
 describe('a loss depends on later tokens exactly as causalityOf reports', () => {
   for (const [name, moe] of Object.entries(routers))
     test(`${name}: every priority, in training and evaluation, with and without capacity`, async () => {
-      for (const priority of prioritiesOf(moe)) {
-        for (const capacity of ['kx', '1x'] as const)
-          await check(
-            { ...moe, priority, capacity },
-            { activity: 'training', rule: 'train', batch, sequence: SEQUENCE },
-          )
-        await check({ ...moe, priority }, { activity: 'evaluation', rule: 'eval', batch, sequence: SEQUENCE })
-        await check({ ...moe, priority }, { activity: 'evaluation', rule: 'none', batch, sequence: SEQUENCE })
-        // The capacity fits every token, so nothing can be dropped.
-        const roomy = { ...moe, priority, capacity: '1x' as const, factor: 9 }
-        await check(roomy, { activity: 'training', rule: 'train', batch, sequence: SEQUENCE })
+      const priorities = prioritiesOf(moe)
+      for (const [i, priority] of priorities.entries()) {
+        const training: Activity = { activity: 'training', rule: 'train', batch, sequence: SEQUENCE }
+        for (const capacity of ['kx', '1x'] as const) await check({ ...moe, priority, capacity }, training)
+        const evaluation = { activity: 'evaluation', batch, sequence: SEQUENCE } as const
+        await check({ ...moe, priority }, { ...evaluation, rule: 'eval' })
+        // Nothing can be dropped: without a capacity, or where it fits every token.
+        const only = priorities.length === 1
+        if (only || i % 2 === 0) await check({ ...moe, priority }, { ...evaluation, rule: 'none' })
+        if (only || i % 2 === 1) await check({ ...moe, priority, capacity: '1x', factor: 9 }, training)
       }
     })
 
@@ -185,7 +190,7 @@ describe('a loss depends on later tokens exactly as causalityOf reports', () => 
     const seen = new Map<string, Causality>()
     for (const name of ['top-1', 'top-2', 'sinkhorn top-1'])
       for (const priority of priorities)
-        for (const groups of priority === 'position' ? [1, 2, 4] : [1, 2, 4, 8]) {
+        for (const groups of priority === 'position' ? [2, 4] : [2, 4, 8]) {
           const moe = { ...routers[name], priority, groups }
           seen.set(`${name} ${priority} ${groups}`, await check(moe, activity))
         }

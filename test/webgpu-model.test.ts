@@ -3,6 +3,7 @@
  * parameters after updates by both optimizers.
  */
 import { describe, expect, test, vi } from 'vitest'
+import type { RunConfig } from '../src/config/run-config.ts'
 import { readRange } from '../src/runtime/arena.ts'
 import type { Device } from '../src/runtime/webgpu/device.ts'
 import { testDevice } from '../src/runtime/webgpu/testing/run-kernel.ts'
@@ -14,21 +15,23 @@ import { batch, bothRuntimes, configOf, sequence, sizes, train } from './support
 describe.skipIf(testDevice === null)('a WebGPU device trains like the CPU', () => {
   const { compare, gpu } = bothRuntimes()
 
-  test('a dense model with layer norm, learned positions, SwiGLU and a tied head', () =>
-    compare(configOf(null, { model: { norm: 'layer', positions: 'learned', activation: 'swiglu', tied: true } })))
+  test('a dense model with layer norm, learned positions, SwiGLU and a tied head, in documents', () => {
+    const model = { norm: 'layer', positions: 'learned', activation: 'swiglu', tied: true }
+    return compare(configOf(null, { model, data: { crossDocuments: false } }), 2, 5)
+  })
 
-  test.each([false, true])('a shared expert beside routed ones of SwiGLU, with a gate: %s', (sharedGate) =>
-    compare(configOf({ k: 2, experts: 4, sharedHidden: 16, sharedGate }, { model: { activation: 'swiglu' } })),
+  test.each([
+    [{ sharedGate: false }, {}],
+    [{ sharedGate: true }, { queryKeyNorm: 'width' }],
+  ])('a shared expert beside routed ones of SwiGLU: %o, attention: %o', (shared, attention) =>
+    compare(configOf({ k: 2, sharedHidden: 16, ...shared }, { model: { activation: 'swiglu', ...attention } })),
   )
 
-  test('experts in attention', () => compare(configOf({ k: 1, experts: 4, attention: 'all' })))
-
-  test('norms of queries and keys over all heads', () =>
-    compare(configOf(null, { model: attentionSettings['norms over all heads'] ?? {} })))
+  test('experts in attention', () => compare(configOf({ k: 1, attention: 'all' })))
 
   test('all settings of attention at once, with windows in documents', () => {
-    const model = { ...attentionSettings['all at once'], layers: 1, fullEvery: 0 }
-    return compare(configOf(null, { model, data: { crossDocuments: false } }), 2, 5)
+    const model = { ...attentionSettings['all at once'], layers: 1, fullEvery: 0, width: sizes.width }
+    return compare(configOf({ k: 2 }, { model, data: { crossDocuments: false } }), 2, 5)
   })
 
   test.each([
@@ -36,29 +39,28 @@ describe.skipIf(testDevice === null)('a WebGPU device trains like the CPU', () =
     { capacity: 'kx', priority: 'token', groups: 2 },
     { capacity: 'kx', priority: 'gate' },
     { capacity: 'none' },
-  ])('capacity and priority: %o', (moe) => compare(configOf({ ...moe, k: 2, experts: 4, factor: 1 })))
+  ])('capacity and priority: %o', (moe) => compare(configOf({ ...moe, k: 2, factor: 1 })))
 
-  test('documents that attention does not cross', () =>
-    compare(configOf({ experts: 4 }, { data: { crossDocuments: false } }), 2, 5))
+  test('micro-batches, clipping and Adafactor', () => {
+    const train = { batch: 2 * batch, microBatches: 2, optimizer: { kind: 'adafactor', clip: 0.1 } }
+    return compare(configOf({ k: 2 }, { train }), 4)
+  })
 
-  test('micro-batches, clipping and Adafactor', () =>
-    compare(configOf({ experts: 4 }, { train: { microBatches: 2, optimizer: { kind: 'adafactor', clip: 0.1 } } }), 4))
-
-  const batchOf = (target = 0) => ({
-    tokens: new Int32Array(batch * sequence),
-    targets: new Int32Array(batch * sequence).fill(target),
+  const batchOf = (config: RunConfig) => ({
+    tokens: new Int32Array(config.train.batch * sequence),
+    targets: new Int32Array(config.train.batch * sequence),
   })
 
   test.each([{ k: 2 }, { router: 'bias', k: 2 }])('a step is one submit and one readback: %o', async (moe) => {
-    const config = configOf({ ...moe, experts: 4 })
+    const config = configOf(moe)
     const store = createStore(gpu(), config)
     const trainer = await Trainer.compile(gpu(), config, store)
     await initialize(store, 1, initialScales(config))
-    await trainer.step(1, batchOf())
+    await trainer.step(1, batchOf(config))
     const { queue } = (testDevice as Device).gpu
     const submit = vi.spyOn(queue, 'submit')
     const map = vi.spyOn(GPUBuffer.prototype, 'mapAsync')
-    await trainer.step(2, batchOf())
+    await trainer.step(2, batchOf(config))
     expect([submit, map].map(({ mock }) => mock.calls.length)).toEqual([1, 1])
     vi.restoreAllMocks()
     await trainer.release()
@@ -66,7 +68,7 @@ describe.skipIf(testDevice === null)('a WebGPU device trains like the CPU', () =
 
   test('a loss that is not finite skips the update, though all gradients are', async () => {
     for (const microBatches of [1, 2]) {
-      const config = configOf({ router: 'bias', k: 2, experts: 4 }, { train: { microBatches } })
+      const config = configOf({ router: 'bias', k: 2 }, { train: { batch: microBatches * batch, microBatches } })
       const store = createStore(gpu(), config)
       const trainer = await Trainer.compile(gpu(), config, store)
       await initialize(store, 1, initialScales(config))
@@ -76,8 +78,8 @@ describe.skipIf(testDevice === null)('a WebGPU device trains like the CPU', () =
       }
       const before = await all()
       // A target outside the vocabulary has a loss of NaN, in one of the passes.
-      for (const place of [0, batch * sequence - 1]) {
-        const wrong = batchOf()
+      for (const place of [0, config.train.batch * sequence - 1]) {
+        const wrong = batchOf(config)
         wrong.targets[place] = sizes.vocabulary
         const { loss, gradNorm, skipped } = await trainer.step(1, wrong)
         expect({ loss, isFinite: Number.isFinite(gradNorm), skipped }).toEqual({
@@ -88,14 +90,14 @@ describe.skipIf(testDevice === null)('a WebGPU device trains like the CPU', () =
         expect(trainer.updates).toBe(0)
         expect(await all()).toEqual(before)
       }
-      expect((await trainer.step(1, batchOf())).skipped).toBe(false)
+      expect((await trainer.step(1, batchOf(config))).skipped).toBe(false)
       expect(await all()).not.toEqual(before)
       await trainer.release()
     }
   })
 
   test('the same bits in two trainings', async () => {
-    const config = configOf({ k: 2, experts: 4 })
+    const config = configOf({ k: 2 })
     expect(await train(gpu(), config, 2)).toEqual(await train(gpu(), config, 2))
   })
 })

@@ -14,6 +14,14 @@ import { type OpCase, opCases } from './support/op-cases.ts'
 /** Pieces whose number of rows is known at run time only; a device has kernels for packed rows. */
 const ragged = ['combine-ragged', 'dispatch-ragged', 'join-rows', 'split-rows']
 
+/** The cases that a device computes, of ops that share code with others: it compiles kernels for each case. */
+const chosen: Readonly<Record<string, readonly number[]>> = {
+  // Equal shapes, and both broadcast: operands are broadcast as those of add, multiply and where.
+  ...Object.fromEntries(['subtract', 'divide', 'maximum', 'minimum'].map((name) => [name, [0, 3]])),
+  // Training on a device has a kernel of its own for attention. One position; shared keys; first positions.
+  'causal-attention': [1, 2, 4],
+}
+
 describe.skipIf(testDevice === null)('ops on a WebGPU device agree with the CPU', () => {
   let cpu: Runtime
   let gpu: Runtime
@@ -29,6 +37,7 @@ describe.skipIf(testDevice === null)('ops on a WebGPU device agree with the CPU'
   for (const [name, cases] of Object.entries(opCases('float32')).filter(([name]) => !ragged.includes(name)))
     test(name, { timeout: 120_000 }, async () => {
       for (const [i, given] of cases.entries()) {
+        if (!(chosen[name]?.includes(i) ?? true)) continue
         const { outputs, values } = programOf(given, i + 1)
         const [expected, found] = [await runOnce(cpu, { outputs }, values), await runOnce(gpu, { outputs }, values)]
         for (const key of Object.keys(outputs))

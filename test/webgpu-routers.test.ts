@@ -5,9 +5,9 @@
 import { describe, test } from 'vitest'
 import { testDevice } from '../src/runtime/webgpu/testing/run-kernel.ts'
 import { routers } from './support/model-check.ts'
-import { bothRuntimes, configOf } from './support/webgpu-training.ts'
+import { bothRuntimes, configOf, experts } from './support/webgpu-training.ts'
 
 describe.skipIf(testDevice === null)('a router on a WebGPU device trains like on the CPU', () => {
   const { compare } = bothRuntimes()
-  for (const [name, moe] of Object.entries(routers)) test(name, () => compare(configOf(moe)))
+  for (const [name, moe] of Object.entries(routers)) test(name, () => compare(configOf({ ...moe, experts })))
 })

@@ -95,10 +95,10 @@ describe.skipIf(!python)('the PyTorch peer', () => {
   })
 
   // Balanced routing is fixed, so rounding cannot send a token to another expert.
-  test.each(['top2', '2top1-1x'] as const)('%s in bf16 trains like float32, within rounding', slow, async (variant) => {
+  test('bf16 trains like float32, within rounding', slow, async () => {
     const size = { ...shape, width: 32, hidden: 48, vocabulary: 64, sequence: 32, batch: 4 }
     const losses = async (precision: 'float32' | 'bf16') => {
-      const peer = await PyTorchPeer.start(size, variant, { ...options, balanced: true, precision })
+      const peer = await PyTorchPeer.start(size, '2top1-1x', { ...options, balanced: true, precision })
       try {
         expect(peer.info).toMatchObject({ precision })
         const found: number[] = []

@@ -8,7 +8,8 @@ import { smallModel, smallText as text } from './testing/small-training.ts'
 import { WebTraining } from './web-training.ts'
 
 const config: RunInput = {
-  model: smallModel,
+  // As wide as the models of test/webgpu-model.test.ts: a software device compiles kernels for every size.
+  model: { ...smallModel, hidden: 16, moe: { ...smallModel.moe, experts: 6, hidden: 16 } },
   data: { tokenizer: { kind: 'bytes' }, heldOut: 0.3 },
   train: { steps: 12, batch: 4, evalBatches: 1, schedule: { warmup: 2 } },
 }

@@ -172,7 +172,7 @@ describe('text', () => {
 
   test.each([
     [['m6t-1t', '--cluster', 'v100-480']],
-    [['m6t-1t', '--cluster', 'v100-480', '--set', 'plan.optimizer=adamw']],
+    [['m6t-100b', '--cluster', 'v100-32', '--set', 'plan.optimizer=adamw']],
     [['m6t-base', '--cluster', 'v100-8', '--what-if', 'routing']],
     [['M', '--cluster', 'h100-64', '--set', 'train.batch=256']],
   ])('for %j is at most 140 columns wide', async (args) => {

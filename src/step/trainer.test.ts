@@ -54,17 +54,12 @@ async function withTrainer(
 
 const shapes: Record<string, RunInput> = {
   dense: { model: { moe: null } },
-  'dense, untied': { model: { moe: null, tied: false } },
+  'swiglu, dense, untied': { model: { activation: 'swiglu', moe: null, tied: false } },
   tied: {},
-  untied: { model: { tied: false } },
-  'learned positions': { model: { positions: 'learned' } },
-  'layer norm': { model: { norm: 'layer' } },
-  'swiglu experts': { model: { activation: 'swiglu' } },
-  'swiglu, dense': { model: { activation: 'swiglu', moe: null } },
-  'a shared expert': { model: { moe: { sharedHidden: 24 } } },
-  'a sparse layer after a dense one': { model: { moe: { every: 2 } } },
-  'sparse layers from the second on': { model: { moe: { from: 1 } } },
-  'two groups of tokens': { model: { moe: { groups: 2 } } },
+  'untied, learned positions': { model: { tied: false, positions: 'learned' } },
+  'layer norm, a sparse layer after a dense one': { model: { norm: 'layer', moe: { every: 2 } } },
+  'swiglu experts, a shared expert': { model: { activation: 'swiglu', moe: { sharedHidden: 24 } } },
+  'sparse layers from the second on, two groups of tokens': { model: { moe: { from: 1, groups: 2 } } },
   'two micro-batches': { train: { microBatches: 2 } },
   'two micro-batches of random experts': { model: { moe: { router: 'random', k: 2 } }, train: { microBatches: 2 } },
   'top-2, renormalised, softmax after, priority by gate': {

@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
-import { expect, test, vi } from 'vitest'
+import { expect, test } from 'vitest'
 import { isAlive, isRunning, processStart } from './process-identity.ts'
+import { eventually } from './testing/eventually.ts'
 
 test.skipIf(process.platform !== 'linux')(
   'a process that has ended is not running, even if its parent never notices',
@@ -11,7 +12,7 @@ test.skipIf(process.platform !== 'linux')(
     try {
       const [line] = (await once(createInterface({ input: parent.stdout }), 'line')) as [string]
       const child = Number(line)
-      await vi.waitFor(async () => expect(await isRunning(child, null)).toBe(false), 5000)
+      await eventually(async () => expect(await isRunning(child, null)).toBe(false))
       expect(isAlive(child)).toBe(true)
       const pid = parent.pid as number
       expect(await isRunning(pid, await processStart(pid))).toBe(true)

@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline'
 import { expect, test, vi } from 'vitest'
 import { temporaryFolder } from '../data/testing/temporary-folder.ts'
 import { makeTemporaryFolder, sweepLeftovers } from './temporary-folders.ts'
+import { eventually } from './testing/eventually.ts'
 
 /** Differs between machines with the same host name, and between boots of one machine. */
 const machine = vi.hoisted(() => ({ boot: 'one' }))
@@ -46,10 +47,10 @@ test.runIf(process.platform === 'linux')(
       const [line] = (await once(createInterface({ input: parent.stdout }), 'line')) as [string]
       vi.spyOn(process, 'pid', 'get').mockReturnValue(Number(line))
       await makeTemporaryFolder(root, 'scratch')
-      await vi.waitFor(async () => {
+      await eventually(async () => {
         await sweepLeftovers(root)
         expect(readdirSync(root)).toEqual([])
-      }, 5000)
+      })
     } finally {
       parent.kill('SIGKILL')
     }

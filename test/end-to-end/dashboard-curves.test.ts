@@ -4,7 +4,19 @@ import { describe, expect, test } from 'vitest'
 import type { RunConfig } from '../../src/config/run-config.ts'
 import { describeModel } from '../../src/model/describe.ts'
 import { writeArm } from '../../src/run/study-arm.ts'
-import { card, chromium, downloaded, inkAt, named, rowOf, showOnly, soon, tableOf, textOf } from './dashboard-page.ts'
+import {
+  card,
+  chromium,
+  downloaded,
+  go,
+  inkAt,
+  named,
+  rowOf,
+  showOnly,
+  soon,
+  tableOf,
+  textOf,
+} from './dashboard-page.ts'
 import { makeRun } from './dashboard-runs.ts'
 import { siteOf } from './dashboard-site.ts'
 
@@ -147,25 +159,28 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
       expect(new URL(page.url()).searchParams.has('from')).toBe(false)
     }))
 
-  test.each([
-    ['Tokens', 'tokens', (step: number) => step * tokens(config)],
-    // Steps of one second, two, three, ...
-    ['Time', 'time', (step: number) => (step * (step + 1)) / 2],
-    ['FLOPs', 'flops', (step: number) => step * tokens(config) * describeModel(config.model).flopsPerToken],
-  ])('over %s every point has the x of its step, and a zoom in steps is reset', (title, axis, xOf) =>
-    on('from=3&to=9', async (page) => {
-      await rowOf(page, 'k1-seed1').waitFor()
-      await showOnly(page, 'k1-seed1')
-      await page.getByRole('radio', { name: title }).check()
-      await labelContains(page, `train/loss over ${title.toLowerCase()}, 1 line.`)
-      const csv = (await downloaded(page, 'train/loss', 'Points (CSV)')).toString().trim().split('\r\n')
-      expect(csv[0]).toBe(`run,${axis},train/loss,train/loss (not smoothed)`)
-      const xs = csv.slice(1).map((row) => Number(row.split(',')[1]))
-      expect(xs).toEqual(Array.from({ length: steps }, (_, index) => xOf(index + 1)))
-      const query = new URL(page.url()).searchParams
-      expect([query.get('x'), query.has('from'), query.has('to')]).toEqual([axis, false, false])
-    }),
-  )
+  test('over tokens, time and FLOPs every point has the x of its step, and a zoom in steps is reset', () =>
+    on('', async (page) => {
+      for (const [title, axis, xOf] of [
+        ['Tokens', 'tokens', (step: number) => step * tokens(config)],
+        // Steps of one second, two, three, ...
+        ['Time', 'time', (step: number) => (step * (step + 1)) / 2],
+        ['FLOPs', 'flops', (step: number) => step * tokens(config) * describeModel(config.model).flopsPerToken],
+      ] as const) {
+        await go(page, { smoothing: '0', from: '3', to: '9' })
+        await page.getByRole('button', { name: /^Step 3 to 9/ }).waitFor()
+        await rowOf(page, 'k1-seed1').waitFor()
+        await showOnly(page, 'k1-seed1')
+        await page.getByRole('radio', { name: title }).check()
+        await labelContains(page, `train/loss over ${title.toLowerCase()}, 1 line.`)
+        const csv = (await downloaded(page, 'train/loss', 'Points (CSV)')).toString().trim().split('\r\n')
+        expect(csv[0]).toBe(`run,${axis},train/loss,train/loss (not smoothed)`)
+        const xs = csv.slice(1).map((row) => Number(row.split(',')[1]))
+        expect(xs, title).toEqual(Array.from({ length: steps }, (_, index) => xOf(index + 1)))
+        const query = new URL(page.url()).searchParams
+        expect([query.get('x'), query.has('from'), query.has('to')]).toEqual([axis, false, false])
+      }
+    }))
 
   test('without a worker, the page paints', () =>
     site.on(

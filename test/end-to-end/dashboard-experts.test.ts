@@ -81,28 +81,29 @@ describe.skipIf(chromium === undefined)(named('heat maps of the dashboard'), { t
       await page.getByText('overloaded: 2× or more before drops').waitFor()
     }))
 
-  test.each([
-    ['Number', [0, 1, 2, 3, 4, 5, 6, 7], [0, 1, 2, 3, 4, 5, 6, 7]],
-    // Of equal loads, the lower number comes first.
-    ['Load', [1, 6, 2, 4, 5, 7, 3, 0], [4, 1, 6, 0, 3, 7, 2, 5]],
-    ['Prototype', [1, 2, 3, 0, 6, 4, 5, 7], [1, 0, 3, 2, 4, 6, 7, 5]],
-  ])('by %s each layer has its own order, and prototypes are separated', (order, first, second) =>
+  test('in each order, every layer has its own, and prototypes are separated', () =>
     site.on('page=experts', async (page) => {
-      await page.getByRole('radio', { name: order }).check()
-      const map = heatMap(page)
-      for (const [layer, experts] of [first, second].entries()) {
-        for (const key of ['Home', layer === 0 ? 'ArrowUp' : 'ArrowDown']) await map.press(key)
-        for (const expert of experts) {
-          await expect
-            .poll(async () => (await readOut(page)).text, soon)
-            .toMatch(new RegExp(`^layer ${layer}, expert ${expert}:`))
-          expect((await readOut(page)).tokens).toBe(late[layer]?.[expert])
-          await map.press('ArrowRight')
+      for (const [order, ...layers] of [
+        ['Number', [0, 1, 2, 3, 4, 5, 6, 7], [0, 1, 2, 3, 4, 5, 6, 7]],
+        // Of equal loads, the lower number comes first.
+        ['Load', [1, 6, 2, 4, 5, 7, 3, 0], [4, 1, 6, 0, 3, 7, 2, 5]],
+        ['Prototype', [1, 2, 3, 0, 6, 4, 5, 7], [1, 0, 3, 2, 4, 6, 7, 5]],
+      ] as const) {
+        await page.getByRole('radio', { name: order }).check()
+        const map = heatMap(page)
+        for (const [layer, experts] of layers.entries()) {
+          for (const key of ['Home', layer === 0 ? 'ArrowUp' : 'ArrowDown']) await map.press(key)
+          for (const expert of experts) {
+            await expect
+              .poll(async () => (await readOut(page)).text, { ...soon, message: order })
+              .toMatch(new RegExp(`^layer ${layer}, expert ${expert}:`))
+            expect((await readOut(page)).tokens, order).toBe(late[layer]?.[expert])
+            await map.press('ArrowRight')
+          }
         }
+        expect(await isSeparated(map), order).toBe(order === 'Prototype')
       }
-      expect(await isSeparated(map)).toBe(order === 'Prototype')
-    }),
-  )
+    }))
 
   test('over time the order is that of the sum over all snapshots', () =>
     site.on('page=experts&map=time', async (page) => {

@@ -151,6 +151,12 @@ export async function pixelsOf(canvas: Locator, area: Area): Promise<{ values: n
   return { values, ratio }
 }
 
+/** Changes the address and fires `popstate`, as the back button does. Waits until the page has been drawn. */
+export const go = (page: Page, query: Record<string, string>): Promise<unknown> =>
+  page.evaluate(`history.pushState(null, '', ${JSON.stringify(`?${new URLSearchParams(query)}`)})
+    dispatchEvent(new PopStateEvent('popstate'))
+    new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))`)
+
 export const heatMap = (page: Page): Locator => page.getByRole('application', { name: /^Load of / })
 
 /** What the heat map reads out for the current cell, and the tokens in its tooltip. */
@@ -173,11 +179,11 @@ const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 const axeRules = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']
 
 /** Violations that axe finds in the visible page: names, roles, order of headings, contrast. */
-export async function violationsOn(page: Page): Promise<readonly string[]> {
+export async function violationsOn(page: Page, rules: readonly string[] = axeRules): Promise<readonly string[]> {
+  // Without the nodes that passed, which are many.
+  const options = JSON.stringify({ runOnly: rules, resultTypes: ['violations'] })
   await page.evaluate(axe)
-  const { violations, passes } = (await page.evaluate(
-    `axe.run({ runOnly: ${JSON.stringify(axeRules)} })`,
-  )) as AxeResults
+  const { violations, passes } = (await page.evaluate(`axe.run(${options})`)) as AxeResults
   expect(passes.map(({ id }) => id)).toContain('color-contrast')
   return violations.flatMap(({ help, nodes }) => nodes.map(({ html }) => `${help}: ${html}`))
 }

@@ -2,7 +2,7 @@
 import type { Locator, Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
 import { launchers } from '../../src/runtime/mpi/testing/launch.ts'
-import { chromium, named, pickRun, showOnly, soon, textOf, violationsOn, visit, watching } from './dashboard-page.ts'
+import { chromium, named, pickRun, showOnly, soon, textOf, violationsOn } from './dashboard-page.ts'
 import { makeRun } from './dashboard-runs.ts'
 import { siteOf } from './dashboard-site.ts'
 
@@ -90,7 +90,6 @@ describe.skipIf(chromium === undefined)(named('ranks on the dashboard'), { timeo
 
   test.each([
     ['light', 1400],
-    ['dark', 1400],
     ['dark', 390],
   ] as const)('it has no accessibility violations and fits the screen: %s, %i pixels', (colorScheme, width) =>
     site.on(
@@ -107,14 +106,14 @@ describe.skipIf(chromium === undefined)(named('ranks on the dashboard'), { timeo
 
   const [family] = launchers.keys()
   test.skipIf(!family)('a training over MPI is shown while it runs', { timeout: 120_000 }, async () => {
-    const { workspace, browser } = site
+    const { workspace } = site
     const config = workspace.config({ train: { batch: 8, steps: 5000 }, parallel: { expert: 2 } })
-    const path = ['--out', 'live/run', '--json', '--deadline', '60']
+    const path = ['--out', 'runs/live', '--json', '--deadline', '60']
     const job = workspace.startRanks(family as 'Open MPI', 2, 'train', config, ...path)
     try {
       await job.step(3)
-      const { running, address } = await watching(workspace, 'watch', 'live')
-      await visit(browser, `${address}?page=ranks`, async (page) => {
+      await site.on('page=ranks', async (page) => {
+        await pickRun(page, 'live')
         await row(page, 1).waitFor()
         const step = async () => Number((await textOf(page.locator('.ranks-slider b'))).replaceAll(',', ''))
         const before = await step()
@@ -123,8 +122,6 @@ describe.skipIf(chromium === undefined)(named('ranks on the dashboard'), { timeo
         expect(times.every((ms) => ms >= 0)).toBe(true)
         expect(times[0]).toBeGreaterThan(0)
       })
-      running.kill('SIGINT')
-      await running.ended
     } finally {
       job.kill('SIGUSR1')
       await job.ended

@@ -14,7 +14,7 @@ describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboa
       ['two', 2],
     ] as const) {
       const model = { moe: { experts: 8, router: 'prototype', prototypes: 2, k } } as const
-      const config = workspace.config({ model, train: { steps: 60, checkpointEvery: 20, routingEvery: 5 } })
+      const config = workspace.config({ model, train: { steps: 30, checkpointEvery: 15, routingEvery: 5 } })
       await expectSuccess(workspace.start('train', config, '--out', `runs/${name}`))
     }
     makeTrace(workspace, 'megatron')
@@ -27,7 +27,7 @@ describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboa
       await expect.poll(() => coloursOf(map.locator('canvas')), soon).toBeGreaterThan(3)
       const scrubber = page.getByRole('slider', { name: 'Snapshot' })
       for (const [key, step] of [
-        ['End', 60],
+        ['End', 30],
         ['Home', 5],
       ] as const) {
         await scrubber.press(key)
@@ -44,18 +44,18 @@ describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboa
       }
       await expect.poll(() => new URL(page.url()).searchParams.get('at'), soon).toBe('5')
       await page.getByRole('button', { name: 'Play (space)' }).click()
-      await expect.poll(() => scrubber.getAttribute('aria-valuetext'), soon).toContain('step 60,')
+      await expect.poll(() => scrubber.getAttribute('aria-valuetext'), soon).toContain('step 30,')
     }))
 
   test('one layer over time has a column per step of routing.jsonl and a row per expert', () =>
     site.on('page=experts', async (page) => {
       await showOnly(page, 'one')
       await page.getByRole('radio', { name: 'Experts over time' }).check()
-      const map = page.getByRole('application', { name: /^Load of the 8 experts of layer 0 over 12 snapshots/ })
+      const map = page.getByRole('application', { name: /^Load of the 8 experts of layer 0 over 6 snapshots/ })
       await expect.poll(() => coloursOf(map.locator('canvas')), soon).toBeGreaterThan(3)
       for (const [key, step] of [
         ['Home', 5],
-        ['End', 60],
+        ['End', 30],
       ] as const) {
         for (const pressed of ['ArrowDown', key]) await map.press(pressed)
         const expert = key === 'Home' ? 1 : 2
@@ -74,7 +74,7 @@ describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboa
       const about = await textOf(panel.getByText(/assignments came here/))
       const assigned = Number(/([\d,]+) assignments/.exec(about)?.[1]?.replaceAll(',', ''))
       const counts = (await panel.getByRole('row').allInnerTexts()).slice(1).map((row) => Number(row.split(/\s+/)[1]))
-      expect(about).toContain('At step 60')
+      expect(about).toContain('At step 30')
       expect(counts[0]).toBeGreaterThan(0)
       expect(counts).toEqual(counts.toSorted((a, b) => b - a))
       expect(counts.reduce((sum, count) => sum + count, 0)).toBeLessThanOrEqual(assigned)

@@ -1,7 +1,7 @@
 /** Sizes on the dashboard: widths of columns and the table, heights of curves, and controls that fit their line. */
 import type { Locator, Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
-import { card, chromium, heatMap, named, rowOf, soon } from './dashboard-page.ts'
+import { card, chromium, go, heatMap, named, rowOf, soon } from './dashboard-page.ts'
 import { makeRun } from './dashboard-runs.ts'
 import { siteOf } from './dashboard-site.ts'
 
@@ -19,49 +19,57 @@ describe.skipIf(chromium === undefined)(named('sizes on the dashboard'), { timeo
       expect(widths.reduce((sum, width) => sum + width, 0)).toBeLessThanOrEqual(470)
     }))
 
-  test.each([
-    ['Width of the column Run', 'x', (page: Page) => head(page, 'Run')],
-    ['Width of the column Loss', 'x', (page: Page) => head(page, 'Loss')],
-    ['Width of the runs', 'x', (page: Page) => page.getByRole('complementary', { name: 'Runs' })],
-    ['Height of the curves', 'y', (page: Page) => card(page, 'train/loss')],
-  ] as const)('%s: by mouse and by keys, remembered after a reload, until a double-click', (label, axis, of) =>
+  test('columns, the table and curves get sizes by mouse and by keys, remembered after a reload, until a double-click', () =>
     site.on('', async (page) => {
       await card(page, 'train/loss').getByRole('img').waitFor()
-      const size = async () => (axis === 'x' ? widthOf(of(page)) : heightOf(of(page)))
-      const edge = page.getByRole('separator', { name: label, exact: true }).first()
-      const before = await size()
+      const parts = [
+        ['Width of the runs', 'x', page.getByRole('complementary', { name: 'Runs' })],
+        ['Width of the column Run', 'x', head(page, 'Run')],
+        ['Width of the column Loss', 'x', head(page, 'Loss')],
+        ['Height of the curves', 'y', card(page, 'train/loss')],
+      ] as const
+      const resized = []
+      for (const [label, axis, part] of parts) {
+        const message = label
+        const size = () => (axis === 'x' ? widthOf(part) : heightOf(part))
+        const edge = page.getByRole('separator', { name: label, exact: true }).first()
+        const before = await size()
 
-      const box = await boxOf(edge)
-      const [x, y] = [box.x + box.width / 2, box.y + box.height / 2]
-      await page.mouse.move(x, y)
-      await page.mouse.down()
-      await page.mouse.move(axis === 'x' ? x + 40 : x, axis === 'y' ? y + 40 : y, { steps: 4 })
-      await page.mouse.up()
-      await expect.poll(size, soon).toBeCloseTo(before + 40, -0.3)
+        const box = await boxOf(edge)
+        const [x, y] = [box.x + box.width / 2, box.y + box.height / 2]
+        await page.mouse.move(x, y)
+        await page.mouse.down()
+        await page.mouse.move(axis === 'x' ? x + 40 : x, axis === 'y' ? y + 40 : y, { steps: 4 })
+        await page.mouse.up()
+        await expect.poll(size, { ...soon, message }).toBeCloseTo(before + 40, -0.3)
 
-      await edge.press(axis === 'x' ? 'ArrowLeft' : 'ArrowUp')
-      await expect.poll(size, soon).toBeCloseTo(before + 24, -0.3)
-      expect(Number(await edge.getAttribute('aria-valuenow'))).toBeCloseTo(before + 24, -0.3)
+        await edge.press(axis === 'x' ? 'ArrowLeft' : 'ArrowUp')
+        await expect.poll(size, { ...soon, message }).toBeCloseTo(before + 24, -0.3)
+        expect(Number(await edge.getAttribute('aria-valuenow')), label).toBeCloseTo(before + 24, -0.3)
+        resized.push({ message, size, edge, before })
+      }
 
       await page.reload()
       await card(page, 'train/loss').getByRole('img').waitFor()
-      await expect.poll(size, soon).toBeCloseTo(before + 24, -0.3)
+      for (const { message, size, before } of resized)
+        await expect.poll(size, { ...soon, message }).toBeCloseTo(before + 24, -0.3)
+      for (const { message, size, edge, before } of resized) {
+        await edge.dblclick()
+        await expect.poll(size, { ...soon, message }).toBeCloseTo(before, -0.3)
+      }
+    }))
 
-      await edge.dblclick()
-      await expect.poll(size, soon).toBeCloseTo(before, -0.3)
-    }),
-  )
-
-  test.each(['', 'from=1&to=1.5', 'page=experts', 'page=experts&map=time'])(
-    'the controls are in one line at a width of 1400 pixels: %s',
-    (query) =>
-      site.on(query, async (page) => {
-        await rowOf(page, 'a-run-with-a-name-that-is-rather-long').waitFor()
-        const controls = query.startsWith('page=experts')
-          ? page.locator('.experts-controls')
-          : page.getByRole('form', { name: 'How curves are shown' })
+  test('the controls are in one line at a width of 1400 pixels', () =>
+    site.on('', async (page) => {
+      await rowOf(page, 'a-run-with-a-name-that-is-rather-long').waitFor()
+      for (const query of [{}, { from: '1', to: '1.5' }, { page: 'experts' }, { page: 'experts', map: 'time' }]) {
+        await go(page, query)
+        const controls =
+          'page' in query ? page.locator('.experts-controls') : page.getByRole('form', { name: 'How curves are shown' })
         await controls.waitFor()
-        if (query.startsWith('page')) await heatMap(page).waitFor()
+        if ('from' in query) await page.locator('.zoomed').waitFor()
+        if ('page' in query) await heatMap(page).waitFor()
+        if ('map' in query) await page.getByRole('radio', { name: 'Experts over time', checked: true }).waitFor()
         const lines = await controls.locator(':scope > *:not(.zoomed)').evaluateAll((elements) =>
           elements.map((element) => {
             const { bottom } = (
@@ -70,9 +78,9 @@ describe.skipIf(chromium === undefined)(named('sizes on the dashboard'), { timeo
             return Math.round(bottom)
           }),
         )
-        expect(Math.max(...lines) - Math.min(...lines)).toBeLessThan(12)
-      }),
-  )
+        expect(Math.max(...lines) - Math.min(...lines), JSON.stringify(query)).toBeLessThan(12)
+      }
+    }))
 })
 
 const head = (page: Page, title: string) => page.getByRole('columnheader').filter({ hasText: new RegExp(`^${title}`) })

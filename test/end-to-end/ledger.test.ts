@@ -8,8 +8,7 @@ import { launchers, worldCommand } from '../../src/runtime/mpi/testing/launch.ts
 import type { LedgerRecord, RanksRecord } from '../../src/step/records.ts'
 import { metrics, readJsonLines, Workspace } from './support.ts'
 
-const [RANKS, EXPERT, EXPERTS, WIDTH, LAYERS, STEPS, SHARDS, MICRO] = [4, 2, 4, 32, 2, 3, 4, 2]
-const PASSES = (SHARDS / RANKS) * MICRO
+const [EXPERT, EXPERTS, WIDTH, LAYERS, STEPS, SHARDS, MICRO] = [2, 4, 32, 2, 3, 4, 2]
 /** The largest multiple to which kernels pad the rows of an expert. */
 const TILE = 8
 
@@ -24,18 +23,18 @@ interface Known {
   readonly sentBytes: number
 }
 
-const program = fileURLToPath(new URL('ledger-rank.ts', import.meta.url))
+const program = fileURLToPath(new URL('ledger-rank.mjs', import.meta.url))
 const [family] = launchers.keys()
 
-async function run(name: string, env: Readonly<Record<string, string>>) {
+async function run(name: string, size: number, env: Readonly<Record<string, string>>) {
   const directory = workspace.file(name)
   const path = workspace.config({
     model: { moe: { k: 2 } },
     train: { batch: 16, microBatches: MICRO, steps: STEPS, evalEvery: STEPS, evalBatches: 1 },
     parallel: { shards: SHARDS, expert: EXPERT, ledger: true },
   })
-  const world = worldCommand(family as 'Open MPI', RANKS, workspace.path)
-  const node = [process.execPath, '--import', import.meta.resolve('tsx'), program, path, directory]
+  const world = worldCommand(family as 'Open MPI', size, workspace.path)
+  const node = [process.execPath, program, path, directory]
   const child = spawn(world.command, [...world.args, ...node], {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { ...process.env, ...world.env, ...env },
@@ -47,7 +46,7 @@ async function run(name: string, env: Readonly<Record<string, string>>) {
   const code = await new Promise((resolve) => child.on('close', resolve))
   if (code !== 0) throw new Error(`exit code ${code}: ${stderr}`)
   const known = Array.from(
-    { length: RANKS },
+    { length: size },
     (_, rank) => JSON.parse(readFileSync(join(directory, `rank-${rank}.json`), 'utf8')) as Known,
   )
   const ledger = readJsonLines(join(directory, 'ledger.jsonl')) as unknown as LedgerRecord[]
@@ -62,14 +61,15 @@ const pairs = [
 ] as const
 
 test.skipIf(!family).each([
-  ['without kernels, whose rows are not padded', { CHOIR_DNNL: 'off' }, 1],
-  ['with the engine of this machine', {}, TILE],
+  ['without kernels, whose rows are not padded, in two groups', 4, { CHOIR_DNNL: 'off' }, 1],
+  ['with the engine of this machine, two shards a rank', 2, {}, TILE],
 ] as const)(
   'rows and bytes are those of routers, of the courier and of the formula, %s',
   { timeout: 120_000 },
-  async (name, env, tile) => {
-    const { known, ledger, ranks } = await run(name, env)
-    expect(ledger).toHaveLength(STEPS * LAYERS * (RANKS / EXPERT))
+  async (name, size, env, tile) => {
+    const { known, ledger, ranks } = await run(name, size, env)
+    const passes = (SHARDS / size) * MICRO
+    expect(ledger).toHaveLength(STEPS * LAYERS * (size / EXPERT))
     for (const { step, layer, module, first_rank: first, rows, bytes } of ledger) {
       expect(module).toBe('ffn')
       for (const [source, destination] of pairs) {
@@ -83,7 +83,7 @@ test.skipIf(!family).each([
         expect(sum(kept)).toBeGreaterThan(0)
         // Sizes of 8 bytes; rows and the gradients of their results there, results and gradients of rows back.
         const back = rows[destination]?.[source] as number
-        expect(bytes[source]?.[destination]).toBe(PASSES * 8 * held + 2 * 4 * WIDTH * (sent + back))
+        expect(bytes[source]?.[destination]).toBe(passes * 8 * held + 2 * 4 * WIDTH * (sent + back))
       }
       for (const i of [0, 1]) expect([rows[i]?.[i], bytes[i]?.[i]]).toEqual([0, 0])
     }
@@ -102,7 +102,7 @@ test.skipIf(!family).each([
           sources.flatMap((passes) => passes.flatMap((of) => of.map((e) => sum(e.slice(start, start + experts))))),
         )
       }
-      expect(kept_per_rank).toEqual([0, 1, 2, 3].map(load))
+      expect(kept_per_rank).toEqual(known.map((_, rank) => load(rank)))
     }
     expect(ranks).toHaveLength(STEPS)
   },

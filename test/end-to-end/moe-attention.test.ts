@@ -1,8 +1,7 @@
 /** Runs with experts in attention: training, resuming, generating. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { RunInput } from '../../src/config/run-config.ts'
 import type { RoutingRecord } from '../../src/step/records.ts'
-import { expectSuccess, results, trainRecords, Workspace } from './support.ts'
+import { expectSuccess, results, trainRecords, Workspace, withoutLastCheckpoint } from './support.ts'
 
 let workspace: Workspace
 beforeAll(() => {
@@ -17,18 +16,16 @@ const routers = {
   random: { router: 'random', k: 2 },
 } as const
 
-test.each(Object.entries(routers))('%s: learns, resumes to the last bit, generates', async (router, settings) => {
-  const over = (steps: number): RunInput => ({
+test.each(Object.entries(routers))('%s: learns, generates, resumes to the last bit', async (router, settings) => {
+  const config = workspace.config({
     model: { moe: { attention: 'all', groups: 2, ...settings } },
-    train: { steps, microBatches: 2, schedule: { kind: 'constant', learningRate: 3e-3, warmup: 5 } },
+    train: { steps: 30, microBatches: 2, checkpointEvery: 20, schedule: { learningRate: 3e-3, warmup: 5 } },
   })
-  const [whole, parts] = [workspace.file(`${router}-whole`), workspace.file(`${router}-parts`)]
-  await expectSuccess(workspace.start('train', workspace.config(over(30)), '--out', whole, '--no-sample'))
-  const { stdout } = await expectSuccess(
-    workspace.start('train', workspace.config(over(20)), '--out', parts, '--sample'),
-  )
+  const whole = workspace.file(router)
+  const { stdout } = await expectSuccess(workspace.start('train', config, '--out', whole, '--sample'))
   expect(stdout).toContain('the model continues a prompt')
-  await expectSuccess(workspace.start('train', '--resume', parts, '--set', 'train.steps=30', '--no-sample'))
+  const parts = withoutLastCheckpoint(whole)
+  await expectSuccess(workspace.start('train', '--resume', parts, '--no-sample'))
   expect(results(parts)).toEqual(results(whole))
 
   const losses = trainRecords(whole).map(({ loss }) => loss)
@@ -39,8 +36,10 @@ test.each(Object.entries(routers))('%s: learns, resumes to the last bit, generat
     .map((line) => JSON.parse(line))
   const ofOneStep = routing.filter(({ step }) => step === 5).map(({ layer, module }) => `${layer} ${module}`)
   expect(ofOneStep).toEqual(['0 qkv', '0 output', '0 ffn', '1 qkv', '1 output', '1 ffn'])
+})
 
-  const ask = ['generate', whole, '--prompt', 'the people', '--tokens', '40', '--seed']
+test('equal seeds generate equal texts', async () => {
+  const ask = ['generate', workspace.file('prototype'), '--prompt', 'the people', '--tokens', '40', '--seed']
   const texts = await Promise.all(['1', '1', '2'].map((seed) => expectSuccess(workspace.start(...ask, seed))))
   expect(texts[1]?.stdout).toBe(texts[0]?.stdout)
   expect(texts[2]?.stdout).not.toBe(texts[0]?.stdout)

@@ -36,8 +36,10 @@ export function playSite() {
     workspace.remove()
   })
 
-  async function visit(): Promise<Page> {
+  /** @param script Runs before those of the page. */
+  async function visit(script?: string): Promise<Page> {
     const page = await context.newPage()
+    if (script) await page.addInitScript(script)
     page.on('pageerror', ({ message }) => problems.push(message))
     page.on('console', (message) => {
       if (message.type() === 'error') problems.push(message.text())

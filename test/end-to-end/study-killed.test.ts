@@ -1,7 +1,7 @@
 /** Studies that are killed and go on, alone or with others, have the results of one that nothing disturbed. */
 import { readdirSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
-import { expect, test, vi } from 'vitest'
+import { beforeAll, expect, test, vi } from 'vitest'
 import type { RunRecord } from '../../src/study/contract.ts'
 import { lines, studyRuns, timeouts, twoArms } from './study-runs.ts'
 
@@ -20,25 +20,28 @@ async function killed(file: string, out: string, jobs: number): Promise<number> 
   return resultsIn(out).records.length
 }
 
+const losses = (out: string) =>
+  resultsIn(out)
+    .records.map((record) => [record.key, record.status === 'finished' && record.heldOut.loss])
+    .sort()
+
+/** A study of two arms, and where it ran without a disturbance. */
+let file: string
+beforeAll(async () => {
+  file = studyFile('two-arms', { ...twoArms, set: { 'train.steps': 60 } })
+  expect((await study(file, 'undisturbed')).code).toBe(0)
+}, timeouts.testTimeout)
+
 test('a study that is killed and restarted has the results of an uninterrupted one', async () => {
-  const file = studyFile('killed', { ...twoArms, set: { 'train.steps': 200 } })
-  const whole = await study(file, 'uninterrupted')
-  expect(whole.code).toBe(0)
   const done = await killed(file, 'killed', 2)
   expect(done).toBeGreaterThan(0)
   const again = await study(file, 'killed', '--json')
   expect(again.code).toBe(0)
   expect(lines(again).find(({ kind }) => kind === 'study')?.finished).toBe(done)
-  const losses = (out: string) =>
-    Object.fromEntries(
-      resultsIn(out).records.map((record) => [record.key, record.status === 'finished' && record.heldOut.loss]),
-    )
-  expect(losses('killed')).toEqual(losses('uninterrupted'))
+  expect(losses('killed')).toEqual(losses('undisturbed'))
 })
 
 test('processes with --join share a study, one is killed, and the results are those of one process', async () => {
-  const file = studyFile('shared', { ...twoArms, set: { 'train.steps': 60 } })
-  expect((await study(file, 'shared-alone')).code).toBe(0)
   const join = ['--out', workspace().file('shared'), '--jobs', '1', '--join', '--json']
   const first = workspace().start('study', file, ...join)
   await first.line(({ kind }) => kind === 'begin')
@@ -51,36 +54,28 @@ test('processes with --join share a study, one is killed, and the results are th
   expect(code).toBe(0)
   const runs = stdout.split('\n').filter((line) => line.includes('"kind":"end"'))
   expect(runs.length).toBeLessThanOrEqual(4)
-  const losses = (out: string) =>
-    resultsIn(out)
-      .records.map((record) => [record.key, record.status === 'finished' && record.heldOut.loss])
-      .sort()
-  expect(losses('shared')).toEqual(losses('shared-alone'))
+  expect(losses('shared')).toEqual(losses('undisturbed'))
   expect(readdirSync(workspace().file('shared')).filter((name) => ['cells', 'processes'].includes(name))).toEqual([])
 })
 
 test('a study with a dense arm that is killed in a sweep of learning rates has the results of an uninterrupted one', async () => {
   const input = {
     arms: { dense: { 'model.moe': null, 'model.hidden': 32 }, sparse: {} },
-    set: { 'train.steps': 24, 'model.moe.zLoss': 0 },
+    set: { 'train.steps': 24, 'model.layers': 1, 'model.moe.zLoss': 0 },
     seeds: [1],
     tune: { rates: [0.5, 1, 2], steps: 0.5 },
   }
-  const file = studyFile('tuned', input)
-  const whole = await study(file, 'tuned-whole', '--json')
+  const tuned = studyFile('tuned', input)
+  const whole = await study(tuned, 'tuned-whole', '--json')
   expect(whole).toMatchObject({ code: 0, stderr: '' })
-  const done = await killed(file, 'tuned', 1)
+  const done = await killed(tuned, 'tuned', 1)
   expect(done).toBeLessThan(6)
-  const again = await study(file, 'tuned', '--json')
+  const again = await study(tuned, 'tuned', '--json')
   expect(again.code).toBe(0)
   expect(lines(again).find(({ kind }) => kind === 'study')?.finished_trials).toBe(done)
   const phases = lines(again).flatMap(({ kind, phase }) => (kind === 'phase' ? [phase] : []))
   expect(phases[0]).toBe('tuning')
   expect(phases.filter((phase) => phase !== 'tuning').slice(0, 1)).toEqual(['pilot'])
-  const losses = (out: string) =>
-    resultsIn(out)
-      .records.map((record) => [record.key, record.status === 'finished' && record.heldOut.loss])
-      .sort()
   expect(losses('tuned')).toEqual(losses('tuned-whole'))
 
   const { records } = resultsIn('tuned')

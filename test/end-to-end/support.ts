@@ -4,7 +4,7 @@
  */
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -204,6 +204,14 @@ export const metricsWithoutTimes = (run: string): Line[] =>
     .map(({ tokens_per_second, step_ms, mfu, ...rest }) => rest as Line)
 
 export const checkpointsOf = (run: string): string[] => readdirSync(join(run, 'checkpoints')).sort()
+
+/** A copy of a finished run as it would be if it had been killed before its last checkpoint. Returns the copy. */
+export function withoutLastCheckpoint(run: string): string {
+  const copy = `${run}-without-last`
+  cpSync(run, copy, { recursive: true })
+  rmSync(join(copy, 'checkpoints', checkpointsOf(copy).at(-1) as string), { recursive: true })
+  return copy
+}
 
 /** Everything in a finished run that must be bitwise equal in another run of the same configuration. */
 export function results(run: string) {

@@ -74,8 +74,20 @@ export async function serve(folder: string): Promise<Site> {
   }
 }
 
+/**
+ * SwiftShader takes longer to compile the zeroing of workgroup memory than all the rest of a kernel. No kernel reads
+ * such memory before it writes it.
+ */
+const withoutZeroing = '--enable-dawn-features=disable_workgroup_init'
+
 export const openBrowser = (): Promise<Browser> =>
   chromium.launch({
     executablePath: executable as string,
-    args: ['--no-sandbox', '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader', '--disable-gpu-sandbox'],
+    args: [
+      '--no-sandbox',
+      '--enable-unsafe-webgpu',
+      '--use-webgpu-adapter=swiftshader',
+      '--disable-gpu-sandbox',
+      withoutZeroing,
+    ],
   })

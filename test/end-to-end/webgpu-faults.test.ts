@@ -26,50 +26,48 @@ describe.skipIf(gpus.length === 0)('on a WebGPU device', () => {
   }, timeout)
   afterAll(() => workspace.remove())
 
-  test.each([
-    ['SIGKILL', null],
-    ['SIGINT', 130],
-  ] as const)(
-    'a run that ends by %s and is resumed is bitwise equal to an uninterrupted one',
-    {
-      timeout,
-    },
-    async (signal, code) => {
-      const run = workspace.file(signal)
-      const running = workspace.start('train', config, '--out', run, '--device', 'webgpu', '--json')
-      await running.step(12)
-      running.kill(signal)
-      expect((await running.ended).code).toBe(code)
-      await expectSuccess(workspace.start('train', '--resume', run, '--json'))
-      expect(results(run)).toEqual(results(whole))
-    },
-  )
+  test('a run that ends by SIGKILL, then by SIGINT, and is resumed is bitwise equal to an uninterrupted one', {
+    timeout,
+  }, async () => {
+    const run = workspace.file('interrupted')
+    const first = workspace.start('train', config, '--out', run, '--device', 'webgpu', '--json')
+    await first.step(7)
+    first.kill('SIGKILL')
+    expect((await first.ended).code).toBe(null)
+    const second = workspace.start('train', '--resume', run, '--json')
+    await second.step(12)
+    second.kill('SIGINT')
+    expect((await second.ended).code).toBe(130)
+    await expectSuccess(workspace.start('train', '--resume', run, '--json'))
+    expect(results(run)).toEqual(results(whole))
+  })
 
-  test.each([
-    ['memory', /^choir: out of memory on the GPU \(use a smaller train.batch, .*\)$/],
-    ['command', /^choir: internal: the GPU refused a command: .*CreateBuffer.*$/],
-  ] as const)(
-    'a fault in mid-run (%s) is one message; the last checkpoint is whole',
-    { timeout },
-    async (kind, message) => {
-      const run = workspace.file(`fault ${kind}`)
+  test('a fault in mid-run is one message; the last checkpoint is whole', { timeout }, async () => {
+    const run = workspace.file('faults')
+    const trainWith = async (fault: string, checkpoint: string, ...args: string[]) => {
       const env = {
         NODE_OPTIONS: `--import ${pathToFileURL(fileURLToPath(new URL('../support/gpu-fault.mjs', import.meta.url)))}`,
-        CHOIR_GPU_FAULT: kind,
-        CHOIR_GPU_FAULT_AFTER: join(run, 'checkpoints', 'step-00000010'),
+        CHOIR_GPU_FAULT: fault,
+        CHOIR_GPU_FAULT_AFTER: join(run, 'checkpoints', checkpoint),
       }
-      const args = ['train', config, '--out', run, '--device', 'webgpu', '--json']
-      const { code, stderr } = await new ChoirProcess(args, workspace.path, { command: 'env', args: [], env }).ended
-      expect(code).toBe(1)
-      const lines = stderr.trimEnd().split('\n')
-      expect(
-        lines.filter((line) => !line.startsWith('Warning: max') && !line.includes('slower than --device cpu')),
-      ).toEqual([expect.stringMatching(message)])
-      expect(checkpointsOf(run).at(-1)).toBe('step-00000010')
-      await expectSuccess(workspace.start('train', '--resume', run, '--json'))
-      expect(results(run)).toEqual(results(whole))
-    },
-  )
+      const world = { command: 'env', args: [], env }
+      const { code, stderr } = await new ChoirProcess(['train', ...args, '--json'], workspace.path, world).ended
+      expect(code, fault).toBe(1)
+      expect(checkpointsOf(run).at(-1), fault).toBe(checkpoint)
+      return stderr
+        .trimEnd()
+        .split('\n')
+        .filter((line) => !line.startsWith('Warning: max') && !line.includes('slower than --device cpu'))
+    }
+    const memory = await trainWith('memory', 'step-00000005', config, '--out', run, '--device', 'webgpu')
+    expect(memory).toEqual([
+      expect.stringMatching(/^choir: out of memory on the GPU \(use a smaller train.batch, .*\)$/),
+    ])
+    const command = await trainWith('command', 'step-00000010', '--resume', run)
+    expect(command).toEqual([expect.stringMatching(/^choir: internal: the GPU refused a command: .*CreateBuffer.*$/)])
+    await expectSuccess(workspace.start('train', '--resume', run, '--json'))
+    expect(results(run)).toEqual(results(whole))
+  })
 
   test('a study that is killed and restarted has the results of an uninterrupted one', { timeout }, async () => {
     const set = { ...workspace.assignments(), 'train.steps': 6 }

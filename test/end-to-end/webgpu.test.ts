@@ -1,5 +1,5 @@
 /** The program on a WebGPU device, which may be a software one: training and other commands. */
-import { cpSync, existsSync, readFileSync } from 'node:fs'
+import { cpSync, existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openTracer } from '../../src/infer/routing-trace.ts'
@@ -7,7 +7,7 @@ import { pastedText, traceText } from '../../src/infer/text-trace.ts'
 import { listDevices } from '../../src/runtime/webgpu/node.ts'
 import type { EvalRecord } from '../../src/step/records.ts'
 import type { Collection, TokenTrace } from '../../src/watch/api.ts'
-import { ChoirProcess, expectSuccess, trainRecords, Workspace } from './support.ts'
+import { ChoirProcess, checkpointsOf, expectSuccess, trainRecords, Workspace } from './support.ts'
 
 const { gpus } = await listDevices()
 
@@ -21,47 +21,45 @@ const noDrivers = { VK_DRIVER_FILES: '/nonexistent', VK_ICD_FILENAMES: '/nonexis
 
 describe.skipIf(gpus.length === 0)('on a WebGPU device', () => {
   let workspace: Workspace
-  beforeAll(() => {
+  /** The same training on both devices. */
+  let whole: string
+  let onCpu: string
+  beforeAll(async () => {
     workspace = new Workspace()
-  })
+    const config = workspace.config({ train: { steps, evalEvery: steps, checkpointEvery: 5 } })
+    whole = workspace.file('gpu')
+    onCpu = workspace.file('cpu')
+    await expectSuccess(workspace.start('train', config, '--out', whole, '--device', 'webgpu'))
+    await expectSuccess(workspace.start('train', config, '--out', onCpu, '--device', 'cpu'))
+  }, timeout)
   afterAll(() => workspace.remove())
-
-  const config = (kind: 'adamw' | 'adafactor') =>
-    workspace.config({ train: { steps, evalEvery: steps, checkpointEvery: 5, optimizer: { kind } } })
-
-  const train = (device: string, kind: 'adamw' | 'adafactor', out: string) =>
-    expectSuccess(workspace.start('train', config(kind), '--out', out, '--device', device, '--json'))
 
   const evaluation = async (run: string, device: string): Promise<EvalRecord> => {
     const { stdout } = await expectSuccess(workspace.start('eval', run, '--device', device, '--json'))
     return JSON.parse(stdout.trim().split('\n').at(-1) as string)
   }
 
-  test.each(['adamw', 'adafactor'] as const)(
-    '%s: the losses of thirty steps are those of the CPU',
-    { timeout },
-    async (kind) => {
-      const [gpu, cpu] = [workspace.file(`gpu ${kind}`), workspace.file(`cpu ${kind}`)]
-      await train('webgpu', kind, gpu)
-      await train('cpu', kind, cpu)
-      const [found, expected] = [trainRecords(gpu), trainRecords(cpu)]
-      expect(found.length).toBe(steps)
-      expected.forEach(({ loss, grad_norm }, i) => {
-        // Rounding grows from step to step, and may in the end change the choice of an expert.
-        expect(Math.abs((found[i]?.loss as number) / loss - 1)).toBeLessThan(1e-3)
-        expect(Math.abs((found[i]?.grad_norm as number) / grad_norm - 1)).toBeLessThan(1e-2)
-      })
-      expect(found[0]?.loss).toBeCloseTo(expected[0]?.loss as number, 5)
-      expect(JSON.parse(readFileSync(join(gpu, 'engine.json'), 'utf8'))).toMatchObject({ device: 'webgpu' })
-      expect((await evaluation(gpu, 'webgpu')).loss).toBeCloseTo((await evaluation(gpu, 'cpu')).loss, 4)
-    },
-  )
+  test('the losses of thirty steps are those of the CPU', { timeout }, async () => {
+    const [found, expected] = [trainRecords(whole), trainRecords(onCpu)]
+    expect(found.length).toBe(steps)
+    expected.forEach(({ loss, grad_norm }, i) => {
+      // Rounding grows from step to step, and may in the end change the choice of an expert.
+      expect(Math.abs((found[i]?.loss as number) / loss - 1)).toBeLessThan(1e-3)
+      expect(Math.abs((found[i]?.grad_norm as number) / grad_norm - 1)).toBeLessThan(1e-2)
+    })
+    expect(found[0]?.loss).toBeCloseTo(expected[0]?.loss as number, 5)
+    expect(JSON.parse(readFileSync(join(whole, 'engine.json'), 'utf8'))).toMatchObject({ device: 'webgpu' })
+    expect((await evaluation(whole, 'webgpu')).loss).toBeCloseTo((await evaluation(whole, 'cpu')).loss, 4)
+  })
 
-  test('weights of another run, some of them frozen: losses are those of the CPU', { timeout }, async () => {
+  test('weights of another run, some of them frozen: losses are those of the CPU, and a profile has the kernels', {
+    timeout,
+  }, async () => {
     const freeze = ['--freeze', 'embedding', '--freeze', '*.router', '--freeze', 'layers.0']
-    const [gpu, cpu] = [workspace.file('further gpu'), workspace.file('further cpu')]
-    const args = ['train', '--from', workspace.file('cpu adamw'), '--steps', '4', '--threads', '1', ...freeze]
-    await expectSuccess(workspace.start(...args, '--device', 'webgpu', '--out', gpu))
+    const [gpu, cpu, trace] = [workspace.file('further gpu'), workspace.file('further cpu'), workspace.file('trace')]
+    const args = ['train', '--from', onCpu, '--steps', '4', '--threads', '1', ...freeze]
+    const profiling = ['--device', 'webgpu', '--profile', '--trace', trace, '--json']
+    const { stdout } = await expectSuccess(workspace.start(...args, ...profiling, '--out', gpu))
     await expectSuccess(workspace.start(...args, '--out', cpu))
     const [found, expected] = [trainRecords(gpu), trainRecords(cpu)]
     expect(found.length).toBe(4)
@@ -76,62 +74,7 @@ describe.skipIf(gpus.length === 0)('on a WebGPU device', () => {
     const same = parameters.filter((name) => before[name] === after[name])
     expect(same.length).toBeGreaterThan(5)
     expect(same).toEqual(parameters.filter((name) => /^embedding$|\.router$|^layers\.0\./.test(name)))
-  })
 
-  /** The run of the first test, uninterrupted. */
-  const whole = () => workspace.file('gpu adamw')
-
-  test('the dashboard traces the experts of a text without a GPU, and they are those on the GPU', {
-    timeout,
-  }, async () => {
-    const without = { command: 'env', args: [], env: noDrivers }
-    const watching = new ChoirProcess(['watch', whole(), '--port', '0', '--json'], workspace.path, without)
-    const { address } = await watching.line(({ kind }) => kind === 'watch')
-    const ask = async <Answer>(path: string, body?: object): Promise<Answer> => {
-      const headers = { 'content-type': 'application/json' }
-      const init = body && { method: 'POST', headers, body: JSON.stringify(body) }
-      const response = await fetch(new URL(path, String(address)), init)
-      expect(response.status).toBe(200)
-      return response.json() as Promise<Answer>
-    }
-    const [run] = (await ask<Collection>('/api/collection')).runs
-    const trace = await ask<TokenTrace>('/api/trace', { run: run?.id, text: 'war and peace' })
-    watching.kill('SIGINT')
-    await watching.ended
-    expect(trace.tokens.join('')).toBe('war and peace')
-    expect(trace.routers).toHaveLength(2)
-    const tracer = await openTracer(whole(), 'none', { device: 'webgpu' }, () => {})
-    const { encode, endOfText } = tracer.tokenizer
-    const onGpu = await traceText(tracer, pastedText(await encode('war and peace'), endOfText), false)
-    await tracer.close()
-    const experts = ({ routers }: Pick<TokenTrace, 'routers'>) => routers.map(({ expert }) => expert)
-    expect(experts(onGpu)).toEqual(experts(trace))
-    expect(onGpu.loss).toBeCloseTo(trace.loss as number, 4)
-  })
-
-  test('checkpoints do not know the device: a run goes on on the CPU, and the text is the same', {
-    timeout,
-  }, async () => {
-    const [gpu, cpu] = [workspace.file('moved'), workspace.file('gpu adamw')]
-    const running = workspace.start('train', config('adamw'), '--out', gpu, '--device', 'webgpu', '--json')
-    await running.step(12)
-    running.kill('SIGINT')
-    expect((await running.ended).code).toBe(130)
-    cpSync(gpu, workspace.file('copy'), { recursive: true })
-    await expectSuccess(workspace.start('train', '--resume', gpu, '--device', 'cpu', '--json'))
-    expect(trainRecords(gpu).at(-1)?.loss).toBeCloseTo(trainRecords(cpu).at(-1)?.loss as number, 2)
-    const text = async (device: string) => {
-      const args = ['--prompt', 'The', '--tokens', '40', '--temperature', '0', '--device', device]
-      return (await expectSuccess(workspace.start('generate', workspace.file('copy'), ...args))).stdout
-    }
-    expect(await text('webgpu')).toBe(await text('cpu'))
-  })
-
-  test('the profile of a step has its kernels', { timeout }, async () => {
-    const out = workspace.file('profiled')
-    const trace = workspace.file('trace.json')
-    const flags = ['--steps', '6', '--device', 'webgpu', '--profile', '--trace', trace, '--json']
-    const { stdout } = await expectSuccess(workspace.start('train', config('adamw'), '--out', out, ...flags))
     const lines = stdout
       .trim()
       .split('\n')
@@ -146,6 +89,50 @@ describe.skipIf(gpus.length === 0)('on a WebGPU device', () => {
     expect(Math.min(peakFlops, bandwidth)).toBeGreaterThan(1e6)
     expect(all.find(({ kind }) => kind.startsWith('product'))?.flops).toBeGreaterThan(0)
     expect(existsSync(trace)).toBe(true)
+  })
+
+  test('the dashboard traces the experts of a text without a GPU, and they are those on the GPU', {
+    timeout,
+  }, async () => {
+    const without = { command: 'env', args: [], env: noDrivers }
+    const watching = new ChoirProcess(['watch', whole, '--port', '0', '--json'], workspace.path, without)
+    const { address } = await watching.line(({ kind }) => kind === 'watch')
+    const ask = async <Answer>(path: string, body?: object): Promise<Answer> => {
+      const headers = { 'content-type': 'application/json' }
+      const init = body && { method: 'POST', headers, body: JSON.stringify(body) }
+      const response = await fetch(new URL(path, String(address)), init)
+      expect(response.status).toBe(200)
+      return response.json() as Promise<Answer>
+    }
+    const [run] = (await ask<Collection>('/api/collection')).runs
+    const trace = await ask<TokenTrace>('/api/trace', { run: run?.id, text: 'war and peace' })
+    watching.kill('SIGINT')
+    await watching.ended
+    expect(trace.tokens.join('')).toBe('war and peace')
+    expect(trace.routers).toHaveLength(2)
+    const tracer = await openTracer(whole, 'none', { device: 'webgpu' }, () => {})
+    const { encode, endOfText } = tracer.tokenizer
+    const onGpu = await traceText(tracer, pastedText(await encode('war and peace'), endOfText), false)
+    await tracer.close()
+    const experts = ({ routers }: Pick<TokenTrace, 'routers'>) => routers.map(({ expert }) => expert)
+    expect(experts(onGpu)).toEqual(experts(trace))
+    expect(onGpu.loss).toBeCloseTo(trace.loss as number, 4)
+  })
+
+  test('checkpoints do not know the device: a run goes on on the CPU, and the text is the same', {
+    timeout,
+  }, async () => {
+    const moved = workspace.file('moved')
+    cpSync(whole, moved, { recursive: true })
+    for (const checkpoint of checkpointsOf(moved).slice(1))
+      rmSync(join(moved, 'checkpoints', checkpoint), { recursive: true })
+    const text = async (device: string) => {
+      const args = ['--prompt', 'The', '--tokens', '40', '--temperature', '0', '--device', device]
+      return (await expectSuccess(workspace.start('generate', moved, ...args))).stdout
+    }
+    expect(await text('webgpu')).toBe(await text('cpu'))
+    await expectSuccess(workspace.start('train', '--resume', moved, '--device', 'cpu'))
+    expect(trainRecords(moved).at(-1)?.loss).toBeCloseTo(trainRecords(onCpu).at(-1)?.loss as number, 2)
   })
 
   test('devices are listed with their limits', async () => {

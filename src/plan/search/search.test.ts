@@ -224,6 +224,7 @@ describe('the Pareto front of time and memory', () => {
         const all = rank(run, cluster).fitting
         for (const one of paretoFront(all)) expect(all.filter((other) => dominates(other, one))).toEqual([])
       }),
+      { numRuns: 30 },
     )
   })
 })

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { UsageError } from '../../errors.ts'
 import { lockRun } from '../../system/lock.ts'
+import { eventually } from '../../system/testing/eventually.ts'
 import type { Change, RunSummary } from '../api.ts'
 import { WatchedCollection } from './collection.ts'
 import { RunDirectoryReader } from './run-directory-reader.ts'
@@ -26,8 +27,7 @@ async function watch(...roots: string[]): Promise<WatchedCollection> {
 }
 
 /** Waits until all files have been read. */
-const read = (collection: WatchedCollection) =>
-  vi.waitFor(() => expect(collection.describe().progress).toBeNull(), { timeout: 10_000, interval: 5 })
+const read = (collection: WatchedCollection) => eventually(() => expect(collection.describe().progress).toBeNull())
 const names = (collection: WatchedCollection) => collection.describe().runs.map(({ name }) => name)
 const only = (collection: WatchedCollection): RunSummary => {
   const { runs } = collection.describe()
@@ -84,7 +84,7 @@ test('a run of a study is named by its arm and seed, from when the arm is writte
   await read(collection)
   expect(names(collection)).toEqual(['a-seed-1', 'quick/2-top-1-1.25x, seed 10'])
   await put('quick/runs/2-top-1-1.25x-seed-10-2ba4cd10/arm.json', { arm: '2 top-1 (1.25x)' })
-  await vi.waitFor(() => expect(names(collection)).toEqual(['a-seed-1', 'quick/2 top-1 (1.25x), seed 10']), 5000)
+  await eventually(() => expect(names(collection)).toEqual(['a-seed-1', 'quick/2 top-1 (1.25x), seed 10']))
   const [other, run] = collection.describe().runs
   expect(run).toMatchObject({
     path: 'quick/runs/2-top-1-1.25x-seed-10-2ba4cd10',
@@ -175,8 +175,8 @@ test('a run that is being written is followed, and changes are reported at most 
     await appendFile(join(folder, 'a/metrics.jsonl'), lines([train(step)]))
     await new Promise((resolve) => setTimeout(resolve, 40))
   }
-  await vi.waitFor(() => expect(only(collection)).toMatchObject({ step: 30, secondsLeft: 35 }))
-  await vi.waitFor(() => expect(received.at(-1)?.change.version).toBe(collection.describe().version), { timeout: 3000 })
+  await eventually(() => expect(only(collection)).toMatchObject({ step: 30, secondsLeft: 35 }))
+  await eventually(() => expect(received.at(-1)?.change.version).toBe(collection.describe().version))
   const { id } = only(collection)
   for (const { change } of received) expect(change.runs).toEqual([id])
   expect(received.length).toBeGreaterThan(1)
@@ -191,18 +191,18 @@ test('runs appear, restart and disappear', async () => {
   await read(collection)
   expect(names(collection)).toEqual([])
   await putRun('new', 5, 5)
-  await vi.waitFor(() => expect(names(collection)).toEqual(['new']))
-  await vi.waitFor(() => expect(only(collection).step).toBe(5))
+  await eventually(() => expect(names(collection)).toEqual(['new']))
+  await eventually(() => expect(only(collection).step).toBe(5))
   await putRun('new', 5, 1)
-  await vi.waitFor(() => expect(only(collection)).toMatchObject({ step: 1, lines: 1 }))
+  await eventually(() => expect(only(collection)).toMatchObject({ step: 1, lines: 1 }))
   await rm(join(folder, 'new'), { recursive: true })
-  await vi.waitFor(() => expect(names(collection)).toEqual([]))
+  await eventually(() => expect(names(collection)).toEqual([]))
 })
 
 test('another server, and a recreated run, have other generations and versions', async () => {
   const shown = async (collection: WatchedCollection) => {
     await read(collection)
-    const generation = await vi.waitFor(() => {
+    const generation = await eventually(() => {
       const routing = collection.run(only(collection).id)?.routing()
       expect(routing).toBeDefined()
       return routing?.generation
@@ -217,9 +217,9 @@ test('another server, and a recreated run, have other generations and versions',
   const collection = await watch()
   const seen = [await shown(collection), await shown(await watch())]
   await rm(join(folder, 'a'), { recursive: true })
-  await vi.waitFor(() => expect(names(collection)).toEqual([]))
+  await eventually(() => expect(names(collection)).toEqual([]))
   await make()
-  await vi.waitFor(() => expect(names(collection)).toEqual(['a']))
+  await eventually(() => expect(names(collection)).toEqual(['a']))
   seen.push(await shown(collection))
   expect(new Set(seen.map(({ generation }) => generation)).size).toBe(3)
   expect(new Set(seen.map(({ version }) => version)).size).toBe(3)
@@ -236,8 +236,8 @@ test('setting the clock back an hour delays nothing', async () => {
   try {
     await putRun('a', 5, 4)
     await putRun('b', 5, 5)
-    await vi.waitFor(() => expect(collection.describe().runs).toMatchObject([{ step: 4 }, { step: 5 }]))
-    await vi.waitFor(() => expect(received.at(-1)?.version).toBe(collection.describe().version), { timeout: 3000 })
+    await eventually(() => expect(collection.describe().runs).toMatchObject([{ step: 4 }, { step: 5 }]))
+    await eventually(() => expect(received.at(-1)?.version).toBe(collection.describe().version))
   } finally {
     vi.restoreAllMocks()
   }
@@ -258,7 +258,7 @@ test('states: running while written, finished after the last step, otherwise sto
   const states = () => Object.fromEntries(collection.describe().runs.map(({ name, state }) => [name, state]))
   expect(states()).toEqual({ running: 'running', finished: 'finished', stopped: 'stopped', thinking: 'running' })
   await lock.release()
-  await vi.waitFor(() => expect(states()).toMatchObject({ thinking: 'stopped' }))
+  await eventually(() => expect(states()).toMatchObject({ thinking: 'stopped' }))
 })
 
 test('a run is stopped as soon as its lock is released, and running once another process takes it', async () => {
@@ -269,11 +269,11 @@ test('a run is stopped as soon as its lock is released, and running once another
   expect(only(collection).state).toBe('running')
   await putRun('demo', 10, 4)
   await lock.release()
-  await vi.waitFor(() => expect(only(collection)).toMatchObject({ state: 'stopped', step: 4 }))
+  await eventually(() => expect(only(collection)).toMatchObject({ state: 'stopped', step: 4 }))
   const next = await lockRun(join(folder, 'demo'))
-  await vi.waitFor(() => expect(only(collection).state).toBe('running'))
+  await eventually(() => expect(only(collection).state).toBe('running'))
   await next.release()
-  await vi.waitFor(() => expect(only(collection).state).toBe('stopped'))
+  await eventually(() => expect(only(collection).state).toBe('stopped'))
 })
 
 test('a damaged run reports its problem and all that can be read, and other runs are unaffected', async () => {
@@ -305,7 +305,7 @@ test('a file that cannot be read is reported, and read once it can be', async ()
   expect(only(collection)).toMatchObject({ state: 'unreadable', problem: expect.stringMatching(/^config.json cannot/) })
   // The same file, with the same inode and times.
   await rename(join(folder, 'outside'), config)
-  await vi.waitFor(() => expect(only(collection)).toMatchObject({ state: 'finished', steps: 3 }))
+  await eventually(() => expect(only(collection)).toMatchObject({ state: 'finished', steps: 3 }))
   expect(only(collection)).not.toHaveProperty('problem')
 })
 
@@ -338,7 +338,7 @@ test('a folder of very many files hides no run beside it, and removed runs still
   await read(collection)
   expect(names(collection)).toEqual(['a', 'm', 'z'])
   await rm(join(folder, 'm'), { recursive: true })
-  await vi.waitFor(() => expect(names(collection)).toEqual(['a', 'z']))
+  await eventually(() => expect(names(collection)).toEqual(['a', 'z']))
 })
 
 test('links are not followed outside or in circles', async () => {
@@ -397,16 +397,14 @@ test('a Megatron-Core trace is recognised by its contents, and its ranks are one
   await put('trace/notes.jsonl', '{"a":1}\n')
   const collection = await watch()
   await read(collection)
-  await vi.waitFor(() => expect(only(collection)).toMatchObject({ name: 'trace', kind: 'trace', step: 1, lines: 4 }))
+  await eventually(() => expect(only(collection)).toMatchObject({ name: 'trace', kind: 'trace', step: 1, lines: 4 }))
   const run = collection.run(only(collection).id)
-  await vi.waitFor(() => expect(run?.routing()?.steps).toEqual([0, 1]), { timeout: 5000 })
+  await eventually(() => expect(run?.routing()?.steps).toEqual([0, 1]))
   expect([...(run?.loads(0, 1) ?? [])]).toEqual([1, 1, 0, 2, 1, 1, 0, 2])
   expect(await run?.recorded?.(1)).toMatchObject({ step: 1, tokens: ['', ''], routers: [{ expert: [0, 3, 1, 3] }] })
 
   await put('trace/rank0.jsonl', python([chosen(0, 2)]))
-  await vi.waitFor(() => expect([...(run?.loads(0, 1) ?? [])]).toEqual([0, 1, 1, 2, 0, 1, 1, 2]), {
-    timeout: 5000,
-  })
+  await eventually(() => expect([...(run?.loads(0, 1) ?? [])]).toEqual([0, 1, 1, 2, 0, 1, 1, 2]))
 })
 
 test('an endlessly nested configuration is a problem of that run only', async () => {

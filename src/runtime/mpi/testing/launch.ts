@@ -23,7 +23,7 @@ for (const command of ['mpirun.openmpi', 'mpirun.mpich', 'mpirun']) {
 export interface Launch {
   readonly family: Family
   readonly ranks: number
-  /** A scenario of program.ts, and its arguments. */
+  /** A scenario of program.mjs, and its arguments. */
   readonly scenario: string
   readonly args?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
@@ -64,13 +64,13 @@ export function worldCommand(family: Family, ranks: number, folder: string): Wor
 }
 
 const LIMIT_MS = 60_000
-const program = fileURLToPath(new URL('program.ts', import.meta.url))
+const program = fileURLToPath(new URL('program.mjs', import.meta.url))
 
 export async function launch({ family, ranks, scenario, args = [], env = {} }: Launch): Promise<Launched> {
   const folder = mkdtempSync(join(tmpdir(), 'choir-ranks-'))
   try {
     const world = worldCommand(family, ranks, folder)
-    const node = [process.execPath, '--import', import.meta.resolve('tsx'), program, folder, scenario, ...args]
+    const node = [process.execPath, program, folder, scenario, ...args]
     const begin = performance.now()
     const child = spawn(world.command, [...world.args, ...node], {
       stdio: ['ignore', 'ignore', 'pipe'],

@@ -243,16 +243,18 @@ describe.skipIf(testDevice === null)('choose-experts', () => {
   // Multiples of 1/16, so that some are equal.
   const some = (count: number, seed: number) => Array.from(integers(count, 64, seed), (x) => x / 16 - 2)
 
-  for (const after of [0, 1])
-    for (const renormalize of [0, 1])
-      for (const hasBias of [false, true])
-        test(`with softmax ${after ? 'after' : 'before'}${renormalize ? ', renormalized' : ''}${hasBias ? ', by biased scores' : ''}`, async () => {
-          // With a bias: scores that are not equal, whatever the rounding.
-          const [logits, bias] = hasBias
-            ? [Array.from(numbers(24, 3)), Array.from(numbers(24, 4))]
-            : [some(24, 3), null]
-          await check(logits, bias, { ...plain, prototypes: 2, k: 3, after, renormalize })
-        })
+  // Every pair of the three settings.
+  for (const [after, renormalize, hasBias] of [
+    [0, 0, false],
+    [0, 1, true],
+    [1, 0, true],
+    [1, 1, false],
+  ] as const)
+    test(`with softmax ${after ? 'after' : 'before'}${renormalize ? ', renormalized' : ''}${hasBias ? ', by biased scores' : ''}`, async () => {
+      // With a bias: scores that are not equal, whatever the rounding.
+      const [logits, bias] = hasBias ? [Array.from(numbers(24, 3)), Array.from(numbers(24, 4))] : [some(24, 3), null]
+      await check(logits, bias, { ...plain, prototypes: 2, k: 3, after, renormalize })
+    })
 
   test('of one expert, of all, and of more than a workgroup has invocations', async () => {
     await check([0.5], null, plain)
@@ -266,11 +268,14 @@ describe.skipIf(testDevice === null)('choose-experts', () => {
     await check(some(24, 3), null, { ...sigmoid, prototypes: 2, k: 3 })
     // Some groups are equal.
     await check(some(24, 3), null, { ...sigmoid, k: 5, groups: 8, groupsPerToken: 3 })
-    for (const pair of [0, 1])
-      for (const by of [plain, sigmoid, { ...plain, after: 1 }]) {
-        const [logits, bias] = [Array.from(numbers(24, 3)), Array.from(numbers(24, 4))]
-        await check(logits, bias, { ...by, k: 4, groups: 4, groupsPerToken: 2, pair, renormalize: pair })
-      }
+    for (const [pair, by] of [
+      [0, plain],
+      [1, sigmoid],
+      [0, { ...plain, after: 1 }],
+    ] as const) {
+      const [logits, bias] = [Array.from(numbers(24, 3)), Array.from(numbers(24, 4))]
+      await check(logits, bias, { ...by, k: 4, groups: 4, groupsPerToken: 2, pair, renormalize: pair })
+    }
     // More groups than a workgroup has invocations.
     await check(Array.from(numbers(600, 6)), null, { ...plain, k: 8, groups: 300, groupsPerToken: 6, pair: 1 })
   })

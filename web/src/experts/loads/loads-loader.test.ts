@@ -1,4 +1,5 @@
 import { expect, test, vi } from 'vitest'
+import { eventually } from '../../../../src/system/testing/eventually.ts'
 import { ChunkCache } from './chunk-cache.ts'
 import { type FetchLoads, LoadsLoader } from './loads-loader.ts'
 import { snapshotAt } from './snapshot-at.ts'
@@ -28,8 +29,8 @@ test('the current chunk is loaded first, then the next in the direction of movem
   const { loads } = open(fetchLoads)
   loads.follow(200, 0, floats)
   loads.request(70, 1)
-  await vi.waitFor(() => expect(requests).toEqual([64, 96, 32]))
-  await vi.waitFor(() => expect([...(loads.get(70) ?? [])]).toEqual([70, 70]))
+  await eventually(() => expect(requests).toEqual([64, 96, 32]))
+  await eventually(() => expect([...(loads.get(70) ?? [])]).toEqual([70, 70]))
   loads.request(71, 1)
   expect(requests).toHaveLength(3)
 })
@@ -40,13 +41,13 @@ test('a chunk that grew is fetched again, a complete one is not', async () => {
   const { loads } = open(fetchLoads)
   loads.follow(40, 0, floats)
   loads.request(39, 1)
-  await vi.waitFor(() => expect(loads.get(39)).toBeDefined())
-  await vi.waitFor(() => expect(loads.get(0)).toBeDefined())
+  await eventually(() => expect(loads.get(39)).toBeDefined())
+  await eventually(() => expect(loads.get(0)).toBeDefined())
   total = 41
   loads.follow(41, 0, floats)
   expect(loads.get(40)).toBeUndefined()
   loads.request(40, 1)
-  await vi.waitFor(() => expect([...(loads.get(40) ?? [])]).toEqual([40, 40]))
+  await eventually(() => expect([...(loads.get(40) ?? [])]).toEqual([40, 40]))
   expect(requests).toEqual([32, 0, 32])
 })
 
@@ -55,7 +56,7 @@ test('another generation drops everything', async () => {
   const { loads } = open(fetchLoads)
   loads.follow(32, 0, floats)
   loads.request(3, 1)
-  await vi.waitFor(() => expect(loads.get(3)).toBeDefined())
+  await eventually(() => expect(loads.get(3)).toBeDefined())
   loads.follow(32, 1, floats)
   expect(loads.get(3)).toBeUndefined()
 })
@@ -66,7 +67,7 @@ test('a jump aborts an obsolete request, which is not a failure', async () => {
   loads.follow(1000, 0, floats)
   loads.request(0, 1)
   loads.request(900, 1)
-  await vi.waitFor(() => expect(loads.get(900)).toBeDefined())
+  await eventually(() => expect(loads.get(900)).toBeDefined())
   expect(requests.slice(0, 2)).toEqual([0, 896])
   expect(loads.get(0)).toBeUndefined()
   expect(failed).not.toHaveBeenCalled()
@@ -77,7 +78,7 @@ test('a response that is shorter than expected is not requested again and again'
   const { loads } = open(fetchLoads)
   loads.follow(20, 0, floats)
   loads.request(15, 1)
-  await vi.waitFor(() => expect(loads.get(9)).toBeDefined())
+  await eventually(() => expect(loads.get(9)).toBeDefined())
   await new Promise((resolve) => setTimeout(resolve, 20))
   expect(requests).toEqual([0])
 })
@@ -88,10 +89,10 @@ test('a failure is reported, and the next request retries', async () => {
   const { loads, failed } = open((...args) => (broken ? Promise.reject(new Error('gone')) : fetchLoads(...args)))
   loads.follow(32, 0, floats)
   loads.request(0, 1)
-  await vi.waitFor(() => expect(failed).toHaveBeenCalledOnce())
+  await eventually(() => expect(failed).toHaveBeenCalledOnce())
   broken = false
   loads.request(0, 1)
-  await vi.waitFor(() => expect(loads.get(0)).toBeDefined())
+  await eventually(() => expect(loads.get(0)).toBeDefined())
 })
 
 test('the cache stays within its limit and evicts the least recently used chunk', () => {

@@ -1,22 +1,27 @@
-/** The program of each rank in ranks.test.ts: `program.ts FOLDER SCENARIO ...`; a rank's result is FOLDER/RANK.json. */
+/**
+ * The program of each rank in ranks.test.ts: `program.mjs FOLDER SCENARIO ...`; a rank's result is FOLDER/RANK.json. It
+ * runs from dist/, where a process starts in a fifth of the time.
+ */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
-import { type ArrayTransfer, Ranks } from '../ranks.ts'
-import { worldOf } from '../world.ts'
+
+const dist = (path) => new URL(`../../../../dist/runtime/mpi/${path}`, import.meta.url).href
+const { Ranks } = await import(dist('ranks.js'))
+const { worldOf } = await import(dist('world.js'))
 
 const [folder = '', scenario = '', ...args] = process.argv.slice(2)
 const world = worldOf(process.env)
 if (!world) throw new Error('no world')
 const { rank, size } = world
 
-const write = (result: unknown): void => writeFileSync(join(folder, `${rank}.json`), JSON.stringify(result))
-const start = (deadlineSeconds = 20): Promise<Ranks> => Ranks.start({ world, deadlineSeconds })
+const write = (result) => writeFileSync(join(folder, `${rank}.json`), JSON.stringify(result))
+const start = (deadlineSeconds = 20) => Ranks.start({ world, deadlineSeconds })
 const others = Array.from({ length: size }, (_, peer) => peer).filter((peer) => peer !== rank)
 
 /** Rejects with an error, as a call should; its text. */
-async function errorOf(promise: Promise<unknown>): Promise<string> {
+async function errorOf(promise) {
   try {
     await promise
   } catch (error) {
@@ -26,10 +31,10 @@ async function errorOf(promise: Promise<unknown>): Promise<string> {
 }
 
 /** Blocks the thread, as a program in an endless loop does. */
-const hang = (): unknown => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
+const hang = () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
 
 /** xorshift32: the same numbers on all ranks. */
-function random(seed: number): () => number {
+function random(seed) {
   let state = (seed ^ 0x9e3779b9) | 1
   return () => {
     state ^= state << 13
@@ -41,24 +46,24 @@ function random(seed: number): () => number {
 
 const sizes = [0, 0, 1, 3, 4, 8, 100, 4096, 70_001, 300_000]
 
-function bytesOf(seed: number, round: number, from: number, to: number): Uint8Array {
+function bytesOf(seed, round, from, to) {
   const draw = random(Math.imul(seed + 1, 7919) + Math.imul(round, 1009) + from * 31 + to)
-  const bytes = new Uint8Array(sizes[Math.floor(draw() * sizes.length)] as number)
+  const bytes = new Uint8Array(sizes[Math.floor(draw() * sizes.length)])
   for (let i = 0; i < bytes.length; i++) bytes[i] = draw() * 256
   return bytes
 }
 
 /** Rounds of messages between all pairs, in several channels at once; returns compared bytes and differences. */
-async function exchangeRandomly(ranks: Ranks, seed: number): Promise<{ bytes: number; wrong: number }> {
+async function exchangeRandomly(ranks, seed) {
   const rounds = Array.from({ length: 12 }, async (_, round) => {
     const expected = others.map((peer) => bytesOf(seed, round, peer, rank))
     const received = expected.map((bytes) => new Uint8Array(bytes.length))
-    const transfers = others.flatMap((peer, i): ArrayTransfer[] => [
+    const transfers = others.flatMap((peer, i) => [
       { peer, direction: 'send', array: bytesOf(seed, round, rank, peer) },
-      { peer, direction: 'receive', array: received[i] as Uint8Array },
+      { peer, direction: 'receive', array: received[i] },
     ])
     await ranks.exchange(round % 5, round % 2 === 0 ? transfers : transfers.toReversed())
-    const wrong = expected.filter((bytes, i) => Buffer.compare(bytes, received[i] as Uint8Array) !== 0).length
+    const wrong = expected.filter((bytes, i) => Buffer.compare(bytes, received[i]) !== 0).length
     return { bytes: expected.reduce((sum, { length }) => sum + length, 0), wrong }
   })
   const results = await Promise.all(rounds)
@@ -68,7 +73,7 @@ async function exchangeRandomly(ranks: Ranks, seed: number): Promise<{ bytes: nu
   }
 }
 
-/** A thread that adds what all ranks send it, many times; its module is that of the build. */
+/** A thread that adds what all ranks send it, many times. */
 const threadCode = `
 const { workerData, parentPort } = require('node:worker_threads')
 const { ring, koffi, orders, channel, rank, size } = workerData
@@ -89,10 +94,15 @@ Promise.all([import(ring), import(koffi)]).then(([{ OrderRing }, { default: { ad
   parentPort.postMessage(sum)
 })`
 
-function runThread(ranks: Ranks, channel: number): Promise<unknown> {
-  const ring = new URL('../../../../dist/runtime/mpi/ring.js', import.meta.url).href
-  const koffi = import.meta.resolve('koffi')
-  const workerData = { ring, koffi, orders: ranks.orders, channel, rank, size }
+function runThread(ranks, channel) {
+  const workerData = {
+    ring: dist('ring.js'),
+    koffi: import.meta.resolve('koffi'),
+    orders: ranks.orders,
+    channel,
+    rank,
+    size,
+  }
   const worker = new Worker(threadCode, { eval: true, workerData, execArgv: [] })
   return new Promise((resolve, reject) => {
     worker.on('message', resolve)
@@ -100,20 +110,13 @@ function runThread(ranks: Ranks, channel: number): Promise<unknown> {
   })
 }
 
-const hex = (values: Float64Array): string[] =>
-  Array.from(new BigUint64Array(values.buffer), (bits) => bits.toString(16))
+const hex = (values) => Array.from(new BigUint64Array(values.buffer), (bits) => bits.toString(16))
 
-const scenarios: Readonly<Record<string, () => Promise<void>>> = {
+const scenarios = {
   /** Argument: the seed. */
-  async exchange() {
+  async messages() {
     const ranks = await start()
-    const result = await exchangeRandomly(ranks, Number(args[0]))
-    await ranks.close()
-    write({ ...result, traffic: ranks.traffic() })
-  },
-
-  async gather() {
-    const ranks = await start()
+    const exchange = await exchangeRandomly(ranks, Number(args[0]))
     const { library, roster } = ranks
     const values = Float64Array.of(rank, -0, Number.NaN, 1 / 3, -rank / 7)
     new BigUint64Array(values.buffer)[2] = 0x7ff8_0000_0000_1234n + BigInt(rank)
@@ -126,7 +129,8 @@ const scenarios: Readonly<Record<string, () => Promise<void>>> = {
     const noTexts = await ranks.gatherText('')
     await ranks.close()
     const after = await errorOf(ranks.barrier())
-    write({ library, roster, pid: process.pid, all: hex(all), texts, noTexts, empty: empty.length, after })
+    const gather = { library, roster, pid: process.pid, all: hex(all), texts, noTexts, empty: empty.length, after }
+    write({ exchange: { ...exchange, traffic: ranks.traffic() }, gather })
   },
 
   async threads() {
@@ -138,7 +142,7 @@ const scenarios: Readonly<Record<string, () => Promise<void>>> = {
 
   /** Writes the error of the start. Argument: whether to disguise the launcher as that of Slurm. */
   async library() {
-    const disguised = { ...world, launcher: args[0] === 'disguised' ? 'Slurm' : world.launcher } as const
+    const disguised = { ...world, launcher: args[0] === 'disguised' ? 'Slurm' : world.launcher }
     write(await errorOf(Ranks.start({ world: disguised, deadlineSeconds: 20 })))
     process.exit(2)
   },
@@ -160,7 +164,7 @@ const scenarios: Readonly<Record<string, () => Promise<void>>> = {
   },
 
   async hang() {
-    const ranks = await start(4)
+    const ranks = await start(2)
     write({ roster: ranks.roster })
     if (rank === 1) hang()
     const error = await errorOf(

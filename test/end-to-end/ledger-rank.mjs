@@ -1,14 +1,17 @@
 /**
- * The program of each rank in ledger.test.ts: `ledger-rank.ts CONFIG RUN`. Trains, and writes what the rank itself
- * knows, apart from the ledger, to RUN/rank-N.json: the statistics of its passes and the counters of the courier.
+ * The program of each rank in ledger.test.ts: `ledger-rank.mjs CONFIG RUN`. Trains, and writes what the rank itself
+ * knows, apart from the ledger, to RUN/rank-N.json: the statistics of its passes and the counters of the courier. It
+ * runs from dist/, where a process starts sooner.
  */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { loadConfig } from '../../src/run/load-config.ts'
-import { Ranks } from '../../src/runtime/mpi/ranks.ts'
-import { worldOf } from '../../src/runtime/mpi/world.ts'
-import { channels } from '../../src/runtime/ranks.ts'
-import { train } from '../../src/train/train.ts'
+
+const dist = (path) => import(new URL(`../../dist/${path}`, import.meta.url))
+const { loadConfig } = await dist('run/load-config.js')
+const { Ranks } = await dist('runtime/mpi/ranks.js')
+const { worldOf } = await dist('runtime/mpi/world.js')
+const { channels } = await dist('runtime/ranks.js')
+const { train } = await dist('train/train.js')
 
 const [path = '', directory = ''] = process.argv.slice(2)
 const world = worldOf(process.env)
@@ -21,7 +24,7 @@ const statistics = 1 + layers * (2 * (moe?.experts ?? 0) + 4)
 
 const ranks = await Ranks.start({ world, deadlineSeconds: 30 })
 /** Kept assignments [steps][passes][layers][experts] of this rank. */
-const kept: number[][][][] = []
+const kept = []
 const gather = ranks.allGather.bind(ranks)
 ranks.allGather = (values) => {
   if (values.length === passes * statistics)
