@@ -147,13 +147,14 @@ test.each(Object.entries(forgeries))(
     const run = workspace.file(name)
     cpSync(intact, run, { recursive: true })
     change(run)
-    for (const args of [
+    const commands = [
       ['eval', run],
       ['generate', run, '--prompt', 'the', '--tokens', '3'],
       ['train', '--resume', run, '--set', 'train.steps=21'],
       ['train', '--from', run, '--out', `${run} continued`],
-    ]) {
-      const { code, stderr } = await workspace.choir(...args)
+    ]
+    const all = await Promise.all(commands.map(async (args) => ({ args, ...(await workspace.choir(...args)) })))
+    for (const { args, code, stderr } of all) {
       expect({ args, code, stderr }).toMatchObject({ code: 1, stderr: expect.stringMatching(message) })
       expect(stderr).not.toMatch(/ {4}at |Cannot read properties|undefined/)
     }

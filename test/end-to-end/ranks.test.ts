@@ -39,7 +39,7 @@ const prototypes: Case = {
     4,
   ),
   layouts: [[4, 2]],
-  joint: [4, 2],
+  joint: [2, 2],
 }
 const cases: readonly Case[] = [
   packed,
@@ -47,7 +47,7 @@ const cases: readonly Case[] = [
   {
     title: 'top-2 without capacity, bf16',
     config: input({ model: { moe: { k: 2, capacity: 'none' } }, runtime: { math: 'bf16' } }, 4),
-    layouts: [[4, 4]],
+    layouts: [[2, 2]],
   },
   {
     title: 'two experts and a shared one, without capacity, SwiGLU',
@@ -55,7 +55,7 @@ const cases: readonly Case[] = [
       { model: { activation: 'swiglu', moe: { router: 'bias', k: 2, capacity: 'none', sharedHidden: 16 } } },
       4,
     ),
-    layouts: [[4, 2]],
+    layouts: [[2, 2]],
     joint: [2, 2],
   },
   {

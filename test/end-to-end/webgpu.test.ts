@@ -29,8 +29,9 @@ describe.skipIf(gpus.length === 0)('on a WebGPU device', () => {
     const config = workspace.config({ train: { steps, evalEvery: steps, checkpointEvery: 5 } })
     whole = workspace.file('gpu')
     onCpu = workspace.file('cpu')
-    await expectSuccess(workspace.start('train', config, '--out', whole, '--device', 'webgpu'))
-    await expectSuccess(workspace.start('train', config, '--out', onCpu, '--device', 'cpu'))
+    const trainOn = (device: string, out: string) =>
+      expectSuccess(workspace.start('train', config, '--out', out, '--device', device))
+    await Promise.all([trainOn('webgpu', whole), trainOn('cpu', onCpu)])
   }, timeout)
   afterAll(() => workspace.remove())
 
