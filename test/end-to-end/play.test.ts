@@ -81,6 +81,18 @@ describe.skipIf(!executable)(named('choir play'), { timeout: 400_000 }, () => {
     await page.close()
   })
 
+  test('after the tab was closed the stored runs can be opened, and go on', async () => {
+    const page = await visit()
+    await page.getByRole('button', { name: 'Open the stored runs' }).click()
+    await reaches(page, 'A', /paused/)
+    const step = await stepOf(page, 'A')
+    expect(step).toBeGreaterThan(3)
+    await page.getByRole('button', { name: 'Continue' }).click()
+    await expect.poll(() => stepOf(page, 'A'), patience).toBeGreaterThan(step)
+    expect(problems).toEqual([])
+    await page.close()
+  })
+
   test('bad files are refused with a message, and what is open stays usable', async () => {
     const page = await visit()
     await page.getByRole('radio', { name: 'Your own' }).check()

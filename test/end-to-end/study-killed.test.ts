@@ -64,7 +64,7 @@ test('a study with a dense arm that is killed in a sweep of learning rates goes 
     arms: { dense: { 'model.moe': null, 'model.hidden': 32 }, sparse: {} },
     set: { 'train.steps': 24, 'model.layers': 1, 'model.moe.zLoss': 0 },
     seeds: [1],
-    tune: { rates: [0.5, 1, 2], steps: 0.5 },
+    tune: { rates: [1, 8, 64], steps: 0.5 },
   }
   const tuned = studyFile('tuned', input)
   const done = await killed(tuned, 'tuned', 1)

@@ -132,25 +132,31 @@ export function rowsOf(count: number): Workgroups {
   return [Math.ceil(count / rows), rows, 1]
 }
 
-/** Opens `main` with `index`, a u32 below `count`: one invocation each. Append a block and a closing brace of its own. */
-export const linearMain = (count: number, size = WORKGROUP): string => `
+/**
+ * Opens `main` with `index`, a u32 below `count`: one invocation each. Append a block and a closing brace of its own.
+ * @param count A number, or an expression of WGSL: code that has no sizes in it is compiled once for all of them.
+ */
+export const linearMain = (count: number | string, size = WORKGROUP): string => `
 @compute @workgroup_size(${size})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
   let index = (group.y * groups.x + group.x) * ${size}u + local;
-  if (index >= ${count}u) { return; }
+  if (index >= ${unsigned(count)}) { return; }
   body(index);
 }
 fn body(index: u32)`
 
+const unsigned = (count: number | string): string => (typeof count === 'number' ? `${count}u` : count)
+
 /**
  * Opens `main` with `row`, the index of the workgroup, and `local`, that of the invocation in it. Workgroups from
  * `count` on must do nothing; with barriers, test `row < count` uniformly.
+ * @param count As in {@link linearMain}
  */
-export const workgroupMain = (count: number, size = WORKGROUP): string => `
+export const workgroupMain = (count: number | string, size = WORKGROUP): string => `
 @compute @workgroup_size(${size})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
   let row = group.y * groups.x + group.x;
-  if (row >= ${count}u) { return; }
+  if (row >= ${unsigned(count)}) { return; }
   body(row, local);
 }
 fn body(row: u32, local: u32)`

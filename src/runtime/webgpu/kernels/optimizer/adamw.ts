@@ -22,7 +22,7 @@ export function adamwDispatch(count: number): Dispatch {
     },
     workgroups: gridOf(count / width),
     code: ({ p, g, m, v, settings, gate }) => `
-${linearMain(count / width)} {
+${linearMain(`arrayLength(&${p})`)} {
   if (${gate}[2] != 1.0) { return; }
   let first = ${settings}[0];
   let second = ${settings}[1];

@@ -10,7 +10,7 @@ export function addDispatch(count: number): Dispatch {
     name: 'add',
     operands: { to: { input: 0, as }, from: { input: 1, as } },
     workgroups: gridOf(count / width),
-    code: ({ to, from }) => `${linearMain(count / width)} { ${to}[index] += ${from}[index]; }`,
+    code: ({ to, from }) => `${linearMain(`arrayLength(&${to})`)} { ${to}[index] += ${from}[index]; }`,
   })
 }
 

@@ -40,7 +40,7 @@ export function squaresDispatches(counts: readonly number[]): Lowered {
   const dispatches = counts.flatMap((count, input): Dispatch[] => {
     const groups = sumsOf(count)
     if (groups === 0) return []
-    const { type: as, width, total, largest } = vectorOf(count)
+    const { type: as, total, largest } = vectorOf(count)
     const bits = as.replace('f32', 'u32')
     const first = squaresSize(counts.slice(0, input))
     return [
@@ -48,10 +48,11 @@ export function squaresDispatches(counts: readonly number[]): Lowered {
         name: 'squares',
         operands: { range: { input, as }, sums: { input: counts.length, as: 'u32' } },
         workgroups: rowsOf(groups),
+        // No sizes, so that ranges of all lengths share a pipeline.
         code: ({ range, sums }) => `
 ${PART}
-${workgroupMain(groups)} {
-  let end = min((row + 1u) * ${WORKGROUP * VECTORS}u, ${count / width}u);
+${workgroupMain(`(arrayLength(&${range}) + ${WORKGROUP * VECTORS - 1}u) / ${WORKGROUP * VECTORS}u`)} {
+  let end = min((row + 1u) * ${WORKGROUP * VECTORS}u, arrayLength(&${range}));
   var sum = ${as}();
   var bits = ${bits}();
   for (var i = row * ${WORKGROUP * VECTORS}u + local; i < end; i += ${WORKGROUP}u) {
