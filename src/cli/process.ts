@@ -4,7 +4,7 @@ import { relative, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { RunError, UsageError } from '../errors.ts'
-import { exitAtOnce, onStopSignals } from '../runtime/interrupts/interrupts.ts'
+import { endWatch, exitAtOnce, onStopSignals } from '../runtime/interrupts/interrupts.ts'
 import { childEnvironment } from '../system/child-environment.ts'
 import type { BackgroundProcess, Io } from './io.ts'
 import { runProgram, startJob } from './job-process.ts'
@@ -52,6 +52,7 @@ export async function runProcess(): Promise<void> {
   const code = await main(process.argv.slice(2), io)
   // Output to a pipe may still be buffered: exit only after it is flushed, or if nobody reads it.
   if (!output.isClosed) await new Promise<void>((resolve) => process.stdout.write('', () => resolve()))
+  await endWatch()
   process.exit(output.exitCode(code))
 }
 

@@ -115,6 +115,20 @@ describe.skipIf(process.platform === 'win32').each(['SIGINT', 'SIGTERM'] as cons
     expect(await ended).toEqual([130, null])
   })
 
+  // A thread that loads a native library cannot be ended (Node 22: an abort in one of a hundred such programs).
+  test('a program that ends soon after the first one ends in order', async () => {
+    const codes = Array.from({ length: 40 }, async (_, i) => {
+      const { child, ended, line } = start(`
+        import { endWatch } from ${JSON.stringify(built)}
+        const end = async () => { unsubscribe(); await endWatch(); process.exit(3) }
+        const timer = setInterval(() => { if (signals === 1) { clearInterval(timer); setTimeout(end, ${i}) } }, 1)`)
+      await line('ready')
+      child.kill(signal)
+      return (await ended)[0]
+    })
+    expect(new Set(await Promise.all(codes))).toEqual(new Set([3]))
+  })
+
   test('without listeners it ends the process, and the thread of earlier ones does not', async () => {
     const { child, ended, line } = start(`
       const timer = setInterval(() => { if (signals === 1) { clearInterval(timer); unsubscribe() } }, 10)`)

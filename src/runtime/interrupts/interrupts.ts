@@ -5,6 +5,7 @@
  *
  * Windows has neither: there a second Ctrl-C waits for the event loop too.
  */
+import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 
 const built = new URL('../../../dist/runtime/interrupts/watchdog.js', import.meta.url)
@@ -19,6 +20,8 @@ let dispositions: Dispositions | null = null
 /** Of all listeners. */
 const control = new Int32Array(new SharedArrayBuffer(4))
 let listeners = 0
+/** Threads that watch, or are still loading. */
+const watchdogs = new Set<Worker>()
 
 /**
  * Calls `handler` at each Ctrl-C and SIGTERM.
@@ -40,12 +43,19 @@ export function onStopSignals(handler: () => void, names: readonly NodeJS.Signal
   void arm()
   return () => {
     // First: the thread would take a signal without handlers for one that has arrived.
-    if (--listeners === 0) {
-      Atomics.store(control, 0, 0)
-      Atomics.notify(control, 0)
-    }
+    if (--listeners === 0) callOff()
     for (const name of all) process.off(name, listener)
   }
+}
+
+/**
+ * Ends the threads that watch for a second signal. Await it before the process ends: one that is ended while it loads the
+ * interface to C aborts the process.
+ */
+export async function endWatch(): Promise<void> {
+  callOff()
+  for (const worker of watchdogs) worker.ref()
+  await Promise.all(Array.from(watchdogs, (worker) => once(worker, 'exit')))
 }
 
 /** Ends the process at once, after the listeners of its exit. */
@@ -62,9 +72,16 @@ async function arm(): Promise<void> {
   if (listeners > 0) dispositions?.armSignals()
 }
 
+function callOff(): void {
+  Atomics.store(control, 0, 0)
+  Atomics.notify(control, 0)
+}
+
 function watch(): void {
   if (!dispositions || Atomics.compareExchange(control, 0, 0, 1) === 1) return
   const worker = new Worker(built, { workerData: control, execArgv: [], stdin: false })
+  watchdogs.add(worker)
   worker.on('error', () => {})
+  worker.on('exit', () => watchdogs.delete(worker))
   worker.unref()
 }

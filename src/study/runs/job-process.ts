@@ -3,7 +3,7 @@
  * process is gone, it saves a checkpoint and exits.
  */
 import { UsageError } from '../../errors.ts'
-import { exitAtOnce, onStopSignals } from '../../runtime/interrupts/interrupts.ts'
+import { endWatch, exitAtOnce, onStopSignals } from '../../runtime/interrupts/interrupts.ts'
 import { type Job, runJob } from './job.ts'
 
 export type ToJob = { readonly kind: 'job'; readonly job: Job } | { readonly kind: 'stop' }
@@ -32,5 +32,6 @@ process.on('message', (message: ToJob) => {
       const usage = error instanceof UsageError
       return send({ kind: 'error', usage, message: error instanceof Error ? error.message : String(error) })
     })
+    .finally(endWatch)
     .finally(() => process.disconnect?.())
 })
