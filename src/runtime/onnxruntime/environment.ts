@@ -7,7 +7,7 @@
  * after another frees memory in between.
  */
 import { RuntimeError } from '../contract.ts'
-import { Out, type Pointer } from '../ffi.ts'
+import { loadLibrary, Out, type Pointer } from '../ffi.ts'
 import { type OrtApi, openApi } from './api.ts'
 import { expectSuccess, takeFailure } from './errors.ts'
 import { libraryPath } from './library.ts'
@@ -48,9 +48,7 @@ export function releaseEnvironment(): void {
 }
 
 function create(): Environment {
-  // Set before the library starts, it keeps all telemetry off: no upload, no device identifier, no files in
-  // temporary folders. `DisableTelemetryEvents` alone comes too late for that, but is all that Windows has.
-  process.env.ORT_DISABLE_TELEMETRY = '1'
+  disableTelemetry()
   const api = openApi(libraryPath())
   const out = new Out()
   const failure = takeFailure(api, api.CreateEnv(LOG_SEVERITY, 'choir', out.address))
@@ -61,6 +59,18 @@ function create(): Environment {
   const userMemory = out.value
   expectSuccess(api, api.CreateCpuMemoryInfo(ARENA_ALLOCATOR, DEFAULT_MEMORY, out.address))
   return { api, env, userMemory, arenaMemory: out.value }
+}
+
+/**
+ * Call before the library starts, then nothing is uploaded, no device identifier or file is written, and
+ * the command line is not searched with a recursive regular expression, which overflows the stack if it is
+ * long. Native, because `process.env` of a worker thread is a copy that C code does not see. Windows has no such
+ * start, and `DisableTelemetryEvents` is enough there.
+ */
+function disableTelemetry(): void {
+  if (process.platform === 'win32') return
+  const setenv = loadLibrary(null).func('int setenv(const char *name, const char *value, int overwrite)')
+  setenv('ORT_DISABLE_TELEMETRY', '1', 1)
 }
 
 function openArena({ api, env, arenaMemory }: Environment): void {
