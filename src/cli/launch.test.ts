@@ -192,7 +192,10 @@ describe('running', () => {
     let attempts = 0
     const { code, err, fake } = await launched(args('failing', '--restarts', '2'), {
       startJob: () => {
-        mkdirSync(directory, { recursive: true })
+        // The last step of tiny, after the second attempt.
+        mkdirSync(join(directory, 'checkpoints', attempts === 0 ? 'step-00000010' : 'step-00000020'), {
+          recursive: true,
+        })
         writeFileSync(join(directory, 'config.json'), '{}')
         return { ended: Promise.resolve(++attempts === 1 ? failed : { code: 0, text: '' }), signal: () => {} }
       },
@@ -204,6 +207,19 @@ describe('running', () => {
     expect(fake.calls.map(({ name }) => name)).toContain('sleep')
     expect(err).toContain('choir: rank 0: exit code 3 (mpirun ended with exit code 3)\n')
     expect(err).toContain('choir: continuing with 1 rank (restart 1 of 2)\n')
+  })
+
+  test('mpirun may end with 0 after a rank was killed: a run without its last step has failed', async () => {
+    const directory = join(folder, 'unfinished')
+    const { code, err } = await launched(args('unfinished'), {
+      startJob: () => {
+        mkdirSync(join(directory, 'checkpoints', 'step-00000010'), { recursive: true })
+        writeFileSync(join(directory, 'config.json'), '{}')
+        return { ended: Promise.resolve({ code: 0, text: '' }), signal: () => {} }
+      },
+    })
+    expect(code).toBe(1)
+    expect(err).toContain('mpirun names no rank (mpirun ended with exit code 0 before the last step); continue with: ')
   })
 
   test('without restarts it fails with exit code 1 and the rank', async () => {

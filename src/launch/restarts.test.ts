@@ -17,9 +17,9 @@ interface Attempt {
 /** Runs with attempts that end as given; the last one succeeds. */
 async function run(
   ends: readonly Partial<JobEnd>[],
-  settings: { restarts?: number; gone?: string[]; expert?: number },
+  settings: { restarts?: number; gone?: string[]; expert?: number; unfinished?: number },
 ) {
-  const { restarts = 3, gone = [], expert = 4 } = settings
+  const { restarts = 3, gone = [], expert = 4, unfinished = 0 } = settings
   const attempts: Attempt[] = []
   const reports: string[] = []
   const job: Supervised = {
@@ -28,6 +28,7 @@ async function run(
       return { code: 0, text: '', ...ends[attempts.length - 1] }
     },
     exists: () => true,
+    finished: async () => attempts.length > unfinished,
     findFailure: async () => ({ rank: 1, host: 'b' }),
     unreachable: async () => gone,
     pause: async () => {},
@@ -52,6 +53,16 @@ describe('after a failure', () => {
       'rank 1 on b (mpirun ended with signal SIGKILL)',
       'continuing with 8 ranks (restart 2 of 3)',
     ])
+  })
+
+  test('the run is continued if mpirun reports success before its last step', async () => {
+    const { outcome, reports } = await run([], { unfinished: 1 })
+    expect(outcome).toEqual({ kind: 'done' })
+    expect(reports).toEqual([
+      'rank 1 on b (mpirun ended with exit code 0 before the last step)',
+      'continuing with 8 ranks (restart 1 of 3)',
+    ])
+    expect((await run([], { unfinished: 9, restarts: 0 })).outcome).toMatchObject({ kind: 'failed' })
   })
 
   test('it fails after the last restart, or at once without any', async () => {

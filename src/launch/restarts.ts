@@ -2,9 +2,11 @@
  * Runs a job, and after a failure continues the run, a limited number of times. This process is outside of the job:
  * whatever kills the ranks, it is left to report them.
  *
- *     attempt ── code 0 ──► done            stopped by a signal, or code 130 ──► stopped
- *        ▲ └──── code 2 ──► wrong usage     otherwise: failed
- *        └─ pause ◄─ hosts left ◄─ restarts left ◄─┘
+ *     attempt ── code 0, last step ──► done            stopped by a signal, or code 130 ──► stopped
+ *        ▲ └──── code 2 ──► wrong usage                otherwise: failed
+ *        └─ pause ◄─ hosts left ◄─ restarts left ◄──────────┘
+ *
+ * The exit code alone does not prove success: mpirun of MPICH has ended with 0 after a rank was killed.
  */
 import { plural } from '../text/numbers.ts'
 import { failureText, type RankFailure } from './failure.ts'
@@ -24,6 +26,8 @@ export interface Supervised {
   run(layout: Layout, continued: boolean): Promise<JobEnd>
   /** Whether the run can be continued: it has a configuration on disk. */
   exists(): boolean
+  /** Whether the run has done its last step, or is not visible from here. */
+  finished(): Promise<boolean>
   findFailure(end: JobEnd): Promise<RankFailure>
   /** Those of the hosts that do not answer. */
   unreachable(hosts: readonly string[]): Promise<readonly string[]>
@@ -51,7 +55,7 @@ export async function runWithRestarts(
   let layout = first
   for (let restart = 0; ; restart++) {
     const end = await job.run(layout, restart === 0 ? continued : job.exists())
-    if (end.code === 0) return { kind: 'done' }
+    if (end.code === 0 && (await job.finished())) return { kind: 'done' }
     if (job.stopped() || end.code === 130) return { kind: 'stopped' }
     if (end.code === 2) return { kind: 'usage' }
     const failure = `${failureText(await job.findFailure(end))} (mpirun ended with ${endText(end)})`
@@ -73,4 +77,7 @@ export async function runWithRestarts(
   }
 }
 
-const endText = ({ code, signal }: JobEnd): string => (code === null ? `signal ${signal}` : `exit code ${code}`)
+function endText({ code, signal }: JobEnd): string {
+  if (code === null) return `signal ${signal}`
+  return code === 0 ? 'exit code 0 before the last step' : `exit code ${code}`
+}

@@ -152,6 +152,7 @@ async function launchWithMpirun(io: Io, source: string | undefined, flags: Launc
     ...found,
     layout,
     parallel: run.parallel,
+    steps: run.steps,
     program: { program: io.program, directory, ...trainArguments(source, directory, layout.threads, flags) },
     variables: choirVariables(io.env),
     restarts: flags.restarts ?? 0,

@@ -14,6 +14,8 @@ export interface LaunchedRun {
   readonly parallel: Parallel
   /** `runtime.threads`; undefined if the configuration leaves it open. */
   readonly threads: number | undefined
+  /** `train.steps` */
+  readonly steps: number
   /** Path of the configuration, if it is a file. */
   readonly file?: string
 }
@@ -63,7 +65,8 @@ export function trainArguments(source: string | undefined, directory: string, th
   }
 }
 
-const settings = ({ parallel: { expert, shards }, runtime }: RunConfig) => ({
+const settings = ({ parallel: { expert, shards }, runtime, train }: RunConfig) => ({
   parallel: { expert, shards },
   threads: runtime.threads,
+  steps: train.steps,
 })

@@ -11,6 +11,8 @@ import type { Layout, Parallel } from '../../launch/layout.ts'
 import { type MpiLibrary, type MpirunSettings, mpirunVariables, mpirunWords, pastable } from '../../launch/mpirun.ts'
 import { type RankProgram, rankWords } from '../../launch/program.ts'
 import { runWithRestarts } from '../../launch/restarts.ts'
+import { checkpointSteps } from '../../run/checkpoint/checkpoint.ts'
+import { checkpointsOf } from '../../run/run-directory.ts'
 import { Interrupted, type Io, interruptible, type Job } from '../io.ts'
 
 export interface MpiJobSettings extends MpirunSettings {
@@ -18,6 +20,8 @@ export interface MpiJobSettings extends MpirunSettings {
   readonly program: RankProgram
   readonly parallel: Parallel
   readonly restarts: number
+  /** `train.steps`: the last step of the run. */
+  readonly steps: number
   /** Whether the first attempt continues a run. */
   readonly continued: boolean
   /** For messages: the command that continues the run. */
@@ -35,7 +39,7 @@ export function mpiCommandLine(io: Io, { layout, program, ...settings }: MpiJobS
 
 /** @throws RunError if the training failed; Interrupted if it was stopped and has saved */
 export async function runMpiJob(io: Io, settings: MpiJobSettings): Promise<void> {
-  const { layout, program, parallel, restarts, continued, library, resumeCommand } = settings
+  const { layout, program, parallel, restarts, steps, continued, library, resumeCommand } = settings
   const { directory } = program
   const say = (message: string) => io.stderr.write(`choir: ${message}\n`)
   const variables = mpirunVariables(library, io.isRoot)
@@ -51,6 +55,7 @@ export async function runMpiJob(io: Io, settings: MpiJobSettings): Promise<void>
         { restarts, parallel, continued },
         {
           exists,
+          finished: async () => !exists() || ((await checkpointSteps(checkpointsOf(directory))).at(-1) ?? 0) >= steps,
           run: async (now, resume) => {
             await forgetFailures(directory)
             const words = [...mpirunWords(now, settings), ...rankWords(program, resume)]
