@@ -2,6 +2,7 @@
  * How tests run. A test file gets a process of its own: native libraries cannot be unloaded from a
  * thread, and a crash of one then fails one file, by name, instead of all.
  */
+import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
@@ -14,6 +15,8 @@ class LongFirst extends BaseSequencer {
   }
 }
 
+const preloaded = fileURLToPath(new URL('test/support/compile-late.cjs', import.meta.url))
+
 export default defineConfig({
   test: {
     include: ['src/**/*.test.ts', 'web/**/*.test.ts', 'test/**/*.test.ts', 'bench/**/*.test.ts'],
@@ -21,12 +24,18 @@ export default defineConfig({
     globalSetup: ['test/support/built.ts'],
     setupFiles: ['test/support/setup.ts'],
     pool: 'forks',
+    execArgv: ['--require', preloaded],
     sequence: { sequencer: LongFirst },
     // Two cores are busy with three: a test that waits for a process or a page leaves its core to another.
     maxWorkers: 3,
     // LLVM compiles shaders for a software GPU in half the time for vectors of 128 bits without optimisations.
-    // Threads of OpenMP that wait would take the cores of the other workers.
-    env: { LP_NATIVE_VECTOR_WIDTH: '128', GALLIVM_PERF: 'nopt', OMP_WAIT_POLICY: 'passive' },
+    // Threads of OpenMP that wait would take the cores of the other workers. Programs that tests start inherit all.
+    env: {
+      LP_NATIVE_VECTOR_WIDTH: '128',
+      GALLIVM_PERF: 'nopt',
+      OMP_WAIT_POLICY: 'passive',
+      NODE_OPTIONS: `--require ${JSON.stringify(preloaded)}`,
+    },
     // What is waited for comes at once, but not on a machine that does something else.
     testTimeout: 60_000,
     hookTimeout: 60_000,
