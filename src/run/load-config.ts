@@ -16,6 +16,7 @@ import { CONFIG_BYTES, readText } from '../system/read-text.ts'
 import { version } from '../system/version.ts'
 import { nearestName } from '../text/nearest.ts'
 import { readYaml, readYamlScalar, readYamlValue } from './read-yaml.ts'
+import { refuseSpecialFiles } from './special-files.ts'
 
 /**
  * @param source name of a preset or path of a YAML or JSON file; undefined = the schema's defaults
@@ -42,7 +43,7 @@ export async function readFields(
 /**
  * The configuration of the run in a directory.
  *
- * @throws UsageError if there is no run; RunError if its config.json is damaged
+ * @throws UsageError if there is no run; RunError if its config.json is damaged, or the run has a pipe or device
  */
 export async function loadRunConfig(directory: string, sets: readonly string[] = []): Promise<RunConfig> {
   const file = join(directory, 'config.json')
@@ -54,6 +55,7 @@ export async function loadRunConfig(directory: string, sets: readonly string[] =
       throw new UsageError(`no run in ${formatValue(directory)} (expected a run directory with a config.json)`)
     throw new RunError(`cannot read ${file}: ${(error as Error).message}`)
   }
+  await refuseSpecialFiles(directory)
   return parseRunConfig(text, file, sets)
 }
 

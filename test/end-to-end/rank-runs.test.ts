@@ -78,6 +78,26 @@ describe.each(families)('%s', (family) => {
       expect(continued.routing).toEqual(undisturbed.routing)
     })
 
+    // What a checkpoint gives does not depend on the library.
+    if (family === [...launchers.keys()][0])
+      test(`${family}: a fork on other ranks has the same bits`, async () => {
+        const fork = newRun()
+        const args = [
+          'train',
+          '--fork',
+          run,
+          '--checkpoint',
+          '3',
+          '--out',
+          fork,
+          '--set',
+          'train.steps=6',
+          '--no-sample',
+        ]
+        await expectSuccess(workspace().startRanks(family, 2, ...args))
+        expect(outcome(fork).census).toEqual(outcome(whole).census)
+      })
+
     test(`${family}: SIGUSR1 makes all ranks save and stop`, async () => {
       const before = checkpointsOf(run)
       const begun = Number(before.at(-1)?.slice('step-'.length))

@@ -1,5 +1,6 @@
+import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join, relative } from 'node:path'
 import fc from 'fast-check'
@@ -89,6 +90,21 @@ test(
   },
   fuzzTimeout,
 )
+
+test.skipIf(process.platform === 'win32')('a run is refused if any of its files is a pipe or a device', async () => {
+  for (const name of names)
+    for (const make of [
+      (path: string) => execFileSync('mkfifo', [path]),
+      (path: string) => symlinkSync('/dev/zero', path),
+    ])
+      await withFile(name, Buffer.of(), async (run) => {
+        rmSync(join(run, name))
+        make(join(run, name))
+        const { code, stderr } = await outcomeOf(() => readRun(run))
+        expect([code, stderr]).toEqual([1, expect.stringMatching(/: it is a (named pipe|pipe|device) /)])
+        expect(stderr).toContain(join(run, name))
+      })
+})
 
 test.each([
   ['15,000 equal letters', 'a'.repeat(15_000)],
