@@ -67,6 +67,22 @@ describe.skipIf(process.platform === 'win32')('a command', () => {
     expect(lines.at(-1)).toMatchObject({ kind: 'summary', step: 20, tokens_per_second: 12_345 })
   })
 
+  test('that never stops printing is shown by its first lines, and the training goes on', async () => {
+    const fake = fakeIo()
+    const args = ['train', 'tiny', '--out', join(folder, 'run'), '--log-to', 'yes & cat > /dev/null; sleep 0.1; kill $!']
+    expect(await main(args, fake.io)).toBe(0)
+    const lines = fake.stderr.text.trimEnd().split('\n')
+    expect(lines.slice(0, 3)).toEqual(Array.from({ length: 3 }, () => 'choir: --log-to: y'))
+    expect(lines.at(-1)).toBe('choir: --log-to: (further output of the command is not shown)')
+    expect(lines).toHaveLength(101)
+  })
+
+  test('that prints a line without an end is shown by its beginning', async () => {
+    const sink = command('head -c 50000000 /dev/zero | tr "\\\\0" a')
+    await sink.close()
+    expect(messages).toEqual([`output: ${'a'.repeat(2000)}`])
+  })
+
   test('after Ctrl-C gets the last lines too', async () => {
     const file = join(folder, 'stopped')
     const fake = fakeIo({ onStep: (n, { interrupt }) => n === 3 && interrupt() })
