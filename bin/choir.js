@@ -12,5 +12,13 @@ if (major < 20 || (major === 20 && minor < 19)) {
   console.error('choir: not built yet (run: npm run build)')
   process.exitCode = 1
 } else {
-  import(main.href).then(({ runProcess }) => runProcess())
+  import(main.href)
+    .then(({ runProcess }) => runProcess())
+    .catch((error) => {
+      if (error.code !== 'EMFILE') throw error
+      console.error(
+        'choir: it may open too few files to load its modules (raise the limit, such as with: ulimit -n 1024)',
+      )
+      process.exit(1)
+    })
 }

@@ -101,8 +101,10 @@ export async function interruptible<T>(
   { onInterrupt = () => {}, beforeExit = () => {} }: { onInterrupt?: () => void; beforeExit?: () => void } = {},
 ): Promise<T> {
   const controller = new AbortController()
+  // Counted apart from a closed pipe: a terminal that ends closes its pipe and interrupts, in any order.
+  let interrupts = 0
   const stopInterrupt = io.onInterrupt(() => {
-    if (controller.signal.aborted) {
+    if (interrupts++ > 0) {
       beforeExit()
       io.exit(130)
       return

@@ -460,6 +460,28 @@ describe('interruption', () => {
     expect(fake.stderr.text).toMatch(/^choir: stopped after step 3; .*\n$/)
   })
 
+  test('a terminal that ends closes its pipe and interrupts: the training saves; a second interrupt ends it', async () => {
+    const once = fakeIo({
+      onStep: (step, { breakPipe, interrupt }) => {
+        if (step !== 3) return
+        breakPipe()
+        interrupt()
+      },
+    })
+    expect(await main(['train', 'tiny', '--json'], once.io)).toBe(130)
+    expect(once.exits).toEqual([])
+    const twice = fakeIo({
+      onStep: (step, { breakPipe, interrupt }) => {
+        if (step !== 3) return
+        breakPipe()
+        interrupt()
+        interrupt()
+      },
+    })
+    await main(['train', 'tiny', '--json'], twice.io)
+    expect(twice.exits).toEqual([130])
+  })
+
   test('generation stops after its token', async () => {
     const fake = fakeIo({
       operations: {

@@ -1,6 +1,7 @@
 /** Arenas in the memory of this machine: each is a shared `WebAssembly.Memory`, on huge pages if available. */
 import { totalmem } from 'node:os'
 import { UsageError } from '../errors.ts'
+import { bytes as formatBytes } from '../text/numbers.ts'
 import { type Arena, MAX_ARENA_BYTES, type SharedMemory } from './arena.ts'
 import { adviseHugePages } from './huge-pages.ts'
 import { RuntimeError } from './runtime-error.ts'
@@ -20,13 +21,14 @@ const { Memory } = (globalThis as unknown as { WebAssembly: { Memory: MemoryCons
 export function createArena(bytes: number, available = machineBytes()): Arena {
   if (!Number.isSafeInteger(bytes) || bytes < 0 || bytes > MAX_ARENA_BYTES)
     throw new UsageError(`invalid arena size: ${bytes} bytes (expected at most ${MAX_ARENA_BYTES}; use several arenas)`)
-  if (bytes > available) throw outOfMemory(bytes, `this machine has ${gib(available)}`)
+  if (bytes > available)
+    throw outOfMemory(bytes, `this machine has ${formatBytes(available)} (use a smaller model or a larger machine)`)
   const pages = Math.ceil(bytes / PAGE_BYTES)
   let memory: SharedMemory
   try {
     memory = new Memory({ initial: pages, maximum: pages, shared: true })
-  } catch (error) {
-    throw outOfMemory(bytes, error instanceof Error ? error.message : String(error))
+  } catch {
+    throw outOfMemory(bytes, 'the system gives no more (close other programs, or raise the limit that ulimit -v shows)')
   }
   adviseHugePages(memory.buffer)
   return arenaOf(memory)
@@ -54,12 +56,5 @@ export function machineBytes(): number {
   return limit > 0 ? Math.min(limit, totalmem()) : totalmem()
 }
 
-function outOfMemory(bytes: number, reason: string): RuntimeError {
-  return new RuntimeError(
-    `out of memory: cannot allocate an arena of ${gib(bytes)}: ${reason} (use a smaller model or a larger machine)`,
-  )
-}
-
-function gib(bytes: number): string {
-  return `${(bytes / 2 ** 30).toFixed(2)} GiB`
-}
+const outOfMemory = (bytes: number, reason: string): RuntimeError =>
+  new RuntimeError(`out of memory: cannot allocate an arena of ${formatBytes(bytes)}: ${reason}`)

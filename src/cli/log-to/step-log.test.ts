@@ -69,7 +69,14 @@ describe.skipIf(process.platform === 'win32')('a command', () => {
 
   test('that never stops printing is shown by its first lines, and the training goes on', async () => {
     const fake = fakeIo()
-    const args = ['train', 'tiny', '--out', join(folder, 'run'), '--log-to', 'yes & cat > /dev/null; sleep 0.1; kill $!']
+    const args = [
+      'train',
+      'tiny',
+      '--out',
+      join(folder, 'run'),
+      '--log-to',
+      'yes & cat > /dev/null; sleep 0.1; kill $!',
+    ]
     expect(await main(args, fake.io)).toBe(0)
     const lines = fake.stderr.text.trimEnd().split('\n')
     expect(lines.slice(0, 3)).toEqual(Array.from({ length: 3 }, () => 'choir: --log-to: y'))

@@ -36,9 +36,10 @@ setInterval(() => {}, 60_000)
 setTimeout(() => print('ready'), 300)
 ${work}`
 
-function start(work: string) {
+function start(work: string, env: NodeJS.ProcessEnv = {}) {
   const child = spawn(process.execPath, ['--input-type=module', '-e', program(work)], {
     stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, ...env },
   })
   const lines: string[] = []
   const output = createInterface({ input: child.stdout }).on('line', (line) => lines.push(line))
@@ -48,6 +49,30 @@ function start(work: string) {
   }
   return { child, ended, line, lines }
 }
+
+describe.skipIf(process.platform === 'win32')('SIGHUP', () => {
+  test('reaches the handler once, whoever sends it again; a Ctrl-C after it is the second signal', async () => {
+    const { child, ended, line, lines } = start('', { _: process.execPath })
+    await line('ready')
+    for (let i = 0; i < 2; i++) {
+      child.kill('SIGHUP')
+      await delay(100)
+    }
+    expect(lines).toEqual(['ready', 'signal'])
+    child.kill('SIGINT')
+    expect(await ended).toEqual([130, null])
+  })
+
+  test('does nothing under nohup', async () => {
+    const { child, ended, line, lines } = start('', { _: '/usr/bin/nohup' })
+    await line('ready')
+    child.kill('SIGHUP')
+    await delay(100)
+    expect(lines).toEqual(['ready'])
+    child.kill('SIGKILL')
+    await ended
+  })
+})
 
 describe.skipIf(process.platform === 'win32').each(['SIGINT', 'SIGTERM'] as const)('%s', (signal) => {
   test('the first one reaches the handler, the second ends the process with 130 after the listeners of its exit', async () => {

@@ -4,14 +4,20 @@
  * system ends the process at the second (`dispositions.ts`); if it is busy later, a thread does (`watchdog.ts`).
  *
  * Windows has neither: there a second Ctrl-C waits for the event loop too.
+ *
+ * SIGHUP, the end of a terminal, counts as a first Ctrl-C, and does nothing under `nohup`.
  */
 import { once } from 'node:events'
+import { basename } from 'node:path'
 import { Worker } from 'node:worker_threads'
 
 const built = new URL('../../../dist/runtime/interrupts/watchdog.js', import.meta.url)
 
 /** Signals within this time count as one: GNU timeout signals a process and then its group. */
 const ONE_MS = 50
+
+/** `nohup` turns SIGHUP off, but Node turns it on at its start. Shells tell in `_` what they have started. */
+const isUnderNohup = basename(process.env._ ?? '') === 'nohup'
 
 type Dispositions = typeof import('./dispositions.ts')
 
@@ -37,14 +43,20 @@ export function onStopSignals(handler: () => void, names: readonly NodeJS.Signal
     if (now - last > ONE_MS) handler()
     last = now
   }
+  // The shell and the system may both send one, and neither is impatience.
+  const onHangUp = (): void => {
+    if (!isUnderNohup && last === Number.NEGATIVE_INFINITY) listener()
+  }
   const all = ['SIGINT', 'SIGTERM', ...names]
   for (const name of all) process.on(name, listener)
   listeners++
+  process.on('SIGHUP', onHangUp)
   void arm()
   return () => {
     // First: the thread would take a signal without handlers for one that has arrived.
     if (--listeners === 0) callOff()
     for (const name of all) process.off(name, listener)
+    process.off('SIGHUP', onHangUp)
   }
 }
 
