@@ -10,12 +10,18 @@ import { arenaOf } from '../../runtime/cpu-arena.ts'
 import type { NamedTensor } from '../../step/named-tensors.ts'
 import { newestCheckpoint, readCheckpoint, readNewestCheckpoint, writeCheckpoint } from './checkpoint.ts'
 import type { CheckpointTensors } from './description.ts'
+import { ForbiddenFile, verify } from './verify.ts'
 
 /**
  * A file system that can stop: after `left` modifying operations every further one fails, as if the
  * process had been killed. An interrupted write or removal is half done.
  */
-const disk = vi.hoisted(() => ({ left: Number.POSITIVE_INFINITY, error: (): Error => new Error('killed') }))
+const disk = vi.hoisted(() => ({
+  left: Number.POSITIVE_INFINITY,
+  error: (): Error => new Error('killed'),
+  /** The end of a path that may not be deleted. */
+  locked: undefined as string | undefined,
+}))
 
 vi.mock('node:fs/promises', async (original) => {
   const actual = await original<typeof import('node:fs/promises')>()
@@ -31,6 +37,7 @@ vi.mock('node:fs/promises', async (original) => {
     mkdir: limited(actual.mkdir),
     rename: limited(actual.rename),
     rm: async (path: string, options: { recursive?: boolean; force?: boolean }) => {
+      if (disk.locked !== undefined && path.endsWith(disk.locked)) throw new Error('EACCES: permission denied')
       if (!spent()) return actual.rm(path, options)
       if (disk.left === -1) {
         const [first] = await actual.readdir(path).catch(() => [])
@@ -63,6 +70,7 @@ beforeEach(async () => {
 afterEach(async () => {
   disk.left = Number.POSITIVE_INFINITY
   disk.error = () => new Error('killed')
+  disk.locked = undefined
   await rm(root, { recursive: true })
 })
 
@@ -246,6 +254,22 @@ test('the unfinished write of a killed process is reported, skipped and removed 
   ])
   await save(3)
   expect((await readdir(directory)).sort()).toEqual(['step-00000001', 'step-00000003'])
+})
+
+test("rests of a removed checkpoint that cannot be deleted are in nobody's way", async () => {
+  await save(1)
+  await mkdir(join(directory, '.step-00000000.removed'))
+  disk.locked = '.removed'
+  await save(2)
+  expect((await newest()).checkpoint?.step).toBe(2)
+})
+
+test('a checkpoint that may not be read is an error, and is not skipped as a damaged one', async () => {
+  const forbidden = async () => {
+    throw new ForbiddenFile('cannot read SHA256SUMS: permission denied')
+  }
+  const files = { text: forbidden, size: forbidden, sum: forbidden }
+  await expect(verify(files, 1, 'contents')).rejects.toThrow('cannot read SHA256SUMS: permission denied')
 })
 
 test('a full disk leaves earlier checkpoints and no temporary files; the error has the size needed', async () => {

@@ -35,7 +35,9 @@ export async function finishInterrupted(directory: string): Promise<void> {
   const found = await list(directory)
   for (const { name, step, kind } of found) {
     const path = join(directory, name)
-    if (kind === 'writing' || kind === 'removed') await rm(path, { recursive: true, force: true })
+    if (kind === 'writing') await rm(path, { recursive: true, force: true })
+    // Rests of an old checkpoint are in nobody's way, if another user owns them.
+    if (kind === 'removed') await rm(path, { recursive: true, force: true }).catch(() => undefined)
     if (kind !== 'replaced') continue
     const isReplaced = found.some((other) => other.step === step && other.kind === 'final')
     if (isReplaced) await remove(directory, step, path)

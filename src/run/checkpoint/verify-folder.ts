@@ -3,15 +3,18 @@ import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { checksum, errorCode } from '../../system/disk.ts'
 import { JSON_BYTES, readText } from '../../system/read-text.ts'
-import { MissingFile, type Verdict, verify } from './verify.ts'
+import { ForbiddenFile, MissingFile, type Verdict, verify } from './verify.ts'
 
-/** @param depth See {@link verify}. */
+/** @param depth See {@link verify}. @throws RunError if a file may not be read */
 export function verifyFolder(path: string, step: number, depth: 'sizes' | 'contents'): Promise<Verdict> {
   const reading =
     <T>(read: (file: string) => Promise<T>) =>
     (name: string): Promise<T> =>
       read(join(path, name)).catch((error: unknown) => {
-        throw errorCode(error) === 'ENOENT' ? new MissingFile(name) : error
+        const code = errorCode(error)
+        if (code === 'EACCES' || code === 'EPERM')
+          throw new ForbiddenFile(`cannot read ${join(path, name)}: permission denied`)
+        throw code === 'ENOENT' ? new MissingFile(name) : error
       })
   const files = {
     text: reading((file) => readText(file, JSON_BYTES)),

@@ -1,8 +1,9 @@
 /**
  * Checks whether a checkpoint is intact. `SHA256SUMS` (readable by `sha256sum -c`) covers every other file,
  * and `state.json` has the sizes of the tensor files, so that a truncated file is found without reading it.
- * Faults are returned as a reason, not thrown: callers skip a damaged checkpoint.
+ * Faults are returned as a reason, not thrown: callers skip a damaged checkpoint. One that may not be read is thrown.
  */
+import { RunError } from '../../errors.ts'
 import { parseStateFile, STATE, SUMS } from './description.ts'
 
 export type Verdict = { readonly state: unknown } | { readonly reason: string }
@@ -17,6 +18,8 @@ export interface CheckpointFiles {
 
 /** Thrown by {@link CheckpointFiles} for a name without a file. */
 export class MissingFile extends Error {}
+/** Thrown by them for a file that may not be read. That is no damage: a resumed training must not skip and replace it. */
+export class ForbiddenFile extends RunError {}
 
 /**
  * @param depth `sizes` reads no tensor; `contents` reads every byte.
@@ -39,6 +42,7 @@ export async function verify(files: CheckpointFiles, step: number, depth: 'sizes
       for (const name of Object.keys(stored.files)) if ((await files.sum(name)) !== sums.get(name)) return damaged(name)
     return { state: stored.state }
   } catch (error) {
+    if (error instanceof ForbiddenFile) throw error
     if (error instanceof MissingFile)
       return { reason: `${error.message} is missing: it was not completely written or copied` }
     return { reason: `it cannot be read: ${error instanceof Error ? error.message : error}` }
