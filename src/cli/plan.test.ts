@@ -155,6 +155,18 @@ describe('--json', () => {
     for (const answer of answers) expect(nulls(answer, '').filter((path) => !path.includes('.run.'))).toEqual([])
   })
 
+  test('with a price is in the text of questions too', async () => {
+    const questions = ['--what-if', 'plan.load.cv=0,0.5']
+    const { out } = await planned(...many, ...questions, '--price', '2.5', '--json')
+    const [, answer] = out.trimEnd().split('\n')
+    const [{ plan }] = JSON.parse(answer as string).cases
+    const text = (await planned(...many, ...questions, '--price', '2.5')).out
+    expect(text).toMatch(/dropped +price\n/)
+    const [, printed] = /0\.0 % +([\d.]+)\n/.exec(text) ?? []
+    expect(Math.abs(Number(printed) / plan.budget.price - 1)).toBeLessThan(0.05)
+    expect((await planned(...many, ...questions)).out).not.toContain('price')
+  })
+
   test('and text report the same best layout', async () => {
     const { best } = JSON.parse((await planned(...many, '--json')).out)
     const { data, expert } = best[0].layout

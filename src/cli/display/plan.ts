@@ -237,12 +237,14 @@ export function whatIfText({ field, cases }: WhatIf, name: string, colors: Color
   const [first] = cases
   const reference = first?.plan.best[0]?.time.stepSeconds
   const interval = first?.plan.best[0]?.interval
+  const isPriced = cases.some(({ plan }) => plan.budget?.price !== undefined)
+  const priced = (price: string): string[] => (isPriced ? [price] : [])
   const rows = cases.map(({ value, plan }) => {
     const [best] = plan.best
     if (!best) {
       const [nearest] = plan.rejected
       const lacking = nearest ? `does not fit: lacks ${bytes(nearest.lackingBytes)}` : 'does not fit'
-      return [value, lacking, '', '', '', '', '']
+      return [value, lacking, '', '', '', '', '', ...priced('')]
     }
     return [
       value,
@@ -252,15 +254,16 @@ export function whatIfText({ field, cases }: WhatIf, name: string, colors: Color
       reference === undefined ? '' : `${fixed(best.time.stepSeconds / reference, 2)}×`,
       count(best.tokensPerSecond),
       percent(best.dropped),
+      ...priced(plan.budget?.price === undefined ? '' : amount(plan.budget.price)),
     ]
   })
-  const titles = [field, 'best layout', 'memory', 'step', 'vs first', 'tokens/s', 'dropped']
+  const titles = [field, 'best layout', 'memory', 'step', 'vs first', 'tokens/s', 'dropped', ...priced('price')]
   const on = first ? ` on ${first.plan.cluster.name}` : ''
   return [
     '',
     `  ${colors.bold(`${name}${on}: what if ${field} changes`)}`,
     '',
-    ...titledTable(titles, rows, 'llrrrrr', colors),
+    ...titledTable(titles, rows, 'llrrrrrr', colors),
     '',
     ...(interval
       ? [

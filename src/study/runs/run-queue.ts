@@ -164,8 +164,8 @@ export class RunQueue {
     // A folder that cannot be read is reported by the job.
     const directory = await runFolder(this.directoryOf(cell)).catch(() => this.directoryOf(cell))
     const result = await this.train(cell, directory)
-    this.running.delete(cell.key)
     if (!result) {
+      this.running.delete(cell.key)
       await claim.release()
       return false
     }
@@ -175,6 +175,8 @@ export class RunQueue {
     await claim.finish(stored)
     await ledger.put(stored)
     await this.removeLeftovers(cell, directory, record)
+    // Only now: each of two runs that end together counts itself, and not the other.
+    this.running.delete(cell.key)
     const all = distinct(cells)
     const left = [...this.remaining(cells), ...all.filter(({ key }) => this.running.has(key))]
     const place = { finished: all.length - left.length, runs: all.length, flopsLeft: flopsAfter + totalFlops(left) }

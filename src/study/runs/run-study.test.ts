@@ -35,6 +35,14 @@ test('every cell is run once; a second start runs nothing', async () => {
   expect(interrupted).toBe(false)
 })
 
+test('runs that end together are counted one by one', async () => {
+  const counts: number[] = []
+  const onEvent = (event: StudyEvent) => void (event.kind === 'end' && counts.push(event.finished))
+  const { run } = recorder()
+  await runStudy(specification(), options({ jobs: 6, onEvent }), run)
+  expect(counts).toEqual([1, 2, 3, 4, 5, 6])
+})
+
 test('a study continues from its results alone, without run directories', async () => {
   await runStudy(specification(), options(), recorder().run)
   await rm(join(folder, 'out', 'runs'), { recursive: true, force: true })
