@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { UsageError } from '../errors.ts'
 import { nearestName } from '../text/nearest.ts'
 import { grouped, joinWords } from '../text/numbers.ts'
+import { expectationOf } from './expected.ts'
 import { isFields } from './fields.ts'
 import { expectPlain } from './plain.ts'
 
@@ -103,9 +104,10 @@ function explain(root: Field, issue: z.core.$ZodIssue, input: unknown, subject: 
     const suffix = given === undefined ? '' : `: ${formatValue(given)}`
     return [`invalid ${name}${suffix} (${issue.message})`]
   }
-  const expected = tooLarge(field, value) ?? (field ? accepted(field) : issue.message)
+  const expected = tooLarge(field, value) ?? (field && accepted(field))
+  const reason = expected === undefined ? expectationOf(issue) : `expected ${expected}`
   const hint = suggestion(given, field?.enum ?? [])
-  return [`invalid ${name === '' ? subject : name}: ${formatValue(given)} (expected ${expected}${hint})`]
+  return [`invalid ${name === '' ? subject : name}: ${formatValue(given)} (${reason}${hint})`]
 }
 
 /** The maximum that a value exceeds, with its reason. */
@@ -204,7 +206,9 @@ function objectOf(field: Field | undefined): Field | undefined {
 
 function valueAt(input: unknown, path: Path): unknown {
   let value = input
-  for (const key of path) value = isFields(value) && Object.hasOwn(value, key) ? value[String(key)] : undefined
+  for (const key of path)
+    if (Array.isArray(value)) value = value[Number(key)]
+    else value = isFields(value) && Object.hasOwn(value, key) ? value[String(key)] : undefined
   return value
 }
 

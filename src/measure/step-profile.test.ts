@@ -35,10 +35,12 @@ test.each([1, 4])('a profile covers whole steps, without those before a reset (%
   const wall = 1000 * timed.reduce((sum, { ms }) => sum + ms, 0)
   expect(profile.steps).toBe(3)
   expect(profile.microseconds).toBeLessThanOrEqual(wall)
-  expect(profile.microseconds).toBeGreaterThan(0.9 * wall)
+  // Without one of the steps it would be two thirds.
+  expect(profile.microseconds).toBeGreaterThan(0.75 * wall)
   const known = profile.nodes.reduce((sum, { microseconds }) => sum + microseconds, 0)
   expect(known).toBeLessThanOrEqual(profile.microseconds)
-  expect(known).toBeGreaterThan(0.5 * profile.microseconds)
+  // The rest is JavaScript, which is slow in the first steps of a process.
+  expect(known).toBeGreaterThan(0.1 * profile.microseconds)
   for (const { microseconds, runs } of profile.nodes) {
     expect(microseconds).toBeGreaterThanOrEqual(0)
     expect(runs % 3).toBe(0)

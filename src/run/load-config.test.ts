@@ -101,6 +101,12 @@ describe('layers of a configuration', () => {
   })
 })
 
+test('an empty entry of a list is refused in plain words', async () => {
+  expect(await refusal('tiny', 'train.freeze=[""]')).toContain(
+    'invalid train.freeze.0: "" (expected text that is not empty)',
+  )
+})
+
 describe('refusals', () => {
   test.each([
     [

@@ -1,5 +1,6 @@
 /** The parts of Hugging Face's tokenizer.json that we read and write. Other fields are kept unchanged. */
 import { z } from 'zod'
+import { expectationOf } from '../../config/expected.ts'
 import { formatValue } from '../../config/problems.ts'
 import { UsageError } from '../../errors.ts'
 import { parseJson } from '../../text/json.ts'
@@ -83,7 +84,7 @@ export function parseTokenizerJson(text: string, where: string): TokenizerJson {
   if (parsed.success) return parsed.data
   const issue = parsed.error.issues[0]
   throw new UsageError(
-    `${where} is not a Hugging Face tokenizer.json: ${issue?.path.join('.') || 'its top level'}: ${issue?.message}`,
+    `${where} is not a Hugging Face tokenizer.json: ${issue?.path.join('.') || 'its top level'}: ${issue && expectationOf(issue)}`,
   )
 }
 

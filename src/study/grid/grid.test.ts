@@ -352,9 +352,9 @@ describe('a file', () => {
     ['a repeated seed of the sweep', 'tune: { seeds: [3, 3] }', /must not repeat a seed/],
     ['an unknown capacity rule', 'capacity: kx', /invalid capacity: "kx" .*"train"\|"eval"\|"none"/],
     ['a pilot of one arm', 'pilot: [a]', /invalid pilot/],
-    ['an empty list', 'grid: { model.moe.k: [] }', /invalid grid\.model\.moe\.k: \[\]/],
-    ['no list', 'grid: { model.moe.k: 2 }', /invalid grid\.model\.moe\.k: 2/],
-    ['no seeds', 'seeds: []', /invalid seeds: \[\]/],
+    ['an empty list', 'grid: { model.moe.k: [] }', /invalid grid\.model\.moe\.k: \[\] \(expected at least 1 entry\)/],
+    ['no list', 'grid: { model.moe.k: 2 }', /invalid grid\.model\.moe\.k: 2 \(expected a list\)/],
+    ['no seeds', 'seeds: []', /invalid seeds: \[\] \(expected at least 1 entry\)/],
     [
       'a question without arms',
       'questions: [{ title: a, baseline: b }]',
@@ -362,8 +362,11 @@ describe('a file', () => {
     ],
     ['invalid YAML', 'arms: {', /line 1, column/],
     ['a binary file', '\u0000\u0001PAR1', /it is a binary file/],
-    ['nothing', '', /invalid study/],
-    ['a list', '- 1', /invalid study/],
+    ['nothing', '', /invalid study: null \(expected a group of fields\)/],
+    ['a list', '- 1', /invalid study: \[1\] \(expected a group of fields\)/],
+    ['an arm without a name', 'arms: { "": {} }', /\(expected a name that is not empty\)/],
+    ['a margin below 0', 'tune: { margin: -1 }', /invalid tune\.margin: -1 \(expected a number of at least 0\)/],
+    ['steps of 0', 'tune: { steps: 0 }', /invalid tune\.steps: 0 \(expected a number above 0\)/],
   ])('%s is refused with what is accepted', (_, text, message) => expect(read(text)).rejects.toThrow(message))
 
   test('that does not exist is refused', () =>

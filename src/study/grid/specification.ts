@@ -3,6 +3,7 @@
  * values of configuration fields are checked by the schema of `train` (in grid.ts).
  */
 import { z } from 'zod'
+import { expectationOf } from '../../config/expected.ts'
 import { UsageError } from '../../errors.ts'
 import { capacityRules } from '../../model/routing/contract.ts'
 import { parseSet } from '../../run/load-config.ts'
@@ -196,5 +197,5 @@ function problemOf(issue: z.core.$ZodIssue, content: unknown): string {
   }
   const value = valueAt(content, issue.path)
   const given = value === undefined ? 'nothing' : (JSON.stringify(value) ?? String(value))
-  return `invalid ${path || 'study'}: ${given.length > 60 ? `${given.slice(0, 57)}...` : given} (${issue.message})`
+  return `invalid ${path || 'study'}: ${given.length > 60 ? `${given.slice(0, 57)}...` : given} (${expectationOf(issue)})`
 }
