@@ -13,10 +13,10 @@ import { type RunConfig, runSchema } from '../config/run-config.ts'
 import { storedFields } from '../config/stored-fields.ts'
 import { RunError, UsageError } from '../errors.ts'
 import { CONFIG_BYTES, readText } from '../system/read-text.ts'
+import { refuseSpecialFiles } from '../system/special-files.ts'
 import { version } from '../system/version.ts'
 import { nearestName } from '../text/nearest.ts'
 import { readYaml, readYamlScalar, readYamlValue } from './read-yaml.ts'
-import { refuseSpecialFiles } from './special-files.ts'
 
 /**
  * @param source name of a preset or path of a YAML or JSON file; undefined = the schema's defaults

@@ -14,7 +14,7 @@ export interface CommandOptions {
 
 const SHOWN_LINES = 100
 const LINE_CHARACTERS = 2000
-/** Between pieces of output: a command that never stops printing takes no time from the training. */
+/** Between pieces of output: a command that never stops printing takes little time from the training. */
 const PIECE_MS = 10
 /** For the last output of a command that has ended. */
 const OUTPUT_MS = 1000

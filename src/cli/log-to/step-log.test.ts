@@ -38,6 +38,8 @@ const display: Display = {
 const step = (n: number): TrainEvent => ({ kind: 'checkpoint', step: n, path: 'a' })
 const summary = { directory: 'a', step: 3 } as TrainSummary
 
+const train = (command: string) => ['train', 'tiny', '--out', join(folder, 'run'), '--log-to', command]
+
 const command = (text: string, endMs = 10_000): LineSink =>
   commandSink(text, { onOutput: (line) => void messages.push(`output: ${line}`), endMs })
 
@@ -45,15 +47,7 @@ describe.skipIf(process.platform === 'win32')('a command', () => {
   test('gets the settings, every line and the end of its input, and is awaited', async () => {
     const file = join(folder, 'lines')
     const fake = fakeIo()
-    const args = [
-      'train',
-      'tiny',
-      '--out',
-      join(folder, 'run'),
-      '--log-to',
-      `cat > ${file}; sleep 0.2; echo done; touch ${file}.end`,
-    ]
-    expect(await main(args, fake.io)).toBe(0)
+    expect(await main(train(`cat > ${file}; sleep 0.2; echo done; touch ${file}.end`), fake.io)).toBe(0)
     expect(existsSync(`${file}.end`)).toBe(true)
     expect(fake.stderr.text).toBe('choir: --log-to: done\n')
     const lines = readFileSync(file, 'utf8')
@@ -69,15 +63,7 @@ describe.skipIf(process.platform === 'win32')('a command', () => {
 
   test('that never stops printing is shown by its first lines, and the training goes on', async () => {
     const fake = fakeIo()
-    const args = [
-      'train',
-      'tiny',
-      '--out',
-      join(folder, 'run'),
-      '--log-to',
-      'yes & cat > /dev/null; sleep 0.1; kill $!',
-    ]
-    expect(await main(args, fake.io)).toBe(0)
+    expect(await main(train('yes & cat > /dev/null; sleep 0.1; kill $!'), fake.io)).toBe(0)
     const lines = fake.stderr.text.trimEnd().split('\n')
     expect(lines.slice(0, 3)).toEqual(Array.from({ length: 3 }, () => 'choir: --log-to: y'))
     expect(lines.at(-1)).toBe('choir: --log-to: (further output of the command is not shown)')

@@ -51,7 +51,7 @@ function start(work: string, env: NodeJS.ProcessEnv = {}) {
 }
 
 describe.skipIf(process.platform === 'win32')('SIGHUP', () => {
-  test('reaches the handler once, whoever sends it again; a Ctrl-C after it is the second signal', async () => {
+  test('reaches the handler once, however often it comes, and a Ctrl-C after it ends the process', async () => {
     const { child, ended, line, lines } = start('', { _: process.execPath })
     await line('ready')
     for (let i = 0; i < 2; i++) {

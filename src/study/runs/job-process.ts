@@ -18,7 +18,6 @@ const send = (message: object): Promise<void> =>
   })
 
 // Ctrl-C, and closing the terminal, signal all of its processes; the parent decides what to do. A second Ctrl-C ends all.
-process.on('SIGHUP', () => {})
 let isSignalled = false
 onStopSignals(() => {
   if (isSignalled) exitAtOnce(130)
