@@ -252,6 +252,45 @@ test('a hash table gives a token distinct experts, and every expert the same num
   expect(hashTable(96, 8, 2, 4)).not.toEqual(table)
 })
 
+test.each([
+  [2, 1024, 8],
+  [4, 4096, 16],
+])(
+  'hash choices %i of a token are distinct, equally frequent, and independent of each other',
+  (k, vocabulary, experts) => {
+    const table = hashTable(vocabulary, experts, k, 5)
+    const rows = Array.from({ length: vocabulary }, (_, v) => [...table.subarray(v * k, (v + 1) * k)])
+    const pairs = new Map<string, number>()
+    for (const row of rows) {
+      expect(new Set(row).size).toBe(k)
+      for (const e of row) expect(e >= 0 && e < experts).toBe(true)
+      const pair = row.slice(0, 2).join()
+      pairs.set(pair, (pairs.get(pair) ?? 0) + 1)
+    }
+    for (let j = 0; j < k; j++) {
+      const loads = Array.from({ length: experts }, (_, e) => rows.filter((row) => row[j] === e).length)
+      // The last tokens of the vocabulary may find no other to trade with.
+      for (const load of loads) expect(Math.abs(load - vocabulary / experts)).toBeLessThanOrEqual(k)
+    }
+    // A pair is expected V / N(N−1) times: the χ² of all pairs has as many degrees of freedom.
+    const expected = vocabulary / (experts * (experts - 1))
+    expect(pairs.size).toBeGreaterThan(0.95 * experts * (experts - 1))
+    const chiSquare =
+      [...pairs.values()].reduce((sum, count) => sum + (count - expected) ** 2 / expected, 0) +
+      (experts * (experts - 1) - pairs.size) * expected
+    const freedom = experts * (experts - 1) - 1
+    expect(chiSquare).toBeLessThan(freedom + 4 * Math.sqrt(2 * freedom))
+  },
+)
+
+test('consecutive hash choices, which earlier runs were trained with, are neighbours of the first', () => {
+  const config = { ...configOf({ router: 'hash', k: 3, experts: 8, hashChoices: 'consecutive' }), vocabulary: 96 }
+  const table = hashTableOf(config, 0, 'ffn')
+  const first = hashTable(96, 8, 1, 0)
+  const expected = [...first].flatMap((e) => [e, (e + 1) % 8, (e + 2) % 8])
+  expect([...table]).toEqual(expected)
+})
+
 test('hash tables differ for every seed, layer and module, and those of seed 0 are fixed', () => {
   const tablesOf = (hashSeed: number) => {
     const config = { ...configOf({ router: 'hash', k: 2, experts: 8, hashSeed, attention: 'all' }), vocabulary: 96 }

@@ -27,7 +27,7 @@ export function storedFields(text: string, file: string, version: string): Field
     expectKnownVersion(stored.version, file, version)
     // The file also has its time of creation and changes, which are not checked here.
     const sections = ['model', 'data', 'train', 'parallel', 'runtime'].filter((key) => key in config)
-    return withOriginalScales(Object.fromEntries(sections.map((key) => [key, config[key]])))
+    return withOriginalHash(withOriginalScales(Object.fromEntries(sections.map((key) => [key, config[key]]))))
   } catch (error) {
     if (error instanceof UsageError || error instanceof RunError) throw error
     throw new RunError(`cannot read ${file}: ${(error as Error).message}`)
@@ -47,6 +47,13 @@ function withOriginalScales(fields: Fields): Fields {
   const deviation = Math.sqrt(scale / (typeof width === 'number' ? width : 1))
   const start = { embedding: deviation, residual: 1, router: 1, head: 1 }
   return merge({ model: { embeddingScale: 1 }, train: { init: start } }, fields)
+}
+
+/** A sparse model without `model.moe.hashChoices` is older than that setting, and has the tables of its time. */
+function withOriginalHash(fields: Fields): Fields {
+  const moe = isFields(fields.model) ? fields.model.moe : null
+  if (!isFields(moe) || moe.router !== 'hash' || 'hashChoices' in moe) return fields
+  return merge({ model: { moe: { hashChoices: 'consecutive' } } }, fields)
 }
 
 /**

@@ -50,30 +50,40 @@ export function trainBatch(stream: TokenStream, shape: BatchShape, seed: number,
   }
 }
 
+/** Reads from `offset` on; after its end the stream begins again. */
 function readRing(stream: TokenStream, offset: number, into: Int32Array): void {
-  const beforeEnd = Math.min(into.length, stream.length - offset)
-  stream.read(offset, into.subarray(0, beforeEnd))
-  if (beforeEnd < into.length) stream.read(0, into.subarray(beforeEnd))
+  for (let at = 0, from = offset; at < into.length; from = 0) {
+    const run = into.subarray(at, at + stream.length - from)
+    stream.read(from, run)
+    at += run.length
+  }
 }
 
 /**
- * The whole stream in order, in consecutive windows: every token but the first is a target once. Fills
- * `into` for each batch and yields the number of targets that count. The rest of the last batch is filled
- * with text from the start of the stream, with targets of -1, so that the expert load stays that of text.
+ * The whole stream in windows without gaps, shuffled: every token but the first is a target once. The order is that of no
+ * seed, so all runs are evaluated on the same batches. A batch mixes texts as one of training does: a batch of one
+ * document would overflow the experts that this document prefers. Fills `into` for each batch and yields the number of
+ * targets that count. Rows and positions that are left over hold text from elsewhere in the stream, with targets of -1,
+ * so that the expert load stays that of text.
  */
 export function* heldOutBatches(stream: TokenStream, shape: BatchShape, into: Batch): Generator<number, void> {
-  const size = shape.batch * shape.sequence
+  const { batch, sequence } = shape
   const targets = stream.length - 1
-  const span = new Int32Array(size + 1)
-  for (let from = 0; from < targets; from += size) {
-    const counted = Math.min(size, targets - from)
-    // Windows have no gaps between them, so a batch is one span cut into rows.
-    stream.read(from, span.subarray(0, counted + 1))
-    into.tokens.set(span.subarray(0, counted))
-    into.targets.set(span.subarray(1, counted + 1))
-    for (let at = counted; at < size; at += targets)
-      stream.read(0, into.tokens.subarray(at, Math.min(size, at + targets)))
-    into.targets.fill(-1, counted, size)
+  const windows = Math.ceil(targets / sequence)
+  const window = new Int32Array(sequence + 1)
+  for (let first = 0; first < windows; first += batch) {
+    let counted = 0
+    into.targets.fill(-1)
+    for (let row = 0; row < batch; row++) {
+      const index = first + row
+      const start = permute(index % windows, windows, 0, 0, ORDER) * sequence
+      readRing(stream, start, window)
+      into.tokens.set(window.subarray(0, sequence), row * sequence)
+      if (index >= windows) continue
+      const own = Math.min(sequence, targets - start)
+      into.targets.set(window.subarray(1, own + 1), row * sequence)
+      counted += own
+    }
     yield counted
   }
 }

@@ -60,6 +60,11 @@ export const moeSchema = z.strictObject({
   selection: z.enum(['fused', 'sequential']).default('fused'),
   /** Seed of the tables of the `hash` router, from 0. A study sets it to the seed of the run. */
   hashSeed: z.int().nonnegative().default(0),
+  /**
+   * How the `hash` router chooses k ≥ 2 experts of a token: each in an order of its own (`independent`), or the first and
+   * those with the next numbers (`consecutive`: runs of earlier versions), which gives only N groups of experts.
+   */
+  hashChoices: z.enum(['independent', 'consecutive']).default('independent'),
   /** Rounds of normalisation over experts and tokens in the `sinkhorn` router. */
   sinkhornIterations: sizes.iterations.default(8),
   /** Step u of the biases of the `bias` router (Wang et al. 2024); 0 leaves them at zero. */

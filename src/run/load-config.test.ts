@@ -339,6 +339,16 @@ describe('the configuration of a run', () => {
     expect((await loadRunConfig(folder, ['train.steps=99'])).train.steps).toBe(99)
   })
 
+  test('has the hash tables of its time if it is older than independent choices', async () => {
+    const config = await loadConfig('tiny', ['model.moe.router=hash', 'model.moe.k=2'])
+    expect(config.model.moe?.hashChoices).toBe('independent')
+    const { hashChoices: _, ...moe } = config.model.moe as NonNullable<typeof config.model.moe>
+    await file('config.json', JSON.stringify({ config: { ...config, model: { ...config.model, moe } } }))
+    expect((await loadRunConfig(folder)).model.moe?.hashChoices).toBe('consecutive')
+    await file('config.json', JSON.stringify({ config }))
+    expect((await loadRunConfig(folder)).model.moe?.hashChoices).toBe('independent')
+  })
+
   test('a missing or damaged run is an error', async () => {
     await expect(loadRunConfig(join(folder, 'none'))).rejects.toThrow(UsageError)
     await file('config.json', '{"model": ')

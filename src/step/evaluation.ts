@@ -109,7 +109,7 @@ export class Evaluator {
     let bytes = 0
     for (const counted of heldOutBatches(heldOut, shape, batch)) {
       if (counts.length % ranks === share) own.push(await this.runPasses(distinct, counts.length))
-      for (let t = 0; t < counted; t++) bytes += tokenizer.bytesOf[batch.targets[t] as number] ?? 0
+      for (const target of batch.targets) bytes += target < 0 ? 0 : (tokenizer.bytesOf[target] ?? 0)
       if (counts.push(counted) === limit) break
     }
     // The ranks of an expert group run every pass together, so the last round is filled up.

@@ -8,6 +8,7 @@
 const changes: Readonly<Record<number, string>> = {
   2: 'the initial scales of the model, the order in which experts serve tokens, the capacity of evaluations',
   3: 'the initial scale of routers, an output head that is not tied to the embedding',
+  4: 'the windows that a held-out batch is made of, the tables of hash routing with two experts or more',
 }
 
 export const NUMERICS = Math.max(...Object.keys(changes).map(Number))
