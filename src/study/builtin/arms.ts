@@ -8,7 +8,7 @@ export const moe = (settings: Settings): Settings =>
 export const topK = (k: number, capacity: 'kx' | '1x' | 'none', more: Settings = {}): Settings =>
   moe({ router: 'top-k', k, capacity, ...more })
 
-export const prototypes = (z: number, k: number, capacity: 'kx' | '1x', more: Settings = {}): Settings =>
+export const prototypes = (z: number, k: number, capacity: 'kx' | '1x' | 'none', more: Settings = {}): Settings =>
   moe({ router: 'prototype', prototypes: z, k, capacity, ...more })
 
 /** A dense model. With `hidden` k times that of an expert, it costs as much as k activated experts without drops. */

@@ -28,7 +28,7 @@ const common: Settings = {
   'model.moe.router': 'top-k',
   'model.moe.k': 1,
   'model.moe.prototypes': 1,
-  'model.moe.capacity': 'kx',
+  'model.moe.capacity': 'none',
   'model.moe.factor': 1.25,
 }
 

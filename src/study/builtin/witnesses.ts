@@ -12,9 +12,6 @@ type Claims = NonNullable<NonNullable<SpecificationInput['questions']>[number]['
 const expertsArm = (experts: number) => `${experts} experts`
 const factorArm = (k: number, factor: number) => `top-${k} ×${factor}`
 
-/** The name that `top-1` would have by its factor: a study does not train a configuration under two names. */
-const defaultArm = factorArm(1, 1.25)
-
 /** Capacity factors of ST-MoE's table 18. */
 const factors = [0.75, 1, 1.25] as const
 
@@ -22,17 +19,13 @@ export function witnesses(name: StudySize): Specification {
   const size = sizes[name]
   const experts = size.thorough ? [2, 4, 8, 16, 32, 64] : [2, 4, 8, 16, 32]
   const largest = expertsArm(experts.at(-1) as number)
+  const own = expertsArm(size.set['model.moe.experts'] as number)
   const arms: Record<string, Settings> = {
     dense: dense(size.hidden),
     'dense ×2': dense(2 * size.hidden),
-    'top-1': {},
-    ...Object.fromEntries(experts.map((n) => [expertsArm(n), moe({ experts: n, capacity: 'none' })])),
+    ...Object.fromEntries(experts.map((n) => [expertsArm(n), moe({ experts: n })])),
     ...Object.fromEntries(
-      [1, 2].flatMap((k) =>
-        factors
-          .map((factor) => [factorArm(k, factor), topK(k, 'kx', { factor })])
-          .filter(([arm]) => arm !== defaultArm),
-      ),
+      [1, 2].flatMap((k) => factors.map((factor) => [factorArm(k, factor), topK(k, 'kx', { factor })])),
     ),
     'top-2 dropless': topK(2, 'none'),
     'balancing 0.1': moe({ 'balance.coefficient': 0.1 }),
@@ -47,8 +40,8 @@ export function witnesses(name: StudySize): Specification {
     // ST-MoE's table evaluates at factor 2.
     capacity: 'eval',
     ...(size.tune && { tune: size.tune }),
-    pilot: ['dense', 'top-1'],
-    timings: ['dense', 'top-1', 'dense ×2', 'top-2 ×1.25'],
+    pilot: ['dense', own],
+    timings: ['dense', own, 'dense ×2', 'top-2 ×1.25'],
     questions: [
       {
         title: 'Published trends',
@@ -56,21 +49,17 @@ export function witnesses(name: StudySize): Specification {
           'Trends of larger studies, each with its published number if there is one. Slopes are per doubling; a claim of no ' +
           'difference has a margin, and holds if the whole interval lies within it.',
         view: 'witness',
-        claims: claims(experts, largest, size.set['model.moe.experts'] as number),
+        claims: claims(experts, largest, own),
       },
     ],
   }
   return specificationSchema.parse(specification)
 }
 
-/** @param own Experts of the arms that do not set their number. */
-function claims(experts: readonly number[], largest: string, own: number): Claims {
+/** @param own The arm with as many experts as those that do not set their number. */
+function claims(experts: readonly number[], largest: string, own: string): Claims {
   const list = experts.map(expertsArm)
-  const byFactor = (k: number) =>
-    factors.map((factor) => {
-      const arm = factorArm(k, factor)
-      return arm === defaultArm ? 'top-1' : arm
-    })
+  const byFactor = (k: number) => factors.map((factor) => factorArm(k, factor))
   return [
     {
       kind: 'trend',
@@ -96,7 +85,7 @@ function claims(experts: readonly number[], largest: string, own: number): Claim
       name: 'Sparse is better per FLOP',
       statement: 'A sparse model reaches the loss of a dense one of the same active FLOPs with fewer FLOPs',
       source: 'arXiv 2101.03961',
-      contrasts: [['dense', 'top-1']],
+      contrasts: [['dense', own]],
       measure: 'flops',
       expect: 'better',
     },
@@ -105,7 +94,7 @@ function claims(experts: readonly number[], largest: string, own: number): Claim
       name: 'Sparse is worse per second',
       statement: 'At small size a sparse model needs more seconds than a dense one for the same loss',
       source: 'nanochat #798',
-      contrasts: [['dense', 'top-1']],
+      contrasts: [['dense', own]],
       measure: 'seconds',
       expect: 'worse',
     },
@@ -115,8 +104,8 @@ function claims(experts: readonly number[], largest: string, own: number): Claim
       statement: 'How loads are balanced matters little',
       source: 'arXiv 2605.11689',
       contrasts: [
-        ['top-1', 'balancing 0.1'],
-        ['top-1', 'bias balancing'],
+        [own, 'balancing 0.1'],
+        [own, 'bias balancing'],
       ],
       expect: 'equal',
       margin: 0.02,
@@ -127,7 +116,7 @@ function claims(experts: readonly number[], largest: string, own: number): Claim
       statement: 'A model without a capacity limit is better',
       source: 'arXiv 2605.11689',
       contrasts: [
-        ['top-1', expertsArm(own)],
+        ['top-1 ×1.25', own],
         ['top-2 ×1.25', 'top-2 dropless'],
       ],
       expect: 'better',
@@ -148,7 +137,7 @@ function claims(experts: readonly number[], largest: string, own: number): Claim
       statement: 'At equal capacity factor top-2 is better than top-1',
       source: 'arXiv 2202.08906',
       published: '−0.004 nats at 1.25',
-      contrasts: [['top-1', 'top-2 ×1.25']],
+      contrasts: [['top-1 ×1.25', 'top-2 ×1.25']],
       expect: 'better',
       controls: [{ name: 'a dense model of the FLOPs of top-2', contrast: ['dense ×2', 'top-2 ×1.25'] }],
     },
