@@ -315,14 +315,14 @@ describe.each(builtinNames)('%s', (name) => {
   })
 })
 
-test('parameters of the sizes grow thirtyfold, and tokens in proportion to active parameters', async () => {
+test('parameters of the sizes grow twentyfold, and tokens in proportion to active parameters', async () => {
   const { cells } = await expand(builtinStudies.m6t.specification('standard'))
   const sized = ['tiny, top-1', 'small, top-1', 'top-1', 'large, top-1'].map((arm) => {
     const { model, train } = cells.find((cell) => cell.arm === arm)?.config ?? ({} as never)
     const { parameters, activeParameters } = describeModel(model)
     return { parameters, tokensEach: (train.steps * train.batch * model.sequence) / activeParameters }
   })
-  expect((sized[3]?.parameters ?? 0) / (sized[0]?.parameters ?? 1)).toBeGreaterThan(30)
+  expect((sized[3]?.parameters ?? 0) / (sized[0]?.parameters ?? 1)).toBeGreaterThan(20)
   const each = sized.map(({ tokensEach }) => tokensEach)
   expect(Math.max(...each) / Math.min(...each)).toBeLessThan(1.25)
 })
