@@ -52,7 +52,7 @@ function exchange(next_V: Int32Array, v: number, rowOf: (v: number) => Int32Arra
 }
 
 /** The tables of earlier versions: choice j is the expert j after the first, so an id has one of N groups of experts. */
-export function consecutiveTable(vocabulary: number, experts: number, k: number, table: number): Int32Array {
+function consecutiveTable(vocabulary: number, experts: number, k: number, table: number): Int32Array {
   const experts_VK = new Int32Array(vocabulary * k)
   shuffledRanks(vocabulary, table, 0).forEach((rank, v) => {
     for (let j = 0; j < k; j++) experts_VK[v * k + j] = (rank + j) % experts
