@@ -46,6 +46,11 @@ describe.skipIf(testDevice === null)('a WebGPU device trains like the CPU', () =
     return compare(configOf({ k: 2 }, { train }), 4)
   })
 
+  test.each(['adamw', 'adafactor'])('experts and routers at rates of their own: %s', (kind) => {
+    const schedule = { expertRate: 0.3, routerRate: 3, warmup: 1 }
+    return compare(configOf({ k: 2 }, { train: { schedule, optimizer: { kind, expertWeightDecay: 2 } } }), 4)
+  })
+
   const batchOf = (config: RunConfig) => ({
     tokens: new Int32Array(config.train.batch * sequence),
     targets: new Int32Array(config.train.batch * sequence),

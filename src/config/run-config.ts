@@ -19,6 +19,8 @@ const optimizerSchema = z
     epsilon: z.number().positive().default(1e-8),
     /** Decoupled; not applied to norms, biases, routers and embeddings. */
     weightDecay: z.number().nonnegative().default(0.1),
+    /** That of routed experts; null = `weightDecay`. */
+    expertWeightDecay: z.number().nonnegative().nullable().default(null),
     /**
      * Memory of the two moments of AdamW: `float32`, `bf16` (half of it), or `int8` (a quarter; in blocks of 256 numbers
      * with a bound each). The last two are rounded at random and need `runtime.device: cpu`.
@@ -38,6 +40,13 @@ const scheduleSchema = z
     warmup: z.int().nonnegative().default(100),
     /** Learning rate at the end of the cosine, as a share of the peak. */
     final: z.number().min(0).max(1).default(0.1),
+    /**
+     * Factor of the learning rate of routed experts (of feed-forward networks and attention; not of the shared expert).
+     * Weight decay is a share of the rate, so it has the factor too.
+     */
+    expertRate: z.number().positive().default(1),
+    /** Factor of the learning rate of routers; the biases of the `bias` router have `model.moe.biasRate`. */
+    routerRate: z.number().positive().default(1),
   })
   .prefault({})
 

@@ -29,8 +29,10 @@ export interface AdamwRange {
   readonly m: number
   readonly v: number
   readonly count: number
-  /** 1 − learning rate · weight decay. */
+  /** 1 − learning rate · weight decay, both of this range. */
   readonly keep: number
+  /** Factor of the step size in this range; default: 1. */
+  readonly factor?: number
 }
 
 /** A unit with compact moments (`moments.ts`), at `moments` floats: their codes, then the bounds of `int8`. */
@@ -73,8 +75,8 @@ export interface LoadBias extends ArenaRange {
 }
 
 /**
- * Coefficients of m ← β₁m + first·s·g, v ← β₂v + second·s²·g², p ← keep·p − size·m / (correction·√v + ε), with the
- * scale s of the gate.
+ * Coefficients of m ← β₁m + first·s·g, v ← β₂v + second·s²·g², p ← keep·p − factor·size·m / (correction·√v + ε),
+ * with the scale s of the gate, and the factor of the range.
  */
 export interface AdamwSettings {
   readonly first: number
@@ -101,8 +103,10 @@ export interface AdafactorRange {
   /** null = vectors of `columns` elements. */
   readonly rows: number | null
   readonly columns: number
-  /** 1 − learning rate · weight decay. */
+  /** 1 − learning rate · weight decay, both of these tensors. */
   readonly keep: number
+  /** Factor of the learning rate of these tensors; default: 1. */
+  readonly factor?: number
 }
 
 export interface AdafactorSettings {

@@ -127,6 +127,7 @@ test.each([
   ['Adafactor, random experts', configOf({ router: 'random', k: 2 }, { optimizer: { kind: 'adafactor' } })],
   ['biases, two passes', configOf({ router: 'bias' }, { microBatches: 2 })],
   ['four shards of two passes', configOf({ k: 2 }, { microBatches: 2 }, { shards: 4 })],
+  ['experts and routers at rates of their own', configOf({}, { schedule: { expertRate: 0.3, routerRate: 3 } })],
   ['routers that stop learning', configOf({}, { routerSteps: 2 })],
 ])('losses, norms, parameters and moments are the same, and the same step is skipped: %s', async (_, config) => {
   const runtime = await createRuntime({ threads: 2 })

@@ -28,9 +28,9 @@ test('ranges cover exactly the tensors: parameters, gradients and moments, with 
     [4, (name) => floatsOf(store.moment(name, 1))],
   ]
   for (const { name } of specs) for (const [mark, view] of marks) view(name).fill(mark)
-  for (const { arena, parameters, gradients, moments, count, decay } of store.ranges()) {
+  for (const { arena, parameters, gradients, moments, count, spec } of store.ranges()) {
     const numbers = specs
-      .filter((spec) => spec.decay === decay)
+      .filter(({ decay }) => decay === spec.decay)
       .flatMap(({ name }) => [...floatsOf(store.parameter(name))])
     for (const [i, start] of [parameters, gradients, ...moments].entries()) {
       const found = [...floatsOf({ arena, start: start, count })].filter((value) => value !== 0)

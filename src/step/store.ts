@@ -35,8 +35,8 @@ export interface ParameterRange {
   readonly gradients: number
   readonly moments: readonly number[]
   readonly count: number
-  /** Whether weight decay applies. */
-  readonly decay: boolean
+  /** The first tensor in the range. */
+  readonly spec: ParameterSpec
 }
 
 /** A unit (`placement.ts`): an expert, or a block of rows of another tensor. */
@@ -238,8 +238,9 @@ export class ParameterStore {
    * Owned parameters that are trained, with moments of one number per parameter, in as few ranges as possible: alone, if none is frozen, two per bank, with weight
    * decay and without.
    * @param names Of the tensors; default: all.
+   * @param alike Whether tensors may be in one range; default: with the same weight decay.
    */
-  ranges(names?: ReadonlySet<string>): ParameterRange[] {
+  ranges(names?: ReadonlySet<string>, alike = hasSameDecay): ParameterRange[] {
     const ranges: ParameterRange[] = []
     const order = [...this.locations.keys()]
     const place = ({ spec }: Share) => order.indexOf(spec.name)
@@ -255,10 +256,11 @@ export class ParameterStore {
           moments: Array.from({ length: bank.regions.momentRegions }, (_, m) => bank.moments(m) + moment),
           // Padding ends a whole tensor, not a part of it.
           count: floats === sizeOf(spec.shape) && pieces.length === 1 ? paddedFloats(floats) : piece.count,
-          decay: spec.decay,
+          spec,
         }
         const last = ranges.at(-1)
-        if (last && follows(range, last)) ranges[ranges.length - 1] = { ...last, count: last.count + range.count }
+        if (last && alike(last.spec, spec) && follows(range, last))
+          ranges[ranges.length - 1] = { ...last, count: last.count + range.count }
         else ranges.push(range)
       }
     }
@@ -357,11 +359,12 @@ export class ParameterStore {
 /** Floats of an expert of a stacked tensor. */
 const expertFloats = ({ shape }: ParameterSpec): number => sizeOf(shape.slice(1))
 
+const hasSameDecay = (a: ParameterSpec, b: ParameterSpec): boolean => a.decay === b.decay
+
 /** Whether a range continues another in every region. */
 function follows(range: ParameterRange, last: ParameterRange): boolean {
   return (
     range.arena === last.arena &&
-    range.decay === last.decay &&
     range.parameters === last.parameters + last.count &&
     range.gradients === last.gradients + last.count &&
     range.moments.every((start, i) => start === (last.moments[i] as number) + last.count)

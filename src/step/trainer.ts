@@ -103,14 +103,10 @@ export function createStore(runtime: Memory, config: Shaped, layout = layoutOf(c
     : new ParameterStore(runtime, specs, 0, scratch + adafactorScratch(ownedSpecs(specs, layout)), layout)
 }
 
-function createOptimizer(
-  kernels: ArenaKernels,
-  store: ParameterStore,
-  { optimizer, seed }: RunConfig['train'],
-): Optimizer {
-  const { kind, state } = optimizer
-  if (kind === 'adafactor') return adafactor(kernels, store, optimizer)
-  return state === 'float32' ? adamw(kernels, store, optimizer) : compactAdamw(kernels, store, optimizer, state, seed)
+function createOptimizer(kernels: ArenaKernels, store: ParameterStore, train: RunConfig['train']): Optimizer {
+  const { kind, state } = train.optimizer
+  if (kind === 'adafactor') return adafactor(kernels, store, train)
+  return state === 'float32' ? adamw(kernels, store, train) : compactAdamw(kernels, store, train, state, train.seed)
 }
 
 export class Trainer {

@@ -75,10 +75,10 @@ class WasmKernels implements ArenaKernels {
     const { beta1, beta2, size, correction, epsilon } = settings
     const [first, second] = [settings.first * gate.scale, settings.second * gate.scale ** 2]
     const lists: Call[][] = Array.from({ length: this.threads }, () => [])
-    for (const { arena, p, g, m, v, count, keep } of ranges)
+    for (const { arena, p, g, m, v, count, keep, factor = 1 } of ranges)
       splitRange(count, this.threads).forEach(({ from, length }, thread) => {
         const arrays = [p, g, m, v].map((start) => address(arena, start + from, length))
-        const args = [...arrays, length, first, second, beta1, beta2, size, correction, epsilon, keep]
+        const args = [...arrays, length, first, second, beta1, beta2, factor * size, correction, epsilon, keep]
         lists[thread]?.push({ arena, args })
       })
     await this.run('adamw', lists, floatsOf(ranges))
@@ -139,9 +139,9 @@ class WasmKernels implements ArenaKernels {
     const factors = matrices.map(({ arena, state, shape }) => ({ arena, args: [state * 4, ...shape, scale, beta] }))
     await this.run('adafactorFactors', this.inOrder(factors))
     const parts = await inBlocks('adafactorDirection', ({ g, state, block }) => [g, state, ...block])
-    const sizes = matrices.map(({ size }, matrix) => {
+    const sizes = matrices.map(({ size, factor = 1 }, matrix) => {
       const squares = parts.reduce((sum, part, i) => (blocks[i]?.index === matrix ? sum + part : sum), 0)
-      return rate / Math.max(1, Math.sqrt(squares / size))
+      return (factor * rate) / Math.max(1, Math.sqrt(squares / size))
     })
     await inBlocks('adafactorUpdate', ({ p, g, state, block, keep, index }) => {
       return [p, g, state, ...block, sizes[index] as number, keep]
@@ -207,7 +207,7 @@ class WasmKernels implements ArenaKernels {
   }
 
   /** About the same number of floats for each thread, in whole tensors. */
-  private inShares(stacks: readonly Stack[], settings: readonly number[]): Call[][] {
+  private inShares(stacks: readonly Stack[], [scale, beta, rate]: readonly [number, number, number]): Call[][] {
     const share = sizeOf(stacks) / this.threads
     return Array.from({ length: this.threads }, (_, thread) => {
       let before = 0
@@ -220,8 +220,8 @@ class WasmKernels implements ArenaKernels {
         before += stack.count * stack.size
         if (to <= from) return []
         const tensors = slice(stack, from, to - from)
-        const { arena, count, shape, keep } = tensors
-        return [{ arena, args: [...addresses(tensors), count, ...shape, ...settings, keep] }]
+        const { arena, count, shape, keep, factor = 1 } = tensors
+        return [{ arena, args: [...addresses(tensors), count, ...shape, scale, beta, factor * rate, keep] }]
       })
     })
   }

@@ -18,11 +18,11 @@ export function compactCalls(
 ): [kernel: 'adamwBf16' | 'adamwInt8', lists: Call[][], floats: number] {
   const { beta1, beta2, size, correction, epsilon } = settings
   const moving = [settings.first * scale, settings.second * scale ** 2, beta1, beta2]
-  const step = [size / correction, epsilon / correction]
   const lists: Call[][] = Array.from({ length: threads }, () => [])
   const total = ranges.reduce((sum, { count }) => sum + momentBlocks(count), 0)
   let before = 0
-  for (const { arena, p, g, moments, count, keep, seed } of ranges) {
+  for (const { arena, p, g, moments, count, keep, factor = 1, seed } of ranges) {
+    const step = [(factor * size) / correction, epsilon / correction]
     const { blocks, codes, floats } = momentLayout(state, count)
     const at = { p: address(arena, p, count), g: address(arena, g, count), moments: address(arena, moments, floats) }
     const bound = (thread: number) => Math.min(blocks, Math.max(0, Math.round((total * thread) / threads) - before))

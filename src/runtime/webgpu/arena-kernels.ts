@@ -84,11 +84,20 @@ export class DeviceArenaKernels implements ArenaKernels {
 
   async adamw(ranges: readonly AdamwRange[], settings: AdamwSettings, gate: Gate): Promise<void> {
     const { first, second, beta1, beta2, size, correction, epsilon } = settings
-    for (const { arena, p, g, m, v, count, keep } of ranges) {
+    for (const { arena, p, g, m, v, count, keep, factor = 1 } of ranges) {
       const arrays = [p, g, m, v].map((start) => this.cut({ arena, start, count }))
       for (const [i, own] of (arrays[0] as readonly Slice[]).entries()) {
         const places = arrays.map((slices) => slices[i] as Slice)
-        const values = this.settings.write(keyOf(own), [first, second, beta1, beta2, size, correction, epsilon, keep])
+        const values = this.settings.write(keyOf(own), [
+          first,
+          second,
+          beta1,
+          beta2,
+          factor * size,
+          correction,
+          epsilon,
+          keep,
+        ])
         const all = [...places, values, sliceOfGate(gate)]
         this.run('adamw', all.map(keyOf).join(' '), () =>
           this.bind({ dispatches: [adamwDispatch(own.bytes / 4)] }, (place) =>
@@ -104,10 +113,10 @@ export class DeviceArenaKernels implements ArenaKernels {
   }
 
   async adafactor(ranges: readonly AdafactorRange[], { beta, rate }: AdafactorSettings, gate: Gate): Promise<void> {
-    for (const { arena, p, g, state, count, rows, columns, keep } of ranges) {
+    for (const { arena, p, g, state, count, rows, columns, keep, factor = 1 } of ranges) {
       const size = count * (rows ?? 1) * columns
       if (size === 0) continue
-      const values = this.settings.write(keyOf(slice(arena, p, size)), [beta, rate, keep])
+      const values = this.settings.write(keyOf(slice(arena, p, size)), [beta, factor * rate, keep])
       const all = [
         slice(arena, p, size),
         slice(arena, g, size),

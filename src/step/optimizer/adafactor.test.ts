@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type RunInput, runSchema } from '../../config/run-config.ts'
 import type { ParameterSpec } from '../../model/parameters.ts'
 import { type Arena, changeRange, floatsOf } from '../../runtime/arena.ts'
 import type { ArenaKernels, Gate } from '../../runtime/arena-kernels.ts'
@@ -22,15 +23,9 @@ const small: ParameterSpec[] = [
 ]
 /** Large enough that threads share it: cut into blocks of rows, the last one smaller and odd. */
 const large = matrix('large', 1031, 1029)
-const config = {
-  kind: 'adafactor',
-  beta1: 0.9,
-  beta2: 0.95,
-  epsilon: 1e-8,
-  weightDecay: 0.1,
-  state: 'float32',
-  clip: 1,
-} as const
+const configOf = ({ optimizer, ...train }: NonNullable<RunInput['train']>) =>
+  runSchema.parse({ train: { ...train, optimizer: { kind: 'adafactor', ...optimizer } } }).train
+const config = configOf({})
 
 let one: ArenaKernels
 let two: ArenaKernels
@@ -115,37 +110,53 @@ class PlainAdafactor {
   }
 }
 
-/** Every separately updated tensor, with its float64 counterpart. */
-function partsOf(specs: readonly ParameterSpec[], store: ParameterStore) {
+/** How routed experts and routers differ from other tensors. */
+interface Apart {
+  readonly expertRate: number
+  readonly expertDecay: number
+  readonly routerRate: number
+}
+const alike: Apart = { expertRate: 1, expertDecay: 0.1, routerRate: 1 }
+
+/** Every separately updated tensor, with its float64 counterpart and the factor of its learning rate. */
+function partsOf(specs: readonly ParameterSpec[], store: ParameterStore, apart = alike) {
   return specs.flatMap(({ name, shape, decay, stacked }) => {
+    const rate = stacked ? apart.expertRate : name === 'router' ? apart.routerRate : 1
     const inner = stacked ? shape.slice(1) : shape
     const columns = inner.length === 2 ? (inner[1] as number) : null
     const experts = stacked ? Array.from({ length: shape[0] as number }, (_, e) => e) : [null]
     return experts.map((e) => {
       const [p, g] = [floatsOf(store.parameter(name, e)), floatsOf(store.gradient(name, e))]
       fill(p)
-      return { p, g, plain: new PlainAdafactor(p, columns, decay ? 0.1 : 0) }
+      return { p, g, rate, plain: new PlainAdafactor(p, columns, decay ? (stacked ? apart.expertDecay : 0.1) : 0) }
     })
   })
 }
 
-test.each([
-  ['small tensors', small, 10],
-  ['a matrix of several blocks', [large], 2],
-] as const)(
+const router = { ...matrix('router', 7, 3), init: { fanIn: 7, role: 'router' }, decay: false } as const
+const largeExpert = { ...large, name: 'experts.{e}.large', shape: [1, ...large.shape], stacked: true }
+
+test.each<[string, specs: readonly ParameterSpec[], steps: number, Apart]>([
+  ['small tensors', small, 10, alike],
+  ['a matrix of several blocks', [large], 2, alike],
+  ['experts and routers apart', [...small, router], 10, { expertRate: 0.3, expertDecay: 0.7, routerRate: 2.5 }],
+  ['an expert of several blocks', [largeExpert, large], 2, { expertRate: 0.3, expertDecay: 0, routerRate: 1 }],
+])(
   'updates are those of a plain float64 Adafactor, every expert a matrix of its own: %s',
-  async (_, specs, steps) => {
+  async (_, specs, steps, apart) => {
     const store = storeOf(specs)
-    const optimizer = adafactor(two, store, config)
-    const parts = partsOf(specs, store)
+    const { expertRate, expertDecay, routerRate } = apart
+    const settings = { optimizer: { expertWeightDecay: expertDecay }, schedule: { expertRate, routerRate } }
+    const optimizer = adafactor(two, store, configOf(apart === alike ? {} : settings))
+    const parts = partsOf(specs, store, apart)
     for (let step = 1; step <= steps; step++) {
       const [learningRate, scale] = [0.005 * step, step % 2 === 0 ? 0.25 : 1]
-      parts.forEach(({ g, plain }, i) => {
+      parts.forEach(({ g, rate, plain }, i) => {
         // Gradient sizes that jump, so that updates are clipped at some steps and not at others.
         fill(g, 10 ** (((step * 7 + i) % 4) - 3))
         plain.update(
           Float64Array.from(g, (value) => value * scale),
-          learningRate,
+          learningRate * rate,
         )
       })
       await optimizer.update({ step, learningRate }, open(scale))

@@ -8,7 +8,6 @@
  * The matrix of each expert is updated separately. The state lies in the scratch memory of the store, so
  * that kernels find it in the same arena as the parameters.
  */
-import type { TrainConfig } from '../../config/run-config.ts'
 import { sizeOf } from '../../graph/shape.ts'
 import type { ParameterSpec } from '../../model/parameters.ts'
 import type { ArenaKernels } from '../../runtime/arena-kernels.ts'
@@ -18,6 +17,7 @@ import type { NamedTensor } from '../named-tensors.ts'
 import type { Share } from '../ranks/placement.ts'
 import type { ParameterStore } from '../store.ts'
 import type { Optimizer } from './contract.ts'
+import { rangeUpdate, type UpdateConfig } from './tensor-update.ts'
 
 const DECAY_EXPONENT = 0.8
 
@@ -25,17 +25,16 @@ const DECAY_EXPONENT = 0.8
 export const adafactorScratch = (specs: readonly ParameterSpec[]): number =>
   specs.reduce((floats, spec) => floats + (spec.frozen ? 0 : paddedFloats(stateSize(spec))), 0)
 
-export function adafactor(kernels: ArenaKernels, store: ParameterStore, config: TrainConfig['optimizer']): Optimizer {
+export function adafactor(kernels: ArenaKernels, store: ParameterStore, config: UpdateConfig): Optimizer {
   const owned = store.trainedShares().map((share) => ({ share, ranges: rangesOf(share, store) }))
   const ranges = owned.flatMap(({ share: { spec }, ranges }) => ranges.map((range) => ({ spec, range })))
   const tensors = owned.flatMap(({ share, ranges }) => stateTensors(share, ranges, store))
   return {
     update({ step, learningRate }, gate, names) {
-      const keep = 1 - learningRate * config.weightDecay
       return kernels.adafactor(
         ranges
           .filter(({ spec }) => names?.has(spec.name) ?? true)
-          .map(({ range, spec }) => ({ ...range, keep: spec.decay ? keep : 1 })),
+          .map(({ range, spec }) => ({ ...range, ...rangeUpdate(config, spec, learningRate) })),
         { beta: 1 - step ** -DECAY_EXPONENT, rate: learningRate },
         gate,
       )

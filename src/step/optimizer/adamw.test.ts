@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type RunInput, runSchema } from '../../config/run-config.ts'
 import type { ParameterSpec } from '../../model/parameters.ts'
 import { floatsOf } from '../../runtime/arena.ts'
 import type { ArenaKernels, Gate } from '../../runtime/arena-kernels.ts'
@@ -14,16 +15,11 @@ const specs: ParameterSpec[] = [
   { name: 'matrix', shape: [5, 7], init: 'zeros', decay: true, stacked: false },
   { name: 'experts.{e}.in', shape: [2, 3, 3], init: 'zeros', decay: true, stacked: true },
   { name: 'table', shape: [4, 5], init: 'zeros', decay: false, stacked: false },
+  { name: 'router', shape: [5, 2], init: { fanIn: 5, role: 'router' }, decay: false, stacked: false },
+  { name: 'shared.in', shape: [3, 3], init: 'zeros', decay: true, stacked: false },
 ]
-const config = {
-  kind: 'adamw',
-  beta1: 0.9,
-  beta2: 0.95,
-  epsilon: 1e-8,
-  weightDecay: 0.1,
-  state: 'float32',
-  clip: 1,
-} as const
+const configOf = (train: RunInput['train']) => runSchema.parse({ train }).train
+const config = configOf({})
 
 let kernels: ArenaKernels
 beforeAll(async () => {
@@ -64,39 +60,52 @@ class PlainAdamW {
   }
 }
 
-test('ten updates match a plain float64 AdamW; only parameters with decay shrink', async () => {
-  const store = new ParameterStore(cpuMemory, specs, ADAMW_MOMENTS)
-  const optimizer = adamw(kernels, store, config)
-  for (const { name } of specs) fill(floatsOf(store.parameter(name)))
-  const plain = specs.map(({ name, decay }) =>
-    Array.from(floatsOf(store.parameter(name)), (p) => new PlainAdamW(p, decay ? 0.1 : 0)),
-  )
-  for (let step = 1; step <= 10; step++) {
-    const [learningRate, scale] = [0.01 * step, step % 2 === 0 ? 0.25 : 1]
-    // Gradients from tiny to large: the update must not depend on their scale.
+test.each<[string, RunInput['train'], experts: [rate: number, decay: number], routers: number]>([
+  ['alike', {}, [1, 0.1], 1],
+  ['experts and routers at rates of their own', { schedule: { expertRate: 0.3, routerRate: 2.5 } }, [0.3, 0.1], 2.5],
+  ['experts decay more', { optimizer: { expertWeightDecay: 0.7 } }, [1, 0.7], 1],
+  ['experts slower without decay', { optimizer: { expertWeightDecay: 0 }, schedule: { expertRate: 0.5 } }, [0.5, 0], 1],
+])(
+  'ten updates match a plain float64 AdamW; only parameters with decay shrink: %s',
+  async (_, train, experts, routers) => {
+    const store = new ParameterStore(cpuMemory, specs, ADAMW_MOMENTS)
+    const optimizer = adamw(kernels, store, configOf(train))
+    const [expertRate, expertDecay] = experts
+    const rates: Record<string, number> = { 'experts.{e}.in': expertRate, router: routers }
+    for (const { name } of specs) fill(floatsOf(store.parameter(name)))
+    const plain = specs.map(({ name, decay }) =>
+      Array.from(
+        floatsOf(store.parameter(name)),
+        (p) => new PlainAdamW(p, decay ? (name.startsWith('experts') ? expertDecay : 0.1) : 0),
+      ),
+    )
+    for (let step = 1; step <= 10; step++) {
+      const [learningRate, scale] = [0.01 * step, step % 2 === 0 ? 0.25 : 1]
+      // Gradients from tiny to large: the update must not depend on their scale.
+      specs.forEach(({ name }, i) => {
+        const gradient = floatsOf(store.gradient(name))
+        fill(gradient, 10 ** (2 * (i % 4) - 4))
+        plain[i]?.forEach((number, j) => {
+          number.update((gradient[j] as number) * scale, learningRate * (rates[name] ?? 1))
+        })
+      })
+      await optimizer.update({ step, learningRate }, open(scale))
+    }
     specs.forEach(({ name }, i) => {
-      const gradient = floatsOf(store.gradient(name))
-      fill(gradient, 10 ** (2 * i - 4))
-      plain[i]?.forEach((number, j) => {
-        number.update((gradient[j] as number) * scale, learningRate)
+      const parameter = floatsOf(store.parameter(name))
+      plain[i]?.forEach(({ p }, j) => {
+        expect(Math.abs((parameter[j] as number) - p)).toBeLessThan(2e-6 * Math.max(1, Math.abs(p)))
       })
     })
-    await optimizer.update({ step, learningRate }, open(scale))
-  }
-  specs.forEach(({ name }, i) => {
-    const parameter = floatsOf(store.parameter(name))
-    plain[i]?.forEach(({ p }, j) => {
-      expect(Math.abs((parameter[j] as number) - p)).toBeLessThan(2e-6 * Math.max(1, Math.abs(p)))
-    })
-  })
-})
+  },
+)
 
 test('state tensors are named after parameters, one per expert', () => {
   const optimizer = adamw(kernels, new ParameterStore(cpuMemory, specs, ADAMW_MOMENTS), config)
   const names = optimizer.stateTensors().map(({ name }) => name)
   expect(names).toContain('experts.1.in.exp_avg')
   expect(names).toContain('experts.0.in.exp_avg_sq')
-  expect(names).toHaveLength(2 * 5)
+  expect(names).toHaveLength(2 * 7)
 })
 
 test('padding between tensors stays zero, so ranges can be updated as a whole', async () => {
@@ -107,7 +116,7 @@ test('padding between tensors stays zero, so ranges can be updated as a whole', 
   let numbers = 0
   for (const { arena, parameters, count } of store.ranges())
     numbers += floatsOf({ arena, start: parameters, count }).filter((value) => value !== 0).length
-  expect(numbers).toBe(3 + 35 + 18 + 20)
+  expect(numbers).toBe(3 + 35 + 18 + 20 + 10 + 9)
 })
 
 test('the gradient norm is that of all gradients, and not finite when one is not', async () => {

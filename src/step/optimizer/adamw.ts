@@ -4,29 +4,28 @@
  *   m ← β₁m + (1−β₁)g      v ← β₂v + (1−β₂)g²
  *   p ← (1 − lr·decay)·p − lr·m̂ / (√v̂ + ε),   m̂ = m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ)
  */
-import type { TrainConfig } from '../../config/run-config.ts'
 import type { AdamwSettings, ArenaKernels } from '../../runtime/arena-kernels.ts'
 import { momentTensors } from '../named-tensors.ts'
 import type { ParameterStore } from '../store.ts'
 import type { Optimizer } from './contract.ts'
+import { areUpdatedAlike, rangeUpdate, type UpdateConfig } from './tensor-update.ts'
 
 /** Regions of the store that AdamW needs besides parameters and gradients. */
 export const ADAMW_MOMENTS = 2
 
-export function adamw(kernels: ArenaKernels, store: ParameterStore, config: TrainConfig['optimizer']): Optimizer {
+export function adamw(kernels: ArenaKernels, store: ParameterStore, config: UpdateConfig): Optimizer {
   const known = new Map<ReadonlySet<string> | undefined, ReturnType<ParameterStore['ranges']>>()
   const rangesOf = (names: ReadonlySet<string> | undefined) => {
-    const ranges = known.get(names) ?? store.ranges(names)
+    const ranges = known.get(names) ?? store.ranges(names, (a, b) => areUpdatedAlike(config, a, b))
     known.set(names, ranges)
     return ranges
   }
   return {
     update({ step, learningRate }, gate, names) {
-      const keep = 1 - learningRate * config.weightDecay
       return kernels.adamw(
-        rangesOf(names).map(({ arena, parameters, gradients, moments, count, decay }) => {
+        rangesOf(names).map(({ arena, parameters, gradients, moments, count, spec }) => {
           const [m, v] = moments as [number, number]
-          return { arena, p: parameters, g: gradients, m, v, count, keep: decay ? keep : 1 }
+          return { arena, p: parameters, g: gradients, m, v, count, ...rangeUpdate(config, spec, learningRate) }
         }),
         settingsOf(config, step, learningRate),
         gate,
@@ -37,11 +36,8 @@ export function adamw(kernels: ArenaKernels, store: ParameterStore, config: Trai
 }
 
 /** The bias corrections are folded into coefficients. */
-export function settingsOf(
-  { beta1, beta2, epsilon }: TrainConfig['optimizer'],
-  step: number,
-  learningRate: number,
-): AdamwSettings {
+export function settingsOf({ optimizer }: UpdateConfig, step: number, learningRate: number): AdamwSettings {
+  const { beta1, beta2, epsilon } = optimizer
   return {
     beta1,
     beta2,

@@ -2,19 +2,19 @@
  * AdamW (`adamw.ts`) with moments in bf16 or int8 (`runtime/moments.ts`). They are rounded by random bits of seed, update
  * and unit, so that a resumed training, or one on other ranks, has the same bits.
  */
-import type { TrainConfig } from '../../config/run-config.ts'
 import type { ArenaKernels } from '../../runtime/arena-kernels.ts'
 import type { CompactState } from '../../runtime/moments.ts'
 import { compactTensors } from '../named-tensors.ts'
 import type { ParameterStore } from '../store.ts'
 import { settingsOf } from './adamw.ts'
 import type { Optimizer } from './contract.ts'
+import { rangeUpdate, type UpdateConfig } from './tensor-update.ts'
 
 /** @param seed Of the run, for the rounding of moments. */
 export function compactAdamw(
   kernels: ArenaKernels,
   store: ParameterStore,
-  config: TrainConfig['optimizer'],
+  config: UpdateConfig,
   state: CompactState,
   seed: number,
 ): Optimizer {
@@ -27,11 +27,10 @@ export function compactAdamw(
   )
   return {
     update({ step, learningRate }, gate, names) {
-      const keep = 1 - learningRate * config.weightDecay
       const ranges = units
         .filter(({ spec }) => names?.has(spec.name) ?? true)
         .map(({ spec, index, range }) => {
-          return { ...range, keep: spec.decay ? keep : 1, seed: hash(hash(seed, step), index) }
+          return { ...range, ...rangeUpdate(config, spec, learningRate), seed: hash(hash(seed, step), index) }
         })
       return kernels.adamwCompact(state, ranges, settingsOf(config, step, learningRate), gate)
     },

@@ -112,6 +112,14 @@ const cases: [string, sizes: readonly number[], RunConfig][] = [
   ['random, moments in bf16', [4], configOf({ router: 'random', k: 2 }, { optimizer: { state: 'bf16' } })],
   ['moments in int8, a table frozen', [4], configOf({}, { optimizer: { state: 'int8' }, freeze: ['embedding'] })],
   ['bf16', [2], configOf({ k: 2 }, {}, 'bf16')],
+  [
+    'experts and routers at rates of their own',
+    [4],
+    configOf(
+      { k: 2, sharedHidden: 8 },
+      { schedule: { expertRate: 0.3, routerRate: 3, learningRate: 0.01, warmup: 0 } },
+    ),
+  ],
 ]
 
 test.each(cases)(

@@ -153,7 +153,7 @@ export function describeArenaKernels(device: Device): void {
       const { arena, at } = arrays
       const gradients = [arrays.range('g0'), arrays.range('g1')]
       const ranges: AdamwRange[] = [
-        { arena, p: at.p0, g: at.g0, m: at.m0, v: at.v0, count, keep: 0.99 },
+        { arena, p: at.p0, g: at.g0, m: at.m0, v: at.v0, count, keep: 0.99, factor: 0.3 },
         { arena, p: at.p1, g: at.g1, m: at.m1, v: at.v1, count, keep: 1 },
       ]
       /** Both ranges, one after the other. */
@@ -175,7 +175,7 @@ export function describeArenaKernels(device: Device): void {
       const newV = Float64Array.from(v, (value, i) => beta2 * value + second * (scale * (g[i] as number)) ** 2)
       const newP = Float64Array.from(p, (value, i) => {
         const step = (size * (newM[i] as number)) / (correction * Math.sqrt(newV[i] as number) + epsilon)
-        return (i < count ? 0.99 : 1) * value - step
+        return i < count ? 0.99 * value - 0.3 * step : value - step
       })
       expectClose(await read('p'), newP, 'p')
       expectClose(await read('m'), newM, 'm')
@@ -200,7 +200,17 @@ export function describeArenaKernels(device: Device): void {
         state: new Float32Array(count * stateSize),
       })
       const { arena, at } = arrays
-      const range: AdafactorRange = { arena, p: at.p, g: at.g, state: at.state, count, rows, columns, keep: 0.99 }
+      const range: AdafactorRange = {
+        arena,
+        p: at.p,
+        g: at.g,
+        state: at.state,
+        count,
+        rows,
+        columns,
+        keep: 0.99,
+        factor: 0.6,
+      }
       return { arrays, range, size, stateSize }
     }
 
@@ -221,7 +231,7 @@ export function describeArenaKernels(device: Device): void {
         const scale = clip > 0 ? Math.min(1, clip / total) : 1
         plain.forEach((tensor, i) => {
           const part = Float64Array.from(g.subarray(i * size, (i + 1) * size), (x) => x * scale)
-          tensor.update(p.subarray(i * size, (i + 1) * size), part, beta, rate, 0.99)
+          tensor.update(p.subarray(i * size, (i + 1) * size), part, beta, 0.6 * rate, 0.99)
         })
       }
       expectClose(await arrays.read('p'), p, 'p')
