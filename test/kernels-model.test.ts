@@ -236,7 +236,11 @@ describe.skipIf(missing)(missing ? `the model with kernels (skipped: ${missing})
       const store = new ParameterStore(cpuMemory, parameterSpecs(config), 0, gradientScratch(config, shape))
       for (const spec of parameterSpecs(config))
         floatsOf(store.parameter(spec.name)).set(parameterOf(given, spec, null))
-      const program = await GradientProgram.compile({ runtime: crew, kernels: arenaKernels, config, store, shape }, 0)
+      const { coefficient = 0 } = config.moe?.balance ?? {}
+      // As a constant, and as an input.
+      const balance = i === 1 ? () => coefficient : undefined
+      const setting = { runtime: crew, kernels: arenaKernels, config, store, shape, balance }
+      const program = await GradientProgram.compile(setting, 0)
       // Twice: the second run starts with leftovers of the first.
       for (let run = 0; run < 2; run++) await program.run(1, tokens, targets)
 

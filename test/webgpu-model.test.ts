@@ -51,6 +51,12 @@ describe.skipIf(testDevice === null)('a WebGPU device trains like the CPU', () =
     return compare(configOf({ k: 2 }, { train: { schedule, optimizer: { kind, expertWeightDecay: 2 } } }), 4)
   })
 
+  test('a balancing loss that fades out', () => {
+    const schedule = { finalBalance: 0, warmup: 1 }
+    const train = { steps: 3, batch: 2 * batch, microBatches: 2, schedule }
+    return compare(configOf({ k: 2, balance: { coefficient: 0.5 } }, { train }), 3)
+  })
+
   const batchOf = (config: RunConfig) => ({
     tokens: new Int32Array(config.train.batch * sequence),
     targets: new Int32Array(config.train.batch * sequence),

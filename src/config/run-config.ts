@@ -47,6 +47,11 @@ const scheduleSchema = z
     expertRate: z.number().positive().default(1),
     /** Factor of the learning rate of routers; the biases of the `bias` router have `model.moe.biasRate`. */
     routerRate: z.number().positive().default(1),
+    /**
+     * Coefficient of the balancing loss at the last step, as a share of `model.moe.balance.coefficient`, which it has at
+     * the first; linear in between. 0 lets the loss fade out, 1 keeps the coefficient.
+     */
+    finalBalance: z.number().nonnegative().default(1),
   })
   .prefault({})
 

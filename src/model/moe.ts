@@ -28,6 +28,8 @@ export interface Pass {
   readonly sharing?: Sharing | undefined
   /** The first position that each token sees in its own sequence, int32 [T]; default: 0. */
   readonly firstVisible_T?: Tensor
+  /** Coefficient of the balancing loss, a scalar; default: `balance.coefficient` as a constant. */
+  readonly balanceCoefficient?: Tensor
 }
 
 /** Statistics and choices of a routed module in a pass. */

@@ -138,7 +138,8 @@ export function losses(
   for (const { losses: router } of reports) {
     if (!router || !config.moe) continue
     const { balance, zLoss } = config.moe
-    if (balance.coefficient > 0) objective = add(objective, multiply(router.balance, balance.coefficient))
+    const { balanceCoefficient = balance.coefficient } = pass
+    if (balance.coefficient > 0) objective = add(objective, multiply(router.balance, balanceCoefficient))
     if (zLoss > 0) objective = add(objective, multiply(router.z, zLoss))
   }
   return { loss, objective, reports, stream }

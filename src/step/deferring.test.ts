@@ -128,6 +128,10 @@ test.each([
   ['biases, two passes', configOf({ router: 'bias' }, { microBatches: 2 })],
   ['four shards of two passes', configOf({ k: 2 }, { microBatches: 2 }, { shards: 4 })],
   ['experts and routers at rates of their own', configOf({}, { schedule: { expertRate: 0.3, routerRate: 3 } })],
+  [
+    'a balancing loss that fades out',
+    configOf({ balance: { coefficient: 0.5 } }, { microBatches: 2, schedule: { finalBalance: 0 } }),
+  ],
   ['routers that stop learning', configOf({}, { routerSteps: 2 })],
 ])('losses, norms, parameters and moments are the same, and the same step is skipped: %s', async (_, config) => {
   const runtime = await createRuntime({ threads: 2 })

@@ -80,7 +80,12 @@ export interface GradientSetting {
   readonly overlap?: boolean
   /** Token at which attention restarts; default: a token sees its whole window. */
   readonly separator?: number | undefined
+  /** Coefficient of the balancing loss at a step (from 1); default: that of the configuration, as a constant. */
+  readonly balance?: ((step: number) => number) | undefined
 }
+
+/** Name of the input with the coefficient of the balancing loss. */
+const balanceName = 'balance coefficient'
 
 /** Scratch memory, in floats, that a gradient program needs in the bank of a table. */
 export const gradientScratch = ({ width }: ModelConfig, shape: GradientShape): number =>
@@ -111,6 +116,7 @@ export class GradientProgram {
   private readonly ranks: Ranks | null
   private readonly layout: Layout
   private readonly seed: number
+  private readonly balance: GradientSetting['balance']
   /** Runs of `accumulate` in the last step, except its last run. */
   private earlierRuns: StepEvent[] = []
   /** Of the exchanges that the last run has ordered. */
@@ -124,7 +130,7 @@ export class GradientProgram {
     write: GradientPass,
     accumulate: GradientPass | null,
     { sum, parameters }: Shared,
-    { runtime, kernels, shape, store, ranks = null }: GradientSetting,
+    { runtime, kernels, shape, store, ranks = null, balance }: GradientSetting,
     seed: number,
   ) {
     this.write = write
@@ -138,6 +144,7 @@ export class GradientProgram {
     this.ranks = ranks
     this.layout = store.layout
     this.seed = seed
+    this.balance = balance
   }
 
   static async compile(setting: GradientSetting, seed: number): Promise<GradientProgram> {
@@ -216,6 +223,7 @@ export class GradientProgram {
     compiled.tokens.set(tokens.subarray(pass * size, (pass + 1) * size))
     compiled.targets.set(targets.subarray(pass * size, (pass + 1) * size))
     compiled.drawChoices(seed, 'train', step, pass)
+    if (this.balance) compiled.write(balanceName, this.balance(step))
     if (part > 1) this.earlierRuns.push(...compiled.lastRun())
     const isLast = part === shape.microBatches - 1
     await timeline.time(shape.microBatches > 1 ? `micro-batch ${part + 1}` : 'program', async () => {
@@ -308,12 +316,16 @@ async function compilePass(
 
 /** Traces the gradient of every parameter that is trained as program outputs, with the memory that they are written to. */
 function traceGradient(
-  { runtime, config, store, shape, separator }: GradientSetting,
+  { runtime, config, store, shape, separator, balance }: GradientSetting,
   rowMemory: RowMemory,
   accumulate: boolean,
 ) {
   const { shards = 1, microBatches, sequence } = shape
-  const pass = { batch: passSequences(shape), sequence, training: true, capacity: 'train' as const }
+  const balanceCoefficient = balance && { balanceCoefficient: input(balanceName, 'float32', []) }
+  const pass = {
+    ...{ batch: passSequences(shape), sequence, training: true, capacity: 'train' as const },
+    ...balanceCoefficient,
+  }
   const traced = tracePass(config, store, pass, separator)
   const used = traced.parameters.used.filter(({ spec }) => !spec.frozen)
   const scale = lossScale(runtime.math, shape.batch * sequence)

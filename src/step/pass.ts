@@ -183,6 +183,12 @@ export class CompiledPass {
     return this.losses.reports.map((report) => this.buffers[`${statisticsPrefix(report)}.count`] as Float32Array)
   }
 
+  /** Writes an input that is a number; without effect if the program does not read it. */
+  write(name: string, value: number): void {
+    const buffer = this.buffers[name] as Float32Array | undefined
+    buffer?.fill(value)
+  }
+
   /** Draws the experts of a random router as a function of the seed and the labels, which name the step and pass. */
   drawChoices(seed: number, ...labels: (string | number)[]): void {
     const { moe } = this.config

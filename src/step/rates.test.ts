@@ -1,6 +1,6 @@
-/** Learning rates of experts and routers: each tensor moves as in a training at its own rate. */
+/** Rates of experts and routers, and the coefficient of the balancing loss, as a training uses them. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type RunInput, runSchema } from '../config/run-config.ts'
+import { type RunConfig, type RunInput, runSchema } from '../config/run-config.ts'
 import { openRuntime } from '../run/session.ts'
 import { floatsOf } from '../runtime/arena.ts'
 import type { Runtime } from '../runtime/contract.ts'
@@ -11,7 +11,7 @@ const RATE = 0.01
 
 type Train = NonNullable<RunInput['train']>
 
-const configOf = ({ schedule, ...train }: Train) =>
+const configOf = ({ schedule, ...train }: Train, coefficient = 0.01) =>
   runSchema.parse({
     model: {
       ...{ vocabulary: 40, layers: 2, width: 16, heads: 2, sequence: 8, hidden: 24 },
@@ -24,6 +24,7 @@ const configOf = ({ schedule, ...train }: Train) =>
         from: 1,
         sharedHidden: 8,
         sharedGate: true,
+        balance: { coefficient },
       },
     },
     train: { batch: 4, schedule: { kind: 'constant', learningRate: RATE, warmup: 0, ...schedule }, ...train },
@@ -36,18 +37,19 @@ beforeAll(async () => {
 })
 afterAll(() => runtime.close())
 
-/** The parameters after a step, by name. The gradients of the first step do not depend on rates. */
-async function afterOneStep(train: Train): Promise<Map<string, Float32Array>> {
-  const config = configOf(train)
+/** The parameters after a step, by name, and the norm of its gradients, which do not depend on rates. */
+async function oneStep(config: RunConfig): Promise<{ parameters: Map<string, Float32Array>; norm: number }> {
   const store = createStore(runtime, config)
   await initialize(store, 1, initialScales(config))
   const trainer = await Trainer.compile(runtime, config, store)
   const tokens = Int32Array.from({ length: 32 }, (_, t) => (t * 7) % 40)
-  await trainer.step(1, { tokens, targets: tokens.map((token) => (token * 11 + 3) % 40) })
+  const { gradNorm: norm } = await trainer.step(1, { tokens, targets: tokens.map((token) => (token * 11 + 3) % 40) })
   const parameters = new Map(store.specs.map(({ name }) => [name, floatsOf(store.parameter(name)).slice()]))
   await trainer.release()
-  return parameters
+  return { parameters, norm }
 }
+
+const afterOneStep = async (train: Train) => (await oneStep(configOf(train))).parameters
 
 const isExpert = (name: string) => name.includes('.experts.')
 const isRouter = (name: string) => name.endsWith('.router')
@@ -87,5 +89,16 @@ test.each<[string, NonNullable<Train['optimizer']>]>([
     const apart = await afterOneStep({ optimizer: { ...of, weightDecay: 0.1, expertWeightDecay: 2 } })
     for (const [name, values] of apart) expect(values, name).toEqual((isExpert(name) ? strong : usual).get(name))
     expect(strong.get('layers.1.moe.shared.up')).not.toEqual(usual.get('layers.1.moe.shared.up'))
+  },
+)
+
+test.each([1, 2])(
+  'the last step has the final share of the balancing loss, with %i micro-batches',
+  async (microBatches) => {
+    const normOf = async (coefficient: number, finalBalance: number) =>
+      (await oneStep(configOf({ steps: 1, microBatches, schedule: { finalBalance } }, coefficient))).norm
+    const [faded, small, large] = [await normOf(4, 0.25), await normOf(1, 1), await normOf(4, 1)]
+    expect(faded / small).toBeCloseTo(1, 5)
+    expect(large / small).toBeGreaterThan(1.01)
   },
 )

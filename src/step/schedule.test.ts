@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { learningRate } from './schedule.ts'
+import { runSchema } from '../config/run-config.ts'
+import { balanceSchedule, learningRate } from './schedule.ts'
 
 const base = { learningRate: 0.4, warmup: 4, final: 0.1 }
 
@@ -38,4 +39,31 @@ test('constant stays at the peak', () => {
 test('a run no longer than its warm-up stays in the linear rise', () => {
   expect(learningRate({ ...base, kind: 'cosine' }, 2, 2)).toBeCloseTo(0.2, 12)
   expect(learningRate({ ...base, kind: 'cosine' }, 4, 4)).toBeCloseTo(0.4, 12)
+})
+
+const balanceOf = (finalBalance: number, coefficient = 0.4, steps = 5) =>
+  balanceSchedule(
+    runSchema.parse({
+      model: { moe: { balance: { coefficient } } },
+      train: { steps, schedule: { finalBalance } },
+    }),
+  )
+
+test('the balancing coefficient begins as configured and reaches its share linearly at the last step', () => {
+  const values = (final: number) => [1, 2, 3, 4, 5, 9].map((step) => balanceOf(final)?.(step) as number)
+  const expectNear = (found: readonly number[], expected: readonly number[]) =>
+    expected.forEach((value, i) => {
+      expect(found[i]).toBeCloseTo(value, 12)
+    })
+  expectNear(values(0), [0.4, 0.3, 0.2, 0.1, 0, 0])
+  expectNear(values(3), [0.4, 0.6, 0.8, 1, 1.2, 1.2])
+  expect(values(0)[4]).toBe(0)
+  expect(balanceOf(0, 0.4, 1)?.(1)).toBe(0)
+})
+
+test('a coefficient that does not change has no schedule, nor has a model without the loss', () => {
+  expect(balanceOf(1)).toBeUndefined()
+  expect(balanceOf(0, 0)).toBeUndefined()
+  const dense = runSchema.parse({ model: { moe: null }, train: { schedule: { finalBalance: 0 } } })
+  expect(balanceSchedule(dense)).toBeUndefined()
 })

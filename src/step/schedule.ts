@@ -1,8 +1,8 @@
 /**
- * The learning rate as a pure function of the configuration and the step, so a resumed run needs no
- * schedule state.
+ * The learning rate, and the coefficient of the balancing loss, as pure functions of the configuration and the step, so
+ * a resumed run needs no schedule state.
  */
-import type { TrainConfig } from '../config/run-config.ts'
+import type { RunConfig, TrainConfig } from '../config/run-config.ts'
 
 /**
  * Learning rate of a step, from 1 to `steps`.
@@ -23,4 +23,20 @@ export function learningRate(
   if (kind === 'inverse-sqrt') return peak * Math.sqrt(Math.max(1, warmup) / step)
   const progress = step >= steps ? 1 : (step - warmup) / (steps - warmup)
   return peak * (final + (1 - final) * 0.5 * (1 + Math.cos(Math.PI * progress)))
+}
+
+/**
+ * Coefficient of the balancing loss at a step: linear, from `model.moe.balance.coefficient` at the first step to its
+ * share `train.schedule.finalBalance` at the last. Undefined if the coefficient does not change, or there is no such loss.
+ */
+export function balanceSchedule({
+  model: { moe },
+  train: { schedule, steps },
+}: Pick<RunConfig, 'model' | 'train'>): ((step: number) => number) | undefined {
+  const { finalBalance } = schedule
+  if (!moe || moe.balance.coefficient === 0 || finalBalance === 1) return undefined
+  return (step) => {
+    const progress = step >= steps ? 1 : (step - 1) / (steps - 1)
+    return moe.balance.coefficient * (1 + (finalBalance - 1) * progress)
+  }
 }

@@ -29,7 +29,7 @@ import type { ExchangeStages } from './ranks/ledger.ts'
 import { alone, type Layout, ownedSpecs } from './ranks/placement.ts'
 import type { OwnStep } from './ranks/times.ts'
 import { updateRouterBias } from './router-bias.ts'
-import { learningRate } from './schedule.ts'
+import { balanceSchedule, learningRate } from './schedule.ts'
 import type { LayerCounts } from './statistics.ts'
 import { ParameterStore } from './store.ts'
 import { type RecordedSteps, Timeline } from './timeline.ts'
@@ -168,7 +168,8 @@ export class Trainer {
     try {
       const { overlap } = config.parallel
       const shape = shapeOf(config, store.layout)
-      const setting = { runtime, kernels, config: model, store, shape, ranks, separator, overlap }
+      const balance = balanceSchedule(config)
+      const setting = { runtime, kernels, config: model, store, shape, ranks, separator, overlap, balance }
       const gradient = await GradientProgram.compile(setting, train.seed)
       const optimizer = createOptimizer(kernels, store, train)
       return new Trainer(config, runtime, gradient, kernels, optimizer, store, ranks)

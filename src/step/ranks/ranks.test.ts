@@ -113,6 +113,14 @@ const cases: [string, sizes: readonly number[], RunConfig][] = [
   ['moments in int8, a table frozen', [4], configOf({}, { optimizer: { state: 'int8' }, freeze: ['embedding'] })],
   ['bf16', [2], configOf({ k: 2 }, {}, 'bf16')],
   [
+    'a balancing loss that fades out, two passes a shard',
+    [2],
+    configOf(
+      { k: 2, balance: { coefficient: 0.5 } },
+      { microBatches: 2, schedule: { finalBalance: 0, learningRate: 0.01, warmup: 0 } },
+    ),
+  ],
+  [
     'experts and routers at rates of their own',
     [4],
     configOf(
