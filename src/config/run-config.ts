@@ -31,15 +31,20 @@ const optimizerSchema = z
   })
   .prefault({})
 
+/** Default of `train.schedule.decay`. */
+const DECAY = 0.2
+
 const scheduleSchema = z
   .strictObject({
-    kind: z.enum(['cosine', 'inverse-sqrt', 'constant']).default('cosine'),
+    kind: z.enum(['cosine', 'inverse-sqrt', 'constant', 'wsd']).default('cosine'),
     /** Peak learning rate. */
     learningRate: z.number().positive().default(1e-3),
     /** Steps of linear warm-up. */
     warmup: z.int().nonnegative().default(100),
-    /** Learning rate at the end of the cosine, as a share of the peak. */
+    /** Learning rate at the end of the cosine or the decay, as a share of the peak. */
     final: z.number().min(0).max(1).default(0.1),
+    /** Of kind `wsd`: the share of the steps, at the end, in which the rate decays. */
+    decay: z.number().min(0).max(1).default(DECAY),
     /**
      * Factor of the learning rate of routed experts (of feed-forward networks and attention; not of the shared expert).
      * Weight decay is a share of the rate, so it has the factor too.
@@ -197,6 +202,13 @@ export const runSchema = z
           kind === 'adamw'
             ? `must be "float32" with runtime.device "${run.runtime.device}": compact moments are for the CPU`
             : `must be "float32" with train.optimizer.kind "${kind}", whose state is small (use kind "adamw" for compact moments)`,
+      })
+    const { schedule } = run.train
+    if (schedule.decay !== DECAY && schedule.kind !== 'wsd')
+      context.addIssue({
+        code: 'custom',
+        path: ['train', 'schedule', 'decay'],
+        message: `must be ${DECAY} (the default) with train.schedule.kind "${schedule.kind}": only "wsd" has a decay of this share`,
       })
     const { moe, sequence } = run.model
     if (expert > 1 && (!moe || moe.experts % expert !== 0))

@@ -2,6 +2,7 @@
 import { type Difference, differences, formatDifferent } from '../config/differences.ts'
 import type { RunConfig } from '../config/run-config.ts'
 import { UsageError } from '../errors.ts'
+import { decayStart } from '../step/schedule.ts'
 import { quoted } from '../text/shell.ts'
 import { loadRunConfig } from './load-config.ts'
 import { hasSameTensors } from './other-shapes.ts'
@@ -38,5 +39,28 @@ export async function allowedChanges(directory: string, config: RunConfig): Prom
   throw new UsageError(
     `invalid configuration to resume "${directory}": its results come from other settings ` +
       `(resume with the run's own, or ${other})${list.join('')}`,
+  )
+}
+
+/**
+ * Warning if a run of schedule `wsd` is resumed with other steps at a step where the two schedules differ already, with
+ * the fork that would be a run of these steps; null otherwise.
+ * @param step Of the checkpoint that is continued.
+ */
+export function scheduleWarning(
+  directory: string,
+  changes: readonly Difference[],
+  { train }: RunConfig,
+  step: number,
+): string | null {
+  const before = changes.find(({ field }) => field === 'train.steps')?.from
+  const isOther = changes.some(({ field }) => field.startsWith('train.schedule.'))
+  if (typeof before !== 'number' || isOther || train.schedule.kind !== 'wsd') return null
+  const common = Math.min(...[before, train.steps].map((steps) => decayStart({ ...train, steps }) ?? steps))
+  if (step <= common) return null
+  return (
+    `the learning rates of ${before} and of ${train.steps} steps differ from step ${common + 1} on, and this run has ` +
+    `done ${step} steps of ${before}. A fork from step ${common} or before is a run of ${train.steps} steps bit for bit: ` +
+    `choir train --fork ${quoted(directory)} --checkpoint ${common} --steps ${train.steps}`
   )
 }

@@ -269,6 +269,20 @@ describe('refusals', () => {
     ])
   })
 
+  test('a share of the decay is refused for schedules that have none', async () => {
+    expect(
+      (await loadConfig(undefined, ['train.schedule.kind=wsd', 'train.schedule.decay=0.1'])).train.schedule,
+    ).toEqual({ kind: 'wsd', learningRate: 1e-3, warmup: 100, final: 0.1, decay: 0.1 })
+    expect(await refusal(undefined, 'train.schedule.decay=0.1')).toContain(
+      'invalid train.schedule.decay: 0.1 (must be 0.2 (the default) with train.schedule.kind "cosine"',
+    )
+    expect(await refusal(undefined, 'train.schedule.kind=wsd', 'train.schedule.decay=1.5')).toContain(
+      'invalid train.schedule.decay: 1.5',
+    )
+    // Stored configurations contain the default.
+    expect((await loadConfig(undefined, ['train.schedule.decay=0.2'])).train.schedule.decay).toBe(0.2)
+  })
+
   test('compact moments are refused where there are none', async () => {
     expect(await refusal(undefined, 'train.optimizer.state=int8', 'runtime.device=webgpu')).toBe(
       'invalid train.optimizer.state: "int8" (must be "float32" with runtime.device "webgpu": compact moments are for the CPU)',

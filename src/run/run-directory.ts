@@ -26,7 +26,7 @@ import { jsonLine, readLines } from '../system/jsonl.ts'
 import { LOCK_FILE, lockRun, type RunLock } from '../system/lock.ts'
 import { JSON_BYTES, readText } from '../system/read-text.ts'
 import { version } from '../system/version.ts'
-import { allowedChanges, MOVABLE } from './changed-settings.ts'
+import { allowedChanges, MOVABLE, scheduleWarning } from './changed-settings.ts'
 import { loadRunConfig } from './load-config.ts'
 import { OccupiedDirectory } from './occupied-directory.ts'
 import type { RunLog } from './run-log.ts'
@@ -140,6 +140,11 @@ export class RunDirectory implements RunLog {
     const time = new Date().toISOString()
     const dated = changes.map((change) => ({ time, ...change }))
     await writeConfig(path, { ...stored, ...config, changes: [...(stored.changes ?? []), ...dated] })
+  }
+
+  /** {@link scheduleWarning} of a run that is resumed at a step. */
+  warningAt(step: number): string | null {
+    return scheduleWarning(this.path, this.changes, this.config, step)
   }
 
   /** The run's tokenizer.json; null if there is none yet. */

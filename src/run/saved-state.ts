@@ -81,12 +81,15 @@ export class SavedState {
     return new Set((await gatherJson(this.ranks, names)).flat())
   }
 
-  /** Writes a checkpoint and returns its path. */
-  async save(step: number, keep: number): Promise<string> {
+  /**
+   * Writes a checkpoint and returns its path. Of the earlier ones stay the newest, `keep` in all, and that of the step
+   * `spared`.
+   */
+  async save(step: number, keep: number, spared: number | null): Promise<string> {
     // Records of earlier steps must be on disk before the checkpoint: a resumed run keeps those lines.
     await this.files?.flush()
     const { state, ranks } = this
-    return writeCheckpoint(this.checkpoints, step, state.owned(), state.describe(), { keep, ranks })
+    return writeCheckpoint(this.checkpoints, step, state.owned(), state.describe(), { keep, spared, ranks })
   }
 
   private get checkpoints(): string {

@@ -1,11 +1,12 @@
+import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { runSchema } from '../config/run-config.ts'
-import { balanceSchedule, learningRate } from './schedule.ts'
+import { balanceSchedule, decayStart, learningRate } from './schedule.ts'
 
-const base = { learningRate: 0.4, warmup: 4, final: 0.1 }
+const base = { learningRate: 0.4, warmup: 4, final: 0.1, decay: 0.2 }
 
 test('warm-up is linear and reaches the peak at its last step, for every kind', () => {
-  for (const kind of ['cosine', 'inverse-sqrt', 'constant'] as const)
+  for (const kind of ['cosine', 'inverse-sqrt', 'constant', 'wsd'] as const)
     for (const [step, rate] of [
       [1, 0.1],
       [2, 0.2],
@@ -66,4 +67,42 @@ test('a coefficient that does not change has no schedule, nor has a model withou
   expect(balanceOf(0, 0)).toBeUndefined()
   const dense = runSchema.parse({ model: { moe: null }, train: { schedule: { finalBalance: 0 } } })
   expect(balanceSchedule(dense)).toBeUndefined()
+})
+
+const wsd = { ...base, kind: 'wsd' as const }
+
+test('wsd stays at the peak and then falls as 1 − √progress to the final share, as worked by hand', () => {
+  const rate = (step: number) => learningRate(wsd, step, 40)
+  // The last fifth of 40 steps is after step 32; two of these eight steps are a quarter, whose root is a half.
+  expect(decayStart({ schedule: wsd, steps: 40 })).toBe(32)
+  expect([5, 20, 32].map(rate)).toEqual([0.4, 0.4, 0.4])
+  expect(rate(34)).toBeCloseTo(0.4 * (0.1 + 0.9 * 0.5), 12)
+  expect(rate(36)).toBeCloseTo(0.4 * (0.1 + 0.9 * (1 - Math.SQRT1_2)), 12)
+  expect(rate(40)).toBeCloseTo(0.04, 12)
+  expect(rate(50)).toBeCloseTo(0.04, 12)
+})
+
+test('up to the start of its decay a wsd run has the rates of every longer one, bit for bit, and then lower ones', () => {
+  const share = fc.double({ min: 0, max: 1, noNaN: true })
+  const steps = fc.integer({ min: 1, max: 300 })
+  fc.assert(
+    fc.property(share, fc.integer({ min: 0, max: 50 }), steps, steps, (decay, warmup, one, other) => {
+      const schedule = { ...wsd, decay, warmup }
+      const [short, long] = [Math.min(one, other), Math.max(one, other)]
+      const start = decayStart({ schedule, steps: short }) ?? short
+      for (let step = 1; step <= short; step++) {
+        const [rate, longer] = [learningRate(schedule, step, short), learningRate(schedule, step, long)]
+        if (step <= start) expect(rate).toBe(longer)
+        else expect(rate).toBeLessThan(0.4)
+      }
+    }),
+  )
+})
+
+test('the decay never begins within the warm-up, and a share of 0 has none', () => {
+  expect(decayStart({ schedule: { ...wsd, decay: 1 }, steps: 40 })).toBe(4)
+  expect(decayStart({ schedule: { ...wsd, warmup: 50 }, steps: 40 })).toBeNull()
+  expect(decayStart({ schedule: { ...wsd, decay: 0 }, steps: 40 })).toBeNull()
+  expect(learningRate({ ...wsd, decay: 0 }, 40, 40)).toBe(0.4)
+  expect(decayStart({ schedule: { ...wsd, kind: 'cosine' }, steps: 40 })).toBeNull()
 })

@@ -51,6 +51,8 @@ export async function firstParameters(setting: Setting): Promise<Beginning> {
   const recorded = resume ? await fromFirst(ranks, () => loadOrigin(directory)) : null
   if (found) {
     begin(`continuing from ${found.path}`)
+    const warning = files?.warningAt(found.step) ?? null
+    if (warning !== null) emit({ kind: 'warning', message: warning })
     return { step: found.step, origin: recorded, copied: false }
   }
   const weights =

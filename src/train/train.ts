@@ -32,6 +32,7 @@ import type { Runtime } from '../runtime/contract.ts'
 import { engineOf } from '../runtime/engine.ts'
 import { type Ranks, sumOverRanks } from '../runtime/ranks.ts'
 import { Evaluator } from '../step/evaluation.ts'
+import { decayStart } from '../step/schedule.ts'
 import type { ParameterStore } from '../step/store.ts'
 import { createStore, layoutOf, Trainer } from '../step/trainer.ts'
 import { Cleanup } from '../system/cleanup.ts'
@@ -183,9 +184,11 @@ async function trainOn(
   cleanup.defer(() => evaluator?.release())
   let step = fromStep
   let savedAt = fromStep
+  // Longer and shorter runs can continue from here, bit for bit.
+  const branching = decayStart(train)
   const checkpoint = async () => {
     await trainer.settle()
-    emit({ kind: 'checkpoint', step, path: await saved.save(step, train.keep) })
+    emit({ kind: 'checkpoint', step, path: await saved.save(step, train.keep, branching) })
     savedAt = step
   }
   // From here on the other run is not needed.
@@ -218,7 +221,7 @@ async function trainOn(
       report.evaluated(step, (await evaluator.run(data, 'eval', train.evalBatches * passes)).evaluation)
       if (!ranks) await ceiling.measureIfCheap()
     }
-    if (atEnd || step % train.checkpointEvery === 0) await checkpoint()
+    if (atEnd || step % train.checkpointEvery === 0 || step === branching) await checkpoint()
   }
   if (step > savedAt) await checkpoint()
   const seconds = (performance.now() - started) / 1000

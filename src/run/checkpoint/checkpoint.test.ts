@@ -130,6 +130,15 @@ test('the newest checkpoint restores tensors and state', async () => {
   expect(numbersOf(model)).toEqual(numbersOf(tensorsOf(10).model))
 })
 
+test('the checkpoint of one step is kept besides the newest ones, until another step is spared', async () => {
+  const saveSparing = (step: number, spared: number) =>
+    writeCheckpoint(directory, step, tensorsOf(step), {}, { keep: 1, spared })
+  for (const step of [1, 2, 3, 4]) await saveSparing(step, 2)
+  expect((await readdir(directory)).sort()).toEqual(['step-00000002', 'step-00000004'])
+  await saveSparing(5, 5)
+  expect(await readdir(directory)).toEqual(['step-00000005'])
+})
+
 test('the newest checkpoint is that of the largest step, beyond eight digits too', async () => {
   for (const step of [99_999_998, 99_999_999, 100_000_000]) await save(step)
   await expectIntact(100_000_000)

@@ -48,6 +48,7 @@ const MAX_ATTEMPTS = 20
  * intact ones up to this step. The tensors must not change meanwhile.
  * @param tensors Those that this rank owns.
  * @param state JSON without NaN or infinities.
+ * @param options.spared Step of a checkpoint that stays in addition to the newest ones.
  * @param options.shardBytes Maximum bytes of tensors per file.
  * @param options.ranks Ranks that write their tensors at the same time, into the same folder; all of them call this.
  * @returns The path of the new checkpoint.
@@ -58,9 +59,14 @@ export async function writeCheckpoint(
   step: number,
   tensors: CheckpointTensors,
   state: unknown,
-  options: { readonly keep: number; readonly shardBytes?: number; readonly ranks?: Ranks | null },
+  options: {
+    readonly keep: number
+    readonly spared?: number | null
+    readonly shardBytes?: number
+    readonly ranks?: Ranks | null
+  },
 ): Promise<string> {
-  const { keep, shardBytes = SHARD_BYTES, ranks = null } = options
+  const { keep, spared = null, shardBytes = SHARD_BYTES, ranks = null } = options
   const isFirst = (ranks?.rank ?? 0) === 0
   const path = join(directory, folderName(step))
   const writing = join(directory, `.${folderName(step)}.writing`)
@@ -100,7 +106,7 @@ export async function writeCheckpoint(
   // The checkpoint is safe; a removal that fails now is retried with the next one.
   if (isFirst)
     await finishInterrupted(directory)
-      .then(() => prune(directory, step, keep))
+      .then(() => prune(directory, step, keep, spared))
       .catch(() => undefined)
   await ranks?.gatherText('')
   return path

@@ -56,12 +56,17 @@ export async function putInPlace(writing: string, path: string): Promise<void> {
   await rename(writing, path)
 }
 
-export async function prune(directory: string, step: number, keep: number): Promise<void> {
+/**
+ * Removes all but the newest `keep` intact checkpoints up to a step.
+ * @param spared Step of another checkpoint that stays.
+ */
+export async function prune(directory: string, step: number, keep: number, spared: number | null): Promise<void> {
   let intact = 0
   for (const found of await list(directory)) {
     // Newer checkpoints are damaged ones that were skipped at the start: neither remove nor count them.
     if (found.kind !== 'final' || found.step > step) continue
     const path = join(directory, found.name)
+    if (intact >= keep && found.step === spared) continue
     if (intact >= keep) await remove(directory, found.step, path)
     else if ('state' in (await verifyFolder(path, found.step, 'sizes'))) intact++
   }
