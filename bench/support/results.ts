@@ -9,6 +9,7 @@ import { cpus, totalmem } from 'node:os'
 import { dirname, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { RunError } from '../../src/errors.ts'
+import { describeProcessor } from '../../src/system/processor.ts'
 
 export interface Machine {
   readonly cpu: string
@@ -22,7 +23,7 @@ export interface Machine {
 
 export function thisMachine(threads?: number): Machine {
   return {
-    cpu: cpus()[0]?.model ?? 'unknown',
+    cpu: describeProcessor(),
     logicalCores: cpus().length,
     memoryGiB: Math.round(totalmem() / 2 ** 30),
     platform: `${process.platform} ${process.arch}`,

@@ -12,6 +12,7 @@ import type { BenchmarkResult } from '../../measure/benchmark.ts'
 import type { StepProfile } from '../../measure/step-profile.ts'
 import { loadConfig } from '../../run/load-config.ts'
 import { expectWritable, writeOutput } from '../../system/output-file.ts'
+import { describeProcessor } from '../../system/processor.ts'
 import { bytes, count, fixed, percent } from '../../text/numbers.ts'
 import { print } from '../display/print.ts'
 import { profileText } from '../display/profile.ts'
@@ -216,9 +217,8 @@ function report(rows: readonly Row[], colors: Colors): string {
 }
 
 function hardware() {
-  const [cpu] = cpus()
   return {
-    cpu: cpu?.model ?? 'unknown',
+    cpu: describeProcessor(),
     logicalCores: cpus().length,
     memoryBytes: totalmem(),
     platform: `${process.platform} ${process.arch}`,

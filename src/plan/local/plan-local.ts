@@ -10,6 +10,7 @@ import { trainingMemory } from '../../measure/training-memory.ts'
 import { openRuntime } from '../../run/session.ts'
 import { type Engine, engineOf } from '../../runtime/engine.ts'
 import { replaceFile } from '../../system/disk.ts'
+import { describeProcessor } from '../../system/processor.ts'
 import { memoryKinds, noBytes, total } from '../cost/memory.ts'
 import type { Prediction } from '../cost/predict.ts'
 import { balanced, budgetOf, type Plan, planWith } from '../plan.ts'
@@ -82,7 +83,7 @@ export async function calibrationOf(
 ): Promise<Calibration> {
   const { provider, math, threads } = await localEngine(config)
   const key = createHash('sha256')
-    .update(JSON.stringify([cpus()[0]?.model, cpus().length, provider, math, threads, FORMAT]))
+    .update(JSON.stringify([describeProcessor(), cpus().length, provider, math, threads, FORMAT]))
     .digest('hex')
     .slice(0, 16)
   const cache = await openCache(undefined, log)

@@ -6,6 +6,7 @@ import { appendFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { readJsonLines } from '../../system/jsonl.ts'
+import { describeProcessor } from '../../system/processor.ts'
 import { version } from '../../system/version.ts'
 
 export interface Provenance {
@@ -17,9 +18,9 @@ export interface Provenance {
   readonly engine: string
 }
 
-/** CPU, system and Node of this machine. */
+/** Processor with its instruction sets, system and Node of this machine. */
 export const describeMachine = (): string =>
-  `${cpus()[0]?.model ?? 'unknown CPU'}, ${cpus().length} logical cores, ${process.platform} ${process.arch}, Node ${process.version}`
+  `${describeProcessor()}, ${cpus().length} logical cores, ${process.platform} ${process.arch}, Node ${process.version}`
 
 const fileIn = (directory: string): string => join(directory, 'provenance.jsonl')
 
