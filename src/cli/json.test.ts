@@ -20,7 +20,16 @@ const run = { arm: 'a', seed: 1, rate: 'trial', learningRate: 0.1 } as const
 /** Events of a study that no training of the fake makes. */
 const studyEvents: readonly StudyEvent[] = [
   { kind: 'waiting', runs: [{ ...run, by: 'process 7' }] },
-  { kind: 'tuned', arm: 'a', budgetSteps: 9, trials: [{ learningRate: 0.1, loss: 3 }], best: 1, common: 1, edge: null },
+  {
+    kind: 'tuned',
+    arm: 'a',
+    budgetSteps: 9,
+    trials: [{ learningRate: 0.1, loss: 3 }],
+    best: 2,
+    common: 1,
+    edge: null,
+    confirmed: true,
+  },
   {
     kind: 'pilot',
     baseline: 'a',

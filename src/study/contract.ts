@@ -24,11 +24,14 @@ export type Settings = Readonly<Record<string, unknown>>
 /** The learning rate of a run: `common` is the configured one of its arm, `best` the best of the sweep of its arm. */
 export type Rate = 'common' | 'best'
 
-/** One training of the study; a `trial` is a short training of a learning-rate sweep. */
+/**
+ * One training of the study. A `trial` is a short training of a learning-rate sweep; `confirm` is a whole one with
+ * another seed than those of the study, which shows whether the rate that the trials prefer is better.
+ */
 export interface Cell {
   readonly arm: string
   readonly seed: number
-  readonly rate: Rate | 'trial'
+  readonly rate: Rate | 'trial' | 'confirm'
   /** Fully resolved, the seed included. */
   readonly config: RunConfig
   /** Of a rung of a search: the training stops after `steps`, and continues one that stopped after `from` steps. */
@@ -229,6 +232,11 @@ export interface Tuning {
   readonly trials: readonly { readonly learningRate: number; readonly loss: number | null }[]
   /** The learning rate with the lowest loss; the arm's own unless that is worse by more than the margin. */
   readonly best: number
+  /**
+   * Whether whole runs with seeds of their own have a lower loss at `best` than at the arm's own rate. Null until they
+   * are done; absent if `best` is the arm's own rate. The arm is compared at `best` only if it is confirmed.
+   */
+  readonly confirmed?: boolean | null
 }
 
 /** A search by successive halving: what it tried, and how far each configuration came. */
@@ -269,7 +277,7 @@ export interface StudyResults {
   readonly pilot: Pilot | null
   /** Finished sweeps. */
   readonly tuning: readonly Tuning[]
-  /** Cells with their records, null if not run yet. An arm has `best` cells only if its best rate is not the common one. */
+  /** Cells with their records, null if not run yet. An arm has `best` cells only if its best rate is not the common one, and confirmed. */
   readonly cells: readonly {
     readonly arm: string
     readonly seed: number

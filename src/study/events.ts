@@ -8,7 +8,7 @@ export interface RunName extends Pick<Cell, 'arm' | 'seed' | 'rate'> {
 }
 
 /** The phases of a study in order; one without work is skipped. */
-export type Phase = 'tuning' | 'pilot' | 'runs' | 'search' | 'timings'
+export type Phase = 'tuning' | 'confirm' | 'pilot' | 'runs' | 'search' | 'timings'
 
 export type StudyEvent =
   | { readonly kind: 'prepare'; readonly message: string }

@@ -17,6 +17,7 @@ const MAX_NAMED = 3
 
 const headings: Readonly<Record<Phase, string>> = {
   tuning: 'learning rates',
+  confirm: 'learning rates, confirmed by whole runs',
   pilot: 'pilot',
   runs: 'runs',
   search: 'rung',
@@ -190,11 +191,12 @@ export class StudyDisplay {
     this.print([heading, ...named, ...more].map((line) => this.colors.dim(line)).join('\n'))
   }
 
-  private tuned({ arm, best, common, edge, trials }: EventOf<'tuned'>): void {
+  private tuned({ arm, best, common, edge, trials, confirmed }: EventOf<'tuned'>): void {
     const { bold, dim } = this.colors
     const comparison = best === common ? 'the common one' : `common ${rateText(common)}`
     const edgeNote = edge === null ? '' : `; ${edge} of ${trials.length} tried`
-    this.print(`  ${arm}: best rate ${bold(rateText(best))} ${dim(`(${comparison}${edgeNote})`)}`)
+    const used = confirmed === false ? '; not confirmed, so the common one is used' : ''
+    this.print(`  ${arm}: best rate ${bold(rateText(best))} ${dim(`(${comparison}${edgeNote}${used})`)}`)
   }
 
   private pilot({ arm, baseline, deviation, differences, seeds, detectable, seedsForHalf }: EventOf<'pilot'>): void {

@@ -150,17 +150,6 @@ test('an answer that depends on the capacity or on the learning rate is marked i
   })
 })
 
-test('a rate that whole runs do not confirm is not used', () => {
-  // Short trials preferred another rate for the arm; with whole runs it is worse there than at the common one.
-  const { sentences, cells } = summary({
-    arms: { base: {}, arm: { effect: -0.1, jitter: 0.001, best: 0.1 } },
-    questions: [question('arm', 'better')],
-    tuning: [{ arm: 'arm', budgetSteps: 10, trials: [], best: 0.1 }],
-  })
-  expect(cells[0]?.[1]).toBe('holds')
-  expect(sentences.join(' ')).not.toContain('§')
-})
-
 test('a caution names an answer that another learning rate would change', () => {
   const tuning = [{ arm: 'arm', budgetSteps: 10, trials: [], best: 0.1 }]
   const { sentences } = summary({

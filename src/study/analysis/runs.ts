@@ -7,7 +7,7 @@ import type { CapacityRule } from '../../model/routing/contract.ts'
 import type { CapacityEvaluation } from '../../step/records.ts'
 import type { Cell, Contrast, FinishedRun, Rate, Settings, StudyResults, Timing } from '../contract.ts'
 import { valueAt } from '../grid/settings.ts'
-import { atCapacity, heldOutLoss } from '../results/held-out.ts'
+import { atCapacity } from '../results/held-out.ts'
 import { mean } from '../statistics.ts'
 
 export interface Pair {
@@ -17,7 +17,7 @@ export interface Pair {
 }
 
 export interface Basis {
-  /** With `best`, an arm is read at its best rate unless it has no runs there, or worse ones than at the common rate. */
+  /** With `best`, an arm is read at its best rate if it has runs there, which it has if the rate is confirmed. */
   readonly rate: Rate
   readonly capacity: CapacityRule
 }
@@ -27,25 +27,6 @@ const defaultBasis = ({ tuning, capacity }: StudyResults): Basis => ({
   rate: tuning.length > 0 ? 'best' : 'common',
   capacity,
 })
-
-/**
- * Arms whose whole runs are worse at the rate that their trials preferred than at the common one, on the seeds that
- * have both. Short trials favour high rates, so they only propose one.
- */
-export function refutedArms({ arms, cells, capacity }: StudyResults): string[] {
-  return Object.keys(arms).filter((arm) => {
-    const own = cells.filter((cell) => cell.arm === arm)
-    const lossAt = (rate: Rate, seed: number) =>
-      heldOutLoss(own.find((cell) => cell.rate === rate && cell.seed === seed)?.record ?? undefined, capacity)
-    const gain = mean(
-      own.flatMap(({ rate, seed }) => {
-        const [common, best] = [lossAt('common', seed), lossAt('best', seed)]
-        return rate === 'best' && common !== null && best !== null ? [common - best] : []
-      }),
-    )
-    return gain !== null && gain < 0
-  })
-}
 
 export class Runs {
   readonly results: StudyResults
@@ -58,7 +39,6 @@ export class Runs {
     this.results = results
     this.basis = basis
     const tuned = new Set(results.cells.filter(({ rate, record }) => rate === 'best' && record).map(({ arm }) => arm))
-    for (const arm of refutedArms(results)) tuned.delete(arm)
     for (const { arm, rate, record } of results.cells) {
       if (rate !== (basis.rate === 'best' && tuned.has(arm) ? 'best' : 'common') || record === null) continue
       this.configs.set(arm, record.config)

@@ -362,18 +362,31 @@ test('learning rates have one row per arm, and a best rate at an end of those tr
   expect(analyse(studyOf({ arms: { base: {} } })).sections.map(({ id }) => id)).not.toContain('tuning')
 })
 
-test('the section of learning rates reports which rates whole runs did not confirm', () => {
-  const sectionOf = (best: number) =>
+test('the section of learning rates reports how many best rates whole runs confirmed, and which they did not', () => {
+  const verdicts = (...confirmed: readonly (boolean | null | undefined)[]) =>
     analyse(
       studyOf({
-        arms: { base: {}, arm: { effect: 0.5, best } },
-        tuning: ['base', 'arm'].map((arm) => ({ arm, budgetSteps: 50, trials: [], best: 0.1 })),
+        arms: { base: {}, arm: {} },
+        tuning: confirmed.map((state, i) => ({
+          arm: `arm ${i}`,
+          budgetSteps: 50,
+          trials: [],
+          best: 0.1,
+          ...(state !== undefined && { confirmed: state }),
+        })),
       }),
-    ).sections.find(({ id }) => id === 'tuning')
-  expect(sectionOf(0.1)?.verdicts[1]).toBe(
-    'Whole runs were worse at the rate that the trials of 1 arm preferred (arm), so its configured rate is used.',
-  )
-  expect(sectionOf(-0.1)?.verdicts).toHaveLength(1)
+    )
+      .sections.find(({ id }) => id === 'tuning')
+      ?.verdicts.slice(1)
+  expect(verdicts(undefined, undefined)).toEqual([])
+  expect(verdicts(true, undefined)).toEqual([
+    'The trials of 1 arm preferred another rate than the configured one. Whole runs with seeds of their own confirmed it for 1.',
+  ])
+  expect(verdicts(true, false, null, false)).toEqual([
+    'The trials of 4 arms preferred another rate than the configured one. Whole runs with seeds of their own confirmed it for 1.',
+    'Compared at the configured rate, because whole runs were not better at the other one: arm 1; arm 3.',
+    'Compared at the configured rate, until whole runs confirm the other one: arm 2.',
+  ])
 })
 
 test('the causal arm with the lowest loss is named', () => {

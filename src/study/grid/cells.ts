@@ -10,7 +10,7 @@ const CHECKPOINTS = 4
 const ROUTING_LINES = 80
 
 /** A run of the study. @param config Of the arm, at the learning rate that `rate` names. */
-export function cellOf(arm: string, seed: number, rate: Rate, config: RunConfig): Cell {
+export function cellOf(arm: string, seed: number, rate: Rate | 'confirm', config: RunConfig): Cell {
   const seeded = withSeed(config, seed)
   return { arm, seed, rate, config: seeded, key: keyOf(seeded) }
 }

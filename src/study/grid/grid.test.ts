@@ -184,6 +184,17 @@ describe('dense arms', () => {
   ])('%s are refused', (_, input, sets, message) => expect(grid(input, sets)).rejects.toThrow(message))
 })
 
+test('best rates are confirmed with one seed that neither the study nor its trials have, or with those given', async () => {
+  const confirming = async (input: Partial<SpecificationInput>) =>
+    (await grid({ arms: { a: {}, b: { 'model.moe.k': 2 } }, tune: {}, ...input })).sweeps.map(({ confirm }) => confirm)
+  expect(await confirming({ seeds: [1, 2] })).toEqual([[100], [100]])
+  expect(await confirming({ seeds: [100, 101], tune: { seeds: [102] } })).toEqual([[103], [103]])
+  expect(await confirming({ seeds: [1, 2], tune: { confirm: [8, 9] } })).toEqual([
+    [8, 9],
+    [8, 9],
+  ])
+})
+
 describe('refused before the first run', () => {
   const two = { arms: { a: {}, b: { 'model.moe.k': 2 } } }
 
@@ -191,6 +202,15 @@ describe('refused before the first run', () => {
     refused({ ...two, set: { 'train.steps': 8 }, tune: { steps: 8 } }).toThrow(
       'invalid tune.steps: 8 (arm "a" trains 8 steps; expected fewer, or a share below 1)',
     ))
+
+  test.each([
+    [2, 'seeds'],
+    [5, 'tune.seeds'],
+  ])('a confirming seed that is used already: %d', (seed, where) =>
+    refused({ ...two, seeds: [1, 2], tune: { seeds: [5], confirm: [9, seed] } }).toThrow(
+      `invalid tune.confirm: ${seed} is also in ${where} (expected other seeds:`,
+    ),
+  )
 
   test('a pilot of an unknown arm', () => refused({ ...two, pilot: ['a', 'c'] }).toThrow('unknown arm "c" in pilot'))
 
@@ -339,7 +359,7 @@ describe('a file', () => {
     [
       'an unknown field of tune',
       'tune: { rate: [1, 2] }',
-      /unknown field tune\.rate \(accepted: rates, steps, seeds, margin\)/,
+      /unknown field tune\.rate \(accepted: rates, steps, seeds, confirm, margin\)/,
     ],
     ['rates without the common one', 'tune: { rates: [0.5, 2] }', /invalid tune\.rates: .* \(must include 1/],
     ['one rate', 'tune: { rates: [1] }', /invalid tune\.rates: \[1\]/],
@@ -349,6 +369,8 @@ describe('a file', () => {
       'tune: { steps: 2.5 }',
       /invalid tune\.steps: 2\.5 \(must be a whole number, or a share below 1/,
     ],
+    ['a repeated confirming seed', 'tune: { confirm: [3, 3] }', /must not repeat a seed/],
+    ['no confirming seed', 'tune: { confirm: [] }', /invalid tune\.confirm: \[\] \(expected at least 1 entry\)/],
     ['a repeated seed of the sweep', 'tune: { seeds: [3, 3] }', /must not repeat a seed/],
     ['an unknown capacity rule', 'capacity: kx', /invalid capacity: "kx" .*"train"\|"eval"\|"none"/],
     ['a pilot of one arm', 'pilot: [a]', /invalid pilot/],

@@ -26,6 +26,8 @@ export interface Sweep {
   /** Multiples of the arm's own rate that are tried first, rising. */
   readonly rates: readonly number[]
   readonly seeds: readonly number[]
+  /** Seeds of the whole runs that confirm a best rate. */
+  readonly confirm: readonly number[]
   /** Nats a token by which another rate must be better than the arm's own to replace it. */
   readonly margin: number
 }
@@ -96,7 +98,7 @@ export async function expand(specification: Specification): Promise<Grid> {
     seeds,
     questions,
     capacity: specification.capacity,
-    sweeps: sweepsOf(specification.tune, names, configs),
+    sweeps: sweepsOf(specification, names, configs),
     pilot: pilotOf(specification.pilot, questions, names, configs),
     cells: seeds.flatMap((seed) => names.map((arm) => cell(arm, seed))),
   }
@@ -118,13 +120,14 @@ function gridOfSearch(plan: SearchPlan, { capacity }: Specification): Grid {
   }
 }
 
-/** @throws UsageError if a trial would not be shorter than a run of its arm */
+/** @throws UsageError if a trial would not be shorter than a run of its arm, or a confirming seed is in use */
 function sweepsOf(
-  tune: Specification['tune'],
+  { tune, seeds }: Specification,
   names: readonly string[],
   configs: ReadonlyMap<string, RunConfig>,
 ): Sweep[] {
   if (tune === undefined) return []
+  const confirm = confirmingSeeds(tune, seeds)
   const rates = tune.rates.toSorted((a, b) => a - b)
   return names.map((arm) => {
     const config = configs.get(arm) as RunConfig
@@ -134,8 +137,27 @@ function sweepsOf(
       throw new UsageError(
         `invalid tune.steps: ${tune.steps} (arm "${arm}" trains ${own} steps; expected fewer, or a share below 1)`,
       )
-    return { arm, config, steps, rates, seeds: tune.seeds, margin: tune.margin }
+    return { arm, config, steps, rates, seeds: tune.seeds, confirm, margin: tune.margin }
   })
+}
+
+/** Far from the seeds that people use, so that more seeds in a study do not change which runs confirm its rates. */
+const CONFIRMING_SEED = 100
+
+function confirmingSeeds(
+  { confirm, seeds: ofTrials }: NonNullable<Specification['tune']>,
+  seeds: readonly number[],
+): readonly number[] {
+  const used = new Set([...seeds, ...ofTrials])
+  const taken = confirm?.find((seed) => used.has(seed))
+  if (taken !== undefined)
+    throw new UsageError(
+      `invalid tune.confirm: ${taken} is also in ${seeds.includes(taken) ? 'seeds' : 'tune.seeds'} ` +
+        '(expected other seeds: an arm must not be compared on the runs that its rate was chosen by)',
+    )
+  let free = CONFIRMING_SEED
+  while (used.has(free)) free++
+  return confirm ?? [free]
 }
 
 function pilotOf(

@@ -71,6 +71,15 @@ const tuneSchema = z.strictObject({
     .min(1)
     .default([0])
     .refine((seeds) => new Set(seeds).size === seeds.length, { message: 'must not repeat a seed' }),
+  /**
+   * Seeds of the whole runs that choose between the rate that the trials prefer and the arm's own one; default: one
+   * seed. They must be neither seeds of the study nor of the trials.
+   */
+  confirm: z
+    .array(seedSchema)
+    .min(1)
+    .refine((seeds) => new Set(seeds).size === seeds.length, { message: 'must not repeat a seed' })
+    .optional(),
   /** An arm keeps its own rate unless another is better by more than this, in nats a token: less is noise. */
   margin: z.number().nonnegative().default(0.02),
 })

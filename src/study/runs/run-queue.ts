@@ -241,7 +241,7 @@ export class RunQueue {
   private directoryOf(cell: Cell): string {
     return join(
       this.context.directory,
-      cell.rate === 'trial' ? studyFolders.trials : studyFolders.runs,
+      cell.rate === 'trial' || cell.rate === 'confirm' ? studyFolders.trials : studyFolders.runs,
       folderOfRun(cell),
     )
   }

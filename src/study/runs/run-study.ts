@@ -1,5 +1,6 @@
 /**
- * Runs a study phase by phase: learning-rate sweeps, the pilot, all other runs, the timings. A study that was
+ * Runs a study phase by phase: learning-rate sweeps and the runs that confirm them, the pilot, all other runs, the
+ * timings. A study that was
  * stopped continues from its results.json. Several processes may run it together; each goes through all phases, and
  * waits at the end of one until the others have done theirs.
  */
@@ -75,7 +76,7 @@ export async function runStudy(
   const cells = new SharedCells(directory, processes)
   try {
     const ledger = await Ledger.open(directory, cells, processes)
-    const known = [...runsOf(grid, ledger), ...trialsOf(grid, ledger)]
+    const known = [...runsOf(grid, ledger), ...trialsOf(grid, ledger), ...confirmingOf(grid, ledger)]
     const corpora = await prepareCorpora(known, specification.elsewhere, ledger, signal, onEvent)
     if (corpora) await processes.declareTexts(textsOf(known, corpora))
     const context = { ...options, grid, ledger, processes, cells, corpora: corpora ?? new Map(), run, signal, onEvent }
@@ -111,7 +112,7 @@ export async function studyOf(specification: Specification, options: StudyOption
   return { grid, ledger, interrupted: false, others: [] }
 }
 
-/** The phases of a study that train: learning-rate sweeps, the pilot, then all other runs. */
+/** The phases of a study that train: learning-rate sweeps, their confirmation, the pilot, then all other runs. */
 class Phases {
   private readonly grid: Grid
   private readonly ledger: Ledger
@@ -140,13 +141,18 @@ class Phases {
     await this.train('runs', runsOf(this.grid, this.ledger))
   }
 
-  /** Runs rounds of trials until no sweep needs more: one whose best rate is at an edge is extended. */
+  /**
+   * Runs rounds of trials until no sweep needs more: one whose best rate is at an edge is extended. Then come the whole
+   * runs that confirm the rates that the trials prefer.
+   */
   private async tune(): Promise<void> {
     const { sweeps, capacity } = this.grid
     const trials = () => trialsOf(this.grid, this.ledger)
+    const confirming = () => confirmingOf(this.grid, this.ledger)
     await this.queue.refresh()
-    const tried = new Set(this.queue.remaining(trials()).map(({ arm }) => arm))
+    const tried = new Set(this.queue.remaining([...trials(), ...confirming()]).map(({ arm }) => arm))
     while (!this.signal.aborted && this.queue.remaining(trials()).length > 0) await this.train('tuning', trials())
+    if (!this.signal.aborted) await this.train('confirm', confirming())
     if (this.signal.aborted) return
     for (const sweep of sweeps.filter(({ arm }) => tried.has(arm))) {
       const { tuning, edge, hasFailed } = sweepStateOf(sweep, this.ledger, capacity)
@@ -202,7 +208,8 @@ class Phases {
     const left = this.queue.remaining(cells)
     if (this.signal.aborted || left.length === 0) return
     const runs = distinct(cells).length
-    const known = rung ? cells : [...trialsOf(this.grid, this.ledger), ...runsOf(this.grid, this.ledger)]
+    const { grid, ledger } = this
+    const known = rung ? cells : [...trialsOf(grid, ledger), ...confirmingOf(grid, ledger), ...runsOf(grid, ledger)]
     const flopsLeft = totalFlops(this.queue.remaining(known)) + (rung?.flopsAfter ?? 0)
     this.emit({
       kind: 'phase',
@@ -229,6 +236,10 @@ function bestEntry({ entries }: SearchRung): { readonly best: string; readonly l
 /** Trials that the sweeps are known to need. */
 const trialsOf = ({ sweeps, capacity }: Grid, ledger: Ledger): Cell[] =>
   sweeps.flatMap((sweep) => [...sweepStateOf(sweep, ledger, capacity).cells])
+
+/** Whole runs that confirm best rates, as far as these are known. */
+const confirmingOf = ({ sweeps, capacity }: Grid, ledger: Ledger): Cell[] =>
+  sweeps.flatMap((sweep) => [...sweepStateOf(sweep, ledger, capacity).confirming])
 
 /** Emits the size of the study and how much of it is done, and notes other processes and runs of another machine. */
 function emitOverview(

@@ -1,5 +1,5 @@
 /** Learning-rate sweeps and the pilot, with losses that are known functions of the rate. */
-import { readFile, rm } from 'node:fs/promises'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { RunError } from '../../errors.ts'
 import type { FinishedRun } from '../contract.ts'
@@ -11,7 +11,7 @@ import { study } from '../study.ts'
 import { FakeStudy, recorder } from '../testing/fake-study.ts'
 import { finishedRun } from '../testing/records.ts'
 import type { Job, TrainJob } from './job.ts'
-import { runStudy, type StudyOptions } from './run-study.ts'
+import { runStudy, type StudyOptions, studyOf } from './run-study.ts'
 
 let fake: FakeStudy
 beforeEach(async () => {
@@ -50,11 +50,15 @@ const run = (jobs: ReturnType<typeof recorder>, more: SpecificationInput = {}, o
   runStudy(fake.specification({ ...input, ...more }), fake.options(options), jobs.run)
 
 const trialsIn = (jobs: readonly Job[]) => jobs.filter((job) => job.kind === 'train' && job.trial)
-const runsIn = (jobs: readonly Job[]) => jobs.filter((job) => job.kind === 'train' && !job.trial)
+/** The default seed of the runs that confirm a best rate. */
+const CONFIRMING = 100
+const wholeIn = (jobs: readonly Job[]) => jobs.filter((job) => job.kind === 'train' && !job.trial)
+const confirmingIn = (jobs: readonly Job[]) => wholeIn(jobs).filter(({ config }) => config.train.seed === CONFIRMING)
+const runsIn = (jobs: readonly Job[]) => wholeIn(jobs).filter(({ config }) => config.train.seed !== CONFIRMING)
 const multiples = (jobs: readonly Job[], k: number) =>
   jobs.filter((job) => kOf(job) === k).map((job) => Number((rateOf(job) / common).toPrecision(6)))
 
-test('every arm is swept first, then runs at the common rate, and at its best rate if that differs', async () => {
+test('every arm is swept first, then runs at the common rate, and at its best rate if that differs and is confirmed', async () => {
   const jobs = recorder(bowl({ 1: 1, 2: 1.6 }))
   const { ledger, grid } = await run(jobs)
   const trials = trialsIn(jobs.jobs)
@@ -64,6 +68,11 @@ test('every arm is swept first, then runs at the common rate, and at its best ra
   expect(multiples(trials, 2).sort()).toEqual([0.5, 1, 2, 4])
   expect(multiples(runsIn(jobs.jobs), 1)).toEqual([1, 1])
   expect(multiples(runsIn(jobs.jobs), 2).sort()).toEqual([1, 1, 2, 2])
+  const confirming = confirmingIn(jobs.jobs)
+  expect(jobs.jobs.slice(trials.length, trials.length + confirming.length)).toEqual(confirming)
+  // An arm that keeps the common rate costs nothing more.
+  expect([multiples(confirming, 1), multiples(confirming, 2).sort()]).toEqual([[], [1, 2]])
+  for (const { config } of confirming) expect(config.train.steps).toBe(20)
 
   const { cells, tuning } = resultsOf(fake.specification(input), fake.options(), grid, ledger)
   expect(cells.map(({ arm, seed, rate, record }) => [arm, seed, rate, record?.status])).toEqual(
@@ -81,6 +90,7 @@ test('every arm is swept first, then runs at the common rate, and at its best ra
     ['a', common],
     ['b', 2 * common],
   ])
+  expect(tuning.map(({ confirmed }) => confirmed)).toEqual([undefined, true])
   expect(tuning[1]).toMatchObject({ budgetSteps: 8, trials: [0.5, 1, 2, 4].map(at) })
   expect(fake.of('tuned').map(({ arm, edge }) => [arm, edge])).toEqual([
     ['a', null],
@@ -170,6 +180,91 @@ test('the capacity rule of the study decides which rate is best', async () => {
   }
   expect(await best('train')).toBeCloseTo(common / 8, 12)
   expect(await best('none')).toBeCloseTo(common * 8, 12)
+})
+
+/** Trials prefer twice the common rate for k=2; whole runs have the given gain there, by seed. */
+const gainAt = (gains: Readonly<Record<number, number>>) => (job: TrainJob) => {
+  const multiple = rateOf(job) / common
+  const gain = job.trial ? 1 : (gains[job.seed] ?? 0)
+  const loss = kOf(job) === 1 ? 4 + Math.abs(Math.log2(multiple)) : multiple === 1 ? 4 : multiple === 2 ? 4 - gain : 5
+  return withLoss(finishedRun(job), loss)
+}
+
+test.each([
+  ['is used although it is worse with the seeds of the study', { [CONFIRMING]: 0.1, 1: -1, 2: -1 }, [1, 1, 2, 2]],
+  ['is not used although it is better with the seeds of the study', { [CONFIRMING]: -0.1, 1: 1, 2: 1 }, [1, 1]],
+  ['is not used if it is only as good', { [CONFIRMING]: 0, 1: 1, 2: 1 }, [1, 1]],
+])('a best rate %s: whole runs with another seed decide', async (_, gains, expected) => {
+  const jobs = recorder(gainAt(gains))
+  const { ledger, grid } = await run(jobs)
+  expect(multiples(confirmingIn(jobs.jobs), 2).sort()).toEqual([1, 2])
+  expect(multiples(runsIn(jobs.jobs), 2).sort()).toEqual(expected)
+  const { cells, tuning } = resultsOf(fake.specification(input), fake.options(), grid, ledger)
+  const isUsed = expected.length > 2
+  expect(tuning[1]).toMatchObject({ arm: 'b', best: 2 * common, confirmed: isUsed })
+  // The report reads the seeds of the study only.
+  expect(new Set(cells.map(({ seed }) => seed))).toEqual(new Set([1, 2]))
+  expect(cells.filter(({ rate }) => rate === 'best').map(({ arm, seed }) => [arm, seed])).toEqual(
+    isUsed
+      ? [
+          ['b', 1],
+          ['b', 2],
+        ]
+      : [],
+  )
+  const again = recorder(gainAt(gains))
+  await run(again)
+  expect(again.jobs).toEqual([])
+})
+
+test('of several confirming seeds the mean decides', async () => {
+  const tune = { ...input.tune, confirm: [7, 8] }
+  for (const [of8, confirmed] of [
+    [-0.1, true],
+    [-0.3, false],
+  ] as const) {
+    const directory = fake.file(String(confirmed))
+    const jobs = recorder(gainAt({ 7: 0.2, 8: of8 }))
+    const { ledger, grid } = await run(jobs, { tune }, { directory })
+    expect(wholeIn(jobs.jobs).filter(({ config }) => config.train.seed > 2)).toHaveLength(4)
+    const { tuning } = resultsOf(fake.specification(input), fake.options(), grid, ledger)
+    expect(tuning[1]?.confirmed).toBe(confirmed)
+  }
+})
+
+test('a confirming run that fails is worse than any other, and is tried again at the next start', async () => {
+  const failing = (multiple: number) => (job: TrainJob) => {
+    if (job.seed === CONFIRMING && rateOf(job) === multiple * common) throw new RunError('step 3: the loss is NaN')
+    return gainAt({ [CONFIRMING]: 0.1 })(job)
+  }
+  const confirmed = async (multiple: number) => {
+    const directory = fake.file(String(multiple))
+    const { ledger, grid } = await run(recorder(failing(multiple)), {}, { directory })
+    return resultsOf(fake.specification(input), fake.options(), grid, ledger).tuning[1]?.confirmed
+  }
+  expect([await confirmed(1), await confirmed(2)]).toEqual([true, false])
+  const again = recorder(gainAt({ [CONFIRMING]: 0.1 }))
+  await run(again, {}, { directory: fake.file('2') })
+  expect([confirmingIn(again.jobs).length, multiples(runsIn(again.jobs), 2)]).toEqual([1, [2, 2]])
+})
+
+test('results without confirming runs are read at the common rate, and the next start does only these', async () => {
+  const act = gainAt({ [CONFIRMING]: 0.1, 1: 0.1, 2: 0.1 })
+  const first = recorder(act)
+  await run(first)
+  const file = fake.file('out', 'results.json')
+  const contents = JSON.parse(await readFile(file, 'utf8'))
+  const records = contents.records.filter(({ seed }: FinishedRun) => seed !== CONFIRMING)
+  await writeFile(file, JSON.stringify({ ...contents, records }))
+  const specification = fake.specification(input)
+  const { grid, ledger } = await studyOf(specification, fake.options())
+  const { cells, tuning } = resultsOf(specification, fake.options(), grid, ledger)
+  expect(tuning[1]).toMatchObject({ best: 2 * common, confirmed: null })
+  expect(cells.map(({ rate }) => rate)).toEqual(Array(4).fill('common'))
+  const again = recorder(act)
+  await run(again)
+  expect(again.jobs).toHaveLength(2)
+  expect(confirmingIn(again.jobs)).toHaveLength(2)
 })
 
 test('a failed trial is never the best rate and is retried at the next start; with all failed there is no best', async () => {

@@ -7,13 +7,18 @@
  * more factor on that side, at most twice. Every trial of an arm has the same budget.
  *
  * A smaller gain than the margin is noise, or an advantage of short runs only: the arm then keeps its own rate.
+ *
+ * Short trainings favour high rates, so whole runs at both rates must confirm another one. Their seeds are not those
+ * of the study: the better of two rates on the seeds that are compared would favour the arm.
  */
+import type { RunConfig } from '../../config/run-config.ts'
 import type { CapacityRule } from '../../model/routing/contract.ts'
 import type { Cell, Tuning } from '../contract.ts'
 import { cellOf, trialOf, withRate } from '../grid/cells.ts'
 import type { Sweep } from '../grid/grid.ts'
 import { heldOutLoss } from '../results/held-out.ts'
 import type { Ledger } from '../results/ledger.ts'
+import { mean } from '../statistics.ts'
 
 const MAX_EXTENSIONS = 2
 
@@ -28,6 +33,8 @@ interface Trial {
 export interface SweepState {
   /** Cells of all trials so far, by rising rate. */
   readonly cells: readonly Cell[]
+  /** Whole runs at the arm's own rate and at the best one; empty if these are the same, or the best is not known yet. */
+  readonly confirming: readonly Cell[]
   /** Null until all trials are done, or if all failed. */
   readonly tuning: Tuning | null
   /** The side on which the best rate is the last one tried. */
@@ -45,9 +52,11 @@ export function sweepStateOf(sweep: Sweep, ledger: Ledger, rule: CapacityRule): 
     const edge = edgeOf(trials, lowest)
     if (edge === null || extensions === MAX_EXTENSIONS) {
       const best = lowest && bestOf(trials, lowest, sweep.margin)
+      const proposed = best === undefined || best.multiple === 1 ? null : confirmationOf(sweep, best, ledger, rule)
       return {
         cells: trials.flatMap(({ cells }) => cells),
-        tuning: best === undefined ? null : tuningOf(sweep, trials, best),
+        confirming: proposed?.cells ?? [],
+        tuning: best === undefined ? null : tuningOf(sweep, trials, best, proposed),
         edge: edgeOf(trials, best),
         hasFailed: isDone && best === undefined,
       }
@@ -57,7 +66,7 @@ export function sweepStateOf(sweep: Sweep, ledger: Ledger, rule: CapacityRule): 
   }
 }
 
-/** Runs at known best rates that are not the common one, with every seed. */
+/** Runs at best rates that are not the common one and confirmed, with every seed. */
 export function bestCells(
   sweeps: readonly Sweep[],
   seeds: readonly number[],
@@ -66,9 +75,9 @@ export function bestCells(
 ): Cell[] {
   return sweeps.flatMap((sweep) => {
     const { arm, config } = sweep
-    const best = sweepStateOf(sweep, ledger, rule).tuning?.best
-    if (best === undefined || best === config.train.schedule.learningRate) return []
-    return seeds.map((seed) => cellOf(arm, seed, 'best', withRate(config, best)))
+    const { tuning } = sweepStateOf(sweep, ledger, rule)
+    if (!tuning?.confirmed) return []
+    return seeds.map((seed) => cellOf(arm, seed, 'best', withRate(config, tuning.best)))
   })
 }
 
@@ -78,11 +87,38 @@ function trialAt(sweep: Sweep, multiple: number, ledger: Ledger, rule: CapacityR
   // 0.003 · 0.1 is 0.00030000000000000003 in floating point: round to the rate that a person would write.
   const learningRate = multiple === 1 ? own : Number((own * multiple).toPrecision(12))
   const cells = seeds.map((seed) => trialOf(arm, seed, withRate(config, learningRate), steps))
+  return { multiple, learningRate, cells, loss: meanLoss(cells, ledger, rule) }
+}
+
+/** Null if one failed, undefined if one is still to be run. */
+function meanLoss(cells: readonly Cell[], ledger: Ledger, rule: CapacityRule): number | null | undefined {
   const records = cells.map(({ key, config }) => ledger.find(key, config))
-  if (records.includes(undefined)) return { multiple, learningRate, cells, loss: undefined }
+  if (records.includes(undefined)) return undefined
   const losses = records.map((record) => heldOutLoss(record, rule)).filter((loss) => loss !== null)
-  const loss = losses.length < seeds.length ? null : losses.reduce((sum, loss) => sum + loss, 0) / losses.length
-  return { multiple, learningRate, cells, loss }
+  return losses.length < cells.length ? null : mean(losses)
+}
+
+interface Confirmation {
+  readonly cells: readonly Cell[]
+  /** Null until all runs are done. */
+  readonly confirmed: boolean | null
+}
+
+/** The whole runs at the arm's own rate and at the one that its trials prefer. One that fails is worse than any other. */
+function confirmationOf(
+  { arm, config, confirm }: Sweep,
+  best: Trial,
+  ledger: Ledger,
+  rule: CapacityRule,
+): Confirmation {
+  const at = (own: RunConfig) => confirm.map((seed) => cellOf(arm, seed, 'confirm', own))
+  const sides = [at(config), at(withRate(config, best.learningRate))]
+  const [own, other] = sides.map((cells) => meanLoss(cells, ledger, rule))
+  const isDone = own !== undefined && other !== undefined
+  return {
+    cells: sides.flat(),
+    confirmed: isDone ? other !== null && (own === null || other < own) : null,
+  }
 }
 
 /** The trial with the lowest loss; of equal ones the nearest to the arm's own rate. Undefined if all failed. */
@@ -110,9 +146,15 @@ function nextMultiple(trials: readonly Trial[], edge: 'lowest' | 'highest'): num
   return (last * last) / before
 }
 
-const tuningOf = ({ arm, steps }: Sweep, trials: readonly Trial[], best: Trial): Tuning => ({
+const tuningOf = (
+  { arm, steps }: Sweep,
+  trials: readonly Trial[],
+  best: Trial,
+  proposed: Confirmation | null,
+): Tuning => ({
   arm,
   budgetSteps: steps,
   trials: trials.map(({ learningRate, loss }) => ({ learningRate, loss: loss ?? null })),
   best: best.learningRate,
+  ...(proposed && { confirmed: proposed.confirmed }),
 })

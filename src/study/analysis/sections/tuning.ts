@@ -2,7 +2,7 @@
 import type { Cell } from '../../../report/blocks.ts'
 import type { Section } from '../../../report/report.ts'
 import { dash, fixed, plural } from '../../../text/numbers.ts'
-import { type Runs, refutedArms } from '../runs.ts'
+import type { Runs } from '../runs.ts'
 import { footnotes, shownBlocks, table } from '../tables.ts'
 
 /** Null without a sweep. */
@@ -17,20 +17,15 @@ export function tuningSection(runs: Runs): Section | null {
     const tried = trials.map(({ learningRate }) => learningRate)
     return tried.length > 1 && (best === Math.min(...tried) || best === Math.max(...tried))
   })
-  const refuted = refutedArms(runs.results)
   return {
     id: 'tuning',
     title: 'Learning rates',
-    about: `Every arm was trained for ${budgets.join(' or ')} at each rate. Its best rate is the one with the lowest loss, unless the gain over its configured rate is within the margin.`,
+    about: `Every arm was trained for ${budgets.join(' or ')} at each rate. Its best rate is the one with the lowest loss, unless the gain over its configured rate is within the margin. Whole runs with other seeds than those of the study must confirm another rate.`,
     verdicts: [
       edge.length === 0
         ? 'The best rate of every arm lies within the rates that were tried.'
         : `For ${plural(edge.length, 'arm')} of ${tuning.length} the best rate is the lowest or the highest that was tried (*), so a better one may lie beyond.`,
-      ...(refuted.length === 0
-        ? []
-        : [
-            `Whole runs were worse at the rate that the trials of ${plural(refuted.length, 'arm')} preferred (${refuted.join('; ')}), so ${refuted.length === 1 ? 'its' : 'their'} configured rate is used.`,
-          ]),
+      ...confirmations(runs),
     ],
     blocks: shownBlocks([
       table(
@@ -53,4 +48,19 @@ export function tuningSection(runs: Runs): Section | null {
       ),
     ]),
   }
+}
+
+/** How many of the rates that differ from the configured one whole runs confirmed, and the arms of the others. */
+function confirmations({ results: { tuning } }: Runs): string[] {
+  const armsWith = (state: boolean | null) => tuning.flatMap(({ arm, confirmed }) => (confirmed === state ? [arm] : []))
+  const [confirmed, refuted, open] = [armsWith(true), armsWith(false), armsWith(null)]
+  const proposed = confirmed.length + refuted.length + open.length
+  if (proposed === 0) return []
+  const names = (arms: readonly string[], why: string) =>
+    arms.length === 0 ? [] : [`Compared at the configured rate, ${why}: ${arms.join('; ')}.`]
+  return [
+    `The trials of ${plural(proposed, 'arm')} preferred another rate than the configured one. Whole runs with seeds of their own confirmed it for ${confirmed.length}.`,
+    ...names(refuted, 'because whole runs were not better at the other one'),
+    ...names(open, 'until whole runs confirm the other one'),
+  ]
 }
