@@ -223,7 +223,12 @@ const ruleNames = {
 function basisSentence(runs: Runs): string {
   const { rate, capacity } = runs.basis
   const rates = `each arm has its ${rate === 'best' ? 'own best' : 'configured'} learning rate`
-  return `Answers use the held-out loss (cross-entropy on text that is not trained on) ${ruleNames[capacity]}; ${rates}.`
+  const unlimited = Object.keys(runs.results.arms).filter((arm) => runs.isUnlimited(arm))
+  const dropless =
+    unlimited.length === 0
+      ? ''
+      : `; comparisons with ${joinWords(unlimited)} (¶), which ${unlimited.length === 1 ? 'balances' : 'balance'} loads in training only, are made without a capacity limit`
+  return `Answers use the held-out loss (cross-entropy on text that is not trained on) ${ruleNames[capacity]}${dropless}; ${rates}.`
 }
 
 interface Sensitivity {

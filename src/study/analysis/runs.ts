@@ -1,13 +1,13 @@
 /**
  * The records of a study by arm and seed, on one *basis*: the learning rate of the arms and the capacity at
  * which they are evaluated. A run that failed, is missing or has no finite loss is in no pair, so later
- * steps need not check for it.
+ * steps need not check for it. Arms that cannot be compared at that capacity are read without a limit: see `fairRule`.
  */
 import type { CapacityRule } from '../../model/routing/contract.ts'
 import type { CapacityEvaluation } from '../../step/records.ts'
 import type { Cell, Contrast, FinishedRun, Rate, Settings, StudyResults, Timing } from '../contract.ts'
 import { valueAt } from '../grid/settings.ts'
-import { atCapacity } from '../results/held-out.ts'
+import { atCapacity, fairRule } from '../results/held-out.ts'
 import { mean } from '../statistics.ts'
 
 export interface Pair {
@@ -42,8 +42,8 @@ export class Runs {
     for (const { arm, rate, record } of results.cells) {
       if (rate !== (basis.rate === 'best' && tuned.has(arm) ? 'best' : 'common') || record === null) continue
       this.configs.set(arm, record.config)
-      if (record.status !== 'finished' || !Number.isFinite(this.lossOf(record))) continue
-      this.byArm.set(arm, [...(this.byArm.get(arm) ?? []), atCapacity(record, basis.capacity)])
+      const run = record.status === 'finished' ? atCapacity(record, basis.capacity) : null
+      if (run !== null && Number.isFinite(this.lossOf(run))) this.byArm.set(arm, [...(this.byArm.get(arm) ?? []), run])
     }
     for (const records of this.byArm.values()) records.sort((a, b) => a.seed - b.seed)
   }
@@ -58,9 +58,15 @@ export class Runs {
     return runs
   }
 
-  /** Held-out text at the end. */
+  /** The same results on a basis on which these arms may be compared. */
+  comparing(arms: readonly string[]): Runs {
+    const configs = arms.flatMap((arm) => this.configs.get(arm) ?? [])
+    return this.withBasis({ capacity: fairRule(configs, this.basis.capacity) })
+  }
+
+  /** Held-out text at the end, at the capacity of the runs that `run` is from. */
   evaluationOf({ heldOut }: FinishedRun): CapacityEvaluation {
-    return heldOut.capacities[this.basis.capacity]
+    return heldOut
   }
 
   /** Held-out loss at the end, nats a token. */
@@ -74,9 +80,14 @@ export class Runs {
     return capacity === 'none' ? null : mean(this.finished(arm).flatMap(({ leak }) => leak[capacity] ?? []))
   }
 
-  /** The name of an arm in tables and figures, with † if it sees later tokens. */
+  /** Whether an arm is compared without a capacity limit, though the basis has one. */
+  isUnlimited(arm: string): boolean {
+    return this.comparing([arm]) !== this
+  }
+
+  /** The name of an arm in tables and figures, with † if it sees later tokens, and ¶ if it is compared without a limit. */
   label(arm: string): string {
-    return this.leakOf(arm) === null ? arm : `${arm} †`
+    return `${arm}${this.leakOf(arm) === null ? '' : ' †'}${this.isUnlimited(arm) ? ' ¶' : ''}`
   }
 
   /** Finished runs of an arm, sorted by seed. */
@@ -101,8 +112,9 @@ export class Runs {
   }
 
   private allPairs({ baseline, arm }: Contrast): Pair[] {
-    const baselines = new Map(this.finished(baseline).map((run) => [run.seed, run]))
-    return this.finished(arm).flatMap((run) => {
+    const runs = this.comparing([baseline, arm])
+    const baselines = new Map(runs.finished(baseline).map((run) => [run.seed, run]))
+    return runs.finished(arm).flatMap((run) => {
       const paired = baselines.get(run.seed)
       return paired ? [{ seed: run.seed, baseline: paired, arm: run }] : []
     })

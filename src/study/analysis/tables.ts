@@ -64,6 +64,11 @@ export function footnotes(runs: Runs, arms: readonly string[], comparisons: read
     ...(leaks.length > 0
       ? [` † sees later tokens, which a causal model cannot, and so gains, in nats a token: ${joinWords(leaks)}.`]
       : []),
+    ...(arms.some((arm) => runs.isUnlimited(arm))
+      ? [
+          ' ¶ balances loads in training only, so a capacity would drop more of its choices in evaluation than in training: where it is compared, both arms are evaluated without a capacity limit.',
+        ]
+      : []),
     ...(comparisons.some(({ dependsOnCapacity }) => dependsOnCapacity)
       ? [' ‡ Which of the two is better depends on the evaluation capacity.']
       : []),
@@ -93,8 +98,8 @@ export function contrastTable(runs: Runs, comparisons: readonly Comparison[], fi
   const tuned = runs.results.tuning.length > 0
   const timed = comparisons.some(({ time }) => time !== null)
   const digits = digitsOfColumn(comparisons.flatMap(({ estimate, otherRate }) => [estimate, otherRate]))
-  const share = (arm: string, of: 'drop_rate' | 'unserved_rate') =>
-    percent(meanOver(routed(runs.finished(arm)), (run) => runs.evaluationOf(run)[of]))
+  const share = ({ arm, baseline }: Comparison, of: 'drop_rate' | 'unserved_rate') =>
+    percent(meanOver(routed(runs.comparing([arm, baseline]).finished(arm)), (run) => runs.evaluationOf(run)[of]))
   const columns: readonly (readonly [title: string, cell: (comparison: Comparison) => Cell] | false)[] = [
     [
       'Arm',
@@ -111,7 +116,7 @@ export function contrastTable(runs: Runs, comparisons: readonly Comparison[], fi
     timed && ['Step time', ({ time }) => ratioCell(time, 2)],
     ['Per FLOP', ({ perFlop }) => verdictCell(perFlop)],
     timed && ['Per second', ({ perSecond }) => verdictCell(perSecond)],
-    ['Dropped', ({ arm }) => ({ text: share(arm, 'drop_rate'), note: `${share(arm, 'unserved_rate')} unserved` })],
+    ['Dropped', (one) => ({ text: share(one, 'drop_rate'), note: `${share(one, 'unserved_rate')} unserved` })],
   ]
   const shown = columns.filter((column) => column !== false)
   const words = first

@@ -212,6 +212,29 @@ describe('refused before the first run', () => {
     ),
   )
 
+  test('a control at a capacity at which its arms are never compared', async () => {
+    const study = (capacity: 'none' | 'eval', router: string) => ({
+      arms: { a: {}, s: { 'model.moe.router': router, 'model.moe.capacity': 'kx' } },
+      questions: [
+        {
+          title: 'q',
+          contrasts: [['a', 's'] as [string, string]],
+          claim: {
+            statement: 'It is so',
+            kind: 'difference' as const,
+            expect: 'better' as const,
+            controls: [{ name: 'wide', contrast: ['a', 's'] as [string, string], capacity }],
+          },
+        },
+      ],
+    })
+    await refused(study('eval', 'sinkhorn')).toThrow(
+      'invalid capacity of the control "wide": "eval" (expected none: a router of "a" and "s" is sinkhorn,',
+    )
+    await grid(study('none', 'sinkhorn'))
+    await grid(study('eval', 'bias'))
+  })
+
   test('a pilot of an unknown arm', () => refused({ ...two, pilot: ['a', 'c'] }).toThrow('unknown arm "c" in pilot'))
 
   test('a pilot of arms that are the same', () =>

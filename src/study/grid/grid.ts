@@ -8,10 +8,11 @@ import type { CapacityRule } from '../../model/routing/contract.ts'
 import { loadConfig } from '../../run/load-config.ts'
 import { nearestName } from '../../text/nearest.ts'
 import type { Cell, Contrast, Question, Settings } from '../contract.ts'
+import { fairRule } from '../results/held-out.ts'
 import { keyOf } from '../results/keys.ts'
 import { armsOf } from './arms.ts'
 import { cellOf, rungCell } from './cells.ts'
-import { namedIn } from './claim.ts'
+import { type Control, namedIn } from './claim.ts'
 import { planSearch, type SearchPlan } from './search-plan.ts'
 import { assignmentsOf, overlay } from './settings.ts'
 import type { Specification } from './specification.ts'
@@ -112,7 +113,10 @@ function gridOfSearch(plan: SearchPlan, { capacity }: Specification): Grid {
     specialised: new Set(),
     seeds: [seed],
     questions: [],
-    capacity,
+    capacity: fairRule(
+      candidates.map(({ config }) => config),
+      capacity,
+    ),
     sweeps: [],
     pilot: null,
     cells: candidates.map(({ name, config }) => rungCell(name, seed, config, rungs[0]?.steps ?? 1, 0)),
@@ -210,6 +214,7 @@ function questionsOf(
       const { arms, contrasts } = namedIn(one)
       for (const name of [...arms, ...contrasts.flat()]) requireArm(name, names, `the claim "${one.statement}"`)
       for (const [baseline, arm] of contrasts) requireComparable(baseline, arm, configs, title)
+      for (const control of one.controls) requireFairCapacity(control, configs)
     }
     return {
       id: uniqueId(title, seen),
@@ -248,6 +253,16 @@ function requireComparable(a: string, b: string, configs: ReadonlyMap<string, Ru
     if (JSON.stringify(value) !== JSON.stringify(tokens(other)[field as keyof ReturnType<typeof tokens>]))
       throw new UsageError(`${where}: ${field} differs, so they do not train on the same tokens`)
   }
+}
+
+/** A control may not name a capacity at which its arms are never compared. */
+function requireFairCapacity({ name, contrast, capacity }: Control, configs: ReadonlyMap<string, RunConfig>): void {
+  const own = contrast.flatMap((arm) => configs.get(arm) ?? [])
+  if (capacity !== undefined && fairRule(own, capacity) !== capacity)
+    throw new UsageError(
+      `invalid capacity of the control "${name}": "${capacity}" (expected none: a router of ${contrast.map((arm) => `"${arm}"`).join(' and ')} ` +
+        'is sinkhorn, which balances loads in training only, so they are compared without a capacity limit)',
+    )
 }
 
 function uniqueId(title: string, seen: Set<string>): string {

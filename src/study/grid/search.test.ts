@@ -131,6 +131,15 @@ describe('a search in a file', () => {
     expect((await plan({}))?.rungs.map(({ steps }) => steps)).toEqual([7, 20])
   })
 
+  test('compares without a capacity limit if one of the routers balances loads in training only', async () => {
+    const ruleWith = async (...choices: string[]) => {
+      const routers = { settings: { ...settings, 'model.moe.router': { choices } }, configurations: 8 }
+      return (await expand(forSearch(await file(routers, { set: { 'model.moe.capacity': 'kx' } })))).capacity
+    }
+    expect(await ruleWith('top-k', 'bias')).toBe('train')
+    expect(await ruleWith('top-k', 'sinkhorn')).toBe('none')
+  })
+
   test.each<[string, object, RegExp]>([
     [
       'min above max',

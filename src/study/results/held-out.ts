@@ -1,7 +1,20 @@
 /** Selects the losses of one capacity rule from a record, which has those of all rules. */
+import type { RunConfig } from '../../config/run-config.ts'
 import type { CapacityRule } from '../../model/routing/contract.ts'
 import type { EvalRecord } from '../../step/records.ts'
 import type { FinishedRun, RunRecord, StudyResults } from '../contract.ts'
+
+/**
+ * The capacity rule under which losses of these configurations are compared. The `sinkhorn` router balances loads in
+ * training only. In evaluation every token goes to its best experts, as in the code of BASE layers (fairseq,
+ * `greedy_assignment`), which has no capacity, and in Megatron-LM, which refuses one. A capacity would
+ * drop choices in evaluation that are kept in training, so all configurations are compared without one.
+ * @param rule The rule of the study.
+ */
+export function fairRule(configs: readonly RunConfig[], rule: CapacityRule): CapacityRule {
+  const isGreedy = ({ model: { moe } }: RunConfig) => moe?.router === 'sinkhorn' && moe.capacity !== 'none'
+  return configs.some(isGreedy) ? 'none' : rule
+}
 
 /** Final held-out loss under `rule`, nats a token; null if it is not finite. */
 export function heldOutLoss(record: RunRecord | undefined, rule: CapacityRule): number | null {

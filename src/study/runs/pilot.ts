@@ -1,7 +1,7 @@
 /** The pilot: the first runs of a study, two arms with all seeds, which show the effect that the study can detect. */
 import type { PilotResult } from '../contract.ts'
 import type { Grid } from '../grid/grid.ts'
-import { heldOutLoss } from '../results/held-out.ts'
+import { fairRule, heldOutLoss } from '../results/held-out.ts'
 import type { Ledger } from '../results/ledger.ts'
 import { standardDeviation } from '../statistics.ts'
 import { detectableEffect, seedsFor } from './power.ts'
@@ -9,9 +9,14 @@ import { detectableEffect, seedsFor } from './power.ts'
 /** Null until both runs of two seeds have finished: one difference has no deviation. */
 export function pilotOf({ pilot, cells, seeds, capacity }: Grid, ledger: Ledger): PilotResult | null {
   if (pilot === null) return null
+  const own = cells.filter(({ arm }) => arm === pilot.arm || arm === pilot.baseline)
+  const rule = fairRule(
+    own.map(({ config }) => config),
+    capacity,
+  )
   const lossOf = (arm: string, seed: number) => {
-    const cell = cells.find((one) => one.arm === arm && one.seed === seed)
-    return cell ? heldOutLoss(ledger.find(cell.key, cell.config), capacity) : null
+    const cell = own.find((one) => one.arm === arm && one.seed === seed)
+    return cell ? heldOutLoss(ledger.find(cell.key, cell.config), rule) : null
   }
   const differences = seeds.flatMap((seed) => {
     const [arm, baseline] = [lossOf(pilot.arm, seed), lossOf(pilot.baseline, seed)]

@@ -12,7 +12,7 @@ import type { Cell, RunRecord, Specialisation } from '../contract.ts'
 import type { RunName, StudyEvent } from '../events.ts'
 import { isShort, stepsOf } from '../grid/cells.ts'
 import type { Grid } from '../grid/grid.ts'
-import { heldOutLoss } from '../results/held-out.ts'
+import { fairRule, heldOutLoss } from '../results/held-out.ts'
 import type { Ledger } from '../results/ledger.ts'
 import { describeMachine } from '../results/provenance.ts'
 import { Claim, type SharedCells } from '../sharing/cell-files.ts'
@@ -180,7 +180,13 @@ export class RunQueue {
     const all = distinct(cells)
     const left = [...this.remaining(cells), ...all.filter(({ key }) => this.running.has(key))]
     const place = { finished: all.length - left.length, runs: all.length, flopsLeft: flopsAfter + totalFlops(left) }
-    onEvent({ kind: 'end', ...nameOf(cell), record, loss: heldOutLoss(record, grid.capacity), ...place })
+    onEvent({
+      kind: 'end',
+      ...nameOf(cell),
+      record,
+      loss: heldOutLoss(record, fairRule([cell.config], grid.capacity)),
+      ...place,
+    })
     this.stopIfAllFail(record)
     return true
   }

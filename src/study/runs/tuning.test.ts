@@ -182,6 +182,32 @@ test('the capacity rule of the study decides which rate is best', async () => {
   expect(await best('none')).toBeCloseTo(common * 8, 12)
 })
 
+test('an arm that is compared without a capacity limit is tuned without one, and so is its pilot', async () => {
+  // Without a limit high rates are better; at the capacity of training low ones are.
+  const act = (job: TrainJob) => {
+    const record = finishedRun(job)
+    const height = Math.log2(rateOf(job) / common)
+    const at = (loss: number) => ({ loss, bits_per_byte: 1, drop_rate: 0, unserved_rate: 0 })
+    const none = 5 - height - (job.config.model.moe?.router === 'sinkhorn' ? job.seed / 10 : 0)
+    return {
+      ...record,
+      heldOut: { ...record.heldOut, capacities: { train: at(5 + height), eval: at(5), none: at(none) } },
+    }
+  }
+  const greedy = { arms: { a: {}, s: { 'model.moe.router': 'sinkhorn' } }, set: { ...set, 'model.moe.capacity': 'kx' } }
+  const jobs = recorder(act)
+  const { ledger, grid } = await run(jobs, greedy)
+  const { tuning, pilot } = resultsOf(fake.specification({ ...input, ...greedy }), fake.options(), grid, ledger)
+  expect(tuning.map(({ arm, best }) => [arm, Math.round(Math.log2(best / common))])).toEqual([
+    ['a', -3],
+    ['s', 3],
+  ])
+  expect(pilot?.differences.map((value) => Number(value.toFixed(6)))).toEqual([-0.1, -0.2])
+  // The line of a finished run has the loss that counts.
+  const end = fake.of('end').find(({ arm, seed, rate }) => arm === 's' && seed === 2 && rate === 'common')
+  expect(end?.loss).toBeCloseTo(4.8, 12)
+})
+
 /** Trials prefer twice the common rate for k=2; whole runs have the given gain there, by seed. */
 const gainAt = (gains: Readonly<Record<number, number>>) => (job: TrainJob) => {
   const multiple = rateOf(job) / common

@@ -16,7 +16,7 @@ import type { CapacityRule } from '../../model/routing/contract.ts'
 import type { Cell, Tuning } from '../contract.ts'
 import { cellOf, trialOf, withRate } from '../grid/cells.ts'
 import type { Sweep } from '../grid/grid.ts'
-import { heldOutLoss } from '../results/held-out.ts'
+import { fairRule, heldOutLoss } from '../results/held-out.ts'
 import type { Ledger } from '../results/ledger.ts'
 import { mean } from '../statistics.ts'
 
@@ -43,8 +43,9 @@ export interface SweepState {
   readonly hasFailed: boolean
 }
 
-/** @param rule The capacity rule whose held-out losses decide. */
-export function sweepStateOf(sweep: Sweep, ledger: Ledger, rule: CapacityRule): SweepState {
+/** @param ofStudy The capacity rule whose held-out losses decide, unless the arm is not compared at it. */
+export function sweepStateOf(sweep: Sweep, ledger: Ledger, ofStudy: CapacityRule): SweepState {
+  const rule = fairRule([sweep.config], ofStudy)
   let trials = sweep.rates.map((multiple) => trialAt(sweep, multiple, ledger, rule))
   for (let extensions = 0; ; extensions++) {
     const isDone = trials.every(({ loss }) => loss !== undefined)

@@ -96,7 +96,7 @@ export function pointsOf(
 ): readonly Point[] {
   const points = claim.arms
     ? claim.arms.map((arm): Point => {
-        const finished = runs.finished(arm)
+        const finished = runs.comparing(claim.arms ?? []).finished(arm)
         return {
           label: runs.label(arm),
           x: logOf(finished[0], claim.over),

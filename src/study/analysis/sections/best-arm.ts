@@ -24,7 +24,8 @@ export interface BestArm {
 }
 
 /** Null without a causal arm that has finished runs. */
-export function bestArm(runs: Runs, arms: readonly string[]): BestArm | null {
+export function bestArm(given: Runs, arms: readonly string[]): BestArm | null {
+  const runs = given.comparing(arms)
   const ranked = arms
     .filter((arm) => runs.leakOf(arm) === null)
     .flatMap((arm) => {

@@ -60,7 +60,7 @@ function secondsOf(cost: CostToLoss): Estimate | null {
 
 export const evaluationFigure = (runs: Runs, id: string, contrasts: readonly Contrast[]): LineFigure | null =>
   armLines(
-    runs,
+    runs.comparing(armsOf(contrasts)),
     armsOf(contrasts),
     { id: `${id}-evaluations`, caption: 'Held-out loss during training.', y: 'held-out loss, nats a token' },
     evaluationTrack,

@@ -59,7 +59,8 @@ export function sweepFigures(runs: Runs, { id, contrasts }: Question): LineFigur
   })
 }
 
-function seriesOf(runs: Runs, path: string, name: string, arms: readonly string[]): LineFigure['series'] {
+function seriesOf(given: Runs, path: string, name: string, arms: readonly string[]): LineFigure['series'] {
+  const runs = given.comparing(arms)
   const points = arms
     .map((arm) => ({ x: runs.numberSetting(arm, path, 0), losses: runs.finished(arm).map((run) => runs.lossOf(run)) }))
     .flatMap(({ x, losses }) => {
