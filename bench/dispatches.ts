@@ -74,6 +74,7 @@ const device = {
     return known
   },
   compile: async () => {},
+  wait: (result: Promise<unknown>) => result,
   check: nothing,
   idle: async () => {},
   destroy: nothing,
