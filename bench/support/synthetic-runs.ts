@@ -47,6 +47,9 @@ async function makeRun(directory: string, config: RunConfig, lines: number, seed
       load_cv: 0.3 + 0.1 * noise,
       load_cv_kept: 0.2 + 0.1 * noise,
       dead_experts: 0,
+      gate_mean: 0.4 + 0.1 * noise,
+      gate_entropy: 2 + noise,
+      entropy_share: (2 + noise) / Math.log(config.model.moe?.experts ?? 16),
     }
     return record
   })
@@ -72,7 +75,7 @@ export async function makeRoutedRun(directory: string, { layers, experts, snapsh
 }
 
 function routingRecord(random: Random, experts: number, kind: number): Omit<RoutingRecord, 'step' | 'layer'> {
-  const capacity = 320
+  const [capacity, entropy] = [320, 2 + random.uniform()]
   const tokens = Array.from({ length: experts }, (_, expert) =>
     Math.floor(random.uniform() * 512 * (expert % 17 === kind % 17 ? 0.02 : 1)),
   )
@@ -89,7 +92,9 @@ function routingRecord(random: Random, experts: number, kind: number): Omit<Rout
     load_cv_kept: spread * 0.8,
     drop_rate: 1 - sum(kept) / sum(tokens),
     unserved_rate: 1 - sum(kept) / sum(tokens),
-    gate_entropy: 2 + random.uniform(),
+    gate_mean: 0.4 + 0.1 * random.uniform(),
+    gate_entropy: entropy,
+    entropy_share: entropy / Math.log(experts),
     dead_experts: tokens.filter((count) => count === 0).length,
     max_over_mean: Math.max(...tokens) / mean,
   }

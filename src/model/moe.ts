@@ -14,7 +14,7 @@ import type { MoeConfig } from './moe-config.ts'
 import { moduleName, type Parameters, type RoutedModule, sharedMix } from './parameters.ts'
 import { placeChoices } from './routing/capacity.ts'
 import type { CapacityRule, Choice, RouterLosses } from './routing/contract.ts'
-import { routerLosses, unservedRate } from './routing/losses.ts'
+import { routerLosses, totalGate, unservedRate } from './routing/losses.ts'
 import { route, routerWeights } from './routing/routers.ts'
 
 /** How the model runs: the shape of its input and the routing of its tokens. */
@@ -44,6 +44,8 @@ export interface RoutingReport {
   readonly kept_N: Tensor
   /** Share of tokens that no expert computed; null if every token is certain to have an expert. */
   readonly unserved: Tensor | null
+  /** Mean over tokens of the sum of the gates of their kept choices. */
+  readonly gate: Tensor
   /** The choice of each token; with `position_TK`, for tracing single tokens. */
   readonly choice: Choice
   /** Position of each choice in its expert's queue [T, K], int32; kept if below `capacity`. */
@@ -104,7 +106,7 @@ export function moeProjection(inputs: MoeInput, module: 'qkv' | 'output'): Route
 function startMixture(inputs: MoeInput, module: RoutedModule, experts: Experts): () => Routed {
   const { moe, parameters, layer, x_TD, given_TK, pass } = inputs
   const name = moduleName(layer, module)
-  const { choice, placement, losses, unserved } = scope('router', () => {
+  const { choice, placement, losses, unserved, gate } = scope('router', () => {
     const choice = route({
       moe,
       x_TD,
@@ -114,7 +116,8 @@ function startMixture(inputs: MoeInput, module: RoutedModule, experts: Experts):
     })
     const placement = placeChoices(moe, choice, { groups: moe.groups, sequence: pass.sequence, rule: pass.capacity })
     const losses = routerLosses(moe, choice, placement)
-    return { choice, placement, losses, unserved: unservedRate(placement, x_TD.dtype) }
+    const unserved = unservedRate(placement, x_TD.dtype)
+    return { choice, placement, losses, unserved, gate: totalGate(choice, placement) }
   })
 
   const finish = scope('experts', () => startExperts({ moe, x_TD, choice, placement, experts, sharing: pass.sharing }))
@@ -129,6 +132,7 @@ function startMixture(inputs: MoeInput, module: RoutedModule, experts: Experts):
       count_N: total(placement.count_GN),
       kept_N: total(placement.kept_GN),
       unserved,
+      gate,
       choice,
       position_TK: placement.position_TK,
       losses,

@@ -35,6 +35,9 @@ const train = (step: number): TrainRecord => ({
   load_cv: 0.125,
   load_cv_kept: 0.1,
   dead_experts: 0,
+  gate_mean: 0.4,
+  gate_entropy: null,
+  entropy_share: 0.75,
 })
 const evaluation = (step: number) =>
   ({
@@ -294,6 +297,8 @@ test('TensorBoard gets every scalar of a record under train, routing or eval', a
       'mfu',
     ].map((field) => `train/${field}`),
     ...['drop_rate', 'unserved_rate', 'load_cv', 'load_cv_kept', 'dead_experts'].map((field) => `routing/${field}`),
+    // A router without weights has no entropy: null is no scalar.
+    ...['gate_mean', 'entropy_share'].map((field) => `routing/${field}`),
     'eval/tokens',
     'eval/loss',
     'eval/dropless/loss',

@@ -125,10 +125,11 @@ export class CompiledPass {
   ): Promise<CompiledPass> {
     const outputs: Record<string, Tensor> = { loss: traced.losses.loss }
     for (const report of traced.losses.reports) {
-      const { count_N, kept_N, unserved, losses: router } = report
+      const { count_N, kept_N, unserved, gate, losses: router } = report
       const name = statisticsPrefix(report)
       outputs[`${name}.count`] = count_N
       outputs[`${name}.kept`] = kept_N
+      outputs[`${name}.gate`] = gate
       if (unserved) outputs[`${name}.unserved`] = unserved
       if (!router) continue
       outputs[`${name}.balance`] = router.balance
@@ -204,15 +205,18 @@ export class CompiledPass {
 
   /** Zero counts for `addCounts` to add to. */
   emptyCounts(): LayerCounts[] {
-    return this.losses.reports.map(({ layer, module, capacity, count_N }) => ({
+    const { moe } = this.config
+    return this.losses.reports.map(({ layer, module, capacity, count_N, losses }) => ({
       layer,
       module,
       capacity,
       tokens: new Float64Array(count_N.shape[0] as number),
       kept: new Float64Array(count_N.shape[0] as number),
+      largestEntropy: moe && losses ? Math.log(moe.experts / moe.prototypes) : null,
       balance: 0,
       z: 0,
       entropy: 0,
+      gate: 0,
       unserved: 0,
       passes: 0,
     }))
@@ -222,7 +226,7 @@ export class CompiledPass {
   statistics(): Float64Array {
     const values = this.losses.reports.flatMap((report) => {
       const name = statisticsPrefix(report)
-      const scalars = ['balance', 'z', 'entropy', 'unserved'].map((kind) => this.scalar(`${name}.${kind}`))
+      const scalars = passScalars.map((kind) => this.scalar(`${name}.${kind}`))
       return [...this.vector(`${name}.count`), ...this.vector(`${name}.kept`), ...scalars]
     })
     return Float64Array.from([this.loss, ...values])
@@ -230,7 +234,10 @@ export class CompiledPass {
 
   /** Length of {@link statistics}. */
   get statisticsSize(): number {
-    return this.losses.reports.reduce((size, { count_N }) => size + 2 * (count_N.shape[0] as number) + 4, 1)
+    return this.losses.reports.reduce(
+      (size, { count_N }) => size + 2 * (count_N.shape[0] as number) + passScalars.length,
+      1,
+    )
   }
 
   private vector(name: string): ArrayLike<number> & Iterable<number> {
@@ -259,6 +266,9 @@ export class CompiledPass {
   }
 }
 
+/** Scalars of a routed module in {@link CompiledPass.statistics}, in order; 0 where the router has none. */
+const passScalars = ['balance', 'z', 'entropy', 'gate', 'unserved'] as const satisfies readonly (keyof LayerCounts)[]
+
 /** Adds the {@link CompiledPass.statistics} of a pass to counts of the same modules; returns the loss. */
 export function addStatistics(layers: readonly LayerCounts[], statistics: Float64Array): number {
   const values = statistics.values()
@@ -267,10 +277,7 @@ export function addStatistics(layers: readonly LayerCounts[], statistics: Float6
   for (const counts of layers) {
     for (const of of [counts.tokens, counts.kept])
       for (let e = 0; e < of.length; e++) of[e] = (of[e] as number) + next()
-    counts.balance += next()
-    counts.z += next()
-    counts.entropy += next()
-    counts.unserved += next()
+    for (const kind of passScalars) counts[kind] += next()
     counts.passes++
   }
   return loss

@@ -17,6 +17,14 @@ export interface RoutingSummary {
   readonly load_cv_kept: number
   /** Experts without a token, summed over routers. */
   readonly dead_experts: number
+  /**
+   * Mean over routers of the mean total gate: see {@link RoutingRecord}. Null for a dense model; this field and the next
+   * two are missing in files of earlier versions.
+   */
+  readonly gate_mean: number | null
+  /** Means over routers of the entropy of their distribution and of its share of the largest; null without weights. */
+  readonly gate_entropy: number | null
+  readonly entropy_share: number | null
 }
 
 /** A line of metrics.jsonl for a training step. Field names follow other trainers. */
@@ -131,8 +139,18 @@ export interface RoutingRecord {
   readonly drop_rate: number
   /** Share of tokens that no expert computed: all their choices were dropped, or no expert chose them. */
   readonly unserved_rate: number
-  /** Mean over tokens of the entropy of the router's distribution, nats. */
-  readonly gate_entropy: number
+  /**
+   * Mean over tokens of the total gate: the sum of the gates of a token's kept choices, by which the mixture of its
+   * experts is scaled; 0 for a token that no expert computed. Missing in files of earlier versions.
+   */
+  readonly gate_mean: number
+  /** Mean over tokens of the entropy of the router's distribution, nats; null for a router without weights. */
+  readonly gate_entropy: number | null
+  /**
+   * `gate_entropy` over ln of the experts of a prototype, the entropy of a router without a preference: near 1 it has not
+   * decided. Null for a router without weights, or with one expert in a prototype. Missing in files of earlier versions.
+   */
+  readonly entropy_share: number | null
   readonly dead_experts: number
   /** Largest load over the mean load, before drops. */
   readonly max_over_mean: number

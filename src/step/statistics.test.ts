@@ -12,9 +12,11 @@ const layer = (over: Partial<LayerCounts> & { tokens: Float64Array; kept: Float6
   layer: 0,
   module: 'ffn',
   capacity: 4,
+  largestEntropy: Math.log(4),
   balance: 0,
   z: 0,
   entropy: 0,
+  gate: 0,
   unserved: 0,
   passes: 1,
   ...over,
@@ -28,10 +30,18 @@ const uneven = layer({
   balance: 3,
   z: 0.5,
   entropy: 1.5,
+  gate: 0.875,
   unserved: 0.25,
   passes: 2,
 })
-const even = layer({ tokens: Float64Array.of(2, 2, 2, 2), kept: Float64Array.of(2, 2, 2, 2), balance: 1, z: 1 })
+const even = layer({
+  tokens: Float64Array.of(2, 2, 2, 2),
+  kept: Float64Array.of(2, 2, 2, 2),
+  balance: 1,
+  z: 1,
+  entropy: 1,
+  gate: 0.5,
+})
 
 test('c_v is the population deviation over the mean, worked by hand', () => {
   // Mean 2, squares 4 + 0 + 0 + 4, deviation √2.
@@ -58,7 +68,9 @@ test('a routing record of a layer, worked by hand', () => {
     kept_per_expert: [3, 2, 2, 0],
     drop_rate: 1 / 8,
     unserved_rate: 1 / 8,
+    gate_mean: 0.4375,
     gate_entropy: 0.75,
+    entropy_share: 0.75 / Math.log(4),
     dead_experts: 1,
     max_over_mean: 2,
   })
@@ -68,14 +80,17 @@ test('a routing record of a layer, worked by hand', () => {
 })
 
 test('a metrics line has means over layers of means over passes, and the sum of dead experts', () => {
-  const { load_cv, load_cv_kept, ...rest } = summarize([uneven, even])
+  const { load_cv, load_cv_kept, entropy_share, ...rest } = summarize([uneven, even])
   expect(rest).toEqual({
     aux_loss: (1.5 + 1) / 2,
     z_loss: (0.25 + 1) / 2,
     drop_rate: 1 / 16,
     unserved_rate: 1 / 16,
     dead_experts: 1,
+    gate_mean: (0.4375 + 0.5) / 2,
+    gate_entropy: (0.75 + 1) / 2,
   })
+  expect(entropy_share).toBeCloseTo((0.75 + 1) / 2 / Math.log(4), 15)
   expect(load_cv).toBeCloseTo(Math.SQRT1_2 / 2, 15)
   expect(load_cv_kept).toBeCloseTo(Math.sqrt(76 / 64) / 3.5, 15)
   expect(keptAssignments([uneven, even])).toBe(15)
@@ -91,7 +106,25 @@ test('operations are counted by the cost of an assignment in its module', () => 
   expect(routingRecord(1, qkv).module).toBe('qkv')
 })
 
-test('a dense model has zeros, not NaN', () => {
-  expect(Object.values(summarize([]))).toEqual([0, 0, 0, 0, 0, 0, 0])
+test('a router without weights has a gate and no entropy, and does not change the mean entropy of others', () => {
+  const hash = { ...even, largestEntropy: null, entropy: 0, gate: 1 }
+  expect(routingRecord(1, hash)).toMatchObject({ gate_mean: 1, gate_entropy: null, entropy_share: null })
+  expect(summarize([hash])).toMatchObject({ gate_mean: 1, gate_entropy: null, entropy_share: null })
+  expect(summarize([hash, even])).toMatchObject({
+    gate_mean: 0.75,
+    gate_entropy: 1,
+    entropy_share: 1 / Math.log(4),
+  })
+  // With one expert in a prototype there is nothing to decide.
+  expect(routingRecord(1, { ...even, largestEntropy: 0, entropy: 0 })).toMatchObject({
+    gate_entropy: 0,
+    entropy_share: null,
+  })
+})
+
+test('a dense model has zeros, not NaN, and neither gate nor entropy', () => {
+  const { gate_mean, gate_entropy, entropy_share, ...rest } = summarize([])
+  expect(Object.values(rest)).toEqual([0, 0, 0, 0, 0, 0, 0])
+  expect([gate_mean, gate_entropy, entropy_share]).toEqual([null, null, null])
   expect(keptAssignments([])).toBe(0)
 })

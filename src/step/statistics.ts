@@ -10,10 +10,14 @@ export interface LayerCounts {
   /** Assignments to each expert, before drops and after. */
   readonly tokens: Float64Array
   readonly kept: Float64Array
+  /** ln of the experts of a prototype, nats: the entropy of a router that has no preference. Null without weights. */
+  readonly largestEntropy: number | null
   /** Sums over passes (divide by `passes`) of the losses before their coefficients and of the entropy. */
   balance: number
   z: number
   entropy: number
+  /** Sum over passes of the mean total gate of a token. */
+  gate: number
   /** Sum over passes of the share of tokens that no expert computed. */
   unserved: number
   passes: number
@@ -49,7 +53,7 @@ export function overOthers(values: readonly number[], one: number): number {
 }
 
 export function routingRecord(step: number, counts: LayerCounts): RoutingRecord {
-  const { layer, module, capacity, tokens, kept, entropy, unserved, passes } = counts
+  const { layer, module, capacity, tokens, kept, largestEntropy, entropy, gate, unserved, passes } = counts
   const assigned = sumOf(tokens)
   return {
     step,
@@ -62,7 +66,9 @@ export function routingRecord(step: number, counts: LayerCounts): RoutingRecord 
     load_cv_kept: coefficientOfVariation(kept),
     drop_rate: assigned > 0 ? 1 - sumOf(kept) / assigned : 0,
     unserved_rate: unserved / passes,
-    gate_entropy: entropy / passes,
+    gate_mean: gate / passes,
+    gate_entropy: largestEntropy === null ? null : entropy / passes,
+    entropy_share: largestEntropy ? entropy / passes / largestEntropy : null,
     dead_experts: tokens.filter((count) => count === 0).length,
     max_over_mean: assigned > 0 ? Math.max(...tokens) / (assigned / tokens.length) : 0,
   }
@@ -70,8 +76,8 @@ export function routingRecord(step: number, counts: LayerCounts): RoutingRecord 
 
 export function summarize(layers: readonly LayerCounts[]): RoutingSummary {
   const records = layers.map((counts) => routingRecord(0, counts))
-  const mean = (values: readonly number[]) =>
-    values.length === 0 ? 0 : values.reduce((sum, value) => sum + value, 0) / values.length
+  const mean = (values: readonly number[]) => meanOf(values) ?? 0
+  const known = (values: readonly (number | null)[]) => meanOf(values.filter((value) => value !== null))
   return {
     aux_loss: mean(layers.map(({ balance, passes }) => balance / passes)),
     z_loss: mean(layers.map(({ z, passes }) => z / passes)),
@@ -80,8 +86,15 @@ export function summarize(layers: readonly LayerCounts[]): RoutingSummary {
     load_cv: mean(records.map((record) => record.load_cv)),
     load_cv_kept: mean(records.map((record) => record.load_cv_kept)),
     dead_experts: records.reduce((sum, record) => sum + record.dead_experts, 0),
+    gate_mean: meanOf(records.map((record) => record.gate_mean)),
+    gate_entropy: known(records.map((record) => record.gate_entropy)),
+    entropy_share: known(records.map((record) => record.entropy_share)),
   }
 }
+
+/** Null without values. */
+const meanOf = (values: readonly number[]): number | null =>
+  values.length === 0 ? null : sumOf(values) / values.length
 
 /** Assignments that experts computed, over all routed modules. */
 export const keptAssignments = (layers: readonly LayerCounts[]): number =>

@@ -56,6 +56,8 @@ export interface LayerHistory {
   readonly loadCvKept: readonly number[]
   readonly dropRate: readonly number[]
   readonly entropy: readonly number[]
+  /** Mean total gate of a token; missing in records of earlier versions. */
+  readonly gate?: readonly number[]
   /** Share of all assignments that go to each expert, before drops [snapshots][N]. */
   readonly load: readonly (readonly number[])[]
 }

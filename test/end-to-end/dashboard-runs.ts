@@ -57,6 +57,9 @@ const plain: Omit<TrainRecord, 'step' | 'tokens'> = {
   load_cv: 1,
   load_cv_kept: 1,
   dead_experts: 1,
+  gate_mean: 1,
+  gate_entropy: 1,
+  entropy_share: 1,
 }
 
 function ranksRecord(step: number, tokens: number, made: MadeRanks): RanksRecord {
@@ -90,7 +93,9 @@ function routed({ step, layer, tokens_per_expert, ...record }: MadeRouting): Rou
     load_cv_kept: 1,
     drop_rate: 0,
     unserved_rate: 0,
+    gate_mean: 1,
     gate_entropy: 1,
+    entropy_share: 1,
     dead_experts: tokens_per_expert.filter((tokens) => tokens === 0).length,
     max_over_mean: Math.max(...tokens_per_expert) / mean,
     ...record,

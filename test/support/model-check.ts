@@ -114,10 +114,11 @@ export async function compile(given: WitnessInput, dtype: 'float32' | 'float64',
   })
   const outputs: Record<string, Tensor> = { loss: result.loss, objective: result.objective }
   for (const report of result.reports) {
-    const { count_N, kept_N, unserved, losses: router } = report
+    const { count_N, kept_N, unserved, gate, losses: router } = report
     const routed = routedOf(report)
     outputs[`count ${routed}`] = count_N
     outputs[`kept ${routed}`] = kept_N
+    outputs[`gate ${routed}`] = gate
     if (unserved) outputs[`unserved ${routed}`] = unserved
     if (router) {
       outputs[`balance ${routed}`] = router.balance
@@ -181,6 +182,7 @@ function expectForward(result: Record<string, number[]>, given: WitnessInput, to
     expect(result[`count ${layer}`]).toEqual(statistics.counts)
     expect(result[`kept ${layer}`]).toEqual(statistics.kept)
     close(result[`unserved ${layer}`]?.[0] ?? 0, statistics.unserved, tolerance)
+    close(result[`gate ${layer}`]?.[0], statistics.gate, tolerance)
     if (!result[`balance ${layer}`]) continue
     close(result[`balance ${layer}`]?.[0], statistics.balance, tolerance)
     close(result[`z ${layer}`]?.[0], statistics.zLoss, tolerance)

@@ -42,6 +42,8 @@ export interface LayerStatistics {
   readonly capacity: number | null
   /** Mean entropy of the router's distribution, nats. */
   readonly entropy: number
+  /** Mean over tokens of the sum of the gates of their kept assignments. */
+  readonly gate: number
   /** Share of tokens that no expert computed. */
   readonly unserved: number
   /** Load-balancing loss before its coefficient. */
@@ -86,6 +88,7 @@ export function witnessForward(input: WitnessInput): WitnessOutput {
         kept: loads(routing, moe.experts, true),
         capacity: routing.capacity,
         entropy: routerEntropy(routing, moe),
+        gate: meanTotalGate(routing, tokens.length),
         unserved: unservedShare(routing, tokens.length),
         balance,
         zLoss,
@@ -103,6 +106,12 @@ function withTokensChoosing(config: ModelConfig): ModelConfig {
 function unservedShare({ assignments }: Routing, tokens: number): number {
   const served = new Set(assignments.filter(({ kept }) => kept).map(({ token }) => token))
   return (tokens - served.size) / tokens
+}
+
+function meanTotalGate({ assignments }: Routing, tokens: number): number {
+  const totals = Array.from({ length: tokens }, () => 0)
+  for (const { token, gate, kept } of assignments) if (kept) totals[token] = (totals[token] as number) + gate
+  return totals.reduce((sum, total) => sum + total) / tokens
 }
 
 /** Assignments to each expert: all of them, or only those kept. */

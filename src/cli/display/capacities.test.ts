@@ -13,7 +13,8 @@ const at = (loss: number, drop_rate = 0, unserved_rate = 0): CapacityEvaluation 
 })
 
 function record(capacity: EvalRecord['capacity'], capacities: EvalRecord['capacities']): EvalRecord {
-  const others = { aux_loss: 1, z_loss: 1, load_cv: 0, load_cv_kept: 0, dead_experts: 0, evaluated_tokens: 1 }
+  const routing = { load_cv: 0, load_cv_kept: 0, dead_experts: 0, gate_mean: 1, gate_entropy: 1, entropy_share: 1 }
+  const others = { aux_loss: 1, z_loss: 1, ...routing, evaluated_tokens: 1 }
   return { kind: 'eval', step: 1, tokens: 1, ...others, ...capacities[capacity], capacity, capacities }
 }
 

@@ -104,6 +104,9 @@ function trainRecord(step: number): TrainRecord {
     load_cv: 0.42,
     load_cv_kept: 0.3,
     dead_experts: 0,
+    gate_mean: 0.55,
+    gate_entropy: 1.1,
+    entropy_share: 0.79,
   }
 }
 
@@ -121,6 +124,9 @@ function evalRecord(step: number): EvalRecord {
     load_cv: 0.41,
     load_cv_kept: 0.4,
     dead_experts: 3,
+    gate_mean: 0.5,
+    gate_entropy: 1.2,
+    entropy_share: 0.87,
     evaluated_tokens: 118_000,
     capacity: 'eval',
     capacities: {

@@ -56,6 +56,17 @@ export function unservedRate({ position_TK, capacity }: Placement, dtype: DType)
   return mean(cast(equal(sum(kept_TK, { axes: [1] }), constant(0, 'int32')), dtype))
 }
 
+/**
+ * Mean over tokens of the total gate, a scalar: the sum of the gates of a token's kept choices, by which the mixture of
+ * its experts is scaled. A token that no expert computed counts 0. With `expert-choice` the sum is over the experts that
+ * took the token.
+ */
+export function totalGate({ gate_TK }: Choice, { position_TK, capacity }: Placement): Tensor {
+  const kept_TK =
+    capacity === null ? gate_TK : multiply(gate_TK, cast(less(position_TK, constant(capacity, 'int32')), gate_TK.dtype))
+  return mean(sum(kept_TK, { axes: [1] }))
+}
+
 /** First choices of each expert in each group and prototype [G, N], int32. */
 function firstChoices({ prototypes, experts, k }: MoeConfig, { expert_TK }: Choice, groups: number, tokens: number) {
   const first = slice(reshape(expert_TK, [groups, tokens, prototypes, k]), 3, 0, 1)

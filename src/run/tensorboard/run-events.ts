@@ -14,6 +14,9 @@ const routingScalars: ReadonlySet<string> = new Set([
   'load_cv',
   'load_cv_kept',
   'dead_experts',
+  'gate_mean',
+  'gate_entropy',
+  'entropy_share',
 ])
 
 export class RunEvents {

@@ -40,7 +40,7 @@ const configOf = (moe: Moe | null, train: Train = {}, math: 'float32' | 'bf16' =
   })
 
 interface Trained {
-  /** Loss, norm and load of the first router after each step. */
+  /** Loss and norm after each step, and gate, passes and load of the first router. */
   readonly steps: readonly (readonly number[])[]
   readonly tensors: Readonly<Record<string, string>>
 }
@@ -65,7 +65,9 @@ async function trainOne(runtime: Runtime, config: RunConfig, ranks: Ranks | null
   const steps: number[][] = []
   for (let step = 1; step <= STEPS; step++) {
     const outcome = await trainer.step(step, batchOf(config, step))
-    steps.push([outcome.loss, outcome.gradNorm, ...(outcome.layers[0]?.kept ?? [])])
+    const [router] = outcome.layers
+    const routing = router ? [router.gate, router.passes, ...router.kept] : []
+    steps.push([outcome.loss, outcome.gradNorm, ...routing])
   }
   await trainer.settle()
   const tensors = [...parameterTensors(store), ...trainer.optimizer.stateTensors()]

@@ -163,6 +163,27 @@ test('routing is recorded by layer and module, with shares of the load that sum 
   expect(record.layers[0]?.load[1]).toEqual([0, 0, 0.5, 0.5])
 })
 
+test('gates are recorded by layer and module, and are missing if a log lacks them', async () => {
+  const at = (step: number, layer: number, gate_mean: number | undefined, gate_entropy: number | null) => ({
+    ...routing(step, layer, [32, 32, 32, 32], [32, 32, 32, 32]),
+    ...(gate_mean !== undefined && { gate_mean }),
+    gate_entropy,
+  })
+  const steps = [1, 2, 3, 4].map((one) => step(one))
+  const { record } = await recorded(steps, [at(1, 0, 0.25, 1.25), at(1, 1, 0.5, 1), at(2, 0, 0.375, 1), at(2, 1, 1, 1)])
+  expect(record.layers.map(({ gate }) => gate)).toEqual([
+    [0.25, 0.375],
+    [0.5, 1],
+  ])
+  // A router without weights has no entropy.
+  const { record: hash } = await recorded(steps, [at(1, 0, 1, null)])
+  expect(hash.layers[0]).toMatchObject({ gate: [1], entropy: [0] })
+  // A version without gates began the run.
+  const { record: older } = await recorded(steps, [at(1, 0, undefined, 1.25), at(2, 0, 0.5, 1)])
+  expect(older.layers[0]).not.toHaveProperty('gate')
+  expect(older.layers[0]?.entropy).toEqual([1.25, 1])
+})
+
 test('curves of long runs are reduced to as many points as a figure shows', async () => {
   const steps = Array.from({ length: 1000 }, (_, i) => step(i + 1, { loss: i < 500 ? 6 : 4 }))
   const routed = Array.from({ length: 80 }, (_, i) => routing(i + 1, 0, [32, 32, 32, 32], [32, 32, 32, 32]))

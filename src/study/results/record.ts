@@ -147,7 +147,8 @@ function historiesOf(routing: readonly RoutingRecord[]): LayerHistory[] {
       loadCv: of((record) => record.load_cv),
       loadCvKept: of((record) => record.load_cv_kept),
       dropRate: of((record) => record.drop_rate),
-      entropy: of((record) => record.gate_entropy),
+      entropy: of((record) => record.gate_entropy ?? 0),
+      ...(records.every(({ gate_mean }) => gate_mean !== undefined) && { gate: of((record) => record.gate_mean) }),
       load: windows.map((window) => sharesOf(window.map((record) => record.tokens_per_expert))),
     }
   })

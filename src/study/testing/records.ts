@@ -18,6 +18,9 @@ export const heldOut: EvalRecord = {
   load_cv: 0.4,
   load_cv_kept: 0.3,
   dead_experts: 0,
+  gate_mean: 0.5,
+  gate_entropy: 1,
+  entropy_share: 0.72,
   evaluated_tokens: 1000,
   capacity: 'eval',
   capacities: {

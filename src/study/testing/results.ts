@@ -30,6 +30,9 @@ export interface ArmSketch {
   /** Scale of the part of the loss that differs between seeds and arms. */
   readonly jitter?: number
   readonly cv?: number
+  /** Mean total gate and entropy of each layer; without gates, as in records of earlier versions. */
+  readonly gates?: readonly number[]
+  readonly entropies?: readonly number[]
   readonly dropRate?: number
   readonly unserved?: number
   /** Added to the loss under a capacity rule. */
@@ -174,7 +177,9 @@ function recordOf(
           loadCv: steps.map(() => cv),
           loadCvKept: steps.map(() => cv / 2),
           dropRate: steps.map(() => dropRate),
-          entropy: steps.map(() => 1),
+          // Only the last quarter of the snapshots counts.
+          entropy: steps.map((step) => (step > 700 ? (arm.entropies?.[layer] ?? 1) : 9)),
+          ...(arm.gates && { gate: steps.map((step) => (step > 700 ? (arm.gates?.[layer] ?? 1) : 9)) }),
           load: steps.map(() => [0.4, 0.3, 0.2, 0.1]),
         }))
       : [],
@@ -208,6 +213,9 @@ function evaluationOf(
     load_cv: cv,
     load_cv_kept: cv / 2,
     dead_experts: 0,
+    gate_mean: 0.5,
+    gate_entropy: 1,
+    entropy_share: 0.5,
     capacity: 'train',
     capacities: { train: under('train', dropRate), eval: under('eval', dropRate / 4), none: under('none', 0) },
   }
