@@ -70,6 +70,37 @@ describe('a table of contrasts', () => {
     expect(drops('train', 1)).toEqual({ text: '–', note: '– unserved' })
   })
 
+  test('has gates and entropy shares by layer at the end of training, beside those of the baseline', () => {
+    const [eight, log8] = [{ experts: 8 }, Math.log(8)]
+    const arms = {
+      base: { settings: moe(eight), gates: [0.125, 0.5], entropies: [log8, 0.5 * log8] },
+      // Two of eight experts, each from a prototype of four.
+      prototypes: {
+        settings: moe({ ...eight, router: 'prototype', prototypes: 2 }),
+        gates: [0.5, 1.5],
+        entropies: [Math.log(4), 0.25 * Math.log(4)],
+      },
+      older: { settings: moe(eight), entropies: [0.75 * log8, 0.5 * log8] },
+      hash: { settings: moe({ ...eight, router: 'hash' }), gates: [1, 0.98], entropies: [0, 0] },
+      dense: { settings: { 'model.moe': null } },
+    }
+    const ofBase = { gate: 'against 0.13 0.50', share: 'against 1.00 0.50' }
+    const expected = [
+      ['0.50 1.50', '1.00 0.25'],
+      ['–', '0.75 0.50'],
+      ['1.00 0.98', '–'],
+      ['–', '–'],
+    ] as const
+    const table = tableWith(view({ arms }).blocks, 'Gate')
+    for (const [row, [gate, share]] of expected.entries()) {
+      expect(cell(table, row, 'Gate')).toEqual({ text: gate, note: ofBase.gate })
+      expect(cell(table, row, 'Entropy share')).toEqual({ text: share, note: ofBase.share })
+    }
+    const all = analyse(studyOf({ arms })).sections.find(({ id }) => id === 'arms')?.blocks ?? []
+    const gates = tableWith(all, 'Gate').rows.map((_, row) => text(cell(tableWith(all, 'Gate'), row, 'Gate')))
+    expect(gates).toEqual(['0.13 0.50', ...expected.map(([gate]) => gate)])
+  })
+
   test('shows both learning rates if there was a sweep, and marks a sign that depends on them', () => {
     const arms = { base: {}, arm: { effect: 0.1, jitter: 0.001, best: -0.2 } }
     expect(tableWith(view({ arms }).blocks, 'Difference').columns.map(({ title }) => title)).not.toContain(

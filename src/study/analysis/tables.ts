@@ -3,6 +3,7 @@ import type { CapacityRule } from '../../model/routing/contract.ts'
 import type { Block, Cell, IntervalFigure, Table } from '../../report/blocks.ts'
 import { count, dash, fixed, joinWords, percent } from '../../text/numbers.ts'
 import type { FinishedRun } from '../contract.ts'
+import { decisivenessOf } from '../results/decisiveness.ts'
 import { mean, standardDeviation } from '../statistics.ts'
 import type { Comparison } from './comparison.ts'
 import { digitsOfColumn, estimateCell, formatP, ratioCell } from './numbers.ts'
@@ -49,6 +50,19 @@ export const flopsPerToken = (run: FinishedRun): number => run.trainFlops / run.
 export const routed = (runs: readonly FinishedRun[]): readonly FinishedRun[] =>
   runs.filter((run) => run.config.model.moe !== null)
 
+/** More numbers do not fit a cell. */
+const LAYERS_SHOWN = 6
+
+/** `0.42 0.61`: means over the runs of an arm, layer by layer; a dash if they are unknown. */
+function byLayer(runs: Runs, arm: string, of: 'gate' | 'entropyShare'): string {
+  const layers = runs.finished(arm).map(decisivenessOf)
+  const means = (layers[0] ?? []).map((_, i) => mean(layers.flatMap((own) => own[i]?.[of] ?? [])))
+  if (means.every((value) => value === null)) return dash
+  const texts = means.map((value) => fixed(value, 2))
+  const half = LAYERS_SHOWN / 2
+  return (texts.length > LAYERS_SHOWN ? [...texts.slice(0, half), '…', ...texts.slice(-half)] : texts).join(' ')
+}
+
 function stepTime(runs: Runs, arm: string): string {
   const timing = runs.timing(arm)
   return timing ? `${fixed(timing.stepMs, timing.stepMs < 10 ? 2 : 1)} ms` : dash
@@ -90,6 +104,11 @@ function differenceCell({ estimate, outcome, dependsOnCapacity, dependsOnRate }:
   return { ...cell, text: `${cell.text}${dependsOnCapacity ? ' ‡' : ''}${dependsOnRate ? ' §' : ''}`, tone }
 }
 
+/** Columns of {@link byLayer}, and their explanation. They are left-aligned, because many layers need several lines. */
+const layerColumns = ['Gate', 'Entropy share']
+const layerWords =
+  "Gate: mean over tokens of the sum of the gates of a token's kept choices, by which the output of its experts is scaled, layer by layer. Entropy share: entropy of the router's distribution over the largest possible, layer by layer; near 1 the router hardly prefers any expert. Both are means over the last quarter of training."
+
 /** One row per contrast. @param first Explain the columns, where a reader first meets them. */
 export function contrastTable(runs: Runs, comparisons: readonly Comparison[], first: boolean): Table | null {
   const baselines = new Set(comparisons.map(({ baseline }) => baseline))
@@ -100,6 +119,10 @@ export function contrastTable(runs: Runs, comparisons: readonly Comparison[], fi
   const digits = digitsOfColumn(comparisons.flatMap(({ estimate, otherRate }) => [estimate, otherRate]))
   const share = ({ arm, baseline }: Comparison, of: 'drop_rate' | 'unserved_rate') =>
     percent(meanOver(routed(runs.comparing([arm, baseline]).finished(arm)), (run) => runs.evaluationOf(run)[of]))
+  const layersCell = (of: 'gate' | 'entropyShare') => (one: Comparison) => ({
+    text: byLayer(runs, one.arm, of),
+    note: `against ${byLayer(runs, one.baseline, of)}`,
+  })
   const columns: readonly (readonly [title: string, cell: (comparison: Comparison) => Cell] | false)[] = [
     [
       'Arm',
@@ -117,10 +140,12 @@ export function contrastTable(runs: Runs, comparisons: readonly Comparison[], fi
     ['Per FLOP', ({ perFlop }) => verdictCell(perFlop)],
     timed && ['Per second', ({ perSecond }) => verdictCell(perSecond)],
     ['Dropped', (one) => ({ text: share(one, 'drop_rate'), note: `${share(one, 'unserved_rate')} unserved` })],
+    ['Gate', layersCell('gate')],
+    ['Entropy share', layersCell('entropyShare')],
   ]
   const shown = columns.filter((column) => column !== false)
   const words = first
-    ? ` Difference: held-out loss of the arm minus that of its baseline, by seed, with its 95 % interval; negative is better. p (Holm): the probability of so large a difference if there were none, corrected for the number of contrasts in the section. FLOPs${timed ? ' and step time' : ''}: arm over baseline. Per FLOP${timed ? ', per second' : ''}: whether the arm is better or worse at equal training FLOPs${timed ? ' or time' : ''}; open: the interval contains zero. Dropped: share of assignments beyond the capacity of their expert, when held-out text was evaluated; unserved: share of tokens that no expert computed.`
+    ? ` Difference: held-out loss of the arm minus that of its baseline, by seed, with its 95 % interval; negative is better. p (Holm): the probability of so large a difference if there were none, corrected for the number of contrasts in the section. FLOPs${timed ? ' and step time' : ''}: arm over baseline. Per FLOP${timed ? ', per second' : ''}: whether the arm is better or worse at equal training FLOPs${timed ? ' or time' : ''}; open: the interval contains zero. Dropped: share of assignments beyond the capacity of their expert, when held-out text was evaluated; unserved: share of tokens that no expert computed. ${layerWords}`
     : ''
   return table(
     `${several ? 'Contrasts' : `Arms against ${runs.label(only)}`}, nats a token.${words}${footnotes(
@@ -130,6 +155,7 @@ export function contrastTable(runs: Runs, comparisons: readonly Comparison[], fi
     )}`,
     shown.map(([title]) => title),
     comparisons.map((comparison) => shown.map(([, cell]) => cell(comparison))),
+    [0, ...shown.flatMap(([title], i) => (layerColumns.includes(title) ? [i] : []))],
   )
 }
 
@@ -166,8 +192,8 @@ export function armTable(runs: Runs, arms: readonly string[]): Table | null {
 export function armCosts(runs: Runs, arms: readonly string[]): Table | null {
   const timed = arms.some((arm) => runs.timing(arm) !== null)
   return table(
-    `Routing and costs of all arms. Dropped, unserved: shares of assignments and of tokens when held-out text was evaluated, at the capacity that answers use. c_v: standard deviation of the experts' loads over their mean, last quarter of training (0: even).${timed ? ' Step: time of a training step, measured alone.' : ''}`,
-    ['Arm', 'Dropped', 'Unserved', 'c_v', 'FLOPs a token', ...(timed ? ['Step'] : [])],
+    `Routing and costs of all arms. Dropped, unserved: shares of assignments and of tokens when held-out text was evaluated, at the capacity that answers use. c_v: standard deviation of the experts' loads over their mean, last quarter of training (0: even). ${layerWords}${timed ? ' Step: time of a training step, measured alone.' : ''}`,
+    ['Arm', 'Dropped', 'Unserved', 'c_v', ...layerColumns, 'FLOPs a token', ...(timed ? ['Step'] : [])],
     arms.flatMap((arm): Cell[][] => {
       const finished = runs.finished(arm)
       if (finished.length === 0) return []
@@ -181,11 +207,14 @@ export function armCosts(runs: Runs, arms: readonly string[]): Table | null {
           share('drop_rate'),
           share('unserved_rate'),
           fixed(cv, 2),
+          byLayer(runs, arm, 'gate'),
+          byLayer(runs, arm, 'entropyShare'),
           count(meanOver(finished, flopsPerToken)),
           ...(timed ? [stepTime(runs, arm)] : []),
         ],
       ]
     }),
+    [0, 4, 5],
   )
 }
 

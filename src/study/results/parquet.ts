@@ -5,6 +5,8 @@
  */
 import { parquetWriteBuffer } from 'hyparquet-writer'
 import type { FinishedRun, StudyResults } from '../contract.ts'
+import { mean } from '../statistics.ts'
+import { decisivenessOf } from './decisiveness.ts'
 import { atCapacity, otherTextsOf } from './held-out.ts'
 
 type Value = string | number | null
@@ -114,11 +116,16 @@ const figuresOf = (run: FinishedRun | null): Row => ({
   load_cv_kept: run?.routing.loadCvKept ?? null,
   drop_rate: run?.routing.dropRate ?? null,
   dead_experts: run?.routing.deadExperts ?? null,
+  gate_mean: meanOverLayers(run, 'gate'),
+  entropy_share: meanOverLayers(run, 'entropyShare'),
   corpus: run?.corpus ?? null,
   engine: run?.engine ?? null,
   machine: run?.machine ?? null,
   program: run?.program ?? null,
 })
+
+const meanOverLayers = (run: FinishedRun | null, of: 'gate' | 'entropyShare'): number | null =>
+  mean(run ? decisivenessOf(run).flatMap((layer) => layer[of] ?? []) : [])
 
 const cellValue = (value: unknown): Value =>
   typeof value === 'number' || typeof value === 'string' ? value : value === undefined ? null : JSON.stringify(value)
