@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import {
   coefficientOfVariation,
+  gatesByLayer,
   keptAssignments,
   keptFlops,
   type LayerCounts,
@@ -120,6 +121,16 @@ test('a router without weights has a gate and no entropy, and does not change th
     gate_entropy: 0,
     entropy_share: null,
   })
+})
+
+test('gates by layer are means over passes, and over the routers of a layer', () => {
+  const projection = { ...even, layer: 3, module: 'qkv' as const, gate: 1, entropy: Math.log(4) }
+  const hash = { ...even, layer: 5, largestEntropy: null, gate: 0.75 }
+  expect(gatesByLayer([projection, uneven, hash])).toEqual([
+    { layer: 3, gateMean: (1 + 0.4375) / 2, entropyShare: expect.closeTo((1 + 0.75 / Math.log(4)) / 2, 12) },
+    { layer: 5, gateMean: 0.75, entropyShare: null },
+  ])
+  expect(gatesByLayer([])).toEqual([])
 })
 
 test('a dense model has zeros, not NaN, and neither gate nor entropy', () => {

@@ -92,6 +92,22 @@ export function summarize(layers: readonly LayerCounts[]): RoutingSummary {
   }
 }
 
+/** How decided the routers of a layer are in a step: means over the routers. */
+export interface LayerGates {
+  readonly layer: number
+  /** See `gate_mean` and `entropy_share` of {@link RoutingRecord}. */
+  readonly gateMean: number
+  readonly entropyShare: number | null
+}
+
+/** One entry for each layer with experts. */
+export function gatesByLayer(counts: readonly LayerCounts[]): LayerGates[] {
+  return [...new Set(counts.map(({ layer }) => layer))].map((layer) => {
+    const { gate_mean, entropy_share } = summarize(counts.filter((one) => one.layer === layer))
+    return { layer, gateMean: gate_mean as number, entropyShare: entropy_share }
+  })
+}
+
 /** Null without values. */
 const meanOf = (values: readonly number[]): number | null =>
   values.length === 0 ? null : sumOf(values) / values.length

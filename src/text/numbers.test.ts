@@ -7,6 +7,7 @@ import {
   fixed,
   flops,
   joinWords,
+  listed,
   percent,
   plural,
   shortTime,
@@ -68,6 +69,14 @@ test('units and shares', () => {
 test('only a number with a non-zero digit has a sign', () => {
   expect([0.021, -0.021, -0.0001].map((value) => fixed(value, 3))).toEqual(['0.021', '−0.021', '0.000'])
   expect([0.021, -0.021, 0.0001].map((value) => signed(value, 3))).toEqual(['+0.021', '−0.021', '0.000'])
+})
+
+test('a list of many values has the first three and the last, and a dash where a value is unknown', () => {
+  expect(listed([0.421, 1])).toBe('0.42 1.00')
+  expect(listed([1, 2, 3, 4, 5, 6])).toBe('1.00 2.00 3.00 4.00 5.00 6.00')
+  expect(listed([1, 2, 3, 4, 5, 6, 7])).toBe('1.00 2.00 3.00 … 5.00 6.00 7.00')
+  expect(listed([0.5, null, Number.NaN])).toBe('0.50 – –')
+  expect([listed([]), listed([null, undefined])]).toEqual(['–', '–'])
 })
 
 test('lists and plurals', () => {

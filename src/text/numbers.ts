@@ -54,6 +54,13 @@ export function fixed(value: Maybe, digits: number): string {
   return value < 0 && Number(text) !== 0 ? `−${text}` : text
 }
 
+/** `0.42 0.61 1.00`, such as values by layer: of many the first three and the last. A dash if none is known. */
+export function listed(values: readonly Maybe[]): string {
+  if (!values.some(isNumber)) return dash
+  const texts = values.map((value) => fixed(value, 2))
+  return (texts.length > 6 ? [...texts.slice(0, 3), '…', ...texts.slice(-3)] : texts).join(' ')
+}
+
 /** +0.021, −0.021, 0.000. */
 export function signed(value: Maybe, digits: number): string {
   const text = fixed(value, digits)

@@ -6,6 +6,7 @@ import type { Origin } from '../run/origin.ts'
 import type { Engine } from '../runtime/engine.ts'
 import type { StepEvent } from '../runtime/times.ts'
 import type { EvalRecord, RanksRecord, TrainRecord } from '../step/records.ts'
+import type { LayerGates } from '../step/statistics.ts'
 
 export type TrainEvent =
   | RunMessage
@@ -76,6 +77,8 @@ export interface TrainSummary {
   readonly ceiling: CeilingReport | null
   readonly last: TrainRecord | null
   readonly evaluation: EvalRecord | null
+  /** Of the last step of this process; empty for a dense model, or without a step. */
+  readonly gates: readonly LayerGates[]
   /** On the first of several ranks; null otherwise. */
   readonly ranks: RanksSummary | null
 }

@@ -5,7 +5,15 @@ import { describeModel, type ModelDescription } from '../model/describe.ts'
 import type { RunLog } from '../run/run-log.ts'
 import type { Evaluation } from '../step/evaluation.ts'
 import type { EvalRecord, TrainRecord } from '../step/records.ts'
-import { keptFlops, median, routingRecord, summarize } from '../step/statistics.ts'
+import {
+  gatesByLayer,
+  keptFlops,
+  type LayerCounts,
+  type LayerGates,
+  median,
+  routingRecord,
+  summarize,
+} from '../step/statistics.ts'
 import type { StepOutcome } from '../step/trainer.ts'
 import type { TrainEvent, TrainSummary } from './events.ts'
 import type { Observed } from './rank-observer.ts'
@@ -21,6 +29,8 @@ export class Reporter {
   private readonly emit: (event: TrainEvent) => void
   private readonly speeds: number[] = []
   private readonly rates: number[] = []
+  /** Counts of the last step. */
+  private routed: readonly LayerCounts[] = []
 
   /**
    * @param files Null on all ranks but the first, which writes the logs.
@@ -58,6 +68,7 @@ export class Reporter {
     if (step % this.config.train.routingEvery === 0)
       for (const counts of layers) this.files?.recordRouting(routingRecord(step, counts))
     this.last = record
+    this.routed = layers
     this.emit(record)
   }
 
@@ -79,6 +90,11 @@ export class Reporter {
   speed(): Pick<TrainSummary, 'tokensPerSecond' | 'mfu'> {
     if (this.speeds.length === 0) return { tokensPerSecond: null, mfu: null }
     return { tokensPerSecond: median(this.speeds), mfu: this.ceiling.utilisation(median(this.rates)) }
+  }
+
+  /** How decided routers were in the last step of this process. */
+  get gates(): LayerGates[] {
+    return gatesByLayer(this.routed)
   }
 
   /** Tokens in a number of steps. */

@@ -239,6 +239,7 @@ async function trainOn(
     ceiling: ceilingReport,
     last: report.last,
     evaluation: report.evaluation,
+    gates: report.gates,
     ranks: observer.summary(),
     ...(bandwidth !== null && {
       profile: { ...trainer.profile(), ...engineOf(runtime), peakFlops: ceilingReport.peakFlops, bandwidth },
@@ -308,6 +309,7 @@ async function interruptedAtStart(
     ceiling: null,
     last: null,
     evaluation: null,
+    gates: [],
     ranks: null,
   }
   return { directory, interrupted: true, step, tokens, ...nothing }

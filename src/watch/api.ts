@@ -146,6 +146,8 @@ export interface RoutingHistory {
   readonly load_cv: readonly (number | null)[]
   readonly load_cv_kept: readonly (number | null)[]
   readonly drop_rate: readonly (number | null)[]
+  /** Mean over tokens of the sum of the gates of their kept choices. */
+  readonly gate_mean: readonly (number | null)[]
   /** Nats. */
   readonly gate_entropy: readonly (number | null)[]
   readonly dead_experts: readonly (number | null)[]

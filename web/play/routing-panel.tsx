@@ -83,9 +83,7 @@ function Maps({ run, index }: { readonly run: LiveRun; readonly index: RoutingIn
       )}
       <div class="lines">
         <p class="quiet">Layer {names[router]} over time</p>
-        <div>
-          <RouterLines history={summary} at={at} moveTo={moveTo} />
-        </div>
+        <div>{info && <RouterLines history={summary} router={info} at={at} moveTo={moveTo} />}</div>
       </div>
     </>
   )

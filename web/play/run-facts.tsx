@@ -62,6 +62,16 @@ function RunFacts({ run }: { readonly run: LiveRun }) {
                   value={fixed(last?.load_cv, 2)}
                   hint="Standard deviation of tokens per expert over their mean: 0 is perfectly even."
                 />
+                <Fact
+                  name="total gate"
+                  value={fixed(last?.gate_mean, 2)}
+                  hint="Factor by which the output of a token's experts is scaled: the sum of the gates of its kept choices, mean over layers."
+                />
+                <Fact
+                  name="router entropy"
+                  value={percent(last?.entropy_share, 0)}
+                  hint="Entropy of the router's distribution over the largest possible, mean over layers. Near 100 % it prefers no expert."
+                />
                 <Fact name="dead experts" value={last ? String(last.dead_experts) : fixed(null, 0)} />
               </>
             )}

@@ -2,6 +2,7 @@
 import { type Command, Option } from 'commander'
 import type { WeightFormat } from '../../infer/int8/weight-format.ts'
 import { type CapacityRule, capacityRules } from '../../model/routing/contract.ts'
+import type { EvalRecord } from '../../step/records.ts'
 import { count, fixed, grouped } from '../../text/numbers.ts'
 import { capacityTable, ruleText } from '../display/capacities.ts'
 import { labelled } from '../display/display.ts'
@@ -64,7 +65,8 @@ Examples:
 A full expert refuses (drops) further tokens. Its capacity is that of training (train), that of
 evaluations (eval), or unlimited (none). Bits per byte is the loss per byte of text, comparable
 between tokenizers; lower is better. c_v is the imbalance of expert loads, standard deviation over
-mean; 0 is even.`,
+mean; 0 is even. The gate is the factor by which the output of a token's experts is scaled, the sum of
+the gates of its kept choices; an entropy near 1 means that the router prefers no expert.`,
     )
     .action((directory: string, flags: EvalFlags) => run(io, directory, flags))
 }
@@ -95,6 +97,7 @@ async function run(io: Io, directory: string, flags: EvalFlags): Promise<void> {
         ['perplexity', fixed(Math.exp(record.loss), 2)],
         ['bits per byte', colors.bold(fixed(record.bits_per_byte, 4))],
         ['c_v', `${fixed(record.load_cv, 2)} before drops, ${fixed(record.load_cv_kept, 2)} after`],
+        ...gateRow(record),
         ['dead experts', grouped(record.dead_experts)],
         ['text', `${flags.data?.join(', ') ?? 'held-out documents'}, ${count(record.evaluated_tokens)} tokens`],
         ['model', `${directory}, step ${grouped(record.step)}`],
@@ -102,4 +105,11 @@ async function run(io: Io, directory: string, flags: EvalFlags): Promise<void> {
       colors,
     ) + capacityTable(record, colors, columnsOf(io.stdout)),
   )
+}
+
+/** Means over layers; nothing for a dense model. */
+function gateRow({ gate_mean, entropy_share }: EvalRecord): [string, string][] {
+  if (gate_mean === null) return []
+  const entropy = entropy_share === null ? '' : `, entropy ${fixed(entropy_share, 2)} of the largest`
+  return [['gate', `${fixed(gate_mean, 2)}${entropy}, means over layers`]]
 }

@@ -113,7 +113,10 @@ Values shown:
   bits per byte  held-out loss per byte of text, comparable between tokenizers; lower is better
   MFU            rate of the model's operations over the matmul rate of this machine; higher is better
   drop           share of assignments of tokens to experts that full experts refused; lower is better
-  c_v            imbalance of expert loads, standard deviation over mean; 0 is even`,
+  c_v            imbalance of expert loads, standard deviation over mean; 0 is even
+  gate           factor by which the output of a token's experts is scaled: the sum of the gates
+                 of its kept choices
+  entropy        of the router's distribution, over the largest; near 1 it prefers no expert`,
     )
     .action((config: string | undefined, flags: TrainFlags, command: Command) =>
       run(io, config, flags, command.optsWithGlobals().verbose === true),

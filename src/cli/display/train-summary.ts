@@ -1,5 +1,5 @@
 /** The results at the end of a training. */
-import { count, duration, fixed, grouped, percent } from '../../text/numbers.ts'
+import { count, duration, fixed, grouped, listed, percent } from '../../text/numbers.ts'
 import type { TrainSummary } from '../../train/events.ts'
 import type { Colors } from '../io.ts'
 import { droplessNote } from './capacities.ts'
@@ -24,9 +24,28 @@ export function summaryText(summary: TrainSummary, colors: Colors): string {
   if (note) rows.push(['matmul ceiling', note])
   if (summary.ranks) rows.push(...ranksRows(summary.ranks))
   if (last) rows.push(['drop rate', percent(last.drop_rate)], ['c_v', fixed(last.load_cv, 2)])
+  rows.push(...gateRows(summary))
   rows.push(
     ['time', `${duration(summary.seconds)}, to step ${grouped(summary.step)}, ${count(summary.tokens)} tokens in all`],
     ['run', summary.directory],
   )
   return `\n${labelled(rows, colors)}`
+}
+
+/** Routers with at least this share of the largest entropy hardly prefer any expert. */
+const UNDECIDED = 0.9
+
+/** Gates and entropies of the layers in the last step, and advice if no router has decided. Empty for a dense model. */
+function gateRows({ gates, interrupted }: TrainSummary): [string, string][] {
+  if (gates.length === 0) return []
+  const rows: [string, string][] = [['gate', `${listed(gates.map(({ gateMean }) => gateMean))} by layer`]]
+  const shares = gates.flatMap(({ entropyShare }) => entropyShare ?? [])
+  if (shares.length === 0) return rows
+  rows.push(['entropy', `${listed(gates.map(({ entropyShare }) => entropyShare))} of the largest, by layer`])
+  if (!interrupted && shares.every((share) => share >= UNDECIDED))
+    rows.push([
+      'routers',
+      'hardly prefer any expert yet in any layer: train for longer, or compare with model.moe.router=hash',
+    ])
+  return rows
 }

@@ -137,6 +137,11 @@ function evalRecord(step: number): EvalRecord {
   }
 }
 
+const decidedRouters: TrainSummary['gates'] = [
+  { layer: 0, gateMean: 0.5, entropyShare: 0.95 },
+  { layer: 1, gateMean: 0.6, entropyShare: 0.63 },
+]
+
 export interface Call {
   readonly name: string
   readonly args: readonly unknown[]
@@ -169,6 +174,8 @@ interface Settings {
   readonly stdin?: string | Buffer
   /** Default: a training of one process. */
   readonly ranks?: RanksSummary
+  /** Gates of the layers after the last step; default: decided routers of two layers. */
+  readonly gates?: TrainSummary['gates']
   /** Exit code and output of another program; default: it is not installed. */
   readonly runProgram?: (words: readonly string[]) => { readonly code: number | null; readonly text: string }
   /** The end of a job, and a handler for signals to it. Default: it succeeds. */
@@ -280,6 +287,7 @@ export function fakeIo(settings: Settings = {}): Fake {
         ceiling: settings.ceiling ?? quietCeiling,
         last: step > 0 ? trainRecord(step) : null,
         evaluation: step > 0 ? evalRecord(step) : null,
+        gates: step > 0 ? (settings.gates ?? decidedRouters) : [],
         ranks: settings.ranks ?? null,
       }
       if (!options.profile) return summary

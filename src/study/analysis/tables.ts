@@ -1,7 +1,7 @@
 /** Blocks shared by all sections: the table of contrasts, the forest plot, and the table of arms. */
 import type { CapacityRule } from '../../model/routing/contract.ts'
 import type { Block, Cell, IntervalFigure, Table } from '../../report/blocks.ts'
-import { count, dash, fixed, joinWords, percent } from '../../text/numbers.ts'
+import { count, dash, fixed, joinWords, listed, percent } from '../../text/numbers.ts'
 import type { FinishedRun } from '../contract.ts'
 import { decisivenessOf } from '../results/decisiveness.ts'
 import { mean, standardDeviation } from '../statistics.ts'
@@ -50,17 +50,10 @@ export const flopsPerToken = (run: FinishedRun): number => run.trainFlops / run.
 export const routed = (runs: readonly FinishedRun[]): readonly FinishedRun[] =>
   runs.filter((run) => run.config.model.moe !== null)
 
-/** More numbers do not fit a cell. */
-const LAYERS_SHOWN = 6
-
 /** `0.42 0.61`: means over the runs of an arm, layer by layer; a dash if they are unknown. */
 function byLayer(runs: Runs, arm: string, of: 'gate' | 'entropyShare'): string {
   const layers = runs.finished(arm).map(decisivenessOf)
-  const means = (layers[0] ?? []).map((_, i) => mean(layers.flatMap((own) => own[i]?.[of] ?? [])))
-  if (means.every((value) => value === null)) return dash
-  const texts = means.map((value) => fixed(value, 2))
-  const half = LAYERS_SHOWN / 2
-  return (texts.length > LAYERS_SHOWN ? [...texts.slice(0, half), '…', ...texts.slice(-half)] : texts).join(' ')
+  return listed((layers[0] ?? []).map((_, i) => mean(layers.flatMap((own) => own[i]?.[of] ?? []))))
 }
 
 function stepTime(runs: Runs, arm: string): string {

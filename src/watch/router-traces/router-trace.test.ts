@@ -85,13 +85,13 @@ test('a last step that grows when another rank arrives gets another generation',
 
 test('measures that follow from choices are computed, the others are null', async () => {
   const trace = await traceOf([line(0, 0, [[0], [0], [0], [2]]), line(1, 0, [[0], [1], [2]])])
-  const { load_cv, load_cv_kept, drop_rate, gate_entropy, dead_experts, max_over_mean } = trace.summary(0)
+  const { load_cv, load_cv_kept, drop_rate, gate_mean, gate_entropy, dead_experts, max_over_mean } = trace.summary(0)
   // Loads 3, 0, 1: mean 4/3, deviation √(14/9).
   expect(load_cv[0]).toBeCloseTo(Math.sqrt(14 / 9) / (4 / 3), 6)
   expect(load_cv[1]).toBe(0)
   expect(dead_experts).toEqual([1, 0])
   expect(max_over_mean[0]).toBeCloseTo(9 / 4, 6)
-  for (const unknown of [load_cv_kept, drop_rate, gate_entropy]) expect(unknown).toEqual([null, null])
+  for (const unknown of [load_cv_kept, drop_rate, gate_mean, gate_entropy]) expect(unknown).toEqual([null, null])
 })
 
 test('records of multi-token prediction are separate routers', async () => {

@@ -90,6 +90,7 @@ export class RouterTrace {
       ),
       load_cv_kept: unknown,
       drop_rate: unknown,
+      gate_mean: unknown,
       gate_entropy: unknown,
       dead_experts: loads.map((counts) => counts.reduce((dead, count) => dead + (count === 0 ? 1 : 0), 0)),
       max_over_mean: overMean((counts, mean) => Math.max(...counts) / mean),

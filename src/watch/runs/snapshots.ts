@@ -14,6 +14,7 @@ export const measures = [
   'load_cv',
   'load_cv_kept',
   'drop_rate',
+  'gate_mean',
   'gate_entropy',
   'dead_experts',
   'max_over_mean',

@@ -88,6 +88,7 @@ export function fakeWatched(directory = '/nowhere'): FakeWatched {
       load_cv: [0.5, null, 0.25],
       load_cv_kept: [],
       drop_rate: [],
+      gate_mean: [],
       gate_entropy: [],
       dead_experts: [],
       max_over_mean: [],

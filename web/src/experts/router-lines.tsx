@@ -1,19 +1,22 @@
-/** Balance of one router over the snapshots. */
+/** Balance of one router, and how decided it is, over the snapshots. */
 import type { ReadonlySignal } from '@preact/signals'
 import { percent } from '../../../src/text/numbers.ts'
-import type { RoutingHistory } from '../../../src/watch/api.ts'
+import type { RouterInfo, RoutingHistory } from '../../../src/watch/api.ts'
 import { Sparkline } from './sparkline.tsx'
 
 interface RouterLinesProps {
   readonly history: RoutingHistory
+  readonly router: RouterInfo
   readonly at: ReadonlySignal<number>
   readonly moveTo: (snapshot: number) => void
 }
 
 const decimals = (value: number) => value.toFixed(2)
 
-export function RouterLines({ history, at, moveTo }: RouterLinesProps) {
+export function RouterLines({ history, router, at, moveTo }: RouterLinesProps) {
   const time = { at, moveTo }
+  const experts = router.experts / router.prototypes
+  const largest = Math.log(experts)
   return (
     <>
       <Sparkline
@@ -32,10 +35,20 @@ export function RouterLines({ history, at, moveTo }: RouterLinesProps) {
         {...time}
       />
       <Sparkline
+        title="Total gate"
+        hint="Sum of the gates of a token's kept choices, averaged over tokens: the factor by which the output of its experts is scaled. 0 for a token that no expert computed."
+        values={history.gate_mean}
+        format={decimals}
+        {...time}
+      />
+      <Sparkline
         title="Gate entropy"
-        hint="Entropy of the router's distribution, averaged over tokens, in nats. Low: the router is sure of its choice."
+        hint={`Entropy of the router's distribution, averaged over tokens, in nats. Low: the router is sure of its choice. The faint line is the largest, ln ${experts} = ${decimals(largest)}: no preference for any expert.`}
         values={history.gate_entropy}
-        format={(nats) => `${decimals(nats)} nats`}
+        reference={largest}
+        format={(nats) =>
+          `${decimals(nats)} nats${largest > 0 ? `, ${percent(nats / largest, 0)} of the largest` : ''}`
+        }
         {...time}
       />
       <Sparkline

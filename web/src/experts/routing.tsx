@@ -95,9 +95,9 @@ export function Routing({ run, runs, index: newest }: RoutingProps) {
           aria-label={`Balance of layer ${names[router]}`}
         >
           {!overTime && <h2>Layer {names[router]} over time</h2>}
-          {summary.value && (
+          {summary.value && info && (
             <div>
-              <RouterLines history={summary.value} at={at} moveTo={moveTo} />
+              <RouterLines history={summary.value} router={info} at={at} moveTo={moveTo} />
             </div>
           )}
         </section>
