@@ -70,7 +70,7 @@ describe('a table of contrasts', () => {
     expect(drops('train', 1)).toEqual({ text: '–', note: '– unserved' })
   })
 
-  test('has gates and entropy shares by layer at the end of training, beside those of the baseline', () => {
+  test('is followed by gates and entropy shares of all its arms, by layer, at the end of training', () => {
     const [eight, log8] = [{ experts: 8 }, Math.log(8)]
     const arms = {
       base: { settings: moe(eight), gates: [0.125, 0.5], entropies: [log8, 0.5 * log8] },
@@ -84,21 +84,33 @@ describe('a table of contrasts', () => {
       hash: { settings: moe({ ...eight, router: 'hash' }), gates: [1, 0.98], entropies: [0, 0] },
       dense: { settings: { 'model.moe': null } },
     }
-    const ofBase = { gate: 'against 0.13 0.50', share: 'against 1.00 0.50' }
     const expected = [
-      ['0.50 1.50', '1.00 0.25'],
-      ['–', '0.75 0.50'],
-      ['1.00 0.98', '–'],
-      ['–', '–'],
-    ] as const
-    const table = tableWith(view({ arms }).blocks, 'Gate')
-    for (const [row, [gate, share]] of expected.entries()) {
-      expect(cell(table, row, 'Gate')).toEqual({ text: gate, note: ofBase.gate })
-      expect(cell(table, row, 'Entropy share')).toEqual({ text: share, note: ofBase.share })
-    }
+      ['base', '0.13 0.50', '1.00 0.50'],
+      ['prototypes', '0.50 1.50', '1.00 0.25'],
+      ['older', '–', '0.75 0.50'],
+      ['hash', '1.00 0.98', '–'],
+      ['dense', '–', '–'],
+    ]
+    expect(tableWith(view({ arms }).blocks, 'Gate').rows).toEqual(expected)
     const all = analyse(studyOf({ arms })).sections.find(({ id }) => id === 'arms')?.blocks ?? []
-    const gates = tableWith(all, 'Gate').rows.map((_, row) => text(cell(tableWith(all, 'Gate'), row, 'Gate')))
-    expect(gates).toEqual(['0.13 0.50', ...expected.map(([gate]) => gate)])
+    const costs = tableWith(all, 'Gate')
+    for (const [row, cells] of expected.entries())
+      expect(['Arm', 'Gate', 'Entropy share'].map((title) => cell(costs, row, title))).toEqual(cells)
+    const dense = view({ arms: { dense: arms.dense, other: arms.dense } })
+    expect(() => tableWith(dense.blocks, 'Gate')).toThrow('no table')
+  })
+
+  test('has at most six layers in a cell of a deep model', () => {
+    const results = studyOf({ arms: { base: { gates: [0.5] }, arm: {} } })
+    const cells = results.cells.map((one) => {
+      if (one.record?.status !== 'finished') return one
+      const [router] = one.record.layers
+      const layers = Array.from({ length: 8 }, (_, layer) => ({ ...router, layer }) as NonNullable<typeof router>)
+      return { ...one, record: { ...one.record, layers } }
+    })
+    const [section] = analyse({ ...results, cells }).sections.filter(({ id }) => id === 'plain')
+    const table = tableWith(section?.blocks ?? [], 'Gate')
+    expect(cell(table, 0, 'Gate')).toBe('0.50 0.50 0.50 … 0.50 0.50 0.50')
   })
 
   test('shows both learning rates if there was a sweep, and marks a sign that depends on them', () => {

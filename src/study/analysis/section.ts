@@ -21,7 +21,7 @@ import { scaleBlocks } from './sections/scale.ts'
 import { sweepFigures } from './sections/sweep.ts'
 import { timingTable } from './sections/timings.ts'
 import { witnessBlocks } from './sections/witness.ts'
-import { contrastTable, forest, shownBlocks, table } from './tables.ts'
+import { contrastTable, forest, routerTable, shownBlocks, table } from './tables.ts'
 
 type Blocks = readonly (Block | null)[]
 type Draw = (runs: Runs, question: Question, comparisons: readonly Comparison[]) => Blocks
@@ -71,12 +71,19 @@ export function sectionOf(
         answersByContrast(answers),
         controlTable(answers),
         contrastTable(runs, comparisons, first),
+        routerTable(runs, armsOf(comparisons), first),
         forest(runs, id, comparisons),
         ...drawings[view](runs, question, comparisons),
       ]),
     },
   }
 }
+
+/** Baselines first. */
+const armsOf = (comparisons: readonly Comparison[]): string[] => [
+  ...comparisons.map(({ baseline }) => baseline),
+  ...comparisons.map(({ arm }) => arm),
+]
 
 /** “Two prototypes are better than top-1” (arXiv 2105.15082) holds here: −0.021 nats a token (…). */
 function answerSentence({ claim, answer, uncorrected, deciding, decisions, seesFuture }: ClaimAnswer): string {

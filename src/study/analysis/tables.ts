@@ -97,11 +97,6 @@ function differenceCell({ estimate, outcome, dependsOnCapacity, dependsOnRate }:
   return { ...cell, text: `${cell.text}${dependsOnCapacity ? ' ‡' : ''}${dependsOnRate ? ' §' : ''}`, tone }
 }
 
-/** Columns of {@link byLayer}, and their explanation. They are left-aligned, because many layers need several lines. */
-const layerColumns = ['Gate', 'Entropy share']
-const layerWords =
-  "Gate: mean over tokens of the sum of the gates of a token's kept choices, by which the output of its experts is scaled, layer by layer. Entropy share: entropy of the router's distribution over the largest possible, layer by layer; near 1 the router hardly prefers any expert. Both are means over the last quarter of training."
-
 /** One row per contrast. @param first Explain the columns, where a reader first meets them. */
 export function contrastTable(runs: Runs, comparisons: readonly Comparison[], first: boolean): Table | null {
   const baselines = new Set(comparisons.map(({ baseline }) => baseline))
@@ -112,10 +107,6 @@ export function contrastTable(runs: Runs, comparisons: readonly Comparison[], fi
   const digits = digitsOfColumn(comparisons.flatMap(({ estimate, otherRate }) => [estimate, otherRate]))
   const share = ({ arm, baseline }: Comparison, of: 'drop_rate' | 'unserved_rate') =>
     percent(meanOver(routed(runs.comparing([arm, baseline]).finished(arm)), (run) => runs.evaluationOf(run)[of]))
-  const layersCell = (of: 'gate' | 'entropyShare') => (one: Comparison) => ({
-    text: byLayer(runs, one.arm, of),
-    note: `against ${byLayer(runs, one.baseline, of)}`,
-  })
   const columns: readonly (readonly [title: string, cell: (comparison: Comparison) => Cell] | false)[] = [
     [
       'Arm',
@@ -133,12 +124,10 @@ export function contrastTable(runs: Runs, comparisons: readonly Comparison[], fi
     ['Per FLOP', ({ perFlop }) => verdictCell(perFlop)],
     timed && ['Per second', ({ perSecond }) => verdictCell(perSecond)],
     ['Dropped', (one) => ({ text: share(one, 'drop_rate'), note: `${share(one, 'unserved_rate')} unserved` })],
-    ['Gate', layersCell('gate')],
-    ['Entropy share', layersCell('entropyShare')],
   ]
   const shown = columns.filter((column) => column !== false)
   const words = first
-    ? ` Difference: held-out loss of the arm minus that of its baseline, by seed, with its 95 % interval; negative is better. p (Holm): the probability of so large a difference if there were none, corrected for the number of contrasts in the section. FLOPs${timed ? ' and step time' : ''}: arm over baseline. Per FLOP${timed ? ', per second' : ''}: whether the arm is better or worse at equal training FLOPs${timed ? ' or time' : ''}; open: the interval contains zero. Dropped: share of assignments beyond the capacity of their expert, when held-out text was evaluated; unserved: share of tokens that no expert computed. ${layerWords}`
+    ? ` Difference: held-out loss of the arm minus that of its baseline, by seed, with its 95 % interval; negative is better. p (Holm): the probability of so large a difference if there were none, corrected for the number of contrasts in the section. FLOPs${timed ? ' and step time' : ''}: arm over baseline. Per FLOP${timed ? ', per second' : ''}: whether the arm is better or worse at equal training FLOPs${timed ? ' or time' : ''}; open: the interval contains zero. Dropped: share of assignments beyond the capacity of their expert, when held-out text was evaluated; unserved: share of tokens that no expert computed.`
     : ''
   return table(
     `${several ? 'Contrasts' : `Arms against ${runs.label(only)}`}, nats a token.${words}${footnotes(
@@ -148,7 +137,26 @@ export function contrastTable(runs: Runs, comparisons: readonly Comparison[], fi
     )}`,
     shown.map(([title]) => title),
     comparisons.map((comparison) => shown.map(([, cell]) => cell(comparison))),
-    [0, ...shown.flatMap(([title], i) => (layerColumns.includes(title) ? [i] : []))],
+  )
+}
+
+/** Columns of {@link byLayer}, and their explanation. They are left-aligned, because many layers need several lines. */
+const layerColumns = ['Gate', 'Entropy share']
+const layerWords =
+  "Gate: mean over tokens of the sum of the gates of a token's kept choices, by which the output of its experts is scaled, layer by layer. Entropy share: entropy of the router's distribution over the largest possible, layer by layer; near 1 the router hardly prefers any expert. Both are means over the last quarter of training."
+
+/**
+ * How decided the routers of arms are, one row each; null if all are dense. It stands below the table of contrasts, which
+ * has no room for it.
+ */
+export function routerTable(runs: Runs, arms: readonly string[], first: boolean): Table | null {
+  const known = [...new Set(arms)].filter((arm) => runs.finished(arm).length > 0)
+  if (known.every((arm) => routed(runs.finished(arm)).length === 0)) return null
+  return table(
+    `Gates and entropies of routers, layer by layer.${first ? ` ${layerWords}` : ''}`,
+    ['Arm', ...layerColumns],
+    known.map((arm) => [runs.label(arm), byLayer(runs, arm, 'gate'), byLayer(runs, arm, 'entropyShare')]),
+    3,
   )
 }
 
