@@ -121,6 +121,8 @@ describe('the live bar', () => {
       '  MFU            share',
       '  drop ',
       '  c_v  ',
+      '  gate ',
+      '  entropy ',
     ]
     const count = (lines: string[], word: string) => lines.filter((line) => line.startsWith(word)).length
     try {
@@ -130,12 +132,12 @@ describe('the live bar', () => {
         await shown('tiny', '--set', 'model.moe=null'),
       ]
       expect(first.map((line) => line.length).filter((width) => width > 60)).toEqual([])
-      const summary = [0, 0, 0, 1, 1]
+      const summary = [0, 0, 0, 1, 1, 1, 1]
       expect(explained.map((word) => count(first, word))).toEqual(summary.map((more) => 1 + more))
       expect(first).toContain('                 gzip -9 needs 2.500 for this text')
       expect(first.join()).not.toContain('dense model')
       expect(demo).toContain('                 a dense model of this cost needs 1.375')
-      expect(explained.map((word) => count(dense, word))).toEqual([1, 1, 1, 1, 1])
+      expect(explained.map((word) => count(dense, word))).toEqual([1, 1, 1, 1, 1, 0, 0])
       mkdirSync(join(folder, 'earlier'))
       writeFileSync(join(folder, 'earlier', 'config.json'), '{}')
       const further = await shown('tiny')

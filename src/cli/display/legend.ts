@@ -27,6 +27,8 @@ export function legendText(config: RunConfig, { gzipBitsPerByte }: StartEvent, d
     rows.push(
       ['drop', 'choices that full experts refuse; best 0 %'],
       ['c_v', 'imbalance of expert loads; 0 even, 1 poor'],
+      ['gate', "scale of the experts' output: sum of the gates"],
+      ['entropy', 'of routers; near 1 they prefer no expert'],
     )
   return `${labelled(rows, colors)}\n`
 }

@@ -287,7 +287,7 @@ export function fakeIo(settings: Settings = {}): Fake {
         ceiling: settings.ceiling ?? quietCeiling,
         last: step > 0 ? trainRecord(step) : null,
         evaluation: step > 0 ? evalRecord(step) : null,
-        gates: step > 0 ? (settings.gates ?? decidedRouters) : [],
+        gates: step > 0 && config.model.moe ? (settings.gates ?? decidedRouters) : [],
         ranks: settings.ranks ?? null,
       }
       if (!options.profile) return summary

@@ -1,5 +1,6 @@
 /** Balance of one router, and how decided it is, over the snapshots. */
 import type { ReadonlySignal } from '@preact/signals'
+import { useMemo } from 'preact/hooks'
 import { percent } from '../../../src/text/numbers.ts'
 import type { RouterInfo, RoutingHistory } from '../../../src/watch/api.ts'
 import { Sparkline } from './sparkline.tsx'
@@ -17,6 +18,10 @@ export function RouterLines({ history, router, at, moveTo }: RouterLinesProps) {
   const time = { at, moveTo }
   const experts = router.experts / router.prototypes
   const largest = Math.log(experts)
+  const shares = useMemo(
+    () => history.gate_entropy.map((nats) => (nats === null || largest === 0 ? null : nats / largest)),
+    [history, largest],
+  )
   return (
     <>
       <Sparkline
@@ -42,13 +47,11 @@ export function RouterLines({ history, router, at, moveTo }: RouterLinesProps) {
         {...time}
       />
       <Sparkline
-        title="Gate entropy"
-        hint={`Entropy of the router's distribution, averaged over tokens, in nats. Low: the router is sure of its choice. The faint line is the largest, ln ${experts} = ${decimals(largest)}: no preference for any expert.`}
-        values={history.gate_entropy}
-        reference={largest}
-        format={(nats) =>
-          `${decimals(nats)} nats${largest > 0 ? `, ${percent(nats / largest, 0)} of the largest` : ''}`
-        }
+        title="Entropy share"
+        hint={`Entropy of the router's distribution, averaged over tokens, over the largest possible, ln ${experts} = ${decimals(largest)} nats. Low: the router is sure of its choice. Near 100 % (the faint line): it prefers no expert.`}
+        values={shares}
+        reference={1}
+        format={(share) => percent(share, 0)}
         {...time}
       />
       <Sparkline
