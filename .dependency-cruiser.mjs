@@ -19,6 +19,7 @@ const floors = {
     packages: ['hyparquet', 'tinyglobby', 'tokenizers', 'zod'],
     builtins: true,
   },
+  corpus: { below: ['text', 'system'], packages: ['htmlparser2'], builtins: true },
   step: { below: ['text', 'graph', 'model', 'runtime', 'config', 'system', 'data'], packages: [], builtins: false },
   run: {
     below: ['text', 'graph', 'model', 'runtime', 'config', 'system', 'data', 'step'],
@@ -143,6 +144,7 @@ const floors = {
       'plan',
       'watch',
       'launch',
+      'corpus',
     ],
     packages: ['commander', 'd3-array', 'picocolors'],
     builtins: true,

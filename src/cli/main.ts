@@ -44,6 +44,7 @@ const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
   study: async () => (await import('./commands/study.ts')).addStudy,
   eval: async () => (await import('./commands/eval.ts')).addEval,
   generate: async () => (await import('./commands/generate.ts')).addGenerate,
+  corpus: async () => (await import('./commands/corpus.ts')).addCorpus,
   inspect: async () => (await import('./commands/inspect.ts')).addInspect,
   import: async () => (await import('./commands/import.ts')).addImport,
   export: async () => (await import('./commands/export.ts')).addExport,

@@ -51,6 +51,8 @@ export const operations = {
     const signal = await measureSignal(config)
     return { ...signal, problems: signalProblems(signal) }
   },
+  createCorpus: imported(() => import('../corpus/create.ts'), 'createCorpus'),
+  listRecipes: imported(() => import('../corpus/catalogue.ts'), 'listRecipes'),
   benchmark: imported(() => import('../measure/benchmark.ts'), 'benchmark'),
   measureMachine: imported(() => import('../measure/machine.ts'), 'measureMachine'),
   foreignLibraries: imported(() => import('../system/foreign-libraries.ts'), 'foreignLibraries'),

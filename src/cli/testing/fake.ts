@@ -223,6 +223,10 @@ export function fakeIo(settings: Settings = {}): Fake {
   const exits: number[] = []
 
   const operations: Operations = {
+    createCorpus: async () => {
+      throw new Error('tests of the command use the real operation')
+    },
+    listRecipes: async () => [],
     foreignLibraries: async () => [{ package: 'webgpu', paths: ['dist/win32-x64'], bytes: 3e7 }],
     deleteLibraries: async (libraries) => {
       calls.push({ name: 'deleteLibraries', args: [libraries] })

@@ -1,0 +1,195 @@
+/**
+ * The language below the macros of manual pages: groff(7). Comments, conditions, definitions and escapes are resolved
+ * here as for a terminal, so that man.ts and mdoc.ts see lines of text and macros with their arguments.
+ */
+import { glyph } from './glyphs.ts'
+
+/** A line of text, or a macro call with its arguments. Escapes are resolved in text and not yet in arguments. */
+export type RoffLine =
+  | { readonly text: string; readonly macro?: undefined }
+  | { readonly macro: string; readonly args: readonly string[]; readonly rest: string }
+
+/** Longest chain of macros that call each other. */
+const MAX_CALLS = 8
+
+/** Requests of a page's own macros count up to this number of lines: a page that calls itself without end is cut. */
+const MAX_LINES = 200_000
+
+/** Reads the lines of a page in order. Strings and macros that the page defines are expanded. */
+export class Roff {
+  readonly strings = new Map<string, string>([
+    ['R', '®'],
+    ['Tm', '™'],
+    ['lq', '“'],
+    ['rq', '”'],
+    ['Lq', '“'],
+    ['Rq', '”'],
+    ['q', '"'],
+    ['Ba', '|'],
+    ['Le', '≤'],
+    ['Ge', '≥'],
+    ['Lt', '<'],
+    ['Gt', '>'],
+    ['Am', '&'],
+    ['Pm', '±'],
+    ['Ne', '≠'],
+    ['If', 'infinity'],
+    ['Pi', 'pi'],
+  ])
+  private readonly macros = new Map<string, readonly string[]>()
+  /** Results of the `.ie` whose `.el` is still to come. */
+  private readonly conditions: boolean[] = []
+  private read = 0
+
+  /** @param known Macros that keep their meaning when a page defines them too. */
+  private readonly known: ReadonlySet<string>
+
+  constructor(known: ReadonlySet<string>) {
+    this.known = known
+  }
+
+  *lines(source: string): Generator<RoffLine> {
+    // A backslash at the end of a line continues it.
+    yield* this.each(source.replace(/\\\n/g, '').split('\n'), [], 0)
+  }
+
+  private *each(lines: readonly string[], args: readonly string[], depth: number): Generator<RoffLine> {
+    for (let i = 0; i < lines.length; i++) {
+      if (this.read++ > MAX_LINES) return
+      let line = withoutComment(lines[i] as string)
+      if (line === undefined) continue
+      if (args.length > 0)
+        line = line.replace(/\\+\$(\d)/g, (_, n) => args[Number(n) - 1] ?? '').replace(/\\+\$[*@]/g, args.join(' '))
+      for (;;) {
+        const call = /^[.'][ \t]*([^ \t\\]*)[ \t]*(.*)$/.exec(line)
+        if (!call) {
+          yield { text: this.plain(line) }
+          break
+        }
+        const [, macro = '', rest = ''] = call
+        if (macro === '') break
+        if (macro === 'if' || macro === 'ie' || macro === 'el' || macro === 'while') {
+          const { isTrue, body } = this.condition(macro, rest)
+          if (isTrue) {
+            // Braces only group lines; the ones that stay are removed where they stand.
+            line = body.replace(/^\\\{[ \t]*/, '')
+            if (line === '' || line === '\\}') break
+            continue
+          }
+          i = afterBlock(lines, i, body)
+          break
+        }
+        if (macro === 'ig' || macro === 'de' || macro === 'de1' || macro === 'am') {
+          const [name = '', end = ''] = splitArgs(rest)
+          const mark = (macro === 'ig' ? name : end) || '.'
+          const last = lines.findIndex(
+            (each, at) => at > i && new RegExp(`^[.'][ \\t]*${escaped(mark)}[ \\t]*$`).test(each),
+          )
+          const until = last < 0 ? lines.length : last
+          if (macro !== 'ig' && !this.known.has(name))
+            this.macros.set(
+              name,
+              lines.slice(i + 1, until).map((each) => each.replace(/\\\\/g, '\\')),
+            )
+          i = until
+          break
+        }
+        if (macro === 'ds' || macro === 'as') {
+          const [, name = '', value = ''] = /^(\S+)[ \t]*"?(.*)$/.exec(rest) ?? []
+          this.strings.set(name, (macro === 'as' ? (this.strings.get(name) ?? '') : '') + value)
+          break
+        }
+        const own = this.macros.get(macro)
+        if (own && depth < MAX_CALLS) yield* this.each(own, splitArgs(rest), depth + 1)
+        else yield { macro, args: splitArgs(rest), rest }
+        break
+      }
+    }
+  }
+
+  /** Conditions as on a terminal that prints: `n` is true, `t` is not; registers are 0. */
+  private condition(macro: string, rest: string): { isTrue: boolean; body: string } {
+    if (macro === 'el') return { isTrue: !(this.conditions.pop() ?? true), body: rest }
+    const [, not = '', test = '', body = ''] =
+      /^(!?)('[^']*'[^']*'|"[^"]*"[^"]*"|\([^)]*\)|[dr][ \t]*\S+|\S+)[ \t]*(.*)$/.exec(rest) ?? []
+    const words = /^(['"])(.*?)\1(.*?)\1$/.exec(this.plain(test))
+    const value = words ? words[2] === words[3] : test === 'n' || test === 'o' || /^[1-9]/.test(test)
+    const isTrue = macro !== 'while' && value !== (not === '!')
+    if (macro === 'ie') this.conditions.push(isTrue)
+    return { isTrue, body }
+  }
+
+  /** Text without escapes. */
+  plain(text: string, depth = 0): string {
+    if (!text.includes('\\')) return text
+    return text.replace(escapes, (whole, ...groups) => {
+      const { name, string } = groups.at(-1) as Record<string, string | undefined>
+      if (name !== undefined)
+        return glyph(
+          name
+            .replace(/^\[|\]$/g, '')
+            .replace(/^C'|'$/g, '')
+            .replace(/^\(/, ''),
+        )
+      if (string !== undefined) {
+        const value = this.strings.get(string.replace(/^[[(]|\]$/g, '')) ?? ''
+        return depth < MAX_CALLS ? this.plain(value, depth + 1) : ''
+      }
+      return single[whole] ?? ''
+    })
+  }
+}
+
+/** Escapes whose result is one character; all others print nothing. */
+const single: Readonly<Record<string, string>> = {
+  '\\-': '-',
+  '\\e': '\\',
+  '\\\\': '\\',
+  '\\ ': ' ',
+  '\\~': ' ',
+  '\\0': ' ',
+  "\\'": '´',
+  '\\`': '`',
+  '\\.': '.',
+  '\\_': '_',
+  '\\t': '\t',
+}
+
+const escapes = new RegExp(
+  [
+    String.raw`\\(?<name>\((?!\s)[^\\]{2}|\[[^\]\\]*\]|C'[^']*')`,
+    String.raw`\\\*(?<string>\([^\\]{2}|\[[^\]]*\]|[^\\[(])`,
+    // Fonts, sizes, colours, registers: a name in one of three forms.
+    String.raw`\\[fFgkmMnVY][+-]?(?:\(..|\[[^\]]*\]|[^\\[(])`,
+    String.raw`\\s[+-]?(?:\([+-]?\d\d|\[[^\]]*\]|'[^']*'|[1-3]\d|\d)`,
+    // Motions, lines and widths, with an argument in quotes.
+    String.raw`\\[ABDHLNRSXZbhlovwx](?:'[^']*'|"[^"]*")`,
+    String.raw`\\[\s\S]`,
+    String.raw`\\$`,
+  ].join('|'),
+  'g',
+)
+
+const escaped = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
+
+/** A line without its comment; undefined if it was nothing else. */
+function withoutComment(line: string): string | undefined {
+  if (/^[.'][ \t]*\\["#]/.test(line) || /^'''/.test(line)) return undefined
+  const cut = line.replace(/(^|[^\\])((?:\\\\)*)\\["#].*$/, '$1$2')
+  return cut === '' && line !== '' ? undefined : cut.replace(/^(.*?)\\\}[ \t]*$/, '$1')
+}
+
+/** Index of the last line of a body that is not carried out. */
+function afterBlock(lines: readonly string[], start: number, body: string): number {
+  const depthOf = (line: string): number => (line.match(/\\\{/g)?.length ?? 0) - (line.match(/\\\}/g)?.length ?? 0)
+  let depth = depthOf(body)
+  let i = start
+  while (depth > 0 && ++i < lines.length) depth += depthOf(lines[i] as string)
+  return i
+}
+
+/** Arguments at spaces; those in double quotes hold spaces, and `""` in them is a quote. */
+export function splitArgs(rest: string): string[] {
+  const found = rest.match(/"(?:[^"]|"")*"?|(?:\\ |\\\S|[^ \t\\])+/g) ?? []
+  return found.map((arg) => (arg.startsWith('"') ? arg.replace(/^"|"$/g, '').replace(/""/g, '"') : arg))
+}

@@ -1,0 +1,26 @@
+/** Names of the licences in a copyright file of Debian. */
+
+/** Phrases by which the licences of a copyright file in free form are known. */
+const phrases: readonly (readonly [RegExp, string])[] = [
+  [/GNU Free Documentation License|GNU FDL/i, 'GFDL'],
+  [/(?:Lesser|Library) General Public License/i, 'LGPL'],
+  [/GNU General Public License/i, 'GPL'],
+  [/Apache License/i, 'Apache'],
+  [/Creative Commons/i, 'CC'],
+  [/Artistic License/i, 'Artistic'],
+  [/Python Software Foundation License|PSF LICENSE/i, 'PSF'],
+  [/Permission is hereby granted, free of charge/i, 'MIT'],
+  [/Redistribution and use in source and binary forms/i, 'BSD'],
+  [/public domain/i, 'public-domain'],
+]
+
+/** The licences in a copyright file, in the order of their first mention; none if there are no known words in it. */
+export function licencesOf(copyright: string): string[] {
+  // https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
+  if (/^Format:/im.test(copyright)) {
+    const names = [...copyright.matchAll(/^License:[ \t]*(\S.*)$/gim)].map((match) => (match[1] as string).trim())
+    return [...new Set(names)]
+  }
+  const joined = copyright.replace(/\s+/g, ' ')
+  return phrases.filter(([phrase]) => phrase.test(joined)).map(([, name]) => name)
+}
