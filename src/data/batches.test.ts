@@ -89,9 +89,10 @@ test('every held-out token but the first is a target exactly once, after the tok
     fc.property(cases, ({ length, batch, sequence }) => {
       const into = space({ batch, sequence })
       const visited: number[] = []
-      for (const counted of heldOutBatches(counting(length), { batch, sequence }, into)) {
+      for (const { counted, starts } of heldOutBatches(counting(length), { batch, sequence }, into)) {
         const targets = [...into.targets]
         expect(targets.filter((target) => target >= 0).length).toBe(counted)
+        expect(starts).toEqual(Array.from({ length: batch }, (_, row) => into.tokens[row * sequence]))
         targets.forEach((target, i) => {
           if (target >= 0) visited.push(target)
           if (target >= 0) expect(into.tokens[i]).toBe(target - 1)

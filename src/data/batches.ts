@@ -59,24 +59,34 @@ function readRing(stream: TokenStream, offset: number, into: Int32Array): void {
   }
 }
 
+/** A batch of held-out text. */
+export interface HeldOutBatch {
+  /** Targets that count. */
+  readonly counted: number
+  /** [batch] Position in the stream of the first token of each row. */
+  readonly starts: readonly number[]
+}
+
 /**
  * The whole stream in windows without gaps, shuffled: every token but the first is a target once. The order is that of no
  * seed, so all runs are evaluated on the same batches. A batch mixes texts as one of training does: a batch of one
- * document would overflow the experts that this document prefers. Fills `into` for each batch and yields the number of
- * targets that count. Rows and positions that are left over hold text from elsewhere in the stream, with targets of -1,
- * so that the expert load stays that of text.
+ * document would overflow the experts that this document prefers. Fills `into` for each batch that it yields. Rows and
+ * positions that are left over hold text from elsewhere in the stream, with targets of -1, so that the expert load stays
+ * that of text.
  */
-export function* heldOutBatches(stream: TokenStream, shape: BatchShape, into: Batch): Generator<number, void> {
+export function* heldOutBatches(stream: TokenStream, shape: BatchShape, into: Batch): Generator<HeldOutBatch, void> {
   const { batch, sequence } = shape
   const targets = stream.length - 1
   const windows = Math.ceil(targets / sequence)
   const window = new Int32Array(sequence + 1)
   for (let first = 0; first < windows; first += batch) {
     let counted = 0
+    const starts: number[] = []
     into.targets.fill(-1)
     for (let row = 0; row < batch; row++) {
       const index = first + row
       const start = permute(index % windows, windows, 0, 0, ORDER) * sequence
+      starts.push(start)
       readRing(stream, start, window)
       into.tokens.set(window.subarray(0, sequence), row * sequence)
       if (index >= windows) continue
@@ -84,7 +94,7 @@ export function* heldOutBatches(stream: TokenStream, shape: BatchShape, into: Ba
       into.targets.set(window.subarray(1, own + 1), row * sequence)
       counted += own
     }
-    yield counted
+    yield { counted, starts }
   }
 }
 

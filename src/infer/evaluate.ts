@@ -1,6 +1,7 @@
 /** Evaluates a trained model on its held-out text or on other text. */
 import { formatValue } from '../config/problems.ts'
 import { sequencesOfPass } from '../config/run-config.ts'
+import { groupDocuments } from '../data/document-groups.ts'
 import { separatorOf } from '../data/first-visible.ts'
 import { UsageError } from '../errors.ts'
 import type { CapacityRule } from '../model/routing/contract.ts'
@@ -20,10 +21,12 @@ export interface EvaluateOptions extends ModelChoice {
   readonly batches?: number
   /** Capacity rule of the record's loss. Default `none`, where the loss of a text does not depend on its neighbours. */
   readonly capacity?: CapacityRule
+  /** Add losses by groups of documents to the record. */
+  readonly byDocument?: boolean
   readonly onMessage?: OnMessage
 }
 
-/** The loss of a checkpoint of a run on held-out text, under every capacity rule. */
+/** The loss of a checkpoint of a run on held-out text, under every capacity rule; also by domain if it has several. */
 export async function evaluateRun(directory: string, options: EvaluateOptions = {}): Promise<EvalRecord> {
   const onMessage = options.onMessage ?? (() => {})
   const trained = await loadModel(directory, options, onMessage)
@@ -63,8 +66,11 @@ export async function evaluateModel(
     const separator = separatorOf(config.data, tokenizer)
     const evaluator = await Evaluator.compile(runtime, config.model, store, sequencesOfPass(config), seed, separator)
     try {
-      const { evaluation } = await evaluator.run(data, capacity, options.batches)
-      return { kind: 'eval', step, tokens: step * batch * config.model.sequence, ...evaluation }
+      const groups = await groupDocuments(data)
+      const { evaluation } = await evaluator.run(data, capacity, options.batches, groups)
+      const { documents, ...record } = evaluation
+      const tokens = step * batch * config.model.sequence
+      return { kind: 'eval', step, tokens, ...record, ...(documents && options.byDocument && { documents }) }
     } finally {
       evaluator.release()
     }

@@ -5,7 +5,7 @@
  * width, N experts, Z prototypes, K activated experts, C capacity, G groups, R slots, H heads,
  * V vocabulary.
  */
-import { linearCrossEntropy } from '../graph/ops/cross-entropy.ts'
+import { linearCrossEntropies } from '../graph/ops/cross-entropy.ts'
 import { add, multiply } from '../graph/ops/elementwise.ts'
 import { gather } from '../graph/ops/indexing.ts'
 import { matmul } from '../graph/ops/matmul.ts'
@@ -114,8 +114,10 @@ function givenExperts(
 const head = (config: ModelConfig, parameters: Parameters): Tensor => parameters.get(config.tied ? 'embedding' : 'head')
 
 export interface Losses {
-  /** Cross-entropy, nats a token. */
+  /** Cross-entropy, nats a token: the mean over counted targets. */
   readonly loss: Tensor
+  /** The cross-entropy of each target [T], 0 where it is not counted. Only programs that return it compute it apart. */
+  readonly loss_T: Tensor
   /** The minimised objective: cross-entropy plus the weighted losses of every router. */
   readonly objective: Tensor
   readonly reports: readonly RoutingReport[]
@@ -131,8 +133,8 @@ export function losses(
   pass: Pass,
 ): Losses {
   const { x_TD, stream, reports } = transformer(config, parameters, tokens_T, pass)
-  const loss = scope('head', () =>
-    linearCrossEntropy(scaled(x_TD, headScaleOf(config)), head(config, parameters), targets_T),
+  const [loss, loss_T] = scope('head', () =>
+    linearCrossEntropies(scaled(x_TD, headScaleOf(config)), head(config, parameters), targets_T),
   )
   let objective = loss
   for (const { losses: router } of reports) {
@@ -142,7 +144,7 @@ export function losses(
     if (balance.coefficient > 0) objective = add(objective, multiply(router.balance, balanceCoefficient))
     if (zLoss > 0) objective = add(objective, multiply(router.z, zLoss))
   }
-  return { loss, objective, reports, stream }
+  return { loss, loss_T, objective, reports, stream }
 }
 
 /** Logits [V] at one position of the pass; `position` is int32 [1]. */

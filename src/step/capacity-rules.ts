@@ -3,7 +3,7 @@
  * that an expert takes from a batch; `none` uses the model as in generation.
  */
 import type { ModelConfig } from '../model/config.ts'
-import type { CapacityRule } from '../model/routing/contract.ts'
+import { type CapacityRule, capacityRules } from '../model/routing/contract.ts'
 
 /** The configuration for generating token by token: dropless, and top-k in place of expert choice. */
 export function generationConfig(config: ModelConfig): ModelConfig {
@@ -20,4 +20,10 @@ export function configForCapacity(config: ModelConfig, rule: CapacityRule): Mode
   if (rule !== 'none' || config.moe === null) return config
   const { moe, ...rest } = generationConfig(config)
   return { ...rest, moe: moe && { ...moe, groups: config.moe.groups } }
+}
+
+/** A value for each rule. */
+export const byRule = <T>(of: (rule: CapacityRule) => T): Record<CapacityRule, T> => {
+  const [train, evaluation, none] = capacityRules
+  return { train: of(train), eval: of(evaluation), none: of(none) }
 }

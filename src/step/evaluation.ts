@@ -7,14 +7,16 @@
  */
 import type { Batch } from '../data/batches.ts'
 import { heldOutBatches } from '../data/batches.ts'
+import type { DocumentGroups } from '../data/document-groups.ts'
 import type { TokenStream } from '../data/streams/token-stream.ts'
 import { withKernels } from '../graph/tensor.ts'
 import type { ModelConfig } from '../model/config.ts'
-import { type CapacityRule, capacityRules } from '../model/routing/contract.ts'
+import type { CapacityRule } from '../model/routing/contract.ts'
 import type { Runtime } from '../runtime/contract.ts'
 import type { Ranks } from '../runtime/ranks.ts'
-import { configForCapacity } from './capacity-rules.ts'
-import { addStatistics, CompiledPass, type TracedPass, tracePass } from './pass.ts'
+import { byRule, configForCapacity } from './capacity-rules.ts'
+import { DocumentSums } from './document-sums.ts'
+import { addStatistics, CompiledPass, type TracedPass, tokenLossesName, tracePass } from './pass.ts'
 import type { CapacityEvaluation, EvalRecord } from './records.ts'
 import { type LayerCounts, summarize } from './statistics.ts'
 import type { ParameterStore } from './store.ts'
@@ -79,7 +81,8 @@ export class Evaluator {
         tracePass(used, store, { ...shape, training: false, capacity: rule }, separator),
       )
       const key = computationOf(used, traced)
-      const pass = compiled.get(key) ?? (await CompiledPass.compile(runtime, used, store, traced, {}, { ...filled }))
+      const extra = { [tokenLossesName]: traced.losses.loss_T }
+      const pass = compiled.get(key) ?? (await CompiledPass.compile(runtime, used, store, traced, extra, { ...filled }))
       compiled.set(key, pass)
       return pass
     }
@@ -98,24 +101,39 @@ export class Evaluator {
    * Evaluates once under every rule.
    * @param capacity The rule of the loss and of all other fields outside `capacities`.
    * @param limit Maximum number of batches; 0 = all.
+   * @param groups Of the documents of the text: evaluates each group and each domain too.
    */
-  async run({ heldOut, tokenizer }: EvaluationText, capacity: CapacityRule, limit = 0): Promise<EvaluationResult> {
+  async run(
+    { heldOut, tokenizer }: EvaluationText,
+    capacity: CapacityRule,
+    limit = 0,
+    groups: DocumentGroups | null = null,
+  ): Promise<EvaluationResult> {
     const { batch, passes, shape } = this
+    const documents = groups && new DocumentSums(groups, shape, tokenizer.bytesOf)
+    const groupCount = groups?.groups ?? 0
     const distinct = [...new Set(Object.values(passes))]
     const [share, ranks] = [this.ranks?.rank ?? 0, this.ranks?.size ?? 1]
     /** Statistics of this rank: by batch, then by pass. */
     const own: Float64Array[] = []
     const counts: number[] = []
     let bytes = 0
-    for (const counted of heldOutBatches(heldOut, shape, batch)) {
-      if (counts.length % ranks === share) own.push(await this.runPasses(distinct, counts.length))
+    for (const { counted, starts } of heldOutBatches(heldOut, shape, batch)) {
+      documents?.add(batch.targets, starts)
+      if (counts.length % ranks === share) own.push(await this.runPasses(distinct, counts.length, documents))
       for (const target of batch.targets) bytes += target < 0 ? 0 : (tokenizer.bytesOf[target] ?? 0)
       if (counts.push(counted) === limit) break
     }
     // The ranks of an expert group run every pass together, so the last round is filled up.
-    if (own.length < Math.ceil(counts.length / ranks)) own.push(await this.runPasses(distinct, counts.length))
+    if (own.length < Math.ceil(counts.length / ranks))
+      own.push(await this.runPasses(distinct, counts.length, documents))
     const all = await this.ofAllRanks(own)
-    const sums = new Map(distinct.map((pass): [CompiledPass, Sum] => [pass, { nats: 0, layers: pass.emptyCounts() }]))
+    const empty = (pass: CompiledPass): Sum => ({
+      nats: 0,
+      layers: pass.emptyCounts(),
+      groups: new Float64Array(groupCount),
+    })
+    const sums = new Map(distinct.map((pass) => [pass, empty(pass)]))
     let tokens = 0
     for (const [i, counted] of counts.entries()) {
       let at = 0
@@ -124,6 +142,8 @@ export class Evaluator {
         const statistics = ofRank[Math.floor(i / ranks)] as Float64Array
         sum.nats += addStatistics(sum.layers, statistics.subarray(at)) * counted
         at += pass.statisticsSize
+        for (let g = 0; g < groupCount; g++) sum.groups[g] = (sum.groups[g] as number) + (statistics[at + g] as number)
+        at += groupCount
       }
       tokens += counted
     }
@@ -140,17 +160,22 @@ export class Evaluator {
         const { loss, bits_per_byte, drop_rate, unserved_rate } = under(rule)
         return { loss, bits_per_byte, drop_rate, unserved_rate }
       }),
+      ...documents?.records(byRule((rule) => sumOf[rule].groups)),
     }
     return { evaluation, layers: sumOf[capacity].layers }
   }
 
   /** Runs the batch in memory under every rule. @param index Of the batch. */
-  private async runPasses(passes: readonly CompiledPass[], index: number): Promise<Float64Array> {
+  private async runPasses(
+    passes: readonly CompiledPass[],
+    index: number,
+    documents: DocumentSums | null,
+  ): Promise<Float64Array> {
     const statistics: number[] = []
     for (const pass of passes) {
       pass.drawChoices(this.seed, 'eval', index)
       await pass.run()
-      statistics.push(...pass.statistics())
+      statistics.push(...pass.statistics(), ...(documents?.natsOf(pass.tokenLosses) ?? []))
     }
     return Float64Array.from(statistics)
   }
@@ -174,11 +199,8 @@ export class Evaluator {
 interface Sum {
   nats: number
   readonly layers: readonly LayerCounts[]
-}
-
-const byRule = <T>(of: (rule: CapacityRule) => T): Record<CapacityRule, T> => {
-  const [train, evaluation, none] = capacityRules
-  return { train: of(train), eval: of(evaluation), none: of(none) }
+  /** Nats of each group of documents. */
+  readonly groups: Float64Array
 }
 
 /** Equal for two rules that compute the same: same router, same capacity in every layer. */

@@ -37,6 +37,9 @@ export interface TracedPass {
   readonly documents: Documents | null
 }
 
+/** Name of the output with the loss of each target, which evaluations ask for. */
+export const tokenLossesName = 'loss of each target'
+
 /** Name of the input with the first visible position of each token. */
 const visibleName = 'first visible'
 
@@ -172,6 +175,11 @@ export class CompiledPass {
   /** Cross-entropy of the last run, nats per token. */
   get loss(): number {
     return this.scalar('loss')
+  }
+
+  /** Cross-entropy of each target of the last run [T], nats; 0 where it is not counted. Only if it is an extra output. */
+  get tokenLosses(): Float32Array {
+    return this.buffers[tokenLossesName] as Float32Array
   }
 
   /** The memory of {@link loss} [1]. */

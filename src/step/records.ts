@@ -105,6 +105,31 @@ export interface CapacityEvaluation {
   readonly unserved_rate: number
 }
 
+/** The evaluation of one domain: the documents of one file of records, or of one folder. */
+export interface DomainEvaluation {
+  readonly name: string
+  readonly evaluated_tokens: number
+  /** UTF-8 bytes of the evaluated text. */
+  readonly evaluated_bytes: number
+  /** Nats per token under each rule. */
+  readonly losses: Readonly<Record<CapacityRule, number>>
+}
+
+/**
+ * Losses by groups of documents, from which the variation between texts is estimated. A text of up to 64 documents has a
+ * group for each. Runs on the same text have the same groups.
+ */
+export interface DocumentLosses {
+  /** Number of documents. */
+  readonly documents: number
+  /** Number of groups of each domain; the groups below are those of the first domain, then of the next. */
+  readonly groups: readonly number[]
+  /** Evaluated tokens of each group. */
+  readonly tokens: readonly number[]
+  /** Sum of the losses of each group under each rule, nats. */
+  readonly nats: Readonly<Record<CapacityRule, readonly number[]>>
+}
+
 /** A line of metrics.jsonl for an evaluation on held-out documents. */
 export interface EvalRecord extends RoutingSummary {
   readonly kind: 'eval'
@@ -120,6 +145,10 @@ export interface EvalRecord extends RoutingSummary {
   readonly capacity: CapacityRule
   /** The same text under each rule: at `factor`, at `evalFactor`, and dropless. Missing in files of earlier versions. */
   readonly capacities: Readonly<Record<CapacityRule, CapacityEvaluation>>
+  /** By domain, if the text has several; not during training. */
+  readonly domains?: readonly DomainEvaluation[]
+  /** In records of studies. */
+  readonly documents?: DocumentLosses
 }
 
 /** A line of routing.jsonl: one router of a sparse layer at one step. */

@@ -215,6 +215,14 @@ export function opCases(dtype: 'float32' | 'float64'): Record<string, OpCase[]> 
         build: (x, w) => g.linearCrossEntropy(x as Tensor, w as Tensor, ints([1, -1, 0, -1])),
       },
       { inputs: of([2, 3], [5, 3]), build: (x, w) => g.linearCrossEntropy(x as Tensor, w as Tensor, ints([-1, -1])) },
+      {
+        inputs: of([4, 3], [5, 3]),
+        build: (x, w) => g.linearCrossEntropies(x as Tensor, w as Tensor, ints([1, -1, 0, 4])),
+      },
+      {
+        inputs: of([4, 3], [5, 3]),
+        build: (x, w) => g.linearCrossEntropies(x as Tensor, w as Tensor, ints([1, -1, 0, 4]))[1],
+      },
     ],
     dispatch: [
       // Only occupied slots may be read: an empty one has the row of an arbitrary token.

@@ -12,10 +12,10 @@ import { sum } from './reduction.ts'
 import { reshape } from './shape.ts'
 
 /**
- * Mean of −log softmax(x·headᵀ)[target] over the counted positions, in nats.
- * x [T, D], head [V, D], targets [T] int32; positions with a negative target are not counted.
+ * −log softmax(x·headᵀ)[target] of the counted positions, in nats: their mean, and each [T], 0 for a position that is
+ * not counted. x [T, D], head [V, D], targets [T] int32; positions with a negative target are not counted.
  */
-export const linearCrossEntropy: (x: Tensor, head: Tensor, targets: Tensor) => Tensor = defineOp(
+export const linearCrossEntropies: (x: Tensor, head: Tensor, targets: Tensor) => readonly [Tensor, Tensor] = defineOp(
   'linear-cross-entropy',
   'fused',
   (x: Tensor, head: Tensor, targets: Tensor) => {
@@ -23,15 +23,23 @@ export const linearCrossEntropy: (x: Tensor, head: Tensor, targets: Tensor) => T
     const counted = cast(greaterOrEqual(targets, 0), x.dtype)
     const column = reshape(maximum(targets, 0), [rows, 1])
     const { nats, dLogits, factor = head, complete = false } = crossEntropyOf(x, head, targets, column)
-    const total = sum(multiply(nats, counted))
+    const each = multiply(nats, counted)
+    const total = sum(each)
     const count = maximum(sum(counted), 1)
     return {
-      result: divide(total, count),
+      result: [divide(total, count), each] as const,
       inputs: [x, head],
-      gradient: (dy) => {
-        if (!dy) return []
+      gradient: (dMean, dEach) => {
+        const shares = [...(dMean ? [divide(dMean, count)] : []), ...(dEach ? [dEach] : [])]
+        if (shares.length === 0) return []
         // dLogits = softmax − one-hot(target).
-        const weight = reshape(multiply(counted, divide(dy, count)), [rows, 1])
+        const weight = reshape(
+          multiply(
+            counted,
+            shares.reduce((a, b) => add(a, b)),
+          ),
+          [rows, 1],
+        )
         const weighted = multiply(x, weight)
         const dx = matmul(dLogits, factor)
         const dHead = matmul(dLogits, weighted, { transposeA: true })
@@ -46,6 +54,10 @@ export const linearCrossEntropy: (x: Tensor, head: Tensor, targets: Tensor) => T
     }
   },
 )
+
+/** The mean of {@link linearCrossEntropies}. */
+export const linearCrossEntropy = (x: Tensor, head: Tensor, targets: Tensor): Tensor =>
+  linearCrossEntropies(x, head, targets)[0]
 
 interface CrossEntropy {
   /** [T] */

@@ -105,13 +105,14 @@ async function runTraining(
   }
   if (summary.step < steps) return { kind: 'stopped' }
 
-  const heldOut = await evaluateRun(directory, { capacity: 'eval' })
+  const heldOut = await evaluateRun(directory, { capacity: 'eval', byDocument: !job.trial })
   const elsewhere: Record<string, EvalRecord> = {}
   const batch = sequencesOfPass(config) * config.model.sequence
   for (const source of Object.keys(job.elsewhere)) {
     if (signal.aborted) return { kind: 'stopped' }
     const batches = Math.ceil(ELSEWHERE_TOKENS / batch)
-    elsewhere[source] = await evaluateRun(directory, { source, batches, capacity: 'eval' })
+    const { domains: _, ...record } = await evaluateRun(directory, { source, batches, capacity: 'eval' })
+    elsewhere[source] = record
   }
   const leak = job.trial ? { train: null, eval: null } : await leakOf(directory)
   const facts = { key, seed, config, corpus, heldOut, elsewhere, elsewhereCorpora: job.elsewhere, leak }
