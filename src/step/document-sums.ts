@@ -52,7 +52,7 @@ export class DocumentSums {
     return nats
   }
 
-  /** @param nats Of each group under each rule, over all batches. */
+  /** @param nats Of each group under each rule, over all batches; the same array for rules that share a program. */
   records(nats: Readonly<Record<CapacityRule, Float64Array>>): {
     readonly documents: DocumentLosses
     readonly domains?: readonly DomainEvaluation[]
@@ -64,7 +64,11 @@ export class DocumentSums {
         documents,
         groups: domains.map(({ groups }) => groups),
         tokens: [...this.tokens],
-        nats: byRule((rule) => [...nats[rule]]),
+        nats: {
+          train: [...nats.train],
+          ...(nats.eval !== nats.train && { eval: [...nats.eval] }),
+          ...(nats.none !== nats.train && { none: [...nats.none] }),
+        },
       },
       ...(evaluated.length > 1 && { domains: evaluated }),
     }

@@ -126,8 +126,8 @@ export interface DocumentLosses {
   readonly groups: readonly number[]
   /** Evaluated tokens of each group. */
   readonly tokens: readonly number[]
-  /** Sum of the losses of each group under each rule, nats. */
-  readonly nats: Readonly<Record<CapacityRule, readonly number[]>>
+  /** Sum of the losses of each group under each rule, nats; without the rules that compute the same as `train`. */
+  readonly nats: { readonly train: readonly number[] } & Readonly<Partial<Record<CapacityRule, readonly number[]>>>
 }
 
 /** A line of metrics.jsonl for an evaluation on held-out documents. */

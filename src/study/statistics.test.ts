@@ -10,6 +10,7 @@ import {
   regressionWithin,
   standardDeviation,
 } from './statistics.ts'
+import { normals } from './testing/normals.ts'
 
 /** "Student" (1908), The probable error of a mean: extra hours of sleep of ten patients with two drugs. */
 const first = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
@@ -24,18 +25,6 @@ const points = fc
   })
   .map((list) => ({ x: list.map(([x]) => x), y: list.map(([, y]) => y) }))
   .filter(({ x, y }) => new Set(x).size > 1 && new Set(y).size > 1)
-
-/** Reproducible normal draws, by Box and Muller from a small generator (mulberry32). */
-function normals(seed: number): () => number {
-  let state = seed
-  const uniform = () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
-  }
-  return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform())
-}
 
 describe('a mean of paired differences', () => {
   test("is Student's for Student's own data", () => {

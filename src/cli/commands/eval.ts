@@ -6,6 +6,7 @@ import type { EvalRecord } from '../../step/records.ts'
 import { count, fixed, grouped } from '../../text/numbers.ts'
 import { capacityTable, ruleText } from '../display/capacities.ts'
 import { labelled } from '../display/display.ts'
+import { domainTable } from '../display/domains.ts'
 import { columnsOf, print } from '../display/print.ts'
 import { colorsFor, type Io } from '../io.ts'
 import { writeJson } from '../json.ts'
@@ -66,7 +67,8 @@ A full expert refuses (drops) further tokens. Its capacity is that of training (
 evaluations (eval), or unlimited (none). Bits per byte is the loss per byte of text, comparable
 between tokenizers; lower is better. c_v is the imbalance of expert loads, standard deviation over
 mean; 0 is even. The gate is the factor by which the output of a token's experts is scaled, the sum of
-the gates of its kept choices; an entropy near 1 means that the router prefers no expert.`,
+the gates of its kept choices; an entropy near 1 means that the router prefers no expert. If the text
+has domains (several files of records, or several folders), a table has the loss of each.`,
     )
     .action((directory: string, flags: EvalFlags) => run(io, directory, flags))
 }
@@ -103,7 +105,9 @@ async function run(io: Io, directory: string, flags: EvalFlags): Promise<void> {
         ['model', `${directory}, step ${grouped(record.step)}`],
       ],
       colors,
-    ) + capacityTable(record, colors, columnsOf(io.stdout)),
+    ) +
+      capacityTable(record, colors, columnsOf(io.stdout)) +
+      domainTable(record, colors, columnsOf(io.stdout)),
   )
 }
 

@@ -1,6 +1,6 @@
 /**
  * Turns the results of a study into its report: one table with the answers to all claims, one section per
- * question, then expert specialisation, evaluation on other text, all arms, learning rates and missing runs.
+ * question, then expert specialisation, differences by domain and on other text, all arms, learning rates and missing runs.
  * The analysis never fails because runs are missing.
  */
 import type { Report, Section } from '../../report/report.ts'
@@ -13,6 +13,7 @@ import { Runs } from './runs.ts'
 import { analyseSearch } from './search/report.ts'
 import { sectionOf } from './section.ts'
 import { bestArm, bestOfSweep } from './sections/best-arm.ts'
+import { domainSection } from './sections/domains.ts'
 import { otherTextSection } from './sections/other-text.ts'
 import { distinct } from './sections/routing.ts'
 import { specialisationSection } from './sections/specialisation.ts'
@@ -36,7 +37,13 @@ export function analyse(results: StudyResults): Report {
     ),
   )
   const summary = questions.length > 0 ? opening(runs, answers, questionSections) : null
-  const otherSections = [specialisationSection(runs), otherTextSection(runs), armSection(runs), tuningSection(runs)]
+  const otherSections = [
+    specialisationSection(runs),
+    domainSection(runs),
+    otherTextSection(runs),
+    armSection(runs),
+    tuningSection(runs),
+  ]
   return {
     title: results.title,
     ...(summary?.headline !== undefined && { headline: summary.headline }),

@@ -5,6 +5,7 @@
 import type { CapacityRule } from '../../model/routing/contract.ts'
 import type { Contrast } from '../contract.ts'
 import { type Estimate, estimateMean, estimateRatio, holm } from '../statistics.ts'
+import { type BetweenTexts, betweenTexts } from './between-texts.ts'
 import type { Pair, Runs } from './runs.ts'
 import { type AtCost, type CostVerdict, correctedVerdicts, perFlop, perSecond } from './sections/equal-cost.ts'
 import { timeRatio } from './step-times.ts'
@@ -21,6 +22,8 @@ export interface Comparison extends Contrast {
   /** Arm minus baseline for each pair, nats a token. */
   readonly differences: readonly number[]
   readonly estimate: Estimate | null
+  /** Its variation between texts; null without losses by document. */
+  readonly texts: BetweenTexts | null
   /** The same at the other learning rate; null without a sweep. */
   readonly otherRate: Estimate | null
   /** Ratios, arm over baseline: training FLOPs and step time. */
@@ -35,6 +38,8 @@ export interface Comparison extends Contrast {
   /** The sign of the difference changes with the evaluation capacity, or with the learning rate. */
   readonly dependsOnCapacity: boolean
   readonly dependsOnRate: boolean
+  /** The difference excludes zero over seeds, but not between texts. */
+  readonly dependsOnText: boolean
 }
 
 /** All comparisons of a section; they share one correction. */
@@ -65,6 +70,7 @@ function measure(runs: Runs, contrast: Contrast): Uncorrected {
   const pairs = runs.pairs(contrast)
   const differences = runs.differences(contrast)
   const estimate = estimateMean(differences)
+  const texts = betweenTexts(runs, pairs)
   const tuned = runs.results.tuning.length > 0
   const otherRate = tuned
     ? estimateMean(runs.withBasis({ rate: runs.basis.rate === 'best' ? 'common' : 'best' }).differences(contrast))
@@ -77,17 +83,19 @@ function measure(runs: Runs, contrast: Contrast): Uncorrected {
     pairs,
     differences,
     estimate,
+    texts,
     otherRate,
     flops: estimateRatio(pairs.map((pair) => pair.arm.trainFlops / pair.baseline.trainFlops)),
     time: timeRatio(runs, contrast.baseline, contrast.arm),
     dependsOnCapacity: byRule.includes(1) && byRule.includes(-1),
     dependsOnRate: signOf(estimate) * signOf(otherRate) < 0,
+    dependsOnText: signOf(estimate) !== 0 && (texts?.interval ?? null) !== null && signOf(texts) !== signOf(estimate),
     costs: { flop: perFlop(runs, contrast), second: perSecond(runs, contrast) },
   }
 }
 
 /** The sign of a difference whose interval excludes zero; 0 otherwise. */
-function signOf(estimate: Estimate | null): number {
+function signOf(estimate: Pick<Estimate, 'interval'> | null): number {
   const { interval } = estimate ?? { interval: null }
   return interval && (interval[0] > 0 || interval[1] < 0) ? Math.sign(interval[0]) : 0
 }

@@ -109,7 +109,7 @@ const strengthOf = ({ effect }: Measured): number | null =>
   effect === null || effect.error === null ? null : Math.abs(effect.mean) / effect.error
 
 function rowOf(
-  { question, claim, answer, uncorrected, deciding, decisions, seesFuture }: ClaimAnswer,
+  { question, claim, answer, uncorrected, deciding, decisions, dependsOnText, seesFuture }: ClaimAnswer,
   turns: Sensitivity | undefined,
 ): Row {
   const answered = uncorrected !== 'undecided'
@@ -117,7 +117,7 @@ function rowOf(
     decisions.length > 1 && deciding ? { ...deciding, label: `${deciding.label}, +${decisions.length - 1}` } : deciding
   return {
     question: claim.name ?? question.title,
-    answer: `${answerText({ answer, uncorrected })}${seesFuture ? ' †' : ''}${turns?.capacity ? ' ‡' : ''}${turns?.rate ? ' §' : ''}`,
+    answer: `${answerText({ answer, uncorrected })}${seesFuture ? ' †' : ''}${turns?.capacity ? ' ‡' : ''}${turns?.rate ? ' §' : ''}${dependsOnText ? ' ¶' : ''}`,
     tone: toneOf(uncorrected),
     measured: rest,
     sentence:
@@ -253,7 +253,7 @@ function sensitivityOf(runs: Runs, answers: readonly ClaimAnswer[]): Sensitivity
   })
 }
 
-/** Answers and orders that another evaluation capacity or learning rate would change. */
+/** Answers and orders that another evaluation capacity, learning rate or text would change. */
 function sensitivityCautions(
   runs: Runs,
   answers: readonly ClaimAnswer[],
@@ -262,17 +262,19 @@ function sensitivityCautions(
 ): string[] {
   const firstThree = (names: readonly string[]) =>
     joinWords(names.length > 3 ? [...names.slice(0, 3), `${names.length - 3} more`] : names)
-  const named = (of: keyof Sensitivity) =>
-    answers.filter((_, i) => turns[i]?.[of]).map(({ claim, question }) => `“${claim.name ?? question.title}”`)
+  const nameOf = ({ claim, question }: ClaimAnswer) => `“${claim.name ?? question.title}”`
+  const named = (of: keyof Sensitivity) => answers.filter((_, i) => turns[i]?.[of]).map(nameOf)
   const orders = comparisons.filter(({ dependsOnCapacity }) => dependsOnCapacity)
   const order = [...new Set(orders.map((one) => contrastText(runs, one)))]
   const [byCapacity, byRate] = [named('capacity'), named('rate')]
+  const byText = answers.filter(({ dependsOnText }) => dependsOnText).map(nameOf)
   const parts = [
     ...(byCapacity.length > 0
       ? [`another evaluation capacity gives the opposite answer to ${firstThree(byCapacity)} (‡)`]
       : []),
     ...(order.length > 0 ? [`which is better in ${firstThree(order)} depends on the evaluation capacity (‡)`] : []),
     ...(byRate.length > 0 ? [`the common learning rate gives another answer to ${firstThree(byRate)} (§)`] : []),
+    ...(byText.length > 0 ? [`other documents may give another answer to ${firstThree(byText)} (¶)`] : []),
   ]
   return parts.length === 0 ? [] : [`Take care: ${parts.join('; ')}.`]
 }

@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest'
-import { estimateRatio } from '../statistics.ts'
+import { bootstrapTexts } from '../bootstrap.ts'
+import { estimateRatio, mean } from '../statistics.ts'
+import { normals } from '../testing/normals.ts'
 import { intervalOf } from './claims/decision.ts'
-import { effectOf, productOf } from './ratios.ts'
+import { combinedError, effectOf, productOf } from './ratios.ts'
 
 const spread = (middle: number, by: number) => [middle * Math.exp(by), middle, middle * Math.exp(-by)]
 
@@ -25,4 +27,30 @@ test('a product with a single measurement has no error; with none, or one of zer
   expect(productOf([1.5, 1.4], [])).toBeNull()
   expect(productOf([1.5, 0], [1.2])).toBeNull()
   expect(effectOf([])).toBeNull()
+})
+
+test('an interval over seeds and documents contains the true effect in 95 % of studies', () => {
+  const effect = 0.3
+  const repetitions = 600
+  for (const { seeds, texts } of [
+    { seeds: 1, texts: 0.3 },
+    { seeds: 0.3, texts: 1 },
+    { seeds: 0.5, texts: 1 },
+  ]) {
+    const draw = normals(77)
+    let covered = 0
+    for (let i = 0; i < repetitions; i++) {
+      const [ofSeeds, ofTexts] = [4, 16].map((n) => Array.from({ length: n }, draw)) as [number[], number[]]
+      const [seedMean, textMean] = [ofSeeds, ofTexts].map((values) => mean(values) ?? 0) as [number, number]
+      // Every seed has the same documents, and every document the same seeds.
+      const bySeed = effectOf(ofSeeds.map((value) => effect + seeds * value + texts * textMean))
+      const byText = bootstrapTexts(
+        ofTexts.map((value) => ({ domain: 0, targets: 1, total: effect + texts * value + seeds * seedMean })),
+      )
+      const interval = bySeed && byText && intervalOf({ ...bySeed, ...combinedError(bySeed, byText) })
+      if (interval && interval[0] <= effect && effect <= interval[1]) covered++
+    }
+    // Three standard errors of a share of 0.95 over 600 are 0.027; degrees of freedom are approximate.
+    expect(Math.abs(covered / repetitions - 0.95), `${seeds} and ${texts}`).toBeLessThan(0.035)
+  }
 })

@@ -21,18 +21,24 @@ export function effectOf(measured: readonly number[]): Effect | null {
   }
 }
 
+/** The error of a sum of two independent numbers: variances add up, degrees of freedom by Welch and Satterthwaite. */
+export function combinedError(
+  a: Pick<Effect, 'error' | 'freedom'>,
+  b: Pick<Effect, 'error' | 'freedom'>,
+): Pick<Effect, 'error' | 'freedom'> {
+  if (a.error === null || b.error === null) return { error: null, freedom: 0 }
+  const variance = a.error ** 2 + b.error ** 2
+  const freedom = variance === 0 ? 1 : variance ** 2 / (a.error ** 4 / a.freedom + b.error ** 4 / b.freedom)
+  return { error: Math.sqrt(variance), freedom }
+}
+
 /**
- * The logarithm of the product of two geometric means. The variances of the mean logarithms add up; degrees
- * of freedom by Welch and Satterthwaite. No error if one of the two was measured only once; null if one was
+ * The logarithm of the product of two geometric means. No error if one of the two was measured only once; null if one was
  * not measured, or is not positive.
  */
 export function productOf(one: readonly number[], other: readonly number[]): Effect | null {
   if ([...one, ...other].some((ratio) => !(ratio > 0 && ratio < Infinity))) return null
   const [a, b] = [effectOf(one.map(Math.log)), effectOf(other.map(Math.log))]
   if (a === null || b === null) return null
-  const known = { n: a.n, mean: a.mean + b.mean }
-  if (a.error === null || b.error === null) return { ...known, error: null, freedom: 0 }
-  const variance = a.error ** 2 + b.error ** 2
-  const freedom = variance === 0 ? 1 : variance ** 2 / (a.error ** 4 / a.freedom + b.error ** 4 / b.freedom)
-  return { ...known, error: Math.sqrt(variance), freedom }
+  return { n: a.n, mean: a.mean + b.mean, ...combinedError(a, b) }
 }

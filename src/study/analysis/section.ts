@@ -86,14 +86,16 @@ const armsOf = (comparisons: readonly Comparison[]): string[] => [
 ]
 
 /** “Two prototypes are better than top-1” (arXiv 2105.15082) holds here: −0.021 nats a token (…). */
-function answerSentence({ claim, answer, uncorrected, deciding, decisions, seesFuture }: ClaimAnswer): string {
+function answerSentence(answered: ClaimAnswer): string {
+  const { claim, answer, uncorrected, deciding, decisions, dependsOnText, seesFuture } = answered
   const source = claim.source ? ` (${claim.source})` : ''
   const verb = `${uncorrected === 'undecided' ? 'is ' : ''}${answerText({ answer, uncorrected })} here`
   const [which, many] = [deciding?.label ?? '', decisions.length > 1]
   const number = deciding ? `: ${many ? `${which}, ` : ''}${sentenceOf(deciding)}` : ': not enough runs yet'
   const holm = answer === uncorrected ? '' : "; °: does not survive Holm's correction"
   const mark = seesFuture ? '; †: an arm sees later tokens, so this is no answer for a causal model' : ''
-  return `“${claim.statement}”${source} ${verb}${number}${holm}${mark}.`
+  const texts = dependsOnText ? '; ¶: the interval between texts allows for another answer' : ''
+  return `“${claim.statement}”${source} ${verb}${number}${holm}${texts}${mark}.`
 }
 
 /** The contrasts of claims about several, each with its own answer. */

@@ -1,12 +1,14 @@
 /** Blocks shared by all sections: the table of contrasts, the forest plot, and the table of arms. */
 import type { CapacityRule } from '../../model/routing/contract.ts'
 import type { Block, Cell, IntervalFigure, Table } from '../../report/blocks.ts'
-import { count, dash, fixed, joinWords, listed, percent } from '../../text/numbers.ts'
+import { count, dash, fixed, joinWords, listed, percent, plural } from '../../text/numbers.ts'
+import { MIN_GROUPS } from '../bootstrap.ts'
 import type { FinishedRun } from '../contract.ts'
 import { decisivenessOf } from '../results/decisiveness.ts'
 import { mean, standardDeviation } from '../statistics.ts'
+import type { BetweenTexts } from './between-texts.ts'
 import type { Comparison } from './comparison.ts'
-import { digitsOfColumn, estimateCell, formatP, ratioCell } from './numbers.ts'
+import { digitsOfColumn, estimateCell, formatP, formatRange, ratioCell } from './numbers.ts'
 import type { Runs } from './runs.ts'
 import type { CostVerdict } from './sections/equal-cost.ts'
 
@@ -82,6 +84,9 @@ export function footnotes(runs: Runs, arms: readonly string[], comparisons: read
     ...(comparisons.some(({ dependsOnRate }) => dependsOnRate)
       ? [' § Which of the two is better depends on whether each has its best learning rate.']
       : []),
+    ...(comparisons.some(({ dependsOnText }) => dependsOnText)
+      ? [' ¶ The interval between texts contains zero: on other documents the difference may be none, or the opposite.']
+      : []),
   ].join('')
 }
 
@@ -90,11 +95,22 @@ const verdictCell = (word: CostVerdict | null): Cell => {
   return word === 'open' ? { text: 'open', tone: 'open' } : { text: word, tone: word === 'better' ? 'for' : 'against' }
 }
 
-function differenceCell({ estimate, outcome, dependsOnCapacity, dependsOnRate }: Comparison, digits: number): Cell {
+function differenceCell(comparison: Comparison, digits: number): Cell {
+  const { estimate, outcome, dependsOnCapacity, dependsOnRate, dependsOnText } = comparison
   const cell = estimateCell(estimate, digits)
   if (typeof cell === 'string') return cell
   const tone = outcome === 'better' ? 'for' : outcome === 'worse' ? 'against' : 'open'
-  return { ...cell, text: `${cell.text}${dependsOnCapacity ? ' ‡' : ''}${dependsOnRate ? ' §' : ''}`, tone }
+  const marks = `${dependsOnCapacity ? ' ‡' : ''}${dependsOnRate ? ' §' : ''}${dependsOnText ? ' ¶' : ''}`
+  return { ...cell, text: `${cell.text}${marks}`, tone }
+}
+
+/** The interval over documents, with that over both seeds and documents below. */
+function textsCell(texts: BetweenTexts | null, digits: number): Cell {
+  if (texts === null) return dash
+  const { documents, interval, both } = texts
+  if (interval === null) return { text: 'too few', note: plural(documents, 'document') }
+  const note = both ? { note: `with seeds ${formatRange(both, digits)}` } : {}
+  return { text: formatRange(interval, digits), ...note }
 }
 
 /** One row per contrast. @param first Explain the columns, where a reader first meets them. */
@@ -104,6 +120,7 @@ export function contrastTable(runs: Runs, comparisons: readonly Comparison[], fi
   const several = baselines.size > 1
   const tuned = runs.results.tuning.length > 0
   const timed = comparisons.some(({ time }) => time !== null)
+  const byText = comparisons.some(({ texts }) => texts !== null)
   const digits = digitsOfColumn(comparisons.flatMap(({ estimate, otherRate }) => [estimate, otherRate]))
   const share = ({ arm, baseline }: Comparison, of: 'drop_rate' | 'unserved_rate') =>
     percent(meanOver(routed(runs.comparing([arm, baseline]).finished(arm)), (run) => runs.evaluationOf(run)[of]))
@@ -114,6 +131,7 @@ export function contrastTable(runs: Runs, comparisons: readonly Comparison[], fi
         several ? { text: runs.label(arm), note: `against ${runs.label(baseline)}` } : runs.label(arm),
     ],
     ['Difference', (comparison) => differenceCell(comparison, digits)],
+    byText && ['Between texts', ({ texts }) => textsCell(texts, digits)],
     tuned && [
       runs.basis.rate === 'best' ? 'At common rate' : 'At best rate',
       ({ otherRate }) => estimateCell(otherRate, digits),
@@ -127,7 +145,7 @@ export function contrastTable(runs: Runs, comparisons: readonly Comparison[], fi
   ]
   const shown = columns.filter((column) => column !== false)
   const words = first
-    ? ` Difference: held-out loss of the arm minus that of its baseline, by seed, with its 95 % interval; negative is better. p (Holm): the probability of so large a difference if there were none, corrected for the number of contrasts in the section. FLOPs${timed ? ' and step time' : ''}: arm over baseline. Per FLOP${timed ? ', per second' : ''}: whether the arm is better or worse at equal training FLOPs${timed ? ' or time' : ''}; open: the interval contains zero. Dropped: share of assignments beyond the capacity of their expert, when held-out text was evaluated; unserved: share of tokens that no expert computed.`
+    ? ` Difference: held-out loss of the arm minus that of its baseline, by seed, with its 95 % interval; negative is better.${byText ? ` Between texts: the 95 % interval of the same difference over the held-out documents instead of seeds, and below it over both; too few: fewer than ${MIN_GROUPS} documents, which give no interval.` : ''} p (Holm): the probability of so large a difference if there were none, corrected for the number of contrasts in the section. FLOPs${timed ? ' and step time' : ''}: arm over baseline. Per FLOP${timed ? ', per second' : ''}: whether the arm is better or worse at equal training FLOPs${timed ? ' or time' : ''}; open: the interval contains zero. Dropped: share of assignments beyond the capacity of their expert, when held-out text was evaluated; unserved: share of tokens that no expert computed.`
     : ''
   return table(
     `${several ? 'Contrasts' : `Arms against ${runs.label(only)}`}, nats a token.${words}${footnotes(

@@ -5,6 +5,8 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { describeModel } from '../../model/describe.ts'
 import { loadConfig } from '../../run/load-config.ts'
+import { randomFor } from '../../step/random.ts'
+import type { EvalRecord } from '../../step/records.ts'
 import { heldOut } from '../testing/records.ts'
 import { atCapacity } from './held-out.ts'
 import { NUMERICS } from './numerics.ts'
@@ -16,6 +18,8 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'choir-record-'))
 })
 afterEach(() => rm(folder, { recursive: true, force: true }))
+
+const lossesOf = (loss: number) => ({ train: loss, eval: loss, none: loss })
 
 const lines = (records: readonly object[]) => records.map((record) => `${JSON.stringify(record)}\n`).join('')
 
@@ -45,7 +49,12 @@ const routing = (step: number, layer: number, tokens: readonly number[], kept: r
 })
 
 /** The record of a tiny run of 4 steps of 128 tokens. */
-async function recorded(metrics: readonly object[], routed: readonly object[], sets: string[] = []) {
+async function recorded(
+  metrics: readonly object[],
+  routed: readonly object[],
+  sets: string[] = [],
+  evaluation: EvalRecord = heldOut,
+) {
   await writeFile(join(folder, 'metrics.jsonl'), lines(metrics))
   await writeFile(join(folder, 'routing.jsonl'), lines(routed))
   const config = await loadConfig('tiny', ['train.steps=4', ...sets])
@@ -57,7 +66,7 @@ async function recorded(metrics: readonly object[], routed: readonly object[], s
     elsewhereCorpora: {},
     leak: { train: null, eval: null },
   }
-  return { config, record: await recordOf(folder, { ...facts, config, heldOut }) }
+  return { config, record: await recordOf(folder, { ...facts, config, heldOut: evaluation }) }
 }
 
 test('steps, times, evaluations and means match the logs', async () => {
@@ -85,6 +94,27 @@ test('an evaluation keeps all digits of its losses under every rule, and six of 
       none: { loss: 4.487654321, bits_per_byte: 1.6, drop_rate: 0, unserved_rate: 0 },
     },
   })
+})
+
+test('losses by document fit in two kilobytes, and differences of 0.001 nats a token survive', async () => {
+  const random = randomFor(1, 'documents')
+  const tokens = Array.from({ length: 64 }, () => 10_000 + random.integer(50_000))
+  const losses = tokens.map(() => 2 + 3 * random.uniform())
+  const stored = async (more: number) => {
+    const nats = tokens.map((count, group) => count * ((losses[group] ?? 0) + more))
+    const documents = { documents: 5000, groups: [40, 24], tokens, nats: { train: nats, eval: nats, none: nats } }
+    const domains = [{ name: 'a', evaluated_tokens: 1_234_567, evaluated_bytes: 3_456_789, losses: lossesOf(1 / 3) }]
+    const steps = [1, 2, 3, 4].map((at) => step(at))
+    const { record } = await recorded(steps, [], [], { ...heldOut, domains, documents })
+    expect(record.heldOut.domains).toEqual(domains)
+    expect(record.heldOut.documents).toMatchObject({ documents: 5000, groups: [40, 24], tokens })
+    expect(JSON.stringify(record.heldOut.documents).length).toBeLessThan(2048)
+    return record.heldOut.documents?.nats.train ?? []
+  }
+  const [less, more] = [await stored(0), await stored(0.001)]
+  const all = tokens.reduce((sum, count) => sum + count, 0)
+  const difference = more.reduce((sum, nats, group) => sum + nats - (less[group] ?? 0), 0) / all
+  expect(Math.abs(difference - 0.001)).toBeLessThan(0.00001)
 })
 
 test('evaluations keep the loss under each capacity rule, and are omitted under a rule with no finite loss', async () => {

@@ -169,15 +169,19 @@ const round = (value: number, digits = 6): number => Number(value.toPrecision(di
 
 /**
  * Rounds all but counts and losses: rounded losses could differ by the same amount with every seed, which looks like an
- * effect. The sums of groups of documents have six digits, 0.00001 nats a token, in which errors of groups cancel.
+ * effect. The sums of groups of documents have five digits, 0.0001 nats a token; errors of groups cancel.
  */
 function rounded(record: EvalRecord): EvalRecord {
-  const inner = (value: unknown, key: string): unknown => {
-    if (Array.isArray(value)) return value.map((item) => inner(item, key))
-    if (typeof value === 'number') return key === 'loss' || Number.isInteger(value) ? value : round(value)
+  const inner = (value: unknown, digits: number): unknown => {
+    if (typeof value === 'number') return Number.isInteger(value) ? value : round(value, digits)
+    if (Array.isArray(value)) return value.map((item) => inner(item, digits))
     if (typeof value !== 'object' || value === null) return value
-    if (key === 'losses') return value
-    return Object.fromEntries(Object.entries(value).map(([key, value]) => [key, inner(value, key)]))
+    return Object.fromEntries(
+      Object.entries(value).map(([name, item]) => {
+        const isExact = name === 'loss' || name === 'losses'
+        return [name, isExact ? item : inner(item, name === 'nats' ? 5 : digits)]
+      }),
+    )
   }
-  return inner(record, '') as EvalRecord
+  return inner(record, 6) as EvalRecord
 }

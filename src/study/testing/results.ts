@@ -6,6 +6,7 @@
  */
 import { type RunConfig, runSchema } from '../../config/run-config.ts'
 import type { CapacityRule } from '../../model/routing/contract.ts'
+import { byRule } from '../../step/capacity-rules.ts'
 import type {
   Contrast,
   FailedRun,
@@ -37,6 +38,10 @@ export interface ArmSketch {
   readonly unserved?: number
   /** Added to the loss under a capacity rule. */
   readonly at?: Partial<Readonly<Record<CapacityRule, number>>>
+  /** The loss of each held-out document, of equal length, minus that of the run. */
+  readonly documents?: readonly number[]
+  /** Added to the loss on each domain, of equal length. */
+  readonly domains?: Readonly<Record<string, number>>
   readonly leak?: FinishedRun['leak']
   /** Added to the loss at the best rate of the arm; without it, the arm has only the common rate. */
   readonly best?: number
@@ -191,7 +196,7 @@ function recordOf(
 
 function evaluationOf(
   loss: number,
-  { cv = 0.4, dropRate = 0.03, unserved = 0, at = {} }: ArmSketch,
+  { cv = 0.4, dropRate = 0.03, unserved = 0, at = {}, documents, domains }: ArmSketch,
 ): FinishedRun['heldOut'] {
   const under = (rule: CapacityRule, drops: number) => ({
     loss: loss + (at[rule] ?? 0),
@@ -218,6 +223,22 @@ function evaluationOf(
     entropy_share: 0.5,
     capacity: 'train',
     capacities: { train: under('train', dropRate), eval: under('eval', dropRate / 4), none: under('none', 0) },
+    ...(documents && {
+      documents: {
+        documents: documents.length,
+        groups: [documents.length],
+        tokens: documents.map(() => 1000),
+        nats: byRule((rule) => documents.map((own) => 1000 * (under(rule, 0).loss + own))),
+      },
+    }),
+    ...(domains && {
+      domains: Object.entries(domains).map(([name, own]) => ({
+        name,
+        evaluated_tokens: 25_000,
+        evaluated_bytes: 100_000,
+        losses: byRule((rule) => under(rule, 0).loss + own),
+      })),
+    }),
   }
 }
 

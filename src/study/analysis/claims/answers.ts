@@ -15,6 +15,8 @@ export interface Decision extends Measured {
   readonly answer: Answer
   /** From its own interval, before the correction. */
   readonly uncorrected: Answer
+  /** From its interval over documents; from that over seeds without one. */
+  readonly betweenTexts: Answer
 }
 
 export interface ControlResult {
@@ -33,6 +35,8 @@ export interface ClaimAnswer {
   readonly uncorrected: Answer
   /** The contrast that the answer rests on: the weakest that holds, or the strongest that does not. */
   readonly deciding: Decision | null
+  /** There is an answer, which intervals over documents do not give. */
+  readonly dependsOnText: boolean
   /** An arm of the claim sees later tokens. */
   readonly seesFuture: boolean
   readonly controls: readonly ControlResult[]
@@ -52,9 +56,10 @@ export function answersOf(runs: Runs): ClaimAnswer[] {
     const decisions = measured.map((one): Decision => {
       const p = corrected.shift() ?? null
       const uncorrected = decide(one.effect && intervalOf(one.effect), region)
-      return { ...one, p, uncorrected, answer: p !== null && p < 0.05 ? uncorrected : 'undecided' }
+      const betweenTexts = one.texts ? decide(one.texts, region) : uncorrected
+      return { ...one, p, uncorrected, betweenTexts, answer: p !== null && p < 0.05 ? uncorrected : 'undecided' }
     })
-    const combined = (kind: 'answer' | 'uncorrected') => {
+    const combined = (kind: 'answer' | 'uncorrected' | 'betweenTexts') => {
       const each = decisions.map((one) => one[kind])
       return combineAnswers(each, 'of' in claim ? claim.of : 'all')
     }
@@ -66,6 +71,7 @@ export function answersOf(runs: Runs): ClaimAnswer[] {
       answer: combined('answer'),
       uncorrected,
       deciding: decidingOf(decisions, uncorrected),
+      dependsOnText: uncorrected !== 'undecided' && combined('betweenTexts') !== uncorrected,
       seesFuture: decisions.some(({ arms }) => arms.some((arm) => runs.leakOf(arm) !== null)),
       controls: claim.controls.map((control) => controlResult(runs, claim, control)),
     }

@@ -5,7 +5,8 @@
 import type { Contrast, FinishedRun, Question } from '../../contract.ts'
 import type { Claim } from '../../grid/claim.ts'
 import { valueAt } from '../../grid/settings.ts'
-import { pearson, regression } from '../../statistics.ts'
+import { type Interval, pearson, regression } from '../../statistics.ts'
+import { betweenTexts } from '../between-texts.ts'
 import { effectOf, productOf } from '../ratios.ts'
 import type { Runs } from '../runs.ts'
 
@@ -25,6 +26,8 @@ export interface Measured {
   readonly unit: string
   /** Null: not enough runs. */
   readonly effect: Effect | null
+  /** 95 %, over documents; only of a difference in loss, and of enough documents. */
+  readonly texts?: Interval | null
 }
 
 /** Degrees of freedom with which Student's t is the normal distribution of Fisher's z. */
@@ -42,7 +45,10 @@ export const contrastText = (runs: Runs, { arm, baseline }: Contrast): string =>
 export function measureClaim(runs: Runs, claim: Claim, question: Question): readonly Measured[] {
   switch (claim.kind) {
     case 'difference':
-      return contrastsOf(claim, question).map((contrast) => measureDifference(runs, contrast))
+      return contrastsOf(claim, question).map((contrast) => ({
+        ...measureDifference(runs, contrast),
+        texts: betweenTexts(runs, runs.pairs(contrast))?.interval ?? null,
+      }))
     case 'speed':
       return contrastsOf(claim, question).map((contrast) => measureSpeed(runs, contrast, claim.measure))
     case 'trend':
