@@ -8,7 +8,16 @@ const plainColors = pc.createColors(false)
 
 function record(domains: readonly DomainEvaluation[]): EvalRecord {
   const at = { loss: 1, bits_per_byte: 1, drop_rate: 0, unserved_rate: 0 }
-  const others = { aux_loss: 1, z_loss: 1, load_cv: 0, load_cv_kept: 0, dead_experts: 0, evaluated_tokens: 1 }
+  const routing = { gate_mean: null, gate_entropy: null, entropy_share: null }
+  const others = {
+    ...routing,
+    aux_loss: 1,
+    z_loss: 1,
+    load_cv: 0,
+    load_cv_kept: 0,
+    dead_experts: 0,
+    evaluated_tokens: 1,
+  }
   const capacities = { train: at, eval: at, none: at }
   return { kind: 'eval', step: 1, tokens: 1, ...others, ...at, capacity: 'eval', capacities, domains }
 }
