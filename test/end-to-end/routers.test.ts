@@ -17,6 +17,7 @@ test.each<Moe>([
   // At evalFactor 2 each of the four experts would take every token, and later tokens would not matter.
   { router: 'expert-choice', k: 2, factor: 1, evalFactor: 1 },
   { router: 'top-k', k: 2, selection: 'sequential' },
+  { router: 'hash', k: 2, capacity: 'none' },
 ])('%o trains, resumes bitwise, evaluates and generates', async (moe) => {
   const config = workspace.config({
     model: { vocabulary: 257, moe },
@@ -33,6 +34,16 @@ test.each<Moe>([
     if (moe.router === 'expert-choice') expect(drop_rate).toBe(0)
     // An unserved token has lost all its choices.
     else expect(unserved_rate).toBeLessThanOrEqual(drop_rate + 1e-6)
+  }
+  for (const { gate_mean, gate_entropy, entropy_share } of [...trainRecords(run), ...evalRecords(run)]) {
+    if (moe.router === 'hash') expect([gate_mean, gate_entropy, entropy_share]).toEqual([1, null, null])
+    else {
+      // Four experts.
+      expect(entropy_share).toBeCloseTo((gate_entropy ?? Number.NaN) / Math.log(4), 12)
+      expect(entropy_share).toBeLessThanOrEqual(1 + 1e-6)
+      expect(gate_mean).toBeGreaterThan(0)
+      expect(gate_mean).toBeLessThan(1)
+    }
   }
 
   // Sinkhorn's balancing depends on later tokens only in training.
