@@ -9,6 +9,7 @@ import { builtinModules } from 'node:module'
  */
 const floors = {
   text: { below: [], packages: ['fastest-levenshtein'], builtins: false },
+  law: { below: ['text'], packages: ['@stdlib/stats-base-dists-t-quantile', 'zod'], builtins: false },
   graph: { below: ['text'], packages: ['onnx-proto'], builtins: false },
   model: { below: ['text', 'graph'], packages: ['zod'], builtins: false },
   runtime: { below: ['text', 'graph'], packages: ['koffi', 'onnxruntime-node', 'webgpu'], builtins: true },
@@ -56,6 +57,7 @@ const floors = {
   plan: {
     below: [
       'text',
+      'law',
       'graph',
       'model',
       'runtime',
@@ -74,6 +76,7 @@ const floors = {
   study: {
     below: [
       'text',
+      'law',
       'graph',
       'model',
       'runtime',
@@ -127,6 +130,7 @@ const floors = {
   cli: {
     below: [
       'text',
+      'law',
       'graph',
       'model',
       'runtime',

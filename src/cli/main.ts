@@ -49,6 +49,7 @@ const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
   import: async () => (await import('./commands/import.ts')).addImport,
   export: async () => (await import('./commands/export.ts')).addExport,
   plan: async () => (await import('./commands/plan.ts')).addPlan,
+  worth: async () => (await import('./commands/worth.ts')).addWorth,
   bench: async () => (await import('./commands/bench.ts')).addBench,
   devices: async () => (await import('./commands/devices.ts')).addDevices,
   prune: async () => (await import('./commands/prune.ts')).addPrune,
@@ -100,6 +101,7 @@ Examples:
   choir inspect base
   choir study m6t --out studies/m6t
   choir plan m6t-1t --cluster v100-480
+  choir worth demo --tokens 50M
 
 Run "choir COMMAND --help" for the options of a command.`,
     )

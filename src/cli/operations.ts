@@ -66,6 +66,8 @@ export const operations = {
   whatIf: imported(() => import('../plan/search/what-if.ts'), 'whatIf'),
   writePlanReport: imported(() => import('../plan/report.ts'), 'writePlanReport'),
   validatePlanner: imported(() => import('../plan/validate.ts'), 'validate'),
+  loadLaw: imported(() => import('../plan/worth/load-law.ts'), 'loadLaw'),
+  worth: imported(() => import('../plan/worth/worth.ts'), 'worth'),
   watch: imported(() => import('../watch/http/server.ts'), 'startWatch'),
   play: imported(() => import('../watch/http/play.ts'), 'startPlay'),
 }

@@ -69,6 +69,20 @@ export function listOption(flags: string, description: string): Option {
   return new Option(flags, description).argParser((text: string, before: readonly string[] = []) => [...before, text])
 }
 
+const tokenUnits: Readonly<Record<string, number>> = { '': 1, k: 1e3, M: 1e6, B: 1e9, T: 1e12 }
+
+/** An option with a number of tokens, such as 5000, 300M or 2B. */
+export function tokensOption(description: string): Option {
+  return new Option('--tokens <n>', description).argParser((text: string) => {
+    const [, size = '', unit = ''] = /^\s*([\d.]+(?:e\d+)?)\s*([kMBT]?)\s*$/.exec(text) ?? []
+    const value = decimal.test(size) ? Math.round(Number(size) * (tokenUnits[unit] ?? Number.NaN)) : Number.NaN
+    if (value >= 1 && Number.isSafeInteger(value)) return value
+    throw new UsageError(
+      `invalid --tokens: ${formatValue(text)} (expected a number of tokens, with k, M, B or T for thousands to trillions, such as 300M)`,
+    )
+  })
+}
+
 export function deviceOption(): Option {
   const description = 'where to compute: the CPU, or a GPU through WebGPU (see: choir devices)'
   return new Option('--device <name>', description).choices(['cpu', 'webgpu'])

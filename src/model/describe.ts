@@ -8,6 +8,8 @@ export interface ModelDescription {
   readonly parameters: number
   /** Parameters that one token uses: k experts of each router instead of N. */
   readonly activeParameters: number
+  /** Active ones that are multiplied: without the table of positions and, unless it is the head too, that of tokens. */
+  readonly computingParameters: number
   /** Floating-point operations to train on one token (forward and backward) if nothing is dropped. */
   readonly flopsPerToken: number
   /**
@@ -56,9 +58,11 @@ export function describeModel(config: ModelConfig): ModelDescription {
   const flopsOfKeys = (count: (seen: number) => number) =>
     keys.reduce((total, seen) => total + 12 * count(seen), 0) * attentionColumns(config).queries
   const denseFlopsPerToken = FLOPS_PER_WEIGHT * matrices + flopsOfKeys((seen) => seen)
+  const activeParameters = count((name) => !isExpert(name)) + activated
   return {
     parameters: count(() => true),
-    activeParameters: count((name) => !isExpert(name)) + activated,
+    activeParameters,
+    computingParameters: activeParameters - count(isLookup),
     flopsPerToken: denseFlopsPerToken + FLOPS_PER_WEIGHT * activated,
     maskedFlopsPerToken: flopsOfKeys((seen) => (seen * (seen - 1)) / (2 * sequence)),
     denseFlopsPerToken,

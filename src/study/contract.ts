@@ -190,6 +190,7 @@ export const views = [
   'attention',
   'scale',
   'convergence',
+  'map',
   'witness',
 ] as const
 export type View = (typeof views)[number]

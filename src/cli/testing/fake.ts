@@ -10,6 +10,8 @@ import { writePlanReport } from '../../plan/report.ts'
 import { whatIf } from '../../plan/search/what-if.ts'
 import { simulate } from '../../plan/simulation.ts'
 import { validate } from '../../plan/validate.ts'
+import { loadLaw } from '../../plan/worth/load-law.ts'
+import { worth } from '../../plan/worth/worth.ts'
 import { loadConfig } from '../../run/load-config.ts'
 import type { StepEvent } from '../../runtime/times.ts'
 import type { EvalRecord, TrainRecord } from '../../step/records.ts'
@@ -412,6 +414,8 @@ export function fakeIo(settings: Settings = {}): Fake {
     whatIf: (...args) => whatIf(...args),
     writePlanReport: (...args) => writePlanReport(...args),
     validatePlanner: async () => validate(),
+    loadLaw: (...args) => loadLaw(...args),
+    worth: (...args) => worth(...args),
     async watch(options) {
       calls.push({ name: 'watch', args: [options] })
       return { address: 'http://127.0.0.1:6007/', close: async () => void calls.push({ name: 'close', args: [] }) }

@@ -32,6 +32,7 @@ export class Runs {
   readonly results: StudyResults
   readonly basis: Basis
   private readonly byArm = new Map<string, FinishedRun[]>()
+  private readonly everyLength = new Map<string, FinishedRun[]>()
   private readonly configs = new Map<string, Cell['config']>()
   private readonly byBasis = new Map<string, Runs>()
 
@@ -43,7 +44,9 @@ export class Runs {
       if (rate !== (basis.rate === 'best' && tuned.has(arm) ? 'best' : 'common') || record === null) continue
       this.configs.set(arm, record.config)
       const run = record.status === 'finished' ? atCapacity(record, basis.capacity) : null
-      if (run !== null && Number.isFinite(this.lossOf(run))) this.byArm.set(arm, [...(this.byArm.get(arm) ?? []), run])
+      if (run === null || !Number.isFinite(this.lossOf(run))) continue
+      this.everyLength.set(arm, [...(this.everyLength.get(arm) ?? []), run])
+      this.byArm.set(arm, [...(this.byArm.get(arm) ?? []), run])
     }
     for (const records of this.byArm.values()) records.sort((a, b) => a.seed - b.seed)
   }
@@ -93,6 +96,11 @@ export class Runs {
   /** Finished runs of an arm, sorted by seed. */
   finished(arm: string): readonly FinishedRun[] {
     return this.byArm.get(arm) ?? []
+  }
+
+  /** Finished runs of an arm of every length of training: whole ones, and those that ended earlier on purpose. */
+  ofEveryLength(arm: string): readonly FinishedRun[] {
+    return this.everyLength.get(arm) ?? []
   }
 
   /** Seeds that both arms finished on the same text and tokens; other losses cannot be compared. */

@@ -12,6 +12,7 @@ import { contrastText } from './claims/effects.ts'
 import { answerText, formatEffect, sentenceOf, toneOf } from './claims/text.ts'
 import { type Comparison, compareAll } from './comparison.ts'
 import { differenceCurves } from './curves.ts'
+import { mapBlocks, mapSentences } from './map/blocks.ts'
 import type { Runs } from './runs.ts'
 import { bestArmCautions } from './sections/best-arm.ts'
 import { costTable, evaluationFigure } from './sections/convergence.ts'
@@ -38,6 +39,7 @@ const drawings: Readonly<Record<Exclude<View, 'witness'>, Draw>> = {
   imbalance: (runs, question) => [imbalanceFigure(runs, question)],
   capacity: (runs, question) => [qualityAgainstFlops(runs, question)],
   scale: scaleBlocks,
+  map: mapBlocks,
   convergence: (runs, { id, contrasts }) => [costTable(runs, contrasts), evaluationFigure(runs, id, contrasts)],
 }
 
@@ -65,7 +67,12 @@ export function sectionOf(
     comparisons,
     section: {
       ...section,
-      verdicts: [...verdicts, ...bestArmCautions(runs, question), ...mismatchedPairs(runs, question)],
+      verdicts: [
+        ...(view === 'map' ? mapSentences(runs, question) : []),
+        ...verdicts,
+        ...bestArmCautions(runs, question),
+        ...mismatchedPairs(runs, question),
+      ],
       blocks: shownBlocks([
         ...(view === 'sweep' ? sweepFigures(runs, question) : []),
         answersByContrast(answers),

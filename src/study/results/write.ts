@@ -2,10 +2,12 @@
 import { readFile, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { stringify } from 'yaml'
+import { lawText } from '../../law/law-file.ts'
 import { renderHtml } from '../../report/html.ts'
 import { renderMarkdown } from '../../report/markdown.ts'
 import { makeFolder, replaceFile } from '../../system/disk.ts'
 import { analyse } from '../analysis/analyse.ts'
+import { lawFileOf } from '../analysis/map/study-law.ts'
 import type { StudyResults } from '../contract.ts'
 import type { Specification } from '../grid/specification.ts'
 import { curvesParquetOf, parquetOf } from './parquet.ts'
@@ -18,7 +20,10 @@ export interface ReportFiles {
   readonly curves: string
 }
 
-/** Writes report.html, report.md with its figures, results.parquet, curves.parquet, and study.yaml, the specification. */
+/**
+ * Writes report.html, report.md with its figures, results.parquet, curves.parquet, study.yaml, the specification, and
+ * law.json if the study is a map with enough runs.
+ */
 export async function writeReport(
   results: StudyResults,
   specification: Specification,
@@ -37,6 +42,8 @@ export async function writeReport(
   for (const [id, svg] of Object.entries(figures)) await replaceFile(file(join('figures', `${id}.svg`)), svg)
   await replaceFile(file('results.parquet'), parquetOf(results))
   await replaceFile(file('curves.parquet'), curvesParquetOf(results))
+  const law = lawFileOf(results)
+  if (law) await replaceFile(file('law.json'), lawText(law))
   // If the study was read from this study.yaml, do not overwrite it.
   if (source === undefined || resolve(source) !== resolve(file('study.yaml')))
     await replaceFile(file('study.yaml'), stringify(specification))

@@ -1,0 +1,130 @@
+/**
+ * Predictions of the law of a map before the runs that test it, and how they came out.
+ *
+ *   npx tsx bench/map.ts predict LAW.json CELLS.yaml --out predictions.json      commit the file before the runs begin
+ *   choir study CELLS.yaml --out DIR
+ *   npx tsx bench/map.ts coverage predictions.json DIR --out coverage.json
+ *
+ * CELLS.yaml is the specification of a study whose questions have the view `map`; DIR/study.yaml is its copy.
+ */
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Command } from 'commander'
+import { RunError, UsageError } from '../src/errors.ts'
+import { parseLaw } from '../src/law/law-file.ts'
+import { pairsOf } from '../src/study/analysis/map/pairs.ts'
+import { type Coverage, coverageOf, type Predictions, predictionsOf } from '../src/study/analysis/map/predictions.ts'
+import { Runs } from '../src/study/analysis/runs.ts'
+import { expand } from '../src/study/grid/grid.ts'
+import { readSpecification } from '../src/study/grid/specification.ts'
+import { Ledger } from '../src/study/results/ledger.ts'
+import { resultsOf } from '../src/study/results/results.ts'
+import { replaceFile } from '../src/system/disk.ts'
+import { count, fixed, percent } from '../src/text/numbers.ts'
+import { runCommand, tableText } from './support/command.ts'
+
+const text = async (file: string): Promise<string> => {
+  try {
+    return await readFile(file, 'utf8')
+  } catch (error) {
+    throw new UsageError(`cannot read ${file}: ${(error as Error).message}`)
+  }
+}
+
+const range = (low: number | null, high: number | null): string =>
+  `${low === null ? 'never' : count(low)} to ${high === null ? 'never' : count(high)}`
+
+const cellRow = ({ active, experts, tokens, difference, low, high }: Predictions['cells'][number]): string[] => [
+  count(active),
+  String(experts),
+  count(tokens),
+  fixed(difference, 4),
+  `${fixed(low, 4)} to ${fixed(high, 4)}`,
+]
+const columns = ['active', 'experts', 'tokens', 'predicted', '80 % interval']
+
+async function predict(lawFile: string, specification: string, { out }: { readonly out: string }): Promise<void> {
+  const law = parseLaw(await text(lawFile))
+  const grid = await expand(await readSpecification(specification))
+  const predictions = predictionsOf(law, grid)
+  if (predictions.cells.length === 0)
+    throw new UsageError(
+      `nothing to predict in ${specification} (expected a question with view: map, whose baseline is dense and whose arms send a token to one expert)`,
+    )
+  const vocabularies = new Set(grid.cells.map(({ config }) => config.model.vocabulary))
+  if ([...vocabularies].some((vocabulary) => vocabulary !== law.vocabulary))
+    throw new UsageError(`invalid model.vocabulary: ${[...vocabularies].join(', ')} (the law is of ${law.vocabulary})`)
+  await replaceFile(out, `${JSON.stringify(predictions, null, 2)}\n`)
+  process.stdout.write(
+    `${tableText([[...columns, 'beyond the law'], ...predictions.cells.map((cell) => [...cellRow(cell), cell.outside ?? ''])], 'rrrrrl')}\n\n${tableText(
+      [
+        ['active', 'experts', 'break-even', '80 % interval'],
+        ...predictions.breakEvens.map(({ active, experts, tokens, low, high }) => [
+          count(active),
+          String(experts),
+          tokens === null ? 'never' : count(tokens),
+          range(low, high),
+        ]),
+      ],
+      'rrrr',
+    )}\n`,
+  )
+}
+
+async function coverage(file: string, directory: string, { out }: { readonly out?: string }): Promise<void> {
+  const predictions = JSON.parse(await text(file)) as Predictions
+  const specification = await readSpecification(join(directory, 'study.yaml'))
+  const grid = await expand(specification)
+  const ledger = await Ledger.open(directory)
+  const results = resultsOf(specification, { name: ledger.name, command: '' }, grid, ledger)
+  const maps = results.questions.filter(({ view }) => view === 'map').flatMap(({ contrasts }) => contrasts)
+  const found = coverageOf(predictions, pairsOf(new Runs(results), { contrasts: maps }))
+  if (found.cells.length === 0) throw new RunError(`no predicted cell has results in ${directory} yet`)
+  if (out !== undefined) await replaceFile(out, `${JSON.stringify({ ...found, ...sharesOf(found) }, null, 2)}\n`)
+  process.stdout.write(
+    `${tableText([[...columns, 'measured', 'inside'], ...found.cells.map((cell) => [...cellRow(cell), fixed(cell.measured, 4), cell.inside ? 'yes' : 'no'])], 'rrrrrrl')}\n\n${tableText(
+      [
+        ['active', 'experts', 'break-even predicted', 'measured', 'error'],
+        ...found.breakEvens.map(({ active, experts, tokens, measured, error }) => [
+          count(active),
+          String(experts),
+          count(tokens),
+          count(measured),
+          percent(error, 0),
+        ]),
+      ],
+      'rrrrr',
+    )}\n\n${summary(found)}\n`,
+  )
+}
+
+const sharesOf = ({ cells, breakEvens }: Coverage) => ({
+  insideShare: cells.filter(({ inside }) => inside).length / cells.length,
+  meanAbsoluteError:
+    cells.reduce((sum, { measured, difference }) => sum + Math.abs(measured - difference), 0) / cells.length,
+  breakEvensWithinQuarter: breakEvens.filter(({ error }) => Math.abs(error) <= 0.25).length,
+})
+
+function summary(found: Coverage): string {
+  const { insideShare, meanAbsoluteError, breakEvensWithinQuarter } = sharesOf(found)
+  return (
+    `${percent(insideShare, 0)} of ${found.cells.length} cells are inside their 80 % interval; mean absolute error ` +
+    `${fixed(meanAbsoluteError, 4)} nats a token; ${breakEvensWithinQuarter} of ${found.breakEvens.length} break-evens ` +
+    `are within 25 %${found.missing > 0 ? `; ${found.missing} predicted cells have no results yet` : ''}.`
+  )
+}
+
+const program = new Command('map')
+program
+  .command('predict')
+  .argument('<law>')
+  .argument('<cells>')
+  .requiredOption('--out <file>', 'file of the predictions')
+  .action(predict)
+program
+  .command('coverage')
+  .argument('<predictions>')
+  .argument('<directory>', 'of the study')
+  .option('--out <file>', 'file of the comparison')
+  .action(coverage)
+await runCommand(program)

@@ -1,0 +1,188 @@
+/**
+ * Fits the joint law to observations: the mean of a robust loss (Huber's) over residuals of logarithms of the loss, from
+ * many starts, as Ludziejewski et al. (2025, appendix B) did.
+ *
+ * A study has few sizes, so some coefficients are not determined by it: with two sizes, a, α and c can compensate each
+ * other. Predictions matter here and not coefficients, so every coefficient has a weak prior, and *forms* of the law with
+ * fewer coefficients are tried too.
+ */
+import { type Coefficients, type Point, saturated } from './joint-law.ts'
+import { leastSquares } from './least-squares.ts'
+import { mean, type Observation, type Observations } from './observations.ts'
+
+/** A form of the law: the terms that depend on E and are not left out. */
+export interface Form {
+  /** γ: the exponent of N depends on E. */
+  readonly gamma: boolean
+  /** ζ: the exponent of D depends on E. */
+  readonly zeta: boolean
+  /** `none`: Ê = E. `start`: without a maximum. `both`: as in equation 4. */
+  readonly transform: 'none' | 'start' | 'both'
+}
+
+export const forms: readonly Form[] = (['none', 'start', 'both'] as const).flatMap((transform) =>
+  [false, true].flatMap((gamma) => [false, true].map((zeta) => ({ gamma, zeta, transform }))),
+)
+
+/** Coefficients that are fitted. */
+export const countOf = ({ gamma, zeta, transform }: Form): number =>
+  7 + Number(gamma) + Number(zeta) + { none: 0, start: 1, both: 2 }[transform]
+
+export interface Fit {
+  readonly form: Form
+  readonly coefficients: Coefficients
+  /** For {@link refit}. */
+  readonly solution: readonly number[]
+  readonly cost: number
+}
+
+const STARTS = 6
+/** Iterations from every start, and from the best. */
+const [ROUGH, FINE] = [20, 150]
+const primes = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31]
+/** Huber's threshold in units of the scale of residuals: 95 % efficient if they are normal. */
+const HUBER = 1.345
+/** Dense losses count less than differences to them: what all arms share cancels in a difference. */
+const DENSE_WEIGHT = 0.3
+/** Scale of residuals, of the logarithm of a loss: about 0.002 nats a token at a loss of 3. */
+const SCALE = 0.0007
+
+/** The best of many starts. */
+export function fitForm(form: Form, observations: Observations): Fit {
+  const starts = Array.from({ length: STARTS }, (_, i) =>
+    priorsOf(observations).map(({ mean, deviation }, j) =>
+      i === 0 ? mean : mean + deviation * 2 * (halton(i, primes[j] ?? 2) - 0.5),
+    ),
+  )
+  const rough = starts.map((start) => fitFrom(form, observations, start, ROUGH))
+  return refit(
+    rough.reduce((one, other) => (other.cost < one.cost ? other : one)),
+    observations,
+  )
+}
+
+/** Fits to changed observations, from an earlier solution. */
+export const refit = ({ form, solution }: Fit, observations: Observations): Fit => fitFrom(form, observations, solution)
+
+function fitFrom(form: Form, observations: Observations, start: readonly number[], iterations = FINE): Fit {
+  const [priors, centre] = [priorsOf(observations), centreOf(observations)]
+  const most = Math.max(...observations.arms.map(({ seeds }) => seeds))
+  const prepared = [...observations.dense, ...observations.arms].map(({ active, tokens, experts, log, seeds }) => ({
+    n: Math.log(active / centre.active),
+    d: Math.log(tokens / centre.tokens),
+    experts,
+    log,
+    weight: ((experts === 1 ? DENSE_WEIGHT : 1) * Math.sqrt(seeds / most)) / SCALE,
+  }))
+  const counts = [...new Set(prepared.map(({ experts }) => experts))]
+  const residuals = (x: readonly number[]): number[] => {
+    const { a, alpha, b, beta, c, delta, omega, gamma, zeta, transform } = namesOf(form, x)
+    const growth = new Map(counts.map((count) => [count, Math.log(saturated(count, transform) / transform.start)]))
+    const data = prepared.map(({ n, d, experts, log, weight }) => {
+      const [size, text] = [a * Math.exp(alpha * n), b * Math.exp(beta * d)]
+      const dense = size + text + c
+      if (experts === 1) return huber((Math.log(dense) - log) * weight)
+      const e = growth.get(experts) ?? 0
+      const loss = size * Math.exp((delta + gamma * n) * e) + text * Math.exp((omega + zeta * d) * e) + c
+      return huber((Math.log(loss / dense) - log) * weight)
+    })
+    return [...data, ...priors.map(({ mean, deviation }, i) => ((x[i] ?? 0) - mean) / deviation)]
+  }
+  const { x, cost } = leastSquares(residuals, start, iterations)
+  return { form, coefficients: coefficientsOf(form, x, centre), solution: x, cost }
+}
+
+/** Its square is Huber's loss: quadratic near zero, linear beyond. */
+function huber(residual: number): number {
+  const size = Math.abs(residual)
+  return size <= HUBER ? residual : Math.sign(residual) * Math.sqrt(HUBER * (2 * size - HUBER))
+}
+
+interface Prior {
+  readonly mean: number
+  readonly deviation: number
+}
+
+/**
+ * Priors of the fitted numbers, around the published exponents and wide enough to leave what observations determine to
+ * them: ln a, ln −α, ln b, ln −β and ln c at the centre of the observations, then δ, ω, γ, ζ, ln start and ln max.
+ */
+function priorsOf({ dense }: Observations): Prior[] {
+  const [lowest, highest] = [Math.min, Math.max].map((of) => of(...dense.map((one) => Math.exp(one.log)))) as [
+    number,
+    number,
+  ]
+  return [
+    { mean: Math.log(highest / 4), deviation: 1 },
+    { mean: Math.log(0.25), deviation: 0.6 },
+    { mean: Math.log(highest / 4), deviation: 1 },
+    { mean: Math.log(0.25), deviation: 0.6 },
+    { mean: Math.log(lowest / 2), deviation: 0.7 },
+    { mean: 0, deviation: 0.4 },
+    { mean: 0, deviation: 0.4 },
+    { mean: 0, deviation: 0.05 },
+    { mean: 0, deviation: 0.05 },
+    { mean: Math.log(2), deviation: 0.7 },
+    { mean: Math.log(200), deviation: 1.5 },
+  ]
+}
+
+/** Geometric means of active parameters and tokens. */
+function centreOf({ dense }: Observations): Point {
+  const middle = (of: (one: Observation) => number) => Math.exp(mean(dense.map((one) => Math.log(of(one)))))
+  return { active: middle(({ active }) => active), tokens: middle(({ tokens }) => tokens), experts: 1 }
+}
+
+/**
+ * Fitted numbers by name. They describe the law around the centre of the observations and around a dense model, where
+ * they hardly compensate each other: with n = ln N and d = ln D from the centre and e = ln(Ê/start), the law is
+ * a·exp(δe + (α + γe)n) + b·exp(ωe + (β + ζe)d) + c, and e = 0 for a dense model.
+ */
+function namesOf(form: Form, x: readonly number[]) {
+  const [a = 0, alpha = 0, b = 0, beta = 0, c = 0, delta = 0, omega = 0, gamma = 0, zeta = 0, start = 0, max = 0] = x
+  return {
+    a: Math.exp(a),
+    alpha: -Math.exp(alpha),
+    b: Math.exp(b),
+    beta: -Math.exp(beta),
+    c: Math.exp(c),
+    delta,
+    omega,
+    gamma: form.gamma ? gamma : 0,
+    zeta: form.zeta ? zeta : 0,
+    transform: {
+      start: form.transform === 'none' ? 1 : Math.exp(start),
+      // Above the start in any case.
+      max: form.transform === 'both' ? Math.exp(start) + Math.exp(max) : null,
+    },
+  }
+}
+
+/** The same law in its published form, which has neither a centre nor a dense model as its origin. */
+function coefficientsOf(form: Form, x: readonly number[], centre: Point): Coefficients {
+  const { a, alpha, b, beta, c, delta, omega, gamma, zeta, transform } = namesOf(form, x)
+  const [n, d, s] = [Math.log(centre.active), Math.log(centre.tokens), Math.log(transform.start)]
+  const [power, textPower] = [delta - gamma * n, omega - zeta * d]
+  return {
+    a: a * Math.exp(-alpha * n - power * s),
+    alpha: alpha - gamma * s,
+    delta: power,
+    gamma,
+    b: b * Math.exp(-beta * d - textPower * s),
+    beta: beta - zeta * s,
+    omega: textPower,
+    zeta,
+    c,
+    ...transform,
+  }
+}
+
+/** The i-th number of Halton's sequence in (0, 1), i from 1: such points fill a space more evenly than random ones. */
+function halton(i: number, base: number): number {
+  let [value, part] = [0, 1]
+  for (let rest = i; rest > 0; rest = Math.floor(rest / base)) {
+    part /= base
+    value += part * (rest % base)
+  }
+  return value
+}

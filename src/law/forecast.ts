@@ -1,0 +1,78 @@
+/**
+ * Predictions of a law with 80 % intervals: the difference in loss to a dense model, and the tokens from which on experts
+ * pay. An interval adds three variances: what the law changes by when a seed is left out (the jackknife), the misfit of
+ * arms that were left out, which grows beyond the fitted sizes, and for a measurement the noise of its own runs. Student's
+ * t has the degrees of freedom of the sum (Welch and Satterthwaite).
+ */
+import tQuantile from '@stdlib/stats-base-dists-t-quantile'
+import { differenceAt, type Point } from './joint-law.ts'
+import { type Law, tokensAt } from './law.ts'
+import { mean } from './observations.ts'
+
+export const CONFIDENCE = 0.8
+
+export interface Forecast {
+  /** Loss with experts minus that of the dense model, nats a token: below zero, experts pay. */
+  readonly difference: number
+  readonly low: number
+  readonly high: number
+}
+
+/** @param seeds Of a measurement whose mean is to be in the interval; 0 for the expected difference itself. */
+export function forecast(law: Law, point: Point, seeds = 0): Forecast {
+  const { residuals, withoutSeed, sizes } = law
+  const difference = differenceAt(law.coefficients, point)
+  if (point.experts === 1) return { difference: 0, low: 0, high: 0 }
+  const others = withoutSeed.map((coefficients) => differenceAt(coefficients, point))
+  const centre = mean(others)
+  const seedFreedom = others.length - 1
+  const ofSeeds = (seedFreedom / others.length) * others.reduce((sum, other) => sum + (other - centre) ** 2, 0)
+  const [smallest = point, largest = point] = [sizes[0], sizes.at(-1)]
+  const [below, above] = residuals.beyond
+  const far =
+    below * Math.max(0, Math.log(smallest.active / point.active)) +
+    above * Math.max(0, Math.log(point.active / largest.active))
+  const ofMisfit = residuals.misfit ** 2 + far ** 2
+  const ofRuns = seeds === 0 ? 0 : residuals.pair ** 2 / seeds
+  const variance = ofSeeds + ofMisfit + ofRuns
+  const uncertain = ofSeeds ** 2 / seedFreedom + ofMisfit ** 2 / Math.max(1, residuals.folds - 1)
+  const freedom = uncertain === 0 ? Infinity : variance ** 2 / uncertain
+  const half = tQuantile((1 + CONFIDENCE) / 2, Math.min(freedom, 1e6)) * Math.sqrt(variance)
+  return { difference, low: difference - half, high: difference + half }
+}
+
+/** Tokens from which on experts pay; null if at none that is considered, 0 if at all. */
+export interface BreakEven {
+  readonly tokens: number | null
+  /** 80 % interval: the tokens at which the difference may and at which it must be below zero. */
+  readonly low: number | null
+  readonly high: number | null
+}
+
+/** Trainings are considered to this factor below and above those that the law was fitted to. */
+const REACH = 8
+const POINTS = 120
+
+export function breakEven(law: Law, { active, experts }: Omit<Point, 'tokens'>): BreakEven {
+  const [low, high] = tokensAt(law, active)
+  const [from, to] = [Math.log(low / REACH), Math.log(high * REACH)]
+  const grid = Array.from({ length: POINTS + 1 }, (_, i) => from + ((to - from) * i) / POINTS)
+  const forecasts = grid.map((d) => forecast(law, { active, experts, tokens: Math.exp(d) }))
+  const crossing = (of: (one: Forecast) => number) => fallsBelowZero(grid.map(Math.exp), forecasts.map(of))
+  return {
+    tokens: crossing((one) => one.difference),
+    low: crossing((one) => one.low),
+    high: crossing((one) => one.high),
+  }
+}
+
+/**
+ * Where a curve over rising positive x first falls below zero, interpolated over ln x; 0 if it begins below zero, null if
+ * it never does.
+ */
+export function fallsBelowZero(x: readonly number[], y: readonly number[]): number | null {
+  const i = y.findIndex((value) => value < 0)
+  if (i <= 0) return i === 0 ? 0 : null
+  const [before = 0, after = 0, left = 0, right = 0] = [y[i - 1], y[i], x[i - 1], x[i]]
+  return left * (right / left) ** (before / (before - after))
+}

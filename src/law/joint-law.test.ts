@@ -1,0 +1,52 @@
+import { expect, test } from 'vitest'
+import { type Coefficients, differenceAt, lossAt, saturated } from './joint-law.ts'
+import { publishedLaw, publishedLawCovers } from './published.ts'
+
+/** Table 4 of Ludziejewski et al. 2025: the same law for a fixed number of experts, m·N^µ + n·D^ν + c. */
+const table4 = [
+  [1, 30.364, -0.1817, 53.9838, -0.1965],
+  [2, 27.7982, -0.178, 66.8401, -0.2065],
+  [4, 24.8462, -0.1731, 87.7022, -0.2192],
+  [8, 21.833, -0.1676, 119.9126, -0.2338],
+  [16, 19.0159, -0.1617, 167.5073, -0.2494],
+  [32, 16.5424, -0.1557, 234.6726, -0.2652],
+] as const
+
+test.each(table4)('the published law with %i experts is that of its own table for this number', (experts, m, mu, n, nu) => {
+  for (const [active, tokens] of [
+    [1e8, 2e9],
+    [1e9, 2e10],
+  ] as const)
+    // The table has four digits of the exponents, which are 1e-4 · ln N = 0.2 % of a term.
+    expect(lossAt(publishedLaw, { active, tokens, experts })).toBeCloseTo(
+      m * active ** mu + n * tokens ** nu + 1.3637,
+      2,
+    )
+})
+
+test('the transform is its start for a dense model, rises, stays below its maximum, and is E itself without either', () => {
+  const transform = { start: 2, max: 50 }
+  expect(saturated(1, transform)).toBeCloseTo(2, 12)
+  const values = [2, 8, 64, 1e4].map((experts) => saturated(experts, transform))
+  expect(values).toEqual(values.toSorted((a, b) => a - b))
+  expect(Math.max(...values)).toBeLessThan(50)
+  expect(saturated(8, { start: 1, max: null })).toBeCloseTo(8, 12)
+})
+
+test('the loss is the formula as it is written', () => {
+  const law: Coefficients = { ...publishedLaw, start: 1, max: null }
+  const [n, d, e] = [3e5, 2e7, 4]
+  const x = Math.log(e)
+  const written =
+    law.a * e ** law.delta * n ** (law.alpha + law.gamma * x) +
+    law.b * e ** law.omega * d ** (law.beta + law.zeta * x) +
+    law.c
+  expect(lossAt(law, { active: n, tokens: d, experts: e })).toBeCloseTo(written, 10)
+  expect(differenceAt(law, { active: n, tokens: d, experts: 1 })).toBe(0)
+})
+
+test('the published law covers what its authors trained', () => {
+  expect(publishedLawCovers({ active: 1e9, tokens: 2e10, experts: 8 })).toBe(true)
+  expect(publishedLawCovers({ active: 1e6, tokens: 2e10, experts: 8 })).toBe(false)
+  expect(publishedLawCovers({ active: 1e9, tokens: 2e10, experts: 64 })).toBe(false)
+})

@@ -1,0 +1,55 @@
+/**
+ * The joint law of dense and sparse models: held-out loss from active parameters, tokens and experts (Ludziejewski et al.
+ * 2025, "Joint MoE Scaling Laws", arXiv 2502.05172, equations 4 and 6):
+ *
+ *     L(N, D, E) = a·Ê^δ·N^(α + γ·ln Ê) + b·Ê^ω·D^(β + ζ·ln Ê) + c
+ *     1/Ê = 1/(E − 1 + (1/start − 1/max)⁻¹) + 1/max
+ *
+ * For a fixed E it is the law of Hoffmann et al. (2022). Ê is the transform of Clark et al. (2022, arXiv 2202.01169): it
+ * is `start` at E = 1, and saturates at `max`. With start 1 and no maximum it is E itself.
+ */
+
+export interface Coefficients {
+  readonly a: number
+  readonly alpha: number
+  readonly delta: number
+  readonly gamma: number
+  readonly b: number
+  readonly beta: number
+  readonly omega: number
+  readonly zeta: number
+  readonly c: number
+  readonly start: number
+  /** Null: Ê grows without bound. */
+  readonly max: number | null
+}
+
+/** A model and the length of its training. */
+export interface Point {
+  /** Active parameters that compute, N. A law defines which it counts. */
+  readonly active: number
+  /** Tokens trained on, D. */
+  readonly tokens: number
+  /** Experts of which a token uses one, E; 1 is a dense model. */
+  readonly experts: number
+}
+
+/** Ê of equation 4. */
+export function saturated(experts: number, { start, max }: Pick<Coefficients, 'start' | 'max'>): number {
+  const inverse = max === null ? 0 : 1 / max
+  return 1 / (1 / (experts - 1 + 1 / (1 / start - inverse)) + inverse)
+}
+
+/** L of equation 6, in nats a token. */
+export function lossAt(law: Coefficients, { active, tokens, experts }: Point): number {
+  const x = Math.log(saturated(experts, law))
+  const [n, d] = [Math.log(active), Math.log(tokens)]
+  // In logarithms, since N^α underflows long before the product does.
+  const size = Math.exp(Math.log(law.a) + law.delta * x + (law.alpha + law.gamma * x) * n)
+  const text = Math.exp(Math.log(law.b) + law.omega * x + (law.beta + law.zeta * x) * d)
+  return size + text + law.c
+}
+
+/** Loss with experts minus that of the dense model with the same active parameters and tokens: below zero, they pay. */
+export const differenceAt = (law: Coefficients, point: Point): number =>
+  lossAt(law, point) - lossAt(law, { ...point, experts: 1 })

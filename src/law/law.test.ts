@@ -1,0 +1,132 @@
+/** Laws of made-up results: what they predict where nothing was trained, and whether their intervals are honest. */
+import { describe, expect, test } from 'vitest'
+import { breakEven, fallsBelowZero, forecast } from './forecast.ts'
+import { differenceAt, type Point } from './joint-law.ts'
+import { lackingForLaw, lawOf, outside, tokensAt } from './law.ts'
+import { knownLaw, lossBy, mapSizes, noiseOf, simulate } from './testing/simulated.ts'
+
+const experts = [2, 4, 8, 16, 32]
+const noise = { seed: 0.01, run: 0.004, branch: 0.002 }
+const quiet = { seed: 0.01, run: 0, branch: 0 }
+const known = lossBy(knownLaw)
+/** Between the sizes, and twice the largest. */
+const unseen: readonly Point[] = [
+  [6e5, 2, 16],
+  [6e5, 8, 8],
+  [6e5, 24, 32],
+  [1.8e6, 2, 4],
+  [1.8e6, 16, 8],
+  [1.8e6, 12, 32],
+  [6e6, 2, 16],
+  [6e6, 8, 8],
+].map(([active = 0, ratio = 0, count = 0]) => ({ active, tokens: ratio * active, experts: count }))
+
+/** Where the loss with experts falls below that of the dense model, by bisection. */
+function trueBreakEven(law: (point: Point) => number, active: number, count: number): number {
+  let [low, high] = [Math.log(active / 10), Math.log(active * 1000)]
+  for (let i = 0; i < 60; i++) {
+    const middle = (low + high) / 2
+    const point = { active, tokens: Math.exp(middle), experts: count }
+    if (law(point) > law({ ...point, experts: 1 })) low = middle
+    else high = middle
+  }
+  return Math.exp(low)
+}
+
+describe('a law', () => {
+  test('of results without noise of their own has the differences of the known law where nothing was trained', () => {
+    const law = lawOf(simulate({ law: known, sizes: mapSizes, experts, noise: quiet }, noiseOf(1)))
+    for (const point of unseen) expect(differenceAt(law.coefficients, point)).toBeCloseTo(differenceAt(knownLaw, point), 2)
+    for (const { active } of mapSizes) {
+      const ratio = (breakEven(law, { active, experts: 8 }).tokens ?? 0) / trueBreakEven(known, active, 8)
+      expect(ratio).toBeGreaterThan(0.9)
+      expect(ratio).toBeLessThan(1.1)
+    }
+  }, 60_000)
+
+  test('has the same coefficients whatever the level of a seed, which cancels in differences', () => {
+    const at = (seed: number) =>
+      lawOf(simulate({ law: known, sizes: mapSizes, experts: [2, 8], noise: { ...quiet, seed } }, noiseOf(2)))
+    const [one, other] = [at(0), at(0.05)]
+    for (const point of unseen.filter((each) => each.experts === 8))
+      expect(differenceAt(other.coefficients, point)).toBeCloseTo(differenceAt(one.coefficients, point), 2)
+  }, 60_000)
+
+  const early = (point: Point) =>
+    known(point) +
+    (point.experts > 1 ? 0.01 * Math.log(point.experts) * Math.exp(-point.tokens / point.active / 6) : 0)
+  test.each([
+    { results: 'of the form that is fitted', truth: known },
+    { results: 'of another form, with experts that cost more early in training', truth: early },
+  ])('has intervals that contain about four of five new measurements, from results $results', ({ truth }) => {
+    const [maps, seeds] = [8, 2]
+    const random = noiseOf(3)
+    const deviation = Math.sqrt((2 * (noise.run ** 2 + noise.branch ** 2)) / seeds)
+    const hits: boolean[] = []
+    const widths: number[] = []
+    const ratios: number[] = []
+    for (let i = 0; i < maps; i++) {
+      const law = lawOf(simulate({ law: truth, sizes: mapSizes, experts: [2, 8, 32], noise }, random))
+      for (const point of unseen) {
+        const measured = truth(point) - truth({ ...point, experts: 1 }) + deviation * random()
+        const { low, high } = forecast(law, point, seeds)
+        hits.push(measured >= low && measured <= high)
+        widths.push(high - low)
+      }
+      for (const { active } of mapSizes)
+        ratios.push((breakEven(law, { active, experts: 8 }).tokens ?? 0) / trueBreakEven(truth, active, 8))
+    }
+    const share = hits.filter(Boolean).length / hits.length
+    expect(share).toBeGreaterThan(0.68)
+    // Nor by being too wide to say anything: measurements have a standard deviation of 0.0045.
+    expect(widths.reduce((a, b) => a + b, 0) / widths.length).toBeLessThan(0.03)
+    expect(ratios.filter((ratio) => Math.abs(ratio - 1) <= 0.25).length / ratios.length).toBeGreaterThan(0.8)
+  }, 240_000)
+
+  test('is wider for a measurement of fewer seeds, and beyond the fitted sizes if the law missed sizes', () => {
+    const law = lawOf(simulate({ law: known, sizes: mapSizes, experts: [2, 8], noise }, noiseOf(4)))
+    const width = (active: number, seeds: number, beyond = law.residuals.beyond) => {
+      const residuals = { ...law.residuals, beyond }
+      const { low, high } = forecast({ ...law, residuals }, { active, tokens: 8 * active, experts: 8 }, seeds)
+      return high - low
+    }
+    expect(width(1e6, 1)).toBeGreaterThan(width(1e6, 4))
+    expect(width(1e6, 4)).toBeGreaterThan(width(1e6, 0))
+    expect(width(6e6, 0, [0, 0.02])).toBeGreaterThan(width(6e6, 0, [0, 0]) + 0.01)
+    expect(width(1e6, 0, [0, 0.02])).toBe(width(1e6, 0, [0, 0]))
+    expect(forecast(law, { active: 1e6, tokens: 1e7, experts: 1 })).toEqual({ difference: 0, low: 0, high: 0 })
+  }, 60_000)
+})
+
+describe('the range of a law', () => {
+  const law = { sizes: [sized(1e6, 1e6, 64e6), sized(4e6, 4e6, 16e6)], experts: [2, 8] } as unknown as Parameters<
+    typeof outside
+  >[0]
+  function sized(active: number, low: number, high: number) {
+    return { active, tokens: [low, high] as const, seeds: 2 }
+  }
+
+  test('names what is outside, and interpolates the trained lengths between sizes', () => {
+    expect(outside(law, { active: 2e6, tokens: 30e6, experts: 8 })).toBeNull()
+    expect(outside(law, { active: 2e6, tokens: 60e6, experts: 8 })).toBe('tokens')
+    expect(outside(law, { active: 6e6, tokens: 12e6, experts: 8 })).toBe('size')
+    expect(outside(law, { active: 2e6, tokens: 30e6, experts: 16 })).toBe('experts')
+    expect(tokensAt(law, 2e6)).toEqual([expect.closeTo(2e6, 0), expect.closeTo(32e6, 0)])
+  })
+
+  test('needs two sizes, three lengths, two numbers of experts and two seeds', () => {
+    const pairs = simulate({ law: known, sizes: mapSizes, experts, noise }, noiseOf(5))
+    expect(lackingForLaw(pairs)).toBeNull()
+    expect(lackingForLaw(pairs.filter(({ active }) => active < 5e5))).toBe('2 sizes (there is 1)')
+    expect(lackingForLaw(pairs.filter(({ seed, experts }) => seed === 1 && experts === 2))).toBe(
+      '2 numbers of experts (there is 1), 2 seeds (there is 1)',
+    )
+    expect(lackingForLaw([])).toMatch(/2 sizes \(there are 0\)/)
+  })
+})
+
+test('a curve falls below zero where its line over ln x does', () => {
+  expect(fallsBelowZero([1, 4, 16], [0.3, 0.1, -0.1])).toBeCloseTo(8, 9)
+  expect(fallsBelowZero([1, 4], [-0.1, 0.2])).toBe(0)
+  expect(fallsBelowZero([1, 4], [0.2, 0.1])).toBeNull()
+})

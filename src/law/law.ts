@@ -1,0 +1,170 @@
+/**
+ * A law with all that its predictions need: the coefficients, the same without each of the seeds, how far predictions
+ * miss what was left out of the fit, and the range of sizes, tokens and experts that it was fitted to.
+ */
+import { countOf, type Fit, type Form, fitForm, forms, refit } from './fit.ts'
+import { type Coefficients, differenceAt, type Point } from './joint-law.ts'
+import { mean, type Observation, type Observations, observe, type Pair, seedsOf } from './observations.ts'
+
+export interface Law {
+  readonly form: Form
+  readonly coefficients: Coefficients
+  /** Fitted without each of the seeds: how these differ shows how far noise moves the law. */
+  readonly withoutSeed: readonly Coefficients[]
+  readonly residuals: Residuals
+  /** Sizes from the smallest to the largest, each with the shortest and the longest training and the number of seeds. */
+  readonly sizes: readonly FittedSize[]
+  /** Numbers of experts, rising; dense models are always among the runs. */
+  readonly experts: readonly number[]
+  /** Every form that was tried, and its error. The law has the smallest form whose error is at most a tenth above the least. */
+  readonly compared: readonly { readonly form: Form; readonly coefficients: number; readonly error: number }[]
+}
+
+export interface FittedSize {
+  readonly active: number
+  readonly tokens: readonly [low: number, high: number]
+  readonly seeds: number
+}
+
+/** What makes up the interval of a prediction, in nats a token, beside what the seeds show. */
+export interface Residuals {
+  /** Standard deviation of the difference of two runs of a seed, over seeds. */
+  readonly pair: number
+  /** Root mean square error of differences where an arm of one size was left out of the fit; and of whole sizes. */
+  readonly leftOutArm: number
+  readonly leftOutSize: number
+  /** The part of `leftOutArm` that the noise of the seeds does not explain. */
+  readonly misfit: number
+  /** Arms at a size, each left out once. */
+  readonly folds: number
+  /** Further error for each factor of e below the smallest and above the largest size. */
+  readonly beyond: readonly [below: number, above: number]
+}
+
+/** Fewer results do not determine a law. */
+const MIN_COUNTS = { sizes: 2, lengths: 3, experts: 2, seeds: 2 }
+
+/** What pairs lack for a law, in words; null if there are enough. */
+export function lackingForLaw(pairs: readonly Pair[]): string | null {
+  const has = {
+    sizes: distinct(pairs, ({ active }) => active).length,
+    lengths: distinct(pairs, ({ active, tokens }) => tokens / active).length,
+    experts: distinct(pairs, ({ experts }) => experts).length,
+    seeds: seedsOf(pairs).length,
+  }
+  const words = { sizes: 'sizes', lengths: 'lengths of training', experts: 'numbers of experts', seeds: 'seeds' }
+  const lacking = (Object.keys(MIN_COUNTS) as (keyof typeof MIN_COUNTS)[]).filter(
+    (what) => has[what] < MIN_COUNTS[what],
+  )
+  return lacking.length === 0
+    ? null
+    : lacking
+        .map((what) => `${MIN_COUNTS[what]} ${words[what]} (there ${has[what] === 1 ? 'is' : 'are'} ${has[what]})`)
+        .join(', ')
+}
+
+/** The law of paired results. @throws Error if there are too few: see {@link lackingForLaw} */
+export function lawOf(pairs: readonly Pair[]): Law {
+  const lacking = lackingForLaw(pairs)
+  if (lacking !== null) throw new Error(`internal: a law needs at least ${lacking}`)
+  const observations = observe(pairs)
+  const tried = forms.map((form) => {
+    const found = fitForm(form, observations)
+    const errors = leftOut(found, observations, bySize)
+    return { found, error: rootMeanSquare(errors.flatMap(({ errors }) => errors)), errors }
+  })
+  const least = Math.min(...tried.map(({ error }) => error))
+  const [chosen] = tried
+    .filter(({ error }) => error <= 1.1 * least)
+    .toSorted((one, other) => countOf(one.found.form) - countOf(other.found.form) || one.error - other.error)
+  if (!chosen) throw new Error('internal: no form of the law could be fitted')
+  const { found } = chosen
+  return {
+    form: found.form,
+    coefficients: found.coefficients,
+    withoutSeed: seedsOf(pairs).map((seed) => refit(found, observe(pairs, seed)).coefficients),
+    residuals: residualsOf(observations, leftOut(found, observations, byArm), chosen.errors),
+    sizes: sizesOf(pairs),
+    experts: distinct(pairs, ({ experts }) => experts),
+    compared: tried.map(({ found: { form }, error }) => ({ form, coefficients: countOf(form), error })),
+  }
+}
+
+interface Fold {
+  readonly active: number
+  readonly errors: readonly number[]
+}
+
+const bySize = ({ active }: Observation) => String(active)
+const byArm = ({ active, experts }: Observation) => `${active} ${experts}`
+
+/** Predicted minus observed differences to dense, of the observations of each key when they are left out of the fit. */
+function leftOut(found: Fit, observations: Observations, key: (one: Observation) => string): Fold[] {
+  const { arms } = observations
+  return [...new Set(arms.map(key))].map((left) => {
+    const [kept, out] = [arms.filter((one) => key(one) !== left), arms.filter((one) => key(one) === left)]
+    const remains = new Set(kept.map(({ active }) => active))
+    const dense = observations.dense.filter(({ active }) => remains.has(active))
+    const { coefficients } = refit(found, { ...observations, dense, arms: kept })
+    const errors = out.map((one) => differenceAt(coefficients, one) - one.dense * Math.expm1(one.log))
+    return { active: out[0]?.active ?? 0, errors }
+  })
+}
+
+function residualsOf({ arms, deviation }: Observations, ofArms: readonly Fold[], ofSizes: readonly Fold[]): Residuals {
+  const noise = mean(arms.map(({ seeds }) => deviation ** 2 / seeds))
+  const leftOutArm = rootMeanSquare(ofArms.flatMap(({ errors }) => errors))
+  const misfit = Math.sqrt(Math.max(0, leftOutArm ** 2 - noise))
+  const rising = ofSizes.toSorted((a, b) => a.active - b.active)
+  /** Of an end that was left out, per factor of e from its neighbour. */
+  const beyond = (end?: Fold, neighbour?: Fold) => {
+    if (!end || !neighbour) return 0
+    const excess = Math.sqrt(Math.max(0, rootMeanSquare(end.errors) ** 2 - misfit ** 2 - noise))
+    return excess / Math.abs(Math.log(end.active / neighbour.active))
+  }
+  return {
+    pair: deviation,
+    leftOutArm,
+    leftOutSize: rootMeanSquare(ofSizes.flatMap(({ errors }) => errors)),
+    misfit,
+    folds: ofArms.length,
+    beyond: [beyond(rising[0], rising[1]), beyond(rising.at(-1), rising.at(-2))],
+  }
+}
+
+function sizesOf(pairs: readonly Pair[]): FittedSize[] {
+  return distinct(pairs, ({ active }) => active).map((active) => {
+    const own = pairs.filter((pair) => pair.active === active)
+    const tokens = distinct(own, (pair) => pair.tokens)
+    return { active, tokens: [tokens[0] ?? 0, tokens.at(-1) ?? 0], seeds: seedsOf(own).length }
+  })
+}
+
+/** Rising. */
+const distinct = <T>(values: readonly T[], of: (value: T) => number): number[] =>
+  [...new Set(values.map(of))].sort((a, b) => a - b)
+
+const rootMeanSquare = (values: readonly number[]): number => Math.sqrt(mean(values.map((value) => value ** 2)))
+
+/** A tenth beyond the ends of the range counts as inside: sizes of models are not round numbers. */
+const MARGIN = 1.1
+
+/** In which way a point is outside the range of a law, in words; null if it is inside. */
+export function outside(law: Law, { active, tokens, experts }: Point): 'size' | 'tokens' | 'experts' | null {
+  const [smallest, largest] = [law.sizes[0], law.sizes.at(-1)]
+  if (!smallest || !largest || active * MARGIN < smallest.active || active > largest.active * MARGIN) return 'size'
+  const [low, high] = tokensAt(law, active)
+  if (tokens * MARGIN < low || tokens > high * MARGIN) return 'tokens'
+  return experts > (law.experts.at(-1) ?? 1) ? 'experts' : null
+}
+
+/** The shortest and the longest training at a size: between two sizes, between theirs, on logarithmic scales. */
+export function tokensAt({ sizes }: Law, active: number): readonly [low: number, high: number] {
+  const above = sizes.find((size) => size.active >= active) ?? sizes.at(-1)
+  const below = sizes.findLast((size) => size.active <= active) ?? sizes[0]
+  if (!above || !below) return [0, 0]
+  const gap = Math.log(above.active / below.active)
+  const share = gap === 0 ? 0 : Math.min(1, Math.max(0, Math.log(active / below.active) / gap))
+  const between = (end: 0 | 1) => below.tokens[end] ** (1 - share) * above.tokens[end] ** share
+  return [between(0), between(1)]
+}

@@ -1,0 +1,50 @@
+/** The lines of a map as measured: the difference to dense by tokens for one size and number of experts. */
+import { group } from 'd3-array'
+import { fallsBelowZero } from '../../../law/forecast.ts'
+import type { Interval } from '../../statistics.ts'
+import { estimateMean } from '../../statistics.ts'
+import type { MapPair } from './pairs.ts'
+
+export interface MapLine {
+  readonly active: number
+  readonly experts: number
+  /** Of the model with experts, all experts counted. */
+  readonly parameters: number
+  /** By rising tokens; with the 95 % interval over seeds, null with one seed. */
+  readonly points: readonly {
+    readonly tokens: number
+    readonly difference: number
+    readonly interval: Interval | null
+    readonly seeds: number
+  }[]
+}
+
+/** By size, then by number of experts. */
+export function linesOf(pairs: readonly MapPair[]): MapLine[] {
+  const lines = [...group(pairs, ({ active, experts }) => `${active} ${experts}`).values()].flatMap(
+    (own): MapLine[] => {
+      const [first] = own
+      if (!first) return []
+      const points = [...group(own, ({ tokens }) => tokens)].map(([tokens, pairs]) => {
+        const estimate = estimateMean(pairs.map(({ loss, dense }) => loss - dense))
+        return { tokens, difference: estimate?.mean ?? 0, interval: estimate?.interval ?? null, seeds: pairs.length }
+      })
+      return [
+        {
+          active: first.active,
+          experts: first.experts,
+          parameters: first.runs.sparse.parameters,
+          points: points.toSorted((a, b) => a.tokens - b.tokens),
+        },
+      ]
+    },
+  )
+  return lines.toSorted((a, b) => a.active - b.active || a.experts - b.experts)
+}
+
+/** Tokens at which a line falls below zero, interpolated over ln tokens: 0 if it begins there, null if it never does. */
+export const measuredBreakEven = ({ points }: MapLine): number | null =>
+  fallsBelowZero(
+    points.map(({ tokens }) => tokens),
+    points.map(({ difference }) => difference),
+  )
