@@ -34,6 +34,7 @@ const commands = [
   'import',
   'export',
   'plan',
+  'worth',
   'bench',
   'devices',
   'prune',

@@ -9,7 +9,7 @@ import { differenceAt, type Point } from './joint-law.ts'
 import { type Law, tokensAt } from './law.ts'
 import { mean } from './observations.ts'
 
-export const CONFIDENCE = 0.8
+const CONFIDENCE = 0.8
 
 export interface Forecast {
   /** Loss with experts minus that of the dense model, nats a token: below zero, experts pay. */

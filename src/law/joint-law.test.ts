@@ -12,17 +12,20 @@ const table4 = [
   [32, 16.5424, -0.1557, 234.6726, -0.2652],
 ] as const
 
-test.each(table4)('the published law with %i experts is that of its own table for this number', (experts, m, mu, n, nu) => {
-  for (const [active, tokens] of [
-    [1e8, 2e9],
-    [1e9, 2e10],
-  ] as const)
+test.each(table4)(
+  'the published law with %i experts is that of its own table for this number',
+  (experts, m, mu, n, nu) => {
     // The table has four digits of the exponents, which are 1e-4 · ln N = 0.2 % of a term.
-    expect(lossAt(publishedLaw, { active, tokens, experts })).toBeCloseTo(
-      m * active ** mu + n * tokens ** nu + 1.3637,
-      2,
-    )
-})
+    for (const [active, tokens] of [
+      [1e8, 2e9],
+      [1e9, 2e10],
+    ] as const)
+      expect(lossAt(publishedLaw, { active, tokens, experts })).toBeCloseTo(
+        m * active ** mu + n * tokens ** nu + 1.3637,
+        2,
+      )
+  },
+)
 
 test('the transform is its start for a dense model, rises, stays below its maximum, and is E itself without either', () => {
   const transform = { start: 2, max: 50 }

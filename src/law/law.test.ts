@@ -36,7 +36,8 @@ function trueBreakEven(law: (point: Point) => number, active: number, count: num
 describe('a law', () => {
   test('of results without noise of their own has the differences of the known law where nothing was trained', () => {
     const law = lawOf(simulate({ law: known, sizes: mapSizes, experts, noise: quiet }, noiseOf(1)))
-    for (const point of unseen) expect(differenceAt(law.coefficients, point)).toBeCloseTo(differenceAt(knownLaw, point), 2)
+    for (const point of unseen)
+      expect(differenceAt(law.coefficients, point)).toBeCloseTo(differenceAt(knownLaw, point), 2)
     for (const { active } of mapSizes) {
       const ratio = (breakEven(law, { active, experts: 8 }).tokens ?? 0) / trueBreakEven(known, active, 8)
       expect(ratio).toBeGreaterThan(0.9)
@@ -53,35 +54,38 @@ describe('a law', () => {
   }, 60_000)
 
   const early = (point: Point) =>
-    known(point) +
-    (point.experts > 1 ? 0.01 * Math.log(point.experts) * Math.exp(-point.tokens / point.active / 6) : 0)
+    known(point) + (point.experts > 1 ? 0.01 * Math.log(point.experts) * Math.exp(-point.tokens / point.active / 6) : 0)
   test.each([
     { results: 'of the form that is fitted', truth: known },
     { results: 'of another form, with experts that cost more early in training', truth: early },
-  ])('has intervals that contain about four of five new measurements, from results $results', ({ truth }) => {
-    const [maps, seeds] = [8, 2]
-    const random = noiseOf(3)
-    const deviation = Math.sqrt((2 * (noise.run ** 2 + noise.branch ** 2)) / seeds)
-    const hits: boolean[] = []
-    const widths: number[] = []
-    const ratios: number[] = []
-    for (let i = 0; i < maps; i++) {
-      const law = lawOf(simulate({ law: truth, sizes: mapSizes, experts: [2, 8, 32], noise }, random))
-      for (const point of unseen) {
-        const measured = truth(point) - truth({ ...point, experts: 1 }) + deviation * random()
-        const { low, high } = forecast(law, point, seeds)
-        hits.push(measured >= low && measured <= high)
-        widths.push(high - low)
+  ])(
+    'has intervals that contain about four of five new measurements, from results $results',
+    ({ truth }) => {
+      const [maps, seeds] = [8, 2]
+      const random = noiseOf(3)
+      const deviation = Math.sqrt((2 * (noise.run ** 2 + noise.branch ** 2)) / seeds)
+      const hits: boolean[] = []
+      const widths: number[] = []
+      const ratios: number[] = []
+      for (let i = 0; i < maps; i++) {
+        const law = lawOf(simulate({ law: truth, sizes: mapSizes, experts: [2, 8, 32], noise }, random))
+        for (const point of unseen) {
+          const measured = truth(point) - truth({ ...point, experts: 1 }) + deviation * random()
+          const { low, high } = forecast(law, point, seeds)
+          hits.push(measured >= low && measured <= high)
+          widths.push(high - low)
+        }
+        for (const { active } of mapSizes)
+          ratios.push((breakEven(law, { active, experts: 8 }).tokens ?? 0) / trueBreakEven(truth, active, 8))
       }
-      for (const { active } of mapSizes)
-        ratios.push((breakEven(law, { active, experts: 8 }).tokens ?? 0) / trueBreakEven(truth, active, 8))
-    }
-    const share = hits.filter(Boolean).length / hits.length
-    expect(share).toBeGreaterThan(0.68)
-    // Nor by being too wide to say anything: measurements have a standard deviation of 0.0045.
-    expect(widths.reduce((a, b) => a + b, 0) / widths.length).toBeLessThan(0.03)
-    expect(ratios.filter((ratio) => Math.abs(ratio - 1) <= 0.25).length / ratios.length).toBeGreaterThan(0.8)
-  }, 240_000)
+      const share = hits.filter(Boolean).length / hits.length
+      expect(share).toBeGreaterThan(0.68)
+      // Nor by being too wide to say anything: measurements have a standard deviation of 0.0045.
+      expect(widths.reduce((a, b) => a + b, 0) / widths.length).toBeLessThan(0.03)
+      expect(ratios.filter((ratio) => Math.abs(ratio - 1) <= 0.25).length / ratios.length).toBeGreaterThan(0.8)
+    },
+    240_000,
+  )
 
   test('is wider for a measurement of fewer seeds, and beyond the fitted sizes if the law missed sizes', () => {
     const law = lawOf(simulate({ law: known, sizes: mapSizes, experts: [2, 8], noise }, noiseOf(4)))

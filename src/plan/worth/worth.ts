@@ -165,7 +165,7 @@ function adviceOf(rows: readonly WorthRow[], beyond: string | null): string {
       ratioText(best.memoryBytes, dense?.memoryBytes, 'the memory'),
       ratioText(best.stepSeconds, dense?.stepSeconds, 'the time of a step'),
     ]
-    return `Experts: ${best.experts} of them lower the loss by about ${nats(-difference)} nats a token (80 %: ${nats(-high)} to ${nats(-low)}), for ${cost.filter((one) => one !== null).join(' and ')}.`
+    return `Experts: ${best.experts} of them lower the loss by about ${nats(-difference)} nats a token (80 %: ${nats(-high)} to ${nats(-low)}), for ${cost.filter((one) => one !== null).join(' and ')}${timeNote(best.atEqualTime)}`
   }
   if (sparse.length === 0) return 'Dense: no number of experts fits into the memory.'
   const soonest = sparse
@@ -178,6 +178,11 @@ function adviceOf(rows: readonly WorthRow[], beyond: string | null): string {
     ? `Dense: experts are expected to have the higher loss with so few tokens.${from}`
     : `Undecided: for no number of experts is the interval of the difference below zero, so take the dense model, which is cheaper.${from}`
 }
+
+const timeNote = (atEqualTime: number | null): string =>
+  atEqualTime !== null && atEqualTime > 0
+    ? ', while a dense model that trains for as long would have the lower loss.'
+    : '.'
 
 function smallestWithGain(rows: readonly WorthRow[], difference: (row: WorthRow) => number): WorthRow | undefined {
   const least = Math.min(0, ...rows.map(difference))

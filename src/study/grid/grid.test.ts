@@ -244,6 +244,22 @@ describe('refused before the first run', () => {
       pilot: ['a', 'c'],
     }).toThrow('invalid pilot: "c" cannot be compared with "a": they are the same configuration'))
 
+  test.each([
+    ['a', 'b', 'the baseline has experts'],
+    ['dense', 'top-2', 'does not use one expert for each token'],
+    ['dense', 'wide', 'model.moe.hidden is 512, and model.hidden of the baseline 1024'],
+  ])('a map of %s and %s, which have no number of experts to compare', (baseline, arm, message) =>
+    refused({
+      arms: {
+        ...two.arms,
+        dense: { 'model.moe': null, 'model.hidden': 1024 },
+        'top-2': { 'model.moe.k': 2, 'model.moe.hidden': 1024 },
+        wide: { 'model.moe.k': 1, 'model.moe.hidden': 512 },
+      },
+      questions: [{ title: 'q', view: 'map', baseline, arms: [arm] }],
+    }).toThrow(`"${arm}" cannot be compared with "${baseline}": ${message}`.replace(': does', ': the arm does')),
+  )
+
   test('a study without arms', () => refused({}).toThrow('it has no arms'))
 
   test('an unknown field, with the arm and the nearest name', () =>

@@ -13,6 +13,7 @@ import { keyOf } from '../results/keys.ts'
 import { armsOf } from './arms.ts'
 import { cellOf, rungCell } from './cells.ts'
 import { type Control, namedIn } from './claim.ts'
+import { mapProblem } from './map-arms.ts'
 import { planSearch, type SearchPlan } from './search-plan.ts'
 import { assignmentsOf, overlay } from './settings.ts'
 import type { Specification } from './specification.ts'
@@ -209,6 +210,10 @@ function questionsOf(
     for (const [baseline, arm] of distinct) {
       for (const name of [baseline, arm]) requireArm(name, names, `question "${title}"`)
       requireComparable(baseline, arm, configs, `question "${title}"`)
+      const [one, other] = [configs.get(baseline) as RunConfig, configs.get(arm) as RunConfig]
+      const problem = view === 'map' ? mapProblem(one.model, other.model) : null
+      if (problem !== null)
+        throw new UsageError(`invalid question "${title}": "${arm}" cannot be compared with "${baseline}": ${problem}`)
     }
     for (const one of claims) {
       const { arms, contrasts } = namedIn(one)

@@ -2,7 +2,9 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { parseLaw } from '../../law/law-file.ts'
 import { m6t } from '../builtin/m6t.ts'
+import { mapStudy } from '../testing/map.ts'
 import { studyOf } from '../testing/results.ts'
 import { writeReport } from './write.ts'
 
@@ -23,4 +25,16 @@ test('a report has the figures that its text shows, none of an earlier report, a
   expect(after.sort()).toEqual([...shown].map(([, name]) => name).sort())
   expect(after).not.toEqual(before)
   expect(await readdir(join(directory, 'figures'))).toContain('own.svg')
+})
+
+test('a map with enough runs has a law.json, and others have none', async () => {
+  await writeReport(
+    mapStudy(({ arm }) => arm.endsWith('0')),
+    m6t('quick'),
+    { directory },
+  )
+  expect(await readdir(directory)).not.toContain('law.json')
+  await writeReport(mapStudy(), m6t('quick'), { directory })
+  const law = parseLaw(await readFile(join(directory, 'law.json'), 'utf8'))
+  expect(law).toMatchObject({ study: 'test', experts: [2, 8], numerics: expect.any(Number) })
 })

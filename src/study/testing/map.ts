@@ -1,5 +1,5 @@
 /** Made-up results of a map: arms of two sizes and several numbers of experts, each with branches, by a known law. */
-import { lossBy, knownLaw, noiseOf } from '../../law/testing/simulated.ts'
+import { knownLaw, lossBy, noiseOf } from '../../law/testing/simulated.ts'
 import { describeModel } from '../../model/describe.ts'
 import type { FinishedRun, Settings, StudyResults } from '../contract.ts'
 import { studyOf } from './results.ts'
@@ -9,7 +9,7 @@ const sizes: readonly Settings[] = [
   { 'model.width': 128, 'model.layers': 3, 'model.hidden': 512, 'model.vocabulary': 1024 },
 ]
 const shares = [1 / 16, 1 / 4, 1]
-export const mapExperts = [2, 8]
+const mapExperts = [2, 8]
 /** Tokens for each active parameter at the end. */
 const RATIO = 64
 
@@ -22,7 +22,9 @@ const sparse = (size: Settings, experts: number): Settings => ({
 })
 
 /** @param keep Whether a run is finished; default: all are. */
-export function mapStudy(keep: (run: { arm: string; seed: number; share: number }) => boolean = () => true): StudyResults {
+export function mapStudy(
+  keep: (run: { arm: string; seed: number; share: number }) => boolean = () => true,
+): StudyResults {
   const arms = Object.fromEntries(
     sizes.flatMap((size, i) => [
       [`dense ${i}`, { settings: dense(size) }],
@@ -37,7 +39,9 @@ export function mapStudy(keep: (run: { arm: string; seed: number; share: number 
   const normal = noiseOf(7)
   const level = new Map(seeds.map((seed) => [seed, 0.05 * normal()]))
   const denseOf = new Map(
-    whole.cells.flatMap(({ arm, record }) => (record?.config.model.moe === null ? [[arm.at(-1), record.config.model]] : [])),
+    whole.cells.flatMap(({ arm, record }) =>
+      record?.config.model.moe === null ? [[arm.at(-1), record.config.model]] : [],
+    ),
   )
   return {
     ...whole,

@@ -13,7 +13,9 @@ const sectionOf = (results: StudyResults) => analyse(results).sections.find(({ i
 const figuresOf = (blocks: readonly Block[]) =>
   blocks.filter((block): block is LineFigure => block.kind === 'figure' && block.id.includes('-map-'))
 const tableWith = (blocks: readonly Block[], title: string) =>
-  blocks.find((block): block is Table => block.kind === 'table' && block.columns.some((column) => column.title === title))
+  blocks.find(
+    (block): block is Table => block.kind === 'table' && block.columns.some((column) => column.title === title),
+  )
 
 describe('the map of a finished study', () => {
   const results = mapStudy()
@@ -76,7 +78,9 @@ describe('the map of a study that is not finished', () => {
   test('shows the size that has runs, and says what a law needs', () => {
     const section = sectionOf(mapStudy(({ arm, share }) => arm.endsWith('0') && share < 1))
     expect(figuresOf(section?.blocks ?? []).map(({ series }) => series[1]?.x.length)).toEqual([2])
-    expect(section?.verdicts.join(' ')).toContain('There is no law yet: it needs at least 2 sizes (there is 1), 3 lengths')
+    expect(section?.verdicts.join(' ')).toContain(
+      'There is no law yet: it needs at least 2 sizes (there is 1), 3 lengths',
+    )
     expect(tableWith(section?.blocks ?? [], 'By the law')).toBeUndefined()
   })
 

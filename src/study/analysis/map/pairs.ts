@@ -1,13 +1,10 @@
 /**
- * The results of a map as pairs: a run with experts and the dense run of the same size, tokens and seed. Only arms that
- * send each token to one expert, as large as the dense network, are on the map; others have no number of experts in the
- * sense of the law.
+ * The results of a map as pairs: a run with experts and the dense run of the same size, tokens and seed.
  */
 import type { Pair } from '../../../law/observations.ts'
-import type { ModelConfig } from '../../../model/config.ts'
 import { describeModel } from '../../../model/describe.ts'
-import { activatedExperts } from '../../../model/parameters.ts'
 import type { Contrast, FinishedRun, Question } from '../../contract.ts'
+import { mapExperts } from '../../grid/map-arms.ts'
 import type { Runs } from '../runs.ts'
 
 /** A pair of runs, evaluated without a limit of capacity. */
@@ -15,10 +12,6 @@ export interface MapPair extends Pair {
   readonly contrast: Contrast
   readonly runs: { readonly dense: FinishedRun; readonly sparse: FinishedRun }
 }
-
-/** Experts of an arm on the map, of which a token uses one; null if it is not on the map. */
-export const mapExperts = ({ moe }: ModelConfig): number | null =>
-  moe !== null && activatedExperts(moe) === 1 && moe.sharedHidden === 0 ? moe.experts : null
 
 /** All pairs of a question. */
 export function pairsOf(runs: Runs, { contrasts }: Pick<Question, 'contrasts'>): MapPair[] {

@@ -9,9 +9,10 @@ import { outside } from '../../../law/law.ts'
 import type { LawFile } from '../../../law/law-file.ts'
 import { describeModel } from '../../../model/describe.ts'
 import type { Grid } from '../../grid/grid.ts'
+import { mapExperts } from '../../grid/map-arms.ts'
 import { estimateMean } from '../../statistics.ts'
 import { linesOf, measuredBreakEven } from './measured.ts'
-import { type MapPair, mapExperts } from './pairs.ts'
+import type { MapPair } from './pairs.ts'
 
 interface PredictedCell extends Point, Forecast {
   readonly arm: string

@@ -73,7 +73,7 @@ const distinct = (pairs: readonly MapPair[]): MapPair[] => [
 const irrelevant = /^model\.moe\.(compute|selection|hashSeed)$|^train\.(seed|\w*[eE]very|keep\w*|microBatches)$/
 
 /** Settings of model and training that all runs share; those of experts, that all runs with experts share. */
-export function recipeOf(runs: readonly { readonly config: RunConfig }[]): Record<string, unknown> {
+function recipeOf(runs: readonly { readonly config: RunConfig }[]): Record<string, unknown> {
   const values = new Map<string, Set<string>>()
   for (const { config } of runs)
     for (const [path, value] of [...leaves(config.model, 'model'), ...leaves(config.train, 'train')])
