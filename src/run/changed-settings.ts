@@ -2,7 +2,7 @@
 import { type Difference, differences, formatDifferent } from '../config/differences.ts'
 import type { RunConfig } from '../config/run-config.ts'
 import { UsageError } from '../errors.ts'
-import { decayStart } from '../step/schedule.ts'
+import { balanceSchedule, decayStart } from '../step/schedule.ts'
 import { quoted } from '../text/shell.ts'
 import { loadRunConfig } from './load-config.ts'
 import { hasSameTensors } from './other-shapes.ts'
@@ -50,9 +50,12 @@ export async function allowedChanges(directory: string, config: RunConfig): Prom
 export function scheduleWarning(
   directory: string,
   changes: readonly Difference[],
-  { train }: RunConfig,
+  config: RunConfig,
   step: number,
 ): string | null {
+  const { train } = config
+  // The coefficient of the balancing loss would differ from the first step on.
+  if (balanceSchedule(config)) return null
   const before = changes.find(({ field }) => field === 'train.steps')?.from
   const isOther = changes.some(({ field }) => field.startsWith('train.schedule.'))
   if (typeof before !== 'number' || isOther || train.schedule.kind !== 'wsd') return null

@@ -36,8 +36,18 @@ export interface Cell {
   readonly config: RunConfig
   /** Of a rung of a search: the training stops after `steps`, and continues one that stopped after `from` steps. */
   readonly budget?: { readonly steps: number; readonly from: number }
+  /** Of a study with branches. */
+  readonly branch?: Branch
   /** Identifies the result: a hash of all that decides it, so equal cells of several arms or studies are one run. */
   readonly key: string
+}
+
+/** One of several lengths of training of an arm: see `grid/branches.ts`. */
+export interface Branch {
+  /** Of the steps of the arm; 1: the whole run. */
+  readonly share: number
+  /** The next shorter branch, which this one continues from the start of its decay; null for the shortest. */
+  readonly after: Cell | null
 }
 
 /** Means over bins of steps; `step` is the last step of a bin. A loss is null if every step of the bin was skipped. */
@@ -285,6 +295,8 @@ export interface StudyResults {
     readonly arm: string
     readonly seed: number
     readonly rate: Rate
+    /** Of a branch: its share of the steps of the arm. Default: 1, the whole run. */
+    readonly share?: number
     readonly record: RunRecord | null
   }[]
   readonly timings: readonly Timing[]

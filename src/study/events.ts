@@ -5,6 +5,8 @@ import type { Rung } from './grid/search.ts'
 /** The run that an event belongs to. `learningRate` is given unless it is the configured one of the arm. */
 export interface RunName extends Pick<Cell, 'arm' | 'seed' | 'rate'> {
   readonly learningRate?: number
+  /** Steps of the run in a study with branches, where an arm has several lengths. */
+  readonly branchSteps?: number
 }
 
 /** The phases of a study in order; one without work is skipped. */
@@ -16,6 +18,8 @@ export type StudyEvent =
       readonly kind: 'study'
       readonly arms: number
       readonly seeds: number
+      /** Lengths of training of each arm, the whole run included. */
+      readonly branches: number
       /** Equal cells of several arms count once; runs at best rates that are still unknown do not count. */
       readonly runs: number
       readonly finished: number

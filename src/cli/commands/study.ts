@@ -133,7 +133,11 @@ them for three times as many, again and again (successive halving), my-search.ya
 
 A dense baseline, and a short sweep for the best learning rate of each arm:
   arms: { dense: { model.moe: null, model.hidden: 1024 }, top-1: {} }
-  tune: { rates: [0.5, 1, 2], steps: 0.5 }`,
+  tune: { rates: [0.5, 1, 2], steps: 0.5 }
+
+Every arm at several lengths of training, for 1.175 times the price of the longest:
+  set: { train.steps: 8000, train.schedule: { kind: wsd } }
+  branches: [0.125, 0.25, 0.5, 1]`,
     )
     .action((study: string, flags: StudyFlags) => run(io, study, flags))
 }

@@ -9,7 +9,17 @@ import { fakeIo } from '../testing/fake.ts'
 import { Screen } from '../testing/screen.ts'
 import { StudyDisplay } from './study.ts'
 
-const opening = { arms: 2, seeds: 3, runs: 6, finished: 0, trials: 6, finishedTrials: 2, jobs: 2, threads: 1 } as const
+const opening = {
+  arms: 2,
+  seeds: 3,
+  branches: 1,
+  runs: 6,
+  finished: 0,
+  trials: 6,
+  finishedTrials: 2,
+  jobs: 2,
+  threads: 1,
+} as const
 const trial = { arm: '2 top-1 1x, ranked', seed: 0, rate: 'trial', learningRate: 0.0015 } as const
 const run = { arm: '2 top-1 1x, ranked', seed: 1, rate: 'common' } as const
 const best = { ...run, rate: 'best', learningRate: 0.012 } as const
@@ -138,4 +148,15 @@ test('the time left is that of the whole study at the speed so far', async () =>
   // The work of one of four trials took 40 s, from 10 s to 50 s; three are left.
   const lines = await shown(false)
   expect(lines.find((line) => line.includes('3/6'))).toMatch(/ {3}2m 00s left$/)
+})
+
+test('runs of a study with branches are named with their steps', async () => {
+  const fake = fakeIo({ terminal: false })
+  const display = new StudyDisplay(fake.io, colorsFor(fake.io.stdout, fake.io.env))
+  const branch = { arm: 'top-1', seed: 1, rate: 'best', learningRate: 0.003, branchSteps: 1250 } as const
+  const record: FailedRun = { status: 'failed', key: 'k', seed: 1, config: await loadConfig('tiny', []), error: 'NaN' }
+  display.event({ kind: 'study', ...opening, branches: 4, runs: 24, trials: 0, finishedTrials: 0 })
+  display.event({ kind: 'end', ...branch, record, loss: null, finished: 1, runs: 24, flopsLeft: 0 })
+  expect(fake.stdout.text).toMatch(/2 arms, 3 seeds, 4 branches: 24 runs/)
+  expect(fake.stdout.text).toContain('top-1, rate 0.003, 1,250 steps, seed 1  failed: NaN')
 })

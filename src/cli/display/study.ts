@@ -113,14 +113,18 @@ export class StudyDisplay {
   }
 
   private open(event: EventOf<'study'>): void {
-    const { arms, seeds, runs, finished, trials, finishedTrials, jobs, threads } = event
+    const { arms, seeds, branches, runs, finished, trials, finishedTrials, jobs, threads } = event
     this.startedAt = this.io.now()
     this.jobs = jobs
     const before = (done: number) => (done > 0 ? `, ${grouped(done)} already done` : '')
+    const lengths = branches > 1 ? `, ${plural(branches, 'branch', 'branches')}` : ''
     this.print(
       `\n${labelled(
         [
-          ['study', `${plural(arms, 'arm')}, ${plural(seeds, 'seed')}: ${plural(runs, 'run')}${before(finished)}`],
+          [
+            'study',
+            `${plural(arms, 'arm')}, ${plural(seeds, 'seed')}${lengths}: ${plural(runs, 'run')}${before(finished)}`,
+          ],
           ...(trials > 0
             ? [['tuning', `${plural(trials, 'short trial')} of learning rates${before(finishedTrials)}`] as const]
             : []),
@@ -256,9 +260,14 @@ export class StudyDisplay {
   }
 }
 
-/** `top-1, seed 2`; with the learning rate if it is not the one of the arm. */
-const nameOf = ({ arm, seed, learningRate }: RunName): string =>
-  `${arm}, ${learningRate === undefined ? '' : `rate ${rateText(learningRate)}, `}seed ${seed}`
+/** `top-1, seed 2`; with the learning rate if it is not the one of the arm, and with the steps of a branch. */
+const nameOf = ({ arm, seed, learningRate, branchSteps }: RunName): string =>
+  [
+    arm,
+    ...(learningRate === undefined ? [] : [`rate ${rateText(learningRate)}`]),
+    ...(branchSteps === undefined ? [] : [plural(branchSteps, 'step')]),
+    `seed ${seed}`,
+  ].join(', ')
 
 function atATime(jobs: number, threads: number): string {
   const each = threads === 1 ? 'one thread each' : `${threads} threads each`

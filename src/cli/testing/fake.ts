@@ -389,7 +389,7 @@ export function fakeIo(settings: Settings = {}): Fake {
       const run = { arm: 'top-1', seed: 1, rate: 'common' } as const
       emit({ kind: 'prepare', message: 'reading sotu' })
       const none = { finished: 0, trials: 0, finishedTrials: 0 }
-      emit({ kind: 'study', arms: 1, seeds: 2, runs: 2, ...none, jobs, threads })
+      emit({ kind: 'study', arms: 1, seeds: 2, branches: 1, runs: 2, ...none, jobs, threads })
       emit({ kind: 'phase', phase: 'runs', runs: 2, finished: 0, flopsLeft: 2e12 })
       emit({ kind: 'begin', ...run, flops: 1e12 })
       emit({ kind: 'progress', ...run, step: 10, steps: 20, loss: 4.5 })

@@ -7,12 +7,13 @@ import { shownBlocks, table } from './tables.ts'
 
 export function factsOf(runs: Runs): string[] {
   const { cells, seeds, machine, pilot } = runs.results
+  const branches = runs.shares.length > 1 ? `, ${runs.shares.length} branches (complete runs of fewer steps)` : ''
   const done = cells.flatMap(({ record }) => (record?.status === 'finished' ? [record] : []))
   const failed = cells.filter(({ record }) => record?.status === 'failed').length
   const missing = cells.length - done.length - failed
   const rest = [...(failed > 0 ? [`${failed} failed`] : []), ...(missing > 0 ? [`${missing} not run yet`] : [])]
   return [
-    `${done.length} of ${plural(cells.length, 'run')} done${rest.length > 0 ? ` (${rest.join(', ')})` : ''}: ${plural(new Set(cells.map(({ arm }) => arm)).size, 'arm')} (settings to compare), ${plural(seeds.length, 'seed')} (${seeds.join(', ')})`,
+    `${done.length} of ${plural(cells.length, 'run')} done${rest.length > 0 ? ` (${rest.join(', ')})` : ''}: ${plural(new Set(cells.map(({ arm }) => arm)).size, 'arm')} (settings to compare), ${plural(seeds.length, 'seed')} (${seeds.join(', ')})${branches}`,
     ...(done.length > 0
       ? [
           `Model: ${span(done, (run) => run.parameters)} parameters, ${span(done, (run) => run.activeParameters)} of them active (used by a token)`,
@@ -50,7 +51,8 @@ function textOf(runs: readonly FinishedRun[]): string {
 
 /** Runs that failed or are still to be run; null when all are done. */
 export function missingSection({ cells }: StudyResults): Section | null {
-  const rows = cells.flatMap(({ arm, seed, record }) => {
+  const rows = cells.flatMap(({ arm: name, seed, share = 1, record }) => {
+    const arm = share === 1 ? name : `${name}, ${share} of the steps`
     if (record === null) return [[arm, String(seed), 'not run yet', '']]
     if (record.status === 'failed') return [[arm, String(seed), 'failed', record.error]]
     return Number.isFinite(record.heldOut.loss) ? [] : [[arm, String(seed), 'no finite loss', '']]

@@ -228,7 +228,8 @@ function basisSentence(runs: Runs): string {
     unlimited.length === 0
       ? ''
       : `; comparisons with ${joinWords(unlimited)} (¶), which ${unlimited.length === 1 ? 'balances' : 'balance'} loads in training only, are made without a capacity limit`
-  return `Answers use the held-out loss (cross-entropy on text that is not trained on) ${ruleNames[capacity]}${dropless}; ${rates}.`
+  const whole = runs.shares.length > 1 ? ' of whole runs' : ''
+  return `Answers use the held-out loss${whole} (cross-entropy on text that is not trained on) ${ruleNames[capacity]}${dropless}; ${rates}.`
 }
 
 interface Sensitivity {

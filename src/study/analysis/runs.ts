@@ -1,7 +1,8 @@
 /**
- * The records of a study by arm and seed, on one *basis*: the learning rate of the arms and the capacity at
- * which they are evaluated. A run that failed, is missing or has no finite loss is in no pair, so later
- * steps need not check for it. Arms that cannot be compared at that capacity are read without a limit: see `fairRule`.
+ * The records of a study by arm and seed, on one *basis*: the learning rate of the arms, the capacity at which they are
+ * evaluated and, in a study with branches, the length of training. A run that failed, is missing or has no finite loss is
+ * in no pair, so later steps need not check for it. Arms that cannot be compared at that capacity are read without a
+ * limit: see `fairRule`.
  */
 import type { CapacityRule } from '../../model/routing/contract.ts'
 import type { CapacityEvaluation } from '../../step/records.ts'
@@ -20,12 +21,15 @@ export interface Basis {
   /** With `best`, an arm is read at its best rate if it has runs there, which it has if the rate is confirmed. */
   readonly rate: Rate
   readonly capacity: CapacityRule
+  /** Of the steps of an arm; answers are those of whole runs, 1. */
+  readonly share: number
 }
 
 /** Verdicts use the best rate of each arm if there was a sweep, and the capacity rule of the study. */
 const defaultBasis = ({ tuning, capacity }: StudyResults): Basis => ({
   rate: tuning.length > 0 ? 'best' : 'common',
   capacity,
+  share: 1,
 })
 
 export class Runs {
@@ -39,8 +43,9 @@ export class Runs {
   constructor(results: StudyResults, basis: Basis = defaultBasis(results)) {
     this.results = results
     this.basis = basis
-    const tuned = new Set(results.cells.filter(({ rate, record }) => rate === 'best' && record).map(({ arm }) => arm))
-    for (const { arm, rate, record } of results.cells) {
+    const cells = results.cells.filter(({ share = 1 }) => share === basis.share)
+    const tuned = new Set(cells.filter(({ rate, record }) => rate === 'best' && record).map(({ arm }) => arm))
+    for (const { arm, rate, record } of cells) {
       if (rate !== (basis.rate === 'best' && tuned.has(arm) ? 'best' : 'common') || record === null) continue
       this.configs.set(arm, record.config)
       const run = record.status === 'finished' ? atCapacity(record, basis.capacity) : null
@@ -54,11 +59,17 @@ export class Runs {
   /** The same results on another basis. */
   withBasis(basis: Partial<Basis>): Runs {
     const wanted = { ...this.basis, ...basis }
-    if (wanted.rate === this.basis.rate && wanted.capacity === this.basis.capacity) return this
-    const key = `${wanted.rate} ${wanted.capacity}`
+    const keyOf = ({ rate, capacity, share }: Basis) => `${rate} ${capacity} ${share}`
+    const key = keyOf(wanted)
+    if (key === keyOf(this.basis)) return this
     const runs = this.byBasis.get(key) ?? new Runs(this.results, wanted)
     this.byBasis.set(key, runs)
     return runs
+  }
+
+  /** Shares of the steps of an arm at which it ends, rising; only 1 without branches. */
+  get shares(): number[] {
+    return [...new Set(this.results.cells.map(({ share = 1 }) => share))].sort((a, b) => a - b)
   }
 
   /** The same results on a basis on which these arms may be compared. */

@@ -172,6 +172,79 @@ describe('a table of contrasts', () => {
   })
 })
 
+describe('a study with branches', () => {
+  const arms = {
+    base: { branches: { 0.125: 0.5, 0.5: 0.2 } },
+    arm: { effect: -0.02, jitter: 0.001, branches: { 0.125: 0.56, 0.5: 0.23 } },
+  }
+
+  test('answers at whole runs, as the same study without its branches', () => {
+    const whole = { base: {}, arm: { effect: -0.02, jitter: 0.001 } }
+    const [table, plain] = [arms, whole].map((of) => tableWith(view({ arms: of }).blocks, 'p (Holm)'))
+    expect(table).toEqual(plain)
+    expect(view({ arms }).verdicts).toEqual(view({ arms: whole }).verdicts)
+  })
+
+  test('has each difference over the tokens of its branches in a table and a figure', () => {
+    const { blocks } = view({ arms })
+    const table = tableWith(blocks, 'Tokens')
+    // 4.096 M tokens; 1.1 M active parameters. The arm is worse early: -0.02 + 0.06, then better.
+    expect(table.rows.map((row) => row.map(text))).toEqual([
+      ['arm', '512k', '0.465', '5', '+0.0400'],
+      ['arm', '2.05 M', '1.86', '5', '+0.0100'],
+      ['arm', '4.10 M', '3.72', '5', '−0.0200'],
+    ])
+    const half = (2.7764451 * 0.001 * Math.sqrt(2.5)) / Math.sqrt(5)
+    const near = (value: number) => expect.closeTo(value, 6)
+    expect(figure(blocks, 'plain-tokens')).toMatchObject({
+      x: { scale: 'log' },
+      series: [
+        {
+          name: 'arm',
+          x: [512_000, 2_048_000, 4_096_000],
+          y: [near(0.04), near(0.01), near(-0.02)],
+          low: [near(0.04 - half), near(0.01 - half), near(-0.02 - half)],
+          high: [near(0.04 + half), near(0.01 + half), near(-0.02 + half)],
+          dots: { length: 15 },
+        },
+      ],
+    })
+  })
+
+  test('leaves out lengths without a pair, and names the baselines if there are several', () => {
+    const contrasts = [
+      { baseline: 'base', arm: 'arm' },
+      { baseline: 'arm', arm: 'late' },
+    ]
+    const late = { effect: -0.1, branches: { 0.5: 0.1 } }
+    const { blocks } = view({ arms: { ...arms, late }, contrasts })
+    expect(tableWith(blocks, 'Tokens').rows.map((row) => [text(row[0]), text(row[1])])).toEqual([
+      ['arm', '512k'],
+      ['arm', '2.05 M'],
+      ['arm', '4.10 M'],
+      ['late', '2.05 M'],
+      ['late', '4.10 M'],
+    ])
+    expect(figure(blocks, 'plain-tokens')).toMatchObject({
+      series: [{ name: 'arm against base' }, { name: 'late against arm', x: [2_048_000, 4_096_000] }],
+    })
+  })
+
+  test('has neither without branches', () => {
+    const { blocks } = view({ arms: { base: {}, arm: {} } })
+    expect(figure(blocks, 'plain-tokens')).toBeUndefined()
+  })
+
+  test('lists a missing branch with its share', () => {
+    const results = studyOf({ arms })
+    const cells = results.cells.map((cell) =>
+      cell.arm === 'arm' && cell.seed === 2 && cell.share === 0.125 ? { ...cell, record: null } : cell,
+    )
+    const missing = analyse({ ...results, cells }).sections.find(({ id }) => id === 'missing')
+    expect(missing?.blocks).toMatchObject([{ rows: [['arm, 0.125 of the steps', '2', 'not run yet', '']] }])
+  })
+})
+
 describe('a question without a claim', () => {
   // Alone, an arm at t = 3 with 4 degrees of freedom has p = 0.04; of six such none survives.
   const weak = { effect: -0.003 * Math.sqrt(2.5 / 5), jitter: 0.001 }

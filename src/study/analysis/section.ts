@@ -15,6 +15,7 @@ import { differenceCurves } from './curves.ts'
 import { mapBlocks, mapSentences } from './map/blocks.ts'
 import type { Runs } from './runs.ts'
 import { bestArmCautions } from './sections/best-arm.ts'
+import { branchBlocks } from './sections/branches.ts'
 import { costTable, evaluationFigure } from './sections/convergence.ts'
 import { imbalanceFigure } from './sections/imbalance.ts'
 import { qualityAgainstFlops } from './sections/quality.ts'
@@ -80,6 +81,7 @@ export function sectionOf(
         contrastTable(runs, comparisons, first),
         routerTable(runs, armsOf(comparisons), first),
         forest(runs, id, comparisons),
+        ...branchBlocks(runs, question, comparisons),
         ...drawings[view](runs, question, comparisons),
       ]),
     },

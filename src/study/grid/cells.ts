@@ -1,5 +1,6 @@
 /** Makes cells of configurations: sets the seed, the intervals of saving, and the shorter budget of a trial. */
 import type { RunConfig } from '../../config/run-config.ts'
+import { decayStart } from '../../step/schedule.ts'
 import type { Cell, Rate } from '../contract.ts'
 import { keyOf } from '../results/keys.ts'
 
@@ -40,6 +41,16 @@ export function rungCell(arm: string, seed: number, config: RunConfig, steps: nu
 /** Steps that a cell trains for; fewer than those of its schedule if it is a rung of a search. */
 export const stepsOf = ({ budget, config }: Cell): number => budget?.steps ?? config.train.steps
 
+/**
+ * Steps that a cell has behind it when it starts, if all goes well: a rung or a branch continues another cell, unless its
+ * checkpoint was lost.
+ */
+export const firstStepOf = ({ budget, branch }: Cell): number =>
+  budget?.from ?? (branch?.after ? (decayStart(branch.after.config.train) ?? 0) : 0)
+
+/** Whether a cell is no shorter branch of its arm: answers are those of whole runs. */
+export const isWhole = ({ branch }: Cell): boolean => (branch?.share ?? 1) === 1
+
 /** Whether only the held-out loss of a cell is used: a trial, or a rung of a search that is no whole run. */
 export const isShort = (cell: Cell): boolean => cell.rate === 'trial' || stepsOf(cell) < cell.config.train.steps
 
@@ -47,6 +58,12 @@ export const isShort = (cell: Cell): boolean => cell.rate === 'trial' || stepsOf
 export const withRate = (config: RunConfig, learningRate: number): RunConfig => ({
   ...config,
   train: { ...config.train, schedule: { ...config.train.schedule, learningRate } },
+})
+
+/** A configuration with other steps and everything else the same, the steps of warm-up too. */
+export const withSteps = (config: RunConfig, steps: number): RunConfig => ({
+  ...config,
+  train: { ...config.train, steps },
 })
 
 function withSeed(given: RunConfig, seed: number): RunConfig {

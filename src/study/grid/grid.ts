@@ -11,6 +11,7 @@ import type { Cell, Contrast, Question, Settings } from '../contract.ts'
 import { fairRule } from '../results/held-out.ts'
 import { keyOf } from '../results/keys.ts'
 import { armsOf } from './arms.ts'
+import { branchProblem, chainOf, wholeRuns } from './branches.ts'
 import { cellOf, rungCell } from './cells.ts'
 import { type Control, namedIn } from './claim.ts'
 import { mapProblem } from './map-arms.ts'
@@ -43,6 +44,8 @@ export interface Grid {
   /** Keys of the runs whose expert specialisation is measured: the arms of `specialise` with the first seed. */
   readonly specialised: ReadonlySet<string>
   readonly seeds: readonly number[]
+  /** Shares of the steps of an arm at which it ends: only 1, unless the study has branches. */
+  readonly branches: readonly number[]
   readonly questions: readonly Question[]
   /** Capacity rule of the held-out losses that verdicts use. */
   readonly capacity: CapacityRule
@@ -50,7 +53,10 @@ export interface Grid {
   readonly sweeps: readonly Sweep[]
   /** The contrast whose arms run first; null if nothing is compared. */
   readonly pilot: Contrast | null
-  /** Runs at the common rate, seed by seed, so that a study that is stopped has complete seeds; of a search, its first rung. */
+  /**
+   * Runs at the common rate, seed by seed, so that a study that is stopped has complete seeds, and of an arm from the
+   * shortest branch to the longest; of a search, its first rung.
+   */
   readonly cells: readonly Cell[]
   /** Instead of questions about arms: a search for the best settings. */
   readonly search?: SearchPlan
@@ -83,6 +89,13 @@ export async function expand(specification: Specification): Promise<Grid> {
         `invalid data.source of arm "${name}": "-" (runs are separate processes and cannot read standard input; give files)`,
       )
 
+  const { branches = wholeRuns } = specification
+  for (const name of names) {
+    const problem = branchProblem(configs.get(name) as RunConfig, branches)
+    if (problem !== null) problems.push(`arm "${name}": ${problem}`)
+  }
+  if (problems.length > 0) throw new UsageError(problemList(problems))
+
   const questions = questionsOf(specification, names, configs)
   const timings = [...new Set([...specification.timings, ...Object.keys(timedOnly)])]
   for (const name of timings) requireArm(name, Object.keys(all), 'timings')
@@ -98,11 +111,14 @@ export async function expand(specification: Specification): Promise<Grid> {
     timed: timings.map((arm) => cell(arm, first)),
     specialised: new Set(specification.specialise.map((arm) => cell(arm, first).key)),
     seeds,
+    branches,
     questions,
     capacity: specification.capacity,
     sweeps: sweepsOf(specification, names, configs),
     pilot: pilotOf(specification.pilot, questions, names, configs),
-    cells: seeds.flatMap((seed) => names.map((arm) => cell(arm, seed))),
+    cells: seeds.flatMap((seed) =>
+      names.flatMap((arm) => chainOf(arm, seed, 'common', configs.get(arm) as RunConfig, branches)),
+    ),
   }
 }
 
@@ -113,6 +129,7 @@ function gridOfSearch(plan: SearchPlan, { capacity }: Specification): Grid {
     timed: [],
     specialised: new Set(),
     seeds: [seed],
+    branches: wholeRuns,
     questions: [],
     capacity: fairRule(
       candidates.map(({ config }) => config),

@@ -101,6 +101,15 @@ export const specificationSchema = z.strictObject({
   pilot: z.tuple([z.string(), z.string()]).optional(),
   /** More arms: every combination of these values. An arm is named by its values, as in `k=2, factor=1.25`. */
   grid: z.record(z.string().min(1), z.array(z.unknown()).min(1)).default({}),
+  /** Shares of the steps at which every arm also ends, each a complete run: see `branches.ts`. Needs the schedule `wsd`. */
+  branches: z
+    .array(z.number().positive().max(1))
+    .min(2, { message: 'expected at least two shares, such as [0.25, 0.5, 1]' })
+    .refine((shares) => shares.every((share, i) => i === 0 || share > (shares[i - 1] ?? 0)), {
+      message: 'must rise',
+    })
+    .refine((shares) => shares.at(-1) === 1, { message: 'must end with 1, the whole run' })
+    .optional(),
   /** Default: every arm against the first, with the view `sweep`. */
   questions: z.array(questionSchema).min(1).optional(),
   /** Looks for the best settings instead of comparing arms: see `forSearch`. */

@@ -155,3 +155,16 @@ test('has no rows for a study without runs', async () => {
   const empty = { ...(await results()), cells: [] }
   expect(await parquetReadObjects({ file: fileOf(parquetOf(empty)) })).toEqual([])
 })
+
+test('has a column for the branch of a run, in both files, only in a study with branches', async () => {
+  const found = await results()
+  const [plain, ...others] = found.cells
+  if (!plain) throw new Error('no cell')
+  const cells = [{ ...plain, share: 0.25 }, { ...plain, share: 1 }, ...others]
+  const rows = async (bytes: Uint8Array) => parquetReadObjects({ file: fileOf(bytes) })
+  const branched = { ...found, cells }
+  expect((await rows(parquetOf(branched))).map(({ branch }) => branch)).toEqual([0.25, 1, 1, 1])
+  expect((await rows(curvesParquetOf(branched))).map(({ branch }) => branch)).toEqual([0.25, 0.25, 1, 1])
+  for (const bytes of [parquetOf(found), curvesParquetOf(found)])
+    expect((await rows(bytes))[0]).not.toHaveProperty('branch')
+})

@@ -1,7 +1,8 @@
 /**
  * Tables for notebooks and databases. results.parquet has one row per run; every setting by which arms differ has its
  * own column, named by its path. curves.parquet has one row per run and step at which it has a loss; arm, seed and rate
- * find the row of the run. Whole numbers are INT64.
+ * find the row of the run, in a study with branches together with `branch`, its share of the steps of the arm. Whole
+ * numbers are INT64.
  */
 import { parquetWriteBuffer } from 'hyparquet-writer'
 import type { FinishedRun, StudyResults } from '../contract.ts'
@@ -27,13 +28,15 @@ const wholeColumns: ReadonlySet<string> = new Set([
 export function parquetOf(results: StudyResults): Uint8Array {
   const fields = [...new Set(Object.values(results.arms).flatMap((settings) => Object.keys(settings)))].sort()
   const sources = otherTextsOf(results)
-  const rows = results.cells.map(({ arm, seed, rate, record }): Row => {
+  const branchOf = branchColumn(results)
+  const rows = results.cells.map(({ arm, seed, rate, share, record }): Row => {
     const settings = Object.fromEntries(fields.map((field) => [field, cellValue(results.arms[arm]?.[field])]))
     const run = record?.status === 'finished' ? record : null
     return {
       arm,
       seed,
       rate,
+      ...branchOf(share),
       learning_rate: record?.config.train.schedule.learningRate ?? null,
       steps: record?.status === 'finished' ? (record.train.step.at(-1) ?? null) : null,
       status: record?.status ?? 'missing',
@@ -52,7 +55,8 @@ export function parquetOf(results: StudyResults): Uint8Array {
  * The loss on all held-out text after the last step is in results.parquet.
  */
 export function curvesParquetOf(results: StudyResults): Uint8Array {
-  const rows = results.cells.flatMap(({ arm, seed, rate, record }): Row[] => {
+  const branchOf = branchColumn(results)
+  const rows = results.cells.flatMap(({ arm, seed, rate, share, record }): Row[] => {
     if (record?.status !== 'finished') return []
     const { train, evaluations } = atCapacity(record, results.capacity)
     const trained = new Map(train.step.map((step, i) => [step, train.loss[i] ?? null]))
@@ -62,12 +66,19 @@ export function curvesParquetOf(results: StudyResults): Uint8Array {
       arm,
       seed,
       rate,
+      ...branchOf(share),
       step,
       train_loss: trained.get(step) ?? null,
       held_out_loss: heldOut.get(step) ?? null,
     }))
   })
   return bytesOf(results, rows)
+}
+
+/** A column only if the study has branches. */
+function branchColumn({ cells }: StudyResults): (share: number | undefined) => Row {
+  const hasBranches = cells.some(({ share }) => share !== undefined)
+  return (share = 1) => (hasBranches ? { branch: share } : {})
 }
 
 /** @param settings Columns whose type follows from their values. */

@@ -12,9 +12,10 @@ import type { Ledger } from './ledger.ts'
  * All known runs of the study, seed by seed: at the common rate, then at the best rates found so far. Of a search, those
  * of its rungs.
  */
-export function runsOf({ cells, sweeps, seeds, capacity, search }: Grid, ledger: Ledger): Cell[] {
+export function runsOf(grid: Grid, ledger: Ledger): Cell[] {
+  const { cells, seeds, capacity, search } = grid
   if (search) return rungStatesOf(search, ledger, capacity).flatMap((rung) => [...rung.cells])
-  const best = bestCells(sweeps, seeds, ledger, capacity)
+  const best = bestCells(grid, ledger)
   return seeds.flatMap((seed) => [...cells, ...best].filter((cell) => cell.seed === seed))
 }
 
@@ -45,12 +46,13 @@ export function resultsOf(
     capacity: grid.capacity,
     pilot: pilotOf(grid, ledger),
     tuning: tuningsOf(grid, ledger),
-    cells: cells.map(({ arm, seed, rate, key, config }) => {
+    cells: cells.map(({ arm, seed, rate, key, config, branch }) => {
       const record = ledger.find(key, config) ?? null
       return {
         arm,
         seed,
         rate: rate === 'best' ? 'best' : 'common',
+        ...(branch && { share: branch.share }),
         record: record?.status === 'finished' ? atCapacity(record, grid.capacity) : record,
       }
     }),

@@ -20,6 +20,7 @@ import { noteProcess } from '../results/provenance.ts'
 import { recordOf } from '../results/record.ts'
 import { specialisation } from '../specialisation/specialisation.ts'
 import { leakOf } from './leak.ts'
+import { branchOff, type Trunk } from './run-folder.ts'
 
 export interface TrainJob {
   readonly kind: 'train'
@@ -38,6 +39,8 @@ export interface TrainJob {
   readonly trial: boolean
   /** Step after which the training stops, if that is not its last one; it can be continued. */
   readonly until?: number | undefined
+  /** Of a branch: the checkpoint that it continues, if that is still there. Otherwise it is trained from its start. */
+  readonly trunk?: Trunk | undefined
 }
 
 export interface TimeJob {
@@ -94,8 +97,13 @@ async function runTraining(
       onUpdate({ kind: 'progress', step: event.step, steps, loss: event.loss })
     if (event.kind === 'notice' || event.kind === 'warning') onUpdate({ kind: 'note', message: event.message })
   }
-  const resume = await hasCheckpoint(directory, signal)
+  let resume = await hasCheckpoint(directory, signal)
   if (!resume) await rm(directory, { recursive: true, force: true })
+  if (!resume && job.trunk) {
+    const problem = await branchOff(job.trunk, directory)
+    if (problem !== null) onUpdate({ kind: 'note', message: `${problem}, so it is trained from its start` })
+    resume = problem === null
+  }
   const options = { directory, signal: AbortSignal.any([signal, budget.signal]), onEvent }
   const summary = await train(config, { ...options, resume })
   if (isBeyond) {

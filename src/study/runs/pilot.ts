@@ -1,5 +1,6 @@
 /** The pilot: the first runs of a study, two arms with all seeds, which show the effect that the study can detect. */
 import type { PilotResult } from '../contract.ts'
+import { isWhole } from '../grid/cells.ts'
 import type { Grid } from '../grid/grid.ts'
 import { fairRule, heldOutLoss } from '../results/held-out.ts'
 import type { Ledger } from '../results/ledger.ts'
@@ -15,7 +16,7 @@ export function pilotOf({ pilot, cells, seeds, capacity }: Grid, ledger: Ledger)
     capacity,
   )
   const lossOf = (arm: string, seed: number) => {
-    const cell = own.find((one) => one.arm === arm && one.seed === seed)
+    const cell = own.find((one) => one.arm === arm && one.seed === seed && isWhole(one))
     return cell ? heldOutLoss(ledger.find(cell.key, cell.config), rule) : null
   }
   const differences = seeds.flatMap((seed) => {

@@ -2,24 +2,21 @@
  * Does the missing runs of a list, a few processes at a time, and saves each record as soon as it is complete. Each is
  * claimed first, because other studies may work on the same list: see `sharing/cell-files.ts`.
  */
-import { rm } from 'node:fs/promises'
-import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { RunError, UsageError } from '../../errors.ts'
 import { describeModel } from '../../model/describe.ts'
-import { folderOfRun, studyFolders } from '../../run/study-arm.ts'
 import type { Cell, RunRecord, Specialisation } from '../contract.ts'
 import type { RunName, StudyEvent } from '../events.ts'
-import { isShort, stepsOf } from '../grid/cells.ts'
+import { firstStepOf, isShort, stepsOf } from '../grid/cells.ts'
 import type { Grid } from '../grid/grid.ts'
 import { fairRule, heldOutLoss } from '../results/held-out.ts'
 import type { Ledger } from '../results/ledger.ts'
 import { describeMachine } from '../results/provenance.ts'
 import { Claim, type SharedCells } from '../sharing/cell-files.ts'
 import type { Holder, Processes } from '../sharing/processes.ts'
+import { CellFolders } from './cell-folders.ts'
 import { type Corpora, corpusOf } from './corpora.ts'
 import type { JobResult, JobUpdate, TrainJob } from './job.ts'
-import { removeEarlier, runFolder } from './run-folder.ts'
 import { withThreads } from './timings.ts'
 import type { RunJob } from './workers.ts'
 
@@ -69,6 +66,7 @@ export const distinct = (cells: readonly Cell[]): Cell[] => [...new Map(cells.ma
  * earlier start is, once.
  */
 export class RunQueue {
+  readonly folders: CellFolders
   private readonly context: RunsContext
   private readonly attempted = new Set<string>()
   private readonly notes = new Set<string>()
@@ -84,6 +82,7 @@ export class RunQueue {
 
   constructor(context: RunsContext) {
     this.context = context
+    this.folders = new CellFolders(context.directory, context.keepCheckpoints)
     this.anyFinished = this.hasFinished(context.grid.cells)
     this.signal = AbortSignal.any([context.signal, this.stop.signal])
   }
@@ -133,6 +132,7 @@ export class RunQueue {
       const held: { readonly cell: Cell; readonly holder: Holder }[] = []
       for (const cell of this.remaining(cells)) {
         if (this.signal.aborted) return null
+        if (!this.isReady(cell)) continue
         const claim = await this.context.cells.claim(cell.key, (news) => {
           this.noteOthers(this.context.ledger.absorb(news))
           return this.remaining([cell]).length > 0
@@ -157,12 +157,21 @@ export class RunQueue {
     return null
   }
 
+  /**
+   * Whether a branch need not wait for the shorter one that it continues: that one is done, or has failed. So branches of
+   * an arm and a seed are trained one after the other, and as the list has them in a row, a chain is ended before another
+   * is begun. If all that is left waits for runs of this process, their workers will do it.
+   */
+  private isReady({ branch }: Cell): boolean {
+    const after = branch?.after
+    return !after || (this.remaining([after]).length === 0 && !this.running.has(after.key))
+  }
+
   /** Returns whether to go on. @param flopsAfter Work of the study after these cells. */
   private async run({ cell, claim }: Task, cells: readonly Cell[], flopsAfter: number): Promise<boolean> {
     const { ledger, grid, onEvent } = this.context
     this.running.add(cell.key)
-    // A folder that cannot be read is reported by the job.
-    const directory = await runFolder(this.directoryOf(cell)).catch(() => this.directoryOf(cell))
+    const directory = await this.folders.toRun(cell)
     const result = await this.train(cell, directory)
     if (!result) {
       this.running.delete(cell.key)
@@ -174,7 +183,10 @@ export class RunQueue {
     // First to the file of the cell, which only this process writes: results.json is written by several.
     await claim.finish(stored)
     await ledger.put(stored)
-    await this.removeLeftovers(cell, directory, record)
+    if (record.status === 'finished') {
+      const longer = cells.find((other) => other.branch?.after?.key === cell.key && !this.isDone(other))
+      await this.folders.removeLeftovers(cell, directory, longer)
+    }
     // Only now: each of two runs that end together counts itself, and not the other.
     this.running.delete(cell.key)
     const all = distinct(cells)
@@ -229,6 +241,7 @@ export class RunQueue {
       specialise: grid.specialised.has(key),
       trial: isTrial,
       until: cell.budget?.steps,
+      trunk: await this.folders.trunkOf(cell),
     }
     let result: JobResult
     try {
@@ -242,33 +255,6 @@ export class RunQueue {
     if (result.kind !== 'record') return null
     // Record the configuration of the arm, without the threads of this process.
     return { record: { ...result.record, config }, specialisation: result.specialisation }
-  }
-
-  private directoryOf(cell: Cell): string {
-    return join(
-      this.context.directory,
-      cell.rate === 'trial' || cell.rate === 'confirm' ? studyFolders.trials : studyFolders.runs,
-      folderOfRun(cell),
-    )
-  }
-
-  /** Deletes the checkpoints of finished trainings of a search that no rung continues. */
-  async dropCheckpoints(cells: readonly Cell[]): Promise<void> {
-    if (this.context.keepCheckpoints) return
-    for (const cell of cells) {
-      const directory = await runFolder(this.directoryOf(cell)).catch(() => this.directoryOf(cell))
-      await rm(join(directory, 'checkpoints'), { recursive: true, force: true }).catch(() => {})
-    }
-  }
-
-  /** Deletes checkpoints once the record is saved. On some systems that may fail for a while, which does no harm. */
-  private async removeLeftovers(cell: Cell, directory: string, { status }: RunRecord): Promise<void> {
-    if (status !== 'finished') return
-    await removeEarlier(this.directoryOf(cell), directory)
-    // The next rung may continue it.
-    const isContinued = stepsOf(cell) < cell.config.train.steps && cell.rate !== 'trial'
-    if (this.context.keepCheckpoints || isContinued) return
-    await rm(join(directory, 'checkpoints'), { recursive: true, force: true }).catch(() => {})
   }
 
   private onUpdate(cell: Cell, update: JobUpdate): void {
@@ -295,14 +281,15 @@ export const totalFlops = (cells: readonly Cell[]): number => cells.reduce((tota
 
 const flopsOf = (cell: Cell): number => {
   const { model, train } = cell.config
-  const steps = stepsOf(cell) - (cell.budget?.from ?? 0)
+  const steps = stepsOf(cell) - firstStepOf(cell)
   return describeModel(model).flopsPerToken * steps * train.batch * model.sequence
 }
 
-const nameOf = ({ arm, seed, rate, config }: Cell): RunName => ({
+const nameOf = ({ arm, seed, rate, config, branch }: Cell): RunName => ({
   arm,
   seed,
   rate,
+  ...(branch && { branchSteps: config.train.steps }),
   ...(rate !== 'common' && { learningRate: config.train.schedule.learningRate }),
 })
 

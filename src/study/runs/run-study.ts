@@ -191,7 +191,7 @@ class Phases {
       if (!rung || !best) break
       this.emit({ kind: 'rung', steps: rung.steps, ...best, promoted: next?.cells.length ?? 0 })
       const going = new Set(next?.entries.map(({ arm }) => arm))
-      await this.queue.dropCheckpoints(rung.cells.filter(({ arm }) => !going.has(arm)))
+      await this.queue.folders.dropCheckpoints(rung.cells.filter(({ arm }) => !going.has(arm)))
     }
   }
 
@@ -267,6 +267,7 @@ function emitOverview(
       kind: 'study',
       arms: new Set(grid.cells.map(({ arm }) => arm)).size,
       seeds: grid.seeds.length,
+      branches: grid.branches.length,
       runs: runs.length,
       finished: runs.filter(isFinished).length,
       trials: trials.length,

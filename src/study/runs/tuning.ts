@@ -14,8 +14,9 @@
 import type { RunConfig } from '../../config/run-config.ts'
 import type { CapacityRule } from '../../model/routing/contract.ts'
 import type { Cell, Tuning } from '../contract.ts'
+import { chainOf } from '../grid/branches.ts'
 import { cellOf, trialOf, withRate } from '../grid/cells.ts'
-import type { Sweep } from '../grid/grid.ts'
+import type { Grid, Sweep } from '../grid/grid.ts'
 import { fairRule, heldOutLoss } from '../results/held-out.ts'
 import type { Ledger } from '../results/ledger.ts'
 import { mean } from '../statistics.ts'
@@ -67,18 +68,16 @@ export function sweepStateOf(sweep: Sweep, ledger: Ledger, ofStudy: CapacityRule
   }
 }
 
-/** Runs at best rates that are not the common one and confirmed, with every seed. */
+/** Runs at best rates that are not the common one and confirmed, with every seed and branch. */
 export function bestCells(
-  sweeps: readonly Sweep[],
-  seeds: readonly number[],
+  { sweeps, seeds, branches, capacity }: Pick<Grid, 'sweeps' | 'seeds' | 'branches' | 'capacity'>,
   ledger: Ledger,
-  rule: CapacityRule,
 ): Cell[] {
   return sweeps.flatMap((sweep) => {
     const { arm, config } = sweep
-    const { tuning } = sweepStateOf(sweep, ledger, rule)
+    const { tuning } = sweepStateOf(sweep, ledger, capacity)
     if (!tuning?.confirmed) return []
-    return seeds.map((seed) => cellOf(arm, seed, 'best', withRate(config, tuning.best)))
+    return seeds.flatMap((seed) => chainOf(arm, seed, 'best', withRate(config, tuning.best), branches))
   })
 }
 

@@ -45,6 +45,8 @@ export interface ArmSketch {
   readonly leak?: FinishedRun['leak']
   /** Added to the loss at the best rate of the arm; without it, the arm has only the common rate. */
   readonly best?: number
+  /** Added to the loss at shares of the steps, by share: shorter branches. */
+  readonly branches?: Readonly<Record<number, number>>
   readonly trainFlops?: number
   readonly parameters?: number
   readonly seconds?: number
@@ -110,12 +112,15 @@ export function studyOf(sketch: StudySketch): StudyResults {
     ],
     cells: Object.entries(arms).flatMap(([arm, one]) =>
       ratesOf(one).flatMap((rate) =>
-        seeds.map((seed, i) => ({
-          arm,
-          seed,
-          rate,
-          record: recordOf(arm, one, seed, jitters[seeds.length]?.[i] ?? 0, rate),
-        })),
+        sharesOf(one).flatMap((share) =>
+          seeds.map((seed, i) => ({
+            arm,
+            seed,
+            rate,
+            ...(one.branches && { share }),
+            record: recordOf(arm, one, seed, jitters[seeds.length]?.[i] ?? 0, rate, share),
+          })),
+        ),
       ),
     ),
     capacity: sketch.capacity ?? 'train',
@@ -127,6 +132,8 @@ export function studyOf(sketch: StudySketch): StudyResults {
   }
 }
 
+const sharesOf = ({ branches = {} }: ArmSketch): number[] => [...Object.keys(branches).map(Number), 1]
+
 const ratesOf = ({ best }: ArmSketch): Rate[] => (best === undefined ? ['common'] : ['common', 'best'])
 
 function recordOf(
@@ -135,13 +142,14 @@ function recordOf(
   seed: number,
   jitter: number,
   rate: Rate,
+  share: number,
 ): FinishedRun | FailedRun | null {
   if (arm.missing?.includes(seed)) return null
   const config = configOf(arm.settings ?? {}, seed)
   const key = `${name}-${seed}`
   if (arm.failed?.includes(seed)) return { status: 'failed', key, seed, config, error: 'out of memory' }
   const own = typeof arm.effect === 'function' ? arm.effect(seed) : (arm.effect ?? 0)
-  const effect = own + (rate === 'best' ? (arm.best ?? 0) : 0)
+  const effect = own + (rate === 'best' ? (arm.best ?? 0) : 0) + (arm.branches?.[share] ?? 0)
   const common = LEVEL + 0.5 * Math.sin(seed) + (arm.jitter ?? 0) * jitter
   const loss = common + effect
   const { cv = 0.4, dropRate = 0.03, seconds = 100 } = arm
@@ -159,7 +167,7 @@ function recordOf(
     corpus: arm.corpus ?? 'text-and-tokens',
     parameters: arm.parameters ?? 4_120_000,
     activeParameters: 1_100_000,
-    tokens: TOKENS,
+    tokens: TOKENS * share,
     trainFlops: arm.trainFlops ?? 6e13,
     seconds,
     train: { step: steps, loss: steps.map((step) => loss + 1 - step / STEPS) },

@@ -114,6 +114,18 @@ test('runs of an arm at several learning rates have the rate in their names', as
   ])
 })
 
+test('runs of an arm with several lengths have their steps in their names', async () => {
+  for (const [path, steps] of [
+    ['runs/top-1-seed-1-00000001', 4],
+    ['runs/top-1-seed-1-00000002', 8],
+    ['runs/top-2-seed-1-00000003', 8],
+  ] as const)
+    await put(`${path}/config.json`, config(steps))
+  const collection = await watch()
+  await read(collection)
+  expect(names(collection)).toEqual(['top-1, seed 1, 4 steps', 'top-1, seed 1, 8 steps', 'top-2, seed 1'])
+})
+
 test('a run in full: configuration, last values, curves, experts', async () => {
   await putRun('a', 4, 4)
   await appendFile(

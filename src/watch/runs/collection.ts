@@ -12,7 +12,7 @@ import { TraceReader } from '../router-traces/trace-reader.ts'
 import { type Discovered, Discovery } from './discovery.ts'
 import type { PolledRun, WatchedRun } from './run.ts'
 import { RunDirectoryReader } from './run-directory-reader.ts'
-import { withRates } from './study-names.ts'
+import { withVariedSettings } from './study-names.ts'
 
 export type { WatchedRun } from './run.ts'
 
@@ -72,7 +72,7 @@ export class WatchedCollection {
   }
 
   describe(): Collection {
-    const runs = withRates([...this.runs.values()].map(summaryOf))
+    const runs = withVariedSettings([...this.runs.values()].map(summaryOf))
     const progresses = [...this.runs.values()].flatMap(({ run, failure }) => (failure ? [] : (run.progress ?? [])))
     const isReading = progresses.length > 0 || this.discoveryDue === 0
     const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0)

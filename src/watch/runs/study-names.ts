@@ -16,19 +16,26 @@ export function nameOfRun(path: string, arm: string | null): string {
   return [...study, `${arm ?? found.arm}, seed ${found.seed}${isTrial ? ', trial' : ''}`].join('/')
 }
 
-/** If an arm was trained at several learning rates, the names of its runs get the rate. */
-export function withRates(runs: readonly RunSummary[]): readonly RunSummary[] {
-  const rates = new Map<string, Set<unknown>>()
-  for (const run of runs) {
-    const known = rates.get(armIn(run)) ?? new Set()
-    rates.set(armIn(run), known.add(run.config[RATE]))
-  }
-  return runs.map((run) =>
-    run.name !== run.path && (rates.get(armIn(run))?.size ?? 0) > 1
-      ? { ...run, name: `${run.name}, lr ${run.config[RATE]}` }
-      : run,
-  )
+/** Settings in which the runs of an arm may differ, in words for a name. */
+const varied: readonly (readonly [field: string, words: (value: unknown) => string])[] = [
+  ['train.schedule.learningRate', (rate) => `lr ${rate}`],
+  ['train.steps', (steps) => `${steps} steps`],
+]
+
+/** If an arm was trained at several learning rates, or to several lengths, the names of its runs have them. */
+export function withVariedSettings(runs: readonly RunSummary[]): readonly RunSummary[] {
+  const values = new Map<string, Set<unknown>>()
+  const of = (run: RunSummary, field: string) => `${armIn(run)} ${field}`
+  for (const run of runs)
+    for (const [field] of varied) {
+      const known = values.get(of(run, field)) ?? new Set()
+      values.set(of(run, field), known.add(run.config[field]))
+    }
+  return runs.map((run) => {
+    const told = varied.filter(([field]) => (values.get(of(run, field))?.size ?? 0) > 1)
+    if (run.name === run.path || told.length === 0) return run
+    return { ...run, name: [run.name, ...told.map(([field, words]) => words(run.config[field]))].join(', ') }
+  })
 }
 
-const RATE = 'train.schedule.learningRate'
 const armIn = ({ name }: RunSummary): string => name.replace(/, seed \d+/, '')
