@@ -265,11 +265,11 @@ export const recipes: readonly Recipe[] = [
   {
     name: 'mixed',
     version: VERSION,
-    about: '40 % of the documents of manuals, 30 % of kernel, all of languages',
+    about: 'documents of manuals (40 %), kernel (25 %) and languages (60 %)',
     parts: [
       ...shareOf('manuals', manuals, 0.4),
-      ...shareOf('kernel', kernel, 0.3),
-      ...shareOf('languages', languages, 1),
+      ...shareOf('kernel', kernel, 0.25),
+      ...shareOf('languages', languages, 0.6),
     ],
   },
 ]

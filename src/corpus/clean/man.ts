@@ -127,7 +127,8 @@ function tableRows(lines: readonly string[]): string[] {
   const rows: string[] = []
   let inFormat = true
   let block: string[] | undefined
-  for (const [i, line] of lines.entries()) {
+  for (const [i, given] of lines.entries()) {
+    let line = given
     if (i === 0 && line.trimEnd().endsWith(';')) {
       separator = /tab[ \t]*\((.)\)/.exec(line)?.[1] ?? '\t'
       continue
@@ -138,15 +139,14 @@ function tableRows(lines: readonly string[]): string[] {
     }
     if (block) {
       const end = /^T\}(.*)$/.exec(line)
-      if (!end) block.push(line)
-      else {
-        rows.push(`${rows.pop() ?? ''}${block.join(' ')}${end[1]}`)
-        block = /T\{$/.test(end[1] ?? '') ? [] : undefined
+      if (!end) {
+        block.push(line)
+        continue
       }
-    } else {
-      rows.push(line)
-      if (/T\{$/.test(line)) block = []
+      line = `${rows.pop() ?? ''}${block.join(' ')}${end[1]}`
     }
+    block = line.endsWith('T{') ? [] : undefined
+    rows.push(line.replace(/T\{$/, ''))
   }
   return rows
     .filter((row) => !/^[_=\s]*$/.test(row))

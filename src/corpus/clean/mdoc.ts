@@ -2,79 +2,23 @@
 import { LineWriter } from './line-writer.ts'
 import { Roff } from './roff.ts'
 
-/** Macros that may stand in the arguments of others, and what they put around their own arguments. */
-const around: Readonly<Record<string, readonly [string, string]>> = {
-  Ad: ['', ''],
-  Ar: ['', ''],
-  Cd: ['', ''],
-  Cm: ['', ''],
-  Dv: ['', ''],
-  Em: ['', ''],
-  Er: ['', ''],
-  Ev: ['', ''],
-  Fa: ['', ''],
-  Ft: ['', ''],
-  Ic: ['', ''],
-  Li: ['', ''],
-  Lb: ['', ''],
-  Ms: ['', ''],
-  No: ['', ''],
-  Pa: ['', ''],
-  Sx: ['', ''],
-  Sy: ['', ''],
-  Tn: ['', ''],
-  Va: ['', ''],
-  Vt: ['', ''],
-  An: ['', ''],
-  St: ['', ''],
-  Ql: ['‘', '’'],
-  Dq: ['“', '”'],
-  Sq: ['‘', '’'],
-  Qq: ['"', '"'],
-  Pq: ['(', ')'],
-  Bq: ['[', ']'],
-  Brq: ['{', '}'],
-  Aq: ['<', '>'],
-  Op: ['[', ']'],
-  Fn: ['', '()'],
-  Fl: ['-', ''],
-  Lk: ['', ''],
-  Mt: ['<', '>'],
-  In: ['<', '>'],
-  Xr: ['', ''],
-  Bx: ['BSD ', ''],
-  Fx: ['FreeBSD ', ''],
-  Nx: ['NetBSD ', ''],
-  Ox: ['OpenBSD ', ''],
-  Dx: ['DragonFly ', ''],
-  Ux: ['UNIX ', ''],
-  At: ['AT&T UNIX ', ''],
-  Bsx: ['BSD/OS ', ''],
-  Nm: ['', ''],
-  Nd: ['- ', ''],
-  D1: ['', ''],
-  Dl: ['', ''],
-  Oo: ['[', ''],
-  Oc: ['', ']'],
-  Po: ['(', ''],
-  Pc: ['', ')'],
-  Bo: ['[', ''],
-  Bc: ['', ']'],
-  Ao: ['<', ''],
-  Ac: ['', '>'],
-  Do: ['“', ''],
-  Dc: ['', '”'],
-  So: ['‘', ''],
-  Sc: ['', '’'],
-  Qo: ['"', ''],
-  Qc: ['', '"'],
-  Bro: ['{', ''],
-  Brc: ['', '}'],
-  Fo: ['', '('],
-  Fc: ['', ')'],
-  Ns: ['', ''],
-  Ap: ["'", ''],
+/** Macros whose arguments are plain words in another font. */
+const words = 'Ad Ar Cd Cm Dv Em Er Ev Fa Ft Ic Li Lb Ms No Pa Sx Sy Tn Va Vt An St Lk Xr Nm D1 Dl'.split(' ')
+
+/** What other macros put before and after their arguments; some of those that open and close are on lines apart. */
+const marks: Readonly<Record<string, string>> = {
+  ...{ Ql: '‘|’', Dq: '“|”', Sq: '‘|’', Qq: '"|"', Pq: '(|)', Bq: '[|]', Brq: '{|}', Aq: '<|>', Op: '[|]' },
+  ...{ Oo: '[|', Oc: '|]', Po: '(|', Pc: '|)', Bo: '[|', Bc: '|]', Ao: '<|', Ac: '|>', Bro: '{|', Brc: '|}' },
+  ...{ Do: '“|', Dc: '|”', So: '‘|', Sc: '|’', Qo: '"|', Qc: '|"', Fo: '|(', Fc: '|)', Fn: '|()', Fl: '-|' },
+  ...{ Mt: '<|>', In: '<|>', Nd: '- |', Ns: '|', Ap: "'|", Ux: 'UNIX |', At: 'AT&T UNIX |' },
+  ...{ Bx: 'BSD |', Fx: 'FreeBSD |', Nx: 'NetBSD |', Ox: 'OpenBSD |', Dx: 'DragonFly |', Bsx: 'BSD/OS |' },
 }
+
+/** Macros that may stand in the arguments of others, and what they put around their own. */
+const around: Readonly<Record<string, readonly [string, string]>> = Object.fromEntries([
+  ...words.map((name) => [name, ['', '']]),
+  ...Object.entries(marks).map(([name, mark]) => [name, mark.split('|')]),
+])
 
 /** Enclosures that reach to the end of the line; the others end where the next macro begins. */
 const wholeLine = new Set('Dq Sq Qq Pq Bq Brq Aq Op Ql'.split(' '))
@@ -92,7 +36,6 @@ export function mdocText(source: string): string {
   let filled = true
   /** Types of the lists that are open. */
   const lists: string[] = []
-  /** Line breaks after the items of a list that has none of its own. */
   for (const line of roff.lines(source)) {
     if (line.macro === undefined) {
       if (line.text.trim() === '') out.breakLine(2)
@@ -171,8 +114,8 @@ function phrase(words: readonly Word[], name: string): string {
   let i = 0
   while (i < words.length) {
     const { word, isQuoted } = words[i] as Word
-    const marks = isQuoted || !Object.hasOwn(around, word) ? undefined : around[word]
-    if (!marks) {
+    const mark = isQuoted || !Object.hasOwn(around, word) ? undefined : around[word]
+    if (!mark) {
       if (closing.test(word)) glued = true
       add(word)
       if (opening.test(word)) glued = true
@@ -180,7 +123,7 @@ function phrase(words: readonly Word[], name: string): string {
       continue
     }
     if (word === 'Ns' || word === 'Ap') {
-      line += marks[0]
+      line += mark[0]
       glued = true
       i++
       continue
@@ -191,7 +134,7 @@ function phrase(words: readonly Word[], name: string): string {
     const last = words.findLastIndex((each) => !closing.test(each.word)) + 1
     const end = wholeLine.has(word) ? Math.max(last, i + 1) : next < 0 ? words.length : next
     const inner = words.slice(i + 1, end)
-    add(enclosed(word, marks, inner, name))
+    add(enclosed(word, mark, inner, name))
     if (/^(Oo|Po|Bo|Ao|Do|So|Qo|Bro|Fo)$/.test(word)) glued = true
     i = end
   }

@@ -1,4 +1,5 @@
 /** Perl's documentation (POD) as plain text: perlpod(1). Headings, paragraphs, items and code stay; code of Perl goes. */
+import { htmlText } from './html.ts'
 
 /** The text of the POD blocks of a file; all else in the file is a program. */
 export function podText(source: string): string {
@@ -6,7 +7,7 @@ export function podText(source: string): string {
   let inPod = false
   /** Format of the `=begin` block that is skipped. */
   let skipped: string | undefined
-  for (const paragraph of source.replace(/\r\n?/g, '\n').split(/\n[ \t]*(?:\n[ \t]*)+/)) {
+  for (const paragraph of source.replace(/\r\n?/g, '\n').split(/\n(?:[ \t]*\n)+/)) {
     const command = /^\n*=([a-zA-Z]\w*)[ \t]*([\s\S]*)$/.exec(paragraph)
     if (!command) {
       if (inPod && skipped === undefined)
@@ -33,15 +34,8 @@ function item(text: string): string {
   return inline(mark.replace(/^\*\s+/, '- '))
 }
 
-const names: Readonly<Record<string, string>> = {
-  lt: '<',
-  gt: '>',
-  verbar: '|',
-  sol: '/',
-  amp: '&',
-  quot: '"',
-  nbsp: ' ',
-}
+/** Names of characters that are not those of HTML. */
+const names: Readonly<Record<string, string>> = { verbar: '|', sol: '/' }
 
 /** Resolves formatting codes such as `B<bold>`, `C<< a->b >>` and `L<text|page>`, and joins lines. */
 export function inline(text: string): string {
@@ -89,5 +83,5 @@ function entity(name: string): string {
       ? Number(`0x${name.replace(/^0?x/i, '')}`)
       : undefined
   if (number !== undefined) return number <= 0x10ffff ? String.fromCodePoint(number) : ''
-  return names[name] ?? ''
+  return names[name] ?? htmlText(`&${name};`).replace(/^&\w+;$/, '')
 }

@@ -7,17 +7,17 @@ import { glyph } from './glyphs.ts'
 /** A line of text, or a macro call with its arguments. Escapes are resolved in text and not yet in arguments. */
 export type RoffLine =
   | { readonly text: string; readonly macro?: undefined }
-  | { readonly macro: string; readonly args: readonly string[]; readonly rest: string }
+  | { readonly macro: string; readonly args: readonly string[] }
 
 /** Longest chain of macros that call each other. */
 const MAX_CALLS = 8
 
-/** Requests of a page's own macros count up to this number of lines: a page that calls itself without end is cut. */
+/** Lines of a page, with those of its macros. A page whose macros multiply is cut here. */
 const MAX_LINES = 200_000
 
 /** Reads the lines of a page in order. Strings and macros that the page defines are expanded. */
 export class Roff {
-  readonly strings = new Map<string, string>([
+  private readonly strings = new Map<string, string>([
     ['R', '®'],
     ['Tm', '™'],
     ['lq', '“'],
@@ -41,9 +41,9 @@ export class Roff {
   private readonly conditions: boolean[] = []
   private read = 0
 
-  /** @param known Macros that keep their meaning when a page defines them too. */
   private readonly known: ReadonlySet<string>
 
+  /** @param known Macros that keep their meaning when a page defines them too. */
   constructor(known: ReadonlySet<string>) {
     this.known = known
   }
@@ -58,7 +58,7 @@ export class Roff {
       if (this.read++ > MAX_LINES) return
       let line = withoutComment(lines[i] as string)
       if (line === undefined) continue
-      if (args.length > 0)
+      if (depth > 0)
         line = line.replace(/\\+\$(\d)/g, (_, n) => args[Number(n) - 1] ?? '').replace(/\\+\$[*@]/g, args.join(' '))
       for (;;) {
         const call = /^[.'][ \t]*([^ \t\\]*)[ \t]*(.*)$/.exec(line)
@@ -101,7 +101,7 @@ export class Roff {
         }
         const own = this.macros.get(macro)
         if (own && depth < MAX_CALLS) yield* this.each(own, splitArgs(rest), depth + 1)
-        else yield { macro, args: splitArgs(rest), rest }
+        else yield { macro, args: splitArgs(rest) }
         break
       }
     }
