@@ -30,6 +30,7 @@ const commands = [
   'study',
   'eval',
   'generate',
+  'corpus',
   'inspect',
   'import',
   'export',

@@ -7,7 +7,7 @@ import { errorCode } from '../system/disk.ts'
 /**
  * Runs a program to its end and returns what it printed on standard output.
  * @param missing What to do if there is no such program.
- * @throws RunError with its last line if it fails
+ * @throws RunError with its last error if it fails
  */
 export async function runProgram(
   [program = '', ...args]: readonly string[],
@@ -44,7 +44,12 @@ export async function runProgram(
   })
 }
 
-const lastLine = (text: string): string => text.trim().split('\n').at(-1) ?? ''
+/** The last line that says what failed; tar only adds that it is exiting. */
+const lastLine = (text: string): string =>
+  text
+    .trim()
+    .split('\n')
+    .findLast((line) => !/^tar: (Exiting|Error is not recoverable)/.test(line)) ?? ''
 
 /**
  * Unpacks members of a tar archive that xz compressed.
@@ -72,6 +77,7 @@ export async function unpackArchive(
       '--no-same-owner',
       '--no-same-permissions',
       '--wildcards',
+      '--no-wildcards-match-slash',
       ...members,
     ],
     { missing: missing('tar', 'tar'), signal },

@@ -49,9 +49,12 @@ export const packageNotes: Readonly<Record<string, PackageNote>> = {
 /** The project manpages-l10n, from which the other translations come. */
 export const manpagesLicence = 'GPL-3+'
 
-const linux = (domain: string, files: RegExp, members: readonly string[], more: Partial<Part> = {}): Part => ({
+const linux = (domain: string, files: RegExp, folders: readonly string[], more: Partial<Part> = {}): Part => ({
   package: 'linux-source-*',
-  archive: { file: /^usr\/src\/linux-source-[\d.]+\.tar\.xz$/, members },
+  archive: {
+    file: /^usr\/src\/linux-source-[\d.]+\.tar\.xz$/,
+    members: folders.map((folder) => `linux-source-*/${folder}`),
+  },
   files,
   markup: 'text',
   domain,
@@ -78,7 +81,7 @@ const sphinxExtras =
   /\/(genindex|py-modindex|search|searchindex|contents|modindex)[^/]*\.html$|\/_(modules|sources|static|images|downloads)\//
 
 const manuals: readonly Part[] = [
-  linux('linux', /^Documentation\/.*\.(rst|txt)$/, ['linux-source-*/Documentation'], {
+  linux('linux', /^Documentation\/.*\.(rst|txt)$/, ['Documentation'], {
     except: /^Documentation\/translations\//,
   }),
   manPart('man-pages', 'manpages'),
@@ -163,28 +166,17 @@ const manuals: readonly Part[] = [
   },
 ]
 
-const code = (domain: string, files: RegExp, members: readonly string[], more: Partial<Part> = {}): Part =>
-  linux(domain, files, members, { isCode: true, ...more })
+const code = (domain: string, folders: readonly string[], more: Partial<Part> = {}): Part =>
+  linux(domain, new RegExp(`^(?:${folders.join('|')})/.*\\.[ch]$`), folders, { isCode: true, ...more })
 
 const kernel: readonly Part[] = [
-  code('core', /^(kernel|mm|lib|init|ipc|io_uring|block|virt|security|crypto|certs)\/.*\.[ch]$/, [
-    ...'kernel mm lib init ipc io_uring block virt security crypto certs'
-      .split(' ')
-      .map((name) => `linux-source-*/${name}/*.[ch]`),
-  ]),
-  code('fs', /^fs\/.*\.[ch]$/, ['linux-source-*/fs/*.[ch]']),
-  code('net', /^net\/.*\.[ch]$/, ['linux-source-*/net/*.[ch]']),
-  code('include', /^include\/.*\.h$/, ['linux-source-*/include/*.h'], { except: /^include\/dt-bindings\// }),
-  code(
-    'arch',
-    /^arch\/(x86|arm64|riscv)\/.*\.[ch]$/,
-    ['x86', 'arm64', 'riscv'].map((name) => `linux-source-*/arch/${name}/*.[ch]`),
-  ),
+  code('core', ['kernel', 'mm', 'lib', 'init', 'ipc', 'io_uring', 'block', 'virt', 'security', 'crypto', 'certs']),
+  code('fs', ['fs']),
+  code('net', ['net']),
+  code('include', ['include'], { except: /^include\/dt-bindings\// }),
+  code('arch', ['arch/x86', 'arch/arm64', 'arch/riscv']),
   // The headers of AMD's GPUs are half of all drivers: tables of registers.
-  code('drivers', /^drivers\/.*\.[ch]$/, ['linux-source-*/drivers/*.[ch]'], {
-    except: /^drivers\/gpu\/drm\/amd\/include\//,
-    share: 0.05,
-  }),
+  code('drivers', ['drivers'], { except: /^drivers\/gpu\/drm\/amd\/include\//, share: 0.05 }),
 ]
 
 /** Packages of translated manual pages by language; `-dev` has the sections 2 and 3. */

@@ -44,3 +44,11 @@ test('a page that is cut off, or whose elements overlap, gives the text that is 
   expect(text('<div><nav><ul><li>menu</div><p>in the menu</p></nav><p>text')).toContain('text')
   expect(text('')).toBe('')
 })
+
+test('the type of a parameter is apart from its name', () => {
+  expect(
+    text(
+      '<dl><dt><strong>lower</strong><span class="classifier">int, optional</span></dt><dd><p>A bound.</p></dd></dl>',
+    ),
+  ).toBe('lower : int, optional\n\nA bound.\n')
+})

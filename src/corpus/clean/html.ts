@@ -23,7 +23,7 @@ const droppedNames = new Set(
     'out-of-band rustdoc-toolbar mw-head mw-panel catlinks column2 toc-title breadcrumb-list sourcelink top-link ' +
     'search-container blanket-implementations-list synthetic-implementations-list blanket-implementations ' +
     'synthetic-implementations katex-html navigation nav-wrapper versionlist mark hideme heading-anchor button-group ' +
-    'siteSub contentSub view-source detail-link icon-action picker-header picker heading-source gtoc ebook header viewcode-link since rightside'
+    'siteSub contentSub view-source detail-link icon-action picker-header picker heading-source gtoc ebook header viewcode-link since rightside t-example-live-link banner'
   ).split(' '),
 )
 
@@ -90,6 +90,8 @@ export function htmlText(html: string): string {
           if (tag === 'pre') pre++
           const lines = blocks[tag]
           if (lines) each((writer) => writer.breakLine(lines === 2 && lists.length > 0 && tag !== 'pre' ? 1 : lines))
+          // Sphinx parts a name from its type by a style sheet.
+          if (attributes.class === 'classifier') each((writer) => writer.words(' : '))
           if (tag === 'ul') lists.push(Number.NaN)
           if (tag === 'ol') lists.push(Number.parseInt(attributes.start ?? '', 10) || 1)
           const marker = tag === 'li' ? item() : ''
