@@ -71,6 +71,16 @@ describe('the interval between texts', () => {
     expect(at('none')?.interval?.[0]).toBeGreaterThan(0)
   })
 
+  test('is that of the capacity at which a pair is compared: without a limit for a router that balances in training only', () => {
+    const settings = { 'model.moe.router': 'sinkhorn', 'model.moe.capacity': 'kx' }
+    const base = { documents: flat(16), at: { none: -0.05 } }
+    const arm = { settings, effect: 0.5, at: { none: -0.6 }, documents: apart(16, 0.001) }
+    const [low = 0, high = 0] = textsOf({ arms: { base, arm } })?.interval ?? []
+    // Without a limit −0.1 against −0.05; at the capacity of training 0.5 against 0.
+    expect(low).toBeCloseTo(-0.05, 2)
+    expect(high).toBeCloseTo(-0.05, 2)
+  })
+
   test('is there with one seed, without one over both', () => {
     const arms = { base: { documents: flat(16) }, arm: { documents: apart(16, 0.01) } }
     const found = textsOf({ arms, seeds: [1] })
@@ -93,10 +103,10 @@ describe('a report', () => {
       { text: expect.stringMatching(/^−0\.02\d+ to −0\.01\d+$/), note: expect.stringMatching(/^with seeds −0\.0/) },
     ])
     expect(columnOf(sure, 'Difference')).toEqual([expect.objectContaining({ text: '−0.0200' })])
-    expect(JSON.stringify(sure)).not.toContain('¶')
+    expect(JSON.stringify(sure)).not.toContain('‖')
     const unsure = reportOf({ effect: -0.02, jitter: 0.003, documents: apart(16, 0.1) })
-    expect(columnOf(unsure, 'Difference')).toEqual([expect.objectContaining({ text: '−0.0200 ¶' })])
-    expect(JSON.stringify(unsure)).toContain('¶ The interval between texts contains zero')
+    expect(columnOf(unsure, 'Difference')).toEqual([expect.objectContaining({ text: '−0.0200 ‖' })])
+    expect(JSON.stringify(unsure)).toContain('‖ The interval between texts contains zero')
   })
 
   test('says that there are too few documents', () => {
@@ -125,7 +135,7 @@ describe('an answer', () => {
     expect(claimed(0.01, { expect: 'better' })).toMatchObject({ answer: 'holds', dependsOnText: false })
     const open = claimed(0.1, { expect: 'better' })
     expect(open).toMatchObject({ answer: 'holds', dependsOnText: true })
-    expect(open.report).toContain('holds ¶')
+    expect(open.report).toContain('holds ‖')
     expect(open.report).toContain('other documents may give another answer to')
     expect(claimed(0.1, { expect: 'worse' })).toMatchObject({ answer: 'does not hold', dependsOnText: true })
   })
@@ -173,6 +183,18 @@ describe('the section of domains', () => {
     const table = section({ ...sketch, arm }, 'none')?.blocks[1]
     if (table?.kind !== 'table') throw new Error('no table')
     expect(table.rows[0]?.[2]).toMatchObject({ text: '+0.5300' })
+  })
+
+  test('reads both arms of a pair at the capacity at which they are compared', () => {
+    const settings = { 'model.moe.router': 'sinkhorn', 'model.moe.capacity': 'kx' }
+    const domains = { kernel: 0, rust: 0 }
+    const table = section({
+      base: { domains, at: { none: -0.05 } },
+      arm: { settings, effect: 0.5, at: { none: -0.6 }, domains },
+    })?.blocks[1]
+    if (table?.kind !== 'table') throw new Error('no table')
+    const texts = table.rows.map((row) => row.slice(1).map((cell) => (cell as { text: string }).text))
+    expect(texts).toEqual([['−0.050', '−0.050', '−0.050']])
   })
 
   test('is missing without domains', () => {

@@ -4,6 +4,7 @@
  */
 import type { DocumentLosses } from '../../step/records.ts'
 import { bootstrapTexts, type TextGroup } from '../bootstrap.ts'
+import type { FinishedRun } from '../contract.ts'
 import { type Interval, mean } from '../statistics.ts'
 import { intervalOf } from './claims/decision.ts'
 import { combinedError, effectOf } from './ratios.ts'
@@ -20,14 +21,15 @@ export interface BetweenTexts {
 
 /** Null unless all runs of the pairs have losses by document, of the same groups. */
 export function betweenTexts(runs: Runs, pairs: readonly Pair[]): BetweenTexts | null {
-  const { capacity } = runs.basis
-  const losses = pairs.map(({ arm, baseline }) => [arm.heldOut.documents, baseline.heldOut.documents])
-  const [first] = losses.flat()
-  if (first === undefined || !losses.flat().every((one) => one && isSameText(one, first))) return null
+  const documents = pairs.flatMap(({ arm, baseline }) => [arm.heldOut.documents, baseline.heldOut.documents])
+  const [first] = documents
+  if (first === undefined || !documents.every((one) => one && isSameText(one, first))) return null
   const domainOf = first.groups.flatMap((count, domain) => new Array<number>(count).fill(domain))
   const groups = first.tokens.map((targets, group): TextGroup => {
-    const natsOf = (one: DocumentLosses | undefined) => (one?.nats[capacity] ?? one?.nats.train)?.[group] ?? Number.NaN
-    const total = mean(losses.map(([arm, baseline]) => natsOf(arm) - natsOf(baseline))) ?? Number.NaN
+    // The runs of a pair know the capacity at which the two may be compared, which may not be that of the basis.
+    const natsOf = ({ heldOut: { documents, capacity } }: FinishedRun) =>
+      (documents?.nats[capacity] ?? documents?.nats.train)?.[group] ?? Number.NaN
+    const total = mean(pairs.map(({ arm, baseline }) => natsOf(arm) - natsOf(baseline))) ?? Number.NaN
     return { domain: domainOf[group] ?? 0, targets, total }
   })
   const texts = bootstrapTexts(groups)

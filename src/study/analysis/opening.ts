@@ -117,7 +117,7 @@ function rowOf(
     decisions.length > 1 && deciding ? { ...deciding, label: `${deciding.label}, +${decisions.length - 1}` } : deciding
   return {
     question: claim.name ?? question.title,
-    answer: `${answerText({ answer, uncorrected })}${seesFuture ? ' †' : ''}${turns?.capacity ? ' ‡' : ''}${turns?.rate ? ' §' : ''}${dependsOnText ? ' ¶' : ''}`,
+    answer: `${answerText({ answer, uncorrected })}${seesFuture ? ' †' : ''}${turns?.capacity ? ' ‡' : ''}${turns?.rate ? ' §' : ''}${dependsOnText ? ' ‖' : ''}`,
     tone: toneOf(uncorrected),
     measured: rest,
     sentence:
@@ -275,7 +275,7 @@ function sensitivityCautions(
       : []),
     ...(order.length > 0 ? [`which is better in ${firstThree(order)} depends on the evaluation capacity (‡)`] : []),
     ...(byRate.length > 0 ? [`the common learning rate gives another answer to ${firstThree(byRate)} (§)`] : []),
-    ...(byText.length > 0 ? [`other documents may give another answer to ${firstThree(byText)} (¶)`] : []),
+    ...(byText.length > 0 ? [`other documents may give another answer to ${firstThree(byText)} (‖)`] : []),
   ]
   return parts.length === 0 ? [] : [`Take care: ${parts.join('; ')}.`]
 }

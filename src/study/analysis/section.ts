@@ -103,7 +103,7 @@ function answerSentence(answered: ClaimAnswer): string {
   const number = deciding ? `: ${many ? `${which}, ` : ''}${sentenceOf(deciding)}` : ': not enough runs yet'
   const holm = answer === uncorrected ? '' : "; °: does not survive Holm's correction"
   const mark = seesFuture ? '; †: an arm sees later tokens, so this is no answer for a causal model' : ''
-  const texts = dependsOnText ? '; ¶: the interval between texts allows for another answer' : ''
+  const texts = dependsOnText ? '; ‖: the interval between texts allows for another answer' : ''
   return `“${claim.statement}”${source} ${verb}${number}${holm}${texts}${mark}.`
 }
 

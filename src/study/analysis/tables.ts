@@ -85,7 +85,7 @@ export function footnotes(runs: Runs, arms: readonly string[], comparisons: read
       ? [' § Which of the two is better depends on whether each has its best learning rate.']
       : []),
     ...(comparisons.some(({ dependsOnText }) => dependsOnText)
-      ? [' ¶ The interval between texts contains zero: on other documents the difference may be none, or the opposite.']
+      ? [' ‖ The interval between texts contains zero: on other documents the difference may be none, or the opposite.']
       : []),
   ].join('')
 }
@@ -100,7 +100,7 @@ function differenceCell(comparison: Comparison, digits: number): Cell {
   const cell = estimateCell(estimate, digits)
   if (typeof cell === 'string') return cell
   const tone = outcome === 'better' ? 'for' : outcome === 'worse' ? 'against' : 'open'
-  const marks = `${dependsOnCapacity ? ' ‡' : ''}${dependsOnRate ? ' §' : ''}${dependsOnText ? ' ¶' : ''}`
+  const marks = `${dependsOnCapacity ? ' ‡' : ''}${dependsOnRate ? ' §' : ''}${dependsOnText ? ' ‖' : ''}`
   return { ...cell, text: `${cell.text}${marks}`, tone }
 }
 

@@ -30,7 +30,7 @@ export function domainSection(runs: Runs): Section | null {
   const names = [...new Set(evaluated.flatMap(({ heldOut }) => heldOut.domains ?? []).map(({ name }) => name))]
   if (names.length < 2) return null
   const rows = compareAll(runs, contrasts)
-    .map((comparison): Row => ({ comparison, byDomain: names.map((name) => differenceIn(runs, comparison, name)) }))
+    .map((comparison): Row => ({ comparison, byDomain: names.map((name) => differenceIn(comparison, name)) }))
     .filter(({ byDomain }) => byDomain.some((estimate) => estimate !== null))
   return {
     id: 'domains',
@@ -43,13 +43,12 @@ export function domainSection(runs: Runs): Section | null {
 
 const domainOf = ({ heldOut }: FinishedRun, name: string) => heldOut.domains?.find((domain) => domain.name === name)
 
-const lossIn = (runs: Runs, run: FinishedRun, name: string): number =>
-  domainOf(run, name)?.losses[runs.basis.capacity] ?? Number.NaN
+/** At the capacity of the runs that `run` is from. */
+const lossIn = (run: FinishedRun, name: string): number =>
+  domainOf(run, name)?.losses[run.heldOut.capacity] ?? Number.NaN
 
-const differenceIn = (runs: Runs, { pairs }: Comparison, name: string): Estimate | null =>
-  estimateMean(
-    pairs.map(({ arm, baseline }) => lossIn(runs, arm, name) - lossIn(runs, baseline, name)).filter(Number.isFinite),
-  )
+const differenceIn = ({ pairs }: Comparison, name: string): Estimate | null =>
+  estimateMean(pairs.map(({ arm, baseline }) => lossIn(arm, name) - lossIn(baseline, name)).filter(Number.isFinite))
 
 /** The domains, with the loss of the baseline that most contrasts have. */
 function textTable(runs: Runs, evaluated: readonly FinishedRun[], names: readonly string[]): Block | null {
@@ -65,7 +64,7 @@ function textTable(runs: Runs, evaluated: readonly FinishedRun[], names: readonl
       count(tokensOf(name)),
       percent(tokensOf(name) / all),
       fixed(
-        meanOver(runs.finished(baseline), (run) => lossIn(runs, run, name)),
+        meanOver(runs.finished(baseline), (run) => lossIn(run, name)),
         3,
       ),
     ]),

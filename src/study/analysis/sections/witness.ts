@@ -30,7 +30,7 @@ function witnessTable(runs: Runs, answers: readonly ClaimAnswer[]): Table | null
     return [
       { text: claim.statement, ...(claim.source && { note: claim.source }) },
       {
-        text: `${answerText({ answer, uncorrected }, answerWords[uncorrected])}${seesFuture ? ' †' : ''}${dependsOnText ? ' ¶' : ''}`,
+        text: `${answerText({ answer, uncorrected }, answerWords[uncorrected])}${seesFuture ? ' †' : ''}${dependsOnText ? ' ‖' : ''}`,
         tone: toneOf(uncorrected),
       },
       claim.published ?? dash,
@@ -40,7 +40,7 @@ function witnessTable(runs: Runs, answers: readonly ClaimAnswer[]): Table | null
   })
   const arms = answers.flatMap(({ decisions }) => decisions.flatMap((one) => one.arms))
   return table(
-    `Published claims and what this study finds, with its 95 % interval over seeds. Agrees: the whole interval is as the claim states. Disagrees: none of it is. Undecided: a part is. °: does not survive Holm's correction for all claims of the report.${answers.some(({ dependsOnText }) => dependsOnText) ? ' ¶: the interval over documents instead of seeds allows for another result.' : ''}${footnotes(runs, arms)}`,
+    `Published claims and what this study finds, with its 95 % interval over seeds. Agrees: the whole interval is as the claim states. Disagrees: none of it is. Undecided: a part is. °: does not survive Holm's correction for all claims of the report.${answers.some(({ dependsOnText }) => dependsOnText) ? ' ‖: the interval over documents instead of seeds allows for another result.' : ''}${footnotes(runs, arms)}`,
     ['Claim', 'Result', 'Published', 'Here', 'Unit'],
     rows,
     [0, 1, 2, 4],
