@@ -10,44 +10,53 @@ import type { Markup } from './recipe.ts'
 
 export interface Document {
   readonly name: string
-  /** Normal text (clean/normal.ts); may be empty. */
-  readonly text: string
+  /** Normal text (clean/normal.ts), which may be empty; or why there is none. */
+  readonly text: string | { readonly problem: Unusable }
 }
 
 export type Unusable = 'binary' | 'encoding' | 'damaged'
 
 export interface FileDocuments {
-  readonly documents: readonly Document[]
+  /** In order. Those of a large file are made one by one. */
+  readonly documents: Iterable<Document>
   /** Bytes of the file, decompressed. */
   readonly bytes: number
-  /** Why it, or a document in it, cannot be used. */
-  readonly problems: readonly Unusable[]
 }
 
-/** Reads a file. One that is not text, or in an unknown encoding, gives no documents. */
+/** The name of the document in a file: without the ending of its compression. */
+export const documentName = (file: string): string => file.replace(/\.(gz|dz)$/, '')
+
+/** Reads a file. */
 export function fileDocuments(path: string, name: string, markup: Markup): FileDocuments {
   const raw = readFileSync(path)
+  const base = documentName(name)
+  const unusable = (problem: Unusable, bytes: number): FileDocuments => ({
+    documents: [{ name: base, text: { problem } }],
+    bytes,
+  })
   let content: Uint8Array = raw
-  if (/\.(gz|dz)$/.test(name))
+  if (base !== name)
     try {
       content = gunzipSync(raw)
     } catch {
-      return { documents: [], bytes: raw.length, problems: ['damaged'] }
+      return unusable('damaged', raw.length)
     }
   const bytes = content.length
-  if (content.includes(0)) return { documents: [], bytes, problems: ['binary'] }
-  const base = name.replace(/\.(gz|dz)$/, '')
-  if (markup === 'dictionary') {
-    // Thousands of entries: a damaged one does not make the others unusable.
-    const texts = dictionaryTexts(new TextDecoder().decode(content))
-    const documents = texts
-      .map((text, i) => ({ name: `${base}:${i + 1}`, text: normalText(text) }))
-      .filter(({ text }) => !text.includes('\ufffd'))
-    return { documents, bytes, problems: Array(texts.length - documents.length).fill('encoding') }
-  }
+  if (content.includes(0)) return unusable('binary', bytes)
+  // A dictionary has thousands of entries: a damaged one does not make the others unusable.
+  if (markup === 'dictionary') return { documents: entries(new TextDecoder().decode(content), base), bytes }
   const source = decoded(content)
-  if (source === undefined) return { documents: [], bytes, problems: ['encoding'] }
-  return { documents: [{ name: base, text: normalText(plain(source, markup)) }], bytes, problems: [] }
+  if (source === undefined) return unusable('encoding', bytes)
+  return { documents: [{ name: base, text: normalText(plain(source, markup)) }], bytes }
+}
+
+function* entries(source: string, base: string): Generator<Document> {
+  let number = 0
+  for (const text of dictionaryTexts(source))
+    yield {
+      name: `${base}:${++number}`,
+      text: text.includes('\ufffd') ? { problem: 'encoding' } : normalText(text),
+    }
 }
 
 function plain(source: string, markup: Exclude<Markup, 'dictionary'>): string {

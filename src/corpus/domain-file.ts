@@ -1,13 +1,13 @@
 /** A JSONL file of a corpus while it is written. */
 import { createHash } from 'node:crypto'
-import { closeSync, fsyncSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, fsyncSync, mkdirSync, openSync, writeSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { DomainRecord } from './manifest.ts'
 
 const BUFFERED = 1 << 20
 
 export class DomainFile {
-  documents = 0
+  private documents = 0
   private readonly domain: string
   private readonly path: string
   private readonly hash = createHash('sha256')
@@ -45,11 +45,6 @@ export class DomainFile {
   release(): void {
     if (this.handle !== undefined) closeSync(this.handle)
     this.handle = undefined
-  }
-
-  discard(): void {
-    this.release()
-    rmSync(this.path)
   }
 
   private flush(): void {

@@ -17,13 +17,15 @@ const COMPARED_LENGTH = 40
 /** Two rows of counters of 8 bits: 64 MiB. */
 const COUNTERS = 1 << 25
 
-export interface Distinct {
-  /** The text without repeated paragraphs; undefined if the document is left out. */
-  readonly text?: string
-  readonly reason?: 'duplicate' | 'copied'
-  /** Whether paragraphs are missing in the text. */
-  readonly isCut: boolean
-}
+/** What is new in a document, or why it is left out. */
+export type Distinct =
+  | {
+      /** The text without repeated paragraphs. */
+      readonly text: string
+      /** Whether paragraphs are missing in it. */
+      readonly isCut: boolean
+    }
+  | { readonly text?: undefined; readonly reason: 'duplicate' | 'copied' }
 
 export class Repeats {
   private readonly documents = new Set<string>()
@@ -33,7 +35,7 @@ export class Repeats {
   /** @param shortest Length of the shortest paragraph, in characters, that is left out where many documents have it. */
   distinct(text: string, shortest: number): Distinct {
     const id = createHash('sha256').update(text).digest('base64').slice(0, 24)
-    if (this.documents.has(id)) return { reason: 'duplicate', isCut: false }
+    if (this.documents.has(id)) return { reason: 'duplicate' }
     const blocks = paragraphs(text).map((block) => {
       const key = block.text.replace(/[^\p{L}\p{N}]+/gu, ' ').trim()
       const at = key.length >= COMPARED_LENGTH ? places(key) : undefined
@@ -42,7 +44,7 @@ export class Repeats {
     const compared = blocks.filter(({ at }) => at !== undefined)
     const total = compared.reduce((sum, { length }) => sum + length, 0)
     const known = compared.reduce((sum, { length, copies }) => sum + (copies > 0 ? length : 0), 0)
-    if (total > 0 && known > COPIED_SHARE * total) return { reason: 'copied', isCut: false }
+    if (total > 0 && known > COPIED_SHARE * total) return { reason: 'copied' }
     this.documents.add(id)
     // A paragraph that a document repeats counts once.
     const seen = new Set<string>()

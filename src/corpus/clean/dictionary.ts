@@ -3,17 +3,17 @@
 /** Length from which on a document of entries is complete, in characters. */
 const DOCUMENT_LENGTH = 8000
 
-/** Entries in documents of about 8,000 characters. An entry begins after a blank line, at the margin. */
-export function dictionaryTexts(source: string): string[] {
-  const documents: string[] = []
-  let document = ''
-  for (const entry of source.replace(/\r\n?/g, '\n').split(/\n(?:[ \t]*\n)+(?=\S)/)) {
-    document += `${entry}\n\n`
-    if (document.length < DOCUMENT_LENGTH) continue
-    documents.push(document)
-    document = ''
+/** Entries in documents of about 8,000 characters, one after the other. An entry begins after a blank line, at the margin. */
+export function* dictionaryTexts(source: string): Generator<string> {
+  let start = 0
+  for (const { index, 0: gap } of source.matchAll(/\n(?:[ \t\r]*\n)+(?=\S)/g)) {
+    const end = index + gap.length
+    if (end - start < DOCUMENT_LENGTH) continue
+    yield withoutBraces(source.slice(start, end))
+    start = end
   }
-  if (document.trim() !== '') documents.push(document)
-  // Braces mark words that have entries of their own.
-  return documents.map((text) => text.replace(/\{([^{}]*)\}/g, '$1'))
+  if (start < source.length) yield withoutBraces(source.slice(start))
 }
+
+/** Braces mark words that have entries of their own. */
+const withoutBraces = (text: string): string => text.replace(/\{([^{}]*)\}/g, '$1')

@@ -1,0 +1,93 @@
+/** Decides which documents a corpus keeps, writes them to the files of their domains, and counts what is left out. */
+import { createHash } from 'node:crypto'
+import type { Document } from './documents.ts'
+import { DomainFile } from './domain-file.ts'
+import type { DomainRecord, PackageRecord } from './manifest.ts'
+import type { Package } from './packages.ts'
+import type { Part } from './recipe.ts'
+import { Repeats } from './repeats.ts'
+
+/** Documents with fewer characters are left out: titles, redirections, lists of links. */
+const MIN_DOCUMENT = 200
+
+/** Paragraphs of this length are left out where many documents have them. Code repeats more by its nature. */
+const MIN_REPEATED = { code: 160, prose: 80 }
+
+export class CorpusWriter {
+  documents = 0
+  /** Of the text in UTF-8. */
+  bytes = 0
+  private readonly folder: string
+  private readonly repeats = new Repeats()
+  private readonly files = new Map<string, DomainFile>()
+  private readonly records = new Map<string, PackageRecord>()
+  private readonly hash = createHash('sha256')
+
+  /** @param folder An empty folder. */
+  constructor(folder: string) {
+    this.folder = folder
+  }
+
+  /** Counts of a package, from 0 on. */
+  record({ name, version, licences }: Package): PackageRecord {
+    const record = this.records.get(name) ?? {
+      name,
+      version,
+      licences,
+      documents: 0,
+      bytes: { files: 0, cleaned: 0, kept: 0, repeated: 0 },
+      dropped: { short: 0, duplicate: 0, copied: 0, binary: 0, encoding: 0, damaged: 0 },
+    }
+    this.records.set(name, record)
+    return record
+  }
+
+  add({ domain, isCode }: Part, record: PackageRecord, { name: path, text }: Document): void {
+    if (typeof text !== 'string') {
+      record.dropped[text.problem]++
+      return
+    }
+    const cleaned = Buffer.byteLength(text)
+    record.bytes.cleaned += cleaned
+    if (text.length < MIN_DOCUMENT) {
+      record.dropped.short++
+      return
+    }
+    const distinct = this.repeats.distinct(text, MIN_REPEATED[isCode ? 'code' : 'prose'])
+    if (distinct.text === undefined) {
+      record.dropped[distinct.reason]++
+      return
+    }
+    const kept = distinct.isCut ? `${distinct.text.replace(/\n{3,}/g, '\n\n').trim()}\n` : distinct.text
+    if (kept.length < MIN_DOCUMENT) {
+      record.dropped.short++
+      return
+    }
+    const bytes = Buffer.byteLength(kept)
+    const name = `${record.name}/${path.replace(/^usr\/share\/(doc\/)?/, '')}`
+    this.file(domain).write({ text: kept, name, package: record.name }, bytes)
+    this.hash.update(kept).update('\0')
+    record.documents++
+    record.bytes.kept += bytes
+    record.bytes.repeated += cleaned - bytes
+    this.documents++
+    this.bytes += bytes
+  }
+
+  /** Completes the files. */
+  finish(): { sha256: string; domains: DomainRecord[]; packages: PackageRecord[] } {
+    const domains = [...this.files.values()].map((file) => file.close())
+    return { sha256: this.hash.digest('hex'), domains, packages: [...this.records.values()] }
+  }
+
+  /** Closes the files, whole or not. */
+  release(): void {
+    for (const file of this.files.values()) file.release()
+  }
+
+  private file(domain: string): DomainFile {
+    const file = this.files.get(domain) ?? new DomainFile(this.folder, domain)
+    this.files.set(domain, file)
+    return file
+  }
+}
