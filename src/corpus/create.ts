@@ -167,10 +167,12 @@ function findPackages(patterns: readonly string[], root: string, recipe: Recipe)
       : `apt-get download ${names[0]} && dpkg-deb -R ${names[0]}_*.deb ${join(root, names[0] as string)}`
   throw new RunError(
     `recipe ${recipe.name}: ${missing.length === 1 ? 'a package is' : 'packages are'} missing in ${root}: ${joinWords(names)}. ` +
-      `Get ${missing.length === 1 ? 'it' : 'them'} with: ${get}; or add --download, which needs no root; or leave out with ` +
-      missing.map((pattern) => `--without ${pattern.includes('*') ? `'${pattern}'` : pattern}`).join(' '),
+      `Get ${missing.length === 1 ? 'it' : 'them'} with: ${get}; or add --download, which needs no root` +
+      (found.size === 0 ? '' : `; or leave out with ${missing.map(withoutOption).join(' ')}`),
   )
 }
+
+const withoutOption = (pattern: string): string => `--without ${pattern.includes('*') ? `'${pattern}'` : pattern}`
 
 /** Whether a corpus was made by the same recipe of the same packages. */
 function isSame(manifest: Manifest, recipe: Recipe, without: readonly string[], found: readonly Package[]): boolean {

@@ -9,6 +9,7 @@ import type { DataConfig } from '../config/data-config.ts'
 import { UsageError } from '../errors.ts'
 import { sha256 } from '../system/sha256.ts'
 import { tooShortMessage } from './batches.ts'
+import { counted, Progress } from './progress.ts'
 import type { Metadata, Piece } from './sources/piece.ts'
 import { cutSections, MIN_DOCUMENTS, sectionLength } from './streams/sections.ts'
 import { assertBothSides, type Split, surveyDocuments, withSides } from './streams/split.ts'
@@ -62,15 +63,25 @@ type Splitting = Pick<DataConfig, 'heldOut' | 'seed'>
 export class CorpusText {
   private readonly read: () => AsyncIterable<Piece>
   private readonly config: Splitting
-  private readonly onSurvey: () => void
+  private readonly what: string
+  private readonly onProgress: (message: string) => void
   private section: number | undefined
   private splitting: Promise<Split> | undefined
 
-  /** @param read Reads the documents from the first one on. */
-  constructor(read: () => AsyncIterable<Piece>, config: Splitting, onSurvey: () => void) {
+  /**
+   * @param read Reads the documents from the first one on.
+   * @param what The text in messages about progress.
+   */
+  constructor(
+    read: () => AsyncIterable<Piece>,
+    config: Splitting,
+    what: string,
+    onProgress: (message: string) => void,
+  ) {
     this.read = read
     this.config = config
-    this.onSurvey = onSurvey
+    this.what = what
+    this.onProgress = onProgress
   }
 
   split(): Promise<Split> {
@@ -86,9 +97,10 @@ export class CorpusText {
   /** The tokenizer.json of a BPE of the training documents. */
   async trainTokenizer({ vocabulary, signal, onProgress = () => {} }: TextOptions): Promise<string> {
     const split = await this.split()
-    onProgress(`training a tokenizer of ${vocabulary} tokens`)
+    const what = `training a tokenizer of ${vocabulary} tokens`
+    onProgress(what)
     return trainBpe({
-      pieces: trainingOnly(this.sides(split)),
+      pieces: counted(trainingOnly(this.sides(split)), new Progress(what, split.characters, onProgress)),
       characters: split.characters,
       seed: this.config.seed,
       vocabulary,
@@ -102,9 +114,14 @@ export class CorpusText {
   }
 
   private async survey(): Promise<Split> {
-    this.onSurvey()
+    const what = `reading ${this.what}`
+    this.onProgress(what)
     const { heldOut, seed } = this.config
-    let split = await surveyDocuments(this.pieces(), heldOut, seed)
+    let split = await surveyDocuments(
+      counted(this.pieces(), new Progress(what, undefined, this.onProgress)),
+      heldOut,
+      seed,
+    )
     if (split.documents > 0 && split.documents < MIN_DOCUMENTS) {
       this.section = sectionLength(split.characters)
       split = await surveyDocuments(this.pieces(), heldOut, seed)

@@ -40,11 +40,7 @@ export async function memoryDataset(
   const { files, notices } = await examineAll(given, config)
   for (const notice of notices) onNotice(notice)
   const content = await hashOf(files, config.field)
-  const text = new CorpusText(
-    () => readFiles(files, config.field, signal),
-    config,
-    () => onProgress('reading the text'),
-  )
+  const text = new CorpusText(() => readFiles(files, config.field, signal), config, 'the text', onProgress)
   const tokenizer = options.tokenizer ?? (await chooseTokenizer(config, options, text))
   assertFits(tokenizer, config, options)
   const split = await text.split()

@@ -53,11 +53,7 @@ export async function openDataset(config: DataConfig, options: DatasetOptions): 
     const { hash: content, files, notices } = await hashFiles(sources, config, signal)
     for (const notice of notices) onNotice(notice)
     const source = typeof config.source === 'string' ? config.source : config.source.join(', ')
-    const text = new CorpusText(
-      () => readDocuments(files, config.field, signal),
-      splitting,
-      () => onProgress(`reading ${source}`),
-    )
+    const text = new CorpusText(() => readDocuments(files, config.field, signal), splitting, source, onProgress)
 
     const tokenizer = options.tokenizer ?? (await chooseTokenizer(config, options, cache, content, text))
     assertFits(tokenizer, config, options)

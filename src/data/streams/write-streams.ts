@@ -5,6 +5,7 @@
  */
 import { UsageError } from '../../errors.ts'
 import { nextTurn } from '../../system/next-turn.ts'
+import { Progress } from '../progress.ts'
 import { permute } from '../random.ts'
 import type { Piece } from '../sources/piece.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
@@ -44,7 +45,7 @@ export async function writeStreams(writing: StreamWriting): Promise<StreamCounts
   const documents = storage.createDocuments()
   const counts = { trainDocuments: 0, heldOutDocuments: 0 }
   try {
-    const progress = new Progress(split.characters, onProgress)
+    const progress = new Progress('tokenizing', split.characters, onProgress)
     heldOut.write(endOfText)
     starts.push(0)
     let start = heldOut.length
@@ -139,30 +140,3 @@ async function* groups(pieces: AsyncIterable<SidedPiece>): AsyncGenerator<SidedP
   }
   if (group.length > 0) yield group
 }
-
-/** Reports progress once a second. */
-class Progress {
-  private readonly total: number
-  private readonly onProgress: (message: string) => void
-  private readonly startedAt = performance.now()
-  private reportedAt = this.startedAt
-  private done = 0
-
-  constructor(total: number, onProgress: (message: string) => void) {
-    this.total = total
-    this.onProgress = onProgress
-  }
-
-  add(characters: number): void {
-    this.done += characters
-    const now = performance.now()
-    if (now - this.reportedAt < 1000) return
-    this.reportedAt = now
-    const rate = this.done / (now - this.startedAt) / 1000
-    this.onProgress(
-      `tokenizing: ${millions(this.done)} of ${millions(this.total)} million characters, ${rate.toFixed(1)} million per second`,
-    )
-  }
-}
-
-const millions = (characters: number): string => (characters / 1e6).toFixed(1)
