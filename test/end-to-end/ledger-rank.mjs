@@ -19,8 +19,8 @@ if (!world) throw new Error('no world')
 const config = await loadConfig(path, [])
 const { moe, layers } = config.model
 const passes = ((config.parallel.shards ?? 1) / world.size) * config.train.microBatches
-/** Loss; counts and kept assignments by expert, and four scalars, of each layer. */
-const statistics = 1 + layers * (2 * (moe?.experts ?? 0) + 4)
+/** Loss; counts and kept assignments by expert, and five scalars, of each layer. */
+const statistics = 1 + layers * (2 * (moe?.experts ?? 0) + 5)
 
 const ranks = await Ranks.start({ world, deadlineSeconds: 30 })
 /** Kept assignments [steps][passes][layers][experts] of this rank. */
@@ -32,7 +32,7 @@ ranks.allGather = (values) => {
       Array.from({ length: passes }, (_, pass) =>
         Array.from({ length: layers }, (_, layer) => {
           const experts = moe?.experts ?? 0
-          const start = pass * statistics + 1 + layer * (2 * experts + 4) + experts
+          const start = pass * statistics + 1 + layer * (2 * experts + 5) + experts
           return [...values.slice(start, start + experts)]
         }),
       ),
