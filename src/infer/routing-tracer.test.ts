@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { type RunConfig, type RunInput, runSchema } from '../config/run-config.ts'
+import { heldOutBatches } from '../data/batches.ts'
 import type { DocumentWindow } from '../data/document-windows.ts'
 import type { TokenStream } from '../data/streams/token-stream.ts'
 import { bytesTokenizer } from '../data/tokenizer/tokenizer.ts'
@@ -22,8 +23,17 @@ const stream: TokenStream = {
   documents: 1,
   read: (offset, into) => into.set(ids.subarray(offset, offset + into.length)),
 }
-/** Cuts the stream into windows as evaluation does. */
-const windows = Array.from({ length: 8 }, (_, i): DocumentWindow => ({ document: i, start: i * 8, length: sequence }))
+/** The windows of the stream in the order of evaluation, whose batches decide what is dropped. */
+const windows = evaluatedStarts().map((start, document): DocumentWindow => ({ document, start, length: sequence }))
+
+function evaluatedStarts(): number[] {
+  const places: TokenStream = { ...stream, read: (offset, into) => into.set(into.map((_, i) => offset + i)) }
+  const into = { tokens: new Int32Array(2 * sequence), targets: new Int32Array(2 * sequence) }
+  const starts: number[] = []
+  for (const _ of heldOutBatches(places, { batch: 2, sequence }, into))
+    starts.push(into.tokens[0] as number, into.tokens[sequence] as number)
+  return starts
+}
 
 type Moe = NonNullable<NonNullable<RunInput['model']>['moe']>
 

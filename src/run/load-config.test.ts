@@ -272,7 +272,7 @@ describe('refusals', () => {
   test('a share of the decay is refused for schedules that have none', async () => {
     expect(
       (await loadConfig(undefined, ['train.schedule.kind=wsd', 'train.schedule.decay=0.1'])).train.schedule,
-    ).toEqual({ kind: 'wsd', learningRate: 1e-3, warmup: 100, final: 0.1, decay: 0.1 })
+    ).toMatchObject({ kind: 'wsd', learningRate: 1e-3, warmup: 100, final: 0.1, decay: 0.1 })
     expect(await refusal(undefined, 'train.schedule.decay=0.1')).toContain(
       'invalid train.schedule.decay: 0.1 (must be 0.2 (the default) with train.schedule.kind "cosine"',
     )
