@@ -36,7 +36,6 @@ export class Runs {
   readonly results: StudyResults
   readonly basis: Basis
   private readonly byArm = new Map<string, FinishedRun[]>()
-  private readonly everyLength = new Map<string, FinishedRun[]>()
   private readonly configs = new Map<string, Cell['config']>()
   private readonly byBasis = new Map<string, Runs>()
 
@@ -50,7 +49,6 @@ export class Runs {
       this.configs.set(arm, record.config)
       const run = record.status === 'finished' ? atCapacity(record, basis.capacity) : null
       if (run === null || !Number.isFinite(this.lossOf(run))) continue
-      this.everyLength.set(arm, [...(this.everyLength.get(arm) ?? []), run])
       this.byArm.set(arm, [...(this.byArm.get(arm) ?? []), run])
     }
     for (const records of this.byArm.values()) records.sort((a, b) => a.seed - b.seed)
@@ -109,9 +107,9 @@ export class Runs {
     return this.byArm.get(arm) ?? []
   }
 
-  /** Finished runs of an arm of every length of training: whole ones, and those that ended earlier on purpose. */
+  /** Finished runs of an arm of every length of training: branches, and whole ones. */
   ofEveryLength(arm: string): readonly FinishedRun[] {
-    return this.everyLength.get(arm) ?? []
+    return this.shares.flatMap((share) => this.withBasis({ share }).finished(arm))
   }
 
   /** Seeds that both arms finished on the same text and tokens; other losses cannot be compared. */
