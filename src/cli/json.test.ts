@@ -71,6 +71,8 @@ describe('every line of', () => {
     ['export', 'export runs/x --format hf --json'],
     ['devices', 'devices --json'],
     ['prune', 'prune --dry-run --json'],
+    ['corpus', 'corpus --json'],
+    ['corpus', 'corpus manuals --json --out'],
   ])('choir %s has documented fields, in snake_case, and the first one the version', async (command, line) => {
     const fake = fakeIo({ ranks })
     const { operations } = fake.io

@@ -116,7 +116,7 @@ const dropWords: Readonly<Record<DropReason, string>> = {
 }
 
 /** At most six licences by name. */
-export const licenceText = (licences: readonly string[]): string =>
+const licenceText = (licences: readonly string[]): string =>
   licences.length === 0
     ? 'see its copyright file'
     : licences.slice(0, 6).join(', ') + (licences.length > 6 ? ` and ${licences.length - 6} more` : '')

@@ -50,7 +50,7 @@ export function matchesPackage(pattern: string, name: string): boolean {
 }
 
 /** Numbers at the place of the `*`: [6, 12] of `linux-source-6.12`. Undefined if the name is another. */
-export function versionIn(pattern: string, name: string): number[] | undefined {
+function versionIn(pattern: string, name: string): number[] | undefined {
   const [before = '', after] = pattern.split('*')
   if (after === undefined) return name === pattern ? [] : undefined
   const middle =

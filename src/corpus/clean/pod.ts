@@ -38,7 +38,7 @@ function item(text: string): string {
 const names: Readonly<Record<string, string>> = { verbar: '|', sol: '/' }
 
 /** Resolves formatting codes such as `B<bold>`, `C<< a->b >>` and `L<text|page>`, and joins lines. */
-export function inline(text: string): string {
+function inline(text: string): string {
   const [resolved] = resolve(text, 0, undefined)
   return resolved.replace(/\s+/g, ' ').trim()
 }

@@ -189,7 +189,7 @@ function afterBlock(lines: readonly string[], start: number, body: string): numb
 }
 
 /** Arguments at spaces; those in double quotes hold spaces, and `""` in them is a quote. */
-export function splitArgs(rest: string): string[] {
+function splitArgs(rest: string): string[] {
   const found = rest.match(/"(?:[^"]|"")*"?|(?:\\ |\\\S|[^ \t\\])+/g) ?? []
   return found.map((arg) => (arg.startsWith('"') ? arg.replace(/^"|"$/g, '').replace(/""/g, '"') : arg))
 }
