@@ -62,7 +62,15 @@ export type { Precision } from '../runtime/contract.ts'
 export type { Engine } from '../runtime/engine.ts'
 export type { Begun, Ranks, Transfer } from '../runtime/ranks.ts'
 export type { NodeTime, StepEvent } from '../runtime/times.ts'
-export type { CapacityEvaluation, EvalRecord, RanksRecord, RoutingSummary, TrainRecord } from '../step/records.ts'
+export type {
+  CapacityEvaluation,
+  DocumentLosses,
+  DomainEvaluation,
+  EvalRecord,
+  RanksRecord,
+  RoutingSummary,
+  TrainRecord,
+} from '../step/records.ts'
 export type { LayerGates } from '../step/statistics.ts'
 export type { RanksSummary, SlowRank, TrainEvent, TrainSummary } from '../train/events.ts'
 export { type ClosableRanks, type JoinOptions, joinRanks } from '../train/ranks.ts'
