@@ -27,13 +27,14 @@ function residentMemory(): number {
   return process.memoryUsage.rss() / 2 ** 20
 }
 
-test('2,000 steps of tiny, after the first 1,000', { timeout: 120_000 }, async () => {
+// V8 compiles at times of its own, which has cost 3 % once on a busy machine. A leak fails twice.
+test('2,000 steps of tiny, after the first 1,000', { timeout: 120_000, retry: 1 }, async () => {
   const config = defineConfig({ preset: 'tiny', train: { steps: 3000, evalEvery: 200, checkpointEvery: 200 } })
   // Checkpoints and evaluations need memory for a moment: the least in a hundred steps counts.
   const hundreds = [10, 20, 29]
   const least = new Map<number, number>()
   await train(config, {
-    directory: join(folder, 'long'),
+    directory: mkdtempSync(join(folder, 'long-')),
     onEvent: (event) => {
       const hundred = event.kind === 'train' && event.step % 10 === 0 ? Math.floor(event.step / 100) : Number.NaN
       if (!hundreds.includes(hundred)) return
