@@ -91,3 +91,18 @@ describe('the map of a study that is not finished', () => {
     expect(sectionOf(mapStudy(() => false))?.verdicts.join(' ')).toContain('No run with experts')
   })
 })
+
+test('a study with a map for each size shows their common law once, after the last', () => {
+  const results = mapStudy()
+  const [question] = results.questions
+  if (!question) throw new Error('no question')
+  const questions = ['0', '1'].map((size) => ({
+    ...question,
+    id: `map-${size}`,
+    contrasts: question.contrasts.filter(({ arm }) => arm.endsWith(size)),
+  }))
+  const sections = analyse({ ...results, questions }).sections.filter(({ id }) => id.startsWith('map-'))
+  expect(sections.map(({ blocks }) => figuresOf(blocks).length)).toEqual([1, 1])
+  expect(sections.map(({ blocks }) => tableWith(blocks, 'By the law')?.rows.length)).toEqual([2, 2])
+  expect(sections.map(({ blocks }) => tableWith(blocks, 'Coefficients')?.rows.length)).toEqual([undefined, 12])
+})

@@ -22,14 +22,18 @@ export function mapBlocks(runs: Runs, question: Question): readonly (Block | nul
   return [
     ...groups(lines, ({ active }) => active).map(([active, own]) => figure(question.id, active, own)),
     breakEvenTable(lines, law),
-    ...(law ? [formTable(law), coefficientTable(law)] : []),
+    ...(law && isLast(runs, question) ? [formTable(law), coefficientTable(law)] : []),
   ]
 }
+
+/** One law is fitted to all maps of a study, so the last of them shows it. */
+const isLast = ({ results: { questions } }: Runs, { id }: Question): boolean =>
+  questions.findLast(({ view }) => view === 'map')?.id === id
 
 /** Where experts pay, or what is missing for a law. */
 export function mapSentences(runs: Runs, question: Question): string[] {
   const lines = linesOf(pairsOf(runs, question))
-  const found = studyLaw(runs.results)
+  const found = isLast(runs, question) ? studyLaw(runs.results) : null
   const sentences = groups(lines, ({ active }) => active).map(([active, own]) => {
     const crossed = own.flatMap((line) => {
       const tokens = measuredBreakEven(line)
