@@ -121,6 +121,19 @@ export async function interruptible<T>(
   }
 }
 
+/**
+ * Work that Ctrl-C ends without a result.
+ * @throws Interrupted instead of the error that the work ends with after Ctrl-C
+ */
+export const untilInterrupted = <T>(io: Io, work: (signal: AbortSignal) => Promise<T>): Promise<T> =>
+  interruptible(io, async (signal) => {
+    try {
+      return await work(signal)
+    } catch (error) {
+      throw signal.aborted ? new Interrupted() : error
+    }
+  })
+
 export function untilAborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve()

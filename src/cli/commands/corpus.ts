@@ -7,7 +7,7 @@ import { bytes, grouped, plural } from '../../text/numbers.ts'
 import { labelled } from '../display/display.ts'
 import { print } from '../display/print.ts'
 import { titledTable } from '../display/text-layout.ts'
-import { type Colors, colorsFor, Interrupted, type Io, interruptible, isTerminal } from '../io.ts'
+import { type Colors, colorsFor, type Io, isTerminal, untilInterrupted } from '../io.ts'
 import { writeJson } from '../json.ts'
 import { jsonOption, listOption } from '../options.ts'
 
@@ -84,23 +84,17 @@ async function create(io: Io, recipe: string, { out, root, download, without, fo
   if (out === undefined) throw new UsageError('missing --out (expected a new folder, such as corpora/manuals)')
   const begun = io.now()
   const progress = json ? undefined : new ProgressLine(io)
-  const report = await interruptible(io, async (signal) => {
-    try {
-      return await io.operations.createCorpus(recipe, out, {
+  const report = await untilInterrupted(io, (signal) =>
+    io.operations
+      .createCorpus(recipe, out, {
         ...(download ? { download } : root !== undefined && { root }),
         ...(without && { without }),
         ...(force && { force }),
         ...(progress && { onProgress: (event) => progress.show(event) }),
         signal,
       })
-    } catch (error) {
-      if (!signal.aborted) throw error
-      return undefined
-    } finally {
-      progress?.end()
-    }
-  })
-  if (!report) throw new Interrupted()
+      .finally(() => progress?.end()),
+  )
   const seconds = (io.now() - begun) / 1000
   if (json)
     return writeJson(io, {

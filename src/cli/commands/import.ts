@@ -8,7 +8,7 @@ import { bytes, count, grouped, percent } from '../../text/numbers.ts'
 import { labelled } from '../display/display.ts'
 import { print } from '../display/print.ts'
 import { titledTable } from '../display/text-layout.ts'
-import { type Colors, colorsFor, Interrupted, type Io, interruptible, isTerminal } from '../io.ts'
+import { type Colors, colorsFor, type Io, isTerminal, untilInterrupted } from '../io.ts'
 import { writeJson } from '../json.ts'
 import { jsonOption, numberOption, ranges } from '../options.ts'
 
@@ -59,21 +59,11 @@ place in the model; the table of all places is written to import.json in the run
 
 async function run(io: Io, folder: string, { out, json, ...options }: ImportFlags): Promise<void> {
   const progress = json ? undefined : progressLine(io)
-  const report = await interruptible(io, async (signal) => {
-    try {
-      return await io.operations.importModel(folder, out, {
-        ...options,
-        signal,
-        ...(progress && { onProgress: progress.show }),
-      })
-    } catch (error) {
-      if (!signal.aborted) throw error
-      return undefined
-    } finally {
-      progress?.end()
-    }
-  })
-  if (!report) throw new Interrupted()
+  const report = await untilInterrupted(io, (signal) =>
+    io.operations
+      .importModel(folder, out, { ...options, signal, ...(progress && { onProgress: progress.show }) })
+      .finally(() => progress?.end()),
+  )
   if (json) return writeJson(io, report)
   for (const key of report.ignoredKeys)
     io.stderr.write(
