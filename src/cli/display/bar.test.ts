@@ -136,7 +136,7 @@ describe('the live bar', () => {
       expect(explained.map((word) => count(first, word))).toEqual(summary.map((more) => 1 + more))
       expect(first).toContain('                 gzip -9 needs 2.500 for this text')
       expect(first.join()).not.toContain('dense model')
-      expect(demo).toContain('                 a dense model of this cost needs 1.375')
+      expect(demo).toContain('                 a dense model of this cost needs 1.439')
       expect(explained.map((word) => count(dense, word))).toEqual([1, 1, 1, 1, 1, 0, 0])
       mkdirSync(join(folder, 'earlier'))
       writeFileSync(join(folder, 'earlier', 'config.json'), '{}')

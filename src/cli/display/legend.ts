@@ -13,7 +13,7 @@ import { labelled, type StartEvent } from './display.ts'
  * Bits per byte of a dense model that computes as much per token as the demo, after the same steps; one run:
  * `choir train demo --set model.moe=null --set model.hidden=512`.
  */
-const DENSE_DEMO = 1.375
+const DENSE_DEMO = 1.439
 
 export function legendText(config: RunConfig, { gzipBitsPerByte }: StartEvent, dense: boolean, colors: Colors): string {
   const rows: [string, string][] = [

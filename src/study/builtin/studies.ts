@@ -21,6 +21,6 @@ export type BuiltinStudy = keyof typeof builtinStudies
 export const builtinNames = Object.keys(builtinStudies) as readonly BuiltinStudy[]
 
 export const studySizeDescriptions: Readonly<Record<StudySize, string>> = {
-  quick: 'a small model and few arms; 30 minutes on two cores that have other work too',
+  quick: 'a small model and few arms; 13 minutes on two cores',
   standard: 'a larger model, every arm, four seeds and a learning rate for each arm; takes a night',
 }
