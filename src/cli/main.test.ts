@@ -138,7 +138,7 @@ describe('help and usage', () => {
       ['train', '--from', 'y', '--resume', 'x'],
       'own configuration, weights and directory (leave out CONFIG, --from, --fork and',
     ],
-    [['train', '--checkpoint', '3'], 'choir: invalid --checkpoint: only with --from'],
+    [['train', '--checkpoint', '3'], 'choir: invalid --checkpoint: only with --resume, --from or --fork'],
     [['train', '--resume', 'x', '--fork', 'y'], 'choir: invalid --resume'],
     [['train', '--fork', 'x', '--from', 'y'], 'choir: invalid --fork: not with --from'],
     [['train', '--fork', 'nowhere'], 'choir: invalid --fork: "nowhere" is not a run'],

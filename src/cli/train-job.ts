@@ -31,6 +31,8 @@ export interface Job {
   readonly config: RunConfig
   readonly directory: string
   readonly resume: boolean
+  /** With `resume`, the step to continue from; undefined for the newest checkpoint. */
+  readonly checkpoint?: number | undefined
   /** Whether the user left the directory to the program. */
   readonly isUnnamed?: boolean
   readonly from?: WeightsOf
@@ -52,11 +54,8 @@ export async function jobConfig(source: string | undefined, flags: JobFlags): Pr
     ...engineSets(flags),
     ...(flags.steps === undefined ? [] : [`train.steps=${flags.steps}`]),
   ]
-  if (flags.checkpoint !== undefined && from === undefined && fork === undefined)
-    throw new UsageError(
-      'invalid --checkpoint: only with --from or --fork (a run continues from its newest checkpoint; to go on from an ' +
-        'earlier one in a new run: --fork RUN --checkpoint STEP)',
-    )
+  if (flags.checkpoint !== undefined && resume === undefined && from === undefined && fork === undefined)
+    throw new UsageError('invalid --checkpoint: only with --resume, --from or --fork (which run is it of?)')
   if (from !== undefined && fork !== undefined)
     throw new UsageError(
       'invalid --fork: not with --from (--fork continues a training, --from begins a new one with its weights)',
@@ -80,7 +79,7 @@ export async function jobConfig(source: string | undefined, flags: JobFlags): Pr
 export async function prepareJob(source: string | undefined, flags: JobFlags): Promise<Job> {
   const { resume, from, fork, out, checkpoint } = flags
   const job = await jobConfig(source, flags)
-  if (resume !== undefined) return { ...job, directory: resume, resume: true }
+  if (resume !== undefined) return { ...job, directory: resume, resume: true, checkpoint }
   if (out !== undefined && existsSync(join(out, 'config.json')))
     throw new UsageError(
       `invalid --out: "${out}" already holds a run (continue it with --resume ${quoted(out)}, or choose another)`,

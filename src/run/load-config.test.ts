@@ -363,6 +363,13 @@ describe('the configuration of a run', () => {
     expect((await loadRunConfig(folder)).model.moe?.hashChoices).toBe('independent')
   })
 
+  test('is a configuration file too, from which another run can begin', async () => {
+    const config = await loadConfig('tiny', ['train.steps=7'])
+    const facts = { version: '0.1.0', created: '2026-01-01T00:00:00.000Z', changes: [{ field: 'train.steps' }] }
+    await file('config.json', JSON.stringify({ ...facts, ...config }))
+    expect(await loadConfig(join(folder, 'config.json'), [])).toEqual(config)
+  })
+
   test('a missing or damaged run is an error', async () => {
     await expect(loadRunConfig(join(folder, 'none'))).rejects.toThrow(UsageError)
     await file('config.json', '{"model": ')

@@ -19,7 +19,7 @@ import { nearestName } from '../text/nearest.ts'
 import { readYaml, readYamlScalar, readYamlValue } from './read-yaml.ts'
 
 /**
- * @param source name of a preset or path of a YAML or JSON file; undefined = the schema's defaults
+ * @param source name of a preset or path of a YAML or JSON file, also the config.json of a run; undefined = the schema's defaults
  * @param sets assignments such as `train.steps=500` or `model.moe=null`; the value is a YAML scalar or
  *   flow collection, and a later one wins
  * @throws UsageError listing every problem: field, value, what is accepted and the nearest name
@@ -111,6 +111,9 @@ async function readConfigFile(file: string, presets: Presets): Promise<Fields> {
   if (content === null || content === undefined) return {}
   if (!isFields(content))
     throw new UsageError(`invalid ${file}: ${formatValue(content)} (expected fields such as model: and train:)`)
+  // The config.json of a run, which has facts of the run too.
+  if (typeof content.version === 'string' && typeof content.created === 'string')
+    return storedFields(text, file, version())
   return withPreset(content, presets)
 }
 

@@ -1,6 +1,6 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type RunConfig, type RunInput, runSchema } from '../config/run-config.ts'
 import { RunError, UsageError } from '../errors.ts'
@@ -261,17 +261,68 @@ test('logs cut at any byte and resumed from any earlier checkpoint read as if th
   }
 })
 
-test('garbage that a power cut left after the last synced line is removed', async () => {
-  const run = await RunDirectory.open(directory, config(), false)
-  await run.rewind(0)
-  log(run, 1, 4)
-  await run.close()
-  const good = await read('metrics.jsonl')
-  await writeFile(join(directory, 'metrics.jsonl'), `${good}\0\0\0\n{"kind":"train","step":4}\n`)
-  const resumed = await RunDirectory.open(directory, config(), true)
-  await resumed.rewind(4)
-  await resumed.close()
-  expect(await read('metrics.jsonl')).toBe(good)
+const names = ['config.json', 'config.json.tmp', 'engine.json.tmp', 'metrics.jsonl', 'routing.jsonl', 'ledger.jsonl']
+test
+  .skipIf(process.platform === 'win32')
+  .each([...names, 'checkpoints', 'non-finite', 'non-finite/step-00000001.json'])(
+  'a run whose %s is a link is not resumed, and what the link names stays as it is',
+  async (name) => {
+    const run = await RunDirectory.open(directory, config(), false)
+    await run.rewind(0)
+    log(run, 1, 4)
+    await run.close()
+    const isFolder = !name.includes('.')
+    const victim = join(folder, 'victim')
+    const link = join(directory, name)
+    await mkdir(dirname(link), { recursive: true })
+    if (isFolder) await mkdir(victim)
+    else await copyFile(name === 'config.json' ? link : join(directory, 'metrics.jsonl'), victim)
+    const before = isFolder ? [] : await readFile(victim)
+    await rm(link, { recursive: true, force: true })
+    await symlink(victim, link)
+    const message = await refusal(RunDirectory.open(directory, config({ train: { steps: 9000 } }), true), RunError)
+    expect(message).toContain(`${link}: it is a link to ${victim}`)
+    expect(isFolder ? await readdir(victim) : await readFile(victim)).toEqual(before)
+    expect(await readdir(directory)).not.toContain('.lock')
+  },
+)
+
+test.skipIf(process.platform === 'win32')('a temporary file is never written through a link', async () => {
+  await mkdir(directory, { recursive: true })
+  await writeFile(join(folder, 'victim'), 'mine')
+  await symlink(join(folder, 'victim'), join(directory, 'config.json.tmp'))
+  await (await RunDirectory.open(directory, config(), false)).close()
+  expect(await readFile(join(folder, 'victim'), 'utf8')).toBe('mine')
+  expect(await loadRunConfig(directory)).toEqual(config())
+})
+
+test('a failed start removes the files that it wrote, and none that someone else put there', async () => {
+  const failed = await RunDirectory.open(directory, config(), false)
+  const theirs = ['engine.json', 'ranks.json', 'tokenizer.json', 'ledger.jsonl']
+  for (const name of theirs) await writeFile(join(directory, name), 'theirs')
+  failed.discard()
+  await failed.close()
+  expect((await readdir(directory)).sort()).toEqual(theirs.toSorted())
+})
+
+test('a run that had checkpoints and has none any more is not begun again', async () => {
+  const short = config({ train: { steps: 9, checkpointEvery: 3 } })
+  const begun = async (last: number) => {
+    await rm(directory, { recursive: true, force: true })
+    const run = await RunDirectory.open(directory, short, false)
+    await run.rewind(0)
+    log(run, 1, last)
+    await run.close()
+    return RunDirectory.open(directory, short, true)
+  }
+  const early = await begun(3)
+  await early.refuseLostCheckpoints()
+  await mkdir(early.checkpoints)
+  await expect(early.refuseLostCheckpoints()).rejects.toThrow(/was trained to step 3, but its checkpoints are gone/)
+  await early.close()
+  const late = await begun(4)
+  await expect(late.refuseLostCheckpoints()).rejects.toThrow(/is a disk not mounted at .*checkpoints\?/)
+  await late.close()
 })
 
 test('TensorBoard gets every scalar of a record under train, routing or eval', async () => {

@@ -12,23 +12,28 @@
  *     checkpoints/                see checkpoint/checkpoint.ts
  *     engine.json                 what computes the run: the libraries, or the GPU and its driver
  *     ranks.json, failure.json    of a training on several ranks: their processes, and which one failed first
+ *     *.jsonl.damaged             logs as they were before lines that could not be read were taken out (rewind-log.ts)
  */
-import { existsSync } from 'node:fs'
-import { open, readdir, readFile, rm, rmdir } from 'node:fs/promises'
+import { readdir, readFile, rm, rmdir } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import type { Difference } from '../config/differences.ts'
 import type { RunConfig } from '../config/run-config.ts'
 import { RunError, UsageError } from '../errors.ts'
 import type { EvalRecord, LedgerRecord, RanksRecord, RoutingRecord, TrainRecord } from '../step/records.ts'
+import { decayStart } from '../step/schedule.ts'
 import { AppendFile } from '../system/append-file.ts'
 import { errorCode, makeFolder, removeEmptyFolders, replaceFile, syncFolder } from '../system/disk.ts'
-import { jsonLine, readLines } from '../system/jsonl.ts'
+import { jsonLine } from '../system/jsonl.ts'
 import { LOCK_FILE, lockRun, type RunLock } from '../system/lock.ts'
 import { JSON_BYTES, readText } from '../system/read-text.ts'
+import { refuseLinks } from '../system/special-files.ts'
 import { version } from '../system/version.ts'
+import { grouped } from '../text/numbers.ts'
+import { quoted } from '../text/shell.ts'
 import { allowedChanges, MOVABLE, scheduleWarning } from './changed-settings.ts'
 import { loadRunConfig } from './load-config.ts'
 import { OccupiedDirectory } from './occupied-directory.ts'
+import { lastStep, rewindLog } from './rewind-log.ts'
 import type { RunLog } from './run-log.ts'
 import { RunEvents } from './tensorboard/run-events.ts'
 import type { WeightsSource } from './weights-source.ts'
@@ -36,6 +41,7 @@ import type { WeightsSource } from './weights-source.ts'
 /** The folder of checkpoints of a run. */
 export const checkpointsOf = (directory: string): string => join(directory, 'checkpoints')
 
+const CONFIG = 'config.json'
 const TOKENIZER = 'tokenizer.json'
 
 interface Logs {
@@ -60,6 +66,8 @@ export class RunDirectory implements RunLog {
   /** The folders that the run created, if it is new: its own and those around it. */
   private readonly created: readonly string[]
   private logs: Logs | undefined
+  /** Files besides the logs that a new run has written, in order. */
+  private readonly written = new Set<string>()
   private hasRecords = false
   private isDiscarded = false
 
@@ -98,29 +106,36 @@ export class RunDirectory implements RunLog {
     else await refuseOccupied(directory)
     const created = resume ? [] : await createFolder(directory)
     let lock: RunLock | undefined
-    let isOurs = false
+    let run: RunDirectory | undefined
     try {
       lock = await lockRun(directory)
       if (resume) {
+        await refuseLinks(directory)
         const changes = await allowedChanges(directory, config)
         // Of an earlier job.
         for (const name of ['ranks.json', 'failure.json']) await rm(join(directory, name), { force: true })
         return new RunDirectory(directory, lock, config, changes, created)
       }
       await refuseOccupied(directory)
-      isOurs = true
+      run = new RunDirectory(directory, lock, config, null, created)
       // Before config.json: a run that has one and no tokenizer yet makes its own.
-      if (weights) await replaceFile(join(directory, TOKENIZER), weights.tokenizer)
+      if (weights) await run.write(TOKENIZER, weights.tokenizer)
       const from = weights && { from: weights.origin }
       const facts = { version: version(), created: new Date().toISOString(), ...from }
-      await writeConfig(directory, { ...facts, ...config })
-      return new RunDirectory(directory, lock, config, null, created)
+      await run.write(CONFIG, jsonText({ ...facts, ...config }))
+      return run
     } catch (error) {
-      if (isOurs) await removeFirstFiles(directory)
+      await run?.removeWritten()
       await lock?.release()
       await removeEmptyFolders(created)
       throw error
     }
+  }
+
+  /** Writes a small file of the run, atomically. */
+  async write(name: string, contents: string): Promise<void> {
+    if (!this.isResumed) this.written.add(name)
+    await replaceFile(join(this.path, name), contents)
   }
 
   /**
@@ -136,10 +151,30 @@ export class RunDirectory implements RunLog {
         `invalid data.source: ${path} has no checkpoint yet, so it is not known whether this is its text (start a new ` +
           'run, or resume with the text where it was)',
       )
-    const stored = JSON.parse(await readFile(join(path, 'config.json'), 'utf8')) as { changes?: unknown[] }
+    const stored = JSON.parse(await readFile(join(path, CONFIG), 'utf8')) as { changes?: unknown[] }
     const time = new Date().toISOString()
     const dated = changes.map((change) => ({ time, ...change }))
-    await writeConfig(path, { ...stored, ...config, changes: [...(stored.changes ?? []), ...dated] })
+    await this.write(CONFIG, jsonText({ ...stored, ...config, changes: [...(stored.changes ?? []), ...dated] }))
+  }
+
+  /**
+   * For a run in which no checkpoint was found.
+   * @throws RunError if it had some: it would begin again at the first step, and lose its logs
+   */
+  async refuseLostCheckpoints(): Promise<void> {
+    const logged = await lastStep(this.log('metrics'))
+    if (logged === 0) return
+    const names = await readdir(this.checkpoints).catch((error: unknown) => {
+      if (errorCode(error) === 'ENOENT') return null
+      throw new RunError(`cannot read ${this.checkpoints}: ${(error as Error).message}`)
+    })
+    const { train } = await loadRunConfig(this.path)
+    const first = Math.min(train.checkpointEvery, decayStart(train) ?? train.steps)
+    if (names?.length !== 0 && logged <= first) return
+    throw new RunError(
+      `run ${this.path} was trained to step ${grouped(logged)}, but its checkpoints are gone: is a disk not mounted at ` +
+        `${this.checkpoints}? (restore them, or ${beginAgain(this.path)})`,
+    )
   }
 
   /** {@link scheduleWarning} of a run that is resumed at a step. */
@@ -158,7 +193,11 @@ export class RunDirectory implements RunLog {
   }
 
   async saveTokenizer(json: string): Promise<void> {
-    await replaceFile(this.tokenizerFile, json)
+    await this.write(TOKENIZER, json)
+  }
+
+  private log(name: 'metrics' | 'routing' | 'ledger'): string {
+    return join(this.path, `${name}.jsonl`)
   }
 
   private get tokenizerFile(): string {
@@ -167,23 +206,25 @@ export class RunDirectory implements RunLog {
 
   /**
    * Removes records of steps after `step`, which will be repeated, from the logs, and opens the logs for appending. Must be called once, before the first record.
+   * @returns Warnings about logs that are damaged
    */
-  async rewind(step: number): Promise<void> {
+  async rewind(step: number): Promise<string[]> {
     if (this.logs) throw new Error('internal: rewind must be called once, before the first record')
-    const file = (name: string) => join(this.path, `${name}.jsonl`)
-    const [metrics, routing, ledger] = [file('metrics'), file('routing'), file('ledger')]
+    const [metrics, routing, ledger] = [this.log('metrics'), this.log('routing'), this.log('ledger')]
     try {
-      await truncateAfter(metrics, step)
-      await truncateAfter(routing, step)
-      // A run may be continued without a ledger.
-      if (this.hasLedger || existsSync(ledger)) await truncateAfter(ledger, step)
+      const warnings: (string | null)[] = []
+      // A run may be continued without a ledger, whose records are then cut off all the same.
+      for (const log of [metrics, routing, ledger]) warnings.push(await rewindLog(log, step))
+      // What a new run writes is its own.
+      const mode = this.isResumed ? 'continue' : 'fresh'
       this.logs = {
-        metrics: await AppendFile.open(metrics),
-        routing: await AppendFile.open(routing),
-        ledger: this.hasLedger ? await AppendFile.open(ledger) : null,
+        metrics: await AppendFile.open(metrics, mode),
+        routing: await AppendFile.open(routing, mode),
+        ledger: this.hasLedger ? await AppendFile.open(ledger, mode) : null,
         events: await RunEvents.open(this.path, this.config, this.isResumed ? step : undefined),
       }
       await syncFolder(this.path)
+      return warnings.filter((warning) => warning !== null)
     } catch (error) {
       throw new RunError(`cannot open the logs of run ${this.path}: ${(error as Error).message}`)
     }
@@ -250,8 +291,14 @@ export class RunDirectory implements RunLog {
     }
     const { metrics, routing, events, ledger } = this.logs ?? {}
     for (const log of [metrics, routing, events, ledger]) if (log) await rm(log.path, { force: true })
-    await removeFirstFiles(this.path)
+    await this.removeWritten()
     return true
+  }
+
+  /** Removes what {@link write} has written; config.json last, so that a process killed meanwhile leaves a run. */
+  private async removeWritten(): Promise<void> {
+    const names = [...this.written].sort((a, b) => Number(a === CONFIG) - Number(b === CONFIG))
+    for (const name of names) await rm(join(this.path, name), { force: true })
   }
 
   private opened(): Logs {
@@ -259,6 +306,10 @@ export class RunDirectory implements RunLog {
     return this.logs
   }
 }
+
+/** What to do with a run that cannot be continued. */
+export const beginAgain = (directory: string): string =>
+  `begin again in another folder: choir train ${quoted(join(directory, CONFIG))} --out NEW`
 
 async function refuseOccupied(directory: string): Promise<void> {
   const names = await readdir(directory).catch((error: unknown): string[] => {
@@ -290,37 +341,4 @@ async function createFolder(directory: string): Promise<string[]> {
   }
 }
 
-/** Removes what a run has before its logs. */
-async function removeFirstFiles(directory: string): Promise<void> {
-  for (const name of [TOKENIZER, 'engine.json', 'ranks.json', 'config.json'])
-    await rm(join(directory, name), { force: true })
-}
-
-function writeConfig(directory: string, contents: object): Promise<void> {
-  return replaceFile(join(directory, 'config.json'), `${JSON.stringify(contents, null, 2)}\n`)
-}
-
-/** Truncates a log after the last line whose step is at most `step`; a partial line at its end is removed too. */
-async function truncateAfter(path: string, step: number): Promise<void> {
-  let end = 0
-  for await (const line of readLines(path)) {
-    if (!(stepOf(line.text) <= step)) break
-    end = line.end
-  }
-  const handle = await open(path, 'a')
-  try {
-    await handle.truncate(end)
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
-}
-
-/** NaN for a damaged line: it must be later than the checkpoint, whose lines were synced before it was written. */
-function stepOf(line: string): number {
-  try {
-    return Number((JSON.parse(line) as { step?: unknown }).step ?? Number.NaN)
-  } catch {
-    return Number.NaN
-  }
-}
+const jsonText = (contents: object): string => `${JSON.stringify(contents, null, 2)}\n`

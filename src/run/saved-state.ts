@@ -1,11 +1,18 @@
 /** Saves the state of a run in its directory and restores it. */
 import { basename } from 'node:path'
-import { RunError } from '../errors.ts'
+import { RunError, UsageError } from '../errors.ts'
 import { gatherJson, type Ranks } from '../runtime/ranks.ts'
 import type { NamedTensor } from '../step/named-tensors.ts'
 import { fromFirst, together } from './agreement.ts'
-import { type Checkpoint, newestCheckpoint, readCheckpoint, writeCheckpoint } from './checkpoint/checkpoint.ts'
-import { checkpointsOf, type RunDirectory } from './run-directory.ts'
+import {
+  type Checkpoint,
+  checkpointOf,
+  newestCheckpoint,
+  readCheckpoint,
+  writeCheckpoint,
+} from './checkpoint/checkpoint.ts'
+import { setAsideLater } from './checkpoint/folder.ts'
+import { beginAgain, checkpointsOf, type RunDirectory } from './run-directory.ts'
 import { parseState, type RunState, type State } from './run-state.ts'
 
 export class SavedState {
@@ -26,15 +33,28 @@ export class SavedState {
   }
 
   /**
-   * Restores the newest intact checkpoint and returns its step and path, or null if there is no checkpoint.
-   * @throws RunError if there are checkpoints but none is intact: starting over would overwrite the run
-   * @throws UsageError if the text is not that of the run
+   * Restores a checkpoint and returns its step and path, or null if the run has none yet.
+   * @param wanted Its step. Checkpoints of later steps are then set aside. Default: the newest one that is intact.
+   * @throws RunError if none is intact, or all are gone: starting over would overwrite the run
+   * @throws UsageError if the text is not that of the run, or there is no checkpoint of this step
    */
-  async restore(warn: (message: string) => void): Promise<{ step: number; path: string } | null> {
-    const found = await fromFirst(this.ranks, () => this.newest(warn))
-    if (!found) return null
+  async restore(
+    wanted: number | undefined,
+    warn: (message: string) => void,
+  ): Promise<{ step: number; path: string } | null> {
+    const found = await fromFirst(this.ranks, () =>
+      wanted === undefined ? this.newest(warn) : checkpointOf(this.checkpoints, wanted),
+    )
+    if (!found) {
+      if (wanted === undefined) return null
+      throw new UsageError(`invalid checkpoint: ${wanted} (${this.directory} has no checkpoints)`)
+    }
     this.state.adopt(parseState(found.state, found.path), found.path)
     await this.readTensors(found.path)
+    if (wanted === undefined) return found
+    const aside = await fromFirst(this.ranks, () => setAsideLater(this.checkpoints, found.step))
+    if (aside.length > 0)
+      warn(`later checkpoints are set aside in ${this.checkpoints}: ${aside.join(', ')} (remove what you do not need)`)
     return found
   }
 
@@ -68,9 +88,9 @@ export class SavedState {
     })
     if (!found && damaged > 0)
       throw new RunError(
-        `no checkpoint of ${this.directory} is intact (restore one from a copy, or remove its checkpoints folder to ` +
-          'start the run again)',
+        `no checkpoint of ${this.directory} is intact (restore one from a copy, or ${beginAgain(this.directory)})`,
       )
+    if (!found) await this.files?.refuseLostCheckpoints()
     return found
   }
 

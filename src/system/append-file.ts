@@ -3,10 +3,14 @@
  * and an error is thrown by the next call. A concurrent reader sees whole records, except possibly the last
  * one while it is being written.
  */
+import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { RunError } from '../errors.ts'
 import { writeError } from './disk.ts'
+
+/** Windows makes links for administrators only, and has no such flag. */
+const APPEND = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0)
 
 export class AppendFile {
   readonly path: string
@@ -21,9 +25,9 @@ export class AppendFile {
     this.length = length
   }
 
-  /** Opens a file at its end, or creates it; `fresh` fails with EEXIST if the file exists. */
+  /** Opens a file at its end, or creates it; `fresh` fails with EEXIST if the file exists. A link is not followed. */
   static async open(path: string, mode: 'continue' | 'fresh' = 'continue'): Promise<AppendFile> {
-    const handle = await open(path, mode === 'fresh' ? 'ax' : 'a')
+    const handle = await open(path, mode === 'fresh' ? APPEND | constants.O_EXCL : APPEND)
     return new AppendFile(path, handle, (await handle.stat()).size)
   }
 

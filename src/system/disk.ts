@@ -124,12 +124,24 @@ export async function replaceFile(
   temporary = `${path}.tmp`,
 ): Promise<void> {
   try {
-    await writeFile(temporary, contents, { flush: true })
+    await createTemporary(temporary, contents)
     await rename(temporary, path)
     await syncFolder(dirname(path))
   } catch (error) {
-    await rm(temporary, { force: true })
+    await rm(temporary, { force: true }).catch(() => undefined)
     throw await writeError(`write ${path}`, dirname(path), error, Buffer.byteLength(contents), 'The file is unchanged.')
+  }
+}
+
+/** Creates a file, never through a link. One of that name, which a killed process left, is removed. */
+async function createTemporary(path: string, contents: string | Uint8Array): Promise<void> {
+  const create = () => writeFile(path, contents, { flag: 'wx', flush: true })
+  try {
+    await create()
+  } catch (error) {
+    if (errorCode(error) !== 'EEXIST') throw error
+    await rm(path)
+    await create()
   }
 }
 

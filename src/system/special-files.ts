@@ -1,10 +1,13 @@
-/** Refuses what keeps its reader waiting: a pipe, socket or device among the files of a folder, at any depth. */
-import { readdir, stat } from 'node:fs/promises'
+/** Refuses what a folder of files should not contain, at any depth: pipes and devices, and links where it is written. */
+import { readdir, readlink, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { RunError } from '../errors.ts'
 import { kindOf } from './read-text.ts'
 
-/** @throws RunError with the path and what it is, also for a link to such a thing */
+/**
+ * Refuses what keeps its reader waiting: a pipe, socket or device.
+ * @throws RunError with the path and what it is, also for a link to such a thing
+ */
 export async function refuseSpecialFiles(folder: string): Promise<void> {
   // A training may remove a checkpoint meanwhile. What cannot be listed is reported by who reads it.
   for (const entry of await readdir(folder, { withFileTypes: true }).catch(() => [])) {
@@ -13,5 +16,21 @@ export async function refuseSpecialFiles(folder: string): Promise<void> {
     const target = entry.isSymbolicLink() ? await stat(path).catch(() => undefined) : entry
     if (target && !target.isFile() && !target.isDirectory())
       throw new RunError(`cannot read ${path}: it is ${kindOf(target)} (expected a file or folder)`)
+  }
+}
+
+/**
+ * Refuses links: what is written through one changes a file somewhere else, which the sender of the folder may have chosen.
+ * @throws RunError with the path of the link and that which it names
+ */
+export async function refuseLinks(folder: string): Promise<void> {
+  for (const entry of await readdir(folder, { withFileTypes: true }).catch(() => [])) {
+    const path = join(folder, entry.name)
+    if (entry.isDirectory()) await refuseLinks(path)
+    if (entry.isSymbolicLink())
+      throw new RunError(
+        `cannot write to ${path}: it is a link to ${await readlink(path)} (a training writes no file outside of its run: ` +
+          'put the file or folder itself in its place)',
+      )
   }
 }

@@ -87,5 +87,6 @@ export const nonFiniteMessage = (
 export const tooManyNonFinite = (message: string, count: number): RunError =>
   new RunError(
     `${message}\nstopping after ${count} such steps in a row (train.maxNonFinite); ` +
-      'lower train.schedule.learningRate or raise its warmup, and resume from the last checkpoint',
+      'lower train.schedule.learningRate or raise its warmup, and resume, from a checkpoint before them if the newest ' +
+      'fails again (--checkpoint STEP)',
   )

@@ -14,6 +14,8 @@ interface Setting {
   readonly config: RunConfig
   readonly directory: string
   readonly resume: boolean
+  /** Step of the checkpoint to resume from; undefined for the newest. */
+  readonly checkpoint: number | undefined
   /** Of a new run that begins with the weights of another. */
   readonly weights: WeightsSource | null
   readonly store: ParameterStore
@@ -44,9 +46,9 @@ export const drawParameters = (store: ParameterStore, config: RunConfig): Promis
  * @throws UsageError if the text is not that of the run; RunError if no checkpoint is intact, or weights are gone
  */
 export async function firstParameters(setting: Setting): Promise<Beginning> {
-  const { config, directory, resume, store, saved, files, ranks, emit } = setting
+  const { config, directory, resume, checkpoint, store, saved, files, ranks, emit } = setting
   const begin = (message: string) => emit({ kind: 'prepare', message })
-  const found = resume ? await saved.restore((message) => emit({ kind: 'warning', message })) : null
+  const found = resume ? await saved.restore(checkpoint, (message) => emit({ kind: 'warning', message })) : null
   await fromFirst(ranks, async () => (await files?.adopt(found !== null)) ?? null)
   const recorded = resume ? await fromFirst(ranks, () => loadOrigin(directory)) : null
   if (found) {

@@ -6,12 +6,12 @@ import { listWithOr, parseInput } from '../config/problems.ts'
 import { type RunConfig, runSchema } from '../config/run-config.ts'
 import { UsageError } from '../errors.ts'
 import { together } from '../run/agreement.ts'
+import type { RunDirectory } from '../run/run-directory.ts'
 import type { GroupPlace, Runtime } from '../runtime/contract.ts'
 import type { Engine } from '../runtime/engine.ts'
 import { gatherJson, type Ranks } from '../runtime/ranks.ts'
 import { isReproducible } from '../step/ranks/gradient-tree.ts'
 import { layoutOf } from '../step/trainer.ts'
-import { replaceFile } from '../system/disk.ts'
 
 /** The number of ranks, and which of them this process is. */
 type Place = Pick<Ranks, 'rank' | 'size'>
@@ -80,13 +80,13 @@ export async function expectSharedFolder(ranks: Ranks, directory: string): Promi
 }
 
 /** Writes `ranks.json` into the run directory: host and process of each rank, for programs that watch the job. */
-export async function recordRanks({ roster }: Ranks, directory: string): Promise<void> {
+export async function recordRanks({ roster }: Ranks, files: RunDirectory): Promise<void> {
   const ranks = roster.map(({ host, pid }, rank) => ({ rank, host, pid }))
-  await replaceFile(join(directory, 'ranks.json'), `${JSON.stringify({ ranks })}\n`)
+  await files.write('ranks.json', `${JSON.stringify({ ranks })}\n`)
 }
 
 /** Writes `engine.json` into the run directory: what computes the run now, with the GPU and its driver. */
-export async function recordEngine(directory: string, engine: Engine): Promise<null> {
-  await replaceFile(join(directory, 'engine.json'), `${JSON.stringify(engine)}\n`)
+export async function recordEngine(files: RunDirectory | null, engine: Engine): Promise<null> {
+  await files?.write('engine.json', `${JSON.stringify(engine)}\n`)
   return null
 }

@@ -53,6 +53,11 @@ export interface TrainOptions {
   /** Continue the run in the directory from its newest intact checkpoint; default: the directory is new. */
   readonly resume?: boolean
   /**
+   * With `resume`, the step of the checkpoint to continue from. The run goes back to it: records of later steps are removed
+   * from its logs, and later checkpoints are renamed to `step-XXXXXXXX.aside`.
+   */
+  readonly checkpoint?: number | undefined
+  /**
    * Begin with the weights of another run, at step 0 and with a new optimizer state, or with `fork` at the step and in the
    * state of its checkpoint. Its tokenizer comes along, and tensors must have its shapes. They are copied into a checkpoint.
    */
@@ -79,9 +84,13 @@ export interface TrainOptions {
 export async function train(config: RunConfig, options: TrainOptions): Promise<TrainSummary> {
   // For callers without types.
   if (!config?.model) throw new UsageError('invalid config (expected the result of defineConfig)')
-  if (typeof options?.directory !== 'string')
-    throw new UsageError(`invalid directory: ${options?.directory} (expected the path of a folder for the run)`)
-  const { directory, resume = false, from, ranks = null } = options
+  if (typeof options?.directory !== 'string' || options.directory === '')
+    throw new UsageError(
+      `invalid directory: ${JSON.stringify(options?.directory)} (expected the path of a folder for the run)`,
+    )
+  const { directory, resume = false, checkpoint, from, ranks = null } = options
+  if (checkpoint !== undefined && !(resume && Number.isSafeInteger(checkpoint) && checkpoint >= 0))
+    throw new UsageError(`invalid checkpoint: ${checkpoint} (expected the step of a checkpoint, with resume)`)
   if (from !== undefined && typeof from.run !== 'string')
     throw new UsageError(`invalid from: ${JSON.stringify(from)} (expected { run: 'path of a run' })`)
   if (resume && from) throw new UsageError('invalid from: a run that is resumed has its own weights (leave out one)')
@@ -95,7 +104,7 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<T
     const weights = from ? await fromFirst(ranks, () => findWeights(from, used, warn)) : null
     const saved = await fromFirst(ranks, async () => {
       files = await RunDirectory.open(directory, used, resume, weights)
-      if (ranks) await recordRanks(ranks, directory)
+      if (ranks) await recordRanks(ranks, files)
       return files.tokenizer()
     })
     if (ranks) await expectSharedFolder(ranks, directory)
@@ -136,7 +145,7 @@ async function trainOn(
 
   // The library and the number of threads are part of the bits of a result.
   await refuseDifferences(ranks, engineFacts(runtime))
-  await fromFirst(ranks, () => recordEngine(directory, engineOf(runtime)))
+  await fromFirst(ranks, () => recordEngine(files, engineOf(runtime)))
   for (const message of [...runNotices(runtime, config), ...frozenNotices(config)]) emit({ kind: 'notice', message })
   const bandwidth = profile ? await measureBandwidth(runtime) : null
   const measure = () => (profile ? measureLargePeak(runtime) : measurePeakFlops(runtime))
@@ -158,9 +167,10 @@ async function trainOn(
   const report = new Reporter(config, files, ceiling, emit)
   const observer = new RankObserver(config, ranks, trainer.exchanges, { warn, observed: (of) => report.ranks(of) })
 
-  const beginning = { config, directory, resume, weights, store, drawn, saved, files, ranks, emit }
-  const { step: fromStep, origin, copied } = await firstParameters(beginning)
-  await fromFirst(ranks, async () => (await files?.rewind(fromStep)) ?? null)
+  const beginning = { config, directory, resume, checkpoint: options.checkpoint, weights, store, drawn, saved }
+  const { step: fromStep, origin, copied } = await firstParameters({ ...beginning, files, ranks, emit })
+  const damages = await fromFirst(ranks, async () => (await files?.rewind(fromStep)) ?? [])
+  for (const message of damages) warn(message)
   const { parameters, activeParameters } = report.model
   emit({
     kind: 'start',
@@ -188,7 +198,9 @@ async function trainOn(
   const branching = decayStart(train)
   const checkpoint = async () => {
     await trainer.settle()
-    emit({ kind: 'checkpoint', step, path: await saved.save(step, train.keep, branching) })
+    // While steps are skipped, their checkpoints may not push out those of before.
+    const keep = state.nonFiniteInRow > 0 ? Number.POSITIVE_INFINITY : train.keep
+    emit({ kind: 'checkpoint', step, path: await saved.save(step, keep, branching) })
     savedAt = step
   }
   // From here on the other run is not needed.

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import {
   cpSync,
+  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -179,6 +180,33 @@ test('two damaged checkpoints give two warnings and the third is used; if all ar
   expect(none.code).toBe(1)
   expect(none.stderr).toMatch(/no checkpoint of .* is intact/)
   expect(readFileSync(join(run, 'metrics.jsonl'), 'utf8').trim().split('\n').length).toBeGreaterThan(20)
+})
+
+test('a run whose checkpoints are gone is not begun again, and keeps its logs', async () => {
+  for (const remove of [
+    (folder: string) => rmSync(folder, { recursive: true }),
+    (folder: string) => {
+      rmSync(folder, { recursive: true })
+      mkdirSync(folder)
+    },
+  ]) {
+    const run = workspace.file('unmounted')
+    rmSync(run, { recursive: true, force: true })
+    cpSync(intact, run, { recursive: true })
+    remove(join(run, 'checkpoints'))
+    const before = readFileSync(join(run, 'metrics.jsonl'))
+    const { code, stderr } = await workspace.choir('train', '--resume', run, '--set', 'train.steps=25')
+    expect({ code, stderr }).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/was trained to step 20, but its checkpoints are gone: is a disk not mounted/),
+    })
+    expect(readFileSync(join(run, 'metrics.jsonl'))).toEqual(before)
+    // The message names a command that works.
+    const again = workspace.file('again')
+    rmSync(again, { recursive: true, force: true })
+    await expectSuccess(workspace.start('train', join(run, 'config.json'), '--out', again))
+    expect(results(again).metrics).toEqual(results(intact).metrics)
+  }
 })
 
 test('an evaluation uses the checkpoint before a damaged one, with a warning', async () => {

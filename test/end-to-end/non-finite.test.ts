@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { cpSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type RunConfig, runSchema } from '../../src/config/run-config.ts'
@@ -9,7 +9,7 @@ import { parameterTensors } from '../../src/step/named-tensors.ts'
 import type { ParameterStore } from '../../src/step/store.ts'
 import { createStore, Trainer } from '../../src/step/trainer.ts'
 import { findNonFinite } from '../../src/train/find-non-finite.ts'
-import { checkpointsOf, metrics, Workspace } from './support.ts'
+import { checkpointsOf, expectSuccess, metrics, metricsWithoutTimes, Workspace } from './support.ts'
 
 let workspace: Workspace
 beforeAll(() => {
@@ -66,6 +66,39 @@ test('an exploding learning rate: warnings name step and tensor, batches are sav
   const good = sums.find(([at]) => at === first - 1)?.[1]
   expect(good).toMatch(/^[0-9a-f]{64}$/)
   expect(sums.filter(([at]) => at >= first).map(([, sum]) => sum)).toEqual([good, good])
+})
+
+test('checkpoints of skipped steps push out none of before, and a run goes back to one of those', async () => {
+  const run = workspace.file('back')
+  const whole = workspace.file('never-exploded')
+  const schedule = { kind: 'constant' as const, learningRate: 1e-3, warmup: 0 }
+  const config = workspace.config({
+    train: { steps: 10, checkpointEvery: 1, keep: 2, maxNonFinite: 4, schedule, optimizer: { weightDecay: 0 } },
+  })
+  await expectSuccess(workspace.start('train', config, '--out', run))
+  cpSync(run, whole, { recursive: true })
+
+  const explode = ['--set', 'train.steps=50', '--set', 'train.schedule.learningRate=1e30']
+  const { code, stderr } = await workspace.choir('train', '--resume', run, ...explode)
+  expect(code).toBe(1)
+  expect(stderr).toContain('from a checkpoint before them if the newest fails again (--checkpoint STEP)')
+  const skipped = metrics(run).filter((record) => record.skipped === true)
+  const first = skipped[0]?.step as number
+  const steps = checkpointsOf(run).map((name) => Number(name.slice(5)))
+  expect(steps).toEqual([first - 2, first - 1, first, first + 1, first + 2])
+  expect(steps).toContain(10)
+
+  const mend = ['--set', 'train.steps=14', '--set', 'train.schedule.learningRate=1e-3']
+  const back = await expectSuccess(workspace.start('train', '--resume', run, '--checkpoint', '10', ...mend))
+  expect(back.stdout + back.stderr).toMatch(/later checkpoints are set aside in .*: step-00000011\.aside, /)
+  await expectSuccess(workspace.start('train', '--resume', whole, '--set', 'train.steps=14'))
+  expect(metricsWithoutTimes(run)).toEqual(metricsWithoutTimes(whole))
+  // What was set aside is still there, and in nobody's way.
+  expect(checkpointsOf(run).filter((name) => !name.endsWith('.aside'))).toEqual(['step-00000013', 'step-00000014'])
+  expect(checkpointsOf(run)).toContain('step-00000011.aside')
+
+  const missing = await workspace.choir('train', '--resume', run, '--checkpoint', '12')
+  expect([missing.code, missing.stderr]).toEqual([2, expect.stringContaining('invalid checkpoint: 12 (')])
 })
 
 const configOf = (kind: 'adamw' | 'adafactor'): RunConfig =>

@@ -65,7 +65,7 @@ export function addTrain(program: Command, io: Io): void {
     .addOption(resumeOption())
     .addOption(fromOption())
     .addOption(forkOption())
-    .addOption(checkpointOption('with --from or --fork, the checkpoint of this step'))
+    .addOption(checkpointOption('with --resume, --from or --fork, the checkpoint of this step'))
     .addOption(freezeOption())
     .addOption(numberOption('--steps <n>', 'steps to train (train.steps)', ranges.positiveInteger))
     .addOption(deviceOption())
@@ -99,6 +99,7 @@ Examples:
   choir train S --set train.steps=500 --set model.moe.k=2 --out runs/top-2
   choir train my-run.yaml --set model.moe=null --math bf16
   choir train --resume runs/demo
+  choir train --resume runs/demo --checkpoint 1600 --set train.schedule.learningRate=1e-3
   choir train --from runs/demo --data notes/ --set train.steps=200 --out runs/notes
   choir train --fork runs/demo --checkpoint 400 --set train.schedule.learningRate=3e-4 --out runs/slower
   choir train --from runs/demo --freeze embedding --freeze '*.router'
@@ -283,6 +284,7 @@ async function train(
           io.operations.train(job.config, {
             directory,
             resume: job.resume,
+            checkpoint: job.checkpoint,
             from: job.from,
             profile: flags.profile ?? flags.trace !== undefined,
             compareWithGzip,

@@ -5,11 +5,24 @@
 import { createHash } from 'node:crypto'
 import { type FileHandle, open } from 'node:fs/promises'
 import type { Checked } from './description.ts'
-import type { PlannedFile } from './safetensors.ts'
+import { allFinite, type PlannedFile } from './safetensors.ts'
 
 const BUFFER_BYTES = 4 << 20
 
-/** Creates a file and syncs it to the disk. */
+/** A tensor that no training can continue from. */
+export class NotFinite extends Error {
+  readonly tensor: string
+
+  constructor(tensor: string) {
+    super(`${tensor} holds numbers that are not finite`)
+    this.tensor = tensor
+  }
+}
+
+/**
+ * Creates a file and syncs it to the disk.
+ * @throws NotFinite if a tensor is not that must be
+ */
 export async function writeChecked(path: string, file: PlannedFile): Promise<Checked> {
   const handle = await open(path, 'wx')
   const size = Math.min(BUFFER_BYTES, Math.max(1, file.bytes))
@@ -30,12 +43,14 @@ export async function writeChecked(path: string, file: PlannedFile): Promise<Che
   }
   try {
     const tensors: Record<string, string> = {}
-    for (const { name, byteLength, read } of file.pieces) {
+    for (const { name, byteLength, finite = false, read } of file.pieces) {
       const bytes = await read()
       if (bytes.length !== byteLength) throw new Error(`internal: ${bytes.length} bytes of ${name}, not ${byteLength}`)
       const ofTensor = name === undefined ? null : createHash('sha256')
       for (let at = 0; at < bytes.length; ) {
         const take = Math.min(bytes.length - at, size - filled)
+        if (finite && !allFinite(new Float32Array(bytes.buffer, bytes.byteOffset + at, take / 4)))
+          throw new NotFinite(name as string)
         buffer.set(bytes.subarray(at, at + take), filled)
         ofTensor?.update(buffer.subarray(filled, filled + take))
         filled += take

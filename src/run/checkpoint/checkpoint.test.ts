@@ -339,3 +339,21 @@ test('an intact checkpoint that does not fit the model is an error if no newer o
   await expect(readNewestCheckpoint(directory, { model: other }, () => {})).rejects.toThrow(RunError)
   expect(await readNewestCheckpoint(join(root, 'nowhere'), { model: other }, () => {})).toBeNull()
 })
+
+test('parameters that are not finite are never a checkpoint, and the ones before stay', async () => {
+  await writeCheckpoint(directory, 1, tensorsOf(1), {}, { keep: 1 })
+  for (const value of [Number.NaN, Number.NEGATIVE_INFINITY]) {
+    const tensors = tensorsOf(2)
+    const { name, range } = tensors.model[1] as NamedTensor
+    floatsOf(range)[range.count - 1] = value
+    const failure = await writeCheckpoint(directory, 2, tensors, {}, { keep: 1 }).catch((error: unknown) => error)
+    expect(failure).toBeInstanceOf(RunError)
+    expect(String(failure)).toContain(`no checkpoint of step 2 is written: ${name} holds numbers that are not finite`)
+    expect(await readdir(directory)).toEqual(['step-00000001'])
+  }
+  // A second moment may have overflowed: its parameter then stays as it is.
+  const tensors = tensorsOf(2)
+  floatsOf((tensors.optimizer[0] as NamedTensor).range)[0] = Number.POSITIVE_INFINITY
+  await writeCheckpoint(directory, 2, tensors, {}, { keep: 1 })
+  expect(await readdir(directory)).toEqual(['step-00000002'])
+})

@@ -7,6 +7,7 @@
  *     step-00000500.replaced   a checkpoint that a new one of the same step is about to replace; still valid
  *     .step-00000500.writing   a checkpoint that is being written, or was when the process died
  *     .step-00000500.removed   a checkpoint that is being removed
+ *     step-00000500.aside      a checkpoint that nothing reads any more, since its run was continued from an earlier one
  *
  * One process writes at a time (ensured by the lock of the run directory); others may read.
  */
@@ -17,7 +18,7 @@ import { gatherJson, type Ranks } from '../../runtime/ranks.ts'
 import type { NamedTensor } from '../../step/named-tensors.ts'
 import { errorCode, syncFolder, writeError } from '../../system/disk.ts'
 import { fromFirst, together } from '../agreement.ts'
-import { writeChecked } from './checked-file.ts'
+import { NotFinite, writeChecked } from './checked-file.ts'
 import {
   type CheckpointTensors,
   checkState,
@@ -52,7 +53,7 @@ const MAX_ATTEMPTS = 20
  * @param options.shardBytes Maximum bytes of tensors per file.
  * @param options.ranks Ranks that write their tensors at the same time, into the same folder; all of them call this.
  * @returns The path of the new checkpoint.
- * @throws RunError if the disk is full or not writable; earlier checkpoints stay intact.
+ * @throws RunError if the disk is full or not writable, or a parameter is not finite; earlier checkpoints stay intact.
  */
 export async function writeCheckpoint(
   directory: string,
@@ -79,6 +80,12 @@ export async function writeCheckpoint(
       return await work()
     } catch (error) {
       if (error instanceof RunError) throw error
+      if (error instanceof NotFinite)
+        throw new RunError(
+          `no checkpoint of step ${step} is written: ${error.message}, and a training cannot continue from them. Earlier ` +
+            'checkpoints are intact: lower train.schedule.learningRate and resume the run from one of them ' +
+            '(choir train --resume RUN --checkpoint STEP)',
+        )
       const advice = 'Earlier checkpoints are intact: free space or repair the disk, then resume the run.'
       throw await writeError(`write checkpoint ${path}`, directory, error, needed, advice)
     }
@@ -121,15 +128,16 @@ async function begin(directory: string, writing: string, state: unknown): Promis
       throw new RunError(`cannot write checkpoint into ${dirname(directory)}: it was removed, or is no longer mounted`)
     if (errorCode(error) !== 'EEXIST') throw error
   })
-  await syncFolder(dirname(directory))
   await finishInterrupted(directory)
+  // At once: an empty folder of checkpoints is one that has lost them.
   await mkdir(writing)
+  await syncFolder(dirname(directory))
   return null
 }
 
 /** The files of this rank's tensors; ranks number theirs one after the other. */
 async function planTensors(
-  stem: string,
+  stem: 'model' | 'optimizer',
   tensors: readonly NamedTensor[],
   shardBytes: number,
   ranks: Ranks | null,
@@ -138,7 +146,7 @@ async function planTensors(
   const counts = await gatherJson(ranks, shards.length)
   const before = counts.slice(0, ranks?.rank ?? 0)
   const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0)
-  return planShards(stem, shards, { first: sum(before), count: sum(counts) })
+  return planShards(stem, shards, { first: sum(before), count: sum(counts), finite: stem === 'model' })
 }
 
 /**

@@ -72,6 +72,23 @@ export async function prune(directory: string, step: number, keep: number, spare
   }
 }
 
+/**
+ * Renames the checkpoints of later steps, so that the next training continues from this one.
+ * @returns Their new names
+ */
+export async function setAsideLater(directory: string, step: number): Promise<string[]> {
+  const later = (await list(directory)).filter((found) => found.step > step && !found.name.startsWith('.'))
+  const taken = new Set(await readdir(directory))
+  const names: string[] = []
+  for (const { name } of later) {
+    let aside = `${name}.aside`
+    for (let i = 2; taken.has(aside); i++) aside = `${name}.aside-${i}`
+    await rename(join(directory, name), join(directory, aside))
+    names.push(aside)
+  }
+  return names.sort()
+}
+
 /** Renames a checkpoint before removing it, so that a partial one is never seen under its name. */
 async function remove(directory: string, step: number, path: string): Promise<void> {
   const hidden = join(directory, `.${folderName(step)}.removed`)

@@ -22,6 +22,8 @@ export interface PlannedFile {
 export interface Piece {
   readonly name?: string
   readonly byteLength: number
+  /** Whether its float32 numbers must be finite; default: they may be any. */
+  readonly finite?: boolean
   /** The contents: a view of a tensor, if its memory is of this process. */
   read(): Promise<Uint8Array>
 }
@@ -63,12 +65,16 @@ export function shardsOf(tensors: readonly NamedTensor[], shardBytes: number): N
 export function planShards(
   stem: string,
   shards: readonly (readonly NamedTensor[])[],
-  { first = 0, count = shards.length }: { readonly first?: number; readonly count?: number } = {},
+  {
+    first = 0,
+    count = shards.length,
+    finite = false,
+  }: { readonly first?: number; readonly count?: number; readonly finite?: boolean } = {},
 ): PlannedFile[] {
   const digits = (i: number) => String(i).padStart(5, '0')
   const nameOf = (i: number) =>
     count === 1 ? `${stem}.safetensors` : `${stem}-${digits(first + i + 1)}-of-${digits(count)}.safetensors`
-  return shards.map((shard, i) => planFile(nameOf(i), shard))
+  return shards.map((shard, i) => planFile(nameOf(i), shard, finite))
 }
 
 /** The index `<stem>.safetensors.index.json` of several files. @param files Names and bytes of tensors by file. */
@@ -104,7 +110,7 @@ function checkTensors(tensors: readonly NamedTensor[]): void {
   }
 }
 
-const planFile = (name: string, tensors: readonly NamedTensor[]): PlannedFile =>
+const planFile = (name: string, tensors: readonly NamedTensor[], finite: boolean): PlannedFile =>
   planTensorFile(
     name,
     tensors.map(({ name, dtype = 'F32', shape, range }) => ({
@@ -112,6 +118,7 @@ const planFile = (name: string, tensors: readonly NamedTensor[]): PlannedFile =>
       dtype,
       shape,
       byteLength: range.count * FLOAT_BYTES,
+      finite,
       read: async () => bytesOf(await readRange(range)),
     })),
   )
@@ -288,7 +295,7 @@ async function scatter(
       bytesOf(chunk).set(bytes)
       if (finite && !allFinite(chunk))
         throw new RunError(
-          `${file.path}: ${name} holds numbers that are not finite, so the model computes nothing (use another checkpoint)`,
+          `${file.path}: ${name} holds numbers that are not finite, so the model computes nothing (use another checkpoint: --checkpoint STEP)`,
         )
       await range.arena.write(range.start + (at - begin) / FLOAT_BYTES, chunk)
       sum?.update(bytes)
@@ -301,7 +308,7 @@ async function scatter(
   }
 }
 
-function allFinite(values: Float32Array): boolean {
+export function allFinite(values: Float32Array): boolean {
   // 0 · x is NaN for NaN and infinities, and a sum is faster than a test of each number.
   let sum = 0
   for (let i = 0; i < values.length; i++) sum += (values[i] as number) * 0
