@@ -1,4 +1,6 @@
 /** Opens everything that a training in memory needs: text, parameters, compiled programs, records. */
+import { isFields } from '../config/fields.ts'
+import { fieldsOf } from '../config/preset-fields.ts'
 import { parseInput } from '../config/problems.ts'
 import { type RunConfig, type RunInput, runSchema } from '../config/run-config.ts'
 import { storedFields } from '../config/stored-fields.ts'
@@ -75,7 +77,10 @@ interface Beginning {
 
 export function openNew({ config: input, text, ...options }: OpenOptions): Promise<Parts> {
   const { source, files, inRun } = placeText(text)
-  const config = parseInput(runSchema, { ...input, data: { ...input.data, source } }, 'configuration')
+  const fields = fieldsOf(input)
+  const { data = {} } = fields
+  const given = { ...fields, data: isFields(data) ? { ...data, source } : data }
+  const config = parseInput(runSchema, given, 'configuration')
   const stored = { version: version(), created: new Date().toISOString(), ...config }
   const configFile = bytesOf(`${JSON.stringify(stored, null, 2)}\n`)
   return begin({ config, text: files, files: new Map([['config.json', configFile], ...inRun]), run: null }, options)

@@ -243,6 +243,8 @@ describe('what cannot be trained on or continued is refused with the reason', ()
     [{ text: { name: 'sotu', documents: [{ name: 'a.txt', content }] } }, 'no document of the corpus "sotu"'],
     [{ config: { ...config, data: { tokenizer: { kind: 'file' as const, path: 'a' } } } }, 'data.tokenizer.kind: file'],
     [{ config: { model: { widht: 3 } } as RunInput }, 'unknown field model.widht'],
+    [{ config: null as never }, 'invalid configuration: null'],
+    [{ config: { ...config, data: 5 as never } }, 'invalid data: 5'],
   ])('%#', async (options, message) => {
     expect(await refusal(options)).toContain(message)
   })

@@ -2,6 +2,13 @@
 import { UsageError } from '../errors.ts'
 import { isFields } from './fields.ts'
 
+/** Freezes a value of JSON and all below it, in place. */
+export function frozen<T>(value: T): T {
+  if (typeof value !== 'object' || value === null) return value
+  for (const below of Object.values(value)) frozen(below)
+  return Object.freeze(value)
+}
+
 /** Twice as deep as any section of ours, so that messages about unknown fields come first. */
 export const MAX_DEPTH = 32
 

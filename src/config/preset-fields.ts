@@ -13,6 +13,14 @@ export function presetFields(presets: Presets, name: unknown): Fields | undefine
   return preset && (structuredClone(preset.config) as Fields)
 }
 
+/** A copy of the fields that a caller of the library gives. @throws UsageError unless it is an object */
+export function fieldsOf(input: object): Fields {
+  if (isFields(input)) return { ...input }
+  throw new UsageError(
+    `invalid configuration: ${formatValue(input)} (expected an object with fields such as model and train, or preset)`,
+  )
+}
+
 /**
  * Merges fields over those of the preset that they name.
  * @throws UsageError if there is no such preset

@@ -91,7 +91,27 @@ export function suggestion(name: unknown, accepted: Iterable<string>): string {
 
 /** Formats a value as a user would write it; long values are truncated. */
 export function formatValue(value: unknown): string {
-  return shortened(typeof value === 'number' ? String(value) : (JSON.stringify(value) ?? 'nothing'))
+  switch (typeof value) {
+    case 'number':
+      return String(value)
+    case 'bigint':
+      return shortened(`${value}n`)
+    case 'function':
+      return 'a function'
+    case 'symbol':
+      return 'a symbol'
+    default:
+      return shortened(jsonOf(value))
+  }
+}
+
+/** Callers of the library may give objects that JSON cannot write. */
+function jsonOf(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? 'nothing'
+  } catch {
+    return 'an object that JSON cannot write'
+  }
 }
 
 function explain(root: Field, issue: z.core.$ZodIssue, input: unknown, subject: string): string[] {
@@ -213,13 +233,20 @@ function valueAt(input: unknown, path: Path): unknown {
 }
 
 function without(input: unknown, issues: readonly z.core.$ZodIssue[]): unknown {
-  const copy: unknown = structuredClone(input)
+  const copy = copyOf(input)
   for (const issue of issues) {
     const keys = issue.code === 'unrecognized_keys' ? issue.keys : [String(issue.path.at(-1))]
     const parent = valueAt(copy, issue.code === 'unrecognized_keys' ? issue.path : issue.path.slice(0, -1))
     if (isFields(parent)) for (const key of keys) delete parent[key]
   }
   return copy
+}
+
+/** Of plain values, whose leaves may be anything: `structuredClone` throws for functions. */
+function copyOf(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(copyOf)
+  if (!isFields(value)) return value
+  return Object.fromEntries(Object.entries(value).map(([key, below]) => [key, copyOf(below)]))
 }
 
 function dotted(path: Path): string {

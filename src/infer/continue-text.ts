@@ -37,6 +37,7 @@ export async function* continueText(
   options: TextOptions,
   isChanging = false,
 ): AsyncGenerator<string, TextEnd> {
+  if (options.signal?.aborted) return { reason: 'interrupted', tokens: 0, seconds: 0 }
   const began = performance.now()
   const generator = new Generator(runtime, config.model, store, isChanging, int8)
   const prompt = [tokenizer.beginOfText, ...(await tokenizer.encode(options.prompt))]
@@ -52,6 +53,11 @@ export async function* continueText(
       const piece = scanner.push(text.push(token))
       if (piece) yield piece
       if (++tokens >= options.tokens || scanner.isStopped) break
+      // The reader may have aborted it while it had the piece: then no other token is computed.
+      if (options.signal?.aborted) {
+        reason = 'interrupted'
+        break
+      }
     }
     if (!scanner.isStopped) {
       const rest = scanner.push(text.end()) + scanner.end()

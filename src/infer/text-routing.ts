@@ -1,4 +1,5 @@
 /** The routing of a text, for callers of the library. */
+import { formatValue } from '../config/problems.ts'
 import { UsageError } from '../errors.ts'
 import type { CompiledTracer } from './compiled-tracer.ts'
 import { pastedText, traceText } from './text-trace.ts'
@@ -28,8 +29,9 @@ export interface RouterChoices {
   readonly gate: readonly number[]
 }
 
-/** @throws UsageError if a text is empty */
+/** @throws UsageError if a text is none, or empty */
 export function expectText(text: string): void {
+  if (typeof text !== 'string') throw new UsageError(`invalid text: ${formatValue(text)} (expected text)`)
   if (text === '') throw new UsageError('invalid text: it is empty (expected at least one token)')
 }
 

@@ -1,6 +1,9 @@
 /** Options of text that a model writes, for callers of the library. */
 import { z } from 'zod'
-import { parseInput } from '../config/problems.ts'
+import { isFields } from '../config/fields.ts'
+import { abortSignal, expectLive } from '../config/options.ts'
+import { formatValue, parseInput } from '../config/problems.ts'
+import { UsageError } from '../errors.ts'
 import type { TextOptions } from './continue-text.ts'
 import type { SamplingOptions } from './generation/sampling.ts'
 
@@ -24,8 +27,11 @@ const writingSchema = z.strictObject({
 })
 
 /** @throws UsageError when an option is out of range */
-export const textOptions = (prompt: string, { signal, ...options }: WritingOptions): TextOptions => ({
-  prompt,
-  ...parseInput(writingSchema, options, 'options of generate'),
-  ...(signal && { signal }),
-})
+export function textOptions(prompt: string, options: WritingOptions): TextOptions {
+  if (typeof prompt !== 'string') throw new UsageError(`invalid prompt: ${formatValue(prompt)} (expected text)`)
+  if (!isFields(options))
+    throw new UsageError(`invalid options of generate: ${formatValue(options)} (expected an object)`)
+  const { signal, ...plain } = options as WritingOptions
+  expectLive('signal', signal, abortSignal)
+  return { prompt, ...parseInput(writingSchema, plain, 'options of generate'), ...(signal && { signal }) }
+}

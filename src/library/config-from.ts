@@ -1,5 +1,6 @@
 /** Configurations of runs that begin with the weights of another, written in code. */
-import { withPreset } from '../config/preset-fields.ts'
+import { expectPath } from '../config/options.ts'
+import { fieldsOf, withPreset } from '../config/preset-fields.ts'
 import { presets } from '../config/presets.ts'
 import type { RunConfig } from '../config/run-config.ts'
 import { configOver } from '../run/load-config-from.ts'
@@ -17,5 +18,7 @@ import type { ConfigInput } from './config.ts'
  * @param run Its directory.
  * @throws UsageError listing every problem, or if there is no such run
  */
-export const configFrom = (run: string, input: ConfigInput = {}): Promise<RunConfig> =>
-  configOver(run, withPreset({ ...input }, presets))
+export async function configFrom(run: string, input: ConfigInput = {}): Promise<RunConfig> {
+  expectPath('run', run, 'its directory')
+  return configOver(run, withPreset(fieldsOf(input), presets))
+}

@@ -1,6 +1,6 @@
 /** Configurations, written in code. */
 
-import { withPreset } from '../config/preset-fields.ts'
+import { fieldsOf, withPreset } from '../config/preset-fields.ts'
 import { type PresetName, presets } from '../config/presets.ts'
 import { parseInput } from '../config/problems.ts'
 import { type RunConfig, type RunInput, runSchema } from '../config/run-config.ts'
@@ -21,5 +21,5 @@ export interface ConfigInput extends RunInput {
  * @throws UsageError listing every problem: field, value, what is accepted and the nearest name
  */
 export function defineConfig(input: ConfigInput = {}): RunConfig {
-  return parseInput(runSchema, withPreset({ ...input }, presets), 'configuration')
+  return parseInput(runSchema, withPreset(fieldsOf(input), presets), 'configuration')
 }

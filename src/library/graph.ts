@@ -20,6 +20,11 @@
  *
  * @module choir/graph
  */
+import { z } from 'zod'
+import { checkOptions } from '../config/options.ts'
+import type { Runtime, RuntimeOptions } from '../runtime/contract.ts'
+import { createRuntime as createCpuRuntime } from '../runtime/cpu-runtime.ts'
+
 export { gradient } from '../graph/gradient.ts'
 export type { DType, Origin, Port, Shape } from '../graph/model.ts'
 export * from '../graph/ops/attention.ts'
@@ -63,6 +68,20 @@ export type {
   Runtime,
   RuntimeOptions,
 } from '../runtime/contract.ts'
-export { createRuntime } from '../runtime/cpu-runtime.ts'
 export type { LoggedOrder, OrderLog } from '../runtime/order-log.ts'
 export type { NodeTime, StepEvent } from '../runtime/times.ts'
+
+/**
+ * The native runtime.
+ * @throws UsageError for an invalid option; RuntimeError if the library is missing or unusable.
+ */
+export async function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
+  const { group: _, ...plain } = options ?? {}
+  checkOptions('options of createRuntime', options && plain, {
+    threads: z.int().positive().optional(),
+    device: z.enum(['cpu']).optional(),
+    profile: z.boolean().optional(),
+    math: z.enum(['float32', 'bf16']).optional(),
+  })
+  return createCpuRuntime(options)
+}

@@ -1,6 +1,6 @@
 /** What a training needs on a cluster. */
 import type { z } from 'zod'
-import { withPreset } from '../config/preset-fields.ts'
+import { fieldsOf, withPreset } from '../config/preset-fields.ts'
 import { parseInput } from '../config/problems.ts'
 import type { ClusterInput } from '../plan/inputs/cluster.ts'
 import { loadCluster, loadPlannedRun, parseCluster } from '../plan/inputs/load-plan.ts'
@@ -27,7 +27,7 @@ export async function plan(model: string | PlanInput, cluster: string | ClusterI
   const run =
     typeof model === 'string'
       ? await loadPlannedRun(model, [])
-      : parseInput(plannedRunSchema, withPreset({ ...model }, planPresets), 'configuration')
+      : parseInput(plannedRunSchema, withPreset(fieldsOf(model), planPresets), 'configuration')
   const on = typeof cluster === 'string' ? await loadCluster(cluster) : parseCluster(cluster)
   return planRun(run, on)
 }

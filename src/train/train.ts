@@ -68,6 +68,7 @@ export interface TrainOptions {
   readonly profile?: boolean
   /** Compress held-out text, so that the start has `gzipBitsPerByte` to compare bits per byte with. */
   readonly compareWithGzip?: boolean
+  /** An error that it throws ends the training. In the library it may be async: see `train` there. */
   readonly onEvent?: (event: TrainEvent) => void
   /**
    * The processes that train together, of which this is one; all of them call `train` with the same arguments. Only the
@@ -82,17 +83,9 @@ export interface TrainOptions {
  * @throws RunError if the disk is full, another process trains here, or the loss stays non-finite
  */
 export async function train(config: RunConfig, options: TrainOptions): Promise<TrainSummary> {
-  // For callers without types.
-  if (!config?.model) throw new UsageError('invalid config (expected the result of defineConfig)')
-  if (typeof options?.directory !== 'string' || options.directory === '')
-    throw new UsageError(
-      `invalid directory: ${JSON.stringify(options?.directory)} (expected the path of a folder for the run)`,
-    )
   const { directory, resume = false, checkpoint, from, ranks = null } = options
-  if (checkpoint !== undefined && !(resume && Number.isSafeInteger(checkpoint) && checkpoint >= 0))
-    throw new UsageError(`invalid checkpoint: ${checkpoint} (expected the step of a checkpoint, with resume)`)
-  if (from !== undefined && typeof from.run !== 'string')
-    throw new UsageError(`invalid from: ${JSON.stringify(from)} (expected { run: 'path of a run' })`)
+  if (checkpoint !== undefined && !resume)
+    throw new UsageError(`invalid checkpoint: ${checkpoint} (expected only with resume, as the step of a checkpoint)`)
   if (resume && from) throw new UsageError('invalid from: a run that is resumed has its own weights (leave out one)')
   await refuseDifferences(ranks, { "Choir's version": version(), 'the configuration': hashOf(config) })
   const used = await together(ranks, () => forRanks(config, ranks, resume))

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { Model } from '../../graph/model.ts'
 import { RuntimeError } from '../contract.ts'
 import { addressOf, Out, type Pointer } from '../ffi.ts'
-import { type Environment, LOG_SEVERITY } from './environment.ts'
+import { type Environment, LOG_SEVERITY, sharesArena } from './environment.ts'
 import { expectSuccess, takeFailure, toRuntimeError } from './errors.ts'
 import { createProfileFolder, removeProfileFolder } from './profile.ts'
 import { Session } from './session.ts'
@@ -57,7 +57,7 @@ async function createSession(
     expectSuccess(api, api.DisableMemPattern(options))
     // Spinning idle threads would take cores from other programs, kernels and JavaScript.
     config('session.force_spinning_stop', '1')
-    config('session.use_env_allocators', '1')
+    config('session.use_env_allocators', sharesArena ? '1' : '0')
     if (profileFolder !== undefined)
       expectSuccess(api, api.EnableProfiling(options, join(profileFolder, 'onnxruntime')))
     const status = await new Promise<Pointer | null>((resolve, reject) => {

@@ -5,7 +5,12 @@
  * arena holds the intermediate tensors of all sessions, so programs that never run at the same time use
  * the same memory. It never shrinks. It exists while a runtime is open, so a process that trains one model
  * after another frees memory in between.
+ *
+ * The environment is that of the process, but each thread of JavaScript has its own modules, and so its own count of
+ * runtimes. Only the main thread registers the arena: if others did too, each would replace that of the others, and
+ * release it while they use it. In other threads every session has memory of its own.
  */
+import { isMainThread } from 'node:worker_threads'
 import { RuntimeError } from '../contract.ts'
 import { loadLibrary, Out, type Pointer } from '../ffi.ts'
 import { type OrtApi, openApi } from './api.ts'
@@ -28,13 +33,16 @@ export interface Environment {
   readonly arenaMemory: Pointer
 }
 
+/** Whether sessions of this thread use the arena of the environment. */
+export const sharesArena = isMainThread
+
 let environment: Environment | undefined
 let runtimes = 0
 
 /** Loads the library on first use and opens the arena for the first runtime. Pair with {@link releaseEnvironment}. */
 export function acquireEnvironment(): Environment {
   environment ??= create()
-  if (runtimes === 0) openArena(environment)
+  if (sharesArena && runtimes === 0) openArena(environment)
   runtimes++
   return environment
 }
@@ -42,7 +50,7 @@ export function acquireEnvironment(): Environment {
 /** Call after a runtime has released all its sessions. */
 export function releaseEnvironment(): void {
   runtimes--
-  if (runtimes > 0 || !environment) return
+  if (!sharesArena || runtimes > 0 || !environment) return
   const { api, env, arenaMemory } = environment
   expectSuccess(api, api.UnregisterAllocator(env, arenaMemory))
 }
