@@ -13,8 +13,12 @@ export function formatError(error: unknown, verbose: boolean): string {
 
 const reasonOf = (error: Error): string => systemReason(error) || error.message || error.name
 
+/** A folder that was removed, or a disk that is not mounted any more, while a program is in it. */
+const isFolderGone = (error: Error): boolean => (error as NodeJS.ErrnoException).syscall === 'uv_cwd'
+
 /** The file and the reason in an error of the file system, without its code and call; its path may be long. */
 function systemReason(error: Error): string | null {
+  if (isFolderGone(error)) return 'the current folder does not exist any more (change to one that does, with cd)'
   const { path, syscall } = error as NodeJS.ErrnoException
   const reason = /^E[A-Z]+: (.+?), \w+ '/.exec(error.message)?.[1]
   return typeof path === 'string' && syscall !== undefined && reason

@@ -25,6 +25,7 @@ export const operations = {
   train: imported(() => import('../train/train.ts'), 'train'),
   joinRanks: imported(() => import('../train/ranks.ts'), 'joinRanks'),
   threadsPerRank: imported(() => import('../train/ranks.ts'), 'threadsPerRank'),
+  refuseDifferences: imported(() => import('../run/agreement.ts'), 'refuseDifferences'),
   async sharedError(error: unknown): Promise<SharedError | undefined> {
     return (await import('../run/agreement.ts')).sharedError(error)
   },

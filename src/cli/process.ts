@@ -15,7 +15,6 @@ import { watchOutputErrors } from './output-errors.ts'
 export async function runProcess(): Promise<void> {
   const output = watchOutputErrors(process.stdout, process.stderr)
   const script = process.argv[1] ?? ''
-  const relativeScript = relative(process.cwd(), script)
   const io: Io = {
     // Opened when it is read: a process that may not read its terminal would be stopped.
     get stdin() {
@@ -25,9 +24,12 @@ export async function runProcess(): Promise<void> {
     stderr: process.stderr,
     env: process.env,
     operations,
-    self: relativeScript.replaceAll('\\', '/') === 'bin/choir.js' ? 'node bin/choir.js' : 'choir',
+    self: isInClone(script) ? 'node bin/choir.js' : 'choir',
     program: [process.execPath, resolve(script)],
-    folder: process.cwd(),
+    // If the folder was removed, commands report that.
+    get folder() {
+      return process.cwd()
+    },
     isRoot: process.getuid?.() === 0,
     now: () => performance.now(),
     onInterrupt(handler) {
@@ -56,6 +58,15 @@ export async function runProcess(): Promise<void> {
   // Node aborts if it cannot reset a terminal that is gone.
   if (output.isClosed) exitAtOnce(output.exitCode(code))
   process.exit(output.exitCode(code))
+}
+
+/** Whether the program was started in a clone, in whose folder the process is. */
+function isInClone(script: string): boolean {
+  try {
+    return relative(process.cwd(), script).replaceAll('\\', '/') === 'bin/choir.js'
+  } catch {
+    return false
+  }
 }
 
 function runSelf(script: string, args: readonly string[], env: Readonly<Record<string, string>>): Promise<string> {

@@ -1,14 +1,16 @@
 /** Runs a command that works as one of several ranks: only the first prints, and all of them end together. */
 import { Option } from 'commander'
 import { UsageError } from '../errors.ts'
-import { quoted } from '../text/shell.ts'
+import { commandLine, quoted } from '../text/shell.ts'
 import type { ClosableRanks } from '../train/ranks.ts'
 import { formatError } from './format-error.ts'
 import { colorsFor, Interrupted, type Io, Reported } from './io.ts'
+import { choirVariables } from './launch/variables.ts'
 import { numberOption, ranges } from './options.ts'
 import { type RankIdentity, type RankWatch, rankTitle, recordFailure, watchRank } from './rank-watch.ts'
 
 export interface RankFlags {
+  /** May differ between ranks: the library may have another path on another machine. */
   readonly mpi?: string
   readonly deadline?: number
 }
@@ -22,6 +24,42 @@ export const deadlineOption = (): Option =>
     'time that a rank waits for another before it ends the job (default: 600)',
     ranges.positive,
   )
+
+/** What a rank was given. Each must have the same, since the first rank decides for all. */
+export interface GivenToRank {
+  /** Arguments of the command that are not options. */
+  readonly words: readonly (string | undefined)[]
+  readonly flags: RankFlags
+}
+
+/**
+ * What a rank was given, for people, by what it is.
+ * @returns Options in the order of their names; without the MPI library, whose path may differ between machines.
+ */
+export function factsOfRank({ words, flags }: GivenToRank, env: Io['env']): Record<string, string> {
+  const { mpi: _, ...compared } = flags
+  const options = Object.entries(compared)
+    .filter(([, value]) => value !== undefined)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .flatMap(([name, value]) =>
+      optionWords(
+        name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`),
+        value,
+      ),
+    )
+  const given = [...words.filter((word) => word !== undefined), ...options]
+  const variables = choirVariables(env).filter((name) => name !== 'CHOIR_MPI')
+  return {
+    'the command line': given.length > 0 ? commandLine(given) : 'no arguments',
+    'the environment': variables.map((name) => `${name}=${quoted(env[name] ?? '')}`).join(' ') || 'no CHOIR_ variables',
+  }
+}
+
+function optionWords(name: string, value: unknown): string[] {
+  if (Array.isArray(value)) return value.flatMap((each) => optionWords(name, each))
+  if (typeof value === 'boolean') return [value ? `--${name}` : `--no-${name}`]
+  return [`--${name}`, String(value)]
+}
 
 /** Time for the first rank to report an error that all ranks have, before another ends the job. */
 const FIRST_REPORTS_MS = 300
@@ -38,16 +76,17 @@ export interface RankContext {
 /**
  * Runs `work` with the ranks of the job, or with null in a process of its own. An error that all ranks throw is printed
  * by the first one, with the rank that had it, if it was one; any other ends all ranks at once, with a message that
- * names the rank.
+ * names the rank. Ranks that were given different things are refused before any work.
  */
 export async function withRanks(
   io: Io,
-  { mpi, deadline }: RankFlags,
+  given: GivenToRank,
   verbose: boolean,
   work: (context: RankContext | null) => Promise<void>,
 ): Promise<void> {
   let recorded: (reason: string) => void = () => {}
   const onEarlyExit = (reason: string) => recorded(reason)
+  const { mpi, deadline } = given.flags
   const ranks = await io.operations.joinRanks(io.env, { library: mpi, deadline, onEarlyExit })
   if (!ranks) return work(null)
   const { rank, size, roster } = ranks
@@ -77,6 +116,7 @@ export async function withRanks(
       handler()
     })
   try {
+    await io.operations.refuseDifferences(ranks, factsOfRank(given, io.env))
     await work({ ranks, watch, io: { ...io, onInterrupt, env: { ...io.env, TERM: 'dumb' } } })
     await ranks.close()
   } catch (error) {

@@ -87,7 +87,12 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<T
   if (checkpoint !== undefined && !resume)
     throw new UsageError(`invalid checkpoint: ${checkpoint} (expected only with resume, as the step of a checkpoint)`)
   if (resume && from) throw new UsageError('invalid from: a run that is resumed has its own weights (leave out one)')
-  await refuseDifferences(ranks, { "Choir's version": version(), 'the configuration': hashOf(config) })
+  const { profile = false } = options
+  await refuseDifferences(ranks, {
+    "Choir's version": version(),
+    'the configuration': hashOf(config),
+    'the directory, or an option of train,': JSON.stringify({ directory, resume, from, profile }),
+  })
   const used = await together(ranks, () => forRanks(config, ranks, resume))
   let files: RunDirectory | null = null
   const cleanup = new Cleanup()

@@ -126,7 +126,7 @@ Values shown:
 
 async function run(outer: Io, source: string | undefined, flags: TrainFlags, verbose: boolean): Promise<void> {
   if (flags.simulateRanks !== undefined) return simulate(outer, source, flags, flags.simulateRanks)
-  await withRanks(outer, flags, verbose, async (context) => {
+  await withRanks(outer, { words: [source], flags }, verbose, async (context) => {
     const { ranks = null, io = outer } = context ?? {}
     const job = await prepareOnRanks(io, ranks, source, flags)
     context?.watch(job.directory)

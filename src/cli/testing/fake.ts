@@ -274,6 +274,7 @@ export function fakeIo(settings: Settings = {}): Fake {
     joinRanks: async () => null,
     threadsPerRank: async () => 1,
     fromFirst: async (_, work) => work(),
+    refuseDifferences: async () => {},
     sharedError: async () => undefined,
     async train(config, options) {
       calls.push({ name: 'train', args: [config, options] })
