@@ -1,5 +1,13 @@
 /** Text of files that people write, which may be damaged: JSON, and where its fault is. */
 
+/** JSON without spaces and with sorted keys: equal for equal values. */
+export const canonicalJson = (value: unknown): string =>
+  JSON.stringify(value, (_, below: unknown) =>
+    typeof below === 'object' && below !== null && !Array.isArray(below)
+      ? Object.fromEntries(Object.entries(below).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : below,
+  )
+
 /**
  * Parses JSON.
  * @throws SyntaxError with the place of the fault as a clause about the file: `it is not JSON (line 2, column 7)`

@@ -4,20 +4,27 @@
  *
  * While processes work on the study, results are also in `cells/` (`cell-files.ts`). A process may overwrite
  * results.json without the newest result of another, but each writes all that it has read, and the last one reads all.
+ *
+ * Every entry has a checksum, which is checked when it is read (`checksum.ts`), and then the type of every field
+ * (`record-schema.ts`): what was changed by hand or damaged is refused with its place, not reported.
  */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { type Fields, isFields } from '../../config/fields.ts'
 import type { RunConfig } from '../../config/run-config.ts'
 import { RunError, UsageError } from '../../errors.ts'
 import { errorCode, replaceFile } from '../../system/disk.ts'
-import type { FinishedRun, PilotResult, RunRecord, Specialisation, Tuning } from '../contract.ts'
+import type { PilotResult, RunRecord, Specialisation, Tuning } from '../contract.ts'
 import { CellFiles, type CellResult, type KeyedTiming } from '../sharing/cell-files.ts'
 import type { Processes } from '../sharing/processes.ts'
+import { checked, withChecksum } from './checksum.ts'
 import { isResultOf } from './keys.ts'
 import { changesSince, NUMERICS } from './numerics.ts'
+import { problemIn } from './record-schema.ts'
 
-/** Format 1 had no version of the numerics. */
-const FORMAT = 2
+/** Format 1 had no version of the numerics; format 2, of which results are read too, had no checksums. */
+const FORMAT = 3
+const FIRST_WITH_CHECKSUMS = 3
 
 /** As {@link KeyedTiming}. */
 export type KeyedSpecialisation = Specialisation & { readonly key: string }
@@ -141,7 +148,7 @@ export class Ledger {
       .catch(() => {})
       .then(async () => {
         await this.processes?.requireMember()
-        await replaceFile(this.file, textOf(this.contents), this.processes?.draft('results'))
+        await replaceFile(this.file, textOf(stored(this.contents)), this.processes?.draft('results'))
       })
     return this.writing
   }
@@ -168,43 +175,74 @@ async function readContents(file: string): Promise<Contents> {
   return { ...empty, ...contentsOf(text, file) }
 }
 
-function contentsOf(text: string, file: string): Contents {
+/** Lists of measured entries, with the name of one for messages. */
+const lists = { records: 'record', timings: 'timing', specialisations: 'specialisation' } as const
+type ListName = keyof typeof lists
+const listNames = Object.keys(lists) as ListName[]
+
+/** The contents as they are written. */
+const stored = (contents: Contents): object => ({
+  ...contents,
+  format: FORMAT,
+  ...Object.fromEntries(listNames.map((name) => [name, contents[name].map(withChecksum)])),
+})
+
+function contentsOf(text: string, file: string): Partial<Contents> {
   const refuse = (why: string) => new RunError(`cannot read ${file}: ${why} (move it away to begin again)`)
-  let stored: Partial<Contents> | null
+  let found: unknown
   try {
-    stored = JSON.parse(text) as Partial<Contents> | null
+    found = JSON.parse(text)
   } catch (error) {
     throw refuse((error as Error).message)
   }
-  const format = stored?.format
-  if (!stored || !Array.isArray(stored.records) || format === undefined || format > FORMAT)
-    throw refuse(`it does not have format ${FORMAT}, which this program reads`)
-  // Records of format 1 have no version: they have the first numerics.
-  const damaged = stored.records.findIndex((record) => !isRecord(record, format === FORMAT))
-  if (damaged >= 0) throw refuse(`record ${damaged + 1} of ${stored.records.length} is damaged`)
-  if (format < FORMAT) throw new UsageError(numericsMessage(file, 1))
-  requireNumerics(stored.records, file)
-  return stored as Contents
+  if (
+    !isFields(found) ||
+    !Array.isArray(found.records) ||
+    !(Number(found.format) >= 1 && Number(found.format) <= FORMAT)
+  )
+    throw refuse(`it does not have format ${FORMAT}, which this program reads, or an older one`)
+  const format = Number(found.format)
+  if (format === 1) throw new UsageError(numericsMessage(file, 1))
+  const wrong = problemIn('contents', found)
+  if (wrong !== null) throw refuse(wrong)
+  const read = listNames.map((name) => [name, entriesOf(found, name, format, file, refuse)] as const)
+  return { ...found, ...Object.fromEntries(read), format: FORMAT } as Partial<Contents>
+}
+
+/** The entries of a list without their checksums. @throws RunError naming the entry and the field that is wrong */
+function entriesOf(
+  found: Fields,
+  list: ListName,
+  format: number,
+  file: string,
+  refuse: (why: string) => RunError,
+): readonly object[] {
+  const entries = found[list] ?? []
+  if (!Array.isArray(entries)) throw refuse(`${list} is not a list`)
+  const kind = lists[list]
+  return entries.map((raw: unknown, i) => {
+    const place = `${kind} ${i + 1} of ${entries.length}`
+    const damaged = (why: string) => refuse(`${place} is damaged: ${why}`)
+    if (!isFields(raw)) throw damaged('it is not an object')
+    const { entry, isIntact } = checked(raw)
+    if (format >= FIRST_WITH_CHECKSUMS && !isIntact)
+      throw refuse(
+        `${place}${typeof raw.key === 'string' ? ` (key ${raw.key.slice(0, 40)})` : ''} was changed after it was ` +
+          'written, its checksum is another: restore the file, or remove the entry, which is then computed again',
+      )
+    if (list === 'records') requireNumerics([entry], file)
+    const wrong = problemIn(kind, entry)
+    if (wrong !== null) throw damaged(wrong)
+    return entry
+  })
 }
 
 /** @throws UsageError if a record has another version of the numerics */
-function requireNumerics(records: readonly RunRecord[], file: string): void {
-  const versions = records.flatMap((record) => (record.status === 'finished' ? [record.version] : []))
-  const other = versions.find((version) => version !== NUMERICS)
-  if (other !== undefined) throw new UsageError(numericsMessage(file, other))
+function requireNumerics(records: readonly object[], file: string): void {
+  const versions = records.map((record) => ('version' in record ? record.version : undefined))
+  const other = versions.find((version) => Number.isInteger(version) && version !== NUMERICS)
+  if (other !== undefined) throw new UsageError(numericsMessage(file, Number(other)))
 }
-
-const isRecord = (
-  record: (Partial<Omit<FinishedRun, 'status'>> & { status?: unknown }) | null,
-  hasVersion: boolean,
-): boolean =>
-  typeof record === 'object' &&
-  record !== null &&
-  typeof record.key === 'string' &&
-  typeof record.config === 'object' &&
-  record.config !== null &&
-  (record.status === 'finished' || record.status === 'failed') &&
-  (!hasVersion || record.status === 'failed' || Number.isInteger(record.version))
 
 function numericsMessage(file: string, version: number): string {
   const todo = 'They are left as they are; give another --out for a new study'

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { RunError } from '../../errors.ts'
 import type { RunRecord } from '../contract.ts'
 import type { SpecificationInput } from '../grid/specification.ts'
+import { checksumOf } from '../results/checksum.ts'
 import { NUMERICS } from '../results/numerics.ts'
 import { factsOf } from '../sharing/facts.ts'
 import { EXPIRY_MS } from '../sharing/processes.ts'
@@ -160,6 +161,22 @@ test('results of another version of the numerics in a cell are refused', async (
   const result = { record: { ...finishedRun(job), version: NUMERICS + 1 }, machine: 'another' }
   await writeFile(fake.file('out', 'cells', `${job.key}.1.json`), JSON.stringify({ holder: null, result }))
   await expect(start(recorder().run)).rejects.toThrow(/newer program/)
+})
+
+test('a result in a cell that was changed after it was written, or has a field of another type, is refused', async () => {
+  const [job] = await allJobs()
+  if (job?.kind !== 'train') throw new Error('no job')
+  await foreign(EXPIRY_MS + 1000)
+  const path = fake.file('out', 'cells', `${job.key}.1.json`)
+  const result = { record: finishedRun(job), machine: 'another' }
+  const lower = { ...result, record: { ...result.record, seconds: 0.5 } }
+  await writeFile(path, JSON.stringify({ holder: null, result: lower, checksum: checksumOf(result) }))
+  await expect(start(recorder().run)).rejects.toThrow(
+    /cells\/\w+\.1\.json: its result was changed after it was written/,
+  )
+  const wrong = { ...result, record: { ...result.record, layers: 5 } }
+  await writeFile(path, JSON.stringify({ holder: null, result: wrong }))
+  await expect(start(recorder().run)).rejects.toThrow(/its record is damaged: layers: 5 \(expected a list\)/)
 })
 
 /** The jobs of the study, from a start in another folder. */

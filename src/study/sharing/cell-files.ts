@@ -8,9 +8,12 @@
  */
 import { readdir, readFile, rm, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { isFields } from '../../config/fields.ts'
 import { RunError } from '../../errors.ts'
 import { createFile, errorCode, makeFolder, replaceFile } from '../../system/disk.ts'
 import type { RunRecord, Specialisation, Timing } from '../contract.ts'
+import { checksumOf } from '../results/checksum.ts'
+import { problemIn } from '../results/record-schema.ts'
 import type { Holder, Processes } from './processes.ts'
 
 /** With the key of the first cell of its arm, since an arm of the same name may have had another configuration. */
@@ -25,12 +28,32 @@ export interface CellResult {
 }
 
 interface CellFile {
+  /** Of the result: see `checksum.ts`. */
+  readonly checksum?: string
   /** Null once it is released or finished: then the file never changes again. */
   readonly holder: Holder | null
   readonly result: CellResult | null
 }
 
 const namePattern = /^(.+)\.(\d+)\.json$/
+
+const signed = (file: CellFile): CellFile => ({ ...file, ...(file.result && { checksum: checksumOf(file.result) }) })
+
+/** @throws RunError if the result was changed after it was written, or a field of it has a wrong type */
+function expectIntact(file: unknown, path: string): CellFile {
+  const refuse = (why: string) =>
+    new RunError(`cannot read ${path}: ${why} (remove it, and the cell is computed again)`)
+  if (!isFields(file)) throw refuse('it is not an object')
+  const { result, checksum } = file
+  if (result === null) return { ...file, result } as CellFile
+  if (!isFields(result)) throw refuse('its result is not an object')
+  // A process of an earlier version may work on the study too, and writes none.
+  if (checksum !== undefined && checksum !== checksumOf(result))
+    throw refuse('its result was changed after it was written: its checksum is another')
+  const wrong = result.record === undefined ? null : problemIn('record', result.record)
+  if (wrong !== null) throw refuse(`its record is damaged: ${wrong}`)
+  return file as unknown as CellFile
+}
 
 /** The results in a folder, without the right to add any. */
 export class CellFiles {
@@ -69,8 +92,9 @@ export class CellFiles {
     const path = join(this.folder, name)
     let file: CellFile
     try {
-      file = JSON.parse(await readFile(path, 'utf8')) as CellFile
+      file = expectIntact(JSON.parse(await readFile(path, 'utf8')), path)
     } catch (error) {
+      if (error instanceof RunError) throw error
       // Removed, or left empty by a power cut on a file system without hard links.
       const isReleased = error instanceof SyntaxError || ['ENOENT', 'ESTALE'].includes(errorCode(error) ?? '')
       if (!isReleased) throw new RunError(`cannot read ${path}: ${(error as Error).message}`)
@@ -154,7 +178,7 @@ export class SharedCells extends CellFiles {
 
   private async write(name: string, file: CellFile): Promise<void> {
     await this.processes.requireMember()
-    await replaceFile(join(this.folder, name), JSON.stringify(file), this.processes.draft(name))
+    await replaceFile(join(this.folder, name), JSON.stringify(signed(file)), this.processes.draft(name))
     this.note(name, file.holder)
   }
 }
