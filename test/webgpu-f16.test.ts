@@ -4,6 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type RunConfig, runSchema } from '../src/config/run-config.ts'
+import { anyVocabulary } from '../src/config/testing/any-vocabulary.ts'
 import type { Program } from '../src/graph/program.ts'
 import { readRange } from '../src/runtime/arena.ts'
 import type { Runtime } from '../src/runtime/contract.ts'
@@ -46,6 +47,7 @@ const configOf = (
   train: { readonly seed?: number; readonly batch?: number } = {},
 ): RunConfig =>
   runSchema.parse({
+    data: anyVocabulary,
     model: { ...model, moe: { hidden: 16, capacity: 'kx', ...routers[router], experts: 6, ...moe } },
     train: { batch, steps: 30, seed: 1, schedule: { warmup: 1, kind: 'constant', learningRate: 0.01 }, ...train },
   })

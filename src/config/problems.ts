@@ -124,10 +124,18 @@ function explain(root: Field, issue: z.core.$ZodIssue, input: unknown, subject: 
     const suffix = given === undefined ? '' : `: ${formatValue(given)}`
     return [`invalid ${name}${suffix} (${issue.message})`]
   }
+  const own = issue.code === 'invalid_union' ? ruleOf(issue) : undefined
+  if (own !== undefined) return [`invalid ${name}: ${formatValue(given)} (${own})`]
   const expected = tooLarge(field, value) ?? (field && accepted(field))
   const reason = expected === undefined ? expectationOf(issue) : `expected ${expected}`
   const hint = suggestion(given, field?.enum ?? [])
   return [`invalid ${name === '' ? subject : name}: ${formatValue(given)} (${reason}${hint})`]
+}
+
+/** The message of the rule that a value breaks, if it has the type of one of the alternatives. */
+function ruleOf({ errors }: z.core.$ZodIssueInvalidUnion): string | undefined {
+  const [rule] = errors.flatMap((issues) => (issues.every(({ code }) => code === 'custom') ? issues : []))
+  return rule?.message
 }
 
 /** The maximum that a value exceeds, with its reason. */

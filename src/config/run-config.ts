@@ -2,32 +2,40 @@
 import { z } from 'zod'
 import { type ModelConfig, modelSchema } from '../model/config.ts'
 import { matchesName, patternName, patternsOf, withFrozen } from '../model/freeze.ts'
-import { sizes } from '../model/limits.ts'
+import { floats, sizes } from '../model/limits.ts'
 import { isServedByPosition } from '../model/moe-config.ts'
 import { parameterSpecs } from '../model/parameters.ts'
 import { nearestName } from '../text/nearest.ts'
 import { dataSchema } from './data-config.ts'
+import { rateProblems, vocabularyProblem } from './run-rules.ts'
 
 const positive = z.int().positive()
-const fraction = z.number().min(0).lt(1)
+/** Of a moving average. */
+const fraction = z
+  .number()
+  .min(0)
+  .lt(1)
+  .refine((value) => !(value >= 1 - 2 ** -24 && value < 1), {
+    error: 'must be below 1 − 2⁻²⁴: in float32 it would be 1, and the average would never move',
+  })
 
 const optimizerSchema = z
   .strictObject({
     kind: z.enum(['adamw', 'adafactor']).default('adamw'),
     beta1: fraction.default(0.9),
     beta2: fraction.default(0.95),
-    epsilon: z.number().positive().default(1e-8),
+    epsilon: floats.positive.default(1e-8),
     /** Decoupled; not applied to norms, biases, routers and embeddings. */
-    weightDecay: z.number().nonnegative().default(0.1),
+    weightDecay: floats.nonNegative.default(0.1),
     /** That of routed experts; null = `weightDecay`. */
-    expertWeightDecay: z.number().nonnegative().nullable().default(null),
+    expertWeightDecay: floats.nonNegative.nullable().default(null),
     /**
      * Memory of the two moments of AdamW: `float32`, `bf16` (half of it), or `int8` (a quarter; in blocks of 256 numbers
      * with a bound each). The last two are rounded at random and need `runtime.device: cpu`.
      */
     state: z.enum(['float32', 'bf16', 'int8']).default('float32'),
     /** Gradients are clipped to this global norm; 0 = no clipping. */
-    clip: z.number().nonnegative().default(1),
+    clip: floats.nonNegative.default(1),
   })
   .prefault({})
 
@@ -38,7 +46,7 @@ const scheduleSchema = z
   .strictObject({
     kind: z.enum(['cosine', 'inverse-sqrt', 'constant', 'wsd']).default('cosine'),
     /** Peak learning rate. */
-    learningRate: z.number().positive().default(1e-3),
+    learningRate: floats.positive.default(1e-3),
     /** Steps of linear warm-up. */
     warmup: z.int().nonnegative().default(100),
     /** Learning rate at the end of the cosine or the decay, as a share of the peak. */
@@ -49,14 +57,14 @@ const scheduleSchema = z
      * Factor of the learning rate of routed experts (of feed-forward networks and attention; not of the shared expert).
      * Weight decay is a share of the rate, so it has the factor too.
      */
-    expertRate: z.number().positive().default(1),
+    expertRate: floats.positive.default(1),
     /** Factor of the learning rate of routers; the biases of the `bias` router have `model.moe.biasRate`. */
-    routerRate: z.number().positive().default(1),
+    routerRate: floats.positive.default(1),
     /**
      * Coefficient of the balancing loss at the last step, as a share of `model.moe.balance.coefficient`, which it has at
      * the first; linear in between. 0 lets the loss fade out, 1 keeps the coefficient.
      */
-    finalBalance: z.number().nonnegative().default(1),
+    finalBalance: floats.nonNegative.default(1),
   })
   .prefault({})
 
@@ -76,24 +84,24 @@ const trainSchema = z.strictObject({
   init: z
     .strictObject({
       /** Standard deviation of a truncated normal is sqrt(scale / fan-in) (Switch Transformers, section 2.4). */
-      scale: z.number().positive().default(1),
+      scale: floats.positive.default(1),
       /**
        * Standard deviation of a token's embedding at the input of the first layer. The table's own deviation is this
        * divided by `model.embeddingScale`; learned positions have half of that, as in GPT-2.
        */
-      embedding: z.number().positive().default(1),
+      embedding: floats.positive.default(1),
       /**
        * Multiplies the deviation of matrices that write to the residual stream (the output projection of attention,
        * `down` of feed-forward networks): a number, or `depth` for 1/√(2·layers) (GPT-2, section 2.3).
        */
-      residual: z.union([z.number().positive(), z.literal('depth')]).default('depth'),
+      residual: z.union([floats.positive, z.literal('depth')]).default('depth'),
       /**
        * Multiplies the deviation of routers, which is thus the initial deviation of router logits; √0.1 in Switch
        * Transformers, section 2.4. Chosen from 1 to 8 on `demo` and `S` (docs/training.md).
        */
-      router: z.number().positive().default(2),
+      router: floats.positive.default(2),
       /** Multiplies the deviation of an untied head. At 1 the logits deviate by 1: half a nat more loss at the start. */
-      head: z.number().positive().default(0.25),
+      head: floats.positive.default(0.25),
     })
     .prefault({}),
   /**
@@ -192,6 +200,9 @@ export const runSchema = z
         message:
           'must be "float32" or "bf16" with runtime.device "cpu": f16 is for GPUs (use --device webgpu, or --math float32)',
       })
+    for (const problem of rateProblems(run.train)) context.addIssue({ code: 'custom', ...problem })
+    const small = vocabularyProblem(run)
+    if (small) context.addIssue({ code: 'custom', path: ['model', 'vocabulary'], message: small })
     const { kind, state } = run.train.optimizer
     const compact = state !== 'float32'
     if (compact && (kind !== 'adamw' || run.runtime.device !== 'cpu'))

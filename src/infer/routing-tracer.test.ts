@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { type RunConfig, type RunInput, runSchema } from '../config/run-config.ts'
+import { anyVocabulary } from '../config/testing/any-vocabulary.ts'
 import { heldOutBatches } from '../data/batches.ts'
 import type { DocumentWindow } from '../data/document-windows.ts'
 import type { TokenStream } from '../data/streams/token-stream.ts'
@@ -39,6 +40,7 @@ type Moe = NonNullable<NonNullable<RunInput['model']>['moe']>
 
 async function traced(moe: Moe, of: readonly DocumentWindow[] = windows, rule: CapacityRule = 'eval') {
   const config: RunConfig = runSchema.parse({
+    data: anyVocabulary,
     model: { ...shape, moe: { hidden: 16, experts: 4, ...moe } },
     runtime: { threads: 1 },
   })

@@ -1,10 +1,12 @@
 import { expect, test } from 'vitest'
 import { type RunInput, runSchema } from '../config/run-config.ts'
+import { anyVocabulary } from '../config/testing/any-vocabulary.ts'
 import { describeModel } from '../model/describe.ts'
 import { benchmark } from './benchmark.ts'
 
 const configOf = (moe: NonNullable<RunInput['model']>['moe']) =>
   runSchema.parse({
+    data: anyVocabulary,
     model: { vocabulary: 64, layers: 1, width: 32, heads: 2, sequence: 16, moe },
     train: { batch: 4 },
     runtime: { threads: 1 },

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type RunInput, runSchema } from '../config/run-config.ts'
+import { anyVocabulary } from '../config/testing/any-vocabulary.ts'
 import type { TokenStream } from '../data/streams/token-stream.ts'
 import { openRuntime } from '../run/session.ts'
 import { floatsOf } from '../runtime/arena.ts'
@@ -25,6 +26,7 @@ const streamOf = (tokens: readonly number[]): TokenStream => ({
 function constructed(moe: NonNullable<NonNullable<RunInput['model']>['moe']>) {
   const shape = { vocabulary: 4, layers: 1, width: 4, heads: 1, sequence: 6, positions: 'rotary', tied: false } as const
   const config = runSchema.parse({
+    data: anyVocabulary,
     model: { ...shape, moe: { experts: 2, hidden: 1, k: 1, capacity: 'kx', factor: 1, ...moe } },
     train: { batch: 1 },
   })
@@ -73,6 +75,7 @@ describe('the gain from the true continuation', () => {
       null,
     ]) {
       const config = runSchema.parse({
+        data: anyVocabulary,
         model: {
           vocabulary: 61,
           layers: 2,

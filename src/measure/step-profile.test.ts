@@ -1,10 +1,12 @@
 import { expect, test } from 'vitest'
 import { type RunInput, runSchema } from '../config/run-config.ts'
+import { anyVocabulary } from '../config/testing/any-vocabulary.ts'
 import { JAVASCRIPT } from '../step/timeline.ts'
 import { TrainingBench } from './benchmark.ts'
 
 const configOf = (train: RunInput['train']) =>
   runSchema.parse({
+    data: anyVocabulary,
     model: {
       vocabulary: 64,
       layers: 1,

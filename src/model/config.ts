@@ -3,7 +3,7 @@
  * layers. Pure data: nothing here knows how a layer is computed.
  */
 import { z } from 'zod'
-import { sizes } from './limits.ts'
+import { floats, sizes } from './limits.ts'
 import { checkMoe, moeSchema } from './moe-config.ts'
 
 const positive = z.int().positive()
@@ -18,10 +18,10 @@ const rotaryScalingSchema = z.discriminatedUnion('kind', [
     kind: z.literal('yarn'),
     factor: z.number().min(1),
     original: positive,
-    betaFast: z.number().positive().default(32),
-    betaSlow: z.number().positive().default(1),
+    betaFast: floats.positive.default(32),
+    betaSlow: floats.positive.default(1),
     /** Factor of queries and keys; null = 0.1·ln(factor) + 1. */
-    attentionFactor: z.number().positive().nullable().default(null),
+    attentionFactor: floats.positive.nullable().default(null),
     /** Round the ends of the ramp to whole frequencies. */
     truncate: z.boolean().default(true),
   }),
@@ -29,13 +29,13 @@ const rotaryScalingSchema = z.discriminatedUnion('kind', [
     kind: z.literal('llama3'),
     factor: z.number().min(1),
     original: positive,
-    lowFactor: z.number().positive().default(1),
-    highFactor: z.number().positive().default(4),
+    lowFactor: floats.positive.default(1),
+    highFactor: floats.positive.default(4),
   }),
 ])
 
 /** A positive number, or the name of one that follows from the model's width. */
-const scaleSchema = <const T extends readonly string[]>(names: T) => z.union([z.number().positive(), z.enum(names)])
+const scaleSchema = <const T extends readonly string[]>(names: T) => z.union([floats.positive, z.enum(names)])
 
 export const modelSchema = z
   .strictObject({
@@ -58,7 +58,7 @@ export const modelSchema = z
     /** Biases of the projection to queries, keys and values (`qkv`: Qwen2), or of the output projection too (`all`). */
     attentionBias: z.enum(['none', 'qkv', 'all']).default('none'),
     /** Factor of attention scores (Granite: attention_multiplier); null = 1/√d. */
-    attentionScale: z.number().positive().nullable().default(null),
+    attentionScale: floats.positive.nullable().default(null),
     /** Positions that a token sees, itself included (sliding window: Mistral 7B); null = all earlier ones. */
     window: positive.nullable().default(null),
     /** With a window: the last of every `fullEvery` layers sees all positions; 0 = none does. */
@@ -66,10 +66,10 @@ export const modelSchema = z
     /** Longest sequence, S. */
     sequence: sizes.sequence.default(256),
     positions: z.enum(['rotary', 'learned']).default('rotary'),
-    rotaryBase: z.number().positive().default(10000),
+    rotaryBase: floats.positive.default(10000),
     rotaryScaling: rotaryScalingSchema.nullable().default(null),
     norm: z.enum(['rms', 'layer']).default('rms'),
-    normEpsilon: z.number().positive().default(1e-5),
+    normEpsilon: floats.positive.default(1e-5),
     activation: z.enum(['gelu', 'swiglu']).default('gelu'),
     /** Hidden width of dense feed-forward layers, F. */
     hidden: sizes.width.default(1024),
@@ -91,7 +91,7 @@ export const modelSchema = z
      */
     headScale: scaleSchema(['inverse-sqrt-width']).default(1),
     /** Factor of what attention and feed-forward networks add to the residual stream (Granite: residual_multiplier). */
-    residualScale: z.number().positive().default(1),
+    residualScale: floats.positive.default(1),
     /** Sparse expert layers; null for a dense model. */
     moe: moeSchema.nullable().prefault({}),
   })

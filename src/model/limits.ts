@@ -4,6 +4,25 @@
  */
 import { z } from 'zod'
 
+/** The smallest number of float32 with full precision, 2⁻¹²⁶, and the largest, (2 − 2⁻²³)·2¹²⁷. */
+const MIN_FLOAT = 2 ** -126
+const MAX_FLOAT = (2 - 2 ** -23) * 2 ** 127
+export const float32Range = '1.2e-38 to 3.4e38'
+
+/** Whether a positive number is one of float32: smaller ones lose their digits and become 0, larger ones are infinite. */
+export const isFloat32 = (value: number): boolean => value >= MIN_FLOAT && value <= MAX_FLOAT
+
+const inFloat32 = (schema: z.ZodNumber): z.ZodNumber =>
+  schema.refine((value) => value <= 0 || isFloat32(value), {
+    error: `must be from ${float32Range}: a step is computed in float32, where smaller numbers are 0 and larger ones infinite`,
+  })
+
+/** Factors and coefficients of what is computed in float32. */
+export const floats = {
+  positive: inFloat32(z.number().positive()),
+  nonNegative: inFloat32(z.number().nonnegative()),
+}
+
 /** A positive integer of at most `maximum`. Messages about a larger one give the reason. */
 const limited = (maximum: number, reason: string) => z.int().positive().max(maximum).meta({ reason })
 

@@ -3,10 +3,10 @@
  * computed.
  */
 import { z } from 'zod'
-import { sizes } from './limits.ts'
+import { floats, sizes } from './limits.ts'
 
 const positive = z.int().positive()
-const nonNegative = z.number().nonnegative()
+const nonNegative = floats.nonNegative
 
 /** A balancing loss: `coefficient` times the named form; 0 turns it off. */
 const balanceSchema = z
@@ -81,13 +81,13 @@ export const moeSchema = z.strictObject({
   /** Divide the gates of a token by their sum in each prototype; they sum to 1 already with softmax `after`. */
   renormalize: z.boolean().default(false),
   /** Factor of the gates of routed experts (DeepSeek: `routed_scaling_factor`). */
-  routedScale: z.number().positive().default(1),
+  routedScale: floats.positive.default(1),
   /** `kx`: C = K·T/N·factor with K = k·prototypes. `1x`: C = T/N·factor whatever K (M6-T). `none`: dropless. */
   capacity: z.enum(['1x', 'kx', 'none']).default('kx'),
   /** Capacity factor γ in training. */
-  factor: z.number().positive().default(1.25),
+  factor: floats.positive.default(1.25),
   /** Capacity factor γ in evaluation. */
-  evalFactor: z.number().positive().default(2),
+  evalFactor: floats.positive.default(2),
   /**
    * Which choices are served first when an expert is full. `position`: earlier positions, of all sequences equally;
    * no token's service depends on a later position. The others serve the batch as one queue: all first choices

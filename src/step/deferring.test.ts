@@ -1,6 +1,7 @@
 /** A training step on a runtime that defers, like a device, gives what it gives on a CPU. */
 import { expect, test } from 'vitest'
 import { type RunConfig, runSchema } from '../config/run-config.ts'
+import { anyVocabulary } from '../config/testing/any-vocabulary.ts'
 import { readRange } from '../runtime/arena.ts'
 import type { ArenaKernels, Gate } from '../runtime/arena-kernels.ts'
 import type { Binding, Executable, Runtime } from '../runtime/contract.ts'
@@ -81,6 +82,7 @@ function deferring(runtime: Runtime): Runtime {
 
 const configOf = (moe: object, train: object = {}, parallel: object = {}): RunConfig =>
   runSchema.parse({
+    data: anyVocabulary,
     model: { vocabulary: 64, layers: 2, width: 16, heads: 2, sequence: 8, moe: { experts: 4, hidden: 16, ...moe } },
     train: { batch: 8, steps: STEPS, ...train },
     parallel,

@@ -1,6 +1,7 @@
 /** Frozen parameters: they keep their bits, and the others are trained as without them. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type RunConfig, type RunInput, runSchema } from '../config/run-config.ts'
+import { anyVocabulary } from '../config/testing/any-vocabulary.ts'
 import { matchesName } from '../model/freeze.ts'
 import { openRuntime } from '../run/session.ts'
 import { floatsOf } from '../runtime/arena.ts'
@@ -11,6 +12,7 @@ import { createStore, type StepOutcome, Trainer } from './trainer.ts'
 
 const configOf = (model: RunInput['model'], train: RunInput['train']): RunConfig =>
   runSchema.parse({
+    data: anyVocabulary,
     model: { vocabulary: 40, layers: 2, width: 16, heads: 2, sequence: 8, hidden: 24, ...model },
     train: { batch: 4, schedule: { kind: 'constant', learningRate: 1e-2, warmup: 0 }, ...train },
     runtime: { threads: 1 },

@@ -1,6 +1,7 @@
 /** Rates of experts and routers, and the coefficient of the balancing loss, as a training uses them. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type RunConfig, type RunInput, runSchema } from '../config/run-config.ts'
+import { anyVocabulary } from '../config/testing/any-vocabulary.ts'
 import { openRuntime } from '../run/session.ts'
 import { floatsOf } from '../runtime/arena.ts'
 import type { Runtime } from '../runtime/contract.ts'
@@ -13,6 +14,7 @@ type Train = NonNullable<RunInput['train']>
 
 const configOf = ({ schedule, ...train }: Train, coefficient = 0.01) =>
   runSchema.parse({
+    data: anyVocabulary,
     model: {
       ...{ vocabulary: 40, layers: 2, width: 16, heads: 2, sequence: 8, hidden: 24 },
       moe: {

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { type RunConfig, runSchema } from '../config/run-config.ts'
+import { anyVocabulary } from '../config/testing/any-vocabulary.ts'
 import { parameterSpecs } from '../model/parameters.ts'
 import { floatsOf } from '../runtime/arena.ts'
 import { cpuMemory } from '../runtime/testing/cpu-memory.ts'
@@ -7,6 +8,7 @@ import { createStore } from './trainer.ts'
 
 const config = (kind: 'adamw' | 'adafactor'): RunConfig =>
   runSchema.parse({
+    data: anyVocabulary,
     // Odd sizes, so that errors in padding or neighbours would show.
     model: {
       vocabulary: 101,

@@ -3,6 +3,7 @@ import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
 import { updatedBias } from '../../test/witness/routing.ts'
 import { type RunConfig, type RunInput, runSchema } from '../config/run-config.ts'
+import { anyVocabulary } from '../config/testing/any-vocabulary.ts'
 import { openRuntime } from '../run/session.ts'
 import { floatsOf } from '../runtime/arena.ts'
 import { initialize, initialScales } from './initialize.ts'
@@ -12,6 +13,7 @@ import { createStore, type StepOutcome, Trainer } from './trainer.ts'
 
 const configOf = ({ model, train }: RunInput): RunConfig =>
   runSchema.parse({
+    data: anyVocabulary,
     model: {
       vocabulary: 64,
       layers: 2,

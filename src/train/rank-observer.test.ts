@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { runSchema } from '../config/run-config.ts'
+import { anyVocabulary } from '../config/testing/any-vocabulary.ts'
 import { openRuntime } from '../run/session.ts'
 import type { Executable, Runtime } from '../runtime/contract.ts'
 import type { Ranks } from '../runtime/ranks.ts'
@@ -17,6 +18,7 @@ const STEPS = 24
 const SLOW = { rank: 1, ms: 40 }
 
 const config = runSchema.parse({
+  data: anyVocabulary,
   model: { vocabulary: 64, layers: 2, width: 16, heads: 2, sequence: 8, moe: { experts: 4, hidden: 16 } },
   train: { batch: 2 * RANKS, steps: STEPS },
   parallel: { shards: RANKS },

@@ -1,6 +1,7 @@
 /** A simulated rank holds what a rank of a true world holds. */
 import { expect, test } from 'vitest'
 import { type RunConfig, type RunInput, runSchema } from '../config/run-config.ts'
+import { anyVocabulary } from '../config/testing/any-vocabulary.ts'
 import { openRuntime } from '../run/session.ts'
 import { ranksInProcess } from '../step/ranks/testing/in-process.ts'
 import { createStore, layoutOf, Trainer } from '../step/trainer.ts'
@@ -11,6 +12,7 @@ type Optimizer = NonNullable<RunInput['train']>['optimizer']
 
 const configOf = (parallel: RunInput['parallel'] = {}, optimizer: Optimizer = {}): RunConfig =>
   runSchema.parse({
+    data: anyVocabulary,
     model: {
       vocabulary: 64,
       layers: 2,

@@ -2,6 +2,7 @@ import { cpSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type RunConfig, runSchema } from '../../src/config/run-config.ts'
+import { anyVocabulary } from '../../src/config/testing/any-vocabulary.ts'
 import { openRuntime } from '../../src/run/session.ts'
 import { floatsOf } from '../../src/runtime/arena.ts'
 import { initialize, initialScales } from '../../src/step/initialize.ts'
@@ -25,8 +26,9 @@ test('an exploding learning rate: warnings name step and tensor, batches are sav
       checkpointEvery: 1,
       keep: 100,
       maxNonFinite: 3,
-      schedule: { kind: 'constant', learningRate: 1e30, warmup: 0 },
-      optimizer: { weightDecay: 0 },
+      // The largest.
+      schedule: { kind: 'constant', learningRate: 2 ** 24, warmup: 0 },
+      optimizer: { weightDecay: 0, clip: 0 },
     },
   })
   const { code, stdout, stderr } = await workspace.choir('train', config, '--out', run, '--json')
@@ -103,6 +105,7 @@ test('checkpoints of skipped steps push out none of before, and a run goes back 
 
 const configOf = (kind: 'adamw' | 'adafactor'): RunConfig =>
   runSchema.parse({
+    data: anyVocabulary,
     model: { vocabulary: 32, layers: 2, width: 16, heads: 2, sequence: 8, moe: { experts: 4, hidden: 16 } },
     train: { batch: 2, optimizer: { kind }, schedule: { warmup: 0 } },
     runtime: { threads: 1 },

@@ -1,6 +1,7 @@
 /** Training steps on a WebGPU device and on the CPU, to be compared. */
 import { afterAll, beforeAll, expect } from 'vitest'
 import { type RunConfig, runSchema } from '../../src/config/run-config.ts'
+import { anyVocabulary } from '../../src/config/testing/any-vocabulary.ts'
 import { readRange } from '../../src/runtime/arena.ts'
 import type { Runtime } from '../../src/runtime/contract.ts'
 import { createRuntime } from '../../src/runtime/cpu-runtime.ts'
@@ -40,7 +41,7 @@ export const configOf = (moe: object | null, { model = {}, train = {}, data = {}
   runSchema.parse({
     model: { ...sizes, ...model, moe: moe && { hidden: 16, experts, capacity: 'kx', ...moe } },
     train: { batch, steps: 8, schedule: { warmup: 1 }, ...train },
-    data,
+    data: { ...anyVocabulary, ...data },
   })
 
 /** Losses, and what is in the store after the first and the last step. */

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { anyVocabulary } from '../../config/testing/any-vocabulary.ts'
 import { type Cluster, clusterSchema } from '../inputs/cluster.ts'
 import type { PlannedRun } from '../inputs/settings.ts'
 import { devicesOf, type Layout } from '../search/layout.ts'
@@ -257,6 +258,7 @@ describe('a step', () => {
     // A vocabulary of 1: embedding and head would slow down the first and last stage.
     const run = runOf({
       model: { layers: 8, width: 256, heads: 4, sequence: 256, hidden: 1024, vocabulary: 1, moe: null },
+      data: anyVocabulary,
       train: { batch: 16 },
     })
     for (const [p, m] of [

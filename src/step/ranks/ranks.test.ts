@@ -2,6 +2,7 @@
 
 import { expect, test } from 'vitest'
 import { type RunConfig, type RunInput, runSchema } from '../../config/run-config.ts'
+import { anyVocabulary } from '../../config/testing/any-vocabulary.ts'
 import { sizeOf } from '../../graph/shape.ts'
 import { counterStep, subtreeLeaves, treeAdditions } from '../../graph/tree.ts'
 import { openRuntime } from '../../run/session.ts'
@@ -25,6 +26,7 @@ type Train = NonNullable<RunInput['train']>
 
 const configOf = (moe: Moe | null, train: Train = {}, math: 'float32' | 'bf16' = 'float32'): RunConfig =>
   runSchema.parse({
+    data: anyVocabulary,
     model: {
       vocabulary: 64,
       layers: 2,

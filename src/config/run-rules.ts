@@ -1,0 +1,57 @@
+/** Rules between fields of a run that follow from float32 and from tokenizers. */
+
+interface Rates {
+  readonly schedule: { readonly learningRate: number; readonly expertRate: number; readonly routerRate: number }
+  readonly optimizer: { readonly weightDecay: number; readonly expertWeightDecay: number | null }
+}
+
+/**
+ * A step changes a weight by about its learning rate, and weights begin near 1. At 2²⁴ nothing of a weight near 1 is left
+ * in the float32 sum.
+ */
+const MAX_RATE = 2 ** 24
+
+/** Learning rates and weight decay with which a step cannot keep any of the weights. */
+export function* rateProblems({ schedule, optimizer }: Rates) {
+  const { learningRate, expertRate, routerRate } = schedule
+  const largest = Math.max(1, expertRate, routerRate) * learningRate
+  if (largest > MAX_RATE) {
+    yield {
+      path: ['train', 'schedule', 'learningRate'],
+      message:
+        `must be at most 2^24${largest === learningRate ? '' : ', also times expertRate and routerRate'}: a step changes ` +
+        'a weight by about the rate, and float32 has 24 bits, so nothing of a weight near 1 would be left',
+    }
+    return
+  }
+  for (const [field, decay, factor] of [
+    // That of experts too, unless they have their own.
+    ['weightDecay', optimizer.weightDecay, optimizer.expertWeightDecay === null ? Math.max(1, expertRate) : 1],
+    ['expertWeightDecay', optimizer.expertWeightDecay ?? 0, expertRate],
+  ] as const)
+    if (decay * learningRate * factor > 1)
+      yield {
+        path: ['train', 'optimizer', field],
+        message:
+          `must be at most ${1 / (learningRate * factor)}: a step multiplies weights by 1 − learning rate · decay, which ` +
+          'must not be negative',
+      }
+}
+
+/** Tokens that a tokenizer has before it learns any: 256 bytes and the end of text. */
+const BYTE_TOKENS = 257
+
+/** Why the vocabulary is too small for the tokenizer; the size of one in a file is not known yet. */
+export function vocabularyProblem({
+  model: { vocabulary },
+  data: { tokenizer },
+}: {
+  readonly model: { readonly vocabulary: number }
+  readonly data: { readonly tokenizer: { readonly kind: string } }
+}): string | undefined {
+  if (tokenizer.kind === 'bpe' && vocabulary <= BYTE_TOKENS)
+    return `must be above ${BYTE_TOKENS}: a BPE begins with 256 bytes and the end of text (or use data.tokenizer.kind=bytes)`
+  if (tokenizer.kind === 'bytes' && vocabulary < BYTE_TOKENS)
+    return `must be at least ${BYTE_TOKENS}: 256 bytes and the end of text`
+  return undefined
+}
