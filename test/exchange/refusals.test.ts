@@ -51,7 +51,20 @@ test.each<[keyof typeof samples, Fields, RegExp]>([
   [
     'qwen3',
     { use_sliding_window: true, sliding_window: 4, max_window_layers: 1 },
-    /unsupported layer_types: 1 \(supported/,
+    /unsupported max_window_layers: 1 \(supported/,
+  ],
+  [
+    'llama',
+    { rms_norm_eps: 1e-50 },
+    /invalid rms_norm_eps: 1e-50 \(expected a positive number of float32, 1\.2e-38 to/,
+  ],
+  ['llama', { rope_theta: 1e300 }, /invalid rope_theta: 1e\+300 \(expected a positive number of float32/],
+  ['granite', { embedding_multiplier: 1e39 }, /invalid embedding_multiplier: 1e\+39 \(expected a positive/],
+  ['granite', { logits_scaling: 1e-40 }, /invalid logits_scaling: 1e-40 \(expected a positive/],
+  [
+    'qwen2',
+    { use_sliding_window: true, sliding_window: 0 },
+    /invalid sliding_window: 0 \(expected a positive integer\)/,
   ],
   ['deepseek', { scoring_func: 'sigmoid' }, /unsupported scoring_func: "sigmoid" \(supported: "softmax"\)/],
   ['dots1', { topk_method: 'greedy' }, /unsupported topk_method: "greedy" \(supported: "noaux_tc"\)/],
@@ -101,6 +114,35 @@ test.each<[string, NonNullable<WriteOptions['change']>, RegExp]>([
 ])('tensors that are %s are named', async (_, change, message) => {
   await expectRefused(folderOf('mixtral', { change }), RunError, message)
 })
+
+/** Writes a number into the bytes of an F32 tensor. */
+const withNumber = (name: string, at: number, value: number) => (tensors: Map<string, Weight>) => {
+  const { bytes, ...rest } = tensor(tensors, name)
+  const copy = bytes.slice()
+  new DataView(copy.buffer).setFloat32(4 * at, value, true)
+  tensors.set(name, { ...rest, bytes: copy })
+}
+
+test.each([
+  // Transposed into a part of ours; [8, 16], so element 35 is at [2, 3].
+  ['llama', 'model.layers.1.self_attn.k_proj.weight', 35, Number.NaN, 'has NaN at [2, 3] of [8, 16]'],
+  ['llama', 'model.norm.weight', 15, Number.NEGATIVE_INFINITY, 'has -Infinity at [15] of [16]'],
+  // Experts in one tensor [5, 20, 16].
+  [
+    'granitemoe',
+    'model.layers.2.block_sparse_moe.input_linear.weight',
+    (4 * 20 + 19) * 16 + 1,
+    Number.POSITIVE_INFINITY,
+    'has Infinity at [4, 19, 1] of [5, 20, 16]',
+  ],
+] as const)(
+  'a number of %s that is not finite is refused: its tensor and its place',
+  async (sample, name, at, value, place) => {
+    const folder = folderOf(sample, { change: withNumber(name, at, value) })
+    const message = `model.safetensors: ${name} ${place}`.replace(/[.[\]]/g, '\\$&')
+    await expectRefused(folder, RunError, new RegExp(message))
+  },
+)
 
 test('all faults of the tensors are in one message', async () => {
   const folder = folderOf('llama', {

@@ -3,14 +3,24 @@ import { type Fields, isFields } from '../../config/fields.ts'
 import type { ModelConfig } from '../../model/config.ts'
 import { headWidthOf, windowOf } from '../../model/config.ts'
 import type { Setting } from './contract.ts'
-import { counts, flags, given, numbers, refuse, same, valueAt } from './settings.ts'
+import { counts, flags, given, naturals, numbers, orDefault, refuse, same, valueAt } from './settings.ts'
 
-/** @param headWidth Width of a head without the key `head_dim`; default: D/H. */
-export const headSettings = (headWidth: number | null = null): Setting[] => [
+/**
+ * @param headWidth Width of a head without the key `head_dim`; default: D/H.
+ * @param keyValueHeads Heads of keys and values without the key `num_key_value_heads`; default: as many as of queries,
+ *   which is also what null in the file means.
+ */
+export const headSettings = ({
+  headWidth = null,
+  keyValueHeads = null,
+}: {
+  readonly headWidth?: number | null
+  readonly keyValueHeads?: number | null
+} = {}): Setting[] => [
   same('num_attention_heads', 'heads'),
   {
     keys: ['num_key_value_heads'],
-    read: (config) => ({ keyValueHeads: valueAt(config, 'num_key_value_heads', counts, null) }),
+    read: (config) => ({ keyValueHeads: orDefault(config, 'num_key_value_heads', counts, keyValueHeads) }),
     write: ({ heads, keyValueHeads }) => ({ num_key_value_heads: keyValueHeads ?? heads }),
   },
   {
@@ -30,32 +40,42 @@ export const biases = (key: string, biases: 'qkv' | 'all', fallback = false): Se
 /** One window for all layers, or none. @param fallback Without the key. */
 export const windowOfAll = (fallback: number | null): Setting => ({
   keys: ['sliding_window'],
-  read: (config) => ({
-    window: 'sliding_window' in config ? valueAt(config, 'sliding_window', counts, null) : fallback,
-  }),
+  read: (config) => ({ window: orDefault(config, 'sliding_window', counts, fallback) }),
   write: ({ window }) => ({ sliding_window: window }),
 })
 
+/** `sliding_window` without the key, in all classes with windows by layer. */
+const DEFAULT_WINDOW = 4096
+
+/** Layers from `max_window_layers` on have a window. @param fallback Without the key. */
+export const fromMaxWindowLayers =
+  (fallback: number) =>
+  (config: Fields): number =>
+    valueAt(config, 'max_window_layers', naturals, fallback)
+
 /**
- * Windows by layer. `layer_types` names them; without it, layers from `max_window_layers` on have one.
+ * Windows by layer, which `layer_types` names.
  * @param isSwitched Whether there are windows only with `use_sliding_window`.
  * @param impliedFrom The first layer with a window without `layer_types`; null if that cannot be computed.
  */
-export const windowsByLayer = (
-  isSwitched: boolean,
-  impliedFrom: (config: Fields) => number | null = (config) => valueAt(config, 'max_window_layers', counts, 0),
-): Setting => ({
+export const windowsByLayer = (isSwitched: boolean, impliedFrom: (config: Fields) => number | null): Setting => ({
   keys: ['use_sliding_window', 'sliding_window', 'layer_types', 'max_window_layers'],
   read(config) {
-    const window = valueAt<number | null>(config, 'sliding_window', counts, null)
-    const layers = valueAt<number>(config, 'num_hidden_layers', counts)
     const none = { window: null, fullEvery: 0 }
-    if (window === null || (isSwitched && !valueAt(config, 'use_sliding_window', flags, false))) return none
+    // Without windows the other keys are not read: some files have 0 there.
+    if (isSwitched && !valueAt(config, 'use_sliding_window', flags, false)) return none
+    const window = orDefault(config, 'sliding_window', counts, DEFAULT_WINDOW)
+    const layers = valueAt<number>(config, 'num_hidden_layers', counts)
+    if (window === null) return none
     const isFull = isFullLayer(config, layers, impliedFrom)
     if (isFull.every(Boolean)) return none
     const fullEvery = fullEveryOf(isFull)
     if (fullEvery === null)
-      refuse('layer_types', config.layer_types ?? config.max_window_layers, 'every n-th layer without a window')
+      refuse(
+        config.layer_types ? 'layer_types' : 'max_window_layers',
+        config.layer_types ?? impliedFrom(config),
+        'every n-th layer without a window',
+      )
     return { window, fullEvery }
   },
   write(model) {

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { type ModelConfig, modelSchema } from '../../model/config.ts'
+import type { Fields } from '../../config/fields.ts'
+import { type ModelConfig, modelSchema, windowOf } from '../../model/config.ts'
 import { expertName, parameterSpecs } from '../../model/parameters.ts'
 import { samples } from '../testing/samples.ts'
 import { computationOf } from './computation.ts'
@@ -60,6 +61,52 @@ test.each(Object.entries(samples))(
     }
   },
 )
+
+/** A config.json without some keys. */
+const lacking = (name: string, keys: readonly string[], more: Fields = {}): Fields =>
+  Object.fromEntries(Object.entries({ ...samples[name], ...more }).filter(([key]) => !keys.includes(key)))
+
+const windowsOf = ({ layers, ...model }: ModelConfig) =>
+  Array.from({ length: layers }, (_, layer) => windowOf(model, layer))
+const windowKeys = ['sliding_window', 'max_window_layers', 'layer_types']
+
+/** From the configuration classes of transformers. */
+test('a key that is absent has the default of its class, and null means none', () => {
+  const on = { use_sliding_window: true, num_hidden_layers: 30 }
+  // Qwen2Config and Qwen3Config: sliding_window 4096, max_window_layers 28. Windows of the last layers only are no
+  // pattern of ours.
+  for (const name of ['qwen2', 'qwen3']) {
+    expect(() => modelOf(lacking(name, windowKeys, on))).toThrow(/unsupported max_window_layers: 28/)
+    expect(windowsOf(modelOf(lacking(name, windowKeys, { ...on, num_hidden_layers: 28 })).model)).toEqual(
+      Array(28).fill(null),
+    )
+    expect(windowsOf(modelOf({ ...lacking(name, windowKeys, on), max_window_layers: 0 }).model)).toEqual(
+      Array(30).fill(4096),
+    )
+    expect(windowsOf(modelOf({ ...lacking(name, windowKeys, on), sliding_window: null }).model)).toEqual(
+      Array(30).fill(null),
+    )
+    // Not read: files of some versions have 0 there.
+    expect(
+      modelOf({ ...lacking(name, windowKeys), use_sliding_window: false, sliding_window: 0 }).model.window,
+    ).toBeNull()
+  }
+  expect(modelOf(lacking('qwen3_moe', ['sliding_window'], { use_sliding_window: true })).model.window).toBe(4096)
+  expect(modelOf(lacking('dots1', ['sliding_window', 'max_window_layers'])).model.window).toBeNull()
+  expect(modelOf({ ...lacking('dots1', ['sliding_window']), max_window_layers: 0 }).model.window).toBe(4096)
+  expect(modelOf(lacking('mistral', ['sliding_window'])).model.window).toBe(4096)
+  expect(modelOf(lacking('mixtral', ['sliding_window'])).model.window).toBeNull()
+
+  const heads = { mistral: 8, qwen2: 32, qwen3: 32, mixtral: 8, qwen2_moe: 16, qwen3_moe: 4, dots1: 32 }
+  for (const [name, count] of Object.entries(heads)) {
+    const many = { num_attention_heads: 32, hidden_size: 64, head_dim: 2 }
+    expect(modelOf(lacking(name, ['num_key_value_heads'], many)).model.keyValueHeads, name).toBe(count)
+    expect(modelOf({ ...samples[name], ...many, num_key_value_heads: null }).model.keyValueHeads, name).toBeNull()
+  }
+  for (const name of ['llama', 'olmoe', 'granite', 'granitemoe', 'granitemoeshared'])
+    expect(modelOf(lacking(name, ['num_key_value_heads'])).model.keyValueHeads, name).toBeNull()
+  expect(modelOf(lacking('granitemoeshared', ['shared_intermediate_size'])).model.moe?.sharedHidden).toBe(0)
+})
 
 test('a model that an architecture cannot express is refused with every field that differs', () => {
   const model = modelSchema.parse({

@@ -4,7 +4,7 @@
  */
 import type { ModelConfig } from '../../model/config.ts'
 import type { MoeConfig } from '../../model/moe-config.ts'
-import { biases, headSettings, rotary, windowsByLayer } from './attention.ts'
+import { biases, fromMaxWindowLayers, headSettings, rotary, windowsByLayer } from './attention.ts'
 import type { Architecture, TheirTensor } from './contract.ts'
 import { always, counts, decoderSettings, flags, numbers, only, same, valueAt } from './settings.ts'
 import { mlpExperts } from './sparse.ts'
@@ -53,10 +53,10 @@ const dots1: Architecture = {
   className: 'Dots1ForCausalLM',
   settings: [
     ...decoderSettings(),
-    ...headSettings(),
+    ...headSettings({ keyValueHeads: 32 }),
     rotary(),
     biases('attention_bias', 'all'),
-    windowsByLayer(false),
+    windowsByLayer(false, fromMaxWindowLayers(62)),
     ...experts,
     sparseAfterFirst(),
     renormalized,

@@ -1,6 +1,6 @@
 /** Dense decoders: Llama, Mistral, Qwen2, Qwen3 and Granite. They differ in attention and in constant factors. */
 import { attentionScaleOf, embeddingScaleOf, headScaleOf } from '../../model/config.ts'
-import { biases, headSettings, rotary, windowOfAll, windowsByLayer } from './attention.ts'
+import { biases, fromMaxWindowLayers, headSettings, rotary, windowOfAll, windowsByLayer } from './attention.ts'
 import type { Architecture, Setting } from './contract.ts'
 import { always, decoderSettings, numbers, only, same, valueAt } from './settings.ts'
 import { decoderTensors } from './tensors.ts'
@@ -41,19 +41,24 @@ export const denseArchitectures: readonly Architecture[] = [
     biases('attention_bias', 'all'),
     only('mlp_bias', [false]),
   ]),
-  dense('mistral', 'MistralForCausalLM', [...decoderSettings(), ...headSettings(), rotary(), windowOfAll(4096)]),
+  dense('mistral', 'MistralForCausalLM', [
+    ...decoderSettings(),
+    ...headSettings({ keyValueHeads: 8 }),
+    rotary(),
+    windowOfAll(4096),
+  ]),
   dense('qwen2', 'Qwen2ForCausalLM', [
     ...decoderSettings(),
-    ...headSettings(),
+    ...headSettings({ keyValueHeads: 32 }),
     rotary(),
-    windowsByLayer(true),
+    windowsByLayer(true, fromMaxWindowLayers(28)),
     always({ attentionBias: 'qkv' }),
   ]),
   dense('qwen3', 'Qwen3ForCausalLM', [
     ...decoderSettings(),
-    ...headSettings(128),
+    ...headSettings({ headWidth: 128, keyValueHeads: 32 }),
     rotary(),
-    windowsByLayer(true),
+    windowsByLayer(true, fromMaxWindowLayers(28)),
     biases('attention_bias', 'all'),
     always({ queryKeyNorm: 'head' }),
   ]),

@@ -4,6 +4,7 @@ import { merge } from '../../config/preset-fields.ts'
 import { formatValue, listWithOr } from '../../config/problems.ts'
 import { UsageError } from '../../errors.ts'
 import type { ModelConfig } from '../../model/config.ts'
+import { float32Range, isFloat32 } from '../../model/limits.ts'
 import type { Setting } from './contract.ts'
 
 /** @throws UsageError always: key, value, what is supported */
@@ -11,8 +12,15 @@ export function refuse(key: string, value: unknown, supported: string): never {
   throw new UsageError(`config.json: unsupported ${key}: ${formatValue(value)} (supported: ${supported})`)
 }
 
-/** The value of a key; undefined if it is absent or null, which mean the same in all of these files. */
+/** The value of a key; undefined if it is absent or null. Where these differ, {@link orDefault} tells them apart. */
 export const given = (config: Fields, key: string): unknown => config[key] ?? undefined
+
+/**
+ * The value of a key that may be null, checked. An absent key has the default of their configuration class, which is not
+ * null; files that were written by hand or by other programs leave it out.
+ */
+export const orDefault = (config: Fields, key: string, kind: Kind, fallback: number | null): number | null =>
+  Object.hasOwn(config, key) ? valueAt<number | null>(config, key, kind, null) : fallback
 
 interface Kind {
   readonly accepts: (value: unknown) => boolean
@@ -28,7 +36,11 @@ export const naturals: Kind = {
   accepts: (value) => Number.isSafeInteger(value) && (value as number) >= 0,
   expected: 'an integer from 0',
 }
-export const numbers: Kind = { accepts: (value) => isNumber(value) && value > 0, expected: 'a positive number' }
+/** Constants of a model are factors of float32 numbers. */
+export const numbers: Kind = {
+  accepts: (value) => isNumber(value) && isFloat32(value),
+  expected: `a positive number of float32, ${float32Range}`,
+}
 export const flags: Kind = { accepts: (value) => typeof value === 'boolean', expected: 'true or false' }
 
 /**

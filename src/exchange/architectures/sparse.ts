@@ -13,7 +13,7 @@ const mixtral: Architecture = {
   className: 'MixtralForCausalLM',
   settings: [
     ...decoderSettings({ epsilon: 1e-5 }),
-    ...headSettings(),
+    ...headSettings({ keyValueHeads: 8 }),
     rotary(1e6),
     windowOfAll(null),
     ...topKSettings('num_local_experts'),
@@ -58,7 +58,7 @@ const qwen2Moe: Architecture = {
   className: 'Qwen2MoeForCausalLM',
   settings: [
     ...decoderSettings(),
-    ...headSettings(),
+    ...headSettings({ keyValueHeads: 16 }),
     rotary(),
     biases('qkv_bias', 'qkv', true),
     // Which layers have a window without layer_types differs between versions of transformers.
@@ -88,7 +88,7 @@ const qwen3Moe: Architecture = {
   className: 'Qwen3MoeForCausalLM',
   settings: [
     ...decoderSettings(),
-    ...headSettings(),
+    ...headSettings({ keyValueHeads: 4 }),
     rotary(),
     biases('attention_bias', 'all'),
     windowsByLayer(true, () => 0),
@@ -114,7 +114,7 @@ const graniteMoe = (type: string, className: string, hasShared: boolean): Archit
     ...graniteScales,
     ...topKSettings('num_local_experts'),
     same('intermediate_size', 'moe.hidden'),
-    ...(hasShared ? [same('shared_intermediate_size', 'moe.sharedHidden', naturals)] : []),
+    ...(hasShared ? [same('shared_intermediate_size', 'moe.sharedHidden', naturals, 0)] : []),
     alwaysRenormalized,
     noDenseLayers,
   ],

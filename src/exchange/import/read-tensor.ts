@@ -1,4 +1,5 @@
 /** Reads one of our tensors from the rows of theirs, through a bounded buffer. */
+import { RunError } from '../../errors.ts'
 import { asMatrix, type OurTensor, type Source } from '../architectures/ours.ts'
 import { decoderOf } from './decode.ts'
 import type { StoredTensor } from './foreign-folder.ts'
@@ -7,7 +8,10 @@ const BUFFER_BYTES = 4 << 20
 /** Rows and columns of a tile: both sides of a transposition stay in the first-level cache. */
 const TILE = 32
 
-/** @param stored Their tensors by name: those of all sources. */
+/**
+ * @param stored Their tensors by name: those of all sources.
+ * @throws RunError naming the tensor and the place of a number that is NaN or infinite
+ */
 export async function readTensor(
   { shape }: OurTensor,
   sources: readonly Source[],
@@ -27,11 +31,33 @@ export async function readTensor(
       await file.read(buffer.subarray(0, count * rowBytes), entry.begin + (source.firstRow + row) * rowBytes)
       const part = chunk.subarray(0, count * source.columns)
       decode(buffer.buffer, part)
+      const wrong = part.findIndex((value) => !Number.isFinite(value))
+      if (wrong >= 0) {
+        const { name, shape: of } = source.theirs
+        const place = placeOf((source.firstRow + row) * source.columns + wrong, of)
+        throw new RunError(
+          `${file.path}: ${name} has ${part[wrong]} at [${place.join(', ')}] of [${of.join(', ')}] (a model with such a ` +
+            'number computes nothing but NaN; get intact weights)',
+        )
+      }
       if (source.transposed) transpose(part, source.columns, values, columns, source.at + row)
       else values.set(part, (source.at + row) * columns)
     }
   }
   return values
+}
+
+/** The indices of an element by its place in row order. */
+function placeOf(element: number, shape: readonly number[]): number[] {
+  let rest = element
+  return shape
+    .toReversed()
+    .map((size) => {
+      const index = rest % size
+      rest = (rest - index) / size
+      return index
+    })
+    .reverse()
 }
 
 /** Writes rows [n, c] as columns `at` to `at + n` of `into`, which is [c, width]. */
