@@ -6,9 +6,9 @@ import { fileURLToPath } from 'node:url'
 import { loadConfig } from '../../src/run/load-config.ts'
 import { median } from '../../src/step/statistics.ts'
 import { fixed } from '../../src/text/numbers.ts'
-import { peerShape, warn } from '../measure/compare.ts'
+import { peerShape } from '../measure/compare.ts'
 import { findPyTorch, peerEnvironment } from '../peers/python.ts'
-import { blasWarning, type PeerShape, shapeFlags } from '../peers/pytorch.ts'
+import { expectDocumented, type PeerInfo, type PeerShape, shapeFlags } from '../peers/pytorch.ts'
 import { tableText } from '../support/command.ts'
 import { Results, resultFile, shownPath, today } from '../support/results.ts'
 import { linkLayouts } from './links.ts'
@@ -43,11 +43,10 @@ export async function comparePeer(setting: Setting, rate: number): Promise<void>
   const { shape } = setting
   const file = resultFile(`distributed-pytorch-${shape}`, shape === 'tiny')
   const results = await Results.open<PeerRow>(file, (row) => `${row.library}, ${row.layout}, ${row.place}`)
-  const warned = new Set<string>()
   for (const layout of linkLayouts.filter(({ ranks }) => ranks === 2))
     for (const place of ['one machine', 'link'] as const) {
       process.stderr.write(`  ${layout.name}, ${place} ...\n`)
-      await results.put(await measure(setting, rate, layout, place, warned))
+      await results.put(await measure(setting, rate, layout, place))
     }
   process.stdout.write(`${report(results.rows)}\n  ${shownPath(file)}\n`)
 }
@@ -57,14 +56,13 @@ async function measure(
   rate: number,
   layout: Layout,
   where: PeerRow['place'],
-  warned: Set<string>,
 ): Promise<PeerRow> {
   const here = where === 'link' ? { ...place, rate } : place
   let torch = ''
   const startPeer = async () => {
     const world = await startPyTorch(peerShape(await loadConfig(shape, [])), here, layout)
-    const [first] = world.hello as [{ readonly torch: string; readonly libraries: readonly string[] }]
-    warn([blasWarning(first)], warned)
+    const [first] = world.hello as [Pick<PeerInfo, 'torch' | 'libraries' | 'mkl' | 'threads' | 'compiled'>]
+    expectDocumented(first, { threads: 1, compiled: false })
     torch = first.torch
     return world
   }

@@ -10,11 +10,11 @@ import { type BenchmarkRouting, routingSets } from '../../src/config/presets.ts'
 import type { RunConfig } from '../../src/config/run-config.ts'
 import { loadConfig } from '../../src/run/load-config.ts'
 import { fixed } from '../../src/text/numbers.ts'
-import { blasWarning, compileWarning, PyTorchGenerator } from '../peers/pytorch.ts'
+import { expectDocumented, PyTorchGenerator } from '../peers/pytorch.ts'
 import { tableText } from '../support/command.ts'
 import { using } from '../support/line-process.ts'
 import { Results, resultFile, shownPath, thisMachine, today } from '../support/results.ts'
-import { peerShape, peerVariants, warn } from './compare.ts'
+import { peerShape, peerVariants } from './compare.ts'
 import {
   GenerationBench,
   greedy,
@@ -57,27 +57,21 @@ export async function compareGeneration(options: GenerateOptions): Promise<void>
   const { shape, threads } = options
   const file = options.out ?? resultFile(generateName(shape), shape === 'tiny')
   const results = await Results.open<GenerationRow>(file, ({ routing }) => routing, thisMachine(options.threads))
-  const warned = new Set<string>()
   for (const routing of options.routings) {
     process.stderr.write(`  ${shape}, ${routing}, generation ...\n`)
     const config = await loadConfig(shape, [...routingSets(routing), `runtime.threads=${threads}`])
-    await results.put(await measure(routing, config, options, warned))
+    await results.put(await measure(routing, config, options))
   }
   process.stdout.write(`${report(results.rows)}\n  ${shownPath(file)}\n`)
 }
 
-async function measure(
-  routing: BenchmarkRouting,
-  config: RunConfig,
-  options: GenerateOptions,
-  warned: Set<string>,
-): Promise<GenerationRow> {
+async function measure(routing: BenchmarkRouting, config: RunConfig, options: GenerateOptions): Promise<GenerationRow> {
   const { shape, threads, texts } = options
   const { prompt, tokens } = lengths(config, options)
   const { sequence: _, batch: __, ...size } = peerShape(config)
   return using(GenerationBench.open(config), (choir) =>
     using(PyTorchGenerator.start(size, peerVariants[routing], { threads }), async (peer) => {
-      warn([blasWarning(peer.info), compileWarning(peer.info)], warned)
+      expectDocumented(peer.info, { threads, compiled: true })
       const sides: Record<'greedy' | 'drawn' | 'pytorch', TimedText[]> = { greedy: [], drawn: [], pytorch: [] }
       const nextPrompt = promptsOf(config, prompt)
       for (let text = 0; text <= texts; text++) {

@@ -11,14 +11,7 @@ import type { RunConfig } from '../../src/config/run-config.ts'
 import { loadConfig } from '../../src/run/load-config.ts'
 import { median } from '../../src/step/statistics.ts'
 import { fixed, percent } from '../../src/text/numbers.ts'
-import {
-  blasWarning,
-  compileWarning,
-  type PeerRun,
-  type PeerShape,
-  type PeerVariant,
-  PyTorchPeer,
-} from '../peers/pytorch.ts'
+import { expectDocumented, type PeerRun, type PeerShape, type PeerVariant, PyTorchPeer } from '../peers/pytorch.ts'
 import { choiceName, type EngineChoice, TrainingProcess, TURN, WARM_UP } from '../support/choir.ts'
 import { tableText } from '../support/command.ts'
 import { using } from '../support/line-process.ts'
@@ -69,15 +62,14 @@ export const compareName = (options: Pick<CompareOptions, 'shape' | 'math' | 'en
 export async function compare(options: CompareOptions): Promise<void> {
   const file = options.out ?? resultFile(compareName(options), options.shape === 'tiny')
   const results = await Results.open<CompareRow>(file, ({ routing }) => routing, thisMachine(options.threads))
-  const warned = new Set<string>()
   for (const routing of options.routings) {
     process.stderr.write(`  ${options.shape}, ${options.math}, ${routing} ...\n`)
-    await results.put(await measure(routing, options, warned))
+    await results.put(await measure(routing, options))
   }
   process.stdout.write(`${report(results.rows)}\n  ${shownPath(file)}\n`)
 }
 
-async function measure(routing: BenchmarkRouting, options: CompareOptions, warned: Set<string>): Promise<CompareRow> {
+async function measure(routing: BenchmarkRouting, options: CompareOptions): Promise<CompareRow> {
   const { shape, math, engine, threads, autocast = false } = options
   const sets = routingSets(routing)
   const size = peerShape(await loadConfig(shape, sets))
@@ -85,7 +77,7 @@ async function measure(routing: BenchmarkRouting, options: CompareOptions, warne
   return using(TrainingProcess.start(shape, sets, options), (choir) =>
     using(PyTorchPeer.start(size, peerVariants[routing], settings), async (peer) => {
       // The float32 peer is written by hand and uses no compiler.
-      warn([blasWarning(peer.info), math === 'bf16' ? compileWarning(peer.info) : undefined], warned)
+      expectDocumented(peer.info, { threads, compiled: math === 'bf16' || autocast })
       const { choirResult, peerRuns } = await alternate(choir, peer, options.turns)
       const { stepMs, gradientMs, updateMs, dropRate, peakBytes, mfu, peakFlops, provider } = choirResult
       const memory = { peakMiB: peakBytes / 2 ** 20, keptShare: 1 - dropRate }
@@ -126,15 +118,6 @@ function peerSide(runs: readonly PeerRun[]): Side {
     updateMs: median(runs.flatMap(({ updateMs }) => updateMs)),
     keptShare: median(runs.map(({ keptShare }) => keptShare)),
     peakMiB: Math.max(...runs.map(({ peakMiB }) => peakMiB ?? Number.NaN)),
-  }
-}
-
-/** Prints each warning once. */
-export function warn(warnings: readonly (string | undefined)[], warned: Set<string>): void {
-  for (const warning of warnings) {
-    if (warning === undefined || warned.has(warning)) continue
-    warned.add(warning)
-    process.stderr.write(`  warning: ${warning}\n`)
   }
 }
 

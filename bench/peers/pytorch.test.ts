@@ -5,9 +5,8 @@ import { describe, expect, test } from 'vitest'
 import { UsageError } from '../../src/errors.ts'
 import { findPyTorch } from './python.ts'
 import {
-  blasWarning,
   checkPeer,
-  compileWarning,
+  expectDocumented,
   type PeerCase,
   type PeerVariant,
   PyTorchGenerator,
@@ -30,14 +29,56 @@ test('a missing PyTorch is reported with how to install it', async () => {
   await expect(findPyTorch('no-such-python')).rejects.toThrow(/no-such-python.*apt-get install python3-torch/)
 })
 
-test('only the pthread build of OpenBLAS gives a warning', () => {
-  expect(blasWarning({ libraries: ['/usr/lib/openblas-pthread/libopenblas.so.0'] })).toContain('libopenblas0-openmp')
-  expect(blasWarning({ libraries: ['/usr/lib/openblas-openmp/libopenblas.so.0'] })).toBeUndefined()
+const documented = {
+  libraries: ['/usr/lib/x86_64-linux-gnu/libgomp.so.1', '/usr/lib/x86_64-linux-gnu/openblas-openmp/libopenblas.so.0'],
+  mkl: false,
+  threads: 2,
+  compiled: false,
+}
+
+test('the documented PyTorch is compared with: that of Debian, one with MKL, and one whose libraries nobody can list', () => {
+  const expected = { threads: 2, compiled: false }
+  for (const info of [
+    documented,
+    { ...documented, libraries: [], mkl: true },
+    { ...documented, libraries: ['unknown'] },
+  ])
+    expect(() => expectDocumented(info, expected)).not.toThrow()
+  expect(() => expectDocumented({ ...documented, compiled: true }, { threads: 2, compiled: true })).not.toThrow()
 })
 
-test('only a PyTorch without vector code gives a warning', () => {
-  expect(compileWarning({ compiled: false })).toContain('libsleef-dev')
-  expect(compileWarning({ compiled: true })).toBeUndefined()
+test.each([
+  [
+    'another OpenBLAS',
+    { libraries: ['/usr/lib/openblas-pthread/libopenblas.so.0'] },
+    /its BLAS is .*pthread.*libopenblas0-openmp/,
+  ],
+  [
+    'the reference BLAS',
+    { libraries: ['/usr/lib/x86_64-linux-gnu/blas/libblas.so.3'] },
+    /its BLAS is .*libblas\.so\.3/,
+  ],
+  ['no BLAS that is known', { libraries: ['/usr/lib/libgomp.so.1'] }, /its BLAS is unknown/],
+  ['other threads', { threads: 1 }, /it uses 1 threads \(expected 2/],
+  ['no compiler', {}, /torch\.compile .*libsleef-dev/],
+])('a PyTorch with %s is not compared with', (_, other, message) => {
+  expect(() => expectDocumented({ ...documented, ...other }, { threads: 2, compiled: true })).toThrow(message)
+})
+
+test('what a peer says of itself is what is checked', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'choir-peer-'))
+  try {
+    const fake = join(folder, 'python3')
+    const hello = { ready: true, torch: '2.6', onednn: true, precision: 'float32', parameters: 1, balanced: false }
+    const other = { ...documented, libraries: ['/usr/lib/openblas-pthread/libopenblas.so.0'] }
+    const answer = JSON.stringify({ ...hello, ...other, device: 'cpu' })
+    await writeFile(fake, `#!/bin/sh\n[ "$1" = -c ] && exit 0\necho '${answer}'\ncat > /dev/null\n`, { mode: 0o755 })
+    const peer = await PyTorchPeer.start({ ...shape, sequence: 16, batch: 2 }, 'top1', { python: fake, threads: 2 })
+    expect(() => expectDocumented(peer.info, { threads: 2, compiled: false })).toThrow(/its BLAS is .*openblas-pthread/)
+    await peer.stop()
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
 })
 
 const shape = { layers: 2, width: 8, heads: 2, experts: 8, hidden: 6, vocabulary: 11 }

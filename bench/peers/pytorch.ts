@@ -47,6 +47,8 @@ export interface PeerInfo {
   readonly compiled: boolean
   /** Loaded libraries for linear algebra and threading; `unknown` outside Linux. */
   readonly libraries: readonly string[]
+  /** Whether PyTorch includes MKL, as builds of pip for x86 do. */
+  readonly mkl: boolean
   readonly parameters: number
   readonly balanced: boolean
   /** The name of the GPU, or `cpu`. */
@@ -85,16 +87,49 @@ export interface PeerGeneration {
 
 const scriptOf = (name: 'pytorch_moe.py' | 'pytorch_autocast.py' | 'pytorch_products.py'): string =>
   fileURLToPath(new URL(`./${name}`, import.meta.url))
-/** Why the loaded libraries make a comparison unfair; undefined if they do not. */
-export function blasWarning({ libraries }: Pick<PeerInfo, 'libraries'>): string | undefined {
-  if (!libraries.some((path) => path.includes('openblas-pthread'))) return undefined
-  return 'PyTorch uses the pthread build of OpenBLAS, which is about 3 times slower: apt-get install libopenblas0-openmp'
+/** What a peer must be for its times to be compared: that of README.md, as fast as we could make PyTorch run it. */
+export interface DocumentedPeer {
+  readonly threads: number
+  /** Whether it is one that uses `torch.compile`. */
+  readonly compiled: boolean
 }
 
-/** Why bfloat16 or generation is slower than PyTorch can be; undefined if it is not. */
-export function compileWarning({ compiled }: Pick<PeerInfo, 'compiled'>): string | undefined {
+/**
+ * A ratio to a slower PyTorch than the documented one would flatter Choir: with the pthread build of OpenBLAS a step in
+ * float32 takes several times as long.
+ * @throws RunError naming each difference and what to install
+ */
+export function expectDocumented(
+  info: Pick<PeerInfo, 'libraries' | 'mkl' | 'threads' | 'compiled'>,
+  expected: DocumentedPeer,
+): void {
+  const problems = [blasProblem(info), threadsProblem(info, expected), expected.compiled && compileProblem(info)]
+  const found = problems.filter((problem) => typeof problem === 'string')
+  if (found.length === 0) return
+  throw new RunError(
+    `PyTorch is not the documented peer (bench/peers/README.md), so nothing is compared with it:\n  ${found.join('\n  ')}`,
+  )
+}
+
+/** Only Linux tells which libraries are loaded. */
+function blasProblem({ libraries, mkl }: Pick<PeerInfo, 'libraries' | 'mkl'>): string | undefined {
+  if (mkl || libraries.some((path) => path.includes('openblas-openmp')) || libraries.join() === 'unknown')
+    return undefined
+  const blas = libraries.filter((path) => path.includes('blas'))
+  return (
+    `its BLAS is ${blas.join(', ') || 'unknown'} (expected the OpenMP build of OpenBLAS, or MKL: apt-get install ` +
+    'libopenblas0-openmp)'
+  )
+}
+
+function threadsProblem({ threads }: Pick<PeerInfo, 'threads'>, expected: DocumentedPeer): string | undefined {
+  if (threads === expected.threads) return undefined
+  return `it uses ${threads} threads (expected ${expected.threads}, as many as Choir)`
+}
+
+function compileProblem({ compiled }: Pick<PeerInfo, 'compiled'>): string | undefined {
   if (compiled) return undefined
-  return 'torch.compile generates no vector code here, so PyTorch is slower than it could be: apt-get install g++ libtorch-dev libsleef-dev'
+  return 'torch.compile generates no vector code (expected it to: apt-get install g++ libtorch-dev libsleef-dev)'
 }
 
 class Peer {

@@ -51,7 +51,7 @@ def serve(shape):
     torch.mm(torch.ones(64, 64), torch.ones(64, 64))
     model, respond, compiled = prepare(shape)
     answer({'ready': True, 'torch': torch.__version__, 'threads': torch.get_num_threads(), 'onednn': ONEDNN,
-            'precision': shape.precision, 'compiled': compiled, 'libraries': blas_in_use(),
+            'precision': shape.precision, 'compiled': compiled, 'libraries': blas_in_use(), 'mkl': torch.backends.mkl.is_available(),
             'parameters': sum(math.prod(size) for size, _ in model.sizes().values()), 'balanced': shape.balanced,
             'device': NAME})
     for line in sys.stdin:

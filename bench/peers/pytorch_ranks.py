@@ -219,7 +219,8 @@ def main():
             lines.write(json.dumps(message) + '\n')
             lines.flush()
 
-        send({'rank': rank, 'torch': torch.__version__, 'libraries': blas_in_use()})
+        send({'rank': rank, 'torch': torch.__version__, 'libraries': blas_in_use(), 'mkl': torch.backends.mkl.is_available(),
+              'threads': torch.get_num_threads(), 'compiled': False})
         for line in lines:
             send(run(trainer, json.loads(line)['run']))
     dist.destroy_process_group()
