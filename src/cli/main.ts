@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander'
 import { UsageError } from '../errors.ts'
 import { version } from '../system/version.ts'
+import { printable } from '../text/printable.ts'
 import { formatError } from './format-error.ts'
 import { colorsFor, Interrupted, type Io, Reported } from './io.ts'
 
@@ -88,7 +89,7 @@ function createProgram(io: Io, commands: readonly AddCommand[]): Command {
       writeErr: (text) => io.stderr.write(text),
       getOutHelpWidth: () => Math.min(io.stdout.columns || 100, 100),
       getOutHasColors: () => out.isColorSupported,
-      outputError: (text, write) => write(`choir: ${text.replace(/^error: /, '')}`),
+      outputError: (text, write) => write(`choir: ${printable(text.replace(/^error: /, ''))}`),
     })
     .addHelpText(
       'after',

@@ -25,7 +25,8 @@ export function storedFields(text: string, file: string, version: string): Field
       )
     expectPlain(stored, file)
     expectKnownVersion(stored.version, file, version)
-    // The file also has its time of creation and changes, which are not checked here.
+    expectFacts(stored, file)
+    // Facts about the run are no settings.
     const sections = ['model', 'data', 'train', 'parallel', 'runtime'].filter((key) => key in config)
     return withOriginalHash(withOriginalScales(Object.fromEntries(sections.map((key) => [key, config[key]]))))
   } catch (error) {
@@ -54,6 +55,17 @@ function withOriginalHash(fields: Fields): Fields {
   const moe = isFields(fields.model) ? fields.model.moe : null
   if (!isFields(moe) || moe.router !== 'hash' || 'hashChoices' in moe) return fields
   return merge({ model: { moe: { hashChoices: 'consecutive' } } }, fields)
+}
+
+/** Time of creation, and changes of settings since: a resumed run adds to them. @throws RunError */
+function expectFacts({ created, changes }: Fields, file: string): void {
+  if (created !== undefined && typeof created !== 'string')
+    throw new RunError(`cannot read ${file}: invalid created: ${formatValue(created)} (expected a time)`)
+  if (changes !== undefined && !(Array.isArray(changes) && changes.every(isFields)))
+    throw new RunError(
+      `cannot read ${file}: invalid changes: ${formatValue(changes)} (expected a list of changed settings, as a resumed ` +
+        'run writes them)',
+    )
 }
 
 /**

@@ -10,8 +10,9 @@
  * A killed rank cannot write, and MPICH then often names a survivor or nobody. Both files are written by the ranks and
  * may be missing or damaged; fields of the wrong type count as missing.
  */
-import { readFile, rm } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { removeFile } from '../system/disk.ts'
 
 export interface RankFailure {
   readonly rank?: number
@@ -25,7 +26,7 @@ const FAILURE_FILE = 'failure.json'
 
 /** Removes what an earlier attempt has written. */
 export async function forgetFailures(directory: string): Promise<void> {
-  for (const name of [RANKS_FILE, FAILURE_FILE]) await rm(join(directory, name), { force: true })
+  for (const name of [RANKS_FILE, FAILURE_FILE]) await removeFile(join(directory, name))
 }
 
 /**

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -158,6 +158,11 @@ describe('files of the ranks', () => {
       expect(await findFailure(folder, '')).toEqual({})
     },
   )
+
+  test('a folder in place of a file is named', async () => {
+    mkdirSync(join(folder, 'ranks.json'))
+    await expect(forgetFailures(folder)).rejects.toThrow(/^cannot remove .*ranks\.json: it is a folder, where a file/)
+  })
 
   test('what an earlier attempt wrote is removed', async () => {
     write('failure.json', { rank: 0 })

@@ -216,6 +216,29 @@ test('resuming with more steps is recorded in config.json', async () => {
   })
 })
 
+test('a run whose record of changes is none, or with a folder in place of a file, is refused with its name', async () => {
+  await (await RunDirectory.open(directory, config(), false)).close()
+  const longer = config({ train: { steps: 2000 } })
+  const stored = JSON.parse(await read('config.json'))
+  for (const [field, value] of [
+    ['changes', 5],
+    ['changes', [null]],
+    ['created', {}],
+  ] as const) {
+    await writeFile(join(directory, 'config.json'), JSON.stringify({ ...stored, [field]: value }))
+    expect(await refusal(RunDirectory.open(directory, longer, true), RunError)).toMatch(
+      new RegExp(`cannot read .*config\\.json: invalid ${field}: .* \\(expected a `),
+    )
+  }
+  await writeFile(join(directory, 'config.json'), JSON.stringify(stored))
+  await mkdir(join(directory, 'failure.json'))
+  expect(await refusal(RunDirectory.open(directory, longer, true), RunError)).toMatch(
+    /cannot remove .*failure\.json: it is a folder, where a file is expected \(move it away\)$/,
+  )
+  await rm(join(directory, 'failure.json'), { recursive: true })
+  await adopt(longer)
+})
+
 test('another path of the text is recorded if the text was compared, and refused if it was not', async () => {
   await (await RunDirectory.open(directory, config(), false)).close()
   const before = await read('config.json')

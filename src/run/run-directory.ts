@@ -22,7 +22,7 @@ import { RunError, UsageError } from '../errors.ts'
 import type { EvalRecord, LedgerRecord, RanksRecord, RoutingRecord, TrainRecord } from '../step/records.ts'
 import { decayStart } from '../step/schedule.ts'
 import { AppendFile } from '../system/append-file.ts'
-import { errorCode, makeFolder, removeEmptyFolders, replaceFile, syncFolder } from '../system/disk.ts'
+import { errorCode, makeFolder, removeEmptyFolders, removeFile, replaceFile, syncFolder } from '../system/disk.ts'
 import { jsonLine } from '../system/jsonl.ts'
 import { LOCK_FILE, lockRun, type RunLock } from '../system/lock.ts'
 import { JSON_BYTES, readText } from '../system/read-text.ts'
@@ -113,7 +113,7 @@ export class RunDirectory implements RunLog {
         await refuseLinks(directory)
         const changes = await allowedChanges(directory, config)
         // Of an earlier job.
-        for (const name of ['ranks.json', 'failure.json']) await rm(join(directory, name), { force: true })
+        for (const name of ['ranks.json', 'failure.json']) await removeFile(join(directory, name))
         return new RunDirectory(directory, lock, config, changes, created)
       }
       await refuseOccupied(directory)

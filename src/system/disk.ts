@@ -66,6 +66,17 @@ export async function makeFolder(path: string): Promise<string[]> {
   }
 }
 
+/** Removes a file, if there is one. @throws RunError if it is a folder, or may not be removed */
+export async function removeFile(path: string): Promise<void> {
+  try {
+    await rm(path, { force: true })
+  } catch (error) {
+    const isFolder = errorCode(error) === 'ERR_FS_EISDIR'
+    const why = isFolder ? 'it is a folder, where a file is expected (move it away)' : (error as Error).message
+    throw new RunError(`cannot remove ${path}: ${why}`)
+  }
+}
+
 /** Removes folders that {@link makeFolder} has created, as far as nothing is in them. */
 export async function removeEmptyFolders(created: readonly string[]): Promise<void> {
   for (const path of [...created].reverse()) await rmdir(path).catch(() => {})

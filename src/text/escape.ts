@@ -22,6 +22,6 @@ export const escapeXml = (text: string): string =>
 export const sanitize = (text: string): string =>
   text.replace(
     // biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern matches control characters on purpose
-    /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\ufffe\uffff]|\p{Surrogate}/gu,
+    /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\ufffe\uffff]|\p{Bidi_Control}|\p{Surrogate}/gu,
     '\ufffd',
   )

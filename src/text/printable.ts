@@ -1,9 +1,13 @@
 /**
  * A text that a terminal only shows: control characters are written as `\x1b`. Line breaks, tabs and the codes of
- * colours stay. For names and texts of strangers, which could move the cursor or change the terminal.
+ * colours stay. Controls of the text direction, which show the letters around them in another order, are written as
+ * `\u202e`. For names and texts of strangers, which could move the cursor, change the terminal or disguise a name.
  */
 export const printable = (text: string): string =>
-  text.replace(CONTROL, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`)
+  text.replace(CONTROL, (character) => {
+    const code = character.charCodeAt(0).toString(16)
+    return code.length > 2 ? `\\u${code.padStart(4, '0')}` : `\\x${code.padStart(2, '0')}`
+  })
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-const CONTROL = /\x1b(?!\[[\d;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]/g
+const CONTROL = /\x1b(?!\[[\d;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]|\p{Bidi_Control}/gu

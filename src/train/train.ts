@@ -91,7 +91,7 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<T
   await refuseDifferences(ranks, {
     "Choir's version": version(),
     'the configuration': hashOf(config),
-    'the directory, or an option of train,': JSON.stringify({ directory, resume, from, profile }),
+    'the directory, or an option of train,': JSON.stringify({ directory, resume, checkpoint, from, profile }),
   })
   const used = await together(ranks, () => forRanks(config, ranks, resume))
   let files: RunDirectory | null = null

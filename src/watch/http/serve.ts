@@ -39,10 +39,14 @@ export async function serve(address: ServerAddress, open: (access: Access) => Si
   const server = createServer({ maxHeaderSize: MAX_HEAD_BYTES })
   const port = await listen(server, host, address.port)
   const site = open({ port, token })
-  server.on(
-    'request',
-    getRequestListener((request) => site.fetch(nodeRequest(request)), { overrideGlobalObjects: false }),
-  )
+  const answer = getRequestListener((request) => site.fetch(nodeRequest(request)), { overrideGlobalObjects: false })
+  server.on('request', (request, response) => {
+    if (!unsupported.has(request.method ?? '')) return answer(request, response)
+    response.writeHead(405, { 'content-type': 'application/json', allow: 'GET, HEAD, POST' })
+    response.end(
+      JSON.stringify({ problem: `The method ${request.method} is not supported (expected GET, HEAD or POST).` }),
+    )
+  })
   return {
     address: addressOf(host, port, token),
     async close() {
@@ -53,6 +57,9 @@ export async function serve(address: ServerAddress, open: (access: Access) => Si
     },
   }
 }
+
+/** Methods of which no `Request` can be made: the Fetch standard forbids them. */
+const unsupported = new Set(['TRACE', 'TRACK'])
 
 /** The request as one of Node's own class: a middleware cannot build a request from the listener's look-alike. */
 function nodeRequest({ url, method, headers, body, signal }: Request): Request {

@@ -1,6 +1,6 @@
 /** Tests the server on real ports. */
 import { createServer, request } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
 import { UsageError } from '../../errors.ts'
 import { fakePage, fakeWatched } from '../testing/fake-watched.ts'
@@ -35,6 +35,15 @@ describe('an address', () => {
     expect(await (await fetch(`${address}api/collection`)).json()).toMatchObject({ roots: ['runs'] })
     await close()
     await expect(fetch(address)).rejects.toThrow()
+  })
+
+  test('answers TRACE, of which no request can be made, with what is expected', async () => {
+    const { port } = new URL((await serve({ port: 0 })).address)
+    const socket = connect(Number(port), '127.0.0.1').setEncoding('utf8')
+    socket.end(`TRACE / HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nConnection: close\r\n\r\n`)
+    const answer = (await socket.toArray()).join('')
+    expect(answer).toMatch(/^HTTP\/1\.1 405 /)
+    expect(answer).toContain('{"problem":"The method TRACE is not supported (expected GET, HEAD or POST)."}')
   })
 
   test('has by default the first free port from 6007 on', async () => {
