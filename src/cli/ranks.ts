@@ -36,7 +36,7 @@ export interface GivenToRank {
  * What a rank was given, for people, by what it is.
  * @returns Options in the order of their names; without the MPI library, whose path may differ between machines.
  */
-export function factsOfRank({ words, flags }: GivenToRank, env: Io['env']): Record<string, string> {
+function factsOfRank({ words, flags }: GivenToRank, env: Io['env']): Record<string, string> {
   const { mpi: _, ...compared } = flags
   const options = Object.entries(compared)
     .filter(([, value]) => value !== undefined)

@@ -10,9 +10,9 @@
  * A killed rank cannot write, and MPICH then often names a survivor or nobody. Both files are written by the ranks and
  * may be missing or damaged; fields of the wrong type count as missing.
  */
-import { readFile } from 'node:fs/promises'
+import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { removeFile } from '../system/disk.ts'
+import { RunError } from '../errors.ts'
 
 export interface RankFailure {
   readonly rank?: number
@@ -24,9 +24,16 @@ export interface RankFailure {
 const RANKS_FILE = 'ranks.json'
 const FAILURE_FILE = 'failure.json'
 
-/** Removes what an earlier attempt has written. */
+/** Removes what an earlier attempt has written. @throws RunError if it is a folder, or may not be removed */
 export async function forgetFailures(directory: string): Promise<void> {
-  for (const name of [RANKS_FILE, FAILURE_FILE]) await removeFile(join(directory, name))
+  for (const name of [RANKS_FILE, FAILURE_FILE]) {
+    const path = join(directory, name)
+    await rm(path, { force: true }).catch((error: NodeJS.ErrnoException) => {
+      const why =
+        error.code === 'ERR_FS_EISDIR' ? 'it is a folder, where a file is expected (move it away)' : error.message
+      throw new RunError(`cannot remove ${path}: ${why}`)
+    })
+  }
 }
 
 /**

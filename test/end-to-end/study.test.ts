@@ -83,8 +83,8 @@ test('results of an older program are refused and not changed', async () => {
 
 test('a failing run is reported, and the others finish', async () => {
   const file = studyFile('failing', {
-    arms: { good: {}, 'too fast': { 'train.schedule.learningRate': 1e30 } },
-    set: { 'train.schedule.warmup': 0 },
+    arms: { good: {}, 'too fast': { 'train.schedule.learningRate': 2 ** 24 } },
+    set: { 'train.schedule.warmup': 0, 'train.optimizer.weightDecay': 0, 'train.maxNonFinite': 1, 'train.steps': 20 },
     seeds: [1],
   })
   const ended = await study(file, 'failing')
