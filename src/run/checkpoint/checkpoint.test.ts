@@ -340,6 +340,27 @@ test('an intact checkpoint that does not fit the model is an error if no newer o
   expect(await readNewestCheckpoint(join(root, 'nowhere'), { model: other }, () => {})).toBeNull()
 })
 
+test.each([
+  ['F32', [1, 2, Number.NaN, 3]],
+  ['F32', [1, Number.NEGATIVE_INFINITY, 2, 3]],
+  // Two numbers each, the second of which has the higher bits: of 2 and infinity, and of NaN and 2.
+  ['BF16', [2, new Float32Array(Uint32Array.of(0x7f80_4000).buffer)[0] as number]],
+  ['BF16', [2, new Float32Array(Uint32Array.of(0x4000_ffc0).buffer)[0] as number]],
+] as const)('moments in %s that are not finite are not continued: %j', async (dtype, values) => {
+  const range = { arena: arenaOf({ buffer: new SharedArrayBuffer(4 * values.length) }), start: 0, count: values.length }
+  const shape = [values.length * (dtype === 'BF16' ? 2 : 1)]
+  const moments = { name: 'moments', shape, range, ...(dtype === 'BF16' && { dtype }) }
+  const tensors = { model: tensorsOf(1).model, optimizer: [moments] }
+  const write = (step: number) => writeCheckpoint(directory, step, tensors, {}, { keep: 2 })
+  floatsOf(range).fill(2)
+  await readCheckpoint(await write(1), tensors)
+  floatsOf(range).set(values)
+  const path = await write(2)
+  await expect(readCheckpoint(path, tensors)).rejects.toThrow(
+    `${path}/optimizer.safetensors: moments holds numbers that are not finite`,
+  )
+})
+
 test('parameters that are not finite are never a checkpoint, and the ones before stay', async () => {
   await writeCheckpoint(directory, 1, tensorsOf(1), {}, { keep: 1 })
   for (const value of [Number.NaN, Number.NEGATIVE_INFINITY]) {

@@ -254,5 +254,6 @@ export async function readCheckpoint(
 ): Promise<void> {
   const { census = {} } = parseStateFile(await readFile(join(path, STATE), 'utf8'))
   await readSafetensors(path, 'model', tensors.model, { elsewhere, census, finite: true })
-  if ('optimizer' in tensors) await readSafetensors(path, 'optimizer', tensors.optimizer, { elsewhere, census })
+  if ('optimizer' in tensors)
+    await readSafetensors(path, 'optimizer', tensors.optimizer, { elsewhere, census, finite: true })
 }

@@ -157,7 +157,7 @@ export interface Expected {
   readonly elsewhere?: ReadonlySet<string>
   /** SHA-256 of tensors by name. */
   readonly census?: Readonly<Record<string, string>>
-  /** Refuse NaN and infinities: a training never leaves them in parameters. */
+  /** Refuse NaN and infinities: a training never leaves them in parameters and moments. */
   readonly finite?: boolean
 }
 
@@ -278,7 +278,7 @@ async function scatter(
   const last = [...header.values()].at(-1)?.end ?? 0
   let from = 0
   let until = 0
-  for (const [name, { begin, end }] of header) {
+  for (const [name, { dtype, begin, end }] of header) {
     const range = ranges.get(name)
     if (!range) continue
     const sum = census[name] === undefined ? null : startDigest()
@@ -293,7 +293,7 @@ async function scatter(
       const bytes = buffer.subarray(at - from, at - from + floats * FLOAT_BYTES)
       const chunk = aligned.subarray(0, floats)
       bytesOf(chunk).set(bytes)
-      if (finite && !allFinite(chunk))
+      if (finite && !(dtype === 'BF16' ? allFiniteBf16(chunk) : dtype !== 'F32' || allFinite(chunk)))
         throw new RunError(
           `${file.path}: ${name} holds numbers that are not finite, so the model computes nothing (use another checkpoint: --checkpoint STEP)`,
         )
@@ -313,6 +313,11 @@ export function allFinite(values: Float32Array): boolean {
   let sum = 0
   for (let i = 0; i < values.length; i++) sum += (values[i] as number) * 0
   return sum === 0
+}
+
+/** @param values Each holds two numbers in bfloat16. NaN and infinities have all bits of the exponent. */
+function allFiniteBf16({ buffer, byteOffset, length }: Float32Array): boolean {
+  return new Uint16Array(buffer, byteOffset, 2 * length).every((bits) => (bits & 0x7f80) !== 0x7f80)
 }
 
 function elements(shape: readonly number[]): number {
