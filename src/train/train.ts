@@ -8,6 +8,7 @@
  * step number, so a run killed at any instant can continue bit for bit.
  */
 import { createHash } from 'node:crypto'
+import { join } from 'node:path'
 import { type RunConfig, sequencesOfPass } from '../config/run-config.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { separatorOf } from '../data/first-visible.ts'
@@ -211,8 +212,14 @@ async function trainOn(
     if (profile && step === fromStep + warmUp + 1) trainer.resetProfile()
     const stepStarted = performance.now()
     const computing = trainer.step(step, batch)
-    batches.load(step + 1)
-    observer.report()
+    try {
+      batches.load(step + 1)
+      observer.report()
+    } catch (error) {
+      // Nothing may be released while it computes, and this failure is the one to report.
+      await computing.catch(() => undefined)
+      throw error
+    }
     const outcome = await computing
     report.step(step, outcome, performance.now() - stepStarted)
     observer.stepDone(step, outcome)
@@ -270,7 +277,7 @@ async function openData(
         directory,
         onProgress: (message) => onEvent?.({ kind: 'prepare', message }),
         onNotice: (message) => onEvent?.({ kind: 'notice', message }),
-        ...(tokenizer !== null && { tokenizer: tokenizerFromJson(tokenizer) }),
+        ...(tokenizer !== null && { tokenizer: tokenizerFromJson(tokenizer, join(directory, 'tokenizer.json')) }),
         ...(signal && { signal }),
       })
     } catch (error) {

@@ -1,6 +1,6 @@
 /** Run directories that vanish, that two processes want, or whose names and file systems are unusual. */
 import { execFileSync, spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, truncateSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { checkpointsOf, expectSuccess, Workspace } from './support.ts'
 
@@ -24,6 +24,24 @@ test.skipIf(process.platform === 'win32')(
     expect(stderr).toContain(`cannot write checkpoint into ${run}: it was removed, or is no longer mounted`)
     expect(stderr).not.toContain('    at ')
     expect(existsSync(run)).toBe(false)
+  },
+)
+
+test.skipIf(process.platform === 'win32').each(['train.bin', 'held-out.bin'])(
+  'tokens that vanish from the cache during the training end it with 1 and a message: %s',
+  async (name) => {
+    const cache = workspace.file(`cache of ${name}`)
+    const often = { steps: 100_000, checkpointEvery: 100_000, evalEvery: 10 }
+    const config = workspace.config({ train: often, data: { cache } })
+    const running = workspace.start('train', config, '--out', workspace.file(`without ${name}`), '--json')
+    await running.step(20)
+    const [entry = ''] = readdirSync(cache).filter((entry) => entry.startsWith('tokens-'))
+    truncateSync(`${cache}/${entry}/${name}`, 100)
+    const { code, stderr } = await running.ended
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: expect.stringMatching(/^choir: .*\.bin was truncated while in use; start again to rebuild it\n$/),
+    })
   },
 )
 
