@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -98,9 +98,22 @@ test('a new lock file without contents yet is respected; an old one is taken ove
   await leave({ pid })
   expect(await attempt).toContain(`in use by process ${pid}`)
 
+  for (const contents of ['', 'null', '{"pid":12', '{}']) {
+    await writeFile(path, contents)
+    await utimes(path, 1e9, 1e9)
+    await (await lockRun(directory)).release()
+  }
+})
+
+test('a lock file that stays without contents is taken over by the first process that waits for it', async () => {
   await writeFile(path, '')
-  await utimes(path, 1e9, 1e9)
   await (await lockRun(directory)).release()
+  expect(await readdir(directory)).toEqual([])
+})
+
+test('a folder in place of the lock is refused, and the error says what to do', async () => {
+  await mkdir(path)
+  expect(await refusal()).toContain(`cannot lock ${path}: it is a folder (remove it, and try again)`)
 })
 
 test('release does not remove the lock of a successor', async () => {

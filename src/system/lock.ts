@@ -19,6 +19,12 @@ export interface RunLock {
   release(): Promise<void>
 }
 
+/** A lock that cannot be read for this long has no holder. */
+const UNREADABLE_MS = 2000
+const WAIT_MS = 500
+/** Enough to wait for such a lock, take it over, and meet other processes that do the same. */
+const ATTEMPTS = 5 + UNREADABLE_MS / WAIT_MS
+
 /** Another process of this machine holds the lock. */
 export class LockedRun extends RunError {}
 
@@ -46,14 +52,16 @@ export async function lockRun(directory: string): Promise<RunLock> {
     start: await processStart(process.pid),
     id: randomUUID(),
   }
-  for (let attempt = 0; attempt < 5; attempt++) {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     if ((await createLock(path, self)) && (await isStillOurs(path, self.id))) return heldLock(path, self.id)
     const holder = await readHolder(path)
     if (holder === 'none') continue
     if (holder !== 'unreadable') await refuseIfAlive(directory, path, holder)
     await removeStale(path, holder === 'unreadable' ? undefined : holder.id)
   }
-  throw new RunError(`cannot lock run ${directory}: other processes keep locking and releasing it; try again`)
+  throw new RunError(
+    `cannot lock run ${directory}: other processes keep locking and releasing it (try again; if there are none, delete ${path})`,
+  )
 }
 
 /** Whether the holder named in a lock file's contents is a living process of this machine; false if unknown. */
@@ -96,17 +104,19 @@ export async function isLockedElsewhere(directory: string): Promise<boolean> {
 
 async function readHolder(path: string): Promise<Holder | 'none' | 'unreadable'> {
   try {
-    const holder = JSON.parse(await readFile(path, 'utf8')) as Partial<Holder>
-    if (Number.isInteger(holder.pid) && typeof holder.host === 'string' && typeof holder.id === 'string')
+    const holder = JSON.parse(await readFile(path, 'utf8')) as Partial<Holder> | null
+    if (Number.isInteger(holder?.pid) && typeof holder?.host === 'string' && typeof holder.id === 'string')
       return { since: 'an unknown time', start: null, ...holder } as Holder
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return 'none'
+    if (errorCode(error) === 'EISDIR')
+      throw new RunError(`cannot lock ${path}: it is a folder (remove it, and try again)`)
     if (!(error instanceof SyntaxError)) throw new RunError(`cannot read ${path}: ${(error as Error).message}`)
   }
   // Without hard links the contents are written just after the file is created; a power cut may leave it empty.
   const { mtimeMs } = await stat(path)
-  if (Date.now() - mtimeMs > 2000) return 'unreadable'
-  await new Promise((resolve) => setTimeout(resolve, 500))
+  if (Date.now() - mtimeMs > UNREADABLE_MS) return 'unreadable'
+  await new Promise((resolve) => setTimeout(resolve, WAIT_MS))
   return 'none'
 }
 
