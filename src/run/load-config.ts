@@ -56,7 +56,14 @@ export async function loadRunConfig(directory: string, sets: readonly string[] =
     throw new RunError(`cannot read ${file}: ${(error as Error).message}`)
   }
   await refuseSpecialFiles(directory)
-  return parseRunConfig(text, file, sets)
+  try {
+    return parseRunConfig(text, file, sets)
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error
+    // Is it the file that is wrong, or one of the assignments?
+    const isSound = runSchema.safeParse(storedFields(text, file, version())).success
+    throw isSound ? error : new UsageError(`${file}: ${error.message}`)
+  }
 }
 
 /**

@@ -26,7 +26,7 @@ import { errorCode, makeFolder, removeEmptyFolders, removeFile, replaceFile, syn
 import { jsonLine } from '../system/jsonl.ts'
 import { LOCK_FILE, lockRun, type RunLock } from '../system/lock.ts'
 import { JSON_BYTES, readText } from '../system/read-text.ts'
-import { refuseLinks } from '../system/special-files.ts'
+import { refuseFolders, refuseLinks } from '../system/special-files.ts'
 import { version } from '../system/version.ts'
 import { grouped } from '../text/numbers.ts'
 import { quoted } from '../text/shell.ts'
@@ -111,6 +111,10 @@ export class RunDirectory implements RunLog {
       lock = await lockRun(directory)
       if (resume) {
         await refuseLinks(directory)
+        await refuseFolders(directory, [
+          'engine.json',
+          ...['metrics', 'routing', 'ledger'].map((log) => `${log}.jsonl`),
+        ])
         const changes = await allowedChanges(directory, config)
         // Of an earlier job.
         for (const name of ['ranks.json', 'failure.json']) await removeFile(join(directory, name))
@@ -211,21 +215,30 @@ export class RunDirectory implements RunLog {
   async rewind(step: number): Promise<string[]> {
     if (this.logs) throw new Error('internal: rewind must be called once, before the first record')
     const [metrics, routing, ledger] = [this.log('metrics'), this.log('routing'), this.log('ledger')]
+    const opened: AppendFile[] = []
+    // What a new run writes is its own.
+    const open = async (path: string): Promise<AppendFile> => {
+      const file = await AppendFile.open(path, this.isResumed ? 'continue' : 'fresh')
+      opened.push(file)
+      return file
+    }
     try {
       const warnings: (string | null)[] = []
       // A run may be continued without a ledger, whose records are then cut off all the same.
       for (const log of [metrics, routing, ledger]) warnings.push(await rewindLog(log, step))
-      // What a new run writes is its own.
-      const mode = this.isResumed ? 'continue' : 'fresh'
       this.logs = {
-        metrics: await AppendFile.open(metrics, mode),
-        routing: await AppendFile.open(routing, mode),
-        ledger: this.hasLedger ? await AppendFile.open(ledger, mode) : null,
+        metrics: await open(metrics),
+        routing: await open(routing),
+        ledger: this.hasLedger ? await open(ledger) : null,
         events: await RunEvents.open(this.path, this.config, this.isResumed ? step : undefined),
       }
       await syncFolder(this.path)
       return warnings.filter((warning) => warning !== null)
     } catch (error) {
+      for (const file of this.logs ? [] : opened) {
+        await file.close()
+        if (!this.isResumed) await rm(file.path, { force: true })
+      }
       throw new RunError(`cannot open the logs of run ${this.path}: ${(error as Error).message}`)
     }
   }

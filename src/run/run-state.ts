@@ -92,7 +92,7 @@ export class RunState {
 
   /**
    * Takes over everything but the tensors.
-   * @param path Names the checkpoint in messages.
+   * @param path Of the checkpoint, for messages.
    * @throws UsageError if the text is not that of the run; RunError if the tokenizer is not
    */
   adopt({ data, updates, nonFiniteInRow, tokenizer }: State, path: string): void {
@@ -101,7 +101,8 @@ export class RunState {
         `cannot resume from ${path}: this model was imported, without the state of a training (train it with --from)`,
       )
     // Before the text, whose hash covers the tokenizer.
-    if (tokenizer !== undefined && tokenizer !== this.tokenizer) throw changedTokenizer('the run')
+    if (tokenizer !== undefined && tokenizer !== this.tokenizer)
+      throw changedTokenizer(path.replace(/[\\/]checkpoints[\\/][^\\/]+$/, ''))
     if (data !== this.data.hash)
       throw new UsageError(
         `data.source: the text has changed since ${path} was written, or is another one (resume with the text that the ` +

@@ -36,10 +36,14 @@ export async function writeError(
     const message = error instanceof Error ? error.message : String(error)
     return new RunError(`cannot ${action}: ${message}. ${advice}`, cause)
   }
-  const free = await statfs(folder).then(
-    ({ bavail, bsize }) => bavail * bsize,
-    () => undefined,
-  )
+  const disk = await statfs(folder).catch(() => undefined)
+  // A file system without a limit of files reports 0 of 0.
+  if (code === 'ENOSPC' && disk && disk.files > 0 && disk.ffree === 0)
+    return new RunError(
+      `cannot ${action}: the disk has no room for another file: all inodes are used. ${advice}`,
+      cause,
+    )
+  const free = disk && disk.bavail * disk.bsize
   const full = code === 'ENOSPC' ? 'the disk is full' : 'the disk quota is used up'
   const sizes = [
     ...(needed === undefined ? [] : [`${bytes(needed)} needed`]),

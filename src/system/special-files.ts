@@ -1,4 +1,4 @@
-/** Refuses what a folder of files should not contain, at any depth: pipes and devices, and links where it is written. */
+/** Refuses what a folder of files should not contain: pipes and devices, and where it is written links, and folders in place of files. */
 import { readdir, readlink, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { RunError } from '../errors.ts'
@@ -16,6 +16,21 @@ export async function refuseSpecialFiles(folder: string): Promise<void> {
     const target = entry.isSymbolicLink() ? await stat(path).catch(() => undefined) : entry
     if (target && !target.isFile() && !target.isDirectory())
       throw new RunError(`cannot read ${path}: it is ${kindOf(target)} (expected a file or folder)`)
+  }
+}
+
+/**
+ * Refuses folders where files are written.
+ * @throws RunError with the path of the folder
+ */
+export async function refuseFolders(folder: string, names: readonly string[]): Promise<void> {
+  for (const name of names) {
+    const path = join(folder, name)
+    const target = await stat(path).catch(() => undefined)
+    if (target?.isDirectory())
+      throw new RunError(
+        `cannot write ${path}: it is a folder (expected a file: move the folder away, or restore the file)`,
+      )
   }
 }
 

@@ -130,3 +130,25 @@ test.skipIf(!mountable)('a full disk at an import: exit 1, and nothing is left',
     expect(readdirSync(disk)).toEqual(['other'])
   }),
 )
+
+test.skipIf(!mountable)('no inode left: exit 1 with that reason, and nothing is lost or in the way', async () => {
+  const config = workspace.config({ train: { steps: 4, checkpointEvery: 2 } })
+  const run = `${disk}/run`
+  // The disk's own folder is one, the run's folder another. A new run then writes a lock, small files and three logs.
+  for (const inodes of [2, 4, 6, 7, 8])
+    await mounted(`size=16m,nr_inodes=${inodes}`, async () => {
+      const { code, stderr } = await workspace.choir('train', config, '--out', run)
+      expect({ inodes, code, stderr }).toMatchObject({ code: 1, stderr: expect.stringMatching(/^choir: cannot .*\n$/) })
+      expect(readdirSync(disk)).toEqual([])
+    })
+  await mounted('size=16m,nr_inodes=12', async () => {
+    const { code, stderr } = await workspace.choir('train', config, '--out', run)
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: expect.stringMatching(
+        /cannot write checkpoint .*: the disk has no room for another file: all inodes are used\. Earlier checkpoints/,
+      ),
+    })
+    expect(readdirSync(run)).toContain('metrics.jsonl')
+  })
+})

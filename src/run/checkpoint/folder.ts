@@ -4,6 +4,7 @@
  */
 import { readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { RunError } from '../../errors.ts'
 import { errorCode } from '../../system/disk.ts'
 import { folderName } from './description.ts'
 import { verifyFolder } from './verify-folder.ts'
@@ -14,6 +15,10 @@ type Kind = 'final' | 'replaced' | 'writing' | 'removed'
 export async function list(directory: string): Promise<{ name: string; step: number; kind: Kind }[]> {
   const names = await readdir(directory).catch((error: unknown) => {
     if (errorCode(error) === 'ENOENT') return []
+    if (errorCode(error) === 'ENOTDIR')
+      throw new RunError(
+        `cannot read ${directory}: it is a file (expected the folder of checkpoints; restore it from a copy)`,
+      )
     throw error
   })
   const found = names.flatMap((name) => {
