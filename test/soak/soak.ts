@@ -14,7 +14,7 @@ import { grouped } from '../../src/text/numbers.ts'
 import { attempts } from '../support/soak.ts'
 
 /** Cases of test/fuzz in the suite. */
-const suite = { inputs: 3500, requests: 360 }
+const suite = { inputs: 3600, requests: 360 }
 
 const { values } = parseArgs({
   options: {
