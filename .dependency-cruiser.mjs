@@ -14,7 +14,7 @@ const floors = {
   model: { below: ['text', 'graph'], packages: ['zod'], builtins: false },
   runtime: { below: ['text', 'graph'], packages: ['koffi', 'onnxruntime-node', 'webgpu'], builtins: true },
   config: { below: ['text', 'model'], packages: ['zod'], builtins: false },
-  system: { below: ['text'], packages: [], builtins: true },
+  system: { below: ['text', 'runtime'], packages: [], builtins: true },
   data: {
     below: ['text', 'config', 'system'],
     packages: ['hyparquet', 'tinyglobby', 'tokenizers', 'zod'],

@@ -127,7 +127,7 @@ test('folders of a killed process are removed at once; folders of a living one s
   makeOld(ours)
   const { pid: dead } = spawnSync(process.execPath, ['-e', ''])
   for (const kind of ['scratch', 'building'])
-    await mkdir(join(root, basename(ours).replace(/scratch-(.*)-\d+-.*/, `${kind}-$1-${dead}-left`)))
+    await mkdir(join(root, basename(ours).replace(/scratch-([0-9a-f]{8})-\d+-.*/, `${kind}-$1-${dead}-left`)))
   const other = await openCache(root, () => {})
   await other.close()
   expect(readdirSync(root)).toContain(basename(ours))

@@ -33,6 +33,10 @@ export function loadLibrary(path: string | null): Library {
   return library
 }
 
+/** The error code of the last call of the C library on this thread, and the one of a lock that another holds. */
+export const errno = (): number => koffi.errno()
+export const WOULD_BLOCK = koffi.os.errno.EWOULDBLOCK
+
 const placeholder = new Uint8Array(8)
 
 /**

@@ -2,9 +2,12 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { Worker } from 'node:worker_threads'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { RunError } from '../errors.ts'
-import { isHeldByLiveProcess, LOCK_FILE, lockRun } from './lock.ts'
+import { isHeldByLiveProcess, isLockedElsewhere, LOCK_FILE, lockRun, whereaboutsOf } from './lock.ts'
+import { ownPlace } from './process-identity.ts'
+import { inContainer } from './testing/container.ts'
 
 let directory: string
 let path: string
@@ -121,6 +124,101 @@ test('release does not remove the lock of a successor', async () => {
   await leave({ pid: 1, host: 'elsewhere' })
   await lock.release()
   expect(await readdir(directory)).toEqual([LOCK_FILE])
+})
+
+test('a process can be checked in the same container since the last start; other places are told apart', () => {
+  const own = { host: 'a', boot: '1', namespace: 'x' }
+  const at = (place: object) => whereaboutsOf({ ...own, ...place }, own)
+  expect(at({})).toBe('here')
+  expect(at({ namespace: 'y' })).toBe('container')
+  // Containers of a machine may have names of their own.
+  expect(at({ host: 'b' })).toBe('container')
+  expect(at({ host: 'b', namespace: 'y' })).toBe('container')
+  expect(at({ boot: '2' })).toBe('earlier')
+  expect(at({ host: 'b', boot: '2' })).toBe('elsewhere')
+  // Other systems than Linux, and locks of earlier versions.
+  const plain = { host: 'a', boot: null, namespace: null }
+  expect(whereaboutsOf(plain, plain)).toBe('here')
+  expect(whereaboutsOf({ host: 'b' }, plain)).toBe('elsewhere')
+  expect(whereaboutsOf({ host: 'a' }, own)).toBe('here')
+  expect(whereaboutsOf({ host: 'b' }, own)).toBe('elsewhere')
+})
+
+test('a process in another container that cannot be checked keeps its lock, whatever has its id here', async () => {
+  for (const pid of [process.pid, dead()]) {
+    await leave({ pid, ...ownPlace(), namespace: 'pid:[1]' })
+    expect(await isLockedElsewhere(directory)).toBe(true)
+    const message = await refusal()
+    expect(message).toContain(`in use by process ${pid} in another container (host ${hostname()})`)
+    expect(message).toContain('cannot be checked from this one')
+    expect(message).toContain(`delete ${path} and try again`)
+    expect(await isHeldByLiveProcess(await readFile(path, 'utf8'))).toBe(false)
+  }
+})
+
+/** Programs that lock the directory and say so, and then run on; without `hold` they end. */
+const program = (hold: boolean) => `
+import { lockRun } from ${JSON.stringify(new URL('../../dist/system/lock.js', import.meta.url).href)}
+try {
+  await lockRun(${JSON.stringify(directory)})
+  process.stdout.write('locked\\n')
+  ${hold ? 'setInterval(() => {}, 60_000)' : ''}
+} catch (error) {
+  process.stdout.write(error.name + ': ' + error.message + '\\n')
+}`
+
+describe.skipIf(process.platform === 'win32')('a thread', () => {
+  test('that is ended leaves a lock that its process can take over, and no other before', async () => {
+    const worker = new Worker(program(true), { eval: true, stdout: true })
+    await new Promise((resolve) => worker.stdout.once('data', resolve))
+    expect(await refusal()).toContain(`already in use by this process, ${process.pid}`)
+    await worker.terminate()
+    await (await lockRun(directory)).release()
+    expect(await readdir(directory)).toEqual([])
+  })
+})
+
+describe.skipIf(!inContainer)('a container', () => {
+  /** A program in a process namespace of its own, where it is process 1. */
+  const start = (hold: boolean) => {
+    const [command = '', ...args] = inContainer as readonly string[]
+    const words = [...args, process.execPath, '--input-type=module', '-e', program(hold)]
+    child = spawn(command, words, { stdio: ['ignore', 'pipe', 'inherit'] })
+    const running = child
+    return {
+      line: new Promise<string>((resolve) => running.stdout?.once('data', (data) => resolve(String(data)))),
+      kill: async () => {
+        running.kill('SIGKILL')
+        await new Promise((resolve) => running.once('close', resolve))
+      },
+    }
+  }
+
+  test('keeps its lock from others of the same name, and loses it when it is killed', async () => {
+    const first = start(true)
+    expect(await first.line).toBe('locked\n')
+    expect(JSON.parse(await readFile(path, 'utf8'))).toMatchObject({ pid: 1, host: hostname() })
+    const message = await refusal()
+    expect(message).toContain(`in use by process 1 in another container (host ${hostname()})`)
+    expect(message).toContain('Wait for it or stop it')
+    expect(await isLockedElsewhere(directory)).toBe(true)
+    // Another process 1.
+    const second = start(false)
+    expect(await second.line).toContain('in use by process 1 in another container')
+    await first.kill()
+    expect(await isLockedElsewhere(directory)).toBe(false)
+    // The container is restarted.
+    const third = start(false)
+    expect(await third.line).toBe('locked\n')
+    await third.kill()
+  })
+
+  test('finds the lock of a process outside', async () => {
+    const lock = await lockRun(directory)
+    expect(await start(false).line).toContain(`in use by process ${process.pid} in another container`)
+    await lock.release()
+    expect(await start(false).line).toBe('locked\n')
+  })
 })
 
 test('isHeldHere is true only for a living process of this machine', async () => {

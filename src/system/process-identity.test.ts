@@ -8,7 +8,7 @@ import { eventually } from './testing/eventually.ts'
 test.skipIf(process.platform !== 'linux')(
   'a process that has ended is not running, even if its parent never notices',
   async () => {
-    const parent = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 20'], { stdio: ['ignore', 'pipe', 'ignore'] })
+    const parent = spawn('sh', ['-c', 'sleep 0.3 & echo $!; exec sleep 20'], { stdio: ['ignore', 'pipe', 'ignore'] })
     try {
       const [line] = (await once(createInterface({ input: parent.stdout }), 'line')) as [string]
       const child = Number(line)

@@ -25,18 +25,39 @@ export async function isRunning(pid: number, start: string | null): Promise<bool
 }
 
 /**
- * Equal for processes whose ids can be compared. A host name is not enough: many machines keep the name of their image,
- * and each container has process ids of its own.
+ * Where a process runs. Process ids can be compared if all of it is equal. A host name is not enough: many machines keep
+ * the name of their image, and each container has process ids of its own.
  */
-export function machineId(): string {
-  let [boot, namespace] = ['', '']
-  try {
-    boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8')
-    namespace = readlinkSync('/proc/self/ns/pid')
-  } catch {
-    // Only Linux has these files.
+export interface Place {
+  readonly host: string
+  /** The start of the system, which all containers of a machine share; null where it has no name (not Linux). */
+  readonly boot: string | null
+  /** The processes that see each other, such as those of a container; null where the system has one such set. */
+  readonly namespace: string | null
+}
+
+export function ownPlace(): Place {
+  const read = (value: () => string): string | null => {
+    try {
+      return value().trim()
+    } catch {
+      // Only Linux has these files.
+      return null
+    }
   }
-  return createHash('sha256').update(`${hostname()} ${boot} ${namespace}`).digest('hex').slice(0, 8)
+  return {
+    host: hostname(),
+    boot: read(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8')),
+    namespace: read(() => readlinkSync('/proc/self/ns/pid')),
+  }
+}
+
+/** Equal for processes whose ids can be compared. */
+export function machineId({ host, boot, namespace }: Place = ownPlace()): string {
+  return createHash('sha256')
+    .update(`${host} ${boot ?? ''} ${namespace ?? ''}`)
+    .digest('hex')
+    .slice(0, 8)
 }
 
 /** Whether a process has ended and only its parent has not noticed, which in a container may be never. */

@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync } from 'node:fs'
-import { basename } from 'node:path'
+import { mkdirSync, readdirSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { expect, test, vi } from 'vitest'
 import { temporaryFolder } from '../data/testing/temporary-folder.ts'
@@ -42,7 +42,7 @@ test.runIf(process.platform === 'linux')(
   'a folder of a killed process is removed, even if the parent of that process never notices its end',
   async () => {
     const root = temporary.make()
-    const parent = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 20'], { stdio: ['ignore', 'pipe', 'ignore'] })
+    const parent = spawn('sh', ['-c', 'sleep 0.3 & echo $!; exec sleep 20'], { stdio: ['ignore', 'pipe', 'ignore'] })
     try {
       const [line] = (await once(createInterface({ input: parent.stdout }), 'line')) as [string]
       vi.spyOn(process, 'pid', 'get').mockReturnValue(Number(line))
@@ -54,5 +54,18 @@ test.runIf(process.platform === 'linux')(
     } finally {
       parent.kill('SIGKILL')
     }
+  },
+)
+
+test.runIf(process.platform === 'linux')(
+  'a folder of a process whose id another one has now is removed, and that of the other stays',
+  async () => {
+    const root = temporary.make()
+    const own = basename(await makeTemporaryFolder(root, 'building'))
+    // Of an earlier process with the id of this one, as in a container that is restarted.
+    const [, owner, pid] = own.split('-')
+    mkdirSync(join(root, `.building-${owner}-${pid}-00000000-abcdef`))
+    await sweepLeftovers(root)
+    expect(readdirSync(root)).toEqual([own])
   },
 )

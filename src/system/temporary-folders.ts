@@ -2,19 +2,26 @@
  * Temporary folders inside a cache that several processes share. Their names identify the owning process, because a
  * process that is killed leaves its folders behind: the next sweep removes those and keeps those of living processes.
  */
+import { createHash } from 'node:crypto'
 import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { isRunning, machineId } from './process-identity.ts'
+import { isRunning, machineId, processStart } from './process-identity.ts'
 
-const namePattern = /^\.(?:scratch|building)-(?:([0-9a-f]{8})-(\d+)-)?/
+/** The machine of the owner, its process id, and the start of the process, which earlier versions left out. */
+const namePattern = /^\.(?:scratch|building)-(?:([0-9a-f]{8})-(\d+)-)?(?:([0-9a-f]{8})-)?/
 
 /** Age at which a folder is removed if its owner cannot be checked: another machine, an earlier boot, or none named. */
 const STALE_MS = 48 * 3600 * 1000
 
 /** Creates a folder in `root` that belongs to this process. */
-export function makeTemporaryFolder(root: string, kind: 'scratch' | 'building'): Promise<string> {
-  return mkdtemp(join(root, `.${kind}-${machineId()}-${process.pid}-`))
+export async function makeTemporaryFolder(root: string, kind: 'scratch' | 'building'): Promise<string> {
+  const { pid } = process
+  return mkdtemp(join(root, `.${kind}-${machineId()}-${pid}-${startMark(await processStart(pid))}`))
 }
+
+/** In a container that is restarted, the next process has the same id. */
+const startMark = (start: string | null): string =>
+  start === null ? '' : `${createHash('sha256').update(start).digest('hex').slice(0, 8)}-`
 
 /** Removes folders that dead processes left in `root`. Folders that cannot be removed are skipped. */
 export async function sweepLeftovers(root: string): Promise<void> {
@@ -28,7 +35,10 @@ export async function sweepLeftovers(root: string): Promise<void> {
 async function isLeftover(name: string, path: string): Promise<boolean> {
   const match = namePattern.exec(name)
   if (!match) return false
-  const [, owner, pid] = match
-  if (owner === machineId()) return !(await isRunning(Number(pid), null))
+  const [, owner, pid, start] = match
+  if (owner === machineId()) {
+    const mark = start === undefined ? '' : startMark(await processStart(Number(pid)))
+    return !(await isRunning(Number(pid), null)) || (mark !== '' && mark !== `${start}-`)
+  }
   return Date.now() - (await stat(path)).mtimeMs > STALE_MS
 }

@@ -1,10 +1,13 @@
 /** Which processes are alive, and which may work together. Machines are played by names. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, readdirSync } from 'node:fs'
 import { readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, expect, test, vi } from 'vitest'
 import { temporaryFolder } from '../../data/testing/temporary-folder.ts'
 import { RunError } from '../../errors.ts'
+import { inContainer } from '../../system/testing/container.ts'
 import { specificationSchema } from '../grid/specification.ts'
 import { Ledger } from '../results/ledger.ts'
 import { SharedCells } from './cell-files.ts'
@@ -109,6 +112,39 @@ test('a process of this machine is checked by its id, however old its file', asy
   expect(await a.isLive({ ...b.self, pid: 999_999_999 })).toBe(false)
   if (process.platform === 'linux') expect(await a.isLive({ ...b.self, start: 'another boot 1' })).toBe(false)
 })
+
+test.skipIf(!inContainer)(
+  'a process in another container is checked by its sign of life: here its id may be that of another, or of none',
+  async () => {
+    const folder = temporary.make()
+    const module = (path: string) => JSON.stringify(new URL(`../../../dist/study/${path}`, import.meta.url).href)
+    const program = `
+      import { specificationSchema } from ${module('grid/specification.js')}
+      import { factsOf } from ${module('sharing/facts.js')}
+      import { Processes } from ${module('sharing/processes.js')}
+      const facts = factsOf(specificationSchema.parse({ arms: { a: {} }, seeds: [1, 2] }))
+      const processes = await Processes.join(${JSON.stringify(folder)}, facts, true)
+      const [other] = await processes.others()
+      process.stdout.write(JSON.stringify([processes.self.pid, other?.pid]) + '\\n')
+      setInterval(() => {}, 60_000)`
+    const here = await Processes.join(folder, facts, true)
+    joined.push(here)
+    const [command = '', ...args] = inContainer as readonly string[]
+    const child = spawn(command, [...args, process.execPath, '--input-type=module', '-e', program], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    const [line] = (await once(child.stdout, 'data')) as [Buffer]
+    expect(JSON.parse(line.toString())).toEqual([1, process.pid])
+    const [there] = await here.others()
+    expect(there).toMatchObject({ pid: 1, host: here.self.host })
+    child.kill('SIGKILL')
+    await once(child, 'close')
+    expect(await here.others()).toHaveLength(1)
+    const time = (Date.now() - EXPIRY_MS - 1000) / 1000
+    await utimes(join(folder, 'processes', `${there?.number}.json`), time, time)
+    expect(await here.others()).toEqual([])
+  },
+)
 
 test('after a time in which this process could not write either, no other is taken for dead', async () => {
   const folder = temporary.make()
