@@ -17,7 +17,7 @@ const floors = {
   system: { below: ['text', 'runtime'], packages: [], builtins: true },
   data: {
     below: ['text', 'config', 'system'],
-    packages: ['hyparquet', 'tinyglobby', 'tokenizers', 'zod'],
+    packages: ['hyparquet', 'tokenizers', 'zod'],
     builtins: true,
   },
   corpus: { below: ['text', 'system'], packages: ['htmlparser2'], builtins: true },

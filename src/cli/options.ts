@@ -43,7 +43,7 @@ const share: Range = { above: 0, maximum: 1, expected: 'a number above 0 and at 
 
 export const ranges = { positive, positiveInteger, count, nonNegative, port, threads, processes, share }
 
-const decimal = /^\s*[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\s*$/i
+const decimal = /^\s*[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?\s*$/i
 
 /** An option with a number, e.g. `numberOption('--tokens <n>', 'tokens to generate', ranges.positiveInteger)`. */
 export function numberOption(flags: string, description: string, range: Range): Option {
@@ -74,7 +74,7 @@ const tokenUnits: Readonly<Record<string, number>> = { '': 1, k: 1e3, M: 1e6, B:
 /** An option with a number of tokens, such as 5000, 300M or 2B. */
 export function tokensOption(description: string): Option {
   return new Option('--tokens <n>', description).argParser((text: string) => {
-    const [, size = '', unit = ''] = /^\s*([\d.]+(?:e\d+)?)\s*([kMBT]?)\s*$/.exec(text) ?? []
+    const [, size = '', unit = ''] = /^([\d.]+(?:e\d+)?)\s*([kMBT]?)$/.exec(text.trim()) ?? []
     const value = decimal.test(size) ? Math.round(Number(size) * (tokenUnits[unit] ?? Number.NaN)) : Number.NaN
     if (value >= 1 && Number.isSafeInteger(value)) return value
     throw new UsageError(

@@ -2,12 +2,16 @@
 import { z } from 'zod'
 import { encodingName, expectedEncodings } from './encodings.ts'
 
+/** Longer than the paths of any system. */
+const MAX_PATH = 4096
+const path = z.string().max(MAX_PATH)
+
 const tokenizerSchema = z
   .strictObject({
     /** `bpe`: byte-level BPE trained on the corpus. `bytes`: one token a byte. `file`: a tokenizer.json. */
     kind: z.enum(['bpe', 'bytes', 'file']).default('bpe'),
     /** Path of a Hugging Face tokenizer.json, for `file`. */
-    path: z.string().optional(),
+    path: path.optional(),
   })
   .refine((tokenizer) => (tokenizer.kind === 'file') === (tokenizer.path !== undefined), {
     path: ['path'],
@@ -19,7 +23,7 @@ export const dataSchema = z.strictObject({
    * A corpus by name (`sotu`, `moby-dick`), or files, folders and globs; `-` is standard input, and `run:text` the file or
    * folder of that path in the run directory.
    */
-  source: z.union([z.string(), z.array(z.string()).min(1)]).default('sotu'),
+  source: z.union([path, z.array(path).min(1)]).default('sotu'),
   /** Field or column that holds the text in JSONL and Parquet. */
   field: z.string().default('text'),
   /**
@@ -43,7 +47,7 @@ export const dataSchema = z.strictObject({
    */
   crossDocuments: z.boolean().default(true),
   /** Folder of the token cache; default: the user's cache folder. */
-  cache: z.string().optional(),
+  cache: path.optional(),
 })
 
 export type DataConfig = z.output<typeof dataSchema>

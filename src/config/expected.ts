@@ -14,7 +14,7 @@ const nouns: Readonly<Record<string, string>> = {
 }
 
 /** How the library begins its messages. Others are a schema's own. */
-const byLibrary = /^(Too small|Invalid input|Invalid key)/
+const byLibrary = /^(Too small|Too big|Invalid input|Invalid key)/
 
 /** Such as `expected a list`; the schema's own message if it has one. */
 export function expectationOf(issue: z.core.$ZodIssue): string {
@@ -30,6 +30,9 @@ export function expectationOf(issue: z.core.$ZodIssue): string {
       if (origin === 'array') return `expected at least ${plural(Number(minimum), 'entry', 'entries')}`
       return `expected a number ${inclusive ? 'of at least' : 'above'} ${minimum}`
     }
+    case 'too_big':
+      if (issue.origin === 'string') return `expected text of at most ${plural(Number(issue.maximum), 'character')}`
+      return issue.message
     default:
       return issue.message
   }

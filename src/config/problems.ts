@@ -19,6 +19,7 @@ interface Field {
   readonly anyOf?: readonly Field[]
   readonly items?: Field
   readonly minItems?: number
+  readonly maxItems?: number
   readonly minimum?: number
   readonly exclusiveMinimum?: number
   readonly maximum?: number
@@ -197,8 +198,11 @@ function accepted(field: Field): string {
       return 'text'
     case 'null':
       return 'null'
-    case 'array':
-      return `a ${field.minItems ? 'non-empty ' : ''}list of ${field.items ? accepted(field.items) : 'values'}`
+    case 'array': {
+      const items = field.items ? accepted(field.items) : 'values'
+      const limit = field.maxItems === undefined ? '' : `, at most ${field.maxItems}`
+      return `a ${field.minItems ? 'non-empty ' : ''}list of ${items}${limit}`
+    }
     case 'object':
       return `a group of fields: ${Object.keys(field.properties ?? {}).join(', ')}`
     case 'integer':

@@ -1,13 +1,16 @@
 /** Configuration of a run: model, data, training and runtime. It holds everything that affects the result. */
 import { z } from 'zod'
 import { type ModelConfig, modelSchema } from '../model/config.ts'
-import { matchesName, patternName, patternsOf, withFrozen } from '../model/freeze.ts'
+import { nameMatcher, patternName, patternsOf, withFrozen } from '../model/freeze.ts'
 import { floats, sizes } from '../model/limits.ts'
 import { isServedByPosition } from '../model/moe-config.ts'
 import { parameterSpecs } from '../model/parameters.ts'
 import { nearestName } from '../text/nearest.ts'
 import { dataSchema } from './data-config.ts'
 import { rateProblems, vocabularyProblem } from './run-rules.ts'
+
+/** No name of a parameter is nearly as long, and no model has as many kinds of them. */
+const [MAX_PATTERN, MAX_PATTERNS] = [200, 200]
 
 const positive = z.int().positive()
 /** Of a moving average. */
@@ -108,7 +111,10 @@ const trainSchema = z.strictObject({
    * Parameters that stay as they are: patterns of names such as `embedding`, `layers.0.*` or `*.router`, where `*` is any
    * text. A pattern also matches everything below the names that it matches.
    */
-  freeze: z.array(z.string().min(1)).default([]),
+  freeze: z
+    .array(z.string().min(1).max(MAX_PATTERN, { abort: true }))
+    .max(MAX_PATTERNS, { abort: true })
+    .default([]),
   /** Seed of the initial parameters and of random routing. */
   seed: z.int().nonnegative().default(0),
   /** Steps between evaluations; the last step is always evaluated. */
@@ -251,7 +257,8 @@ export const runSchema = z
 function freezeProblem({ model, train }: { model: ModelConfig; train: { freeze: string[] } }): string | undefined {
   if (train.freeze.length === 0) return undefined
   const specs = parameterSpecs(model)
-  const idle = train.freeze.find((pattern) => !specs.some((spec) => matchesName(pattern, patternName(spec))))
+  const names = specs.map(patternName)
+  const idle = train.freeze.find((pattern) => !names.some(nameMatcher(pattern)))
   if (idle === undefined)
     return withFrozen(specs, train.freeze).every(({ frozen }) => frozen) ? 'leaves no parameter to train' : undefined
   const near = nearestName(idle, patternsOf(specs))

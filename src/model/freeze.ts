@@ -2,6 +2,7 @@
  * Parameters that a training leaves as they are (`train.freeze`). Patterns are matched with the names of tensors, with `*`
  * for the index of an expert: `layers.0.moe.experts.*.up` has all experts of a layer, which are frozen together.
  */
+import { ANY, matchesParts, type PatternPart } from '../text/wildcard.ts'
 import type { ParameterSpec } from './parameters.ts'
 
 /** Name of a tensor as patterns and messages have it. */
@@ -11,14 +12,23 @@ export const patternName = ({ name }: Pick<ParameterSpec, 'name'>): string => na
  * Whether a pattern matches a name, or one above it: `layers.0` and `layers.0.*` match all tensors of a layer, and
  * `*.router` also the biases of a router. `*` stands for any characters, dots included.
  */
-export function matchesName(pattern: string, name: string): boolean {
-  const escaped = pattern.split('*').map((part) => part.replace(/[\\^$.|?+()[\]{}]/g, '\\$&'))
-  return new RegExp(`^${escaped.join('.*')}(\\..*)?$`).test(name)
+export const matchesName = (pattern: string, name: string): boolean => nameMatcher(pattern)(name)
+
+/** {@link matchesName} of one pattern and many names. */
+export function nameMatcher(pattern: string): (name: string) => boolean {
+  if (!pattern.includes('*')) return (name) => name === pattern || name.startsWith(`${pattern}.`)
+  const whole = Array.from(pattern, (character): PatternPart => (character === '*' ? ANY : character))
+  const above: readonly PatternPart[] = [...whole, '.', ANY]
+  return (name) => {
+    const text = [...name]
+    return matchesParts(whole, text) || matchesParts(above, text)
+  }
 }
 
 /** The specifications, with those marked that a pattern matches. */
 export function withFrozen(specs: readonly ParameterSpec[], patterns: readonly string[]): ParameterSpec[] {
-  const isFrozen = (spec: ParameterSpec) => patterns.some((pattern) => matchesName(pattern, patternName(spec)))
+  const matchers = patterns.map(nameMatcher)
+  const isFrozen = (spec: ParameterSpec) => matchers.some((matches) => matches(patternName(spec)))
   return specs.map((spec) => (isFrozen(spec) ? { ...spec, frozen: true } : spec))
 }
 

@@ -30,7 +30,7 @@ export const folderOfRun = ({ arm, seed, key }: { arm: string; seed: number; key
   `${arm
     .toLowerCase()
     .replace(/[^a-z0-9.=]+/g, '-')
-    .replace(/^[-.]+|[-.]+$/g, '')
+    .replace(/^[-.]+|(?<![-.])[-.]+$/g, '')
     .slice(0, 60)}-seed-${seed}-${key.slice(0, 8)}`
 
 /**

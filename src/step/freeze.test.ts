@@ -123,6 +123,18 @@ test('a pattern matches whole names, any text for *, and what is below a name', 
   expect(matching('layers.1.nor.', names)).toEqual([])
 })
 
+test('a pattern of very many * is decided at once, and one of very many characters is refused', () => {
+  const began = performance.now()
+  const names = ['layers.1.moe.experts.*.up', 'embedding']
+  for (const stars of [10, 24, 200]) {
+    expect(names.filter((name) => matchesName(`${'*'.repeat(stars)}x`, name))).toEqual([])
+    expect(names.filter((name) => matchesName(`${'*'.repeat(stars)}up`, name))).toEqual([names[0]])
+  }
+  const parsed = runSchema.safeParse({ train: { freeze: ['*'.repeat(1_000_000)] } })
+  expect(parsed.error?.issues).toMatchObject([{ code: 'too_big', path: ['train', 'freeze', 0] }])
+  expect(performance.now() - began).toBeLessThan(1000)
+})
+
 test('a pattern that matches nothing is refused with a near one, and so is freezing everything', () => {
   const problem = (freeze: string[]): string => {
     const parsed = runSchema.safeParse({ model: { moe }, train: { freeze } })

@@ -6,8 +6,14 @@ import { distance } from 'fastest-levenshtein'
  */
 export function nearestName(name: string, accepted: Iterable<string>): string | undefined {
   const limit = Math.max(2, Math.floor(name.length / 3))
-  const distanceTo = (candidate: string) => distance(name.toLowerCase(), candidate.toLowerCase())
-  return [...accepted]
-    .filter((candidate) => distanceTo(candidate) <= limit)
-    .toSorted((a, b) => distanceTo(a) - distanceTo(b))[0]
+  const wanted = name.toLowerCase()
+  let nearest: string | undefined
+  let least = limit + 1
+  for (const candidate of accepted) {
+    // The distance is at least the difference of the lengths, which needs no look at the characters.
+    if (Math.abs(candidate.length - name.length) >= least) continue
+    const apart = distance(wanted, candidate.toLowerCase())
+    if (apart < least) [nearest, least] = [candidate, apart]
+  }
+  return nearest
 }

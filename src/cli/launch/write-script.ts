@@ -86,7 +86,7 @@ export async function writeKubernetes(io: Io, source: string | undefined, flags:
       run.name
         .toLowerCase()
         .replace(/[^a-z0-9]+/g, '-')
-        .replace(/^[^a-z]+|-+$/g, ''),
+        .replace(/^[^a-z]+|(?<!-)-+$/g, ''),
     image,
     volumes,
     workers: nodes,

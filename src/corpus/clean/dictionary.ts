@@ -6,9 +6,11 @@ const DOCUMENT_LENGTH = 8000
 /** Entries in documents of about 8,000 characters, one after the other. An entry begins after a blank line, at the margin. */
 export function* dictionaryTexts(source: string): Generator<string> {
   let start = 0
-  for (const { index, 0: gap } of source.matchAll(/\n(?:[ \t\r]*\n)+(?=\S)/g)) {
+  for (const { index, 0: gap } of source.matchAll(/\n(?:[ \t\r]*\n)+/g)) {
     const end = index + gap.length
-    if (end - start < DOCUMENT_LENGTH) continue
+    // Not in the expression, which would look for a shorter gap in a long one.
+    const isAtMargin = /\S/.test(source[end] ?? '')
+    if (!isAtMargin || end - start < DOCUMENT_LENGTH) continue
     yield withoutBraces(source.slice(start, end))
     start = end
   }

@@ -67,7 +67,7 @@ export function mdocText(source: string): string {
       const list = lists.at(-1) ?? ''
       out.breakLine(lists.length > 1 || /column|compact/.test(list) ? 1 : 2)
       if (/bullet|dash|hyphen|enum/.test(list)) out.prefix('- ')
-      else if (list === '-column') out.words(text().replace(/\s*\bTa\b\s*|\t/g, '  '))
+      else if (list === '-column') out.words(text().replace(/(?<!\s)\s*\bTa\b\s*|\t/g, '  '))
       else {
         out.words(text())
         out.breakLine(1)

@@ -18,7 +18,7 @@ export function normalText(text: string): string {
   const whole = kept
     .join('\n')
     .replace(/\n{3,}/g, '\n\n')
-    .replace(/^\n+|\n+$/g, '')
+    .replace(/^\n+|(?<!\n)\n+$/g, '')
   return whole === '' ? '' : `${whole}\n`
 }
 

@@ -59,9 +59,11 @@ export class Roff {
       let line = withoutComment(lines[i] as string)
       if (line === undefined) continue
       if (depth > 0)
-        line = line.replace(/\\+\$(\d)/g, (_, n) => args[Number(n) - 1] ?? '').replace(/\\+\$[*@]/g, args.join(' '))
+        line = line
+          .replace(/(?<!\\)\\+\$(\d)/g, (_, n) => args[Number(n) - 1] ?? '')
+          .replace(/(?<!\\)\\+\$[*@]/g, args.join(' '))
       for (;;) {
-        const call = /^[.'][ \t]*([^ \t\\]*)[ \t]*(.*)$/.exec(line)
+        const call = /^[.'][ \t]*([^ \t\\]*)[ \t]*(.*)$/s.exec(line)
         if (!call) {
           yield { text: this.plain(line) }
           break
@@ -82,10 +84,7 @@ export class Roff {
         if (macro === 'ig' || macro === 'de' || macro === 'de1' || macro === 'am') {
           const [name = '', end = ''] = splitArgs(rest)
           const mark = (macro === 'ig' ? name : end) || '.'
-          const last = lines.findIndex(
-            (each, at) => at > i && new RegExp(`^[.'][ \\t]*${escaped(mark)}[ \\t]*$`).test(each),
-          )
-          const until = last < 0 ? lines.length : last
+          const until = endOf(lines, i + 1, mark)
           if (macro !== 'ig' && !this.known.has(name))
             this.macros.set(
               name,
@@ -95,7 +94,7 @@ export class Roff {
           break
         }
         if (macro === 'ds' || macro === 'as') {
-          const [, name = '', value = ''] = /^(\S+)[ \t]*"?(.*)$/.exec(rest) ?? []
+          const [, name = '', value = ''] = /^(\S+)[ \t]*"?(.*)$/s.exec(rest) ?? []
           this.strings.set(name, (macro === 'as' ? (this.strings.get(name) ?? '') : '') + value)
           break
         }
@@ -111,9 +110,9 @@ export class Roff {
   private condition(macro: string, rest: string): { isTrue: boolean; body: string } {
     if (macro === 'el') return { isTrue: !(this.conditions.pop() ?? true), body: rest }
     const [, not = '', test = '', body = ''] =
-      /^(!?)('[^']*'[^']*'|"[^"]*"[^"]*"|\([^)]*\)|[dr][ \t]*\S+|\S+)[ \t]*(.*)$/.exec(rest) ?? []
-    const words = /^(['"])(.*?)\1(.*?)\1$/.exec(this.plain(test))
-    const value = words ? words[2] === words[3] : test === 'n' || test === 'o' || /^[1-9]/.test(test)
+      /^(!?)('[^']*'[^']*'|"[^"]*"[^"]*"|\([^)]*\)|[dr][ \t]*\S+|\S+)[ \t]*(.*)$/s.exec(rest) ?? []
+    const words = compared(this.plain(test))
+    const value = words ? words[0] === words[1] : test === 'n' || test === 'o' || /^[1-9]/.test(test)
     const isTrue = macro !== 'while' && value !== (not === '!')
     if (macro === 'ie') this.conditions.push(isTrue)
     return { isTrue, body }
@@ -170,7 +169,21 @@ const escapes = new RegExp(
   'g',
 )
 
-const escaped = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
+/** Index of the first line from `start` on that is only this macro; that after the last one if there is none. */
+function endOf(lines: readonly string[], start: number, macro: string): number {
+  let i = start
+  while (i < lines.length && !(/^[.']/.test(lines[i] as string) && (lines[i] as string).slice(1).trim() === macro)) i++
+  return i
+}
+
+/** The two texts of a test such as `'a'b'`; undefined for any other. */
+function compared(test: string): [string, string] | undefined {
+  const mark = test[0]
+  const [middle, last] = [mark === "'" || mark === '"' ? test.indexOf(mark, 1) : -1, test.length - 1]
+  return middle > 0 && middle < last && test[last] === mark
+    ? [test.slice(1, middle), test.slice(middle + 1, last)]
+    : undefined
+}
 
 /** A line without its comment; undefined if it was nothing else. */
 function withoutComment(line: string): string | undefined {

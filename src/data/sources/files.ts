@@ -13,6 +13,7 @@ import { nearestName } from '../../text/nearest.ts'
 import { corpusFiles } from './corpora.ts'
 import { corpusNames } from './corpus.ts'
 import { type FolderFile, filesInFolder } from './folder.ts'
+import { filesOfGlob, isGlob } from './glob.ts'
 import type { InputFile, Resolved } from './input-file.ts'
 import { isRunText, runTextPath } from './run-text.ts'
 import { byName, sourceFile } from './source-file.ts'
@@ -25,6 +26,7 @@ export interface Places {
   /** The run directory, for entries that begin with `run:`. */
   readonly directory?: string | undefined
   readonly stdin?: Readable | undefined
+  readonly signal?: AbortSignal | undefined
 }
 
 /** There is no file, folder or corpus of a name. */
@@ -33,12 +35,13 @@ export class MissingText extends UsageError {}
 /** @throws UsageError for a name, path or glob that matches nothing, and for a path that is not a file or folder */
 export async function resolveSources(
   source: string | readonly string[],
-  { scratch, directory, stdin = process.stdin }: Places,
+  { scratch, directory, stdin = process.stdin, signal }: Places,
 ): Promise<Resolved> {
   const files = new Map<string, InputFile>()
   const skipped: Skipped[] = []
   for (const entry of new Set(typeof source === 'string' ? [source] : source)) {
-    const found = entry === '-' ? only(await spool(stdin, scratch)) : await resolveSource(entry, directory)
+    const found =
+      entry === '-' ? only(await spool(stdin, scratch, signal)) : await resolveSource(entry, directory, signal)
     for (const file of found.files) files.set(file.path, files.get(file.path) ?? file)
     skipped.push(...found.skipped)
   }
@@ -59,25 +62,30 @@ export function sourceFolder(entry: string): string | undefined {
   return plain === entry ? path : resolve(/[\\/]$/.test(plain) ? plain : dirname(plain))
 }
 
-async function resolveSource(entry: string, directory: string | undefined): Promise<Resolved> {
+async function resolveSource(
+  entry: string,
+  directory: string | undefined,
+  signal: AbortSignal | undefined,
+): Promise<Resolved> {
   const corpus = await corpusFiles(entry)
   if (corpus) return { files: corpus, skipped: [] }
   const path = isRunText(entry) ? pathInRun(entry, directory) : resolve(entry)
   if (existsSync(path)) {
     const target = await stat(path)
-    if (target.isDirectory()) return filesOfFolder(entry, path)
+    if (target.isDirectory()) return filesOf(entry, path, signal)
     if (target.isFile()) return only({ ...sourceFile(basename(path), 'named'), path })
     throw new UsageError(
       `data.source: ${entry} is ${kindOf(target)} (expected a file or folder; to read a pipe, use - for standard input)`,
     )
   }
   if (isRunText(entry)) throw new UsageError(`data.source: there is no ${runTextPath(entry)} in ${directory}`)
-  if (/[*?[\]{}]/.test(entry)) return filesOfGlob(entry)
+  if (isGlob(entry)) return matchesOf(entry, signal)
   throw new MissingText(`data.source: there is no file, folder or corpus "${entry}"${await suggestion(entry)}`)
 }
 
-async function filesOfFolder(entry: string, path: string): Promise<Resolved> {
-  const { files, skipped } = await filesInFolder(path).catch((error: Error) => {
+async function filesOf(entry: string, path: string, signal: AbortSignal | undefined): Promise<Resolved> {
+  const { files, skipped } = await filesInFolder(path, signal).catch((error: Error) => {
+    signal?.throwIfAborted()
     throw new UsageError(`data.source: cannot read folder ${entry}: ${error.message}`)
   })
   if (files.length > 0) return { files: sorted(files), skipped: skipped.sort(byName) }
@@ -85,16 +93,12 @@ async function filesOfFolder(entry: string, path: string): Promise<Resolved> {
   throw new UsageError(`data.source: folder ${entry} has no files to read${others}`)
 }
 
-async function filesOfGlob(entry: string): Promise<Resolved> {
+async function matchesOf(entry: string, signal: AbortSignal | undefined): Promise<Resolved> {
   // On Windows paths have backslashes, which a glob treats as escapes.
   const pattern = sep === '\\' ? entry.replaceAll('\\', '/') : entry
-  const { glob } = await import('tinyglobby')
-  const found = await glob(pattern, { cwd: process.cwd(), expandDirectories: false, absolute: true })
+  const found = await filesOfGlob(pattern, signal)
   if (found.length === 0) throw new MissingText(`data.source: no file matches ${entry} (looked from ${process.cwd()})`)
-  const files = found.map((match) => {
-    const path = resolve(match)
-    return { path, name: relative(process.cwd(), path).split(sep).join('/') }
-  })
+  const files = found.map((path) => ({ path, name: relative(process.cwd(), path).split(sep).join('/') }))
   return { files: sorted(files), skipped: [] }
 }
 
@@ -121,9 +125,9 @@ async function suggestion(entry: string): Promise<string> {
 const HEAD_BYTES = 4096
 
 /** Saves standard input to a file. Its first bytes determine its format: text that starts with `{"` is JSONL. */
-async function spool(stdin: Readable, scratch: string): Promise<InputFile> {
+async function spool(stdin: Readable, scratch: string, signal: AbortSignal | undefined): Promise<InputFile> {
   const path = join(scratch, 'standard-input')
-  await pipeline(stdin, createWriteStream(path))
+  await pipeline(stdin, createWriteStream(path), { signal })
   const handle = await open(path)
   const { buffer, bytesRead } = await handle.read(Buffer.alloc(4), 0, 4, 0)
   await handle.close()

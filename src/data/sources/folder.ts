@@ -21,15 +21,21 @@ export interface FolderFiles {
 }
 
 /** @throws Error of the file system if the folder cannot be read; a subfolder that cannot is listed */
-export async function filesInFolder(folder: string): Promise<FolderFiles> {
+export async function filesInFolder(folder: string, signal?: AbortSignal): Promise<FolderFiles> {
   const found: FolderFiles = { files: [], skipped: [] }
-  await visit({ path: folder, name: '' }, [await realpath(folder)], found)
+  await visit({ path: folder, name: '' }, [await realpath(folder)], found, signal)
   return found
 }
 
 /** @param around Real paths of the folder and of those around it, from the outermost. */
-async function visit(folder: FolderFile, around: readonly string[], found: FolderFiles): Promise<void> {
+async function visit(
+  folder: FolderFile,
+  around: readonly string[],
+  found: FolderFiles,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   for (const entry of await readdir(folder.path, { withFileTypes: true })) {
+    signal?.throwIfAborted()
     if (isHidden(entry.name)) continue
     const name = folder.name === '' ? entry.name : `${folder.name}/${entry.name}`
     const skip = (reason: Skipped['reason'], detail = ''): void => void found.skipped.push({ name, reason, detail })
@@ -42,9 +48,10 @@ async function visit(folder: FolderFile, around: readonly string[], found: Folde
       else {
         const real = await realpath(path)
         if (around.includes(real)) skip('loop')
-        else await visit({ path, name }, [...around, real], found)
+        else await visit({ path, name }, [...around, real], found, signal)
       }
     } catch (error) {
+      signal?.throwIfAborted()
       skip('access', errorCode(error) ?? (error as Error).message)
     }
   }

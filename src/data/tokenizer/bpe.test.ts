@@ -183,3 +183,45 @@ test('the merges are those of the Hugging Face trainer', async () => {
     expect(model.merges, JSON.stringify(text)).toEqual(theirs[i])
   }
 }, 60_000)
+
+test('added tokens are found wherever they are, the longest first, and very many of them in little time', () => {
+  const file = JSON.parse(json)
+  const idOf = (contents: readonly string[]) => contents.map((content, i) => ({ id: 1000 + i, content }))
+  const encoderOf = (contents: readonly string[]) =>
+    byteLevelEncoder(
+      parseTokenizerJson(JSON.stringify({ ...file, added_tokens: idOf(contents) }), 'test'),
+      'test',
+    ) as Encode
+  const piece = fc.constantFrom('<', '<a', 'a', '😀', ']', '^', '-', '\\', 'é', ' the')
+  const text = fc.array(piece, { maxLength: 12 }).map((parts) => parts.join(''))
+  const tokens = fc.uniqueArray(
+    text.filter((content) => content !== ''),
+    { minLength: 1, maxLength: 6 },
+  )
+  fc.assert(
+    fc.property(tokens, text, (contents, given) => {
+      const longest = [...contents].sort((a, b) => b.length - a.length)
+      const expected: number[] = []
+      let rest = ''
+      const flush = () => {
+        expected.push(...ours(rest))
+        rest = ''
+      }
+      for (let at = 0; at < given.length; ) {
+        const found = longest.find((content) => given.startsWith(content, at))
+        if (found !== undefined) {
+          flush()
+          expected.push(1000 + contents.indexOf(found))
+        } else rest += given[at]
+        at += found?.length ?? 1
+      }
+      flush()
+      expect([...encoderOf(contents)(given)]).toEqual(expected)
+    }),
+    { numRuns: 300 },
+  )
+  const many = encoderOf(Array.from({ length: 20_000 }, (_, i) => `a${'b'.repeat(i % 50)}${i}c`))
+  const began = performance.now()
+  many('abbbbbbb'.repeat(50_000))
+  expect(performance.now() - began).toBeLessThan(5000)
+})

@@ -41,22 +41,63 @@ export function byteLevelEncoder(json: TokenizerJson, where: string): Encode | u
 
 /** Splits a text at added tokens (the longest match wins), which are encoded as themselves. */
 function withAddedTokens(added: TokenizerJson['added_tokens'], encode: (text: string, into: Ids) => void): Encode {
-  const idOf = new Map(added.map((token) => [token.content, token.id]))
-  const escaped = [...idOf.keys()]
-    .sort((a, b) => b.length - a.length)
-    .map((content) => content.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&'))
-  const pattern = escaped.length > 0 ? new RegExp(escaped.join('|'), 'gu') : undefined
+  const tokens = new AddedTokens(added)
   return (text) => {
     const ids = new Ids(Math.max(16, text.length >> 1))
     let from = 0
-    if (pattern)
-      for (const match of text.matchAll(pattern)) {
-        encode(text.slice(from, match.index), ids)
-        ids.push(idOf.get(match[0]) as number)
-        from = match.index + match[0].length
-      }
+    for (let found = tokens.next(text, 0); found; found = tokens.next(text, from)) {
+      encode(text.slice(from, found.start), ids)
+      ids.push(found.id)
+      from = found.end
+    }
     encode(from === 0 ? text : text.slice(from), ids)
     return ids.take()
+  }
+}
+
+interface Node {
+  readonly next: Map<string, Node>
+  id?: number
+}
+
+/** Finds added tokens by a tree of their characters: a file may have very many, and an expression tries one by one. */
+class AddedTokens {
+  private readonly root: Node = { next: new Map() }
+  /** The first characters of tokens. */
+  private readonly first: RegExp | undefined
+
+  constructor(added: TokenizerJson['added_tokens']) {
+    for (const { content, id } of added) {
+      let node = this.root
+      for (const character of content) {
+        const next: Node = node.next.get(character) ?? { next: new Map() }
+        node.next.set(character, next)
+        node = next
+      }
+      node.id = id
+    }
+    const characters = [...this.root.next.keys()].map((character) => character.replace(/[\\\]^-]/g, '\\$&'))
+    if (characters.length > 0) this.first = new RegExp(`[${characters.join('')}]`, 'gu')
+  }
+
+  /** The first token from `from` on. */
+  next(text: string, from: number): { readonly start: number; readonly end: number; readonly id: number } | undefined {
+    if (!this.first) return undefined
+    for (let at = from; ; ) {
+      this.first.lastIndex = at
+      const start = this.first.exec(text)?.index
+      if (start === undefined) return undefined
+      let found: { end: number; id: number } | undefined
+      let node: Node | undefined = this.root
+      for (let end = start; node; ) {
+        if (node.id !== undefined) found = { end, id: node.id }
+        const character = String.fromCodePoint(text.codePointAt(end) ?? 0)
+        node = end < text.length ? node.next.get(character) : undefined
+        end += character.length
+      }
+      if (found) return { start, ...found }
+      at = start + String.fromCodePoint(text.codePointAt(start) as number).length
+    }
   }
 }
 

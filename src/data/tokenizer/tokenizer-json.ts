@@ -6,9 +6,12 @@ import { UsageError } from '../../errors.ts'
 import { parseJson } from '../../text/json.ts'
 import { byteCharacters } from './bytelevel.ts'
 
+/** Every place of a text is compared with as many characters of an added token. */
+const MAX_ADDED_TOKEN = 1000
+
 const addedTokenSchema = z.looseObject({
   id: z.int().nonnegative(),
-  content: z.string().min(1),
+  content: z.string().min(1).max(MAX_ADDED_TOKEN),
   single_word: z.boolean().optional(),
   lstrip: z.boolean().optional(),
   rstrip: z.boolean().optional(),

@@ -35,7 +35,7 @@ const examples: Readonly<Record<Dimension, string>> = {
 function quantity(dimension: Dimension, allowZero: boolean) {
   return z.union([z.string(), z.number()]).transform((input, context) => {
     const scales: Readonly<Record<string, number>> = units[dimension]
-    const [, number = '', unit = ''] = /^\s*([-+.\deE]+?)\s*([a-zµ][\w/µ]*)?\s*$/i.exec(String(input)) ?? []
+    const [, number = '', unit = ''] = /^([-+.\d]+(?:e[-+]?\d+)?)\s*([a-zµ][\w/µ]*)?$/i.exec(String(input).trim()) ?? []
     const scale = scales[unit]
     const value = number === '' || scale === undefined ? Number.NaN : Number(number) * scale
     if (Number.isFinite(value) && (value > 0 || (allowZero && value === 0))) return value

@@ -146,7 +146,7 @@ export const runtimeError = (error: GPUError): RuntimeError =>
   new RuntimeError(
     error.constructor.name === 'GPUOutOfMemoryError'
       ? 'out of memory on the GPU (use a smaller train.batch, more train.microBatches or a smaller model, or --device cpu)'
-      : `internal: the GPU refused a command: ${error.message.trim().replace(/\s*\n\s*/g, ' ')}`,
+      : `internal: the GPU refused a command: ${error.message.trim().replace(/(?<!\s)\s*\n\s*/g, ' ')}`,
   )
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

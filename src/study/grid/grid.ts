@@ -292,7 +292,7 @@ function uniqueId(title: string, seen: Set<string>): string {
     title
       .toLowerCase()
       .replace(/[^a-z0-9]+/g, '-')
-      .replace(/^-+|-+$/g, '') || 'question'
+      .replace(/^-+|(?<!-)-+$/g, '') || 'question'
   let id = plain
   for (let i = 2; seen.has(id); i++) id = `${plain}-${i}`
   seen.add(id)

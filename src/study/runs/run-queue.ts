@@ -270,7 +270,9 @@ export class RunQueue {
     this.failures = record.status === 'failed' ? [...this.failures, record.error] : []
     const last = this.failures.slice(-MAX_FAILURES)
     // Errors that differ only in paths and numbers are equal.
-    const kinds = new Set(last.map((error) => error.replace(/\S*[\\/]\S*|\d+/g, '')))
+    const withoutDetails = (error: string) =>
+      error.replace(/\S+/g, (word) => (/[\\/]/.test(word) ? '' : word.replace(/\d+/g, '')))
+    const kinds = new Set(last.map(withoutDetails))
     if (last.length === MAX_FAILURES && kinds.size === 1 && !this.anyFinished)
       throw new RunError(`the last ${MAX_FAILURES} runs failed in the same way: ${last[0]}`)
   }
