@@ -55,8 +55,8 @@ export async function runProcess(): Promise<void> {
   // Output to a pipe may still be buffered: exit only after it is flushed, or if nobody reads it.
   if (!output.isClosed) await new Promise<void>((resolve) => process.stdout.write('', () => resolve()))
   await endWatch()
-  // Node aborts if it cannot reset a terminal that is gone.
-  if (output.isClosed) exitAtOnce(output.exitCode(code))
+  // Node aborts if it cannot reset a terminal that is gone, and waits for native calls, such as one that compiles.
+  if (output.isClosed || code === 130) exitAtOnce(output.exitCode(code))
   process.exit(output.exitCode(code))
 }
 

@@ -29,7 +29,11 @@ const manifestSchema = z.object({ files: z.record(z.string(), z.object({ bytes: 
  * Opens the cache in `folder`, by default the user's cache folder. If it is not writable, warns and uses
  * a temporary folder that `close` removes.
  */
-export async function openCache(folder: string | undefined, warn: (message: string) => void): Promise<Cache> {
+export async function openCache(
+  folder: string | undefined,
+  warn: (message: string) => void,
+  signal?: AbortSignal,
+): Promise<Cache> {
   const requested = folder ?? userCache()
   const temporary: string[] = []
   let root = requested
@@ -50,7 +54,7 @@ export async function openCache(folder: string | undefined, warn: (message: stri
   }
   return {
     root,
-    entry: (key, what, build) => findOrBuild(root, key, what, build, warn),
+    entry: (key, what, build) => findOrBuild(root, key, what, build, warn, signal),
     async scratch() {
       const folder = await onFullDisk(root, 'tokens', () => makeTemporaryFolder(root, 'scratch'))
       temporary.push(folder)
@@ -81,16 +85,17 @@ async function findOrBuild(
   what: string,
   build: (folder: string) => Promise<void>,
   warn: (message: string) => void,
+  signal: AbortSignal | undefined,
 ): Promise<string> {
   const place = join(root, key)
-  const fault = await check(place)
+  const fault = await check(place, signal)
   if (fault === undefined) return place
   if (fault !== 'absent') warn(`the cached ${what} in ${place} is damaged (${fault}); rebuilding it`)
   return onFullDisk(root, what, async () => {
     const building = await makeTemporaryFolder(root, 'building')
     try {
       await build(building)
-      await writeManifest(building)
+      await writeManifest(building, signal)
       await moveIntoPlace(building, place)
     } finally {
       await rm(building, { recursive: true, force: true })
@@ -126,15 +131,15 @@ async function moveIntoPlace(building: string, place: string): Promise<void> {
   }
 }
 
-async function writeManifest(folder: string): Promise<void> {
+async function writeManifest(folder: string, signal: AbortSignal | undefined): Promise<void> {
   const files: Record<string, { bytes: number; sha256: string }> = {}
   for (const name of (await readdir(folder)).sort())
-    files[name] = { bytes: (await stat(join(folder, name))).size, sha256: await checksum(join(folder, name)) }
+    files[name] = { bytes: (await stat(join(folder, name))).size, sha256: await checksum(join(folder, name), signal) }
   await writeFile(join(folder, manifestName), `${JSON.stringify({ files }, null, 2)}\n`)
 }
 
 /** The fault of an entry: undefined if it is intact, `absent` if there is none. */
-async function check(folder: string): Promise<string | undefined> {
+async function check(folder: string, signal?: AbortSignal): Promise<string | undefined> {
   let text: string
   try {
     await stat(folder)
@@ -147,10 +152,11 @@ async function check(folder: string): Promise<string | undefined> {
     for (const [name, { bytes, sha256: sum }] of Object.entries(files)) {
       const { size } = await stat(join(folder, name))
       if (size !== bytes) return `${name} has ${size} bytes instead of ${bytes}`
-      if ((await checksum(join(folder, name))) !== sum) return `${name} has changed`
+      if ((await checksum(join(folder, name), signal)) !== sum) return `${name} has changed`
     }
     return undefined
   } catch (error) {
+    signal?.throwIfAborted()
     return error instanceof z.ZodError || error instanceof SyntaxError
       ? `${manifestName} is unreadable`
       : (error as Error).message

@@ -46,7 +46,7 @@ export interface DatasetOptions extends TextOptions {
  */
 export async function openDataset(config: DataConfig, options: DatasetOptions): Promise<Dataset> {
   const { signal, onProgress = () => {}, onNotice = () => {} } = options
-  const cache = await openCache(config.cache, onProgress)
+  const cache = await openCache(config.cache, onProgress, signal)
   try {
     const splitting = { heldOut: options.holdOutAll ? 1 : config.heldOut, seed: config.seed }
     const sources = await resolveSources(config.source, { ...options, scratch: await cache.scratch() })

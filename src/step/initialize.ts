@@ -3,9 +3,12 @@ import type { RunConfig } from '../config/run-config.ts'
 import { embeddingScaleOf } from '../model/config.ts'
 import type { MatrixRole } from '../model/parameters.ts'
 import { changeRange } from '../runtime/arena.ts'
-import { nextTurn } from '../system/next-turn.ts'
+import { Turns } from '../system/next-turn.ts'
 import { randomFor } from './random.ts'
 import type { ParameterStore } from './store.ts'
+
+/** Numbers that are drawn at a time. */
+const PIECE = 1 << 18
 
 /** Initial standard deviation by role: final for tables; divided by √fan-in for all other matrices. */
 export type InitialScales = Readonly<Record<MatrixRole, number>>
@@ -26,9 +29,15 @@ export function initialScales({ model, train }: Pick<RunConfig, 'model' | 'train
 
 /**
  * Ones for norms, zeros for biases, else a normal truncated at two deviations (Switch Transformers,
- * section 2.4), which has 0.88 times the given deviation. Yields to the event loop between tensors.
+ * section 2.4), which has 0.88 times the given deviation. Yields to the event loop after each 10 ms.
  */
-export async function initialize(store: ParameterStore, seed: number, scales: InitialScales): Promise<void> {
+export async function initialize(
+  store: ParameterStore,
+  seed: number,
+  scales: InitialScales,
+  signal?: AbortSignal,
+): Promise<void> {
+  const turns = new Turns(signal)
   for (const spec of store.specs) {
     const { name, shape, stacked, init } = spec
     if (init === 'ones' || init === 'zeros') {
@@ -39,10 +48,14 @@ export async function initialize(store: ParameterStore, seed: number, scales: In
     const deviation = scales[init.role] / (isTable ? 1 : Math.sqrt(init.fanIn))
     for (let expert = 0; expert < (stacked ? (shape[0] as number) : 1); expert++) {
       const random = randomFor(seed, 'init', stacked ? store.nameOfExpert(spec, expert) : name)
-      await changeRange(store.parameter(name, stacked ? expert : null), (values) => {
-        random.truncatedNormal(values, deviation)
-      })
-      await nextTurn()
+      const { arena, start, count } = store.parameter(name, stacked ? expert : null)
+      for (let from = 0; from < count; from += PIECE) {
+        const piece = { arena, start: start + from, count: Math.min(PIECE, count - from) }
+        await changeRange(piece, (values) => {
+          random.truncatedNormal(values, deviation)
+        })
+        if (turns.isDue) await turns.take()
+      }
     }
   }
 }

@@ -161,8 +161,8 @@ async function createTemporary(path: string, contents: string | Uint8Array): Pro
 }
 
 /** SHA-256 of a file in hexadecimal. */
-export async function checksum(path: string): Promise<string> {
+export async function checksum(path: string, signal?: AbortSignal): Promise<string> {
   const hash = createHash('sha256')
-  for await (const piece of filePieces(path)) hash.update(piece)
+  for await (const piece of filePieces(path, 0, signal)) hash.update(piece)
   return hash.digest('hex')
 }

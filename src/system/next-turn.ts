@@ -30,3 +30,25 @@ function postTask(task: () => void): void {
   waiting.push(task)
   port.postMessage(null)
 }
+
+/** Work in pieces: between them, after each 10 ms, the event loop gets its turn, and the work stops at a signal. */
+export class Turns {
+  private since = performance.now()
+  private readonly signal: AbortSignal | undefined
+
+  constructor(signal?: AbortSignal) {
+    this.signal = signal
+  }
+
+  /** Whether a turn is due. */
+  get isDue(): boolean {
+    return performance.now() - this.since > 10
+  }
+
+  /** @throws the reason of the signal if it is aborted */
+  async take(): Promise<void> {
+    await nextTurn()
+    this.signal?.throwIfAborted()
+    this.since = performance.now()
+  }
+}

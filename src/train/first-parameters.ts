@@ -37,8 +37,8 @@ interface Beginning {
   readonly copied: boolean
 }
 
-export const drawParameters = (store: ParameterStore, config: RunConfig): Promise<void> =>
-  initialize(store, config.train.seed, initialScales(config))
+export const drawParameters = (store: ParameterStore, config: RunConfig, signal?: AbortSignal): Promise<void> =>
+  initialize(store, config.train.seed, initialScales(config), signal)
 
 /**
  * Restores a resumed run and records its changed settings, copies the weights or the state of another run, or draws

@@ -39,6 +39,7 @@ import { createStore, layoutOf, Trainer } from '../step/trainer.ts'
 import { Cleanup } from '../system/cleanup.ts'
 import { sha256 } from '../system/sha256.ts'
 import { version } from '../system/version.ts'
+import { Abandoned, unlessAborted } from './abandon.ts'
 import { Batches } from './batches.ts'
 import type { TrainEvent, TrainSummary } from './events.ts'
 import { tooManyNonFinite } from './find-non-finite.ts'
@@ -63,7 +64,10 @@ export interface TrainOptions {
    * state of its checkpoint. Its tokenizer comes along, and tensors must have its shapes. They are copied into a checkpoint.
    */
   readonly from?: WeightsOf | undefined
-  /** On abort the current step is finished, a checkpoint is written, and the summary has `interrupted`. */
+  /**
+   * On abort the current step is finished, a checkpoint is written, and the summary has `interrupted`. Before the first
+   * step nothing is written; what compiles then goes on in the background, and holds its memory until it is done.
+   */
   readonly signal?: AbortSignal
   /** Record the steps after the warm-up; the summary has `profile` and `trace`. */
   readonly profile?: boolean
@@ -96,6 +100,8 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<T
   })
   const used = await together(ranks, () => forRanks(config, ranks, resume))
   let files: RunDirectory | null = null
+  let runtime: Runtime | null = null
+  let isAbandoned = false
   const cleanup = new Cleanup()
   const warn = (message: string) => options.onEvent?.({ kind: 'warning', message })
   cleanup.defer(() => files?.close())
@@ -108,10 +114,10 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<T
     })
     if (ranks) await expectSharedFolder(ranks, directory)
     // Before the data: its threads start meanwhile.
-    const runtime = await openRuntime(used, options.profile, groupOf(used, ranks))
-    cleanup.defer(() => runtime.close())
+    runtime = await openRuntime(used, options.profile, groupOf(used, ranks))
     // Also before the data, which takes longer than to find that the model does not fit.
-    const store = await together(ranks, () => createStore(runtime, used, layoutOf(used, ranks)))
+    const memory = runtime
+    const store = await together(ranks, () => createStore(memory, used, layoutOf(used, ranks)))
     const scarce = memoryWarning(runtime, store)
     if (scarce !== null) warn(scarce)
     const opened = await openData(used, options, saved)
@@ -121,10 +127,19 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<T
     if (saved === null) await fromFirst(ranks, async () => (await files?.saveTokenizer(tokenizer)) ?? null)
     return await trainOn({ runtime, store }, data, used, options, weights, files, cleanup)
   } catch (error) {
+    isAbandoned = error instanceof Abandoned
+    if (isAbandoned) return await interruptedAtStart(used, options)
     ;(files as RunDirectory | null)?.discard()
     throw error
   } finally {
-    await cleanup.run()
+    try {
+      await cleanup.run()
+    } finally {
+      // Last, since it waits until nothing is compiled any more.
+      const closed = (runtime as Runtime | null)?.close()
+      if (isAbandoned) void closed?.catch(() => {})
+      else await closed
+    }
   }
 }
 
@@ -146,18 +161,20 @@ async function trainOn(
   await refuseDifferences(ranks, engineFacts(runtime))
   await fromFirst(ranks, () => recordEngine(files, engineOf(runtime)))
   for (const message of [...runNotices(runtime, config), ...frozenNotices(config)]) emit({ kind: 'notice', message })
-  const bandwidth = profile ? await measureBandwidth(runtime) : null
+  // Ranks wait for each other, so they stop together, before the first step.
+  const abandoning = ranks ? undefined : signal
+  const bandwidth = profile ? await unlessAborted(measureBandwidth(runtime), abandoning) : null
   const measure = () => (profile ? measureLargePeak(runtime) : measurePeakFlops(runtime))
   // Ranks measure at the same time, since they may share a machine.
   const ceiling = new Ceiling(async () => (await sumOverRanks(ranks, Float64Array.of(await measure())))[0] as number)
-  await ceiling.measure()
+  await unlessAborted(ceiling.measure(), abandoning)
   onProgress('compiling the model')
   const separator = separatorOf(config.data, data.tokenizer)
   const compiling = Trainer.compile(runtime, config, store, separator, ranks)
   // A new run's parameters are drawn meanwhile: other threads compile.
-  const drawn = resume || weights ? null : drawParameters(store, config)
+  const drawn = resume || weights ? null : drawParameters(store, config, abandoning)
   const compressing = options.compareWithGzip ? gzipBitsPerByte(data) : null
-  await Promise.allSettled([compiling, drawn, compressing])
+  await unlessAborted(Promise.allSettled([compiling, drawn, compressing]), abandoning)
   const trainer = await compiling
   cleanup.defer(() => trainer.release())
   const sequences = sequencesOfPass(config)

@@ -10,7 +10,7 @@
 import { readdir, realpath, stat } from 'node:fs/promises'
 import { join, posix, resolve } from 'node:path'
 import { UsageError } from '../../errors.ts'
-import { nextTurn } from '../../system/next-turn.ts'
+import { Turns } from '../../system/next-turn.ts'
 import { ANY, matchesParts, type PatternPart } from '../../text/wildcard.ts'
 
 /** Characters of a pattern, and of all patterns that it stands for when `{a,b}` is written out. */
@@ -71,13 +71,10 @@ async function search(folder: string, given: readonly Place[], around: readonly 
     if (typeof segments[at] === 'string') add(segments[at], { segments, at: at + 1 })
   const open = places.filter(({ segments, at }) => typeof segments[at] !== 'string')
   // Without wildcards a folder need not be listed, which it may not permit.
-  let since = performance.now()
+  const turns = new Turns(to.signal)
   for (const name of open.length > 0 ? await readdir(folder).catch((): string[] => []) : []) {
     for (const next of open.flatMap((place) => afterName(place, name))) add(name, next)
-    if (performance.now() - since < 10) continue
-    await nextTurn()
-    to.signal?.throwIfAborted()
-    since = performance.now()
+    if (turns.isDue) await turns.take()
   }
   for (const [name, next] of names) await visit(join(folder, name), next, around, to)
 }

@@ -52,6 +52,7 @@ export async function writeStreams(writing: StreamWriting): Promise<StreamCounts
     for await (const group of groups(writing.pieces)) {
       signal?.throwIfAborted()
       const encoded = await tokenizer.encodeBatch(group.map(({ piece }) => piece.text))
+      signal?.throwIfAborted()
       for (const [i, { piece, heldOut: held }] of group.entries()) {
         const side = held ? heldOut : train
         side.write(encoded[i] as Int32Array)

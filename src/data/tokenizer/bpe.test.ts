@@ -3,6 +3,7 @@ import { beforeAll, expect, test } from 'vitest'
 import { byteLevelEncoder, type Encode } from './bpe.ts'
 import { trainBpe } from './bpe-training.ts'
 import { byteCharacters, bytesOfToken } from './bytelevel.ts'
+import { learnMerges } from './merges.ts'
 import { nativeTokenizer } from './native-tokenizer.ts'
 import { huggingFaceMerges } from './testing/hugging-face-merges.ts'
 import type { NativeTokenizer } from './tokenizer.ts'
@@ -224,4 +225,22 @@ test('added tokens are found wherever they are, the longest first, and very many
   const began = performance.now()
   many('abbbbbbb'.repeat(50_000))
   expect(performance.now() - began).toBeLessThan(5000)
+})
+
+test('learning the merges of very many words stops soon after a signal, also before the first merge', async () => {
+  const many = new Map(Array.from({ length: 400_000 }, (_, i) => [`${i.toString(36)} ${(i * 7919).toString(36)}`, 1]))
+  for (const after of [20, 300]) {
+    const controller = new AbortController()
+    const learning = learnMerges(many, 20_000, controller.signal).catch((error: Error) => error.name)
+    let abortedAt = 0
+    setTimeout(() => {
+      abortedAt = performance.now()
+      controller.abort()
+    }, after)
+    const began = performance.now()
+    expect(await learning).toBe('AbortError')
+    // The timer was not late either.
+    expect(abortedAt - began).toBeLessThan(after + 500)
+    expect(performance.now() - abortedAt).toBeLessThan(500)
+  }
 })

@@ -8,7 +8,7 @@
  * the entry is at the top. A pair gets a second entry if its token has been made from other parts before ("a" + "bc"
  * after "ab" + "c"); both are merged, each in its own words.
  */
-import { nextTurn } from '../../system/next-turn.ts'
+import { Turns } from '../../system/next-turn.ts'
 import { byteCharacters } from './bytelevel.ts'
 
 /** Left and right part of each merge, in the byte-level alphabet. */
@@ -26,13 +26,13 @@ export async function learnMerges(
   tokens: number,
   signal?: AbortSignal,
 ): Promise<Merge[]> {
-  const corpus = new SplitWords(words)
+  const turns = new Turns(signal)
+  const corpus = await SplitWords.of(words, turns)
   const { parts } = corpus
   const idOf = new Map(parts.map((part, id) => [part, id]))
   const alphabet = parts.length
   const merges: Merge[] = []
   const merged = new Set<number>()
-  let since = performance.now()
   for (let top = corpus.next(); top; top = corpus.next()) {
     const [left, right] = [parts[top.left] as string, parts[top.right] as string]
     const known = idOf.get(left + right)
@@ -41,11 +41,7 @@ export async function learnMerges(
     idOf.set(left + right, id)
     if (!merged.has(keyOf(top.left, top.right))) merges.push([left, right])
     merged.add(keyOf(top.left, top.right))
-    corpus.merge(top, id)
-    if (performance.now() - since < 10) continue
-    await nextTurn()
-    signal?.throwIfAborted()
-    since = performance.now()
+    await corpus.merge(top, id, turns)
   }
   return merges
 }
@@ -74,29 +70,49 @@ class SplitWords {
   private readonly found = new Map<number, number[]>()
   private readonly queue = new Queue()
 
-  constructor(words: ReadonlyMap<string, number>) {
+  private constructor(parts: string[], occurrences: Float64Array, lengths: Int32Array) {
+    this.parts = parts
+    this.occurrences = occurrences
+    this.lengths = lengths
+    this.starts = new Int32Array(lengths.length)
+    this.ids = new Int32Array(lengths.reduce((sum, length) => sum + length, 0))
+  }
+
+  static async of(words: ReadonlyMap<string, number>, turns: Turns): Promise<SplitWords> {
     const utf8 = new TextEncoder()
-    const bytes = [...words.keys()].map((word) => utf8.encode(word))
+    const bytes: Uint8Array[] = []
     const used = new Uint8Array(256)
-    for (const word of bytes) for (const byte of word) used[byte] = 1
+    for (const word of words.keys()) {
+      const encoded = utf8.encode(word)
+      bytes.push(encoded)
+      for (const byte of encoded) used[byte] = 1
+      if (turns.isDue) await turns.take()
+    }
     const alphabet = byteCharacters.flatMap((character, byte) => (used[byte] ? [{ character, byte }] : []))
     alphabet.sort((a, b) => a.character.charCodeAt(0) - b.character.charCodeAt(0))
-    this.parts = alphabet.map(({ character }) => character)
     const idOfByte = new Int32Array(256)
     for (const [id, { byte }] of alphabet.entries()) idOfByte[byte] = id
-
-    this.occurrences = Float64Array.from(words.values())
-    this.lengths = Int32Array.from(bytes, ({ length }) => length)
-    this.starts = new Int32Array(bytes.length)
-    this.ids = new Int32Array(this.lengths.reduce((sum, length) => sum + length, 0))
+    const split = new SplitWords(
+      alphabet.map(({ character }) => character),
+      Float64Array.from(words.values()),
+      Int32Array.from(bytes, ({ length }) => length),
+    )
     let at = 0
     for (const [w, word] of bytes.entries()) {
-      this.starts[w] = at
-      for (const byte of word) this.ids[at++] = idOfByte[byte] as number
-      for (let i = at - word.length; i + 1 < at; i++)
-        this.change(w, this.ids[i] as number, this.ids[i + 1] as number, 1)
+      at = split.add(w, word, at, idOfByte)
+      if (turns.isDue) await turns.take()
     }
-    this.enterFound()
+    await split.enterFound(turns)
+    return split
+  }
+
+  /** @param at Where its ids begin. Returns where they end. */
+  private add(w: number, word: Uint8Array, at: number, idOfByte: Int32Array): number {
+    this.starts[w] = at
+    let end = at
+    for (const byte of word) this.ids[end++] = idOfByte[byte] as number
+    for (let i = at; i + 1 < end; i++) this.change(w, this.ids[i] as number, this.ids[i + 1] as number, 1)
+    return end
   }
 
   /** Takes the most frequent pair from the queue; undefined if none is left. */
@@ -111,9 +127,10 @@ class SplitWords {
   }
 
   /** Replaces the pair by an id in the words of its entry. */
-  merge({ left, right, words }: Entry, id: number): void {
+  async merge({ left, right, words }: Entry, id: number, turns: Turns): Promise<void> {
     const { ids, lengths } = this
     for (const w of words) {
+      if (turns.isDue) await turns.take()
       const start = this.starts[w] as number
       const end = start + (lengths[w] as number)
       let to = start
@@ -139,7 +156,7 @@ class SplitWords {
       }
       lengths[w] = to - start
     }
-    this.enterFound()
+    await this.enterFound(turns)
   }
 
   private change(word: number, left: number, right: number, by: 1 | -1): void {
@@ -151,8 +168,9 @@ class SplitWords {
     else if (words.at(-1) !== word) words.push(word)
   }
 
-  private enterFound(): void {
+  private async enterFound(turns: Turns): Promise<void> {
     for (const [key, words] of this.found) {
+      if (turns.isDue) await turns.take()
       const count = this.counts.get(key) as number
       const left = Math.floor(key / ID_LIMIT)
       if (count > 0) this.queue.push({ count, left, right: key % ID_LIMIT, words })

@@ -50,11 +50,11 @@ export class TraceReader implements PolledRun {
     this.trace.snapshots.limit(memory)
   }
 
-  async poll(): Promise<PollResult> {
+  async poll(signal?: AbortSignal): Promise<PollResult> {
     let [isChanged, isBehind] = [false, false]
     // All ranks advance together, so that their steps arrive in order.
     for (const tail of this.tails) {
-      const polled = await tail.poll(MAX_POLL_BYTES / this.tails.length)
+      const polled = await tail.poll(MAX_POLL_BYTES / this.tails.length, signal)
       isChanged ||= polled !== 'same'
       isBehind ||= polled === 'behind'
       if (this.isReplaced) return this.startAgain()

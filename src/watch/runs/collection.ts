@@ -5,6 +5,7 @@
  */
 import { randomInt } from 'node:crypto'
 import { readdir, realpath, stat } from 'node:fs/promises'
+import { setTimeout as delay } from 'node:timers/promises'
 import { UsageError } from '../../errors.ts'
 import { errorCode } from '../../system/disk.ts'
 import type { Change, Collection, RunSummary } from '../api.ts'
@@ -22,6 +23,8 @@ const POLL_MS = 500
 const SLOW_FACTOR = 4
 /** Shortest time between notifications of listeners. */
 const NOTIFY_MS = 500
+/** Longest wait for reads when it is closed. */
+const CLOSE_MS = 500
 /** Runs polled concurrently: on a network file system polls mostly wait. */
 const CONCURRENT_POLLS = 8
 /** Bytes for loads of experts: of all runs, and of one. */
@@ -48,7 +51,7 @@ export class WatchedCollection {
   private version = randomInt(2 ** 31)
   private lastNotified = -NOTIFY_MS
   private discoveryDue = 0
-  private isClosed = false
+  private readonly closing = new AbortController()
   private wake: () => void = () => {}
   private readonly loop: Promise<void>
 
@@ -97,10 +100,15 @@ export class WatchedCollection {
   }
 
   async close(): Promise<void> {
-    this.isClosed = true
+    this.closing.abort()
     this.listeners.clear()
     this.wake()
-    await this.loop
+    // A network file system may not answer; then the loop ends later.
+    await Promise.race([this.loop, delay(CLOSE_MS, undefined, { ref: false })])
+  }
+
+  private get isClosed(): boolean {
+    return this.closing.signal.aborted
   }
 
   private async keepUp(): Promise<void> {
@@ -113,7 +121,7 @@ export class WatchedCollection {
   }
 
   private async discover(): Promise<void> {
-    const found = await this.discovery.find(this.roots)
+    const found = await this.discovery.find(this.roots, this.closing.signal)
     for (const each of found) {
       const known = this.runs.get(each.id)?.run
       if (known && !isReplaced(known, each)) continue
@@ -122,6 +130,7 @@ export class WatchedCollection {
     }
     const ids = new Set(found.map(({ id }) => id))
     for (const [id, { run }] of this.runs) {
+      if (this.isClosed) return
       if (ids.has(id) || !(this.discovery.isComplete || (await isGone(run.directory)))) continue
       this.runs.delete(id)
       this.mark(id)
@@ -147,7 +156,7 @@ export class WatchedCollection {
 
   private async poll(watched: Watched): Promise<boolean> {
     try {
-      const { isChanged, isBehind, isRunning } = await watched.run.poll()
+      const { isChanged, isBehind, isRunning } = await watched.run.poll(this.closing.signal)
       if (isChanged) this.mark(watched.run.id)
       watched.due = isBehind ? 0 : performance.now() + this.pollMs * (isRunning ? 1 : SLOW_FACTOR) - 1
       return isBehind

@@ -29,10 +29,12 @@ export class Discovery {
   /** Whether all folders could be read, so that a run that was not found is gone. */
   isComplete = true
   private entriesLeft = 0
+  private signal: AbortSignal | undefined
 
   /** @param roots Real paths. */
-  async find(roots: readonly string[]): Promise<readonly Discovered[]> {
+  async find(roots: readonly string[], signal?: AbortSignal): Promise<readonly Discovered[]> {
     this.isComplete = true
+    this.signal = signal
     const found = new Map<string, Discovered>()
     for (const root of roots) {
       this.entriesLeft = MAX_ENTRIES
@@ -47,7 +49,7 @@ export class Discovery {
       return []
     })
     // A folder with very many files, such as data, must not hide the runs beside it.
-    if (entries.length > this.entriesLeft) {
+    if (entries.length > this.entriesLeft || this.signal?.aborted) {
       this.isComplete = false
       return []
     }

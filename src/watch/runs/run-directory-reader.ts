@@ -78,12 +78,12 @@ export class RunDirectoryReader implements PolledRun {
     this.routingLog.snapshots.limit(memory)
   }
 
-  async poll(): Promise<PollResult> {
+  async poll(signal?: AbortSignal): Promise<PollResult> {
     await this.readConfig()
     await this.readArm()
-    const metrics = await this.metrics.poll(MAX_POLL_BYTES)
+    const metrics = await this.metrics.poll(MAX_POLL_BYTES, signal)
     // Curves come before experts: they are small, and users look at them first.
-    const routing = metrics === 'behind' ? 'behind' : await this.routingTail.poll(MAX_POLL_BYTES)
+    const routing = metrics === 'behind' ? 'behind' : await this.routingTail.poll(MAX_POLL_BYTES, signal)
     const isSettled =
       routing === 'same' && Date.now() - this.routingTail.changed > SETTLED_MS && this.routingLog.snapshots.settle()
     if (metrics !== 'same' && !this.columns.ranks.isEmpty) await this.readRoster()

@@ -27,8 +27,8 @@ export interface WatchedRun {
 export interface PolledRun extends WatchedRun {
   /** Bytes read and bytes in total; null once all was read for the first time. */
   readonly progress: { readonly done: number; readonly of: number } | null
-  /** Reads part of the new data. */
-  poll(): Promise<PollResult>
+  /** Reads part of the new data; less of it once the signal is aborted. */
+  poll(signal?: AbortSignal): Promise<PollResult>
   /** Limits the bytes of memory of its routing. */
   limit(memory: number): void
 }

@@ -59,8 +59,8 @@ export class LineTail {
     this.receiver = receiver
   }
 
-  /** @param budget Limit of bytes; the rest is left for the next poll. */
-  async poll(budget = Number.POSITIVE_INFINITY): Promise<Polled> {
+  /** @param budget Limit of bytes; the rest is left for the next poll, and so is what is unread when the signal comes. */
+  async poll(budget = Number.POSITIVE_INFINITY, signal?: AbortSignal): Promise<Polled> {
     let current: Stats | undefined
     try {
       current = await stat(this.path)
@@ -78,7 +78,7 @@ export class LineTail {
     this.isChanged = false
     let isBehind = false
     try {
-      isBehind = await this.readFrom(handle, budget)
+      isBehind = await this.readFrom(handle, budget, signal)
     } catch (error) {
       // If a read fails half-way (on a network file system), the lines so far count and the next poll continues.
       if (errorCode(error) === undefined) throw error
@@ -95,7 +95,7 @@ export class LineTail {
   }
 
   /** @returns whether data is left after the budget */
-  private async readFrom(handle: FileHandle, budget: number): Promise<boolean> {
+  private async readFrom(handle: FileHandle, budget: number, signal: AbortSignal | undefined): Promise<boolean> {
     const file = await handle.stat()
     if (this.file && !(await this.isContinued(handle, this.file, file))) this.forget()
     this.file = file
@@ -104,7 +104,7 @@ export class LineTail {
     const from = this.position
     const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, Math.max(1, this.size - from)))
     while (this.position < this.size) {
-      if (this.position - from >= budget) return true
+      if (this.position - from >= budget || signal?.aborted) return true
       const { bytesRead } = await handle.read(
         piece,
         0,

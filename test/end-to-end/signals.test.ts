@@ -1,0 +1,112 @@
+/** One SIGTERM or SIGINT ends a training before its first step, and a dashboard, whatever they are doing. */
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { RunInput } from '../../src/config/run-config.ts'
+import { randomFor } from '../../src/step/random.ts'
+import { ChoirProcess, Workspace } from './support.ts'
+
+/** A second on a machine that does nothing else. Each phase takes several. */
+const LIMIT_MS = 2000
+
+const signals = ['SIGTERM', 'SIGINT'] as const
+let workspace: Workspace
+/** Text of words that hardly repeat, the slowest for a tokenizer. */
+let words: string
+beforeAll(() => {
+  workspace = new Workspace()
+  for (let i = 0; i < 5000; i++) mkdirSync(workspace.file('tree', `${i % 50}`, `${i}`), { recursive: true })
+  words = workspace.file('words.txt')
+  const random = randomFor(1, 'words')
+  const line = () => Array.from({ length: 12 }, () => random.integer(2 ** 32).toString(36)).join(' ')
+  const text = Array.from({ length: 5000 }, line).join('\n')
+  for (let i = 0; i < 30; i++)
+    writeFileSync(
+      words,
+      text.replaceAll(/\w\b/g, (end) => `${end}${i}`),
+      { flag: 'a' },
+    )
+})
+afterAll(() => workspace.remove())
+
+/** Sends a signal, and expects the process to end in time. */
+async function stops(running: ChoirProcess, signal: NodeJS.Signals): Promise<{ code: number | null; stderr: string }> {
+  const began = performance.now()
+  running.kill(signal)
+  const ended = await running.ended
+  expect(performance.now() - began, ended.stderr).toBeLessThan(LIMIT_MS)
+  return ended
+}
+
+describe.skipIf(process.platform === 'win32').each(signals)('%s', (signal) => {
+  const train = (name: string, overrides: RunInput): [ChoirProcess, string] => {
+    const run = workspace.file(`${name}-${signal}`)
+    return [workspace.start('train', workspace.config(overrides), '--out', run, '--json'), run]
+  }
+  const isLocked = (run: string) => expect.poll(() => existsSync(join(run, '.lock')), { interval: 10 }).toBe(true)
+  const stopsBeforeSteps = async (running: ChoirProcess, run: string): Promise<void> => {
+    const { code, stderr } = await stops(running, signal)
+    expect({ code, stderr }).toMatchObject({ code: 130, stderr: expect.stringContaining('stopped after step 0') })
+    expect(readdirSync(run)).not.toContain('.lock')
+  }
+
+  test('ends the search for files of a glob', async () => {
+    const [running, run] = train('glob', { data: { source: workspace.file('tree', '**', '*', '**', '*.txt') } })
+    await isLocked(run)
+    await delay(200)
+    await stopsBeforeSteps(running, run)
+  })
+
+  test('ends the wait for standard input', async () => {
+    const run = workspace.file(`input-${signal}`)
+    const args = ['train', workspace.config(), '--data', '-', '--out', run, '--json']
+    const command = { command: 'bash', args: ['-c', 'exec "$@" < <(exec sleep 60 2> /dev/null)', 'bash'], env: {} }
+    const running = new ChoirProcess(args, workspace.path, command)
+    await isLocked(run)
+    await delay(300)
+    await stopsBeforeSteps(running, run)
+  })
+
+  test.each([
+    ['reading', 300],
+    ['training a tokenizer', 100],
+    ['training a tokenizer', 2500],
+    ['tokenizing', 200],
+  ])('ends %s (after %i ms)', async (phase, after) => {
+    const isTokenizing = phase === 'tokenizing'
+    const tokenizer = { kind: isTokenizing ? ('bytes' as const) : ('bpe' as const) }
+    const cache = workspace.file(`${phase}-${after}-${signal}`)
+    const [running, run] = train(`${phase}-${after}`, {
+      model: { vocabulary: 20_000 },
+      data: { source: words, tokenizer, cache },
+    })
+    const isPhase = (message: unknown) => String(message).startsWith(isTokenizing ? 'reading' : phase)
+    await running.line(({ kind, message }) => kind === 'prepare' && isPhase(message))
+    await delay(after)
+    await stopsBeforeSteps(running, run)
+  })
+
+  test('ends compiling, and drawing parameters', async () => {
+    const model = { layers: 4, width: 512, hidden: 2048, moe: { experts: 12, hidden: 2048 } }
+    const [running, run] = train('compiling', { model })
+    await running.line(({ message }) => message === 'compiling the model')
+    await delay(100)
+    await stopsBeforeSteps(running, run)
+  })
+
+  test('ends a dashboard that reads large logs', async () => {
+    const runs = workspace.file(`runs-${signal}`)
+    const record = { kind: 'train', tokens: 1, loss: 2, grad_norm: 1, learning_rate: 1e-3, step_ms: 10 }
+    const log = Array.from({ length: 150_000 }, (_, i) => JSON.stringify({ ...record, step: i + 1 })).join('\n')
+    for (let i = 0; i < 8; i++) {
+      mkdirSync(join(runs, `${i}`), { recursive: true })
+      writeFileSync(join(runs, `${i}`, 'config.json'), JSON.stringify({ model: {}, train: { steps: 200_000 } }))
+      writeFileSync(join(runs, `${i}`, 'metrics.jsonl'), `${log}\n`)
+    }
+    const running = workspace.start('watch', runs, '--port', '0', '--json')
+    await running.line(({ kind }) => kind === 'watch')
+    await delay(200)
+    expect((await stops(running, signal)).code).toBe(0)
+  })
+})
