@@ -33,8 +33,8 @@ const recordsIn = (out: string) =>
     })
     .sort((a, b) => a.key.localeCompare(b.key))
 
-/** A record without measured times. */
-const withoutTimes = ({ seconds: _, evaluations, ...record }: FinishedRun) => ({
+/** A record without measured times, and its checksum, which covers them. */
+const withoutTimes = ({ seconds: _, checksum: _sum, evaluations, ...record }: FinishedRun & { checksum?: string }) => ({
   ...record,
   evaluations: evaluations.map(({ seconds: _, ...rest }) => rest),
 })
