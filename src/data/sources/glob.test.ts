@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
-import { dirname, join, relative } from 'node:path'
+import { dirname, join, posix, relative } from 'node:path'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { UsageError } from '../../errors.ts'
@@ -25,11 +25,17 @@ const bash = spawnSync('bash', ['-c', 'shopt -s globstar']).status === 0
 
 /** The files that bash finds, the independent witness. */
 function found(folder: string, pattern: string): string[] {
-  const script = `shopt -s globstar nullglob; printf '%s\\n' ${pattern}`
+  const script = `shopt -s globstar nullglob; printf '%s\\n' ./${pattern}`
   const { stdout } = spawnSync('bash', ['-c', script], { cwd: folder, encoding: 'utf8', env: { LC_ALL: 'C' } })
-  const isFile = (path: string) =>
-    path !== '' && (statSync(join(folder, path), { throwIfNoEntry: false })?.isFile() ?? false)
-  return [...new Set(stdout.split('\n'))].filter(isFile).sort()
+  const isFile = (path: string): boolean => {
+    try {
+      return statSync(join(folder, path)).isFile()
+    } catch {
+      // Bash gives a text without wildcards whether or not it is a file.
+      return false
+    }
+  }
+  return [...new Set(stdout.split('\n').map((path) => posix.normalize(path)))].filter(isFile).sort()
 }
 
 test.skipIf(!bash)('a glob matches the files that bash finds', async () => {
@@ -54,10 +60,15 @@ test.skipIf(!bash)('a glob matches the files that bash finds', async () => {
     '{a,*.t,}',
   )
   const name = fc.array(inName, { minLength: 1, maxLength: 5 }).map((parts) => parts.join(''))
-  const segment = fc.oneof({ weight: 3, arbitrary: name }, fc.constantFrom('**', '**', '.h', '.*', 'a', '{a,a/b}'))
+  const segment = fc.oneof(
+    { weight: 3, arbitrary: name },
+    fc.constantFrom('**', '**', '.h', '.*', 'a', '{a,a/b}', '{a,*.t,}'),
+  )
   const pattern = fc.array(segment, { minLength: 1, maxLength: 4 }).map((segments) => segments.join('/'))
   await fc.assert(
     fc.asyncProperty(pattern, async (text) => {
+      // More stand for too many patterns.
+      fc.pre(text.split('{').length < 5)
       expect(await matches(folder, text)).toEqual(found(folder, text))
     }),
     { numRuns: 150 },

@@ -15,7 +15,7 @@ import { ANY, matchesParts, type PatternPart } from '../../text/wildcard.ts'
 
 /** Characters of a pattern, and of all patterns that it stands for when `{a,b}` is written out. */
 const MAX_LENGTH = 1024
-const MAX_WRITTEN_OUT = 32 * MAX_LENGTH
+const MAX_WRITTEN_OUT = 128 * MAX_LENGTH
 
 /** A name in a pattern: as it is, any number of folders, or with wildcards. */
 type Segment = string | typeof ANY | readonly PatternPart[]
@@ -40,7 +40,9 @@ export async function filesOfGlob(pattern: string, signal?: AbortSignal): Promis
       `invalid data.source: a pattern of ${pattern.length} characters (expected at most ${MAX_LENGTH}, or give a folder)`,
     )
   const found = new Set<string>()
-  const starts = alternatives(pattern).map((alternative) => {
+  // With a slash at its end a pattern stands for folders alone.
+  const ofFiles = alternatives(pattern).filter((alternative) => !alternative.endsWith('/'))
+  const starts = ofFiles.map((alternative) => {
     // A `..` takes the name before it away. Else each pair of `*` and `..` would search the folders once more.
     const [first = '', ...rest] = posix.normalize(alternative).split('/')
     const isAbsolute = first === '' || /^[a-zA-Z]:$/.test(first)
@@ -128,7 +130,7 @@ function afterName({ segments, at }: Place, name: string): Place[] {
 const isEnd = ({ segments, at }: Place): boolean => at === segments.length
 
 function segmentOf(text: string): Segment {
-  if (/^\*\*+$/.test(text)) return ANY
+  if (text === '**') return ANY
   const parts: PatternPart[] = []
   for (let i = 0; i < text.length; ) {
     const character = String.fromCodePoint(text.codePointAt(i) as number)
