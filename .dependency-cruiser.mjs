@@ -3,92 +3,134 @@ import { builtinModules } from 'node:module'
 /**
  * The layering of the house, checked: `npm run layers`.
  *
- * A folder of src/ is a floor. It imports itself, src/errors.ts, the floors named here and the packages
- * named here, and nothing else. A floor with `builtins: false` runs in a browser as it is, so it may not
- * import Node's own modules. Adding a floor or a package is a line in this table.
+ * A folder of the second level of src/ is a floor. It imports itself, the files of src/core, the floors named here and
+ * the packages named here, and nothing else. A floor with `node: false` runs in a browser as it is: it may not import
+ * Node's own modules, nor a floor that does. Adding a floor or a package is a line in this table.
  */
-const floors = {
-  text: { below: [], packages: ['fastest-levenshtein'], builtins: false },
-  law: { below: ['text'], packages: ['@stdlib/stats-base-dists-t-quantile', 'zod'], builtins: false },
-  graph: { below: ['text'], packages: ['onnx-proto'], builtins: false },
-  model: { below: ['text', 'graph'], packages: ['zod'], builtins: false },
-  runtime: { below: ['text', 'graph'], packages: ['koffi', 'onnxruntime-node', 'webgpu'], builtins: true },
-  config: { below: ['text', 'model'], packages: ['zod'], builtins: false },
-  system: { below: ['text', 'runtime'], packages: [], builtins: true },
-  data: {
-    below: ['text', 'config', 'system'],
-    packages: ['hyparquet', 'tokenizers', 'zod'],
-    builtins: true,
-  },
-  corpus: { below: ['text', 'system'], packages: ['htmlparser2'], builtins: true },
-  step: { below: ['text', 'graph', 'model', 'runtime', 'config', 'system', 'data'], packages: [], builtins: false },
-  run: {
-    below: ['text', 'graph', 'model', 'runtime', 'config', 'system', 'data', 'step'],
-    packages: ['yaml', 'zod'],
-    builtins: true,
-  },
-  measure: {
-    below: ['text', 'graph', 'model', 'runtime', 'config', 'data', 'step', 'run'],
+const portable = {
+  'core/text': { below: [], packages: ['fastest-levenshtein'] },
+  'core/graph': { below: ['core/text'], packages: ['onnx-proto'] },
+  'core/model': { below: ['core/text', 'core/graph'], packages: ['zod'] },
+  'core/config': { below: ['core/text', 'core/model'], packages: ['zod'] },
+  'engine/contract': { below: ['core/graph'], packages: [] },
+  'engine/webgpu': { below: ['core/graph', 'engine/contract'], packages: [] },
+  'train/data': { below: ['core/text', 'core/config'], packages: ['zod'] },
+  'train/step': {
+    below: ['core/text', 'core/graph', 'core/model', 'core/config', 'engine/contract', 'train/data'],
     packages: [],
-    builtins: true,
   },
-  train: {
-    below: ['text', 'model', 'runtime', 'config', 'system', 'data', 'step', 'run', 'measure'],
-    packages: [],
-    builtins: true,
-  },
-  infer: {
-    below: ['text', 'graph', 'model', 'runtime', 'config', 'system', 'data', 'step', 'run'],
+  'train/run': {
+    below: ['core/text', 'core/graph', 'core/model', 'core/config', 'engine/contract', 'train/data', 'train/step'],
     packages: ['zod'],
-    builtins: true,
   },
-  exchange: {
-    below: ['text', 'graph', 'model', 'runtime', 'config', 'system', 'data', 'step', 'run', 'infer'],
-    packages: ['onnx-proto', 'onnxruntime-node', 'zod'],
-    builtins: true,
+  'train/measure': {
+    below: ['core/graph', 'core/model', 'engine/contract', 'train/data', 'train/step'],
+    packages: [],
   },
-  browser: {
-    below: ['text', 'model', 'runtime', 'config', 'system', 'data', 'step', 'run', 'measure', 'train', 'infer'],
-    packages: ['fflate', 'zod'],
-    builtins: false,
-  },
-  launch: { below: ['text'], packages: ['yaml'], builtins: true },
-  report: { below: ['text'], packages: ['d3-array', 'd3-shape'], builtins: false },
-  plan: {
+  'train/loop': {
     below: [
-      'text',
-      'law',
-      'graph',
-      'model',
-      'runtime',
-      'config',
-      'system',
-      'data',
-      'step',
-      'run',
-      'measure',
-      'train',
-      'report',
+      'core/text',
+      'core/model',
+      'core/config',
+      'engine/contract',
+      'train/data',
+      'train/step',
+      'train/run',
+      'train/measure',
+    ],
+    packages: [],
+  },
+  'use/infer': {
+    below: ['core/graph', 'core/model', 'core/config', 'engine/contract', 'train/data', 'train/step'],
+    packages: ['zod'],
+  },
+  'faces/browser': {
+    below: [
+      'core/config',
+      'engine/contract',
+      'engine/webgpu',
+      'train/data',
+      'train/step',
+      'train/run',
+      'train/measure',
+      'train/loop',
+      'use/infer',
+    ],
+    packages: ['fflate'],
+  },
+  'tools/law': { below: ['core/text'], packages: ['@stdlib/stats-base-dists-t-quantile', 'zod'] },
+  'tools/report': { below: ['core/text'], packages: ['d3-array', 'd3-shape'] },
+}
+
+/** What reads a run, beside what computes it. */
+const runs = ['core/text', 'core/config', 'core/model', 'engine/contract', 'train/data', 'train/step', 'train/run']
+const files = ['node/system', 'node/data', 'node/run']
+
+const ofNode = {
+  'engine/native': { below: ['core/text', 'engine/contract'], packages: ['koffi'] },
+  'engine/world': { below: ['engine/contract', 'engine/native'], packages: ['koffi'] },
+  'engine/cpu': {
+    below: ['core/text', 'core/graph', 'engine/contract', 'engine/native', 'engine/world'],
+    packages: ['koffi', 'onnxruntime-node'],
+  },
+  'engine/dawn': { below: ['engine/webgpu'], packages: ['webgpu'] },
+  'node/system': { below: ['core/text', 'engine/native'], packages: [] },
+  'node/interrupts': { below: ['engine/native'], packages: [] },
+  'node/data': {
+    below: ['core/text', 'core/config', 'train/data', 'node/system'],
+    packages: ['hyparquet', 'tokenizers', 'zod'],
+  },
+  'node/run': {
+    below: [...runs, 'engine/cpu', 'engine/webgpu', 'engine/dawn', 'node/system', 'node/data'],
+    packages: ['yaml', 'zod'],
+  },
+  'node/measure': { below: ['core/graph', ...runs, 'train/measure', 'node/run'], packages: [] },
+  'node/train': {
+    below: [
+      ...runs,
+      'engine/native',
+      'engine/cpu',
+      'engine/world',
+      'train/measure',
+      'train/loop',
+      ...files,
+      'node/measure',
+    ],
+    packages: [],
+  },
+  'use/runs': { below: [...runs, 'use/infer', 'node/data', 'node/run'], packages: [] },
+  'use/interchange': {
+    below: ['core/graph', ...runs, ...files, 'use/runs'],
+    packages: ['onnx-proto', 'onnxruntime-node', 'zod'],
+  },
+  'tools/launch': { below: ['core/text'], packages: ['yaml'] },
+  'tools/corpus': { below: ['core/text', 'node/system'], packages: ['htmlparser2'] },
+  'tools/plan': {
+    below: [
+      'core/graph',
+      ...runs,
+      'train/measure',
+      ...files,
+      'node/measure',
+      'node/train',
+      'tools/law',
+      'tools/report',
     ],
     packages: ['@stdlib/stats-base-dists-gamma-quantile', 'yaml', 'zod'],
-    builtins: true,
   },
-  study: {
+  'tools/study': {
     below: [
-      'text',
-      'law',
-      'graph',
-      'model',
-      'runtime',
-      'config',
-      'system',
-      'data',
-      'step',
-      'run',
-      'measure',
-      'train',
-      'infer',
-      'report',
+      ...runs,
+      'train/measure',
+      'train/loop',
+      'node/interrupts',
+      ...files,
+      'node/measure',
+      'node/train',
+      'use/infer',
+      'use/runs',
+      'tools/law',
+      'tools/report',
     ],
     packages: [
       '@stdlib/stats-base-dists-normal-cdf',
@@ -99,70 +141,79 @@ const floors = {
       'yaml',
       'zod',
     ],
-    builtins: true,
   },
-  watch: {
-    below: ['text', 'graph', 'model', 'runtime', 'config', 'system', 'data', 'step', 'run', 'infer'],
+  'faces/watch': {
+    below: [...runs, 'engine/native', 'engine/cpu', ...files, 'use/infer', 'use/runs'],
     packages: ['@hono/node-server', 'd3-array', 'hono', 'zod'],
-    builtins: true,
   },
-  library: {
+  'faces/library': {
     below: [
-      'text',
-      'graph',
-      'model',
-      'runtime',
-      'config',
-      'data',
-      'step',
-      'run',
-      'measure',
-      'train',
-      'infer',
-      'exchange',
-      'browser',
-      'plan',
-      'watch',
+      'core/graph',
+      ...runs,
+      'engine/cpu',
+      'train/measure',
+      'train/loop',
+      ...files,
+      'node/train',
+      'use/infer',
+      'use/runs',
+      'use/interchange',
+      'tools/plan',
+      'faces/browser',
     ],
     packages: ['zod'],
-    builtins: true,
   },
-  cli: {
+  'faces/cli': {
     below: [
-      'text',
-      'law',
-      'graph',
-      'model',
-      'runtime',
-      'config',
-      'system',
-      'data',
-      'step',
-      'run',
-      'measure',
-      'train',
-      'infer',
-      'exchange',
-      'report',
-      'study',
-      'plan',
-      'watch',
-      'launch',
-      'corpus',
+      'core/graph',
+      ...runs,
+      'engine/native',
+      'engine/cpu',
+      'engine/dawn',
+      'engine/world',
+      'train/measure',
+      'train/loop',
+      'node/interrupts',
+      ...files,
+      'node/measure',
+      'node/train',
+      'use/infer',
+      'use/runs',
+      'use/interchange',
+      'tools/law',
+      'tools/report',
+      'tools/launch',
+      'tools/corpus',
+      'tools/plan',
+      'tools/study',
+      'faces/watch',
     ],
     packages: ['commander', 'd3-array', 'picocolors'],
-    builtins: true,
   },
 }
 
+const floors = {
+  ...Object.fromEntries(Object.entries(portable).map(([name, floor]) => [name, { ...floor, node: false }])),
+  ...Object.fromEntries(Object.entries(ofNode).map(([name, floor]) => [name, { ...floor, node: true }])),
+}
+
+for (const [name, { below, node }] of Object.entries(floors))
+  for (const other of below)
+    if (!floors[other] || (!node && floors[other].node))
+      throw new Error(
+        `.dependency-cruiser.mjs: ${name} stands on ${other}, which ${floors[other] ? 'needs Node' : 'there is not'}`,
+      )
+
 /** Code that only tests use: it may look upward, and import any package. */
 const tests = '\\.test\\.ts$|/testing/|^test/'
+/** The files of src/core itself, which are below all floors. */
+const CORE = '^src/core/[^/]+\\.ts$'
 /** Written in AssemblyScript, whose imports are its own matter. */
-const assembly = '^src/runtime/wasm/assembly/'
+const assembly = '^src/engine/cpu/wasm/assembly/'
 
 const anyOf = (names) => `(?:${names.map((name) => name.replaceAll('.', '\\.')).join('|')})`
 
-const rulesOf = ([floor, { below, packages, builtins }]) => {
+const rulesOf = ([floor, { below, packages, node }]) => {
   const from = { path: `^src/${floor}/`, pathNot: tests }
   const inFloors = `^src/${anyOf([floor, ...below])}/`
   // A package without types of its own resolves to its folder in @types.
@@ -170,10 +221,10 @@ const rulesOf = ([floor, { below, packages, builtins }]) => {
   return [
     {
       name: `${floor}-floors`,
-      comment: `src/${floor} imports only itself, src/errors.ts${below.map((name) => `, src/${name}`).join('')}`,
+      comment: `src/${floor} imports only itself, src/core/errors.ts${below.map((name) => `, src/${name}`).join('')}`,
       severity: 'error',
       from,
-      to: { path: '^(?:src|bin|bench|test)/', pathNot: [inFloors, '^src/errors\\.ts$'] },
+      to: { path: '^(?:src|bin|bench|test)/', pathNot: [inFloors, CORE] },
     },
     {
       name: `${floor}-packages`,
@@ -182,7 +233,7 @@ const rulesOf = ([floor, { below, packages, builtins }]) => {
       from,
       to: { path: '(?:^|/)node_modules/', pathNot: inPackages },
     },
-    ...(builtins
+    ...(node
       ? []
       : [
           {
@@ -202,15 +253,15 @@ export default {
     {
       name: 'page',
       comment:
-        'the page of the dashboard imports itself, the types of what the server answers, src/text, and these packages',
+        'the page of the dashboard imports itself, the types of what the server answers, src/core/text, and these packages',
       severity: 'error',
       from: { path: '^web/src/', pathNot: tests },
       to: {
         path: '.',
         pathNot: [
           '^web/src/',
-          '^src/watch/api\\.ts$',
-          '^src/text/',
+          '^src/faces/watch/api\\.ts$',
+          '^src/core/text/',
           '(?:^|/)node_modules/(?:@preact/signals(?:-core)?|preact|uplot)/',
         ],
       },
@@ -225,9 +276,9 @@ export default {
         path: '.',
         pathNot: [
           '^web/(?:play|src)/',
-          '^src/library/web(?:-worker)?\\.ts$',
-          '^src/watch/(?:api|runs/snapshots|runs/series)\\.ts$',
-          '^src/text/',
+          '^src/faces/library/web(?:-worker)?\\.ts$',
+          '^src/faces/watch/(?:api|runs/snapshots|runs/series)\\.ts$',
+          '^src/core/text/',
           '(?:^|/)node_modules/(?:@preact/signals(?:-core)?|preact|zod)/',
         ],
       },
@@ -240,17 +291,17 @@ export default {
       to: { reachable: true, path: `^(?:node:)?${anyOf(builtinModules)}$` },
     },
     {
-      name: 'errors-below-all',
-      comment: 'src/errors.ts is below every floor: it imports nothing',
+      name: 'core-below-all',
+      comment: 'the files of src/core itself are below every floor: they import each other only',
       severity: 'error',
-      from: { path: '^src/errors\\.ts$' },
-      to: { path: '.' },
+      from: { path: CORE, pathNot: tests },
+      to: { path: '.', pathNot: CORE },
     },
     {
       name: 'known-floors',
-      comment: 'every file of src/ is on a floor of the table in .dependency-cruiser.mjs, or is errors.ts',
+      comment: 'every file of src/ is on a floor of the table in .dependency-cruiser.mjs, or in src/core itself',
       severity: 'error',
-      from: { path: '^src/', pathNot: [`^src/${anyOf(Object.keys(floors))}/`, '^src/errors\\.ts$'] },
+      from: { path: '^src/', pathNot: [`^src/${anyOf(Object.keys(floors))}/`, '^src/engine/testing/', CORE] },
       to: {},
     },
     {
@@ -263,39 +314,24 @@ export default {
     {
       name: 'no-circles',
       comment:
-        'no circular imports, except inside src/graph/ops: gradient rules are ops and refer to each other, in functions that run after all modules are loaded',
+        'no circular imports, except inside src/core/graph/ops: gradient rules are ops and refer to each other, in functions that run after all modules are loaded',
       severity: 'error',
       from: {},
-      to: { circular: true, via: { pathNot: '^src/graph/ops/' } },
+      to: { circular: true, via: { pathNot: '^src/core/graph/ops/' } },
     },
     {
       name: 'no-doors',
-      comment: 'an import names the file that it is of; src/library is for users of the package',
+      comment: 'an import names the file that it is of; src/faces/library is for users of the package',
       severity: 'error',
       from: { path: '^(?:src|web|bench)/', pathNot: tests },
       to: { path: '/index\\.tsx?$', pathNot: 'node_modules/' },
     },
     {
       name: 'providers-apart',
-      comment: 'sessions of ONNX Runtime and staged programs meet in src/runtime/cpu-runtime.ts alone',
+      comment: 'sessions of ONNX Runtime and staged programs meet in src/engine/cpu/cpu-runtime.ts alone',
       severity: 'error',
-      from: { path: '^src/runtime/(onnxruntime|staged)/', pathNot: tests },
-      to: { path: '^src/runtime/(?:onnxruntime|staged)/', pathNot: '^src/runtime/$1/' },
-    },
-    {
-      name: 'contract-below-providers',
-      comment: 'what all runtimes share knows none of them',
-      severity: 'error',
-      from: { path: '^src/runtime/[^/]+\\.ts$', pathNot: [tests, '^src/runtime/cpu-runtime\\.ts$'] },
-      to: { path: '^src/runtime/[^/]+/' },
-    },
-    {
-      name: 'runs-anywhere-whole',
-      comment:
-        'what runs in a browser reaches no module of Node, through any floor: memory and kernels come from a Runtime',
-      severity: 'error',
-      from: { path: `^src/${anyOf(Object.keys(floors).filter((floor) => !floors[floor].builtins))}/`, pathNot: tests },
-      to: { reachable: true, path: `^(?:node:)?${anyOf(builtinModules)}$` },
+      from: { path: '^src/engine/cpu/(onnxruntime|staged)/', pathNot: tests },
+      to: { path: '^src/engine/cpu/(?:onnxruntime|staged)/', pathNot: '^src/engine/cpu/$1/' },
     },
     {
       name: 'resolvable',

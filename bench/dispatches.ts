@@ -7,13 +7,13 @@
  *     npx tsx bench/dispatches.ts demo --set model.moe.k=2 --list
  */
 import { parseArgs } from 'node:util'
-import { UsageError } from '../src/errors.ts'
-import { loadConfig } from '../src/run/load-config.ts'
-import type { Device } from '../src/runtime/webgpu/device.ts'
-import type { DeviceExecutable } from '../src/runtime/webgpu/executable.ts'
-import type { Plan } from '../src/runtime/webgpu/program/plan.ts'
-import { createDeviceRuntime } from '../src/runtime/webgpu/runtime.ts'
-import { createStore, Trainer } from '../src/step/trainer.ts'
+import { UsageError } from '../src/core/errors.ts'
+import type { Device } from '../src/engine/webgpu/device.ts'
+import type { DeviceExecutable } from '../src/engine/webgpu/executable.ts'
+import type { Plan } from '../src/engine/webgpu/program/plan.ts'
+import { createDeviceRuntime } from '../src/engine/webgpu/runtime.ts'
+import { loadConfig } from '../src/node/run/load-config.ts'
+import { createStore, Trainer } from '../src/train/step/trainer.ts'
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,

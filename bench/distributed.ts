@@ -7,9 +7,9 @@
  * The parts are in distributed/. Links of a limited rate join network namespaces, which only root can create.
  */
 import { Command, Option } from 'commander'
-import { listOption, numberOption, ranges } from '../src/cli/options.ts'
-import { UsageError } from '../src/errors.ts'
-import { type MpiLibrary, mpiLibraries } from '../src/launch/mpirun.ts'
+import { UsageError } from '../src/core/errors.ts'
+import { listOption, numberOption, ranges } from '../src/faces/cli/options.ts'
+import { type MpiLibrary, mpiLibraries } from '../src/tools/launch/mpirun.ts'
 import { measureCollectives } from './distributed/collectives.ts'
 import { measureLinks } from './distributed/links.ts'
 import { measureMemory } from './distributed/memory.ts'

@@ -1,22 +1,22 @@
 /**
  * Fits the constants of the planner to the published step times, with all systems and with each one left out, and writes
- * them to src/plan/inputs/fitted.ts. The same rows give the same file.
+ * them to src/tools/plan/inputs/fitted.ts. The same rows give the same file.
  *
  *     npx tsx bench/fit-planner.ts
  */
 import { writeFile } from 'node:fs/promises'
-import { type FitRow, fitConstants } from '../src/plan/fit/fit.ts'
-import { PublishedRun } from '../src/plan/fit/published-run.ts'
-import { withConstants } from '../src/plan/fit/with-constants.ts'
+import { type FitRow, fitConstants } from '../src/tools/plan/fit/fit.ts'
+import { PublishedRun } from '../src/tools/plan/fit/published-run.ts'
+import { withConstants } from '../src/tools/plan/fit/with-constants.ts'
 import {
   type ConstantName,
   constantNames,
   type EfficiencyFamily,
   efficiencyFamilies,
   efficiencyFamilyOf,
-} from '../src/plan/inputs/constants.ts'
-import { publishedRows } from '../src/plan/published/measurements.ts'
-import { validate } from '../src/plan/validate.ts'
+} from '../src/tools/plan/inputs/constants.ts'
+import { publishedRows } from '../src/tools/plan/published/measurements.ts'
+import { validate } from '../src/tools/plan/validate.ts'
 
 type Row = FitRow & { readonly family: EfficiencyFamily }
 
@@ -80,4 +80,4 @@ export const withoutFamily: Readonly<Record<string, readonly number[]>> = {
 ${lines(fits.withoutFamily)}
 }
 `
-await writeFile(new URL('../src/plan/inputs/fitted.ts', import.meta.url), text)
+await writeFile(new URL('../src/tools/plan/inputs/fitted.ts', import.meta.url), text)

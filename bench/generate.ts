@@ -7,15 +7,15 @@
  *   npx tsx bench/generate.ts --peer pytorch --only top-1 --only "2 top-1 1x"
  */
 import { Command, Option } from 'commander'
-import { numberOption, ranges, setOption } from '../src/cli/options.ts'
-import { matmul } from '../src/graph/ops/matmul.ts'
-import { input } from '../src/graph/tensor.ts'
-import type { WeightFormat } from '../src/infer/int8/weight-format.ts'
-import { loadConfig } from '../src/run/load-config.ts'
-import { floatsOf } from '../src/runtime/arena.ts'
-import type { Runtime } from '../src/runtime/contract.ts'
-import { createArena } from '../src/runtime/cpu-arena.ts'
-import { fixed, percent } from '../src/text/numbers.ts'
+import { matmul } from '../src/core/graph/ops/matmul.ts'
+import { input } from '../src/core/graph/tensor.ts'
+import { fixed, percent } from '../src/core/text/numbers.ts'
+import { floatsOf } from '../src/engine/contract/arena.ts'
+import type { Runtime } from '../src/engine/contract/runtime.ts'
+import { createArena } from '../src/engine/native/cpu-arena.ts'
+import { numberOption, ranges, setOption } from '../src/faces/cli/options.ts'
+import { loadConfig } from '../src/node/run/load-config.ts'
+import type { WeightFormat } from '../src/use/infer/int8/weight-format.ts'
 import { compareGeneration, type GenerateOptions } from './measure/compare-generation.ts'
 import {
   GenerationBench,

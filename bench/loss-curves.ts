@@ -10,9 +10,9 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command, Option } from 'commander'
-import { numberOption, ranges } from '../src/cli/options.ts'
-import { presetNames } from '../src/config/presets.ts'
-import { fixed } from '../src/text/numbers.ts'
+import { presetNames } from '../src/core/config/presets.ts'
+import { fixed } from '../src/core/text/numbers.ts'
+import { numberOption, ranges } from '../src/faces/cli/options.ts'
 import {
   type Curve,
   type Difference,

@@ -10,17 +10,22 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command } from 'commander'
-import { RunError, UsageError } from '../src/errors.ts'
-import { parseLaw } from '../src/law/law-file.ts'
-import { pairsOf } from '../src/study/analysis/map/pairs.ts'
-import { type Coverage, coverageOf, type Predictions, predictionsOf } from '../src/study/analysis/map/predictions.ts'
-import { Runs } from '../src/study/analysis/runs.ts'
-import { expand } from '../src/study/grid/grid.ts'
-import { readSpecification } from '../src/study/grid/specification.ts'
-import { Ledger } from '../src/study/results/ledger.ts'
-import { resultsOf } from '../src/study/results/results.ts'
-import { replaceFile } from '../src/system/disk.ts'
-import { count, fixed, percent } from '../src/text/numbers.ts'
+import { RunError, UsageError } from '../src/core/errors.ts'
+import { count, fixed, percent } from '../src/core/text/numbers.ts'
+import { replaceFile } from '../src/node/system/disk.ts'
+import { parseLaw } from '../src/tools/law/law-file.ts'
+import { pairsOf } from '../src/tools/study/analysis/map/pairs.ts'
+import {
+  type Coverage,
+  coverageOf,
+  type Predictions,
+  predictionsOf,
+} from '../src/tools/study/analysis/map/predictions.ts'
+import { Runs } from '../src/tools/study/analysis/runs.ts'
+import { expand } from '../src/tools/study/grid/grid.ts'
+import { readSpecification } from '../src/tools/study/grid/specification.ts'
+import { Ledger } from '../src/tools/study/results/ledger.ts'
+import { resultsOf } from '../src/tools/study/results/results.ts'
 import { runCommand, tableText } from './support/command.ts'
 
 const text = async (file: string): Promise<string> => {

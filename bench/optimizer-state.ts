@@ -6,9 +6,9 @@
  *   npx tsx bench/optimizer-state.ts --shape tiny --experts 8         to try it
  */
 import { Command } from 'commander'
-import { numberOption, ranges } from '../src/cli/options.ts'
-import { routingSets } from '../src/config/presets.ts'
-import { bytes, count, fixed } from '../src/text/numbers.ts'
+import { routingSets } from '../src/core/config/presets.ts'
+import { bytes, count, fixed } from '../src/core/text/numbers.ts'
+import { numberOption, ranges } from '../src/faces/cli/options.ts'
 import { type StateRow, states } from './measure/optimizer-state.ts'
 import { TrainingProcess, WARM_UP } from './support/choir.ts'
 import { runCommand, shapeOption, tableText, threadsOption } from './support/command.ts'

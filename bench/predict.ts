@@ -9,11 +9,11 @@
  */
 import { cpus } from 'node:os'
 import { Command, Option } from 'commander'
-import { mathOption, numberOption, ranges } from '../src/cli/options.ts'
-import { RunError } from '../src/errors.ts'
-import type { Plan } from '../src/plan/plan.ts'
-import { median } from '../src/step/statistics.ts'
-import { bytes, fixed, percent } from '../src/text/numbers.ts'
+import { RunError } from '../src/core/errors.ts'
+import { bytes, fixed, percent } from '../src/core/text/numbers.ts'
+import { mathOption, numberOption, ranges } from '../src/faces/cli/options.ts'
+import type { Plan } from '../src/tools/plan/plan.ts'
+import { median } from '../src/train/step/statistics.ts'
 import {
   checkChoice,
   choiceName,

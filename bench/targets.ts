@@ -6,7 +6,7 @@
  */
 import { readdir } from 'node:fs/promises'
 import { basename } from 'node:path'
-import { fixed, percent } from '../src/text/numbers.ts'
+import { fixed, percent } from '../src/core/text/numbers.ts'
 import type { AgainstRow } from './against.ts'
 import { distributedTargets } from './distributed/targets.ts'
 import type { GpuRow } from './gpu/rows.ts'

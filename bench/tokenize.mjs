@@ -40,8 +40,8 @@ async function makeText(path, bytes) {
 }
 
 async function measure(source, cache, vocabulary) {
-  const { openDataset } = await import(new URL('../dist/data/open-dataset.js', import.meta.url))
-  const { dataSchema } = await import(new URL('../dist/config/data-config.js', import.meta.url))
+  const { openDataset } = await import(new URL('../dist/node/data/open-dataset.js', import.meta.url))
+  const { dataSchema } = await import(new URL('../dist/core/config/data-config.js', import.meta.url))
   const delay = monitorEventLoopDelay({ resolution: 5 })
   delay.enable()
   const startedAt = performance.now()

@@ -16,8 +16,8 @@
  */
 import { spawnSync } from 'node:child_process'
 import { Command, Option } from 'commander'
-import { mathOption } from '../src/cli/options.ts'
-import { UsageError } from '../src/errors.ts'
+import { UsageError } from '../src/core/errors.ts'
+import { mathOption } from '../src/faces/cli/options.ts'
 import { compare } from './measure/compare.ts'
 import { compareGeneration } from './measure/compare-generation.ts'
 import { profileStep } from './measure/profile.ts'

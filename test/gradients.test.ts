@@ -1,6 +1,6 @@
 /** The gradient of every op in the registry, in float64, against central finite differences. */
 import { describe, expect, test } from 'vitest'
-import { registry } from '../src/graph/tensor.ts'
+import { registry } from '../src/core/graph/tensor.ts'
 import { checkGradient } from './support/gradient-check.ts'
 import { opCases } from './support/op-cases.ts'
 

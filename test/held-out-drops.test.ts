@@ -8,10 +8,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { mean } from 'd3-array'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type RunInput, runSchema } from '../src/config/run-config.ts'
-import { randomFor } from '../src/step/random.ts'
-import type { EvalRecord, TrainRecord } from '../src/step/records.ts'
-import { train } from '../src/train/train.ts'
+import { type RunInput, runSchema } from '../src/core/config/run-config.ts'
+import { train } from '../src/node/train/train.ts'
+import { randomFor } from '../src/train/step/random.ts'
+import type { EvalRecord, TrainRecord } from '../src/train/step/records.ts'
 
 type Moe = NonNullable<NonNullable<RunInput['model']>['moe']>
 

@@ -1,21 +1,21 @@
 /**
  * The conformance suite of kernels. It checks results and gradients of every kernel in
- * src/runtime/staged/kernels, through the ops that use it, against the same function in float64 without kernels.
+ * src/engine/cpu/staged/kernels, through the ops that use it, against the same function in float64 without kernels.
  *
  * Without oneDNN there are no kernels: the suite is skipped, or fails with CHOIR_REQUIRE_DNNL=1.
  */
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { gradient } from '../src/graph/gradient.ts'
-import { linearCrossEntropy } from '../src/graph/ops/cross-entropy.ts'
-import { combineRagged, dispatch, dispatchRagged, expertFfnKernel } from '../src/graph/ops/expert.ts'
-import { sum } from '../src/graph/ops/reduction.ts'
-import { cut } from '../src/graph/stages/cut.ts'
-import { constant, input, registry, type Tensor, withKernels } from '../src/graph/tensor.ts'
-import type { Runtime } from '../src/runtime/contract.ts'
-import { createRuntime } from '../src/runtime/cpu-runtime.ts'
-import { findDnnl } from '../src/runtime/onednn/library.ts'
-import { opKernels } from '../src/runtime/staged/kernels/table.ts'
+import { gradient } from '../src/core/graph/gradient.ts'
+import { linearCrossEntropy } from '../src/core/graph/ops/cross-entropy.ts'
+import { combineRagged, dispatch, dispatchRagged, expertFfnKernel } from '../src/core/graph/ops/expert.ts'
+import { sum } from '../src/core/graph/ops/reduction.ts'
+import { cut } from '../src/core/graph/stages/cut.ts'
+import { constant, input, registry, type Tensor, withKernels } from '../src/core/graph/tensor.ts'
+import type { Runtime } from '../src/engine/contract/runtime.ts'
+import { createRuntime } from '../src/engine/cpu/cpu-runtime.ts'
+import { findDnnl } from '../src/engine/cpu/onednn/library.ts'
+import { opKernels } from '../src/engine/cpu/staged/kernels/table.ts'
 import { testRandom } from './support/gradient-check.ts'
 import { type Order, runWithOrder } from './support/in-process-crew.ts'
 import { expertCase, expertLinearCase } from './support/kernel-cases.ts'

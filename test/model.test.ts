@@ -1,6 +1,6 @@
 /** The compiled model against an independent implementation, for every router, capacity rule and layout. */
 import { describe, expect, test } from 'vitest'
-import { capacityRules } from '../src/model/routing/contract.ts'
+import { capacityRules } from '../src/core/model/routing/contract.ts'
 import { caseOf, compare, compareWithGradient, layouts, routers } from './support/model-check.ts'
 import { sum } from './witness/arithmetic.ts'
 import { randomCase } from './witness/generate.ts'

@@ -1,7 +1,7 @@
 /** Extreme but finite inputs give finite results and gradients in float32, the precision of training. */
 import { expect, test } from 'vitest'
-import { sizeOf } from '../src/graph/shape.ts'
-import * as g from '../src/library/graph.ts'
+import { sizeOf } from '../src/core/graph/shape.ts'
+import * as g from '../src/faces/library/graph.ts'
 import { evaluate } from './support/evaluate.ts'
 
 async function valueAndGradient(

@@ -1,7 +1,7 @@
 /** Priority `position`: equal to the witness on random loads, never above capacity, and fair to all sequences. */
 import { describe, expect, test } from 'vitest'
-import { constant } from '../src/graph/tensor.ts'
-import { placeChoices } from '../src/model/routing/capacity.ts'
+import { constant } from '../src/core/graph/tensor.ts'
+import { placeChoices } from '../src/core/model/routing/capacity.ts'
 import { evaluate } from './support/evaluate.ts'
 import { testRandom } from './support/gradient-check.ts'
 import { configOf, type MoeSettings } from './support/router-conformance.ts'

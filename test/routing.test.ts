@@ -1,11 +1,11 @@
 /** The conformance suite for every router with several settings, and relations between routers. */
 import { expect, test } from 'vitest'
-import { sum } from '../src/graph/ops/reduction.ts'
-import { sinkhorn } from '../src/graph/ops/sinkhorn.ts'
-import { constant } from '../src/graph/tensor.ts'
-import { capacityOf } from '../src/model/routing/capacity.ts'
-import { hashTable, hashTableOf } from '../src/model/routing/hash.ts'
-import { bestExperts } from '../src/model/routing/selection.ts'
+import { sum } from '../src/core/graph/ops/reduction.ts'
+import { sinkhorn } from '../src/core/graph/ops/sinkhorn.ts'
+import { constant } from '../src/core/graph/tensor.ts'
+import { capacityOf } from '../src/core/model/routing/capacity.ts'
+import { hashTable, hashTableOf } from '../src/core/model/routing/hash.ts'
+import { bestExperts } from '../src/core/model/routing/selection.ts'
 import { evaluate } from './support/evaluate.ts'
 import { testRandom } from './support/gradient-check.ts'
 import {

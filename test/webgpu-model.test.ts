@@ -3,12 +3,12 @@
  * parameters after updates by both optimizers.
  */
 import { describe, expect, test, vi } from 'vitest'
-import type { RunConfig } from '../src/config/run-config.ts'
-import { readRange } from '../src/runtime/arena.ts'
-import type { Device } from '../src/runtime/webgpu/device.ts'
-import { testDevice } from '../src/runtime/webgpu/testing/run-kernel.ts'
-import { initialize, initialScales } from '../src/step/initialize.ts'
-import { createStore, Trainer } from '../src/step/trainer.ts'
+import type { RunConfig } from '../src/core/config/run-config.ts'
+import { readRange } from '../src/engine/contract/arena.ts'
+import type { Device } from '../src/engine/webgpu/device.ts'
+import { testDevice } from '../src/engine/webgpu/testing/run-kernel.ts'
+import { initialize, initialScales } from '../src/train/step/initialize.ts'
+import { createStore, Trainer } from '../src/train/step/trainer.ts'
 import { attentionSettings } from './support/attention-settings.ts'
 import { batch, bothRuntimes, configOf, sequence, sizes, train } from './support/webgpu-training.ts'
 

@@ -3,7 +3,7 @@
  * different choice of an expert is not a rounding error.
  */
 import { describe, test } from 'vitest'
-import { testDevice } from '../src/runtime/webgpu/testing/run-kernel.ts'
+import { testDevice } from '../src/engine/webgpu/testing/run-kernel.ts'
 import { routers } from './support/model-check.ts'
 import { bothRuntimes, configOf, experts } from './support/webgpu-training.ts'
 

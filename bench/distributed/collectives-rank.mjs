@@ -9,12 +9,12 @@
 import { linkBytes, serve } from './control.mjs'
 
 const dist = (path) => import(new URL(`../../dist/${path}`, import.meta.url))
-const { addressOf } = await dist('runtime/ffi.js')
-const { channels } = await dist('runtime/ranks.js')
-const { Mpi } = await dist('runtime/mpi/adapter.js')
-const { findMpi } = await dist('runtime/mpi/library.js')
-const { Ranks } = await dist('runtime/mpi/ranks.js')
-const { worldOf } = await dist('runtime/mpi/world.js')
+const { addressOf } = await dist('engine/native/ffi.js')
+const { channels } = await dist('engine/contract/ranks.js')
+const { Mpi } = await dist('engine/world/mpi/adapter.js')
+const { findMpi } = await dist('engine/world/mpi/library.js')
+const { Ranks } = await dist('engine/world/mpi/ranks.js')
+const { worldOf } = await dist('engine/world/mpi/world.js')
 
 const [socket, how] = process.argv.slice(2)
 const world = worldOf(process.env)
@@ -36,7 +36,7 @@ function rawMpi() {
 
 const ranks = how === 'mpi' ? rawMpi() : await Ranks.start({ world, deadlineSeconds: 120 })
 
-/** Chunks of gradients, as in src/step/ranks/gradient-sum.ts. */
+/** Chunks of gradients, as in src/train/step/ranks/gradient-sum.ts. */
 const CHUNK_BYTES = 16 * 2 ** 20
 const SLOTS = 2
 

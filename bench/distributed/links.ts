@@ -2,7 +2,7 @@
  * Training over links of a limited rate: how much of the time on the wire a step waits for. The same world on one
  * machine, over shared memory, is the step without communication; it computes the same losses.
  */
-import { bytes, fixed, percent } from '../../src/text/numbers.ts'
+import { bytes, fixed, percent } from '../../src/core/text/numbers.ts'
 import { tableText } from '../support/command.ts'
 import { Results, resultFile, shownPath, today } from '../support/results.ts'
 import { type Exposure, exposureOf, lossesOf, stepTimes, type Transfers, transfersOf } from './summary.ts'

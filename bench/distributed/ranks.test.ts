@@ -1,7 +1,7 @@
 /** The ranks that a benchmark measures compute what they should. */
 import { spawnSync } from 'node:child_process'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { type MpiLibrary, mpiLibraries } from '../../src/launch/mpirun.ts'
+import { type MpiLibrary, mpiLibraries } from '../../src/tools/launch/mpirun.ts'
 import { findPyTorch } from '../peers/python.ts'
 import { using } from '../support/line-process.ts'
 import { startPyTorch } from './peer.ts'

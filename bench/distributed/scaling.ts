@@ -3,8 +3,9 @@
  * it for the process alone (weak scaling). And the cost of ranks where there is one: a process under `mpirun -n 1`
  * against a process without it. And the cost of `parallel.reproducible`: with a fixed tree of sums against without.
  */
-import { loadConfig } from '../../src/run/load-config.ts'
-import { fixed } from '../../src/text/numbers.ts'
+
+import { fixed } from '../../src/core/text/numbers.ts'
+import { loadConfig } from '../../src/node/run/load-config.ts'
 import { tableText } from '../support/command.ts'
 import { Results, resultFile, shownPath, today } from '../support/results.ts'
 import { memoryOf, ratio, stepTimes } from './summary.ts'

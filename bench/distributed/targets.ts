@@ -1,5 +1,5 @@
 /** Targets of training over ranks, for bench/targets.ts. */
-import { fixed, percent } from '../../src/text/numbers.ts'
+import { fixed, percent } from '../../src/core/text/numbers.ts'
 import type { RowFile } from '../support/results.ts'
 import type { Figure, Target } from '../support/target.ts'
 import type { HandOver } from './collectives.ts'

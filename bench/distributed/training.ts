@@ -1,6 +1,6 @@
 /** Worlds that train a few steps at a time, in turn. */
 import { fileURLToPath } from 'node:url'
-import { routingSets } from '../../src/config/presets.ts'
+import { routingSets } from '../../src/core/config/presets.ts'
 import type { RankSteps } from './summary.ts'
 import { type Place, World } from './world.ts'
 

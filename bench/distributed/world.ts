@@ -11,8 +11,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { RunError } from '../../src/errors.ts'
-import { type MpiLibrary, rootVariables } from '../../src/launch/mpirun.ts'
+import { RunError } from '../../src/core/errors.ts'
+import { type MpiLibrary, rootVariables } from '../../src/tools/launch/mpirun.ts'
 
 export const machinesScript = fileURLToPath(new URL('./machines/machines.sh', import.meta.url))
 

@@ -1,8 +1,8 @@
 /** Rates of single operations on the GPU: matrix products by shape, and memory traffic. */
-import type { RunConfig } from '../../src/config/run-config.ts'
-import { measureBandwidth, type Traffic } from '../../src/measure/bandwidth.ts'
-import { measureProduct } from '../../src/measure/peak.ts'
-import { openRuntime } from '../../src/run/session.ts'
+import type { RunConfig } from '../../src/core/config/run-config.ts'
+import { openRuntime } from '../../src/node/run/session.ts'
+import { measureBandwidth, type Traffic } from '../../src/train/measure/bandwidth.ts'
+import { measureProduct } from '../../src/train/measure/peak.ts'
 import type { PeerDevice } from '../peers/python.ts'
 import { type PeerProduct, PyTorchProducts } from '../peers/pytorch.ts'
 import { type Card, isMissing, type MatmulRow, type MemoryRow, type Missing, rowFacts } from './rows.ts'

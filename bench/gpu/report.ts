@@ -1,5 +1,5 @@
 /** Results of a GPU as tables. */
-import { count, fixed, percent } from '../../src/text/numbers.ts'
+import { count, fixed, percent } from '../../src/core/text/numbers.ts'
 import { tableText } from '../support/command.ts'
 import { type GpuRow, isMissing, type MatmulRow, type MemoryRow, type Missing, type TrainingRow } from './rows.ts'
 

@@ -1,8 +1,8 @@
 /** Rows of the results of a GPU, each with the adapter and the versions that it was measured with. */
 
-import { RunError } from '../../src/errors.ts'
-import type { Precision } from '../../src/runtime/contract.ts'
-import { type DeviceDescription, listDevices } from '../../src/runtime/webgpu/node.ts'
+import { RunError } from '../../src/core/errors.ts'
+import type { Precision } from '../../src/engine/contract/runtime.ts'
+import { type DeviceDescription, listDevices } from '../../src/engine/dawn/node-device.ts'
 import { fileIn, readJson, today } from '../support/results.ts'
 
 /** The GPU, and the programs between it and the benchmark. */

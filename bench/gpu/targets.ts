@@ -1,5 +1,5 @@
 /** Targets of a GPU, for bench/targets.ts. They are set for a large card, such as an H100. */
-import { fixed, percent } from '../../src/text/numbers.ts'
+import { fixed, percent } from '../../src/core/text/numbers.ts'
 import type { Figure, Target } from '../support/target.ts'
 import { rowsOf } from './report.ts'
 import { type GpuRow, isMissing, type MatmulRow, type TrainingRow } from './rows.ts'

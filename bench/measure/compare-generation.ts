@@ -6,10 +6,10 @@
  * `choir generate`: the text varies, and the time of sampling is included.
  */
 
-import { type BenchmarkRouting, routingSets } from '../../src/config/presets.ts'
-import type { RunConfig } from '../../src/config/run-config.ts'
-import { loadConfig } from '../../src/run/load-config.ts'
-import { fixed } from '../../src/text/numbers.ts'
+import { type BenchmarkRouting, routingSets } from '../../src/core/config/presets.ts'
+import type { RunConfig } from '../../src/core/config/run-config.ts'
+import { fixed } from '../../src/core/text/numbers.ts'
+import { loadConfig } from '../../src/node/run/load-config.ts'
 import { expectDocumented, PyTorchGenerator } from '../peers/pytorch.ts'
 import { tableText } from '../support/command.ts'
 import { using } from '../support/line-process.ts'

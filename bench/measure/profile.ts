@@ -6,11 +6,11 @@
  * one is the time beyond what the matmul operations of the step take at the measured rate of large matmuls.
  */
 
-import type { BenchmarkRouting } from '../../src/config/presets.ts'
-import { RunError } from '../../src/errors.ts'
-import type { BenchmarkResult } from '../../src/measure/benchmark.ts'
-import type { StepProfile } from '../../src/measure/step-profile.ts'
-import { fixed, percent } from '../../src/text/numbers.ts'
+import type { BenchmarkRouting } from '../../src/core/config/presets.ts'
+import { RunError } from '../../src/core/errors.ts'
+import { fixed, percent } from '../../src/core/text/numbers.ts'
+import type { BenchmarkResult } from '../../src/node/measure/benchmark.ts'
+import type { StepProfile } from '../../src/train/measure/step-profile.ts'
 import { checkEngine, choiceName, choirLines, type EngineChoice, type EngineName } from '../support/choir.ts'
 import { tableText } from '../support/command.ts'
 import { type Machine, resultFile, shownPath, thisMachine, today, writeJson } from '../support/results.ts'

@@ -10,8 +10,8 @@
  * factor 1 against top-1 without drops, with the same number of rows on both sides.
  */
 
-import { type BenchmarkRouting, routingSets } from '../../src/config/presets.ts'
-import { fixed } from '../../src/text/numbers.ts'
+import { type BenchmarkRouting, routingSets } from '../../src/core/config/presets.ts'
+import { fixed } from '../../src/core/text/numbers.ts'
 import { choiceName, type EngineChoice, TrainingProcess, TURN, WARM_UP } from '../support/choir.ts'
 import { tableText } from '../support/command.ts'
 import { using } from '../support/line-process.ts'

@@ -4,7 +4,7 @@
  * It has its own background, in the reader's colour scheme, so that it is readable on any page. Its two lines differ
  * in colour (blue and orange after Okabe and Ito, distinct for every kind of colour vision), dashes and marks.
  */
-import { count, grouped } from '../../src/text/numbers.ts'
+import { count, grouped } from '../../src/core/text/numbers.ts'
 import type { Machine } from '../support/results.ts'
 import { type Axis, axes, keyOf, type Point, type ScalingRow } from './scaling.ts'
 

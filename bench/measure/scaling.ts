@@ -6,9 +6,9 @@
  * arithmetic: hidden size and activated experts stay the same. With the width, the number of heads (of the same size)
  * and the hidden size of experts grow. With the sequence, the batch shrinks, so that a step has the same tokens.
  */
-import { routingSets } from '../../src/config/presets.ts'
-import type { BenchmarkResult } from '../../src/measure/benchmark.ts'
-import { loadConfig } from '../../src/run/load-config.ts'
+import { routingSets } from '../../src/core/config/presets.ts'
+import type { BenchmarkResult } from '../../src/node/measure/benchmark.ts'
+import { loadConfig } from '../../src/node/run/load-config.ts'
 import { TrainingProcess, WARM_UP } from '../support/choir.ts'
 import { using } from '../support/line-process.ts'
 import { today } from '../support/results.ts'

@@ -4,9 +4,9 @@
  */
 import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { RunError } from '../../src/errors.ts'
-import type { Engine } from '../../src/runtime/engine.ts'
-import type { EvalRecord, TrainRecord } from '../../src/step/records.ts'
+import { RunError } from '../../src/core/errors.ts'
+import type { Engine } from '../../src/engine/contract/engine.ts'
+import type { EvalRecord, TrainRecord } from '../../src/train/step/records.ts'
 import { checkEngine, choirLines, type EngineChoice } from '../support/choir.ts'
 import { readJson, writeJson } from '../support/results.ts'
 import type { Curve } from './loss-curves.ts'

@@ -3,7 +3,7 @@
  * and otherwise waits, so that a benchmark can alternate it with Choir.
  */
 import { fileURLToPath } from 'node:url'
-import { RunError } from '../../src/errors.ts'
+import { RunError } from '../../src/core/errors.ts'
 import { LineProcess } from '../support/line-process.ts'
 import { findPyTorch, type PeerDevice, peerEnvironment } from './python.ts'
 

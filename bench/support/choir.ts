@@ -9,12 +9,11 @@ import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
-import { parseJsonLines } from '../../src/cli/json.ts'
-import { RunError, UsageError } from '../../src/errors.ts'
-import type { BenchmarkResult } from '../../src/measure/benchmark.ts'
-import type { Precision } from '../../src/runtime/contract.ts'
-import type { Engine } from '../../src/runtime/engine.ts'
+import { RunError, UsageError } from '../../src/core/errors.ts'
+import type { Engine } from '../../src/engine/contract/engine.ts'
+import type { Precision } from '../../src/engine/contract/runtime.ts'
+import { parseJsonLines } from '../../src/faces/cli/json.ts'
+import type { BenchmarkResult } from '../../src/node/measure/benchmark.ts'
 import { LineProcess } from './line-process.ts'
 import { fileIn } from './results.ts'
 
@@ -90,7 +89,8 @@ export class TrainingProcess {
     checkBuilt(tree)
     const { math, engine, threads } = choice
     const args = [join(tree, 'dist'), shape, ...sets, `runtime.math=${math}`, `runtime.threads=${threads}`]
-    const program = fileURLToPath(new URL('./training-process.mjs', import.meta.url))
+    // That of the other clone, whose folders may have other names.
+    const program = join(tree, 'bench', 'support', 'training-process.mjs')
     const child = new LineProcess('Choir', process.execPath, [program, ...args], engineEnvironment(engine))
     try {
       checkEngine((await child.answer()) as Engine, choice)
@@ -134,6 +134,6 @@ export async function* choirLines(args: readonly string[], engine: EngineName = 
 }
 
 function checkBuilt(tree = fileIn('')): void {
-  if (!existsSync(join(tree, 'dist/train/train.js')))
+  if (!existsSync(join(tree, 'dist/node/train/train.js')))
     throw new RunError(`Choir is not built yet in ${tree} (run there: npm run build)`)
 }

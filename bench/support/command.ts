@@ -1,11 +1,11 @@
 /** The command lines of bench/, with the options, errors and exit codes of `choir`: 0 done, 1 failed, 2 wrong usage. */
 import { cpus } from 'node:os'
 import { type Command, CommanderError, Option } from 'commander'
-import { table } from '../../src/cli/display/text-layout.ts'
-import { listOption, numberOption, ranges } from '../../src/cli/options.ts'
-import { type BenchmarkRouting, benchmarkRoutings } from '../../src/config/presets.ts'
-import { formatValue, listWithOr, suggestion } from '../../src/config/problems.ts'
-import { UsageError } from '../../src/errors.ts'
+import { type BenchmarkRouting, benchmarkRoutings } from '../../src/core/config/presets.ts'
+import { formatValue, listWithOr, suggestion } from '../../src/core/config/problems.ts'
+import { UsageError } from '../../src/core/errors.ts'
+import { table } from '../../src/faces/cli/display/text-layout.ts'
+import { listOption, numberOption, ranges } from '../../src/faces/cli/options.ts'
 
 export const routings = Object.keys(benchmarkRoutings) as readonly BenchmarkRouting[]
 

@@ -4,7 +4,7 @@
  */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
-import { RunError, UsageError } from '../../src/errors.ts'
+import { RunError, UsageError } from '../../src/core/errors.ts'
 
 export class LineProcess {
   private readonly name: string

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { RunError } from '../../src/errors.ts'
+import { RunError } from '../../src/core/errors.ts'
 import { Results, readJson, thisMachine, writeJson } from './results.ts'
 
 let folder = ''

@@ -8,8 +8,8 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { cpus, totalmem } from 'node:os'
 import { dirname, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { RunError } from '../../src/errors.ts'
-import { describeProcessor } from '../../src/system/processor.ts'
+import { RunError } from '../../src/core/errors.ts'
+import { describeProcessor } from '../../src/node/system/processor.ts'
 
 export interface Machine {
   readonly cpu: string

@@ -13,8 +13,8 @@ import { pathToFileURL } from 'node:url'
 
 const [build, shape, ...sets] = process.argv.slice(2)
 const load = (module) => import(pathToFileURL(join(resolve(build), module)))
-const { TrainingBench } = await load('measure/benchmark.js')
-const { loadConfig } = await load('run/load-config.js')
+const { TrainingBench } = await load('node/measure/benchmark.js')
+const { loadConfig } = await load('node/run/load-config.js')
 
 const answer = (message) => process.stdout.write(`${JSON.stringify(message)}\n`)
 

@@ -2,8 +2,8 @@
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { parquetReadObjects } from 'hyparquet'
 import { beforeAll, expect, test, vi } from 'vitest'
-import { undocumented } from '../../src/cli/testing/documented-events.ts'
-import type { FinishedRun } from '../../src/study/contract.ts'
+import { undocumented } from '../../src/faces/cli/testing/documented-events.ts'
+import type { FinishedRun } from '../../src/tools/study/contract.ts'
 import { lines, studyRuns, timeouts } from './study-runs.ts'
 import { results, trainRecords } from './support.ts'
 

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { inContainer } from '../../src/system/testing/container.ts'
+import { inContainer } from '../../src/node/system/testing/container.ts'
 import { ChoirProcess, expectSuccess, results, trainRecords, Workspace } from './support.ts'
 
 describe.skipIf(!inContainer)('containers', () => {

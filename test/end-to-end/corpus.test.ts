@@ -1,7 +1,7 @@
 /** `choir corpus` as a user runs it: interrupted, killed, and its result trained on. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { allBut, extractedPackage, prose } from '../../src/corpus/testing/packages.ts'
+import { allBut, extractedPackage, prose } from '../../src/tools/corpus/testing/packages.ts'
 import { type ChoirProcess, expectSuccess, Workspace } from './support.ts'
 
 let workspace: Workspace

@@ -1,9 +1,9 @@
 /** Curves on the dashboard and their controls, on runs with known numbers. */
 import type { Locator, Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
-import type { RunConfig } from '../../src/config/run-config.ts'
-import { describeModel } from '../../src/model/describe.ts'
-import { writeArm } from '../../src/run/study-arm.ts'
+import type { RunConfig } from '../../src/core/config/run-config.ts'
+import { describeModel } from '../../src/core/model/describe.ts'
+import { writeArm } from '../../src/node/run/study-arm.ts'
 import {
   card,
   chromium,

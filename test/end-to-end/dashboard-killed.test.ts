@@ -1,7 +1,7 @@
 /** Kills `choir train --watch`: no process of its dashboard may remain. */
 import { spawnSync } from 'node:child_process'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Collection } from '../../src/watch/api.ts'
+import type { Collection } from '../../src/faces/watch/api.ts'
 import { soon } from './dashboard-page.ts'
 import { type ChoirProcess, Workspace } from './support.ts'
 

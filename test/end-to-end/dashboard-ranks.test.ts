@@ -1,7 +1,7 @@
 /** The page of ranks: times and loads of known records, a live training over MPI, and accessibility. */
 import type { Locator, Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
-import { launchers } from '../../src/runtime/mpi/testing/launch.ts'
+import { launchers } from '../../src/engine/world/mpi/testing/launch.ts'
 import { chromium, named, pickRun, showOnly, soon, textOf, violationsOn } from './dashboard-page.ts'
 import { makeRun } from './dashboard-runs.ts'
 import { siteOf } from './dashboard-site.ts'

@@ -1,7 +1,7 @@
 /** Experts and tokens on the dashboard, compared with the files of the runs. */
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import type { RoutingRecord } from '../../src/step/records.ts'
+import type { RoutingRecord } from '../../src/train/step/records.ts'
 import { chromium, coloursOf, heatMap, named, readOut, showOnly, soon, textOf } from './dashboard-page.ts'
 import { makeTrace, traced } from './dashboard-runs.ts'
 import { siteOf } from './dashboard-site.ts'

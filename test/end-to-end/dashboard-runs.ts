@@ -1,8 +1,8 @@
 /** Runs without training: files with just the numbers that a test of the dashboard needs. */
 import { mkdirSync, writeFileSync } from 'node:fs'
-import type { RunConfig } from '../../src/config/run-config.ts'
-import { loadConfig } from '../../src/run/load-config.ts'
-import type { RanksRecord, RoutingRecord, TrainRecord } from '../../src/step/records.ts'
+import type { RunConfig } from '../../src/core/config/run-config.ts'
+import { loadConfig } from '../../src/node/run/load-config.ts'
+import type { RanksRecord, RoutingRecord, TrainRecord } from '../../src/train/step/records.ts'
 import type { Workspace } from './support.ts'
 
 interface MadeRun {

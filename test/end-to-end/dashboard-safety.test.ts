@@ -2,7 +2,7 @@
 import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { describe, expect, test } from 'vitest'
-import { randomFor } from '../../src/step/random.ts'
+import { randomFor } from '../../src/train/step/random.ts'
 import { chromium, named, pickRun, rowOf, showOnly, soon, stepOf, textOf, type Watching } from './dashboard-page.ts'
 import { siteOf } from './dashboard-site.ts'
 import { expectSuccess, type Workspace } from './support.ts'

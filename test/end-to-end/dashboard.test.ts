@@ -1,6 +1,6 @@
 /** Running trainings and curves on the dashboard, compared with the files of the runs. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { RunInput } from '../../src/config/run-config.ts'
+import type { RunInput } from '../../src/core/config/run-config.ts'
 import {
   card,
   chromium,

@@ -1,6 +1,6 @@
 /** The lines that a real training and the commands after it print with --json are those of docs/events.md. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { undocumented } from '../../src/cli/testing/documented-events.ts'
+import { undocumented } from '../../src/faces/cli/testing/documented-events.ts'
 import { expectSuccess, Workspace } from './support.ts'
 
 let workspace: Workspace

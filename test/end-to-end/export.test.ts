@@ -2,8 +2,8 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { RunInput } from '../../src/config/run-config.ts'
-import type { ExportReport } from '../../src/exchange/export/report.ts'
+import type { RunInput } from '../../src/core/config/run-config.ts'
+import type { ExportReport } from '../../src/use/interchange/export/report.ts'
 import { expectSuccess, prose, Workspace } from './support.ts'
 
 let workspace: Workspace

@@ -1,11 +1,11 @@
 /**
  * A full disk: a file system of 2 MiB in memory, which only root on Linux may mount. On other systems
- * src/run/checkpoint/checkpoint.test.ts tests the same with a simulated disk.
+ * src/node/run/checkpoint/checkpoint.test.ts tests the same with a simulated disk.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { samples } from '../../src/exchange/testing/samples.ts'
+import { samples } from '../../src/use/interchange/testing/samples.ts'
 import { writeFolder } from '../exchange/folders.ts'
 import { checkpointsOf, expectSuccess, results, trainRecords, Workspace } from './support.ts'
 

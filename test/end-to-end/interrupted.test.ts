@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { RunInput } from '../../src/config/run-config.ts'
+import type { RunInput } from '../../src/core/config/run-config.ts'
 import { checkpointsOf, expectSuccess, results, trainRecords, Workspace } from './support.ts'
 
 let workspace: Workspace

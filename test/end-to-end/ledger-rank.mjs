@@ -7,11 +7,11 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 const dist = (path) => import(new URL(`../../dist/${path}`, import.meta.url))
-const { loadConfig } = await dist('run/load-config.js')
-const { Ranks } = await dist('runtime/mpi/ranks.js')
-const { worldOf } = await dist('runtime/mpi/world.js')
-const { channels } = await dist('runtime/ranks.js')
-const { train } = await dist('train/train.js')
+const { loadConfig } = await dist('node/run/load-config.js')
+const { Ranks } = await dist('engine/world/mpi/ranks.js')
+const { worldOf } = await dist('engine/world/mpi/world.js')
+const { channels } = await dist('engine/contract/ranks.js')
+const { train } = await dist('node/train/train.js')
 
 const [path = '', directory = ''] = process.argv.slice(2)
 const world = worldOf(process.env)

@@ -6,9 +6,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { defineConfig } from '../../src/library/config.ts'
-import { Run } from '../../src/library/run.ts'
-import { train } from '../../src/train/train.ts'
+import { defineConfig } from '../../src/faces/library/config.ts'
+import { Run } from '../../src/faces/library/run.ts'
+import { train } from '../../src/node/train/train.ts'
 
 let folder: string
 let collect: () => void

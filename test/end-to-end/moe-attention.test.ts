@@ -1,6 +1,6 @@
 /** Runs with experts in attention: training, resuming, generating. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { RoutingRecord } from '../../src/step/records.ts'
+import type { RoutingRecord } from '../../src/train/step/records.ts'
 import { expectSuccess, results, trainRecords, Workspace, withoutLastCheckpoint } from './support.ts'
 
 let workspace: Workspace

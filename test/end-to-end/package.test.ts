@@ -45,13 +45,13 @@ describe.skipIf(offline)('the package', () => {
     expect(files).toEqual(
       expect.arrayContaining([
         'bin/choir.js',
-        'dist/library/index.js',
-        'dist/library/index.d.ts',
-        'dist/library/graph.d.ts',
-        'dist/library/web.js',
-        'dist/library/web-worker.js',
-        'dist/cli/process.js',
-        'dist/runtime/wasm/kernels.wasm',
+        'dist/faces/library/index.js',
+        'dist/faces/library/index.d.ts',
+        'dist/faces/library/graph.d.ts',
+        'dist/faces/library/web.js',
+        'dist/faces/library/web-worker.js',
+        'dist/faces/cli/process.js',
+        'dist/engine/cpu/wasm/kernels.wasm',
         'docs/training.md',
         'python/modeling_choir.py',
         'package.json',
@@ -89,7 +89,7 @@ describe.skipIf(offline)('the package', () => {
   }, 60_000)
 
   test('what it does not export cannot be imported', async () => {
-    const inside = `import('choir/dist/train/train.js').catch((error) => console.log(error.code))`
+    const inside = `import('choir/dist/node/train/train.js').catch((error) => console.log(error.code))`
     const { stdout } = await execute(process.execPath, ['-e', inside], { cwd: example })
     expect(stdout.trim()).toBe('ERR_PACKAGE_PATH_NOT_EXPORTED')
   })

@@ -1,7 +1,7 @@
 /** Ranks that were given different things: one message of one rank, and exit code 2, before any work. */
 import { existsSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
-import { families, launchers } from '../../src/runtime/mpi/testing/launch.ts'
+import { families, launchers } from '../../src/engine/world/mpi/testing/launch.ts'
 import { expectSuccess, Workspace } from './support.ts'
 
 vi.setConfig({ testTimeout: 120_000 })

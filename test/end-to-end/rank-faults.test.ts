@@ -5,9 +5,9 @@ import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeF
 import { hostname } from 'node:os'
 import { basename, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
-import type { RunInput } from '../../src/config/run-config.ts'
-import type { Family } from '../../src/runtime/mpi/library.ts'
-import { families, launchers } from '../../src/runtime/mpi/testing/launch.ts'
+import type { RunInput } from '../../src/core/config/run-config.ts'
+import type { Family } from '../../src/engine/world/mpi/library.ts'
+import { families, launchers } from '../../src/engine/world/mpi/testing/launch.ts'
 import { outcome } from './rank-runs.ts'
 import { type ChoirProcess, checkpointsOf, expectKilled, expectSuccess, Workspace } from './support.ts'
 

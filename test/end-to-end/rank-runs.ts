@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll } from 'vitest'
-import type { RunInput } from '../../src/config/run-config.ts'
-import type { Family } from '../../src/runtime/mpi/library.ts'
+import type { RunInput } from '../../src/core/config/run-config.ts'
+import type { Family } from '../../src/engine/world/mpi/library.ts'
 import { checkpointsOf, expectSuccess, metricsWithoutTimes, Workspace } from './support.ts'
 
 /** A world of four on two cores takes seconds to start. */

@@ -1,7 +1,7 @@
 /** What trainings on several ranks compute: that of one process, over both MPI libraries. */
 import { describe, expect, test, vi } from 'vitest'
-import type { RunInput } from '../../src/config/run-config.ts'
-import { families, launchers } from '../../src/runtime/mpi/testing/launch.ts'
+import type { RunInput } from '../../src/core/config/run-config.ts'
+import { families, launchers } from '../../src/engine/world/mpi/testing/launch.ts'
 import { input, outcome, rankRuns, timeouts } from './rank-runs.ts'
 import { metricsWithoutTimes } from './support.ts'
 

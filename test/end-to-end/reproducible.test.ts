@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { RunInput } from '../../src/config/run-config.ts'
+import type { RunInput } from '../../src/core/config/run-config.ts'
 import { evalRecords, expectSuccess, metricsWithoutTimes, prose, results, trainRecords, Workspace } from './support.ts'
 
 let workspace: Workspace

@@ -1,6 +1,6 @@
 /** Training, resuming, evaluating and generating with routers whose state must be in the checkpoint. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { RunInput } from '../../src/config/run-config.ts'
+import type { RunInput } from '../../src/core/config/run-config.ts'
 import { evalRecords, expectSuccess, results, trainRecords, Workspace, withoutLastCheckpoint } from './support.ts'
 
 let workspace: Workspace

@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
-import type { FinishedRun, RunRecord } from '../../src/study/contract.ts'
+import type { FinishedRun, RunRecord } from '../../src/tools/study/contract.ts'
 import { trainRecords, Workspace } from './support.ts'
 
 let workspace: Workspace

@@ -3,8 +3,8 @@ import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { RunInput } from '../../src/config/run-config.ts'
-import { randomFor } from '../../src/step/random.ts'
+import type { RunInput } from '../../src/core/config/run-config.ts'
+import { randomFor } from '../../src/train/step/random.ts'
 import { ChoirProcess, Workspace } from './support.ts'
 
 /** A second, and more on a machine that does something else: there a start takes longer too. Each phase takes several. */

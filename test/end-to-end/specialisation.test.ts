@@ -2,12 +2,12 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
-import { presets } from '../../src/config/presets.ts'
-import { type RunInput, runSchema } from '../../src/config/run-config.ts'
-import { temporaryFolder } from '../../src/data/testing/temporary-folder.ts'
-import type { Specialisation } from '../../src/study/contract.ts'
-import { specialisation } from '../../src/study/specialisation/specialisation.ts'
-import { train } from '../../src/train/train.ts'
+import { presets } from '../../src/core/config/presets.ts'
+import { type RunInput, runSchema } from '../../src/core/config/run-config.ts'
+import { temporaryFolder } from '../../src/node/data/testing/temporary-folder.ts'
+import { train } from '../../src/node/train/train.ts'
+import type { Specialisation } from '../../src/tools/study/contract.ts'
+import { specialisation } from '../../src/tools/study/specialisation/specialisation.ts'
 
 const { make } = temporaryFolder()
 const folder = make()

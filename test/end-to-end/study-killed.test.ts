@@ -2,7 +2,7 @@
 import { readdirSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { beforeAll, expect, test, vi } from 'vitest'
-import type { RunRecord } from '../../src/study/contract.ts'
+import type { RunRecord } from '../../src/tools/study/contract.ts'
 import { lines, studyRuns, timeouts, twoArms } from './study-runs.ts'
 
 vi.setConfig(timeouts)
@@ -58,7 +58,7 @@ test('processes with --join share a study, one is killed, and the results are th
   expect(readdirSync(workspace().file('shared')).filter((name) => ['cells', 'processes'].includes(name))).toEqual([])
 })
 
-// That its results are those of an uninterrupted one: src/study/sharing/many-processes.test.ts.
+// That its results are those of an uninterrupted one: src/tools/study/sharing/many-processes.test.ts.
 test('a study with a dense arm that is killed in a sweep of learning rates goes on with its trials', async () => {
   const input = {
     arms: { dense: { 'model.moe': null, 'model.hidden': 32 }, sparse: {} },

@@ -1,7 +1,7 @@
 /** Small studies on the text of a workspace, for tests. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll } from 'vitest'
-import type { RunRecord } from '../../src/study/contract.ts'
+import type { RunRecord } from '../../src/tools/study/contract.ts'
 import { type ExitResult, type Line, Workspace } from './support.ts'
 
 /** A study starts many processes. */

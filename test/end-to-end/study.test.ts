@@ -2,8 +2,8 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { parquetReadObjects } from 'hyparquet'
 import { expect, test, vi } from 'vitest'
-import { undocumented } from '../../src/cli/testing/documented-events.ts'
-import { ARM_FILE, armIn } from '../../src/run/study-arm.ts'
+import { undocumented } from '../../src/faces/cli/testing/documented-events.ts'
+import { ARM_FILE, armIn } from '../../src/node/run/study-arm.ts'
 import { lines, studyRuns, timeouts, twoArms } from './study-runs.ts'
 import { trainRecords } from './support.ts'
 

@@ -10,11 +10,11 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'vitest'
-import type { RunInput } from '../../src/config/run-config.ts'
-import type { Family } from '../../src/runtime/mpi/library.ts'
-import { type WorldCommand, worldCommand } from '../../src/runtime/mpi/testing/launch.ts'
-import { randomFor } from '../../src/step/random.ts'
-import type { EvalRecord, TrainRecord } from '../../src/step/records.ts'
+import type { RunInput } from '../../src/core/config/run-config.ts'
+import type { Family } from '../../src/engine/world/mpi/library.ts'
+import { type WorldCommand, worldCommand } from '../../src/engine/world/mpi/testing/launch.ts'
+import { randomFor } from '../../src/train/step/random.ts'
+import type { EvalRecord, TrainRecord } from '../../src/train/step/records.ts'
 
 const bin = fileURLToPath(new URL('../../bin/choir.js', import.meta.url))
 

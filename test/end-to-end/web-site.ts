@@ -7,14 +7,14 @@ import { fileURLToPath } from 'node:url'
 import { type Browser, chromium } from 'playwright-core'
 import { build } from 'vite'
 import { findChromium } from '../../bench/support/browser.ts'
-import { smallModel } from '../../src/browser/testing/small-training.ts'
+import { smallModel } from '../../src/faces/browser/testing/small-training.ts'
 
 export const inRepository = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url))
 
 /** Files of the package, for pages that do not have it installed. */
 export const entries = {
-  'choir/web/worker': inRepository('dist/library/web-worker.js'),
-  'choir/web': inRepository('dist/library/web.js'),
+  'choir/web/worker': inRepository('dist/faces/library/web-worker.js'),
+  'choir/web': inRepository('dist/faces/library/web.js'),
 }
 
 export const executable = findChromium()

@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { unzipRun } from '../../src/browser/run-files.ts'
-import { temporaryFolder } from '../../src/data/testing/temporary-folder.ts'
+import { unzipRun } from '../../src/faces/browser/run-files.ts'
+import { temporaryFolder } from '../../src/node/data/testing/temporary-folder.ts'
 import { bundle, entries, executable, inRepository, openBrowser, type Site, serve, smallConfig } from './web-site.ts'
 
 const { make } = temporaryFolder()

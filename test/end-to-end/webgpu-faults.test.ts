@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { listDevices } from '../../src/runtime/webgpu/node.ts'
-import type { RunRecord } from '../../src/study/contract.ts'
+import { listDevices } from '../../src/engine/dawn/node-device.ts'
+import type { RunRecord } from '../../src/tools/study/contract.ts'
 import { ChoirProcess, checkpointsOf, expectSuccess, results, trainRecords, Workspace } from './support.ts'
 
 const { gpus } = await listDevices()

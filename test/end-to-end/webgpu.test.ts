@@ -2,11 +2,11 @@
 import { cpSync, existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { openTracer } from '../../src/infer/routing-trace.ts'
-import { pastedText, traceText } from '../../src/infer/text-trace.ts'
-import { listDevices } from '../../src/runtime/webgpu/node.ts'
-import type { EvalRecord } from '../../src/step/records.ts'
-import type { Collection, TokenTrace } from '../../src/watch/api.ts'
+import { listDevices } from '../../src/engine/dawn/node-device.ts'
+import type { Collection, TokenTrace } from '../../src/faces/watch/api.ts'
+import type { EvalRecord } from '../../src/train/step/records.ts'
+import { pastedText, traceText } from '../../src/use/infer/text-trace.ts'
+import { openTracer } from '../../src/use/runs/routing-trace.ts'
 import { ChoirProcess, checkpointsOf, expectSuccess, trainRecords, Workspace } from './support.ts'
 
 const { gpus } = await listDevices()

@@ -1,7 +1,7 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { RunInput } from '../../src/config/run-config.ts'
+import type { RunInput } from '../../src/core/config/run-config.ts'
 import { expectSuccess, Workspace } from './support.ts'
 
 let workspace: Workspace

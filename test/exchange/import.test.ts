@@ -1,12 +1,12 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import type { Fields } from '../../src/config/fields.ts'
-import { temporaryFolder } from '../../src/data/testing/temporary-folder.ts'
-import { importModel } from '../../src/exchange/import/import-model.ts'
-import { samples } from '../../src/exchange/testing/samples.ts'
-import { evaluateRun } from '../../src/infer/evaluate.ts'
-import { importedData, RunState } from '../../src/run/run-state.ts'
+import type { Fields } from '../../src/core/config/fields.ts'
+import { temporaryFolder } from '../../src/node/data/testing/temporary-folder.ts'
+import { importedData, RunState } from '../../src/train/run/run-state.ts'
+import { importModel } from '../../src/use/interchange/import/import-model.ts'
+import { samples } from '../../src/use/interchange/testing/samples.ts'
+import { evaluateRun } from '../../src/use/runs/evaluate.ts'
 import {
   choirContinuation,
   choirLogits,

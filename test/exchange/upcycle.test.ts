@@ -1,11 +1,11 @@
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import type { Fields } from '../../src/config/fields.ts'
-import { temporaryFolder } from '../../src/data/testing/temporary-folder.ts'
-import { importModel } from '../../src/exchange/import/import-model.ts'
-import type { Upcycling } from '../../src/exchange/import/upcycle.ts'
-import { samples } from '../../src/exchange/testing/samples.ts'
-import { loadRunConfig } from '../../src/run/load-config.ts'
+import type { Fields } from '../../src/core/config/fields.ts'
+import { temporaryFolder } from '../../src/node/data/testing/temporary-folder.ts'
+import { loadRunConfig } from '../../src/node/run/load-config.ts'
+import { importModel } from '../../src/use/interchange/import/import-model.ts'
+import type { Upcycling } from '../../src/use/interchange/import/upcycle.ts'
+import { samples } from '../../src/use/interchange/testing/samples.ts'
 import { choirLogits, relativeDifference, writeFolder } from './folders.ts'
 
 const temporary = temporaryFolder()

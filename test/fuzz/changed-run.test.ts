@@ -9,7 +9,7 @@ import { faultsOf, files, free, paths, prepareRuns, removeRuns } from './resumed
 import { copies, hardLink, replacements } from './run-changes.ts'
 
 // The speed of the machine is measured at the start and end of each training, and takes most of the time of these.
-vi.mock('../../src/measure/peak.ts', () => ({ measurePeakFlops: async () => 1e12 }))
+vi.mock('../../src/train/measure/peak.ts', () => ({ measurePeakFlops: async () => 1e12 }))
 
 beforeAll(prepareRuns, fuzzTimeout)
 afterAll(removeRuns)

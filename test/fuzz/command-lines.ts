@@ -1,7 +1,7 @@
 /** Command lines that nobody means, of the commands and options that `--help` lists. */
 import fc from 'fast-check'
-import { main } from '../../src/cli/main.ts'
-import { fakeIo } from '../../src/cli/testing/fake.ts'
+import { main } from '../../src/faces/cli/main.ts'
+import { fakeIo } from '../../src/faces/cli/testing/fake.ts'
 import { anyText } from './values.ts'
 
 interface Flag {

@@ -1,7 +1,7 @@
 /** Configurations that nobody means, as objects and as text. */
 import fc from 'fast-check'
-import { presets } from '../../src/config/presets.ts'
-import { runSchema } from '../../src/config/run-config.ts'
+import { presets } from '../../src/core/config/presets.ts'
+import { runSchema } from '../../src/core/config/run-config.ts'
 import { changed } from './values.ts'
 
 const whole = runSchema.parse(presets.tiny.config)

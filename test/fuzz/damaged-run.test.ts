@@ -19,7 +19,7 @@ import {
 import { changed, damaged } from './values.ts'
 
 // The speed of the machine is measured at the start and end of each training, and takes most of the time of these.
-vi.mock('../../src/measure/peak.ts', () => ({ measurePeakFlops: async () => 1e12 }))
+vi.mock('../../src/train/measure/peak.ts', () => ({ measurePeakFlops: async () => 1e12 }))
 
 beforeAll(prepareRuns, fuzzTimeout)
 afterAll(removeRuns)

@@ -2,12 +2,13 @@
  * The judge of fuzzing: whatever a user writes, a command ends with exit code 0, 1, 2 or 130, and a failure with a
  * message for people.
  */
-import { formatError } from '../../src/cli/format-error.ts'
-import { main } from '../../src/cli/main.ts'
-import type { Operations } from '../../src/cli/operations.ts'
-import { fakeIo } from '../../src/cli/testing/fake.ts'
-import { RunError, UsageError } from '../../src/errors.ts'
-import { errorCode } from '../../src/system/disk.ts'
+
+import { RunError, UsageError } from '../../src/core/errors.ts'
+import { formatError } from '../../src/faces/cli/format-error.ts'
+import { main } from '../../src/faces/cli/main.ts'
+import type { Operations } from '../../src/faces/cli/operations.ts'
+import { fakeIo } from '../../src/faces/cli/testing/fake.ts'
+import { errorCode } from '../../src/node/system/disk.ts'
 
 export interface Outcome {
   readonly code: number

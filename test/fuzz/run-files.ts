@@ -1,14 +1,14 @@
 /** Reads the files of a run directory as commands do, without computing anything. */
 import { join } from 'node:path'
-import { tokenizerFromJson } from '../../src/data/tokenizer/native-tokenizer.ts'
-import { newestCheckpoint, readCheckpoint } from '../../src/run/checkpoint/checkpoint.ts'
-import { loadRunConfig } from '../../src/run/load-config.ts'
-import { RunDirectory } from '../../src/run/run-directory.ts'
-import { expectTokenizer, parseState } from '../../src/run/run-state.ts'
-import { loadOrigin } from '../../src/run/weights-source.ts'
-import { cpuMemory } from '../../src/runtime/testing/cpu-memory.ts'
-import { parameterTensors } from '../../src/step/named-tensors.ts'
-import { createStore } from '../../src/step/trainer.ts'
+import { cpuMemory } from '../../src/engine/testing/cpu-memory.ts'
+import { tokenizerFromJson } from '../../src/node/data/tokenizer/native-tokenizer.ts'
+import { newestCheckpoint, readCheckpoint } from '../../src/node/run/checkpoint/checkpoint.ts'
+import { loadRunConfig } from '../../src/node/run/load-config.ts'
+import { RunDirectory } from '../../src/node/run/run-directory.ts'
+import { loadOrigin } from '../../src/node/run/weights-source.ts'
+import { expectTokenizer, parseState } from '../../src/train/run/run-state.ts'
+import { parameterTensors } from '../../src/train/step/named-tensors.ts'
+import { createStore } from '../../src/train/step/trainer.ts'
 
 /** Opens a run to resume it, up to the first step. */
 export async function readRun(directory: string): Promise<void> {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { tokenizerFromJson } from '../../src/data/tokenizer/native-tokenizer.ts'
+import { tokenizerFromJson } from '../../src/node/data/tokenizer/native-tokenizer.ts'
 import { fuzzTimeout, runs } from '../support/soak.ts'
 import { faultOf, outcomeOf } from './outcome.ts'
 import { tokenizers } from './tokenizers.ts'

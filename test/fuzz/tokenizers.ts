@@ -1,5 +1,5 @@
 /** Tokenizers of every kind that tokenizer.json can hold, as starts for changed ones. */
-import { byteLevelJson } from '../../src/data/tokenizer/tokenizer-json.ts'
+import { byteLevelJson } from '../../src/train/data/tokenizer/tokenizer-json.ts'
 
 const end = {
   id: 0,

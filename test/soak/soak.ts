@@ -9,8 +9,8 @@ import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { expectWritable } from '../../src/system/output-file.ts'
-import { grouped } from '../../src/text/numbers.ts'
+import { grouped } from '../../src/core/text/numbers.ts'
+import { expectWritable } from '../../src/node/system/output-file.ts'
 import { attempts } from '../support/soak.ts'
 
 /** Cases of test/fuzz in the suite. */

@@ -3,7 +3,7 @@ import { readdirSync, statSync } from 'node:fs'
 import { join, sep } from 'node:path'
 
 export default function expectBuilt(): void {
-  const built = statSync('dist/cli/process.js', { throwIfNoEntry: false })?.mtimeMs
+  const built = statSync('dist/faces/cli/process.js', { throwIfNoEntry: false })?.mtimeMs
   if (built === undefined) throw new Error('there is no build: npm run build')
   const newer = readdirSync('src', { recursive: true, withFileTypes: true })
     .filter(({ name }) => name.endsWith('.ts') && !name.endsWith('.test.ts'))

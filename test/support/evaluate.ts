@@ -1,9 +1,9 @@
 /** Compiles and runs a few tensors, for tests of the graph. */
-import type { Port } from '../../src/graph/model.ts'
-import { sizeOf } from '../../src/graph/shape.ts'
-import type { Tensor } from '../../src/graph/tensor.ts'
-import { type Buffer, type Runtime, typedArrays } from '../../src/runtime/contract.ts'
-import { createRuntime } from '../../src/runtime/cpu-runtime.ts'
+import type { Port } from '../../src/core/graph/model.ts'
+import { sizeOf } from '../../src/core/graph/shape.ts'
+import type { Tensor } from '../../src/core/graph/tensor.ts'
+import { type Buffer, type Runtime, typedArrays } from '../../src/engine/contract/runtime.ts'
+import { createRuntime } from '../../src/engine/cpu/cpu-runtime.ts'
 
 let shared: Promise<Runtime> | undefined
 

@@ -2,11 +2,11 @@
  * Checks the gradient of a graph in float64 against central finite differences. It differentiates Σ w·y over all
  * float outputs with fixed random weights, so that no error can hide in a symmetric sum.
  */
-import { gradient } from '../../src/graph/gradient.ts'
-import { add, multiply } from '../../src/graph/ops/elementwise.ts'
-import { sum } from '../../src/graph/ops/reduction.ts'
-import { sizeOf } from '../../src/graph/shape.ts'
-import { constant, input, isFloat, type Tensor } from '../../src/graph/tensor.ts'
+import { gradient } from '../../src/core/graph/gradient.ts'
+import { add, multiply } from '../../src/core/graph/ops/elementwise.ts'
+import { sum } from '../../src/core/graph/ops/reduction.ts'
+import { sizeOf } from '../../src/core/graph/shape.ts'
+import { constant, input, isFloat, type Tensor } from '../../src/core/graph/tensor.ts'
 import { evaluator } from './evaluate.ts'
 
 /** A linear congruential generator, so that tests do not depend on the generator under test. */

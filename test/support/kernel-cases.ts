@@ -3,9 +3,9 @@
  * and 1, no multiple of any tile, more than a block of the kernel, dropped and empty rows, and numbers at which
  * a careless formula overflows.
  */
-import { sizeOf } from '../../src/graph/shape.ts'
-import type { Tensor } from '../../src/graph/tensor.ts'
-import * as g from '../../src/library/graph.ts'
+import { sizeOf } from '../../src/core/graph/shape.ts'
+import type { Tensor } from '../../src/core/graph/tensor.ts'
+import * as g from '../../src/faces/library/graph.ts'
 import { testRandom } from './gradient-check.ts'
 import type { Dtype, KernelCase, KernelInput } from './kernel-check.ts'
 

@@ -1,5 +1,5 @@
 /** Trainings that are killed and continued: every kind of state that a checkpoint holds. */
-import type { RunInput } from '../../src/config/run-config.ts'
+import type { RunInput } from '../../src/core/config/run-config.ts'
 
 export const killCases: Record<string, RunInput> = {
   'top-k, AdamW': { model: { moe: { k: 2 } } },

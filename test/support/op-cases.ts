@@ -2,11 +2,11 @@
  * Small programs for every op of the registry, with difficult shapes: empty, size 1, broadcast, repeated indices. The
  * gradients of all are checked in float64; a device must give the same results in float32.
  */
-import { forSources, sumSources } from '../../src/graph/ops/exchange.ts'
-import { joinRows, splitRows } from '../../src/graph/ops/expert.ts'
-import { recomputed } from '../../src/graph/recompute.ts'
-import type { Tensor } from '../../src/graph/tensor.ts'
-import * as g from '../../src/library/graph.ts'
+import { forSources, sumSources } from '../../src/core/graph/ops/exchange.ts'
+import { joinRows, splitRows } from '../../src/core/graph/ops/expert.ts'
+import { recomputed } from '../../src/core/graph/recompute.ts'
+import type { Tensor } from '../../src/core/graph/tensor.ts'
+import * as g from '../../src/faces/library/graph.ts'
 import type { CheckInput } from './gradient-check.ts'
 
 export interface OpCase {

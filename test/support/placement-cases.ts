@@ -1,10 +1,10 @@
 /** Test cases of the kernels that place choices in queues and rows: the graph without kernels has the same integers. */
 import fc from 'fast-check'
-import * as g from '../../src/library/graph.ts'
-import { modelSchema } from '../../src/model/config.ts'
-import type { MoeConfig } from '../../src/model/moe-config.ts'
-import { capacityOf, placeChoices } from '../../src/model/routing/capacity.ts'
-import { raggedSlots } from '../../src/model/routing/slots.ts'
+import { modelSchema } from '../../src/core/model/config.ts'
+import type { MoeConfig } from '../../src/core/model/moe-config.ts'
+import { capacityOf, placeChoices } from '../../src/core/model/routing/capacity.ts'
+import { raggedSlots } from '../../src/core/model/routing/slots.ts'
+import * as g from '../../src/faces/library/graph.ts'
 import { testRandom } from './gradient-check.ts'
 import type { Dtype, KernelCase } from './kernel-check.ts'
 

@@ -1,6 +1,6 @@
 /** Converts the names of routed modules between witness and model. */
-import type { RoutedModule } from '../../src/model/parameters.ts'
-import { choicesName } from '../../src/model/transformer.ts'
+import type { RoutedModule } from '../../src/core/model/parameters.ts'
+import { choicesName } from '../../src/core/model/transformer.ts'
 import type { Routed } from '../witness/model.ts'
 
 const parts = (routed: Routed): [layer: number, module: RoutedModule] => {

@@ -1,12 +1,12 @@
 /** Test cases of the learned router: softmax, choices and losses by ops of the graph, in float64. */
 import fc from 'fast-check'
-import { routeTokens } from '../../src/graph/ops/router.ts'
-import * as g from '../../src/library/graph.ts'
-import { modelSchema } from '../../src/model/config.ts'
-import type { MoeConfig } from '../../src/model/moe-config.ts'
-import { placeChoices } from '../../src/model/routing/capacity.ts'
-import type { RouterLosses } from '../../src/model/routing/contract.ts'
-import { routerLosses } from '../../src/model/routing/losses.ts'
+import { routeTokens } from '../../src/core/graph/ops/router.ts'
+import { modelSchema } from '../../src/core/model/config.ts'
+import type { MoeConfig } from '../../src/core/model/moe-config.ts'
+import { placeChoices } from '../../src/core/model/routing/capacity.ts'
+import type { RouterLosses } from '../../src/core/model/routing/contract.ts'
+import { routerLosses } from '../../src/core/model/routing/losses.ts'
+import * as g from '../../src/faces/library/graph.ts'
 import type { KernelCase } from './kernel-check.ts'
 
 interface RouterCase {

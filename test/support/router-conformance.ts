@@ -3,21 +3,26 @@
  * contract: choices, positions, slots and the result of the layer.
  */
 import { describe, expect, test } from 'vitest'
-import { gradient } from '../../src/graph/gradient.ts'
-import { multiply } from '../../src/graph/ops/elementwise.ts'
-import { combine, dispatch, type SlotPlan } from '../../src/graph/ops/expert.ts'
-import { scatterAdd } from '../../src/graph/ops/indexing.ts'
-import { sum } from '../../src/graph/ops/reduction.ts'
-import { reshape } from '../../src/graph/ops/shape.ts'
-import { sizeOf } from '../../src/graph/shape.ts'
-import { constant, input, type Tensor } from '../../src/graph/tensor.ts'
-import { type ModelConfig, modelSchema } from '../../src/model/config.ts'
-import { moeLayer } from '../../src/model/moe.ts'
-import type { MoeConfig } from '../../src/model/moe-config.ts'
-import { activatedExperts, hasRouterWeights, parameterSpecs, SymbolicParameters } from '../../src/model/parameters.ts'
-import { capacityOf, placeChoices } from '../../src/model/routing/capacity.ts'
-import { route, routerWeights } from '../../src/model/routing/routers.ts'
-import { paddedSlots, raggedSlots } from '../../src/model/routing/slots.ts'
+import { gradient } from '../../src/core/graph/gradient.ts'
+import { multiply } from '../../src/core/graph/ops/elementwise.ts'
+import { combine, dispatch, type SlotPlan } from '../../src/core/graph/ops/expert.ts'
+import { scatterAdd } from '../../src/core/graph/ops/indexing.ts'
+import { sum } from '../../src/core/graph/ops/reduction.ts'
+import { reshape } from '../../src/core/graph/ops/shape.ts'
+import { sizeOf } from '../../src/core/graph/shape.ts'
+import { constant, input, type Tensor } from '../../src/core/graph/tensor.ts'
+import { type ModelConfig, modelSchema } from '../../src/core/model/config.ts'
+import { moeLayer } from '../../src/core/model/moe.ts'
+import type { MoeConfig } from '../../src/core/model/moe-config.ts'
+import {
+  activatedExperts,
+  hasRouterWeights,
+  parameterSpecs,
+  SymbolicParameters,
+} from '../../src/core/model/parameters.ts'
+import { capacityOf, placeChoices } from '../../src/core/model/routing/capacity.ts'
+import { route, routerWeights } from '../../src/core/model/routing/routers.ts'
+import { paddedSlots, raggedSlots } from '../../src/core/model/routing/slots.ts'
 import { compiled, evaluate } from './evaluate.ts'
 import { testRandom } from './gradient-check.ts'
 

@@ -1,7 +1,7 @@
 /** Test cases of the kernels of a single token, which have no gradient. */
 import fc from 'fast-check'
-import { int8Bytes } from '../../src/graph/int8-layout.ts'
-import { type Int8Matrix, int8Experts, int8Product } from '../../src/graph/ops/int8.ts'
+import { int8Bytes } from '../../src/core/graph/int8-layout.ts'
+import { type Int8Matrix, int8Experts, int8Product } from '../../src/core/graph/ops/int8.ts'
 import {
   attendCached,
   type ChoiceRule,
@@ -10,10 +10,10 @@ import {
   rowProduct,
   scaledRow,
   tableRow,
-} from '../../src/graph/ops/token.ts'
-import type { Tensor } from '../../src/graph/tensor.ts'
-import { roundMatrix } from '../../src/infer/int8/round-matrix.ts'
-import * as g from '../../src/library/graph.ts'
+} from '../../src/core/graph/ops/token.ts'
+import type { Tensor } from '../../src/core/graph/tensor.ts'
+import * as g from '../../src/faces/library/graph.ts'
+import { roundMatrix } from '../../src/use/infer/int8/round-matrix.ts'
 import type { KernelCase, KernelInput } from './kernel-check.ts'
 
 type Tensors = Readonly<Record<string, Tensor>>

@@ -3,7 +3,7 @@
  * them by softmax(scale · q·k), and takes the weighted sum of their values. With fewer heads of keys and values than
  * of queries, consecutive heads of queries share one (Ainslie et al. 2023, GQA, section 2.2).
  */
-import type { ModelConfig } from '../../src/model/config.ts'
+import type { ModelConfig } from '../../src/core/model/config.ts'
 import { at, dot, type Matrix, rowOf, softmax, type Vector } from './arithmetic.ts'
 
 type Scaling = ModelConfig['rotaryScaling']

@@ -2,7 +2,7 @@
  * Feed-forward networks: one for a dense layer, N for a sparse one. An expert is an ordinary two-layer
  * network without biases; the mixture is, for every token, the sum of gate times result over its kept experts.
  */
-import type { ModelConfig } from '../../src/model/config.ts'
+import type { ModelConfig } from '../../src/core/model/config.ts'
 import { add, at, gelu, type Matrix, project, rowOf, sigmoid, silu, type Vector } from './arithmetic.ts'
 import { matricesOf, matrixOf, type Parameters } from './parameters.ts'
 import type { Assignment } from './routing.ts'

@@ -2,7 +2,7 @@
  * The whole witness against small models computed by hand, and against properties that hold for any numbers.
  */
 import { describe, expect, test } from 'vitest'
-import { type ModelConfig, modelSchema } from '../../src/model/config.ts'
+import { type ModelConfig, modelSchema } from '../../src/core/model/config.ts'
 import { randomCase } from './generate.ts'
 import { type Parameters, witnessForward } from './model.ts'
 import { parameterShapes } from './parameters.ts'

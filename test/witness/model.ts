@@ -4,8 +4,8 @@
  * configuration). It is slow on purpose: nothing here is fused, batched or cached, so each line can be
  * checked against the formula it states.
  */
-import type { ModelConfig } from '../../src/model/config.ts'
-import type { CapacityRule } from '../../src/model/routing/contract.ts'
+import type { ModelConfig } from '../../src/core/model/config.ts'
+import type { CapacityRule } from '../../src/core/model/routing/contract.ts'
 import { balanceLoss, crossEntropy, routerEntropy, routerZLoss } from './losses.ts'
 import { checkParameters, type Parameters } from './parameters.ts'
 import type { Routing } from './routing.ts'

@@ -4,7 +4,7 @@
  * `model.test.ts`.
  */
 import { describe, expect, test } from 'vitest'
-import { modelSchema } from '../../src/model/config.ts'
+import { modelSchema } from '../../src/core/model/config.ts'
 import { erf, gelu, logSumExp, type Matrix, project, silu, softmax } from './arithmetic.ts'
 import { attention, rotate } from './attention.ts'
 import { feedForward, projectByExperts } from './experts.ts'

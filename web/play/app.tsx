@@ -1,6 +1,6 @@
 /** The page: lessons and controls at the side, and what the trainings show. */
 import { useEffect, useState } from 'preact/hooks'
-import { missingGpu } from '../../src/library/web.ts'
+import { missingGpu } from '../../src/faces/library/web.ts'
 import { Message } from '../src/controls/message.tsx'
 import { ThemeButton } from '../src/shell/theme-button.tsx'
 import { Actions, Controls } from './controls.tsx'

@@ -10,9 +10,9 @@ import {
   TrainingWorker,
   type TrainRecord,
   type WorkerPort,
-} from '../../src/library/web.ts'
-import type { RoutingIndex, TokenTrace } from '../../src/watch/api.ts'
-import { rowOf, Snapshots } from '../../src/watch/runs/snapshots.ts'
+} from '../../src/faces/library/web.ts'
+import type { RoutingIndex, TokenTrace } from '../../src/faces/watch/api.ts'
+import { rowOf, Snapshots } from '../../src/faces/watch/runs/snapshots.ts'
 
 export type SideName = 'A' | 'B'
 

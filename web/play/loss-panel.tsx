@@ -1,8 +1,8 @@
 /** A measure of both sides over the steps, as the dashboard draws it. */
 import { signal } from '@preact/signals'
 import { useMemo } from 'preact/hooks'
-import type { TrainRecord } from '../../src/library/web.ts'
-import { smooth, thin } from '../../src/watch/runs/series.ts'
+import type { TrainRecord } from '../../src/faces/library/web.ts'
+import { smooth, thin } from '../../src/faces/watch/runs/series.ts'
 import { Segments } from '../src/controls/selection.tsx'
 import { Chart } from '../src/curves/chart.tsx'
 import '../src/curves/curves.css'

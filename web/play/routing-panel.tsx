@@ -1,8 +1,8 @@
 /** The loads of the experts of both sides: the heat maps and lines of the dashboard, at the same step. */
 import { useComputed } from '@preact/signals'
 import { useMemo } from 'preact/hooks'
-import { grouped } from '../../src/text/numbers.ts'
-import type { RoutingIndex } from '../../src/watch/api.ts'
+import { grouped } from '../../src/core/text/numbers.ts'
+import type { RoutingIndex } from '../../src/faces/watch/api.ts'
 import { Message } from '../src/controls/message.tsx'
 import '../src/experts/experts.css'
 import { routerNames } from '../src/experts/heat-map/order.ts'

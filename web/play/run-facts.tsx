@@ -1,5 +1,5 @@
 /** Each side in numbers: what it is, how far it is, and how good. */
-import { fixed, grouped, percent } from '../../src/text/numbers.ts'
+import { fixed, grouped, percent } from '../../src/core/text/numbers.ts'
 import { Swatch } from '../src/runs/swatch.tsx'
 import type { LiveRun } from './live-run.ts'
 import { nameOf, openSides, runs } from './session.ts'

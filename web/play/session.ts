@@ -1,6 +1,6 @@
 /** The state of the page: text, settings of both sides, and their trainings. */
 import { computed, effect, signal } from '@preact/signals'
-import { browserStore, type PageText } from '../../src/library/web.ts'
+import { browserStore, type PageText } from '../../src/faces/library/web.ts'
 import { type Lesson, settingOf } from './lessons.ts'
 import { LiveRun, type SideName, storeOf } from './live-run.ts'
 import { configOf, defaultSetting, defaultShared, describe, type Setting, type Shared } from './settings.ts'

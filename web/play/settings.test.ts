@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { defineConfig } from '../../src/library/web.ts'
+import { defineConfig } from '../../src/faces/library/web.ts'
 import { lessons, settingOf } from './lessons.ts'
 import { configOf, defaultSetting, defaultShared, describe, fitting, routers, type Setting, sizes } from './settings.ts'
 

@@ -1,5 +1,5 @@
 /** What a visitor chooses, and the configuration of the run that follows from it. */
-import type { RunInput } from '../../src/library/web.ts'
+import type { RunInput } from '../../src/faces/library/web.ts'
 
 /** How experts are chosen: a router of `model.moe.router`, or no experts at all. */
 export const routers = {

@@ -1,3 +1,3 @@
 /** The worker that trains. */
 import './no-eval.ts'
-import '../../src/library/web-worker.ts'
+import '../../src/faces/library/web-worker.ts'

@@ -1,4 +1,4 @@
-import { compact, dash, grouped } from '../../src/text/numbers.ts'
+import { compact, dash, grouped } from '../../src/core/text/numbers.ts'
 
 /** Formats a measured value with enough digits to tell neighbours apart: 3.4127, 3e-4, 1.2e-7, 15,210. */
 export function formatValue(value: number | null | undefined): string {

@@ -1,6 +1,6 @@
 import { beforeEach, expect, test, vi } from 'vitest'
-import { eventually } from '../../src/system/testing/eventually.ts'
-import type { Change, Collection } from '../../src/watch/api.ts'
+import type { Change, Collection } from '../../src/faces/watch/api.ts'
+import { eventually } from '../../src/node/system/testing/eventually.ts'
 import { runWith } from './testing/run.ts'
 
 // Modules read their fields from the address when they are loaded.

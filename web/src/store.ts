@@ -1,6 +1,6 @@
 /** The page's state: the runs, kept up to date, and which of them are shown. */
 import { batch, computed, signal } from '@preact/signals'
-import type { Collection, RunSummary } from '../../src/watch/api.ts'
+import type { Collection, RunSummary } from '../../src/faces/watch/api.ts'
 import { getJson, onChanges } from './client.ts'
 import { assignStyles, type LineStyle } from './palette.ts'
 import { matches, parseFilter } from './runs/filter.ts'

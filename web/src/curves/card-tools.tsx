@@ -1,6 +1,6 @@
 /** The buttons of a card: pin, show as table, download, enlarge. */
 import type { ReadonlySignal, Signal } from '@preact/signals'
-import type { SeriesAnswer } from '../../../src/watch/api.ts'
+import type { SeriesAnswer } from '../../../src/faces/watch/api.ts'
 import { Icon, type IconName } from '../shell/icon.tsx'
 import type { Figure } from './drawing/figure.ts'
 import { ink } from './drawing/ink.ts'

@@ -1,7 +1,7 @@
 /** A card shows a metric as a plot or a table, with buttons. Out of sight it requests and draws nothing. */
 import { computed, type ReadonlySignal, useComputed, useSignal } from '@preact/signals'
 import { useEffect, useMemo, useRef } from 'preact/hooks'
-import type { SeriesAnswer } from '../../../src/watch/api.ts'
+import type { SeriesAnswer } from '../../../src/faces/watch/api.ts'
 import { resetSize, resize, sizes } from '../shell/sizes.ts'
 import { Splitter } from '../shell/splitter.tsx'
 import { problem as disconnected, styleOf } from '../store.ts'

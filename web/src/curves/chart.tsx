@@ -1,7 +1,7 @@
 /** The plot of a card with its tooltip. Keeps the uPlot instance in step with the component's props. */
 import { useSignal } from '@preact/signals'
 import { useEffect, useLayoutEffect, useMemo, useRef } from 'preact/hooks'
-import type { XAxis } from '../../../src/watch/api.ts'
+import type { XAxis } from '../../../src/faces/watch/api.ts'
 import { formatValue } from '../format-value.ts'
 import { pointed } from '../store.ts'
 import type { Figure } from './drawing/figure.ts'

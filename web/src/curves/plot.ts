@@ -6,7 +6,7 @@
  */
 import uPlot from 'uplot'
 import 'uplot/dist/uPlot.min.css'
-import type { XAxis } from '../../../src/watch/api.ts'
+import type { XAxis } from '../../../src/faces/watch/api.ts'
 import { CanvasSurface } from './drawing/canvas-surface.ts'
 import { formatTick, type Ink } from './drawing/figure.ts'
 import { type Line, lineOf, type Range } from './drawing/lines.ts'

@@ -1,6 +1,6 @@
 /** The settings of all cards, always visible. */
 import { useEffect, useRef } from 'preact/hooks'
-import { type XAxis, xAxes } from '../../../src/watch/api.ts'
+import { type XAxis, xAxes } from '../../../src/faces/watch/api.ts'
 import { Segments } from '../controls/selection.tsx'
 import { onKeys } from '../shell/shortcuts.tsx'
 import { axisTitles, xText } from './drawing/ticks.ts'

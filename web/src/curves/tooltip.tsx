@@ -1,5 +1,5 @@
 /** Values of the lines nearest to the pointer, from the upper to the lower. */
-import { dash } from '../../../src/text/numbers.ts'
+import { dash } from '../../../src/core/text/numbers.ts'
 import { formatValue } from '../format-value.ts'
 import { Name } from '../runs/name.tsx'
 import { Swatch } from '../runs/swatch.tsx'

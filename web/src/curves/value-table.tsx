@@ -1,5 +1,5 @@
 /** The values of a card as a table, for exact numbers and for screen readers. */
-import type { XAxis } from '../../../src/watch/api.ts'
+import type { XAxis } from '../../../src/faces/watch/api.ts'
 import { formatValue } from '../format-value.ts'
 import { Swatch } from '../runs/swatch.tsx'
 import type { Line } from './drawing/lines.ts'

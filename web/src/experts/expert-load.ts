@@ -3,7 +3,7 @@
  * prototypes: 1 is the fair share. Kept loads are divided by the same mean, so that loads before and after drops can be
  * compared cell by cell.
  */
-import { percent } from '../../../src/text/numbers.ts'
+import { percent } from '../../../src/core/text/numbers.ts'
 
 /** From here on an expert gets more than usual capacity factors admit. */
 export const OVERLOADED_FROM = 2

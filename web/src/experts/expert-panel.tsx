@@ -1,8 +1,8 @@
 /** One expert: its load now and over time, and its most frequent tokens. */
 import type { ReadonlySignal } from '@preact/signals'
 import { useMemo } from 'preact/hooks'
-import { grouped, percent } from '../../../src/text/numbers.ts'
-import type { RouterInfo, RunSummary } from '../../../src/watch/api.ts'
+import { grouped, percent } from '../../../src/core/text/numbers.ts'
+import type { RouterInfo, RunSummary } from '../../../src/faces/watch/api.ts'
 import { type Load, loadOf } from './expert-load.ts'
 import { Sparkline } from './sparkline.tsx'
 import { TopTokens } from './top-tokens.tsx'

@@ -1,6 +1,6 @@
 /** The experts page: selects the run, and explains why nothing is shown if it has no routing. */
 import { useEffect } from 'preact/hooks'
-import type { RoutingIndex } from '../../../src/watch/api.ts'
+import type { RoutingIndex } from '../../../src/faces/watch/api.ts'
 import { getJson } from '../client.ts'
 import { Message } from '../controls/message.tsx'
 import { runOf, shownRuns, versions, whyNoRun } from '../store.ts'

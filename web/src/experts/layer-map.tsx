@@ -1,7 +1,7 @@
 /** Heat map of all experts of all routers at one snapshot. */
 import type { ReadonlySignal } from '@preact/signals'
 import { useMemo } from 'preact/hooks'
-import type { RoutingIndex } from '../../../src/watch/api.ts'
+import type { RoutingIndex } from '../../../src/faces/watch/api.ts'
 import { Message } from '../controls/message.tsx'
 import { describeLoad, loadOf } from './expert-load.ts'
 import { Facts } from './expert-panel.tsx'

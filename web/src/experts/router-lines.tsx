@@ -1,8 +1,8 @@
 /** Balance of one router, and how decided it is, over the snapshots. */
 import type { ReadonlySignal } from '@preact/signals'
 import { useMemo } from 'preact/hooks'
-import { percent } from '../../../src/text/numbers.ts'
-import type { RouterInfo, RoutingHistory } from '../../../src/watch/api.ts'
+import { percent } from '../../../src/core/text/numbers.ts'
+import type { RouterInfo, RoutingHistory } from '../../../src/faces/watch/api.ts'
 import { Sparkline } from './sparkline.tsx'
 
 interface RouterLinesProps {

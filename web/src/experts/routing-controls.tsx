@@ -1,5 +1,5 @@
 /** The controls of the experts page: run, view, layer, loads and order. */
-import type { RunSummary } from '../../../src/watch/api.ts'
+import type { RunSummary } from '../../../src/faces/watch/api.ts'
 import { Segments, Select } from '../controls/selection.tsx'
 import * as view from './view.ts'
 

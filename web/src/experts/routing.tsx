@@ -1,7 +1,7 @@
 /** The routing of one run: heat map, time slider, lines of a router, and the panel of an opened expert. */
 import { useComputed, useSignal } from '@preact/signals'
 import { useEffect, useLayoutEffect } from 'preact/hooks'
-import type { RoutingHistory, RoutingIndex, RunSummary } from '../../../src/watch/api.ts'
+import type { RoutingHistory, RoutingIndex, RunSummary } from '../../../src/faces/watch/api.ts'
 import { getFloats, getJson } from '../client.ts'
 import { onKeys } from '../shell/shortcuts.tsx'
 import { useAnswer } from '../use-answer.ts'

@@ -1,6 +1,6 @@
 /** The time slider: selects the shown snapshot, and plays through all. */
 import { type ReadonlySignal, useSignalEffect } from '@preact/signals'
-import { grouped } from '../../../src/text/numbers.ts'
+import { grouped } from '../../../src/core/text/numbers.ts'
 import { moveTo, playing, speed, speeds, step, toNewest } from './view.ts'
 
 interface ScrubberProps {

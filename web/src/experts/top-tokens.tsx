@@ -1,7 +1,7 @@
 /** The tokens that an expert gets most often, computed from the run's newest checkpoint. */
 
-import { grouped, percent } from '../../../src/text/numbers.ts'
-import type { RunSummary, TopTokens as TopTokensAnswer, TopTokensRequest } from '../../../src/watch/api.ts'
+import { grouped, percent } from '../../../src/core/text/numbers.ts'
+import type { RunSummary, TopTokens as TopTokensAnswer, TopTokensRequest } from '../../../src/faces/watch/api.ts'
 import { postJson } from '../client.ts'
 import { Message } from '../controls/message.tsx'
 import { piecesOf } from '../tokens/pieces.ts'

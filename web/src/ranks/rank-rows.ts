@@ -1,5 +1,5 @@
 /** Rows of the table of ranks: shares of the time of a step, loads over their mean, and how a rank differs from others. */
-import type { RanksOfSteps } from '../../../src/watch/api.ts'
+import type { RanksOfSteps } from '../../../src/faces/watch/api.ts'
 
 /** Parts of a step, in the order of their bars. */
 export const parts = ['compute', 'allToAll', 'allReduce', 'wait'] as const
@@ -39,7 +39,7 @@ export interface RankTable {
   readonly slowest: RankRow | null
 }
 
-/** As in the warnings of a training (`src/train/slow-rank.ts`). */
+/** As in the warnings of a training (`src/train/loop/slow-rank.ts`). */
 const [SLOW, COSTLY] = [1.25, 0.05]
 
 export function rankTable(ranks: RanksOfSteps): RankTable {

@@ -1,5 +1,5 @@
 /** The table of ranks: the time of a step as a stacked bar, its parts in milliseconds, and the load of the experts. */
-import { fixed, significant } from '../../../src/text/numbers.ts'
+import { fixed, significant } from '../../../src/core/text/numbers.ts'
 import { type Part, partNames, parts, type RankRow, type RankTable } from './rank-rows.ts'
 
 const milliseconds = (ms: number): string => (ms < 0.0005 ? '0' : significant(ms))

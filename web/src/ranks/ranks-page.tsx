@@ -1,7 +1,7 @@
 /** The ranks page: where the time of a step goes on each rank of a run, and the load of its experts. */
 
-import { fixed, grouped, percent, significant } from '../../../src/text/numbers.ts'
-import type { RanksOfSteps, RunSummary } from '../../../src/watch/api.ts'
+import { fixed, grouped, percent, significant } from '../../../src/core/text/numbers.ts'
+import type { RanksOfSteps, RunSummary } from '../../../src/faces/watch/api.ts'
 import { getJson } from '../client.ts'
 import { Message } from '../controls/message.tsx'
 import { Segments, Select } from '../controls/selection.tsx'

@@ -1,7 +1,7 @@
 /** Columns of the table of runs: fixed ones, and one for each configuration field that the user adds. */
 
-import { compact, dash } from '../../../src/text/numbers.ts'
-import type { RunSummary } from '../../../src/watch/api.ts'
+import { compact, dash } from '../../../src/core/text/numbers.ts'
+import type { RunSummary } from '../../../src/faces/watch/api.ts'
 
 export interface Column {
   readonly id: string

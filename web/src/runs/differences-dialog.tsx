@@ -1,5 +1,5 @@
 /** Differences between the shown runs: one row per field, one column per run. */
-import { dash } from '../../../src/text/numbers.ts'
+import { dash } from '../../../src/core/text/numbers.ts'
 import { Dialog } from '../shell/dialog.tsx'
 import { shownRuns } from '../store.ts'
 import { type Difference, differences } from './differences.ts'

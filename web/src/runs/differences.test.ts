@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { expand } from '../../../src/study/grid/grid.ts'
-import { specificationSchema } from '../../../src/study/grid/specification.ts'
-import { readRunConfig } from '../../../src/watch/runs/run-config.ts'
+import { readRunConfig } from '../../../src/faces/watch/runs/run-config.ts'
+import { expand } from '../../../src/tools/study/grid/grid.ts'
+import { specificationSchema } from '../../../src/tools/study/grid/specification.ts'
 import { differences, experimentOf } from './differences.ts'
 
 describe('differences', () => {

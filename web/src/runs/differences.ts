@@ -2,7 +2,7 @@
  * Differences between the configurations of runs. Runs that differ only in seeds repeat the same experiment, so seeds
  * are treated separately; the whole page uses the definition here.
  */
-import type { FlatConfig, RunSummary } from '../../../src/watch/api.ts'
+import type { FlatConfig, RunSummary } from '../../../src/faces/watch/api.ts'
 
 export type Value = string | number | boolean | null
 

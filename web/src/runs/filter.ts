@@ -11,7 +11,7 @@
  *
  * Text is compared case-insensitively; if both sides are numbers, they are compared as numbers.
  */
-import type { RunSummary } from '../../../src/watch/api.ts'
+import type { RunSummary } from '../../../src/faces/watch/api.ts'
 
 export type Operator = '=' | '!=' | '<' | '<=' | '>' | '>='
 

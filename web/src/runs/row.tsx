@@ -1,7 +1,7 @@
 /** A row in the table of runs. */
 
-import { compact, duration, grouped } from '../../../src/text/numbers.ts'
-import type { RunState, RunSummary } from '../../../src/watch/api.ts'
+import { compact, duration, grouped } from '../../../src/core/text/numbers.ts'
+import type { RunState, RunSummary } from '../../../src/faces/watch/api.ts'
 import { Icon } from '../shell/icon.tsx'
 import { pointAt } from '../store.ts'
 import { Name } from './name.tsx'

@@ -1,6 +1,6 @@
 /** State of the table of runs, all of it in the address, and the resulting rows. */
 import { computed, type ReadonlySignal } from '@preact/signals'
-import type { RunSummary } from '../../../src/watch/api.ts'
+import type { RunSummary } from '../../../src/faces/watch/api.ts'
 import { resetSize, resize, sizes } from '../shell/sizes.ts'
 import { chosen, filter, matchingRuns, runs, shownRuns } from '../store.ts'
 import { flag, inAddress, list, text } from '../view-state.ts'

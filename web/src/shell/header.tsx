@@ -1,6 +1,6 @@
 /** The header: links to the pages, and whether the page is up to date. */
 import type { TargetedMouseEvent } from 'preact'
-import { bytes } from '../../../src/text/numbers.ts'
+import { bytes } from '../../../src/core/text/numbers.ts'
 import { collection, type Page, page, pages, pageTitles, problem, runs } from '../store.ts'
 import { Icon } from './icon.tsx'
 import { shortcutsShown } from './shortcuts.tsx'

@@ -1,5 +1,5 @@
 /** For tests: a finished run with a loss and no configuration, except for the given fields. */
-import type { RunSummary } from '../../../src/watch/api.ts'
+import type { RunSummary } from '../../../src/faces/watch/api.ts'
 
 export function runWith(fields: Partial<RunSummary>): RunSummary {
   return {

@@ -1,5 +1,5 @@
 /** Choices of tokens: their experts, counts for the legend, and names. */
-import type { TokenRouter } from '../../../src/watch/api.ts'
+import type { TokenRouter } from '../../../src/faces/watch/api.ts'
 
 export interface ExpertCount {
   readonly expert: number

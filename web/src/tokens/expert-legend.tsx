@@ -1,6 +1,6 @@
 /** Experts that took a token, the most frequent first. A press highlights the tokens of one. */
 import type { Signal } from '@preact/signals'
-import { grouped } from '../../../src/text/numbers.ts'
+import { grouped } from '../../../src/core/text/numbers.ts'
 import type { ExpertCount } from './choices.ts'
 
 interface ExpertLegendProps {

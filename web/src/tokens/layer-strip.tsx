@@ -1,6 +1,6 @@
 /** A strip of all layers, to select one. It shows the expert of the current token in each. */
-import { dash } from '../../../src/text/numbers.ts'
-import type { TokenRouter } from '../../../src/watch/api.ts'
+import { dash } from '../../../src/core/text/numbers.ts'
+import type { TokenRouter } from '../../../src/faces/watch/api.ts'
 import { routerNames } from '../experts/heat-map/order.ts'
 import { expertOf } from './choices.ts'
 import { classOf } from './expert-styles.ts'

@@ -1,7 +1,7 @@
 /** Selects the text: a document of the run, or a pasted one. */
 import { useState } from 'preact/hooks'
-import { grouped } from '../../../src/text/numbers.ts'
-import type { DocumentList, RunSummary } from '../../../src/watch/api.ts'
+import { grouped } from '../../../src/core/text/numbers.ts'
+import type { DocumentList, RunSummary } from '../../../src/faces/watch/api.ts'
 import { getJson } from '../client.ts'
 import { Segments, Select } from '../controls/selection.tsx'
 import { useAnswer } from '../use-answer.ts'

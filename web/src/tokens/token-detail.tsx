@@ -1,5 +1,5 @@
 /** One token: the experts that it chose in this layer, with their gates. */
-import type { TokenRouter } from '../../../src/watch/api.ts'
+import type { TokenRouter } from '../../../src/faces/watch/api.ts'
 import { choiceName, fullGate } from './choices.ts'
 import { piecesOf } from './pieces.ts'
 

@@ -4,7 +4,7 @@
  */
 import { type ReadonlySignal, useSignalEffect } from '@preact/signals'
 import { useLayoutEffect, useRef } from 'preact/hooks'
-import type { TokenRouter } from '../../../src/watch/api.ts'
+import type { TokenRouter } from '../../../src/faces/watch/api.ts'
 import { expertOf } from './choices.ts'
 import { addExpertRules, classOf, markExpert } from './expert-styles.ts'
 import { piecesOf } from './pieces.ts'

@@ -1,6 +1,6 @@
 /** The tokens page: routing of every token of a text, in one run or in two side by side. */
 import { type Signal, useSignal } from '@preact/signals'
-import type { RunSummary, TokenTrace, TraceRequest } from '../../../src/watch/api.ts'
+import type { RunSummary, TokenTrace, TraceRequest } from '../../../src/faces/watch/api.ts'
 import { postJson } from '../client.ts'
 import { Message } from '../controls/message.tsx'
 import { Select } from '../controls/selection.tsx'

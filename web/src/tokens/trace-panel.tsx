@@ -1,8 +1,8 @@
 /** The routing of the text by one run. */
 import { type Signal, useComputed } from '@preact/signals'
 import { useMemo } from 'preact/hooks'
-import { grouped } from '../../../src/text/numbers.ts'
-import type { RunSummary, TokenTrace } from '../../../src/watch/api.ts'
+import { grouped } from '../../../src/core/text/numbers.ts'
+import type { RunSummary, TokenTrace } from '../../../src/faces/watch/api.ts'
 import { Message } from '../controls/message.tsx'
 import { Select } from '../controls/selection.tsx'
 import { choiceName, countsOf, nearestRouter } from './choices.ts'

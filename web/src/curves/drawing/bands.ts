@@ -2,7 +2,7 @@
  * Mean, minimum and maximum of several runs that differ in their seeds. Their points have different x, so each run is
  * interpolated linearly between its points. A run counts only between its own first and last point.
  */
-import type { Series } from '../../../../src/watch/api.ts'
+import type { Series } from '../../../../src/faces/watch/api.ts'
 
 export interface Band {
   readonly x: readonly number[]

@@ -1,5 +1,5 @@
 /** A plot for download: title, axes, lines and legend on a background, on any surface. */
-import type { XAxis } from '../../../../src/watch/api.ts'
+import type { XAxis } from '../../../../src/faces/watch/api.ts'
 import { formatValue } from '../../format-value.ts'
 import type { Line, Range } from './lines.ts'
 import type { Outside } from './outliers.ts'

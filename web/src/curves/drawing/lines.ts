@@ -2,7 +2,7 @@
  * The lines that a card draws: one for each run, or one with a band for runs that differ only in their seeds. Each line
  * has its own x.
  */
-import type { RunSummary, Series } from '../../../../src/watch/api.ts'
+import type { RunSummary, Series } from '../../../../src/faces/watch/api.ts'
 import type { LineStyle } from '../../palette.ts'
 import { experimentOf } from '../../runs/differences.ts'
 import { bandOver } from './bands.ts'

@@ -1,5 +1,5 @@
 /** Draws as SVG text. Names of runs come from files, so all text is escaped. */
-import { escapeXml } from '../../../../src/text/escape.ts'
+import { escapeXml } from '../../../../src/core/text/escape.ts'
 import { type Box, fontFamily, type Stroke, type Surface, type TextStyle } from './surface.ts'
 
 export class SvgSurface implements Surface {

@@ -1,7 +1,7 @@
 /** Ticks of an axis: few, round and evenly spaced. */
 
-import { compact, duration } from '../../../../src/text/numbers.ts'
-import type { XAxis } from '../../../../src/watch/api.ts'
+import { compact, duration } from '../../../../src/core/text/numbers.ts'
+import type { XAxis } from '../../../../src/faces/watch/api.ts'
 
 /** Whether a range is infinite, or too small relative to its ends for distinct ticks. */
 const isDegenerate = (min: number, max: number) =>

@@ -1,5 +1,5 @@
 /** The points of a card as CSV (RFC 4180). */
-import type { SeriesAnswer } from '../../../../src/watch/api.ts'
+import type { SeriesAnswer } from '../../../../src/faces/watch/api.ts'
 
 export function toCsv({ x: axis, metric, series }: SeriesAnswer, names: ReadonlyMap<string, string>): string {
   const rows = [['run', axis, metric, `${metric} (not smoothed)`].map(cell).join(',')]

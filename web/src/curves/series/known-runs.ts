@@ -1,6 +1,6 @@
 /** Runs by id, for their names and configurations. Runs change every second, but this map only with those two. */
 import { computed, untracked } from '@preact/signals'
-import type { RunSummary } from '../../../../src/watch/api.ts'
+import type { RunSummary } from '../../../../src/faces/watch/api.ts'
 import { runs } from '../../store.ts'
 
 /** A configuration is written once, when its run is created. */

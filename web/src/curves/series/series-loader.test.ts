@@ -1,6 +1,6 @@
 import { signal } from '@preact/signals'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { SeriesAnswer } from '../../../../src/watch/api.ts'
+import type { SeriesAnswer } from '../../../../src/faces/watch/api.ts'
 import { runWith } from '../../testing/run.ts'
 
 // Modules read their fields from the address when they are loaded.

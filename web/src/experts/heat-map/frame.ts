@@ -2,7 +2,7 @@
  * The contents of a heat map, independent of its size: a value and a mark for every cell, in display order. There are
  * two kinds: routers × experts at one snapshot, and experts × snapshots of one router.
  */
-import type { RouterInfo } from '../../../../src/watch/api.ts'
+import type { RouterInfo } from '../../../../src/faces/watch/api.ts'
 import { type LoadKind, markOf, meanLoad } from '../expert-load.ts'
 import { gapsOf, type Order, sortedExperts } from './order.ts'
 

@@ -1,5 +1,5 @@
 /** Order of experts in a heat map, and gaps between prototypes. */
-import type { RouterInfo } from '../../../../src/watch/api.ts'
+import type { RouterInfo } from '../../../../src/faces/watch/api.ts'
 
 /**
  * - `number`: as they are numbered

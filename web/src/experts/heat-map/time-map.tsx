@@ -1,8 +1,8 @@
 /** Heat map of one router's experts over all snapshots. A press opens the expert at the snapshot; a drag moves time. */
 import type { ReadonlySignal } from '@preact/signals'
 import { useMemo } from 'preact/hooks'
-import { grouped } from '../../../../src/text/numbers.ts'
-import type { RouterInfo, RoutingIndex } from '../../../../src/watch/api.ts'
+import { grouped } from '../../../../src/core/text/numbers.ts'
+import type { RouterInfo, RoutingIndex } from '../../../../src/faces/watch/api.ts'
 import { Message } from '../../controls/message.tsx'
 import { describeLoad, loadOf } from '../expert-load.ts'
 import { Facts } from '../expert-panel.tsx'

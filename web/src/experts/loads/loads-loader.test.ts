@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest'
-import { eventually } from '../../../../src/system/testing/eventually.ts'
+import { eventually } from '../../../../src/node/system/testing/eventually.ts'
 import { ChunkCache } from './chunk-cache.ts'
 import { type FetchLoads, LoadsLoader } from './loads-loader.ts'
 import { snapshotAt } from './snapshot-at.ts'

@@ -1,0 +1,206 @@
+/**
+ * Places of choices in the queues of experts, and the rows where kept choices lie. Results are integers without a
+ * gradient. Some runtimes have kernels for what is many passes over memory as ONNX operators.
+ */
+import { dim } from '../shape.ts'
+import { defineIndexOp, emitKernel, hasKernel, type Tensor } from '../tensor.ts'
+import { multiply } from './elementwise.ts'
+import { oneHot } from './indexing.ts'
+import { cumulativeSum } from './order.ts'
+import { sum } from './reduction.ts'
+
+/**
+ * How many entries before each have the same queue, and how many entries each queue has: queue of each entry [..., A],
+ * below `queues`, → before [..., A], length [..., `queues`]. All int32.
+ */
+export const queuePositions: (queue: Tensor, queues: number) => readonly [before: Tensor, length: Tensor] =
+  defineIndexOp('queue-positions', 'order', (queue: Tensor, queues: number) => {
+    const axis = queue.shape.length - 1
+    if (hasKernel('queue-positions', 'float32')) {
+      const shapes = [queue.shape, [...queue.shape.slice(0, axis), queues]]
+      const results = shapes.map((shape) => ({ dtype: 'int32', shape }) as const)
+      return emitKernel('queue-positions', [queue], results) as [Tensor, Tensor]
+    }
+    const mark = oneHot(queue, queues, 'int32')
+    const before = sum(multiply(mark, cumulativeSum(mark, axis, { exclusive: true })), { axes: [axis + 1] })
+    return [before, sum(mark, { axes: [axis] })]
+  })
+
+/** Places of choices in the queues of experts, int32. */
+export interface Places {
+  /** Position of each choice in the queue of its expert [T, K]. */
+  readonly position_TK: Tensor
+  /** Choices of each expert, and those that are kept [G, N]. */
+  readonly count_GN: Tensor
+  readonly kept_GN: Tensor
+}
+
+export interface QueueRule {
+  /** Equal groups G of consecutive tokens. */
+  readonly groups: number
+  readonly experts: number
+  /** Choices of an expert that are kept; null: all. */
+  readonly capacity: number | null
+}
+
+const placesOf = (
+  kernel: string,
+  inputs: readonly [expert_TK: Tensor, ...Tensor[]],
+  { groups, experts, capacity }: QueueRule,
+  attributes: Readonly<Record<string, number | readonly number[]>>,
+): Places => {
+  const shapes = [inputs[0].shape, [groups, experts], [groups, experts]]
+  const results = shapes.map((shape) => ({ dtype: 'int32', shape }) as const)
+  const options = { attributes: { capacity: capacity ?? NO_CAPACITY, ...attributes }, local: true } as const
+  const [position_TK, count_GN, kept_GN] = emitKernel(kernel, inputs, results, options) as [Tensor, Tensor, Tensor]
+  return { position_TK, count_GN, kept_GN }
+}
+
+/** No position is as large. */
+const NO_CAPACITY = 2 ** 31 - 1
+
+/** Whether the runtime that we trace for has {@link placeInQueues} and {@link placeByPosition}. */
+export const placesChoices = (): boolean => hasKernel('place-in-queues', 'float32')
+
+/**
+ * Places in queues that are in the order of the tokens. With `byChoice`, the first of the k choices that a token makes
+ * in its prototypes come before all second ones.
+ */
+export const placeInQueues: (
+  expert_TK: Tensor,
+  rule: QueueRule & { readonly byChoice: boolean; readonly k: number },
+) => Places = defineIndexOp(
+  'place-in-queues',
+  'order',
+  (expert_TK: Tensor, { byChoice, k, ...rule }: QueueRule & { readonly byChoice: boolean; readonly k: number }) =>
+    placesOf('place-in-queues', [expert_TK], rule, { byChoice: byChoice ? 1 : 0, k }),
+)
+
+/**
+ * Places by the rules of `src/core/model/routing/by-position.ts`.
+ * @param earned_SN Places that an expert earns at each position.
+ * @param order Order of service of the tokens of a group [T / G].
+ * @param gate_TK Ranks the choices of a token; null: they are in order.
+ */
+export const placeByPosition: (
+  tensors: {
+    readonly expert_TK: Tensor
+    readonly earned_SN: Tensor
+    readonly order: Tensor
+    readonly gate_TK: Tensor | null
+  },
+  rule: QueueRule & BucketRule,
+) => Places = defineIndexOp(
+  'place-by-position',
+  'order',
+  (
+    {
+      expert_TK,
+      earned_SN,
+      order,
+      gate_TK,
+    }: {
+      readonly expert_TK: Tensor
+      readonly earned_SN: Tensor
+      readonly order: Tensor
+      readonly gate_TK: Tensor | null
+    },
+    { maxSaved, start_K, ...rule }: QueueRule & BucketRule,
+  ) =>
+    placesOf('place-by-position', [expert_TK, earned_SN, order, ...(gate_TK ? [gate_TK] : [])], rule, {
+      maxSaved,
+      start: start_K,
+    }),
+)
+
+/** Whether the runtime that we trace for has {@link keptInBuckets}. */
+export const hasBuckets = (): boolean => hasKernel('kept-in-buckets', 'float32')
+
+export interface BucketRule {
+  /** Most places that a bucket holds from one position to the next. */
+  readonly maxSaved: number
+  /** Places in the bucket of each rank before the first position [K]. */
+  readonly start_K: readonly number[]
+}
+
+/** Choices of experts along the positions of a sequence, int32. */
+export interface Served {
+  /** Kept ones of each rank, position and expert. */
+  readonly kept_GKSN: Tensor
+  /** Kept ones before them: at earlier positions, and of earlier ranks at the same. */
+  readonly ahead_GKSN: Tensor
+  /** All wanted ones, and all kept ones. */
+  readonly count_GN: Tensor
+  readonly kept_GN: Tensor
+}
+
+/**
+ * The choices that are kept, of those wanted at each rank, position and expert, int32 [G, K, S, N]. Experts earn places
+ * at each position, int32 [S, N]. One pass over the positions (`src/core/model/routing/by-position.ts` has the rules).
+ */
+export const keptInBuckets: (wanted_GKSN: Tensor, earned_SN: Tensor, rule: BucketRule) => Served = defineIndexOp(
+  'kept-in-buckets',
+  'order',
+  (wanted_GKSN: Tensor, earned_SN: Tensor, { maxSaved, start_K }: BucketRule) => {
+    const { shape } = wanted_GKSN
+    const total = [dim(shape, 0), dim(shape, 3)]
+    const results = [shape, shape, total, total].map((shape) => ({ dtype: 'int32', shape }) as const)
+    const attributes = { maxSaved, start: start_K }
+    const tensors = emitKernel('kept-in-buckets', [wanted_GKSN, earned_SN], results, { attributes })
+    const [kept_GKSN, ahead_GKSN, count_GN, kept_GN] = tensors as [Tensor, Tensor, Tensor, Tensor]
+    return { kept_GKSN, ahead_GKSN, count_GN, kept_GN }
+  },
+)
+
+/** Whether the runtime that we trace for has {@link packRows}. */
+export const packsRows = (): boolean => hasKernel('pack-rows', 'float32')
+
+export interface PackedRows {
+  /** Rows of each expert, then unused ones: int64 [N + 1]. */
+  readonly sizes: Tensor
+  /** Row of each choice [T, K]; 0 if it is dropped. */
+  readonly rowOfChoice_TK: Tensor
+  /** Choice t·K + k, and token, of each row [R]; 0 if it is unused. */
+  readonly choiceOfRow_R: Tensor
+  readonly tokenOfRow_R: Tensor
+  /** 1 for kept choices, 0 for others, float32 [T, K]. */
+  readonly kept_TK: Tensor
+  /** 1 for rows with a choice, 0 for others, float32 [R]; null if all rows of experts have one. */
+  readonly occupied_R: Tensor | null
+}
+
+export interface PackingRule {
+  readonly capacity: number | null
+  /** Rows R. */
+  readonly rows: number
+  /** The rows of each expert are padded to a multiple of it; 1 for runtimes whose `kernelTile` is 1. */
+  readonly tile: number
+}
+
+/**
+ * Packs kept choices expert by expert, and within an expert group by group, in R rows.
+ * @param position_TK Of each choice in the queue of its expert; from `capacity` on it is dropped.
+ * @param kept_GN Choices that each expert keeps of each group of tokens.
+ */
+export const packRows: (expert_TK: Tensor, position_TK: Tensor, kept_GN: Tensor, rule: PackingRule) => PackedRows =
+  defineIndexOp(
+    'pack-rows',
+    'order',
+    (expert_TK: Tensor, position_TK: Tensor, kept_GN: Tensor, { capacity, rows, tile }: PackingRule) => {
+      const ofRows = { dtype: 'int32', shape: [rows] } as const
+      const results = [
+        { dtype: 'int64', shape: [dim(kept_GN.shape, 1) + 1] },
+        { dtype: 'int32', shape: expert_TK.shape },
+        ofRows,
+        ofRows,
+        { dtype: 'float32', shape: expert_TK.shape },
+        ...(tile > 1 ? [{ dtype: 'float32', shape: [rows] } as const] : []),
+      ] as const
+      const options = { attributes: { capacity: capacity ?? NO_CAPACITY, tile }, local: true } as const
+      const tensors = emitKernel('pack-rows', [expert_TK, position_TK, kept_GN], results, options)
+      const [sizes, rowOfChoice_TK, choiceOfRow_R, tokenOfRow_R, kept_TK] = tensors as Packed
+      return { sizes, rowOfChoice_TK, choiceOfRow_R, tokenOfRow_R, kept_TK, occupied_R: tensors[5] ?? null }
+    },
+  )
+
+type Packed = [Tensor, Tensor, Tensor, Tensor, Tensor]

@@ -1,0 +1,282 @@
+/**
+ * Symbolic tensors.
+ *
+ * Think of two layers. A *node* is one ONNX operator with known output shapes; `emit` makes one. An
+ * *op* is what model code calls: a composition of nodes with a gradient rule; `defineOp` makes one.
+ * A tensor refers to both: the node that computes it, which the ONNX writer follows, and the application
+ * of the op that returned it, which `gradient` follows. `gradient` does not look inside an op, so an op
+ * may save intermediate results for a hand-written gradient.
+ *
+ * Tracing is just calling functions. The graph of a result is everything reachable from it; unreachable
+ * nodes are never written.
+ */
+import type { DType, Origin, Shape } from './model.ts'
+
+/** Rows of one expert: a dimension known only at run time. Ragged dimensions of tensors used together are equal. */
+export const RAGGED = -1
+
+export type ConstantData = Float32Array | Float64Array | Int32Array | BigInt64Array | Uint8Array
+
+export type AttributeValue = number | string | readonly number[] | { readonly float: number }
+
+/** One ONNX operator, or one kernel. Integer-valued attributes are numbers; floats are `{ float }`. */
+export interface Node {
+  readonly kind: 'node'
+  /** Nodes are numbered in the order of creation, which is also a valid order of computation. */
+  readonly serial: number
+  readonly type: string
+  readonly domain: '' | 'com.microsoft' | 'choir'
+  /** Set for kernels (domain `choir`). */
+  readonly kernel?: KernelTraits
+  readonly inputs: readonly Tensor[]
+  readonly attributes: Readonly<Record<string, AttributeValue>>
+  readonly outputs: readonly { readonly dtype: DType; readonly shape: Shape }[]
+  readonly origin: Origin
+}
+
+/** Properties of a kernel that matter when a program is cut into stages. */
+export interface KernelTraits {
+  /** Outputs to which the kernel can add one more tensor, passed as a further input. */
+  readonly addsTo?: readonly number[]
+  /** The first output may take the memory of the first input if no later stage reads that input. */
+  readonly overwrites?: true
+  /** The kernel reaches only the program's own memory: inputs and outputs bound outside it are copied. */
+  readonly local?: true
+  /** Like `local`, for these inputs only. */
+  readonly localInputs?: readonly number[]
+}
+
+/** The kernels that a runtime has. */
+export interface KernelSet {
+  readonly names: ReadonlySet<string>
+  /** Kernels are fastest when the rows of each expert are padded to a multiple of this. */
+  readonly tile: number
+  /** Threads that share the tasks of a kernel. */
+  readonly threads: number
+  /** Partial sums in which kernels leave a sum over tokens. Does not depend on the threads, as the bits of the sum do not. */
+  readonly parts: number
+}
+
+/** A value given from outside: bound to memory when the program is run. */
+export interface Input {
+  readonly kind: 'input'
+  readonly name: string
+}
+
+export interface Constant {
+  readonly kind: 'constant'
+  readonly data: ConstantData
+}
+
+/** One use of an op, with all that backpropagation needs. */
+export interface Application {
+  /** Applications are numbered in the order of creation. */
+  readonly serial: number
+  readonly op: string
+  readonly layer: string
+  readonly inputs: readonly Tensor[]
+  readonly outputs: readonly Tensor[]
+  /** Maps gradients of the outputs (undefined if the loss does not depend on one) to those of the inputs. */
+  readonly gradient: (...outputGradients: (Tensor | undefined)[]) => readonly (Tensor | undefined)[]
+}
+
+export interface Tensor {
+  readonly dtype: DType
+  readonly shape: Shape
+  readonly source: Node | Input | Constant
+  /** Which output of the node. */
+  readonly output: number
+  readonly application?: Application
+}
+
+/** A tensor, or a number that takes the dtype of the other operand. */
+export type Operand = Tensor | number
+
+export const isFloat = (dtype: DType): boolean => dtype === 'float32' || dtype === 'float64'
+
+/** Declares a value that is bound to memory when the program runs. */
+export function input(name: string, dtype: DType, shape: Shape): Tensor {
+  return { dtype, shape, source: { kind: 'input', name }, output: 0 }
+}
+
+const arrayOf = { float32: Float32Array, float64: Float64Array, int32: Int32Array, bool: Uint8Array } as const
+
+/** A constant. The default shape is a vector, or a scalar for a single number. */
+export function constant(values: number | ArrayLike<number>, dtype: DType, shape?: Shape): Tensor {
+  const list = typeof values === 'number' ? [values] : Array.from(values)
+  const data = dtype === 'int64' ? BigInt64Array.from(list, BigInt) : arrayOf[dtype].from(list)
+  return {
+    dtype,
+    shape: shape ?? (typeof values === 'number' ? [] : [list.length]),
+    source: { kind: 'constant', data },
+    output: 0,
+  }
+}
+
+/** The operand as a tensor of the dtype of `like`. */
+export const asTensor = (operand: Operand, like: Tensor): Tensor =>
+  typeof operand === 'number' ? constant(operand, like.dtype) : operand
+
+let layer = ''
+let op = ''
+let serial = 0
+let kernels: KernelSet = { names: new Set(), tile: 1, threads: 1, parts: 1 }
+
+/**
+ * Runs `body` for a runtime that has these kernels: an op that has a kernel emits it instead of ONNX nodes.
+ * Gradients consist of ops too, so differentiate in the same `body`.
+ */
+export function withKernels<T>(available: KernelSet, body: () => T): T {
+  const outer = kernels
+  kernels = available
+  try {
+    return body()
+  } finally {
+    kernels = outer
+  }
+}
+
+/** Whether the runtime that we trace for has this kernel. Kernels compute in float32 only. */
+export const hasKernel = (name: string, dtype: DType): boolean => dtype === 'float32' && kernels.names.has(name)
+
+/** `KernelSet.tile` of the runtime that we trace for. */
+export const kernelTile = (): number => kernels.tile
+
+/** `KernelSet.threads` of the runtime that we trace for. */
+export const kernelThreads = (): number => kernels.threads
+
+/** `KernelSet.parts` of the runtime that we trace for. */
+export const kernelParts = (): number => kernels.parts
+
+/** Runs `body` inside the named model layer. Errors and profiles report this name. */
+export function scope<T>(name: string, body: () => T): T {
+  const outer = layer
+  layer = outer ? `${outer}.${name}` : name
+  try {
+    return body()
+  } finally {
+    layer = outer
+  }
+}
+
+/** Runs `body` with the given origin. Nodes are named after the outermost op of a composition. */
+export function withOrigin<T>(origin: Origin, body: () => T): T {
+  const [outerLayer, outerOp] = [layer, op]
+  layer = origin.layer
+  op = origin.op
+  try {
+    return body()
+  } finally {
+    layer = outerLayer
+    op = outerOp
+  }
+}
+
+export interface EmitOptions {
+  readonly shape: Shape
+  /** Default: that of the first input. */
+  readonly dtype?: DType
+  readonly domain?: 'com.microsoft'
+  readonly attributes?: Readonly<Record<string, AttributeValue>>
+}
+
+/** One ONNX node with one output. */
+export function emit(type: string, inputs: readonly Tensor[], options: EmitOptions): Tensor {
+  const dtype = options.dtype ?? (inputs[0] as Tensor).dtype
+  return emitMany(type, inputs, [{ dtype, shape: options.shape }], options)[0] as Tensor
+}
+
+/** One ONNX node with several outputs. */
+export function emitMany(
+  type: string,
+  inputs: readonly Tensor[],
+  outputs: readonly { readonly dtype: DType; readonly shape: Shape }[],
+  options: Pick<EmitOptions, 'domain' | 'attributes'> = {},
+): Tensor[] {
+  return emitNode({ type, domain: options.domain ?? '', inputs, attributes: options.attributes ?? {}, outputs })
+}
+
+function emitNode(node: Omit<Node, 'kind' | 'serial' | 'origin'>): Tensor[] {
+  const source: Node = { kind: 'node', serial: serial++, ...node, origin: { op, layer } }
+  return source.outputs.map(({ dtype, shape }, output) => ({ dtype, shape, source, output }))
+}
+
+export interface KernelOptions extends KernelTraits {
+  readonly attributes?: Readonly<Record<string, AttributeValue>>
+}
+
+/**
+ * One use of a kernel that runs outside ONNX Runtime (see src/engine/cpu/staged). Call it only if
+ * {@link hasKernel} is true.
+ */
+export function emitKernel(
+  type: string,
+  inputs: readonly Tensor[],
+  outputs: readonly { readonly dtype: DType; readonly shape: Shape }[],
+  { attributes = {}, ...kernel }: KernelOptions = {},
+): Tensor[] {
+  return emitNode({ type, domain: 'choir', kernel, inputs, attributes, outputs })
+}
+
+/** Ops of the family `kernel` exist only as kernels: model code checks that the runtime has them. */
+export type Family =
+  | 'elementwise'
+  | 'matmul'
+  | 'reduction'
+  | 'shape'
+  | 'indexing'
+  | 'order'
+  | 'fused'
+  | 'expert'
+  | 'kernel'
+
+export interface OpEntry {
+  readonly name: string
+  readonly family: Family
+  readonly differentiable: boolean
+}
+
+/** All ops, by name. */
+export const registry = new Map<string, OpEntry>()
+
+/** Result of building an op. `gradient` is that of {@link Application}. */
+export interface Built<Result extends Tensor | readonly Tensor[]> {
+  readonly result: Result
+  readonly inputs: readonly Tensor[]
+  readonly gradient: Application['gradient']
+}
+
+/**
+ * Defines a differentiable op. `build` has its three rules in one place: the shape of the result,
+ * its ONNX nodes, and its gradient in terms of ops.
+ */
+export function defineOp<Args extends readonly unknown[], Result extends Tensor | readonly Tensor[]>(
+  name: string,
+  family: Family,
+  build: (...args: Args) => Built<Result>,
+): (...args: Args) => Result {
+  register({ name, family, differentiable: true })
+  return (...args) => {
+    const origin: Origin = { op: op || name, layer }
+    const { result, inputs, gradient } = withOrigin(origin, () => build(...args))
+    const outputs: Tensor[] = []
+    const application: Application = { serial: serial++, op: name, layer, inputs, outputs, gradient }
+    for (const tensor of Array.isArray(result) ? result : [result]) outputs.push({ ...tensor, application })
+    return (Array.isArray(result) ? outputs : outputs[0]) as Result
+  }
+}
+
+/** Defines an op whose results carry no gradient: integers, comparisons, choices. */
+export function defineIndexOp<Args extends readonly unknown[], Result>(
+  name: string,
+  family: Family,
+  build: (...args: Args) => Result,
+): (...args: Args) => Result {
+  register({ name, family, differentiable: false })
+  return (...args) => withOrigin({ op: op || name, layer }, () => build(...args))
+}
+
+function register(entry: OpEntry): void {
+  if (registry.has(entry.name)) throw new Error(`internal: op ${entry.name} is defined twice`)
+  registry.set(entry.name, entry)
+}

@@ -1,0 +1,132 @@
+/**
+ * The rows of experts: which layout they are computed in, and on which rank.
+ *
+ * With kernels rows are packed expert by expert. Without, `padded` gives each expert the same number of rows and
+ * `ragged` computes the experts one after the other. If ranks share the experts, rows travel to the rank that holds
+ * theirs and back (`src/core/graph/ops/exchange.ts`).
+ */
+import { exchangeSizes, sendRows } from '../graph/ops/exchange.ts'
+import { combine, combineRagged, dispatch, dispatchRagged } from '../graph/ops/expert.ts'
+import { reshape } from '../graph/ops/shape.ts'
+import { dim } from '../graph/shape.ts'
+import { constant, kernelTile, type Tensor } from '../graph/tensor.ts'
+import type { Experts } from './experts.ts'
+import type { MoeConfig } from './moe-config.ts'
+import type { Choice, Placement } from './routing/contract.ts'
+import { paddedSlots, raggedSlots, tileFor } from './routing/slots.ts'
+
+/** How ranks share the experts of a layer. */
+export interface Sharing {
+  /** Ranks E; each holds N/E experts. */
+  readonly ranks: number
+  /** Rows that a rank has room for without capacity, over an even load. */
+  readonly headroom: number
+  /** Whether an expert computes the rows of all ranks at once; otherwise those of each rank by themselves. */
+  readonly joined: boolean
+  /** Whether the gradients of weights are kept for each rank whose rows they are of. */
+  readonly bySource: boolean
+}
+
+export interface ExpertInput {
+  readonly moe: MoeConfig
+  /** [T, D] */
+  readonly x_TD: Tensor
+  readonly choice: Choice
+  readonly placement: Placement
+  readonly experts: Experts
+  /** Undefined if this rank has all experts. */
+  readonly sharing: Sharing | undefined
+}
+
+/**
+ * Σ over the kept choices of a token: gate · E(x), [T, X]. Call the result for it: what is computed before does not wait
+ * for rows that travel.
+ */
+export function startExperts(input: ExpertInput): () => Tensor {
+  const { moe, experts } = input
+  if (experts.kernel) return packed(input, experts.kernel)
+  return isRagged(moe) ? ragged(input) : padded(input)
+}
+
+/** Packed rows for every capacity, because the kernel skips empty slots. */
+function packed(
+  { moe, x_TD, choice, placement, sharing }: ExpertInput,
+  kernel: NonNullable<Experts['kernel']>,
+): () => Tensor {
+  const [tokens = 0, choices = 0] = choice.expert_TK.shape
+  const perExpert = Math.min(tokens * choices, (placement.capacity ?? Infinity) * moe.experts) / moe.experts
+  const tile = tileFor(perExpert, kernelTile())
+  const plan = raggedSlots(choice, placement, moe.experts, tile)
+  const rows = dispatch(x_TD, plan)
+  if (!sharing) return done(combine(kernel(rows, plan.sizes), choice.gate_TK, plan))
+  const y = onOwners(rows, plan.sizes, sharing, roomFor(sharing, choice, placement, tile), (arrived, sizes) =>
+    kernel(arrived, sizes, sharing),
+  )
+  return () => combine(y(), choice.gate_TK, plan)
+}
+
+function ragged({ moe, x_TD, choice, placement, experts, sharing }: ExpertInput): () => Tensor {
+  const plan = raggedSlots(choice, placement, moe.experts)
+  if (!sharing) return done(combineRagged(experts.ragged(dispatchRagged(x_TD, plan)), choice.gate_TK, plan))
+  const room = roomFor(sharing, choice, placement)
+  const y = onOwners(dispatch(x_TD, plan), plan.sizes, sharing, room, (arrived, sizes) =>
+    experts.shared(arrived, sizes, sharing.joined ? 1 : sharing.ranks),
+  )
+  return () => combine(y(), choice.gate_TK, plan)
+}
+
+function padded({ moe, x_TD, choice, placement, experts, sharing }: ExpertInput): () => Tensor {
+  const plan = paddedSlots(choice, placement, moe.experts)
+  const rows = dispatch(x_TD, plan)
+  const [slots = 0, width = 0] = rows.shape
+  const [sources, groups] = sharing?.joined ? [1, moe.experts / sharing.ranks] : [sharing?.ranks ?? 1, moe.experts]
+  const compute = (all: Tensor): Tensor => {
+    const in_NRD = reshape(all, [groups, slots / groups, width])
+    const out_NRX = experts.padded(in_NRD, sources)
+    return reshape(out_NRX, [slots, dim(out_NRX.shape, 2)])
+  }
+  if (!sharing) return done(combine(compute(rows), choice.gate_TK, plan))
+  const sizes = constant([...new Array<number>(moe.experts).fill(slots / moe.experts), 0], 'int64')
+  const y = onOwners(rows, sizes, sharing, slots, compute)
+  return () => combine(y(), choice.gate_TK, plan)
+}
+
+const done = (result: Tensor) => (): Tensor => result
+
+/** Sends rows to the ranks of their experts. Call the result to compute those that arrive here and to get the own ones. */
+function onOwners(
+  rows_RD: Tensor,
+  sizes: Tensor,
+  { ranks, joined }: Sharing,
+  room: number,
+  experts: (rows: Tensor, sizes: Tensor) => Tensor,
+): () => Tensor {
+  const exchange = exchangeSizes(sizes, ranks, room, joined)
+  const arrived = sendRows(rows_RD, exchange, ranks)
+  return () => {
+    const y = experts(arrived(), exchange.joined ?? exchange.arriving)
+    return sendRows(y, exchange, ranks, { rows: dim(rows_RD.shape, 0) })()
+  }
+}
+
+/**
+ * Rows that can arrive, with the padding of experts to a multiple of `tile`. With a capacity C: all that E ranks may
+ * send for the experts here. Without, an even load times the headroom, at most all rows of all ranks.
+ */
+function roomFor(
+  { ranks, headroom }: Sharing,
+  { expert_TK }: Choice,
+  { capacity, kept_GN }: Placement,
+  tile = 1,
+): number {
+  const [tokens = 0, choices = 0] = expert_TK.shape
+  const [groups = 1, experts = 1] = kept_GN.shape
+  const padding = experts * (tile - 1)
+  const most = tokens * choices
+  if (capacity === null) return Math.min(ranks * most, Math.ceil(most * headroom)) + padding
+  return ranks * Math.min(most, (experts / ranks) * groups * capacity) + padding
+}
+
+/** With capacity 1x most slots are filled and padding wastes little. Otherwise rows are computed expert by expert. */
+const isRagged = ({ compute, capacity }: MoeConfig): boolean =>
+  compute === 'ragged' || (compute === 'auto' && capacity !== '1x')

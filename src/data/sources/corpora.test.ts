@@ -1,9 +1,0 @@
-import { expect, test } from 'vitest'
-import { corpusFiles } from './corpora.ts'
-import { corpusNames } from './corpus.ts'
-
-test.each(corpusNames)('%s: its documents are in natural order', async (name) => {
-  const files = (await corpusFiles(name))?.map(({ name }) => name) ?? []
-  expect(files.length).toBeGreaterThan(100)
-  expect(files).toEqual(files.toSorted(new Intl.Collator('en', { numeric: true }).compare))
-})

@@ -1,0 +1,144 @@
+/**
+ * The crew, as the JavaScript thread sees it: threads that run staged programs, one program at a time.
+ *
+ * For a run, the JavaScript thread sends one message to each thread and receives one report, so it stays free
+ * meanwhile. Threads need JavaScript, so they run from the build, even in tests, which run TypeScript; the path
+ * is the same because `src/` and `dist/` have the same depth.
+ *
+ * A crew that has ended waits for the next runtime with the same options: koffi 3.3 never frees about 44 kB of each
+ * thread that has loaded it, so that a process which opens and closes many runs would grow without bound.
+ */
+import { setFlagsFromString } from 'node:v8'
+import { Worker } from 'node:worker_threads'
+import { packageFile } from '../../../core/package-file.ts'
+import type { GroupPlace, Precision } from '../../contract/runtime.ts'
+import { RuntimeError } from '../../contract/runtime.ts'
+import { kernelModule } from '../wasm/module.ts'
+import { Barrier, CONTROL_BYTES } from './barrier.ts'
+import type { CrewData, Failure, Order, Report, Script } from './script.ts'
+
+const YOUNG_GENERATION_MB = 8
+
+export interface CrewOptions {
+  readonly threads: number
+  readonly ortRun: number
+  readonly dnnl: string | null
+  readonly math: Precision
+  readonly group: GroupPlace | null
+  readonly orderLog: SharedArrayBuffer | null
+}
+
+/** Crews without work, by their options. */
+const idle = new Map<string, Crew>()
+
+/** Crews with the same key are alike; null if it belongs to one world of ranks. */
+const keyOf = ({ group, orderLog, ...options }: CrewOptions): string | null =>
+  group === null && orderLog === null ? JSON.stringify(options) : null
+
+export class Crew {
+  private readonly key: string | null
+  private readonly workers: readonly Worker[]
+  private readonly barrier: Barrier
+  private programs = 0
+  /** The run in progress, or the last. */
+  private running: Promise<unknown> = Promise.resolve()
+  private settle: ((report: Report) => void) | undefined
+  private ended: Error | undefined
+
+  private constructor(key: string | null, workers: readonly Worker[], barrier: Barrier) {
+    this.key = key
+    this.workers = workers
+    this.barrier = barrier
+  }
+
+  /** @throws RuntimeError if the threads have not been built or cannot start. */
+  static async start(crewOptions: CrewOptions): Promise<Crew> {
+    const key = keyOf(crewOptions)
+    const waiting = key !== null && idle.get(key)
+    if (waiting) {
+      idle.delete(key)
+      if (!waiting.ended) return waiting
+    }
+    const { threads, ...options } = crewOptions
+    // Gives `gc` to threads that start later: they collect garbage when they rest.
+    setFlagsFromString('--expose-gc')
+    const wasm = await kernelModule()
+    const control = new SharedArrayBuffer(CONTROL_BYTES)
+    const workers = Array.from({ length: threads }, (_, thread) => {
+      const workerData: CrewData = { thread, threads, control, wasm, ...options }
+      // Without the options of the process, such as a loader. A thread allocates little: a large young generation would
+      // only hold garbage of thousands of steps.
+      const resourceLimits = { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB }
+      return new Worker(packageFile('dist/engine/cpu/staged/worker.js'), { workerData, execArgv: [], resourceLimits })
+    })
+    const crew = new Crew(key, workers, new Barrier(control, threads))
+    await Promise.all(workers.map((worker) => crew.ready(worker)))
+    return crew
+  }
+
+  private ready(worker: Worker): Promise<void> {
+    return new Promise((resolve, reject) => {
+      worker.once('message', () => {
+        worker.on('message', (report: Report) => this.settle?.(report))
+        // An idle thread must not keep the process alive. Not earlier: a listener for messages undoes it.
+        worker.unref()
+        resolve()
+      })
+      const end = (error: Error) => {
+        this.ended ??= error
+        reject(this.ended)
+        this.settle?.({ kind: 'exception', step: -1, message: error.message })
+      }
+      worker.on('error', (error) => end(new RuntimeError(`internal: a thread failed: ${error.message}`)))
+      worker.on('exit', () => end(new RuntimeError('internal: the threads have been closed')))
+    })
+  }
+
+  /** Sends a program to the threads; returns its id. */
+  open(script: Script): number {
+    const program = this.programs++
+    this.send({ kind: 'open', program, script })
+    return program
+  }
+
+  /** Runs after all earlier runs. Undefined on success. @param early Whether to post early orders. */
+  run(program: number, early: boolean): Promise<Failure | undefined> {
+    const run = this.running.then(() => this.runNow(program, early))
+    this.running = run.catch(() => {})
+    return run
+  }
+
+  private async runNow(program: number, early: boolean): Promise<Failure | undefined> {
+    if (this.ended) throw this.ended
+    for (const worker of this.workers) worker.ref()
+    this.barrier.reset()
+    const report = await new Promise<Report>((resolve) => {
+      this.settle = resolve
+      this.send({ kind: 'run', program, early })
+    })
+    this.settle = undefined
+    for (const worker of this.workers) worker.unref()
+    if (this.ended) throw this.ended
+    return 'step' in report ? report : undefined
+  }
+
+  close(program: number): void {
+    this.send({ kind: 'close', program })
+  }
+
+  /** Waits for runs in progress; then its threads wait for another runtime, or end. All its programs have been closed. */
+  async end(): Promise<void> {
+    await this.running
+    if (this.key !== null && !this.ended && !idle.has(this.key)) {
+      idle.set(this.key, this)
+      this.send({ kind: 'rest' })
+      return
+    }
+    this.ended ??= new RuntimeError('internal: the threads have been closed')
+    await Promise.all(this.workers.map((worker) => worker.terminate()))
+  }
+
+  private send(order: Order): void {
+    for (const worker of this.workers) worker.postMessage(order)
+  }
+}

@@ -1,0 +1,257 @@
+/**
+ * Compiles and binds a staged program: ONNX models become sessions, values get offsets in one memory, and the
+ * steps become a script for the crew.
+ */
+import type { DType, Origin } from '../../../core/graph/model.ts'
+import type { StagedModel, ValueUse } from '../../../core/graph/stages/contract.ts'
+import { type Arena, hostOf, MAX_ARENA_BYTES } from '../../contract/arena.ts'
+import { arraysOf, checkBuffers } from '../../contract/buffers.ts'
+import { Lifetime } from '../../contract/lifetime.ts'
+import {
+  type Binding,
+  type Buffer,
+  type EarlyExchange,
+  type Exchanges,
+  type Executable,
+  type PortMemory,
+  type ProgramMemory,
+  RuntimeError,
+  typedArrays,
+} from '../../contract/runtime.ts'
+import type { NodeTime, StepEvent } from '../../contract/times.ts'
+import { addressOf } from '../../native/ffi.ts'
+import { type OnnxBinding, StagedBinding } from './binding.ts'
+import type { KernelCall, KernelTensor } from './contract.ts'
+import type { Crew } from './crew.ts'
+import { opKernels } from './kernels/table.ts'
+import { type MemoryPlan, planMemory } from './memory.ts'
+import { StepTimes } from './profile.ts'
+import type { EarlyOrder, Failure, Script, Step } from './script.ts'
+import { compileStages, releaseSessions, runsAlone, type SessionParts, type StageSession } from './sessions.ts'
+
+/** Services of the runtime for its staged programs. */
+export interface StagedParts extends SessionParts {
+  readonly crew: Crew
+  /** Whether the crew can order exchanges and wait for them. */
+  readonly exchanges: boolean
+  /** Memory of at least `bytes`, which all programs of the runtime use in turn. */
+  memory(bytes: number): Arena
+  /** The error to throw for a status of ONNX Runtime. */
+  explain(status: number, origins: ReadonlyMap<string, Origin>): RuntimeError
+  onFreed(executable: StagedExecutable): void
+}
+
+export class StagedExecutable implements Executable {
+  readonly model: StagedModel
+  private readonly parts: StagedParts
+  private readonly sessions: readonly (StageSession | null)[]
+  private readonly plan: MemoryPlan
+  private readonly scratchBytes: number
+  private readonly bindings = new Set<StagedBinding>()
+  private readonly clocks: StepTimes[] = []
+  private readonly lifetime = new Lifetime('executable', () => this.free())
+
+  private constructor(parts: StagedParts, model: StagedModel, sessions: readonly (StageSession | null)[]) {
+    this.parts = parts
+    this.model = model
+    this.sessions = sessions
+    this.plan = planMemory(model)
+    this.scratchBytes = Math.max(0, ...model.stages.map((stage) => this.scratchOf(stage)))
+    if (this.memoryBytes > MAX_ARENA_BYTES)
+      throw new RuntimeError(
+        `out of memory: the activations of a micro-batch need ${(this.memoryBytes / 2 ** 30).toFixed(2)} GiB ` +
+          `(at most ${MAX_ARENA_BYTES / 2 ** 30}; use a smaller train.batch or more train.microBatches)`,
+      )
+  }
+
+  static async compile(parts: StagedParts, model: StagedModel): Promise<StagedExecutable> {
+    const sessions = await compileStages(parts, model.stages)
+    try {
+      return new StagedExecutable(parts, model, sessions)
+    } catch (error) {
+      releaseSessions(sessions)
+      throw error
+    }
+  }
+
+  /** Memory for values, then the scratch memory of each thread. */
+  get memoryBytes(): number {
+    return this.plan.bytes + this.parts.threads * this.scratchBytes
+  }
+
+  private scratchOf(stage: StagedModel['stages'][number]): number {
+    if (stage.kind === 'onnx') return 0
+    const tensor = (use: ValueUse): KernelTensor => ({ ...this.tensorOf(use), address: 0, offset: 0 })
+    const { type, attributes, inputs, outputs, added } = stage
+    const call = { type, attributes, added, inputs: inputs.map(tensor), outputs: outputs.map(tensor) }
+    return Math.ceil((opKernels[type]?.scratch?.(call, this.parts.threads) ?? 0) / 4096) * 4096
+  }
+
+  private tensorOf({ value, shape }: ValueUse) {
+    const { dtype } = this.model.values[value] as StagedModel['values'][number]
+    return { dtype, shape, size: shape.reduce((product, d) => product * d, 1) }
+  }
+
+  bind(given: Readonly<Record<string, PortMemory>>, within?: ProgramMemory, exchanges: Exchanges = {}): Binding {
+    this.lifetime.expectUsable()
+    const { model, parts, plan } = this
+    const ports = [...model.inputs, ...model.outputs]
+    checkBuffers(ports, given)
+    const buffers = arraysOf(ports, given)
+    if (within && within.bytes < this.memoryBytes)
+      throw new RuntimeError(`internal: a program needs ${this.memoryBytes} bytes of memory, but has ${within.bytes}`)
+    const memory = hostOf(within?.arena ?? parts.memory(Math.max(this.memoryBytes, 1)))
+    const start = within?.start ?? 0
+    const base = Number(addressOf(new Uint8Array(memory.buffer)))
+    const offsetOf = (value: number): number => start + (plan.offsets[value] ?? 0)
+
+    const bound = new Map<number, Buffer>()
+    model.inputs.forEach(({ name }, i) => {
+      bound.set(model.valueOfInput[i] as number, buffers[name] as Buffer)
+    })
+    model.outputs.forEach(({ name }, i) => {
+      bound.set(model.valueOfOutput[i] as number, buffers[name] as Buffer)
+    })
+    const array = ({ value, shape }: ValueUse): Buffer => {
+      const { dtype, size } = this.tensorOf({ value, shape })
+      // Values of ONNX stages are never bfloat16.
+      const view: new (buffer: ArrayBufferLike, offset: number, size: number) => Buffer = typedArrays[dtype as DType]
+      return bound.get(value) ?? new view(memory.buffer, offsetOf(value), size)
+    }
+    const tensor = (use: ValueUse): KernelTensor => {
+      const port = bound.get(use.value)
+      const inside = !port || port.buffer === memory.buffer
+      const offset = inside ? (port?.byteOffset ?? offsetOf(use.value)) : -1
+      return { ...this.tensorOf(use), offset, address: port ? Number(addressOf(port)) : base + offset }
+    }
+
+    const { steps, sessions } = this.bindStages(array, tensor)
+    const scratch = Array.from({ length: parts.threads }, (_, thread) => {
+      const offset = start + plan.bytes + thread * this.scratchBytes
+      return { offset, address: base + offset }
+    })
+    const constants = model.values.flatMap(({ constant }, value) =>
+      constant && plan.offsets[value] !== null
+        ? [
+            {
+              offset: offsetOf(value),
+              bytes: new Uint8Array(constant.buffer, constant.byteOffset, constant.byteLength),
+            },
+          ]
+        : [],
+    )
+    const times = new SharedArrayBuffer(parts.threads * steps.length * 16)
+    const { early = [], arriving = [] } = exchanges
+    const script: Script = {
+      steps,
+      early: early.map((exchange) => this.earlyOrder(exchange)),
+      tickets: new SharedArrayBuffer(early.length * 8),
+      arriving: arriving.map((names) => this.firstReader(names)),
+      arrivals: new SharedArrayBuffer((1 + arriving.length) * 8),
+      memory: memory.memory,
+      constants,
+      scratch,
+      times,
+    }
+    const clock = parts.profile ? new StepTimes(script) : null
+    if (clock) this.clocks.push(clock)
+    const binding: StagedBinding = new StagedBinding({
+      crew: parts.crew,
+      clock,
+      script,
+      sessions,
+      buffers,
+      exchanges,
+      waits: parts.exchanges,
+      explain: (failure) => this.explain(failure),
+      onFreed: () => {
+        this.bindings.delete(binding)
+        this.lifetime.end()
+      },
+    })
+    this.bindings.add(binding)
+    this.lifetime.begin()
+    return binding
+  }
+
+  /** The steps of the script, and the bindings of its ONNX stages. */
+  private bindStages(array: (use: ValueUse) => Buffer, tensor: (use: ValueUse) => KernelTensor) {
+    const sessions: OnnxBinding[] = []
+    const steps = this.model.stages.map((stage, at): Step => {
+      if (stage.kind === 'kernel') {
+        const { type, attributes, inputs, outputs, added } = stage
+        const call: KernelCall = { type, attributes, added, inputs: inputs.map(tensor), outputs: outputs.map(tensor) }
+        return { kind: 'kernel', call }
+      }
+      const ports: Record<string, Buffer> = {}
+      stage.model.inputs.forEach(({ name }, i) => {
+        ports[name] = array(stage.inputs[i] as ValueUse)
+      })
+      stage.model.outputs.forEach(({ name }, i) => {
+        ports[name] = array(stage.outputs[i] as ValueUse)
+      })
+      const binding = (this.sessions[at] as StageSession).session.bind(ports)
+      sessions.push(binding)
+      const args = binding.arguments.map((value) => Number(value ?? 0))
+      return { kind: 'onnx', args, alone: runsAlone(stage) }
+    })
+    return { steps, sessions }
+  }
+
+  /** The order, due when the last stage that computes one of its outputs has ended. */
+  private earlyOrder({ after, channel, transfers }: EarlyExchange): EarlyOrder {
+    const { outputs, valueOfOutput, stages } = this.model
+    const values = new Set(after.map((name) => valueOfOutput[outputs.findIndex((port) => port.name === name)]))
+    return {
+      before: 1 + stages.findLastIndex((stage) => stage.outputs.some(({ value }) => values.has(value))),
+      channel,
+      transfers: transfers.map(({ peer, direction, array }) => {
+        return { peer, direction, address: Number(addressOf(array)), bytes: array.byteLength }
+      }),
+    }
+  }
+
+  /** The first stage that reads one of the inputs. */
+  private firstReader(names: readonly string[]): number {
+    const { inputs, valueOfInput, stages } = this.model
+    const values = new Set(names.map((name) => valueOfInput[inputs.findIndex((port) => port.name === name)]))
+    return stages.findIndex((stage) => stage.inputs.some(({ value }) => values.has(value)))
+  }
+
+  private explain(failure: Failure): RuntimeError {
+    if (failure.kind === 'status') {
+      const { origins } = this.sessions[failure.step] as StageSession
+      return this.parts.explain(failure.status, origins)
+    }
+    const stage = this.model.stages[failure.step]
+    const { op, layer } = stage?.kind === 'kernel' ? stage.origin : { op: '', layer: '' }
+    const at = layer === '' ? op : `${op} of ${layer}`
+    return new RuntimeError(`failed to run${at && ` in ${at}`}: ${failure.message}`)
+  }
+
+  profile(): readonly NodeTime[] {
+    if (!this.parts.profile)
+      throw new RuntimeError('no profile was recorded: create the runtime with { profile: true }')
+    const nodes = (stage: number) => this.sessions[stage]?.session.allNodes() ?? []
+    return this.clocks.flatMap((clock) => clock.nodeTimes(this.model.stages, nodes))
+  }
+
+  resetProfile(): void {
+    for (const clock of this.clocks) clock.reset()
+  }
+
+  lastRun(): readonly StepEvent[] {
+    const nodes = (stage: number, runs: number) => this.sessions[stage]?.session.lastNodes(runs) ?? []
+    return this.clocks.at(-1)?.events(this.model.stages, nodes) ?? []
+  }
+
+  release(): void {
+    for (const binding of this.bindings) binding.release()
+    this.lifetime.release()
+  }
+
+  private free(): void {
+    releaseSessions(this.sessions)
+    this.parts.onFreed(this)
+  }
+}

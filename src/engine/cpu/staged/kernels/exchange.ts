@@ -1,0 +1,186 @@
+/**
+ * Exchange of rows between the ranks of an expert group (`src/core/graph/ops/exchange.ts`). The courier thread moves them;
+ * a kernel only orders it, or sleeps until it is done.
+ */
+
+import { RuntimeError } from '../../../contract/runtime-error.ts'
+import type { Transfer } from '../../../world/mpi/orders.ts'
+import type { ExpertGroup, Kernel, KernelTensor, KernelThread } from '../contract.ts'
+import { sizesOf } from './experts/expert-shared.ts'
+import { elementBytes } from './floats.ts'
+
+const groupOf = ({ group }: KernelThread): ExpertGroup => {
+  if (!group) throw new RuntimeError('internal: rows are exchanged without other ranks')
+  return group
+}
+
+const numbersOf = (tensor: KernelTensor, thread: KernelThread): (() => readonly number[]) => {
+  const sizes = sizesOf(tensor, thread)
+  return () => Array.from(sizes, Number).slice(0, -1)
+}
+
+/** Elements of a tensor that go to a rank or come from it. */
+interface Segment {
+  readonly start: number
+  readonly count: number
+}
+
+/** A tensor, and its segments by rank. Those of a rank are sent and received in order. */
+interface Side {
+  readonly tensor: KernelTensor
+  readonly segments: readonly (readonly Segment[])[]
+}
+
+/** Transfers with all other ranks of the group. */
+function transfersOf(group: ExpertGroup, send: Side, receive: Side, bytes: number): Transfer[] {
+  const of = (direction: 'send' | 'receive', { tensor, segments }: Side, q: number): Transfer[] =>
+    (segments[q] as readonly Segment[]).map(({ start, count }) => {
+      return { peer: group.first + q, direction, address: tensor.address + start * bytes, bytes: count * bytes }
+    })
+  return Array.from({ length: group.size }, (_, q) => q)
+    .filter((q) => q !== group.rank)
+    .flatMap((q) => [...of('send', send, q), ...of('receive', receive, q)])
+}
+
+/** Copies what a rank sends to itself. */
+function copyOwn(thread: KernelThread, { rank }: ExpertGroup, send: Side, receive: Side, bytes: number): void {
+  const targets = receive.segments[rank] as readonly Segment[]
+  for (const [i, { start, count }] of (send.segments[rank] as readonly Segment[]).entries()) {
+    const to = { tensor: receive.tensor, start: (targets[i] as Segment).start }
+    copy(thread, { tensor: send.tensor, start }, to, count, bytes)
+  }
+}
+
+/** Copies elements within the memory of the program. */
+function copy(
+  { floats }: KernelThread,
+  from: { readonly tensor: KernelTensor; readonly start: number },
+  to: { readonly tensor: KernelTensor; readonly start: number },
+  count: number,
+  bytes: number,
+): void {
+  const memory = new Uint8Array(floats.buffer)
+  const source = from.tensor.offset + from.start * bytes
+  memory.copyWithin(to.tensor.offset + to.start * bytes, source, source + count * bytes)
+}
+
+/**
+ * Input sizes int64 [N + 1] by expert; outputs those that arrive, by source rank and expert here, and if rows are joined
+ * their sums over sources [n + 1].
+ */
+export const exchangeSizes: Kernel = {
+  provider: 'MPI',
+  prepare(call, thread) {
+    const [sizes] = call.inputs as [KernelTensor]
+    const [arriving, joined] = call.outputs as [KernelTensor, KernelTensor?]
+    const { ranks, room } = call.attributes as { ranks: number; room: number }
+    const each = (sizes.size - 1) / ranks
+    const segments = Array.from({ length: ranks }, (_, q) => [{ start: q * each, count: each }])
+    return {
+      tasks: 1,
+      run() {
+        const group = groupOf(thread)
+        const [send, receive] = [
+          { tensor: sizes, segments },
+          { tensor: arriving, segments },
+        ]
+        copyOwn(thread, group, send, receive, 8)
+        group.ring.wait(group.ring.post(group.channel, transfersOf(group, send, receive, 8)))
+        const counts = numbersOf(arriving, thread)()
+        const rows = counts.reduce((sum, count) => sum + count, 0)
+        if (rows > room)
+          throw new RuntimeError(
+            `the experts of this rank get ${rows} rows, but there is room for ${room} (set a capacity, or raise ` +
+              'parallel.headroom)',
+          )
+        sizesOf(arriving, thread)[ranks * each] = BigInt(room - rows)
+        if (joined) sizesOf(joined, thread).set([...sumsByExpert(counts, ranks), room - rows].map(BigInt))
+      },
+    }
+  },
+}
+
+/** Rows of each expert of one rank, over all ranks, from those by rank and expert. */
+const sumsByExpert = (counts: readonly number[], ranks: number): number[] => {
+  const each = counts.length / ranks
+  return Array.from({ length: each }, (_, e) =>
+    counts.reduce((sum, count, i) => (i % each === e ? sum + count : sum), 0),
+  )
+}
+
+/** One segment for each rank, one after the other, from the rows by rank and expert. */
+function segmentsByRank(counts: readonly number[], ranks: number): Segment[][] {
+  const each = counts.length / ranks
+  let start = 0
+  return Array.from({ length: ranks }, (_, q) => {
+    const count = counts.slice(q * each, (q + 1) * each).reduce((sum, rows) => sum + rows, 0)
+    start += count
+    return [{ start: start - count, count }]
+  })
+}
+
+/** A segment for each rank and expert: they lie by rank and within it by expert, or by expert and within it by rank. */
+function segmentsByExpert(counts: readonly number[], ranks: number, expertsFirst: boolean): Segment[][] {
+  const each = counts.length / ranks
+  const segments = Array.from({ length: ranks }, () => new Array<Segment>(each))
+  const order = Array.from({ length: counts.length }, (_, i) =>
+    expertsFirst ? { q: i % ranks, e: Math.floor(i / ranks) } : { q: Math.floor(i / each), e: i % each },
+  )
+  let start = 0
+  for (const { q, e } of order) {
+    const count = counts[q * each + e] as number
+    ;(segments[q] as Segment[])[e] = { start, count }
+    start += count
+  }
+  return segments
+}
+
+/**
+ * Inputs rows [R, D], their sizes and those of the result, int64 [N + 1], both by rank and expert; outputs rows [R', D],
+ * which arrive later, and the ticket to wait for, int32 [1]. Rows lie by rank; on the side that is `joined`, by expert.
+ */
+export const exchangeRows: Kernel = {
+  provider: 'MPI',
+  halves: { inputs: [0], outputs: [0], same: true },
+  prepare(call, thread) {
+    const [rows, from, to] = call.inputs as [KernelTensor, KernelTensor, KernelTensor]
+    const [result, ticket] = call.outputs as [KernelTensor, KernelTensor]
+    const { ranks, joined } = call.attributes as { ranks: number; joined: 'sent' | 'received' | 'none' }
+    const segments = (counts: readonly number[], side: typeof joined) =>
+      joined === 'none' ? segmentsByRank(counts, ranks) : segmentsByExpert(counts, ranks, joined === side)
+    const bytes = elementBytes(rows) * (rows.shape[1] as number)
+    const [sent, received] = [numbersOf(from, thread), numbersOf(to, thread)]
+    return {
+      tasks: 1,
+      run() {
+        const group = groupOf(thread)
+        const send = { tensor: rows, segments: segments(sent(), 'sent') }
+        const receive = { tensor: result, segments: segments(received(), 'received') }
+        thread.integers[ticket.offset / 4] = group.ring.post(group.channel, transfersOf(group, send, receive, bytes))
+        copyOwn(thread, group, send, receive, bytes)
+      },
+    }
+  },
+  work({ inputs: [rows] }) {
+    const { size } = rows as KernelTensor
+    return { flops: 0, bytes: 2 * elementBytes(rows as KernelTensor) * size }
+  },
+}
+
+/** Inputs rows that arrive, the ticket, and the rows that are sent; output the first input once they have arrived. */
+export const awaitRows: Kernel = {
+  provider: 'MPI',
+  halves: { inputs: [0, 2], outputs: [0], same: true },
+  prepare(call, thread) {
+    const [rows, ticket] = call.inputs as [KernelTensor, KernelTensor]
+    const [result] = call.outputs as [KernelTensor]
+    return {
+      tasks: 1,
+      run() {
+        groupOf(thread).ring.wait(thread.integers[ticket.offset / 4] as number)
+        if (result.offset !== rows.offset)
+          copy(thread, { tensor: rows, start: 0 }, { tensor: result, start: 0 }, rows.size, elementBytes(rows))
+      },
+    }
+  },
+}

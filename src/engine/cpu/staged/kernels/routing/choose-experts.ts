@@ -1,0 +1,112 @@
+/** The router's choice for a single token, by the rules of src/core/model/routing/routers.ts. */
+import type { ChoiceAttributes } from '../../../../../core/graph/ops/token.ts'
+import type { Kernel, KernelTensor } from '../../contract.ts'
+
+/** Keeps a quotient finite if all sigmoids round to 0. */
+const TINY = 1e-20
+
+/**
+ * Inputs logits [1, N] (, bias of the scores [N]); outputs the experts int32 [1, K] and their gates [1, K]: the
+ * k best of each prototype. Of equal scores the first wins.
+ */
+export const chooseExperts: Kernel = {
+  provider: 'WASM',
+  scratch: ({ inputs }) => 2 * 4 * (inputs[0] as KernelTensor).size,
+
+  prepare({ attributes, inputs: [logits, bias], outputs: [experts, gates] }, { floats, integers, scratch }) {
+    if (!logits || !experts || !gates) throw new Error('internal: a choice without logits')
+    const { prototypes, k, after, sigmoid, renormalize, groups, groupsPerToken, pair, scale } =
+      attributes as unknown as ChoiceAttributes
+    const perPrototype = logits.size / prototypes
+    const isLimited = groupsPerToken < groups
+    const start = ({ offset }: KernelTensor, prototype: number, each: number) => offset / 4 + prototype * each
+    /** Scores that gates are computed from, and those by which experts are chosen. */
+    const values = scratch.offset / 4
+    const ranked = values + perPrototype
+    // A softmax does not change the order of logits, but it rounds small ones to the same score.
+    const ranksLogits = after || (!sigmoid && !bias && !isLimited)
+
+    const setValues = (first: number) => {
+      floats.copyWithin(values, first, first + perPrototype)
+      if (sigmoid)
+        for (let i = values; i < values + perPrototype; i++) floats[i] = 1 / (1 + Math.exp(-(floats[i] as number)))
+      else if (!after) softmax(floats, values, perPrototype)
+    }
+    const setRanked = (first: number, prototype: number) => {
+      const from = ranksLogits ? first : values
+      floats.copyWithin(ranked, from, from + perPrototype)
+      if (!bias) return
+      const biases = start(bias, prototype, perPrototype)
+      for (let i = 0; i < perPrototype; i++)
+        floats[ranked + i] = (floats[ranked + i] as number) + (floats[biases + i] as number)
+    }
+    /** Index, relative to `ranked`, of the largest score that is not among the `count` chosen ones. */
+    const best = (chosen: number, count: number): number => {
+      let top = -1
+      next: for (let i = 0; i < perPrototype; i++) {
+        for (let j = 0; j < count; j++) if (integers[chosen + j] === i) continue next
+        if (top < 0 || (floats[ranked + i] as number) > (floats[ranked + top] as number)) top = i
+      }
+      return top
+    }
+    return {
+      tasks: 1,
+      run() {
+        for (let prototype = 0; prototype < prototypes; prototype++) {
+          const first = start(logits, prototype, perPrototype)
+          const chosen = start(experts, prototype, k)
+          const gate = start(gates, prototype, k)
+          setValues(first)
+          setRanked(first, prototype)
+          if (isLimited)
+            excludeGroups(floats.subarray(ranked, ranked + perPrototype), groups, groupsPerToken, pair === 1)
+          for (let choice = 0; choice < k; choice++) integers[chosen + choice] = best(chosen, choice)
+          for (let i = 0; i < k; i++) floats[gate + i] = floats[values + (integers[chosen + i] as number)] as number
+          if (after) softmax(floats, gate, k)
+          let total = 1
+          if (renormalize) {
+            total = sigmoid ? TINY : 0
+            for (let i = 0; i < k; i++) total += floats[gate + i] as number
+          }
+          for (let i = 0; i < k; i++) {
+            floats[gate + i] = ((floats[gate + i] as number) / total) * scale.float
+            integers[chosen + i] = (integers[chosen + i] as number) + prototype * perPrototype
+          }
+        }
+      },
+    }
+  },
+}
+
+/** Replaces the scores of experts outside the `kept` best of equal groups by −∞. Of equal groups the first is better. */
+function excludeGroups(scores: Float32Array, groups: number, kept: number, pair: boolean): void {
+  const size = scores.length / groups
+  const worth = new Float32Array(groups)
+  for (let g = 0; g < groups; g++) {
+    let [first, second] = [Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY]
+    for (let i = g * size; i < (g + 1) * size; i++) {
+      const score = scores[i] as number
+      if (score > first) [first, second] = [score, first]
+      else if (score > second) second = score
+    }
+    worth[g] = pair ? first + second : first
+  }
+  for (let g = 0; g < groups; g++) {
+    const own = worth[g] as number
+    const better = worth.reduce((count, other, h) => count + (other > own || (other === own && h < g) ? 1 : 0), 0)
+    if (better >= kept) scores.fill(Number.NEGATIVE_INFINITY, g * size, (g + 1) * size)
+  }
+}
+
+/** Softmax of `count` floats, in place. */
+function softmax(floats: Float32Array, from: number, count: number): void {
+  let max = Number.NEGATIVE_INFINITY
+  for (let i = from; i < from + count; i++) max = Math.max(max, floats[i] as number)
+  let total = 0
+  for (let i = from; i < from + count; i++) {
+    const power = Math.exp((floats[i] as number) - max)
+    floats[i] = power
+    total += power
+  }
+  for (let i = from; i < from + count; i++) floats[i] = (floats[i] as number) / total
+}

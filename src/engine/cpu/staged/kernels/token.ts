@@ -1,0 +1,160 @@
+/**
+ * Kernels of a single token. They do little arithmetic and read every active weight once, in place: the memory
+ * of these programs is the arena of the parameters. The threads share the columns or the rows of a matrix;
+ * partial sums over rows are added up by the next kernel.
+ */
+import { RuntimeError } from '../../../contract/runtime.ts'
+import type { Kernel, KernelTensor } from '../contract.ts'
+import { bandsOf } from './matmul.ts'
+import { offsetAt } from './rows.ts'
+
+/** Bands are multiples of this many floats: a cache line. */
+const LINE = 16
+
+/** Fewer floats than this are not worth a meeting of threads. */
+const WORTH_SHARING = 4096
+
+/** Bands of `columns` of a row, for threads to share if the kernel reads enough floats. */
+const bandsOfRow = (columns: number, floats: number, threads: number) =>
+  bandsOf(columns, floats < WORTH_SHARING ? 1 : threads, LINE)
+
+const index = (tensor: KernelTensor, element = 0): number => tensor.offset / 4 + element
+const bytesOf = (tensors: readonly KernelTensor[]): number => 4 * tensors.reduce((total, { size }) => total + size, 0)
+
+/** The rows of one of `parts` near-equal parts. */
+function partOf(rows: number, part: number, parts: number): { readonly from: number; readonly count: number } {
+  const bound = (at: number) => Math.floor((rows * at) / parts)
+  return { from: bound(part), count: bound(part + 1) - bound(part) }
+}
+
+/** Inputs x [1, K], w [K, N]; output partial sums of x·w [P, N], each over some rows of w. A task is a part. */
+export const rowProduct: Kernel = {
+  provider: 'WASM',
+  prepare({ inputs, outputs }, { floats, functions }) {
+    const [x, w] = inputs as [KernelTensor, KernelTensor]
+    const [y] = outputs as [KernelTensor]
+    const [parts = 1, columns = 1] = y.shape
+    return {
+      tasks: parts,
+      run(part) {
+        const { from, count } = partOf(x.size, part, parts)
+        floats.fill(0, index(y, part * columns), index(y, (part + 1) * columns))
+        functions.rowTimes(
+          offsetAt(x, from),
+          offsetAt(w, from * columns),
+          offsetAt(y, part * columns),
+          count,
+          columns,
+          columns,
+        )
+      },
+    }
+  },
+  work: ({ inputs: [, w] }) => ({ flops: 2 * (w as KernelTensor).size, bytes: bytesOf([w as KernelTensor]) }),
+}
+
+/** Inputs x [1, K], w [N, K]; output x·wᵀ [1, N]. */
+export const rowProductTransposed: Kernel = {
+  provider: 'WASM',
+  prepare({ inputs, outputs }, { functions, threads }) {
+    const [x, w] = inputs as [KernelTensor, KernelTensor]
+    const [y] = outputs as [KernelTensor]
+    const bands = bandsOf(y.size, threads, LINE)
+    return {
+      tasks: bands.length,
+      run(task) {
+        const { from, length } = bands[task] as { from: number; length: number }
+        functions.rowTimesTransposed(offsetAt(x), offsetAt(w, from * x.size), offsetAt(y, from), length, x.size, x.size)
+      },
+    }
+  },
+  work: ({ inputs: [, w] }) => ({ flops: 2 * (w as KernelTensor).size, bytes: bytesOf([w as KernelTensor]) }),
+}
+
+/**
+ * Inputs parts [G·P, N] (, the weight of each group of P [1, G]) (, addend [1, N]); output
+ * Σ weight · part [1, N].
+ */
+export const sumParts: Kernel = {
+  provider: 'WASM',
+  prepare({ attributes, inputs, outputs, added }, { floats, functions, threads }) {
+    const [parts, maybeWeights] = inputs as [KernelTensor, KernelTensor?]
+    const weights = attributes.weighted === 1 ? maybeWeights : undefined
+    const addend = added.length > 0 ? inputs.at(-1) : undefined
+    const [y] = outputs as [KernelTensor]
+    const [rows = 1, columns = 1] = parts.shape
+    const perGroup = rows / (weights?.size ?? 1)
+    const bands = bandsOfRow(columns, parts.size, threads)
+    return {
+      tasks: bands.length,
+      run(task) {
+        const { from, length } = bands[task] as { from: number; length: number }
+        const to = index(y, from)
+        if (!addend) floats.fill(0, to, to + length)
+        else if (addend.offset !== y.offset) floats.copyWithin(to, index(addend, from), index(addend, from) + length)
+        for (let r = 0; r < rows; r++) {
+          const weight = weights ? (floats[index(weights, Math.floor(r / perGroup))] as number) : 1
+          functions.addTimes(4 * to, offsetAt(parts, r * columns + from), weight, length)
+        }
+      },
+    }
+  },
+}
+
+/** Inputs parts [G·P, F] (, parts of the SwiGLU gate [G·P, F]); output gelu(Σ part), or swish(Σ gate) ∘ Σ part [G, F]. */
+export const activateParts: Kernel = {
+  provider: 'WASM',
+  prepare({ inputs, outputs }, { functions, threads }) {
+    const [parts, gates] = inputs as [KernelTensor, KernelTensor?]
+    const [y] = outputs as [KernelTensor]
+    const [groups = 1, columns = 1] = y.shape
+    const perGroup = (parts.shape[0] as number) / groups
+    const bands = bandsOfRow(columns, parts.size, threads)
+    return {
+      tasks: groups * bands.length,
+      run(task) {
+        const group = Math.floor(task / bands.length)
+        const { from, length } = bands[task % bands.length] as { from: number; length: number }
+        const [first, to] = [group * perGroup * columns + from, offsetAt(y, group * columns + from)]
+        if (gates) functions.swishParts(offsetAt(parts, first), offsetAt(gates, first), to, perGroup, length, columns)
+        else functions.geluParts(offsetAt(parts, first), to, perGroup, length, columns)
+      },
+    }
+  },
+}
+
+/**
+ * Inputs rows [1, D] or [K, D], experts int32 [1, K], a matrix of each expert [N, D, F]; output partial sums of the
+ * products of the rows with the matrices of the chosen experts [K·P, F]. A task is a part of an expert.
+ */
+export const expertRowProduct: Kernel = {
+  provider: 'WASM',
+  prepare({ inputs, outputs }, thread) {
+    const [x, experts, matrices] = inputs as [KernelTensor, KernelTensor, KernelTensor]
+    const [y] = outputs as [KernelTensor]
+    const { floats, functions } = thread
+    const [count = 0, inner = 0, columns = 0] = matrices.shape
+    const rowPerChoice = (x.shape[0] as number) > 1
+    const parts = (y.shape[0] as number) / experts.size
+    return {
+      tasks: experts.size * parts,
+      run(task) {
+        const choice = Math.floor(task / parts)
+        const expert = thread.integers[index(experts, choice)] as number
+        if (!(expert >= 0 && expert < count))
+          throw new RuntimeError(`invalid expert: ${expert} (expected one of the ${count} of the layer)`)
+        const { from, count: rows } = partOf(inner, task % parts, parts)
+        const row = offsetAt(x, (rowPerChoice ? choice * inner : 0) + from)
+        floats.fill(0, index(y, task * columns), index(y, (task + 1) * columns))
+        const matrix = offsetAt(matrices, (expert * inner + from) * columns)
+        functions.rowTimes(row, matrix, offsetAt(y, task * columns), rows, columns, columns)
+      },
+    }
+  },
+  // Counts the matrices of the chosen experts.
+  work({ inputs: [, experts, matrices] }) {
+    const { size = 0, shape = [1] } = matrices ?? {}
+    const active = ((experts?.size ?? 0) * size) / (shape[0] as number)
+    return { flops: 2 * active, bytes: 4 * active }
+  },
+}

@@ -1,0 +1,36 @@
+/** The ring of orders of a thread that runs kernels: what it posts, and its waits, are logged. */
+
+import { OrderLog } from '../../contract/order-log.ts'
+import { now } from '../../contract/recording.ts'
+import type { GroupPlace } from '../../contract/runtime.ts'
+import type { Transfer } from '../../world/mpi/orders.ts'
+import { OrderRing } from '../../world/mpi/ring.ts'
+
+export class LoggedRing {
+  /** The stage that the thread runs, an index in its program. */
+  stage = 0
+  private readonly ring: OrderRing
+  private readonly log: OrderLog
+  private readonly place: GroupPlace
+
+  constructor(place: GroupPlace, log: SharedArrayBuffer) {
+    this.ring = new OrderRing(place.orders)
+    this.log = new OrderLog(log, place.size)
+    this.place = place
+  }
+
+  post(channel: number, transfers: readonly Transfer[]): number {
+    const posted = now()
+    const ticket = this.ring.post(channel, transfers)
+    const sent = new Array<number>(this.place.size).fill(0)
+    for (const { peer, direction, bytes } of transfers) if (direction === 'send') sent[peer - this.place.first] = bytes
+    this.log.post(ticket, this.stage, posted, sent)
+    return ticket
+  }
+
+  wait(ticket: number): void {
+    const begin = now()
+    this.ring.wait(ticket)
+    this.log.wait(ticket, begin, now())
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * Plans the memory of a staged program. A value is live from the stage that computes it to the last one that
+ * reads it; values that are never live at the same time may share memory (`memory-plan.ts`).
+ */
+import type { StagedModel, StoredType } from '../../../core/graph/stages/contract.ts'
+import { placeBlocks } from '../../contract/memory-plan.ts'
+
+const bytesOf: Readonly<Record<StoredType, number>> = {
+  float32: 4,
+  bfloat16: 2,
+  float64: 8,
+  int32: 4,
+  int64: 8,
+  bool: 1,
+}
+/** Bytes of a cache line. */
+const LINE = 64
+
+export interface MemoryPlan {
+  /** Byte offset of each value; null for values of ports and for unused ones. */
+  readonly offsets: readonly (number | null)[]
+  readonly bytes: number
+}
+
+interface Allocation {
+  readonly bytes: number
+  readonly first: number
+  last: number
+}
+
+export function planMemory({ values, stages, valueOfInput, valueOfOutput }: StagedModel): MemoryPlan {
+  const ports = new Set([...valueOfInput, ...valueOfOutput])
+  const allocationOf = new Map<number, Allocation>()
+  const end = stages.length
+  const open = (value: number, first: number, last: number) => {
+    const { dtype, size } = values[value] as StagedModel['values'][number]
+    allocationOf.set(value, { bytes: roundUp(size * bytesOf[dtype]), first, last })
+  }
+  values.forEach(({ constant }, value) => {
+    if (constant && !ports.has(value)) open(value, 0, end)
+  })
+  const lastRead = values.map(() => -1)
+  stages.forEach(({ inputs }, at) => {
+    for (const { value } of inputs) lastRead[value] = at
+  })
+  stages.forEach((stage, at) => {
+    const [from] = stage.inputs
+    for (const [i, { value }] of stage.outputs.entries()) {
+      if (ports.has(value)) continue
+      const last = Math.max(at, lastRead[value] as number)
+      const old =
+        i === 0 && from && stage.kind === 'kernel' && stage.overwrites ? allocationOf.get(from.value) : undefined
+      const { dtype, size } = values[value] as StagedModel['values'][number]
+      const bytes = roundUp(size * bytesOf[dtype])
+      if (old && from && lastRead[from.value] === at && old.last === at && old.bytes === bytes) {
+        old.last = last
+        allocationOf.set(value, old)
+      } else open(value, at, last)
+    }
+  })
+  const { offsets, bytes } = placeBlocks([...new Set(allocationOf.values())])
+  const offsetOf = (value: number) => {
+    const allocation = allocationOf.get(value)
+    return allocation ? (offsets.get(allocation) ?? null) : null
+  }
+  return { offsets: values.map((_, value) => offsetOf(value)), bytes }
+}
+
+const roundUp = (bytes: number): number => Math.ceil(bytes / LINE) * LINE

@@ -1,0 +1,88 @@
+/** Products of a row and a matrix of int8 in the layout of src/core/graph/int8-layout.ts. */
+
+/** Bytes before the numbers of a rounded row: its scale, a float. */
+const HEADER: usize = 16
+
+/**
+ * Rounds x [count] to int16: x ≈ scale·q with scale = max |x| / 32,767. Writes the scale to `to`, the numbers after
+ * {@link HEADER} bytes, and zeros up to `padded` numbers, a multiple of 8.
+ */
+export function roundRow(x: usize, to: usize, count: u32, padded: u32): void {
+  let largest = f32x4.splat(0)
+  let at = x
+  const end: usize = x + <usize>count * 4
+  for (; at + 16 <= end; at += 16) largest = f32x4.max(largest, f32x4.abs(v128.load(at)))
+  for (; at < end; at += 4) largest = f32x4.max(largest, f32x4.abs(v128.load32_splat(at)))
+  const most: f32 = max(
+    max(f32x4.extract_lane(largest, 0), f32x4.extract_lane(largest, 1)),
+    max(f32x4.extract_lane(largest, 2), f32x4.extract_lane(largest, 3)),
+  )
+  const inverse = f32x4.splat(most > 0 ? <f32>32767 / most : 0)
+  store<f32>(to, most / 32767)
+  to += HEADER
+  const last: usize = to + <usize>padded * 2
+  for (at = x; at + 16 <= end; at += 16) {
+    const rounded = roundFour(v128.load(at), inverse)
+    v128.store64_lane(to, rounded, 0)
+    to += 8
+  }
+  for (; at < end; at += 4) {
+    v128.store16_lane(to, roundFour(v128.load32_splat(at), inverse), 0)
+    to += 2
+  }
+  memory.fill(to, 0, last - to)
+}
+
+/** Four int16, twice. */
+function roundFour(x: v128, inverse: v128): v128 {
+  const rounded = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(x, inverse)))
+  return i16x8.narrow_i32x4_s(rounded, rounded)
+}
+
+/** out = x·w for `blocks` blocks of 16 columns of w, each of `groups` groups of 64 rows, and x of {@link roundRow}. */
+export function int8Times(x: usize, w: usize, out: usize, blocks: u32, groups: u32): void {
+  const scale = v128.load32_splat(x)
+  x += HEADER
+  for (; blocks > 0; blocks--) {
+    let sumA = f32x4.splat(0)
+    let sumB = f32x4.splat(0)
+    let sumC = f32x4.splat(0)
+    let sumD = f32x4.splat(0)
+    let from = x
+    for (let group = groups; group > 0; group--) {
+      let a = i32x4.splat(0)
+      let b = i32x4.splat(0)
+      let c = i32x4.splat(0)
+      let d = i32x4.splat(0)
+      for (let pairs: u32 = 32; pairs > 0; pairs -= 2) {
+        const first = v128.load32_splat(from)
+        a = i32x4.add(a, i32x4.dot_i16x8_s(first, v128.load_ext<i8>(w)))
+        b = i32x4.add(b, i32x4.dot_i16x8_s(first, v128.load_ext<i8>(w, 8)))
+        c = i32x4.add(c, i32x4.dot_i16x8_s(first, v128.load_ext<i8>(w, 16)))
+        d = i32x4.add(d, i32x4.dot_i16x8_s(first, v128.load_ext<i8>(w, 24)))
+        const second = v128.load32_splat(from, 4)
+        a = i32x4.add(a, i32x4.dot_i16x8_s(second, v128.load_ext<i8>(w, 32)))
+        b = i32x4.add(b, i32x4.dot_i16x8_s(second, v128.load_ext<i8>(w, 40)))
+        c = i32x4.add(c, i32x4.dot_i16x8_s(second, v128.load_ext<i8>(w, 48)))
+        d = i32x4.add(d, i32x4.dot_i16x8_s(second, v128.load_ext<i8>(w, 56)))
+        from += 8
+        w += 64
+      }
+      sumA = f32x4.add(sumA, f32x4.mul(f32x4.convert_i32x4_s(a), fourScales(w)))
+      sumB = f32x4.add(sumB, f32x4.mul(f32x4.convert_i32x4_s(b), fourScales(w + 8)))
+      sumC = f32x4.add(sumC, f32x4.mul(f32x4.convert_i32x4_s(c), fourScales(w + 16)))
+      sumD = f32x4.add(sumD, f32x4.mul(f32x4.convert_i32x4_s(d), fourScales(w + 24)))
+      w += 32
+    }
+    v128.store(out, f32x4.mul(sumA, scale))
+    v128.store(out, f32x4.mul(sumB, scale), 16)
+    v128.store(out, f32x4.mul(sumC, scale), 32)
+    v128.store(out, f32x4.mul(sumD, scale), 48)
+    out += 64
+  }
+}
+
+/** Four bfloat16 as floats. */
+function fourScales(at: usize): v128 {
+  return i32x4.shl(v128.load_ext<u16>(at), 16)
+}

@@ -1,0 +1,309 @@
+/** A compiled program: a plan with its pipelines and constants. Binding it gives every value a place in a buffer. */
+import type { DType } from '../../core/graph/model.ts'
+import type { ArenaRange } from '../contract/arena.ts'
+import { checkBuffers } from '../contract/buffers.ts'
+import { Lifetime } from '../contract/lifetime.ts'
+import type { Binding, Buffer, Executable, PortMemory, RunOptions, RunReport } from '../contract/runtime.ts'
+import { RuntimeError } from '../contract/runtime-error.ts'
+import type { NodeTime, StepEvent } from '../contract/times.ts'
+import { BUFFER_USAGE, DeviceArena } from './arena.ts'
+import { type BoundDispatch, bindDispatch, recordAll } from './bound.ts'
+import type { MemoryType } from './contract.ts'
+import type { Device } from './device.ts'
+import { moduleOf } from './module.ts'
+import type { Profiler } from './profile.ts'
+import { bytesOfValue, type Plan, type Step, type Value } from './program/plan.ts'
+import { padded, type WorkQueue } from './queue.ts'
+import { ALIGNMENT, type Slice } from './slice.ts'
+
+/** Services of the runtime for its programs. */
+export interface ProgramParts {
+  readonly device: Device
+  readonly queue: WorkQueue
+  readonly profiler: Profiler | null
+  /** Memory of at least `bytes`, which all programs of the runtime use in turn. */
+  memory(bytes: number): GPUBuffer
+  /** Where the device has what a bound program writes to arrays. */
+  readonly outputs: WeakMap<object, Slice>
+  onFreed(executable: DeviceExecutable): void
+}
+
+const isRange = (memory: PortMemory): memory is ArenaRange => 'arena' in memory
+
+export class DeviceExecutable implements Executable {
+  readonly model: Plan
+  private readonly parts: ProgramParts
+  private readonly constants: ReadonlyMap<number, Slice>
+  private readonly constantMemory: GPUBuffer | null
+  private readonly gridMemory: GPUBuffer | null
+  private readonly bindings = new Set<DeviceBinding>()
+  private readonly lifetime = new Lifetime('executable', () => this.free())
+
+  constructor(parts: ProgramParts, plan: Plan) {
+    this.parts = parts
+    this.model = plan
+    const { memory, slices } = uploadConstants(parts.device.gpu, plan)
+    this.constantMemory = memory
+    this.constants = slices
+    const grids = plan.grids.size * ALIGNMENT
+    this.gridMemory = grids > 0 ? parts.device.gpu.createBuffer({ size: grids, usage: BUFFER_USAGE }) : null
+  }
+
+  /** Compiles the pipelines of a program in parallel. @throws RuntimeError if its values do not fit into a buffer */
+  static async compile(parts: ProgramParts, plan: Plan): Promise<DeviceExecutable> {
+    const { maxBufferSize } = parts.device.gpu.limits
+    if (plan.bytes > maxBufferSize)
+      throw new RuntimeError(
+        `out of memory: the activations of a micro-batch need ${gib(plan.bytes)} (this GPU has buffers of at most ` +
+          `${gib(maxBufferSize)}; use a smaller train.batch or more train.microBatches)`,
+      )
+    const codes = plan.steps.map((step) =>
+      moduleOf(
+        step.dispatch,
+        dtypesOf(step, plan.values),
+        step.values.map((_, i) => i),
+      ),
+    )
+    await parts.device.compile(codes.map((code, i) => ({ code, label: (plan.steps[i] as Step).dispatch.name })))
+    return new DeviceExecutable(parts, plan)
+  }
+
+  get memoryBytes(): number {
+    return this.model.bytes
+  }
+
+  bind(memory: Readonly<Record<string, PortMemory>>): Binding {
+    this.lifetime.expectUsable()
+    const { model, parts } = this
+    checkBuffers([...model.inputs, ...model.outputs], memory)
+    const ports = bindPorts(parts.device.gpu, model, memory)
+    for (const { array, slice } of ports.downloads) parts.outputs.set(array, slice)
+    const values = parts.memory(Math.max(model.bytes, ALIGNMENT))
+    const sliceOf = (value: number): Slice => {
+      const grid = model.grids.get(value)
+      if (grid !== undefined) return { buffer: this.gridMemory as GPUBuffer, offset: grid, bytes: 12 }
+      const found = ports.slices.get(value) ?? this.constants.get(value)
+      const bytes = bytesOfValue(model.values[value] as Value)
+      return found ?? { buffer: values, offset: model.offsets[value] ?? 0, bytes }
+    }
+    const steps = model.steps.map((step) =>
+      bindDispatch(parts.device, step.dispatch, {
+        dtypes: dtypesOf(step, model.values),
+        slices: step.values.map(sliceOf),
+        indirect: step.indirect === null ? null : sliceOf(step.indirect),
+        where: step.origin.layer,
+      }),
+    )
+    const binding: DeviceBinding = new DeviceBinding(this, parts, steps, ports, () => {
+      for (const { array } of ports.downloads) parts.outputs.delete(array)
+      this.bindings.delete(binding)
+      this.lifetime.end()
+    })
+    this.bindings.add(binding)
+    this.lifetime.begin()
+    return binding
+  }
+
+  profile(): readonly NodeTime[] {
+    if (!this.parts.profiler) throw new RuntimeError('internal: no profile (create the runtime with profile: true)')
+    this.parts.profiler.end(this)
+    return this.parts.profiler.times(this)
+  }
+
+  resetProfile(): void {
+    this.parts.profiler?.reset(this)
+  }
+
+  lastRun(): readonly StepEvent[] {
+    return this.parts.profiler?.lastRun(this) ?? []
+  }
+
+  release(): void {
+    for (const binding of [...this.bindings]) binding.release()
+    this.lifetime.release()
+  }
+
+  private free(): void {
+    this.constantMemory?.destroy()
+    this.gridMemory?.destroy()
+    this.parts.onFreed(this)
+  }
+}
+
+const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`
+
+const dtypesOf = ({ values }: Step, all: readonly Value[]): MemoryType[] =>
+  values.map((value) => (all[value] as Value).dtype)
+
+/** Constants that dispatches read, in a buffer. */
+function uploadConstants(gpu: GPUDevice, { values, steps }: Plan) {
+  const read = new Set(steps.flatMap((step) => step.values))
+  const slices = new Map<number, Slice>()
+  const placed: { data: Float32Array | Int32Array; offset: number }[] = []
+  let bytes = 0
+  values.forEach(({ constant, dtype }, value) => {
+    if (!constant || !read.has(value)) return
+    placed.push({ data: toDevice(constant, dtype as DType), offset: bytes })
+    bytes += padded(constant.length * 4)
+  })
+  if (bytes === 0) return { memory: null, slices }
+  const memory = gpu.createBuffer({ size: bytes, usage: BUFFER_USAGE })
+  let next = 0
+  values.forEach(({ constant, size }, value) => {
+    if (!constant || !read.has(value)) return
+    const { data, offset } = placed[next++] as (typeof placed)[number]
+    if (size > 0) gpu.queue.writeBuffer(memory, offset, data as Float32Array<ArrayBuffer>)
+    slices.set(value, { buffer: memory, offset, bytes: Math.max(4, size * 4) })
+  })
+  return { memory, slices }
+}
+
+/** Numbers of a host array as the device keeps them, in memory that is not shared. */
+function toDevice(data: Buffer, dtype: DType): Float32Array | Int32Array {
+  if (dtype === 'float32') return Float32Array.from(data as Float32Array)
+  if (dtype === 'int64') return Int32Array.from(data as BigInt64Array, Number as unknown as (value: bigint) => number)
+  return Int32Array.from(data as Int32Array)
+}
+
+/** Host arrays of a binding, in a buffer of the device. */
+interface HostPort {
+  readonly dtype: DType
+  readonly array: Buffer
+  readonly slice: Slice
+}
+
+interface BoundPorts {
+  readonly slices: ReadonlyMap<number, Slice>
+  readonly uploads: readonly HostPort[]
+  readonly downloads: readonly HostPort[]
+  readonly memory: GPUBuffer | null
+}
+
+function bindPorts(gpu: GPUDevice, plan: Plan, memory: Readonly<Record<string, PortMemory>>): BoundPorts {
+  const ports = [
+    ...plan.inputs.map((port, i) => ({ port, value: plan.valueOfInput[i] as number, isInput: true })),
+    ...plan.outputs.map((port, i) => ({ port, value: plan.valueOfOutput[i] as number, isInput: false })),
+  ]
+  const slices = new Map<number, Slice>()
+  // An output may be the array of an input: both are one place of the device then.
+  const offsets = new Map<string, number>()
+  let bytes = 0
+  for (const { port } of ports) {
+    const bound = memory[port.name] as PortMemory
+    if (isRange(bound) || offsets.has(placeOf(bound))) continue
+    offsets.set(placeOf(bound), bytes)
+    bytes += Math.max(ALIGNMENT, padded(bound.length * 4))
+  }
+  const buffer = bytes > 0 ? gpu.createBuffer({ size: bytes, usage: BUFFER_USAGE }) : null
+  const [uploads, downloads]: [HostPort[], HostPort[]] = [[], []]
+  for (const { port, value, isInput } of ports) {
+    const bound = memory[port.name] as PortMemory
+    if (isRange(bound)) {
+      slices.set(value, arenaSlice(bound, port.name))
+      continue
+    }
+    const offset = offsets.get(placeOf(bound)) as number
+    const slice = { buffer: buffer as GPUBuffer, offset, bytes: Math.max(4, bound.length * 4) }
+    slices.set(value, slice)
+    ;(isInput ? uploads : downloads).push({ dtype: port.dtype, array: bound, slice })
+  }
+  return { slices, uploads, downloads, memory: buffer }
+}
+
+const arrays = new WeakMap<ArrayBufferLike, number>()
+let arrayCount = 0
+
+/** Equal for arrays in the same memory. */
+function placeOf({ buffer, byteOffset, byteLength }: Buffer): string {
+  const id = arrays.get(buffer) ?? arrayCount++
+  arrays.set(buffer, id)
+  return `${id} ${byteOffset} ${byteLength}`
+}
+
+function arenaSlice({ arena, start, count }: ArenaRange, name: string): Slice {
+  if (!(arena instanceof DeviceArena)) throw new RuntimeError(`internal: ${name} is bound to memory of another runtime`)
+  if ((start * 4) % ALIGNMENT !== 0)
+    throw new RuntimeError(
+      `internal: ${name} begins at byte ${start * 4} of an arena (expected a multiple of ${ALIGNMENT})`,
+    )
+  return { buffer: arena.buffer, offset: start * 4, bytes: Math.max(4, count * 4) }
+}
+
+class DeviceBinding implements Binding {
+  readonly waits = false
+  private readonly parts: ProgramParts
+  private readonly program: DeviceExecutable
+  private readonly steps: readonly BoundDispatch[]
+  private readonly ports: BoundPorts
+  private readonly lifetime: Lifetime
+
+  constructor(
+    program: DeviceExecutable,
+    parts: ProgramParts,
+    steps: readonly BoundDispatch[],
+    ports: BoundPorts,
+    onFreed: () => void,
+  ) {
+    this.program = program
+    this.parts = parts
+    this.steps = steps
+    this.ports = ports
+    this.lifetime = new Lifetime('binding', () => {
+      ports.memory?.destroy()
+      onFreed()
+    })
+  }
+
+  async order(_options?: RunOptions): Promise<RunReport> {
+    this.lifetime.expectIdle()
+    this.encode()
+    return { tickets: [], waitedMs: 0 }
+  }
+
+  async run(_options?: RunOptions): Promise<RunReport> {
+    this.lifetime.expectIdle()
+    this.lifetime.begin()
+    try {
+      this.encode()
+      await this.parts.queue.finish()
+      return { tickets: [], waitedMs: 0 }
+    } finally {
+      this.lifetime.end()
+    }
+  }
+
+  private encode(): void {
+    const { queue } = this.parts
+    for (const { array, dtype, slice } of this.ports.uploads)
+      if (array.length > 0) queue.write(slice.buffer, slice.offset, toDevice(array, dtype))
+    const { profiler } = this.parts
+    if (profiler) profiler.run(this.program, this.program.model.steps, this.steps)
+    else recordAll(queue, this.steps)
+    const { downloads } = this.ports
+    queue.readBack(
+      downloads.map(({ slice, array }) => ({ ...slice, bytes: array.length * 4 })),
+      (bytes) => {
+        let at = 0
+        for (const { array, dtype } of downloads) {
+          fromDevice(bytes, at, array, dtype)
+          at += padded(array.length * 4)
+        }
+      },
+    )
+  }
+
+  runSync(): void {
+    throw new RuntimeError('internal: a program on a GPU has no synchronous run')
+  }
+
+  release(): void {
+    this.lifetime.release()
+  }
+}
+
+function fromDevice(bytes: ArrayBuffer, at: number, array: Buffer, dtype: DType): void {
+  if (dtype === 'float32') (array as Float32Array).set(new Float32Array(bytes, at, array.length))
+  else if (dtype === 'int64')
+    (array as BigInt64Array).set(BigInt64Array.from(new Int32Array(bytes, at, array.length), BigInt))
+  else (array as Int32Array | Uint8Array).set(new Int32Array(bytes, at, array.length))
+}

@@ -1,0 +1,112 @@
+/**
+ * Where the rows of experts lie: R rows packed expert by expert, of which only the device knows how many each has.
+ *
+ * A first dispatch makes from the sizes a list of *row tiles*, each of one expert, and counts the workgroups of the
+ * products that follow. So they compute nothing for rows that do not exist, and the host reads nothing back. A layer and
+ * its gradient share the list.
+ */
+import type { Shape } from '../../../../core/graph/model.ts'
+import { type Dispatch, type MemoryType, type Place, WORKGROUP } from '../../contract.ts'
+import type { Tile } from '../products/product-tiles.ts'
+
+/** Scratch memory of a call. */
+export class Scratch {
+  readonly all: { readonly dtype: MemoryType; readonly shape: Shape }[] = []
+
+  add(dtype: MemoryType, shape: Shape): Place {
+    return { scratch: this.all.push({ dtype, shape }) - 1 }
+  }
+}
+
+export interface RowPlan {
+  readonly tile: Tile
+  readonly experts: number
+  /** i32 [maxTiles, 4]: of each row tile the expert, the first row, and the end of the expert's rows. */
+  readonly tiles: Place
+  /** i32 [N + 1]: first row of each expert, and the end of all. */
+  readonly starts: Place
+  /** Workgroups of a product with so many columns. */
+  readonly grids: ReadonlyMap<number, Place>
+  readonly dispatch: Dispatch
+}
+
+/** @param sizes i32 [N + 1]: rows of each expert, then unused ones. @param columns Of the products that follow. */
+export function planRows(
+  { sizes, rows, experts, tile }: { sizes: Place; rows: number; experts: number; tile: Tile },
+  columns: readonly number[],
+  scratch: Scratch,
+): RowPlan {
+  const maxTiles = Math.floor(rows / tile.rows) + experts
+  if (maxTiles > 65535) throw new Error(`internal: ${maxTiles} tiles of rows, more than a dispatch can have`)
+  const tiles = scratch.add('int32', [maxTiles, 4])
+  const starts = scratch.add('int32', [experts + 1])
+  const grids = new Map([...new Set(columns)].map((count) => [count, scratch.add('int32', [3])] as const))
+  return {
+    tile,
+    experts,
+    tiles,
+    starts,
+    grids,
+    dispatch: {
+      name: 'plan of experts',
+      shared: true,
+      operands: [
+        sizes,
+        { ...tiles, as: 'vec4<i32>' },
+        starts,
+        ...[...grids.values()].map((place) => ({ ...place, as: 'u32' as const })),
+      ],
+      workgroups: [1, 1, 1],
+      code: ([ofSizes, ofTiles, ofStarts, ...ofGrids]) => `
+var<workgroup> rows: array<u32, ${WORKGROUP}>;
+var<workgroup> tiles: array<u32, ${WORKGROUP}>;
+
+@compute @workgroup_size(${WORKGROUP})
+fn main(@builtin(local_invocation_index) local: u32) {
+  // Each invocation has neighbouring experts. First the rows and tiles before them.
+  let first = min(local * ${Math.ceil(experts / WORKGROUP)}u, ${experts}u);
+  let end = min(first + ${Math.ceil(experts / WORKGROUP)}u, ${experts}u);
+  var own_rows = 0u;
+  var own_tiles = 0u;
+  for (var expert = first; expert < end; expert++) {
+    let size = u32(${ofSizes}[expert]);
+    own_rows += size;
+    own_tiles += (size + ${tile.rows - 1}u) / ${tile.rows}u;
+  }
+  rows[local] = own_rows;
+  tiles[local] = own_tiles;
+  workgroupBarrier();
+  // Inclusive sums over invocations (Hillis and Steele 1986).
+  for (var distance = 1u; distance < ${WORKGROUP}u; distance *= 2u) {
+    var rows_before = 0u;
+    var tiles_before = 0u;
+    if (local >= distance) {
+      rows_before = rows[local - distance];
+      tiles_before = tiles[local - distance];
+    }
+    workgroupBarrier();
+    rows[local] += rows_before;
+    tiles[local] += tiles_before;
+    workgroupBarrier();
+  }
+  var row = rows[local] - own_rows;
+  var tile = tiles[local] - own_tiles;
+  for (var expert = first; expert < end; expert++) {
+    let last = row + u32(${ofSizes}[expert]);
+    ${ofStarts}[expert] = i32(row);
+    for (; row < last; row = min(row + ${tile.rows}u, last)) {
+      ${ofTiles}[tile] = vec4<i32>(i32(expert), i32(row), i32(last), 0);
+      tile++;
+    }
+  }
+  if (local == ${WORKGROUP - 1}u) {
+    ${ofStarts}[${experts}] = i32(rows[local]);
+    ${[...grids.keys()].map((count, i) => gridCode(ofGrids[i] as string, Math.ceil(count / tile.columns))).join('\n    ')}
+  }
+}`,
+    },
+  }
+}
+
+const gridCode = (grid: string, across: number): string =>
+  `${grid}[0] = ${across}u; ${grid}[1] = tiles[local]; ${grid}[2] = 1u;`

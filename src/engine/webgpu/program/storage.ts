@@ -1,0 +1,61 @@
+/**
+ * Decides which values are in memory as f16 with `math: f16`: factors and results of products, of experts and of
+ * attention, activations between them, and the gradients of all these.
+ *
+ * Think of it as a largest set. All floats are candidates that a kernel can write as f16 (`Kernel.halves`), or a map.
+ * A candidate is dropped if something reads it that needs float32: a kernel that does not list the operand, a
+ * reduction, or a map whose own result is float32. So what flows into a softmax, the statistics of a norm, the choice
+ * of experts, the loss, or a port, which is float32 in memory outside the program, stays float32, and with it the
+ * residual stream. A map is dropped if it reads nothing that is f16: then it is no activation between products.
+ */
+
+import type { Halves } from '../../../core/graph/stages/contract.ts'
+import type { Node, Tensor } from '../../../core/graph/tensor.ts'
+import { dataInputs, isReduction } from '../codegen/maps.ts'
+import type { Kernel } from '../contract.ts'
+import type { Fusion } from './fusion.ts'
+import type { Bundle, KernelItem, Root } from './groups.ts'
+
+/** Operators of ONNX have float32 operands: programs for generation consist of them, and are float32 throughout. */
+const ofKernel = ({ type, domain }: Node, kernels: Readonly<Record<string, Kernel>>): Halves =>
+  (domain === 'choir' ? kernels[type]?.halves : undefined) ?? { inputs: [], outputs: [] }
+
+const rootsOf = ({ groups }: Bundle): Root[] => groups.flatMap(({ roots }) => roots)
+
+/** @param outputs Of the program. */
+export function halvesOf(
+  fusion: Fusion,
+  kernels: Readonly<Record<string, Kernel>>,
+  outputs: Iterable<Tensor>,
+): ReadonlySet<Tensor> {
+  const halves = new Set<Tensor>()
+  const resultsOf = (item: Bundle | KernelItem): Tensor[] =>
+    item.kind === 'bundle'
+      ? rootsOf(item)
+          .filter(({ node }) => !isReduction(node))
+          .map(({ node, output }) => fusion.tensors.of(node, output))
+      : item.node.outputs
+          .map((_, output) => fusion.tensors.of(item.node, output))
+          .filter(({ output }) => ofKernel(item.node, kernels).outputs.includes(output))
+  for (const item of fusion.items)
+    for (const tensor of resultsOf(item)) if (tensor.dtype === 'float32') halves.add(tensor)
+  for (const tensor of outputs) halves.delete(fusion.tensors.unique(tensor))
+
+  const dropOperandsOf = ({ node }: KernelItem): void => {
+    const { inputs } = ofKernel(node, kernels)
+    for (const [i, tensor] of dataInputs(node).entries())
+      if (inputs !== 'all' && !inputs.includes(i)) halves.delete(fusion.tensors.unique(tensor))
+  }
+  const dropIn = (bundle: Bundle): void => {
+    for (const { node, output, leaves } of rootsOf(bundle)) {
+      const result = fusion.tensors.of(node, output)
+      if (![...leaves].some((leaf) => halves.has(leaf))) halves.delete(result)
+      if (!halves.has(result)) for (const leaf of leaves) halves.delete(leaf)
+    }
+  }
+  for (let before = -1; before !== halves.size; ) {
+    before = halves.size
+    for (const item of fusion.items) item.kind === 'kernel' ? dropOperandsOf(item) : dropIn(item)
+  }
+  return halves
+}

@@ -1,0 +1,140 @@
+/** The WebGPU runtime: compiles programs to dispatches of a device, and keeps arenas in its memory. */
+import { UsageError } from '../../core/errors.ts'
+import type { Program } from '../../core/graph/program.ts'
+import type { KernelSet } from '../../core/graph/tensor.ts'
+import type { Arena } from '../contract/arena.ts'
+import type { ArenaKernels } from '../contract/arena-kernels.ts'
+import type { CompileOptions, Executable, Precision, Runtime } from '../contract/runtime.ts'
+import { RuntimeError } from '../contract/runtime-error.ts'
+import { BUFFER_USAGE, DeviceArena } from './arena.ts'
+import { DeviceArenaKernels } from './arena-kernels.ts'
+import type { Device } from './device.ts'
+import { DeviceExecutable } from './executable.ts'
+import { graphKernels, nodeKernels } from './kernels/table.ts'
+import { Profiler } from './profile.ts'
+import { planProgram } from './program/plan.ts'
+import { padded, WorkQueue } from './queue.ts'
+import type { Slice } from './slice.ts'
+
+export interface DeviceOptions {
+  /** Record the time of every dispatch. */
+  readonly profile?: boolean
+  /** Requested precision of matrix products; there is no bf16, and a notice says so. */
+  readonly math?: Precision
+}
+
+/** Workgroups that share a sum over tokens: enough for large GPUs. */
+const PARTS = 512
+
+/** @throws UsageError for `math: f16` on a device without it */
+export function createDeviceRuntime(device: Device, options: DeviceOptions = {}): Runtime {
+  if (options.math === 'f16' && !device.features.f16) {
+    const { name } = device.adapter
+    device.destroy()
+    throw new UsageError(
+      `invalid runtime.math: "f16" on ${name}, which has no f16 (expected "float32", or a GPU with the WebGPU feature ` +
+        'shader-f16: see choir devices)',
+    )
+  }
+  return new WebGpuRuntime(device, options)
+}
+
+class WebGpuRuntime implements Runtime {
+  readonly name = 'webgpu'
+  readonly device = 'webgpu'
+  readonly version = '1.0'
+  readonly threads = 1
+  readonly math: 'float32' | 'f16'
+  readonly defers = true
+  readonly kernels: KernelSet = { names: new Set(Object.keys(graphKernels)), tile: 1, threads: 1, parts: PARTS }
+  readonly provider: string
+  readonly maxArenaBytes: number
+  readonly notice?: string
+  private readonly gpu: Device
+  private readonly queue: WorkQueue
+  private readonly profiler: Profiler | null
+  private readonly outputs = new WeakMap<object, Slice>()
+  private readonly executables = new Set<Executable>()
+  private memory: GPUBuffer | undefined
+  private readonly compiling = new Set<Promise<unknown>>()
+  private closing: Promise<void> | undefined
+
+  constructor(device: Device, { profile = false, math = 'float32' }: DeviceOptions) {
+    this.gpu = device
+    this.math = math === 'f16' ? 'f16' : 'float32'
+    this.queue = new WorkQueue(device)
+    const { adapter, gpu } = device
+    this.provider = `WebGPU on ${adapter.name}${adapter.description && ` (${adapter.description})`}`
+    // Floats of an arena are counted in 32 bits.
+    this.maxArenaBytes = Math.min(gpu.limits.maxBufferSize, 2 ** 32 - 256)
+    const timed = gpu.features.has('timestamp-query')
+    this.profiler = profile && timed ? new Profiler(gpu, this.queue) : null
+    const notices = [
+      ...(adapter.software ? [`${adapter.name} computes on the processor, slower than --device cpu`] : []),
+      ...(math === 'bf16' ? ['matrix products are float32: bf16 is for the CPU'] : []),
+      ...(profile && !timed ? ['this GPU has no timestamps, so there is no profile'] : []),
+    ]
+    if (notices.length > 0) this.notice = notices.join('; ')
+  }
+
+  async compile(program: Program, { portsInside = false }: CompileOptions = {}): Promise<Executable> {
+    if (this.closing) throw new RuntimeError('internal: this runtime has been closed')
+    if (portsInside) throw new RuntimeError('internal: a GPU has no ports inside the memory of a program')
+    // Compiling may take minutes: memory that could not be had is reported before.
+    this.gpu.check()
+    const plan = planProgram(program, nodeKernels, this.gpu.features, this.math)
+    const compiling = DeviceExecutable.compile(
+      {
+        device: this.gpu,
+        queue: this.queue,
+        profiler: this.profiler,
+        memory: (bytes) => this.memoryFor(bytes),
+        outputs: this.outputs,
+        onFreed: (freed) => this.executables.delete(freed),
+      },
+      plan,
+    )
+    this.compiling.add(compiling)
+    try {
+      const executable = await compiling
+      this.executables.add(executable)
+      return executable
+    } finally {
+      this.compiling.delete(compiling)
+    }
+  }
+
+  /** One buffer for all programs, which run in turn; programs bound before keep the smaller one. */
+  private memoryFor(bytes: number): GPUBuffer {
+    if (!this.memory || this.memory.size < bytes)
+      this.memory = this.gpu.gpu.createBuffer({ size: padded(bytes), usage: BUFFER_USAGE })
+    return this.memory
+  }
+
+  finish(): Promise<void> {
+    return this.queue.finish()
+  }
+
+  createArena(bytes: number): Arena {
+    return new DeviceArena(this.gpu, this.queue, bytes, this.maxArenaBytes)
+  }
+
+  async createArenaKernels(): Promise<ArenaKernels> {
+    const { gpu: device, queue, profiler, outputs } = this
+    return new DeviceArenaKernels({ device, queue, profiler, outputs, memory: (bytes) => this.memoryFor(bytes) })
+  }
+
+  close(): Promise<void> {
+    this.closing ??= this.release()
+    return this.closing
+  }
+
+  private async release(): Promise<void> {
+    await Promise.allSettled(this.compiling)
+    // Runs that have been ordered end; who waits for them gets their errors.
+    await this.queue.finish().catch(() => undefined)
+    for (const executable of [...this.executables]) executable.release()
+    this.queue.release()
+    this.gpu.destroy()
+  }
+}

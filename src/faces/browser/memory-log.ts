@@ -1,0 +1,60 @@
+/** The records of a run in memory, as the lines of its files. */
+import type { RunLog } from '../../train/run/run-log.ts'
+import type { EvalRecord, RoutingRecord, TrainRecord } from '../../train/step/records.ts'
+import { bytesOf, type RunFiles, textOf } from './run-files.ts'
+
+type Metrics = TrainRecord | EvalRecord
+
+export class MemoryLog implements RunLog {
+  private readonly metricLines: string[]
+  private readonly routingLines: string[]
+
+  /** Takes over the records of a run up to a step. Later ones will be repeated. */
+  constructor(files: RunFiles = new Map(), step = 0) {
+    this.metricLines = linesUpTo(files.get('metrics.jsonl'), step)
+    this.routingLines = linesUpTo(files.get('routing.jsonl'), step)
+  }
+
+  record(_kind: string, _step: number, record: object): void {
+    this.metricLines.push(JSON.stringify(record))
+  }
+
+  recordRouting(record: RoutingRecord): void {
+    this.routingLines.push(JSON.stringify(record))
+  }
+
+  /** There is one rank. */
+  recordLedger(): void {}
+
+  metrics(): Metrics[] {
+    return this.metricLines.map((line) => JSON.parse(line) as Metrics)
+  }
+
+  routing(): RoutingRecord[] {
+    return this.routingLines.map((line) => JSON.parse(line) as RoutingRecord)
+  }
+
+  files(): RunFiles {
+    const joined = (lines: readonly string[]) => bytesOf(lines.map((line) => `${line}\n`).join(''))
+    return new Map([
+      ['metrics.jsonl', joined(this.metricLines)],
+      ['routing.jsonl', joined(this.routingLines)],
+    ])
+  }
+}
+
+/** A partial line at the end is left out. */
+function linesUpTo(bytes: Uint8Array | undefined, step: number): string[] {
+  const lines = bytes ? textOf(bytes).split('\n').slice(0, -1) : []
+  const end = lines.findIndex((line) => !(stepOf(line) <= step))
+  return end < 0 ? lines : lines.slice(0, end)
+}
+
+/** NaN for a damaged line. */
+function stepOf(line: string): number {
+  try {
+    return Number((JSON.parse(line) as { step?: unknown }).step ?? Number.NaN)
+  } catch {
+    return Number.NaN
+  }
+}

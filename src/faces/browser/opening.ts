@@ -1,0 +1,149 @@
+/** Opens everything that a training in memory needs: text, parameters, compiled programs, records. */
+import { isFields } from '../../core/config/fields.ts'
+import { fieldsOf } from '../../core/config/preset-fields.ts'
+import { parseInput } from '../../core/config/problems.ts'
+import { type RunConfig, type RunInput, runSchema } from '../../core/config/run-config.ts'
+import { storedFields } from '../../core/config/stored-fields.ts'
+import { UsageError } from '../../core/errors.ts'
+import { sha256 } from '../../core/sha256.ts'
+import { version } from '../../core/version.ts'
+import type { Runtime } from '../../engine/contract/runtime.ts'
+import type { Dataset } from '../../train/data/dataset.ts'
+import { separatorOf } from '../../train/data/first-visible.ts'
+import { type MemoryFile, memoryDataset } from '../../train/data/memory-dataset.ts'
+import { corpusNames } from '../../train/data/sources/corpus.ts'
+import { byteLevelTokenizer } from '../../train/data/tokenizer/tokenizer.ts'
+import { Reporter } from '../../train/loop/reporter.ts'
+import { Ceiling } from '../../train/measure/ceiling.ts'
+import { measurePeakFlops } from '../../train/measure/peak.ts'
+import type { OnMessage } from '../../train/run/messages.ts'
+import { frozenNotices, runNotices } from '../../train/run/notices.ts'
+import { parseState, RunState } from '../../train/run/run-state.ts'
+import { initialize, initialScales } from '../../train/step/initialize.ts'
+import type { ParameterStore } from '../../train/step/store.ts'
+import { createStore, Trainer } from '../../train/step/trainer.ts'
+import { newestCheckpointFiles, readCheckpointFiles } from './checkpoint-files.ts'
+import { MemoryLog } from './memory-log.ts'
+import { type PageText, placeText, runText } from './page-text.ts'
+import { bytesOf, type RunFiles, textOf, unzipRun } from './run-files.ts'
+
+/** What every way to a training needs. */
+export interface TrainingOptions {
+  /** Computes. The caller closes it, after the training. */
+  readonly runtime: Runtime
+  /** Receives progress of what takes time, notices and warnings. */
+  readonly onMessage?: OnMessage
+  /** Ends the preparation, which may take seconds. */
+  readonly signal?: AbortSignal
+}
+
+export interface OpenOptions extends TrainingOptions {
+  /** As in config.json. `data.source` is set by the text; `runtime` is what Node will use to continue the run. */
+  readonly config: RunInput
+  readonly text: PageText
+}
+
+export interface RestoreOptions extends TrainingOptions {
+  /** Text of a run that does not hold its own, such as one on a corpus: exactly that which it was trained on. */
+  readonly text?: PageText
+}
+
+/** Parts of an open training. */
+export interface Parts {
+  readonly runtime: Runtime
+  readonly config: RunConfig
+  readonly data: Dataset
+  readonly store: ParameterStore
+  readonly trainer: Trainer
+  readonly state: RunState
+  readonly log: MemoryLog
+  readonly report: Reporter
+  /** Of the run directory: configuration, tokenizer and text. */
+  readonly files: RunFiles
+  /** Steps done. */
+  readonly step: number
+  readonly onMessage: OnMessage
+}
+
+/** What a training begins with. */
+interface Beginning {
+  readonly config: RunConfig
+  readonly text: readonly MemoryFile[]
+  /** config.json, and the text if the run holds it. */
+  readonly files: RunFiles
+  /** A run to continue. */
+  readonly run: RunFiles | null
+}
+
+export function openNew({ config: input, text, ...options }: OpenOptions): Promise<Parts> {
+  const { source, files, inRun } = placeText(text)
+  const fields = fieldsOf(input)
+  const { data = {} } = fields
+  const given = { ...fields, data: isFields(data) ? { ...data, source } : data }
+  const config = parseInput(runSchema, given, 'configuration')
+  const stored = { version: version(), created: new Date().toISOString(), ...config }
+  const configFile = bytesOf(`${JSON.stringify(stored, null, 2)}\n`)
+  return begin({ config, text: files, files: new Map([['config.json', configFile], ...inRun]), run: null }, options)
+}
+
+export function openZip(zip: Uint8Array, { text, ...options }: RestoreOptions): Promise<Parts> {
+  const run = unzipRun(zip)
+  const stored = storedFields(textOf(run.get('config.json') as Uint8Array), 'config.json', version())
+  const config = parseInput(runSchema, stored, 'configuration')
+  const { source } = config.data
+  const inRun = runText(run, source)
+  const files = inRun?.files ?? (text && textFor(source, text))
+  if (!files) throw new UsageError(`data.source: the run does not hold its text, ${source} (give it as \`text\`)`)
+  const kept = [...run].filter(([path]) => path === 'config.json' || inRun?.inRun.has(path))
+  return begin({ config, text: files, files: new Map(kept), run }, options)
+}
+
+/** The files of a text that is given for a run; undefined if it is a corpus, and the run was trained on something else. */
+function textFor(source: RunConfig['data']['source'], text: PageText): readonly MemoryFile[] | undefined {
+  const given = placeText(text)
+  return corpusNames.includes(given.source) && given.source !== source ? undefined : given.files
+}
+
+async function begin(
+  { config, text, files, run }: Beginning,
+  { runtime, onMessage = () => {}, signal }: TrainingOptions,
+): Promise<Parts> {
+  const { model, train, data: dataConfig } = config
+  const onProgress = (message: string) => onMessage({ kind: 'prepare', message })
+  const onNotice = (message: string) => onMessage({ kind: 'notice', message })
+  const warn = (message: string) => onMessage({ kind: 'warning', message })
+  const savedTokenizer = run?.get('tokenizer.json')
+  const data = await memoryDataset(text, dataConfig, {
+    vocabulary: model.vocabulary,
+    sequence: model.sequence,
+    onProgress,
+    onNotice,
+    ...(savedTokenizer && { tokenizer: byteLevelTokenizer(textOf(savedTokenizer)) }),
+    ...(signal && { signal }),
+  })
+  for (const message of [...runNotices(runtime, config), ...frozenNotices(config)]) onNotice(message)
+  const ceiling = new Ceiling(() => measurePeakFlops(runtime))
+  await ceiling.measure()
+  signal?.throwIfAborted()
+  onProgress('compiling the model')
+  const store = createStore(runtime, config)
+  const trainer = await Trainer.compile(runtime, config, store, separatorOf(dataConfig, data.tokenizer))
+  try {
+    const state = new RunState(data, await sha256(data.tokenizer.json), store, trainer)
+    const found = run && (await newestCheckpointFiles(run, warn))
+    onProgress(found ? `continuing from step ${found.step}` : 'initial parameters')
+    if (found) {
+      state.adopt(parseState(found.state, found.path), found.path)
+      await readCheckpointFiles(run, found.path, state.tensors())
+    } else await initialize(store, train.seed, initialScales(config))
+    signal?.throwIfAborted()
+    const step = found?.step ?? 0
+    const log = new MemoryLog(run ?? undefined, step)
+    const report = new Reporter(config, log, ceiling, () => {})
+    const allFiles = new Map([...files, ['tokenizer.json', bytesOf(data.tokenizer.json)] as const])
+    return { runtime, config, data, store, trainer, state, log, report, files: allFiles, step, onMessage }
+  } catch (error) {
+    await trainer.release()
+    throw error
+  }
+}

@@ -1,0 +1,90 @@
+/**
+ * Text that a page gives for training. In Node it must be found again under `data.source`: a corpus under its name, any
+ * other text in the run directory, which takes it along (`run:text/...`).
+ */
+
+import { UsageError } from '../../core/errors.ts'
+import type { MemoryFile } from '../../train/data/memory-dataset.ts'
+import { corpusDocuments, corpusNames } from '../../train/data/sources/corpus.ts'
+import { isRunText, runTextEntry, runTextPath } from '../../train/data/sources/run-text.ts'
+import { byName, isContributed, sourceFile } from '../../train/data/sources/source-file.ts'
+import { bytesOf, type RunFiles } from './run-files.ts'
+
+export interface TextFile {
+  /** Its ending says how it is read: .json and .jsonl hold records, any other file is one document. */
+  readonly name: string
+  readonly content: string | Uint8Array
+}
+
+/**
+ * One text, a folder of files, or a corpus of Choir: then `name` is that of the corpus, such as `sotu`, and the files
+ * are those in the folder `data` of its npm package (the others there are left out). In a folder, names with `/` are of
+ * files in subfolders; hidden files and folders are left out, and so are files that are not text.
+ */
+export type PageText = TextFile | { readonly name: string; readonly documents: readonly TextFile[] }
+
+/** A text as `data.source` and files that it is read from. */
+export interface PlacedText {
+  readonly source: string
+  readonly files: readonly MemoryFile[]
+  /** Files of the run directory. */
+  readonly inRun: RunFiles
+}
+
+const FOLDER = 'text'
+
+/** @throws UsageError for a name that no file can have, or a corpus without documents */
+export function placeText(text: PageText): PlacedText {
+  if ('documents' in text && corpusNames.includes(text.name)) return placeCorpus(text.name, text.documents)
+  const given = 'documents' in text ? text.documents : [text]
+  const inRun = new Map(given.map(({ name, content }) => [`${FOLDER}/${checkedName(name)}`, bytesIn(content)]))
+  const source = runTextEntry('documents' in text ? FOLDER : `${FOLDER}/${text.name}`)
+  return { source, ...filesIn(inRun, source) }
+}
+
+function placeCorpus(name: string, documents: readonly TextFile[]): PlacedText {
+  const contents = new Map(documents.map((file) => [file.name, file.content]))
+  const files = corpusDocuments(name, [...contents.keys()]).map(({ file, source }) => ({
+    ...source,
+    bytes: bytesIn(contents.get(file) as string | Uint8Array),
+  }))
+  if (files.length === 0)
+    throw new UsageError(`invalid text: no document of the corpus "${name}" (expected the files of its npm package)`)
+  return { source: name, files, inRun: new Map() }
+}
+
+/**
+ * The text that a run directory holds; null if its source is elsewhere.
+ * @throws UsageError if there is no such file
+ */
+export function runText(run: RunFiles, source: string | readonly string[]): Omit<PlacedText, 'source'> | null {
+  const entries = typeof source === 'string' ? [source] : source
+  if (!entries.every(isRunText)) return null
+  const found = entries.map((entry) => filesIn(run, entry))
+  return { files: found.flatMap(({ files }) => files), inRun: new Map(found.flatMap(({ inRun }) => [...inRun])) }
+}
+
+/** The files of an entry, as a run directory on a disk gives them. */
+function filesIn(run: RunFiles, entry: string): Omit<PlacedText, 'source'> {
+  const path = runTextPath(entry)
+  const bytes = run.get(path)
+  if (bytes) {
+    const file = { ...sourceFile(path.slice(path.lastIndexOf('/') + 1), 'named'), bytes }
+    return { files: [file], inRun: new Map([[path, bytes]]) }
+  }
+  const below = (name: string): string => name.slice(path.length + 1)
+  const inRun = new Map([...run].filter(([name]) => name.startsWith(`${path}/`) && isContributed(below(name))))
+  if (inRun.size === 0) throw new UsageError(`data.source: there is no ${path} in this run`)
+  const files = [...inRun].map(([name, content]) => ({ ...sourceFile(below(name), 'found'), bytes: content }))
+  return { files: files.sort(byName), inRun }
+}
+
+function checkedName(name: string): string {
+  runTextPath(runTextEntry(name))
+  // Names that every file system can have.
+  if (/[\0<>"|?*]/.test(name))
+    throw new UsageError(`invalid name of a text: ${JSON.stringify(name)} (expected a file name)`)
+  return name
+}
+
+const bytesIn = (content: string | Uint8Array): Uint8Array => (typeof content === 'string' ? bytesOf(content) : content)

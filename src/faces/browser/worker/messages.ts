@@ -1,0 +1,117 @@
+/**
+ * Messages between a page and the worker that trains for it. The page sends requests, the worker answers each; while a
+ * training runs, the worker sends its events.
+ */
+import type { RunConfig, RunInput } from '../../../core/config/run-config.ts'
+import { RunError, UsageError } from '../../../core/errors.ts'
+import { RuntimeError } from '../../../engine/contract/runtime.ts'
+import type { EvalRecord, RoutingRecord, TrainRecord } from '../../../train/step/records.ts'
+import type { TextEnd } from '../../../use/infer/continue-text.ts'
+import type { TextRouting } from '../../../use/infer/text-routing.ts'
+import type { WritingOptions } from '../../../use/infer/writing-options.ts'
+import type { PageText } from '../page-text.ts'
+import type { TrainingEvent } from '../run-training.ts'
+
+/** A training that is open in the worker. */
+export interface OpenedTraining {
+  readonly config: RunConfig
+  /** Steps done. */
+  readonly steps: number
+  readonly parameters: number
+  /** Parameters used for one token. */
+  readonly activeParameters: number
+  /** Tokens of both streams. */
+  readonly tokens: { readonly train: number; readonly heldOut: number }
+  /** Name of the GPU. */
+  readonly provider: string
+  /** Records of the steps done: lines of metrics.jsonl and routing.jsonl. */
+  readonly metrics: readonly (TrainRecord | EvalRecord)[]
+  readonly routing: readonly RoutingRecord[]
+}
+
+interface Stored {
+  /** Name of the run in the storage of the browser, where it is saved as the configuration says. Default: not saved. */
+  readonly store?: string
+}
+
+export interface OpenInput extends Stored {
+  readonly config: RunInput
+  readonly text: PageText
+}
+
+export interface ImportInput extends Stored {
+  readonly zip: Uint8Array
+  readonly text?: PageText
+}
+
+export interface ResumeInput {
+  readonly store: string
+  readonly text?: PageText
+}
+
+export interface GenerateInput {
+  readonly prompt: string
+  readonly options: Omit<WritingOptions, 'signal'>
+}
+
+/** Input and output of each command. */
+export interface Commands {
+  open: [OpenInput, OpenedTraining]
+  import: [ImportInput, OpenedTraining]
+  /** Null if nothing is stored. */
+  resume: [ResumeInput, OpenedTraining | null]
+  /** Answered when the training has ended or is paused: the steps done. */
+  run: [null, number]
+  /** Answered when the step under way is done and the run is saved. */
+  pause: [null, null]
+  evaluate: [null, EvalRecord]
+  /** Pieces of the text are sent as they are written. */
+  generate: [GenerateInput, TextEnd]
+  /** Ends a text. @param input The id of its request. */
+  stop: [number, null]
+  trace: [string, TextRouting]
+  checkpoint: [null, null]
+  export: [null, Uint8Array]
+  close: [null, null]
+}
+
+export type CommandName = keyof Commands
+export type InputOf<Name extends CommandName> = Commands[Name][0]
+export type OutputOf<Name extends CommandName> = Commands[Name][1]
+
+export interface Request<Name extends CommandName = CommandName> {
+  readonly id: number
+  readonly command: Name
+  readonly input: InputOf<Name>
+}
+
+export type FromWorker =
+  | { readonly kind: 'answer'; readonly id: number; readonly output: OutputOf<CommandName> }
+  | { readonly kind: 'failure'; readonly id: number; readonly error: SentError }
+  | { readonly kind: 'piece'; readonly id: number; readonly text: string }
+  | { readonly kind: 'event'; readonly event: TrainingEvent }
+
+/** An error by name, since messages do not keep classes. */
+export interface SentError {
+  readonly name: string
+  readonly message: string
+}
+
+/** A RuntimeError is a RunError too. */
+const classes = { UsageError, RuntimeError, RunError }
+
+export function sendError(error: unknown): SentError {
+  const [name] = Object.entries(classes).find(([, Class]) => error instanceof Class) ?? ['Error']
+  return { name, message: error instanceof Error ? error.message : String(error) }
+}
+
+export function receiveError({ name, message }: SentError): Error {
+  const Class = Object.hasOwn(classes, name) ? classes[name as keyof typeof classes] : Error
+  return new Class(message)
+}
+
+/** The page, as a worker sees it. */
+export interface Port {
+  postMessage(message: unknown, transfer: ArrayBuffer[]): void
+  addEventListener(type: 'message', listener: (event: { readonly data: unknown }) => void): void
+}

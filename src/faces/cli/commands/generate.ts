@@ -1,0 +1,134 @@
+/** `choir generate`: prints text from a trained model while it is generated. */
+import type { Command } from 'commander'
+import { UsageError } from '../../../core/errors.ts'
+import { printable } from '../../../core/text/printable.ts'
+import type { OnMessage } from '../../../train/run/messages.ts'
+import type { WeightFormat } from '../../../use/infer/int8/weight-format.ts'
+import type { GeneratedEnd } from '../../../use/runs/generate.ts'
+import { printNote } from '../display/print.ts'
+import { colorsFor, Interrupted, type Io, interruptible } from '../io.ts'
+import { writeJson } from '../json.ts'
+import {
+  checkpointOption,
+  type Device,
+  deviceOption,
+  jsonOption,
+  listOption,
+  numberOption,
+  ranges,
+  threadsOption,
+  weightsOption,
+} from '../options.ts'
+import { readPrompt } from '../prompt.ts'
+
+interface GenerateFlags {
+  readonly prompt: string
+  readonly tokens: number
+  readonly temperature: number
+  readonly topK: number
+  readonly topP: number
+  readonly seed: number
+  readonly stop?: readonly string[]
+  readonly checkpoint?: number
+  readonly weights: WeightFormat
+  readonly json?: true
+  readonly device?: Device
+  readonly threads?: number
+}
+
+export function addGenerate(program: Command, io: Io): void {
+  program
+    .command('generate')
+    .summary('generate text with a trained model')
+    .description(
+      'Continues a prompt with a checkpoint of a run, by default the newest. Prints the text while it is generated.',
+    )
+    .argument('<run>', 'run directory')
+    .requiredOption('--prompt <text>', 'text to continue; - reads it from standard input')
+    .addOption(numberOption('--tokens <n>', 'tokens to generate', ranges.positiveInteger).default(200))
+    .addOption(
+      numberOption('--temperature <t>', 'randomness: 0 takes the likeliest token', ranges.nonNegative).default(0.8),
+    )
+    .addOption(numberOption('--top-k <k>', 'sample among the k likeliest tokens; 0 = all', ranges.count).default(40))
+    .addOption(
+      numberOption('--top-p <p>', 'sample among the likeliest tokens with total probability p', ranges.share).default(
+        0.95,
+      ),
+    )
+    .addOption(numberOption('--seed <n>', 'the same seed gives the same text', ranges.count).default(0))
+    .addOption(listOption('--stop <text>', 'end before this text, and print nothing of it; repeatable'))
+    .addOption(checkpointOption())
+    .addOption(deviceOption())
+    .addOption(threadsOption())
+    .addOption(weightsOption())
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  choir generate runs/demo --prompt "The people of the United States"
+  choir generate runs/demo --prompt "Fellow citizens" --tokens 400 --seed 7
+  choir generate runs/demo --prompt "Peace" --temperature 0 > peace.txt
+  choir generate runs/demo --prompt - --stop $'\\n\\n' < question.txt
+  choir generate runs/demo --prompt "Peace" --checkpoint 400 --json | tail -1
+  choir generate runs/demo --prompt "Peace" --weights int8
+
+One line break at the end of standard input is not a part of the prompt.
+With --json each piece of the text is a line; the last line has all of the text, its number of tokens, the
+seconds, and why it ended: the model ended it (end), --stop (stop), --tokens (length), or Ctrl-C (interrupted).`,
+    )
+    .action((directory: string, flags: GenerateFlags) => run(io, directory, flags))
+}
+
+async function run(io: Io, directory: string, flags: GenerateFlags): Promise<void> {
+  const { json, prompt: given, ...options } = flags
+  if (options.stop?.includes('')) throw new UsageError('invalid --stop: "" (expected text)')
+  const prompt = await readPrompt(io, given)
+  const onMessage: OnMessage = (event) => {
+    if (json) writeJson(io, event)
+    else if (event.kind !== 'prepare') printNote(io, event.message)
+  }
+  const interrupted = await interruptible(io, async (signal) => {
+    const pieces = io.operations.generate(directory, { ...options, prompt, signal, onMessage })
+    try {
+      if (json) await writeEvents(io, prompt, pieces)
+      else await writeText(io, prompt, pieces, signal)
+    } catch (error) {
+      if (!signal.aborted) throw error
+    }
+    return signal.aborted
+  })
+  if (interrupted) throw new Interrupted()
+}
+
+async function writeText(io: Io, prompt: string, pieces: AsyncIterable<string>, signal: AbortSignal): Promise<void> {
+  const { cyan } = colorsFor(io.stdout, io.env)
+  // A terminal shall show what a model writes, and not obey it; a file gets every character.
+  const shown = (text: string) => (io.stdout.isTTY ? printable(text) : text)
+  let started = false
+  // Not before the text begins: if the run cannot be read, only the error should appear.
+  const start = (): void => {
+    if (!started) io.stdout.write(cyan(shown(prompt)))
+    started = true
+  }
+  try {
+    for await (const piece of pieces) {
+      start()
+      io.stdout.write(shown(piece))
+      if (signal.aborted) break
+    }
+    if (!signal.aborted) start()
+  } finally {
+    if (started) io.stdout.write('\n')
+  }
+}
+
+async function writeEvents(io: Io, prompt: string, pieces: AsyncGenerator<string, GeneratedEnd>): Promise<void> {
+  let text = ''
+  for (;;) {
+    const { done, value } = await pieces.next()
+    if (done) return writeJson(io, { kind: 'summary', prompt, text, ...value })
+    text += value
+    writeJson(io, { kind: 'piece', text: value })
+  }
+}

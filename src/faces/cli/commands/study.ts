@@ -1,0 +1,281 @@
+/** `choir study`: runs a grid of trainings and writes its report. */
+import { availableParallelism } from 'node:os'
+import { type Command, Option } from 'commander'
+import { RunError, UsageError } from '../../../core/errors.ts'
+import { nearestName } from '../../../core/text/nearest.ts'
+import { duration, joinWords } from '../../../core/text/numbers.ts'
+import { commandLine } from '../../../core/text/shell.ts'
+import { physicalCores } from '../../../engine/native/cores.ts'
+import {
+  type BuiltinStudy,
+  builtinNames,
+  builtinStudies,
+  studySizeDescriptions,
+  studySizes,
+} from '../../../tools/study/builtin/studies.ts'
+import {
+  forSearch,
+  readSpecification,
+  type Specification,
+  withAssignments,
+  withoutSearch,
+} from '../../../tools/study/grid/specification.ts'
+import type { StudyOptions } from '../../../tools/study/runs/run-study.ts'
+import { labelled } from '../display/display.ts'
+import { print } from '../display/print.ts'
+import { StudyDisplay } from '../display/study.ts'
+import { colorsFor, Interrupted, type Io, interruptible } from '../io.ts'
+import { writeJson } from '../json.ts'
+import {
+  type Device,
+  dataOption,
+  dataSets,
+  deviceOption,
+  type EngineFlags,
+  jsonOption,
+  mathOption,
+  numberOption,
+  ranges,
+  setOption,
+} from '../options.ts'
+
+interface StudyFlags {
+  readonly out: string
+  readonly preset?: string
+  readonly data?: readonly string[]
+  readonly set?: readonly string[]
+  readonly seeds?: number
+  readonly jobs?: number
+  readonly threads?: number
+  readonly device?: Device
+  readonly math?: EngineFlags['math']
+  readonly keepCheckpoints?: true
+  readonly search?: true
+  readonly join?: true
+  readonly report?: true
+  readonly json?: true
+}
+
+export function addStudy(program: Command, io: Io): void {
+  const studies = builtinNames.map((name) => `  ${name.padEnd(9)}  ${builtinStudies[name].description}`)
+  const presets = studySizes.map((name) => `  ${name.padEnd(9)}  ${studySizeDescriptions[name]}`)
+  program
+    .command('study')
+    .summary('compare settings with a grid of trainings')
+    .description(
+      'Trains every arm (a configuration to compare) of a study with every seed, and reports differences in loss with ' +
+        'confidence intervals. To continue a study that was stopped, run the same command again. To share it among ' +
+        'machines, run it with --join on each, with the same folder.',
+    )
+    .argument('<study>', 'a built-in study (below), or a YAML file with your own')
+    .requiredOption('--out <dir>', 'folder for results, runs and report; results in it are continued')
+    .option('--preset <name>', 'size of a built-in study (default: quick)')
+    .addOption(dataOption('sotu'))
+    .addOption(setOption())
+    .addOption(numberOption('--seeds <n>', 'use only the first n seeds of the study', ranges.positiveInteger))
+    .addOption(numberOption('--jobs <n>', 'trainings at a time (default: cores / threads)', ranges.processes))
+    .addOption(numberOption('--threads <n>', 'threads per training (default: 1, or cores / jobs)', ranges.threads))
+    .addOption(deviceOption())
+    .addOption(mathOption())
+    .option('--search', 'look for the best settings with the search of the file (below), instead of comparing its arms')
+    .option('--keep-checkpoints', 'keep the checkpoints of finished runs')
+    .addOption(
+      new Option(
+        '--join',
+        'share the runs with processes that work on this study, here or on other machines',
+      ).conflicts('report'),
+    )
+    .option('--report', 'train nothing, and write the report of the results so far')
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `
+Built-in studies:
+${studies.join('\n')}
+
+Presets (sizes) of built-in studies:
+${presets.join('\n')}
+
+Examples:
+  choir study m6t --out studies/quick
+  choir study m6t --preset standard --out studies/standard
+  choir study m6t --data 'books/*.txt' --out studies/books
+  choir study witnesses --out studies/witnesses
+  choir study my-study.yaml --out studies/mine --jobs 4
+  choir study my-search.yaml --search --out studies/search
+  choir study m6t --preset standard --out /shared/m6t --join   # on each machine
+
+Your own study, my-study.yaml, compares two arms in one question:
+  base: demo
+  set: { train.steps: 600 }
+  seeds: [1, 2, 3]
+  arms:
+    top-1: { model.moe.router: top-k, model.moe.prototypes: 1 }
+    2 top-1: { model.moe.router: prototype, model.moe.prototypes: 2 }
+  questions:
+    - { title: Prototypes, baseline: top-1, arms: [2 top-1] }
+
+Instead of named arms, or in addition, "grid" makes an arm of every combination:
+  grid: { model.moe.k: [1, 2], model.moe.factor: [1.0, 1.25] }
+
+A search draws configurations from ranges, trains all for a few steps and the best third of
+them for three times as many, again and again (successive halving), my-search.yaml:
+  base: demo
+  search:
+    settings:
+      train.schedule.learningRate: { min: 0.0003, max: 0.03, scale: log }
+      train.schedule.warmup: { min: 0, max: 60, integer: true }
+      model.moe.k: { choices: [1, 2] }
+    configurations: 27
+    eta: 3           # of each rung the best third go on
+    minSteps: 100    # of the first rung; the last one has train.steps, or maxSteps
+    seed: 0          # of the draws
+
+A dense baseline, and a short sweep for the best learning rate of each arm:
+  arms: { dense: { model.moe: null, model.hidden: 1024 }, top-1: {} }
+  tune: { rates: [0.5, 1, 2], steps: 0.5 }
+
+Every arm at several lengths of training, for 1.175 times the price of the longest:
+  set: { train.steps: 8000, train.schedule: { kind: wsd } }
+  branches: [0.125, 0.25, 0.5, 1]`,
+    )
+    .action((study: string, flags: StudyFlags) => run(io, study, flags))
+}
+
+async function run(io: Io, study: string, flags: StudyFlags): Promise<void> {
+  const specification = await loadSpecification(study, flags)
+  const colors = colorsFor(io.stdout, io.env)
+  const display = flags.json ? null : new StudyDisplay(io, colors)
+  const options: StudyOptions = {
+    name: isBuiltin(study) ? `${study}, ${flags.preset ?? 'quick'}` : study,
+    command: studyCommand(io, study, flags),
+    directory: flags.out,
+    ...(!isBuiltin(study) && { file: study }),
+    ...coreShares(flags),
+    timingThreads: physicalCores(),
+    keepCheckpoints: flags.keepCheckpoints ?? false,
+    join: flags.join ?? false,
+    onEvent: (event) => (display ? display.event(event) : writeJson(io, event)),
+  }
+  const startedAt = io.now()
+  const { interrupted, finished, runs, failed, files, others } = await interruptible(
+    io,
+    (signal) =>
+      flags.report
+        ? io.operations.writeStudyReport(specification, options)
+        : io.operations.study(specification, { ...options, signal }),
+    {
+      onInterrupt: () => display?.note('saving the running trainings ... press Ctrl-C again to stop immediately'),
+      beforeExit: () => display?.close(),
+    },
+  ).finally(() => display?.close())
+  const seconds = (io.now() - startedAt) / 1000
+  if (flags.json) writeJson(io, { kind: 'summary', interrupted, finished, runs, failed, seconds, others, ...files })
+  else
+    print(
+      io,
+      `\n${labelled(
+        [
+          ['runs', `${finished} of ${runs}${failed > 0 ? `, ${failed} failed (see the report)` : ''}`],
+          ['time', duration(seconds)],
+          ['report', files ? colors.bold(files.html) : `is written by ${joinWords(others, 'or')}`],
+          ...(files ? [['', `${files.markdown}, ${files.json}, ${files.parquet}, ${files.curves}`] as const] : []),
+        ],
+        colors,
+      )}`,
+    )
+  if (interrupted) {
+    const goOn = others.length > 0 ? `${joinWords(others)} ${others.length === 1 ? 'goes' : 'go'} on; ` : ''
+    const command = `${options.command}${others.length > 0 ? ' --join' : ''}`
+    io.stderr.write(`choir: stopped with ${finished} of ${runs} runs; ${goOn}continue with: ${command}\n`)
+    throw new Interrupted()
+  }
+  if (finished === 0 && files && !flags.report) throw new RunError('no run of the study finished (see the report)')
+}
+
+/** @throws UsageError if there is no such study, or a setting is wrong */
+export async function loadSpecification(
+  study: string,
+  flags: Pick<StudyFlags, 'preset' | 'seeds' | 'set' | 'data' | 'device' | 'math' | 'search'>,
+): Promise<Specification> {
+  const { preset, seeds, search = false } = flags
+  const given = await baseSpecification(study, preset)
+  const specification = withAssignments(search ? forSearch(given) : withoutSearch(given), assignments(flags))
+  if (seeds === undefined) return specification
+  if (search)
+    throw new UsageError('invalid --seeds: a search trains with one seed, the first of the study (leave it out)')
+  if (seeds > specification.seeds.length)
+    throw new UsageError(
+      `invalid --seeds: ${seeds} (the study has ${specification.seeds.length}: ${specification.seeds.join(', ')})`,
+    )
+  return { ...specification, seeds: specification.seeds.slice(0, seeds) }
+}
+
+const isBuiltin = (study: string): study is BuiltinStudy => Object.hasOwn(builtinStudies, study)
+
+async function baseSpecification(study: string, preset: string | undefined): Promise<Specification> {
+  if (isBuiltin(study)) {
+    const size = studySizes.find((name) => name === (preset ?? 'quick'))
+    if (!size) {
+      const near = nearestName(preset ?? '', studySizes)
+      throw new UsageError(
+        `invalid --preset: "${preset}" (expected ${studySizes.join(' or ')}${near ? `; did you mean "${near}"?` : ''})`,
+      )
+    }
+    return builtinStudies[study].specification(size)
+  }
+  if (!/[\\/]|\.(ya?ml|json)$/i.test(study)) {
+    const near = nearestName(study, builtinNames)
+    throw new UsageError(
+      `unknown study "${study}" (expected ${builtinNames.join(', ')}, or a YAML file${near ? `; did you mean "${near}"?` : ''})`,
+    )
+  }
+  if (preset !== undefined)
+    throw new UsageError(`invalid --preset: only ${builtinNames.join(' and ')} have presets, not a file`)
+  return readSpecification(study)
+}
+
+function assignments({ set = [], data, device, math }: Pick<StudyFlags, 'set' | 'data' | 'device' | 'math'>): string[] {
+  return [
+    ...set,
+    ...dataSets(data, set),
+    ...(device === undefined ? [] : [`runtime.device=${device}`]),
+    ...(math === undefined ? [] : [`runtime.math=${math}`]),
+  ]
+}
+
+/** Divides the cores among runs: several small runs use them better than one run with many threads. */
+function coreShares({ jobs, threads }: StudyFlags): { jobs: number; threads: number } {
+  const cores = physicalCores()
+  const threadsEach = threads ?? Math.max(1, Math.floor(cores / (jobs ?? cores)))
+  const jobCount = jobs ?? Math.max(1, Math.floor(cores / threadsEach))
+  if (jobCount * threadsEach > availableParallelism() * 4) {
+    const option = jobs === undefined ? '--threads' : '--jobs'
+    throw new UsageError(
+      `invalid ${option}: ${jobCount} runs of ${threadsEach} threads are too many for ${cores} cores`,
+    )
+  }
+  return { jobs: jobCount, threads: threadsEach }
+}
+
+/** The command that repeats the study, without flags that only concern this machine or this invocation. */
+function studyCommand(
+  io: Io,
+  study: string,
+  { out, preset, data = [], set = [], seeds, device, math, search }: StudyFlags,
+): string {
+  const words = [
+    'study',
+    study,
+    ...(preset === undefined ? [] : ['--preset', preset]),
+    ...data.flatMap((source) => ['--data', source]),
+    ...set.flatMap((assignment) => ['--set', assignment]),
+    ...(seeds === undefined ? [] : ['--seeds', String(seeds)]),
+    ...(device === undefined ? [] : ['--device', device]),
+    ...(math === undefined ? [] : ['--math', math]),
+    ...(search ? ['--search'] : []),
+    '--out',
+    out,
+  ]
+  return `${io.self} ${commandLine(words)}`
+}

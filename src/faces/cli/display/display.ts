@@ -1,0 +1,81 @@
+/**
+ * A display shows the events of a training: on a terminal as a live bar, otherwise as plain lines, or as JSON. This
+ * file holds the interface and the text that bar and lines share.
+ */
+import type { RunConfig } from '../../../core/config/run-config.ts'
+import { count, fixed, grouped, percent } from '../../../core/text/numbers.ts'
+import type { TrainEvent } from '../../../train/loop/events.ts'
+import type { EvalRecord } from '../../../train/step/records.ts'
+import type { Colors } from '../io.ts'
+import { droplessNote } from './capacities.ts'
+import { differenceText, engineLine, modelLine, originText, routingLine, sourceName } from './summary.ts'
+
+export interface Display {
+  event(event: TrainEvent): void
+  /** Prints a line on standard error, such as a warning, without disturbing the bar. */
+  note(text: string): void
+  /** Restores the terminal. Idempotent. */
+  close(): void
+}
+
+export type StartEvent = Extract<TrainEvent, { kind: 'start' }>
+
+/** Seconds until the last step, from the steps since this process began. */
+export class TimeLeft {
+  private readonly start: StartEvent
+  private readonly startedAt: number
+
+  constructor(start: StartEvent, now: number) {
+    this.start = start
+    this.startedAt = now
+  }
+
+  at(step: number, now: number): number {
+    const done = step - this.start.fromStep
+    return done > 0 ? ((now - this.startedAt) / 1000 / done) * (this.start.steps - step) : Number.NaN
+  }
+}
+
+/** Lines of `label  value` with the values aligned. */
+export function labelled(rows: readonly (readonly [label: string, value: string])[], colors: Colors): string {
+  const width = Math.max(...rows.map(([label]) => label.length))
+  return rows.map(([label, value]) => `  ${colors.dim(label.padEnd(width))}  ${value}\n`).join('')
+}
+
+/** Model, text, engine and directory of a training that starts. */
+export function startText(config: RunConfig, name: string, start: StartEvent, colors: Colors): string {
+  const { train, model } = config
+  const tokens = train.batch * model.sequence
+  const resumed = start.fromStep > 0 ? `, continued from step ${grouped(start.fromStep)}` : ''
+  return `\n${labelled(
+    [
+      ['model', `${colors.bold(name)}, ${modelLine(config)}`],
+      ['experts', routingLine(config)],
+      ['size', `${count(start.parameters)} parameters, ${count(start.activeParameters)} active for a token`],
+      ['text', `${sourceName(config)}, ${count(start.trainTokens)} tokens, ${count(start.heldOutTokens)} held out`],
+      ['steps', `${grouped(start.steps)} of ${grouped(tokens)} tokens${resumed}`],
+      ...originRows(start),
+      ['engine', engineLine(start)],
+      ['run', start.directory],
+    ],
+    colors,
+  )}\n`
+}
+
+/** The run that the weights or the whole state come from and, when a run begins with them, the settings that differ. */
+function originRows({ from, fromStep }: StartEvent): [string, string][] {
+  if (!from) return []
+  const changed = fromStep > (from.fork ? from.step : 0) ? [] : from.differences.map(differenceText)
+  const rows = changed.map((text, i): [string, string] => [i === 0 ? 'changed' : '', text])
+  return [[from.fork ? 'fork of' : 'weights', originText(from)], ...rows]
+}
+
+/** The values of an evaluation for one line, most important first. */
+export function evaluationValues(record: EvalRecord): string[] {
+  return [
+    `held-out loss ${fixed(record.loss, 3)}${droplessNote(record)}`,
+    `${fixed(record.bits_per_byte, 3)} bits per byte`,
+    `drop ${percent(record.drop_rate)}`,
+    `c_v ${fixed(record.load_cv, 2)}`,
+  ]
+}

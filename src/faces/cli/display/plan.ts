@@ -1,0 +1,281 @@
+/** Plans, what-if questions and validations as text. */
+
+import { bytes, count, duration, fixed, flops, grouped, percent, shortTime } from '../../../core/text/numbers.ts'
+import type { Prediction } from '../../../tools/plan/cost/predict.ts'
+import type { Cluster } from '../../../tools/plan/inputs/cluster.ts'
+import { type Interval, rangeOf } from '../../../tools/plan/inputs/intervals.ts'
+import type { MeasuredTraffic } from '../../../tools/plan/inputs/measured-traffic.ts'
+import type { Budget, Plan } from '../../../tools/plan/plan.ts'
+import { layoutName } from '../../../tools/plan/search/layout.ts'
+import type { WhatIf } from '../../../tools/plan/search/what-if.ts'
+import type { Colors } from '../io.ts'
+import { labelled } from './display.ts'
+import { modelLine, routingLine } from './summary.ts'
+import { table, titledTable, wrap } from './text-layout.ts'
+
+/** Parts below this share of the total are merged into one row, "other". */
+const MIN_SHARE = 0.002
+
+export function planText(plan: Plan, name: string, colors: Colors): string {
+  const { run, cluster, best, pareto, rejected, changes, warnings } = plan
+  const [first] = best
+  return [
+    '',
+    `  ${colors.bold(`${name} on ${cluster.name}`)}`,
+    '',
+    labelled(facts(plan), colors),
+    ...warnings.flatMap((warning) => [
+      ...wrap(`warning: ${warning}`, 110).map((line) => `  ${colors.yellow(line)}`),
+      '',
+    ]),
+    ...(first ? bestLayout(first, cluster, colors) : [`  ${colors.red('It does not fit in any layout.')}`, '']),
+    ...section('fastest layouts that fit', layoutTable(best, cluster, colors), colors),
+    ...section(
+      'time against memory: no layout is better in both',
+      layoutTable(thinned(pareto), cluster, colors),
+      colors,
+      thinned(pareto).some((layout) => !best.includes(layout)),
+    ),
+    ...section(
+      first ? 'faster, but do not fit' : 'closest to fitting',
+      rejectedTable(plan, colors),
+      colors,
+      rejected.length > 0,
+    ),
+    ...section(
+      'single changes that make it fit',
+      titledTable(
+        ['change', 'at the price of', 'memory', 'step'],
+        changes.map(({ change, price, best: { memory, time } }) => [
+          change,
+          price,
+          bytes(memory.deviceBytes),
+          shortTime(time.stepSeconds),
+        ]),
+        'llrr',
+        colors,
+      ),
+      colors,
+      changes.length > 0,
+    ),
+    ...(first || changes.length > 0
+      ? []
+      : ['  No single change makes it fit (use more devices, or devices with more memory).', '']),
+    ...section(
+      'bytes that a rank sends for experts in a step; busiest over the mean',
+      trafficTable(plan.traffic, colors),
+      colors,
+      plan.traffic !== undefined,
+    ),
+    ...budgetLines(plan, colors),
+    ...(run.model.moe && first ? [`  ${colors.dim(loadNote(first))}`, ''] : []),
+  ].join('\n')
+}
+
+/** The layouts of a Pareto front that save at least 2 % of the memory of the one before, at most 8. */
+function thinned(pareto: readonly Prediction[]): Prediction[] {
+  const kept: Prediction[] = []
+  for (const layout of pareto) {
+    const last = kept.at(-1)
+    if (!last || layout.memory.deviceBytes < 0.98 * last.memory.deviceBytes) kept.push(layout)
+  }
+  return kept.slice(0, 8)
+}
+
+function facts({
+  run,
+  cluster,
+  parameters,
+  parametersByKind,
+  activeParameters,
+  load,
+  traffic,
+  layouts,
+  fitting,
+}: Plan): [string, string][] {
+  const { plan, train, model } = run
+  const kinds = Object.entries(parametersByKind).filter(([, number]) => number > 0)
+  const { device } = cluster
+  return [
+    ['model', modelLine(run)],
+    ['experts', routingLine(run)],
+    ['parameters', `${grouped(parameters)}, ${count(activeParameters)} active for a token`],
+    ['', kinds.map(([kind, number]) => `${kind} ${count(number)}`).join(', ')],
+    [
+      'training',
+      `${plan.precision}, ${plan.optimizer ?? train.optimizer.kind}, ${grouped(train.batch)} sequences (${grouped(train.batch * model.sequence)} tokens) a step`,
+    ],
+    [
+      'cluster',
+      `${grouped(cluster.devices)} × ${device.name} with ${bytes(device.memory)}, ${cluster.devicesPerNode} a node; ${flops(device.peak[plan.precision] ?? Number.NaN)}/s, ${bytes(device.bandwidth)}/s`,
+    ],
+    ['load', load],
+    ...(traffic ? [['traffic', trafficNote(traffic)] as [string, string]] : []),
+    ['layouts', `${grouped(layouts)} examined, ${grouped(fitting)} fit`],
+  ]
+}
+
+function bestLayout(best: Prediction, cluster: Cluster, colors: Colors): string[] {
+  const { memory, time, tokensPerSecond, mfu, interval } = best
+  const left = partTable(memory.device, memory.deviceBytes, bytes)
+  const right = partTable(time.parts, time.stepSeconds, shortTime)
+  const width = Math.max(...left.map(({ length }) => length))
+  const both = Array.from({ length: Math.max(left.length, right.length) }, (_, i) =>
+    `  ${(left[i] ?? '').padEnd(width)}     ${right[i] ?? ''}`.trimEnd(),
+  )
+  const heads = `  ${colors.dim(`memory of a device, ${bytes(memory.deviceBytes)} of ${bytes(cluster.device.memory)}`.padEnd(width))}     ${colors.dim(`time of a step, ${shortTime(time.stepSeconds)}`)}`
+  return [
+    `  ${colors.bold('best layout')}  ${layoutName(best.layout)}`,
+    `  ${colors.bold(shortTime(time.stepSeconds))} a step, ${colors.bold(count(tokensPerSecond))} tokens/s (${count(tokensPerSecond / cluster.devices)} a device), MFU ${percent(mfu)}`,
+    ...(interval ? [`  80 % interval: ${intervalText(best, interval)}`] : []),
+    ...(time.overlappedSeconds > 0
+      ? [`  ${shortTime(time.overlappedSeconds)} of communication is hidden behind computation`]
+      : []),
+    ...(memory.hostBytes > 0 ? [`  ${bytes(memory.hostBytes)} of the host's memory a device`] : []),
+    '',
+    heads,
+    ...both,
+    '',
+  ]
+}
+
+/** `1.8 s to 2.8 s a step, 197k to 307k tokens/s; 28.9 GB to 33.2 GB`. */
+function intervalText({ memory, time, tokensPerSecond }: Prediction, interval: Interval): string {
+  const range = (value: number, factor: number, shown: (value: number) => string) =>
+    rangeOf(value, factor).map(shown).join(' to ')
+  return `${range(time.stepSeconds, interval.time, shortTime)} a step, ${range(tokensPerSecond, interval.time, count)} tokens/s, ${range(memory.deviceBytes, interval.memory, bytes)} of memory`
+}
+
+function partTable(parts: Readonly<Record<string, number>>, whole: number, shown: (value: number) => string): string[] {
+  const entries = Object.entries(parts)
+  const large = entries.filter(([, value]) => value >= MIN_SHARE * whole)
+  const rest = entries.filter(([, value]) => value < MIN_SHARE * whole).reduce((sum, [, value]) => sum + value, 0)
+  const rows = [...large, ...(rest > 0 ? [['other', rest] as const] : [])]
+  return table(
+    rows.map(([kind, value]) => [kind, shown(value), percent(value / whole, 0)]),
+    'lrr',
+  )
+}
+
+function layoutTable(predictions: readonly Prediction[], cluster: Cluster, colors: Colors): string[] {
+  return titledTable(
+    ['layout', 'memory', 'step', 'tokens/s', 'MFU'],
+    predictions.map(({ layout, memory, time, tokensPerSecond, mfu }) => [
+      layoutName(layout),
+      `${bytes(memory.deviceBytes)} (${percent(memory.deviceBytes / cluster.device.memory, 0)})`,
+      shortTime(time.stepSeconds),
+      count(tokensPerSecond),
+      percent(mfu),
+    ]),
+    'lrrrr',
+    colors,
+  )
+}
+
+function rejectedTable({ rejected, cluster }: Plan, colors: Colors): string[] {
+  return titledTable(
+    ['layout', 'over by', 'largest part', 'step'],
+    rejected.map(({ prediction: { layout, memory, time }, lackingBytes }) => {
+      const lacksHost = memory.deviceBytes <= cluster.device.memory
+      const [[kind, value] = ['', 0]] = Object.entries(memory.device).sort(([, a], [, b]) => b - a)
+      return [
+        layoutName(layout),
+        bytes(lackingBytes),
+        lacksHost ? `host memory ${bytes(memory.hostBytes)}` : `${kind} ${bytes(value)}`,
+        shortTime(time.stepSeconds),
+      ]
+    }),
+    'lrlr',
+    colors,
+  )
+}
+
+function budgetLines({ budget }: Plan, colors: Colors): string[] {
+  if (!budget) return []
+  const price = budget.price === undefined ? '' : `, ${amount(budget.price)} at the given price`
+  return [
+    `  ${colors.bold('the whole training')}  ${count(budget.tokens)} tokens: ${duration(budget.seconds)}, ${amount(budget.deviceHours)} device-hours${price}`,
+    ...(budget.factor === null ? [] : [`  80 % interval: ${budgetRange(budget, budget.factor)}`]),
+    '',
+  ]
+}
+
+/** `5 days to 8 days, 2,400 to 3,800 device-hours, a price of 2,400 to 3,800`. */
+function budgetRange({ seconds, deviceHours, price }: Budget, factor: number): string {
+  const range = (value: number, shown: (value: number) => string) => rangeOf(value, factor).map(shown).join(' to ')
+  const priced = price === undefined ? '' : `, a price of ${range(price, amount)}`
+  return `${range(seconds, duration)}, ${range(deviceHours, amount)} device-hours${priced}`
+}
+
+const trafficNote = ({ directory, expert, steps }: MeasuredTraffic): string =>
+  `measured in ${directory}: ${expert} ranks share experts, ${steps} steps`
+
+/** Modules with a table row; those of the largest imbalance. */
+const TRAFFIC_ROWS = 8
+
+/** Predicted even bytes beside measured ones. */
+function trafficTable(traffic: MeasuredTraffic | undefined, colors: Colors): string[] {
+  if (!traffic) return []
+  const shown = traffic.modules.toSorted((a, b) => b.imbalance - a.imbalance).slice(0, TRAFFIC_ROWS)
+  const rows = shown.map(({ layer, module, evenBytes, meanBytes, imbalance, pairImbalance }) => [
+    `${layer}${module === 'ffn' ? '' : ` ${module}`}`,
+    bytes(evenBytes),
+    bytes(meanBytes),
+    `${fixed(imbalance, 2)}×`,
+    `${fixed(pairImbalance, 2)}×`,
+  ])
+  const titles = ['layer', 'predicted, even', 'measured', 'busiest rank', 'busiest pair']
+  return titledTable(titles, rows, 'lrrrr', colors)
+}
+
+const amount = (value: number): string => (value < 10 ? value.toPrecision(2) : grouped(Math.round(value)))
+
+function loadNote({ dropped, padding, imbalance }: Prediction): string {
+  return `The slowest rank computes ${fixed(imbalance, 2)} times the mean; ${percent(dropped)} of assignments dropped; ${percent(padding)} of expert rows are padding.`
+}
+
+export function whatIfText({ field, cases }: WhatIf, name: string, colors: Colors): string {
+  const [first] = cases
+  const reference = first?.plan.best[0]?.time.stepSeconds
+  const interval = first?.plan.best[0]?.interval
+  const isPriced = cases.some(({ plan }) => plan.budget?.price !== undefined)
+  const priced = (price: string): string[] => (isPriced ? [price] : [])
+  const rows = cases.map(({ value, plan }) => {
+    const [best] = plan.best
+    if (!best) {
+      const [nearest] = plan.rejected
+      const lacking = nearest ? `does not fit: lacks ${bytes(nearest.lackingBytes)}` : 'does not fit'
+      return [value, lacking, '', '', '', '', '', ...priced('')]
+    }
+    return [
+      value,
+      layoutName(best.layout),
+      bytes(best.memory.deviceBytes),
+      shortTime(best.time.stepSeconds),
+      reference === undefined ? '' : `${fixed(best.time.stepSeconds / reference, 2)}×`,
+      count(best.tokensPerSecond),
+      percent(best.dropped),
+      ...priced(plan.budget?.price === undefined ? '' : amount(plan.budget.price)),
+    ]
+  })
+  const titles = [field, 'best layout', 'memory', 'step', 'vs first', 'tokens/s', 'dropped', ...priced('price')]
+  const on = first ? ` on ${first.plan.cluster.name}` : ''
+  return [
+    '',
+    `  ${colors.bold(`${name}${on}: what if ${field} changes`)}`,
+    '',
+    ...titledTable(titles, rows, 'llrrrrrr', colors),
+    '',
+    ...(interval
+      ? [
+          `  80 % interval: steps within a factor of ${fixed(interval.time, 2)}; ratios between rows are more certain.`,
+          '',
+        ]
+      : []),
+    '',
+  ].join('\n')
+}
+
+function section(title: string, lines: readonly string[], colors: Colors, shown = lines.length > 1): string[] {
+  return shown ? [`  ${colors.bold(title)}`, ...lines, ''] : []
+}

@@ -1,0 +1,162 @@
+/** The display of a study, on a terminal and in a file. */
+import { stripVTControlCharacters } from 'node:util'
+import { expect, test } from 'vitest'
+import { loadConfig } from '../../../node/run/load-config.ts'
+import type { FailedRun } from '../../../tools/study/contract.ts'
+import type { StudyEvent } from '../../../tools/study/events.ts'
+import { colorsFor } from '../io.ts'
+import { fakeIo } from '../testing/fake.ts'
+import { Screen } from '../testing/screen.ts'
+import { StudyDisplay } from './study.ts'
+
+const opening = {
+  arms: 2,
+  seeds: 3,
+  branches: 1,
+  runs: 6,
+  finished: 0,
+  trials: 6,
+  finishedTrials: 2,
+  jobs: 2,
+  threads: 1,
+} as const
+const trial = { arm: '2 top-1 1x, ranked', seed: 0, rate: 'trial', learningRate: 0.0015 } as const
+const run = { arm: '2 top-1 1x, ranked', seed: 1, rate: 'common' } as const
+const best = { ...run, rate: 'best', learningRate: 0.012 } as const
+const trials = [0.0015, 0.003, 0.006, 0.012].map((learningRate) => ({ learningRate, loss: 4 }))
+
+async function events(): Promise<StudyEvent[]> {
+  const config = await loadConfig('tiny', [])
+  const record: FailedRun = { status: 'failed', key: 'k', seed: 1, config, error: 'step 3: the loss is NaN' }
+  return [
+    { kind: 'study', ...opening },
+    { kind: 'phase', phase: 'tuning', runs: 6, finished: 2, flopsLeft: 4e12 },
+    { kind: 'begin', ...trial, flops: 1e12 },
+    { kind: 'progress', ...trial, step: 5, steps: 10, loss: 4.5 },
+    { kind: 'end', ...trial, record, loss: null, finished: 3, runs: 6, flopsLeft: 3e12 },
+    { kind: 'phase', phase: 'tuning', runs: 7, finished: 6, flopsLeft: 4e12 },
+    { kind: 'phase', phase: 'confirm', runs: 2, finished: 0, flopsLeft: 4e12 },
+    {
+      kind: 'tuned',
+      arm: trial.arm,
+      budgetSteps: 10,
+      trials,
+      best: 0.012,
+      common: 0.003,
+      edge: 'highest',
+      confirmed: true,
+    },
+    {
+      kind: 'tuned',
+      arm: '2 top-1 kx',
+      budgetSteps: 10,
+      trials,
+      best: 0.006,
+      common: 0.003,
+      edge: null,
+      confirmed: false,
+    },
+    { kind: 'tuned', arm: 'dense', budgetSteps: 10, trials, best: 0.003, common: 0.003, edge: null },
+    { kind: 'phase', phase: 'pilot', runs: 6, finished: 0, flopsLeft: 3e12 },
+    {
+      kind: 'pilot',
+      baseline: 'dense',
+      arm: '2 top-1 1x, ranked',
+      differences: [0.01, 0.02, 0.03],
+      deviation: 0.01,
+      seeds: 3,
+      detectable: 0.0326,
+      seedsForHalf: 6,
+    },
+    { kind: 'phase', phase: 'runs', runs: 8, finished: 6, flopsLeft: 2e12 },
+    { kind: 'begin', ...run, flops: 1e12 },
+    { kind: 'begin', ...best, flops: 1e12 },
+    { kind: 'progress', ...best, step: 5, steps: 20, loss: 3.25 },
+    { kind: 'end', ...run, record, loss: null, finished: 7, runs: 8, flopsLeft: 1e12 },
+    { kind: 'waiting', runs: [1, 2, 3, 4].map((seed) => ({ ...run, seed, by: 'process 7 on b' })) },
+    { kind: 'phase', phase: 'timings', runs: 5, finished: 0, flopsLeft: 0 },
+    { kind: 'timing', arm: 'dense', turn: 1, turns: 5 },
+  ]
+}
+
+async function written(terminal: boolean, columns = 100): Promise<string> {
+  const fake = fakeIo({ terminal, columns })
+  const display = new StudyDisplay(fake.io, colorsFor(fake.io.stdout, fake.io.env))
+  for (const event of await events()) {
+    fake.clock += 10_000
+    display.event(event)
+  }
+  display.close()
+  return fake.stdout.text
+}
+
+const shown = async (terminal: boolean): Promise<string[]> =>
+  stripVTControlCharacters(await written(terminal)).split(/[\n\r]/)
+
+test.each([false, true])('phases appear in order with their results (terminal: %s)', async (terminal) => {
+  const lines = await shown(terminal)
+  const places = [
+    /study .* 2 arms, 3 seeds: 6 runs$/,
+    /tuning .* 6 short trials of learning rates, 2 already done$/,
+    /^ {2}learning rates$/,
+    /3\/6 {2}2 top-1 1x, ranked, rate 0\.0015, seed 0 {2}failed: step 3/,
+    /^ {2}learning rates, beyond the edges of the sweeps$/,
+    /^ {2}learning rates, confirmed by whole runs$/,
+    /2 top-1 1x, ranked: best rate 0\.012 \(common 0\.003; highest of 4 tried\)/,
+    /2 top-1 kx: best rate 0\.006 \(common 0\.003; not confirmed, so the common one is used\)/,
+    /dense: best rate 0\.003 \(the common one\)/,
+    /^ {2}pilot$/,
+    /power {2}2 top-1 1x, ranked against dense:/,
+    /difference over 3 seeds: 0\.01 nats/,
+    /3 seeds detect an effect of 0\.033 /,
+    /half that size would need 6 seeds/,
+    /^ {2}runs$/,
+    /7\/8 {2}2 top-1 1x, ranked, seed 1 {2}failed: step 3/,
+    /^ {2}waiting for 4 runs on other processes:$/,
+    /^ {4}2 top-1 1x, ranked, seed 3 \(process 7 on b\)$/,
+    /^ {4}and 1 more$/,
+    /^ {2}step times$/,
+  ].map((pattern) => lines.findIndex((line) => pattern.test(line)))
+  expect(places).not.toContain(-1)
+  expect(places).toEqual(places.toSorted((a, b) => a - b))
+})
+
+test.each([40, 60, 80])('on a terminal of %d columns no line is wider, and none that stays is cut', async (columns) => {
+  const screen = new Screen(columns)
+  screen.write(await written(true, columns))
+  const lines = screen.lines
+  for (const line of lines) expect(line.length, line).toBeLessThanOrEqual(columns)
+  const text = lines.join(' ').replace(/ +/g, ' ')
+  for (const part of [
+    'tuning 6 short trials of learning rates, 2 already done',
+    '2 top-1 1x, ranked: best rate 0.012 (common 0.003; highest of 4 tried)',
+    '3 seeds detect an effect of 0.033 with a probability of 80 % (power)',
+    '7/8 2 top-1 1x, ranked, seed 1 failed: step 3: the loss is NaN',
+  ])
+    expect(text).toContain(part)
+})
+
+test('on a terminal the bar counts trials, then runs, then turns, and shows the learning rate of running trainings', async () => {
+  const text = (await shown(true)).join('\n')
+  expect(text).toMatch(/3\/6 trials/)
+  expect(text).toMatch(/7\/8 runs/)
+  expect(text).toMatch(/0\/5 turns/)
+  expect(text).toMatch(/rate 0\.012, seed 1 {2}5\/20, loss 3\.250/)
+})
+
+test('the time left is that of the whole study at the speed so far', async () => {
+  // The work of one of four trials took 40 s, from 10 s to 50 s; three are left.
+  const lines = await shown(false)
+  expect(lines.find((line) => line.includes('3/6'))).toMatch(/ {3}2m 00s left$/)
+})
+
+test('runs of a study with branches are named with their steps', async () => {
+  const fake = fakeIo({ terminal: false })
+  const display = new StudyDisplay(fake.io, colorsFor(fake.io.stdout, fake.io.env))
+  const branch = { arm: 'top-1', seed: 1, rate: 'best', learningRate: 0.003, branchSteps: 1250 } as const
+  const record: FailedRun = { status: 'failed', key: 'k', seed: 1, config: await loadConfig('tiny', []), error: 'NaN' }
+  display.event({ kind: 'study', ...opening, branches: 4, runs: 24, trials: 0, finishedTrials: 0 })
+  display.event({ kind: 'end', ...branch, record, loss: null, finished: 1, runs: 24, flopsLeft: 0 })
+  expect(fake.stdout.text).toMatch(/2 arms, 3 seeds, 4 branches: 24 runs/)
+  expect(fake.stdout.text).toContain('top-1, rate 0.003, 1,250 steps, seed 1  failed: NaN')
+})

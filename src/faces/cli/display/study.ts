@@ -1,0 +1,281 @@
+/**
+ * Shows the events of a study: a heading per phase, a line per finished run, and on a terminal below them a bar of
+ * the phase with the running trainings.
+ */
+
+import { count, duration, fixed, grouped, plural } from '../../../core/text/numbers.ts'
+import type { Phase, RunName, StudyEvent } from '../../../tools/study/events.ts'
+import { type Colors, type Io, isTerminal } from '../io.ts'
+import { labelled } from './display.ts'
+import { LiveLines } from './live-lines.ts'
+import { print, printNote } from './print.ts'
+import { widthOf } from './text-layout.ts'
+
+const MAX_BAR_WIDTH = 40
+
+/** Runs of other processes that are named while this one waits for them. */
+const MAX_NAMED = 3
+
+const headings: Readonly<Record<Phase, string>> = {
+  tuning: 'learning rates',
+  confirm: 'learning rates, confirmed by whole runs',
+  pilot: 'pilot',
+  runs: 'runs',
+  search: 'rung',
+  timings: 'step times',
+}
+
+type EventOf<Kind extends StudyEvent['kind']> = Extract<StudyEvent, { kind: Kind }>
+
+interface RunState {
+  readonly flops: number
+  step: number
+  steps: number
+  loss: number | null
+}
+
+export class StudyDisplay {
+  private readonly io: Io
+  private readonly colors: Colors
+  private readonly running = new Map<string, RunState>()
+  private live: LiveLines | undefined
+  private startedAt = 0
+  private runs = 0
+  private finished = 0
+  private phase: Phase = 'runs'
+  private jobs = 1
+  /** Work of the whole study at the start of this process, and the part that was done since, here and elsewhere. */
+  private flopsLeft = 0
+  private flopsDone = 0
+  private timing = ''
+
+  constructor(io: Io, colors: Colors) {
+    this.io = io
+    this.colors = colors
+  }
+
+  event(event: StudyEvent): void {
+    const { dim } = this.colors
+    switch (event.kind) {
+      case 'prepare':
+        this.print(`  ${dim(event.message)}`)
+        break
+      case 'study':
+        this.open(event)
+        break
+      case 'search':
+        this.openSearch(event)
+        break
+      case 'rung':
+        this.rung(event)
+        break
+      case 'phase':
+        this.begin(event)
+        break
+      case 'begin':
+        this.running.set(nameOf(event), { flops: event.flops, step: 0, steps: 0, loss: null })
+        break
+      case 'progress': {
+        const run = this.running.get(nameOf(event))
+        if (run) Object.assign(run, { step: event.step, steps: event.steps, loss: event.loss })
+        break
+      }
+      case 'end':
+        this.end(event)
+        break
+      case 'tuned':
+        this.tuned(event)
+        break
+      case 'pilot':
+        this.pilot(event)
+        break
+      case 'timing':
+        this.finished = event.turn - 1
+        this.timing = `timing steps, turn ${event.turn} of ${event.turns}: ${event.arm}`
+        if (!this.live) this.print(`  ${this.timing}`)
+        break
+      case 'waiting':
+        this.waiting(event)
+        break
+      case 'note':
+        this.note(event.message)
+        break
+    }
+  }
+
+  note(text: string): void {
+    if (this.live && isTerminal(this.io.stderr, this.io.env)) this.print(`${this.colors.yellow('choir:')} ${text}`)
+    else printNote(this.io, text)
+  }
+
+  close(): void {
+    this.live?.close()
+    this.live = undefined
+  }
+
+  private open(event: EventOf<'study'>): void {
+    const { arms, seeds, branches, runs, finished, trials, finishedTrials, jobs, threads } = event
+    this.startedAt = this.io.now()
+    this.jobs = jobs
+    const before = (done: number) => (done > 0 ? `, ${grouped(done)} already done` : '')
+    const lengths = branches > 1 ? `, ${plural(branches, 'branch', 'branches')}` : ''
+    this.print(
+      `\n${labelled(
+        [
+          [
+            'study',
+            `${plural(arms, 'arm')}, ${plural(seeds, 'seed')}${lengths}: ${plural(runs, 'run')}${before(finished)}`,
+          ],
+          ...(trials > 0
+            ? [['tuning', `${plural(trials, 'short trial')} of learning rates${before(finishedTrials)}`] as const]
+            : []),
+          ['at a time', atATime(jobs, threads)],
+        ],
+        this.colors,
+      )}`.trimEnd(),
+    )
+  }
+
+  private openSearch({ configurations, rungs, runs, finished, jobs, threads }: EventOf<'search'>): void {
+    this.startedAt = this.io.now()
+    this.jobs = jobs
+    const done = finished > 0 ? `, ${grouped(finished)} already done` : ''
+    const ladder = rungs.map((rung) => `${grouped(rung.configurations)} to step ${grouped(rung.steps)}`)
+    this.print(
+      `\n${labelled(
+        [
+          ['search', `${plural(configurations, 'configuration')}, ${plural(runs, 'training')}${done}`],
+          ['rungs', ladder.join(', ')],
+          ['at a time', atATime(jobs, threads)],
+        ],
+        this.colors,
+      )}`.trimEnd(),
+    )
+  }
+
+  private rung({ steps, best, loss, promoted }: EventOf<'rung'>): void {
+    const { bold, dim } = this.colors
+    const next = promoted > 0 ? `; ${plural(promoted, 'configuration')} ${promoted === 1 ? 'goes' : 'go'} on` : ''
+    this.print(
+      `  ${dim(`best after ${plural(steps, 'step')}:`)} ${bold(best)}, ${dim('loss')} ${fixed(loss, 4)}${next}`,
+    )
+  }
+
+  private begin({ phase, rung, runs, finished, flopsLeft }: EventOf<'phase'>): void {
+    const continued = phase === 'tuning' && this.phase === 'tuning'
+    this.phase = phase
+    this.runs = runs
+    this.finished = finished
+    this.flopsLeft = this.flopsDone + flopsLeft
+    const place = rung ? ` ${rung.number} of ${rung.of}, to step ${grouped(rung.steps)}` : ''
+    this.print(`\n  ${this.colors.bold(headings[phase])}${place}${continued ? ', beyond the edges of the sweeps' : ''}`)
+    if (this.live || phase === 'timings' || !isTerminal(this.io.stdout, this.io.env)) return
+    this.live = new LiveLines(this.io, (columns) => [this.bar(columns), ...this.current(columns)], 4)
+  }
+
+  private end(event: EventOf<'end'>): void {
+    const { record, loss, finished, flopsLeft } = event
+    const { green, red, bold, dim } = this.colors
+    const name = nameOf(event)
+    this.running.delete(name)
+    this.finished = finished
+    this.flopsDone = this.flopsLeft - flopsLeft
+    const width = grouped(this.runs).length
+    const place = `${grouped(finished).padStart(width)}/${grouped(this.runs)}`
+    const result =
+      record.status === 'finished'
+        ? `${green(place)}  ${name}  ${dim('loss')} ${bold(fixed(loss ?? Number.NaN, 4))}`
+        : `${red(place)}  ${name}  ${red('failed:')} ${record.error}`
+    this.print(`  ${result}${this.live ? '' : this.left()}`)
+  }
+
+  private waiting({ runs }: EventOf<'waiting'>): void {
+    const named = runs.slice(0, MAX_NAMED).map((run) => `    ${nameOf(run)} (${run.by})`)
+    const more = runs.length > named.length ? [`    and ${runs.length - named.length} more`] : []
+    const heading = `  waiting for ${plural(runs.length, 'run')} on other processes:`
+    this.print([heading, ...named, ...more].map((line) => this.colors.dim(line)).join('\n'))
+  }
+
+  private tuned({ arm, best, common, edge, trials, confirmed }: EventOf<'tuned'>): void {
+    const { bold, dim } = this.colors
+    const comparison = best === common ? 'the common one' : `common ${rateText(common)}`
+    const edgeNote = edge === null ? '' : `; ${edge} of ${trials.length} tried`
+    const used = confirmed === false ? '; not confirmed, so the common one is used' : ''
+    this.print(`  ${arm}: best rate ${bold(rateText(best))} ${dim(`(${comparison}${edgeNote}${used})`)}`)
+  }
+
+  private pilot({ arm, baseline, deviation, differences, seeds, detectable, seedsForHalf }: EventOf<'pilot'>): void {
+    const { bold } = this.colors
+    const nats = (value: number) => `${Number(value.toPrecision(2))}`
+    this.print(
+      [
+        `\n  ${bold('power')}  ${arm} against ${baseline}:`,
+        `    standard deviation of the difference over ${plural(differences.length, 'seed')}: ${nats(deviation)} nats a token`,
+        `    ${plural(seeds, 'seed')} detect an effect of ${bold(nats(detectable))} with a probability of 80 % (power)`,
+        `    an effect of half that size would need ${plural(seedsForHalf, 'seed')}`,
+      ].join('\n'),
+    )
+  }
+
+  /** Time left, if the remaining work is as fast as the work so far. */
+  private left(): string {
+    const elapsed = (this.io.now() - this.startedAt) / 1000
+    let done = this.flopsDone
+    for (const { flops, step, steps } of this.running.values()) done += steps > 0 ? (flops * step) / steps : 0
+    if (done === 0 || this.flopsLeft <= this.flopsDone) return ''
+    return `   ${duration((elapsed * (this.flopsLeft - done)) / done)} left`
+  }
+
+  private bar(columns: number): string {
+    const { cyan, dim } = this.colors
+    const runs = this.runs
+    const unit = this.phase === 'tuning' ? 'trials' : this.phase === 'timings' ? 'turns' : 'runs'
+    const text = `  ${grouped(this.finished)}/${grouped(runs)} ${unit}${this.timing === '' ? this.left() : ''}`
+    const length = Math.min(MAX_BAR_WIDTH, columns - 4 - widthOf(text))
+    if (length < 4) return text.trimStart()
+    const share = runs > 0 ? this.finished / runs : 0
+    const filled = Math.floor(length * share)
+    return `  ${cyan('━'.repeat(filled))}${dim('─'.repeat(length - filled))}${text}`
+  }
+
+  /** The running trainings, or the timing: a line for each job, so that the height does not change. */
+  private current(columns: number): string[] {
+    const running = [...this.running]
+    const lineOf = (job: number): string => {
+      if (this.timing !== '') return job === 0 ? `  ${truncated(this.timing, columns - 3)}` : ''
+      const entry = running[job]
+      return entry ? this.line(...entry, columns) : ''
+    }
+    return Array.from({ length: this.jobs }, (_, job) => lineOf(job))
+  }
+
+  private line(name: string, { step, steps, loss }: RunState, columns: number): string {
+    const state =
+      steps === 0 ? 'starting' : `${count(step)}/${count(steps)}${loss === null ? '' : `, loss ${fixed(loss, 3)}`}`
+    return `  ${truncated(name, columns - 6 - widthOf(state))}  ${this.colors.dim(state)}`
+  }
+
+  private print(text: string): void {
+    if (this.live) this.live.print(`${text}\n`)
+    else print(this.io, `${text}\n`)
+  }
+}
+
+/** `top-1, seed 2`; with the learning rate if it is not the one of the arm, and with the steps of a branch. */
+const nameOf = ({ arm, seed, learningRate, branchSteps }: RunName): string =>
+  [
+    arm,
+    ...(learningRate === undefined ? [] : [`rate ${rateText(learningRate)}`]),
+    ...(branchSteps === undefined ? [] : [plural(branchSteps, 'step')]),
+    `seed ${seed}`,
+  ].join(', ')
+
+function atATime(jobs: number, threads: number): string {
+  const each = threads === 1 ? 'one thread each' : `${threads} threads each`
+  return jobs === 1 ? `one run, ${each}` : `${jobs} runs, ${each}`
+}
+
+const rateText = (rate: number): string => String(Number(rate.toPrecision(4)))
+
+const truncated = (text: string, room: number): string =>
+  text.length > room ? `${text.slice(0, Math.max(1, room - 3))}...` : text

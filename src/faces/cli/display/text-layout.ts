@@ -1,0 +1,90 @@
+/** Text in terminal columns: width, tables, wrapping. */
+import { stripVTControlCharacters } from 'node:util'
+import { printable } from '../../../core/text/printable.ts'
+import type { Colors } from '../io.ts'
+
+/** Columns that a text occupies on a terminal, without its colour codes. */
+export function widthOf(text: string): number {
+  return [...stripVTControlCharacters(text)].length
+}
+
+/** Rows in aligned columns, two spaces apart; `align` has one letter per column, `l` or `r`. */
+export function table(rows: readonly (readonly string[])[], align: string): string[] {
+  const widths: number[] = []
+  for (const row of rows)
+    row.forEach((cell, i) => {
+      widths[i] = Math.max(widths[i] ?? 0, widthOf(cell))
+    })
+  return rows.map((row) =>
+    row
+      .map((cell, i) => {
+        const gap = ' '.repeat((widths[i] ?? 0) - widthOf(cell))
+        return align[i] === 'r' ? gap + cell : cell + gap
+      })
+      .join('  ')
+      .trimEnd(),
+  )
+}
+
+/** The same below dim titles, indented. */
+export const titledTable = (
+  titles: readonly string[],
+  rows: readonly (readonly string[])[],
+  align: string,
+  { dim }: Colors,
+): string[] => indented(table([titles.map((title) => dim(title)), ...rows], align))
+
+export const indented = (lines: readonly string[]): string[] => lines.map((line) => `  ${line}`)
+
+/** Breaks a text into lines of at most `width` columns. Keeps existing line breaks; longer words are not split. */
+export function wrap(text: string, width: number): string[] {
+  return text.split('\n').flatMap((paragraph) => {
+    const lines: string[] = []
+    let line = ''
+    for (const word of paragraph.split(' ')) {
+      if (line !== '' && widthOf(line) + 1 + widthOf(word) > width) {
+        lines.push(line)
+        line = word
+      } else line = line === '' ? word : `${line} ${word}`
+    }
+    return [...lines, line]
+  })
+}
+
+/**
+ * Breaks the lines that are wider than the terminal, at spaces. Parts that are three or more spaces apart stay whole if
+ * they fit on a line. Further lines of `label  value` begin below the value, others two columns after the beginning of
+ * the first. Control characters are shown, not obeyed.
+ */
+export const fitted = (text: string, columns: number): string =>
+  printable(text)
+    .split('\n')
+    .map((line) => (widthOf(line) <= columns ? line : fittedLine(line, columns)))
+    .join('\n')
+
+function fittedLine(line: string, columns: number): string {
+  const plain = stripVTControlCharacters(line)
+  const indent = plain.search(/\S/)
+  // A line without a label, below one with a label, begins where values do.
+  const values = (/^ *\S+(?: \S+){0,3} {2,}(?=\S)/.exec(plain) ?? /^ {6,}(?=\S)/.exec(plain))?.[0].length
+  const further = ' '.repeat(values !== undefined && values <= columns / 2 ? values : indent + 2)
+  const lines: string[] = []
+  let current = ''
+  const place = (text: string, gap: string): void => {
+    if (current !== '' && widthOf(current) + gap.length + widthOf(text) > columns) {
+      lines.push(current.trimEnd())
+      current = further + text
+    } else current += gap + text
+  }
+  const [first = '', ...more] = line.trimStart().split(/( {3,})/)
+  for (const [gap, part] of [[' '.repeat(indent), first], ...pairs(more)] as const) {
+    const room = columns - (current === '' ? indent : further.length)
+    const [head = '', ...words] = widthOf(part) <= room ? [part] : part.split(' ')
+    place(head, gap)
+    for (const word of words) place(word, ' ')
+  }
+  return [...lines, current].join('\n')
+}
+
+const pairs = (items: readonly string[]): [string, string][] =>
+  items.flatMap((item, i) => (i % 2 === 0 ? [[item, items[i + 1] ?? '']] : []))

@@ -1,0 +1,303 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { loadConfig } from '../../node/run/load-config.ts'
+import type { JobEnd } from '../../tools/launch/restarts.ts'
+import { main } from './main.ts'
+import { type Fake, fakeIo } from './testing/fake.ts'
+
+let folder: string
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'choir-launch-'))
+  writeFileSync(join(folder, 'mine.yaml'), 'preset: tiny\ntrain: { steps: 5 }\n')
+  writeFileSync(join(folder, 'hosts'), 'a slots=2\nb slots=2\n')
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const openmpi = 'mpirun (Open MPI) 5.0.7\n'
+const mpich = 'HYDRA build details:\n    Version: 4.2.1\n'
+
+type Settings = Parameters<typeof fakeIo>[0]
+
+/** `choir launch` where `mpirun` is Open MPI, and `mpirun.mpich` is beside it. */
+async function launched(args: readonly string[], settings: Settings = {}) {
+  const fake = fakeIo({
+    runProgram: ([file]) =>
+      file === 'mpirun' || file === 'mpirun.mpich'
+        ? { code: 0, text: file === 'mpirun' ? openmpi : mpich }
+        : { code: null, text: '' },
+    ...settings,
+  })
+  const code = await main(['launch', ...args], fake.io)
+  return { code, out: fake.stdout.text, err: fake.stderr.text, fake }
+}
+
+const eightCores = ['--cores', '8']
+const jobs = (fake: Fake) => fake.calls.filter(({ name }) => name === 'startJob').map(({ args }) => args)
+
+describe('the command of mpirun', () => {
+  test('Open MPI: slots, cores, threads and the program agree', async () => {
+    const { code, out, err } = await launched(['train', 'tiny', '--hosts', 'a:4,b:4', ...eightCores, '--print'])
+    expect([code, err]).toEqual([0, ''])
+    expect(out).toBe(
+      'mpirun --host a:4,b:4 -n 8 --map-by slot:PE=2 --bind-to core ' +
+        '/usr/bin/node /opt/choir/bin/choir.js train tiny --out runs/tiny --threads 2\n',
+    )
+  })
+
+  test('MPICH, found beside Open MPI', async () => {
+    const args = ['train', 'tiny', '--hosts', 'a:4,b:4', ...eightCores, '--mpi', 'mpich', '--print']
+    expect((await launched(args)).out).toMatch(/^mpirun\.mpich -hosts a:4,b:4 -n 8 -bind-to core:2 \/usr\/bin\/node /)
+  })
+
+  test('options of the training are passed on, quoted for the shell', async () => {
+    const { out } = await launched([
+      ...['train', join(folder, 'mine.yaml'), '--ranks', '1', '--threads', '1', '--print', '--json', '--no-sample'],
+      ...['--out', join(folder, "it's $x"), '--set', 'data.source=my text.txt', '--math', 'bf16'],
+    ])
+    expect(out).toContain(
+      `train ${folder}/mine.yaml --out '${folder}/it'\\''s $x' --set 'data.source=my text.txt' --math bf16 ` +
+        '--threads 1 --json --no-sample\n',
+    )
+  })
+
+  test('weights of another run, and changes of a run that is resumed, are passed on', async () => {
+    const run = join(folder, 'stored')
+    mkdirSync(run)
+    writeFileSync(join(run, 'config.json'), JSON.stringify(await loadConfig('tiny', [])))
+    const place = ['--ranks', '1', '--threads', '1', '--print']
+    const from = ['--from', run, '--checkpoint', '20', '--freeze', '*.router', '--set', 'train.steps=7']
+    expect((await launched(['train', ...from, '--out', 'x', ...place])).out).toContain(
+      `choir.js train --out x --from ${run} --checkpoint 20 --set train.steps=7 --freeze '*.router' --threads 1\n`,
+    )
+    const resume = ['--resume', run, '--data', 'elsewhere', '--set', 'train.steps=7']
+    expect((await launched(['train', ...resume, ...place])).out).toContain(
+      `choir.js train --resume ${run} --data elsewhere --set train.steps=7 --threads 1\n`,
+    )
+  })
+
+  test('as root Open MPI gets its variables, and the note gives the reason; MPICH needs none', async () => {
+    const args = ['train', 'tiny', '--ranks', '1', '--print']
+    const { out, err } = await launched(args, { isRoot: true })
+    expect(out).toMatch(/^OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun -n 1 /)
+    expect(err).toContain('running as root')
+    const other = await launched([...args, '--mpi', 'mpich'], { isRoot: true })
+    expect([other.out.startsWith('mpirun.mpich -n 1 '), other.err]).toEqual([true, ''])
+  })
+
+  test('variables of Choir reach ranks on other hosts', async () => {
+    const { out } = await launched(['train', 'tiny', '--ranks', '1', '--print'], {
+      env: { CHOIR_DNNL: 'off', HOME: '/' },
+    })
+    expect(out).toContain(' -x CHOIR_DNNL /usr/bin/node')
+  })
+
+  test('threads come from --threads, the configuration, or the cores', async () => {
+    const args = ['train', 'tiny', '--ranks', '2', ...eightCores, '--print']
+    expect((await launched(args)).out).toContain('slot:PE=4 ')
+    expect((await launched([...args, '--set', 'runtime.threads=3'])).out).toContain('slot:PE=3 ')
+    expect((await launched([...args, '--set', 'runtime.threads=3', '--threads', '1'])).out).toContain('slot:PE=1 ')
+  })
+
+  test('a host file, and a cluster whose devices are ranks', async () => {
+    const file = await launched(['train', 'tiny', '--hostfile', join(folder, 'hosts'), ...eightCores, '--print'])
+    expect(file.out).toContain('--host a:2,b:2 -n 4 --map-by slot:PE=4')
+    const cluster = ['--cluster', 'v100-16', '--hosts', 'a,b', ...eightCores]
+    expect((await launched(['train', 'tiny', ...cluster, '--print'])).out).toContain('--host a:8,b:8 -n 16 ')
+  })
+
+  test('notes: oversubscribed cores, and groups that span hosts', async () => {
+    const many = await launched(['train', 'tiny', '--ranks', '4', '--cores', '2', '--oversubscribe', '--print'])
+    expect(many.out).toContain('-n 4 --bind-to none --oversubscribe ')
+    expect(many.err).toContain('ranks share cores')
+    const wide = ['--hosts', 'a:2,b:2', '--set', 'parallel.expert=4', ...eightCores]
+    expect((await launched(['train', 'tiny', ...wide, '--print'])).err).toContain('groups of 4 ranks span hosts')
+  })
+})
+
+test.each<[string[], string]>([
+  [['trian', 'tiny'], 'invalid command: "trian" (expected train or study)'],
+  [['train', '--ranks', '1'], "missing argument 'config'"],
+  [['train', 'nowhere.yaml', '--ranks', '1'], 'no such file: "nowhere.yaml"'],
+  [['train', 'tiny'], 'missing --ranks'],
+  [['train', 'tiny', '--ranks', '3', '--cores', '2'], 'invalid --ranks: 3 (this machine has 2 slots'],
+  [['train', 'tiny', '--ranks', '6', '--cores', '8', '--set', 'parallel.expert=4'], 'a multiple of parallel.expert 4'],
+  [['train', 'tiny', '--ranks', '3', '--cores', '8', '--set', 'parallel.expert=3'], 'must divide model.moe.experts 4'],
+  [['train', 'tiny', '--ranks', '2', '--cores', '8', '--set', 'parallel.expert=two'], 'invalid parallel.expert: "two"'],
+  [['train', 'tiny', '--hosts', 'a:x'], 'invalid --hosts: "a:x"'],
+  [['train', 'tiny', '--hosts', 'a:1', '--hostfile', 'f'], 'invalid --hostfile: not with --hosts'],
+  [['train', 'tiny', '--hostfile', 'nowhere'], 'cannot read --hostfile "nowhere"'],
+  [['train', 'tiny', '--cluster', 'v100-16'], 'v100-16 has 2 nodes, this is one (expected as many --hosts as nodes)'],
+  [
+    ['train', 'tiny', '--ranks', '1', '--time', '1'],
+    'invalid --time: not with launch train (expected with launch --slurm',
+  ],
+  [['train', 'tiny', '--slurm', '--kubernetes'], 'invalid --kubernetes: not with --slurm'],
+  [['train', 'tiny', '--slurm', '--no-bind'], 'invalid --no-bind: not with launch --slurm train'],
+  [['train', 'tiny', '--slurm'], 'missing --ranks-per-node'],
+  [['train', 'tiny', '--slurm', '--ranks-per-node', '2'], 'missing --threads'],
+  [['train', 'tiny', '--slurm', '--ranks-per-node', '2', '--threads', '1', '--time', 'soon'], 'invalid --time: "soon"'],
+  [['train', 'tiny', '--slurm', '--ranks-per-node', '4', '--threads', '4', '--cores', '8'], 'invalid --threads: 4'],
+  [['study', 'm6t', '--out', 'x'], 'expected with --slurm'],
+  [['study', 'm6t', '--slurm', '--out', 'x'], 'missing --tasks'],
+  [['study', 'm6', '--slurm', '--out', 'x', '--tasks', '2'], 'unknown study "m6"'],
+  [['train', 'tiny', '--kubernetes'], 'missing --image'],
+  [
+    ['train', 'tiny', '--kubernetes', '--image', 'i', '--out', '/data/r'],
+    'invalid --out: "/data/r" (expected a folder on a',
+  ],
+  [
+    ['train', 'tiny', '--kubernetes', '--image', 'i', '--volume', 'data'],
+    'invalid --volume: "data" (expected CLAIM:PATH',
+  ],
+])('%j is wrong usage: exit code 2', async (args, message) => {
+  const { code, out, err, fake } = await launched(args)
+  expect({ code, err }).toMatchObject({ code: 2, err: expect.stringContaining(message) })
+  expect(out).toBe('')
+  expect(jobs(fake)).toEqual([])
+})
+
+test('without mpirun the message says what to install', async () => {
+  const none = { runProgram: () => ({ code: null, text: '' }) }
+  const { code, err } = await launched(['train', 'tiny', '--ranks', '1'], none)
+  expect(code).toBe(2)
+  expect(err).toContain('no mpirun of Open MPI or MPICH found (install it: "apt-get install openmpi-bin"')
+  expect((await launched(['train', 'tiny', '--ranks', '1', '--mpi', 'mpich'], none)).err).toContain('install mpich"')
+  const printed = await launched(['train', 'tiny', '--ranks', '1', '--mpi', 'mpich', '--print'], none)
+  expect([printed.code, printed.out.startsWith('mpirun -n 1 -bind-to core:')]).toEqual([0, true])
+})
+
+describe('running', () => {
+  const args = (name: string, ...more: string[]) => [
+    'train',
+    'tiny',
+    '--ranks',
+    '1',
+    '--out',
+    join(folder, name),
+    ...more,
+  ]
+  const failed: JobEnd = { code: 3, text: 'Process name: [prterun-a-1@1,0]\n Exit code: 3' }
+
+  test('starts the ranks, and shows the command on standard error', async () => {
+    const { code, out, err, fake } = await launched(args('run'))
+    expect([code, out]).toEqual([0, ''])
+    expect(jobs(fake)).toHaveLength(1)
+    expect(err).toContain('choir: running mpirun -n 1 ')
+  })
+
+  test('a failed run is continued with --resume after a pause, and the failure is reported', async () => {
+    const directory = join(folder, 'failing')
+    let attempts = 0
+    const { code, err, fake } = await launched(args('failing', '--restarts', '2'), {
+      startJob: () => {
+        // The last step of tiny, after the second attempt.
+        mkdirSync(join(directory, 'checkpoints', attempts === 0 ? 'step-00000010' : 'step-00000020'), {
+          recursive: true,
+        })
+        writeFileSync(join(directory, 'config.json'), '{}')
+        return { ended: Promise.resolve(++attempts === 1 ? failed : { code: 0, text: '' }), signal: () => {} }
+      },
+    })
+    expect(code).toBe(0)
+    const [first, second] = jobs(fake).map(([words]) => (words as string[]).join(' '))
+    expect(first).toContain(`train tiny --out ${directory} --threads`)
+    expect(second).toContain(`train --resume ${directory} --threads`)
+    expect(fake.calls.map(({ name }) => name)).toContain('sleep')
+    expect(err).toContain('choir: rank 0: exit code 3 (mpirun ended with exit code 3)\n')
+    expect(err).toContain('choir: continuing with 1 rank (restart 1 of 2)\n')
+  })
+
+  test('mpirun may end with 0 after a rank was killed: a run without its last step has failed', async () => {
+    const directory = join(folder, 'unfinished')
+    const { code, err } = await launched(args('unfinished'), {
+      startJob: () => {
+        mkdirSync(join(directory, 'checkpoints', 'step-00000010'), { recursive: true })
+        writeFileSync(join(directory, 'config.json'), '{}')
+        return { ended: Promise.resolve({ code: 0, text: '' }), signal: () => {} }
+      },
+    })
+    expect(code).toBe(1)
+    expect(err).toContain('mpirun names no rank (mpirun ended with exit code 0 before the last step); continue with: ')
+  })
+
+  test('without restarts it fails with exit code 1 and the rank', async () => {
+    const { code, err } = await launched(args('plain'), {
+      startJob: () => ({ ended: Promise.resolve(failed), signal: () => {} }),
+    })
+    expect(code).toBe(1)
+    expect(err).toContain('choir: the training failed: rank 0: exit code 3 (mpirun ended with exit code 3)')
+  })
+
+  test('Ctrl-C sends SIGUSR1 to mpirun and waits: exit code 130; a second one ends it', async () => {
+    const signals: string[] = []
+    const interrupted = (times: number) =>
+      launched(args('stopped', '--restarts', '9'), {
+        startJob: (_, fake) => {
+          let end = (_: JobEnd) => {}
+          const ended = new Promise<JobEnd>((resolve) => {
+            end = resolve
+          })
+          setTimeout(() => {
+            for (let i = 0; i < times; i++) fake.interrupt()
+            end({ code: 130, text: '' })
+          }, 5)
+          return { ended, signal: (name) => signals.push(name) }
+        },
+      })
+    const once = await interrupted(1)
+    expect([once.code, signals, once.fake.exits]).toEqual([130, ['SIGUSR1'], []])
+    expect(jobs(once.fake)).toHaveLength(1)
+    expect(once.err).toContain('press Ctrl-C again to stop immediately')
+    signals.length = 0
+    const twice = await interrupted(2)
+    expect([signals, twice.fake.exits]).toEqual([['SIGUSR1', 'SIGTERM'], [130]])
+  })
+})
+
+describe('files', () => {
+  test('--write writes the script and prints how to submit it', async () => {
+    const file = join(folder, 'job.sh')
+    const where = ['--slurm', '--nodes', '2', '--ranks-per-node', '4', '--threads', '8', '--write', file]
+    const { code, out, err } = await launched(['train', 'tiny', ...where])
+    expect([code, out, err]).toEqual([0, '', `choir: submit it with: sbatch ${file}\n`])
+    const script = readFileSync(file, 'utf8')
+    for (const line of ['--nodes=2', '--ntasks-per-node=4', '--cpus-per-task=8'])
+      expect(script).toContain(`\n#SBATCH ${line}\n`)
+    expect(script).toContain('--mpi=pmix --cpus-per-task=8 ')
+    expect(script).toContain('"$@" --threads 8 &')
+  })
+
+  test('a study becomes an array of jobs that join it', async () => {
+    const { out } = await launched([
+      'study',
+      'm6t',
+      '--preset',
+      'quick',
+      '--slurm',
+      '--out',
+      'my studies',
+      '--tasks',
+      '8',
+      '--threads',
+      '4',
+      '--jobs',
+      '2',
+    ])
+    expect(out).toContain('\n#SBATCH --array=0-7\n')
+    expect(out).toContain('\n#SBATCH --cpus-per-task=8\n')
+    expect(out).toContain("study m6t --preset quick --out 'my studies' --join --jobs 2 --threads 4 &\n")
+  })
+
+  test('a configuration file travels in the manifest', async () => {
+    const { code, out } = await launched([
+      ...['train', join(folder, 'mine.yaml'), '--kubernetes', '--image', 'i:1', '--volume', 'c:/data'],
+      ...['--out', '/data/runs/mine', '--ranks-per-node', '2', '--threads', '1'],
+    ])
+    expect(code).toBe(0)
+    expect(out).toContain('kind: ConfigMap')
+    expect(out).toContain('train: { steps: 5 }')
+    expect(out).toContain('set -- /etc/choir/config.yaml --out /data/runs/mine')
+  })
+})

@@ -1,0 +1,72 @@
+/** The training that is launched: what its ranks need to know, and their arguments. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { isPreset } from '../../../core/config/presets.ts'
+import type { RunConfig } from '../../../core/config/run-config.ts'
+import { UsageError } from '../../../core/errors.ts'
+import { quoted } from '../../../core/text/shell.ts'
+import type { Parallel } from '../../../tools/launch/layout.ts'
+import { jobConfig } from '../train-job.ts'
+import type { LaunchFlags } from './flags.ts'
+
+export interface LaunchedRun {
+  readonly name: string
+  readonly parallel: Parallel
+  /** `runtime.threads`; undefined if the configuration leaves it open. */
+  readonly threads: number | undefined
+  /** `train.steps` */
+  readonly steps: number
+  /** Path of the configuration, if it is a file. */
+  readonly file?: string
+}
+
+/** @throws UsageError if there is no such configuration or run, or a field is wrong */
+export async function loadLaunchedRun(source: string | undefined, flags: LaunchFlags): Promise<LaunchedRun> {
+  if (source === undefined && [flags.resume, flags.from, flags.fork].every((run) => run === undefined))
+    throw new UsageError("missing argument 'config' (a preset, or a YAML or JSON file)")
+  const { name, config } = await jobConfig(source, flags)
+  // The folder of a pod is not here; there a run that exists is continued.
+  if (!flags.kubernetes && flags.out !== undefined && existsSync(join(flags.out, 'config.json')))
+    throw new UsageError(
+      `invalid --out: "${flags.out}" already holds a run (continue it with --resume ${quoted(flags.out)}, or choose another)`,
+    )
+  const file = source !== undefined && !isPreset(source) && { file: source }
+  return { name, ...settings(config), ...file }
+}
+
+/** Arguments of `train` that begin and continue the run, and those that it has in both cases. */
+export function trainArguments(source: string | undefined, directory: string, threads: number, flags: LaunchFlags) {
+  const sets = [
+    ...(flags.data ?? []).flatMap((text) => ['--data', text]),
+    ...(flags.set ?? []).flatMap((assignment) => ['--set', assignment]),
+    ...(flags.freeze ?? []).flatMap((pattern) => ['--freeze', pattern]),
+  ]
+  const from = [
+    ...(flags.from === undefined ? [] : ['--from', flags.from]),
+    ...(flags.fork === undefined ? [] : ['--fork', flags.fork]),
+    ...(flags.checkpoint === undefined ? [] : ['--checkpoint', String(flags.checkpoint)]),
+  ]
+  const config = source === undefined ? [] : [source]
+  const math = flags.math === undefined ? [] : ['--math', flags.math]
+  const resume = ['--resume', directory]
+  const start = [...(flags.resume === undefined ? [...config, '--out', directory, ...from] : resume), ...sets, ...math]
+  return {
+    start,
+    // A new run has the assignments in its configuration.
+    resume: flags.resume === undefined ? resume : start,
+    options: [
+      ...['--threads', String(threads)],
+      ...(flags.json ? ['--json'] : []),
+      ...(flags.profile ? ['--profile'] : []),
+      ...(flags.trace === undefined ? [] : ['--trace', flags.trace]),
+      ...(flags.logTo === undefined ? [] : ['--log-to', flags.logTo]),
+      ...(flags.sample ? [] : ['--no-sample']),
+    ],
+  }
+}
+
+const settings = ({ parallel: { expert, shards }, runtime, train }: RunConfig) => ({
+  parallel: { expert, shards },
+  threads: runtime.threads,
+  steps: train.steps,
+})

@@ -1,0 +1,106 @@
+/**
+ * Runs mpirun as a child and supervises it. Ctrl-C, SIGTERM and SIGUSR1 reach only this process. It sends SIGUSR1 to
+ * mpirun, which passes it on: after an own Ctrl-C, mpirun of Open MPI kills the ranks within half a second.
+ */
+import { existsSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { RunError, UsageError } from '../../../core/errors.ts'
+import { checkpointSteps } from '../../../node/run/checkpoint/checkpoint.ts'
+import { checkpointsOf } from '../../../node/run/run-directory.ts'
+import { findFailure, forgetFailures } from '../../../tools/launch/failure.ts'
+import type { Layout, Parallel } from '../../../tools/launch/layout.ts'
+import {
+  type MpiLibrary,
+  type MpirunSettings,
+  mpirunVariables,
+  mpirunWords,
+  pastable,
+} from '../../../tools/launch/mpirun.ts'
+import { type RankProgram, rankWords } from '../../../tools/launch/program.ts'
+import { runWithRestarts } from '../../../tools/launch/restarts.ts'
+import { Interrupted, type Io, interruptible, type Job } from '../io.ts'
+
+export interface MpiJobSettings extends MpirunSettings {
+  readonly layout: Layout
+  readonly program: RankProgram
+  readonly parallel: Parallel
+  readonly restarts: number
+  /** `train.steps`: the last step of the run. */
+  readonly steps: number
+  /** Whether the first attempt continues a run. */
+  readonly continued: boolean
+  /** For messages: the command that continues the run. */
+  readonly resumeCommand: string
+}
+
+/** Milliseconds between attempts: time for ranks on other hosts to end, and for a network to come back. */
+const PAUSE_MS = 5000
+
+/** The command line, with the variables that it needs. */
+export function mpiCommandLine(io: Io, { layout, program, ...settings }: MpiJobSettings): string {
+  const words = [...mpirunWords(layout, settings), ...rankWords(program, false)]
+  return pastable(mpirunVariables(settings.library, io.isRoot), words)
+}
+
+/** @throws RunError if the training failed; Interrupted if it was stopped and has saved */
+export async function runMpiJob(io: Io, settings: MpiJobSettings): Promise<void> {
+  const { layout, program, parallel, restarts, steps, continued, library, resumeCommand } = settings
+  const { directory } = program
+  const say = (message: string) => io.stderr.write(`choir: ${message}\n`)
+  const variables = mpirunVariables(library, io.isRoot)
+  const exists = () => existsSync(join(directory, 'config.json'))
+  let job: Job | undefined
+
+  const outcome = await interruptible(
+    io,
+    (signal) => {
+      signal.addEventListener('abort', () => job?.signal('SIGUSR1'), { once: true })
+      return runWithRestarts(
+        layout,
+        { restarts, parallel, continued },
+        {
+          exists,
+          finished: async () => !exists() || ((await checkpointSteps(checkpointsOf(directory))).at(-1) ?? 0) >= steps,
+          run: async (now, resume) => {
+            await forgetFailures(directory)
+            const words = [...mpirunWords(now, settings), ...rankWords(program, resume)]
+            say(`running ${pastable(variables, words)}`)
+            job = io.startJob(words, variables)
+            try {
+              return await job.ended
+            } finally {
+              job = undefined
+            }
+          },
+          findFailure: ({ text }) => findFailure(directory, text),
+          unreachable: (hosts) => unreachable(io, library, hosts),
+          pause: () => io.sleep(PAUSE_MS, signal),
+          stopped: () => signal.aborted,
+          report: say,
+        },
+      )
+    },
+    {
+      onInterrupt: () => say('the ranks finish their step and save ... press Ctrl-C again to stop immediately'),
+      beforeExit: () => job?.signal('SIGTERM'),
+    },
+  )
+  const resumed = exists() ? `; continue with: ${resumeCommand}` : ''
+  if (outcome.kind === 'usage') throw new UsageError('the ranks refused their arguments (see above)')
+  if (outcome.kind === 'failed') throw new RunError(`the training failed: ${outcome.failure}${resumed}`)
+  if (outcome.kind === 'stopped') {
+    say(`stopped${resumed}`)
+    throw new Interrupted()
+  }
+}
+
+/** Hosts that mpirun's way to start programs on them does not reach: ssh, or the program that replaces it. */
+async function unreachable(io: Io, library: MpiLibrary, hosts: readonly string[]): Promise<string[]> {
+  const others = hosts.filter((host) => host !== 'localhost' && host !== hostname() && !host.startsWith('127.'))
+  const agent = io.env[library === 'openmpi' ? 'PRTE_MCA_plm_ssh_agent' : 'HYDRA_LAUNCHER_EXEC']
+  const words = agent ? agent.split(' ') : ['ssh', '-o', 'BatchMode=yes', '-o', 'ConnectTimeout=10']
+  const answers = await Promise.all(others.map((host) => io.runProgram([...words, host, 'true'])))
+  // 255 is an error of ssh itself. If there is no ssh, nothing is known.
+  return others.filter((_, i) => answers[i]?.code === 255)
+}

@@ -1,0 +1,142 @@
+/** Scripts for Slurm and manifests for Kubernetes, from the options of `choir launch`. */
+import { readFile } from 'node:fs/promises'
+import { isAbsolute, posix } from 'node:path'
+import { UsageError } from '../../../core/errors.ts'
+import { commandLine } from '../../../core/text/shell.ts'
+import { expectWritable, writeOutput } from '../../../node/system/output-file.ts'
+import { checkCores, checkParallel, type Layout } from '../../../tools/launch/layout.ts'
+import { CONFIG_FILE, mpiJobManifest, parseVolume } from '../../../tools/launch/mpijob.ts'
+import { slurmStudy } from '../../../tools/launch/slurm-study.ts'
+import { slurmTraining } from '../../../tools/launch/slurm-train.ts'
+import { loadCluster } from '../../../tools/plan/inputs/load-plan.ts'
+import { loadSpecification } from '../commands/study.ts'
+import type { Io } from '../io.ts'
+import { freeDirectory } from '../train-job.ts'
+import { findMpirun } from './find-mpirun.ts'
+import type { LaunchFlags } from './flags.ts'
+import { type LaunchedRun, loadLaunchedRun, trainArguments } from './launched-run.ts'
+import { choirVariables } from './variables.ts'
+
+export async function writeSlurmTraining(io: Io, source: string | undefined, flags: LaunchFlags): Promise<void> {
+  const run = await loadLaunchedRun(source, flags)
+  const { nodes, layout } = await nodesFor(run, flags)
+  const directory = flags.resume ?? flags.out ?? freeDirectory(run.name)
+  const script = slurmTraining({
+    ...placeOf(flags),
+    name: flags.name ?? run.name,
+    folder: io.folder,
+    nodes,
+    layout,
+    library: await libraryFor(io, flags),
+    launcher: flags.launcher ?? 'srun',
+    restarts: flags.restarts ?? 0,
+    variables: choirVariables(io.env),
+    program: { program: io.program, directory, ...trainArguments(source, directory, layout.threads, flags) },
+  })
+  await writeOut(io, script, flags, 'sbatch')
+}
+
+export async function writeSlurmStudy(io: Io, source: string | undefined, flags: LaunchFlags): Promise<void> {
+  const { out, tasks, set = [], data = [], preset, seeds, math } = flags
+  if (source === undefined) throw new UsageError("missing argument 'config' (a built-in study, or a YAML file)")
+  if (out === undefined) throw new UsageError('missing --out (expected the folder for results that all tasks share)')
+  if (tasks === undefined) throw new UsageError('missing --tasks (expected the number of jobs that share the runs)')
+  await loadSpecification(source, flags)
+  const study = [
+    source,
+    ...(preset === undefined ? [] : ['--preset', preset]),
+    ...data.flatMap((text) => ['--data', text]),
+    ...set.flatMap((assignment) => ['--set', assignment]),
+    ...(seeds === undefined ? [] : ['--seeds', String(seeds)]),
+    ...(math === undefined ? [] : ['--math', math]),
+    ...['--out', out],
+  ]
+  const script = slurmStudy({
+    ...placeOf(flags),
+    name: flags.name ?? posix.basename(source).replace(/\.\w+$/, ''),
+    folder: io.folder,
+    tasks,
+    jobs: flags.jobs ?? 1,
+    threads: flags.threads ?? 1,
+    program: io.program,
+    study,
+    restarts: flags.restarts ?? 0,
+  })
+  await writeOut(io, script, flags, 'sbatch')
+}
+
+export async function writeKubernetes(io: Io, source: string | undefined, flags: LaunchFlags): Promise<void> {
+  const { image, out, program = '/usr/local/bin/choir' } = flags
+  if (image === undefined) throw new UsageError('missing --image (expected an image with Node, choir, MPI and sshd)')
+  if (!isAbsolute(program))
+    throw new UsageError(`invalid --program: "${program}" (expected an absolute path in the image)`)
+  const volumes = (flags.volume ?? []).map(parseVolume)
+  const on = volumes.find(({ path }) => out?.startsWith(`${path.replace(/\/$/, '')}/`))
+  if (out === undefined || !on)
+    throw new UsageError(
+      `${out === undefined ? 'missing --out' : `invalid --out: "${out}"`} (expected a folder on a volume, such as ` +
+        '/data/runs/demo with --volume CLAIM:/data: what pods write elsewhere is lost with them)',
+    )
+  const run = await loadLaunchedRun(source, flags)
+  const { nodes, layout } = await nodesFor(run, flags)
+  const config = run.file === undefined ? undefined : await readFile(run.file, 'utf8')
+  const manifest = mpiJobManifest({
+    name:
+      flags.name ??
+      run.name
+        .toLowerCase()
+        .replace(/[^a-z0-9]+/g, '-')
+        .replace(/^[^a-z]+|(?<!-)-+$/g, ''),
+    image,
+    volumes,
+    workers: nodes,
+    // Pods on one node would be bound to the same cores; their CPU limits divide them.
+    layout: { ...layout, bound: false },
+    library: flags.mpi ?? 'openmpi',
+    restarts: flags.restarts ?? 0,
+    program: {
+      program: [program],
+      directory: out,
+      ...trainArguments(config === undefined ? source : CONFIG_FILE, out, layout.threads, flags),
+    },
+    ...(config !== undefined && { config }),
+    ...(flags.namespace !== undefined && { namespace: flags.namespace }),
+    ...(flags.memory !== undefined && { memory: flags.memory }),
+  })
+  await writeOut(io, manifest, flags, 'kubectl apply -f')
+}
+
+/** Nodes, and the ranks and threads of each. A device of a cluster file is a rank. */
+async function nodesFor(run: LaunchedRun, flags: LaunchFlags): Promise<{ nodes: number; layout: Layout }> {
+  const { cores } = flags
+  const cluster = flags.cluster === undefined ? undefined : await loadCluster(flags.cluster)
+  const nodes = flags.nodes ?? (cluster ? Math.ceil(cluster.devices / cluster.devicesPerNode) : 1)
+  const ranksPerHost = flags.ranksPerNode ?? (cluster && Math.min(cluster.devices, cluster.devicesPerNode))
+  if (ranksPerHost === undefined)
+    throw new UsageError('missing --ranks-per-node (expected the number of processes on a node, or --cluster)')
+  const ranks = nodes * ranksPerHost
+  checkParallel(ranks, flags.ranksPerNode === undefined ? '--nodes' : '--ranks-per-node', run.parallel)
+  const threads = flags.threads ?? run.threads ?? (cores && Math.floor(cores / ranksPerHost))
+  if (threads === undefined)
+    throw new UsageError(
+      'missing --threads (expected the threads of a rank, or --cores for the physical cores of a node)',
+    )
+  if (cores !== undefined) checkCores(ranksPerHost, Math.max(threads, 1), cores)
+  return { nodes, layout: { hosts: null, ranks, ranksPerHost, threads, bound: true, oversubscribe: false } }
+}
+
+const libraryFor = async (io: Io, { mpi }: LaunchFlags) =>
+  mpi ?? (await findMpirun(io, undefined))?.library ?? 'openmpi'
+
+const placeOf = ({ time, partition, account }: LaunchFlags) => ({
+  ...(time !== undefined && { time }),
+  ...(partition !== undefined && { partition }),
+  ...(account !== undefined && { account }),
+})
+
+async function writeOut(io: Io, text: string, { write }: LaunchFlags, submit: string): Promise<void> {
+  if (write === undefined) return void io.stdout.write(text)
+  await expectWritable('--write', write)
+  await writeOutput(write, text)
+  io.stderr.write(`choir: submit it with: ${submit} ${commandLine([write])}\n`)
+}

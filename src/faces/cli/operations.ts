@@ -1,0 +1,74 @@
+/**
+ * Everything that commands call on the floors below, as one object that tests replace by a fake. A module is imported
+ * at the first call of its function, so `choir --help` does not load ONNX Runtime.
+ */
+import type { RunConfig } from '../../core/config/run-config.ts'
+import type { Ranks } from '../../engine/contract/ranks.ts'
+import type { SharedError } from '../../train/run/agreement.ts'
+import type { GeneratedEnd, GenerateOptions } from '../../use/runs/generate.ts'
+import { stateMemory } from './state-memory.ts'
+
+type Loaded<F> = F extends (...args: infer Args) => infer Result ? (...args: Args) => Promise<Awaited<Result>> : never
+
+/** An exported function of a module that is imported at its first call. */
+const imported = <Module, Name extends keyof Module>(load: () => Promise<Module>, name: Name): Loaded<Module[Name]> =>
+  (async (...args: unknown[]) => {
+    const call = (await load())[name] as (...args: unknown[]) => unknown
+    return call(...args)
+  }) as Loaded<Module[Name]>
+
+export type Operations = typeof operations
+export type Description = Awaited<ReturnType<Operations['describe']>>
+export type SignalCheck = Awaited<ReturnType<Operations['signal']>>
+
+export const operations = {
+  train: imported(() => import('../../node/train/train.ts'), 'train'),
+  joinRanks: imported(() => import('../../node/train/ranks.ts'), 'joinRanks'),
+  threadsPerRank: imported(() => import('../../node/train/ranks.ts'), 'threadsPerRank'),
+  refuseDifferences: imported(() => import('../../train/run/agreement.ts'), 'refuseDifferences'),
+  async sharedError(error: unknown): Promise<SharedError | undefined> {
+    return (await import('../../train/run/agreement.ts')).sharedError(error)
+  },
+  async fromFirst<T>(ranks: Ranks | null, work: () => Promise<T>): Promise<T> {
+    return ranks ? (await import('../../train/run/agreement.ts')).fromFirst(ranks, work) : work()
+  },
+  evaluateRun: imported(() => import('../../use/runs/evaluate.ts'), 'evaluateRun'),
+  async *generate(directory: string, options: GenerateOptions): AsyncGenerator<string, GeneratedEnd> {
+    const { generate } = await import('../../use/runs/generate.ts')
+    return yield* generate(directory, options)
+  },
+  exportRun: imported(() => import('../../use/interchange/export/export.ts'), 'exportRun'),
+  importModel: imported(() => import('../../use/interchange/import/import-model.ts'), 'importModel'),
+  /** Size and cost of a model, and the memory of its training state. */
+  async describe(config: RunConfig) {
+    const { describeModel } = await import('../../core/model/describe.ts')
+    const { parameters, activeParameters, flopsPerToken, tensors } = describeModel(config.model)
+    const memory = stateMemory(config.train, tensors)
+    return { parameters, activeParameters, flopsPerToken, memory, tensors }
+  },
+  /** Measures activations and gradients of an untrained model, layer by layer, and finds what is not sound. */
+  async signal(config: RunConfig) {
+    const { measureSignal, signalProblems } = await import('../../node/measure/signal.ts')
+    const signal = await measureSignal(config)
+    return { ...signal, problems: signalProblems(signal) }
+  },
+  createCorpus: imported(() => import('../../tools/corpus/create.ts'), 'createCorpus'),
+  listRecipes: imported(() => import('../../tools/corpus/catalogue.ts'), 'listRecipes'),
+  benchmark: imported(() => import('../../node/measure/benchmark.ts'), 'benchmark'),
+  measureMachine: imported(() => import('../../node/measure/machine.ts'), 'measureMachine'),
+  foreignLibraries: imported(() => import('../../node/system/foreign-libraries.ts'), 'foreignLibraries'),
+  deleteLibraries: imported(() => import('../../node/system/foreign-libraries.ts'), 'deleteLibraries'),
+  listDevices: imported(() => import('../../engine/dawn/node-device.ts'), 'listDevices'),
+  study: imported(() => import('../../tools/study/study.ts'), 'study'),
+  writeStudyReport: imported(() => import('../../tools/study/study.ts'), 'writeStudyReport'),
+  simulate: imported(() => import('../../tools/plan/simulation.ts'), 'simulate'),
+  plan: imported(() => import('../../tools/plan/plan.ts'), 'plan'),
+  planLocal: imported(() => import('../../tools/plan/local/plan-local.ts'), 'planLocal'),
+  whatIf: imported(() => import('../../tools/plan/search/what-if.ts'), 'whatIf'),
+  writePlanReport: imported(() => import('../../tools/plan/report.ts'), 'writePlanReport'),
+  validatePlanner: imported(() => import('../../tools/plan/validate.ts'), 'validate'),
+  loadLaw: imported(() => import('../../tools/plan/worth/load-law.ts'), 'loadLaw'),
+  worth: imported(() => import('../../tools/plan/worth/worth.ts'), 'worth'),
+  watch: imported(() => import('../watch/http/server.ts'), 'startWatch'),
+  play: imported(() => import('../watch/http/play.ts'), 'startPlay'),
+}

@@ -1,0 +1,207 @@
+/** Options that commands share. Values are checked when parsed; an error names the option, the value and the range. */
+import { Option } from 'commander'
+import { formatValue } from '../../core/config/problems.ts'
+import { UsageError } from '../../core/errors.ts'
+import { grouped } from '../../core/text/numbers.ts'
+import type { Precision } from '../../engine/contract/runtime.ts'
+import { type WeightFormat, weightFormats } from '../../use/infer/int8/weight-format.ts'
+import { isAddress, loopbackAddress } from './log-to/address-sink.ts'
+
+/** Values of {@link deviceOption}, {@link threadsOption} and {@link mathOption}. */
+export interface EngineFlags {
+  readonly device?: Device
+  readonly threads?: number
+  readonly math?: Precision
+}
+
+export type Device = 'cpu' | 'webgpu'
+
+interface Range {
+  readonly integer?: boolean
+  readonly minimum?: number
+  readonly maximum?: number
+  /** Excluded lower end. */
+  readonly above?: number
+  /** The range in words, for error messages. */
+  readonly expected: string
+  /** Why there is a maximum, if the range in words does not name it. */
+  readonly reason?: string
+}
+
+const positiveInteger: Range = { integer: true, minimum: 1, expected: 'a positive integer' }
+const count: Range = { integer: true, minimum: 0, expected: 'an integer of at least 0' }
+const nonNegative: Range = { minimum: 0, expected: 'a number of at least 0' }
+const positive: Range = { above: 0, expected: 'a number above 0' }
+const port: Range = { integer: true, minimum: 0, maximum: 65_535, expected: 'a port up to 65535, or 0 for any' }
+const threads: Range = {
+  ...positiveInteger,
+  maximum: 1024,
+  reason: 'threads beyond the cores of a machine only take turns, and each takes memory',
+}
+const processes: Range = { ...positiveInteger, maximum: 100_000, reason: 'no cluster has nearly as many' }
+const share: Range = { above: 0, maximum: 1, expected: 'a number above 0 and at most 1' }
+
+export const ranges = { positive, positiveInteger, count, nonNegative, port, threads, processes, share }
+
+const decimal = /^\s*[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?\s*$/i
+
+/** An option with a number, e.g. `numberOption('--tokens <n>', 'tokens to generate', ranges.positiveInteger)`. */
+export function numberOption(flags: string, description: string, range: Range): Option {
+  const option = new Option(flags, description)
+  return option.argParser((text: string) => {
+    // `Number` alone would also read an empty text, and notations of programs such as 0x50.
+    const value = decimal.test(text) ? Number(text) : Number.NaN
+    const valid =
+      Number.isFinite(value) &&
+      (!range.integer || Number.isSafeInteger(value)) &&
+      value >= (range.minimum ?? -Infinity) &&
+      value <= (range.maximum ?? Infinity) &&
+      value > (range.above ?? -Infinity)
+    if (valid) return value
+    const { expected, maximum = Infinity, reason } = range
+    const limit = reason !== undefined && value > maximum ? `at most ${grouped(maximum)}: ${reason}` : expected
+    throw new UsageError(`invalid ${option.long}: ${formatValue(text)} (expected ${limit})`)
+  })
+}
+
+/** An option that may be repeated. Its value is a list, or undefined if it is not given. */
+export function listOption(flags: string, description: string): Option {
+  return new Option(flags, description).argParser((text: string, before: readonly string[] = []) => [...before, text])
+}
+
+const tokenUnits: Readonly<Record<string, number>> = { '': 1, k: 1e3, M: 1e6, B: 1e9, T: 1e12 }
+
+/** An option with a number of tokens, such as 5000, 300M or 2B. */
+export function tokensOption(description: string): Option {
+  return new Option('--tokens <n>', description).argParser((text: string) => {
+    const [, size = '', unit = ''] = /^([\d.]+(?:e\d+)?)\s*([kMBT]?)$/.exec(text.trim()) ?? []
+    const value = decimal.test(size) ? Math.round(Number(size) * (tokenUnits[unit] ?? Number.NaN)) : Number.NaN
+    if (value >= 1 && Number.isSafeInteger(value)) return value
+    throw new UsageError(
+      `invalid --tokens: ${formatValue(text)} (expected a number of tokens, with k, M, B or T for thousands to trillions, such as 300M)`,
+    )
+  })
+}
+
+export function deviceOption(): Option {
+  const description = 'where to compute: the CPU, or a GPU through WebGPU (see: choir devices)'
+  return new Option('--device <name>', description).choices(['cpu', 'webgpu'])
+}
+
+export function weightsOption(): Option {
+  const description = 'format of the weights: int8 is a quarter of the memory that a token reads, so faster on a CPU'
+  return new Option('--weights <format>', description).choices(weightFormats).default('float32' satisfies WeightFormat)
+}
+
+export function threadsOption(): Option {
+  return numberOption('--threads <n>', 'threads to compute with (default: one per physical core)', threads)
+}
+
+export function mathOption(): Option {
+  const description =
+    'precision of matrix products; bf16 (bfloat16 factors, float32 sums) needs oneDNN, f16 (f16 factors and ' +
+    'activations, float32 sums) needs --device webgpu'
+  return new Option('--math <precision>', description).choices(['float32', 'bf16', 'f16'])
+}
+
+/** The engine flags as assignments to configuration fields. */
+export function engineSets({ device, threads, math }: EngineFlags): string[] {
+  return [
+    ...(device === undefined ? [] : [`runtime.device=${device}`]),
+    ...(threads === undefined ? [] : [`runtime.threads=${threads}`]),
+    ...(math === undefined ? [] : [`runtime.math=${math}`]),
+  ]
+}
+
+/** The engine flags as arguments of a command line. */
+export function engineArgs({ device, threads, math }: EngineFlags): string[] {
+  return [
+    ...(device === undefined ? [] : ['--device', device]),
+    ...(threads === undefined ? [] : ['--threads', String(threads)]),
+    ...(math === undefined ? [] : ['--math', math]),
+  ]
+}
+
+export function traceOption(): Option {
+  return new Option('--trace <file>', 'write a timeline of all threads in the last step, for ui.perfetto.dev')
+}
+
+export function logToOption(): Option {
+  const description =
+    'also send a line of JSON a step to this command (its standard input), or as POST to http://127.0.0.1:PORT/...; a ' +
+    'receiver that fails or is slow does not disturb the training'
+  return new Option('--log-to <target>', description).argParser((target: string) => {
+    if (target.trim() === '') throw new UsageError('invalid --log-to: "" (expected a command, or an http address)')
+    if (isAddress(target)) loopbackAddress(target)
+    return target
+  })
+}
+
+export function jsonOption(): Option {
+  return new Option('--json', 'print JSON, one object per line, and nothing else')
+}
+
+/** A checkpoint by its step, or by the name of its folder. */
+export function checkpointOption(description = 'use the checkpoint of this step'): Option {
+  const option = new Option('--checkpoint <step>', `${description} (default: the newest)`)
+  return option.argParser((text: string) => {
+    const step = Number(/^(?:step-)?(\d+)$/.exec(text)?.[1])
+    if (!Number.isSafeInteger(step))
+      throw new UsageError(`invalid --checkpoint: ${JSON.stringify(text)} (expected a step, such as 400)`)
+    return step
+  })
+}
+
+export function setOption(): Option {
+  return listOption('--set <path=value>', 'set a configuration field, such as train.steps=500; repeatable')
+}
+
+/** An option with the parameters that a training leaves as they are, repeatable. */
+export const resumeOption = (): Option =>
+  new Option(
+    '--resume <dir>',
+    'continue the run in this directory from its newest checkpoint; --data is the path of its text now',
+  )
+
+export const fromOption = (): Option =>
+  new Option(
+    '--from <run>',
+    'begin a new run with the weights, tokenizer and settings of this one; CONFIG, --set, --data override settings',
+  )
+
+export const forkOption = (): Option =>
+  new Option(
+    '--fork <run>',
+    'continue this one in a new run, from --checkpoint, with its optimizer state and place in the text; --set overrides settings',
+  )
+
+export function freezeOption(): Option {
+  const description = "parameters that stay as they are (train.freeze), such as embedding or 'layers.0.*'; repeatable"
+  return listOption('--freeze <pattern>', description)
+}
+
+/** The patterns as an assignment to `train.freeze`. */
+export const freezeSets = (patterns: readonly string[] | undefined): string[] =>
+  patterns === undefined ? [] : [`train.freeze=${JSON.stringify(patterns)}`]
+
+/** An option with the text of a training, repeatable. */
+export function dataOption(defaultText: string): Option {
+  return listOption(
+    '--data <source>',
+    `text: a corpus name, file, folder or glob; repeatable (default: ${defaultText})`,
+  )
+}
+
+/**
+ * The text as an assignment to `data.source`.
+ * @throws UsageError if `sets` assign it too
+ */
+export function dataSets(data: readonly string[] | undefined, sets: readonly string[] = []): string[] {
+  if (data === undefined) return []
+  const other = sets.find((set) => /^\s*data(\.source)?\s*=/.test(set))
+  if (other !== undefined)
+    throw new UsageError(
+      `invalid --data: ${JSON.stringify(data[0])} (--set ${other} gives another text: leave out one)`,
+    )
+  return [`data.source=${JSON.stringify(data.length === 1 ? data[0] : data)}`]
+}

@@ -1,0 +1,106 @@
+/**
+ * Reports a rank that is killed, from outside: launchers often blame another one. A shell waits for the end of a pipe
+ * that only this process holds. When it ends without {@link RankWatch.release}, the shell writes `failure.json` into
+ * the run directory; the shell of the rank that was killed first creates the file, and it alone prints the message.
+ */
+import { spawn } from 'node:child_process'
+import { existsSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { childEnvironment } from '../../node/system/child-environment.ts'
+
+export interface RankIdentity {
+  readonly rank: number
+  readonly size: number
+  readonly host: string
+  readonly pid: number
+}
+
+/** The file with the first failure of a job, in its run directory: rank, host, PID and reason. */
+const failureFile = (directory: string): string => join(directory, 'failure.json')
+
+/** `rank 2 of 4 (node7, PID 4711)` */
+export const rankTitle = ({ rank, size, host, pid }: RankIdentity): string =>
+  `rank ${rank} of ${size} (${host}, PID ${pid})`
+
+/** Why a rank ends without a word, as far as it is known. */
+const KILLED = 'was killed: by a signal, or by the system when memory ran out'
+const OUT_OF_MEMORY = 'was killed, most likely by the system: memory ran out, and it killed a process on this host'
+/** Mpirun of Open MPI kills half a second after it has asked. */
+const KILLED_AFTER_SIGNAL = 'was asked to stop by a signal, and killed before it had ended'
+
+/**
+ * Arguments: title of the rank, failure.json, its contents up to the reason, command that continues the run, the reason
+ * unless the rank sends another one, the reason if the system killed a process, PIDs of the other ranks on this host.
+ *
+ * The rank that was killed is not always the first one whose pipe ends: a survivor may fail when it reads the memory of
+ * the dead one, or be killed by the launcher, while the system still cleans up. A process without memory has no `exe`.
+ * So a shell that finds another rank dead lets the other shell go first. `set -C`: a file is not overwritten. A file that
+ * can be created but not written, on a full disk, counts too.
+ */
+const SCRIPT = `title=$1 file=$2 contents=$3 resume=$4 reason=$5 memory=$6
+shift 6
+kills() { grep -s '^oom_kill ' /proc/vmstat; }
+before=$(kills)
+while read -r line; do reason=$line; done
+first=yes
+if [ -e /proc/self/exe ]; then
+  for pid; do [ -e "/proc/$pid/exe" ] || first=; done
+fi
+[ "$first" ] || [ -e "$file" ] || sleep 0.5
+[ "$(kills)" = "$before" ] || reason=$memory
+[ "$first" ] || reason="$reason (other ranks of this host ended at the same time; one of them may have been first)"
+if (set -C; : > "$file") 2>/dev/null; then
+  { printf '%s%s"}\n' "$contents" "$reason" > "$file"; } 2>/dev/null
+elif [ -e "$file" ] || [ ! "$first" ]; then
+  exit
+fi
+printf 'choir: %s %s; continue with: %s\n' "$title" "$reason" "$resume" >&2`
+
+export interface RankWatch {
+  /** The rank has been asked to stop by a signal: a launcher may kill it before it has stopped. */
+  stopping(): void
+  /** Call it before the process ends on purpose. */
+  release(): void
+}
+
+/**
+ * @param resume Command that continues the run, for the message.
+ * @param neighbours PIDs of the other ranks on this host.
+ */
+export function watchRank(
+  identity: RankIdentity,
+  directory: string,
+  resume: string,
+  neighbours: readonly number[],
+): RankWatch {
+  if (process.platform === 'win32') return { stopping() {}, release() {} }
+  const contents = failure(identity, '').slice(0, -'"}'.length)
+  const args = [rankTitle(identity), failureFile(directory), contents, resume, KILLED, OUT_OF_MEMORY]
+  const shell = spawn('sh', ['-c', SCRIPT, 'choir-watch', ...args, ...neighbours.map(String)], {
+    stdio: ['pipe', 'ignore', 'inherit'],
+    env: childEnvironment(),
+    // A session of its own, since launchers kill the group of a rank.
+    detached: true,
+  })
+  shell.on('error', () => {})
+  shell.stdin.on('error', () => {})
+  shell.unref()
+  return {
+    stopping: () => shell.stdin.write(`${KILLED_AFTER_SIGNAL}\n`),
+    release: () => shell.kill('SIGKILL'),
+  }
+}
+
+/** Records why this rank ends the job, if it is the first one to fail. */
+export function recordFailure(identity: RankIdentity, directory: string, reason: string): void {
+  // Without a run, the directory stays free for the next attempt.
+  if (!existsSync(join(directory, 'config.json'))) return
+  try {
+    writeFileSync(failureFile(directory), `${failure(identity, reason)}\n`, { flag: 'wx' })
+  } catch {
+    // Another rank has failed before, or the disk is full: the message is printed anyway.
+  }
+}
+
+const failure = ({ rank, host, pid }: RankIdentity, reason: string): string =>
+  JSON.stringify({ rank, host, pid, reason })

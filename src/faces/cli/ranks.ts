@@ -1,0 +1,146 @@
+/** Runs a command that works as one of several ranks: only the first prints, and all of them end together. */
+import { Option } from 'commander'
+import { UsageError } from '../../core/errors.ts'
+import { commandLine, quoted } from '../../core/text/shell.ts'
+import type { ClosableRanks } from '../../node/train/ranks.ts'
+import { formatError } from './format-error.ts'
+import { colorsFor, Interrupted, type Io, Reported } from './io.ts'
+import { choirVariables } from './launch/variables.ts'
+import { numberOption, ranges } from './options.ts'
+import { type RankIdentity, type RankWatch, rankTitle, recordFailure, watchRank } from './rank-watch.ts'
+
+export interface RankFlags {
+  /** May differ between ranks: the library may have another path on another machine. */
+  readonly mpi?: string
+  readonly deadline?: number
+}
+
+export const mpiOption = (): Option =>
+  new Option('--mpi <library>', 'MPI library of ranks, a path or name (default: CHOIR_MPI, or that of the launcher)')
+
+export const deadlineOption = (): Option =>
+  numberOption(
+    '--deadline <seconds>',
+    'time that a rank waits for another before it ends the job (default: 600)',
+    ranges.positive,
+  )
+
+/** What a rank was given. Each must have the same, since the first rank decides for all. */
+export interface GivenToRank {
+  /** Arguments of the command that are not options. */
+  readonly words: readonly (string | undefined)[]
+  readonly flags: RankFlags
+}
+
+/**
+ * What a rank was given, for people, by what it is.
+ * @returns Options in the order of their names; without the MPI library, whose path may differ between machines.
+ */
+function factsOfRank({ words, flags }: GivenToRank, env: Io['env']): Record<string, string> {
+  const { mpi: _, ...compared } = flags
+  const options = Object.entries(compared)
+    .filter(([, value]) => value !== undefined)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .flatMap(([name, value]) =>
+      optionWords(
+        name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`),
+        value,
+      ),
+    )
+  const given = [...words.filter((word) => word !== undefined), ...options]
+  const variables = choirVariables(env).filter((name) => name !== 'CHOIR_MPI')
+  return {
+    'the command line': given.length > 0 ? commandLine(given) : 'no arguments',
+    'the environment': variables.map((name) => `${name}=${quoted(env[name] ?? '')}`).join(' ') || 'no CHOIR_ variables',
+  }
+}
+
+function optionWords(name: string, value: unknown): string[] {
+  if (Array.isArray(value)) return value.flatMap((each) => optionWords(name, each))
+  if (typeof value === 'boolean') return [value ? `--${name}` : `--no-${name}`]
+  return [`--${name}`, String(value)]
+}
+
+/** Time for the first rank to report an error that all ranks have, before another ends the job. */
+const FIRST_REPORTS_MS = 300
+
+/** What a command does as a rank. */
+export interface RankContext {
+  readonly ranks: ClosableRanks
+  /** Without a terminal: some launchers give ranks one, which nobody may be looking at. */
+  readonly io: Io
+  /** Call it once the run directory is known: if this rank is killed, its death is recorded there and reported. */
+  watch(directory: string): void
+}
+
+/**
+ * Runs `work` with the ranks of the job, or with null in a process of its own. An error that all ranks throw is printed
+ * by the first one, with the rank that had it, if it was one; any other ends all ranks at once, with a message that
+ * names the rank. Ranks that were given different things are refused before any work.
+ */
+export async function withRanks(
+  io: Io,
+  given: GivenToRank,
+  verbose: boolean,
+  work: (context: RankContext | null) => Promise<void>,
+): Promise<void> {
+  let recorded: (reason: string) => void = () => {}
+  const onEarlyExit = (reason: string) => recorded(reason)
+  const { mpi, deadline } = given.flags
+  const ranks = await io.operations.joinRanks(io.env, { library: mpi, deadline, onEarlyExit })
+  if (!ranks) return work(null)
+  const { rank, size, roster } = ranks
+  const identityOf = (of: number): RankIdentity => ({
+    rank: of,
+    size,
+    ...(roster[of] as { host: string; pid: number }),
+  })
+  const identity = identityOf(rank)
+  const neighbours = roster.filter(({ host }, other) => other !== rank && host === identity.host).map(({ pid }) => pid)
+  let run: { readonly directory: string; readonly watch: RankWatch } | null = null
+  const watch = (directory: string) => {
+    const resume = `${io.self} train --resume ${quoted(directory)}`
+    run = { directory, watch: watchRank(identity, directory, resume, neighbours) }
+  }
+  const watched = () => run as typeof run | null
+  /** Call it before all ranks are ended. */
+  const record = (reason: string, of = identity) => {
+    const { directory, watch: watching } = watched() ?? {}
+    if (directory !== undefined) recordFailure(of, directory, reason)
+    watching?.release()
+  }
+  recorded = record
+  const onInterrupt: Io['onInterrupt'] = (handler) =>
+    io.onInterrupt(() => {
+      watched()?.watch.stopping()
+      handler()
+    })
+  try {
+    await io.operations.refuseDifferences(ranks, factsOfRank(given, io.env))
+    await work({ ranks, watch, io: { ...io, onInterrupt, env: { ...io.env, TERM: 'dumb' } } })
+    await ranks.close()
+  } catch (error) {
+    if (error instanceof Interrupted) {
+      await ranks.close()
+      throw error
+    }
+    const code = error instanceof UsageError ? 2 : 1
+    const prefix = colorsFor(io.stderr, io.env).red('choir:')
+    const shared = await io.operations.sharedError(error)
+    if (shared) {
+      if (rank === 0) {
+        const { rank: failed } = shared
+        const title = failed === undefined ? '' : `${rankTitle(identityOf(failed))}: `
+        io.stderr.write(`${prefix} ${title}${formatError(error, verbose)}\n`)
+        if (failed !== undefined && code !== 2) record(formatError(error, false), identityOf(failed))
+      }
+      await ranks.close()
+      throw new Reported(code)
+    }
+    if (rank > 0) await new Promise((resolve) => setTimeout(resolve, FIRST_REPORTS_MS))
+    record(formatError(error, false))
+    ranks.abort(`${prefix} ${rankTitle(identity)}: ${formatError(error, verbose)}`, code)
+  } finally {
+    watched()?.watch.release()
+  }
+}

@@ -1,0 +1,49 @@
+/** `choir train --simulate-ranks`: measures one rank of a world of many, in this process alone. */
+import { UsageError } from '../../core/errors.ts'
+import { worldOf } from '../../engine/world/mpi/world.ts'
+import { loadPlannedRun } from '../../tools/plan/inputs/load-plan.ts'
+import { print } from './display/print.ts'
+import { simulationEventText, simulationText } from './display/simulation.ts'
+import { colorsFor, Interrupted, type Io, interruptible } from './io.ts'
+import { writeJson } from './json.ts'
+
+/** Steps, if none are given: the first is not timed. */
+const STEPS = 3
+
+export interface SimulateFlags {
+  readonly ranks: number
+  readonly steps: number | undefined
+  readonly json: boolean
+  /** Other options that are given, by name. */
+  readonly others: readonly string[]
+}
+
+export async function simulateRank(
+  io: Io,
+  name: string,
+  sets: readonly string[],
+  { ranks, steps = STEPS, json, others }: SimulateFlags,
+): Promise<void> {
+  const [other] = others
+  if (other !== undefined)
+    throw new UsageError(`invalid --simulate-ranks: not with ${other} (a simulation writes no run and reads none)`)
+  if (worldOf(io.env))
+    throw new UsageError('invalid --simulate-ranks: not in a job of several ranks (start it without mpirun)')
+  // With the presets of the planner, and without its section.
+  const { plan: _, ...config } = await loadPlannedRun(name, sets)
+  // In a process of its own, since a calibration measures the peak memory of its process, and so does a simulation.
+  const { threads, math } = config.runtime
+  const engine = [`runtime.math=${math}`, ...(threads === undefined ? [] : [`runtime.threads=${threads}`])]
+  await io.runSelf(['plan', 'tiny', '--cluster', 'local', '--json', ...engine.flatMap((set) => ['--set', set])])
+  const simulation = await interruptible(io, (signal) =>
+    io.operations.simulate(config, {
+      ranks,
+      steps,
+      signal,
+      onEvent: (event) => (json ? writeJson(io, event) : print(io, simulationEventText(event))),
+    }),
+  )
+  if (simulation.interrupted) throw new Interrupted()
+  if (json) writeJson(io, { kind: 'simulation', ...simulation })
+  else print(io, simulationText(simulation, name, colorsFor(io.stdout, io.env)))
+}

@@ -1,0 +1,146 @@
+/** `choir worth` with a law of made-up results. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, relative } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { differenceAt } from '../../tools/law/joint-law.ts'
+import { lawText, parseLaw } from '../../tools/law/law-file.ts'
+import { shippedLaw } from '../../tools/plan/worth/load-law.ts'
+import { lawFileOf } from '../../tools/study/analysis/map/study-law.ts'
+import { mapStudy } from '../../tools/study/testing/map.ts'
+import { main } from './main.ts'
+import { eventFields, undocumented } from './testing/documented-events.ts'
+import { fakeIo } from './testing/fake.ts'
+
+let folder: string
+let law: string
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'choir-worth-'))
+  law = join(folder, 'law.json')
+  const found = lawFileOf(mapStudy())
+  if (!found) throw new Error('no law')
+  writeFileSync(law, lawText(found))
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+async function worth(...args: string[]) {
+  const fake = fakeIo({ terminal: false })
+  const code = await main(['worth', ...args], fake.io)
+  // Advice is wrapped.
+  const out = args.includes('--json') ? fake.stdout.text : fake.stdout.text.replace(/\s+/g, ' ')
+  return { code, out, err: fake.stderr.text }
+}
+
+/** A model between the two sizes of the made-up map, dense or sparse. */
+const shape = [
+  'width=96',
+  'layers=2',
+  'heads=4',
+  'hidden=384',
+  'vocabulary=1024',
+  'moe.hidden=384',
+  'moe.capacity=none',
+]
+const sets = (...more: string[]) => [...shape, ...more].flatMap((set) => ['--set', `model.${set}`])
+const inside = () => ['tiny', '--cluster', 'a100-1', '--law', law, ...sets()]
+
+describe('choir worth', () => {
+  test('answers with the differences of the law, their intervals, and what experts cost', async () => {
+    const { code, out } = await worth(...inside(), '--tokens', '18M', '--json')
+    expect(code).toBe(0)
+    const answer = JSON.parse(out)
+    expect(answer).toMatchObject({ kind: 'worth', tokens: 18e6, beyond: null, citations: [] })
+    const { coefficients } = parseLaw(readFileSync(law, 'utf8'))
+    const [dense, two, eight] = answer.rows
+    expect([dense, two, eight].map(({ experts }) => experts)).toEqual([1, 2, 8])
+    const point = { active: answer.active, tokens: 18e6, experts: 8 }
+    expect(eight.forecast.difference).toBeCloseTo(differenceAt(coefficients, point), 9)
+    expect(eight.forecast.low).toBeLessThan(eight.forecast.difference)
+    expect(eight.forecast.high).toBeGreaterThan(eight.forecast.difference)
+    // Seven more experts of two matrices and their biases, if any, in both layers.
+    expect(eight.parameters - dense.parameters).toBeGreaterThanOrEqual(2 * 7 * 2 * 96 * 384)
+    expect(eight.memory_bytes).toBeGreaterThan(dense.memory_bytes)
+    expect(eight.break_even.tokens).toBeGreaterThan(answer.active)
+    // The table of token embeddings does not compute.
+    expect(answer.active_parameters - answer.active).toBe(1024 * 96)
+    for (const name of eventFields(answer)) expect(name).toMatch(/^[a-z\d_.[\]]+$/)
+    expect(undocumented('worth', answer)).toEqual([])
+  })
+
+  test('advises dense for few tokens, experts for many, and gives the same answer for a sparse configuration', async () => {
+    const few = await worth(...inside(), '--tokens', '1.3M')
+    expect(few.out).toMatch(/Dense: experts are expected to have the higher loss/)
+    const many = await worth(...inside(), '--tokens', '18M')
+    expect(many.out).toMatch(/Experts: 8 of them lower the loss by about 0\.0\d\d nats a token \(80 %: /)
+    expect(many.out).toMatch(/× the memory and .* × the time of a step/)
+    expect(many.out).not.toMatch(/NaN|undefined|Infinity|null/)
+    const dense = await worth(
+      'tiny',
+      '--cluster',
+      'a100-1',
+      '--law',
+      law,
+      '--tokens',
+      '18M',
+      ...sets().slice(0, 10),
+      '--set',
+      'model.moe=null',
+    )
+    expect(/Experts: .*/.exec(dense.out)?.[0].slice(0, 60)).toBe(/Experts: .*/.exec(many.out)?.[0].slice(0, 60))
+  })
+
+  test('refuses to extrapolate, says what is outside, and cites published work with how it was read', async () => {
+    const long = await worth(...inside(), '--tokens', '2B')
+    expect(long.out).toMatch(/No answer of our own: 2\.00 B tokens are outside the law/)
+    expect(long.out).toMatch(/published work does not cover this size either/)
+    expect(long.out).toMatch(/arXiv 2502\.05172 \(read: the paper\)/)
+    expect(long.out).toMatch(/arXiv 2202\.01169 \(read: the abstract only\)/)
+    expect(long.out).not.toMatch(/80 % interval/)
+    const large = await worth('m6t-base', '--cluster', 'a100-64', '--law', law, '--tokens', '20B')
+    expect(large.out).toMatch(/active parameters are outside the law/)
+  })
+
+  test('uses the published law, and says so, for a size that it covers', async () => {
+    const medium = ['width=768', 'layers=12', 'heads=12', 'hidden=3072', 'vocabulary=32000', 'moe.hidden=3072']
+    const args = medium.flatMap((set) => ['--set', `model.${set}`])
+    const { out } = await worth('tiny', '--cluster', 'h100-8', '--law', law, '--tokens', '10B', ...args, '--json')
+    const { rows, advice } = JSON.parse(out)
+    for (const { experts, published, forecast } of rows.slice(1)) {
+      expect(published, `${experts}`).toBeLessThan(0)
+      expect(forecast).toBeNull()
+    }
+    expect(advice).toMatch(
+      /As a guess, the published law, of other text and another vocabulary, would choose 8 experts/,
+    )
+  })
+
+  test('names settings that the law was not measured with', async () => {
+    const { out } = await worth(
+      ...inside(),
+      '--tokens',
+      '18M',
+      '--set',
+      'model.activation=swiglu',
+      '--set',
+      'model.moe.capacity=kx',
+    )
+    expect(out).toContain('model.activation: "swiglu" (the law: "gelu")')
+    expect(out).toContain('model.moe.capacity: "kx" (the law: "none")')
+  })
+
+  test.each([
+    [['--tokens', '2X'], 'invalid --tokens: "2X" (expected a number of tokens'],
+    [['--tokens', '0'], 'invalid --tokens: "0"'],
+    [['--law', 'nothing.json'], 'cannot read law "nothing.json"'],
+  ])('refuses %j', async (args, message) => {
+    const { code, err } = await worth('tiny', '--cluster', 'a100-1', ...args)
+    expect(code).toBe(2)
+    expect(err).toContain(message)
+  })
+
+  test('reads the law of the package from a folder that is packed', () => {
+    const root = join(import.meta.dirname, '..', '..', '..')
+    expect(relative(root, shippedLaw)).toBe(join('laws', 'law.json'))
+    expect(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).files).toContain('laws/*.json')
+  })
+})

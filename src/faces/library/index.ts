@@ -1,0 +1,88 @@
+/**
+ * Choir as a library: sparse expert language models in a few calls.
+ *
+ * @example
+ * ```ts
+ * import { defineConfig, Run, train } from 'choir'
+ *
+ * const config = defineConfig({ preset: 'tiny', train: { steps: 200 } })
+ * await train(config, {
+ *   directory: 'runs/first',
+ *   onEvent: (event) => event.kind === 'train' && console.log(event.step, event.loss),
+ * })
+ * const run = await Run.load('runs/first')
+ * for await (const piece of run.generate('The state of')) process.stdout.write(piece)
+ * await run.close()
+ * ```
+ *
+ * What is exported here follows semantic versioning; nothing else in the package does.
+ *
+ * @module choir
+ */
+
+export type { Difference } from '../../core/config/differences.ts'
+export { type PresetName, presetNames } from '../../core/config/presets.ts'
+export type { RunConfig, RunInput, TrainConfig } from '../../core/config/run-config.ts'
+export { RunError, UsageError } from '../../core/errors.ts'
+export type { ModelConfig } from '../../core/model/config.ts'
+export type { MoeConfig } from '../../core/model/moe-config.ts'
+export type { RoutedModule } from '../../core/model/parameters.ts'
+export type { CapacityRule } from '../../core/model/routing/contract.ts'
+export type { Engine } from '../../engine/contract/engine.ts'
+export type { Begun, Ranks, Transfer } from '../../engine/contract/ranks.ts'
+export type { Precision } from '../../engine/contract/runtime.ts'
+export type { NodeTime, StepEvent } from '../../engine/contract/times.ts'
+export type { WeightsOf } from '../../node/run/weights-source.ts'
+export type { ClosableRanks, JoinOptions } from '../../node/train/ranks.ts'
+export type { TrainOptions } from '../../node/train/train.ts'
+export type { BytesByKind, Memory, MemoryKind } from '../../tools/plan/cost/memory.ts'
+export type { Prediction } from '../../tools/plan/cost/predict.ts'
+export type { SecondsByKind, Time, TimeKind } from '../../tools/plan/cost/time.ts'
+export type { Cluster, ClusterInput } from '../../tools/plan/inputs/cluster.ts'
+export type { Interval } from '../../tools/plan/inputs/intervals.ts'
+export type { MeasuredTraffic, ModuleTraffic } from '../../tools/plan/inputs/measured-traffic.ts'
+export type { PlannedRun, PlanSettings } from '../../tools/plan/inputs/settings.ts'
+export type { Budget, Plan, Rejected } from '../../tools/plan/plan.ts'
+export type { Change } from '../../tools/plan/search/changes.ts'
+export type { Layout, Offload, Recompute } from '../../tools/plan/search/layout.ts'
+export type { ParameterKind } from '../../tools/plan/work/parameter-counts.ts'
+export type { DecodeStream, Tokenizer } from '../../train/data/tokenizer/tokenizer.ts'
+export type { RanksSummary, SlowRank, TrainEvent, TrainSummary } from '../../train/loop/events.ts'
+export type { CeilingReport } from '../../train/measure/ceiling.ts'
+export type { StepProfile } from '../../train/measure/step-profile.ts'
+export type { OnMessage, RunMessage } from '../../train/run/messages.ts'
+export type { Origin } from '../../train/run/origin.ts'
+export type {
+  CapacityEvaluation,
+  DocumentLosses,
+  DomainEvaluation,
+  EvalRecord,
+  RanksRecord,
+  RoutingSummary,
+  TrainRecord,
+} from '../../train/step/records.ts'
+export type { LayerGates } from '../../train/step/statistics.ts'
+export type { TextEnd } from '../../use/infer/continue-text.ts'
+export type { SamplingOptions } from '../../use/infer/generation/sampling.ts'
+export type { RouterChoices, TextRouting } from '../../use/infer/text-routing.ts'
+export type { WritingOptions } from '../../use/infer/writing-options.ts'
+export type { OurTensor } from '../../use/interchange/architectures/ours.ts'
+export {
+  type ExportDtype,
+  type ExportFormat,
+  exportDtypes,
+  exportFormats,
+} from '../../use/interchange/export/contract.ts'
+export type { ExportOptions } from '../../use/interchange/export/export.ts'
+export type { ExportReport, HeldOutLoss, LogitCheck, Missing } from '../../use/interchange/export/report.ts'
+export type { ImportOptions } from '../../use/interchange/import/import-model.ts'
+export type { ImportReport, MappedTensor } from '../../use/interchange/import/report.ts'
+export type { Upcycling } from '../../use/interchange/import/upcycle.ts'
+export type { EvaluateOptions } from '../../use/runs/evaluate.ts'
+export type { ModelChoice, RuntimeOverrides } from '../../use/runs/trained-model.ts'
+export { type ConfigInput, defineConfig } from './config.ts'
+export { configFrom } from './config-from.ts'
+export { exportRun, importModel } from './exchange.ts'
+export { type PlanInput, plan } from './plan.ts'
+export * from './run.ts'
+export { joinRanks, train } from './train.ts'

@@ -1,0 +1,170 @@
+/** A trained model, for use: evaluate it, let it write, see its routing. */
+import { z } from 'zod'
+import { callback, checkOptions, expectPath } from '../../core/config/options.ts'
+import { frozen } from '../../core/config/plain.ts'
+import type { RunConfig } from '../../core/config/run-config.ts'
+import { UsageError } from '../../core/errors.ts'
+import { capacityRules } from '../../core/model/routing/contract.ts'
+import type { Tokenizer } from '../../train/data/tokenizer/tokenizer.ts'
+import type { OnMessage } from '../../train/run/messages.ts'
+import type { EvalRecord } from '../../train/step/records.ts'
+import { compileTracer } from '../../use/infer/compiled-tracer.ts'
+import { continueText, type TextEnd } from '../../use/infer/continue-text.ts'
+import { tokenScratch } from '../../use/infer/generation/token-decoder.ts'
+import { weightFormats } from '../../use/infer/int8/weight-format.ts'
+import { expectText, routingOf, type TextRouting } from '../../use/infer/text-routing.ts'
+import { textOptions, type WritingOptions } from '../../use/infer/writing-options.ts'
+import { type EvaluateOptions, evaluateModel } from '../../use/runs/evaluate.ts'
+import { loadModel, type ModelChoice, type TrainedModel } from '../../use/runs/trained-model.ts'
+import { eitherSignal, listening } from './listening.ts'
+
+export interface LoadOptions extends ModelChoice {
+  /** Called with warnings, such as a damaged checkpoint that was skipped. */
+  readonly onMessage?: OnMessage
+}
+
+export type EvaluationOptions = Omit<EvaluateOptions, keyof ModelChoice>
+
+const choiceFields = {
+  device: z.enum(['cpu', 'webgpu']).optional(),
+  threads: z.int().positive().optional(),
+  math: z.enum(['float32', 'bf16', 'f16']).optional(),
+  checkpoint: z.int().nonnegative().optional(),
+  weights: z.enum(weightFormats).optional(),
+}
+
+const evaluationFields = {
+  source: z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]).optional(),
+  batches: z.int().positive().optional(),
+  capacity: z.enum(capacityRules).optional(),
+  byDocument: z.boolean().optional(),
+}
+
+/** A checkpoint of a run, the newest one by default, in memory. Close it in the end. */
+export class Run {
+  private readonly trained: TrainedModel
+  /** Aborted when the run is closed: texts end. */
+  private readonly closed = new AbortController()
+  /** What computes with the model now. */
+  private readonly uses = new Set<Promise<unknown>>()
+  private closing: Promise<void> | undefined
+
+  private constructor(model: TrainedModel) {
+    this.trained = { ...model, config: frozen(model.config) }
+  }
+
+  /**
+   * @param directory Of a run, as `train` leaves it.
+   * @throws UsageError when there is no run or no such checkpoint, or an option is wrong; RunError when its files are
+   * damaged
+   */
+  static async load(directory: string, options: LoadOptions = {}): Promise<Run> {
+    expectPath('directory', directory, 'that of a run')
+    checkOptions('options of Run.load', options, choiceFields, { onMessage: callback })
+    let model: TrainedModel | undefined
+    try {
+      return await listening(options.onMessage, async (onMessage) => {
+        model = await loadModel(directory, options, onMessage, tokenScratch)
+        return new Run(model)
+      })
+    } catch (error) {
+      await model?.close()
+      throw error
+    }
+  }
+
+  private get model(): TrainedModel {
+    if (this.closing) throw new UsageError('this run is closed (load it again)')
+    return this.trained
+  }
+
+  get config(): RunConfig {
+    return this.model.config
+  }
+
+  get tokenizer(): Tokenizer {
+    return this.model.tokenizer
+  }
+
+  /** Of the checkpoint. */
+  get step(): number {
+    return this.model.step
+  }
+
+  /**
+   * The loss on the text that the run held out, or on any other, under every capacity rule.
+   * @throws UsageError when an option is wrong
+   */
+  async evaluate(options: EvaluationOptions = {}): Promise<EvalRecord> {
+    checkOptions('options of evaluate', options, evaluationFields, { onMessage: callback })
+    const { model } = this
+    return this.use(() => listening(options.onMessage, (onMessage) => evaluateModel(model, { ...options, onMessage })))
+  }
+
+  /**
+   * Text that continues the prompt, piece by piece; the generator returns how it ended. {@link close} ends it as
+   * `interrupted`.
+   * @throws UsageError when an option is out of range
+   */
+  generate(prompt = '', options: WritingOptions = {}): AsyncGenerator<string, TextEnd> {
+    const { model } = this
+    const checked = textOptions(prompt, options)
+    const signal = eitherSignal(checked.signal, this.closed.signal)
+    return this.pieces(continueText(model, { ...checked, signal }))
+  }
+
+  private async *pieces(text: AsyncGenerator<string, TextEnd>): AsyncGenerator<string, TextEnd> {
+    try {
+      for (;;) {
+        const { done, value } = await this.use(() => text.next())
+        if (done) return value
+        yield value
+      }
+    } finally {
+      // If the reader has left, the text has not ended.
+      await text.return({ reason: 'interrupted', tokens: 0, seconds: 0 })
+    }
+  }
+
+  /**
+   * The experts of every token of a text, without a capacity limit, as in generation.
+   * @throws UsageError when the model is dense, or the text is empty
+   */
+  async routing(text: string): Promise<TextRouting> {
+    expectText(text)
+    const { model } = this
+    return this.use(async () => {
+      const compiled = await compileTracer(model, 'none')
+      try {
+        return await routingOf(compiled, text)
+      } finally {
+        compiled.tracer.release()
+      }
+    })
+  }
+
+  /**
+   * Frees the memory of the model. Evaluations and routings under way are completed first; texts end with the reason
+   * `interrupted`, at the token that is computed now or when they are read again. Idempotent.
+   */
+  close(): Promise<void> {
+    this.closing ??= this.release()
+    return this.closing
+  }
+
+  private async release(): Promise<void> {
+    this.closed.abort()
+    await Promise.allSettled(this.uses)
+    await this.trained.close()
+  }
+
+  private async use<T>(work: () => Promise<T>): Promise<T> {
+    const result = work()
+    this.uses.add(result)
+    try {
+      return await result
+    } finally {
+      this.uses.delete(result)
+    }
+  }
+}

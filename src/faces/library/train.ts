@@ -1,0 +1,65 @@
+/** Training for callers of the library: what they give is checked, and does not change while the training uses it. */
+import { z } from 'zod'
+import { isFields } from '../../core/config/fields.ts'
+import { abortSignal, callback, checkOptions, expectLive, expectPath, object } from '../../core/config/options.ts'
+import { frozen } from '../../core/config/plain.ts'
+import { parseInput } from '../../core/config/problems.ts'
+import { type RunConfig, runSchema } from '../../core/config/run-config.ts'
+import { UsageError } from '../../core/errors.ts'
+import { type ClosableRanks, type JoinOptions, joinRanks as joinAll } from '../../node/train/ranks.ts'
+import { type TrainOptions, train as trainRun } from '../../node/train/train.ts'
+import type { TrainSummary } from '../../train/loop/events.ts'
+import { eitherSignal, listening } from './listening.ts'
+
+const plain = {
+  directory: z.string().min(1),
+  resume: z.boolean().optional(),
+  checkpoint: z.int().nonnegative().optional(),
+  from: z
+    .strictObject({
+      run: z.string().min(1),
+      checkpoint: z.int().nonnegative().optional(),
+      fork: z.boolean().optional(),
+    })
+    .optional(),
+  profile: z.boolean().optional(),
+  compareWithGzip: z.boolean().optional(),
+}
+
+/**
+ * Trains a model in a run directory.
+ *
+ * The configuration is copied, so a later change of the object changes nothing. An error that `onEvent` throws ends the
+ * training at once. If `onEvent` is async, the training does not wait for it; a promise that rejects ends the training
+ * after the step under way, with a checkpoint, and `train` rejects with its error. The last promises are awaited.
+ * @throws UsageError if the configuration, an option, the data or the directory is unusable
+ * @throws RunError if the disk is full, another process trains here, or the loss stays non-finite
+ */
+export async function train(config: RunConfig, options: TrainOptions): Promise<TrainSummary> {
+  if (!isFields(config) || !isFields(config.model))
+    throw new UsageError('invalid config (expected the result of defineConfig)')
+  expectPath('directory', options?.directory, 'the path of a folder for the run')
+  if (options.from !== undefined && !isFields(options.from))
+    throw new UsageError(`invalid from: ${JSON.stringify(options.from)} (expected { run: 'path of a run' })`)
+  const { ranks, ...others } = options
+  checkOptions('options of train', others, plain, { signal: abortSignal, onEvent: callback, ranks: object })
+  if (ranks !== null) expectLive('ranks', ranks, object)
+  const own = frozen(parseInput(runSchema, config, 'configuration'))
+  return listening(options.onEvent, (onEvent, failed) =>
+    trainRun(own, { ...options, onEvent, signal: eitherSignal(options.signal, failed) }),
+  )
+}
+
+const joinFields = { library: z.string().optional(), deadline: z.number().positive().optional() }
+
+/**
+ * The ranks of the job; null for a process of its own, for which MPI is not loaded.
+ * @throws UsageError if an option is wrong, or the MPI library is missing or not that of the launcher
+ */
+export async function joinRanks(
+  env: Readonly<Record<string, string | undefined>>,
+  options: JoinOptions = {},
+): Promise<ClosableRanks | null> {
+  checkOptions('options of joinRanks', options, joinFields, { onEarlyExit: callback })
+  return joinAll(env, options)
+}

@@ -1,0 +1,229 @@
+/**
+ * The HTTP interface between the dashboard's server and its page. Types only, so that the page can import them
+ * without bundling the server.
+ *
+ *     GET  /api/collection                                     Collection
+ *     GET  /api/series?runs=A,B&metric=train/loss&x=tokens&smoothing=0.6&points=800&from=&to=    SeriesAnswer
+ *     GET  /api/routing?run=A                                  RoutingIndex
+ *     GET  /api/routing/loads?run=A&from=0&to=32               Float32 [snapshots][routers][2][experts]
+ *     GET  /api/routing/history?run=A&router=0                 Float32 [snapshots][2][experts]
+ *     GET  /api/routing/summary?run=A&router=0                 RoutingHistory
+ *     GET  /api/ranks?run=A&span=20&step=400                  RanksOfSteps
+ *     GET  /api/documents?run=A                                DocumentList
+ *     POST /api/trace      TraceRequest                        TokenTrace
+ *     POST /api/top-tokens TopTokensRequest                    TopTokens
+ *     GET  /api/events                                         server-sent events; `change` carries a Change
+ *
+ * Requests name a run by its id, never by a path. A failed request gets a status of 4xx or 5xx and a Problem.
+ * Float32 arrays are little endian. Each router's row is padded with zeros to the run's largest number of experts,
+ * `RoutingIndex.experts`; only in Megatron-Core traces do routers differ in it.
+ */
+import type { FrequentTokens } from '../../use/infer/top-tokens.ts'
+
+/**
+ * Configuration fields by path, such as `model.moe.k`; `from.run` and `from.step` of a run that began with the weights
+ * of another; `study.arm` of a run of a study. Lists are joined by commas.
+ */
+export type FlatConfig = Readonly<Record<string, string | number | boolean | null>>
+
+/**
+ * - `running`: steps are left, and its files were written to within the time of a few steps
+ * - `finished`: the last step is done
+ * - `stopped`: steps are left, but nothing writes its files
+ * - `unreadable`: `problem` says why; whatever could be read is included
+ */
+export type RunState = 'running' | 'finished' | 'stopped' | 'unreadable'
+
+export interface RunSummary {
+  /** Letters and digits. Stays the same as long as the folder does not move. */
+  readonly id: string
+  /** Path relative to the watched folder, separated by `/`; the folder's own name if it is the run. */
+  readonly path: string
+  /** The path; for a run of a study, the study's folder, the arm and the seed: `quick/top-1, seed 2`. */
+  readonly name: string
+  /** A run directory of Choir, or a router trace of Megatron-Core. */
+  readonly kind: 'choir' | 'trace'
+  readonly state: RunState
+  readonly problem?: string
+  /** Last step with a metrics line; for a trace, its last step. */
+  readonly step: number
+  /** Steps that the configuration asks for; null if unknown. */
+  readonly steps: number | null
+  readonly tokens: number
+  /** Last values; null when there is none yet. Losses in nats per token. */
+  readonly loss: number | null
+  readonly heldOutLoss: number | null
+  readonly bitsPerByte: number | null
+  readonly tokensPerSecond: number | null
+  /** Estimated from the time of the last steps; null unless the run is running. */
+  readonly secondsLeft: number | null
+  /** Milliseconds since the epoch: when the run was created, and when its files last changed. */
+  readonly created: number | null
+  readonly changed: number
+  /** Lines of metrics read so far. */
+  readonly lines: number
+  /** Whether files are still being read for the first time. */
+  readonly reading: boolean
+  /** Metrics that /api/series has, such as `train/loss` or `eval/bits_per_byte`. */
+  readonly metrics: readonly string[]
+  /** Whether /api/routing has data. */
+  readonly routed: boolean
+  /** Whether /api/ranks has data: a training on several ranks. */
+  readonly ranked: boolean
+  /** Whether /api/trace and /api/top-tokens can answer: there is a checkpoint. A trace needs none. */
+  readonly traceable: boolean
+  /** Changes with the newest checkpoint; null without one. */
+  readonly checkpoint: string | null
+  /** Empty for a trace. */
+  readonly config: FlatConfig
+}
+
+export interface Collection {
+  /** Grows with every change of any run. Differs between starts of the server. */
+  readonly version: number
+  /** Watched folders, as the user wrote them. */
+  readonly roots: readonly string[]
+  /** Sorted by name. */
+  readonly runs: readonly RunSummary[]
+  /** Bytes read and bytes in total while files are read for the first time; then null. */
+  readonly progress: { readonly done: number; readonly of: number } | null
+}
+
+/** Data of a `change` event; at most two a second. */
+export interface Change {
+  readonly version: number
+  /** Ids of runs that changed, appeared or disappeared. */
+  readonly runs: readonly string[]
+}
+
+/** Steps; tokens trained on; seconds of training; floating-point operations of the model, forward and backward. */
+export const xAxes = ['step', 'tokens', 'time', 'flops'] as const
+export type XAxis = (typeof xAxes)[number]
+
+export interface Series {
+  readonly run: string
+  readonly x: readonly number[]
+  /** Smoothed; null where the value is not finite. */
+  readonly y: readonly (number | null)[]
+  /** Not smoothed, at the same x; absent without smoothing. */
+  readonly raw?: readonly (number | null)[]
+  /** Points in the range before thinning to extremes. `x` also has one neighbour on each side of the range. */
+  readonly of: number
+}
+
+export interface SeriesAnswer {
+  readonly metric: string
+  readonly x: XAxis
+  /** Runs that have the metric, in the requested order. */
+  readonly series: readonly Series[]
+}
+
+/** The router of a routed module of a layer. */
+export interface RouterInfo {
+  readonly layer: number
+  /** `ffn`, `qkv` or `output`; in a trace, its name of the block, such as `decoder`. */
+  readonly module: string
+  readonly experts: number
+  /** Prototype z has the experts from z · experts / prototypes on. */
+  readonly prototypes: number
+}
+
+export interface RoutingIndex {
+  readonly run: string
+  readonly routers: readonly RouterInfo[]
+  /** Largest number of experts of a router. */
+  readonly experts: number
+  /** Steps of the kept snapshots: all, or evenly spaced ones when there are thousands. */
+  readonly steps: readonly number[]
+  /** Snapshots in the file. */
+  readonly of: number
+  /** Changes when kept snapshots change their index: some were thinned out, the file or the server is another. */
+  readonly generation: number
+}
+
+/** Measures of one router at the kept snapshots. Null where the file has none. */
+export interface RoutingHistory {
+  readonly load_cv: readonly (number | null)[]
+  readonly load_cv_kept: readonly (number | null)[]
+  readonly drop_rate: readonly (number | null)[]
+  /** Mean over tokens of the sum of the gates of their kept choices. */
+  readonly gate_mean: readonly (number | null)[]
+  /** Nats. */
+  readonly gate_entropy: readonly (number | null)[]
+  readonly dead_experts: readonly (number | null)[]
+  readonly max_over_mean: readonly (number | null)[]
+}
+
+/**
+ * Times of ranks, means over the last `span` kept records up to a step, without a tenth, the longest steps. Lists are by
+ * rank, null where the file has no number. Milliseconds; `compute`, `allToAll`, `allReduce` and `wait` add up to the step.
+ */
+export interface RanksOfSteps {
+  readonly run: string
+  /** Steps of the kept records: all, or evenly spaced ones if there are very many. */
+  readonly steps: readonly number[]
+  /** Records in the file. */
+  readonly of: number
+  /** First and last step of these records, and how many of them the means are over. */
+  readonly from: number
+  readonly to: number
+  readonly used: number
+  readonly compute: readonly (number | null)[]
+  readonly allToAll: readonly (number | null)[]
+  readonly allReduce: readonly (number | null)[]
+  readonly wait: readonly (number | null)[]
+  /** Mean over the other ranks of the time that they wait for this one. */
+  readonly waitedFor: readonly (number | null)[]
+  /** Time of computing over the median of the other ranks. */
+  readonly computeOverOthers: readonly number[]
+  /** Assignments that the experts of the rank computed; null if every rank has all experts. */
+  readonly kept: readonly (number | null)[]
+  /** Host and process of each rank; empty if unknown. */
+  readonly roster: readonly { readonly host: string; readonly pid: number }[]
+}
+
+export interface DocumentList {
+  /** Held-out documents in order; for a trace, its steps. */
+  readonly documents: readonly { readonly index: number; readonly title: string; readonly characters: number }[]
+}
+
+export type TraceRequest =
+  | { readonly run: string; readonly text: string }
+  | { readonly run: string; readonly document: number }
+
+/** The experts of every token of a text: without a capacity limit, as in generation; for a trace as recorded. */
+export interface TokenTrace {
+  readonly run: string
+  /** Step of the checkpoint. */
+  readonly step: number
+  /** Cross-entropy in nats per token; null for a trace. */
+  readonly loss: number | null
+  /** Text of each token; empty strings for a trace, which holds no text. */
+  readonly tokens: readonly string[]
+  /** Whether the text was longer than the limit. */
+  readonly cut: boolean
+  readonly routers: readonly TokenRouter[]
+}
+
+export interface TokenRouter extends RouterInfo {
+  /** Choices per token; those of a prototype are adjacent. */
+  readonly choices: number
+  /** [tokens][choices]. `gate` is null where gates are unknown. */
+  readonly expert: readonly number[]
+  readonly gate: readonly number[] | null
+}
+
+export interface TopTokensRequest {
+  readonly run: string
+  readonly router: number
+  readonly expert: number
+}
+
+export interface TopTokens extends FrequentTokens {
+  readonly step: number
+}
+
+/** Body of a response with a status of 4xx or 5xx. */
+export interface Problem {
+  readonly problem: string
+}

@@ -1,0 +1,132 @@
+/** Serves a page by HTTP: binds to an address, and closes all connections in the end. */
+import { createServer, type Server } from 'node:http'
+import { hostname } from 'node:os'
+import { getRequestListener } from '@hono/node-server'
+import { UsageError } from '../../../core/errors.ts'
+import { errorCode } from '../../../node/system/disk.ts'
+import { type Access, isLoopback } from './access.ts'
+
+export interface ServerAddress {
+  /** Address to bind to. Default: this machine only, 127.0.0.1. */
+  readonly host?: string
+  /** Default: 6007, or the next free port. 0: any free port. */
+  readonly port?: number
+  /** Clients must present it. Required if other machines can reach the server. */
+  readonly token?: string
+}
+
+export interface PageServer {
+  /** URL to open in a browser, including the token. */
+  readonly address: string
+  close(): Promise<void>
+}
+
+interface Site {
+  fetch(request: Request): Response | Promise<Response>
+  close?(): Promise<void>
+}
+
+/** TensorBoard uses 6006. If 50 ports are taken, something else is wrong. */
+const ports = { first: 6007, tries: 50 }
+const MIN_TOKEN_LENGTH = 8
+/** An address may name thousands of runs, more than Node's default of 16 KiB holds. */
+const MAX_HEAD_BYTES = 256 << 10
+
+/** @throws UsageError if host, port or token cannot be used */
+export async function serve(address: ServerAddress, open: (access: Access) => Site): Promise<PageServer> {
+  checkAccess(address)
+  const { host = '127.0.0.1', token } = address
+  const server = createServer({ maxHeaderSize: MAX_HEAD_BYTES })
+  const port = await listen(server, host, address.port)
+  const site = open({ port, token })
+  const answer = getRequestListener((request) => site.fetch(nodeRequest(request)), { overrideGlobalObjects: false })
+  server.on('request', (request, response) => {
+    if (!unsupported.has(request.method ?? '')) return answer(request, response)
+    response.writeHead(405, { 'content-type': 'application/json', allow: 'GET, HEAD, POST' })
+    response.end(
+      JSON.stringify({ problem: `The method ${request.method} is not supported (expected GET, HEAD or POST).` }),
+    )
+  })
+  return {
+    address: addressOf(host, port, token),
+    async close() {
+      const ended = site.close?.()
+      const closed = new Promise((resolve) => server.close(resolve))
+      server.closeAllConnections()
+      await Promise.all([closed, ended])
+    },
+  }
+}
+
+/** Methods of which no `Request` can be made: the Fetch standard forbids them. */
+const unsupported = new Set(['TRACE', 'TRACK'])
+
+/** The request as one of Node's own class: a middleware cannot build a request from the listener's look-alike. */
+function nodeRequest({ url, method, headers, body, signal }: Request): Request {
+  return new Request(url, { method, headers, signal, ...(body && { body, duplex: 'half' }) } as RequestInit)
+}
+
+/** @throws UsageError if an address lets everyone in, or a token is too short */
+export function checkAccess({ host = '127.0.0.1', token }: ServerAddress): void {
+  if (token !== undefined && token.length < MIN_TOKEN_LENGTH)
+    throw new UsageError(`invalid --token: it has ${token.length} characters (expected at least ${MIN_TOKEN_LENGTH})`)
+  if (token === undefined && !isLoopback(host))
+    throw new UsageError(
+      `invalid --host: "${host}" lets other machines read these runs; add --token "$(openssl rand -hex 16)", ` +
+        'which visitors then need, or leave --host out and connect through a tunnel (ssh -L)',
+    )
+}
+
+/** @returns the port that it listens on */
+async function listen(server: Server, host: string, asked: number | undefined): Promise<number> {
+  if (asked !== undefined) return bind(server, host, asked)
+  for (let port = ports.first; ; port++)
+    try {
+      return await bind(server, host, port)
+    } catch (error) {
+      if (!(error instanceof PortTakenError) || port + 1 === ports.first + ports.tries) throw error
+    }
+}
+
+class PortTakenError extends UsageError {}
+
+function bind(server: Server, host: string, port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const fail = (error: Error) => reject(listenError(error, host, port))
+    server.once('error', fail)
+    server.listen({ host: host.replace(/^\[(.*)\]$/, '$1'), port, exclusive: true }, () => {
+      server.off('error', fail)
+      const address = server.address()
+      if (address === null || typeof address === 'string') reject(new Error('internal: a server without a port'))
+      else resolve(address.port)
+    })
+  })
+}
+
+function listenError(error: Error, host: string, port: number): Error {
+  switch (errorCode(error)) {
+    case 'EADDRINUSE':
+      return new PortTakenError(
+        `invalid --port: ${port} is taken by another program (choose another, or leave --port out)`,
+      )
+    case 'EACCES':
+      return new UsageError(`invalid --port: ${port} is not permitted (expected 1024 or higher)`)
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+    case 'EADDRNOTAVAIL':
+    case 'EINVAL':
+      return new UsageError(
+        `invalid --host: "${host}" is not an address of this machine (expected one, or 0.0.0.0 for all)`,
+      )
+    default:
+      return error
+  }
+}
+
+/** If the server is bound to all addresses, the URL has the name of this machine. */
+function addressOf(host: string, port: number, token: string | undefined): string {
+  const name = /^(?:0\.0\.0\.0|::|\[::\])$/.test(host) ? hostname() : host
+  const url = new URL(`http://${name.includes(':') && !name.startsWith('[') ? `[${name}]` : name}:${port}/`)
+  if (token !== undefined) url.searchParams.set('token', token)
+  return url.href
+}

@@ -1,0 +1,73 @@
+/** Starts the dashboard's HTTP server for folders of runs. */
+import { realpath } from 'node:fs/promises'
+import { Cleanup } from '../../../core/cleanup.ts'
+import { UsageError } from '../../../core/errors.ts'
+import { errorCode } from '../../../node/system/disk.ts'
+import { WatchedCollection } from '../runs/collection.ts'
+import { TraceProcesses } from '../tracing/processes.ts'
+import { RunTracing } from '../tracing/tracing.ts'
+import { createApp, type Watched } from './app.ts'
+import { builtPage, type Page, readPage } from './page.ts'
+import { checkAccess, type PageServer, type ServerAddress, serve } from './serve.ts'
+
+export interface WatchOptions extends ServerAddress {
+  /** Run directories, or folders of them. */
+  readonly roots: readonly string[]
+  /** Files and folders outside the roots with texts that runs were trained on. */
+  readonly data?: readonly string[]
+}
+
+/**
+ * Serves folders until it is closed.
+ * @throws UsageError if a folder does not exist, or host, port or token cannot be used
+ * @throws RunError if the page is not built
+ */
+export async function startWatch({ roots, data = [], ...address }: WatchOptions): Promise<PageServer> {
+  checkAccess(address)
+  const cleanup = new Cleanup()
+  try {
+    const page = await readPage(builtPage('web'))
+    const collection = await WatchedCollection.open(roots)
+    cleanup.defer(() => collection.close())
+    const readable = await Promise.all([...roots, ...data].map(realDataPath))
+    const server = await serveWatched(collection, page, address, readable)
+    cleanup.defer(() => server.close())
+    return { address: server.address, close: () => cleanup.run() }
+  } catch (error) {
+    await cleanup.run()
+    throw error
+  }
+}
+
+async function realDataPath(path: string): Promise<string> {
+  try {
+    return await realpath(path)
+  } catch (error) {
+    // The roots have been checked before, so this path is from --data.
+    const why = errorCode(error) === 'ENOENT' ? 'there is no such file or folder' : (error as Error).message
+    throw new UsageError(`invalid --data: "${path}" (${why})`)
+  }
+}
+
+/**
+ * Serves an open collection, and does not close it.
+ * @param readable Real paths from which models and their texts may be read
+ */
+export async function serveWatched(
+  collection: Watched,
+  page: Page,
+  address: ServerAddress,
+  readable: readonly string[] = [],
+): Promise<PageServer> {
+  const processes = new TraceProcesses(readable)
+  return serve(address, (access) => {
+    const app = createApp({ collection, tracing: new RunTracing(processes), page, access })
+    return {
+      fetch: app.fetch,
+      async close() {
+        app.close()
+        await processes.close()
+      },
+    }
+  })
+}

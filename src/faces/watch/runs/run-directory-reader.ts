@@ -1,0 +1,257 @@
+/**
+ * Reads a run directory of Choir, while another process or machine writes it or years later. It only reads files.
+ */
+import { stat } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { isFields } from '../../../core/config/fields.ts'
+import { ARM_FILE, armIn, runOfFolder } from '../../../node/run/study-arm.ts'
+import { isHeldByLiveProcess, LOCK_FILE } from '../../../node/system/lock.ts'
+import { median } from '../../../train/step/statistics.ts'
+import type { RanksOfSteps, RoutingHistory, RoutingIndex, RunState, RunSummary, Series } from '../api.ts'
+import { readInside } from './confined.ts'
+import { MetricColumns } from './metric-columns.ts'
+import { newestCheckpointKey } from './newest-checkpoint.ts'
+import { parseObject, RoutingLog } from './routing-log.ts'
+import { type FoundRun, MAX_POLL_BYTES, type PolledRun, type PollResult, QUIET_MS, SETTLED_MS } from './run.ts'
+import { type KnownConfig, readRunConfig, unknownConfig } from './run-config.ts'
+import { type SeriesQuery, seriesOf } from './series.ts'
+import { nameOfRun } from './study-names.ts'
+import { LineTail } from './tail.ts'
+
+/** Configurations take some kilobytes. */
+export const MAX_CONFIG_BYTES = 1 << 20
+
+/** Names of arms are some words. */
+const MAX_ARM_BYTES = 4096
+const MAX_ARM_LENGTH = 200
+
+const REFUSED = 'cannot be read (no permission, not a plain file, or a link that leads outside)'
+
+/** Steps over whose median the time of a step is estimated. */
+const RECENT_STEPS = 50
+
+export class RunDirectoryReader implements PolledRun {
+  readonly kind = 'choir'
+  readonly id: string
+  readonly directory: string
+  private readonly found: FoundRun
+  private readonly columns = new MetricColumns()
+  private readonly metrics: LineTail
+  private routingLog = new RoutingLog()
+  private readonly routingTail: LineTail
+  private config: KnownConfig = unknownConfig
+  private configStamp = ''
+  private configChanged = 0
+  /** Of a run of a study; null until it is read, and for other runs. */
+  private arm: string | null = null
+  private checkpoint: string | null = null
+  private isLocked = false
+  /** Time at which the lock was first seen to be released. */
+  private unlockedAt = Number.NEGATIVE_INFINITY
+  private roster: RanksOfSteps['roster'] = []
+  private isReading = true
+  private memory = Number.POSITIVE_INFINITY
+  private lastStatus = ''
+
+  constructor(found: FoundRun) {
+    this.found = found
+    this.id = found.id
+    this.directory = found.directory
+    this.metrics = new LineTail(found.root, join(found.directory, 'metrics.jsonl'), {
+      line: (bytes) => this.columns.add(bytes),
+      replaced: () => this.columns.clear(),
+    })
+    this.routingTail = new LineTail(found.root, join(found.directory, 'routing.jsonl'), {
+      line: (bytes, start) => this.routingLog.add(bytes, start, this.routingTail.size),
+      replaced: () => this.routingLog.clear(),
+    })
+  }
+
+  get progress(): { readonly done: number; readonly of: number } | null {
+    if (!this.isReading) return null
+    const { metrics, routingTail } = this
+    return { done: metrics.position + routingTail.position, of: metrics.size + routingTail.size }
+  }
+
+  limit(memory: number): void {
+    this.memory = memory
+    this.routingLog.snapshots.limit(memory)
+  }
+
+  async poll(signal?: AbortSignal): Promise<PollResult> {
+    await this.readConfig()
+    await this.readArm()
+    const metrics = await this.metrics.poll(MAX_POLL_BYTES, signal)
+    // Curves come before experts: they are small, and users look at them first.
+    const routing = metrics === 'behind' ? 'behind' : await this.routingTail.poll(MAX_POLL_BYTES, signal)
+    const isSettled =
+      routing === 'same' && Date.now() - this.routingTail.changed > SETTLED_MS && this.routingLog.snapshots.settle()
+    if (metrics !== 'same' && !this.columns.ranks.isEmpty) await this.readRoster()
+    await this.checkCheckpointAndLock()
+    const isBehind = metrics === 'behind' || routing === 'behind'
+    if (!isBehind) this.isReading = false
+    const state = this.state(Date.now())
+    const status = [state, this.checkpoint, this.configStamp, this.arm, this.isReading].join()
+    const isChanged = metrics !== 'same' || routing !== 'same' || isSettled || status !== this.lastStatus
+    this.lastStatus = status
+    return { isChanged, isBehind, isRunning: state === 'running' }
+  }
+
+  summary(): RunSummary {
+    const { found, columns, config, metrics } = this
+    const [train, evaluation] = [columns.table('train'), columns.table('eval')]
+    const now = Date.now()
+    const state = this.state(now)
+    const step = this.step()
+    const problem = this.problem()
+    const stepsLeft = (config.steps ?? Number.NaN) - step
+    const stepTime = this.stepTime()
+    const arm = this.arm ?? runOfFolder(basename(this.directory))?.arm
+    return {
+      id: found.id,
+      path: found.path,
+      name: nameOfRun(found.path, this.arm),
+      kind: this.kind,
+      state,
+      ...(problem !== undefined && { problem }),
+      step,
+      steps: config.steps,
+      tokens: train?.last('tokens') ?? evaluation?.last('tokens') ?? 0,
+      loss: train?.last('loss') ?? null,
+      heldOutLoss: evaluation?.last('loss') ?? null,
+      bitsPerByte: evaluation?.last('bits_per_byte') ?? null,
+      tokensPerSecond: train?.last('tokens_per_second') ?? null,
+      secondsLeft: state === 'running' && stepsLeft > 0 && stepTime > 0 ? (stepsLeft * stepTime) / 1000 : null,
+      created: config.created,
+      changed: this.changed(),
+      lines: columns.lines + metrics.skipped,
+      reading: this.isReading,
+      metrics: columns.names(),
+      routed: this.routing() !== undefined,
+      ranked: !columns.ranks.isEmpty,
+      traceable: this.checkpoint !== null && config.routers !== null,
+      checkpoint: this.checkpoint,
+      config: arm === undefined ? config.fields : { 'study.arm': arm, ...config.fields },
+    }
+  }
+
+  series(metric: string, query: SeriesQuery): Series | undefined {
+    return seriesOf(this.id, this.columns, metric, query, this.config.flopsPerToken)
+  }
+
+  routing(): RoutingIndex | undefined {
+    return this.routingLog.snapshots.index(this.id)
+  }
+
+  loads(from: number, to: number): Float32Array {
+    return this.routingLog.snapshots.loads(from, to)
+  }
+
+  history(router: number): Float32Array {
+    return this.routingLog.snapshots.history(router)
+  }
+
+  routingSummary(router: number): RoutingHistory {
+    return this.routingLog.snapshots.summary(router)
+  }
+
+  ranks(span: number, step?: number): RanksOfSteps | undefined {
+    const found = this.columns.ranks.ranks(span, step)
+    return found && { run: this.id, ...found, roster: this.roster }
+  }
+
+  private step(): number {
+    const last = (kind: string) => this.columns.table(kind)?.lastStep ?? 0
+    return Math.max(0, last('train'), last('eval'))
+  }
+
+  /** Milliseconds per step; 0 before the first. */
+  private stepTime(): number {
+    const times = this.columns.table('train')?.column('step_ms')?.subarray(-RECENT_STEPS) ?? []
+    return median([...times].filter(Number.isFinite))
+  }
+
+  private changed(): number {
+    return Math.max(this.metrics.changed, this.routingTail.changed, this.configChanged)
+  }
+
+  private state(now: number): RunState {
+    const { steps, problem } = this.config
+    if (problem !== undefined) return 'unreadable'
+    if (steps !== null && this.step() >= steps) return 'finished'
+    if (this.isLocked) return 'running'
+    const changed = this.changed()
+    // Writes from before the lock was released do not show that the run goes on.
+    if (changed > this.unlockedAt && now - changed < Math.max(QUIET_MS, 10 * this.stepTime())) return 'running'
+    // Without a configuration the number of steps left is unknown.
+    return steps === null ? 'finished' : 'stopped'
+  }
+
+  private problem(): string | undefined {
+    const skipped = this.metrics.skipped + this.routingTail.skipped
+    const tooLong = skipped > 0 ? `lines longer than 8 MiB are left out: ${skipped}` : undefined
+    const refused = (this.metrics.isRefused && 'metrics.jsonl') || (this.routingTail.isRefused && 'routing.jsonl')
+    return (
+      this.config.problem ??
+      (refused ? `${refused} ${REFUSED}` : undefined) ??
+      this.columns.problem ??
+      (Number.isNaN(this.columns.table('train')?.column('loss')?.at(-1))
+        ? 'the newest loss is not finite'
+        : undefined) ??
+      this.routingLog.problem ??
+      tooLong
+    )
+  }
+
+  private async readConfig(): Promise<void> {
+    const path = join(this.directory, 'config.json')
+    const now = await stat(path).catch(() => undefined)
+    const stamp = now ? `${now.ino} ${now.size} ${now.mtimeMs}` : ''
+    if (stamp === this.configStamp) return
+    this.configChanged = now?.mtimeMs ?? 0
+    const text = (await readInside(this.found.root, path, MAX_CONFIG_BYTES))?.toString()
+    // Retried at every poll: a network file system may recover, a user may grant permission.
+    const isRefused = now !== undefined && text === undefined
+    this.configStamp = isRefused ? 'refused' : stamp
+    const before = JSON.stringify(this.config.routers)
+    this.config = text === undefined ? unknownConfig : readRunConfig(text)
+    if (isRefused) this.config = { ...unknownConfig, problem: `config.json ${REFUSED}` }
+    if (JSON.stringify(this.config.routers) === before) return
+    // The number of routers per snapshot has changed.
+    this.routingLog = new RoutingLog(this.config.routers ?? undefined)
+    this.routingLog.snapshots.limit(this.memory)
+    this.routingTail.restart()
+  }
+
+  private async readArm(): Promise<void> {
+    const found = this.arm === null ? runOfFolder(basename(this.directory)) : null
+    if (!found) return
+    const text = await readInside(this.found.root, join(this.directory, ARM_FILE), MAX_ARM_BYTES)
+    // Studies of earlier versions have only the short form.
+    this.arm = (text && armIn(text.toString())?.slice(0, MAX_ARM_LENGTH)) ?? null
+  }
+
+  private async readRoster(): Promise<void> {
+    const text = await readInside(this.found.root, join(this.directory, 'ranks.json'), MAX_CONFIG_BYTES)
+    this.roster = text ? rosterIn(text) : []
+  }
+
+  private async checkCheckpointAndLock(): Promise<void> {
+    this.checkpoint = await newestCheckpointKey(this.directory)
+    const lock = await readInside(this.found.root, join(this.directory, LOCK_FILE), 4096)
+    const isLocked = lock !== undefined && (await isHeldByLiveProcess(lock.toString()))
+    if (this.isLocked && !isLocked) this.unlockedAt = Date.now()
+    this.isLocked = isLocked
+  }
+}
+
+/** Host and process of each rank in `ranks.json`; empty if it has something else. */
+function rosterIn(text: Buffer): RanksOfSteps['roster'] {
+  const ranks: unknown = parseObject(text)?.ranks
+  if (!Array.isArray(ranks)) return []
+  const roster = ranks.map((rank: unknown) => {
+    const { host, pid } = isFields(rank) ? rank : {}
+    return typeof host === 'string' && typeof pid === 'number' ? { host: host.slice(0, 100), pid } : null
+  })
+  return roster.every((each) => each !== null) ? roster : []
+}

@@ -1,0 +1,41 @@
+/**
+ * Names of the runs of a study. The path of a run directory ends with a hash, so the page shows arm and seed instead:
+ * `quick/runs/top-1-seed-2-2ba4cd10` is `quick/top-1, seed 2`.
+ */
+import { basename } from 'node:path'
+import { runOfFolder, studyFolders } from '../../../node/run/study-arm.ts'
+import type { RunSummary } from '../api.ts'
+
+/** @param arm Of the study's record beside the run; null: as the folder has it. */
+export function nameOfRun(path: string, arm: string | null): string {
+  const found = runOfFolder(basename(path))
+  if (!found) return path
+  const folders = path.split('/').slice(0, -1)
+  const isTrial = folders.at(-1) === studyFolders.trials
+  const study = isTrial || folders.at(-1) === studyFolders.runs ? folders.slice(0, -1) : folders
+  return [...study, `${arm ?? found.arm}, seed ${found.seed}${isTrial ? ', trial' : ''}`].join('/')
+}
+
+/** Settings in which the runs of an arm may differ, in words for a name. */
+const varied: readonly (readonly [field: string, words: (value: unknown) => string])[] = [
+  ['train.schedule.learningRate', (rate) => `lr ${rate}`],
+  ['train.steps', (steps) => `${steps} steps`],
+]
+
+/** If an arm was trained at several learning rates, or to several lengths, the names of its runs have them. */
+export function withVariedSettings(runs: readonly RunSummary[]): readonly RunSummary[] {
+  const values = new Map<string, Set<unknown>>()
+  const of = (run: RunSummary, field: string) => `${armIn(run)} ${field}`
+  for (const run of runs)
+    for (const [field] of varied) {
+      const known = values.get(of(run, field)) ?? new Set()
+      values.set(of(run, field), known.add(run.config[field]))
+    }
+  return runs.map((run) => {
+    const told = varied.filter(([field]) => (values.get(of(run, field))?.size ?? 0) > 1)
+    if (run.name === run.path || told.length === 0) return run
+    return { ...run, name: [run.name, ...told.map(([field, words]) => words(run.config[field]))].join(', ') }
+  })
+}
+
+const armIn = ({ name }: RunSummary): string => name.replace(/, seed \d+/, '')

@@ -1,0 +1,102 @@
+/**
+ * Ctrl-C and SIGTERM: the first one reaches a handler, which lets the program finish in order; a second one ends the
+ * process at once, wherever the program is. Handlers run in the event loop. If that is busy at the first signal, the
+ * system ends the process at the second (`dispositions.ts`); if it is busy later, a thread does (`watchdog.ts`).
+ *
+ * Windows has neither: there a second Ctrl-C waits for the event loop too.
+ *
+ * SIGHUP, the end of a terminal, counts as a first Ctrl-C, and does nothing under `nohup`.
+ */
+import { once } from 'node:events'
+import { basename } from 'node:path'
+import { Worker } from 'node:worker_threads'
+import { packageFile } from '../../core/package-file.ts'
+
+/** Signals within this time count as one: GNU timeout signals a process and then its group. */
+const ONE_MS = 50
+
+/** `nohup` turns SIGHUP off, but Node turns it on at its start. Shells tell in `_` what they have started. */
+const isUnderNohup = basename(process.env._ ?? '') === 'nohup'
+
+type Dispositions = typeof import('./dispositions.ts')
+
+/** Null where the C library cannot be called. */
+let dispositions: Dispositions | null = null
+/** Of all listeners. */
+const control = new Int32Array(new SharedArrayBuffer(4))
+let listeners = 0
+/** Threads that watch, or are still loading. */
+const watchdogs = new Set<Worker>()
+
+/**
+ * Calls `handler` at each Ctrl-C and SIGTERM.
+ * @param names Other signals that call it too, and that a second one of does not end the process.
+ * @returns unsubscribes
+ */
+export function onStopSignals(handler: () => void, names: readonly NodeJS.Signals[] = []): () => void {
+  let last = Number.NEGATIVE_INFINITY
+  const listener = (): void => {
+    dispositions?.armAgain()
+    watch()
+    const now = performance.now()
+    if (now - last > ONE_MS) handler()
+    last = now
+  }
+  // The shell and the system may both send one, and neither is impatience.
+  const onHangUp = (): void => {
+    if (!isUnderNohup && last === Number.NEGATIVE_INFINITY) listener()
+  }
+  const all = ['SIGINT', 'SIGTERM', ...names]
+  for (const name of all) process.on(name, listener)
+  listeners++
+  process.on('SIGHUP', onHangUp)
+  void arm()
+  return () => {
+    // First: the thread would take a signal without handlers for one that has arrived.
+    if (--listeners === 0) callOff()
+    for (const name of all) process.off(name, listener)
+    process.off('SIGHUP', onHangUp)
+  }
+}
+
+/**
+ * Ends the threads that watch for a second signal. Await it before the process ends: one that is ended while it loads the
+ * interface to C aborts the process.
+ */
+export async function endWatch(): Promise<void> {
+  callOff()
+  for (const worker of watchdogs) worker.ref()
+  await Promise.all(Array.from(watchdogs, (worker) => once(worker, 'exit')))
+}
+
+/** Ends the process at once, after the listeners of its exit. */
+export function exitAtOnce(code: number): void {
+  if (!dispositions) process.exit(code)
+  process.emit('exit', code)
+  dispositions.endProcess(code)
+  process.exit(code)
+}
+
+/** In the background: loading the interface to C takes longer than starting many a command. */
+async function arm(): Promise<void> {
+  dispositions ??= await import('./dispositions.ts').catch(() => null)
+  if (listeners > 0) dispositions?.armSignals()
+}
+
+function callOff(): void {
+  Atomics.store(control, 0, 0)
+  Atomics.notify(control, 0)
+}
+
+function watch(): void {
+  if (!dispositions || Atomics.compareExchange(control, 0, 0, 1) === 1) return
+  const worker = new Worker(packageFile('dist/node/interrupts/watchdog.js'), {
+    workerData: control,
+    execArgv: [],
+    stdin: false,
+  })
+  watchdogs.add(worker)
+  worker.on('error', () => {})
+  worker.on('exit', () => watchdogs.delete(worker))
+  worker.unref()
+}

@@ -1,0 +1,69 @@
+/** The settings that a resumed run may change, and the refusal of the others. */
+import { type Difference, differences, formatDifferent } from '../../core/config/differences.ts'
+import type { RunConfig } from '../../core/config/run-config.ts'
+import { UsageError } from '../../core/errors.ts'
+import { quoted } from '../../core/text/shell.ts'
+import { hasSameTensors } from '../../train/run/other-shapes.ts'
+import { balanceSchedule, decayStart } from '../../train/step/schedule.ts'
+import { loadRunConfig } from './load-config.ts'
+
+/**
+ * Fields that may change when a run is resumed: they affect only steps to come, so a changed schedule acts from the
+ * current step on. The precision may not change, because losses before and after would not be comparable; except that a
+ * run in f16, which few machines have, can go on in float32.
+ */
+const changeable =
+  /^(runtime\.(device|threads)|parallel\.(expert|data|headroom|ledger)|data\.cache|train\.(steps|evalEvery|evalBatches|checkpointEvery|keep|routingEvery|maxNonFinite|schedule\..+))$/
+
+/** May change if the text is the same, which the hash in a checkpoint decides. */
+export const MOVABLE = 'data.source'
+
+const isAllowed = ({ field, from, to }: Difference): boolean =>
+  changeable.test(field) || field === MOVABLE || (field === 'runtime.math' && from === 'f16' && to === 'float32')
+
+/**
+ * The settings that differ from those of the run.
+ * @throws UsageError listing those that may not change
+ */
+export async function allowedChanges(directory: string, config: RunConfig): Promise<Difference[]> {
+  const own = await loadRunConfig(directory)
+  const changes = differences(own, config)
+  const refused = changes.filter((change) => !isAllowed(change))
+  if (refused.length === 0) return changes
+  const list = refused.map(
+    ({ field, from, to }) => `\n  ${field}: ${formatDifferent(from)} in the run, ${formatDifferent(to)} given`,
+  )
+  const other = hasSameTensors(own.model, config.model)
+    ? `begin a new run with its weights: choir train --from ${quoted(directory)} --set ...`
+    : 'start a new run, since its weights do not fit'
+  throw new UsageError(
+    `invalid configuration to resume "${directory}": its results come from other settings ` +
+      `(resume with the run's own, or ${other})${list.join('')}`,
+  )
+}
+
+/**
+ * Warning if a run of schedule `wsd` is resumed with other steps at a step where the two schedules differ already, with
+ * the fork that would be a run of these steps; null otherwise.
+ * @param step Of the checkpoint that is continued.
+ */
+export function scheduleWarning(
+  directory: string,
+  changes: readonly Difference[],
+  config: RunConfig,
+  step: number,
+): string | null {
+  const { train } = config
+  // The coefficient of the balancing loss would differ from the first step on.
+  if (balanceSchedule(config)) return null
+  const before = changes.find(({ field }) => field === 'train.steps')?.from
+  const isOther = changes.some(({ field }) => field.startsWith('train.schedule.'))
+  if (typeof before !== 'number' || isOther || train.schedule.kind !== 'wsd') return null
+  const common = Math.min(...[before, train.steps].map((steps) => decayStart({ ...train, steps }) ?? steps))
+  if (step <= common) return null
+  return (
+    `the learning rates of ${before} and of ${train.steps} steps differ from step ${common + 1} on, and this run has ` +
+    `done ${step} steps of ${before}. A fork from step ${common} or before is a run of ${train.steps} steps bit for bit: ` +
+    `choir train --fork ${quoted(directory)} --checkpoint ${common} --steps ${train.steps}`
+  )
+}

@@ -1,0 +1,102 @@
+/**
+ * The folder of checkpoints: its entries by name, and the renames after which a process killed at any instant leaves
+ * every checkpoint either whole or hidden. The names are those of `checkpoint.ts`.
+ */
+import { readdir, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { RunError } from '../../../core/errors.ts'
+import { folderName } from '../../../train/run/checkpoint/description.ts'
+import { errorCode } from '../../system/disk.ts'
+import { verifyFolder } from './verify-folder.ts'
+
+type Kind = 'final' | 'replaced' | 'writing' | 'removed'
+
+/** Entries of the folder of checkpoints, newest first; of the same step, the final one first. */
+export async function list(directory: string): Promise<{ name: string; step: number; kind: Kind }[]> {
+  const names = await readdir(directory).catch((error: unknown) => {
+    if (errorCode(error) === 'ENOENT') return []
+    if (errorCode(error) === 'ENOTDIR')
+      throw new RunError(
+        `cannot read ${directory}: it is a file (expected the folder of checkpoints; restore it from a copy)`,
+      )
+    throw error
+  })
+  const found = names.flatMap((name) => {
+    const [, step, kind = 'final'] =
+      /^step-(\d{8,})(?:\.(replaced))?$/.exec(name) ?? /^\.step-(\d{8,})\.(writing|removed)$/.exec(name) ?? []
+    return step === undefined ? [] : [{ name, step: Number(step), kind: kind as Kind }]
+  })
+  return found.sort((a, b) => b.step - a.step || Number(b.kind === 'final') - Number(a.kind === 'final'))
+}
+
+/** Names of the completely written checkpoints, newest first. */
+export async function finished(directory: string): Promise<string[]> {
+  const found = await list(directory)
+  return found.filter(({ kind }) => kind === 'final' || kind === 'replaced').map(({ name }) => name)
+}
+
+/** Cleans up after a killed process: unfinished writes, removals and replacements. */
+export async function finishInterrupted(directory: string): Promise<void> {
+  const found = await list(directory)
+  for (const { name, step, kind } of found) {
+    const path = join(directory, name)
+    if (kind === 'writing') await rm(path, { recursive: true, force: true })
+    // Rests of an old checkpoint are in nobody's way, if another user owns them.
+    if (kind === 'removed') await rm(path, { recursive: true, force: true }).catch(() => undefined)
+    if (kind !== 'replaced') continue
+    const isReplaced = found.some((other) => other.step === step && other.kind === 'final')
+    if (isReplaced) await remove(directory, step, path)
+    else await rename(path, join(directory, folderName(step)))
+  }
+}
+
+/**
+ * Renames the finished folder to its final name. An existing checkpoint of the same step stays valid under
+ * its `.replaced` name until {@link finishInterrupted} removes it.
+ */
+export async function putInPlace(writing: string, path: string): Promise<void> {
+  await rename(path, `${path}.replaced`).catch((error: unknown) => {
+    if (errorCode(error) !== 'ENOENT') throw error
+  })
+  await rename(writing, path)
+}
+
+/**
+ * Removes all but the newest `keep` intact checkpoints up to a step.
+ * @param spared Step of another checkpoint that stays.
+ */
+export async function prune(directory: string, step: number, keep: number, spared: number | null): Promise<void> {
+  let intact = 0
+  for (const found of await list(directory)) {
+    // Newer checkpoints are damaged ones that were skipped at the start: neither remove nor count them.
+    if (found.kind !== 'final' || found.step > step) continue
+    const path = join(directory, found.name)
+    if (intact >= keep && found.step === spared) continue
+    if (intact >= keep) await remove(directory, found.step, path)
+    else if ('state' in (await verifyFolder(path, found.step, 'sizes'))) intact++
+  }
+}
+
+/**
+ * Renames the checkpoints of later steps, so that the next training continues from this one.
+ * @returns Their new names
+ */
+export async function setAsideLater(directory: string, step: number): Promise<string[]> {
+  const later = (await list(directory)).filter((found) => found.step > step && !found.name.startsWith('.'))
+  const taken = new Set(await readdir(directory))
+  const names: string[] = []
+  for (const { name } of later) {
+    let aside = `${name}.aside`
+    for (let i = 2; taken.has(aside); i++) aside = `${name}.aside-${i}`
+    await rename(join(directory, name), join(directory, aside))
+    names.push(aside)
+  }
+  return names.sort()
+}
+
+/** Renames a checkpoint before removing it, so that a partial one is never seen under its name. */
+async function remove(directory: string, step: number, path: string): Promise<void> {
+  const hidden = join(directory, `.${folderName(step)}.removed`)
+  await rename(path, hidden)
+  await rm(hidden, { recursive: true, force: true })
+}

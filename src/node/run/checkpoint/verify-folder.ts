@@ -1,0 +1,25 @@
+/** Checks a checkpoint on the disk. */
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { ForbiddenFile, MissingFile, type Verdict, verify } from '../../../train/run/checkpoint/verify.ts'
+import { checksum, errorCode } from '../../system/disk.ts'
+import { JSON_BYTES, readText } from '../../system/read-text.ts'
+
+/** @param depth See {@link verify}. @throws RunError if a file may not be read */
+export function verifyFolder(path: string, step: number, depth: 'sizes' | 'contents'): Promise<Verdict> {
+  const reading =
+    <T>(read: (file: string) => Promise<T>) =>
+    (name: string): Promise<T> =>
+      read(join(path, name)).catch((error: unknown) => {
+        const code = errorCode(error)
+        if (code === 'EACCES' || code === 'EPERM')
+          throw new ForbiddenFile(`cannot read ${join(path, name)}: permission denied`)
+        throw code === 'ENOENT' ? new MissingFile(name) : error
+      })
+  const files = {
+    text: reading((file) => readText(file, JSON_BYTES)),
+    size: reading(async (file) => (await stat(file)).size),
+    sum: reading(checksum),
+  }
+  return verify(files, step, depth)
+}

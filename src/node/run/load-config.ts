@@ -1,0 +1,154 @@
+/**
+ * Loads a complete, valid configuration from the name of a preset, a YAML or JSON file, and `--set`
+ * assignments. Three layers are merged, later ones winning: preset, file, assignments; then the schema
+ * fills in defaults and validates.
+ */
+import { readdir, stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { type Fields, isFields } from '../../core/config/fields.ts'
+import { type Presets, presetFields, withPreset } from '../../core/config/preset-fields.ts'
+import { presets } from '../../core/config/presets.ts'
+import { formatValue, listWithOr, parseInput, suggestion } from '../../core/config/problems.ts'
+import { type RunConfig, runSchema } from '../../core/config/run-config.ts'
+import { storedFields } from '../../core/config/stored-fields.ts'
+import { RunError, UsageError } from '../../core/errors.ts'
+import { nearestName } from '../../core/text/nearest.ts'
+import { version } from '../../core/version.ts'
+import { CONFIG_BYTES, readText } from '../system/read-text.ts'
+import { refuseSpecialFiles } from '../system/special-files.ts'
+import { readYaml, readYamlScalar, readYamlValue } from './read-yaml.ts'
+
+/**
+ * @param source name of a preset or path of a YAML or JSON file, also the config.json of a run; undefined = the schema's defaults
+ * @param sets assignments such as `train.steps=500` or `model.moe=null`; the value is a YAML scalar or
+ *   flow collection, and a later one wins
+ * @throws UsageError listing every problem: field, value, what is accepted and the nearest name
+ */
+export async function loadConfig(source: string | undefined, sets: readonly string[]): Promise<RunConfig> {
+  return parseInput(runSchema, await readFields(source, sets, presets), 'configuration')
+}
+
+/**
+ * The merged fields before validation, for configurations with more fields than a run has.
+ * @throws UsageError if the preset or file does not exist, or an assignment is malformed
+ */
+export async function readFields(
+  source: string | undefined,
+  sets: readonly string[],
+  presets: Presets,
+): Promise<Fields> {
+  return withSets(source === undefined ? {} : await readSource(source, presets), sets)
+}
+
+/**
+ * The configuration of the run in a directory.
+ *
+ * @throws UsageError if there is no run; RunError if its config.json is damaged, or the run has a pipe or device
+ */
+export async function loadRunConfig(directory: string, sets: readonly string[] = []): Promise<RunConfig> {
+  const file = join(directory, 'config.json')
+  let text: string
+  try {
+    text = await readText(file, CONFIG_BYTES)
+  } catch (error) {
+    if (isMissing(error))
+      throw new UsageError(`no run in ${formatValue(directory)} (expected a run directory with a config.json)`)
+    throw new RunError(`cannot read ${file}: ${(error as Error).message}`)
+  }
+  await refuseSpecialFiles(directory)
+  try {
+    return parseRunConfig(text, file, sets)
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error
+    // Is it the file that is wrong, or one of the assignments?
+    const isSound = runSchema.safeParse(storedFields(text, file, version())).success
+    throw isSound ? error : new UsageError(`${file}: ${error.message}`)
+  }
+}
+
+/**
+ * Parses the text of a run's config.json.
+ * @param file Path for error messages.
+ * @throws UsageError listing invalid fields; RunError if the file is damaged
+ */
+export function parseRunConfig(text: string, file: string, sets: readonly string[] = []): RunConfig {
+  return parseInput(runSchema, withSets(storedFields(text, file, version()), sets), 'configuration')
+}
+
+function withSets(fields: Fields, sets: readonly string[]): Fields {
+  return sets.map(parseSet).reduce((given, [path, value]) => setField(given, path, value), fields)
+}
+
+async function readSource(source: string, presets: Presets): Promise<Fields> {
+  const preset = presetFields(presets, source)
+  if (preset) return preset
+  const names = listWithOr(Object.keys(presets))
+  const looksLikeFile = /[\\/]|\.(ya?ml|json)$/i.test(source)
+  let isDirectory: boolean
+  try {
+    isDirectory = (await stat(source)).isDirectory()
+  } catch (error) {
+    if (!isMissing(error)) throw error
+    if (looksLikeFile) throw new UsageError(await missingFile(source, names))
+    const hint = suggestion(source, Object.keys(presets))
+    throw new UsageError(`unknown preset ${formatValue(source)} (expected ${names}, or a YAML or JSON file${hint})`)
+  }
+  if (isDirectory)
+    throw new UsageError(
+      `invalid configuration: ${formatValue(source)} is a folder (expected a preset, or a YAML or JSON file)`,
+    )
+  return readConfigFile(source, presets)
+}
+
+async function missingFile(file: string, names: string): Promise<string> {
+  const siblings = await readdir(dirname(file)).catch(() => [])
+  const near = nearestName(
+    basename(file),
+    siblings.filter((name) => /\.(ya?ml|json)$/i.test(name)),
+  )
+  const hint = near === undefined ? '' : `; did you mean "${join(dirname(file), near)}"?`
+  return `no such file: ${formatValue(file)} (expected a YAML or JSON file, or a preset: ${names}${hint})`
+}
+
+async function readConfigFile(file: string, presets: Presets): Promise<Fields> {
+  const text = await readText(file, CONFIG_BYTES).catch((error: Error) => {
+    throw new UsageError(`cannot read configuration ${formatValue(file)}: ${error.message}`)
+  })
+  const content = readYaml(text, file)
+  if (content === null || content === undefined) return {}
+  if (!isFields(content))
+    throw new UsageError(`invalid ${file}: ${formatValue(content)} (expected fields such as model: and train:)`)
+  // The config.json of a run, which has facts of the run too.
+  if (typeof content.version === 'string' && typeof content.created === 'string')
+    return storedFields(text, file, version())
+  return withPreset(content, presets)
+}
+
+/** Parses `path=value`. @throws UsageError if it is malformed */
+export function parseSet(set: string): [path: string[], value: unknown] {
+  const at = set.indexOf('=')
+  const path = set.slice(0, Math.max(at, 0)).trim().split('.')
+  if (at < 0 || path.some((key) => key === '' || key === '__proto__'))
+    throw new UsageError(`invalid --set: ${formatValue(set)} (expected path=value, such as train.steps=500)`)
+  return [path, parseValue(set.slice(at + 1).trim(), set)]
+}
+
+/** Flow collections, quoted text and plain scalars are YAML; anything else (`*.txt`, `-`) is text. */
+function parseValue(text: string, set: string): unknown {
+  // YAML reads these as JSON does, and loading its parser takes longer than starting all else.
+  if (/^(true|false|null|-?(0|[1-9]\d*)(\.\d+)?)$/.test(text)) return JSON.parse(text)
+  if (!/^[[{"']/.test(text)) return readYamlScalar(text)
+  return readYamlValue(text, (reason) => new UsageError(`invalid --set: ${formatValue(set)} (${reason})`))
+}
+
+function setField(fields: Fields, [key = '', ...rest]: readonly string[], value: unknown): Fields {
+  if (rest.length === 0) return { ...fields, [key]: value }
+  const below = Object.hasOwn(fields, key) ? fields[key] : undefined
+  return { ...fields, [key]: setField(isFields(below) ? below : {}, rest, value) }
+}
+
+function isMissing(error: unknown): boolean {
+  const code = (error as NodeJS.ErrnoException).code
+  // A name that no file can have names no file.
+  return ['ENOENT', 'ENOTDIR', 'ENAMETOOLONG', 'ELOOP', 'ERR_INVALID_ARG_VALUE'].includes(code ?? '')
+}

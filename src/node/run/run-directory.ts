@@ -1,0 +1,357 @@
+/**
+ * A run on disk: its files, exclusive access to them, and resuming, after which the files read as if the
+ * run had never stopped.
+ *
+ *     config.json                 the full configuration, Choir's version, time of creation, later changes, and the
+ *                                 origin of the first weights, if they are those of another run
+ *     tokenizer.json              Hugging Face format
+ *     metrics.jsonl               one line per step and per evaluation, with several ranks another one per step
+ *     routing.jsonl               per-layer, per-expert statistics
+ *     ledger.jsonl                with `parallel.ledger`: what ranks send to each other for experts
+ *     events.out.tfevents.*       for TensorBoard: scalars of metrics.jsonl, expert loads, settings; one file per process
+ *     checkpoints/                see checkpoint/checkpoint.ts
+ *     engine.json                 what computes the run: the libraries, or the GPU and its driver
+ *     ranks.json, failure.json    of a training on several ranks: their processes, and which one failed first
+ *     *.jsonl.damaged             logs as they were before lines that could not be read were taken out (rewind-log.ts)
+ */
+import { readdir, readFile, rm, rmdir } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
+import type { Difference } from '../../core/config/differences.ts'
+import type { RunConfig } from '../../core/config/run-config.ts'
+import { RunError, UsageError } from '../../core/errors.ts'
+import { grouped } from '../../core/text/numbers.ts'
+import { quoted } from '../../core/text/shell.ts'
+import { version } from '../../core/version.ts'
+import type { RunLog } from '../../train/run/run-log.ts'
+import type { EvalRecord, LedgerRecord, RanksRecord, RoutingRecord, TrainRecord } from '../../train/step/records.ts'
+import { decayStart } from '../../train/step/schedule.ts'
+import { AppendFile } from '../system/append-file.ts'
+import { errorCode, makeFolder, removeEmptyFolders, removeFile, replaceFile, syncFolder } from '../system/disk.ts'
+import { jsonLine } from '../system/jsonl.ts'
+import { LOCK_FILE, lockRun, type RunLock } from '../system/lock.ts'
+import { JSON_BYTES, readText } from '../system/read-text.ts'
+import { refuseFolders, refuseLinks } from '../system/special-files.ts'
+import { allowedChanges, MOVABLE, scheduleWarning } from './changed-settings.ts'
+import { loadRunConfig } from './load-config.ts'
+import { OccupiedDirectory } from './occupied-directory.ts'
+import { lastStep, rewindLog } from './rewind-log.ts'
+import { RunEvents } from './tensorboard/run-events.ts'
+import type { WeightsSource } from './weights-source.ts'
+
+/** The folder of checkpoints of a run. */
+export const checkpointsOf = (directory: string): string => join(directory, 'checkpoints')
+
+const CONFIG = 'config.json'
+const TOKENIZER = 'tokenizer.json'
+
+interface Logs {
+  readonly metrics: AppendFile
+  readonly routing: AppendFile
+  readonly events: RunEvents
+  /** Null without `parallel.ledger`. */
+  readonly ledger: AppendFile | null
+}
+
+/** A run directory that is locked and written by this process. */
+export class RunDirectory implements RunLog {
+  readonly path: string
+  /** The folder of checkpoints. */
+  readonly checkpoints: string
+  private readonly lock: RunLock
+  private readonly isResumed: boolean
+  private readonly hasLedger: boolean
+  private readonly config: RunConfig
+  /** Settings that a resumed run changes. */
+  private readonly changes: readonly Difference[]
+  /** The folders that the run created, if it is new: its own and those around it. */
+  private readonly created: readonly string[]
+  private logs: Logs | undefined
+  /** Files besides the logs that a new run has written, in order. */
+  private readonly written = new Set<string>()
+  private hasRecords = false
+  private isDiscarded = false
+
+  private constructor(
+    path: string,
+    lock: RunLock,
+    config: RunConfig,
+    changes: readonly Difference[] | null,
+    created: readonly string[],
+  ) {
+    this.path = path
+    this.checkpoints = checkpointsOf(path)
+    this.lock = lock
+    this.created = created
+    this.isResumed = changes !== null
+    this.hasLedger = config.parallel.ledger
+    this.config = config
+    this.changes = changes ?? []
+  }
+
+  /**
+   * Creates a run directory, or with `resume` opens an existing one; {@link adopt} then records changed settings.
+   * @param weights Of another run, with which a new one begins. Its tokenizer is that of the new run.
+   * @throws UsageError if the directory contains other files, a run and `resume` is false, or a run whose
+   *   results come from another configuration (all differing fields are listed)
+   * @throws RunError if another process trains in it, or it cannot be written
+   */
+  static async open(
+    directory: string,
+    config: RunConfig,
+    resume: boolean,
+    weights: WeightsSource | null = null,
+  ): Promise<RunDirectory> {
+    // Check first: nothing may be created or locked in a directory that is not a run.
+    if (resume) await loadRunConfig(directory)
+    else await refuseOccupied(directory)
+    const created = resume ? [] : await createFolder(directory)
+    let lock: RunLock | undefined
+    let run: RunDirectory | undefined
+    try {
+      lock = await lockRun(directory)
+      if (resume) {
+        await refuseLinks(directory)
+        await refuseFolders(directory, [
+          'engine.json',
+          ...['metrics', 'routing', 'ledger'].map((log) => `${log}.jsonl`),
+        ])
+        const changes = await allowedChanges(directory, config)
+        // Of an earlier job.
+        for (const name of ['ranks.json', 'failure.json']) await removeFile(join(directory, name))
+        return new RunDirectory(directory, lock, config, changes, created)
+      }
+      await refuseOccupied(directory)
+      run = new RunDirectory(directory, lock, config, null, created)
+      // Before config.json: a run that has one and no tokenizer yet makes its own.
+      if (weights) await run.write(TOKENIZER, weights.tokenizer)
+      const from = weights && { from: weights.origin }
+      const facts = { version: version(), created: new Date().toISOString(), ...from }
+      await run.write(CONFIG, jsonText({ ...facts, ...config }))
+      return run
+    } catch (error) {
+      await run?.removeWritten()
+      await lock?.release()
+      await removeEmptyFolders(created)
+      throw error
+    }
+  }
+
+  /** Writes a small file of the run, atomically. */
+  async write(name: string, contents: string): Promise<void> {
+    if (!this.isResumed) this.written.add(name)
+    await replaceFile(join(this.path, name), contents)
+  }
+
+  /**
+   * Records the changed settings of a resumed run in config.json.
+   * @param isSameText Whether the text was compared with that of a checkpoint.
+   * @throws UsageError if the run has another path for its text, which was not compared
+   */
+  async adopt(isSameText: boolean): Promise<void> {
+    const { changes, path, config } = this
+    if (changes.length === 0) return
+    if (!isSameText && changes.some(({ field }) => field === MOVABLE))
+      throw new UsageError(
+        `invalid data.source: ${path} has no checkpoint yet, so it is not known whether this is its text (start a new ` +
+          'run, or resume with the text where it was)',
+      )
+    const stored = JSON.parse(await readFile(join(path, CONFIG), 'utf8')) as { changes?: unknown[] }
+    const time = new Date().toISOString()
+    const dated = changes.map((change) => ({ time, ...change }))
+    await this.write(CONFIG, jsonText({ ...stored, ...config, changes: [...(stored.changes ?? []), ...dated] }))
+  }
+
+  /**
+   * For a run in which no checkpoint was found.
+   * @throws RunError if it had some: it would begin again at the first step, and lose its logs
+   */
+  async refuseLostCheckpoints(): Promise<void> {
+    const logged = await lastStep(this.log('metrics'))
+    if (logged === 0) return
+    const names = await readdir(this.checkpoints).catch((error: unknown) => {
+      if (errorCode(error) === 'ENOENT') return null
+      throw new RunError(`cannot read ${this.checkpoints}: ${(error as Error).message}`)
+    })
+    const { train } = await loadRunConfig(this.path)
+    const first = Math.min(train.checkpointEvery, decayStart(train) ?? train.steps)
+    if (names?.length !== 0 && logged <= first) return
+    throw new RunError(
+      `run ${this.path} was trained to step ${grouped(logged)}, but its checkpoints are gone: is a disk not mounted at ` +
+        `${this.checkpoints}? (restore them, or ${beginAgain(this.path)})`,
+    )
+  }
+
+  /** {@link scheduleWarning} of a run that is resumed at a step. */
+  warningAt(step: number): string | null {
+    return scheduleWarning(this.path, this.changes, this.config, step)
+  }
+
+  /** The run's tokenizer.json; null if there is none yet. */
+  async tokenizer(): Promise<string | null> {
+    try {
+      return await readText(this.tokenizerFile, JSON_BYTES)
+    } catch (error) {
+      if (errorCode(error) === 'ENOENT') return null
+      throw new RunError(`cannot read ${this.tokenizerFile}: ${(error as Error).message}`)
+    }
+  }
+
+  async saveTokenizer(json: string): Promise<void> {
+    await this.write(TOKENIZER, json)
+  }
+
+  private log(name: 'metrics' | 'routing' | 'ledger'): string {
+    return join(this.path, `${name}.jsonl`)
+  }
+
+  private get tokenizerFile(): string {
+    return join(this.path, TOKENIZER)
+  }
+
+  /**
+   * Removes records of steps after `step`, which will be repeated, from the logs, and opens the logs for appending. Must be called once, before the first record.
+   * @returns Warnings about logs that are damaged
+   */
+  async rewind(step: number): Promise<string[]> {
+    if (this.logs) throw new Error('internal: rewind must be called once, before the first record')
+    const [metrics, routing, ledger] = [this.log('metrics'), this.log('routing'), this.log('ledger')]
+    const opened: AppendFile[] = []
+    // What a new run writes is its own.
+    const open = async (path: string): Promise<AppendFile> => {
+      const file = await AppendFile.open(path, this.isResumed ? 'continue' : 'fresh')
+      opened.push(file)
+      return file
+    }
+    try {
+      const warnings: (string | null)[] = []
+      // A run may be continued without a ledger, whose records are then cut off all the same.
+      for (const log of [metrics, routing, ledger]) warnings.push(await rewindLog(log, step))
+      this.logs = {
+        metrics: await open(metrics),
+        routing: await open(routing),
+        ledger: this.hasLedger ? await open(ledger) : null,
+        events: await RunEvents.open(this.path, this.config, this.isResumed ? step : undefined),
+      }
+      await syncFolder(this.path)
+      return warnings.filter((warning) => warning !== null)
+    } catch (error) {
+      for (const file of this.logs ? [] : opened) {
+        await file.close()
+        if (!this.isResumed) await rm(file.path, { force: true })
+      }
+      throw new RunError(`cannot open the logs of run ${this.path}: ${(error as Error).message}`)
+    }
+  }
+
+  /** Appends a record to metrics.jsonl and to the TensorBoard file. @throws RunError if an earlier write failed */
+  record(kind: 'train' | 'eval' | 'ranks', step: number, record: TrainRecord | EvalRecord | RanksRecord): void {
+    const { metrics, events } = this.opened()
+    this.hasRecords = true
+    metrics.append(jsonLine(record))
+    events.record(kind, step, record)
+  }
+
+  /** Appends a line to routing.jsonl, and the loads of the experts to the TensorBoard file. @throws RunError if an earlier write failed */
+  recordRouting(record: RoutingRecord): void {
+    const { routing, events } = this.opened()
+    routing.append(jsonLine(record))
+    events.routing(record)
+  }
+
+  /** Appends a line to ledger.jsonl, which there is with `parallel.ledger`. @throws RunError if an earlier write failed */
+  recordLedger(record: LedgerRecord): void {
+    this.opened().ledger?.append(jsonLine(record))
+  }
+
+  /** Waits until every record would survive a power cut. @throws RunError if a write failed */
+  async flush(): Promise<void> {
+    const { metrics, routing, events, ledger } = this.opened()
+    await Promise.all([metrics.sync(), routing.sync(), events.flush(), ledger?.sync()])
+  }
+
+  /**
+   * Lets {@link close} remove a new run that failed before its first step, so that a corrected one can use the
+   * directory. A run that has records or a checkpoint stays.
+   */
+  discard(): void {
+    this.isDiscarded = !this.isResumed && !this.hasRecords
+  }
+
+  /** Writes queued records and unlocks the directory, even if writing fails. */
+  async close(): Promise<void> {
+    try {
+      await this.closeLogs()
+    } finally {
+      const isRemoved = this.isDiscarded && (await this.removeRun())
+      await this.lock.release()
+      if (isRemoved) await removeEmptyFolders(this.created)
+    }
+  }
+
+  private async closeLogs(): Promise<void> {
+    if (!this.logs) return
+    const { metrics, routing, events, ledger } = this.logs
+    const closed = await Promise.allSettled([metrics.close(), routing.close(), events.close(), ledger?.close()])
+    for (const result of closed) if (result.status === 'rejected') throw result.reason
+  }
+
+  /** Removes the files of a run without records; not of one with a checkpoint. Returns whether it did. */
+  private async removeRun(): Promise<boolean> {
+    try {
+      await rmdir(this.checkpoints)
+    } catch (error) {
+      if (errorCode(error) !== 'ENOENT') return false
+    }
+    const { metrics, routing, events, ledger } = this.logs ?? {}
+    for (const log of [metrics, routing, events, ledger]) if (log) await rm(log.path, { force: true })
+    await this.removeWritten()
+    return true
+  }
+
+  /** Removes what {@link write} has written; config.json last, so that a process killed meanwhile leaves a run. */
+  private async removeWritten(): Promise<void> {
+    const names = [...this.written].sort((a, b) => Number(a === CONFIG) - Number(b === CONFIG))
+    for (const name of names) await rm(join(this.path, name), { force: true })
+  }
+
+  private opened(): Logs {
+    if (!this.logs) throw new Error('internal: rewind must be called before the first record')
+    return this.logs
+  }
+}
+
+/** What to do with a run that cannot be continued. */
+export const beginAgain = (directory: string): string =>
+  `begin again in another folder: choir train ${quoted(join(directory, CONFIG))} --out NEW`
+
+async function refuseOccupied(directory: string): Promise<void> {
+  const names = await readdir(directory).catch((error: unknown): string[] => {
+    if (errorCode(error) === 'ENOENT') return []
+    if (errorCode(error) === 'ENOTDIR')
+      throw new UsageError(`invalid run directory: "${directory}" is a file (expected a new or empty directory)`)
+    throw new RunError(`cannot read ${directory}: ${(error as Error).message}`)
+  })
+  if (names.includes('config.json') && (await loadRunConfig(directory).catch(() => undefined)))
+    throw new OccupiedDirectory(
+      `invalid run directory: "${directory}" already holds a run (continue it with --resume, or choose another with --out)`,
+    )
+  // Ignore what a process leaves that is killed while it creates the run.
+  const [other] = names.filter((name) => !name.startsWith(LOCK_FILE) && name !== 'config.json.tmp')
+  if (other !== undefined)
+    throw new UsageError(
+      `invalid run directory: "${directory}" holds ${other} but no run (expected a new or empty directory; choose another with --out)`,
+    )
+}
+
+/** Returns the folders that it created. */
+async function createFolder(directory: string): Promise<string[]> {
+  try {
+    const created = await makeFolder(resolve(directory))
+    await syncFolder(dirname(resolve(directory)))
+    return created
+  } catch (error) {
+    throw new RunError(`cannot create run directory ${directory}: ${(error as Error).message}`)
+  }
+}
+
+const jsonText = (contents: object): string => `${JSON.stringify(contents, null, 2)}\n`

@@ -1,0 +1,50 @@
+/** Opens the runtime and the data of a run. */
+import type { RunConfig } from '../../core/config/run-config.ts'
+import type { GroupPlace, Runtime } from '../../engine/contract/runtime.ts'
+import { createRuntime } from '../../engine/cpu/cpu-runtime.ts'
+import type { Dataset } from '../../train/data/dataset.ts'
+import type { Tokenizer } from '../../train/data/tokenizer/tokenizer.ts'
+import { openDataset } from '../data/open-dataset.ts'
+
+/** @param group Ranks that share the experts; default: none. */
+export async function openRuntime(
+  { runtime }: Pick<RunConfig, 'runtime'>,
+  profile = false,
+  group?: GroupPlace,
+): Promise<Runtime> {
+  const { device, threads, math } = runtime
+  if (device === 'cpu') return createRuntime({ math, profile, group, ...(threads !== undefined && { threads }) })
+  // Loaded when asked for: Dawn and the drivers of GPUs are large.
+  const { openNodeDevice } = await import('../../engine/dawn/node-device.ts')
+  const { createDeviceRuntime } = await import('../../engine/webgpu/runtime.ts')
+  return createDeviceRuntime(await openNodeDevice(), { profile, math })
+}
+
+export interface RunDataOptions {
+  /** The run directory, which may hold its text. */
+  readonly directory?: string
+  /** That of the run, if it has one already. */
+  readonly tokenizer?: Tokenizer
+  /** Hold out all text. */
+  readonly holdOutAll?: boolean
+  readonly signal?: AbortSignal
+  readonly onProgress: (message: string) => void
+  /** Receives notices about files that are not read, or not as their endings say. */
+  readonly onNotice?: (message: string) => void
+}
+
+/** Opens the data of a run. */
+export function openRunData(
+  { model, data }: Pick<RunConfig, 'model' | 'data'>,
+  options: RunDataOptions,
+): Promise<Dataset> {
+  return openDataset(data, {
+    vocabulary: model.vocabulary,
+    ...(options.holdOutAll ? { holdOutAll: true } : { sequence: model.sequence }),
+    onProgress: options.onProgress,
+    ...(options.onNotice && { onNotice: options.onNotice }),
+    ...(options.directory !== undefined && { directory: options.directory }),
+    ...(options.tokenizer && { tokenizer: options.tokenizer }),
+    ...(options.signal && { signal: options.signal }),
+  })
+}

@@ -1,0 +1,43 @@
+/**
+ * The arm of a study that a run directory belongs to. A configuration cannot name its arm, since arms of the same
+ * configuration share a run; so the study writes the arm beside it. The name of the folder has a short form of it.
+ */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { isFields } from '../../core/config/fields.ts'
+
+export const ARM_FILE = 'arm.json'
+
+/** Folders of a study in which its runs are, and the trials of its learning-rate sweeps. */
+export const studyFolders = { runs: 'runs', trials: 'trials' } as const
+
+export function writeArm(directory: string, arm: string): void {
+  writeFileSync(join(directory, ARM_FILE), `${JSON.stringify({ arm })}\n`)
+}
+
+/** The arm in the contents of {@link ARM_FILE}; null if they have none. */
+export function armIn(text: string): string | null {
+  try {
+    const stored: unknown = JSON.parse(text)
+    return isFields(stored) && typeof stored.arm === 'string' && stored.arm !== '' ? stored.arm : null
+  } catch {
+    return null
+  }
+}
+
+/** The folder of a run: readable, and valid on every file system. */
+export const folderOfRun = ({ arm, seed, key }: { arm: string; seed: number; key: string }): string =>
+  `${arm
+    .toLowerCase()
+    .replace(/[^a-z0-9.=]+/g, '-')
+    .replace(/^[-.]+|(?<![-.])[-.]+$/g, '')
+    .slice(0, 60)}-seed-${seed}-${key.slice(0, 8)}`
+
+/**
+ * Arm, in its short form, and seed in the name of such a folder. Null for any other name. A run that was continued in a
+ * copy has a number at the end of its name.
+ */
+export function runOfFolder(name: string): { readonly arm: string; readonly seed: number } | null {
+  const [, arm, seed] = /^(.+)-seed-(\d{1,15})-[0-9a-f]{8}(?:-\d+)?$/.exec(name) ?? []
+  return arm === undefined ? null : { arm, seed: Number(seed) }
+}

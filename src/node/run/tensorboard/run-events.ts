@@ -1,0 +1,71 @@
+/** What TensorBoard shows of a run: scalars of its records, loads of its experts, and its settings beside its losses. */
+import { type RunConfig, runSchema } from '../../../core/config/run-config.ts'
+import { capacityScalars } from '../../../train/run/capacity-scalars.ts'
+import type { EvalRecord, RanksRecord, RoutingRecord, TrainRecord } from '../../../train/step/records.ts'
+import { EventWriter } from './event-writer.ts'
+import { sessionEnd, sessionStart, settingsOf } from './hparams.ts'
+
+/** Settings that do not belong to a comparison of runs. */
+const omitted = /^data\.cache$/
+
+const routingScalars: ReadonlySet<string> = new Set([
+  'drop_rate',
+  'unserved_rate',
+  'load_cv',
+  'load_cv_kept',
+  'dead_experts',
+  'gate_mean',
+  'gate_entropy',
+  'entropy_share',
+])
+
+export class RunEvents {
+  private readonly writer: EventWriter
+  private readonly config: RunConfig
+
+  private constructor(writer: EventWriter, config: RunConfig) {
+    this.writer = writer
+    this.config = config
+  }
+
+  /** @param resumedFrom Step of the checkpoint that is continued; undefined for a new run. */
+  static async open(directory: string, config: RunConfig, resumedFrom: number | undefined): Promise<RunEvents> {
+    const writer = await EventWriter.open(directory, resumedFrom)
+    const [settings, others] = [settingsOf(config, omitted), settingsOf(runSchema.parse({}), omitted)]
+    writer.hparams(resumedFrom ?? 0, sessionStart(settings, others, Date.now() / 1000))
+    return new RunEvents(writer, config)
+  }
+
+  get path(): string {
+    return this.writer.path
+  }
+
+  /** `train/loss`, `routing/drop_rate`, `eval/dropless/loss` and so on. @throws RunError if an earlier write failed */
+  record(kind: 'train' | 'eval' | 'ranks', step: number, record: TrainRecord | EvalRecord | RanksRecord): void {
+    const values = kind === 'eval' ? { ...record, ...capacityScalars({ ...record }) } : record
+    const scalars = Object.entries(values).flatMap(([name, value]) =>
+      name === 'step' || typeof value !== 'number'
+        ? []
+        : [[`${kind === 'train' && routingScalars.has(name) ? 'routing' : kind}/${name}`, value] as const],
+    )
+    this.writer.scalars(step, Object.fromEntries(scalars))
+    if (kind === 'eval' && step === this.config.train.steps) this.writer.hparams(step, [sessionEnd(Date.now() / 1000)])
+  }
+
+  /** `expert_load/layer_0_ffn`: the load of each expert over the mean. @throws RunError if an earlier write failed */
+  routing({ step, layer, module, tokens_per_expert: loads }: RoutingRecord): void {
+    const mean = loads.reduce((sum, load) => sum + load, 0) / loads.length
+    if (mean > 0)
+      this.writer.histograms(step, { [`expert_load/layer_${layer}_${module}`]: loads.map((load) => load / mean) })
+  }
+
+  /** Waits until the operating system has every event. @throws RunError if a write failed */
+  flush(): Promise<void> {
+    return this.writer.flush()
+  }
+
+  /** @throws RunError if a write failed */
+  close(): Promise<void> {
+    return this.writer.close()
+  }
+}

@@ -1,0 +1,135 @@
+/**
+ * The weights of another run, with which a new run begins (`choir train --from`), or the whole state of its training
+ * (`--fork`): the checkpoint they are in, whether they fit the new run, and the record of where they came from, `from` in
+ * config.json. The new run copies them into a checkpoint of its own, so it does not need the other run any more.
+ */
+import { readFile } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
+import { differences } from '../../core/config/differences.ts'
+import { isFields } from '../../core/config/fields.ts'
+import type { RunConfig } from '../../core/config/run-config.ts'
+import { RunError, UsageError } from '../../core/errors.ts'
+import { refuseEndOfTraining, refuseFork } from '../../train/run/fork.ts'
+import { type Origin, originIn } from '../../train/run/origin.ts'
+import { refuseOtherShapes } from '../../train/run/other-shapes.ts'
+import { expectTokenizer, parseState, type State } from '../../train/run/run-state.ts'
+import { CONFIG_BYTES, readText } from '../system/read-text.ts'
+import { checkpointOf, checkpointSteps, newestCheckpoint } from './checkpoint/checkpoint.ts'
+import { weightsHash } from './checkpoint/weights-hash.ts'
+import { loadRunConfig } from './load-config.ts'
+import { readTokenizer } from './tokenizer-file.ts'
+
+/** A run to begin with the weights of. */
+export interface WeightsOf {
+  /** Its directory. */
+  readonly run: string
+  /** Step of the checkpoint. Default: the newest one that is intact. */
+  readonly checkpoint?: number | undefined
+  /**
+   * Take over the whole state of its training: optimizer state, step and place in the text too. Default: a new training
+   * begins at step 0.
+   */
+  readonly fork?: boolean | undefined
+}
+
+/** Weights that were found, JSON. */
+export interface WeightsSource {
+  readonly origin: Origin
+  /** Folder of the checkpoint. */
+  readonly path: string
+  /** The tokenizer.json of the run. */
+  readonly tokenizer: string
+  /** Of a fork: the state in the checkpoint besides tensors. */
+  readonly state: State | null
+}
+
+/**
+ * Finds the weights, every byte checked.
+ * @param config Of the run that begins with them.
+ * @throws UsageError if there is no such run or checkpoint, or tensors have other shapes; RunError if it is damaged
+ */
+export async function findWeights(
+  { run, checkpoint, fork = false }: WeightsOf,
+  config: RunConfig,
+  warn: (message: string) => void,
+): Promise<WeightsSource> {
+  const option = fork ? 'fork' : 'from'
+  const of = await loadSourceConfig(run, option)
+  if (fork) refuseFork(run, of, config)
+  else refuseOtherShapes(run, of.model, config.model)
+  const folder = join(run, 'checkpoints')
+  const skip = (path: string, reason: string) => warn(`skipping checkpoint ${path}: ${reason}`)
+  const found = checkpoint === undefined ? await newestCheckpoint(folder, skip) : await checkpointOf(folder, checkpoint)
+  if (!found) throw new UsageError(`invalid --${option}: "${run}" has no checkpoint (train it first)`)
+  const { path, step } = found
+  if (fork) refuseEndOfTraining(run, step, await checkpointSteps(folder), config)
+  const tokenizer = await readTokenizer(run)
+  const state = parseState(found.state, path)
+  await expectTokenizer(state, tokenizer, run)
+  const origin = {
+    run: resolve(run),
+    step,
+    weights: await weightsHash(path),
+    ...(fork && { fork }),
+    differences: differences(of, config).filter(({ field }) => !ofMachine.test(field)),
+  }
+  return { origin, path, tokenizer, state: fork ? state : null }
+}
+
+/** Settings of the machine, which are not worth listing. */
+const ofMachine = /^(runtime\.threads|data\.cache)$/
+
+/**
+ * The weights that a run began with, if it was stopped before its first checkpoint.
+ * @throws RunError if the other run does not have them any more
+ */
+export async function findWeightsAgain(
+  directory: string,
+  { run, step, weights, fork }: Origin,
+  config: RunConfig,
+): Promise<WeightsSource> {
+  const again = `begin it again: remove ${directory}, then choir train --${fork ? 'fork' : 'from'} RUN`
+  const found = await findWeights({ run, checkpoint: step, fork }, config, () => {}).catch((error: Error) => {
+    throw new RunError(
+      `${directory} was stopped before it had copied the weights of ${run}, and now: ${error.message} (${again})`,
+    )
+  })
+  if (found.origin.weights !== weights)
+    throw new RunError(`${directory} was stopped before it had copied the weights of ${run}, which changed (${again})`)
+  return found
+}
+
+/**
+ * The configuration of a run to begin with.
+ * @throws UsageError if there is none, with what to give instead
+ */
+export async function loadSourceConfig(run: string, option: 'from' | 'fork' = 'from'): Promise<RunConfig> {
+  const step = /^step-(\d{8,})$/.exec(basename(resolve(run)))?.[1]
+  if (step !== undefined && basename(dirname(resolve(run))) === 'checkpoints')
+    throw new UsageError(
+      `invalid --${option}: "${run}" is a checkpoint (expected its run: --${option} ${dirname(dirname(run))} --checkpoint ${Number(step)})`,
+    )
+  const stored = await readText(join(run, 'config.json'), CONFIG_BYTES).catch(() => null)
+  if (stored === null || !isRun(stored))
+    throw new UsageError(
+      `invalid --${option}: "${run}" is not a run (expected a run directory of Choir, with config.json and checkpoints; a ` +
+        'model in another format is imported first: choir import FOLDER --out RUN)',
+    )
+  return loadRunConfig(run)
+}
+
+/** Other programs write files named config.json too. A damaged one is reported when it is parsed. */
+function isRun(text: string): boolean {
+  try {
+    const stored: unknown = JSON.parse(text)
+    return isFields(stored) && isFields(stored.model)
+  } catch {
+    return true
+  }
+}
+
+/** {@link originIn} of the run in a directory. */
+export async function loadOrigin(directory: string): Promise<Origin | null> {
+  const stored: unknown = JSON.parse(await readFile(join(directory, 'config.json'), 'utf8'))
+  return isFields(stored) ? originIn(stored) : null
+}

@@ -1,0 +1,36 @@
+import { expect, test } from 'vitest'
+import { type RunInput, runSchema } from '../../core/config/run-config.ts'
+import { forRanks } from './layout.ts'
+
+const configOf = (parallel: RunInput['parallel']) => runSchema.parse({ train: { batch: 8 }, parallel })
+
+test.each([
+  [{ expert: 4 }, 2, false, 'invalid parallel.expert: 4 (expected a divisor of the 2 ranks)'],
+  [
+    { expert: 2, data: 4 },
+    4,
+    false,
+    'invalid parallel.data: 4 (expected 2: 4 ranks in groups of 2 that share experts)',
+  ],
+  [
+    { shards: 4 },
+    3,
+    false,
+    'invalid parallel.shards: 4 (expected a multiple of the 3 ranks; start 1, 2 or 4 ranks, or a new run with more shards)',
+  ],
+  [
+    // Begun alone.
+    {},
+    2,
+    true,
+    'invalid parallel.shards: 1 (expected a multiple of the 2 ranks; a run keeps its shards: start 1 rank, or a new ' +
+      'run with more shards)',
+  ],
+] as const)('%j on %i ranks, resumed: %s: refused with what to do', (parallel, size, resume, message) => {
+  expect(() => forRanks(configOf(parallel), { rank: 0, size }, resume)).toThrow(message)
+})
+
+test('a new run has as many shards as ranks, a resumed one its own', () => {
+  expect(forRanks(configOf({}), { rank: 1, size: 4 }, false).parallel.shards).toBe(4)
+  expect(forRanks(configOf({ shards: 8 }), { rank: 1, size: 4 }, true).parallel.shards).toBe(8)
+})

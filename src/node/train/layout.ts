@@ -1,0 +1,92 @@
+/** The layout of a training over ranks: what it must fulfil, and what must be equal on all of them. */
+import { existsSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { join, resolve } from 'node:path'
+import { listWithOr, parseInput } from '../../core/config/problems.ts'
+import { type RunConfig, runSchema } from '../../core/config/run-config.ts'
+import { UsageError } from '../../core/errors.ts'
+import type { Engine } from '../../engine/contract/engine.ts'
+import { gatherJson, type Ranks } from '../../engine/contract/ranks.ts'
+import type { GroupPlace, Runtime } from '../../engine/contract/runtime.ts'
+import { together } from '../../train/run/agreement.ts'
+import { isReproducible } from '../../train/step/ranks/gradient-tree.ts'
+import { layoutOf } from '../../train/step/trainer.ts'
+import type { RunDirectory } from '../run/run-directory.ts'
+
+/** The number of ranks, and which of them this process is. */
+type Place = Pick<Ranks, 'rank' | 'size'>
+
+/** The ranks that share the experts with this one, itself included; undefined for a process alone. */
+export function groupOf({ parallel: { expert } }: RunConfig, ranks: Ranks | null): GroupPlace | undefined {
+  if (!ranks) return undefined
+  const { rank, orders } = ranks
+  return { first: rank - (rank % expert), rank: rank % expert, size: expert, orders }
+}
+
+/**
+ * The configuration with the number of shards. A run that is resumed keeps its own: one, if it was begun alone.
+ * @throws UsageError if the batch, the experts or the shards do not fit the ranks
+ */
+export function forRanks(config: RunConfig, ranks: Place | null, resume: boolean): RunConfig {
+  if (!ranks) return config
+  if (config.runtime.device !== 'cpu')
+    throw new UsageError(
+      `invalid runtime.device: ${config.runtime.device} (expected cpu: ranks exchange gradients in the memory of the ` +
+        'processor; train on one GPU without mpirun)',
+    )
+  const { size } = ranks
+  const { shards = resume ? 1 : size, expert, data } = config.parallel
+  const refuse = (field: string, value: unknown, expected: string): never => {
+    throw new UsageError(`invalid parallel.${field}: ${value} (expected ${expected})`)
+  }
+  if (size % expert !== 0) refuse('expert', expert, `a divisor of the ${size} ranks`)
+  if (data !== undefined && data !== size / expert)
+    refuse('data', data, `${size / expert}: ${size} ranks in groups of ${expert} that share experts`)
+  if (shards % size !== 0) {
+    const fitting = Array.from({ length: shards }, (_, i) => i + 1).filter((count) => shards % count === 0)
+    const other = `start ${listWithOr(fitting.map(String))} ${shards === 1 ? 'rank' : 'ranks'}`
+    const keeps = resume ? 'a run keeps its shards: ' : ''
+    refuse('shards', shards, `a multiple of the ${size} ranks; ${keeps}${other}, or a new run with more shards`)
+  }
+  const used = { ...config, parallel: { ...config.parallel, shards } }
+  if (config.parallel.reproducible && !isReproducible(layoutOf(used, ranks)))
+    throw new UsageError(
+      `invalid parallel.shards: ${shards} in groups of ${shards / size} for ${size} ranks, which share experts in ` +
+        `groups of ${expert} (expected powers of two in a group, so that sums have the same order on any number of ` +
+        'ranks; or set parallel.reproducible to false)',
+    )
+  return parseInput(runSchema, used, `configuration for ${size} ranks`)
+}
+
+/** Facts of the engine that results depend on. */
+export const engineFacts = (runtime: Runtime): Record<string, string | number> => ({
+  'the engine': `${runtime.name} ${runtime.version}, ${runtime.provider}`,
+  'the precision': runtime.math,
+  'the number of threads': runtime.threads,
+})
+
+/** @throws UsageError if some rank does not see the run directory that the first one has opened */
+export async function expectSharedFolder(ranks: Ranks, directory: string): Promise<void> {
+  const sees = existsSync(join(directory, 'config.json'))
+  const all = await gatherJson(ranks, { host: hostname(), sees })
+  const blind = all.findIndex((rank) => !rank.sees)
+  await together(ranks, () => {
+    if (blind < 0) return
+    throw new UsageError(
+      `invalid run directory: rank ${blind} on ${all[blind]?.host} does not see ${resolve(directory)}, which rank 0 on ` +
+        `${all[0]?.host} writes (expected a folder that all machines share)`,
+    )
+  })
+}
+
+/** Writes `ranks.json` into the run directory: host and process of each rank, for programs that watch the job. */
+export async function recordRanks({ roster }: Ranks, files: RunDirectory): Promise<void> {
+  const ranks = roster.map(({ host, pid }, rank) => ({ rank, host, pid }))
+  await files.write('ranks.json', `${JSON.stringify({ ranks })}\n`)
+}
+
+/** Writes `engine.json` into the run directory: what computes the run now, with the GPU and its driver. */
+export async function recordEngine(files: RunDirectory | null, engine: Engine): Promise<null> {
+  await files?.write('engine.json', `${JSON.stringify(engine)}\n`)
+  return null
+}

@@ -1,9 +1,0 @@
-import { type CompactState, momentLayout } from '../../runtime/moments.ts'
-import { type Layout, placeOf, type Share } from '../ranks/placement.ts'
-
-/** Floats of memory for AdamW's state of a share in a region of moments; `compact` has one region, float32 (null) two. */
-export function momentFloats({ spec, from, to, floats }: Share, compact: CompactState | null, layout: Layout): number {
-  if (!compact) return floats
-  const sizeOf = (unit: number) => momentLayout(compact, placeOf(spec, unit, unit + 1, layout).floats).floats
-  return (to - from - 1) * sizeOf(from) + sizeOf(to - 1)
-}

@@ -1,0 +1,154 @@
+/** Finds packages of Debian: installed ones by the database of dpkg, extracted ones (`dpkg -x`) by their folders. */
+import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
+import { basename, join, resolve } from 'node:path'
+import { gunzipSync } from 'node:zlib'
+import { RunError } from '../../core/errors.ts'
+import { licencesOf } from './licences.ts'
+import { newestMatch } from './recipe.ts'
+
+export interface PackageFile {
+  /** Path from the root, without a leading slash. */
+  readonly name: string
+  readonly path: string
+}
+
+export interface Package {
+  /** Its name in the recipe. */
+  readonly pattern: string
+  readonly name: string
+  /** Version of the package; empty if nothing in it says so. */
+  readonly version: string
+  /** Names of licences in its copyright file. */
+  readonly licences: readonly string[]
+  /** Path of its copyright file, if it has one. */
+  readonly copyright: string | undefined
+  /**
+   * Its regular files of these names, in order. Links are left out.
+   * @throws RunError if one of them is missing on the disk
+   */
+  files(isWanted: (name: string) => boolean): readonly PackageFile[]
+}
+
+/** The packages of a system by its root, or those in a folder with one subfolder for each: `dpkg -x X.deb FOLDER/X`. */
+export class Packages {
+  private readonly root: string
+  private readonly versions: ReadonlyMap<string, string> | undefined
+
+  constructor(root: string) {
+    this.root = resolve(root)
+    const status = join(this.root, 'var/lib/dpkg/status')
+    this.versions = existsSync(status) ? installedVersions(readFileSync(status, 'utf8')) : undefined
+  }
+
+  /** The newest package that a name matches, which may have `*` in place of a version. */
+  find(pattern: string): Package | undefined {
+    const names = this.versions
+      ? this.versions.keys()
+      : readdirSync(this.root).filter((name) => isFolder(join(this.root, name)))
+    const name = newestMatch(pattern, names)
+    return name === undefined ? undefined : this.open(name, pattern)
+  }
+
+  private open(name: string, pattern: string): Package {
+    const base = this.versions ? this.root : join(this.root, name)
+    const documents = this.documents(base, name)
+    const copyright = documents === undefined ? undefined : join(documents, 'copyright')
+    const hasCopyright = copyright !== undefined && existsSync(copyright)
+    return {
+      pattern,
+      name,
+      version:
+        this.versions?.get(name) ??
+        controlVersion(base) ??
+        (documents === undefined ? undefined : changelogVersion(documents)) ??
+        '',
+      licences: hasCopyright ? licencesOf(readFileSync(copyright, 'utf8')) : [],
+      copyright: hasCopyright ? copyright : undefined,
+      files: (isWanted) =>
+        this.versions ? this.installed(name, isWanted) : filesBelow(base).filter((file) => isWanted(file.name)),
+    }
+  }
+
+  /** The folder of its copyright file and changelog, which may be a link: `manpages-dev -> manpages`. */
+  private documents(base: string, name: string): string | undefined {
+    const folder = 'usr/share/doc'
+    const own = join(base, folder, name)
+    const stats = lstatSync(own, { throwIfNoEntry: false })
+    if (!stats?.isSymbolicLink()) return stats ? own : undefined
+    const other = basename(readlinkSync(own))
+    const places = [base, join(this.root, other)].map((each) => join(each, folder, other))
+    return places.find((place) => lstatSync(place, { throwIfNoEntry: false })?.isDirectory())
+  }
+
+  private installed(name: string, isWanted: (name: string) => boolean): PackageFile[] {
+    const folder = join(this.root, 'var/lib/dpkg/info')
+    const list = readdirSync(folder).find(
+      (file) => file === `${name}.list` || (file.startsWith(`${name}:`) && file.endsWith('.list')),
+    )
+    if (list === undefined) throw new RunError(`package ${name}: ${folder} has no list of its files (reinstall it)`)
+    const files: PackageFile[] = []
+    let missing = 0
+    for (const line of readFileSync(join(folder, list), 'utf8').split('\n')) {
+      const file = line.replace(/^\//, '')
+      if (!isWanted(file)) continue
+      const path = join(this.root, file)
+      const stats = lstatSync(path, { throwIfNoEntry: false })
+      if (!stats) missing++
+      else if (stats.isFile()) files.push({ name: file, path })
+    }
+    if (missing > 0)
+      throw new RunError(
+        `package ${name}: ${missing} of its files are missing. Images of containers leave out documentation ` +
+          '(path-exclude in /etc/dpkg/dpkg.cfg.d). Use --download, or reinstall the package without that setting',
+      )
+    return files.sort(byName)
+  }
+}
+
+/** The regular files of a folder and its subfolders, in order of their names. */
+export function filesBelow(base: string): PackageFile[] {
+  const files: PackageFile[] = []
+  const visit = (folder: string): void => {
+    for (const entry of readdirSync(join(base, folder), { withFileTypes: true })) {
+      const name = folder === '' ? entry.name : `${folder}/${entry.name}`
+      if (entry.isDirectory()) visit(name)
+      else if (entry.isFile()) files.push({ name, path: join(base, name) })
+    }
+  }
+  visit('')
+  return files.sort(byName)
+}
+
+const byName = (a: PackageFile, b: PackageFile): number => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0)
+
+const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
+
+/** Versions of the installed packages in the status file of dpkg. */
+function installedVersions(status: string): Map<string, string> {
+  const versions = new Map<string, string>()
+  for (const paragraph of status.split(/\n\n+/)) {
+    const field = (name: string): string | undefined => new RegExp(`^${name}: (.*)$`, 'm').exec(paragraph)?.[1]
+    const name = field('Package')
+    if (name !== undefined && / installed$/.test(field('Status') ?? '')) versions.set(name, field('Version') ?? '')
+  }
+  return versions
+}
+
+/** The version in the control file that `dpkg-deb --raw-extract` leaves. */
+function controlVersion(folder: string): string | undefined {
+  const path = join(folder, 'DEBIAN/control')
+  return existsSync(path) ? /^Version: (.*)$/m.exec(readFileSync(path, 'utf8'))?.[1] : undefined
+}
+
+/** The version in the first line of a changelog: `git (1:2.47.3-0+deb13u1) trixie; urgency=medium`. */
+function changelogVersion(folder: string): string | undefined {
+  for (const name of ['changelog.Debian.gz', 'changelog.gz', 'changelog.Debian', 'changelog']) {
+    const path = join(folder, name)
+    if (!existsSync(path)) continue
+    const bytes = readFileSync(path)
+    const text = (name.endsWith('.gz') ? gunzipSync(bytes) : bytes).toString('utf8')
+    const version = /^\S+ \(([^)]+)\)/.exec(text)?.[1]
+    if (version !== undefined) return version
+  }
+  return undefined
+}

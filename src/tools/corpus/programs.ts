@@ -1,0 +1,85 @@
+/** Programs of the system that unpack and fetch packages. */
+import { spawn } from 'node:child_process'
+import { RunError } from '../../core/errors.ts'
+import { childEnvironment } from '../../node/system/child-environment.ts'
+import { errorCode } from '../../node/system/disk.ts'
+
+/**
+ * Runs a program to its end and returns what it printed on standard output.
+ * @param missing What to do if there is no such program.
+ * @throws RunError with its last error if it fails
+ */
+export async function runProgram(
+  [program = '', ...args]: readonly string[],
+  {
+    folder,
+    missing,
+    signal,
+  }: { readonly folder?: string; readonly missing: string; readonly signal?: AbortSignal | undefined },
+): Promise<string> {
+  return await new Promise((resolve, reject) => {
+    const child = spawn(program, args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...childEnvironment(), LC_ALL: 'C' },
+      ...(folder !== undefined && { cwd: folder }),
+      ...(signal && { signal }),
+    })
+    let output = ''
+    let errors = ''
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      output += text
+    })
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      errors = `${errors}${text}`.slice(-4000)
+    })
+    child.on('error', (error) => {
+      if (signal?.aborted) reject(signal.reason)
+      else reject(errorCode(error) === 'ENOENT' ? new RunError(`${program} is not installed: ${missing}`) : error)
+    })
+    child.on('close', (code) => {
+      if (code === 0) resolve(output)
+      else if (signal?.aborted) reject(signal.reason)
+      else reject(new RunError(`${program} failed (exit code ${code}): ${lastLine(errors)}`))
+    })
+  })
+}
+
+/** The last line that says what failed; tar only adds that it is exiting. */
+const lastLine = (text: string): string =>
+  text
+    .trim()
+    .split('\n')
+    .findLast((line) => !/^tar: (Exiting|Error is not recoverable)/.test(line)) ?? ''
+
+/**
+ * Unpacks members of a tar archive that xz compressed.
+ * @param members Patterns of GNU tar; its folder at the top is stripped.
+ */
+export async function unpackArchive(
+  archive: string,
+  members: readonly string[],
+  folder: string,
+  signal?: AbortSignal,
+): Promise<void> {
+  const name = archive.slice(archive.lastIndexOf('/') + 1)
+  const missing = (tool: string, from: string): string => `${name} is unpacked with ${tool} (apt-get install ${from})`
+  await runProgram(['xz', '--version'], { missing: missing('xz', 'xz-utils'), signal })
+  await runProgram(
+    [
+      'tar',
+      '--extract',
+      '--xz',
+      '--file',
+      archive,
+      '--directory',
+      folder,
+      '--strip-components=1',
+      '--no-same-owner',
+      '--no-same-permissions',
+      '--wildcards',
+      '--no-wildcards-match-slash',
+      ...members,
+    ],
+    { missing: missing('tar', 'tar'), signal },
+  )
+}

@@ -1,0 +1,83 @@
+/**
+ * Runs a job, and after a failure continues the run, a limited number of times. This process is outside of the job:
+ * whatever kills the ranks, it is left to report them.
+ *
+ *     attempt ── code 0, last step ──► done            stopped by a signal, or code 130 ──► stopped
+ *        ▲ └──── code 2 ──► wrong usage                otherwise: failed
+ *        └─ pause ◄─ hosts left ◄─ restarts left ◄──────────┘
+ *
+ * The exit code alone does not prove success: mpirun of MPICH has ended with 0 after a rank was killed.
+ */
+import { plural } from '../../core/text/numbers.ts'
+import { failureText, type RankFailure } from './failure.ts'
+import { type Layout, type Parallel, withoutHosts } from './layout.ts'
+
+export interface JobEnd {
+  /** Exit code; null after a signal. */
+  readonly code: number | null
+  readonly signal?: string
+  /** The last text that it has written to standard error. */
+  readonly text: string
+}
+
+/** Everything that supervision needs from outside. */
+export interface Supervised {
+  /** Runs the job until its end. `continued`: the run exists already. */
+  run(layout: Layout, continued: boolean): Promise<JobEnd>
+  /** Whether the run can be continued: it has a configuration on disk. */
+  exists(): boolean
+  /** Whether the run has done its last step, or is not visible from here. */
+  finished(): Promise<boolean>
+  findFailure(end: JobEnd): Promise<RankFailure>
+  /** Those of the hosts that do not answer. */
+  unreachable(hosts: readonly string[]): Promise<readonly string[]>
+  /** A short time between attempts; ends early when stopped. */
+  pause(): Promise<void>
+  /** Whether the user or the system has asked to stop. */
+  stopped(): boolean
+  report(message: string): void
+}
+
+export type Outcome =
+  | { readonly kind: 'done' | 'stopped' | 'usage' }
+  | { readonly kind: 'failed'; readonly failure: string }
+
+/**
+ * @param continued whether the first attempt continues a run
+ * @param parallel what the number of ranks must fit; a run keeps the shards that it started with
+ */
+export async function runWithRestarts(
+  first: Layout,
+  { restarts, parallel, continued }: { restarts: number; parallel: Parallel; continued: boolean },
+  job: Supervised,
+): Promise<Outcome> {
+  const { expert, shards = first.ranks } = parallel
+  let layout = first
+  for (let restart = 0; ; restart++) {
+    const end = await job.run(layout, restart === 0 ? continued : job.exists())
+    if (end.code === 0 && (await job.finished())) return { kind: 'done' }
+    if (job.stopped() || end.code === 130) return { kind: 'stopped' }
+    if (end.code === 2) return { kind: 'usage' }
+    const failure = `${failureText(await job.findFailure(end))} (mpirun ended with ${endText(end)})`
+    if (restart === restarts) return { kind: 'failed', failure }
+    job.report(failure)
+    const gone = await job.unreachable(layout.hosts?.map(({ name }) => name) ?? [])
+    const left = withoutHosts(layout, new Set(gone), { expert, shards })
+    if (gone.length > 0) job.report(`no answer from ${gone.join(', ')}`)
+    if (left === null)
+      return {
+        kind: 'failed',
+        failure: `${failure}; the hosts that are left have too few slots for groups of ${expert}`,
+      }
+    layout = left
+    await job.pause()
+    if (job.stopped()) return { kind: 'stopped' }
+    const action = job.exists() ? 'continuing' : 'starting again'
+    job.report(`${action} with ${plural(layout.ranks, 'rank')} (restart ${restart + 1} of ${restarts})`)
+  }
+}
+
+function endText({ code, signal }: JobEnd): string {
+  if (code === null) return `signal ${signal}`
+  return code === 0 ? 'exit code 0 before the last step' : `exit code ${code}`
+}

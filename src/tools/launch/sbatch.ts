@@ -1,0 +1,109 @@
+/**
+ * A batch script for Slurm: options, one command, and what happens when it ends. Before the time limit Slurm sends
+ * SIGUSR1 to the script. The script passes it on, the command saves and stops, and the script puts the job back into
+ * the queue, where it continues.
+ *
+ *     #!/bin/bash
+ *     #SBATCH --job-name=demo
+ *     #SBATCH --nodes=2
+ *     #SBATCH --signal=B:USR1@120
+ *     #SBATCH --requeue
+ *     cd /home/me
+ *     ...
+ *     scontrol requeue "$SLURM_JOB_ID"
+ */
+import { UsageError } from '../../core/errors.ts'
+import { commandLine } from '../../core/text/shell.ts'
+import { attemptFunction } from './shell-job.ts'
+
+/** Where and how long a job runs. */
+export interface SlurmSettings {
+  /** Such as 4:00:00; default: the limit of the partition. */
+  readonly time?: string
+  readonly partition?: string
+  readonly account?: string
+}
+
+interface BatchScript extends SlurmSettings {
+  readonly name: string
+  /** The folder in which the command runs. */
+  readonly folder: string
+  /** Further options, such as `['--nodes=2']`. */
+  readonly options: readonly string[]
+  /** Pattern of the log's name after the job's, `%j` or `%A_%a`. */
+  readonly log: string
+  /** Lines that set "$@", the arguments of the command, at each attempt. */
+  readonly before: readonly string[]
+  readonly command: string
+  /** The signal on which the command saves and stops. */
+  readonly stopSignal: 'USR1' | 'TERM'
+  /** Times that the command is run again in the same job after it failed. */
+  readonly restarts: number
+}
+
+/** Seconds before the time limit at which ranks are asked to save: a step, and a checkpoint on a slow disk. */
+const WARNING_SECONDS = 120
+
+export function sbatchScript(script: BatchScript): string {
+  const { name, folder, options, log, before, command, stopSignal, restarts } = script
+  const jobName = name.replace(/[^\w.-]+/g, '-')
+  const lines = [
+    '#!/bin/bash',
+    ...[
+      `--job-name=${jobName}`,
+      ...options,
+      // Threads are counted in physical cores.
+      '--hint=nomultithread',
+      ...placeOptions(script),
+      `--output=${jobName}-${log}.log`,
+      '--open-mode=append',
+      `--signal=B:USR1@${WARNING_SECONDS}`,
+      '--requeue',
+    ].map((option) => `#SBATCH ${option}`),
+    '',
+    `cd ${commandLine([folder])} || exit 1`,
+    '',
+    ...attemptFunction(before, command, { on: 'USR1', send: stopSignal }),
+    '',
+    ...(restarts > 0 ? attempts(restarts) : ['attempt']),
+    '',
+    '# Stopped before its end by the time limit: continue when the job is started again.',
+    `if [ -n "$stopping" ] && [ "$code" -ne 0 ]; then`,
+    `  echo "choir: stopped before the time limit; job $SLURM_JOB_ID goes back into the queue" >&2`,
+    `  scontrol requeue "$SLURM_JOB_ID"`,
+    'fi',
+    `exit "$code"`,
+  ]
+  return `${lines.join('\n')}\n`
+}
+
+/** Runs again after a failure, but not after wrong usage (exit code 2) or an interrupt (130). */
+function attempts(restarts: number): string[] {
+  return [
+    `restarts=${restarts}`,
+    'attempt',
+    'while [ "$restarts" -gt 0 ] && [ -z "$stopping" ] && [ "$code" -ne 0 ] && [ "$code" -ne 2 ] && [ "$code" -ne 130 ]; do',
+    '  restarts=$((restarts - 1))',
+    '  echo "choir: failed with exit code $code; trying again in 10 s ($restarts more times after that)" >&2',
+    '  sleep 10',
+    '  attempt',
+    'done',
+  ]
+}
+
+function placeOptions({ time, partition, account }: SlurmSettings): string[] {
+  // A day-hour form needs no minutes: 1-0 is a day. See the manual of sbatch.
+  if (time !== undefined && !/^(\d+|\d+:\d\d(:\d\d)?|\d+-\d\d?(:\d\d){0,2})$/.test(time))
+    throw new UsageError(
+      `invalid --time: ${JSON.stringify(time)} (expected minutes, hours:minutes:seconds or days-hours, such as 4:00:00)`,
+    )
+  for (const [option, value] of [
+    ['--partition', partition],
+    ['--account', account],
+  ] as const)
+    if (value !== undefined && !/^[\w.,@+-]+$/.test(value))
+      throw new UsageError(`invalid ${option}: ${JSON.stringify(value)} (expected a name of letters, digits, - and _)`)
+  return Object.entries({ time, partition, account }).flatMap(([option, value]) =>
+    value === undefined ? [] : [`--${option}=${value}`],
+  )
+}

@@ -1,0 +1,45 @@
+/**
+ * The batch script of a study: an array of jobs that share the runs of one study. `choir study --join` takes runs that
+ * no other task has taken, so tasks may start and end at any time.
+ *
+ *     #SBATCH --array=0-7
+ *     #SBATCH --cpus-per-task=4
+ *     ...
+ *     /usr/bin/node /opt/choir/bin/choir.js study m6t --out studies/m6t --join --jobs 1 --threads 4
+ */
+import { commandLine } from '../../core/text/shell.ts'
+import { type SlurmSettings, sbatchScript } from './sbatch.ts'
+
+export interface SlurmStudy extends SlurmSettings {
+  readonly name: string
+  readonly folder: string
+  readonly tasks: number
+  /** Trainings at a time in a task. */
+  readonly jobs: number
+  /** Threads of a training. */
+  readonly threads: number
+  readonly program: readonly string[]
+  /** Arguments of `study`, such as `['m6t', '--out', 'studies/m6t']`. */
+  readonly study: readonly string[]
+  readonly restarts: number
+}
+
+export function slurmStudy(study: SlurmStudy): string {
+  const { tasks, jobs, threads, program } = study
+  return sbatchScript({
+    ...study,
+    options: [`--array=0-${tasks - 1}`, '--nodes=1', '--ntasks=1', `--cpus-per-task=${jobs * threads}`],
+    log: '%A_%a',
+    before: [],
+    command: commandLine([
+      ...program,
+      'study',
+      ...study.study,
+      '--join',
+      ...['--jobs', String(jobs)],
+      ...['--threads', String(threads)],
+    ]),
+    // Like Ctrl-C: running trainings are saved.
+    stopSignal: 'TERM',
+  })
+}

@@ -1,0 +1,53 @@
+/**
+ * The batch script of a training. Slurm starts the ranks with `srun`, or allocates hosts on which `mpirun` does.
+ *
+ *     // 2 nodes of 4 ranks of 8 threads
+ *     #SBATCH --nodes=2
+ *     #SBATCH --ntasks-per-node=4
+ *     #SBATCH --cpus-per-task=8
+ *     ...
+ *     srun --mpi=pmix --cpus-per-task=8 --kill-on-bad-exit=1 /usr/bin/node /opt/choir/bin/choir.js train "$@" --threads 8
+ */
+import { commandLine } from '../../core/text/shell.ts'
+import type { Layout } from './layout.ts'
+import { type MpiLibrary, mpirunWords } from './mpirun.ts'
+import { type RankProgram, startOrResume } from './program.ts'
+import { type SlurmSettings, sbatchScript } from './sbatch.ts'
+
+export interface SlurmTraining extends SlurmSettings {
+  readonly name: string
+  readonly folder: string
+  readonly nodes: number
+  readonly layout: Layout
+  readonly program: RankProgram
+  readonly library: MpiLibrary
+  readonly launcher: 'srun' | 'mpirun'
+  readonly restarts: number
+  /** Names of variables that all ranks need. */
+  readonly variables: readonly string[]
+}
+
+export function slurmTraining(training: SlurmTraining): string {
+  const { nodes, layout, program, library, launcher, variables } = training
+  const { ranksPerHost, threads } = layout
+  const { choose, command } = startOrResume(program)
+  const words =
+    launcher === 'mpirun'
+      ? mpirunWords(layout, { library, mpirun: 'mpirun', variables })
+      : [
+          'srun',
+          // Open MPI 5 knows no other interface; MPICH is built with PMI as a rule.
+          `--mpi=${library === 'openmpi' ? 'pmix' : 'pmi2'}`,
+          // srun does not take it from sbatch.
+          `--cpus-per-task=${threads}`,
+          '--kill-on-bad-exit=1',
+        ]
+  return sbatchScript({
+    ...training,
+    options: [`--nodes=${nodes}`, `--ntasks-per-node=${ranksPerHost}`, `--cpus-per-task=${threads}`],
+    log: '%j',
+    before: choose,
+    command: `${commandLine(words)} ${command}`,
+    stopSignal: 'USR1',
+  })
+}

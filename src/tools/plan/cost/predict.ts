@@ -1,0 +1,93 @@
+/** Predicts memory and speed of a run in a layout. */
+import { activatedExperts, routedModules } from '../../../core/model/parameters.ts'
+import type { Cluster } from '../inputs/cluster.ts'
+import { intervalFactors } from '../inputs/fitted.ts'
+import { type Interval, intervalOn } from '../inputs/intervals.ts'
+import type { PlannedRun } from '../inputs/settings.ts'
+import { devicesOf, type Layout } from '../search/layout.ts'
+import type { ModelLoads } from '../work/load.ts'
+import type { ModelTraffic } from '../work/mixture.ts'
+import { countParameters, type ParameterCounts } from '../work/parameter-counts.ts'
+import { describePlanned } from '../work/planned-model.ts'
+import { Workloads } from '../work/stages.ts'
+import { ComponentTimes, passesOf, peakOf } from './device-time.ts'
+import { type Memory, memoryOf } from './memory.ts'
+import { type Time, timeOf } from './time.ts'
+
+export interface Prediction {
+  readonly layout: Layout
+  readonly memory: Memory
+  readonly time: Time
+  /** Rate of the whole cluster. */
+  readonly tokensPerSecond: number
+  /** Model FLOP utilization: operations that the model needs, over the peak of the devices. */
+  readonly mfu: number
+  /** Of the predicted time and memory; null if the device was measured itself. */
+  readonly interval: Interval | null
+  /** Share of all assignments that are dropped because their expert is full. */
+  readonly dropped: number
+  /** Share of expert rows that hold no token. */
+  readonly padding: number
+  /** Rows of the slowest rank over the mean of all ranks, averaged over layers. */
+  readonly imbalance: number
+}
+
+/** Predicts the layouts of one run, and caches what they share. */
+export class Predictor {
+  readonly counts: ParameterCounts
+  readonly flopsPerToken: number
+  readonly activeParameters: number
+  private readonly run: PlannedRun
+  private readonly cluster: Cluster
+  private readonly workloads: Workloads
+  private readonly times: ComponentTimes
+  private readonly flopsPerAssignment: ReturnType<typeof describePlanned>['flopsPerAssignment']
+
+  /** @param traffic Measured imbalance of all-to-alls; null: that of the loads. */
+  constructor(run: PlannedRun, cluster: Cluster, loads: ModelLoads, traffic: ModelTraffic | null = null) {
+    this.run = run
+    this.cluster = cluster
+    this.workloads = new Workloads(run, loads, traffic)
+    this.times = new ComponentTimes(cluster.device, run.plan.precision, passesOf(cluster.device, run.plan.fusion))
+    this.counts = countParameters(run.model, run.plan.latent)
+    const { flopsPerToken, flopsPerAssignment, activeParameters } = describePlanned(run.model, run.plan.latent)
+    this.flopsPerToken = flopsPerToken
+    this.flopsPerAssignment = flopsPerAssignment
+    this.activeParameters = activeParameters
+  }
+
+  /** @param layout legal for the run and the cluster */
+  predict(layout: Layout): Prediction {
+    const { run, cluster, counts } = this
+    const workload = this.workloads.of(layout)
+    const time = timeOf(run, cluster, layout, counts, workload, this.times)
+    const ranks = workload.stages.flatMap(({ layers }) => layers.flatMap(({ loads }) => loads))
+    const mean = (value: (rank: (typeof ranks)[number]) => number) =>
+      ranks.length > 0 ? ranks.reduce((sum, rank) => sum + value(rank), 0) / ranks.length : 0
+    const tokens = run.train.batch * run.model.sequence
+    const peak = devicesOf(layout) * peakOf(cluster.device, run.plan.precision)
+    return {
+      layout,
+      memory: memoryOf(run, cluster, layout, counts, workload),
+      time,
+      tokensPerSecond: tokens / time.stepSeconds,
+      mfu: (tokens * this.neededFlops(workload.stages.flatMap(({ layers }) => layers))) / time.stepSeconds / peak,
+      interval: intervalOn(cluster.device, intervalFactors),
+      dropped: mean(({ dropped }) => dropped),
+      padding: mean(({ padding }) => padding),
+      imbalance: mean(({ imbalance }) => imbalance),
+    }
+  }
+
+  /** Operations per token, dropped assignments excluded. */
+  private neededFlops(layers: readonly { readonly loads: readonly { readonly dropped: number }[] }[]): number {
+    const { moe } = this.run.model
+    if (!moe) return this.flopsPerToken
+    const dropped = layers.flatMap(({ loads }, layer) =>
+      routedModules(this.run.model, layer).map(
+        (module, i) => (loads[i]?.dropped ?? 0) * activatedExperts(moe) * this.flopsPerAssignment[module],
+      ),
+    )
+    return this.flopsPerToken - dropped.reduce((a, b) => a + b, 0)
+  }
+}

@@ -1,0 +1,302 @@
+/**
+ * Seconds of a step, by kind, on the slowest rank of the slowest pipeline stage. The kinds add up to the step.
+ */
+import { activatedExperts } from '../../../core/model/parameters.ts'
+import type { Cluster } from '../inputs/cluster.ts'
+import { type PlannedRun, storedBytes } from '../inputs/settings.ts'
+import { expertCopies, type Layout, tokenRanks } from '../search/layout.ts'
+import type { Component, ComponentKind } from '../work/components.ts'
+import type { LayerWork } from '../work/layer-work.ts'
+import { addCounts, type ParameterCounts, type PartCounts } from '../work/parameter-counts.ts'
+import { type PipelineStage, stageCounts, type Workload } from '../work/stages.ts'
+import { type ComponentTimes, launchesOf } from './device-time.ts'
+import { gradientBytes, optimizerKind, stateBytes } from './memory.ts'
+import {
+  allReduceSeconds,
+  allToAllSeconds,
+  type Dispatch,
+  groupOf,
+  reduceScatterSeconds,
+  ringSeconds,
+  sendSeconds,
+} from './network.ts'
+
+export const timeKinds = [
+  'attention',
+  'router',
+  'dispatch',
+  'experts',
+  'dense',
+  'embedding',
+  'head',
+  'recomputation',
+  'launches',
+  'all-to-all',
+  'tensor all-reduce',
+  'context exchange',
+  'gradient exchange',
+  'weight gathering',
+  'optimizer',
+  'offload',
+  'pipeline bubble',
+] as const
+export type TimeKind = (typeof timeKinds)[number]
+export type SecondsByKind = Readonly<Record<TimeKind, number>>
+
+export interface Time {
+  /** Exposed time; the parts add up to the step. */
+  readonly parts: SecondsByKind
+  readonly stepSeconds: number
+  /** Communication hidden by computation. */
+  readonly overlappedSeconds: number
+}
+
+type Seconds = Record<TimeKind, number>
+
+const zeroes = (): Seconds => Object.fromEntries(timeKinds.map((kind) => [kind, 0])) as Seconds
+
+export function timeOf(
+  run: PlannedRun,
+  cluster: Cluster,
+  layout: Layout,
+  counts: ParameterCounts,
+  workload: Workload,
+  times: ComponentTimes,
+): Time {
+  const stages = eachDistinct(workload.stages, isSameWork, (stage) =>
+    microBatchSeconds(run, cluster, layout, workload, stage, times),
+  )
+  const slowest = stages.reduce((a, b) => (b.total > a.total ? b : a))
+  const { microBatches } = layout
+  const seconds = zeroes()
+  for (const kind of timeKinds) seconds[kind] = microBatches * slowest.parts[kind]
+  // The first micro-batch has to pass all stages and come back. Interleaved stages start sooner.
+  const fill = stages.reduce((sum, { total }) => sum + total, 0) - slowest.total
+  seconds['pipeline bubble'] += fill / run.plan.virtualStages
+
+  const ends = eachDistinct(workload.stages, isSameWork, (stage) =>
+    stepEnd(run, cluster, layout, stageCounts(counts, stage, layout.pipeline), microBatches, slowest),
+  )
+  const end = ends.reduce((a, b) => (b.total > a.total ? b : a))
+  seconds['gradient exchange'] += end.exchange.exposed
+  seconds['weight gathering'] += end.gathering.exposed
+  seconds.optimizer += end.optimizer
+  seconds.offload += end.offload.exposed
+  const stepSeconds = timeKinds.reduce((sum, kind) => sum + seconds[kind], 0)
+  return {
+    parts: seconds,
+    stepSeconds,
+    overlappedSeconds: microBatches * slowest.hidden + end.exchange.hidden + end.gathering.hidden + end.offload.hidden,
+  }
+}
+
+/** The results for all values; equal values share one. */
+function eachDistinct<Value, Result>(
+  values: readonly Value[],
+  isSame: (a: Value, b: Value) => boolean,
+  compute: (value: Value) => Result,
+): Result[] {
+  const known: { value: Value; result: Result }[] = []
+  return values.map((value) => {
+    const same = known.find((each) => isSame(each.value, value))
+    if (same) return same.result
+    const result = compute(value)
+    known.push({ value, result })
+    return result
+  })
+}
+
+const isSameWork = (a: PipelineStage, b: PipelineStage): boolean =>
+  a.ends.length === b.ends.length &&
+  a.ends.every((end, i) => end === b.ends[i]) &&
+  a.layers.length === b.layers.length &&
+  a.layers.every((layer, i) => layer === b.layers[i])
+
+interface MicroBatch {
+  readonly parts: Seconds
+  readonly total: number
+  /** Compute time, which can hide communication. */
+  readonly forward: number
+  readonly backward: number
+  /** Tensor-parallel exchanges hidden by products. */
+  readonly hidden: number
+}
+
+function microBatchSeconds(
+  run: PlannedRun,
+  cluster: Cluster,
+  layout: Layout,
+  { slice }: Workload,
+  stage: PipelineStage,
+  computed: ComponentTimes,
+): MicroBatch {
+  const parts = zeroes()
+  let forward = 0
+  let backward = 0
+  let hidden = 0
+  const { plan, model } = run
+  const tensorGroup = groupOf(cluster, layout.tensor, 1)
+  const contextGroup = groupOf(cluster, layout.context, layout.tensor)
+  const expertGroup = groupOf(cluster, layout.expert, layout.expertTensor)
+  const dispatch: Dispatch = {
+    copies: model.moe ? activatedExperts(model.moe) : 1,
+    oncePerNode: plan.dispatchTo === 'node',
+    nodeLimit: plan.nodeLimit ?? Number.POSITIVE_INFINITY,
+  }
+  const starts = { forward: 0, backward: 0 }
+  let exchange = 0
+  /** @param count Layers of a kind; 0 for embedding and head. */
+  const compute = (component: Component, count: number) => {
+    const inLayer = count > 0
+    const times = Math.max(1, count)
+    const one = computed.of(component, slice.bytes)
+    const seconds = { forward: times * one.forward, backward: times * one.backward }
+    parts[component.kind satisfies ComponentKind] += seconds.forward + seconds.backward
+    const full = inLayer && layout.recompute === 'full' ? seconds.forward : 0
+    const scores = inLayer && layout.recompute === 'selective' ? times * one.scores : 0
+    parts.recomputation += full + scores
+    forward += seconds.forward
+    backward += seconds.backward + full + scores
+    // Forward, backward, and with full recomputation once more.
+    const rounds = inLayer && layout.recompute === 'full' ? 3 : 2
+    if (component.tensorBytes > 0) {
+      const summed = times * (inLayer ? rounds : 1) * allReduceSeconds(cluster, tensorGroup, component.tensorBytes)
+      hidden += plan.tensorOverlap * summed
+      parts['tensor all-reduce'] += (1 - plan.tensorOverlap) * summed
+    }
+    if (component.contextBytes > 0) {
+      // Backward, keys and values pass again, and their gradients.
+      const passed = times * (rounds + 1) * ringSeconds(cluster, contextGroup, component.contextBytes)
+      const { exposed, hidden: covered } = hide(passed, plan.contextOverlap * (seconds.forward + seconds.backward))
+      hidden += covered
+      parts['context exchange'] += exposed
+    }
+    for (const bytes of component.exchanges)
+      exchange += times * rounds * allToAllSeconds(cluster, expertGroup, bytes, dispatch)
+    const launches = launchesOf(component)
+    starts.forward += times * launches.forward
+    starts.backward += times * (launches.backward + (full > 0 ? launches.forward : 0))
+  }
+  for (const { components, count } of layersByKind(stage)) for (const component of components) compute(component, count)
+  for (const component of stage.ends) compute(component, 0)
+  // The device waits for a host that starts kernels more slowly than they run.
+  const start = plan.graphs ? 0 : cluster.device.launch
+  const waits = {
+    forward: Math.max(0, starts.forward * start - forward),
+    backward: Math.max(0, starts.backward * start - backward),
+  }
+  parts.launches += waits.forward + waits.backward
+  forward += waits.forward
+  backward += waits.backward
+  const others = layout.microBatches > 1 ? plan.exchangeOverlap * (forward + backward) : 0
+  const { exposed, hidden: covered } = hide(exchange, others)
+  parts['all-to-all'] += exposed
+  hidden += covered
+  if (layout.pipeline > 1) {
+    const boundary = (stage.layers[0]?.inputBytes ?? 0) / (plan.sequenceParallel ? 1 : layout.tensor)
+    const stride = tokenRanks(layout) * layout.tensor
+    parts['pipeline bubble'] += 2 * plan.virtualStages * sendSeconds(cluster, stride * layout.pipeline, boundary)
+  }
+  return { parts, total: timeKinds.reduce((sum, kind) => sum + parts[kind], 0), forward, backward, hidden }
+}
+
+/** Components of each kind of layer, and the number of such layers. */
+function layersByKind({ layers }: PipelineStage): { components: readonly Component[]; count: number }[] {
+  const counts = new Map<LayerWork, number>()
+  for (const layer of layers) counts.set(layer, (counts.get(layer) ?? 0) + 1)
+  return [...counts].map(([{ components }, count]) => ({ components, count }))
+}
+
+interface Overlap {
+  readonly exposed: number
+  readonly hidden: number
+}
+
+/** Up to `available` of the seconds are hidden. */
+const hide = (seconds: number, available: number): Overlap => {
+  const hidden = Math.min(seconds, available)
+  return { exposed: seconds - hidden, hidden }
+}
+
+/** Costs outside micro-batches: exchange of gradients, gathering of weights (ZeRO), optimizer, offloading. */
+function stepEnd(
+  run: PlannedRun,
+  cluster: Cluster,
+  layout: Layout,
+  own: readonly PartCounts[],
+  microBatches: number,
+  { forward, backward }: MicroBatch,
+) {
+  const { expert, tensor, expertTensor, zero } = layout
+  const { dense, experts } = addCounts(own)
+  const local = { dense: dense.parameters / tensor, experts: experts.parameters / expertTensor / expert }
+  const copies = { dense: tokenRanks(layout), experts: expertCopies(layout) }
+  // Dense gradients are summed over all ranks with other tokens, those of an expert over the ranks that hold it.
+  const groups = {
+    dense: groupOf(cluster, copies.dense, tensor),
+    experts: groupOf(cluster, copies.experts, expertTensor * expert),
+  }
+  const both = (seconds: (part: keyof typeof local) => number) => seconds('dense') + seconds('experts')
+  const gradient = gradientBytes(run)
+  const weight = storedBytes(run.plan.precision)
+  // Sharded gradients are exchanged for every micro-batch, whole ones once a step.
+  const rounds = zero >= 2 ? microBatches : 1
+  const exchangeSeconds = both((part) => {
+    const seconds = zero >= 1 ? reduceScatterSeconds : allReduceSeconds
+    return seconds(cluster, groups[part], local[part] * gradient)
+  })
+  const gatherSeconds = both((part) => reduceScatterSeconds(cluster, groups[part], local[part] * weight))
+  // ZeRO 1 and 2 gather the updated weights once a step, ZeRO 3 all weights forward and backward.
+  const gatherings = zero === 3 ? 2 * microBatches : zero > 0 ? 1 : 0
+  const { overlap } = run.plan
+  const exchange = hide(rounds * exchangeSeconds, overlap * rounds * backward)
+  const computed = zero === 3 ? microBatches * (forward + backward) : forward
+  const available = Math.max(0, overlap * computed - (zero === 3 ? exchange.hidden : 0))
+  const gathering = hide(gatherings * gatherSeconds, available)
+
+  const updated = {
+    dense: local.dense / (zero >= 1 ? copies.dense : 1),
+    experts: local.experts / (zero >= 1 ? copies.experts : 1),
+  }
+  const state = stateBytes(run, layout, { dense, experts })
+  const count = both((part) => updated[part])
+  // The state is read and written, gradients are read (once more for their norm), weights are written.
+  const traffic = 2 * state.optimizer + count * (2 * gradient + 2 * weight) + adafactorPasses(run) * count * gradient
+  const { optimizer, traffic: hosted } = updateSeconds(run, cluster, layout, {
+    traffic,
+    count,
+    local: local.dense + local.experts,
+  })
+  // Weights and gradients are transferred while layers are computed; an offloaded update waits for its gradients.
+  const offload = hide(hosted, layout.offload === 'all' ? overlap * microBatches * (forward + backward) : 0)
+  return {
+    exchange,
+    gathering,
+    optimizer,
+    offload,
+    total: exchange.exposed + gathering.exposed + optimizer + offload.exposed,
+  }
+}
+
+/** Passes of Adafactor over gradients before the update: for row and column means, and for the size of the update. */
+const adafactorPasses = (run: PlannedRun): number => (optimizerKind(run) === 'adafactor' ? 2 : 0)
+
+/** Seconds of the update, on the device or on the host, and of the traffic between the two. */
+function updateSeconds(
+  run: PlannedRun,
+  cluster: Cluster,
+  { offload, microBatches }: Layout,
+  { traffic, count, local }: { traffic: number; count: number; local: number },
+): { optimizer: number; traffic: number } {
+  const { host } = cluster.links
+  if (offload === 'none' || !host) {
+    const { bandwidth, updateEfficiency } = cluster.device
+    return { optimizer: traffic / (bandwidth * updateEfficiency), traffic: 0 }
+  }
+  const link = host.bandwidth * host.efficiency
+  const weight = storedBytes(run.plan.precision)
+  // A device's share of the host's memory bandwidth is assumed to equal that of its link.
+  const update = traffic / link
+  if (offload === 'optimizer') return { optimizer: update, traffic: (count * (gradientBytes(run) + weight)) / link }
+  return { optimizer: update, traffic: (microBatches * local * (2 * weight + gradientBytes(run))) / link }
+}

@@ -1,0 +1,96 @@
+/** Loads the planned run and the cluster from names, files and assignments. */
+import { formatValue, listWithOr, parseInput } from '../../../core/config/problems.ts'
+import { UsageError } from '../../../core/errors.ts'
+import { nearestName } from '../../../core/text/nearest.ts'
+import { readFields } from '../../../node/run/load-config.ts'
+import { readYaml } from '../../../node/run/read-yaml.ts'
+import { errorCode } from '../../../node/system/disk.ts'
+import { CONFIG_BYTES, readText } from '../../../node/system/read-text.ts'
+import { type Cluster, type ClusterInput, clusterSchema } from './cluster.ts'
+import { clusterFamilies } from './clusters.ts'
+import { planPresets } from './presets.ts'
+import { type PlannedRun, plannedRunSchema } from './settings.ts'
+
+/**
+ * @param source a preset's name, or the path of a YAML or JSON file
+ * @param sets assignments such as `plan.parallel.expert=64`
+ * @throws UsageError listing every problem
+ */
+export async function loadPlannedRun(source: string, sets: readonly string[]): Promise<PlannedRun> {
+  return parseInput(plannedRunSchema, await readFields(source, sets, planPresets), 'configuration')
+}
+
+/**
+ * @param source `NAME-COUNT` of a known kind of device, such as `v100-480`, or the path of a YAML or JSON file
+ * @throws UsageError if it is neither, or a field is wrong
+ */
+export async function loadCluster(source: string): Promise<Cluster> {
+  if (/[\\/]|\.(ya?ml|json)$/i.test(source)) return parseCluster(await readCluster(source))
+  const [, name = source, count = ''] = /^(.*)-(\d+)$/.exec(source) ?? []
+  const family = Object.hasOwn(clusterFamilies, name) ? clusterFamilies[name] : undefined
+  const devices = Number(count)
+  if (family && count !== '' && !(devices >= 1))
+    throw new UsageError(`invalid cluster ${formatValue(source)} (expected at least 1 device)`)
+  if (!family || count === '') {
+    const names = Object.keys(clusterFamilies)
+    const near = nearestName(name, names)
+    throw new UsageError(
+      `unknown cluster ${formatValue(source)} (expected ${listWithOr(names.map((known) => `${known}-COUNT`))}, such as v100-480, ` +
+        `or a YAML or JSON file${near && near !== name ? `; did you mean "${near}-${count || 8}"?` : ''})`,
+    )
+  }
+  return clusterOf(name, devices)
+}
+
+/**
+ * A cluster from its fields. With `extends: h100`, fields that are not given are those of that kind of device.
+ * @throws UsageError listing every wrong field
+ */
+export function parseCluster(fields: unknown): Cluster {
+  if (!isFields(fields) || fields.extends === undefined) return parseInput(clusterSchema, fields, 'cluster')
+  const { extends: name, ...own } = fields
+  const family = typeof name === 'string' && Object.hasOwn(clusterFamilies, name) ? clusterFamilies[name] : undefined
+  if (!family)
+    throw new UsageError(
+      `invalid extends: ${formatValue(name)} (expected ${listWithOr(Object.keys(clusterFamilies))}, whose fields the file then overrides)`,
+    )
+  return parseInput(clusterSchema, merged(family.cluster, own), 'cluster')
+}
+
+const isFields = (value: unknown): value is Record<string, unknown> =>
+  value !== null && typeof value === 'object' && !Array.isArray(value)
+
+/** Fields of both, those of `over` where both have one. */
+function merged(base: object, over: object): object {
+  const result: Record<string, unknown> = { ...base }
+  for (const [field, value] of Object.entries(over)) {
+    const below = result[field]
+    result[field] = isFields(below) && isFields(value) ? merged(below, value) : value
+  }
+  return result
+}
+
+/** @param family a name of `clusterFamilies` */
+export function clusterOf(family: string, devices: number, overrides: Partial<ClusterInput> = {}): Cluster {
+  const found = clusterFamilies[family]
+  if (!found) throw new Error(`internal: no cluster family ${family}`)
+  return parseInput(clusterSchema, { ...found.cluster, name: `${family}-${devices}`, devices, ...overrides }, 'cluster')
+}
+
+async function readCluster(file: string): Promise<unknown> {
+  let text: string
+  try {
+    text = await readText(file, CONFIG_BYTES)
+  } catch (error) {
+    const code = errorCode(error)
+    if (code === 'ENOENT' || code === 'ENOTDIR')
+      throw new UsageError(`no such file: ${formatValue(file)} (expected a YAML or JSON file with a cluster)`)
+    throw new UsageError(`cannot read cluster ${formatValue(file)}: ${(error as Error).message}`)
+  }
+  const content = readYaml(text, file, 'cannot read cluster')
+  if (content === null || typeof content !== 'object' || Array.isArray(content))
+    throw new UsageError(
+      `invalid cluster ${file}: ${formatValue(content)} (expected fields such as devices: and device:)`,
+    )
+  return content
+}

@@ -1,0 +1,47 @@
+/** Describes a run of Choir itself to the planner: one device, float32 in memory, its kernels. */
+import { parseInput } from '../../../core/config/problems.ts'
+import type { RunConfig } from '../../../core/config/run-config.ts'
+import { type PlannedRun, plannedRunSchema } from '../inputs/settings.ts'
+import type { Layout } from '../search/layout.ts'
+
+const oneDevice = { data: 1, expert: 1, tensor: 1, pipeline: 1 }
+
+/**
+ * Activations, weights and gradients are float32 in any precision of products. With kernels, attention stores no
+ * scores, and experts compute only the rows that they keep.
+ */
+export function localRun(config: RunConfig, kernels: boolean): PlannedRun {
+  const { model, train } = config
+  const moe = model.moe && {
+    ...model.moe,
+    ...(kernels && model.moe.capacity !== 'none' ? { compute: 'ragged' as const } : {}),
+  }
+  return parseInput(
+    plannedRunSchema,
+    {
+      ...config,
+      model: { ...model, moe },
+      plan: {
+        precision: 'float32',
+        attention: kernels ? 'fused' : 'materialized',
+        recompute: 'none',
+        bySource: config.parallel.reproducible,
+        microBatches: train.microBatches,
+        zero: 0,
+        offload: 'none',
+        parallel: oneDevice,
+      },
+    },
+    'configuration',
+  )
+}
+
+export const localLayout = ({ train }: PlannedRun): Layout => ({
+  ...oneDevice,
+  context: 1,
+  expertTensor: 1,
+  zero: 0,
+  recompute: 'none',
+  microBatches: train.microBatches,
+  offload: 'none',
+})

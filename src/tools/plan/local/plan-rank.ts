@@ -1,0 +1,123 @@
+/** Predicts memory, computing time and traffic of a rank of Choir's own training, if its machine is like this one. */
+import { type RunConfig, sequencesOfPass } from '../../../core/config/run-config.ts'
+import { sizeOf } from '../../../core/graph/shape.ts'
+import { activatedExperts, moduleWidths, parameterSpecs, routedModules } from '../../../core/model/parameters.ts'
+import { shardsOfRank } from '../../../train/step/ranks/gradient-tree.ts'
+import {
+  heldSpecs,
+  ownedSpecs,
+  type Layout as Placement,
+  type Share,
+  sharesOf,
+} from '../../../train/step/ranks/placement.ts'
+import { Predictor } from '../cost/predict.ts'
+import { balancedLoads, type ModelLoads } from '../work/load.ts'
+import type { Calibration } from './calibration.ts'
+import { localLayout, localRun } from './local-run.ts'
+import { type RankMemory, rankMemory, tileOf } from './rank-memory.ts'
+
+const FLOAT_BYTES = 4
+
+export interface RankPlan {
+  readonly memory: RankMemory
+  /** Peak memory of a training process without its model: programs, libraries, compiled code. */
+  readonly baseBytes: number
+  /** Seconds of a step, by kind of computation. */
+  readonly seconds: {
+    /** Forward and backward passes of the layers. */
+    readonly layers: number
+    /** Embedding, last norm, head and loss. */
+    readonly ends: number
+    /** Gradient norm and optimizer. */
+    readonly update: number
+    /** Sums of gradients. */
+    readonly additions: number
+  }
+  readonly traffic: RankTraffic
+}
+
+/** Bytes of a step, by channel. */
+export type RankTraffic = Readonly<
+  Record<'gradients' | 'parameters' | 'experts', { readonly sentBytes: number; readonly receivedBytes: number }>
+>
+
+export interface RankPlanOptions {
+  readonly calibration: Calibration
+  readonly threads: number
+  /** Share of the assignments of tokens to experts that are kept. */
+  readonly kept: number
+}
+
+/** @param config With `parallel.shards`. */
+export function planRank(
+  config: RunConfig,
+  layout: Placement,
+  { calibration: { cluster, kernels, baseBytes }, threads, kept }: RankPlanOptions,
+): RankPlan {
+  const run = localRun(config, kernels)
+  const { ranks, expert } = layout
+  const planned = { ...localLayout(run), data: ranks, expert, zero: 1, microBatches: passesOf(layout) }
+  const computed = kept + paddingOf(config)
+  const loads: ModelLoads = (...place) => balancedLoads(run.model)(...place).map(() => computed)
+  const { time } = new Predictor(run, cluster, loads).predict(planned)
+  const { attention, router, dispatch, experts, dense, embedding, head, optimizer } = time.parts
+  const specs = parameterSpecs(config.model)
+  const count = (some: readonly { readonly shape: readonly number[] }[]) =>
+    some.reduce((sum, { shape }) => sum + sizeOf(shape), 0)
+  const { bandwidth, updateEfficiency } = cluster.device
+  const traffic = trafficOf(config, layout, kept)
+  return {
+    memory: rankMemory(config, layout, threads),
+    baseBytes,
+    seconds: {
+      layers: attention + router + dispatch + experts + dense,
+      ends: embedding + head,
+      // The prediction is that of a mean rank; units have an owner.
+      update: optimizer * (count(ownedSpecs(specs, layout)) / (count(specs) / ranks)),
+      // What arrives is read and added to a sum, which is read and written.
+      additions: (3 * traffic.gradients.receivedBytes) / (bandwidth * updateEfficiency),
+    },
+    traffic,
+  }
+}
+
+/** Rows that pad those of each expert, over all assignments: half a tile, on the average. */
+function paddingOf(config: RunConfig): number {
+  const { moe, sequence } = config.model
+  if (!moe) return 0
+  const tokens = sequencesOfPass(config) * sequence
+  return (moe.experts * (tileOf(moe, tokens) - 1)) / 2 / (activatedExperts(moe) * tokens)
+}
+
+const passesOf = (layout: Placement): number => shardsOfRank(layout) * layout.passes
+
+function trafficOf(config: RunConfig, layout: Placement, kept: number): RankTraffic {
+  const shares = sharesOf(heldSpecs(parameterSpecs(config.model), layout), layout)
+  const sum = (isWanted: (share: Share) => boolean, copies: (share: Share) => number) =>
+    shares.filter(isWanted).reduce((total, share) => total + FLOAT_BYTES * share.floats * copies(share), 0)
+  const isOwned = ({ owner }: Share) => owner === layout.rank
+  const toOwners = sum(
+    (share) => !isOwned(share),
+    () => 1,
+  )
+  const toHolders = sum(isOwned, ({ holders }) => holders.length - 1)
+  const rows = passesOf(layout) * rowBytes(config, layout, kept)
+  return {
+    gradients: { sentBytes: toOwners, receivedBytes: toHolders },
+    parameters: { sentBytes: toHolders, receivedBytes: toOwners },
+    experts: { sentBytes: rows, receivedBytes: rows },
+  }
+}
+
+/** Bytes of rows that a pass sends to other ranks: to the experts and back, and their gradients. */
+function rowBytes(config: RunConfig, { expert }: Placement, kept: number): number {
+  const { model } = config
+  const { moe, layers } = model
+  if (!moe || expert === 1) return 0
+  const rows = (kept + paddingOf(config)) * activatedExperts(moe) * sequencesOfPass(config) * model.sequence
+  const modules = Array.from({ length: layers }, (_, layer) => routedModules(model, layer)).flat()
+  return modules.reduce((sum, module) => {
+    const { inputs, outputs } = moduleWidths(model, module)
+    return sum + 2 * ((expert - 1) / expert) * rows * (inputs + outputs) * FLOAT_BYTES
+  }, 0)
+}

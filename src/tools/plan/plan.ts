@@ -1,0 +1,145 @@
+/** A plan: the best layouts of a run on a cluster, or the reasons why it does not fit. */
+import type { ModelConfig } from '../../core/model/config.ts'
+import type { Prediction } from './cost/predict.ts'
+import type { Cluster } from './inputs/cluster.ts'
+import { measuredLoads } from './inputs/measured-loads.ts'
+import { type MeasuredTraffic, measuredTraffic, trafficImbalance } from './inputs/measured-traffic.ts'
+import type { PlannedRun } from './inputs/settings.ts'
+import { type Change, changesThatFit } from './search/changes.ts'
+import { lackingBytes, paretoFront, rank } from './search/search.ts'
+import { loadsWithCv, type ModelLoads } from './work/load.ts'
+import type { ParameterCounts } from './work/parameter-counts.ts'
+
+export interface Plan {
+  readonly run: PlannedRun
+  readonly cluster: Cluster
+  readonly parameters: number
+  readonly parametersByKind: ParameterCounts['kinds']
+  readonly activeParameters: number
+  readonly flopsPerToken: number
+  /** What makes the predictions less certain than their intervals say, or the intervals wide. */
+  readonly warnings: readonly string[]
+  /** Where the loads of the experts come from, as text. */
+  readonly load: string
+  /** Traffic between ranks that a run measured (`plan.load.ledger`); undefined: that of the loads. */
+  readonly traffic: MeasuredTraffic | undefined
+  /** Layouts that were considered, and how many of them fit. */
+  readonly layouts: number
+  readonly fitting: number
+  /** The fastest first. */
+  readonly best: readonly Prediction[]
+  /** Layouts that no other beats in both time and memory, the fastest first. */
+  readonly pareto: readonly Prediction[]
+  /** Layouts that do not fit: the ones faster than the best, or, if none fits, those that lack least memory. */
+  readonly rejected: readonly Rejected[]
+  /** If nothing fits: single changes that make the run fit. */
+  readonly changes: readonly Change[]
+  /** Cost of the whole training in the best layout; undefined if nothing fits. */
+  readonly budget: Budget | undefined
+}
+
+export interface Rejected {
+  readonly prediction: Prediction
+  readonly lackingBytes: number
+}
+
+export interface Budget {
+  /** Factor of the 80 % interval of seconds, device-hours and price; null if the device was measured itself. */
+  readonly factor: number | null
+  readonly tokens: number
+  readonly seconds: number
+  readonly deviceHours: number
+  readonly price: number | undefined
+}
+
+const SHOWN = { best: 5, rejected: 4 }
+
+export const balanced = 'balanced (all experts get the same number of tokens)'
+
+export async function plan(run: PlannedRun, cluster: Cluster): Promise<Plan> {
+  const { loads, description } = await loadsOf(run)
+  const { ledger } = run.plan.load
+  const traffic = run.model.moe && ledger !== null ? await measuredTraffic(ledger) : undefined
+  return planWith(run, cluster, loads, description, traffic)
+}
+
+export function planWith(
+  run: PlannedRun,
+  cluster: Cluster,
+  loads: ModelLoads,
+  load: string,
+  traffic?: MeasuredTraffic,
+): Plan {
+  const imbalance = traffic ? trafficImbalance(traffic, run.model.layers) : null
+  const { predictor, fitting, rejected } = rank(run, cluster, loads, imbalance)
+  const [best] = fitting
+  const lacking = (prediction: Prediction): Rejected => ({
+    prediction,
+    lackingBytes: lackingBytes(cluster, prediction),
+  })
+  const faster = best
+    ? rejected.filter(({ time }) => time.stepSeconds < best.time.stepSeconds)
+    : distinct(rejected, ({ layout }) => `${layout.expert} ${layout.tensor} ${layout.pipeline} ${layout.zero}`)
+  return {
+    run,
+    cluster,
+    parameters: predictor.counts.total,
+    parametersByKind: predictor.counts.kinds,
+    activeParameters: predictor.activeParameters,
+    flopsPerToken: predictor.flopsPerToken,
+    warnings: warningsOf(cluster),
+    load,
+    traffic,
+    layouts: fitting.length + rejected.length,
+    fitting: fitting.length,
+    best: fitting.slice(0, SHOWN.best),
+    pareto: paretoFront(fitting),
+    rejected: faster.slice(0, SHOWN.rejected).map(lacking),
+    changes: best ? [] : changesThatFit(run, cluster, loads, imbalance),
+    budget: best && budgetOf(run, cluster, best),
+  }
+}
+
+function warningsOf({ device }: Cluster): string[] {
+  if (device.constants !== 'unfitted') return []
+  return [
+    `the efficiencies of ${device.name} are those of an average device, since none were fitted to it: in a cluster file, ` +
+      'set extends to a similar device, such as h100, or device.matmul.efficiency to the share of the peak that your large products reach',
+  ]
+}
+
+function distinct<Value>(values: readonly Value[], key: (value: Value) => string): Value[] {
+  const seen = new Set<string>()
+  return values.filter((value) => !seen.has(key(value)) && seen.add(key(value)))
+}
+
+/** The loads that `plan.load` selects, and their description. */
+async function loadsOf({ model, plan: { load } }: PlannedRun): Promise<{ loads: ModelLoads; description: string }> {
+  const { moe } = model
+  if (!moe) return { loads: () => [], description: 'no experts' }
+  if (load.run === null)
+    return {
+      loads: loadsWithCv(moe, load.cv),
+      description: load.cv === 0 ? balanced : `c_v ${load.cv} in every layer (deviation / mean; gamma distribution)`,
+    }
+  const measured = await measuredLoads(load.run, moe, model.layers)
+  const description = `measured in ${load.run} (c_v ${measured.cv.toFixed(2)}${measured.transferred ? shapeNote(model) : ''})`
+  return { loads: measured.loads, description }
+}
+
+const shapeNote = ({ layers, moe }: ModelConfig): string =>
+  `; distribution applied to ${moe?.experts ?? 0} experts in ${layers} layers`
+
+export function budgetOf({ model, train, plan: { tokens } }: PlannedRun, cluster: Cluster, best: Prediction): Budget {
+  const budget = tokens ?? train.steps * train.batch * model.sequence
+  const seconds = budget / best.tokensPerSecond
+  const deviceHours = (seconds / 3600) * cluster.devices
+  const { pricePerDeviceHour } = cluster
+  return {
+    factor: best.interval?.time ?? null,
+    tokens: budget,
+    seconds,
+    deviceHours,
+    price: pricePerDeviceHour === undefined ? undefined : pricePerDeviceHour * deviceHours,
+  }
+}

@@ -1,0 +1,101 @@
+/** A published measurement: the run, its devices, and the printed result. */
+import type { z } from 'zod'
+import { modelSchema } from '../../../core/model/config.ts'
+import { latentSchema, type plannedRunSchema } from '../inputs/settings.ts'
+import { describePlanned } from '../work/planned-model.ts'
+
+type Planned = z.input<typeof plannedRunSchema>
+export type PublishedModel = NonNullable<Planned['model']>
+export type PublishedPlan = NonNullable<Planned['plan']>
+
+export interface PublishedRow {
+  readonly id: string
+  /**
+   * Program and devices that were measured. Rows of a system have errors in common, so the accuracy for a new one is that
+   * for a system of which no row was fitted.
+   */
+  readonly system: string
+  /** Rules for memory were derived from this row. */
+  readonly derived?: true
+  /** Title and place of the source. */
+  readonly source: string
+  /** Read in the source itself, or only in a copy of it. */
+  readonly seen: 'read' | 'second hand'
+  readonly model: PublishedModel
+  /** Name of a cluster family; the fields below are where the cluster differs from it. */
+  readonly device: string
+  readonly devices: number
+  readonly devicesPerNode?: number
+  /** Bandwidth of a node's network, if it differs. */
+  readonly network?: string
+  /** Sequences of a step, and of a micro-batch of a data-parallel rank. */
+  readonly batch: number
+  readonly micro: number
+  readonly plan: PublishedPlan
+  readonly published: Published
+  /** Assumptions where the source is silent. */
+  readonly assumed?: string
+}
+
+/** The printed result, in the units of the source. */
+export type Published =
+  | { readonly kind: 'seconds'; readonly value: number }
+  | { readonly kind: 'tokens per second and device'; readonly value: number }
+  | { readonly kind: 'sequences per second'; readonly value: number }
+  /**
+   * Operations a second and device by Megatron's formula, which counts 4 forward passes of the layers with
+   * recomputation and 3 without.
+   */
+  | { readonly kind: 'Megatron FLOP/s'; readonly value: number; readonly passes: 3 | 4 }
+  /**
+   * Operations a second and device: 6 for each weight that multiplies a token, and those of attention. `causal` counts
+   * half of the scores, `whole` all of them.
+   */
+  | { readonly kind: 'model FLOP/s'; readonly value: number; readonly scores: 'causal' | 'whole' }
+  /** Peak of the framework's allocator; excludes what driver and libraries reserve. */
+  | { readonly kind: 'allocated bytes'; readonly value: number }
+  /** Memory in use according to the driver. */
+  | { readonly kind: 'used bytes'; readonly value: number }
+
+/** A GPT: hidden width four times the width, GELU, layer norm, learned positions. */
+export function gpt(
+  layers: number,
+  width: number,
+  heads: number,
+  vocabulary: number,
+  sequence: number,
+  over: PublishedModel = {},
+): PublishedModel {
+  const shape = { layers, width, heads, vocabulary, sequence, hidden: 4 * width }
+  return { ...shape, positions: 'learned', norm: 'layer', moe: null, ...over }
+}
+
+/** Published rates as seconds of a step; undefined for memory. */
+export function publishedSeconds(row: PublishedRow): number | undefined {
+  const { published, model, batch, devices } = row
+  const { sequence = 0, layers = 0, width = 0, vocabulary = 0 } = model
+  switch (published.kind) {
+    case 'seconds':
+      return published.value
+    case 'tokens per second and device':
+      return (batch * sequence) / (published.value * devices)
+    case 'sequences per second':
+      return batch / published.value
+    case 'Megatron FLOP/s': {
+      // Narayanan et al. 2021, section 3.3, equation 3; the head has no recomputation.
+      const forward = 24 * batch * sequence * layers * width ** 2 * (1 + sequence / (6 * width))
+      const head = 6 * batch * sequence * width * vocabulary
+      return (published.passes * forward + head) / (published.value * devices)
+    }
+    case 'model FLOP/s': {
+      const { plan } = row
+      const parsed = modelSchema.parse(model)
+      const latent = plan.latent ? latentSchema.parse(plan.latent) : null
+      const { flopsPerToken, scoreFlopsPerToken } = describePlanned(parsed, latent)
+      const counted = flopsPerToken - (published.scores === 'causal' ? scoreFlopsPerToken / 2 : 0)
+      return (batch * sequence * counted) / (published.value * devices)
+    }
+    default:
+      return undefined
+  }
+}

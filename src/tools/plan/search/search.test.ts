@@ -1,0 +1,334 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { UsageError } from '../../../core/errors.ts'
+import { type Prediction, Predictor } from '../cost/predict.ts'
+import { loadCluster, loadPlannedRun } from '../inputs/load-plan.ts'
+import { type RunInput, realCluster, runOf, sparseRun } from '../testing/cases.ts'
+import { balancedLoads } from '../work/load.ts'
+import { devicesOf } from './layout.ts'
+import { divisors, lackingBytes, layoutsOf, paretoFront, rank } from './search.ts'
+
+const runs = fc.record({
+  experts: fc.constantFrom(4, 6, 8, 16),
+  layers: fc.constantFrom(1, 2, 4, 6),
+  heads: fc.constantFrom(2, 4, 8),
+  batch: fc.constantFrom(8, 24, 64),
+  devices: fc.constantFrom(1, 2, 4, 8, 16, 24),
+  offload: fc.constantFrom('none' as const, null),
+  attention: fc.constantFrom('fused' as const, 'materialized' as const),
+})
+
+function runAnd({
+  experts,
+  layers,
+  heads,
+  batch,
+  devices,
+  ...plan
+}: typeof runs extends fc.Arbitrary<infer T> ? T : never) {
+  return { run: sparseRun({ experts }, plan, { layers, heads }, { batch }), cluster: realCluster(devices) }
+}
+
+const legal = (run: ReturnType<typeof sparseRun>, cluster: ReturnType<typeof realCluster>) => {
+  try {
+    return layoutsOf(run, cluster)
+  } catch (error) {
+    if (error instanceof UsageError) return []
+    throw error
+  }
+}
+
+describe('a layout', () => {
+  test('uses all devices, and divides batch, experts, heads and widths; a stage has a layer at least', () => {
+    fc.assert(
+      fc.property(runs, (each) => {
+        const { run, cluster } = runAnd(each)
+        const { model, train } = run
+        for (const layout of legal(run, cluster)) {
+          const { data, expert, tensor, pipeline, microBatches, zero, offload } = layout
+          expect(devicesOf(layout)).toBe(cluster.devices)
+          expect(pipeline).toBeLessThanOrEqual(model.layers)
+          const sizes = [train.batch / data / microBatches, data / expert]
+          sizes.push((model.moe?.experts ?? 0) / expert, model.heads / tensor, (model.moe?.hidden ?? 0) / tensor)
+          expect(sizes.every(Number.isInteger)).toBe(true)
+          if (data === 1) expect(zero).toBe(0)
+          if (run.plan.offload === 'none') expect(offload).toBe('none')
+        }
+      }),
+      { numRuns: 40 },
+    )
+  })
+
+  test('is listed once', () => {
+    const layouts = layoutsOf(sparseRun({}, { offload: null }), realCluster(16))
+    expect(new Set(layouts.map((each) => JSON.stringify(each))).size).toBe(layouts.length)
+    expect(layouts.length).toBeGreaterThan(100)
+  })
+
+  test('keeps the settings that the plan fixes', () => {
+    const fixed = { zero: 1, recompute: 'full' as const, microBatches: 2, offload: 'optimizer' as const }
+    const parallel = { data: 4, expert: 2, tensor: 2, pipeline: 1 }
+    expect(layoutsOf(sparseRun({}, { ...fixed, parallel }), realCluster(8))).toEqual([
+      { ...parallel, ...fixed, context: 1, expertTensor: 2 },
+    ])
+  })
+
+  test('with interleaved stages has whole parts, and micro-batches in rounds', () => {
+    const found = layoutsOf(sparseRun({}, { virtualStages: 2 }, { layers: 8 }), realCluster(8))
+    // Of 1, 2, 4 and 8 stages, one is no pipeline, and eight stages of two parts need sixteen layers.
+    expect(new Set(found.map(({ pipeline }) => pipeline))).toEqual(new Set([2, 4]))
+    expect(found.every(({ pipeline, microBatches }) => microBatches % pipeline === 0)).toBe(true)
+    const all = layoutsOf(sparseRun({}, {}, { layers: 8 }), realCluster(8))
+    expect(new Set(all.map(({ pipeline }) => pipeline))).toEqual(new Set([1, 2, 4, 8]))
+  })
+
+  test('has stages of unequal length where the layers do not divide', () => {
+    const found = layoutsOf(sparseRun({}, {}, { layers: 7 }), realCluster(8))
+    expect(new Set(found.map(({ pipeline }) => pipeline))).toEqual(new Set([1, 2, 4]))
+  })
+
+  test('with whole experts distributes them over tensor-parallel ranks too', () => {
+    const parallel = { data: 2, tensor: 4, pipeline: 1, expertTensor: 1 as const }
+    const found = layoutsOf(sparseRun({}, { parallel }), realCluster(8))
+    expect(Math.max(...found.map(({ expert }) => expert))).toBe(8)
+    const divided = layoutsOf(sparseRun({}, { parallel: { ...parallel, expertTensor: null } }), realCluster(8))
+    expect(Math.max(...divided.map(({ expert }) => expert))).toBe(2)
+  })
+
+  // Training refuses micro-batches that do not.
+  test('cuts every micro-batch into whole groups of tokens', () => {
+    const layouts = layoutsOf(sparseRun({ groups: 3 }, {}, {}, { batch: 48 }), realCluster(16))
+    const tokens = layouts.map(({ data, microBatches }) => (48 / data / microBatches) * 32)
+    expect(tokens.filter((each) => each % 3 !== 0)).toEqual([])
+  })
+
+  test('of a dense model has no expert parallelism', () => {
+    const run = runOf({ model: { moe: null }, train: { batch: 8 } })
+    expect(layoutsOf(run, realCluster(8)).every(({ expert }) => expert === 1)).toBe(true)
+  })
+})
+
+describe('a search', () => {
+  test('ranks every legal layout: fitting ones by time, the others by the memory that they lack', () => {
+    const cluster = { ...realCluster(8), device: { ...realCluster(8).device, memory: 1.62e9 } }
+    const run = sparseRun({}, {}, { layers: 4 })
+    const { fitting, rejected } = rank(run, cluster)
+    expect(fitting.length).toBeGreaterThan(0)
+    expect(rejected.length).toBeGreaterThan(0)
+    expect(fitting.length + rejected.length).toBe(layoutsOf(run, cluster).length)
+    expect(fitting.every((each) => each.memory.deviceBytes <= cluster.device.memory)).toBe(true)
+    expect(rejected.every((each) => each.memory.deviceBytes > cluster.device.memory)).toBe(true)
+    const lacking = rejected.map((each) => lackingBytes(cluster, each))
+    expect(lacking).toEqual([...lacking].sort((a, b) => a - b))
+  })
+
+  test('finds the fastest layout, or one that is slower by less than a thousandth', () => {
+    fc.assert(
+      fc.property(runs, (each) => {
+        const { run, cluster } = runAnd(each)
+        const layouts = legal(run, cluster)
+        fc.pre(layouts.length > 0)
+        const [best] = rank(run, cluster).fitting
+        const predictor = new Predictor(run, cluster, balancedLoads(run.model))
+        const min = Math.min(...layouts.map((layout) => predictor.predict(layout).time.stepSeconds))
+        expect(best?.time.stepSeconds ?? Number.NaN).toBeGreaterThanOrEqual(min)
+        expect(best?.time.stepSeconds ?? Number.NaN).toBeLessThan(min * 1.002)
+      }),
+      { numRuns: 30 },
+    )
+  })
+
+  test('prefers the simplest of equally fast layouts', () => {
+    const offloads = ['none', 'optimizer', 'all']
+    const recomputes = ['none', 'selective', 'full']
+    const savings = ({ layout: { offload, recompute, zero, microBatches } }: Prediction) => [
+      offloads.indexOf(offload),
+      recomputes.indexOf(recompute),
+      zero,
+      microBatches,
+    ]
+    /** Negative if `a` does less to save memory. */
+    const compared = (a: Prediction, b: Prediction) => {
+      const [one, other] = [savings(a), savings(b)]
+      return one.map((each, i) => each - (other[i] ?? 0)).find((difference) => difference !== 0) ?? 0
+    }
+    fc.assert(
+      fc.property(runs, (each) => {
+        const { run, cluster } = runAnd(each)
+        fc.pre(legal(run, cluster).length > 0)
+        const [best, ...others] = rank(run, cluster).fitting
+        if (!best) return
+        for (const other of others)
+          if (other.time.stepSeconds <= best.time.stepSeconds) expect(compared(best, other)).toBeLessThanOrEqual(0)
+      }),
+      { numRuns: 30 },
+    )
+  })
+
+  test('recomputes only if that is faster than the same layout without', async () => {
+    const { fitting } = rank(await loadPlannedRun('m6t-base', ['plan.parallel.expert=8']), await loadCluster('v100-16'))
+    const [best] = fitting
+    const apartFromRecompute = ({ layout }: Prediction) => JSON.stringify({ ...layout, recompute: 'none' })
+    const plain = fitting.find(
+      (each) =>
+        best &&
+        each !== best &&
+        apartFromRecompute(each) === apartFromRecompute(best) &&
+        each.layout.recompute === 'none',
+    )
+    expect(plain?.time.stepSeconds ?? Number.POSITIVE_INFINITY).toBeGreaterThan(best?.time.stepSeconds ?? 0)
+  })
+
+  test('rejects layouts whose host lacks memory for offloaded state', () => {
+    const cluster = realCluster(8)
+    const small = { ...cluster, device: { ...cluster.device, hostMemory: 1000 } }
+    const run = sparseRun({}, { offload: 'optimizer' })
+    expect(rank(run, cluster).fitting.length).toBeGreaterThan(0)
+    expect(rank(run, small).fitting).toEqual([])
+  })
+})
+
+const dominates = (a: Prediction, b: Prediction) =>
+  a.time.stepSeconds <= b.time.stepSeconds &&
+  a.memory.deviceBytes <= b.memory.deviceBytes &&
+  (a.time.stepSeconds < b.time.stepSeconds || a.memory.deviceBytes < b.memory.deviceBytes)
+
+describe('the Pareto front of time and memory', () => {
+  const { fitting } = rank(sparseRun({}, { offload: null }, { layers: 4 }), realCluster(16))
+  const front = paretoFront(fitting)
+
+  test('has the fastest and the smallest layout that fits', () => {
+    const min = Math.min(...fitting.map(({ memory }) => memory.deviceBytes))
+    expect(front.at(-1)?.memory.deviceBytes).toBe(min)
+    // The first fitting layout may be simpler, and slower by less than a thousandth.
+    expect(front[0]?.time.stepSeconds).toBe(Math.min(...fitting.map(({ time }) => time.stepSeconds)))
+  })
+
+  test('has decreasing memory', () => {
+    const memory = front.map(({ memory: { deviceBytes } }) => deviceBytes)
+    expect(memory).toEqual([...new Set(memory)].sort((a, b) => b - a))
+  })
+
+  test('does not depend on the order of the layouts', () => {
+    // Any one of layouts with equal time and memory may be in it.
+    const points = (each: readonly Prediction[]) =>
+      each.map(({ time, memory }) => [time.stepSeconds, memory.deviceBytes])
+    expect(points(paretoFront([...fitting].reverse()))).toEqual(points(front))
+  })
+
+  test('has no layout that another one beats in time and memory', () => {
+    fc.assert(
+      fc.property(runs, (each) => {
+        const { run, cluster } = runAnd(each)
+        fc.pre(legal(run, cluster).length > 0)
+        const all = rank(run, cluster).fitting
+        for (const one of paretoFront(all)) expect(all.filter((other) => dominates(other, one))).toEqual([])
+      }),
+      { numRuns: 30 },
+    )
+  })
+})
+
+describe('an impossible layout is refused with the field and the number that it must divide', () => {
+  const refused = (plan: RunInput['plan'], model: RunInput['model'], devices: number, batch = 64) => {
+    try {
+      layoutsOf(sparseRun({}, plan, model, { batch }), realCluster(devices))
+    } catch (error) {
+      expect(error).toBeInstanceOf(UsageError)
+      return (error as Error).message
+    }
+    return ''
+  }
+
+  test.each<[RunInput['plan'], RunInput['model'], string]>([
+    [{ parallel: { expert: 3 } }, {}, 'invalid plan.parallel.expert: 3 (must divide model.moe.experts 8)'],
+    [{ parallel: { tensor: 3 } }, {}, 'invalid plan.parallel.tensor: 3 (must divide model.heads 8'],
+    [{ parallel: { tensor: 8 } }, { heads: 4 }, 'invalid plan.parallel.tensor: 8 (must divide model.heads 4'],
+    [{ parallel: { pipeline: 4 } }, { layers: 3 }, 'invalid plan.parallel.pipeline: 4 (must be at most model.layers 3'],
+    [
+      { parallel: { pipeline: 3 } },
+      { layers: 6 },
+      `invalid plan.parallel.pipeline: 3 (must divide the cluster's devices 8)`,
+    ],
+    [{ parallel: { data: 5 } }, {}, 'invalid plan.parallel.data: 5 (must divide train.batch 64)'],
+    [{ parallel: { expert: 2 } }, { moe: null }, 'invalid plan.parallel.expert: 2 (the model has no experts)'],
+    [{ virtualStages: 3, parallel: { pipeline: 2 } }, {}, 'invalid plan.virtualStages: 3 ('],
+    [
+      { virtualStages: 2, parallel: { pipeline: 4 } },
+      { layers: 6 },
+      'times virtualStages 2 must be at most model.layers 6',
+    ],
+    [
+      { virtualStages: 2, parallel: { pipeline: 1 } },
+      {},
+      'invalid plan.virtualStages: 2 (needs more than one pipeline',
+    ],
+    [{ virtualStages: 2, parallel: { pipeline: 4 }, microBatches: 2 }, { layers: 8 }, 'no layout of'],
+    [
+      { precision: 'tf32' },
+      {},
+      'invalid plan.precision: tf32 (device has float32, float16, bfloat16, float8; set plan.precision=',
+    ],
+    [{ parallel: { context: 3 } }, {}, `invalid plan.parallel.context: 3 (must divide the cluster's devices 8)`],
+    [{ dispatch: 'one-hot' }, { moe: { capacity: 'none' } }, 'invalid plan.dispatch: one-hot (needs a capacity'],
+    [
+      { load: { run: 'runs/demo', cv: 0.5 } },
+      {},
+      'invalid plan.load.cv: 0.5 (plan.load.run sets the loads; use one of the two)',
+    ],
+  ])('case %#: %j', (plan, model, message) => {
+    expect(refused(plan, model, 8)).toContain(message)
+  })
+
+  test('several problems are counted and all listed', () => {
+    const message = refused({ precision: 'tf32', parallel: { expert: 3, data: 5 } }, {}, 8)
+    // Five divides neither the batch of 64 nor eight devices.
+    expect(message).toMatch(/^4 problems in the plan\n/)
+    for (const field of ['precision: tf32', 'parallel.expert: 3', 'parallel.data: 5'])
+      expect(message).toContain(`invalid plan.${field}`)
+  })
+
+  // The message must name the field that the user set, not virtualStages 1, its default.
+  test('more stages than layers, by the field that was set', () => {
+    expect(refused({ parallel: { pipeline: 4 } }, { layers: 2 }, 8)).toContain('invalid plan.parallel.pipeline: 4')
+  })
+  test('more parts than layers, by the field that was set', () => {
+    expect(refused({ virtualStages: 3 }, { layers: 2 }, 8)).toContain('virtualStages')
+  })
+
+  test('an expert-parallel size that does not divide the data-parallel one', () => {
+    expect(refused({ parallel: { expert: 8, data: 4 } }, {}, 4)).toContain('expert must divide data')
+  })
+
+  test('a batch that no number of data-parallel ranks divides', () => {
+    const message = refused({ parallel: { tensor: 1, pipeline: 1 } }, {}, 8, 3)
+    expect(message).toContain('data must divide train.batch 3')
+    expect(message).toContain('set train.batch to a multiple of the devices')
+  })
+
+  test('offloading without a link to the host', () => {
+    const { host: _, ...links } = realCluster(8).links
+    const hostless = { ...realCluster(8), links }
+    expect(() => layoutsOf(sparseRun({}, { offload: 'all' }), hostless)).toThrow('the cluster has no links.host')
+    expect(layoutsOf(sparseRun({}, { offload: null }), hostless).every(({ offload }) => offload === 'none')).toBe(true)
+  })
+})
+
+test('every published size fits on the devices of the paper', async () => {
+  for (const [name, cluster] of [
+    ['m6t-base', 'v100-8'],
+    ['m6t-10b', 'v100-16'],
+    ['m6t-100b', 'v100-128'],
+    ['m6t-1t', 'v100-480'],
+    ['m6-10t', 'v100-512'],
+  ] as const)
+    expect(rank(await loadPlannedRun(name, []), await loadCluster(cluster)).fitting.length, name).toBeGreaterThan(0)
+})
+
+test('divisors are complete and ascending', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 2000 }), (n) => {
+      expect(divisors(n)).toEqual(Array.from({ length: n }, (_, i) => i + 1).filter((d) => n % d === 0))
+    }),
+  )
+})

@@ -1,0 +1,210 @@
+/** Lists all legal layouts of a run on a cluster and ranks them. */
+import { UsageError } from '../../../core/errors.ts'
+import { greatestCommonDivisor } from '../cost/network.ts'
+import { type Prediction, Predictor } from '../cost/predict.ts'
+import { type Cluster, precisions } from '../inputs/cluster.ts'
+import { type PlannedRun, storedBytes } from '../inputs/settings.ts'
+import { balancedLoads, type ModelLoads } from '../work/load.ts'
+import type { ModelTraffic } from '../work/mixture.ts'
+import type { Layout, Offload, Recompute } from './layout.ts'
+
+export interface Ranking {
+  readonly predictor: Predictor
+  /** Layouts that fit, the fastest first. */
+  readonly fitting: readonly Prediction[]
+  /** Layouts that do not fit, the one that lacks least memory first. */
+  readonly rejected: readonly Prediction[]
+}
+
+/** @throws UsageError if fixed settings of the plan contradict each other, the model or the cluster */
+export function rank(
+  run: PlannedRun,
+  cluster: Cluster,
+  loads: ModelLoads = balancedLoads(run.model),
+  traffic: ModelTraffic | null = null,
+): Ranking {
+  const predictor = new Predictor(run, cluster, loads, traffic)
+  const fitting: Prediction[] = []
+  const rejected: Prediction[] = []
+  for (const layout of layoutsOf(run, cluster)) {
+    const prediction = predictor.predict(layout)
+    if (lackingBytes(cluster, prediction) > 0) rejected.push(prediction)
+    else fitting.push(prediction)
+  }
+  const lacking = (prediction: Prediction) => lackingBytes(cluster, prediction)
+  return {
+    predictor,
+    fitting: fitting.sort((a, b) => grade(a) - grade(b) || compareSavings(a, b) || bytesOf(a) - bytesOf(b)),
+    rejected: rejected.sort((a, b) => lacking(a) - lacking(b)),
+  }
+}
+
+/** Times within a thousandth count as equal; then the simpler layout comes first. */
+const grade = ({ time: { stepSeconds } }: Prediction): number => Math.round(1000 * Math.log(stepSeconds))
+
+/** Layouts that do less to save memory come first. */
+function compareSavings({ layout: a }: Prediction, { layout: b }: Prediction): number {
+  return (
+    offloads.indexOf(a.offload) - offloads.indexOf(b.offload) ||
+    recomputes.indexOf(a.recompute) - recomputes.indexOf(b.recompute) ||
+    a.zero - b.zero ||
+    a.microBatches - b.microBatches
+  )
+}
+
+const offloads: readonly Offload[] = ['none', 'optimizer', 'all']
+const recomputes: readonly Recompute[] = ['none', 'selective', 'full']
+
+const bytesOf = ({ memory: { deviceBytes } }: Prediction): number => deviceBytes
+
+/** Bytes that a layout lacks on the device or its host; at most 0 if it fits. A host of unknown memory is assumed to have enough. */
+export function lackingBytes({ device }: Cluster, { memory: { deviceBytes, hostBytes } }: Prediction): number {
+  return Math.max(deviceBytes - device.memory, hostBytes - (device.hostMemory ?? Number.POSITIVE_INFINITY))
+}
+
+/** Layouts that no other beats in both time and memory, the fastest first. */
+export function paretoFront(fitting: readonly Prediction[]): Prediction[] {
+  const front: Prediction[] = []
+  const sorted = [...fitting].sort((a, b) => a.time.stepSeconds - b.time.stepSeconds || bytesOf(a) - bytesOf(b))
+  for (const each of sorted) {
+    const last = front.at(-1)
+    if (!last || bytesOf(each) < bytesOf(last)) front.push(each)
+  }
+  return front
+}
+
+/** @throws UsageError if there is none */
+export function layoutsOf(run: PlannedRun, cluster: Cluster): Layout[] {
+  check(run, cluster)
+  const { model, plan, train } = run
+  const { parallel } = plan
+  const { context } = parallel
+  const { devices } = cluster
+  const layouts: Layout[] = []
+  const tensors = candidates(parallel.tensor, divisors(cluster.devicesPerNode)).filter((t) => canSplit(run, t))
+  for (const tensor of tensors)
+    for (const pipeline of candidates(parallel.pipeline, divisors(devices))) {
+      if (pipeline * plan.virtualStages > model.layers) continue
+      if (plan.virtualStages > 1 && pipeline === 1) continue
+      const data = devices / tensor / pipeline / context
+      if (!Number.isInteger(data) || train.batch % data !== 0) continue
+      if (parallel.data !== null && parallel.data !== data) continue
+      const expertTensor = parallel.expertTensor ?? tensor
+      // Groups of devices that can hold different experts.
+      const places = (data * context * tensor) / expertTensor
+      for (const expert of candidates(parallel.expert, expertSizes(run, places)))
+        if (places % expert === 0)
+          for (const settings of otherSettings(run, cluster, data, pipeline))
+            layouts.push({ data, expert, tensor, pipeline, context, expertTensor, ...settings })
+    }
+  if (layouts.length > 0) return layouts
+  throw new UsageError(noLayout(run, cluster))
+}
+
+function* otherSettings(run: PlannedRun, cluster: Cluster, data: number, pipeline: number) {
+  const { plan, train } = run
+  // ZeRO 2 and 3 exchange gradients or weights for every micro-batch, and a pipeline has several in flight.
+  const stages = data === 1 ? [0] : pipeline > 1 ? [0, 1] : [0, 1, 2, 3]
+  const offloadOptions = offloads.filter((each) => each === 'none' || cluster.links.host)
+  // Interleaved stages process micro-batches in rounds, one for each stage.
+  const round = plan.virtualStages > 1 ? pipeline : 1
+  for (const zero of candidates(plan.zero, stages))
+    for (const recompute of candidates(plan.recompute, recomputes))
+      for (const microBatches of candidates(plan.microBatches, divisors(train.batch / data)))
+        if (
+          (train.batch / data) % microBatches === 0 &&
+          microBatches % round === 0 &&
+          groupsDivide(run, data, microBatches)
+        )
+          for (const offload of candidates(plan.offload, offloadOptions))
+            yield { zero, recompute, microBatches, offload }
+}
+
+/** Whether micro-batches split into equal groups of tokens. */
+const groupsDivide = ({ model, train }: PlannedRun, data: number, microBatches: number): boolean =>
+  ((train.batch / data / microBatches) * model.sequence) % (model.moe?.groups ?? 1) === 0
+
+const candidates = <T>(fixed: T | null, all: readonly T[]): readonly T[] => (fixed === null ? all : [fixed])
+
+/** Whether `tensor` divides every dimension that tensor parallelism splits. */
+function canSplit({ model, plan }: PlannedRun, tensor: number): boolean {
+  const { heads, hidden, moe } = model
+  const split = [heads]
+  if (moe && plan.parallel.expertTensor === null) split.push(moe.hidden)
+  if (moe && moe.sharedHidden > 0) split.push(moe.sharedHidden)
+  // The width of dense layers matters only if there are any.
+  if (!moe || moe.every > 1 || moe.from > 0) split.push(hidden)
+  return split.every((size) => size % tensor === 0)
+}
+
+const expertSizes = ({ model }: PlannedRun, places: number): number[] =>
+  model.moe ? divisors(greatestCommonDivisor(model.moe.experts, places)) : [1]
+
+/** Checks each fixed setting of the plan against model and cluster. @throws UsageError listing every problem */
+function check(run: PlannedRun, cluster: Cluster): void {
+  const { model, plan, train } = run
+  const { parallel, precision } = plan
+  const problems: string[] = []
+  const refuse = (field: string, value: unknown, reason: string) =>
+    problems.push(`invalid plan.${field}: ${String(value)} (${reason})`)
+  const mustDivide = (field: string, value: number | null, size: number, what: string) => {
+    if (value !== null && size % value !== 0) refuse(field, value, `must divide ${what} ${size}`)
+  }
+  if (cluster.device.peak[precision] === undefined) {
+    const known = precisions.filter((name) => cluster.device.peak[name] !== undefined)
+    const best = (['bfloat16', 'float16'] as const).find((name) => known.includes(name)) ?? 'float32'
+    refuse('precision', precision, `${cluster.device.name} has ${known.join(', ')}; set plan.precision=${best}`)
+  }
+  if (parallel.tensor !== null && !canSplit(run, parallel.tensor))
+    refuse('parallel.tensor', parallel.tensor, `must divide model.heads ${model.heads} and every hidden width`)
+  else mustDivide('parallel.tensor', parallel.tensor, cluster.devices, `the cluster's devices`)
+  const parts = plan.virtualStages === 1 ? '' : `times virtualStages ${plan.virtualStages} `
+  if (plan.virtualStages > model.layers)
+    refuse('virtualStages', plan.virtualStages, `must be at most model.layers ${model.layers}`)
+  else if (parallel.pipeline !== null && parallel.pipeline * plan.virtualStages > model.layers)
+    refuse('parallel.pipeline', parallel.pipeline, `${parts}must be at most model.layers ${model.layers}`)
+  else mustDivide('parallel.pipeline', parallel.pipeline, cluster.devices, `the cluster's devices`)
+  if (plan.virtualStages > 1 && parallel.pipeline === 1)
+    refuse('virtualStages', plan.virtualStages, 'needs more than one pipeline stage')
+  if (parallel.expert !== null && parallel.expert > 1) {
+    if (!model.moe) refuse('parallel.expert', parallel.expert, 'the model has no experts')
+    else mustDivide('parallel.expert', parallel.expert, model.moe.experts, 'model.moe.experts')
+  }
+  mustDivide('parallel.data', parallel.data, train.batch, 'train.batch')
+  mustDivide('parallel.data', parallel.data, cluster.devices, `the cluster's devices`)
+  if (plan.gradients === 'both' && storedBytes(precision) === 4)
+    refuse('gradients', 'both', 'needs a plan.precision of 16 bits')
+  mustDivide('parallel.context', parallel.context, cluster.devices, `the cluster's devices`)
+  mustDivide('parallel.context', parallel.context, model.sequence, 'model.sequence')
+  if (precision === 'float8' && plan.attention === 'materialized')
+    refuse('precision', precision, 'needs plan.attention=fused: scores stay in 16 bits')
+  if (plan.dispatch === 'one-hot' && model.moe?.capacity === 'none')
+    refuse('dispatch', 'one-hot', 'needs a capacity: one-hot matrices have a column for each slot')
+  if (plan.offload !== null && plan.offload !== 'none' && !cluster.links.host)
+    refuse('offload', plan.offload, 'the cluster has no links.host')
+  if (plan.load.run !== null && plan.load.cv > 0)
+    refuse('load.cv', plan.load.cv, 'plan.load.run sets the loads; use one of the two')
+  if (problems.length === 1) throw new UsageError(problems.join())
+  if (problems.length > 1) throw new UsageError(`${problems.length} problems in the plan\n  ${problems.join('\n  ')}`)
+}
+
+function noLayout({ model, plan, train }: PlannedRun, { name, devices }: Cluster): string {
+  const { data, tensor, pipeline, expert } = plan.parallel
+  const virtualStages = plan.virtualStages > 1 ? plan.virtualStages : null
+  const fixed = Object.entries({ data, expert, tensor, pipeline, virtualStages, microBatches: plan.microBatches })
+    .filter(([, size]) => size !== null)
+    .map(([field, size]) => `${field} ${size}`)
+  const given = fixed.length > 0 ? ` with ${fixed.join(', ')}` : ''
+  return (
+    `no layout of ${train.batch} sequences and ${model.layers} layers on ${devices} devices of ${name}${given}: ` +
+    `data × tensor × pipeline${plan.parallel.context > 1 ? ` × context ${plan.parallel.context}` : ''} must be ${devices}, data must divide train.batch ${train.batch}, expert must divide data${virtualStages ? ', pipeline × virtualStages must be at most the layers, and pipeline must divide the micro-batches' : ''} ` +
+    '(set train.batch to a multiple of the devices, or fix fewer fields of the plan)'
+  )
+}
+
+/** In increasing order. */
+export function divisors(n: number): number[] {
+  const found: number[] = []
+  for (let d = 1; d * d <= n; d++) if (n % d === 0) found.push(...(d * d === n ? [d] : [d, n / d]))
+  return found.sort((a, b) => a - b)
+}

@@ -1,0 +1,198 @@
+/**
+ * Attention: projections to queries, keys and values, norms of queries and keys, scores, and the projection of the
+ * result. Grouped-query attention has fewer keys and values than queries; multi-head latent attention (DeepSeek-V2,
+ * section 2.1) compresses keys and values of all heads together, and queries too.
+ */
+import { headWidthOf, type ModelConfig, windowOf } from '../../../core/model/config.ts'
+import type { LatentAttention } from '../inputs/settings.ts'
+import { type Component, noWork, type Product, type Slice } from './components.ts'
+
+/** Heads of all devices, and widths of a head. */
+export interface AttentionShape {
+  readonly heads: number
+  readonly keyValueHeads: number
+  /** Of a query or key. */
+  readonly queryWidth: number
+  readonly valueWidth: number
+}
+
+type AttentionModel = Pick<ModelConfig, 'heads' | 'keyValueHeads' | 'headWidth' | 'width'>
+
+export function attentionShape(model: AttentionModel, latent: LatentAttention | null): AttentionShape {
+  const { heads, keyValueHeads } = model
+  if (latent)
+    return {
+      heads,
+      keyValueHeads: heads,
+      queryWidth: latent.headWidth + latent.rotaryWidth,
+      valueWidth: latent.valueWidth,
+    }
+  const head = headWidthOf(model)
+  return { heads, keyValueHeads: keyValueHeads ?? heads, queryWidth: head, valueWidth: head }
+}
+
+/** Whether the tokens of a layer see less than the sequence. */
+export const isWindowed = (model: ModelConfig, layer: number): boolean =>
+  (windowOf(model, layer) ?? model.sequence) < model.sequence
+
+/** Mean number of keys that a query sees: half of the sequence, since attention is causal, or the window. */
+export function visibleKeys({ sequence, window }: ModelConfig, windowed: boolean): number {
+  if (!windowed || window === null) return sequence / 2
+  return window - window ** 2 / (2 * sequence)
+}
+
+/** Keys of a block that fused attention computes together. */
+const BLOCK = 128
+
+/** A window has ends within blocks, which are computed whole. */
+const computedKeys = (model: ModelConfig, windowed: boolean): number =>
+  windowed ? Math.min(visibleKeys(model, windowed) + BLOCK, model.sequence / 2) : visibleKeys(model, windowed)
+
+/** Numbers of a device's queries, keys, values and results. */
+function sizesOf({ model, plan, tokens, tensor }: Slice) {
+  const { heads, keyValueHeads, queryWidth, valueWidth } = attentionShape(model, plan.latent)
+  // With more tensor-parallel ranks than key/value heads, several ranks have the same head.
+  const shared = Math.ceil(keyValueHeads / tensor)
+  return {
+    queries: (tokens * heads * queryWidth) / tensor,
+    keys: tokens * shared * queryWidth,
+    values: tokens * shared * valueWidth,
+    results: (tokens * heads * valueWidth) / tensor,
+  }
+}
+
+/** From the layer's input to queries, keys and values, their norms included. The norm before it keeps its input. */
+export function queryKeyValue(slice: Slice): Component[] {
+  const { model, plan, tokens, tensor, bytes } = slice
+  if (plan.latent) return [latentProjections(slice, plan.latent)]
+  const { queries, keys, values } = sizesOf(slice)
+  const columns = (queries + keys + values) / tokens
+  const projection: Component = {
+    ...noWork,
+    kind: 'attention',
+    products: [{ count: 1, m: tokens, n: columns, k: model.width }],
+  }
+  if (model.queryKeyNorm === 'none') return [projection]
+  const size = (queries + keys) * bytes
+  // A norm over all heads of several ranks needs the sum of their squares, a number for each token.
+  const squares = model.queryKeyNorm === 'width' && tensor > 1 ? 2 * tokens * 4 : 0
+  return [
+    projection,
+    {
+      ...noWork,
+      kind: 'attention',
+      passBytes: 2 * size,
+      gradientPassBytes: 3 * size,
+      kernels: 2,
+      keptBytes: size,
+      tensorBytes: squares,
+    },
+  ]
+}
+
+/** Down to the latents, which every tensor-parallel rank computes whole, their norms, and up to the heads of a rank. */
+function latentProjections(slice: Slice, latent: LatentAttention): Component {
+  const { model, tokens, tensor, bytes } = slice
+  const { queryRank, keyValueRank, headWidth, rotaryWidth } = latent
+  const own = model.heads / tensor
+  const down = (n: number): Product => ({ count: 1, m: tokens, n, k: model.width })
+  const latents = tokens * ((queryRank ?? 0) + keyValueRank) * bytes
+  return {
+    ...noWork,
+    kind: 'attention',
+    products: [
+      ...(queryRank === null ? [] : [down(queryRank)]),
+      down(keyValueRank + rotaryWidth),
+      ...toHeads(slice, latent),
+    ],
+    // Norms of the latents; the shared rotated key is copied to every head.
+    passBytes: 2 * latents + 2 * tokens * own * (headWidth + rotaryWidth) * bytes,
+    gradientPassBytes: 3 * latents + 2 * tokens * own * (headWidth + rotaryWidth) * bytes,
+    kernels: 6,
+    keptBytes: 2 * latents,
+  }
+}
+
+/** From latents to the queries, keys and values of a rank's heads. */
+function toHeads({ model, tokens, tensor }: Slice, latent: LatentAttention): Product[] {
+  const { queryRank, keyValueRank, headWidth, rotaryWidth, valueWidth } = latent
+  const own = model.heads / tensor
+  return [
+    { count: 1, m: tokens, n: own * (headWidth + rotaryWidth), k: queryRank ?? model.width },
+    { count: 1, m: tokens, n: own * (headWidth + valueWidth), k: keyValueRank },
+  ]
+}
+
+/** Selective recomputation of queries, keys and values from their latents. */
+function recomputedHeads(slice: Slice, latent: LatentAttention): Component['selective'] {
+  const { queries, keys, values } = sizesOf(slice)
+  const bytes = (2 * (queries + keys) + values) * slice.bytes
+  return { bytes, products: toHeads(slice, latent), passBytes: 2 * (queries + keys) * slice.bytes }
+}
+
+/** The projection of the results of all heads; its input is kept with the scores. */
+export function outputProjection({ model, plan, tokens, tensor }: Slice): Component {
+  const { heads, valueWidth } = attentionShape(model, plan.latent)
+  return {
+    ...noWork,
+    kind: 'attention',
+    products: [{ count: 1, m: tokens, n: model.width, k: (heads * valueWidth) / tensor }],
+  }
+}
+
+/**
+ * Rotary positions, scores, softmax, values. Keeps queries, keys, values and the result; with rotary positions
+ * also the rotated queries and keys, since the originals share memory with the values.
+ *
+ * With context parallelism a device has the queries of its part of the sequence, balanced so that all see equally many
+ * keys, and gets the keys and values of the other parts.
+ */
+export function scores(slice: Slice, layer: number): Component {
+  const { model, plan, sequences, tensor, bytes, context } = slice
+  const { sequence, positions } = model
+  const { heads, queryWidth, valueWidth } = attentionShape(model, plan.latent)
+  const { queries, keys, values, results } = sizesOf(slice)
+  const isRotary = positions === 'rotary'
+  const rotary = isRotary ? 2 * (queries + keys) * bytes : 0
+  const count = (sequences * heads) / tensor
+  const rows = sequence / context
+  const kept = (queries + keys + values + results + (isRotary ? queries + keys : 0)) * bytes
+  const visible = computedKeys(model, isWindowed(model, layer))
+  const others = context - 1
+  const contextBytes = others * (keys + values) * bytes
+  if (plan.attention === 'fused')
+    // Also kept: a float32 per row.
+    return {
+      ...noWork,
+      kind: 'attention',
+      fusedFlops: count * rows * visible * 2 * (queryWidth + valueWidth),
+      headWidth: (queryWidth + valueWidth) / 2,
+      fusedQueries: count * rows,
+      passBytes: rotary,
+      gradientPassBytes: rotary,
+      kernels: 1,
+      keptBytes: kept + count * rows * 4,
+      selective: plan.latent ? recomputedHeads(slice, plan.latent) : noWork.selective,
+      contextBytes,
+    }
+  const cells = count * rows * sequence
+  // Softmax with scaling and mask is one pass, dropout another. Kept: probabilities, the result and mask of dropout.
+  const passBytes = cells * (plan.dropout ? 4 * bytes + 1 : 2 * bytes)
+  const gradientPassBytes = cells * (plan.dropout ? 5 * bytes + 1 : 3 * bytes)
+  const products = [
+    { count, m: rows, n: sequence, k: queryWidth },
+    { count, m: rows, n: valueWidth, k: sequence },
+  ]
+  const scoresBytes = cells * (plan.dropout ? 2 * bytes + 1 : bytes)
+  return {
+    ...noWork,
+    kind: 'attention',
+    products,
+    passBytes: rotary + passBytes,
+    gradientPassBytes: rotary + gradientPassBytes,
+    kernels: plan.dropout ? 3 : 2,
+    keptBytes: kept + scoresBytes,
+    selective: { bytes: scoresBytes, products: products.slice(0, 1), passBytes },
+    contextBytes,
+  }
+}

@@ -1,0 +1,174 @@
+/**
+ * The components of a layer that dense and sparse layers share, and what a component costs: matrix products,
+ * passes over memory, activations kept for the backward pass, and bytes exchanged with other devices.
+ *
+ * A component lists its forward pass, from which the backward pass follows: two products for each product. Only the
+ * traffic is listed for both. A function of one tensor reads and writes it; its gradient reads two and writes one.
+ *
+ * Letters: T tokens of the micro-batch, D width, F hidden width, H heads, S sequence, N experts, V vocabulary.
+ * Kept activations follow Korthikanti et al. 2022 (Reducing Activation Recomputation in Large Transformer Models,
+ * section 4): with 16 bits and dropout a dense layer keeps 34·T·D + 5·H·S·T bytes.
+ */
+import type { ModelConfig } from '../../../core/model/config.ts'
+import { type PlannedRun, type PlanSettings, storedBytes } from '../inputs/settings.ts'
+import { type Layout, sequencesOf } from '../search/layout.ts'
+
+/** `count` products of an m × k with a k × n matrix. */
+export interface Product {
+  readonly count: number
+  readonly m: number
+  readonly n: number
+  readonly k: number
+}
+
+export type ComponentKind = 'attention' | 'router' | 'dispatch' | 'experts' | 'dense' | 'embedding' | 'head'
+
+export interface Component {
+  readonly kind: ComponentKind
+  readonly products: readonly Product[]
+  /** Operations of fused attention, forward. */
+  readonly fusedFlops: number
+  /** Mean width of a head's key and value. */
+  readonly headWidth: number
+  /** Queries of fused attention, over all heads. */
+  readonly fusedQueries: number
+  /** Memory traffic outside products, forward. */
+  readonly passBytes: number
+  /** Memory traffic outside products, backward. */
+  readonly gradientPassBytes: number
+  /** Kernels launched besides products. */
+  readonly kernels: number
+  /** Further kernels, too short to count on the device, that the host has to start. */
+  readonly starts: number
+  /** Kept for the backward pass. */
+  readonly keptBytes: number
+  /**
+   * The part of `keptBytes` that selective recomputation drops, and the products and traffic to recompute it: attention
+   * scores, results of norms and of activation functions, heads of latent attention.
+   */
+  readonly selective: { readonly bytes: number; readonly products: readonly Product[]; readonly passBytes: number }
+  /** Summed over tensor-parallel ranks: forward and backward in a layer, once in embedding and head. */
+  readonly tensorBytes: number
+  /** Bytes of keys and values that a device gets from the others of its context-parallel group, forward. */
+  readonly contextBytes: number
+  /** Bytes of the all-to-alls to the experts and back: sent or received by the busiest rank, whichever is more. */
+  readonly exchanges: readonly number[]
+}
+
+export const noWork: Omit<Component, 'kind'> = {
+  products: [],
+  fusedFlops: 0,
+  headWidth: 0,
+  fusedQueries: 0,
+  passBytes: 0,
+  gradientPassBytes: 0,
+  kernels: 0,
+  starts: 0,
+  keptBytes: 0,
+  selective: { bytes: 0, products: [], passBytes: 0 },
+  tensorBytes: 0,
+  contextBytes: 0,
+  exchanges: [],
+}
+
+/** The share of a micro-batch that one device computes, the same in every layer. */
+export interface Slice {
+  readonly model: ModelConfig
+  readonly plan: PlanSettings
+  /** Of the micro-batch; `tokens` is T, of the device's part of each sequence. */
+  readonly sequences: number
+  readonly tokens: number
+  readonly tensor: number
+  readonly context: number
+  readonly expert: number
+  readonly expertTensor: number
+  /** Bytes of an activation. */
+  readonly bytes: number
+  /** Share of norms and residuals that the device computes. */
+  readonly sequenceShare: number
+}
+
+export function sliceOf(run: PlannedRun, layout: Layout): Slice {
+  const { model, plan } = run
+  const sequences = sequencesOf(run, layout)
+  return {
+    model,
+    plan,
+    sequences,
+    tokens: (sequences * model.sequence) / layout.context,
+    tensor: layout.tensor,
+    context: layout.context,
+    expert: layout.expert,
+    expertTensor: layout.expertTensor,
+    bytes: storedBytes(plan.precision),
+    sequenceShare: plan.sequenceParallel ? 1 / layout.tensor : 1,
+  }
+}
+
+/** Bytes of a kept number that a product reads: float8 products keep their scaled factor. */
+export const factorBytes = ({ plan, bytes }: Slice): number => (plan.precision === 'float8' ? 1 : bytes)
+
+/** One pass that reads and writes T × D. Keeps both: its input, and its result for the products after it. */
+export function norm(slice: Slice, kind: ComponentKind): Component {
+  const { model, plan, tokens, bytes, sequenceShare } = slice
+  const size = tokens * model.width * bytes * sequenceShare
+  const result = tokens * model.width * factorBytes(slice) * sequenceShare
+  return {
+    ...noWork,
+    kind,
+    passBytes: 2 * size,
+    gradientPassBytes: 3 * size,
+    kernels: 1,
+    keptBytes: size + result,
+    selective: modern(plan, { bytes: result, products: [], passBytes: 2 * size }),
+  }
+}
+
+/** x + f(x) after the sum over tensor-parallel ranks. Dropout's mask has a byte per element. */
+export function residual({ model, plan, tokens, bytes, tensor, sequenceShare }: Slice, kind: ComponentKind): Component {
+  const size = tokens * model.width * sequenceShare
+  const mask = plan.dropout ? 1 : 0
+  return {
+    ...noWork,
+    kind,
+    passBytes: (3 * bytes + mask) * size,
+    gradientPassBytes: (3 * bytes + mask) * size,
+    kernels: 1,
+    keptBytes: mask * size,
+    tensorBytes: tensor > 1 ? tokens * model.width * bytes : 0,
+  }
+}
+
+/** A feed-forward network, its hidden width divided over tensor-parallel ranks. */
+export function network(slice: Slice, hidden: number): Component {
+  const { tokens, tensor } = slice
+  return { ...noWork, kind: 'dense', ...networkWork(slice, 1, tokens, hidden / tensor) }
+}
+
+/** Products, passes and kept bytes of `count` networks with `rows` rows each. */
+export function networkWork(
+  { model: { width, activation }, plan, bytes }: Slice,
+  count: number,
+  rows: number,
+  hidden: number,
+) {
+  // GELU keeps its input and its result, which the last product reads. SwiGLU keeps both inner projections, the
+  // SiLU of one, and their product.
+  const inner = activation === 'swiglu' ? 2 : 1
+  const size = count * rows * hidden * bytes
+  return {
+    products: [
+      ...new Array<Product>(inner).fill({ count, m: rows, n: hidden, k: width }),
+      { count, m: rows, n: width, k: hidden },
+    ],
+    passBytes: (inner + 1) * size,
+    gradientPassBytes: (2 * inner + 1) * size,
+    kernels: 1,
+    keptBytes: 2 * inner * size,
+    selective: modern(plan, { bytes: inner * size, products: [], passBytes: (inner + 1) * size }),
+  }
+}
+
+/** Programs with fused attention recompute results of norms and activation functions; older ones recompute scores only. */
+const modern = ({ attention }: PlanSettings, work: Component['selective']): Component['selective'] =>
+  attention === 'fused' ? work : noWork.selective

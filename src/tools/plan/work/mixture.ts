@@ -1,0 +1,131 @@
+/** The components of a mixture of experts: router, dispatch and combine, and the experts of one rank. */
+import type { MoeConfig } from '../../../core/model/moe-config.ts'
+import { activatedExperts, hasRouterWeights, type RoutedModule } from '../../../core/model/parameters.ts'
+import { type Component, factorBytes, network, networkWork, norm, noWork, residual, type Slice } from './components.ts'
+import { capacityOf, type ExpertLoads, rankLoad } from './load.ts'
+
+/** The busiest rank over an even load, in the all-to-alls of a routed module. */
+export type ModelTraffic = (layer: number, module: RoutedModule) => number
+
+/**
+ * Components and load of one routed module.
+ * @param imbalance Measured, of the traffic between ranks; null: that of the loads.
+ */
+export function mixture(slice: Slice, module: RoutedModule, expertLoads: ExpertLoads, imbalance: number | null) {
+  const { model, plan, bytes, expert, expertTensor, tensor } = slice
+  const moe = model.moe
+  if (!moe) throw new Error('internal: no experts in a dense model')
+  const { width } = model
+  const { experts } = moe
+  // Whole experts are distributed over tensor-parallel ranks too, and each rank sends its part of the tokens.
+  const tokens = (slice.tokens * expertTensor) / tensor
+  const load = rankLoad(moe, expertLoads, expert, tokens, plan.dispatch === 'one-hot' || undefined)
+  const sentRows = imbalance === null ? load.rows : (load.rows / load.imbalance) * imbalance
+  const isNetwork = module === 'ffn'
+  const local = experts / expert
+  // Products with the rows of one rank, for each expert here.
+  const sources = plan.bySource ? expert : 1
+  const rows = load.rows / local / sources
+  const columns = module === 'qkv' ? 3 * width : width
+  // A tensor-parallel rank returns full sums of networks, but only its columns of projections.
+  const resultWidth = isNetwork ? width : columns / expertTensor
+  const work = isNetwork
+    ? networkWork(slice, local * sources, rows, moe.hidden / expertTensor)
+    : { ...noWork, products: [{ count: local * sources, m: rows, n: columns / expertTensor, k: width }] }
+  const weights = work.products.reduce((sum, { n, k }) => sum + local * n * k, 0) * bytes
+  const sentBytes = plan.dispatchPrecision === 'float8' ? FLOAT8_BYTES : bytes
+  const keepsResults = !isNetwork || plan.gates === 'results'
+  const components: Component[] = [
+    ...(isNetwork ? [norm(slice, 'router')] : []),
+    router(moe, slice, tokens),
+    dispatch(moe, slice, tokens, load.rows, resultWidth),
+    {
+      ...noWork,
+      ...work,
+      kind: 'experts',
+      // Also kept: the rows that experts read, and their results for the gradient of the gate.
+      keptBytes: work.keptBytes + load.rows * (width * factorBytes(slice) + (keepsResults ? resultWidth * bytes : 0)),
+      // The gradients of all sources are read, and their sum is written, then copied to its place.
+      gradientPassBytes: work.gradientPassBytes + (sources > 1 ? (sources + 3) * weights : 0),
+      // A product for each expert, unless all are padded to equal size.
+      starts: load.isPadded ? 0 : work.products.length * (local * sources - 1),
+      exchanges: expert > 1 ? [sentRows * width * sentBytes, sentRows * resultWidth * bytes] : [],
+    },
+    ...(isNetwork && moe.sharedHidden > 0 ? [network(slice, moe.sharedHidden)] : []),
+    ...(isNetwork ? [residual(slice, 'router')] : []),
+  ]
+  return { components, load }
+}
+
+/** A byte, and a float32 scale for each 128 numbers (DeepSeek-V3, section 3.3). */
+const FLOAT8_BYTES = 1 + 4 / 128
+
+/** Kernels per choice: maximum, one-hot, place in the queue, capacity, gate, mask. */
+const KERNELS_PER_CHOICE = 6
+
+/**
+ * Logits, softmax, choice and capacity, in float32 as is usual (Switch Transformers, section 2.4). k sequential
+ * choices pass k times over all logits; one choice in each of Z prototypes passes once.
+ */
+function router(moe: MoeConfig, { model: { width } }: Slice, tokens: number): Component {
+  const cells = tokens * moe.experts * 4
+  const rounds = moe.selection === 'sequential' ? moe.k : 1
+  const learned = hasRouterWeights(moe)
+  const normalizing = moe.router === 'sinkhorn' ? 2 * moe.sinkhornIterations : 0
+  // Softmax reads and writes; losses read twice; a choice reads, writes its mask, and sums the mask by token.
+  const passes = (learned ? 4 : 0) + 2 * normalizing + 4 * rounds
+  return {
+    ...noWork,
+    kind: 'router',
+    products: learned ? [{ count: 1, m: tokens, n: moe.experts, k: width }] : [],
+    passBytes: passes * cells,
+    // The gradient passes once through the softmax; choices have no gradient.
+    gradientPassBytes: learned ? 4 * cells : 0,
+    kernels: (learned ? 3 : 0) + normalizing + KERNELS_PER_CHOICE * rounds,
+    keptBytes: learned ? 2 * cells : 0,
+  }
+}
+
+/**
+ * Short kernels of a forward pass around the exchange: counting, sorting, lengths and offsets for each expert and rank. An
+ * order of magnitude; the host's time for one, `device.launch`, is fitted with it.
+ */
+const STARTS = { dropless: 150, capacity: 75 }
+
+/** Dispatch and combine: rows copied by index, or products with one-hot matrices [T, N·C]. */
+function dispatch(
+  moe: MoeConfig,
+  { model: { width }, plan, bytes, expert }: Slice,
+  tokens: number,
+  rows: number,
+  columns: number,
+): Component {
+  const choices = activatedExperts(moe)
+  if (plan.dispatch === 'gather') {
+    // Rows that arrive from other ranks are sorted by expert, and their results sorted back.
+    const sorted = expert > 1 && moe.experts > expert ? 2 * rows * (width + columns) : 0
+    const dispatched = 2 * rows * width
+    const combined = (rows + choices * tokens) * columns
+    const passBytes = (dispatched + combined + sorted) * bytes
+    const starts = moe.capacity === 'none' ? STARTS.dropless : STARTS.capacity
+    const kernels = sorted > 0 ? 8 : 4
+    return { ...noWork, kind: 'dispatch', passBytes, gradientPassBytes: passBytes, kernels, starts }
+  }
+  // One matrix per group: its tokens by its slots.
+  const count = moe.groups
+  const group = tokens / count
+  const slots = (moe.experts * capacityOf(moe, tokens)) / count
+  return {
+    ...noWork,
+    kind: 'dispatch',
+    products: [
+      { count, m: slots, n: width, k: group },
+      { count, m: group, n: columns, k: slots },
+    ],
+    // Two matrices, of places and of gates, are written from their factors and kept.
+    passBytes: 2 * 2 * tokens * slots * bytes,
+    gradientPassBytes: tokens * slots * bytes,
+    kernels: 4,
+    keptBytes: 2 * tokens * slots * bytes,
+  }
+}

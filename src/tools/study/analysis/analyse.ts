@@ -1,0 +1,82 @@
+/**
+ * Turns the results of a study into its report: one table with the answers to all claims, one section per
+ * question, then expert specialisation, differences by domain and on other text, all arms, learning rates and missing runs.
+ * The analysis never fails because runs are missing.
+ */
+
+import { fixed } from '../../../core/text/numbers.ts'
+import type { Report, Section } from '../../report/report.ts'
+import type { StudyResults } from '../contract.ts'
+import { answersOf } from './claims/answers.ts'
+import { factsOf, missingSection } from './facts.ts'
+import { opening } from './opening.ts'
+import { Runs } from './runs.ts'
+import { analyseSearch } from './search/report.ts'
+import { sectionOf } from './section.ts'
+import { bestArm, bestOfSweep } from './sections/best-arm.ts'
+import { domainSection } from './sections/domains.ts'
+import { otherTextSection } from './sections/other-text.ts'
+import { distinct } from './sections/routing.ts'
+import { specialisationSection } from './sections/specialisation.ts'
+import { tuningSection } from './sections/tuning.ts'
+import { armCosts, armTable, shownBlocks } from './tables.ts'
+
+export function analyse(results: StudyResults): Report {
+  if (results.search) return analyseSearch(results, results.search)
+  const runs = new Runs({
+    ...results,
+    questions: results.questions.map((question) => ({ ...question, contrasts: distinct(question.contrasts) })),
+  })
+  const { questions } = runs.results
+  const answers = answersOf(runs)
+  const questionSections = questions.map((question, i) =>
+    sectionOf(
+      runs,
+      question,
+      answers.filter((answer) => answer.question === question),
+      i === questions.findIndex(({ view }) => view !== 'witness'),
+    ),
+  )
+  const summary = questions.length > 0 ? opening(runs, answers, questionSections) : null
+  const otherSections = [
+    specialisationSection(runs),
+    domainSection(runs),
+    otherTextSection(runs),
+    armSection(runs),
+    tuningSection(runs),
+  ]
+  return {
+    title: results.title,
+    ...(summary?.headline !== undefined && { headline: summary.headline }),
+    facts: factsOf(runs),
+    command: results.command,
+    sections: [
+      ...(summary ? [summary.section] : []),
+      ...questionSections.map(({ section }) => section),
+      ...[...otherSections, missingSection(results)].filter((section) => section !== null),
+    ],
+  }
+}
+
+function armSection(runs: Runs): Section | null {
+  const arms = [...new Set(runs.results.cells.map(({ arm }) => arm))].filter((arm) => runs.finished(arm).length > 0)
+  if (arms.length === 0) return null
+  return {
+    id: 'arms',
+    title: 'All arms',
+    about: '',
+    verdicts: [lossRange(runs, arms)],
+    blocks: shownBlocks([armTable(runs, arms), armCosts(runs, arms)]),
+  }
+}
+
+/** The best arm, unless the report opens with it: then how far the others are behind. */
+function lossRange(runs: Runs, arms: readonly string[]): string {
+  const best = bestArm(runs, arms)
+  if (best === null) return 'Every arm sees later tokens.'
+  const opens = runs.results.questions.some((question) => bestOfSweep(runs, question)?.arm === best.arm)
+  const last = best.rivals.at(-1)
+  if (!opens || !last?.behind)
+    return `The causal arm with the lowest held-out loss is ${best.arm}: ${fixed(best.loss, 3)} nats a token.`
+  return `From the best arm to the last, ${last.arm}, the held-out loss rises by ${fixed(last.behind.mean, 3)} nats a token.`
+}

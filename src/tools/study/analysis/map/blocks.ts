@@ -1,0 +1,179 @@
+/**
+ * The map: where experts begin to pay. For each size a figure of the gain over dense against tokens for each active
+ * parameter, one line for each number of experts; then the tokens of break-even, measured and by the law, and the law.
+ */
+import { groups } from 'd3-array'
+import { count, dash, fixed, joinWords, plural, significant } from '../../../../core/text/numbers.ts'
+import { type BreakEven, breakEven } from '../../../law/forecast.ts'
+import type { Coefficients } from '../../../law/joint-law.ts'
+import type { Law } from '../../../law/law.ts'
+import type { Block, Cell, LineFigure, Table } from '../../../report/blocks.ts'
+import type { Question } from '../../contract.ts'
+import { estimateCell } from '../numbers.ts'
+import type { Runs } from '../runs.ts'
+import { slug, table } from '../tables.ts'
+import { linesOf, type MapLine, measuredBreakEven } from './measured.ts'
+import { pairsOf } from './pairs.ts'
+import { studyLaw } from './study-law.ts'
+
+export function mapBlocks(runs: Runs, question: Question): readonly (Block | null)[] {
+  const lines = linesOf(pairsOf(runs, question))
+  const law = studyLaw(runs.results)?.law ?? null
+  return [
+    ...groups(lines, ({ active }) => active).map(([active, own]) => figure(question.id, active, own)),
+    breakEvenTable(lines, law),
+    ...(law && isLast(runs, question) ? [formTable(law), coefficientTable(law)] : []),
+  ]
+}
+
+/** One law is fitted to all maps of a study, so the last of them shows it. */
+const isLast = ({ results: { questions } }: Runs, { id }: Question): boolean =>
+  questions.findLast(({ view }) => view === 'map')?.id === id
+
+/** Where experts pay, or what is missing for a law. */
+export function mapSentences(runs: Runs, question: Question): string[] {
+  const lines = linesOf(pairsOf(runs, question))
+  const found = isLast(runs, question) ? studyLaw(runs.results) : null
+  const sentences = groups(lines, ({ active }) => active).map(([active, own]) => {
+    const crossed = own.flatMap((line) => {
+      const tokens = measuredBreakEven(line)
+      return tokens === null ? [] : [{ experts: line.experts, tokens }]
+    })
+    const [first] = crossed.toSorted((a, b) => a.tokens - b.tokens)
+    const longest = Math.max(...own.flatMap(({ points }) => points.map(({ tokens }) => tokens)))
+    const size = `${count(active)} active parameters`
+    if (!first)
+      return `With ${size}, no number of experts pays up to ${count(longest)} tokens (${ratio(longest, active)} for each parameter).`
+    const which = `${crossed.length} of ${plural(own.length, 'number')} of experts ${crossed.length === 1 ? 'pays' : 'pay'} within ${count(longest)} tokens`
+    return first.tokens === 0
+      ? `With ${size}, ${which}; ${plural(first.experts, 'expert')} ${first.experts === 1 ? 'pays' : 'pay'} from the shortest training on.`
+      : `With ${size}, ${which}; the first is ${first.experts} experts, from ${count(first.tokens)} tokens on (${ratio(first.tokens, active)} for each parameter).`
+  })
+  return [
+    ...(sentences.length > 0
+      ? sentences
+      : ['No run with experts has a dense run of the same size, tokens and seed yet.']),
+    ...(found?.lacking ? [`There is no law yet: it needs at least ${found.lacking}.`] : []),
+    ...(found && found.elsewhere > 0
+      ? [`The law leaves out ${plural(found.elsewhere, 'pair')} of runs that were trained on other text.`]
+      : []),
+  ]
+}
+
+const ratio = (tokens: number, active: number): string => significant(tokens / active)
+
+function figure(id: string, active: number, lines: readonly MapLine[]): LineFigure {
+  const ratios = lines.flatMap(({ points }) => points.map(({ tokens }) => tokens / active))
+  const ends = [Math.min(...ratios), Math.max(...ratios)]
+  return {
+    kind: 'figure',
+    id: slug(`${id}-map-${count(active)}`),
+    caption: `Gain of experts with ${count(active)} active parameters (without the table of token embeddings): held-out loss of the dense model minus that with experts, without a limit of capacity, by the length of training. Above zero, experts pay. Bands: 95 % intervals over seeds. Dots on the line of the dense model: break-even.`,
+    form: 'lines',
+    x: { label: 'tokens for each active parameter', scale: 'log' },
+    y: { label: 'gain over dense, nats a token', scale: 'linear' },
+    series: [
+      { name: 'dense', x: ends, y: [0, 0] },
+      ...lines.map((line) => {
+        const tokens = measuredBreakEven(line)
+        const end = (i: 0 | 1) => line.points.map(({ interval }) => (interval === null ? null : -interval[i]))
+        return {
+          name: plural(line.experts, 'expert'),
+          x: line.points.map((point) => point.tokens / active),
+          y: line.points.map(({ difference }) => -difference),
+          ...(line.points.some(({ interval }) => interval) && { low: end(1), high: end(0) }),
+          ...(tokens && { dots: [{ x: tokens / active, y: 0 }] }),
+        }
+      }),
+    ],
+  }
+}
+
+function breakEvenTable(lines: readonly MapLine[], law: Law | null): Table | null {
+  return table(
+    `Break-even: tokens from which on experts have a lower loss than the dense model. Measured: interpolated between lengths of training${law ? '; by the law: with its 80 % interval, within a factor of 8 of the trained lengths' : ''}. Below them, tokens for each active parameter. Longest: the difference in loss, arm minus dense, after the longest training.`,
+    [
+      'Active',
+      'Experts',
+      'All parameters',
+      'Seeds',
+      'Measured',
+      ...(law ? ['By the law'] : []),
+      'Longest',
+      'Difference',
+    ],
+    lines.map((line): Cell[] => {
+      const { active, experts, parameters, points } = line
+      const last = points.at(-1)
+      return [
+        count(active),
+        String(experts),
+        count(parameters),
+        String(last?.seeds ?? 0),
+        tokensCell(measuredBreakEven(line), active),
+        ...(law ? [lawCell(breakEven(law, line), active)] : []),
+        count(last?.tokens),
+        last ? estimateCell({ n: last.seeds, mean: last.difference, interval: last.interval, p: null }) : dash,
+      ]
+    }),
+  )
+}
+
+const tokensText = (tokens: number | null): string =>
+  tokens === null ? 'not reached' : tokens === 0 ? 'from the start' : count(tokens)
+
+const tokensCell = (tokens: number | null, active: number): Cell =>
+  tokens ? { text: count(tokens), note: ratio(tokens, active) } : tokensText(tokens)
+
+const lawCell = ({ tokens, low, high }: BreakEven, active: number): Cell => ({
+  text: tokens ? `${count(tokens)} (${ratio(tokens, active)})` : tokensText(tokens),
+  note: `${tokensText(low)} to ${high === null ? 'beyond' : tokensText(high)}`,
+})
+
+/** Forms of the law, the chosen one first. */
+function formTable({ compared, form }: Law): Table | null {
+  const isChosen = (other: Law['form']) => JSON.stringify(other) === JSON.stringify(form)
+  const words = { none: 'Ê = E', start: 'Ê from a start', both: 'Ê from a start to a maximum' }
+  return table(
+    'Forms of the law L = a·Ê^δ·N^(α + γ·ln Ê) + b·Ê^ω·D^(β + ζ·ln Ê) + c (Ludziejewski et al. 2025, arXiv 2502.05172), N active parameters, D tokens, Ê the transform of the number of experts E by Clark et al. (2022). Error: root mean square of predicted minus measured differences to dense, when each size in turn is left out of the fit. The smallest form whose error is at most a tenth above the least is used.',
+    ['Form', 'Coefficients', 'Error, nats a token'],
+    compared
+      .toSorted((a, b) => Number(isChosen(b.form)) - Number(isChosen(a.form)) || a.error - b.error)
+      .map((one): Cell[] => [
+        `${isChosen(one.form) ? 'used: ' : ''}${words[one.form.transform]}; γ ${one.form.gamma ? 'fitted' : '0'}, ζ ${one.form.zeta ? 'fitted' : '0'}`,
+        String(one.coefficients),
+        fixed(one.error, 4),
+      ]),
+  )
+}
+
+const symbols: readonly (readonly [symbol: string, coefficient: keyof Coefficients])[] = [
+  ['a', 'a'],
+  ['α', 'alpha'],
+  ['δ', 'delta'],
+  ['γ', 'gamma'],
+  ['b', 'b'],
+  ['β', 'beta'],
+  ['ω', 'omega'],
+  ['ζ', 'zeta'],
+  ['c', 'c'],
+  ['start', 'start'],
+  ['max', 'max'],
+]
+
+function coefficientTable({ coefficients, sizes, experts, residuals }: Law): Table | null {
+  const ranges = sizes.map(
+    ({ active, tokens, seeds }) =>
+      `${count(active)} with ${count(tokens[0])} to ${count(tokens[1])} tokens (${plural(seeds, 'seed')})`,
+  )
+  return table(
+    `The law. It holds for ${joinWords(ranges)} and ${joinWords(experts.map(String))} experts. With few sizes, coefficients compensate each other: the predictions are what was tested, not the coefficients. Weak priors keep those that the runs do not determine near the published ones. Arms that were left out of the fit are missed by ${fixed(residuals.leftOutArm, 4)} nats a token, sizes by ${fixed(residuals.leftOutSize, 4)} (root mean squares, the noise of the seeds included).`,
+    symbols.map(([symbol]) => symbol),
+    [
+      symbols
+        .map(([, name]) => coefficients[name])
+        .map((value) => (value === null ? 'none' : value === 0 ? '0' : value.toPrecision(4).replace('-', '−'))),
+    ],
+    0,
+  )
+}

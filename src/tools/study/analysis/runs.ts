@@ -1,0 +1,180 @@
+/**
+ * The records of a study by arm and seed, on one *basis*: the learning rate of the arms, the capacity at which they are
+ * evaluated and, in a study with branches, the length of training. A run that failed, is missing or has no finite loss is
+ * in no pair, so later steps need not check for it. Arms that cannot be compared at that capacity are read without a
+ * limit: see `fairRule`.
+ */
+import type { CapacityRule } from '../../../core/model/routing/contract.ts'
+import type { CapacityEvaluation } from '../../../train/step/records.ts'
+import type { Cell, Contrast, FinishedRun, Rate, Settings, StudyResults, Timing } from '../contract.ts'
+import { valueAt } from '../grid/settings.ts'
+import { atCapacity, fairRule } from '../results/held-out.ts'
+import { mean } from '../statistics.ts'
+
+export interface Pair {
+  readonly seed: number
+  readonly baseline: FinishedRun
+  readonly arm: FinishedRun
+}
+
+export interface Basis {
+  /** With `best`, an arm is read at its best rate if it has runs there, which it has if the rate is confirmed. */
+  readonly rate: Rate
+  readonly capacity: CapacityRule
+  /** Of the steps of an arm; answers are those of whole runs, 1. */
+  readonly share: number
+}
+
+/** Verdicts use the best rate of each arm if there was a sweep, and the capacity rule of the study. */
+const defaultBasis = ({ tuning, capacity }: StudyResults): Basis => ({
+  rate: tuning.length > 0 ? 'best' : 'common',
+  capacity,
+  share: 1,
+})
+
+export class Runs {
+  readonly results: StudyResults
+  readonly basis: Basis
+  private readonly byArm = new Map<string, FinishedRun[]>()
+  private readonly configs = new Map<string, Cell['config']>()
+  private readonly byBasis = new Map<string, Runs>()
+
+  constructor(results: StudyResults, basis: Basis = defaultBasis(results)) {
+    this.results = results
+    this.basis = basis
+    const cells = results.cells.filter(({ share = 1 }) => share === basis.share)
+    const tuned = new Set(cells.filter(({ rate, record }) => rate === 'best' && record).map(({ arm }) => arm))
+    for (const { arm, rate, record } of cells) {
+      if (rate !== (basis.rate === 'best' && tuned.has(arm) ? 'best' : 'common') || record === null) continue
+      this.configs.set(arm, record.config)
+      const run = record.status === 'finished' ? atCapacity(record, basis.capacity) : null
+      if (run === null || !Number.isFinite(this.lossOf(run))) continue
+      this.byArm.set(arm, [...(this.byArm.get(arm) ?? []), run])
+    }
+    for (const records of this.byArm.values()) records.sort((a, b) => a.seed - b.seed)
+  }
+
+  /** The same results on another basis. */
+  withBasis(basis: Partial<Basis>): Runs {
+    const wanted = { ...this.basis, ...basis }
+    const keyOf = ({ rate, capacity, share }: Basis) => `${rate} ${capacity} ${share}`
+    const key = keyOf(wanted)
+    if (key === keyOf(this.basis)) return this
+    const runs = this.byBasis.get(key) ?? new Runs(this.results, wanted)
+    this.byBasis.set(key, runs)
+    return runs
+  }
+
+  /** Shares of the steps of an arm at which it ends, rising; only 1 without branches. */
+  get shares(): number[] {
+    return [...new Set(this.results.cells.map(({ share = 1 }) => share))].sort((a, b) => a - b)
+  }
+
+  /** The same results on a basis on which these arms may be compared. */
+  comparing(arms: readonly string[]): Runs {
+    const configs = arms.flatMap((arm) => this.configs.get(arm) ?? [])
+    return this.withBasis({ capacity: fairRule(configs, this.basis.capacity) })
+  }
+
+  /** Held-out text at the end, at the capacity of the runs that `run` is from. */
+  evaluationOf({ heldOut }: FinishedRun): CapacityEvaluation {
+    return heldOut
+  }
+
+  /** Held-out loss at the end, nats a token. */
+  lossOf(run: FinishedRun): number {
+    return this.evaluationOf(run).loss
+  }
+
+  /** Nats a token that an arm gains from later tokens at the capacity of this basis, mean over its runs; null if none. */
+  leakOf(arm: string): number | null {
+    const { capacity } = this.basis
+    return capacity === 'none' ? null : mean(this.finished(arm).flatMap(({ leak }) => leak[capacity] ?? []))
+  }
+
+  /** Whether an arm is compared without a capacity limit, though the basis has one. */
+  isUnlimited(arm: string): boolean {
+    return this.comparing([arm]) !== this
+  }
+
+  /** The name of an arm in tables and figures, with † if it sees later tokens, and ¶ if it is compared without a limit. */
+  label(arm: string): string {
+    return `${arm}${this.leakOf(arm) === null ? '' : ' †'}${this.isUnlimited(arm) ? ' ¶' : ''}`
+  }
+
+  /** Finished runs of an arm, sorted by seed. */
+  finished(arm: string): readonly FinishedRun[] {
+    return this.byArm.get(arm) ?? []
+  }
+
+  /** Finished runs of an arm of every length of training: branches, and whole ones. */
+  ofEveryLength(arm: string): readonly FinishedRun[] {
+    return this.shares.flatMap((share) => this.withBasis({ share }).finished(arm))
+  }
+
+  /** Seeds that both arms finished on the same text and tokens; other losses cannot be compared. */
+  pairs({ baseline, arm }: Contrast): Pair[] {
+    return this.allPairs({ baseline, arm }).filter((pair) => pair.baseline.corpus === pair.arm.corpus)
+  }
+
+  /** Arm minus baseline for each pair, nats a token. @param seeds Only these; default: all. */
+  differences(contrast: Contrast, seeds?: readonly number[]): number[] {
+    const pairs = this.pairs(contrast).filter(({ seed }) => seeds?.includes(seed) ?? true)
+    return pairs.map(({ arm, baseline }) => this.lossOf(arm) - this.lossOf(baseline))
+  }
+
+  /** How many pairs {@link pairs} omits because the two runs saw different text. */
+  countMismatched(contrast: Contrast): number {
+    return this.allPairs(contrast).length - this.pairs(contrast).length
+  }
+
+  private allPairs({ baseline, arm }: Contrast): Pair[] {
+    const runs = this.comparing([baseline, arm])
+    const baselines = new Map(runs.finished(baseline).map((run) => [run.seed, run]))
+    return runs.finished(arm).flatMap((run) => {
+      const paired = baselines.get(run.seed)
+      return paired ? [{ seed: run.seed, baseline: paired, arm: run }] : []
+    })
+  }
+
+  timing(arm: string): Timing | null {
+    return this.results.timings.find((timing) => timing.arm === arm && Number.isFinite(timing.stepMs)) ?? null
+  }
+
+  /** A value of an arm's configuration: from the settings of the study, else from one of its runs. */
+  setting(arm: string, path: string): unknown {
+    const settings: Settings = this.results.arms[arm] ?? {}
+    if (path in settings) return settings[path]
+    const parts = path.split('.')
+    for (let length = parts.length - 1; length > 0; length--) {
+      const prefix = parts.slice(0, length).join('.')
+      if (prefix in settings && settings[prefix] === null) return undefined
+      const inner = prefix in settings ? valueAt(settings[prefix], parts.slice(length)) : undefined
+      if (inner !== undefined) return inner
+    }
+    return valueAt(this.configs.get(arm), parts)
+  }
+
+  /** @returns `fallback` unless the setting is a number */
+  numberSetting(arm: string, path: string, fallback: number): number {
+    const value = this.setting(arm, path)
+    return typeof value === 'number' ? value : fallback
+  }
+
+  stringSetting(arm: string, path: string, fallback: string): string {
+    const value = this.setting(arm, path)
+    return typeof value === 'string' ? value : fallback
+  }
+}
+
+/** Distinct arms in the order of the contrasts, a baseline before its arms. */
+export function armsOf(contrasts: readonly Contrast[]): string[] {
+  return [...new Set(contrasts.flatMap(({ baseline, arm }) => [baseline, arm]))]
+}
+
+/** The most frequent baseline. */
+export function mainBaseline(contrasts: readonly Contrast[]): string | null {
+  const uses = new Map<string, number>()
+  for (const { baseline } of contrasts) uses.set(baseline, (uses.get(baseline) ?? 0) + 1)
+  return [...uses].toSorted((a, b) => b[1] - a[1])[0]?.[0] ?? null
+}

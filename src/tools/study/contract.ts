@@ -1,0 +1,308 @@
+/**
+ * A study has four steps with a contract between them:
+ *
+ * 1. A *specification* (written by the user: `specification.ts`) names arms, seeds and questions.
+ * 2. The *runner* trains every arm with every seed and keeps a `RunRecord` of each. Later steps read nothing
+ *    else.
+ * 3. The *analysis* compares records in pairs and returns a `Report`.
+ * 4. The report is *rendered* as HTML and as Markdown.
+ *
+ * An *arm* is a named set of configuration values. Runs of different arms with the same seed see the same
+ * text in the same order, and parameters that they have in common start from the same values. So losses
+ * are compared in pairs: arm minus baseline, seed by seed.
+ */
+import type { RunConfig } from '../../core/config/run-config.ts'
+import type { RoutedModule } from '../../core/model/parameters.ts'
+import type { CapacityRule } from '../../core/model/routing/contract.ts'
+import type { EvalRecord } from '../../train/step/records.ts'
+import type { Claim } from './grid/claim.ts'
+import type { Searched } from './grid/search.ts'
+
+/** Values of configuration fields by path: `{ 'model.moe.k': 2 }`. */
+export type Settings = Readonly<Record<string, unknown>>
+
+/** The learning rate of a run: `common` is the configured one of its arm, `best` the best of the sweep of its arm. */
+export type Rate = 'common' | 'best'
+
+/**
+ * One training of the study. A `trial` is a short training of a learning-rate sweep; `confirm` is a whole one with
+ * another seed than those of the study, which shows whether the rate that the trials prefer is better.
+ */
+export interface Cell {
+  readonly arm: string
+  readonly seed: number
+  readonly rate: Rate | 'trial' | 'confirm'
+  /** Fully resolved, the seed included. */
+  readonly config: RunConfig
+  /** Of a rung of a search: the training stops after `steps`, and continues one that stopped after `from` steps. */
+  readonly budget?: { readonly steps: number; readonly from: number }
+  /** Of a study with branches. */
+  readonly branch?: Branch
+  /** Identifies the result: a hash of all that decides it, so equal cells of several arms or studies are one run. */
+  readonly key: string
+}
+
+/** One of several lengths of training of an arm: see `grid/branches.ts`. */
+export interface Branch {
+  /** Of the steps of the arm; 1: the whole run. */
+  readonly share: number
+  /** The next shorter branch, which this one continues from the start of its decay; null for the shortest. */
+  readonly after: Cell | null
+}
+
+/** Means over bins of steps; `step` is the last step of a bin. A loss is null if every step of the bin was skipped. */
+export interface Curve {
+  readonly step: readonly number[]
+  readonly loss: readonly (number | null)[]
+}
+
+/** One routed sublayer over time; each list has one entry per snapshot. */
+export interface LayerHistory {
+  readonly layer: number
+  /** The module that the experts replace: the feed-forward network, or a projection of attention. */
+  readonly module: RoutedModule
+  readonly step: readonly number[]
+  readonly loadCv: readonly number[]
+  readonly loadCvKept: readonly number[]
+  readonly dropRate: readonly number[]
+  readonly entropy: readonly number[]
+  /** Mean total gate of a token; missing in records of earlier versions. */
+  readonly gate?: readonly number[]
+  /** Share of all assignments that go to each expert, before drops [snapshots][N]. */
+  readonly load: readonly (readonly number[])[]
+}
+
+/** Means over the last quarter of the steps. */
+export interface RoutingMeans {
+  readonly loadCv: number
+  readonly loadCvKept: number
+  readonly dropRate: number
+  readonly deadExperts: number
+}
+
+export interface FinishedRun {
+  readonly status: 'finished'
+  readonly key: string
+  /** Version of the numerics that computed it: see `numerics.ts`. */
+  readonly version: number
+  readonly seed: number
+  readonly config: RunConfig
+  /** Version of the program; all versions if another one continued the run. */
+  readonly program: string
+  /** CPU, system and Node; all of them if the run was continued on another machine, which rounds differently. */
+  readonly machine: string
+  /** Hash of the text and its tokens. */
+  readonly corpus: string
+  readonly parameters: number
+  readonly activeParameters: number
+  /** Tokens trained on. */
+  readonly tokens: number
+  /** Model FLOPs of the training: 6 per weight and token, plus attention scores; only kept assignments count. */
+  readonly trainFlops: number
+  /** Wall time of all steps, without evaluations. Other runs ran at the same time: for step times use `Timing`. */
+  readonly seconds: number
+  readonly train: Curve
+  /**
+   * Evaluations during training, on the first held-out batches; `seconds` is the time of the steps so far.
+   * `losses` has the loss under each capacity rule, null if it is not finite; `loss` is one of them.
+   */
+  readonly evaluations: readonly {
+    readonly step: number
+    readonly seconds: number
+    readonly loss: number
+    readonly losses: Readonly<Record<CapacityRule, number | null>>
+  }[]
+  /** The final evaluation, on all held-out text. */
+  readonly heldOut: EvalRecord
+  /** The same on other text, by name of the source; and the hashes of those texts. */
+  readonly elsewhere: Readonly<Record<string, EvalRecord>>
+  readonly elsewhereCorpora: Readonly<Record<string, string>>
+  readonly routing: RoutingMeans
+  readonly layers: readonly LayerHistory[]
+  /** Nats a token gained from later tokens of the same text, at the capacity of training and of evaluation; null if none. */
+  readonly leak: { readonly train: number | null; readonly eval: number | null }
+  /** Kernel library with its version, precision and threads. */
+  readonly engine: string
+}
+
+export interface FailedRun {
+  readonly status: 'failed'
+  readonly key: string
+  readonly seed: number
+  readonly config: RunConfig
+  /** One line. */
+  readonly error: string
+}
+
+export type RunRecord = FinishedRun | FailedRun
+
+/** Step time of an arm, measured with nothing else running, the arms taking turns. */
+export interface Timing {
+  readonly arm: string
+  /** Median milliseconds of a training step over all turns, and each turn's median. */
+  readonly stepMs: number
+  readonly turnsMs: readonly number[]
+  readonly engine: string
+  /** CPU, system and Node; all arms are timed on one machine. Earlier results lack it. */
+  readonly machine?: string
+}
+
+/** The tokens and documents that one expert computes: see `specialisation`. */
+export interface ExpertProfile {
+  readonly layer: number
+  readonly expert: number
+  /** Share of the kept assignments of its layer. */
+  readonly share: number
+  /** Its most typical tokens: text, count, and share of the token's occurrences. */
+  readonly tokens: readonly { readonly text: string; readonly count: number; readonly share: number }[]
+  /** Share of each period and party in its tokens, over the share in the corpus (1: no preference). */
+  readonly periods: readonly number[]
+  readonly parties: readonly number[]
+}
+
+/** Which experts of one run compute which documents and tokens. */
+export interface Specialisation {
+  readonly arm: string
+  readonly seed: number
+  /** The text that was traced, and its number of tokens. */
+  readonly source: string
+  readonly tokens: number
+  readonly periods: readonly string[]
+  readonly parties: readonly string[]
+  /**
+   * Mutual information of the expert and the year (by `periods`), party or token, in nats, mean over layers and
+   * prototypes. `shuffled` is the same after shuffling the labels: the part due to chance and finite counts.
+   * It covers all of the text, including what was trained on.
+   */
+  readonly information: readonly {
+    readonly of: 'year' | 'party' | 'token'
+    readonly nats: number
+    readonly shuffled: number
+    /** Entropy of the expert, the upper bound of `nats`. */
+    readonly entropy: number
+  }[]
+  readonly experts: readonly ExpertProfile[]
+}
+
+/** One comparison: an arm against its baseline. */
+export interface Contrast {
+  readonly baseline: string
+  readonly arm: string
+}
+
+/** The figures and tables of a question, in addition to the differences of its contrasts. */
+export const views = [
+  'plain',
+  'sweep',
+  'imbalance',
+  'capacity',
+  'prototypes',
+  'attention',
+  'scale',
+  'convergence',
+  'map',
+  'witness',
+] as const
+export type View = (typeof views)[number]
+
+export interface Question {
+  readonly id: string
+  readonly title: string
+  /** The question and how it is measured, in a sentence or two. */
+  readonly about: string
+  readonly view: View
+  readonly contrasts: readonly Contrast[]
+  /** Claims of the literature; the report answers each. */
+  readonly claims?: readonly Claim[]
+}
+
+/** Runs that come first and show which effect the seeds of the study can detect. */
+export interface Pilot {
+  readonly baseline: string
+  readonly arm: string
+  /** Held-out loss of the arm minus that of the baseline, by seed, nats a token. */
+  readonly differences: readonly number[]
+  /** Standard deviation of the differences. */
+  readonly deviation: number
+  /** Seeds of the study. */
+  readonly seeds: number
+  /** Smallest true effect that the study finds with 80 % power at the 5 % level, two-sided, paired; nats a token. */
+  readonly detectable: number
+}
+
+/** A pilot as it is reported before the other runs. */
+export interface PilotResult extends Pilot {
+  /** Seeds that an effect of half the detectable size would need. */
+  readonly seedsForHalf: number
+}
+
+/** The learning-rate sweep of an arm, in short trainings. */
+export interface Tuning {
+  readonly arm: string
+  /** Steps of each trial. */
+  readonly budgetSteps: number
+  /** By rising learning rate; `loss` is the mean over the seeds of the sweep, null if a trial failed. */
+  readonly trials: readonly { readonly learningRate: number; readonly loss: number | null }[]
+  /** The learning rate with the lowest loss; the arm's own unless that is worse by more than the margin. */
+  readonly best: number
+  /**
+   * Whether whole runs with seeds of their own have a lower loss at `best` than at the arm's own rate. Null until they
+   * are done; absent if `best` is the arm's own rate. The arm is compared at `best` only if it is confirmed.
+   */
+  readonly confirmed?: boolean | null
+}
+
+/** A search by successive halving: what it tried, and how far each configuration came. */
+export interface SearchResults {
+  /** Settings that were searched: the ends of a range with its scale, or the choices. */
+  readonly settings: Readonly<Record<string, Searched>>
+  readonly eta: number
+  /** Of the draws. */
+  readonly seed: number
+  /** What all configurations start from, and the settings that they share. */
+  readonly base: string
+  readonly set: Settings
+  /** Rungs by rising steps, those that are still unknown included. */
+  readonly rungs: readonly SearchRung[]
+}
+
+export interface SearchRung {
+  readonly steps: number
+  /** Configurations that the rung has when the one before it is complete. */
+  readonly configurations: number
+  /** Known ones, with their held-out loss in nats a token; null if it failed or is not finite, undefined if not run yet. */
+  readonly entries: readonly { readonly arm: string; readonly loss: number | null | undefined }[]
+}
+
+/** A resolved study: the input of the analysis. */
+export interface StudyResults {
+  readonly name: string
+  readonly title: string
+  /** The command that made it. */
+  readonly command: string
+  readonly seeds: readonly number[]
+  /** Settings of each arm, without those that all share. */
+  readonly arms: Readonly<Record<string, Settings>>
+  readonly questions: readonly Question[]
+  /** Capacity rule of the held-out losses that verdicts use. */
+  readonly capacity: CapacityRule
+  /** Null while fewer than two seeds of its arms are finished. */
+  readonly pilot: Pilot | null
+  /** Finished sweeps. */
+  readonly tuning: readonly Tuning[]
+  /** Cells with their records, null if not run yet. An arm has `best` cells only if its best rate is not the common one, and confirmed. */
+  readonly cells: readonly {
+    readonly arm: string
+    readonly seed: number
+    readonly rate: Rate
+    /** Of a branch: its share of the steps of the arm. Default: 1, the whole run. */
+    readonly share?: number
+    readonly record: RunRecord | null
+  }[]
+  readonly timings: readonly Timing[]
+  readonly specialisations: readonly Specialisation[]
+  /** CPU, threads and system; one line for each machine. */
+  readonly machine: string
+  /** Of a search; then `cells` has the longest training of each configuration. */
+  readonly search?: SearchResults
+}

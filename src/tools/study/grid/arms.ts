@@ -1,0 +1,97 @@
+/** The arms of a specification: the name of each and its settings by dotted paths. */
+import { UsageError } from '../../../core/errors.ts'
+import type { Settings } from '../contract.ts'
+import { flatten, overlay } from './settings.ts'
+import type { Specification } from './specification.ts'
+
+/** More arms are probably a mistake in the grid. */
+const MAX_ARMS = 1000
+
+/** Fields that a study sets itself, and what sets them. */
+const ownedBy: Readonly<Record<string, string>> = {
+  'train.seed': 'seeds',
+  'model.moe.hashSeed': 'seeds',
+  'data.order': 'seeds',
+  'train.keep': 'the study',
+  'train.checkpointEvery': 'the study',
+  'train.routingEvery': 'the study',
+}
+
+export interface Arms {
+  /** Settings of all arms; those of an arm override them. */
+  readonly set: Settings
+  readonly trained: Readonly<Record<string, Settings>>
+  readonly timedOnly: Readonly<Record<string, Settings>>
+}
+
+/** @throws UsageError without arms, with too many, with duplicate names, or with settings that arms may not make */
+export function armsOf({ set, arms, grid, timedOnly }: Specification): Arms {
+  const combinations = Object.values(grid).reduce((count, values) => count * values.length, 1)
+  if (combinations > MAX_ARMS)
+    throw new UsageError(`invalid grid: ${combinations} combinations (at most ${MAX_ARMS}; leave out fields or values)`)
+  const named = new Map<string, Settings>()
+  const add = (name: string, settings: Settings) => {
+    if (named.has(name)) throw new UsageError(`invalid study: two arms are called "${name}"`)
+    if (/^\d+$/.test(name) || name === '__proto__')
+      throw new UsageError(
+        `invalid name of an arm: "${name}" (expected a word, for example "k=${name}": numbers would change the order of arms)`,
+      )
+    named.set(name, flatten(settings, `arm "${name}"`))
+  }
+  for (const [name, settings] of Object.entries(arms)) add(name, settings ?? {})
+  for (const settings of product(Object.entries(grid))) add(nameOf(settings), settings)
+  if (named.size === 0)
+    throw new UsageError(
+      'invalid study: it has no arms (give arms by name, or a grid with lists of values; a search needs --search)',
+    )
+  const trained = Object.fromEntries(named)
+  for (const [name, settings] of Object.entries(timedOnly)) add(name, settings)
+  const all = [...named.values()]
+  const common = flatten(set, 'set')
+  for (const settings of [common, ...all]) refuseOwned(settings)
+  const sets = (settings: Settings, path: string) => Object.hasOwn(settings, path)
+  for (const path of Object.keys(common)) {
+    if (all.some((settings) => !sets(settings, path) && sets(overlay(common, settings), path))) continue
+    const why = all.every((settings) => sets(settings, path))
+      ? 'every arm of the study sets it itself'
+      : 'each arm of the study sets it itself or, being a dense model, has no such field'
+    throw new UsageError(`invalid ${path} for all arms (${why})`)
+  }
+  return {
+    set: common,
+    trained,
+    timedOnly: Object.fromEntries([...named].filter(([name]) => Object.hasOwn(timedOnly, name))),
+  }
+}
+
+/** Every combination of values; none without fields. */
+function product(fields: readonly (readonly [string, readonly unknown[]])[]): Settings[] {
+  if (fields.length === 0) return []
+  return fields.reduce<Settings[]>(
+    (before, [path, values]) => before.flatMap((settings) => values.map((value) => ({ ...settings, [path]: value }))),
+    [{}],
+  )
+}
+
+/** `k=2, factor=1.25`: the last part of each path, or as much of it as makes it unique. */
+export function nameOf(settings: Settings): string {
+  const paths = Object.keys(settings)
+  const short = (path: string): string => {
+    const parts = path.split('.')
+    for (let length = 1; length < parts.length; length++) {
+      const end = parts.slice(-length).join('.')
+      if (paths.filter((other) => other === end || other.endsWith(`.${end}`)).length === 1) return end
+    }
+    return path
+  }
+  const text = (value: unknown) => (typeof value === 'string' ? value : JSON.stringify(value))
+  return paths.map((path) => `${short(path)}=${text(settings[path])}`).join(', ')
+}
+
+/** @throws UsageError for a field that a study sets itself */
+export function refuseOwned(settings: Settings): void {
+  for (const path of Object.keys(settings)) {
+    const owner = ownedBy[path]
+    if (owner !== undefined) throw new UsageError(`invalid ${path} in a study: it is set by ${owner}`)
+  }
+}

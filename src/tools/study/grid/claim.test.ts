@@ -1,0 +1,105 @@
+/** Claims as a user writes them: how they are parsed, and which are refused before the first run. */
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { stringify } from 'yaml'
+import { temporaryFolder } from '../../../node/data/testing/temporary-folder.ts'
+import { claimSchema } from './claim.ts'
+import { expand } from './grid.ts'
+import { readSpecification, specificationSchema } from './specification.ts'
+
+const temporary = temporaryFolder()
+
+const arms = {
+  'top-1': { 'model.moe.k': 1 },
+  'top-2': { 'model.moe.k': 2 },
+  longer: { 'model.moe.k': 1, 'train.steps': 77 },
+}
+type Fields = Readonly<Record<string, unknown>>
+const claim = { statement: 'Two are better than one', kind: 'difference', expect: 'better' }
+const question = { title: 'Two?', baseline: 'top-1', arms: ['top-2'] }
+
+const questionOf = async (fields: Fields) => {
+  const input = specificationSchema.parse({ base: 'tiny', arms, questions: [{ ...question, ...fields }] })
+  return (await expand(input)).questions[0]
+}
+
+async function fromFile(fields: Fields) {
+  const file = join(temporary.make(), 'study.yaml')
+  await writeFile(file, stringify({ base: 'tiny', arms, questions: [{ ...question, ...fields }] }))
+  return readSpecification(file)
+}
+const refused = (fields: Fields) => expect(fromFile({ claim: { ...claim, ...fields } })).rejects
+
+describe('a claim', () => {
+  test('belongs to its question, with its defaults filled in', async () => {
+    const found = await questionOf({ claim })
+    expect(found?.claims).toEqual([{ ...claim, margin: 0, controls: [], of: 'all' }])
+    expect((await questionOf({}))?.claims).toBeUndefined()
+  })
+
+  test('of a witness question needs no contrasts of the question if it names its own', async () => {
+    const trend = {
+      statement: 'It falls',
+      kind: 'trend',
+      arms: ['top-1', 'top-2'],
+      over: 'model.moe.k',
+      expect: 'falls',
+    }
+    const input = { base: 'tiny', arms, questions: [{ title: 'Witness', view: 'witness', claims: [trend] }] }
+    const { questions } = await expand(specificationSchema.parse(input))
+    expect(questions[0]).toMatchObject({
+      view: 'witness',
+      contrasts: [],
+      claims: [{ kind: 'trend', arms: trend.arms }],
+    })
+  })
+
+  test('that two numbers are equal needs a margin, in every kind', () => {
+    for (const [kind, expect_] of [
+      ['difference', 'equal'],
+      ['speed', 'equal'],
+      ['trend', 'flat'],
+      ['returns', 'constant'],
+      ['correlation', 'flat'],
+    ]) {
+      const without = claimSchema.safeParse({ statement: 'equal', kind, expect: expect_ })
+      expect(without.error?.issues[0]?.message).toMatch(/needs a margin above 0/)
+      expect(claimSchema.safeParse({ statement: 'equal', kind, expect: expect_, margin: 0.1 }).success).toBe(true)
+    }
+  })
+
+  test('with fields or values that its kind lacks is refused, with a list of the accepted ones', async () => {
+    await refused({ measure: 'steps' }).toThrow(
+      /unknown field questions\.0\.claim\.measure \(accepted: kind, statement, .*contrasts, of, expect\)/,
+    )
+    await refused({ kind: 'speed', measure: 'hours' }).toThrow(/invalid questions\.0\.claim\.measure: "hours"/)
+    await refused({ expect: 'falls' }).toThrow(/invalid questions\.0\.claim\.expect: "falls"/)
+    await refused({ controls: [{ name: 'x', contrast: ['top-1', 'top-2'], seed: 3 }] }).toThrow(
+      /unknown field questions\.0\.claim\.controls\.0\.seed \(accepted: name, contrast, capacity, seeds\)/,
+    )
+    await refused({ kind: 'hunch' }).toThrow(/invalid questions\.0\.claim\.kind: "hunch"/)
+  })
+
+  test('about unknown arms, or arms that cannot be compared, is refused', async () => {
+    await expect(questionOf({ claim: { ...claim, contrasts: [['top-1', 'top-3']] } })).rejects.toThrow(
+      /unknown arm "top-3" in the claim "Two are better than one" .*did you mean "top-/,
+    )
+    const controls = [{ name: 'longer', contrast: ['top-1', 'longer'] }]
+    await expect(questionOf({ claim: { ...claim, controls } })).rejects.toThrow(
+      /"longer" cannot be compared with "top-1": train\.steps differs/,
+    )
+  })
+
+  test('is refused together with a list of claims, and so are arms together with contrasts', async () => {
+    await expect(fromFile({ claim, claims: [claim] })).rejects.toThrow(/has both claim and claims/)
+    const both = {
+      arms: ['top-1', 'top-2'],
+      contrasts: [
+        ['top-1', 'top-2'],
+        ['top-2', 'top-1'],
+      ],
+    }
+    await refused({ kind: 'trend', expect: 'falls', ...both }).toThrow(/has both arms and contrasts/)
+  })
+})

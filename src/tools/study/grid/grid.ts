@@ -1,0 +1,306 @@
+/**
+ * Expands a specification into cells: every arm with every seed, each a complete configuration that `train`
+ * accepts. All errors are found here, before the first run.
+ */
+import type { RunConfig } from '../../../core/config/run-config.ts'
+import { UsageError } from '../../../core/errors.ts'
+import type { CapacityRule } from '../../../core/model/routing/contract.ts'
+import { nearestName } from '../../../core/text/nearest.ts'
+import { loadConfig } from '../../../node/run/load-config.ts'
+import type { Cell, Contrast, Question, Settings } from '../contract.ts'
+import { fairRule } from '../results/held-out.ts'
+import { keyOf } from '../results/keys.ts'
+import { armsOf } from './arms.ts'
+import { branchProblem, chainOf, wholeRuns } from './branches.ts'
+import { cellOf, rungCell } from './cells.ts'
+import { type Control, namedIn } from './claim.ts'
+import { mapProblem } from './map-arms.ts'
+import { planSearch, type SearchPlan } from './search-plan.ts'
+import { assignmentsOf, overlay } from './settings.ts'
+import type { Specification } from './specification.ts'
+
+/** The learning-rate sweep of an arm. */
+export interface Sweep {
+  readonly arm: string
+  /** Configuration of the arm at its own rate, without a seed. */
+  readonly config: RunConfig
+  /** Steps of a trial. */
+  readonly steps: number
+  /** Multiples of the arm's own rate that are tried first, rising. */
+  readonly rates: readonly number[]
+  readonly seeds: readonly number[]
+  /** Seeds of the whole runs that confirm a best rate. */
+  readonly confirm: readonly number[]
+  /** Nats a token by which another rate must be better than the arm's own to replace it. */
+  readonly margin: number
+}
+
+/** An expanded study. */
+export interface Grid {
+  /** Settings of each arm, without those of all arms. */
+  readonly arms: Readonly<Record<string, Settings>>
+  /** Arms to time, with the first seed. */
+  readonly timed: readonly Cell[]
+  /** Keys of the runs whose expert specialisation is measured: the arms of `specialise` with the first seed. */
+  readonly specialised: ReadonlySet<string>
+  readonly seeds: readonly number[]
+  /** Shares of the steps of an arm at which it ends: only 1, unless the study has branches. */
+  readonly branches: readonly number[]
+  readonly questions: readonly Question[]
+  /** Capacity rule of the held-out losses that verdicts use. */
+  readonly capacity: CapacityRule
+  /** One for each arm; empty if learning rates are not tuned. */
+  readonly sweeps: readonly Sweep[]
+  /** The contrast whose arms run first; null if nothing is compared. */
+  readonly pilot: Contrast | null
+  /**
+   * Runs at the common rate, seed by seed, so that a study that is stopped has complete seeds, and of an arm from the
+   * shortest branch to the longest; of a search, its first rung.
+   */
+  readonly cells: readonly Cell[]
+  /** Instead of questions about arms: a search for the best settings. */
+  readonly search?: SearchPlan
+}
+
+/** @throws UsageError for unknown arms, equal arms and fields that the schema refuses */
+export async function expand(specification: Specification): Promise<Grid> {
+  const { seeds, base, search } = specification
+  if (search) return gridOfSearch(await planSearch(specification, search), specification)
+  const repeated = seeds.find((seed, i) => seeds.indexOf(seed) !== i)
+  if (repeated !== undefined) throw new UsageError(`invalid seeds: ${repeated} appears twice`)
+  const { set, trained, timedOnly } = armsOf(specification)
+  const all: Readonly<Record<string, Settings>> = { ...trained, ...timedOnly }
+  const names = Object.keys(trained)
+
+  const problems: string[] = []
+  const configs = new Map<string, RunConfig>()
+  for (const [name, settings] of Object.entries(all)) {
+    try {
+      configs.set(name, await loadConfig(base, assignmentsOf(overlay(set, settings))))
+    } catch (error) {
+      if (!(error instanceof UsageError)) throw error
+      problems.push(`arm "${name}": ${error.message.replaceAll('\n', '\n  ')}`)
+    }
+  }
+  if (problems.length > 0) throw new UsageError(problemList(problems))
+  for (const [name, { data }] of configs)
+    if ([data.source, specification.elsewhere].flat().includes('-'))
+      throw new UsageError(
+        `invalid data.source of arm "${name}": "-" (runs are separate processes and cannot read standard input; give files)`,
+      )
+
+  const { branches = wholeRuns } = specification
+  for (const name of names) {
+    const problem = branchProblem(configs.get(name) as RunConfig, branches)
+    if (problem !== null) problems.push(`arm "${name}": ${problem}`)
+  }
+  if (problems.length > 0) throw new UsageError(problemList(problems))
+
+  const questions = questionsOf(specification, names, configs)
+  const timings = [...new Set([...specification.timings, ...Object.keys(timedOnly)])]
+  for (const name of timings) requireArm(name, Object.keys(all), 'timings')
+  for (const name of specification.specialise) {
+    requireArm(name, names, 'specialise')
+    if (configs.get(name)?.model.moe === null)
+      throw new UsageError(`invalid specialise: "${name}" is a dense model, which has no experts`)
+  }
+  const cell = (arm: string, seed: number) => cellOf(arm, seed, 'common', configs.get(arm) as RunConfig)
+  const first = seeds[0] as number
+  return {
+    arms: all,
+    timed: timings.map((arm) => cell(arm, first)),
+    specialised: new Set(specification.specialise.map((arm) => cell(arm, first).key)),
+    seeds,
+    branches,
+    questions,
+    capacity: specification.capacity,
+    sweeps: sweepsOf(specification, names, configs),
+    pilot: pilotOf(specification.pilot, questions, names, configs),
+    cells: seeds.flatMap((seed) =>
+      names.flatMap((arm) => chainOf(arm, seed, 'common', configs.get(arm) as RunConfig, branches)),
+    ),
+  }
+}
+
+function gridOfSearch(plan: SearchPlan, { capacity }: Specification): Grid {
+  const { candidates, rungs, seed } = plan
+  return {
+    arms: Object.fromEntries(candidates.map(({ name, settings }) => [name, settings])),
+    timed: [],
+    specialised: new Set(),
+    seeds: [seed],
+    branches: wholeRuns,
+    questions: [],
+    capacity: fairRule(
+      candidates.map(({ config }) => config),
+      capacity,
+    ),
+    sweeps: [],
+    pilot: null,
+    cells: candidates.map(({ name, config }) => rungCell(name, seed, config, rungs[0]?.steps ?? 1, 0)),
+    search: plan,
+  }
+}
+
+/** @throws UsageError if a trial would not be shorter than a run of its arm, or a confirming seed is in use */
+function sweepsOf(
+  { tune, seeds }: Specification,
+  names: readonly string[],
+  configs: ReadonlyMap<string, RunConfig>,
+): Sweep[] {
+  if (tune === undefined) return []
+  const confirm = confirmingSeeds(tune, seeds)
+  const rates = tune.rates.toSorted((a, b) => a - b)
+  return names.map((arm) => {
+    const config = configs.get(arm) as RunConfig
+    const own = config.train.steps
+    const steps = tune.steps < 1 ? Math.max(1, Math.round(tune.steps * own)) : tune.steps
+    if (steps >= own)
+      throw new UsageError(
+        `invalid tune.steps: ${tune.steps} (arm "${arm}" trains ${own} steps; expected fewer, or a share below 1)`,
+      )
+    return { arm, config, steps, rates, seeds: tune.seeds, confirm, margin: tune.margin }
+  })
+}
+
+/** Far from the seeds that people use, so that more seeds in a study do not change which runs confirm its rates. */
+const CONFIRMING_SEED = 100
+
+function confirmingSeeds(
+  { confirm, seeds: ofTrials }: NonNullable<Specification['tune']>,
+  seeds: readonly number[],
+): readonly number[] {
+  const used = new Set([...seeds, ...ofTrials])
+  const taken = confirm?.find((seed) => used.has(seed))
+  if (taken !== undefined)
+    throw new UsageError(
+      `invalid tune.confirm: ${taken} is also in ${seeds.includes(taken) ? 'seeds' : 'tune.seeds'} ` +
+        '(expected other seeds: an arm must not be compared on the runs that its rate was chosen by)',
+    )
+  let free = CONFIRMING_SEED
+  while (used.has(free)) free++
+  return confirm ?? [free]
+}
+
+function pilotOf(
+  given: Specification['pilot'],
+  questions: readonly Question[],
+  names: readonly string[],
+  configs: ReadonlyMap<string, RunConfig>,
+): Contrast | null {
+  if (given === undefined) return questions[0]?.contrasts[0] ?? null
+  const [baseline, arm] = given
+  for (const name of given) requireArm(name, names, 'pilot')
+  requireComparable(baseline, arm, configs, 'pilot')
+  return { baseline, arm }
+}
+
+function questionsOf(
+  specification: Specification,
+  names: readonly string[],
+  configs: ReadonlyMap<string, RunConfig>,
+): Question[] {
+  const [first = '', ...others] = names
+  const given =
+    specification.questions ??
+    (others.length === 0
+      ? []
+      : [
+          {
+            title: `Every arm against ${first}`,
+            about: '',
+            view: 'sweep' as const,
+            baseline: first,
+            arms: others,
+          },
+        ])
+  // The id of the report's own section.
+  const seen = new Set(['summary'])
+  return given.map(({ title, about, view, ...rest }) => {
+    const claim = 'claim' in rest ? rest.claim : undefined
+    const claims = claim ? [claim] : (('claims' in rest ? rest.claims : undefined) ?? [])
+    const pairs =
+      'contrasts' in rest && rest.contrasts
+        ? rest.contrasts
+        : (rest.arms ?? []).map((arm) => [rest.baseline ?? '', arm] as [string, string])
+    const distinct = [...new Map(pairs.map((pair) => [JSON.stringify(pair), pair])).values()]
+    for (const [baseline, arm] of distinct) {
+      for (const name of [baseline, arm]) requireArm(name, names, `question "${title}"`)
+      requireComparable(baseline, arm, configs, `question "${title}"`)
+      const [one, other] = [configs.get(baseline) as RunConfig, configs.get(arm) as RunConfig]
+      const problem = view === 'map' ? mapProblem(one.model, other.model) : null
+      if (problem !== null)
+        throw new UsageError(`invalid question "${title}": "${arm}" cannot be compared with "${baseline}": ${problem}`)
+    }
+    for (const one of claims) {
+      const { arms, contrasts } = namedIn(one)
+      for (const name of [...arms, ...contrasts.flat()]) requireArm(name, names, `the claim "${one.statement}"`)
+      for (const [baseline, arm] of contrasts) requireComparable(baseline, arm, configs, title)
+      for (const control of one.controls) requireFairCapacity(control, configs)
+    }
+    return {
+      id: uniqueId(title, seen),
+      title,
+      about,
+      view,
+      contrasts: distinct.map(([baseline, arm]) => ({ baseline, arm })),
+      ...(claims.length > 0 && { claims }),
+    }
+  })
+}
+
+function requireArm(name: string, names: readonly string[], where: string): void {
+  if (names.includes(name)) return
+  const near = nearestName(name, names)
+  const hint = near === undefined ? '' : `; did you mean "${near}"?`
+  const some = names.slice(0, 12).map((other) => `"${other}"`)
+  throw new UsageError(
+    `unknown arm "${name}" in ${where} (arms: ${some.join(', ')}${names.length > some.length ? ', ...' : ''}${hint})`,
+  )
+}
+
+/** Losses can be compared only between different arms that train on the same tokens. */
+function requireComparable(a: string, b: string, configs: ReadonlyMap<string, RunConfig>, place: string): void {
+  const [one, other] = [configs.get(a) as RunConfig, configs.get(b) as RunConfig]
+  const where = `invalid ${place}: "${b}" cannot be compared with "${a}"`
+  if (keyOf(one) === keyOf(other)) throw new UsageError(`${where}: they are the same configuration`)
+  const tokens = ({ model, data, train }: RunConfig) => ({
+    'model.vocabulary': model.vocabulary,
+    'model.sequence': model.sequence,
+    'train.batch': train.batch,
+    'train.steps': train.steps,
+    data: { ...data, cache: undefined, order: undefined },
+  })
+  for (const [field, value] of Object.entries(tokens(one))) {
+    if (JSON.stringify(value) !== JSON.stringify(tokens(other)[field as keyof ReturnType<typeof tokens>]))
+      throw new UsageError(`${where}: ${field} differs, so they do not train on the same tokens`)
+  }
+}
+
+/** A control may not name a capacity at which its arms are never compared. */
+function requireFairCapacity({ name, contrast, capacity }: Control, configs: ReadonlyMap<string, RunConfig>): void {
+  const own = contrast.flatMap((arm) => configs.get(arm) ?? [])
+  if (capacity !== undefined && fairRule(own, capacity) !== capacity)
+    throw new UsageError(
+      `invalid capacity of the control "${name}": "${capacity}" (expected none: a router of ${contrast.map((arm) => `"${arm}"`).join(' and ')} ` +
+        'is sinkhorn, which balances loads in training only, so they are compared without a capacity limit)',
+    )
+}
+
+function uniqueId(title: string, seen: Set<string>): string {
+  const plain =
+    title
+      .toLowerCase()
+      .replace(/[^a-z0-9]+/g, '-')
+      .replace(/^-+|(?<!-)-+$/g, '') || 'question'
+  let id = plain
+  for (let i = 2; seen.has(id); i++) id = `${plain}-${i}`
+  seen.add(id)
+  return id
+}
+
+function problemList(problems: readonly string[]): string {
+  const shown = problems.slice(0, 10)
+  const rest = problems.length > shown.length ? `\n  and ${problems.length - shown.length} more` : ''
+  return `invalid study:\n  ${shown.join('\n  ')}${rest}`
+}

@@ -1,0 +1,28 @@
+/**
+ * Checksums of what a study has measured: SHA-256 of an entry's JSON with sorted keys. They find entries that were
+ * changed after they were written, by hand or by a bad disk. They do not find forgery, since whoever changes an entry
+ * can write its checksum.
+ */
+import { createHash } from 'node:crypto'
+import { canonicalJson } from '../../../core/text/json.ts'
+
+/** Entries never change, and results.json is written after every run. */
+const known = new WeakMap<object, string>()
+
+export function checksumOf(entry: object): string {
+  const sum = known.get(entry) ?? createHash('sha256').update(canonicalJson(entry)).digest('hex')
+  known.set(entry, sum)
+  return sum
+}
+
+/** The entry as it is stored. */
+export const withChecksum = <T extends object>(entry: T) => ({ ...entry, checksum: checksumOf(entry) })
+
+/** A stored entry without its checksum, and whether that is right. */
+export function checked(stored: Readonly<Record<string, unknown>>): {
+  readonly entry: object
+  readonly isIntact: boolean
+} {
+  const { checksum, ...entry } = stored
+  return { entry, isIntact: checksum === checksumOf(entry) }
+}

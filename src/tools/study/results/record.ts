@@ -1,0 +1,193 @@
+/**
+ * The record of a run: a few kilobytes distilled from its metrics.jsonl and routing.jsonl, so that reports can
+ * still be made without the run directories.
+ */
+import { join } from 'node:path'
+import { group } from 'd3-array'
+import type { RunConfig } from '../../../core/config/run-config.ts'
+import { RunError } from '../../../core/errors.ts'
+import { describeModel } from '../../../core/model/describe.ts'
+import type { CapacityRule } from '../../../core/model/routing/contract.ts'
+import { readJsonLines } from '../../../node/system/jsonl.ts'
+import type {
+  CapacityEvaluation,
+  EvalRecord,
+  RanksRecord,
+  RoutingRecord,
+  TrainRecord,
+} from '../../../train/step/records.ts'
+import type { Curve, FinishedRun, LayerHistory, RoutingMeans } from '../contract.ts'
+import { NUMERICS } from './numerics.ts'
+import { provenanceOf } from './provenance.ts'
+
+/** Maximum points of a curve, and snapshots of routing. */
+const CURVE_POINTS = 100
+const SNAPSHOTS = 16
+
+export interface RunFacts {
+  readonly key: string
+  readonly seed: number
+  readonly config: RunConfig
+  readonly corpus: string
+  readonly heldOut: EvalRecord
+  readonly elsewhere: Readonly<Record<string, EvalRecord>>
+  readonly elsewhereCorpora: Readonly<Record<string, string>>
+  readonly leak: FinishedRun['leak']
+}
+
+/**
+ * The record of a finished run directory.
+ * @param steps That were trained; fewer than those of the configuration in a rung of a search.
+ * @throws RunError if its logs lack steps
+ */
+export async function recordOf(
+  directory: string,
+  facts: RunFacts,
+  steps: number = facts.config.train.steps,
+): Promise<FinishedRun> {
+  const trained: TrainRecord[] = []
+  const evaluated: EvalRecord[] = []
+  for await (const line of readJsonLines<TrainRecord | EvalRecord | RanksRecord>(join(directory, 'metrics.jsonl')))
+    if (line.kind === 'train') trained.push(line)
+    else if (line.kind === 'eval') evaluated.push(line)
+  const routing: RoutingRecord[] = []
+  for await (const line of readJsonLines<RoutingRecord>(join(directory, 'routing.jsonl'))) routing.push(line)
+  const { config } = facts
+  if (trained.length !== steps) throw new RunError(`${directory}/metrics.jsonl has ${trained.length} steps of ${steps}`)
+
+  const { parameters, activeParameters } = describeModel(config.model)
+  const secondsAt = runningSeconds(trained)
+  const tokens = steps * config.train.batch * config.model.sequence
+  return {
+    status: 'finished',
+    version: NUMERICS,
+    ...facts,
+    ...(await provenanceOf(directory)),
+    heldOut: rounded(facts.heldOut),
+    elsewhere: Object.fromEntries(Object.entries(facts.elsewhere).map(([name, record]) => [name, rounded(record)])),
+    parameters,
+    activeParameters,
+    tokens,
+    trainFlops: tokens * usefulFlopsPerToken(config, routing),
+    seconds: round(secondsAt.at(-1) ?? 0),
+    train: binned(trained),
+    // JSON has no NaN: a loss that was not finite is null in the log, and its evaluation is omitted.
+    evaluations: evaluated
+      .filter(({ loss }) => loss !== null)
+      .map(({ step, loss, capacities }) => ({
+        step,
+        seconds: round(secondsAt[step - 1] ?? 0),
+        loss: round(loss),
+        losses: lossesOf(capacities),
+      })),
+    routing: meansOf(trained.slice(Math.floor(trained.length * 0.75))),
+    layers: historiesOf(routing),
+  }
+}
+
+/** A loss that was not finite is null in the log. */
+function lossesOf(capacities: Readonly<Record<CapacityRule, CapacityEvaluation>>) {
+  const of = (rule: CapacityRule) => {
+    const loss: number | null = capacities[rule].loss
+    return loss === null ? null : round(loss)
+  }
+  return { train: of('train'), eval: of('eval'), none: of('none') }
+}
+
+/** Cumulative wall time after each step. */
+function runningSeconds(trained: readonly TrainRecord[]): number[] {
+  let total = 0
+  return trained.map(({ step_ms }) => {
+    total += step_ms / 1000
+    return total
+  })
+}
+
+/** FLOPs of a token without dropped assignments, averaged over the recorded steps of routing. */
+function usefulFlopsPerToken({ model, train }: RunConfig, routing: readonly RoutingRecord[]): number {
+  const { denseFlopsPerToken, flopsPerAssignment } = describeModel(model)
+  const steps = new Set(routing.map(({ step }) => step)).size
+  const experts = sum(routing.map(({ module, kept_per_expert }) => sum(kept_per_expert) * flopsPerAssignment[module]))
+  return denseFlopsPerToken + (steps > 0 ? experts / steps / (train.batch * model.sequence) : 0)
+}
+
+function binned(trained: readonly TrainRecord[]): Curve {
+  const bins = Math.min(CURVE_POINTS, trained.length)
+  const step: number[] = []
+  const loss: (number | null)[] = []
+  for (let bin = 0; bin < bins; bin++) {
+    const [from, to] = [bin, bin + 1].map((edge) => Math.round((edge * trained.length) / bins))
+    const part = trained.slice(from, to)
+    step.push(part.at(-1)?.step ?? 0)
+    // A skipped step has no loss.
+    const finite = part.map((record) => record.loss).filter((value) => value !== null)
+    loss.push(finite.length > 0 ? round(mean(finite)) : null)
+  }
+  return { step, loss }
+}
+
+function meansOf(trained: readonly TrainRecord[]): RoutingMeans {
+  const of = (value: (record: TrainRecord) => number) => round(mean(trained.map(value)))
+  return {
+    loadCv: of((record) => record.load_cv),
+    loadCvKept: of((record) => record.load_cv_kept),
+    dropRate: of((record) => record.drop_rate),
+    deadExperts: of((record) => record.dead_experts),
+  }
+}
+
+/** Each snapshot is a mean over the lines since the previous one. */
+function historiesOf(routing: readonly RoutingRecord[]): LayerHistory[] {
+  const layers = group(routing, ({ layer, module }) => `${layer} ${module}`)
+  return [...layers.values()].map((records) => {
+    const count = Math.min(SNAPSHOTS, records.length)
+    const windows = Array.from({ length: count }, (_, i) =>
+      records.slice(Math.round((i * records.length) / count), Math.round(((i + 1) * records.length) / count)),
+    )
+    const of = (value: (record: RoutingRecord) => number) => windows.map((window) => round(mean(window.map(value))))
+    const [first] = records as [RoutingRecord]
+    return {
+      layer: first.layer,
+      module: first.module,
+      step: windows.map((window) => window.at(-1)?.step ?? 0),
+      loadCv: of((record) => record.load_cv),
+      loadCvKept: of((record) => record.load_cv_kept),
+      dropRate: of((record) => record.drop_rate),
+      entropy: of((record) => record.gate_entropy ?? 0),
+      ...(records.every(({ gate_mean }) => gate_mean !== undefined) && { gate: of((record) => record.gate_mean) }),
+      load: windows.map((window) => sharesOf(window.map((record) => record.tokens_per_expert))),
+    }
+  })
+}
+
+function sharesOf(counts: readonly (readonly number[])[]): number[] {
+  const experts = counts[0]?.length ?? 0
+  const totals = Array.from({ length: experts }, (_, e) => sum(counts.map((count) => count[e] ?? 0)))
+  const all = sum(totals)
+  return totals.map((total) => round(all > 0 ? total / all : 0, 4))
+}
+
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)
+const mean = (values: readonly number[]): number => (values.length > 0 ? sum(values) / values.length : 0)
+
+/** Rounds to significant digits, which makes the JSON a third as long. */
+const round = (value: number, digits = 6): number => Number(value.toPrecision(digits))
+
+/**
+ * Rounds all but counts and losses: rounded losses could differ by the same amount with every seed, which looks like an
+ * effect. The sums of groups of documents have five digits, 0.0001 nats a token; errors of groups cancel.
+ */
+function rounded(record: EvalRecord): EvalRecord {
+  const inner = (value: unknown, digits: number): unknown => {
+    if (typeof value === 'number') return Number.isInteger(value) ? value : round(value, digits)
+    if (Array.isArray(value)) return value.map((item) => inner(item, digits))
+    if (typeof value !== 'object' || value === null) return value
+    return Object.fromEntries(
+      Object.entries(value).map(([name, item]) => {
+        const isExact = name === 'loss' || name === 'losses'
+        return [name, isExact ? item : inner(item, name === 'nats' ? 5 : digits)]
+      }),
+    )
+  }
+  return inner(record, 6) as EvalRecord
+}

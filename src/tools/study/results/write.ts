@@ -1,0 +1,57 @@
+/** Writes the files of a study for people and notebooks, next to its results.json. */
+import { readFile, rm } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { stringify } from 'yaml'
+import { makeFolder, replaceFile } from '../../../node/system/disk.ts'
+import { lawText } from '../../law/law-file.ts'
+import { renderHtml } from '../../report/html.ts'
+import { renderMarkdown } from '../../report/markdown.ts'
+import { analyse } from '../analysis/analyse.ts'
+import { lawFileOf } from '../analysis/map/study-law.ts'
+import type { StudyResults } from '../contract.ts'
+import type { Specification } from '../grid/specification.ts'
+import { curvesParquetOf, parquetOf } from './parquet.ts'
+
+export interface ReportFiles {
+  readonly html: string
+  readonly markdown: string
+  readonly json: string
+  readonly parquet: string
+  readonly curves: string
+}
+
+/**
+ * Writes report.html, report.md with its figures, results.parquet, curves.parquet, study.yaml, the specification, and
+ * law.json if the study is a map with enough runs.
+ */
+export async function writeReport(
+  results: StudyResults,
+  specification: Specification,
+  { directory, file: source }: { readonly directory: string; readonly file?: string },
+): Promise<ReportFiles> {
+  const file = (name: string) => join(directory, name)
+  const report = analyse(results)
+  const { markdown, figures } = renderMarkdown(report)
+  const before = await readFile(file('report.md'), 'utf8').catch(() => '')
+  await replaceFile(file('report.html'), renderHtml(report))
+  await replaceFile(file('report.md'), markdown)
+  await makeFolder(file('figures'))
+  // Only figures that the report before showed: other files in the folder are not ours.
+  for (const [, id = ''] of before.matchAll(/\(figures\/([\w-]+)\.svg\)/g))
+    if (!Object.hasOwn(figures, id)) await rm(file(join('figures', `${id}.svg`)), { force: true })
+  for (const [id, svg] of Object.entries(figures)) await replaceFile(file(join('figures', `${id}.svg`)), svg)
+  await replaceFile(file('results.parquet'), parquetOf(results))
+  await replaceFile(file('curves.parquet'), curvesParquetOf(results))
+  const law = lawFileOf(results)
+  if (law) await replaceFile(file('law.json'), lawText(law))
+  // If the study was read from this study.yaml, do not overwrite it.
+  if (source === undefined || resolve(source) !== resolve(file('study.yaml')))
+    await replaceFile(file('study.yaml'), stringify(specification))
+  return {
+    html: file('report.html'),
+    markdown: file('report.md'),
+    json: file('results.json'),
+    parquet: file('results.parquet'),
+    curves: file('curves.parquet'),
+  }
+}

@@ -1,0 +1,57 @@
+/**
+ * Successive halving. The state of a search is a function of the existing records: which rungs are complete, and who
+ * goes on to the next one. So a search that was stopped continues with the same choices, and every process that works
+ * on it makes them alike.
+ */
+import type { CapacityRule } from '../../../core/model/routing/contract.ts'
+import type { Cell, SearchRung } from '../contract.ts'
+import { rungCell } from '../grid/cells.ts'
+import type { Candidate, SearchPlan } from '../grid/search-plan.ts'
+import { heldOutLoss } from '../results/held-out.ts'
+import type { Ledger } from '../results/ledger.ts'
+
+export interface RungState extends SearchRung {
+  /** One per entry. */
+  readonly cells: readonly Cell[]
+}
+
+/** The rungs that are known: up to the first one that is not complete, or that no configuration has finished. */
+export function rungStatesOf(plan: SearchPlan, ledger: Ledger, rule: CapacityRule): RungState[] {
+  const states: RungState[] = []
+  let going: readonly Candidate[] = plan.candidates
+  let from = 0
+  for (const { steps, configurations } of plan.rungs) {
+    const cells = going.map(({ name, config }) => rungCell(name, plan.seed, config, steps, from))
+    const losses = cells.map(({ key, config }) => {
+      const record = ledger.find(key, config)
+      return record === undefined ? undefined : heldOutLoss(record, rule)
+    })
+    states.push({ steps, configurations, cells, entries: going.map(({ name }, i) => ({ arm: name, loss: losses[i] })) })
+    const next = plan.rungs[states.length]
+    if (next === undefined || losses.includes(undefined)) break
+    going = bestOf(going, losses, next.configurations)
+    if (going.length === 0) break
+    from = steps
+  }
+  return states
+}
+
+/** Those with the lowest losses; of equal ones, the earlier drawn. A loss that is not finite is never among them. */
+function bestOf(
+  candidates: readonly Candidate[],
+  losses: readonly (number | null | undefined)[],
+  count: number,
+): Candidate[] {
+  return candidates
+    .flatMap((candidate, i) => {
+      const loss = losses[i]
+      return typeof loss === 'number' ? [{ candidate, loss }] : []
+    })
+    .toSorted((a, b) => a.loss - b.loss)
+    .slice(0, count)
+    .map(({ candidate }) => candidate)
+}
+
+/** The rungs as they are reported, those that are still unknown without entries. */
+export const searchRungs = (plan: SearchPlan, states: readonly RungState[]): SearchRung[] =>
+  plan.rungs.map(({ steps, configurations }, i) => ({ steps, configurations, entries: states[i]?.entries ?? [] }))

@@ -1,0 +1,177 @@
+/** One job of a study, done in a separate process: a run from its first step to its record, or a timing. */
+import { existsSync } from 'node:fs'
+import { readdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { type RunConfig, sequencesOfPass } from '../../../core/config/run-config.ts'
+import { RunError } from '../../../core/errors.ts'
+import { TrainingBench } from '../../../node/measure/benchmark.ts'
+import { openRunData } from '../../../node/run/session.ts'
+import { writeArm } from '../../../node/run/study-arm.ts'
+import { lockRun } from '../../../node/system/lock.ts'
+import { train } from '../../../node/train/train.ts'
+import { trainBatch } from '../../../train/data/batches.ts'
+import type { TrainEvent } from '../../../train/loop/events.ts'
+import type { EvalRecord } from '../../../train/step/records.ts'
+import { median } from '../../../train/step/statistics.ts'
+import { evaluateRun } from '../../../use/runs/evaluate.ts'
+import type { FinishedRun, Specialisation } from '../contract.ts'
+import { noteProcess } from '../results/provenance.ts'
+import { recordOf } from '../results/record.ts'
+import { specialisation } from '../specialisation/specialisation.ts'
+import { leakOf } from './leak.ts'
+import { branchOff, type Trunk } from './run-folder.ts'
+
+export interface TrainJob {
+  readonly kind: 'train'
+  readonly key: string
+  /** The first of the arms that share the run. */
+  readonly arm: string
+  readonly seed: number
+  readonly config: RunConfig
+  readonly directory: string
+  /** `Dataset.hash` of its text, and of each other text that it is evaluated on. */
+  readonly corpus: string
+  readonly elsewhere: Readonly<Record<string, string>>
+  /** Measure the specialisation of its experts too. */
+  readonly specialise: boolean
+  /** A trial of a sweep, or a rung of a search, of which only the held-out loss is used. */
+  readonly trial: boolean
+  /** Step after which the training stops, if that is not its last one; it can be continued. */
+  readonly until?: number | undefined
+  /** Of a branch: the checkpoint that it continues, if that is still there. Otherwise it is trained from its start. */
+  readonly trunk?: Trunk | undefined
+}
+
+export interface TimeJob {
+  readonly kind: 'time'
+  readonly config: RunConfig
+  /** Steps before timing starts, and timed steps. */
+  readonly warmUp: number
+  readonly steps: number
+}
+
+export type Job = TrainJob | TimeJob
+
+/** Messages that a job sends while it runs. */
+export type JobUpdate =
+  | { readonly kind: 'progress'; readonly step: number; readonly steps: number; readonly loss: number | null }
+  | { readonly kind: 'note'; readonly message: string }
+
+export type JobResult =
+  | { readonly kind: 'record'; readonly record: FinishedRun; readonly specialisation: Specialisation | null }
+  | { readonly kind: 'timing'; readonly stepMs: number; readonly engine: string }
+  /** Stopped by the signal; a training can be continued. */
+  | { readonly kind: 'stopped' }
+
+/** Attempts, one per second, to lock a run that another process may still be saving. */
+const LOCK_TRIES = 60
+
+/** Tokens of other text to evaluate on: enough for two digits, and short compared with a training. */
+const ELSEWHERE_TOKENS = 50_000
+
+export function runJob(job: Job, signal: AbortSignal, onUpdate: (update: JobUpdate) => void): Promise<JobResult> {
+  return job.kind === 'train' ? runTraining(job, signal, onUpdate) : runTiming(job, signal)
+}
+
+async function runTraining(
+  job: TrainJob,
+  signal: AbortSignal,
+  onUpdate: (update: JobUpdate) => void,
+): Promise<JobResult> {
+  const { config, directory, key, seed, corpus } = job
+  const steps = job.until ?? config.train.steps
+  const threads = config.runtime.threads ?? 1
+  // To the training, the end of its budget is a request to stop: it saves, and continues bit for bit in the next rung.
+  const budget = new AbortController()
+  let isBeyond = false
+  const onEvent = (event: TrainEvent) => {
+    if (event.kind === 'start') {
+      noteProcess(directory, engineName(event))
+      writeArm(directory, job.arm)
+      isBeyond = event.fromStep > steps
+      if (event.fromStep >= steps) budget.abort()
+    }
+    if (event.kind === 'train' && event.step === steps) budget.abort()
+    if (event.kind === 'train' && (event.step % 10 === 0 || event.step === steps))
+      onUpdate({ kind: 'progress', step: event.step, steps, loss: event.loss })
+    if (event.kind === 'notice' || event.kind === 'warning') onUpdate({ kind: 'note', message: event.message })
+  }
+  let resume = await hasCheckpoint(directory, signal)
+  if (!resume) await rm(directory, { recursive: true, force: true })
+  if (!resume && job.trunk) {
+    const problem = await branchOff(job.trunk, directory)
+    if (problem !== null) onUpdate({ kind: 'note', message: `${problem}, so it is trained from its start` })
+    resume = problem === null
+  }
+  const options = { directory, signal: AbortSignal.any([signal, budget.signal]), onEvent }
+  const summary = await train(config, { ...options, resume })
+  if (isBeyond) {
+    // The result of an earlier rung was lost, and its checkpoint replaced.
+    await rm(directory, { recursive: true, force: true })
+    return runTraining(job, signal, onUpdate)
+  }
+  if (summary.step < steps) return { kind: 'stopped' }
+
+  const heldOut = await evaluateRun(directory, { capacity: 'eval', byDocument: !job.trial })
+  const elsewhere: Record<string, EvalRecord> = {}
+  const batch = sequencesOfPass(config) * config.model.sequence
+  for (const source of Object.keys(job.elsewhere)) {
+    if (signal.aborted) return { kind: 'stopped' }
+    const batches = Math.ceil(ELSEWHERE_TOKENS / batch)
+    const { domains: _, ...record } = await evaluateRun(directory, { source, batches, capacity: 'eval' })
+    elsewhere[source] = record
+  }
+  const leak = job.trial ? { train: null, eval: null } : await leakOf(directory)
+  const facts = { key, seed, config, corpus, heldOut, elsewhere, elsewhereCorpora: job.elsewhere, leak }
+  const record = await recordOf(directory, facts, steps)
+  return {
+    kind: 'record',
+    record: job.trial ? { ...record, layers: [] } : record,
+    specialisation: job.specialise ? await specialisation(directory, { arm: '', threads }) : null,
+  }
+}
+
+/** Measures the step time on real text, after warm-up steps in which routing settles. */
+async function runTiming({ config, warmUp, steps }: TimeJob, signal: AbortSignal): Promise<JobResult> {
+  const data = await openRunData(config, { onProgress: () => {} })
+  try {
+    const shape = { batch: config.train.batch, sequence: config.model.sequence }
+    const size = shape.batch * shape.sequence
+    const batch = { tokens: new Int32Array(size), targets: new Int32Array(size) }
+    const bench = await TrainingBench.open(config, false, (step) => {
+      trainBatch(data.train, shape, config.data.order ?? config.data.seed, step - 1, batch)
+      return batch
+    })
+    try {
+      await bench.run(warmUp, signal)
+      const timed = await bench.run(steps, signal)
+      if (signal.aborted || timed.length === 0) return { kind: 'stopped' }
+      return { kind: 'timing', stepMs: median(timed.map(({ ms }) => ms)), engine: engineName(bench.result(timed)) }
+    } finally {
+      await bench.close()
+    }
+  } finally {
+    await data.close()
+  }
+}
+
+const engineName = (engine: { provider: string; math: string; threads: number }): string =>
+  `${engine.provider}, ${engine.math}, ${engine.threads} ${engine.threads === 1 ? 'thread' : 'threads'}`
+
+/** Whether a run can be continued. A process of a killed study may still be saving it, so wait for its lock. */
+async function hasCheckpoint(directory: string, signal: AbortSignal): Promise<boolean> {
+  for (let tries = 0; tries < LOCK_TRIES && !signal.aborted; tries++) {
+    if (!existsSync(directory)) return false
+    try {
+      const lock = await lockRun(directory)
+      await lock.release()
+      break
+    } catch (error) {
+      if (!(error instanceof RunError) || tries === LOCK_TRIES - 1) throw error
+      await delay(1000)
+    }
+  }
+  const names = await readdir(join(directory, 'checkpoints')).catch((): string[] => [])
+  return names.some((name) => name.startsWith('step-'))
+}

@@ -1,0 +1,33 @@
+/** How much later tokens lower the loss of earlier ones in a trained run, at the capacity of training and of evaluation. */
+
+import { Cleanup } from '../../../core/cleanup.ts'
+import { sequencesOfPass } from '../../../core/config/run-config.ts'
+import { openRunData } from '../../../node/run/session.ts'
+import { separatorOf } from '../../../train/data/first-visible.ts'
+import { dependsOnFuture, measureLeak } from '../../../train/measure/leak.ts'
+import { loadModel } from '../../../use/runs/trained-model.ts'
+import type { FinishedRun } from '../contract.ts'
+
+/** Batches of held-out text that are evaluated twice. The gain is a difference on the same text, so a few suffice. */
+const BATCHES = 32
+
+/** Nats a token by rule, for the newest checkpoint of the run; null if it sees no later token of its own text. */
+export async function leakOf(directory: string): Promise<FinishedRun['leak']> {
+  const cleanup = new Cleanup()
+  try {
+    const trained = await loadModel(directory, {}, () => {})
+    cleanup.defer(() => trained.close())
+    const { runtime, config, tokenizer, store } = trained
+    const { train, model } = config
+    const batch = sequencesOfPass(config)
+    if (!dependsOnFuture(model, 'train', batch) && !dependsOnFuture(model, 'eval', batch))
+      return { train: null, eval: null }
+    const data = await openRunData(config, { tokenizer, onProgress: () => {} })
+    cleanup.defer(() => data.close())
+    const options = { batch, limit: BATCHES, seed: train.seed, separator: separatorOf(config.data, tokenizer) }
+    const gain = (rule: 'train' | 'eval') => measureLeak(runtime, model, store, data, { ...options, rule })
+    return { train: await gain('train'), eval: await gain('eval') }
+  } finally {
+    await cleanup.run()
+  }
+}

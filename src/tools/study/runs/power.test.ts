@@ -1,0 +1,54 @@
+/** The power of paired comparisons, against published tables and simulated studies. */
+import { expect, test } from 'vitest'
+import { randomFor } from '../../../train/step/random.ts'
+import { estimateMean } from '../statistics.ts'
+import { detectableEffect, power, seedsFor } from './power.ts'
+
+test('the numbers of pairs are those of the tables of Cohen', () => {
+  // Effects of 0.2, 0.5 and 0.8 deviations at 80 % power, two-sided 5 %: 199, 34 and 15 pairs.
+  expect(seedsFor(0.2, 1)).toBe(199)
+  expect(seedsFor(0.5, 1)).toBe(34)
+  expect(seedsFor(0.8, 1)).toBe(15)
+})
+
+test('power is that of the worked example of R', () => {
+  // power.t.test(n = 20, delta = 1, sd = 1): two samples, so 38 degrees of freedom and √10; power = 0.8689528.
+  expect(power(Math.sqrt(10), 38)).toBeCloseTo(0.8689528, 6)
+})
+
+test('power without an effect equals the level, and never falls as the effect grows', () => {
+  for (const freedom of [1, 2, 4, 9, 200]) {
+    expect(power(0, freedom)).toBeCloseTo(0.05, 4)
+    const powers = [0, 1, 2, 4, 8, 16, 32].map((effect) => power(effect, freedom))
+    expect(powers).toEqual([...powers].sort((a, b) => a - b))
+  }
+})
+
+test.each([2, 3, 5])('four of five simulated studies with %i seeds find the effect that they can detect', (seeds) => {
+  const deviation = 0.3
+  const effect = detectableEffect(deviation, seeds)
+  const random = randomFor(seeds, 'power')
+  const normal = () => Math.sqrt(-2 * Math.log(1 - random.uniform())) * Math.cos(2 * Math.PI * random.uniform())
+  const studies = 20_000
+  let found = 0
+  for (let i = 0; i < studies; i++) {
+    const differences = Array.from({ length: seeds }, () => effect + deviation * normal())
+    if ((estimateMean(differences)?.p ?? 1) < 0.05) found++
+  }
+  // Six standard errors of a share of 0.8 over 20,000 studies.
+  expect(Math.abs(found / studies - 0.8)).toBeLessThan(0.017)
+})
+
+test('the detectable effect scales with the deviation, and half of it needs more seeds', () => {
+  expect(detectableEffect(0.02, 5)).toBeCloseTo(2 * detectableEffect(0.01, 5), 12)
+  expect(seedsFor(detectableEffect(0.02, 5), 0.02)).toBe(5)
+  const half = seedsFor(detectableEffect(0.02, 5) / 2, 0.02)
+  expect(half).toBeGreaterThan(5)
+  expect(detectableEffect(0.02, half)).toBeLessThanOrEqual(detectableEffect(0.02, 5) / 2)
+  expect(detectableEffect(0.02, half - 1)).toBeGreaterThan(detectableEffect(0.02, 5) / 2)
+})
+
+test('one seed detects nothing; a deviation of zero detects everything', () => {
+  expect(detectableEffect(0.1, 1)).toBe(Infinity)
+  expect(detectableEffect(0, 3)).toBe(0)
+})

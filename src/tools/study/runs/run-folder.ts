@@ -1,0 +1,105 @@
+/**
+ * The directory of a run and its copies. If the machine that trained it is gone, its lock is still there, and the run
+ * cannot be continued in place: that machine may only have been suspended, and would write into it again. So the run
+ * continues in a copy beside it, whose name has the next number. A branch begins as a copy of the run that it continues.
+ */
+import { cp, readdir, rename, rm } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { RunError, UsageError } from '../../../core/errors.ts'
+import { checkpointOf } from '../../../node/run/checkpoint/checkpoint.ts'
+import { checkpointsOf } from '../../../node/run/run-directory.ts'
+import { isLockedElsewhere, LOCK_FILE } from '../../../node/system/lock.ts'
+import { folderName } from '../../../train/run/checkpoint/description.ts'
+
+/**
+ * The directory in which to start or continue a run.
+ * @param path That of its first attempt.
+ */
+export async function runFolder(path: string): Promise<string> {
+  const number = await lastNumber(path)
+  const current = numbered(path, number)
+  if (!(await isLockedElsewhere(current))) return current
+  const next = numbered(path, number + 1)
+  await copyRun(current, next)
+  return next
+}
+
+/** The directory of the last attempt. @param path That of the first. */
+export const currentFolder = async (path: string): Promise<string> => numbered(path, await lastNumber(path))
+
+/**
+ * Makes the directory of a run that continues another one from one of its checkpoints, with the logs of both: a copy.
+ * The training is resumed there, under its own configuration.
+ * @returns Why that is not possible, so that the run must be trained from its start; null if it was done.
+ */
+export async function branchOff(trunk: Trunk, to: string): Promise<string | null> {
+  const folder = checkpointsOf(trunk.directory)
+  try {
+    if (!(await checkpointOf(folder, trunk.step))) return 'the checkpoint that it would continue is gone'
+  } catch (error) {
+    if (error instanceof UsageError) return 'the checkpoint that it would continue is gone'
+    if (error instanceof RunError) return error.message
+    throw error
+  }
+  const name = folderName(trunk.step)
+  const done = await copyRun(trunk.directory, to, (checkpoint) => checkpoint === name)
+  return done ? null : 'the run that it would continue cannot be copied'
+}
+
+/** A checkpoint of another run. */
+export interface Trunk {
+  readonly directory: string
+  readonly step: number
+}
+
+/**
+ * Removes the checkpoints of a run. On some systems that may fail for a while, which does no harm.
+ * @param spared Step of one that stays.
+ */
+export async function removeCheckpoints(directory: string, spared?: number): Promise<void> {
+  const folder = checkpointsOf(directory)
+  const remove = (path: string) => rm(path, { recursive: true, force: true }).catch(() => {})
+  if (spared === undefined) return remove(folder)
+  const names = await readdir(folder).catch((): string[] => [])
+  for (const name of names) if (name !== folderName(spared)) await remove(join(folder, name))
+}
+
+/** Removes the directories of earlier attempts. On some systems that may fail for a while, which does no harm. */
+export async function removeEarlier(path: string, current: string): Promise<void> {
+  for (let number = 1; numbered(path, number) !== current; number++)
+    await rm(numbered(path, number), { recursive: true, force: true }).catch(() => {})
+}
+
+const numbered = (path: string, number: number): string => (number === 1 ? path : `${path}-${number}`)
+
+async function lastNumber(path: string): Promise<number> {
+  const names = new Set(await readdir(dirname(path)).catch((): string[] => []))
+  const numbers = [...names].flatMap((name) =>
+    name.startsWith(`${basename(path)}-`) ? [Number(name.slice(basename(path).length + 1))] : [],
+  )
+  return Math.max(1, ...numbers.filter(Number.isInteger))
+}
+
+/**
+ * Copies checkpoints first: then the logs have all steps of the newest one, even if the run is still being written.
+ * Returns whether it did. Without a copy the run starts again.
+ */
+async function copyRun(from: string, to: string, isCopied = (_checkpoint: string) => true): Promise<boolean> {
+  const draft = `${to}.copy`
+  await rm(draft, { recursive: true, force: true })
+  try {
+    const folder = checkpointsOf(from)
+    const names = await readdir(folder).catch((): string[] => [])
+    for (const name of names.filter(isCopied)) {
+      const copy = join(checkpointsOf(draft), name)
+      await cp(join(folder, name), copy, { recursive: true }).catch(() => rm(copy, { recursive: true, force: true }))
+    }
+    const filter = (path: string) => !basename(path).startsWith(LOCK_FILE) && basename(path) !== 'checkpoints'
+    await cp(from, draft, { recursive: true, filter })
+    await rename(draft, to)
+    return true
+  } catch {
+    await rm(draft, { recursive: true, force: true })
+    return false
+  }
+}

@@ -1,0 +1,305 @@
+/**
+ * Runs a study phase by phase: learning-rate sweeps and the runs that confirm them, the pilot, all other runs, the
+ * timings. A study that was
+ * stopped continues from its results.json. Several processes may run it together; each goes through all phases, and
+ * waits at the end of one until the others have done theirs.
+ */
+import { stat } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { RunError, UsageError } from '../../../core/errors.ts'
+import { joinWords } from '../../../core/text/numbers.ts'
+import { errorCode, makeFolder } from '../../../node/system/disk.ts'
+import type { Cell, SearchRung } from '../contract.ts'
+import type { Phase, StudyEvent } from '../events.ts'
+import { rungCell } from '../grid/cells.ts'
+import { expand, type Grid } from '../grid/grid.ts'
+import type { SearchPlan } from '../grid/search-plan.ts'
+import type { Specification } from '../grid/specification.ts'
+import { Ledger } from '../results/ledger.ts'
+import { describeMachine } from '../results/provenance.ts'
+import { runsOf, tuningsOf } from '../results/results.ts'
+import { SharedCells } from '../sharing/cell-files.ts'
+import { factsOf } from '../sharing/facts.ts'
+import { type Holder, Processes } from '../sharing/processes.ts'
+import { conclude, type Report } from './conclude.ts'
+import { prepareCorpora, textsOf } from './corpora.ts'
+import { rungStatesOf } from './halving.ts'
+import { pilotOf } from './pilot.ts'
+import { distinct, RunQueue, type RunsContext, totalFlops } from './run-queue.ts'
+import { sweepStateOf } from './tuning.ts'
+import { type RunJob, runInProcess } from './workers.ts'
+
+export interface StudyOptions {
+  readonly name: string
+  /** As the user typed it, for the report. */
+  readonly command: string
+  readonly directory: string
+  /** The file of the specification, if any; it is never overwritten. */
+  readonly file?: string
+  /** Runs at a time, and threads of each. */
+  readonly jobs: number
+  readonly threads: number
+  /** Threads when steps are timed, one arm at a time. */
+  readonly timingThreads: number
+  /** Keep the checkpoints of finished runs. */
+  readonly keepCheckpoints: boolean
+  /** Work together with processes that already run the study. */
+  readonly join?: boolean
+  readonly signal?: AbortSignal
+  readonly onEvent?: (event: StudyEvent) => void
+}
+
+export interface StudyState {
+  readonly grid: Grid
+  readonly ledger: Ledger
+  readonly interrupted: boolean
+  /** Names of the processes that go on with the study, or write its report. */
+  readonly others: readonly string[]
+}
+
+/**
+ * @param report Writes the report. Called if this process is the one to do so.
+ * @throws UsageError when the specification is wrong, the text has changed since runs were done, or processes run
+ *   another study here
+ * @throws RunError when processes run the study and `join` is not set, results cannot be written, or every run fails
+ */
+export async function runStudy(
+  specification: Specification,
+  options: StudyOptions,
+  run: RunJob = runInProcess,
+  report: Report = async () => {},
+): Promise<StudyState> {
+  const { directory, join = false, signal = new AbortController().signal, onEvent = () => {} } = options
+  const grid = await expand(specification)
+  await createFolder(directory)
+  const processes = await Processes.join(directory, factsOf(specification), join)
+  const cells = new SharedCells(directory, processes)
+  try {
+    const ledger = await Ledger.open(directory, cells, processes)
+    const known = [...runsOf(grid, ledger), ...trialsOf(grid, ledger), ...confirmingOf(grid, ledger)]
+    const corpora = await prepareCorpora(known, specification.elsewhere, ledger, signal, onEvent)
+    if (corpora) await processes.declareTexts(textsOf(known, corpora))
+    const context = { ...options, grid, ledger, processes, cells, corpora: corpora ?? new Map(), run, signal, onEvent }
+    if (corpora) {
+      await ledger.describe(options.name)
+      emitOverview(context, describeMachine(), await processes.others())
+      try {
+        await new Phases(context).runAll()
+      } catch (error) {
+        // A study that cannot continue still writes a report of its results so far.
+        if (error instanceof RunError) await conclude(context, report, false).catch(() => {})
+        throw error
+      }
+    }
+    const others = await conclude(context, report, !signal.aborted)
+    return { grid, ledger, interrupted: signal.aborted, others }
+  } finally {
+    await cells.releaseAll().catch(() => {})
+    await processes.leave().catch(() => {})
+  }
+}
+
+/** The current state of the study in a folder, without running anything. @throws UsageError when there is none */
+export async function studyOf(specification: Specification, options: StudyOptions): Promise<StudyState> {
+  const grid = await expand(specification)
+  const ledger = await Ledger.open(options.directory)
+  if (!grid.cells.some(({ key, config }) => ledger.find(key, config))) {
+    const found = ledger.name === '' ? '' : `; the folder has results of ${ledger.name}`
+    throw new UsageError(
+      `no results of this study in "${options.directory}" yet (leave out --report to run it${found})`,
+    )
+  }
+  return { grid, ledger, interrupted: false, others: [] }
+}
+
+/** The phases of a study that train: learning-rate sweeps, their confirmation, the pilot, then all other runs. */
+class Phases {
+  private readonly grid: Grid
+  private readonly ledger: Ledger
+  private readonly queue: RunQueue
+  private readonly signal: AbortSignal
+  private readonly emit: (event: StudyEvent) => void
+
+  constructor(context: RunsContext) {
+    this.grid = context.grid
+    this.ledger = context.ledger
+    this.signal = context.signal
+    this.emit = context.onEvent
+    this.queue = new RunQueue(context)
+  }
+
+  async runAll(): Promise<void> {
+    await this.tune()
+    if (this.signal.aborted) return
+    const { pilot, cells, search } = this.grid
+    if (search) return this.search(search)
+    await this.train(
+      'pilot',
+      cells.filter(({ arm }) => arm === pilot?.arm || arm === pilot?.baseline),
+    )
+    await this.reportFindings()
+    await this.train('runs', runsOf(this.grid, this.ledger))
+  }
+
+  /**
+   * Runs rounds of trials until no sweep needs more: one whose best rate is at an edge is extended. Then come the whole
+   * runs that confirm the rates that the trials prefer.
+   */
+  private async tune(): Promise<void> {
+    const { sweeps, capacity } = this.grid
+    const trials = () => trialsOf(this.grid, this.ledger)
+    const confirming = () => confirmingOf(this.grid, this.ledger)
+    await this.queue.refresh()
+    const tried = new Set(this.queue.remaining([...trials(), ...confirming()]).map(({ arm }) => arm))
+    while (!this.signal.aborted && this.queue.remaining(trials()).length > 0) await this.train('tuning', trials())
+    if (!this.signal.aborted) await this.train('confirm', confirming())
+    if (this.signal.aborted) return
+    for (const sweep of sweeps.filter(({ arm }) => tried.has(arm))) {
+      const { tuning, edge, hasFailed } = sweepStateOf(sweep, this.ledger, capacity)
+      const common = sweep.config.train.schedule.learningRate
+      if (tuning) this.emit({ kind: 'tuned', ...tuning, edge, common })
+      else if (hasFailed)
+        this.emit({ kind: 'note', message: `no trial of ${sweep.arm} finished: it has no best learning rate` })
+    }
+  }
+
+  /** Reports the effect that the study can detect, before the other runs, and saves the results of sweeps and pilot. */
+  private async reportFindings(): Promise<void> {
+    if (this.signal.aborted) return
+    const pilot = pilotOf(this.grid, this.ledger)
+    if (pilot) this.emit({ kind: 'pilot', ...pilot })
+    await this.ledger.putFindings({ tuning: tuningsOf(this.grid, this.ledger), pilot })
+  }
+
+  /** Trains rung by rung; the records of each decide who goes on. */
+  private async search(plan: SearchPlan): Promise<void> {
+    const { rungs } = plan
+    const states = () => rungStatesOf(plan, this.ledger, this.grid.capacity)
+    for (let i = 0; i < rungs.length && !this.signal.aborted; i++) {
+      const cells = states()[i]?.cells
+      if (cells === undefined) break
+      const after = rungs.slice(i + 1).map(({ steps, configurations }, j) => {
+        const from = rungs[i + j]?.steps ?? 0
+        const sample = plan.candidates.map(({ name, config }) => rungCell(name, plan.seed, config, steps, from))
+        return (totalFlops(sample) * configurations) / sample.length
+      })
+      const place = { steps: rungs[i]?.steps ?? 0, number: i + 1, of: rungs.length }
+      await this.train('search', cells, { place, flopsAfter: after.reduce((sum, flops) => sum + flops, 0) })
+      if (this.signal.aborted) return
+      const [rung, next] = states().slice(i)
+      const best = rung && bestEntry(rung)
+      if (!rung || !best) break
+      this.emit({ kind: 'rung', steps: rung.steps, ...best, promoted: next?.cells.length ?? 0 })
+      const going = new Set(next?.entries.map(({ arm }) => arm))
+      await this.queue.folders.dropCheckpoints(rung.cells.filter(({ arm }) => !going.has(arm)))
+    }
+  }
+
+  /** @param rung Of a search: its place, and the work after it. */
+  private async train(
+    phase: Phase,
+    cells: readonly Cell[],
+    rung?: {
+      readonly place: { readonly steps: number; readonly number: number; readonly of: number }
+      readonly flopsAfter: number
+    },
+  ): Promise<void> {
+    await this.queue.refresh()
+    const left = this.queue.remaining(cells)
+    if (this.signal.aborted || left.length === 0) return
+    const runs = distinct(cells).length
+    const { grid, ledger } = this
+    const known = rung ? cells : [...trialsOf(grid, ledger), ...confirmingOf(grid, ledger), ...runsOf(grid, ledger)]
+    const flopsLeft = totalFlops(this.queue.remaining(known)) + (rung?.flopsAfter ?? 0)
+    this.emit({
+      kind: 'phase',
+      phase,
+      ...(rung && { rung: rung.place }),
+      runs,
+      finished: runs - left.length,
+      flopsLeft,
+    })
+    await this.queue.runAll(cells, flopsLeft)
+  }
+}
+
+/** Trainings of all rungs. */
+export const plannedRuns = ({ rungs }: SearchPlan): number =>
+  rungs.reduce((sum, { configurations }) => sum + configurations, 0)
+
+/** The configuration with the lowest loss; undefined if all failed. */
+function bestEntry({ entries }: SearchRung): { readonly best: string; readonly loss: number } | undefined {
+  const known = entries.flatMap(({ arm, loss }) => (typeof loss === 'number' ? [{ best: arm, loss }] : []))
+  return known.toSorted((a, b) => a.loss - b.loss)[0]
+}
+
+/** Trials that the sweeps are known to need. */
+const trialsOf = ({ sweeps, capacity }: Grid, ledger: Ledger): Cell[] =>
+  sweeps.flatMap((sweep) => [...sweepStateOf(sweep, ledger, capacity).cells])
+
+/** Whole runs that confirm best rates, as far as these are known. */
+const confirmingOf = ({ sweeps, capacity }: Grid, ledger: Ledger): Cell[] =>
+  sweeps.flatMap((sweep) => [...sweepStateOf(sweep, ledger, capacity).confirming])
+
+/** Emits the size of the study and how much of it is done, and notes other processes and runs of another machine. */
+function emitOverview(
+  { grid, ledger, processes, jobs, threads, onEvent }: RunsContext,
+  machine: string,
+  others: readonly Holder[],
+): void {
+  const isFinished = ({ key, config }: Cell) => ledger.find(key, config)?.status === 'finished'
+  const runs = distinct(runsOf(grid, ledger))
+  const trials = distinct(trialsOf(grid, ledger))
+  const { search } = grid
+  if (search) {
+    const { rungs, candidates } = search
+    const work = { runs: plannedRuns(search), finished: runs.filter(isFinished).length, jobs, threads }
+    onEvent({ kind: 'search', configurations: candidates.length, rungs, ...work })
+    const warmup = Math.max(...candidates.map(({ config }) => config.train.schedule.warmup))
+    const first = rungs[0]?.steps ?? 0
+    if (first <= warmup)
+      onEvent({
+        kind: 'note',
+        message: `the first rung ends after ${first} steps, within a warm-up of ${warmup}: its losses say little (raise search.minSteps)`,
+      })
+  } else
+    onEvent({
+      kind: 'study',
+      arms: new Set(grid.cells.map(({ arm }) => arm)).size,
+      seeds: grid.seeds.length,
+      branches: grid.branches.length,
+      runs: runs.length,
+      finished: runs.filter(isFinished).length,
+      trials: trials.length,
+      finishedTrials: trials.filter(isFinished).length,
+      jobs,
+      threads,
+    })
+  if (others.length > 0) {
+    const names = joinWords(others.map((other) => processes.nameOf(other)))
+    onEvent({ kind: 'note', message: `working on this study together with ${names}` })
+  }
+  const onOtherMachine = runs.filter(({ key, config }) => {
+    const record = ledger.find(key, config)
+    return record?.status === 'finished' && record.machine !== machine
+  })
+  if (onOtherMachine.length > 0 && onOtherMachine.length < runs.length)
+    onEvent({
+      kind: 'note',
+      message:
+        `${onOtherMachine.length} of ${runs.length} runs were done on another machine or version of Node, which may round differently: ` +
+        'differences between runs of two machines contain that noise too',
+    })
+}
+
+async function createFolder(directory: string): Promise<void> {
+  const notFolder = () => new UsageError(`invalid --out: "${directory}" is a file (expected a folder)`)
+  try {
+    await makeFolder(resolve(directory))
+    if (!(await stat(directory)).isDirectory()) throw notFolder()
+  } catch (error) {
+    if (error instanceof UsageError) throw error
+    if (errorCode(error) === 'ENOTDIR') throw notFolder()
+    throw new RunError(`cannot create ${directory}: ${(error as Error).message}`)
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * The data of a run from files in memory: the same streams, tokenizer and hash as `open-dataset.ts` makes of the same
+ * files on a disk. It needs no module of Node.
+ */
+import type { DataConfig } from '../../core/config/data-config.ts'
+import { UsageError } from '../../core/errors.ts'
+import { sha256 } from '../../core/sha256.ts'
+import {
+  assertFits,
+  CorpusText,
+  type Dataset,
+  datasetHash,
+  type HeldOutDocument,
+  openStreams,
+  type TextOptions,
+} from './dataset.ts'
+import { decodeText } from './sources/decode.ts'
+import { chooseFiles, type Examined, examine, isExamined, readThrough } from './sources/examine.ts'
+import type { Piece } from './sources/piece.ts'
+import { recordReaders } from './sources/records.ts'
+import { hashedHeader, type SourceFile } from './sources/source-file.ts'
+import { MemoryStorage } from './streams/memory-storage.ts'
+import { writeStreams } from './streams/write-streams.ts'
+import { byteLevelTokenizer, bytesTokenizer, type Tokenizer } from './tokenizer/tokenizer.ts'
+
+export interface MemoryFile extends SourceFile {
+  readonly bytes: Uint8Array
+}
+
+/**
+ * @param given Files in the order in which a disk would give them.
+ * @throws UsageError if a file is not text or JSON, a field is missing, or there is too little text
+ */
+export async function memoryDataset(
+  given: readonly MemoryFile[],
+  config: DataConfig,
+  options: TextOptions,
+): Promise<Dataset> {
+  const { signal, onProgress = () => {}, onNotice = () => {} } = options
+  const { files, notices } = await examineAll(given, config)
+  for (const notice of notices) onNotice(notice)
+  const content = await hashOf(files, config.field)
+  const text = new CorpusText(() => readFiles(files, config.field, signal), config, 'the text', onProgress)
+  const tokenizer = options.tokenizer ?? (await chooseTokenizer(config, options, text))
+  assertFits(tokenizer, config, options)
+  const split = await text.split()
+  const storage = new MemoryStorage()
+  const counts = await writeStreams({ pieces: text.sides(split), split, tokenizer, storage, onProgress, signal })
+  return {
+    tokenizer,
+    ...openStreams(storage, tokenizer, counts, options.sequence),
+    hash: await datasetHash(content, config, tokenizer),
+    async *heldOutDocuments() {
+      for (const line of storage.documents) yield JSON.parse(line) as HeldOutDocument
+    },
+    async close() {},
+  }
+}
+
+/** As `hashFiles` examines files. */
+async function examineAll(given: readonly MemoryFile[], config: DataConfig) {
+  const examined: Examined<MemoryFile>[] = []
+  for (const file of given)
+    examined.push(
+      await examine(file, config, async (candidate) => {
+        const { bytes, format } = candidate
+        if (!isExamined(candidate, config) || format === 'parquet' || candidate.gzip) return
+        const text = { bytes: bytes.length, chunks: decodeText([bytes], candidate) }
+        await readThrough({ ...candidate, format }, text, candidate.field ?? config.field)
+      }),
+    )
+  return chooseFiles(examined, [], config)
+}
+
+/** As `hashFiles` hashes files. */
+async function hashOf(files: readonly MemoryFile[], field: string): Promise<string> {
+  const utf8 = new TextEncoder()
+  const parts = files.flatMap((file) => [utf8.encode(hashedHeader(file, field, file.bytes.length)), file.bytes])
+  const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0))
+  let at = 0
+  for (const part of parts) {
+    all.set(part, at)
+    at += part.length
+  }
+  return sha256(all)
+}
+
+async function* readFiles(files: readonly MemoryFile[], field: string, signal?: AbortSignal): AsyncGenerator<Piece> {
+  for (const file of files) {
+    signal?.throwIfAborted()
+    const { bytes, format, name } = file
+    if (file.origin === 'named' && bytes.length === 0) throw new UsageError(`data.source: ${name} is empty`)
+    if (format === 'parquet' || file.gzip)
+      throw new UsageError(`data.source: ${name} cannot be read here (expected text, JSON or JSONL, not compressed)`)
+    const chunks = decodeText([bytes], file)
+    yield* recordReaders[format](file, { bytes: bytes.length, chunks }, file.field ?? field)
+  }
+}
+
+async function chooseTokenizer(config: DataConfig, options: TextOptions, text: CorpusText): Promise<Tokenizer> {
+  switch (config.tokenizer.kind) {
+    case 'bytes':
+      return bytesTokenizer()
+    case 'bpe':
+      return byteLevelTokenizer(await text.trainTokenizer(options))
+    case 'file':
+      throw new UsageError('invalid data.tokenizer.kind: file (expected bpe or bytes: there are no files here)')
+  }
+}

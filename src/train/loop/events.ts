@@ -1,0 +1,85 @@
+/** Events that training emits to its caller (the command line, a study, a test), and its summary. */
+
+import type { Engine } from '../../engine/contract/engine.ts'
+import type { StepEvent } from '../../engine/contract/times.ts'
+import type { CeilingReport } from '../measure/ceiling.ts'
+import type { StepProfile } from '../measure/step-profile.ts'
+import type { RunMessage } from '../run/messages.ts'
+import type { Origin } from '../run/origin.ts'
+import type { EvalRecord, RanksRecord, TrainRecord } from '../step/records.ts'
+import type { LayerGates } from '../step/statistics.ts'
+
+export type TrainEvent =
+  | RunMessage
+  | ({
+      readonly kind: 'start'
+      readonly directory: string
+      readonly steps: number
+      /** Step of the checkpoint that is continued, or 0. */
+      readonly fromStep: number
+      /** Where the first weights came from, if from another run. */
+      readonly from?: Origin
+      readonly parameters: number
+      /** Parameters used for one token. */
+      readonly activeParameters: number
+      readonly trainTokens: number
+      readonly heldOutTokens: number
+      /** What gzip needs for the held-out text, if `compareWithGzip` asked for it. */
+      readonly gzipBitsPerByte?: number
+      /** Matmul rate of this machine in the run's precision, measured at the start, FLOP/s. */
+      readonly peakFlops: number
+    } & Engine)
+  | TrainRecord
+  | EvalRecord
+  | RanksRecord
+  | { readonly kind: 'checkpoint'; readonly step: number; readonly path: string }
+
+/** A rank that computes longer than the others. */
+export interface SlowRank {
+  readonly rank: number
+  readonly host: string
+  readonly pid: number
+  /** Its time of computing over the median of the other ranks. */
+  readonly ratio: number
+  /** The mean time that the others wait for it, as a share of a step. */
+  readonly cost: number
+  /** Assignments that its experts compute over the mean of all ranks; null if every rank has all experts. */
+  readonly load: number | null
+}
+
+/** The ranks of a training, over all of its steps but the first. */
+export interface RanksSummary {
+  readonly ranks: number
+  /** Shares of a step, means over ranks: see {@link RanksRecord}. */
+  readonly compute: number
+  readonly allToAll: number
+  readonly allReduce: number
+  readonly wait: number
+  /** The rank whose experts compute most; null if every rank has all experts. */
+  readonly load: { readonly rank: number; readonly maxOverMean: number } | null
+  readonly slow: SlowRank | null
+}
+
+export interface TrainSummary {
+  /** Times of the steps, if a profile was requested. */
+  readonly profile?: StepProfile
+  /** Work of every thread in the last step, if a profile was requested. */
+  readonly trace?: readonly StepEvent[]
+  readonly directory: string
+  /** True if it was stopped before its last step (a checkpoint was written). */
+  readonly interrupted: boolean
+  readonly step: number
+  readonly tokens: number
+  readonly seconds: number
+  /** Medians over the steps of this process, null if it made none; `mfu` uses the best ceiling known at the end. */
+  readonly tokensPerSecond: number | null
+  readonly mfu: number | null
+  /** Matmul rate of this machine; null if it was not measured. */
+  readonly ceiling: CeilingReport | null
+  readonly last: TrainRecord | null
+  readonly evaluation: EvalRecord | null
+  /** Of the last step of this process; empty for a dense model, or without a step. */
+  readonly gates: readonly LayerGates[]
+  /** On the first of several ranks; null otherwise. */
+  readonly ranks: RanksSummary | null
+}

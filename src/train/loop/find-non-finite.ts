@@ -1,0 +1,92 @@
+/** Finds the tensor in which a step went wrong whose loss or gradient is not finite. */
+import { RunError } from '../../core/errors.ts'
+import { readRange } from '../../engine/contract/arena.ts'
+import { gatherJson, type Ranks } from '../../engine/contract/ranks.ts'
+import type { ParameterStore, Unit } from '../step/store.ts'
+import type { StepOutcome } from '../step/trainer.ts'
+
+interface Place {
+  /** Of the unit (`src/train/step/ranks/placement.ts`), among all of the model. */
+  readonly index: number
+  readonly name: string
+}
+
+/** Non-finite tensors of a rank, the last ones in the order of the model. */
+interface Places {
+  readonly parameter: Place | null
+  readonly gradient: Place | null
+}
+
+/**
+ * Parameters, copies of those of other ranks included: memory of one rank may be damaged. Gradients of owned tensors,
+ * which are sums over all ranks: non-finite values spread from the last one, in backward order, to all earlier layers.
+ */
+async function findPlaces(store: ParameterStore): Promise<Places> {
+  const last = async (units: readonly Unit[], what: 'parameters' | 'gradients'): Promise<Place | null> => {
+    for (const { arena, [what]: start, count, index, name } of units.toReversed())
+      if (!(await readRange({ arena, start, count })).every(Number.isFinite)) return { index, name }
+    return null
+  }
+  const held = store.units(store.shares).toSorted((a, b) => a.index - b.index)
+  return { parameter: await last(held, 'parameters'), gradient: await last(store.units(), 'gradients') }
+}
+
+/**
+ * Where non-finite values come from, for people: a parameter and the ranks whose copy of it is not finite, or the
+ * gradient that is the first in backward order, and the ranks whose part of the batch has a loss that is not finite.
+ */
+export async function findNonFinite(
+  store: ParameterStore,
+  ranks: Ranks | null = null,
+  passLosses: readonly number[] = [],
+): Promise<string | undefined> {
+  const all = await gatherJson(ranks, await findPlaces(store))
+  const lastOf = (what: keyof Places) =>
+    all.flatMap((places) => places[what] ?? []).toSorted((a, b) => b.index - a.index)[0]
+  const parameter = lastOf('parameter')
+  if (parameter) {
+    const damaged = all.flatMap((places, rank) => (places.parameter?.index === parameter.index ? [rank] : []))
+    return `in parameter ${describe(parameter)}${ranks ? ` of ${namesOf(ranks, damaged)}` : ''}`
+  }
+  const gradient = lastOf('gradient')
+  if (!gradient) return undefined
+  const text = `first in the gradient of ${describe(gradient)}`
+  if (!ranks) return text
+  const passes = passLosses.length / ranks.size
+  const losses = all.flatMap((_, rank) =>
+    passLosses.slice(rank * passes, (rank + 1) * passes).every(Number.isFinite) ? [] : [rank],
+  )
+  return losses.length === 0 ? text : `${text}, with a loss that is not finite on ${namesOf(ranks, losses)}`
+}
+
+/** `layers.1.moe.experts.3.in (layer 1, expert 3)` */
+function describe({ name }: Place): string {
+  const layer = /^layers\.(\d+)\./.exec(name)?.[1]
+  const expert = /\.experts\.(\d+)\./.exec(name)?.[1]
+  return expert === undefined ? name : `${name} (layer ${layer}, expert ${expert})`
+}
+
+/** `rank 1 (a, PID 42)`, or `all ranks` */
+function namesOf({ roster, size }: Ranks, ranks: readonly number[]): string {
+  if (ranks.length === size) return 'all ranks'
+  const names = ranks.map((rank) => `rank ${rank} (${roster[rank]?.host}, PID ${roster[rank]?.pid})`)
+  return names.join(' and ')
+}
+
+/** @param where From {@link findNonFinite}. */
+export const nonFiniteMessage = (
+  step: number,
+  { loss, gradNorm }: Pick<StepOutcome, 'loss' | 'gradNorm'>,
+  where: string | undefined,
+): string => {
+  const what = Number.isFinite(loss) ? `gradient norm is ${gradNorm}` : `loss is ${loss}`
+  return `step ${step}: the ${what}${where ? `, ${where}` : ''}; no parameter was changed`
+}
+
+/** @param message Of the last such step. */
+export const tooManyNonFinite = (message: string, count: number): RunError =>
+  new RunError(
+    `${message}\nstopping after ${count} such steps in a row (train.maxNonFinite); ` +
+      'lower train.schedule.learningRate or raise its warmup, and resume, from a checkpoint before them if the newest ' +
+      'fails again (--checkpoint STEP)',
+  )

@@ -1,0 +1,22 @@
+/** Whether the state of a training will find memory. That which never can is refused by the store itself. */
+
+import { bytes } from '../../core/text/numbers.ts'
+import type { Runtime } from '../../engine/contract/runtime.ts'
+import type { ParameterStore } from '../step/store.ts'
+
+/**
+ * A warning if parameters, gradients and moments are more than the memory that is free now; the system takes it page by
+ * page, and ends a process for which none is left. Null otherwise, and for a device, whose memory is another.
+ * @param free Bytes, with the limit of the container.
+ */
+export function memoryWarning(
+  { device }: Pick<Runtime, 'device'>,
+  { byteLength }: Pick<ParameterStore, 'byteLength'>,
+  free: number = process.availableMemory(),
+): string | null {
+  if (device !== 'cpu' || byteLength <= free) return null
+  return (
+    `parameters, gradients and moments take ${bytes(byteLength)}, and ${bytes(free)} of memory are free: the system may ` +
+    'end this process without a message (close other programs, or use a smaller model)'
+  )
+}

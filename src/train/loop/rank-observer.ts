@@ -1,0 +1,118 @@
+/**
+ * Measurements of the ranks: what each rank has measured of its step is gathered with the message that ranks exchange
+ * before the next one, and becomes records on the first rank.
+ */
+import type { RunConfig } from '../../core/config/run-config.ts'
+import { gatherRows, type Ranks } from '../../engine/contract/ranks.ts'
+import { type ExchangeStages, ledgerRecords } from '../step/ranks/ledger.ts'
+import { type OwnStep, packStep, rankTimes, unpackStep } from '../step/ranks/times.ts'
+import type { LedgerRecord, RanksRecord } from '../step/records.ts'
+import { maxOverMean, overOthers, sumOf } from '../step/statistics.ts'
+import type { StepOutcome } from '../step/trainer.ts'
+import type { RanksSummary } from './events.ts'
+import { SlowRanks } from './slow-rank.ts'
+
+/** A step that this rank has done and not reported yet. */
+interface Done {
+  readonly step: number
+  readonly own: OwnStep
+  readonly kept: readonly number[] | null
+}
+
+export interface Observed {
+  readonly record: RanksRecord
+  /** Empty without `parallel.ledger`. */
+  readonly ledger: readonly LedgerRecord[]
+}
+
+export interface RankListener {
+  observed(step: Observed): void
+  /** @param message About a slow rank, for people. */
+  warn(message: string): void
+}
+
+export class RankObserver {
+  private readonly config: RunConfig
+  private readonly ranks: Ranks | null
+  private readonly exchanges: readonly ExchangeStages[]
+  private readonly listener: RankListener
+  private readonly slow: SlowRanks
+  private done: Done | null = null
+  private gathered: { readonly done: Done; readonly all: readonly Float64Array[] } | null = null
+
+  /**
+   * @param exchanges Of each pass of a step, in order.
+   * @param listener Called on the first rank.
+   */
+  constructor(config: RunConfig, ranks: Ranks | null, exchanges: readonly ExchangeStages[], listener: RankListener) {
+    this.config = config
+    this.ranks = ranks
+    this.exchanges = exchanges
+    this.listener = listener
+    this.slow = new SlowRanks(ranks?.roster ?? [])
+  }
+
+  stepDone(step: number, { own, keptByRank: kept }: StepOutcome): void {
+    this.done = own && { step, own, kept }
+  }
+
+  /**
+   * Before each step, and after the last: whether any rank has been asked to stop. Measurements of the last step travel
+   * in the same message.
+   */
+  async isStopped(signal: { readonly aborted: boolean } | undefined): Promise<boolean> {
+    const { ranks, done, config } = this
+    const aborted = signal?.aborted ? 1 : 0
+    if (!ranks) return aborted === 1
+    const own = done ? packStep(done.own, config.parallel.ledger) : []
+    const all = await gatherRows(ranks, Float64Array.from([aborted, ...own]))
+    if (done && ranks.rank === 0) this.gathered = { done, all: all.map((row) => row.subarray(1)) }
+    this.done = null
+    return all.some(([isAborted]) => isAborted !== 0)
+  }
+
+  /** Reports the step before the last {@link isStopped}, if it has not been. Call it while the next step computes. */
+  report(): void {
+    const { gathered, exchanges, config, listener, slow } = this
+    if (!gathered) return
+    this.gathered = null
+    const { done, all } = gathered
+    const { expert, ledger } = config.parallel
+    const steps = all.map((numbers) => unpackStep(numbers, ledger ? expert : 0))
+    const record = ranksRecord(config, done, steps)
+    const lines = ledger ? ledgerRecords(done.step, steps, done.own, exchanges, expert) : []
+    listener.observed({ record, ledger: lines })
+    const warning = slow.add(record)
+    if (warning !== null) listener.warn(warning)
+  }
+
+  /** Over all steps so far; null on other ranks than the first, and without others. */
+  summary(): RanksSummary | null {
+    this.report()
+    return this.slow.summary()
+  }
+}
+
+function ranksRecord(
+  { parallel, train, model }: RunConfig,
+  { step, kept }: Done,
+  steps: readonly OwnStep[],
+): RanksRecord {
+  const times = rankTimes(steps, parallel.expert)
+  const share = (part: readonly number[]) => sumOf(part) / sumOf(times.step)
+  return {
+    kind: 'ranks',
+    step,
+    tokens: step * train.batch * model.sequence,
+    step_ms: times.step,
+    compute_ms: times.compute,
+    all_to_all_ms: times.allToAll,
+    all_reduce_ms: times.allReduce,
+    wait_ms: times.wait,
+    waited_for_ms: times.waitedFor,
+    ...(kept && { kept_per_rank: kept, load_max_over_mean: maxOverMean(kept) }),
+    compute_max_over_median: Math.max(...times.compute.map((_, rank) => overOthers(times.compute, rank))),
+    communication_share: share(times.allToAll) + share(times.allReduce),
+    wait_share: share(times.wait),
+  }
+}

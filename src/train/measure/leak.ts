@@ -1,0 +1,101 @@
+/**
+ * Measures how much a model's loss benefits from later tokens, which do not exist yet in generation.
+ *
+ * Think of reading the first halves of texts twice: followed by their true continuation, and by other text. For a
+ * causal model both losses are equal. If routing depends on later tokens, the loss is lower with the true
+ * continuation; by this difference the loss is better than what generation can achieve.
+ */
+
+import { UsageError } from '../../core/errors.ts'
+import { withKernels } from '../../core/graph/tensor.ts'
+import type { ModelConfig } from '../../core/model/config.ts'
+import { causalityOf } from '../../core/model/routing/causality.ts'
+import type { CapacityRule } from '../../core/model/routing/contract.ts'
+import type { Runtime } from '../../engine/contract/runtime.ts'
+import { tooShortMessage, windowsOf } from '../data/batches.ts'
+import type { Dataset } from '../data/dataset.ts'
+import { CompiledPass, tracePass } from '../step/pass.ts'
+import { randomFor } from '../step/random.ts'
+import type { ParameterStore } from '../step/store.ts'
+
+export interface LeakOptions {
+  /** Sequences per pass; must equal the training micro-batch, since capacity depends on it. */
+  readonly batch: number
+  readonly rule: CapacityRule
+  /** Maximum number of batches; 0 = all held-out windows once. */
+  readonly limit: number
+  /** Seed of the choice of other text and of a random router. */
+  readonly seed: number
+  /** Token id at which attention restarts, if it does not cross documents. */
+  readonly separator?: number | undefined
+}
+
+/** Whether a token's loss in evaluation depends on later tokens of its own text. */
+export function dependsOnFuture({ moe, sequence }: ModelConfig, rule: CapacityRule, batch: number): boolean {
+  return moe !== null && causalityOf(moe, { activity: 'evaluation', rule, batch, sequence }).kind === 'future'
+}
+
+/**
+ * The gain from the true continuation, nats per token: the mean loss at positions before S/2 if the rest of every
+ * sequence is text of another held-out window, minus the same with its own text. Positive if the loss uses later
+ * tokens. Null if the model does not depend on later tokens of its own text under `rule`, or if there are fewer than
+ * two windows of text.
+ */
+export async function measureLeak(
+  runtime: Runtime,
+  config: ModelConfig,
+  store: ParameterStore,
+  data: Pick<Dataset, 'heldOut'>,
+  options: LeakOptions,
+): Promise<number | null> {
+  if (!dependsOnFuture(config, options.rule, options.batch) || windowsOf(data.heldOut, config.sequence) < 2) return null
+  return measureLossGain(runtime, config, store, data, options)
+}
+
+/** As {@link measureLeak}, but for causal models too. @throws UsageError if there are fewer than two windows of text */
+export async function measureLossGain(
+  runtime: Runtime,
+  config: ModelConfig,
+  store: ParameterStore,
+  { heldOut }: Pick<Dataset, 'heldOut'>,
+  { batch, rule, limit, seed, separator }: LeakOptions,
+): Promise<number> {
+  const { sequence } = config
+  const windows = windowsOf(heldOut, sequence)
+  if (windows < 2) throw new UsageError(tooShortMessage('held-out', heldOut.length, 2 * sequence))
+  const traced = withKernels(runtime.kernels, () =>
+    tracePass(config, store, { batch, sequence, training: false, capacity: rule }, separator),
+  )
+  const pass = await CompiledPass.compile(runtime, config, store, traced)
+  const half = Math.ceil(sequence / 2)
+  const span = new Int32Array(sequence + 1)
+  const read = (window: number) => {
+    heldOut.read((window % windows) * sequence, span)
+    return span
+  }
+  let [gain, batches] = [0, 0]
+  try {
+    for (let from = 0; from < windows && (limit === 0 || batches < limit); from += batch) {
+      pass.targets.fill(-1)
+      for (let row = 0; row < batch; row++) {
+        const text = read(from + row)
+        pass.tokens.set(text.subarray(0, sequence), row * sequence)
+        // Rows that fill up the last batch repeat windows that were already counted.
+        if (from + row < windows) pass.targets.set(text.subarray(1, half + 1), row * sequence)
+      }
+      pass.drawChoices(seed, 'leak', batches)
+      await pass.run()
+      const own = pass.loss
+      const shift = 1 + Math.floor(randomFor(seed, 'leak', 'text', batches).uniform() * (windows - 1))
+      for (let row = 0; row < batch; row++)
+        pass.tokens.set(read(from + row + shift).subarray(half, sequence), row * sequence + half)
+      await pass.run()
+      // Weight each batch by the windows counted in it.
+      gain += (pass.loss - own) * Math.min(batch, windows - from)
+      batches++
+    }
+  } finally {
+    pass.release()
+  }
+  return gain / (limit === 0 ? windows : Math.min(windows, limit * batch))
+}

@@ -1,0 +1,89 @@
+/**
+ * How the ranks of a training act as one: the first rank decides and the others learn its result, and facts that must
+ * be equal are compared before the first step. Without other ranks nothing is exchanged.
+ */
+import { RunError, UsageError } from '../../core/errors.ts'
+import { gatherJson, type Ranks } from '../../engine/contract/ranks.ts'
+
+/** Message and kind of an error, to throw the same on every rank. */
+interface Failure {
+  readonly usage: boolean
+  readonly message: string
+}
+
+type Outcome<T> = { readonly value: T } | { readonly failure: Failure }
+
+/**
+ * Runs `work` on the first rank; all ranks return its result, which must be JSON, or throw its error.
+ */
+export async function fromFirst<T>(ranks: Ranks | null, work: () => T | Promise<T>): Promise<T> {
+  if (!ranks) return work()
+  const own: Outcome<T> | null = ranks.rank === 0 ? await attempt(work) : null
+  const [outcome] = (await gatherJson(ranks, own)) as [Outcome<T>]
+  if ('value' in outcome) return outcome.value
+  throw errorOf(outcome.failure)
+}
+
+/**
+ * Runs `work` on every rank; if any throws, all throw the error of the first of them. The error has the rank, unless all
+ * ranks have the same one. Returns the own result.
+ */
+export async function together<T>(ranks: Ranks | null, work: () => T | Promise<T>): Promise<T> {
+  if (!ranks) return work()
+  const own = await attempt(work)
+  const all = await gatherJson(ranks, 'failure' in own ? own.failure : null)
+  const rank = all.findIndex((failure) => failure !== null)
+  const failure = all[rank]
+  if (!failure) return (own as { value: T }).value
+  throw errorOf(failure, all.every((other) => other?.message === failure.message) ? {} : { rank })
+}
+
+async function attempt<T>(work: () => T | Promise<T>): Promise<Outcome<T>> {
+  try {
+    return { value: await work() }
+  } catch (error) {
+    if (!(error instanceof UsageError || error instanceof RunError)) throw error
+    return { failure: { usage: error instanceof UsageError, message: error.message } }
+  }
+}
+
+/** An error that every rank has thrown. */
+export interface SharedError {
+  /** The one that had it, if it was one: a full disk, a file that it does not see. */
+  readonly rank?: number
+}
+
+const shared = new WeakMap<Error, SharedError>()
+
+function errorOf({ usage, message }: Failure, of: SharedError = {}): Error {
+  const error = new (usage ? UsageError : RunError)(message)
+  shared.set(error, of)
+  return error
+}
+
+/** Defined if every rank has thrown this error: then the job ends in order, with a message of the first rank. */
+export const sharedError = (error: unknown): SharedError | undefined =>
+  error instanceof Error ? shared.get(error) : undefined
+
+/**
+ * Compares facts that must be equal on all ranks.
+ * @param facts A value by what it is, for people: `configuration`, `Choir's version`, ...
+ * @throws UsageError naming the fact and two ranks that differ
+ */
+export async function refuseDifferences(
+  ranks: Ranks | null,
+  facts: Readonly<Record<string, string | number>>,
+): Promise<void> {
+  if (!ranks) return
+  const all = await gatherJson(ranks, facts)
+  for (const [name, value] of Object.entries(all[0] ?? {})) {
+    const other = all.findIndex((of) => of[name] !== value)
+    if (other > 0)
+      throw errorOf({
+        usage: true,
+        message:
+          `${name} differs between ranks: ${value} on rank 0, ${all[other]?.[name]} on rank ${other} (start all ranks ` +
+          'with the same program, arguments and libraries)',
+      })
+  }
+}

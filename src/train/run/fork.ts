@@ -1,0 +1,54 @@
+/**
+ * Whether a training can fork from a checkpoint of another run: take over its weights, its optimizer state, its step and
+ * its place in the text, and go on with other settings (`choir train --fork`). A setting may differ if what was taken
+ * over keeps its meaning.
+ */
+import { type Difference, differences, formatDifferent } from '../../core/config/differences.ts'
+import type { RunConfig } from '../../core/config/run-config.ts'
+import { UsageError } from '../../core/errors.ts'
+import { refuseOtherShapes } from './other-shapes.ts'
+
+/** Settings that may not differ, and what they would break. */
+const broken: readonly (readonly [RegExp, string])[] = [
+  [/^train\.optimizer\.(kind|state)$/, 'the optimizer state would not fit'],
+  [/^train\.freeze$/, 'frozen parameters have no optimizer state'],
+  [/^(train\.batch|model\.sequence)$/, 'the place in the text would be lost'],
+  [/^data\.(seed|heldOut)/, 'text that was trained on would be held out'],
+  [/^data\.(field|encoding)/, 'the text would be another one'],
+  [/^data\.tokenizer/, 'tokens would change their meaning'],
+]
+
+/**
+ * @param run Directory of the other run, for messages.
+ * @param of Its configuration.
+ * @throws UsageError naming tensors of other shapes, or the settings that may not differ, each with a reason
+ */
+export function refuseFork(run: string, of: RunConfig, config: RunConfig): void {
+  refuseOtherShapes(run, of.model, config.model, 'fork')
+  const refused = differences(of, config).flatMap((difference) => {
+    const [, why] = broken.find(([field]) => field.test(difference.field)) ?? []
+    return why === undefined ? [] : [lineOf(difference, why)]
+  })
+  if (refused.length > 0)
+    throw new UsageError(
+      `invalid --fork: a fork keeps the state of the training of ${run}, which does not allow these settings (leave them ` +
+        `out, or begin a new training with its weights: --from)${refused.join('')}`,
+    )
+}
+
+const lineOf = ({ field, from, to }: Difference, why: string): string =>
+  `\n  ${field}: ${formatDifferent(from)} in the run, ${formatDifferent(to)} given (${why})`
+
+/**
+ * @param steps Of the checkpoints of the run.
+ * @throws UsageError if no step is left to train
+ */
+export function refuseEndOfTraining(run: string, step: number, steps: readonly number[], config: RunConfig): void {
+  if (step < config.train.steps) return
+  const earlier = steps.filter((other) => other < config.train.steps)
+  const choose = earlier.length > 0 ? `, or an earlier checkpoint, --checkpoint ${earlier.join(' or ')}` : ''
+  throw new UsageError(
+    `invalid --fork: no step is left to train from step ${step} of ${run}, since train.steps is ${config.train.steps} ` +
+      `(give more, --steps N${choose})`,
+  )
+}

@@ -1,0 +1,61 @@
+/** Notices that a user needs to read the numbers of a run. */
+import { type RunConfig, sequencesOfPass } from '../../core/config/run-config.ts'
+import { sizeOf } from '../../core/graph/shape.ts'
+import { withFrozen } from '../../core/model/freeze.ts'
+import { parameterSpecs } from '../../core/model/parameters.ts'
+import { type Activity, causalityOf } from '../../core/model/routing/causality.ts'
+import { count } from '../../core/text/numbers.ts'
+import type { Runtime } from '../../engine/contract/runtime.ts'
+
+/** An activity of a command (training, evaluation, ...) and its capacity rule. */
+export type RoutedActivity = Pick<Activity, 'activity' | 'rule'>
+
+/**
+ * Notices that a user needs to read the numbers of a run: about the engine, and about the tokens that losses depend on.
+ */
+export function runNotices(
+  runtime: Runtime,
+  config: Pick<RunConfig, 'model' | 'train' | 'parallel'>,
+  activities: readonly RoutedActivity[] = [
+    { activity: 'training', rule: 'train' },
+    { activity: 'evaluation', rule: 'eval' },
+  ],
+): string[] {
+  return [...(runtime.notice === undefined ? [] : [runtime.notice]), ...causalityNotices(config, activities)]
+}
+
+/** How much of the model `train.freeze` leaves as it is; none if it is empty. */
+export function frozenNotices({ model, train }: Pick<RunConfig, 'model' | 'train'>): string[] {
+  if (train.freeze.length === 0) return []
+  const specs = withFrozen(parameterSpecs(model), train.freeze)
+  const frozen = specs.filter((spec) => spec.frozen)
+  const parameters = (of: typeof specs) => count(of.reduce((sum, { shape }) => sum + sizeOf(shape), 0))
+  return [
+    `${frozen.length} of ${specs.length} tensors, with ${parameters(frozen)} of ${parameters(specs)} parameters, stay as they ` +
+      `are (train.freeze: ${train.freeze.join(', ')})`,
+  ]
+}
+
+/** One notice for each way in which losses are not causal. */
+export function causalityNotices(
+  { model, train, parallel }: Pick<RunConfig, 'model' | 'train' | 'parallel'>,
+  activities: readonly RoutedActivity[],
+): string[] {
+  const { moe, sequence } = model
+  if (!moe) return []
+  const batch = sequencesOfPass({ train, parallel })
+  const notices = new Map<string, string[]>()
+  for (const { activity, rule } of activities) {
+    const { kind, cause } = causalityOf(moe, { activity, rule, batch, sequence })
+    if (cause === null) continue
+    const field = `model.moe.${cause}=${moe[cause]}`
+    const dependence =
+      kind === 'future'
+        ? `a token's loss depends on later tokens of its own text (${field}), which are unknown in generation: losses ` +
+          'may be better than those of generated text, and cannot be compared with those of causal routing'
+        : `a token's loss depends on other texts of its batch, later positions included, but not on later tokens ` +
+          `of its own text (${field})`
+    notices.set(dependence, [...(notices.get(dependence) ?? []), activity])
+  }
+  return [...notices].map(([dependence, during]) => `in ${during.join(' and ')} ${dependence}`)
+}

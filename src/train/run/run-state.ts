@@ -1,0 +1,137 @@
+/**
+ * State that a run needs to continue bit for bit: parameters, optimizer state, and a few numbers.
+ * Everything else follows from the configuration and the step.
+ */
+import { z } from 'zod'
+import { RunError, UsageError } from '../../core/errors.ts'
+import { sha256 } from '../../core/sha256.ts'
+import type { Dataset } from '../data/dataset.ts'
+import { ownedTensors, parameterTensors } from '../step/named-tensors.ts'
+import type { ParameterStore } from '../step/store.ts'
+import type { Trainer } from '../step/trainer.ts'
+import type { CheckpointTensors } from './checkpoint/description.ts'
+
+/** State in a checkpoint besides tensors. */
+export interface State {
+  /** {@link Dataset.hash}: a run cannot continue on other text. */
+  readonly data: string
+  readonly updates: number
+  readonly nonFiniteInRow: number
+  /** SHA-256 of tokenizer.json, without which ids have no meaning. Missing in checkpoints of earlier versions. */
+  readonly tokenizer?: string | undefined
+}
+
+const count = z.int().nonnegative()
+const stateSchema = z.object({
+  data: z.string(),
+  updates: count,
+  nonFiniteInRow: count,
+  tokenizer: z.string().optional(),
+})
+
+/**
+ * The state in a checkpoint.
+ * @param path Names the checkpoint in messages.
+ * @throws RunError if it is not that of a training
+ */
+export function parseState(state: unknown, path: string): State {
+  const parsed = stateSchema.safeParse(state)
+  if (parsed.success) return parsed.data
+  const [issue] = parsed.error.issues
+  const field = ['state', ...(issue?.path ?? [])].join('.')
+  throw new RunError(`checkpoint ${path} is damaged: its state.json has no valid ${field} (use another checkpoint)`)
+}
+
+/**
+ * @param json The tokenizer.json beside the checkpoint.
+ * @throws RunError if it is not the one that the model was trained with
+ */
+export async function expectTokenizer({ tokenizer }: State, json: string, directory: string): Promise<void> {
+  if (tokenizer !== undefined && tokenizer !== (await sha256(json))) throw changedTokenizer(directory)
+}
+
+const changedTokenizer = (where: string): RunError =>
+  new RunError(
+    `tokenizer.json of ${where} was changed after its checkpoint was written, so tokens have other meanings than in ` +
+      'training (restore it from a copy)',
+  )
+
+/** In place of {@link State.data} for a model that was imported, whose text is not known. */
+export const importedData = 'imported'
+
+export class RunState {
+  /** Consecutive steps that were skipped because the loss or gradient was not finite. */
+  nonFiniteInRow = 0
+  private readonly data: Pick<Dataset, 'hash'>
+  private readonly tokenizer: string
+  private readonly store: ParameterStore
+  private readonly trainer: Trainer
+
+  /** @param tokenizer SHA-256 of tokenizer.json. */
+  constructor(data: Pick<Dataset, 'hash'>, tokenizer: string, store: ParameterStore, trainer: Trainer) {
+    this.data = data
+    this.tokenizer = tokenizer
+    this.store = store
+    this.trainer = trainer
+  }
+
+  /** The tensors of this rank. */
+  tensors(): CheckpointTensors {
+    return { model: parameterTensors(this.store), optimizer: this.trainer.optimizer.stateTensors() }
+  }
+
+  /** {@link tensors} that this rank writes. */
+  owned(): CheckpointTensors {
+    return { model: ownedTensors(this.store), optimizer: this.trainer.optimizer.stateTensors() }
+  }
+
+  describe(): State {
+    const { trainer, nonFiniteInRow, tokenizer } = this
+    return { data: this.data.hash, updates: trainer.updates, nonFiniteInRow, tokenizer }
+  }
+
+  /**
+   * Takes over everything but the tensors.
+   * @param path Of the checkpoint, for messages.
+   * @throws UsageError if the text is not that of the run; RunError if the tokenizer is not
+   */
+  adopt({ data, updates, nonFiniteInRow, tokenizer }: State, path: string): void {
+    if (data === importedData)
+      throw new UsageError(
+        `cannot resume from ${path}: this model was imported, without the state of a training (train it with --from)`,
+      )
+    // Before the text, whose hash covers the tokenizer.
+    if (tokenizer !== undefined && tokenizer !== this.tokenizer)
+      throw changedTokenizer(path.replace(/[\\/]checkpoints[\\/][^\\/]+$/, ''))
+    if (data !== this.data.hash)
+      throw new UsageError(
+        `data.source: the text has changed since ${path} was written, or is another one (resume with the text that the ` +
+          'run was trained on, wherever it is now: --data PATH; the names of its files count too. To train on another ' +
+          'text, begin a new run with these weights: choir train --from RUN --data TEXT)',
+      )
+    this.take({ updates, nonFiniteInRow })
+  }
+
+  /**
+   * {@link adopt}, of a checkpoint of another run that this one forks from.
+   * @throws UsageError if the text is not that of the run
+   */
+  adoptFork({ data, ...rest }: State, path: string): void {
+    if (data === importedData)
+      throw new UsageError(
+        `invalid --fork: ${path} was imported, without the state of a training (train it with --from)`,
+      )
+    if (data !== this.data.hash)
+      throw new UsageError(
+        `invalid data.source: it is not the text that ${path} was trained on, so a fork would lose its place in it (leave ` +
+          'out --data, or give the same text where it is now; to train on another text, begin a new training with these ' +
+          'weights: --from)',
+      )
+    this.take(rest)
+  }
+
+  private take({ updates, nonFiniteInRow }: Omit<State, 'data'>): void {
+    this.trainer.updates = updates
+    this.nonFiniteInRow = nonFiniteInRow
+  }
+}

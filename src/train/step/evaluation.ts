@@ -1,0 +1,209 @@
+/**
+ * Evaluation: the loss on every held-out token under each capacity rule, on the same text and with the same
+ * draws of a random router.
+ *
+ * Think of one batch that up to three programs read in turn. Rules that must give the same result (a dense
+ * model, equal factors, room for every token) share one program, which runs once for all of them.
+ */
+
+import { withKernels } from '../../core/graph/tensor.ts'
+import type { ModelConfig } from '../../core/model/config.ts'
+import type { CapacityRule } from '../../core/model/routing/contract.ts'
+import type { Ranks } from '../../engine/contract/ranks.ts'
+import type { Runtime } from '../../engine/contract/runtime.ts'
+import type { Batch } from '../data/batches.ts'
+import { heldOutBatches } from '../data/batches.ts'
+import type { DocumentGroups } from '../data/document-groups.ts'
+import type { TokenStream } from '../data/streams/token-stream.ts'
+import { byRule, configForCapacity } from './capacity-rules.ts'
+import { DocumentSums } from './document-sums.ts'
+import { addStatistics, CompiledPass, type TracedPass, tokenLossesName, tracePass } from './pass.ts'
+import type { CapacityEvaluation, EvalRecord } from './records.ts'
+import { type LayerCounts, summarize } from './statistics.ts'
+import type { ParameterStore } from './store.ts'
+
+export type Evaluation = Omit<EvalRecord, 'kind' | 'step' | 'tokens'>
+
+export interface EvaluationResult {
+  readonly evaluation: Evaluation
+  /** Routing counts under the requested rule. */
+  readonly layers: readonly LayerCounts[]
+}
+
+/** Text to evaluate on; a `Dataset` has this shape. */
+export interface EvaluationText {
+  readonly heldOut: TokenStream
+  /** [vocabulary] Number of UTF-8 bytes of each token. */
+  readonly tokenizer: { readonly bytesOf: Int32Array }
+}
+
+export class Evaluator {
+  private readonly passes: Readonly<Record<CapacityRule, CompiledPass>>
+  private readonly batch: Batch
+  private readonly shape: { readonly batch: number; readonly sequence: number }
+  private readonly seed: number
+  private readonly ranks: Ranks | null
+
+  private constructor(
+    passes: Readonly<Record<CapacityRule, CompiledPass>>,
+    batch: Batch,
+    shape: { batch: number; sequence: number },
+    seed: number,
+    ranks: Ranks | null,
+  ) {
+    this.passes = passes
+    this.batch = batch
+    this.shape = shape
+    this.seed = seed
+    this.ranks = ranks
+  }
+
+  /**
+   * @param batch Sequences per pass; must equal the training micro-batch, since capacity depends on it.
+   * @param separator Token at which attention restarts (`data.crossDocuments`); default: a token sees its whole window.
+   * @param ranks Other processes that take part of the batches; default: none.
+   */
+  static async compile(
+    runtime: Runtime,
+    config: ModelConfig,
+    store: ParameterStore,
+    batch: number,
+    seed: number,
+    separator?: number,
+    ranks: Ranks | null = null,
+  ): Promise<Evaluator> {
+    const shape = { batch, sequence: config.sequence }
+    const size = batch * config.sequence
+    const filled: Batch = { tokens: new Int32Array(size), targets: new Int32Array(size) }
+    const compiled = new Map<string, CompiledPass>()
+    const passUnder = async (rule: CapacityRule): Promise<CompiledPass> => {
+      const used = configForCapacity(config, rule)
+      const traced = withKernels(runtime.kernels, () =>
+        tracePass(used, store, { ...shape, training: false, capacity: rule }, separator),
+      )
+      const key = computationOf(used, traced)
+      const extra = { [tokenLossesName]: traced.losses.loss_T }
+      const pass = compiled.get(key) ?? (await CompiledPass.compile(runtime, used, store, traced, extra, { ...filled }))
+      compiled.set(key, pass)
+      return pass
+    }
+    try {
+      // Compile `none` first: it has no queues and is shared with the others where they have room for every token.
+      const none = await passUnder('none')
+      const passes = { none, train: await passUnder('train'), eval: await passUnder('eval') }
+      return new Evaluator(passes, filled, shape, seed, ranks)
+    } catch (error) {
+      for (const pass of compiled.values()) pass.release()
+      throw error
+    }
+  }
+
+  /**
+   * Evaluates once under every rule.
+   * @param capacity The rule of the loss and of all other fields outside `capacities`.
+   * @param limit Maximum number of batches; 0 = all.
+   * @param groups Of the documents of the text: evaluates each group and each domain too.
+   */
+  async run(
+    { heldOut, tokenizer }: EvaluationText,
+    capacity: CapacityRule,
+    limit = 0,
+    groups: DocumentGroups | null = null,
+  ): Promise<EvaluationResult> {
+    const { batch, passes, shape } = this
+    const documents = groups && new DocumentSums(groups, shape, tokenizer.bytesOf)
+    const groupCount = groups?.groups ?? 0
+    const distinct = [...new Set(Object.values(passes))]
+    const [share, ranks] = [this.ranks?.rank ?? 0, this.ranks?.size ?? 1]
+    /** Statistics of this rank: by batch, then by pass. */
+    const own: Float64Array[] = []
+    const counts: number[] = []
+    let bytes = 0
+    for (const { counted, starts } of heldOutBatches(heldOut, shape, batch)) {
+      documents?.add(batch.targets, starts)
+      if (counts.length % ranks === share) own.push(await this.runPasses(distinct, counts.length, documents))
+      for (const target of batch.targets) bytes += target < 0 ? 0 : (tokenizer.bytesOf[target] ?? 0)
+      if (counts.push(counted) === limit) break
+    }
+    // The ranks of an expert group run every pass together, so the last round is filled up.
+    if (own.length < Math.ceil(counts.length / ranks))
+      own.push(await this.runPasses(distinct, counts.length, documents))
+    const all = await this.ofAllRanks(own)
+    const empty = (pass: CompiledPass): Sum => ({
+      nats: 0,
+      layers: pass.emptyCounts(),
+      groups: new Float64Array(groupCount),
+    })
+    const sums = new Map(distinct.map((pass) => [pass, empty(pass)]))
+    let tokens = 0
+    for (const [i, counted] of counts.entries()) {
+      let at = 0
+      for (const [pass, sum] of sums) {
+        const ofRank = all[i % ranks] as readonly Float64Array[]
+        const statistics = ofRank[Math.floor(i / ranks)] as Float64Array
+        sum.nats += addStatistics(sum.layers, statistics.subarray(at)) * counted
+        at += pass.statisticsSize
+        for (let g = 0; g < groupCount; g++) sum.groups[g] = (sum.groups[g] as number) + (statistics[at + g] as number)
+        at += groupCount
+      }
+      tokens += counted
+    }
+    const sumOf = byRule((rule) => sums.get(passes[rule]) as Sum)
+    const under = (rule: CapacityRule) => {
+      const { nats, layers } = sumOf[rule]
+      return { loss: nats / tokens, bits_per_byte: nats / Math.LN2 / bytes, ...summarize(layers) }
+    }
+    const evaluation: Evaluation = {
+      ...under(capacity),
+      evaluated_tokens: tokens,
+      capacity,
+      capacities: byRule((rule): CapacityEvaluation => {
+        const { loss, bits_per_byte, drop_rate, unserved_rate } = under(rule)
+        return { loss, bits_per_byte, drop_rate, unserved_rate }
+      }),
+      ...documents?.records(byRule((rule) => sumOf[rule].groups)),
+    }
+    return { evaluation, layers: sumOf[capacity].layers }
+  }
+
+  /** Runs the batch in memory under every rule. @param index Of the batch. */
+  private async runPasses(
+    passes: readonly CompiledPass[],
+    index: number,
+    documents: DocumentSums | null,
+  ): Promise<Float64Array> {
+    const statistics: number[] = []
+    for (const pass of passes) {
+      pass.drawChoices(this.seed, 'eval', index)
+      await pass.run()
+      statistics.push(...pass.statistics(), ...(documents?.natsOf(pass.tokenLosses) ?? []))
+    }
+    return Float64Array.from(statistics)
+  }
+
+  /** The statistics of all ranks, which have the same number of batches. */
+  private async ofAllRanks(own: readonly Float64Array[]): Promise<readonly (readonly Float64Array[])[]> {
+    if (!this.ranks) return [own]
+    const size = own[0]?.length ?? 0
+    const all = await this.ranks.allGather(Float64Array.from(own.flatMap((values) => [...values])))
+    return Array.from({ length: this.ranks.size }, (_, rank) =>
+      own.map((_, i) => all.subarray((rank * own.length + i) * size, (rank * own.length + i + 1) * size)),
+    )
+  }
+
+  release(): void {
+    for (const pass of new Set(Object.values(this.passes))) pass.release()
+  }
+}
+
+/** Totals over the batches so far. */
+interface Sum {
+  nats: number
+  readonly layers: readonly LayerCounts[]
+  /** Nats of each group of documents. */
+  readonly groups: Float64Array
+}
+
+/** Equal for two rules that compute the same: same router, same capacity in every layer. */
+const computationOf = ({ moe }: ModelConfig, { losses }: TracedPass): string =>
+  [moe?.router, ...losses.reports.map(({ capacity }) => capacity)].join(' ')

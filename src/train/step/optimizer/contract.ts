@@ -1,0 +1,22 @@
+/**
+ * Contract of an optimizer: `update` changes the parameters by the gradients in the store. It works on
+ * flat memory and needs no layers, except where an algorithm depends on the shape of a matrix.
+ */
+import type { Gate } from '../../../engine/contract/arena-kernels.ts'
+import type { NamedTensor } from '../named-tensors.ts'
+
+export interface UpdateSettings {
+  /** Number of updates, this one included. */
+  readonly step: number
+  readonly learningRate: number
+}
+
+export interface Optimizer {
+  /**
+   * Updates the owned tensors, or those of them with the given names, if the gate is open.
+   * @param gate For the gradients; it has the factor that clips them.
+   */
+  update(settings: UpdateSettings, gate: Gate, names?: ReadonlySet<string>): Promise<void>
+  /** State for checkpoints, in live memory. */
+  stateTensors(): readonly NamedTensor[]
+}

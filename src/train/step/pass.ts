@@ -1,0 +1,301 @@
+/**
+ * One pass of the model over a batch, as a program with its memory; shared by training and evaluation.
+ * The pass owns small arrays (tokens, losses, counts); parameters are ranges of the store.
+ */
+
+import { sizeOf } from '../../core/graph/shape.ts'
+import { input, type Tensor } from '../../core/graph/tensor.ts'
+import type { ModelConfig } from '../../core/model/config.ts'
+import type { Pass } from '../../core/model/moe.ts'
+import { activatedExperts, type RoutedModule, routedModules, SymbolicParameters } from '../../core/model/parameters.ts'
+import { choicesName, type Losses, losses } from '../../core/model/transformer.ts'
+import type {
+  Binding,
+  Exchanges,
+  Executable,
+  PortMemory,
+  RunOptions,
+  RunReport,
+  Runtime,
+} from '../../engine/contract/runtime.ts'
+import type { NodeTime, StepEvent } from '../../engine/contract/times.ts'
+import { firstVisible } from '../data/first-visible.ts'
+import { drawDistinct, moduleLabels, randomFor } from './random.ts'
+import { type ExchangeStages, exchangeStages } from './ranks/ledger.ts'
+import { sourcesKept } from './ranks/placement.ts'
+import type { LayerCounts } from './statistics.ts'
+import type { ParameterStore } from './store.ts'
+
+/** Name of a tensor that is a program input; empty for any other tensor. */
+export const inputNameOf = ({ source }: Tensor): string => (source.kind === 'input' ? source.name : '')
+
+/** Name prefix of the statistics of a routed module. */
+const statisticsPrefix = ({ layer, module }: { readonly layer: number; readonly module: RoutedModule }): string =>
+  module === 'ffn' ? `layers.${layer}` : `layers.${layer}.${module}`
+
+/** How to find the documents of a window, for attention that does not cross them. */
+interface Documents {
+  readonly sequence: number
+  /** The token that starts a document. */
+  readonly separator: number
+}
+
+export interface TracedPass {
+  readonly parameters: SymbolicParameters
+  readonly losses: Losses
+  readonly documents: Documents | null
+}
+
+/** Name of the output with the loss of each target, which evaluations ask for. */
+export const tokenLossesName = 'loss of each target'
+
+/** Name of the input with the first visible position of each token. */
+const visibleName = 'first visible'
+
+/**
+ * Traces the losses of a pass in float32; inputs are `tokens`, `targets`, parameters and random choices.
+ * @param separator Token at which attention restarts; default: a token sees its whole window.
+ */
+export function tracePass(config: ModelConfig, store: ParameterStore, pass: Pass, separator?: number): TracedPass {
+  const parameters = new SymbolicParameters(store.specs, 'float32')
+  const shape = [pass.batch * pass.sequence]
+  const [tokens_T, targets_T] = [input('tokens', 'int32', shape), input('targets', 'int32', shape)]
+  const documents = separator === undefined ? null : { sequence: pass.sequence, separator }
+  const visible = documents ? { firstVisible_T: input(visibleName, 'int32', shape) } : {}
+  const { expert, headroom, reproducible } = store.layout
+  const bySource = sourcesKept(store.layout) > 1
+  const sharing = expert > 1 ? { ranks: expert, headroom, joined: !reproducible, bySource } : undefined
+  const all = { ...pass, ...visible, sharing }
+  return { parameters, losses: losses(config, parameters, tokens_T, targets_T, all), documents }
+}
+
+/** Assignments to the experts of a routed module [N], before drops: the sum of both arrays. */
+export interface ExpertLoads {
+  readonly layer: number
+  readonly module: RoutedModule
+  readonly known: ArrayLike<number>
+  /** Of a pass that has been ordered, and need not be done; null without one. */
+  readonly ordered: Float32Array | null
+}
+
+/** A compiled pass. Write `tokens` and `targets`, run, read `loss` and the counts. */
+export class CompiledPass {
+  readonly tokens: Int32Array
+  readonly targets: Int32Array
+  /** Where rows are exchanged with other ranks. */
+  readonly exchanges: ExchangeStages
+  private readonly config: ModelConfig
+  private readonly losses: Losses
+  private readonly documents: Documents | null
+  private readonly buffers: Record<string, PortMemory> = {}
+  private readonly executable: Executable
+  private readonly binding: Binding
+
+  private constructor(
+    config: ModelConfig,
+    { losses, documents }: TracedPass,
+    executable: Executable,
+    exchanges: ExchangeStages,
+    shared: Readonly<Record<string, PortMemory>>,
+    beside: Exchanges,
+  ) {
+    this.exchanges = exchanges
+    this.config = config
+    this.losses = losses
+    this.documents = documents
+    this.executable = executable
+    for (const { name, dtype, shape } of [...executable.model.inputs, ...executable.model.outputs])
+      this.buffers[name] =
+        shared[name] ?? (dtype === 'int32' ? new Int32Array(sizeOf(shape)) : new Float32Array(sizeOf(shape)))
+    this.tokens = this.buffers.tokens as Int32Array
+    this.targets = this.buffers.targets as Int32Array
+    this.binding = executable.bind(this.buffers, undefined, beside)
+  }
+
+  /** Whether a run can wait for parameters that arrive. */
+  get waits(): boolean {
+    return this.binding.waits
+  }
+
+  get memoryBytes(): number | undefined {
+    return this.executable.memoryBytes
+  }
+
+  /**
+   * @param extra Additional outputs by name.
+   * @param shared Memory, by name, of inputs and outputs that the pass does not own.
+   * @param beside Exchanges of gradients during a run, and of parameters, by the names of their tensors.
+   */
+  static async compile(
+    runtime: Runtime,
+    config: ModelConfig,
+    store: ParameterStore,
+    traced: TracedPass,
+    extra: Readonly<Record<string, Tensor>> = {},
+    shared: Readonly<Record<string, PortMemory>> = {},
+    beside: Exchanges = {},
+  ): Promise<CompiledPass> {
+    const outputs: Record<string, Tensor> = { loss: traced.losses.loss }
+    for (const report of traced.losses.reports) {
+      const { count_N, kept_N, unserved, gate, losses: router } = report
+      const name = statisticsPrefix(report)
+      outputs[`${name}.count`] = count_N
+      outputs[`${name}.kept`] = kept_N
+      outputs[`${name}.gate`] = gate
+      if (unserved) outputs[`${name}.unserved`] = unserved
+      if (!router) continue
+      outputs[`${name}.balance`] = router.balance
+      outputs[`${name}.z`] = router.z
+      outputs[`${name}.entropy`] = router.entropy
+    }
+    const executable = await runtime.compile({ outputs: { ...outputs, ...extra } })
+    const parameters = Object.fromEntries(
+      traced.parameters.used.map(({ spec, expert, tensor }) => [
+        inputNameOf(tensor),
+        store.parameter(spec.name, expert),
+      ]),
+    )
+    const exchanges = exchangeStages(executable.model, traced.losses.reports)
+    const arriving = (beside.arriving ?? []).map((names) =>
+      traced.parameters.used.flatMap(({ spec, tensor }) => (names.includes(spec.name) ? [inputNameOf(tensor)] : [])),
+    )
+    const all = { ...parameters, ...shared }
+    return new CompiledPass(config, traced, executable, exchanges, all, { ...beside, arriving })
+  }
+
+  /** Computes the pass: losses and counts are there when it resolves. */
+  run(): Promise<RunReport> {
+    this.findDocuments()
+    return this.binding.run()
+  }
+
+  /** Orders the pass: losses and counts are there after `Runtime.finish`. */
+  order(options: RunOptions): Promise<RunReport> {
+    this.findDocuments()
+    return this.binding.order(options)
+  }
+
+  private findDocuments(): void {
+    if (!this.documents) return
+    const { sequence, separator } = this.documents
+    firstVisible(this.tokens, sequence, separator, this.buffers[visibleName] as Int32Array)
+  }
+
+  /** Cross-entropy of the last run, nats per token. */
+  get loss(): number {
+    return this.scalar('loss')
+  }
+
+  /** Cross-entropy of each target of the last run [T], nats; 0 where it is not counted. Only if it is an extra output. */
+  get tokenLosses(): Float32Array {
+    return this.buffers[tokenLossesName] as Float32Array
+  }
+
+  /** The memory of {@link loss} [1]. */
+  get lossArray(): Float32Array {
+    return this.buffers.loss as Float32Array
+  }
+
+  /** The memory of the assignments to the experts of each routed module, before drops [N]. */
+  get countArrays(): readonly Float32Array[] {
+    return this.losses.reports.map((report) => this.buffers[`${statisticsPrefix(report)}.count`] as Float32Array)
+  }
+
+  /** Writes an input that is a number; without effect if the program does not read it. */
+  write(name: string, value: number): void {
+    const buffer = this.buffers[name] as Float32Array | undefined
+    buffer?.fill(value)
+  }
+
+  /** Draws the experts of a random router as a function of the seed and the labels, which name the step and pass. */
+  drawChoices(seed: number, ...labels: (string | number)[]): void {
+    const { moe } = this.config
+    if (moe?.router !== 'random') return
+    const choices = activatedExperts(moe)
+    for (let layer = 0; layer < this.config.layers; layer++)
+      for (const module of routedModules(this.config, layer)) {
+        const given_TK = this.buffers[choicesName(layer, module)] as Int32Array
+        const random = randomFor(seed, 'routing', ...labels, ...moduleLabels(layer, module))
+        drawDistinct(given_TK, choices, moe.experts, random)
+      }
+  }
+
+  /** Zero counts for `addCounts` to add to. */
+  emptyCounts(): LayerCounts[] {
+    const { moe } = this.config
+    return this.losses.reports.map(({ layer, module, capacity, count_N, losses }) => ({
+      layer,
+      module,
+      capacity,
+      tokens: new Float64Array(count_N.shape[0] as number),
+      kept: new Float64Array(count_N.shape[0] as number),
+      largestEntropy: moe && losses ? Math.log(moe.experts / moe.prototypes) : null,
+      balance: 0,
+      z: 0,
+      entropy: 0,
+      gate: 0,
+      unserved: 0,
+      passes: 0,
+    }))
+  }
+
+  /** Loss and counts of the last run, as numbers that any rank can add with {@link addStatistics}. */
+  statistics(): Float64Array {
+    const values = this.losses.reports.flatMap((report) => {
+      const name = statisticsPrefix(report)
+      const scalars = passScalars.map((kind) => this.scalar(`${name}.${kind}`))
+      return [...this.vector(`${name}.count`), ...this.vector(`${name}.kept`), ...scalars]
+    })
+    return Float64Array.from([this.loss, ...values])
+  }
+
+  /** Length of {@link statistics}. */
+  get statisticsSize(): number {
+    return this.losses.reports.reduce(
+      (size, { count_N }) => size + 2 * (count_N.shape[0] as number) + passScalars.length,
+      1,
+    )
+  }
+
+  private vector(name: string): ArrayLike<number> & Iterable<number> {
+    return (this.buffers[name] as Float32Array | undefined) ?? []
+  }
+
+  profile(): readonly NodeTime[] {
+    return this.executable.profile()
+  }
+
+  resetProfile(): void {
+    this.executable.resetProfile()
+  }
+
+  lastRun(): readonly StepEvent[] {
+    return this.executable.lastRun()
+  }
+
+  release(): void {
+    this.binding.release()
+    this.executable.release()
+  }
+
+  private scalar(name: string): number {
+    return Number((this.buffers[name] as Float32Array | undefined)?.[0] ?? 0)
+  }
+}
+
+/** Scalars of a routed module in {@link CompiledPass.statistics}, in order; 0 where the router has none. */
+const passScalars = ['balance', 'z', 'entropy', 'gate', 'unserved'] as const satisfies readonly (keyof LayerCounts)[]
+
+/** Adds the {@link CompiledPass.statistics} of a pass to counts of the same modules; returns the loss. */
+export function addStatistics(layers: readonly LayerCounts[], statistics: Float64Array): number {
+  const values = statistics.values()
+  const next = () => values.next().value as number
+  const loss = next()
+  for (const counts of layers) {
+    for (const of of [counts.tokens, counts.kept])
+      for (let e = 0; e < of.length; e++) of[e] = (of[e] as number) + next()
+    for (const kind of passScalars) counts[kind] += next()
+    counts.passes++
+  }
+  return loss
+}

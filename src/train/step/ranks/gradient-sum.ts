@@ -1,0 +1,253 @@
+/**
+ * Sums the gradients of all shards.
+ *
+ *   a rank's shards → partial sums · reduce: owners get the sum over ranks · update · share: all get the parameters
+ *
+ * Gradients travel to the owner of a tensor, which adds them in the order of the tree, and new parameters travel back
+ * (`parameter-sharing.ts`): as many bytes as a ring all-reduce moves. Gradients of large tensors leave during the
+ * backward pass, as soon as they are complete ({@link GradientSum.early}); the others when it has ended.
+ */
+import { counterStep, treeAdditions } from '../../../core/graph/tree.ts'
+import type { ParameterSpec } from '../../../core/model/parameters.ts'
+import { type Arena, floatsOf } from '../../../engine/contract/arena.ts'
+import type { Addition, ArenaKernels } from '../../../engine/contract/arena-kernels.ts'
+import { channels, type Ranks, type Transfer } from '../../../engine/contract/ranks.ts'
+import { NOT_ORDERED } from '../../../engine/contract/runtime.ts'
+import { paddedFloats } from '../bank.ts'
+import type { ParameterStore } from '../store.ts'
+import { shardsOfRank } from './gradient-tree.ts'
+import { heldSpecs, type Layout, type Share, sharesOf, sourcesKept } from './placement.ts'
+
+/** Maximum floats of received gradients in memory: of early ones, then of two chunks at a time of the others. */
+const RECEIVED = 16 * 2 ** 20
+/** Chunks in memory after the backward pass: one arrives while the other is added. */
+const SLOTS = 2
+/** Floats of a tensor that is not worth a transfer of its own while a program runs. */
+export const SMALL = 4096
+
+const chunkFloats = ({ ranks }: Layout): number =>
+  Math.max(4096, paddedFloats(Math.floor(RECEIVED / SLOTS / (ranks - 1)) - 15))
+
+/** Floats that the owner of a share receives; each piece begins at a cache line. */
+const receivedFloats = (share: Share, pieces: number): number =>
+  (share.holders.length - 1) * paddedFloats(Math.ceil(share.floats / pieces)) * pieces
+
+/** Scratch memory that every bank needs, in floats. @param specs All tensors of the model. */
+export const exchangeScratch = (specs: readonly ParameterSpec[], layout: Layout): number =>
+  receiveScratch(sharesOf(heldSpecs(specs, layout), layout), layout)
+
+/** For all that this rank receives, or as much as is allowed. */
+function receiveScratch(shares: readonly Share[], layout: Layout): number {
+  if (layout.ranks === 1) return 0
+  const owned = shares.filter(({ owner, spec }) => owner === layout.rank && !spec.frozen)
+  const isApart = sourcesKept(layout) > 1
+  const all = owned.reduce((sum, share) => {
+    return sum + receivedFloats(share, share.spec.stacked && isApart ? share.to - share.from : 1)
+  }, 0)
+  return Math.min(all, Math.max(RECEIVED, SLOTS * (layout.ranks - 1) * chunkFloats(layout)))
+}
+
+/** Part of a share. Offsets and count in floats. */
+interface Chunk {
+  readonly share: Share
+  readonly arena: Arena
+  readonly gradients: number
+  readonly count: number
+}
+
+/** The gradients of a tensor that are exchanged during the backward pass, with the memory that they are received in. */
+interface Early {
+  readonly name: string
+  readonly chunks: readonly { readonly chunk: Chunk; readonly at: number }[]
+}
+
+export class GradientSum {
+  private readonly kernels: ArenaKernels
+  private readonly store: ParameterStore
+  private readonly ranks: Ranks | null
+  private early: readonly Early[] = []
+  private late: readonly Chunk[]
+  private readonly scratch = new Map<Arena, number>()
+  /** Floats of scratch memory for early gradients. */
+  private readonly earlyFloats = new Map<Arena, number>()
+
+  constructor(kernels: ArenaKernels, store: ParameterStore, ranks: Ranks | null) {
+    this.kernels = kernels
+    this.store = store
+    this.ranks = ranks
+    this.late = ranks ? chunksOf(store) : []
+    const floats = receiveScratch(store.shares, store.layout)
+    for (const { arena, share } of this.late)
+      if (share.owner === store.layout.rank && !this.scratch.has(arena))
+        this.scratch.set(arena, store.allocateScratch(share.spec.name, floats).scratch)
+  }
+
+  /**
+   * Chooses the gradients that are exchanged early. Every rank chooses the same ones.
+   * @param complete Tensors whose gradients are final when the program has written them, the first ones first.
+   * @returns The transfers of each tensor.
+   */
+  exchangeEarly(complete: readonly string[]): { readonly name: string; readonly transfers: readonly Transfer[] }[] {
+    const { rank } = this.store.layout
+    if (!this.ranks || shardsOfRank(this.store.layout) > 1) return []
+    /** Floats that each rank receives. */
+    let received = new Array<number>(this.store.layout.ranks).fill(0)
+    this.early = complete.flatMap((name): Early[] => {
+      const chunks = this.late.filter(({ share }) => share.spec.name === name)
+      if (chunks.reduce((sum, { count }) => sum + count, 0) < SMALL) return []
+      const needed = [...received]
+      for (const { share, count } of chunks)
+        for (const owner of this.ownersLike(share))
+          needed[owner] = (needed[owner] as number) + (share.holders.length - 1) * paddedFloats(count)
+      if (Math.max(...needed) > RECEIVED) return []
+      received = needed
+      return [
+        {
+          name,
+          chunks: chunks.map((chunk) => {
+            const { arena, share, count } = chunk
+            const before = this.earlyFloats.get(arena) ?? 0
+            const own = share.owner === rank ? (share.holders.length - 1) * paddedFloats(count) : 0
+            this.earlyFloats.set(arena, before + own)
+            return { chunk, at: (this.scratch.get(arena) ?? 0) + before }
+          }),
+        },
+      ]
+    })
+    const names = new Set(this.early.map(({ name }) => name))
+    this.late = this.late.filter(({ share }) => !names.has(share.spec.name))
+    return this.early.map((early) => ({ name: early.name, transfers: this.transfersOf(early) }))
+  }
+
+  /** The owner of a share; of experts, also the owners of as many others in the other places of an expert group. */
+  private ownersLike({ spec, owner }: Share): number[] {
+    const { expert } = this.store.layout
+    const first = owner - (owner % expert)
+    return spec.stacked ? Array.from({ length: expert }, (_, place) => first + place) : [owner]
+  }
+
+  /** Adds a shard's gradient, which is in the gradient region, to those before it. @param index From 0 to n − 1. */
+  async addShard(index: number): Promise<void> {
+    const { add, keepAt } = counterStep(index, shardsOfRank(this.store.layout))
+    const regions = this.store.gradientRegions()
+    const sums = add.flatMap((level) =>
+      regions.map(({ arena, gradients, partials, count }): Addition => {
+        return { arena, to: gradients, from: partials[level] as number, count }
+      }),
+    )
+    if (sums.length > 0) await this.kernels.add(sums)
+    if (keepAt === null) return
+    for (const { arena, gradients, partials, count } of regions)
+      await arena.write(partials[keepAt] as number, await arena.read(gradients, count))
+  }
+
+  /**
+   * Replaces the gradients of owned tensors by their sum over source ranks, and over ranks; those of other tensors are
+   * used up.
+   * @param tickets Of the early exchanges, from the run of the program.
+   */
+  async reduce(tickets: readonly number[]): Promise<void> {
+    const { ranks, store } = this
+    if (!ranks) return
+    const early = this.finishEarly(ranks, tickets)
+    // Handled below.
+    early.catch(() => {})
+    const sums = store.gradientSources().flatMap(({ arena, parts, count }) =>
+      treeAdditions(parts.length, 0).map(({ into, from }): Addition => {
+        return { arena, to: parts[into] as number, from: parts[from] as number, count }
+      }),
+    )
+    if (sums.length > 0) await this.kernels.add(sums)
+    const isOwned = ({ share }: Chunk) => share.owner === store.layout.rank
+    const sent = this.late
+      .filter((chunk) => !isOwned(chunk))
+      .map((chunk) => ranks.exchange(channels.gradients, this.transfers(chunk, 0)))
+    await Promise.all([early, ...sent, this.receiveLate(ranks, this.late.filter(isOwned), early)])
+  }
+
+  /** Receives and adds chunks, in slots of scratch memory: behind early gradients, or after them if there is no room. */
+  private async receiveLate(ranks: Ranks, chunks: readonly Chunk[], early: Promise<void>): Promise<void> {
+    if (chunks.length === 0) return
+    const floats = Math.max(...chunks.map(({ share, count }) => (share.holders.length - 1) * paddedFloats(count)))
+    const most = receiveScratch(this.store.shares, this.store.layout)
+    const behind = Math.max(...chunks.map(({ arena }) => this.earlyFloats.get(arena) ?? 0))
+    const start = behind + floats <= most ? behind : 0
+    if (start < behind) await early
+    const count = Math.min(SLOTS, Math.floor((most - start) / floats))
+    const slots: Promise<void>[] = Array.from({ length: count }, () => Promise.resolve())
+    for (const [i, chunk] of chunks.entries()) {
+      const slot = i % count
+      await slots[slot]
+      slots[slot] = this.receive(ranks, chunk, start + slot * floats)
+      // Handled when the slot is next awaited.
+      slots[slot]?.catch(() => {})
+    }
+    await Promise.all(slots)
+  }
+
+  /** Waits for the early exchanges, and adds what has arrived. */
+  private async finishEarly(ranks: Ranks, tickets: readonly number[]): Promise<void> {
+    const done = this.early.map((early, i) => {
+      const ticket = tickets[i] ?? NOT_ORDERED
+      return ticket === NOT_ORDERED
+        ? ranks.exchange(channels['early gradients'], this.transfersOf(early))
+        : ranks.completion(ticket)
+    })
+    await Promise.all(done)
+    const arrived = this.early.flatMap(({ chunks }) => chunks.flatMap(({ chunk, at }) => this.additions(chunk, at)))
+    if (arrived.length > 0) await this.kernels.add(arrived)
+  }
+
+  /** Receives a chunk from all other holders and adds it to the own one. @param slot Its place in scratch memory. */
+  private async receive(ranks: Ranks, chunk: Chunk, slot: number): Promise<void> {
+    const at = (this.scratch.get(chunk.arena) as number) + slot
+    await ranks.exchange(channels.gradients, this.transfers(chunk, at))
+    await this.kernels.add(this.additions(chunk, at))
+  }
+
+  private transfersOf({ chunks }: Early): Transfer[] {
+    return chunks.flatMap(({ chunk, at }) => this.transfers(chunk, at))
+  }
+
+  /** Of the owner: from all other holders, to memory from `at`. Of another rank: to the owner. */
+  private transfers(chunk: Chunk, at: number): Transfer[] {
+    const { share, arena, gradients, count } = chunk
+    const { rank } = this.store.layout
+    const array = (start: number) => floatsOf({ arena, start, count })
+    if (share.owner !== rank) return [{ peer: share.owner, direction: 'send', array: array(gradients) }]
+    const leaves = this.leaves(chunk, at)
+    return share.holders.flatMap((peer, i): Transfer[] =>
+      peer === rank ? [] : [{ peer, direction: 'receive', array: array(leaves[i] as number) }],
+    )
+  }
+
+  /** Where the owner has the gradients of all holders. */
+  private leaves({ share: { holders }, gradients, count }: Chunk, at: number): number[] {
+    const own = holders.indexOf(this.store.layout.rank)
+    return holders.map((_, i) => (i === own ? gradients : at + (i < own ? i : i - 1) * paddedFloats(count)))
+  }
+
+  private additions(chunk: Chunk, at: number): Addition[] {
+    const { arena, share, count } = chunk
+    const { rank } = this.store.layout
+    if (share.owner !== rank) return []
+    const leaves = this.leaves(chunk, at)
+    return treeAdditions(leaves.length, share.holders.indexOf(rank)).map(({ into, from }): Addition => {
+      return { arena, to: leaves[into] as number, from: leaves[from] as number, count }
+    })
+  }
+}
+
+/** All shares that are trained, in the same order on all ranks that hold them. */
+function chunksOf(store: ParameterStore): Chunk[] {
+  const most = chunkFloats(store.layout)
+  return store.shares
+    .filter(({ holders, spec }) => holders.length > 1 && !spec.frozen)
+    .flatMap((share) =>
+      store.piecesOf(share).flatMap(({ arena, gradients, count }) =>
+        Array.from({ length: Math.ceil(count / most) }, (_, i): Chunk => {
+          return { share, arena, gradients: gradients + i * most, count: Math.min(most, count - i * most) }
+        }),
+      ),
+    )
+}

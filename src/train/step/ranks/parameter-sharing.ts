@@ -1,0 +1,75 @@
+/**
+ * Keeps the parameters of all ranks equal: after an update the owner of a tensor sends it to all ranks that hold it.
+ * Parameters leave while others are updated, and travel while the next step already runs, in the order in which its
+ * program reads them; the program waits for each ({@link ParameterSharing.arrivals}). Anything else that reads
+ * parameters waits for all of them ({@link ParameterSharing.settle}).
+ */
+import { sizeOf } from '../../../core/graph/shape.ts'
+import type { ParameterSpec } from '../../../core/model/parameters.ts'
+import { type Arena, floatsOf } from '../../../engine/contract/arena.ts'
+import { type Begun, channels, type Ranks, type Transfer } from '../../../engine/contract/ranks.ts'
+import { isRouterBias } from '../router-bias.ts'
+import type { ParameterStore } from '../store.ts'
+import { SMALL } from './gradient-sum.ts'
+
+export class ParameterSharing {
+  /** Names of trained tensors that travel together, in the order in which programs read them. */
+  readonly groups: readonly ReadonlySet<string>[]
+  private readonly store: ParameterStore
+  private readonly ranks: Ranks | null
+  private begun: Begun[] = []
+
+  /** @param ranks Null: there is nothing to share. */
+  constructor(store: ParameterStore, ranks: Ranks | null) {
+    const trained = store.specs.filter(({ frozen }) => !frozen)
+    this.groups = ranks ? groupsOf(trained) : [new Set(trained.map(({ name }) => name))]
+    this.store = store
+    this.ranks = ranks
+  }
+
+  /** Begins to send the owned parameters of a group, and to receive the others. Call it for all groups, in order. */
+  begin(group: ReadonlySet<string>): void {
+    if (this.ranks) this.begun.push(this.ranks.begin(channels.parameters, this.transfers(group)))
+  }
+
+  /** Waits until all parameters have left and arrived. */
+  async settle(): Promise<void> {
+    const { begun } = this
+    this.begun = []
+    await Promise.all(begun.map(({ done }) => done))
+  }
+
+  /** Tickets of the exchanges that may be under way: of each of the {@link groups}, or none. */
+  get arrivals(): number[] {
+    return this.begun.map(({ ticket }) => ticket)
+  }
+
+  private transfers(names: ReadonlySet<string>): Transfer[] {
+    const { store } = this
+    const { rank } = store.layout
+    return store.shares.flatMap((share): Transfer[] => {
+      // Every rank computes the biases of routers itself, from the loads of all, while other parameters travel.
+      if (!names.has(share.spec.name) || isRouterBias(share.spec.name)) return []
+      const { arena, parameters } = store.piecesOf(share)[0] as { arena: Arena; parameters: number }
+      const array = floatsOf({ arena, start: parameters, count: share.floats })
+      if (share.owner !== rank) return [{ peer: share.owner, direction: 'receive', array }]
+      return share.holders
+        .filter((holder) => holder !== rank)
+        .map((peer) => ({ peer, direction: 'send' as const, array }))
+    })
+  }
+}
+
+/**
+ * The matrices of each layer, and each other one, in the order of the model. Small tensors come first, because a program
+ * copies some of them when it begins.
+ */
+function groupsOf(specs: readonly ParameterSpec[]): ReadonlySet<string>[] {
+  const groups = new Map<string, Set<string>>([['small', new Set()]])
+  for (const { name, shape } of specs) {
+    const layer = /^layers\.\d+\./.exec(name)?.[0] ?? name
+    const key = sizeOf(shape) <= SMALL ? 'small' : layer
+    groups.set(key, (groups.get(key) ?? new Set()).add(name))
+  }
+  return [...groups.values()].filter(({ size }) => size > 0)
+}

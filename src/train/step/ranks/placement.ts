@@ -1,0 +1,164 @@
+/**
+ * Which rank holds and updates which parameters.
+ *
+ * Ranks form expert groups of E consecutive ranks. The ranks of a group share the experts of every layer: each holds
+ * N/E of them, so there are W/E copies of an expert. All other parameters are on every rank. Of the ranks that have a
+ * copy of a tensor, one *owns* it: it keeps the optimizer state and computes the update, then sends the new values to
+ * the others (ZeRO stage 1, Rajbhandari et al. 2020).
+ *
+ * Owned are *units*: whole experts, and blocks of rows of the other tensors. So the ranks share the update of a large
+ * table, and its gradient travels in all directions at once. Units do not depend on the number of ranks: norms are summed
+ * by unit, and checkpoints name them, so both are the same on any number of ranks.
+ *
+ * @example Four ranks, `parallel.expert: 2`, eight experts:
+ * ```
+ * rank       0      1      2      3
+ * group      0      0      1      1
+ * experts    0-3    4-7    0-3    4-7
+ * owns       0, 1   4, 5   2, 3   6, 7     of each layer, and some of the other tensors
+ * ```
+ */
+import { sizeOf } from '../../../core/graph/shape.ts'
+import type { ParameterSpec } from '../../../core/model/parameters.ts'
+
+export interface Layout {
+  /** This rank, from 0. */
+  readonly rank: number
+  /** Number of ranks, W. */
+  readonly ranks: number
+  /** Ranks that share the experts of a layer, E; divides W. */
+  readonly expert: number
+  /** Parts of a batch whose gradients are added in a tree, P; a multiple of W. */
+  readonly shards: number
+  /** Passes of a shard. */
+  readonly passes: number
+  /** Rows that a rank has room for in a layer without capacity, over an even load, if experts are shared. */
+  readonly headroom: number
+  /** Whether sums have the same bits on any number of ranks. */
+  readonly reproducible: boolean
+  /** Floats of a block of rows that has an owner, rounded down to whole rows. Infinity: tensors have one owner. */
+  readonly blockFloats: number
+}
+
+/** One process without other ranks. */
+export const alone: Layout = {
+  rank: 0,
+  ranks: 1,
+  expert: 1,
+  shards: 1,
+  passes: 1,
+  headroom: 1,
+  reproducible: true,
+  blockFloats: 2 ** 18,
+}
+
+/**
+ * Gradients of an expert that a rank keeps: one for each rank that sends it rows, if a step has several passes and must
+ * be reproducible, since those of a source are added before the sum over sources. Else the program itself sums them.
+ */
+export const sourcesKept = ({ ranks, expert, shards, passes, reproducible }: Layout): number =>
+  reproducible && (shards > ranks || passes > 1) ? expert : 1
+
+/** Units of a tensor that is on this rank, one after the other, with the same owner. */
+export interface Share {
+  readonly spec: ParameterSpec
+  /** Units among those held here. */
+  readonly from: number
+  readonly to: number
+  /** Floats of the tensor before these units, and in them. */
+  readonly start: number
+  readonly floats: number
+  readonly owner: number
+  /** Ranks with a copy, the owner included, in order. */
+  readonly holders: readonly number[]
+}
+
+/** Floats of a unit of a tensor; the last block of rows may have fewer. */
+function unitFloats({ shape, stacked }: ParameterSpec, { blockFloats }: Layout): number {
+  const size = sizeOf(shape)
+  const row = size / (shape[0] as number)
+  if (stacked || size <= blockFloats) return stacked ? row : size
+  return Math.max(1, Math.floor(blockFloats / row)) * row
+}
+
+/** Units of a tensor: its experts, if it is stacked, or its blocks of rows. */
+export const unitsOf = (spec: ParameterSpec, layout: Layout): number =>
+  Math.ceil(sizeOf(spec.shape) / unitFloats(spec, layout))
+
+/** Where some units of a tensor lie in it. */
+export function placeOf(
+  spec: ParameterSpec,
+  from: number,
+  to: number,
+  layout: Layout,
+): { start: number; floats: number } {
+  const unit = unitFloats(spec, layout)
+  return { start: from * unit, floats: Math.min(to * unit, sizeOf(spec.shape)) - from * unit }
+}
+
+const range = (count: number, of: (i: number) => number): number[] => Array.from({ length: count }, (_, i) => of(i))
+
+/** Experts of a stacked tensor that are on a rank, of `experts` in all. */
+export function heldExperts(
+  experts: number,
+  { rank, expert }: Layout,
+): { readonly first: number; readonly count: number } {
+  const count = experts / expert
+  return { first: (rank % expert) * count, count }
+}
+
+/** The specifications of the tensors that a rank holds: stacked ones have its experts only. */
+export function heldSpecs(specs: readonly ParameterSpec[], layout: Layout): ParameterSpec[] {
+  if (layout.expert === 1) return [...specs]
+  return specs.map((spec) => {
+    if (!spec.stacked) return spec
+    const [experts = 0, ...inner] = spec.shape
+    return { ...spec, shape: [heldExperts(experts, layout).count, ...inner] }
+  })
+}
+
+/** The shares of all tensors that this rank holds. @param specs As returned by {@link heldSpecs}. */
+export function sharesOf(specs: readonly ParameterSpec[], layout: Layout): Share[] {
+  const { rank, ranks, expert } = layout
+  const everyone = range(ranks, (r) => r)
+  const copies = range(ranks / expert, (d) => d * expert + (rank % expert))
+  const ownersOf = evenOwners(
+    specs.filter(({ stacked }) => !stacked),
+    layout,
+  )
+  let turn = 0
+  return specs.flatMap((spec): Share[] => {
+    const units = unitsOf(spec, layout)
+    const holders = spec.stacked ? copies : everyone
+    // Copies take turns, so that fewer experts than copies do not always have the same owners.
+    const first = spec.stacked ? turn++ : 0
+    const owners = ownersOf.get(spec) ?? copies.map((_, i) => copies[(i + first) % copies.length] as number)
+    const bound = (part: number) => Math.floor((units * part) / owners.length)
+    return owners.flatMap((owner, i) => {
+      const [from, to] = [bound(i), bound(i + 1)]
+      return to > from ? [{ spec, from, to, ...placeOf(spec, from, to, layout), owner, holders }] : []
+    })
+  })
+}
+
+/** The tensors that a rank owns; only the owned experts or rows of them. @param specs All tensors of the model. */
+export function ownedSpecs(specs: readonly ParameterSpec[], layout: Layout): ParameterSpec[] {
+  const shares = sharesOf(heldSpecs(specs, layout), layout).filter(({ owner }) => owner === layout.rank)
+  return shares.map(({ spec, floats }) => {
+    const [length = 0, ...inner] = spec.shape
+    return { ...spec, shape: [(length * floats) / sizeOf(spec.shape), ...inner] }
+  })
+}
+
+/** The owners of each tensor: the largest first, to those ranks that have the least so far, at most one for each unit. */
+function evenOwners(specs: readonly ParameterSpec[], layout: Layout): Map<ParameterSpec, readonly number[]> {
+  const loads = range(layout.ranks, () => 0)
+  const owners = new Map<ParameterSpec, readonly number[]>()
+  for (const spec of specs.toSorted((a, b) => sizeOf(b.shape) - sizeOf(a.shape))) {
+    const idle = loads.map((load, rank) => ({ load, rank })).sort((a, b) => a.load - b.load)
+    const chosen = idle.slice(0, unitsOf(spec, layout)).map(({ rank }) => rank)
+    for (const rank of chosen) loads[rank] = (loads[rank] as number) + sizeOf(spec.shape) / chosen.length
+    owners.set(spec, chosen)
+  }
+  return owners
+}

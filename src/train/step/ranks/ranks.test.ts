@@ -1,0 +1,329 @@
+/** A training has the same bits on any number of ranks. */
+
+import { expect, test } from 'vitest'
+import { type RunConfig, type RunInput, runSchema } from '../../../core/config/run-config.ts'
+import { anyVocabulary } from '../../../core/config/testing/any-vocabulary.ts'
+import { sizeOf } from '../../../core/graph/shape.ts'
+import { counterStep, subtreeLeaves, treeAdditions } from '../../../core/graph/tree.ts'
+import { type Arena, floatsOf } from '../../../engine/contract/arena.ts'
+import type { Ranks } from '../../../engine/contract/ranks.ts'
+import type { Runtime } from '../../../engine/contract/runtime.ts'
+import { cpuMemory } from '../../../engine/testing/cpu-memory.ts'
+import { openRuntime } from '../../../node/run/session.ts'
+import { GradientProgram } from '../gradient-program.ts'
+import { initialize, initialScales } from '../initialize.ts'
+import { parameterTensors } from '../named-tensors.ts'
+import { createStore, layoutOf, Trainer } from '../trainer.ts'
+import { isReproducible } from './gradient-tree.ts'
+import { alone, heldSpecs, type Layout, placeOf, sharesOf } from './placement.ts'
+import { ranksInProcess } from './testing/in-process.ts'
+
+const SHARDS = 8
+const STEPS = 4
+
+type Moe = NonNullable<NonNullable<RunInput['model']>['moe']>
+type Train = NonNullable<RunInput['train']>
+
+const configOf = (moe: Moe | null, train: Train = {}, math: 'float32' | 'bf16' = 'float32'): RunConfig =>
+  runSchema.parse({
+    data: anyVocabulary,
+    model: {
+      vocabulary: 64,
+      layers: 2,
+      width: 16,
+      heads: 2,
+      sequence: 8,
+      hidden: 32,
+      moe: moe && { experts: 8, hidden: 16, ...moe },
+    },
+    train: { batch: 16, steps: STEPS, schedule: { warmup: 0, learningRate: 0.01 }, ...train },
+    parallel: { shards: SHARDS },
+    runtime: { threads: 1, math },
+  })
+
+interface Trained {
+  /** Loss and norm after each step, and gate, passes and load of the first router. */
+  readonly steps: readonly (readonly number[])[]
+  readonly tensors: Readonly<Record<string, string>>
+}
+
+const bytesOf = (data: Float32Array) => Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64')
+
+function batchOf({ train, model }: RunConfig, step: number): { tokens: Int32Array; targets: Int32Array } {
+  const size = train.batch * model.sequence
+  const tokens = Int32Array.from({ length: size }, (_, t) => (t * 7 + step * 13 + (t % 5) * 3) % 64)
+  return { tokens, targets: tokens.map((token) => (token * 5 + 1) % 64) }
+}
+
+/** With blocks so small that the rows of every matrix have several owners, if they may. */
+function smallBlocks(layout: Layout): Layout {
+  return { ...layout, blockFloats: Number.isFinite(layout.blockFloats) ? 300 : layout.blockFloats }
+}
+
+async function trainOne(runtime: Runtime, config: RunConfig, ranks: Ranks | null): Promise<Trained> {
+  const store = createStore(runtime, config, smallBlocks(layoutOf(config, ranks)))
+  const trainer = await Trainer.compile(runtime, config, store, undefined, ranks)
+  await initialize(store, 1, initialScales(config))
+  const steps: number[][] = []
+  for (let step = 1; step <= STEPS; step++) {
+    const outcome = await trainer.step(step, batchOf(config, step))
+    const [router] = outcome.layers
+    const routing = router ? [router.gate, router.passes, ...router.kept] : []
+    steps.push([outcome.loss, outcome.gradNorm, ...routing])
+  }
+  await trainer.settle()
+  const tensors = [...parameterTensors(store), ...trainer.optimizer.stateTensors()]
+  await trainer.release()
+  return { steps, tensors: Object.fromEntries(tensors.map(({ name, range }) => [name, bytesOf(floatsOf(range))])) }
+}
+
+/** All ranks of a world; the tensors are those of all of them. */
+async function trainWorld(config: RunConfig, size: number): Promise<Trained> {
+  const runtimes = await Promise.all(Array.from({ length: size }, () => openRuntime(config)))
+  try {
+    const ranks = size === 1 ? [null] : ranksInProcess(size)
+    const all = await Promise.all(ranks.map((of, i) => trainOne(runtimes[i] as Runtime, config, of)))
+    const tensors: Record<string, string> = {}
+    for (const trained of all) {
+      expect(trained.steps).toEqual(all[0]?.steps)
+      for (const [name, bytes] of Object.entries(trained.tensors)) {
+        if (name in tensors) expect(tensors[name], name).toBe(bytes)
+        tensors[name] = bytes
+      }
+    }
+    return { steps: all[0]?.steps ?? [], tensors }
+  } finally {
+    await Promise.all(runtimes.map((runtime) => runtime.close()))
+  }
+}
+
+const cases: [string, sizes: readonly number[], RunConfig][] = [
+  ['top-1', [2, 4, 8], configOf({})],
+  ['dense', [4], configOf(null)],
+  ['top-2 without capacity, two passes a shard', [2, 8], configOf({ k: 2, capacity: 'none' }, { microBatches: 2 })],
+  [
+    'prototypes, Adafactor',
+    [4],
+    configOf({ router: 'prototype', prototypes: 2 }, { optimizer: { kind: 'adafactor' } }),
+  ],
+  ['biases, MoE attention', [2], configOf({ router: 'bias', attention: 'all' })],
+  ['table and experts of a layer frozen', [4], configOf({ k: 2 }, { freeze: ['embedding', '*.0.moe.experts.*'] })],
+  [
+    'a layer, norms and routers frozen',
+    [2],
+    configOf({ router: 'bias' }, { freeze: ['layers.0', '*.norm', '*.router'] }),
+  ],
+  ['random, moments in bf16', [4], configOf({ router: 'random', k: 2 }, { optimizer: { state: 'bf16' } })],
+  ['moments in int8, a table frozen', [4], configOf({}, { optimizer: { state: 'int8' }, freeze: ['embedding'] })],
+  ['bf16', [2], configOf({ k: 2 }, {}, 'bf16')],
+  [
+    'a balancing loss that fades out, two passes a shard',
+    [2],
+    configOf(
+      { k: 2, balance: { coefficient: 0.5 } },
+      { microBatches: 2, schedule: { finalBalance: 0, learningRate: 0.01, warmup: 0 } },
+    ),
+  ],
+  [
+    'experts and routers at rates of their own',
+    [4],
+    configOf(
+      { k: 2, sharedHidden: 8 },
+      { schedule: { expertRate: 0.3, routerRate: 3, learningRate: 0.01, warmup: 0 } },
+    ),
+  ],
+]
+
+test.each(cases)(
+  '%s: losses, norms, parameters and moments are bitwise equal on 1 rank and on %j',
+  async (_, sizes, config) => {
+    const one = await trainWorld(config, 1)
+    expect(one.steps.at(-1)?.[0]).toBeLessThan(one.steps[0]?.[0] as number)
+    for (const size of sizes) {
+      const many = await trainWorld(config, size)
+      expect(many.steps).toEqual(one.steps)
+      expect(many.tensors).toEqual(one.tensors)
+    }
+  },
+)
+
+/** Gradients of all parameters for each part of the first batch, of `count` sequences. */
+async function gradientsOf(runtime: Runtime, config: RunConfig, count: number): Promise<Float32Array[]> {
+  const layout = layoutOf({ ...config, train: { ...config.train, batch: count } })
+  const store = createStore(runtime, config, layout)
+  await initialize(store, 1, initialScales(config))
+  const kernels = await runtime.createArenaKernels()
+  const { sequence } = config.model
+  const shape = { batch: count, shards: layout.shards, microBatches: layout.passes, sequence }
+  const program = await GradientProgram.compile({ runtime, kernels, config: config.model, store, shape }, 1)
+  const { tokens, targets } = batchOf(config, 1)
+  const gradients: Float32Array[] = []
+  for (let first = 0; first < config.train.batch; first += count) {
+    const part = (data: Int32Array) => data.slice(first * sequence, (first + count) * sequence)
+    await program.run(1, part(tokens), part(targets))
+    gradients.push(Float32Array.from(store.specs.flatMap(({ name }) => [...floatsOf(store.gradient(name))])))
+  }
+  program.release()
+  await kernels.close()
+  return gradients
+}
+
+// Higham, Accuracy and Stability of Numerical Algorithms (2002), section 4.2: the error of a sum of P terms in any
+// order is at most (P − 1)·u·Σ|gᵢ|, to the first order in u.
+test('without a tree, gradients differ from their exact sum by at most P · 2⁻²⁴ times the sum of magnitudes', async () => {
+  const config = configOf({ k: 2 })
+  const runtime = await openRuntime(config)
+  try {
+    const each = config.train.batch / SHARDS
+    const single = { ...config, parallel: { ...config.parallel, shards: 1 } }
+    const parts = await gradientsOf(runtime, single, each)
+    const size = (parts[0] as Float32Array).length
+    const sums = Float64Array.from({ length: size }, (_, i) => parts.reduce((sum, of) => sum + (of[i] as number), 0))
+    const magnitudes = sums.map((_, i) => parts.reduce((sum, of) => sum + Math.abs(of[i] as number), 0))
+    for (const reproducible of [false, true]) {
+      const parallel = { ...config.parallel, reproducible }
+      const [gradient = new Float32Array()] = await gradientsOf(runtime, { ...config, parallel }, config.train.batch)
+      const errors = sums.map((sum, i) => Math.abs((gradient[i] as number) - sum / SHARDS))
+      const bounds = magnitudes.map((magnitude) => (SHARDS * 2 ** -24 * magnitude) / SHARDS)
+      expect(errors.findIndex((error, i) => !(error <= (bounds[i] as number)))).toBe(-1)
+      expect(Math.max(...errors)).toBeGreaterThan(0)
+    }
+  } finally {
+    await runtime.close()
+  }
+})
+
+test('without a tree, a rank needs no partial sums, and losses are close to those with one', async () => {
+  const config = configOf({ k: 2, capacity: 'none' }, { microBatches: 2 })
+  const plain = { ...config, parallel: { ...config.parallel, reproducible: false } }
+  const bytes = (of: RunConfig) =>
+    createStore({ ...cpuMemory, createArena: (size) => ({ byteLength: size }) as Arena }, of).byteLength
+  const gradients = 4 * createSpecs().reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0)
+  // Eight shards need three partial sums.
+  expect(bytes(config) - bytes(plain)).toBeGreaterThanOrEqual(3 * gradients)
+  const one = await trainWorld(config, 1)
+  for (const size of [1, 2]) {
+    const other = await trainWorld(plain, size)
+    expect(other.tensors).not.toEqual(one.tensors)
+    other.steps.forEach(([loss], i) => {
+      expect(Math.abs((loss as number) - (one.steps[i]?.[0] as number))).toBeLessThan(1e-5)
+    })
+  }
+})
+
+/** The sums of a tree as text. */
+const textOf = (leaves: readonly string[], at: number): string => {
+  const sums = [...leaves]
+  for (const { into, from } of treeAdditions(leaves.length, at)) {
+    // Addition is commutative, so the order within a pair does not matter.
+    sums[into] = `(${[sums[into] as string, sums[from] as string].sort().join('+')})`
+  }
+  return sums[at] as string
+}
+
+const letters = (count: number) => Array.from({ length: count }, (_, i) => String.fromCharCode(97 + i))
+
+test('the tree adds every leaf once, in the same pairs wherever the sum ends', () => {
+  expect(textOf(letters(6), 0)).toBe('(((a+b)+(c+d))+(e+f))')
+  for (let count = 1; count <= 20; count++) {
+    const sums = new Set(letters(count).map((_, at) => textOf(letters(count), at)))
+    expect(sums.size).toBe(1)
+    expect([...sums][0]?.replaceAll(/[()+]/g, '')).toBe(letters(count).join(''))
+  }
+})
+
+test('subtrees of a tree sum to it', () => {
+  for (let leaves = 1; leaves <= 24; leaves++)
+    for (const wanted of [1, 2, 3, 5, 8, 100]) {
+      const size = subtreeLeaves(leaves, wanted)
+      const count = Math.ceil(leaves / size)
+      expect(count).toBeGreaterThanOrEqual(Math.min(wanted, leaves))
+      const sums = Array.from({ length: count }, (_, part) =>
+        textOf(letters(leaves).slice(part * size, (part + 1) * size), 0),
+      )
+      expect(textOf(sums, 0), `${leaves} leaves in ${count}`).toBe(textOf(letters(leaves), 0))
+    }
+})
+
+test('counting shards up and the tree over ranks make the tree over all shards', () => {
+  for (let shards = 1; shards <= 24; shards++)
+    for (let ranks = 1; ranks <= shards; ranks++) {
+      if (shards % ranks !== 0 || !isReproducible({ ...alone, ranks, expert: ranks, shards })) continue
+      const perRank = shards / ranks
+      const ofRanks = Array.from({ length: ranks }, (_, rank) => {
+        const waiting: string[] = []
+        for (let i = 0; i < perRank; i++) {
+          const { add, keepAt } = counterStep(i, perRank)
+          let sum = letters(shards)[rank * perRank + i] as string
+          for (const level of add) sum = `(${[sum, waiting[level] as string].sort().join('+')})`
+          if (keepAt === null) return sum
+          waiting[keepAt] = sum
+        }
+        return ''
+      })
+      expect(textOf(ofRanks, 0), `${shards} shards on ${ranks} ranks`).toBe(textOf(letters(shards), 0))
+    }
+})
+
+test.each([Number.POSITIVE_INFINITY, 300, 10])(
+  'every float of a tensor has one owner among its holders, and owners have about as much of tables: blocks of %d',
+  (blockFloats) => {
+    const specs = createSpecs()
+    for (const [ranks, expert] of [
+      [2, 1],
+      [4, 2],
+      [8, 4],
+      [8, 8],
+      [6, 2],
+    ] as const) {
+      const owners = new Map(specs.map(({ name, shape }) => [name, new Float64Array(sizeOf(shape))]))
+      const sizes: number[] = []
+      for (let rank = 0; rank < ranks; rank++) {
+        const layout = { ...alone, rank, ranks, expert, shards: ranks, blockFloats }
+        let size = 0
+        for (const { spec, start, floats, owner, holders } of sharesOf(heldSpecs(specs, layout), layout)) {
+          expect(holders).toContain(rank)
+          expect(holders).toContain(owner)
+          if (owner !== rank) continue
+          const all = owners.get(spec.name) as Float64Array
+          const before = spec.stacked ? (all.length * (rank % expert)) / expert : 0
+          for (let i = 0; i < floats; i++) all[before + start + i] = (all[before + start + i] as number) + 1
+          if (!spec.stacked) size += floats
+        }
+        sizes.push(size)
+      }
+      for (const [name, counts] of owners) expect(new Set(counts), name).toEqual(new Set([1]))
+      // Of a tensor a rank has at most one unit more than another, and in all at most the largest tensor more.
+      const tables = specs.filter(({ stacked }) => !stacked)
+      const units = tables.map((spec) => placeOf(spec, 0, 1, { ...alone, blockFloats }).floats)
+      const most = Math.min(
+        Math.max(...tables.map(({ shape }) => sizeOf(shape))),
+        units.reduce((sum, floats) => sum + floats, 0),
+      )
+      expect(Math.max(...sizes) - Math.min(...sizes)).toBeLessThanOrEqual(most)
+    }
+  },
+)
+
+test('units are the same on any number of ranks, and cover each tensor', () => {
+  const config = configOf({})
+  const storeOf = (ranks: number, rank: number) => {
+    const layout = { ...layoutOf(config, { rank, size: ranks }), expert: Math.min(ranks, 4), blockFloats: 300 }
+    return createStore({ ...cpuMemory, createArena: () => ({}) as never }, config, layout)
+  }
+  const unitsOfWorld = (ranks: number) =>
+    Array.from({ length: ranks }, (_, rank) => storeOf(ranks, rank).units())
+      .flat()
+      .map(({ index, name, count }) => ({ index, name, count }))
+      .sort((a, b) => a.index - b.index)
+  const alone = unitsOfWorld(1)
+  expect(alone.map(({ index }) => index)).toEqual(alone.map((_, i) => i))
+  expect(alone.length).toBe(storeOf(1, 0).unitCount)
+  expect(alone.filter(({ name }) => name === 'embedding').map(({ count }) => count)).toEqual([288, 288, 288, 160])
+  for (const ranks of [2, 4, 8]) expect(unitsOfWorld(ranks)).toEqual(alone)
+})
+
+const createSpecs = () => {
+  const config = configOf({})
+  return createStore({ ...cpuMemory, createArena: () => ({}) as never }, config).specs
+}

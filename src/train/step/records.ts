@@ -1,0 +1,186 @@
+/** Records of a run: the lines of metrics.jsonl, routing.jsonl and ledger.jsonl. */
+import type { RoutedModule } from '../../core/model/parameters.ts'
+import type { CapacityRule } from '../../core/model/routing/contract.ts'
+
+/** The routing part of a metrics line, over all routers. */
+export interface RoutingSummary {
+  /** Mean over routers of the load-balancing loss before its coefficient: 1 at perfect balance. */
+  readonly aux_loss: number
+  /** Mean over routers of the router z-loss before its coefficient. */
+  readonly z_loss: number
+  /** Share of assignments dropped for lack of capacity, mean over routers. */
+  readonly drop_rate: number
+  /** Share of tokens that no expert computed, mean over routers. */
+  readonly unserved_rate: number
+  /** c_v of tokens per expert, mean over routers, before drops and after. */
+  readonly load_cv: number
+  readonly load_cv_kept: number
+  /** Experts without a token, summed over routers. */
+  readonly dead_experts: number
+  /**
+   * Mean over routers of the mean total gate: see {@link RoutingRecord}. Null for a dense model; this field and the next
+   * two are missing in files of earlier versions.
+   */
+  readonly gate_mean: number | null
+  /** Means over routers of the entropy of their distribution and of its share of the largest; null without weights. */
+  readonly gate_entropy: number | null
+  readonly entropy_share: number | null
+}
+
+/** A line of metrics.jsonl for a training step. Field names follow other trainers. */
+export interface TrainRecord extends RoutingSummary {
+  readonly kind: 'train'
+  readonly step: number
+  /** Tokens trained on so far, this step included. */
+  readonly tokens: number
+  /** Cross-entropy alone, nats per token. */
+  readonly loss: number
+  readonly learning_rate: number
+  /** Global gradient norm before clipping. */
+  readonly grad_norm: number
+  readonly tokens_per_second: number
+  readonly step_ms: number
+  /**
+   * Model FLOPs utilisation, 0 to 1: achieved FLOP/s over this machine's matmul rate in the run's precision, as known
+   * at this step. Attention counts over all S × S positions, masked ones included (src/core/model/describe.ts).
+   */
+  readonly mfu: number
+  /** True if the loss or the gradient was not finite, so that no parameter was changed. */
+  readonly skipped?: true
+}
+
+/**
+ * A line of metrics.jsonl for the ranks of a training step. Arrays have a value for each rank, in order; times are
+ * milliseconds. `compute_ms`, `all_to_all_ms`, `all_reduce_ms` and `wait_ms` of a rank add up to its `step_ms`.
+ */
+export interface RanksRecord {
+  readonly kind: 'ranks'
+  readonly step: number
+  readonly tokens: number
+  readonly step_ms: readonly number[]
+  readonly compute_ms: readonly number[]
+  /** Blocked while rows of experts travel. */
+  readonly all_to_all_ms: readonly number[]
+  /** Blocked while gradients, parameters and statistics travel. */
+  readonly all_reduce_ms: readonly number[]
+  /** Blocked in one of these until the last rank has come to it. */
+  readonly wait_ms: readonly number[]
+  /** Mean over the other ranks of the time that they wait for this one. */
+  readonly waited_for_ms: readonly number[]
+  /** Assignments that the experts of each rank computed, over all layers; absent if every rank has all experts. */
+  readonly kept_per_rank?: readonly number[]
+  /** Largest load over the mean load. */
+  readonly load_max_over_mean?: number
+  /** Longest time of computing over the median of the other ranks. */
+  readonly compute_max_over_median: number
+  /** Shares of the step, means over ranks. */
+  readonly communication_share: number
+  readonly wait_share: number
+}
+
+/** A line of ledger.jsonl: what the ranks of an expert group sent to each other for the experts of a module in a step. */
+export interface LedgerRecord {
+  readonly step: number
+  readonly layer: number
+  readonly module: RoutedModule
+  /** The first rank of the group; the others follow it. */
+  readonly first_rank: number
+  /**
+   * Rows of tokens sent to experts, by source and destination [E][E], with the empty rows that pad experts; 0 to
+   * itself.
+   */
+  readonly rows: readonly (readonly number[])[]
+  /** All bytes sent, by source and destination: numbers of rows, rows, results, and the gradients of both. */
+  readonly bytes: readonly (readonly number[])[]
+}
+
+/** An evaluation under one capacity rule. */
+export interface CapacityEvaluation {
+  /** Nats per token. */
+  readonly loss: number
+  /** Loss in bits over the UTF-8 bytes of the evaluated text. */
+  readonly bits_per_byte: number
+  /** As in {@link RoutingSummary}; both 0 under `none`. */
+  readonly drop_rate: number
+  readonly unserved_rate: number
+}
+
+/** The evaluation of one domain: the documents of one file of records, or of one folder. */
+export interface DomainEvaluation {
+  readonly name: string
+  readonly evaluated_tokens: number
+  /** UTF-8 bytes of the evaluated text. */
+  readonly evaluated_bytes: number
+  /** Nats per token under each rule. */
+  readonly losses: Readonly<Record<CapacityRule, number>>
+}
+
+/**
+ * Losses by groups of documents, from which the variation between texts is estimated. A text of up to 64 documents has a
+ * group for each. Runs on the same text have the same groups.
+ */
+export interface DocumentLosses {
+  /** Number of documents. */
+  readonly documents: number
+  /** Number of groups of each domain; the groups below are those of the first domain, then of the next. */
+  readonly groups: readonly number[]
+  /** Evaluated tokens of each group. */
+  readonly tokens: readonly number[]
+  /** Sum of the losses of each group under each rule, nats; without the rules that compute the same as `train`. */
+  readonly nats: { readonly train: readonly number[] } & Readonly<Partial<Record<CapacityRule, readonly number[]>>>
+}
+
+/** A line of metrics.jsonl for an evaluation on held-out documents. */
+export interface EvalRecord extends RoutingSummary {
+  readonly kind: 'eval'
+  readonly step: number
+  /** Tokens trained on so far. */
+  readonly tokens: number
+  readonly loss: number
+  /** Loss in bits over the UTF-8 bytes of the evaluated text. */
+  readonly bits_per_byte: number
+  /** Tokens evaluated. */
+  readonly evaluated_tokens: number
+  /** The capacity rule of the fields above; `eval` in records of a training. */
+  readonly capacity: CapacityRule
+  /** The same text under each rule: at `factor`, at `evalFactor`, and dropless. Missing in files of earlier versions. */
+  readonly capacities: Readonly<Record<CapacityRule, CapacityEvaluation>>
+  /** By domain, if the text has several; not during training. */
+  readonly domains?: readonly DomainEvaluation[]
+  /** In records of studies. */
+  readonly documents?: DocumentLosses
+}
+
+/** A line of routing.jsonl: one router of a sparse layer at one step. */
+export interface RoutingRecord {
+  readonly step: number
+  /** Index of the transformer layer. */
+  readonly layer: number
+  /** The routed module: the feed-forward network, or a projection of attention. */
+  readonly module: RoutedModule
+  /** Capacity of an expert per group of tokens; null = dropless. */
+  readonly capacity: number | null
+  /** Assignments to each expert, before drops and after. */
+  readonly tokens_per_expert: readonly number[]
+  readonly kept_per_expert: readonly number[]
+  readonly load_cv: number
+  readonly load_cv_kept: number
+  readonly drop_rate: number
+  /** Share of tokens that no expert computed: all their choices were dropped, or no expert chose them. */
+  readonly unserved_rate: number
+  /**
+   * Mean over tokens of the total gate: the sum of the gates of a token's kept choices, by which the mixture of its
+   * experts is scaled; 0 for a token that no expert computed. Missing in files of earlier versions.
+   */
+  readonly gate_mean: number
+  /** Mean over tokens of the entropy of the router's distribution, nats; null for a router without weights. */
+  readonly gate_entropy: number | null
+  /**
+   * `gate_entropy` over ln of the experts of a prototype, the entropy of a router without a preference: near 1 it has not
+   * decided. Null for a router without weights, or with one expert in a prototype. Missing in files of earlier versions.
+   */
+  readonly entropy_share: number | null
+  readonly dead_experts: number
+  /** Largest load over the mean load, before drops. */
+  readonly max_over_mean: number
+}

@@ -1,0 +1,372 @@
+/**
+ * Flat memory of a model: parameters, gradients and optimizer state, in banks (`bank.ts`).
+ *
+ * Tensors are in the same order in each region of a bank. The regions of optimizer state have only those that this rank
+ * owns (`placement.ts`); the gradient of an expert may have a part for each source rank, [n, E, ...], and partial sums
+ * of gradients have regions of their own if there are several shards. Tensors with weight decay come first, so in one
+ * process the optimizer sees two plain ranges and needs no layers. A model larger than one arena has several banks; a
+ * tensor never crosses from one to the next.
+ */
+import { UsageError } from '../../core/errors.ts'
+import { sizeOf } from '../../core/graph/shape.ts'
+import { expertName, type ParameterSpec } from '../../core/model/parameters.ts'
+import { bytes } from '../../core/text/numbers.ts'
+import type { Arena, ArenaRange } from '../../engine/contract/arena.ts'
+import { type CompactState, momentLayout } from '../../engine/contract/moments.ts'
+import { Bank, type BorrowedScratch, fillBanks, type Memory, paddedFloats, type Regions } from './bank.ts'
+import { momentFloats } from './optimizer/moment-floats.ts'
+import { partialSums } from './ranks/gradient-tree.ts'
+import {
+  alone,
+  heldExperts,
+  heldSpecs,
+  type Layout,
+  placeOf,
+  type Share,
+  sharesOf,
+  sourcesKept,
+  unitsOf,
+} from './ranks/placement.ts'
+
+/** A range of owned parameters of one bank, with the offsets of parameters, gradients and moments, in floats. */
+export interface ParameterRange {
+  readonly arena: Arena
+  readonly parameters: number
+  readonly gradients: number
+  readonly moments: readonly number[]
+  readonly count: number
+  /** The first tensor in the range. */
+  readonly spec: ParameterSpec
+}
+
+/** A unit (`placement.ts`): an expert, or a block of rows of another tensor. */
+export interface Unit {
+  /** Among all units of the model, whichever rank owns them. */
+  readonly index: number
+  /** Of the tensor. */
+  readonly name: string
+  readonly arena: Arena
+  /** Offsets and count in floats. */
+  readonly parameters: number
+  readonly gradients: number
+  readonly count: number
+}
+
+interface TensorLocation {
+  readonly spec: ParameterSpec
+  readonly bank: Bank
+  /** Floats from the start of the region of parameters. */
+  readonly offset: number
+  /** The same in that of gradients. */
+  readonly gradient: number
+  /** Floats of the state of the part owned by this rank, and before it in a region of moments; null if none. */
+  readonly owned: { readonly floats: number; readonly offset: number } | null
+}
+
+export class ParameterStore {
+  /** Tensors on this rank: of a stacked one, the experts that the rank holds. */
+  readonly specs: readonly ParameterSpec[]
+  readonly layout: Layout
+  /** Tensors of this rank and its copies by owner. */
+  readonly shares: readonly Share[]
+  /** Number of {@link Unit}s of the model. */
+  readonly unitCount: number
+  private readonly locations = new Map<string, TensorLocation>()
+  private readonly firstUnits = new Map<string, number>()
+  private readonly banks: readonly Bank[]
+  /** Gradients kept of an expert. */
+  private readonly sources: number
+  private readonly compact: CompactState | null
+
+  /**
+   * @param runtime Allocates the arenas.
+   * @param specs All tensors of the model.
+   * @param moments Regions for optimizer state of one number per parameter, or the state of compact moments, which have
+   * one region; null = no gradients either.
+   * @param scratch Floats of scratch memory in each bank.
+   * @throws UsageError if the memory of the machine is less than that of the tensors
+   */
+  constructor(
+    runtime: Memory,
+    specs: readonly ParameterSpec[],
+    moments: number | CompactState | null,
+    scratch = 0,
+    layout: Layout = alone,
+  ) {
+    this.specs = heldSpecs(specs, layout)
+    this.layout = layout
+    this.shares = sharesOf(this.specs, layout)
+    this.sources = sourcesKept(layout)
+    this.unitCount = specs.reduce((index, spec) => {
+      const units = unitsOf(spec, layout)
+      this.firstUnits.set(spec.name, index + (spec.stacked ? heldExperts(units, layout).first : 0))
+      return index + units
+    }, 0)
+    const { maxArenaBytes } = runtime
+    if (scratch * 4 > maxArenaBytes / 2)
+      throw new UsageError(
+        `invalid train.batch: a micro-batch needs ${scratch * 4} bytes beside the embedding (expected at most ` +
+          `${maxArenaBytes / 2}; use a smaller batch or more train.microBatches)`,
+      )
+    this.compact = typeof moments === 'string' ? moments : null
+    const owned = new Map(this.trainedShares().map((share) => [share.spec, momentFloats(share, this.compact, layout)]))
+    const counts = {
+      gradientRegions: moments === null ? 0 : 1 + partialSums(layout),
+      momentRegions: typeof moments === 'string' ? 1 : (moments ?? 0),
+      scratch,
+    }
+    const sizeIn = (spec: ParameterSpec) =>
+      paddedFloats(sizeOf(spec.shape)) +
+      counts.gradientRegions * this.gradientFloats(spec) +
+      counts.momentRegions * paddedFloats(owned.get(spec) ?? 0)
+    const needed = 4 * this.specs.reduce((sum, spec) => sum + sizeIn(spec), 0)
+    if (runtime.memoryBytes !== undefined && needed > runtime.memoryBytes)
+      throw new UsageError(
+        `the model is too large for this machine: ${moments === null ? 'its parameters' : 'parameters, gradients and moments'} ` +
+          `take ${bytes(needed)}, and it has ${bytes(runtime.memoryBytes)} of memory (choose fewer layers or experts, or ` +
+          'smaller widths; choir inspect lists the tensors)',
+      )
+    this.banks = fillBanks(this.specs, sizeIn, scratch, maxArenaBytes).map((bank) =>
+      this.createBank(bank, owned, counts, runtime),
+    )
+  }
+
+  private createBank(
+    specs: readonly ParameterSpec[],
+    owned: ReadonlyMap<ParameterSpec, number>,
+    counts: Pick<Regions, 'gradientRegions' | 'momentRegions' | 'scratch'>,
+    runtime: Memory,
+  ): Bank {
+    let [parameters, gradients, moments] = [0, 0, 0]
+    const places: Omit<TensorLocation, 'bank'>[] = []
+    for (const spec of [...specs.filter(({ decay }) => decay), ...specs.filter(({ decay }) => !decay)]) {
+      const floats = owned.get(spec) ?? 0
+      const part = floats > 0 ? { floats, offset: moments } : null
+      places.push({ spec, offset: parameters, gradient: gradients, owned: part })
+      parameters += paddedFloats(sizeOf(spec.shape))
+      gradients += this.gradientFloats(spec)
+      moments += paddedFloats(floats)
+    }
+    const bank = new Bank(runtime, { ...counts, parameters, gradients, moments })
+    for (const place of places) this.locations.set(place.spec.name, { ...place, bank })
+    return bank
+  }
+
+  /** The values of a parameter, or of one expert of a stacked parameter. */
+  parameter(name: string, expert: number | null = null): ArenaRange {
+    const { spec, bank, offset } = this.location(name)
+    const { arena } = bank
+    if (expert === null) return { arena, start: offset, count: sizeOf(spec.shape) }
+    return { arena, start: offset + expert * expertFloats(spec), count: expertFloats(spec) }
+  }
+
+  /** The gradient of a parameter, or of one expert; with several sources, only of one expert: see {@link parts}. */
+  gradient(name: string, expert: number | null = null): ArenaRange {
+    const { spec } = this.location(name)
+    if (expert === null && this.isApart(spec)) throw new Error(`internal: the gradient of ${name} is kept by source`)
+    return { ...this.parts(name, expert), count: expert === null ? sizeOf(spec.shape) : expertFloats(spec) }
+  }
+
+  /** All parts of a gradient: those of its sources, if they are kept, [n, E, ...], or [E, ...] of one expert. */
+  parts(name: string, expert: number | null = null): ArenaRange {
+    const { spec, bank, gradient } = this.location(name)
+    const sources = spec.stacked ? this.sources : 1
+    const { arena } = bank
+    const start = bank.gradients() + gradient
+    if (expert === null) return { arena, start, count: sizeOf(spec.shape) * sources }
+    const count = expertFloats(spec) * sources
+    return { arena, start: start + expert * count, count }
+  }
+
+  /** Optimizer state number `index` of the owned part of a parameter. Empty if nothing of it is owned. */
+  moment(name: string, index: number): ArenaRange {
+    const { bank, owned } = this.location(name)
+    return { arena: bank.arena, start: bank.moments(index) + (owned?.offset ?? 0), count: owned?.floats ?? 0 }
+  }
+
+  /** The compact moments of a unit of a trained share, by its place in the tensor. */
+  compactMoments({ spec, from }: Share, unit: number): ArenaRange {
+    const { compact, layout } = this
+    if (!compact) throw new Error('internal: moments are not compact')
+    const floats = (of: number) => momentLayout(compact, placeOf(spec, of, of + 1, layout).floats).floats
+    // All units but the last of a tensor are of the same size.
+    const { arena, start } = this.moment(spec.name, 0)
+    return { arena, start: start + (unit - from) * floats(from), count: floats(unit) }
+  }
+
+  /** Bytes of all arenas, scratch memory included. */
+  get byteLength(): number {
+    return this.banks.reduce((sum, { arena }) => sum + arena.byteLength, 0)
+  }
+
+  /** Bytes of all arenas by region; `gradients` with partial sums, padding to whole pages in `scratch`. */
+  get regionBytes(): { parameters: number; gradients: number; moments: number; scratch: number } {
+    const sum = (floats: (regions: Regions) => number) =>
+      4 * this.banks.reduce((total, { regions }) => total + floats(regions), 0)
+    const parameters = sum((regions) => regions.parameters)
+    const gradients = sum((regions) => regions.gradientRegions * regions.gradients)
+    const moments = sum((regions) => regions.momentRegions * regions.moments)
+    return { parameters, gradients, moments, scratch: this.byteLength - parameters - gradients - moments }
+  }
+
+  /** Allocates scratch memory in the arena of a parameter. Returns its offset and that of the gradient, in floats. */
+  allocateScratch(name: string, floats: number): { arena: Arena; gradient: number; scratch: number } {
+    const { bank, gradient } = this.location(name)
+    const scratch = bank.allocate(floats)
+    if (scratch === null) throw new Error(`internal: no scratch memory is left in the bank of ${name}`)
+    return { arena: bank.arena, gradient: bank.gradients() + gradient, scratch }
+  }
+
+  /** Borrows scratch memory; null if the tensors need several arenas or too little is left. */
+  borrowScratch(floats: number): BorrowedScratch | null {
+    const [bank, ...rest] = this.banks
+    return bank && rest.length === 0 ? bank.borrow(floats) : null
+  }
+
+  private location(name: string): TensorLocation {
+    const location = this.locations.get(name)
+    if (!location) throw new Error(`internal: no parameter ${name}`)
+    return location
+  }
+
+  private gradientFloats(spec: ParameterSpec): number {
+    if (spec.frozen) return 0
+    return paddedFloats(sizeOf(spec.shape) * (spec.stacked ? this.sources : 1))
+  }
+
+  /**
+   * Owned parameters that are trained, with moments of one number per parameter, in as few ranges as possible: alone, if none is frozen, two per bank, with weight
+   * decay and without.
+   * @param names Of the tensors; default: all.
+   * @param alike Whether tensors may be in one range; default: with the same weight decay.
+   */
+  ranges(names?: ReadonlySet<string>, alike = hasSameDecay): ParameterRange[] {
+    const ranges: ParameterRange[] = []
+    const order = [...this.locations.keys()]
+    const place = ({ spec }: Share) => order.indexOf(spec.name)
+    for (const share of this.trainedShares().toSorted((a, b) => place(a) - place(b))) {
+      const { spec, floats } = share
+      if (names && !names.has(spec.name)) continue
+      const { bank, owned } = this.location(spec.name)
+      const pieces = this.piecesOf(share)
+      for (const [i, piece] of pieces.entries()) {
+        const moment = (owned?.offset ?? 0) + i * piece.count
+        const range: ParameterRange = {
+          ...piece,
+          moments: Array.from({ length: bank.regions.momentRegions }, (_, m) => bank.moments(m) + moment),
+          // Padding ends a whole tensor, not a part of it.
+          count: floats === sizeOf(spec.shape) && pieces.length === 1 ? paddedFloats(floats) : piece.count,
+          spec,
+        }
+        const last = ranges.at(-1)
+        if (last && alike(last.spec, spec) && follows(range, last))
+          ranges[ranges.length - 1] = { ...last, count: last.count + range.count }
+        else ranges.push(range)
+      }
+    }
+    return ranges
+  }
+
+  /** What this rank owns. */
+  ownedShares(): Share[] {
+    return this.shares.filter(({ owner }) => owner === this.layout.rank)
+  }
+
+  /** {@link ownedShares} that are updated. */
+  trainedShares(): Share[] {
+    return this.ownedShares().filter(({ spec }) => !spec.frozen)
+  }
+
+  /**
+   * The units that this rank owns and updates, or of other shares, such as all that it holds with their copies, in an order that does not depend on the
+   * layout.
+   */
+  units(shares: readonly Share[] = this.trainedShares()): Unit[] {
+    return shares.flatMap((share) => {
+      const { spec, from, to } = share
+      return Array.from({ length: to - from }, (_, i): Unit => {
+        const unit = from + i
+        const name = spec.stacked ? this.nameOfExpert(spec, unit) : spec.name
+        const index = (this.firstUnits.get(spec.name) ?? 0) + unit
+        const place = placeOf(spec, unit, unit + 1, this.layout)
+        const [piece] = this.piecesOf({ ...share, ...place, from: unit, to: unit + 1 }) as [Unit]
+        return { ...piece, index, name }
+      })
+    })
+  }
+
+  /** The gradients of each bank, and their partial sums (`gradient-tree.ts`); offsets and count in floats. */
+  gradientRegions(): { arena: Arena; gradients: number; partials: readonly number[]; count: number }[] {
+    const banks = this.banks.filter(({ regions }) => regions.gradients > 0)
+    return banks.map((bank) => ({
+      arena: bank.arena,
+      gradients: bank.gradients(),
+      partials: Array.from({ length: bank.regions.gradientRegions - 1 }, (_, i) => bank.gradients(1 + i)),
+      count: bank.regions.gradients,
+    }))
+  }
+
+  /** Parts of experts' gradients to add up, by expert: offsets of the sources' parts, and their length, in floats. */
+  gradientSources(): { arena: Arena; parts: readonly number[]; count: number }[] {
+    if (this.sources === 1) return []
+    return this.specs.flatMap((spec) => {
+      if (!spec.stacked || spec.frozen) return []
+      const { bank, gradient } = this.location(spec.name)
+      const count = expertFloats(spec)
+      return Array.from({ length: spec.shape[0] as number }, (_, e) => ({
+        arena: bank.arena,
+        parts: Array.from(
+          { length: this.sources },
+          (_, source) => bank.gradients() + gradient + (e * this.sources + source) * count,
+        ),
+        count,
+      }))
+    })
+  }
+
+  /** Whether the gradients of a tensor's experts are not one after the other. */
+  private isApart(spec: ParameterSpec): boolean {
+    return spec.stacked && this.sources > 1
+  }
+
+  /** Where a share lies in the regions of parameters and gradients: one range, or one for each expert. */
+  piecesOf({
+    spec,
+    from,
+    to,
+    start,
+    floats,
+  }: Share): Pick<ParameterRange, 'arena' | 'parameters' | 'gradients' | 'count'>[] {
+    const { bank, offset, gradient } = this.location(spec.name)
+    const sources = this.isApart(spec) ? this.sources : 1
+    const pieces = this.isApart(spec) ? to - from : 1
+    const count = floats / pieces
+    return Array.from({ length: pieces }, (_, i) => ({
+      arena: bank.arena,
+      parameters: offset + start + i * count,
+      gradients: bank.gradients() + gradient + (start + i * count) * sources,
+      count,
+    }))
+  }
+
+  /** The name of an expert held here, with its global id. */
+  nameOfExpert({ name, shape }: ParameterSpec, expert: number): string {
+    const [held = 0] = shape
+    return expertName(name, heldExperts(held * this.layout.expert, this.layout).first + expert)
+  }
+}
+
+/** Floats of an expert of a stacked tensor. */
+const expertFloats = ({ shape }: ParameterSpec): number => sizeOf(shape.slice(1))
+
+const hasSameDecay = (a: ParameterSpec, b: ParameterSpec): boolean => a.decay === b.decay
+
+/** Whether a range continues another in every region. */
+function follows(range: ParameterRange, last: ParameterRange): boolean {
+  return (
+    range.arena === last.arena &&
+    range.parameters === last.parameters + last.count &&
+    range.gradients === last.gradients + last.count &&
+    range.moments.every((start, i) => start === (last.moments[i] as number) + last.count)
+  )
+}

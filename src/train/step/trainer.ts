@@ -1,0 +1,303 @@
+/**
+ * One optimizer step, from a batch to updated parameters. Files, schedules of evaluation and output belong
+ * to the loop around it (train.ts).
+ */
+import type { RunConfig } from '../../core/config/run-config.ts'
+import { withFrozen } from '../../core/model/freeze.ts'
+import { parameterSpecs } from '../../core/model/parameters.ts'
+import type { ArenaKernels, Gate, GateOptions } from '../../engine/contract/arena-kernels.ts'
+import { type Ranks, sumOverRanks } from '../../engine/contract/ranks.ts'
+import type { Runtime } from '../../engine/contract/runtime.ts'
+import type { NodeTime, StepEvent } from '../../engine/contract/times.ts'
+import type { Batch } from '../data/batches.ts'
+import type { Memory } from './bank.ts'
+import {
+  GradientProgram,
+  type GradientResult,
+  type GradientShape,
+  gradientScratch,
+  type OrderedGradient,
+} from './gradient-program.ts'
+import { kernelTimes, timesSince } from './kernel-times.ts'
+import { adafactor, adafactorScratch } from './optimizer/adafactor.ts'
+import { ADAMW_MOMENTS, adamw } from './optimizer/adamw.ts'
+import { compactAdamw } from './optimizer/compact-adamw.ts'
+import type { Optimizer, UpdateSettings } from './optimizer/contract.ts'
+import { gradientGate, totalOverRanks } from './optimizer/norm.ts'
+import { exchangeScratch } from './ranks/gradient-sum.ts'
+import type { ExchangeStages } from './ranks/ledger.ts'
+import { alone, type Layout, ownedSpecs } from './ranks/placement.ts'
+import type { OwnStep } from './ranks/times.ts'
+import { updateRouterBias } from './router-bias.ts'
+import { balanceSchedule, learningRate } from './schedule.ts'
+import type { LayerCounts } from './statistics.ts'
+import { ParameterStore } from './store.ts'
+import { type RecordedSteps, Timeline } from './timeline.ts'
+import { isRouter, type Updated, updatedOf } from './updated.ts'
+
+export interface StepOutcome {
+  readonly loss: number
+  /** Of every pass, those of the first rank first. */
+  readonly passLosses: readonly number[]
+  readonly layers: readonly LayerCounts[]
+  /** Before clipping. */
+  readonly gradNorm: number
+  readonly learningRate: number
+  /** Whether the loss or the gradient was not finite; then no parameter has changed. */
+  readonly skipped: boolean
+  readonly gradientMs: number
+  readonly updateMs: number
+  /** Assignments that the experts of each rank computed; null if every rank has all experts. */
+  readonly keptByRank: readonly number[] | null
+  /** When this rank came to its exchanges with others; null without others. */
+  readonly own: OwnStep | null
+}
+
+/** Of a gradient that is computed. */
+const known = ({ loss, layers }: GradientResult): OrderedGradient => ({
+  closed: !Number.isFinite(loss),
+  losses: [],
+  loads: layers.map(({ layer, module, tokens }) => ({ layer, module, known: tokens, ordered: null })),
+})
+
+type Shaped = Pick<RunConfig, 'model' | 'train' | 'parallel'>
+
+const shapeOf = ({ model, train }: Shaped, { shards, passes }: Layout): GradientShape => ({
+  batch: train.batch,
+  shards,
+  microBatches: passes,
+  sequence: model.sequence,
+})
+
+/**
+ * The layout of a rank. Without `parallel.reproducible` a rank adds its passes one after the other, as one shard.
+ * @param place Default: this process alone, which computes all shards.
+ */
+export function layoutOf(
+  { parallel, train }: Pick<RunConfig, 'parallel' | 'train'>,
+  place: Pick<Ranks, 'rank' | 'size'> | null = null,
+): Layout {
+  const { rank, size: ranks } = place ?? { rank: 0, size: 1 }
+  const { shards = ranks, reproducible, expert, headroom } = parallel
+  // The factors of Adafactor's moments are of a whole matrix.
+  const blockFloats = train.optimizer.kind === 'adafactor' ? Number.POSITIVE_INFINITY : alone.blockFloats
+  return {
+    rank,
+    ranks,
+    expert: Math.min(expert, ranks),
+    shards: reproducible ? shards : ranks,
+    passes: reproducible ? train.microBatches : (train.microBatches * shards) / ranks,
+    headroom,
+    reproducible,
+    blockFloats,
+  }
+}
+
+/** Allocates memory for the parameters, gradients and optimizer state of a run. */
+export function createStore(runtime: Memory, config: Shaped, layout = layoutOf(config)): ParameterStore {
+  const specs = withFrozen(parameterSpecs(config.model), config.train.freeze)
+  const scratch = gradientScratch(config.model, shapeOf(config, layout)) + exchangeScratch(specs, layout)
+  const { kind, state } = config.train.optimizer
+  return kind === 'adamw'
+    ? new ParameterStore(runtime, specs, state === 'float32' ? ADAMW_MOMENTS : state, scratch, layout)
+    : new ParameterStore(runtime, specs, 0, scratch + adafactorScratch(ownedSpecs(specs, layout)), layout)
+}
+
+function createOptimizer(kernels: ArenaKernels, store: ParameterStore, train: RunConfig['train']): Optimizer {
+  const { kind, state } = train.optimizer
+  if (kind === 'adafactor') return adafactor(kernels, store, train)
+  return state === 'float32' ? adamw(kernels, store, train) : compactAdamw(kernels, store, train, state, train.seed)
+}
+
+export class Trainer {
+  readonly optimizer: Optimizer
+  /** Updates so far: steps that were not skipped. Kept in checkpoints, since bias correction depends on it. */
+  updates = 0
+  private readonly config: RunConfig['train']
+  private readonly moe: RunConfig['model']['moe']
+  private readonly runtime: Runtime
+  private readonly gradient: GradientProgram
+  private readonly kernels: ArenaKernels
+  private readonly store: ParameterStore
+  private readonly ranks: Ranks | null
+  private readonly overlap: boolean
+  /** While routers learn, and after. */
+  private readonly learning: Updated
+  private readonly frozen: Updated
+  private readonly timeline = new Timeline()
+  private steps = 0
+  private stepsMs = 0
+  private kernelsBefore: readonly NodeTime[] = []
+
+  private constructor(
+    { model, train, parallel }: RunConfig,
+    runtime: Runtime,
+    gradient: GradientProgram,
+    kernels: ArenaKernels,
+    optimizer: Optimizer,
+    store: ParameterStore,
+    ranks: Ranks | null,
+  ) {
+    this.runtime = runtime
+    this.config = train
+    this.overlap = parallel.overlap
+    this.moe = model.moe
+    this.gradient = gradient
+    this.kernels = kernels
+    this.optimizer = optimizer
+    this.store = store
+    this.ranks = ranks
+    const { groups } = gradient.parameters
+    this.learning = updatedOf(store, groups, () => true)
+    this.frozen = updatedOf(store, groups, (spec) => !isRouter(spec))
+  }
+
+  /**
+   * @param separator Token at which attention restarts (`data.crossDocuments`); default: none.
+   * @param ranks The other processes that take part; default: none.
+   */
+  static async compile(
+    runtime: Runtime,
+    config: RunConfig,
+    store: ParameterStore,
+    separator?: number,
+    ranks: Ranks | null = null,
+  ): Promise<Trainer> {
+    const { model, train } = config
+    const kernels = await runtime.createArenaKernels()
+    try {
+      const { overlap } = config.parallel
+      const shape = shapeOf(config, store.layout)
+      const balance = balanceSchedule(config)
+      const setting = { runtime, kernels, config: model, store, shape, ranks, separator, overlap, balance }
+      const gradient = await GradientProgram.compile(setting, train.seed)
+      const optimizer = createOptimizer(kernels, store, train)
+      return new Trainer(config, runtime, gradient, kernels, optimizer, store, ranks)
+    } catch (error) {
+      await kernels.close()
+      throw error
+    }
+  }
+
+  /** Bytes of parameters, gradients, optimizer state and scratch memory, padding included. */
+  get stateBytes(): number {
+    return this.store.byteLength
+  }
+
+  /** Bytes that the gradient program uses besides parameters and gradients; undefined if not planned beforehand. */
+  get programBytes(): number | undefined {
+    return this.gradient.memoryBytes
+  }
+
+  /** @param step From 1. @param batch Must not change until the promise is settled. */
+  async step(step: number, batch: Batch): Promise<StepOutcome> {
+    const { runtime, timeline, gradient } = this
+    timeline.clear()
+    runtime.orderLog?.clear()
+    const start = performance.now()
+    const early = await timeline.time('gradient', async () => {
+      await gradient.run(step, batch.tokens, batch.targets, timeline)
+      return runtime.defers ? null : gradient.result(timeline)
+    })
+    const between = performance.now()
+    const isFrozen = step > (this.config.routerSteps ?? Number.POSITIVE_INFINITY)
+    const updated = isFrozen ? this.frozen : this.learning
+    const { closed, losses, loads } = early ? known(early) : gradient.ordered()
+    const gate = await timeline.time('norm', () => this.gate(updated, { closed, finite: losses }))
+    const rate = learningRate(this.config.schedule, step, this.config.steps)
+    // A device that defers decides later. The others know: nothing is ordered for a step that is skipped.
+    if (runtime.defers || gate.isOpen) {
+      await timeline.time('update', () => this.update({ step: this.updates + 1, learningRate: rate }, gate, updated))
+      if (!isFrozen) await updateRouterBias(this.kernels, this.store, this.moe, loads, gate)
+    }
+    await runtime.finish()
+    const { loss, passLosses, layers, keptByRank, arrivalMs } = early ?? (await gradient.result(timeline))
+    const skipped = !gate.isOpen
+    if (!skipped) {
+      this.updates++
+      if (this.ranks && !this.overlap) await timeline.meet('share parameters', () => this.settle())
+    }
+    const end = performance.now()
+    this.steps++
+    this.stepsMs += end - start
+    const gradientEnd = runtime.defers ? end : between
+    return {
+      loss,
+      passLosses,
+      layers,
+      gradNorm: gate.norm,
+      learningRate: rate,
+      skipped,
+      gradientMs: gradientEnd - start,
+      updateMs: end - gradientEnd,
+      keptByRank,
+      own: this.ranks && this.ownStep(performance.timeOrigin + start, end - start, arrivalMs),
+    }
+  }
+
+  private gate({ units }: Updated, condition: Pick<GateOptions, 'closed' | 'finite'>): Promise<Gate> {
+    const { kernels, ranks, store, timeline } = this
+    const sum = (own: Float64Array) => timeline.meet('gather norms', () => sumOverRanks(ranks, own))
+    const total = ranks ? totalOverRanks(units, store.unitCount, sum) : undefined
+    return gradientGate(kernels, units, { clip: this.config.optimizer.clip, total, ...condition })
+  }
+
+  private async update(settings: UpdateSettings, gate: Gate, { names }: Updated): Promise<void> {
+    const { parameters } = this.gradient
+    for (const [i, group] of parameters.groups.entries()) {
+      // With routers alone in a group, none may be updated any more.
+      if (names[i]?.size !== 0) await this.optimizer.update(settings, gate, names[i])
+      parameters.begin(group)
+    }
+  }
+
+  /**
+   * Waits until all parameters are those after the last step: they may still be on their way when {@link step} returns.
+   * Call it before anything but the next step reads them.
+   */
+  settle(): Promise<void> {
+    return this.gradient.parameters.settle()
+  }
+
+  private ownStep(origin: number, ms: number, arrivalMs: number): OwnStep {
+    const orders = (this.runtime.orderLog?.read() ?? []).map((order) => {
+      const { posted, begin, end } = order
+      return { ...order, posted: posted - origin, begin: begin - origin, end: end - origin }
+    })
+    const meetings = this.timeline.meetings.map(({ begin, end }) => ({ begin: begin - origin, end: end - origin }))
+    return { ms, arrivalMs, orders, meetings }
+  }
+
+  /** Where each pass of a step exchanges rows of experts with other ranks. */
+  get exchanges(): readonly ExchangeStages[] {
+    return this.gradient.exchanges
+  }
+
+  /** Excludes earlier steps from the profile. */
+  resetProfile(): void {
+    this.gradient.resetProfile()
+    this.kernelsBefore = this.kernels.profile()
+    this.steps = 0
+    this.stepsMs = 0
+  }
+
+  /** The steps since the last reset; ends the recording. */
+  profile(): RecordedSteps {
+    const kernels = timesSince(this.kernelsBefore, this.kernels.profile())
+    return {
+      steps: this.steps,
+      microseconds: 1000 * this.stepsMs,
+      nodes: [...this.gradient.profile(), ...kernelTimes(kernels, this.store, this.gradient.scatters)],
+    }
+  }
+
+  /** Work of every thread in the last step. Call it after {@link profile}, which collects single nodes. */
+  lastStep(): readonly StepEvent[] {
+    return [...this.timeline.events, ...this.gradient.lastRuns()]
+  }
+
+  async release(): Promise<void> {
+    this.gradient.release()
+    await this.kernels.close()
+  }
+}

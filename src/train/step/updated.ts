@@ -1,0 +1,28 @@
+/**
+ * The tensors that a step updates. Frozen ones (`train.freeze`) are left out, and routers that have learned long enough
+ * (`train.routerSteps`): they do not count in the norm, and the optimizer's momentum does not move them either.
+ */
+import type { ParameterSpec } from '../../core/model/parameters.ts'
+import type { ParameterStore, Unit } from './store.ts'
+
+export interface Updated {
+  /** Owned units, for the norm of their gradients. */
+  readonly units: readonly Unit[]
+  /** Names of tensors, in the groups in which parameters travel. */
+  readonly names: readonly ReadonlySet<string>[]
+}
+
+export const isRouter = ({ init }: ParameterSpec): boolean => typeof init === 'object' && init.role === 'router'
+
+/** @param groups Names of all tensors. */
+export function updatedOf(
+  store: ParameterStore,
+  groups: readonly ReadonlySet<string>[],
+  learns: (spec: ParameterSpec) => boolean,
+): Updated {
+  const learning = new Set(store.specs.filter((spec) => !spec.frozen && learns(spec)).map(({ name }) => name))
+  return {
+    units: store.units(store.trainedShares().filter(({ spec }) => learns(spec))),
+    names: groups.map((names) => new Set([...names].filter((name) => learning.has(name)))),
+  }
+}

@@ -1,0 +1,123 @@
+/**
+ * Generates text with a trained model, one token at a time.
+ *
+ * The prompt is processed in one pass (`Prefill`), each later token alone (`TokenDecoder`, or `Decoder` on
+ * ONNX Runtime alone), with the keys and values of earlier tokens in a cache. A model with experts in attention, or in
+ * training, recomputes the whole context for every token instead (`ContextDecoder`). Experts have no capacity limit
+ * here, so text does not depend on the rest of a batch. With the `expert-choice` router every token takes its top k,
+ * because choosing by experts would need later tokens.
+ */
+import { UsageError } from '../../../core/errors.ts'
+import type { ModelConfig } from '../../../core/model/config.ts'
+import type { Runtime } from '../../../engine/contract/runtime.ts'
+import { generationConfig } from '../../../train/step/capacity-rules.ts'
+import { randomFor } from '../../../train/step/random.ts'
+import type { ParameterStore } from '../../../train/step/store.ts'
+import type { Int8Weights } from '../int8/int8-weights.ts'
+import { ContextDecoder } from './context-decoder.ts'
+import { Decoder } from './decoder.ts'
+import { KeyValueCache } from './key-value-cache.ts'
+import { PredeterminedExperts } from './predetermined-experts.ts'
+import { Prefill } from './prefill.ts'
+import { type SamplingOptions, sample } from './sampling.ts'
+import { TokenDecoder } from './token-decoder.ts'
+
+/** A prompt of at most this many tokens is read token by token, which is faster than compiling a program for it. */
+const MAX_STEPWISE_PROMPT = 16
+
+/** Generates one text at a time. */
+export class Generator {
+  private readonly config: ModelConfig
+  private readonly prefill: Prefill | ContextDecoder
+  private readonly decoder: Decoder | TokenDecoder | ContextDecoder
+  /** Maximum length of a prompt that is read token by token. */
+  private readonly maxStepwise: number
+  private writing = false
+
+  /**
+   * @param isChanging Whether parameters may change between two tokens: then nothing that depends on them is kept, and
+   * the whole context is recomputed for every token.
+   * @param int8 Weights of the model, to which the parameters of the store have been rounded.
+   * @throws UsageError if the store has too little scratch memory for a token with int8 weights
+   */
+  constructor(
+    runtime: Runtime,
+    trainedConfig: ModelConfig,
+    store: ParameterStore,
+    isChanging = false,
+    int8?: Int8Weights,
+  ) {
+    const config = generationConfig(trainedConfig)
+    this.config = config
+    const memory = isChanging ? null : TokenDecoder.borrow(runtime, config, store)
+    if (int8 && !memory)
+      throw new UsageError(
+        'invalid weights: "int8" for a context that does not fit into memory (expected a shorter sequence, or float32 weights)',
+      )
+    // Without memory a device would have to read a key-value cache back for every token.
+    const recomputes = isChanging || (!memory && runtime.device !== 'cpu')
+    if (recomputes || (config.moe && config.moe.attention !== 'none')) {
+      this.prefill = this.decoder = new ContextDecoder(new Prefill(runtime, config, store, null))
+      this.maxStepwise = 0
+      return
+    }
+    this.maxStepwise = MAX_STEPWISE_PROMPT
+    const cache = new KeyValueCache(config, memory ? (floats) => memory.take(floats) : undefined)
+    this.prefill = new Prefill(runtime, config, store, cache)
+    this.decoder = memory
+      ? new TokenDecoder(runtime, config, store, cache, memory, int8)
+      : new Decoder(runtime, config, store, cache)
+  }
+
+  /**
+   * An endless sequence of tokens that continues `prompt` (at least one id). Only the last `sequence`
+   * tokens of a longer prompt are read. When the context is full, its older half is dropped and the newer
+   * half is read again, at positions from 0. So, as in training, a token is predicted from at most
+   * `sequence` tokens before it, and from at least ⌊sequence / 2⌋ if there are as many.
+   * @param vocabulary Sampled ids are 0 to vocabulary − 1.
+   */
+  async *tokens(
+    prompt: readonly number[],
+    vocabulary: number,
+    options: SamplingOptions,
+    seed: number,
+  ): AsyncGenerator<number, never> {
+    if (this.writing) throw new Error('internal: a generator handles one text at a time')
+    this.writing = true
+    try {
+      const random = randomFor(seed, 'generate')
+      const { sequence } = this.config
+      const experts = new PredeterminedExperts(this.config, seed)
+      let context = prompt.slice(-sequence)
+      experts.offset = prompt.length - context.length
+      let logits = await this.begin(context, experts)
+      for (;;) {
+        const next = sample(logits, vocabulary, options, random)
+        yield next
+        if (context.length < sequence) {
+          logits = await this.decoder.step(next, context.length, experts)
+          context.push(next)
+        } else {
+          context = [...context, next].slice(-Math.max(1, Math.floor(sequence / 2)))
+          experts.offset += sequence + 1 - context.length
+          logits = await this.prefill.run(context, experts)
+        }
+      }
+    } finally {
+      this.writing = false
+    }
+  }
+
+  /** Logits after the prompt. */
+  private async begin(context: readonly number[], experts: PredeterminedExperts): Promise<Float32Array> {
+    if (context.length > this.maxStepwise) return this.prefill.run(context, experts)
+    let logits: Float32Array = new Float32Array()
+    for (const [position, token] of context.entries()) logits = await this.decoder.step(token, position, experts)
+    return logits
+  }
+
+  release(): void {
+    this.prefill.release()
+    this.decoder.release()
+  }
+}

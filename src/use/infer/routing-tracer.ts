@@ -1,0 +1,187 @@
+/**
+ * Records the routing of a trained model, token by token.
+ *
+ * Think of evaluation that also outputs the routers' choices: the program evaluates under a capacity rule,
+ * with the same batch. The text consists of windows of documents. Short windows and the last batch are
+ * filled up with repeated text, which is marked so that it is not counted. At a capacity this filler still
+ * takes slots of experts and may cause drops, so trace dropless to study single tokens.
+ */
+
+import { sizeOf } from '../../core/graph/shape.ts'
+import { type Tensor, withKernels } from '../../core/graph/tensor.ts'
+import type { ModelConfig } from '../../core/model/config.ts'
+import type { RoutingReport } from '../../core/model/moe.ts'
+import type { MoeConfig } from '../../core/model/moe-config.ts'
+import type { RoutedModule } from '../../core/model/parameters.ts'
+import type { CapacityRule } from '../../core/model/routing/contract.ts'
+import type { Buffer, Runtime } from '../../engine/contract/runtime.ts'
+import type { DocumentWindow } from '../../train/data/document-windows.ts'
+import type { TokenStream } from '../../train/data/streams/token-stream.ts'
+import { configForCapacity } from '../../train/step/capacity-rules.ts'
+import { CompiledPass, inputNameOf, tracePass } from '../../train/step/pass.ts'
+import type { ParameterStore } from '../../train/step/store.ts'
+
+/** The choices of a router; K = prototypes · k, grouped by prototype. */
+export interface RouterTrace {
+  readonly layer: number
+  readonly module: RoutedModule
+  /** Number of experts over all prototypes. */
+  readonly experts: number
+  readonly prototypes: number
+  /** Expert id of each choice, 0 to experts − 1. */
+  readonly expert_TK: Int32Array
+  readonly gate_TK: Float32Array
+  /** 1: computed by the expert; 0: dropped because the expert was full. */
+  readonly kept_TK: Uint8Array
+}
+
+/** Tokens, loss and routing of a batch. The arrays are not reused. */
+export interface BatchTrace {
+  /** Row b of the batch, from token b·S on, holds window b; rows beyond the windows are filler. */
+  readonly windows: readonly DocumentWindow[]
+  /** Token ids [B · S]. */
+  readonly token_T: Int32Array
+  /** Index of the document of each token [B · S]; −1 for filler. */
+  readonly document_T: Int32Array
+  /** Mean cross-entropy over all tokens except filler, nats. */
+  readonly loss: number
+  /** In order of computation, as in routing.jsonl. */
+  readonly routers: readonly RouterTrace[]
+}
+
+/** Buffers that a run writes a router's choices to. */
+interface RouterBuffers {
+  readonly report: RoutingReport
+  readonly expert_TK: Int32Array
+  readonly gate_TK: Float32Array
+  /** Null if nothing can be dropped. */
+  readonly position_TK: Int32Array | null
+}
+
+/** A compiled pass that outputs its routing. */
+export class RoutingTracer {
+  private readonly pass: CompiledPass
+  private readonly routers: readonly RouterBuffers[]
+  private readonly moe: MoeConfig
+  private readonly shape: { readonly batch: number; readonly sequence: number }
+  private readonly seed: number
+
+  private constructor(
+    pass: CompiledPass,
+    routers: readonly RouterBuffers[],
+    moe: MoeConfig,
+    shape: { readonly batch: number; readonly sequence: number },
+    seed: number,
+  ) {
+    this.pass = pass
+    this.routers = routers
+    this.moe = moe
+    this.shape = shape
+    this.seed = seed
+  }
+
+  /**
+   * @param batch Sequences per pass; must equal the training micro-batch, since capacity depends on it.
+   * @param seed Seed of a random router.
+   * @param capacity With `none` an `expert-choice` model is traced as in generation: every token takes its top k.
+   */
+  static async compile(
+    runtime: Runtime,
+    config: ModelConfig & { readonly moe: MoeConfig },
+    store: ParameterStore,
+    batch: number,
+    seed: number,
+    capacity: CapacityRule,
+  ): Promise<RoutingTracer> {
+    const used = configForCapacity(config, capacity)
+    const shape = { batch, sequence: config.sequence }
+    const traced = withKernels(runtime.kernels, () => tracePass(used, store, { ...shape, training: false, capacity }))
+    const outputs: Record<string, Tensor> = {}
+    const buffers: Record<string, Buffer> = {}
+    const written = <B extends Buffer>(tensor: Tensor, name: string, buffer: B): B => {
+      // The choices of a random router are an input, which cannot also be an output.
+      const inputName = inputNameOf(tensor)
+      if (!inputName) outputs[name] = tensor
+      buffers[inputName || name] = buffer
+      return buffer
+    }
+    const routers = traced.losses.reports.map((report, i): RouterBuffers => {
+      const { choice, position_TK, capacity } = report
+      const size = sizeOf(choice.expert_TK.shape)
+      const name = `trace.${i}`
+      return {
+        report,
+        expert_TK: written(choice.expert_TK, `${name}.expert`, new Int32Array(size)),
+        gate_TK: written(choice.gate_TK, `${name}.gate`, new Float32Array(size)),
+        position_TK: capacity === null ? null : written(position_TK, `${name}.position`, new Int32Array(size)),
+      }
+    })
+    const pass = await CompiledPass.compile(runtime, used, store, traced, outputs, buffers)
+    return new RoutingTracer(pass, routers, config.moe, shape, seed)
+  }
+
+  /**
+   * Runs the windows in the given order, in batches.
+   * @param stream Must contain the token after each window, which is its last target.
+   */
+  async *trace(stream: TokenStream, windows: readonly DocumentWindow[]): AsyncGenerator<BatchTrace, void> {
+    const { pass, shape } = this
+    for (let from = 0; from < windows.length; from += shape.batch) {
+      const rows = windows.slice(from, from + shape.batch)
+      const document_T = fill(stream, rows, shape.sequence, pass)
+      pass.drawChoices(this.seed, 'trace', from)
+      await pass.run()
+      yield {
+        windows: rows,
+        token_T: pass.tokens.slice(),
+        document_T,
+        loss: pass.loss,
+        routers: this.routers.map((router) => routerTrace(router, this.moe)),
+      }
+    }
+  }
+
+  release(): void {
+    this.pass.release()
+  }
+}
+
+/** Fills a batch with one window per row; returns the document of each token. */
+function fill(
+  stream: TokenStream,
+  rows: readonly DocumentWindow[],
+  sequence: number,
+  { tokens, targets }: Pick<CompiledPass, 'tokens' | 'targets'>,
+): Int32Array {
+  const document_T = new Int32Array(tokens.length).fill(-1)
+  targets.fill(-1)
+  for (let row = 0; row * sequence < tokens.length; row++) {
+    const { document, start, length } = rows[row % rows.length] as DocumentWindow
+    const at = row * sequence
+    const span = new Int32Array(length + 1)
+    stream.read(start, span)
+    for (let s = 0; s < sequence; s++) tokens[at + s] = span[s % length] as number
+    if (row >= rows.length) continue
+    targets.set(span.subarray(1), at)
+    document_T.fill(document, at, at + length)
+  }
+  return document_T
+}
+
+function routerTrace(
+  { report, expert_TK, gate_TK, position_TK }: RouterBuffers,
+  { experts, prototypes }: MoeConfig,
+): RouterTrace {
+  const capacity = report.capacity ?? Infinity
+  return {
+    layer: report.layer,
+    module: report.module,
+    experts,
+    prototypes,
+    expert_TK: expert_TK.slice(),
+    gate_TK: gate_TK.slice(),
+    kept_TK: position_TK
+      ? Uint8Array.from(position_TK, (position) => (position < capacity ? 1 : 0))
+      : new Uint8Array(expert_TK.length).fill(1),
+  }
+}

@@ -1,0 +1,37 @@
+/** Options of text that a model writes, for callers of the library. */
+import { z } from 'zod'
+import { isFields } from '../../core/config/fields.ts'
+import { abortSignal, expectLive } from '../../core/config/options.ts'
+import { formatValue, parseInput } from '../../core/config/problems.ts'
+import { UsageError } from '../../core/errors.ts'
+import type { TextOptions } from './continue-text.ts'
+import type { SamplingOptions } from './generation/sampling.ts'
+
+/** All optional, with the defaults of `choir generate`: temperature 0.8, top-k 40, top-p 0.95, 200 tokens, seed 0. */
+export interface WritingOptions extends Partial<SamplingOptions> {
+  /** Tokens at most; the end of a document ends the text before. */
+  readonly tokens?: number
+  readonly seed?: number
+  /** The text ends before the first of these that comes, of which nothing is written. */
+  readonly stop?: readonly string[]
+  readonly signal?: AbortSignal
+}
+
+const writingSchema = z.strictObject({
+  temperature: z.number().nonnegative().default(0.8),
+  topK: z.int().nonnegative().default(40),
+  topP: z.number().positive().max(1).default(0.95),
+  tokens: z.int().positive().default(200),
+  seed: z.int().nonnegative().default(0),
+  stop: z.array(z.string().min(1)).default([]),
+})
+
+/** @throws UsageError when an option is out of range */
+export function textOptions(prompt: string, options: WritingOptions): TextOptions {
+  if (typeof prompt !== 'string') throw new UsageError(`invalid prompt: ${formatValue(prompt)} (expected text)`)
+  if (!isFields(options))
+    throw new UsageError(`invalid options of generate: ${formatValue(options)} (expected an object)`)
+  const { signal, ...plain } = options as WritingOptions
+  expectLive('signal', signal, abortSignal)
+  return { prompt, ...parseInput(writingSchema, plain, 'options of generate'), ...(signal && { signal }) }
+}

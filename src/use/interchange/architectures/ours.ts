@@ -1,0 +1,51 @@
+/** Our side of the tables: every tensor of a model as it is named in checkpoints, and the parts of theirs that it has. */
+import type { ModelConfig } from '../../../core/model/config.ts'
+import { expertName, parameterSpecs } from '../../../core/model/parameters.ts'
+import type { TheirTensor } from './contract.ts'
+
+export interface OurTensor {
+  readonly name: string
+  readonly shape: readonly number[]
+}
+
+/** Every tensor of a model, an expert's as tensors of their own. */
+export const ourTensors = (model: ModelConfig): OurTensor[] =>
+  parameterSpecs(model).flatMap(({ name, shape, stacked }) =>
+    stacked
+      ? Array.from({ length: shape[0] as number }, (_, e) => ({ name: expertName(name, e), shape: shape.slice(1) }))
+      : [{ name, shape }],
+  )
+
+/** Rows and columns of a tensor seen as a matrix: leading dimensions are rows, and a vector is one column. */
+export function asMatrix(shape: readonly number[]): readonly [rows: number, columns: number] {
+  const columns = shape.length < 2 ? 1 : (shape.at(-1) as number)
+  return [shape.reduce((product, size) => product * size, 1) / columns, columns]
+}
+
+/** A block of one of our tensors, and the rows of theirs that it is. */
+export interface Source {
+  readonly theirs: TheirTensor
+  readonly firstRow: number
+  readonly rows: number
+  readonly columns: number
+  /** First column of ours if transposed, else its first row. */
+  readonly at: number
+  readonly transposed: boolean
+}
+
+/** Where each of our tensors comes from, by name. */
+export function sourcesOf(tensors: readonly TheirTensor[]): ReadonlyMap<string, readonly Source[]> {
+  const sources = new Map<string, Source[]>()
+  for (const theirs of tensors) {
+    const [, columns] = asMatrix(theirs.shape)
+    let firstRow = 0
+    for (const { rows, ours, at, transposed } of theirs.parts) {
+      const source = { theirs, firstRow, rows, columns, at, transposed }
+      const known = sources.get(ours)
+      if (known) known.push(source)
+      else sources.set(ours, [source])
+      firstRow += rows
+    }
+  }
+  return sources
+}

@@ -1,0 +1,146 @@
+/**
+ * Exports a checkpoint of a run to a format of other programs: plans, writes under a hidden name, reads its own files
+ * back, measures what going dropless changes, and only then gives the folder its name.
+ */
+import { join } from 'node:path'
+import { RunError } from '../../../core/errors.ts'
+import type { ModelConfig } from '../../../core/model/config.ts'
+import { describeModel } from '../../../core/model/describe.ts'
+import { loadRunConfig } from '../../../node/run/load-config.ts'
+import type { OnMessage } from '../../../train/run/messages.ts'
+import { randomFor } from '../../../train/step/random.ts'
+import type { EvalRecord } from '../../../train/step/records.ts'
+import { evaluateModel } from '../../runs/evaluate.ts'
+import { loadModel, type ModelChoice, type TrainedModel } from '../../runs/trained-model.ts'
+import { largestDifference } from './compare.ts'
+import type { ExportDtype, ExportFormat, ExportPlan, Format } from './contract.ts'
+import { checkIsFree, NewFolder } from './folder.ts'
+import { ggufFormat } from './gguf/format.ts'
+import { hfFormat } from './hf/format.ts'
+import { modelCard } from './model-card.ts'
+import { onnxFormat } from './onnx/format.ts'
+import { ownLogits } from './own-logits.ts'
+import type { ExportReport, HeldOutLoss, LogitCheck, Missing } from './report.ts'
+import { planText } from './text-files.ts'
+import { weightsOf } from './weights.ts'
+
+export interface ExportOptions extends Pick<ModelChoice, 'checkpoint' | 'threads'> {
+  readonly format: ExportFormat
+  /** Folder to write, new or empty. Default: `export/FORMAT` in the run directory. */
+  readonly out?: string
+  /** Default float32. */
+  readonly dtype?: ExportDtype
+  readonly signal?: AbortSignal
+  readonly onMessage?: OnMessage
+}
+
+const formats: Readonly<Record<ExportFormat, Format>> = { hf: hfFormat, onnx: onnxFormat, gguf: ggufFormat }
+
+/** Tokens that are read back: fewer of a large model, since a reader may be plain loops. */
+const tokensToCheck = (model: ModelConfig): number =>
+  Math.min(model.sequence, Math.max(4, Math.min(32, Math.floor(4e9 / describeModel(model).activeParameters))))
+
+/** Largest accepted difference of float32 logits, as a share of the largest logit, at least of 1. */
+const TOLERANCE = 1e-3
+
+/**
+ * @throws UsageError if the format cannot hold the model, with the setting, or the folder is not empty; RunError if the
+ * files do not give the same logits. Nothing is left behind.
+ */
+export async function exportRun(directory: string, options: ExportOptions): Promise<ExportReport> {
+  const { format, dtype = 'float32', signal, onMessage = () => {} } = options
+  const out = options.out ?? join(directory, 'export', format)
+  const { check, plan } = formats[format]
+  await checkIsFree(out)
+  check((await loadRunConfig(directory)).model, dtype)
+  const { checkpoint, threads } = options
+  const choice: ModelChoice = {
+    device: 'cpu',
+    math: 'float32',
+    ...(checkpoint !== undefined && { checkpoint }),
+    ...(threads !== undefined && { threads }),
+  }
+  // Before the model: whether it can be written is known at once.
+  const folder = await NewFolder.begin(out)
+  try {
+    const trained = await loadModel(directory, choice, onMessage)
+    try {
+      const { config, store, tokenizer, runtime, step } = trained
+      const planned = await plan({ config, weights: weightsOf(store), tokenizer, runtime, dtype })
+      onMessage({ kind: 'prepare', message: `writing ${planned.files.length} files` })
+      await folder.write(planned.files, signal)
+      onMessage({ kind: 'prepare', message: 'reading them back' })
+      const logits = await checkLogits(planned, folder.path, trained, dtype)
+      signal?.throwIfAborted()
+      onMessage({ kind: 'prepare', message: 'measuring the loss without a capacity' })
+      const heldOut = await heldOutLoss(trained)
+      signal?.throwIfAborted()
+      const { parameters, activeParameters } = describeModel(config.model)
+      const report: Omit<ExportReport, 'files'> = {
+        kind: 'export',
+        format,
+        dtype,
+        out,
+        step,
+        architecture: planned.architecture,
+        reason: planned.reason,
+        parameters,
+        active_parameters: activeParameters,
+        logits,
+        held_out: heldOut,
+      }
+      const card = planText('README.md', modelCard(report, config, planned.usage))
+      await folder.write([card], signal)
+      await folder.finish()
+      return { ...report, files: [...planned.files, card].map(({ name, bytes }) => ({ name, bytes })) }
+    } finally {
+      await trained.close()
+    }
+  } catch (error) {
+    await folder.discard()
+    throw error
+  }
+}
+
+async function checkLogits(
+  { readBack }: ExportPlan,
+  folder: string,
+  { runtime, config: { model }, store, tokenizer }: TrainedModel,
+  dtype: ExportDtype,
+): Promise<LogitCheck | Missing> {
+  const random = randomFor(0, 'export')
+  const count = tokensToCheck(model)
+  const tokens = Int32Array.from({ length: count }, () => random.integer(tokenizer.vocabulary))
+  const found = await readBack(folder, tokens)
+  if ('missing' in found) return found
+  const own = await ownLogits(runtime, model, store, tokens)
+  const difference = largestDifference(own, found.logits)
+  const largest = own.reduce((most, logit) => Math.max(most, Math.abs(logit)), 0)
+  if (Number.isNaN(difference) || (dtype === 'float32' && difference > TOLERANCE * Math.max(1, largest)))
+    throw new RunError(
+      `the exported files give other logits than the run: by ${found.reader} they differ by ${difference}, and the ` +
+        `largest is ${largest}; nothing was written. This is an error of choir: please report it`,
+    )
+  return { reader: found.reader, tokens: count, largest_difference: difference, largest_logit: largest }
+}
+
+/** Batches of held-out text, at most: enough to see what a capacity changes. */
+const MAX_BATCHES = 50
+
+async function heldOutLoss(trained: TrainedModel): Promise<HeldOutLoss | Missing> {
+  const { model } = trained.config
+  let record: EvalRecord
+  try {
+    record = await evaluateModel(trained, { capacity: 'none', batches: MAX_BATCHES })
+  } catch (error) {
+    // Its advice, in brackets at the end, is for evaluations.
+    return { missing: (error as Error).message.replace(/ \([^()]*\)$/, '') }
+  }
+  const { train: atTraining, eval: atEvaluation, none } = record.capacities
+  const hasCapacity = model.moe !== null && model.moe.capacity !== 'none'
+  return {
+    tokens: record.evaluated_tokens,
+    dropless: none.loss,
+    as_trained: hasCapacity ? { train: atTraining.loss, eval: atEvaluation.loss } : null,
+  }
+}

@@ -1,0 +1,17 @@
+/** Models that cannot leave Choir in any format, because they do not generate text token by token as they were trained. */
+import { UsageError } from '../../../core/errors.ts'
+import type { ModelConfig } from '../../../core/model/config.ts'
+
+/** @throws UsageError if the experts of a token are not a function of the tokens up to it */
+export function checkGenerates({ moe }: Pick<ModelConfig, 'moe'>): void {
+  if (moe?.router === 'random')
+    throw new UsageError(
+      'cannot export a model with router "random": no format draws the experts of each token at random ' +
+        '(train with router "hash", which is as blind and always the same)',
+    )
+  if (moe?.router === 'expert-choice')
+    throw new UsageError(
+      'cannot export a model with router "expert-choice": its experts choose among all tokens of a batch, later ones ' +
+        'too, which no format does (train with router "top-k")',
+    )
+}

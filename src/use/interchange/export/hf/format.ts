@@ -1,0 +1,128 @@
+/** `--format hf`: a folder for transformers and vLLM. */
+import { readFile } from 'node:fs/promises'
+import type { Fields } from '../../../../core/config/fields.ts'
+import type { ModelConfig } from '../../../../core/model/config.ts'
+import { routedModules } from '../../../../core/model/parameters.ts'
+import { hashTableOf } from '../../../../core/model/routing/hash.ts'
+import { packageFile } from '../../../../core/package-file.ts'
+import type { PlannedFile, StoredTensor } from '../../../../train/run/checkpoint/safetensors.ts'
+import { architectures } from '../../architectures/config-json.ts'
+import { type Chosen, chooseArchitecture, featuresOf, type NoneFits, type Objection } from '../choose.ts'
+import type { ExportDtype, ExportPlan, ExportSource, Format } from '../contract.ts'
+import { checkGenerates } from '../generating.ts'
+import { planJson, planText, specialIds, tokenizerFiles } from '../text-files.ts'
+import { choirConfig, choirTensors } from './choir-architecture.ts'
+import { importedLogits, pythonLogits } from './read.ts'
+import { planSafetensors, storedTensor } from './safetensors.ts'
+
+/** Those whose code is in transformers. */
+const inTransformers = architectures.filter(({ type }) => type !== 'deepseek')
+
+/** Programs that compute something else than a config.json says. */
+const trapOf: Objection = ({ type }, { moe }) => {
+  const divides = moe !== null && moe.k > 1 && (moe.renormalize || moe.softmax === 'after')
+  return type === 'olmoe' && divides ? 'model.moe.renormalize: true (vLLM does not divide the gates of olmoe)' : null
+}
+
+export const hfFormat: Format = {
+  check: checkGenerates,
+  async plan(source) {
+    const chosen = chooseArchitecture(source.config.model, source.weights, inTransformers, trapOf)
+    return 'architecture' in chosen ? planKnown(source, chosen) : planOwn(source, chosen)
+  },
+}
+
+function planKnown(source: ExportSource, { architecture, config, variant }: Chosen): ExportPlan {
+  const { tokenizer, dtype, runtime } = source
+  const tensors = architecture.tensors(variant.model).map((theirs) => storedTensor(theirs, variant.weights, dtype))
+  return {
+    architecture: architecture.className,
+    reason: [`it has ${featuresOf(variant.model)}`, ...variant.changes].join('; '),
+    files: filesOf(source, { ...config, ...otherKeys(tokenizer, dtype) }, tensors),
+    usage: KNOWN_USAGE,
+    readBack: (folder, tokens) => importedLogits(runtime, folder, tokens),
+  }
+}
+
+async function planOwn(source: ExportSource, none: NoneFits): Promise<ExportPlan> {
+  const { config, weights, tokenizer, dtype } = source
+  const { model } = config
+  const tensors = [...choirTensors(model).map((theirs) => storedTensor(theirs, weights, dtype)), ...hashTables(model)]
+  return {
+    architecture: 'ChoirForCausalLM, with its own modeling_choir.py',
+    reason: `no architecture of transformers computes it; the nearest, ${none.nearest}, differs in ${none.differences.join(', ')}`,
+    files: [
+      ...filesOf(source, { ...choirConfig(model), ...otherKeys(tokenizer, dtype) }, tensors),
+      await pythonFile('configuration_choir.py'),
+      await pythonFile('modeling_choir.py'),
+    ],
+    usage: OWN_USAGE,
+    readBack: (folder, tokens) => pythonLogits(folder, model, tokens),
+  }
+}
+
+const filesOf = (
+  { config, tokenizer }: ExportSource,
+  configJson: Fields,
+  tensors: readonly StoredTensor[],
+): PlannedFile[] => [
+  planJson('config.json', configJson),
+  ...planSafetensors(tensors),
+  ...tokenizerFiles(tokenizer, config.model.sequence),
+]
+
+const dtypeNames: Readonly<Record<ExportDtype, string>> = { float32: 'float32', bf16: 'bfloat16', f16: 'float16' }
+
+/** The name of the type in transformers 5, and the one before, which vLLM reads too. */
+const otherKeys = (tokenizer: ExportSource['tokenizer'], dtype: ExportDtype) => ({
+  ...specialIds(tokenizer),
+  use_cache: true,
+  dtype: dtypeNames[dtype],
+  torch_dtype: dtypeNames[dtype],
+})
+
+/** Experts of every token id in the layers of a hash router, int32 [V, k]. */
+function hashTables(model: ModelConfig): StoredTensor[] {
+  const { moe, vocabulary, layers } = model
+  if (moe?.router !== 'hash') return []
+  return Array.from({ length: layers }, (_, layer) =>
+    routedModules(model, layer).map((module): StoredTensor => {
+      const part = module === 'ffn' ? 'ffn' : `attention.${module}`
+      const read = async () => new Uint8Array(hashTableOf(model, layer, module).buffer)
+      const shape = [vocabulary, moe.k]
+      return {
+        name: `model.layers.${layer}.${part}.router.table`,
+        dtype: 'I32',
+        shape,
+        byteLength: 4 * vocabulary * moe.k,
+        read,
+      }
+    }),
+  ).flat()
+}
+
+/** From the folder of the package, which is as far from the sources as from the built program. */
+const pythonFile = async (name: string): Promise<PlannedFile> =>
+  planText(name, await readFile(packageFile(`python/${name}`), 'utf8'))
+
+const KNOWN_USAGE = `\
+\`\`\`python
+from transformers import pipeline
+print(pipeline("text-generation", "/path/to/this/folder")("The", max_new_tokens=40))
+\`\`\`
+
+vLLM: \`vllm serve /path/to/this/folder\`.
+`
+
+const OWN_USAGE = `\
+\`modeling_choir.py\` is the model in plain PyTorch.
+
+\`\`\`python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+model = AutoModelForCausalLM.from_pretrained("/path/to/this/folder", trust_remote_code=True)
+tokenizer = AutoTokenizer.from_pretrained("/path/to/this/folder")
+print(tokenizer.decode(model.generate(**tokenizer("The", return_tensors="pt"), max_new_tokens=40)[0]))
+\`\`\`
+
+Without transformers: \`python3 modeling_choir.py . --tokens 1,2,3\` prints logits. vLLM does not load it.
+`

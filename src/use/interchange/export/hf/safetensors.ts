@@ -1,0 +1,47 @@
+/** safetensors files of an architecture's tensors, in shards with an index if they are large. */
+
+import {
+  type PlannedFile,
+  planIndex,
+  planTensorFile,
+  type StoredTensor,
+} from '../../../../train/run/checkpoint/safetensors.ts'
+import type { TheirTensor } from '../../architectures/contract.ts'
+import type { ExportDtype } from '../contract.ts'
+import { bytesOfDtype, encode } from '../encode.ts'
+import { gatherTensor } from '../their-tensors.ts'
+import type { Weights } from '../weights.ts'
+
+/** Most bytes of tensors in a file, as save_pretrained has it. */
+const SHARD_BYTES = 5e9
+
+const names: Readonly<Record<ExportDtype, string>> = { float32: 'F32', bf16: 'BF16', f16: 'F16' }
+
+export const storedTensor = (theirs: TheirTensor, weights: Weights, dtype: ExportDtype): StoredTensor => ({
+  name: theirs.name,
+  dtype: names[dtype],
+  shape: theirs.shape,
+  byteLength: bytesOfDtype[dtype] * theirs.shape.reduce((product, length) => product * length, 1),
+  read: async () => encode(await gatherTensor(theirs, weights), dtype, theirs.name),
+})
+
+export function planSafetensors(tensors: readonly StoredTensor[], shardBytes = SHARD_BYTES): PlannedFile[] {
+  const shards: StoredTensor[][] = [[]]
+  let filled = 0
+  for (const tensor of tensors) {
+    if (filled > 0 && filled + tensor.byteLength > shardBytes) {
+      shards.push([])
+      filled = 0
+    }
+    shards.at(-1)?.push(tensor)
+    filled += tensor.byteLength
+  }
+  if (shards.length === 1) return [planTensorFile('model.safetensors', tensors)]
+  const digits = (number: number) => String(number).padStart(5, '0')
+  const nameOf = (i: number) => `model-${digits(i + 1)}-of-${digits(shards.length)}.safetensors`
+  const index = shards.map((shard, i) => [
+    nameOf(i),
+    shard.map(({ name, byteLength }) => ({ name, bytes: byteLength })),
+  ])
+  return [...shards.map((shard, i) => planTensorFile(nameOf(i), shard)), planIndex('model', Object.fromEntries(index))]
+}

@@ -1,0 +1,38 @@
+/**
+ * The files of an ONNX model: `model.onnx`, and `model.onnx_data` with the weights of one that is large. Protocol buffers
+ * end at 2 GB, and a file with its weights is held in memory whole while it is written.
+ */
+import { type PlannedFile, planBytes } from '../../../../train/run/checkpoint/safetensors.ts'
+import type { ExternalPlace, Initializer, OnnxBuilder } from './builder.ts'
+
+/** Bytes of weights up to which they are in the same file. */
+const MAX_INLINE_BYTES = 512 * 2 ** 20
+/** Tensors as small as this stay with the graph: runtimes read axes and shapes while they load it. */
+const MIN_EXTERNAL_BYTES = 1024
+/** Where a tensor in a file of its own begins, so that it can be mapped into memory. */
+const ALIGNMENT = 4096
+
+/** Files to write; names are relative to the folder of the model. */
+export async function planOnnx(
+  graph: OnnxBuilder,
+  metadata: Readonly<Record<string, string>>,
+  maxInlineBytes = MAX_INLINE_BYTES,
+): Promise<PlannedFile[]> {
+  const total = graph.initializers.reduce((sum, { byteLength }) => sum + byteLength, 0)
+  if (total <= maxInlineBytes) return [planBytes('model.onnx', await graph.encode(metadata, () => null))]
+  const file = 'model.onnx_data'
+  const places = new Map<Initializer, ExternalPlace>()
+  const pieces: PlannedFile['pieces'][number][] = []
+  let bytes = 0
+  for (const tensor of graph.initializers) {
+    if (tensor.byteLength < MIN_EXTERNAL_BYTES) continue
+    const offset = Math.ceil(bytes / ALIGNMENT) * ALIGNMENT
+    const padding = offset - bytes
+    if (padding > 0) pieces.push({ byteLength: padding, read: async () => new Uint8Array(padding) })
+    pieces.push(tensor)
+    places.set(tensor, { file, offset })
+    bytes = offset + tensor.byteLength
+  }
+  const model = await graph.encode(metadata, (tensor) => places.get(tensor) ?? null)
+  return [planBytes('model.onnx', model), { name: file, bytes, pieces }]
+}

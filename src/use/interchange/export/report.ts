@@ -1,0 +1,41 @@
+/** What an export found out about itself. Printed, and written into the model card. */
+import type { CapacityRule } from '../../../core/model/routing/contract.ts'
+import type { ExportDtype, ExportFormat } from './contract.ts'
+
+export interface ExportReport {
+  readonly kind: 'export'
+  readonly format: ExportFormat
+  readonly dtype: ExportDtype
+  readonly out: string
+  /** Steps that the model was trained. */
+  readonly step: number
+  readonly architecture: string
+  readonly reason: string
+  readonly files: readonly { readonly name: string; readonly bytes: number }[]
+  readonly parameters: number
+  readonly active_parameters: number
+  readonly logits: LogitCheck | Missing
+  readonly held_out: HeldOutLoss | Missing
+}
+
+/** The files, read back and run on random tokens, against Choir's own logits of the model in memory. */
+export interface LogitCheck {
+  readonly reader: string
+  readonly tokens: number
+  readonly largest_difference: number
+  /** Largest |logit| of Choir's own. */
+  readonly largest_logit: number
+}
+
+/** Cross-entropy of held-out text, nats a token. */
+export interface HeldOutLoss {
+  readonly tokens: number
+  /** As exported: nothing is dropped. */
+  readonly dropless: number
+  /** Under the capacities of training and of evaluation; null for a model whose experts have none. */
+  readonly as_trained: Readonly<Record<Exclude<CapacityRule, 'none'>, number>> | null
+}
+
+export interface Missing {
+  readonly missing: string
+}

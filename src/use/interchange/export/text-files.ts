@@ -1,0 +1,84 @@
+/** Files beside the weights that Hugging Face's libraries read: the tokenizer, and ids for generation. */
+import type { Tokenizer } from '../../../train/data/tokenizer/tokenizer.ts'
+import { beginOfTextId, parseTokenizerJson } from '../../../train/data/tokenizer/tokenizer-json.ts'
+import { type PlannedFile, planBytes } from '../../../train/run/checkpoint/safetensors.ts'
+
+/** A file of JSON. */
+export const planJson = (name: string, value: unknown): PlannedFile =>
+  planText(name, `${JSON.stringify(value, null, 2)}\n`)
+
+export const planText = (name: string, text: string): PlannedFile => planBytes(name, new TextEncoder().encode(text))
+
+/** Ids that begin and end a text, for config.json. */
+export const specialIds = (tokenizer: Pick<Tokenizer, 'beginOfText' | 'endOfText'>) => ({
+  bos_token_id: tokenizer.beginOfText,
+  eos_token_id: tokenizer.endOfText,
+})
+
+/**
+ * The token that a tokenizer puts before a text; null if none. A tokenizer without rules for what stands around a text
+ * is one of ours, and every document of a training follows an end-of-text token.
+ */
+export function beginningOf({ json, endOfText }: Pick<Tokenizer, 'json' | 'endOfText'>): number | null {
+  const parsed = parseTokenizerJson(json, 'tokenizer.json')
+  return parsed.post_processor ? beginOfTextId(parsed) : endOfText
+}
+
+/** tokenizer.json, tokenizer_config.json and generation_config.json. @param length Longest text. */
+export function tokenizerFiles(tokenizer: Tokenizer, length: number): PlannedFile[] {
+  const token = contentOf(tokenizer.json, tokenizer.endOfText)
+  return [
+    planText('tokenizer.json', withBeginning(tokenizer.json, token, tokenizer.endOfText)),
+    planJson('tokenizer_config.json', {
+      tokenizer_class: 'PreTrainedTokenizerFast',
+      bos_token: contentOf(tokenizer.json, specialIds(tokenizer).bos_token_id),
+      eos_token: token,
+      model_max_length: length,
+      clean_up_tokenization_spaces: false,
+    }),
+    planJson('generation_config.json', {
+      ...specialIds(tokenizer),
+      pad_token_id: tokenizer.endOfText,
+      do_sample: true,
+      temperature: 0.8,
+      top_k: 40,
+      top_p: 0.95,
+      max_length: length,
+    }),
+  ]
+}
+
+/**
+ * A tokenizer.json that puts the end-of-text token before a text, as generation does here. One with rules of its own
+ * for what stands around a text keeps them.
+ */
+function withBeginning(json: string, token: string, id: number): string {
+  const parsed = JSON.parse(json) as { post_processor?: unknown }
+  if (parsed.post_processor) return json
+  const special = { SpecialToken: { id: token, type_id: 0 } }
+  const text = (sequence: 'A' | 'B', type: number) => ({ Sequence: { id: sequence, type_id: type } })
+  const processor = {
+    type: 'TemplateProcessing',
+    single: [special, text('A', 0)],
+    pair: [special, text('A', 0), text('B', 1)],
+    special_tokens: { [token]: { id: token, ids: [id], tokens: [token] } },
+  }
+  return JSON.stringify({ ...parsed, post_processor: processor })
+}
+
+interface VocabularyJson {
+  readonly added_tokens?: readonly { readonly id: number; readonly content: string }[]
+  readonly model: { readonly vocab: Readonly<Record<string, number>> | readonly [string, number][] }
+}
+
+/** The text of a token in a tokenizer.json. */
+function contentOf(json: string, id: number): string {
+  const { added_tokens: added = [], model } = JSON.parse(json) as VocabularyJson
+  const found =
+    added.find((token) => token.id === id)?.content ??
+    (Array.isArray(model.vocab)
+      ? (model.vocab[id] as [string, number])[0]
+      : Object.entries(model.vocab).find(([, other]) => other === id)?.[0])
+  if (found === undefined) throw new Error(`internal: no token ${id} in the tokenizer`)
+  return found
+}

@@ -1,0 +1,124 @@
+/**
+ * Imports a model as a run directory: reads its configuration, compares its tensors with those that a model of this
+ * configuration has, and only then writes. One tensor of ours is in memory at a time.
+ */
+import { join } from 'node:path'
+import { isFields } from '../../../core/config/fields.ts'
+import { parseInput } from '../../../core/config/problems.ts'
+import { type RunConfig, runSchema } from '../../../core/config/run-config.ts'
+import { UsageError } from '../../../core/errors.ts'
+import { sizeOf } from '../../../core/graph/shape.ts'
+import { tokenizerFromJson } from '../../../node/data/tokenizer/native-tokenizer.ts'
+import { initialScales } from '../../../train/step/initialize.ts'
+import { ourTensors, type Source, sourcesOf } from '../architectures/ours.ts'
+import { openTensors } from './foreign-folder.ts'
+import { matchTensors } from './match.ts'
+import { openOrigin } from './origin.ts'
+import { readTensor } from './read-tensor.ts'
+import { type ImportReport, mappedTensors } from './report.ts'
+import { addNoise, denseNameOf, newRouter, type Upcycling, upcycledModel } from './upcycle.ts'
+import { refuseOccupied, writeRun } from './write-run.ts'
+
+export interface ImportOptions {
+  /** Make experts of a dense model's networks. */
+  readonly upcycle?: Upcycling
+  /** Longest sequence, at most that of the model. Default: the model's, at most 1,024. */
+  readonly sequence?: number
+  /** Of new routers and noise; default 0. */
+  readonly seed?: number
+  readonly signal?: AbortSignal
+  /** Called after every tensor, with bytes of all tensors written so far and in total. */
+  readonly onProgress?: (done: number, total: number) => void
+}
+
+/** Attention needs memory that grows with the square of the sequence. */
+const DEFAULT_SEQUENCE = 1024
+
+/**
+ * @param folder In Hugging Face's layout, or, to upcycle it, the directory of a dense run.
+ * @param out The new run directory.
+ * @throws UsageError if the model is one that Choir does not compute; RunError if files are missing or damaged
+ */
+export async function importModel(folder: string, out: string, options: ImportOptions = {}): Promise<ImportReport> {
+  const { upcycle, seed = 0, signal, onProgress } = options
+  await refuseOccupied(out)
+  const origin = await openOrigin(folder, upcycle !== undefined)
+  const { model: original, theirs } = origin
+  const sequence = sequenceOf(original.sequence, options.sequence)
+  const model = { ...(upcycle ? upcycledModel(original, upcycle) : original), sequence }
+  checkTokenizer(origin.tokenizer, join(folder, 'tokenizer.json'), model.vocabulary)
+  const config = runConfig({ ...origin.run, model })
+  const { tensors: stored, close } = await openTensors(origin.tensorFolder)
+  try {
+    const ignoredTensors = matchTensors(folder, theirs, stored, original.tied)
+    const sources = sourcesOf(theirs)
+    const ours = ourTensors(model)
+    const originOf = (name: string) => (upcycle ? denseNameOf(name) : name)
+    const uses = new Map<string, string[]>()
+    for (const { name } of ours) {
+      const from = originOf(name)
+      if (from !== null) uses.set(from, [...(uses.get(from) ?? []), name])
+    }
+    const written = 4 * ours.reduce((sum, { shape }) => sum + sizeOf(shape), 0)
+    const report: ImportReport = {
+      kind: 'import',
+      folder,
+      directory: out,
+      architecture: origin.architecture,
+      parameters: written / 4,
+      bytes: { read: theirs.reduce((sum, { name }) => sum + bytesOf(stored.get(name)?.entry), 0), written },
+      ignoredKeys: origin.ignoredKeys,
+      ignoredTensors,
+      tensors: mappedTensors(theirs, uses, stored),
+      made: ours.filter(({ name }) => originOf(name) === null),
+    }
+    const scale = initialScales(config).router
+    let done = 0
+    await writeRun(out, {
+      config,
+      tokenizer: origin.tokenizer,
+      data: origin.data,
+      tensors: ours,
+      report,
+      async read(tensor) {
+        signal?.throwIfAborted()
+        const from = originOf(tensor.name)
+        const values =
+          from === null
+            ? newRouter(tensor, seed, scale)
+            : await readTensor(tensor, sources.get(from) as readonly Source[], stored)
+        if (upcycle?.noise && tensor.name.includes('.experts.')) addNoise(values, tensor.name, seed, upcycle.noise)
+        done += values.byteLength
+        onProgress?.(done, written)
+        return values
+      },
+    })
+    return report
+  } finally {
+    await close()
+  }
+}
+
+const bytesOf = (entry: { readonly begin: number; readonly end: number } | undefined): number =>
+  entry ? entry.end - entry.begin : 0
+
+function sequenceOf(longest: number, given: number | undefined): number {
+  if (given !== undefined && given > longest)
+    throw new UsageError(`invalid --sequence: ${given} (expected at most ${longest}, the model's longest sequence)`)
+  return given ?? Math.min(longest, DEFAULT_SEQUENCE)
+}
+
+function checkTokenizer(json: string, where: string, vocabulary: number): void {
+  const tokenizer = tokenizerFromJson(json, where)
+  if (tokenizer.vocabulary > vocabulary)
+    throw new UsageError(
+      `${where} has ${tokenizer.vocabulary} tokens but the model has ${vocabulary} (is it that of another ` +
+        'model? Special tokens that were only added to the file can be removed from its added_tokens)',
+    )
+}
+
+/** One sequence at a time is evaluated, since the model may be large. */
+function runConfig(run: object): RunConfig {
+  const train = 'train' in run && isFields(run.train) ? run.train : { batch: 8, microBatches: 8 }
+  return parseInput(runSchema, { ...run, train }, 'configuration')
+}

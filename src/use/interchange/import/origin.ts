@@ -1,0 +1,78 @@
+/** The model that is imported: a folder in Hugging Face's layout, or the directory of a run. */
+import { resolve } from 'node:path'
+import { type Fields, isFields } from '../../../core/config/fields.ts'
+import { formatValue } from '../../../core/config/problems.ts'
+import { UsageError } from '../../../core/errors.ts'
+import type { ModelConfig } from '../../../core/model/config.ts'
+import { newestCheckpoint } from '../../../node/run/checkpoint/checkpoint.ts'
+import { loadRunConfig } from '../../../node/run/load-config.ts'
+import { checkpointsOf } from '../../../node/run/run-directory.ts'
+import { importedData, parseState } from '../../../train/run/run-state.ts'
+import { modelOf } from '../architectures/config-json.ts'
+import type { TheirTensor } from '../architectures/contract.ts'
+import { ourTensors } from '../architectures/ours.ts'
+import { readForeignConfig, readForeignTokenizer } from './foreign-folder.ts'
+
+export interface Origin {
+  readonly architecture: string
+  readonly model: ModelConfig
+  /** The tensors that its files must have. */
+  readonly theirs: readonly TheirTensor[]
+  readonly tensorFolder: string
+  /** tokenizer.json. */
+  readonly tokenizer: string
+  /** Sections of the new run's configuration besides `model`. */
+  readonly run: Fields
+  /** Hash of the text that it was trained on. */
+  readonly data: string
+  readonly ignoredKeys: readonly string[]
+}
+
+/**
+ * @param isUpcycled Whether experts are made of it: a run can be imported for that only.
+ * @throws UsageError if there is no model that Choir computes
+ */
+export async function openOrigin(folder: string, isUpcycled: boolean): Promise<Origin> {
+  const fields = await readForeignConfig(folder)
+  // Older runs have their settings one level deeper.
+  if (fields.model_type === undefined && (isFields(fields.model) || isFields(fields.config)))
+    return runOrigin(folder, isUpcycled)
+  const { model, architecture, ignored } = modelOf(fields)
+  return {
+    architecture: architecture.type,
+    model,
+    theirs: architecture.tensors(model),
+    tensorFolder: folder,
+    tokenizer: await readForeignTokenizer(folder),
+    run: { data: { tokenizer: { kind: 'file', path: resolve(folder, 'tokenizer.json') } } },
+    data: importedData,
+    ignoredKeys: ignored,
+  }
+}
+
+async function runOrigin(directory: string, isUpcycled: boolean): Promise<Origin> {
+  if (!isUpcycled)
+    throw new UsageError(
+      `invalid folder: ${formatValue(directory)} is a run already (continue it with choir train --from ${directory}, or ` +
+        'make experts of a dense one with --upcycle)',
+    )
+  const { model, ...run } = await loadRunConfig(directory)
+  const checkpoint = await newestCheckpoint(checkpointsOf(directory), () => {})
+  if (!checkpoint) throw new UsageError(`invalid run: ${formatValue(directory)} has no intact checkpoint`)
+  const theirs = ourTensors(model).map(({ name, shape }) => ({
+    name,
+    shape,
+    parts: [{ rows: shape[0] ?? 1, ours: name, at: 0, transposed: false }],
+  }))
+  return {
+    architecture: 'choir',
+    model,
+    theirs,
+    tensorFolder: checkpoint.path,
+    tokenizer: await readForeignTokenizer(directory),
+    // Names of frozen parameters are those of the dense model.
+    run: { ...run, train: { ...run.train, freeze: [] } },
+    data: parseState(checkpoint.state, checkpoint.path).data,
+    ignoredKeys: [],
+  }
+}

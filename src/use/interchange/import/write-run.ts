@@ -1,0 +1,117 @@
+/** Writes a run directory with one checkpoint, tensor by tensor; at any instant there is a whole one or none. */
+import { readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
+import { formatValue } from '../../../core/config/problems.ts'
+import type { RunConfig } from '../../../core/config/run-config.ts'
+import { RunError, UsageError } from '../../../core/errors.ts'
+import { sha256 } from '../../../core/sha256.ts'
+import { version } from '../../../core/version.ts'
+import type { Arena } from '../../../engine/contract/arena.ts'
+import { writeChecked } from '../../../node/run/checkpoint/checked-file.ts'
+import { checkpointsOf } from '../../../node/run/run-directory.ts'
+import { errorCode, makeFolder, syncFolder, writeError } from '../../../node/system/disk.ts'
+import { makeTemporaryFolder, sweepLeftovers } from '../../../node/system/temporary-folders.ts'
+import { folderName, writeAll, writeDescription } from '../../../train/run/checkpoint/description.ts'
+import { type PlannedFile, planShards, shardsOf } from '../../../train/run/checkpoint/safetensors.ts'
+import type { State } from '../../../train/run/run-state.ts'
+import type { NamedTensor } from '../../../train/step/named-tensors.ts'
+import { asMatrix, type OurTensor } from '../architectures/ours.ts'
+
+const SHARD_BYTES = 4 * 2 ** 30
+
+export interface NewRun {
+  readonly config: RunConfig
+  /** tokenizer.json. */
+  readonly tokenizer: string
+  /** Hash of the text that it was trained on. */
+  readonly data: string
+  readonly tensors: readonly OurTensor[]
+  /** The numbers of a tensor. Called once for each, in order. */
+  read(tensor: OurTensor): Promise<Float32Array>
+  /** Contents of import.json. */
+  readonly report: object
+}
+
+/**
+ * Writes the run into a folder beside `out`, and renames that.
+ * @throws UsageError if `out` is a file or not empty; RunError if the disk is full or not writable; what `read` throws
+ */
+export async function writeRun(out: string, run: NewRun): Promise<void> {
+  await refuseOccupied(out)
+  const target = resolve(out)
+  const parent = dirname(target)
+  const needed = run.tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0)
+  let temporary: string | undefined
+  try {
+    await makeFolder(parent)
+    await sweepLeftovers(parent)
+    temporary = await makeTemporaryFolder(parent, 'building')
+    const draft = join(temporary, basename(target))
+    await writeFiles(draft, run)
+    await rename(draft, target)
+    await syncFolder(parent)
+  } catch (error) {
+    if (errorCode(error) === undefined || error instanceof RunError) throw error
+    throw await writeError(
+      `write ${out}`,
+      parent,
+      error,
+      needed,
+      'Nothing was left there: free space, or choose another --out.',
+    )
+  } finally {
+    if (temporary !== undefined) await rm(temporary, { recursive: true, force: true })
+  }
+}
+
+async function writeFiles(folder: string, { config, tokenizer, data, tensors, read, report }: NewRun): Promise<void> {
+  const checkpoint = join(checkpointsOf(folder), folderName(0))
+  await makeFolder(checkpoint)
+  const write = (file: PlannedFile) => writeChecked(join(checkpoint, file.name), file)
+  const named = tensors.map((tensor) => lazily(tensor, () => read(tensor)))
+  const model = await writeAll(planShards('model', shardsOf(named, SHARD_BYTES)), write)
+  const state: State = { data, updates: 0, nonFiniteInRow: 0, tokenizer: await sha256(tokenizer) }
+  await writeDescription(0, [{ model, optimizer: [] }], state, write)
+  await syncFolder(checkpoint)
+  const json = (contents: object) => `${JSON.stringify(contents, null, 2)}\n`
+  const stored = { version: version(), created: new Date().toISOString(), ...config }
+  for (const [name, text] of [
+    ['tokenizer.json', tokenizer],
+    ['import.json', json(report)],
+    ['config.json', json(stored)],
+  ] as const)
+    await writeFile(join(folder, name), text, { flush: true })
+  await syncFolder(folder)
+}
+
+const bytesOf = ({ shape }: OurTensor): number => {
+  const [rows, columns] = asMatrix(shape)
+  return 4 * rows * columns
+}
+
+/** A tensor whose numbers are computed when it is written. */
+function lazily({ name, shape }: OurTensor, read: () => Promise<Float32Array>): NamedTensor {
+  const byteLength = bytesOf({ name, shape })
+  const arena: Arena = {
+    byteLength,
+    host: null,
+    read,
+    async write() {
+      throw new Error(`internal: ${name} is read only`)
+    },
+    release() {},
+  }
+  return { name, shape, range: { arena, start: 0, count: byteLength / 4 } }
+}
+
+/** @throws UsageError if the folder exists and is not empty */
+export async function refuseOccupied(out: string): Promise<void> {
+  const names = await readdir(out).catch((error: unknown): string[] => {
+    if (errorCode(error) === 'ENOENT') return []
+    if (errorCode(error) === 'ENOTDIR')
+      throw new UsageError(`invalid --out: ${formatValue(out)} is a file (expected a new or empty folder)`)
+    throw new RunError(`cannot read ${out}: ${(error as Error).message}`)
+  })
+  if (names.length > 0)
+    throw new UsageError(`invalid --out: ${formatValue(out)} holds ${names[0]} (expected a new or empty folder)`)
+}
