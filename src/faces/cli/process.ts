@@ -4,6 +4,7 @@ import { relative, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { RunError, UsageError } from '../../core/errors.ts'
+import { worldOf } from '../../engine/world/mpi/world.ts'
 import { endWatch, exitAtOnce, onStopSignals } from '../../node/interrupts/interrupts.ts'
 import { childEnvironment } from '../../node/system/child-environment.ts'
 import type { BackgroundProcess, Io } from './io.ts'
@@ -55,8 +56,10 @@ export async function runProcess(): Promise<void> {
   // Output to a pipe may still be buffered: exit only after it is flushed, or if nobody reads it.
   if (!output.isClosed) await new Promise<void>((resolve) => process.stdout.write('', () => resolve()))
   await endWatch()
-  // Node aborts if it cannot reset a terminal that is gone, and waits for native calls, such as one that compiles.
-  if (output.isClosed || code === 130) exitAtOnce(output.exitCode(code))
+  // Node aborts if it cannot reset a terminal that is gone, and waits for native calls, such as one that compiles. Ranks
+  // compile to the end, and the first to exit may end the others, which have messages to write.
+  const isLeft = code === 130 && !worldOf(process.env)
+  if (output.isClosed || isLeft) exitAtOnce(output.exitCode(code))
   process.exit(output.exitCode(code))
 }
 
