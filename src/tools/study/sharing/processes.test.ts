@@ -117,7 +117,8 @@ test.skipIf(!inContainer)(
   'a process in another container is checked by its sign of life: here its id may be that of another, or of none',
   async () => {
     const folder = temporary.make()
-    const module = (path: string) => JSON.stringify(new URL(`../../../dist/study/${path}`, import.meta.url).href)
+    const module = (path: string) =>
+      JSON.stringify(new URL(`../../../../dist/tools/study/${path}`, import.meta.url).href)
     const program = `
       import { specificationSchema } from ${module('grid/specification.js')}
       import { factsOf } from ${module('sharing/facts.js')}
