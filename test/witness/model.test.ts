@@ -29,7 +29,7 @@ describe('the whole model', () => {
       heads: 1,
       sequence: 1,
       positions: 'learned',
-      normEpsilon: 1e-300,
+      normEpsilon: 1e-37,
       tied: false,
       moe: { experts: 2, hidden: 1, capacity: 'none', balance: { coefficient: 0.1 }, zLoss: 0.01 },
     })
@@ -74,7 +74,7 @@ describe('the whole model', () => {
       width: 2,
       heads: 1,
       sequence: 1,
-      normEpsilon: 1e-300,
+      normEpsilon: 1e-37,
       hidden: 1,
       tied: false,
       embeddingScale: 1,
