@@ -42,7 +42,7 @@ const asPeers = routingSets('top-1')
  * for tests: the model of test/end-to-end, whose kernels a software device then compiles once.
  */
 export const gpuShapes = {
-  tiny: { preset: 'tiny', sets: ['model.vocabulary=257'], onCpu: true },
+  tiny: { preset: 'tiny', sets: ['model.vocabulary=257', 'data.tokenizer.kind=bytes'], onCpu: true },
   S: { preset: 'S', sets: asPeers, onCpu: true },
   M: { preset: 'M', sets: asPeers, onCpu: true },
   L: {
