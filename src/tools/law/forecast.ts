@@ -67,12 +67,12 @@ export function breakEven(law: Law, { active, experts }: Omit<Point, 'tokens'>):
 }
 
 /**
- * Where a curve over rising positive x first falls below zero, interpolated over ln x; 0 if it begins below zero, null if
- * it never does.
+ * Where a curve over rising positive x falls below zero and stays there, interpolated over ln x; 0 if all of it is below
+ * zero, null if it does not end there.
  */
 export function fallsBelowZero(x: readonly number[], y: readonly number[]): number | null {
-  const i = y.findIndex((value) => value < 0)
-  if (i <= 0) return i === 0 ? 0 : null
+  const i = y.findLastIndex((value) => !(value < 0)) + 1
+  if (i === 0 || i === y.length) return i === y.length ? null : 0
   const [before = 0, after = 0, left = 0, right = 0] = [y[i - 1], y[i], x[i - 1], x[i]]
   return left * (right / left) ** (before / (before - after))
 }

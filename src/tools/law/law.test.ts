@@ -131,6 +131,9 @@ describe('the range of a law', () => {
 
 test('a curve falls below zero where its line over ln x does', () => {
   expect(fallsBelowZero([1, 4, 16], [0.3, 0.1, -0.1])).toBeCloseTo(8, 9)
-  expect(fallsBelowZero([1, 4], [-0.1, 0.2])).toBe(0)
+  // A curve that rises again has not fallen for good.
+  expect(fallsBelowZero([1, 4, 16, 64], [-0.2, 0.1, -0.1, -0.2])).toBeCloseTo(8, 9)
+  expect(fallsBelowZero([1, 4], [-0.1, -0.2])).toBe(0)
+  expect(fallsBelowZero([1, 4], [-0.1, 0.2])).toBeNull()
   expect(fallsBelowZero([1, 4], [0.2, 0.1])).toBeNull()
 })

@@ -12,7 +12,7 @@ import type { Question } from '../../contract.ts'
 import { estimateCell } from '../numbers.ts'
 import type { Runs } from '../runs.ts'
 import { slug, table } from '../tables.ts'
-import { linesOf, type MapLine, measuredBreakEven } from './measured.ts'
+import { clearFrom, linesOf, type MapLine, measuredBreakEven } from './measured.ts'
 import { pairsOf } from './pairs.ts'
 import { studyLaw } from './study-law.ts'
 
@@ -44,7 +44,9 @@ export function mapSentences(runs: Runs, question: Question): string[] {
     const size = `${count(active)} active parameters`
     if (!first)
       return `With ${size}, no number of experts pays up to ${count(longest)} tokens (${ratio(longest, active)} for each parameter).`
-    const which = `${crossed.length} of ${plural(own.length, 'number')} of experts ${crossed.length === 1 ? 'pays' : 'pay'} within ${count(longest)} tokens`
+    const clear = own.flatMap((line) => clearFrom(line) ?? [])
+    const surely = clear.length > 0 ? `, with intervals below zero from ${count(Math.min(...clear))} tokens on` : ''
+    const which = `${crossed.length} of ${plural(own.length, 'number')} of experts ${crossed.length === 1 ? 'pays' : 'pay'} within ${count(longest)} tokens${surely}`
     return first.tokens === 0
       ? `With ${size}, ${which}; ${plural(first.experts, 'expert')} ${first.experts === 1 ? 'pays' : 'pay'} from the shortest training on.`
       : `With ${size}, ${which}; the first is ${first.experts} experts, from ${count(first.tokens)} tokens on (${ratio(first.tokens, active)} for each parameter).`
@@ -91,13 +93,14 @@ function figure(id: string, active: number, lines: readonly MapLine[]): LineFigu
 
 function breakEvenTable(lines: readonly MapLine[], law: Law | null): Table | null {
   return table(
-    `Break-even: tokens from which on experts have a lower loss than the dense model. Measured: interpolated between lengths of training${law ? '; by the law: with its 80 % interval, within a factor of 8 of the trained lengths' : ''}. Below them, tokens for each active parameter. Longest: the difference in loss, arm minus dense, after the longest training.`,
+    `Break-even: tokens from which on experts have a lower loss than the dense model. Measured: by the mean over seeds, interpolated between lengths of training; clear from: the shortest length from which on all 95 % intervals are below zero${law ? '; by the law: with its 80 % interval, within a factor of 8 of the trained lengths' : ''}. Below them, tokens for each active parameter. Longest: the difference in loss, arm minus dense, after the longest training.`,
     [
       'Active',
       'Experts',
       'All parameters',
       'Seeds',
       'Measured',
+      'Clear from',
       ...(law ? ['By the law'] : []),
       'Longest',
       'Difference',
@@ -111,6 +114,7 @@ function breakEvenTable(lines: readonly MapLine[], law: Law | null): Table | nul
         count(parameters),
         String(last?.seeds ?? 0),
         tokensCell(measuredBreakEven(line), active),
+        tokensCell(clearFrom(line), active),
         ...(law ? [lawCell(breakEven(law, line), active)] : []),
         count(last?.tokens),
         last ? estimateCell({ n: last.seeds, mean: last.difference, interval: last.interval, p: null }) : dash,

@@ -42,7 +42,16 @@ export function linesOf(pairs: readonly MapPair[]): MapLine[] {
   return lines.toSorted((a, b) => a.active - b.active || a.experts - b.experts)
 }
 
-/** Tokens at which a line falls below zero, interpolated over ln tokens: 0 if it begins there, null if it never does. */
+/**
+ * The shortest trained length from which on the intervals over seeds of all lengths are below zero, in tokens; null if that
+ * of the longest is not.
+ */
+export function clearFrom({ points }: MapLine): number | null {
+  const last = points.findLastIndex(({ interval }) => !interval || interval[1] >= 0)
+  return points[last + 1]?.tokens ?? null
+}
+
+/** Tokens from which on a line is below zero, interpolated over ln tokens: 0 if all of it is, null if its end is not. */
 export const measuredBreakEven = ({ points }: MapLine): number | null =>
   fallsBelowZero(
     points.map(({ tokens }) => tokens),
