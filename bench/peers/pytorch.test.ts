@@ -36,7 +36,7 @@ const documented = {
   compiled: false,
 }
 
-test('the documented PyTorch is compared with: that of Debian, one with MKL, and one whose libraries nobody can list', () => {
+test('a PyTorch is a peer if its libraries are those of Debian, or MKL, or cannot be listed', () => {
   const expected = { threads: 2, compiled: false }
   for (const info of [
     documented,

@@ -87,7 +87,7 @@ export interface PeerGeneration {
 
 const scriptOf = (name: 'pytorch_moe.py' | 'pytorch_autocast.py' | 'pytorch_products.py'): string =>
   fileURLToPath(new URL(`./${name}`, import.meta.url))
-/** What a peer must be for its times to be compared: that of README.md, as fast as we could make PyTorch run it. */
+/** The peer that README.md documents, as fast as we could make PyTorch run. Times of another one are not compared. */
 export interface DocumentedPeer {
   readonly threads: number
   /** Whether it is one that uses `torch.compile`. */

@@ -89,7 +89,7 @@ export class TrainingProcess {
     checkBuilt(tree)
     const { math, engine, threads } = choice
     const args = [join(tree, 'dist'), shape, ...sets, `runtime.math=${math}`, `runtime.threads=${threads}`]
-    // That of the other clone, whose folders may have other names.
+    // A clone runs its own program, since folders of its build may have other names.
     const program = join(tree, 'bench', 'support', 'training-process.mjs')
     const child = new LineProcess('Choir', process.execPath, [program, ...args], engineEnvironment(engine))
     try {
