@@ -5,11 +5,13 @@
 import type { StagedModel } from '../../src/core/graph/stages/contract.ts'
 import type { Runtime } from '../../src/engine/contract/runtime.ts'
 import { RuntimeError } from '../../src/engine/contract/runtime-error.ts'
+import { Mlas } from '../../src/engine/cpu/mlas/mlas.ts'
 import { Dnnl } from '../../src/engine/cpu/onednn/dnnl.ts'
 import { findDnnl } from '../../src/engine/cpu/onednn/library.ts'
 import { compileSession } from '../../src/engine/cpu/onnxruntime/compile.ts'
 import { acquireEnvironment, releaseEnvironment } from '../../src/engine/cpu/onnxruntime/environment.ts'
 import type { Session, SessionBinding } from '../../src/engine/cpu/onnxruntime/session.ts'
+import type { Primitives } from '../../src/engine/cpu/primitives.ts'
 import type { KernelCall, KernelThread } from '../../src/engine/cpu/staged/contract.ts'
 import type { Crew } from '../../src/engine/cpu/staged/crew.ts'
 import { StagedExecutable } from '../../src/engine/cpu/staged/executable.ts'
@@ -45,6 +47,7 @@ export async function runWithOrder(
       crew,
       threads,
       profile: false,
+      library: 'oneDNN',
       exchanges: false,
       async compile(onnx) {
         const session = await compileSession(environment, onnx, { threads: 1, profile: false, onFreed() {} })
@@ -87,11 +90,10 @@ async function walk(script: Script, sessions: SessionBinding[], threads: KernelT
 }
 
 /** Primitives are created once for all programs, as on threads. */
-const libraries = new Map<string, Dnnl>()
-function dnnlOf(thread: number, math: Runtime['math']): Dnnl {
+const libraries = new Map<string, Primitives>()
+function primitivesOf(thread: number, math: Runtime['math']): Primitives {
   const library = findDnnl()
-  if (!('path' in library)) throw new Error(library.missing)
-  const known = libraries.get(`${thread} ${math}`) ?? new Dnnl(library.path, math)
+  const known = libraries.get(`${thread} ${math}`) ?? ('path' in library ? new Dnnl(library.path, math) : new Mlas())
   libraries.set(`${thread} ${math}`, known)
   return known
 }
@@ -101,7 +103,7 @@ async function contexts(script: Script, threads: number, math: Runtime['math']):
   return script.scratch.slice(0, threads).map((scratch, thread) => ({
     threads,
     group: null,
-    dnnl: dnnlOf(thread, math),
+    primitives: primitivesOf(thread, math),
     functions,
     floats: new Float32Array(script.memory.buffer),
     integers: new Int32Array(script.memory.buffer),

@@ -110,6 +110,7 @@ export function attentionCase(shape: AttentionCase): KernelCase {
     kernels: ['attention', 'attention-gradient'],
     // Where one key has all the weight, dy·v and dy·y cancel; what rounding leaves is multiplied by queries and keys.
     ...(range > 2 && { floor: range / 10 }),
+    ...(range > 1e6 && { gradientFloor: range ** 2 / 50 }),
   }
 }
 

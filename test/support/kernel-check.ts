@@ -41,6 +41,8 @@ export interface KernelCase {
   readonly accumulate?: boolean
   /** Errors are relative to at least this, for cases where terms larger than the results cancel. */
   readonly floor?: number
+  /** The same for gradients. Default: `floor`. */
+  readonly gradientFloor?: number
 }
 
 /** Outputs `y0, y1, ...` and `g <input>`. */
@@ -199,7 +201,9 @@ export async function checkCase(given: KernelCase, runtime: Runtime, options: Ch
   executable.release()
   expectSameBits(again, actual, `seed ${seed}, run twice`)
   const expected = options.expected ?? (await exactValues(given, seed, reference))
-  for (const [name, tensor] of Object.entries(expected))
-    expectNear(actual[name] as Memory, tensor as Float64Array, tolerance, `seed ${seed}: ${name}`, given.floor)
+  for (const [name, tensor] of Object.entries(expected)) {
+    const floor = name.startsWith('g ') ? (given.gradientFloor ?? given.floor) : given.floor
+    expectNear(actual[name] as Memory, tensor as Float64Array, tolerance, `seed ${seed}: ${name}`, floor)
+  }
   return actual
 }

@@ -158,7 +158,7 @@ const valueInfo = (name: string, { dtype, shape }: { dtype: DType; shape: Shape 
   type: {
     tensorType: {
       elemType: elementType[dtype],
-      shape: { dim: shape.map((d) => (d === RAGGED ? { dimParam: 'rows' } : { dimValue: d })) },
+      shape: { dim: shape.map((d) => (d < 0 ? { dimParam: d === RAGGED ? 'rows' : `size${-d}` } : { dimValue: d })) },
     },
   },
 })

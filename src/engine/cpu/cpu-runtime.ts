@@ -69,12 +69,9 @@ interface Setting {
 /** Whether kernels exchange bfloat16. Where there is AMX, oneDNN rounds float32 as it reads it. */
 const storesHalves = ({ math, dnnl }: Setting): boolean => math === 'bf16' && !dnnl?.amx
 
-/** Without oneDNN, kernels are used for the exchange with other ranks only. */
 function kernelNames(setting: Setting): string[] {
-  const { dnnl, group } = setting
-  const needed = Object.entries(opKernels).filter(([, { provider }]) => provider === 'MPI' || dnnl !== null)
-  const names = needed.filter(([, { provider }]) => provider !== 'MPI' || group !== null).map(([name]) => name)
-  return names.filter((name) => name !== 'round' || storesHalves(setting))
+  const local = Object.entries(opKernels).filter(([, { provider }]) => provider !== 'MPI' || setting.group !== null)
+  return local.map(([name]) => name).filter((name) => name !== 'round' || storesHalves(setting))
 }
 
 const halves = (kernel: string) => opKernels[kernel]?.halves
@@ -123,8 +120,8 @@ class CpuRuntime implements Runtime {
     this.orderLog = this.orderMemory && new OrderLog(this.orderMemory, ranks)
     this.environment = environment
     this.setting = setting
-    // With oneDNN every program needs the crew. Its threads start while this one goes on, with data for example.
-    if (setting.dnnl) this.startCrew().catch(() => {})
+    // Most programs need the crew. Its threads start while this one goes on, with data for example.
+    this.startCrew().catch(() => {})
   }
 
   createArena(bytes: number): Arena {
@@ -168,6 +165,7 @@ class CpuRuntime implements Runtime {
     return StagedExecutable.compile(
       {
         crew: await this.startCrew(),
+        library: this.setting.dnnl ? 'oneDNN' : 'ONNX Runtime',
         threads: this.threads,
         profile: this.setting.profile,
         exchanges: this.setting.group !== null,

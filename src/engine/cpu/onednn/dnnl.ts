@@ -7,14 +7,22 @@
  */
 import { type Precision, RuntimeError } from '../../contract/runtime.ts'
 import { addressOf, Out } from '../../native/ffi.ts'
+import {
+  type Activation,
+  type Batch,
+  type FactorType,
+  keyOf,
+  type MatrixLayout,
+  PrimitiveCache,
+  type Primitives,
+  type Product,
+  type Runnable,
+} from '../primitives.ts'
 import { openDnnl } from './library.ts'
-import { type Api, OK, Primitive, type Runnable, signatures } from './primitive.ts'
-import { type Batch, keyOf, type MatrixLayout, type Product } from './product.ts'
+import { type Api, OK, Primitive, signatures } from './primitive.ts'
 import { FactorMemory, RoundedProduct } from './rounded-product.ts'
 
-/** Data types. */
-export const BFLOAT16 = 2
-export const FLOAT32 = 3
+const dataTypes = { bfloat16: 2, float32: 3 } as const
 const INFERENCE_OR_TRAINING = 64
 const BF16_MATH = 1
 const IN_ORDER = 1
@@ -27,13 +35,9 @@ const eltwise = { linear: 0x26, exp: 0x2a, swish: 0x2c, gelu: 0x31 } as const
 const arg = { source: 1, source1: 2, target: 17, weights: 33, gradientOfSource: 129, gradientOfTarget: 145 } as const
 const postOpArgument = (index: number) => (32768 * (index + 1)) | arg.source1
 
-export type Activation = 'gelu' | 'swish'
-export type FactorType = typeof FLOAT32 | typeof BFLOAT16
-
-/** Primitives that a thread caches; each has tens of kilobytes of machine code. */
-const MAX_PRIMITIVES = 1024
-
-export class Dnnl {
+export class Dnnl implements Primitives {
+  readonly stridedResults = true
+  readonly slowFarBelow = false
   private readonly api: Api
   private readonly engine: number
   private readonly stream: number
@@ -41,9 +45,8 @@ export class Dnnl {
   private readonly rounding: 'none' | 'inside' | 'before'
   private readonly factors = new FactorMemory()
   private readonly out = new Out()
-  private readonly primitives = new Map<string, Runnable>()
+  private readonly primitives = new PrimitiveCache()
   private readonly descriptors = new Map<string, number>()
-  private clock = 0
 
   /** The instance belongs to the calling thread. */
   constructor(path: string, math: Precision) {
@@ -63,12 +66,11 @@ export class Dnnl {
     const unrounded = new Float32Array(side * side).fill(1 + 2 ** -10)
     const result = new Float32Array(side * side)
     const layout = { stride: side }
-    const product = this.productOf(FLOAT32, { m: side, k: side, n: side, a: layout, b: layout, c: side })
+    const product = this.productOf('float32', { m: side, k: side, n: side, a: layout, b: layout, c: side })
     product.run(...[unrounded, unrounded, result].map((array) => Number(addressOf(array))))
     return result[0] === side
   }
 
-  /** Run with the addresses of a, b, c and the addend, if any. */
   product(spec: Product): Runnable {
     const { m, k, n, a, c, plus } = spec
     // oneDNN (seen in 3.7) confuses the stride of a side of length 1 with that of the other side.
@@ -78,36 +80,29 @@ export class Dnnl {
       throw new RuntimeError(
         `internal: no product [${m}, ${k}]·[${k}, ${n}] of a single ${row ? 'row of aᵀ' : 'column'} with gaps`,
       )
-    if (this.rounding !== 'before') return this.productOf(FLOAT32, spec)
-    if (a.prepared && spec.b.prepared) return this.productOf(BFLOAT16, spec)
-    return this.cached(`r${keyOf(spec)}`, () => new RoundedProduct(this, spec, this.factors))
+    if (this.rounding !== 'before') return this.productOf('float32', spec)
+    if (a.prepared && spec.b.prepared) return this.productOf('bfloat16', spec)
+    return this.primitives.get(`r${keyOf(spec)}`, () => new RoundedProduct(this, spec, this.factors))
   }
 
-  /**
-   * Bytes per element of a *prepared* factor. Callers prepare a factor once if several products use it: with
-   * 4 bytes nothing is to be done, with 2 it must be rounded.
-   */
   get factorBytes(): 2 | 4 {
     return this.rounding === 'before' ? 2 : 4
   }
 
-  /** Prepares a float32 factor with rows `stride` apart: the address is `from` if nothing is to be done, else `to`. */
   prepare(from: number, to: number, rows: number, columns: number, stride = columns): number {
     if (this.factorBytes === 4) return from
     this.round(rows, columns, stride).run(from, to)
     return to
   }
 
-  /** A product of prepared factors, or a batch of products. */
   productOfPrepared(spec: Product, batch?: Batch): Runnable {
     return this.productOf(this.factorType, spec, batch)
   }
 
-  /** Rounds float32 [rows, columns] with rows `stride` apart to a bfloat16 factor without gaps; run with both addresses. */
   round(rows: number, columns: number, stride: number): Runnable {
-    return this.cached(`o${rows},${columns},${stride}`, () => {
+    return this.primitives.get(`o${rows},${columns},${stride}`, () => {
       const from = this.descriptor([rows, columns], [stride, 1])
-      const to = this.descriptor([rows, columns], [columns, 1], BFLOAT16)
+      const to = this.descriptor([rows, columns], [columns, 1], 'bfloat16')
       const create = 'dnnl_reorder_primitive_desc_create'
       return this.primitive(this.make(create, from, this.engine, to, this.engine, 0), [
         [arg.source, from],
@@ -118,12 +113,12 @@ export class Dnnl {
 
   /** The type of a prepared factor. */
   get factorType(): FactorType {
-    return this.rounding === 'before' ? BFLOAT16 : FLOAT32
+    return this.rounding === 'before' ? 'bfloat16' : 'float32'
   }
 
   private productOf(type: FactorType, spec: Product, batch?: Batch): Runnable {
     const batchKey = batch ? `${batch.count},${batch.a},${batch.b},${batch.c}` : ''
-    return this.cached(`p${type},${keyOf(spec)},${batchKey}`, () => {
+    return this.primitives.get(`p${type},${keyOf(spec)},${batchKey}`, () => {
       const { m, k, n, a, b, c, half, alpha = 1, plus, finish } = spec
       const layout = (rows: number, columns: number, { stride, transposed }: MatrixLayout, next = 0) => {
         const [sizes, strides] = [[rows, columns], transposed ? [1, stride] : [stride, 1]]
@@ -131,7 +126,7 @@ export class Dnnl {
       }
       const source = this.descriptor(...layout(m, k, a, batch?.a), type)
       const weights = this.descriptor(...layout(k, n, b, batch?.b), type)
-      const target = this.descriptor(...layout(m, n, { stride: c }, batch?.c), half ? BFLOAT16 : FLOAT32)
+      const target = this.descriptor(...layout(m, n, { stride: c }, batch?.c), half ? 'bfloat16' : 'float32')
       const postOps = this.make('dnnl_post_ops_create')
       let count = 0
       const append = (status: number) => {
@@ -166,9 +161,8 @@ export class Dnnl {
     })
   }
 
-  /** y = f(x) of `count` numbers; run with x, y. Both are of the same type. */
-  activation(kind: Activation, count: number, type: FactorType = FLOAT32): Runnable {
-    return this.cached(`a${type}${kind}${count}`, () => {
+  activation(kind: Activation, count: number, type: FactorType = 'float32'): Runnable {
+    return this.primitives.get(`a${type}${kind}${count}`, () => {
       const data = this.descriptor([count], [1], type)
       return this.primitive(this.activationDescription(kind, data), [
         [arg.source, data],
@@ -177,9 +171,8 @@ export class Dnnl {
     })
   }
 
-  /** dx = dy · f′(x) of `count` numbers; run with x, dy, dx, all of the same type. */
-  activationGradient(kind: Activation, count: number, type: FactorType = FLOAT32): Runnable {
-    return this.cached(`b${type}${kind}${count}`, () => {
+  activationGradient(kind: Activation, count: number, type: FactorType = 'float32'): Runnable {
+    return this.primitives.get(`b${type}${kind}${count}`, () => {
       const data = this.descriptor([count], [1], type)
       const forward = this.activationDescription(kind, data)
       const description = this.make(
@@ -194,60 +187,44 @@ export class Dnnl {
         forward,
         0,
       )
-      return this.primitive(description, [
+      const gradient = this.primitive(description, [
         [arg.source, data],
         [arg.gradientOfTarget, data],
         [arg.gradientOfSource, data],
       ])
+      return {
+        used: 0,
+        run: (x, dy, y, dx) => {
+          this.activation(kind, count, type).run(x as number, y as number)
+          gradient.run(x as number, dy as number, dx as number)
+        },
+        destroy: () => gradient.destroy(),
+      }
     })
   }
 
-  /** Softmax of each row; rows are `stride` apart. Run with x, y; with `factorType`, y is a prepared factor. */
-  softmax(rows: number, columns: number, stride = columns, type: FactorType = FLOAT32): Runnable {
-    return this.cached(`s${type},${rows},${columns},${stride}`, () => {
-      const [data, result] = this.softmaxLayouts(type, rows, columns, stride)
-      return this.primitive(this.softmaxDescription(data, result), [
-        [arg.source, data],
-        [arg.target, result],
-      ])
-    })
-  }
-
-  /** dx = y ∘ (dy − Σ y ∘ dy), row by row; run with y, dy, dx; with `factorType`, dx is a prepared factor. */
-  softmaxGradient(rows: number, columns: number, stride = columns, type: FactorType = FLOAT32): Runnable {
-    return this.cached(`t${type},${rows},${columns},${stride}`, () => {
-      const [data, result] = this.softmaxLayouts(type, rows, columns, stride)
-      const forward = this.softmaxDescription(data, data)
-      const create = 'dnnl_softmax_backward_primitive_desc_create'
-      const description = this.make(create, this.engine, ACCURATE_SOFTMAX, result, data, data, 1, forward, 0)
+  softmax(rows: number, columns: number): Runnable {
+    return this.primitives.get(`s${rows},${columns}`, () => {
+      const data = this.descriptor([rows, columns], [columns, 1])
+      const create = 'dnnl_softmax_forward_primitive_desc_create'
+      const description = this.make(create, this.engine, INFERENCE_OR_TRAINING, ACCURATE_SOFTMAX, data, data, 1, 0)
       return this.primitive(description, [
+        [arg.source, data],
         [arg.target, data],
-        [arg.gradientOfTarget, data],
-        [arg.gradientOfSource, result],
       ])
     })
   }
 
-  private softmaxLayouts(type: number, rows: number, columns: number, stride: number): [data: number, result: number] {
-    const layout = [
-      [rows, columns],
-      [stride, 1],
-    ] as const
-    return [this.descriptor(...layout), this.descriptor(...layout, type)]
-  }
-
-  /** z = x ∘ y of `count` numbers; run with x, y, z, all of the same type. */
-  multiply(count: number, type: FactorType = FLOAT32): Runnable {
+  multiply(count: number, type: FactorType = 'float32'): Runnable {
     return this.binary('multiply', count, type)
   }
 
-  /** z = x + y of `count` floats; run with x, y, z. */
   add(count: number): Runnable {
-    return this.binary('add', count, FLOAT32)
+    return this.binary('add', count, 'float32')
   }
 
   private binary(kind: keyof typeof binary, count: number, type: FactorType): Runnable {
-    return this.cached(`${kind}${type}${count}`, () => {
+    return this.primitives.get(`${kind}${type}${count}`, () => {
       const data = this.descriptor([count], [1], type)
       const description = this.make('dnnl_binary_primitive_desc_create', this.engine, binary[kind], data, data, data, 0)
       return this.primitive(description, [
@@ -273,31 +250,6 @@ export class Dnnl {
     )
   }
 
-  private softmaxDescription(data: number, result: number): number {
-    const create = 'dnnl_softmax_forward_primitive_desc_create'
-    return this.make(create, this.engine, INFERENCE_OR_TRAINING, ACCURATE_SOFTMAX, data, result, 1, 0)
-  }
-
-  private cached(key: string, make: () => Runnable): Runnable {
-    let primitive = this.primitives.get(key)
-    if (!primitive) {
-      if (this.primitives.size >= MAX_PRIMITIVES) this.evict()
-      primitive = make()
-      this.primitives.set(key, primitive)
-    }
-    primitive.used = ++this.clock
-    return primitive
-  }
-
-  /** Evicts the least recently used quarter: the numbers of rows of experts keep changing. */
-  private evict(): void {
-    const oldest = [...this.primitives].sort(([, a], [, b]) => a.used - b.used).slice(0, MAX_PRIMITIVES / 4)
-    for (const [key, primitive] of oldest) {
-      this.primitives.delete(key)
-      primitive.destroy()
-    }
-  }
-
   private primitive(description: number, args: readonly (readonly [index: number, descriptor: number])[]): Primitive {
     const primitive = this.make('dnnl_primitive_create', description)
     this.api.dnnl_primitive_desc_destroy(description)
@@ -309,7 +261,7 @@ export class Dnnl {
     )
   }
 
-  private descriptor(sizes: readonly number[], strides: readonly number[], type: number = FLOAT32): number {
+  private descriptor(sizes: readonly number[], strides: readonly number[], type: FactorType = 'float32'): number {
     const key = `${type};${sizes};${strides}`
     let descriptor = this.descriptors.get(key)
     if (descriptor === undefined) {
@@ -321,7 +273,7 @@ export class Dnnl {
         'dnnl_memory_desc_create_with_strides',
         sizes.length,
         Number(addressOf(dims)),
-        type,
+        dataTypes[type],
         Number(addressOf(steps)),
       )
       this.descriptors.set(key, descriptor)

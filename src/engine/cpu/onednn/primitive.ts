@@ -1,17 +1,9 @@
 /** The functions of oneDNN that we call, and a primitive with its arguments. */
 import { RuntimeError } from '../../contract/runtime.ts'
 import { addressOf } from '../../native/ffi.ts'
+import type { Runnable } from '../primitives.ts'
 
 export const OK = 0
-
-/** Runs on memory given as addresses. Do not keep it: the cache destroys what is not used for long. */
-export interface Runnable {
-  /** Time of the last use, as a count of requests. */
-  used: number
-  /** Addresses in the order of the arguments. */
-  run(...addresses: number[]): void
-  destroy(): void
-}
 
 export class Primitive implements Runnable {
   used = 0
@@ -105,17 +97,6 @@ export const signatures = {
     pointer,
   ],
   dnnl_softmax_forward_primitive_desc_create: [pointer, pointer, 'int', 'int', pointer, pointer, 'int', pointer],
-  dnnl_softmax_backward_primitive_desc_create: [
-    pointer,
-    pointer,
-    'int',
-    pointer,
-    pointer,
-    pointer,
-    'int',
-    pointer,
-    pointer,
-  ],
   dnnl_reorder_primitive_desc_create: [pointer, pointer, pointer, pointer, pointer, pointer],
   dnnl_binary_primitive_desc_create: [pointer, pointer, 'int', pointer, pointer, pointer, pointer],
 } as const

@@ -4,8 +4,7 @@
  * while they are in the cache: rounding costs a twentieth of the time that the product saves.
  */
 import { addressOf } from '../../native/ffi.ts'
-import type { Runnable } from './primitive.ts'
-import type { MatrixLayout, Product } from './product.ts'
+import type { MatrixLayout, Product, Runnable } from '../primitives.ts'
 
 /** Elements of a block of a and of b, unless a single row or column has more. */
 const BLOCK_A = 2 ** 20

@@ -39,11 +39,46 @@ export async function compileSession(
 
 /** An OrtSession. @throws RuntimeError with the op and layer at fault. */
 async function createSession(
-  { api, env }: Environment,
+  environment: Environment,
   model: Model,
   threads: number,
   profileFolder: string | undefined,
 ): Promise<Pointer> {
+  const { api, env } = environment
+  const out = new Out()
+  const options = createOptions(environment, threads, profileFolder)
+  try {
+    const { bytes } = model
+    const status = await new Promise<Pointer | null>((resolve, reject) => {
+      const settle = (error: unknown, result: Pointer | null) => {
+        if (error) reject(new RuntimeError(`internal: foreign call failed: ${error}`))
+        else resolve(result)
+      }
+      api.CreateSessionFromArray.async(env, addressOf(bytes), bytes.byteLength, options, out.address, settle)
+    })
+    const failure = takeFailure(api, status)
+    if (failure) throw toRuntimeError(failure, model.origins, 'compile')
+    return out.value
+  } finally {
+    api.ReleaseSessionOptions(options)
+  }
+}
+
+/** An OrtSession for the calling thread alone, created at once. */
+export function createSessionNow(environment: Environment, { bytes }: Model): Pointer {
+  const { api, env } = environment
+  const out = new Out()
+  const options = createOptions(environment, 1)
+  try {
+    expectSuccess(api, api.CreateSessionFromArray(env, addressOf(bytes), bytes.byteLength, options, out.address))
+    return out.value
+  } finally {
+    api.ReleaseSessionOptions(options)
+  }
+}
+
+/** OrtSessionOptions, which the caller releases. */
+function createOptions({ api }: Environment, threads: number, profileFolder?: string): Pointer {
   const out = new Out()
   expectSuccess(api, api.CreateSessionOptions(out.address))
   const options = out.value
@@ -60,24 +95,9 @@ async function createSession(
     config('session.use_env_allocators', sharesArena ? '1' : '0')
     if (profileFolder !== undefined)
       expectSuccess(api, api.EnableProfiling(options, join(profileFolder, 'onnxruntime')))
-    const status = await new Promise<Pointer | null>((resolve, reject) => {
-      const { bytes } = model
-      api.CreateSessionFromArray.async(
-        env,
-        addressOf(bytes),
-        bytes.byteLength,
-        options,
-        out.address,
-        (error, result) => {
-          if (error) reject(new RuntimeError(`internal: foreign call failed: ${error}`))
-          else resolve(result)
-        },
-      )
-    })
-    const failure = takeFailure(api, status)
-    if (failure) throw toRuntimeError(failure, model.origins, 'compile')
-    return out.value
-  } finally {
+    return options
+  } catch (error) {
     api.ReleaseSessionOptions(options)
+    throw error
   }
 }

@@ -27,7 +27,7 @@ import type { Halves, StoredType } from '../../../core/graph/stages/contract.ts'
 import type { AttributeValue } from '../../../core/graph/tensor.ts'
 import type { GroupPlace } from '../../contract/runtime.ts'
 import type { OrderRing } from '../../world/mpi/ring.ts'
-import type { Dnnl } from '../onednn/dnnl.ts'
+import type { Primitives } from '../primitives.ts'
 import type { OpFunctions } from '../wasm/module.ts'
 
 /** A tensor of a call, row-major. Floats of operands that a kernel lists in `halves` may be bfloat16. */
@@ -68,8 +68,7 @@ export interface KernelThread {
   readonly threads: number
   /** Null without other ranks. */
   readonly group: ExpertGroup | null
-  /** @throws RuntimeError without oneDNN; its kernels are not offered then. */
-  readonly dnnl: Dnnl
+  readonly primitives: Primitives
   /** WASM functions on the memory of the program. */
   readonly functions: OpFunctions
   /** The memory of the program. */
@@ -84,8 +83,8 @@ export interface PreparedCall {
 }
 
 export interface Kernel {
-  /** The library that does most of the work. */
-  readonly provider: 'oneDNN' | 'WASM' | 'MPI'
+  /** What does most of the work: the library of the primitives, or another. */
+  readonly provider: 'primitives' | 'WASM' | 'MPI'
   /** Operands that may be bfloat16, with bf16 math. Default: none. */
   readonly halves?: Halves
   /** Bytes of scratch memory that a task needs, if so many threads share the tasks. */

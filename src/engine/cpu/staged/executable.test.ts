@@ -368,6 +368,7 @@ describe('compiling', () => {
         crew: {} as Crew,
         threads: 1,
         profile: false,
+        library: 'oneDNN',
         exchanges: false,
         compile: async () => compile(at++),
         memory: createArena,

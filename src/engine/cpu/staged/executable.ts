@@ -25,13 +25,15 @@ import type { KernelCall, KernelTensor } from './contract.ts'
 import type { Crew } from './crew.ts'
 import { opKernels } from './kernels/table.ts'
 import { type MemoryPlan, planMemory } from './memory.ts'
-import { StepTimes } from './profile.ts'
+import { type Library, StepTimes } from './profile.ts'
 import type { EarlyOrder, Failure, Script, Step } from './script.ts'
 import { compileStages, releaseSessions, runsAlone, type SessionParts, type StageSession } from './sessions.ts'
 
 /** Services of the runtime for its staged programs. */
 export interface StagedParts extends SessionParts {
   readonly crew: Crew
+  /** Which library provides the primitives. */
+  readonly library: Library
   /** Whether the crew can order exchanges and wait for them. */
   readonly exchanges: boolean
   /** Memory of at least `bytes`, which all programs of the runtime use in turn. */
@@ -153,7 +155,7 @@ export class StagedExecutable implements Executable {
       scratch,
       times,
     }
-    const clock = parts.profile ? new StepTimes(script) : null
+    const clock = parts.profile ? new StepTimes(script, parts.library) : null
     if (clock) this.clocks.push(clock)
     const binding: StagedBinding = new StagedBinding({
       crew: parts.crew,

@@ -11,13 +11,18 @@ import type { KernelCall } from './contract.ts'
 import { opKernels } from './kernels/table.ts'
 import type { Script } from './script.ts'
 
+export type Library = 'oneDNN' | 'ONNX Runtime'
+
 export class StepTimes {
   private readonly script: Script
   private readonly times: Float64Array
   private readonly clocks: readonly RunClock[]
+  private readonly library: Library
 
-  constructor(script: Script) {
+  /** @param library Which one provides the primitives. */
+  constructor(script: Script, library: Library) {
     this.script = script
+    this.library = library
     this.times = new Float64Array(script.times)
     this.clocks = script.steps.map(() => new RunClock())
   }
@@ -50,7 +55,7 @@ export class StepTimes {
         return [
           {
             kind: stage.type,
-            provider: kernel?.provider ?? 'WASM',
+            provider: kernel && kernel.provider !== 'primitives' ? kernel.provider : this.library,
             op,
             layer,
             runs,

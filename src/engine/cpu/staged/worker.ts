@@ -5,12 +5,14 @@
  * This file runs only as a worker thread, from the build (see crew.ts).
  */
 import { parentPort, workerData } from 'node:worker_threads'
-import koffi from 'koffi'
 import { channels } from '../../contract/ranks.ts'
 import { now } from '../../contract/recording.ts'
 import { NOT_ORDERED, RuntimeError } from '../../contract/runtime.ts'
 import { OrderRing } from '../../world/mpi/ring.ts'
+import { Mlas } from '../mlas/mlas.ts'
 import { Dnnl } from '../onednn/dnnl.ts'
+import { ortRunAt } from '../onnxruntime/api.ts'
+import type { Primitives } from '../primitives.ts'
 import { opFunctions } from '../wasm/module.ts'
 import { Barrier } from './barrier.ts'
 import type { KernelThread, PreparedCall } from './contract.ts'
@@ -21,18 +23,13 @@ import type { CrewData, Failure, Order, Report, Script } from './script.ts'
 const { thread, threads, control, ortRun, dnnl: dnnlPath, math, group: place, orderLog, wasm } = workerData as CrewData
 const leader = thread === 0
 const barrier = new Barrier(control, threads)
-const dnnl = dnnlPath === null ? null : new Dnnl(dnnlPath, math)
 const ring = place && orderLog && new LoggedRing(place, orderLog)
 /** For orders that are not those of kernels. */
 const orderRing = place && new OrderRing(place.orders)
 const group = place && ring && { ...place, ring, channel: channels.experts }
-// In a thread that has loaded no library, koffi 3.3 crashes when it calls a function by address.
-if (dnnlPath === null && process.platform !== 'win32') koffi.load(null)
-const pointer = 'uintptr_t'
-const run: (...args: readonly number[]) => number = koffi.decode(
-  BigInt(ortRun),
-  koffi.proto(pointer, [pointer, pointer, pointer, pointer, 'size_t', pointer, 'size_t', pointer]),
-)
+// First of all: in a thread that has loaded no library, koffi 3.3 crashes when it calls a function by address.
+const primitives: Primitives = dnnlPath === null ? new Mlas() : new Dnnl(dnnlPath, math)
+const run = ortRunAt(BigInt(ortRun))
 
 interface Program {
   readonly script: Script
@@ -56,10 +53,7 @@ function open(script: Script): Program {
   const context: KernelThread = {
     threads,
     group,
-    get dnnl() {
-      if (!dnnl) throw new RuntimeError('internal: a kernel needs oneDNN, which is not there')
-      return dnnl
-    },
+    primitives,
     functions: opFunctions(wasm, script.memory),
     floats: new Float32Array(buffer),
     integers: new Int32Array(buffer),

@@ -142,7 +142,7 @@ test('maskAbove masks the columns after first + row and nothing else', () => {
       const hidden = eachOf(rows, columns, stride, () => [-1e30, 1e30])
       for (const i of hidden.keys()) if (i % stride <= first + Math.floor(i / stride)) hidden.delete(i)
       const run = (r: number, count: number) =>
-        call('maskAbove', row(scores, r, stride), stride, count, columns, first + r)
+        call('maskAbove', row(scores, r, stride), stride, count, columns, first + r, -1e30)
       check(rows, run, new Map([[scores, hidden]]))
     }),
   )
@@ -159,8 +159,23 @@ test('maskBefore masks the columns before the first of a row and nothing else', 
       for (const i of hidden.keys())
         if (start + (i % stride) >= at(integers(firsts), Math.floor(i / stride))) hidden.delete(i)
       const run = (r: number, count: number) =>
-        call('maskBefore', row(scores, r, stride), stride, count, row(firsts, r, 1), start)
+        call('maskBefore', row(scores, r, stride), stride, count, row(firsts, r, 1), start, -1e30)
       check(rows, run, new Map([[scores, hidden]]))
+    }),
+  )
+})
+
+test('raiseLow raises what is far below the largest of its row, and nothing else', () => {
+  fc.assert(
+    fc.property(seed, rows, fc.integer({ min: 1, max: 40 }), (seed, rows, columns) => {
+      begin(seed)
+      const scores = place(rows * columns)
+      const raised = eachOf(rows, columns, columns, (r, c) => {
+        const least = Math.max(...scores.values.slice(r * columns, (r + 1) * columns)) - 1
+        return [Math.max(at(scores.values, r * columns + c), least), 1]
+      })
+      const run = (r: number, count: number) => call('raiseLow', row(scores, r, columns), count, columns, 1)
+      check(rows, run, new Map([[scores, raised]]))
     }),
   )
 })

@@ -21,6 +21,7 @@ const opFunctionNames = [
   'logSums',
   'maskAbove',
   'maskBefore',
+  'raiseLow',
   'rmsNorm',
   'rmsNormGradient',
   'rotateHeads',

@@ -1,12 +1,10 @@
 /** Tensors of floats that are float32 or bfloat16 in memory (`Kernel.halves`). */
-import { BFLOAT16, type FactorType, FLOAT32 } from '../../onednn/dnnl.ts'
-import type { MatrixLayout } from '../../onednn/product.ts'
+import type { FactorType, MatrixLayout } from '../../primitives.ts'
 import type { KernelTensor } from '../contract.ts'
 
 export const isHalf = ({ dtype }: KernelTensor): boolean => dtype === 'bfloat16'
 
-/** The type by oneDNN's name. */
-export const typeOf = (tensor: KernelTensor): FactorType => (isHalf(tensor) ? BFLOAT16 : FLOAT32)
+export const typeOf = (tensor: KernelTensor): FactorType => (isHalf(tensor) ? 'bfloat16' : 'float32')
 
 /** Bytes of an element of floats. */
 export const elementBytes = (tensor: KernelTensor): 2 | 4 => (isHalf(tensor) ? 2 : 4)

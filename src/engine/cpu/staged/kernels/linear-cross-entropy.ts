@@ -28,7 +28,7 @@ const lines = (count: number): number => 64 * Math.ceil(count / 16)
  * target nothing is subtracted, and its nats are 0.
  */
 export const linearCrossEntropy: Kernel = {
-  provider: 'oneDNN',
+  provider: 'primitives',
   halves: { inputs: [0, 1], outputs: [0] },
   scratch({ outputs: [gradient] }) {
     const [total = 0, columns = 0] = (gradient as KernelTensor).shape
@@ -36,7 +36,7 @@ export const linearCrossEntropy: Kernel = {
     return 2 * lines(rows) + (isHalf(gradient as KernelTensor) ? 4 * rows * columns : 0)
   },
 
-  prepare({ inputs, outputs }, { dnnl, functions, floats, integers, scratch }) {
+  prepare({ inputs, outputs }, { primitives, functions, floats, integers, scratch }) {
     const [x, head, targets] = inputs as [KernelTensor, KernelTensor, KernelTensor]
     const [gradient, nats] = outputs as [KernelTensor, KernelTensor]
     const [total = 0, columns = 0] = gradient.shape
@@ -59,7 +59,7 @@ export const linearCrossEntropy: Kernel = {
           : { offset: gradient.offset + 4 * from * columns, address: result }
         /** Index of a logit, or of its probability, in `floats`. */
         const index = (row: number, column: number) => logits.offset / 4 + row * columns + column
-        dnnl
+        primitives
           .product({ m: rows, k: width, n: columns, a: rowsOf(x, width), b, c: columns })
           .run(addressAt(x, from * width), addressAt(head, 0), logits.address)
         functions.rowLargest(logits.offset, rows, columns, maxima, argmaxima)
@@ -72,7 +72,7 @@ export const linearCrossEntropy: Kernel = {
             )
           if (target >= 0) targetLogits[r] = floats[index(r, target)] as number
         }
-        dnnl.softmax(rows, columns).run(logits.address, logits.address)
+        primitives.softmax(rows, columns).run(logits.address, logits.address)
         for (let r = 0; r < rows; r++) {
           const target = targetOf(from + r)
           const p = floats[index(r, integers[argmaxima / 4 + r] as number)] as number
@@ -80,7 +80,7 @@ export const linearCrossEntropy: Kernel = {
             target < 0 ? 0 : (floats[maxima / 4 + r] as number) - Math.log(p) - (targetLogits[r] as number)
           if (target >= 0) floats[index(r, target)] = (floats[index(r, target)] as number) - 1
         }
-        if (half) dnnl.round(rows, columns, columns).run(logits.address, result)
+        if (half) primitives.round(rows, columns, columns).run(logits.address, result)
       },
     }
   },

@@ -1,8 +1,9 @@
 /**
- * Matrix products by oneDNN. In a batch, each matrix is a task. A single product, or a batch with fewer matrices
- * than threads, is cut into bands along the longer side; every band reads the other factor.
+ * Matrix products. In a batch, each matrix is a task. A single product, or a batch with fewer matrices
+ * than threads, is cut into bands, along the longer side if results may have gaps and else along the rows; every band reads the other
+ * factor.
  */
-import type { Product } from '../../onednn/product.ts'
+import type { Product } from '../../primitives.ts'
 import type { Kernel, KernelCall, KernelTensor } from '../contract.ts'
 import { addressAt, elementBytes, isHalf } from './floats.ts'
 
@@ -13,11 +14,11 @@ const BANDS_OF_THREAD = 4
 const WIDE_BAND = 128
 
 export const matmul: Kernel = {
-  provider: 'oneDNN',
+  provider: 'primitives',
   halves: { inputs: [0, 1], outputs: [0] },
-  prepare(call, { dnnl, threads }) {
+  prepare(call, { primitives, threads }) {
     const { batch, m, k, n, a, b, c, addend, alpha, transposeA, transposeB } = parts(call)
-    const byRows = m >= n
+    const byRows = m >= n || !primitives.stridedResults
     const side = byRows ? m : n
     const least = batch >= threads ? 1 : Math.ceil(threads / batch)
     const bands = bandsOf(side, Math.max(least, Math.min(BANDS_OF_THREAD * least, Math.floor(side / WIDE_BAND))))
@@ -45,7 +46,7 @@ export const matmul: Kernel = {
         const fromB = byRows ? 0 : from * (transposeB ? k : 1)
         const fromC = byRows ? from * n : from
         const of = (tensor: KernelTensor, size: number, start: number) => addressAt(tensor, matrix * size + start)
-        dnnl
+        primitives
           .product(products[band] as Product)
           .run(
             of(a, m * k, fromA),

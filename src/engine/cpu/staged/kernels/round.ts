@@ -9,9 +9,9 @@ const TASK_ROWS = 256
 
 /** Input x [N, D]; output x [N, D]. It is offered with bf16 math only, for products whose other factors are bfloat16. */
 export const round: Kernel = {
-  provider: 'oneDNN',
+  provider: 'primitives',
   halves: { inputs: [], outputs: [0] },
-  prepare({ inputs, outputs }, { dnnl }) {
+  prepare({ inputs, outputs }, { primitives }) {
     const [x] = inputs as [KernelTensor]
     const [y] = outputs as [KernelTensor]
     const width = widthOf(x)
@@ -22,7 +22,7 @@ export const round: Kernel = {
       tasks: bands.length,
       run(task) {
         const { from, length } = bands[task] as { from: number; length: number }
-        dnnl.round(length, width, width).run(addressAt(x, from * width), addressAt(y, from * width))
+        primitives.round(length, width, width).run(addressAt(x, from * width), addressAt(y, from * width))
       },
     }
   },

@@ -7,7 +7,7 @@
  * nearest, ties to even). Heads of bfloat16 are moved to bfloat16 only.
  */
 import { Elementary } from './elementary'
-import { dot, rotateRow, scaleRow, touch } from './row'
+import { dot, largestOf, rotateRow, scaleRow, touch } from './row'
 
 /** Rows that are fetched at once. */
 const AHEAD: u32 = 8
@@ -171,33 +171,45 @@ export function scaleHeads(
 }
 
 /**
- * Masks what a row does not see yet: scores[r, c] = −1e30 for start + c < firsts[r]; firsts are int32, at most
+ * Sets what a row does not see yet: scores[r, c] = value for start + c < firsts[r]; firsts are int32, at most
  * start + `columns`.
  */
-export function maskBefore(scores: usize, stride: u32, rows: u32, firsts: usize, start: i32): void {
+export function maskBefore(scores: usize, stride: u32, rows: u32, firsts: usize, start: i32, value: f32): void {
   for (; rows > 0; rows--, firsts += 4) {
-    fillMasked(scores, max<i32>(0, load<i32>(firsts) - start))
+    fill(scores, max<i32>(0, load<i32>(firsts) - start), value)
     scores += stride * 4
   }
 }
 
-/** Causal mask: scores[r, c] = −1e30 for first + r < c < columns. */
-export function maskAbove(scores: usize, stride: u32, rows: u32, columns: u32, first: u32): void {
+/** Causal mask: scores[r, c] = value for first + r < c < columns. */
+export function maskAbove(scores: usize, stride: u32, rows: u32, columns: u32, first: u32, value: f32): void {
   for (let start = first + 1; rows > 0 && start < columns; start++, rows--) {
-    fillMasked(scores + start * 4, columns - start)
+    fill(scores + start * 4, columns - start, value)
     scores += stride * 4
   }
 }
 
-/** Sets `count` scores to −1e30. */
-function fillMasked(to: usize, count: i32): void {
-  const masked = f32x4.splat(-1e30)
+/** Raises scores [rows, columns] that are more than `depth` below the largest of their row to that depth. */
+export function raiseLow(scores: usize, rows: u32, columns: u32, depth: f32): void {
+  for (; rows > 0; rows--, scores += columns * 4) {
+    const least = largestOf(scores, columns) - depth
+    const leasts = f32x4.splat(least)
+    const end = scores + <usize>columns * 4
+    let at = scores
+    for (; at + 16 <= end; at += 16) v128.store(at, f32x4.max(v128.load(at), leasts))
+    for (; at < end; at += 4) store<f32>(at, max<f32>(load<f32>(at), least))
+  }
+}
+
+/** Sets `count` floats to `value`. */
+function fill(to: usize, count: i32, value: f32): void {
+  const masked = f32x4.splat(value)
   for (; count >= 4; count -= 4) {
     v128.store(to, masked)
     to += 16
   }
   for (; count > 0; count--) {
-    store<f32>(to, -1e30)
+    store<f32>(to, value)
     to += 4
   }
 }

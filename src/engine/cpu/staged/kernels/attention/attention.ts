@@ -25,6 +25,8 @@ import {
 } from './head-shape.ts'
 import { Heads, optionalInputs } from './heads.ts'
 
+/** A score far below any other, but finite. */
+const MASKED = -1e30
 const EXP = { finish: 'exp' } as const
 const TIMES = { finish: 'times' } as const
 const ADD = { plus: 'c' } as const
@@ -34,11 +36,11 @@ const ADD = { plus: 'c' } as const
  * log Σ exp(score) of each query [B, H, S].
  */
 export const attention: Kernel = {
-  provider: 'oneDNN',
+  provider: 'primitives',
   halves: { inputs: [0], outputs: [0] },
   scratch: (call) => {
     const shape = shapeOf(call, 0)
-    return matrixBytes(shape, 3) + 2 * bytesFor(blockScores(shape))
+    return matrixBytes(shape, 4) + 2 * bytesFor(blockScores(shape))
   },
 
   prepare(call, thread) {
@@ -47,8 +49,9 @@ export const attention: Kernel = {
     const shape = shapeOf(call, 0)
     const { size, scale, turns, headsPerTask } = shape
     const heads = new Heads(shape, thread, optionalInputs(call, 1))
-    const { dnnl } = heads
+    const { primitives } = heads
     const [query, key, value] = [heads.reserveFactors(), heads.reserveFactors(), heads.reserveFactors()]
+    const result = heads.reserveFloats()
     const [scores, floats] = [heads.reserve(blockScores(shape)), heads.reserve(blockScores(shape))]
     const blocks = blocksOf(shape)
     return {
@@ -61,7 +64,6 @@ export const attention: Kernel = {
         for (let turn = 0; turn < turns; turn++) {
           const queries = { rows: heads.rowsOf(qkv, task, 'queries', turn), matrices: query, scale, rotate: true }
           heads.gather(queries, ...(turn === 0 ? keysAndValues : []))
-          const out = heads.rowsOf(y, task, 'queries', turn)
           for (const block of blocks) {
             const { from, rows, first, keys } = block
             heads.multiply(
@@ -70,21 +72,21 @@ export const attention: Kernel = {
               [heads.from(key, first), 'ᵀ'],
               heads.scoresOf(scores, rows, keys),
             )
-            heads.mask(task, scores, block)
-            dnnl.softmax(headsPerTask * rows, keys).run(heads.address(scores), heads.address(floats))
+            heads.mask(task, scores, block, MASKED)
+            heads.raiseLow(scores, block)
+            primitives.softmax(headsPerTask * rows, keys).run(heads.address(scores), heads.address(floats))
+            heads.mask(task, floats, block, 0)
             for (let head = 0; head < headsPerTask; head++) {
               const skip = 4 * head * rows * keys
               const sums = heads.numbersOf(logSums, task, turn, head) + 4 * from
               thread.functions.logSums(scores + skip, floats + skip, rows, keys, from - first, sums)
             }
             // The scores are not needed any more.
-            const address = dnnl.prepare(heads.address(floats), heads.address(scores), headsPerTask * rows, keys)
+            const address = primitives.prepare(heads.address(floats), heads.address(scores), headsPerTask * rows, keys)
             const probability = { ...heads.scoresOf(floats, rows, keys), address }
-            const { address: start, stride, apart, bytes } = out
-            const result = { address: start + bytes * from * stride, stride, head: apart }
-            const half = { half: bytes === 2 }
-            heads.multiply([rows, keys, size], [probability], [heads.from(value, first)], result, half)
+            heads.multiply([rows, keys, size], [probability], [heads.from(value, first)], heads.from(result, from))
           }
+          heads.scatter({ rows: heads.rowsOf(y, task, 'queries', turn), matrices: result, scale: 1, rotate: false })
         }
       },
     }
@@ -101,7 +103,7 @@ export const attention: Kernel = {
  * the gradient of qkv.
  */
 export const attentionGradient: Kernel = {
-  provider: 'oneDNN',
+  provider: 'primitives',
   halves: { inputs: [0, 1, 2], outputs: [0] },
   scratch(call) {
     const shape = shapeOf(call, 1)

@@ -3,14 +3,16 @@
  * heads of keys of one sequence, with all heads of queries that share them. It takes one query head of each at a time,
  * a *turn*: so a batch has a matrix for each head of keys, and gradients of keys are added up turn by turn.
  */
-import type { Dnnl } from '../../../onednn/dnnl.ts'
-import type { Batch, Product } from '../../../onednn/product.ts'
+import type { Batch, Primitives, Product } from '../../../primitives.ts'
 import type { KernelCall, KernelTensor, KernelThread } from '../../contract.ts'
 import { elementBytes } from '../floats.ts'
 import { bytesFor, type QueryBlock, type Shape } from './head-shape.ts'
 
 /** Rows are moved in pieces of this size, so that all parts of a row are read soon after each other. */
 const PIECE_ROWS = 16
+
+/** e⁻⁶⁰ vanishes beside 1 in float32, also a million times. */
+const FAR_BELOW = 60
 
 /** A factor of products: one matrix for each head. Strides are in elements. */
 export interface Factor {
@@ -66,14 +68,14 @@ export function optionalInputs({ inputs }: KernelCall, others: number): Optional
 /** Offsets are in bytes, in the memory of the program. */
 export class Heads {
   readonly shape: Shape
-  readonly dnnl: Dnnl
+  readonly primitives: Primitives
   private readonly thread: KernelThread
   private readonly optional: OptionalInputs
   private reserved = 0
 
   constructor(shape: Shape, thread: KernelThread, optional: OptionalInputs) {
     this.shape = shape
-    this.dnnl = thread.dnnl
+    this.primitives = thread.primitives
     this.thread = thread
     this.optional = optional
   }
@@ -91,7 +93,7 @@ export class Heads {
   }
 
   reserveFactors(): Matrices {
-    return this.reserveMatrices(this.dnnl.factorBytes)
+    return this.reserveMatrices(this.primitives.factorBytes)
   }
 
   reserveFloats(): Matrices {
@@ -234,30 +236,36 @@ export class Heads {
       a: { stride: a.stride, transposed: aSide === 'ᵀ' },
       b: { stride: b.stride, transposed: bSide === 'ᵀ' },
       c: c.stride,
-      half: more.finish !== undefined && this.dnnl.factorBytes === 2,
+      half: more.finish !== undefined && this.primitives.factorBytes === 2,
       ...more,
     }
     const batch: Batch = { count: this.shape.headsPerTask, a: a.head, b: b.head, c: c.head }
     const operands = [...(row === undefined ? [] : [this.address(row)]), ...(factor ? [factor.address] : [])]
-    this.dnnl.productOfPrepared(spec, batch).run(a.address, b.address, c.address, ...operands)
+    this.primitives.productOfPrepared(spec, batch).run(a.address, b.address, c.address, ...operands)
   }
 
-  /** Masks scores [heads, rows, keys] of a block of queries. */
-  mask(task: number, scores: number, { from, rows, first, keys }: QueryBlock): void {
+  /** Sets the masked ones of scores, or probabilities, [heads, rows, keys] of a block of queries. */
+  mask(task: number, scores: number, { from, rows, first, keys }: QueryBlock, value: number): void {
     const { headsPerTask } = this.shape
     const { functions } = this.thread
     for (let head = 0; head < headsPerTask; head++) {
       const matrix = scores + 4 * head * rows * keys
-      functions.maskAbove(matrix, keys, rows, keys, from - first)
-      if (this.optional.first) functions.maskBefore(matrix, keys, rows, this.firstsAt(task, from), first)
+      functions.maskAbove(matrix, keys, rows, keys, from - first, value)
+      if (this.optional.first) functions.maskBefore(matrix, keys, rows, this.firstsAt(task, from), first, value)
     }
+  }
+
+  /** Raises scores [heads, rows, keys] that vanish in a softmax, if it would be slow with them. */
+  raiseLow(scores: number, { rows, keys }: QueryBlock): void {
+    if (this.primitives.slowFarBelow)
+      this.thread.functions.raiseLow(scores, this.shape.headsPerTask * rows, keys, FAR_BELOW)
   }
 
   /** Clears the masked ones of transposed probabilities [heads, keys, rows], which are prepared factors. */
   clearMasked(task: number, probabilities: number, { from, rows, first, keys }: QueryBlock): void {
     const { headsPerTask } = this.shape
     const { functions } = this.thread
-    const bytes = this.dnnl.factorBytes
+    const bytes = this.primitives.factorBytes
     for (let head = 0; head < headsPerTask; head++) {
       const matrix = probabilities + bytes * head * rows * keys
       functions.clearAfter(matrix, bytes, keys, rows, from - first)

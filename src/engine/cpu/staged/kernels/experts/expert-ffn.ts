@@ -6,7 +6,7 @@
  * GELU: y = gelu(x·up)·down. SwiGLU: y = (swish(x·gate) ∘ x·up)·down. The products before the activation are
  * kept for the gradient; the activation is recomputed there while it is in the cache.
  */
-import type { MatrixLayout } from '../../../onednn/product.ts'
+import type { MatrixLayout } from '../../../primitives.ts'
 import type { Kernel, KernelCall, KernelTensor } from '../../contract.ts'
 import { addressAt, isHalf, rowsOf, typeOf } from '../floats.ts'
 import {
@@ -36,7 +36,7 @@ function weightsOf({ attributes }: KernelCall, tensors: readonly KernelTensor[])
 
 /** Inputs rows [R, D], sizes [groups + 1], up, (gate,) [N, D, F], down [N, F, D]; outputs y [R, D], inner (, innerGate) [R, F]. */
 export const expertFfn: Kernel = {
-  provider: 'oneDNN',
+  provider: 'primitives',
   halves: { inputs: [0], outputs: [0, 1, 2] },
   scratch: (call) => 4 * PIECE * weightsOf(call, call.inputs.slice(2)).hidden,
 
@@ -44,7 +44,7 @@ export const expertFfn: Kernel = {
     const [x, sizeTensor, ...rest] = call.inputs as [KernelTensor, KernelTensor, ...KernelTensor[]]
     const { up, gate, down, experts, width, hidden } = weightsOf(call, rest)
     const [y, inner, innerGate] = call.outputs as [KernelTensor, KernelTensor, KernelTensor?]
-    const { dnnl, scratch } = thread
+    const { primitives, scratch } = thread
     const [type, half] = [typeOf(inner), isHalf(inner)]
     const groupRows = new GroupRows(sizesOf(sizeTensor, thread), experts)
     const { groups, sources } = groupsOf(sizeTensor, experts)
@@ -54,7 +54,7 @@ export const expertFfn: Kernel = {
         const { expert, part: source } = groupRows.byLoad(sources, task)
         const matrix = expert * width * hidden
         for (const { from, rows } of groupRows.pieces(source * experts + expert)) {
-          const widen = dnnl.product({
+          const widen = primitives.product({
             m: rows,
             k: width,
             n: hidden,
@@ -68,10 +68,10 @@ export const expertFfn: Kernel = {
           if (gate && innerGate) {
             const middleGate = addressAt(innerGate, from * hidden)
             widen.run(source, addressAt(gate, matrix), middleGate)
-            dnnl.activation('swish', rows * hidden, type).run(middleGate, scratch.address)
-            dnnl.multiply(rows * hidden, type).run(scratch.address, middle, scratch.address)
-          } else dnnl.activation('gelu', rows * hidden, type).run(middle, scratch.address)
-          dnnl
+            primitives.activation('swish', rows * hidden, type).run(middleGate, scratch.address)
+            primitives.multiply(rows * hidden, type).run(scratch.address, middle, scratch.address)
+          } else primitives.activation('gelu', rows * hidden, type).run(middle, scratch.address)
+          primitives
             .product({
               m: rows,
               k: hidden,
@@ -105,7 +105,7 @@ export const expertFfn: Kernel = {
  * (gate,) down, the latter [N, parts, ...] if there are several parts. A group without rows has a gradient of zero.
  */
 export const expertFfnGradient: Kernel = {
-  provider: 'oneDNN',
+  provider: 'primitives',
   // The products come after two matrices, or three.
   halves: { inputs: [0, 1, 5, 6, 7], outputs: [0] },
   scratch(call) {
@@ -131,10 +131,11 @@ export const expertFfnGradient: Kernel = {
     const ofUp = gradientOf(1, dUp, width, hidden)
     const ofGate = dGate && gradientOf(2, dGate, width, hidden)
     const ofDown = gradientOf(gated ? 3 : 2, dDown, hidden, width)
-    const { dnnl, scratch } = thread
+    const { primitives, scratch } = thread
     const [type, half] = [typeOf(inner), isHalf(inner)]
     /** Activations and their gradients as factors. */
-    const factorOf = (from: number, to: number, rows: number) => (half ? from : dnnl.prepare(from, to, rows, hidden))
+    const factorOf = (from: number, to: number, rows: number) =>
+      half ? from : primitives.prepare(from, to, rows, hidden)
     const buffer = (index: number) => scratch.address + 4 * index * PIECE * hidden
     const [active, dActive, dActiveFactor, dActiveGate, dActiveGateFactor] = [0, 1, 2, 3, 4].map(buffer) as Five
     const gradientFactor = buffer(gated ? 5 : 3)
@@ -152,7 +153,7 @@ export const expertFfnGradient: Kernel = {
       const size = rows * hidden
       const [source, middle] = [addressAt(x, from * width), addressAt(inner, from * hidden)]
       const dOut = addressAt(dy, from * width)
-      const gradient = isHalf(dy) ? dOut : dnnl.prepare(dOut, gradientFactor, rows, width)
+      const gradient = isHalf(dy) ? dOut : primitives.prepare(dOut, gradientFactor, rows, width)
       const narrow = {
         m: rows,
         k: hidden,
@@ -162,32 +163,32 @@ export const expertFfnGradient: Kernel = {
         c: width,
         half: isHalf(dx),
       }
-      dnnl
+      primitives
         .product({ m: rows, k: width, n: hidden, a: prepared(plain(width)), b: transposed(width), c: hidden, half })
         .run(gradient, addressAt(down, matrix), dActive)
       if (gate && innerGate && toGate) {
         const middleGate = addressAt(innerGate, from * hidden)
         // With h = swish(g) ∘ u: du = dh ∘ swish(g), dg = dh ∘ u ∘ swish′(g).
-        dnnl.activation('swish', size, type).run(middleGate, active)
-        dnnl.multiply(size, type).run(dActive, middle, dActiveGate)
-        dnnl.activationGradient('swish', size, type).run(middleGate, dActiveGate, dActiveGate)
-        dnnl.multiply(size, type).run(dActive, active, dActive)
-        dnnl.multiply(size, type).run(active, middle, active)
+        primitives.multiply(size, type).run(dActive, middle, dActiveGate)
+        primitives.activationGradient('swish', size, type).run(middleGate, dActiveGate, active, dActiveGate)
+        primitives.multiply(size, type).run(dActive, active, dActive)
+        primitives.multiply(size, type).run(active, middle, active)
         const dInner = factorOf(dActive, dActiveFactor, rows)
         const dInnerGate = factorOf(dActiveGate, dActiveGateFactor, rows)
-        accumulate(dnnl, toDown, piece, active, gradient, half)
-        accumulate(dnnl, toGate, piece, source, dInnerGate, isHalf(x))
-        accumulate(dnnl, toUp, piece, source, dInner, isHalf(x))
-        dnnl.product(narrow).run(dInner, addressAt(up, matrix), addressAt(dx, from * width))
-        dnnl.product({ ...narrow, plus: 'c' }).run(dInnerGate, addressAt(gate, matrix), addressAt(dx, from * width))
+        accumulate(primitives, toDown, piece, active, gradient, half)
+        accumulate(primitives, toGate, piece, source, dInnerGate, isHalf(x))
+        accumulate(primitives, toUp, piece, source, dInner, isHalf(x))
+        primitives.product(narrow).run(dInner, addressAt(up, matrix), addressAt(dx, from * width))
+        primitives
+          .product({ ...narrow, plus: 'c' })
+          .run(dInnerGate, addressAt(gate, matrix), addressAt(dx, from * width))
         return
       }
-      dnnl.activation('gelu', size, type).run(middle, active)
-      accumulate(dnnl, toDown, piece, active, gradient, half)
-      dnnl.activationGradient('gelu', size, type).run(middle, dActive, dActive)
+      primitives.activationGradient('gelu', size, type).run(middle, dActive, active, dActive)
+      accumulate(primitives, toDown, piece, active, gradient, half)
       const dInner = factorOf(dActive, dActiveFactor, rows)
-      accumulate(dnnl, toUp, piece, source, dInner, isHalf(x))
-      dnnl.product(narrow).run(dInner, addressAt(up, matrix), addressAt(dx, from * width))
+      accumulate(primitives, toUp, piece, source, dInner, isHalf(x))
+      primitives.product(narrow).run(dInner, addressAt(up, matrix), addressAt(dx, from * width))
     }
     return { tasks: gradients.tasks, run: (task) => gradients.run(task, run) }
   },

@@ -19,7 +19,7 @@ const extent = ({ shape: [experts = 0, width = 0, columns = 0] }: KernelTensor) 
 
 /** Inputs rows [R, D], sizes [groups + 1], weights [N, D, X]; output y [R, X]. */
 export const expertLinear: Kernel = {
-  provider: 'oneDNN',
+  provider: 'primitives',
   halves: { inputs: [0], outputs: [0] },
   prepare(call, thread) {
     const [x, sizeTensor, weights] = call.inputs as [KernelTensor, KernelTensor, KernelTensor]
@@ -32,7 +32,7 @@ export const expertLinear: Kernel = {
       run(task) {
         const { expert, part: source } = groupRows.byLoad(sources, task)
         for (const { from, rows } of groupRows.pieces(source * experts + expert))
-          thread.dnnl
+          thread.primitives
             .product({
               m: rows,
               k: width,
@@ -63,7 +63,7 @@ const factorBytes = (width: number, columns: number): number => 64 * Math.ceil(M
  * are several parts. A group without rows has a gradient of zero.
  */
 export const expertLinearGradient: Kernel = {
-  provider: 'oneDNN',
+  provider: 'primitives',
   halves: { inputs: [0, 1], outputs: [0] },
   scratch(call) {
     const { width, columns } = extent(call.inputs[3] as KernelTensor)
@@ -74,7 +74,7 @@ export const expertLinearGradient: Kernel = {
     const [dy, x, sizeTensor, weights] = call.inputs as [KernelTensor, KernelTensor, KernelTensor, KernelTensor]
     const [dx, dWeights] = call.outputs as [KernelTensor, KernelTensor]
     const { experts, width, columns } = extent(weights)
-    const { dnnl, scratch } = thread
+    const { primitives, scratch } = thread
     const addend = call.added.length > 0 ? call.inputs.at(-1) : undefined
     const ofWeights = { target: dWeights, addend, m: width, n: columns }
     const sums = scratch.address + factorBytes(width, columns)
@@ -86,9 +86,9 @@ export const expertLinearGradient: Kernel = {
           const { from, rows } = piece
           // Both products use it as a factor, so it is rounded once.
           const dOut = addressAt(dy, from * columns)
-          const gradient = isHalf(dy) ? dOut : dnnl.prepare(dOut, scratch.address, rows, columns)
-          accumulate(dnnl, ofMatrix as MatrixGradient, piece, addressAt(x, from * width), gradient, isHalf(x))
-          dnnl
+          const gradient = isHalf(dy) ? dOut : primitives.prepare(dOut, scratch.address, rows, columns)
+          accumulate(primitives, ofMatrix as MatrixGradient, piece, addressAt(x, from * width), gradient, isHalf(x))
+          primitives
             .product({
               m: rows,
               k: columns,

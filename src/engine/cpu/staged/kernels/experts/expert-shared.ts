@@ -5,7 +5,7 @@
  * process; gradients of weights are added in the order of the tree (`src/core/graph/tree.ts`), while they are in the cache.
  */
 import { counterStep, counterSums } from '../../../../../core/graph/tree.ts'
-import type { Dnnl } from '../../../onednn/dnnl.ts'
+import type { Primitives } from '../../../primitives.ts'
 import type { KernelCall, KernelTensor, KernelThread } from '../../contract.ts'
 import { addressAt } from '../floats.ts'
 
@@ -106,7 +106,7 @@ export interface WeightGradient {
  * group starts from the addend, or from zero.
  */
 export function accumulate(
-  dnnl: Dnnl,
+  primitives: Primitives,
   { to, addend, m, n }: MatrixGradient,
   { rows, first }: Omit<Piece, 'from'>,
   left: number,
@@ -115,7 +115,7 @@ export function accumulate(
 ): void {
   const start = first ? addend : undefined
   const inPlace = !first || start === to
-  dnnl
+  primitives
     .product({
       m,
       k: rows,
@@ -183,7 +183,8 @@ export class WeightGradients {
       if (all.length === 0) this.writeZeros(gradients)
       for (const piece of all) compute(expert, piece, gradients)
       for (const level of add)
-        for (const [i, { to, m, n }] of gradients.entries()) thread.dnnl.add(m * n).run(to, this.waiting(i, level), to)
+        for (const [i, { to, m, n }] of gradients.entries())
+          thread.primitives.add(m * n).run(to, this.waiting(i, level), to)
     }
   }
 
@@ -204,11 +205,11 @@ export class WeightGradients {
 
   /** Gradients of an expert without rows: zero plus the addend, as a product with a row of zeros. */
   private writeZeros(gradients: readonly MatrixGradient[]): void {
-    const { dnnl, floats, scratch } = this.thread
+    const { primitives, floats, scratch } = this.thread
     const zeros = scratch.offset / 4
     for (const gradient of gradients) {
       floats.fill(0, zeros, zeros + Math.max(gradient.m, gradient.n))
-      accumulate(dnnl, gradient, { rows: 1, first: true }, scratch.address, scratch.address)
+      accumulate(primitives, gradient, { rows: 1, first: true }, scratch.address, scratch.address)
     }
   }
 }

@@ -1,0 +1,131 @@
+/**
+ * Primitives: the matrix products, activations and softmaxes that op kernels are made of, on the calling thread and on
+ * memory given by addresses. Two libraries provide them: oneDNN (`onednn/dnnl.ts`), which a machine may have, and the
+ * kernels of ONNX Runtime (`mlas/mlas.ts`), which every installation has.
+ *
+ * A primitive has fixed shapes; its memory is passed at each run. Primitives are created on first use and cached by
+ * shape. A run has an overhead of about a microsecond, so callers may cut work finely. Strides are in elements.
+ */
+
+/** A matrix in memory. Rows are `stride` elements apart, or columns if transposed. */
+export interface MatrixLayout {
+  readonly stride: number
+  readonly transposed?: boolean
+  /** Whether it is a prepared factor (`factorBytes`) instead of float32. */
+  readonly prepared?: boolean
+}
+
+/**
+ * c [m, n] = alpha · a [m, k] · b [k, n], plus c or another matrix.
+ * A single row of aᵀ or a single column of c must have no gaps.
+ */
+export interface Product {
+  readonly m: number
+  readonly k: number
+  readonly n: number
+  readonly a: MatrixLayout
+  readonly b: MatrixLayout
+  /** Stride of the rows of c. Only oneDNN writes rows with gaps (`Primitives.stridedResults`). */
+  readonly c: number
+  /** Whether c is bfloat16. */
+  readonly half?: boolean
+  readonly alpha?: number
+  /** `c` adds the old values of c. A number adds a matrix at `addend` with this row stride. */
+  readonly plus?: 'c' | number
+  /**
+   * c, without gaps, is exp(a·b − row), or (a·b − row) ∘ factor. The float32 row [n], one for each product of a batch, is
+   * subtracted from every row. It and the factor [m, n], which is stored as c is, come after c.
+   */
+  readonly finish?: 'exp' | 'times'
+}
+
+/** A batch of products of equal shape. */
+export interface Batch {
+  readonly count: number
+  /** Strides between matrices, in elements. */
+  readonly a: number
+  readonly b: number
+  readonly c: number
+}
+
+/** A key that is equal for equal products. */
+export const keyOf = ({ m, k, n, a, b, c, half, alpha = 1, plus, finish }: Product): string =>
+  `${m},${k},${n},${layoutKey(a)},${layoutKey(b)},${c}${half ? 'h' : ''},${alpha},${plus},${finish}`
+
+const layoutKey = ({ stride, transposed, prepared }: MatrixLayout): string =>
+  `${stride}${transposed ? 't' : ''}${prepared ? 'p' : ''}`
+
+/** An operation of fixed shape. Do not keep it: the cache destroys what is not used for long. */
+export interface Runnable {
+  /** Time of the last use, as a count of requests. */
+  used: number
+  /** Addresses in the order of the operands. */
+  run(...addresses: number[]): void
+  destroy(): void
+}
+
+export type Activation = 'gelu' | 'swish'
+/** How floats are stored: a factor of a product may be bfloat16 with bf16 math. */
+export type FactorType = 'float32' | 'bfloat16'
+
+export interface Primitives {
+  /**
+   * Whether the softmax of a number that is 87 or more below the largest is slow: e⁻⁸⁷ is subnormal, with which x86
+   * computes a hundred times slower.
+   */
+  readonly slowFarBelow: boolean
+  /** Whether a product may write rows with gaps. */
+  readonly stridedResults: boolean
+  /** Run with the addresses of a, b, c and the addend, if any. */
+  product(spec: Product): Runnable
+  /** A product of prepared factors, or a batch of products. */
+  productOfPrepared(spec: Product, batch?: Batch): Runnable
+  /**
+   * Bytes per element of a *prepared* factor. Callers prepare a factor once if several products use it: with
+   * 4 bytes nothing is to be done, with 2 it must be rounded.
+   */
+  readonly factorBytes: 2 | 4
+  /** Prepares a float32 factor with rows `stride` apart: the address is `from` if nothing is to be done, else `to`. */
+  prepare(from: number, to: number, rows: number, columns: number, stride?: number): number
+  /** Rounds float32 [rows, columns] with rows `stride` apart to a bfloat16 factor without gaps; run with both addresses. */
+  round(rows: number, columns: number, stride: number): Runnable
+  /** y = f(x) of `count` numbers; run with x, y. Both are of the same type. */
+  activation(kind: Activation, count: number, type?: FactorType): Runnable
+  /** y = f(x) and dx = dy · f′(x) of `count` numbers; run with x, dy, y, dx, all of the same type. dx may be dy. */
+  activationGradient(kind: Activation, count: number, type?: FactorType): Runnable
+  /** Softmax of each row, without gaps; run with x, y. Much slower with `slowFarBelow`, see there. */
+  softmax(rows: number, columns: number): Runnable
+  /** z = x ∘ y of `count` numbers; run with x, y, z, all of the same type. */
+  multiply(count: number, type?: FactorType): Runnable
+  /** z = x + y of `count` floats; run with x, y, z. */
+  add(count: number): Runnable
+}
+
+/** Primitives that a thread caches: one of oneDNN has tens of kilobytes of machine code. */
+const MAX_CACHED = 1024
+
+/** Primitives of a thread, by key. The least recently used quarter goes when there are too many. */
+export class PrimitiveCache {
+  private readonly primitives = new Map<string, Runnable>()
+  private clock = 0
+
+  get(key: string, make: () => Runnable): Runnable {
+    let primitive = this.primitives.get(key)
+    if (!primitive) {
+      if (this.primitives.size >= MAX_CACHED) this.evict()
+      primitive = make()
+      this.primitives.set(key, primitive)
+    }
+    primitive.used = ++this.clock
+    return primitive
+  }
+
+  /** The numbers of rows of experts keep changing, so that most shapes are soon of no use. */
+  private evict(): void {
+    const oldest = [...this.primitives].sort(([, a], [, b]) => a.used - b.used).slice(0, MAX_CACHED / 4)
+    for (const [key, primitive] of oldest) {
+      this.primitives.delete(key)
+      primitive.destroy()
+    }
+  }
+}
