@@ -11,7 +11,6 @@ import { type Activity, type Causality, causalityOf } from '../src/core/model/ro
 import { losses } from '../src/core/model/transformer.ts'
 import { type Runtime, typedArrays } from '../src/engine/contract/runtime.ts'
 import { createRuntime } from '../src/engine/cpu/cpu-runtime.ts'
-import { findDnnl } from '../src/engine/cpu/onednn/library.ts'
 import { evaluator } from './support/evaluate.ts'
 import { testRandom } from './support/gradient-check.ts'
 import { choicesOf } from './support/routed.ts'
@@ -227,9 +226,7 @@ describe('a loss depends on later tokens exactly as causalityOf reports', () => 
   })
 })
 
-const library = findDnnl()
-const missing = 'missing' in library ? library.missing : null
-describe.skipIf(missing)(missing ? `with kernels (skipped: ${missing})` : 'with kernels', () => {
+describe('with kernels', () => {
   test('the loss of causal routings does not change by a bit', async () => {
     const runtime = await createRuntime({ threads: 1 })
     for (const name of ['top-1', 'top-2', '2 top-1', '2 top-2', 'bias top-2', 'hash, 2'])

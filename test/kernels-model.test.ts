@@ -16,7 +16,6 @@ import { floatsOf } from '../src/engine/contract/arena.ts'
 import type { ArenaKernels } from '../src/engine/contract/arena-kernels.ts'
 import type { Runtime } from '../src/engine/contract/runtime.ts'
 import { createRuntime } from '../src/engine/cpu/cpu-runtime.ts'
-import { findDnnl } from '../src/engine/cpu/onednn/library.ts'
 import { createArenaKernels } from '../src/engine/cpu/wasm/arena-kernels.ts'
 import { cpuMemory } from '../src/engine/testing/cpu-memory.ts'
 import { GradientProgram, gradientScratch } from '../src/train/step/gradient-program.ts'
@@ -26,9 +25,6 @@ import { expectNear, kernelsOf, runOnce, type Values } from './support/kernel-ch
 import { choicesOf, routedOf } from './support/routed.ts'
 import { type CaseOverrides, randomCase } from './witness/generate.ts'
 import type { WitnessInput } from './witness/model.ts'
-
-const library = findDnnl()
-const missing = 'missing' in library ? library.missing : null
 
 /** Gradients go through a few layers of float32 sums. */
 const TOLERANCE = 1e-4
@@ -147,7 +143,7 @@ function gradientsOf({ used }: Traced, results: Values): Map<string, Float64Arra
   return all
 }
 
-describe.skipIf(missing)(missing ? `the model with kernels (skipped: ${missing})` : 'the model with kernels', () => {
+describe('the model with kernels', () => {
   let single: Runtime
   let crew: Runtime
   let arenaKernels: ArenaKernels

@@ -12,7 +12,7 @@ import { runOnce } from './support/kernel-check.ts'
 import { type OpCase, opCases } from './support/op-cases.ts'
 
 /** Pieces whose number of rows is known at run time only; a device has kernels for packed rows. */
-const ragged = ['combine-ragged', 'dispatch-ragged', 'join-rows', 'split-rows']
+const ragged = ['combine-ragged', 'dispatch-ragged']
 
 /** The cases that a device computes, of ops that share code with others: it compiles kernels for each case. */
 const chosen: Readonly<Record<string, readonly number[]>> = {

@@ -31,9 +31,9 @@ export async function train(run: TrainingRun, out: string): Promise<Curve> {
   for await (const line of choirLines([...(await trainArguments(run, directory)), '--json'], run.engine)) {
     const { kind } = line as { kind: string }
     if (kind !== 'start') continue
-    const { provider, kernels, math, threads } = line as unknown as Engine
-    checkEngine({ provider, kernels, math, threads }, run)
-    await writeJson(enginesFile(directory), { provider, kernels, math, threads })
+    const { provider, math, threads } = line as unknown as Engine
+    checkEngine({ provider, math, threads }, run)
+    await writeJson(enginesFile(directory), { provider, math, threads })
   }
   process.stderr.write(` ${((performance.now() - startedAt) / 1000).toFixed(0)} s\n`)
   const curve = await curveOf(run, directory)

@@ -10,7 +10,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { RunError, UsageError } from '../../src/core/errors.ts'
-import type { Engine } from '../../src/engine/contract/engine.ts'
+import { type Engine, usesDnnl } from '../../src/engine/contract/engine.ts'
 import type { Precision } from '../../src/engine/contract/runtime.ts'
 import { parseJsonLines } from '../../src/faces/cli/json.ts'
 import type { BenchmarkResult } from '../../src/node/measure/benchmark.ts'
@@ -50,7 +50,7 @@ export function checkChoice({ math, engine }: Pick<EngineChoice, 'math' | 'engin
 
 /** Checks that the requested engine runs. @throws RunError, so that no other speed gets into a table */
 export function checkEngine(found: Engine & { readonly notice?: string }, { math, engine }: Choice): void {
-  if (engine !== undefined && found.provider.startsWith('oneDNN') !== (engine === 'onednn'))
+  if (engine !== undefined && usesDnnl(found) !== (engine === 'onednn'))
     throw new RunError(
       `cannot measure --engine ${engine}: Choir runs on ${found.provider} (choir bench --ceilings prints how to install oneDNN)`,
     )

@@ -2,7 +2,6 @@ import { writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { presets } from '../../src/core/config/presets.ts'
 import { type RunConfig, type RunInput, runSchema } from '../../src/core/config/run-config.ts'
-import { findDnnl } from '../../src/engine/cpu/onednn/library.ts'
 import { train } from '../../src/node/train/train.ts'
 import { randomFor } from '../../src/train/step/random.ts'
 import { evaluateRun } from '../../src/use/runs/evaluate.ts'
@@ -141,8 +140,7 @@ test('another corpus is evaluated as a whole, with the tokenizer of the run', as
   expect(other.loss).toBeGreaterThan(2)
 })
 
-const haveInt8 = 'path' in findDnnl()
-test.each(['float32', ...(haveInt8 ? ['int8'] : [])])(
+test.each(['float32', 'int8'])(
   'temperature 0 continues a memorised text verbatim, far beyond the sequence, with %s weights',
   async (weights) => {
     const prompt = SENTENCE.slice(0, 20)
@@ -152,7 +150,7 @@ test.each(['float32', ...(haveInt8 ? ['int8'] : [])])(
   },
 )
 
-test.skipIf(!haveInt8)('int8 weights change the loss by less than 0.01', async () => {
+test('int8 weights change the loss by less than 0.01', async () => {
   const lossOf = async (weights: string): Promise<number> => {
     const { stdout } = await expectSuccess(workspace.start('eval', memorised, '--weights', weights, '--json'))
     return JSON.parse(stdout).loss

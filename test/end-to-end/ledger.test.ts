@@ -61,7 +61,7 @@ const pairs = [
 ] as const
 
 test.skipIf(!family).each([
-  ['without kernels, whose rows are not padded, in two groups', 4, { CHOIR_DNNL: 'off' }, 1],
+  ['with ONNX Runtime alone, in two groups', 4, { CHOIR_DNNL: 'off' }, TILE],
   ['with the engine of this machine, two shards a rank', 2, {}, TILE],
 ] as const)(
   'rows and bytes are those of routers, of the courier and of the formula, %s',

@@ -2,9 +2,7 @@
  * Small programs for every op of the registry, with difficult shapes: empty, size 1, broadcast, repeated indices. The
  * gradients of all are checked in float64; a device must give the same results in float32.
  */
-import { forSources, sumSources } from '../../src/core/graph/ops/exchange.ts'
-import { joinRows, splitRows } from '../../src/core/graph/ops/expert.ts'
-import { recomputed } from '../../src/core/graph/recompute.ts'
+import { sumSources } from '../../src/core/graph/ops/exchange.ts'
 import type { Tensor } from '../../src/core/graph/tensor.ts'
 import * as g from '../../src/faces/library/graph.ts'
 import type { CheckInput } from './gradient-check.ts'
@@ -62,8 +60,6 @@ export function opCases(dtype: 'float32' | 'float64'): Record<string, OpCase[]> 
   }
   // Three experts with two, no and two slots; one slot is unused.
   const ragged: g.RaggedPlan = { ...plan, sizes: g.constant([2, 0, 2, 1], 'int64') }
-
-  const pieces = g.constant([2, 0, 1, 2], 'int64')
 
   return {
     add: two(g.add),
@@ -242,39 +238,9 @@ export function opCases(dtype: 'float32' | 'float64'): Record<string, OpCase[]> 
       // Nothing depends on the rows of the other experts.
       { inputs: of([3, 2]), build: (x) => gram(g.dispatchRagged(x as Tensor, ragged)[0] as Tensor) },
     ],
-    // Three pieces of two, no and one rows; two rows are unused.
-    'split-rows': [
-      { inputs: of([5, 2]), build: (x) => splitRows(x as Tensor, pieces).map(gram) },
-      { inputs: of([5, 2]), build: (x) => gram(splitRows(x as Tensor, pieces)[2] as Tensor) },
-    ],
-    'join-rows': [
-      {
-        inputs: of([5, 2]),
-        build: (x) =>
-          joinRows(
-            splitRows(x as Tensor, pieces).map((piece, i) => g.multiply(piece, i + 1)),
-            pieces,
-            5,
-          ),
-      },
-    ],
     'sum-sources': [
-      { inputs: of([4, 2, 3]), build: (x) => sumSources(x as Tensor, false) },
-      { inputs: of([2, 3, 2]), build: (x) => sumSources(x as Tensor, true) },
-    ],
-    'for-sources': [
-      {
-        inputs: of([2, 3]),
-        build: (x) => forSources(x as Tensor, 3, false).map((copy, i) => g.multiply(copy, g.multiply(copy, i + 1))),
-      },
-      // One copy is not used.
-      { inputs: of([2, 3, 2]), build: (x) => g.multiply(forSources(x as Tensor, 2, true)[1] as Tensor, x as Tensor) },
-    ],
-    recomputed: [
-      {
-        inputs: of([3, 2], [2, 4]),
-        build: (x, w) => recomputed([x as Tensor, w as Tensor], ([a, b]) => g.exp(g.matmul(a as Tensor, b as Tensor))),
-      },
+      { inputs: of([1, 4, 2, 3]), build: (x) => sumSources(x as Tensor) },
+      { inputs: of([2, 3, 2]), build: (x) => sumSources(x as Tensor) },
     ],
     'combine-ragged': [
       {

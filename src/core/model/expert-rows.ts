@@ -1,15 +1,15 @@
 /**
  * The rows of experts: which layout they are computed in, and on which rank.
  *
- * With kernels rows are packed expert by expert. Without, `padded` gives each expert the same number of rows and
- * `ragged` computes the experts one after the other. If ranks share the experts, rows travel to the rank that holds
- * theirs and back (`src/core/graph/ops/exchange.ts`).
+ * With kernels rows are packed expert by expert, and if ranks share the experts, they travel to the rank that holds
+ * theirs and back. Without kernels (in float64, and for prompts), `padded` gives each expert the same number of rows and
+ * `ragged` computes the experts one after the other (`src/core/graph/ops/exchange.ts`).
  */
 import { exchangeSizes, sendRows } from '../graph/ops/exchange.ts'
 import { combine, combineRagged, dispatch, dispatchRagged } from '../graph/ops/expert.ts'
 import { reshape } from '../graph/ops/shape.ts'
 import { dim } from '../graph/shape.ts'
-import { constant, kernelTile, type Tensor } from '../graph/tensor.ts'
+import { kernelTile, type Tensor } from '../graph/tensor.ts'
 import type { Experts } from './experts.ts'
 import type { MoeConfig } from './moe-config.ts'
 import type { Choice, Placement } from './routing/contract.ts'
@@ -43,9 +43,10 @@ export interface ExpertInput {
  * for rows that travel.
  */
 export function startExperts(input: ExpertInput): () => Tensor {
-  const { moe, experts } = input
+  const { moe, experts, sharing } = input
   if (experts.kernel) return packed(input, experts.kernel)
-  return isRagged(moe) ? ragged(input) : padded(input)
+  if (sharing) throw new Error('internal: rows travel only to kernels')
+  return done(isRagged(moe) ? ragged(input) : padded(input))
 }
 
 /** Packed rows for every capacity, because the kernel skips empty slots. */
@@ -65,30 +66,17 @@ function packed(
   return () => combine(y(), choice.gate_TK, plan)
 }
 
-function ragged({ moe, x_TD, choice, placement, experts, sharing }: ExpertInput): () => Tensor {
+function ragged({ moe, x_TD, choice, placement, experts }: ExpertInput): Tensor {
   const plan = raggedSlots(choice, placement, moe.experts)
-  if (!sharing) return done(combineRagged(experts.ragged(dispatchRagged(x_TD, plan)), choice.gate_TK, plan))
-  const room = roomFor(sharing, choice, placement)
-  const y = onOwners(dispatch(x_TD, plan), plan.sizes, sharing, room, (arrived, sizes) =>
-    experts.shared(arrived, sizes, sharing.joined ? 1 : sharing.ranks),
-  )
-  return () => combine(y(), choice.gate_TK, plan)
+  return combineRagged(experts.ragged(dispatchRagged(x_TD, plan)), choice.gate_TK, plan)
 }
 
-function padded({ moe, x_TD, choice, placement, experts, sharing }: ExpertInput): () => Tensor {
+function padded({ moe, x_TD, choice, placement, experts }: ExpertInput): Tensor {
   const plan = paddedSlots(choice, placement, moe.experts)
   const rows = dispatch(x_TD, plan)
   const [slots = 0, width = 0] = rows.shape
-  const [sources, groups] = sharing?.joined ? [1, moe.experts / sharing.ranks] : [sharing?.ranks ?? 1, moe.experts]
-  const compute = (all: Tensor): Tensor => {
-    const in_NRD = reshape(all, [groups, slots / groups, width])
-    const out_NRX = experts.padded(in_NRD, sources)
-    return reshape(out_NRX, [slots, dim(out_NRX.shape, 2)])
-  }
-  if (!sharing) return done(combine(compute(rows), choice.gate_TK, plan))
-  const sizes = constant([...new Array<number>(moe.experts).fill(slots / moe.experts), 0], 'int64')
-  const y = onOwners(rows, sizes, sharing, slots, compute)
-  return () => combine(y(), choice.gate_TK, plan)
+  const out_NRX = experts.padded(reshape(rows, [moe.experts, slots / moe.experts, width]))
+  return combine(reshape(out_NRX, [slots, dim(out_NRX.shape, 2)]), choice.gate_TK, plan)
 }
 
 const done = (result: Tensor) => (): Tensor => result
@@ -117,7 +105,7 @@ function roomFor(
   { ranks, headroom }: Sharing,
   { expert_TK }: Choice,
   { capacity, kept_GN }: Placement,
-  tile = 1,
+  tile: number,
 ): number {
   const [tokens = 0, choices = 0] = expert_TK.shape
   const [groups = 1, experts = 1] = kept_GN.shape

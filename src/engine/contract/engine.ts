@@ -5,19 +5,19 @@ import type { Precision, Runtime } from './runtime.ts'
 export interface Engine {
   /** Absent for the CPU. */
   readonly device?: 'webgpu'
-  /** The library that runs kernels, e.g. `oneDNN 3.7.2`, or why there is none; the GPU and its driver. */
+  /** The library of matrix products: `oneDNN 3.7.2`, or why ONNX Runtime computes them; the GPU and its driver. */
   readonly provider: string
-  /** Whether kernels run outside ONNX Runtime. */
-  readonly kernels: boolean
   /** Actual precision of matrix products. */
   readonly math: Precision
   readonly threads: number
 }
 
-export const engineOf = ({ device, provider, kernels, math, threads }: Runtime): Engine => ({
+/** Whether oneDNN multiplies matrices, by the provider of an engine. */
+export const usesDnnl = ({ provider }: Pick<Engine, 'provider'>): boolean => provider.startsWith('oneDNN')
+
+export const engineOf = ({ device, provider, math, threads }: Runtime): Engine => ({
   ...(device !== 'cpu' && { device }),
   provider,
-  kernels: kernels.names.size > 0,
   math,
   threads,
 })

@@ -4,6 +4,7 @@
  */
 
 import { bytes, fixed, flops } from '../../core/text/numbers.ts'
+import { usesDnnl } from '../../engine/contract/engine.ts'
 import type { Machine } from '../../node/measure/machine.ts'
 import { labelled } from './display/display.ts'
 import { engineLine } from './display/summary.ts'
@@ -24,13 +25,13 @@ export async function measureMachineInChild(io: Io, flags: EngineFlags): Promise
     return machine
   }
   const machine = await ceilings(flags)
-  if (!machine.kernels || machine.device) return machine
+  if (!usesDnnl(machine)) return machine
   const alone = await ceilings({ ...flags, math: 'float32' }, { CHOIR_DNNL: 'off' })
   return { ...machine, alonePeakFlops: alone.peakFlops }
 }
 
 export function machineText(machine: MeasuredMachine, io: Io, colors: Colors): string {
-  const { alonePeakFlops: alone, peakFlops, bandwidth, kernels, math } = machine
+  const { alonePeakFlops: alone, peakFlops, bandwidth, device, math } = machine
   const gain =
     alone === undefined
       ? ''
@@ -43,7 +44,7 @@ export function machineText(machine: MeasuredMachine, io: Io, colors: Colors): s
     ],
     colors,
   )
-  if (kernels || io.env.CHOIR_DNNL === 'off') return `\n${head}`
+  if (device || usesDnnl(machine) || io.env.CHOIR_DNNL === 'off') return `\n${head}`
   const width = Math.min(io.stdout.columns || 80, 84) - 2
   const advice = wrap(installAdvice, width).map((line) => `  ${colors.dim(line)}\n`)
   return `\n${head}\n${advice.join('')}`

@@ -165,12 +165,11 @@ function compare(
     })
     return [channel, { sentBytes: of('sentBytes'), receivedBytes: of('receivedBytes') }]
   })
-  const { provider, math, threads, kernels, kept, otherSeconds, interrupted } = measured
+  const { provider, math, threads, kept, otherSeconds, interrupted } = measured
   return {
     provider,
     math,
     threads,
-    kernels,
     config,
     layout,
     layers,

@@ -14,7 +14,7 @@ import { dim } from '../shape.ts'
 import { type Built, defineIndexOp, defineOp, emitKernel, hasKernel, type Tensor } from '../tensor.ts'
 import { treeAdditions } from '../tree.ts'
 import { add, broadcastTo } from './elementwise.ts'
-import { concat, reshape, slice, zeros } from './shape.ts'
+import { reshape, slice } from './shape.ts'
 
 /** Where rows come from and go to. Sizes are int64 [N + 1]: rows of each expert, then unused ones. */
 export interface Exchange {
@@ -137,30 +137,29 @@ const arriveOp: (raw: Tensor, travelling: Map<Tensor, Travelling>, beginBack: (d
   )
 
 /**
- * The sum over source ranks of gradients, in the order of the tree: [E, ...] → [...], or by expert [n, E, ...] →
- * [n, ...] if `stacked`. {@link sourcesOf} finds the parts again, for callers that add them later.
+ * The sum over E source ranks of the gradients of n experts, in the order of the tree: [n, E, ...] → [n, ...].
+ * {@link sourcesOf} finds the parts again, for callers that add them later.
  */
-export const sumSources: (parts: Tensor, stacked: boolean) => Tensor = defineOp(
+export const sumSources: (parts: Tensor) => Tensor = defineOp(
   'sum-sources',
   'expert',
-  (parts: Tensor, stacked: boolean): Built<Tensor> => {
-    const axis = stacked ? 1 : 0
-    const shape = parts.shape.toSpliced(axis, 1)
+  (parts: Tensor): Built<Tensor> => {
+    const shape = parts.shape.toSpliced(1, 1)
     return {
-      result: treeSum(parts, axis, shape),
+      result: treeSum(parts, shape),
       inputs: [parts],
-      gradient: (dy) => [dy && broadcastTo(reshape(dy, shape.toSpliced(axis, 0, 1)), parts.shape)],
+      gradient: (dy) => [dy && broadcastTo(reshape(dy, shape.toSpliced(1, 0, 1)), parts.shape)],
     }
   },
 )
 
-function treeSum(parts: Tensor, axis: number, shape: Shape): Tensor {
-  const sources = dim(parts.shape, axis)
+function treeSum(parts: Tensor, shape: Shape): Tensor {
+  const sources = dim(parts.shape, 1)
   if (hasKernel('sum-sources', parts.dtype)) {
-    const attributes = { experts: axis === 1 ? dim(parts.shape, 0) : 1, sources }
+    const attributes = { experts: dim(parts.shape, 0), sources }
     return emitKernel('sum-sources', [parts], [{ dtype: parts.dtype, shape }], { attributes, local: true })[0] as Tensor
   }
-  const sums = Array.from({ length: sources }, (_, i) => reshape(slice(parts, axis, i, i + 1), shape))
+  const sums = Array.from({ length: sources }, (_, i) => reshape(slice(parts, 1, i, i + 1), shape))
   for (const { into, from } of treeAdditions(sources, 0)) sums[into] = add(sums[into] as Tensor, sums[from] as Tensor)
   return sums[0] as Tensor
 }
@@ -168,24 +167,3 @@ function treeSum(parts: Tensor, axis: number, shape: Shape): Tensor {
 /** The parts of a gradient that is a sum over sources; undefined for any other. */
 export const sourcesOf = (gradient: Tensor): Tensor | undefined =>
   gradient.application?.op === 'sum-sources' ? gradient.application.inputs[0] : undefined
-
-/**
- * Weights for the rows of each source rank: the same tensor, `sources` times. The gradient is the sum over sources.
- * @param stacked Whether the first dimension is that of experts.
- */
-export const forSources: (weights: Tensor, sources: number, stacked: boolean) => readonly Tensor[] = defineOp(
-  'for-sources',
-  'expert',
-  (weights: Tensor, sources: number, stacked: boolean): Built<readonly Tensor[]> => {
-    const axis = stacked ? 1 : 0
-    const part = weights.shape.toSpliced(axis, 0, 1)
-    return {
-      result: Array.from({ length: sources }, () => weights),
-      inputs: [weights],
-      gradient: (...dys) => {
-        const parts = dys.map((dy) => (dy ? reshape(dy, part) : zeros(part, weights)))
-        return [sumSources(concat(parts, axis), stacked)]
-      },
-    }
-  },
-)

@@ -9,7 +9,6 @@
 import { dim } from '../shape.ts'
 import {
   type Built,
-  constant,
   defineOp,
   emit,
   emitKernel,
@@ -189,50 +188,6 @@ export const combineRagged: (pieces: readonly Tensor[], gate: Tensor, plan: Ragg
   },
 )
 
-/** The pieces of rows [R, D] by their sizes, int64 [N + 1], without the last piece of unused rows: N × [?, D]. */
-export const splitRows: (rows: Tensor, sizes: Tensor) => readonly Tensor[] = defineOp(
-  'split-rows',
-  'expert',
-  (rows: Tensor, sizes: Tensor) => ({
-    result: pieces(rows, sizes),
-    inputs: [rows],
-    gradient: (...dys) => {
-      const [first] = dys.filter((dy) => dy !== undefined)
-      if (!first) return []
-      const all = dys.map((dy, i) => dy ?? multiply(pieces(rows, sizes)[i] as Tensor, 0))
-      return [padded(all, sizes, dim(rows.shape, 0))]
-    },
-  }),
-)
-
-/** Pieces N × [?, X] one after the other, filled up with zeros to `rows` rows [R, X]. Sizes as in {@link splitRows}. */
-export const joinRows: (parts: readonly Tensor[], sizes: Tensor, rows: number) => Tensor = defineOp(
-  'join-rows',
-  'expert',
-  (parts: readonly Tensor[], sizes: Tensor, rows: number) => ({
-    result: padded(parts, sizes, rows),
-    inputs: parts,
-    gradient: (dy) => (dy ? pieces(dy, sizes) : []),
-  }),
-)
-
-function pieces(rows: Tensor, sizes: Tensor): Tensor[] {
-  const piece = { dtype: rows.dtype, shape: [RAGGED, ...rows.shape.slice(1)] }
-  const all = Array.from({ length: dim(sizes.shape, 0) }, () => piece)
-  return emitMany('Split', [rows, sizes], all, { attributes: { axis: 0 } }).slice(0, -1)
-}
-
-function padded(parts: readonly Tensor[], sizes: Tensor, rows: number): Tensor {
-  const joined = join(parts)
-  const [, columns = 0] = joined.shape
-  const unused = slice(sizes, 0, dim(sizes.shape, 0) - 1, dim(sizes.shape, 0))
-  const pads = emit('Concat', [constant([0, 0], 'int64'), unused, constant([0], 'int64')], {
-    shape: [4],
-    attributes: { axis: 0 },
-  })
-  return emit('Pad', [joined, pads], { shape: [rows, columns] })
-}
-
 /** How gradients of experts' weights are summed if rows come from several ranks. */
 export interface WeightSums {
   /** Whether the gradient of each source is kept, for callers that add them later (`sourcesOf`). */
@@ -260,7 +215,7 @@ function gradientsOf(matrices: readonly Tensor[], sizes: Tensor, { bySource }: W
 }
 
 const sumParts = (gradients: readonly Tensor[], parts: number): Tensor[] =>
-  parts === 1 ? [...gradients] : gradients.map((gradient) => sumSources(gradient, true))
+  parts === 1 ? [...gradients] : gradients.map((gradient) => sumSources(gradient))
 
 /**
  * x·W of every expert over its rows: rows [R, D], weights [n, D, X] → [R, X], as a kernel. Sizes are by expert, or by

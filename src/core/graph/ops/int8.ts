@@ -5,7 +5,7 @@
  */
 import { int8Bytes } from '../int8-layout.ts'
 import { dim } from '../shape.ts'
-import { defineIndexOp, emitKernel, hasKernel, type Tensor } from '../tensor.ts'
+import { defineIndexOp, emitKernel, type Tensor } from '../tensor.ts'
 
 /** A matrix w [inner, columns], or one for each expert. */
 export interface Int8Matrix {
@@ -14,9 +14,6 @@ export interface Int8Matrix {
   readonly inner: number
   readonly columns: number
 }
-
-/** Whether the runtime that we trace for has these kernels. */
-export const hasInt8Kernels = (): boolean => hasKernel('int8-product', 'float32')
 
 /** Words of one matrix of {@link Int8Matrix}. */
 export const int8Words = (inner: number, columns: number): number => int8Bytes(inner, columns) / 4

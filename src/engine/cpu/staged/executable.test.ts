@@ -18,18 +18,14 @@ import { Inbox } from '../../world/mpi/inbox.ts'
 import { createOrders } from '../../world/mpi/orders.ts'
 import { OrderRing } from '../../world/mpi/ring.ts'
 import { createRuntime } from '../cpu-runtime.ts'
-import { findDnnl } from '../onednn/library.ts'
 import type { Session } from '../onnxruntime/session.ts'
 import type { Crew } from './crew.ts'
 import { StagedExecutable, type StagedParts } from './executable.ts'
 
-const library = findDnnl()
-const skipped = 'missing' in library ? library.missing : null
-
 const WIDTH = 8
 const ROWS = 1000
 
-describe.skipIf(skipped)(skipped ? `staged programs (skipped: ${skipped})` : 'staged programs', () => {
+describe('staged programs', () => {
   let runtime: Runtime
   beforeAll(async () => {
     runtime = await createRuntime({ threads: 3 })

@@ -45,8 +45,8 @@ export class MemoryStream extends Writable {
   }
 }
 
-const engine = { provider: 'oneDNN 3.7.2', kernels: true, math: 'float32' as const, threads: 2 }
-export const withoutDnnl = { provider: 'ONNX Runtime alone (libdnnl is not installed)', kernels: false }
+const engine = { provider: 'oneDNN 3.7.2', math: 'float32' as const, threads: 2 }
+export const withoutDnnl = { provider: 'ONNX Runtime alone (libdnnl is not installed)' }
 const ceilings = { peakFlops: 3e11, bandwidth: 2e10 }
 
 /** Two steps of 10 ms: 6 ms of products at half the ceiling, 2 ms at the memory ceiling, 1 ms of unknown work. */

@@ -25,8 +25,6 @@ export interface Calibration {
   /** Engine that was measured: `oneDNN 3.7.2, float32, 2 threads`. */
   readonly engine: string
   readonly cluster: Cluster
-  /** Whether the runtime has kernels. With them experts compute only the rows that they keep. */
-  readonly kernels: boolean
   /** Peak memory of a training process, its model excluded. */
   readonly baseBytes: number
   /** Mean absolute errors of the fits: of single products, and of each part of a training as a share of the step. */
@@ -90,7 +88,7 @@ export async function calibrate(config: RunConfig, log: (message: string) => voi
 
   log('measuring products and memory')
   const runtime = await openRuntime(config)
-  const { threads, math, provider, kernels } = runtime
+  const { threads, math, provider } = runtime
   const measured: MeasuredProduct[] = products.map((shape) => ({ shape, seconds: Number.POSITIVE_INFINITY }))
   let bandwidth = 0
   try {
@@ -102,16 +100,14 @@ export async function calibrate(config: RunConfig, log: (message: string) => voi
   } finally {
     await runtime.close()
   }
-  const hasKernels = kernels.names.size > 0
   const observed = recordings.map(({ config, rounds }) => ({
-    run: localRun(config, hasKernels),
+    run: localRun(config),
     work: eachKind((kind) => median(rounds.map((work) => work[kind]))),
   }))
   const cluster = fitCluster(measured, bandwidth, observed)
   return {
     engine: `${provider}, ${math}, ${threads} thread${threads === 1 ? '' : 's'}`,
     cluster,
-    kernels: hasKernels,
     baseBytes,
     errors: errorsOf(cluster, measured, observed),
   }

@@ -7,14 +7,14 @@ import type { Layout } from '../search/layout.ts'
 const oneDevice = { data: 1, expert: 1, tensor: 1, pipeline: 1 }
 
 /**
- * Activations, weights and gradients are float32 in any precision of products. With kernels, attention stores no
- * scores, and experts compute only the rows that they keep.
+ * Activations, weights and gradients are float32 in any precision of products. Attention stores no scores, and
+ * experts compute only the rows that they keep.
  */
-export function localRun(config: RunConfig, kernels: boolean): PlannedRun {
+export function localRun(config: RunConfig): PlannedRun {
   const { model, train } = config
   const moe = model.moe && {
     ...model.moe,
-    ...(kernels && model.moe.capacity !== 'none' ? { compute: 'ragged' as const } : {}),
+    ...(model.moe.capacity !== 'none' ? { compute: 'ragged' as const } : {}),
   }
   return parseInput(
     plannedRunSchema,
@@ -23,7 +23,7 @@ export function localRun(config: RunConfig, kernels: boolean): PlannedRun {
       model: { ...model, moe },
       plan: {
         precision: 'float32',
-        attention: kernels ? 'fused' : 'materialized',
+        attention: 'fused',
         recompute: 'none',
         bySource: config.parallel.reproducible,
         microBatches: train.microBatches,

@@ -35,8 +35,8 @@ export async function planLocal(config: RunConfig, options: LocalOptions = {}): 
         'activations; use --set runtime.math=float32)',
     )
   const calibration = await calibrationOf(config, options)
-  const { cluster, kernels, engine } = calibration
-  const run = localRun(config, kernels)
+  const { cluster, engine } = calibration
+  const run = localRun(config)
   const plan = planWith(run, cluster, balancedLoads(run.model), `${balanced}; ${engine}`)
   const predicted = [...plan.best, ...plan.rejected.map(({ prediction }) => prediction)][0]
   if (!predicted) return plan

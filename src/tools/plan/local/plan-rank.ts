@@ -52,9 +52,9 @@ export interface RankPlanOptions {
 export function planRank(
   config: RunConfig,
   layout: Placement,
-  { calibration: { cluster, kernels, baseBytes }, threads, kept }: RankPlanOptions,
+  { calibration: { cluster, baseBytes }, threads, kept }: RankPlanOptions,
 ): RankPlan {
-  const run = localRun(config, kernels)
+  const run = localRun(config)
   const { ranks, expert } = layout
   const planned = { ...localLayout(run), data: ranks, expert, zero: 1, microBatches: passesOf(layout) }
   const computed = kept + paddingOf(config)

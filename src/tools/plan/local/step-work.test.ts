@@ -15,7 +15,7 @@ describe('the work of a predicted step', () => {
     ['demo', 'model.moe=null'],
     ['S', 'train.optimizer.kind=adafactor'],
   ])('adds up to the step: %s %s', async (preset, ...sets) => {
-    const run = localRun(await loadConfig(preset, sets), true)
+    const run = localRun(await loadConfig(preset, sets))
     const a100 = clusterOf('a100', 1, { devicesPerNode: 1 })
     // The host of a calibrated machine is the device: nothing waits for it.
     const cluster = { ...a100, device: { ...a100.device, launch: 0 } }
@@ -29,8 +29,9 @@ describe('the work of a predicted step', () => {
     const a100 = clusterOf('a100', 1, { devicesPerNode: 1 })
     // The host of a calibrated machine is the device: nothing waits for it.
     const cluster = { ...a100, device: { ...a100.device, launch: 0 } }
-    expect(predictedWork(localRun(config, true), cluster).attention).toBeGreaterThan(0)
-    expect(predictedWork(localRun(config, false), cluster).attention).toBe(0)
+    const run = localRun(config)
+    expect(predictedWork(run, cluster).attention).toBeGreaterThan(0)
+    expect(predictedWork({ ...run, plan: { ...run.plan, attention: 'materialized' } }, cluster).attention).toBe(0)
   })
 })
 
@@ -56,7 +57,7 @@ describe('the work of a recorded step', () => {
     provider: 'oneDNN' as const,
     runs: 1,
   })
-  const engines = { provider: '', kernels: true, math: 'float32' as const, threads: 1, peakFlops: 1, bandwidth: 1 }
+  const engines = { provider: '', math: 'float32' as const, threads: 1, peakFlops: 1, bandwidth: 1 }
 
   test('is sorted by kind; time that no node accounts for is waiting and counts as passes', () => {
     const nodes = [

@@ -73,7 +73,6 @@ export function realCluster(devices: number): Cluster {
 export const calibrationOf = (): Calibration => ({
   engine: 'ideal',
   cluster: idealCluster(1),
-  kernels: true,
   baseBytes: 2e8,
   errors: { shapes: 0, products: 0, attention: 0, passes: 0, update: 0 },
 })

@@ -102,7 +102,6 @@ function randomText({ config }: Model, length: number): number[] {
 
 /** Decoders of a token after the prompt: a program of kernels, if available, and a chain of ONNX models. */
 const decoders = ['kernels', 'ONNX Runtime'] as const
-const haveKernels = runtime.kernels.names.size > 0
 
 /** Logits after a prompt of `prompt` tokens and after each later token, decoded one at a time. */
 async function cachedLogits(
@@ -169,7 +168,6 @@ const architectures: Record<string, CaseOverrides> = {
 }
 
 describe.each(decoders)('with a cache the logits by %s equal those of the whole context', (by) => {
-  if (by === 'kernels' && !haveKernels) return test.skip('oneDNN is not installed')
   // Each router with three architectures, and with three others by the other decoder; each architecture with many routers.
   for (const [r, [router, moe]] of Object.entries(routers).entries())
     test(router, async () => {

@@ -7,8 +7,6 @@
  */
 import { UsageError } from '../../../core/errors.ts'
 import { int8Bytes } from '../../../core/graph/int8-layout.ts'
-import { hasInt8Kernels } from '../../../core/graph/ops/int8.ts'
-import { withKernels } from '../../../core/graph/tensor.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
 import { int8Name, int8Parameters } from '../../../core/model/int8-matrices.ts'
 import { type ArenaRange, floatsOf } from '../../../engine/contract/arena.ts'
@@ -30,7 +28,6 @@ const refusal = (limit: string, expected: string): UsageError =>
 /** @throws UsageError if this runtime or model cannot use int8 weights */
 export function expectInt8(runtime: Runtime, config: ModelConfig): void {
   if (runtime.device !== 'cpu') throw refusal('is for the CPU', 'the device "cpu"')
-  if (!withKernels(runtime.kernels, hasInt8Kernels)) throw refusal('needs oneDNN, which is not used here', 'oneDNN')
   if (config.moe && config.moe.attention !== 'none')
     throw refusal('is not for experts in attention', 'a model with moe.attention "none"')
   if (int8Scratch(config) * 4 > runtime.maxArenaBytes / 4) throw tooLarge()
