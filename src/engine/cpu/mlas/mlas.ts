@@ -6,8 +6,8 @@
  */
 import { constant, emit, input, type Tensor } from '../../../core/graph/tensor.ts'
 import { RuntimeError } from '../../contract/runtime.ts'
-import { type OrtRun, ortRunAt } from '../onnxruntime/api.ts'
 import { acquireEnvironment, type Environment } from '../onnxruntime/environment.ts'
+import { type OrtRun, ortRunAt } from '../ort-run.ts'
 import {
   type Activation,
   type Batch,

@@ -9,10 +9,10 @@ import { toOnnx } from '../../../core/graph/onnx.ts'
 import type { Tensor } from '../../../core/graph/tensor.ts'
 import { RuntimeError } from '../../contract/runtime.ts'
 import { addressOf, Out, type Pointer, type Strings, stringArray } from '../../native/ffi.ts'
-import type { OrtRun } from '../onnxruntime/api.ts'
 import { createSessionNow } from '../onnxruntime/compile.ts'
 import type { Environment } from '../onnxruntime/environment.ts'
 import { expectSuccess, takeFailure } from '../onnxruntime/errors.ts'
+import type { OrtRun } from '../ort-run.ts'
 import type { Runnable } from '../primitives.ts'
 
 const FLOAT = 1

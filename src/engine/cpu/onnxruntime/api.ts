@@ -114,15 +114,6 @@ const functions: Readonly<
   UnregisterAllocator: [177, p, [p, p]],
 }
 
-/** `Run` of the API, with addresses as numbers, which are faster than bigints. @returns the address of a status, or 0 */
-export type OrtRun = (...args: readonly number[]) => number
-
-export function ortRunAt(address: Pointer): OrtRun {
-  const pointer = 'uintptr_t'
-  const parameters = [pointer, pointer, pointer, pointer, 'size_t', pointer, 'size_t', pointer]
-  return koffi.decode(address, koffi.proto(pointer, parameters))
-}
-
 const POINTER_BYTES = 8
 
 /** The API of the library at `file`. @throws RuntimeError if it is not a usable ONNX Runtime. */
