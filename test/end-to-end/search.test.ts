@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import type { FinishedRun, RunRecord } from '../../src/tools/study/contract.ts'
+import { readStored } from '../../src/tools/study/testing/stored.ts'
 import { trainRecords, Workspace } from './support.ts'
 
 let workspace: Workspace
@@ -23,8 +24,7 @@ afterAll(() => workspace.remove())
 vi.setConfig({ testTimeout: 120_000 })
 
 const command = (out: string, ...more: string[]) => ['study', file, '--search', '--out', workspace.file(out), ...more]
-const recordsIn = (out: string): RunRecord[] =>
-  JSON.parse(readFileSync(workspace.file(out, 'results.json'), 'utf8')).records
+const recordsIn = (out: string): RunRecord[] => readStored<{ records: RunRecord[] }>(workspace.file(out)).records
 const losses = (out: string) =>
   recordsIn(out)
     .map((record) => [record.key, record.status === 'finished' && record.heldOut.loss])

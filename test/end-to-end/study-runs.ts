@@ -1,7 +1,8 @@
 /** Small studies on the text of a workspace, for tests. */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { afterAll, beforeAll } from 'vitest'
 import type { RunRecord } from '../../src/tools/study/contract.ts'
+import { readStored } from '../../src/tools/study/testing/stored.ts'
 import { type ExitResult, type Line, Workspace } from './support.ts'
 
 /** A study starts many processes. */
@@ -40,6 +41,6 @@ export function studyRuns() {
     },
     study: (file: string, out: string, ...more: string[]): Promise<ExitResult> =>
       workspace.choir('study', file, '--out', workspace.file(out), '--jobs', '2', ...more),
-    resultsIn: (out: string): Results => JSON.parse(readFileSync(workspace.file(out, 'results.json'), 'utf8')),
+    resultsIn: (out: string): Results => readStored(workspace.file(out)),
   }
 }

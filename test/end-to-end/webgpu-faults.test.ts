@@ -1,11 +1,12 @@
 /** Kills and faults of trainings and studies on a WebGPU device, which may be a software one. */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { listDevices } from '../../src/engine/dawn/node-device.ts'
 import type { RunRecord } from '../../src/tools/study/contract.ts'
+import { readStored } from '../../src/tools/study/testing/stored.ts'
 import { ChoirProcess, checkpointsOf, expectSuccess, results, trainRecords, Workspace } from './support.ts'
 
 const { gpus } = await listDevices()
@@ -85,7 +86,7 @@ describe.skipIf(gpus.length === 0)('on a WebGPU device', () => {
     await running.ended
     await delay(1500) // its run saves and exits by itself
     await expectSuccess(study())
-    const { records } = JSON.parse(readFileSync(join(out, 'results.json'), 'utf8')) as { records: RunRecord[] }
+    const { records } = readStored<{ records: RunRecord[] }>(out)
     expect(records).toHaveLength(2)
     for (const record of records) {
       if (record.status !== 'finished') throw new Error(record.error)

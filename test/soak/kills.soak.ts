@@ -3,10 +3,11 @@
  * what they leave is continued until it is done, and has the results of a run that nobody killed.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { RunRecord } from '../../src/tools/study/contract.ts'
+import { readStored } from '../../src/tools/study/testing/stored.ts'
 import { type Random, randomFor } from '../../src/train/step/random.ts'
 import { type ChoirProcess, expectSuccess, results, Workspace } from '../end-to-end/support.ts'
 import { killCases } from '../support/kill-cases.ts'
@@ -99,9 +100,7 @@ test('a study', async () => {
   )
   const command = (out: string) => ['study', file, '--jobs', '2', '--out', workspace.file(out)]
   const losses = (out: string) => {
-    const { records } = JSON.parse(readFileSync(workspace.file(out, 'results.json'), 'utf8')) as {
-      records: RunRecord[]
-    }
+    const { records } = readStored<{ records: RunRecord[] }>(workspace.file(out))
     return records.map((record) => [record.key, record.status === 'finished' && record.heldOut.loss]).sort()
   }
   await expectSuccess(workspace.start(...command('whole study')))

@@ -179,7 +179,7 @@ async function run(io: Io, study: string, flags: StudyFlags): Promise<void> {
           ['runs', `${finished} of ${runs}${failed > 0 ? `, ${failed} failed (see the report)` : ''}`],
           ['time', duration(seconds)],
           ['report', files ? colors.bold(files.html) : `is written by ${joinWords(others, 'or')}`],
-          ...(files ? [['', `${files.markdown}, ${files.json}, ${files.parquet}, ${files.curves}`] as const] : []),
+          ...(files ? [['', `${files.markdown}, ${files.results}, ${files.parquet}, ${files.curves}`] as const] : []),
         ],
         colors,
       )}`,

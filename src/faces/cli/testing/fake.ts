@@ -210,7 +210,7 @@ const importReport = (folder: string, directory: string): ImportReport => ({
 function studyOutcome(directory: string, interrupted: boolean): StudyOutcome {
   const file = (name: string) => `${directory}/${name}`
   const files = { html: file('report.html'), markdown: file('report.md') }
-  const data = { json: file('results.json'), parquet: file('results.parquet'), curves: file('curves.parquet') }
+  const data = { results: file('results.json.gz'), parquet: file('results.parquet'), curves: file('curves.parquet') }
   return { interrupted, finished: 1, failed: 1, runs: 2, files: { ...files, ...data }, others: [] }
 }
 

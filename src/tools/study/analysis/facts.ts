@@ -3,6 +3,7 @@
 import { count, dash, fixed, plural } from '../../../core/text/numbers.ts'
 import type { Section } from '../../report/report.ts'
 import type { FinishedRun, Pilot, StudyResults } from '../contract.ts'
+import { changesSince, NUMERICS } from '../results/numerics.ts'
 import type { Runs } from './runs.ts'
 import { shownBlocks, table } from './tables.ts'
 
@@ -24,6 +25,13 @@ export function factsOf(runs: Runs): string[] {
       : []),
     ...(pilot ? [pilotText(pilot)] : []),
     ...machine.split('\n').flatMap((line) => (line.trim() === '' ? [] : [`Machine: ${line.trim()}`])),
+    ...[...new Set(done.map(({ version }) => version))].flatMap((version) =>
+      version < NUMERICS
+        ? [
+            `Computed by an older program (numerics ${version} of ${NUMERICS}); not to be compared with newer results. Since then these changed: ${changesSince(version)}`,
+          ]
+        : [],
+    ),
     ...(new Set(done.map((run) => run.machine)).size > 1
       ? [
           'Machines round differently: a difference between runs of two machines contains that noise too, and their training times are not compared',

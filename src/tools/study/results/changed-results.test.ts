@@ -1,16 +1,12 @@
 /** Results that were changed after they were written: refused with their place, or without any effect. */
-import { readFile, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { isFields } from '../../../core/config/fields.ts'
 import { RunError, UsageError } from '../../../core/errors.ts'
 import { analyse } from '../analysis/analyse.ts'
 import type { FinishedRun, StudyResults } from '../contract.ts'
 import { runStudy, studyOf } from '../runs/run-study.ts'
 import { FakeStudy, recorder, runWithLoss } from '../testing/fake-study.ts'
-import { Ledger } from './ledger.ts'
+import { readStored, storedText, writeStored } from '../testing/stored.ts'
 import { resultsOf } from './results.ts'
 
 /** A record with every field that there is. */
@@ -48,7 +44,7 @@ beforeAll(async () => {
   fake = await FakeStudy.open()
   const input = { arms: { a: {}, b: { 'model.moe.k': 2 } }, seeds: [1, 2], timings: ['a', 'b'] }
   await runStudy(fake.specification(input), fake.options(), recorder(fullRecord).run)
-  intact = await readFile(fake.file('out', 'results.json'), 'utf8')
+  intact = storedText(fake.file('out'))
 })
 afterAll(() => fake.close())
 
@@ -63,7 +59,7 @@ function older(): Stored {
 
 /** The report of these results, or the error with which they are refused. */
 async function outcomeOf(stored: unknown): Promise<unknown> {
-  await writeFile(fake.file('out', 'results.json'), JSON.stringify(stored))
+  writeStored(fake.file('out'), JSON.stringify(stored))
   try {
     const specification = fake.specification({
       arms: { a: {}, b: { 'model.moe.k': 2 } },
@@ -113,7 +109,7 @@ describe('a field of a record whose type is changed', () => {
           return
         }
         expect(outcome).toBeInstanceOf(RunError)
-        expect(outcome.message).toMatch(/^cannot read \S*results\.json: record \d of 4 /)
+        expect(outcome.message).toMatch(/^cannot read \S*results\.json\.gz: record \d of 4 /)
       }),
       { numRuns: 150 },
     )
@@ -144,7 +140,7 @@ test('losses of an arm that were lowered are not reported', async () => {
   const failure = await outcomeOf(stored)
   expect(failure).toBeInstanceOf(RunError)
   expect((failure as Error).message).toMatch(
-    /results\.json: record \d of 4 \(key [0-9a-f]{16}\) was changed after it was written, .* remove the entry/,
+    /results\.json\.gz: record \d of 4 \(key [0-9a-f]{16}\) was changed after it was written, .* remove the entry/,
   )
 })
 
@@ -160,23 +156,14 @@ test('a step time that was changed, and a record whose checksum was removed, are
 test('a record that was removed as a whole is computed again, and older results get checksums with the next one', async () => {
   const stored = older()
   stored.records.splice(1, 1)
-  await writeFile(fake.file('out', 'results.json'), JSON.stringify(stored))
+  writeStored(fake.file('out'), JSON.stringify(stored))
   const { jobs, run } = recorder(fullRecord)
   const input = { arms: { a: {}, b: { 'model.moe.k': 2 } }, seeds: [1, 2], timings: ['a', 'b'] }
   await runStudy(fake.specification(input), fake.options(), run)
   expect(jobs.filter(({ kind }) => kind === 'train')).toHaveLength(1)
-  const written = JSON.parse(await readFile(fake.file('out', 'results.json'), 'utf8')) as Stored
+  const written = readStored<Stored>(fake.file('out'))
   expect(written.format).toBe(3)
   expect(written.records.map(({ checksum }) => checksum)).toEqual(
     Array(4).fill(expect.stringMatching(/^[0-9a-f]{64}$/)),
   )
-})
-
-test.each(['m6t-quick', 'recipe'])('the results of %s, which have no checksums, are read', async (name) => {
-  const root = join(dirname(fileURLToPath(import.meta.url)), '../../../../docs/results', name)
-  const ledger = await Ledger.open(root)
-  const { records } = JSON.parse(await readFile(join(root, 'results.json'), 'utf8')) as { records: FinishedRun[] }
-  const [first] = records
-  expect(isFields(first)).toBe(true)
-  expect(ledger.machines.length).toBeGreaterThan(0)
 })

@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto'
 import { canonicalJson } from '../../../core/text/json.ts'
 
-/** Entries never change, and results.json is written after every run. */
+/** Entries never change, and results.json.gz is written after every run. */
 const known = new WeakMap<object, string>()
 
 export function checksumOf(entry: object): string {

@@ -11,6 +11,9 @@ function decidingFields({ model, data, train, parallel, runtime }: RunConfig): o
   return { model, data: text, train: training, shards: parallel.shards, math: runtime.math }
 }
 
+/** Trials and rungs of searches append a word. */
+const KEY_DIGITS = 16
+
 const defaults = decidingFields(runSchema.parse({}))
 
 /**
@@ -20,7 +23,13 @@ const defaults = decidingFields(runSchema.parse({}))
  */
 export function keyOf(config: RunConfig): string {
   const differing = `${NUMERICS} ${JSON.stringify(sorted(without(decidingFields(config), defaults)))}`
-  return createHash('sha256').update(differing).digest('hex').slice(0, 16)
+  return createHash('sha256').update(differing).digest('hex').slice(0, KEY_DIGITS)
+}
+
+/** The key that this program gives a training under which older numerics stored it; trials and rungs keep their ends. */
+export function currentKeyOf(key: string, stored: RunConfig): string {
+  const { data: config } = runSchema.safeParse(stored)
+  return config ? `${keyOf(config)}${key.slice(KEY_DIGITS)}` : key
 }
 
 /** Whether a stored result belongs to this configuration: a default may have changed since it was stored. */

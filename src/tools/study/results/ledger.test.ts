@@ -1,8 +1,10 @@
 /** Results on disk: which are read, and which are refused and not changed. */
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join, relative } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { runStudy, studyOf } from '../runs/run-study.ts'
 import { FakeStudy, recorder } from '../testing/fake-study.ts'
+import { readStored, writeStored } from '../testing/stored.ts'
 import { checked, withChecksum } from './checksum.ts'
 import { Ledger } from './ledger.ts'
 import { NUMERICS } from './numerics.ts'
@@ -21,38 +23,65 @@ interface Stored {
   records: Record<string, unknown>[]
 }
 
-/** Runs a study and changes its results.json; checksums are those of what it has then, as an older program wrote it. */
+const specification = () => fake.specification(input)
+const folder = () => fake.file('out')
+
+/** Runs a study and changes its results; checksums are those of what it has then, as an older program wrote it. */
 async function damaged(change: (stored: Stored) => unknown): Promise<string> {
-  await runStudy(fake.specification(input), fake.options(), recorder().run)
-  const file = fake.file('out', 'results.json')
-  const stored = JSON.parse(await readFile(file, 'utf8')) as Stored
+  await runStudy(specification(), fake.options(), recorder().run)
+  const stored = readStored<Stored>(folder())
   change(stored)
   const records = stored.records.map((record) => record && withChecksum(checked(record).entry))
   const text = JSON.stringify({ ...stored, records })
-  await writeFile(file, text)
+  writeStored(folder(), text)
   return text
 }
 
-/** Expects a study and its report to be refused, and the file not to change. */
-async function expectRefused(text: string, name: string, message: RegExp): Promise<void> {
+/** Expects a study, and by default its report, to be refused, and the files not to change. */
+async function expectRefused(name: string, message: RegExp, reports = true): Promise<void> {
+  const before = await filesIn(folder())
   const { jobs, run } = recorder()
   for (const attempt of [
-    () => runStudy(fake.specification(input), fake.options(), run),
-    () => studyOf(fake.specification(input), fake.options()),
+    () => runStudy(specification(), fake.options(), run),
+    ...(reports ? [() => studyOf(specification(), fake.options())] : []),
   ])
     await expect(attempt()).rejects.toMatchObject({ name, message: expect.stringMatching(message) })
   expect(jobs).toHaveLength(0)
-  expect(await readFile(fake.file('out', 'results.json'), 'utf8')).toBe(text)
+  expect(await filesIn(folder())).toEqual(before)
 }
 
-describe('a results.json is refused and not changed', () => {
-  test.each(['{"format": 2, "rec', '{"format": 99, "records": []}', '{"records": []}', 'null', '[]', ''])(
-    'that is not valid: %j',
-    async (text) => {
-      await writeFile(fake.file('out', 'results.json'), text)
-      await expectRefused(text, 'RunError', /cannot read .*results\.json: .*move it away/)
-    },
+/** The bytes of all files, by their path. */
+async function filesIn(directory: string): Promise<Record<string, string>> {
+  const entries = await readdir(directory, { recursive: true, withFileTypes: true })
+  const files = entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name))
+  return Object.fromEntries(
+    await Promise.all(
+      files.map(async (file) => [relative(directory, file), (await readFile(file)).toString('latin1')] as const),
+    ),
   )
+}
+
+describe('a file of results is refused and not changed', () => {
+  const invalid = ['{"format": 2, "rec', '{"format": 99, "records": []}', '{"records": []}', 'null', '[]', '']
+  test.each(invalid)('that is not valid: %j', async (text) => {
+    writeStored(folder(), text)
+    await expectRefused('RunError', /cannot read .*results\.json\.gz: .*move it away/)
+    await rm(fake.file('out', 'results.json.gz'))
+    await writeFile(fake.file('out', 'results.json'), text)
+    await expectRefused('RunError', /cannot read .*results\.json: .*move it away/)
+  })
+
+  test('that is not gzip, is cut off, or has a wrong byte', async () => {
+    await damaged(() => {})
+    const file = fake.file('out', 'results.json.gz')
+    const bytes = await readFile(file)
+    const wrong = Buffer.from(bytes)
+    wrong.writeUInt8(wrong.readUInt8(wrong.length >> 1) ^ 255, wrong.length >> 1)
+    for (const other of [Buffer.from('{}'), bytes.subarray(0, bytes.length >> 1), wrong]) {
+      await writeFile(file, other)
+      await expectRefused('RunError', /cannot read .*results\.json\.gz: .*move it away/)
+    }
+  })
 
   test.each<[string, (stored: Stored) => unknown]>([
     ['is null', ({ records }) => void records.splice(1, 1, null as unknown as Record<string, unknown>)],
@@ -61,26 +90,26 @@ describe('a results.json is refused and not changed', () => {
     ['has no version', ({ records }) => void delete records[1]?.version],
     ['has no status', ({ records }) => void delete records[1]?.status],
   ])('of which a record %s', async (_, change) => {
-    const text = await damaged(change)
-    await expectRefused(text, 'RunError', /cannot read .*: record 2 of 2 is damaged/)
+    await damaged(change)
+    await expectRefused('RunError', /cannot read .*: record 2 of 2 is damaged/)
   })
 
   test('of the format before versions, with what has changed since', async () => {
-    const text = await damaged((stored) => {
+    await damaged((stored) => {
       stored.format = 1
       for (const record of stored.records) delete record.version
     })
-    await expectRefused(text, 'UsageError', /older program.*initial scales.*order in which experts.*another --out/s)
+    await expectRefused('UsageError', /older program.*initial scales.*order in which experts.*another --out/s)
   })
 
   test('of which one record is of older numerics', async () => {
-    const text = await damaged(({ records }) => void Object.assign(records[1] ?? {}, { version: NUMERICS - 1 }))
-    await expectRefused(text, 'UsageError', /older program/)
+    await damaged(({ records }) => void Object.assign(records[1] ?? {}, { version: NUMERICS - 1 }))
+    await expectRefused('UsageError', /older program/)
   })
 
   test('of newer numerics', async () => {
-    const text = await damaged(({ records }) => void Object.assign(records[0] ?? {}, { version: NUMERICS + 1 }))
-    await expectRefused(text, 'UsageError', /newer program.*update Choir/)
+    await damaged(({ records }) => void Object.assign(records[0] ?? {}, { version: NUMERICS + 1 }))
+    await expectRefused('UsageError', /newer program.*update Choir/)
   })
 })
 

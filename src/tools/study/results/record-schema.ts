@@ -1,5 +1,5 @@
 /**
- * The types of what results.json holds. Older records lack some fields, and newer programs may add others. A measured
+ * The types of what results.json.gz holds. Older records lack some fields, and newer programs may add others. A measured
  * number is null if it was not finite, since JSON has no NaN.
  */
 import { z } from 'zod'

@@ -1,4 +1,4 @@
-/** Writes the files of a study for people and notebooks, next to its results.json. */
+/** Writes the files of a study for people and notebooks, next to its results.json.gz. */
 import { readFile, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { stringify } from 'yaml'
@@ -11,11 +11,13 @@ import { lawFileOf } from '../analysis/map/study-law.ts'
 import type { StudyResults } from '../contract.ts'
 import type { Specification } from '../grid/specification.ts'
 import { curvesParquetOf, parquetOf } from './parquet.ts'
+import { RESULTS_FILE } from './results-file.ts'
 
 export interface ReportFiles {
   readonly html: string
   readonly markdown: string
-  readonly json: string
+  /** The records: see `results-file.ts`. */
+  readonly results: string
   readonly parquet: string
   readonly curves: string
 }
@@ -50,7 +52,7 @@ export async function writeReport(
   return {
     html: file('report.html'),
     markdown: file('report.md'),
-    json: file('results.json'),
+    results: file(RESULTS_FILE),
     parquet: file('results.parquet'),
     curves: file('curves.parquet'),
   }

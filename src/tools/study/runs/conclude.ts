@@ -54,7 +54,7 @@ async function measureTimings(context: RunsContext, claim: Claim): Promise<void>
 
 /**
  * Removes the files of this start of the study. Without losing a result: files of the dead first, so that one that was
- * only suspended cannot replace results.json by an older one; then results.json is written with all results; then, if
+ * only suspended cannot replace results.json.gz by an older one; then results.json.gz is written with all results; then, if
  * no process has joined meanwhile, the files that it was written from.
  */
 async function removeShared({ processes, cells, ledger }: RunsContext): Promise<void> {

@@ -1,6 +1,6 @@
 /** Two starts of a study on one folder, in this process. Real processes: `sharing/many-processes.test.ts`. */
 import { readdirSync } from 'node:fs'
-import { mkdir, readFile, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, utimes, writeFile } from 'node:fs/promises'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { RunError } from '../../../core/errors.ts'
 import type { RunRecord } from '../contract.ts'
@@ -12,6 +12,7 @@ import { EXPIRY_MS } from '../sharing/processes.ts'
 import { study } from '../study.ts'
 import { FakeStudy, recorder, runWithLoss } from '../testing/fake-study.ts'
 import { finishedRun } from '../testing/records.ts'
+import { readStored } from '../testing/stored.ts'
 import type { Job } from './job.ts'
 import { runStudy, type StudyOptions, studyOf } from './run-study.ts'
 import type { RunJob } from './workers.ts'
@@ -41,13 +42,11 @@ test('two starts do every trial and run once, time the arms once, and leave what
   expect([...one.jobs, ...other.jobs].filter(({ kind }) => kind === 'time')).toHaveLength(5)
   expect(states.map(({ others }) => others.length).sort()).toEqual([0, 1])
   const read = async (folder: string) => {
-    const { records, ...rest } = JSON.parse(await readFile(fake.file(folder, 'results.json'), 'utf8')) as {
-      records: RunRecord[]
-    }
+    const { records, ...rest } = readStored<{ records: RunRecord[] }>(fake.file(folder))
     return { ...rest, records: records.sort((a, b) => a.key.localeCompare(b.key)) }
   }
   expect(await read('out')).toEqual(await read('alone'))
-  expect(readdirSync(fake.file('out'))).toEqual(['results.json'])
+  expect(readdirSync(fake.file('out'))).toEqual(['results.json.gz'])
 })
 
 test('only the start that writes the report has its files; the other names it', async () => {
@@ -134,7 +133,7 @@ test('runs and results of a machine that was lost are taken over, and its files 
   expect(keysOf(jobs)).toContain(first)
   expect(keysOf(jobs)).not.toContain(second)
   expect(ledger.machines).toHaveLength(2)
-  expect(readdirSync(fake.file('out'))).toEqual(['results.json'])
+  expect(readdirSync(fake.file('out'))).toEqual(['results.json.gz'])
 })
 
 test('while another machine gives signs of life, a start without --join is refused, and one with it waits for its runs', async () => {

@@ -180,7 +180,7 @@ export class RunQueue {
     }
     const { record } = result
     const stored = { ...result, machine: describeMachine() }
-    // First to the file of the cell, which only this process writes: results.json is written by several.
+    // First to the file of the cell, which only this process writes: results.json.gz is written by several.
     await claim.finish(stored)
     await ledger.put(stored)
     if (record.status === 'finished') {

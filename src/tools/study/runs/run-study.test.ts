@@ -1,6 +1,6 @@
 /** The order of the phases of a study, and failures and interruptions, with jobs that train nothing. */
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { RunError } from '../../../core/errors.ts'
@@ -8,6 +8,7 @@ import type { StudyEvent } from '../events.ts'
 import type { SpecificationInput } from '../grid/specification.ts'
 import { FakeStudy, recorder } from '../testing/fake-study.ts'
 import { finishedRun } from '../testing/records.ts'
+import { readStored, storedText } from '../testing/stored.ts'
 import type { TrainJob } from './job.ts'
 import { runStudy, type StudyOptions } from './run-study.ts'
 import type { RunJob } from './workers.ts'
@@ -153,7 +154,7 @@ test('a run that fails is recorded, the others continue, and the next start trie
   const statuses = grid.cells.map(({ arm, key, config }) => [arm, ledger.find(key, config)?.status])
   expect(statuses.filter(([arm]) => arm === 'b').every(([, status]) => status === 'failed')).toBe(true)
   expect(statuses.filter(([arm]) => arm !== 'b').every(([, status]) => status === 'finished')).toBe(true)
-  expect(JSON.parse(await readFile(ledger.file, 'utf8')).records).toHaveLength(6)
+  expect(readStored<{ records: unknown[] }>(join(folder, 'out')).records).toHaveLength(6)
   const [failed] = events.flatMap((event) =>
     event.kind === 'end' && event.record.status === 'failed' ? [event.record] : [],
   )
@@ -195,16 +196,16 @@ test('an interrupted study keeps finished runs and starts no more', async () => 
   expect(rest.jobs).toHaveLength(4)
 })
 
-test('a changed text is refused, and results.json stays as it is', async () => {
+test('a changed text is refused, and the file of results stays as it is', async () => {
   await runStudy(specification(), options(), recorder().run)
-  const before = await readFile(join(folder, 'out', 'results.json'), 'utf8')
+  const before = storedText(join(folder, 'out'))
   await writeFile(join(folder, 'text.txt'), 'Another text altogether. '.repeat(4000))
   const { jobs, run } = recorder()
   await expect(runStudy(specification(), options(), run)).rejects.toThrow(
     /has changed since runs of this study were done/,
   )
   expect(jobs).toHaveLength(0)
-  expect(await readFile(join(folder, 'out', 'results.json'), 'utf8')).toBe(before)
+  expect(storedText(join(folder, 'out'))).toBe(before)
 })
 
 test('arms take turns being timed, in alternating directions, with the threads for timing', async () => {

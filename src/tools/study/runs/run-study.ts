@@ -1,7 +1,7 @@
 /**
  * Runs a study phase by phase: learning-rate sweeps and the runs that confirm them, the pilot, all other runs, the
  * timings. A study that was
- * stopped continues from its results.json. Several processes may run it together; each goes through all phases, and
+ * stopped continues from its results.json.gz. Several processes may run it together; each goes through all phases, and
  * waits at the end of one until the others have done theirs.
  */
 import { stat } from 'node:fs/promises'

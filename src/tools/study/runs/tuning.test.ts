@@ -1,5 +1,5 @@
 /** Learning-rate sweeps and the pilot, with losses that are known functions of the rate. */
-import { readFile, rm, writeFile } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { RunError } from '../../../core/errors.ts'
 import type { FinishedRun } from '../contract.ts'
@@ -10,6 +10,7 @@ import { resultsOf } from '../results/results.ts'
 import { study } from '../study.ts'
 import { FakeStudy, recorder } from '../testing/fake-study.ts'
 import { finishedRun } from '../testing/records.ts'
+import { readStored, writeStored } from '../testing/stored.ts'
 import type { Job, TrainJob } from './job.ts'
 import { runStudy, type StudyOptions, studyOf } from './run-study.ts'
 
@@ -96,8 +97,8 @@ test('every arm is swept first, then runs at the common rate, and at its best ra
     ['a', null],
     ['b', null],
   ])
-  // results.json has it too.
-  expect(JSON.parse(await readFile(fake.file('out', 'results.json'), 'utf8')).tuning).toEqual(tuning)
+  // The file of results has it too.
+  expect(readStored<{ tuning: unknown }>(fake.file('out')).tuning).toEqual(tuning)
 })
 
 test('trials have the same budget for all arms, a schedule in proportion, and their own seeds', async () => {
@@ -278,10 +279,9 @@ test('results without confirming runs are read at the common rate, and the next 
   const act = gainAt({ [CONFIRMING]: 0.1, 1: 0.1, 2: 0.1 })
   const first = recorder(act)
   await run(first)
-  const file = fake.file('out', 'results.json')
-  const contents = JSON.parse(await readFile(file, 'utf8'))
-  const records = contents.records.filter(({ seed }: FinishedRun) => seed !== CONFIRMING)
-  await writeFile(file, JSON.stringify({ ...contents, records }))
+  const contents = readStored<{ records: FinishedRun[] }>(fake.file('out'))
+  const records = contents.records.filter(({ seed }) => seed !== CONFIRMING)
+  writeStored(fake.file('out'), JSON.stringify({ ...contents, records }))
   const specification = fake.specification(input)
   const { grid, ledger } = await studyOf(specification, fake.options())
   const { cells, tuning } = resultsOf(specification, fake.options(), grid, ledger)
@@ -384,7 +384,7 @@ test('the pilot comes before the other runs, and reports the detectable effect',
   expect(pilot?.detectable).toBeCloseTo(0.326, 3)
   const order = fake.events.filter(({ kind }) => kind === 'phase' || kind === 'pilot')
   expect(order.map((event) => (event.kind === 'phase' ? event.phase : event.kind))).toEqual(['pilot', 'pilot', 'runs'])
-  const stored = JSON.parse(await readFile(fake.file('out', 'results.json'), 'utf8'))
+  const stored = readStored<{ pilot: { detectable: number } }>(fake.file('out'))
   expect(stored.pilot.detectable).toBe(pilot?.detectable)
 })
 

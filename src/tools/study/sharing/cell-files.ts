@@ -4,7 +4,7 @@
  * dead or has released it. Only the holder writes its file again, so no result can be overwritten, by whichever process
  * and however late: a cell that two processes did has two results.
  *
- * Files are removed only when no other process is left and results.json has all results (`conclude.ts`).
+ * Files are removed only when no other process is left and results.json.gz has all results (`conclude.ts`).
  */
 import { readdir, readFile, rm, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'

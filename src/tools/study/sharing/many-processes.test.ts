@@ -1,6 +1,6 @@
 /** Real processes on one study: killed and restarted at random, and racing for claims. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -10,8 +10,10 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { readJsonLines } from '../../../node/system/jsonl.ts'
 import { randomFor } from '../../../train/step/random.ts'
 import type { RunRecord } from '../contract.ts'
+import { RESULTS_FILE } from '../results/results-file.ts'
 import { study } from '../study.ts'
 import { FakeStudy, recorder, runWithLoss } from '../testing/fake-study.ts'
+import { readStored } from '../testing/stored.ts'
 
 /** Starting a process takes a second or more. */
 vi.setConfig({ testTimeout: 120_000 })
@@ -72,8 +74,7 @@ interface Results {
   readonly pilot: unknown
 }
 
-const resultsIn = (folder: string): Results =>
-  JSON.parse(readFileSync(fake.file(folder, 'results.json'), 'utf8')) as Results
+const resultsIn = (folder: string): Results => readStored(fake.file(folder))
 
 const comparable = ({ records, timings, tuning, pilot }: Results) => ({
   records: records.toSorted((a, b) => a.key.localeCompare(b.key)),
@@ -112,7 +113,7 @@ test('four processes that are killed and restarted at random do every run once, 
     killedAt.set(victim.child.pid as number, Date.now())
     victim.child.kill('SIGKILL')
     await victim.ended
-    const file = fake.file('out', 'results.json')
+    const file = fake.file('out', RESULTS_FILE)
     if (existsSync(file)) expect(resultsIn('out').records, `seed ${seed}`).toBeInstanceOf(Array)
     startOne()
   }

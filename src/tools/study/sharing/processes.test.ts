@@ -154,14 +154,14 @@ test('after a time in which this process could not write either, no other is tak
   expect(await a.isLive(b.self)).toBe(true)
 })
 
-test('a process that was taken for dead neither replaces results.json nor writes results', async () => {
+test('a process that was taken for dead neither replaces the file of results nor writes results', async () => {
   const folder = temporary.make()
   const [a, b] = [await joinAs(folder, 'a'), await joinAs(folder, 'b')]
   const cells = new SharedCells(folder, b)
   const ledger = await Ledger.open(folder, cells, b)
   const claim = await cells.claim('x', () => true)
   await age(folder, b, EXPIRY_MS + 5000)
-  // It is stopped while it writes results.json.
+  // It is stopped while it writes the file of results.
   await writeFile(b.draft('results'), 'old')
   expect(await a.removeDead()).toBe(true)
   await writeFile(ledger.file, 'whole')

@@ -1,0 +1,231 @@
+/**
+ * results.json.gz: the format of a study's results, as gzip of JSON. It takes a fifth of the JSON, any language reads it,
+ * and a study that adds records does not change the bytes before them, so versions of the file share most of their bytes.
+ *
+ * Every entry has a checksum, which is checked when it is read (`checksum.ts`), and then the type of every field
+ * (`record-schema.ts`): what was changed by hand or damaged is refused with its place, not reported.
+ *
+ * Earlier programs wrote the same JSON to results.json, which is read too: where both files are, as after a start that
+ * was killed while it replaced the one by the other, the results of both count.
+ */
+import { constants } from 'node:buffer'
+import { readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { gunzip, gzip } from 'node:zlib'
+import { type Fields, isFields } from '../../../core/config/fields.ts'
+import { RunError, UsageError } from '../../../core/errors.ts'
+import { errorCode, replaceFile } from '../../../node/system/disk.ts'
+import type { PilotResult, RunRecord, Specialisation, Tuning } from '../contract.ts'
+import type { KeyedTiming } from '../sharing/cell-files.ts'
+import { checked, withChecksum } from './checksum.ts'
+import { currentKeyOf } from './keys.ts'
+import { changesSince, NUMERICS } from './numerics.ts'
+import { problemIn } from './record-schema.ts'
+
+/** Format 1 had no version of the numerics; format 2, of which results are read too, had no checksums. */
+const FORMAT = 3
+const FIRST_WITH_CHECKSUMS = 3
+
+export const RESULTS_FILE = 'results.json.gz'
+const UNCOMPRESSED_FILE = 'results.json'
+
+/** A file of a few kilobytes could fill the memory. */
+const LIMIT = constants.MAX_STRING_LENGTH
+
+/** As {@link KeyedTiming}. */
+export type KeyedSpecialisation = Specialisation & { readonly key: string }
+
+export interface Contents {
+  readonly format: number
+  name: string
+  /** All machines that did runs. */
+  machines: string[]
+  /** Runs and, under their own keys, trials of sweeps. */
+  records: RunRecord[]
+  /** Computed from the records; stored for people and notebooks. */
+  tuning: readonly Tuning[]
+  pilot: PilotResult | null
+  timings: KeyedTiming[]
+  specialisations: KeyedSpecialisation[]
+}
+
+/**
+ * Reads the results in a folder, or starts empty.
+ * @param use To continue a study, all records need the numerics of this program. A report may be about older ones.
+ * @throws RunError if a file cannot be read: it may contain hours of work
+ * @throws UsageError if records have another version of the numerics, or for a report several versions
+ */
+export async function readResults(directory: string, use: 'continue' | 'report'): Promise<Contents> {
+  // The uncompressed file first: it is removed when the other has its results, so together the two are complete.
+  const uncompressed = await contentsIn(join(directory, UNCOMPRESSED_FILE))
+  const compressed = await contentsIn(join(directory, RESULTS_FILE))
+  const contents = merged({ ...empty(), ...uncompressed }, compressed ?? {})
+  const [version = NUMERICS, ...others] = [...new Set(contents.records.flatMap(versionOf))].sort((a, b) => a - b)
+  if (version === NUMERICS && others.length === 0) return contents
+  const file = join(directory, compressed ? RESULTS_FILE : UNCOMPRESSED_FILE)
+  if (use === 'report' && version < NUMERICS && others.length === 0) return withCurrentKeys(contents)
+  throw new UsageError(numericsMessage(file, others.find((other) => other > NUMERICS) ?? version))
+}
+
+/**
+ * Writes the results as a whole, and removes the file of earlier programs, whose results they include.
+ * @param draft The file under which it is written before it is renamed.
+ */
+export async function writeResults(directory: string, contents: Contents, draft: string): Promise<void> {
+  await replaceFile(join(directory, RESULTS_FILE), await promisify(gzip)(textOf(stored(contents))), draft)
+  await rm(join(directory, UNCOMPRESSED_FILE), { force: true })
+}
+
+/** @throws UsageError if a record does not have the numerics of this program */
+export function requireNumerics(records: readonly object[], file: string): void {
+  const other = records.flatMap(versionOf).find((version) => version !== NUMERICS)
+  if (other !== undefined) throw new UsageError(numericsMessage(file, other))
+}
+
+/** A run that failed has no version. */
+const versionOf = (record: object): number[] =>
+  'version' in record && Number.isInteger(record.version) ? [Number(record.version)] : []
+
+const empty = (): Contents => ({
+  format: FORMAT,
+  name: '',
+  machines: [],
+  records: [],
+  tuning: [],
+  pilot: null,
+  timings: [],
+  specialisations: [],
+})
+
+/** The results of both; of a run with two records the finished one, else the newer one. */
+function merged(older: Contents, newer: Partial<Contents>): Contents {
+  const { machines = [], records = [], timings = [], specialisations = [] } = newer
+  const finished = new Set(older.records.flatMap(({ status, key }) => (status === 'finished' ? [key] : [])))
+  return {
+    ...older,
+    ...newer,
+    machines: [...new Set([...older.machines, ...machines])],
+    records: union(
+      older.records,
+      records.filter(({ status, key }) => status === 'finished' || !finished.has(key)),
+    ),
+    timings: timings.length > 0 ? timings : older.timings,
+    specialisations: union(older.specialisations, specialisations),
+  }
+}
+
+function union<Entry extends { readonly key: string }>(older: readonly Entry[], newer: readonly Entry[]): Entry[] {
+  const keys = new Set(newer.map(({ key }) => key))
+  return [...older.filter(({ key }) => !keys.has(key)), ...newer]
+}
+
+/** Keys contain the version of the numerics. With those of this program, a report finds the runs of an older one. */
+function withCurrentKeys(contents: Contents): Contents {
+  const current = new Map(contents.records.map(({ key, config }) => [key, currentKeyOf(key, config)]))
+  const renamed = <Entry extends { readonly key: string }>(entry: Entry): Entry => ({
+    ...entry,
+    key: current.get(entry.key) ?? entry.key,
+  })
+  return {
+    ...contents,
+    records: contents.records.map(renamed),
+    timings: contents.timings.map(renamed),
+    specialisations: contents.specialisations.map(renamed),
+  }
+}
+
+async function contentsIn(file: string): Promise<Partial<Contents> | null> {
+  try {
+    const bytes = await readFile(file)
+    const json = file.endsWith('.gz') ? await promisify(gunzip)(bytes, { maxOutputLength: LIMIT }) : bytes
+    return contentsOf(json.toString('utf8'), file)
+  } catch (error) {
+    if (error instanceof RunError || error instanceof UsageError) throw error
+    if (errorCode(error) === 'ENOENT') return null
+    throw unreadable(file, (error as Error).message)
+  }
+}
+
+const unreadable = (file: string, why: string) =>
+  new RunError(`cannot read ${file}: ${why} (move it away to begin again)`)
+
+/** Lists of measured entries, with the name of one for messages. */
+const lists = { records: 'record', timings: 'timing', specialisations: 'specialisation' } as const
+type ListName = keyof typeof lists
+const listNames = Object.keys(lists) as ListName[]
+
+/** The contents as they are written. */
+const stored = (contents: Contents): object => ({
+  ...contents,
+  format: FORMAT,
+  ...Object.fromEntries(listNames.map((name) => [name, contents[name].map(withChecksum)])),
+})
+
+function contentsOf(text: string, file: string): Partial<Contents> {
+  const refuse = (why: string) => unreadable(file, why)
+  let found: unknown
+  try {
+    found = JSON.parse(text)
+  } catch (error) {
+    throw refuse((error as Error).message)
+  }
+  if (
+    !isFields(found) ||
+    !Array.isArray(found.records) ||
+    !(Number(found.format) >= 1 && Number(found.format) <= FORMAT)
+  )
+    throw refuse(`it does not have format ${FORMAT}, which this program reads, or an older one`)
+  const format = Number(found.format)
+  if (format === 1) throw new UsageError(numericsMessage(file, 1))
+  const wrong = problemIn('contents', found)
+  if (wrong !== null) throw refuse(wrong)
+  const read = listNames.map((name) => [name, entriesOf(found, name, format, file, refuse)] as const)
+  return { ...found, ...Object.fromEntries(read), format: FORMAT } as Partial<Contents>
+}
+
+/** The entries of a list without their checksums. @throws RunError naming the entry and the field that is wrong */
+function entriesOf(
+  found: Fields,
+  list: ListName,
+  format: number,
+  file: string,
+  refuse: (why: string) => RunError,
+): readonly object[] {
+  const entries = found[list] ?? []
+  if (!Array.isArray(entries)) throw refuse(`${list} is not a list`)
+  const kind = lists[list]
+  return entries.map((raw: unknown, i) => {
+    const place = `${kind} ${i + 1} of ${entries.length}`
+    const damaged = (why: string) => refuse(`${place} is damaged: ${why}`)
+    if (!isFields(raw)) throw damaged('it is not an object')
+    const { entry, isIntact } = checked(raw)
+    if (format >= FIRST_WITH_CHECKSUMS && !isIntact)
+      throw refuse(
+        `${place}${typeof raw.key === 'string' ? ` (key ${raw.key.slice(0, 40)})` : ''} was changed after it was ` +
+          'written, its checksum is another: restore the file, or gunzip it and remove the entry, which is then computed again',
+      )
+    const wrong = problemIn(kind, entry)
+    if (wrong !== null) {
+      // Older programs had other fields.
+      requireNumerics([entry], file)
+      throw damaged(wrong)
+    }
+    return entry
+  })
+}
+
+function numericsMessage(file: string, version: number): string {
+  const todo = 'They are left as they are; give another --out for a new study'
+  return version > NUMERICS
+    ? `the results in ${file} were computed by a newer program. ${todo}, or update Choir`
+    : `the results in ${file} were computed by an older program, and cannot be compared with those of this one. ` +
+        `Since then these changed: ${changesSince(version)}. ${todo}`
+}
+
+/** Indented JSON with lists of numbers on one line. */
+function textOf(contents: object): string {
+  const text = JSON.stringify(contents, null, 1)
+  // Only lists have a line break after the bracket; brackets within strings do not.
+  return `${text.replace(/\[\n[\s\d.,eE+\-nul]*\]/g, (list) => list.replace(/\s+/g, ''))}\n`
+}
