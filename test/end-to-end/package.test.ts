@@ -52,7 +52,7 @@ describe.skipIf(offline)('the package', () => {
         'dist/faces/library/web-worker.js',
         'dist/faces/cli/process.js',
         'dist/engine/cpu/wasm/kernels.wasm',
-        'docs/training.md',
+        'docs/configuration.md',
         'python/modeling_choir.py',
         'package.json',
         'README.md',

@@ -1,5 +1,5 @@
 /**
- * What may be in a run directory after it was continued, by what was there before: written from docs/training.md, not
+ * What may be in a run directory after it was continued, by what was there before: written from docs/run-directory.md, not
  * from the code that continues.
  */
 import { createHash } from 'node:crypto'

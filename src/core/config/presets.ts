@@ -2,7 +2,7 @@
  * Named configurations. A preset lists only what differs from the schema's defaults; `loadConfig` fills in the rest.
  *
  * Learning rates fall as 1/width. Measured: demo (600 steps) 4.2e-3 to 8.5e-3, S (400 steps) 1.5e-3 to 6e-3; see
- * docs/training.md. The rates of M and base follow from the rule and were not measured.
+ * docs/configuration.md. The rates of M and base follow from the rule and were not measured.
  *
  * base ties its embedding table to the output head, as M6-T's parameter count implies.
  */

@@ -100,7 +100,7 @@ const trainSchema = z.strictObject({
       residual: z.union([floats.positive, z.literal('depth')]).default('depth'),
       /**
        * Multiplies the deviation of routers, which is thus the initial deviation of router logits; √0.1 in Switch
-       * Transformers, section 2.4. Chosen from 1 to 8 on `demo` and `S` (docs/training.md).
+       * Transformers, section 2.4. Chosen from 1 to 8 on `demo` and `S` (docs/configuration.md).
        */
       router: floats.positive.default(2),
       /** Multiplies the deviation of an untied head. At 1 the logits deviate by 1: half a nat more loss at the start. */

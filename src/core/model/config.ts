@@ -75,7 +75,7 @@ export const modelSchema = z
     hidden: sizes.width.default(1024),
     /**
      * Whether the output projection is the transposed token embedding. It saves V·D parameters, but in the first steps
-     * the softmax moves all rows of the table the same way, so tokens become similar at the input (docs/training.md).
+     * the softmax moves all rows of the table the same way, so tokens become similar at the input (docs/configuration.md).
      */
     tied: z.boolean().default(false),
     /**

@@ -12,7 +12,7 @@ export interface ConfigInput extends RunInput {
 }
 
 /**
- * A complete configuration of a run. What every field means: docs/training.md.
+ * A complete configuration of a run. What every field means: docs/configuration.md.
  *
  * @example
  * ```ts

@@ -37,7 +37,7 @@ export interface Signal {
   readonly uniformLoss: number
 }
 
-/** Bounds of a sound start: see docs/training.md. */
+/** Bounds of a sound start: see docs/configuration.md. */
 const signalBounds = { tokenShare: 0.5, overDepth: 3, lossAboveUniform: 0.1 } as const
 
 /** Problems of the initial model, with the settings to change; empty if the start is sound. */
