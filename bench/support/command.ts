@@ -5,6 +5,7 @@ import { type BenchmarkRouting, benchmarkRoutings } from '../../src/core/config/
 import { formatValue, listWithOr, suggestion } from '../../src/core/config/problems.ts'
 import { UsageError } from '../../src/core/errors.ts'
 import { table } from '../../src/faces/cli/display/text-layout.ts'
+import { formatError } from '../../src/faces/cli/format-error.ts'
 import { listOption, numberOption, ranges } from '../../src/faces/cli/options.ts'
 
 export const routings = Object.keys(benchmarkRoutings) as readonly BenchmarkRouting[]
@@ -23,7 +24,7 @@ export async function runCommand(command: Command): Promise<void> {
       process.exitCode = error.exitCode === 0 ? 0 : 2
       return
     }
-    process.stderr.write(`bench: ${error instanceof Error ? error.message : error}\n`)
+    process.stderr.write(`bench: ${formatError(error, false)}\n`)
     process.exitCode = error instanceof UsageError ? 2 : 1
   }
 }

@@ -88,3 +88,15 @@ test('a folder that was not imported is not taken for a run', async () => {
     expect(stderr).toMatch(/^choir: no run in .*model: its config.json is that of a mixtral model .*choir import/)
   }
 })
+
+test('an option that the model does not allow is refused by its flag', async () => {
+  const { folder, run } = model('llama')
+  const refused = await choir('import', folder, '--out', run, '--sequence', '64')
+  expect(refused).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/invalid --sequence: 64 \(expected at most 32/),
+  })
+  writeFileSync(join(folder, '..', 'notes.txt'), '')
+  const occupied = await choir('import', folder, '--out', join(folder, '..'))
+  expect(occupied).toMatchObject({ code: 2, stderr: expect.stringMatching(/invalid --out: .* holds /) })
+})

@@ -144,7 +144,7 @@ test('an imported run has no held-out text', async () => {
 test('an imported run is not resumed, since it has no state of a training', () => {
   const state = new RunState({ hash: 'of a text' }, '', undefined as never, undefined as never)
   expect(() => state.adopt({ data: importedData, updates: 0, nonFiniteInRow: 0 }, 'step-0')).toThrow(
-    /cannot resume from step-0: this model was imported, .* \(train it with --from\)/,
+    /cannot resume from step-0: this model was imported, .* \(train it with from\)/,
   )
 })
 
@@ -154,6 +154,6 @@ test('a sequence is at most as long as the model allows', async () => {
   await importModel(folder, join(root, 'run'), { sequence: 8 })
   expect(JSON.parse(readFileSync(join(root, 'run', 'config.json'), 'utf8')).model.sequence).toBe(8)
   await expect(importModel(folder, join(root, 'other'), { sequence: 64 })).rejects.toThrow(
-    /invalid --sequence: 64 \(expected at most 32/,
+    /invalid sequence: 64 \(expected at most 32/,
   )
 })

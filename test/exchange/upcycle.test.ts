@@ -61,12 +61,12 @@ test('a dense run is upcycled too, and keeps its text', async () => {
     /is a run already \(continue it with choir train/,
   )
   await expect(importModel(run, join(root, 'other'), { upcycle: { experts: 4, k: 2 } })).rejects.toThrow(
-    /invalid --upcycle: the model has experts already/,
+    /invalid upcycle: the model has experts already/,
   )
 })
 
 test('one expert for a token is refused, since its router would not learn', async () => {
-  await expect(upcycled('llama', { experts: 4, k: 1 })).rejects.toThrow(/invalid --upcycle: k=1 \(expected at least 2/)
+  await expect(upcycled('llama', { experts: 4, k: 1 })).rejects.toThrow(/invalid upcycle: k=1 \(expected at least 2/)
   await expect(upcycled('llama', { experts: 2, k: 3 })).rejects.toThrow(
     /invalid model.moe.k: 3 \(must be at most experts 2/,
   )

@@ -204,7 +204,7 @@ export const runSchema = z
         code: 'custom',
         path: ['runtime', 'math'],
         message:
-          'must be "float32" or "bf16" with runtime.device "cpu": f16 is for GPUs (use --device webgpu, or --math float32)',
+          'must be "float32" or "bf16" with runtime.device "cpu": f16 is for GPUs (use runtime.device "webgpu", or runtime.math "float32")',
       })
     for (const problem of rateProblems(run.train)) context.addIssue({ code: 'custom', ...problem })
     const small = vocabularyProblem(run)

@@ -1,5 +1,5 @@
 /** WebGPU in Node: Dawn, from the optional package `webgpu`. Browsers have `navigator.gpu`. */
-import { UsageError } from '../../core/errors.ts'
+import { option, UsageError, wording } from '../../core/errors.ts'
 import { type AdapterFacts, type Device, factsOf, openDevice } from '../webgpu/device.ts'
 
 /** Kept referenced: a long run dies if it is collected. */
@@ -17,10 +17,9 @@ async function nodeGpu(): Promise<GPU> {
     gpu = create(OPTIONS)
     return gpu
   } catch (error) {
-    const reason = error instanceof Error ? error.message.split('\n')[0] : String(error)
+    const reason = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)
     throw new UsageError(
-      `no WebGPU: the package "webgpu" cannot be loaded: ${reason} (npm install webgpu; on Linux it needs a Vulkan ` +
-        'loader, libvulkan1 in Debian; or use --device cpu)',
+      wording`no WebGPU: the package "webgpu" cannot be loaded: ${reason} (npm install webgpu; on Linux it needs a Vulkan ${wording`loader, libvulkan1 in Debian; or use ${option('runtime.device', 'cpu')})`}`,
     )
   }
 }
@@ -28,7 +27,7 @@ async function nodeGpu(): Promise<GPU> {
 /** @throws UsageError if there is no GPU */
 export async function openNodeDevice(): Promise<Device> {
   const adapter = await (await nodeGpu()).requestAdapter(FASTEST)
-  if (!adapter) throw new UsageError(`${NO_ADAPTER}; or use --device cpu)`)
+  if (!adapter) throw new UsageError(wording`${NO_ADAPTER}; or use ${option('runtime.device', 'cpu')})`)
   return openDevice(adapter, factsOf(adapter).software ? waitAsleep : undefined)
 }
 

@@ -2,6 +2,7 @@
  * A WebGPU device with its limits, pipelines and errors. An error of the device is remembered and thrown by the next
  * `check`: WebGPU reports it later, and readback after a refused submit resolves with old bytes.
  */
+import { option, wording } from '../../core/errors.ts'
 import { RuntimeError } from '../contract/runtime-error.ts'
 import type { DeviceFeatures } from './contract.ts'
 
@@ -145,7 +146,7 @@ class OpenDevice implements Device {
 export const runtimeError = (error: GPUError): RuntimeError =>
   new RuntimeError(
     error.constructor.name === 'GPUOutOfMemoryError'
-      ? 'out of memory on the GPU (use a smaller train.batch, more train.microBatches or a smaller model, or --device cpu)'
+      ? wording`out of memory on the GPU (use a smaller train.batch, more train.microBatches or a smaller model, or ${option('runtime.device', 'cpu')})`
       : `internal: the GPU refused a command: ${error.message.trim().replace(/(?<!\s)\s*\n\s*/g, ' ')}`,
   )
 

@@ -70,7 +70,7 @@ class WebGpuRuntime implements Runtime {
     const timed = gpu.features.has('timestamp-query')
     this.profiler = profile && timed ? new Profiler(gpu, this.queue) : null
     const notices = [
-      ...(adapter.software ? [`${adapter.name} computes on the processor, slower than --device cpu`] : []),
+      ...(adapter.software ? [`${adapter.name} computes on the processor, slower than runtime.device "cpu"`] : []),
       ...(math === 'bf16' ? ['matrix products are float32: bf16 is for the CPU'] : []),
       ...(profile && !timed ? ['this GPU has no timestamps, so there is no profile'] : []),
     ]

@@ -1,14 +1,34 @@
 /** Formats errors for the command line. */
 import { formatValue } from '../../core/config/problems.ts'
-import { RunError, UsageError } from '../../core/errors.ts'
+import { type Option, RunError, textOf, UsageError } from '../../core/errors.ts'
 import { printable } from '../../core/text/printable.ts'
 
 /** The message and, unless it is ours and so complete, the causes; all of them with stack traces if `verbose`. */
 export function formatError(error: unknown, verbose: boolean): string {
   if (!(error instanceof Error)) return printable(String(error))
-  const text = printable(verbose ? (error.stack ?? error.message) : reasonOf(error))
-  const isComplete = !verbose && (error instanceof UsageError || error instanceof RunError)
+  const isOurs = error instanceof UsageError || error instanceof RunError
+  const reason = isOurs ? textOf(error.wording, flagOf) : reasonOf(error)
+  const text = printable(verbose ? (error.stack?.replace(error.message, () => reason) ?? reason) : reason)
+  const isComplete = !verbose && isOurs
   return error.cause === undefined || isComplete ? text : `${text}\n  caused by: ${formatError(error.cause, verbose)}`
+}
+
+/** Options whose flag is not their name. */
+const flags: Readonly<Record<string, string>> = {
+  directory: 'out',
+  source: 'data',
+  'data.source': 'data',
+  'runtime.device': 'device',
+  'runtime.math': 'math',
+  'train.steps': 'steps',
+}
+
+/** The flag of an option of the library: `whatIf` is `--what-if`. Settings without a flag of their own have `--set`. */
+export function flagOf({ option, value }: Option): string {
+  const name = flags[option]
+  if (name === undefined && option.includes('.')) return `--set ${option}=${value ?? '...'}`
+  const flag = `--${(name ?? option).replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
+  return value === undefined ? flag : `${flag} ${value}`
 }
 
 const reasonOf = (error: Error): string => systemReason(error) || error.message || error.name

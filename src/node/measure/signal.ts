@@ -6,7 +6,7 @@
  */
 import { totalmem } from 'node:os'
 import type { RunConfig } from '../../core/config/run-config.ts'
-import { RunError } from '../../core/errors.ts'
+import { option, RunError, wording } from '../../core/errors.ts'
 import { gradient } from '../../core/graph/gradient.ts'
 import { sizeOf } from '../../core/graph/shape.ts'
 import { withKernels } from '../../core/graph/tensor.ts'
@@ -85,8 +85,7 @@ export async function measureSignal(config: RunConfig): Promise<Signal> {
   const bytes = 4 * specs.reduce((sum, { shape }) => sum + sizeOf(shape), 0)
   if (bytes > totalmem() / 2)
     throw new RunError(
-      `the parameters alone take ${(bytes / 1e9).toFixed(1)} GB, over half of this machine's memory ` +
-        '(measure it with fewer experts, which changes little: --set model.moe.experts=4)',
+      wording`the parameters alone take ${(bytes / 1e9).toFixed(1)} GB, over half of this machine's memory ${wording`(measure it with fewer experts, which changes little: ${option('model.moe.experts', '4')})`}`,
     )
   const batch = Math.ceil(MIN_LENGTH / sequence)
   const runtime = await openRuntime(config)

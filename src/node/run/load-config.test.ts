@@ -127,9 +127,9 @@ describe('refusals', () => {
     ['model.width=250', 'invalid model.heads: 4 (must divide width 250, or set headWidth)'],
     ['data.tokenizer.path=t.json', 'invalid data.tokenizer.path: "t.json" (is needed for kind "file", and only there)'],
     ['data.tokenizer.kind=file', 'invalid data.tokenizer.path (is needed for kind "file", and only there)'],
-    ['train.steps', 'invalid --set: "train.steps" (expected path=value, such as train.steps=500)'],
-    ['=3', 'invalid --set: "=3" (expected path=value, such as train.steps=500)'],
-    ['__proto__.x=3', 'invalid --set: "__proto__.x=3" (expected path=value, such as train.steps=500)'],
+    ['train.steps', 'invalid set: "train.steps" (expected path=value, such as train.steps=500)'],
+    ['=3', 'invalid set: "=3" (expected path=value, such as train.steps=500)'],
+    ['__proto__.x=3', 'invalid set: "__proto__.x=3" (expected path=value, such as train.steps=500)'],
   ])('%s', async (set, message) => {
     expect(await refusal(undefined, set)).toBe(message)
   })
@@ -250,7 +250,7 @@ describe('refusals', () => {
       'did you mean "train.optimizer.kind" or "train.schedule.kind"?)',
     ],
     ['constructor.x=1', 'unknown field constructor: {"x":1} (', 'accepted: model, data, train, parallel, runtime)'],
-    ['model.moe={a', 'invalid --set: "model.moe={a" (column 3 of the value: ', ')'],
+    ['model.moe={a', 'invalid set: "model.moe={a" (column 3 of the value: ', ')'],
   ])('%s', async (set, start, end) => {
     const message = await refusal(undefined, set)
     expect(message.slice(0, start.length)).toBe(start)

@@ -11,7 +11,7 @@ import { presets } from '../../core/config/presets.ts'
 import { formatValue, listWithOr, parseInput, suggestion } from '../../core/config/problems.ts'
 import { type RunConfig, runSchema } from '../../core/config/run-config.ts'
 import { storedFields } from '../../core/config/stored-fields.ts'
-import { RunError, UsageError } from '../../core/errors.ts'
+import { option, RunError, UsageError, wording } from '../../core/errors.ts'
 import { nearestName } from '../../core/text/nearest.ts'
 import { version } from '../../core/version.ts'
 import { CONFIG_BYTES, readText } from '../system/read-text.ts'
@@ -129,7 +129,9 @@ export function parseSet(set: string): [path: string[], value: unknown] {
   const at = set.indexOf('=')
   const path = set.slice(0, Math.max(at, 0)).trim().split('.')
   if (at < 0 || path.some((key) => key === '' || key === '__proto__'))
-    throw new UsageError(`invalid --set: ${formatValue(set)} (expected path=value, such as train.steps=500)`)
+    throw new UsageError(
+      wording`invalid ${option('set')}: ${formatValue(set)} (expected path=value, such as train.steps=500)`,
+    )
   return [path, parseValue(set.slice(at + 1).trim(), set)]
 }
 
@@ -138,7 +140,10 @@ function parseValue(text: string, set: string): unknown {
   // YAML reads these as JSON does, and loading its parser takes longer than starting all else.
   if (/^(true|false|null|-?(0|[1-9]\d*)(\.\d+)?)$/.test(text)) return JSON.parse(text)
   if (!/^[[{"']/.test(text)) return readYamlScalar(text)
-  return readYamlValue(text, (reason) => new UsageError(`invalid --set: ${formatValue(set)} (${reason})`))
+  return readYamlValue(
+    text,
+    (reason) => new UsageError(wording`invalid ${option('set')}: ${formatValue(set)} (${reason})`),
+  )
 }
 
 function setField(fields: Fields, [key = '', ...rest]: readonly string[], value: unknown): Fields {

@@ -90,7 +90,7 @@ test('a run is not overwritten, and the error says what to do', async () => {
   await (await RunDirectory.open(directory, config(), false)).close()
   const before = await read('config.json')
   const message = await refusal(RunDirectory.open(directory, config({ train: { steps: 9 } }), false), UsageError)
-  expect(message).toMatch(/already holds a run \(continue it with --resume, or choose another/)
+  expect(message).toMatch(/already holds a run \(continue it with resume, or choose another with directory\)/)
   expect(await read('config.json')).toBe(before)
 })
 

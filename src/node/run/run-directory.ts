@@ -18,7 +18,7 @@ import { readdir, readFile, rm, rmdir } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import type { Difference } from '../../core/config/differences.ts'
 import type { RunConfig } from '../../core/config/run-config.ts'
-import { RunError, UsageError } from '../../core/errors.ts'
+import { option, RunError, UsageError, wording } from '../../core/errors.ts'
 import { grouped } from '../../core/text/numbers.ts'
 import { quoted } from '../../core/text/shell.ts'
 import { version } from '../../core/version.ts'
@@ -333,13 +333,13 @@ async function refuseOccupied(directory: string): Promise<void> {
   })
   if (names.includes('config.json') && (await loadRunConfig(directory).catch(() => undefined)))
     throw new OccupiedDirectory(
-      `invalid run directory: "${directory}" already holds a run (continue it with --resume, or choose another with --out)`,
+      wording`invalid run directory: "${directory}" already holds a run (continue it with ${option('resume')}, or choose another with ${option('directory')})`,
     )
   // Ignore what a process leaves that is killed while it creates the run.
   const [other] = names.filter((name) => !name.startsWith(LOCK_FILE) && name !== 'config.json.tmp')
   if (other !== undefined)
     throw new UsageError(
-      `invalid run directory: "${directory}" holds ${other} but no run (expected a new or empty directory; choose another with --out)`,
+      wording`invalid run directory: "${directory}" holds ${other} but no run (expected a new or empty directory; choose another with ${option('directory')})`,
     )
 }
 

@@ -8,7 +8,7 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { differences } from '../../core/config/differences.ts'
 import { isFields } from '../../core/config/fields.ts'
 import type { RunConfig } from '../../core/config/run-config.ts'
-import { RunError, UsageError } from '../../core/errors.ts'
+import { option, RunError, UsageError, wording } from '../../core/errors.ts'
 import { refuseEndOfTraining, refuseFork } from '../../train/run/fork.ts'
 import { type Origin, originIn } from '../../train/run/origin.ts'
 import { refuseOtherShapes } from '../../train/run/other-shapes.ts'
@@ -53,14 +53,14 @@ export async function findWeights(
   config: RunConfig,
   warn: (message: string) => void,
 ): Promise<WeightsSource> {
-  const option = fork ? 'fork' : 'from'
-  const of = await loadSourceConfig(run, option)
+  const as = fork ? 'fork' : 'from'
+  const of = await loadSourceConfig(run, as)
   if (fork) refuseFork(run, of, config)
   else refuseOtherShapes(run, of.model, config.model)
   const folder = join(run, 'checkpoints')
   const skip = (path: string, reason: string) => warn(`skipping checkpoint ${path}: ${reason}`)
   const found = checkpoint === undefined ? await newestCheckpoint(folder, skip) : await checkpointOf(folder, checkpoint)
-  if (!found) throw new UsageError(`invalid --${option}: "${run}" has no checkpoint (train it first)`)
+  if (!found) throw new UsageError(wording`invalid ${option(as)}: "${run}" has no checkpoint (train it first)`)
   const { path, step } = found
   if (fork) refuseEndOfTraining(run, step, await checkpointSteps(folder), config)
   const tokenizer = await readTokenizer(run)
@@ -103,17 +103,16 @@ export async function findWeightsAgain(
  * The configuration of a run to begin with.
  * @throws UsageError if there is none, with what to give instead
  */
-export async function loadSourceConfig(run: string, option: 'from' | 'fork' = 'from'): Promise<RunConfig> {
+export async function loadSourceConfig(run: string, as: 'from' | 'fork' = 'from'): Promise<RunConfig> {
   const step = /^step-(\d{8,})$/.exec(basename(resolve(run)))?.[1]
   if (step !== undefined && basename(dirname(resolve(run))) === 'checkpoints')
     throw new UsageError(
-      `invalid --${option}: "${run}" is a checkpoint (expected its run: --${option} ${dirname(dirname(run))} --checkpoint ${Number(step)})`,
+      wording`invalid ${option(as)}: "${run}" is a checkpoint (expected its run: ${option(as, dirname(dirname(run)))} ${option('checkpoint', step.replace(/^0+(?=.)/, ''))})`,
     )
   const stored = await readText(join(run, 'config.json'), CONFIG_BYTES).catch(() => null)
   if (stored === null || !isRun(stored))
     throw new UsageError(
-      `invalid --${option}: "${run}" is not a run (expected a run directory of Choir, with config.json and checkpoints; a ` +
-        'model in another format is imported first: choir import FOLDER --out RUN)',
+      wording`invalid ${option(as)}: "${run}" is not a run (expected a run directory of Choir, with config.json and checkpoints; ${'a model in another format is imported first: choir import FOLDER --out RUN)'}`,
     )
   return loadRunConfig(run)
 }

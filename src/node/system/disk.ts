@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { link, mkdir, open, rename, rm, rmdir, stat, statfs, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { RunError } from '../../core/errors.ts'
+import { RunError, type Wording, wording } from '../../core/errors.ts'
 import { bytes } from '../../core/text/numbers.ts'
 import { filePieces } from './file-pieces.ts'
 
@@ -28,19 +28,19 @@ export async function writeError(
   folder: string,
   error: unknown,
   needed: number | undefined,
-  advice: string,
+  advice: string | Wording,
 ): Promise<RunError> {
   const code = errorCode(error)
   const cause = { cause: error }
   if (code !== 'ENOSPC' && code !== 'EDQUOT') {
     const message = error instanceof Error ? error.message : String(error)
-    return new RunError(`cannot ${action}: ${message}. ${advice}`, cause)
+    return new RunError(wording`cannot ${action}: ${message}. ${advice}`, cause)
   }
   const disk = await statfs(folder).catch(() => undefined)
   // A file system without a limit of files reports 0 of 0.
   if (code === 'ENOSPC' && disk && disk.files > 0 && disk.ffree === 0)
     return new RunError(
-      `cannot ${action}: the disk has no room for another file: all inodes are used. ${advice}`,
+      wording`cannot ${action}: the disk has no room for another file: all inodes are used. ${advice}`,
       cause,
     )
   const free = disk && disk.bavail * disk.bsize

@@ -9,13 +9,13 @@ import { expectWritable, writeOutput } from './output-file.ts'
 
 const temporary = temporaryFolder()
 
-const refusal = (file: string): Promise<unknown> => expectWritable('--out', file).catch((error: unknown) => error)
+const refusal = (file: string): Promise<unknown> => expectWritable('out', file).catch((error: unknown) => error)
 
 test('a file that can be written is neither created nor changed by the check, nor are its folders', async () => {
   const folder = temporary.make()
   writeFileSync(join(folder, 'old.json'), 'old')
   for (const file of ['old.json', 'new.json', join('a', 'b', 'new.json')])
-    await expectWritable('--out', join(folder, file))
+    await expectWritable('out', join(folder, file))
   expect(readdirSync(folder)).toEqual(['old.json'])
   expect(readFileSync(join(folder, 'old.json'), 'utf8')).toBe('old')
 })
@@ -25,7 +25,7 @@ test('a folder is wrong usage', async () => {
   for (const path of [folder, join(folder, 'new/')]) {
     const error = await refusal(path)
     expect(error).toBeInstanceOf(UsageError)
-    expect(String(error)).toContain(`invalid --out: "${path}" is a folder (expected a file)`)
+    expect(String(error)).toContain(`invalid out: "${path}" is a folder (expected a file)`)
   }
 })
 
@@ -36,7 +36,7 @@ test('a place that cannot be written is refused with the reason', async () => {
   for (const path of places) {
     const error = await refusal(path)
     expect(error).toBeInstanceOf(RunError)
-    expect(String(error)).toMatch(/invalid --out: cannot write ".*new\.json": E[A-Z]+: .*\(choose another file\)/)
+    expect(String(error)).toMatch(/invalid out: cannot write ".*new\.json": E[A-Z]+: .*\(choose another file\)/)
   }
   expect(readdirSync(folder)).toEqual(['file'])
 })
@@ -58,7 +58,7 @@ test.skipIf(process.platform === 'win32')(
   async () => {
     const pipe = join(temporary.make(), 'pipe')
     spawnSync('mkfifo', [pipe])
-    await expectWritable('--out', pipe)
+    await expectWritable('out', pipe)
     const reading = readFile(pipe, 'utf8')
     await writeOutput(pipe, 'contents')
     expect(await reading).toBe('contents')

@@ -1,18 +1,18 @@
 /** Files that a user names for results. They are checked before the work whose results they get. */
 import { open, realpath, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
-import { RunError, UsageError } from '../../core/errors.ts'
+import { option, RunError, UsageError, wording } from '../../core/errors.ts'
 import { errorCode, makeFolder, removeEmptyFolders, replaceFile } from './disk.ts'
 
 /**
  * Checks that a file can be written, and leaves everything as it is.
- * @param option The option that names it, for messages.
+ * @param name The option that names it, for messages.
  * @throws UsageError if it is a folder; RunError if it or its folder cannot be written
  */
-export async function expectWritable(option: string, file: string): Promise<void> {
+export async function expectWritable(name: string, file: string): Promise<void> {
   const existing = await stat(file).catch(() => null)
   if (existing?.isDirectory() || /[\\/]$/.test(file))
-    throw new UsageError(`invalid ${option}: "${file}" is a folder (expected a file)`)
+    throw new UsageError(wording`invalid ${option(name)}: "${file}" is a folder (expected a file)`)
   // Opening a pipe waits for its reader.
   if (existing && !existing.isFile()) return
   let created: string[] = []
@@ -21,7 +21,9 @@ export async function expectWritable(option: string, file: string): Promise<void
     await (await open(file, 'a')).close()
     if (!existing) await rm(file)
   } catch (error) {
-    throw new RunError(`invalid ${option}: cannot write "${file}": ${(error as Error).message} (choose another file)`)
+    throw new RunError(
+      wording`invalid ${option(name)}: cannot write "${file}": ${(error as Error).message} (choose another file)`,
+    )
   } finally {
     await removeEmptyFolders(created)
   }

@@ -11,7 +11,7 @@ import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { Cleanup } from '../../core/cleanup.ts'
 import { type RunConfig, sequencesOfPass } from '../../core/config/run-config.ts'
-import { UsageError } from '../../core/errors.ts'
+import { option, UsageError, wording } from '../../core/errors.ts'
 import { sha256 } from '../../core/sha256.ts'
 import { version } from '../../core/version.ts'
 import { engineOf } from '../../engine/contract/engine.ts'
@@ -300,7 +300,9 @@ async function openData(
     } catch (error) {
       if (signal?.aborted) return null
       if (resume && error instanceof MissingText)
-        throw new UsageError(`${error.message}; if the text of the run has moved, resume with --data and its path now`)
+        throw new UsageError(
+          wording`${error.wording}; if the text of the run has moved, resume with its path now: ${option('data.source', 'PATH')}`,
+        )
       throw error
     }
   }

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { RunError } from '../../core/errors.ts'
+import { option, RunError, wording } from '../../core/errors.ts'
 import { nextTurn } from '../../core/next-turn.ts'
 import { CorpusWriter } from './corpus-writer.ts'
 import { documentName, fileDocuments } from './documents.ts'
@@ -96,8 +96,7 @@ function filesOf(part: Part, source: Package, members: readonly PackageFile[] | 
   const wanted = members ? members.filter(({ name }) => isWanted(name)) : source.files(isWanted)
   if (wanted.length === 0)
     throw new RunError(
-      `package ${source.name} ${source.version} has no documents where the recipe expects them (${part.files.source}): ` +
-        `leave it out with --without '${part.package}'`,
+      wording`package ${source.name} ${source.version} has no documents where the recipe expects them (${part.files.source}): ${wording`leave it out with ${option('without', `'${part.package}'`)}`}`,
     )
   return part.markup === 'dictionary' ? wanted : wanted.filter(({ name }) => isChosen(documentName(name), part))
 }

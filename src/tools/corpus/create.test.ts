@@ -129,7 +129,7 @@ test('a corpus that is there already is kept if it is the same, and replaced onl
   expect(await create(out, { root })).toMatchObject({ isUnchanged: true })
   // Other packages, another version, or changed files.
   await expect(create(out, { root, without: [...without, 'perl-doc'] })).rejects.toThrow(
-    /invalid --out: .* holds the corpus manuals/,
+    /invalid out: .* holds the corpus manuals/,
   )
   extractedPackage(root, 'git-doc', {}, '1.0-2')
   await expect(create(out, { root })).rejects.toThrow(UsageError)
@@ -161,7 +161,7 @@ test('a missing package is an error that names it and the command that gets it',
   }).catch((error: Error) => error)
   expect(error).toBeInstanceOf(RunError)
   expect((error as Error).message).toMatch(
-    /a package is missing in .*: linux-source-6\.12\. .*dpkg-deb -R linux-source-6\.12_\*\.deb .*--download.*--without 'linux-source-\*'/,
+    /a package is missing in .*: linux-source-6\.12\. .*dpkg-deb -R linux-source-6\.12_\*\.deb .*add download, .*without='linux-source-\*'/,
   )
   expect(existsSync(out)).toBe(false)
 })
@@ -175,9 +175,9 @@ test('wrong usage is refused with what is accepted', async () => {
   }
   await refused('manual', {}, /there is no recipe "manual" \(did you mean "manuals"\?\)/)
   await refused('xyz', {}, /expected manuals, kernel, languages or mixed/)
-  await refused('manuals', { without: ['git-docs'] }, /invalid --without: "git-docs" .*did you mean "git-doc"\?/)
+  await refused('manuals', { without: ['git-docs'] }, /invalid without: "git-docs" .*did you mean "git-doc"\?/)
   await refused('kernel', { without: ['linux-source-6.18'] }, /no package of the recipe kernel is left/)
-  await refused('manuals', { without, root: join(out, 'none') }, /invalid --root: there is no folder/)
+  await refused('manuals', { without, root: join(out, 'none') }, /invalid root: there is no folder/)
   expect(existsSync(out)).toBe(false)
 })
 

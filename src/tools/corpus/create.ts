@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import { RunError, UsageError } from '../../core/errors.ts'
+import { option, RunError, UsageError, type Wording, wording } from '../../core/errors.ts'
 import { nearestName } from '../../core/text/nearest.ts'
 import { joinWords } from '../../core/text/numbers.ts'
 import { makeFolder, removeEmptyFolders, syncFolder, writeError } from '../../node/system/disk.ts'
@@ -61,8 +61,7 @@ export async function createCorpus(name: string, out: string, options: CorpusOpt
   if (existing && !force) {
     const difference = download ? '' : ', from another recipe, other packages or changed files'
     throw new UsageError(
-      `invalid --out: ${JSON.stringify(out)} holds the corpus ${existing.recipe}${difference} ` +
-        '(expected a new folder; --force replaces it)',
+      wording`invalid ${option('out')}: ${JSON.stringify(out)} holds the corpus ${existing.recipe}${difference} ${wording`(expected a new folder; ${option('force')} replaces it)`}`,
     )
   }
   const parent = dirname(folder)
@@ -127,12 +126,13 @@ function leftOut(recipe: Recipe, without: readonly string[]): string[] {
     if (pattern !== undefined) return pattern
     const near = nearestName(name, patterns)
     throw new UsageError(
-      `invalid --without: ${JSON.stringify(name)} is not a package of the recipe ${recipe.name}` +
-        (near === undefined ? ' (see: choir corpus)' : ` (did you mean "${near}"?)`),
+      wording`invalid ${option('without')}: ${JSON.stringify(name)} is not a package of the recipe ${recipe.name}${
+        near === undefined ? ' (see: choir corpus)' : ` (did you mean "${near}"?)`
+      }`,
     )
   })
   if (patterns.every((pattern) => chosen.includes(pattern)))
-    throw new UsageError(`invalid --without: no package of the recipe ${recipe.name} is left`)
+    throw new UsageError(wording`invalid ${option('without')}: no package of the recipe ${recipe.name} is left`)
   return patterns.filter((pattern) => chosen.includes(pattern))
 }
 
@@ -141,16 +141,19 @@ function expectReplaceable(out: string, folder: string): Manifest | undefined {
   const stats = statSync(folder, { throwIfNoEntry: false })
   if (!stats) return undefined
   if (!stats.isDirectory())
-    throw new UsageError(`invalid --out: ${JSON.stringify(out)} is a file (expected a new folder)`)
+    throw new UsageError(wording`invalid ${option('out')}: ${JSON.stringify(out)} is a file (expected a new folder)`)
   const manifest = readManifest(folder)
   if (!manifest && readdirSync(folder).length > 0)
-    throw new UsageError(`invalid --out: ${JSON.stringify(out)} holds files that are no corpus (expected a new folder)`)
+    throw new UsageError(
+      wording`invalid ${option('out')}: ${JSON.stringify(out)} holds files that are no corpus (expected a new folder)`,
+    )
   return manifest
 }
 
 /** @throws RunError with the command that gets the packages which are missing */
 function findPackages(patterns: readonly string[], root: string, recipe: Recipe): Map<string, Package> {
-  if (!existsSync(root)) throw new UsageError(`invalid --root: there is no folder ${JSON.stringify(root)}`)
+  if (!existsSync(root))
+    throw new UsageError(wording`invalid ${option('root')}: there is no folder ${JSON.stringify(root)}`)
   const packages = new Packages(root)
   const found = new Map<string, Package>()
   const missing: string[] = []
@@ -166,13 +169,12 @@ function findPackages(patterns: readonly string[], root: string, recipe: Recipe)
       ? `sudo apt-get install --no-install-recommends ${names.join(' ')}`
       : `apt-get download ${names[0]} && dpkg-deb -R ${names[0]}_*.deb ${join(root, names[0] as string)}`
   throw new RunError(
-    `recipe ${recipe.name}: ${missing.length === 1 ? 'a package is' : 'packages are'} missing in ${root}: ${joinWords(names)}. ` +
-      `Get ${missing.length === 1 ? 'it' : 'them'} with: ${get}; or add --download, which needs no root` +
-      (found.size === 0 ? '' : `; or leave out with ${missing.map(withoutOption).join(' ')}`),
+    wording`recipe ${recipe.name}: ${missing.length === 1 ? 'a package is' : 'packages are'} missing in ${root}: ${joinWords(names)}. ${wording`Get ${missing.length === 1 ? 'it' : 'them'} with: ${get}; or add ${option('download')}, which needs no root`}${found.size === 0 ? '' : wording`; or leave out with ${missing.flatMap(leavingOut)}`}`,
   )
 }
 
-const withoutOption = (pattern: string): string => `--without ${pattern.includes('*') ? `'${pattern}'` : pattern}`
+const leavingOut = (pattern: string, i: number): Wording =>
+  wording`${i > 0 ? ' ' : ''}${option('without', pattern.includes('*') ? `'${pattern}'` : pattern)}`
 
 /** Whether a corpus was made by the same recipe of the same packages. */
 function isSame(manifest: Manifest, recipe: Recipe, without: readonly string[], found: readonly Package[]): boolean {

@@ -1,12 +1,11 @@
 /** Packages from the archive of Debian, for one build: fetched and extracted, not installed, without root. */
 import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { RunError } from '../../core/errors.ts'
+import { option, RunError, wording } from '../../core/errors.ts'
 import { runProgram } from './programs.ts'
 import { newestMatch } from './recipe.ts'
 
-const apt =
-  'packages are downloaded with apt-get, so on Debian and its derivatives; elsewhere name a folder with --root'
+const apt = wording`packages are downloaded with apt-get, so on Debian and its derivatives; elsewhere name a folder with ${option('root')}`
 
 /**
  * Downloads the newest package of each pattern and extracts it into a folder of its own below `root`.
@@ -24,7 +23,7 @@ export async function downloadPackages(
     const name = newestMatch(pattern, known.split('\n'))
     if (name === undefined)
       throw new RunError(
-        `apt knows no package ${pattern}: run apt-get update, or leave it out with --without '${pattern}'`,
+        wording`apt knows no package ${pattern}: run apt-get update, or leave it out with ${option('without', `'${pattern}'`)}`,
       )
     names.push(name)
   }

@@ -37,7 +37,7 @@ test('files that the database lists and the disk lacks are an error only if they
   rmSync(join(root, 'usr/share/doc/git-doc/a.txt'))
   const found = new Packages(root).find('git-doc')
   expect(found?.files((name) => name.endsWith('.html'))).toHaveLength(1)
-  expect(() => found?.files(all)).toThrow(/package git-doc: 1 of its files are missing.*--download/s)
+  expect(() => found?.files(all)).toThrow(/package git-doc: 1 of its files are missing.*Use download,/s)
 })
 
 test('of extracted packages, the newest version, with the version in its control file or its changelog', () => {

@@ -2,7 +2,7 @@
 import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { gunzipSync } from 'node:zlib'
-import { RunError } from '../../core/errors.ts'
+import { option, RunError, wording } from '../../core/errors.ts'
 import { licencesOf } from './licences.ts'
 import { newestMatch } from './recipe.ts'
 
@@ -98,8 +98,7 @@ export class Packages {
     }
     if (missing > 0)
       throw new RunError(
-        `package ${name}: ${missing} of its files are missing. Images of containers leave out documentation ` +
-          '(path-exclude in /etc/dpkg/dpkg.cfg.d). Use --download, or reinstall the package without that setting',
+        wording`package ${name}: ${missing} of its files are missing. Images of containers leave out documentation (path-exclude in ${wording`/etc/dpkg/dpkg.cfg.d). Use ${option('download')}, or reinstall the package without that setting`}`,
       )
     return files.sort(byName)
   }

@@ -1,6 +1,6 @@
 /** Programs of the system that unpack and fetch packages. */
 import { spawn } from 'node:child_process'
-import { RunError } from '../../core/errors.ts'
+import { RunError, type Wording, wording } from '../../core/errors.ts'
 import { childEnvironment } from '../../node/system/child-environment.ts'
 import { errorCode } from '../../node/system/disk.ts'
 
@@ -15,7 +15,7 @@ export async function runProgram(
     folder,
     missing,
     signal,
-  }: { readonly folder?: string; readonly missing: string; readonly signal?: AbortSignal | undefined },
+  }: { readonly folder?: string; readonly missing: string | Wording; readonly signal?: AbortSignal | undefined },
 ): Promise<string> {
   return await new Promise((resolve, reject) => {
     const child = spawn(program, args, {
@@ -34,7 +34,8 @@ export async function runProgram(
     })
     child.on('error', (error) => {
       if (signal?.aborted) reject(signal.reason)
-      else reject(errorCode(error) === 'ENOENT' ? new RunError(`${program} is not installed: ${missing}`) : error)
+      else
+        reject(errorCode(error) === 'ENOENT' ? new RunError(wording`${program} is not installed: ${missing}`) : error)
     })
     child.on('close', (code) => {
       if (code === 0) resolve(output)

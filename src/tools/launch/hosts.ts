@@ -6,7 +6,7 @@
  *     a file for Open MPI     a slots=4
  *     a file for MPICH        a:4
  */
-import { UsageError } from '../../core/errors.ts'
+import { type Option, option, UsageError, wording } from '../../core/errors.ts'
 
 export interface Host {
   readonly name: string
@@ -21,10 +21,12 @@ export function parseHosts(text: string): Host[] {
     text.split(',').map((entry) => {
       const host = parseHost(entry.trim())
       if (!host)
-        throw new UsageError(`invalid --hosts: ${JSON.stringify(entry)} in ${JSON.stringify(text)} (${expected})`)
+        throw new UsageError(
+          wording`invalid ${option('hosts')}: ${JSON.stringify(entry)} in ${JSON.stringify(text)} (${expected})`,
+        )
       return host
     }),
-    '--hosts',
+    option('hosts'),
   )
 }
 
@@ -43,13 +45,15 @@ export function parseHostfile(text: string, file: string): Host[] {
     const host = known ? parseHost(slots === undefined ? name : `${name}:${slots}`) : undefined
     if (!host)
       throw new UsageError(
-        `invalid --hostfile: line ${index + 1} of ${file} is ${JSON.stringify(entry.trim())} (expected "a slots=4" or "a:4")`,
+        wording`invalid ${option('hostfile')}: line ${index + 1} of ${file} is ${JSON.stringify(entry.trim())} (expected "a slots=4" or "a:4")`,
       )
     return [host]
   })
   if (hosts.length === 0)
-    throw new UsageError(`invalid --hostfile: ${file} has no host (expected lines such as "a slots=4")`)
-  return refuseRepeated(hosts, '--hostfile')
+    throw new UsageError(
+      wording`invalid ${option('hostfile')}: ${file} has no host (expected lines such as "a slots=4")`,
+    )
+  return refuseRepeated(hosts, option('hostfile'))
 }
 
 function parseHost(entry: string): Host | undefined {
@@ -58,9 +62,9 @@ function parseHost(entry: string): Host | undefined {
   return slots === undefined ? { name } : { name, slots: Number(slots) }
 }
 
-function refuseRepeated(hosts: Host[], option: string): Host[] {
+function refuseRepeated(hosts: Host[], from: Option): Host[] {
   const repeated = hosts.find(({ name }, i) => hosts.findIndex((other) => other.name === name) < i)
   if (repeated)
-    throw new UsageError(`invalid ${option}: host "${repeated.name}" twice (give it once, with all its slots)`)
+    throw new UsageError(wording`invalid ${from}: host "${repeated.name}" twice (give it once, with all its slots)`)
   return hosts
 }

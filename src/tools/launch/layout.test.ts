@@ -145,28 +145,28 @@ test.each([
 describe('refused, with the field, the value and what to do', () => {
   const base = { cores: 8, expert: 1 }
   test.each<[Partial<Request>, string]>([
-    [{}, 'missing --ranks'],
-    [{ ranks: 9 }, 'invalid --ranks: 9 (this machine has 8 slots, one per physical core; use fewer ranks, '],
-    [{ hosts, ranks: 9 }, 'invalid --ranks: 9 (the hosts have 8 slots; use fewer ranks, '],
+    [{}, 'missing ranks '],
+    [{ ranks: 9 }, 'invalid ranks: 9 (this machine has 8 slots, one per physical core; use fewer ranks, '],
+    [{ hosts, ranks: 9 }, 'invalid ranks: 9 (the hosts have 8 slots; use fewer ranks, '],
     [
       { ranks: 4, threads: 3 },
-      'invalid --threads: 3 (4 ranks on a host need 12 physical cores, it has 8; use --threads 2 or',
+      'invalid threads: 3 (4 ranks on a host need 12 physical cores, it has 8; use threads=2 or',
     ],
-    [{ ranks: 6, expert: 4 }, 'invalid --ranks: 6 ranks (expected a multiple of parallel.expert 4, such as 4 or 8)'],
-    [{ ranks: 2, expert: 4 }, 'invalid --ranks: 2 ranks (expected a multiple of parallel.expert 4, such as 4)'],
-    [{ hosts: [{ name: 'a' }] }, 'invalid --hosts: "a" has no number of slots (expected "a:4", or --ranks)'],
+    [{ ranks: 6, expert: 4 }, 'invalid ranks: 6 ranks (expected a multiple of parallel.expert 4, such as 4 or 8)'],
+    [{ ranks: 2, expert: 4 }, 'invalid ranks: 2 ranks (expected a multiple of parallel.expert 4, such as 4)'],
+    [{ hosts: [{ name: 'a' }] }, 'invalid hosts: "a" has no number of slots (expected "a:4", or ranks)'],
   ])('%j', (request, message) => {
     expect(() => placeRanks({ ...base, ...request })).toThrow(message)
   })
 
   test.each(['', 'a:0', 'a:x', 'a b:2', 'a:2,', ':2', '-a:2', 'a;rm:2', 'a:2,a:2'])('--hosts %j', (text) => {
-    expect(() => parseHosts(text)).toThrow(/^invalid --hosts: .*\((expected names with slots|give it once)/)
+    expect(() => parseHosts(text)).toThrow(/^invalid hosts: .*\((expected names with slots|give it once)/)
   })
 
   test.each([
-    ['a slots=4\nb gpus=2\n', 'invalid --hostfile: line 2 of hosts is "b gpus=2" (expected "a slots=4" or "a:4")'],
-    ['# nobody\n\n', 'invalid --hostfile: hosts has no host'],
-    ['a\na\n', 'invalid --hostfile: host "a" twice'],
+    ['a slots=4\nb gpus=2\n', 'invalid hostfile: line 2 of hosts is "b gpus=2" (expected "a slots=4" or "a:4")'],
+    ['# nobody\n\n', 'invalid hostfile: hosts has no host'],
+    ['a\na\n', 'invalid hostfile: host "a" twice'],
   ])('a host file %j', (text, message) => {
     expect(() => parseHostfile(text, 'hosts')).toThrow(message)
   })

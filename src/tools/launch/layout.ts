@@ -8,7 +8,7 @@
  * Ranks fill the slots of a host before those of the next. Each rank has the same number of threads, since the order
  * of sums depends on it.
  */
-import { UsageError } from '../../core/errors.ts'
+import { type Option, option, UsageError, wording } from '../../core/errors.ts'
 import type { Host } from './hosts.ts'
 
 export interface HostSlots extends Host {
@@ -60,13 +60,15 @@ export function placeRanks(request: Request): Layout {
   const ranks = request.ranks ?? (hosts ? slots : undefined)
   if (ranks === undefined)
     throw new UsageError(
-      `missing --ranks (expected the number of processes${expert > 1 ? `, a multiple of parallel.expert ${expert}` : ''}; or give --hosts)`,
+      wording`missing ${option('ranks')} (expected the number of processes${expert > 1 ? `, a multiple of parallel.expert ${expert}` : ''}; or give ${option('hosts')})`,
     )
-  checkParallel(ranks, '--ranks', request)
+  checkParallel(ranks, option('ranks'), request)
   if (ranks > slots && !oversubscribe) {
     const where = hosts ? `the hosts have ${slots} slots` : `this machine has ${slots} slots, one per physical core`
-    const more = hosts ? 'give the hosts more slots' : 'give other machines with --hosts'
-    throw new UsageError(`invalid --ranks: ${ranks} (${where}; use fewer ranks, ${more}, or add --oversubscribe)`)
+    const more = hosts ? 'give the hosts more slots' : wording`give other machines with ${option('hosts')}`
+    throw new UsageError(
+      wording`invalid ${option('ranks')}: ${ranks} (${where}; use fewer ranks, ${more}, or add ${option('oversubscribe')})`,
+    )
   }
   const ranksPerHost = hosts ? mostRanks(hosts, ranks) : ranks
   const threads = request.threads ?? Math.max(1, Math.floor(cores / ranksPerHost))
@@ -76,14 +78,14 @@ export function placeRanks(request: Request): Layout {
 }
 
 /**
- * @param option the option that the number of ranks comes from
+ * @param from the option that the number of ranks comes from
  * @throws UsageError if the ranks are not whole expert-parallel groups
  */
-export function checkParallel(ranks: number, option: string, { expert }: Parallel): void {
+export function checkParallel(ranks: number, from: Option, { expert }: Parallel): void {
   if (ranks % expert !== 0) {
     const below = Math.floor(ranks / expert) * expert
     throw new UsageError(
-      `invalid ${option}: ${ranks} ranks (expected a multiple of parallel.expert ${expert}, such as ${
+      wording`invalid ${from}: ${ranks} ranks (expected a multiple of parallel.expert ${expert}, such as ${
         below > 0 ? `${below} or ` : ''
       }${below + expert})`,
     )
@@ -95,8 +97,9 @@ export function checkCores(ranksPerHost: number, threads: number, cores: number)
   if (ranksPerHost * threads <= cores) return
   const fitting = Math.floor(cores / ranksPerHost)
   throw new UsageError(
-    `invalid --threads: ${threads} (${ranksPerHost} ranks on a host need ${ranksPerHost * threads} physical cores, it has ${cores}; ` +
-      `use ${fitting > 0 ? `--threads ${fitting} or ` : ''}fewer ranks, --cores if the hosts have more, or --oversubscribe)`,
+    wording`invalid ${option('threads')}: ${threads} (${ranksPerHost} ranks on a host need ${ranksPerHost * threads} physical cores, it has ${cores}; ${
+      fitting > 0 ? wording`use ${option('threads', String(fitting))} or ` : 'use '
+    }fewer ranks, ${option('cores')} if the hosts have more, or ${option('oversubscribe')})`,
   )
 }
 
@@ -154,7 +157,9 @@ function withSlots(hosts: readonly Host[], { slotsPerHost, ranks }: Request): Ho
   const share = slotsPerHost ?? rest
   return hosts.map(({ name, slots = share }) => {
     if (slots === undefined || slots < 1)
-      throw new UsageError(`invalid --hosts: "${name}" has no number of slots (expected "${name}:4", or --ranks)`)
+      throw new UsageError(
+        wording`invalid ${option('hosts')}: "${name}" has no number of slots (expected "${name}:4", or ${option('ranks')})`,
+      )
     return { name, slots }
   })
 }

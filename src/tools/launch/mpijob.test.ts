@@ -146,11 +146,11 @@ test('any manifest is a valid MPIJob, whose ranks, slots and processors agree', 
 })
 
 test.each<[Partial<MpiJob>, string]>([
-  [{ name: 'My_run' }, 'invalid --name: "My_run" (expected at most 54 lower-case letters'],
-  [{ name: 'a'.repeat(60) }, 'invalid --name'],
-  [{ namespace: 'A b' }, 'invalid --namespace: "A b"'],
-  [{ memory: '16 GB' }, 'invalid --memory: "16 GB" (expected an amount such as 16Gi)'],
-  [{ volumes: [{ claim: 'A', path: '/data' }] }, 'invalid --volume: claim "A"'],
+  [{ name: 'My_run' }, 'invalid name: "My_run" (expected at most 54 lower-case letters'],
+  [{ name: 'a'.repeat(60) }, 'invalid name'],
+  [{ namespace: 'A b' }, 'invalid namespace: "A b"'],
+  [{ memory: '16 GB' }, 'invalid memory: "16 GB" (expected an amount such as 16Gi)'],
+  [{ volumes: [{ claim: 'A', path: '/data' }] }, 'invalid volume: claim "A"'],
 ])('%j is refused', (change, message) => {
   expect(() => mpiJobManifest({ ...job, ...change })).toThrow(message)
 })

@@ -13,7 +13,7 @@
  * The operator gives workers names, keys for ssh, and a host file. A worker runs only sshd; mpirun starts the ranks.
  */
 import { stringify } from 'yaml'
-import { UsageError } from '../../core/errors.ts'
+import { option, UsageError, wording } from '../../core/errors.ts'
 import { commandLine } from '../../core/text/shell.ts'
 import type { Layout } from './layout.ts'
 import { type MpiLibrary, mpirunWords, rootVariables } from './mpirun.ts'
@@ -162,25 +162,29 @@ function checkNames({ name, namespace, volumes, memory, workers }: MpiJob): void
   const longest = 63 - `-worker-${workers - 1}`.length
   if (name.length > longest || !/^[a-z]([a-z0-9-]*[a-z0-9])?$/.test(name))
     throw new UsageError(
-      `invalid --name: ${JSON.stringify(name)} (expected at most ${longest} lower-case letters, digits and -, a letter first)`,
+      wording`invalid ${option('name')}: ${JSON.stringify(name)} (expected at most ${longest} lower-case letters, digits and -, a letter first)`,
     )
   if (namespace !== undefined && !/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(namespace))
     throw new UsageError(
-      `invalid --namespace: ${JSON.stringify(namespace)} (expected lower-case letters, digits and -)`,
+      wording`invalid ${option('namespace')}: ${JSON.stringify(namespace)} (expected lower-case letters, digits and -)`,
     )
   for (const { claim } of volumes)
     if (!/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/.test(claim))
       throw new UsageError(
-        `invalid --volume: claim ${JSON.stringify(claim)} (expected lower-case letters, digits, - and .)`,
+        wording`invalid ${option('volume')}: claim ${JSON.stringify(claim)} (expected lower-case letters, digits, - and .)`,
       )
   if (memory !== undefined && !/^\d+(\.\d+)?([KMGTP]i?|k)?$/.test(memory))
-    throw new UsageError(`invalid --memory: ${JSON.stringify(memory)} (expected an amount such as 16Gi)`)
+    throw new UsageError(
+      wording`invalid ${option('memory')}: ${JSON.stringify(memory)} (expected an amount such as 16Gi)`,
+    )
 }
 
 /** The value of `--volume`. @throws UsageError if it is malformed */
 export function parseVolume(text: string): Volume {
   const [, claim, path] = /^([^:]+):(\/[^:]*)$/.exec(text) ?? []
   if (claim === undefined || path === undefined)
-    throw new UsageError(`invalid --volume: ${JSON.stringify(text)} (expected CLAIM:PATH, such as training:/data)`)
+    throw new UsageError(
+      wording`invalid ${option('volume')}: ${JSON.stringify(text)} (expected CLAIM:PATH, such as training:/data)`,
+    )
   return { claim, path }
 }

@@ -12,7 +12,7 @@
  *     ...
  *     scontrol requeue "$SLURM_JOB_ID"
  */
-import { UsageError } from '../../core/errors.ts'
+import { option, UsageError, wording } from '../../core/errors.ts'
 import { commandLine } from '../../core/text/shell.ts'
 import { attemptFunction } from './shell-job.ts'
 
@@ -95,14 +95,13 @@ function placeOptions({ time, partition, account }: SlurmSettings): string[] {
   // A day-hour form needs no minutes: 1-0 is a day. See the manual of sbatch.
   if (time !== undefined && !/^(\d+|\d+:\d\d(:\d\d)?|\d+-\d\d?(:\d\d){0,2})$/.test(time))
     throw new UsageError(
-      `invalid --time: ${JSON.stringify(time)} (expected minutes, hours:minutes:seconds or days-hours, such as 4:00:00)`,
+      wording`invalid ${option('time')}: ${JSON.stringify(time)} (expected minutes, hours:minutes:seconds or days-hours, such as 4:00:00)`,
     )
-  for (const [option, value] of [
-    ['--partition', partition],
-    ['--account', account],
-  ] as const)
+  for (const [name, value] of Object.entries({ partition, account }))
     if (value !== undefined && !/^[\w.,@+-]+$/.test(value))
-      throw new UsageError(`invalid ${option}: ${JSON.stringify(value)} (expected a name of letters, digits, - and _)`)
+      throw new UsageError(
+        wording`invalid ${option(name)}: ${JSON.stringify(value)} (expected a name of letters, digits, - and _)`,
+      )
   return Object.entries({ time, partition, account }).flatMap(([option, value]) =>
     value === undefined ? [] : [`--${option}=${value}`],
   )

@@ -85,10 +85,10 @@ test.each(['90', '90:00', '4:00:00', '1-12', '1-12:30', '2-00:00:00'])('--time %
 })
 
 test.each([
-  [{ time: '4h' }, 'invalid --time: "4h" (expected minutes, '],
-  [{ time: '' }, 'invalid --time: ""'],
-  [{ partition: 'a b' }, 'invalid --partition: "a b"'],
-  [{ account: 'x\n#SBATCH --uid=0' }, 'invalid --account'],
+  [{ time: '4h' }, 'invalid time: "4h" (expected minutes, '],
+  [{ time: '' }, 'invalid time: ""'],
+  [{ partition: 'a b' }, 'invalid partition: "a b"'],
+  [{ account: 'x\n#SBATCH --uid=0' }, 'invalid account'],
 ])('%j is refused', (change, message) => {
   expect(() => slurmTraining({ ...training, ...change })).toThrow(message)
 })

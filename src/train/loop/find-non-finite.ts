@@ -1,5 +1,5 @@
 /** Finds the tensor in which a step went wrong whose loss or gradient is not finite. */
-import { RunError } from '../../core/errors.ts'
+import { option, RunError, wording } from '../../core/errors.ts'
 import { readRange } from '../../engine/contract/arena.ts'
 import { gatherJson, type Ranks } from '../../engine/contract/ranks.ts'
 import type { ParameterStore, Unit } from '../step/store.ts'
@@ -86,7 +86,5 @@ export const nonFiniteMessage = (
 /** @param message Of the last such step. */
 export const tooManyNonFinite = (message: string, count: number): RunError =>
   new RunError(
-    `${message}\nstopping after ${count} such steps in a row (train.maxNonFinite); ` +
-      'lower train.schedule.learningRate or raise its warmup, and resume, from a checkpoint before them if the newest ' +
-      'fails again (--checkpoint STEP)',
+    wording`${message}\nstopping after ${count} such steps in a row (train.maxNonFinite); lower train.schedule.learningRate or raise its ${wording`warmup, and resume, from a checkpoint before them if the newest fails again (${option('checkpoint', 'STEP')})`}`,
   )

@@ -2,13 +2,13 @@
  * How the ranks of a training act as one: the first rank decides and the others learn its result, and facts that must
  * be equal are compared before the first step. Without other ranks nothing is exchanged.
  */
-import { RunError, UsageError } from '../../core/errors.ts'
+import { RunError, textOf, UsageError, type Wording } from '../../core/errors.ts'
 import { gatherJson, type Ranks } from '../../engine/contract/ranks.ts'
 
 /** Message and kind of an error, to throw the same on every rank. */
 interface Failure {
   readonly usage: boolean
-  readonly message: string
+  readonly message: Wording
 }
 
 type Outcome<T> = { readonly value: T } | { readonly failure: Failure }
@@ -35,7 +35,10 @@ export async function together<T>(ranks: Ranks | null, work: () => T | Promise<T
   const rank = all.findIndex((failure) => failure !== null)
   const failure = all[rank]
   if (!failure) return (own as { value: T }).value
-  throw errorOf(failure, all.every((other) => other?.message === failure.message) ? {} : { rank })
+  throw errorOf(
+    failure,
+    all.every((other) => other && textOf(other.message) === textOf(failure.message)) ? {} : { rank },
+  )
 }
 
 async function attempt<T>(work: () => T | Promise<T>): Promise<Outcome<T>> {
@@ -43,7 +46,7 @@ async function attempt<T>(work: () => T | Promise<T>): Promise<Outcome<T>> {
     return { value: await work() }
   } catch (error) {
     if (!(error instanceof UsageError || error instanceof RunError)) throw error
-    return { failure: { usage: error instanceof UsageError, message: error.message } }
+    return { failure: { usage: error instanceof UsageError, message: error.wording } }
   }
 }
 
@@ -81,9 +84,10 @@ export async function refuseDifferences(
     if (other > 0)
       throw errorOf({
         usage: true,
-        message:
+        message: [
           `${name} differs between ranks: ${value} on rank 0, ${all[other]?.[name]} on rank ${other} (start all ranks ` +
-          'with the same program, arguments and libraries)',
+            'with the same program, arguments and libraries)',
+        ],
       })
   }
 }

@@ -5,7 +5,7 @@
  */
 import { type Difference, differences, formatDifferent } from '../../core/config/differences.ts'
 import type { RunConfig } from '../../core/config/run-config.ts'
-import { UsageError } from '../../core/errors.ts'
+import { option, UsageError, wording } from '../../core/errors.ts'
 import { refuseOtherShapes } from './other-shapes.ts'
 
 /** Settings that may not differ, and what they would break. */
@@ -31,8 +31,7 @@ export function refuseFork(run: string, of: RunConfig, config: RunConfig): void 
   })
   if (refused.length > 0)
     throw new UsageError(
-      `invalid --fork: a fork keeps the state of the training of ${run}, which does not allow these settings (leave them ` +
-        `out, or begin a new training with its weights: --from)${refused.join('')}`,
+      wording`invalid ${option('fork')}: a fork keeps the state of the training of ${run}, which does not allow these settings (leave ${wording`them out, or begin a new training with its weights: ${option('from')})${refused.join('')}`}`,
     )
 }
 
@@ -46,9 +45,9 @@ const lineOf = ({ field, from, to }: Difference, why: string): string =>
 export function refuseEndOfTraining(run: string, step: number, steps: readonly number[], config: RunConfig): void {
   if (step < config.train.steps) return
   const earlier = steps.filter((other) => other < config.train.steps)
-  const choose = earlier.length > 0 ? `, or an earlier checkpoint, --checkpoint ${earlier.join(' or ')}` : ''
+  const choose =
+    earlier.length > 0 ? wording`, or an earlier checkpoint, ${option('checkpoint', earlier.join(' or '))}` : ''
   throw new UsageError(
-    `invalid --fork: no step is left to train from step ${step} of ${run}, since train.steps is ${config.train.steps} ` +
-      `(give more, --steps N${choose})`,
+    wording`invalid ${option('fork')}: no step is left to train from step ${step} of ${run}, since train.steps is ${config.train.steps} ${wording`(give more, ${option('train.steps', 'N')}${choose})`}`,
   )
 }

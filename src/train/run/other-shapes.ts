@@ -1,6 +1,6 @@
 /** Whether the weights of one model fit another: the same tensors in the same shapes. */
 import { differences, formatDifferent } from '../../core/config/differences.ts'
-import { UsageError } from '../../core/errors.ts'
+import { option, UsageError, wording } from '../../core/errors.ts'
 import type { ModelConfig } from '../../core/model/config.ts'
 import { parameterSpecs } from '../../core/model/parameters.ts'
 
@@ -14,7 +14,7 @@ export function refuseOtherShapes(
   run: string,
   of: ModelConfig,
   model: ModelConfig,
-  option: 'from' | 'fork' = 'from',
+  as: 'from' | 'fork' = 'from',
 ): void {
   const lines = otherShapes(of, model).map(({ name, from, to }) => {
     const here = to === undefined ? 'this model has no such tensor' : `${to} here`
@@ -27,8 +27,7 @@ export function refuseOtherShapes(
     ({ field, from, to }) => `${field}=${formatDifferent(to)} (${formatDifferent(from)} in ${run})`,
   )
   throw new UsageError(
-    `invalid --${option}: the weights of ${run} do not fit this model (leave out settings that change shapes, or train ` +
-      `without --${option}); it differs in ${settings.join(', ')}\n  ${shown.join('\n  ')}`,
+    wording`invalid ${option(as)}: the weights of ${run} do not fit this model (leave out settings that change shapes, or train ${wording`without ${option(as)}); it differs in ${settings.join(', ')}\n  ${shown.join('\n  ')}`}`,
   )
 }
 

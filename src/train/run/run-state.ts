@@ -3,7 +3,7 @@
  * Everything else follows from the configuration and the step.
  */
 import { z } from 'zod'
-import { RunError, UsageError } from '../../core/errors.ts'
+import { option, RunError, UsageError, wording } from '../../core/errors.ts'
 import { sha256 } from '../../core/sha256.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { ownedTensors, parameterTensors } from '../step/named-tensors.ts'
@@ -98,16 +98,14 @@ export class RunState {
   adopt({ data, updates, nonFiniteInRow, tokenizer }: State, path: string): void {
     if (data === importedData)
       throw new UsageError(
-        `cannot resume from ${path}: this model was imported, without the state of a training (train it with --from)`,
+        wording`cannot resume from ${path}: this model was imported, without the state of a training (train it with ${option('from')})`,
       )
     // Before the text, whose hash covers the tokenizer.
     if (tokenizer !== undefined && tokenizer !== this.tokenizer)
       throw changedTokenizer(path.replace(/[\\/]checkpoints[\\/][^\\/]+$/, ''))
     if (data !== this.data.hash)
       throw new UsageError(
-        `data.source: the text has changed since ${path} was written, or is another one (resume with the text that the ` +
-          'run was trained on, wherever it is now: --data PATH; the names of its files count too. To train on another ' +
-          'text, begin a new run with these weights: choir train --from RUN --data TEXT)',
+        wording`data.source: the text has changed since ${path} was written, or is another one (resume with the text that the ${wording`run was trained on, wherever it is now: ${option('data.source', 'PATH')}; the names of its files count too. `}To train on another text, begin a new run with these weights: choir train --from RUN --data TEXT)`,
       )
     this.take({ updates, nonFiniteInRow })
   }
@@ -119,13 +117,11 @@ export class RunState {
   adoptFork({ data, ...rest }: State, path: string): void {
     if (data === importedData)
       throw new UsageError(
-        `invalid --fork: ${path} was imported, without the state of a training (train it with --from)`,
+        wording`invalid ${option('fork')}: ${path} was imported, without the state of a training (train it with ${option('from')})`,
       )
     if (data !== this.data.hash)
       throw new UsageError(
-        `invalid data.source: it is not the text that ${path} was trained on, so a fork would lose its place in it (leave ` +
-          'out --data, or give the same text where it is now; to train on another text, begin a new training with these ' +
-          'weights: --from)',
+        wording`invalid data.source: it is not the text that ${path} was trained on, so a fork would lose its place in it (leave it out, ${wording`or give the same text where it is now; to train on another text, begin a new training with these weights: ${option('from')}`})`,
       )
     this.take(rest)
   }

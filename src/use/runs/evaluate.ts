@@ -1,7 +1,7 @@
 /** Evaluates a trained model on its held-out text or on other text. */
 import { formatValue } from '../../core/config/problems.ts'
 import { sequencesOfPass } from '../../core/config/run-config.ts'
-import { UsageError } from '../../core/errors.ts'
+import { option, UsageError, wording } from '../../core/errors.ts'
 import type { CapacityRule } from '../../core/model/routing/contract.ts'
 import { openRunData } from '../../node/run/session.ts'
 import { groupDocuments } from '../../train/data/document-groups.ts'
@@ -46,7 +46,7 @@ export async function evaluateModel(
   const { source = config.data.source, capacity = 'none' } = options
   if (options.source === undefined && trainedOn === importedData)
     throw new UsageError(
-      `no held-out text: the model in ${formatValue(directory)} was imported (name the text to evaluate on: --data sotu)`,
+      wording`no held-out text: the model in ${formatValue(directory)} was imported (name the text to evaluate on: ${option('source', 'sotu')})`,
     )
   const onProgress = (message: string) => onMessage({ kind: 'prepare', message })
   const onNotice = (message: string) => onMessage({ kind: 'notice', message })

@@ -109,8 +109,8 @@ async function run(io: Io, flags: BenchFlags): Promise<void> {
   const names = selectedRoutings(flags)
   if (flags.ceilings) return ceilings(io, flags)
   const file = flags.json ? flags.out : (flags.out ?? join('bench', 'results', `${flags.shape}.json`))
-  if (file !== undefined) await expectWritable('--out', file)
-  if (flags.trace !== undefined) await expectWritable('--trace', flags.trace)
+  if (file !== undefined) await expectWritable('out', file)
+  if (flags.trace !== undefined) await expectWritable('trace', flags.trace)
   const colors = colorsFor(io.stdout, io.env)
   let machine: MeasuredMachine | undefined
   if (!flags.json) {

@@ -100,7 +100,7 @@ async function run(io: Io, source: string | undefined, flags: PlanFlags): Promis
   if (source === undefined) throw new UsageError("missing argument 'config' (a preset, or a YAML or JSON file)")
   if (flags.cluster === undefined) throw new UsageError('missing --cluster (NAME-COUNT such as v100-480, or a file)')
   const { price } = flags
-  if (flags.html !== undefined) await expectWritable('--html', flags.html)
+  if (flags.html !== undefined) await expectWritable('html', flags.html)
   const set = setsOf(flags)
   if (flags.cluster === 'local') return runLocal(io, source, flags, colors)
   if (flags.calibrate) throw new UsageError('invalid --calibrate: only --cluster local is measured')

@@ -188,7 +188,7 @@ async function prepareOnRanks(
   flags: TrainFlags,
 ): Promise<Job> {
   const job = await io.operations.fromFirst(ranks, async () => {
-    if (flags.trace !== undefined) await expectWritable('--trace', flags.trace)
+    if (flags.trace !== undefined) await expectWritable('trace', flags.trace)
     return prepareJob(source, flags)
   })
   if (!ranks || job.config.runtime.threads !== undefined) return job

@@ -1,7 +1,7 @@
 /** Scripts for Slurm and manifests for Kubernetes, from the options of `choir launch`. */
 import { readFile } from 'node:fs/promises'
 import { isAbsolute, posix } from 'node:path'
-import { UsageError } from '../../../core/errors.ts'
+import { option, UsageError } from '../../../core/errors.ts'
 import { commandLine } from '../../../core/text/shell.ts'
 import { expectWritable, writeOutput } from '../../../node/system/output-file.ts'
 import { checkCores, checkParallel, type Layout } from '../../../tools/launch/layout.ts'
@@ -115,7 +115,7 @@ async function nodesFor(run: LaunchedRun, flags: LaunchFlags): Promise<{ nodes: 
   if (ranksPerHost === undefined)
     throw new UsageError('missing --ranks-per-node (expected the number of processes on a node, or --cluster)')
   const ranks = nodes * ranksPerHost
-  checkParallel(ranks, flags.ranksPerNode === undefined ? '--nodes' : '--ranks-per-node', run.parallel)
+  checkParallel(ranks, option(flags.ranksPerNode === undefined ? 'nodes' : 'ranksPerNode'), run.parallel)
   const threads = flags.threads ?? run.threads ?? (cores && Math.floor(cores / ranksPerHost))
   if (threads === undefined)
     throw new UsageError(
@@ -136,7 +136,7 @@ const placeOf = ({ time, partition, account }: LaunchFlags) => ({
 
 async function writeOut(io: Io, text: string, { write }: LaunchFlags, submit: string): Promise<void> {
   if (write === undefined) return void io.stdout.write(text)
-  await expectWritable('--write', write)
+  await expectWritable('write', write)
   await writeOutput(write, text)
   io.stderr.write(`choir: submit it with: ${submit} ${commandLine([write])}\n`)
 }

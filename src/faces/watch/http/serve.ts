@@ -2,7 +2,7 @@
 import { createServer, type Server } from 'node:http'
 import { hostname } from 'node:os'
 import { getRequestListener } from '@hono/node-server'
-import { UsageError } from '../../../core/errors.ts'
+import { option, UsageError, wording } from '../../../core/errors.ts'
 import { errorCode } from '../../../node/system/disk.ts'
 import { type Access, isLoopback } from './access.ts'
 
@@ -69,11 +69,12 @@ function nodeRequest({ url, method, headers, body, signal }: Request): Request {
 /** @throws UsageError if an address lets everyone in, or a token is too short */
 export function checkAccess({ host = '127.0.0.1', token }: ServerAddress): void {
   if (token !== undefined && token.length < MIN_TOKEN_LENGTH)
-    throw new UsageError(`invalid --token: it has ${token.length} characters (expected at least ${MIN_TOKEN_LENGTH})`)
+    throw new UsageError(
+      wording`invalid ${option('token')}: it has ${token.length} characters (expected at least ${MIN_TOKEN_LENGTH})`,
+    )
   if (token === undefined && !isLoopback(host))
     throw new UsageError(
-      `invalid --host: "${host}" lets other machines read these runs; add --token "$(openssl rand -hex 16)", ` +
-        'which visitors then need, or leave --host out and connect through a tunnel (ssh -L)',
+      wording`invalid ${option('host')}: "${host}" lets other machines read these runs; add ${option('token', '"$(openssl rand -hex 16)"')}, ${wording`which visitors then need, or leave ${option('host')} out and connect through a tunnel (ssh -L)`}`,
     )
 }
 
@@ -107,16 +108,16 @@ function listenError(error: Error, host: string, port: number): Error {
   switch (errorCode(error)) {
     case 'EADDRINUSE':
       return new PortTakenError(
-        `invalid --port: ${port} is taken by another program (choose another, or leave --port out)`,
+        wording`invalid ${option('port')}: ${port} is taken by another program (choose another, or leave ${option('port')} out)`,
       )
     case 'EACCES':
-      return new UsageError(`invalid --port: ${port} is not permitted (expected 1024 or higher)`)
+      return new UsageError(wording`invalid ${option('port')}: ${port} is not permitted (expected 1024 or higher)`)
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
     case 'EADDRNOTAVAIL':
     case 'EINVAL':
       return new UsageError(
-        `invalid --host: "${host}" is not an address of this machine (expected one, or 0.0.0.0 for all)`,
+        wording`invalid ${option('host')}: "${host}" is not an address of this machine (expected one, or 0.0.0.0 for all)`,
       )
     default:
       return error

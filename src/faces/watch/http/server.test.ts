@@ -78,31 +78,31 @@ describe('an address', () => {
 describe('wrong usage', () => {
   test('a text that does not exist', async () => {
     await expect(startWatch({ roots: ['src'], data: ['no-such-text'], port: 0 })).rejects.toThrow(
-      new UsageError('invalid --data: "no-such-text" (there is no such file or folder)'),
+      new UsageError('invalid data: "no-such-text" (there is no such file or folder)'),
     )
   })
 
   test('a given port that is taken', async () => {
     const port = await occupyPort(0)
     await expect(serve({ port })).rejects.toThrow(
-      new UsageError(`invalid --port: ${port} is taken by another program (choose another, or leave --port out)`),
+      new UsageError(`invalid port: ${port} is taken by another program (choose another, or leave port out)`),
     )
   })
 
   test('an address of another machine', async () => {
     await expect(serve({ port: 0, host: '192.0.2.1', token: 'long enough' })).rejects.toThrow(UsageError)
     await expect(serve({ port: 0, host: '192.0.2.1', token: 'long enough' })).rejects.toThrow(
-      'invalid --host: "192.0.2.1"',
+      'invalid host: "192.0.2.1"',
     )
   })
 
   test.each(['0.0.0.0', '::', '10.1.2.3', 'machine.example'])('%s without a token', async (host) => {
     await expect(serve({ port: 0, host })).rejects.toThrow(UsageError)
-    await expect(serve({ port: 0, host })).rejects.toThrow('add --token')
+    await expect(serve({ port: 0, host })).rejects.toThrow('add token=')
   })
 
   test('a token that can be guessed', async () => {
-    await expect(serve({ port: 0, token: 'abc' })).rejects.toThrow('invalid --token: it has 3 characters')
+    await expect(serve({ port: 0, token: 'abc' })).rejects.toThrow('invalid token: it has 3 characters')
   })
 })
 

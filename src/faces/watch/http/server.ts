@@ -1,7 +1,7 @@
 /** Starts the dashboard's HTTP server for folders of runs. */
 import { realpath } from 'node:fs/promises'
 import { Cleanup } from '../../../core/cleanup.ts'
-import { UsageError } from '../../../core/errors.ts'
+import { option, UsageError, wording } from '../../../core/errors.ts'
 import { errorCode } from '../../../node/system/disk.ts'
 import { WatchedCollection } from '../runs/collection.ts'
 import { TraceProcesses } from '../tracing/processes.ts'
@@ -45,7 +45,7 @@ async function realDataPath(path: string): Promise<string> {
   } catch (error) {
     // The roots have been checked before, so this path is from --data.
     const why = errorCode(error) === 'ENOENT' ? 'there is no such file or folder' : (error as Error).message
-    throw new UsageError(`invalid --data: "${path}" (${why})`)
+    throw new UsageError(wording`invalid ${option('data')}: "${path}" (${why})`)
   }
 }
 

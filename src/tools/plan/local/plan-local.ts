@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import type { RunConfig } from '../../../core/config/run-config.ts'
-import { UsageError } from '../../../core/errors.ts'
+import { option, UsageError, wording } from '../../../core/errors.ts'
 import { type Engine, engineOf } from '../../../engine/contract/engine.ts'
 import { openCache } from '../../../node/data/cache.ts'
 import { trainingMemory } from '../../../node/measure/training-memory.ts'
@@ -31,8 +31,7 @@ export interface LocalOptions {
 export async function planLocal(config: RunConfig, options: LocalOptions = {}): Promise<Plan> {
   if (config.runtime.math === 'f16')
     throw new UsageError(
-      'invalid runtime.math: "f16" with --cluster local (expected float32 or bf16: the plan of this machine has float32 ' +
-        'activations; use --set runtime.math=float32)',
+      wording`invalid runtime.math: "f16" with ${option('cluster', 'local')} (expected float32 or bf16: the plan of this machine has float32 ${wording`activations; use ${option('runtime.math', 'float32')})`}`,
     )
   const calibration = await calibrationOf(config, options)
   const { cluster, engine } = calibration

@@ -39,7 +39,7 @@ describe('what if one field changes', () => {
     'is refused if it is malformed: %j',
     async (question) => {
       const cluster = await loadCluster('a100-8')
-      await expect(whatIf('tiny', [], cluster, question)).rejects.toThrow('invalid --what-if')
+      await expect(whatIf('tiny', [], cluster, question)).rejects.toThrow('invalid whatIf: ')
     },
   )
 

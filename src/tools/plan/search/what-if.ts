@@ -1,6 +1,6 @@
 /** What-if questions: the best layout for each value of a field. */
 import { formatValue } from '../../../core/config/problems.ts'
-import { UsageError } from '../../../core/errors.ts'
+import { option, UsageError, wording } from '../../../core/errors.ts'
 import type { Cluster } from '../inputs/cluster.ts'
 import { loadPlannedRun } from '../inputs/load-plan.ts'
 import { type Plan, plan } from '../plan.ts'
@@ -54,7 +54,7 @@ function parseQuestion(question: string): { field: string; values: [value: strin
   const values = question.slice(at + 1).split(',')
   if (field === '' || values.some((value) => value.trim() === ''))
     throw new UsageError(
-      `invalid --what-if: ${formatValue(question)} (expected path=value,value,... such as model.moe.factor=1,1.25,2, or routing)`,
+      wording`invalid ${option('whatIf')}: ${formatValue(question)} (expected path=value,value,... such as model.moe.factor=1,1.25,2, or routing)`,
     )
   return { field, values: values.map((value) => [value.trim(), [`${field}=${value.trim()}`]]) }
 }

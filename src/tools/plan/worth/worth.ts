@@ -113,7 +113,7 @@ export async function worth(
 
 function beyondWords(law: LawFile | null, point: { active: number; tokens: number; experts: number }): string | null {
   if (law === null)
-    return 'this version ships no law (a study with the view map writes one: choir study MAP.yaml; then give --law DIR/law.json)'
+    return 'this version ships no law (a study with the view map writes one: choir study MAP.yaml; then give the law.json that it writes)'
   const [first, last] = [law.sizes[0], law.sizes.at(-1)]
   switch (outside(law, point)) {
     case 'size':

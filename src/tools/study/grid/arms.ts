@@ -1,5 +1,5 @@
 /** The arms of a specification: the name of each and its settings by dotted paths. */
-import { UsageError } from '../../../core/errors.ts'
+import { option, UsageError, wording } from '../../../core/errors.ts'
 import type { Settings } from '../contract.ts'
 import { flatten, overlay } from './settings.ts'
 import type { Specification } from './specification.ts'
@@ -42,7 +42,7 @@ export function armsOf({ set, arms, grid, timedOnly }: Specification): Arms {
   for (const settings of product(Object.entries(grid))) add(nameOf(settings), settings)
   if (named.size === 0)
     throw new UsageError(
-      'invalid study: it has no arms (give arms by name, or a grid with lists of values; a search needs --search)',
+      wording`invalid study: it has no arms (give arms by name, or a grid with lists of values; a search needs ${option('search')})`,
     )
   const trained = Object.fromEntries(named)
   for (const [name, settings] of Object.entries(timedOnly)) add(name, settings)

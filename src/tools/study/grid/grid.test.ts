@@ -173,7 +173,7 @@ describe('dense arms', () => {
       'by --set, where an arm sets a field of experts',
       { arms: { a: {}, b: { 'model.moe.k': 2 } } },
       ['model.moe=null'],
-      /invalid --set: model\.moe=null \(an arm of the study sets model\.moe\.k/,
+      /invalid set: model\.moe=null \(an arm of the study sets model\.moe\.k/,
     ],
     [
       'alone, with a setting of experts for all',

@@ -220,6 +220,6 @@ describe('a search in a file', () => {
     const path = join(temporary.make(), 'study.yaml')
     await writeFile(path, stringify({ base: 'tiny', arms: { a: {} } }))
     const arms = await readSpecification(path)
-    expect(() => forSearch(arms)).toThrow(/invalid --search: the study has no search \(give it one, such as search: \{/)
+    expect(() => forSearch(arms)).toThrow(/invalid search: the study has no search \(give it one, such as search: \{/)
   })
 })

@@ -2,7 +2,7 @@
  * Settings by dotted path, and how those of an arm override those of all arms. A path that is set to null
  * (`model.moe` for a dense model) and a path below it exclude each other: the overriding one stays.
  */
-import { UsageError } from '../../../core/errors.ts'
+import { type Option, UsageError, wording } from '../../../core/errors.ts'
 import type { Settings } from '../contract.ts'
 
 /** Settings in the syntax of `--set`: JSON is valid YAML. */
@@ -14,13 +14,13 @@ export const assignmentsOf = (settings: Settings): string[] =>
  * @param owner Names the settings in errors: `arm "dense"`.
  * @throws UsageError if both a group and a field of the group are set
  */
-export function flatten(settings: Settings, owner: string): Settings {
+export function flatten(settings: Settings, owner: string | Option): Settings {
   const fields = Object.fromEntries(pathsOf(settings))
   for (const path of Object.keys(fields)) {
     const group = Object.keys(fields).find((other) => isBelow(path, other))
     if (group !== undefined)
       throw new UsageError(
-        `invalid ${owner}: it sets ${group} to ${JSON.stringify(fields[group])} and ${path} to ${JSON.stringify(fields[path])} (leave out one of them)`,
+        wording`invalid ${owner}: it sets ${group} to ${JSON.stringify(fields[group])} and ${path} to ${JSON.stringify(fields[path])} (leave out one of them)`,
       )
   }
   return fields

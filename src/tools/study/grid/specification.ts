@@ -4,7 +4,7 @@
  */
 import { z } from 'zod'
 import { expectationOf } from '../../../core/config/expected.ts'
-import { UsageError } from '../../../core/errors.ts'
+import { option, UsageError, wording } from '../../../core/errors.ts'
 import { capacityRules } from '../../../core/model/routing/contract.ts'
 import { parseSet } from '../../../node/run/load-config.ts'
 import { readYaml } from '../../../node/run/read-yaml.ts'
@@ -159,9 +159,9 @@ export function withAssignments(specification: Specification, sets: readonly str
     const field = fieldsOfArms.find((other) => isBelow(other, path))
     if (value === null && field !== undefined)
       throw new UsageError(
-        `invalid --set: ${path}=null (an arm of the study sets ${field}; set ${path} in a copy of the study)`,
+        wording`invalid ${option('set')}: ${path}=null (an arm of the study sets ${field}; set ${path} in a copy of the study)`,
       )
-    set = overlay(set, flatten({ [path]: value }, '--set'))
+    set = overlay(set, flatten({ [path]: value }, option('set')))
   }
   return { ...specification, set }
 }
@@ -174,8 +174,7 @@ export function forSearch(specification: Specification): Specification {
   const { title, base, set, seeds, capacity, elsewhere, search } = specification
   if (search === undefined)
     throw new UsageError(
-      'invalid --search: the study has no search (give it one, such as search: { settings: { ' +
-        'train.schedule.learningRate: { min: 0.0001, max: 0.01, scale: log } }, configurations: 27, minSteps: 100 })',
+      wording`invalid ${option('search')}: the study has no search (give it one, such as search: { settings: { ${'train.schedule.learningRate: { min: 0.0001, max: 0.01, scale: log } }, configurations: 27, minSteps: 100 })'}`,
     )
   return specificationSchema.parse({
     ...(title !== undefined && { title }),

@@ -99,7 +99,7 @@ describe('a file of results is refused and not changed', () => {
       stored.format = 1
       for (const record of stored.records) delete record.version
     })
-    await expectRefused('UsageError', /older program.*initial scales.*order in which experts.*another --out/s)
+    await expectRefused('UsageError', /older program.*initial scales.*order in which experts.*another directory/s)
   })
 
   test('of which one record is of older numerics', async () => {

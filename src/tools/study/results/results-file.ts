@@ -14,7 +14,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { gunzip, gzip } from 'node:zlib'
 import { type Fields, isFields } from '../../../core/config/fields.ts'
-import { RunError, UsageError } from '../../../core/errors.ts'
+import { option, RunError, UsageError, type Wording, wording } from '../../../core/errors.ts'
 import { errorCode, replaceFile } from '../../../node/system/disk.ts'
 import type { PilotResult, RunRecord, Specialisation, Tuning } from '../contract.ts'
 import type { KeyedTiming } from '../sharing/cell-files.ts'
@@ -215,12 +215,11 @@ function entriesOf(
   })
 }
 
-function numericsMessage(file: string, version: number): string {
-  const todo = 'They are left as they are; give another --out for a new study'
+function numericsMessage(file: string, version: number): Wording {
+  const todo = wording`They are left as they are; give another ${option('directory')} for a new study`
   return version > NUMERICS
-    ? `the results in ${file} were computed by a newer program. ${todo}, or update Choir`
-    : `the results in ${file} were computed by an older program, and cannot be compared with those of this one. ` +
-        `Since then these changed: ${changesSince(version)}. ${todo}`
+    ? wording`the results in ${file} were computed by a newer program. ${todo}, or update Choir`
+    : wording`the results in ${file} were computed by an older program, and cannot be compared with those of this one. Since then ${wording`these changed: ${changesSince(version)}. ${todo}`}`
 }
 
 /** Indented JSON with lists of numbers on one line. */

@@ -1,6 +1,6 @@
 /** The texts of a study: each is read once, before the first run, and identified by the hash of its tokens. */
 import type { RunConfig } from '../../../core/config/run-config.ts'
-import { UsageError } from '../../../core/errors.ts'
+import { option, UsageError, wording } from '../../../core/errors.ts'
 import { openRunData } from '../../../node/run/session.ts'
 import type { Cell } from '../contract.ts'
 import type { StudyEvent } from '../events.ts'
@@ -103,6 +103,5 @@ async function read(
 
 const textChanged = (source: string, ledger: Ledger): UsageError =>
   new UsageError(
-    `the text of "${source}" has changed since runs of this study were done (${ledger.file}): ` +
-      'losses on two texts cannot be compared. Restore the text, or give another --out',
+    wording`the text of "${source}" has changed since runs of this study were done (${ledger.file}): losses on two texts cannot ${wording`be compared. Restore the text, or give another ${option('directory')}`}`,
   )

@@ -140,7 +140,7 @@ test('while another machine gives signs of life, a start without --join is refus
   const [first = ''] = keysOf(await allJobs())
   const holder = await foreign(0)
   await writeFile(fake.file('out', 'cells', `${first}.1.json`), JSON.stringify({ holder, result: null }))
-  await expect(start(recorder().run, { join: false })).rejects.toThrow(/process 1 on gone.*--join/)
+  await expect(start(recorder().run, { join: false })).rejects.toThrow(/process 1 on gone.*with join /)
   const controller = new AbortController()
   const { jobs, run } = recorder()
   const onEvent: StudyOptions['onEvent'] = (event) => {

@@ -251,7 +251,7 @@ test('an output folder that is a file is a usage error', async () => {
 test('a second study in the same folder at the same time is refused', async () => {
   let second: Promise<unknown> | undefined
   const run: RunJob = async (job) => {
-    second ??= expect(runStudy(specification(), options(), recorder().run)).rejects.toThrow(/in use.*--join/)
+    second ??= expect(runStudy(specification(), options(), recorder().run)).rejects.toThrow(/in use.*with join /)
     await second
     return { kind: 'record', record: finishedRun(job as TrainJob), specialisation: null }
   }

@@ -6,7 +6,7 @@
  */
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import { RunError, UsageError } from '../../../core/errors.ts'
+import { option, RunError, UsageError, wording } from '../../../core/errors.ts'
 import { joinWords } from '../../../core/text/numbers.ts'
 import { errorCode, makeFolder } from '../../../node/system/disk.ts'
 import type { Cell, SearchRung } from '../contract.ts'
@@ -106,7 +106,7 @@ export async function studyOf(specification: Specification, options: StudyOption
   if (!grid.cells.some(({ key, config }) => ledger.find(key, config))) {
     const found = ledger.name === '' ? '' : `; the folder has results of ${ledger.name}`
     throw new UsageError(
-      `no results of this study in "${options.directory}" yet (leave out --report to run it${found})`,
+      wording`no results of this study in "${options.directory}" yet (leave out ${option('report')} to run it${found})`,
     )
   }
   return { grid, ledger, interrupted: false, others: [] }
@@ -293,7 +293,8 @@ function emitOverview(
 }
 
 async function createFolder(directory: string): Promise<void> {
-  const notFolder = () => new UsageError(`invalid --out: "${directory}" is a file (expected a folder)`)
+  const notFolder = () =>
+    new UsageError(wording`invalid ${option('directory')}: "${directory}" is a file (expected a folder)`)
   try {
     await makeFolder(resolve(directory))
     if (!(await stat(directory)).isDirectory()) throw notFolder()

@@ -39,7 +39,7 @@ test('without --join a second process is refused by a message that names the fir
   await joinAs(folder, 'a', { mayJoin: false })
   const second = joinAs(folder, 'a', { mayJoin: false })
   await expect(second).rejects.toThrow(RunError)
-  await expect(second).rejects.toThrow(new RegExp(`in use by process ${process.pid}, .* with --join`))
+  await expect(second).rejects.toThrow(new RegExp(`in use by process ${process.pid}, .* with join this`))
   await expect(joinAs(folder, 'b', { mayJoin: false })).rejects.toThrow(/on host-a, .* last sign of life \d+ s ago/)
   await joinAs(folder, 'b')
   expect(readdirSync(join(folder, 'processes'))).toHaveLength(2)

@@ -14,7 +14,7 @@ import { type FileHandle, open, readdir, rm, rmdir, stat, writeFile } from 'node
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { RunError, UsageError } from '../../../core/errors.ts'
+import { option, RunError, UsageError, wording } from '../../../core/errors.ts'
 import { createFile, errorCode, makeFolder, replaceFile } from '../../../node/system/disk.ts'
 import { isRunning, machineId, processStart } from '../../../node/system/process-identity.ts'
 import { type StudyFacts, textDifference, whyDifferent } from './facts.ts'
@@ -252,14 +252,13 @@ export class Processes {
       const difference = whyDifferent(this.facts, other)
       if (difference !== null)
         throw new UsageError(
-          `${name} runs a study in ${directory} that cannot be joined: ${difference}. Wait for it, or give another --out`,
+          wording`${name} runs a study in ${directory} that cannot be joined: ${difference}. Wait for it, or give another ${option('directory')}`,
         )
       if (mayJoin) continue
       const age = Math.round(((await this.serverTime()) - other.writtenAt) / 1000)
       const seen = other.machine === this.self.machine ? '' : `, and gave its last sign of life ${age} s ago`
       throw new RunError(
-        `the study in ${directory} is in use by ${name}, which runs it since ${other.since}${seen}. ` +
-          'Wait for it or stop it; with --join this process does a part of its runs',
+        wording`the study in ${directory} is in use by ${name}, which runs it since ${other.since}${seen}. Wait for it or stop ${wording`it; with ${option('join')} this process does a part of its runs`}`,
       )
     }
   }

@@ -6,7 +6,7 @@
  * of this process, and is read through a bounded buffer. Where files are, on a disk or in memory, is not decided here.
  * Tensors beyond a limit are cut into shards with an index, named as Hugging Face's libraries expect.
  */
-import { RunError } from '../../../core/errors.ts'
+import { option, RunError, wording } from '../../../core/errors.ts'
 import { type ArenaRange, readRange } from '../../../engine/contract/arena.ts'
 import type { NamedTensor } from '../../step/named-tensors.ts'
 
@@ -295,7 +295,7 @@ async function scatter(
       bytesOf(chunk).set(bytes)
       if (finite && !(dtype === 'BF16' ? allFiniteBf16(chunk) : dtype !== 'F32' || allFinite(chunk)))
         throw new RunError(
-          `${file.path}: ${name} holds numbers that are not finite, so the model computes nothing (use another checkpoint: --checkpoint STEP)`,
+          wording`${file.path}: ${name} holds numbers that are not finite, so the model computes nothing (use another checkpoint: ${option('checkpoint', 'STEP')})`,
         )
       await range.arena.write(range.start + (at - begin) / FLOAT_BYTES, chunk)
       sum?.update(bytes)

@@ -1,5 +1,5 @@
 /** Float32 numbers as the bytes of other types, rounded to nearest, ties to even. */
-import { RunError } from '../../../core/errors.ts'
+import { option, RunError, wording } from '../../../core/errors.ts'
 import type { ExportDtype } from './contract.ts'
 
 /** Bytes of a number. */
@@ -48,6 +48,6 @@ function checkFinite(values: Float32Array, halves: Uint16Array, name: string): v
   const at = halves.findIndex((half, i) => (half & 0x7fff) === 0x7c00 && Number.isFinite(values[i]))
   if (at >= 0)
     throw new RunError(
-      `cannot store ${name} as f16: it holds ${values[at]}, and f16 ends at ${MAX_F16} (use --dtype bf16 or float32)`,
+      wording`cannot store ${name} as f16: it holds ${values[at] ?? ''}, and f16 ends at ${MAX_F16} (use ${option('dtype', 'bf16')} or float32)`,
     )
 }

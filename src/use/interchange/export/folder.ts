@@ -4,7 +4,7 @@
  */
 import { mkdir, readdir, rename, rm, rmdir, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { RunError, UsageError } from '../../../core/errors.ts'
+import { option, RunError, UsageError, wording } from '../../../core/errors.ts'
 import { writeChecked } from '../../../node/run/checkpoint/checked-file.ts'
 import { errorCode, makeFolder, removeEmptyFolders, syncFolder, writeError } from '../../../node/system/disk.ts'
 import type { PlannedFile } from '../../../train/run/checkpoint/safetensors.ts'
@@ -12,7 +12,9 @@ import type { PlannedFile } from '../../../train/run/checkpoint/safetensors.ts'
 /** @throws UsageError if the folder has files, or is a file */
 export async function checkIsFree(folder: string): Promise<void> {
   const refuse = (what: string) =>
-    new UsageError(`invalid --out: ${JSON.stringify(folder)} ${what} (expected a new or an empty folder)`)
+    new UsageError(
+      wording`invalid ${option('out')}: ${JSON.stringify(folder)} ${what} (expected a new or an empty folder)`,
+    )
   const found = await stat(folder).catch((error: unknown) => {
     if (errorCode(error) === 'ENOENT') return null
     throw refuse(`cannot be used: ${(error as Error).message}`)
@@ -46,7 +48,13 @@ export class NewFolder {
       await mkdir(path)
       return new NewFolder(target, path, created)
     } catch (error) {
-      throw await writeError(`write ${target}`, dirname(target), error, undefined, 'Choose another --out.')
+      throw await writeError(
+        `write ${target}`,
+        dirname(target),
+        error,
+        undefined,
+        wording`Choose another ${option('out')}.`,
+      )
     }
   }
 

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { isFields } from '../../../core/config/fields.ts'
 import { parseInput } from '../../../core/config/problems.ts'
 import { type RunConfig, runSchema } from '../../../core/config/run-config.ts'
-import { UsageError } from '../../../core/errors.ts'
+import { option, UsageError, wording } from '../../../core/errors.ts'
 import { sizeOf } from '../../../core/graph/shape.ts'
 import { tokenizerFromJson } from '../../../node/data/tokenizer/native-tokenizer.ts'
 import { initialScales } from '../../../train/step/initialize.ts'
@@ -104,7 +104,9 @@ const bytesOf = (entry: { readonly begin: number; readonly end: number } | undef
 
 function sequenceOf(longest: number, given: number | undefined): number {
   if (given !== undefined && given > longest)
-    throw new UsageError(`invalid --sequence: ${given} (expected at most ${longest}, the model's longest sequence)`)
+    throw new UsageError(
+      wording`invalid ${option('sequence')}: ${given} (expected at most ${longest}, the model's longest sequence)`,
+    )
   return given ?? Math.min(longest, DEFAULT_SEQUENCE)
 }
 

@@ -2,7 +2,7 @@
 import { resolve } from 'node:path'
 import { type Fields, isFields } from '../../../core/config/fields.ts'
 import { formatValue } from '../../../core/config/problems.ts'
-import { UsageError } from '../../../core/errors.ts'
+import { option, UsageError, wording } from '../../../core/errors.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
 import { newestCheckpoint } from '../../../node/run/checkpoint/checkpoint.ts'
 import { loadRunConfig } from '../../../node/run/load-config.ts'
@@ -53,8 +53,7 @@ export async function openOrigin(folder: string, isUpcycled: boolean): Promise<O
 async function runOrigin(directory: string, isUpcycled: boolean): Promise<Origin> {
   if (!isUpcycled)
     throw new UsageError(
-      `invalid folder: ${formatValue(directory)} is a run already (continue it with choir train --from ${directory}, or ` +
-        'make experts of a dense one with --upcycle)',
+      wording`invalid folder: ${formatValue(directory)} is a run already (continue it with choir train --from ${directory}, or ${wording`make experts of a dense one with ${option('upcycle')})`}`,
     )
   const { model, ...run } = await loadRunConfig(directory)
   const checkpoint = await newestCheckpoint(checkpointsOf(directory), () => {})

@@ -6,7 +6,7 @@
  */
 import { z } from 'zod'
 import { parseInput } from '../../../core/config/problems.ts'
-import { UsageError } from '../../../core/errors.ts'
+import { option, UsageError, wording } from '../../../core/errors.ts'
 import { type ModelConfig, modelSchema } from '../../../core/model/config.ts'
 import { randomFor } from '../../../train/step/random.ts'
 import type { OurTensor } from '../architectures/ours.ts'
@@ -27,14 +27,14 @@ export interface Upcycling {
  * @throws UsageError if the model is not dense, or the settings have no meaning
  */
 export function upcycledModel(dense: ModelConfig, { experts, k, every = 1, from = 0 }: Upcycling): ModelConfig {
-  if (dense.moe) throw new UsageError('invalid --upcycle: the model has experts already (expected a dense model)')
+  if (dense.moe)
+    throw new UsageError(wording`invalid ${option('upcycle')}: the model has experts already (expected a dense model)`)
   if (k < 2)
     throw new UsageError(
-      `invalid --upcycle: k=${k} (expected at least 2: gates are divided by their sum, so the gate of one expert would ` +
-        'always be 1, and its router would not learn)',
+      wording`invalid ${option('upcycle')}: k=${k} (expected at least 2: gates are divided by their sum, so the gate of one expert would ${'always be 1, and its router would not learn)'}`,
     )
   const moe = { experts, k, every, from, hidden: dense.hidden, renormalize: true, capacity: 'none' as const }
-  return parseInput(z.object({ model: modelSchema }), { model: { ...dense, moe } }, '--upcycle').model
+  return parseInput(z.object({ model: modelSchema }), { model: { ...dense, moe } }, 'upcycled model').model
 }
 
 /** The tensor of the dense model that a tensor of the upcycled one begins as; null for routers. */

@@ -3,7 +3,7 @@ import { readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { formatValue } from '../../../core/config/problems.ts'
 import type { RunConfig } from '../../../core/config/run-config.ts'
-import { RunError, UsageError } from '../../../core/errors.ts'
+import { option, RunError, UsageError, wording } from '../../../core/errors.ts'
 import { sha256 } from '../../../core/sha256.ts'
 import { version } from '../../../core/version.ts'
 import type { Arena } from '../../../engine/contract/arena.ts'
@@ -57,7 +57,7 @@ export async function writeRun(out: string, run: NewRun): Promise<void> {
       parent,
       error,
       needed,
-      'Nothing was left there: free space, or choose another --out.',
+      wording`Nothing was left there: free space, or choose another ${option('out')}.`,
     )
   } finally {
     if (temporary !== undefined) await rm(temporary, { recursive: true, force: true })
@@ -109,9 +109,13 @@ export async function refuseOccupied(out: string): Promise<void> {
   const names = await readdir(out).catch((error: unknown): string[] => {
     if (errorCode(error) === 'ENOENT') return []
     if (errorCode(error) === 'ENOTDIR')
-      throw new UsageError(`invalid --out: ${formatValue(out)} is a file (expected a new or empty folder)`)
+      throw new UsageError(
+        wording`invalid ${option('out')}: ${formatValue(out)} is a file (expected a new or empty folder)`,
+      )
     throw new RunError(`cannot read ${out}: ${(error as Error).message}`)
   })
   if (names.length > 0)
-    throw new UsageError(`invalid --out: ${formatValue(out)} holds ${names[0]} (expected a new or empty folder)`)
+    throw new UsageError(
+      wording`invalid ${option('out')}: ${formatValue(out)} holds ${names[0] ?? ''} (expected a new or empty folder)`,
+    )
 }

@@ -10,6 +10,7 @@
  * Names in WGSL: SEQUENCE S, HEADS H (of queries), KEY_HEADS KV (of keys, and of values), SHARED = H/KV, SIZE d (of a
  * head), WIDTH = H·d, KEY_WIDTH = KV·d, QKV_WIDTH = (H + 2·KV)·d, PAIRS and SLOTS of a head, SCALE of the scores.
  */
+import { option, wording } from '../../../../core/errors.ts'
 import { RuntimeError } from '../../../contract/runtime-error.ts'
 import type { MemoryType } from '../../contract.ts'
 import { type FloatArray, floatArray } from '../memory.ts'
@@ -36,7 +37,7 @@ export function checkedShape(shape: HeadShape): HeadShape {
   const { size } = shape
   if (size > MAX_SIZE)
     throw new RuntimeError(
-      `heads of ${size} columns on a GPU (expected at most ${MAX_SIZE}: use more heads, or --device cpu)`,
+      wording`heads of ${size} columns on a GPU (expected at most ${MAX_SIZE}: use more heads, or ${option('runtime.device', 'cpu')})`,
     )
   return shape
 }

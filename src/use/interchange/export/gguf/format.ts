@@ -1,6 +1,6 @@
 /** `--format gguf`: one file for llama.cpp, if llama.cpp has an architecture that computes the model. */
 import { join } from 'node:path'
-import { UsageError } from '../../../../core/errors.ts'
+import { option, UsageError, wording } from '../../../../core/errors.ts'
 import type { ModelConfig } from '../../../../core/model/config.ts'
 import { parameterSpecs } from '../../../../core/model/parameters.ts'
 import { architectures } from '../../architectures/config-json.ts'
@@ -71,8 +71,7 @@ function choose(model: ModelConfig, weights: Weights): Chosen {
   const chosen = chooseArchitecture(model, weights, inLlamaCpp, llamaObjection)
   if ('architecture' in chosen) return chosen
   throw new UsageError(
-    `cannot export as GGUF: no architecture of llama.cpp computes this model. The nearest, ${chosen.nearest}, differs ` +
-      `in:\n  ${chosen.differences.join('\n  ')}\nUse --format onnx, which holds every model, or --format hf`,
+    wording`cannot export as GGUF: no architecture of llama.cpp computes this model. The nearest, ${chosen.nearest}, differs ${wording`in:\n  ${chosen.differences.join('\n  ')}\nUse ${option('format', 'onnx')}, which holds every model, or ${option('format', 'hf')}`}`,
   )
 }
 

@@ -1,6 +1,6 @@
 /** The tokenizer of a GGUF file: a byte-level BPE whose words are cut by a pattern that llama.cpp knows by name. */
 
-import { UsageError } from '../../../../core/errors.ts'
+import { option, UsageError, wording } from '../../../../core/errors.ts'
 import type { Tokenizer } from '../../../../train/data/tokenizer/tokenizer.ts'
 import { beginningOf } from '../text-files.ts'
 import type { GgufValue } from './file.ts'
@@ -84,6 +84,5 @@ function preTokenizerOf({ model, pre_tokenizer: step }: Json): string {
 
 const refusal = (what: string): UsageError =>
   new UsageError(
-    `cannot export as GGUF: the tokenizer ${what}, and this format names the pattern instead of holding it (use --format ` +
-      'hf or onnx, whose tokenizer.json is the whole tokenizer)',
+    wording`cannot export as GGUF: the tokenizer ${what}, and this format names the pattern instead of holding it (use ${wording`${option('format', 'hf')} or ${option('format', 'onnx')}, whose tokenizer.json is the whole tokenizer)`}`,
   )

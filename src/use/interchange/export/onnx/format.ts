@@ -1,6 +1,6 @@
 /** `--format onnx`: a folder as transformers.js reads it, with the whole model as one graph. */
 import { join } from 'node:path'
-import { UsageError } from '../../../../core/errors.ts'
+import { option, UsageError, wording } from '../../../../core/errors.ts'
 import { headWidthOf, type ModelConfig } from '../../../../core/model/config.ts'
 import { version } from '../../../../core/version.ts'
 import type { ExportSource, Format } from '../contract.ts'
@@ -18,7 +18,7 @@ export const onnxFormat: Format = {
     checkGenerates(model)
     if (dtype !== 'float32')
       throw new UsageError(
-        `invalid --dtype: "${dtype}" (expected float32 with --format onnx: CPUs compute the graph in float32)`,
+        wording`invalid ${option('dtype')}: "${dtype}" (expected float32 with ${option('format', 'onnx')}: CPUs compute the graph in float32)`,
       )
   },
   async plan({ config: { model }, weights, tokenizer }) {
