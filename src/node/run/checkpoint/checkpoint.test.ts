@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -248,6 +248,24 @@ test('if the process is killed while replacing a checkpoint of the same step, on
     expect(await readdir(directory)).toEqual(['step-00000002'])
     if (finished) return
   }
+})
+
+test('a checkpoint that was replaced stays if the one that replaced it is damaged, and goes if that is intact', async () => {
+  const final = await save(2)
+  await cp(final, `${final}.replaced`, { recursive: true })
+  const file = join(final, 'optimizer.safetensors')
+  const bytes = await readFile(file)
+  bytes[bytes.length - 1] = (bytes[bytes.length - 1] as number) ^ 1
+  await writeFile(file, bytes)
+  await save(3)
+  expect((await readdir(directory)).sort()).toEqual(['step-00000002', 'step-00000002.aside', 'step-00000003'])
+  await rm(join(directory, 'step-00000003'), { recursive: true })
+  await expectIntact(2)
+
+  await cp(final, `${final}.replaced`, { recursive: true })
+  await truncate(join(`${final}.replaced`, 'optimizer.safetensors'), 10)
+  await save(3)
+  expect((await readdir(directory)).sort()).toEqual(['step-00000002', 'step-00000002.aside', 'step-00000003'])
 })
 
 test('the unfinished write of a killed process is reported, skipped and removed by the next write', async () => {

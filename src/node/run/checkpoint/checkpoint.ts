@@ -7,7 +7,8 @@
  *     step-00000500.replaced   a checkpoint that a new one of the same step is about to replace; still valid
  *     .step-00000500.writing   a checkpoint that is being written, or was when the process died
  *     .step-00000500.removed   a checkpoint that is being removed
- *     step-00000500.aside      a checkpoint that nothing reads any more, since its run was continued from an earlier one
+ *     step-00000500.aside      a checkpoint that nothing reads any more: its run was continued from an earlier one, or it
+ *                              was damaged while that which it had replaced was still there
  *
  * One process writes at a time (ensured by the lock of the run directory); others may read.
  */

@@ -35,7 +35,10 @@ export async function finished(directory: string): Promise<string[]> {
   return found.filter(({ kind }) => kind === 'final' || kind === 'replaced').map(({ name }) => name)
 }
 
-/** Cleans up after a killed process: unfinished writes, removals and replacements. */
+/**
+ * Cleans up after a killed process: unfinished writes, removals and replacements. If a checkpoint was damaged after it
+ * replaced another one that is still there intact, the other one takes its place, and it is set aside.
+ */
 export async function finishInterrupted(directory: string): Promise<void> {
   const found = await list(directory)
   for (const { name, step, kind } of found) {
@@ -44,10 +47,20 @@ export async function finishInterrupted(directory: string): Promise<void> {
     // Rests of an old checkpoint are in nobody's way, if another user owns them.
     if (kind === 'removed') await rm(path, { recursive: true, force: true }).catch(() => undefined)
     if (kind !== 'replaced') continue
-    const isReplaced = found.some((other) => other.step === step && other.kind === 'final')
-    if (isReplaced) await remove(directory, step, path)
-    else await rename(path, join(directory, folderName(step)))
+    const final = found.find((other) => other.step === step && other.kind === 'final')
+    if (final && (await isWorse(join(directory, final.name), path, step))) await setAside(directory, [final.name])
+    else if (final) {
+      await remove(directory, step, path)
+      continue
+    }
+    await rename(path, join(directory, folderName(step)))
   }
+}
+
+/** Whether the checkpoint that replaces another one is damaged and the other is not, every byte checked. */
+async function isWorse(path: string, replaced: string, step: number): Promise<boolean> {
+  if ('state' in (await verifyFolder(path, step, 'contents'))) return false
+  return 'state' in (await verifyFolder(replaced, step, 'contents'))
 }
 
 /**
@@ -83,15 +96,21 @@ export async function prune(directory: string, step: number, keep: number, spare
  */
 export async function setAsideLater(directory: string, step: number): Promise<string[]> {
   const later = (await list(directory)).filter((found) => found.step > step && !found.name.startsWith('.'))
+  const names = later.map(({ name }) => name)
+  return (await setAside(directory, names)).sort()
+}
+
+/** Renames checkpoints to names that nothing reads, and returns these. */
+async function setAside(directory: string, checkpoints: readonly string[]): Promise<string[]> {
   const taken = new Set(await readdir(directory))
   const names: string[] = []
-  for (const { name } of later) {
+  for (const name of checkpoints) {
     let aside = `${name}.aside`
     for (let i = 2; taken.has(aside); i++) aside = `${name}.aside-${i}`
     await rename(join(directory, name), join(directory, aside))
     names.push(aside)
   }
-  return names.sort()
+  return names
 }
 
 /** Renames a checkpoint before removing it, so that a partial one is never seen under its name. */
