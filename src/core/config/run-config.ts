@@ -7,7 +7,7 @@ import { isServedByPosition } from '../model/moe-config.ts'
 import { parameterSpecs } from '../model/parameters.ts'
 import { nearestName } from '../text/nearest.ts'
 import { dataSchema } from './data-config.ts'
-import { rateProblems, vocabularyProblem } from './run-rules.ts'
+import { coefficientProblems, rateProblems, vocabularyProblem } from './run-rules.ts'
 
 /** No name of a parameter is nearly as long, and no model has as many kinds of them. */
 const [MAX_PATTERN, MAX_PATTERNS] = [200, 200]
@@ -207,6 +207,8 @@ export const runSchema = z
           'must be "float32" or "bf16" with runtime.device "cpu": f16 is for GPUs (use runtime.device "webgpu", or runtime.math "float32")',
       })
     for (const problem of rateProblems(run.train)) context.addIssue({ code: 'custom', ...problem })
+    for (const problem of coefficientProblems(run.model, run.train.schedule))
+      context.addIssue({ code: 'custom', ...problem })
     const small = vocabularyProblem(run)
     if (small) context.addIssue({ code: 'custom', path: ['model', 'vocabulary'], message: small })
     const { kind, state } = run.train.optimizer

@@ -38,6 +38,29 @@ export function* rateProblems({ schedule, optimizer }: Rates) {
       }
 }
 
+interface Balance {
+  readonly moe: { readonly balance: { readonly coefficient: number }; readonly zLoss: number } | null
+}
+
+/**
+ * Coefficients with which nothing of the loss of the text is left. The objective is a float32 sum of it and the losses of
+ * routers times their coefficients. All of them are near 1 at the start.
+ */
+export function* coefficientProblems({ moe }: Balance, { finalBalance }: { readonly finalBalance: number }) {
+  if (!moe) return
+  const { balance, zLoss } = moe
+  const reason =
+    'the loss of the text and those of routers are added in float32, which has 24 bits, so nothing of the text would be left'
+  if (balance.coefficient > MAX_RATE)
+    yield { path: ['model', 'moe', 'balance', 'coefficient'], message: `must be at most 2^24: ${reason}` }
+  else if (balance.coefficient * finalBalance > MAX_RATE)
+    yield {
+      path: ['train', 'schedule', 'finalBalance'],
+      message: `must be at most 2^24 / model.moe.balance.coefficient: ${reason}`,
+    }
+  if (zLoss > MAX_RATE) yield { path: ['model', 'moe', 'zLoss'], message: `must be at most 2^24: ${reason}` }
+}
+
 /** Tokens that a tokenizer has before it learns any: 256 bytes and the end of text. */
 const BYTE_TOKENS = 257
 

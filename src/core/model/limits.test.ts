@@ -40,6 +40,15 @@ test.each<[RunInput, RegExp]>([
     { train: { optimizer: { expertWeightDecay: 300 }, schedule: { expertRate: 10 } } },
     /expertWeightDecay: 300 \(must be at most 100:/,
   ],
+  [
+    { model: { moe: { balance: { coefficient: 1e24 } } } },
+    /^invalid model\.moe\.balance\.coefficient: 1e\+24 \(must be at most 2\^24: .*24 bits/,
+  ],
+  [
+    { model: { moe: { balance: { coefficient: 0.5 } } }, train: { schedule: { finalBalance: 2 ** 26 } } },
+    /^invalid train\.schedule\.finalBalance: 67108864 \(must be at most 2\^24 \/ model/,
+  ],
+  [{ model: { moe: { zLoss: 1e10 } } }, /^invalid model\.moe\.zLoss: 10000000000 \(must be at most 2\^24/],
   [{ model: { vocabulary: 257 } }, /^invalid model\.vocabulary: 257 \(must be above 257: .*256 bytes/],
   [
     { model: { vocabulary: 256 }, data: { tokenizer: { kind: 'bytes' } } },
@@ -57,6 +66,7 @@ test('numbers at the bounds, and 0 where it turns something off, are accepted', 
     { train: { optimizer: { clip: largest } } },
     { train: { optimizer: { weightDecay: 1000 } } },
     { train: { optimizer: { weightDecay: 0 }, schedule: { learningRate: 2 ** 24 } } },
+    { model: { moe: { balance: { coefficient: 0.5 } } }, train: { schedule: { finalBalance: 2 ** 25 } } },
     { model: { vocabulary: 258 } },
     { model: { vocabulary: 257 }, data: { tokenizer: { kind: 'bytes' } } },
     // The tokenizer of a file decides.

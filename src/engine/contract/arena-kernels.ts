@@ -42,9 +42,15 @@ export interface CompactAdamwRange extends Omit<AdamwRange, 'm' | 'v'> {
   readonly seed: number
 }
 
+/**
+ * From this sum of squares on, a norm is infinite. Optimizers square gradients in float32, where the square of a larger
+ * one is infinite, and a moment or a parameter would be so for good.
+ */
+export const MAX_SQUARES = 3.4e38
+
 /** Decides about an update by the norm of its gradients, and by numbers such as the loss. Its fields are valid after `Runtime.finish`. */
 export interface Gate {
-  /** The root of the sum of squares of all gradients. */
+  /** The root of the sum of squares of all gradients; infinite if the sum is {@link MAX_SQUARES} or more. */
   readonly norm: number
   /** Factor of the gradients: clip/norm if the norm is larger than `clip` and clip > 0, else 1. */
   readonly scale: number

@@ -79,7 +79,9 @@ export const nonFiniteMessage = (
   { loss, gradNorm }: Pick<StepOutcome, 'loss' | 'gradNorm'>,
   where: string | undefined,
 ): string => {
-  const what = Number.isFinite(loss) ? `gradient norm is ${gradNorm}` : `loss is ${loss}`
+  const isLarge = Number.isFinite(loss) && where === undefined && gradNorm === Number.POSITIVE_INFINITY
+  const norm = `gradient norm is ${gradNorm}${isLarge ? ', since the square of its gradients is beyond float32' : ''}`
+  const what = Number.isFinite(loss) ? norm : `loss is ${loss}`
   return `step ${step}: the ${what}${where ? `, ${where}` : ''}; no parameter was changed`
 }
 

@@ -19,6 +19,7 @@ import {
   type Gate,
   type GateOptions,
   type LoadBias,
+  MAX_SQUARES,
   type RowScatter,
 } from '../../contract/arena-kernels.ts'
 import type { CompactState } from '../../contract/moments.ts'
@@ -52,7 +53,8 @@ class WasmKernels implements ArenaKernels {
     ranges: readonly ArenaRange[],
     { clip, total = addUp, closed = false, finite = [] }: GateOptions,
   ): Promise<Gate> {
-    const norm = Math.sqrt(await total(await this.sumsOfSquares(ranges)))
+    const squares = await total(await this.sumsOfSquares(ranges))
+    const norm = squares >= MAX_SQUARES ? Number.POSITIVE_INFINITY : Math.sqrt(squares)
     const isOpen = !closed && finite.every((values) => values.every(Number.isFinite)) && Number.isFinite(norm)
     return { norm, scale: clip > 0 && norm > clip ? clip / norm : 1, isOpen }
   }

@@ -6,6 +6,7 @@
  * error stays below 1e-6 for 2^30 equal numbers, and is smaller for others. Squares overflow float32 from 1.8e19 on,
  * which counts as infinite.
  */
+import { MAX_SQUARES } from '../../../contract/arena-kernels.ts'
 import { type Dispatch, type Lowered, rowsOf, WORKGROUP, workgroupMain } from '../../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 import { reduction } from '../reduce.ts'
@@ -103,7 +104,7 @@ ${workgroupMain(1)} {
   }
   let all = all_of_group(part, local);
   if (local > 0u) { return; }
-  let is_finite = all.bits < INFINITY_BITS && all.sum < 3.4e38;
+  let is_finite = all.bits < INFINITY_BITS && all.sum < ${MAX_SQUARES};
   var is_open = is_finite;
   ${finite.map((length, i) => `for (var i = 0u; i < ${length}u; i++) { is_open = is_open && (${arrays[i]}[i] & 0x7fffffffu) < INFINITY_BITS; }`).join('\n  ')}
   let norm = sqrt(all.sum);
