@@ -83,6 +83,29 @@ function checkPrimitives(create: () => Primitives): void {
         }
     })
 
+  test('a row of a product has the same bits among few rows and many', () => {
+    const primitives = create()
+    const random = (count: number) => Float32Array.from({ length: count }, (_, i) => Math.sin(i * i + 1))
+    for (const [k, n] of [
+      [7, 12],
+      [64, 64],
+      [32, 128],
+      [300, 40],
+    ] as const)
+      for (const transposed of [false, true]) {
+        const [a, b] = [random(32 * k), random(k * n)]
+        const rows = (m: number): Float32Array => {
+          const c = new Float32Array(m * n)
+          const spec = { m, k, n, a: { stride: k }, b: { stride: transposed ? k : n, transposed }, c: n }
+          primitives.product(spec).run(address(a), address(b), address(c))
+          return c
+        }
+        const all = rows(32)
+        for (const m of [1, 2, 3, 8, 12, 31])
+          expect(rows(m), `[${m}, ${k}]·[${k}, ${n}]`).toEqual(all.subarray(0, m * n))
+      }
+  })
+
   for (const finish of ['exp', 'times'] as const)
     test(`a batch of products is finished by ${finish}, with a row for each`, () => {
       const primitives = create()

@@ -115,6 +115,9 @@ export class Mlas implements Primitives {
     const others = finish ? [[n], [m, n]].slice(0, finish === 'exp' ? 1 : 2) : typeof plus === 'number' ? [[m, n]] : []
     const operands = [left.shape, right.shape, [m, n], ...others]
     const count = batch?.count ?? 1
+    // MLAS has another loop for a single row, with other roundings, but not with a factor: it is halved, and doubled.
+    const single = m === 1 && !a.transposed
+    const factor = single ? 0.5 : 1
     const build = (_: unknown, item: number) => {
       const first = item * operands.length
       const at = (operand: number, shape: readonly number[]) => input(`${first + operand}`, 'float32', shape)
@@ -122,12 +125,13 @@ export class Mlas implements Primitives {
       if (plus === 'c') factors.push(at(2, [M, N]))
       else if (others.length > 0) factors.push(at(3, finish ? [N] : [M, N]))
       const transpose = { transA: a.transposed ? 1 : 0, transB: b.transposed ? 1 : 0 }
-      const scale = { alpha: { float: alpha }, beta: { float: finish ? -1 : 1 } }
-      const product = emit('Gemm', factors, { shape: [M, N], attributes: { ...transpose, ...scale } })
+      const scale = { alpha: { float: alpha * factor }, beta: { float: finish ? -factor : factor } }
+      const scaled = emit('Gemm', factors, { shape: [M, N], attributes: { ...transpose, ...scale } })
+      const product = single ? times(scaled, 1 / factor) : scaled
       if (finish === 'exp') return like('Exp', product)
       return finish === 'times' ? like('Mul', product, at(4, [M, N])) : product
     }
-    const key = [left.key, right.key, alpha, typeof plus, finish, count]
+    const key = [left.key, right.key, alpha, typeof plus, finish, count, single]
     const model = this.model(`product ${key}`, () => Array.from({ length: count }, build))
     const steps = batch && [batch.a, batch.b, batch.c, n, batch.c].map((elements) => 4 * elements)
     return new Operation(this.ortRun, model, {
