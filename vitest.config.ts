@@ -1,9 +1,13 @@
 /**
  * How tests run. A test file gets a process of its own: native libraries cannot be unloaded from a
  * thread, and a crash of one then fails one file, by name, instead of all.
+ *
+ * Files whose first comment has `@slow` are left out with `--mode main` (`npm test`), and run alone with `--mode slow`.
  */
+import { readdirSync, readFileSync } from 'node:fs'
+import { join, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { defineConfig } from 'vitest/config'
+import { configDefaults, defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 /** Files that start programs or compile for a GPU are long. They come first, and no worker has one left at the end. */
@@ -15,11 +19,21 @@ class LongFirst extends BaseSequencer {
   }
 }
 
+const folders = ['src', 'web', 'test', 'bench']
+
+/** Test files that carry `@slow`, as paths with slashes. */
+const slowFiles = (): string[] =>
+  folders
+    .flatMap((folder) => readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((path) => join(folder, path)))
+    .filter((path) => path.endsWith('.test.ts') && /^\/\*\*(?:(?!\*\/).)*@slow\b/s.test(readFileSync(path, 'utf8')))
+    .map((path) => path.replaceAll(sep, '/'))
+
 const preloaded = fileURLToPath(new URL('test/support/compile-late.cjs', import.meta.url))
 
-export default defineConfig({
+export default defineConfig(({ mode }) => ({
   test: {
-    include: ['src/**/*.test.ts', 'web/**/*.test.ts', 'test/**/*.test.ts', 'bench/**/*.test.ts'],
+    include: mode === 'slow' ? slowFiles() : folders.map((folder) => `${folder}/**/*.test.ts`),
+    exclude: [...configDefaults.exclude, ...(mode === 'main' ? slowFiles() : [])],
     reporters: ['default', './test/support/time-by-file.ts'],
     globalSetup: ['test/support/built.ts'],
     setupFiles: ['test/support/setup.ts'],
@@ -46,4 +60,4 @@ export default defineConfig({
     // A suite that runs only a chosen test proves nothing.
     allowOnly: false,
   },
-})
+}))

@@ -2,6 +2,8 @@
  * Which routings let a token's loss depend on later tokens: checks each answer of `causalityOf` against the model.
  * The test changes later tokens of the same sequence or of others, and compares the loss at earlier positions bit by
  * bit. If the answer is causal, the loss must not change; if it is a leak, some change must show it.
+ *
+ * @slow
  */
 import { describe, expect, test } from 'vitest'
 import { sizeOf } from '../src/core/graph/shape.ts'

@@ -2,6 +2,8 @@
  * Evaluation is like training: at the same capacity experts drop the same share of choices on held-out text as in
  * training. The text has documents in four alphabets, so experts specialise in alphabets; a held-out batch of one document
  * would overflow the expert of its alphabet.
+ *
+ * @slow
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

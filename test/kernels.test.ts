@@ -1,4 +1,8 @@
-/** The conformance suite of kernels with the primitives of oneDNN. With CHOIR_REQUIRE_DNNL=1 it fails without oneDNN. */
+/**
+ * The conformance suite of kernels with the primitives of oneDNN. With CHOIR_REQUIRE_DNNL=1 it fails without oneDNN.
+ *
+ * @slow
+ */
 import { describe, expect, test } from 'vitest'
 import { findDnnl } from '../src/engine/cpu/onednn/library.ts'
 import { checkKernels } from './support/kernel-suite.ts'

@@ -1,6 +1,8 @@
 /**
  * Settings of the model on a WebGPU device against the CPU: loss, counts of every router and every gradient, then
  * parameters after updates by both optimizers.
+ *
+ * @slow
  */
 import { describe, expect, test, vi } from 'vitest'
 import type { RunConfig } from '../src/core/config/run-config.ts'

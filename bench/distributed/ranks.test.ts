@@ -1,4 +1,8 @@
-/** The ranks that a benchmark measures compute what they should. */
+/**
+ * The ranks that a benchmark measures compute what they should.
+ *
+ * @slow
+ */
 import { spawnSync } from 'node:child_process'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { type MpiLibrary, mpiLibraries } from '../../src/tools/launch/mpirun.ts'

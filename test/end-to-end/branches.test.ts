@@ -1,4 +1,8 @@
-/** Branches of a study as a user runs them: bit for bit single runs, for the price of the longest and some decays. */
+/**
+ * Branches of a study as a user runs them: bit for bit single runs, for the price of the longest and some decays.
+ *
+ * @slow
+ */
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { parquetReadObjects } from 'hyparquet'
 import { beforeAll, expect, test, vi } from 'vitest'

@@ -1,4 +1,8 @@
-/** `choir corpus` as a user runs it: interrupted, killed, and its result trained on. */
+/**
+ * `choir corpus` as a user runs it: interrupted, killed, and its result trained on.
+ *
+ * @slow
+ */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { allBut, extractedPackage, prose } from '../../src/tools/corpus/testing/packages.ts'

@@ -1,4 +1,8 @@
-/** The dashboard from another machine: under a network address, with a token. */
+/**
+ * The dashboard from another machine: under a network address, with a token.
+ *
+ * @slow
+ */
 import { networkInterfaces } from 'node:os'
 import { describe, expect, test } from 'vitest'
 import { card, chromium, coloursOf, heatMap, named, pickRun, rowOf, soon, textOf, visit } from './dashboard-page.ts'

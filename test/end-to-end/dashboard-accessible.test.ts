@@ -1,4 +1,8 @@
-/** Accessibility of the dashboard: narrow screens, light and dark colours, names and roles. */
+/**
+ * Accessibility of the dashboard: narrow screens, light and dark colours, names and roles.
+ *
+ * @slow
+ */
 import { writeFileSync } from 'node:fs'
 import type { Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'

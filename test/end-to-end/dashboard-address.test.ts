@@ -1,4 +1,8 @@
-/** Invalid addresses of the dashboard: every field may have any value. */
+/**
+ * Invalid addresses of the dashboard: every field may have any value.
+ *
+ * @slow
+ */
 import type { Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
 import { chromium, go, named, soon } from './dashboard-page.ts'

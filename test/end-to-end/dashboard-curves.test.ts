@@ -1,4 +1,8 @@
-/** Curves on the dashboard and their controls, on runs with known numbers. */
+/**
+ * Curves on the dashboard and their controls, on runs with known numbers.
+ *
+ * @slow
+ */
 import type { Locator, Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
 import type { RunConfig } from '../../src/core/config/run-config.ts'

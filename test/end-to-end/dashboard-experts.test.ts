@@ -1,4 +1,8 @@
-/** Heat maps of the dashboard: marks and orders of experts, on known loads. */
+/**
+ * Heat maps of the dashboard: marks and orders of experts, on known loads.
+ *
+ * @slow
+ */
 import type { Locator } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
 import { chromium, heatMap, named, pixelsOf, readOut, soon } from './dashboard-page.ts'

@@ -1,4 +1,8 @@
-/** Runs and servers that disappear while the page is open. */
+/**
+ * Runs and servers that disappear while the page is open.
+ *
+ * @slow
+ */
 import { renameSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { Page } from 'playwright-core'

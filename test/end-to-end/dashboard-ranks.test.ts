@@ -1,4 +1,8 @@
-/** The page of ranks: times and loads of known records, a live training over MPI, and accessibility. */
+/**
+ * The page of ranks: times and loads of known records, a live training over MPI, and accessibility.
+ *
+ * @slow
+ */
 import type { Locator, Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
 import { launchers } from '../../src/engine/world/mpi/testing/launch.ts'

@@ -1,4 +1,8 @@
-/** Experts and tokens on the dashboard, compared with the files of the runs. */
+/**
+ * Experts and tokens on the dashboard, compared with the files of the runs.
+ *
+ * @slow
+ */
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import type { RoutingRecord } from '../../src/train/step/records.ts'

@@ -1,4 +1,8 @@
-/** Safety of the dashboard: hostile files, and requests from other pages. */
+/**
+ * Safety of the dashboard: hostile files, and requests from other pages.
+ *
+ * @slow
+ */
 import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { describe, expect, test } from 'vitest'

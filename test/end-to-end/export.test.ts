@@ -1,4 +1,8 @@
-/** `choir export` as a user runs it: what it writes and prints, what it refuses, and what it leaves when it is stopped. */
+/**
+ * `choir export` as a user runs it: what it writes and prints, what it refuses, and what it leaves when it is stopped.
+ *
+ * @slow
+ */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'

@@ -1,4 +1,8 @@
-/** Forks of a run: bitwise the same without changes, with other settings from a checkpoint on, and refused where the state would not fit. */
+/**
+ * Forks of a run: bitwise the same without changes, with other settings from a checkpoint on, and refused where the state would not fit.
+ *
+ * @slow
+ */
 import { createHash } from 'node:crypto'
 import { cpSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

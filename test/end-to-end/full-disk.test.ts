@@ -1,6 +1,8 @@
 /**
  * A full disk: a file system of 2 MiB in memory, which only root on Linux may mount. On other systems
  * src/node/run/checkpoint/checkpoint.test.ts tests the same with a simulated disk.
+ *
+ * @slow
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'

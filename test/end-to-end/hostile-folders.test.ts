@@ -1,4 +1,8 @@
-/** Run directories that vanish, that two processes want, or whose names and file systems are unusual. */
+/**
+ * Run directories that vanish, that two processes want, or whose names and file systems are unusual.
+ *
+ * @slow
+ */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, truncateSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'

@@ -1,4 +1,8 @@
-/** The ledger of `parallel.ledger` against independent counts: of the routers, of the courier, and by formula. */
+/**
+ * The ledger of `parallel.ledger` against independent counts: of the routers, of the courier, and by formula.
+ *
+ * @slow
+ */
 import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,4 +1,8 @@
-/** A process that trains for long, or opens many runs, does not grow. */
+/**
+ * A process that trains for long, or opens many runs, does not grow.
+ *
+ * @slow
+ */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

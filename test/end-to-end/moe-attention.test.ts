@@ -1,4 +1,8 @@
-/** Runs with experts in attention: training, resuming, generating. */
+/**
+ * Runs with experts in attention: training, resuming, generating.
+ *
+ * @slow
+ */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { RoutingRecord } from '../../src/train/step/records.ts'
 import { expectSuccess, results, trainRecords, Workspace, withoutLastCheckpoint } from './support.ts'

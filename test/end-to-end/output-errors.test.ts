@@ -1,4 +1,8 @@
-/** Standard output and standard error on a full device, closed, or without a reader. Needs `/dev/full` of Linux. */
+/**
+ * Standard output and standard error on a full device, closed, or without a reader. Needs `/dev/full` of Linux.
+ *
+ * @slow
+ */
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'

@@ -1,6 +1,8 @@
 /**
  * The package as its users get it: packed, installed into the example project from the registry, type-checked and
  * run there. Skipped where the registry cannot be reached.
+ *
+ * @slow
  */
 import { execFile } from 'node:child_process'
 import { cp, mkdtemp, realpath, rm } from 'node:fs/promises'

@@ -1,4 +1,8 @@
-/** `choir play` as a visitor uses it: training, saving, files, and browsers without WebGPU. Needs a build. */
+/**
+ * `choir play` as a visitor uses it: training, saving, files, and browsers without WebGPU. Needs a build.
+ *
+ * @slow
+ */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Page } from 'playwright-core'

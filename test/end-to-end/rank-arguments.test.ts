@@ -1,4 +1,8 @@
-/** Ranks that were given different things: one message of one rank, and exit code 2, before any work. */
+/**
+ * Ranks that were given different things: one message of one rank, and exit code 2, before any work.
+ *
+ * @slow
+ */
 import { existsSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { families, launchers } from '../../src/engine/world/mpi/testing/launch.ts'

@@ -1,4 +1,8 @@
-/** Faults of single ranks, with both MPI libraries: who is blamed, what stays intact, and how the run goes on. */
+/**
+ * Faults of single ranks, with both MPI libraries: who is blamed, what stays intact, and how the run goes on.
+ *
+ * @slow
+ */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'

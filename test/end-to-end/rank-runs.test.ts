@@ -1,4 +1,8 @@
-/** How trainings on several ranks behave: their records, signals, other numbers of ranks, and refusals. */
+/**
+ * How trainings on several ranks behave: their records, signals, other numbers of ranks, and refusals.
+ *
+ * @slow
+ */
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test, vi } from 'vitest'

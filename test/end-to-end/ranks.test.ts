@@ -1,4 +1,8 @@
-/** What trainings on several ranks compute: that of one process, over both MPI libraries. */
+/**
+ * What trainings on several ranks compute: that of one process, over both MPI libraries.
+ *
+ * @slow
+ */
 import { describe, expect, test, vi } from 'vitest'
 import type { RunInput } from '../../src/core/config/run-config.ts'
 import { families, launchers } from '../../src/engine/world/mpi/testing/launch.ts'

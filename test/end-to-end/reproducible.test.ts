@@ -1,3 +1,4 @@
+/** @slow */
 import { writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { RunInput } from '../../src/core/config/run-config.ts'

@@ -1,4 +1,8 @@
-/** Training, resuming, evaluating and generating with routers whose state must be in the checkpoint. */
+/**
+ * Training, resuming, evaluating and generating with routers whose state must be in the checkpoint.
+ *
+ * @slow
+ */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { RunInput } from '../../src/core/config/run-config.ts'
 import { evalRecords, expectSuccess, results, trainRecords, Workspace, withoutLastCheckpoint } from './support.ts'

@@ -1,4 +1,8 @@
-/** Searches as a user runs them: killed and started again, shared by processes; a promoted training is a whole one. */
+/**
+ * Searches as a user runs them: killed and started again, shared by processes; a promoted training is a whole one.
+ *
+ * @slow
+ */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'

@@ -1,4 +1,8 @@
-/** One SIGTERM or SIGINT ends a training before its first step, and a dashboard, whatever they are doing. */
+/**
+ * One SIGTERM or SIGINT ends a training before its first step, and a dashboard, whatever they are doing.
+ *
+ * @slow
+ */
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'

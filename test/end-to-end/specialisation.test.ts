@@ -1,4 +1,8 @@
-/** Short trainings on addresses with a year and a party, and what their experts specialise in. */
+/**
+ * Short trainings on addresses with a year and a party, and what their experts specialise in.
+ *
+ * @slow
+ */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'

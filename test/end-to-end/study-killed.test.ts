@@ -1,4 +1,8 @@
-/** Studies that are killed and go on, alone or with others, have the results of one that nothing disturbed. */
+/**
+ * Studies that are killed and go on, alone or with others, have the results of one that nothing disturbed.
+ *
+ * @slow
+ */
 import { readdirSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { beforeAll, expect, test, vi } from 'vitest'

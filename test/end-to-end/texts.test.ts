@@ -1,4 +1,8 @@
-/** A folder as it is: trained on, and continued from a prompt on standard input. */
+/**
+ * A folder as it is: trained on, and continued from a prompt on standard input.
+ *
+ * @slow
+ */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { expectSuccess, type Line, prose, Workspace } from './support.ts'

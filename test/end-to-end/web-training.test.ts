@@ -1,4 +1,8 @@
-/** The example page that trains in a worker: bundled, type-checked, and used in Chromium. Needs a build. */
+/**
+ * The example page that trains in a worker: bundled, type-checked, and used in Chromium. Needs a build.
+ *
+ * @slow
+ */
 import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,4 +1,8 @@
-/** Kills and faults of trainings and studies on a WebGPU device, which may be a software one. */
+/**
+ * Kills and faults of trainings and studies on a WebGPU device, which may be a software one.
+ *
+ * @slow
+ */
 import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'

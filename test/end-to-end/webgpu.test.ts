@@ -1,4 +1,8 @@
-/** The program on a WebGPU device, which may be a software one: training and other commands. */
+/**
+ * The program on a WebGPU device, which may be a software one: training and other commands.
+ *
+ * @slow
+ */
 import { cpSync, existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'

@@ -1,4 +1,8 @@
-/** Runs of the schedule `wsd`: a shorter one is a branch of a longer one, from the checkpoint at the start of its decay. */
+/**
+ * Runs of the schedule `wsd`: a shorter one is a branch of a longer one, from the checkpoint at the start of its decay.
+ *
+ * @slow
+ */
 import { createHash } from 'node:crypto'
 import { cpSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'

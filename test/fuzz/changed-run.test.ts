@@ -2,6 +2,8 @@
  * Whatever happens to a run directory, the run is refused with a message that helps, or continues with the bits of the
  * unchanged run; and nothing is lost, in it or outside of it.
  * Here files and folders are replaced by something else; damaged-run.test.ts damages their contents.
+ *
+ * @slow
  */
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { fuzzTimeout } from '../support/soak.ts'

@@ -1,4 +1,8 @@
-/** Damage to files of a run, locks that processes leave, and random changes: see changed-run.test.ts. */
+/**
+ * Damage to files of a run, locks that processes leave, and random changes: see changed-run.test.ts.
+ *
+ * @slow
+ */
 import { utimesSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'

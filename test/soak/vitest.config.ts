@@ -2,11 +2,11 @@
 import { defineConfig } from 'vitest/config'
 import suite from '../../vitest.config.ts'
 
-export default defineConfig({
+export default defineConfig((environment) => ({
   test: {
-    ...suite.test,
+    ...suite(environment).test,
     include: ['test/fuzz/*.test.ts', 'test/soak/*.soak.ts'],
     // As long as it takes.
     testTimeout: 86_400_000,
   },
-})
+}))

@@ -1,3 +1,4 @@
+/** @slow */
 import { describe, expect, test, vi } from 'vitest'
 import { add } from '../../core/graph/ops/elementwise.ts'
 import { matmul } from '../../core/graph/ops/matmul.ts'

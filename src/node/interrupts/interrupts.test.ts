@@ -1,4 +1,8 @@
-/** The program is a process of its own, from the build: signals are for whole processes. */
+/**
+ * The program is a process of its own, from the build: signals are for whole processes.
+ *
+ * @slow
+ */
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'

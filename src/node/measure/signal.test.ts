@@ -1,4 +1,8 @@
-/** Every preset, and widths from 64 to 2048, start soundly; with the earlier scales they do not. */
+/**
+ * Every preset, and widths from 64 to 2048, start soundly; with the earlier scales they do not.
+ *
+ * @slow
+ */
 import { describe, expect, test } from 'vitest'
 import { presetNames } from '../../core/config/presets.ts'
 import { type Random, randomFor } from '../../train/step/random.ts'

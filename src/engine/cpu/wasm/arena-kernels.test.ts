@@ -138,21 +138,24 @@ describe('adamw', () => {
       expect([...arrays[name].keys()].filter((i) => Number.isNaN(arrays[name][i]))).toEqual([17, 36])
   })
 
-  test.each([0, 1, 1e-30])('an open gate keeps every array finite, however large gradients are: clip %d', async (clip) => {
-    for (const exponent of [10, 15, 18, 19, 20, 23, 30, 38])
-      for (const digits of [1, 1.8, 3.3]) {
-        const { range, arrays, all } = quartet(37)
-        arrays.g.fill(0).fill(digits * 10 ** exponent, 5, 6)
-        const before = all.slice()
-        const gradients = { arena: range.arena, start: range.g, count: range.count }
-        const gate = await two.gate([gradients], { clip })
-        // The square of the only gradient, in float32.
-        expect(gate.isOpen).toBe(Math.fround((arrays.g[5] as number) ** 2) < Number.POSITIVE_INFINITY)
-        await two.adamw([range], settings, gate)
-        expect(all.every(Number.isFinite)).toBe(true)
-        expect(same(all, before)).toBe(!gate.isOpen)
-      }
-  })
+  test.each([0, 1, 1e-30])(
+    'an open gate keeps every array finite, however large gradients are: clip %d',
+    async (clip) => {
+      for (const exponent of [10, 15, 18, 19, 20, 23, 30, 38])
+        for (const digits of [1, 1.8, 3.3]) {
+          const { range, arrays, all } = quartet(37)
+          arrays.g.fill(0).fill(digits * 10 ** exponent, 5, 6)
+          const before = all.slice()
+          const gradients = { arena: range.arena, start: range.g, count: range.count }
+          const gate = await two.gate([gradients], { clip })
+          // The square of the only gradient, in float32.
+          expect(gate.isOpen).toBe(Math.fround((arrays.g[5] as number) ** 2) < Number.POSITIVE_INFINITY)
+          await two.adamw([range], settings, gate)
+          expect(all.every(Number.isFinite)).toBe(true)
+          expect(same(all, before)).toBe(!gate.isOpen)
+        }
+    },
+  )
 
   test('works beyond 2 GiB and up to the last byte of 4 GiB', async () => {
     const floats = 2 ** 30

@@ -1,4 +1,8 @@
-/** Real worlds on this machine, with each family of MPI that is installed. */
+/**
+ * Real worlds on this machine, with each family of MPI that is installed.
+ *
+ * @slow
+ */
 import { hostname } from 'node:os'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { families, type Launched, launch, launchers } from './testing/launch.ts'

@@ -1,4 +1,8 @@
-/** Learning-rate sweeps and the pilot, with losses that are known functions of the rate. */
+/**
+ * Learning-rate sweeps and the pilot, with losses that are known functions of the rate.
+ *
+ * @slow
+ */
 import { rm } from 'node:fs/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { RunError } from '../../../core/errors.ts'

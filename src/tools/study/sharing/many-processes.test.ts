@@ -1,4 +1,8 @@
-/** Real processes on one study: killed and restarted at random, and racing for claims. */
+/**
+ * Real processes on one study: killed and restarted at random, and racing for claims.
+ *
+ * @slow
+ */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'

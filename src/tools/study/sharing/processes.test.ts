@@ -1,4 +1,8 @@
-/** Which processes are alive, and which may work together. Machines are played by names. */
+/**
+ * Which processes are alive, and which may work together. Machines are played by names.
+ *
+ * @slow
+ */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readdirSync } from 'node:fs'

@@ -1,4 +1,8 @@
-/** A training has the same bits on any number of ranks. */
+/**
+ * A training has the same bits on any number of ranks.
+ *
+ * @slow
+ */
 
 import { expect, test } from 'vitest'
 import { type RunConfig, type RunInput, runSchema } from '../../../core/config/run-config.ts'
