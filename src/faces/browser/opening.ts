@@ -5,23 +5,19 @@ import { parseInput } from '../../core/config/problems.ts'
 import { type RunConfig, type RunInput, runSchema } from '../../core/config/run-config.ts'
 import { storedFields } from '../../core/config/stored-fields.ts'
 import { UsageError } from '../../core/errors.ts'
-import { sha256 } from '../../core/sha256.ts'
 import { version } from '../../core/version.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
-import type { Dataset } from '../../train/data/dataset.ts'
-import { separatorOf } from '../../train/data/first-visible.ts'
 import { type MemoryFile, memoryDataset } from '../../train/data/memory-dataset.ts'
 import { corpusNames } from '../../train/data/sources/corpus.ts'
 import { byteLevelTokenizer } from '../../train/data/tokenizer/tokenizer.ts'
-import { Reporter } from '../../train/loop/reporter.ts'
+import { compileTraining, type TrainingProgram } from '../../train/loop/program.ts'
 import { Ceiling } from '../../train/measure/ceiling.ts'
 import { measurePeakFlops } from '../../train/measure/peak.ts'
 import type { OnMessage } from '../../train/run/messages.ts'
-import { frozenNotices, runNotices } from '../../train/run/notices.ts'
-import { parseState, RunState } from '../../train/run/run-state.ts'
+import { trainingNotices } from '../../train/run/notices.ts'
+import { parseState } from '../../train/run/run-state.ts'
 import { initialize, initialScales } from '../../train/step/initialize.ts'
-import type { ParameterStore } from '../../train/step/store.ts'
-import { createStore, Trainer } from '../../train/step/trainer.ts'
+import { createStore } from '../../train/step/trainer.ts'
 import { newestCheckpointFiles, readCheckpointFiles } from './checkpoint-files.ts'
 import { MemoryLog } from './memory-log.ts'
 import { type PageText, placeText, runText } from './page-text.ts'
@@ -49,15 +45,9 @@ export interface RestoreOptions extends TrainingOptions {
 }
 
 /** Parts of an open training. */
-export interface Parts {
-  readonly runtime: Runtime
-  readonly config: RunConfig
-  readonly data: Dataset
-  readonly store: ParameterStore
-  readonly trainer: Trainer
-  readonly state: RunState
+export interface Parts extends TrainingProgram {
+  readonly ceiling: Ceiling
   readonly log: MemoryLog
-  readonly report: Reporter
   /** Of the run directory: configuration, tokenizer and text. */
   readonly files: RunFiles
   /** Steps done. */
@@ -121,15 +111,15 @@ async function begin(
     ...(savedTokenizer && { tokenizer: byteLevelTokenizer(textOf(savedTokenizer)) }),
     ...(signal && { signal }),
   })
-  for (const message of [...runNotices(runtime, config), ...frozenNotices(config)]) onNotice(message)
+  for (const message of trainingNotices(runtime, config)) onNotice(message)
   const ceiling = new Ceiling(() => measurePeakFlops(runtime))
   await ceiling.measure()
   signal?.throwIfAborted()
   onProgress('compiling the model')
   const store = createStore(runtime, config)
-  const trainer = await Trainer.compile(runtime, config, store, separatorOf(dataConfig, data.tokenizer))
+  const program = await compileTraining({ runtime, config, data, store, ranks: null })
+  const { trainer, state } = program
   try {
-    const state = new RunState(data, await sha256(data.tokenizer.json), store, trainer)
     const found = run && (await newestCheckpointFiles(run, warn))
     onProgress(found ? `continuing from step ${found.step}` : 'initial parameters')
     if (found) {
@@ -139,9 +129,8 @@ async function begin(
     signal?.throwIfAborted()
     const step = found?.step ?? 0
     const log = new MemoryLog(run ?? undefined, step)
-    const report = new Reporter(config, log, ceiling, () => {})
     const allFiles = new Map([...files, ['tokenizer.json', bytesOf(data.tokenizer.json)] as const])
-    return { runtime, config, data, store, trainer, state, log, report, files: allFiles, step, onMessage }
+    return { ...program, ceiling, log, files: allFiles, step, onMessage }
   } catch (error) {
     await trainer.release()
     throw error

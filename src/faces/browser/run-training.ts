@@ -1,6 +1,7 @@
 /** Runs a training to its last step, with the evaluations and checkpoints of its configuration. */
 
 import { nextTurn } from '../../core/next-turn.ts'
+import { runToEnd } from '../../train/loop/run-to-end.ts'
 import type { RunMessage } from '../../train/run/messages.ts'
 import type { EvalRecord } from '../../train/step/records.ts'
 import type { RunStore } from './storage/run-store.ts'
@@ -29,21 +30,19 @@ export async function runTraining(
   training: WebTraining,
   { onEvent = () => {}, store = null, signal }: RunTrainingOptions = {},
 ): Promise<void> {
-  const { evalEvery, checkpointEvery } = training.config.train
-  let saved = training.steps
-  const save = async () => {
-    if (!store) return
-    await training.checkpoint(store)
-    saved = training.steps
-    onEvent({ kind: 'checkpoint', step: saved })
-  }
-  while (!training.isFinished && !signal?.aborted) {
-    onEvent({ kind: 'step', ...(await training.step()) })
-    const { steps, isFinished } = training
-    if (isFinished || steps % evalEvery === 0) onEvent({ kind: 'evaluation', record: await training.evaluate() })
-    if (isFinished || steps % checkpointEvery === 0) await save()
+  await runToEnd(training.config, {
+    done: () => training.steps,
     // A message that pauses the training waits in the event loop.
-    await nextTurn()
-  }
-  if (training.steps > saved) await save()
+    isStopped: async () => {
+      await nextTurn()
+      return signal?.aborted === true
+    },
+    step: async () => onEvent({ kind: 'step', ...(await training.step()) }),
+    evaluate: async () => onEvent({ kind: 'evaluation', record: await training.evaluate() }),
+    checkpoint: async () => {
+      if (!store) return
+      await training.checkpoint(store)
+      onEvent({ kind: 'checkpoint', step: training.steps })
+    },
+  })
 }

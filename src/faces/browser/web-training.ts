@@ -1,19 +1,17 @@
 /**
  * A training that a page runs step by step, in memory: no files, no processes, no module of Node. It computes what
- * `train` (src/node/train/train.ts) computes: the same data, initial parameters, batches, records and checkpoints.
+ * `train` (src/node/train/train.ts) computes, with the same core (src/train/loop/training-loop.ts): the same data,
+ * initial parameters, batches, records and checkpoints. Here are the things that only a page needs: calls that
+ * overlap, and texts and the routing of texts between steps.
  */
 
 import { Cleanup } from '../../core/cleanup.ts'
-import { type RunConfig, sequencesOfPass } from '../../core/config/run-config.ts'
+import type { RunConfig } from '../../core/config/run-config.ts'
 import { UsageError } from '../../core/errors.ts'
-import { separatorOf } from '../../train/data/first-visible.ts'
 import type { Tokenizer } from '../../train/data/tokenizer/tokenizer.ts'
-import { Batches } from '../../train/loop/batches.ts'
-import { findNonFinite, nonFiniteMessage, tooManyNonFinite } from '../../train/loop/find-non-finite.ts'
-import { Evaluator } from '../../train/step/evaluation.ts'
+import { TrainingLoop } from '../../train/loop/training-loop.ts'
 import type { EvalRecord, RoutingRecord, TrainRecord } from '../../train/step/records.ts'
 import { routingRecord } from '../../train/step/statistics.ts'
-import type { StepOutcome } from '../../train/step/trainer.ts'
 import { type CompiledTracer, compileTracer } from '../../use/infer/compiled-tracer.ts'
 import { continueText, type TextEnd } from '../../use/infer/continue-text.ts'
 import type { LiveModel } from '../../use/infer/live-model.ts'
@@ -22,7 +20,7 @@ import { textOptions, type WritingOptions } from '../../use/infer/writing-option
 import { writeCheckpointFiles } from './checkpoint-files.ts'
 import { Exclusive } from './exclusive.ts'
 import { type OpenOptions, openNew, openZip, type Parts, type RestoreOptions } from './opening.ts'
-import { zipRun } from './run-files.ts'
+import { type RunFiles, zipRun } from './run-files.ts'
 import type { RunStore } from './storage/run-store.ts'
 
 /** The records of a step. */
@@ -39,19 +37,22 @@ const left: TextEnd = { reason: 'interrupted', tokens: 0, seconds: 0 }
 /** Calls may overlap: they are computed one after the other. Close it in the end. */
 export class WebTraining {
   private readonly parts: Parts
-  private readonly batches: Batches
+  private readonly loop: TrainingLoop<RunFiles>
   private readonly exclusive = new Exclusive()
   private readonly cleanup = new Cleanup()
-  private evaluator: Evaluator | undefined
   private tracer: CompiledTracer | undefined
-  private done: number
   private closing: Promise<void> | undefined
 
   private constructor(parts: Parts) {
+    const { ceiling, log, step, state, trainer, onMessage } = parts
     this.parts = parts
-    this.batches = new Batches(parts.data, parts.config)
-    this.done = parts.step
-    this.cleanup.defer(() => parts.trainer.release())
+    this.loop = new TrainingLoop(parts, ceiling, step, {
+      log,
+      emit: (event) => event.kind === 'warning' && onMessage(event),
+      save: (at) => writeCheckpointFiles(at, state.owned(), state.describe()),
+    })
+    this.cleanup.defer(() => trainer.release())
+    this.cleanup.defer(() => this.loop.release())
   }
 
   /**
@@ -91,21 +92,21 @@ export class WebTraining {
 
   /** Steps done. */
   get steps(): number {
-    return this.done
+    return this.loop.steps
   }
 
   /** Whether all `train.steps` are done. */
   get isFinished(): boolean {
-    return this.done >= this.config.train.steps
+    return this.loop.isFinished
   }
 
   get parameters(): number {
-    return this.parts.report.model.parameters
+    return this.loop.report.model.parameters
   }
 
   /** Parameters used for one token. */
   get activeParameters(): number {
-    return this.parts.report.model.activeParameters
+    return this.loop.report.model.activeParameters
   }
 
   /** Tokens of both streams. */
@@ -130,46 +131,16 @@ export class WebTraining {
    */
   step(): Promise<StepRecords> {
     return this.alone(async () => {
-      const { config, trainer, report, state } = this.parts
-      const { steps } = config.train
-      if (this.isFinished) throw new UsageError(`invalid step: all are done (train.steps is ${steps})`)
-      const step = this.done + 1
-      this.batches.load(step)
-      const started = performance.now()
-      const outcome = await trainer.step(step, this.batches.of(step))
-      report.step(step, outcome, performance.now() - started)
-      this.done = step
-      state.nonFiniteInRow = outcome.skipped ? state.nonFiniteInRow + 1 : 0
-      if (outcome.skipped) await this.reportNonFinite(outcome)
-      const routing = outcome.layers.map((counts) => routingRecord(step, counts))
-      return { record: report.last as TrainRecord, routing }
+      if (this.isFinished)
+        throw new UsageError(`invalid step: all are done (train.steps is ${this.config.train.steps})`)
+      const { record, layers } = await this.loop.step()
+      return { record, routing: layers.map((counts) => routingRecord(record.step, counts)) }
     })
-  }
-
-  private async reportNonFinite(outcome: StepOutcome): Promise<void> {
-    const { config, store, state, onMessage } = this.parts
-    const message = nonFiniteMessage(this.done, outcome, await findNonFinite(store))
-    onMessage({ kind: 'warning', message })
-    const { maxNonFinite } = config.train
-    if (state.nonFiniteInRow >= maxNonFinite) throw tooManyNonFinite(message, maxNonFinite)
   }
 
   /** The loss on `train.evalBatches` batches of held-out text, under every capacity rule: a line of metrics.jsonl. */
   evaluate(): Promise<EvalRecord> {
-    return this.alone(async () => {
-      const { runtime, config, store, data, report } = this.parts
-      const { model, train } = config
-      const sequences = sequencesOfPass(config)
-      if (!this.evaluator) {
-        const separator = separatorOf(config.data, data.tokenizer)
-        const evaluator = await Evaluator.compile(runtime, model, store, sequences, train.seed, separator)
-        this.cleanup.defer(() => evaluator.release())
-        this.evaluator = evaluator
-      }
-      const batches = train.evalBatches * (train.batch / sequences)
-      report.evaluated(this.done, (await this.evaluator.run(data, 'eval', batches)).evaluation)
-      return report.evaluation as EvalRecord
-    })
+    return this.alone(() => this.loop.evaluate())
   }
 
   /**
@@ -212,8 +183,8 @@ export class WebTraining {
    */
   export(): Promise<Uint8Array> {
     return this.alone(async () => {
-      const { files, log, state } = this.parts
-      const checkpoint = await writeCheckpointFiles(this.done, state.owned(), state.describe())
+      const { files, log } = this.parts
+      const checkpoint = await this.loop.checkpoint()
       return zipRun(new Map([...files, ...log.files(), ...checkpoint]))
     })
   }
@@ -234,7 +205,7 @@ export class WebTraining {
 
   private get model(): LiveModel {
     const { runtime, config, data, store } = this.parts
-    return { runtime, config, tokenizer: data.tokenizer, store, step: this.done }
+    return { runtime, config, tokenizer: data.tokenizer, store, step: this.steps }
   }
 
   private alone<T>(work: () => Promise<T>): Promise<T> {

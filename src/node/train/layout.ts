@@ -1,20 +1,43 @@
 /** The layout of a training over ranks: what it must fulfil, and what must be equal on all of them. */
+import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
 import { listWithOr, parseInput } from '../../core/config/problems.ts'
 import { type RunConfig, runSchema } from '../../core/config/run-config.ts'
 import { UsageError } from '../../core/errors.ts'
+import { version } from '../../core/version.ts'
 import type { Engine } from '../../engine/contract/engine.ts'
 import { gatherJson, type Ranks } from '../../engine/contract/ranks.ts'
 import type { GroupPlace, Runtime } from '../../engine/contract/runtime.ts'
-import { together } from '../../train/run/agreement.ts'
+import { refuseDifferences, together } from '../../train/run/agreement.ts'
 import { isReproducible } from '../../train/step/ranks/gradient-tree.ts'
 import { layoutOf } from '../../train/step/trainer.ts'
 import type { RunDirectory } from '../run/run-directory.ts'
+import type { TrainOptions } from './options.ts'
 
 /** The number of ranks, and which of them this process is. */
 type Place = Pick<Ranks, 'rank' | 'size'>
+
+/**
+ * The configuration of a training, equal on all ranks, with the number of shards.
+ * @throws UsageError if options contradict each other, ranks were given different things, or the configuration does not
+ *   fit the number of ranks
+ */
+export async function agreedConfig(
+  config: RunConfig,
+  { directory, resume = false, checkpoint, from, profile = false, ranks = null }: TrainOptions,
+): Promise<RunConfig> {
+  if (checkpoint !== undefined && !resume)
+    throw new UsageError(`invalid checkpoint: ${checkpoint} (expected only with resume, as the step of a checkpoint)`)
+  if (resume && from) throw new UsageError('invalid from: a run that is resumed has its own weights (leave out one)')
+  await refuseDifferences(ranks, {
+    "Choir's version": version(),
+    'the configuration': createHash('sha256').update(JSON.stringify(config)).digest('hex').slice(0, 12),
+    'the directory, or an option of train,': JSON.stringify({ directory, resume, checkpoint, from, profile }),
+  })
+  return together(ranks, () => forRanks(config, ranks, resume))
+}
 
 /** The ranks that share the experts with this one, itself included; undefined for a process alone. */
 export function groupOf({ parallel: { expert } }: RunConfig, ranks: Ranks | null): GroupPlace | undefined {

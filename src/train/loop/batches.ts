@@ -3,29 +3,42 @@ import type { RunConfig } from '../../core/config/run-config.ts'
 import { type Batch, trainBatch } from '../data/batches.ts'
 import type { Dataset } from '../data/dataset.ts'
 
+interface Buffer extends Batch {
+  /** The step whose batch it has; 0 for none. */
+  step: number
+}
+
 /** Two alternating batches: the next one is read while a step computes. */
 export class Batches {
-  private readonly buffers: readonly [Batch, Batch]
+  private readonly buffers: readonly [Buffer, Buffer]
   private readonly data: Pick<Dataset, 'train'>
   private readonly config: RunConfig
 
   constructor(data: Pick<Dataset, 'train'>, config: RunConfig) {
     const size = config.train.batch * config.model.sequence
-    const empty = (): Batch => ({ tokens: new Int32Array(size), targets: new Int32Array(size) })
+    const empty = (): Buffer => ({ tokens: new Int32Array(size), targets: new Int32Array(size), step: 0 })
     this.buffers = [empty(), empty()]
     this.data = data
     this.config = config
   }
 
+  /** The batch of a step, read now unless it was loaded before. It stays until that of the step after next is. */
   of(step: number): Batch {
-    return this.buffers[step % 2 === 0 ? 0 : 1]
+    this.load(step)
+    return this.buffer(step)
   }
 
   /** Reads the batch of a step; does nothing after the last step. */
   load(step: number): void {
     const { train, model, data } = this.config
-    if (step > train.steps) return
+    const buffer = this.buffer(step)
+    if (step > train.steps || buffer.step === step) return
     const shape = { batch: train.batch, sequence: model.sequence }
-    trainBatch(this.data.train, shape, data.order ?? data.seed, step - 1, this.of(step))
+    trainBatch(this.data.train, shape, data.order ?? data.seed, step - 1, buffer)
+    buffer.step = step
+  }
+
+  private buffer(step: number): Buffer {
+    return this.buffers[step % 2 === 0 ? 0 : 1]
   }
 }

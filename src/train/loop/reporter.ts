@@ -44,7 +44,7 @@ export class Reporter {
     this.model = describeModel(config.model)
   }
 
-  step(step: number, outcome: StepOutcome, stepMs: number): void {
+  step(step: number, outcome: StepOutcome, stepMs: number): TrainRecord {
     const { loss, layers, learningRate, gradNorm, skipped } = outcome
     const seconds = stepMs / 1000
     const flops = this.usefulFlops(outcome)
@@ -70,6 +70,7 @@ export class Reporter {
     this.last = record
     this.routed = layers
     this.emit(record)
+    return record
   }
 
   /** On the first rank only. */
@@ -79,11 +80,12 @@ export class Reporter {
     this.emit(record)
   }
 
-  evaluated(step: number, evaluation: Evaluation): void {
+  evaluated(step: number, evaluation: Evaluation): EvalRecord {
     const record: EvalRecord = { kind: 'eval', step, tokens: this.tokens(step), ...evaluation }
     this.files?.record('eval', step, record)
     this.evaluation = record
     this.emit(record)
+    return record
   }
 
   /** Medians over the steps of this process, null before the first; `mfu` uses the best ceiling known so far. */

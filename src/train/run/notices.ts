@@ -24,8 +24,14 @@ export function runNotices(
   return [...(runtime.notice === undefined ? [] : [runtime.notice]), ...causalityNotices(config, activities)]
 }
 
+/** {@link runNotices} of a training, and how much of the model it leaves as it is. */
+export const trainingNotices = (runtime: Runtime, config: RunConfig): string[] => [
+  ...runNotices(runtime, config),
+  ...frozenNotices(config),
+]
+
 /** How much of the model `train.freeze` leaves as it is; none if it is empty. */
-export function frozenNotices({ model, train }: Pick<RunConfig, 'model' | 'train'>): string[] {
+function frozenNotices({ model, train }: Pick<RunConfig, 'model' | 'train'>): string[] {
   if (train.freeze.length === 0) return []
   const specs = withFrozen(parameterSpecs(model), train.freeze)
   const frozen = specs.filter((spec) => spec.frozen)

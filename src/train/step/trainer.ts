@@ -1,6 +1,6 @@
 /**
  * One optimizer step, from a batch to updated parameters. Files, schedules of evaluation and output belong
- * to the loop around it (train.ts).
+ * to the loop around it (src/train/loop/training-loop.ts).
  */
 import type { RunConfig } from '../../core/config/run-config.ts'
 import { withFrozen } from '../../core/model/freeze.ts'

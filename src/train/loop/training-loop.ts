@@ -1,0 +1,187 @@
+/**
+ * The core of a training, the same in Node and in a page: a step with its report and the rule about steps that are not
+ * finite, an evaluation, a checkpoint. Where logs and checkpoints go is a matter of the place ({@link Place}), and when
+ * to evaluate and to save is decided by `run-to-end.ts`, or by a page.
+ */
+import { sequencesOfPass } from '../../core/config/run-config.ts'
+import type { Batch } from '../data/batches.ts'
+import { separatorOf } from '../data/first-visible.ts'
+import type { Ceiling } from '../measure/ceiling.ts'
+import type { RunLog } from '../run/run-log.ts'
+import { Evaluator } from '../step/evaluation.ts'
+import type { EvalRecord, TrainRecord } from '../step/records.ts'
+import { decayStart } from '../step/schedule.ts'
+import type { LayerCounts } from '../step/statistics.ts'
+import type { StepOutcome } from '../step/trainer.ts'
+import { Batches } from './batches.ts'
+import type { RanksSummary, TrainEvent } from './events.ts'
+import { findNonFinite, nonFiniteMessage, tooManyNonFinite } from './find-non-finite.ts'
+import type { TrainingProgram } from './program.ts'
+import { RankObserver } from './rank-observer.ts'
+import { Reporter } from './reporter.ts'
+
+/** A step that was skipped, since its loss or gradient is not finite. */
+export interface SkippedStep {
+  readonly step: number
+  readonly outcome: StepOutcome
+  readonly batch: Batch
+  /** The tensor in which it went wrong, for people; undefined if none was found. */
+  readonly where: string | undefined
+}
+
+export interface DoneStep {
+  readonly record: TrainRecord
+  /** Counts of each router. */
+  readonly layers: readonly LayerCounts[]
+}
+
+/** Which checkpoints stay when one is saved. */
+export interface Kept {
+  /** How many of the newest, with the one that is saved; infinity for all. */
+  readonly keep: number
+  /** The step of a checkpoint that always stays: branches of a `wsd` run begin there. */
+  readonly spared: number | null
+}
+
+/** What the place in which a training runs does for it: a run directory in Node, or the memory of a page. */
+export interface Place<Checkpoint> {
+  /** Null on all ranks but the first. */
+  readonly log: RunLog | null
+  readonly emit: (event: TrainEvent) => void
+  /** Keeps the batch of a skipped step, and returns where it is, for the end of a message. All ranks call it. */
+  readonly keepBatch?: (skipped: SkippedStep) => Promise<string>
+  /** Saves the state after a step. Parameters are settled, and do not change meanwhile. */
+  readonly save: (step: number, kept: Kept) => Promise<Checkpoint>
+}
+
+/** All ranks of a training call the same methods in the same order. */
+export class TrainingLoop<Checkpoint> {
+  readonly report: Reporter
+  private readonly program: TrainingProgram
+  private readonly place: Place<Checkpoint>
+  private readonly batches: Batches
+  private readonly observer: RankObserver
+  private evaluator: Evaluator | null = null
+  private done: number
+
+  /**
+   * @param ceiling Already measured.
+   * @param done Steps done, whose state the program has.
+   */
+  constructor(program: TrainingProgram, ceiling: Ceiling, done: number, place: Place<Checkpoint>) {
+    const { config, data, ranks, trainer } = program
+    this.program = program
+    this.place = place
+    this.done = done
+    this.report = new Reporter(config, place.log, ceiling, place.emit)
+    this.batches = new Batches(data, config)
+    this.observer = new RankObserver(config, ranks, trainer.exchanges, {
+      warn: (message) => this.warn(message),
+      observed: (step) => this.report.ranks(step),
+    })
+  }
+
+  /** Steps done. */
+  get steps(): number {
+    return this.done
+  }
+
+  /** Whether all `train.steps` are done. */
+  get isFinished(): boolean {
+    return this.done >= this.program.config.train.steps
+  }
+
+  /** Whether any rank has been asked to stop. Call it before each step and after the last. */
+  isStopped(signal: { readonly aborted: boolean } | undefined): Promise<boolean> {
+    return this.observer.isStopped(signal)
+  }
+
+  /**
+   * Does the next step.
+   * @throws RunError if the log cannot be written, or after `train.maxNonFinite` skipped steps in a row
+   */
+  async step(): Promise<DoneStep> {
+    const { trainer, state } = this.program
+    const step = this.done + 1
+    const batch = this.batches.of(step)
+    const started = performance.now()
+    const computing = trainer.step(step, batch)
+    try {
+      this.batches.load(step + 1)
+      this.observer.report()
+    } catch (error) {
+      // Nothing may be released while it computes, and this failure is the one to report.
+      await computing.catch(() => undefined)
+      throw error
+    }
+    const outcome = await computing
+    const record = this.report.step(step, outcome, performance.now() - started)
+    this.observer.stepDone(step, outcome)
+    this.done = step
+    state.nonFiniteInRow = outcome.skipped ? state.nonFiniteInRow + 1 : 0
+    if (outcome.skipped) await this.endAfterSkipped(outcome, batch)
+    return { record, layers: outcome.layers }
+  }
+
+  /** Warns of a skipped step. @throws RunError if it is the last that `train.maxNonFinite` allows */
+  private async endAfterSkipped(outcome: StepOutcome, batch: Batch): Promise<void> {
+    const { config, store, ranks, state } = this.program
+    const where = await findNonFinite(store, ranks, outcome.passLosses)
+    const kept = await this.place.keepBatch?.({ step: this.done, outcome, batch, where })
+    const text = nonFiniteMessage(this.done, outcome, where)
+    const message = kept === undefined ? text : `${text}, ${kept}`
+    this.warn(message)
+    const { maxNonFinite } = config.train
+    if (state.nonFiniteInRow >= maxNonFinite) throw tooManyNonFinite(message, maxNonFinite)
+  }
+
+  /** Compiles the evaluation, unless it has been. {@link evaluate} does so too. */
+  async compileEvaluation(): Promise<Evaluator> {
+    const { runtime, config, store, data, ranks } = this.program
+    const { model, train } = config
+    const separator = separatorOf(config.data, data.tokenizer)
+    this.evaluator ??= await Evaluator.compile(
+      runtime,
+      model,
+      store,
+      sequencesOfPass(config),
+      train.seed,
+      separator,
+      ranks,
+    )
+    return this.evaluator
+  }
+
+  /** Evaluates on `train.evalBatches` batches of held-out text, under every capacity rule. */
+  async evaluate(): Promise<EvalRecord> {
+    const { config, data, trainer } = this.program
+    const { evalBatches, batch } = config.train
+    const evaluator = await this.compileEvaluation()
+    await trainer.settle()
+    const passes = evalBatches * (batch / sequencesOfPass(config))
+    return this.report.evaluated(this.done, (await evaluator.run(data, 'eval', passes)).evaluation)
+  }
+
+  /** Saves the state after the last step. */
+  async checkpoint(): Promise<Checkpoint> {
+    const { config, trainer, state } = this.program
+    await trainer.settle()
+    // While steps are skipped, their checkpoints may not push out those of before.
+    const keep = state.nonFiniteInRow > 0 ? Number.POSITIVE_INFINITY : config.train.keep
+    return this.place.save(this.done, { keep, spared: decayStart(config.train) })
+  }
+
+  /** Summary of the ranks so far; null on other ranks than the first, and without others. */
+  ranks(): RanksSummary | null {
+    return this.observer.summary()
+  }
+
+  /** Frees the programs of evaluations. */
+  release(): void {
+    this.evaluator?.release()
+  }
+
+  private warn(message: string): void {
+    this.place.emit({ kind: 'warning', message })
+  }
+}
