@@ -46,6 +46,7 @@ const portable = {
   },
   'faces/browser': {
     below: [
+      'core/model',
       'core/config',
       'engine/contract',
       'engine/webgpu',

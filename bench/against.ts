@@ -8,9 +8,9 @@
  */
 import { execFileSync } from 'node:child_process'
 import { Command, Option } from 'commander'
+import { median } from '../src/core/averages.ts'
 import { count, fixed, percent } from '../src/core/text/numbers.ts'
 import { jsonOption, mathOption, numberOption, ranges, setOption } from '../src/faces/cli/options.ts'
-import { median } from '../src/train/step/statistics.ts'
 import { choiceName, type EngineChoice, engines, TrainingProcess, type Turn, WARM_UP } from './support/choir.ts'
 import { runCommand, tableText, threadsOption, turnsOption } from './support/command.ts'
 import { using } from './support/line-process.ts'

@@ -9,11 +9,11 @@
  */
 import { cpus } from 'node:os'
 import { Command, Option } from 'commander'
+import { median } from '../src/core/averages.ts'
 import { RunError } from '../src/core/errors.ts'
 import { bytes, fixed, percent } from '../src/core/text/numbers.ts'
 import { mathOption, numberOption, ranges } from '../src/faces/cli/options.ts'
 import type { Plan } from '../src/tools/plan/plan.ts'
-import { median } from '../src/train/step/statistics.ts'
 import {
   checkChoice,
   choiceName,

@@ -4,8 +4,8 @@
  * between, the courier, as a share of a step.
  */
 import { fileURLToPath } from 'node:url'
+import { median } from '../../src/core/averages.ts'
 import { bytes, fixed, percent } from '../../src/core/text/numbers.ts'
-import { median } from '../../src/train/step/statistics.ts'
 import { tableText } from '../support/command.ts'
 import { using } from '../support/line-process.ts'
 import { Results, resultFile, shownPath, today } from '../support/results.ts'

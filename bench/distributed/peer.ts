@@ -3,9 +3,9 @@
  * links. As in measure/compare.ts, PyTorch has a perfectly even load, and Choir routes tokens.
  */
 import { fileURLToPath } from 'node:url'
+import { median } from '../../src/core/averages.ts'
 import { fixed } from '../../src/core/text/numbers.ts'
 import { loadConfig } from '../../src/node/run/load-config.ts'
-import { median } from '../../src/train/step/statistics.ts'
 import { peerShape } from '../measure/compare.ts'
 import { findPyTorch, peerEnvironment } from '../peers/python.ts'
 import { expectDocumented, type PeerInfo, type PeerShape, shapeFlags } from '../peers/pytorch.ts'

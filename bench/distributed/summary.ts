@@ -1,5 +1,5 @@
 /** Sums and ratios of the measurements of ranks, without measuring anything. */
-import { median } from '../../src/train/step/statistics.ts'
+import { median } from '../../src/core/averages.ts'
 
 /** The part of a rank in a few steps; bytes and orders are means of a step. */
 export interface RankSteps {

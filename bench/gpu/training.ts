@@ -2,11 +2,12 @@
  * Training steps on the GPU, in turns with the CPU engine and with PyTorch on the same card. One of the others is in
  * memory at a time, so that a shape that fills the card fits.
  */
+
+import { median } from '../../src/core/averages.ts'
 import { routingSets } from '../../src/core/config/presets.ts'
 import type { Precision } from '../../src/engine/contract/runtime.ts'
 import type { BenchmarkResult } from '../../src/node/measure/benchmark.ts'
 import { loadConfig } from '../../src/node/run/load-config.ts'
-import { median } from '../../src/train/step/statistics.ts'
 import { peerShape } from '../measure/compare.ts'
 import type { PeerDevice } from '../peers/python.ts'
 import { type PeerOptions, type PeerRun, PyTorchPeer } from '../peers/pytorch.ts'

@@ -6,11 +6,11 @@
  * balancing loss active from the first step. The kept share of both is part of the result.
  */
 
+import { median } from '../../src/core/averages.ts'
 import { type BenchmarkRouting, routingSets } from '../../src/core/config/presets.ts'
 import type { RunConfig } from '../../src/core/config/run-config.ts'
 import { fixed, percent } from '../../src/core/text/numbers.ts'
 import { loadConfig } from '../../src/node/run/load-config.ts'
-import { median } from '../../src/train/step/statistics.ts'
 import { expectDocumented, type PeerRun, type PeerShape, type PeerVariant, PyTorchPeer } from '../peers/pytorch.ts'
 import { choiceName, type EngineChoice, TrainingProcess, TURN, WARM_UP } from '../support/choir.ts'
 import { tableText } from '../support/command.ts'

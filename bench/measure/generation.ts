@@ -4,6 +4,8 @@
  * A token reads each of its active weights once and does little else. The lower bound of its time is the bytes of the
  * active weights over the memory bandwidth of a matrix-vector product.
  */
+
+import { median } from '../../src/core/averages.ts'
 import type { RunConfig } from '../../src/core/config/run-config.ts'
 import { UsageError } from '../../src/core/errors.ts'
 import { int8Bytes } from '../../src/core/graph/int8-layout.ts'
@@ -14,7 +16,6 @@ import type { Runtime } from '../../src/engine/contract/runtime.ts'
 import { openRuntime } from '../../src/node/run/session.ts'
 import { initialize, initialScales } from '../../src/train/step/initialize.ts'
 import { randomFor } from '../../src/train/step/random.ts'
-import { median } from '../../src/train/step/statistics.ts'
 import { ParameterStore } from '../../src/train/step/store.ts'
 import { Generator } from '../../src/use/infer/generation/generator.ts'
 import type { SamplingOptions } from '../../src/use/infer/generation/sampling.ts'

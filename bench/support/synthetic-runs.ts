@@ -7,9 +7,10 @@ import { createWriteStream } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { RunConfig } from '../../src/core/config/run-config.ts'
+import type { RoutingRecord } from '../../src/core/model/routing/statistics.ts'
 import { loadConfig } from '../../src/node/run/load-config.ts'
 import { type Random, randomFor } from '../../src/train/step/random.ts'
-import type { RoutingRecord, TrainRecord } from '../../src/train/step/records.ts'
+import type { TrainRecord } from '../../src/train/step/records.ts'
 
 /** Writes `count` runs of `lines` steps each: eight configurations, repeated with other seeds. */
 export async function makeRuns(folder: string, count: number, lines: number): Promise<void> {

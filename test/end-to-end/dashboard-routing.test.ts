@@ -5,7 +5,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import type { RoutingRecord } from '../../src/train/step/records.ts'
+import type { RoutingRecord } from '../../src/core/model/routing/statistics.ts'
 import { chromium, coloursOf, heatMap, named, readOut, showOnly, soon, textOf } from './dashboard-page.ts'
 import { makeTrace, traced } from './dashboard-runs.ts'
 import { siteOf } from './dashboard-site.ts'

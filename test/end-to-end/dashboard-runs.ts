@@ -1,8 +1,9 @@
 /** Runs without training: files with just the numbers that a test of the dashboard needs. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import type { RunConfig } from '../../src/core/config/run-config.ts'
+import type { RoutingRecord } from '../../src/core/model/routing/statistics.ts'
 import { loadConfig } from '../../src/node/run/load-config.ts'
-import type { RanksRecord, RoutingRecord, TrainRecord } from '../../src/train/step/records.ts'
+import type { RanksRecord, TrainRecord } from '../../src/train/step/records.ts'
 import type { Workspace } from './support.ts'
 
 interface MadeRun {

@@ -4,7 +4,7 @@
  * @slow
  */
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { RoutingRecord } from '../../src/train/step/records.ts'
+import type { RoutingRecord } from '../../src/core/model/routing/statistics.ts'
 import { expectSuccess, results, trainRecords, Workspace, withoutLastCheckpoint } from './support.ts'
 
 let workspace: Workspace

@@ -1,6 +1,8 @@
 /** The records of a run in memory, as the lines of its files. */
+
+import type { RoutingRecord } from '../../core/model/routing/statistics.ts'
 import type { RunLog } from '../../train/run/run-log.ts'
-import type { EvalRecord, RoutingRecord, TrainRecord } from '../../train/step/records.ts'
+import type { EvalRecord, TrainRecord } from '../../train/step/records.ts'
 import { bytesOf, type RunFiles, textOf } from './run-files.ts'
 
 type Metrics = TrainRecord | EvalRecord

@@ -28,6 +28,7 @@ export type { ModelConfig } from '../../core/model/config.ts'
 export type { MoeConfig } from '../../core/model/moe-config.ts'
 export type { RoutedModule } from '../../core/model/parameters.ts'
 export type { CapacityRule } from '../../core/model/routing/contract.ts'
+export type { LayerGates, RoutingSummary } from '../../core/model/routing/statistics.ts'
 export type { Engine } from '../../engine/contract/engine.ts'
 export type { Begun, Ranks, Transfer } from '../../engine/contract/ranks.ts'
 export type { Precision } from '../../engine/contract/runtime.ts'
@@ -52,16 +53,7 @@ export type { CeilingReport } from '../../train/measure/ceiling.ts'
 export type { StepProfile } from '../../train/measure/step-profile.ts'
 export type { OnMessage, RunMessage } from '../../train/run/messages.ts'
 export type { Origin } from '../../train/run/origin.ts'
-export type {
-  CapacityEvaluation,
-  DocumentLosses,
-  DomainEvaluation,
-  EvalRecord,
-  RanksRecord,
-  RoutingSummary,
-  TrainRecord,
-} from '../../train/step/records.ts'
-export type { LayerGates } from '../../train/step/statistics.ts'
+export type { CapacityEvaluation, DocumentLosses, DomainEvaluation, EvalRecord, RanksRecord, TrainRecord } from '../../train/step/records.ts'
 export type { TextEnd } from '../../use/infer/continue-text.ts'
 export type { SamplingOptions } from '../../use/infer/generation/sampling.ts'
 export type { RouterChoices, TextRouting } from '../../use/infer/text-routing.ts'

@@ -24,16 +24,11 @@
 export { type PresetName, presetNames } from '../../core/config/presets.ts'
 export type { RunConfig, RunInput, TrainConfig } from '../../core/config/run-config.ts'
 export { RunError, UsageError } from '../../core/errors.ts'
+export type { RoutingRecord, RoutingSummary } from '../../core/model/routing/statistics.ts'
 export { type Runtime, RuntimeError } from '../../engine/contract/runtime.ts'
 export type { DecodeStream, Tokenizer } from '../../train/data/tokenizer/tokenizer.ts'
 export type { OnMessage, RunMessage } from '../../train/run/messages.ts'
-export type {
-  CapacityEvaluation,
-  EvalRecord,
-  RoutingRecord,
-  RoutingSummary,
-  TrainRecord,
-} from '../../train/step/records.ts'
+export type { CapacityEvaluation, EvalRecord, TrainRecord } from '../../train/step/records.ts'
 export type { TextEnd } from '../../use/infer/continue-text.ts'
 export type { SamplingOptions } from '../../use/infer/generation/sampling.ts'
 export type { RouterChoices, TextRouting } from '../../use/infer/text-routing.ts'

@@ -1,6 +1,9 @@
 /** Times training steps on random tokens in memory; writes nothing. */
+
+import { median } from '../../core/averages.ts'
 import type { RunConfig } from '../../core/config/run-config.ts'
 import { describeModel } from '../../core/model/describe.ts'
+import { keptAssignments, keptFlops } from '../../core/model/routing/statistics.ts'
 import { type Engine, engineOf } from '../../engine/contract/engine.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
 import type { StepEvent } from '../../engine/contract/times.ts'
@@ -11,7 +14,6 @@ import { Ceiling, type CeilingReport } from '../../train/measure/ceiling.ts'
 import type { StepProfile } from '../../train/measure/step-profile.ts'
 import { initialize, initialScales } from '../../train/step/initialize.ts'
 import { randomFor } from '../../train/step/random.ts'
-import { keptAssignments, keptFlops, median } from '../../train/step/statistics.ts'
 import { createStore, type StepOutcome, Trainer } from '../../train/step/trainer.ts'
 import { openRuntime } from '../run/session.ts'
 import { measureLargePeak } from './machine.ts'

@@ -1,5 +1,5 @@
 /** Compares predictions with published measurements, above all for systems of which no row was fitted. */
-import { median } from '../../train/step/statistics.ts'
+import { median } from '../../core/averages.ts'
 import { intervalFactor, type Residual } from './fit/intervals.ts'
 import { PublishedRun } from './fit/published-run.ts'
 import { withConstants } from './fit/with-constants.ts'

@@ -1,5 +1,6 @@
 /** Events that training emits to its caller (the command line, a study, a test), and its summary. */
 
+import type { LayerGates } from '../../core/model/routing/statistics.ts'
 import type { Engine } from '../../engine/contract/engine.ts'
 import type { StepEvent } from '../../engine/contract/times.ts'
 import type { CeilingReport } from '../measure/ceiling.ts'
@@ -7,7 +8,6 @@ import type { StepProfile } from '../measure/step-profile.ts'
 import type { RunMessage } from '../run/messages.ts'
 import type { Origin } from '../run/origin.ts'
 import type { EvalRecord, RanksRecord, TrainRecord } from '../step/records.ts'
-import type { LayerGates } from '../step/statistics.ts'
 
 export type TrainEvent =
   | RunMessage

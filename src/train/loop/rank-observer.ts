@@ -2,12 +2,13 @@
  * Measurements of the ranks: what each rank has measured of its step is gathered with the message that ranks exchange
  * before the next one, and becomes records on the first rank.
  */
+
+import { maxOverMean, overOthers, sumOf } from '../../core/averages.ts'
 import type { RunConfig } from '../../core/config/run-config.ts'
 import { gatherRows, type Ranks } from '../../engine/contract/ranks.ts'
 import { type ExchangeStages, ledgerRecords } from '../step/ranks/ledger.ts'
 import { type OwnStep, packStep, rankTimes, unpackStep } from '../step/ranks/times.ts'
 import type { LedgerRecord, RanksRecord } from '../step/records.ts'
-import { maxOverMean, overOthers, sumOf } from '../step/statistics.ts'
 import type { StepOutcome } from '../step/trainer.ts'
 import type { RanksSummary } from './events.ts'
 import { SlowRanks } from './slow-rank.ts'

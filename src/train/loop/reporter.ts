@@ -1,19 +1,20 @@
 /** Converts the outcomes of steps and evaluations into records, for the logs of the run and for listeners. */
+
+import { median } from '../../core/averages.ts'
 import type { RunConfig } from '../../core/config/run-config.ts'
 import { describeModel, type ModelDescription } from '../../core/model/describe.ts'
-import type { Ceiling } from '../measure/ceiling.ts'
-import type { RunLog } from '../run/run-log.ts'
-import type { Evaluation } from '../step/evaluation.ts'
-import type { EvalRecord, TrainRecord } from '../step/records.ts'
 import {
   gatesByLayer,
   keptFlops,
   type LayerCounts,
   type LayerGates,
-  median,
   routingRecord,
   summarize,
-} from '../step/statistics.ts'
+} from '../../core/model/routing/statistics.ts'
+import type { Ceiling } from '../measure/ceiling.ts'
+import type { RunLog } from '../run/run-log.ts'
+import type { Evaluation } from '../step/evaluation.ts'
+import type { EvalRecord, TrainRecord } from '../step/records.ts'
 import type { StepOutcome } from '../step/trainer.ts'
 import type { TrainEvent, TrainSummary } from './events.ts'
 import type { Observed } from './rank-observer.ts'

@@ -3,10 +3,10 @@
  * other rank waits for it in every layer or at the end of the step, so a training is as fast as its slowest rank.
  */
 
+import { maxOverMean, overOthers, sumOf } from '../../core/averages.ts'
 import { fixed, percent } from '../../core/text/numbers.ts'
 import type { Ranks } from '../../engine/contract/ranks.ts'
 import type { RanksRecord } from '../step/records.ts'
-import { maxOverMean, overOthers, sumOf } from '../step/statistics.ts'
 import type { RanksSummary, SlowRank } from './events.ts'
 
 /** Steps between two looks; a rank is slow by its mean over them. */

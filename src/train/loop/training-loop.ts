@@ -4,6 +4,7 @@
  * to evaluate and to save is decided by `run-to-end.ts`, or by a page.
  */
 import { sequencesOfPass } from '../../core/config/run-config.ts'
+import type { LayerCounts } from '../../core/model/routing/statistics.ts'
 import type { Batch } from '../data/batches.ts'
 import { separatorOf } from '../data/first-visible.ts'
 import type { Ceiling } from '../measure/ceiling.ts'
@@ -11,7 +12,6 @@ import type { RunLog } from '../run/run-log.ts'
 import { Evaluator } from '../step/evaluation.ts'
 import type { EvalRecord, TrainRecord } from '../step/records.ts'
 import { decayStart } from '../step/schedule.ts'
-import type { LayerCounts } from '../step/statistics.ts'
 import type { StepOutcome } from '../step/trainer.ts'
 import { Batches } from './batches.ts'
 import type { RanksSummary, TrainEvent } from './events.ts'

@@ -1,5 +1,7 @@
 /** Where the records of a run go. */
-import type { EvalRecord, LedgerRecord, RanksRecord, RoutingRecord, TrainRecord } from '../step/records.ts'
+
+import type { RoutingRecord } from '../../core/model/routing/statistics.ts'
+import type { EvalRecord, LedgerRecord, RanksRecord, TrainRecord } from '../step/records.ts'
 
 export interface RunLog {
   record(kind: 'train' | 'eval' | 'ranks', step: number, record: TrainRecord | EvalRecord | RanksRecord): void

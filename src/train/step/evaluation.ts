@@ -9,6 +9,7 @@
 import { withKernels } from '../../core/graph/tensor.ts'
 import type { ModelConfig } from '../../core/model/config.ts'
 import type { CapacityRule } from '../../core/model/routing/contract.ts'
+import { type LayerCounts, summarize } from '../../core/model/routing/statistics.ts'
 import type { Ranks } from '../../engine/contract/ranks.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
 import type { Batch } from '../data/batches.ts'
@@ -19,7 +20,6 @@ import { byRule, configForCapacity } from './capacity-rules.ts'
 import { DocumentSums } from './document-sums.ts'
 import { addStatistics, CompiledPass, type TracedPass, tokenLossesName, tracePass } from './pass.ts'
 import type { CapacityEvaluation, EvalRecord } from './records.ts'
-import { type LayerCounts, summarize } from './statistics.ts'
 import type { ParameterStore } from './store.ts'
 
 export type Evaluation = Omit<EvalRecord, 'kind' | 'step' | 'tokens'>

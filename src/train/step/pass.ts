@@ -8,6 +8,7 @@ import { input, type Tensor } from '../../core/graph/tensor.ts'
 import type { ModelConfig } from '../../core/model/config.ts'
 import type { Pass } from '../../core/model/moe.ts'
 import { activatedExperts, type RoutedModule, routedModules, SymbolicParameters } from '../../core/model/parameters.ts'
+import type { LayerCounts } from '../../core/model/routing/statistics.ts'
 import { choicesName, type Losses, losses } from '../../core/model/transformer.ts'
 import type {
   Binding,
@@ -23,7 +24,6 @@ import { firstVisible } from '../data/first-visible.ts'
 import { drawDistinct, moduleLabels, randomFor } from './random.ts'
 import { type ExchangeStages, exchangeStages } from './ranks/ledger.ts'
 import { sourcesKept } from './ranks/placement.ts'
-import type { LayerCounts } from './statistics.ts'
 import type { ParameterStore } from './store.ts'
 
 /** Name of a tensor that is a program input; empty for any other tensor. */

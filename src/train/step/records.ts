@@ -1,31 +1,7 @@
-/** Records of a run: the lines of metrics.jsonl, routing.jsonl and ledger.jsonl. */
+/** Records of a run: the lines of metrics.jsonl and ledger.jsonl. Lines of routing.jsonl: src/core/model/routing/statistics.ts. */
 import type { RoutedModule } from '../../core/model/parameters.ts'
 import type { CapacityRule } from '../../core/model/routing/contract.ts'
-
-/** The routing part of a metrics line, over all routers. */
-export interface RoutingSummary {
-  /** Mean over routers of the load-balancing loss before its coefficient: 1 at perfect balance. */
-  readonly aux_loss: number
-  /** Mean over routers of the router z-loss before its coefficient. */
-  readonly z_loss: number
-  /** Share of assignments dropped for lack of capacity, mean over routers. */
-  readonly drop_rate: number
-  /** Share of tokens that no expert computed, mean over routers. */
-  readonly unserved_rate: number
-  /** c_v of tokens per expert, mean over routers, before drops and after. */
-  readonly load_cv: number
-  readonly load_cv_kept: number
-  /** Experts without a token, summed over routers. */
-  readonly dead_experts: number
-  /**
-   * Mean over routers of the mean total gate: see {@link RoutingRecord}. Null for a dense model; this field and the next
-   * two are missing in files of earlier versions.
-   */
-  readonly gate_mean: number | null
-  /** Means over routers of the entropy of their distribution and of its share of the largest; null without weights. */
-  readonly gate_entropy: number | null
-  readonly entropy_share: number | null
-}
+import type { RoutingSummary } from '../../core/model/routing/statistics.ts'
 
 /** A line of metrics.jsonl for a training step. Field names follow other trainers. */
 export interface TrainRecord extends RoutingSummary {
@@ -149,38 +125,4 @@ export interface EvalRecord extends RoutingSummary {
   readonly domains?: readonly DomainEvaluation[]
   /** In records of studies. */
   readonly documents?: DocumentLosses
-}
-
-/** A line of routing.jsonl: one router of a sparse layer at one step. */
-export interface RoutingRecord {
-  readonly step: number
-  /** Index of the transformer layer. */
-  readonly layer: number
-  /** The routed module: the feed-forward network, or a projection of attention. */
-  readonly module: RoutedModule
-  /** Capacity of an expert per group of tokens; null = dropless. */
-  readonly capacity: number | null
-  /** Assignments to each expert, before drops and after. */
-  readonly tokens_per_expert: readonly number[]
-  readonly kept_per_expert: readonly number[]
-  readonly load_cv: number
-  readonly load_cv_kept: number
-  readonly drop_rate: number
-  /** Share of tokens that no expert computed: all their choices were dropped, or no expert chose them. */
-  readonly unserved_rate: number
-  /**
-   * Mean over tokens of the total gate: the sum of the gates of a token's kept choices, by which the mixture of its
-   * experts is scaled; 0 for a token that no expert computed. Missing in files of earlier versions.
-   */
-  readonly gate_mean: number
-  /** Mean over tokens of the entropy of the router's distribution, nats; null for a router without weights. */
-  readonly gate_entropy: number | null
-  /**
-   * `gate_entropy` over ln of the experts of a prototype, the entropy of a router without a preference: near 1 it has not
-   * decided. Null for a router without weights, or with one expert in a prototype. Missing in files of earlier versions.
-   */
-  readonly entropy_share: number | null
-  readonly dead_experts: number
-  /** Largest load over the mean load, before drops. */
-  readonly max_over_mean: number
 }

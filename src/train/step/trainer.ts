@@ -5,6 +5,8 @@
 import type { RunConfig } from '../../core/config/run-config.ts'
 import { withFrozen } from '../../core/model/freeze.ts'
 import { parameterSpecs } from '../../core/model/parameters.ts'
+import { movedBiases } from '../../core/model/routing/router-bias.ts'
+import type { LayerCounts } from '../../core/model/routing/statistics.ts'
 import type { ArenaKernels, Gate, GateOptions } from '../../engine/contract/arena-kernels.ts'
 import { type Ranks, sumOverRanks } from '../../engine/contract/ranks.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
@@ -24,13 +26,12 @@ import { ADAMW_MOMENTS, adamw } from './optimizer/adamw.ts'
 import { compactAdamw } from './optimizer/compact-adamw.ts'
 import type { Optimizer, UpdateSettings } from './optimizer/contract.ts'
 import { gradientGate, totalOverRanks } from './optimizer/norm.ts'
+import type { ExpertLoads } from './pass.ts'
 import { exchangeScratch } from './ranks/gradient-sum.ts'
 import type { ExchangeStages } from './ranks/ledger.ts'
 import { alone, type Layout, ownedSpecs } from './ranks/placement.ts'
 import type { OwnStep } from './ranks/times.ts'
-import { updateRouterBias } from './router-bias.ts'
 import { balanceSchedule, learningRate } from './schedule.ts'
-import type { LayerCounts } from './statistics.ts'
 import { ParameterStore } from './store.ts'
 import { type RecordedSteps, Timeline } from './timeline.ts'
 import { isRouter, type Updated, updatedOf } from './updated.ts'
@@ -208,7 +209,7 @@ export class Trainer {
     // A device that defers decides later. The others know: nothing is ordered for a step that is skipped.
     if (runtime.defers || gate.isOpen) {
       await timeline.time('update', () => this.update({ step: this.updates + 1, learningRate: rate }, gate, updated))
-      if (!isFrozen) await updateRouterBias(this.kernels, this.store, this.moe, loads, gate)
+      if (!isFrozen) await this.balance(loads, gate)
     }
     await runtime.finish()
     const { loss, passLosses, layers, keptByRank, arrivalMs } = early ?? (await gradient.result(timeline))
@@ -249,6 +250,15 @@ export class Trainer {
       if (names[i]?.size !== 0) await this.optimizer.update(settings, gate, names[i])
       parameters.begin(group)
     }
+  }
+
+  /** Orders the change of the biases of routers. */
+  private async balance(loads: readonly ExpertLoads[], gate: Gate): Promise<void> {
+    const { moe, store, kernels } = this
+    const biases = movedBiases(moe, store.specs, loads).map(({ name, loads: { known, ordered } }) => {
+      return { ...store.parameter(name), known, ordered }
+    })
+    if (moe && biases.length > 0) await kernels.balance(biases, moe.biasRate, gate)
   }
 
   /**

@@ -4,8 +4,9 @@
  */
 import type { RunConfig, RunInput } from '../../../core/config/run-config.ts'
 import { RunError, UsageError } from '../../../core/errors.ts'
+import type { RoutingRecord } from '../../../core/model/routing/statistics.ts'
 import { RuntimeError } from '../../../engine/contract/runtime.ts'
-import type { EvalRecord, RoutingRecord, TrainRecord } from '../../../train/step/records.ts'
+import type { EvalRecord, TrainRecord } from '../../../train/step/records.ts'
 import type { TextEnd } from '../../../use/infer/continue-text.ts'
 import type { TextRouting } from '../../../use/infer/text-routing.ts'
 import type { WritingOptions } from '../../../use/infer/writing-options.ts'

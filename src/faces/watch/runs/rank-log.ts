@@ -2,7 +2,7 @@
  * The records of ranks in metrics.jsonl: times and loads by rank and step. Of a long run only evenly spaced records are
  * kept. A resumed run may have another number of ranks.
  */
-import { overOthers, sumOf } from '../../../train/step/statistics.ts'
+import { overOthers, sumOf } from '../../../core/averages.ts'
 import type { RanksOfSteps } from '../api.ts'
 
 const fields = ['compute_ms', 'all_to_all_ms', 'all_reduce_ms', 'wait_ms', 'waited_for_ms', 'kept_per_rank'] as const

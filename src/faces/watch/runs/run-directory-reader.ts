@@ -3,10 +3,10 @@
  */
 import { stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
+import { median } from '../../../core/averages.ts'
 import { isFields } from '../../../core/config/fields.ts'
 import { ARM_FILE, armIn, runOfFolder } from '../../../node/run/study-arm.ts'
 import { isHeldByLiveProcess, LOCK_FILE } from '../../../node/system/lock.ts'
-import { median } from '../../../train/step/statistics.ts'
 import type { RanksOfSteps, RoutingHistory, RoutingIndex, RunState, RunSummary, Series } from '../api.ts'
 import { readInside } from './confined.ts'
 import { MetricColumns } from './metric-columns.ts'

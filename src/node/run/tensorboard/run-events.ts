@@ -1,7 +1,8 @@
 /** What TensorBoard shows of a run: scalars of its records, loads of its experts, and its settings beside its losses. */
 import { type RunConfig, runSchema } from '../../../core/config/run-config.ts'
+import type { RoutingRecord } from '../../../core/model/routing/statistics.ts'
 import { capacityScalars } from '../../../train/run/capacity-scalars.ts'
-import type { EvalRecord, RanksRecord, RoutingRecord, TrainRecord } from '../../../train/step/records.ts'
+import type { EvalRecord, RanksRecord, TrainRecord } from '../../../train/step/records.ts'
 import { EventWriter } from './event-writer.ts'
 import { sessionEnd, sessionStart, settingsOf } from './hparams.ts'
 

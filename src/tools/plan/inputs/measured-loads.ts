@@ -3,9 +3,9 @@ import { join } from 'node:path'
 import { RunError, UsageError } from '../../../core/errors.ts'
 import type { MoeConfig } from '../../../core/model/moe-config.ts'
 import type { RoutedModule } from '../../../core/model/parameters.ts'
+import type { RoutingRecord } from '../../../core/model/routing/statistics.ts'
 import { loadRunConfig } from '../../../node/run/load-config.ts'
 import { readJsonLines } from '../../../node/system/jsonl.ts'
-import type { RoutingRecord } from '../../../train/step/records.ts'
 import { type ExpertLoads, type ModelLoads, quantilesOf, shuffled } from '../work/load.ts'
 
 /** Number of last records averaged per router; a single step routes too few tokens. */

@@ -6,6 +6,7 @@
  * reach to everything else.
  */
 import { cpus, totalmem } from 'node:os'
+import { median } from '../../../core/averages.ts'
 import { parseInput } from '../../../core/config/problems.ts'
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import { TrainingBench } from '../../../node/measure/benchmark.ts'
@@ -13,7 +14,6 @@ import { loadConfig } from '../../../node/run/load-config.ts'
 import { openRuntime } from '../../../node/run/session.ts'
 import { measureBandwidth } from '../../../train/measure/bandwidth.ts'
 import { measureProduct } from '../../../train/measure/peak.ts'
-import { median } from '../../../train/step/statistics.ts'
 import { productSeconds } from '../cost/device-time.ts'
 import { type Cluster, clusterSchema, type Device } from '../inputs/cluster.ts'
 import type { PlannedRun } from '../inputs/settings.ts'

@@ -8,14 +8,9 @@ import type { RunConfig } from '../../../core/config/run-config.ts'
 import { RunError } from '../../../core/errors.ts'
 import { describeModel } from '../../../core/model/describe.ts'
 import type { CapacityRule } from '../../../core/model/routing/contract.ts'
+import type { RoutingRecord } from '../../../core/model/routing/statistics.ts'
 import { readJsonLines } from '../../../node/system/jsonl.ts'
-import type {
-  CapacityEvaluation,
-  EvalRecord,
-  RanksRecord,
-  RoutingRecord,
-  TrainRecord,
-} from '../../../train/step/records.ts'
+import type { CapacityEvaluation, EvalRecord, RanksRecord, TrainRecord } from '../../../train/step/records.ts'
 import type { Curve, FinishedRun, LayerHistory, RoutingMeans } from '../contract.ts'
 import { NUMERICS } from './numerics.ts'
 import { provenanceOf } from './provenance.ts'

@@ -1,7 +1,8 @@
 /** Step times. All arms are timed in one session and take turns, because the speed of a machine drifts. */
+
+import { median } from '../../../core/averages.ts'
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import { RunError, UsageError } from '../../../core/errors.ts'
-import { median } from '../../../train/step/statistics.ts'
 import type { StudyEvent } from '../events.ts'
 import type { Grid } from '../grid/grid.ts'
 import type { Ledger } from '../results/ledger.ts'

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { LayerCounts } from '../statistics.ts'
+import type { LayerCounts } from '../../../core/model/routing/statistics.ts'
 import { keptByRank } from './load.ts'
 
 const EXPERTS = 4

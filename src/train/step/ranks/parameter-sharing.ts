@@ -4,11 +4,12 @@
  * program reads them; the program waits for each ({@link ParameterSharing.arrivals}). Anything else that reads
  * parameters waits for all of them ({@link ParameterSharing.settle}).
  */
+
 import { sizeOf } from '../../../core/graph/shape.ts'
 import type { ParameterSpec } from '../../../core/model/parameters.ts'
+import { isRouterBias } from '../../../core/model/routing/router-bias.ts'
 import { type Arena, floatsOf } from '../../../engine/contract/arena.ts'
 import { type Begun, channels, type Ranks, type Transfer } from '../../../engine/contract/ranks.ts'
-import { isRouterBias } from '../router-bias.ts'
 import type { ParameterStore } from '../store.ts'
 import { SMALL } from './gradient-sum.ts'
 

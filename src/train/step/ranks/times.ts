@@ -9,8 +9,9 @@
  * leaves an exchange before another has come to it. So the waiting in an exchange is exact up to about the time that a
  * short message takes.
  */
+
+import { median } from '../../../core/averages.ts'
 import type { LoggedOrder } from '../../../engine/contract/order-log.ts'
-import { median } from '../statistics.ts'
 import type { Interval } from '../timeline.ts'
 
 /** A rank's own step. Times in ms from its begin. */

@@ -1,13 +1,5 @@
 import { expect, test } from 'vitest'
-import {
-  coefficientOfVariation,
-  gatesByLayer,
-  keptAssignments,
-  keptFlops,
-  type LayerCounts,
-  routingRecord,
-  summarize,
-} from './statistics.ts'
+import { gatesByLayer, keptAssignments, keptFlops, type LayerCounts, routingRecord, summarize } from './statistics.ts'
 
 const layer = (over: Partial<LayerCounts> & { tokens: Float64Array; kept: Float64Array }): LayerCounts => ({
   layer: 0,
@@ -42,20 +34,6 @@ const even = layer({
   z: 1,
   entropy: 1,
   gate: 0.5,
-})
-
-test('c_v is the population deviation over the mean, worked by hand', () => {
-  // Mean 2, squares 4 + 0 + 0 + 4, deviation √2.
-  expect(coefficientOfVariation([4, 2, 2, 0])).toBeCloseTo(Math.SQRT1_2, 15)
-  expect(coefficientOfVariation([7, 7, 7])).toBe(0)
-  // All to one of N: √(N − 1).
-  expect(coefficientOfVariation([0, 0, 0, 0, 60])).toBe(2)
-  expect(coefficientOfVariation([1, 3])).toBe(0.5)
-})
-
-test('c_v does not change with the number of tokens, and is 0 if nothing was routed', () => {
-  expect(coefficientOfVariation([400, 200, 200, 0])).toBeCloseTo(coefficientOfVariation([4, 2, 2, 0]), 15)
-  expect(coefficientOfVariation([0, 0, 0])).toBe(0)
 })
 
 test('a routing record of a layer, worked by hand', () => {

@@ -1,6 +1,6 @@
-/** Computes routing statistics from the counts that a program writes. */
-import type { RoutedModule } from '../../core/model/parameters.ts'
-import type { RoutingRecord, RoutingSummary } from './records.ts'
+/** Routing statistics: what a router did in a step, from the counts that a program writes. */
+import { coefficientOfVariation, sumOf } from '../../averages.ts'
+import type { RoutedModule } from '../parameters.ts'
 
 /** Counts of one routed module of a layer, summed over passes (micro-batches of a step, or evaluation batches). */
 export interface LayerCounts {
@@ -23,33 +23,63 @@ export interface LayerCounts {
   passes: number
 }
 
-/** c_v, the population standard deviation over the mean; 0 if nothing was routed. */
-export function coefficientOfVariation(counts: ArrayLike<number>): number {
-  let sum = 0
-  for (let i = 0; i < counts.length; i++) sum += counts[i] as number
-  const mean = sum / counts.length
-  if (!(mean > 0)) return 0
-  let squares = 0
-  for (let i = 0; i < counts.length; i++) squares += ((counts[i] as number) - mean) ** 2
-  return Math.sqrt(squares / counts.length) / mean
+/** A line of routing.jsonl: one router of a sparse layer at one step. */
+export interface RoutingRecord {
+  readonly step: number
+  /** Index of the transformer layer. */
+  readonly layer: number
+  /** The routed module: the feed-forward network, or a projection of attention. */
+  readonly module: RoutedModule
+  /** Capacity of an expert per group of tokens; null = dropless. */
+  readonly capacity: number | null
+  /** Assignments to each expert, before drops and after. */
+  readonly tokens_per_expert: readonly number[]
+  readonly kept_per_expert: readonly number[]
+  readonly load_cv: number
+  readonly load_cv_kept: number
+  readonly drop_rate: number
+  /** Share of tokens that no expert computed: all their choices were dropped, or no expert chose them. */
+  readonly unserved_rate: number
+  /**
+   * Mean over tokens of the total gate: the sum of the gates of a token's kept choices, by which the mixture of its
+   * experts is scaled; 0 for a token that no expert computed. Missing in files of earlier versions.
+   */
+  readonly gate_mean: number
+  /** Mean over tokens of the entropy of the router's distribution, nats; null for a router without weights. */
+  readonly gate_entropy: number | null
+  /**
+   * `gate_entropy` over ln of the experts of a prototype, the entropy of a router without a preference: near 1 it has not
+   * decided. Null for a router without weights, or with one expert in a prototype. Missing in files of earlier versions.
+   */
+  readonly entropy_share: number | null
+  readonly dead_experts: number
+  /** Largest load over the mean load, before drops. */
+  readonly max_over_mean: number
 }
 
-export function sumOf(values: ArrayLike<number>): number {
-  let sum = 0
-  for (let i = 0; i < values.length; i++) sum += values[i] as number
-  return sum
-}
-
-/** The largest value over the mean; 1 if there is nothing. */
-export function maxOverMean(values: readonly number[]): number {
-  const sum = sumOf(values)
-  return sum > 0 ? (Math.max(...values) * values.length) / sum : 1
-}
-
-/** The value of one over the median of the others; 1 without others. */
-export function overOthers(values: readonly number[], one: number): number {
-  const others = median(values.filter((_, i) => i !== one))
-  return others > 0 ? (values[one] as number) / others : 1
+/** The routing part of a metrics line, over all routers. */
+export interface RoutingSummary {
+  /** Mean over routers of the load-balancing loss before its coefficient: 1 at perfect balance. */
+  readonly aux_loss: number
+  /** Mean over routers of the router z-loss before its coefficient. */
+  readonly z_loss: number
+  /** Share of assignments dropped for lack of capacity, mean over routers. */
+  readonly drop_rate: number
+  /** Share of tokens that no expert computed, mean over routers. */
+  readonly unserved_rate: number
+  /** c_v of tokens per expert, mean over routers, before drops and after. */
+  readonly load_cv: number
+  readonly load_cv_kept: number
+  /** Experts without a token, summed over routers. */
+  readonly dead_experts: number
+  /**
+   * Mean over routers of the mean total gate: see {@link RoutingRecord}. Null for a dense model; this field and the next
+   * two are missing in files of earlier versions.
+   */
+  readonly gate_mean: number | null
+  /** Means over routers of the entropy of their distribution and of its share of the largest; null without weights. */
+  readonly gate_entropy: number | null
+  readonly entropy_share: number | null
 }
 
 export function routingRecord(step: number, counts: LayerCounts): RoutingRecord {
@@ -121,13 +151,3 @@ export const keptFlops = (
   layers: readonly LayerCounts[],
   flopsPerAssignment: Readonly<Record<RoutedModule, number>>,
 ): number => layers.reduce((sum, { kept, module }) => sum + sumOf(kept) * flopsPerAssignment[module], 0)
-
-/** The median; 0 for no values. */
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = Math.floor(sorted.length / 2)
-  if (sorted.length === 0) return 0
-  return sorted.length % 2 === 1
-    ? (sorted[middle] as number)
-    : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2
-}
