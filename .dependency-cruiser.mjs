@@ -12,7 +12,7 @@ const portable = {
   'core/graph': { below: ['core/text'], packages: ['onnx-proto'] },
   'core/model': { below: ['core/text', 'core/graph'], packages: ['zod'] },
   'core/config': { below: ['core/text', 'core/model'], packages: ['zod'] },
-  'engine/contract': { below: ['core/graph'], packages: [] },
+  'engine/contract': { below: ['core/text', 'core/graph'], packages: [] },
   'engine/webgpu': { below: ['core/graph', 'engine/contract'], packages: [] },
   'train/data': { below: ['core/text', 'core/config'], packages: ['zod'] },
   'train/step': {
@@ -69,7 +69,7 @@ const files = ['node/system', 'node/data', 'node/run']
 
 const ofNode = {
   'engine/native': { below: ['core/text', 'engine/contract'], packages: ['koffi'] },
-  'engine/world': { below: ['engine/contract', 'engine/native'], packages: ['koffi'] },
+  'engine/world': { below: ['core/text', 'engine/contract', 'engine/native'], packages: ['koffi'] },
   'engine/cpu': {
     below: ['core/text', 'core/graph', 'engine/contract', 'engine/native', 'engine/world'],
     packages: ['koffi', 'onnxruntime-node'],
@@ -104,7 +104,7 @@ const ofNode = {
     below: ['core/graph', ...runs, ...files, 'use/runs'],
     packages: ['onnx-proto', 'onnxruntime-node', 'zod'],
   },
-  'tools/launch': { below: ['core/text'], packages: ['yaml'] },
+  'tools/launch': { below: ['core/text', 'node/run'], packages: ['yaml'] },
   'tools/corpus': { below: ['core/text', 'node/system'], packages: ['htmlparser2'] },
   'tools/plan': {
     below: [

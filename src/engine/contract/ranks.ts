@@ -3,6 +3,8 @@
  * methods in the same order.
  */
 
+import type { RankIdentity } from '../../core/text/rank-name.ts'
+
 /** Floats to or from another rank. They must not change, or be read, before the exchange is complete. */
 export interface Transfer {
   readonly peer: number
@@ -25,8 +27,8 @@ export interface Ranks {
   /** This process, from 0. */
   readonly rank: number
   readonly size: number
-  /** Host and process of each rank. */
-  readonly roster: readonly { readonly host: string; readonly pid: number }[]
+  /** Every rank, in order. */
+  readonly roster: readonly RankIdentity[]
   /** Orders for the thread that transfers, which other threads of this process may post to (`mpi/ring.ts`). */
   readonly orders: SharedArrayBuffer
   /** Sends and receives. Transfers between two ranks in a channel are matched in order. */

@@ -1,13 +1,15 @@
 /** Runs a command that works as one of several ranks: only the first prints, and all of them end together. */
 import { Option } from 'commander'
 import { UsageError } from '../../core/errors.ts'
+import { type RankIdentity, rankName } from '../../core/text/rank-name.ts'
 import { commandLine, quoted } from '../../core/text/shell.ts'
+import { writeFailure } from '../../node/run/ranks/files.ts'
+import { type RankWatch, watchRank } from '../../node/run/ranks/watch.ts'
 import type { ClosableRanks } from '../../node/train/ranks.ts'
 import { formatError } from './format-error.ts'
 import { colorsFor, Interrupted, type Io, Reported } from './io.ts'
 import { choirVariables } from './launch/variables.ts'
 import { numberOption, ranges } from './options.ts'
-import { type RankIdentity, type RankWatch, rankTitle, recordFailure, watchRank } from './rank-watch.ts'
 
 export interface RankFlags {
   /** May differ between ranks: the library may have another path on another machine. */
@@ -90,23 +92,18 @@ export async function withRanks(
   const ranks = await io.operations.joinRanks(io.env, { library: mpi, deadline, onEarlyExit })
   if (!ranks) return work(null)
   const { rank, size, roster } = ranks
-  const identityOf = (of: number): RankIdentity => ({
-    rank: of,
-    size,
-    ...(roster[of] as { host: string; pid: number }),
-  })
-  const identity = identityOf(rank)
+  const identity = roster[rank] as RankIdentity
   const neighbours = roster.filter(({ host }, other) => other !== rank && host === identity.host).map(({ pid }) => pid)
   let run: { readonly directory: string; readonly watch: RankWatch } | null = null
   const watch = (directory: string) => {
     const resume = `${io.self} train --resume ${quoted(directory)}`
-    run = { directory, watch: watchRank(identity, directory, resume, neighbours) }
+    run = { directory, watch: watchRank(identity, size, directory, resume, neighbours) }
   }
   const watched = () => run as typeof run | null
   /** Call it before all ranks are ended. */
   const record = (reason: string, of = identity) => {
     const { directory, watch: watching } = watched() ?? {}
-    if (directory !== undefined) recordFailure(of, directory, reason)
+    if (directory !== undefined) writeFailure(directory, of, reason)
     watching?.release()
   }
   recorded = record
@@ -129,17 +126,17 @@ export async function withRanks(
     const shared = await io.operations.sharedError(error)
     if (shared) {
       if (rank === 0) {
-        const { rank: failed } = shared
-        const title = failed === undefined ? '' : `${rankTitle(identityOf(failed))}: `
+        const failed = shared.rank === undefined ? undefined : roster[shared.rank]
+        const title = failed ? `${rankName(failed, size)}: ` : ''
         io.stderr.write(`${prefix} ${title}${formatError(error, verbose)}\n`)
-        if (failed !== undefined && code !== 2) record(formatError(error, false), identityOf(failed))
+        if (failed && code !== 2) record(formatError(error, false), failed)
       }
       await ranks.close()
       throw new Reported(code)
     }
     if (rank > 0) await new Promise((resolve) => setTimeout(resolve, FIRST_REPORTS_MS))
     record(formatError(error, false))
-    ranks.abort(`${prefix} ${rankTitle(identity)}: ${formatError(error, verbose)}`, code)
+    ranks.abort(`${prefix} ${rankName(identity, size)}: ${formatError(error, verbose)}`, code)
   } finally {
     watched()?.watch.release()
   }

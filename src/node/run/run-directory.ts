@@ -11,7 +11,7 @@
  *     events.out.tfevents.*       for TensorBoard: scalars of metrics.jsonl, expert loads, settings; one file per process
  *     checkpoints/                see checkpoint/checkpoint.ts
  *     engine.json                 what computes the run: the libraries, or the GPU and its driver
- *     ranks.json, failure.json    of a training on several ranks: their processes, and which one failed first
+ *     ranks.json, failure.json    of a training on several ranks: see ranks/files.ts
  *     *.jsonl.damaged             logs as they were before lines that could not be read were taken out (rewind-log.ts)
  */
 import { readdir, readFile, rm, rmdir } from 'node:fs/promises'
@@ -27,7 +27,7 @@ import type { RunLog } from '../../train/run/run-log.ts'
 import type { EvalRecord, LedgerRecord, RanksRecord, TrainRecord } from '../../train/step/records.ts'
 import { decayStart } from '../../train/step/schedule.ts'
 import { AppendFile } from '../system/append-file.ts'
-import { errorCode, makeFolder, removeEmptyFolders, removeFile, replaceFile, syncFolder } from '../system/disk.ts'
+import { errorCode, makeFolder, removeEmptyFolders, replaceFile, syncFolder } from '../system/disk.ts'
 import { jsonLine } from '../system/jsonl.ts'
 import { LOCK_FILE, lockRun, type RunLock } from '../system/lock.ts'
 import { JSON_BYTES, readText } from '../system/read-text.ts'
@@ -35,6 +35,7 @@ import { refuseFolders, refuseLinks } from '../system/special-files.ts'
 import { allowedChanges, MOVABLE, scheduleWarning } from './changed-settings.ts'
 import { loadRunConfig } from './load-config.ts'
 import { OccupiedDirectory } from './occupied-directory.ts'
+import { removeRankFiles } from './ranks/files.ts'
 import { lastStep, rewindLog } from './rewind-log.ts'
 import { RunEvents } from './tensorboard/run-events.ts'
 import type { WeightsSource } from './weights-source.ts'
@@ -118,7 +119,7 @@ export class RunDirectory implements RunLog {
         ])
         const changes = await allowedChanges(directory, config)
         // Of an earlier job.
-        for (const name of ['ranks.json', 'failure.json']) await removeFile(join(directory, name))
+        await removeRankFiles(directory)
         return new RunDirectory(directory, lock, config, changes, created)
       }
       await refuseOccupied(directory)

@@ -102,12 +102,6 @@ export async function expectSharedFolder(ranks: Ranks, directory: string): Promi
   })
 }
 
-/** Writes `ranks.json` into the run directory: host and process of each rank, for programs that watch the job. */
-export async function recordRanks({ roster }: Ranks, files: RunDirectory): Promise<void> {
-  const ranks = roster.map(({ host, pid }, rank) => ({ rank, host, pid }))
-  await files.write('ranks.json', `${JSON.stringify({ ranks })}\n`)
-}
-
 /** Writes `engine.json` into the run directory: what computes the run now, with the GPU and its driver. */
 export async function recordEngine(files: RunDirectory | null, engine: Engine): Promise<null> {
   await files?.write('engine.json', `${JSON.stringify(engine)}\n`)

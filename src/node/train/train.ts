@@ -22,13 +22,14 @@ import { trainingNotices } from '../../train/run/notices.ts'
 import { decayStart } from '../../train/step/schedule.ts'
 import { createStore, layoutOf } from '../../train/step/trainer.ts'
 import { gzipBitsPerByte } from '../data/gzip.ts'
+import { RANKS_FILE, ranksText } from '../run/ranks/files.ts'
 import { RunDirectory } from '../run/run-directory.ts'
 import { SavedState } from '../run/saved-state.ts'
 import { openRuntime } from '../run/session.ts'
 import { findWeights } from '../run/weights-source.ts'
 import { Abandoned, unlessAborted } from './abandon.ts'
 import { drawParameters, firstParameters } from './first-parameters.ts'
-import { agreedConfig, engineFacts, expectSharedFolder, groupOf, recordEngine, recordRanks } from './layout.ts'
+import { agreedConfig, engineFacts, expectSharedFolder, groupOf, recordEngine } from './layout.ts'
 import { saveBatch } from './non-finite.ts'
 import { openData } from './open-data.ts'
 import type { TrainOptions } from './options.ts'
@@ -55,7 +56,7 @@ export async function train(given: RunConfig, options: TrainOptions): Promise<Tr
     const weights = from ? await fromFirst(ranks, () => findWeights(from, config, warn)) : null
     const tokenizer = await fromFirst(ranks, async () => {
       open.files = await RunDirectory.open(directory, config, resume, weights)
-      if (ranks) await recordRanks(ranks, open.files)
+      if (ranks) await open.files.write(RANKS_FILE, ranksText(ranks.roster))
       return open.files.tokenizer()
     })
     const { files } = open

@@ -1,53 +1,26 @@
 /**
  * Which rank failed, where and why. Three sources, the surest first:
  *
- *   - `failure.json` in the run directory, which a rank writes that fails with an error:
- *     `{ "rank": 1, "host": "b", "pid": 4711, "reason": "..." }`
+ *   - `failure.json` in the run directory (src/node/run/ranks/files.ts)
  *   - the messages of mpirun: they name the rank (Open MPI) or the process (MPICH) of a killed one
- *   - `ranks.json`, which ranks write when they start: `{ "ranks": [{ "rank": 0, "host": "a", "pid": 42 }, ...] }`.
- *     It completes what the others lack.
+ *   - `ranks.json`, which ranks write when they start. It completes what the messages lack.
  *
- * A killed rank cannot write, and MPICH then often names a survivor or nobody. Both files are written by the ranks and
- * may be missing or damaged; fields of the wrong type count as missing.
+ * A killed rank cannot write, and MPICH then often names a survivor or nobody.
  */
-import { readFile, rm } from 'node:fs/promises'
-import { join } from 'node:path'
-import { RunError } from '../../core/errors.ts'
+import { rankName } from '../../core/text/rank-name.ts'
+import { type RankFailure, readFailure, readRanks } from '../../node/run/ranks/files.ts'
 
-export interface RankFailure {
-  readonly rank?: number
-  readonly host?: string
-  readonly pid?: number
-  readonly reason?: string
-}
-
-const RANKS_FILE = 'ranks.json'
-const FAILURE_FILE = 'failure.json'
-
-/** Removes what an earlier attempt has written. @throws RunError if it is a folder, or may not be removed */
-export async function forgetFailures(directory: string): Promise<void> {
-  for (const name of [RANKS_FILE, FAILURE_FILE]) {
-    const path = join(directory, name)
-    await rm(path, { force: true }).catch((error: NodeJS.ErrnoException) => {
-      const why =
-        error.code === 'ERR_FS_EISDIR' ? 'it is a folder, where a file is expected (move it away)' : error.message
-      throw new RunError(`cannot remove ${path}: ${why}`)
-    })
-  }
-}
+/** What is known of a failure. */
+export type KnownFailure = Partial<RankFailure>
 
 /**
  * @param text the last messages of mpirun
  * @returns what is known; empty if nothing is
  */
-export async function findFailure(directory: string, text: string): Promise<RankFailure> {
-  const written = rankFailure(await readJson(join(directory, FAILURE_FILE)))
-  const reported = parseMpirunText(text)
+export async function findFailure(directory: string, text: string): Promise<KnownFailure> {
   // Two ranks may have failed. Fields of different ranks are not mixed.
-  const first = Object.keys(written).length > 0 ? written : reported
-  const ranks = await readJson(join(directory, RANKS_FILE))
-  const list = isObject(ranks) && Array.isArray(ranks.ranks) ? ranks.ranks.map(rankFailure) : []
-  const same = list.find(({ rank, pid, host }) =>
+  const first: KnownFailure = (await readFailure(directory)) ?? parseMpirunText(text)
+  const same = (await readRanks(directory)).find(({ rank, pid, host }) =>
     first.rank !== undefined
       ? rank === first.rank
       : first.pid !== undefined && pid === first.pid && (first.host === undefined || host === first.host),
@@ -56,7 +29,7 @@ export async function findFailure(directory: string, text: string): Promise<Rank
 }
 
 /** What mpirun of Open MPI 5 or MPICH 4 says about the process that ended the job. */
-export function parseMpirunText(text: string): RankFailure {
+export function parseMpirunText(text: string): KnownFailure {
   const flat = text.replace(/\s+/g, ' ')
   const signal = /process rank (\d+) with PID (\d+) on node (\S+) exited on signal (\d+ \([^)]*\))/.exec(flat)
   if (signal) {
@@ -74,35 +47,10 @@ export function parseMpirunText(text: string): RankFailure {
   return {}
 }
 
-/** `rank 1 on b (PID 4711): killed by signal 9 (Killed)`. */
-export function failureText({ rank, host, pid, reason }: RankFailure): string {
-  const who = rank === undefined ? (pid === undefined ? '' : 'a rank') : `rank ${rank}`
-  const where = host === undefined ? '' : who === '' ? `host ${host}` : ` on ${host}`
-  const id = pid === undefined ? '' : ` (PID ${pid})`
-  const subject = `${who}${where}${id}`
-  if (subject === '') return reason ?? 'mpirun names no rank'
+/** `rank 1 (b, PID 4711): killed by signal 9 (Killed)`. */
+export function failureText({ reason, ...of }: KnownFailure): string {
+  const { rank, host, pid } = of
+  if (rank === undefined && pid === undefined && host === undefined) return reason ?? 'mpirun names no rank'
+  const subject = rank === undefined && pid === undefined ? `host ${host}` : rankName(of)
   return reason === undefined ? subject : `${subject}: ${reason}`
 }
-
-function rankFailure(value: unknown): RankFailure {
-  if (!isObject(value)) return {}
-  const { rank, host, pid, reason } = value
-  return {
-    ...(isCount(rank) && { rank }),
-    ...(typeof host === 'string' && { host }),
-    ...(isCount(pid) && { pid }),
-    ...(typeof reason === 'string' && { reason }),
-  }
-}
-
-async function readJson(path: string): Promise<unknown> {
-  try {
-    return JSON.parse(await readFile(path, 'utf8'))
-  } catch {
-    return undefined
-  }
-}
-
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  value !== null && typeof value === 'object'
-const isCount = (value: unknown): value is number => Number.isInteger(value) && Number(value) >= 0

@@ -1,8 +1,8 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { failureText, findFailure, forgetFailures, parseMpirunText } from './failure.ts'
+import { failureText, findFailure, parseMpirunText } from './failure.ts'
 import { parseHosts } from './hosts.ts'
 import { type Layout, placeRanks } from './layout.ts'
 import { type JobEnd, runWithRestarts, type Supervised } from './restarts.ts'
@@ -48,9 +48,9 @@ describe('after a failure', () => {
     expect(outcome).toEqual({ kind: 'done' })
     expect(attempts.map(({ continued }) => continued)).toEqual([false, true, true])
     expect(reports).toEqual([
-      'rank 1 on b (mpirun ended with exit code 1)',
+      'rank 1 (b) (mpirun ended with exit code 1)',
       'continuing with 8 ranks (restart 1 of 3)',
-      'rank 1 on b (mpirun ended with signal SIGKILL)',
+      'rank 1 (b) (mpirun ended with signal SIGKILL)',
       'continuing with 8 ranks (restart 2 of 3)',
     ])
   })
@@ -59,7 +59,7 @@ describe('after a failure', () => {
     const { outcome, reports } = await run([], { unfinished: 1 })
     expect(outcome).toEqual({ kind: 'done' })
     expect(reports).toEqual([
-      'rank 1 on b (mpirun ended with exit code 0 before the last step)',
+      'rank 1 (b) (mpirun ended with exit code 0 before the last step)',
       'continuing with 8 ranks (restart 1 of 3)',
     ])
     expect((await run([], { unfinished: 9, restarts: 0 })).outcome).toMatchObject({ kind: 'failed' })
@@ -70,7 +70,7 @@ describe('after a failure', () => {
     expect((await run(always, { restarts: 2 })).attempts).toHaveLength(3)
     const { outcome, attempts } = await run(always, { restarts: 0 })
     expect(attempts).toHaveLength(1)
-    expect(outcome).toEqual({ kind: 'failed', failure: 'rank 1 on b (mpirun ended with exit code 1)' })
+    expect(outcome).toEqual({ kind: 'failed', failure: 'rank 1 (b) (mpirun ended with exit code 1)' })
   })
 
   test('it goes on without a host that does not answer, in whole groups', async () => {
@@ -110,11 +110,11 @@ const unknown = `ssh: Could not resolve hostname nohost: Name or service not kno
 [mpiexec@vm] ui_cmd_cb (mpiexec/pmiserv_pmci.c:51): Launch proxy failed.`
 
 test.each([
-  [killed, 'rank 1 on vm (PID 1653): killed by signal 9 (Killed)'],
+  [killed, 'rank 1 (vm, PID 1653): killed by signal 9 (Killed)'],
   [exited, 'rank 1: exit code 3'],
   [lost, 'host nohost: the host does not answer'],
   [unknown, 'host nohost: ssh: Name or service not known'],
-  ['=   PID 12 RUNNING AT b\n=   EXIT CODE: 9\n', 'a rank on b (PID 12): exit code 9'],
+  ['=   PID 12 RUNNING AT b\n=   EXIT CODE: 9\n', 'a rank (b, PID 12): exit code 9'],
   ['[mpiexec@vm] control_cb: assert (!closed) failed', 'mpirun names no rank'],
 ])('messages of mpirun name the rank: %j', (text, expected) => {
   expect(failureText(parseMpirunText(text))).toBe(expected)
@@ -138,14 +138,14 @@ describe('files of the ranks', () => {
   test('the reason that a rank wrote comes before the messages of mpirun', async () => {
     write('failure.json', { rank: 0, host: 'a', pid: 7, reason: 'the disk is full' })
     write('ranks.json', ranks)
-    expect(failureText(await findFailure(folder, killed))).toBe('rank 0 on a (PID 7): the disk is full')
+    expect(failureText(await findFailure(folder, killed))).toBe('rank 0 (a, PID 7): the disk is full')
   })
 
   test('host and PID of a rank come from ranks.json, and the rank of a process too', async () => {
     write('ranks.json', ranks)
-    expect(failureText(await findFailure(folder, exited))).toBe('rank 1 on b (PID 8): exit code 3')
+    expect(failureText(await findFailure(folder, exited))).toBe('rank 1 (b, PID 8): exit code 3')
     expect(failureText(await findFailure(folder, '= PID 8 RUNNING AT b = EXIT CODE: 9'))).toBe(
-      'rank 1 on b (PID 8): exit code 9',
+      'rank 1 (b, PID 8): exit code 9',
     )
   })
 
@@ -158,16 +158,4 @@ describe('files of the ranks', () => {
       expect(await findFailure(folder, '')).toEqual({})
     },
   )
-
-  test('a folder in place of a file is named', async () => {
-    mkdirSync(join(folder, 'ranks.json'))
-    await expect(forgetFailures(folder)).rejects.toThrow(/^cannot remove .*ranks\.json: it is a folder, where a file/)
-  })
-
-  test('what an earlier attempt wrote is removed', async () => {
-    write('failure.json', { rank: 0 })
-    await forgetFailures(folder)
-    expect(await findFailure(folder, '')).toEqual({})
-    await forgetFailures(join(folder, 'nowhere'))
-  })
 })

@@ -9,7 +9,7 @@
  * The exit code alone does not prove success: mpirun of MPICH has ended with 0 after a rank was killed.
  */
 import { plural } from '../../core/text/numbers.ts'
-import { failureText, type RankFailure } from './failure.ts'
+import { failureText, type KnownFailure } from './failure.ts'
 import { type Layout, type Parallel, withoutHosts } from './layout.ts'
 
 export interface JobEnd {
@@ -28,7 +28,7 @@ export interface Supervised {
   exists(): boolean
   /** Whether the run has done its last step, or is not visible from here. */
   finished(): Promise<boolean>
-  findFailure(end: JobEnd): Promise<RankFailure>
+  findFailure(end: JobEnd): Promise<KnownFailure>
   /** Those of the hosts that do not answer. */
   unreachable(hosts: readonly string[]): Promise<readonly string[]>
   /** A short time between attempts; ends early when stopped. */

@@ -1,6 +1,7 @@
 /** Events that training emits to its caller (the command line, a study, a test), and its summary. */
 
 import type { LayerGates } from '../../core/model/routing/statistics.ts'
+import type { RankIdentity } from '../../core/text/rank-name.ts'
 import type { Engine } from '../../engine/contract/engine.ts'
 import type { StepEvent } from '../../engine/contract/times.ts'
 import type { CeilingReport } from '../measure/ceiling.ts'
@@ -35,10 +36,7 @@ export type TrainEvent =
   | { readonly kind: 'checkpoint'; readonly step: number; readonly path: string }
 
 /** A rank that computes longer than the others. */
-export interface SlowRank {
-  readonly rank: number
-  readonly host: string
-  readonly pid: number
+export interface SlowRank extends RankIdentity {
   /** Its time of computing over the median of the other ranks. */
   readonly ratio: number
   /** The mean time that the others wait for it, as a share of a step. */

@@ -1,5 +1,6 @@
 /** Finds the tensor in which a step went wrong whose loss or gradient is not finite. */
 import { option, RunError, wording } from '../../core/errors.ts'
+import { rankName } from '../../core/text/rank-name.ts'
 import { readRange } from '../../engine/contract/arena.ts'
 import { gatherJson, type Ranks } from '../../engine/contract/ranks.ts'
 import type { ParameterStore, Unit } from '../step/store.ts'
@@ -69,7 +70,7 @@ function describe({ name }: Place): string {
 /** `rank 1 (a, PID 42)`, or `all ranks` */
 function namesOf({ roster, size }: Ranks, ranks: readonly number[]): string {
   if (ranks.length === size) return 'all ranks'
-  const names = ranks.map((rank) => `rank ${rank} (${roster[rank]?.host}, PID ${roster[rank]?.pid})`)
+  const names = ranks.map((rank) => rankName({ rank, ...roster[rank] }))
   return names.join(' and ')
 }
 

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import type { RanksRecord } from '../step/records.ts'
 import { SlowRanks, slowRankText } from './slow-rank.ts'
 
-const roster = ['a', 'a', 'b', 'b'].map((host, i) => ({ host, pid: 100 + i }))
+const roster = ['a', 'a', 'b', 'b'].map((host, rank) => ({ rank, host, pid: 100 + rank }))
 
 /** A step in which every rank waits for the slowest. */
 function record(compute_ms: readonly number[], kept?: readonly number[]): RanksRecord {

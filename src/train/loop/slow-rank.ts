@@ -5,6 +5,7 @@
 
 import { maxOverMean, overOthers, sumOf } from '../../core/averages.ts'
 import { fixed, percent } from '../../core/text/numbers.ts'
+import { rankName } from '../../core/text/rank-name.ts'
 import type { Ranks } from '../../engine/contract/ranks.ts'
 import type { RanksRecord } from '../step/records.ts'
 import type { RanksSummary, SlowRank } from './events.ts'
@@ -89,10 +90,11 @@ export class SlowRanks {
 }
 
 /** `rank 3 (node7, PID 4711) computes 1.4 times as long as the median of the other ranks, which wait 24 % of ...` */
-export function slowRankText({ rank, host, pid, ratio, cost, load }: SlowRank): string {
+export function slowRankText(slow: SlowRank): string {
+  const { ratio, cost, load } = slow
   const reason = load !== null && load > LOADED ? `; its experts get ${fixed(load, 2)} times the mean of the rows` : ''
   return (
-    `rank ${rank} (${host}, PID ${pid}) computes ${fixed(ratio, 2)} times as long as the median of the other ranks; ` +
+    `${rankName(slow)} computes ${fixed(ratio, 2)} times as long as the median of the other ranks; ` +
     `they wait ${percent(cost, 0)} of a step for it${reason}`
   )
 }

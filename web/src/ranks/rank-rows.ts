@@ -1,4 +1,5 @@
 /** Rows of the table of ranks: shares of the time of a step, loads over their mean, and how a rank differs from others. */
+import { processName } from '../../../src/core/text/rank-name.ts'
 import type { RanksOfSteps } from '../../../src/faces/watch/api.ts'
 
 /** Parts of a step, in the order of their bars. */
@@ -47,11 +48,11 @@ export function rankTable(ranks: RanksOfSteps): RankTable {
   const isShared = ranks.kept.some((count) => count !== null)
   const rows = ranks.compute.map((_, rank): RankRow => {
     const times = Object.fromEntries(parts.map((part) => [part, ranks[part][rank] ?? 0])) as Record<Part, number>
-    const { host = '', pid } = ranks.roster[rank] ?? {}
+    const { host = '' } = ranks.roster[rank] ?? {}
     return {
       rank,
       host,
-      process: pid === undefined ? '' : `${host}, PID ${pid}`,
+      process: processName(ranks.roster[rank] ?? {}),
       times,
       step: sum(parts.map((part) => times[part])),
       waitedFor: ranks.waitedFor[rank] ?? 0,

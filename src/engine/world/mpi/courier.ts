@@ -4,16 +4,18 @@
  * no order is open: a thread that blocks inside MPI would take a core from them.
  * This file runs only as a worker thread, from the build (see ranks.ts).
  */
+
 import { hostname } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
 import { UsageError } from '../../../core/errors.ts'
+import type { RankIdentity } from '../../../core/text/rank-name.ts'
 import { addressOf } from '../../native/ffi.ts'
 import { Mpi } from './adapter.ts'
 import { Inbox } from './inbox.ts'
 import type { CourierData, CourierReport } from './messages.ts'
 import { COMMAND_ABORT, COMMAND_CLOSE, type Order, ROSTER_CHANNEL, type Transfer } from './orders.ts'
 import { Progress } from './progress.ts'
-import { CARD_BYTES, type RankIdentity, readCard, writeCard } from './roster.ts'
+import { CARD_BYTES, readCard, writeCard } from './roster.ts'
 import { TrafficRecorder } from './traffic.ts'
 
 /** Between polls. Linux adds about 0.05. */

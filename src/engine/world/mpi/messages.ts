@@ -1,6 +1,7 @@
 /** Messages between the main thread and the courier. */
+
+import type { RankIdentity } from '../../../core/text/rank-name.ts'
 import type { MpiLibrary } from './library.ts'
-import type { RankIdentity } from './roster.ts'
 import type { World } from './world.ts'
 
 export interface CourierData {

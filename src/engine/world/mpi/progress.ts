@@ -2,12 +2,13 @@
  * Orders under way. MPI moves data only inside its own calls, so the courier calls
  * {@link Progress.poll} as long as an order is open.
  */
+
+import { type RankIdentity, rankName } from '../../../core/text/rank-name.ts'
 import { channels } from '../../contract/ranks.ts'
 import { RuntimeError } from '../../contract/runtime-error.ts'
 import { MessageError, type Mpi, type Request } from './adapter.ts'
 import { Inquiry, suspectsOf } from './inquiry.ts'
 import { COLLECTIVE_CHANNEL, type Order, ROSTER_CHANNEL, type Transfer } from './orders.ts'
-import { formatRank, type RankIdentity } from './roster.ts'
 import type { TrafficRecorder } from './traffic.ts'
 
 interface Message {
@@ -164,7 +165,7 @@ export class Progress {
   }
 
   private name(rank: number): string {
-    return formatRank(rank, this.roster)
+    return rankName({ rank, ...this.roster[rank] })
   }
 }
 

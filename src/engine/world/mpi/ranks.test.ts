@@ -147,8 +147,8 @@ describe.each(families)('ranks of %s', (family) => {
   describe.each([
     ['aborts', 'abort', 'rank 1 gives up'],
     ['throws', 'throw', 'rank 1 threw'],
-    ['exits with 0', 'exit', /rank 1 \(\S+, PID \d+\) of 4 ended early, with exit code 0/],
-    ['ends without closing', 'return', /rank 1 \(\S+, PID \d+\) of 4 ended early, with exit code 0/],
+    ['exits with 0', 'exit', /rank 1 of 4 \(\S+, PID \d+\) ended early, with exit code 0/],
+    ['ends without closing', 'return', /rank 1 of 4 \(\S+, PID \d+\) ended early, with exit code 0/],
     ['is killed', 'kill', ''],
   ])('a rank that %s', (_, way, message) => {
     it('ends all ranks soon, with an exit code that is not 0 and its message', async () => {

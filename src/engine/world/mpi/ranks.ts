@@ -11,6 +11,7 @@ import { hostname } from 'node:os'
 import { isMainThread, Worker } from 'node:worker_threads'
 import { UsageError } from '../../../core/errors.ts'
 import { packageFile } from '../../../core/package-file.ts'
+import { type RankIdentity, rankName } from '../../../core/text/rank-name.ts'
 import { NOT_ORDERED } from '../../contract/runtime.ts'
 import { RuntimeError } from '../../contract/runtime-error.ts'
 import { addressOf } from '../../native/ffi.ts'
@@ -18,7 +19,6 @@ import { findMpi } from './library.ts'
 import type { CourierData, CourierReport } from './messages.ts'
 import { COLLECTIVE_CHANNEL, createOrders, MAX_CHANNEL, type Transfer } from './orders.ts'
 import { OrderRing } from './ring.ts'
-import { formatRank, type RankIdentity } from './roster.ts'
 import { type ChannelTraffic, createTraffic, readTraffic } from './traffic.ts'
 import type { World } from './world.ts'
 
@@ -111,7 +111,7 @@ export class Ranks {
     const late = () =>
       this.fail(
         new RuntimeError(
-          `rank ${this.rank} of ${this.size} (${hostname()}, PID ${process.pid}) has waited ${deadlineSeconds} s for ` +
+          `${rankName({ rank: this.rank, host: hostname(), pid: process.pid }, this.size)} has waited ${deadlineSeconds} s for ` +
             `the other ranks that ${launcher} starts: look there for an error or a process that hangs`,
         ),
       )
@@ -310,8 +310,8 @@ export class Ranks {
     const { uncaught } = this
     this.onEarlyExit(uncaught === undefined ? `ended early, with exit code ${code}` : String(uncaught))
     const reason = uncaught === undefined ? '' : `${(uncaught instanceof Error && uncaught.stack) || uncaught}\n`
-    const own = formatRank(this.rank, this.roster)
-    this.abort(`${reason}${own} of ${this.size} ended early, with exit code ${code}: all ranks are stopped`, code)
+    const own = rankName({ rank: this.rank, ...this.roster[this.rank] }, this.size)
+    this.abort(`${reason}${own} ended early, with exit code ${code}: all ranks are stopped`, code)
   }
 }
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { CARD_BYTES, formatRank, readCard, writeCard } from './roster.ts'
+import { CARD_BYTES, readCard, writeCard } from './roster.ts'
 
 test.each(['node7', '', 'höst.example', 'x'.repeat(255)])('a card keeps host and process: %s', (host) => {
   const card = new Uint8Array(CARD_BYTES)
@@ -11,9 +11,4 @@ test('a card keeps the beginning of a long host name', () => {
   const card = new Uint8Array(CARD_BYTES)
   writeCard(card, { host: 'é'.repeat(300), pid: 1 })
   expect(readCard(card, 0).host).toMatch(/^é{100,}$/)
-})
-
-test('a rank is named by host and process once they are known', () => {
-  expect(formatRank(1, [])).toBe('rank 1')
-  expect(formatRank(0, [{ rank: 0, host: 'node7', pid: 12 }])).toBe('rank 0 (node7, PID 12)')
 })

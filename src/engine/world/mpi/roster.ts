@@ -2,12 +2,7 @@
  * Who the ranks are: errors name host and process, so that a reader can find the one that hangs. Ranks exchange
  * cards of equal size, since none knows the lengths of the others' yet.
  */
-
-export interface RankIdentity {
-  readonly rank: number
-  readonly host: string
-  readonly pid: number
-}
+import type { RankIdentity } from '../../../core/text/rank-name.ts'
 
 export const CARD_BYTES = 264
 const PID_BYTES = 8
@@ -20,10 +15,4 @@ export function writeCard(card: Uint8Array, { host, pid }: Omit<RankIdentity, 'r
 export function readCard(card: Uint8Array, rank: number): RankIdentity {
   const name = card.subarray(PID_BYTES, card.indexOf(0, PID_BYTES))
   return { rank, host: new TextDecoder().decode(name), pid: new DataView(card.buffer, card.byteOffset).getFloat64(0) }
-}
-
-/** For example "rank 2 (node7, PID 4711)". */
-export function formatRank(rank: number, roster: readonly RankIdentity[]): string {
-  const identity = roster[rank]
-  return identity ? `rank ${rank} (${identity.host}, PID ${identity.pid})` : `rank ${rank}`
 }

@@ -27,7 +27,7 @@ export class SimulatedRanks implements Ranks {
   /** @param size Ranks of the world, of which this process is the first. */
   constructor(size: number) {
     this.size = size
-    this.roster = Array.from({ length: size }, () => ({ host: 'simulated', pid: process.pid }))
+    this.roster = Array.from({ length: size }, (_, rank) => ({ rank, host: 'simulated', pid: process.pid }))
     const workerData: SimulatedCourierData = { orders: this.orders, traffic: this.courierTraffic }
     this.worker = new Worker(packageFile('dist/engine/world/simulated/courier.js'), { workerData, execArgv: [] })
     this.worker.unref()

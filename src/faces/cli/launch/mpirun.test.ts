@@ -143,7 +143,7 @@ describe.each(['openmpi', 'mpich'] as const)('%s', (mpi: MpiLibrary) => {
     const fake = realIo()
     expect(await main(args('fail', ...two, '--restarts', '1', '--set', 'data.source=fail'), fake.io)).toBe(0)
     expect(fake.stderr.text).toMatch(
-      /choir: rank 1 on h \(PID \d+\): the disk is full \(mpirun ended with exit code \d+\)\n/,
+      /choir: rank 1 \(h, PID \d+\): the disk is full \(mpirun ended with exit code \d+\)\n/,
     )
     expect(fake.stderr.text).toContain('choir: continuing with 2 ranks (restart 1 of 1)')
     expect(ranksOf('fail').filter((line) => line.endsWith('--resume'))).toHaveLength(2)
@@ -152,7 +152,7 @@ describe.each(['openmpi', 'mpich'] as const)('%s', (mpi: MpiLibrary) => {
   test.skipIf(!isInstalled)('a killed rank ends the training with exit code 1', async () => {
     const fake = realIo()
     expect(await main(args('kill', ...two, '--set', 'data.source=kill'), fake.io)).toBe(1)
-    const named = mpi === 'openmpi' ? /rank 1 on \S+ \(PID \d+\): killed by signal 9/ : /the training failed: /
+    const named = mpi === 'openmpi' ? /rank 1 \(\S+, PID \d+\): killed by signal 9/ : /the training failed: /
     expect(fake.stderr.text).toMatch(named)
     expect(fake.stderr.text).toMatch(/continue with: choir launch train --resume '.*' --ranks 2 /)
   })

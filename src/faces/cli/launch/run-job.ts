@@ -7,8 +7,9 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { RunError, UsageError } from '../../../core/errors.ts'
 import { checkpointSteps } from '../../../node/run/checkpoint/checkpoint.ts'
+import { removeRankFiles } from '../../../node/run/ranks/files.ts'
 import { checkpointsOf } from '../../../node/run/run-directory.ts'
-import { findFailure, forgetFailures } from '../../../tools/launch/failure.ts'
+import { findFailure } from '../../../tools/launch/failure.ts'
 import type { Layout, Parallel } from '../../../tools/launch/layout.ts'
 import {
   type MpiLibrary,
@@ -63,7 +64,7 @@ export async function runMpiJob(io: Io, settings: MpiJobSettings): Promise<void>
           exists,
           finished: async () => !exists() || ((await checkpointSteps(checkpointsOf(directory))).at(-1) ?? 0) >= steps,
           run: async (now, resume) => {
-            await forgetFailures(directory)
+            await removeRankFiles(directory)
             const words = [...mpirunWords(now, settings), ...rankWords(program, resume)]
             say(`running ${pastable(variables, words)}`)
             job = io.startJob(words, variables)

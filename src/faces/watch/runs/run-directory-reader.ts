@@ -4,14 +4,14 @@
 import { stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { median } from '../../../core/averages.ts'
-import { isFields } from '../../../core/config/fields.ts'
+import { parseRanks, RANKS_FILE } from '../../../node/run/ranks/files.ts'
 import { ARM_FILE, armIn, runOfFolder } from '../../../node/run/study-arm.ts'
 import { isHeldByLiveProcess, LOCK_FILE } from '../../../node/system/lock.ts'
 import type { RanksOfSteps, RoutingHistory, RoutingIndex, RunState, RunSummary, Series } from '../api.ts'
 import { readInside } from './confined.ts'
 import { MetricColumns } from './metric-columns.ts'
 import { newestCheckpointKey } from './newest-checkpoint.ts'
-import { parseObject, RoutingLog } from './routing-log.ts'
+import { RoutingLog } from './routing-log.ts'
 import { type FoundRun, MAX_POLL_BYTES, type PolledRun, type PollResult, QUIET_MS, SETTLED_MS } from './run.ts'
 import { type KnownConfig, readRunConfig, unknownConfig } from './run-config.ts'
 import { type SeriesQuery, seriesOf } from './series.ts'
@@ -232,8 +232,9 @@ export class RunDirectoryReader implements PolledRun {
   }
 
   private async readRoster(): Promise<void> {
-    const text = await readInside(this.found.root, join(this.directory, 'ranks.json'), MAX_CONFIG_BYTES)
-    this.roster = text ? rosterIn(text) : []
+    const text = await readInside(this.found.root, join(this.directory, RANKS_FILE), MAX_CONFIG_BYTES)
+    const ranks = text ? parseRanks(text.toString()) : []
+    this.roster = ranks.map(({ host, pid }) => ({ host: host.slice(0, 100), pid }))
   }
 
   private async checkCheckpointAndLock(): Promise<void> {
@@ -243,15 +244,4 @@ export class RunDirectoryReader implements PolledRun {
     if (this.isLocked && !isLocked) this.unlockedAt = Date.now()
     this.isLocked = isLocked
   }
-}
-
-/** Host and process of each rank in `ranks.json`; empty if it has something else. */
-function rosterIn(text: Buffer): RanksOfSteps['roster'] {
-  const ranks: unknown = parseObject(text)?.ranks
-  if (!Array.isArray(ranks)) return []
-  const roster = ranks.map((rank: unknown) => {
-    const { host, pid } = isFields(rank) ? rank : {}
-    return typeof host === 'string' && typeof pid === 'number' ? { host: host.slice(0, 100), pid } : null
-  })
-  return roster.every((each) => each !== null) ? roster : []
 }

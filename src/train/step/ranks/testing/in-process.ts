@@ -60,7 +60,7 @@ export function ranksInProcess(size: number): Ranks[] {
   return Array.from({ length: size }, (_, rank) => ({
     rank,
     size,
-    roster: Array.from({ length: size }, () => ({ host: 'here', pid: process.pid })),
+    roster: Array.from({ length: size }, (_, of) => ({ rank: of, host: 'here', pid: process.pid })),
     orders: createOrders(),
     begin(channel: number, transfers: readonly Transfer[]) {
       return { ticket: NOT_ORDERED, done: this.exchange(channel, transfers) }

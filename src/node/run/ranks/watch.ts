@@ -4,23 +4,9 @@
  * the run directory; the shell of the rank that was killed first creates the file, and it alone prints the message.
  */
 import { spawn } from 'node:child_process'
-import { existsSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { childEnvironment } from '../../node/system/child-environment.ts'
-
-export interface RankIdentity {
-  readonly rank: number
-  readonly size: number
-  readonly host: string
-  readonly pid: number
-}
-
-/** The file with the first failure of a job, in its run directory: rank, host, PID and reason. */
-const failureFile = (directory: string): string => join(directory, 'failure.json')
-
-/** `rank 2 of 4 (node7, PID 4711)` */
-export const rankTitle = ({ rank, size, host, pid }: RankIdentity): string =>
-  `rank ${rank} of ${size} (${host}, PID ${pid})`
+import { type RankIdentity, rankName } from '../../../core/text/rank-name.ts'
+import { childEnvironment } from '../../system/child-environment.ts'
+import { failureFile, failureText } from './files.ts'
 
 /** Why a rank ends without a word, as far as it is known. */
 const KILLED = 'was killed: by a signal, or by the system when memory ran out'
@@ -64,18 +50,20 @@ export interface RankWatch {
 }
 
 /**
+ * @param size Number of ranks.
  * @param resume Command that continues the run, for the message.
  * @param neighbours PIDs of the other ranks on this host.
  */
 export function watchRank(
   identity: RankIdentity,
+  size: number,
   directory: string,
   resume: string,
   neighbours: readonly number[],
 ): RankWatch {
   if (process.platform === 'win32') return { stopping() {}, release() {} }
-  const contents = failure(identity, '').slice(0, -'"}'.length)
-  const args = [rankTitle(identity), failureFile(directory), contents, resume, KILLED, OUT_OF_MEMORY]
+  const contents = failureText(identity, '').slice(0, -'"}\n'.length)
+  const args = [rankName(identity, size), failureFile(directory), contents, resume, KILLED, OUT_OF_MEMORY]
   const shell = spawn('sh', ['-c', SCRIPT, 'choir-watch', ...args, ...neighbours.map(String)], {
     stdio: ['pipe', 'ignore', 'inherit'],
     env: childEnvironment(),
@@ -90,17 +78,3 @@ export function watchRank(
     release: () => shell.kill('SIGKILL'),
   }
 }
-
-/** Records why this rank ends the job, if it is the first one to fail. */
-export function recordFailure(identity: RankIdentity, directory: string, reason: string): void {
-  // Without a run, the directory stays free for the next attempt.
-  if (!existsSync(join(directory, 'config.json'))) return
-  try {
-    writeFileSync(failureFile(directory), `${failure(identity, reason)}\n`, { flag: 'wx' })
-  } catch {
-    // Another rank has failed before, or the disk is full: the message is printed anyway.
-  }
-}
-
-const failure = ({ rank, host, pid }: RankIdentity, reason: string): string =>
-  JSON.stringify({ rank, host, pid, reason })
