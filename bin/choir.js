@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // Syntax that old Node versions can run, so that they can report that they are too old.
 import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 
 const [major, minor] = process.versions.node.split('.').map(Number)
 const main = new URL('../dist/faces/cli/process.js', import.meta.url)
@@ -12,6 +13,11 @@ if (major < 20 || (major === 20 && minor < 19)) {
   console.error('choir: not built yet (run: npm run build)')
   process.exitCode = 1
 } else {
+  if (existsSync(new URL('../src', import.meta.url))) {
+    const { stalePartsOf, staleText } = await import('./stale-build.js')
+    for (const part of stalePartsOf(fileURLToPath(new URL('..', import.meta.url))))
+      console.error(`choir: ${staleText(part)}`)
+  }
   import(main.href)
     .then(({ runProcess }) => runProcess())
     .catch((error) => {

@@ -1,13 +1,23 @@
-/** Runs before the suite: threads and the program itself run from `dist/`, so an old build would be tested instead. */
-import { readdirSync, statSync } from 'node:fs'
-import { join, sep } from 'node:path'
+/**
+ * Runs before the suite: threads, WASM kernels and the program itself run from `dist/`, so an old build would be tested
+ * instead. What is older than its sources is built; pages, which take long, are only named.
+ */
+import { execFileSync } from 'node:child_process'
+import { stalePartsOf, staleText } from '../../bin/stale-build.js'
 
-export default function expectBuilt(): void {
-  const built = statSync('dist/faces/cli/process.js', { throwIfNoEntry: false })?.mtimeMs
-  if (built === undefined) throw new Error('there is no build: npm run build')
-  const newer = readdirSync('src', { recursive: true, withFileTypes: true })
-    .filter(({ name }) => name.endsWith('.ts') && !name.endsWith('.test.ts'))
-    .map(({ parentPath, name }) => join(parentPath, name))
-    .find((path) => !path.includes(`${sep}testing${sep}`) && statSync(path).mtimeMs > built)
-  if (newer !== undefined) console.warn(`\n${newer} is newer than the build in dist/: npm run build\n`)
+const builds: Readonly<Record<string, readonly string[]>> = {
+  kernels: ['assemblyscript/bin/asc.js', '--config', 'src/engine/cpu/wasm/asconfig.json'],
+  // Only what runs: types are checked elsewhere, and declarations belong to a package.
+  program: ['typescript/bin/tsc', '-p', 'tsconfig.build.json', '--noCheck', '--declaration', 'false'],
+}
+
+export default function build(): void {
+  for (const part of stalePartsOf('.')) {
+    const [program, ...args] = builds[part.name] ?? []
+    if (program === undefined) console.warn(`\n${staleText(part)}\n`)
+    else {
+      console.warn(`\n${part.source} is newer than the ${part.name} in dist/: building\n`)
+      execFileSync(process.execPath, [`node_modules/${program}`, ...args], { stdio: 'inherit' })
+    }
+  }
 }
