@@ -422,6 +422,43 @@ describe('a view', () => {
     ])
   })
 
+  test('of scale names the capacity of both arms where arms of the section differ in it, in the table and its figures', () => {
+    const kinds = {
+      'top-1 limited': moe({ k: 1, capacity: 'kx', factor: 1.25 }),
+      '2 top-1 1x': moe({ router: 'prototype', k: 1, prototypes: 2, capacity: '1x', factor: 1.25 }),
+      'top-2': moe({ k: 2, capacity: 'none' }),
+      '2 top-1': moe({ router: 'prototype', k: 1, prototypes: 2, capacity: 'none' }),
+      dense: { 'model.moe': null },
+      'top-1': moe({ k: 1, capacity: 'none' }),
+    }
+    const sizes = [32, 64, 128]
+    const arms = Object.fromEntries(
+      sizes.flatMap((width) =>
+        Object.entries(kinds).map(([kind, settings]): [string, ArmSketch] => [
+          `${width} ${kind}`,
+          { settings: { 'model.width': width, ...settings }, parameters: 1000 * width },
+        ]),
+      ),
+    )
+    const contrasts = [
+      ['top-1 limited', '2 top-1 1x'],
+      ['top-2', '2 top-1'],
+      ['dense', 'top-1'],
+    ].flatMap(([baseline, arm]) => sizes.map((width) => ({ baseline: `${width} ${baseline}`, arm: `${width} ${arm}` })))
+    const { blocks } = view({ view: 'scale', arms, contrasts })
+    const names = [
+      '2 top-1 1x ×1.25 against top-1 ×1.25',
+      '2 top-1 dropless against top-2 dropless',
+      'top-1 dropless against dense',
+    ]
+    expect(tableWith(blocks, 'Slope').rows.map((row) => text(row[0]))).toEqual(names)
+    for (const [i, name] of names.entries()) {
+      const drawn = figure(blocks, `scale-gain-${i + 1}`) as ScatterFigure
+      expect(drawn.caption).toContain(`Gain of ${name}:`)
+      expect(drawn.points.map(({ group }) => group)).toEqual([name, name, name])
+    }
+  })
+
   test('of published trends has one row per claim, with the published number and that of the study', () => {
     const experts = [2, 4, 8]
     const arms = Object.fromEntries(

@@ -43,6 +43,17 @@ export function familyOf(routing: Routing | null): string {
   return router === 'top-k' || router === 'switch' ? `top-${k}` : `${router} top-${k}`
 }
 
+/**
+ * The same with the capacity: `2 top-1 1x ×1.25`, `top-1 ×1.25` (of one activated expert, 1x and kx are the same), and
+ * `top-2 dropless` without a limit.
+ */
+export function routingWithCapacity(routing: Routing | null): string {
+  if (routing === null) return familyOf(routing)
+  const { capacity, factor, activated } = routing
+  if (capacity === 'none') return `${familyOf(routing)} dropless`
+  return `${familyOf(routing)}${activated > 1 ? ` ${capacity}` : ''} ×${factor}`
+}
+
 /** Settings that change the speed but not the results. */
 export const speedOnly: readonly string[] = ['model.moe.compute', 'model.moe.selection', 'runtime.threads']
 

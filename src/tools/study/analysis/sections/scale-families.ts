@@ -1,10 +1,19 @@
 /**
  * Groups comparisons into families, each the same comparison at several sizes: its members agree in every
- * setting in which arms of the section differ, except those that set the size. Names show how families differ.
+ * setting in which arms of the section differ, except those that set the size. Names show how families differ, and the
+ * capacity of each arm where that is not the same for all.
  */
 import type { Contrast } from '../../contract.ts'
 import { armsOf, type Runs } from '../runs.ts'
-import { comparableValue, differingPaths, familyOf, routingOf, speedOnly, valueText } from './routing.ts'
+import {
+  comparableValue,
+  differingPaths,
+  familyOf,
+  routingOf,
+  routingWithCapacity,
+  speedOnly,
+  valueText,
+} from './routing.ts'
 
 /** Settings of the size of a model. */
 const sizes = new Set(
@@ -31,6 +40,9 @@ export function familyKeys(runs: Runs, contrasts: readonly Contrast[]): FamilyKe
   const arms = armsOf(contrasts)
   const differing = new Set(arms.flatMap((arm) => differingPaths(runs, arms[0] ?? arm, arm)))
   const paths = [...differing].filter((path) => !sizes.has(path) && !speedOnly.includes(path)).sort()
+  const routings = arms.map((arm) => routingOf(runs, arm)).filter((routing) => routing !== null)
+  const nameOf =
+    new Set(routings.map(({ capacity, factor }) => `${capacity} ${factor}`)).size > 1 ? routingWithCapacity : familyOf
   const both = ({ baseline, arm }: Contrast, path: string, write = kindValue) =>
     [baseline, arm].map((one) => write(runs, one, path))
   return {
@@ -38,7 +50,7 @@ export function familyKeys(runs: Runs, contrasts: readonly Contrast[]): FamilyKe
       JSON.stringify(paths.filter((path) => strict || !goesWithSize(path)).map((path) => both(contrast, path))),
     names(families) {
       const short = families.map(
-        ({ baseline, arm }) => `${familyOf(routingOf(runs, arm))} against ${familyOf(routingOf(runs, baseline))}`,
+        ({ baseline, arm }) => `${nameOf(routingOf(runs, arm))} against ${nameOf(routingOf(runs, baseline))}`,
       )
       return families.map((family, i) => {
         const namesakes = families.filter((_, j) => short[j] === short[i])
