@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -188,4 +188,27 @@ test('a run that is exported and imported again has the same loss', async () => 
   )
   expect(losses[0]).toBeGreaterThan(0)
   expect(losses[1]).toBeCloseTo(losses[0] as number, 5)
+})
+
+test('an export has the coefficient of the balancing loss at the step of its checkpoint', async () => {
+  const { model, data, runtime } = run.config
+  if (model.moe === null) throw new Error('dense')
+  // From 0.4 at step 1 to 0.1 at step 4.
+  const config = defineConfig({
+    model: { ...model, activation: 'swiglu', moe: { ...model.moe, balance: { coefficient: 0.4 } } },
+    data,
+    runtime,
+    train: { steps: 4, checkpointEvery: 1, keep: 3, schedule: { finalBalance: 0.25 } },
+  })
+  const directory = join(folder, 'fading')
+  await train(config, { directory })
+  for (const [checkpoint, coefficient] of [
+    [2, 0.3],
+    [4, 0.1],
+  ] as const) {
+    const out = join(folder, `fading-${checkpoint}`)
+    await exportRun(directory, { format: 'hf', out, checkpoint })
+    const { router_aux_loss_coef } = JSON.parse(await readFile(join(out, 'config.json'), 'utf8'))
+    expect(router_aux_loss_coef).toBeCloseTo(coefficient, 12)
+  }
 })

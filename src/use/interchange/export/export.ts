@@ -3,6 +3,7 @@
  * back, measures what going dropless changes, and only then gives the folder its name.
  */
 import { join } from 'node:path'
+import type { RunConfig } from '../../../core/config/run-config.ts'
 import { RunError } from '../../../core/errors.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
 import { describeModel } from '../../../core/model/describe.ts'
@@ -10,6 +11,7 @@ import { loadRunConfig } from '../../../node/run/load-config.ts'
 import type { OnMessage } from '../../../train/run/messages.ts'
 import { randomFor } from '../../../train/step/random.ts'
 import type { EvalRecord } from '../../../train/step/records.ts'
+import { balanceSchedule } from '../../../train/step/schedule.ts'
 import { evaluateModel } from '../../runs/evaluate.ts'
 import { loadModel, type ModelChoice, type TrainedModel } from '../../runs/trained-model.ts'
 import { largestDifference } from './compare.ts'
@@ -66,7 +68,8 @@ export async function exportRun(directory: string, options: ExportOptions): Prom
     const trained = await loadModel(directory, choice, onMessage)
     try {
       const { config, store, tokenizer, runtime, step } = trained
-      const planned = await plan({ config, weights: weightsOf(store), tokenizer, runtime, dtype })
+      const source = { config: withBalanceAt(config, step), weights: weightsOf(store), tokenizer, runtime, dtype }
+      const planned = await plan(source)
       onMessage({ kind: 'prepare', message: `writing ${planned.files.length} files` })
       await folder.write(planned.files, signal)
       onMessage({ kind: 'prepare', message: 'reading them back' })
@@ -100,6 +103,17 @@ export async function exportRun(directory: string, options: ExportOptions): Prom
     await folder.discard()
     throw error
   }
+}
+
+/**
+ * The configuration with the coefficient of the balancing loss that the checkpoint of a step was trained with last, so
+ * that who trains the exported model further continues with it. The weights of step 0 get the coefficient of step 1.
+ */
+function withBalanceAt(config: RunConfig, step: number): RunConfig {
+  const coefficient = balanceSchedule(config)?.(Math.max(1, step))
+  const { moe } = config.model
+  if (!moe || coefficient === undefined) return config
+  return { ...config, model: { ...config.model, moe: { ...moe, balance: { ...moe.balance, coefficient } } } }
 }
 
 async function checkLogits(
