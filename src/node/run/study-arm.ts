@@ -8,8 +8,8 @@ import { isFields } from '../../core/config/fields.ts'
 
 export const ARM_FILE = 'arm.json'
 
-/** Folders of a study in which its runs are, and the trials of its learning-rate sweeps. */
-export const studyFolders = { runs: 'runs', trials: 'trials' } as const
+/** Folders of a study: of its runs, of the trials of its learning-rate sweeps, and of the runs that confirm a rate. */
+export const studyFolders = { runs: 'runs', trials: 'trials', confirming: 'confirming' } as const
 
 export function writeArm(directory: string, arm: string): void {
   writeFileSync(join(directory, ARM_FILE), `${JSON.stringify({ arm })}\n`)

@@ -94,12 +94,14 @@ test('a run of a study is named by its arm and seed, from when the arm is writte
   expect(other?.config).not.toHaveProperty('study.arm')
 })
 
-test('runs of an arm at several learning rates have the rate in their names', async () => {
+test('runs of an arm at several learning rates have the rate in their names, apart from trials and confirming runs', async () => {
   for (const [path, learningRate] of [
     ['runs/top-1-seed-1-00000001', 0.001],
     ['runs/top-1-seed-1-00000002', 0.002],
     ['runs/top-1-seed-2-00000003', 0.001],
     ['trials/top-1-seed-2-00000004', 0.001],
+    ['confirming/top-1-seed-100-00000005', 0.001],
+    ['confirming/top-1-seed-100-00000006', 0.002],
   ] as const) {
     const { train: settings, ...rest } = config(4)
     await put(`${path}/config.json`, { ...rest, train: { ...settings, schedule: { learningRate } } })
@@ -111,6 +113,8 @@ test('runs of an arm at several learning rates have the rate in their names', as
     'top-1, seed 1, lr 0.002',
     'top-1, seed 2, lr 0.001',
     'top-1, seed 2, trial',
+    'top-1, seed 100, confirming run, lr 0.001',
+    'top-1, seed 100, confirming run, lr 0.002',
   ])
 })
 

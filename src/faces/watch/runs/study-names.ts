@@ -6,14 +6,21 @@ import { basename } from 'node:path'
 import { runOfFolder, studyFolders } from '../../../node/run/study-arm.ts'
 import type { RunSummary } from '../api.ts'
 
+/** Ends of names, in the words of docs/study.md, by the folder of a study that a run is in. */
+const purposes: ReadonlyMap<string, string> = new Map([
+  [studyFolders.runs, ''],
+  [studyFolders.trials, ', trial'],
+  [studyFolders.confirming, ', confirming run'],
+])
+
 /** @param arm Of the study's record beside the run; null: as the folder has it. */
 export function nameOfRun(path: string, arm: string | null): string {
   const found = runOfFolder(basename(path))
   if (!found) return path
   const folders = path.split('/').slice(0, -1)
-  const isTrial = folders.at(-1) === studyFolders.trials
-  const study = isTrial || folders.at(-1) === studyFolders.runs ? folders.slice(0, -1) : folders
-  return [...study, `${arm ?? found.arm}, seed ${found.seed}${isTrial ? ', trial' : ''}`].join('/')
+  const purpose = purposes.get(folders.at(-1) ?? '')
+  const study = purpose === undefined ? folders : folders.slice(0, -1)
+  return [...study, `${arm ?? found.arm}, seed ${found.seed}${purpose ?? ''}`].join('/')
 }
 
 /** Settings in which the runs of an arm may differ, in words for a name. */

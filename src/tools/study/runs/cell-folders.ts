@@ -8,6 +8,13 @@ import type { Cell } from '../contract.ts'
 import { firstStepOf, stepsOf } from '../grid/cells.ts'
 import { currentFolder, removeCheckpoints, removeEarlier, runFolder, type Trunk } from './run-folder.ts'
 
+const folders: Readonly<Record<Cell['rate'], string>> = {
+  common: studyFolders.runs,
+  best: studyFolders.runs,
+  trial: studyFolders.trials,
+  confirm: studyFolders.confirming,
+}
+
 export class CellFolders {
   private readonly directory: string
   private readonly keepCheckpoints: boolean
@@ -53,8 +60,7 @@ export class CellFolders {
   }
 
   private pathOf(cell: Cell): string {
-    const isOfSweep = cell.rate === 'trial' || cell.rate === 'confirm'
-    return join(this.directory, isOfSweep ? studyFolders.trials : studyFolders.runs, folderOfRun(cell))
+    return join(this.directory, folders[cell.rate], folderOfRun(cell))
   }
 
   private current(cell: Cell): Promise<string> {

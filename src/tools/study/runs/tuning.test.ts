@@ -4,6 +4,7 @@
  * @slow
  */
 import { rm } from 'node:fs/promises'
+import { basename, dirname } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { RunError } from '../../../core/errors.ts'
 import type { FinishedRun } from '../contract.ts'
@@ -78,6 +79,12 @@ test('every arm is swept first, then runs at the common rate, and at its best ra
   // An arm that keeps the common rate costs nothing more.
   expect([multiples(confirming, 1), multiples(confirming, 2).sort()]).toEqual([[], [1, 2]])
   for (const { config } of confirming) expect(config.train.steps).toBe(20)
+  const foldersOf = (some: readonly Job[]) => new Set(some.map((job) => basename(dirname((job as TrainJob).directory))))
+  expect([trials, confirming, runsIn(jobs.jobs)].map(foldersOf)).toEqual([
+    new Set(['trials']),
+    new Set(['confirming']),
+    new Set(['runs']),
+  ])
 
   const { cells, tuning } = resultsOf(fake.specification(input), fake.options(), grid, ledger)
   expect(cells.map(({ arm, seed, rate, record }) => [arm, seed, rate, record?.status])).toEqual(
