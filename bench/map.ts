@@ -20,6 +20,7 @@ import {
   coverageOf,
   type Predictions,
   predictionsOf,
+  sharesOf,
 } from '../src/tools/study/analysis/map/predictions.ts'
 import { Runs } from '../src/tools/study/analysis/runs.ts'
 import { expand } from '../src/tools/study/grid/grid.ts'
@@ -102,13 +103,6 @@ async function coverage(file: string, directory: string, { out }: { readonly out
     )}\n\n${summary(found)}\n`,
   )
 }
-
-const sharesOf = ({ cells, breakEvens }: Coverage) => ({
-  insideShare: cells.filter(({ inside }) => inside).length / cells.length,
-  meanAbsoluteError:
-    cells.reduce((sum, { measured, difference }) => sum + Math.abs(measured - difference), 0) / cells.length,
-  breakEvensWithinQuarter: breakEvens.filter(({ error }) => Math.abs(error) <= 0.25).length,
-})
 
 function summary(found: Coverage): string {
   const { insideShare, meanAbsoluteError, breakEvensWithinQuarter } = sharesOf(found)

@@ -73,6 +73,16 @@ export interface Coverage {
   readonly missing: number
 }
 
+/** The comparison in numbers. NaN if no predicted cell has results. */
+export const sharesOf = ({ cells, breakEvens }: Coverage) => ({
+  /** Share of the cells whose measurement is inside the interval. */
+  insideShare: cells.filter(({ inside }) => inside).length / cells.length,
+  /** Mean of |measured - predicted|, nats a token. */
+  meanAbsoluteError:
+    cells.reduce((sum, { measured, difference }) => sum + Math.abs(measured - difference), 0) / cells.length,
+  breakEvensWithinQuarter: breakEvens.filter(({ error }) => Math.abs(error) <= 0.25).length,
+})
+
 export function coverageOf(predictions: Predictions, pairs: readonly MapPair[]): Coverage {
   const cells = predictions.cells.flatMap((cell) => {
     const own = pairs.filter(
