@@ -53,7 +53,14 @@ export type { CeilingReport } from '../../train/measure/ceiling.ts'
 export type { StepProfile } from '../../train/measure/step-profile.ts'
 export type { OnMessage, RunMessage } from '../../train/run/messages.ts'
 export type { Origin } from '../../train/run/origin.ts'
-export type { CapacityEvaluation, DocumentLosses, DomainEvaluation, EvalRecord, RanksRecord, TrainRecord } from '../../train/step/records.ts'
+export type {
+  CapacityEvaluation,
+  DocumentLosses,
+  DomainEvaluation,
+  EvalRecord,
+  RanksRecord,
+  TrainRecord,
+} from '../../train/step/records.ts'
 export type { TextEnd } from '../../use/infer/continue-text.ts'
 export type { SamplingOptions } from '../../use/infer/generation/sampling.ts'
 export type { RouterChoices, TextRouting } from '../../use/infer/text-routing.ts'
