@@ -102,7 +102,7 @@ Examples:
   choir inspect base
   choir study m6t --out studies/m6t
   choir plan m6t-1t --cluster v100-480
-  choir worth demo --tokens 50M
+  choir worth S --tokens 50M
 
 Run "choir COMMAND --help" for the options of a command.`,
     )

@@ -71,7 +71,9 @@ describe('choir worth', () => {
     const few = await worth(...inside(), '--tokens', '1.3M')
     expect(few.out).toMatch(/Dense: experts are expected to have the higher loss/)
     const many = await worth(...inside(), '--tokens', '18M')
-    expect(many.out).toMatch(/Experts: 8 of them lower the loss by about 0\.0\d\d nats a token \(80 %: /)
+    expect(many.out).toMatch(
+      /Experts: 8 of them, of which a token uses one, lower the loss by about 0\.0\d\d nats a token \(80 %: /,
+    )
     expect(many.out).toMatch(/× the memory and .* × the time of a step/)
     expect(many.out).not.toMatch(/NaN|undefined|Infinity|null/)
     const dense = await worth(
@@ -98,6 +100,50 @@ describe('choir worth', () => {
     expect(long.out).not.toMatch(/80 % interval/)
     const large = await worth('m6t-base', '--cluster', 'a100-64', '--law', law, '--tokens', '20B')
     expect(large.out).toMatch(/active parameters are outside the law/)
+  })
+
+  test.each([
+    ['top-2', ['moe.k=2'], 2 * 384, '2 experts'],
+    ['2 top-1', ['moe.router=prototype', 'moe.prototypes=2'], 2 * 384, '2 experts'],
+    ['a shared expert', ['moe.sharedHidden=96'], 384 + 96, '1 expert and a shared one'],
+  ])(
+    'predicts nothing for %s, which no law has measured, and names the top-1 that it can answer for',
+    async (_, settings, hidden, used) => {
+      const own = settings.flatMap((set) => ['--set', `model.${set}`])
+      const { code, out } = await worth(...inside(), '--tokens', '18M', ...own, '--json')
+      expect(code).toBe(0)
+      const { beyond, advice, rows, active } = JSON.parse(out)
+      expect(beyond).toContain(`a token of this model uses ${used}, and the law is of top-1`)
+      expect(advice).toMatch(/published work does not cover more than one expert for a token either/)
+      expect(rows.map((row: { forecast: unknown }) => row.forecast)).toEqual(rows.map(() => null))
+      // The costs are those of the model itself: in both layers, two matrices of each expert in place of two dense ones.
+      const eight = rows.find((row: { experts: number }) => row.experts === 8)
+      const dense = rows[0]
+      const shared = settings[0] === 'moe.sharedHidden=96' ? 96 : 0
+      const matrices = 2 * 2 * 96 * (8 * 384 + shared - hidden)
+      expect(Math.abs(eight.parameters - dense.parameters - matrices)).toBeLessThan(0.03 * matrices)
+      const named = /model\.moe\.router=top-k, (.*)\)/.exec(beyond)?.[1]?.split(', ') ?? []
+      expect(named).toContain(`hidden=${hidden}`)
+      const topOne = ['router=top-k', ...named].flatMap((set) => ['--set', `model.moe.${set}`])
+      const answered = JSON.parse((await worth(...inside(), '--tokens', '18M', ...own, ...topOne, '--json')).out)
+      expect(answered).toMatchObject({ beyond: null, active })
+      expect(answered.rows[2].forecast.difference).toBeLessThan(0)
+    },
+  )
+
+  test('does not apply the published law, of top-1 too, to top-2', async () => {
+    const medium = [
+      'width=768',
+      'layers=12',
+      'heads=12',
+      'hidden=1536',
+      'vocabulary=32000',
+      'moe.hidden=1536',
+      'moe.k=2',
+    ]
+    const args = medium.flatMap((set) => ['--set', `model.${set}`])
+    const { out } = await worth('tiny', '--cluster', 'h100-8', '--law', law, '--tokens', '10B', ...args, '--json')
+    expect(JSON.parse(out).rows.every(({ published }: { published: unknown }) => published === null)).toBe(true)
   })
 
   test('uses the published law, and says so, for a size that it covers', async () => {

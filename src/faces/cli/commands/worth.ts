@@ -41,13 +41,14 @@ export function addWorth(program: Command, io: Io): void {
       'after',
       `
 Examples:
-  choir worth demo --tokens 50M
-  choir worth demo --tokens 50M --law studies/map/law.json
+  choir worth S --tokens 50M
+  choir worth S --tokens 50M --law studies/map/law.json
   choir worth M --tokens 20B --cluster h100-8 --json
 
 Experts pay if the model with experts has a lower loss than the dense model with as many active
 parameters (those that compute a token) after as many tokens. Break-even is the number of tokens
-from which on they do.`,
+from which on they do. Laws are of top-1: a model whose tokens use several experts, or a shared
+one, gets no prediction.`,
     )
     .action((source: string, flags: WorthFlags) => run(io, source, flags))
 }

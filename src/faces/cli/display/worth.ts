@@ -14,7 +14,7 @@ export function worthText(worth: Worth, name: string, colors: Colors): string {
   const facts: [string, string][] = [
     ['model', `${count(activeParameters)} active parameters, ${count(active)} without tables that are only looked up`],
     ['training', `${grouped(tokens)} tokens, ${significant(tokens / active)} for each of the ${count(active)}`],
-    ['law', law ? `of study ${law.study}, ${plural(law.runs, 'run')} on ${law.source.join(', ')}` : 'none'],
+    ['law', law ? `top-1, of study ${law.study}, ${plural(law.runs, 'run')} on ${law.source.join(', ')}` : 'none'],
   ]
   const paragraph = (text: string, paint: (line: string) => string = (line) => line) => [
     ...wrap(text, WIDTH).map((line) => `  ${paint(line)}`),
@@ -42,6 +42,7 @@ export function worthText(worth: Worth, name: string, colors: Colors): string {
 }
 
 const explanation =
+  'Compared: experts of which a token uses one, as large as the network of the dense model, and the dense model. ' +
   'Difference: loss with experts minus that of the dense model, nats a token, with its 80 % interval; below zero, experts ' +
   'pay. Break-even: tokens from which on they do. Equal time: the difference to a dense model that trains for as long.'
 

@@ -2,6 +2,7 @@
 
 import { type ModelConfig, modelSchema } from '../../../core/model/config.ts'
 import { activatedExperts } from '../../../core/model/parameters.ts'
+import { plural } from '../../../core/text/numbers.ts'
 import type { LawFile } from '../../law/law-file.ts'
 
 /** Hidden width of the networks that a token passes in a layer. */
@@ -9,17 +10,32 @@ const activeHidden = ({ moe, hidden }: ModelConfig): number =>
   moe === null ? hidden : activatedExperts(moe) * moe.hidden + moe.sharedHidden
 
 /**
- * The model with `experts`, of which a token uses one as large as the network of the dense model (1 expert). A dense
- * model gets the experts of the law's recipe; a sparse one keeps its own settings.
+ * Why a law of top-1 has no answer for a model, in words, with the settings of a model that it has one for; null if a
+ * token uses one expert and no shared one, or the model is dense. Laws are fitted to such runs only (`map-arms.ts` of
+ * studies), the published one too.
+ */
+export function beyondTopOne(model: ModelConfig): string | null {
+  const { moe } = model
+  if (moe === null) return null
+  const used = activatedExperts(moe)
+  if (used === 1 && moe.sharedHidden === 0) return null
+  const experts = `${plural(used, 'expert')}${moe.sharedHidden > 0 ? ' and a shared one' : ''}`
+  return (
+    `a token of this model uses ${experts}, and the law is of top-1: a token of its runs used one expert, as large as the ` +
+    `network of the dense model (top-1 with as many active parameters has model.moe.router=top-k, k=1, prototypes=1, ` +
+    `sharedHidden=0, sharedGate=false, hidden=${activeHidden(model)})`
+  )
+}
+
+/**
+ * The model with another number of experts, of which a token uses as many as before; 1: the dense model, whose network is
+ * as wide as all that a token uses. A dense model gets the experts of the law's recipe; a sparse one keeps its own settings.
  * @returns null if the settings do not allow this number of experts
  */
 export function withExperts(model: ModelConfig, experts: number, law: LawFile | null): ModelConfig | null {
   const hidden = activeHidden(model)
-  const base = model.moe ?? recipeMoe(law)
-  const moe =
-    experts === 1 ? null : { ...base, experts, hidden, k: 1, prototypes: 1, sharedHidden: 0, sharedGate: false }
-  const router = moe && base.router === 'prototype' ? { router: 'top-k' } : {}
-  const parsed = modelSchema.safeParse({ ...model, hidden, moe: moe && { ...moe, ...router } })
+  const sparse = model.moe ?? { ...recipeMoe(law), hidden, k: 1, prototypes: 1, sharedHidden: 0, sharedGate: false }
+  const parsed = modelSchema.safeParse({ ...model, hidden, moe: experts === 1 ? null : { ...sparse, experts } })
   return parsed.success ? parsed.data : null
 }
 

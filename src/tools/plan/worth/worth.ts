@@ -1,7 +1,7 @@
 /**
  * Dense or experts? For a model and a number of tokens: the difference in loss that a law expects of each number of
- * experts, the tokens at which they begin to pay, and what they cost in memory and time. Outside the range of the law it
- * predicts nothing of its own, and cites published work.
+ * experts, the tokens at which they begin to pay, and what they cost in memory and time. Outside the range of the law,
+ * also for models whose tokens use more than one expert, it predicts nothing of its own, and cites published work.
  */
 
 import type { ModelConfig } from '../../../core/model/config.ts'
@@ -13,7 +13,7 @@ import { outside, tokensAt } from '../../law/law.ts'
 import type { LawFile } from '../../law/law-file.ts'
 import { type Citation, citations, publishedLaw, publishedLawCovers } from '../../law/published.ts'
 import type { Plan } from '../plan.ts'
-import { otherThanRecipe, withExperts } from './variants.ts'
+import { beyondTopOne, otherThanRecipe, withExperts } from './variants.ts'
 
 export interface WorthRow {
   /** 1: the dense model. */
@@ -65,7 +65,8 @@ export async function worth(
   if (!dense) throw new Error('internal: the model has no dense variant')
   const { activeParameters, computingParameters: active } = describeModel(dense)
   const where = { active, tokens, experts: 1 }
-  const beyond = beyondWords(law, where)
+  const otherThanTopOne = beyondTopOne(model)
+  const beyond = law === null ? beyondWords(law, where) : (otherThanTopOne ?? beyondWords(law, where))
   const rows: WorthRow[] = []
   for (const experts of [1, ...(law?.experts ?? EXPERTS)]) {
     const variant = withExperts(model, experts, law)
@@ -88,7 +89,10 @@ export async function worth(
       forecast: law && beyond === null ? forecast(law, point) : null,
       breakEven: law && beyond === null && experts > 1 ? breakEven(law, point) : null,
       atEqualTime: law && beyond === null && slower !== null ? atEqualTime(law, point, slower) : null,
-      published: beyond !== null && publishedLawCovers(published) ? differenceAt(publishedLaw, published) : null,
+      published:
+        beyond !== null && otherThanTopOne === null && publishedLawCovers(published)
+          ? differenceAt(publishedLaw, published)
+          : null,
     })
   }
   return {
@@ -107,7 +111,7 @@ export async function worth(
     otherSettings: law ? otherSettings(model, law) : [],
     rows,
     citations: beyond === null ? [] : citations,
-    advice: adviceOf(rows, beyond),
+    advice: adviceOf(rows, beyond, otherThanTopOne === null ? 'this size' : 'more than one expert for a token'),
   }
 }
 
@@ -147,12 +151,13 @@ function otherSettings(model: ModelConfig, law: LawFile): string[] {
 /** Of several numbers of experts that pay, the smallest with this share of the largest gain. */
 const ENOUGH = 0.8
 
-function adviceOf(rows: readonly WorthRow[], beyond: string | null): string {
+/** @param uncovered Of what published work has no number, if no row has one. */
+function adviceOf(rows: readonly WorthRow[], beyond: string | null, uncovered: string): string {
   if (beyond !== null) {
     const published = rows.filter((row) => row.published !== null && row.experts > 1)
     const best = smallestWithGain(published, ({ published }) => published ?? 0)
     const expects = !best
-      ? 'published work does not cover this size either: compare the arms in a study on your text'
+      ? `published work does not cover ${uncovered} either: compare the arms in a study on your text`
       : `the published law, of other text and another vocabulary, would choose ${best.experts} experts (${nats(best.published)} nats a token)`
     return `No answer of our own: ${beyond}. As a guess, ${expects}.`
   }
@@ -166,7 +171,7 @@ function adviceOf(rows: readonly WorthRow[], beyond: string | null): string {
       ratioText(best.memoryBytes, dense?.memoryBytes, 'the memory'),
       ratioText(best.stepSeconds, dense?.stepSeconds, 'the time of a step'),
     ]
-    return `Experts: ${best.experts} of them lower the loss by about ${nats(-difference)} nats a token (80 %: ${nats(-high)} to ${nats(-low)}), for ${cost.filter((one) => one !== null).join(' and ')}${timeNote(best.atEqualTime)}`
+    return `Experts: ${best.experts} of them, of which a token uses one, lower the loss by about ${nats(-difference)} nats a token (80 %: ${nats(-high)} to ${nats(-low)}), for ${cost.filter((one) => one !== null).join(' and ')}${timeNote(best.atEqualTime)}`
   }
   if (sparse.length === 0) return 'Dense: no number of experts fits into the memory.'
   const soonest = sparse
