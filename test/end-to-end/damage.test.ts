@@ -164,6 +164,19 @@ test.each(Object.entries(forgeries))(
   60_000,
 )
 
+test('a run that is refused for its text keeps lacking its tokenizer.json; with the right text it gets it back', async () => {
+  const run = workspace.file('without tokenizer')
+  cpSync(intact, run, { recursive: true })
+  rmSync(join(run, 'tokenizer.json'))
+  const other = workspace.file('other.txt')
+  writeFileSync(other, 'Another text, long enough for a batch.\n'.repeat(2000))
+  const refused = await workspace.choir('train', '--resume', run, '--set', 'train.steps=21', '--data', other)
+  expect(refused).toMatchObject({ code: 2, stderr: expect.stringContaining('the text has changed') })
+  expect(readdirSync(run)).not.toContain('tokenizer.json')
+  await expectSuccess(workspace.start('train', '--resume', run, '--set', 'train.steps=21'))
+  expect(readFileSync(join(run, 'tokenizer.json'))).toEqual(readFileSync(join(intact, 'tokenizer.json')))
+})
+
 test('two damaged checkpoints give two warnings and the third is used; if all are damaged, nothing changes', async () => {
   const run = workspace.file('worse')
   cpSync(intact, run, { recursive: true })

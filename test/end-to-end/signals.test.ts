@@ -9,7 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { RunInput } from '../../src/core/config/run-config.ts'
 import { randomFor } from '../../src/train/step/random.ts'
-import { ChoirProcess, Workspace } from './support.ts'
+import { ChoirProcess, expectSuccess, metrics, results, Workspace } from './support.ts'
 
 /** A second, and more on a machine that does something else: there a start takes longer too. Each phase takes several. */
 let limitMs = 1000
@@ -18,6 +18,8 @@ const signals = ['SIGTERM', 'SIGINT'] as const
 let workspace: Workspace
 /** Text of words that hardly repeat, the slowest for a tokenizer. */
 let words: string
+/** The same of half a megabyte. */
+let shorter: string
 beforeAll(async () => {
   workspace = new Workspace()
   const began = performance.now()
@@ -28,6 +30,8 @@ beforeAll(async () => {
   const random = randomFor(1, 'words')
   const line = () => Array.from({ length: 12 }, () => random.integer(2 ** 32).toString(36)).join(' ')
   const text = Array.from({ length: 5000 }, line).join('\n')
+  shorter = workspace.file('shorter.txt')
+  writeFileSync(shorter, text)
   for (let i = 0; i < 30; i++)
     writeFileSync(
       words,
@@ -100,6 +104,29 @@ describe.skipIf(process.platform === 'win32').each(signals)('%s', (signal) => {
     await running.line(({ message }) => message === 'compiling the model')
     await delay(100)
     await stopsBeforeSteps(running, run)
+  })
+
+  test.each([2, 4])('ends an evaluation after step 2 of %i, which is made when the run is resumed', async (steps) => {
+    const [whole, config] = [workspace.file(`whole-${steps}-${signal}`), { steps, evalEvery: 2, checkpointEvery: 1 }]
+    // To evaluate all that is held out takes many seconds.
+    const over = { data: { source: shorter, heldOut: 0.5 }, train: { ...config, evalBatches: 3 } }
+    await expectSuccess(workspace.start('train', workspace.config(over), '--out', whole))
+    const [running, run] = train(`evaluation-${steps}`, { ...over, train: { ...config, evalBatches: 0 } })
+    await running.step(2)
+    await delay(200)
+    expect((await stops(running, signal)).stderr).toContain('stopped after step 2; continue with')
+    expect(metrics(run).map(({ kind }) => kind)).toEqual(['train', 'train'])
+    for (let i = 0; i < 2; i++)
+      await expectSuccess(workspace.start('train', '--resume', run, '--set', 'train.evalBatches=3'))
+    expect(results(run)).toEqual(results(whole))
+  })
+
+  test('ends `choir eval`', async () => {
+    const run = workspace.file(`whole-2-${signal}`)
+    const running = workspace.start('eval', run, '--data', words)
+    await delay(limitMs)
+    // Nothing is saved, so the system ends it.
+    expect((await stops(running, signal)).code).toBe(null)
   })
 
   test('ends a dashboard that reads large logs', async () => {

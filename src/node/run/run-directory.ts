@@ -28,7 +28,7 @@ import type { EvalRecord, LedgerRecord, RanksRecord, TrainRecord } from '../../t
 import { decayStart } from '../../train/step/schedule.ts'
 import { AppendFile } from '../system/append-file.ts'
 import { errorCode, makeFolder, removeEmptyFolders, replaceFile, syncFolder } from '../system/disk.ts'
-import { jsonLine } from '../system/jsonl.ts'
+import { jsonLine, readJsonLines } from '../system/jsonl.ts'
 import { LOCK_FILE, lockRun, type RunLock } from '../system/lock.ts'
 import { JSON_BYTES, readText } from '../system/read-text.ts'
 import { refuseFolders, refuseLinks } from '../system/special-files.ts'
@@ -243,6 +243,13 @@ export class RunDirectory implements RunLog {
       }
       throw new RunError(`cannot open the logs of run ${this.path}: ${(error as Error).message}`)
     }
+  }
+
+  /** Whether metrics.jsonl has an evaluation of a step. Call it after {@link rewind}. */
+  async hasEvaluation(step: number): Promise<boolean> {
+    for await (const record of readJsonLines<{ kind?: unknown; step?: unknown }>(this.log('metrics')))
+      if (record.kind === 'eval' && record.step === step) return true
+    return false
   }
 
   /** Appends a record to metrics.jsonl and to the TensorBoard file. @throws RunError if an earlier write failed */

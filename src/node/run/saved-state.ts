@@ -20,16 +20,25 @@ export class SavedState {
   private readonly files: RunDirectory | null
   private readonly state: RunState
   private readonly ranks: Ranks | null
+  private readonly signal: AbortSignal | undefined
 
   /**
    * @param directory Of the run.
    * @param files Null on all ranks but the first.
+   * @param signal Ends reading a checkpoint, with its reason.
    */
-  constructor(directory: string, files: RunDirectory | null, state: RunState, ranks: Ranks | null) {
+  constructor(
+    directory: string,
+    files: RunDirectory | null,
+    state: RunState,
+    ranks: Ranks | null,
+    signal?: AbortSignal,
+  ) {
     this.directory = directory
     this.files = files
     this.state = state
     this.ranks = ranks
+    this.signal = signal
   }
 
   /**
@@ -43,7 +52,7 @@ export class SavedState {
     warn: (message: string) => void,
   ): Promise<{ step: number; path: string } | null> {
     const found = await fromFirst(this.ranks, () =>
-      wanted === undefined ? this.newest(warn) : checkpointOf(this.checkpoints, wanted),
+      wanted === undefined ? this.newest(warn) : checkpointOf(this.checkpoints, wanted, { signal: this.signal }),
     )
     if (!found) {
       if (wanted === undefined) return null
@@ -62,7 +71,7 @@ export class SavedState {
   async readWeights(path: string): Promise<void> {
     const { model } = this.state.tensors()
     const elsewhere = await this.allNames(model)
-    await together(this.ranks, () => readCheckpoint(path, { model }, elsewhere))
+    await together(this.ranks, () => readCheckpoint(path, { model }, { elsewhere, signal: this.signal }))
   }
 
   /**
@@ -77,15 +86,16 @@ export class SavedState {
   private async readTensors(path: string): Promise<void> {
     const tensors = this.state.tensors()
     const elsewhere = await this.allNames([...tensors.model, ...tensors.optimizer])
-    await together(this.ranks, () => readCheckpoint(path, tensors, elsewhere))
+    await together(this.ranks, () => readCheckpoint(path, tensors, { elsewhere, signal: this.signal }))
   }
 
   private async newest(warn: (message: string) => void): Promise<Checkpoint | null> {
     let damaged = 0
-    const found = await newestCheckpoint(this.checkpoints, (path, reason) => {
+    const skip = (path: string, reason: string) => {
       warn(`skipping checkpoint ${path}: ${reason}`)
       if (basename(path).startsWith('step-')) damaged++
-    })
+    }
+    const found = await newestCheckpoint(this.checkpoints, skip, { signal: this.signal })
     if (!found && damaged > 0)
       throw new RunError(
         `no checkpoint of ${this.directory} is intact (restore one from a copy, or ${beginAgain(this.directory)})`,

@@ -46,12 +46,14 @@ export interface WeightsSource {
 /**
  * Finds the weights, every byte checked.
  * @param config Of the run that begins with them.
+ * @param signal Ends reading, with its reason.
  * @throws UsageError if there is no such run or checkpoint, or tensors have other shapes; RunError if it is damaged
  */
 export async function findWeights(
   { run, checkpoint, fork = false }: WeightsOf,
   config: RunConfig,
   warn: (message: string) => void,
+  signal?: AbortSignal,
 ): Promise<WeightsSource> {
   const as = fork ? 'fork' : 'from'
   const of = await loadSourceConfig(run, as)
@@ -59,7 +61,10 @@ export async function findWeights(
   else refuseOtherShapes(run, of.model, config.model)
   const folder = join(run, 'checkpoints')
   const skip = (path: string, reason: string) => warn(`skipping checkpoint ${path}: ${reason}`)
-  const found = checkpoint === undefined ? await newestCheckpoint(folder, skip) : await checkpointOf(folder, checkpoint)
+  const found =
+    checkpoint === undefined
+      ? await newestCheckpoint(folder, skip, { signal })
+      : await checkpointOf(folder, checkpoint, { signal })
   if (!found) throw new UsageError(wording`invalid ${option(as)}: "${run}" has no checkpoint (train it first)`)
   const { path, step } = found
   if (fork) refuseEndOfTraining(run, step, await checkpointSteps(folder), config)
@@ -87,9 +92,11 @@ export async function findWeightsAgain(
   directory: string,
   { run, step, weights, fork }: Origin,
   config: RunConfig,
+  signal?: AbortSignal,
 ): Promise<WeightsSource> {
   const again = `begin it again: remove ${directory}, then choir train --${fork ? 'fork' : 'from'} RUN`
-  const found = await findWeights({ run, checkpoint: step, fork }, config, () => {}).catch((error: Error) => {
+  const found = await findWeights({ run, checkpoint: step, fork }, config, () => {}, signal).catch((error: Error) => {
+    if (signal?.aborted) throw error
     throw new RunError(
       `${directory} was stopped before it had copied the weights of ${run}, and now: ${error.message} (${again})`,
     )

@@ -26,6 +26,8 @@ interface Setting {
   readonly files: RunDirectory | null
   readonly ranks: Ranks | null
   readonly emit: (event: TrainEvent) => void
+  /** Ends reading a checkpoint, with its reason. */
+  readonly signal: AbortSignal | undefined
 }
 
 interface Beginning {
@@ -58,7 +60,8 @@ export async function firstParameters(setting: Setting): Promise<Beginning> {
     return { step: found.step, origin: recorded, copied: false }
   }
   const weights =
-    setting.weights ?? (recorded && (await fromFirst(ranks, () => findWeightsAgain(directory, recorded, config))))
+    setting.weights ??
+    (recorded && (await fromFirst(ranks, () => findWeightsAgain(directory, recorded, config, setting.signal))))
   if (weights?.state) {
     begin(`forking from ${weights.path}`)
     await saved.readFork(weights.path, weights.state)

@@ -14,13 +14,13 @@ export function summaryOf(
   seconds: number,
   ceiling: CeilingReport,
 ): TrainSummary {
-  const { report, steps: step, isFinished } = loop
+  const { report, steps: step } = loop
   const { last, evaluation, gates } = report
   const tokens = report.tokens(step)
   const ranks = loop.ranks()
   return {
     directory,
-    interrupted: !isFinished,
+    interrupted: !loop.isComplete,
     step,
     tokens,
     seconds,
@@ -38,7 +38,7 @@ export async function interruptedAtStart(
   { train, model }: RunConfig,
   { directory, resume }: TrainOptions,
 ): Promise<TrainSummary> {
-  const step = (resume && (await newestCheckpoint(checkpointsOf(directory), () => {}))?.step) || 0
+  const step = (resume && (await newestCheckpoint(checkpointsOf(directory), () => {}, { depth: 'sizes' }))?.step) || 0
   const tokens = step * train.batch * model.sequence
   const nothing = {
     seconds: 0,

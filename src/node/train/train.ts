@@ -53,7 +53,9 @@ export async function train(given: RunConfig, options: TrainOptions): Promise<Tr
   cleanup.defer(() => open.files?.close())
   try {
     // Run directory
-    const weights = from ? await fromFirst(ranks, () => findWeights(from, config, warn)) : null
+    // Ranks wait for each other, so they stop together, before the first step.
+    const abandoning = ranks ? undefined : signal
+    const weights = from ? await fromFirst(ranks, () => findWeights(from, config, warn, abandoning)) : null
     const tokenizer = await fromFirst(ranks, async () => {
       open.files = await RunDirectory.open(directory, config, resume, weights)
       if (ranks) await open.files.write(RANKS_FILE, ranksText(ranks.roster))
@@ -75,15 +77,11 @@ export async function train(given: RunConfig, options: TrainOptions): Promise<Tr
     const data = await openData(config, options, tokenizer)
     if (!data) return await interruptedAtStart(config, options)
     cleanup.defer(() => data.close())
-    if (tokenizer === null)
-      await fromFirst(ranks, async () => (await files?.saveTokenizer(data.tokenizer.json)) ?? null)
 
     // Program. The library and the number of threads are part of the bits of a result.
     await refuseDifferences(ranks, engineFacts(runtime))
     await fromFirst(ranks, () => recordEngine(files, engineOf(runtime)))
     for (const message of trainingNotices(runtime, config)) emit({ kind: 'notice', message })
-    // Ranks wait for each other, so they stop together, before the first step.
-    const abandoning = ranks ? undefined : signal
     const bandwidth = options.profile ? await unlessAborted(measureBandwidth(runtime), abandoning) : null
     const ceiling = trainingCeiling(runtime, options)
     await unlessAborted(ceiling.measure(), abandoning)
@@ -98,10 +96,13 @@ export async function train(given: RunConfig, options: TrainOptions): Promise<Tr
     cleanup.defer(() => trainer.release())
 
     // Parameters
-    const saved = new SavedState(directory, files, program.state, ranks)
+    const saved = new SavedState(directory, files, program.state, ranks, abandoning)
     const { checkpoint } = options
     const beginning = { config, directory, resume, checkpoint, weights, store, drawn, saved, files, ranks, emit }
-    const { step: fromStep, origin, copied } = await firstParameters(beginning)
+    const { step: fromStep, origin, copied } = await firstParameters({ ...beginning, signal: abandoning })
+    // Not before: a run that is refused stays as it is.
+    if (tokenizer === null)
+      await fromFirst(ranks, async () => (await files?.saveTokenizer(data.tokenizer.json)) ?? null)
     const damages = await fromFirst(ranks, async () => (await files?.rewind(fromStep)) ?? [])
     for (const message of damages) warn(message)
 
@@ -133,6 +134,12 @@ export async function train(given: RunConfig, options: TrainOptions): Promise<Tr
     const started = performance.now()
     // From here on the other run is not needed.
     if (copied) await save()
+    const { state } = program
+    const wasDue = state.evaluationDue
+    if (wasDue) {
+      state.evaluationDue = !(await fromFirst(ranks, async () => (await files?.hasEvaluation(fromStep)) ?? false))
+      if (state.evaluationDue) await loop.evaluate(signal)
+    }
     await runToEnd(
       config,
       {
@@ -142,28 +149,34 @@ export async function train(given: RunConfig, options: TrainOptions): Promise<Tr
           profiling?.beforeStep(loop.steps + 1)
           await loop.step()
           // Not before the first step, which would wait for it, but early: a model that cannot be evaluated should fail soon.
-          await loop.compileEvaluation()
+          if (abandoning?.aborted) return
+          await unlessAborted(loop.compileEvaluation(), abandoning).catch((error) => {
+            isAbandoned = error instanceof Abandoned
+            if (!isAbandoned) throw error
+          })
         },
         evaluate: async () => {
-          await loop.evaluate()
-          if (!ranks) await ceiling.measureIfCheap()
+          await loop.evaluate(signal)
+          if (!ranks && !signal?.aborted) await ceiling.measureIfCheap()
         },
         checkpoint: save,
       },
       // Longer and shorter runs can continue from here, bit for bit.
       decayStart(config.train),
     )
+    // The last one may still say that an evaluation is due which has been made.
+    if (wasDue && !state.evaluationDue && loop.steps === fromStep) await save()
     const seconds = (performance.now() - started) / 1000
 
     // Report. The machine may have been busy at the start. An interrupted run ends without delay.
-    if (loop.isFinished) await ceiling.measure()
+    if (loop.isComplete) await ceiling.measure()
     return {
       ...summaryOf(directory, loop, seconds, ceiling.report()),
       ...profiling?.results(runtime, ceiling.report()),
     }
   } catch (error) {
     isAbandoned = error instanceof Abandoned
-    if (isAbandoned) return await interruptedAtStart(config, options)
+    if (isAbandoned || (signal?.aborted && error === signal.reason)) return await interruptedAtStart(config, options)
     open.files?.discard()
     throw error
   } finally {

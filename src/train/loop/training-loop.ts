@@ -8,6 +8,7 @@ import type { LayerCounts } from '../../core/model/routing/statistics.ts'
 import type { Batch } from '../data/batches.ts'
 import { separatorOf } from '../data/first-visible.ts'
 import type { Ceiling } from '../measure/ceiling.ts'
+import { isAborted } from '../run/agreement.ts'
 import type { RunLog } from '../run/run-log.ts'
 import { Evaluator } from '../step/evaluation.ts'
 import type { EvalRecord, TrainRecord } from '../step/records.ts'
@@ -91,6 +92,11 @@ export class TrainingLoop<Checkpoint> {
     return this.done >= this.program.config.train.steps
   }
 
+  /** Whether nothing is left to do, not even an evaluation that was stopped. */
+  get isComplete(): boolean {
+    return this.isFinished && !this.program.state.evaluationDue
+  }
+
   /** Whether any rank has been asked to stop. Call it before each step and after the last. */
   isStopped(signal: { readonly aborted: boolean } | undefined): Promise<boolean> {
     return this.observer.isStopped(signal)
@@ -118,6 +124,7 @@ export class TrainingLoop<Checkpoint> {
     const record = this.report.step(step, outcome, performance.now() - started)
     this.observer.stepDone(step, outcome)
     this.done = step
+    state.evaluationDue = false
     state.nonFiniteInRow = outcome.skipped ? state.nonFiniteInRow + 1 : 0
     if (outcome.skipped) await this.endAfterSkipped(outcome, batch)
     return { record, layers: outcome.layers }
@@ -152,14 +159,24 @@ export class TrainingLoop<Checkpoint> {
     return this.evaluator
   }
 
-  /** Evaluates on `train.evalBatches` batches of held-out text, under every capacity rule. */
-  async evaluate(): Promise<EvalRecord> {
-    const { config, data, trainer } = this.program
+  /**
+   * Evaluates on `train.evalBatches` batches of held-out text, under every capacity rule.
+   * @param signal Ends it between batches: then it is due (`RunState.evaluationDue`), and the result is null.
+   */
+  async evaluate(): Promise<EvalRecord>
+  async evaluate(signal: { readonly aborted: boolean } | undefined): Promise<EvalRecord | null>
+  async evaluate(signal?: { readonly aborted: boolean }): Promise<EvalRecord | null> {
+    const { config, data, trainer, state, ranks } = this.program
     const { evalBatches, batch } = config.train
+    state.evaluationDue = true
+    if (signal?.aborted && !ranks) return null
     const evaluator = await this.compileEvaluation()
     await trainer.settle()
     const passes = evalBatches * (batch / sequencesOfPass(config))
-    return this.report.evaluated(this.done, (await evaluator.run(data, 'eval', passes)).evaluation)
+    const result = await evaluator.run(data, 'eval', passes, null, () => isAborted(ranks, signal))
+    if (!result) return null
+    state.evaluationDue = false
+    return this.report.evaluated(this.done, result.evaluation)
   }
 
   /** Saves the state after the last step. */

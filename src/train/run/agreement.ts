@@ -3,7 +3,7 @@
  * be equal are compared before the first step. Without other ranks nothing is exchanged.
  */
 import { RunError, textOf, UsageError, type Wording } from '../../core/errors.ts'
-import { gatherJson, type Ranks } from '../../engine/contract/ranks.ts'
+import { gatherJson, type Ranks, sumOverRanks } from '../../engine/contract/ranks.ts'
 
 /** Message and kind of an error, to throw the same on every rank. */
 interface Failure {
@@ -90,4 +90,13 @@ export async function refuseDifferences(
         ],
       })
   }
+}
+
+/** Whether any rank has been asked to stop. */
+export async function isAborted(
+  ranks: Ranks | null,
+  signal: { readonly aborted: boolean } | undefined,
+): Promise<boolean> {
+  const own = signal?.aborted ? 1 : 0
+  return (await sumOverRanks(ranks, Float64Array.of(own)))[0] !== 0
 }

@@ -19,6 +19,8 @@ export interface State {
   readonly nonFiniteInRow: number
   /** SHA-256 of tokenizer.json, without which ids have no meaning. Missing in checkpoints of earlier versions. */
   readonly tokenizer?: string | undefined
+  /** True if the run was stopped before the evaluation of its step. */
+  readonly evaluationDue?: boolean | undefined
 }
 
 const count = z.int().nonnegative()
@@ -27,6 +29,7 @@ const stateSchema = z.object({
   updates: count,
   nonFiniteInRow: count,
   tokenizer: z.string().optional(),
+  evaluationDue: z.boolean().optional(),
 })
 
 /**
@@ -62,6 +65,8 @@ export const importedData = 'imported'
 export class RunState {
   /** Consecutive steps that were skipped because the loss or gradient was not finite. */
   nonFiniteInRow = 0
+  /** Whether the evaluation of the last step is still to be made, since the training was asked to stop. */
+  evaluationDue = false
   private readonly data: Pick<Dataset, 'hash'>
   private readonly tokenizer: string
   private readonly store: ParameterStore
@@ -87,7 +92,14 @@ export class RunState {
 
   describe(): State {
     const { trainer, nonFiniteInRow, tokenizer } = this
-    return { data: this.data.hash, updates: trainer.updates, nonFiniteInRow, tokenizer }
+    const due = this.evaluationDue && { evaluationDue: true }
+    return {
+      data: this.data.hash,
+      updates: trainer.updates,
+      nonFiniteInRow,
+      tokenizer,
+      ...due,
+    }
   }
 
   /**
@@ -95,19 +107,20 @@ export class RunState {
    * @param path Of the checkpoint, for messages.
    * @throws UsageError if the text is not that of the run; RunError if the tokenizer is not
    */
-  adopt({ data, updates, nonFiniteInRow, tokenizer }: State, path: string): void {
+  adopt({ data, updates, nonFiniteInRow, tokenizer, evaluationDue = false }: State, path: string): void {
     if (data === importedData)
       throw new UsageError(
         wording`cannot resume from ${path}: this model was imported, without the state of a training (train it with ${option('from')})`,
       )
     // Before the text, whose hash covers the tokenizer.
-    if (tokenizer !== undefined && tokenizer !== this.tokenizer)
-      throw changedTokenizer(path.replace(/[\\/]checkpoints[\\/][^\\/]+$/, ''))
+    const directory = path.replace(/[\\/]checkpoints[\\/][^\\/]+$/, '')
+    if (tokenizer !== undefined && tokenizer !== this.tokenizer) throw changedTokenizer(directory)
     if (data !== this.data.hash)
       throw new UsageError(
         wording`data.source: the text has changed since ${path} was written, or is another one (resume with the text that the ${wording`run was trained on, wherever it is now: ${option('data.source', 'PATH')}; the names of its files count too. `}To train on another text, begin a new run with these weights: choir train --from RUN --data TEXT)`,
       )
     this.take({ updates, nonFiniteInRow })
+    this.evaluationDue = evaluationDue
   }
 
   /**
@@ -126,7 +139,7 @@ export class RunState {
     this.take(rest)
   }
 
-  private take({ updates, nonFiniteInRow }: Omit<State, 'data'>): void {
+  private take({ updates, nonFiniteInRow }: Pick<State, 'updates' | 'nonFiniteInRow'>): void {
     this.trainer.updates = updates
     this.nonFiniteInRow = nonFiniteInRow
   }

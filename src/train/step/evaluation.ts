@@ -10,6 +10,7 @@ import { withKernels } from '../../core/graph/tensor.ts'
 import type { ModelConfig } from '../../core/model/config.ts'
 import type { CapacityRule } from '../../core/model/routing/contract.ts'
 import { type LayerCounts, summarize } from '../../core/model/routing/statistics.ts'
+import { nextTurn } from '../../core/next-turn.ts'
 import type { Ranks } from '../../engine/contract/ranks.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
 import type { Batch } from '../data/batches.ts'
@@ -103,13 +104,29 @@ export class Evaluator {
    * @param capacity The rule of the loss and of all other fields outside `capacities`.
    * @param limit Maximum number of batches; 0 = all.
    * @param groups Of the documents of the text: evaluates each group and each domain too.
+   * @param isStopped Asked before the batches that ranks compute at the same time; all ranks must be answered alike.
+   * @returns null if it was stopped.
    */
+  async run(
+    text: EvaluationText,
+    capacity: CapacityRule,
+    limit: number | undefined,
+    groups: DocumentGroups | null,
+    isStopped: () => Promise<boolean>,
+  ): Promise<EvaluationResult | null>
+  async run(
+    text: EvaluationText,
+    capacity: CapacityRule,
+    limit?: number,
+    groups?: DocumentGroups | null,
+  ): Promise<EvaluationResult>
   async run(
     { heldOut, tokenizer }: EvaluationText,
     capacity: CapacityRule,
     limit = 0,
     groups: DocumentGroups | null = null,
-  ): Promise<EvaluationResult> {
+    isStopped?: () => Promise<boolean>,
+  ): Promise<EvaluationResult | null> {
     const { batch, passes, shape } = this
     const documents = groups && new DocumentSums(groups, shape, tokenizer.bytesOf)
     const groupCount = groups?.groups ?? 0
@@ -120,6 +137,10 @@ export class Evaluator {
     const counts: number[] = []
     let bytes = 0
     for (const { counted, starts } of heldOutBatches(heldOut, shape, batch)) {
+      if (isStopped && counts.length % ranks === 0) {
+        await nextTurn()
+        if (await isStopped()) return null
+      }
       documents?.add(batch.targets, starts)
       if (counts.length % ranks === share) own.push(await this.runPasses(distinct, counts.length, documents))
       for (const target of batch.targets) bytes += target < 0 ? 0 : (tokenizer.bytesOf[target] ?? 0)

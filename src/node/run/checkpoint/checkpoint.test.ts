@@ -10,7 +10,7 @@ import { arenaOf } from '../../../engine/native/cpu-arena.ts'
 import type { CheckpointTensors } from '../../../train/run/checkpoint/description.ts'
 import { ForbiddenFile, verify } from '../../../train/run/checkpoint/verify.ts'
 import type { NamedTensor } from '../../../train/step/named-tensors.ts'
-import { newestCheckpoint, readCheckpoint, readNewestCheckpoint, writeCheckpoint } from './checkpoint.ts'
+import { checkpointOf, newestCheckpoint, readCheckpoint, readNewestCheckpoint, writeCheckpoint } from './checkpoint.ts'
 
 /**
  * A file system that can stop: after `left` modifying operations every further one fails, as if the
@@ -184,6 +184,25 @@ test('any flipped bit is found and reported, and the checkpoint before is used',
     { numRuns: 60 },
   )
   await expectIntact(2)
+})
+
+test('a signal ends reading a checkpoint with its reason, and what was not read is not damaged', async () => {
+  const range = { arena: arenaOf({ buffer: new SharedArrayBuffer(2 ** 26) }), start: 0, count: 2 ** 24 }
+  const tensors = { model: [{ name: 'large', shape: [2 ** 24], range }], optimizer: [] }
+  const path = await writeCheckpoint(directory, 1, tensors, {}, { keep: 1 })
+  const reason = new Error('stopped')
+  // In a later turn of the event loop, when the first pieces have been read.
+  const soon = () => {
+    const stop = new AbortController()
+    setImmediate(() => setImmediate(() => stop.abort(reason)))
+    return { signal: stop.signal }
+  }
+  const skipped = vi.fn()
+  await expect(newestCheckpoint(directory, skipped, soon())).rejects.toBe(reason)
+  await expect(checkpointOf(directory, 1, soon())).rejects.toBe(reason)
+  await expect(readCheckpoint(path, tensors, soon())).rejects.toBe(reason)
+  expect(skipped).not.toHaveBeenCalled()
+  expect((await newestCheckpoint(directory, skipped))?.step).toBe(1)
 })
 
 test('a truncated or missing file is found and reported, and the checkpoint before is used', async () => {

@@ -26,7 +26,7 @@ import {
   writeAll,
   writeDescription,
 } from '../../../train/run/checkpoint/description.ts'
-import { type PlannedFile, planShards, shardsOf } from '../../../train/run/checkpoint/safetensors.ts'
+import { type Expected, type PlannedFile, planShards, shardsOf } from '../../../train/run/checkpoint/safetensors.ts'
 import type { NamedTensor } from '../../../train/step/named-tensors.ts'
 import { errorCode, syncFolder, writeError } from '../../system/disk.ts'
 import { NotFinite, writeChecked } from './checked-file.ts'
@@ -150,19 +150,27 @@ async function planTensors(
   return planShards(stem, shards, { first: sum(before), count: sum(counts), finite: stem === 'model' })
 }
 
+export interface CheckOptions {
+  /** Default: every byte is checked. See {@link verify}. */
+  readonly depth?: 'sizes' | 'contents'
+  /** Ends reading with its reason. */
+  readonly signal?: AbortSignal | undefined
+}
+
 /**
- * The newest intact checkpoint, every byte checked; null if there is none.
+ * The newest intact checkpoint; null if there is none.
  * @param onSkip Called for each newer checkpoint that is not intact, with the reason.
  */
 export async function newestCheckpoint(
   directory: string,
   onSkip: (path: string, reason: string) => void,
+  { depth = 'contents', signal }: CheckOptions = {},
 ): Promise<Checkpoint | null> {
   for (const { name, step, kind } of await list(directory)) {
     const path = join(directory, name)
     if (kind === 'writing') onSkip(path, 'it is incomplete: it is being written, or the process that wrote it ended')
     if (kind === 'writing' || kind === 'removed') continue
-    const verdict = await verifyFolder(path, step, 'contents')
+    const verdict = await verifyFolder(path, step, depth, signal)
     if ('state' in verdict) return { step, path, state: verdict.state }
     onSkip(path, verdict.reason)
   }
@@ -204,10 +212,14 @@ export async function readNewestCheckpoint(
 }
 
 /**
- * The checkpoint of a step, every byte checked; null if there are no checkpoints at all.
+ * The checkpoint of a step; null if there are no checkpoints at all.
  * @throws UsageError if there is none of this step, with the steps that have one; RunError if it is damaged
  */
-export async function checkpointOf(directory: string, step: number): Promise<Checkpoint | null> {
+export async function checkpointOf(
+  directory: string,
+  step: number,
+  { depth = 'contents', signal }: CheckOptions = {},
+): Promise<Checkpoint | null> {
   const names = await finished(directory)
   if (names.length === 0) return null
   const name = names.find((candidate) => stepOf(candidate) === step)
@@ -216,7 +228,7 @@ export async function checkpointOf(directory: string, step: number): Promise<Che
     throw new UsageError(`invalid checkpoint: ${step} (${dirname(directory)} has those of steps ${steps})`)
   }
   const path = join(directory, name)
-  const verdict = await verifyFolder(path, step, 'contents')
+  const verdict = await verifyFolder(path, step, depth, signal)
   if ('reason' in verdict) throw new RunError(`checkpoint ${path} is damaged: ${verdict.reason}`)
   return { step, path, state: verdict.state }
 }
@@ -245,16 +257,17 @@ export async function readCheckpointOf(
 /**
  * Reads a checkpoint into the tensors by name.
  * @param tensors Without `optimizer` only the model is read.
- * @param elsewhere Names of tensors that the checkpoint must have too, and that other ranks read.
+ * @param options.elsewhere Names of tensors that the checkpoint must have too, and that other ranks read.
+ * @param options.signal Ends reading with its reason.
  * @throws RunError naming a tensor that is missing, extra, there twice, of another shape, or of another checkpoint
  */
 export async function readCheckpoint(
   path: string,
   tensors: CheckpointTensors | Pick<CheckpointTensors, 'model'>,
-  elsewhere: ReadonlySet<string> = new Set(),
+  options: Pick<Expected, 'elsewhere' | 'signal'> = {},
 ): Promise<void> {
   const { census = {} } = parseStateFile(await readFile(join(path, STATE), 'utf8'))
-  await readSafetensors(path, 'model', tensors.model, { elsewhere, census, finite: true })
-  if ('optimizer' in tensors)
-    await readSafetensors(path, 'optimizer', tensors.optimizer, { elsewhere, census, finite: true })
+  const expected = { ...options, census, finite: true }
+  await readSafetensors(path, 'model', tensors.model, expected)
+  if ('optimizer' in tensors) await readSafetensors(path, 'optimizer', tensors.optimizer, expected)
 }

@@ -5,8 +5,16 @@ import { ForbiddenFile, MissingFile, type Verdict, verify } from '../../../train
 import { checksum, errorCode } from '../../system/disk.ts'
 import { JSON_BYTES, readText } from '../../system/read-text.ts'
 
-/** @param depth See {@link verify}. @throws RunError if a file may not be read */
-export function verifyFolder(path: string, step: number, depth: 'sizes' | 'contents'): Promise<Verdict> {
+/**
+ * @param depth See {@link verify}.
+ * @throws RunError if a file may not be read; the reason of the signal if it is aborted
+ */
+export async function verifyFolder(
+  path: string,
+  step: number,
+  depth: 'sizes' | 'contents',
+  signal?: AbortSignal,
+): Promise<Verdict> {
   const reading =
     <T>(read: (file: string) => Promise<T>) =>
     (name: string): Promise<T> =>
@@ -19,7 +27,10 @@ export function verifyFolder(path: string, step: number, depth: 'sizes' | 'conte
   const files = {
     text: reading((file) => readText(file, JSON_BYTES)),
     size: reading(async (file) => (await stat(file)).size),
-    sum: reading(checksum),
+    sum: reading((file) => checksum(file, signal)),
   }
-  return verify(files, step, depth)
+  const verdict = await verify(files, step, depth)
+  // A file that was not read to its end is not damaged.
+  signal?.throwIfAborted()
+  return verdict
 }

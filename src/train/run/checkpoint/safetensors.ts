@@ -159,6 +159,8 @@ export interface Expected {
   readonly census?: Readonly<Record<string, string>>
   /** Refuse NaN and infinities: a training never leaves them in parameters and moments. */
   readonly finite?: boolean
+  /** Ends reading with its reason; looked at between pieces of a few MiB. */
+  readonly signal?: AbortSignal | undefined
 }
 
 /** A file of tensors, on a disk or in memory. */
@@ -186,7 +188,7 @@ export async function fillTensors(
   where: string,
   tensors: readonly NamedTensor[],
   startDigest: () => Digest,
-  { elsewhere = new Set(), census = {}, finite = false }: Expected = {},
+  { elsewhere = new Set(), census = {}, finite = false, signal }: Expected = {},
 ): Promise<void> {
   const headers = await Promise.all(files.map(readHeader))
   const stored = new Map<string, { readonly path: string; readonly entry: Entry }>()
@@ -211,7 +213,7 @@ export async function fillTensors(
   }
   const ranges = new Map(tensors.map(({ name, range }) => [name, range]))
   for (const [i, file] of files.entries())
-    await scatter(file, headers[i] as Header, ranges, startDigest, census, finite)
+    await scatter(file, headers[i] as Header, ranges, startDigest, { census, finite, signal })
 }
 
 /** Tensors of a file by name, in order of their data. */
@@ -269,8 +271,7 @@ async function scatter(
   header: Header,
   ranges: ReadonlyMap<string, ArenaRange>,
   startDigest: () => Digest,
-  census: Readonly<Record<string, string>>,
-  finite: boolean,
+  { census, finite, signal }: Required<Pick<Expected, 'census' | 'finite'>> & Pick<Expected, 'signal'>,
 ): Promise<void> {
   const buffer = new Uint8Array(READ_BYTES)
   // The data of a foreign file may begin at any byte, but numbers are written from an aligned array.
@@ -288,6 +289,7 @@ async function scatter(
         from = at
         until = Math.min(at + READ_BYTES, last)
         await file.read(buffer.subarray(0, until - from), from)
+        signal?.throwIfAborted()
       }
       const floats = Math.floor((Math.min(end, until) - at) / FLOAT_BYTES)
       const bytes = buffer.subarray(at - from, at - from + floats * FLOAT_BYTES)
