@@ -134,6 +134,16 @@ const forgeries: Record<string, [change: (run: string) => void, message: RegExp]
     },
     /tokenizer\.json of .* was changed after its checkpoint was written/,
   ],
+  'settings that were edited': [
+    (run) => {
+      const path = join(run, 'config.json')
+      const stored = JSON.parse(readFileSync(path, 'utf8'))
+      stored.model.moe.k = 2
+      stored.train.optimizer.beta2 = 0.9
+      writeFileSync(path, JSON.stringify(stored))
+    },
+    /config\.json of .* was edited after .*\n {2}model\.moe\.k: 1 in the checkpoint, 2 now\n {2}train\.optimizer\.beta2: 0\.95 in /,
+  ],
   'the configuration of a newer version': [
     (run) => {
       const path = join(run, 'config.json')
@@ -163,6 +173,13 @@ test.each(Object.entries(forgeries))(
   },
   60_000,
 )
+
+test('a checkpoint without settings, as earlier versions wrote it, is continued', async () => {
+  const run = workspace.file('without settings')
+  cpSync(intact, run, { recursive: true })
+  forgeState(run, ({ state }) => delete (state as Record<string, unknown>).settings)
+  await expectSuccess(workspace.start('train', '--resume', run, '--set', 'train.steps=21'))
+})
 
 test('a run that is refused for its text keeps lacking its tokenizer.json; with the right text it gets it back', async () => {
   const run = workspace.file('without tokenizer')

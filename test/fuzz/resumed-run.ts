@@ -3,10 +3,12 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
+import { differences as settingsThatDiffer } from '../../src/core/config/differences.ts'
 import type { RunConfig } from '../../src/core/config/run-config.ts'
 import { RunError, UsageError } from '../../src/core/errors.ts'
 import { loadConfig, loadRunConfig } from '../../src/node/run/load-config.ts'
 import { train } from '../../src/node/train/train.ts'
+import { refusedChanges } from '../../src/train/run/fixed-settings.ts'
 import { count } from '../support/soak.ts'
 import { faultOf } from './outcome.ts'
 import { type Change, type Folders, STEPS } from './run-changes.ts'
@@ -69,15 +71,18 @@ async function trainTo(directory: string, config: RunConfig, resume: boolean, st
 interface Outcome {
   readonly error?: unknown
   readonly from: number
-  /** Whether config.json has other settings: then it is another run. */
+  /** Whether config.json has other settings: then it has other results. */
   readonly isOther: boolean
+  /** Whether these are some that a run may not change. */
+  readonly isEdited: boolean
 }
 
 async function resumed(run: string): Promise<Outcome> {
-  let isOther = false
+  let [isOther, isEdited] = [false, false]
   const work = async () => {
     const config = await loadRunConfig(run)
     isOther = !isDeepStrictEqual(config, original)
+    isEdited = refusedChanges(settingsThatDiffer(original, config)).length > 0
     return trainTo(run, config, true, LAST)
   }
   let timer: NodeJS.Timeout | undefined
@@ -85,9 +90,9 @@ async function resumed(run: string): Promise<Outcome> {
     timer = setTimeout(() => reject(new Error('it hangs')), HANG)
   })
   try {
-    return { from: await Promise.race([work(), hang]), isOther }
+    return { from: await Promise.race([work(), hang]), isOther, isEdited }
   } catch (error) {
-    return { error, from: Number.NaN, isOther }
+    return { error, from: Number.NaN, isOther, isEdited }
   } finally {
     clearTimeout(timer)
   }
@@ -105,7 +110,7 @@ export async function faultsAfter(changes: readonly ((folders: Folders) => void)
   writeFileSync(join(outside, 'other.txt'), '{"a": "file of someone else"}\n')
   for (const change of changes) change({ run, outside, older, newer })
   const [before, beforeOutside] = [treeOf(run), treeOf(outside)]
-  const { error, from, isOther } = await resumed(run)
+  const { error, from, isOther, isEdited } = await resumed(run)
   const after = treeOf(run)
   const faults = differences(beforeOutside, treeOf(outside)).map((path) => `changed outside: ${path}`)
   if (error !== undefined) {
@@ -113,7 +118,8 @@ export async function faultsAfter(changes: readonly ((folders: Folders) => void)
     const differing = differences(before, after).filter((path) => path !== '.lock')
     if (isOne) faults.push(...differing.map((path) => `refused, but changed ${path}`))
     if (faults.length > 0) faults.push(`after: ${error instanceof Error ? error.message : error}`)
-  } else if (!isOther) {
+  } else if (isEdited && from > 0) faults.push(`continued from ${from} with settings of another run`)
+  else if (!isOther) {
     faults.push(...faultsOfResults(after, trees[2] as Tree, from))
     if (isOne) faults.push(...lossesOf(before, after, from, KEEP))
     const newest = Math.max(...untouched(before, trees))

@@ -1,25 +1,12 @@
-/** The settings that a resumed run may change, and the refusal of the others. */
+/** What a resumed run may not change in its settings, and what a changed schedule means. */
 import { type Difference, differences, formatDifferent } from '../../core/config/differences.ts'
 import type { RunConfig } from '../../core/config/run-config.ts'
 import { UsageError } from '../../core/errors.ts'
 import { quoted } from '../../core/text/shell.ts'
+import { refusedChanges } from '../../train/run/fixed-settings.ts'
 import { hasSameTensors } from '../../train/run/other-shapes.ts'
 import { balanceSchedule, decayStart } from '../../train/step/schedule.ts'
 import { loadRunConfig } from './load-config.ts'
-
-/**
- * Fields that may change when a run is resumed: they affect only steps to come, so a changed schedule acts from the
- * current step on. The precision may not change, because losses before and after would not be comparable; except that a
- * run in f16, which few machines have, can go on in float32.
- */
-const changeable =
-  /^(runtime\.(device|threads)|parallel\.(expert|data|headroom|ledger)|data\.cache|train\.(steps|evalEvery|evalBatches|checkpointEvery|keep|routingEvery|maxNonFinite|schedule\..+))$/
-
-/** May change if the text is the same, which the hash in a checkpoint decides. */
-export const MOVABLE = 'data.source'
-
-const isAllowed = ({ field, from, to }: Difference): boolean =>
-  changeable.test(field) || field === MOVABLE || (field === 'runtime.math' && from === 'f16' && to === 'float32')
 
 /**
  * The settings that differ from those of the run.
@@ -28,7 +15,7 @@ const isAllowed = ({ field, from, to }: Difference): boolean =>
 export async function allowedChanges(directory: string, config: RunConfig): Promise<Difference[]> {
   const own = await loadRunConfig(directory)
   const changes = differences(own, config)
-  const refused = changes.filter((change) => !isAllowed(change))
+  const refused = refusedChanges(changes)
   if (refused.length === 0) return changes
   const list = refused.map(
     ({ field, from, to }) => `\n  ${field}: ${formatDifferent(from)} in the run, ${formatDifferent(to)} given`,

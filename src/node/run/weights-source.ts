@@ -9,6 +9,7 @@ import { differences } from '../../core/config/differences.ts'
 import { isFields } from '../../core/config/fields.ts'
 import type { RunConfig } from '../../core/config/run-config.ts'
 import { option, RunError, UsageError, wording } from '../../core/errors.ts'
+import { expectSettings } from '../../train/run/fixed-settings.ts'
 import { refuseEndOfTraining, refuseFork } from '../../train/run/fork.ts'
 import { type Origin, originIn } from '../../train/run/origin.ts'
 import { refuseOtherShapes } from '../../train/run/other-shapes.ts'
@@ -71,6 +72,7 @@ export async function findWeights(
   const tokenizer = await readTokenizer(run)
   const state = parseState(found.state, path)
   await expectTokenizer(state, tokenizer, run)
+  expectSettings(state.settings, of, run)
   const origin = {
     run: resolve(run),
     step,

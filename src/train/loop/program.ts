@@ -34,5 +34,5 @@ export async function compileTraining(setting: TrainingSetting): Promise<Trainin
   const { runtime, config, data, store, ranks } = setting
   const tokenizer = await sha256(data.tokenizer.json)
   const trainer = await Trainer.compile(runtime, config, store, separatorOf(config.data, data.tokenizer), ranks)
-  return { ...setting, trainer, state: new RunState(data, tokenizer, store, trainer) }
+  return { ...setting, trainer, state: new RunState(config, data, tokenizer, store, trainer) }
 }

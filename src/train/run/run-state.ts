@@ -3,6 +3,8 @@
  * Everything else follows from the configuration and the step.
  */
 import { z } from 'zod'
+import type { Fields } from '../../core/config/fields.ts'
+import type { RunConfig } from '../../core/config/run-config.ts'
 import { option, RunError, UsageError, wording } from '../../core/errors.ts'
 import { sha256 } from '../../core/sha256.ts'
 import type { Dataset } from '../data/dataset.ts'
@@ -10,6 +12,7 @@ import { ownedTensors, parameterTensors } from '../step/named-tensors.ts'
 import type { ParameterStore } from '../step/store.ts'
 import type { Trainer } from '../step/trainer.ts'
 import type { CheckpointTensors } from './checkpoint/description.ts'
+import { expectSettings, fixedSettings } from './fixed-settings.ts'
 
 /** State in a checkpoint besides tensors. */
 export interface State {
@@ -21,6 +24,8 @@ export interface State {
   readonly tokenizer?: string | undefined
   /** True if the run was stopped before the evaluation of its step. */
   readonly evaluationDue?: boolean | undefined
+  /** The settings that the run has to keep ({@link expectSettings}). Missing in checkpoints of earlier versions, and of imported models. */
+  readonly settings?: Fields | undefined
 }
 
 const count = z.int().nonnegative()
@@ -30,6 +35,7 @@ const stateSchema = z.object({
   nonFiniteInRow: count,
   tokenizer: z.string().optional(),
   evaluationDue: z.boolean().optional(),
+  settings: z.record(z.string(), z.unknown()).optional(),
 })
 
 /**
@@ -67,13 +73,21 @@ export class RunState {
   nonFiniteInRow = 0
   /** Whether the evaluation of the last step is still to be made, since the training was asked to stop. */
   evaluationDue = false
+  private readonly config: RunConfig
   private readonly data: Pick<Dataset, 'hash'>
   private readonly tokenizer: string
   private readonly store: ParameterStore
   private readonly trainer: Trainer
 
   /** @param tokenizer SHA-256 of tokenizer.json. */
-  constructor(data: Pick<Dataset, 'hash'>, tokenizer: string, store: ParameterStore, trainer: Trainer) {
+  constructor(
+    config: RunConfig,
+    data: Pick<Dataset, 'hash'>,
+    tokenizer: string,
+    store: ParameterStore,
+    trainer: Trainer,
+  ) {
+    this.config = config
     this.data = data
     this.tokenizer = tokenizer
     this.store = store
@@ -99,21 +113,23 @@ export class RunState {
       nonFiniteInRow,
       tokenizer,
       ...due,
+      settings: fixedSettings(this.config),
     }
   }
 
   /**
    * Takes over everything but the tensors.
    * @param path Of the checkpoint, for messages.
-   * @throws UsageError if the text is not that of the run; RunError if the tokenizer is not
+   * @throws UsageError if the text is not that of the run; RunError if the tokenizer or the settings are not
    */
-  adopt({ data, updates, nonFiniteInRow, tokenizer, evaluationDue = false }: State, path: string): void {
+  adopt({ data, updates, nonFiniteInRow, tokenizer, evaluationDue = false, settings }: State, path: string): void {
     if (data === importedData)
       throw new UsageError(
         wording`cannot resume from ${path}: this model was imported, without the state of a training (train it with ${option('from')})`,
       )
-    // Before the text, whose hash covers the tokenizer.
+    // Before the text, whose hash covers the tokenizer and settings of the data.
     const directory = path.replace(/[\\/]checkpoints[\\/][^\\/]+$/, '')
+    expectSettings(settings, this.config, directory)
     if (tokenizer !== undefined && tokenizer !== this.tokenizer) throw changedTokenizer(directory)
     if (data !== this.data.hash)
       throw new UsageError(

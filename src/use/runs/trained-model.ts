@@ -9,6 +9,7 @@ import { readCheckpointOf, readNewestCheckpoint } from '../../node/run/checkpoin
 import { loadRunConfig } from '../../node/run/load-config.ts'
 import { openRuntime } from '../../node/run/session.ts'
 import { readTokenizer } from '../../node/run/tokenizer-file.ts'
+import { expectSettings } from '../../train/run/fixed-settings.ts'
 import type { OnMessage } from '../../train/run/messages.ts'
 import { expectTokenizer, parseState } from '../../train/run/run-state.ts'
 import { parameterTensors } from '../../train/step/named-tensors.ts'
@@ -80,6 +81,7 @@ export async function loadModel(
     const state = parseState(found.state, found.path)
     const json = await readTokenizer(directory)
     await expectTokenizer(state, json, directory)
+    expectSettings(state.settings, sets.length === 0 ? config : await loadRunConfig(directory), directory)
     const tokenizer = tokenizerFromJson(json, join(directory, 'tokenizer.json'))
     const int8 = weights === 'int8' ? await Int8Weights.round(config.model, store) : undefined
     const { step } = found
