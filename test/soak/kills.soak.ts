@@ -31,10 +31,10 @@ afterAll(() => workspace.remove())
 const settings = { steps: 40, checkpointEvery: 3, evalEvery: 10, routingEvery: 1 } as const
 
 /**
- * Starts again and again what is killed, until it ends by itself.
+ * Starts again and again what is killed, or asked to stop, until it ends by itself. Now and then it is paused before.
  * @param within Instants of kills, ms after the start
  * @param allowed Other ends than being killed
- * @returns Kills.
+ * @returns Kills and requests to stop.
  */
 async function killUntilDone(
   start: () => ChoirProcess,
@@ -50,16 +50,30 @@ async function killUntilDone(
       hasEnded = true
       return end
     })
+    let sent: NodeJS.Signals | null = null
     if (killed < most) {
+      const isPaused = random.integer(3) === 0
       await Promise.race([ended, delay(random.uniform() * within)])
+      if (!hasEnded && isPaused) {
+        running.kill('SIGSTOP')
+        await delay(random.uniform() * 500)
+        running.kill('SIGCONT')
+        count('pause')
+        await Promise.race([ended, delay(random.uniform() * within)])
+      }
       if (!hasEnded) {
-        running.kill('SIGKILL')
-        count('kill')
+        sent = random.integer(3) === 0 ? 'SIGTERM' : 'SIGKILL'
+        running.kill(sent)
+        count(sent === 'SIGKILL' ? 'kill' : 'signal')
         killed++
       }
     }
     const { code, ...end } = await ended
     if (code === 0) return killed
+    if (sent === 'SIGTERM' && code === 130) {
+      expect(end.stderr).not.toMatch(/^ {4}at |internal/m)
+      continue
+    }
     // The checkpoint that a killed process was writing.
     const stderr = end.stderr.replace(/^choir: skipping checkpoint .*\.writing: it is incomplete: .*\n/gm, '')
     if (code === 1 && allowed?.test(stderr)) count('full disk')

@@ -4,7 +4,7 @@
  */
 import { appendFileSync } from 'node:fs'
 
-export const attempts = ['kill', 'full disk', 'input', 'request'] as const
+export const attempts = ['kill', 'signal', 'pause', 'full disk', 'input', 'request'] as const
 export type Attempt = (typeof attempts)[number]
 
 /** Cases for each case of the suite. */
