@@ -62,7 +62,8 @@ async function trainTo(directory: string, config: RunConfig, resume: boolean, st
     signal: stop.signal,
     onEvent: (event) => {
       if (event.kind === 'start') from = event.fromStep
-      if (event.kind === 'train' && event.step >= step) stop.abort()
+      // Not at the record of a step, after which its evaluation would be left for later.
+      if (event.kind === 'checkpoint' && event.step >= step) stop.abort()
     },
   })
   return from
