@@ -81,6 +81,13 @@ async function killUntilDone(
   }
 }
 
+/** How long a process takes that nobody stops, ms: kills are spread over it, however busy the machine is. */
+async function timeOf(running: ChoirProcess): Promise<number> {
+  const began = performance.now()
+  await expectSuccess(running)
+  return performance.now() - began
+}
+
 const placeOf = (config: string, run: string) =>
   existsSync(`${run}/config.json`) ? ['--resume', run] : [config, '--out', run]
 
@@ -91,13 +98,13 @@ for (const [engine, dnnl] of Object.entries(engines))
       try {
         const config = workspace.config({ ...over, train: { ...settings, ...over.train } })
         const whole = workspace.file(`whole ${name} ${engine}`)
-        await expectSuccess(workspace.start('train', config, '--out', whole))
+        const within = await timeOf(workspace.start('train', config, '--out', whole))
         const random = randomFor(seed, 'soak', `${name} ${engine}`)
         for (let killed = 0; killed < share; ) {
           const run = workspace.file(`killed ${name} ${engine}`)
           rmSync(run, { recursive: true, force: true })
           const start = () => workspace.start('train', ...placeOf(config, run))
-          killed += await killUntilDone(start, random, 1500, share - killed)
+          killed += await killUntilDone(start, random, within, share - killed)
           expect(results(run), `seed ${seed}`).toEqual(results(whole))
         }
       } finally {
@@ -117,11 +124,11 @@ test('a study', async () => {
     const { records } = readStored<{ records: RunRecord[] }>(workspace.file(out))
     return records.map((record) => [record.key, record.status === 'finished' && record.heldOut.loss]).sort()
   }
-  await expectSuccess(workspace.start(...command('whole study')))
+  const within = await timeOf(workspace.start(...command('whole study')))
   const random = randomFor(seed, 'soak', 'study')
   for (let killed = 0; killed < share; ) {
     rmSync(workspace.file('killed study'), { recursive: true, force: true })
-    killed += await killUntilDone(() => workspace.start(...command('killed study')), random, 4000, share - killed)
+    killed += await killUntilDone(() => workspace.start(...command('killed study')), random, within, share - killed)
     expect(losses('killed study'), `seed ${seed}`).toEqual(losses('whole study'))
   }
 })
@@ -138,7 +145,7 @@ afterAll(() => {
 test.skipIf(!isMountable)('a training on a disk that is full now and then', async () => {
   const config = workspace.config({ train: { ...settings, keep: 5 } })
   const whole = workspace.file('whole on a disk')
-  await expectSuccess(workspace.start('train', config, '--out', whole))
+  const within = await timeOf(workspace.start('train', config, '--out', whole))
   const random = randomFor(seed, 'soak', 'disk')
   for (let killed = 0; killed < share; ) {
     const run = disk.file('runs', 'one')
@@ -150,7 +157,7 @@ test.skipIf(!isMountable)('a training on a disk that is full now and then', asyn
       spawnSync('mount', ['-o', `remount,size=${(blocks - bfree) * bsize + free}`, disk.path])
       return workspace.start('train', ...placeOf(config, run))
     }
-    killed += await killUntilDone(start, random, 1500, share - killed, /disk is full|no space left|ENOSPC/)
+    killed += await killUntilDone(start, random, within, share - killed, /disk is full|no space left|ENOSPC/)
     expect(results(run), `seed ${seed}`).toEqual(results(whole))
   }
 })
