@@ -46,7 +46,11 @@ const portable = {
   },
   'faces/browser': {
     below: [
+<<<<<<< HEAD
       'core/model',
+=======
+      'core/text',
+>>>>>>> 196c0ca6 (browser: refuse a zip file that would fill the memory of a page)
       'core/config',
       'engine/contract',
       'engine/webgpu',

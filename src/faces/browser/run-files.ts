@@ -4,6 +4,7 @@
  */
 import { strFromU8, strToU8, unzipSync, type Zippable, zipSync } from 'fflate'
 import { UsageError } from '../../core/errors.ts'
+import { bytes } from '../../core/text/numbers.ts'
 
 export type RunFiles = ReadonlyMap<string, Uint8Array>
 
@@ -15,19 +16,36 @@ const isTensors = (path: string): boolean => path.endsWith('.safetensors')
 
 export function zipRun(files: RunFiles): Uint8Array {
   const entries: Zippable = {}
-  for (const [path, bytes] of files) entries[path] = [bytes, { level: isTensors(path) ? 0 : 6 }]
+  for (const [path, contents] of files) entries[path] = [contents, { level: isTensors(path) ? 0 : 6 }]
   return zipSync(entries)
 }
 
 /**
+ * The most bytes that a zip file may hold, of those that it has. Tensors do not compress, and logs and texts do to about a
+ * tenth; deflate could make a thousand times as much.
+ */
+const mostBytes = (zipped: number): number => 2 ** 26 + 16 * zipped
+
+/**
  * The files of the run in a zip file, which may have them in a folder.
- * @throws UsageError if it is no zip file, or holds no run
+ * @throws UsageError if it is no zip file, holds no run, or more than a run could
  */
 export function unzipRun(zip: Uint8Array): RunFiles {
   let entries: Record<string, Uint8Array>
   try {
-    entries = unzipSync(zip)
+    let left = mostBytes(zip.length)
+    entries = unzipSync(zip, {
+      filter: ({ originalSize }) => {
+        left -= originalSize
+        if (left >= 0) return true
+        throw new UsageError(
+          `invalid run: the zip file of ${bytes(zip.length)} holds more than ${bytes(mostBytes(zip.length))}, which no run ` +
+            'compresses to so little (zip the run directory again)',
+        )
+      },
+    })
   } catch (error) {
+    if (error instanceof UsageError) throw error
     throw new UsageError(`invalid run: it is not a zip file that can be read (${(error as Error).message})`)
   }
   const [config] = Object.keys(entries)
@@ -38,6 +56,6 @@ export function unzipRun(zip: Uint8Array): RunFiles {
   return new Map(
     Object.entries(entries)
       .filter(([path]) => path.startsWith(folder) && !path.endsWith('/'))
-      .map(([path, bytes]) => [path.slice(folder.length), bytes]),
+      .map(([path, contents]) => [path.slice(folder.length), contents]),
   )
 }
