@@ -46,11 +46,8 @@ const portable = {
   },
   'faces/browser': {
     below: [
-<<<<<<< HEAD
-      'core/model',
-=======
       'core/text',
->>>>>>> 196c0ca6 (browser: refuse a zip file that would fill the memory of a page)
+      'core/model',
       'core/config',
       'engine/contract',
       'engine/webgpu',
