@@ -221,7 +221,7 @@ test('a run whose text moved resumes, bit for bit; another text is refused, and 
   renameSync(texts, workspace.file('elsewhere'))
 
   const lost = await workspace.choir('train', '--resume', moved)
-  expect(lost).toMatchObject({ code: 2, stderr: expect.stringContaining('resume with --data') })
+  expect(lost).toMatchObject({ code: 2, stderr: expect.stringContaining('resume with its path now: --data') })
   const before = readFileSync(join(moved, 'config.json'), 'utf8')
   const other = await workspace.choir('train', '--resume', moved, '--data', 'verses.txt')
   expect(other).toMatchObject({ code: 2, stderr: expect.stringContaining('choir train --from') })
