@@ -3,7 +3,9 @@
  *
  * @slow
  */
+import { existsSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { basename, dirname } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { RunError } from '../../../core/errors.ts'
@@ -19,9 +21,12 @@ import { readStored, writeStored } from '../testing/stored.ts'
 import type { Job, TrainJob } from './job.ts'
 import { runStudy, type StudyOptions, studyOf } from './run-study.ts'
 
+/** A study flushes every claim and result, and many small studies wait for the disk most: memory is faster, if there is some. */
+const root = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
+
 let fake: FakeStudy
 beforeEach(async () => {
-  fake = await FakeStudy.open()
+  fake = await FakeStudy.open(root)
 })
 afterEach(() => fake.close())
 

@@ -18,8 +18,9 @@ export class FakeStudy {
     this.folder = folder
   }
 
-  static async open(): Promise<FakeStudy> {
-    const folder = await mkdtemp(join(tmpdir(), 'choir-study-'))
+  /** @param root Folder in which the temporary one is made. */
+  static async open(root = tmpdir()): Promise<FakeStudy> {
+    const folder = await mkdtemp(join(root, 'choir-study-'))
     await writeFile(join(folder, 'text.txt'), 'A text about sparse experts, long enough. '.repeat(2000))
     return new FakeStudy(folder)
   }
