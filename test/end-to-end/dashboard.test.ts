@@ -57,7 +57,9 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
       await expect.poll(() => textOf(rowOf(page, 'live')), soon).toContain('Running')
       const first = await stepOf(page, 'live')
       await card(page, 'train/loss').getByRole('button', { name: 'Show as table' }).click()
-      await expect.poll(async () => Number((await tableOf(page, 'train/loss'))[2]?.replaceAll(',', '')), soon).toBeGreaterThan(0)
+      await expect
+        .poll(async () => Number((await tableOf(page, 'train/loss'))[2]?.replaceAll(',', '')), soon)
+        .toBeGreaterThan(0)
       const drawn = Number((await tableOf(page, 'train/loss'))[2]?.replaceAll(',', ''))
       await expect.poll(() => stepOf(page, 'live'), soon).toBeGreaterThan(first + 50)
       await expect

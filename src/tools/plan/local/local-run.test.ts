@@ -25,9 +25,7 @@ describe('a run on this machine', () => {
 
   test('in f16 is refused, whose activations have other sizes', async () => {
     const config = await loadConfig('demo', ['runtime.device=webgpu', 'runtime.math=f16'])
-    await expect(planLocal(config)).rejects.toThrow(
-      /^invalid runtime\.math: "f16" with cluster=local \(expected .*\)$/,
-    )
+    await expect(planLocal(config)).rejects.toThrow(/^invalid runtime\.math: "f16" with cluster=local \(expected .*\)$/)
   })
 
   test('computes only kept rows, whatever model.moe.compute says', async () => {
