@@ -138,7 +138,10 @@ export async function train(given: RunConfig, options: TrainOptions): Promise<Tr
     const wasDue = state.evaluationDue
     if (wasDue) {
       state.evaluationDue = !(await fromFirst(ranks, async () => (await files?.hasEvaluation(fromStep)) ?? false))
-      if (state.evaluationDue) await loop.evaluate(signal)
+      if (state.evaluationDue) {
+        await unlessAborted(loop.compileEvaluation(), abandoning)
+        await loop.evaluate(signal)
+      }
     }
     await runToEnd(
       config,
