@@ -1,6 +1,8 @@
 /**
  * The whole model with kernels, in float32, against the whole model without, in float64: loss, statistics
  * and the gradient of every parameter, for every router and every setting that uses other kernels.
+ *
+ * @slow
  */
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'

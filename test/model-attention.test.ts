@@ -1,4 +1,8 @@
-/** Experts in the projections of attention, against the witness and against dense projections that they must equal. */
+/**
+ * Experts in the projections of attention, against the witness and against dense projections that they must equal.
+ *
+ * @slow
+ */
 import { describe, expect, test } from 'vitest'
 import {
   base,

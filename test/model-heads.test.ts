@@ -1,4 +1,8 @@
-/** Heads, norms, biases, scales, rotary scaling and windows of attention, against the witness. */
+/**
+ * Heads, norms, biases, scales, rotary scaling and windows of attention, against the witness.
+ *
+ * @slow
+ */
 import { describe, expect, test } from 'vitest'
 import { attentionSettings } from './support/attention-settings.ts'
 import { caseOf, compare, compareWithGradient, compile, routers, run } from './support/model-check.ts'

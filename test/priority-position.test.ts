@@ -1,4 +1,8 @@
-/** Priority `position`: equal to the witness on random loads, never above capacity, and fair to all sequences. */
+/**
+ * Priority `position`: equal to the witness on random loads, never above capacity, and fair to all sequences.
+ *
+ * @slow
+ */
 import { describe, expect, test } from 'vitest'
 import { constant } from '../src/core/graph/tensor.ts'
 import { placeChoices } from '../src/core/model/routing/capacity.ts'

@@ -1,6 +1,8 @@
 /**
  * Every router on a WebGPU device against the CPU: loss, counts, every gradient, and parameters after updates. A
  * different choice of an expert is not a rounding error.
+ *
+ * @slow
  */
 import { describe, test } from 'vitest'
 import { testDevice } from '../src/engine/webgpu/testing/run-kernel.ts'

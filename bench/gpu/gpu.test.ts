@@ -1,4 +1,8 @@
-/** The benchmark of a GPU, on whatever device there is, at the smallest sizes; PyTorch computes on the CPU here. */
+/**
+ * The benchmark of a GPU, on whatever device there is, at the smallest sizes; PyTorch computes on the CPU here.
+ *
+ * @slow
+ */
 import { execFile } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

@@ -1,4 +1,8 @@
-/** Trainings in containers that share a host name and a run, as those of Kubernetes do after a restart. */
+/**
+ * Trainings in containers that share a host name and a run, as those of Kubernetes do after a restart.
+ *
+ * @slow
+ */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'

@@ -1,4 +1,8 @@
-/** Kills `choir train --watch`: no process of its dashboard may remain. */
+/**
+ * Kills `choir train --watch`: no process of its dashboard may remain.
+ *
+ * @slow
+ */
 import { spawnSync } from 'node:child_process'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Collection } from '../../src/faces/watch/api.ts'

@@ -1,4 +1,8 @@
-/** Sizes on the dashboard: widths of columns and the table, heights of curves, and controls that fit their line. */
+/**
+ * Sizes on the dashboard: widths of columns and the table, heights of curves, and controls that fit their line.
+ *
+ * @slow
+ */
 import type { Locator, Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
 import { card, chromium, go, heatMap, named, rowOf, soon } from './dashboard-page.ts'

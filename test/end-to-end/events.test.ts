@@ -1,4 +1,8 @@
-/** The lines that a real training and the commands after it print with --json are those of docs/events.md. */
+/**
+ * The lines that a real training and the commands after it print with --json are those of docs/events.md.
+ *
+ * @slow
+ */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { undocumented } from '../../src/faces/cli/testing/documented-events.ts'
 import { expectSuccess, Workspace } from './support.ts'

@@ -1,4 +1,8 @@
-/** Every line of `--json` has the style and the fields that docs/events.md promises. */
+/**
+ * Every line of `--json` has the style and the fields that docs/events.md promises.
+ *
+ * @slow
+ */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,8 @@
-/** What callers of the library give, with and without types: it is checked, does not change, and its errors arrive. */
+/**
+ * What callers of the library give, with and without types: it is checked, does not change, and its errors arrive.
+ *
+ * @slow
+ */
 import { existsSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

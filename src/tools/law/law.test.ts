@@ -1,4 +1,8 @@
-/** Laws of made-up results: what they predict where nothing was trained, and whether their intervals are honest. */
+/**
+ * Laws of made-up results: what they predict where nothing was trained, and whether their intervals are honest.
+ *
+ * @slow
+ */
 import { describe, expect, test } from 'vitest'
 import { breakEven, fallsBelowZero, forecast } from './forecast.ts'
 import { differenceAt, type Point } from './joint-law.ts'

@@ -1,3 +1,4 @@
+/** @slow */
 import { expect, test } from 'vitest'
 import { renderHtml } from './html.ts'
 import { demoReport } from './testing/demo-report.ts'

@@ -1,4 +1,8 @@
-/** Staged programs on their threads: failures, concurrent runs, and release. */
+/**
+ * Staged programs on their threads: failures, concurrent runs, and release.
+ *
+ * @slow
+ */
 import { setTimeout } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { multiply } from '../../../core/graph/ops/elementwise.ts'

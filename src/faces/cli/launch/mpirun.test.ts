@@ -1,4 +1,8 @@
-/** The command lines of `choir launch`, run by the real mpirun of both libraries with a stand-in for the program. */
+/**
+ * The command lines of `choir launch`, run by the real mpirun of both libraries with a stand-in for the program.
+ *
+ * @slow
+ */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { hostname, tmpdir } from 'node:os'

@@ -1,4 +1,8 @@
-/** Model processes run the built JavaScript, so these tests need `npm run build`. */
+/**
+ * Model processes run the built JavaScript, so these tests need `npm run build`.
+ *
+ * @slow
+ */
 import { execFileSync } from 'node:child_process'
 import { cpSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { rename } from 'node:fs/promises'

@@ -1,4 +1,8 @@
-/** Traces texts and documents with a model trained for a few steps, in this process. */
+/**
+ * Traces texts and documents with a model trained for a few steps, in this process.
+ *
+ * @slow
+ */
 import { createHash } from 'node:crypto'
 import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'

@@ -1,4 +1,8 @@
-/** A file that is rewritten while it is read: nothing from it is kept, under its old hash or any other. */
+/**
+ * A file that is rewritten while it is read: nothing from it is kept, under its old hash or any other.
+ *
+ * @slow
+ */
 import { appendFileSync, copyFileSync, readdirSync, statSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'

@@ -1,4 +1,8 @@
-/** The predicted memory of a rank is that which its stores and programs allocate. */
+/**
+ * The predicted memory of a rank is that which its stores and programs allocate.
+ *
+ * @slow
+ */
 import { expect, test } from 'vitest'
 import { loadConfig } from '../../../node/run/load-config.ts'
 import { type SimulatedMemory, simulateRank } from '../../../node/train/simulate.ts'

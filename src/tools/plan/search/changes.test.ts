@@ -1,3 +1,4 @@
+/** @slow */
 import { describe, expect, test } from 'vitest'
 import { type Cluster, clusterSchema } from '../inputs/cluster.ts'
 import { clusterFamilies } from '../inputs/clusters.ts'

@@ -1,3 +1,4 @@
+/** @slow */
 import { describe, expect, test } from 'vitest'
 import type { Block, Figure } from '../blocks.ts'
 import { demoReport } from '../testing/demo-report.ts'

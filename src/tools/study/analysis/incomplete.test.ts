@@ -1,4 +1,8 @@
-/** Users report on studies that still run, or in which something failed, so every incomplete study must give a report. */
+/**
+ * Users report on studies that still run, or in which something failed, so every incomplete study must give a report.
+ *
+ * @slow
+ */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { CapacityRule } from '../../../core/model/routing/contract.ts'

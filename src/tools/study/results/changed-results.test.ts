@@ -1,4 +1,8 @@
-/** Results that were changed after they were written: refused with their place, or without any effect. */
+/**
+ * Results that were changed after they were written: refused with their place, or without any effect.
+ *
+ * @slow
+ */
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { RunError, UsageError } from '../../../core/errors.ts'

@@ -1,4 +1,8 @@
-/** The order in which branches are trained, what they start from, and which checkpoints stay, with jobs that train nothing. */
+/**
+ * The order in which branches are trained, what they start from, and which checkpoints stay, with jobs that train nothing.
+ *
+ * @slow
+ */
 import { existsSync, readdirSync } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'

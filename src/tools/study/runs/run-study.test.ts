@@ -1,4 +1,8 @@
-/** The order of the phases of a study, and failures and interruptions, with jobs that train nothing. */
+/**
+ * The order of the phases of a study, and failures and interruptions, with jobs that train nothing.
+ *
+ * @slow
+ */
 import { existsSync } from 'node:fs'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'

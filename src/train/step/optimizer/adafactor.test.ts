@@ -1,3 +1,4 @@
+/** @slow */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type RunInput, runSchema } from '../../../core/config/run-config.ts'
 import type { ParameterSpec } from '../../../core/model/parameters.ts'

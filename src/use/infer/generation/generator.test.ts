@@ -1,6 +1,8 @@
 /**
  * Compares generation from cached keys and values with the loop-by-loop witness, which has no cache and
  * computes the whole context for every token.
+ *
+ * @slow
  */
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'

@@ -1,3 +1,4 @@
+/** @slow */
 import { describe, expect, test } from 'vitest'
 import { type Dispatch, gridOf, type Kernel, linearMain, type Use } from '../../contract.ts'
 import type { Device } from '../../device.ts'

@@ -1,6 +1,8 @@
 /**
  * Exported folders for transformers: the architecture is the one that the model is, and what is read back gives Choir's
  * logits: by the path of import, or by the folder's own Python file in PyTorch.
+ *
+ * @slow
  */
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
