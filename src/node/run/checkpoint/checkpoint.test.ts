@@ -337,6 +337,13 @@ test('a full disk leaves earlier checkpoints and no temporary files; the error h
   }
 })
 
+test('a first checkpoint that fails leaves no empty folder, which would be one that has lost its checkpoints', async () => {
+  const tensors = tensorsOf(1)
+  floatsOf((tensors.model[0] as NamedTensor).range)[0] = Number.NaN
+  await expect(writeCheckpoint(directory, 1, tensors, {}, { keep: 1 })).rejects.toThrow(/not finite/)
+  expect(await readdir(root)).toEqual([])
+})
+
 test('a state that JSON cannot represent is an internal error', async () => {
   await expect(writeCheckpoint(directory, 1, tensorsOf(1), { mean: Number.NaN }, { keep: 1 })).rejects.toThrow(
     'internal: checkpoint state has mean: NaN',

@@ -28,7 +28,7 @@ import {
 } from '../../../train/run/checkpoint/description.ts'
 import { type Expected, type PlannedFile, planShards, shardsOf } from '../../../train/run/checkpoint/safetensors.ts'
 import type { NamedTensor } from '../../../train/step/named-tensors.ts'
-import { errorCode, syncFolder, writeError } from '../../system/disk.ts'
+import { errorCode, removeEmptyFolders, syncFolder, writeError } from '../../system/disk.ts'
 import { NotFinite, writeChecked } from './checked-file.ts'
 import { finished, finishInterrupted, list, prune, putInPlace } from './folder.ts'
 import { readSafetensors } from './tensor-files.ts'
@@ -108,7 +108,11 @@ export async function writeCheckpoint(
     )
   } catch (error) {
     // No rank writes any more, since they fail together.
-    if (isFirst) await rm(writing, { recursive: true, force: true }).catch(() => undefined)
+    if (isFirst) {
+      await rm(writing, { recursive: true, force: true }).catch(() => undefined)
+      // Nor may it stay empty: then it would be a folder that has lost its checkpoints.
+      await removeEmptyFolders([directory])
+    }
     throw error
   }
   // The checkpoint is safe; a removal that fails now is retried with the next one.
