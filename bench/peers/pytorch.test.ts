@@ -37,7 +37,7 @@ const documented = {
   compiled: false,
 }
 
-test('a PyTorch is a peer if its libraries are those of Debian, or MKL, or cannot be listed', () => {
+test('PyTorch is measured only with the libraries of Debian or with MKL, or where its libraries cannot be listed', () => {
   const expected = { threads: 2, compiled: false }
   for (const info of [
     documented,

@@ -70,8 +70,8 @@ export type FactorType = 'float32' | 'bfloat16'
 
 export interface Primitives {
   /**
-   * Whether the softmax of a number that is 87 or more below the largest is slow: e⁻⁸⁷ is subnormal, with which x86
-   * computes a hundred times slower.
+   * Whether the softmax of a number that is 87 or more below the largest is slow: e⁻⁸⁷ is subnormal, and x86
+   * computes slowly with such numbers.
    */
   readonly slowFarBelow: boolean
   /** Whether a product may write rows with gaps. */

@@ -1,9 +1,9 @@
 /**
  * Small ONNX models of one or a few operators, run on memory given by addresses.
  *
- * ONNX Runtime has fast kernels (MLAS) but no other door to them than a model. A run of a bound model of one operator
- * takes 1.4 µs more than its arithmetic, so this door is wide enough for op kernels. Sizes of the models are free: one
- * model serves all shapes.
+ * ONNX Runtime computes with a fast library (MLAS), which can be called only through a model. A run of a bound model takes
+ * one or two microseconds more than its arithmetic, which is little beside the work of a task. Sizes of the models are
+ * free, so one model serves all shapes.
  */
 import { toOnnx } from '../../../core/graph/onnx.ts'
 import type { Tensor } from '../../../core/graph/tensor.ts'
