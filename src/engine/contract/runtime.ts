@@ -97,7 +97,7 @@ export interface Runtime {
   readonly kernels: KernelSet
   /** The actual precision of matrix products. */
   readonly math: Precision
-  /** The library that runs kernels, e.g. `oneDNN 3.7.2`, or why there is none. */
+  /** The library of matrix products: `oneDNN 3.7.2`, or why ONNX Runtime computes them; the GPU and its driver. */
   readonly provider: string
   /** For users: how this runtime differs from the requested options. */
   readonly notice?: string

@@ -1,6 +1,6 @@
 /**
- * The CPU runtime, assembled from its parts: sessions of ONNX Runtime and, if oneDNN is installed, staged programs
- * whose kernels the crew runs. It keeps track of its executables until it is closed.
+ * The CPU runtime, assembled from its parts: sessions of ONNX Runtime, and staged programs whose kernels the
+ * crew runs. It keeps track of its executables until it is closed.
  */
 import { UsageError } from '../../core/errors.ts'
 import type { Model } from '../../core/graph/model.ts'

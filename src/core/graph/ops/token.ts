@@ -4,10 +4,7 @@
  * the experts on the way.
  */
 import { dim } from '../shape.ts'
-import { constant, defineIndexOp, emitKernel, hasKernel, type KernelOptions, type Tensor } from '../tensor.ts'
-
-/** Whether the runtime that we trace for has these kernels. */
-export const hasTokenKernels = (): boolean => hasKernel('row-product', 'float32')
+import { constant, defineIndexOp, emitKernel, type KernelOptions, type Tensor } from '../tensor.ts'
 
 const row = (x: Tensor, columns: number) => ({ dtype: x.dtype, shape: [1, columns] })
 

@@ -1,8 +1,8 @@
 /**
  * Generates text with a trained model, one token at a time.
  *
- * The prompt is processed in one pass (`Prefill`), each later token alone (`TokenDecoder`, or `Decoder` on
- * ONNX Runtime alone), with the keys and values of earlier tokens in a cache. A model with experts in attention, or in
+ * The prompt is processed in one pass (`Prefill`), each later token alone (`TokenDecoder`, or `Decoder` for a
+ * model in several arenas), with the keys and values of earlier tokens in a cache. A model with experts in attention, or in
  * training, recomputes the whole context for every token instead (`ContextDecoder`). Experts have no capacity limit
  * here, so text does not depend on the rest of a batch. With the `expert-choice` router every token takes its top k,
  * because choosing by experts would need later tokens.

@@ -3,7 +3,6 @@
  * kernels of the runtime and all parameters in one arena: weights, cache and working memory then share an arena,
  * and kernels read the weights of the chosen experts in place.
  */
-import { hasTokenKernels } from '../../../core/graph/ops/token.ts'
 import { withKernels } from '../../../core/graph/tensor.ts'
 import { attentionColumns, headWidthOf, type ModelConfig } from '../../../core/model/config.ts'
 import { activatedExperts, hasRouterWeights, isSparse, SymbolicParameters } from '../../../core/model/parameters.ts'
@@ -117,10 +116,10 @@ export class TokenDecoder {
     return this.runtime.device === 'cpu'
   }
 
-  /** Borrows memory for a decoder and its cache; null if the runtime lacks kernels or the store lacks memory. */
+  /** Borrows memory for a decoder and its cache; null if the store lacks memory. */
   static borrow(runtime: Runtime, config: ModelConfig, store: ParameterStore): BorrowedScratch | null {
     const floats = tokenScratch(config)
-    if (floats === 0 || runtime.threads > MAX_THREADS || !withKernels(runtime.kernels, hasTokenKernels)) return null
+    if (floats === 0 || runtime.threads > MAX_THREADS) return null
     return store.borrowScratch(floats)
   }
 

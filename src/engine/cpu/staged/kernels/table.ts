@@ -1,4 +1,4 @@
-/** All kernels, by name. Those that multiply matrices need oneDNN; without it none is offered. */
+/** All kernels, by name. */
 import type { Kernel } from '../contract.ts'
 import { attendCached } from './attention/attend-cached.ts'
 import { attention, attentionGradient } from './attention/attention.ts'
