@@ -27,22 +27,22 @@ export interface Node {
   readonly type: string
   readonly domain: '' | 'com.microsoft' | 'choir'
   /** Set for kernels (domain `choir`). */
-  readonly kernel?: KernelTraits
+  readonly kernel?: KernelUse
   readonly inputs: readonly Tensor[]
   readonly attributes: Readonly<Record<string, AttributeValue>>
   readonly outputs: readonly { readonly dtype: DType; readonly shape: Shape }[]
   readonly origin: Origin
 }
 
-/** Properties of a kernel that matter when a program is cut into stages. */
-export interface KernelTraits {
+/** What the declaration of a kernel (`kernels/declaration.ts`) says of one use; operands by their index. */
+export interface KernelUse {
+  /** Names of the inputs and outputs of the node: absent operands are left out. */
+  readonly inputs: readonly string[]
+  readonly outputs: readonly string[]
   /** Outputs to which the kernel can add one more tensor, passed as a further input. */
-  readonly addsTo?: readonly number[]
-  /** The first output may take the memory of the first input if no later stage reads that input. */
+  readonly addsTo: readonly number[]
   readonly overwrites?: true
-  /** The kernel reaches only the program's own memory: inputs and outputs bound outside it are copied. */
   readonly local?: true
-  /** Like `local`, for these inputs only. */
   readonly localInputs?: readonly number[]
 }
 
@@ -136,8 +136,8 @@ export function withKernels<T>(available: KernelSet, body: () => T): T {
   }
 }
 
-/** Whether the runtime that we trace for has this kernel. Kernels compute in float32 only. */
-export const hasKernel = (name: string, dtype: DType): boolean => dtype === 'float32' && kernels.names.has(name)
+/** `KernelSet.names` of the runtime that we trace for: ask `hasKernel` of `kernels/declaration.ts`. */
+export const kernelNames = (): ReadonlySet<string> => kernels.names
 
 /** `KernelSet.tile` of the runtime that we trace for. */
 export const kernelTile = (): number => kernels.tile
@@ -196,26 +196,10 @@ export function emitMany(
   return emitNode({ type, domain: options.domain ?? '', inputs, attributes: options.attributes ?? {}, outputs })
 }
 
-function emitNode(node: Omit<Node, 'kind' | 'serial' | 'origin'>): Tensor[] {
+/** One node. Ops call {@link emit} or {@link emitMany}, or `emitKernel` of `kernels/declaration.ts`. */
+export function emitNode(node: Omit<Node, 'kind' | 'serial' | 'origin'>): Tensor[] {
   const source: Node = { kind: 'node', serial: serial++, ...node, origin: { op, layer } }
   return source.outputs.map(({ dtype, shape }, output) => ({ dtype, shape, source, output }))
-}
-
-export interface KernelOptions extends KernelTraits {
-  readonly attributes?: Readonly<Record<string, AttributeValue>>
-}
-
-/**
- * One use of a kernel that runs outside ONNX Runtime (see src/engine/cpu/staged). Call it only if
- * {@link hasKernel} is true.
- */
-export function emitKernel(
-  type: string,
-  inputs: readonly Tensor[],
-  outputs: readonly { readonly dtype: DType; readonly shape: Shape }[],
-  { attributes = {}, ...kernel }: KernelOptions = {},
-): Tensor[] {
-  return emitNode({ type, domain: 'choir', kernel, inputs, attributes, outputs })
 }
 
 /** Ops of the family `kernel` exist only as kernels: model code checks that the runtime has them. */

@@ -1,10 +1,12 @@
 /** Causal self-attention with rotary or learned positions. */
+import * as kernels from '../graph/kernels/attention.ts'
+import { hasKernel } from '../graph/kernels/declaration.ts'
 import { attentionKernel, causalAttention } from '../graph/ops/attention.ts'
 import { maximum } from '../graph/ops/elementwise.ts'
 import { rmsNorm, rotate } from '../graph/ops/fused.ts'
 import { concat, reshape, split, transpose } from '../graph/ops/shape.ts'
 import { sizeOf } from '../graph/shape.ts'
-import { constant, hasKernel, type Tensor } from '../graph/tensor.ts'
+import { constant, type Tensor } from '../graph/tensor.ts'
 import { attentionColumns, attentionScaleOf, headWidthOf, type ModelConfig, windowOf } from './config.ts'
 import type { Pass } from './moe.ts'
 import { rotationOf } from './rotary.ts'
@@ -38,7 +40,7 @@ export function attention(
   const keyValueHeads = config.keyValueHeads ?? heads
   const qkv_TX = normQueriesAndKeys(config, qkv(x_TD), norms)
   const first_T = firstVisible(config, layer, batch, pass)
-  if (head > 1 && hasKernel('attention', x_TD.dtype)) {
+  if (head > 1 && hasKernel(kernels.attention, x_TD.dtype)) {
     const { cos, sin } = rotaryTables(config, sequence, x_TD.dtype)
     const angles = config.positions === 'rotary' ? ([cos, sin] as const) : null
     const shape = { batch, sequence, heads, keyHeads: keyValueHeads, scale }

@@ -2,9 +2,11 @@
  * The experts of a routed module: feed-forward networks that replace a dense one, or single matrices that
  * replace a projection of attention. Both support every layout of rows.
  */
+import { hasKernel } from '../graph/kernels/declaration.ts'
+import * as kernels from '../graph/kernels/experts.ts'
 import { expertFfnKernel, expertLinearKernel, type WeightSums } from '../graph/ops/expert.ts'
 import { matmul } from '../graph/ops/matmul.ts'
-import { hasKernel, type Tensor } from '../graph/tensor.ts'
+import type { Tensor } from '../graph/tensor.ts'
 import type { ModelConfig } from './config.ts'
 import { type FfnWeights, ffn, weightsOf } from './ffn.ts'
 import type { Parameters } from './parameters.ts'
@@ -27,7 +29,7 @@ export function ffnExperts(config: ModelConfig, parameters: Parameters, name: st
   const find = <T>(get: (name: string) => T) => weightsOf(config, (matrix) => get(`${name}.experts.{e}.${matrix}`))
   const stacked = () => find((matrix) => parameters.get(matrix))
   return {
-    ...(hasKernel('expert-ffn', dtype) && {
+    ...(hasKernel(kernels.expertFfn, dtype) && {
       kernel: (rows, sizes, sums) => expertFfnKernel(rows, stacked(), sizes, sums),
     }),
     ragged: (pieces) => {
@@ -42,7 +44,7 @@ export function ffnExperts(config: ModelConfig, parameters: Parameters, name: st
 export function linearExperts(parameters: Parameters, name: string, dtype: Tensor['dtype']): Experts {
   const matrix = `${name}.experts.{e}.weight`
   return {
-    ...(hasKernel('expert-linear', dtype) && {
+    ...(hasKernel(kernels.expertLinear, dtype) && {
       kernel: (rows, sizes, sums) => expertLinearKernel(rows, parameters.get(matrix), sizes, sums),
     }),
     ragged: (pieces) => {

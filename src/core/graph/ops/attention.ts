@@ -1,7 +1,9 @@
 /** Causal scaled dot-product attention with its gradient (Vaswani et al. 2017, eq. 1). */
+import * as kernels from '../kernels/attention.ts'
+import { emitKernel } from '../kernels/declaration.ts'
 import type { DType, Shape } from '../model.ts'
 import { dim } from '../shape.ts'
-import { constant, defineOp, emit, emitKernel, type Tensor } from '../tensor.ts'
+import { constant, defineOp, emit, type Tensor } from '../tensor.ts'
 import { broadcastTo, less, multiply, subtract, where } from './elementwise.ts'
 import { matmul } from './matmul.ts'
 import { rowSums, sum } from './reduction.ts'
@@ -89,29 +91,14 @@ export const attentionKernel: (qkv: Tensor, angles: Angles | null, shape: Attent
     'kernel',
     (qkv: Tensor, angles: Angles | null, { scale, window, ...shape }: AttentionShape, first_T?: Tensor) => {
       const attributes = { ...shape, window: window ?? shape.sequence, scale: { float: scale } }
-      const options = { attributes, local: true } as const
-      const optional = [...(angles ?? []), ...(first_T ? [first_T] : [])]
-      const { dtype } = qkv
-      const [tokens, columns] = [dim(qkv.shape, 0), dim(qkv.shape, 1)]
-      const queries = (columns * shape.heads) / (shape.heads + 2 * shape.keyHeads)
-      const { batch, sequence, heads } = shape
-      const results = [
-        { dtype, shape: [tokens, queries] },
-        { dtype, shape: [batch, heads, sequence] },
-      ]
-      // The second result is log Σ exp(score) of each query.
-      const [result, logSums] = emitKernel('attention', [qkv, ...optional], results, options) as [Tensor, Tensor]
+      const [cos, sin] = angles ?? []
+      const optional = { cos, sin, first: first_T }
+      const { y, logSums } = emitKernel(kernels.attention, { qkv, ...optional }, attributes)
       return {
-        result,
+        result: y,
         inputs: [qkv],
         gradient: (dy) => [
-          dy &&
-            emitKernel(
-              'attention-gradient',
-              [dy, qkv, result, logSums, ...optional],
-              [{ dtype, shape: qkv.shape }],
-              options,
-            )[0],
+          dy && emitKernel(kernels.attentionGradient, { dy, qkv, y, logSums, ...optional }, attributes).dQkv,
         ],
       }
     },

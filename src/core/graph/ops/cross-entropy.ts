@@ -3,8 +3,10 @@
  * a small model. In the fused op, the gradient of the logits is one exponential of the log-probabilities;
  * the target's −1, the mask and the mean are applied to the smaller [T, D] tensors.
  */
+import { emitKernel, hasKernel } from '../kernels/declaration.ts'
+import * as kernels from '../kernels/products.ts'
 import { dim } from '../shape.ts'
-import { defineOp, emit, emitKernel, hasKernel, type Tensor } from '../tensor.ts'
+import { defineOp, emit, type Tensor } from '../tensor.ts'
 import { add, cast, divide, greaterOrEqual, maximum, multiply, negate, subtract } from './elementwise.ts'
 import { gather, scatterAdd } from './indexing.ts'
 import { matmul } from './matmul.ts'
@@ -72,21 +74,16 @@ interface CrossEntropy {
 
 /** @param column The targets [T, 1], 0 for a position that is not counted. */
 function crossEntropyOf(x: Tensor, head: Tensor, targets: Tensor, column: Tensor): CrossEntropy {
-  if (x.shape[0] !== 0 && hasKernel('linear-cross-entropy', x.dtype)) return fusedKernel(x, head, targets)
+  if (x.shape[0] !== 0 && hasKernel(kernels.linearCrossEntropy, x.dtype)) return fusedKernel(x, head, targets)
   const logits = matmul(x, head, { transposeB: true })
-  return hasKernel('cross-entropy', x.dtype) ? kernelOfLogits(logits, targets) : byParts(logits, column)
+  return hasKernel(kernels.crossEntropy, x.dtype) ? kernelOfLogits(logits, targets) : byParts(logits, column)
 }
 
 /** Computes the logits too, so that they are in memory once, as their gradient. */
 function fusedKernel(x: Tensor, head: Tensor, targets: Tensor): CrossEntropy {
-  const { dtype } = x
-  const factor = hasKernel('round', dtype) ? (emitKernel('round', [head], [head])[0] as Tensor) : head
-  const results = [
-    { dtype, shape: [dim(x.shape, 0), dim(head.shape, 0)] },
-    { dtype, shape: targets.shape },
-  ]
-  const [dLogits, nats] = emitKernel('linear-cross-entropy', [x, factor, targets], results, { localInputs: [2] })
-  return { nats: nats as Tensor, dLogits: dLogits as Tensor, complete: true, factor }
+  const factor = hasKernel(kernels.round, x.dtype) ? emitKernel(kernels.round, { x: head }).y : head
+  const { dLogits, nats } = emitKernel(kernels.linearCrossEntropy, { x, head: factor, targets })
+  return { nats, dLogits, complete: true, factor }
 }
 
 function byParts(logits: Tensor, column: Tensor): CrossEntropy {
@@ -99,12 +96,6 @@ function byParts(logits: Tensor, column: Tensor): CrossEntropy {
 
 /** The gradient of the logits overwrites them. */
 function kernelOfLogits(logits: Tensor, targets: Tensor): CrossEntropy {
-  const { dtype, shape } = logits
-  const results = [
-    { dtype, shape },
-    { dtype, shape: targets.shape },
-  ]
-  const options = { local: true, overwrites: true } as const
-  const [dLogits, nats] = emitKernel('cross-entropy', [logits, targets], results, options) as [Tensor, Tensor]
+  const { dLogits, nats } = emitKernel(kernels.crossEntropy, { logits, targets })
   return { nats, dLogits, complete: true }
 }

@@ -9,9 +9,12 @@
  * An exchange has two steps, so that ranks compute while rows travel: `sendRows` starts it, `arrive` waits for it. In
  * the backward pass the gradient of `arrive` starts and that of `sendRows` waits.
  */
+import { emitKernel, hasKernel } from '../kernels/declaration.ts'
+import * as experts from '../kernels/experts.ts'
+import * as kernels from '../kernels/rows.ts'
 import type { Shape } from '../model.ts'
 import { dim } from '../shape.ts'
-import { type Built, defineIndexOp, defineOp, emitKernel, hasKernel, type Tensor } from '../tensor.ts'
+import { type Built, defineIndexOp, defineOp, type Tensor } from '../tensor.ts'
 import { treeAdditions } from '../tree.ts'
 import { add, broadcastTo } from './elementwise.ts'
 import { reshape, slice } from './shape.ts'
@@ -33,13 +36,8 @@ export const exchangeSizes: (sizes: Tensor, ranks: number, room: number, joined:
   'exchange-sizes',
   'kernel',
   (sizes: Tensor, ranks: number, room: number, joined: boolean) => {
-    const { dtype, shape } = sizes
-    const byExpert = { dtype, shape: [(dim(shape, 0) - 1) / ranks + 1] }
-    const outputs = [{ dtype, shape }, ...(joined ? [byExpert] : [])]
-    const [arriving, totals] = emitKernel('exchange-sizes', [sizes], outputs, {
-      attributes: { ranks, room },
-      local: true,
-    }) as [Tensor, Tensor?]
+    const attributes = { ranks, room, joined: joined ? 1 : 0 } as const
+    const { arriving, totals } = emitKernel(kernels.exchangeSizes, { sizes }, attributes)
     return { sizes, arriving, joined: totals ?? null, room }
   },
 )
@@ -51,36 +49,20 @@ export interface Travelling {
   readonly rows: Tensor
 }
 
-/** The side of an exchange that lies by expert and within it by rank; the other lies by rank. */
-type JoinedSide = 'sent' | 'received' | 'none'
-
 const opposite = { sent: 'received', received: 'sent', none: 'none' } as const
 
 function start(
   rows: Tensor,
   from: Tensor,
   to: Tensor,
-  { ranks, room, joined }: { readonly ranks: number; readonly room: number; readonly joined: JoinedSide },
+  rule: { readonly ranks: number; readonly room: number; readonly joined: kernels.JoinedSide },
 ): Travelling {
-  const { dtype } = rows
-  const [raw, ticket] = emitKernel(
-    'exchange-rows',
-    [rows, from, to],
-    [
-      { dtype, shape: [room, dim(rows.shape, 1)] },
-      { dtype: 'int32', shape: [1] },
-    ],
-    { attributes: { ranks, joined }, local: true },
-  ) as [Tensor, Tensor]
-  return { raw, ticket, rows }
+  return { ...emitKernel(kernels.exchangeRows, { rows, from, to }, rule), rows }
 }
 
 /** Rows that are sent are listed as an input, so that their memory is not used before they have left. */
 const finish = ({ raw, ticket, rows }: Travelling): Tensor =>
-  emitKernel('await-rows', [raw, ticket, rows], [{ dtype: raw.dtype, shape: raw.shape }], {
-    overwrites: true,
-    local: true,
-  })[0] as Tensor
+  emitKernel(kernels.awaitRows, { raw, ticket, sent: rows }).rows
 
 /**
  * Sends rows [R, D] to the ranks of their experts; call the result to wait for those that arrive [room, D]. With `back`
@@ -94,7 +76,7 @@ export function sendRows(
 ): () => Tensor {
   const [from, to] = back ? [exchange.arriving, exchange.sizes] : [exchange.sizes, exchange.arriving]
   const [sent, room] = [dim(rows.shape, 0), back ? back.rows : exchange.room]
-  const joined: JoinedSide = exchange.joined === null ? 'none' : back ? 'sent' : 'received'
+  const joined: kernels.JoinedSide = exchange.joined === null ? 'none' : back ? 'sent' : 'received'
   const travelling = new Map<Tensor, Travelling>()
   const raw = sendOp(rows, (x) => start(x, from, to, { ranks, room, joined }), travelling)
   return () => arriveOp(raw, travelling, (dy) => start(dy, to, from, { ranks, room: sent, joined: opposite[joined] }))
@@ -155,10 +137,7 @@ export const sumSources: (parts: Tensor) => Tensor = defineOp(
 
 function treeSum(parts: Tensor, shape: Shape): Tensor {
   const sources = dim(parts.shape, 1)
-  if (hasKernel('sum-sources', parts.dtype)) {
-    const attributes = { experts: dim(parts.shape, 0), sources }
-    return emitKernel('sum-sources', [parts], [{ dtype: parts.dtype, shape }], { attributes, local: true })[0] as Tensor
-  }
+  if (hasKernel(experts.sumSources, parts.dtype)) return emitKernel(experts.sumSources, { parts }).sum
   const sums = Array.from({ length: sources }, (_, i) => reshape(slice(parts, 1, i, i + 1), shape))
   for (const { into, from } of treeAdditions(sources, 0)) sums[into] = add(sums[into] as Tensor, sums[from] as Tensor)
   return sums[0] as Tensor

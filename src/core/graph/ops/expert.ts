@@ -6,18 +6,11 @@
  * gradient of the other, so nothing is ever scattered. The index of a dropped assignment or an empty
  * slot is clamped to 0 and its weight is zero.
  */
+import { emitKernel, hasKernel } from '../kernels/declaration.ts'
+import * as experts from '../kernels/experts.ts'
+import * as kernels from '../kernels/rows.ts'
 import { dim } from '../shape.ts'
-import {
-  type Built,
-  defineOp,
-  emit,
-  emitKernel,
-  emitMany,
-  hasKernel,
-  kernelThreads,
-  RAGGED,
-  type Tensor,
-} from '../tensor.ts'
+import { type Built, defineOp, emit, emitMany, kernelThreads, RAGGED, type Tensor } from '../tensor.ts'
 import { subtreeLeaves } from '../tree.ts'
 import { add, multiply } from './elementwise.ts'
 import { sumSources } from './exchange.ts'
@@ -69,23 +62,16 @@ export const combine: (rows: Tensor, gate: Tensor, plan: SlotPlan) => Tensor = d
 
 /** Rows of x [T, D] by index [R], times a weight [R] if given. */
 function gatherRows(x: Tensor, index: Tensor, weight?: Tensor): Tensor {
-  if (hasKernel('gather-rows', x.dtype)) {
-    const shape = [...index.shape, dim(x.shape, 1)]
-    return emitKernel('gather-rows', [x, index, ...(weight ? [weight] : [])], [{ dtype: x.dtype, shape }], {
-      local: true,
-    })[0] as Tensor
-  }
+  if (hasKernel(kernels.gatherRows, x.dtype)) return emitKernel(kernels.gatherRows, { x, index, weight }).y
   const rows = gather(x, index)
   return weight ? multiply(rows, asColumn(weight)) : rows
 }
 
 /** Rows of x [T, D] by slot [R], times the gate of the slot. */
 function gatherGated(x: Tensor, gate: Tensor, plan: SlotPlan): Tensor {
-  const { tokenOfSlot, assignmentOfSlot, occupied } = plan
-  if (!hasKernel('gather-gated-rows', x.dtype)) return gatherRows(x, tokenOfSlot, gateOfSlot(gate, plan))
-  const inputs = [x, tokenOfSlot, gate, assignmentOfSlot, ...(occupied ? [occupied] : [])]
-  const result = { dtype: x.dtype, shape: [dim(tokenOfSlot.shape, 0), dim(x.shape, 1)] }
-  return emitKernel('gather-gated-rows', inputs, [result], { local: true })[0] as Tensor
+  const { tokenOfSlot: index, assignmentOfSlot: choice, occupied } = plan
+  if (!hasKernel(kernels.gatherGatedRows, x.dtype)) return gatherRows(x, index, gateOfSlot(gate, plan))
+  return emitKernel(kernels.gatherGatedRows, { x, index, gate, choice, occupied }).y
 }
 
 /** Gates [T, K] by slot [R], zero for an empty slot: whatever has a slot is kept. */
@@ -96,13 +82,8 @@ function gateOfSlot(gate: Tensor, { assignmentOfSlot, occupied }: SlotPlan): Ten
 
 /** The gradient of Σ_k weight · row with respect to the weights [T, K]; zero for dropped assignments. */
 function weightGradient(dy: Tensor, rows: Tensor, { slotOfAssignment, kept }: SlotPlan): Tensor {
-  if (hasKernel('row-dots', dy.dtype) && rows.shape[0] !== RAGGED)
-    return emitKernel(
-      'row-dots',
-      [dy, rows, slotOfAssignment, ...(kept ? [kept] : [])],
-      [{ dtype: dy.dtype, shape: slotOfAssignment.shape }],
-      { local: true },
-    )[0] as Tensor
+  if (hasKernel(kernels.rowDots, dy.dtype) && rows.shape[0] !== RAGGED)
+    return emitKernel(kernels.rowDots, { dy, rows, slot: slotOfAssignment, kept }).dots
   const columns = Array.from({ length: dim(slotOfAssignment.shape, 1) }, (_, k) =>
     rowSums(multiply(dy, gather(rows, column(slotOfAssignment, k)))),
   )
@@ -112,23 +93,12 @@ function weightGradient(dy: Tensor, rows: Tensor, { slotOfAssignment, kept }: Sl
 
 /** Σ_k weight[t, k] · kept[t, k] · rows[slot[t, k]]; both default to 1. */
 function gatherWeighted(rows: Tensor, gate: Tensor | undefined, plan: SlotPlan, kept?: Tensor): Tensor {
-  const { slotOfAssignment } = plan
-  const isKernel = hasKernel('combine-rows', rows.dtype) && rows.shape[0] !== RAGGED
-  // Of two weights the kernel that goes with this one takes both.
-  const weights =
-    isKernel && hasKernel('gather-gated-rows', rows.dtype)
-      ? [gate, kept].filter((weight) => weight !== undefined)
-      : [gate && kept ? multiply(gate, kept) : gate].filter((weight) => weight !== undefined)
-  if (isKernel)
-    return emitKernel(
-      'combine-rows',
-      [rows, slotOfAssignment, ...weights],
-      [{ dtype: rows.dtype, shape: [dim(slotOfAssignment.shape, 0), dim(rows.shape, 1)] }],
-      { attributes: { weighted: weights.length }, addsTo: [0], local: true },
-    )[0] as Tensor
-  const [weight] = weights
-  const terms = Array.from({ length: dim(plan.slotOfAssignment.shape, 1) }, (_, k) => {
-    const chosen = gather(rows, column(plan.slotOfAssignment, k))
+  const { slotOfAssignment: slot } = plan
+  if (hasKernel(kernels.combineRows, rows.dtype) && rows.shape[0] !== RAGGED)
+    return emitKernel(kernels.combineRows, { rows, slot, weight: gate, kept }).y
+  const weight = gate && kept ? multiply(gate, kept) : gate
+  const terms = Array.from({ length: dim(slot.shape, 1) }, (_, k) => {
+    const chosen = gather(rows, column(slot, k))
     return weight ? multiply(chosen, asColumn(column(weight, k))) : chosen
   })
   return terms.reduce((total, term) => add(total, term))
@@ -201,21 +171,13 @@ export interface WeightSums {
 export const sourcesOfSum = (sources: number, experts: number, threads: number): number =>
   subtreeLeaves(sources, threads === 1 ? 1 : Math.ceil((2 * threads) / experts))
 
-/** How a kernel leaves the gradients of weights [n, ...] of experts: [n, ...], or [n, parts, ...] of several sums. */
-function gradientsOf(matrices: readonly Tensor[], sizes: Tensor, { bySource }: WeightSums) {
-  const [{ dtype, shape }] = matrices as [Tensor]
-  const sources = (dim(sizes.shape, 0) - 1) / dim(shape, 0)
-  const leaves = bySource ? 1 : sourcesOfSum(sources, dim(shape, 0), kernelThreads())
-  const parts = Math.ceil(sources / leaves)
-  const outputs = matrices.map((matrix) => {
-    const [experts = 0, ...inner] = matrix.shape
-    return { dtype, shape: parts === 1 ? matrix.shape : [experts, parts, ...inner] }
-  })
-  return { leaves, parts, outputs, addsTo: parts === sources ? matrices.map((_, i) => i + 1) : [] }
+/** How a kernel leaves the gradients of the weights [n, ...] of experts. */
+function sourceSums(weights: Tensor, sizes: Tensor, { bySource }: WeightSums): experts.SourceSums {
+  const count = dim(weights.shape, 0)
+  const sources = (dim(sizes.shape, 0) - 1) / count
+  const leaves = bySource ? 1 : sourcesOfSum(sources, count, kernelThreads())
+  return { leaves, parts: Math.ceil(sources / leaves), sources }
 }
-
-const sumParts = (gradients: readonly Tensor[], parts: number): Tensor[] =>
-  parts === 1 ? [...gradients] : gradients.map((gradient) => sumSources(gradient))
 
 /**
  * x·W of every expert over its rows: rows [R, D], weights [n, D, X] → [R, X], as a kernel. Sizes are by expert, or by
@@ -225,21 +187,14 @@ export const expertLinearKernel: (rows: Tensor, weights: Tensor, sizes: Tensor, 
   'expert-linear-kernel',
   'kernel',
   (rows: Tensor, weights: Tensor, sizes: Tensor, sums: WeightSums = { bySource: false }): Built<Tensor> => {
-    const { dtype } = rows
-    const result = { dtype, shape: [dim(rows.shape, 0), dim(weights.shape, 2)] }
     return {
-      result: emitKernel('expert-linear', [rows, sizes, weights], [result], { localInputs: [1] })[0] as Tensor,
+      result: emitKernel(experts.expertLinear, { rows, sizes, weights }).y,
       inputs: [rows, weights],
       gradient: (dy) => {
         if (!dy) return []
-        const { leaves, parts, outputs, addsTo } = gradientsOf([weights], sizes, sums)
-        const [dRows, ...dWeights] = emitKernel(
-          'expert-linear-gradient',
-          [dy, rows, sizes, weights],
-          [{ dtype, shape: rows.shape }, ...outputs],
-          { attributes: { leaves }, addsTo, localInputs: [2] },
-        )
-        return [dRows, ...sumParts(dWeights, parts)]
+        const by = sourceSums(weights, sizes, sums)
+        const { dRows, dWeights } = emitKernel(experts.expertLinearGradient, { dy, rows, sizes, weights }, by)
+        return [dRows, by.parts === 1 ? dWeights : sumSources(dWeights)]
       },
     }
   },
@@ -270,29 +225,21 @@ export const expertFfnKernel: (rows: Tensor, weights: ExpertWeights, sizes: Tens
       sizes: Tensor,
       sums: WeightSums = { bySource: false },
     ): Built<Tensor> => {
-      const { dtype } = rows
-      const matrices = gate ? [up, gate, down] : [up, down]
-      const attributes = { gated: gate ? 1 : 0 }
-      const inner = { dtype, shape: [dim(rows.shape, 0), dim(up.shape, 2)] }
-      const [result, ...products] = emitKernel(
-        'expert-ffn',
-        [rows, sizes, ...matrices],
-        [{ dtype, shape: rows.shape }, inner, ...(gate ? [inner] : [])],
-        { attributes, localInputs: [1] },
-      )
+      const matrices = { up, gate, down }
+      const { y, inner, innerGate } = emitKernel(experts.expertFfn, { rows, sizes, ...matrices })
       return {
-        result: result as Tensor,
-        inputs: [rows, ...matrices],
+        result: y,
+        inputs: [rows, up, ...(gate ? [gate] : []), down],
         gradient: (dy) => {
           if (!dy) return []
-          const { leaves, parts, outputs, addsTo } = gradientsOf(matrices, sizes, sums)
-          const [dRows, ...dMatrices] = emitKernel(
-            'expert-ffn-gradient',
-            [dy, rows, sizes, ...matrices, ...products],
-            [{ dtype, shape: rows.shape }, ...outputs],
-            { attributes: { ...attributes, leaves }, addsTo, localInputs: [2] },
+          const by = sourceSums(up, sizes, sums)
+          const { dRows, dUp, dGate, dDown } = emitKernel(
+            experts.expertFfnGradient,
+            { dy, rows, sizes, ...matrices, inner, innerGate },
+            by,
           )
-          return [dRows, ...sumParts(dMatrices, parts)]
+          const gradients = [dUp, ...(dGate ? [dGate] : []), dDown]
+          return [dRows, ...(by.parts === 1 ? gradients : gradients.map((gradient) => sumSources(gradient)))]
         },
       }
     },

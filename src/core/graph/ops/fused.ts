@@ -2,8 +2,10 @@
  * Ops whose gradient is written by hand, because the derivative of the whole is cheaper or numerically
  * safer than the chain of its parts. All work along the last axis.
  */
+import { emitKernel, hasKernel } from '../kernels/declaration.ts'
+import * as kernels from '../kernels/products.ts'
 import { dim } from '../shape.ts'
-import { constant, defineOp, emit, emitKernel, emitMany, hasKernel, kernelParts, type Tensor } from '../tensor.ts'
+import { constant, defineOp, emit, emitMany, kernelParts, type Tensor } from '../tensor.ts'
 import { add, emitErf, exp, multiply, negate, sigmoid, square, subtract } from './elementwise.ts'
 import { columnSums, rowSums, sum } from './reduction.ts'
 import { reshape } from './shape.ts'
@@ -55,7 +57,7 @@ export const rmsNorm: (x: Tensor, weight: Tensor, epsilon: number) => Tensor = d
   'fused',
   (x: Tensor, weight: Tensor, epsilon: number) => {
     const width = dim(x.shape, -1)
-    const kernel = hasKernel('rms-norm', x.dtype) && x.shape.length === 2
+    const kernel = hasKernel(kernels.rmsNorm, x.dtype) && x.shape.length === 2
     const [y, inverse] = kernel
       ? rmsNormKernel(x, weight, epsilon)
       : x.dtype === 'float32'
@@ -81,29 +83,17 @@ export const rmsNorm: (x: Tensor, weight: Tensor, epsilon: number) => Tensor = d
 type Normed = readonly [y: Tensor, inverse: Tensor]
 
 function rmsNormKernel(x: Tensor, weight: Tensor, epsilon: number): Normed {
-  const { dtype } = x
-  const results = [
-    { dtype, shape: x.shape },
-    { dtype, shape: [dim(x.shape, 0), 1] },
-  ]
-  const options = { attributes: { epsilon: { float: epsilon } }, local: true } as const
-  return emitKernel('rms-norm', [x, weight], results, options) as [Tensor, Tensor]
+  const { y, inverse } = emitKernel(kernels.rmsNorm, { x, weight }, { epsilon: { float: epsilon } })
+  return [y, inverse]
 }
 
 /** Rows that are worth a part of a sum over rows: software GPUs take long for each. */
 const ROWS_OF_PART = 16
 
 function rmsNormKernelGradient(dy: Tensor, x: Tensor, weight: Tensor, inverse: Tensor): [dx: Tensor, dWeight: Tensor] {
-  const { dtype } = x
-  const [rows, width] = [dim(x.shape, 0), dim(x.shape, 1)]
-  const count = Math.max(1, Math.min(kernelParts(), Math.ceil(rows / ROWS_OF_PART)))
-  const results = [
-    { dtype, shape: x.shape },
-    { dtype, shape: [count, width] },
-  ]
-  const options = { local: true, addsTo: [0] } as const
-  const [dx, parts] = emitKernel('rms-norm-gradient', [dy, x, weight, inverse], results, options) as [Tensor, Tensor]
-  return [dx, sum(parts, { axes: [0] })]
+  const parts = Math.max(1, Math.min(kernelParts(), Math.ceil(dim(x.shape, 0) / ROWS_OF_PART)))
+  const { dx, dWeight } = emitKernel(kernels.rmsNormGradient, { dy, x, weight, inverse }, { parts })
+  return [dx, sum(dWeight, { axes: [0] })]
 }
 
 /** ONNX Runtime's fused kernel; its second result is 1/√(mean x² + ε) [T, 1]. */

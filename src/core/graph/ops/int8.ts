@@ -4,8 +4,9 @@
  * sums of integers; its rounding error, 1/65,534 of that number at most, is small beside that of the weights.
  */
 import { int8Bytes } from '../int8-layout.ts'
-import { dim } from '../shape.ts'
-import { defineIndexOp, emitKernel, type Tensor } from '../tensor.ts'
+import { emitKernel } from '../kernels/declaration.ts'
+import * as kernels from '../kernels/token.ts'
+import { defineIndexOp, type Tensor } from '../tensor.ts'
 
 /** A matrix w [inner, columns], or one for each expert. */
 export interface Int8Matrix {
@@ -22,11 +23,7 @@ export const int8Words = (inner: number, columns: number): number => int8Bytes(i
 export const int8Product: (x: Tensor, w: Int8Matrix) => Tensor = defineIndexOp(
   'int8-product',
   'kernel',
-  (x: Tensor, { data, columns }: Int8Matrix) =>
-    emitKernel('int8-product', [x, data], [{ dtype: x.dtype, shape: [1, columns] }], {
-      local: true,
-      addsTo: [0],
-    })[0] as Tensor,
+  (x: Tensor, { data: w, columns }: Int8Matrix) => emitKernel(kernels.int8Product, { x, w }, { columns }).y,
 )
 
 /** Weights of E experts. */
@@ -44,12 +41,9 @@ export const int8Experts: (x: Tensor, experts: Tensor, gates: Tensor, weights: I
   'int8-experts',
   'kernel',
   (x: Tensor, experts: Tensor, gates: Tensor, { up, gate, down }: Int8Experts) => {
-    const { dtype } = x
-    const active = { dtype, shape: [dim(experts.shape, 1), up.columns] }
-    const matrices = [up.data, ...(gate ? [gate.data] : [])]
-    const [inner] = emitKernel('int8-experts-up', [x, experts, ...matrices], [active], { local: true })
-    const result = { dtype, shape: [1, down.columns] }
-    const options = { local: true, addsTo: [0] } as const
-    return emitKernel('int8-experts-down', [inner as Tensor, experts, gates, down.data], [result], options)[0] as Tensor
+    const matrices = { up: up.data, gate: gate?.data }
+    const { active } = emitKernel(kernels.int8ExpertsUp, { x, experts, ...matrices }, { columns: up.columns })
+    const operands = { active, experts, gates, down: down.data }
+    return emitKernel(kernels.int8ExpertsDown, operands, { columns: down.columns }).y
   },
 )

@@ -2,8 +2,10 @@
  * Batched matrix multiplication with transposes and a scale, as ONNX Runtime's FusedMatMul (its
  * float32 kernel reads transposed operands in place). Other dtypes use the plain operators.
  */
+import { emitKernel, hasKernel } from '../kernels/declaration.ts'
+import * as kernels from '../kernels/products.ts'
 import { broadcast, dim, formatShape, sameShape } from '../shape.ts'
-import { constant, defineOp, emit, emitKernel, hasKernel, type Tensor } from '../tensor.ts'
+import { constant, defineOp, emit, type Tensor } from '../tensor.ts'
 import { sumTo } from './reduction.ts'
 
 export interface MatmulOptions {
@@ -47,9 +49,9 @@ export const matmul: (a: Tensor, b: Tensor, options?: MatmulOptions) => Tensor =
 
 function emitMatmul(a: Tensor, b: Tensor, options: Required<MatmulOptions>, shape: readonly number[]): Tensor {
   const { transposeA, transposeB, alpha } = options
-  const attributes = { transA: transposeA ? 1 : 0, transB: transposeB ? 1 : 0, alpha: { float: alpha } }
-  if (hasKernel('matmul', a.dtype) && fitsKernel(a, b, shape))
-    return emitKernel('matmul', [a, b], [{ dtype: a.dtype, shape }], { attributes, addsTo: [0] })[0] as Tensor
+  const attributes = { transA: transposeA ? 1 : 0, transB: transposeB ? 1 : 0, alpha: { float: alpha } } as const
+  if (hasKernel(kernels.matmul, a.dtype) && fitsKernel(a, b, shape))
+    return emitKernel(kernels.matmul, { a, b }, attributes).c
   if (!transposeA && !transposeB && alpha === 1) return emit('MatMul', [a, b], { shape })
   if (a.dtype === 'float32') return emit('FusedMatMul', [a, b], { domain: 'com.microsoft', shape, attributes })
   const product = emit('MatMul', [transposeA ? swapped(a) : a, transposeB ? swapped(b) : b], { shape })

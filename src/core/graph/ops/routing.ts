@@ -2,8 +2,9 @@
  * Places of choices in the queues of experts, and the rows where kept choices lie. Results are integers without a
  * gradient. Some runtimes have kernels for what is many passes over memory as ONNX operators.
  */
-import { dim } from '../shape.ts'
-import { defineIndexOp, emitKernel, hasKernel, type Tensor } from '../tensor.ts'
+import { emitKernel, hasKernel } from '../kernels/declaration.ts'
+import * as kernels from '../kernels/routing.ts'
+import { defineIndexOp, type Tensor } from '../tensor.ts'
 import { multiply } from './elementwise.ts'
 import { oneHot } from './indexing.ts'
 import { cumulativeSum } from './order.ts'
@@ -16,10 +17,9 @@ import { sum } from './reduction.ts'
 export const queuePositions: (queue: Tensor, queues: number) => readonly [before: Tensor, length: Tensor] =
   defineIndexOp('queue-positions', 'order', (queue: Tensor, queues: number) => {
     const axis = queue.shape.length - 1
-    if (hasKernel('queue-positions', 'float32')) {
-      const shapes = [queue.shape, [...queue.shape.slice(0, axis), queues]]
-      const results = shapes.map((shape) => ({ dtype: 'int32', shape }) as const)
-      return emitKernel('queue-positions', [queue], results) as [Tensor, Tensor]
+    if (hasKernel(kernels.queuePositions)) {
+      const { before, length } = emitKernel(kernels.queuePositions, { queue }, { queues })
+      return [before, length]
     }
     const mark = oneHot(queue, queues, 'int32')
     const before = sum(multiply(mark, cumulativeSum(mark, axis, { exclusive: true })), { axes: [axis + 1] })
@@ -43,24 +43,12 @@ export interface QueueRule {
   readonly capacity: number | null
 }
 
-const placesOf = (
-  kernel: string,
-  inputs: readonly [expert_TK: Tensor, ...Tensor[]],
-  { groups, experts, capacity }: QueueRule,
-  attributes: Readonly<Record<string, number | readonly number[]>>,
-): Places => {
-  const shapes = [inputs[0].shape, [groups, experts], [groups, experts]]
-  const results = shapes.map((shape) => ({ dtype: 'int32', shape }) as const)
-  const options = { attributes: { capacity: capacity ?? NO_CAPACITY, ...attributes }, local: true } as const
-  const [position_TK, count_GN, kept_GN] = emitKernel(kernel, inputs, results, options) as [Tensor, Tensor, Tensor]
-  return { position_TK, count_GN, kept_GN }
-}
-
 /** No position is as large. */
 const NO_CAPACITY = 2 ** 31 - 1
+const numbersOf = ({ capacity, ...rule }: QueueRule) => ({ ...rule, capacity: capacity ?? NO_CAPACITY })
 
 /** Whether the runtime that we trace for has {@link placeInQueues} and {@link placeByPosition}. */
-export const placesChoices = (): boolean => hasKernel('place-in-queues', 'float32')
+export const placesChoices = (): boolean => hasKernel(kernels.placeInQueues)
 
 /**
  * Places in queues that are in the order of the tokens. With `byChoice`, the first of the k choices that a token makes
@@ -73,7 +61,7 @@ export const placeInQueues: (
   'place-in-queues',
   'order',
   (expert_TK: Tensor, { byChoice, k, ...rule }: QueueRule & { readonly byChoice: boolean; readonly k: number }) =>
-    placesOf('place-in-queues', [expert_TK], rule, { byChoice: byChoice ? 1 : 0, k }),
+    emitKernel(kernels.placeInQueues, { expert_TK }, { ...numbersOf(rule), byChoice: byChoice ? 1 : 0, k }),
 )
 
 /**
@@ -106,15 +94,14 @@ export const placeByPosition: (
       readonly gate_TK: Tensor | null
     },
     { maxSaved, start_K, ...rule }: QueueRule & BucketRule,
-  ) =>
-    placesOf('place-by-position', [expert_TK, earned_SN, order, ...(gate_TK ? [gate_TK] : [])], rule, {
-      maxSaved,
-      start: start_K,
-    }),
+  ) => {
+    const operands = { expert_TK, earned_SN, order, gate_TK: gate_TK ?? undefined }
+    return emitKernel(kernels.placeByPosition, operands, { ...numbersOf(rule), maxSaved, start: start_K })
+  },
 )
 
 /** Whether the runtime that we trace for has {@link keptInBuckets}. */
-export const hasBuckets = (): boolean => hasKernel('kept-in-buckets', 'float32')
+export const hasBuckets = (): boolean => hasKernel(kernels.keptInBuckets)
 
 export interface BucketRule {
   /** Most places that a bucket holds from one position to the next. */
@@ -141,19 +128,12 @@ export interface Served {
 export const keptInBuckets: (wanted_GKSN: Tensor, earned_SN: Tensor, rule: BucketRule) => Served = defineIndexOp(
   'kept-in-buckets',
   'order',
-  (wanted_GKSN: Tensor, earned_SN: Tensor, { maxSaved, start_K }: BucketRule) => {
-    const { shape } = wanted_GKSN
-    const total = [dim(shape, 0), dim(shape, 3)]
-    const results = [shape, shape, total, total].map((shape) => ({ dtype: 'int32', shape }) as const)
-    const attributes = { maxSaved, start: start_K }
-    const tensors = emitKernel('kept-in-buckets', [wanted_GKSN, earned_SN], results, { attributes })
-    const [kept_GKSN, ahead_GKSN, count_GN, kept_GN] = tensors as [Tensor, Tensor, Tensor, Tensor]
-    return { kept_GKSN, ahead_GKSN, count_GN, kept_GN }
-  },
+  (wanted_GKSN: Tensor, earned_SN: Tensor, { maxSaved, start_K }: BucketRule) =>
+    emitKernel(kernels.keptInBuckets, { wanted_GKSN, earned_SN }, { maxSaved, start: start_K }),
 )
 
 /** Whether the runtime that we trace for has {@link packRows}. */
-export const packsRows = (): boolean => hasKernel('pack-rows', 'float32')
+export const packsRows = (): boolean => hasKernel(kernels.packRows)
 
 export interface PackedRows {
   /** Rows of each expert, then unused ones: int64 [N + 1]. */
@@ -187,20 +167,8 @@ export const packRows: (expert_TK: Tensor, position_TK: Tensor, kept_GN: Tensor,
     'pack-rows',
     'order',
     (expert_TK: Tensor, position_TK: Tensor, kept_GN: Tensor, { capacity, rows, tile }: PackingRule) => {
-      const ofRows = { dtype: 'int32', shape: [rows] } as const
-      const results = [
-        { dtype: 'int64', shape: [dim(kept_GN.shape, 1) + 1] },
-        { dtype: 'int32', shape: expert_TK.shape },
-        ofRows,
-        ofRows,
-        { dtype: 'float32', shape: expert_TK.shape },
-        ...(tile > 1 ? [{ dtype: 'float32', shape: [rows] } as const] : []),
-      ] as const
-      const options = { attributes: { capacity: capacity ?? NO_CAPACITY, tile }, local: true } as const
-      const tensors = emitKernel('pack-rows', [expert_TK, position_TK, kept_GN], results, options)
-      const [sizes, rowOfChoice_TK, choiceOfRow_R, tokenOfRow_R, kept_TK] = tensors as Packed
-      return { sizes, rowOfChoice_TK, choiceOfRow_R, tokenOfRow_R, kept_TK, occupied_R: tensors[5] ?? null }
+      const attributes = { capacity: capacity ?? NO_CAPACITY, rows, tile }
+      const { occupied_R, ...packed } = emitKernel(kernels.packRows, { expert_TK, position_TK, kept_GN }, attributes)
+      return { ...packed, occupied_R: occupied_R ?? null }
     },
   )
-
-type Packed = [Tensor, Tensor, Tensor, Tensor, Tensor]

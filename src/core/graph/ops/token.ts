@@ -3,40 +3,20 @@
  * gradient. With them one program computes a token from its row of the embedding to the logits, and chooses
  * the experts on the way.
  */
+import { attendCached as attendCachedKernel } from '../kernels/attention.ts'
+import { emitKernel } from '../kernels/declaration.ts'
+import { gatherRows } from '../kernels/rows.ts'
+import * as kernels from '../kernels/token.ts'
 import { dim } from '../shape.ts'
-import { constant, defineIndexOp, emitKernel, type KernelOptions, type Tensor } from '../tensor.ts'
-
-const row = (x: Tensor, columns: number) => ({ dtype: x.dtype, shape: [1, columns] })
-
-const emitOne = (
-  type: string,
-  inputs: readonly Tensor[],
-  result: { readonly dtype: Tensor['dtype']; readonly shape: readonly number[] },
-  options: KernelOptions = {},
-): Tensor => emitKernel(type, inputs, [result], { ...options, local: true })[0] as Tensor
-
-/**
- * Number of partial products with a matrix of `rows` and `columns`: enough for a few threads, each of at least 128 rows
- * and of so many weights that it is worth a meeting of threads. Independent of the thread count.
- */
-const partsOf = (rows: number, columns: number): number =>
-  Math.min(8, Math.max(1, Math.floor(Math.min(rows / 128, (rows * columns) / 16384))))
-
-/** The sum of parts [P, N] as [1, N]. With weights [1, G], each of the G groups of parts is scaled by its weight. */
-const sumParts = (parts: Tensor, weights?: Tensor): Tensor =>
-  emitOne('sum-parts', [parts, ...(weights ? [weights] : [])], row(parts, dim(parts.shape, 1)), {
-    attributes: { weighted: weights ? 1 : 0 },
-    addsTo: [0],
-  })
+import { constant, defineIndexOp, type Tensor } from '../tensor.ts'
 
 /** x·w of a row x [1, K] and w [K, N], or [N, K] when transposed: [1, N]. */
 export const rowProduct: (x: Tensor, w: Tensor, options?: { readonly transposed?: boolean }) => Tensor = defineIndexOp(
   'row-product',
   'kernel',
   (x: Tensor, w: Tensor, { transposed = false }: { readonly transposed?: boolean } = {}) => {
-    if (transposed) return emitOne('row-product-transposed', [x, w], row(x, dim(w.shape, 0)))
-    const [inner, columns] = [dim(w.shape, 0), dim(w.shape, 1)]
-    return sumParts(emitOne('row-product', [x, w], { dtype: x.dtype, shape: [partsOf(inner, columns), columns] }))
+    if (transposed) return emitKernel(kernels.rowProductTransposed, { x, w }).y
+    return emitKernel(kernels.sumParts, emitKernel(kernels.rowProduct, { x, w })).sum
   },
 )
 
@@ -44,14 +24,15 @@ export const rowProduct: (x: Tensor, w: Tensor, options?: { readonly transposed?
 export const scaledRow: (x: Tensor, factor: number) => Tensor = defineIndexOp(
   'scaled-row',
   'kernel',
-  (x: Tensor, factor: number) => sumParts(x, constant([factor], x.dtype, [1, 1])),
+  (x: Tensor, factor: number) =>
+    emitKernel(kernels.sumParts, { parts: x, weights: constant([factor], x.dtype, [1, 1]) }).sum,
 )
 
 /** Row `index` int32 [1] of a table [R, D]: [1, D]. */
 export const tableRow: (table: Tensor, index: Tensor) => Tensor = defineIndexOp(
   'table-row',
   'kernel',
-  (table: Tensor, index: Tensor) => emitOne('gather-rows', [table, index], row(table, dim(table.shape, 1))),
+  (table: Tensor, index: Tensor) => emitKernel(gatherRows, { x: table, index }).y,
 )
 
 export interface Cached {
@@ -64,8 +45,6 @@ export interface Cached {
 export interface CachedShape {
   /** Heads of queries, H, a multiple of those of keys and values. */
   readonly heads: number
-  /** Width of a head, d. */
-  readonly size: number
   /** Factor of the scores. */
   readonly scale: number
   /** Positions that the token sees, itself included; null = all. */
@@ -91,14 +70,14 @@ export const attendCached: (
     position: Tensor,
     { keys, values }: Cached,
     angles: readonly [cos: Tensor, sin: Tensor] | null,
-    { heads, size, scale, window }: CachedShape,
-  ) =>
-    emitKernel(
-      'attend-cached',
-      [qkv, position, keys, values, ...(angles ?? [])],
-      [row(qkv, heads * size), keys, values],
-      { attributes: { heads, window: window ?? dim(keys.shape, 0), scale: { float: scale } }, local: true },
-    ),
+    { heads, scale, window }: CachedShape,
+  ) => {
+    const [cos, sin] = angles ?? []
+    const attributes = { heads, window: window ?? dim(keys.shape, 0), scale: { float: scale } }
+    const operands = { qkv, position, keys, values, cos, sin }
+    const { y, newKeys, newValues } = emitKernel(attendCachedKernel, operands, attributes)
+    return [y, newKeys, newValues]
+  },
 )
 
 /** The settings of `model.moe` by which a token chooses. */
@@ -116,22 +95,6 @@ export interface ChoiceRule {
   readonly routedScale: number
 }
 
-/** A {@link ChoiceRule} as attributes of the kernel; flags are 0 or 1. */
-export type ChoiceAttributes = {
-  readonly prototypes: number
-  readonly k: number
-  /** Whether the softmax runs over the chosen experts, not over all of the prototype. */
-  readonly after: number
-  /** Whether scores are sigmoids. */
-  readonly sigmoid: number
-  readonly renormalize: number
-  readonly groups: number
-  readonly groupsPerToken: number
-  /** Whether a group counts by the sum of its two best scores, not by its best. */
-  readonly pair: number
-  readonly scale: { readonly float: number }
-}
-
 /**
  * Experts int32 [1, K] and gates [1, K] of a token, from its logits [1, N]. A bias [N] is added to the scores
  * for the choice only.
@@ -145,12 +108,7 @@ export const chooseExperts: (
   'kernel',
   (logits: Tensor, rule: ChoiceRule, bias?: Tensor) => {
     const { prototypes, k, expertGroups, groupsPerToken } = rule
-    const shape = [1, prototypes * k]
-    const results = [
-      { dtype: 'int32', shape },
-      { dtype: logits.dtype, shape },
-    ] as const
-    const attributes: ChoiceAttributes = {
+    const attributes: kernels.ChoiceAttributes = {
       prototypes,
       k,
       after: rule.softmax === 'after' ? 1 : 0,
@@ -161,8 +119,8 @@ export const chooseExperts: (
       pair: rule.groupScore === 'top-2' ? 1 : 0,
       scale: { float: rule.routedScale },
     }
-    const inputs = [logits, ...(bias ? [bias] : [])]
-    return emitKernel('choose-experts', inputs, results, { attributes, local: true }) as [Tensor, Tensor]
+    const { experts, gates } = emitKernel(kernels.chooseExperts, { logits, bias }, attributes)
+    return [experts, gates]
   },
 )
 
@@ -181,14 +139,10 @@ export const rowExperts: (x: Tensor, experts: Tensor, gates: Tensor, weights: Ro
   'row-experts',
   'kernel',
   (x: Tensor, experts: Tensor, gates: Tensor, { up, gate, down }: RowExperts) => {
-    const choices = dim(experts.shape, 1)
-    const product = (rows: Tensor, matrices: Tensor) => {
-      const [inner, columns] = [dim(matrices.shape, 1), dim(matrices.shape, 2)]
-      const shape = [choices * partsOf(inner, columns), columns]
-      return emitOne('expert-row-product', [rows, experts, matrices], { dtype: x.dtype, shape })
-    }
-    const active = { dtype: x.dtype, shape: [choices, dim(up.shape, 2)] }
-    const inner = emitOne('activate-parts', [product(x, up), ...(gate ? [product(x, gate)] : [])], active)
-    return sumParts(product(inner, down), gates)
+    const product = (rows: Tensor, matrices: Tensor): Tensor =>
+      emitKernel(kernels.expertRowProduct, { rows, experts, matrices }).parts
+    const inner = { up: product(x, up), gate: gate && product(x, gate) }
+    const { active } = emitKernel(kernels.activateParts, inner, { choices: dim(experts.shape, 1) })
+    return emitKernel(kernels.sumParts, { parts: product(active, down), weights: gates }).sum
   },
 )

@@ -14,9 +14,11 @@ export interface KernelStage {
   /** Name of the kernel. */
   readonly type: string
   readonly attributes: Readonly<Record<string, AttributeValue>>
-  /** The last inputs are addends, one for each output in `added`. */
+  /** In the order of `names`; then addends, one for each output in `added`. */
   readonly inputs: readonly ValueUse[]
   readonly outputs: readonly ValueUse[]
+  /** Names of the operands, as the kernel is declared (`../kernels`). */
+  readonly names: { readonly inputs: readonly string[]; readonly outputs: readonly string[] }
   /** Indices of the outputs to which an input is added. */
   readonly added: readonly number[]
   readonly overwrites: boolean
@@ -38,10 +40,10 @@ export type Stage = KernelStage | OnnxStage
 /** How a value is stored: bfloat16 is the upper half of a float32, and exists only between kernels. */
 export type StoredType = DType | 'bfloat16'
 
-/** Operands of a kernel whose floats may take 2 bytes, by index; `all` inputs includes addends. */
-export interface Halves {
-  readonly inputs: readonly number[] | 'all'
-  readonly outputs: readonly number[]
+/** Operands of a kernel whose floats may take 2 bytes, by name; `all` inputs includes addends. */
+export interface Halves<In extends string = string, Out extends string = string> {
+  readonly inputs: readonly In[] | 'all'
+  readonly outputs: readonly Out[]
   /** Whether the first output has the type of the first input, because it is moved as bytes. */
   readonly same?: true
 }

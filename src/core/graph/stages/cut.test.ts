@@ -243,7 +243,7 @@ describe('ports', () => {
 })
 
 describe('an addition to the result of a kernel', () => {
-  const adds = { addsTo: [0] }
+  const adds = { addsTo: ['y'] }
   const added = (outputs: Record<string, Tensor>) => kernelsIn(cut({ outputs })).map((stage) => stage.added)
 
   test('becomes part of a kernel that can add, as left or right operand', () => {
@@ -259,14 +259,14 @@ describe('an addition to the result of a kernel', () => {
   })
 
   test('is fused through a reshape too, and to a later output of the kernel', () => {
-    const [, second] = kernel('pair', [x, y], { addsTo: [1] }) as [Tensor, Tensor]
+    const [, second] = kernel('pair', [x, y], { addsTo: ['z'] }) as [Tensor, Tensor]
     const model = cut({ outputs: { z: add(reshape(second, [6]), reshape(x, [6])) } })
     expect(order(model)).toBe('pair')
     expect(kernelsIn(model)[0]?.added).toEqual([1])
   })
 
   test('to each of two outputs is fused', () => {
-    const [first, second] = kernel('pair', [x, y], { addsTo: [0, 1] }) as [Tensor, Tensor]
+    const [first, second] = kernel('pair', [x, y], { addsTo: ['y', 'z'] }) as [Tensor, Tensor]
     const model = cut({ outputs: { a: add(x, first), b: add(second, y) } })
     expect(kernelsIn(model)[0]?.added).toEqual([0, 1])
     expect(

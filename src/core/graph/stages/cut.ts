@@ -13,7 +13,7 @@ import type { DType, Model, Port, Shape } from '../model.ts'
 import { toOnnx } from '../onnx.ts'
 import { type Program, reach } from '../program.ts'
 import { sameShape, sizeOf } from '../shape.ts'
-import { constant, emit, input, type KernelTraits, type Node, RAGGED, type Tensor } from '../tensor.ts'
+import { constant, emit, input, type KernelUse, type Node, RAGGED, type Tensor } from '../tensor.ts'
 import type { KernelStage, OnnxStage, StagedModel, Value, ValueUse } from './contract.ts'
 import { fuseAdditions } from './fuse-additions.ts'
 import { type HalvesOf, storeHalves } from './halves.ts'
@@ -150,8 +150,9 @@ function group(steps: readonly Step[]): Group[] {
 
 function kernelStage({ node, inputs, outputs, added = [] }: Step): KernelStage {
   const { type, attributes, origin } = node
-  const overwrites = (node.kernel as KernelTraits).overwrites ?? false
-  return { kind: 'kernel', type, attributes, inputs: inputs.filter(isUse), outputs, added, overwrites, origin }
+  const { overwrites = false, ...names } = node.kernel as KernelUse
+  const operands = { inputs: inputs.filter(isUse), outputs, names: { inputs: names.inputs, outputs: names.outputs } }
+  return { kind: 'kernel', type, attributes, ...operands, added, overwrites, origin }
 }
 
 /** An ONNX model of the steps. Its outputs are the values that other stages or ports read. */

@@ -25,7 +25,7 @@ export function fuseAdditions(steps: readonly Step[], bound: ReadonlySet<number>
       const at = producer.get(kernelUse.value)
       const kernel = at === undefined ? null : result[at]
       if (at === undefined || !kernel?.node.kernel) continue
-      const { addsTo = [], local } = kernel.node.kernel
+      const { addsTo, local } = kernel.node.kernel
       const { added = [] } = kernel
       const output = kernel.outputs.findIndex(({ value }) => value === kernelUse.value)
       const ready = (producer.get(other.value) ?? -1) < at

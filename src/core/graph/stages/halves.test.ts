@@ -9,13 +9,13 @@ import { kernel } from './testing/staged-programs.ts'
 
 const x = input('x', 'float32', [2, 3])
 const table: Record<string, Halves> = {
-  makes: { inputs: [], outputs: [0] },
-  reads: { inputs: [0], outputs: [] },
-  changes: { inputs: [0], outputs: [0] },
-  moves: { inputs: [0], outputs: [0], same: true },
+  makes: { inputs: [], outputs: ['y'] },
+  reads: { inputs: ['a'], outputs: [] },
+  changes: { inputs: ['a'], outputs: ['y'] },
+  moves: { inputs: ['a'], outputs: ['y'], same: true },
 }
 const one = (type: string, ...inputs: Tensor[]): Tensor => kernel(type, inputs, {})[0] as Tensor
-const sums = (type: string, ...inputs: Tensor[]): Tensor => kernel(type, inputs, { addsTo: [0] })[0] as Tensor
+const sums = (type: string, ...inputs: Tensor[]): Tensor => kernel(type, inputs, { addsTo: ['y'] })[0] as Tensor
 
 /** The type of the first output of each kernel, by kernel. */
 function types(outputs: Record<string, Tensor>): Record<string, string> {

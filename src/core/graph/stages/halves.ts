@@ -15,15 +15,17 @@ export function storeHalves(steps: readonly Step[], values: Values, ports: Reado
   const halves = new Set<number>()
   const listed = (step: Step): Halves => (isKernel(step) && of(step.node.type)) || { inputs: [], outputs: [] }
   for (const step of steps)
-    for (const i of listed(step).outputs) {
+    for (const name of listed(step).outputs) {
+      const i = step.node.kernel?.outputs.indexOf(name) ?? -1
       const value = step.outputs[i]?.value
       if (value !== undefined && !step.added?.includes(i) && !ports.has(value)) halves.add(value)
     }
   for (const step of steps) {
     const { inputs } = listed(step)
-    const addends = step.inputs.length - (step.added?.length ?? 0)
+    // An addend has no name.
+    const names = step.node.kernel?.inputs ?? []
     for (const [i, use] of step.inputs.entries())
-      if (isUse(use) && inputs !== 'all' && !(inputs.includes(i) && i < addends)) halves.delete(use.value)
+      if (isUse(use) && inputs !== 'all' && !inputs.includes(names[i] ?? '')) halves.delete(use.value)
   }
   const moves = steps.filter((step) => listed(step).same)
   for (let before = -1; before !== halves.size; ) {

@@ -6,10 +6,11 @@
  */
 import fc from 'fast-check'
 import onnxProto from 'onnx-proto'
+import { type AnyKernel, declareKernel, emitKernel } from '../../kernels/declaration.ts'
 import { add, multiply, negate } from '../../ops/elementwise.ts'
 import { reshape } from '../../ops/shape.ts'
 import type { Program } from '../../program.ts'
-import { constant, emitKernel, input, type KernelTraits, type Tensor } from '../../tensor.ts'
+import { constant, input, type Tensor } from '../../tensor.ts'
 import type { KernelStage, StagedModel } from '../contract.ts'
 
 const shapes = [[6], [2, 3], [3, 2], [1, 6, 1]]
@@ -21,15 +22,20 @@ const formulas: Readonly<Record<string, (a: Numbers, b: Numbers) => Numbers[]>> 
   grow: (a) => [a.map((x) => 5 * x)],
 }
 
-export const kernel = (type: string, inputs: readonly Tensor[], traits: KernelTraits = {}): Tensor[] => {
-  const { dtype, shape } = inputs[0] as Tensor
-  const outputs = type === 'pair' ? [0, 1] : [0]
-  return emitKernel(
-    type,
-    inputs,
-    outputs.map(() => ({ dtype, shape })),
-    traits,
-  )
+/** What a test says of a kernel. */
+export type Traits = Pick<AnyKernel, 'addsTo' | 'overwrites' | 'local' | 'localInputs'>
+
+/** A use of a kernel of inputs `a` and `b?`, and results `y` and, of `pair`, `z`. */
+export function kernel(name: string, [a, b]: readonly Tensor[], traits: Traits = {}): Tensor[] {
+  const declared = declareKernel({
+    name,
+    inputs: ['a', 'b?'],
+    outputs: ['y', 'z?'],
+    results: (inputs) => ({ y: inputs.a, z: name === 'pair' ? inputs.a : undefined }),
+    ...traits,
+  })
+  const { y, z } = emitKernel(declared, { a: a as Tensor, b })
+  return z ? [y, z] : [y]
 }
 
 const step = fc.record({
@@ -55,7 +61,10 @@ export const programs: fc.Arbitrary<Program> = fc
         tensors[tensors.length - 1 - (n % Math.min(n % 3 === 0 ? tensors.length : 3, tensors.length))] as Tensor
       const a = pick(i)
       const b = like(pick(j), a)
-      const traits = { ...(local && { local: true as const }), ...(adds && { addsTo: kind === 'pair' ? [0, 1] : [0] }) }
+      const traits = {
+        ...(local && { local: true as const }),
+        ...(adds && { addsTo: kind === 'pair' ? ['y', 'z'] : ['y'] }),
+      }
       if (kind === 'add') tensors.push(add(a, b))
       else if (kind === 'multiply') tensors.push(multiply(a, b))
       else if (kind === 'negate') tensors.push(negate(a))
@@ -63,7 +72,11 @@ export const programs: fc.Arbitrary<Program> = fc
       else if (kind === 'constant') tensors.push(constant([i % 7, j % 5, k % 3, 1, 2, 3], 'float32', a.shape))
       else
         tensors.push(
-          ...kernel(kind, kind === 'grow' ? [a] : [a, b], kind === 'grow' ? { ...traits, overwrites: true } : traits),
+          ...kernel(
+            kind,
+            kind === 'grow' ? [a] : [a, b],
+            kind === 'grow' ? { ...traits, overwrites: true as const } : traits,
+          ),
         )
     }
     return {

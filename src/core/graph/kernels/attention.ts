@@ -1,0 +1,59 @@
+/** Kernels of attention: H heads of queries and KV heads of keys and values, each of width d. */
+import { dim } from '../shape.ts'
+import { declareKernel } from './declaration.ts'
+
+export type AttentionAttributes = {
+  readonly batch: number
+  readonly sequence: number
+  readonly heads: number
+  readonly keyHeads: number
+  /** Most positions that a query sees, itself included. */
+  readonly window: number
+  /** Factor of the scores. */
+  readonly scale: { readonly float: number }
+}
+
+/**
+ * Causal attention of the rows qkv [T, (H + 2·KV)·d] of B sequences of S tokens: y [T, H·d], and log Σ exp(score) of
+ * each query [B, H, S]. Queries and keys are rotated by the angles cos and sin [S, d/2], if given. A query sees no
+ * position before `first` int32 [T].
+ */
+export const attention = declareKernel({
+  name: 'attention',
+  inputs: ['qkv', 'cos?', 'sin?', 'first?'],
+  outputs: ['y', 'logSums'],
+  results: ({ qkv: { dtype, shape } }, { batch, sequence, heads, keyHeads }: AttentionAttributes) => ({
+    y: { dtype, shape: [dim(shape, 0), (dim(shape, 1) * heads) / (heads + 2 * keyHeads)] },
+    logSums: { dtype, shape: [batch, heads, sequence] },
+  }),
+  local: true,
+})
+
+/** The gradient of qkv. */
+export const attentionGradient = declareKernel({
+  name: 'attention-gradient',
+  inputs: ['dy', 'qkv', 'y', 'logSums', 'cos?', 'sin?', 'first?'],
+  outputs: ['dQkv'],
+  results: ({ qkv }, _: AttentionAttributes) => ({ dQkv: qkv }),
+  local: true,
+})
+
+/**
+ * Attention of one token at `position` int32 [1] over itself and the earlier positions in the caches of keys and values
+ * [S, KV·d], from its qkv [1, (H + 2·KV)·d]: y [1, H·d]. The new caches are the given ones with the row of the position
+ * replaced, in the memory of the inputs or elsewhere. cos and sin [1, d/2] are the angles of the position.
+ */
+export const attendCached = declareKernel({
+  name: 'attend-cached',
+  inputs: ['qkv', 'position', 'keys', 'values', 'cos?', 'sin?'],
+  outputs: ['y', 'newKeys', 'newValues'],
+  results: (
+    { qkv, keys, values },
+    _: { readonly heads: number; readonly window: number; readonly scale: { readonly float: number } },
+  ) => ({
+    y: { dtype: qkv.dtype, shape: [1, dim(qkv.shape, 1) - 2 * dim(keys.shape, 1)] },
+    newKeys: keys,
+    newValues: values,
+  }),
+  local: true,
+})

@@ -1,0 +1,100 @@
+/**
+ * Kernels that move rows of T tokens to experts and back, and between ranks: K choices of each token, and R slots, each
+ * of which holds the row of one choice (`../ops/expert.ts`).
+ */
+import { dim } from '../shape.ts'
+import type { Tensor } from '../tensor.ts'
+import { declareKernel } from './declaration.ts'
+
+/** Rows of the width of `rows`, one for each element of `index`. */
+const rowsFor = (rows: Tensor, index: Tensor) => ({
+  dtype: rows.dtype,
+  shape: [...index.shape, dim(rows.shape, 1)],
+})
+
+/** weight · x[index] [R, D], of x [T, D] and index int32 [R]; the weight [R] is 1 if absent. */
+export const gatherRows = declareKernel({
+  name: 'gather-rows',
+  inputs: ['x', 'index', 'weight?'],
+  outputs: ['y'],
+  results: ({ x, index }) => ({ y: rowsFor(x, index) }),
+  local: true,
+})
+
+/** gate[choice] · occupied · x[index] [R, D], of gate [T, K], choice int32 [R] and occupied [R], 1 if absent. */
+export const gatherGatedRows = declareKernel({
+  name: 'gather-gated-rows',
+  inputs: ['x', 'index', 'gate', 'choice', 'occupied?'],
+  outputs: ['y'],
+  results: ({ x, index }) => ({ y: rowsFor(x, index) }),
+  local: true,
+})
+
+/**
+ * Σ_k weight · kept · rows[slot] [T, D], of rows [R, D], slot int32 [T, K], weight and kept [T, K], 1 if absent. Where a
+ * factor is 0 the choice was dropped: its slot and row are not read, and may hold anything.
+ */
+export const combineRows = declareKernel({
+  name: 'combine-rows',
+  inputs: ['rows', 'slot', 'weight?', 'kept?'],
+  outputs: ['y'],
+  results: ({ rows, slot }) => ({ y: { dtype: rows.dtype, shape: [dim(slot.shape, 0), dim(rows.shape, 1)] } }),
+  addsTo: ['y'],
+  local: true,
+})
+
+/** kept · (dy · rows[slot]) [T, K], of dy [T, D], rows [R, D], slot int32 [T, K] and kept [T, K], 1 if absent. */
+export const rowDots = declareKernel({
+  name: 'row-dots',
+  inputs: ['dy', 'rows', 'slot', 'kept?'],
+  outputs: ['dots'],
+  results: ({ dy, slot }) => ({ dots: { dtype: dy.dtype, shape: slot.shape } }),
+  local: true,
+})
+
+/**
+ * Tells the other ranks how many rows come, int64 [N + 1] by expert, then unused ones, and is told how many arrive, by
+ * source rank and expert held here; `totals` [N/ranks + 1] has them by expert alone, if rows are joined. Fails if more
+ * than `room` rows would arrive.
+ */
+export const exchangeSizes = declareKernel({
+  name: 'exchange-sizes',
+  inputs: ['sizes'],
+  outputs: ['arriving', 'totals?'],
+  results: (
+    { sizes: { dtype, shape } },
+    { ranks, joined }: { readonly ranks: number; readonly room: number; readonly joined: 0 | 1 },
+  ) => ({
+    arriving: { dtype, shape },
+    totals: joined ? { dtype, shape: [(dim(shape, 0) - 1) / ranks + 1] } : undefined,
+  }),
+  local: true,
+})
+
+/** The side of an exchange that lies by expert and within it by rank; the other lies by rank. */
+export type JoinedSide = 'sent' | 'received' | 'none'
+
+/**
+ * Starts to send rows [R, D] to the ranks of their experts, by the sizes `from`, and to receive by the sizes `to`. The
+ * rows [room, D] are there after {@link awaitRows} with the ticket int32 [1].
+ */
+export const exchangeRows = declareKernel({
+  name: 'exchange-rows',
+  inputs: ['rows', 'from', 'to'],
+  outputs: ['raw', 'ticket'],
+  results: ({ rows }, { room }: { readonly ranks: number; readonly room: number; readonly joined: JoinedSide }) => ({
+    raw: { dtype: rows.dtype, shape: [room, dim(rows.shape, 1)] },
+    ticket: { dtype: 'int32', shape: [1] },
+  }),
+  local: true,
+})
+
+/** Waits for rows. Those that were sent are an operand, so that their memory is not used before they have left. */
+export const awaitRows = declareKernel({
+  name: 'await-rows',
+  inputs: ['raw', 'ticket', 'sent'],
+  outputs: ['rows'],
+  results: ({ raw }) => ({ rows: raw }),
+  overwrites: true,
+  local: true,
+})
