@@ -84,7 +84,7 @@ async function walk(script: Script, sessions: SessionBinding[], threads: KernelT
       sessions[session++]?.runSync()
       continue
     }
-    const prepared = threads.map((thread) => opKernels[step.call.type]?.prepare(step.call as KernelCall, thread))
+    const prepared = threads.map((thread) => opKernels[step.call.kernel]?.prepare(step.call as KernelCall, thread))
     for (const { task, thread } of order(prepared[0]?.tasks ?? 0)) prepared[thread]?.run(task)
   }
 }

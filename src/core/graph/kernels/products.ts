@@ -48,7 +48,7 @@ export const rmsNormGradient = declareKernel({
 
 /**
  * Nats of targets int32 [T] by logits [T, V], and their gradient: softmax(logits), less 1 at the target. The gradient
- * overwrites the logits.
+ * overwrites the logits. A negative target has 0 nats, and nothing is subtracted for it.
  */
 export const crossEntropy = declareKernel({
   name: 'cross-entropy',

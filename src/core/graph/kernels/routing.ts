@@ -40,7 +40,7 @@ export const routeTokens = declareKernel({
 
 /**
  * The losses of {@link routeTokens}, scalars: balance (N · Σ f·P of each group and prototype, and their mean), z (mean of
- * logsumexp²), and entropy; and the share f of the choices that each expert has [G, N].
+ * logsumexp²), and entropy; and n · f, the share of the choices that each expert has, over an even one [G, N].
  */
 export const routerLosses = declareKernel({
   name: 'router-losses',

@@ -3,14 +3,15 @@
  *
  * A call of a kernel is cut into independent tasks. Every thread of the crew prepares every call once; in a
  * run, threads take tasks until none is left. The result must not depend on which thread runs a task. A kernel
- * is a file in kernels/ and a line in kernels/table.ts; the op that emits it (`emitKernel`) documents what it
- * computes.
+ * implements a declaration of src/core/graph/kernels, which says what it computes, and is in the list of
+ * kernels/table.ts.
  *
  * @example
  * ```ts
- * /** y = −x, a quarter per task. *\/
- * const negate: Kernel = {
- *   prepare({ inputs: [x], outputs: [y] }, { floats }) {
+ * /** A quarter per task. *\/
+ * const negate = implement(declared.negate, {
+ *   provider: 'WASM',
+ *   prepare({ inputs: { x }, outputs: { y } }, { floats }) {
  *     const part = x.size / 4
  *     return {
  *       tasks: 4,
@@ -19,12 +20,19 @@
  *       },
  *     }
  *   },
- * }
+ * })
  * ```
  */
+import type {
+  AnyKernel,
+  AttributesOf,
+  InputsOf,
+  OperandName,
+  Operands,
+  OutputsOf,
+} from '../../../core/graph/kernels/declaration.ts'
 import type { Shape } from '../../../core/graph/model.ts'
 import type { Halves, StoredType } from '../../../core/graph/stages/contract.ts'
-import type { AttributeValue } from '../../../core/graph/tensor.ts'
 import type { GroupPlace } from '../../contract/runtime.ts'
 import type { OrderRing } from '../../world/mpi/ring.ts'
 import type { Primitives } from '../primitives.ts'
@@ -41,13 +49,14 @@ export interface KernelTensor {
   readonly offset: number
 }
 
-export interface KernelCall {
-  readonly type: string
-  readonly attributes: Readonly<Record<string, AttributeValue>>
-  readonly inputs: readonly KernelTensor[]
-  readonly outputs: readonly KernelTensor[]
-  /** Indices of outputs with an addend. The addends are the last inputs, in this order. */
-  readonly added: readonly number[]
+/** One use of a kernel, with its operands by name. */
+export interface KernelCall<K extends AnyKernel = AnyKernel> {
+  readonly kernel: string
+  readonly attributes: AttributesOf<K>
+  readonly inputs: Operands<InputsOf<K>, KernelTensor>
+  readonly outputs: Operands<OutputsOf<K>, KernelTensor>
+  /** What is added to a result, by the name of the result. */
+  readonly addends: { readonly [Name in OperandName<OutputsOf<K>>]?: KernelTensor }
 }
 
 /** Memory of one thread, valid during one task. */
@@ -82,14 +91,24 @@ export interface PreparedCall {
   run(task: number): void
 }
 
-export interface Kernel {
+/** How this engine computes a kernel. */
+export interface KernelCode<K extends AnyKernel = AnyKernel> {
   /** What does most of the work: the library of the primitives, or another. */
   readonly provider: 'primitives' | 'WASM' | 'MPI'
   /** Operands that may be bfloat16, with bf16 math. Default: none. */
-  readonly halves?: Halves
+  readonly halves?: Halves<OperandName<InputsOf<K>>, OperandName<OutputsOf<K>>>
   /** Bytes of scratch memory that a task needs, if so many threads share the tasks. */
-  scratch?(call: KernelCall, threads: number): number
-  prepare(call: KernelCall, thread: KernelThread): PreparedCall
+  scratch?(call: KernelCall<K>, threads: number): number
+  prepare(call: KernelCall<K>, thread: KernelThread): PreparedCall
   /** For profiles: floating-point operations, and a lower bound of bytes of memory traffic. */
-  work?(call: KernelCall): { readonly flops: number; readonly bytes: number }
+  work?(call: KernelCall<K>): { readonly flops: number; readonly bytes: number }
 }
+
+export interface Kernel<K extends AnyKernel = AnyKernel> extends KernelCode<K> {
+  readonly declaration: K
+}
+
+export const implement = <K extends AnyKernel>(declaration: K, code: KernelCode<K>): Kernel<K> => ({
+  declaration,
+  ...code,
+})

@@ -3,7 +3,7 @@
  * steps become a script for the crew.
  */
 import type { DType, Origin } from '../../../core/graph/model.ts'
-import type { StagedModel, ValueUse } from '../../../core/graph/stages/contract.ts'
+import type { KernelStage, StagedModel, ValueUse } from '../../../core/graph/stages/contract.ts'
 import { type Arena, hostOf, MAX_ARENA_BYTES } from '../../contract/arena.ts'
 import { arraysOf, checkBuffers } from '../../contract/buffers.ts'
 import { Lifetime } from '../../contract/lifetime.ts'
@@ -84,9 +84,8 @@ export class StagedExecutable implements Executable {
   private scratchOf(stage: StagedModel['stages'][number]): number {
     if (stage.kind === 'onnx') return 0
     const tensor = (use: ValueUse): KernelTensor => ({ ...this.tensorOf(use), address: 0, offset: 0 })
-    const { type, attributes, inputs, outputs, added } = stage
-    const call = { type, attributes, added, inputs: inputs.map(tensor), outputs: outputs.map(tensor) }
-    return Math.ceil((opKernels[type]?.scratch?.(call, this.parts.threads) ?? 0) / 4096) * 4096
+    const bytes = opKernels[stage.type]?.scratch?.(callOf(stage, tensor), this.parts.threads)
+    return Math.ceil((bytes ?? 0) / 4096) * 4096
   }
 
   private tensorOf({ value, shape }: ValueUse) {
@@ -180,11 +179,7 @@ export class StagedExecutable implements Executable {
   private bindStages(array: (use: ValueUse) => Buffer, tensor: (use: ValueUse) => KernelTensor) {
     const sessions: OnnxBinding[] = []
     const steps = this.model.stages.map((stage, at): Step => {
-      if (stage.kind === 'kernel') {
-        const { type, attributes, inputs, outputs, added } = stage
-        const call: KernelCall = { type, attributes, added, inputs: inputs.map(tensor), outputs: outputs.map(tensor) }
-        return { kind: 'kernel', call }
-      }
+      if (stage.kind === 'kernel') return { kind: 'kernel', call: callOf(stage, tensor) }
       const ports: Record<string, Buffer> = {}
       stage.model.inputs.forEach(({ name }, i) => {
         ports[name] = array(stage.inputs[i] as ValueUse)
@@ -255,5 +250,22 @@ export class StagedExecutable implements Executable {
   private free(): void {
     releaseSessions(this.sessions)
     this.parts.onFreed(this)
+  }
+}
+
+/** The operands of a stage by the names of its kernel. */
+function callOf(
+  { type, attributes, names, inputs, outputs, added }: KernelStage,
+  tensor: (use: ValueUse) => KernelTensor,
+): KernelCall {
+  const byName = (of: readonly string[], uses: readonly ValueUse[]) =>
+    Object.fromEntries(of.map((name, i) => [name, tensor(uses[i] as ValueUse)]))
+  const addedTo = added.map((output) => names.outputs[output] as string)
+  return {
+    kernel: type,
+    attributes,
+    inputs: byName(names.inputs, inputs),
+    outputs: byName(names.outputs, outputs),
+    addends: byName(addedTo, inputs.slice(names.inputs.length)),
   }
 }

@@ -22,6 +22,7 @@ function program(
     attributes: {},
     inputs: from.map(use),
     outputs: to.map(use),
+    names: { inputs: from.map((_, i) => `x${i}`), outputs: to.map((_, i) => `y${i}`) },
     added: [],
     overwrites: overwrites === true,
     origin: { op: '', layer: '' },

@@ -61,8 +61,8 @@ function open(script: Script): Program {
   }
   const prepared = script.steps.map((step) => {
     if (step.kind === 'onnx') return null
-    const kernel = opKernels[step.call.type]
-    if (!kernel) throw new RuntimeError(`internal: no kernel ${step.call.type}`)
+    const kernel = opKernels[step.call.kernel]
+    if (!kernel) throw new RuntimeError(`internal: no kernel ${step.call.kernel}`)
     return kernel.prepare(step.call, context)
   })
   const length = script.steps.length * 2

@@ -3,9 +3,10 @@
  * a kernel only orders it, or sleeps until it is done.
  */
 
+import * as declared from '../../../../core/graph/kernels/rows.ts'
 import { RuntimeError } from '../../../contract/runtime-error.ts'
 import type { Transfer } from '../../../world/mpi/orders.ts'
-import type { ExpertGroup, Kernel, KernelTensor, KernelThread } from '../contract.ts'
+import { type ExpertGroup, implement, type KernelTensor, type KernelThread } from '../contract.ts'
 import { sizesOf } from './experts/expert-shared.ts'
 import { elementBytes } from './floats.ts'
 
@@ -64,16 +65,9 @@ function copy(
   memory.copyWithin(to.tensor.offset + to.start * bytes, source, source + count * bytes)
 }
 
-/**
- * Input sizes int64 [N + 1] by expert; outputs those that arrive, by source rank and expert here, and if rows are joined
- * their sums over sources [n + 1].
- */
-export const exchangeSizes: Kernel = {
+export const exchangeSizes = implement(declared.exchangeSizes, {
   provider: 'MPI',
-  prepare(call, thread) {
-    const [sizes] = call.inputs as [KernelTensor]
-    const [arriving, joined] = call.outputs as [KernelTensor, KernelTensor?]
-    const { ranks, room } = call.attributes as { ranks: number; room: number }
+  prepare({ inputs: { sizes }, outputs: { arriving, totals }, attributes: { ranks, room } }, thread) {
     const each = (sizes.size - 1) / ranks
     const segments = Array.from({ length: ranks }, (_, q) => [{ start: q * each, count: each }])
     return {
@@ -94,11 +88,11 @@ export const exchangeSizes: Kernel = {
               'parallel.headroom)',
           )
         sizesOf(arriving, thread)[ranks * each] = BigInt(room - rows)
-        if (joined) sizesOf(joined, thread).set([...sumsByExpert(counts, ranks), room - rows].map(BigInt))
+        if (totals) sizesOf(totals, thread).set([...sumsByExpert(counts, ranks), room - rows].map(BigInt))
       },
     }
   },
-}
+})
 
 /** Rows of each expert of one rank, over all ranks, from those by rank and expert. */
 const sumsByExpert = (counts: readonly number[], ranks: number): number[] => {
@@ -135,17 +129,10 @@ function segmentsByExpert(counts: readonly number[], ranks: number, expertsFirst
   return segments
 }
 
-/**
- * Inputs rows [R, D], their sizes and those of the result, int64 [N + 1], both by rank and expert; outputs rows [R', D],
- * which arrive later, and the ticket to wait for, int32 [1]. Rows lie by rank; on the side that is `joined`, by expert.
- */
-export const exchangeRows: Kernel = {
+export const exchangeRows = implement(declared.exchangeRows, {
   provider: 'MPI',
-  halves: { inputs: [0], outputs: [0], same: true },
-  prepare(call, thread) {
-    const [rows, from, to] = call.inputs as [KernelTensor, KernelTensor, KernelTensor]
-    const [result, ticket] = call.outputs as [KernelTensor, KernelTensor]
-    const { ranks, joined } = call.attributes as { ranks: number; joined: 'sent' | 'received' | 'none' }
+  halves: { inputs: ['rows'], outputs: ['raw'], same: true },
+  prepare({ inputs: { rows, from, to }, outputs: { raw, ticket }, attributes: { ranks, joined } }, thread) {
     const segments = (counts: readonly number[], side: typeof joined) =>
       joined === 'none' ? segmentsByRank(counts, ranks) : segmentsByExpert(counts, ranks, joined === side)
     const bytes = elementBytes(rows) * (rows.shape[1] as number)
@@ -155,32 +142,26 @@ export const exchangeRows: Kernel = {
       run() {
         const group = groupOf(thread)
         const send = { tensor: rows, segments: segments(sent(), 'sent') }
-        const receive = { tensor: result, segments: segments(received(), 'received') }
+        const receive = { tensor: raw, segments: segments(received(), 'received') }
         thread.integers[ticket.offset / 4] = group.ring.post(group.channel, transfersOf(group, send, receive, bytes))
         copyOwn(thread, group, send, receive, bytes)
       },
     }
   },
-  work({ inputs: [rows] }) {
-    const { size } = rows as KernelTensor
-    return { flops: 0, bytes: 2 * elementBytes(rows as KernelTensor) * size }
-  },
-}
+  work: ({ inputs: { rows } }) => ({ flops: 0, bytes: 2 * elementBytes(rows) * rows.size }),
+})
 
-/** Inputs rows that arrive, the ticket, and the rows that are sent; output the first input once they have arrived. */
-export const awaitRows: Kernel = {
+export const awaitRows = implement(declared.awaitRows, {
   provider: 'MPI',
-  halves: { inputs: [0, 2], outputs: [0], same: true },
-  prepare(call, thread) {
-    const [rows, ticket] = call.inputs as [KernelTensor, KernelTensor]
-    const [result] = call.outputs as [KernelTensor]
+  halves: { inputs: ['raw', 'sent'], outputs: ['rows'], same: true },
+  prepare({ inputs: { raw, ticket }, outputs: { rows } }, thread) {
     return {
       tasks: 1,
       run() {
         groupOf(thread).ring.wait(thread.integers[ticket.offset / 4] as number)
-        if (result.offset !== rows.offset)
-          copy(thread, { tensor: rows, start: 0 }, { tensor: result, start: 0 }, rows.size, elementBytes(rows))
+        if (rows.offset !== raw.offset)
+          copy(thread, { tensor: raw, start: 0 }, { tensor: rows, start: 0 }, raw.size, elementBytes(raw))
       },
     }
   },
-}
+})

@@ -3,8 +3,9 @@
  * sums, and additions and activations follow in the same task. Every task rounds the row for itself.
  */
 import { BLOCK, blocksOf, GROUP, GROUP_BYTES, groupsOf } from '../../../../core/graph/int8-layout.ts'
+import * as declared from '../../../../core/graph/kernels/token.ts'
 import { RuntimeError } from '../../../contract/runtime.ts'
-import type { Kernel, KernelCall, KernelTensor, KernelThread } from '../contract.ts'
+import { implement, type KernelTensor, type KernelThread } from '../contract.ts'
 import { bandsOf } from './matmul.ts'
 import { offsetAt, widthOf } from './rows.ts'
 
@@ -30,10 +31,8 @@ const bandsIn = (columns: number, threads: number): Band[] =>
   }))
 
 /** The rounded row, then results of a band. */
-const scratchOf =
-  (rows: number) =>
-  ({ inputs: [x], outputs: [y] }: KernelCall, threads: number): number =>
-    roundedBytes(widthOf(x as KernelTensor)) + 4 * rows * longest(widthOf(y as KernelTensor), threads)
+const scratchFor = (x: KernelTensor, y: KernelTensor, rows: number, threads: number): number =>
+  roundedBytes(widthOf(x)) + 4 * rows * longest(widthOf(y), threads)
 
 /** Rounds a row of x to the scratch memory; returns the product with a band of a matrix, at the offset of its results. */
 function bandProduct({ functions, scratch }: KernelThread, inner: number) {
@@ -49,13 +48,18 @@ function bandProduct({ functions, scratch }: KernelThread, inner: number) {
   }
 }
 
-/** Writes the addend of the call to a band of y, or zeros. */
-function startBand({ inputs, outputs, added }: KernelCall, floats: Float32Array, { from, columns }: Band): number {
-  const y = offsetAt(outputs[0] as KernelTensor, from)
-  const addend = added.length > 0 ? offsetAt(inputs.at(-1) as KernelTensor, from) : null
-  if (addend === null) floats.fill(0, y / 4, y / 4 + columns)
-  else if (addend !== y) floats.copyWithin(y / 4, addend / 4, addend / 4 + columns)
-  return y
+/** Writes the addend to a band of y, or zeros; returns the offset of the band. */
+function startBand(
+  y: KernelTensor,
+  addend: KernelTensor | undefined,
+  floats: Float32Array,
+  { from, columns }: Band,
+): number {
+  const to = offsetAt(y, from)
+  if (!addend) floats.fill(0, to / 4, to / 4 + columns)
+  else if (addend.offset !== y.offset)
+    floats.copyWithin(to / 4, offsetAt(addend, from) / 4, offsetAt(addend, from) / 4 + columns)
+  return to
 }
 
 /** Finds the matrix of the chosen expert. */
@@ -68,18 +72,16 @@ function matrixOf({ integers }: KernelThread, experts: KernelTensor, choice: num
 }
 
 /** Operations and bytes of so many of the matrices. */
-const workOf = (matrices: KernelTensor | undefined, chosen: number) => {
-  const bytes = (4 * (matrices?.size ?? 0) * chosen) / (matrices?.shape[0] ?? 1)
+const workOf = ({ size, shape }: KernelTensor, chosen: number) => {
+  const bytes = (4 * size * chosen) / (shape[0] ?? 1)
   return { flops: 2 * bytes, bytes }
 }
 
-/** Inputs x [1, K], w int8 [1, words]; output x·w [1, N]. */
-export const int8Product: Kernel = {
+export const int8Product = implement(declared.int8Product, {
   provider: 'WASM',
-  scratch: scratchOf(1),
-  prepare(call, thread) {
-    const [x, w] = call.inputs as [KernelTensor, KernelTensor]
-    const bands = bandsIn(widthOf(call.outputs[0] as KernelTensor), thread.threads)
+  scratch: ({ inputs: { x }, outputs: { y } }, threads) => scratchFor(x, y, 1, threads),
+  prepare({ inputs: { x, w }, outputs: { y }, addends }, thread) {
+    const bands = bandsIn(widthOf(y), thread.threads)
     const { round, times } = bandProduct(thread, x.size)
     return {
       tasks: bands.length,
@@ -87,20 +89,17 @@ export const int8Product: Kernel = {
         const band = bands[task] as Band
         round(x.offset)
         const product = times(w.offset, band)
-        thread.functions.addTimes(startBand(call, thread.floats, band), product, 1, band.columns)
+        thread.functions.addTimes(startBand(y, addends.y, thread.floats, band), product, 1, band.columns)
       },
     }
   },
-  work: ({ inputs: [, w] }) => workOf(w, 1),
-}
+  work: ({ inputs: { w } }) => workOf(w, 1),
+})
 
-/** Inputs x [1, D], experts int32 [1, K], up (, gate) int8 [E, words]; output gelu(x·up), or swish(x·gate) ∘ x·up [K, F]. */
-export const int8ExpertsUp: Kernel = {
+export const int8ExpertsUp = implement(declared.int8ExpertsUp, {
   provider: 'WASM',
-  scratch: scratchOf(2),
-  prepare(call, thread) {
-    const [x, experts, up, gate] = call.inputs as [KernelTensor, KernelTensor, KernelTensor, KernelTensor?]
-    const [y] = call.outputs as [KernelTensor]
+  scratch: ({ inputs: { x }, outputs: { active } }, threads) => scratchFor(x, active, 2, threads),
+  prepare({ inputs: { x, experts, up, gate }, outputs: { active: y } }, thread) {
     const columns = widthOf(y)
     const bands = bandsIn(columns, thread.threads)
     const { functions } = thread
@@ -120,31 +119,29 @@ export const int8ExpertsUp: Kernel = {
       },
     }
   },
-  work: ({ inputs: [, experts, up, gate] }) => workOf(up, (gate ? 2 : 1) * (experts?.size ?? 0)),
-}
+  work: ({ inputs: { experts, up, gate } }) => workOf(up, (gate ? 2 : 1) * experts.size),
+})
 
-/** Inputs active [K, F], experts int32 [1, K], gates [1, K], down int8 [E, words]; output Σ_k gate · active·down [1, D]. */
-export const int8ExpertsDown: Kernel = {
+export const int8ExpertsDown = implement(declared.int8ExpertsDown, {
   provider: 'WASM',
-  scratch: scratchOf(1),
-  prepare(call, thread) {
-    const [active, experts, gates, down] = call.inputs as [KernelTensor, KernelTensor, KernelTensor, KernelTensor]
+  scratch: ({ inputs: { active }, outputs: { y } }, threads) => scratchFor(active, y, 1, threads),
+  prepare({ inputs: { active, experts, gates, down }, outputs: { y }, addends }, thread) {
     const inner = widthOf(active)
-    const bands = bandsIn(widthOf(call.outputs[0] as KernelTensor), thread.threads)
+    const bands = bandsIn(widthOf(y), thread.threads)
     const { floats, functions } = thread
     const { round, times } = bandProduct(thread, inner)
     return {
       tasks: bands.length,
       run(task) {
         const band = bands[task] as Band
-        const y = startBand(call, floats, band)
+        const to = startBand(y, addends.y, floats, band)
         for (let choice = 0; choice < experts.size; choice++) {
           round(offsetAt(active, choice * inner))
           const product = times(matrixOf(thread, experts, choice, down), band)
-          functions.addTimes(y, product, floats[gates.offset / 4 + choice] as number, band.columns)
+          functions.addTimes(to, product, floats[gates.offset / 4 + choice] as number, band.columns)
         }
       },
     }
   },
-  work: ({ inputs: [, experts, , down] }) => workOf(down, experts?.size ?? 0),
-}
+  work: ({ inputs: { experts, down } }) => workOf(down, experts.size),
+})

@@ -4,8 +4,9 @@
  *
  * −log p[target] = max − log p[argmax] − logit[target], which stays exact if p[target] underflows.
  */
+import * as declared from '../../../../core/graph/kernels/products.ts'
 import { RuntimeError } from '../../../contract/runtime.ts'
-import type { Kernel, KernelTensor } from '../contract.ts'
+import { implement } from '../contract.ts'
 import { addressAt, elementBytes, isHalf, rowsOf } from './floats.ts'
 import { bandsOf } from './matmul.ts'
 
@@ -23,22 +24,19 @@ const taskRows = (rows: number, columns: number): number =>
 /** Bytes of `count` numbers of 4 bytes, in whole cache lines. */
 const lines = (count: number): number => 64 * Math.ceil(count / 16)
 
-/**
- * Inputs x [T, D], head [V, D], targets [T] int32; outputs softmax − one-hot(target) [T, V], nats [T]. For a negative
- * target nothing is subtracted, and its nats are 0.
- */
-export const linearCrossEntropy: Kernel = {
+export const linearCrossEntropy = implement(declared.linearCrossEntropy, {
   provider: 'primitives',
-  halves: { inputs: [0, 1], outputs: [0] },
-  scratch({ outputs: [gradient] }) {
-    const [total = 0, columns = 0] = (gradient as KernelTensor).shape
+  halves: { inputs: ['x', 'head'], outputs: ['dLogits'] },
+  scratch({ outputs: { dLogits } }) {
+    const [total = 0, columns = 0] = dLogits.shape
     const rows = taskRows(total, columns)
-    return 2 * lines(rows) + (isHalf(gradient as KernelTensor) ? 4 * rows * columns : 0)
+    return 2 * lines(rows) + (isHalf(dLogits) ? 4 * rows * columns : 0)
   },
 
-  prepare({ inputs, outputs }, { primitives, functions, floats, integers, scratch }) {
-    const [x, head, targets] = inputs as [KernelTensor, KernelTensor, KernelTensor]
-    const [gradient, nats] = outputs as [KernelTensor, KernelTensor]
+  prepare(
+    { inputs: { x, head, targets }, outputs: { dLogits: gradient, nats } },
+    { primitives, functions, floats, integers, scratch },
+  ) {
     const [total = 0, columns = 0] = gradient.shape
     const width = x.shape.at(-1) as number
     const bands = bandsOf(total, Math.ceil(total / taskRows(total, columns)), 1)
@@ -85,13 +83,11 @@ export const linearCrossEntropy: Kernel = {
     }
   },
 
-  work({ inputs, outputs }) {
-    const [x, head] = inputs as [KernelTensor, KernelTensor]
-    const [gradient] = outputs as [KernelTensor]
+  work({ inputs: { x, head }, outputs: { dLogits } }) {
     const width = x.shape.at(-1) as number
     return {
-      flops: (2 * width + 4) * gradient.size,
-      bytes: [x, head, gradient].reduce((total, tensor) => total + elementBytes(tensor) * tensor.size, 0),
+      flops: (2 * width + 4) * dLogits.size,
+      bytes: [x, head, dLogits].reduce((total, tensor) => total + elementBytes(tensor) * tensor.size, 0),
     }
   },
-}
+})

@@ -3,8 +3,9 @@
  * than threads, is cut into bands, along the longer side if results may have gaps and else along the rows; every band reads the other
  * factor.
  */
+import * as declared from '../../../../core/graph/kernels/products.ts'
 import type { Product } from '../../primitives.ts'
-import type { Kernel, KernelCall, KernelTensor } from '../contract.ts'
+import { implement, type KernelCall, type KernelTensor } from '../contract.ts'
 import { addressAt, elementBytes, isHalf } from './floats.ts'
 
 /** Bands are multiples of this many rows or columns: whole tiles of the matrix units. */
@@ -13,9 +14,9 @@ const TILE = 32
 const BANDS_OF_THREAD = 4
 const WIDE_BAND = 128
 
-export const matmul: Kernel = {
+export const matmul = implement(declared.matmul, {
   provider: 'primitives',
-  halves: { inputs: [0, 1], outputs: [0] },
+  halves: { inputs: ['a', 'b'], outputs: ['c'] },
   prepare(call, { primitives, threads }) {
     const { batch, m, k, n, a, b, c, addend, alpha, transposeA, transposeB } = parts(call)
     const byRows = m >= n || !primitives.stridedResults
@@ -65,16 +66,14 @@ export const matmul: Kernel = {
       bytes: batch * (elementBytes(a) * m * k + elementBytes(b) * k * n + (elementBytes(c) + (addend ? 4 : 0)) * m * n),
     }
   },
-}
+})
 
-function parts({ attributes, inputs: [a, b, addend], outputs: [c] }: KernelCall) {
-  if (!a || !b || !c) throw new Error('internal: a matmul without operands')
+function parts({ attributes, inputs: { a, b }, outputs: { c }, addends }: KernelCall<typeof declared.matmul>) {
   const [transposeA, transposeB] = [attributes.transA === 1, attributes.transB === 1]
   const [m = 0, n = 0] = c.shape.slice(-2)
   const k = a.shape.at(transposeA ? -2 : -1) as number
-  const { alpha } = attributes as { alpha: { float: number } }
   const batch = c.size / (m * n)
-  return { batch, m, k, n, a, b, c, addend, alpha: alpha.float, transposeA, transposeB }
+  return { batch, m, k, n, a, b, c, addend: addends.c, alpha: attributes.alpha.float, transposeA, transposeB }
 }
 
 /** Cuts `count` into at most `parts` near-equal bands of whole tiles (except the last); none is empty. */

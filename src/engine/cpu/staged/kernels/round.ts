@@ -1,5 +1,6 @@
 /** Rounds a matrix to bfloat16 once, for products that would each round all of it. */
-import type { Kernel, KernelTensor } from '../contract.ts'
+import * as declared from '../../../../core/graph/kernels/products.ts'
+import { implement } from '../contract.ts'
 import { addressAt, isHalf } from './floats.ts'
 import { bandsOf } from './matmul.ts'
 import { widthOf } from './rows.ts'
@@ -7,13 +8,11 @@ import { widthOf } from './rows.ts'
 /** Rows of a task. */
 const TASK_ROWS = 256
 
-/** Input x [N, D]; output x [N, D]. It is offered with bf16 math only, for products whose other factors are bfloat16. */
-export const round: Kernel = {
+/** It is offered with bf16 math only, for products whose other factors are bfloat16. */
+export const round = implement(declared.round, {
   provider: 'primitives',
-  halves: { inputs: [], outputs: [0] },
-  prepare({ inputs, outputs }, { primitives }) {
-    const [x] = inputs as [KernelTensor]
-    const [y] = outputs as [KernelTensor]
+  halves: { inputs: [], outputs: ['y'] },
+  prepare({ inputs: { x }, outputs: { y } }, { primitives }) {
     const width = widthOf(x)
     const rows = x.size / width
     const bands = bandsOf(rows, Math.ceil(rows / TASK_ROWS), 1)
@@ -26,5 +25,5 @@ export const round: Kernel = {
       },
     }
   },
-  work: ({ inputs: [x] }) => ({ flops: 0, bytes: 6 * (x as KernelTensor).size }),
-}
+  work: ({ inputs: { x } }) => ({ flops: 0, bytes: 6 * x.size }),
+})

@@ -1,18 +1,17 @@
 /** Sums the gradients of source ranks, in the order of the tree. */
+import * as declared from '../../../../core/graph/kernels/experts.ts'
 import { treeAdditions } from '../../../../core/graph/tree.ts'
-import type { Kernel, KernelTensor } from '../contract.ts'
+import { implement } from '../contract.ts'
 import { bandsOf } from './matmul.ts'
 
 /** Floats of a task: they stay in the cache from one addition to the next. */
 const BAND = 16384
 
-/** Input parts [n, E, ...], or [E, ...] with n = 1, which are overwritten; output their sums over E. */
-export const sumSources: Kernel = {
+/** The parts are overwritten. */
+export const sumSources = implement(declared.sumSources, {
   provider: 'WASM',
-  prepare(call, { functions, floats }) {
-    const [parts] = call.inputs as [KernelTensor]
-    const [sum] = call.outputs as [KernelTensor]
-    const { experts, sources } = call.attributes as { experts: number; sources: number }
+  prepare({ inputs: { parts }, outputs: { sum } }, { functions, floats }) {
+    const [experts = 0, sources = 0] = parts.shape
     const size = sum.size / experts
     const bands = bandsOf(size, Math.ceil(size / BAND), 16)
     const additions = treeAdditions(sources, 0)
@@ -28,5 +27,5 @@ export const sumSources: Kernel = {
       },
     }
   },
-  work: ({ inputs: [parts] }) => ({ flops: (parts as KernelTensor).size, bytes: 8 * (parts as KernelTensor).size }),
-}
+  work: ({ inputs: { parts } }) => ({ flops: parts.size, bytes: 8 * parts.size }),
+})

@@ -3,8 +3,9 @@
  * of these programs is the arena of the parameters. The threads share the columns or the rows of a matrix;
  * partial sums over rows are added up by the next kernel.
  */
+import * as declared from '../../../../core/graph/kernels/token.ts'
 import { RuntimeError } from '../../../contract/runtime.ts'
-import type { Kernel, KernelTensor } from '../contract.ts'
+import { implement, type KernelTensor } from '../contract.ts'
 import { bandsOf } from './matmul.ts'
 import { offsetAt } from './rows.ts'
 
@@ -19,7 +20,8 @@ const bandsOfRow = (columns: number, floats: number, threads: number) =>
   bandsOf(columns, floats < WORTH_SHARING ? 1 : threads, LINE)
 
 const index = (tensor: KernelTensor, element = 0): number => tensor.offset / 4 + element
-const bytesOf = (tensors: readonly KernelTensor[]): number => 4 * tensors.reduce((total, { size }) => total + size, 0)
+/** Every weight is read once. */
+const workOf = ({ size }: KernelTensor) => ({ flops: 2 * size, bytes: 4 * size })
 
 /** The rows of one of `parts` near-equal parts. */
 function partOf(rows: number, part: number, parts: number): { readonly from: number; readonly count: number } {
@@ -27,12 +29,10 @@ function partOf(rows: number, part: number, parts: number): { readonly from: num
   return { from: bound(part), count: bound(part + 1) - bound(part) }
 }
 
-/** Inputs x [1, K], w [K, N]; output partial sums of x·w [P, N], each over some rows of w. A task is a part. */
-export const rowProduct: Kernel = {
+/** A task is a part. */
+export const rowProduct = implement(declared.rowProduct, {
   provider: 'WASM',
-  prepare({ inputs, outputs }, { floats, functions }) {
-    const [x, w] = inputs as [KernelTensor, KernelTensor]
-    const [y] = outputs as [KernelTensor]
+  prepare({ inputs: { x, w }, outputs: { parts: y } }, { floats, functions }) {
     const [parts = 1, columns = 1] = y.shape
     return {
       tasks: parts,
@@ -50,15 +50,12 @@ export const rowProduct: Kernel = {
       },
     }
   },
-  work: ({ inputs: [, w] }) => ({ flops: 2 * (w as KernelTensor).size, bytes: bytesOf([w as KernelTensor]) }),
-}
+  work: ({ inputs: { w } }) => workOf(w),
+})
 
-/** Inputs x [1, K], w [N, K]; output x·wᵀ [1, N]. */
-export const rowProductTransposed: Kernel = {
+export const rowProductTransposed = implement(declared.rowProductTransposed, {
   provider: 'WASM',
-  prepare({ inputs, outputs }, { functions, threads }) {
-    const [x, w] = inputs as [KernelTensor, KernelTensor]
-    const [y] = outputs as [KernelTensor]
+  prepare({ inputs: { x, w }, outputs: { y } }, { functions, threads }) {
     const bands = bandsOf(y.size, threads, LINE)
     return {
       tasks: bands.length,
@@ -68,20 +65,13 @@ export const rowProductTransposed: Kernel = {
       },
     }
   },
-  work: ({ inputs: [, w] }) => ({ flops: 2 * (w as KernelTensor).size, bytes: bytesOf([w as KernelTensor]) }),
-}
+  work: ({ inputs: { w } }) => workOf(w),
+})
 
-/**
- * Inputs parts [G·P, N] (, the weight of each group of P [1, G]) (, addend [1, N]); output
- * Σ weight · part [1, N].
- */
-export const sumParts: Kernel = {
+export const sumParts = implement(declared.sumParts, {
   provider: 'WASM',
-  prepare({ attributes, inputs, outputs, added }, { floats, functions, threads }) {
-    const [parts, maybeWeights] = inputs as [KernelTensor, KernelTensor?]
-    const weights = attributes.weighted === 1 ? maybeWeights : undefined
-    const addend = added.length > 0 ? inputs.at(-1) : undefined
-    const [y] = outputs as [KernelTensor]
+  prepare({ inputs: { parts, weights }, outputs: { sum: y }, addends }, { floats, functions, threads }) {
+    const addend = addends.sum
     const [rows = 1, columns = 1] = parts.shape
     const perGroup = rows / (weights?.size ?? 1)
     const bands = bandsOfRow(columns, parts.size, threads)
@@ -99,14 +89,11 @@ export const sumParts: Kernel = {
       },
     }
   },
-}
+})
 
-/** Inputs parts [G·P, F] (, parts of the SwiGLU gate [G·P, F]); output gelu(Σ part), or swish(Σ gate) ∘ Σ part [G, F]. */
-export const activateParts: Kernel = {
+export const activateParts = implement(declared.activateParts, {
   provider: 'WASM',
-  prepare({ inputs, outputs }, { functions, threads }) {
-    const [parts, gates] = inputs as [KernelTensor, KernelTensor?]
-    const [y] = outputs as [KernelTensor]
+  prepare({ inputs: { up: parts, gate: gates }, outputs: { active: y } }, { functions, threads }) {
     const [groups = 1, columns = 1] = y.shape
     const perGroup = (parts.shape[0] as number) / groups
     const bands = bandsOfRow(columns, parts.size, threads)
@@ -121,17 +108,12 @@ export const activateParts: Kernel = {
       },
     }
   },
-}
+})
 
-/**
- * Inputs rows [1, D] or [K, D], experts int32 [1, K], a matrix of each expert [N, D, F]; output partial sums of the
- * products of the rows with the matrices of the chosen experts [K·P, F]. A task is a part of an expert.
- */
-export const expertRowProduct: Kernel = {
+/** A task is a part of an expert. */
+export const expertRowProduct = implement(declared.expertRowProduct, {
   provider: 'WASM',
-  prepare({ inputs, outputs }, thread) {
-    const [x, experts, matrices] = inputs as [KernelTensor, KernelTensor, KernelTensor]
-    const [y] = outputs as [KernelTensor]
+  prepare({ inputs: { rows: x, experts, matrices }, outputs: { parts: y } }, thread) {
     const { floats, functions } = thread
     const [count = 0, inner = 0, columns = 0] = matrices.shape
     const rowPerChoice = (x.shape[0] as number) > 1
@@ -152,9 +134,8 @@ export const expertRowProduct: Kernel = {
     }
   },
   // Counts the matrices of the chosen experts.
-  work({ inputs: [, experts, matrices] }) {
-    const { size = 0, shape = [1] } = matrices ?? {}
-    const active = ((experts?.size ?? 0) * size) / (shape[0] as number)
+  work({ inputs: { experts, matrices } }) {
+    const active = (experts.size * matrices.size) / (matrices.shape[0] as number)
     return { flops: 2 * active, bytes: 4 * active }
   },
-}
+})

@@ -1,5 +1,6 @@
 /** Attention of a single token over the key-value cache. */
-import type { Kernel, KernelCall, KernelTensor } from '../../contract.ts'
+import * as declared from '../../../../../core/graph/kernels/attention.ts'
+import { implement, type KernelCall, type KernelTensor } from '../../contract.ts'
 import { bandsOf } from '../matmul.ts'
 import { offsetAt, widthOf } from '../rows.ts'
 
@@ -8,12 +9,10 @@ const LINE = 16
 const padded = (floats: number): number => Math.ceil(floats / LINE) * LINE
 
 /**
- * Inputs qkv [1, (H + 2·KV)·d], position int32 [1], keys, values [S, KV·d] (, cos, sin [1, d/2]); outputs y [1, H·d],
- * and keys and values with the row of the position replaced, in the memory of the inputs or elsewhere. A task is a band
- * of heads, so that long runs of a row of the cache are read at once. Tasks that share a head of keys run at the same
- * time: the one with its first query writes the position's row of the caches, and none reads it.
+ * A task is a band of heads, so that long runs of a row of the cache are read at once. Tasks that share a head of keys
+ * run at the same time: the one with its first query writes the position's row of the caches, and none reads it.
  */
-export const attendCached: Kernel = {
+export const attendCached = implement(declared.attendCached, {
   provider: 'WASM',
   scratch(call, threads) {
     const { positions, size, bands } = shapeOf(call, threads)
@@ -21,10 +20,10 @@ export const attendCached: Kernel = {
   },
 
   prepare(call, { floats, integers, functions, scratch, threads }) {
-    const [qkv, position, keys, values, cos, sin] = call.inputs as Inputs
-    const [y, newKeys, newValues] = call.outputs as [KernelTensor, KernelTensor, KernelTensor]
+    const { qkv, position, keys, values, cos, sin } = call.inputs
+    const { y, newKeys, newValues } = call.outputs
     const { heads, size, perKey, width, positions, bands } = shapeOf(call, threads)
-    const { window, scale } = call.attributes as { window: number; scale: { float: number } }
+    const { window, scale } = call.attributes
     const scoreStride = padded(positions)
 
     /** A head of queries or keys, rotated and scaled. Offsets are in bytes. */
@@ -84,22 +83,14 @@ export const attendCached: Kernel = {
       },
     }
   },
-}
-
-type Inputs = [
-  qkv: KernelTensor,
-  position: KernelTensor,
-  keys: KernelTensor,
-  values: KernelTensor,
-  cos?: KernelTensor,
-  sin?: KernelTensor,
-]
+})
 
 /** Bands are whole heads of keys with their queries if there are enough for all threads. */
-function shapeOf({ attributes, inputs, outputs }: KernelCall, threads: number) {
-  const heads = attributes.heads as number
-  const keys = inputs[2] as KernelTensor
-  const size = widthOf(outputs[0] as KernelTensor) / heads
+function shapeOf(
+  { attributes: { heads }, inputs: { keys }, outputs: { y } }: KernelCall<typeof declared.attendCached>,
+  threads: number,
+) {
+  const size = widthOf(y) / heads
   const width = widthOf(keys)
   const perKey = (heads * size) / width
   const bands = bandsOf(heads, threads, heads / perKey >= threads ? perKey : 1)

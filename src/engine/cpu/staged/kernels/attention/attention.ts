@@ -11,7 +11,8 @@
  * Queries are scaled when they are rotated, so softmax(q·kᵀ) and the gradient of k need no further factor;
  * the gradient of q is scaled when it is rotated back.
  */
-import type { Kernel, KernelTensor } from '../../contract.ts'
+import * as declared from '../../../../../core/graph/kernels/attention.ts'
+import { implement } from '../../contract.ts'
 import {
   blockScores,
   blocksOf,
@@ -23,7 +24,7 @@ import {
   tileScores,
   tilesOf,
 } from './head-shape.ts'
-import { Heads, optionalInputs } from './heads.ts'
+import { Heads } from './heads.ts'
 
 /** A score far below any other, but finite. */
 const MASKED = -1e30
@@ -31,24 +32,20 @@ const EXP = { finish: 'exp' } as const
 const TIMES = { finish: 'times' } as const
 const ADD = { plus: 'c' } as const
 
-/**
- * Inputs qkv [T, (H + 2·KV)·d] (, cos, sin [S, d/2]) (, first visible position int32 [T]); outputs y [T, H·d] and
- * log Σ exp(score) of each query [B, H, S].
- */
-export const attention: Kernel = {
+export const attention = implement(declared.attention, {
   provider: 'primitives',
-  halves: { inputs: [0], outputs: [0] },
+  halves: { inputs: ['qkv'], outputs: ['y'] },
   scratch: (call) => {
-    const shape = shapeOf(call, 0)
+    const shape = shapeOf(call)
     return matrixBytes(shape, 4) + 2 * bytesFor(blockScores(shape))
   },
 
   prepare(call, thread) {
-    const [qkv] = call.inputs as [KernelTensor]
-    const [y, logSums] = call.outputs as [KernelTensor, KernelTensor]
-    const shape = shapeOf(call, 0)
+    const { qkv } = call.inputs
+    const { y, logSums } = call.outputs
+    const shape = shapeOf(call)
     const { size, scale, turns, headsPerTask } = shape
-    const heads = new Heads(shape, thread, optionalInputs(call, 1))
+    const heads = new Heads(shape, thread, call.inputs)
     const { primitives } = heads
     const [query, key, value] = [heads.reserveFactors(), heads.reserveFactors(), heads.reserveFactors()]
     const result = heads.reserveFloats()
@@ -93,29 +90,25 @@ export const attention: Kernel = {
   },
 
   work(call) {
-    const shape = shapeOf(call, 0)
+    const shape = shapeOf(call)
     return { flops: flopsOf(shape, 2), bytes: 4 * shape.batch * shape.sequence * (shape.stride + shape.width) }
   },
-}
+})
 
-/**
- * Inputs dy [T, H·d], qkv [T, (H + 2·KV)·d], y [T, H·d] and log Σ exp(score) [B, H, S] (, cos, sin) (, first); output
- * the gradient of qkv.
- */
-export const attentionGradient: Kernel = {
+export const attentionGradient = implement(declared.attentionGradient, {
   provider: 'primitives',
-  halves: { inputs: [0, 1, 2], outputs: [0] },
+  halves: { inputs: ['dy', 'qkv', 'y'], outputs: ['dQkv'] },
   scratch(call) {
-    const shape = shapeOf(call, 1)
+    const shape = shapeOf(call)
     return matrixBytes(shape, 7) + 2 * bytesFor(tileScores(shape)) + 2 * bytesFor(shape.headsPerTask * shape.sequence)
   },
 
   prepare(call, thread) {
-    const [dy, qkv, y, logSums] = call.inputs as [KernelTensor, KernelTensor, KernelTensor, KernelTensor]
-    const [dQkv] = call.outputs as [KernelTensor]
-    const shape = shapeOf(call, 1)
+    const { dy, qkv, y, logSums } = call.inputs
+    const { dQkv } = call.outputs
+    const shape = shapeOf(call)
     const { size, scale, turns, sequence, headsPerTask } = shape
-    const heads = new Heads(shape, thread, optionalInputs(call, 4))
+    const heads = new Heads(shape, thread, call.inputs)
     const factors = () => heads.reserveFactors()
     const [query, key, value, out] = [factors(), factors(), factors(), factors()]
     const [dQuery, dKey, dValue] = [heads.reserveFloats(), heads.reserveFloats(), heads.reserveFloats()]
@@ -175,10 +168,10 @@ export const attentionGradient: Kernel = {
   },
 
   work(call) {
-    const shape = shapeOf(call, 1)
+    const shape = shapeOf(call)
     return { flops: flopsOf(shape, 5), bytes: 4 * shape.batch * shape.sequence * (2 * shape.stride + 2 * shape.width) }
   },
-}
+})
 
 /** Bytes of some matrices [S, d] of each head of a task, in float32. */
 const matrixBytes = (shape: Shape, count: number): number =>

@@ -1,5 +1,6 @@
 /** Shapes of attention: its heads, tasks and blocks of queries, and what they need. */
-import type { KernelCall, KernelTensor } from '../../contract.ts'
+import type { AttentionAttributes } from '../../../../../core/graph/kernels/attention.ts'
+import type { KernelTensor } from '../../contract.ts'
 
 /** Most queries in a block. More make better products, but the causal mask hides more of their scores. */
 const MAX_BLOCK = 64
@@ -37,12 +38,14 @@ export interface Shape {
   readonly headsPerTask: number
 }
 
-export function shapeOf({ attributes, inputs }: KernelCall, qkvAt: number): Shape {
-  const { batch, sequence, heads, keyHeads, window, scale } = attributes as Record<
-    'batch' | 'sequence' | 'heads' | 'keyHeads' | 'window',
-    number
-  > & { scale: { float: number } }
-  const stride = (inputs[qkvAt] as KernelTensor).shape.at(-1) as number
+export function shapeOf({
+  attributes: { batch, sequence, heads, keyHeads, window, scale },
+  inputs: { qkv },
+}: {
+  readonly attributes: AttentionAttributes
+  readonly inputs: { readonly qkv: KernelTensor }
+}): Shape {
+  const stride = qkv.shape.at(-1) as number
   const size = stride / (heads + 2 * keyHeads)
   let headsPerTask = Math.min(
     MAX_HEADS,

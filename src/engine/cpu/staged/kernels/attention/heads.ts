@@ -4,7 +4,7 @@
  * a *turn*: so a batch has a matrix for each head of keys, and gradients of keys are added up turn by turn.
  */
 import type { Batch, Primitives, Product } from '../../../primitives.ts'
-import type { KernelCall, KernelTensor, KernelThread } from '../../contract.ts'
+import type { KernelTensor, KernelThread } from '../../contract.ts'
 import { elementBytes } from '../floats.ts'
 import { bytesFor, type QueryBlock, type Shape } from './head-shape.ts'
 
@@ -51,18 +51,11 @@ export interface Move {
   readonly rotate: boolean
 }
 
-/** Optional inputs after the others: cos, sin [S, d/2], then the first position that each token sees, int32 [T]. */
+/** Optional inputs of attention. */
 export interface OptionalInputs {
-  readonly tables: readonly [cos: KernelTensor, sin: KernelTensor] | null
-  readonly first: KernelTensor | null
-}
-
-/** @param others Number of inputs before them. */
-export function optionalInputs({ inputs }: KernelCall, others: number): OptionalInputs {
-  const optional = inputs.slice(others)
-  const first = optional.length % 2 === 1 ? optional.pop() : undefined
-  const [cos, sin] = optional
-  return { tables: cos && sin ? [cos, sin] : null, first: first ?? null }
+  readonly cos?: KernelTensor | undefined
+  readonly sin?: KernelTensor | undefined
+  readonly first?: KernelTensor | undefined
 }
 
 /** Offsets are in bytes, in the memory of the program. */
@@ -174,10 +167,10 @@ export class Heads {
   }
 
   private anglesFrom(first: number): readonly [cos: number, sin: number] | null {
-    const { tables } = this.optional
-    if (!tables) return null
+    const { cos, sin } = this.optional
+    if (!cos || !sin) return null
     const skip = 2 * first * this.shape.size
-    return [tables[0].offset + skip, tables[1].offset + skip]
+    return [cos.offset + skip, sin.offset + skip]
   }
 
   private forEachPiece(body: (first: number, rows: number) => void): void {

@@ -6,8 +6,10 @@
  * GELU: y = gelu(x·up)·down. SwiGLU: y = (swish(x·gate) ∘ x·up)·down. The products before the activation are
  * kept for the gradient; the activation is recomputed there while it is in the cache.
  */
+
+import * as declared from '../../../../../core/graph/kernels/experts.ts'
 import type { MatrixLayout } from '../../../primitives.ts'
-import type { Kernel, KernelCall, KernelTensor } from '../../contract.ts'
+import { implement, type KernelTensor } from '../../contract.ts'
 import { addressAt, isHalf, rowsOf, typeOf } from '../floats.ts'
 import {
   accumulate,
@@ -27,27 +29,22 @@ const prepared = (layout: MatrixLayout): MatrixLayout => ({ ...layout, prepared:
 
 type Five = [number, number, number, number, number]
 
-function weightsOf({ attributes }: KernelCall, tensors: readonly KernelTensor[]) {
-  const [up, gate, down] = attributes.gated === 1 ? tensors : [tensors[0], null, tensors[1]]
-  if (!up || !down) throw new Error('internal: an expert without weights')
-  const [experts = 0, width = 0, hidden = 0] = up.shape
-  return { up, gate: gate ?? null, down, experts, width, hidden }
-}
+/** Sizes of `up` [N, D, F]. */
+const extent = ({ shape: [experts = 0, width = 0, hidden = 0] }: KernelTensor) => ({ experts, width, hidden })
 
-/** Inputs rows [R, D], sizes [groups + 1], up, (gate,) [N, D, F], down [N, F, D]; outputs y [R, D], inner (, innerGate) [R, F]. */
-export const expertFfn: Kernel = {
+export const expertFfn = implement(declared.expertFfn, {
   provider: 'primitives',
-  halves: { inputs: [0], outputs: [0, 1, 2] },
-  scratch: (call) => 4 * PIECE * weightsOf(call, call.inputs.slice(2)).hidden,
+  halves: { inputs: ['rows'], outputs: ['y', 'inner', 'innerGate'] },
+  scratch: ({ inputs: { up } }) => 4 * PIECE * extent(up).hidden,
 
   prepare(call, thread) {
-    const [x, sizeTensor, ...rest] = call.inputs as [KernelTensor, KernelTensor, ...KernelTensor[]]
-    const { up, gate, down, experts, width, hidden } = weightsOf(call, rest)
-    const [y, inner, innerGate] = call.outputs as [KernelTensor, KernelTensor, KernelTensor?]
+    const { rows: x, sizes, up, gate, down } = call.inputs
+    const { y, inner, innerGate } = call.outputs
+    const { experts, width, hidden } = extent(up)
     const { primitives, scratch } = thread
     const [type, half] = [typeOf(inner), isHalf(inner)]
-    const groupRows = new GroupRows(sizesOf(sizeTensor, thread), experts)
-    const { groups, sources } = groupsOf(sizeTensor, experts)
+    const groupRows = new GroupRows(sizesOf(sizes, thread), experts)
+    const { groups, sources } = groupsOf(sizes, experts)
     return {
       tasks: groups,
       run(task) {
@@ -88,9 +85,8 @@ export const expertFfn: Kernel = {
   },
 
   // Counts padding and dropped rows too, because their number is known only at run time.
-  work(call) {
-    const [x, , ...rest] = call.inputs as [KernelTensor, KernelTensor, ...KernelTensor[]]
-    const { gate, experts, width, hidden } = weightsOf(call, rest)
+  work({ inputs: { rows: x, up, gate } }) {
+    const { experts, width, hidden } = extent(up)
     const rows = x.shape[0] as number
     const matrices = gate ? 3 : 2
     return {
@@ -98,39 +94,25 @@ export const expertFfn: Kernel = {
       bytes: 4 * (matrices * experts * width * hidden + 2 * rows * width + (matrices - 1) * rows * hidden),
     }
   },
-}
+})
 
-/**
- * Inputs dy [R, D], rows, sizes, up, (gate,) down, inner (, innerGate); outputs gradients of rows, up,
- * (gate,) down, the latter [N, parts, ...] if there are several parts. A group without rows has a gradient of zero.
- */
-export const expertFfnGradient: Kernel = {
+export const expertFfnGradient = implement(declared.expertFfnGradient, {
   provider: 'primitives',
-  // The products come after two matrices, or three.
-  halves: { inputs: [0, 1, 5, 6, 7], outputs: [0] },
-  scratch(call) {
-    const { gate, width, hidden } = weightsOf(call, call.inputs.slice(3))
-    const sums = WeightGradients.scratch(call, (gate ? 3 : 2) * width * hidden)
+  halves: { inputs: ['dy', 'rows', 'inner', 'innerGate'], outputs: ['dRows'] },
+  scratch({ inputs: { up, gate }, attributes }) {
+    const { width, hidden } = extent(up)
+    const sums = WeightGradients.scratch(attributes, (gate ? 3 : 2) * width * hidden)
     return 4 * PIECE * ((gate ? 5 : 3) * hidden + width) + sums
   },
 
   prepare(call, thread) {
-    const gated = call.attributes.gated === 1
-    const [dy, x, sizeTensor, ...rest] = call.inputs as [KernelTensor, KernelTensor, KernelTensor, ...KernelTensor[]]
-    const { up, gate, down, experts, width, hidden } = weightsOf(call, rest)
-    const [inner, innerGate] = rest.slice(gated ? 3 : 2) as [KernelTensor, KernelTensor?]
-    const addends = call.inputs.slice(call.inputs.length - call.added.length)
-    const gradientOf = (output: number, target: KernelTensor, m: number, n: number) => ({
-      target,
-      addend: addends[call.added.indexOf(output)],
-      m,
-      n,
-    })
-    const [dx, dUp, ...dRest] = call.outputs as [KernelTensor, KernelTensor, ...KernelTensor[]]
-    const [dGate, dDown] = (gated ? dRest : [undefined, dRest[0]]) as [KernelTensor | undefined, KernelTensor]
-    const ofUp = gradientOf(1, dUp, width, hidden)
-    const ofGate = dGate && gradientOf(2, dGate, width, hidden)
-    const ofDown = gradientOf(gated ? 3 : 2, dDown, hidden, width)
+    const { dy, rows: x, sizes, up, gate, down, inner, innerGate } = call.inputs
+    const { dRows: dx, dUp, dGate, dDown } = call.outputs
+    const { experts, width, hidden } = extent(up)
+    const { addends } = call
+    const ofUp = { target: dUp, addend: addends.dUp, m: width, n: hidden }
+    const ofGate = dGate && { target: dGate, addend: addends.dGate, m: width, n: hidden }
+    const ofDown = { target: dDown, addend: addends.dDown, m: hidden, n: width }
     const { primitives, scratch } = thread
     const [type, half] = [typeOf(inner), isHalf(inner)]
     /** Activations and their gradients as factors. */
@@ -138,10 +120,10 @@ export const expertFfnGradient: Kernel = {
       half ? from : primitives.prepare(from, to, rows, hidden)
     const buffer = (index: number) => scratch.address + 4 * index * PIECE * hidden
     const [active, dActive, dActiveFactor, dActiveGate, dActiveGateFactor] = [0, 1, 2, 3, 4].map(buffer) as Five
-    const gradientFactor = buffer(gated ? 5 : 3)
+    const gradientFactor = buffer(gate ? 5 : 3)
     const all = ofGate ? [ofUp, ofGate, ofDown] : [ofUp, ofDown]
     const sums = gradientFactor + 4 * PIECE * width
-    const gradients = new WeightGradients(call, thread, sizeTensor, experts, all, sums)
+    const gradients = new WeightGradients(call.attributes, thread, { sizes, experts }, all, sums)
     const run = (expert: number, piece: Piece, places: readonly MatrixGradient[]) => {
       const matrix = expert * width * hidden
       const [toUp, toGate, toDown] = (ofGate ? places : [places[0], null, places[1]]) as [
@@ -193,9 +175,8 @@ export const expertFfnGradient: Kernel = {
     return { tasks: gradients.tasks, run: (task) => gradients.run(task, run) }
   },
 
-  work(call) {
-    const [, x, , ...rest] = call.inputs as [KernelTensor, KernelTensor, KernelTensor, ...KernelTensor[]]
-    const { gate, experts, width, hidden } = weightsOf(call, rest)
+  work({ inputs: { rows: x, up, gate } }) {
+    const { experts, width, hidden } = extent(up)
     const rows = x.shape[0] as number
     const matrices = gate ? 3 : 2
     return {
@@ -203,4 +184,4 @@ export const expertFfnGradient: Kernel = {
       bytes: 4 * (2 * matrices * experts * width * hidden + 3 * rows * width + (matrices - 1) * rows * hidden),
     }
   },
-}
+})

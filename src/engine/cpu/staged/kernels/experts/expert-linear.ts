@@ -2,7 +2,8 @@
  * The rows of each expert times its matrix: the experts of attention's projections. As in `expert-ffn.ts`, a
  * task is a group of rows, and nothing is computed for empty slots.
  */
-import type { Kernel, KernelTensor } from '../../contract.ts'
+import * as declared from '../../../../../core/graph/kernels/experts.ts'
+import { implement, type KernelTensor } from '../../contract.ts'
 import { addressAt, isHalf, rowsOf } from '../floats.ts'
 import {
   accumulate,
@@ -17,16 +18,13 @@ import {
 /** Sizes of weights [N, D, X]. */
 const extent = ({ shape: [experts = 0, width = 0, columns = 0] }: KernelTensor) => ({ experts, width, columns })
 
-/** Inputs rows [R, D], sizes [groups + 1], weights [N, D, X]; output y [R, X]. */
-export const expertLinear: Kernel = {
+export const expertLinear = implement(declared.expertLinear, {
   provider: 'primitives',
-  halves: { inputs: [0], outputs: [0] },
-  prepare(call, thread) {
-    const [x, sizeTensor, weights] = call.inputs as [KernelTensor, KernelTensor, KernelTensor]
-    const [y] = call.outputs as [KernelTensor]
+  halves: { inputs: ['rows'], outputs: ['y'] },
+  prepare({ inputs: { rows: x, sizes, weights }, outputs: { y } }, thread) {
     const { experts, width, columns } = extent(weights)
-    const groupRows = new GroupRows(sizesOf(sizeTensor, thread), experts)
-    const { groups, sources } = groupsOf(sizeTensor, experts)
+    const groupRows = new GroupRows(sizesOf(sizes, thread), experts)
+    const { groups, sources } = groupsOf(sizes, experts)
     return {
       tasks: groups,
       run(task) {
@@ -47,38 +45,32 @@ export const expertLinear: Kernel = {
     }
   },
 
-  work(call) {
-    const [x, , weights] = call.inputs as [KernelTensor, KernelTensor, KernelTensor]
+  work({ inputs: { rows: x, weights } }) {
     const { width, columns } = extent(weights)
     const rows = x.shape[0] as number
     return { flops: 2 * rows * width * columns, bytes: 4 * (weights.size + rows * (width + columns)) }
   },
-}
+})
 
 /** Bytes of a prepared gradient, and of a row of zeros; a whole number of cache lines. */
 const factorBytes = (width: number, columns: number): number => 64 * Math.ceil(Math.max(width, PIECE * columns) / 16)
 
-/**
- * Inputs dy [R, X], rows, sizes, weights; outputs gradients of rows and of weights, the latter [N, parts, D, X] if there
- * are several parts. A group without rows has a gradient of zero.
- */
-export const expertLinearGradient: Kernel = {
+export const expertLinearGradient = implement(declared.expertLinearGradient, {
   provider: 'primitives',
-  halves: { inputs: [0, 1], outputs: [0] },
-  scratch(call) {
-    const { width, columns } = extent(call.inputs[3] as KernelTensor)
-    return factorBytes(width, columns) + WeightGradients.scratch(call, width * columns)
+  halves: { inputs: ['dy', 'rows'], outputs: ['dRows'] },
+  scratch({ inputs: { weights }, attributes }) {
+    const { width, columns } = extent(weights)
+    return factorBytes(width, columns) + WeightGradients.scratch(attributes, width * columns)
   },
 
   prepare(call, thread) {
-    const [dy, x, sizeTensor, weights] = call.inputs as [KernelTensor, KernelTensor, KernelTensor, KernelTensor]
-    const [dx, dWeights] = call.outputs as [KernelTensor, KernelTensor]
+    const { dy, rows: x, sizes, weights } = call.inputs
+    const { dRows: dx, dWeights } = call.outputs
     const { experts, width, columns } = extent(weights)
     const { primitives, scratch } = thread
-    const addend = call.added.length > 0 ? call.inputs.at(-1) : undefined
-    const ofWeights = { target: dWeights, addend, m: width, n: columns }
-    const sums = scratch.address + factorBytes(width, columns)
-    const gradients = new WeightGradients(call, thread, sizeTensor, experts, [ofWeights], sums)
+    const ofWeights = { target: dWeights, addend: call.addends.dWeights, m: width, n: columns }
+    const waiting = scratch.address + factorBytes(width, columns)
+    const gradients = new WeightGradients(call.attributes, thread, { sizes, experts }, [ofWeights], waiting)
     return {
       tasks: gradients.tasks,
       run(task) {
@@ -104,10 +96,9 @@ export const expertLinearGradient: Kernel = {
     }
   },
 
-  work(call) {
-    const [, x, , weights] = call.inputs as [KernelTensor, KernelTensor, KernelTensor, KernelTensor]
+  work({ inputs: { rows: x, weights } }) {
     const { width, columns } = extent(weights)
     const rows = x.shape[0] as number
     return { flops: 4 * rows * width * columns, bytes: 4 * (2 * weights.size + rows * (2 * width + columns)) }
   },
-}
+})

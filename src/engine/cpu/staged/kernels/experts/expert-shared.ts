@@ -4,9 +4,10 @@
  * group s·n + e. Rows of different sources are never multiplied together, so that their products have the bits of one
  * process; gradients of weights are added in the order of the tree (`src/core/graph/tree.ts`), while they are in the cache.
  */
+import type { SourceSums } from '../../../../../core/graph/kernels/experts.ts'
 import { counterStep, counterSums } from '../../../../../core/graph/tree.ts'
 import type { Primitives } from '../../../primitives.ts'
-import type { KernelCall, KernelTensor, KernelThread } from '../../contract.ts'
+import type { KernelTensor, KernelThread } from '../../contract.ts'
 import { addressAt } from '../floats.ts'
 
 /** Most rows in a piece. */
@@ -144,27 +145,26 @@ export class WeightGradients {
 
   /** @param scratch Address of {@link WeightGradients.scratch} bytes. At the thread's own there is room for a row of zeros. */
   constructor(
-    call: KernelCall,
+    { leaves, parts, sources }: SourceSums,
     thread: KernelThread,
-    sizes: KernelTensor,
-    experts: number,
+    { sizes, experts }: { readonly sizes: KernelTensor; readonly experts: number },
     gradients: readonly WeightGradient[],
     scratch: number,
   ) {
     this.thread = thread
     this.gradients = gradients
     this.experts = experts
-    this.sources = groupsOf(sizes, experts).sources
-    this.leaves = leavesOf(call)
-    this.parts = Math.ceil(this.sources / this.leaves)
+    this.sources = sources
+    this.leaves = leaves
+    this.parts = parts
     this.tasks = experts * this.parts
     this.rows = new GroupRows(sizesOf(sizes, thread), experts)
     this.scratch = scratch
   }
 
   /** Bytes of the sums that wait for others. @param floats Of the matrices of an expert. */
-  static scratch(call: KernelCall, floats: number): number {
-    return 4 * floats * counterSums(leavesOf(call))
+  static scratch({ leaves }: SourceSums, floats: number): number {
+    return 4 * floats * counterSums(leaves)
   }
 
   /**
@@ -213,5 +213,3 @@ export class WeightGradients {
     }
   }
 }
-
-const leavesOf = ({ attributes }: KernelCall): number => attributes.leaves as number

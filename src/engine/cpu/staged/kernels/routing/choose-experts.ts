@@ -1,22 +1,16 @@
 /** The router's choice for a single token, by the rules of src/core/model/routing/routers.ts. */
-import type { ChoiceAttributes } from '../../../../../core/graph/ops/token.ts'
-import type { Kernel, KernelTensor } from '../../contract.ts'
+import * as declared from '../../../../../core/graph/kernels/token.ts'
+import { implement, type KernelTensor } from '../../contract.ts'
 
 /** Keeps a quotient finite if all sigmoids round to 0. */
 const TINY = 1e-20
 
-/**
- * Inputs logits [1, N] (, bias of the scores [N]); outputs the experts int32 [1, K] and their gates [1, K]: the
- * k best of each prototype. Of equal scores the first wins.
- */
-export const chooseExperts: Kernel = {
+export const chooseExperts = implement(declared.chooseExperts, {
   provider: 'WASM',
-  scratch: ({ inputs }) => 2 * 4 * (inputs[0] as KernelTensor).size,
+  scratch: ({ inputs: { logits } }) => 2 * 4 * logits.size,
 
-  prepare({ attributes, inputs: [logits, bias], outputs: [experts, gates] }, { floats, integers, scratch }) {
-    if (!logits || !experts || !gates) throw new Error('internal: a choice without logits')
-    const { prototypes, k, after, sigmoid, renormalize, groups, groupsPerToken, pair, scale } =
-      attributes as unknown as ChoiceAttributes
+  prepare({ attributes, inputs: { logits, bias }, outputs: { experts, gates } }, { floats, integers, scratch }) {
+    const { prototypes, k, after, sigmoid, renormalize, groups, groupsPerToken, pair, scale } = attributes
     const perPrototype = logits.size / prototypes
     const isLimited = groupsPerToken < groups
     const start = ({ offset }: KernelTensor, prototype: number, each: number) => offset / 4 + prototype * each
@@ -76,7 +70,7 @@ export const chooseExperts: Kernel = {
       },
     }
   },
-}
+})
 
 /** Replaces the scores of experts outside the `kept` best of equal groups by −∞. Of equal groups the first is better. */
 function excludeGroups(scores: Float32Array, groups: number, kept: number, pair: boolean): void {

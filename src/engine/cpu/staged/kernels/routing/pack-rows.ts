@@ -1,19 +1,15 @@
 /** Rows of kept choices, packed expert by expert: T tokens with K choices each, G groups of tokens, N experts, R rows. */
-import type { Kernel, KernelTensor } from '../../contract.ts'
+import * as declared from '../../../../../core/graph/kernels/routing.ts'
+import { implement, type KernelTensor } from '../../contract.ts'
 
 const first = ({ offset }: KernelTensor): number => offset / 4
 
-/**
- * Inputs expert [T, K], position [T, K], kept [G, N], all int32; outputs sizes int64 [N + 1], row of each choice [T, K],
- * choice of each row [R], token of each row [R], all int32, whether a choice is kept [T, K], and, with a tile above 1,
- * whether a row has a choice [R], both float32. Sizes are padded to multiples of the tile.
- */
-export const packRows: Kernel = {
+export const packRows = implement(declared.packRows, {
   provider: 'WASM',
-  prepare({ attributes, inputs, outputs }, { integers, floats }) {
-    const [expert, position, kept] = inputs as [KernelTensor, KernelTensor, KernelTensor]
-    const [sizes, rowOf, choiceOf, tokenOf, isKept, isUsed] = outputs as readonly KernelTensor[] as Outputs
-    const { capacity, tile } = attributes as { capacity: number; tile: number }
+  prepare({ attributes: { capacity, tile }, inputs, outputs }, { integers, floats }) {
+    const { expert_TK: expert, position_TK: position, kept_GN: kept } = inputs
+    const { sizes, rowOfChoice_TK: rowOf, choiceOfRow_R: choiceOf, tokenOfRow_R: tokenOf } = outputs
+    const { kept_TK: isKept, occupied_R: isUsed } = outputs
     const choices = expert.shape[1] as number
     const [groups, experts] = kept.shape as [number, number]
     const rows = choiceOf.size
@@ -62,6 +58,4 @@ export const packRows: Kernel = {
       },
     }
   },
-}
-
-type Outputs = [KernelTensor, KernelTensor, KernelTensor, KernelTensor, KernelTensor, KernelTensor?]
+})

@@ -2,28 +2,25 @@
  * Places of choices in the queues of experts, int32: T tokens with K choices each, G groups of tokens, N experts. One
  * pass over the choices, where ONNX Runtime needs rows of marks and their running sums. A group is a task.
  */
-import type { Kernel, KernelTensor } from '../../contract.ts'
+import * as declared from '../../../../../core/graph/kernels/routing.ts'
+import { implement, type KernelTensor } from '../../contract.ts'
 
 const start = ({ offset, size }: KernelTensor, parts: number, part: number): number =>
   offset / 4 + (size / parts) * part
 const dim = ({ shape }: KernelTensor, axis: number): number => shape[axis] as number
 
-/**
- * Input expert [T, K]; outputs position [T, K], count and kept [G, N]. Queues are in the order of the tokens, or,
- * with `byChoice`, first choices of all tokens come before second ones.
- */
-export const placeInQueues: Kernel = {
+export const placeInQueues = implement(declared.placeInQueues, {
   provider: 'WASM',
-  prepare({ attributes, inputs: [expert], outputs: [position, count, kept] }, { integers }) {
-    const tensors = [expert, position, count, kept] as [KernelTensor, KernelTensor, KernelTensor, KernelTensor]
-    const { capacity, byChoice, k } = attributes as { capacity: number; byChoice: number; k: number }
-    const [choices, groups, experts] = [dim(tensors[0], 1), dim(tensors[2], 0), dim(tensors[2], 1)]
-    const tokens = dim(tensors[0], 0) / groups
+  prepare({ attributes, inputs: { expert_TK }, outputs: { position_TK, count_GN, kept_GN } }, { integers }) {
+    const { groups, experts, capacity, byChoice, k } = attributes
+    const choices = dim(expert_TK, 1)
+    const tokens = dim(expert_TK, 0) / groups
     const ranks = byChoice === 1 ? k : 1
     return {
       tasks: groups,
       run(group) {
-        const [from, to, counts, keeps] = tensors.map((tensor) => start(tensor, groups, group)) as Four
+        const [from, to] = [start(expert_TK, groups, group), start(position_TK, groups, group)]
+        const [counts, keeps] = [start(count_GN, groups, group), start(kept_GN, groups, group)]
         integers.fill(0, counts, counts + experts)
         for (let rank = 0; rank < ranks; rank++)
           for (let t = 0; t < tokens; t++)
@@ -36,22 +33,16 @@ export const placeInQueues: Kernel = {
       },
     }
   },
-}
+})
 
-type Four = [number, number, number, number]
-
-/**
- * Inputs expert [T, K], earned places [S, N], order of service in a group [T / G] (, gate [T, K] float32); outputs
- * position [T, K], count and kept [G, N]. Choices of a token are ranked by their gates; of equal gates, and without
- * gates, by their place. The rules are in src/core/model/routing/by-position.ts.
- */
-export const placeByPosition: Kernel = {
+/** Choices of a token are ranked by their gates; of equal gates, and without gates, by their place. */
+export const placeByPosition = implement(declared.placeByPosition, {
   provider: 'WASM',
   prepare({ attributes, inputs, outputs }, { integers, floats }) {
-    const [expert, earned, order, gate] = inputs as [KernelTensor, KernelTensor, KernelTensor, KernelTensor?]
-    const [position, count, kept] = outputs as [KernelTensor, KernelTensor, KernelTensor]
-    const { capacity, maxSaved, start: places } = attributes as { capacity: number; maxSaved: number; start: number[] }
-    const [choices, groups, experts, sequence] = [dim(expert, 1), dim(count, 0), dim(count, 1), dim(earned, 0)]
+    const { expert_TK: expert, earned_SN: earned, order, gate_TK: gate } = inputs
+    const { position_TK: position, count_GN: count, kept_GN: kept } = outputs
+    const { groups, experts, capacity, maxSaved, start: places } = attributes
+    const [choices, sequence] = [dim(expert, 1), dim(earned, 0)]
     const sequences = order.size / sequence
     /** Places that each expert has for a rank: saved ones, and those that overflowed from the rank before. */
     const saved = new Int32Array(choices * experts)
@@ -128,4 +119,4 @@ export const placeByPosition: Kernel = {
       },
     }
   },
-}
+})

@@ -2,36 +2,32 @@
  * The learned router: T tokens, Z prototypes of n of the N experts, k choices in each, G groups of tokens. Its tasks are
  * bands of tokens; what they sum for its losses is added up in the order of the bands.
  */
-import { bandsPerGroup, type RouterAttributes } from '../../../../../core/graph/ops/router.ts'
-import type { Kernel, KernelCall, KernelTensor } from '../../contract.ts'
+import * as declared from '../../../../../core/graph/kernels/routing.ts'
+import { implement, type KernelCall, type KernelTensor } from '../../contract.ts'
 import { bandsOf } from '../matmul.ts'
 
 /** The bands of tokens of each group. */
 function bandsOfGroups(tokens: number, groups: number) {
   const ofGroup = tokens / groups
-  const bands = bandsOf(ofGroup, bandsPerGroup(tokens, groups), 1)
+  const bands = bandsOf(ofGroup, declared.bandsPerGroup(tokens, groups), 1)
   return Array.from({ length: groups }, (_, group) =>
     bands.map(({ from, length }) => ({ group, from: group * ofGroup + from, length })),
   ).flat()
 }
 
-const rule = ({ attributes }: KernelCall) => attributes as unknown as RouterAttributes
-const bytesOf = ({ inputs, outputs }: KernelCall): number =>
-  4 * [...inputs, ...outputs].reduce((total, { size }) => total + size, 0)
+const workOf = ({ inputs, outputs }: KernelCall) => ({
+  flops: 0,
+  bytes:
+    4 * [...Object.values(inputs), ...Object.values(outputs)].reduce((sum, tensor) => sum + (tensor?.size ?? 0), 0),
+})
 
-type Seven = [KernelTensor, KernelTensor, KernelTensor, KernelTensor, KernelTensor, KernelTensor, KernelTensor]
-
-/**
- * Input logits [T, Z, n]; outputs probability [T, Z, n], log Σ exp [T, Z], expert int32 and gate [T, Z·k], and sums by
- * band, float64 [G·bands, 2N + 2]: of probabilities, of choices, of (log Σ exp)² and of entropies.
- */
-export const routeTokens: Kernel = {
+/** The sums of a band are those of probabilities, of choices, of (log Σ exp)² and of entropies. */
+export const routeTokens = implement(declared.routeTokens, {
   provider: 'WASM',
-  prepare(call, { functions, floats }) {
-    const [logits] = call.inputs as [KernelTensor]
-    const [probability, logSum, expert, gate, sums] = call.outputs as unknown as Seven
-    const [tokens, prototypes, width] = logits.shape as [number, number, number]
-    const { groups, k, first } = rule(call)
+  prepare({ inputs: { logits_TZN }, outputs, attributes }, { functions, floats }) {
+    const { probability_TZN, logSum_TZ, expert_TK, gate_TK, sums } = outputs
+    const { tokens, groups, prototypes, k, first } = attributes
+    const width = logits_TZN.size / (tokens * prototypes)
     const bands = bandsOfGroups(tokens, groups)
     const columns = sums.size / bands.length
     const at = ({ offset, size }: KernelTensor, token: number): number => offset + 4 * (size / tokens) * token
@@ -42,11 +38,11 @@ export const routeTokens: Kernel = {
         const totals = sums.offset + 8 * columns * task
         floats.fill(0, totals / 4, totals / 4 + 2 * columns)
         functions.routeRows(
-          at(logits, from),
-          at(probability, from),
-          at(logSum, from),
-          at(expert, from),
-          at(gate, from),
+          at(logits_TZN, from),
+          at(probability_TZN, from),
+          at(logSum_TZ, from),
+          at(expert_TK, from),
+          at(gate_TK, from),
           totals,
           length,
           prototypes,
@@ -57,16 +53,13 @@ export const routeTokens: Kernel = {
       },
     }
   },
-  work: (call) => ({ flops: 0, bytes: bytesOf(call) }),
-}
+  work: workOf,
+})
 
-/** Input sums by band; outputs the losses balance, z and entropy, and each expert's share of the choices · n [G, N]. */
-export const routerLosses: Kernel = {
+export const routerLosses = implement(declared.routerLosses, {
   provider: 'WASM',
-  prepare(call, { floats }) {
-    const [sums] = call.inputs as [KernelTensor]
-    const [balance, z, entropy, share] = call.outputs as unknown as Seven
-    const { groups, prototypes, k, first, tokens } = rule(call)
+  prepare({ inputs: { sums }, outputs: { balance, z, entropy, share_GN: share }, attributes }, { floats }) {
+    const { groups, prototypes, k, first, tokens } = attributes
     const [bands, columns] = sums.shape as [number, number]
     const experts = columns / 2 - 1
     const ofGroup = tokens / groups
@@ -95,20 +88,15 @@ export const routerLosses: Kernel = {
       },
     }
   },
-}
+})
 
-/**
- * Inputs probability, log Σ exp and expert of the router, share [G, N], and the gradients of gates [T, Z·k], balance and
- * z; output the gradient of the logits [T, Z, n].
- */
-export const routeTokensGradient: Kernel = {
+export const routeTokensGradient = implement(declared.routeTokensGradient, {
   provider: 'WASM',
-  scratch: ({ inputs: [probability] }) => 4 * (probability?.shape[1] as number) * (probability?.shape[2] as number),
-  prepare(call, { functions, floats, scratch }) {
-    const [probability, logSum, expert, share, dGate, dBalance, dZ] = call.inputs as unknown as Seven
-    const [dLogits] = call.outputs as [KernelTensor]
-    const [tokens, prototypes, width] = probability.shape as [number, number, number]
-    const { groups, k } = rule(call)
+  scratch: ({ inputs: { probability_TZN }, attributes: { tokens } }) => (4 * probability_TZN.size) / tokens,
+  prepare({ inputs, outputs: { dLogits_TZN }, attributes }, { functions, floats, scratch }) {
+    const { probability_TZN, logSum_TZ, expert_TK, share_GN: share, dGate_TK, dBalance, dZ } = inputs
+    const { tokens, groups, prototypes, k } = attributes
+    const width = probability_TZN.size / (tokens * prototypes)
     const experts = prototypes * width
     const bands = bandsOfGroups(tokens, groups)
     const at = ({ offset, size }: KernelTensor, token: number): number => offset + 4 * (size / tokens) * token
@@ -121,13 +109,13 @@ export const routeTokensGradient: Kernel = {
         for (let e = 0; e < experts; e++)
           floats[scratch.offset / 4 + e] = (floats[share.offset / 4 + group * experts + e] as number) * ofShare
         functions.routeRowsGradient(
-          at(probability, from),
-          at(logSum, from),
-          at(expert, from),
+          at(probability_TZN, from),
+          at(logSum_TZ, from),
+          at(expert_TK, from),
           scratch.offset,
-          at(dGate, from),
+          at(dGate_TK, from),
           (2 * (floats[dZ.offset / 4] as number)) / (tokens * prototypes),
-          at(dLogits, from),
+          at(dLogits_TZN, from),
           length,
           prototypes,
           width,
@@ -136,5 +124,5 @@ export const routeTokensGradient: Kernel = {
       },
     }
   },
-  work: (call) => ({ flops: 0, bytes: bytesOf(call) }),
-}
+  work: workOf,
+})
