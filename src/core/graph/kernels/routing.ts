@@ -88,8 +88,8 @@ const placesOf = (shape: readonly number[], { groups, experts }: Queues) =>
   }) as const
 
 /**
- * The position of each choice in the queue of its expert, the choices of each expert, and those below the capacity.
- * Queues are in the order of the tokens; with `byChoice`, the first of the k choices that a token makes in its
+ * The position of each choice in the queue of its expert, the choices of each expert, and those below the capacity: one
+ * pass over the choices on a CPU. A GPU has {@link queuePositions}, whose entries many invocations count at once. Queues are in the order of the tokens; with `byChoice`, the first of the k choices that a token makes in its
  * prototypes come before all second ones.
  */
 export const placeInQueues = declareKernel({
