@@ -6,6 +6,8 @@
  *   npx tsx bench/map.ts coverage predictions.json DIR --out coverage.json
  *
  * CELLS.yaml is the specification of a study whose questions have the view `map`; DIR/study.yaml is its copy.
+ *
+ *   npx tsx bench/map.ts simulate --maps 40     how often intervals are right for made-up results of known laws
  */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -14,6 +16,7 @@ import { RunError, UsageError } from '../src/core/errors.ts'
 import { count, fixed, percent } from '../src/core/text/numbers.ts'
 import { replaceFile } from '../src/node/system/disk.ts'
 import { parseLaw } from '../src/tools/law/law-file.ts'
+import { simulatedCoverage, truths } from '../src/tools/law/simulated.ts'
 import { pairsOf } from '../src/tools/study/analysis/map/pairs.ts'
 import {
   type Coverage,
@@ -113,6 +116,17 @@ function summary(found: Coverage): string {
   )
 }
 
+function simulate({ maps }: { readonly maps: string }): void {
+  const rows = Object.entries(truths).map(([name, truth]) => {
+    const { between, larger, longer } = simulatedCoverage(truth, Number(maps), 1)
+    return [name, ...[between, larger, longer].map(({ inside, width }) => `${percent(inside, 0)} (${fixed(width, 3)})`)]
+  })
+  const head = ['results', 'between sizes', 'twice the largest', '2 to 4 times as long']
+  process.stdout.write(
+    `${tableText([head, ...rows], 'lrrr')}\n\nShare of new measurements inside their 80 % intervals (mean width, nats a token).\n`,
+  )
+}
+
 const program = new Command('map')
 program
   .command('predict')
@@ -126,4 +140,5 @@ program
   .argument('<directory>', 'of the study')
   .option('--out <file>', 'file of the comparison')
   .action(coverage)
+program.command('simulate').option('--maps <n>', 'made-up maps of each law', '40').action(simulate)
 await runCommand(program)

@@ -1,12 +1,12 @@
 /**
  * Predictions of a law with 80 % intervals: the difference in loss to a dense model, and the tokens from which on experts
  * pay. An interval adds three variances: what the law changes by when a seed is left out (the jackknife), the misfit of
- * arms that were left out, which grows beyond the fitted sizes, and for a measurement the noise of its own runs. Student's
- * t has the degrees of freedom of the sum (Welch and Satterthwaite).
+ * arms that were left out, which grows beyond the fitted sizes and lengths of training, and for a measurement the noise
+ * of its own runs. Student's t has the degrees of freedom of the sum (Welch and Satterthwaite).
  */
 import tQuantile from '@stdlib/stats-base-dists-t-quantile'
 import { differenceAt, type Point } from './joint-law.ts'
-import { type Law, tokensAt } from './law.ts'
+import { type Ends, type Law, tokensAt } from './law.ts'
 import { mean } from './observations.ts'
 
 const CONFIDENCE = 0.8
@@ -28,11 +28,9 @@ export function forecast(law: Law, point: Point, seeds = 0): Forecast {
   const seedFreedom = others.length - 1
   const ofSeeds = (seedFreedom / others.length) * others.reduce((sum, other) => sum + (other - centre) ** 2, 0)
   const [smallest = point, largest = point] = [sizes[0], sizes.at(-1)]
-  const [below, above] = residuals.beyond
-  const far =
-    below * Math.max(0, Math.log(smallest.active / point.active)) +
-    above * Math.max(0, Math.log(point.active / largest.active))
-  const ofMisfit = residuals.misfit ** 2 + far ** 2
+  const ofSizes = beyond(residuals.beyondSizes, [smallest.active, largest.active], point.active)
+  const ofTokens = beyond(residuals.beyondTokens, tokensAt(law, point.active), point.tokens)
+  const ofMisfit = residuals.misfit ** 2 + ofSizes ** 2 + ofTokens ** 2
   const ofRuns = seeds === 0 ? 0 : residuals.pair ** 2 / seeds
   const variance = ofSeeds + ofMisfit + ofRuns
   const uncertain = ofSeeds ** 2 / seedFreedom + ofMisfit ** 2 / Math.max(1, residuals.folds - 1)
@@ -40,6 +38,10 @@ export function forecast(law: Law, point: Point, seeds = 0): Forecast {
   const half = tQuantile((1 + CONFIDENCE) / 2, Math.min(freedom, 1e6)) * Math.sqrt(variance)
   return { difference, low: difference - half, high: difference + half }
 }
+
+/** Further error of a point outside of a range. */
+const beyond = ([below, above]: Ends, [low, high]: readonly [number, number], at: number): number =>
+  below * Math.max(0, Math.log(low / at)) + above * Math.max(0, Math.log(at / high))
 
 /** Tokens from which on experts pay; null if at none that is considered, 0 if at all. */
 export interface BreakEven {

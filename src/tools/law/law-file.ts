@@ -21,7 +21,7 @@ const coefficientsSchema = z.object({
   max: positive.nullable(),
 })
 
-const FORMAT = 1
+const FORMAT = 2
 
 const lawFileSchema = z.object({
   format: z.literal(FORMAT),
@@ -47,9 +47,12 @@ const lawFileSchema = z.object({
     leftOutSize: number,
     misfit: number,
     folds: z.int(),
-    beyond: z.tuple([number, number]),
+    beyondSizes: z.tuple([number, number]),
+    beyondTokens: z.tuple([number, number]),
   }),
-  sizes: z.array(z.object({ active: positive, tokens: range, seeds: z.int().positive() })).min(1),
+  sizes: z
+    .array(z.object({ active: positive, tokens: range, lengths: z.int().positive(), seeds: z.int().positive() }))
+    .min(1),
   experts: z.array(z.int().positive()).min(1),
   compared: z.array(z.object({ form: formSchema, coefficients: z.int(), error: number })),
 })

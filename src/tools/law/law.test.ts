@@ -7,23 +7,22 @@ import { describe, expect, test } from 'vitest'
 import { breakEven, fallsBelowZero, forecast } from './forecast.ts'
 import { differenceAt, type Point } from './joint-law.ts'
 import { lackingForLaw, lawOf, outside, tokensAt } from './law.ts'
-import { knownLaw, lossBy, mapSizes, noiseOf, simulate } from './testing/simulated.ts'
+import {
+  knownLaw,
+  lossBy,
+  mapNoise,
+  mapSizes,
+  noiseOf,
+  simulate,
+  simulatedCoverage,
+  truths,
+  unseen,
+} from './simulated.ts'
 
 const experts = [2, 4, 8, 16, 32]
-const noise = { seed: 0.01, run: 0.004, branch: 0.002 }
 const quiet = { seed: 0.01, run: 0, branch: 0 }
 const known = lossBy(knownLaw)
-/** Between the sizes, and twice the largest. */
-const unseen: readonly Point[] = [
-  [6e5, 2, 16],
-  [6e5, 8, 8],
-  [6e5, 24, 32],
-  [1.8e6, 2, 4],
-  [1.8e6, 16, 8],
-  [1.8e6, 12, 32],
-  [6e6, 2, 16],
-  [6e6, 8, 8],
-].map(([active = 0, ratio = 0, count = 0]) => ({ active, tokens: ratio * active, experts: count }))
+const points = [...unseen.between, ...unseen.larger]
 
 /** Where the loss with experts falls below that of the dense model, by bisection. */
 function trueBreakEven(law: (point: Point) => number, active: number, count: number): number {
@@ -40,7 +39,7 @@ function trueBreakEven(law: (point: Point) => number, active: number, count: num
 describe('a law', () => {
   test('of results without noise of their own has the differences of the known law where nothing was trained', () => {
     const law = lawOf(simulate({ law: known, sizes: mapSizes, experts, noise: quiet }, noiseOf(1)))
-    for (const point of unseen)
+    for (const point of points)
       expect(differenceAt(law.coefficients, point)).toBeCloseTo(differenceAt(knownLaw, point), 2)
     for (const { active } of mapSizes) {
       const ratio = (breakEven(law, { active, experts: 8 }).tokens ?? 0) / trueBreakEven(known, active, 8)
@@ -53,48 +52,45 @@ describe('a law', () => {
     const at = (seed: number) =>
       lawOf(simulate({ law: known, sizes: mapSizes, experts: [2, 8], noise: { ...quiet, seed } }, noiseOf(2)))
     const [one, other] = [at(0), at(0.05)]
-    for (const point of unseen.filter((each) => each.experts === 8))
+    for (const point of points.filter((each) => each.experts === 8))
       expect(differenceAt(other.coefficients, point)).toBeCloseTo(differenceAt(one.coefficients, point), 2)
   }, 60_000)
 
-  const early = (point: Point) =>
-    known(point) + (point.experts > 1 ? 0.01 * Math.log(point.experts) * Math.exp(-point.tokens / point.active / 6) : 0)
-  test.each([
-    { results: 'of the form that is fitted', truth: known },
-    { results: 'of another form, with experts that cost more early in training', truth: early },
-  ])(
-    'has intervals that contain about four of five new measurements, from results $results',
-    ({ truth }) => {
-      const [maps, seeds] = [8, 2]
-      const random = noiseOf(3)
-      const deviation = Math.sqrt((2 * (noise.run ** 2 + noise.branch ** 2)) / seeds)
-      const hits: boolean[] = []
-      const widths: number[] = []
-      const ratios: number[] = []
-      for (let i = 0; i < maps; i++) {
-        const law = lawOf(simulate({ law: truth, sizes: mapSizes, experts: [2, 8, 32], noise }, random))
-        for (const point of unseen) {
-          const measured = truth(point) - truth({ ...point, experts: 1 }) + deviation * random()
-          const { low, high } = forecast(law, point, seeds)
-          hits.push(measured >= low && measured <= high)
-          widths.push(high - low)
-        }
-        for (const { active } of mapSizes)
-          ratios.push((breakEven(law, { active, experts: 8 }).tokens ?? 0) / trueBreakEven(truth, active, 8))
-      }
-      const share = hits.filter(Boolean).length / hits.length
-      expect(share).toBeGreaterThan(0.68)
+  test.each(['of the form that is fitted', 'with experts that cost more early in training'])(
+    'has intervals that contain about four of five new measurements, from results %s',
+    (name) => {
+      const truth = truths[name] as (point: Point) => number
+      const { between, larger } = simulatedCoverage(truth, 8, 3)
+      const all = [between, between, between, larger]
+      const mean = (of: (one: (typeof all)[number]) => number) =>
+        all.reduce((sum, one) => sum + of(one), 0) / all.length
+      expect(mean(({ inside }) => inside)).toBeGreaterThan(0.68)
       // Nor by being too wide to say anything: measurements have a standard deviation of 0.0045.
-      expect(widths.reduce((a, b) => a + b, 0) / widths.length).toBeLessThan(0.03)
+      expect(mean(({ width }) => width)).toBeLessThan(0.03)
+    },
+    240_000,
+  )
+
+  test.each(Object.keys(truths))(
+    'finds break-even within a quarter, from results %s',
+    (name) => {
+      const truth = truths[name] as (point: Point) => number
+      const random = noiseOf(3)
+      const ratios = Array.from({ length: 6 }, () => {
+        const law = lawOf(simulate({ law: truth, sizes: mapSizes, experts: [2, 8, 32], noise: mapNoise }, random))
+        return mapSizes.map(
+          ({ active }) => (breakEven(law, { active, experts: 8 }).tokens ?? 0) / trueBreakEven(truth, active, 8),
+        )
+      }).flat()
       expect(ratios.filter((ratio) => Math.abs(ratio - 1) <= 0.25).length / ratios.length).toBeGreaterThan(0.8)
     },
     240_000,
   )
 
-  test('is wider for a measurement of fewer seeds, and beyond the fitted sizes if the law missed sizes', () => {
-    const law = lawOf(simulate({ law: known, sizes: mapSizes, experts: [2, 8], noise }, noiseOf(4)))
-    const width = (active: number, seeds: number, beyond = law.residuals.beyond) => {
-      const residuals = { ...law.residuals, beyond }
+  test('is wider for a measurement of fewer seeds, and beyond the fitted sizes or tokens if the law missed those', () => {
+    const law = lawOf(simulate({ law: known, sizes: mapSizes, experts: [2, 8], noise: mapNoise }, noiseOf(4)))
+    const width = (active: number, seeds: number, beyondSizes = law.residuals.beyondSizes) => {
+      const residuals = { ...law.residuals, beyondSizes }
       const { low, high } = forecast({ ...law, residuals }, { active, tokens: 8 * active, experts: 8 }, seeds)
       return high - low
     }
@@ -102,6 +98,13 @@ describe('a law', () => {
     expect(width(1e6, 4)).toBeGreaterThan(width(1e6, 0))
     expect(width(6e6, 0, [0, 0.02])).toBeGreaterThan(width(6e6, 0, [0, 0]) + 0.01)
     expect(width(1e6, 0, [0, 0.02])).toBe(width(1e6, 0, [0, 0]))
+    const longer = (tokens: number, above: number) => {
+      const residuals = { ...law.residuals, beyondTokens: [0, above] as const }
+      const { low, high } = forecast({ ...law, residuals }, { active: 1e6, tokens, experts: 8 })
+      return high - low
+    }
+    expect(longer(128e6, 0.02)).toBeGreaterThan(longer(128e6, 0) + 0.01)
+    expect(longer(32e6, 0.02)).toBe(longer(32e6, 0))
     expect(forecast(law, { active: 1e6, tokens: 1e7, experts: 1 })).toEqual({ difference: 0, low: 0, high: 0 })
   }, 60_000)
 })
@@ -111,7 +114,7 @@ describe('the range of a law', () => {
     typeof outside
   >[0]
   function sized(active: number, low: number, high: number) {
-    return { active, tokens: [low, high] as const, seeds: 2 }
+    return { active, tokens: [low, high] as const, lengths: 3, seeds: 2 }
   }
 
   test('names what is outside, and interpolates the trained lengths between sizes', () => {
@@ -123,7 +126,7 @@ describe('the range of a law', () => {
   })
 
   test('needs two sizes, three lengths, two numbers of experts and two seeds', () => {
-    const pairs = simulate({ law: known, sizes: mapSizes, experts, noise }, noiseOf(5))
+    const pairs = simulate({ law: known, sizes: mapSizes, experts, noise: mapNoise }, noiseOf(5))
     expect(lackingForLaw(pairs)).toBeNull()
     expect(lackingForLaw(pairs.filter(({ active }) => active < 5e5))).toBe('2 sizes (there is 1)')
     expect(lackingForLaw(pairs.filter(({ seed, experts }) => seed === 1 && experts === 2))).toBe(

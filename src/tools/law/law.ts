@@ -23,6 +23,8 @@ export interface Law {
 export interface FittedSize {
   readonly active: number
   readonly tokens: readonly [low: number, high: number]
+  /** Lengths of training. */
+  readonly lengths: number
   readonly seeds: number
 }
 
@@ -38,8 +40,13 @@ export interface Residuals {
   /** Arms at a size, each left out once. */
   readonly folds: number
   /** Further error for each factor of e below the smallest and above the largest size. */
-  readonly beyond: readonly [below: number, above: number]
+  readonly beyondSizes: Ends
+  /** The same for the shortest and the longest training of a size. */
+  readonly beyondTokens: Ends
 }
+
+/** At the two ends of a range. */
+export type Ends = readonly [below: number, above: number]
 
 /** Fewer results do not determine a law. */
 const MIN_COUNTS = { sizes: 2, lengths: 3, experts: 2, seeds: 2 }
@@ -48,11 +55,17 @@ const MIN_COUNTS = { sizes: 2, lengths: 3, experts: 2, seeds: 2 }
 export function lackingForLaw(pairs: readonly Pair[]): string | null {
   const has = {
     sizes: distinct(pairs, ({ active }) => active).length,
-    lengths: distinct(pairs, ({ active, tokens }) => tokens / active).length,
+    // Of the size with most: how far a law misses longer trainings is measured by leaving lengths out.
+    lengths: Math.max(0, ...sizesOf(pairs).map(({ lengths }) => lengths)),
     experts: distinct(pairs, ({ experts }) => experts).length,
     seeds: seedsOf(pairs).length,
   }
-  const words = { sizes: 'sizes', lengths: 'lengths of training', experts: 'numbers of experts', seeds: 'seeds' }
+  const words = {
+    sizes: 'sizes',
+    lengths: 'lengths of training at a size',
+    experts: 'numbers of experts',
+    seeds: 'seeds',
+  }
   const lacking = (Object.keys(MIN_COUNTS) as (keyof typeof MIN_COUNTS)[]).filter(
     (what) => has[what] < MIN_COUNTS[what],
   )
@@ -83,7 +96,7 @@ export function lawOf(pairs: readonly Pair[]): Law {
     form: found.form,
     coefficients: found.coefficients,
     withoutSeed: seedsOf(pairs).map((seed) => refit(found, observe(pairs, seed)).coefficients),
-    residuals: residualsOf(observations, leftOut(found, observations, byArm), chosen.errors),
+    residuals: residualsOf(found, observations, chosen.errors),
     sizes: sizesOf(pairs),
     experts: distinct(pairs, ({ experts }) => experts),
     compared: tried.map(({ found: { form }, error }) => ({ form, coefficients: countOf(form), error })),
@@ -106,12 +119,54 @@ function leftOut(found: Fit, observations: Observations, key: (one: Observation)
     const remains = new Set(kept.map(({ active }) => active))
     const dense = observations.dense.filter(({ active }) => remains.has(active))
     const { coefficients } = refit(found, { ...observations, dense, arms: kept })
-    const errors = out.map((one) => differenceAt(coefficients, one) - one.dense * Math.expm1(one.log))
+    const errors = out.map((one) => errorOf(coefficients, one))
     return { active: out[0]?.active ?? 0, errors }
   })
 }
 
-function residualsOf({ arms, deviation }: Observations, ofArms: readonly Fold[], ofSizes: readonly Fold[]): Residuals {
+/**
+ * How far differences are missed beyond the shortest or the longest trainings, for each factor of e: where the one or
+ * two trainings at this end were left out at each size, the larger of both. @param known Variance of errors within.
+ */
+function beyondTokens(found: Fit, observations: Observations, end: 'shortest' | 'longest', known: number): number {
+  const lengthsOf = (size: number) => {
+    const rising = distinct(
+      observations.arms.filter(({ active }) => active === size),
+      ({ tokens }) => tokens,
+    )
+    return end === 'longest' ? rising.reverse() : rising
+  }
+  const rate = (count: number): number => {
+    /** From how many tokens on, or up to how many, a size is fitted; null if all of it is. */
+    const limit = (size: number) => {
+      const lengths = lengthsOf(size)
+      return lengths.length < count + 2 ? null : (lengths[count] ?? null)
+    }
+    const distance = ({ active, tokens }: Observation) => {
+      const last = limit(active)
+      return last === null ? 0 : Math.max(0, Math.log(tokens / last) * (end === 'longest' ? 1 : -1))
+    }
+    const kept = (all: readonly Observation[]) => all.filter((one) => distance(one) === 0)
+    const out = observations.arms.filter((one) => distance(one) > 0)
+    if (out.length === 0) return 0
+    const { coefficients } = refit(found, {
+      ...observations,
+      dense: kept(observations.dense),
+      arms: kept(observations.arms),
+    })
+    const excess = out.map((one) => (errorOf(coefficients, one) ** 2 - known) / distance(one) ** 2)
+    return Math.sqrt(Math.max(0, mean(excess)))
+  }
+  return Math.max(rate(1), rate(2))
+}
+
+/** Predicted minus observed difference to dense. */
+const errorOf = (coefficients: Coefficients, one: Observation): number =>
+  differenceAt(coefficients, one) - one.dense * Math.expm1(one.log)
+
+function residualsOf(found: Fit, observations: Observations, ofSizes: readonly Fold[]): Residuals {
+  const { arms, deviation } = observations
+  const ofArms = leftOut(found, observations, byArm)
   const noise = mean(arms.map(({ seeds }) => deviation ** 2 / seeds))
   const leftOutArm = rootMeanSquare(ofArms.flatMap(({ errors }) => errors))
   const misfit = Math.sqrt(Math.max(0, leftOutArm ** 2 - noise))
@@ -128,7 +183,11 @@ function residualsOf({ arms, deviation }: Observations, ofArms: readonly Fold[],
     leftOutSize: rootMeanSquare(ofSizes.flatMap(({ errors }) => errors)),
     misfit,
     folds: ofArms.length,
-    beyond: [beyond(rising[0], rising[1]), beyond(rising.at(-1), rising.at(-2))],
+    beyondSizes: [beyond(rising[0], rising[1]), beyond(rising.at(-1), rising.at(-2))],
+    beyondTokens: [
+      beyondTokens(found, observations, 'shortest', misfit ** 2 + noise),
+      beyondTokens(found, observations, 'longest', misfit ** 2 + noise),
+    ],
   }
 }
 
@@ -136,7 +195,8 @@ function sizesOf(pairs: readonly Pair[]): FittedSize[] {
   return distinct(pairs, ({ active }) => active).map((active) => {
     const own = pairs.filter((pair) => pair.active === active)
     const tokens = distinct(own, (pair) => pair.tokens)
-    return { active, tokens: [tokens[0] ?? 0, tokens.at(-1) ?? 0], seeds: seedsOf(own).length }
+    const range = [tokens[0] ?? 0, tokens.at(-1) ?? 0] as const
+    return { active, tokens: range, lengths: tokens.length, seeds: seedsOf(own).length }
   })
 }
 

@@ -1,7 +1,7 @@
 /** Made-up results of a map: arms of two sizes and several numbers of experts, each with branches, by a known law. */
 
 import { describeModel } from '../../../core/model/describe.ts'
-import { knownLaw, lossBy, noiseOf } from '../../law/testing/simulated.ts'
+import { knownLaw, lossBy, noiseOf } from '../../law/simulated.ts'
 import type { FinishedRun, Settings, StudyResults } from '../contract.ts'
 import { studyOf } from './results.ts'
 

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { differenceAt, type Point } from '../../../law/joint-law.ts'
 import { lawText, parseLaw } from '../../../law/law-file.ts'
-import { knownLaw } from '../../../law/testing/simulated.ts'
+import { knownLaw } from '../../../law/simulated.ts'
 import type { Block, LineFigure, Table } from '../../../report/blocks.ts'
 import type { StudyResults } from '../../contract.ts'
 import { mapStudy } from '../../testing/map.ts'
@@ -63,14 +63,15 @@ describe('the map of a finished study', () => {
     const law = lawFileOf(results)
     if (!law) throw new Error('no law')
     const read = parseLaw(lawText(law))
-    expect(read).toEqual({ format: 1, ...law })
+    expect(read).toEqual({ format: 2, ...law })
     expect(read).toMatchObject({ runs: 54, experts: [2, 8], vocabulary: 1024, corpus: 'text-and-tokens' })
     expect(read.recipe).toMatchObject({ 'model.moe.capacity': 'none', 'model.activation': 'gelu' })
     expect(Object.keys(read.recipe)).not.toContain('model.width')
     expect(Object.keys(read.recipe)).not.toContain('model.moe.experts')
     const unseen: Point = { active: 3e5, tokens: 6e6, experts: 8 }
     expect(differenceAt(read.coefficients, unseen)).toBeCloseTo(differenceAt(knownLaw, unseen), 2)
-    expect(() => parseLaw('{"format": 1}')).toThrow(/not a law of this version: study/)
+    expect(() => parseLaw('{"format": 2}')).toThrow(/not a law of this version: study/)
+    expect(() => parseLaw('{"format": 1}')).toThrow(/not a law of this version: format/)
   })
 })
 

@@ -59,6 +59,11 @@ export function mapSentences(runs: Runs, question: Question): string[] {
     ...(found && found.elsewhere > 0
       ? [`The law leaves out ${plural(found.elsewhere, 'pair')} of runs that were trained on other text.`]
       : []),
+    ...(found && found.tooShort > 0
+      ? [
+          `The law leaves out ${plural(found.tooShort, 'pair')} of runs that are mostly warm-up (over a fifth of their steps).`,
+        ]
+      : []),
   ]
 }
 

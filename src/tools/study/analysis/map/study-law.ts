@@ -15,7 +15,15 @@ export interface StudyLaw {
   readonly pairs: readonly MapPair[]
   /** Pairs on other text, which are left out. */
   readonly elsewhere: number
+  /** Pairs of trainings that are mostly warm-up, which are left out: see {@link MAX_WARMUP}. */
+  readonly tooShort: number
 }
+
+/**
+ * Largest share of its steps that a training may spend on its warm-up to be fitted. In a shorter one the learning rate
+ * that all lengths share is far too low (docs/findings.md, "Experts pay with enough text"), and not the law of its tokens decides.
+ */
+const MAX_WARMUP = 0.2
 
 /** A fit takes a second, and both the report and law.json need it. */
 const known = new WeakMap<StudyResults['cells'], StudyLaw>()
@@ -28,17 +36,21 @@ export function studyLaw(results: StudyResults): StudyLaw | null {
   if (found) return found
   const all = pairsOf(new Runs(results), { contrasts: maps.flatMap(({ contrasts }) => contrasts) })
   const corpus = mostFrequent(all.map(({ runs }) => runs.dense.corpus))
-  const pairs = distinct(all.filter(({ runs }) => runs.dense.corpus === corpus))
+  const onText = distinct(all.filter(({ runs }) => runs.dense.corpus === corpus))
+  const pairs = onText.filter(({ runs }) => warmupShare(runs.dense.config) <= MAX_WARMUP)
   const lacking = lackingForLaw(pairs)
   const made: StudyLaw = {
     law: lacking === null ? lawOf(pairs) : null,
     lacking,
     pairs,
-    elsewhere: all.length - pairs.length,
+    elsewhere: all.filter(({ runs }) => runs.dense.corpus !== corpus).length,
+    tooShort: onText.length - pairs.length,
   }
   known.set(results.cells, made)
   return made
 }
+
+const warmupShare = ({ train }: RunConfig): number => train.schedule.warmup / train.steps
 
 /** The contents of law.json; null if there is no law (yet). */
 export function lawFileOf(results: StudyResults): Omit<LawFile, 'format'> | null {
