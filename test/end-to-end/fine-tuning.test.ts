@@ -10,7 +10,7 @@ import { loadRunConfig } from '../../src/node/run/load-config.ts'
 import { openRunData } from '../../src/node/run/session.ts'
 import { trainBatch } from '../../src/train/data/batches.ts'
 import { samples } from '../../src/use/interchange/testing/samples.ts'
-import { writeFolder } from '../exchange/folders.ts'
+import { writeFolder } from '../interchange/folders.ts'
 import { type Parameters, witnessForward } from '../witness/model.ts'
 import {
   checkpointsOf,

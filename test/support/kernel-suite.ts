@@ -34,7 +34,7 @@ import { drawn, special } from './kernel-shapes.ts'
 const ROUNDING = 2e-5
 
 /** Ops that need other ranks; test/end-to-end/ranks.test.ts compares them with one process. */
-const exchange = ['arrive', 'exchange-sizes', 'send-rows']
+const exchange = ['arrive', 'all-to-all-sizes', 'send-rows']
 
 export function checkKernels(): void {
   test('every kernel and every op of the family `kernel` is checked', () => {

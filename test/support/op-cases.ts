@@ -2,7 +2,7 @@
  * Small programs for every op of the registry, with difficult shapes: empty, size 1, broadcast, repeated indices. The
  * gradients of all are checked in float64; a device must give the same results in float32.
  */
-import { sumSources } from '../../src/core/graph/ops/exchange.ts'
+import { sumSources } from '../../src/core/graph/ops/all-to-all.ts'
 import type { Tensor } from '../../src/core/graph/tensor.ts'
 import * as g from '../../src/faces/library/graph.ts'
 import type { CheckInput } from './gradient-check.ts'

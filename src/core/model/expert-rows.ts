@@ -3,9 +3,9 @@
  *
  * With kernels rows are packed expert by expert, and if ranks share the experts, they travel to the rank that holds
  * theirs and back. Without kernels (in float64, and for prompts), `padded` gives each expert the same number of rows and
- * `ragged` computes the experts one after the other (`src/core/graph/ops/exchange.ts`).
+ * `ragged` computes the experts one after the other (`src/core/graph/ops/all-to-all.ts`).
  */
-import { exchangeSizes, sendRows } from '../graph/ops/exchange.ts'
+import { allToAllSizes, sendRows } from '../graph/ops/all-to-all.ts'
 import { combine, combineRagged, dispatch, dispatchRagged } from '../graph/ops/expert.ts'
 import { reshape } from '../graph/ops/shape.ts'
 import { dim } from '../graph/shape.ts'
@@ -89,11 +89,11 @@ function onOwners(
   room: number,
   experts: (rows: Tensor, sizes: Tensor) => Tensor,
 ): () => Tensor {
-  const exchange = exchangeSizes(sizes, ranks, room, joined)
-  const arrived = sendRows(rows_RD, exchange, ranks)
+  const allToAll = allToAllSizes(sizes, ranks, room, joined)
+  const arrived = sendRows(rows_RD, allToAll, ranks)
   return () => {
-    const y = experts(arrived(), exchange.joined ?? exchange.arriving)
-    return sendRows(y, exchange, ranks, { rows: dim(rows_RD.shape, 0) })()
+    const y = experts(arrived(), allToAll.joined ?? allToAll.arriving)
+    return sendRows(y, allToAll, ranks, { rows: dim(rows_RD.shape, 0) })()
   }
 }
 

@@ -65,7 +65,7 @@ async function trainOne(runtime: Runtime, ranks: Ranks): Promise<Trained> {
   await initialize(store, 1, initialScales(config))
   const records: RanksRecord[] = []
   const warnings: string[] = []
-  const observer = new RankObserver(config, ranks, trainer.exchanges, {
+  const observer = new RankObserver(config, ranks, trainer.allToAlls, {
     observed: ({ record }) => records.push(record),
     warn: (message) => warnings.push(message),
   })
@@ -138,7 +138,7 @@ test('a process of its own measures nothing', async () => {
     const outcome = await trainer.step(1, { tokens, targets: tokens })
     expect(outcome).toMatchObject({ own: null, keptByRank: null })
     const fail = () => expect.unreachable()
-    const observer = new RankObserver(config, null, trainer.exchanges, { observed: fail, warn: fail })
+    const observer = new RankObserver(config, null, trainer.allToAlls, { observed: fail, warn: fail })
     observer.stepDone(1, outcome)
     expect(await observer.isStopped({ aborted: false })).toBe(false)
     expect(await observer.isStopped({ aborted: true })).toBe(true)

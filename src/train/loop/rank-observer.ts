@@ -6,7 +6,7 @@
 import { maxOverMean, overOthers, sumOf } from '../../core/averages.ts'
 import type { RunConfig } from '../../core/config/run-config.ts'
 import { gatherRows, type Ranks } from '../../engine/contract/ranks.ts'
-import { type ExchangeStages, ledgerRecords } from '../step/ranks/ledger.ts'
+import { type AllToAllStages, ledgerRecords } from '../step/ranks/ledger.ts'
 import { type OwnStep, packStep, rankTimes, unpackStep } from '../step/ranks/times.ts'
 import type { LedgerRecord, RanksRecord } from '../step/records.ts'
 import type { StepOutcome } from '../step/trainer.ts'
@@ -35,20 +35,20 @@ export interface RankListener {
 export class RankObserver {
   private readonly config: RunConfig
   private readonly ranks: Ranks | null
-  private readonly exchanges: readonly ExchangeStages[]
+  private readonly allToAlls: readonly AllToAllStages[]
   private readonly listener: RankListener
   private readonly slow: SlowRanks
   private done: Done | null = null
   private gathered: { readonly done: Done; readonly all: readonly Float64Array[] } | null = null
 
   /**
-   * @param exchanges Of each pass of a step, in order.
+   * @param allToAlls Of each pass of a step, in order.
    * @param listener Called on the first rank.
    */
-  constructor(config: RunConfig, ranks: Ranks | null, exchanges: readonly ExchangeStages[], listener: RankListener) {
+  constructor(config: RunConfig, ranks: Ranks | null, allToAlls: readonly AllToAllStages[], listener: RankListener) {
     this.config = config
     this.ranks = ranks
-    this.exchanges = exchanges
+    this.allToAlls = allToAlls
     this.listener = listener
     this.slow = new SlowRanks(ranks?.roster ?? [])
   }
@@ -74,14 +74,14 @@ export class RankObserver {
 
   /** Reports the step before the last {@link isStopped}, if it has not been. Call it while the next step computes. */
   report(): void {
-    const { gathered, exchanges, config, listener, slow } = this
+    const { gathered, allToAlls, config, listener, slow } = this
     if (!gathered) return
     this.gathered = null
     const { done, all } = gathered
     const { expert, ledger } = config.parallel
     const steps = all.map((numbers) => unpackStep(numbers, ledger ? expert : 0))
     const record = ranksRecord(config, done, steps)
-    const lines = ledger ? ledgerRecords(done.step, steps, done.own, exchanges, expert) : []
+    const lines = ledger ? ledgerRecords(done.step, steps, done.own, allToAlls, expert) : []
     listener.observed({ record, ledger: lines })
     const warning = slow.add(record)
     if (warning !== null) listener.warn(warning)

@@ -76,7 +76,7 @@ export class TrainingLoop<Checkpoint> {
     this.done = done
     this.report = new Reporter(config, place.log, ceiling, place.emit)
     this.batches = new Batches(data, config)
-    this.observer = new RankObserver(config, ranks, trainer.exchanges, {
+    this.observer = new RankObserver(config, ranks, trainer.allToAlls, {
       warn: (message) => this.warn(message),
       observed: (step) => this.report.ranks(step),
     })

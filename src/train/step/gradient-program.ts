@@ -9,8 +9,8 @@
  * separately, rows to add and their indices; a kernel adds them after the program has run.
  */
 import { gradient } from '../../core/graph/gradient.ts'
+import { sourcesOf } from '../../core/graph/ops/all-to-all.ts'
 import { add, multiply } from '../../core/graph/ops/elementwise.ts'
-import { sourcesOf } from '../../core/graph/ops/exchange.ts'
 import { sizeOf } from '../../core/graph/shape.ts'
 import { splitScatters } from '../../core/graph/sparse-gradient.ts'
 import { input, type Tensor, withKernels } from '../../core/graph/tensor.ts'
@@ -24,7 +24,7 @@ import { lossScale } from './loss-scale.ts'
 import { addStatistics, CompiledPass, type ExpertLoads, inputNameOf, tracePass } from './pass.ts'
 import { GradientSum } from './ranks/gradient-sum.ts'
 import { shardsOfRank } from './ranks/gradient-tree.ts'
-import type { ExchangeStages } from './ranks/ledger.ts'
+import type { AllToAllStages } from './ranks/ledger.ts'
 import { keptByRank } from './ranks/load.ts'
 import { ParameterSharing } from './ranks/parameter-sharing.ts'
 import { type Layout, sourcesKept } from './ranks/placement.ts'
@@ -256,11 +256,11 @@ export class GradientProgram {
     return { loss, passLosses, layers, keptByRank: keptByRank(passes, empty, this.layout), arrivalMs }
   }
 
-  /** Where each pass of a step exchanges rows, in order. */
-  get exchanges(): readonly ExchangeStages[] {
+  /** The all-to-alls of each pass of a step, in order. */
+  get allToAlls(): readonly AllToAllStages[] {
     const { write, accumulate, shape, layout } = this
     return Array.from({ length: shardsOfRank(layout) * shape.microBatches }, (_, i) =>
-      i % shape.microBatches === 0 || !accumulate ? write.pass.exchanges : accumulate.pass.exchanges,
+      i % shape.microBatches === 0 || !accumulate ? write.pass.allToAlls : accumulate.pass.allToAlls,
     )
   }
 

@@ -22,7 +22,7 @@ import type {
 import type { NodeTime, StepEvent } from '../../engine/contract/times.ts'
 import { firstVisible } from '../data/first-visible.ts'
 import { drawDistinct, moduleLabels, randomFor } from './random.ts'
-import { type ExchangeStages, exchangeStages } from './ranks/ledger.ts'
+import { type AllToAllStages, allToAllStages } from './ranks/ledger.ts'
 import { sourcesKept } from './ranks/placement.ts'
 import type { ParameterStore } from './store.ts'
 
@@ -82,8 +82,8 @@ export interface ExpertLoads {
 export class CompiledPass {
   readonly tokens: Int32Array
   readonly targets: Int32Array
-  /** Where rows are exchanged with other ranks. */
-  readonly exchanges: ExchangeStages
+  /** The all-to-alls of rows with other ranks. */
+  readonly allToAlls: AllToAllStages
   private readonly config: ModelConfig
   private readonly losses: Losses
   private readonly documents: Documents | null
@@ -95,11 +95,11 @@ export class CompiledPass {
     config: ModelConfig,
     { losses, documents }: TracedPass,
     executable: Executable,
-    exchanges: ExchangeStages,
+    allToAlls: AllToAllStages,
     shared: Readonly<Record<string, PortMemory>>,
     beside: Exchanges,
   ) {
-    this.exchanges = exchanges
+    this.allToAlls = allToAlls
     this.config = config
     this.losses = losses
     this.documents = documents
@@ -155,12 +155,12 @@ export class CompiledPass {
         store.parameter(spec.name, expert),
       ]),
     )
-    const exchanges = exchangeStages(executable.model, traced.losses.reports)
+    const allToAlls = allToAllStages(executable.model, traced.losses.reports)
     const arriving = (beside.arriving ?? []).map((names) =>
       traced.parameters.used.flatMap(({ spec, tensor }) => (names.includes(spec.name) ? [inputNameOf(tensor)] : [])),
     )
     const all = { ...parameters, ...shared }
-    return new CompiledPass(config, traced, executable, exchanges, all, { ...beside, arriving })
+    return new CompiledPass(config, traced, executable, allToAlls, all, { ...beside, arriving })
   }
 
   /** Computes the pass: losses and counts are there when it resolves. */

@@ -28,7 +28,7 @@ import type { Optimizer, UpdateSettings } from './optimizer/contract.ts'
 import { gradientGate, totalOverRanks } from './optimizer/norm.ts'
 import type { ExpertLoads } from './pass.ts'
 import { exchangeScratch } from './ranks/gradient-sum.ts'
-import type { ExchangeStages } from './ranks/ledger.ts'
+import type { AllToAllStages } from './ranks/ledger.ts'
 import { alone, type Layout, ownedSpecs } from './ranks/placement.ts'
 import type { OwnStep } from './ranks/times.ts'
 import { balanceSchedule, learningRate } from './schedule.ts'
@@ -278,9 +278,9 @@ export class Trainer {
     return { ms, arrivalMs, orders, meetings }
   }
 
-  /** Where each pass of a step exchanges rows of experts with other ranks. */
-  get exchanges(): readonly ExchangeStages[] {
-    return this.gradient.exchanges
+  /** The all-to-alls of each pass of a step. */
+  get allToAlls(): readonly AllToAllStages[] {
+    return this.gradient.allToAlls
   }
 
   /** Excludes earlier steps from the profile. */

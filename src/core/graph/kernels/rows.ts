@@ -57,8 +57,8 @@ export const rowDots = declareKernel({
  * source rank and expert held here; `totals` [N/ranks + 1] has them by expert alone, if rows are joined. Fails if more
  * than `room` rows would arrive.
  */
-export const exchangeSizes = declareKernel({
-  name: 'exchange-sizes',
+export const allToAllSizes = declareKernel({
+  name: 'all-to-all-sizes',
   inputs: ['sizes'],
   outputs: ['arriving', 'totals?'],
   results: (
@@ -71,15 +71,15 @@ export const exchangeSizes = declareKernel({
   local: true,
 })
 
-/** The side of an exchange that lies by expert and within it by rank; the other lies by rank. */
+/** The side of an all-to-all that lies by expert and within it by rank; the other lies by rank. */
 export type JoinedSide = 'sent' | 'received' | 'none'
 
 /**
  * Starts to send rows [R, D] to the ranks of their experts, by the sizes `from`, and to receive by the sizes `to`. The
  * rows [room, D] are there after {@link awaitRows} with the ticket int32 [1].
  */
-export const exchangeRows = declareKernel({
-  name: 'exchange-rows',
+export const allToAllRows = declareKernel({
+  name: 'all-to-all-rows',
   inputs: ['rows', 'from', 'to'],
   outputs: ['raw', 'ticket'],
   results: ({ rows }, { room }: { readonly ranks: number; readonly room: number; readonly joined: JoinedSide }) => ({

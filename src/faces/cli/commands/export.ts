@@ -53,7 +53,7 @@ Examples:
   choir export runs/demo --format onnx --out demo-onnx
   choir export runs/demo --format gguf --dtype f16 --out demo-gguf
 
-A model that the format cannot hold is refused with the reason (see docs/exchange.md).`,
+A model that the format cannot hold is refused with the reason (see docs/import-and-export.md).`,
     )
     .action((directory: string, flags: ExportFlags) => run(io, directory, flags))
 }

@@ -239,7 +239,7 @@ test('only the last stage keeps logits: as produced, in float32, and their gradi
   expect(shared.device.logits).toBe((16 * 32 * 512 * 10) / 4)
 })
 
-test('dispatch has a send and a receive buffer of the widest exchange of one layer', () => {
+test('dispatch has a send and a receive buffer of the widest all-to-all of one layer', () => {
   const of = (expert: number, attention: 'none' | 'qkv' = 'none') =>
     predict(sparseRun({ capacity: 'none', attention }), idealCluster(8), layoutOf({ data: 8, expert })).memory.device
   expect(of(8)['dispatch buffers']).toBe(2 * 8 * 32 * 64 * 2)

@@ -101,8 +101,8 @@ function stageMemory(
   for (const { kind, keptBytes } of stage.ends) device[activationKind[kind]] += keptBytes
 
   // A send and a receive buffer, for one layer at a time.
-  const exchanged = stage.layers.flatMap(({ components }) => components.flatMap(({ exchanges }) => exchanges))
-  device['dispatch buffers'] = 2 * Math.max(0, ...exchanged)
+  const sent = stage.layers.flatMap(({ components }) => components.flatMap(({ allToAlls }) => allToAlls))
+  device['dispatch buffers'] = 2 * Math.max(0, ...sent)
   if (stage.index === stages.length - 1) device.logits = logitsBytes(slice)
   // Keys and values of the whole sequence, for one layer at a time.
   const contextBytes = stage.layers.flatMap(({ components }) => components.map((each) => each.contextBytes))

@@ -527,8 +527,8 @@ describe('pipelines whose stages have unequal length', () => {
 
 describe('all-to-alls hidden by another micro-batch', () => {
   const layout = layoutOf({ data: 8, expert: 8, microBatches: 2 })
-  const of = (exchangeOverlap: number, microBatches = 2) =>
-    predict(sparseRun({}, { exchangeOverlap }), realCluster(8), { ...layout, microBatches }).time
+  const of = (allToAllOverlap: number, microBatches = 2) =>
+    predict(sparseRun({}, { allToAllOverlap }), realCluster(8), { ...layout, microBatches }).time
 
   test('are exposed as far as the share of its computation does not reach', () => {
     const [exposed, hidden] = [of(0), of(1)]

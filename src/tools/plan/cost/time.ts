@@ -144,7 +144,7 @@ function microBatchSeconds(
     nodeLimit: plan.nodeLimit ?? Number.POSITIVE_INFINITY,
   }
   const starts = { forward: 0, backward: 0 }
-  let exchange = 0
+  let allToAll = 0
   /** @param count Layers of a kind; 0 for embedding and head. */
   const compute = (component: Component, count: number) => {
     const inLayer = count > 0
@@ -171,8 +171,8 @@ function microBatchSeconds(
       hidden += covered
       parts['context exchange'] += exposed
     }
-    for (const bytes of component.exchanges)
-      exchange += times * rounds * allToAllSeconds(cluster, expertGroup, bytes, dispatch)
+    for (const bytes of component.allToAlls)
+      allToAll += times * rounds * allToAllSeconds(cluster, expertGroup, bytes, dispatch)
     const launches = launchesOf(component)
     starts.forward += times * launches.forward
     starts.backward += times * (launches.backward + (full > 0 ? launches.forward : 0))
@@ -188,8 +188,8 @@ function microBatchSeconds(
   parts.launches += waits.forward + waits.backward
   forward += waits.forward
   backward += waits.backward
-  const others = layout.microBatches > 1 ? plan.exchangeOverlap * (forward + backward) : 0
-  const { exposed, hidden: covered } = hide(exchange, others)
+  const others = layout.microBatches > 1 ? plan.allToAllOverlap * (forward + backward) : 0
+  const { exposed, hidden: covered } = hide(allToAll, others)
   parts['all-to-all'] += exposed
   hidden += covered
   if (layout.pipeline > 1) {

@@ -81,7 +81,7 @@ const published: Readonly<Record<string, PlanPreset>> = {
       dispatchPrecision: 'float8',
       dispatchTo: 'node',
       nodeLimit: 4,
-      exchangeOverlap: 0.8,
+      allToAllOverlap: 0.8,
       tokens: 14.8e12,
     }),
   },

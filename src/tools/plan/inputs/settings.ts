@@ -99,7 +99,7 @@ const planSchema = z
     /** Share of tensor-parallel exchanges that is hidden by products. */
     tensorOverlap: z.number().min(0).max(1).default(0),
     /** Share of a micro-batch's computation that can hide the all-to-alls of another one. */
-    exchangeOverlap: z.number().min(0).max(1).default(0),
+    allToAllOverlap: z.number().min(0).max(1).default(0),
     /** Share of the exchange of keys and values (context parallelism) that attention hides. */
     contextOverlap: z.number().min(0).max(1).default(0.8),
     /** Whether the device starts recorded graphs of kernels, so that the host never holds it up. */

@@ -35,7 +35,7 @@ const fused = { dispatchTo: 'node' } as const
 const graphs = { graphs: true } as const
 const selective = { recompute: 'selective' } as const
 /** All-to-alls hidden by the neighbouring micro-batch. */
-const hidden = { exchangeOverlap: 0.8 } as const
+const hidden = { allToAllOverlap: 0.8 } as const
 const bf16 = { precision: 'bfloat16' } as const
 
 type Device = 'H100' | 'B200' | 'GB200'

@@ -179,7 +179,7 @@ export const mixtureRows: readonly PublishedRow[] = [
       dispatchPrecision: 'float8',
       dispatchTo: 'node',
       nodeLimit: 4,
-      exchangeOverlap: 0.8,
+      allToAllOverlap: 0.8,
       parallel: { tensor: 1, pipeline: 16, expert: 64 },
     },
     published: { kind: 'tokens per second and device', value: 1e12 / (180e3 * 3600) },

@@ -169,7 +169,7 @@ const kept = { recompute: 'none' } as const
 export const nemoRows: readonly PublishedRow[] = [
   ...benchmarks.map(benchmark),
   zooRow('expert 32', [2, 8, 4, 1, 32], seconds(19.7), selective),
-  zooRow('expert 32, overlapped', [2, 8, 4, 1, 32], seconds(17.6), { ...selective, exchangeOverlap: 0.8 }),
+  zooRow('expert 32, overlapped', [2, 8, 4, 1, 32], seconds(17.6), { ...selective, allToAllOverlap: 0.8 }),
   zooRow('FSDP, expert 8', [2, 1, 1, 1, 8], seconds(17.6), { zero: 3, recompute: 'full' }, { micro: 4 }),
 
   zooRow('tensor 4, expert 8', [4, 8, 4, 1, 8], seconds(29), {}),
@@ -182,7 +182,7 @@ export const nemoRows: readonly PublishedRow[] = [
     'MXFP8',
     [1, 4, 6, 1, 64],
     teraflops(919),
-    { ...selective, precision: 'float8', graphs: true, exchangeOverlap: 0.8 },
+    { ...selective, precision: 'float8', graphs: true, allToAllOverlap: 0.8 },
     { device: 'gb200', batch: 3072, micro: 3 },
   ),
   autoRow('DeepSeek-V3', models['deepseek-v3'], 1024, [4, 8, 1, 64], [1, 8192], 37.87, {

@@ -1,6 +1,6 @@
 /**
  * The components of a layer that dense and sparse layers share, and what a component costs: matrix products,
- * passes over memory, activations kept for the backward pass, and bytes exchanged with other devices.
+ * passes over memory, activations kept for the backward pass, and bytes sent to other devices.
  *
  * A component lists its forward pass, from which the backward pass follows: two products for each product. Only the
  * traffic is listed for both. A function of one tensor reads and writes it; its gradient reads two and writes one.
@@ -52,7 +52,7 @@ export interface Component {
   /** Bytes of keys and values that a device gets from the others of its context-parallel group, forward. */
   readonly contextBytes: number
   /** Bytes of the all-to-alls to the experts and back: sent or received by the busiest rank, whichever is more. */
-  readonly exchanges: readonly number[]
+  readonly allToAlls: readonly number[]
 }
 
 export const noWork: Omit<Component, 'kind'> = {
@@ -68,7 +68,7 @@ export const noWork: Omit<Component, 'kind'> = {
   selective: { bytes: 0, products: [], passBytes: 0 },
   tensorBytes: 0,
   contextBytes: 0,
-  exchanges: [],
+  allToAlls: [],
 }
 
 /** The share of a micro-batch that one device computes, the same in every layer. */

@@ -49,7 +49,7 @@ export function mixture(slice: Slice, module: RoutedModule, expertLoads: ExpertL
       gradientPassBytes: work.gradientPassBytes + (sources > 1 ? (sources + 3) * weights : 0),
       // A product for each expert, unless all are padded to equal size.
       starts: load.isPadded ? 0 : work.products.length * (local * sources - 1),
-      exchanges: expert > 1 ? [sentRows * width * sentBytes, sentRows * resultWidth * bytes] : [],
+      allToAlls: expert > 1 ? [sentRows * width * sentBytes, sentRows * resultWidth * bytes] : [],
     },
     ...(isNetwork && moe.sharedHidden > 0 ? [network(slice, moe.sharedHidden)] : []),
     ...(isNetwork ? [residual(slice, 'router')] : []),
@@ -87,7 +87,7 @@ function router(moe: MoeConfig, { model: { width } }: Slice, tokens: number): Co
 }
 
 /**
- * Short kernels of a forward pass around the exchange: counting, sorting, lengths and offsets for each expert and rank. An
+ * Short kernels of a forward pass around the all-to-all: counting, sorting, lengths and offsets for each expert and rank. An
  * order of magnitude; the host's time for one, `device.launch`, is fitted with it.
  */
 const STARTS = { dropless: 150, capacity: 75 }

@@ -7,29 +7,29 @@ import type { Executable } from '../../../engine/contract/runtime.ts'
 import type { LedgerRecord } from '../records.ts'
 import type { OwnStep } from './times.ts'
 
-/** An exchange of a program, by the index of its stage. */
-interface ExchangeStage {
+/** An all-to-all of a program, by the index of its stage. */
+interface AllToAllStage {
   readonly layer: number
   readonly module: RoutedModule
-  /** Of a row that travels to its expert in the forward pass; null for any other exchange. */
+  /** Of a row that travels to its expert in the forward pass; null for any other all-to-all. */
   readonly rowBytes: number | null
 }
-export type ExchangeStages = ReadonlyMap<number, ExchangeStage>
+export type AllToAllStages = ReadonlyMap<number, AllToAllStage>
 
-/** The exchanges of a program. @param modules Its routed modules. */
-export function exchangeStages(
+/** The all-to-alls of a program. @param modules Its routed modules. */
+export function allToAllStages(
   { stages = [] }: Executable['model'],
   modules: readonly { readonly layer: number; readonly module: RoutedModule }[],
-): ExchangeStages {
-  const found = new Map<number, ExchangeStage>()
+): AllToAllStages {
+  const found = new Map<number, AllToAllStage>()
   const dispatched = new Set<string>()
   stages.forEach((stage, index) => {
-    if (stage.kind !== 'kernel' || !['exchange-sizes', 'exchange-rows'].includes(stage.type)) return
+    if (stage.kind !== 'kernel' || !['all-to-all-sizes', 'all-to-all-rows'].includes(stage.type)) return
     const { layer: name } = stage.origin
     const place = modules.find(({ layer, module }) => name.startsWith(`${moduleName(layer, module)}.`))
-    if (!place) throw new Error(`internal: an exchange of rows in ${name}, which has no experts`)
+    if (!place) throw new Error(`internal: an all-to-all in ${name}, which has no experts`)
     // Results, and gradients, follow the rows that go to the experts.
-    const isDispatch = stage.type === 'exchange-rows' && !dispatched.has(name)
+    const isDispatch = stage.type === 'all-to-all-rows' && !dispatched.has(name)
     if (isDispatch) dispatched.add(name)
     const width = stage.inputs[0]?.shape[1] ?? 0
     found.set(index, { layer: place.layer, module: place.module, rowBytes: isDispatch ? 4 * width : null })
@@ -40,21 +40,21 @@ export function exchangeStages(
 /**
  * The records of a step, by layer and expert group.
  * @param steps Of all ranks. @param own The step of this rank, whose stages are those of all.
- * @param passes The exchanges of each pass of the step, in order.
+ * @param passes The all-to-alls of each pass of the step, in order.
  */
 export function ledgerRecords(
   step: number,
   steps: readonly OwnStep[],
   own: OwnStep,
-  passes: readonly ExchangeStages[],
+  passes: readonly AllToAllStages[],
   expert: number,
 ): LedgerRecord[] {
   const records = new Map<string, LedgerRecord>()
   const matrix = () => Array.from({ length: expert }, () => new Array<number>(expert).fill(0))
   own.orders.forEach(({ stage }, i) => {
-    const exchange = passes[Math.floor((i * passes.length) / own.orders.length)]?.get(stage)
-    if (!exchange) throw new Error(`internal: stage ${stage} exchanges no rows`)
-    const { layer, module, rowBytes } = exchange
+    const allToAll = passes[Math.floor((i * passes.length) / own.orders.length)]?.get(stage)
+    if (!allToAll) throw new Error(`internal: stage ${stage} is no all-to-all`)
+    const { layer, module, rowBytes } = allToAll
     steps.forEach(({ orders }, rank) => {
       const source = rank % expert
       const key = `${layer} ${module} ${rank - source}`

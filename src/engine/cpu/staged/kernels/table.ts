@@ -1,8 +1,8 @@
 /** All kernels, by name. */
 import type { Kernel } from '../contract.ts'
+import { allToAllRows, allToAllSizes, awaitRows } from './all-to-all.ts'
 import { attendCached } from './attention/attend-cached.ts'
 import { attention, attentionGradient } from './attention/attention.ts'
-import { awaitRows, exchangeRows, exchangeSizes } from './exchange.ts'
 import { expertFfn, expertFfnGradient } from './experts/expert-ffn.ts'
 import { expertLinear, expertLinearGradient } from './experts/expert-linear.ts'
 import { int8ExpertsDown, int8ExpertsUp, int8Product } from './int8.ts'
@@ -25,8 +25,8 @@ const all: readonly Kernel[] = [
   awaitRows,
   chooseExperts,
   combineRows,
-  exchangeRows,
-  exchangeSizes,
+  allToAllRows,
+  allToAllSizes,
   expertFfn,
   expertFfnGradient,
   expertLinear,

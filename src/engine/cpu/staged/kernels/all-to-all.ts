@@ -1,5 +1,5 @@
 /**
- * Exchange of rows between the ranks of an expert group (`src/core/graph/ops/exchange.ts`). The courier thread moves them;
+ * All-to-all of rows between the ranks of an expert group (`src/core/graph/ops/all-to-all.ts`). The courier thread moves them;
  * a kernel only orders it, or sleeps until it is done.
  */
 
@@ -65,7 +65,7 @@ function copy(
   memory.copyWithin(to.tensor.offset + to.start * bytes, source, source + count * bytes)
 }
 
-export const exchangeSizes = implement(declared.exchangeSizes, {
+export const allToAllSizes = implement(declared.allToAllSizes, {
   provider: 'MPI',
   prepare({ inputs: { sizes }, outputs: { arriving, totals }, attributes: { ranks, room } }, thread) {
     const each = (sizes.size - 1) / ranks
@@ -129,7 +129,7 @@ function segmentsByExpert(counts: readonly number[], ranks: number, expertsFirst
   return segments
 }
 
-export const exchangeRows = implement(declared.exchangeRows, {
+export const allToAllRows = implement(declared.allToAllRows, {
   provider: 'MPI',
   halves: { inputs: ['rows'], outputs: ['raw'], same: true },
   prepare({ inputs: { rows, from, to }, outputs: { raw, ticket }, attributes: { ranks, joined } }, thread) {

@@ -4,9 +4,9 @@
  * Each of E ranks holds n = N/E of the N experts. A rank's slots are grouped by expert, so the rows for one rank are
  * consecutive. They arrive grouped by source rank, and within it by expert; or, *joined*, by expert, and within it by
  * source rank. The number of rows is known at run time: ranks first exchange the sizes, then exactly those rows. The
- * gradient of an exchange is the exchange back.
+ * gradient of an all-to-all is the all-to-all back.
  *
- * An exchange has two steps, so that ranks compute while rows travel: `sendRows` starts it, `arrive` waits for it. In
+ * An all-to-all has two steps, so that ranks compute while rows travel: `sendRows` starts it, `arrive` waits for it. In
  * the backward pass the gradient of `arrive` starts and that of `sendRows` waits.
  */
 import { emitKernel, hasKernel } from '../kernels/declaration.ts'
@@ -20,7 +20,7 @@ import { add, broadcastTo } from './elementwise.ts'
 import { reshape, slice } from './shape.ts'
 
 /** Where rows come from and go to. Sizes are int64 [N + 1]: rows of each expert, then unused ones. */
-export interface Exchange {
+export interface AllToAll {
   /** Rows here, by expert. */
   readonly sizes: Tensor
   /** Rows that arrive, by source rank and expert held here. */
@@ -32,12 +32,12 @@ export interface Exchange {
 }
 
 /** Exchanges the sizes [N + 1] of rows by expert. Fails at run time if more than `room` rows would arrive. */
-export const exchangeSizes: (sizes: Tensor, ranks: number, room: number, joined: boolean) => Exchange = defineIndexOp(
-  'exchange-sizes',
+export const allToAllSizes: (sizes: Tensor, ranks: number, room: number, joined: boolean) => AllToAll = defineIndexOp(
+  'all-to-all-sizes',
   'kernel',
   (sizes: Tensor, ranks: number, room: number, joined: boolean) => {
     const attributes = { ranks, room, joined: joined ? 1 : 0 } as const
-    const { arriving, totals } = emitKernel(kernels.exchangeSizes, { sizes }, attributes)
+    const { arriving, totals } = emitKernel(kernels.allToAllSizes, { sizes }, attributes)
     return { sizes, arriving, joined: totals ?? null, room }
   },
 )
@@ -57,7 +57,7 @@ function start(
   to: Tensor,
   rule: { readonly ranks: number; readonly room: number; readonly joined: kernels.JoinedSide },
 ): Travelling {
-  return { ...emitKernel(kernels.exchangeRows, { rows, from, to }, rule), rows }
+  return { ...emitKernel(kernels.allToAllRows, { rows, from, to }, rule), rows }
 }
 
 /** Rows that are sent are listed as an input, so that their memory is not used before they have left. */
@@ -70,13 +70,13 @@ const finish = ({ raw, ticket, rows }: Travelling): Tensor =>
  */
 export function sendRows(
   rows: Tensor,
-  exchange: Exchange,
+  allToAll: AllToAll,
   ranks: number,
   back?: { readonly rows: number },
 ): () => Tensor {
-  const [from, to] = back ? [exchange.arriving, exchange.sizes] : [exchange.sizes, exchange.arriving]
-  const [sent, room] = [dim(rows.shape, 0), back ? back.rows : exchange.room]
-  const joined: kernels.JoinedSide = exchange.joined === null ? 'none' : back ? 'sent' : 'received'
+  const [from, to] = back ? [allToAll.arriving, allToAll.sizes] : [allToAll.sizes, allToAll.arriving]
+  const [sent, room] = [dim(rows.shape, 0), back ? back.rows : allToAll.room]
+  const joined: kernels.JoinedSide = allToAll.joined === null ? 'none' : back ? 'sent' : 'received'
   const travelling = new Map<Tensor, Travelling>()
   const raw = sendOp(rows, (x) => start(x, from, to, { ranks, room, joined }), travelling)
   return () => arriveOp(raw, travelling, (dy) => start(dy, to, from, { ranks, room: sent, joined: opposite[joined] }))
