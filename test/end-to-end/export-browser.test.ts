@@ -7,7 +7,7 @@ import { createRuntime } from '../../src/engine/cpu/cpu-runtime.ts'
 import { temporaryFolder } from '../../src/node/data/testing/temporary-folder.ts'
 import { largestDifference } from '../../src/use/interchange/export/compare.ts'
 import { onnxModel } from '../../src/use/interchange/export/onnx/model.ts'
-import { planOnnx } from '../../src/use/interchange/export/onnx/write.ts'
+import { onnxFiles } from '../../src/use/interchange/export/onnx/write.ts'
 import { ownLogits } from '../../src/use/interchange/export/own-logits.ts'
 import { randomModel } from '../../src/use/interchange/export/testing/random-model.ts'
 import { weightsOf } from '../../src/use/interchange/export/weights.ts'
@@ -54,7 +54,7 @@ describe.skipIf(!executable)('in Chromium', () => {
       moe: { experts: 6, hidden: 5, k: 1, router: 'prototype', prototypes: 3, sharedHidden: 7 },
     })
     const folder = make()
-    const [model] = await planOnnx(onnxModel(config, weightsOf(store)), {})
+    const [model] = await onnxFiles(onnxModel(config, weightsOf(store)), {})
     const pieces = await Promise.all((model?.pieces ?? []).map(({ read }) => read()))
     writeFileSync(join(folder, 'model.onnx'), Buffer.concat(pieces))
     for (const name of ['ort.wasm.min.mjs', 'ort-wasm-simd-threaded.mjs', 'ort-wasm-simd-threaded.wasm'])

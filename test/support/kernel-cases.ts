@@ -257,7 +257,7 @@ export function routingCase({
   })
   const slotOf = (a: number) => Math.max(0, holders.indexOf(a))
   const all = Array.from({ length: tokens * choices }, (_, a) => a)
-  const plan = (tensors: Tensors, dtype: Dtype): g.SlotPlan => ({
+  const plan = (tensors: Tensors, dtype: Dtype): g.SlotMap => ({
     tokenOfSlot: of(tensors, 'tokenOfSlot'),
     assignmentOfSlot: of(tensors, 'assignmentOfSlot'),
     slotOfAssignment: g.reshape(of(tensors, 'slotOfAssignment'), [tokens, choices]),

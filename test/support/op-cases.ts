@@ -45,7 +45,7 @@ const gram = (x: Tensor): Tensor => g.matmul(x, x, { transposeA: true })
 
 /** The programs of each op. */
 export function opCases(dtype: 'float32' | 'float64'): Record<string, OpCase[]> {
-  const plan: g.SlotPlan = {
+  const plan: g.SlotMap = {
     // Three tokens with two choices each and five slots: two choices are dropped, slot 4 is empty.
     tokenOfSlot: ints([0, 1, 2, 0, 0]),
     assignmentOfSlot: ints([0, 3, 5, 1, 0]),
@@ -53,13 +53,13 @@ export function opCases(dtype: 'float32' | 'float64'): Record<string, OpCase[]> 
     occupied: g.constant([1, 1, 1, 1, 0], dtype),
     kept: g.constant([1, 1, 0, 1, 0, 1], dtype, [3, 2]),
   }
-  const dense: g.SlotPlan = {
+  const dense: g.SlotMap = {
     tokenOfSlot: ints([1, 0, 2]),
     assignmentOfSlot: ints([1, 0, 2]),
     slotOfAssignment: ints([1, 0, 2], [3, 1]),
   }
   // Three experts with two, no and two slots; one slot is unused.
-  const ragged: g.RaggedPlan = { ...plan, sizes: g.constant([2, 0, 2, 1], 'int64') }
+  const ragged: g.RaggedSlotMap = { ...plan, sizes: g.constant([2, 0, 2, 1], 'int64') }
 
   return {
     add: two(g.add),

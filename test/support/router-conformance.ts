@@ -5,7 +5,7 @@
 import { describe, expect, test } from 'vitest'
 import { gradient } from '../../src/core/graph/gradient.ts'
 import { multiply } from '../../src/core/graph/ops/elementwise.ts'
-import { combine, dispatch, type SlotPlan } from '../../src/core/graph/ops/expert.ts'
+import { combine, dispatch, type SlotMap } from '../../src/core/graph/ops/expert.ts'
 import { scatterAdd } from '../../src/core/graph/ops/indexing.ts'
 import { sum } from '../../src/core/graph/ops/reduction.ts'
 import { reshape } from '../../src/core/graph/ops/shape.ts'
@@ -359,7 +359,7 @@ const roomyFor = ({ router, experts }: MoeSettings): Partial<MoeSettings> =>
   router === 'expert-choice' ? {} : { capacity: '1x', factor: experts }
 
 /** 1 for slots that hold an assignment [R, 1], computed from the assignments. */
-function occupiedSlots(plan: SlotPlan, slots: number, choices: number): Tensor {
+function occupiedSlots(plan: SlotMap, slots: number, choices: number): Tensor {
   const ones = constant(new Float64Array(TOKENS * choices).fill(1), 'float64', [TOKENS * choices])
   const weight = plan.kept ? reshape(plan.kept, [TOKENS * choices]) : ones
   return reshape(scatterAdd(weight, reshape(plan.slotOfAssignment, [TOKENS * choices]), slots), [slots, 1])

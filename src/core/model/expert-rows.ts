@@ -57,26 +57,26 @@ function packed(
   const [tokens = 0, choices = 0] = choice.expert_TK.shape
   const perExpert = Math.min(tokens * choices, (placement.capacity ?? Infinity) * moe.experts) / moe.experts
   const tile = tileFor(perExpert, kernelTile())
-  const plan = raggedSlots(choice, placement, moe.experts, tile)
-  const rows = dispatch(x_TD, plan)
-  if (!sharing) return done(combine(kernel(rows, plan.sizes), choice.gate_TK, plan))
-  const y = onOwners(rows, plan.sizes, sharing, roomFor(sharing, choice, placement, tile), (arrived, sizes) =>
+  const slotMap = raggedSlots(choice, placement, moe.experts, tile)
+  const rows = dispatch(x_TD, slotMap)
+  if (!sharing) return done(combine(kernel(rows, slotMap.sizes), choice.gate_TK, slotMap))
+  const y = onOwners(rows, slotMap.sizes, sharing, roomFor(sharing, choice, placement, tile), (arrived, sizes) =>
     kernel(arrived, sizes, sharing),
   )
-  return () => combine(y(), choice.gate_TK, plan)
+  return () => combine(y(), choice.gate_TK, slotMap)
 }
 
 function ragged({ moe, x_TD, choice, placement, experts }: ExpertInput): Tensor {
-  const plan = raggedSlots(choice, placement, moe.experts)
-  return combineRagged(experts.ragged(dispatchRagged(x_TD, plan)), choice.gate_TK, plan)
+  const slotMap = raggedSlots(choice, placement, moe.experts)
+  return combineRagged(experts.ragged(dispatchRagged(x_TD, slotMap)), choice.gate_TK, slotMap)
 }
 
 function padded({ moe, x_TD, choice, placement, experts }: ExpertInput): Tensor {
-  const plan = paddedSlots(choice, placement, moe.experts)
-  const rows = dispatch(x_TD, plan)
+  const slotMap = paddedSlots(choice, placement, moe.experts)
+  const rows = dispatch(x_TD, slotMap)
   const [slots = 0, width = 0] = rows.shape
   const out_NRX = experts.padded(reshape(rows, [moe.experts, slots / moe.experts, width]))
-  return combine(reshape(out_NRX, [slots, dim(out_NRX.shape, 2)]), choice.gate_TK, plan)
+  return combine(reshape(out_NRX, [slots, dim(out_NRX.shape, 2)]), choice.gate_TK, slotMap)
 }
 
 const done = (result: Tensor) => (): Tensor => result

@@ -14,8 +14,8 @@ import {
 import {
   type Digest,
   fillTensors,
-  type PlannedFile,
-  planShards,
+  type OutputFile,
+  shardFiles,
   type TensorFile,
 } from '../../train/run/checkpoint/safetensors.ts'
 import { MissingFile, verify } from '../../train/run/checkpoint/verify.ts'
@@ -31,18 +31,18 @@ export async function writeCheckpointFiles(
 ): Promise<RunFiles> {
   checkState(state)
   const files = new Map<string, Uint8Array>()
-  const write = async (file: PlannedFile): Promise<Checked> => {
+  const write = async (file: OutputFile): Promise<Checked> => {
     const { bytes, sums } = await contentsOf(file)
     files.set(`${FOLDER}/${folderName(step)}/${file.name}`, bytes)
     return { sum: await sha256(bytes), tensors: sums }
   }
-  const model = await writeAll(planShards('model', [tensors.model]), write)
-  const optimizer = await writeAll(planShards('optimizer', [tensors.optimizer]), write)
+  const model = await writeAll(shardFiles('model', [tensors.model]), write)
+  const optimizer = await writeAll(shardFiles('optimizer', [tensors.optimizer]), write)
   await writeDescription(step, [{ model, optimizer }], state, write)
   return files
 }
 
-async function contentsOf(file: PlannedFile) {
+async function contentsOf(file: OutputFile) {
   const bytes = new Uint8Array(file.bytes)
   const sums: Record<string, string> = {}
   let at = 0

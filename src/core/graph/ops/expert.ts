@@ -19,7 +19,7 @@ import { rowSums } from './reduction.ts'
 import { concat, reshape, slice } from './shape.ts'
 
 /** The slot of every assignment. Indices are int32; masks are 0 or 1 in the dtype of the activations. */
-export interface SlotPlan {
+export interface SlotMap {
   /** Token of each slot [R]. */
   readonly tokenOfSlot: Tensor
   /** Assignment t·K + k of each slot [R]. */
@@ -37,25 +37,25 @@ const column = (x: Tensor, k: number): Tensor => reshape(slice(x, 1, k, k + 1), 
 const asColumn = (x: Tensor): Tensor => reshape(x, [...x.shape, 1])
 
 /** Rows of tokens by slot: x [T, D] → [R, D]. Empty slots hold the row of an arbitrary token. */
-export const dispatch: (x: Tensor, plan: SlotPlan) => Tensor = defineOp(
+export const dispatch: (x: Tensor, slots: SlotMap) => Tensor = defineOp(
   'dispatch',
   'expert',
-  (x: Tensor, plan: SlotPlan) => ({
-    result: gatherRows(x, plan.tokenOfSlot),
+  (x: Tensor, slots: SlotMap) => ({
+    result: gatherRows(x, slots.tokenOfSlot),
     inputs: [x],
-    gradient: (dy) => [dy && gatherWeighted(dy, plan.kept, plan)],
+    gradient: (dy) => [dy && gatherWeighted(dy, slots.kept, slots)],
   }),
 )
 
 /** Rows of slots by token, weighted by gates: rows [R, D], gate [T, K] → Σ_k gate · row [T, D]. */
-export const combine: (rows: Tensor, gate: Tensor, plan: SlotPlan) => Tensor = defineOp(
+export const combine: (rows: Tensor, gate: Tensor, slots: SlotMap) => Tensor = defineOp(
   'combine',
   'expert',
-  (rows: Tensor, gate: Tensor, plan: SlotPlan) => {
+  (rows: Tensor, gate: Tensor, slots: SlotMap) => {
     return {
-      result: gatherWeighted(rows, gate, plan, plan.kept),
+      result: gatherWeighted(rows, gate, slots, slots.kept),
       inputs: [rows, gate],
-      gradient: (dy) => (dy ? [gatherGated(dy, gate, plan), weightGradient(dy, rows, plan)] : []),
+      gradient: (dy) => (dy ? [gatherGated(dy, gate, slots), weightGradient(dy, rows, slots)] : []),
     }
   },
 )
@@ -68,20 +68,20 @@ function gatherRows(x: Tensor, index: Tensor, weight?: Tensor): Tensor {
 }
 
 /** Rows of x [T, D] by slot [R], times the gate of the slot. */
-function gatherGated(x: Tensor, gate: Tensor, plan: SlotPlan): Tensor {
-  const { tokenOfSlot: index, assignmentOfSlot: choice, occupied } = plan
-  if (!hasKernel(kernels.gatherGatedRows, x.dtype)) return gatherRows(x, index, gateOfSlot(gate, plan))
+function gatherGated(x: Tensor, gate: Tensor, slots: SlotMap): Tensor {
+  const { tokenOfSlot: index, assignmentOfSlot: choice, occupied } = slots
+  if (!hasKernel(kernels.gatherGatedRows, x.dtype)) return gatherRows(x, index, gateOfSlot(gate, slots))
   return emitKernel(kernels.gatherGatedRows, { x, index, gate, choice, occupied }).y
 }
 
 /** Gates [T, K] by slot [R], zero for an empty slot: whatever has a slot is kept. */
-function gateOfSlot(gate: Tensor, { assignmentOfSlot, occupied }: SlotPlan): Tensor {
+function gateOfSlot(gate: Tensor, { assignmentOfSlot, occupied }: SlotMap): Tensor {
   const ofSlot = gather(reshape(gate, [dim(gate.shape, 0) * dim(gate.shape, 1)]), assignmentOfSlot)
   return occupied ? multiply(ofSlot, occupied) : ofSlot
 }
 
 /** The gradient of Σ_k weight · row with respect to the weights [T, K]; zero for dropped assignments. */
-function weightGradient(dy: Tensor, rows: Tensor, { slotOfAssignment, kept }: SlotPlan): Tensor {
+function weightGradient(dy: Tensor, rows: Tensor, { slotOfAssignment, kept }: SlotMap): Tensor {
   if (hasKernel(kernels.rowDots, dy.dtype) && rows.shape[0] !== RAGGED)
     return emitKernel(kernels.rowDots, { dy, rows, slot: slotOfAssignment, kept }).dots
   const columns = Array.from({ length: dim(slotOfAssignment.shape, 1) }, (_, k) =>
@@ -92,8 +92,8 @@ function weightGradient(dy: Tensor, rows: Tensor, { slotOfAssignment, kept }: Sl
 }
 
 /** Σ_k weight[t, k] · kept[t, k] · rows[slot[t, k]]; both default to 1. */
-function gatherWeighted(rows: Tensor, gate: Tensor | undefined, plan: SlotPlan, kept?: Tensor): Tensor {
-  const { slotOfAssignment: slot } = plan
+function gatherWeighted(rows: Tensor, gate: Tensor | undefined, slots: SlotMap, kept?: Tensor): Tensor {
+  const { slotOfAssignment: slot } = slots
   if (hasKernel(kernels.combineRows, rows.dtype) && rows.shape[0] !== RAGGED)
     return emitKernel(kernels.combineRows, { rows, slot, weight: gate, kept }).y
   const weight = gate && kept ? multiply(gate, kept) : gate
@@ -104,14 +104,14 @@ function gatherWeighted(rows: Tensor, gate: Tensor | undefined, plan: SlotPlan, 
   return terms.reduce((total, term) => add(total, term))
 }
 
-/** A plan whose slots are packed, expert by expert: nothing is computed for empty slots. */
-export interface RaggedPlan extends SlotPlan {
+/** Slots that are packed, expert by expert: nothing is computed for empty slots. */
+export interface RaggedSlotMap extends SlotMap {
   /** Number of slots of each expert, then of unused ones: int64 [N + 1], known at run time. */
   readonly sizes: Tensor
 }
 
 /** Splits a vector by slot [R] into one part [?] for each expert. */
-function byExpert(ofSlot: Tensor, { sizes }: RaggedPlan): Tensor[] {
+function byExpert(ofSlot: Tensor, { sizes }: RaggedSlotMap): Tensor[] {
   const part = { dtype: ofSlot.dtype, shape: [RAGGED] }
   const parts = Array.from({ length: dim(sizes.shape, 0) }, () => part)
   return emitMany('Split', [ofSlot, sizes], parts, { attributes: { axis: 0 } }).slice(0, -1)
@@ -122,37 +122,37 @@ const join = (rows: readonly Tensor[]): Tensor =>
   emit('Concat', rows, { shape: [RAGGED, ...(rows[0] as Tensor).shape.slice(1)], attributes: { axis: 0 } })
 
 /** Rows of tokens for each expert: x [T, D] → N ragged pieces [?, D]. */
-export const dispatchRagged: (x: Tensor, plan: RaggedPlan) => readonly Tensor[] = defineOp(
+export const dispatchRagged: (x: Tensor, slots: RaggedSlotMap) => readonly Tensor[] = defineOp(
   'dispatch-ragged',
   'expert',
-  (x: Tensor, plan: RaggedPlan) => {
-    const pieces = byExpert(plan.tokenOfSlot, plan).map((tokens) => gather(x, tokens))
+  (x: Tensor, slots: RaggedSlotMap) => {
+    const pieces = byExpert(slots.tokenOfSlot, slots).map((tokens) => gather(x, tokens))
     return {
       result: pieces,
       inputs: [x],
       gradient: (...dys) => [
-        gatherWeighted(join(dys.map((dy, e) => dy ?? multiply(pieces[e] as Tensor, 0))), plan.kept, plan),
+        gatherWeighted(join(dys.map((dy, e) => dy ?? multiply(pieces[e] as Tensor, 0))), slots.kept, slots),
       ],
     }
   },
 )
 
 /** Rows of each expert by token, weighted by gates: N pieces [?, D], gate [T, K] → [T, D]. */
-export const combineRagged: (pieces: readonly Tensor[], gate: Tensor, plan: RaggedPlan) => Tensor = defineOp(
+export const combineRagged: (pieces: readonly Tensor[], gate: Tensor, slots: RaggedSlotMap) => Tensor = defineOp(
   'combine-ragged',
   'expert',
-  (pieces: readonly Tensor[], gate: Tensor, plan: RaggedPlan) => {
+  (pieces: readonly Tensor[], gate: Tensor, slots: RaggedSlotMap) => {
     const rows = join(pieces)
     return {
-      result: gatherWeighted(rows, gate, plan, plan.kept),
+      result: gatherWeighted(rows, gate, slots, slots.kept),
       inputs: [...pieces, gate],
       gradient: (dy) => {
         if (!dy) return []
-        const weights = byExpert(gateOfSlot(gate, plan), plan)
-        const dPieces = byExpert(plan.tokenOfSlot, plan).map((tokens, e) =>
+        const weights = byExpert(gateOfSlot(gate, slots), slots)
+        const dPieces = byExpert(slots.tokenOfSlot, slots).map((tokens, e) =>
           multiply(gather(dy, tokens), asColumn(weights[e] as Tensor)),
         )
-        return [...dPieces, weightGradient(dy, rows, plan)]
+        return [...dPieces, weightGradient(dy, rows, slots)]
       },
     }
   },

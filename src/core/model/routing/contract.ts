@@ -3,7 +3,7 @@
  *
  * 1. a *router* turns token activations into choices: which experts, with which gate weight (`Choice`);
  * 2. *capacity* turns choices into positions in the experts' queues, and drops those that do not fit (`Placement`);
- * 3. *slots* turn positions into rows of the experts' input (`SlotPlan`, in the graph's expert ops).
+ * 3. *slots* turn positions into rows of the experts' input (`SlotMap`, in the graph's expert ops).
  *
  * The N experts form Z prototypes of N/Z; a token makes k' choices in each, K = Z·k' in all. Choice
  * z·k' + j of a token is the j-th best of prototype z. A plain top-k router has Z = 1.

@@ -15,7 +15,7 @@ import {
   subtract,
   where,
 } from '../../graph/ops/elementwise.ts'
-import type { RaggedPlan, SlotPlan } from '../../graph/ops/expert.ts'
+import type { RaggedSlotMap, SlotMap } from '../../graph/ops/expert.ts'
 import { gather, invertIndex } from '../../graph/ops/indexing.ts'
 import { cumulativeSum } from '../../graph/ops/order.ts'
 import { sum } from '../../graph/ops/reduction.ts'
@@ -25,12 +25,12 @@ import { constant, type Tensor } from '../../graph/tensor.ts'
 import type { Choice, Placement } from './contract.ts'
 
 /** Slots in a padded layout [N, G·C]. */
-export function paddedSlots(choice: Choice, placement: Placement, experts: number): SlotPlan {
+export function paddedSlots(choice: Choice, placement: Placement, experts: number): SlotMap {
   const { groups, tokens } = extent(choice, placement)
   const perGroup = placement.capacity ?? tokens / groups
   const queue = add(multiply(choice.expert_TK, groups), groupOf(tokens, groups))
   const slot_TK = add(multiply(queue, perGroup), placement.position_TK)
-  return plan(choice, placement, slot_TK, experts * groups * perGroup, true)
+  return slotMap(choice, placement, slot_TK, experts * groups * perGroup, true)
 }
 
 /**
@@ -38,7 +38,7 @@ export function paddedSlots(choice: Choice, placement: Placement, experts: numbe
  * multiple of `tile` with empty slots: this gives few different numbers of rows, all of them whole tiles of a
  * matrix unit.
  */
-export function raggedSlots(choice: Choice, placement: Placement, experts: number, tile = 1): RaggedPlan {
+export function raggedSlots(choice: Choice, placement: Placement, experts: number, tile = 1): RaggedSlotMap {
   const { groups, tokens, choices } = extent(choice, placement)
   const { capacity, kept_GN } = placement
   const maxAssignments = Math.min(tokens * choices, capacity === null ? Infinity : experts * groups * capacity)
@@ -54,7 +54,7 @@ export function raggedSlots(choice: Choice, placement: Placement, experts: numbe
   const slot_TK = add(gather(reshape(start_NG, [experts * groups]), queue), placement.position_TK)
   const unused = subtract(constant([slots], 'int32'), sum(size_N, { axes: [0], keepDims: true }))
   const sizes = cast(concat([size_N, unused], 0), 'int64')
-  return { ...plan(choice, placement, slot_TK, slots, tile > 1), sizes }
+  return { ...slotMap(choice, placement, slot_TK, slots, tile > 1), sizes }
 }
 
 function packedSlots(
@@ -62,7 +62,7 @@ function packedSlots(
   { position_TK, kept_GN, capacity }: Placement,
   rows: number,
   tile: number,
-): RaggedPlan {
+): RaggedSlotMap {
   const packed = packRows(expert_TK, position_TK, kept_GN, { capacity, rows, tile })
   return {
     sizes: packed.sizes,
@@ -94,7 +94,7 @@ const groupOf = (tokens: number, groups: number): Tensor =>
     [tokens, 1],
   )
 
-function plan(choice: Choice, placement: Placement, slot_TK: Tensor, slots: number, hasEmpty: boolean): SlotPlan {
+function slotMap(choice: Choice, placement: Placement, slot_TK: Tensor, slots: number, hasEmpty: boolean): SlotMap {
   const { tokens, choices } = extent(choice, placement)
   const { capacity } = placement
   const fits = capacity === null ? undefined : less(placement.position_TK, constant(capacity, 'int32'))

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto'
 import { type FileHandle, open } from 'node:fs/promises'
 import type { Checked } from '../../../train/run/checkpoint/description.ts'
-import { allFinite, type PlannedFile } from '../../../train/run/checkpoint/safetensors.ts'
+import { allFinite, type OutputFile } from '../../../train/run/checkpoint/safetensors.ts'
 
 const BUFFER_BYTES = 4 << 20
 
@@ -23,7 +23,7 @@ export class NotFinite extends Error {
  * Creates a file and syncs it to the disk.
  * @throws NotFinite if a tensor is not that must be
  */
-export async function writeChecked(path: string, file: PlannedFile): Promise<Checked> {
+export async function writeChecked(path: string, file: OutputFile): Promise<Checked> {
   const handle = await open(path, 'wx')
   const size = Math.min(BUFFER_BYTES, Math.max(1, file.bytes))
   let buffer = Buffer.allocUnsafe(size)

@@ -26,7 +26,7 @@ import {
   writeAll,
   writeDescription,
 } from '../../../train/run/checkpoint/description.ts'
-import { type Expected, type PlannedFile, planShards, shardsOf } from '../../../train/run/checkpoint/safetensors.ts'
+import { type Expected, type OutputFile, shardFiles, shardsOf } from '../../../train/run/checkpoint/safetensors.ts'
 import type { NamedTensor } from '../../../train/step/named-tensors.ts'
 import { errorCode, removeEmptyFolders, syncFolder, writeError } from '../../system/disk.ts'
 import { NotFinite, writeChecked } from './checked-file.ts'
@@ -74,7 +74,7 @@ export async function writeCheckpoint(
   const writing = join(directory, `.${folderName(step)}.writing`)
   const model = await planTensors('model', tensors.model, shardBytes, ranks)
   const optimizer = await planTensors('optimizer', tensors.optimizer, shardBytes, ranks)
-  const write = (file: PlannedFile) => writeChecked(join(writing, file.name), file)
+  const write = (file: OutputFile) => writeChecked(join(writing, file.name), file)
   const needed = [...model, ...optimizer].reduce((sum, { bytes }) => sum + bytes, 0)
   const readable = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
@@ -146,12 +146,12 @@ async function planTensors(
   tensors: readonly NamedTensor[],
   shardBytes: number,
   ranks: Ranks | null,
-): Promise<PlannedFile[]> {
+): Promise<OutputFile[]> {
   const shards = ranks && tensors.length === 0 ? [] : shardsOf(tensors, shardBytes)
   const counts = await gatherJson(ranks, shards.length)
   const before = counts.slice(0, ranks?.rank ?? 0)
   const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0)
-  return planShards(stem, shards, { first: sum(before), count: sum(counts), finite: stem === 'model' })
+  return shardFiles(stem, shards, { first: sum(before), count: sum(counts), finite: stem === 'model' })
 }
 
 export interface CheckOptions {

@@ -2,7 +2,7 @@
 import { isFields } from '../../../core/config/fields.ts'
 import { parseJson } from '../../../core/text/json.ts'
 import type { NamedTensor } from '../../step/named-tensors.ts'
-import { type PlannedFile, planBytes, planIndex } from './safetensors.ts'
+import { bytesFile, indexFile, type OutputFile } from './safetensors.ts'
 
 export interface CheckpointTensors {
   readonly model: readonly NamedTensor[]
@@ -50,7 +50,7 @@ export interface Checked {
 }
 
 /** Writes a file, to a disk or into memory. */
-export type WriteFile = (file: PlannedFile) => Promise<Checked>
+export type WriteFile = (file: OutputFile) => Promise<Checked>
 
 export interface WrittenFile {
   readonly name: string
@@ -59,7 +59,7 @@ export interface WrittenFile {
   readonly tensors: readonly { readonly name: string; readonly bytes: number; readonly sum: string }[]
 }
 
-export async function writeAll(files: readonly PlannedFile[], write: WriteFile): Promise<WrittenFile[]> {
+export async function writeAll(files: readonly OutputFile[], write: WriteFile): Promise<WrittenFile[]> {
   const written: WrittenFile[] = []
   for (const file of files) {
     const { sum, tensors } = await write(file)
@@ -88,12 +88,12 @@ export async function writeDescription(
   const files = stems.flatMap((stem) => stem.files)
   const indices = stems
     .filter((stem) => stem.files.length > 1)
-    .map((of) => planIndex(of.stem, Object.fromEntries(of.files.map(({ name, tensors }) => [name, tensors]))))
+    .map((of) => indexFile(of.stem, Object.fromEntries(of.files.map(({ name, tensors }) => [name, tensors]))))
   const written = [...files, ...(await writeAll(indices, write))]
   const census = Object.fromEntries(files.flatMap(({ tensors }) => tensors.map(({ name, sum }) => [name, sum])))
   const sizes = Object.fromEntries(written.map(({ name, bytes }) => [name, bytes]))
   const description: StateFile = { step, files: sizes, census, state }
-  const text = (name: string, contents: string) => planBytes(name, new TextEncoder().encode(contents))
+  const text = (name: string, contents: string) => bytesFile(name, new TextEncoder().encode(contents))
   written.push(...(await writeAll([text(STATE, `${JSON.stringify(description)}\n`)], write)))
   const sums = written.map(({ name, sum }) => `${sum}  ${name}\n`).join('')
   await writeAll([text(SUMS, sums)], write)

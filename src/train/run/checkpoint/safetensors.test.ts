@@ -9,7 +9,7 @@ import { arenaOf } from '../../../engine/native/cpu-arena.ts'
 import { writeChecked } from '../../../node/run/checkpoint/checked-file.ts'
 import { readSafetensors } from '../../../node/run/checkpoint/tensor-files.ts'
 import type { NamedTensor } from '../../step/named-tensors.ts'
-import { planIndex, planShards, shardsOf } from './safetensors.ts'
+import { indexFile, shardFiles, shardsOf } from './safetensors.ts'
 
 let folder: string
 beforeEach(async () => {
@@ -19,10 +19,10 @@ afterEach(() => rm(folder, { recursive: true }))
 
 async function write(tensors: readonly NamedTensor[], shardBytes = 2 ** 32): Promise<string[]> {
   const shards = shardsOf(tensors, shardBytes)
-  const files = planShards('model', shards)
+  const files = shardFiles('model', shards)
   const sizes = (shard: readonly NamedTensor[]) => shard.map(({ name, range }) => ({ name, bytes: range.count * 4 }))
   if (files.length > 1)
-    files.push(planIndex('model', Object.fromEntries(shards.map((shard, i) => [files[i]?.name, sizes(shard)]))))
+    files.push(indexFile('model', Object.fromEntries(shards.map((shard, i) => [files[i]?.name, sizes(shard)]))))
   for (const file of files) await writeChecked(join(folder, file.name), file)
   return files.map(({ name }) => name)
 }

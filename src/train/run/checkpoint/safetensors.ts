@@ -11,7 +11,7 @@ import { type ArenaRange, readRange } from '../../../engine/contract/arena.ts'
 import type { NamedTensor } from '../../step/named-tensors.ts'
 
 /** Name, size and contents of a file to write. */
-export interface PlannedFile {
+export interface OutputFile {
   readonly name: string
   readonly bytes: number
   /** Contents in order. */
@@ -62,7 +62,7 @@ export function shardsOf(tensors: readonly NamedTensor[], shardBytes: number): N
 }
 
 /** Files of shards, named `<stem>.safetensors`, or `<stem>-00002-of-00003.safetensors` if there are several. */
-export function planShards(
+export function shardFiles(
   stem: string,
   shards: readonly (readonly NamedTensor[])[],
   {
@@ -70,7 +70,7 @@ export function planShards(
     count = shards.length,
     finite = false,
   }: { readonly first?: number; readonly count?: number; readonly finite?: boolean } = {},
-): PlannedFile[] {
+): OutputFile[] {
   const digits = (i: number) => String(i).padStart(5, '0')
   const nameOf = (i: number) =>
     count === 1 ? `${stem}.safetensors` : `${stem}-${digits(first + i + 1)}-of-${digits(count)}.safetensors`
@@ -78,19 +78,19 @@ export function planShards(
 }
 
 /** The index `<stem>.safetensors.index.json` of several files. @param files Names and bytes of tensors by file. */
-export function planIndex(
+export function indexFile(
   stem: string,
   files: Readonly<Record<string, readonly { readonly name: string; readonly bytes: number }[]>>,
-): PlannedFile {
+): OutputFile {
   const entries = Object.entries(files).flatMap(([file, tensors]) => tensors.map((tensor) => ({ ...tensor, file })))
   const total = entries.reduce((sum, { bytes }) => sum + bytes, 0)
   const map = Object.fromEntries(entries.map(({ name, file }) => [name, file]))
   const bytes = utf8.encode(JSON.stringify({ metadata: { total_size: total }, weight_map: map }, null, 1))
-  return planBytes(`${stem}.safetensors.index.json`, bytes)
+  return bytesFile(`${stem}.safetensors.index.json`, bytes)
 }
 
 /** A file of given contents. */
-export const planBytes = (name: string, bytes: Uint8Array): PlannedFile => ({
+export const bytesFile = (name: string, bytes: Uint8Array): OutputFile => ({
   name,
   bytes: bytes.length,
   pieces: [pieceOf(bytes)],
@@ -110,8 +110,8 @@ function checkTensors(tensors: readonly NamedTensor[]): void {
   }
 }
 
-const planFile = (name: string, tensors: readonly NamedTensor[], finite: boolean): PlannedFile =>
-  planTensorFile(
+const planFile = (name: string, tensors: readonly NamedTensor[], finite: boolean): OutputFile =>
+  tensorFile(
     name,
     tensors.map(({ name, dtype = 'F32', shape, range }) => ({
       name,
@@ -131,7 +131,7 @@ export interface StoredTensor extends Piece {
 }
 
 /** One file with these tensors. */
-export function planTensorFile(name: string, tensors: readonly StoredTensor[]): PlannedFile {
+export function tensorFile(name: string, tensors: readonly StoredTensor[]): OutputFile {
   // The transformers library requires `format` to load a file.
   const fields = ['"__metadata__":{"format":"pt"}']
   let offset = 0

@@ -1,15 +1,15 @@
 /**
  * What the formats of an export have in common.
  *
- * A format is a function from a trained model to a plan: which architecture the model is in this format and why, which
+ * A format is a function from a trained model to what is written: which architecture the model is in this format and why, which
  * files to write, and how to read them back. It refuses a model that the format cannot hold with a `UsageError` that
- * names the setting. Nothing is written before the plan is complete.
+ * names the setting. Nothing is written before all of it is known.
  */
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
 import type { Runtime } from '../../../engine/contract/runtime.ts'
 import type { Tokenizer } from '../../../train/data/tokenizer/tokenizer.ts'
-import type { PlannedFile } from '../../../train/run/checkpoint/safetensors.ts'
+import type { OutputFile } from '../../../train/run/checkpoint/safetensors.ts'
 import type { Weights } from './weights.ts'
 
 /** In the order of the documentation. */
@@ -28,13 +28,13 @@ export interface ExportSource {
   readonly dtype: ExportDtype
 }
 
-export interface ExportPlan {
+export interface PreparedExport {
   /** In the terms of the format, such as `OlmoeForCausalLM`. */
   readonly architecture: string
   /** Why this one: a sentence. */
   readonly reason: string
   /** Names are relative to the folder of the export and may have folders of their own. */
-  readonly files: readonly PlannedFile[]
+  readonly files: readonly OutputFile[]
   /** How programs load it, as the text of a model card. */
   readonly usage: string
   /** Computes logits [T, V] of one sequence from the written files. */
@@ -49,5 +49,5 @@ export type CheckModel = (model: ModelConfig, dtype: ExportDtype) => void
 
 export interface Format {
   readonly check: CheckModel
-  plan(source: ExportSource): Promise<ExportPlan>
+  prepare(source: ExportSource): Promise<PreparedExport>
 }

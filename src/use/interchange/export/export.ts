@@ -1,5 +1,5 @@
 /**
- * Exports a checkpoint of a run to a format of other programs: plans, writes under a hidden name, reads its own files
+ * Exports a checkpoint of a run to a format of other programs: prepares, writes under a hidden name, reads its own files
  * back, measures what going dropless changes, and only then gives the folder its name.
  */
 import { join } from 'node:path'
@@ -15,7 +15,7 @@ import { balanceSchedule } from '../../../train/step/schedule.ts'
 import { evaluateModel } from '../../runs/evaluate.ts'
 import { loadModel, type ModelChoice, type TrainedModel } from '../../runs/trained-model.ts'
 import { largestDifference } from './compare.ts'
-import type { ExportDtype, ExportFormat, ExportPlan, Format } from './contract.ts'
+import type { ExportDtype, ExportFormat, Format, PreparedExport } from './contract.ts'
 import { checkIsFree, NewFolder } from './folder.ts'
 import { ggufFormat } from './gguf/format.ts'
 import { hfFormat } from './hf/format.ts'
@@ -23,7 +23,7 @@ import { modelCard } from './model-card.ts'
 import { onnxFormat } from './onnx/format.ts'
 import { ownLogits } from './own-logits.ts'
 import type { ExportReport, HeldOutLoss, LogitCheck, Missing } from './report.ts'
-import { planText } from './text-files.ts'
+import { textFile } from './text-files.ts'
 import { weightsOf } from './weights.ts'
 
 export interface ExportOptions extends Pick<ModelChoice, 'checkpoint' | 'threads'> {
@@ -52,7 +52,7 @@ const TOLERANCE = 1e-3
 export async function exportRun(directory: string, options: ExportOptions): Promise<ExportReport> {
   const { format, dtype = 'float32', signal, onMessage = () => {} } = options
   const out = options.out ?? join(directory, 'export', format)
-  const { check, plan } = formats[format]
+  const { check, prepare } = formats[format]
   await checkIsFree(out)
   check((await loadRunConfig(directory)).model, dtype)
   const { checkpoint, threads } = options
@@ -69,11 +69,11 @@ export async function exportRun(directory: string, options: ExportOptions): Prom
     try {
       const { config, store, tokenizer, runtime, step } = trained
       const source = { config: withBalanceAt(config, step), weights: weightsOf(store), tokenizer, runtime, dtype }
-      const planned = await plan(source)
-      onMessage({ kind: 'prepare', message: `writing ${planned.files.length} files` })
-      await folder.write(planned.files, signal)
+      const prepared = await prepare(source)
+      onMessage({ kind: 'prepare', message: `writing ${prepared.files.length} files` })
+      await folder.write(prepared.files, signal)
       onMessage({ kind: 'prepare', message: 'reading them back' })
-      const logits = await checkLogits(planned, folder.path, trained, dtype)
+      const logits = await checkLogits(prepared, folder.path, trained, dtype)
       signal?.throwIfAborted()
       onMessage({ kind: 'prepare', message: 'measuring the loss without a capacity' })
       const heldOut = await heldOutLoss(trained)
@@ -85,17 +85,17 @@ export async function exportRun(directory: string, options: ExportOptions): Prom
         dtype,
         out,
         step,
-        architecture: planned.architecture,
-        reason: planned.reason,
+        architecture: prepared.architecture,
+        reason: prepared.reason,
         parameters,
         active_parameters: activeParameters,
         logits,
         held_out: heldOut,
       }
-      const card = planText('README.md', modelCard(report, config, planned.usage))
+      const card = textFile('README.md', modelCard(report, config, prepared.usage))
       await folder.write([card], signal)
       await folder.finish()
-      return { ...report, files: [...planned.files, card].map(({ name, bytes }) => ({ name, bytes })) }
+      return { ...report, files: [...prepared.files, card].map(({ name, bytes }) => ({ name, bytes })) }
     } finally {
       await trained.close()
     }
@@ -117,7 +117,7 @@ function withBalanceAt(config: RunConfig, step: number): RunConfig {
 }
 
 async function checkLogits(
-  { readBack }: ExportPlan,
+  { readBack }: PreparedExport,
   folder: string,
   { runtime, config: { model }, store, tokenizer }: TrainedModel,
   dtype: ExportDtype,

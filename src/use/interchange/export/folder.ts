@@ -7,7 +7,7 @@ import { basename, dirname, join } from 'node:path'
 import { option, RunError, UsageError, wording } from '../../../core/errors.ts'
 import { writeChecked } from '../../../node/run/checkpoint/checked-file.ts'
 import { errorCode, makeFolder, removeEmptyFolders, syncFolder, writeError } from '../../../node/system/disk.ts'
-import type { PlannedFile } from '../../../train/run/checkpoint/safetensors.ts'
+import type { OutputFile } from '../../../train/run/checkpoint/safetensors.ts'
 
 /** @throws UsageError if the folder has files, or is a file */
 export async function checkIsFree(folder: string): Promise<void> {
@@ -59,7 +59,7 @@ export class NewFolder {
   }
 
   /** @param signal Checked before every file and every tensor. */
-  async write(files: readonly PlannedFile[], signal?: AbortSignal): Promise<void> {
+  async write(files: readonly OutputFile[], signal?: AbortSignal): Promise<void> {
     const needed = files.reduce((sum, { bytes }) => sum + bytes, 0)
     try {
       for (const { name, bytes, pieces } of files) {
@@ -95,7 +95,7 @@ export class NewFolder {
   }
 }
 
-const interruptible = (piece: PlannedFile['pieces'][number], signal: AbortSignal | undefined) => ({
+const interruptible = (piece: OutputFile['pieces'][number], signal: AbortSignal | undefined) => ({
   ...piece,
   read() {
     signal?.throwIfAborted()

@@ -1,13 +1,13 @@
 /** Files beside the weights that Hugging Face's libraries read: the tokenizer, and ids for generation. */
 import type { Tokenizer } from '../../../train/data/tokenizer/tokenizer.ts'
 import { beginOfTextId, parseTokenizerJson } from '../../../train/data/tokenizer/tokenizer-json.ts'
-import { type PlannedFile, planBytes } from '../../../train/run/checkpoint/safetensors.ts'
+import { bytesFile, type OutputFile } from '../../../train/run/checkpoint/safetensors.ts'
 
 /** A file of JSON. */
-export const planJson = (name: string, value: unknown): PlannedFile =>
-  planText(name, `${JSON.stringify(value, null, 2)}\n`)
+export const jsonFile = (name: string, value: unknown): OutputFile =>
+  textFile(name, `${JSON.stringify(value, null, 2)}\n`)
 
-export const planText = (name: string, text: string): PlannedFile => planBytes(name, new TextEncoder().encode(text))
+export const textFile = (name: string, text: string): OutputFile => bytesFile(name, new TextEncoder().encode(text))
 
 /** Ids that begin and end a text, for config.json. */
 export const specialIds = (tokenizer: Pick<Tokenizer, 'beginOfText' | 'endOfText'>) => ({
@@ -25,18 +25,18 @@ export function beginningOf({ json, endOfText }: Pick<Tokenizer, 'json' | 'endOf
 }
 
 /** tokenizer.json, tokenizer_config.json and generation_config.json. @param length Longest text. */
-export function tokenizerFiles(tokenizer: Tokenizer, length: number): PlannedFile[] {
+export function tokenizerFiles(tokenizer: Tokenizer, length: number): OutputFile[] {
   const token = contentOf(tokenizer.json, tokenizer.endOfText)
   return [
-    planText('tokenizer.json', withBeginning(tokenizer.json, token, tokenizer.endOfText)),
-    planJson('tokenizer_config.json', {
+    textFile('tokenizer.json', withBeginning(tokenizer.json, token, tokenizer.endOfText)),
+    jsonFile('tokenizer_config.json', {
       tokenizer_class: 'PreTrainedTokenizerFast',
       bos_token: contentOf(tokenizer.json, specialIds(tokenizer).bos_token_id),
       eos_token: token,
       model_max_length: length,
       clean_up_tokenization_spaces: false,
     }),
-    planJson('generation_config.json', {
+    jsonFile('generation_config.json', {
       ...specialIds(tokenizer),
       pad_token_id: tokenizer.endOfText,
       do_sample: true,

@@ -12,7 +12,7 @@ import { checkpointsOf } from '../../../node/run/run-directory.ts'
 import { errorCode, makeFolder, syncFolder, writeError } from '../../../node/system/disk.ts'
 import { makeTemporaryFolder, sweepLeftovers } from '../../../node/system/temporary-folders.ts'
 import { folderName, writeAll, writeDescription } from '../../../train/run/checkpoint/description.ts'
-import { type PlannedFile, planShards, shardsOf } from '../../../train/run/checkpoint/safetensors.ts'
+import { type OutputFile, shardFiles, shardsOf } from '../../../train/run/checkpoint/safetensors.ts'
 import type { State } from '../../../train/run/run-state.ts'
 import type { NamedTensor } from '../../../train/step/named-tensors.ts'
 import { asMatrix, type OurTensor } from '../architectures/ours.ts'
@@ -67,9 +67,9 @@ export async function writeRun(out: string, run: NewRun): Promise<void> {
 async function writeFiles(folder: string, { config, tokenizer, data, tensors, read, report }: NewRun): Promise<void> {
   const checkpoint = join(checkpointsOf(folder), folderName(0))
   await makeFolder(checkpoint)
-  const write = (file: PlannedFile) => writeChecked(join(checkpoint, file.name), file)
+  const write = (file: OutputFile) => writeChecked(join(checkpoint, file.name), file)
   const named = tensors.map((tensor) => lazily(tensor, () => read(tensor)))
-  const model = await writeAll(planShards('model', shardsOf(named, SHARD_BYTES)), write)
+  const model = await writeAll(shardFiles('model', shardsOf(named, SHARD_BYTES)), write)
   const state: State = { data, updates: 0, nonFiniteInRow: 0, tokenizer: await sha256(tokenizer) }
   await writeDescription(0, [{ model, optimizer: [] }], state, write)
   await syncFolder(checkpoint)

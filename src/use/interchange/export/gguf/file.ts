@@ -2,7 +2,7 @@
  * The GGUF format, version 3, little-endian: a header with typed metadata, the places of all tensors, then their data,
  * each tensor at a multiple of 32 bytes. Dimensions are listed from the one that varies fastest.
  */
-import type { PlannedFile } from '../../../../train/run/checkpoint/safetensors.ts'
+import type { OutputFile } from '../../../../train/run/checkpoint/safetensors.ts'
 
 const ALIGNMENT = 32
 const MAGIC = 'GGUF'
@@ -32,11 +32,11 @@ export interface GgufTensor {
 
 const utf8 = new TextEncoder()
 
-export function planGguf(
+export function ggufFile(
   name: string,
   metadata: Readonly<Record<string, GgufValue>>,
   tensors: readonly GgufTensor[],
-): PlannedFile {
+): OutputFile {
   const header = new Bytes()
   header.raw(utf8.encode(MAGIC))
   header.uint32(VERSION)

@@ -10,7 +10,7 @@ import { checkGenerates } from '../generating.ts'
 import type { Weights } from '../weights.ts'
 import { architectureMetadata, ggufNames, llamaObjection, needsHead } from './architecture.ts'
 import { ggufLogits } from './evaluate.ts'
-import { type GgufValue, planGguf } from './file.ts'
+import { type GgufValue, ggufFile } from './file.ts'
 import { GgufFile } from './read.ts'
 import { ggufTensors } from './tensors.ts'
 import { tokenizerMetadata } from './tokenizer.ts'
@@ -25,7 +25,7 @@ export const ggufFormat: Format = {
     checkGenerates(model)
     choose(model, noWeights(model))
   },
-  async plan({ config: { model }, weights, tokenizer, dtype }) {
+  async prepare({ config: { model }, weights, tokenizer, dtype }) {
     const { architecture, variant } = choose(model, weights)
     const { type } = architecture
     const { name, isInterleaved } = ggufNames[type] as (typeof ggufNames)[string]
@@ -41,7 +41,7 @@ export const ggufFormat: Format = {
     return {
       architecture: `${name} of llama.cpp`,
       reason: [`it has ${featuresOf(variant.model)}`, ...variant.changes].join('; '),
-      files: [planGguf(FILE, metadata, ggufTensors(variant.model, variant.weights, options))],
+      files: [ggufFile(FILE, metadata, ggufTensors(variant.model, variant.weights, options))],
       usage: USAGE,
       async readBack(folder, tokens) {
         const file = await GgufFile.open(join(folder, FILE))

@@ -14,7 +14,7 @@ import { largestDifference } from '../compare.ts'
 import { ownLogits } from '../own-logits.ts'
 import type { Settings } from '../testing/cases.ts'
 import { randomModel, tokensOf } from '../testing/random-model.ts'
-import { writtenPlan } from '../testing/written.ts'
+import { writtenExport } from '../testing/written.ts'
 import { ggufFormat } from './format.ts'
 
 const { make } = temporaryFolder()
@@ -47,10 +47,10 @@ describe('a model of llama.cpp', () => {
     const model = randomModel(5, settings)
     const folder = make()
     ggufFormat.check(model.config, 'float32')
-    const plan = await writtenPlan(ggufFormat, model, { runtime, folder })
-    expect(plan.architecture).toBe(`${name} of llama.cpp`)
+    const written = await writtenExport(ggufFormat, model, { runtime, folder })
+    expect(written.architecture).toBe(`${name} of llama.cpp`)
     const tokens = tokensOf(model, 12)
-    const read = await plan.readBack(folder, tokens)
+    const read = await written.readBack(folder, tokens)
     if ('missing' in read) throw new Error(read.missing)
     const own = await ownLogits(runtime, model.config, model.store, tokens)
     expect(largestDifference(own, read.logits)).toBeLessThan(1e-4)
@@ -61,7 +61,7 @@ describe("Hugging Face's parser", () => {
   test('reads the metadata', async () => {
     const model = randomModel(5, { ...llama, keyValueHeads: 2 })
     const folder = make()
-    await writtenPlan(ggufFormat, model, { runtime, folder })
+    await writtenExport(ggufFormat, model, { runtime, folder })
     const { metadata } = await gguf(join(folder, 'model.gguf'), { allowLocalFile: true })
     expect(metadata).toMatchObject({
       version: 3,
@@ -89,7 +89,7 @@ describe("Hugging Face's parser", () => {
   test('finds every number of the model, pairs of llama interleaved', async () => {
     const model = randomModel(6, withExperts({ ...sparse, softmax: 'after' }, { keyValueHeads: 2 }))
     const folder = make()
-    await writtenPlan(ggufFormat, model, { runtime, folder })
+    await writtenExport(ggufFormat, model, { runtime, folder })
     const path = join(folder, 'model.gguf')
     const { tensorInfos, tensorDataOffset } = await gguf(path, { allowLocalFile: true })
     const bytes = readFileSync(path)
@@ -130,14 +130,14 @@ describe("Hugging Face's parser", () => {
   test('finds weights of two bytes, and vectors and routers of four', async () => {
     const model = randomModel(6, withExperts({ ...sparse, softmax: 'after' }))
     const folder = make()
-    const plan = await writtenPlan(ggufFormat, model, { runtime, folder, dtype: 'f16' })
+    const written = await writtenExport(ggufFormat, model, { runtime, folder, dtype: 'f16' })
     const { tensorInfos, metadata } = await gguf(join(folder, 'model.gguf'), { allowLocalFile: true })
     const type = (name: string) => tensorInfos.find((each) => each.name === name)?.dtype
     expect(metadata['general.file_type' as never]).toBe(1)
     expect(type('blk.0.attn_q.weight')).toBe(GGMLQuantizationType.F16)
     expect(type('blk.0.ffn_gate_inp.weight')).toBe(GGMLQuantizationType.F32)
     expect(type('blk.0.attn_norm.weight')).toBe(GGMLQuantizationType.F32)
-    expect(await plan.readBack(folder, tokensOf(model, 3))).toHaveProperty('logits')
+    expect(await written.readBack(folder, tokensOf(model, 3))).toHaveProperty('logits')
   })
 })
 

@@ -5,15 +5,15 @@ import type { ModelConfig } from '../../../../core/model/config.ts'
 import { routedModules } from '../../../../core/model/parameters.ts'
 import { hashTableOf } from '../../../../core/model/routing/hash.ts'
 import { packageFile } from '../../../../core/package-file.ts'
-import type { PlannedFile, StoredTensor } from '../../../../train/run/checkpoint/safetensors.ts'
+import type { OutputFile, StoredTensor } from '../../../../train/run/checkpoint/safetensors.ts'
 import { architectures } from '../../architectures/config-json.ts'
 import { type Chosen, chooseArchitecture, featuresOf, type NoneFits, type Objection } from '../choose.ts'
-import type { ExportDtype, ExportPlan, ExportSource, Format } from '../contract.ts'
+import type { ExportDtype, ExportSource, Format, PreparedExport } from '../contract.ts'
 import { checkGenerates } from '../generating.ts'
-import { planJson, planText, specialIds, tokenizerFiles } from '../text-files.ts'
+import { jsonFile, specialIds, textFile, tokenizerFiles } from '../text-files.ts'
 import { choirConfig, choirTensors } from './choir-architecture.ts'
 import { importedLogits, pythonLogits } from './read.ts'
-import { planSafetensors, storedTensor } from './safetensors.ts'
+import { safetensorsFiles, storedTensor } from './safetensors.ts'
 
 /** Those whose code is in transformers. */
 const inTransformers = architectures.filter(({ type }) => type !== 'deepseek')
@@ -26,13 +26,13 @@ const trapOf: Objection = ({ type }, { moe }) => {
 
 export const hfFormat: Format = {
   check: checkGenerates,
-  async plan(source) {
+  async prepare(source) {
     const chosen = chooseArchitecture(source.config.model, source.weights, inTransformers, trapOf)
-    return 'architecture' in chosen ? planKnown(source, chosen) : planOwn(source, chosen)
+    return 'architecture' in chosen ? prepareKnown(source, chosen) : prepareOwn(source, chosen)
   },
 }
 
-function planKnown(source: ExportSource, { architecture, config, variant }: Chosen): ExportPlan {
+function prepareKnown(source: ExportSource, { architecture, config, variant }: Chosen): PreparedExport {
   const { tokenizer, dtype, runtime } = source
   const tensors = architecture.tensors(variant.model).map((theirs) => storedTensor(theirs, variant.weights, dtype))
   return {
@@ -44,7 +44,7 @@ function planKnown(source: ExportSource, { architecture, config, variant }: Chos
   }
 }
 
-async function planOwn(source: ExportSource, none: NoneFits): Promise<ExportPlan> {
+async function prepareOwn(source: ExportSource, none: NoneFits): Promise<PreparedExport> {
   const { config, weights, tokenizer, dtype } = source
   const { model } = config
   const tensors = [...choirTensors(model).map((theirs) => storedTensor(theirs, weights, dtype)), ...hashTables(model)]
@@ -65,9 +65,9 @@ const filesOf = (
   { config, tokenizer }: ExportSource,
   configJson: Fields,
   tensors: readonly StoredTensor[],
-): PlannedFile[] => [
-  planJson('config.json', configJson),
-  ...planSafetensors(tensors),
+): OutputFile[] => [
+  jsonFile('config.json', configJson),
+  ...safetensorsFiles(tensors),
   ...tokenizerFiles(tokenizer, config.model.sequence),
 ]
 
@@ -102,8 +102,8 @@ function hashTables(model: ModelConfig): StoredTensor[] {
 }
 
 /** From the folder of the package, which is as far from the sources as from the built program. */
-const pythonFile = async (name: string): Promise<PlannedFile> =>
-  planText(name, await readFile(packageFile(`python/${name}`), 'utf8'))
+const pythonFile = async (name: string): Promise<OutputFile> =>
+  textFile(name, await readFile(packageFile(`python/${name}`), 'utf8'))
 
 const KNOWN_USAGE = `\
 \`\`\`python

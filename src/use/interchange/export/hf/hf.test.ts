@@ -14,7 +14,7 @@ import { largestDifference } from '../compare.ts'
 import { ownLogits } from '../own-logits.ts'
 import { cases, type Settings } from '../testing/cases.ts'
 import { randomModel, tokensOf } from '../testing/random-model.ts'
-import { writtenPlan } from '../testing/written.ts'
+import { writtenExport } from '../testing/written.ts'
 import { hfFormat } from './format.ts'
 import { pythonWithTorch } from './read.ts'
 
@@ -98,11 +98,11 @@ describe('a known architecture', () => {
   test.each(Object.entries(known))('%s', async (_, { is, settings, changes }) => {
     const model = randomModel(5, settings)
     const folder = make()
-    const plan = await writtenPlan(hfFormat, model, { runtime, folder })
+    const written = await writtenExport(hfFormat, model, { runtime, folder })
     expect(JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')).model_type).toBe(is)
-    if (changes) expect(plan.reason).toMatch(changes)
+    if (changes) expect(written.reason).toMatch(changes)
     const tokens = tokensOf(model, 12)
-    const read = await plan.readBack(folder, tokens)
+    const read = await written.readBack(folder, tokens)
     if ('missing' in read) throw new Error(read.missing)
     const own = await ownLogits(runtime, model.config, model.store, tokens)
     expect(largestDifference(own, read.logits)).toBeLessThan(1e-4)
@@ -110,9 +110,9 @@ describe('a known architecture', () => {
 
   test('OLMoE does not hold gates that sum to 1: vLLM and llama.cpp would not divide them', async () => {
     const model = randomModel(5, withExperts({ ...sparse, renormalize: true }, { queryKeyNorm: 'width' }))
-    const plan = await writtenPlan(hfFormat, model, { runtime, folder: make() })
-    expect(plan.architecture).toContain('modeling_choir.py')
-    expect(plan.reason).toContain('model.moe.renormalize')
+    const written = await writtenExport(hfFormat, model, { runtime, folder: make() })
+    expect(written.architecture).toContain('modeling_choir.py')
+    expect(written.reason).toContain('model.moe.renormalize')
   })
 })
 
@@ -194,8 +194,8 @@ describe.skipIf(!python)('modeling_choir.py in PyTorch', () => {
     for (const settings of Object.values(cases)) {
       const model = randomModel(7, { sequence: 16, ...settings })
       const folder = make()
-      const plan = await writtenPlan(hfFormat, model, { runtime, folder })
-      if (!plan.architecture.includes('modeling_choir.py')) continue
+      const written = await writtenExport(hfFormat, model, { runtime, folder })
+      if (!written.architecture.includes('modeling_choir.py')) continue
       folders.push(folder)
       own.push(await ownLogits(runtime, model.config, model.store, tokens))
     }
@@ -218,7 +218,7 @@ describe.skipIf(!python)('modeling_choir.py in PyTorch', () => {
       moe: { experts: 4, hidden: 5, k: 1, router: 'prototype', prototypes: 2, attention: 'qkv' },
     })
     const folder = make()
-    await writtenPlan(hfFormat, model, { runtime, folder })
+    await writtenExport(hfFormat, model, { runtime, folder })
     const tokens = tokensOf(model, 9)
     const output = execFileSync(python as string, ['-c', caller, folder, JSON.stringify([...tokens])], {
       encoding: 'utf8',
@@ -235,8 +235,8 @@ describe.skipIf(!python)('modeling_choir.py in PyTorch', () => {
       moe: { experts: 4, hidden: 5, k: 1, router: 'prototype', prototypes: 2 },
     })
     const folder = make()
-    const plan = await writtenPlan(hfFormat, model, { runtime, folder })
-    const read = await plan.readBack(folder, tokensOf(model, 5))
+    const written = await writtenExport(hfFormat, model, { runtime, folder })
+    const read = await written.readBack(folder, tokensOf(model, 5))
     if ('missing' in read) throw new Error(read.missing)
     const own = await ownLogits(runtime, model.config, model.store, tokensOf(model, 5))
     expect(largestDifference(own, read.logits)).toBeLessThan(1e-4)

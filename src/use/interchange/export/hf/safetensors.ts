@@ -1,10 +1,10 @@
 /** safetensors files of an architecture's tensors, in shards with an index if they are large. */
 
 import {
-  type PlannedFile,
-  planIndex,
-  planTensorFile,
+  indexFile,
+  type OutputFile,
   type StoredTensor,
+  tensorFile,
 } from '../../../../train/run/checkpoint/safetensors.ts'
 import type { TheirTensor } from '../../architectures/contract.ts'
 import type { ExportDtype } from '../contract.ts'
@@ -25,7 +25,7 @@ export const storedTensor = (theirs: TheirTensor, weights: Weights, dtype: Expor
   read: async () => encode(await gatherTensor(theirs, weights), dtype, theirs.name),
 })
 
-export function planSafetensors(tensors: readonly StoredTensor[], shardBytes = SHARD_BYTES): PlannedFile[] {
+export function safetensorsFiles(tensors: readonly StoredTensor[], shardBytes = SHARD_BYTES): OutputFile[] {
   const shards: StoredTensor[][] = [[]]
   let filled = 0
   for (const tensor of tensors) {
@@ -36,12 +36,12 @@ export function planSafetensors(tensors: readonly StoredTensor[], shardBytes = S
     shards.at(-1)?.push(tensor)
     filled += tensor.byteLength
   }
-  if (shards.length === 1) return [planTensorFile('model.safetensors', tensors)]
+  if (shards.length === 1) return [tensorFile('model.safetensors', tensors)]
   const digits = (number: number) => String(number).padStart(5, '0')
   const nameOf = (i: number) => `model-${digits(i + 1)}-of-${digits(shards.length)}.safetensors`
   const index = shards.map((shard, i) => [
     nameOf(i),
     shard.map(({ name, byteLength }) => ({ name, bytes: byteLength })),
   ])
-  return [...shards.map((shard, i) => planTensorFile(nameOf(i), shard)), planIndex('model', Object.fromEntries(index))]
+  return [...shards.map((shard, i) => tensorFile(nameOf(i), shard)), indexFile('model', Object.fromEntries(index))]
 }

@@ -5,11 +5,11 @@ import { headWidthOf, type ModelConfig } from '../../../../core/model/config.ts'
 import { version } from '../../../../core/version.ts'
 import type { ExportSource, Format } from '../contract.ts'
 import { checkGenerates } from '../generating.ts'
-import { planJson, specialIds, tokenizerFiles } from '../text-files.ts'
+import { jsonFile, specialIds, tokenizerFiles } from '../text-files.ts'
 import { OPSET } from './builder.ts'
 import { onnxModel } from './model.ts'
 import { onnxLogits } from './read.ts'
-import { planOnnx } from './write.ts'
+import { onnxFiles } from './write.ts'
 
 const FOLDER = 'onnx'
 
@@ -21,14 +21,14 @@ export const onnxFormat: Format = {
         wording`invalid ${option('dtype')}: "${dtype}" (expected float32 with ${option('format', 'onnx')}: CPUs compute the graph in float32)`,
       )
   },
-  async plan({ config: { model }, weights, tokenizer }) {
-    const graph = await planOnnx(onnxModel(model, weights), { producer: `choir ${version()}` })
+  async prepare({ config: { model }, weights, tokenizer }) {
+    const graph = await onnxFiles(onnxModel(model, weights), { producer: `choir ${version()}` })
     const isExternal = graph.length > 1
     return {
       architecture: 'an ONNX graph of its own',
       reason: `every model that generates text is one: ${OPSET_TEXT}`,
       files: [
-        planJson('config.json', configOf(model, tokenizer, isExternal)),
+        jsonFile('config.json', configOf(model, tokenizer, isExternal)),
         ...tokenizerFiles(tokenizer, model.sequence),
         ...graph.map((file) => ({ ...file, name: `${FOLDER}/${file.name}` })),
       ],

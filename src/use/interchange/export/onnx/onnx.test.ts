@@ -15,7 +15,7 @@ import { type RandomModel, randomModel, tokensOf } from '../testing/random-model
 import { weightsOf } from '../weights.ts'
 import { onnxModel } from './model.ts'
 import { onnxLogits } from './read.ts'
-import { planOnnx } from './write.ts'
+import { onnxFiles } from './write.ts'
 
 const { make } = temporaryFolder()
 const runtime = await createRuntime({ threads: 1 })
@@ -24,7 +24,7 @@ afterAll(() => runtime.close())
 /** Writes a model's files and returns the path of its graph. */
 async function written({ config, store }: RandomModel, maxInlineBytes?: number): Promise<string> {
   const folder = make()
-  for (const { name, pieces } of await planOnnx(onnxModel(config, weightsOf(store)), {}, maxInlineBytes))
+  for (const { name, pieces } of await onnxFiles(onnxModel(config, weightsOf(store)), {}, maxInlineBytes))
     writeFileSync(join(folder, name), Buffer.concat(await Promise.all(pieces.map(({ read }) => read()))))
   return join(folder, 'model.onnx')
 }

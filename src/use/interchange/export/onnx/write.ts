@@ -2,7 +2,7 @@
  * The files of an ONNX model: `model.onnx`, and `model.onnx_data` with the weights of one that is large. Protocol buffers
  * end at 2 GB, and a file with its weights is held in memory whole while it is written.
  */
-import { type PlannedFile, planBytes } from '../../../../train/run/checkpoint/safetensors.ts'
+import { bytesFile, type OutputFile } from '../../../../train/run/checkpoint/safetensors.ts'
 import type { ExternalPlace, Initializer, OnnxBuilder } from './builder.ts'
 
 /** Bytes of weights up to which they are in the same file. */
@@ -13,16 +13,16 @@ const MIN_EXTERNAL_BYTES = 1024
 const ALIGNMENT = 4096
 
 /** Files to write; names are relative to the folder of the model. */
-export async function planOnnx(
+export async function onnxFiles(
   graph: OnnxBuilder,
   metadata: Readonly<Record<string, string>>,
   maxInlineBytes = MAX_INLINE_BYTES,
-): Promise<PlannedFile[]> {
+): Promise<OutputFile[]> {
   const total = graph.initializers.reduce((sum, { byteLength }) => sum + byteLength, 0)
-  if (total <= maxInlineBytes) return [planBytes('model.onnx', await graph.encode(metadata, () => null))]
+  if (total <= maxInlineBytes) return [bytesFile('model.onnx', await graph.encode(metadata, () => null))]
   const file = 'model.onnx_data'
   const places = new Map<Initializer, ExternalPlace>()
-  const pieces: PlannedFile['pieces'][number][] = []
+  const pieces: OutputFile['pieces'][number][] = []
   let bytes = 0
   for (const tensor of graph.initializers) {
     if (tensor.byteLength < MIN_EXTERNAL_BYTES) continue
@@ -34,5 +34,5 @@ export async function planOnnx(
     bytes = offset + tensor.byteLength
   }
   const model = await graph.encode(metadata, (tensor) => places.get(tensor) ?? null)
-  return [planBytes('model.onnx', model), { name: file, bytes, pieces }]
+  return [bytesFile('model.onnx', model), { name: file, bytes, pieces }]
 }
