@@ -9,7 +9,7 @@ import { builtinModules } from 'node:module'
  */
 const portable = {
   'core/text': { below: [], packages: ['fastest-levenshtein'] },
-  'core/graph': { below: ['core/text'], packages: ['onnx-proto'] },
+  'core/graph': { below: ['core/text'], packages: [] },
   'core/model': { below: ['core/text', 'core/graph'], packages: ['zod'] },
   'core/config': { below: ['core/text', 'core/model'], packages: ['zod'] },
   'engine/contract': { below: ['core/text', 'core/graph'], packages: [] },
@@ -70,10 +70,10 @@ const files = ['node/system', 'node/data', 'node/run']
 
 const ofNode = {
   'engine/native': { below: ['core/text', 'engine/contract'], packages: ['koffi'] },
-  'engine/world': { below: ['core/text', 'engine/contract', 'engine/native'], packages: ['koffi'] },
+  'engine/world': { below: ['core/text', 'engine/contract', 'engine/native'], packages: [] },
   'engine/cpu': {
     below: ['core/text', 'core/graph', 'engine/contract', 'engine/native', 'engine/world'],
-    packages: ['koffi', 'onnxruntime-node'],
+    packages: ['onnxruntime-node'],
   },
   'engine/dawn': { below: ['engine/webgpu'], packages: ['webgpu'] },
   'node/system': { below: ['core/text', 'engine/native'], packages: [] },
@@ -103,7 +103,7 @@ const ofNode = {
   'use/runs': { below: [...runs, 'use/infer', 'node/data', 'node/run'], packages: [] },
   'use/interchange': {
     below: ['core/graph', ...runs, ...files, 'use/runs'],
-    packages: ['onnx-proto', 'onnxruntime-node', 'zod'],
+    packages: ['onnxruntime-node', 'zod'],
   },
   'tools/launch': { below: ['core/text', 'node/run'], packages: ['yaml'] },
   'tools/corpus': { below: ['core/text', 'node/system'], packages: ['htmlparser2'] },

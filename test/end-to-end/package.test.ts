@@ -5,7 +5,7 @@
  * @slow
  */
 import { execFile } from 'node:child_process'
-import { cp, mkdtemp, realpath, rm } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readdir, realpath, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -25,9 +25,23 @@ const offline = await npm(['view', 'zod', 'version'], root, 20_000).then(
 )
 if (offline) console.info(`package: skipped, the npm registry cannot be reached (${offline})`)
 
+const installed = ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline']
+
+/** Bytes of all files in a folder. */
+async function bytesIn(folder: string): Promise<number> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true })
+  const sizes = await Promise.all(
+    entries
+      .filter((entry) => entry.isFile())
+      .map(async (entry) => (await stat(join(entry.parentPath, entry.name))).size),
+  )
+  return sizes.reduce((sum, size) => sum + size, 0)
+}
+
 describe.skipIf(offline)('the package', () => {
   let folder: string
   let example: string
+  let tarball: string
   let files: readonly string[]
   beforeAll(async () => {
     folder = await realpath(await mkdtemp(join(tmpdir(), 'choir-package-')))
@@ -38,8 +52,8 @@ describe.skipIf(offline)('the package', () => {
     })
     const [packed] = JSON.parse(await npm(['pack', '--json', '--pack-destination', folder], root))
     files = packed.files.map(({ path }: { path: string }) => path)
-    const tarball = join(folder, packed.filename)
-    await npm(['install', '--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline', tarball], example)
+    tarball = join(folder, packed.filename)
+    await npm([...installed, tarball], example)
   }, 300_000)
   afterAll(() => rm(folder, { recursive: true, force: true }))
 
@@ -89,6 +103,22 @@ describe.skipIf(offline)('the package', () => {
     const version = JSON.parse(await npm(['pkg', 'get', 'version'], root))
     expect((await npm(['exec', '--', 'choir', '--version'], example)).trim()).toBe(version)
   }, 60_000)
+
+  test('without optional packages it is below 60 MB, plans and reports, and says what computing needs', async () => {
+    const small = join(folder, 'small')
+    await mkdir(small)
+    await npm(['init', '--yes'], small)
+    await npm([...installed, '--omit=optional', tarball], small)
+    expect((await bytesIn(join(small, 'node_modules'))) / 1e6).toBeLessThan(60)
+    const choir = (...args: string[]) => npm(['exec', '--', 'choir', ...args], small)
+    expect(await choir('plan', 'm6t-1t', '--cluster', 'v100-480')).toContain('480')
+    expect(await choir('inspect', 'demo')).toContain('parameters')
+    const study = join(small, 'early-rate')
+    await cp(join(root, 'docs/results/early-rate'), study, { recursive: true })
+    expect(await choir('study', join(study, 'study.yaml'), '--report', '--out', study)).toMatch(/48 of 48/)
+    const refused = (...args: string[]) => choir(...args).catch((error: { stderr: string }) => error.stderr)
+    expect(await refused('train', 'tiny', '--out', 'run')).toContain('npm install --include=optional')
+  }, 240_000)
 
   test('what it does not export cannot be imported', async () => {
     const inside = `import('choir/dist/node/train/train.js').catch((error) => console.log(error.code))`

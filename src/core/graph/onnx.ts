@@ -4,32 +4,14 @@
  * A node is called `layer/op/Type_n`, so errors and profiles of the runtime can be reported by layer and
  * op (see `Model.origins`). Equal constants are written once.
  */
-import onnxProto from 'onnx-proto'
-import type { DType, Model, Origin, Port, Shape } from './model.ts'
+import type { Model, Origin, Port } from './model.ts'
+import { encodeOnnx, type OnnxNode, type OnnxPort, type OnnxTensor } from './onnx-file.ts'
 import { type Program, reach } from './program.ts'
-import {
-  type AttributeValue,
-  type Constant,
-  type ConstantData,
-  emit,
-  type Node,
-  RAGGED,
-  type Tensor,
-} from './tensor.ts'
-
-const { onnx } = onnxProto
+import { type Constant, type ConstantData, emit, type Node, RAGGED, type Tensor } from './tensor.ts'
 
 /** ONNX operator set, and the IR version that came with it. */
 const OPSET = 21
 const IR_VERSION = 10
-
-const elementType: Record<DType, number> = {
-  float32: onnx.TensorProto.DataType.FLOAT,
-  float64: onnx.TensorProto.DataType.DOUBLE,
-  int32: onnx.TensorProto.DataType.INT32,
-  int64: onnx.TensorProto.DataType.INT64,
-  bool: onnx.TensorProto.DataType.BOOL,
-}
 
 export interface OnnxOptions {
   /** Leaves layers out of node names, so that equal programs of different layers have equal bytes. */
@@ -45,49 +27,45 @@ export function toOnnx(program: Program, { anonymous = false }: OnnxOptions = {}
   const renamed = outputs.filter(({ name, tensor }) => !names.name(tensor.source as Node, tensor.output, name))
   const origins = new Map<string, Origin>()
 
-  const nodeProtos = nodes.map((node) => {
+  const written = nodes.map((node): OnnxNode => {
     if (node.domain === 'choir') throw new Error(`internal: the kernel ${node.type} in an ONNX model`)
     const { layer, op } = node.origin
     const name = anonymous ? `n${origins.size}` : `${layer}/${op}/${node.type}_${origins.size}`
     origins.set(name, node.origin)
     return {
       name,
-      opType: node.type,
+      type: node.type,
       domain: node.domain,
-      input: node.inputs.map((tensor) => names.of(tensor)),
-      output: node.outputs.map((_, i) => names.ofOutput(node, i)),
-      attribute: Object.entries(node.attributes).map(([key, value]) => attribute(key, value)),
+      inputs: node.inputs.map((tensor) => names.of(tensor)),
+      outputs: node.outputs.map((_, i) => names.ofOutput(node, i)),
+      attributes: node.attributes,
     }
   })
   // If a value has two output names, the second is a copy.
   for (const { name, tensor } of renamed)
-    nodeProtos.push({
+    written.push({
       name: `/copy/${name}`,
-      opType: 'Identity',
+      type: 'Identity',
       domain: '',
-      input: [names.of(tensor)],
-      output: [name],
-      attribute: [],
+      inputs: [names.of(tensor)],
+      outputs: [name],
+      attributes: {},
     })
 
-  const model = onnx.ModelProto.create({
+  const bytes = encodeOnnx({
     irVersion: IR_VERSION,
-    producerName: 'choir',
-    opsetImport: [
-      { domain: '', version: OPSET },
-      { domain: 'com.microsoft', version: 1 },
-    ],
+    operatorSets: { '': OPSET, 'com.microsoft': 1 },
     graph: {
       name: 'program',
-      node: nodeProtos,
-      initializer: names.constants,
-      input: inputs.map((tensor) => valueInfo(tensor.source.name, tensor)),
-      output: outputs.map(({ name, tensor }) => valueInfo(name, tensor)),
+      nodes: written,
+      tensors: names.constants,
+      inputs: inputs.map((tensor) => portOf(tensor.source.name, tensor)),
+      outputs: outputs.map(({ name, tensor }) => portOf(name, tensor)),
     },
   })
   const port = (name: string, { dtype, shape }: Tensor): Port => ({ name, dtype, shape })
   return {
-    bytes: onnx.ModelProto.encode(model).finish(),
+    bytes,
     inputs: inputs.map((tensor) => port(tensor.source.name, tensor)),
     outputs: outputs.map(({ name, tensor }) => port(name, tensor)),
     origins,
@@ -100,7 +78,7 @@ const asNodeOutput = (tensor: Tensor): Tensor =>
 
 /** Names of values. Constants are named and collected on first use. */
 class Names {
-  readonly constants: ReturnType<typeof initializer>[] = []
+  readonly constants: OnnxTensor[] = []
   private readonly values = new Map<object, Map<number, string>>()
   private readonly constantsByKey = new Map<string, readonly { name: string; data: ConstantData }[]>()
   private count = 0
@@ -137,7 +115,7 @@ class Names {
     const name = same?.name ?? `c${this.constants.length}`
     if (!same) {
       this.constantsByKey.set(key, [...candidates, { name, data: source.data }])
-      this.constants.push(initializer(name, source.data, tensor))
+      this.constants.push(constantOf(name, source.data, tensor))
     }
     this.name(source, 0, name)
     return name
@@ -146,27 +124,15 @@ class Names {
 
 const sameContent = (a: ConstantData, b: ConstantData): boolean => a.every((value, i) => value === b[i])
 
-const initializer = (name: string, data: ConstantData, { dtype, shape }: Tensor) => ({
+const constantOf = (name: string, data: ConstantData, { dtype, shape }: Tensor): OnnxTensor => ({
   name,
-  dataType: elementType[dtype],
-  dims: [...shape],
-  rawData: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+  dtype,
+  shape,
+  contents: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
 })
 
-const valueInfo = (name: string, { dtype, shape }: { dtype: DType; shape: Shape }) => ({
+const portOf = (name: string, { dtype, shape }: Tensor): OnnxPort => ({
   name,
-  type: {
-    tensorType: {
-      elemType: elementType[dtype],
-      shape: { dim: shape.map((d) => (d < 0 ? { dimParam: d === RAGGED ? 'rows' : `size${-d}` } : { dimValue: d })) },
-    },
-  },
+  dtype,
+  shape: shape.map((d) => (d >= 0 ? d : d === RAGGED ? 'rows' : `size${-d}`)),
 })
-
-function attribute(name: string, value: AttributeValue) {
-  const types = onnx.AttributeProto.AttributeType
-  if (typeof value === 'number') return { name, type: types.INT, i: value }
-  if (typeof value === 'string') return { name, type: types.STRING, s: new TextEncoder().encode(value) }
-  if ('float' in value) return { name, type: types.FLOAT, f: value.float }
-  return { name, type: types.INTS, ints: [...value] }
-}

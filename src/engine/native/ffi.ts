@@ -5,7 +5,7 @@
  * handle is, even while others still call it. And an address is only a number: the caller that passes one
  * to C keeps its typed array referenced for as long as C may use it.
  */
-import koffi from 'koffi'
+import { koffi } from './koffi.ts'
 
 /** An address in this process; 0n is NULL. */
 export type Pointer = bigint

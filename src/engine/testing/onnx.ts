@@ -2,12 +2,12 @@
  * Small ONNX models for tests, written directly with the ONNX schema, so that tests of the runtime do not depend
  * on the graph compiler.
  */
-import proto from 'onnx-proto'
 import type { DType, Model, Origin, Port, Shape } from '../../core/graph/model.ts'
+import { encodeWithSchema } from '../../core/graph/testing/onnx-schema.ts'
 
-const { AttributeProto, ModelProto } = proto.onnx
-const { AttributeType } = AttributeProto
-
+/** AttributeProto.AttributeType */
+const AttributeType = { FLOAT: 1, INT: 2, STRING: 3, INTS: 7 } as const
+/** TensorProto.DataType */
 const types: Readonly<Record<DType, number>> = { float32: 1, int32: 6, int64: 7, bool: 9, float64: 11 }
 
 export type Attribute = number | string | readonly number[] | { readonly float: number }
@@ -39,7 +39,7 @@ export function onnxModel(
   versions: Versions = { opset: 21, ir: 10 },
 ): Model {
   const name = (spec: NodeSpec, index: number) => `${spec.type.split('.').at(-1)}:${index}`
-  const message = ModelProto.create({
+  const bytes = encodeWithSchema({
     irVersion: versions.ir,
     opsetImport: [
       { domain: '', version: versions.opset },
@@ -63,7 +63,7 @@ export function onnxModel(
     },
   })
   const origins = nodes.map((spec, index) => [name(spec, index), spec.origin ?? { op: spec.type, layer: '' }] as const)
-  return { bytes: ModelProto.encode(message).finish(), inputs, outputs, origins: new Map(origins) }
+  return { bytes, inputs, outputs, origins: new Map(origins) }
 }
 
 function valueInfo({ name, dtype, shape }: Port) {

@@ -1,7 +1,6 @@
 /** Opens the runtime and the data of a run. */
 import type { RunConfig } from '../../core/config/run-config.ts'
 import type { GroupPlace, Runtime } from '../../engine/contract/runtime.ts'
-import { createRuntime } from '../../engine/cpu/cpu-runtime.ts'
 import type { Dataset } from '../../train/data/dataset.ts'
 import type { Tokenizer } from '../../train/data/tokenizer/tokenizer.ts'
 import { openDataset } from '../data/open-dataset.ts'
@@ -13,8 +12,11 @@ export async function openRuntime(
   group?: GroupPlace,
 ): Promise<Runtime> {
   const { device, threads, math } = runtime
-  if (device === 'cpu') return createRuntime({ math, profile, group, ...(threads !== undefined && { threads }) })
-  // Loaded when asked for: Dawn and the drivers of GPUs are large.
+  // Engines are loaded when asked for: they are large, and optional for those who read reports or plan.
+  if (device === 'cpu') {
+    const { createRuntime } = await import('../../engine/cpu/cpu-runtime.ts')
+    return createRuntime({ math, profile, group, ...(threads !== undefined && { threads }) })
+  }
   const { openNodeDevice } = await import('../../engine/dawn/node-device.ts')
   const { createDeviceRuntime } = await import('../../engine/webgpu/runtime.ts')
   return createDeviceRuntime(await openNodeDevice(), { profile, math })

@@ -7,9 +7,10 @@
  * `onnxruntime_c_api.h` 1.21 (API version 21), and agree with ONNX Runtime's own assertions (index 101 is
  * ReleaseCustomOpDomain, 118 is ReleaseModelMetadata). Requesting version 21 guarantees that layout.
  */
-import koffi from 'koffi'
+
 import { RuntimeError } from '../../contract/runtime.ts'
 import type { Pointer } from '../../native/ffi.ts'
+import { koffi } from '../../native/koffi.ts'
 import { openLibrary } from './library.ts'
 
 const API_VERSION = 21

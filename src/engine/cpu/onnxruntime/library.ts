@@ -41,7 +41,9 @@ function installedFolder(): string {
   try {
     return dirname(createRequire(import.meta.url).resolve('onnxruntime-node/package.json'))
   } catch {
-    throw new RuntimeError('missing package: onnxruntime-node (install it with "npm ci")')
+    throw new RuntimeError(
+      'the package onnxruntime-node, which computes, is not installed (npm install onnxruntime-node)',
+    )
   }
 }
 

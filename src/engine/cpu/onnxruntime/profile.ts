@@ -6,10 +6,10 @@
 import { closeSync, mkdtempSync, openSync, readSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import koffi from 'koffi'
 import type { Origin } from '../../../core/graph/model.ts'
 import type { NodeTime, StepEvent } from '../../contract/times.ts'
 import { Out, type Pointer } from '../../native/ffi.ts'
+import { koffi } from '../../native/koffi.ts'
 import type { OrtApi } from './api.ts'
 import { expectSuccess, findOrigin } from './errors.ts'
 

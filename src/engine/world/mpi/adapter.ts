@@ -5,9 +5,10 @@
  * keeps the memory alive until {@link Mpi.test} reports its end, because the library reads or writes it at any time until then.
  * All calls are made on the thread that called {@link Mpi.init}.
  */
-import koffi from 'koffi'
+
 import { RuntimeError } from '../../contract/runtime-error.ts'
 import { addressOf, loadLibrary } from '../../native/ffi.ts'
+import { koffi } from '../../native/koffi.ts'
 import type { Family, MpiLibrary } from './library.ts'
 
 /** A message under way: the library's handle of a request. */

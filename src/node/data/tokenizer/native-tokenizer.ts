@@ -14,10 +14,20 @@ const require = createRequire(import.meta.url)
 export const tokenizerFromJson = (json: string, where = 'tokenizer.json'): Tokenizer =>
   createTokenizer(json, where, nativeTokenizer)
 
+/** @throws RunError if the package, which is optional, is not installed */
+function tokenizers(): typeof Tokenizers {
+  try {
+    return require('tokenizers') as typeof Tokenizers
+  } catch (error) {
+    const reason = (error as Error).message.split('\n')[0]
+    throw new RunError(`the package tokenizers, which reads text, cannot be loaded: ${reason} (npm install tokenizers)`)
+  }
+}
+
 /** @throws UsageError naming `where` if the library refuses the tokenizer.json */
 export function nativeTokenizer(json: string, where: string): NativeTokenizer {
   expectPrefixes(json, where)
-  const { Tokenizer } = require('tokenizers') as typeof Tokenizers
+  const { Tokenizer } = tokenizers()
   const open = (): Tokenizers.Tokenizer => {
     const tokenizer = Tokenizer.fromString(json)
     // The file may request padding or truncation; we cut windows ourselves.

@@ -73,7 +73,9 @@ test('an independent decoder reads the version record and then the scalars', asy
   expect(others).toEqual([])
   expect(name).toMatch(/^events\.out\.tfevents\.\d{10}\.[\w.-]+$/)
   const [version, ...events] = await readEvents(name as string)
-  expect(version).toMatchObject({ fileVersion: 'brain.Event:2', step: 0 })
+  expect(version).toMatchObject({ fileVersion: 'brain.Event:2' })
+  // The decoder leaves out numbers that are 0.
+  expect(version).not.toHaveProperty('step')
   expect(events).toEqual([
     {
       wallTime: 1700000000.125,

@@ -5,14 +5,23 @@
  */
 import { hostname } from 'node:os'
 import { join } from 'node:path'
+import {
+  bytesField,
+  doubleField,
+  type Field,
+  floatField,
+  message,
+  messageField,
+  textField,
+  varintField,
+} from '../../../core/text/protobuf.ts'
 import { AppendFile } from '../../system/append-file.ts'
 import { errorCode } from '../../system/disk.ts'
 import { histogram } from './histogram.ts'
 import type { HParamsSummary } from './hparams.ts'
-import { bytesField, doubleField, floatField, messageField, textField, varintField } from './protobuf.ts'
 
 /** A tensor of no numbers: the value of summaries that consist of metadata. */
-const NOTHING = Buffer.concat([varintField(1, 1), messageField(2, messageField(2))])
+const NOTHING = message(varintField(1, 1), messageField(2, messageField(2)))
 
 export class EventWriter {
   private readonly file: AppendFile
@@ -82,12 +91,12 @@ export class EventWriter {
     return this.file.close()
   }
 
-  private summary(time: number, step: number, values: readonly (readonly Buffer[])[]): void {
+  private summary(time: number, step: number, values: readonly (readonly Field[])[]): void {
     this.event(time, step, messageField(5, ...values.map((fields) => messageField(1, ...fields))))
   }
 
-  private event(time: number, step: number, content: Buffer): void {
-    this.file.append(record(Buffer.concat([doubleField(1, time), varintField(2, step), content])))
+  private event(time: number, step: number, content: Field): void {
+    this.file.append(record(message(doubleField(1, time), varintField(2, step), content)))
   }
 }
 
@@ -103,11 +112,11 @@ async function openFresh(path: string): Promise<AppendFile> {
 }
 
 /** Length as uint64, masked checksum of the length, data, masked checksum of the data. */
-function record(data: Buffer): Buffer {
+function record(data: Uint8Array): Buffer {
   const framed = Buffer.alloc(12 + data.length + 4)
   framed.writeUInt32LE(data.length, 0)
   framed.writeUInt32LE(masked(crc32c(framed.subarray(0, 8))), 8)
-  data.copy(framed, 12)
+  framed.set(data, 12)
   framed.writeUInt32LE(masked(crc32c(data)), 12 + data.length)
   return framed
 }

@@ -1,11 +1,11 @@
 /** HistogramProto of tensorflow/core/framework/histogram.proto, which TensorBoard shows as a histogram and as quantiles. */
-import { doubleField, doublesField } from './protobuf.ts'
+import { doubleField, doublesField, message } from '../../../core/text/protobuf.ts'
 
 /** As many as TensorBoard's own. */
 const BUCKETS = 30
 
 /** @param values At least one number. */
-export function histogram(values: readonly number[]): Buffer {
+export function histogram(values: readonly number[]): Uint8Array {
   const [min, max] = [Math.min(...values), Math.max(...values)]
   const width = (max - min) / BUCKETS
   const counts = new Array<number>(width === 0 ? 1 : BUCKETS).fill(0)
@@ -17,7 +17,7 @@ export function histogram(values: readonly number[]): Buffer {
   }
   const limits = counts.map((_, i) => (i === counts.length - 1 ? max : min + (i + 1) * width))
   const sum = (of: (value: number) => number): number => values.reduce((all, value) => all + of(value), 0)
-  return Buffer.concat([
+  return message(
     doubleField(1, min),
     doubleField(2, max),
     doubleField(3, values.length),
@@ -31,5 +31,5 @@ export function histogram(values: readonly number[]): Buffer {
     ),
     doublesField(6, limits),
     doublesField(7, counts),
-  ])
+  )
 }

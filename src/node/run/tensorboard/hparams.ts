@@ -4,12 +4,12 @@
  * are), the start of a session (its settings), and its end.
  */
 import { differences } from '../../../core/config/differences.ts'
-import { doubleField, messageField, textField, varintField } from './protobuf.ts'
+import { doubleField, type Field, message, messageField, textField, varintField } from '../../../core/text/protobuf.ts'
 
 export type Setting = string | number | boolean
 
 /** A summary value, by the tag where the plugin looks for it. */
-export type HParamsSummary = readonly [tag: string, metadata: Buffer]
+export type HParamsSummary = readonly [tag: string, metadata: Uint8Array]
 
 const STRING = 1
 const BOOL = 2
@@ -71,11 +71,11 @@ const typeOf = (value: Setting): number =>
   typeof value === 'number' ? FLOAT64 : typeof value === 'boolean' ? BOOL : STRING
 
 /** google.protobuf.Value. */
-function valueField(value: Setting): Buffer {
+function valueField(value: Setting): Field {
   if (typeof value === 'number') return doubleField(2, value)
   return typeof value === 'boolean' ? varintField(4, value ? 1 : 0) : textField(3, value)
 }
 
 /** SummaryMetadata with plugin data, of the class of tensors. */
-const metadata = (data: Buffer): Buffer =>
-  Buffer.concat([messageField(1, textField(1, 'hparams'), messageField(2, data)), varintField(4, 2)])
+const metadata = (data: Field): Uint8Array =>
+  message(messageField(1, textField(1, 'hparams'), messageField(2, data)), varintField(4, 2))

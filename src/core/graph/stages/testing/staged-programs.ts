@@ -5,12 +5,12 @@
  * fused additions.
  */
 import fc from 'fast-check'
-import onnxProto from 'onnx-proto'
 import { type AnyKernel, declareKernel, emitKernel } from '../../kernels/declaration.ts'
 import { add, multiply, negate } from '../../ops/elementwise.ts'
 import { reshape } from '../../ops/shape.ts'
 import type { Program } from '../../program.ts'
 import { constant, input, type Tensor } from '../../tensor.ts'
+import { decodeOnnx } from '../../testing/onnx-schema.ts'
 import type { KernelStage, StagedModel } from '../contract.ts'
 
 const shapes = [[6], [2, 3], [3, 2], [1, 6, 1]]
@@ -143,24 +143,25 @@ function runKernel({ type, added }: KernelStage, inputs: readonly Numbers[]): Nu
   })
 }
 
+/** TensorProto.DataType.FLOAT */
+const FLOAT = 1
+
 /** Ports are in the order of the stage's inputs and outputs. */
 function runOnnx(bytes: Uint8Array, inputs: readonly Numbers[]): Numbers[] {
-  const { graph } = onnxProto.onnx.ModelProto.decode(bytes)
+  const { graph } = decodeOnnx(bytes)
   const values = new Map<string, Numbers>()
-  graph?.input?.forEach(({ name }, i) => {
-    values.set(name as string, inputs[i] as Numbers)
+  graph.input.forEach(({ name }, i) => {
+    values.set(name, inputs[i] as Numbers)
   })
   // The other initializers are shapes, which are not used here.
-  for (const { name, rawData, dataType } of graph?.initializer ?? [])
-    if (dataType === onnxProto.onnx.TensorProto.DataType.FLOAT)
-      values.set(name as string, Array.from(new Float32Array(Uint8Array.from(rawData as Uint8Array).buffer)))
-  for (const { opType, input, output } of graph?.node ?? []) {
-    const [a, b] = (input ?? []).map((name) => values.get(name)) as [Numbers, Numbers]
-    values.set(output?.[0] as string, elementwise[opType as string]?.(a, b) as Numbers)
+  for (const { name, rawData, dataType } of graph.initializer)
+    if (dataType === FLOAT) values.set(name, Array.from(new Float32Array(Uint8Array.from(rawData).buffer)))
+  for (const { opType, input, output } of graph.node) {
+    const [a, b] = input.map((name) => values.get(name)) as [Numbers, Numbers]
+    values.set(output[0] as string, elementwise[opType]?.(a, b) as Numbers)
   }
-  return (graph?.output ?? []).map(({ name }) => values.get(name as string) as Numbers)
+  return graph.output.map(({ name }) => values.get(name) as Numbers)
 }
 
 /** ONNX operators of a stage's model. */
-export const operatorsOf = (bytes: Uint8Array): string[] =>
-  (onnxProto.onnx.ModelProto.decode(bytes).graph?.node ?? []).map(({ opType }) => opType as string)
+export const operatorsOf = (bytes: Uint8Array): string[] => decodeOnnx(bytes).graph.node.map(({ opType }) => opType)

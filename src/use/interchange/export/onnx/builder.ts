@@ -5,9 +5,7 @@
  * (`src/core/graph`) has fixed shapes and checks them; a model for other runtimes must take any batch and any length, so its
  * nodes are written here directly, in standard ONNX ops alone.
  */
-import onnxProto from 'onnx-proto'
-
-const { onnx } = onnxProto
+import { type ExternalPlace, encodeOnnx, type OnnxNode, type OnnxPort } from '../../../../core/graph/onnx-file.ts'
 
 /** The set of standard ops, and the version of the file format that came with it (2023). */
 export const OPSET = 18
@@ -21,11 +19,6 @@ export type Attributes = Readonly<Record<string, number | readonly number[] | { 
 
 export type ElementType = 'float32' | 'int64'
 
-const elementTypes: Record<ElementType, number> = {
-  float32: onnx.TensorProto.DataType.FLOAT,
-  int64: onnx.TensorProto.DataType.INT64,
-}
-
 /** A tensor of the file, read when it is written. */
 export interface Initializer {
   readonly name: string
@@ -35,24 +28,15 @@ export interface Initializer {
   read(): Promise<Uint8Array>
 }
 
-/** Shape of an input or output; a text is the name of a length that is known when the model runs. */
-export type PortShape = readonly (number | string)[]
-
-/** Where the bytes of a tensor are, if they are not in the file of the graph. */
-export interface ExternalPlace {
-  readonly file: string
-  readonly offset: number
-}
-
 const bytesOf = ({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array =>
   new Uint8Array(buffer, byteOffset, byteLength)
 
 export class OnnxBuilder {
   /** Weights and constants in order of their first use. */
   readonly initializers: Initializer[] = []
-  private readonly nodes: object[] = []
-  private readonly inputs: object[] = []
-  private readonly outputs: object[] = []
+  private readonly nodes: OnnxNode[] = []
+  private readonly inputs: OnnxPort[] = []
+  private readonly outputs: OnnxPort[] = []
   private readonly known = new Set<string>()
   private scopeName = ''
 
@@ -67,15 +51,15 @@ export class OnnxBuilder {
     }
   }
 
-  input(name: string, type: ElementType, shape: PortShape): Value {
-    this.inputs.push(port(name, type, shape))
+  input(name: string, dtype: ElementType, shape: OnnxPort['shape']): Value {
+    this.inputs.push({ name, dtype, shape })
     return name
   }
 
   /** Gives a value the name of an output. */
-  output(name: string, value: Value, type: ElementType, shape: PortShape): void {
-    this.outputs.push(port(name, type, shape))
-    this.nodes.push(nodeOf(`${this.scopeName}/Identity_${this.nodes.length}`, 'Identity', [value], [name], {}))
+  output(name: string, value: Value, dtype: ElementType, shape: OnnxPort['shape']): void {
+    this.outputs.push({ name, dtype, shape })
+    this.add(`${this.scopeName}/Identity_${this.nodes.length}`, 'Identity', [value], [name], {})
   }
 
   op(type: string, inputs: readonly Value[], attributes: Attributes = {}): Value {
@@ -86,8 +70,18 @@ export class OnnxBuilder {
   ops(type: string, inputs: readonly Value[], results: number, attributes: Attributes = {}): readonly Value[] {
     const name = `${this.scopeName}/${type}_${this.nodes.length}`
     const outputs = Array.from({ length: results }, (_, i) => (results === 1 ? name : `${name}.${i}`))
-    this.nodes.push(nodeOf(name, type, inputs, outputs, attributes))
+    this.add(name, type, inputs, outputs, attributes)
     return outputs
+  }
+
+  private add(
+    name: string,
+    type: string,
+    inputs: readonly Value[],
+    outputs: readonly Value[],
+    attributes: Attributes,
+  ): void {
+    this.nodes.push({ name, type, domain: '', inputs, outputs, attributes })
   }
 
   /** A parameter of the model, whole or one expert of a stacked one. The same name is the same tensor. */
@@ -133,52 +127,18 @@ export class OnnxBuilder {
    * @param place The place of a tensor outside this file; null if its bytes are in this one.
    */
   async encode(metadata: Readonly<Record<string, string>>, place: (tensor: Initializer) => ExternalPlace | null) {
-    const initializer = await Promise.all(
+    const tensors = await Promise.all(
       this.initializers.map(async (tensor) => {
-        const { name, type, shape, byteLength } = tensor
-        const common = { name, dataType: elementTypes[type], dims: [...shape] }
-        const external = place(tensor)
-        if (!external) return { ...common, rawData: await tensor.read() }
-        const entries = { location: external.file, offset: String(external.offset), length: String(byteLength) }
-        return {
-          ...common,
-          dataLocation: onnx.TensorProto.DataLocation.EXTERNAL,
-          externalData: Object.entries(entries).map(([key, value]) => ({ key, value })),
-        }
+        const { name, type: dtype, shape } = tensor
+        return { name, dtype, shape, contents: place(tensor) ?? (await tensor.read()) }
       }),
     )
-    const model = onnx.ModelProto.create({
+    const { nodes, inputs, outputs } = this
+    return encodeOnnx({
       irVersion: IR_VERSION,
-      producerName: 'choir',
-      opsetImport: [{ domain: '', version: OPSET }],
-      metadataProps: Object.entries(metadata).map(([key, value]) => ({ key, value })),
-      graph: { name: 'causal-lm', node: this.nodes, initializer, input: this.inputs, output: this.outputs },
+      operatorSets: { '': OPSET },
+      metadata,
+      graph: { name: 'causal-lm', nodes, tensors, inputs, outputs },
     })
-    return onnx.ModelProto.encode(model).finish()
   }
 }
-
-const nodeOf = (
-  name: string,
-  opType: string,
-  input: readonly Value[],
-  output: readonly Value[],
-  attributes: Attributes,
-) => ({ name, opType, input: [...input], output: [...output], attribute: Object.entries(attributes).map(attribute) })
-
-function attribute([name, value]: [string, Attributes[string]]) {
-  const types = onnx.AttributeProto.AttributeType
-  if (typeof value === 'number') return { name, type: types.INT, i: value }
-  if ('float' in (value as object)) return { name, type: types.FLOAT, f: (value as { float: number }).float }
-  return { name, type: types.INTS, ints: [...(value as readonly number[])] }
-}
-
-const port = (name: string, type: ElementType, shape: PortShape) => ({
-  name,
-  type: {
-    tensorType: {
-      elemType: elementTypes[type],
-      shape: { dim: shape.map((length) => (typeof length === 'string' ? { dimParam: length } : { dimValue: length })) },
-    },
-  },
-})

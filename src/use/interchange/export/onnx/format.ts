@@ -8,7 +8,6 @@ import { checkGenerates } from '../generating.ts'
 import { jsonFile, specialIds, tokenizerFiles } from '../text-files.ts'
 import { OPSET } from './builder.ts'
 import { onnxModel } from './model.ts'
-import { onnxLogits } from './read.ts'
 import { onnxFiles } from './write.ts'
 
 const FOLDER = 'onnx'
@@ -35,6 +34,7 @@ export const onnxFormat: Format = {
       usage: USAGE,
       async readBack(folder, tokens) {
         const path = join(folder, FOLDER, 'model.onnx')
+        const { onnxLogits } = await import('./read.ts')
         const logits = await onnxLogits(path, model, tokens, stepsOf(tokens.length))
         return { reader: 'ONNX Runtime, in steps with the cache', logits }
       },

@@ -2,8 +2,10 @@
  * The files of an ONNX model: `model.onnx`, and `model.onnx_data` with the weights of one that is large. Protocol buffers
  * end at 2 GB, and a file with its weights is held in memory whole while it is written.
  */
+
+import type { ExternalPlace } from '../../../../core/graph/onnx-file.ts'
 import { bytesFile, type OutputFile } from '../../../../train/run/checkpoint/safetensors.ts'
-import type { ExternalPlace, Initializer, OnnxBuilder } from './builder.ts'
+import type { Initializer, OnnxBuilder } from './builder.ts'
 
 /** Bytes of weights up to which they are in the same file. */
 const MAX_INLINE_BYTES = 512 * 2 ** 20
@@ -30,7 +32,7 @@ export async function onnxFiles(
     const padding = offset - bytes
     if (padding > 0) pieces.push({ byteLength: padding, read: async () => new Uint8Array(padding) })
     pieces.push(tensor)
-    places.set(tensor, { file, offset })
+    places.set(tensor, { file, offset, length: tensor.byteLength })
     bytes = offset + tensor.byteLength
   }
   const model = await graph.encode(metadata, (tensor) => places.get(tensor) ?? null)

@@ -1,0 +1,72 @@
+/**
+ * Writes messages of Protocol Buffers (https://protobuf.dev/programming-guides/encoding). A message is the concatenation
+ * of its fields, and a field begins with its number and the type of its value. Fields are lists of pieces that are joined
+ * once, at the end, so that large contents are not copied for every message around them.
+ */
+
+/** The bytes of a field, in pieces. */
+export type Field = readonly Uint8Array[]
+
+const VARINT = 0
+const DOUBLE = 1
+const BYTES = 2
+const FLOAT = 5
+
+/** The bytes of a message. */
+export function message(...fields: readonly Field[]): Uint8Array {
+  const pieces = fields.flat()
+  const bytes = new Uint8Array(lengthOf(pieces))
+  let at = 0
+  for (const piece of pieces) {
+    bytes.set(piece, at)
+    at += piece.length
+  }
+  return bytes
+}
+
+/** An integer of at most 64 bits, or an enum; a negative one is written as its two's complement. */
+export const varintField = (field: number, value: number): Field => [key(field, VARINT), varint(value)]
+
+export const bytesField = (field: number, value: Uint8Array): Field => [key(field, BYTES), varint(value.length), value]
+
+export const textField = (field: number, text: string): Field => bytesField(field, new TextEncoder().encode(text))
+
+/** A field with a message. */
+export function messageField(field: number, ...fields: readonly Field[]): Field {
+  const pieces = fields.flat()
+  return [key(field, BYTES), varint(lengthOf(pieces)), ...pieces]
+}
+
+export const doubleField = (field: number, value: number): Field => [key(field, DOUBLE), doubles([value])]
+
+export function floatField(field: number, value: number): Field {
+  const bytes = new Uint8Array(4)
+  new DataView(bytes.buffer).setFloat32(0, value, true)
+  return [key(field, FLOAT), bytes]
+}
+
+/** `repeated double`, packed. */
+export const doublesField = (field: number, values: readonly number[]): Field => bytesField(field, doubles(values))
+
+function doubles(values: readonly number[]): Uint8Array {
+  const bytes = new Uint8Array(8 * values.length)
+  const view = new DataView(bytes.buffer)
+  for (const [i, value] of values.entries()) view.setFloat64(8 * i, value, true)
+  return bytes
+}
+
+const lengthOf = (pieces: Field): number => pieces.reduce((total, { length }) => total + length, 0)
+
+const key = (field: number, type: number): Uint8Array => varint(field * 8 + type)
+
+function varint(value: number): Uint8Array {
+  const bytes: number[] = []
+  if (value < 0) {
+    let rest = BigInt.asUintN(64, BigInt(value))
+    for (; rest >= 128n; rest >>= 7n) bytes.push(Number(rest & 127n) | 128)
+    return Uint8Array.from([...bytes, Number(rest)])
+  }
+  let rest = value
+  for (; rest >= 128; rest = Math.floor(rest / 128)) bytes.push((rest % 128) | 128)
+  return Uint8Array.from([...bytes, rest])
+}
