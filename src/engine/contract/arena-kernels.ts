@@ -3,17 +3,17 @@
  * gradient norm and the row additions of an embedding's gradient take one pass over memory here, and several as a
  * graph.
  *
- * Calls resolve when their work is ordered: what is ordered later sees its results. On the CPU it is done then, and
+ * Calls resolve when their work is enqueued: work that is enqueued later sees its results. On the CPU it is done then, and
  * results are bitwise equal for any number of threads.
  *
  * An update is decided where the gradients are: a *gate* has their norm, the factor that clips them, and whether to
- * update at all. A device that defers fills it in later than the update is ordered.
+ * update at all. A device that defers fills it in after the update was enqueued.
  *
  * @example
  * ```ts
  * const gate = await kernels.gate(gradients, { clip: 1 })
  * await kernels.adamw(ranges, settings, gate)
- * await runtime.finish()
+ * await runtime.synchronize()
  * if (!gate.isOpen) console.log(`no update: the norm is ${gate.norm}`)
  * ```
  */
@@ -48,7 +48,7 @@ export interface CompactAdamwRange extends Omit<AdamwRange, 'm' | 'v'> {
  */
 export const MAX_SQUARES = 3.4e38
 
-/** Decides about an update by the norm of its gradients, and by numbers such as the loss. Its fields are valid after `Runtime.finish`. */
+/** Decides about an update by the norm of its gradients, and by numbers such as the loss. Its fields are valid after `Runtime.synchronize`. */
 export interface Gate {
   /** The root of the sum of squares of all gradients; infinite if the sum is {@link MAX_SQUARES} or more. */
   readonly norm: number
@@ -67,7 +67,7 @@ export interface GateOptions {
   readonly closed?: boolean
   /**
    * Arrays that must be finite too: few numbers, such as the loss. On a device that defers, arrays to which outputs of
-   * ordered programs are bound; they need not be there yet.
+   * enqueued programs are bound; they need not be there yet.
    */
   readonly finite?: readonly Float32Array[]
 }
@@ -76,8 +76,8 @@ export interface GateOptions {
 export interface LoadBias extends ArenaRange {
   /** Known loads [N]. */
   readonly known: ArrayLike<number>
-  /** Loads as in {@link GateOptions.finite}: those of a program that has been ordered [N]; null if all are known. */
-  readonly ordered: Float32Array | null
+  /** Loads as in {@link GateOptions.finite}: those of a program that has been enqueued [N]; null if all are known. */
+  readonly enqueued: Float32Array | null
 }
 
 /**

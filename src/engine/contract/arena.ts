@@ -27,13 +27,13 @@ export interface Arena {
   /** The memory itself, if it is memory of this process; null for that of a device. */
   readonly host: HostMemory | null
   /**
-   * Floats `start` to `start + length`, as they are after all that was ordered before: a view of the memory if it is of
+   * Floats `start` to `start + length`, as they are after all work that was enqueued before: a view of the memory if it is of
    * this process, else a copy.
    */
   read(start: number, length: number): Promise<Float32Array>
   /** Writes floats from `start` on. Does nothing for a view of that very memory. */
   write(start: number, values: Float32Array): Promise<void>
-  /** Frees the memory of a device, once what was ordered is done; memory of this process is garbage-collected. */
+  /** Frees the memory of a device, once all enqueued work is done; memory of this process is garbage-collected. */
   release(): void
 }
 

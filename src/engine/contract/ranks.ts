@@ -17,7 +17,7 @@ export const channels = { gradients: 0, parameters: 1, experts: 2, 'early gradie
 
 /** An exchange under way. */
 export interface Begun {
-  /** Of the order, for programs that wait for it; -1 if nothing was ordered. */
+  /** Ticket of the order, for programs that wait for it; `NOT_POSTED` (-1) if nothing was posted. */
   readonly ticket: number
   /** Settles when the exchange is complete. */
   readonly done: Promise<void>
@@ -35,7 +35,7 @@ export interface Ranks {
   exchange(channel: number, transfers: readonly Transfer[]): Promise<void>
   /** As {@link exchange}, for a program that runs meanwhile. */
   begin(channel: number, transfers: readonly Transfer[]): Begun
-  /** Settles when an exchange that a program has ordered early is done. @param ticket As returned by `Binding.run`. */
+  /** Settles when an exchange that a program has posted early is done. @param ticket As returned by `Binding.run`. */
   completion(ticket: number): Promise<void>
   /** The values of every rank, in order of ranks: [size · n] from [n]. */
   allGather(values: Float64Array): Promise<Float64Array>

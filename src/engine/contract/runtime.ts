@@ -7,9 +7,9 @@
  * copies a tensor on the CPU, where the engine reads and writes both in place; a device copies arrays, and has ranges
  * in its own memory.
  *
- * What is ordered (`Binding.order`, arena kernels) is computed in order. A CPU runtime has done it when the call
- * resolves. A runtime that *defers* has then only queued it: results are there after `finish`, or when a `run`, a read
- * of an arena, or anything else that gives results resolves. So a training step waits for a device once, at its end.
+ * Work that is enqueued (`Binding.enqueue`, arena kernels) is computed in the order of the calls. A CPU runtime has done
+ * it when the call resolves. A runtime that *defers* has then only queued it: results are there after `synchronize`, or
+ * when a `run`, a read of an arena, or anything else that gives results resolves. So a training step waits for a device once, at its end.
  *
  * @example
  * ```ts
@@ -107,12 +107,12 @@ export interface Runtime {
   readonly maxArenaBytes: number
   /** Bytes that all arenas together can have, if that is known: the memory of the machine or of its container. */
   readonly memoryBytes?: number
-  /** Whether results of what was ordered are there only after {@link finish}. */
+  /** Whether results of enqueued work are there only after {@link synchronize}. */
   readonly defers: boolean
   /** @throws RuntimeError with the op and layer at fault if the program is invalid. */
   compile(program: Program, options?: CompileOptions): Promise<Executable>
-  /** Resolves when all that was ordered is done, and its results are there. @throws RuntimeError that any of it caused */
-  finish(): Promise<void>
+  /** Resolves when all enqueued work is done, and its results are there. @throws RuntimeError that any of it caused */
+  synchronize(): Promise<void>
   /**
    * An arena of at least `bytes`, filled with zeros; freed by garbage collection.
    * @throws UsageError if `bytes` is not from 0 to {@link maxArenaBytes}; RuntimeError if it is not available.
@@ -132,10 +132,10 @@ export interface ProgramMemory {
   readonly bytes: number
 }
 
-/** In place of the ticket of an exchange. */
-export const NOT_ORDERED = -1
+/** The ticket of an exchange that was not posted. */
+export const NOT_POSTED = -1
 
-/** An exchange with other ranks that is ordered as soon as some outputs are complete, while the program goes on. */
+/** An exchange with other ranks that is posted as soon as some outputs are complete, while the program goes on. */
 export interface EarlyExchange {
   /** Names of the outputs. */
   readonly after: readonly string[]
@@ -145,27 +145,27 @@ export interface EarlyExchange {
 
 /** Exchanges with other ranks beside the runs of a program. */
 export interface Exchanges {
-  /** Those that a run may order before it ends. */
+  /** Exchanges that a run may post before it ends. */
   readonly early?: readonly EarlyExchange[]
   /** For each exchange that may still write inputs when a run begins: their names. */
   readonly arriving?: readonly (readonly string[])[]
 }
 
 export interface RunOptions {
-  /** Whether to order the early exchanges. */
+  /** Whether to post the early exchanges. */
   readonly early?: boolean
   /**
    * Tickets of the exchanges of arriving inputs, in the order of `bind`. A run waits for each before it first reads
-   * one of its inputs; `NOT_ORDERED` (-1): there is nothing to wait for. Default: for none of them.
+   * one of its inputs; `NOT_POSTED` (-1): there is nothing to wait for. Default: for none of them.
    */
   readonly arriving?: readonly number[]
 }
 
 export interface RunReport {
   /**
-   * Of the early exchanges, for `Ranks.completion`, in the order of `bind`; `NOT_ORDERED` (-1) for those that were not
-   * ordered, such as those of outputs that the last step completes. A program without kernels, or in a runtime without
-   * other ranks, orders none.
+   * Tickets of the early exchanges, for `Ranks.completion`, in the order of `bind`; `NOT_POSTED` (-1) for those that were
+   * not posted, such as those of outputs that the last step completes. A program without kernels, or in a runtime without
+   * other ranks, posts none.
    */
   readonly tickets: readonly number[]
   /** Time that the run has waited for arriving inputs. */
@@ -176,7 +176,7 @@ export interface Executable {
   readonly model: {
     readonly inputs: readonly Port[]
     readonly outputs: readonly Port[]
-    /** Of a staged program: its stages, in order. */
+    /** The stages of a staged program, in order. */
     readonly stages?: StagedModel['stages']
   }
   /** Memory for intermediate values and scratch, besides the ports; undefined if not known before a run. */
@@ -206,10 +206,10 @@ export interface Binding {
   /** Whether a run can wait for arriving inputs. Otherwise they must be there when it begins. */
   readonly waits: boolean
   /**
-   * Orders the computation: what is ordered later sees its results, arrays have them after `Runtime.finish`. On the CPU
-   * the same as {@link run}.
+   * Enqueues the computation: work that is enqueued later sees its results, and arrays have them after
+   * `Runtime.synchronize`. On the CPU it is the same as {@link run}.
    */
-  order(options?: RunOptions): Promise<RunReport>
+  enqueue(options?: RunOptions): Promise<RunReport>
   /** Computes off the JavaScript thread; results are there when it resolves. @throws RuntimeError with the op and layer at fault */
   run(options?: RunOptions): Promise<RunReport>
   /** Runs on the calling thread: for programs of well under a millisecond. A device that defers refuses it. */

@@ -19,12 +19,12 @@ describeRuntime('onnxruntime', createRuntime, { float64: true, sync: true, threa
 
 const addOne: Program = { outputs: { y: add(input('x', 'float32', [4]), input('one', 'float32', [1])) } }
 
-test('it is a CPU, which has done what it has ordered', async () => {
+test('it is a CPU, which has done what is enqueued', async () => {
   const runtime = await createRuntime({ threads: 1 })
   expect(runtime).toMatchObject({ device: 'cpu', defers: false, maxArenaBytes: 2 ** 32 })
   const executable = await runtime.compile(addOne)
   const y = new Float32Array(4)
-  await executable.bind({ x: new Float32Array([1, 2, 3, 4]), one: new Float32Array([1]), y }).order()
+  await executable.bind({ x: new Float32Array([1, 2, 3, 4]), one: new Float32Array([1]), y }).enqueue()
   expect([...y]).toEqual([2, 3, 4, 5])
   await runtime.close()
 })

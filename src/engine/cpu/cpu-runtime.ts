@@ -132,7 +132,7 @@ class CpuRuntime implements Runtime {
     return createArenaKernels(this.threads)
   }
 
-  async finish(): Promise<void> {}
+  async synchronize(): Promise<void> {}
 
   async compile(program: Program, { portsInside = false }: CompileOptions = {}): Promise<Executable> {
     if (this.closing) throw new RuntimeError('internal: this runtime has been closed')

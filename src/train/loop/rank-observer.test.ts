@@ -32,9 +32,9 @@ function slowed(runtime: Runtime, ms: number): Runtime {
       bind: (...ports) => {
         const binding = executable.bind(...ports)
         return override(binding, {
-          async order(options) {
+          async enqueue(options) {
             await sleep(ms)
-            return binding.order(options)
+            return binding.enqueue(options)
           },
         })
       },

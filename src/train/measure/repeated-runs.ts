@@ -3,7 +3,7 @@ import type { Program } from '../../core/graph/program.ts'
 import type { ArenaRange } from '../../engine/contract/arena.ts'
 import type { PortMemory, Runtime } from '../../engine/contract/runtime.ts'
 
-/** Time of the runs of a device that are ordered together, ms: much more than ordering them and waiting take. */
+/** Time of the runs of a device that are enqueued together, ms: much more than enqueuing them and waiting take. */
 const TOGETHER_MS = 20
 
 /**
@@ -31,8 +31,8 @@ export async function secondsOfRun(
   try {
     const time = async (count: number): Promise<number> => {
       const start = performance.now()
-      for (let run = 0; run < count; run++) await binding.order()
-      await runtime.finish()
+      for (let run = 0; run < count; run++) await binding.enqueue()
+      await runtime.synchronize()
       return (performance.now() - start) / count
     }
     await time(1)

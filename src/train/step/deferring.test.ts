@@ -22,23 +22,23 @@ function override<T extends object>(object: T, members: Partial<T>): T {
   })
 }
 
-/** What is ordered waits in a queue until `finish`, a run, or a read or write; what is read from an arena is a copy. */
+/** Enqueued work waits in a queue until `synchronize`, a run, or a read or write; what is read from an arena is a copy. */
 function deferring(runtime: Runtime): Runtime {
   const queue: (() => Promise<unknown>)[] = []
-  const finish = async () => {
+  const synchronize = async () => {
     for (let work = queue.shift(); work; work = queue.shift()) await work()
   }
-  const order = async (work: () => Promise<unknown>) => {
+  const enqueue = async (work: () => Promise<unknown>) => {
     queue.push(work)
   }
   const deferred = (binding: Binding): Binding =>
     override(binding, {
-      async order(options) {
+      async enqueue(options) {
         queue.push(() => binding.run(options))
         return { tickets: [], waitedMs: 0 }
       },
       async run(options) {
-        await finish()
+        await synchronize()
         return binding.run(options)
       },
     })
@@ -49,15 +49,15 @@ function deferring(runtime: Runtime): Runtime {
         queue.push(async () => Object.assign(gate, await kernels.gate(ranges, options)))
         return gate
       },
-      adamw: (...args) => order(() => kernels.adamw(...args)),
-      adafactor: (...args) => order(() => kernels.adafactor(...args)),
-      balance: (...args) => order(() => kernels.balance(...args)),
-      add: (...args) => order(() => kernels.add(...args)),
-      scatterAddRows: (...args) => order(() => kernels.scatterAddRows(...args)),
+      adamw: (...args) => enqueue(() => kernels.adamw(...args)),
+      adafactor: (...args) => enqueue(() => kernels.adafactor(...args)),
+      balance: (...args) => enqueue(() => kernels.balance(...args)),
+      add: (...args) => enqueue(() => kernels.add(...args)),
+      scatterAddRows: (...args) => enqueue(() => kernels.scatterAddRows(...args)),
     })
   return override(runtime, {
     defers: true,
-    finish,
+    synchronize,
     compile: async (...program) => {
       const executable: Executable = await runtime.compile(...program)
       return override(executable, { bind: (...memory) => deferred(executable.bind(...memory)) })
@@ -67,11 +67,11 @@ function deferring(runtime: Runtime): Runtime {
       return {
         ...arena,
         async read(start, length) {
-          await finish()
+          await synchronize()
           return (await arena.read(start, length)).slice()
         },
         async write(start, values) {
-          await finish()
+          await synchronize()
           await arena.write(start, values)
         },
       }

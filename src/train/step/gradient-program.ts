@@ -59,7 +59,7 @@ export interface GradientResult {
 }
 
 /** What an update may depend on before a device is done with its gradient. */
-export interface OrderedGradient {
+export interface EnqueuedGradient {
   /** Whether a loss is known, and not finite: no update. */
   readonly closed: boolean
   /** Memory of the losses that are not known. */
@@ -119,7 +119,7 @@ export class GradientProgram {
   private readonly balance: GradientSetting['balance']
   /** Runs of `accumulate` in the last step, except its last run. */
   private earlierRuns: StepEvent[] = []
-  /** Of the exchanges that the last run has ordered. */
+  /** Tickets of the exchanges that the last run has posted. */
   private tickets: readonly number[] = []
   private arrivalMs = 0
   /** Of the passes of the last step before the last one, and the last one. */
@@ -181,14 +181,14 @@ export class GradientProgram {
     if (this.ranks) await timeline.meet('reduce gradients', () => this.sum.reduce(this.tickets))
   }
 
-  /** Of the last {@link run}, once its results are there (`Runtime.finish`). All ranks call it. */
+  /** Losses and counts of the last {@link run}, once its results are there (`Runtime.synchronize`). All ranks call it. */
   async result(timeline = new Timeline()): Promise<GradientResult> {
     const own = [...this.earlierStatistics, this.lastPass.statistics()]
     return this.combine(await this.ofAllRanks(own, timeline))
   }
 
   /** Of the last {@link run}, of whose passes all but the last are done. */
-  ordered(): OrderedGradient {
+  enqueued(): EnqueuedGradient {
     const layers = this.lastPass.emptyCounts()
     const known = this.earlierStatistics.map((statistics) => addStatistics(layers, statistics))
     const counts = this.lastPass.countArrays
@@ -196,14 +196,14 @@ export class GradientProgram {
       closed: !known.every(Number.isFinite),
       losses: [this.lastPass.lossArray],
       loads: layers.map(({ layer, module, tokens }, i) => {
-        return { layer, module, known: tokens, ordered: counts[i] as Float32Array }
+        return { layer, module, known: tokens, enqueued: counts[i] as Float32Array }
       }),
     }
   }
 
   /** Reads the statistics of the last pass, whose memory the next one uses. */
   private async finishPass(): Promise<void> {
-    await this.runtime.finish()
+    await this.runtime.synchronize()
     this.earlierStatistics.push(this.lastPass.statistics())
   }
 
@@ -227,7 +227,7 @@ export class GradientProgram {
     if (part > 1) this.earlierRuns.push(...compiled.lastRun())
     const isLast = part === shape.microBatches - 1
     await timeline.time(shape.microBatches > 1 ? `micro-batch ${part + 1}` : 'program', async () => {
-      const { tickets, waitedMs } = await compiled.order({ early: isLast, arriving: this.parameters.arrivals })
+      const { tickets, waitedMs } = await compiled.enqueue({ early: isLast, arriving: this.parameters.arrivals })
       this.tickets = tickets
       this.arrivalMs += waitedMs
     })

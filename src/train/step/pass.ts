@@ -74,8 +74,8 @@ export interface ExpertLoads {
   readonly layer: number
   readonly module: RoutedModule
   readonly known: ArrayLike<number>
-  /** Of a pass that has been ordered, and need not be done; null without one. */
-  readonly ordered: Float32Array | null
+  /** Loads of a pass that has been enqueued, and need not be done; null without such a pass. */
+  readonly enqueued: Float32Array | null
 }
 
 /** A compiled pass. Write `tokens` and `targets`, run, read `loss` and the counts. */
@@ -169,10 +169,10 @@ export class CompiledPass {
     return this.binding.run()
   }
 
-  /** Orders the pass: losses and counts are there after `Runtime.finish`. */
-  order(options: RunOptions): Promise<RunReport> {
+  /** Enqueues the pass: losses and counts are there after `Runtime.synchronize`. */
+  enqueue(options: RunOptions): Promise<RunReport> {
     this.findDocuments()
-    return this.binding.order(options)
+    return this.binding.enqueue(options)
   }
 
   private findDocuments(): void {

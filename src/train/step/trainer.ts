@@ -14,11 +14,11 @@ import type { NodeTime, StepEvent } from '../../engine/contract/times.ts'
 import type { Batch } from '../data/batches.ts'
 import type { Memory } from './bank.ts'
 import {
+  type EnqueuedGradient,
   GradientProgram,
   type GradientResult,
   type GradientShape,
   gradientScratch,
-  type OrderedGradient,
 } from './gradient-program.ts'
 import { kernelTimes, timesSince } from './kernel-times.ts'
 import { adafactor, adafactorScratch } from './optimizer/adafactor.ts'
@@ -55,10 +55,10 @@ export interface StepOutcome {
 }
 
 /** Of a gradient that is computed. */
-const known = ({ loss, layers }: GradientResult): OrderedGradient => ({
+const known = ({ loss, layers }: GradientResult): EnqueuedGradient => ({
   closed: !Number.isFinite(loss),
   losses: [],
-  loads: layers.map(({ layer, module, tokens }) => ({ layer, module, known: tokens, ordered: null })),
+  loads: layers.map(({ layer, module, tokens }) => ({ layer, module, known: tokens, enqueued: null })),
 })
 
 type Shaped = Pick<RunConfig, 'model' | 'train' | 'parallel'>
@@ -203,15 +203,15 @@ export class Trainer {
     const between = performance.now()
     const isFrozen = step > (this.config.routerSteps ?? Number.POSITIVE_INFINITY)
     const updated = isFrozen ? this.frozen : this.learning
-    const { closed, losses, loads } = early ? known(early) : gradient.ordered()
+    const { closed, losses, loads } = early ? known(early) : gradient.enqueued()
     const gate = await timeline.time('norm', () => this.gate(updated, { closed, finite: losses }))
     const rate = learningRate(this.config.schedule, step, this.config.steps)
-    // A device that defers decides later. The others know: nothing is ordered for a step that is skipped.
+    // A device that defers decides later. The others know: nothing is enqueued for a step that is skipped.
     if (runtime.defers || gate.isOpen) {
       await timeline.time('update', () => this.update({ step: this.updates + 1, learningRate: rate }, gate, updated))
       if (!isFrozen) await this.balance(loads, gate)
     }
-    await runtime.finish()
+    await runtime.synchronize()
     const { loss, passLosses, layers, keptByRank, arrivalMs } = early ?? (await gradient.result(timeline))
     const skipped = !gate.isOpen
     if (!skipped) {
@@ -255,8 +255,8 @@ export class Trainer {
   /** Orders the change of the biases of routers. */
   private async balance(loads: readonly ExpertLoads[], gate: Gate): Promise<void> {
     const { moe, store, kernels } = this
-    const biases = movedBiases(moe, store.specs, loads).map(({ name, loads: { known, ordered } }) => {
-      return { ...store.parameter(name), known, ordered }
+    const biases = movedBiases(moe, store.specs, loads).map(({ name, loads: { known, enqueued } }) => {
+      return { ...store.parameter(name), known, enqueued }
     })
     if (moe && biases.length > 0) await kernels.balance(biases, moe.biasRate, gate)
   }

@@ -167,7 +167,7 @@ export class SessionBinding implements Binding {
     ]
   }
 
-  order(): Promise<RunReport> {
+  enqueue(): Promise<RunReport> {
     return this.run()
   }
 

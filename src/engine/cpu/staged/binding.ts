@@ -5,7 +5,7 @@ import {
   type Binding,
   type Buffer,
   type Exchanges,
-  NOT_ORDERED,
+  NOT_POSTED,
   type RunOptions,
   type RunReport,
   RuntimeError,
@@ -48,7 +48,7 @@ export class StagedBinding implements Binding {
     return this.parts.waits
   }
 
-  order(options?: RunOptions): Promise<RunReport> {
+  enqueue(options?: RunOptions): Promise<RunReport> {
     return this.run(options)
   }
 
@@ -57,8 +57,8 @@ export class StagedBinding implements Binding {
     this.lifetime.expectIdle()
     this.lifetime.begin()
     try {
-      const tickets = new Float64Array(script.tickets).fill(NOT_ORDERED)
-      const arrivals = new Float64Array(script.arrivals).fill(NOT_ORDERED)
+      const tickets = new Float64Array(script.tickets).fill(NOT_POSTED)
+      const arrivals = new Float64Array(script.arrivals).fill(NOT_POSTED)
       arrivals.set([0, ...arriving])
       const failure = await crew.run(this.program, early)
       if (failure) throw explain(failure)

@@ -15,7 +15,7 @@ import { scaledRow, tableRow } from '../../../core/graph/ops/token.ts'
 import type { Program } from '../../../core/graph/program.ts'
 import { cut } from '../../../core/graph/stages/cut.ts'
 import { input, scope, type Tensor, withKernels } from '../../../core/graph/tensor.ts'
-import { type EarlyExchange, type Executable, NOT_ORDERED, type Runtime, RuntimeError } from '../../contract/runtime.ts'
+import { type EarlyExchange, type Executable, NOT_POSTED, type Runtime, RuntimeError } from '../../contract/runtime.ts'
 import { createArena } from '../../native/cpu-arena.ts'
 import { addressOf } from '../../native/ffi.ts'
 import { Inbox } from '../../world/mpi/inbox.ts'
@@ -106,7 +106,7 @@ describe('staged programs', () => {
     executable.release()
   })
 
-  test('an early exchange is ordered when its outputs are complete, unless the last step completes them', async () => {
+  test('an early exchange is posted when its outputs are complete, unless the last step completes them', async () => {
     const orders = createOrders()
     const inbox = new Inbox(orders)
     const own = await createRuntime({ threads: 3, group: { first: 0, rank: 0, size: 1, orders } })
@@ -124,10 +124,10 @@ describe('staged programs', () => {
     }
     const early = [exchange('second', 1), exchange('first', 2), exchange('double', 3)]
     const binding = executable.bind(buffers, undefined, { early })
-    expect((await binding.run()).tickets).toEqual([NOT_ORDERED, NOT_ORDERED, NOT_ORDERED])
+    expect((await binding.run()).tickets).toEqual([NOT_POSTED, NOT_POSTED, NOT_POSTED])
     expect(inbox.take()).toBeUndefined()
     for (const ticket of [0, 2]) {
-      expect((await binding.run({ early: true })).tickets).toEqual([ticket + 1, ticket, NOT_ORDERED])
+      expect((await binding.run({ early: true })).tickets).toEqual([ticket + 1, ticket, NOT_POSTED])
       const [first, second] = [inbox.take(), inbox.take()]
       expect([first, second].map((order) => order?.transfers[0]?.peer)).toEqual([2, 1])
       expect(first).toEqual({
@@ -167,7 +167,7 @@ describe('staged programs', () => {
     const binding = executable.bind(buffers, undefined, { arriving: [['w'], ['v']] })
     expect(binding.waits).toBe(true)
     const ticket = new OrderRing(orders).post(1, [])
-    const running = binding.run({ arriving: [NOT_ORDERED, ticket] })
+    const running = binding.run({ arriving: [NOT_POSTED, ticket] })
     while (!buffers.first.every((value) => value === 2)) await setTimeout(1)
     await setTimeout(20)
     expect(buffers.second.every((value) => value === 0)).toBe(true)
@@ -177,8 +177,8 @@ describe('staged programs', () => {
     const { waitedMs } = await running
     expect(waitedMs).toBeGreaterThan(0)
     expect(buffers.second.every((value) => value === 10)).toBe(true)
-    // What has arrived, or was not ordered, is not waited for: this run would not end.
-    await binding.run({ arriving: [ticket, NOT_ORDERED] })
+    // What has arrived, or was not posted, is not waited for: this run would not end.
+    await binding.run({ arriving: [ticket, NOT_POSTED] })
     expect((await binding.run()).waitedMs).toBe(0)
     await own.close()
   })

@@ -24,7 +24,7 @@ import { type OnnxBinding, StagedBinding } from './binding.ts'
 import type { KernelCall, KernelTensor } from './contract.ts'
 import type { Crew } from './crew.ts'
 import { opKernels } from './kernels/table.ts'
-import { type MemoryPlan, planMemory } from './memory.ts'
+import { placeValues, type ValuePlaces } from './memory.ts'
 import { type Library, StepTimes } from './profile.ts'
 import type { EarlyOrder, Failure, Script, Step } from './script.ts'
 import { compileStages, releaseSessions, runsAlone, type SessionParts, type StageSession } from './sessions.ts'
@@ -47,7 +47,7 @@ export class StagedExecutable implements Executable {
   readonly model: StagedModel
   private readonly parts: StagedParts
   private readonly sessions: readonly (StageSession | null)[]
-  private readonly plan: MemoryPlan
+  private readonly places: ValuePlaces
   private readonly scratchBytes: number
   private readonly bindings = new Set<StagedBinding>()
   private readonly clocks: StepTimes[] = []
@@ -57,7 +57,7 @@ export class StagedExecutable implements Executable {
     this.parts = parts
     this.model = model
     this.sessions = sessions
-    this.plan = planMemory(model)
+    this.places = placeValues(model)
     this.scratchBytes = Math.max(0, ...model.stages.map((stage) => this.scratchOf(stage)))
     if (this.memoryBytes > MAX_ARENA_BYTES)
       throw new RuntimeError(
@@ -78,7 +78,7 @@ export class StagedExecutable implements Executable {
 
   /** Memory for values, then the scratch memory of each thread. */
   get memoryBytes(): number {
-    return this.plan.bytes + this.parts.threads * this.scratchBytes
+    return this.places.bytes + this.parts.threads * this.scratchBytes
   }
 
   private scratchOf(stage: StagedModel['stages'][number]): number {
@@ -95,7 +95,7 @@ export class StagedExecutable implements Executable {
 
   bind(given: Readonly<Record<string, PortMemory>>, within?: ProgramMemory, exchanges: Exchanges = {}): Binding {
     this.lifetime.expectUsable()
-    const { model, parts, plan } = this
+    const { model, parts, places } = this
     const ports = [...model.inputs, ...model.outputs]
     checkBuffers(ports, given)
     const buffers = arraysOf(ports, given)
@@ -104,7 +104,7 @@ export class StagedExecutable implements Executable {
     const memory = hostOf(within?.arena ?? parts.memory(Math.max(this.memoryBytes, 1)))
     const start = within?.start ?? 0
     const base = Number(addressOf(new Uint8Array(memory.buffer)))
-    const offsetOf = (value: number): number => start + (plan.offsets[value] ?? 0)
+    const offsetOf = (value: number): number => start + (places.offsets[value] ?? 0)
 
     const bound = new Map<number, Buffer>()
     model.inputs.forEach(({ name }, i) => {
@@ -128,11 +128,11 @@ export class StagedExecutable implements Executable {
 
     const { steps, sessions } = this.bindStages(array, tensor)
     const scratch = Array.from({ length: parts.threads }, (_, thread) => {
-      const offset = start + plan.bytes + thread * this.scratchBytes
+      const offset = start + places.bytes + thread * this.scratchBytes
       return { offset, address: base + offset }
     })
     const constants = model.values.flatMap(({ constant }, value) =>
-      constant && plan.offsets[value] !== null
+      constant && places.offsets[value] !== null
         ? [
             {
               offset: offsetOf(value),

@@ -5,7 +5,7 @@ import type { KernelStage, Stage, StagedModel } from '../../../core/graph/stages
 import { cut } from '../../../core/graph/stages/cut.ts'
 import { evaluateProgram, kernel, programs, runStages } from '../../../core/graph/stages/testing/staged-programs.ts'
 import { input, type Tensor } from '../../../core/graph/tensor.ts'
-import { planMemory } from './memory.ts'
+import { placeValues } from './memory.ts'
 
 const LINE = 64
 const roundUp = (bytes: number): number => Math.ceil(bytes / LINE) * LINE
@@ -50,7 +50,7 @@ function lifetimes({ values, stages, valueOfInput, valueOfOutput }: StagedModel)
   })
 }
 
-/** The largest number of bytes that are live at once: a lower bound for every plan. */
+/** The largest number of bytes that are live at once: a lower bound for every placement. */
 function minBytes(model: StagedModel, live = lifetimes(model)): number {
   const at = (stage: number) =>
     live.reduce((bytes, life, value) => {
@@ -66,7 +66,7 @@ describe('random programs', () => {
     fc.assert(
       fc.property(programs, (program) => {
         const model = cut(program)
-        const { offsets, bytes } = planMemory(model)
+        const { offsets, bytes } = placeValues(model)
         const memory = new Float64Array(bytes / 4).fill(Number.NaN)
         const bound = new Map<number, readonly number[]>()
         model.inputs.forEach(({ name }, i) => {
@@ -116,7 +116,7 @@ describe('random programs', () => {
       )
     fc.assert(
       fc.property(drawn, (model) => {
-        const { offsets, bytes } = planMemory(model)
+        const { offsets, bytes } = placeValues(model)
         const live = lifetimes(model)
         const bytesOf = (value: number) => (model.values[value]?.size as number) * 4
         live.forEach((life, a) => {
@@ -152,18 +152,18 @@ describe('chains', () => {
     )
 
   test('of equal values alternate between two places', () => {
-    expect(planMemory(chain(new Array(50).fill(160))).bytes).toBe(2 * 640)
+    expect(placeValues(chain(new Array(50).fill(160))).bytes).toBe(2 * 640)
   })
 
   test('of kernels that overwrite take one place', () => {
-    expect(planMemory(chain(new Array(50).fill(160), true)).bytes).toBe(640)
+    expect(placeValues(chain(new Array(50).fill(160), true)).bytes).toBe(640)
   })
 
   test('of random sizes take at most half more than the largest two neighbours', () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 1, max: 5000 }), { minLength: 3, maxLength: 60 }), (sizes) => {
         const model = chain(sizes)
-        expect(planMemory(model).bytes).toBeLessThanOrEqual(1.5 * minBytes(model) + LINE)
+        expect(placeValues(model).bytes).toBeLessThanOrEqual(1.5 * minBytes(model) + LINE)
       }),
       { numRuns: 300 },
     )
@@ -179,7 +179,7 @@ describe('chains', () => {
       [depth + i + 1],
     ])
     const model = program(sizes, [...forward, ...backward])
-    expect(planMemory(model).bytes).toBe(minBytes(model))
+    expect(placeValues(model).bytes).toBe(minBytes(model))
   })
 })
 
@@ -190,7 +190,7 @@ describe('overwriting', () => {
   /** For each kernel that may overwrite its input, whether it does. */
   const overwritten = (outputs: Record<string, Tensor>): boolean[] => {
     const model = cut({ outputs })
-    const { offsets } = planMemory(model)
+    const { offsets } = placeValues(model)
     return model.stages.flatMap((stage) =>
       stage.kind === 'kernel' && stage.overwrites
         ? [offsets[stage.inputs[0]?.value as number] === offsets[stage.outputs[0]?.value as number]]
@@ -220,12 +220,12 @@ describe('overwriting', () => {
       ],
     )
     const values = model.values.map((value, i) => (i === 1 ? { ...value, constant: new Float32Array(4) } : value))
-    const { offsets } = planMemory({ ...model, values })
+    const { offsets } = placeValues({ ...model, values })
     expect(offsets[1]).not.toBe(offsets[2])
   })
 
   test('does not happen if the result has another size', () => {
-    const { offsets } = planMemory(
+    const { offsets } = placeValues(
       program(
         [4, 16, 200, 1],
         [

@@ -1,9 +1,9 @@
 /**
- * Plans the memory of a staged program. A value is live from the stage that computes it to the last one that
- * reads it; values that are never live at the same time may share memory (`memory-plan.ts`).
+ * Places the values of a staged program in its memory. A value is live from the stage that computes it to the last one that
+ * reads it; values that are never live at the same time may share memory (`place-blocks.ts`).
  */
 import type { StagedModel, StoredType } from '../../../core/graph/stages/contract.ts'
-import { placeBlocks } from '../../contract/memory-plan.ts'
+import { placeBlocks } from '../../contract/place-blocks.ts'
 
 const bytesOf: Readonly<Record<StoredType, number>> = {
   float32: 4,
@@ -16,7 +16,7 @@ const bytesOf: Readonly<Record<StoredType, number>> = {
 /** Bytes of a cache line. */
 const LINE = 64
 
-export interface MemoryPlan {
+export interface ValuePlaces {
   /** Byte offset of each value; null for values of ports and for unused ones. */
   readonly offsets: readonly (number | null)[]
   readonly bytes: number
@@ -28,7 +28,7 @@ interface Allocation {
   last: number
 }
 
-export function planMemory({ values, stages, valueOfInput, valueOfOutput }: StagedModel): MemoryPlan {
+export function placeValues({ values, stages, valueOfInput, valueOfOutput }: StagedModel): ValuePlaces {
   const ports = new Set([...valueOfInput, ...valueOfOutput])
   const allocationOf = new Map<number, Allocation>()
   const end = stages.length

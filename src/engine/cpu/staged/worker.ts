@@ -7,7 +7,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { channels } from '../../contract/ranks.ts'
 import { now } from '../../contract/recording.ts'
-import { NOT_ORDERED, RuntimeError } from '../../contract/runtime.ts'
+import { NOT_POSTED, RuntimeError } from '../../contract/runtime.ts'
 import { OrderRing } from '../../world/mpi/ring.ts'
 import { Mlas } from '../mlas/mlas.ts'
 import { Dnnl } from '../onednn/dnnl.ts'
@@ -111,7 +111,7 @@ function arrivals({ steps, arriving, arrivals }: Script): (() => void)[] {
     return () => {
       for (const i of exchanges) {
         const ticket = ticketOf[i] as number
-        if (ticket === NOT_ORDERED) continue
+        if (ticket === NOT_POSTED) continue
         const begin = now()
         orderRing.wait(ticket)
         if (leader) waited[0] = (waited[0] as number) + now() - begin

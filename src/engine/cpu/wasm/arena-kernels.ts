@@ -61,8 +61,8 @@ class WasmKernels implements ArenaKernels {
 
   async balance(biases: readonly LoadBias[], rate: number, { isOpen }: Gate): Promise<void> {
     if (!isOpen) return
-    for (const { known, ordered, ...range } of biases) {
-      const loads = Array.from(known, (load, e) => load + (ordered?.[e] ?? 0))
+    for (const { known, enqueued, ...range } of biases) {
+      const loads = Array.from(known, (load, e) => load + (enqueued?.[e] ?? 0))
       const mean = loads.reduce((sum, load) => sum + load, 0) / loads.length
       await changeRange(range, (bias_N) => {
         loads.forEach((load, e) => {

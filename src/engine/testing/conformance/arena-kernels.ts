@@ -33,7 +33,7 @@ export function describeArenaKernels(device: Device): void {
         gradients.map((_, i) => arrays.range(`g${i}`)),
         options,
       )
-      await device.runtime.finish()
+      await device.runtime.synchronize()
       await arrays.expectOnly()
       return gate
     }
@@ -73,15 +73,15 @@ export function describeArenaKernels(device: Device): void {
       expectClose([gate.norm], [norm], 'norm')
     })
 
-    /** Outputs of a program that has been ordered, and need not be there yet. */
-    async function ordered<T>(values: readonly number[], use: (array: Float32Array) => Promise<T>): Promise<T> {
+    /** Outputs of a program that has been enqueued, and need not be there yet. */
+    async function enqueued<T>(values: readonly number[], use: (array: Float32Array) => Promise<T>): Promise<T> {
       const { runtime } = device
       const executable = await runtime.compile({ outputs: { y: multiply(input('x', 'float32', [values.length]), 1) } })
       const y = new Float32Array(values.length)
       const binding = executable.bind({ x: Float32Array.from(values), y })
-      await binding.order()
+      await binding.enqueue()
       const result = await use(y)
-      await runtime.finish()
+      await runtime.synchronize()
       binding.release()
       executable.release()
       return result
@@ -93,7 +93,7 @@ export function describeArenaKernels(device: Device): void {
       [[Number.POSITIVE_INFINITY], false],
       [[0, Number.NEGATIVE_INFINITY], false],
     ])('a gate looks at other numbers too, such as a loss: %j', async (values, isOpen) => {
-      const gate = await ordered(values, (array) => gateOf(gradients, { clip: norm / 4, finite: [array] }))
+      const gate = await enqueued(values, (array) => gateOf(gradients, { clip: norm / 4, finite: [array] }))
       expect(gate.isOpen).toBe(isOpen)
       expectClose([gate.norm], [norm], 'norm')
     })
@@ -115,7 +115,7 @@ export function describeArenaKernels(device: Device): void {
           const range = { ...arrays.range('bias'), known: loads }
           for (const closed of [true, false]) {
             const gate = await kernels.gate([arrays.range('g')], { clip: 0, closed })
-            await ordered(more ?? [0], (array) => kernels.balance([{ ...range, ordered: more && array }], 0.01, gate))
+            await enqueued(more ?? [0], (array) => kernels.balance([{ ...range, enqueued: more && array }], 0.01, gate))
           }
           expectClose(
             await arrays.read('bias'),
@@ -167,7 +167,7 @@ export function describeArenaKernels(device: Device): void {
       const [p, g, m, v] = [await read('p'), await read('g'), await read('m'), await read('v')]
       const gate = await kernels.gate(gradients, { clip: 0.5 })
       await kernels.adamw(ranges, adamwSettings, gate)
-      await device.runtime.finish()
+      await device.runtime.synchronize()
       const { first, second, beta1, beta2, size, correction, epsilon } = adamwSettings
       const total = Math.sqrt(g.reduce((sum, x) => sum + x * x, 0))
       const scale = Math.min(1, 0.5 / total)
@@ -226,7 +226,7 @@ export function describeArenaKernels(device: Device): void {
         const g = await arrays.read('g')
         const gate = await kernels.gate([arrays.range('g')], { clip })
         await kernels.adafactor([range], { beta, rate }, gate)
-        await device.runtime.finish()
+        await device.runtime.synchronize()
         const total = Math.sqrt(g.reduce((sum, x) => sum + x * x, 0))
         const scale = clip > 0 ? Math.min(1, clip / total) : 1
         plain.forEach((tensor, i) => {
@@ -254,7 +254,7 @@ export function describeArenaKernels(device: Device): void {
       const all = async () => [await read('p'), await read('m'), await read('v')]
       const before = await all()
       await kernels.adamw(ranges, adamwSettings, await kernels.gate(gradients, { clip: 1, closed }))
-      await device.runtime.finish()
+      await device.runtime.synchronize()
       expect(await all()).toEqual(before)
 
       for (const [, count, rows, columns] of shapes) {
@@ -265,12 +265,12 @@ export function describeArenaKernels(device: Device): void {
           return Array.from({ length: count }, (_, i) => state.slice(i * stateSize, i * stateSize + means))
         }
         await kernels.adafactor([range], { beta: 0, rate: 0.1 }, await kernels.gate([arrays.range('g')], open))
-        await device.runtime.finish()
+        await device.runtime.synchronize()
         const [p, means] = [await arrays.read('p'), await kept()]
         await changeRange({ ...arrays.range('g'), count: 1 }, (values) => values.fill(value))
         const gate = await kernels.gate([arrays.range('g')], { clip: 1, closed })
         await kernels.adafactor([range], { beta: 0.5, rate: 0.1 }, gate)
-        await device.runtime.finish()
+        await device.runtime.synchronize()
         expect(await arrays.read('p')).toEqual(p)
         expect(await kept()).toEqual(means)
       }
@@ -282,7 +282,7 @@ export function describeArenaKernels(device: Device): void {
       const { arena, at } = arrays
       await kernels.add([{ arena, to: at.to, from: at.from, count }])
       await kernels.add([{ arena, to: at.to, from: at.from, count }])
-      await device.runtime.finish()
+      await device.runtime.synchronize()
       const twice = Float64Array.from(to, (value, i) => value + 2 * (from[i] as number))
       expectClose(await arrays.read('to'), twice, 'sum')
       await arrays.expectOnly('to')
@@ -296,7 +296,7 @@ export function describeArenaKernels(device: Device): void {
       const arrays = await Arrays.place(device.runtime, { table, rows, indices: new Float32Array(chosen.buffer) })
       const { arena, at } = arrays
       await kernels.scatterAddRows({ arena, ...at, tableRows, rowCount, width })
-      await device.runtime.finish()
+      await device.runtime.synchronize()
       const expected = Float64Array.from(table)
       chosen.forEach((to, r) => {
         for (let c = 0; c < width; c++)
@@ -306,16 +306,16 @@ export function describeArenaKernels(device: Device): void {
       await arrays.expectOnly('table')
     })
 
-    test('kernels and programs see the results of each other, in the order in which they were ordered', async () => {
+    test('kernels and programs see the results of each other, in the order in which they were enqueued', async () => {
       const executable = await device.runtime.compile(addition('float32', 4))
       const arrays = await Arrays.place(device.runtime, { a: Float32Array.of(1, 2, 3, 4), b: new Float32Array(4) })
       const { arena, at } = arrays
       const y = new Float32Array(4)
       // b ← a + a, then a ← a + b, then y ← a + b.
-      await executable.bind({ x: arrays.range('a'), b: arrays.range('a'), y: arrays.range('b') }).order()
+      await executable.bind({ x: arrays.range('a'), b: arrays.range('a'), y: arrays.range('b') }).enqueue()
       await kernels.add([{ arena, to: at.a, from: at.b, count: 4 }])
-      await executable.bind({ x: arrays.range('a'), b: arrays.range('b'), y }).order()
-      await device.runtime.finish()
+      await executable.bind({ x: arrays.range('a'), b: arrays.range('b'), y }).enqueue()
+      await device.runtime.synchronize()
       expect([...y]).toEqual([5, 10, 15, 20])
       executable.release()
     })

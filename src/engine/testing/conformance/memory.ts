@@ -1,4 +1,4 @@
-/** Conformance of arenas, of ports in them, and of the order of what was ordered. */
+/** Conformance of arenas, of ports in them, and of the order of enqueued work. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { multiply } from '../../../core/graph/ops/elementwise.ts'
@@ -103,7 +103,7 @@ export function describeMemory(device: Device): void {
       expect(bind(arena.byteLength / 4 - 1, 2)).toThrow(/port b: .*inside an arena/)
     }))
 
-  test('what is ordered sees the results of what was ordered before, and all are there after finish', async () => {
+  test('enqueued work sees the results of work before it, and all results are there after synchronize', async () => {
     const { runtime } = device
     const increment = await runtime.compile(addition('float32', 2))
     const double = await runtime.compile({ outputs: { z: multiply(input('y', 'float32', [2]), 2) } })
@@ -111,25 +111,25 @@ export function describeMemory(device: Device): void {
     const [y, z] = [{ arena, start: RANGE_START, count: 2 }, new Float32Array(2)]
     const incremented = increment.bind({ x: y, b: Float32Array.of(1, 10), y })
     const doubled = double.bind({ y, z })
-    await incremented.order()
-    await incremented.order()
-    await doubled.order()
-    await incremented.order()
-    await runtime.finish()
+    await incremented.enqueue()
+    await incremented.enqueue()
+    await doubled.enqueue()
+    await incremented.enqueue()
+    await runtime.synchronize()
     expect([...z]).toEqual([4, 40])
     expect([...(await readRange(y))]).toEqual([3, 30])
-    await doubled.order()
-    await runtime.finish()
-    await runtime.finish()
+    await doubled.enqueue()
+    await runtime.synchronize()
+    await runtime.synchronize()
     expect([...z]).toEqual([6, 60])
     for (const executable of [increment, double]) executable.release()
   })
 
-  test('a read of an arena sees what was ordered before', () =>
+  test('a read of an arena sees work that was enqueued before', () =>
     use(device, addition('float32', 2), async (executable) => {
       const arena = device.runtime.createArena(64)
       const y = { arena, start: 0, count: 2 }
-      await executable.bind({ x: y, b: Float32Array.of(1, 2), y }).order()
+      await executable.bind({ x: y, b: Float32Array.of(1, 2), y }).enqueue()
       expect([...(await arena.read(0, 2))]).toEqual([1, 2])
       await arena.write(0, Float32Array.of(5, 5))
       await executable.bind({ x: y, b: Float32Array.of(1, 2), y }).run()

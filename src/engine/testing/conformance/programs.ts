@@ -152,7 +152,7 @@ export function describePrograms(device: Device): void {
     first.release()
     first.release()
     await expect(first.run()).rejects.toThrow(/released/)
-    await expect(first.order()).rejects.toThrow(/released/)
+    await expect(first.enqueue()).rejects.toThrow(/released/)
     await second.run()
     executable.release()
     executable.release()

@@ -12,7 +12,7 @@ import { isMainThread, Worker } from 'node:worker_threads'
 import { UsageError } from '../../../core/errors.ts'
 import { packageFile } from '../../../core/package-file.ts'
 import { type RankIdentity, rankName } from '../../../core/text/rank-name.ts'
-import { NOT_ORDERED } from '../../contract/runtime.ts'
+import { NOT_POSTED } from '../../contract/runtime.ts'
 import { RuntimeError } from '../../contract/runtime-error.ts'
 import { addressOf } from '../../native/ffi.ts'
 import { findMpi } from './library.ts'
@@ -153,7 +153,7 @@ export class Ranks {
     if (Number.isInteger(channel) && channel >= 0 && channel <= MAX_CHANNEL) return this.transfer(channel, transfers)
     const expected = `an integer from 0 to ${MAX_CHANNEL}`
     const error = new RuntimeError(`internal: invalid channel ${channel} (expected ${expected})`)
-    return { ticket: NOT_ORDERED, done: Promise.reject(error) }
+    return { ticket: NOT_POSTED, done: Promise.reject(error) }
   }
 
   /** Settles when an order that another thread has posted, with `reports`, is done. */
@@ -166,7 +166,7 @@ export class Ranks {
   }
 
   private transfer(channel: number, transfers: readonly ArrayTransfer[]) {
-    let ticket = NOT_ORDERED
+    let ticket = NOT_POSTED
     const done = new Promise<void>((resolve, reject) => {
       if (this.failure) throw this.failure
       if (this.closing && channel !== COLLECTIVE_CHANNEL) throw closed()

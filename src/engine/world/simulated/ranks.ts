@@ -7,7 +7,7 @@ import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { packageFile } from '../../../core/package-file.ts'
 import type { Begun, Ranks, Transfer } from '../../contract/ranks.ts'
-import { NOT_ORDERED } from '../../contract/runtime.ts'
+import { NOT_POSTED } from '../../contract/runtime.ts'
 import { createOrders } from '../mpi/orders.ts'
 import { OrderRing } from '../mpi/ring.ts'
 import { type ChannelTraffic, createTraffic, readTraffic, TrafficRecorder } from '../mpi/traffic.ts'
@@ -43,7 +43,7 @@ export class SimulatedRanks implements Ranks {
       if (from) to.array.set(from.array.subarray(0, Math.min(to.array.length, from.array.length)))
     for (const { direction, array } of transfers) this.recorder.add(channel, direction, array.byteLength)
     this.recorder.end(channel, performance.now())
-    return { ticket: NOT_ORDERED, done: Promise.resolve() }
+    return { ticket: NOT_POSTED, done: Promise.resolve() }
   }
 
   async completion(ticket: number): Promise<void> {

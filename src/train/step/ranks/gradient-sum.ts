@@ -12,7 +12,7 @@ import type { ParameterSpec } from '../../../core/model/parameters.ts'
 import { type Arena, floatsOf } from '../../../engine/contract/arena.ts'
 import type { Addition, ArenaKernels } from '../../../engine/contract/arena-kernels.ts'
 import { channels, type Ranks, type Transfer } from '../../../engine/contract/ranks.ts'
-import { NOT_ORDERED } from '../../../engine/contract/runtime.ts'
+import { NOT_POSTED } from '../../../engine/contract/runtime.ts'
 import { paddedFloats } from '../bank.ts'
 import type { ParameterStore } from '../store.ts'
 import { shardsOfRank } from './gradient-tree.ts'
@@ -188,8 +188,8 @@ export class GradientSum {
   /** Waits for the early exchanges, and adds what has arrived. */
   private async finishEarly(ranks: Ranks, tickets: readonly number[]): Promise<void> {
     const done = this.early.map((early, i) => {
-      const ticket = tickets[i] ?? NOT_ORDERED
-      return ticket === NOT_ORDERED
+      const ticket = tickets[i] ?? NOT_POSTED
+      return ticket === NOT_POSTED
         ? ranks.exchange(channels['early gradients'], this.transfersOf(early))
         : ranks.completion(ticket)
     })

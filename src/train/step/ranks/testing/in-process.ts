@@ -1,7 +1,7 @@
 /** Ranks in one process, for tests: transfers are copies in memory. */
 
 import type { Ranks, Transfer } from '../../../../engine/contract/ranks.ts'
-import { NOT_ORDERED } from '../../../../engine/contract/runtime.ts'
+import { NOT_POSTED } from '../../../../engine/contract/runtime.ts'
 import { createOrders } from '../../../../engine/world/mpi/orders.ts'
 
 /** Messages by channel, sender and receiver, and who waits for them. */
@@ -63,7 +63,7 @@ export function ranksInProcess(size: number): Ranks[] {
     roster: Array.from({ length: size }, (_, of) => ({ rank: of, host: 'here', pid: process.pid })),
     orders: createOrders(),
     begin(channel: number, transfers: readonly Transfer[]) {
-      return { ticket: NOT_ORDERED, done: this.exchange(channel, transfers) }
+      return { ticket: NOT_POSTED, done: this.exchange(channel, transfers) }
     },
     async exchange(channel: number, transfers: readonly Transfer[]) {
       const received = transfers.map(async ({ peer, direction, array }) => {
