@@ -175,7 +175,7 @@ describe.skipIf(!testDevice?.features.f16)('training in f16 on a WebGPU device',
     const bytes = async (math: 'float32' | 'f16'): Promise<number> => {
       let planned = 0
       const compile = async (program: Program) => {
-        planned = planProgram(program, nodeKernels, { f16: true, subgroups: false }, math).bytes
+        planned = planProgram(program, nodeKernels, math).bytes
         throw new Error('planned')
       }
       const runtime: Runtime = Object.create(gpu, { math: { value: math }, compile: { value: compile } })

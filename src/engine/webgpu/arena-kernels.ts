@@ -1,5 +1,6 @@
 /** Arena kernels on a device: optimizers, the gate of an update, additions of rows. Each call records its dispatches. */
-import type { DType } from '../../core/graph/model.ts'
+import type { Shape } from '../../core/graph/model.ts'
+import { sizeOf } from '../../core/graph/shape.ts'
 import { type Arena, type ArenaRange, RANGE_START } from '../contract/arena.ts'
 import {
   type AdafactorRange,
@@ -19,7 +20,7 @@ import { RuntimeError } from '../contract/runtime-error.ts'
 import type { NodeTime } from '../contract/times.ts'
 import { BUFFER_USAGE, DeviceArena } from './arena.ts'
 import { type BoundDispatch, bindDispatch, recordAll } from './bound.ts'
-import type { Dispatch, Lowered, MemoryType, Place } from './contract.ts'
+import { type Dispatch, type MemoryType, type Operand, operandOf } from './contract.ts'
 import type { Device } from './device.ts'
 import { adafactorDispatches } from './kernels/optimizer/adafactor.ts'
 import { adamwDispatch } from './kernels/optimizer/adamw.ts'
@@ -30,6 +31,10 @@ import type { Profiler } from './profile.ts'
 import { padded, type WorkQueue } from './queue.ts'
 import { Settings } from './settings.ts'
 import { ALIGNMENT, type Slice } from './slice.ts'
+
+/** An operand in memory that exists. Default: floats, all of the slice. */
+type Placing = (slice: Slice, shape?: Shape, dtype?: MemoryType) => Operand
+type Lower = (at: Placing) => readonly Dispatch[]
 
 /** Services of the runtime. */
 export interface KernelParts {
@@ -58,17 +63,21 @@ export class DeviceArenaKernels implements ArenaKernels {
 
   async gate(ranges: readonly ArenaRange[], { clip, closed = false, total, finite = [] }: GateOptions): Promise<Gate> {
     if (total) throw new RuntimeError('internal: ranks share no gradients on a GPU')
-    const slices = merged(ranges).flatMap((range) => this.cut(range))
-    const counts = slices.map(({ bytes }) => bytes / 4)
+    const slices = merged(ranges).flatMap(({ arena, start, count }) =>
+      this.pieces(count).map((piece) => slice(arena, start + piece.first, piece.count)),
+    )
+    const numbers = finite.map((array) => ({ slice: this.outputOf(array), shape: [array.length] }))
     const key = slices.map(keyOf).join(' ')
-    const numbers = finite.map((array) => this.outputOf(array))
-    const { sums, gate } = this.gates.get(key) ?? this.openGate(key, squaresSize(counts))
-    const operands = (places: readonly Slice[]) => (place: Place) => slot(places, 'input' in place ? place.input : -1)
-    const options = { sums: squaresSize(counts), clip, closed, finite: finite.map(({ length }) => length) }
-    this.run('sumOfSquares', `${key} ${clip} ${closed} ${numbers.map(keyOf).join(' ')}`, () => [
-      ...this.bind(squaresDispatches(counts), operands([...slices, sums])),
-      ...this.bind({ dispatches: [gateDispatch(options)] }, operands([sums, gate, ...numbers])),
-    ])
+    const size = squaresSize(slices.map(({ bytes }) => bytes / 4))
+    const { sums, gate } = this.gates.get(key) ?? this.openGate(key, size)
+    const all = [...slices, ...numbers.map(({ slice }) => slice)]
+    const lower = (at: Placing) => {
+      const ofSums = at(sums, [size])
+      const operands = { sums: ofSums, gate: at(gate), finite: numbers.map(({ slice, shape }) => at(slice, shape)) }
+      const ofRanges = slices.map((slice) => at(slice))
+      return [...squaresDispatches(ofRanges, ofSums), gateDispatch(operands, { clip, closed })]
+    }
+    this.run('sumOfSquares', all, lower, `${clip} ${closed}`)
     const result = new DeviceGate(gate)
     this.parts.queue.readBack([{ ...gate, bytes: 16 }], (bytes) => result.fill(new Float32Array(bytes, 0, 3)))
     return result
@@ -84,28 +93,24 @@ export class DeviceArenaKernels implements ArenaKernels {
 
   async adamw(ranges: readonly AdamwRange[], settings: AdamwSettings, gate: Gate): Promise<void> {
     const { first, second, beta1, beta2, size, correction, epsilon } = settings
-    for (const { arena, p, g, m, v, count, keep, factor = 1 } of ranges) {
-      const arrays = [p, g, m, v].map((start) => this.cut({ arena, start, count }))
-      for (const [i, own] of (arrays[0] as readonly Slice[]).entries()) {
-        const places = arrays.map((slices) => slices[i] as Slice)
-        const values = this.settings.write(keyOf(own), [
-          first,
-          second,
-          beta1,
-          beta2,
-          factor * size,
-          correction,
-          epsilon,
-          keep,
+    const decision = sliceOfGate(gate)
+    for (const { arena, p, g, m, v, count, keep, factor = 1 } of ranges)
+      for (const piece of this.pieces(count)) {
+        const part = (start: number) => slice(arena, start + piece.first, piece.count)
+        const all = { p: part(p), g: part(g), m: part(m), v: part(v) }
+        const numbers = [first, second, beta1, beta2, factor * size, correction, epsilon, keep]
+        const values = this.settings.write(keyOf(all.p), numbers)
+        this.run('adamw', [...Object.values(all), values, decision], (at) => [
+          adamwDispatch({
+            p: at(all.p),
+            g: at(all.g),
+            m: at(all.m),
+            v: at(all.v),
+            settings: at(values),
+            gate: at(decision),
+          }),
         ])
-        const all = [...places, values, sliceOfGate(gate)]
-        this.run('adamw', all.map(keyOf).join(' '), () =>
-          this.bind({ dispatches: [adamwDispatch(own.bytes / 4)] }, (place) =>
-            slot(all, (place as { input: number }).input),
-          ),
-        )
       }
-    }
   }
 
   async adamwCompact(state: CompactState): Promise<void> {
@@ -113,32 +118,40 @@ export class DeviceArenaKernels implements ArenaKernels {
   }
 
   async adafactor(ranges: readonly AdafactorRange[], { beta, rate }: AdafactorSettings, gate: Gate): Promise<void> {
+    const decision = sliceOfGate(gate)
     for (const { arena, p, g, state, count, rows, columns, keep, factor = 1 } of ranges) {
-      const size = count * (rows ?? 1) * columns
+      const shape = rows === null ? [count, columns] : [count, rows, columns]
+      const size = sizeOf(shape)
       if (size === 0) continue
-      const values = this.settings.write(keyOf(slice(arena, p, size)), [beta, factor * rate, keep])
-      const all = [
-        slice(arena, p, size),
-        slice(arena, g, size),
-        slice(arena, state, count * adafactorStateSize(rows, columns)),
-        values,
-        sliceOfGate(gate),
-      ]
-      this.run('adafactor', all.map(keyOf).join(' '), () => {
-        const lowered = adafactorDispatches({ count, rows, columns })
-        return this.bindWithScratch(lowered, all)
-      })
+      const [ofP, ofG] = [slice(arena, p, size), slice(arena, g, size)]
+      const ofState = slice(arena, state, count * adafactorStateSize(rows, columns))
+      const values = this.settings.write(keyOf(ofP), [beta, factor * rate, keep])
+      this.run('adafactor', [ofP, ofG, ofState, values, decision], (at) =>
+        adafactorDispatches({
+          p: at(ofP, shape),
+          g: at(ofG, shape),
+          state: at(ofState),
+          settings: at(values),
+          gate: at(decision),
+        }),
+      )
     }
   }
 
   async balance(biases: readonly LoadBias[], rate: number, gate: Gate): Promise<void> {
+    const decision = sliceOfGate(gate)
     for (const { arena, start, count, known, ordered } of biases) {
       const bias = slice(arena, start, count)
-      const settings = this.settings.write(`balance ${keyOf(bias)}`, [rate, ...Array.from(known)])
-      const all = [bias, settings, sliceOfGate(gate), ...(ordered ? [this.outputOf(ordered)] : [])]
-      this.run('balance', all.map(keyOf).join(' '), () =>
-        this.bindWithScratch({ dispatches: [balanceDispatch(count, ordered !== null)] }, all),
-      )
+      const values = this.settings.write(`balance ${keyOf(bias)}`, [rate, ...Array.from(known)])
+      const more = ordered && this.outputOf(ordered)
+      this.run('balance', [bias, values, decision, ...(more ? [more] : [])], (at) => [
+        balanceDispatch({
+          bias: at(bias),
+          settings: at(values),
+          gate: at(decision),
+          more: more ? at(more) : undefined,
+        }),
+      ])
     }
   }
 
@@ -150,34 +163,38 @@ export class DeviceArenaKernels implements ArenaKernels {
 
   async add(additions: readonly Addition[]): Promise<void> {
     for (const { arena, to, from, count } of additions) {
-      const all = [slice(arena, to, count), slice(arena, from, count)]
-      this.run('add', all.map(keyOf).join(' '), () => this.bindWithScratch({ dispatches: [addDispatch(count)] }, all))
+      const [sum, addend] = [slice(arena, to, count), slice(arena, from, count)]
+      this.run('add', [sum, addend], (at) => [addDispatch({ to: at(sum), from: at(addend) })])
     }
   }
 
   async scatterAddRows({ arena, table, tableRows, rows, indices, rowCount, width }: RowScatter): Promise<void> {
-    const all = [
-      slice(arena, table, tableRows * width),
-      slice(arena, rows, rowCount * width),
-      slice(arena, indices, rowCount),
-    ]
-    this.run('scatterAddRows', all.map(keyOf).join(' '), () =>
-      this.bindWithScratch(scatterAddRowsDispatches({ tableRows, rowCount, width }), all, { 2: 'int32' }),
+    const ofTable = slice(arena, table, tableRows * width)
+    const ofRows = slice(arena, rows, rowCount * width)
+    const ofIndices = slice(arena, indices, rowCount)
+    this.run('scatterAddRows', [ofTable, ofRows, ofIndices], (at) =>
+      scatterAddRowsDispatches({
+        table: at(ofTable, [tableRows, width]),
+        rows: at(ofRows, [rowCount, width]),
+        indices: at(ofIndices, [rowCount], 'int32'),
+      }),
     )
   }
 
-  /** Parts of a range that the device can bind. */
-  private cut({ arena, start, count }: ArenaRange): Slice[] {
+  /** Parts of a range of so many floats that the device can bind. */
+  private pieces(count: number): { readonly first: number; readonly count: number }[] {
     const most = Math.floor(this.parts.device.gpu.limits.maxStorageBufferBindingSize / ALIGNMENT) * RANGE_START
-    const parts = Math.ceil(count / most)
-    return Array.from({ length: parts }, (_, i) => slice(arena, start + i * most, Math.min(most, count - i * most)))
+    return Array.from({ length: Math.ceil(count / most) }, (_, i) => ({
+      first: i * most,
+      count: Math.min(most, count - i * most),
+    }))
   }
 
-  /** Records the dispatches of a call, which are bound when it is first made with this memory. */
-  private run(kind: string, key: string, bind: () => readonly BoundDispatch[]): void {
+  /** Records the dispatches of a call, which are lowered and bound when it is first made with this memory and rule. */
+  private run(kind: string, slices: readonly Slice[], lower: Lower, rule = ''): void {
     const { queue, profiler } = this.parts
-    const name = `${kind} ${key}`
-    const bound = this.bound.get(name) ?? bind()
+    const name = `${kind} ${slices.map(keyOf).join(' ')} ${rule}`
+    const bound = this.bound.get(name) ?? this.bind(lower)
     this.bound.set(name, bound)
     if (!profiler) {
       if (bound.length > 0) recordAll(queue, bound)
@@ -190,35 +207,29 @@ export class DeviceArenaKernels implements ArenaKernels {
   }
 
   /** Binds dispatches with their scratch memory, which the next program may use again. */
-  private bindWithScratch(lowered: Lowered, all: readonly Slice[], dtypes: Readonly<Record<number, DType>> = {}) {
-    const sizes = (lowered.scratch ?? []).map(({ shape }) =>
-      Math.max(4, 4 * shape.reduce((product, d) => product * d, 1)),
-    )
-    const memory = sizes.length > 0 ? this.parts.memory(sizes.reduce((sum, bytes) => sum + padded(bytes), 0)) : null
-    let offset = 0
-    const scratch = sizes.map((bytes): Slice => {
-      const at = offset
-      offset += padded(bytes)
-      return { buffer: memory as GPUBuffer, offset: at, bytes }
+  private bind(lower: Lower): BoundDispatch[] {
+    const slices = new Map<Operand, Slice>()
+    const dispatches = lower((slice, shape = [slice.bytes / 4], dtype = 'float32') => {
+      const operand = operandOf(dtype, shape)
+      slices.set(operand, slice)
+      return operand
     })
-    return this.bind(
-      lowered,
-      (place) => ('scratch' in place ? slot(scratch, place.scratch) : slot(all, 'input' in place ? place.input : -1)),
-      (place) =>
-        'input' in place ? dtypes[place.input] : lowered.scratch?.[(place as { scratch: number }).scratch]?.dtype,
-    )
-  }
-
-  private bind(
-    { dispatches }: Lowered,
-    at: (place: Place) => Slice,
-    dtypeOf: (place: Place) => MemoryType | undefined = () => undefined,
-  ): BoundDispatch[] {
-    return dispatches.map((dispatch: Dispatch) =>
+    const used = new Set(dispatches.flatMap(({ operands }) => operands.map(({ of }) => of)))
+    const scratch = [...used].filter((operand) => !slices.has(operand))
+    const bytesOf = ({ size }: Operand) => Math.max(4, 4 * size)
+    const total = scratch.reduce((sum, operand) => sum + padded(bytesOf(operand)), 0)
+    const memory = total > 0 ? this.parts.memory(total) : null
+    let offset = 0
+    for (const operand of scratch) {
+      const bytes = bytesOf(operand)
+      slices.set(operand, { buffer: memory as GPUBuffer, offset, bytes })
+      offset += padded(bytes)
+    }
+    const sliceOf = (operand: Operand) => slices.get(operand) as Slice
+    return dispatches.map((dispatch) =>
       bindDispatch(this.parts.device, dispatch, {
-        dtypes: dispatch.operands.map((place) => dtypeOf(place) ?? 'float32'),
-        slices: dispatch.operands.map(at),
-        indirect: 'indirect' in dispatch.workgroups ? at(dispatch.workgroups.indirect) : null,
+        slices: dispatch.operands.map(({ of }) => sliceOf(of)),
+        indirect: 'indirect' in dispatch.workgroups ? sliceOf(dispatch.workgroups.indirect) : null,
       }),
     )
   }
@@ -273,8 +284,6 @@ function slice(arena: Arena, start: number, count: number): Slice {
     throw new RuntimeError(`internal: a range begins at float ${start} (expected a multiple of ${RANGE_START})`)
   return { buffer: arena.buffer, offset: start * 4, bytes: count * 4 }
 }
-
-const slot = (slices: readonly Slice[], index: number): Slice => slices[index] as Slice
 
 const buffers = new WeakMap<GPUBuffer, number>()
 let bufferCount = 0

@@ -1,6 +1,6 @@
 /** Dispatches bound to memory: operands become slices of buffers. */
 import { RuntimeError } from '../contract/runtime-error.ts'
-import type { Dispatch, MemoryType, Workgroups } from './contract.ts'
+import type { Dispatch, Workgroups } from './contract.ts'
 import type { Device } from './device.ts'
 import { moduleOf } from './module.ts'
 import type { WorkQueue } from './queue.ts'
@@ -15,7 +15,6 @@ export interface BoundDispatch {
 }
 
 export interface DispatchOperands {
-  readonly dtypes: readonly MemoryType[]
   readonly slices: readonly Slice[]
   readonly indirect?: Slice | null
   /** For messages: the layer. */
@@ -29,7 +28,7 @@ export interface DispatchOperands {
 export function bindDispatch(
   device: Pick<Device, 'gpu' | 'pipeline'>,
   dispatch: Dispatch,
-  { dtypes, slices, indirect = null, where = '' }: DispatchOperands,
+  { slices, indirect = null, where = '' }: DispatchOperands,
 ): BoundDispatch {
   const { gpu } = device
   const most = gpu.limits.maxStorageBufferBindingSize
@@ -44,7 +43,7 @@ export function bindDispatch(
     const same = bound.findIndex(({ buffer, offset }) => buffer === slice.buffer && offset === slice.offset)
     bindings.push(same >= 0 ? same : bound.push(slice) - 1)
   }
-  const pipeline = device.pipeline(moduleOf(dispatch, dtypes, bindings), dispatch.name)
+  const pipeline = device.pipeline(moduleOf(dispatch, bindings), dispatch.name)
   const entries = bound.map(({ buffer, offset, bytes }, binding) => ({
     binding,
     resource: { buffer, offset, size: bytes },

@@ -1,11 +1,11 @@
 /**
  * Kernels of the WebGPU device.
  *
- * Think of a kernel as a function from the shapes of a call to a list of *dispatches*, each a WGSL program over some
- * operands. It never sees a buffer: an operand is an input, an output or scratch memory of the call, which the
- * executable binds. All operands are bound `read_write`, because WebGPU refuses a buffer that is bound both ways in one
- * dispatch, and programs keep many values in one buffer. Two operands in the same memory (a sum written over its
- * addend) become one binding, so a kernel names its arrays by `names`, and must read an element before it writes it.
+ * Think of a kernel as a function from the operands of a call to a list of *dispatches*, each a WGSL program over some
+ * of them. It never sees a buffer: an operand stands for memory, which the executable binds. All operands are bound
+ * `read_write`, because WebGPU refuses a buffer that is bound both ways in one dispatch, and programs keep many values
+ * in one buffer. Two operands in the same memory (a sum written over its addend) become one binding, so a kernel names
+ * its arrays by `names`, and must read an element before it writes it.
  *
  * Numbers take 4 bytes: float32 is `f32`; int32, int64 and bool are `i32`. With `math: f16` the floats of operands that a
  * kernel lists in `halves` may take 2 bytes: their dtype is then `float16`, `f16` in WGSL. A kernel computes in float32
@@ -14,53 +14,75 @@
  *
  * @example
  * ```ts
- * /** y = −x *\/
- * const negate: Kernel = {
- *   lower: ({ inputs: [x] }) => ({
- *     dispatches: [
- *       {
- *         name: 'negate',
- *         operands: [{ input: 0 }, { output: 0 }],
- *         workgroups: gridOf(x.size),
- *         code: ([x, y]) => `
+ * export const scale = implement(declared.scale, {
+ *   lower: ({ inputs: { x, factor }, outputs: { y } }) => [
+ *     dispatchOf({
+ *       name: 'scale',
+ *       operands: { x, factor, y },
+ *       workgroups: gridOf(x.size),
+ *       code: ({ x, factor, y }) => `
  * ${linearMain(x.size)} {
- *   ${y}[index] = -${x}[index];
+ *   ${y}[index] = ${x}[index]${factor && ` * ${factor}[0]`};
  * }`,
- *       },
- *     ],
- *   }),
- * }
+ *     }),
+ *   ],
+ * })
  * ```
  */
+import type {
+  AnyKernel,
+  Attributes,
+  AttributesOf,
+  OperandName,
+  Operands,
+} from '../../core/graph/kernels/declaration.ts'
 import type { DType, Shape } from '../../core/graph/model.ts'
+import { sizeOf } from '../../core/graph/shape.ts'
 import type { Halves } from '../../core/graph/stages/contract.ts'
-import type { AttributeValue } from '../../core/graph/tensor.ts'
 
 /** Numbers in memory: a float32 value of a program may be kept as `float16` (`program/storage.ts`). */
 export type MemoryType = DType | 'float16'
 
-/** A tensor of a call, row-major. */
+/** A tensor in memory, row-major. Dispatches refer to the object itself: an equal one is other memory. */
 export interface Operand {
   readonly dtype: MemoryType
   readonly shape: Shape
   readonly size: number
 }
 
-export interface KernelCall {
-  readonly type: string
-  readonly attributes: Readonly<Record<string, AttributeValue>>
-  readonly inputs: readonly Operand[]
-  readonly outputs: readonly Operand[]
-  /** Indices of outputs with an addend. The addends are the last inputs, in this order. */
-  readonly added: readonly number[]
-  /** Factors of outputs by index, from before their addends are added. Default: 1. */
-  readonly scales?: Readonly<Record<number, number>>
-  /** Whether tiled products round their factors to f16, where they are not stored so already. Default: false. */
-  readonly rounds?: boolean
+export const operandOf = (dtype: MemoryType, shape: Shape): Operand => ({ dtype, shape, size: sizeOf(shape) })
+
+/** Memory that holds values between the dispatches of a call only. */
+export const scratch = (dtype: MemoryType, shape: Shape): Operand => operandOf(dtype, shape)
+
+/** Names of the operands of a kernel of the graph, or of an operator of ONNX. */
+export type Signature = Pick<AnyKernel, 'name' | 'inputs' | 'outputs'>
+
+type InputOf<S extends Signature> = S['inputs'][number]
+type OutputOf<S extends Signature> = S['outputs'][number]
+
+/** One use of a kernel, with its operands by name. */
+export interface KernelCall<S extends Signature = Signature> {
+  /** Attributes of an operator are not declared. */
+  readonly attributes: S extends AnyKernel ? AttributesOf<S> : Attributes
+  readonly inputs: Operands<InputOf<S>, Operand>
+  readonly outputs: Operands<OutputOf<S>, Operand>
+  /** Tensors to add to outputs. */
+  readonly addends: ByOutput<S, Operand>
+  /** Factors of outputs, from before their addends are added. Default: 1. */
+  readonly scales: ByOutput<S, number>
+  /** Whether tiled products round their factors to f16, where they are not stored so already. */
+  readonly rounds: boolean
 }
 
-/** An operand of a call: by its index among inputs, outputs or scratch. */
-export type Place = { readonly input: number } | { readonly output: number } | { readonly scratch: number }
+/** Any call: each operand may be absent. */
+export type AnyCall = KernelCall<{
+  readonly name: string
+  readonly inputs: readonly `${string}?`[]
+  readonly outputs: readonly `${string}?`[]
+}>
+
+type ByOutput<S extends Signature, T> = { readonly [Name in OperandName<OutputOf<S>>]?: T | undefined }
 
 /** WGSL types of the elements of a binding. Vectors need operands whose size is a multiple of theirs. */
 export type ElementType =
@@ -74,8 +96,12 @@ export type ElementType =
   | 'f16'
   | 'vec4<f16>'
 
-/** An operand as a dispatch sees it. `as`: its element type; default by dtype. */
-export type Use = Place & { readonly as?: ElementType }
+/** An operand as a dispatch sees it. */
+export interface Use {
+  readonly of: Operand
+  /** Type of its elements; default by dtype. */
+  readonly as?: ElementType
+}
 
 export type Workgroups = readonly [x: number, y: number, z: number]
 
@@ -90,32 +116,35 @@ export interface Dispatch {
    */
   readonly code: (names: readonly string[]) => string
   /** Workgroups to start, or an operand with three u32 numbers at its start that an earlier dispatch has written. */
-  readonly workgroups: Workgroups | { readonly indirect: Place }
+  readonly workgroups: Workgroups | { readonly indirect: Operand }
   /** Reads inputs and writes scratch memory, all of it: calls with the same code and inputs compute it once. */
   readonly shared?: true
-}
-
-export interface Lowered {
-  /** Memory that holds values between the dispatches of the call only. */
-  readonly scratch?: readonly { readonly dtype: MemoryType; readonly shape: Shape }[]
-  readonly dispatches: readonly Dispatch[]
 }
 
 /** What a device has beyond the base: 8 storage buffers, 256 invocations and 16 KiB of memory for a workgroup. */
 export interface DeviceFeatures {
   readonly f16: boolean
-  readonly subgroups: boolean
 }
 
-export interface Kernel {
-  lower(call: KernelCall, features: DeviceFeatures): Lowered
+interface Implementation<S extends Signature> {
+  /** Operands in the dispatches that are not of the call are {@link scratch} memory. */
+  lower(call: KernelCall<S>): readonly Dispatch[]
   /** Operands whose floats may be in memory as f16. Default: none. */
-  readonly halves?: Halves
-  /** Indices of outputs that it can multiply (`KernelCall.scales`). Default: none. */
-  readonly scales?: readonly number[]
+  readonly halves?: Halves<OperandName<InputOf<S>>, OperandName<OutputOf<S>>>
+  /** Outputs that it can multiply (`KernelCall.scales`). Default: none. */
+  readonly scales?: readonly OperandName<OutputOf<S>>[]
   /** For profiles: floating-point operations, and a lower bound of bytes of memory traffic. */
-  work?(call: KernelCall): { readonly flops: number; readonly bytes: number }
+  work?(call: KernelCall<S>): { readonly flops: number; readonly bytes: number }
 }
+
+export interface Kernel<S extends Signature = Signature> extends Implementation<S> {
+  readonly declaration: S
+}
+
+export const implement = <const S extends Signature>(
+  declaration: S,
+  implementation: Implementation<NoInfer<S>>,
+): Kernel<S> => ({ declaration, ...implementation })
 
 /** Invocations of a workgroup in most kernels, the most that every device has. */
 export const WORKGROUP = 256

@@ -49,7 +49,7 @@ const isSoftware = ({ architecture, device, description }: GPUAdapterInfo): bool
   /llvmpipe|swiftshader|software|lavapipe/i.test(`${architecture} ${device} ${description}`)
 
 /** Features that kernels use where they are there. */
-const OPTIONAL: readonly GPUFeatureName[] = ['shader-f16', 'subgroups', 'timestamp-query']
+const OPTIONAL: readonly GPUFeatureName[] = ['shader-f16', 'timestamp-query']
 
 const LIMITS = [
   'maxBufferSize',
@@ -83,7 +83,7 @@ class OpenDevice implements Device {
     this.gpu = gpu
     this.adapter = adapter
     this.wait = wait
-    this.features = { f16: gpu.features.has('shader-f16'), subgroups: gpu.features.has('subgroups') }
+    this.features = { f16: gpu.features.has('shader-f16') }
     gpu.addEventListener('uncapturederror', (event) => {
       event.preventDefault() // it would be printed as well
       this.failure ??= runtimeError((event as GPUUncapturedErrorEvent).error)

@@ -8,7 +8,6 @@ import { RuntimeError } from '../contract/runtime-error.ts'
 import type { NodeTime, StepEvent } from '../contract/times.ts'
 import { BUFFER_USAGE, DeviceArena } from './arena.ts'
 import { type BoundDispatch, bindDispatch, recordAll } from './bound.ts'
-import type { MemoryType } from './contract.ts'
 import type { Device } from './device.ts'
 import { moduleOf } from './module.ts'
 import type { Profiler } from './profile.ts'
@@ -60,7 +59,6 @@ export class DeviceExecutable implements Executable {
     const codes = plan.steps.map((step) =>
       moduleOf(
         step.dispatch,
-        dtypesOf(step, plan.values),
         step.values.map((_, i) => i),
       ),
     )
@@ -88,7 +86,6 @@ export class DeviceExecutable implements Executable {
     }
     const steps = model.steps.map((step) =>
       bindDispatch(parts.device, step.dispatch, {
-        dtypes: dtypesOf(step, model.values),
         slices: step.values.map(sliceOf),
         indirect: step.indirect === null ? null : sliceOf(step.indirect),
         where: step.origin.layer,
@@ -131,9 +128,6 @@ export class DeviceExecutable implements Executable {
 }
 
 const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`
-
-const dtypesOf = ({ values }: Step, all: readonly Value[]): MemoryType[] =>
-  values.map((value) => (all[value] as Value).dtype)
 
 /** Constants that dispatches read, in a buffer. */
 function uploadConstants(gpu: GPUDevice, { values, steps }: Plan) {

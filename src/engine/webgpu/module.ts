@@ -11,15 +11,14 @@ const elementOf: Readonly<Record<MemoryType, ElementType>> = {
 }
 
 /**
- * @param dtypes Of the operands.
  * @param bindings The binding of each operand, numbered from 0; operands in the same memory have the same.
  */
-export function moduleOf(dispatch: Dispatch, dtypes: readonly MemoryType[], bindings: readonly number[]): string {
+export function moduleOf(dispatch: Dispatch, bindings: readonly number[]): string {
   const names = bindings.map((binding) => `b${binding}`)
   const declarations = new Map<number, string>()
-  dispatch.operands.forEach(({ as }, i) => {
-    const [binding, dtype] = [bindings[i] as number, dtypes[i] as MemoryType]
-    const type = as ?? elementOf[dtype]
+  dispatch.operands.forEach(({ of, as }, i) => {
+    const binding = bindings[i] as number
+    const type = as ?? elementOf[of.dtype]
     const declaration = `@group(0) @binding(${binding}) var<storage, read_write> b${binding}: array<${type}>;`
     const known = declarations.get(binding)
     if (known !== undefined && known !== declaration)

@@ -82,7 +82,7 @@ class WebGpuRuntime implements Runtime {
     if (portsInside) throw new RuntimeError('internal: a GPU has no ports inside the memory of a program')
     // Compiling may take minutes: memory that could not be had is reported before.
     this.gpu.check()
-    const plan = planProgram(program, nodeKernels, this.gpu.features, this.math)
+    const plan = planProgram(program, nodeKernels, this.math)
     const compiling = DeviceExecutable.compile(
       {
         device: this.gpu,

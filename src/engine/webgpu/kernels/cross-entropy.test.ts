@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest'
 import type { Device } from '../device.ts'
-import { overwriting } from '../testing/in-place.ts'
 import { runKernel, testDevice } from '../testing/run-kernel.ts'
 import { Random, result } from '../testing/tensors.ts'
 import { crossEntropy } from './cross-entropy.ts'
@@ -12,12 +11,12 @@ async function run(logits: ArrayLike<number>, targets: readonly number[]) {
   const [rows, columns] = [targets.length, logits.length / targets.length]
   const random = new Random()
   const tensor = random.floats([rows, columns], (i) => logits[i] as number)
-  const call = {
-    inputs: [tensor, random.integers([rows], (t) => targets[t] as number)],
-    outputs: [tensor, result(rows)],
-  }
-  const results = await runKernel(device, overwriting(crossEntropy, 0, 0), call)
-  return results as [gradient: Float64Array, nats: Float64Array]
+  const ofTargets = random.integers([rows], (t) => targets[t] as number)
+  const { dLogits, nats } = await runKernel(device, crossEntropy, {
+    inputs: { logits: tensor, targets: ofTargets },
+    outputs: { dLogits: tensor, nats: result(rows) },
+  })
+  return [dLogits, nats] as const
 }
 
 /** In float64, from the definition. */

@@ -2,23 +2,22 @@
  * Softmax and cross-entropy of rows of logits, T positions and a vocabulary of V, in two passes over memory: maximum
  * and sum of exponentials together (Milakov and Gimelshein 2018, algorithm 3), then the results.
  */
-import { type Kernel, type Operand, rowsOf, WORKGROUP, workgroupMain } from '../contract.ts'
+import * as declared from '../../../core/graph/kernels/products.ts'
+import { implement, rowsOf, WORKGROUP, workgroupMain } from '../contract.ts'
 import { dispatchOf } from './dispatch.ts'
 import { lanesOf, reduction } from './reduce.ts'
 import { heightOf, vectorOf, widthOf } from './vectors.ts'
 
 /**
- * Inputs logits [T, V], targets [T] int32; outputs softmax − one-hot(target) [T, V], which may overwrite the logits,
- * and nats [T]. For a negative target nothing is subtracted, and its nats are 0. The nats of a target from V on are NaN:
- * a kernel cannot throw, but such a loss is refused.
+ * For a negative target nothing is subtracted, and its nats are 0. The nats of a target from V on are NaN: a kernel cannot
+ * throw, but such a loss is refused.
  *
  * −log p[target] = (max − logit[target]) + log Σ exp(logit − max), which stays exact if p[target] underflows.
  */
-export const crossEntropy: Kernel = {
-  lower({ inputs }) {
-    const [logits] = inputs as [Operand]
+export const crossEntropy = implement(declared.crossEntropy, {
+  lower({ inputs: { logits, targets }, outputs: { dLogits, nats } }) {
     const [height, columns] = [heightOf(logits), widthOf(logits)]
-    if (logits.size === 0) return { dispatches: [] }
+    if (logits.size === 0) return []
     const { type: as, width, total, largest, component } = vectorOf(columns)
     const vectors = columns / width
     const lanes = lanesOf(vectors)
@@ -28,10 +27,10 @@ export const crossEntropy: Kernel = {
     const dispatch = dispatchOf({
       name: 'cross-entropy',
       operands: {
-        logits_TV: { input: 0, as },
-        target_T: { input: 1 },
-        gradient_TV: { output: 0, as },
-        nats_T: { output: 1 },
+        logits_TV: { of: logits, as },
+        target_T: targets,
+        gradient_TV: { of: dLogits, as },
+        nats_T: nats,
       },
       workgroups: rowsOf(groups),
       code: ({ logits_TV, target_T, gradient_TV, nats_T }) => `
@@ -73,10 +72,7 @@ ${workgroupMain(groups)} {
   }
 }`,
     })
-    return { dispatches: [dispatch] }
+    return [dispatch]
   },
-  work: ({ inputs: [logits] }) => ({
-    flops: 4 * (logits as Operand).size,
-    bytes: 8 * (logits as Operand).size,
-  }),
-}
+  work: ({ inputs: { logits } }) => ({ flops: 4 * logits.size, bytes: 8 * logits.size }),
+})

@@ -1,9 +1,9 @@
 /** Dispatches whose operands have names. */
-import type { Dispatch, Use } from '../contract.ts'
+import type { Dispatch, Operand, Use } from '../contract.ts'
 
-export interface NamedDispatch<Name extends string> extends Pick<Dispatch, 'name' | 'workgroups'> {
+export interface NamedDispatch<Name extends string> extends Omit<Dispatch, 'operands' | 'code'> {
   /** By the names that `code` uses; undefined = absent in this call. */
-  readonly operands: Readonly<Record<Name, Use | undefined>>
+  readonly operands: Readonly<Record<Name, Operand | Use | undefined>>
   /** @param arrays The name in WGSL of each operand, empty if absent. */
   readonly code: (arrays: Readonly<Record<Name, string>>) => string
 }
@@ -13,19 +13,17 @@ export interface NamedDispatch<Name extends string> extends Pick<Dispatch, 'name
  * ```ts
  * dispatchOf({
  *   name: 'negate',
- *   operands: { x: { input: 0 }, y: { output: 0 } },
- *   workgroups: gridOf(size),
+ *   operands: { x, y },
+ *   workgroups: gridOf(x.size),
  *   code: ({ x, y }) => `${linearMain(size)} { ${y}[index] = -${x}[index]; }`,
  * })
  * ```
  */
-export function dispatchOf<Name extends string>(dispatch: NamedDispatch<Name>): Dispatch {
-  const { name, workgroups, operands, code } = dispatch
-  const uses = Object.entries(operands) as [Name, Use | undefined][]
+export function dispatchOf<Name extends string>({ operands, code, ...dispatch }: NamedDispatch<Name>): Dispatch {
+  const uses = Object.entries<Operand | Use | undefined>(operands)
   return {
-    name,
-    workgroups,
-    operands: uses.flatMap(([, use]) => use ?? []),
+    ...dispatch,
+    operands: uses.flatMap(([, use]) => (use === undefined ? [] : 'of' in use ? use : { of: use })),
     code: (names) => {
       const given = names.values()
       const arrays = uses.map(([name, use]) => [name, use ? given.next().value : ''])

@@ -1,26 +1,26 @@
 /** Functions of one number, compared with float64 on a grid that reaches far into their tails. */
 import { describe, expect, test } from 'vitest'
-import { gridOf, type Kernel, linearMain } from '../contract.ts'
+import { gridOf, implement, linearMain } from '../contract.ts'
 import type { Device } from '../device.ts'
 import { runKernel, testDevice } from '../testing/run-kernel.ts'
+import { dispatchOf } from './dispatch.ts'
 import { erfCode, geluCode, swishCode } from './math.ts'
 
 /** Applies a function of vectors. */
-const mapped = (code: string, name: string): Kernel => ({
-  lower: ({ inputs: [x] }) => ({
-    dispatches: [
-      {
-        name,
-        operands: [
-          { input: 0, as: 'vec4<f32>' },
-          { output: 0, as: 'vec4<f32>' },
-        ],
-        workgroups: gridOf((x?.size ?? 0) / 4),
-        code: ([from, to]) => `${code}${linearMain((x?.size ?? 0) / 4)} { ${to}[index] = ${name}(${from}[index]); }`,
-      },
-    ],
-  }),
-})
+const mapped = (code: string, name: string) =>
+  implement(
+    { name, inputs: ['x'], outputs: ['y'] },
+    {
+      lower: ({ inputs: { x }, outputs: { y } }) => [
+        dispatchOf({
+          name,
+          operands: { x: { of: x, as: 'vec4<f32>' }, y: { of: y, as: 'vec4<f32>' } },
+          workgroups: gridOf(x.size / 4),
+          code: (arrays) => `${code}${linearMain(x.size / 4)} { ${arrays.y}[index] = ${name}(${arrays.x}[index]); }`,
+        }),
+      ],
+    },
+  )
 
 /** 2/√π · Σ (−1)ⁿ x^(2n+1) / (n! (2n+1)); in float64 good to 1e-10 for |x| ≤ 4. */
 function erf(x: number): number {
@@ -58,10 +58,10 @@ describe.skipIf(testDevice === null)('functions of WGSL', () => {
     '$name has an error below $error, relative to x beyond ±1',
     async ({ name, code, exact, error }) => {
       const x = { dtype: 'float32', shape: [data.length], data } as const
-      const call = { inputs: [x], outputs: [{ dtype: 'float32', shape: [data.length] }] } as const
-      const [values = []] = await runKernel(testDevice as Device, mapped(code, name), call)
+      const call = { inputs: { x }, outputs: { y: { dtype: 'float32', shape: [data.length] } } } as const
+      const { y } = await runKernel(testDevice as Device, mapped(code, name), call)
       const wrong = Array.from(data).flatMap((at, i) => {
-        const value = values[i] as number
+        const value = y[i] as number
         return Math.abs(value - exact(at)) <= error * Math.max(1, Math.abs(at)) ? [] : [{ at, value, exact: exact(at) }]
       })
       expect(wrong).toEqual([])

@@ -1,10 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import type { Device } from '../device.ts'
 import { rounded } from '../testing/exact.ts'
-import { overwriting } from '../testing/in-place.ts'
-import { runKernel, type TestCall, testDevice } from '../testing/run-kernel.ts'
+import { runKernel, testDevice } from '../testing/run-kernel.ts'
 import { expectSums, HALF_TOLERANCE, halfResult, Random, result } from '../testing/tensors.ts'
-import { rmsNorm, rmsNormGradient } from './norm.ts'
+import { rmsNorm, rmsNormGradient, simplifiedLayerNorm } from './norm.ts'
 
 const device = testDevice as Device
 /** Milliseconds: software adapters take seconds for a kernel with many barriers. */
@@ -33,21 +32,22 @@ describe.skipIf(testDevice === null)('rms-norm', () => {
   test.each(SHAPES)('divides rows by their root mean square: %o', async ({ rows, width }) => {
     const random = new Random()
     const [x, weight] = [random.floats([rows, width]), random.floats([width])]
-    const call = { inputs: [x, weight], outputs: [result(rows, width), result(rows, 1)], attributes }
-    const [y, inverse] = await runKernel(device, rmsNorm, call)
+    const outputs = { y: result(rows, width), inverse: result(rows, 1) }
+    const call = { inputs: { x, weight }, outputs, attributes }
+    const { y, inverse } = await runKernel(device, rmsNorm, call)
     const expected = inversesOf(x.data, width)
     expectSums(inverse, rows, (t) => [at(expected, t)])
     expectSums(y, rows * width, (i) => [
       at(expected, Math.floor(i / width)) * at(x.data, i) * at(weight.data, i % width),
     ])
-    expect(await runKernel(device, rmsNorm, call)).toEqual([y, inverse])
+    expect(await runKernel(device, rmsNorm, call)).toEqual({ y, inverse })
   })
 
   test('rounds rows to f16 in memory', async () => {
     const random = new Random()
     const [x, weight] = [random.floats([37, 8]), random.floats([8])]
-    const outputs = [halfResult(37, 8), result(37, 1)]
-    const [y] = await runKernel(device, rmsNorm, { inputs: [x, weight], outputs, attributes })
+    const outputs = { y: halfResult(37, 8), inverse: result(37, 1) }
+    const { y } = await runKernel(device, rmsNorm, { inputs: { x, weight }, outputs, attributes })
     const expected = inversesOf(x.data, 8)
     const terms = (i: number) => [at(expected, Math.floor(i / 8)) * at(x.data, i) * at(weight.data, i % 8)]
     expectSums(y, 37 * 8, terms, HALF_TOLERANCE)
@@ -56,8 +56,9 @@ describe.skipIf(testDevice === null)('rms-norm', () => {
   test('normalizes the last axis of any tensor, and leaves a row of zeros', async () => {
     const random = new Random()
     const x = random.floats([2, 3, 4], (i) => (i < 4 ? 0 : random.number()))
-    const call = { inputs: [x, random.floats([4], () => 1)], outputs: [result(2, 3, 4), result(2, 3, 1)], attributes }
-    const [y] = await runKernel(device, rmsNorm, call)
+    const inputs = { x, weight: random.floats([4], () => 1) }
+    const outputs = { y: result(2, 3, 4), inverse: result(2, 3, 1) }
+    const { y } = await runKernel(device, simplifiedLayerNorm, { inputs, outputs, attributes })
     const expected = inversesOf(x.data, 4)
     expectSums(y, 24, (i) => [at(expected, Math.floor(i / 4)) * at(x.data, i)])
   })
@@ -71,10 +72,11 @@ function gradientCall(rows: number, width: number, added: boolean, half = false)
   const inverses = inversesOf(x.data, width)
   const inverse = random.floats([rows, 1], (t) => at(inverses, t))
   const addend = random.floats([rows, width])
-  const call: TestCall = {
-    inputs: [dy, x, weight, inverse, ...(added ? [addend] : [])],
-    outputs: [result(rows, width), result(16, width)],
-    added: added ? [0] : [],
+  const call = {
+    attributes: { parts: 16 },
+    inputs: { dy, x, weight, inverse },
+    outputs: { dx: result(rows, width), dWeight: result(16, width) },
+    addends: { dx: added ? addend : undefined },
   }
   return { dy: dy.data, x: x.data, weight: weight.data, inverse: inverse.data, addend, call }
 }
@@ -92,7 +94,7 @@ describe.skipIf(testDevice === null)('rms-norm-gradient', { timeout: COMPILATION
     'is that of the formula: %o',
     async ({ rows, width, added, half }) => {
       const { dy, x, weight, inverse, addend, call } = gradientCall(rows, width, added, half)
-      const [dx, parts] = await runKernel(device, rmsNormGradient, call)
+      const { dx, dWeight } = await runKernel(device, rmsNormGradient, call)
       // Of each row, the sums of positive and of negative terms: fewer terms of the same size.
       const along = Array.from({ length: rows }, (_, t) => {
         const sums: [number, number] = [0, 0]
@@ -109,15 +111,15 @@ describe.skipIf(testDevice === null)('rms-norm-gradient', { timeout: COMPILATION
         return added ? [...terms, at(addend.data, i)] : terms
       })
       const weightGradient = Float64Array.from({ length: width }, (_, c) =>
-        Array.from({ length: 16 }, (_, part) => at(parts as Float64Array, part * width + c)).reduce((a, b) => a + b),
+        Array.from({ length: 16 }, (_, part) => at(dWeight, part * width + c)).reduce((a, b) => a + b),
       )
       expectSums(weightGradient, width, (c) =>
         Array.from({ length: rows }, (_, t) => at(inverse, t) * at(dy, t * width + c) * at(x, t * width + c)),
       )
-      expect(await runKernel(device, rmsNormGradient, call)).toEqual([dx, parts])
+      expect(await runKernel(device, rmsNormGradient, call)).toEqual({ dx, dWeight })
       if (!added) return
-      const over = { ...call, outputs: [addend, result(16, width)] }
-      expect(await runKernel(device, overwriting(rmsNormGradient, 4, 0), over)).toEqual([dx, parts])
+      const over = { ...call, outputs: { dx: addend, dWeight: result(16, width) } }
+      expect(await runKernel(device, rmsNormGradient, over)).toEqual({ dx, dWeight })
     },
   )
 
@@ -126,14 +128,12 @@ describe.skipIf(testDevice === null)('rms-norm-gradient', { timeout: COMPILATION
     const large = x.map((value) => value * 1e16)
     const inverses = inversesOf(large, 4)
     const random = new Random()
-    const [dyTensor, , weightTensor] = call.inputs as [TestCall['inputs'][0], unknown, TestCall['inputs'][0]]
-    const inputs = [
-      dyTensor,
-      random.floats([2, 4], (i) => at(large, i)),
-      weightTensor,
-      random.floats([2, 1], (t) => at(inverses, t)),
-    ]
-    const [dx] = await runKernel(device, rmsNormGradient, { ...call, inputs })
+    const inputs = {
+      ...call.inputs,
+      x: random.floats([2, 4], (i) => at(large, i)),
+      inverse: random.floats([2, 1], (t) => at(inverses, t)),
+    }
+    const { dx } = await runKernel(device, rmsNormGradient, { ...call, inputs })
     expectSums(dx, 8, (i) => {
       const t = Math.floor(i / 4)
       const r = at(inverses, t)
@@ -143,7 +143,7 @@ describe.skipIf(testDevice === null)('rms-norm-gradient', { timeout: COMPILATION
   })
 
   test('without rows the gradient of the weight is zero', async () => {
-    const [, parts] = await runKernel(device, rmsNormGradient, gradientCall(0, 4, false).call)
-    expect(parts).toEqual(new Float64Array(64))
+    const { dWeight } = await runKernel(device, rmsNormGradient, gradientCall(0, 4, false).call)
+    expect(dWeight).toEqual(new Float64Array(64))
   })
 })

@@ -2,10 +2,11 @@
  * Root-mean-square norm, y = r·x·weight with r = 1/√(mean x² + ε) (Zhang and Sennrich 2019), and its gradient, for T
  * rows of width D.
  */
+import * as declared from '../../../core/graph/kernels/products.ts'
 import {
   type Dispatch,
   gridOf,
-  type Kernel,
+  implement,
   linearMain,
   type Operand,
   rowsOf,
@@ -15,16 +16,12 @@ import {
 import { dispatchOf } from './dispatch.ts'
 import { floatArray } from './memory.ts'
 import { lanesOf, reduction, strandSum } from './reduce.ts'
-import { bytesOf, heightOf, vectorOf, widthOf } from './vectors.ts'
+import { bytesOfCall, heightOf, vectorOf, widthOf } from './vectors.ts'
 
-/** Inputs x [T, D], weight [D]; outputs y [T, D], r [T, 1]. Also `SimplifiedLayerNormalization` of the last axis. */
-export const rmsNorm: Kernel = {
-  lower({ attributes, inputs, outputs }) {
-    const [x] = inputs as [Operand]
-    const [y] = outputs as [Operand]
-    const { epsilon } = attributes as { epsilon: { float: number } }
+export const rmsNorm = implement(declared.rmsNorm, {
+  lower({ attributes: { epsilon }, inputs: { x, weight }, outputs: { y, inverse } }) {
     const [height, columns] = [heightOf(x), widthOf(x)]
-    if (outputs.every(({ size }) => size === 0)) return { dispatches: [] }
+    if (y.size === 0 && inverse.size === 0) return []
     const { type: as, width, total } = vectorOf(columns)
     const ofY = floatArray(as, y)
     const vectors = columns / width
@@ -33,12 +30,7 @@ export const rmsNorm: Kernel = {
     const groups = Math.ceil(height / strands)
     const norm = dispatchOf({
       name: 'rms-norm',
-      operands: {
-        x_TD: { input: 0, as },
-        weight_D: { input: 1, as },
-        y_TD: { output: 0, as: ofY.as },
-        inverse_T: { output: 1 },
-      },
+      operands: { x_TD: { of: x, as }, weight_D: { of: weight, as }, y_TD: ofY, inverse_T: inverse },
       workgroups: rowsOf(groups),
       code: ({ x_TD, weight_D, y_TD, inverse_T }) => `
 ${reduction({ name: 'sum_of_row', lanes })}
@@ -59,31 +51,30 @@ ${workgroupMain(groups)} {
   if (lane == 0u && t < ${height}u) { ${inverse_T}[t] = inverse; }
 }`,
     })
-    return { dispatches: [norm] }
+    return [norm]
   },
-  work: ({ inputs, outputs }) => ({
-    flops: 4 * (inputs[0] as Operand).size,
-    bytes: bytesOf(...inputs, ...outputs),
-  }),
-  halves: { inputs: [], outputs: [0] },
+  work: (call) => ({ flops: 4 * call.inputs.x.size, bytes: bytesOfCall(call) }),
+  halves: { inputs: [], outputs: ['y'] },
+})
+
+/** The operator of ONNX Runtime, along the last axis. */
+export const simplifiedLayerNorm = {
+  ...rmsNorm,
+  declaration: { ...declared.rmsNorm, name: 'SimplifiedLayerNormalization' },
 }
 
 /** So that there are at most 16 strands, whose sums are added one after the other. */
 const MIN_LANES = 16
 
 /**
- * Inputs dy [T, D], x [T, D], weight [D], r [T, 1] (, addend [T, D]); outputs dx [T, D] (+ addend), and parts [P, D] of
- * the gradient of the weight. With c = mean over the row of r·x·weight·dy:
- * dx = r·(dy·weight − r·x·c) and dweight = Σ_t r·x·dy. Products with r come first: r³ underflows for large x. A workgroup
- * has a part; those after the last row are zero.
+ * With c = mean over the row of r·x·weight·dy: dx = r·(dy·weight − r·x·c) and dweight = Σ_t r·x·dy. Products with r come
+ * first: r³ underflows for large x. A workgroup has a part; those after the last row are zero.
  */
-export const rmsNormGradient: Kernel = {
-  lower({ inputs, outputs, added }) {
-    const [dy] = inputs as [Operand]
-    const [, parts] = outputs as [Operand, Operand]
-    const [height, columns, groups] = [heightOf(dy), widthOf(dy), heightOf(parts)]
-    if (columns === 0) return { dispatches: [] }
-    if (height === 0) return { dispatches: [zeros({ output: 1 }, parts.size)] }
+export const rmsNormGradient = implement(declared.rmsNormGradient, {
+  lower({ inputs: { dy, x, weight, inverse }, outputs: { dx, dWeight }, addends }) {
+    const [height, columns, groups] = [heightOf(dy), widthOf(dy), heightOf(dWeight)]
+    if (columns === 0) return []
+    if (height === 0) return [zeros(dWeight)]
     const { type: as, width, total } = vectorOf(columns)
     const ofDy = floatArray(as, dy)
     const vectors = columns / width
@@ -94,13 +85,13 @@ export const rmsNormGradient: Kernel = {
     const gradient = dispatchOf({
       name: 'rms-norm-gradient',
       operands: {
-        dy_TD: { input: 0, as: ofDy.as },
-        x_TD: { input: 1, as },
-        weight_D: { input: 2, as },
-        inverse_T: { input: 3 },
-        addend_TD: added.length > 0 ? { input: inputs.length - 1, as } : undefined,
-        dx_TD: { output: 0, as },
-        parts_PD: { output: 1, as },
+        dy_TD: ofDy,
+        x_TD: { of: x, as },
+        weight_D: { of: weight, as },
+        inverse_T: inverse,
+        addend_TD: addends.dx && { of: addends.dx, as },
+        dx_TD: { of: dx, as },
+        parts_PD: { of: dWeight, as },
       },
       workgroups: rowsOf(groups),
       code: ({ dy_TD, x_TD, weight_D, inverse_T, addend_TD, dx_TD, parts_PD }) => `
@@ -139,19 +130,16 @@ ${workgroupMain(groups)} {
   }
 }`,
     })
-    return { dispatches: [gradient] }
+    return [gradient]
   },
-  work: ({ inputs, outputs }) => ({
-    flops: 10 * (inputs[0] as Operand).size,
-    bytes: bytesOf(...inputs, ...outputs),
-  }),
-  halves: { inputs: [0], outputs: [] },
-}
+  work: (call) => ({ flops: 10 * call.inputs.dy.size, bytes: bytesOfCall(call) }),
+  halves: { inputs: ['dy'], outputs: [] },
+})
 
-const zeros = (out: { readonly output: number }, size: number): Dispatch =>
+const zeros = (y: Operand): Dispatch =>
   dispatchOf({
     name: 'zeros',
-    operands: { out },
-    workgroups: gridOf(size),
-    code: ({ out }) => `${linearMain(size)} { ${out}[index] = 0.0; }`,
+    operands: { y },
+    workgroups: gridOf(y.size),
+    code: ({ y: array }) => `${linearMain(y.size)} { ${array}[index] = 0.0; }`,
   })

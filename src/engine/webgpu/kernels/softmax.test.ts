@@ -7,9 +7,12 @@ describe.skipIf(testDevice === null)('Softmax', () => {
   const device = testDevice as NonNullable<typeof testDevice>
 
   async function run(kernel: typeof softmax, data: ArrayLike<number>, shape: readonly number[]) {
-    const inputs = [{ dtype: 'float32', shape, data }] as const
-    const call = { type: 'Softmax', attributes: { axis: -1 }, inputs, outputs: [{ dtype: 'float32', shape }] } as const
-    return (await runKernel(device, kernel, call))[0] as Float64Array
+    const call = {
+      attributes: { axis: -1 },
+      inputs: { x: { dtype: 'float32', shape, data } },
+      outputs: { y: { dtype: 'float32', shape } },
+    } as const
+    return (await runKernel(device, kernel, call)).y
   }
 
   const rowOf = (data: ArrayLike<number>, row: number, width: number) =>

@@ -2,7 +2,8 @@
  * Softmax of rows. Two passes over a row: the first keeps a running maximum and the sum of exponentials relative to it
  * (Milakov and Gimelshein 2018, algorithm 3), the second writes the results, mostly from the cache.
  */
-import { type Kernel, type KernelCall, type Operand, rowsOf, WORKGROUP, workgroupMain } from '../contract.ts'
+import { implement, rowsOf, WORKGROUP, workgroupMain } from '../contract.ts'
+import { dispatchOf } from './dispatch.ts'
 import { lanesOf, reduction } from './reduce.ts'
 import { axisView } from './views.ts'
 
@@ -18,22 +19,27 @@ fn mass_of(a: Mass, b: Mass) -> Mass {
   return Mass(highest, a.y * exp(a.x - highest) + b.y * exp(b.x - highest));
 }`
 
-/** @param result WGSL of an element: of `x` and the `mass` of its row */
-function softmaxOf(result: string): Kernel {
-  return {
-    lower(call) {
-      const { outer: count, length: width } = lastAxis(call)
-      if (count * width === 0) return { dispatches: [] }
-      const lanes = lanesOf(width)
-      const rows = WORKGROUP / lanes
-      const groups = Math.ceil(count / rows)
-      return {
-        dispatches: [
-          {
-            name: call.type,
-            operands: [{ input: 0 }, { output: 0 }],
-            workgroups: rowsOf(groups),
-            code: ([x, y]) => `
+/**
+ * An operator of ONNX along the last axis.
+ * @param result WGSL of an element: of `x` and the `mass` of its row
+ */
+const softmaxOf = (name: 'Softmax' | 'LogSoftmax', result: string) =>
+  implement(
+    { name, inputs: ['x'], outputs: ['y'] },
+    {
+      lower({ attributes: { axis = -1 }, inputs: { x }, outputs: { y } }) {
+        if (axis !== -1 && axis !== x.shape.length - 1)
+          throw new Error(`internal: ${name} along axis ${axis}, not the last`)
+        const { outer: count, length: width } = axisView(x, -1)
+        if (count * width === 0) return []
+        const lanes = lanesOf(width)
+        const rows = WORKGROUP / lanes
+        const groups = Math.ceil(count / rows)
+        const softmax = dispatchOf({
+          name,
+          operands: { x, y },
+          workgroups: rowsOf(groups),
+          code: ({ x, y }) => `
 ${MASS}
 ${reduction({ name: 'mass_of_row', type: 'Mass', lanes, merge: (a, b) => `mass_of(${a}, ${b})` })}
 ${workgroupMain(groups)} {
@@ -52,22 +58,13 @@ ${workgroupMain(groups)} {
     }
   }
 }`,
-          },
-        ],
-      }
+        })
+        return [softmax]
+      },
+      work: ({ inputs: { x } }) => ({ flops: 8 * x.size, bytes: 8 * x.size }),
     },
-    work: ({ inputs: [x] }) => ({ flops: 8 * (x as Operand).size, bytes: 8 * (x as Operand).size }),
-  }
-}
+  )
 
-function lastAxis({ type, attributes: { axis = -1 }, inputs }: KernelCall) {
-  const [x] = inputs as readonly [Operand]
-  if (axis !== -1 && axis !== x.shape.length - 1) throw new Error(`internal: ${type} along axis ${axis}, not the last`)
-  return axisView(x, -1)
-}
+export const softmax = softmaxOf('Softmax', 'exp(x - mass.x) / mass.y')
 
-/** ONNX `Softmax` along the last axis. */
-export const softmax = softmaxOf('exp(x - mass.x) / mass.y')
-
-/** ONNX `LogSoftmax` along the last axis. */
-export const logSoftmax = softmaxOf('x - mass.x - log(mass.y)')
+export const logSoftmax = softmaxOf('LogSoftmax', 'x - mass.x - log(mass.y)')

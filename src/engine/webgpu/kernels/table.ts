@@ -5,11 +5,11 @@ import { attendCached } from './attention/cached.ts'
 import { crossEntropy } from './cross-entropy.ts'
 import { expertFfn, expertFfnGradient } from './experts/ffn.ts'
 import { expertLinear, expertLinearGradient } from './experts/linear.ts'
-import { rmsNorm, rmsNormGradient } from './norm.ts'
+import { rmsNorm, rmsNormGradient, simplifiedLayerNorm } from './norm.ts'
 import { cumulativeSum } from './order/scan.ts'
-import { scatterElements } from './order/scatter.ts'
+import { scatterElements, scatterFill } from './order/scatter.ts'
 import { topK } from './order/top-k.ts'
-import { matmul } from './products/matmul.ts'
+import { fusedMatmul, matmul, onnxMatmul } from './products/matmul.ts'
 import { keptInBuckets } from './routing/buckets.ts'
 import { chooseExperts } from './routing/choose-experts.ts'
 import { packRows } from './routing/pack-rows.ts'
@@ -18,43 +18,47 @@ import { combineRows, gatherRows, rowDots } from './rows.ts'
 import { logSoftmax, softmax } from './softmax.ts'
 import { activateParts, expertRowProduct, rowProduct, rowProductTransposed, sumParts } from './token.ts'
 
+const byName = (kernels: readonly Kernel[]): Readonly<Record<string, Kernel>> =>
+  Object.fromEntries(kernels.map((kernel) => [kernel.declaration.name, kernel]))
+
 /** Kernels of the graph (domain `choir`), for which programs are traced. */
-export const graphKernels: Readonly<Record<string, Kernel>> = {
+export const graphKernels = byName([
   matmul,
   attention,
-  'attention-gradient': attentionGradient,
-  'expert-ffn': expertFfn,
-  'expert-ffn-gradient': expertFfnGradient,
-  'expert-linear': expertLinear,
-  'expert-linear-gradient': expertLinearGradient,
-  'gather-rows': gatherRows,
-  'combine-rows': combineRows,
-  'row-dots': rowDots,
-  'rms-norm': rmsNorm,
-  'rms-norm-gradient': rmsNormGradient,
-  'cross-entropy': crossEntropy,
-  'queue-positions': queuePositions,
-  'kept-in-buckets': keptInBuckets,
-  'pack-rows': packRows,
-  'attend-cached': attendCached,
-  'row-product': rowProduct,
-  'row-product-transposed': rowProductTransposed,
-  'sum-parts': sumParts,
-  'choose-experts': chooseExperts,
-  'expert-row-product': expertRowProduct,
-  'activate-parts': activateParts,
-}
+  attentionGradient,
+  expertFfn,
+  expertFfnGradient,
+  expertLinear,
+  expertLinearGradient,
+  gatherRows,
+  combineRows,
+  rowDots,
+  rmsNorm,
+  rmsNormGradient,
+  crossEntropy,
+  queuePositions,
+  keptInBuckets,
+  packRows,
+  attendCached,
+  rowProduct,
+  rowProductTransposed,
+  sumParts,
+  chooseExperts,
+  expertRowProduct,
+  activateParts,
+])
 
-/** ONNX operators that are no maps or reductions. */
-const operators: Readonly<Record<string, Kernel>> = {
-  MatMul: matmul,
-  FusedMatMul: matmul,
-  TopK: topK,
-  CumSum: cumulativeSum,
-  ScatterElements: scatterElements,
-  Softmax: softmax,
-  LogSoftmax: logSoftmax,
-  SimplifiedLayerNormalization: rmsNorm,
-}
+/** Operators that are no maps or reductions: of ONNX, of ONNX Runtime, and of rewritten programs. */
+const operators = byName([
+  onnxMatmul,
+  fusedMatmul,
+  topK,
+  cumulativeSum,
+  scatterElements,
+  scatterFill,
+  softmax,
+  logSoftmax,
+  simplifiedLayerNorm,
+])
 
 export const nodeKernels: Readonly<Record<string, Kernel>> = { ...operators, ...graphKernels }

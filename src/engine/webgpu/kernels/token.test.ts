@@ -1,7 +1,10 @@
 import { describe, expect, test } from 'vitest'
-import type { Kernel } from '../contract.ts'
+import type { ChoiceAttributes } from '../../../core/graph/kernels/token.ts'
+import type { Kernel, Signature } from '../contract.ts'
 import { integers, numbers } from '../testing/draws.ts'
+import { runTwice } from '../testing/exact.ts'
 import { runKernel, type TestCall, testDevice } from '../testing/run-kernel.ts'
+import { result } from '../testing/tensors.ts'
 import { chooseExperts } from './routing/choose-experts.ts'
 import { activateParts, expertRowProduct, rowProduct, rowProductTransposed, sumParts } from './token.ts'
 
@@ -25,14 +28,13 @@ interface Sum {
 }
 
 /** Runs a kernel with one output twice: it must give the expected sums, and the same bits again. */
-async function check(kernel: Kernel, call: TestCall, expected: readonly Sum[]) {
-  const [y] = (await runKernel(device, kernel, call)) as [Float64Array]
+async function check<S extends Signature>(kernel: Kernel<S>, call: TestCall<S>, expected: readonly Sum[]) {
+  const [y = new Float64Array()]: Float64Array[] = Object.values(await runTwice(kernel, call))
   expect(y.length).toBe(expected.length)
   expected.forEach(({ value, size }, i) => {
     // Terms of a few hundred numbers: an error of at most 1e-7 for each level of the tree and of each lane's loop.
     if (!(Math.abs((y[i] as number) - value) <= 3e-6 * size + 1e-7)) expect.fail(`${y[i]} at ${i}, expected ${value}`)
   })
-  expect((await runKernel(device, kernel, call))[0]).toEqual(y)
 }
 
 const sum = (count: number, term: (i: number) => number): Sum => {
@@ -65,8 +67,7 @@ describe.skipIf(testDevice === null)('products of a row', () => {
           (r) => (x.data[from + r] as number) * (w.data[(from + r) * columns + column] as number),
         )
       })
-      const outputs = [{ dtype: 'float32', shape: [parts, columns] } as const]
-      await check(rowProduct, { inputs: [x, w], outputs }, expected)
+      await check(rowProduct, { inputs: { x, w }, outputs: { parts: result(parts, columns) } }, expected)
     })
 
   for (const [inner, count] of [
@@ -82,8 +83,7 @@ describe.skipIf(testDevice === null)('products of a row', () => {
       const expected = Array.from({ length: count }, (_, n) =>
         sum(inner, (i) => (x.data[i] as number) * (w.data[n * inner + i] as number)),
       )
-      const outputs = [{ dtype: 'float32', shape: [1, count] } as const]
-      await check(rowProductTransposed, { inputs: [x, w], outputs }, expected)
+      await check(rowProductTransposed, { inputs: { x, w }, outputs: { y: result(1, count) } }, expected)
     })
 
   for (const [rows, inner, columns, parts] of [
@@ -107,22 +107,21 @@ describe.skipIf(testDevice === null)('products of a row', () => {
         })
       })
       const experts = { dtype: 'int32', shape: [1, 3], data: chosen } as const
-      const outputs = [{ dtype: 'float32', shape: [3 * parts, columns] } as const]
-      await check(expertRowProduct, { inputs: [x, experts, w], outputs }, expected)
+      const inputs = { rows: x, experts, matrices: w }
+      await check(expertRowProduct, { inputs, outputs: { parts: result(3 * parts, columns) } }, expected)
     })
 
   test('have nothing to do for no experts and for no columns', async () => {
     const experts = { dtype: 'int32', shape: [1, 0], data: [] } as const
-    const none = [{ dtype: 'float32', shape: [0, 4] } as const]
-    await check(expertRowProduct, { inputs: [random([1, 8], 1), experts, random([2, 8, 4], 2)], outputs: none }, [])
-    const empty = [{ dtype: 'float32', shape: [1, 0] } as const]
-    await check(rowProduct, { inputs: [random([1, 8], 1), floats([8, 0], [])], outputs: empty }, [])
-    await check(rowProductTransposed, { inputs: [random([1, 8], 1), floats([0, 8], [])], outputs: empty }, [])
+    const [x, matrices] = [random([1, 8], 1), random([2, 8, 4], 2)]
+    await check(expertRowProduct, { inputs: { rows: x, experts, matrices }, outputs: { parts: result(0, 4) } }, [])
+    await check(rowProduct, { inputs: { x, w: floats([8, 0], []) }, outputs: { parts: result(1, 0) } }, [])
+    await check(rowProductTransposed, { inputs: { x, w: floats([0, 8], []) }, outputs: { y: result(1, 0) } }, [])
   })
 })
 
 describe.skipIf(testDevice === null)('sums of parts', () => {
-  for (const weighted of [0, 1])
+  for (const weighted of [false, true])
     for (const hasAddend of [false, true])
       test(`sum-parts adds 6 parts${weighted ? ', scaled by the weights of 2 groups' : ''}${hasAddend ? ', to an addend' : ''}`, async () => {
         const columns = 70
@@ -136,11 +135,10 @@ describe.skipIf(testDevice === null)('sums of parts', () => {
           }),
         )
         const call = {
-          attributes: { weighted },
-          inputs: [parts, ...(weighted ? [weights] : []), ...(hasAddend ? [addend] : [])],
-          outputs: [{ dtype: 'float32', shape: [1, columns] }],
-          added: hasAddend ? [0] : [],
-        } as const
+          inputs: { parts, weights: weighted ? weights : undefined },
+          outputs: { sum: result(1, columns) },
+          addends: { sum: hasAddend ? addend : undefined },
+        }
         await check(sumParts, call, expected)
       })
 
@@ -164,24 +162,17 @@ describe.skipIf(testDevice === null)('sums of parts', () => {
         const [x, g] = [total(parts.data, i), total(gate.data, i)]
         return { value: gated ? (g / (1 + Math.exp(-g))) * x : 0.5 * x * (1 + erf(x * Math.SQRT1_2)), size: 1 }
       })
-      const outputs = [{ dtype: 'float32', shape: [groups, columns] } as const]
-      await check(activateParts, { inputs: [parts, ...(gated ? [gate] : [])], outputs }, expected)
+      const call = {
+        attributes: { choices: groups },
+        inputs: { up: parts, gate: gated ? gate : undefined },
+        outputs: { active: result(groups, columns) },
+      }
+      await check(activateParts, call, expected)
     })
 })
 
 describe.skipIf(testDevice === null)('choose-experts', () => {
-  interface Rule {
-    readonly prototypes: number
-    readonly k: number
-    readonly after: number
-    readonly sigmoid: number
-    readonly renormalize: number
-    readonly groups: number
-    readonly groupsPerToken: number
-    readonly pair: number
-    readonly scale: { readonly float: number }
-  }
-  const plain: Rule = {
+  const plain: ChoiceAttributes = {
     ...{ prototypes: 1, k: 1, after: 0, sigmoid: 0, renormalize: 0 },
     ...{ groups: 1, groupsPerToken: 1, pair: 0, scale: { float: 1 } },
   }
@@ -193,7 +184,7 @@ describe.skipIf(testDevice === null)('choose-experts', () => {
     return powers.map((power) => power / total)
   }
 
-  function expected(logits: readonly number[], bias: readonly number[] | null, rule: Rule) {
+  function expected(logits: readonly number[], bias: readonly number[] | null, rule: ChoiceAttributes) {
     const { prototypes, k, after, sigmoid, renormalize, groups, groupsPerToken, pair, scale } = rule
     const width = logits.length / prototypes
     const size = width / groups
@@ -221,17 +212,13 @@ describe.skipIf(testDevice === null)('choose-experts', () => {
     return { experts, gates }
   }
 
-  async function check(logits: readonly number[], bias: readonly number[] | null, rule: Rule) {
+  async function check(logits: readonly number[], bias: readonly number[] | null, rule: ChoiceAttributes) {
     const shape = [1, rule.prototypes * rule.k]
-    const call = {
-      attributes: { ...rule },
-      inputs: [floats([1, logits.length], logits), ...(bias ? [floats([bias.length], bias)] : [])],
-      outputs: [
-        { dtype: 'int32', shape },
-        { dtype: 'float32', shape },
-      ],
-    } as const
-    const [experts, gates] = (await runKernel(device, chooseExperts, call)) as [Float64Array, Float64Array]
+    const { experts, gates } = await runKernel(device, chooseExperts, {
+      attributes: rule,
+      inputs: { logits: floats([1, logits.length], logits), bias: bias ? floats([bias.length], bias) : undefined },
+      outputs: { experts: { dtype: 'int32', shape }, gates: result(...shape) },
+    })
     const want = expected(logits, bias, rule)
     expect(Array.from(experts)).toEqual(want.experts)
     gates.forEach((gate, i) => {
@@ -263,7 +250,7 @@ describe.skipIf(testDevice === null)('choose-experts', () => {
   })
 
   test('by sigmoids, in the best groups, scaled', async () => {
-    const sigmoid = { ...plain, sigmoid: 1, scale: { float: 2.5 } }
+    const sigmoid = { ...plain, sigmoid: 1, scale: { float: 2.5 } } as const
     await check([-200, 200, 0], null, { ...sigmoid, k: 2, renormalize: 1 })
     await check(some(24, 3), null, { ...sigmoid, prototypes: 2, k: 3 })
     // Some groups are equal.
@@ -282,15 +269,11 @@ describe.skipIf(testDevice === null)('choose-experts', () => {
 
   test('of NaN gives distinct experts in range', async () => {
     const logits = new Float32Array(8).fill(Number.NaN)
-    const call = {
+    const { experts } = await runKernel(device, chooseExperts, {
       attributes: { ...plain, prototypes: 2, k: 3, renormalize: 1 },
-      inputs: [floats([1, 8], logits)],
-      outputs: [
-        { dtype: 'int32', shape: [1, 6] },
-        { dtype: 'float32', shape: [1, 6] },
-      ],
-    } as const
-    const [experts] = (await runKernel(device, chooseExperts, call)) as [Float64Array]
+      inputs: { logits: floats([1, 8], logits) },
+      outputs: { experts: { dtype: 'int32', shape: [1, 6] }, gates: result(1, 6) },
+    })
     expect(Array.from(experts)).toEqual([0, 1, 2, 4, 5, 6])
   })
 })

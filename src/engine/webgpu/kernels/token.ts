@@ -2,17 +2,19 @@
  * Kernels of a single token. They read every active weight once and do little else, so all that counts is that many
  * invocations read at once, neighbours next to each other.
  */
+import * as declared from '../../../core/graph/kernels/token.ts'
+import { dim } from '../../../core/graph/shape.ts'
 import {
   type Dispatch,
   gridOf,
-  type Kernel,
-  type KernelCall,
+  implement,
   linearMain,
   type Operand,
   rowsOf,
   WORKGROUP,
   workgroupMain,
 } from '../contract.ts'
+import { dispatchOf } from './dispatch.ts'
 import { geluCode, swishCode } from './math.ts'
 import { lanesOf, reduction } from './reduce.ts'
 import { powerOfTwo } from './views.ts'
@@ -24,61 +26,45 @@ const SMALL_GROUP = 64
 const vectorOf = (rows: number, width: number) =>
   rows * width > 0 && width % 4 === 0 ? ({ size: 4, type: 'vec4<f32>' } as const) : ({ size: 1, type: 'f32' } as const)
 
-const dimsOf = ({ shape }: Operand): readonly [number, number] => [shape.at(-2) as number, shape.at(-1) as number]
+const dimsOf = ({ shape }: Operand): readonly [number, number] => [dim(shape, -2), dim(shape, -1)]
 
-/** Inputs x [1, K], w [K, N]; output partial sums of x·w [P, N], each over some rows of w. */
-export const rowProduct: Kernel = {
-  lower({ inputs, outputs }) {
-    const [, w] = inputs as readonly [Operand, Operand]
-    const [y] = outputs as readonly [Operand]
-    if (y.size === 0) return { dispatches: [] }
-    const [inner, columns] = dimsOf(w)
-    const [parts] = dimsOf(y)
-    const products = { inner, columns, parts, count: 1, chosen: false, rowEach: false }
-    return { dispatches: [partialProducts('row-product', products)] }
+export const rowProduct = implement(declared.rowProduct, {
+  lower({ inputs: { x, w }, outputs: { parts } }) {
+    return parts.size === 0 ? [] : [partialProducts('row-product', { rows: x, matrices: w, parts, count: 1 })]
   },
-  work: ({ inputs: [, w] }) => ({ flops: 2 * (w as Operand).size, bytes: 4 * (w as Operand).size }),
+  work: ({ inputs: { w } }) => ({ flops: 2 * w.size, bytes: 4 * w.size }),
+})
+
+export const expertRowProduct = implement(declared.expertRowProduct, {
+  lower({ inputs, outputs: { parts } }) {
+    if (parts.size === 0) return []
+    return [partialProducts('expert-row-product', { ...inputs, parts, count: inputs.experts.size })]
+  },
+  // Counts the matrices of the chosen experts.
+  work({ inputs: { experts, matrices } }) {
+    const active = (experts.size * matrices.size) / dim(matrices.shape, 0)
+    return { flops: 2 * active, bytes: 4 * active }
+  },
+})
+
+interface PartialProducts {
+  /** One for all products, or one for each. */
+  readonly rows: Operand
+  readonly matrices: Operand
+  readonly parts: Operand
+  readonly count: number
+  /** Numbers of the matrices of all products, if there are several matrices. */
+  readonly experts?: Operand
 }
 
 /**
- * Inputs rows [1, D] or [K, D], experts int32 [1, K], a matrix of each expert [N, D, F]; output partial sums of the
- * products of the rows with the matrices of the chosen experts [K·P, F].
+ * Σ x[r]·w[r, ·] over the rows of a part, for some columns: the invocations of a workgroup share rows and columns. Parts
+ * have nearly equal numbers of rows.
  */
-export const expertRowProduct: Kernel = {
-  lower({ inputs, outputs }) {
-    const [x, experts, matrices] = inputs as readonly [Operand, Operand, Operand]
-    const [y] = outputs as readonly [Operand]
-    if (y.size === 0) return { dispatches: [] }
-    const [inner, columns] = dimsOf(matrices)
-    const count = experts.size
-    const parts = dimsOf(y)[0] / count
-    const products = { inner, columns, parts, count, chosen: true, rowEach: dimsOf(x)[0] > 1 }
-    return { dispatches: [partialProducts('expert-row-product', products)] }
-  },
-  // Counts the matrices of the chosen experts.
-  work({ inputs: [, experts, matrices] }: KernelCall) {
-    const { size, shape } = matrices as Operand
-    const active = ((experts as Operand).size * size) / (shape[0] as number)
-    return { flops: 2 * active, bytes: 4 * active }
-  },
-}
-
-interface PartialProducts {
-  /** Rows of a matrix. */
-  readonly inner: number
-  readonly columns: number
-  /** Near-equal parts of the rows. */
-  readonly parts: number
-  readonly count: number
-  /** Whether there are several matrices, chosen by experts; they are the second input then. */
-  readonly chosen: boolean
-  /** Whether each product has its own row x. */
-  readonly rowEach: boolean
-}
-
-/** Σ x[r]·w[r, ·] over the rows of a part, for some columns: the invocations of a workgroup share rows and columns. */
-function partialProducts(name: string, products: PartialProducts): Dispatch {
-  const { inner, columns, parts, count, chosen, rowEach } = products
+function partialProducts(name: string, { rows, matrices, parts: y, count, experts }: PartialProducts): Dispatch {
+  const [inner, columns] = dimsOf(matrices)
+  const parts = dimsOf(y)[0] / count
+  const rowEach = dimsOf(rows)[0] > 1
   const vector = vectorOf(inner, columns)
   const vectors = columns / vector.size
   // Rows of 256 bytes, or 128: whole cache lines, and many lanes to share the rows.
@@ -86,16 +72,11 @@ function partialProducts(name: string, products: PartialProducts): Dispatch {
   const lanes = WORKGROUP / columnLanes
   const tiles = Math.ceil(vectors / columnLanes)
   const groups = count * parts * tiles
-  return {
+  return dispatchOf({
     name,
-    operands: [
-      { input: 0 },
-      { input: chosen ? 2 : 1, as: vector.type },
-      { output: 0, as: vector.type },
-      ...(chosen ? [{ input: 1 }] : []),
-    ],
+    operands: { x: rows, w: { of: matrices, as: vector.type }, y: { of: y, as: vector.type }, experts },
     workgroups: rowsOf(groups),
-    code: ([x, w, y, experts]) => `
+    code: ({ x, w, y, experts }) => `
 ${reduction({ name: 'sum_of_rows', type: vector.type, lanes, stride: columnLanes })}
 ${workgroupMain(groups)} {
   let column = row % ${tiles}u * ${columnLanes}u + local % ${columnLanes}u;
@@ -105,7 +86,7 @@ ${workgroupMain(groups)} {
   var sum = ${vector.type}();
   if (column < ${vectors}u) {
     let x_first = ${rowEach ? `product * ${inner}u` : '0u'};
-    let w_first = ${chosen ? `u32(${experts}[product]) * ${inner}u` : '0u'};
+    let w_first = ${experts ? `u32(${experts}[product]) * ${inner}u` : '0u'};
     let end = ${inner}u * (part + 1u) / ${parts}u;
     for (var r = ${inner}u * part / ${parts}u + lane; r < end; r += ${lanes}u) {
       sum += ${x}[x_first + r] * ${w}[(w_first + r) * ${vectors}u + column];
@@ -114,103 +95,84 @@ ${workgroupMain(groups)} {
   let all = sum_of_rows(sum, local);
   if (lane == 0u && column < ${vectors}u) { ${y}[(product * ${parts}u + part) * ${vectors}u + column] = all; }
 }`,
-  }
+  })
 }
 
-/** Inputs x [1, K], w [N, K]; output x·wᵀ [1, N]: a dot product for each row of w. */
-export const rowProductTransposed: Kernel = {
-  lower({ inputs }) {
-    const [, w] = inputs as readonly [Operand, Operand]
+export const rowProductTransposed = implement(declared.rowProductTransposed, {
+  lower({ inputs: { x, w }, outputs: { y } }) {
     const [count, inner] = dimsOf(w)
-    if (count === 0) return { dispatches: [] }
-    const vector = vectorOf(count, inner)
-    const vectors = inner / vector.size
+    if (count === 0) return []
+    const { type: as, size } = vectorOf(count, inner)
+    const vectors = inner / size
     const lanes = lanesOf(vectors, 32)
     const rows = WORKGROUP / lanes
     const groups = Math.ceil(count / rows)
-    return {
-      dispatches: [
-        {
-          name: 'row-product-transposed',
-          operands: [{ input: 0, as: vector.type }, { input: 1, as: vector.type }, { output: 0 }],
-          workgroups: rowsOf(groups),
-          code: ([x, w, y]) => `
+    const product = dispatchOf({
+      name: 'row-product-transposed',
+      operands: { x: { of: x, as }, w: { of: w, as }, y },
+      workgroups: rowsOf(groups),
+      code: ({ x, w, y }) => `
 ${reduction({ name: 'sum_of_row', lanes })}
 ${workgroupMain(groups)} {
   let lane = local % ${lanes}u;
   let line = row * ${rows}u + local / ${lanes}u;
-  var sum = ${vector.type}();
+  var sum = ${as}();
   if (line < ${count}u) {
     for (var i = lane; i < ${vectors}u; i += ${lanes}u) { sum += ${x}[i] * ${w}[line * ${vectors}u + i]; }
   }
-  let all = sum_of_row(${vector.size === 4 ? 'dot(sum, vec4<f32>(1.0))' : 'sum'}, local);
+  let all = sum_of_row(${size === 4 ? 'dot(sum, vec4<f32>(1.0))' : 'sum'}, local);
   if (lane == 0u && line < ${count}u) { ${y}[line] = all; }
 }`,
-        },
-      ],
-    }
+    })
+    return [product]
   },
-  work: ({ inputs: [, w] }) => ({ flops: 2 * (w as Operand).size, bytes: 4 * (w as Operand).size }),
-}
+  work: ({ inputs: { w } }) => ({ flops: 2 * w.size, bytes: 4 * w.size }),
+})
 
-/**
- * Inputs parts [G·P, N] (, the weight of each group of P [1, G]) (, addend [1, N]); output Σ weight · part [1, N].
- */
-export const sumParts: Kernel = {
-  lower({ attributes, inputs, outputs, added }) {
-    const [rows, columns] = dimsOf(inputs[0] as Operand)
-    const y = outputs[0] as Operand
-    if (y.size === 0) return { dispatches: [] }
-    const weighted = attributes.weighted === 1
-    const perGroup = weighted ? rows / (inputs[1] as Operand).size : rows
-    const addends = added.length > 0 ? [{ input: inputs.length - 1 }] : []
-    return {
-      dispatches: [
-        {
-          name: 'sum-parts',
-          operands: [{ input: 0 }, { output: 0 }, ...(weighted ? [{ input: 1 }] : []), ...addends],
-          workgroups: gridOf(columns, SMALL_GROUP),
-          code: ([parts, y, ...more]) => `
+export const sumParts = implement(declared.sumParts, {
+  lower({ inputs: { parts, weights }, outputs: { sum }, addends }) {
+    if (sum.size === 0) return []
+    const [rows, columns] = dimsOf(parts)
+    const perGroup = weights ? rows / weights.size : rows
+    const add = dispatchOf({
+      name: 'sum-parts',
+      operands: { parts, y: sum, weights, addend: addends.sum },
+      workgroups: gridOf(columns, SMALL_GROUP),
+      code: ({ parts, y, weights, addend }) => `
 ${linearMain(columns, SMALL_GROUP)} {
-  var sum = ${addends.length > 0 ? `${more.at(-1)}[index]` : '0.0'};
+  var sum = ${addend ? `${addend}[index]` : '0.0'};
   for (var r = 0u; r < ${rows}u; r++) {
-    sum += ${weighted ? `${more[0]}[r / ${perGroup}u] * ` : ''}${parts}[r * ${columns}u + index];
+    sum += ${weights && `${weights}[r / ${perGroup}u] * `}${parts}[r * ${columns}u + index];
   }
   ${y}[index] = sum;
 }`,
-        },
-      ],
-    }
+    })
+    return [add]
   },
-}
+})
 
-/** Inputs parts [G·P, F] (, parts of the SwiGLU gate [G·P, F]); output gelu(Σ part), or swish(Σ gate) ∘ Σ part [G, F]. */
-export const activateParts: Kernel = {
-  lower({ inputs, outputs }) {
-    const [parts, gate] = inputs as readonly [Operand, Operand?]
-    const { size } = outputs[0] as Operand
-    if (size === 0) return { dispatches: [] }
-    const [groups, columns] = dimsOf(outputs[0] as Operand)
-    const perGroup = dimsOf(parts)[0] / groups
+export const activateParts = implement(declared.activateParts, {
+  lower({ inputs: { up, gate }, outputs: { active } }) {
+    const { size } = active
+    if (size === 0) return []
+    const [groups, columns] = dimsOf(active)
+    const perGroup = dimsOf(up)[0] / groups
     const sumOf = (from: string) => `
   for (var i = 0u; i < ${perGroup}u; i++) { sum += ${from}[first + i * ${columns}u]; }`
-    return {
-      dispatches: [
-        {
-          name: 'activate-parts',
-          operands: [{ input: 0 }, { output: 0 }, ...(gate ? [{ input: 1 }] : [])],
-          workgroups: gridOf(size, SMALL_GROUP),
-          code: ([parts, y, gateParts]) => `
-${gateParts ? swishCode('f32') : geluCode('f32')}
+    const activate = dispatchOf({
+      name: 'activate-parts',
+      operands: { up, active, gate },
+      workgroups: gridOf(size, SMALL_GROUP),
+      code: ({ up, active, gate }) => `
+${gate ? swishCode('f32') : geluCode('f32')}
 ${linearMain(size, SMALL_GROUP)} {
   let first = index / ${columns}u * ${perGroup * columns}u + index % ${columns}u;
   var sum = 0.0;
-  ${sumOf(parts as string)}
-  ${gateParts ? `let value = sum; sum = 0.0; ${sumOf(gateParts)}` : ''}
-  ${y}[index] = ${gateParts ? 'swish(sum) * value' : 'gelu(sum)'};
+  ${sumOf(up)}
+  ${gate ? `let value = sum; sum = 0.0; ${sumOf(gate)}` : ''}
+  ${active}[index] = ${gate ? 'swish(sum) * value' : 'gelu(sum)'};
 }`,
-        },
-      ],
-    }
+    })
+    return [activate]
   },
-}
+})

@@ -1,5 +1,5 @@
 /** Loads of four floats at once where rows allow it: fewer instructions for the same bytes. */
-import type { Operand } from '../contract.ts'
+import type { AnyCall, Operand } from '../contract.ts'
 import { bytesOfNumber } from './memory.ts'
 
 /** Elements that an invocation loads at once. WGSL is the same for both types, but for sums and single components. */
@@ -43,3 +43,7 @@ export const heightOf = ({ shape }: Operand): number => shape.slice(0, -1).reduc
 /** Bytes of tensors that are read or written once. */
 export const bytesOf = (...tensors: readonly (Pick<Operand, 'size' | 'dtype'> | undefined)[]): number =>
   tensors.reduce((total, tensor) => total + (tensor ? tensor.size * bytesOfNumber(tensor.dtype) : 0), 0)
+
+/** Bytes of a call that reads or writes each of its tensors once. */
+export const bytesOfCall = ({ inputs, addends, outputs }: AnyCall): number =>
+  bytesOf(...[inputs, addends, outputs].flatMap((tensors) => Object.values(tensors)))

@@ -1,4 +1,5 @@
-/** How kernels look at the operands of a call. */
+/** How kernels look at the operands and attributes of a call. */
+import type { AttributeValue } from '../../../core/graph/tensor.ts'
 import type { Operand } from '../contract.ts'
 
 /** A tensor as [outer, length, inner]: `length` is the size of an axis, a line the elements along it. */
@@ -21,3 +22,9 @@ export const elementOf = ({ dtype }: Operand): 'f32' | 'i32' => (dtype.startsWit
 
 /** The smallest power of two that is at least `count`. */
 export const powerOfTwo = (count: number): number => 2 ** Math.ceil(Math.log2(Math.max(count, 1)))
+
+/** The number of a float attribute of an operator of ONNX. */
+export function floatOf(attribute: AttributeValue | undefined): number {
+  if (typeof attribute !== 'object' || !('float' in attribute)) throw new Error(`internal: ${attribute} is no float`)
+  return attribute.float
+}

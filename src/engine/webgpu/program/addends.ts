@@ -1,15 +1,17 @@
 /**
  * Fuses additions into kernels: x + kernel(...) becomes kernel(..., x) if the kernel can add to that output, and nothing
- * else reads the result without x. The attribute `added` has the outputs with addends, which are the last inputs.
+ * else reads the result without x.
  */
 
 import { sameShape, sizeOf } from '../../../core/graph/shape.ts'
 import { constant, emit, type Node, type Tensor, withOrigin } from '../../../core/graph/tensor.ts'
 import { baseOf, dataInputs, isAlias } from '../codegen/maps.ts'
-import type { OrderedProgram } from './rewrite.ts'
+import type { DeviceNode, OrderedProgram } from './rewrite.ts'
 
 interface Addend {
   readonly output: number
+  /** Of the output. */
+  readonly name: string
   readonly addition: Node
   readonly other: Tensor
 }
@@ -22,7 +24,7 @@ export function fuseAddends(program: OrderedProgram): OrderedProgram {
   const rebuilt = new Map<Node, readonly Tensor[]>()
   const of = (tensor: Tensor): Tensor =>
     tensor.source.kind === 'node' ? (rebuilt.get(tensor.source)?.[tensor.output] as Tensor) : tensor
-  const nodes = program.nodes.map((node): Node => {
+  const nodes = program.nodes.map((node): DeviceNode => {
     const fused = kernelOf.get(node)
     if (fused) {
       const { shape } = node.outputs[0] as Tensor
@@ -32,11 +34,8 @@ export function fuseAddends(program: OrderedProgram): OrderedProgram {
       return alias.source as Node
     }
     const own = addends.get(node) ?? []
-    const source: Node = {
-      ...node,
-      inputs: [...node.inputs, ...own.map(({ other }) => other)].map(of),
-      attributes: own.length > 0 ? { ...node.attributes, added: own.map(({ output }) => output) } : node.attributes,
-    }
+    const inputs = [...node.inputs, ...own.map(({ other }) => other)].map(of)
+    const source: DeviceNode = { ...node, inputs, ...(own.length > 0 && { added: own.map(({ name }) => name) }) }
     rebuilt.set(
       node,
       node.outputs.map(({ dtype, shape }, output) => ({ dtype, shape, source, output })),
@@ -66,11 +65,12 @@ function findAddends({ nodes, outputs }: OrderedProgram): Map<Node, Addend[]> {
       [a, b],
     ] as const) {
       const { source: kernel, output, shape } = baseOf(summand)
-      if (kernel.kind !== 'node' || !kernel.kernel?.addsTo?.includes(output) || sizeOf(shape) === 0) continue
+      if (kernel.kind !== 'node' || !kernel.kernel?.addsTo.includes(output) || sizeOf(shape) === 0) continue
+      const name = kernel.kernel.outputs[output] as string
       const known = found.get(kernel) ?? []
       const isReady = placeOf(baseOf(other)) < (place.get(kernel) as number)
       if (readers.get(key(baseOf(summand))) !== 1 || !isReady || known.some((each) => each.output === output)) continue
-      found.set(kernel, [...known, { output, addition: node, other }])
+      found.set(kernel, [...known, { output, name, addition: node, other }])
       break
     }
   }

@@ -2,7 +2,7 @@
 import { dim, sizeOf } from '../../../core/graph/shape.ts'
 import type { Node, Tensor } from '../../../core/graph/tensor.ts'
 import { isReduction } from '../codegen/maps.ts'
-import { axesOf } from './rewrite.ts'
+import { axesOf, type DeviceNode } from './rewrite.ts'
 
 /** Storage buffers that every device has in a dispatch. */
 export const MAX_OPERANDS = 8
@@ -37,7 +37,7 @@ export interface Root {
 
 export interface KernelItem {
   readonly kind: 'kernel'
-  readonly node: Node
+  readonly node: DeviceNode
 }
 
 /** Groups that are computed by one dispatch. */

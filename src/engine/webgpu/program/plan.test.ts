@@ -12,8 +12,7 @@ import { constant, input, type Tensor, withKernels } from '../../../core/graph/t
 import { graphKernels, nodeKernels } from '../kernels/table.ts'
 import { planProgram } from './plan.ts'
 
-const plan = (outputs: Readonly<Record<string, Tensor>>) =>
-  planProgram({ outputs }, nodeKernels, { f16: false, subgroups: false })
+const plan = (outputs: Readonly<Record<string, Tensor>>) => planProgram({ outputs }, nodeKernels)
 const namesOf = (outputs: Readonly<Record<string, Tensor>>) => plan(outputs).steps.map(({ dispatch }) => dispatch.name)
 const x = (name: string, ...shape: number[]) => input(name, 'float32', shape)
 

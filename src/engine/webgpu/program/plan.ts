@@ -2,6 +2,7 @@
  * Turns a program into dispatches over values with memory: rewrites it, fuses maps and reductions, calls the kernels,
  * and plans where values lie.
  */
+import type { Attributes } from '../../../core/graph/kernels/declaration.ts'
 import type { Origin, Port, Shape } from '../../../core/graph/model.ts'
 import { type Program, reach } from '../../../core/graph/program.ts'
 import { sizeOf } from '../../../core/graph/shape.ts'
@@ -9,14 +10,14 @@ import type { ConstantData, Node, Tensor } from '../../../core/graph/tensor.ts'
 import { placeBlocks } from '../../contract/place-blocks.ts'
 import { RuntimeError } from '../../contract/runtime-error.ts'
 import { dataInputs } from '../codegen/maps.ts'
-import type { DeviceFeatures, Dispatch, Kernel, KernelCall, MemoryType, Operand, Place } from '../contract.ts'
+import { type Dispatch, type Kernel, type KernelCall, type MemoryType, type Operand, operandOf } from '../contract.ts'
 import { bytesOfNumber } from '../kernels/memory.ts'
 import { ALIGNMENT } from '../slice.ts'
 import { fuseAddends } from './addends.ts'
 import { Fusion } from './fusion.ts'
-import { groupDispatch } from './group-dispatch.ts'
+import { type GroupDispatch, groupDispatch } from './group-dispatch.ts'
 import type { Root } from './groups.ts'
-import { rewrite } from './rewrite.ts'
+import { type DeviceNode, rewrite } from './rewrite.ts'
 import { halvesOf } from './storage.ts'
 
 export interface Value {
@@ -62,14 +63,13 @@ export interface Plan {
 export function planProgram(
   program: Program,
   kernels: Readonly<Record<string, Kernel>>,
-  features: DeviceFeatures,
   math: 'float32' | 'f16' = 'float32',
 ): Plan {
   const { inputs } = reach(program)
   const ordered = fuseAddends(rewrite(program, kernels))
   const fusion = new Fusion(ordered)
   const halves = math === 'f16' ? halvesOf(fusion, kernels, Object.values(ordered.outputs)) : new Set<Tensor>()
-  const planner = new Planner(kernels, features, halves, math === 'f16')
+  const planner = new Planner(kernels, halves, math === 'f16')
   const memoryOf = (tensor: Tensor) => planner.valueOf(fusion.tensors.unique(tensor))
   const valueOfInput = inputs.map(memoryOf)
   for (const item of fusion.items) {
@@ -78,10 +78,8 @@ export function planProgram(
       if (overwritten) planner.share(fusion.tensors.of(item.node, 0), overwritten)
       planner.call(item.node, memoryOf, (output) => memoryOf(fusion.tensors.of(item.node, output)))
     } else {
-      const { operands, name, code, workgroups } = groupDispatch(item, fusion, halves)
-      const dispatch = { name, code, workgroups, operands: operands.map((_, input) => ({ input })) }
       const [{ node }] = item.groups.flatMap(({ roots }) => roots) as [Root]
-      planner.steps.push({ dispatch, values: operands.map(memoryOf), indirect: null, origin: node.origin })
+      planner.group(groupDispatch(item, fusion, halves), memoryOf, node.origin)
     }
   }
   const outputs = Object.entries(ordered.outputs)
@@ -98,36 +96,30 @@ export function planProgram(
   }
 }
 
-/** An attribute of the rewritten program. */
-const listOf = ({ attributes }: Node, name: 'added' | 'scaled' | 'scales'): readonly number[] =>
-  (attributes[name] ?? []) as readonly number[]
-
 /** ONNX gives the axis of a running sum as a constant. */
-function attributesOf({ type, attributes, inputs }: Node): KernelCall['attributes'] {
+function attributesOf({ type, attributes, inputs }: Node): Attributes {
   const source = inputs[1]?.source
   return type === 'CumSum' && source?.kind === 'constant' ? { ...attributes, axis: Number(source.data[0]) } : attributes
 }
+
+/** The first of `all`, by name. */
+const named = <T>(names: readonly string[], all: readonly T[]): Readonly<Record<string, T>> =>
+  Object.fromEntries(all.slice(0, names.length).map((each, i) => [names[i], each]))
 
 class Planner {
   readonly values: Value[] = []
   readonly steps: Step[] = []
   private readonly ofTensor = new Map<Tensor, number>()
+  private readonly ofOperand = new Map<Operand, number>()
   /** Values in scratch memory that shared dispatches write, by what they compute. */
   private readonly shared = new Map<string, readonly number[]>()
   private readonly kernels: Readonly<Record<string, Kernel>>
-  private readonly features: DeviceFeatures
   private readonly halves: ReadonlySet<Tensor>
   private readonly rounds: boolean
 
   /** @param halves Tensors that are f16 in memory. @param rounds Whether products round their factors to f16. */
-  constructor(
-    kernels: Readonly<Record<string, Kernel>>,
-    features: DeviceFeatures,
-    halves: ReadonlySet<Tensor>,
-    rounds: boolean,
-  ) {
+  constructor(kernels: Readonly<Record<string, Kernel>>, halves: ReadonlySet<Tensor>, rounds: boolean) {
     this.kernels = kernels
-    this.features = features
     this.halves = halves
     this.rounds = rounds
   }
@@ -155,58 +147,73 @@ class Planner {
     return this.values.push({ dtype, size: sizeOf(shape), ...(constant && { constant }) }) - 1
   }
 
+  /** A new operand in the memory of a value. */
+  private operandIn(value: number, { shape }: { readonly shape: Shape }): Operand {
+    const operand = operandOf((this.values[value] as Value).dtype, shape)
+    this.ofOperand.set(operand, value)
+    return operand
+  }
+
+  /** The value of an operand. Scratch memory gets one where it is first used. */
+  private valueAt(operand: Operand): number {
+    const value = this.ofOperand.get(operand) ?? this.create(operand.dtype, operand.shape)
+    this.ofOperand.set(operand, value)
+    return value
+  }
+
+  /** Adds the dispatch of a bundle. */
+  group({ operands, ...dispatch }: GroupDispatch, memoryOf: (tensor: Tensor) => number, origin: Origin): void {
+    const uses = operands.map((tensor) => ({ of: this.operandIn(memoryOf(tensor), tensor) }))
+    this.add({ ...dispatch, operands: uses }, origin)
+  }
+
   /** Adds the dispatches of a kernel. */
-  call(node: Node, memoryOf: (tensor: Tensor) => number, valueOfOutput: (output: number) => number): void {
+  call(node: DeviceNode, memoryOf: (tensor: Tensor) => number, valueOfOutput: (output: number) => number): void {
     const kernel = this.kernels[node.type]
     if (!kernel) throw new RuntimeError(`internal: no kernel ${node.type} (${node.origin.op} of ${node.origin.layer})`)
-    const operand = ({ shape }: { readonly shape: Shape }, value: number): Operand => ({
-      dtype: (this.values[value] as Value).dtype,
-      shape,
-      size: sizeOf(shape),
-    })
-    const inputs = dataInputs(node)
+    // A node of a kernel lists the operands that are there.
+    const names = node.kernel ?? kernel.declaration
+    const inputs = dataInputs(node).map((tensor) => this.operandIn(memoryOf(tensor), tensor))
+    const outputs = node.outputs.map((tensor, output) => this.operandIn(valueOfOutput(output), tensor))
     const call: KernelCall = {
-      type: node.type,
       attributes: attributesOf(node),
-      inputs: inputs.map((tensor) => operand(tensor, memoryOf(tensor))),
-      outputs: node.outputs.map((tensor, output) => operand(tensor, valueOfOutput(output))),
-      added: listOf(node, 'added'),
-      scales: Object.fromEntries(
-        listOf(node, 'scaled').map((output, i) => [output, listOf(node, 'scales')[i] as number]),
-      ),
+      inputs: named(names.inputs, inputs),
+      outputs: named(names.outputs, outputs),
+      addends: named(node.added ?? [], inputs.slice(names.inputs.length)),
+      scales: node.scales ?? {},
       // Operators of ONNX are no matrix products of the model.
       rounds: this.rounds && node.domain === 'choir',
     }
-    const { scratch = [], dispatches } = kernel.lower(call, this.features)
-    const scratchValues = new Map<number, number>()
-    const scratchAt = (index: number): number => {
-      const { dtype, shape } = scratch[index] as (typeof scratch)[number]
-      const value = scratchValues.get(index) ?? this.create(dtype, shape)
-      scratchValues.set(index, value)
-      return value
-    }
-    const at = (place: Place): number => {
-      if ('input' in place) return memoryOf(inputs[place.input] as Tensor)
-      return 'output' in place ? valueOfOutput(place.output) : scratchAt(place.scratch)
-    }
+    const given = new Set([...inputs, ...outputs])
     let work = kernel.work?.(call)
-    for (const dispatch of dispatches) {
-      const { workgroups, operands, shared } = dispatch
-      if (shared) {
-        const places = operands.flatMap((place) => ('scratch' in place ? [place.scratch] : []))
-        const read = operands.map((place) => ('input' in place ? at(place) : null))
-        const key = JSON.stringify([read, workgroups, dispatch.code(operands.map((_, i) => `b${i}`))])
-        const known = this.shared.get(key)
-        places.forEach((index, i) => {
-          if (known) scratchValues.set(index, known[i] as number)
-        })
-        if (known) continue
-        this.shared.set(key, places.map(scratchAt))
-      }
-      const indirect = 'indirect' in workgroups ? at(workgroups.indirect) : null
-      this.steps.push({ dispatch, values: operands.map(at), indirect, origin: node.origin, ...(work && { work }) })
+    for (const dispatch of kernel.lower(call)) {
+      if (dispatch.shared && this.isKnown(dispatch, given)) continue
+      this.add(dispatch, node.origin, work)
       work = undefined
     }
+  }
+
+  private add(dispatch: Dispatch, origin: Origin, work?: Step['work']): void {
+    const { workgroups, operands } = dispatch
+    const indirect = 'indirect' in workgroups ? this.valueAt(workgroups.indirect) : null
+    const values = operands.map(({ of }) => this.valueAt(of))
+    this.steps.push({ dispatch, values, indirect, origin, ...(work && { work }) })
+  }
+
+  /** Whether an equal dispatch has been added: the results of this one are in the scratch memory of that one then. */
+  private isKnown({ operands, workgroups, code }: Dispatch, given: ReadonlySet<Operand>): boolean {
+    const all = operands.map(({ of }) => of)
+    const read = all.map((operand) => (given.has(operand) ? this.valueAt(operand) : null))
+    const key = JSON.stringify([read, workgroups, code(all.map((_, i) => `b${i}`))])
+    const written = all.filter((operand) => !given.has(operand))
+    const known = this.shared.get(key)
+    if (!known)
+      this.shared.set(
+        key,
+        written.map((operand) => this.valueAt(operand)),
+      )
+    for (const [i, value] of known?.entries() ?? []) this.ofOperand.set(written[i] as Operand, value)
+    return known !== undefined
   }
 
   /** Where values lie that are not ports. */

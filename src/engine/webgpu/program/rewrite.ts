@@ -17,11 +17,19 @@ import { simpler } from './simpler.ts'
 /** Fewest elements of a sum that is cut, and results from which on there are enough workgroups. */
 const [LONG, ENOUGH] = [4096, 512]
 
+/** A node of a program for a device, where kernels do more than in the graph. */
+export interface DeviceNode extends Node {
+  /** Factors of results, by name. */
+  readonly scales?: Readonly<Record<string, number>>
+  /** Names of results to which inputs are added: those after the inputs of the kernel, in this order. */
+  readonly added?: readonly string[]
+}
+
 export interface OrderedProgram {
   /** Each has memory of its own: an input, a constant, or a second name of a result is copied. */
   readonly outputs: Readonly<Record<string, Tensor>>
   /** In a valid order of computation, close to that in which model code made them. */
-  readonly nodes: readonly Node[]
+  readonly nodes: readonly DeviceNode[]
 }
 
 export function rewrite(program: Program, kernels: Readonly<Record<string, Kernel>> = {}): OrderedProgram {
@@ -32,7 +40,7 @@ export function rewrite(program: Program, kernels: Readonly<Record<string, Kerne
     if (!outputs) throw new Error('internal: a node comes before its operands')
     return outputs[tensor.output] as Tensor
   }
-  const nodes: Node[] = []
+  const nodes: DeviceNode[] = []
   const added = new Map<Node, readonly Tensor[]>()
   const keys = new Keys()
   const byKey = new Map<string, readonly Tensor[]>()
@@ -56,11 +64,7 @@ export function rewrite(program: Program, kernels: Readonly<Record<string, Kerne
   const scales = findScales(original, Object.values(program.outputs), kernels)
   for (const node of original) {
     const ofResults = scales.ofKernel.get(node)
-    const same: Node = {
-      ...node,
-      inputs: node.inputs.map(of),
-      attributes: ofResults ? { ...node.attributes, ...attributesOf(ofResults) } : node.attributes,
-    }
+    const same: DeviceNode = { ...node, inputs: node.inputs.map(of), ...(ofResults && { scales: ofResults }) }
     const scaled = scales.done.get(node)
     const better = withOrigin(node.origin, () =>
       scaled ? reshaped(of(scaled), node.outputs[0]?.shape ?? []) : (asSum(same) ?? asShorter(same) ?? simpler(same)),
@@ -103,11 +107,6 @@ class Keys {
     return id
   }
 }
-
-const attributesOf = (scales: Readonly<Record<number, number>>) => ({
-  scaled: Object.keys(scales).map(Number),
-  scales: Object.values(scales),
-})
 
 const reshaped = (x: Tensor, shape: Shape): Tensor => emit('Reshape', [x, constant(shape, 'int64')], { shape })
 

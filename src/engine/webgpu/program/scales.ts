@@ -8,8 +8,8 @@ import { baseOf, dataInputs, isAlias } from '../codegen/maps.ts'
 import type { Kernel } from '../contract.ts'
 
 export interface Scales {
-  /** Factors of a kernel's results. */
-  readonly ofKernel: ReadonlyMap<Node, Readonly<Record<number, number>>>
+  /** Factors of a kernel's results, by name. */
+  readonly ofKernel: ReadonlyMap<Node, Readonly<Record<string, number>>>
   /** Multiplications that kernels do. Their first input is the result of the kernel. */
   readonly done: ReadonlyMap<Node, Tensor>
 }
@@ -25,7 +25,7 @@ export function findScales(
   for (const node of nodes) if (!isAlias(node)) dataInputs(node).forEach(count)
   outputs.forEach(count)
 
-  const ofKernel = new Map<Node, Readonly<Record<number, number>>>()
+  const ofKernel = new Map<Node, Readonly<Record<string, number>>>()
   const done = new Map<Node, Tensor>()
   for (const node of nodes) {
     if (node.type !== 'Mul' || node.domain !== '') continue
@@ -36,9 +36,10 @@ export function findScales(
     ] as const) {
       const { source, output } = baseOf(x)
       const factor = powerOfTwo(by)
-      if (factor === null || source.kind !== 'node' || !kernels[source.type]?.scales?.includes(output)) continue
-      if (source.domain !== 'choir' || readers.get(key(baseOf(x))) !== 1) continue
-      ofKernel.set(source, { ...ofKernel.get(source), [output]: factor })
+      const name = source.kind === 'node' ? source.kernel?.outputs[output] : undefined
+      if (factor === null || source.kind !== 'node' || name === undefined) continue
+      if (!kernels[source.type]?.scales?.includes(name) || readers.get(key(baseOf(x))) !== 1) continue
+      ofKernel.set(source, { ...ofKernel.get(source), [name]: factor })
       done.set(node, x)
       break
     }

@@ -7,6 +7,7 @@ import { dim, normalAxis, sizeOf } from '../../../core/graph/shape.ts'
 import { constant, emit, type Node, type Tensor } from '../../../core/graph/tensor.ts'
 import { uniform, valueType } from '../codegen/literals.ts'
 import { SCATTER_FEW } from '../codegen/maps.ts'
+import { scatterFill } from '../kernels/order/scatter.ts'
 
 /** Up to this width a softmax is maps and reductions. */
 const MAX_SOFTMAX = 1024
@@ -82,9 +83,9 @@ function scatter({ attributes, inputs, outputs }: Node): Tensor | null {
   const fill = uniform(
     source.kind === 'node' && source.type === 'Expand' ? (source.inputs[0] as Tensor).source : source,
   )
-  if (fill === null || inputs.length !== 3 || updates.shape.some((d) => d === 0)) return null
+  if (fill === null || updates.shape.some((d) => d === 0)) return null
   const axis = normalAxis(attributes.axis as number, shape.length)
   const options = { dtype: data.dtype, shape, attributes: { ...attributes, axis, fill: { float: fill } } }
   const isFew = dim(updates.shape, axis) <= MAX_UPDATES
-  return emit(isFew ? SCATTER_FEW : 'ScatterElements', [indices, updates], options)
+  return emit(isFew ? SCATTER_FEW : scatterFill.declaration.name, [indices, updates], options)
 }

@@ -19,7 +19,7 @@ const [rows, width] = [96, 64]
 const kernels = { names: new Set(Object.keys(graphKernels)), tile: 1, threads: 1, parts: 1 }
 
 const planOf = (math: 'float32' | 'f16', build: () => Readonly<Record<string, Tensor>>): Plan =>
-  planProgram({ outputs: withKernels(kernels, build) }, nodeKernels, { f16: true, subgroups: false }, math)
+  planProgram({ outputs: withKernels(kernels, build) }, nodeKernels, math)
 
 const weight = (name: string, columns = width) => input(name, 'float32', [width, columns])
 
@@ -44,10 +44,9 @@ const memoryOf = (plan: Plan, op: string, name: RegExp): string[][] =>
 
 const codeOf = (plan: Plan): string =>
   plan.steps
-    .map(({ dispatch, values }, i) =>
+    .map(({ dispatch, values }) =>
       moduleOf(
         dispatch,
-        dtypesOf(plan, i) as never,
         values.map((_, v) => v),
       ),
     )

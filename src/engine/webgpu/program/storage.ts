@@ -16,9 +16,15 @@ import type { Kernel } from '../contract.ts'
 import type { Fusion } from './fusion.ts'
 import type { Bundle, KernelItem, Root } from './groups.ts'
 
-/** Operators of ONNX have float32 operands: programs for generation consist of them, and are float32 throughout. */
-const ofKernel = ({ type, domain }: Node, kernels: Readonly<Record<string, Kernel>>): Halves =>
-  (domain === 'choir' ? kernels[type]?.halves : undefined) ?? { inputs: [], outputs: [] }
+/**
+ * Operators of ONNX have no names for operands, which are float32: programs for generation consist of them, and are
+ * float32 throughout.
+ */
+const ofKernel = ({ type, kernel }: Node, kernels: Readonly<Record<string, Kernel>>): Halves =>
+  (kernel && kernels[type]?.halves) ?? { inputs: [], outputs: [] }
+
+const includes = (names: readonly string[], name: string | undefined): boolean =>
+  name !== undefined && names.includes(name)
 
 const rootsOf = ({ groups }: Bundle): Root[] => groups.flatMap(({ roots }) => roots)
 
@@ -36,7 +42,7 @@ export function halvesOf(
           .map(({ node, output }) => fusion.tensors.of(node, output))
       : item.node.outputs
           .map((_, output) => fusion.tensors.of(item.node, output))
-          .filter(({ output }) => ofKernel(item.node, kernels).outputs.includes(output))
+          .filter(({ output }) => includes(ofKernel(item.node, kernels).outputs, item.node.kernel?.outputs[output]))
   for (const item of fusion.items)
     for (const tensor of resultsOf(item)) if (tensor.dtype === 'float32') halves.add(tensor)
   for (const tensor of outputs) halves.delete(fusion.tensors.unique(tensor))
@@ -44,7 +50,7 @@ export function halvesOf(
   const dropOperandsOf = ({ node }: KernelItem): void => {
     const { inputs } = ofKernel(node, kernels)
     for (const [i, tensor] of dataInputs(node).entries())
-      if (inputs !== 'all' && !inputs.includes(i)) halves.delete(fusion.tensors.unique(tensor))
+      if (inputs !== 'all' && !includes(inputs, node.kernel?.inputs[i])) halves.delete(fusion.tensors.unique(tensor))
   }
   const dropIn = (bundle: Bundle): void => {
     for (const { node, output, leaves } of rootsOf(bundle)) {

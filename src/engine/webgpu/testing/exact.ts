@@ -1,9 +1,9 @@
 /** Numbers for tests of kernels, and comparison of float32 results with float64. */
 import { expect } from 'vitest'
 import { testRandom } from '../../../../test/support/gradient-check.ts'
-import type { Kernel } from '../contract.ts'
+import type { Kernel, Signature } from '../contract.ts'
 import { toHalf } from './half.ts'
-import { runKernel, type TestCall, type TestTensor, testDevice } from './run-kernel.ts'
+import { type Results, runKernel, type TestCall, type TestTensor, testDevice } from './run-kernel.ts'
 
 /** float32 or f16 numbers. */
 export type Floats = TestTensor & { readonly data: Float32Array }
@@ -29,7 +29,7 @@ export const float = (shape: readonly number[], dtype: 'float16' | 'float32' = '
 })
 
 /** Runs a kernel twice: the same inputs give the same bits. */
-export async function runTwice(kernel: Kernel, call: TestCall): Promise<Float64Array[]> {
+export async function runTwice<S extends Signature>(kernel: Kernel<S>, call: TestCall<S>): Promise<Results<S>> {
   if (!testDevice) throw new Error('no GPU')
   const results = await runKernel(testDevice, kernel, call)
   expect(await runKernel(testDevice, kernel, call)).toEqual(results)

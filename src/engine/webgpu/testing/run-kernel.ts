@@ -1,13 +1,15 @@
 /** Runs one kernel on arrays, for tests of kernels: on the first adapter, which may be a software one. */
 import { vi } from 'vitest'
+import type { OperandName, Operands } from '../../../core/graph/kernels/declaration.ts'
 import type { Shape } from '../../../core/graph/model.ts'
-import type { AttributeValue } from '../../../core/graph/tensor.ts'
 import { openNodeDevice } from '../../dawn/node-device.ts'
-import type { Kernel, MemoryType, Operand, Place } from '../contract.ts'
+import { bindDispatch, record } from '../bound.ts'
+import { type Kernel, type KernelCall, type MemoryType, type Operand, operandOf, type Signature } from '../contract.ts'
 import type { Device } from '../device.ts'
-import { moduleOf } from '../module.ts'
+import type { Slice } from '../slice.ts'
 import { halfBits, halfFromBits } from './half.ts'
 
+/** A tensor in memory of its own: the same object twice is the same memory, for results that overwrite an input. */
 export interface TestTensor {
   readonly dtype: MemoryType
   readonly shape: Shape
@@ -15,15 +17,21 @@ export interface TestTensor {
   readonly data?: ArrayLike<number>
 }
 
-export interface TestCall {
-  readonly type?: string
-  readonly attributes?: Readonly<Record<string, AttributeValue>>
-  readonly inputs: readonly TestTensor[]
-  readonly outputs: readonly TestTensor[]
-  readonly added?: readonly number[]
-  readonly scales?: Readonly<Record<number, number>>
+type OutputName<S extends Signature> = OperandName<S['outputs'][number]>
+
+/** A call by names, as its kernel is declared. */
+export type TestCall<S extends Signature> = Given<KernelCall<S>['attributes']> & {
+  readonly inputs: Operands<S['inputs'][number], TestTensor>
+  readonly outputs: Operands<S['outputs'][number], TestTensor>
+  readonly addends?: { readonly [Name in OutputName<S>]?: TestTensor | undefined }
+  readonly scales?: KernelCall<S>['scales']
   readonly rounds?: boolean
 }
+
+/** Kernels without attributes need none. */
+type Given<A> = Record<string, never> extends A ? { readonly attributes?: A } : { readonly attributes: A }
+
+export type Results<S extends Signature> = Operands<S['outputs'][number], Float64Array>
 
 // A software device compiles each pipeline for a second or two, if the cache of its driver is cold.
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 })
@@ -31,62 +39,65 @@ vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 })
 /** The device of a test file; null if the machine has no adapter. `.ci/run` fails if tests were skipped for it. */
 export const testDevice: Device | null = await openNodeDevice().catch(() => null)
 
-const sizeOf = (shape: Shape): number => shape.reduce((product, d) => product * d, 1)
-
 /** The outputs of a kernel, as numbers. */
-export async function runKernel(device: Device, kernel: Kernel, call: TestCall): Promise<Float64Array[]> {
+export async function runKernel<S extends Signature>(
+  device: Device,
+  kernel: Kernel<S>,
+  call: TestCall<NoInfer<S>>,
+): Promise<Results<S>> {
   const { gpu } = device
-  const operand = ({ dtype, shape }: TestTensor): Operand => ({ dtype, shape, size: sizeOf(shape) })
-  const [inputs, outputs] = [call.inputs.map(operand), call.outputs.map(operand)]
-  const { type = 'test', attributes = {}, added = [], scales = {}, rounds = false } = call
-  const { scratch = [], dispatches } = kernel.lower(
-    { type, attributes, inputs, outputs, added, scales, rounds },
-    device.features,
-  )
-  const buffers = (tensors: readonly TestTensor[]) =>
-    tensors.map((tensor) => ({ ...tensor, buffer: upload(gpu, tensor) }))
-  const all = { input: buffers(call.inputs), output: buffers(call.outputs), scratch: buffers(scratch) }
-  const at = (place: Place) => {
-    const [[kind, index]] = Object.entries(place).filter(([key]) => key !== 'as') as [[keyof typeof all, number]]
-    return all[kind][index] as (typeof all)['input'][number]
+  const slices = new Map<Operand, Slice>()
+  const sliceOf = (operand: Operand, data?: ArrayLike<number>): Slice => {
+    const slice = slices.get(operand) ?? upload(gpu, operand, data)
+    slices.set(operand, slice)
+    return slice
   }
+  const operands = new Map<TestTensor, Operand>()
+  const place = (tensor: TestTensor): Operand => {
+    const operand = operands.get(tensor) ?? operandOf(tensor.dtype, tensor.shape)
+    operands.set(tensor, operand)
+    sliceOf(operand, tensor.data)
+    return operand
+  }
+  const all = (tensors: Readonly<Record<string, TestTensor | undefined>> = {}): Readonly<Record<string, Operand>> =>
+    Object.fromEntries(Object.entries(tensors).flatMap(([name, tensor]) => (tensor ? [[name, place(tensor)]] : [])))
+  const { attributes = {}, scales = {}, rounds = false } = call
+  const [inputs, outputs, addends] = [all(call.inputs), all(call.outputs), all(call.addends)]
+  const { lower }: Kernel = kernel
   const encoder = gpu.createCommandEncoder()
-  for (const dispatch of dispatches) {
-    const operands = dispatch.operands.map(at)
-    const code = moduleOf(
-      dispatch,
-      operands.map(({ dtype }) => dtype),
-      operands.map((_, i) => i),
-    )
-    const pipeline = device.pipeline(code, dispatch.name)
-    const entries = operands.map(({ buffer }, binding) => ({ binding, resource: { buffer } }))
+  for (const dispatch of lower({ attributes, inputs, outputs, addends, scales, rounds })) {
+    const { workgroups } = dispatch
+    const bound = bindDispatch(device, dispatch, {
+      slices: dispatch.operands.map(({ of }) => sliceOf(of)),
+      indirect: 'indirect' in workgroups ? sliceOf(workgroups.indirect) : null,
+    })
     const pass = encoder.beginComputePass()
-    pass.setPipeline(pipeline)
-    pass.setBindGroup(0, gpu.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }))
-    if ('indirect' in dispatch.workgroups) pass.dispatchWorkgroupsIndirect(at(dispatch.workgroups.indirect).buffer, 0)
-    else pass.dispatchWorkgroups(...dispatch.workgroups)
+    record(bound, pass)
     pass.end()
   }
-  const staging = all.output.map(({ buffer }) => {
+  const staging = Object.entries(outputs).map(([name, operand]) => {
+    const { buffer } = sliceOf(operand)
     const copy = gpu.createBuffer({ size: buffer.size, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST })
     encoder.copyBufferToBuffer(buffer, 0, copy, 0, buffer.size)
-    return copy
+    return { name, operand, copy }
   })
   gpu.queue.submit([encoder.finish()])
   await device.idle()
-  const results: Float64Array[] = []
-  for (const [i, copy] of staging.entries()) {
+  const results: [name: string, numbers: Float64Array][] = []
+  for (const { name, operand, copy } of staging) {
     await device.wait(copy.mapAsync(GPUMapMode.READ))
-    const { dtype, size } = outputs[i] as Operand
-    const values = copy.getMappedRange()
-    if (dtype === 'float16') results.push(Float64Array.from(new Uint16Array(values, 0, size), halfFromBits))
-    else if (dtype === 'float32') results.push(Float64Array.from(new Float32Array(values, 0, size)))
-    else results.push(Float64Array.from(new Int32Array(values, 0, size)))
+    results.push([name, numbersOf(operand, copy.getMappedRange())])
     copy.destroy()
   }
   device.check()
-  for (const { buffer } of [...all.input, ...all.output, ...all.scratch]) buffer.destroy()
-  return results
+  for (const { buffer } of slices.values()) buffer.destroy()
+  return Object.fromEntries<unknown>(results) as Results<S>
+}
+
+function numbersOf({ dtype, size }: Operand, values: ArrayBuffer): Float64Array {
+  if (dtype === 'float16') return Float64Array.from(new Uint16Array(values, 0, size), halfFromBits)
+  if (dtype === 'float32') return Float64Array.from(new Float32Array(values, 0, size))
+  return Float64Array.from(new Int32Array(values, 0, size))
 }
 
 /** Memory of whole words. */
@@ -95,12 +106,11 @@ function valuesOf(dtype: MemoryType, size: number): Uint16Array | Float32Array |
   return dtype === 'float32' ? new Float32Array(size).fill(Number.NaN) : new Int32Array(size).fill(-1)
 }
 
-function upload(gpu: GPUDevice, { dtype, shape, data }: TestTensor): GPUBuffer {
-  const size = Math.max(sizeOf(shape), 1)
-  const values = valuesOf(dtype, size)
+function upload(gpu: GPUDevice, { dtype, size }: Operand, data?: ArrayLike<number>): Slice {
+  const values = valuesOf(dtype, Math.max(size, 1))
   if (data) values.set(dtype === 'float16' ? Array.from(data, halfBits) : Array.from(data))
   const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST | GPUBufferUsage.INDIRECT
   const buffer = gpu.createBuffer({ size: values.byteLength, usage })
   gpu.queue.writeBuffer(buffer, 0, values as Float32Array<ArrayBuffer>)
-  return buffer
+  return { buffer, offset: 0, bytes: values.byteLength }
 }

@@ -1,5 +1,6 @@
 /** @slow */
 import { describe, expect, test } from 'vitest'
+import { operandOf } from '../../contract.ts'
 import type { Device } from '../../device.ts'
 import { toHalf } from '../../testing/half.ts'
 import { runKernel, type TestTensor, testDevice } from '../../testing/run-kernel.ts'
@@ -54,20 +55,17 @@ describe.skipIf(testDevice === null)('attention', () => {
   const device = testDevice as Device
   const forward = async (given: Case, inputs: Inputs) => {
     const { attributes, inputs: tensors, rows, width } = callOf(given, inputs)
-    const outputs = [{ dtype: dtypeOf(given), shape: [rows, width] }, sumsOf(given)]
-    const [y, logSums] = await runKernel(device, attention, { attributes, inputs: tensors, outputs })
-    return { y: y as Float64Array, logSums: logSums as Float64Array }
+    const outputs = { y: { dtype: dtypeOf(given), shape: [rows, width] }, logSums: sumsOf(given) }
+    return runKernel(device, attention, { attributes, inputs: tensors, outputs })
   }
   const backward = async (given: Case, inputs: Inputs) => {
     const { attributes, inputs: tensors, rows, width } = callOf(given, inputs)
-    const outputs = [{ dtype: dtypeOf(given), shape: [rows, columnsOf(given)] }]
+    const outputs = { dQkv: { dtype: dtypeOf(given), shape: [rows, columnsOf(given)] } }
     const dy = tensor(inputs.dy, [rows, width], dtypeOf(given))
-    const { y, logSums } = await forward(given, inputs)
-    const [qkv, ...optional] = tensors
-    const results = [tensor(y, [rows, width], dtypeOf(given)), { ...sumsOf(given), data: logSums }]
-    const all = [dy, qkv as TestTensor, ...results, ...optional]
-    const [dqkv] = await runKernel(device, attentionGradient, { attributes, inputs: all, outputs })
-    return dqkv as Float64Array
+    const forwards = await forward(given, inputs)
+    const y = tensor(forwards.y, [rows, width], dtypeOf(given))
+    const all = { ...tensors, dy, y, logSums: { ...sumsOf(given), data: forwards.logSums } }
+    return (await runKernel(device, attentionGradient, { attributes, inputs: all, outputs })).dQkv
   }
 
   test.each([...cases, ...more])(
@@ -124,15 +122,16 @@ describe.skipIf(testDevice === null)('attention', () => {
   })
 
   test('no tokens need no dispatch', () => {
-    const operand = (columns: number) => ({ dtype: 'float32', shape: [0, columns], size: 0 }) as const
-    const attributes = { batch: 0, sequence: 8, heads: 2, keyHeads: 2, scale: { float: 1 } }
-    const call = { type: 'attention', attributes, added: [] }
-    const features = { f16: false, subgroups: false }
-    const [y, qkv, sums] = [operand(16), operand(48), operand(1)]
-    expect(attention.lower({ ...call, inputs: [qkv], outputs: [y, sums] }, features).dispatches).toEqual([])
-    expect(
-      attentionGradient.lower({ ...call, inputs: [y, qkv, y, sums], outputs: [qkv] }, features).dispatches,
-    ).toEqual([])
+    const attributes = { batch: 0, sequence: 8, heads: 2, keyHeads: 2, window: 8, scale: { float: 1 } }
+    const call = { attributes, addends: {}, scales: {}, rounds: false }
+    const [y, qkv, logSums] = [
+      operandOf('float32', [0, 16]),
+      operandOf('float32', [0, 48]),
+      operandOf('float32', [0, 2, 8]),
+    ]
+    expect(attention.lower({ ...call, inputs: { qkv }, outputs: { y, logSums } })).toEqual([])
+    const inputs = { dy: y, qkv, y, logSums }
+    expect(attentionGradient.lower({ ...call, inputs, outputs: { dQkv: qkv } })).toEqual([])
   })
 })
 
@@ -198,12 +197,13 @@ function callOf(given: Case, inputs: Inputs) {
   return {
     rows,
     width: heads * size,
-    attributes: { batch, sequence, heads, keyHeads, scale: { float: scale } },
-    inputs: [
-      tensor(inputs.qkv, [rows, columnsOf(given)], dtypeOf(given)),
-      ...(rotary ? [tensor(inputs.cos, angles), tensor(inputs.sin, angles)] : []),
-      ...(first ? [{ dtype: 'int32', shape: [rows], data: inputs.first } as const] : []),
-    ],
+    attributes: { batch, sequence, heads, keyHeads, window: sequence, scale: { float: scale } },
+    inputs: {
+      qkv: tensor(inputs.qkv, [rows, columnsOf(given)], dtypeOf(given)),
+      cos: rotary ? tensor(inputs.cos, angles) : undefined,
+      sin: rotary ? tensor(inputs.sin, angles) : undefined,
+      first: first && ({ dtype: 'int32', shape: [rows], data: inputs.first } as const),
+    },
   }
 }
 

@@ -6,11 +6,11 @@
  * A workgroup recomputes P and dS for its rows of the result. So no two workgroups add to the same element, as they do
  * in the paper, and the order of additions is fixed.
  */
-import { type Dispatch, rowsOf, workgroupMain } from '../../contract.ts'
+import { type Dispatch, type Operand, rowsOf, workgroupMain } from '../../contract.ts'
+import { dispatchOf } from '../dispatch.ts'
 import {
   type AttentionCall,
   attentionModule,
-  dispatchOf,
   factors,
   forQueryHeads,
   openKeys,
@@ -22,8 +22,14 @@ import { addWeighted, four, INVOCATIONS, scoresOf, type Tiles, tilesOf, vectorOf
 
 const { query, key, value, dy } = factors
 
+export interface GradientCall extends AttentionCall {
+  /** Of the queries [2, B, H, S] (`statistics.ts`). */
+  readonly statistics: Operand
+  readonly dQkv: Operand
+}
+
 /** Writes the gradient of the queries, a part of that of qkv. The rows of a workgroup are queries. */
-export function queryGradient(call: AttentionCall): Dispatch {
+export function queryGradient(call: GradientCall): Dispatch {
   const tiles = tilesOf(call.shape, 1)
   const dScore = (i: number) => `
     let seen_${i} = sees_keys(queries[${i}], first_keys[${i}], keys);
@@ -48,7 +54,7 @@ export function queryGradient(call: AttentionCall): Dispatch {
 }
 
 /** Writes the gradients of the keys and values, parts of that of qkv. The rows of a workgroup are keys. */
-export function keyValueGradient(call: AttentionCall): Dispatch {
+export function keyValueGradient(call: GradientCall): Dispatch {
   const tiles = tilesOf(call.shape, 2)
   const weightsAndDScore = (i: number) => `
     scores[${i}] = weights_of(scores[${i}], logarithms, see_key(queries, first_keys, keys[${i}]));
@@ -83,16 +89,16 @@ const writeTo = (base: string) => (position: string, slot: string, value: string
 const writeRotated = ({ shape: { rotary } }: AttentionCall, tiles: Tiles, sums: string, base: string): string =>
   writeSums(tiles, { value: (index) => `SCALE * ${sums}[${index}]`, write: writeTo(base), rotated: rotary })
 
-function overTiles(rows: 'queries' | 'keys', call: AttentionCall, tiles: Tiles, body: string): Dispatch {
-  const { shape, inputs, dtypes } = call
+function overTiles(rows: 'queries' | 'keys', call: GradientCall, tiles: Tiles, body: string): Dispatch {
+  const { shape, inputs, statistics, dQkv } = call
   const workgroups = workgroupsOf(shape, tiles, rows)
-  const dtype = dtypes.result
-  const dqkv = { output: 0, as: arrayOfHeads(shape, dtype).as }
-  const operands = { ...inputs, statistics: { scratch: 0 }, dqkv } as const
-  const name = `attention-gradient ${rows === 'keys' ? 'keys and values' : rows}`
-  return dispatchOf(name, operands, rowsOf(workgroups), (arrays) => {
-    return `${attentionModule(call, tiles, arrays)}
-${writerOf(shape, 'dqkv', { array: arrays.dqkv, stride: 'QKV_WIDTH', dtype })}
+  const floats = arrayOfHeads(shape, dQkv)
+  return dispatchOf({
+    name: `attention-gradient ${rows === 'keys' ? 'keys and values' : rows}`,
+    operands: { ...inputs, statistics, dqkv: floats },
+    workgroups: rowsOf(workgroups),
+    code: (arrays) => `${attentionModule(call, tiles, arrays)}
+${writerOf(shape, 'dqkv', { floats, array: arrays.dqkv, stride: 'QKV_WIDTH' })}
 
 fn logarithm_at(head: u32, query: u32) -> f32 {
   if (query >= SEQUENCE) { return 0.0; }
@@ -112,6 +118,6 @@ fn gradient_of(weights: vec4<f32>, products: vec4<f32>, dots: vec4<f32>) -> vec4
   return select(weights * (products - dots), vec4<f32>(), weights == vec4<f32>());
 }
 ${workgroupMain(workgroups, INVOCATIONS)} {${body}
-}`
+}`,
   })
 }

@@ -1,6 +1,5 @@
 /** @slow */
 import { describe, expect, test } from 'vitest'
-import { type Dispatch, gridOf, type Kernel, linearMain, type Use } from '../../contract.ts'
 import type { Device } from '../../device.ts'
 import { runKernel, testDevice } from '../../testing/run-kernel.ts'
 import { attendCached } from './cached.ts'
@@ -37,55 +36,22 @@ describe.skipIf(testDevice === null)('attention of a token over a cache', () => 
     'of %s is that of the formula, in the memory of the cache or another',
     async (_, given) => {
       for (const position of given.positions)
-        for (const kernel of [attendCached, inPlace(attendCached)]) {
-          const call = callOf(given, position)
+        for (const isInPlace of [false, true]) {
+          const call = callOf(given, position, isInPlace)
           const expected = reference(given, position, call.inputs)
-          const results = await runKernel(device, kernel, call)
-          const [y, keys, values] = results as [Float64Array, Float64Array, Float64Array]
-          expectWithin(y, expected.y)
-          expectWithin(keys, expected.keys)
-          expectWithin(values, expected.values)
-          expect(await runKernel(device, kernel, call)).toEqual(results)
+          const results = await runKernel(device, attendCached, call)
+          expectWithin(results.y, expected.y)
+          expectWithin(results.newKeys, expected.keys)
+          expectWithin(results.newValues, expected.values)
+          expect(await runKernel(device, attendCached, call)).toEqual(results)
         }
     },
     TIMEOUT,
   )
 })
 
-/** The kernel with the caches after the token in the memory of those before it. */
-function inPlace(kernel: Kernel): Kernel {
-  const placed = (use: Use): Use =>
-    'input' in use && CACHES.includes(use.input) ? { output: use.input - 1, ...(use.as && { as: use.as }) } : use
-  const keyOf = ({ as: _, ...place }: Use) => JSON.stringify(place)
-  const merged = (dispatch: Dispatch): Dispatch => {
-    const uses = dispatch.operands.map(placed)
-    const keys = [...new Set(uses.map(keyOf))]
-    return {
-      ...dispatch,
-      operands: keys.map((key) => uses.find((use) => keyOf(use) === key) as Use),
-      code: (names) => dispatch.code(uses.map((use) => names[keys.indexOf(keyOf(use))] as string)),
-    }
-  }
-  return {
-    lower(call, features) {
-      const { dispatches, ...rest } = kernel.lower(call, features)
-      const copies = CACHES.map((input) => copyOf(input, call.inputs[input]?.size ?? 0))
-      return { ...rest, dispatches: [...copies, ...dispatches.map(merged)] }
-    },
-  }
-}
-
-/** Input i lies in the memory of output i − 1. */
-const CACHES: readonly number[] = [2, 3]
-
-const copyOf = (input: number, size: number): Dispatch => ({
-  name: 'copy',
-  operands: [{ input }, { output: input - 1 }],
-  workgroups: gridOf(size),
-  code: ([from, to]) => `${linearMain(size)} { ${to}[index] = ${from}[index]; }`,
-})
-
-function callOf(given: Case, position: number) {
+/** @param isInPlace Whether the caches after the token are in the memory of those before it. */
+function callOf(given: Case, position: number, isInPlace: boolean) {
   const { sequence, heads, keyHeads = heads, window = sequence, size, rotary } = given
   let state = 54321
   const random = () => {
@@ -108,24 +74,22 @@ function callOf(given: Case, position: number) {
   const [cos, sin] = [angle(Math.cos), angle(Math.sin)]
   const at = { dtype: 'int32' as const, shape: [1], data: Float64Array.of(position) }
   const result = (shape: readonly number[]) => ({ dtype: 'float32' as const, shape })
+  const qkv = drawn([1, heads * size + 2 * width])
+  const [keys, values] = [cache(), cache()]
+  const after = () => result([sequence, width])
+  const caches = isInPlace ? { newKeys: keys, newValues: values } : { newKeys: after(), newValues: after() }
   return {
     attributes: { heads, window, scale: { float: size ** -0.5 } },
-    inputs: [drawn([1, heads * size + 2 * width]), at, cache(), cache(), ...(rotary ? [cos, sin] : [])],
-    outputs: [result([1, heads * size]), result([sequence, width]), result([sequence, width])],
+    inputs: { qkv, position: at, keys, values, ...(rotary && { cos, sin }) },
+    outputs: { y: result([1, heads * size]), ...caches },
   }
 }
 
 /** Attention of the last of `position` + 1 tokens, from the definition, and the caches with its key and value. */
-function reference(given: Case, position: number, inputs: readonly { readonly data: Float64Array }[]) {
+function reference(given: Case, position: number, inputs: ReturnType<typeof callOf>['inputs']) {
   const { sequence, heads, keyHeads = heads, window = sequence, size } = given
-  const [qkv, , keys, values, cos, sin] = inputs.map(({ data }) => data) as Float64Array[] as [
-    Float64Array,
-    Float64Array,
-    Float64Array,
-    Float64Array,
-    Float64Array?,
-    Float64Array?,
-  ]
+  const [qkv, keys, values] = [inputs.qkv.data, inputs.keys.data, inputs.values.data]
+  const [cos, sin] = [inputs.cos?.data, inputs.sin?.data]
   const width = keyHeads * size
   const half = size / 2
   const rotated = (from: number) =>

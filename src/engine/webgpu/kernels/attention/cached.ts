@@ -6,26 +6,11 @@
  * Both dispatches take the token's own key and value from qkv, so its row of the cache is written, never read. If the
  * caches before and after are the same memory, nothing else is written.
  */
-import {
-  type Dispatch,
-  type Kernel,
-  type KernelCall,
-  type Operand,
-  rowsOf,
-  type Use,
-  workgroupMain,
-} from '../../contract.ts'
-import { dispatchOf, type Inputs } from './call.ts'
-import {
-  arrayOfHeads,
-  checkedShape,
-  type HeadShape,
-  headConstants,
-  readerOf,
-  rotationOf,
-  slotsOf,
-  writerOf,
-} from './heads.ts'
+import * as declared from '../../../../core/graph/kernels/attention.ts'
+import { dim } from '../../../../core/graph/shape.ts'
+import { type Dispatch, implement, type KernelCall, rowsOf, scratch, workgroupMain } from '../../contract.ts'
+import { dispatchOf } from '../dispatch.ts'
+import { arrayOfHeads, checkedShape, headConstants, readerOf, rotationOf, slotsOf, writerOf } from './heads.ts'
 
 const INVOCATIONS = 256
 /** Keys of a workgroup. */
@@ -33,48 +18,46 @@ const PART = 32
 /** Below any score. */
 const NO_MAXIMUM = -1e30
 
-/**
- * Inputs qkv [1, (H + 2·KV)·d], position int32 [1], keys, values [S, KV·d] (, cos, sin [1, d/2]); outputs y [1, H·d],
- * and keys and values with the row of the position replaced, in the memory of the inputs or elsewhere. With a window
- * smaller than S a token sees the last `window` positions.
- */
-export const attendCached: Kernel = {
+/** With a window smaller than S a token sees the last `window` positions. */
+export const attendCached = implement(declared.attendCached, {
   lower(call) {
     const cached = cachedCall(call)
-    const { shape } = cached
-    const parts = Math.ceil(shape.sequence / PART)
-    const partial = slotsOf(shape) + 1
-    return {
-      scratch: [{ dtype: 'float32', shape: [shape.heads, parts, 4 * partial] }],
-      dispatches: [attendParts(cached, parts), mergeParts(cached, parts)],
-    }
+    return [attendParts(cached), mergeParts(cached)]
   },
-}
+})
 
-interface CachedCall {
-  readonly shape: HeadShape
-  /** Positions that a token sees, itself included. */
-  readonly window: number
-  readonly inputs: Inputs<'qkv' | 'position' | 'keys' | 'values' | 'cos' | 'sin'>
-}
+type CachedCall = ReturnType<typeof cachedCall>
 
-function cachedCall({ attributes, inputs }: KernelCall): CachedCall {
-  const { heads, window, scale } = attributes as { heads: number; window: number; scale: { float: number } }
-  const [sequence = 0, keyWidth = 0] = (inputs[2] as Operand).shape
-  const rotary = inputs.length > 4
-  const size = (((inputs[0] as Operand).shape.at(-1) as number) - 2 * keyWidth) / heads
-  const keyHeads = keyWidth / size
+/** A call: its shape, and its operands as they are bound. */
+function cachedCall({ attributes, inputs, outputs }: KernelCall<typeof declared.attendCached>) {
+  const { heads, window, scale } = attributes
+  const { qkv, position, keys, values, cos, sin } = inputs
+  const { y, newKeys, newValues } = outputs
+  const [sequence, keyWidth] = [dim(keys.shape, 0), dim(keys.shape, 1)]
+  const size = (dim(qkv.shape, -1) - 2 * keyWidth) / heads
+  const [keyHeads, rotary] = [keyWidth / size, cos !== undefined]
   const shape = checkedShape({ batch: 1, sequence, heads, keyHeads, size, scale: scale.float, rotary })
-  const { as } = arrayOfHeads(shape)
-  const at = (input: number): Use => ({ input, as })
-  const angles = { cos: rotary ? at(4) : undefined, sin: rotary ? at(5) : undefined }
-  return { shape, window, inputs: { qkv: at(0), position: { input: 1 }, keys: at(2), values: at(3), ...angles } }
+  const parts = Math.ceil(sequence / PART)
+  // Vectors: the slots of a sum, then its maximum and the sum of its weights.
+  const partials = scratch('float32', [heads, parts, 4 * (slotsOf(shape) + 1)])
+  return {
+    shape,
+    window,
+    parts,
+    partials: { of: partials, as: 'vec4<f32>' },
+    position,
+    qkv: arrayOfHeads(shape, qkv),
+    keys: arrayOfHeads(shape, keys),
+    values: arrayOfHeads(shape, values),
+    cos: cos && arrayOfHeads(shape, cos),
+    sin: sin && arrayOfHeads(shape, sin),
+    y: arrayOfHeads(shape, y),
+    newKeys: arrayOfHeads(shape, newKeys),
+    newValues: arrayOfHeads(shape, newValues),
+  } as const
 }
 
-/** Partial results are vectors: the slots of a sum, then its maximum and the sum of its weights. */
-const PARTIALS = { scratch: 0, as: 'vec4<f32>' } as const
-
-const constants = ({ shape, window }: CachedCall, parts: number): string => `${headConstants(shape)}
+const constants = ({ shape, window, parts }: CachedCall): string => `${headConstants(shape)}
 const INVOCATIONS = ${INVOCATIONS}u;
 const PART = ${PART}u;
 const PARTS = ${parts}u;
@@ -88,19 +71,22 @@ var<workgroup> sums: array<vec4<f32>, INVOCATIONS>;
 var<workgroup> totals: array<vec2<f32>, INVOCATIONS>;`
 
 /** Writes the keys and the partial results. A workgroup is a part of a head. */
-function attendParts(call: CachedCall, parts: number): Dispatch {
-  const { shape, inputs } = call
-  const newKeys: Use = { output: 1, as: arrayOfHeads(shape).as }
+function attendParts(call: CachedCall): Dispatch {
+  const { shape, parts, qkv, position, keys, values, cos, sin, newKeys, partials } = call
   const count = shape.heads * parts
-  return dispatchOf('attend-cached', { ...inputs, newKeys, partials: PARTIALS }, rowsOf(count), (arrays) => {
-    const { qkv, position, keys, values, cos, sin, newKeys, partials } = arrays
-    const moves = keys !== newKeys
-    return `${constants(call, parts)}
-${readerOf(shape, 'qkv', { array: qkv, stride: 'QKV_WIDTH' })}
-${readerOf(shape, 'keys', { array: keys, stride: 'KEY_WIDTH' })}
-${readerOf(shape, 'values', { array: values, stride: 'KEY_WIDTH' })}
-${rotationOf(shape, { cos, sin })}
-${writerOf(shape, 'keys', { array: newKeys, stride: 'KEY_WIDTH' })}
+  return dispatchOf({
+    name: 'attend-cached',
+    operands: { qkv, position, keys, values, cos, sin, newKeys, partials },
+    workgroups: rowsOf(count),
+    code(arrays) {
+      const { position, partials } = arrays
+      const moves = arrays.keys !== arrays.newKeys
+      return `${constants(call)}
+${readerOf(shape, 'qkv', { floats: qkv, array: arrays.qkv, stride: 'QKV_WIDTH' })}
+${readerOf(shape, 'keys', { floats: keys, array: arrays.keys, stride: 'KEY_WIDTH' })}
+${readerOf(shape, 'values', { floats: values, array: arrays.values, stride: 'KEY_WIDTH' })}
+${rotationOf(shape, arrays)}
+${writerOf(shape, 'keys', { floats: newKeys, array: arrays.newKeys, stride: 'KEY_WIDTH' })}
 var<workgroup> query: array<vec4<f32>, SLOTS>;
 var<workgroup> token_key: array<vec4<f32>, SLOTS>;
 var<workgroup> products: array<f32, INVOCATIONS>;
@@ -169,32 +155,27 @@ ${workgroupMain(count, INVOCATIONS)} {
     if (local == 0u) { ${partials}[row * (SLOTS + 1u) + SLOTS] = vec4<f32>(maximum, total, 0.0, 0.0); }
   }
 }`
+    },
   })
 }
 
 /** Writes y and the values. A workgroup is a head. */
-function mergeParts(call: CachedCall, parts: number): Dispatch {
-  const { shape, inputs } = call
-  const { qkv, position, values } = inputs
-  const { as } = arrayOfHeads(shape)
-  const operands = {
-    qkv,
-    position,
-    values,
-    partials: PARTIALS,
-    y: { output: 0, as },
-    newValues: { output: 2, as },
-  } as const
-  return dispatchOf('attend-cached merge', operands, rowsOf(shape.heads), (arrays) => {
-    const moveOthers = `
+function mergeParts(call: CachedCall): Dispatch {
+  const { shape, qkv, position, values, partials, y, newValues } = call
+  return dispatchOf({
+    name: 'attend-cached merge',
+    operands: { qkv, position, values, partials, y, newValues },
+    workgroups: rowsOf(shape.heads),
+    code(arrays) {
+      const moveOthers = `
   for (var i = local; writes && i < SEQUENCE * SLOTS; i += INVOCATIONS) {
     if (i / SLOTS != token) { write_values(key_base, i / SLOTS, i % SLOTS, values_slot(key_base, i / SLOTS, i % SLOTS)); }
   }`
-    return `${constants(call, parts)}
-${readerOf(shape, 'qkv', { array: arrays.qkv, stride: 'QKV_WIDTH' })}
-${readerOf(shape, 'values', { array: arrays.values, stride: 'KEY_WIDTH' })}
-${writerOf(shape, 'values', { array: arrays.newValues, stride: 'KEY_WIDTH' })}
-${writerOf(shape, 'y', { array: arrays.y, stride: 'WIDTH' })}
+      return `${constants(call)}
+${readerOf(shape, 'qkv', { floats: qkv, array: arrays.qkv, stride: 'QKV_WIDTH' })}
+${readerOf(shape, 'values', { floats: values, array: arrays.values, stride: 'KEY_WIDTH' })}
+${writerOf(shape, 'values', { floats: newValues, array: arrays.newValues, stride: 'KEY_WIDTH' })}
+${writerOf(shape, 'y', { floats: y, array: arrays.y, stride: 'WIDTH' })}
 ${workgroupMain(shape.heads, INVOCATIONS)} {
   let key_base = row / SHARED * SIZE;
   let writes = row % SHARED == 0u;
@@ -229,5 +210,6 @@ ${workgroupMain(shape.heads, INVOCATIONS)} {
     if (writes) { write_values(key_base, token, local, qkv_slot(WIDTH + KEY_WIDTH + key_base, 0u, local)); }
   }${arrays.values === arrays.newValues ? '' : moveOthers}
 }`
+    },
   })
 }

@@ -1,73 +1,42 @@
-/** A call of attention: its shape, its inputs by name, and WGSL that its dispatches share. */
-import type { Dispatch, KernelCall, MemoryType, Operand, Use, Workgroups } from '../../contract.ts'
+/** A call of attention: its shape, how its inputs are bound, and WGSL that its dispatches share. */
+import type { AttentionAttributes } from '../../../../core/graph/kernels/attention.ts'
+import { dim } from '../../../../core/graph/shape.ts'
+import type { Operand } from '../../contract.ts'
+import type { FloatArray } from '../memory.ts'
 import { arrayOfHeads, checkedShape, type HeadShape, headConstants, readerOf, rotationOf } from './heads.ts'
 import { type Factor, type Tiles, tileDeclarations, vectorOf } from './tiles.ts'
 
-/** Absent inputs are undefined. */
-export type Inputs<Name extends string> = Readonly<Record<Name, Use | undefined>>
-
-/** Names of arrays in WGSL; empty for absent inputs. */
-type Arrays<Name extends string> = Readonly<Record<Name, string>>
-
-type InputName = 'dy' | 'qkv' | 'cos' | 'sin' | 'first'
-
 export interface AttentionCall {
   readonly shape: HeadShape
-  readonly inputs: Inputs<InputName>
-  /** Numbers in memory of qkv, of dy if there is one, and of the result. */
-  readonly dtypes: { readonly qkv: MemoryType; readonly dy?: MemoryType | undefined; readonly result: MemoryType }
-}
-
-/** @param pass The inputs of `backward` are dy, qkv, y and sums, of `forward` qkv; cos, sin and first positions follow. */
-export function attentionCall(
-  { attributes, inputs, outputs }: KernelCall,
-  pass: 'forward' | 'backward',
-): AttentionCall {
-  const [qkvAt, others] = pass === 'forward' ? [0, 1] : [1, 4]
-  const { scale, ...counts } = attributes as Record<'batch' | 'sequence' | 'heads' | 'keyHeads', number> & {
-    scale: { float: number }
-  }
-  const optional = inputs.length - others
-  const rotary = optional >= 2
-  const size = ((inputs[qkvAt] as Operand).shape.at(-1) as number) / (counts.heads + 2 * counts.keyHeads)
-  const shape = checkedShape({ ...counts, size, scale: scale.float, rotary })
-  const at = (input: number): Use => ({ input, as: arrayOfHeads(shape, inputs[input]?.dtype).as })
-  return {
-    shape,
-    inputs: {
-      dy: pass === 'backward' ? at(0) : undefined,
-      qkv: at(qkvAt),
-      cos: rotary ? at(others) : undefined,
-      sin: rotary ? at(others + 1) : undefined,
-      first: optional % 2 === 1 ? { input: inputs.length - 1 } : undefined,
-    },
-    dtypes: {
-      qkv: (inputs[qkvAt] as Operand).dtype,
-      dy: pass === 'backward' ? inputs[0]?.dtype : undefined,
-      result: (outputs[0] as Operand).dtype,
-    },
+  /** Of the kernel and of its gradient, which has dy too. */
+  readonly inputs: {
+    readonly dy: FloatArray | undefined
+    readonly qkv: FloatArray
+    readonly cos: FloatArray | undefined
+    readonly sin: FloatArray | undefined
+    readonly first: Operand | undefined
   }
 }
 
-/** A dispatch whose operands have names. */
-export function dispatchOf<Name extends string>(
-  name: string,
-  operands: Inputs<Name>,
-  workgroups: Workgroups,
-  code: (arrays: Arrays<Name>) => string,
-): Dispatch {
-  const keys = Object.keys(operands) as Name[]
-  const present = keys.filter((key) => operands[key])
-  return {
-    name,
-    operands: present.map((key) => operands[key] as Use),
-    workgroups,
-    code: (names) => {
-      const nameOf = (key: Name) => (operands[key] ? (names[present.indexOf(key)] as string) : '')
-      return code(Object.fromEntries(keys.map((key) => [key, nameOf(key)])) as Arrays<Name>)
-    },
+interface Given {
+  readonly attributes: AttentionAttributes
+  readonly inputs: { readonly qkv: Operand } & {
+    readonly [Name in 'dy' | 'cos' | 'sin' | 'first']?: Operand | undefined
   }
 }
+
+export function attentionCall({ attributes, inputs }: Given): AttentionCall {
+  const { batch, sequence, heads, keyHeads, scale } = attributes
+  const { dy, qkv, cos, sin, first } = inputs
+  const size = dim(qkv.shape, -1) / (heads + 2 * keyHeads)
+  const rotary = cos !== undefined
+  const shape = checkedShape({ batch, sequence, heads, keyHeads, size, scale: scale.float, rotary })
+  const bound = (of: Operand | undefined) => of && arrayOfHeads(shape, of)
+  return { shape, inputs: { dy: bound(dy), qkv: arrayOfHeads(shape, qkv), cos: bound(cos), sin: bound(sin), first } }
+}
+
+/** Names of arrays in WGSL; empty for absent inputs. */
+type Arrays = Readonly<Record<keyof AttentionCall['inputs'], string>>
 
 const tilesPerHead = ({ sequence }: HeadShape, { rows }: Tiles): number => Math.ceil(sequence / rows)
 
@@ -76,14 +45,10 @@ export const workgroupsOf = (shape: HeadShape, tiles: Tiles, rows: 'queries' | '
   shape.batch * (rows === 'queries' ? shape.heads : shape.keyHeads) * tilesPerHead(shape, tiles)
 
 /** Constants, and functions that read the inputs. */
-export const attentionModule = (
-  { shape, inputs, dtypes }: AttentionCall,
-  tiles: Tiles,
-  arrays: Arrays<InputName>,
-): string => `
+export const attentionModule = ({ shape, inputs }: AttentionCall, tiles: Tiles, arrays: Arrays): string => `
 ${headConstants(shape)}
 ${tileDeclarations(tiles)}
-${readerOf(shape, 'qkv', { array: arrays.qkv, stride: 'QKV_WIDTH', dtype: dtypes.qkv })}${inputs.dy ? readerOf(shape, 'dy', { array: arrays.dy, stride: 'WIDTH', dtype: dtypes.dy }) : ''}
+${readerOf(shape, 'qkv', { floats: inputs.qkv, array: arrays.qkv, stride: 'QKV_WIDTH' })}${inputs.dy ? readerOf(shape, 'dy', { floats: inputs.dy, array: arrays.dy, stride: 'WIDTH' }) : ''}
 ${rotationOf(shape, arrays)}
 
 // The first key that a query sees. A query beyond the sequence sees no key of it.

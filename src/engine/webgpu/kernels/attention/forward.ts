@@ -2,8 +2,9 @@
  * Attention of a tile of queries over its keys, with an online softmax (Milakov and Gimelshein 2018): the maximum of a
  * row so far, and sums relative to it, which shrink when it grows. Powers are of 2, which GPUs have an instruction for.
  */
-import { type Dispatch, rowsOf, workgroupMain } from '../../contract.ts'
-import { type AttentionCall, attentionModule, dispatchOf, factors, openQueries, workgroupsOf } from './call.ts'
+import { type Dispatch, type Operand, rowsOf, workgroupMain } from '../../contract.ts'
+import { dispatchOf } from '../dispatch.ts'
+import { type AttentionCall, attentionModule, factors, openQueries, workgroupsOf } from './call.ts'
 import { arrayOfHeads, writerOf } from './heads.ts'
 import { addWeighted, four, INVOCATIONS, scoresOf, tilesOf, vectorOf, writeSums } from './tiles.ts'
 
@@ -12,18 +13,19 @@ const MASKED = -3e38
 /** The maximum of no scores: below any score, far above {@link MASKED}. */
 const NO_MAXIMUM = -1e30
 
-/** Writes y [T, D] and log Σ exp(score) [B, H, S]. */
-export function forward(call: AttentionCall): Dispatch {
-  const { shape, inputs, dtypes } = call
+export function forward(call: AttentionCall, y: Operand, logSums: Operand): Dispatch {
+  const { shape, inputs } = call
   const tiles = tilesOf(shape, 1)
   const workgroups = workgroupsOf(shape, tiles, 'queries')
-  const dtype = dtypes.result
-  const operands = { ...inputs, result: { output: 0, as: arrayOfHeads(shape, dtype).as }, logSums: { output: 1 } }
+  const floats = arrayOfHeads(shape, y)
   const sums = Array.from({ length: 4 * tiles.perRow }, (_, index) => index)
   const shrinkSum = (index: number) => `sums[${index}] *= shrink[${Math.floor(index / tiles.perRow)}];`
-  return dispatchOf('attention', operands, rowsOf(workgroups), (arrays) => {
-    return `${attentionModule(call, tiles, arrays)}
-${writerOf(shape, 'y', { array: arrays.result, stride: 'WIDTH', dtype })}
+  return dispatchOf({
+    name: 'attention',
+    operands: { ...inputs, y: floats, logSums },
+    workgroups: rowsOf(workgroups),
+    code: (arrays) => `${attentionModule(call, tiles, arrays)}
+${writerOf(shape, 'y', { floats, array: arrays.y, stride: 'WIDTH' })}
 fn write_log_sum(head: u32, position: u32, log_sum: f32) {
   if (position < SEQUENCE) { ${arrays.logSums}[head * SEQUENCE + position] = log_sum; }
 }
@@ -61,7 +63,7 @@ ${workgroupMain(workgroups, INVOCATIONS)} {${openQueries(call, tiles)}
     value: (index, i) => `sums[${index}] / row_sum[${i}]`,
     write: (position, slot, value) => `write_y(y_base, ${position}, ${slot}, ${value});`,
   })}
-}`
+}`,
   })
 }
 

@@ -12,7 +12,7 @@
  */
 import { option, wording } from '../../../../core/errors.ts'
 import { RuntimeError } from '../../../contract/runtime-error.ts'
-import type { MemoryType } from '../../contract.ts'
+import type { Operand } from '../../contract.ts'
 import { type FloatArray, floatArray } from '../memory.ts'
 
 /** A slot of each invocation of a token's workgroup. */
@@ -47,9 +47,8 @@ export const slotsOf = ({ size }: HeadShape): number => 2 * Math.ceil(size / 8)
 /** Elements of arrays of heads: vectors if each slot is one. */
 const elementOf = ({ size }: HeadShape) => (size % 8 === 0 ? 'vec4<f32>' : 'f32')
 
-/** Arrays of heads. */
-export const arrayOfHeads = (shape: HeadShape, dtype: MemoryType = 'float32'): FloatArray =>
-  floatArray(elementOf(shape), { dtype })
+/** An array of heads, or of the angles of a head. */
+export const arrayOfHeads = (shape: HeadShape, of: Operand): FloatArray => floatArray(elementOf(shape), of)
 
 export const headConstants = (shape: HeadShape): string => `
 const SEQUENCE = ${shape.sequence}u;
@@ -75,7 +74,7 @@ fn columns_in(slot: u32) -> u32 { return min(4u, max(SIZE, slot * 4u) - slot * 4
 }`
 
 /** The `count` elements of an array from `at` on. */
-const readVector = (shape: HeadShape, { read }: FloatArray, array: string, count: string): string =>
+const readVector = (shape: HeadShape, read: FloatArray['read'], array: string, count: string): string =>
   elementOf(shape) === 'f32'
     ? `
   var x = vec4<f32>();
@@ -84,29 +83,29 @@ const readVector = (shape: HeadShape, { read }: FloatArray, array: string, count
     : `
   return ${read(`${array}[at / 4u]`)};`
 
-/** An array of heads in WGSL: its name, numbers from a row to the next, and type of numbers (default: float32). */
+/** An array of heads in WGSL: its name, and numbers from a row to the next. */
 interface HeadArray {
+  readonly floats: FloatArray
   readonly array: string
   readonly stride: string
-  readonly dtype?: MemoryType | undefined
 }
 
 /**
  * Functions `NAME_slot` and `NAME_pair`, which read a row of a head.
  * @param base (in WGSL) Index of the head's first element in the first row of its sequence.
  */
-export const readerOf = (shape: HeadShape, name: string, { array, stride, dtype }: HeadArray): string => `
+export const readerOf = (shape: HeadShape, name: string, { floats, array, stride }: HeadArray): string => `
 fn ${name}_slot(base: u32, position: u32, slot: u32) -> vec4<f32> {
   if (position >= SEQUENCE || slot >= SLOTS) { return vec4<f32>(); }
-  let at = base + position * (${stride}) + column_of(slot);${readVector(shape, arrayOfHeads(shape, dtype), array, 'columns_in(slot)')}
+  let at = base + position * (${stride}) + column_of(slot);${readVector(shape, floats.read, array, 'columns_in(slot)')}
 }
 fn ${name}_pair(base: u32, position: u32, pair: u32) -> mat2x4<f32> {
   return mat2x4<f32>(${name}_slot(base, position, 2u * pair), ${name}_slot(base, position, 2u * pair + 1u));
 }`
 
 /** Function `write_NAME`, which writes a slot of a row. */
-export const writerOf = (shape: HeadShape, name: string, { array, stride, dtype }: HeadArray): string => {
-  const { stored } = arrayOfHeads(shape, dtype)
+export const writerOf = (shape: HeadShape, name: string, { floats, array, stride }: HeadArray): string => {
+  const { stored } = floats
   return `
 fn write_${name}(base: u32, position: u32, slot: u32, value: vec4<f32>) {
   if (position >= SEQUENCE || slot >= SLOTS) { return; }
@@ -119,7 +118,7 @@ fn write_${name}(base: u32, position: u32, slot: u32, value: vec4<f32>) {
 }`
 }
 
-/** Rotary tables [S, d/2]. Empty names: none. */
+/** Rotary tables float32 [S, d/2]. Empty names: none. */
 interface Tables {
   readonly cos: string
   readonly sin: string
@@ -135,12 +134,12 @@ export const rotationOf = (shape: HeadShape, { cos, sin }: Tables): string => {
     return `
 fn rotated(x: mat2x4<f32>, position: u32, pair: u32) -> mat2x4<f32> { return x; }
 fn rotated_back(x: vec4<f32>, partner: vec4<f32>, position: u32, slot: u32) -> vec4<f32> { return x; }`
-  const read = (name: string, array: string) => `
+  const table = (name: string, array: string) => `
 fn ${name}_at(position: u32, pair: u32) -> vec4<f32> {
   if (position >= SEQUENCE || pair >= PAIRS) { return vec4<f32>(); }
-  let at = position * (SIZE / 2u) + 4u * pair;${readVector(shape, arrayOfHeads(shape), array, 'columns_in(2u * pair)')}
+  let at = position * (SIZE / 2u) + 4u * pair;${readVector(shape, (element) => element, array, 'columns_in(2u * pair)')}
 }`
-  return `${read('cos', cos)}${read('sin', sin)}
+  return `${table('cos', cos)}${table('sin', sin)}
 fn rotated(x: mat2x4<f32>, position: u32, pair: u32) -> mat2x4<f32> {
   let c = cos_at(position, pair);
   let s = sin_at(position, pair);

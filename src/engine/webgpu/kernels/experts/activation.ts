@@ -1,89 +1,80 @@
 /** Ends of products of experts that apply an activation, or its gradient, to each result. All arrays are [R, F]. */
-
 import { geluCode, swishCode } from '../math.ts'
-import { type Floats, type Lines, readFour, writeFour } from '../products/floats.ts'
-import type { Output } from '../products/output.ts'
-
-/**
- * An output made of a body that calls `read_NAME(at, count)` and `write_NAME(at, count, value)`.
- * @param access Arrays by their name in the body.
- */
-function outputOfBody(
-  access: Readonly<Record<string, { readonly lines: Lines; readonly write?: true }>>,
-  functions: string,
-  body: string,
-): Output {
-  const all = Object.entries(access)
-  return {
-    lines: all.map(([, { lines }]) => lines),
-    code: (names, floats) => `${functions}
-${all
-  .map(([name, { write }], i) => {
-    const [array, of] = [names[i] as string, floats[i] as Floats]
-    return write ? writeFour(`write_${name}`, array, of) : readFour(`read_${name}`, array, of)
-  })
-  .join('\n')}
-fn put(at: u32, count: u32, value: vec4<f32>) {${body}
-}`,
-  }
-}
-
-const read = (lines: Lines) => ({ lines })
-const write = (lines: Lines) => ({ lines, write: true }) as const
+import { type Lines, readFour, writeFour } from '../products/floats.ts'
+import { type Output, outputOf } from '../products/output.ts'
 
 /** Takes x·up: inner and active = gelu(inner). */
-export const activeOutput = (inner: Lines, active: Lines): Output =>
-  outputOfBody(
-    { inner: write(inner), active: write(active) },
-    geluCode('vec4<f32>'),
-    `
+export const activeOutput = ({ inner, active }: Readonly<Record<'inner' | 'active', Lines>>): Output =>
+  outputOf(
+    { inner, active },
+    ({ inner, active }) => `${geluCode('vec4<f32>')}
+${writeFour('write_inner', inner)}
+${writeFour('write_active', active)}
+fn put(at: u32, count: u32, value: vec4<f32>) {
   write_inner(at, count, value);
-  write_active(at, count, gelu(value));`,
+  write_active(at, count, gelu(value));
+}`,
   )
 
 /** Takes x·gate: inner_gate and active = swish(inner_gate) ∘ inner. */
-export const activeSwishOutput = (innerGate: Lines, inner: Lines, active: Lines): Output =>
-  outputOfBody(
-    { inner_gate: write(innerGate), inner: read(inner), active: write(active) },
-    swishCode('vec4<f32>'),
-    `
+export const activeSwishOutput = ({
+  innerGate,
+  inner,
+  active,
+}: Readonly<Record<'innerGate' | 'inner' | 'active', Lines>>): Output =>
+  outputOf(
+    { innerGate, inner, active },
+    ({ innerGate, inner, active }) => `${swishCode('vec4<f32>')}
+${writeFour('write_inner_gate', innerGate)}
+${readFour('read_inner', inner)}
+${writeFour('write_active', active)}
+fn put(at: u32, count: u32, value: vec4<f32>) {
   write_inner_gate(at, count, value);
-  write_active(at, count, swish(value) * read_inner(at, count));`,
+  write_active(at, count, swish(value) * read_inner(at, count));
+}`,
   )
 
 /** Takes the gradient of active: active is computed again, for the gradient of down. */
-export const geluGradientOutput = (of: { inner: Lines; active: Lines; dInner: Lines }): Output =>
-  outputOfBody(
-    { inner: read(of.inner), active: write(of.active), d_inner: write(of.dInner) },
-    geluCode('vec4<f32>'),
-    `
+export const geluGradientOutput = ({
+  inner,
+  active,
+  dInner,
+}: Readonly<Record<'inner' | 'active' | 'dInner', Lines>>): Output =>
+  outputOf(
+    { inner, active, dInner },
+    ({ inner, active, dInner }) => `${geluCode('vec4<f32>')}
+${readFour('read_inner', inner)}
+${writeFour('write_active', active)}
+${writeFour('write_d_inner', dInner)}
+fn put(at: u32, count: u32, value: vec4<f32>) {
   let inner = read_inner(at, count);
   write_active(at, count, gelu(inner));
-  write_d_inner(at, count, value * gelu_slope(inner));`,
+  write_d_inner(at, count, value * gelu_slope(inner));
+}`,
   )
 
 /** The same for h = swish(g) ∘ u: du = dh ∘ swish(g), dg = dh ∘ u ∘ swish′(g). */
-export const swishGradientOutput = (of: {
-  inner: Lines
-  innerGate: Lines
-  active: Lines
-  dInner: Lines
-  dInnerGate: Lines
-}): Output =>
-  outputOfBody(
-    {
-      inner: read(of.inner),
-      inner_gate: read(of.innerGate),
-      active: write(of.active),
-      d_inner: write(of.dInner),
-      d_inner_gate: write(of.dInnerGate),
-    },
-    swishCode('vec4<f32>'),
-    `
+export const swishGradientOutput = ({
+  inner,
+  innerGate,
+  active,
+  dInner,
+  dInnerGate,
+}: Readonly<Record<'inner' | 'innerGate' | 'active' | 'dInner' | 'dInnerGate', Lines>>): Output =>
+  outputOf(
+    { inner, innerGate, active, dInner, dInnerGate },
+    ({ inner, innerGate, active, dInner, dInnerGate }) => `${swishCode('vec4<f32>')}
+${readFour('read_inner', inner)}
+${readFour('read_inner_gate', innerGate)}
+${writeFour('write_active', active)}
+${writeFour('write_d_inner', dInner)}
+${writeFour('write_d_inner_gate', dInnerGate)}
+fn put(at: u32, count: u32, value: vec4<f32>) {
   let inner = read_inner(at, count);
   let gate = read_inner_gate(at, count);
   let swished = swish(gate);
   write_active(at, count, swished * inner);
   write_d_inner(at, count, value * swished);
-  write_d_inner_gate(at, count, value * inner * swish_slope(gate));`,
+  write_d_inner_gate(at, count, value * inner * swish_slope(gate));
+}`,
   )

@@ -1,7 +1,7 @@
-/** What the kernels of experts have in common: operands of their calls, tiles, and calls without rows. */
+/** What the kernels of experts have in common: tiles, results, and calls without rows. */
 import type { Shape } from '../../../../core/graph/model.ts'
-import type { Dispatch, KernelCall, Lowered, Operand, Place } from '../../contract.ts'
-import type { Lines } from '../products/floats.ts'
+import type { AnyCall, Dispatch, Operand } from '../../contract.ts'
+import { linesOf } from '../products/floats.ts'
 import { tilingOf } from '../products/matmul.ts'
 import { emptySums, type Output, sumOutput } from '../products/output.ts'
 import type { Tile } from '../products/product-tiles.ts'
@@ -24,29 +24,9 @@ export const expertTiles: ChooseTiles = (rows, [experts = 0, width = 0, columns 
   }
 }
 
-/** The lines of an operand of a call. */
-export const linesAt = (place: Place, operand: Operand): Lines => ({
-  place,
-  operand,
-  line: operand.shape.at(-1) as number,
-})
-
-/** Inputs and outputs of a call by index, as lines. */
-export const operandsOf = ({ inputs, outputs }: KernelCall) => ({
-  input: (index: number): Lines => linesAt({ input: index }, inputs[index] as Operand),
-  output: (index: number): Lines => linesAt({ output: index }, outputs[index] as Operand),
-})
-
-/** Output `index` of a call, multiplied by its factor, plus its addend if it has one. */
-export function outputOf(call: KernelCall, index: number): Output {
-  const { input, output } = operandsOf(call)
-  const addend = call.added.indexOf(index)
-  return sumOutput({
-    to: output(index),
-    alpha: call.scales?.[index] ?? 1,
-    addend: addend === -1 ? null : input(call.inputs.length - call.added.length + addend),
-  })
-}
+/** A result of a call, multiplied by its factor, plus its addend if it has one. */
+export const resultOf = (to: Operand, addend?: Operand, scale?: number): Output =>
+  sumOutput({ to: linesOf(to), alpha: scale, addend: addend && linesOf(addend) })
 
 /** @throws Error if rows come from several sources: a GPU has all of them itself */
 export function checkSizes(sizes: Operand, experts: number): void {
@@ -54,9 +34,8 @@ export function checkSizes(sizes: Operand, experts: number): void {
     throw new Error(`internal: ${sizes.size} sizes for ${experts} experts, not one each and one for unused rows`)
 }
 
-/** Of a call with an empty operand: all results are sums of nothing. */
-export const lowerEmpty = (call: KernelCall): Lowered => ({
-  dispatches: call.outputs.flatMap(({ size }, i): Dispatch[] =>
-    size === 0 ? [] : [emptySums(size, outputOf(call, i))],
-  ),
-})
+/** For a call with an empty operand: all results are sums of nothing. */
+export const lowerEmpty = ({ outputs, addends, scales }: AnyCall): Dispatch[] =>
+  Object.entries(outputs).flatMap(([name, to]) =>
+    to && to.size > 0 ? emptySums(to.size, resultOf(to, addends[name], scales[name])) : [],
+  )

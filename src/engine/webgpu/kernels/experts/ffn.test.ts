@@ -109,46 +109,51 @@ describe.skipIf(testDevice === null)('expert-ffn', { timeout: 120_000 }, () => {
       return resultsOf({ x, dy, up, gate, down }, D, F, gated)
     })
     const all = (name: keyof (typeof results)[number]) => results.map((of) => of[name])
-    const inner = gated ? (['inner', 'innerGate'] as const) : (['inner'] as const)
-    const [weights, gradients] = gated
-      ? ([
-          [up, gate, down],
-          ['dUp', 'dGate', 'dDown'],
-        ] as const)
-      : ([
-          [up, down],
-          ['dUp', 'dDown'],
-        ] as const)
-
-    const attributes = { gated: gated ? 1 : 0 }
-    const [y = [], ...saved] = await runTwice(forward, {
-      attributes,
-      inputs: [x, rows.sizes, ...weights],
-      outputs: [float([rows.count, D], dtype), ...inner.map(() => float([rows.count, F], dtype))],
+    const inputs = { rows: x, sizes: rows.sizes, up, gate: gated ? gate : undefined, down }
+    const ofRows = (width: number, data?: Float64Array) => ({
+      ...float([rows.count, width], dtype),
+      ...(data && { data }),
+    })
+    const { y, ...saved } = await runTwice(forward, {
+      inputs,
+      outputs: { y: ofRows(D), inner: ofRows(F), innerGate: gated ? ofRows(F) : undefined },
       rounds: half,
     })
     rows.expect(y, D, all('y'), tolerance)
-    for (const [i, name] of inner.entries()) rows.expect(saved[i] ?? [], F, all(name), half ? HALF_ROUNDING : 0)
+    rows.expect(saved.inner, F, all('inner'), half ? HALF_ROUNDING : 0)
+    if (gated) rows.expect(saved.innerGate ?? [], F, all('innerGate'), half ? HALF_ROUNDING : 0)
 
-    const addends = weights.map(({ shape }, i) => randomTensor(shape, 6 + i))
-    const [dx = [], ...dWeights] = await runTwice(backward, {
-      attributes: { ...attributes, leaves: 1 },
-      inputs: [
-        ...[dy, x, rows.sizes, ...weights],
-        ...saved.map((data) => ({ ...float([rows.count, F], dtype), data })),
-        ...addends,
-      ],
-      outputs: [float([rows.count, D], dtype), ...weights.map(({ shape }) => float(shape))],
-      added: weights.map((_, i) => i + 1),
-      scales: Object.fromEntries(weights.map((_, i) => [i + 1, scale])),
+    const addends = {
+      dUp: randomTensor(up.shape, 6),
+      dGate: randomTensor(gate.shape, 7),
+      dDown: randomTensor(down.shape, 8),
+    }
+    const { dRows, ...gradients } = await runTwice(backward, {
+      attributes: { leaves: 1, parts: 1, sources: 1 },
+      inputs: {
+        dy,
+        ...inputs,
+        inner: ofRows(F, saved.inner),
+        innerGate: gated ? ofRows(F, saved.innerGate) : undefined,
+      },
+      outputs: {
+        dRows: ofRows(D),
+        dUp: float(up.shape),
+        dGate: gated ? float(gate.shape) : undefined,
+        dDown: float(down.shape),
+      },
+      addends: { ...addends, dGate: gated ? addends.dGate : undefined },
+      scales: { dUp: scale, dGate: gated ? scale : undefined, dDown: scale },
       rounds: half,
     })
-    rows.expect(dx, D, all('dx'), tolerance)
-    for (const [i, { data }] of addends.entries()) {
-      const gradient = all(gradients[i] as (typeof gradients)[number]).flat(2)
+    rows.expect(dRows, D, all('dx'), tolerance)
+    for (const name of gated ? (['dUp', 'dGate', 'dDown'] as const) : (['dUp', 'dDown'] as const)) {
+      const { data } = addends[name]
       expectExact(
-        dWeights[i] ?? [],
-        gradient.map((sum, j) => plus(times(sum, exact(scale)), exact(data[j] as number))),
+        gradients[name] ?? [],
+        all(name)
+          .flat(2)
+          .map((sum, j) => plus(times(sum, exact(scale)), exact(data[j] as number))),
         tolerance,
       )
     }

@@ -1,133 +1,133 @@
 /**
- * The feed-forward networks of all experts over their rows, forward and backward: gelu(x·up)·down, or
- * (swish(x·gate) ∘ x·up)·down. The products before the activation, `inner`, are kept for the gradient. The activation is
- * applied where these products end, and its gradient where that of the activation ends: neither is a pass of its own.
+ * The feed-forward networks of all experts over their rows, forward and backward. The activation is applied where the
+ * products before it end, and its gradient where that of the activation ends: neither is a pass of its own.
  */
-import type { Dispatch, Kernel, KernelCall, Operand } from '../../contract.ts'
-import type { Lines } from '../products/floats.ts'
+import * as declared from '../../../../core/graph/kernels/experts.ts'
+import { dim } from '../../../../core/graph/shape.ts'
+import { type Dispatch, implement, type Operand, scratch } from '../../contract.ts'
+import { type Lines, linesOf } from '../products/floats.ts'
 import { sumOutput } from '../products/output.ts'
-import { bytesOf } from '../vectors.ts'
+import { bytesOfCall } from '../vectors.ts'
 import { activeOutput, activeSwishOutput, geluGradientOutput, swishGradientOutput } from './activation.ts'
-import { type ChooseTiles, checkSizes, expertTiles, linesAt, lowerEmpty, operandsOf, outputOf } from './call.ts'
-import { planRows, Scratch } from './plan.ts'
+import { type ChooseTiles, checkSizes, expertTiles, lowerEmpty, resultOf } from './call.ts'
+import { planRows } from './plan.ts'
 import { type RowGradient, type RowProduct, rowGradient, rowProduct } from './products.ts'
 
-/** Indices of the weights of a call among its inputs, and sizes. @param first Index of the rows. */
-function callOf({ attributes, inputs }: KernelCall, first: number) {
-  const gated = attributes.gated === 1
-  const [up, gate, down] = gated ? [first + 2, first + 3, first + 4] : [first + 2, null, first + 3]
-  const [x, sizes] = inputs.slice(first) as [Operand, Operand]
-  const weights = inputs[up] as Operand
-  const [experts = 0, width = 0, hidden = 0] = weights.shape
+interface Inputs {
+  readonly rows: Operand
+  readonly sizes: Operand
+  readonly up: Operand
+  readonly gate?: Operand | undefined
+}
+
+/** Sizes of a call. */
+function extentOf({ rows, sizes, up: { shape } }: Inputs) {
+  const [experts, width, hidden] = [dim(shape, 0), dim(shape, 1), dim(shape, 2)]
   checkSizes(sizes, experts)
-  return { up, gate, down, weights, rows: x.shape[0] as number, experts, width, hidden }
+  return { sizes, rows: dim(rows.shape, 0), experts, width, hidden }
 }
 
-function work(call: KernelCall, first: number, passes: number) {
-  const { gate, rows, width, hidden } = callOf(call, first)
-  const matrices = gate === null ? 2 : 3
-  return { flops: 2 * passes * matrices * rows * width * hidden, bytes: bytesOf(...call.inputs, ...call.outputs) }
+function flopsOf(inputs: Inputs, passes: number): number {
+  const { rows, width, hidden } = extentOf(inputs)
+  return 2 * passes * (inputs.gate ? 3 : 2) * rows * width * hidden
 }
 
-/** Activations [R, F] that live for a call only, in memory like others of that shape. */
-function inScratch(scratch: Scratch, { operand: { dtype, size }, line }: Lines): Lines {
-  const shape = [size / line, line]
-  return linesAt(scratch.add(dtype, shape), { dtype, shape, size })
-}
+/** Activations [R, F] that live for a call only, in memory like others. */
+const alike = ({ dtype, shape }: Operand): Lines => linesOf(scratch(dtype, shape))
 
-/**
- * Inputs rows [R, D], sizes [N + 1], up, (gate,) [N, D, F], down [N, F, D]; outputs y [R, D], inner (, innerGate)
- * [R, F]. Rows of unused slots are not written.
- */
-export const expertFfnIn = (tiles: ChooseTiles): Kernel => ({
-  lower(call) {
-    const { up, gate, down, weights, rows, experts, width, hidden } = callOf(call, 0)
-    if (rows * weights.size === 0) return lowerEmpty(call)
-    const { input, output } = operandsOf(call)
-    const scratch = new Scratch()
-    const { rows: tile } = tiles(rows, weights.shape)
-    const plan = planRows({ sizes: { input: 1 }, rows, experts, tile }, [hidden, width], scratch)
-    const active = inScratch(scratch, output(1))
-    const { rounds } = call
-    const widen = { plan, rows: input(0), inner: width, columns: hidden, rounds }
-    const product = (name: string, of: Omit<RowProduct, 'name'>) => rowProduct({ name: `experts: ${name}`, ...of })
-    const inner =
-      gate === null
-        ? [product('gelu(x·up)', { ...widen, matrices: input(up), output: activeOutput(output(1), active) })]
-        : [
-            product('x·up', { ...widen, matrices: input(up), output: sumOutput({ to: output(1) }) }),
-            product('swish(x·gate) ∘ x·up', {
-              ...widen,
-              matrices: input(gate),
-              output: activeSwishOutput(output(2), output(1), active),
-            }),
-          ]
-    const narrow = { plan, rows: active, matrices: input(down), inner: hidden, columns: width, rounds }
-    return {
-      scratch: scratch.all,
-      dispatches: [plan.dispatch, ...inner, product('h·down', { ...narrow, output: outputOf(call, 0) })],
-    }
-  },
+export const expertFfnIn = (tiles: ChooseTiles) =>
+  implement(declared.expertFfn, {
+    lower(call) {
+      const { rows, up, gate, down } = call.inputs
+      const { y, inner, innerGate } = call.outputs
+      const extent = extentOf(call.inputs)
+      if (extent.rows * up.size === 0) return lowerEmpty(call)
+      const { width, hidden } = extent
+      const plan = planRows({ ...extent, tile: tiles(extent.rows, up.shape).rows }, [hidden, width])
+      const product = (name: string, of: Omit<RowProduct, 'name' | 'plan' | 'rounds'>) =>
+        rowProduct({ name: `experts: ${name}`, plan, rounds: call.rounds, ...of })
+      const active = alike(inner)
+      const widen = { rows: linesOf(rows), inner: width, columns: hidden }
+      const ofInner = { inner: linesOf(inner), active }
+      const activate =
+        gate && innerGate
+          ? [
+              product('x·up', { ...widen, matrices: linesOf(up), output: resultOf(inner) }),
+              product('swish(x·gate) ∘ x·up', {
+                ...widen,
+                matrices: linesOf(gate),
+                output: activeSwishOutput({ innerGate: linesOf(innerGate), ...ofInner }),
+              }),
+            ]
+          : [product('gelu(x·up)', { ...widen, matrices: linesOf(up), output: activeOutput(ofInner) })]
+      const narrow = { rows: active, inner: hidden, columns: width }
+      const result = product('h·down', { ...narrow, matrices: linesOf(down), output: resultOf(y) })
+      return [plan.dispatch, ...activate, result]
+    },
 
-  // Counts unused rows too, because their number is known only on the device.
-  work: (call) => work(call, 0, 1),
+    // Counts unused rows too, because their number is known only on the device.
+    work: (call) => ({ flops: flopsOf(call.inputs, 1), bytes: bytesOfCall(call) }),
 
-  halves: { inputs: 'all', outputs: [0, 1, 2] },
-})
+    halves: { inputs: 'all', outputs: ['y', 'inner', 'innerGate'] },
+  })
 
-/**
- * Inputs dy [R, D], rows, sizes, up, (gate,) down, inner (, innerGate); outputs gradients of rows, up, (gate,) down. An
- * expert without rows has gradients of zero.
- */
-export const expertFfnGradientIn = (tiles: ChooseTiles): Kernel => ({
-  lower(call) {
-    const { up, gate, down, weights, rows, experts, width, hidden } = callOf(call, 1)
-    if (rows * weights.size === 0) return lowerEmpty(call)
-    const { input, output } = operandsOf(call)
-    const [dy, x, inner, innerGate] = [input(0), input(1), input(down + 1), down + 2]
-    const scratch = new Scratch()
-    const { rows: tile, gradient } = tiles(rows, weights.shape)
-    const { gradient: gradientDown } = tiles(rows, [experts, hidden, width])
-    const plan = planRows({ sizes: { input: 2 }, rows, experts, tile }, [hidden, width], scratch)
-    const [active, dInner] = [inScratch(scratch, inner), inScratch(scratch, inner)]
-    const dInnerGate = gate === null ? null : inScratch(scratch, inner)
-    const { rounds } = call
-    const product = (name: string, of: Omit<RowProduct, 'name' | 'plan' | 'transposed'>) =>
-      rowProduct({ name: `experts: ${name}`, plan, transposed: true, rounds, ...of })
-    const ofMatrix = (name: string, of: Omit<RowGradient, 'name' | 'plan' | 'tile'>, tile = gradient) =>
-      rowGradient({ name: `experts: ${name}`, plan, tile, rounds, ...of })
-    const narrow = { inner: hidden, columns: width }
-    const dispatches: Dispatch[] = [
-      plan.dispatch,
-      product('dh and dinner', {
-        rows: dy,
-        matrices: input(down),
-        inner: width,
-        columns: hidden,
-        output: dInnerGate
-          ? swishGradientOutput({ inner, innerGate: input(innerGate), active, dInner, dInnerGate })
-          : geluGradientOutput({ inner, active, dInner }),
-      }),
-      ofMatrix('ddown', { left: active, right: dy, output: outputOf(call, gate === null ? 2 : 3) }, gradientDown),
-      ofMatrix('dup', { left: x, right: dInner, output: outputOf(call, 1) }),
-      product('dinner·upᵀ', { ...narrow, rows: dInner, matrices: input(up), output: outputOf(call, 0) }),
-    ]
-    if (gate !== null && dInnerGate) {
-      const added = sumOutput({ to: output(0), addend: 'itself' })
-      dispatches.push(
-        ofMatrix('dgate', { left: x, right: dInnerGate, output: outputOf(call, 2) }),
-        product('+ dinnerGate·gateᵀ', { ...narrow, rows: dInnerGate, matrices: input(gate), output: added }),
-      )
-    }
-    return { scratch: scratch.all, dispatches }
-  },
+export const expertFfnGradientIn = (tiles: ChooseTiles) =>
+  implement(declared.expertFfnGradient, {
+    lower(call) {
+      const { dy, rows, up, gate, down, inner, innerGate } = call.inputs
+      const { dRows, dUp, dGate, dDown } = call.outputs
+      const { addends, scales, rounds } = call
+      const extent = extentOf(call.inputs)
+      if (extent.rows * up.size === 0) return lowerEmpty(call)
+      const { experts, width, hidden } = extent
+      const { rows: tile, gradient } = tiles(extent.rows, up.shape)
+      const { gradient: gradientDown } = tiles(extent.rows, [experts, hidden, width])
+      const plan = planRows({ ...extent, tile }, [hidden, width])
+      const product = (name: string, of: Omit<RowProduct, 'name' | 'plan' | 'transposed' | 'rounds'>) =>
+        rowProduct({ name: `experts: ${name}`, plan, transposed: true, rounds, ...of })
+      const ofMatrix = (name: string, of: Omit<RowGradient, 'name' | 'plan' | 'tile' | 'rounds'>, tile = gradient) =>
+        rowGradient({ name: `experts: ${name}`, plan, tile, rounds, ...of })
+      const narrow = { inner: hidden, columns: width }
+      const [x, ofDy] = [linesOf(rows), linesOf(dy)]
+      const ofInner = { inner: linesOf(inner), active: alike(inner), dInner: alike(inner) }
+      const { active, dInner } = ofInner
+      const gated =
+        gate && innerGate && dGate
+          ? { gate: linesOf(gate), innerGate: linesOf(innerGate), dInnerGate: alike(inner), dGate }
+          : null
+      const dispatches: Dispatch[] = [
+        plan.dispatch,
+        product('dh and dinner', {
+          rows: ofDy,
+          matrices: linesOf(down),
+          inner: width,
+          columns: hidden,
+          output: gated ? swishGradientOutput({ ...ofInner, ...gated }) : geluGradientOutput(ofInner),
+        }),
+        ofMatrix(
+          'ddown',
+          { left: active, right: ofDy, output: resultOf(dDown, addends.dDown, scales.dDown) },
+          gradientDown,
+        ),
+        ofMatrix('dup', { left: x, right: dInner, output: resultOf(dUp, addends.dUp, scales.dUp) }),
+        product('dinner·upᵀ', { ...narrow, rows: dInner, matrices: linesOf(up), output: resultOf(dRows) }),
+      ]
+      if (gated) {
+        const { gate, dInnerGate, dGate } = gated
+        const added = sumOutput({ to: linesOf(dRows), addend: 'itself' })
+        dispatches.push(
+          ofMatrix('dgate', { left: x, right: dInnerGate, output: resultOf(dGate, addends.dGate, scales.dGate) }),
+          product('+ dinnerGate·gateᵀ', { ...narrow, rows: dInnerGate, matrices: gate, output: added }),
+        )
+      }
+      return dispatches
+    },
 
-  work: (call) => work(call, 1, 2),
+    work: (call) => ({ flops: flopsOf(call.inputs, 2), bytes: bytesOfCall(call) }),
 
-  halves: { inputs: 'all', outputs: [0, 1, 2, 3] },
-  // The gradients of the matrices.
-  scales: [1, 2, 3],
-})
+    halves: { inputs: 'all', outputs: ['dRows', 'dUp', 'dGate', 'dDown'] },
+    scales: ['dUp', 'dGate', 'dDown'],
+  })
 
 export const expertFfn = expertFfnIn(expertTiles)
 export const expertFfnGradient = expertFfnGradientIn(expertTiles)

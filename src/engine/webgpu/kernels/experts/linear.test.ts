@@ -1,5 +1,6 @@
 /** The rows of each expert times its matrix, against plain loops. */
 import { describe, expect, test } from 'vitest'
+import { operandOf } from '../../contract.ts'
 import {
   expectExact,
   float,
@@ -14,6 +15,8 @@ import {
 import { LAYOUTS, matricesOf, PackedRows } from '../../testing/packed-rows.ts'
 import { testDevice } from '../../testing/run-kernel.ts'
 import { expertLinear, expertLinearGradient } from './linear.ts'
+
+const oneSource = { leaves: 1, parts: 1, sources: 1 }
 
 describe.skipIf(testDevice === null)('expert-linear', { timeout: 60_000 }, () => {
   const many = Array.from({ length: 301 }, (_, e) => (e === 270 ? 40 : e % 3))
@@ -31,21 +34,22 @@ describe.skipIf(testDevice === null)('expert-linear', { timeout: 60_000 }, () =>
     const byExpert = (of: (x: Matrix, dy: Matrix, w: Matrix) => Matrix) =>
       ofWeights.map((w, e) => of(ofX[e] as Matrix, ofDy[e] as Matrix, w))
 
-    const outputs = [float([rows.count, X])]
-    const [y = []] = await runTwice(expertLinear, { inputs: [x, rows.sizes, weights], outputs })
+    const inputs = { rows: x, sizes: rows.sizes, weights }
+    const { y } = await runTwice(expertLinear, { inputs, outputs: { y: float([rows.count, X]) } })
     rows.expect(
       y,
       X,
       byExpert((x, _, w) => multiply(x, w, X)),
     )
 
-    const [dx = [], dWeights = []] = await runTwice(expertLinearGradient, {
-      inputs: [dy, x, rows.sizes, weights, addend],
-      outputs: [float([rows.count, D]), float(weights.shape)],
-      added: [1],
+    const { dRows, dWeights } = await runTwice(expertLinearGradient, {
+      attributes: oneSource,
+      inputs: { dy, ...inputs },
+      outputs: { dRows: float([rows.count, D]), dWeights: float(weights.shape) },
+      addends: { dWeights: addend },
     })
     rows.expect(
-      dx,
+      dRows,
       D,
       byExpert((_, dy, w) => multiply(dy, transpose(w, X), D)),
     )
@@ -55,20 +59,23 @@ describe.skipIf(testDevice === null)('expert-linear', { timeout: 60_000 }, () =>
   })
 
   test('a gradient without rows is the addend, or zero', async () => {
-    const empty = [float([0, 3]), float([0, 2]), { dtype: 'int64', shape: [3], data: [0, 0, 0] }] as const
     const [weights, addend] = [randomTensor([2, 2, 3], 1), randomTensor([2, 2, 3], 2)]
-    const outputs = [float([0, 2]), float([2, 2, 3])]
-    const [, zeros] = await runTwice(expertLinearGradient, { inputs: [...empty, weights], outputs })
-    expect(zeros).toEqual(new Float64Array(12))
-    const inputs = [...empty, weights, addend]
-    const [, same] = await runTwice(expertLinearGradient, { inputs, outputs, added: [1] })
-    expect(same).toEqual(Float64Array.from(addend.data))
+    const sizes = { dtype: 'int64', shape: [3], data: [0, 0, 0] } as const
+    const call = {
+      attributes: oneSource,
+      inputs: { dy: float([0, 3]), rows: float([0, 2]), sizes, weights },
+      outputs: { dRows: float([0, 2]), dWeights: float([2, 2, 3]) },
+    }
+    expect((await runTwice(expertLinearGradient, call)).dWeights).toEqual(new Float64Array(12))
+    const { dWeights } = await runTwice(expertLinearGradient, { ...call, addends: { dWeights: addend } })
+    expect(dWeights).toEqual(Float64Array.from(addend.data))
   })
 
   test('rows of several sources are refused', () => {
-    const operand = (shape: number[], size = 1) => ({ dtype: 'float32' as const, shape, size })
-    const inputs = [operand([8, 2]), operand([5], 5), operand([2, 2, 3])]
-    const call = { type: 'expert-linear', attributes: {}, inputs, outputs: [operand([8, 3])], added: [] }
-    expect(() => expertLinear.lower(call, { f16: false, subgroups: false })).toThrow('internal: 5 sizes for 2 experts')
+    const [rows, sizes] = [operandOf('float32', [8, 2]), operandOf('int64', [5])]
+    const inputs = { rows, sizes, weights: operandOf('float32', [2, 2, 3]) }
+    const outputs = { y: operandOf('float32', [8, 3]) }
+    const call = { attributes: {}, inputs, outputs, addends: {}, scales: {}, rounds: false }
+    expect(() => expertLinear.lower(call)).toThrow('internal: 5 sizes for 2 experts')
   })
 })

@@ -1,96 +1,94 @@
 /** The rows of each expert times its matrix. */
-import type { Kernel, KernelCall, Operand } from '../../contract.ts'
-import { bytesOf } from '../vectors.ts'
-import { checkSizes, expertTiles, lowerEmpty, operandsOf, outputOf } from './call.ts'
-import { planRows, Scratch } from './plan.ts'
+import * as declared from '../../../../core/graph/kernels/experts.ts'
+import { dim } from '../../../../core/graph/shape.ts'
+import { implement, type Operand } from '../../contract.ts'
+import { linesOf } from '../products/floats.ts'
+import { bytesOf, bytesOfCall } from '../vectors.ts'
+import { checkSizes, expertTiles, lowerEmpty, resultOf } from './call.ts'
+import { planRows } from './plan.ts'
 import { rowGradient, rowProduct } from './products.ts'
 
-/** Sizes of a call: rows [R, D], matrices [N, D, X]. @param first Index of the rows among inputs. */
-function extent({ inputs }: KernelCall, first: number) {
-  const [rows, sizes, matrices] = inputs.slice(first) as [Operand, Operand, Operand]
-  const [experts = 0, width = 0, columns = 0] = matrices.shape
-  checkSizes(sizes, experts)
-  return { rows: rows.shape[0] as number, experts, width, columns, matrices }
+interface Inputs {
+  readonly rows: Operand
+  readonly sizes: Operand
+  readonly weights: Operand
 }
 
-/** Inputs rows [R, D], sizes [N + 1], matrices [N, D, X]; output [R, X]. Rows of unused slots are not written. */
-export const expertLinear: Kernel = {
+/** Sizes of a call: rows [R, D], weights [N, D, X]. */
+function extentOf({ rows, sizes, weights: { shape } }: Inputs) {
+  const [experts, width, columns] = [dim(shape, 0), dim(shape, 1), dim(shape, 2)]
+  checkSizes(sizes, experts)
+  return { sizes, rows: dim(rows.shape, 0), experts, width, columns }
+}
+
+export const expertLinear = implement(declared.expertLinear, {
   lower(call) {
-    const { rows, experts, width, columns, matrices } = extent(call, 0)
-    if (rows * matrices.size === 0) return lowerEmpty(call)
-    const { input } = operandsOf(call)
-    const { rounds } = call
-    const scratch = new Scratch()
-    const { rows: tile } = expertTiles(rows, matrices.shape)
-    const plan = planRows({ sizes: { input: 1 }, rows, experts, tile }, [columns], scratch)
+    const { rows, weights } = call.inputs
+    const extent = extentOf(call.inputs)
+    if (extent.rows * weights.size === 0) return lowerEmpty(call)
+    const { width, columns } = extent
+    const plan = planRows({ ...extent, tile: expertTiles(extent.rows, weights.shape).rows }, [columns])
     const product = rowProduct({
       name: 'rows of experts',
       plan,
-      rows: input(0),
-      matrices: input(2),
+      rows: linesOf(rows),
+      matrices: linesOf(weights),
       inner: width,
       columns,
-      rounds,
-      output: outputOf(call, 0),
+      rounds: call.rounds,
+      output: resultOf(call.outputs.y),
     })
-    return { scratch: scratch.all, dispatches: [plan.dispatch, product] }
+    return [plan.dispatch, product]
   },
 
   // Counts unused rows too, because their number is known only on the device.
-  work(call) {
-    const { rows, width, columns, matrices } = extent(call, 0)
-    const { inputs, outputs } = call
-    return { flops: 2 * rows * width * columns, bytes: bytesOf(inputs[0], matrices, outputs[0]) }
+  work({ inputs, outputs }) {
+    const { rows, width, columns } = extentOf(inputs)
+    return { flops: 2 * rows * width * columns, bytes: bytesOf(inputs.rows, inputs.weights, outputs.y) }
   },
 
-  halves: { inputs: 'all', outputs: [0] },
-}
+  halves: { inputs: 'all', outputs: ['y'] },
+})
 
-/** Inputs dy [R, X], rows, sizes, matrices; outputs gradients of rows and of matrices. */
-export const expertLinearGradient: Kernel = {
+export const expertLinearGradient = implement(declared.expertLinearGradient, {
   lower(call) {
-    const { rows, experts, width, columns, matrices } = extent(call, 1)
-    if (rows * matrices.size === 0) return lowerEmpty(call)
-    const { input } = operandsOf(call)
-    const { rounds } = call
-    const scratch = new Scratch()
-    const { rows: tile, gradient } = expertTiles(rows, matrices.shape)
-    const plan = planRows({ sizes: { input: 2 }, rows, experts, tile }, [width], scratch)
-    return {
-      scratch: scratch.all,
-      dispatches: [
-        plan.dispatch,
-        rowProduct({
-          name: 'gradient of rows of experts',
-          plan,
-          rows: input(0),
-          matrices: input(3),
-          transposed: true,
-          inner: columns,
-          columns: width,
-          rounds,
-          output: outputOf(call, 0),
-        }),
-        rowGradient({
-          name: 'gradient of matrices of experts',
-          plan,
-          tile: gradient,
-          left: input(1),
-          right: input(0),
-          rounds,
-          output: outputOf(call, 1),
-        }),
-      ],
-    }
+    const { dy, rows, weights } = call.inputs
+    const { dRows, dWeights } = call.outputs
+    const extent = extentOf(call.inputs)
+    if (extent.rows * weights.size === 0) return lowerEmpty(call)
+    const { width, columns } = extent
+    const tiles = expertTiles(extent.rows, weights.shape)
+    const plan = planRows({ ...extent, tile: tiles.rows }, [width])
+    return [
+      plan.dispatch,
+      rowProduct({
+        name: 'gradient of rows of experts',
+        plan,
+        rows: linesOf(dy),
+        matrices: linesOf(weights),
+        transposed: true,
+        inner: columns,
+        columns: width,
+        rounds: call.rounds,
+        output: resultOf(dRows),
+      }),
+      rowGradient({
+        name: 'gradient of matrices of experts',
+        plan,
+        tile: tiles.gradient,
+        left: linesOf(rows),
+        right: linesOf(dy),
+        rounds: call.rounds,
+        output: resultOf(dWeights, call.addends.dWeights, call.scales.dWeights),
+      }),
+    ]
   },
 
   work(call) {
-    const { rows, width, columns } = extent(call, 1)
-    const { inputs, outputs } = call
-    return { flops: 4 * rows * width * columns, bytes: bytesOf(...inputs, ...outputs) }
+    const { rows, width, columns } = extentOf(call.inputs)
+    return { flops: 4 * rows * width * columns, bytes: bytesOfCall(call) }
   },
 
-  halves: { inputs: 'all', outputs: [0, 1] },
-  // The gradient of the matrices.
-  scales: [1],
-}
+  halves: { inputs: 'all', outputs: ['dRows', 'dWeights'] },
+  scales: ['dWeights'],
+})

@@ -5,42 +5,31 @@
  * products that follow. So they compute nothing for rows that do not exist, and the host reads nothing back. A layer and
  * its gradient share the list.
  */
-import type { Shape } from '../../../../core/graph/model.ts'
-import { type Dispatch, type MemoryType, type Place, WORKGROUP } from '../../contract.ts'
+import { type Dispatch, type Operand, scratch, WORKGROUP } from '../../contract.ts'
 import type { Tile } from '../products/product-tiles.ts'
-
-/** Scratch memory of a call. */
-export class Scratch {
-  readonly all: { readonly dtype: MemoryType; readonly shape: Shape }[] = []
-
-  add(dtype: MemoryType, shape: Shape): Place {
-    return { scratch: this.all.push({ dtype, shape }) - 1 }
-  }
-}
 
 export interface RowPlan {
   readonly tile: Tile
   readonly experts: number
   /** i32 [maxTiles, 4]: of each row tile the expert, the first row, and the end of the expert's rows. */
-  readonly tiles: Place
+  readonly tiles: Operand
   /** i32 [N + 1]: first row of each expert, and the end of all. */
-  readonly starts: Place
+  readonly starts: Operand
   /** Workgroups of a product with so many columns. */
-  readonly grids: ReadonlyMap<number, Place>
+  readonly grids: ReadonlyMap<number, Operand>
   readonly dispatch: Dispatch
 }
 
 /** @param sizes i32 [N + 1]: rows of each expert, then unused ones. @param columns Of the products that follow. */
 export function planRows(
-  { sizes, rows, experts, tile }: { sizes: Place; rows: number; experts: number; tile: Tile },
+  { sizes, rows, experts, tile }: { sizes: Operand; rows: number; experts: number; tile: Tile },
   columns: readonly number[],
-  scratch: Scratch,
 ): RowPlan {
   const maxTiles = Math.floor(rows / tile.rows) + experts
   if (maxTiles > 65535) throw new Error(`internal: ${maxTiles} tiles of rows, more than a dispatch can have`)
-  const tiles = scratch.add('int32', [maxTiles, 4])
-  const starts = scratch.add('int32', [experts + 1])
-  const grids = new Map([...new Set(columns)].map((count) => [count, scratch.add('int32', [3])] as const))
+  const tiles = scratch('int32', [maxTiles, 4])
+  const starts = scratch('int32', [experts + 1])
+  const grids = new Map([...new Set(columns)].map((count) => [count, scratch('int32', [3])]))
   return {
     tile,
     experts,
@@ -51,10 +40,10 @@ export function planRows(
       name: 'plan of experts',
       shared: true,
       operands: [
-        sizes,
-        { ...tiles, as: 'vec4<i32>' },
-        starts,
-        ...[...grids.values()].map((place) => ({ ...place, as: 'u32' as const })),
+        { of: sizes },
+        { of: tiles, as: 'vec4<i32>' },
+        { of: starts },
+        ...[...grids.values()].map((of) => ({ of, as: 'u32' as const })),
       ],
       workgroups: [1, 1, 1],
       code: ([ofSizes, ofTiles, ofStarts, ...ofGrids]) => `

@@ -1,7 +1,7 @@
 /** Products over rows packed by expert, as tiled products: of rows with matrices, and of rows with rows. */
-import { type Dispatch, type Place, rowsOf } from '../../contract.ts'
-import { asFloats, type Floats, type Lines } from '../products/floats.ts'
-import type { Output } from '../products/output.ts'
+import { type Dispatch, rowsOf } from '../../contract.ts'
+import type { Lines } from '../products/floats.ts'
+import { type Output, productDispatch } from '../products/output.ts'
 import { productCode, type Tile } from '../products/product-tiles.ts'
 import type { RowPlan } from './plan.ts'
 
@@ -14,8 +14,8 @@ export interface RowProduct {
   readonly transposed?: boolean
   readonly inner: number
   readonly columns: number
-  /** Whether factors are rounded to f16. Default: false. */
-  readonly rounds?: boolean | undefined
+  /** Whether factors are rounded to f16. */
+  readonly rounds: boolean
   /** Takes results [R, n]; those of rows that no expert has are not computed. */
   readonly output: Output
 }
@@ -28,26 +28,24 @@ export function rowProduct({
   transposed = false,
   inner,
   columns,
-  rounds = false,
+  rounds,
   output,
 }: RowProduct): Dispatch {
   const { tile, tiles, grids } = plan
-  const floats = asFloats([rows, matrices, ...output.lines])
-  const [ofRows, ofMatrices, ...ofOutput] = floats as [Floats, Floats, ...Floats[]]
   const across = Math.ceil(columns / tile.columns)
-  return {
+  const grid = grids.get(columns)
+  if (!grid) throw new Error(`internal: the plan of ${name} has no grid for ${columns} columns`)
+  return productDispatch({
     name,
-    operands: [{ ...tiles, as: 'vec4<i32>' }, ...floats.map(({ use }) => use)],
-    workgroups: { indirect: grids.get(columns) as Place },
-    code: ([list, left, right, ...names]) =>
+    workgroups: { indirect: grid },
+    list: { of: tiles, as: 'vec4<i32>' },
+    factors: { left: rows, right: matrices },
+    output,
+    code: ({ left, right }, put, list) =>
       productCode({
         tile,
-        left: { array: left as string, floats: ofRows, along: 'inner', stride: inner },
-        right: {
-          array: right as string,
-          floats: ofMatrices,
-          ...(transposed ? { along: 'inner', stride: inner } : { along: 'outer', stride: columns }),
-        },
+        left: { ...left, along: 'inner', stride: inner },
+        right: { ...right, ...(transposed ? { along: 'inner', stride: inner } : { along: 'outer', stride: columns }) },
         columns,
         rounds,
         job: `
@@ -63,12 +61,12 @@ fn job_of(index: u32) -> Job {
         inner: `
 fn inner_of(index: u32, local: u32) -> vec2<u32> { return vec2<u32>(0u, ${inner}u); }`,
         wholeSteps: inner % tile.inner === 0,
-        finish: `${output.code(names, ofOutput)}
+        finish: `${put}
 fn finish(job: Job, row: u32, column: u32, value: vec4<f32>) {
   put(row * ${columns}u + column, ${columns}u - column, value);
 }`,
       }),
-  }
+  })
 }
 
 /** leftᵀ·right over the rows of each expert: [R, m], [R, n] → [N, m, n], zero for an expert without rows. */
@@ -78,27 +76,27 @@ export interface RowGradient {
   readonly tile: Tile
   readonly left: Lines
   readonly right: Lines
-  /** Whether factors are rounded to f16. Default: false. */
-  readonly rounds?: boolean | undefined
+  /** Whether factors are rounded to f16. */
+  readonly rounds: boolean
   readonly output: Output
 }
 
-export function rowGradient({ name, plan, tile, left, right, rounds = false, output }: RowGradient): Dispatch {
+export function rowGradient({ name, plan, tile, left, right, rounds, output }: RowGradient): Dispatch {
   const { experts, starts } = plan
-  const floats = asFloats([left, right, ...output.lines])
-  const [ofLeft, ofRight, ...ofOutput] = floats as [Floats, Floats, ...Floats[]]
   const [m, n] = [left.line, right.line]
   const [down, across] = [Math.ceil(m / tile.rows), Math.ceil(n / tile.columns)]
   const jobs = down * across * experts
-  return {
+  return productDispatch({
     name,
-    operands: [starts, ...floats.map(({ use }) => use)],
     workgroups: rowsOf(jobs),
-    code: ([begins, leftArray, rightArray, ...names]) =>
+    list: { of: starts },
+    factors: { left, right },
+    output,
+    code: ({ left, right }, put, begins) =>
       productCode({
         tile,
-        left: { array: leftArray as string, floats: ofLeft, along: 'outer', stride: m },
-        right: { array: rightArray as string, floats: ofRight, along: 'outer', stride: n },
+        left: { ...left, along: 'outer', stride: m },
+        right: { ...right, along: 'outer', stride: n },
         columns: n,
         rounds,
         jobs,
@@ -120,10 +118,10 @@ fn inner_of(index: u32, local: u32) -> vec2<u32> {
   return workgroupUniformLoad(&expert_rows);
 }`,
         wholeSteps: false,
-        finish: `${output.code(names, ofOutput)}
+        finish: `${put}
 fn finish(job: Job, row: u32, column: u32, value: vec4<f32>) {
   put(job.result + row * ${n}u + column, ${n}u - column, value);
 }`,
       }),
-  }
+  })
 }

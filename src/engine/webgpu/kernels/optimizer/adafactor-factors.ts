@@ -2,7 +2,7 @@
 import { type Dispatch, rowsOf, WORKGROUP, workgroupMain } from '../../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 import { reduction, strandSum } from '../reduce.ts'
-import { ROWS, SCRATCH, type Stack, tileGroups, tileMain } from './adafactor-tiles.ts'
+import { ROWS, type Stack, tileGroups, tileMain } from './adafactor-tiles.ts'
 
 /** Added to squared gradients: ε₁ of Shazeer and Stern 2018. */
 export const FLOOR = '1e-30f'
@@ -12,16 +12,11 @@ const ROW_SUMS = 'mat2x4<f32>'
 
 /** Sums over rows and over columns of (scale·g)² for a tile. */
 export function squares(stack: Stack): Dispatch {
-  const { rows, vector, vectors, lanes, tilesDown, tilesAcross } = stack
+  const { g, gate, rowSums, columnSums, rows, vector, vectors, lanes, tilesDown, tilesAcross } = stack
   const as = vector.type
   return dispatchOf({
     name: 'adafactor squares',
-    operands: {
-      g: { input: 1, as },
-      gate: { input: 4 },
-      row_sums: { scratch: SCRATCH.rowSums },
-      column_sums: { scratch: SCRATCH.columnSums, as },
-    },
+    operands: { g: { of: g, as }, gate, row_sums: rowSums, column_sums: { of: columnSums, as } },
     workgroups: tileGroups(stack),
     code: ({ g, gate, row_sums, column_sums }) => `
 ${reduction({ name: 'sums_of_rows', type: ROW_SUMS, lanes })}
@@ -52,16 +47,11 @@ ${tileMain(stack)}
 }
 
 /** Updates the means of rows, R, and makes their factors scale·√(mean R / R). A workgroup has all rows of a matrix. */
-export const rowFactors = ({ count, rows, columns, tilesAcross, stateSize }: Stack): Dispatch =>
-  dispatchOf({
+export function rowFactors(stack: Stack): Dispatch {
+  const { state, settings, gate, count, rows, columns, tilesAcross, stateSize } = stack
+  return dispatchOf({
     name: 'adafactor row factors',
-    operands: {
-      state: { input: 2 },
-      settings: { input: 3 },
-      gate: { input: 4 },
-      row_sums: { scratch: SCRATCH.rowSums },
-      factors: { scratch: SCRATCH.rowFactors },
-    },
+    operands: { state, settings, gate, row_sums: stack.rowSums, factors: stack.rowFactors },
     workgroups: rowsOf(count),
     code: ({ state, settings, gate, row_sums, factors }) => `
 ${reduction({ name: 'sum_of_group', lanes: WORKGROUP })}
@@ -87,23 +77,19 @@ ${workgroupMain(count)} {
   }
 }`,
   })
+}
 
 /** Columns of a workgroup of {@link columnFactors}: few, so that there are many workgroups. */
 const COLUMNS = 16
 
 /** Updates the means of columns, C, and makes their factors 1/√C. */
-export function columnFactors({ count, rows, columns, tilesDown, stateSize }: Stack): Dispatch {
+export function columnFactors(stack: Stack): Dispatch {
+  const { state, settings, gate, count, rows, columns, tilesDown, stateSize } = stack
   const groups = Math.ceil(columns / COLUMNS)
   const strands = WORKGROUP / COLUMNS
   return dispatchOf({
     name: 'adafactor column factors',
-    operands: {
-      state: { input: 2 },
-      settings: { input: 3 },
-      gate: { input: 4 },
-      column_sums: { scratch: SCRATCH.columnSums },
-      factors: { scratch: SCRATCH.columnFactors },
-    },
+    operands: { state, settings, gate, column_sums: stack.columnSums, factors: stack.columnFactors },
     workgroups: rowsOf(count * groups),
     code: ({ state, settings, gate, column_sums, factors }) => `
 ${strandSum({ name: 'sum_of_strands', lanes: COLUMNS })}

@@ -6,39 +6,29 @@
  * A matrix is cut into *tiles*, each for one workgroup. Sums over a tile go to scratch memory; a later dispatch adds
  * them in the order of the tiles.
  */
-import { type Dispatch, gridOf, type Lowered, linearMain, rowsOf, WORKGROUP, workgroupMain } from '../../contract.ts'
+import { type Dispatch, gridOf, linearMain, rowsOf, WORKGROUP, workgroupMain } from '../../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 import { reduction } from '../reduce.ts'
 import { columnFactors, rowFactors, squares } from './adafactor-factors.ts'
-import { SCRATCH, type Stack, scratchOf, stackOf, tileGroups, tileMain } from './adafactor-tiles.ts'
+import { type AdafactorOperands, type Stack, stackOf, tileGroups, tileMain } from './adafactor-tiles.ts'
 
-/** Operands as of `adafactorDispatches`, for `count` matrices. */
-export function matrixDispatches(count: number, rows: number, columns: number): Lowered {
-  const stack = stackOf(count, rows, columns)
-  return {
-    scratch: scratchOf(stack),
-    dispatches: [
-      squares(stack),
-      rowFactors(stack),
-      columnFactors(stack),
-      directionSquares(stack),
-      updateSizes(stack),
-      update(stack),
-    ],
-  }
+export function matrixDispatches(operands: AdafactorOperands): Dispatch[] {
+  const stack = stackOf(operands)
+  const passes = [squares, rowFactors, columnFactors, directionSquares, updateSizes, update]
+  return passes.map((pass) => pass(stack))
 }
 
 /** Sums of squares of the direction over each tile. */
 function directionSquares(stack: Stack): Dispatch {
-  const { rows, vector, vectors } = stack
+  const { g, rowFactors, columnFactors, directionSums, rows, vector, vectors } = stack
   const as = vector.type
   return dispatchOf({
     name: 'adafactor direction',
     operands: {
-      g: { input: 1, as },
-      row_factors: { scratch: SCRATCH.rowFactors },
-      column_factors: { scratch: SCRATCH.columnFactors, as },
-      sums: { scratch: SCRATCH.directionSums },
+      g: { of: g, as },
+      row_factors: rowFactors,
+      column_factors: { of: columnFactors, as },
+      sums: directionSums,
     },
     workgroups: tileGroups(stack),
     code: ({ g, row_factors, column_factors, sums }) => `
@@ -57,14 +47,11 @@ ${tileMain(stack)}
 }
 
 /** rate / max(1, root mean square of the direction) of each matrix. */
-const updateSizes = ({ count, rows, columns, tilesDown, tilesAcross }: Stack): Dispatch =>
-  dispatchOf({
+function updateSizes(stack: Stack): Dispatch {
+  const { settings, directionSums, sizes, count, rows, columns, tilesDown, tilesAcross } = stack
+  return dispatchOf({
     name: 'adafactor sizes',
-    operands: {
-      settings: { input: 3 },
-      sums: { scratch: SCRATCH.directionSums },
-      sizes: { scratch: SCRATCH.sizes },
-    },
+    operands: { settings, sums: directionSums, sizes },
     workgroups: rowsOf(count),
     code: ({ settings, sums, sizes }) => `
 ${reduction({ name: 'sum_of_group', lanes: WORKGROUP })}
@@ -77,22 +64,23 @@ ${workgroupMain(count)} {
   if (local == 0u) { ${sizes}[row] = ${settings}[1] / max(1.0, sqrt(all / ${rows * columns}f)); }
 }`,
   })
+}
 
 /** p ← keep·p − size·direction. */
 function update(stack: Stack): Dispatch {
-  const { count, rows, vector, vectors } = stack
+  const { p, g, settings, gate, rowFactors, columnFactors, sizes, count, rows, vector, vectors } = stack
   const as = vector.type
   const total = count * rows * vectors
   return dispatchOf({
     name: 'adafactor update',
     operands: {
-      p: { input: 0, as },
-      g: { input: 1, as },
-      settings: { input: 3 },
-      gate: { input: 4 },
-      row_factors: { scratch: SCRATCH.rowFactors },
-      column_factors: { scratch: SCRATCH.columnFactors, as },
-      sizes: { scratch: SCRATCH.sizes },
+      p: { of: p, as },
+      g: { of: g, as },
+      settings,
+      gate,
+      row_factors: rowFactors,
+      column_factors: { of: columnFactors, as },
+      sizes,
     },
     workgroups: gridOf(total),
     code: ({ p, g, settings, gate, row_factors, column_factors, sizes }) => `

@@ -1,8 +1,9 @@
 /** How Adafactor cuts a stack of matrices into tiles, one for each workgroup, and the memory for sums over them. */
+import { dim } from '../../../../core/graph/shape.ts'
 import { adafactorStateSize } from '../../../contract/arena-kernels.ts'
-import { type Lowered, rowsOf, WORKGROUP, type Workgroups, workgroupMain } from '../../contract.ts'
+import { type Operand, rowsOf, scratch, WORKGROUP, type Workgroups, workgroupMain } from '../../contract.ts'
 import { powerOfFourFrom } from '../reduce.ts'
-import { type Vector, vectorOf } from '../vectors.ts'
+import { vectorOf } from '../vectors.ts'
 
 /** Lanes of a tile; 16 for narrow matrices, at least as many as rows of a strand. */
 const MAX_LANES = 64
@@ -10,45 +11,49 @@ const MIN_LANES = 16
 /** Rows of a strand. */
 export const ROWS = 8
 
-/** Matrices, and how they are cut into tiles. */
-export interface Stack {
-  readonly count: number
-  readonly rows: number
-  readonly columns: number
-  readonly vector: Vector
-  /** Vectors of a row. */
-  readonly vectors: number
-  readonly lanes: number
-  readonly strands: number
-  readonly tilesDown: number
-  readonly tilesAcross: number
-  readonly stateSize: number
+export interface AdafactorOperands {
+  /** Tensors of one shape [count, rows, columns], or vectors [count, columns]. */
+  readonly p: Operand
+  readonly g: Operand
+  /** [count, `adafactorStateSize`] */
+  readonly state: Operand
+  /** β₂, rate, keep */
+  readonly settings: Operand
+  readonly gate: Operand
 }
 
-export function stackOf(count: number, rows: number, columns: number): Stack {
+/** Matrices, how they are cut into tiles, and memory for sums over them. */
+export type Stack = ReturnType<typeof stackOf>
+
+export function stackOf(operands: AdafactorOperands) {
+  const { shape } = operands.p
+  const [count, rows, columns] = [dim(shape, 0), dim(shape, 1), dim(shape, 2)]
   const vector = vectorOf(columns)
   const vectors = columns / vector.width
   const lanes = Math.min(MAX_LANES, Math.max(MIN_LANES, powerOfFourFrom(vectors)))
   const strands = WORKGROUP / lanes
   const tilesDown = Math.ceil(rows / (strands * ROWS))
   const tilesAcross = Math.ceil(vectors / lanes)
-  const stateSize = adafactorStateSize(rows, columns)
-  return { count, rows, columns, vector, vectors, lanes, strands, tilesDown, tilesAcross, stateSize }
-}
-
-/** Scratch memory of a stack, by index. */
-export const SCRATCH = { rowSums: 0, columnSums: 1, rowFactors: 2, columnFactors: 3, directionSums: 4, sizes: 5 }
-
-export function scratchOf({ count, rows, columns, tilesDown, tilesAcross }: Stack): NonNullable<Lowered['scratch']> {
-  const float32 = (...shape: number[]) => ({ dtype: 'float32', shape }) as const
-  return [
-    float32(count, tilesAcross, rows),
-    float32(count, tilesDown, columns),
-    float32(count, rows),
-    float32(count, columns),
-    float32(count, tilesDown, tilesAcross),
-    float32(count),
-  ]
+  return {
+    ...operands,
+    count,
+    rows,
+    columns,
+    vector,
+    /** Vectors of a row. */
+    vectors,
+    lanes,
+    strands,
+    tilesDown,
+    tilesAcross,
+    stateSize: adafactorStateSize(rows, columns),
+    rowSums: scratch('float32', [count, tilesAcross, rows]),
+    columnSums: scratch('float32', [count, tilesDown, columns]),
+    rowFactors: scratch('float32', [count, rows]),
+    columnFactors: scratch('float32', [count, columns]),
+    directionSums: scratch('float32', [count, tilesDown, tilesAcross]),
+    sizes: scratch('float32', [count]),
+  }
 }
 
 /** Opens `main` for the tiles of all matrices. A lane has a column of vectors: its rows `first_row` to `end_row`. */

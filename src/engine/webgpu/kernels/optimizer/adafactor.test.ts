@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import { adafactorStateSize } from '../../../contract/arena-kernels.ts'
 import type { Device } from '../../device.ts'
-import { overOutputs } from '../../testing/in-place.ts'
+import { inPlace } from '../../testing/in-place.ts'
 import { runKernel, testDevice } from '../../testing/run-kernel.ts'
 import { expectSums, Random, vector } from '../../testing/tensors.ts'
-import { type AdafactorShape, adafactorDispatches } from './adafactor.ts'
+import { adafactorDispatches } from './adafactor.ts'
 
 const device = testDevice as Device
 /** Milliseconds: software adapters take seconds for a kernel with many barriers. */
@@ -12,10 +12,20 @@ const COMPILATION = 60_000
 const [SCALE, BETA, RATE, KEEP] = [0.5, 0.75, 0.01, 0.99]
 const FLOOR = 1e-30
 
+interface AdafactorShape {
+  readonly count: number
+  /** null = vectors. */
+  readonly rows: number | null
+  readonly columns: number
+}
+
+const adafactor = inPlace(['p', 'g', 'state', 'settings', 'gate'], adafactorDispatches)
+
 const sum = (values: ArrayLike<number>) => Array.from(values).reduce((total, x) => total + x, 0)
 
 function tensors({ count, rows, columns }: AdafactorShape) {
   const random = new Random()
+  const shape = rows === null ? [count, columns] : [count, rows, columns]
   const size = (rows ?? 1) * columns
   const stateSize = adafactorStateSize(rows, columns)
   // Rows and columns of different sizes, and a row of zeros.
@@ -26,16 +36,16 @@ function tensors({ count, rows, columns }: AdafactorShape) {
   return {
     size,
     stateSize,
-    p: random.floats([count * size]),
-    g: random.floats([count * size], gradient),
-    state: random.floats([count * stateSize], () => 0.1 + Math.abs(random.number())),
+    p: random.floats(shape),
+    g: random.floats(shape, gradient),
+    state: random.floats([count, stateSize], () => 0.1 + Math.abs(random.number())),
   }
 }
 
-async function update(shape: AdafactorShape, { p, g, state }: ReturnType<typeof tensors>, open: 0 | 1 = 1) {
-  const call = { inputs: [], outputs: [p, g, state, vector(BETA, RATE, KEEP), vector(123, SCALE, open, 0)] }
-  const results = await runKernel(device, overOutputs(adafactorDispatches(shape)), call)
-  return results.slice(0, 3) as [p: Float64Array, g: Float64Array, state: Float64Array]
+async function update({ p, g, state }: ReturnType<typeof tensors>, open: 0 | 1 = 1) {
+  const outputs = { p, g, state, settings: vector(BETA, RATE, KEEP), gate: vector(123, SCALE, open, 0) }
+  const { settings, gate, ...results } = await runKernel(device, adafactor, { inputs: {}, outputs })
+  return results
 }
 
 /** The update of a direction, clipped at a root mean square of 1: terms of each element. */
@@ -72,7 +82,7 @@ describe.skipIf(testDevice === null)('adafactor', { timeout: COMPILATION }, () =
     const { count, rows, columns } = shape
     const before = tensors(shape)
     const { size, stateSize } = before
-    const [p, g, state] = await update(shape, before)
+    const { p, g, state } = await update(before)
     for (let matrix = 0; matrix < count; matrix++) {
       const part = (values: Float32Array, size: number) => values.subarray(matrix * size, (matrix + 1) * size)
       const oldState = part(before.state.data, stateSize)
@@ -89,7 +99,7 @@ describe.skipIf(testDevice === null)('adafactor', { timeout: COMPILATION }, () =
       expectSums(p.subarray(matrix * size, (matrix + 1) * size), size, terms)
     }
     expect(g).toEqual(Float64Array.from(before.g.data))
-    expect(await update(shape, before)).toEqual([p, g, state])
+    expect(await update(before)).toEqual({ p, g, state })
   })
 
   test.each([
@@ -99,7 +109,7 @@ describe.skipIf(testDevice === null)('adafactor', { timeout: COMPILATION }, () =
   ])('updates vectors as the algorithm says: %o', async (shape) => {
     const before = tensors(shape)
     const { count, columns } = shape
-    const [p, , state] = await update(shape, before)
+    const { p, state } = await update(before)
     const moments = Float64Array.from(before.state.data, (old, i) => {
       return BETA * old + (1 - BETA) * ((SCALE * (before.g.data[i] as number)) ** 2 + FLOOR)
     })
@@ -112,7 +122,7 @@ describe.skipIf(testDevice === null)('adafactor', { timeout: COMPILATION }, () =
       )
       expectSums(p.subarray(start, start + columns), columns, terms)
     }
-    expect(await update(shape, before)).toEqual([p, Float64Array.from(before.g.data), state])
+    expect(await update(before)).toEqual({ p, g: Float64Array.from(before.g.data), state })
   })
 
   test('a first step is finite, whether gradients are tiny or zero', async () => {
@@ -123,7 +133,7 @@ describe.skipIf(testDevice === null)('adafactor', { timeout: COMPILATION }, () =
       before.g.data.forEach((x, i) => {
         before.g.data[i] = size * x
       })
-      const [p] = await update(shape, before)
+      const { p } = await update(before)
       const [firstP, firstG] = [before.p.data.subarray(0, 35), before.g.data.subarray(0, 35)]
       expectSums(p.subarray(0, 35), 35, matrixUpdate(firstP, firstG, before.state.data, 5, 7).terms)
     }
@@ -133,7 +143,7 @@ describe.skipIf(testDevice === null)('adafactor', { timeout: COMPILATION }, () =
     const shape = { count: 2, rows, columns: 7 }
     const before = tensors(shape)
     before.g.data[3] = Number.NaN
-    const { p, g, state } = before
-    expect(await update(shape, before, 0)).toEqual([p, g, state].map(({ data }) => Float64Array.from(data)))
+    const [p, g, state] = [before.p, before.g, before.state].map(({ data }) => Float64Array.from(data))
+    expect(await update(before, 0)).toEqual({ p, g, state })
   })
 })

@@ -1,42 +1,31 @@
 /** Adafactor in place, without momentum (Shazeer and Stern 2018, algorithms 4 and 5), for tensors of one shape. */
-import { type Dispatch, type Lowered, rowsOf, WORKGROUP, workgroupMain } from '../../contract.ts'
+import { dim } from '../../../../core/graph/shape.ts'
+import { type Dispatch, rowsOf, WORKGROUP, workgroupMain } from '../../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 import { reduction } from '../reduce.ts'
 import { vectorOf } from '../vectors.ts'
 import { FLOOR } from './adafactor-factors.ts'
 import { matrixDispatches } from './adafactor-matrices.ts'
-
-export interface AdafactorShape {
-  /** Number of tensors. */
-  readonly count: number
-  /** null = vectors of `columns` elements. */
-  readonly rows: number | null
-  readonly columns: number
-}
+import type { AdafactorOperands } from './adafactor-tiles.ts'
 
 /**
- * Updates of consecutive tensors. Operands: p, g [count, rows, columns], state [count, `adafactorStateSize`], settings
- * [β₂, rate, keep], gate. Gradients are multiplied by the factor of the gate; if it is not open, nothing is written. Of
- * the state of a matrix, mean squares of the rows and of the columns are used, not the rest.
+ * Updates of consecutive tensors. Gradients are multiplied by the factor of the gate; if it is not open, nothing is
+ * written. Of the state of a matrix, mean squares of the rows and of the columns are used, not the rest.
  */
-export function adafactorDispatches({ count, rows, columns }: AdafactorShape): Lowered {
-  if (count * (rows ?? 1) * columns === 0) return { dispatches: [] }
-  return rows === null ? { dispatches: [updateVectors(count, columns)] } : matrixDispatches(count, rows, columns)
+export function adafactorDispatches(operands: AdafactorOperands): Dispatch[] {
+  const { size, shape } = operands.p
+  if (size === 0) return []
+  return shape.length === 2 ? [updateVectors(operands)] : matrixDispatches(operands)
 }
 
 /** All of an update of vectors. A workgroup has a vector: they are short. The state is the second moment, v. */
-function updateVectors(count: number, columns: number): Dispatch {
+function updateVectors({ p, g, state, settings, gate }: AdafactorOperands): Dispatch {
+  const [count, columns] = [dim(p.shape, 0), dim(p.shape, 1)]
   const { type: as, width, total } = vectorOf(columns)
   const vectors = columns / width
   return dispatchOf({
     name: 'adafactor vectors',
-    operands: {
-      p: { input: 0, as },
-      g: { input: 1, as },
-      v: { input: 2, as },
-      settings: { input: 3 },
-      gate: { input: 4 },
-    },
+    operands: { p: { of: p, as }, g: { of: g, as }, v: { of: state, as }, settings, gate },
     workgroups: rowsOf(count),
     code: ({ p, g, v, settings, gate }) => `
 ${reduction({ name: 'sum_of_group', lanes: WORKGROUP })}

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { Device } from '../../device.ts'
-import { overOutputs } from '../../testing/in-place.ts'
+import { inPlace } from '../../testing/in-place.ts'
 import { runKernel, testDevice } from '../../testing/run-kernel.ts'
 import { expectSums, Random, vector } from '../../testing/tensors.ts'
 import { adamwDispatch } from './adamw.ts'
@@ -27,15 +27,17 @@ function tensors(count: number) {
 
 async function update({ p, g, m, v }: ReturnType<typeof tensors>, open: 0 | 1) {
   const settings = vector(...SETTINGS_ORDER.map((name) => SETTINGS[name]))
-  const call = { inputs: [], outputs: [p, g, m, v, settings, vector(123, SCALE, open, 0)] }
-  const kernel = overOutputs({ dispatches: [adamwDispatch(p.data.length)] })
-  return (await runKernel(device, kernel, call)).slice(0, 4)
+  const outputs = { p, g, m, v, settings, gate: vector(123, SCALE, open, 0) }
+  const { settings: _, gate, ...results } = await runKernel(device, adamw, { inputs: {}, outputs })
+  return results
 }
+
+const adamw = inPlace(['p', 'g', 'm', 'v', 'settings', 'gate'], (operands) => [adamwDispatch(operands)])
 
 describe.skipIf(testDevice === null)('adamw', () => {
   test.each([1, 7, 1024])('updates %i elements as the formula says', async (count) => {
     const before = tensors(count)
-    const [p, g, m, v] = await update(before, 1)
+    const { p, g, m, v } = await update(before, 1)
     const { first, second, beta1, beta2, size, correction, epsilon, keep } = SETTINGS
     const terms = (i: number) => {
       const [p, g, m, v] = [before.p, before.g, before.m, before.v].map(({ data }) => data[i]) as [
@@ -55,13 +57,13 @@ describe.skipIf(testDevice === null)('adamw', () => {
     expectSums(v, count, (i) => terms(i).v)
     expectSums(p, count, (i) => terms(i).p)
     expect(g).toEqual(Float64Array.from(before.g.data))
-    expect(await update(before, 1)).toEqual([p, g, m, v])
+    expect(await update(before, 1)).toEqual({ p, g, m, v })
   })
 
   test('writes nothing if the gate is not open', async () => {
     const before = tensors(8)
     before.g.data[3] = Number.NaN
-    const { p, g, m, v } = before
-    expect(await update(before, 0)).toEqual([p, g, m, v].map(({ data }) => Float64Array.from(data)))
+    const unchanged = Object.entries(before).map(([name, { data }]) => [name, Float64Array.from(data)])
+    expect(await update(before, 0)).toEqual(Object.fromEntries(unchanged))
   })
 })

@@ -1,26 +1,29 @@
 /** AdamW (Loshchilov and Hutter 2019, algorithm 2), in place. */
-import { type Dispatch, gridOf, linearMain } from '../../contract.ts'
+import { type Dispatch, gridOf, linearMain, type Operand } from '../../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 import { vectorOf } from '../vectors.ts'
 
+export interface AdamwOperands {
+  /** Parameters, gradients and moments, of one size. */
+  readonly p: Operand
+  readonly g: Operand
+  readonly m: Operand
+  readonly v: Operand
+  /** first, second, β₁, β₂, size, correction, ε, keep */
+  readonly settings: Operand
+  readonly gate: Operand
+}
+
 /**
  * m ← β₁m + first·g, v ← β₂v + second·g², p ← keep·p − size·m / (correction·√v + ε), with gradients g times the factor
- * of the gate. Operands: p, g, m, v [count], settings [first, second, β₁, β₂, size, correction, ε, keep], gate. If the
- * gate is not open, nothing is written.
+ * of the gate. If the gate is not open, nothing is written.
  */
-export function adamwDispatch(count: number): Dispatch {
-  const { type: as, width } = vectorOf(count)
+export function adamwDispatch({ p, g, m, v, settings, gate }: AdamwOperands): Dispatch {
+  const { type: as, width } = vectorOf(p.size)
   return dispatchOf({
     name: 'adamw',
-    operands: {
-      p: { input: 0, as },
-      g: { input: 1, as },
-      m: { input: 2, as },
-      v: { input: 3, as },
-      settings: { input: 4 },
-      gate: { input: 5 },
-    },
-    workgroups: gridOf(count / width),
+    operands: { p: { of: p, as }, g: { of: g, as }, m: { of: m, as }, v: { of: v, as }, settings, gate },
+    workgroups: gridOf(p.size / width),
     code: ({ p, g, m, v, settings, gate }) => `
 ${linearMain(`arrayLength(&${p})`)} {
   if (${gate}[2] != 1.0) { return; }

@@ -1,54 +1,68 @@
 /** Additions in place: of ranges, and of rows to rows of a table. */
-import { type Dispatch, gridOf, type Lowered, linearMain, rowsOf, WORKGROUP, workgroupMain } from '../../contract.ts'
+import { dim } from '../../../../core/graph/shape.ts'
+import {
+  type Dispatch,
+  gridOf,
+  linearMain,
+  type Operand,
+  rowsOf,
+  scratch,
+  WORKGROUP,
+  workgroupMain,
+} from '../../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
-import { vectorOf } from '../vectors.ts'
+import { vectorOf, widthOf } from '../vectors.ts'
 
-/** to ← to + from. Operands: to, from [count]. */
-export function addDispatch(count: number): Dispatch {
-  const { type: as, width } = vectorOf(count)
+/** to ← to + from */
+export function addDispatch({ to, from }: { readonly to: Operand; readonly from: Operand }): Dispatch {
+  const { type: as, width } = vectorOf(to.size)
   return dispatchOf({
     name: 'add',
-    operands: { to: { input: 0, as }, from: { input: 1, as } },
-    workgroups: gridOf(count / width),
+    operands: { to: { of: to, as }, from: { of: from, as } },
+    workgroups: gridOf(to.size / width),
     code: ({ to, from }) => `${linearMain(`arrayLength(&${to})`)} { ${to}[index] += ${from}[index]; }`,
   })
 }
 
-export interface ScatterShape {
-  readonly tableRows: number
-  readonly rowCount: number
-  readonly width: number
+export interface ScatterOperands {
+  /** [tableRows, width] */
+  readonly table: Operand
+  /** [rowCount, width] */
+  readonly rows: Operand
+  /** int32 [rowCount] */
+  readonly indices: Operand
 }
 
 /**
- * table[indices[r]] += rows[r], in the order of r, with the same bits as one addition after the other. Operands: table
- * [tableRows, width], rows [rowCount, width], indices [rowCount] int32. Rows whose index is outside the table are
- * skipped.
+ * table[indices[r]] += rows[r], in the order of r, with the same bits as one addition after the other. Rows whose index
+ * is outside the table are skipped.
  *
  * Rows are sorted by index, and by r among equal ones, with the place of each found by counting: rowCount² comparisons
  * of integers, which are cheap for the up to 65,536 tokens of a batch. Then the first row of each index adds them all.
  */
-export function scatterAddRowsDispatches({ tableRows, rowCount, width }: ScatterShape): Lowered {
-  if (rowCount * width === 0) return { dispatches: [] }
-  const integers = { dtype: 'int32', shape: [rowCount] } as const
-  return {
-    // Rows in order; then by row: the first place of its index in this order, and how many there are.
-    scratch: [integers, integers, integers],
-    dispatches: [sortRows(rowCount), addRuns({ tableRows, rowCount, width })],
-  }
+export function scatterAddRowsDispatches(operands: ScatterOperands): Dispatch[] {
+  const { rows, indices } = operands
+  if (rows.size === 0) return []
+  const integers = () => scratch('int32', indices.shape)
+  const runs = { order: integers(), starts: integers(), counts: integers() }
+  return [sortRows(indices, runs), addRuns(operands, runs)]
+}
+
+interface Runs {
+  /** Rows in order. */
+  readonly order: Operand
+  /** By row: the first place of its index in this order, and how many there are. */
+  readonly starts: Operand
+  readonly counts: Operand
 }
 
 /** Each invocation compares the index of its row with all others, which pass through the memory of the workgroup. */
-function sortRows(rowCount: number): Dispatch {
+function sortRows(indices: Operand, runs: Runs): Dispatch {
+  const rowCount = indices.size
   const groups = Math.ceil(rowCount / WORKGROUP)
   return dispatchOf({
     name: 'scatter-add-rows sort',
-    operands: {
-      indices: { input: 2 },
-      order: { scratch: 0 },
-      starts: { scratch: 1 },
-      counts: { scratch: 2 },
-    },
+    operands: { indices, ...runs },
     workgroups: rowsOf(groups),
     code: ({ indices, order, starts, counts }) => `
 var<workgroup> tile: array<vec4<i32>, ${WORKGROUP / 4}>;
@@ -89,19 +103,13 @@ ${workgroupMain(groups)} {
 }
 
 /** The first row of each index adds all rows with it to the table. */
-function addRuns({ tableRows, rowCount, width }: ScatterShape): Dispatch {
-  const { type: as, width: vector } = vectorOf(width)
-  const vectors = width / vector
+function addRuns({ table, rows, indices }: ScatterOperands, runs: Runs): Dispatch {
+  const [tableRows, rowCount] = [dim(table.shape, 0), indices.size]
+  const { type: as, width } = vectorOf(widthOf(rows))
+  const vectors = widthOf(rows) / width
   return dispatchOf({
     name: 'scatter-add-rows add',
-    operands: {
-      table: { input: 0, as },
-      rows: { input: 1, as },
-      indices: { input: 2 },
-      order: { scratch: 0 },
-      starts: { scratch: 1 },
-      counts: { scratch: 2 },
-    },
+    operands: { table: { of: table, as }, rows: { of: rows, as }, indices, ...runs },
     workgroups: gridOf(rowCount * vectors),
     code: ({ table, rows, indices, order, starts, counts }) => `
 ${linearMain(rowCount * vectors)} {

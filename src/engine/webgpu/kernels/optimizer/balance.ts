@@ -1,22 +1,27 @@
 /** Biases of experts that move against their loads (Wang et al. 2024, algorithm 1), in place. */
-import { type Dispatch, WORKGROUP, workgroupMain } from '../../contract.ts'
+import { type Dispatch, type Operand, WORKGROUP, workgroupMain } from '../../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 import { reduction } from '../reduce.ts'
 
+export interface BalanceOperands {
+  /** [N] */
+  readonly bias: Operand
+  /** The rate, and a load of each expert [1 + N]. */
+  readonly settings: Operand
+  readonly gate: Operand
+  /** Loads to add to those [N]. */
+  readonly more: Operand | undefined
+}
+
 /**
- * b ← b + rate · sign(mean load − load) for N experts. Operands: b [N], settings [1 + N] with the rate and loads, gate,
- * and with `ordered` more loads [N]. Loads are integers, and compared with their mean as such. If the gate is not open,
- * nothing is written.
+ * b ← b + rate · sign(mean load − load) for N experts. Loads are integers, and compared with their mean as such. If the
+ * gate is not open, nothing is written.
  */
-export const balanceDispatch = (experts: number, ordered: boolean): Dispatch =>
-  dispatchOf({
+export function balanceDispatch({ bias, settings, gate, more }: BalanceOperands): Dispatch {
+  const experts = bias.size
+  return dispatchOf({
     name: 'balance',
-    operands: {
-      bias: { input: 0 },
-      settings: { input: 1 },
-      gate: { input: 2 },
-      more: ordered ? { input: 3 } : undefined,
-    },
+    operands: { bias, settings, gate, more },
     workgroups: [1, 1, 1],
     code: ({ bias, settings, gate, more }) => `
 ${reduction({ name: 'sum_of_all', type: 'u32', lanes: WORKGROUP })}
@@ -35,3 +40,4 @@ ${workgroupMain(1)} {
   }
 }`,
   })
+}

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
+import { implement } from '../../contract.ts'
 import type { Device } from '../../device.ts'
-import { overOutputs } from '../../testing/in-place.ts'
 import { runKernel, testDevice } from '../../testing/run-kernel.ts'
-import { Random, result, vector } from '../../testing/tensors.ts'
+import { Random, result } from '../../testing/tensors.ts'
 import { gateDispatch, squaresDispatches, squaresSize } from './squares.ts'
 
 const device = testDevice as Device
@@ -13,22 +13,31 @@ interface GateSettings {
   readonly finite?: readonly (readonly number[])[]
 }
 
+/** Tensors by names of their own. */
+const numbered = (arrays: readonly ArrayLike<number>[]) =>
+  Object.fromEntries(arrays.map((data, i) => [`array ${i}`, { dtype: 'float32', shape: [data.length], data } as const]))
+
 /** The gate of ranges: [norm, factor, open, 0]. */
 async function gateOf(ranges: readonly Float32Array[], options: GateSettings = {}) {
-  const counts = ranges.map(({ length }) => length)
-  const size = squaresSize(counts)
-  const tensors = ranges.map((data) => ({ dtype: 'float32', shape: [data.length], data }) as const)
-  const outputs = [...tensors, result(size)]
-  const sums = (await runKernel(device, overOutputs(squaresDispatches(counts)), { inputs: [], outputs })).at(-1)
-  return gateOfSums(sums as Float64Array, options)
+  const inputs = numbered(ranges)
+  const squares = implement(
+    { name: 'squares', inputs: Object.keys(inputs), outputs: ['sums'] },
+    { lower: ({ inputs, outputs }) => squaresDispatches(Object.values(inputs), outputs.sums) },
+  )
+  const outputs = { sums: result(squaresSize(ranges.map(({ length }) => length))) }
+  return gateOfSums((await runKernel(device, squares, { inputs, outputs })).sums, options)
 }
 
 async function gateOfSums(sums: Float64Array, { clip = 0, closed = false, finite = [] }: GateSettings = {}) {
-  const dispatches = [gateDispatch({ sums: sums.length, clip, closed, finite: finite.map(({ length }) => length) })]
-  const numbers = finite.map((values) => vector(...values))
-  const outputs = [{ ...result(sums.length), data: sums }, result(4), ...numbers]
-  const [, gate] = await runKernel(device, overOutputs({ dispatches }), { inputs: [], outputs })
-  return [...(gate as Float64Array)]
+  const inputs = numbered(finite)
+  const decide = implement(
+    { name: 'gate', inputs: Object.keys(inputs), outputs: ['sums', 'gate'] },
+    {
+      lower: ({ inputs, outputs }) => [gateDispatch({ ...outputs, finite: Object.values(inputs) }, { clip, closed })],
+    },
+  )
+  const outputs = { sums: { ...result(sums.length), data: sums }, gate: result(4) }
+  return [...(await runKernel(device, decide, { inputs, outputs })).gate]
 }
 
 const normOf = (ranges: readonly Float32Array[]): number =>

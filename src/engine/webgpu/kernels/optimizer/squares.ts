@@ -7,7 +7,7 @@
  * which counts as infinite.
  */
 import { MAX_SQUARES } from '../../../contract/arena-kernels.ts'
-import { type Dispatch, type Lowered, rowsOf, WORKGROUP, workgroupMain } from '../../contract.ts'
+import { type Dispatch, type Operand, rowsOf, WORKGROUP, workgroupMain } from '../../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 import { reduction } from '../reduce.ts'
 import { vectorOf } from '../vectors.ts'
@@ -33,21 +33,20 @@ const sumsOf = (count: number): number => Math.ceil(count / (WORKGROUP * VECTORS
 export const squaresSize = (counts: readonly number[]): number =>
   counts.reduce((total, count) => total + sumsOf(count), 0)
 
-/**
- * Sums of squares of ranges with these numbers of floats, for {@link gateDispatch}. Operands: each range, then the sums
- * [{@link squaresSize}].
- */
-export function squaresDispatches(counts: readonly number[]): Lowered {
-  const dispatches = counts.flatMap((count, input): Dispatch[] => {
-    const groups = sumsOf(count)
+/** Sums of squares of ranges, for {@link gateDispatch}. @param sums [{@link squaresSize}] */
+export function squaresDispatches(ranges: readonly Operand[], sums: Operand): Dispatch[] {
+  let next = 0
+  return ranges.flatMap((range): Dispatch[] => {
+    const groups = sumsOf(range.size)
     if (groups === 0) return []
-    const { type: as, total, largest } = vectorOf(count)
+    const { type: as, total, largest } = vectorOf(range.size)
     const bits = as.replace('f32', 'u32')
-    const first = squaresSize(counts.slice(0, input))
+    const first = next
+    next += groups
     return [
       dispatchOf({
         name: 'squares',
-        operands: { range: { input, as }, sums: { input: counts.length, as: 'u32' } },
+        operands: { range: { of: range, as }, sums: { of: sums, as: 'u32' } },
         workgroups: rowsOf(groups),
         // No sizes, so that ranges of all lengths share a pipeline.
         code: ({ range, sums }) => `
@@ -69,35 +68,39 @@ ${workgroupMain(`(arrayLength(&${range}) + ${WORKGROUP * VECTORS - 1}u) / ${WORK
       }),
     ]
   })
-  return { dispatches }
 }
 
-export interface GateDispatchOptions {
-  /** Number of sums: {@link squaresSize}. */
-  readonly sums: number
+export interface GateOperands {
+  /** Of {@link squaresDispatches}. */
+  readonly sums: Operand
+  /** [4] */
+  readonly gate: Operand
+  /** Arrays of few numbers that must be finite too. */
+  readonly finite: readonly Operand[]
+}
+
+export interface GateRule {
   /** Largest norm; 0 = no clipping. */
   readonly clip: number
   /** Closes the gate whatever the norm is. */
   readonly closed: boolean
-  /** Lengths of arrays of few numbers that must be finite too. */
-  readonly finite: readonly number[]
 }
 
 /**
- * The gate from sums of squares, added in their order. Operands: sums [sums], gate [4], arrays that must be finite. It is
- * open if all numbers are finite; if a gradient is not, the norm is infinite.
+ * The gate from sums of squares, added in their order. It is open if all numbers are finite; if a gradient is not, the
+ * norm is infinite.
  */
-export const gateDispatch = ({ sums: count, clip, closed, finite }: GateDispatchOptions): Dispatch => ({
+export const gateDispatch = (operands: GateOperands, { clip, closed }: GateRule): Dispatch => ({
   name: 'gate',
-  operands: [0, 1, ...finite.map((_, i) => i + 2)].map((input) => ({ input, as: 'u32' })),
+  operands: [operands.sums, operands.gate, ...operands.finite].map((of) => ({ of, as: 'u32' })),
   workgroups: [1, 1, 1],
   code: ([sums, gate, ...arrays]) => `
 ${PART}
 ${workgroupMain(1)} {
   var part = Part(0.0, 0u);
-  for (var first = local; first < ${count}u; first += ${WORKGROUP * BLOCK}u) {
+  for (var first = local; first < ${operands.sums.size}u; first += ${WORKGROUP * BLOCK}u) {
     var block = Part(0.0, 0u);
-    for (var i = first; i < min(first + ${WORKGROUP * BLOCK}u, ${count}u); i += ${WORKGROUP}u) {
+    for (var i = first; i < min(first + ${WORKGROUP * BLOCK}u, ${operands.sums.size}u); i += ${WORKGROUP}u) {
       block = merge(block, Part(bitcast<f32>(${sums}[i]), ${sums}[i]));
     }
     part = merge(part, block);
@@ -106,7 +109,7 @@ ${workgroupMain(1)} {
   if (local > 0u) { return; }
   let is_finite = all.bits < INFINITY_BITS && all.sum < ${MAX_SQUARES};
   var is_open = is_finite;
-  ${finite.map((length, i) => `for (var i = 0u; i < ${length}u; i++) { is_open = is_open && (${arrays[i]}[i] & 0x7fffffffu) < INFINITY_BITS; }`).join('\n  ')}
+  ${operands.finite.map(({ size }, i) => `for (var i = 0u; i < ${size}u; i++) { is_open = is_open && (${arrays[i]}[i] & 0x7fffffffu) < INFINITY_BITS; }`).join('\n  ')}
   let norm = sqrt(all.sum);
   let factor = ${clip > 0 ? `select(1.0, ${clip}f / norm, norm > ${clip}f)` : '1.0'};
   ${gate}[0] = select(INFINITY_BITS, bitcast<u32>(norm), is_finite);

@@ -13,10 +13,9 @@ describe.skipIf(testDevice === null)('CumSum', () => {
   }
 
   async function run(x: TestTensor, { axis, exclusive = 0, reverse = 0 }: Options) {
-    const axisInput: TestTensor = { dtype: 'int64', shape: [], data: [axis] }
-    const outputs = [{ dtype: x.dtype, shape: x.shape }]
-    const call = { type: 'CumSum', attributes: { axis, exclusive, reverse }, inputs: [x, axisInput], outputs }
-    return (await runKernel(device, cumulativeSum, call))[0] as Float64Array
+    const outputs = { y: { dtype: x.dtype, shape: x.shape } }
+    const call = { attributes: { axis, exclusive, reverse }, inputs: { x }, outputs }
+    return (await runKernel(device, cumulativeSum, call)).y
   }
 
   /** The running sums, and those of the absolute values. */

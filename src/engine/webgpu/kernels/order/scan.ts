@@ -1,21 +1,12 @@
 /** Running sums: ONNX `CumSum`. */
-import {
-  type Dispatch,
-  type Kernel,
-  type KernelCall,
-  type Operand,
-  type Place,
-  rowsOf,
-  WORKGROUP,
-  workgroupMain,
-} from '../../contract.ts'
+import { type Dispatch, implement, type Operand, rowsOf, scratch, WORKGROUP, workgroupMain } from '../../contract.ts'
+import { dispatchOf } from '../dispatch.ts'
 import { type AxisView, axisView, elementOf, powerOfTwo } from '../views.ts'
 
 /** Elements of a line that an invocation adds up. */
 const RUN = 8
 
 export interface Scan {
-  readonly type: 'f32' | 'i32'
   readonly view: AxisView
   readonly exclusive: boolean
   readonly reverse: boolean
@@ -35,40 +26,41 @@ function tileOf({ length, inner }: AxisView) {
  * `reverse` of ONNX. Long lines are cut into blocks: sums of blocks, their running sums by the same kernel, then
  * running sums in the blocks, which begin with those (Blelloch 1990).
  */
-export const cumulativeSum: Kernel = {
-  lower(call) {
-    const [x] = call.inputs as readonly [Operand]
-    const { axis, exclusive, reverse } = call.attributes
-    if (typeof axis !== 'number') throw new Error('internal: CumSum without the attribute axis')
-    if (x.size === 0) return { dispatches: [] }
-    const scan = { type: elementOf(x), view: axisView(x, axis), exclusive: exclusive === 1, reverse: reverse === 1 }
-    const scratch: { dtype: Operand['dtype']; shape: readonly number[] }[] = []
-    const allocate = (shape: readonly number[]): Place => ({ scratch: scratch.push({ dtype: x.dtype, shape }) - 1 })
-    return { scratch, dispatches: scanDispatches(scan, { input: 0 }, { output: 0 }, allocate) }
+export const cumulativeSum = implement(
+  { name: 'CumSum', inputs: ['x'], outputs: ['y'] },
+  {
+    lower({ attributes: { axis, exclusive, reverse }, inputs: { x }, outputs: { y } }) {
+      if (typeof axis !== 'number') throw new Error('internal: CumSum without the attribute axis')
+      if (x.size === 0) return []
+      return scanDispatches({ view: axisView(x, axis), exclusive: exclusive === 1, reverse: reverse === 1 }, x, y)
+    },
+    work: ({ inputs: { x } }) => ({ flops: x.size, bytes: 8 * x.size }),
   },
-  work: ({ inputs: [x] }: KernelCall) => ({ flops: (x as Operand).size, bytes: 8 * (x as Operand).size }),
-}
+)
 
-/** Running sums from an array to another. @param allocate Scratch memory for sums of blocks. */
-export function scanDispatches(scan: Scan, from: Place, to: Place, allocate: (shape: number[]) => Place): Dispatch[] {
+/** Running sums from an array to another. */
+export function scanDispatches(scan: Scan, x: Operand, y: Operand): Dispatch[] {
   const { outer, inner } = scan.view
   const { blocks } = tileOf(scan.view)
-  if (blocks === 1) return [scanTile(scan, [from, to], 'scan')]
+  if (blocks === 1) return [scanTile(scan, 'scan', x, y)]
   const view = { outer, length: blocks, inner }
-  const [sums, before] = [allocate([outer, blocks, inner]), allocate([outer, blocks, inner])]
+  const [sums, before] = [scratch(x.dtype, [outer, blocks, inner]), scratch(x.dtype, [outer, blocks, inner])]
   return [
-    scanTile(scan, [from, sums], 'sum'),
-    ...scanDispatches({ type: scan.type, view, exclusive: true, reverse: false }, sums, before, allocate),
-    scanTile(scan, [from, to, before], 'scan'),
+    scanTile(scan, 'sum', x, sums),
+    ...scanDispatches({ view, exclusive: true, reverse: false }, sums, before),
+    scanTile(scan, 'scan', x, y, before),
   ]
 }
 
-/** A pass over all tiles: `sum` gives the sums of blocks, `scan` running sums, with a third operand after those sums. */
+/** A pass over all tiles: `sum` gives the sums of blocks, `scan` running sums. @param before Running sums of the blocks. */
 function scanTile(
-  { type, view, exclusive, reverse }: Scan,
-  operands: readonly Place[],
+  { view, exclusive, reverse }: Scan,
   kind: 'sum' | 'scan',
+  x: Operand,
+  y: Operand,
+  before?: Operand,
 ): Dispatch {
+  const type = elementOf(x)
   const { outer, length, inner } = view
   const { lanes, columns, rows, blocks } = tileOf(view)
   const lines = outer * inner
@@ -84,7 +76,7 @@ function scanTile(
     ${body}
   }`
   const blockSum = `(line / ${inner}u * ${blocks}u + block) * ${inner}u + line % ${inner}u`
-  const runningSum = (to: string, before: string | undefined) => `
+  const runningSum = (to: string, before: string) => `
   var running = ${type}(0);
   if (lane > 0u) { running = totals[local - ${columns}u]; }
   ${before ? `if (line < ${lines}u) { running += ${before}[${blockSum}]; }` : ''}
@@ -97,11 +89,11 @@ function scanTile(
   const lastTotal = (to: string) => `
   if (lane == ${lanes - 1}u && line < ${lines}u) { ${to}[${blockSum}] = totals[local]; }`
 
-  return {
+  return dispatchOf({
     name: `CumSum (${kind})`,
-    operands,
+    operands: { x, y, before },
     workgroups: rowsOf(groups),
-    code: ([x, y, before]) => `
+    code: ({ x, y, before }) => `
 // One word of padding after 32: invocations that read their runs meet in no bank.
 var<workgroup> tile: array<${type}, ${rows * columns + (rows * columns) / 32}>;
 var<workgroup> totals: array<${type}, ${WORKGROUP}>;
@@ -140,7 +132,7 @@ ${workgroupMain(groups)} {
     totals[local] += others;
   }
   workgroupBarrier();
-  ${kind === 'sum' ? lastTotal(y as string) : runningSum(y as string, before)}
+  ${kind === 'sum' ? lastTotal(y) : runningSum(y, before)}
 }`,
-  }
+  })
 }

@@ -9,10 +9,10 @@
 import {
   type Dispatch,
   gridOf,
-  type Lowered,
   linearMain,
-  type Place,
+  type Operand,
   rowsOf,
+  scratch,
   WORKGROUP,
   workgroupMain,
 } from '../../contract.ts'
@@ -23,15 +23,21 @@ import { type Sorted, sortPlan } from './sort-block.ts'
 
 /** Shapes: data and result [O, R, I]; indices and updates, `from`, [O, U, I]. */
 export interface Scatter {
-  readonly type: 'f32' | 'i32'
   readonly outer: number
   readonly rows: number
   readonly updates: number
   readonly inner: number
-  readonly places: { readonly data: Place | undefined; readonly indices: Place; readonly from: Place }
+  /** Absent if all elements are one number. */
+  readonly data: Operand | undefined
+  readonly indices: Operand
+  readonly from: Operand
+  readonly y: Operand
   /** WGSL: the element at `index` before all updates. @param data Name of the array, empty if there is none. */
   readonly before: (data: string) => string
 }
+
+/** All operands, by the names that WGSL uses. */
+export const operandsOf = ({ data, indices, from, y }: Scatter) => ({ data, indices, from, y })
 
 /** Opens `main` for each element of the result, with its place `o`, `r`, `i`. */
 export const elementMain = ({ outer, rows, inner }: Scatter): string => `
@@ -40,46 +46,40 @@ ${linearMain(outer * rows * inner)} {
   let r = index / ${inner}u % ${rows}u;
   let i = index % ${inner}u;`
 
-/** int32 [O, U padded]. */
-const [KEYS, POSITIONS]: readonly [Place, Place] = [{ scratch: 0 }, { scratch: 1 }]
-/** The index of each update, or {@link MIXED}: int32 [O, U]. */
-const INDEX_OF: Place = { scratch: 2 }
-
 const MIXED = 0x7fffffff
 
 /** Smaller indices have larger keys, which come first. */
 const keyOf = (index: string): string => `~${index}`
 
-export function addSorted(scatter: Scatter): Lowered {
-  const { outer, updates, inner, places } = scatter
+export function addSorted(scatter: Scatter): Dispatch[] {
+  const { outer, updates, inner, indices } = scatter
   const isWide = inner > 1
+  const indexOf = isWide ? scratch('int32', [outer, updates]) : indices
   const sorted: Sorted = {
     rows: outer,
     length: updates,
     keep: updates,
-    operands: [{ ...(isWide ? INDEX_OF : places.indices), as: 'u32' }],
-    key: ([indices]) => keyOf(`${indices}[line * ${updates}u + position]`),
+    bits: indexOf,
+    key: (bits) => keyOf(`${bits}[line * ${updates}u + position]`),
   }
   const { padded } = sortPlan(sorted)
-  const entries = { dtype: 'int32', shape: [outer, padded] } as const
-  const sort = sortInScratch(sorted, 'ScatterElements (sort)', KEYS, POSITIONS)
-  if (!isWide) return { scratch: [entries, entries], dispatches: [...sort, addOwn(scatter, padded)] }
-  return {
-    scratch: [entries, entries, { dtype: 'int32', shape: [outer, updates] }],
-    dispatches: [indexOfUpdates(scatter), ...sort, addOwnAndMixed(scatter, padded)],
-  }
+  const [keys, positions] = [scratch('int32', [outer, padded]), scratch('int32', [outer, padded])]
+  const entries = { keys, positions, padded }
+  const sort = sortInScratch(sorted, 'ScatterElements (sort)', keys, positions)
+  if (!isWide) return [...sort, addOwn(scatter, entries)]
+  return [indexOfUpdates(scatter, indexOf), ...sort, addOwnAndMixed(scatter, entries)]
 }
 
-/** The index of each update if its I indices are equal, else {@link MIXED}. */
-function indexOfUpdates({ outer, updates, inner, places }: Scatter): Dispatch {
+/** Writes the index of each update, int32 [O, U], if its I indices are equal, else {@link MIXED}. */
+function indexOfUpdates({ outer, updates, inner, indices }: Scatter, indexOf: Operand): Dispatch {
   const lanes = lanesOf(inner)
   const rows = WORKGROUP / lanes
   const groups = Math.ceil((outer * updates) / rows)
-  return {
+  return dispatchOf({
     name: 'ScatterElements (index)',
-    operands: [places.indices, INDEX_OF],
+    operands: { indices, indexOf },
     workgroups: rowsOf(groups),
-    code: ([indices, indexOf]) => `
+    code: ({ indices, indexOf }) => `
 ${reduction({ name: 'any_of_row', type: 'u32', lanes, merge: (a, b) => `(${a} | ${b})` })}
 ${workgroupMain(groups)} {
   let lane = local % ${lanes}u;
@@ -93,19 +93,20 @@ ${workgroupMain(groups)} {
   let is_mixed = any_of_row(differs, local) != 0u;
   if (exists && lane == 0u) { ${indexOf}[line] = select(${indices}[first], ${MIXED}, is_mixed); }
 }`,
-  }
+  })
 }
 
-const addOwn = (scatter: Scatter, padded: number): Dispatch =>
+/** Sorted keys and positions of updates, int32 [O, U padded]. */
+interface Entries {
+  readonly keys: Operand
+  readonly positions: Operand
+  readonly padded: number
+}
+
+const addOwn = (scatter: Scatter, { keys, positions, padded }: Entries): Dispatch =>
   dispatchOf({
     name: 'ScatterElements (add)',
-    operands: {
-      keys: { ...KEYS, as: 'u32' },
-      positions: POSITIONS,
-      data: scatter.places.data,
-      from: scatter.places.from,
-      y: { output: 0 },
-    },
+    operands: { keys: { of: keys, as: 'u32' }, positions, data: scatter.data, from: scatter.from, y: scatter.y },
     workgroups: gridOf(scatter.outer * scatter.rows * scatter.inner),
     code: ({ keys, positions, data, from, y }) => `
 ${lookUp(scatter, padded, keys, positions)}
@@ -121,15 +122,10 @@ ${elementMain(scatter)}
 }`,
   })
 
-const addOwnAndMixed = (scatter: Scatter, padded: number): Dispatch =>
+const addOwnAndMixed = (scatter: Scatter, { keys, positions, padded }: Entries): Dispatch =>
   dispatchOf({
     name: 'ScatterElements (add)',
-    operands: {
-      keys: { ...KEYS, as: 'u32' },
-      positions: POSITIONS,
-      ...scatter.places,
-      y: { output: 0 },
-    },
+    operands: { keys: { of: keys, as: 'u32' }, positions, ...operandsOf(scatter) },
     workgroups: gridOf(scatter.outer * scatter.rows * scatter.inner),
     code: ({ keys, positions, data, indices, from, y }) => `
 ${lookUp(scatter, padded, keys, positions)}

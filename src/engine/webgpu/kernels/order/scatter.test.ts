@@ -24,16 +24,15 @@ describe.skipIf(testDevice === null)('ScatterElements', () => {
     const { shape, axis, count, indices, updates, reduction, dtype = 'float32' } = given
     const from = shape.map((d, i) => (i === axis ? count : d))
     const call = {
-      type: 'ScatterElements',
       attributes: { axis, ...(reduction && { reduction }) },
-      inputs: [
-        { dtype, shape, data: filled(given) },
-        { dtype: 'int32', shape: from, data: indices },
-        { dtype, shape: from, data: updates },
-      ],
-      outputs: [{ dtype, shape }],
+      inputs: {
+        data: { dtype, shape, data: filled(given) },
+        indices: { dtype: 'int32', shape: from, data: indices },
+        updates: { dtype, shape: from, data: updates },
+      },
+      outputs: { y: { dtype, shape } },
     } as const
-    return (await runKernel(device, scatterElements, call))[0] as Float64Array
+    return (await runKernel(device, scatterElements, call)).y
   }
 
   /** In float32, update by update: the order of the sums is part of the contract. */

@@ -1,52 +1,62 @@
 /** ONNX `ScatterElements`. */
-import { type Dispatch, gridOf, type Kernel, linearMain, type Operand } from '../../contract.ts'
+import type { Attributes } from '../../../../core/graph/kernels/declaration.ts'
+import { type Dispatch, gridOf, implement, linearMain } from '../../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
-import { bytesOf } from '../vectors.ts'
-import { axisView, elementOf } from '../views.ts'
-import { addSorted, elementMain, type Scatter } from './scatter-sorted.ts'
+import { bytesOfCall } from '../vectors.ts'
+import { axisView, elementOf, floatOf } from '../views.ts'
+import { addSorted, elementMain, operandsOf, type Scatter } from './scatter-sorted.ts'
 
 /** Up to so many updates of a line, each element looks at all of them. */
 const FEW = 64
 
 /**
- * Inputs data, indices, updates, or with the attribute `fill` indices and updates, for data that are this number;
- * attributes `axis`, and `reduction`: `add`, or none. The result is data with the updates set or added at their indices
+ * Attributes `axis`, and `reduction`: `add`, or none. The result is data with the updates set or added at their indices
  * along the axis; an index out of range has no effect. Sums are in the order of the updates. Without a reduction,
  * indices of a line must be distinct: an element with several updates gets any of them, and not always the same.
  */
-export const scatterElements: Kernel = {
-  lower({ attributes: { axis = 0, reduction = 'none', fill }, inputs, outputs }) {
-    const [indices, updates] = inputs.slice(-2) as [Operand, Operand]
-    const [y] = outputs as readonly [Operand]
-    if (typeof axis !== 'number' || (reduction !== 'add' && reduction !== 'none'))
-      throw new Error(`internal: ScatterElements with axis=${axis}, reduction=${reduction}`)
-    const { outer, length: rows, inner } = axisView(y, axis)
-    const view = axisView(indices, axis)
-    if (updates.size !== indices.size || view.outer !== outer || view.inner !== inner)
-      throw new Error(`internal: ScatterElements of [${indices.shape.join(', ')}] into [${y.shape.join(', ')}]`)
-    const type = elementOf(y)
-    const isFilled = fill !== undefined
-    const scatter: Scatter = {
-      ...{ type, outer, rows, updates: view.length, inner },
-      places: {
-        data: isFilled ? undefined : { input: 0 },
-        indices: { input: isFilled ? 0 : 1 },
-        from: { input: isFilled ? 1 : 2 },
-      },
-      before: (data) => (isFilled ? `${type}(${(fill as { float: number }).float})` : `${data}[index]`),
-    }
-    if (y.size === 0) return { dispatches: [] }
-    if (updates.size === 0) return { dispatches: [copy(scatter)] }
-    if (view.length <= FEW) return { dispatches: [lookAtAll(scatter, reduction === 'add' ? '+=' : '=')] }
-    return reduction === 'add' ? addSorted(scatter) : { dispatches: [copy(scatter), setAll(scatter)] }
+export const scatterElements = implement(
+  { name: 'ScatterElements', inputs: ['data', 'indices', 'updates'], outputs: ['y'] },
+  {
+    lower: ({ attributes, inputs: { data, indices, updates: from }, outputs: { y } }) =>
+      scatter(attributes, { data, indices, from, y, before: (array) => `${array}[index]` }),
+    work: (call) => ({ flops: call.inputs.updates.size, bytes: bytesOfCall(call) }),
   },
-  work: ({ inputs, outputs }) => ({ flops: (inputs.at(-1) as Operand).size, bytes: bytesOf(...inputs, ...outputs) }),
+)
+
+/** {@link scatterElements} into data that are all the number `fill`, an attribute. */
+export const scatterFill = implement(
+  { name: 'ScatterFill', inputs: ['indices', 'updates'], outputs: ['y'] },
+  {
+    lower({ attributes, inputs: { indices, updates: from }, outputs: { y } }) {
+      const fill = `${elementOf(y)}(${floatOf(attributes.fill)})`
+      return scatter(attributes, { data: undefined, indices, from, y, before: () => fill })
+    },
+    work: (call) => ({ flops: call.inputs.updates.size, bytes: bytesOfCall(call) }),
+  },
+)
+
+function scatter(
+  { axis = 0, reduction = 'none' }: Attributes,
+  operands: Pick<Scatter, 'data' | 'indices' | 'from' | 'y' | 'before'>,
+): readonly Dispatch[] {
+  const { indices, from, y } = operands
+  if (typeof axis !== 'number' || (reduction !== 'add' && reduction !== 'none'))
+    throw new Error(`internal: ScatterElements with axis=${axis}, reduction=${reduction}`)
+  const { outer, length: rows, inner } = axisView(y, axis)
+  const view = axisView(indices, axis)
+  if (from.size !== indices.size || view.outer !== outer || view.inner !== inner)
+    throw new Error(`internal: ScatterElements of [${indices.shape.join(', ')}] into [${y.shape.join(', ')}]`)
+  const all: Scatter = { ...operands, outer, rows, updates: view.length, inner }
+  if (y.size === 0) return []
+  if (from.size === 0) return [copy(all)]
+  if (view.length <= FEW) return [lookAtAll(all, reduction === 'add' ? '+=' : '=')]
+  return reduction === 'add' ? addSorted(all) : [copy(all), setAll(all)]
 }
 
 const lookAtAll = (scatter: Scatter, assign: '=' | '+='): Dispatch =>
   dispatchOf({
     name: 'ScatterElements',
-    operands: { ...scatter.places, y: { output: 0 } },
+    operands: operandsOf(scatter),
     workgroups: gridOf(scatter.outer * scatter.rows * scatter.inner),
     code: ({ data, indices, from, y }) => `
 ${elementMain(scatter)}
@@ -59,10 +69,10 @@ ${elementMain(scatter)}
 }`,
   })
 
-const copy = ({ outer, rows, inner, places: { data }, before }: Scatter): Dispatch =>
+const copy = ({ outer, rows, inner, data, y, before }: Scatter): Dispatch =>
   dispatchOf({
     name: 'ScatterElements (copy)',
-    operands: { data, y: { output: 0 } },
+    operands: { data, y },
     workgroups: gridOf(outer * rows * inner),
     code: ({ data, y }) => `
 ${linearMain(outer * rows * inner)} {
@@ -70,10 +80,10 @@ ${linearMain(outer * rows * inner)} {
 }`,
   })
 
-const setAll = ({ outer, rows, updates: count, inner, places: { indices, from } }: Scatter): Dispatch =>
+const setAll = ({ outer, rows, updates: count, inner, indices, from, y }: Scatter): Dispatch =>
   dispatchOf({
     name: 'ScatterElements (set)',
-    operands: { indices, from, y: { output: 0 } },
+    operands: { indices, from, y },
     workgroups: gridOf(outer * count * inner),
     code: ({ indices, from, y }) => `
 ${linearMain(outer * count * inner)} {

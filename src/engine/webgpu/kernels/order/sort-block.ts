@@ -10,7 +10,7 @@
  *
  * All sizes, strides and spacings are powers of two.
  */
-import { type Dispatch, rowsOf, type Use, WORKGROUP, workgroupMain } from '../../contract.ts'
+import { type Operand, rowsOf, WORKGROUP, type Workgroups, workgroupMain } from '../../contract.ts'
 import { powerOfTwo } from '../views.ts'
 
 /** Entries that a workgroup sorts in its memory: 8 bytes each, 16 KiB. */
@@ -22,10 +22,10 @@ export interface Sorted {
   readonly length: number
   /** How many of the first entries are wanted. */
   readonly keep: number
-  /** Operands that keys are made of. */
-  readonly operands: readonly Use[]
+  /** What keys are made of, read as u32. */
+  readonly bits: Operand
   /** WGSL of the u32 key of an entry, of the u32 variables `line` and `position`. */
-  readonly key: (names: readonly string[]) => string
+  readonly key: (bits: string) => string
   /** More functions for `key`. */
   readonly functions?: string
 }
@@ -44,7 +44,7 @@ export function sortPlan({ length, keep }: Pick<Sorted, 'length' | 'keep'>): Sor
   return { padded, run: powerOfTwo(Math.max(keep, 2)), block: Math.min(padded, MAX_BLOCK) }
 }
 
-/** Whether rows fit into blocks, so that {@link sortInBlocks} may be used. */
+/** Whether a row is a block. */
 export const fitsBlock = (length: number): boolean => length <= MAX_BLOCK
 
 /**
@@ -125,25 +125,22 @@ fn sort_block(local: u32) {
   }
 }`
 
+/** A workgroup has a block of a row. */
+export function blocksOf(sorted: Sorted): Workgroups {
+  const { padded, block } = sortPlan(sorted)
+  return rowsOf((sorted.rows * padded) / block)
+}
+
 /**
- * Sorts each block of each row.
- * @param more Operands after those of the keys.
+ * WGSL that sorts each block of each row.
+ * @param bits Name of the array that keys are made of.
  * @param store WGSL that keeps the entries of `keys` and `positions`, those of the block at `first` of the row `line`
  */
-export function blockSort(
-  sorted: Sorted,
-  name: string,
-  more: readonly Use[],
-  store: (names: readonly string[]) => string,
-): Dispatch {
-  const { rows, length, operands, key, functions = '' } = sorted
+export function blockSort(sorted: Sorted, bits: string, store: string): string {
+  const { rows, length, key, functions = '' } = sorted
   const { padded, run, block } = sortPlan(sorted)
   const blocks = padded / block
-  return {
-    name,
-    operands: [...operands, ...more],
-    workgroups: rowsOf(rows * blocks),
-    code: (names) => `
+  return `
 ${functions}
 ${network({ block, run: Math.min(run, block) })}
 ${workgroupMain(rows * blocks)} {
@@ -153,30 +150,12 @@ ${workgroupMain(rows * blocks)} {
     let position = first + i;
     // Entries past the end come after all others: no key is smaller, and no position less.
     var key = 0u;
-    if (position < ${length}u) { key = ${key(names)}; }
+    if (position < ${length}u) { key = ${key(bits)}; }
     keys[i] = key;
     positions[i] = position;
   }
   sort_block(local);
   workgroupBarrier();
-  ${store(names)}
-}`,
-  }
+  ${store}
+}`
 }
-
-/**
- * Sorts rows of at most a block.
- * @param store WGSL of what to do with the entry at `positions[i]`, the i-th of the row `line`, for i below `keep`
- */
-export const sortInBlocks = (
-  sorted: Sorted,
-  name: string,
-  more: readonly Use[],
-  store: (names: readonly string[]) => string,
-): Dispatch =>
-  blockSort(
-    sorted,
-    name,
-    more,
-    (names) => `for (var i = local; i < ${sorted.keep}u; i += ${WORKGROUP}u) { ${store(names)} }`,
-  )

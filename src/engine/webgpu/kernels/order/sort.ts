@@ -2,40 +2,32 @@
  * The first entries of rows in order, for rows of any length: blocks are sorted in workgroup memory (`sort-block.ts`),
  * then runs in scratch memory continue the same network, one dispatch for each stride that exceeds a block.
  */
-import {
-  type Dispatch,
-  gridOf,
-  linearMain,
-  type Place,
-  rowsOf,
-  type Use,
-  WORKGROUP,
-  workgroupMain,
-} from '../../contract.ts'
-import { blockSort, compareIn, network, type Sorted, sortPlan } from './sort-block.ts'
+import { type Dispatch, gridOf, linearMain, type Operand, rowsOf, WORKGROUP, workgroupMain } from '../../contract.ts'
+import { dispatchOf } from '../dispatch.ts'
+import { blockSort, blocksOf, compareIn, network, type Sorted, sortPlan } from './sort-block.ts'
 
 /**
  * Sorts rows in scratch memory: keys and positions, int32 [rows, {@link SortPlan.padded}] each. The first `keep` entries
  * of a row are in order then.
  */
-export function sortInScratch(sorted: Sorted, name: string, keys: Place, positions: Place): Dispatch[] {
+export function sortInScratch(sorted: Sorted, name: string, keys: Operand, positions: Operand): Dispatch[] {
   const { padded, run, block } = sortPlan(sorted)
-  const runs: Runs = {
+  const chunk = Math.min(run, block)
+  const runs: Runs = { name, entries: sorted.rows * padded, chunk, keys, positions }
+  const sortBlocks = dispatchOf({
     name,
-    entries: sorted.rows * padded,
-    chunk: Math.min(run, block),
-    operands: [
-      { ...keys, as: 'u32' },
-      { ...positions, as: 'u32' },
-    ],
-  }
-  const sortBlocks = blockSort(sorted, name, runs.operands, (names) => {
-    const [k, p] = names.slice(-2)
-    return `
-  for (var i = local; i < ${runs.chunk}u; i += ${WORKGROUP}u) {
+    operands: { bits: { of: sorted.bits, as: 'u32' }, ...entriesOf(runs) },
+    workgroups: blocksOf(sorted),
+    code: ({ bits, k, p }) =>
+      blockSort(
+        sorted,
+        bits,
+        `
+  for (var i = local; i < ${chunk}u; i += ${WORKGROUP}u) {
     ${k}[line * ${padded}u + first + i] = keys[i];
     ${p}[line * ${padded}u + first + i] = positions[i];
-  }`
+  }`,
+      ),
   })
   const dispatches: Dispatch[] = [sortBlocks]
   for (let size = block; size < run; size *= 2) dispatches.push(flip(runs, size, size), ...mergeRuns(runs, size, size))
@@ -50,22 +42,27 @@ interface Runs {
   readonly entries: number
   /** Entries that a workgroup merges in its memory. */
   readonly chunk: number
-  readonly operands: readonly [keys: Use, positions: Use]
+  readonly keys: Operand
+  readonly positions: Operand
 }
 
+const entriesOf = ({ keys, positions }: Runs) =>
+  ({ k: { of: keys, as: 'u32' }, p: { of: positions, as: 'u32' } }) as const
+
 /** @param places WGSL that sets `low` and `high` for a `pair` */
-const compare = ({ name, operands }: Runs, what: string, pairs: number, places: string): Dispatch => ({
-  name: `${name} (${what})`,
-  operands,
-  workgroups: gridOf(pairs),
-  code: ([keys, positions]) => `
-${compareIn(keys as string, positions as string)}
+const compare = (runs: Runs, what: string, pairs: number, places: string): Dispatch =>
+  dispatchOf({
+    name: `${runs.name} (${what})`,
+    operands: entriesOf(runs),
+    workgroups: gridOf(pairs),
+    code: ({ k, p }) => `
+${compareIn(k, p)}
 ${linearMain(pairs)} {
   let pair = index;
   ${places}
   compare(low, high);
 }`,
-})
+  })
 
 /** Compares each other run of this size, mirrored, with the run after it. */
 const flip = (runs: Runs, size: number, spacing: number): Dispatch =>
@@ -98,13 +95,14 @@ const exchange = (runs: Runs, stride: number, size: number, spacing: number): Di
   )
 
 /** The strides of a merge below a chunk. */
-function mergeChunks({ name, entries, chunk, operands }: Runs, size: number, spacing: number): Dispatch {
+function mergeChunks(runs: Runs, size: number, spacing: number): Dispatch {
+  const { name, entries, chunk } = runs
   const chunks = ((entries / spacing) * size) / chunk
-  return {
+  return dispatchOf({
     name: `${name} (merge)`,
-    operands,
+    operands: entriesOf(runs),
     workgroups: rowsOf(chunks),
-    code: ([k, p]) => `
+    code: ({ k, p }) => `
 ${network({ block: chunk, run: chunk })}
 ${workgroupMain(chunks)} {
   let first = row / ${size / chunk}u * ${spacing}u + row % ${size / chunk}u * ${chunk}u;
@@ -119,5 +117,5 @@ ${workgroupMain(chunks)} {
     ${p}[first + i] = positions[i];
   }
 }`,
-  }
+  })
 }

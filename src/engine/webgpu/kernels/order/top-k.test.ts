@@ -8,19 +8,11 @@ describe.skipIf(testDevice === null)('TopK', () => {
 
   async function run(data: ArrayLike<number>, shape: readonly number[], k: number, dtype: 'float32' | 'int32') {
     const to = [...shape.slice(0, -1), k]
-    const call = {
-      type: 'TopK',
+    return runKernel(device, topK, {
       attributes: { axis: -1, largest: 1, sorted: 1 },
-      inputs: [
-        { dtype, shape, data },
-        { dtype: 'int64', shape: [1], data: [k] },
-      ],
-      outputs: [
-        { dtype, shape: to },
-        { dtype: 'int64', shape: to },
-      ],
-    } as const
-    return runKernel(device, topK, call)
+      inputs: { x: { dtype, shape, data } },
+      outputs: { values: { dtype, shape: to }, positions: { dtype: 'int64', shape: to } },
+    })
   }
 
   function expected(data: ArrayLike<number>, width: number, k: number) {
@@ -54,7 +46,7 @@ describe.skipIf(testDevice === null)('TopK', () => {
       const width = shape.at(-1) as number
       // Few different values: many are equal.
       const data = numbers(sizeOf(shape)).map((x) => Math.round(x * Math.max(3, width / 3)) / 8)
-      const [values, positions] = (await run(data, shape, k, 'float32')) as [Float64Array, Float64Array]
+      const { values, positions } = await run(data, shape, k, 'float32')
       const want = expected(data, width, k)
       expect(firstDifference(positions, want)).toBeNull()
       const at = (p: number, i: number) => data[Math.floor(i / k) * width + p] as number
@@ -63,14 +55,14 @@ describe.skipIf(testDevice === null)('TopK', () => {
 
   test('orders integers of both signs', async () => {
     const data = [5, -3, 2147483647, -2147483648, 0, 5]
-    const [values, positions] = (await run(data, [1, 6], 6, 'int32')) as [Float64Array, Float64Array]
+    const { values, positions } = await run(data, [1, 6], 6, 'int32')
     expect(Array.from(values)).toEqual([2147483647, 5, 5, 0, -3, -2147483648])
     expect(Array.from(positions)).toEqual([2, 0, 5, 4, 1, 3])
   })
 
   test('takes the least integer before padding', async () => {
     const data = new Int32Array(300).fill(-2147483648)
-    const [, positions] = (await run(data, [1, 300], 300, 'int32')) as [Float64Array, Float64Array]
+    const { positions } = await run(data, [1, 300], 300, 'int32')
     expect(firstDifference(positions, Array.from(data.keys()))).toBeNull()
   })
 
@@ -78,13 +70,13 @@ describe.skipIf(testDevice === null)('TopK', () => {
     test(`puts NaN first, then infinity, and holds both zeros equal, in rows of ${width}`, async () => {
       const data = new Float32Array(width).fill(-1)
       data.set([-0, 0, Number.NEGATIVE_INFINITY, Number.NaN, Number.POSITIVE_INFINITY, -0, -Number.NaN, 1e-38])
-      const [values, positions] = (await run(data, [1, width], width, 'float32')) as [Float64Array, Float64Array]
+      const { values, positions } = await run(data, [1, width], width, 'float32')
       expect(Array.from(positions.subarray(0, 7))).toEqual([3, 6, 4, 7, 0, 1, 5])
       expect(positions.at(-1)).toBe(2)
       expect(Object.is(values[4], -0)).toBe(true)
     })
 
   test('has nothing to do for no rows', async () => {
-    expect(await run([], [0, 5], 2, 'float32')).toEqual([new Float64Array(0), new Float64Array(0)])
+    expect(await run([], [0, 5], 2, 'float32')).toEqual({ values: new Float64Array(), positions: new Float64Array() })
   })
 })

@@ -2,19 +2,19 @@
 import {
   type Dispatch,
   gridOf,
-  type Kernel,
-  type Lowered,
+  implement,
   linearMain,
   type Operand,
-  type Place,
   rowsOf,
+  scratch,
   WORKGROUP,
   workgroupMain,
 } from '../../contract.ts'
-import { bytesOf } from '../vectors.ts'
+import { dispatchOf } from '../dispatch.ts'
+import { bytesOfCall, widthOf } from '../vectors.ts'
 import { axisView, elementOf } from '../views.ts'
 import { sortInScratch } from './sort.ts'
-import { FLOAT_KEY, fitsBlock, type Sorted, sortInBlocks, sortPlan } from './sort-block.ts'
+import { blockSort, blocksOf, FLOAT_KEY, fitsBlock, type Sorted, sortPlan } from './sort-block.ts'
 
 /** Up to here, ranks are counted. */
 const MAX_COUNTED = WORKGROUP
@@ -27,29 +27,39 @@ const keyOf = (x: Operand, bits: string): string =>
  * The k largest along the last axis, largest first, equal ones by position; NaN comes first. k is the width of the
  * outputs, values and positions. Rows of a few elements: each element counts those before it. Longer ones are sorted.
  */
-export const topK: Kernel = {
-  lower(call) {
-    const { axis = -1, largest = 1 } = call.attributes
-    const [x] = call.inputs as readonly [Operand]
-    if ((axis !== -1 && axis !== x.shape.length - 1) || largest !== 1)
-      throw new Error(`internal: TopK along axis ${axis} with largest=${largest}`)
-    const { outer: rows, length } = axisView(x, -1)
-    const keep = (call.outputs[0] as Operand).shape.at(-1) as number
-    if (rows * keep === 0) return { dispatches: [] }
-    if (length <= MAX_COUNTED) return { dispatches: [countRanks(x, rows, length, keep)] }
-    return sortRows(x, rows, length, keep)
+export const topK = implement(
+  { name: 'TopK', inputs: ['x'], outputs: ['values', 'positions'] },
+  {
+    lower({ attributes: { axis = -1, largest = 1 }, inputs: { x }, outputs: { values, positions } }) {
+      if ((axis !== -1 && axis !== x.shape.length - 1) || largest !== 1)
+        throw new Error(`internal: TopK along axis ${axis} with largest=${largest}`)
+      const { outer: rows, length } = axisView(x, -1)
+      const best = { x, values, positions, rows, length, keep: widthOf(values) }
+      if (rows * best.keep === 0) return []
+      return length <= MAX_COUNTED ? [countRanks(best)] : sortRows(best)
+    },
+    work: (call) => ({ flops: 0, bytes: bytesOfCall(call) }),
   },
-  work: ({ inputs, outputs }) => ({ flops: 0, bytes: bytesOf(...inputs, ...outputs) }),
+)
+
+/** The operands of a call: the first `keep` elements of rows of some length. */
+interface Best {
+  readonly x: Operand
+  readonly values: Operand
+  readonly positions: Operand
+  readonly rows: number
+  readonly length: number
+  readonly keep: number
 }
 
-function countRanks(x: Operand, count: number, width: number, keep: number): Dispatch {
+function countRanks({ x, values, positions, rows: count, length: width, keep }: Best): Dispatch {
   const rows = Math.floor(WORKGROUP / width)
   const groups = Math.ceil(count / rows)
-  return {
+  return dispatchOf({
     name: 'TopK',
-    operands: [{ input: 0, as: 'u32' }, { output: 0, as: 'u32' }, { output: 1 }],
+    operands: { bits: { of: x, as: 'u32' }, values: { of: values, as: 'u32' }, positions },
     workgroups: rowsOf(groups),
-    code: ([bits, values, positions]) => `
+    code: ({ bits, values, positions }) => `
 ${FLOAT_KEY}
 var<workgroup> keys: array<u32, ${WORKGROUP}>;
 ${workgroupMain(groups)} {
@@ -72,39 +82,46 @@ ${workgroupMain(groups)} {
     ${positions}[line * ${keep}u + rank] = i32(column);
   }
 }`,
-  }
+  })
 }
 
-function sortRows(x: Operand, rows: number, length: number, keep: number): Lowered {
+function sortRows({ x, values, positions, rows, length, keep }: Best): Dispatch[] {
   const sorted: Sorted = {
     rows,
     length,
     keep,
-    operands: [{ input: 0, as: 'u32' }],
-    key: ([bits]) => keyOf(x, `${bits}[line * ${length}u + position]`),
+    bits: x,
+    key: (bits) => keyOf(x, `${bits}[line * ${length}u + position]`),
     functions: FLOAT_KEY,
   }
-  const outputs = [{ output: 0, as: 'u32' }, { output: 1 }] as const
+  const [ofX, ofValues] = [x, values].map((of) => ({ of, as: 'u32' }) as const)
   if (fitsBlock(length)) {
-    const store = ([bits, values, positions]: readonly string[]) => `
+    const sort = dispatchOf({
+      name: 'TopK',
+      operands: { bits: ofX, values: ofValues, positions },
+      workgroups: blocksOf(sorted),
+      code: ({ bits, values, positions }) => {
+        const take = `
     ${values}[line * ${keep}u + i] = ${bits}[line * ${length}u + positions[i]];
     ${positions}[line * ${keep}u + i] = i32(positions[i]);`
-    return { dispatches: [sortInBlocks(sorted, 'TopK', outputs, store)] }
+        return blockSort(sorted, bits, `for (var i = local; i < ${keep}u; i += ${WORKGROUP}u) { ${take} }`)
+      },
+    })
+    return [sort]
   }
   const { padded } = sortPlan(sorted)
-  const [keys, places]: [Place, Place] = [{ scratch: 0 }, { scratch: 1 }]
-  const take: Dispatch = {
+  const [keys, places] = [scratch('int32', [rows, padded]), scratch('int32', [rows, padded])]
+  const take = dispatchOf({
     name: 'TopK (take)',
-    operands: [{ input: 0, as: 'u32' }, places, ...outputs],
+    operands: { bits: ofX, places, values: ofValues, positions },
     workgroups: gridOf(rows * keep),
-    code: ([bits, places, values, positions]) => `
+    code: ({ bits, places, values, positions }) => `
 ${linearMain(rows * keep)} {
   let line = index / ${keep}u;
   let position = ${places}[line * ${padded}u + index % ${keep}u];
   ${values}[index] = ${bits}[line * ${length}u + u32(position)];
   ${positions}[index] = position;
 }`,
-  }
-  const memory = { dtype: 'int32', shape: [rows, padded] } as const
-  return { scratch: [memory, memory], dispatches: [...sortInScratch(sorted, 'TopK', keys, places), take] }
+  })
+  return [...sortInScratch(sorted, 'TopK', keys, places), take]
 }

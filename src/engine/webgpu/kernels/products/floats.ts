@@ -3,37 +3,37 @@
  * number of them, else element by element, and as float32 or as f16. Code that uses the functions below need not know
  * which.
  */
-import type { Operand, Place, Use } from '../../contract.ts'
+import { dim } from '../../../../core/graph/shape.ts'
+import type { Operand, Use } from '../../contract.ts'
 
 /** WGSL types of numbers. */
 export type Float = 'f32' | 'f16'
 
-/** An operand of a dispatch, the type of its numbers, and whether its elements are vectors. */
+/** An array in WGSL: its name, the type of its numbers, and whether its elements are vectors. */
 export interface Floats {
-  readonly use: Use
+  readonly array: string
   readonly wide: boolean
   readonly type: Float
 }
 
-/** A float operand, at its place, whose lines of consecutive numbers are `line` long. */
+/** A float operand whose lines of consecutive numbers are `line` long. */
 export interface Lines {
-  readonly place: Place
-  readonly operand: Pick<Operand, 'size' | 'dtype'>
+  readonly of: Operand
   readonly line: number
 }
 
-/** Of the numbers of an operand in memory. */
-const floatOf = ({ dtype }: Pick<Operand, 'dtype'>): Float => (dtype === 'float16' ? 'f16' : 'f32')
+/** Lines along the last axis. */
+export const linesOf = (of: Operand): Lines => ({ of, line: dim(of.shape, -1) })
 
 /**
  * How to bind the operands of one dispatch. Operands of the same size may be the same memory (x·x, or a sum written
  * over its addend), which has one type only.
  */
-export const asFloats = (operands: readonly Lines[]): Floats[] =>
-  operands.map(({ place, operand }) => {
-    const wide = operands.every((other) => other.operand.size !== operand.size || other.line % 4 === 0)
-    const type = floatOf(operand)
-    return { use: { ...place, ...(wide && { as: `vec4<${type}>` as const }) }, wide, type }
+export const asFloats = (operands: readonly Lines[]): (Use & Omit<Floats, 'array'>)[] =>
+  operands.map(({ of }) => {
+    const wide = operands.every((other) => other.of.size !== of.size || other.line % 4 === 0)
+    const type = of.dtype === 'float16' ? 'f16' : 'f32'
+    return { of, ...(wide && { as: `vec4<${type}>` as const }), wide, type }
   })
 
 /** WGSL: a vector of numbers of one type as a vector of another. */
@@ -44,7 +44,7 @@ export const converted = (value: string, from: Float, to: Float): string =>
  * `fn NAME(at: u32, count: u32) -> vec4<TYPE>`: `count` numbers from `at` on, at most four; the rest is arbitrary.
  * @param as Their type in the result.
  */
-export const readFour = (name: string, array: string, { wide, type }: Floats, as: Float = 'f32'): string =>
+export const readFour = (name: string, { array, wide, type }: Floats, as: Float = 'f32'): string =>
   wide
     ? `
 fn ${name}(at: u32, count: u32) -> vec4<${as}> {
@@ -58,7 +58,7 @@ fn ${name}(at: u32, count: u32) -> vec4<${as}> {
 }`
 
 /** `fn NAME(at: u32, count: u32, value: vec4<f32>)`: writes `count` numbers from `at` on, at most four. */
-export const writeFour = (name: string, array: string, { wide, type }: Floats): string => {
+export const writeFour = (name: string, { array, wide, type }: Floats): string => {
   if (wide)
     return `
 fn ${name}(at: u32, count: u32, value: vec4<f32>) {

@@ -1,7 +1,8 @@
 /** Matrix products against plain loops: every layout, sizes that are no multiples of tiles, batches, parts of sums. */
 import { describe, expect, test } from 'vitest'
+import * as declared from '../../../../core/graph/kernels/products.ts'
 import type { AttributeValue } from '../../../../core/graph/tensor.ts'
-import type { Kernel } from '../../contract.ts'
+import { implement, type Kernel, operandOf } from '../../contract.ts'
 import {
   type Exact,
   expectExact,
@@ -14,7 +15,7 @@ import {
 } from '../../testing/exact.ts'
 import { type TestTensor, testDevice } from '../../testing/run-kernel.ts'
 import { asFloats } from './floats.ts'
-import { matmul, tiledMatmul, tilingOf } from './matmul.ts'
+import { fusedMatmul, matmul, onnxMatmul, tiledMatmul, tilingOf } from './matmul.ts'
 import { productOf } from './product.ts'
 import { TILES } from './product-tiles.ts'
 
@@ -59,7 +60,7 @@ function sumsOf(
 }
 
 /** Runs a case with both factors batched alike, and compares it. */
-async function check(kernel: Kernel, of: Case): Promise<void> {
+async function check(kernel: Kernel<typeof declared.matmul>, of: Case): Promise<void> {
   const { batch = [], m, k, n, transposeA = false, transposeB = false, alpha = 1, half } = of
   const dtype = half === 'memory' ? 'float16' : 'float32'
   const factor = (shape: readonly number[], seed: number): { given: Floats; used: Floats } => {
@@ -73,12 +74,12 @@ async function check(kernel: Kernel, of: Case): Promise<void> {
   const addend = of.addend ? randomTensor(shape, 3) : null
   const call = {
     attributes: { transA: transposeA ? 1 : 0, transB: transposeB ? 1 : 0, alpha: { float: alpha } },
-    inputs: [givenA, givenB, ...(addend ? [addend] : [])],
-    outputs: [float(shape, dtype)],
-    added: addend ? [0] : [],
+    inputs: { a: givenA, b: givenB },
+    outputs: { c: float(shape, dtype) },
+    addends: { c: addend ?? undefined },
     rounds: half !== undefined,
   } as const
-  const [result = []] = await runTwice(kernel, call)
+  const { c } = await runTwice(kernel, call)
   const sums = sumsOf(
     of,
     (matrix, i, l) => a.data[matrix * m * k + (transposeA ? l * m + i : i * k + l)] as number,
@@ -86,7 +87,7 @@ async function check(kernel: Kernel, of: Case): Promise<void> {
     addend?.data ?? null,
   )
   // Factors are exact then, and sums are float32: only the result is rounded.
-  expectExact(result, sums, half === 'memory' ? HALF_ROUNDING : 0)
+  expectExact(c, sums, half === 'memory' ? HALF_ROUNDING : 0)
 }
 
 const layouts = [false, true].flatMap((transposeA) => [false, true].map((transposeB) => ({ transposeA, transposeB })))
@@ -99,8 +100,8 @@ function nameOf({ batch = [], m, k, n, transposeA, transposeB, alpha, addend, ha
 
 const product = (a: TestTensor, b: TestTensor, shape: number[], attributes: Record<string, AttributeValue> = {}) => ({
   attributes,
-  inputs: [a, b],
-  outputs: [float(shape)],
+  inputs: { a, b },
+  outputs: { c: float(shape) },
 })
 
 describe.skipIf(testDevice === null)('matmul', { timeout: 60_000 }, () => {
@@ -143,7 +144,7 @@ describe.skipIf(testDevice === null)('matmul', { timeout: 60_000 }, () => {
       [{ m: tile.rows, k: tile.inner + 4, n: tile.columns, transposeA: true }, 1],
     ] as const)
       test(`${nameOf(of)} in tiles ${tile.rows}×${tile.columns}, ${parts} parts`, () =>
-        check({ lower: (call) => tiledMatmul(productOf(call), { tile, parts }) }, of))
+        check(implement(declared.matmul, { lower: (call) => tiledMatmul(productOf(call), { tile, parts }) }), of))
 
   const broadcast = [
     { of: [2, 1, 3, 5], with: [4, 5, 6], batch: [2, 4], a: [0, 0, 0, 0, 1, 1, 1, 1], b: [0, 1, 2, 3, 0, 1, 2, 3] },
@@ -154,20 +155,20 @@ describe.skipIf(testDevice === null)('matmul', { timeout: 60_000 }, () => {
   test.each(broadcast)('$of times $with: axes before the last two broadcast as in NumPy', async (axes) => {
     const [a, b] = [randomTensor(axes.of, 1), randomTensor(axes.with, 2)]
     const [m, k, n] = [axes.of.at(-2), axes.of.at(-1), axes.with.at(-1)] as [number, number, number]
-    const [result = []] = await runTwice(matmul, product(a, b, [...axes.batch, m, n]))
+    const { c } = await runTwice(onnxMatmul, product(a, b, [...axes.batch, m, n]))
     const sums = sumsOf(
       { batch: [axes.a.length], m, k, n },
       (matrix, i, l) => a.data[((axes.a[matrix] as number) * m + i) * k + l] as number,
       (matrix, l, j) => b.data[((axes.b[matrix] as number) * k + l) * n + j] as number,
       null,
     )
-    expectExact(result, sums)
+    expectExact(c, sums)
   })
 
   test('vectors are rows on the left and columns on the right', async () => {
     const [row, matrix, column] = [randomTensor([50], 1), randomTensor([50, 12], 2), randomTensor([12], 3)]
-    const [left = []] = await runTwice(matmul, product(row, matrix, [12]))
-    const [right = []] = await runTwice(matmul, product(matrix, column, [50]))
+    const { c: left } = await runTwice(onnxMatmul, product(row, matrix, [12]))
+    const { c: right } = await runTwice(onnxMatmul, product(matrix, column, [50]))
     const at = (i: number, j: number) => matrix.data[i * 12 + j] as number
     expectExact(
       left,
@@ -195,39 +196,29 @@ describe.skipIf(testDevice === null)('matmul', { timeout: 60_000 }, () => {
     const a = randomTensor(transB ? [H, 1, d] : [H, 1, P], 2)
     const [k, n] = transB ? [d, P] : [P, d]
     const call = product(a, b, [H, 1, n], { transBatchB: 1, transB, alpha: { float: 1 } })
-    const [result = []] = await runTwice(matmul, call)
+    const { c } = await runTwice(fusedMatmul, call)
     const sums = sumsOf(
       { batch: [H], m: 1, k, n },
       (h, _, l) => a.data[h * k + l] as number,
       (h, l, j) => b.data[((transB ? j : l) * H + h) * d + (transB ? l : j)] as number,
       null,
     )
-    expectExact(result, sums)
+    expectExact(c, sums)
   })
 
   test('sums of nothing are zero, and nothing is computed for empty results', async () => {
-    const [zeros] = await runTwice(matmul, product(float([3, 0]), float([0, 5]), [3, 5]))
+    const { c: zeros } = await runTwice(onnxMatmul, product(float([3, 0]), float([0, 5]), [3, 5]))
     expect(zeros).toEqual(new Float64Array(15))
-    const operand = (shape: number[]) => ({ dtype: 'float32' as const, shape, size: 0 })
-    const call = { type: 'MatMul', attributes: {}, inputs: [operand([0, 4]), operand([4, 3])], added: [] }
-    expect(matmul.lower({ ...call, outputs: [operand([0, 3])] }, { f16: false, subgroups: false }).dispatches).toEqual(
-      [],
-    )
+    const [a, b, c] = [operandOf('float32', [0, 4]), operandOf('float32', [4, 3]), operandOf('float32', [0, 3])]
+    const call = { attributes: {}, inputs: { a, b }, outputs: { c }, addends: {}, scales: {}, rounds: false }
+    expect(onnxMatmul.lower(call)).toEqual([])
   })
 })
 
 describe('operands of the same size', () => {
   test('have the same type, because they may be the same memory', () => {
-    const operand = (size: number, line: number) => ({
-      place: { input: 0 },
-      operand: { dtype: 'float32' as const, size },
-      line,
-    })
-    expect(asFloats([operand(24, 4), operand(24, 6), operand(48, 4)]).map(({ wide }) => wide)).toEqual([
-      false,
-      false,
-      true,
-    ])
+    const lines = (size: number, line: number) => ({ of: operandOf('float32', [size / line, line]), line })
+    expect(asFloats([lines(24, 4), lines(24, 6), lines(48, 4)]).map(({ wide }) => wide)).toEqual([false, false, true])
   })
 })
 

@@ -3,36 +3,42 @@
  * to `thin-product.ts`; all others are computed in tiles. If there are few tiles and a long sum, as for gradients of
  * weights, several workgroups share the sum, and a second dispatch adds their parts in a fixed order.
  */
-import { type Dispatch, type Kernel, type Lowered, rowsOf } from '../../contract.ts'
-import { bytesOf } from '../vectors.ts'
-import { asFloats, type Floats } from './floats.ts'
-import { emptySums, type Output, sumOutput, sumParts } from './output.ts'
-import { offsetOf, type Product, productOf } from './product.ts'
+import * as declared from '../../../../core/graph/kernels/products.ts'
+import { sizeOf } from '../../../../core/graph/shape.ts'
+import { type Dispatch, implement, rowsOf, scratch } from '../../contract.ts'
+import { bytesOfCall } from '../vectors.ts'
+import { emptySums, type Output, productDispatch, sumOutput, sumParts } from './output.ts'
+import { offsetOf, type Product, type ProductCall, productOf } from './product.ts'
 import { ENOUGH_WORKGROUPS, productCode, TILES, type Tile } from './product-tiles.ts'
 import { thinProduct } from './thin-product.ts'
 
-const product = (sizes: readonly number[]): number => sizes.reduce((total, size) => total * size, 1)
-
-export const matmul: Kernel = {
-  lower(call) {
-    const all = productOf(call)
-    const size = all.m * all.n * product(all.batch)
-    if (size === 0) return { dispatches: [] }
-    if (all.k === 0) return { dispatches: [emptySums(size, all.output)] }
-    const thin = thinProduct(all)
-    if (thin) return inParts(all, thin.parts, thin.dispatch)
-    return tiledMatmul(all, tilingOf(all))
+const implementation = {
+  lower(call: ProductCall): Dispatch[] {
+    const product = productOf(call)
+    const size = product.m * product.n * sizeOf(product.batch)
+    if (size === 0) return []
+    if (product.k === 0) return [emptySums(size, product.output)]
+    const thin = thinProduct(product)
+    return thin ? inParts(product, thin.parts, thin.dispatch) : tiledMatmul(product, tilingOf(product))
   },
 
-  work(call) {
-    const { batch, m, n, k, a, b, output } = productOf(call)
-    const operands = [a.lines, b.lines, ...output.lines].map(({ operand }) => operand)
-    return { flops: 2 * product(batch) * m * n * k, bytes: bytesOf(...operands) }
+  work(call: ProductCall) {
+    const { batch, m, n, k } = productOf(call)
+    return { flops: 2 * sizeOf(batch) * m * n * k, bytes: bytesOfCall(call) }
   },
-
-  halves: { inputs: 'all', outputs: [0] },
-  scales: [0],
 }
+
+export const matmul = implement(declared.matmul, {
+  ...implementation,
+  halves: { inputs: 'all', outputs: ['c'] },
+  scales: ['c'],
+})
+
+const operator = (name: 'MatMul' | 'FusedMatMul') =>
+  implement({ name, inputs: ['a', 'b'], outputs: ['c'] }, implementation)
+
+export const onnxMatmul = operator('MatMul')
+export const fusedMatmul = operator('FusedMatMul')
 
 /** How a product is cut. */
 export interface Tiling {
@@ -51,7 +57,7 @@ const MIN_TERMS = 256
 export function tilingOf({ batch, m, n, k }: Pick<Product, 'batch' | 'm' | 'n' | 'k'>): Tiling {
   const tilings = TILES.map((tile) => {
     const tiles = Math.ceil(m / tile.rows) * Math.ceil(n / tile.columns)
-    const workgroups = tiles * product(batch)
+    const workgroups = tiles * sizeOf(batch)
     const parts = Math.max(1, Math.min(Math.ceil(ENOUGH_WORKGROUPS / workgroups), Math.floor(k / MIN_TERMS)))
     return { tile, parts, workgroups: workgroups * parts, area: tiles * tile.rows * tile.columns }
   })
@@ -62,21 +68,18 @@ export function tilingOf({ batch, m, n, k }: Pick<Product, 'batch' | 'm' | 'n' |
   return { tile, parts }
 }
 
-export function tiledMatmul(all: Product, { tile, parts: wanted }: Tiling): Lowered {
-  const length = tile.inner * Math.ceil(all.k / wanted / tile.inner)
-  const parts = Math.ceil(all.k / length)
-  return inParts(all, parts, (output) => tiledDispatch(all, tile, { parts, length }, output))
+export function tiledMatmul(product: Product, { tile, parts: wanted }: Tiling): Dispatch[] {
+  const length = tile.inner * Math.ceil(product.k / wanted / tile.inner)
+  const parts = Math.ceil(product.k / length)
+  return inParts(product, parts, (output) => tiledDispatch(product, tile, { parts, length }, output))
 }
 
 /** Several parts of a sum go through scratch memory. */
-function inParts({ batch, m, n, output }: Product, parts: number, main: (output: Output) => Dispatch): Lowered {
-  if (parts === 1) return { dispatches: [main(output)] }
-  const size = product(batch) * m * n
-  const partial = { place: { scratch: 0 }, operand: { dtype: 'float32', size: parts * size }, line: n } as const
-  return {
-    scratch: [{ dtype: 'float32', shape: [parts, size] }],
-    dispatches: [main(sumOutput({ to: partial })), sumParts(partial, parts, size, output)],
-  }
+function inParts({ batch, m, n, output }: Product, parts: number, main: (output: Output) => Dispatch): Dispatch[] {
+  if (parts === 1) return [main(output)]
+  const size = sizeOf(batch) * m * n
+  const partial = { of: scratch('float32', [parts, size]), line: n }
+  return [main(sumOutput({ to: partial })), sumParts(partial, parts, size, output)]
 }
 
 /** Tiles in a band: workgroups that run at the same time share rows of the left factor and columns of the right one. */
@@ -88,19 +91,18 @@ function tiledDispatch(
   { parts, length }: { readonly parts: number; readonly length: number },
   output: Output,
 ): Dispatch {
-  const floats = asFloats([a.lines, b.lines, ...output.lines])
-  const [ofA, ofB, ...ofOutput] = floats as [Floats, Floats, ...Floats[]]
   const [down, across] = [Math.ceil(m / tile.rows), Math.ceil(n / tile.columns)]
-  const jobs = down * across * product(batch) * parts
-  return {
+  const jobs = down * across * sizeOf(batch) * parts
+  return productDispatch({
     name: `product ${tile.rows}×${tile.columns}`,
-    operands: floats.map(({ use }) => use),
     workgroups: rowsOf(jobs),
-    code: ([left, right, ...names]) =>
+    factors: { left: a.lines, right: b.lines },
+    output,
+    code: ({ left, right }, put) =>
       productCode({
         tile,
-        left: { array: left as string, floats: ofA, ...memoryOf(a.columnStride, a.rowStride) },
-        right: { array: right as string, floats: ofB, ...memoryOf(b.rowStride, b.columnStride) },
+        left: { ...left, ...memoryOf(a.columnStride, a.rowStride) },
+        right: { ...right, ...memoryOf(b.rowStride, b.columnStride) },
         columns: n,
         rounds,
         jobs,
@@ -115,7 +117,7 @@ fn job_of(index: u32) -> Job {
   var job: Job;
   job.left = ${offsetOf('matrix', batch, a.batchStrides)};
   job.right = ${offsetOf('matrix', batch, b.batchStrides)};
-  job.result = (part * ${product(batch)}u + matrix) * ${m * n}u;
+  job.result = (part * ${sizeOf(batch)}u + matrix) * ${m * n}u;
   job.row = ${tile.rows}u * (band + in_band % height);
   job.rows = ${m}u;
   job.column = ${tile.columns}u * (in_band / height);
@@ -127,12 +129,12 @@ fn inner_of(index: u32, local: u32) -> vec2<u32> {
   return vec2<u32>(begin, min(begin + ${length}u, ${k}u));
 }`,
         wholeSteps: k % tile.inner === 0,
-        finish: `${output.code(names, ofOutput)}
+        finish: `${put}
 fn finish(job: Job, row: u32, column: u32, value: vec4<f32>) {
   put(job.result + row * ${n}u + column, ${n}u - column, value);
 }`,
       }),
-  }
+  })
 }
 
 /** In which direction memory runs, and how far apart its lines are, by the strides of the two dimensions. */

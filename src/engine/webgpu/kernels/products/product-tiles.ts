@@ -36,9 +36,7 @@ export const TILES = [
 export const ENOUGH_WORKGROUPS = 256
 
 /** A factor. Its *outer* dimension is that of the result: rows of the left factor, columns of the right one. */
-export interface Factor {
-  readonly array: string
-  readonly floats: Floats
+export interface Factor extends Floats {
   /** The dimension whose neighbours are neighbours in memory. */
   readonly along: 'inner' | 'outer'
   /** Numbers from one line of memory to the next. */
@@ -97,7 +95,7 @@ const typeOf = ({ rounds }: TiledProduct): Float => (rounds ? 'f16' : 'f32')
  */
 function blockCode(side: 'left' | 'right', product: TiledProduct): string {
   const { wholeSteps } = product
-  const { array, floats, along, stride } = product[side]
+  const { along, stride } = product[side]
   const type = typeOf(product)
   const lines = range(4).map((i) => `at + ${i * stride}u`)
   const line = (i: number) => `read_${side}(${lines[i]}, 4u)`
@@ -109,7 +107,7 @@ function blockCode(side: 'left' | 'right', product: TiledProduct): string {
   }
   const block = `mat4x4<${type}>(
     ${range(4).map(masked).join(',\n    ')})`
-  return `${readFour(`read_${side}`, array, floats, type)}
+  return `${readFour(`read_${side}`, product[side], type)}
 fn ${side}_block(job: Job, outer: u32, inner: u32, end: u32) -> mat4x4<${type}> {
   let at = job.${side} + ${along === 'inner' ? `outer * ${stride}u + inner` : `inner * ${stride}u + outer`};
   return ${along === 'inner' ? `transpose(${block})` : block};

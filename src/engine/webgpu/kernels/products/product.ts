@@ -3,8 +3,10 @@
  * order of axes in memory.
  */
 import type { Shape } from '../../../../core/graph/model.ts'
+import { dim } from '../../../../core/graph/shape.ts'
 import type { KernelCall, Operand } from '../../contract.ts'
-import type { Lines } from './floats.ts'
+import { floatOf } from '../views.ts'
+import { type Lines, linesOf } from './floats.ts'
 import { type Output, sumOutput } from './output.ts'
 
 /** A batch of matrices in memory. One of the strides of a matrix is 1. */
@@ -53,13 +55,13 @@ function viewOf(shape: Shape, transposed: boolean, rowsFirst: boolean): View {
   return permuted({ dims: shape, strides }, transposed ? [...moved.slice(0, -2), last, before] : moved)
 }
 
-const matricesOf = ({ dims, strides }: View, index: number, operand: Operand, batch: readonly number[]): Matrices => {
+const matricesOf = ({ dims, strides }: View, operand: Operand, batch: readonly number[]): Matrices => {
   const outer = batch.length - (dims.length - 2)
   return {
-    lines: { place: { input: index }, operand, line: operand.shape.at(-1) as number },
+    lines: linesOf(operand),
     batchStrides: batch.map((_, i) => (i < outer || dims[i - outer] === 1 ? 0 : (strides[i - outer] as number))),
-    rowStride: strides.at(-2) as number,
-    columnStride: strides.at(-1) as number,
+    rowStride: dim(strides, -2),
+    columnStride: dim(strides, -1),
   }
 }
 
@@ -83,30 +85,38 @@ function folded(product: Product): Product {
   return { ...product, batch: [], m: batch.reduce((count, d) => count * d, m), a: single(a), b: single(b) }
 }
 
-/** The product of a call of `matmul`, `FusedMatMul` or `MatMul`. Vectors are rows on the left, columns on the right. */
-export function productOf({ attributes, inputs, outputs, added, scales = {}, rounds = false }: KernelCall): Product {
-  const [a, b] = inputs as [Operand, Operand]
-  const [output] = outputs as [Operand]
-  const flag = (name: string) => attributes[name] === 1
-  const left = viewOf(a.shape.length === 1 ? [1, ...a.shape] : a.shape, flag('transA'), flag('transBatchA'))
-  const right = viewOf(b.shape.length === 1 ? [...b.shape, 1] : b.shape, flag('transB'), flag('transBatchB'))
-  const [m, k] = left.dims.slice(-2) as [number, number]
-  const n = right.dims.at(-1) as number
+/** A call of `matmul`, or of an operator, whose attributes may be absent. */
+export type ProductCall = KernelCall<{
+  readonly name: string
+  readonly inputs: readonly ['a', 'b']
+  readonly outputs: readonly ['c']
+}>
+
+/** Vectors are rows on the left, columns on the right. */
+export function productOf({
+  attributes,
+  inputs: { a, b },
+  outputs: { c },
+  addends,
+  scales,
+  rounds,
+}: ProductCall): Product {
+  const { transA, transB, transBatchA, transBatchB, alpha = { float: 1 } } = attributes
+  const left = viewOf(a.shape.length === 1 ? [1, ...a.shape] : a.shape, transA === 1, transBatchA === 1)
+  const right = viewOf(b.shape.length === 1 ? [...b.shape, 1] : b.shape, transB === 1, transBatchB === 1)
+  const [m, k, n] = [dim(left.dims, -2), dim(left.dims, -1), dim(right.dims, -1)]
   const batch = broadcast(left.dims.slice(0, -2), right.dims.slice(0, -2))
-  const { alpha = { float: 1 } } = attributes as { alpha?: { float: number } }
   return folded({
     batch,
     m,
     n,
     k,
-    a: matricesOf(left, 0, a, batch),
-    b: matricesOf(right, 1, b, batch),
+    a: matricesOf(left, a, batch),
+    b: matricesOf(right, b, batch),
     output: sumOutput({
-      to: { place: { output: 0 }, operand: output, line: n },
-      addend: added.includes(0)
-        ? { place: { input: inputs.length - 1 }, operand: inputs.at(-1) as Operand, line: n }
-        : null,
-      alpha: alpha.float * (scales[0] ?? 1),
+      to: { of: c, line: n },
+      addend: addends.c && { of: addends.c, line: n },
+      alpha: floatOf(alpha) * (scales.c ?? 1),
     }),
     rounds,
   })

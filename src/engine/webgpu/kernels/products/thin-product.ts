@@ -3,8 +3,8 @@
  * fast matters. A workgroup computes several results, and several invocations share the sum of each.
  */
 import { type Dispatch, rowsOf, WORKGROUP, workgroupMain } from '../../contract.ts'
-import { asFloats, type Floats, readFour } from './floats.ts'
-import { linesOf, type Output } from './output.ts'
+import { readFour } from './floats.ts'
+import { type Output, productDispatch, withLines } from './output.ts'
 import { type Matrices, offsetOf, type Product } from './product.ts'
 import { ENOUGH_WORKGROUPS } from './product-tiles.ts'
 
@@ -79,19 +79,17 @@ function thinDispatch(
 ): Dispatch {
   const { batch, outer, inner, matrix, vector } = thin
   const byRow = thin.innerStride === 1
-  const vectorLines = { ...vector.lines, line: byRow ? inner : 1 }
-  const floats = asFloats([matrix.lines, vectorLines, ...(byRow ? linesOf(output, 1) : output.lines)])
-  const [ofMatrix, ofVector, ...ofOutput] = floats as [Floats, Floats, ...Floats[]]
   const blocks = Math.ceil(outer / plan.results)
   const jobs = blocks * matrices * parts
-  return {
+  return productDispatch({
     name: 'thin product',
-    operands: floats.map(({ use }) => use),
     workgroups: rowsOf(jobs),
-    code: ([matrixArray, vectorArray, ...names]) => `
-${readFour('read_matrix', matrixArray as string, ofMatrix)}
-${readFour('read_vector', vectorArray as string, ofVector)}
-${output.code(names, ofOutput)}
+    factors: { matrix: matrix.lines, vector: { ...vector.lines, line: byRow ? inner : 1 } },
+    output: byRow ? withLines(output, 1) : output,
+    code: (arrays, put) => `
+${readFour('read_matrix', arrays.matrix)}
+${readFour('read_vector', arrays.vector)}
+${put}
 ${(byRow ? rowSum : columnSums)(thin, plan)}
 ${workgroupMain(jobs)} {
   let block = row % ${blocks}u;
@@ -104,7 +102,7 @@ ${workgroupMain(jobs)} {
   let result_at = (part * ${matrices}u + matrix) * ${outer}u;
   thin(block, local, matrix_at, vector_at, result_at, begin, end);
 }`,
-  }
+  })
 }
 
 const SIGNATURE =

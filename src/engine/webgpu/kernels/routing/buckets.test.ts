@@ -18,13 +18,18 @@ describe.skipIf(testDevice === null)('kept-in-buckets', () => {
       const earned = integers(sequence * experts, 4, 6)
       const [maxSaved, start] = [3, Array.from({ length: ranks }, (_, rank) => 2 - rank)]
       const int32 = (shape: number[]) => ({ dtype: 'int32', shape }) as const
-      const [kept, ahead, allWanted, allKept] = await runKernel(device, keptInBuckets, {
+      const { kept_GKSN, ahead_GKSN, count_GN, kept_GN } = await runKernel(device, keptInBuckets, {
         attributes: { maxSaved, start },
-        inputs: [
-          { ...int32(shape), data: wanted },
-          { ...int32([sequence, experts]), data: earned },
-        ],
-        outputs: [int32(shape), int32(shape), int32([groups, experts]), int32([groups, experts])],
+        inputs: {
+          wanted_GKSN: { ...int32(shape), data: wanted },
+          earned_SN: { ...int32([sequence, experts]), data: earned },
+        },
+        outputs: {
+          kept_GKSN: int32(shape),
+          ahead_GKSN: int32(shape),
+          count_GN: int32([groups, experts]),
+          kept_GN: int32([groups, experts]),
+        },
       })
       const expected = {
         kept: wanted.map(() => 0),
@@ -56,10 +61,10 @@ describe.skipIf(testDevice === null)('kept-in-buckets', () => {
           expected.wanted.push(seen)
           expected.all.push(queued)
         }
-      expect([...(kept as Float64Array)]).toEqual([...expected.kept])
-      expect([...(ahead as Float64Array)]).toEqual([...expected.ahead])
-      expect([...(allWanted as Float64Array)]).toEqual(expected.wanted)
-      expect([...(allKept as Float64Array)]).toEqual(expected.all)
+      expect([...kept_GKSN]).toEqual([...expected.kept])
+      expect([...ahead_GKSN]).toEqual([...expected.ahead])
+      expect([...count_GN]).toEqual(expected.wanted)
+      expect([...kept_GN]).toEqual(expected.all)
     },
   )
 })

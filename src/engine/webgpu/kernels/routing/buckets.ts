@@ -1,9 +1,9 @@
 /**
- * Places of experts along the positions of a sequence: `kept-in-buckets` of src/core/graph/ops/routing.ts. The graph composes
- * maps in log₂ S passes over memory; here an invocation goes through the positions of one expert, and keeps its buckets
- * in registers.
+ * Places of experts along the positions of a sequence. The graph composes maps in log₂ S passes over memory; here an
+ * invocation goes through the positions of one expert, and keeps its buckets in registers.
  */
-import { gridOf, type Kernel, linearMain, type Operand } from '../../contract.ts'
+import * as declared from '../../../../core/graph/kernels/routing.ts'
+import { gridOf, implement, linearMain } from '../../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 
 /** Positions whose numbers are loaded together, since loads take long and do not depend on the buckets. */
@@ -12,30 +12,23 @@ const BATCH = 8
 /** With few experts, small workgroups spread over more cores. */
 const SIZE = 32
 
-/**
- * Inputs wanted [G, K, S, N], earned [S, N]; outputs kept and ahead [G, K, S, N], totals of wanted and of kept [G, N],
- * all int32.
- */
-export const keptInBuckets: Kernel = {
-  lower({ attributes, inputs }) {
-    const [groups = 0, ranks = 0, sequence = 0, experts = 0] = (inputs[0] as Operand).shape
-    const { maxSaved, start } = attributes as { maxSaved: number; start: readonly number[] }
+export const keptInBuckets = implement(declared.keptInBuckets, {
+  lower({ attributes: { maxSaved, start }, inputs: { wanted_GKSN, earned_SN }, outputs }) {
+    const [groups = 0, ranks = 0, sequence = 0, experts = 0] = wanted_GKSN.shape
     const count = groups * experts
-    if (count * sequence * ranks === 0) return { dispatches: [] }
-    return {
-      dispatches: [
-        dispatchOf({
-          name: 'kept-in-buckets',
-          operands: {
-            wanted: { input: 0 },
-            earned: { input: 1 },
-            kept: { output: 0 },
-            ahead: { output: 1 },
-            all_wanted: { output: 2 },
-            all_kept: { output: 3 },
-          },
-          workgroups: gridOf(count, SIZE),
-          code: ({ wanted, earned, kept, ahead, all_wanted, all_kept }) => `
+    if (count * sequence * ranks === 0) return []
+    const serve = dispatchOf({
+      name: 'kept-in-buckets',
+      operands: {
+        wanted: wanted_GKSN,
+        earned: earned_SN,
+        kept: outputs.kept_GKSN,
+        ahead: outputs.ahead_GKSN,
+        all_wanted: outputs.count_GN,
+        all_kept: outputs.kept_GN,
+      },
+      workgroups: gridOf(count, SIZE),
+      code: ({ wanted, earned, kept, ahead, all_wanted, all_kept }) => `
 ${linearMain(count, SIZE)} {
   let g = i32(index) / ${experts};
   let n = i32(index) % ${experts};
@@ -74,8 +67,7 @@ ${linearMain(count, SIZE)} {
   ${all_wanted}[index] = wanted_before;
   ${all_kept}[index] = kept_before;
 }`,
-        }),
-      ],
-    }
+    })
+    return [serve]
   },
-}
+})

@@ -1,32 +1,29 @@
 /** The router's choice for a single token, by the rules of src/core/model/routing/routers.ts. */
-import type { ChoiceAttributes } from '../../../../core/graph/ops/token.ts'
-import { type Kernel, type Operand, rowsOf, WORKGROUP, workgroupMain } from '../../contract.ts'
+import * as declared from '../../../../core/graph/kernels/token.ts'
+import { implement, rowsOf, WORKGROUP, workgroupMain } from '../../contract.ts'
+import { dispatchOf } from '../dispatch.ts'
 import { COMES_FIRST, FLOAT_KEY } from '../order/sort-block.ts'
 import { reduction } from '../reduce.ts'
 import { MASS } from '../softmax.ts'
 
-const isLimited = ({ groups, groupsPerToken }: ChoiceAttributes): boolean => groupsPerToken < groups
+type Rule = declared.ChoiceAttributes
+
+const isLimited = ({ groups, groupsPerToken }: Rule): boolean => groupsPerToken < groups
 
 /**
- * Inputs logits [1, N] (, bias of the scores [N]); outputs the experts int32 [1, K] and their gates [1, K]: the k best of
- * each prototype. Of equal scores the first wins. A workgroup chooses for a prototype, in k rounds: each finds the
- * best of the experts that come after the last choice.
+ * A workgroup chooses for a prototype, in k rounds: each finds the best of the experts that come after the last choice.
  */
-export const chooseExperts: Kernel = {
-  lower({ attributes, inputs, outputs }) {
-    if ((outputs[0] as Operand).size === 0) return { dispatches: [] }
-    const rule = attributes as unknown as ChoiceAttributes
+export const chooseExperts = implement(declared.chooseExperts, {
+  lower({ attributes: rule, inputs: { logits, bias }, outputs: { experts, gates } }) {
+    if (experts.size === 0) return []
     const { prototypes, k, after, sigmoid, renormalize, scale } = rule
     const hasMass = !after && !sigmoid
-    const width = (inputs[0] as Operand).size / prototypes
-    const hasBias = inputs.length > 1
-    return {
-      dispatches: [
-        {
-          name: 'choose-experts',
-          operands: [{ input: 0 }, { output: 0 }, { output: 1 }, ...(hasBias ? [{ input: 1 }] : [])],
-          workgroups: rowsOf(prototypes),
-          code: ([logits, experts, gates, bias]) => `
+    const width = logits.size / prototypes
+    const choose = dispatchOf({
+      name: 'choose-experts',
+      operands: { logits, experts, gates, bias },
+      workgroups: rowsOf(prototypes),
+      code: ({ logits, experts, gates, bias }) => `
 ${MASS}
 ${FLOAT_KEY}
 ${COMES_FIRST}
@@ -66,11 +63,10 @@ fn preference(expert: u32, mass: Mass) -> f32 {
   return value${bias ? ` + ${bias}[expert]` : ''};
 }
 `,
-        },
-      ],
-    }
+    })
+    return [choose]
   },
-}
+})
 
 /** Sets `mass` to that of the logits of all experts of the prototype. */
 const massOfAll = (width: number): string => `
@@ -78,11 +74,11 @@ const massOfAll = (width: number): string => `
   mass = mass_of_all(mass, local);`
 
 /** Sets `mass` to that of the logits of the chosen ones. */
-const massOfChosen = ({ k }: ChoiceAttributes): string => `
+const massOfChosen = ({ k }: Rule): string => `
   for (var i = 0u; i < ${k}u; i++) { mass = mass_of(mass, Mass(logit(first + chosen[i]), 1.0)); }`
 
 /** Sets `is_best`, by group: a group is among the best if fewer than those are better. Of equal groups the first is. */
-const bestGroups = ({ groups, groupsPerToken, pair }: ChoiceAttributes, width: number): string => `
+const bestGroups = ({ groups, groupsPerToken, pair }: Rule, width: number): string => `
   for (var g = local; g < ${groups}u; g += ${WORKGROUP}u) {
     var best = -0x1.fffffep+127f;
     var second = best;
@@ -102,12 +98,12 @@ const bestGroups = ({ groups, groupsPerToken, pair }: ChoiceAttributes, width: n
   }
   workgroupBarrier();`
 
-const groupMemory = ({ groups }: ChoiceAttributes): string => `
+const groupMemory = ({ groups }: Rule): string => `
 var<workgroup> worth: array<f32, ${groups}>;
 var<workgroup> is_best: array<u32, ${groups}>;`
 
 /** Sets `chosen`. */
-const rounds = (rule: ChoiceAttributes, width: number): string => `
+const rounds = (rule: Rule, width: number): string => `
   var last_key = 0u;
   var last = 0u;
   for (var round = 0u; round < ${rule.k}u; round++) {

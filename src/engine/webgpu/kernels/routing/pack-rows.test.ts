@@ -32,31 +32,31 @@ describe.skipIf(testDevice === null)('pack-rows', () => {
       })
       const rows = Math.min(count, capacity === null ? count : experts * groups * capacity)
       const int32 = (...shape: number[]) => ({ dtype: 'int32', shape }) as const
-      const [sizes, rowOfChoice, choiceOfRow, tokenOfRow, isKept] = await runKernel(device, packRows, {
-        attributes: { capacity: capacity ?? 2 ** 31 - 1 },
-        inputs: [
-          { ...int32(tokens, choices), data: expert },
-          { ...int32(tokens, choices), data: position },
-          { ...int32(groups, experts), data: kept },
-        ],
-        outputs: [
-          { dtype: 'int64', shape: [experts + 1] },
-          int32(tokens, choices),
-          int32(rows),
-          int32(rows),
-          { dtype: 'float32', shape: [tokens, choices] },
-        ],
+      const results = await runKernel(device, packRows, {
+        attributes: { capacity: capacity ?? 2 ** 31 - 1, rows, tile: 1 },
+        inputs: {
+          expert_TK: { ...int32(tokens, choices), data: expert },
+          position_TK: { ...int32(tokens, choices), data: position },
+          kept_GN: { ...int32(groups, experts), data: kept },
+        },
+        outputs: {
+          sizes: { dtype: 'int64', shape: [experts + 1] },
+          rowOfChoice_TK: int32(tokens, choices),
+          choiceOfRow_R: int32(rows),
+          tokenOfRow_R: int32(rows),
+          kept_TK: { dtype: 'float32', shape: [tokens, choices] },
+        },
       })
       const inRows = keptQueues.flat()
       const padded = [...inRows, ...new Array<number>(rows - inRows.length).fill(0)]
-      expect([...(choiceOfRow as Float64Array)]).toEqual(padded)
-      expect([...(tokenOfRow as Float64Array)]).toEqual(padded.map((choice) => Math.floor(choice / choices)))
+      expect([...results.choiceOfRow_R]).toEqual(padded)
+      expect([...results.tokenOfRow_R]).toEqual(padded.map((choice) => Math.floor(choice / choices)))
       const places = Array.from({ length: count }, (_, choice) => inRows.indexOf(choice))
-      expect([...(rowOfChoice as Float64Array)]).toEqual(places.map((row) => Math.max(row, 0)))
-      expect([...(isKept as Float64Array)]).toEqual(places.map((row) => (row < 0 ? 0 : 1)))
+      expect([...results.rowOfChoice_TK]).toEqual(places.map((row) => Math.max(row, 0)))
+      expect([...results.kept_TK]).toEqual(places.map((row) => (row < 0 ? 0 : 1)))
       const sizeOf = (e: number) =>
         keptQueues.slice(e * groups, (e + 1) * groups).reduce((total, queue) => total + queue.length, 0)
-      expect([...(sizes as Float64Array)]).toEqual([
+      expect([...results.sizes]).toEqual([
         ...Array.from({ length: experts }, (_, e) => sizeOf(e)),
         rows - inRows.length,
       ])

@@ -1,24 +1,18 @@
 /**
- * Rows of kept choices, packed expert by expert: `pack-rows` of src/core/graph/ops/routing.ts. Each workgroup adds up by itself
- * how many rows are before each expert and group, which are few numbers, and places its own choices.
+ * Rows of kept choices, packed expert by expert. Each workgroup adds up by itself how many rows are before each expert and
+ * group, which are few numbers, and places its own choices.
  */
-import { gridOf, type Kernel, type Operand, WORKGROUP, workgroupMain } from '../../contract.ts'
+import * as declared from '../../../../core/graph/kernels/routing.ts'
+import { gridOf, implement, WORKGROUP, workgroupMain } from '../../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
-import { bytesOf, heightOf, widthOf } from '../vectors.ts'
+import { bytesOfCall, heightOf, widthOf } from '../vectors.ts'
 
-/**
- * Inputs expert [T, K], position [T, K], kept [G, N]; outputs sizes [N + 1], row of each choice [T, K], choice of each
- * row [R], token of each row [R], all int32, and whether a choice is kept [T, K] float32. No two choices have the same
- * row, and all rows before the unused ones have a choice. R is at most T·K.
- */
-export const packRows: Kernel = {
-  lower({ attributes, inputs, outputs }) {
-    const [expert, , kept] = inputs as [Operand, Operand, Operand]
-    const [, , choiceOfRow] = outputs as [Operand, Operand, Operand]
-    const { capacity } = attributes as { capacity: number }
-    const [tokens, choices] = [heightOf(expert), widthOf(expert)]
-    const [groups, experts] = [heightOf(kept), widthOf(kept)]
-    const [count, rows] = [expert.size, choiceOfRow.size]
+/** No two choices have the same row, and all rows before the unused ones have a choice. R is at most T·K. */
+export const packRows = implement(declared.packRows, {
+  lower({ attributes: { capacity }, inputs: { expert_TK, position_TK, kept_GN }, outputs }) {
+    const [tokens, choices] = [heightOf(expert_TK), widthOf(expert_TK)]
+    const [groups, experts] = [heightOf(kept_GN), widthOf(kept_GN)]
+    const [count, rows] = [expert_TK.size, outputs.choiceOfRow_R.size]
     const grid = gridOf(Math.max(count, 1))
     const queues = experts * groups
     // Neighbouring queues, by expert and then by group, whose rows an invocation adds up.
@@ -26,14 +20,14 @@ export const packRows: Kernel = {
     const pack = dispatchOf({
       name: 'pack-rows',
       operands: {
-        expert: { input: 0 },
-        position: { input: 1 },
-        kept: { input: 2 },
-        sizes: { output: 0 },
-        row_of_choice: { output: 1 },
-        choice_of_row: { output: 2 },
-        token_of_row: { output: 3 },
-        is_kept: { output: 4 },
+        expert: expert_TK,
+        position: position_TK,
+        kept: kept_GN,
+        sizes: outputs.sizes,
+        row_of_choice: outputs.rowOfChoice_TK,
+        choice_of_row: outputs.choiceOfRow_R,
+        token_of_row: outputs.tokenOfRow_R,
+        is_kept: outputs.kept_TK,
       },
       workgroups: grid,
       code: ({ expert, position, kept, sizes, row_of_choice, choice_of_row, token_of_row, is_kept }) => `
@@ -82,7 +76,7 @@ ${workgroupMain(grid[0] * grid[1])} {
   }
 }`,
     })
-    return { dispatches: [pack] }
+    return [pack]
   },
-  work: ({ inputs, outputs }) => ({ flops: 0, bytes: bytesOf(...inputs, ...outputs) }),
-}
+  work: (call) => ({ flops: 0, bytes: bytesOfCall(call) }),
+})

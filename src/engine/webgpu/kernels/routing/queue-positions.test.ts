@@ -20,12 +20,13 @@ describe.skipIf(testDevice === null)('queue-positions', () => {
     'counts equal entries before each, and all of each queue: %o',
     async ({ lines, length, queues }) => {
       const queue = integers(lines * length, queues, length)
-      const [before, lengths] = await runKernel(device, queuePositions, {
-        inputs: [{ dtype: 'int32', shape: [lines, length], data: queue }],
-        outputs: [
-          { dtype: 'int32', shape: [lines, length] },
-          { dtype: 'int32', shape: [lines, queues] },
-        ],
+      const results = await runKernel(device, queuePositions, {
+        attributes: { queues },
+        inputs: { queue: { dtype: 'int32', shape: [lines, length], data: queue } },
+        outputs: {
+          before: { dtype: 'int32', shape: [lines, length] },
+          length: { dtype: 'int32', shape: [lines, queues] },
+        },
       })
       const counts = new Int32Array(lines * queues)
       const expected = Int32Array.from(queue, (own, i) => {
@@ -33,8 +34,8 @@ describe.skipIf(testDevice === null)('queue-positions', () => {
         counts[at] = (counts[at] as number) + 1
         return (counts[at] as number) - 1
       })
-      expect(firstDifference(before as Float64Array, expected)).toBe(null)
-      expect(firstDifference(lengths as Float64Array, counts)).toBe(null)
+      expect(firstDifference(results.before, expected)).toBe(null)
+      expect(firstDifference(results.length, counts)).toBe(null)
     },
   )
 })

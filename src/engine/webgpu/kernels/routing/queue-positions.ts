@@ -1,65 +1,60 @@
 /**
- * Places in queues: `queue-positions` of src/core/graph/ops/routing.ts. The graph adds up a row of marks for each entry; here
- * an invocation counts the equal entries before its own, in blocks of a workgroup. Sums over the blocks of longer lines
- * follow.
+ * Places in queues. The graph adds up a row of marks for each entry; here an invocation counts the equal entries before
+ * its own, in blocks of a workgroup. Sums over the blocks of longer lines follow.
  */
+import * as declared from '../../../../core/graph/kernels/routing.ts'
 import {
   type Dispatch,
   gridOf,
-  type Kernel,
+  implement,
   linearMain,
   type Operand,
   rowsOf,
+  scratch,
   WORKGROUP,
   workgroupMain,
 } from '../../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 import { scanDispatches } from '../order/scan.ts'
-import { bytesOf } from '../vectors.ts'
+import { bytesOfCall } from '../vectors.ts'
 import { axisView } from '../views.ts'
 
+/** The operands of a call, as `lines` of entries. */
 interface Lines {
+  readonly queue: Operand
+  readonly before: Operand
   readonly lines: number
   readonly length: number
   readonly queues: number
 }
 
-/** Inputs queue [L, A]; outputs before [L, A], length [L, N], all int32. L stands for any number of axes. */
-export const queuePositions: Kernel = {
-  lower({ inputs: [queue], outputs: [, lengths] }) {
-    const { outer: lines, length } = axisView(queue as Operand, -1)
-    const queues = (lengths as Operand).shape.at(-1) as number
-    if (lines * length * queues === 0) return { dispatches: [] }
-    const all = { lines, length, queues }
+export const queuePositions = implement(declared.queuePositions, {
+  lower({ attributes: { queues }, inputs: { queue }, outputs: { before, length: lengths } }) {
+    const { outer: lines, length } = axisView(queue, -1)
+    if (lines * length * queues === 0) return []
+    const all = { queue, before, lines, length, queues }
     const blocks = Math.ceil(length / WORKGROUP)
-    if (blocks === 1) return { dispatches: [positionsInBlocks(all, { output: 1 })] }
-    const scratch: { dtype: 'int32'; shape: readonly number[] }[] = []
-    const allocate = (shape: readonly number[]) => ({ scratch: scratch.push({ dtype: 'int32', shape }) - 1 })
-    const [own, earlier] = [allocate([lines, blocks, queues]), allocate([lines, blocks, queues])]
+    if (blocks === 1) return [positionsInBlocks(all, lengths)]
+    const [own, earlier] = [scratch('int32', [lines, blocks, queues]), scratch('int32', [lines, blocks, queues])]
     const view = { outer: lines, length: blocks, inner: queues }
-    const scan = { type: 'i32', view, exclusive: true, reverse: false } as const
-    const dispatches = [
+    return [
       positionsInBlocks(all, own),
-      ...scanDispatches(scan, own, earlier, allocate),
-      addEarlierBlocks(all, own, earlier),
+      ...scanDispatches({ view, exclusive: true, reverse: false }, own, earlier),
+      addEarlierBlocks(all, own, earlier, lengths),
     ]
-    return { scratch, dispatches }
   },
-  work: ({ inputs, outputs }) => ({ flops: 0, bytes: bytesOf(...inputs, ...outputs) }),
-}
+  work: (call) => ({ flops: 0, bytes: bytesOfCall(call) }),
+})
 
 /** Places in blocks, and how many entries of each queue these have [L, blocks, N]. Several short lines share a workgroup. */
-function positionsInBlocks(
-  { lines, length, queues }: Lines,
-  lengths: { output: number } | { scratch: number },
-): Dispatch {
+function positionsInBlocks({ queue, before, lines, length, queues }: Lines, lengths: Operand): Dispatch {
   const blocks = Math.ceil(length / WORKGROUP)
   const block = Math.min(length, WORKGROUP)
   const ofGroup = Math.floor(WORKGROUP / block)
   const groups = Math.ceil((lines * blocks) / ofGroup)
   return dispatchOf({
     name: 'queue-positions',
-    operands: { queue: { input: 0 }, before: { output: 0 }, lengths },
+    operands: { queue, before, lengths },
     workgroups: rowsOf(groups),
     code: ({ queue, before, lengths }) => `
 var<workgroup> entries: array<i32, ${WORKGROUP}>;
@@ -93,15 +88,16 @@ ${workgroupMain(groups)} {
 
 /** Adds the entries of earlier blocks to places, and adds up those of all blocks. */
 function addEarlierBlocks(
-  { lines, length, queues }: Lines,
-  own: { scratch: number },
-  earlier: { scratch: number },
+  { queue, before, lines, length, queues }: Lines,
+  own: Operand,
+  earlier: Operand,
+  lengths: Operand,
 ): Dispatch {
   const blocks = Math.ceil(length / WORKGROUP)
   const count = lines * Math.max(length, queues)
   return dispatchOf({
     name: 'queue-positions (blocks)',
-    operands: { queue: { input: 0 }, own, earlier, before: { output: 0 }, lengths: { output: 1 } },
+    operands: { queue, own, earlier, before, lengths },
     workgroups: gridOf(count),
     code: ({ queue, own, earlier, before, lengths }) => `
 ${linearMain(count)} {
