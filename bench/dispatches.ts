@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util'
 import { UsageError } from '../src/core/errors.ts'
 import type { Device } from '../src/engine/webgpu/device.ts'
 import type { DeviceExecutable } from '../src/engine/webgpu/executable.ts'
-import type { Plan } from '../src/engine/webgpu/program/plan.ts'
+import type { LoweredProgram } from '../src/engine/webgpu/program/lower-program.ts'
 import { createDeviceRuntime } from '../src/engine/webgpu/runtime.ts'
 import { loadConfig } from '../src/node/run/load-config.ts'
 import { createStore, Trainer } from '../src/train/step/trainer.ts'
@@ -67,7 +67,7 @@ const gpu = {
 const device = {
   gpu,
   adapter: { name: 'none', vendor: '', architecture: '', description: '', software: false },
-  features: { f16: math === 'f16', subgroups: false },
+  features: { f16: math === 'f16' },
   pipeline(code: string, label: string) {
     const known = pipelines.get(code) ?? { label, getBindGroupLayout: () => ({}) }
     pipelines.set(code, known)
@@ -82,7 +82,7 @@ const device = {
 
 const config = await loadConfig(positionals[0] ?? 'S', values.set)
 const runtime = createDeviceRuntime(device, { math })
-const plans: Plan[] = []
+const plans: LoweredProgram[] = []
 const compile = runtime.compile.bind(runtime)
 runtime.compile = async (...program) => {
   const executable = (await compile(...program)) as DeviceExecutable

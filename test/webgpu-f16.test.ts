@@ -11,7 +11,7 @@ import type { Runtime } from '../src/engine/contract/runtime.ts'
 import { createRuntime } from '../src/engine/cpu/cpu-runtime.ts'
 import { openNodeDevice } from '../src/engine/dawn/node-device.ts'
 import { nodeKernels } from '../src/engine/webgpu/kernels/table.ts'
-import { planProgram } from '../src/engine/webgpu/program/plan.ts'
+import { lowerProgram } from '../src/engine/webgpu/program/lower-program.ts'
 import { createDeviceRuntime } from '../src/engine/webgpu/runtime.ts'
 import { testDevice } from '../src/engine/webgpu/testing/run-kernel.ts'
 import { initialize, initialScales } from '../src/train/step/initialize.ts'
@@ -175,7 +175,7 @@ describe.skipIf(!testDevice?.features.f16)('training in f16 on a WebGPU device',
     const bytes = async (math: 'float32' | 'f16'): Promise<number> => {
       let planned = 0
       const compile = async (program: Program) => {
-        planned = planProgram(program, nodeKernels, math).bytes
+        planned = lowerProgram(program, nodeKernels, math).bytes
         throw new Error('planned')
       }
       const runtime: Runtime = Object.create(gpu, { math: { value: math }, compile: { value: compile } })

@@ -140,10 +140,10 @@ export class DeviceArenaKernels implements ArenaKernels {
 
   async balance(biases: readonly LoadBias[], rate: number, gate: Gate): Promise<void> {
     const decision = sliceOfGate(gate)
-    for (const { arena, start, count, known, ordered } of biases) {
+    for (const { arena, start, count, known, enqueued } of biases) {
       const bias = slice(arena, start, count)
       const values = this.settings.write(`balance ${keyOf(bias)}`, [rate, ...Array.from(known)])
-      const more = ordered && this.outputOf(ordered)
+      const more = enqueued && this.outputOf(enqueued)
       this.run('balance', [bias, values, decision, ...(more ? [more] : [])], (at) => [
         balanceDispatch({
           bias: at(bias),

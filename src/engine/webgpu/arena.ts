@@ -29,7 +29,7 @@ export class DeviceArena implements Arena {
     this.queue.readBack([{ buffer: this.buffer, offset: start * 4, bytes: length * 4 }], (bytes) => {
       result.set(new Float32Array(bytes, 0, length))
     })
-    await this.queue.finish()
+    await this.queue.synchronize()
     return result
   }
 

@@ -1,4 +1,4 @@
-/** A compiled program: a plan with its pipelines and constants. Binding it gives every value a place in a buffer. */
+/** A compiled program: a lowered program with its pipelines and constants. Binding it gives every value a place in a buffer. */
 import type { DType } from '../../core/graph/model.ts'
 import type { ArenaRange } from '../contract/arena.ts'
 import { checkBuffers } from '../contract/buffers.ts'
@@ -11,7 +11,7 @@ import { type BoundDispatch, bindDispatch, recordAll } from './bound.ts'
 import type { Device } from './device.ts'
 import { moduleOf } from './module.ts'
 import type { Profiler } from './profile.ts'
-import { bytesOfValue, type Plan, type Step, type Value } from './program/plan.ts'
+import { bytesOfValue, type LoweredProgram, type Step, type Value } from './program/lower-program.ts'
 import { padded, type WorkQueue } from './queue.ts'
 import { ALIGNMENT, type Slice } from './slice.ts'
 
@@ -30,7 +30,7 @@ export interface ProgramParts {
 const isRange = (memory: PortMemory): memory is ArenaRange => 'arena' in memory
 
 export class DeviceExecutable implements Executable {
-  readonly model: Plan
+  readonly model: LoweredProgram
   private readonly parts: ProgramParts
   private readonly constants: ReadonlyMap<number, Slice>
   private readonly constantMemory: GPUBuffer | null
@@ -38,32 +38,32 @@ export class DeviceExecutable implements Executable {
   private readonly bindings = new Set<DeviceBinding>()
   private readonly lifetime = new Lifetime('executable', () => this.free())
 
-  constructor(parts: ProgramParts, plan: Plan) {
+  constructor(parts: ProgramParts, program: LoweredProgram) {
     this.parts = parts
-    this.model = plan
-    const { memory, slices } = uploadConstants(parts.device.gpu, plan)
+    this.model = program
+    const { memory, slices } = uploadConstants(parts.device.gpu, program)
     this.constantMemory = memory
     this.constants = slices
-    const grids = plan.grids.size * ALIGNMENT
+    const grids = program.grids.size * ALIGNMENT
     this.gridMemory = grids > 0 ? parts.device.gpu.createBuffer({ size: grids, usage: BUFFER_USAGE }) : null
   }
 
   /** Compiles the pipelines of a program in parallel. @throws RuntimeError if its values do not fit into a buffer */
-  static async compile(parts: ProgramParts, plan: Plan): Promise<DeviceExecutable> {
+  static async compile(parts: ProgramParts, program: LoweredProgram): Promise<DeviceExecutable> {
     const { maxBufferSize } = parts.device.gpu.limits
-    if (plan.bytes > maxBufferSize)
+    if (program.bytes > maxBufferSize)
       throw new RuntimeError(
-        `out of memory: the activations of a micro-batch need ${gib(plan.bytes)} (this GPU has buffers of at most ` +
+        `out of memory: the activations of a micro-batch need ${gib(program.bytes)} (this GPU has buffers of at most ` +
           `${gib(maxBufferSize)}; use a smaller train.batch or more train.microBatches)`,
       )
-    const codes = plan.steps.map((step) =>
+    const codes = program.steps.map((step) =>
       moduleOf(
         step.dispatch,
         step.values.map((_, i) => i),
       ),
     )
-    await parts.device.compile(codes.map((code, i) => ({ code, label: (plan.steps[i] as Step).dispatch.name })))
-    return new DeviceExecutable(parts, plan)
+    await parts.device.compile(codes.map((code, i) => ({ code, label: (program.steps[i] as Step).dispatch.name })))
+    return new DeviceExecutable(parts, program)
   }
 
   get memoryBytes(): number {
@@ -130,7 +130,7 @@ export class DeviceExecutable implements Executable {
 const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`
 
 /** Constants that dispatches read, in a buffer. */
-function uploadConstants(gpu: GPUDevice, { values, steps }: Plan) {
+function uploadConstants(gpu: GPUDevice, { values, steps }: LoweredProgram) {
   const read = new Set(steps.flatMap((step) => step.values))
   const slices = new Map<number, Slice>()
   const placed: { data: Float32Array | Int32Array; offset: number }[] = []
@@ -173,10 +173,10 @@ interface BoundPorts {
   readonly memory: GPUBuffer | null
 }
 
-function bindPorts(gpu: GPUDevice, plan: Plan, memory: Readonly<Record<string, PortMemory>>): BoundPorts {
+function bindPorts(gpu: GPUDevice, program: LoweredProgram, memory: Readonly<Record<string, PortMemory>>): BoundPorts {
   const ports = [
-    ...plan.inputs.map((port, i) => ({ port, value: plan.valueOfInput[i] as number, isInput: true })),
-    ...plan.outputs.map((port, i) => ({ port, value: plan.valueOfOutput[i] as number, isInput: false })),
+    ...program.inputs.map((port, i) => ({ port, value: program.valueOfInput[i] as number, isInput: true })),
+    ...program.outputs.map((port, i) => ({ port, value: program.valueOfOutput[i] as number, isInput: false })),
   ]
   const slices = new Map<number, Slice>()
   // An output may be the array of an input: both are one place of the device then.
@@ -248,7 +248,7 @@ class DeviceBinding implements Binding {
     })
   }
 
-  async order(_options?: RunOptions): Promise<RunReport> {
+  async enqueue(_options?: RunOptions): Promise<RunReport> {
     this.lifetime.expectIdle()
     this.encode()
     return { tickets: [], waitedMs: 0 }
@@ -259,7 +259,7 @@ class DeviceBinding implements Binding {
     this.lifetime.begin()
     try {
       this.encode()
-      await this.parts.queue.finish()
+      await this.parts.queue.synchronize()
       return { tickets: [], waitedMs: 0 }
     } finally {
       this.lifetime.end()

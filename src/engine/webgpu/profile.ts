@@ -5,7 +5,7 @@
 import { now } from '../contract/recording.ts'
 import type { NodeTime, StepEvent } from '../contract/times.ts'
 import { type BoundDispatch, record, recordAll } from './bound.ts'
-import type { Step } from './program/plan.ts'
+import type { Step } from './program/lower-program.ts'
 import type { WorkQueue } from './queue.ts'
 
 /** Most queries of a set. */

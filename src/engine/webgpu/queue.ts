@@ -82,7 +82,7 @@ export class WorkQueue {
   }
 
   /** Waits for all that was recorded. @throws RuntimeError that any of it caused */
-  async finish(): Promise<void> {
+  async synchronize(): Promise<void> {
     this.submit()
     const stagings = this.stagings
     this.stagings = []

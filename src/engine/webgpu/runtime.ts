@@ -12,7 +12,7 @@ import type { Device } from './device.ts'
 import { DeviceExecutable } from './executable.ts'
 import { graphKernels, nodeKernels } from './kernels/table.ts'
 import { Profiler } from './profile.ts'
-import { planProgram } from './program/plan.ts'
+import { lowerProgram } from './program/lower-program.ts'
 import { padded, WorkQueue } from './queue.ts'
 import type { Slice } from './slice.ts'
 
@@ -82,7 +82,7 @@ class WebGpuRuntime implements Runtime {
     if (portsInside) throw new RuntimeError('internal: a GPU has no ports inside the memory of a program')
     // Compiling may take minutes: memory that could not be had is reported before.
     this.gpu.check()
-    const plan = planProgram(program, nodeKernels, this.math)
+    const plan = lowerProgram(program, nodeKernels, this.math)
     const compiling = DeviceExecutable.compile(
       {
         device: this.gpu,
@@ -111,8 +111,8 @@ class WebGpuRuntime implements Runtime {
     return this.memory
   }
 
-  finish(): Promise<void> {
-    return this.queue.finish()
+  synchronize(): Promise<void> {
+    return this.queue.synchronize()
   }
 
   createArena(bytes: number): Arena {
@@ -131,8 +131,8 @@ class WebGpuRuntime implements Runtime {
 
   private async release(): Promise<void> {
     await Promise.allSettled(this.compiling)
-    // Runs that have been ordered end; who waits for them gets their errors.
-    await this.queue.finish().catch(() => undefined)
+    // Runs that have been enqueued end; who waits for them gets their errors.
+    await this.queue.synchronize().catch(() => undefined)
     for (const executable of [...this.executables]) executable.release()
     this.queue.release()
     this.gpu.destroy()

@@ -13,13 +13,13 @@ import type { MoeConfig } from '../../../core/model/moe-config.ts'
 import { inBestGroups } from '../../../core/model/routing/selection.ts'
 import { graphKernels, nodeKernels } from '../kernels/table.ts'
 import { moduleOf } from '../module.ts'
-import { type Plan, planProgram, type Value } from './plan.ts'
+import { type LoweredProgram, lowerProgram, type Value } from './lower-program.ts'
 
 const [rows, width] = [96, 64]
 const kernels = { names: new Set(Object.keys(graphKernels)), tile: 1, threads: 1, parts: 1 }
 
-const planOf = (math: 'float32' | 'f16', build: () => Readonly<Record<string, Tensor>>): Plan =>
-  planProgram({ outputs: withKernels(kernels, build) }, nodeKernels, math)
+const lowered = (math: 'float32' | 'f16', build: () => Readonly<Record<string, Tensor>>): LoweredProgram =>
+  lowerProgram({ outputs: withKernels(kernels, build) }, nodeKernels, math)
 
 const weight = (name: string, columns = width) => input(name, 'float32', [width, columns])
 
@@ -33,17 +33,17 @@ function network() {
   return { out, probabilities }
 }
 
-const dtypesOf = (plan: Plan, step: number): string[] =>
-  plan.steps[step]?.values.map((value) => (plan.values[value] as Value).dtype) ?? []
+const dtypesOf = (program: LoweredProgram, step: number): string[] =>
+  program.steps[step]?.values.map((value) => (program.values[value] as Value).dtype) ?? []
 
 /** The numbers in memory that the dispatches of an op and a name read and write, one list for each. */
-const memoryOf = (plan: Plan, op: string, name: RegExp): string[][] =>
-  plan.steps.flatMap(({ dispatch, origin }, step) =>
-    origin.op === op && name.test(dispatch.name) ? [dtypesOf(plan, step)] : [],
+const memoryOf = (program: LoweredProgram, op: string, name: RegExp): string[][] =>
+  program.steps.flatMap(({ dispatch, origin }, step) =>
+    origin.op === op && name.test(dispatch.name) ? [dtypesOf(program, step)] : [],
   )
 
-const codeOf = (plan: Plan): string =>
-  plan.steps
+const codeOf = (program: LoweredProgram): string =>
+  program.steps
     .map(({ dispatch, values }) =>
       moduleOf(
         dispatch,
@@ -54,78 +54,78 @@ const codeOf = (plan: Plan): string =>
 
 describe('with math f16', () => {
   test('activations between products are f16; the residual stream, statistics and a softmax are float32', () => {
-    const plan = planOf('f16', network)
+    const program = lowered('f16', network)
     // x, weight, y, 1 / root mean square.
-    expect(memoryOf(plan, 'rms-norm', /rms-norm/)).toEqual([
+    expect(memoryOf(program, 'rms-norm', /rms-norm/)).toEqual([
       ['float32', 'float32', 'float16', 'float32'],
       ['float32', 'float32', 'float16', 'float32'],
     ])
     // Factors and result: the second one adds to the stream, the third one has the logits.
-    expect(memoryOf(plan, 'matmul', /product/)).toEqual([
+    expect(memoryOf(program, 'matmul', /product/)).toEqual([
       ['float16', 'float32', 'float16'],
       ['float16', 'float32', 'float32', 'float32'],
       ['float16', 'float32', 'float32'],
     ])
-    expect(memoryOf(plan, 'erf-gate', /./)).toEqual([['float16', 'float16']])
-    expect(plan.bytes).toBeLessThan(planOf('float32', network).bytes)
+    expect(memoryOf(program, 'erf-gate', /./)).toEqual([['float16', 'float16']])
+    expect(program.bytes).toBeLessThan(lowered('float32', network).bytes)
   })
 
   test('logits and scores of a router are float32, sigmoids and the scores of groups too', () => {
     const router = { logits: weight('router', 8), moe: { expertGroups: 4, groupsPerToken: 2, groupScore: 'top-2' } }
-    const plan = planOf('f16', () => {
+    const program = lowered('f16', () => {
       const normed = rmsNorm(input('x', 'float32', [rows, width]), input('norm', 'float32', [width]), 1e-5)
       const scores = sigmoid(matmul(normed, router.logits))
       const [, experts] = topK(inBestGroups(reshape(scores, [rows, 1, 8]), router.moe as MoeConfig), 2)
       return { gates: multiply(takeAlong(scores, reshape(experts, [rows, 2]), 1), 2.5) }
     })
-    expect(memoryOf(plan, 'matmul', /product/)).toEqual([['float16', 'float32', 'float32']])
-    const chosen = plan.steps.flatMap(({ origin }, step) =>
-      ['sigmoid', 'max', 'where', 'top-k', 'sum', 'take-along'].includes(origin.op) ? dtypesOf(plan, step) : [],
+    expect(memoryOf(program, 'matmul', /product/)).toEqual([['float16', 'float32', 'float32']])
+    const chosen = program.steps.flatMap(({ origin }, step) =>
+      ['sigmoid', 'max', 'where', 'top-k', 'sum', 'take-along'].includes(origin.op) ? dtypesOf(program, step) : [],
     )
     expect(chosen).not.toContain('float16')
   })
 
   test('gradients of activations are f16, those of parameters float32', () => {
-    const plan = planOf('f16', () => {
+    const program = lowered('f16', () => {
       const parameters = [weight('up'), weight('down')] as const
       const normed = rmsNorm(input('x', 'float32', [rows, width]), input('norm', 'float32', [width]), 1e-5)
       const out = matmul(erfGate(matmul(normed, parameters[0])), parameters[1])
       const [up, down] = gradient(mean(multiply(out, out)), parameters)
       return { up: up as Tensor, down: down as Tensor }
     })
-    const products = memoryOf(plan, "matmul'", /product/)
+    const products = memoryOf(program, "matmul'", /product/)
     expect(products).toContainEqual(['float16', 'float32', 'float16'])
     expect(products).toContainEqual(['float16', 'float16', 'float32'])
   })
 
   test('a value that a reduction reads too stays float32', () => {
-    const plan = planOf('f16', () => {
+    const program = lowered('f16', () => {
       const hidden = matmul(
         rmsNorm(input('x', 'float32', [rows, width]), input('n', 'float32', [width]), 1e-5),
         weight('a'),
       )
       return { y: matmul(erfGate(hidden), weight('b')), mean: mean(hidden) }
     })
-    expect(memoryOf(plan, 'matmul', /product/)[0]).toEqual(['float16', 'float32', 'float32'])
+    expect(memoryOf(program, 'matmul', /product/)[0]).toEqual(['float16', 'float32', 'float32'])
   })
 
   test('without it nothing is f16', () => {
-    const plan = planOf('float32', network)
-    expect(plan.values.filter(({ dtype }) => dtype === 'float16')).toEqual([])
-    expect(codeOf(plan)).not.toContain('f16')
-    expect(codeOf(planOf('f16', network))).toContain('enable f16;')
+    const program = lowered('float32', network)
+    expect(program.values.filter(({ dtype }) => dtype === 'float16')).toEqual([])
+    expect(codeOf(program)).not.toContain('f16')
+    expect(codeOf(lowered('f16', network))).toContain('enable f16;')
   })
 })
 
 describe('results of products that are multiplied by a constant', () => {
   const scaled = (factor: number | null, twice = false) => {
-    const plan = planOf('float32', () => {
+    const program = lowered('float32', () => {
       const y = matmul(input('x', 'float32', [rows, width]), weight('w'), { alpha: 3 })
       const before = input('before', 'float32', [rows, width])
       const all = factor === null ? y : multiply(y, factor)
       return { y: add(before, all), ...(twice && { other: multiply(y, 5) }) }
     })
-    return { dispatches: plan.steps.length, code: codeOf(plan) }
+    return { dispatches: program.steps.length, code: codeOf(program) }
   }
 
   test('need no dispatch for a power of two, with an addend too', () => {

@@ -10,8 +10,8 @@ import { sumOutput } from '../products/output.ts'
 import { bytesOfCall } from '../vectors.ts'
 import { activeOutput, activeSwishOutput, geluGradientOutput, swishGradientOutput } from './activation.ts'
 import { type ChooseTiles, checkSizes, expertTiles, lowerEmpty, resultOf } from './call.ts'
-import { planRows } from './plan.ts'
 import { type RowGradient, type RowProduct, rowGradient, rowProduct } from './products.ts'
+import { tileRows } from './row-tiles.ts'
 
 interface Inputs {
   readonly rows: Operand
@@ -43,9 +43,9 @@ export const expertFfnIn = (tiles: ChooseTiles) =>
       const extent = extentOf(call.inputs)
       if (extent.rows * up.size === 0) return lowerEmpty(call)
       const { width, hidden } = extent
-      const plan = planRows({ ...extent, tile: tiles(extent.rows, up.shape).rows }, [hidden, width])
-      const product = (name: string, of: Omit<RowProduct, 'name' | 'plan' | 'rounds'>) =>
-        rowProduct({ name: `experts: ${name}`, plan, rounds: call.rounds, ...of })
+      const rowTiles = tileRows({ ...extent, tile: tiles(extent.rows, up.shape).rows }, [hidden, width])
+      const product = (name: string, of: Omit<RowProduct, 'name' | 'rowTiles' | 'rounds'>) =>
+        rowProduct({ name: `experts: ${name}`, rowTiles, rounds: call.rounds, ...of })
       const active = alike(inner)
       const widen = { rows: linesOf(rows), inner: width, columns: hidden }
       const ofInner = { inner: linesOf(inner), active }
@@ -62,7 +62,7 @@ export const expertFfnIn = (tiles: ChooseTiles) =>
           : [product('gelu(x·up)', { ...widen, matrices: linesOf(up), output: activeOutput(ofInner) })]
       const narrow = { rows: active, inner: hidden, columns: width }
       const result = product('h·down', { ...narrow, matrices: linesOf(down), output: resultOf(y) })
-      return [plan.dispatch, ...activate, result]
+      return [rowTiles.dispatch, ...activate, result]
     },
 
     // Counts unused rows too, because their number is known only on the device.
@@ -82,11 +82,14 @@ export const expertFfnGradientIn = (tiles: ChooseTiles) =>
       const { experts, width, hidden } = extent
       const { rows: tile, gradient } = tiles(extent.rows, up.shape)
       const { gradient: gradientDown } = tiles(extent.rows, [experts, hidden, width])
-      const plan = planRows({ ...extent, tile }, [hidden, width])
-      const product = (name: string, of: Omit<RowProduct, 'name' | 'plan' | 'transposed' | 'rounds'>) =>
-        rowProduct({ name: `experts: ${name}`, plan, transposed: true, rounds, ...of })
-      const ofMatrix = (name: string, of: Omit<RowGradient, 'name' | 'plan' | 'tile' | 'rounds'>, tile = gradient) =>
-        rowGradient({ name: `experts: ${name}`, plan, tile, rounds, ...of })
+      const rowTiles = tileRows({ ...extent, tile }, [hidden, width])
+      const product = (name: string, of: Omit<RowProduct, 'name' | 'rowTiles' | 'transposed' | 'rounds'>) =>
+        rowProduct({ name: `experts: ${name}`, rowTiles, transposed: true, rounds, ...of })
+      const ofMatrix = (
+        name: string,
+        of: Omit<RowGradient, 'name' | 'rowTiles' | 'tile' | 'rounds'>,
+        tile = gradient,
+      ) => rowGradient({ name: `experts: ${name}`, rowTiles, tile, rounds, ...of })
       const narrow = { inner: hidden, columns: width }
       const [x, ofDy] = [linesOf(rows), linesOf(dy)]
       const ofInner = { inner: linesOf(inner), active: alike(inner), dInner: alike(inner) }
@@ -96,7 +99,7 @@ export const expertFfnGradientIn = (tiles: ChooseTiles) =>
           ? { gate: linesOf(gate), innerGate: linesOf(innerGate), dInnerGate: alike(inner), dGate }
           : null
       const dispatches: Dispatch[] = [
-        plan.dispatch,
+        rowTiles.dispatch,
         product('dh and dinner', {
           rows: ofDy,
           matrices: linesOf(down),

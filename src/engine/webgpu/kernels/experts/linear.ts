@@ -5,8 +5,8 @@ import { implement, type Operand } from '../../contract.ts'
 import { linesOf } from '../products/floats.ts'
 import { bytesOf, bytesOfCall } from '../vectors.ts'
 import { checkSizes, expertTiles, lowerEmpty, resultOf } from './call.ts'
-import { planRows } from './plan.ts'
 import { rowGradient, rowProduct } from './products.ts'
+import { tileRows } from './row-tiles.ts'
 
 interface Inputs {
   readonly rows: Operand
@@ -27,10 +27,10 @@ export const expertLinear = implement(declared.expertLinear, {
     const extent = extentOf(call.inputs)
     if (extent.rows * weights.size === 0) return lowerEmpty(call)
     const { width, columns } = extent
-    const plan = planRows({ ...extent, tile: expertTiles(extent.rows, weights.shape).rows }, [columns])
+    const rowTiles = tileRows({ ...extent, tile: expertTiles(extent.rows, weights.shape).rows }, [columns])
     const product = rowProduct({
       name: 'rows of experts',
-      plan,
+      rowTiles,
       rows: linesOf(rows),
       matrices: linesOf(weights),
       inner: width,
@@ -38,7 +38,7 @@ export const expertLinear = implement(declared.expertLinear, {
       rounds: call.rounds,
       output: resultOf(call.outputs.y),
     })
-    return [plan.dispatch, product]
+    return [rowTiles.dispatch, product]
   },
 
   // Counts unused rows too, because their number is known only on the device.
@@ -58,12 +58,12 @@ export const expertLinearGradient = implement(declared.expertLinearGradient, {
     if (extent.rows * weights.size === 0) return lowerEmpty(call)
     const { width, columns } = extent
     const tiles = expertTiles(extent.rows, weights.shape)
-    const plan = planRows({ ...extent, tile: tiles.rows }, [width])
+    const rowTiles = tileRows({ ...extent, tile: tiles.rows }, [width])
     return [
-      plan.dispatch,
+      rowTiles.dispatch,
       rowProduct({
         name: 'gradient of rows of experts',
-        plan,
+        rowTiles,
         rows: linesOf(dy),
         matrices: linesOf(weights),
         transposed: true,
@@ -74,7 +74,7 @@ export const expertLinearGradient = implement(declared.expertLinearGradient, {
       }),
       rowGradient({
         name: 'gradient of matrices of experts',
-        plan,
+        rowTiles,
         tile: tiles.gradient,
         left: linesOf(rows),
         right: linesOf(dy),

@@ -3,12 +3,12 @@ import { type Dispatch, rowsOf } from '../../contract.ts'
 import type { Lines } from '../products/floats.ts'
 import { type Output, productDispatch } from '../products/output.ts'
 import { productCode, type Tile } from '../products/product-tiles.ts'
-import type { RowPlan } from './plan.ts'
+import type { RowTiles } from './row-tiles.ts'
 
 /** Rows [R, columns] times the matrix of their expert [N, columns, n], or its transpose [N, n, columns]. */
 export interface RowProduct {
   readonly name: string
-  readonly plan: RowPlan
+  readonly rowTiles: RowTiles
   readonly rows: Lines
   readonly matrices: Lines
   readonly transposed?: boolean
@@ -22,7 +22,7 @@ export interface RowProduct {
 
 export function rowProduct({
   name,
-  plan,
+  rowTiles,
   rows,
   matrices,
   transposed = false,
@@ -31,10 +31,10 @@ export function rowProduct({
   rounds,
   output,
 }: RowProduct): Dispatch {
-  const { tile, tiles, grids } = plan
+  const { tile, tiles, grids } = rowTiles
   const across = Math.ceil(columns / tile.columns)
   const grid = grids.get(columns)
-  if (!grid) throw new Error(`internal: the plan of ${name} has no grid for ${columns} columns`)
+  if (!grid) throw new Error(`internal: the row tiles of ${name} have no grid for ${columns} columns`)
   return productDispatch({
     name,
     workgroups: { indirect: grid },
@@ -72,7 +72,7 @@ fn finish(job: Job, row: u32, column: u32, value: vec4<f32>) {
 /** leftᵀ·right over the rows of each expert: [R, m], [R, n] → [N, m, n], zero for an expert without rows. */
 export interface RowGradient {
   readonly name: string
-  readonly plan: RowPlan
+  readonly rowTiles: RowTiles
   readonly tile: Tile
   readonly left: Lines
   readonly right: Lines
@@ -81,8 +81,8 @@ export interface RowGradient {
   readonly output: Output
 }
 
-export function rowGradient({ name, plan, tile, left, right, rounds, output }: RowGradient): Dispatch {
-  const { experts, starts } = plan
+export function rowGradient({ name, rowTiles, tile, left, right, rounds, output }: RowGradient): Dispatch {
+  const { experts, starts } = rowTiles
   const [m, n] = [left.line, right.line]
   const [down, across] = [Math.ceil(m / tile.rows), Math.ceil(n / tile.columns)]
   const jobs = down * across * experts

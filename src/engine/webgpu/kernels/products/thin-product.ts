@@ -35,7 +35,7 @@ const ENOUGH_READERS = 4 * ENOUGH_WORKGROUPS
 const MIN_STEPS = 16
 
 /** How a thin product is shared out. */
-interface Plan {
+interface Cut {
   /** Invocations that share a sum. */
   readonly shares: number
   /** Results of a workgroup. */
@@ -44,7 +44,7 @@ interface Plan {
   readonly step: number
 }
 
-function planOf({ outer, inner, innerStride }: Thin): Plan {
+function cutOf({ outer, inner, innerStride }: Thin): Cut {
   if (innerStride === 1) {
     const shares = Math.min(WORKGROUP, 2 ** Math.floor(Math.log2(Math.max(1, inner / MIN_STEPS))))
     return { shares, results: WORKGROUP / shares, step: 4 }
@@ -59,27 +59,27 @@ export function thinProduct(
 ): { readonly parts: number; readonly dispatch: (output: Output) => Dispatch } | null {
   const thin = thinOf(product)
   if (!thin) return null
-  const plan = planOf(thin)
+  const cut = cutOf(thin)
   const matrices = thin.batch.reduce((count, d) => count * d, 1)
-  const groups = Math.ceil(thin.outer / plan.results) * matrices
-  const most = Math.floor(thin.inner / (MIN_STEPS * plan.shares * plan.step))
+  const groups = Math.ceil(thin.outer / cut.results) * matrices
+  const most = Math.floor(thin.inner / (MIN_STEPS * cut.shares * cut.step))
   const wanted = Math.max(1, Math.min(Math.ceil(ENOUGH_READERS / groups), most))
   // Whole steps, so that vectors of the matrix are not cut.
-  const length = plan.step * Math.ceil(thin.inner / wanted / plan.step)
+  const length = cut.step * Math.ceil(thin.inner / wanted / cut.step)
   const parts = Math.ceil(thin.inner / length)
-  return { parts, dispatch: (output) => thinDispatch(thin, plan, matrices, { parts, length }, output) }
+  return { parts, dispatch: (output) => thinDispatch(thin, cut, matrices, { parts, length }, output) }
 }
 
 function thinDispatch(
   thin: Thin,
-  plan: Plan,
+  cut: Cut,
   matrices: number,
   { parts, length }: { readonly parts: number; readonly length: number },
   output: Output,
 ): Dispatch {
   const { batch, outer, inner, matrix, vector } = thin
   const byRow = thin.innerStride === 1
-  const blocks = Math.ceil(outer / plan.results)
+  const blocks = Math.ceil(outer / cut.results)
   const jobs = blocks * matrices * parts
   return productDispatch({
     name: 'thin product',
@@ -90,7 +90,7 @@ function thinDispatch(
 ${readFour('read_matrix', arrays.matrix)}
 ${readFour('read_vector', arrays.vector)}
 ${put}
-${(byRow ? rowSum : columnSums)(thin, plan)}
+${(byRow ? rowSum : columnSums)(thin, cut)}
 ${workgroupMain(jobs)} {
   let block = row % ${blocks}u;
   let part = row / ${blocks}u % ${parts}u;
@@ -109,7 +109,7 @@ const SIGNATURE =
   'fn thin(block: u32, local: u32, matrix_at: u32, vector_at: u32, result_at: u32, begin: u32, end: u32)'
 
 /** Memory runs along the sum: neighbouring invocations read neighbouring vectors of a line. */
-const rowSum = ({ outer, inner, outerStride }: Thin, { shares, results }: Plan): string => `
+const rowSum = ({ outer, inner, outerStride }: Thin, { shares, results }: Cut): string => `
 var<workgroup> sums: array<f32, ${WORKGROUP}>;
 
 ${SIGNATURE} {
@@ -134,7 +134,7 @@ ${SIGNATURE} {
 }`
 
 /** Memory runs along the results: an invocation has four of them, and adds every line of its share. */
-const columnSums = ({ outer, innerStride }: Thin, { shares, results }: Plan): string => `
+const columnSums = ({ outer, innerStride }: Thin, { shares, results }: Cut): string => `
 var<workgroup> sums: array<vec4<f32>, ${WORKGROUP}>;
 
 ${SIGNATURE} {

@@ -10,10 +10,10 @@ import { sum } from '../../../core/graph/ops/reduction.ts'
 import { reshape, transpose } from '../../../core/graph/ops/shape.ts'
 import { constant, input, type Tensor, withKernels } from '../../../core/graph/tensor.ts'
 import { graphKernels, nodeKernels } from '../kernels/table.ts'
-import { planProgram } from './plan.ts'
+import { lowerProgram } from './lower-program.ts'
 
-const plan = (outputs: Readonly<Record<string, Tensor>>) => planProgram({ outputs }, nodeKernels)
-const namesOf = (outputs: Readonly<Record<string, Tensor>>) => plan(outputs).steps.map(({ dispatch }) => dispatch.name)
+const lower = (outputs: Readonly<Record<string, Tensor>>) => lowerProgram({ outputs }, nodeKernels)
+const namesOf = (outputs: Readonly<Record<string, Tensor>>) => lower(outputs).steps.map(({ dispatch }) => dispatch.name)
 const x = (name: string, ...shape: number[]) => input(name, 'float32', shape)
 
 describe('groups that do not need each other', () => {
@@ -34,7 +34,7 @@ describe('groups that do not need each other', () => {
   test('do not if a dispatch would have more operands than every device binds', () => {
     const outputs = Object.fromEntries(Array.from({ length: 5 }, (_, i) => [`y${i}`, exp(x(`x${i}`, 10 + i))]))
     expect(namesOf(outputs)).toHaveLength(2)
-    expect(Math.max(...plan(outputs).steps.map(({ values }) => values.length))).toBe(8)
+    expect(Math.max(...lower(outputs).steps.map(({ values }) => values.length))).toBe(8)
   })
 })
 
@@ -52,7 +52,7 @@ test('what changes no memory is no dispatch', () => {
 test('equal maps and reductions are computed once', () => {
   const logits = x('logits', 100, 16)
   const once = () => add(softmax(logits), 1)
-  const exponentials = plan({ y: multiply(once(), once()) }).steps.map(
+  const exponentials = lower({ y: multiply(once(), once()) }).steps.map(
     ({ dispatch }) => dispatch.code(['b0', 'b1']).match(/exp\(/g)?.length,
   )
   // For the sum of a row, and for its elements.
@@ -65,12 +65,12 @@ test('a scatter of few updates rides along', () => {
   expect(namesOf({ y: multiply(scattered, x('factor', 100, 8)) })).toHaveLength(1)
 })
 
-test('products of the same experts share the plan of their rows', () => {
+test('products of the same experts share the tiles of their rows', () => {
   const kernels = { names: new Set(Object.keys(graphKernels)), tile: 1, threads: 1, parts: 16 }
   const sizes = input('sizes', 'int64', [4])
   const outputs = withKernels(kernels, () => {
     const product = (name: string) => expertLinearKernel(x(`rows ${name}`, 30, 8), x(`w ${name}`, 3, 8, 8), sizes)
     return { a: product('a'), b: product('b') }
   })
-  expect(namesOf(outputs)).toEqual(['plan of experts', 'rows of experts', 'rows of experts'])
+  expect(namesOf(outputs)).toEqual(['row tiles of experts', 'rows of experts', 'rows of experts'])
 })

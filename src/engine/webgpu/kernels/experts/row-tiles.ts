@@ -8,7 +8,7 @@
 import { type Dispatch, type Operand, scratch, WORKGROUP } from '../../contract.ts'
 import type { Tile } from '../products/product-tiles.ts'
 
-export interface RowPlan {
+export interface RowTiles {
   readonly tile: Tile
   readonly experts: number
   /** i32 [maxTiles, 4]: of each row tile the expert, the first row, and the end of the expert's rows. */
@@ -21,10 +21,10 @@ export interface RowPlan {
 }
 
 /** @param sizes i32 [N + 1]: rows of each expert, then unused ones. @param columns Of the products that follow. */
-export function planRows(
+export function tileRows(
   { sizes, rows, experts, tile }: { sizes: Operand; rows: number; experts: number; tile: Tile },
   columns: readonly number[],
-): RowPlan {
+): RowTiles {
   const maxTiles = Math.floor(rows / tile.rows) + experts
   if (maxTiles > 65535) throw new Error(`internal: ${maxTiles} tiles of rows, more than a dispatch can have`)
   const tiles = scratch('int32', [maxTiles, 4])
@@ -37,7 +37,7 @@ export function planRows(
     starts,
     grids,
     dispatch: {
-      name: 'plan of experts',
+      name: 'row tiles of experts',
       shared: true,
       operands: [
         { of: sizes },

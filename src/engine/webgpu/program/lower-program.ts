@@ -1,6 +1,6 @@
 /**
  * Turns a program into dispatches over values with memory: rewrites it, fuses maps and reductions, calls the kernels,
- * and plans where values lie.
+ * and places the values in memory.
  */
 import type { Attributes } from '../../../core/graph/kernels/declaration.ts'
 import type { Origin, Port, Shape } from '../../../core/graph/model.ts'
@@ -42,7 +42,7 @@ export interface Step {
   readonly work?: { readonly flops: number; readonly bytes: number } | undefined
 }
 
-export interface Plan {
+export interface LoweredProgram {
   readonly inputs: readonly Port[]
   readonly outputs: readonly Port[]
   readonly valueOfInput: readonly number[]
@@ -60,26 +60,26 @@ export interface Plan {
 }
 
 /** @param math `f16`: activations are kept as f16 where that is safe, and tiled products round their factors to it. */
-export function planProgram(
+export function lowerProgram(
   program: Program,
   kernels: Readonly<Record<string, Kernel>>,
   math: 'float32' | 'f16' = 'float32',
-): Plan {
+): LoweredProgram {
   const { inputs } = reach(program)
   const ordered = fuseAddends(rewrite(program, kernels))
   const fusion = new Fusion(ordered)
   const halves = math === 'f16' ? halvesOf(fusion, kernels, Object.values(ordered.outputs)) : new Set<Tensor>()
-  const planner = new Planner(kernels, halves, math === 'f16')
-  const memoryOf = (tensor: Tensor) => planner.valueOf(fusion.tensors.unique(tensor))
+  const lowering = new Lowering(kernels, halves, math === 'f16')
+  const memoryOf = (tensor: Tensor) => lowering.valueOf(fusion.tensors.unique(tensor))
   const valueOfInput = inputs.map(memoryOf)
   for (const item of fusion.items) {
     if (item.kind === 'kernel') {
       const overwritten = fusion.overwrittenBy(item.node)
-      if (overwritten) planner.share(fusion.tensors.of(item.node, 0), overwritten)
-      planner.call(item.node, memoryOf, (output) => memoryOf(fusion.tensors.of(item.node, output)))
+      if (overwritten) lowering.share(fusion.tensors.of(item.node, 0), overwritten)
+      lowering.call(item.node, memoryOf, (output) => memoryOf(fusion.tensors.of(item.node, output)))
     } else {
       const [{ node }] = item.groups.flatMap(({ roots }) => roots) as [Root]
-      planner.group(groupDispatch(item, fusion, halves), memoryOf, node.origin)
+      lowering.group(groupDispatch(item, fusion, halves), memoryOf, node.origin)
     }
   }
   const outputs = Object.entries(ordered.outputs)
@@ -90,9 +90,9 @@ export function planProgram(
     outputs: Object.entries(program.outputs).map(([name, tensor]) => port(name, tensor)),
     valueOfInput,
     valueOfOutput,
-    values: planner.values,
-    steps: planner.steps,
-    ...planner.memory(new Set([...valueOfInput, ...valueOfOutput])),
+    values: lowering.values,
+    steps: lowering.steps,
+    ...lowering.memory(new Set([...valueOfInput, ...valueOfOutput])),
   }
 }
 
@@ -106,7 +106,7 @@ function attributesOf({ type, attributes, inputs }: Node): Attributes {
 const named = <T>(names: readonly string[], all: readonly T[]): Readonly<Record<string, T>> =>
   Object.fromEntries(all.slice(0, names.length).map((each, i) => [names[i], each]))
 
-class Planner {
+class Lowering {
   readonly values: Value[] = []
   readonly steps: Step[] = []
   private readonly ofTensor = new Map<Tensor, number>()
@@ -217,7 +217,7 @@ class Planner {
   }
 
   /** Where values lie that are not ports. */
-  memory(ports: ReadonlySet<number>): Pick<Plan, 'offsets' | 'bytes' | 'grids'> {
+  memory(ports: ReadonlySet<number>): Pick<LoweredProgram, 'offsets' | 'bytes' | 'grids'> {
     const indirect = new Set(this.steps.flatMap((step) => step.indirect ?? []))
     const grids = new Map([...indirect].map((value, i) => [value, i * ALIGNMENT]))
     const lives = new Map<number, { bytes: number; first: number; last: number }>()
