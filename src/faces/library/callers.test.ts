@@ -1,5 +1,6 @@
 /**
- * What callers of the library give, with and without types: it is checked, does not change, and its errors arrive.
+ * Arguments of callers of the library, with and without types, are checked and do not change, and errors of their
+ * listeners arrive.
  *
  * @slow
  */
@@ -49,7 +50,7 @@ const lossesOf = async (run: string): Promise<unknown[]> =>
     .split('\n')
     .map((line) => JSON.parse(line).loss)
 
-/** Calls as JavaScript would make them. */
+/** The functions of the library without types, as JavaScript calls them. */
 const untyped = {
   train,
   load: Run.load,
@@ -62,7 +63,7 @@ const untyped = {
   defineConfig: async (input: never) => defineConfig(input),
 } as unknown as Record<string, (...given: unknown[]) => Promise<unknown>>
 
-describe('a wrong argument is refused: field, value and what is accepted', () => {
+describe('a wrong argument is refused with field, value and what is accepted', () => {
   const run = () => join(folder, 'run')
   const directory = () => newRun('never')
   test.each<[string, () => unknown[], RegExp]>([
@@ -118,14 +119,14 @@ describe('a wrong argument is refused: field, value and what is accepted', () =>
     ['exportRun', () => [run()], /^invalid options of exportRun: nothing/],
     ['joinRanks', () => [{}, { deadline: 'soon' }], /^invalid deadline: "soon"/],
     ['createRuntime', () => [{ treads: 2 }], /^unknown field treads: 2 .*did you mean "threads"/],
-  ])('%s, case %#', async (name, given, message) => {
+  ])('by %s, case %#', async (name, given, message) => {
     const failure = await untyped[name]?.(...given()).catch((error: unknown) => error)
     expect(failure).toBeInstanceOf(UsageError)
     expect((failure as Error).message).toMatch(message)
     expect(existsSync(directory())).toBe(false)
   })
 
-  test('of a run', async () => {
+  test('by the methods of a run', async () => {
     const run = (await Run.load(join(folder, 'run'))) as unknown as Record<string, (...given: unknown[]) => unknown>
     const refused = async (call: () => unknown) => {
       const failure = await (async () => call())().catch((error: unknown) => error)
@@ -143,7 +144,7 @@ describe('a wrong argument is refused: field, value and what is accepted', () =>
   })
 })
 
-test('a configuration that is changed during the training changes nothing, and that of a run cannot be changed', async () => {
+test('a configuration that is changed during the training changes nothing, and the configuration of a run is frozen', async () => {
   const own = structuredClone(config)
   const onEvent = () => {
     own.train.steps = 2
@@ -168,7 +169,7 @@ describe('an error of onEvent ends the training, and train rejects with it', () 
     await expect(train(config, { directory: newRun('thrown'), onEvent })).rejects.toBe(wrong)
   })
 
-  test('when its promise rejects: after the step under way, with a checkpoint', async () => {
+  test('when its promise rejects, after the step under way and with a checkpoint', async () => {
     const unhandled: unknown[] = []
     const note = (error: unknown) => unhandled.push(error)
     process.on('unhandledRejection', note)
@@ -196,7 +197,7 @@ describe('an error of onEvent ends the training, and train rejects with it', () 
     await expect(train(config, { directory: newRun('late'), onEvent })).rejects.toBe(wrong)
   })
 
-  test('also of onMessage of an evaluation', async () => {
+  test('and an error of onMessage ends an evaluation in the same way', async () => {
     const run = await Run.load(newRun('run'))
     const onMessage = async () => {
       throw wrong
@@ -241,7 +242,7 @@ describe('close', () => {
   })
 })
 
-test('several trainings in threads of one process, at the same time and one after the other, give what each gives alone', async () => {
+test('trainings in threads of one process, at the same time and one after the other, have the losses of a training alone', async () => {
   const library = new URL('../../../dist/faces/library/index.js', import.meta.url).href
   const code = `
     const { workerData, parentPort } = require('node:worker_threads')

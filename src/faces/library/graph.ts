@@ -1,5 +1,5 @@
 /**
- * Tensors, operations and gradients: the graphs that Choir trains, for programs of your own.
+ * Tensors, operations and gradients: the parts that the graphs of Choir are made of, for programs of your own.
  *
  * @example The gradient of the mean of x², on memory that you own.
  * ```ts
@@ -16,7 +16,7 @@
  * await runtime.close()
  * ```
  *
- * What is exported here follows semantic versioning.
+ * The exports of this module follow semantic versioning.
  *
  * @module choir/graph
  */
@@ -72,8 +72,8 @@ export type {
 export type { NodeTime, StepEvent } from '../../engine/contract/times.ts'
 
 /**
- * The native runtime.
- * @throws UsageError for an invalid option; RuntimeError if the library is missing or unusable.
+ * Creates a runtime that computes on the CPU, with ONNX Runtime and, if it is installed, oneDNN. Close it in the end.
+ * @throws UsageError for an invalid option; RuntimeError if ONNX Runtime is missing or unusable.
  */
 export async function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
   const { group: _, ...plain } = options ?? {}

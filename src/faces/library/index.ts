@@ -15,7 +15,7 @@
  * await run.close()
  * ```
  *
- * What is exported here follows semantic versioning; nothing else in the package does.
+ * The exports of `choir`, `choir/graph` and `choir/web` follow semantic versioning; nothing else in the package does.
  *
  * @module choir
  */

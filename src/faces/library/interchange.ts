@@ -1,4 +1,4 @@
-/** Models of other libraries. What reads and writes them is loaded when it is first needed. */
+/** Imports and exports models of other libraries. The modules that do so are loaded at the first call. */
 import { z } from 'zod'
 import { abortSignal, callback, checkOptions, expectPath } from '../../core/config/options.ts'
 import { exportDtypes, exportFormats } from '../../use/interchange/export/contract.ts'
@@ -31,11 +31,13 @@ const exportFields = {
 }
 
 /**
- * Makes a run directory of a model in the layout of Hugging Face, in float32; one tensor at a time is in memory.
- * @param folder With config.json, safetensors and tokenizer.json. With `upcycle`, also the directory of a dense run.
+ * Imports a model in the layout of Hugging Face as a run directory, with weights in float32. One tensor at a time is in
+ * memory.
+ * @param folder Folder with config.json, safetensors and tokenizer.json. With `upcycle` it may also be the directory of
+ * a dense run.
  * @param out The new run directory.
- * @throws UsageError if Choir does not compute this model, a tensor has no place in it, or an option is wrong; RunError
- * if files are missing or damaged. Nothing is left behind.
+ * @throws UsageError if Choir cannot compute this model, a tensor has no place in it, or an option is wrong; RunError
+ * if files are missing or damaged. A failed import leaves no files.
  */
 export async function importModel(folder: string, out: string, options: ImportOptions = {}): Promise<ImportReport> {
   expectPath('folder', folder, 'that of a model')
@@ -48,9 +50,10 @@ export async function importModel(folder: string, out: string, options: ImportOp
 }
 
 /**
- * Writes the model of a run for other programs, and reads it back.
- * @throws UsageError if the format cannot hold the model, with the setting, the folder is not empty, or an option is
- * wrong; RunError if the files do not give the same logits. Nothing is left behind.
+ * Exports the model of a run to a format of other programs, and reads the files back to compare their logits.
+ * @param directory Directory of the run.
+ * @throws UsageError if the format cannot hold the model (the error names the setting), the folder is not empty, or an
+ * option is wrong; RunError if the files do not give the same logits. A failed export leaves no files.
  */
 export async function exportRun(directory: string, options: ExportOptions): Promise<ExportReport> {
   expectPath('directory', directory, 'that of a run')

@@ -45,7 +45,7 @@ const written = async (options: WritingOptions): Promise<string> => {
   return text
 }
 
-test('fields lie over those of the preset, and a wrong one is named', () => {
+test('fields override the fields of the preset, and an error names a wrong field', () => {
   const config = defineConfig({ preset: 'tiny', model: { moe: { k: 2 } } })
   expect(config.model.moe?.k).toBe(2)
   expect(config.model.width).toBe(defineConfig({ preset: 'tiny' }).model.width)
@@ -64,7 +64,7 @@ test('without types, a missing configuration or directory gives an error that na
   await expect(untyped.load?.()).rejects.toThrow(/^invalid directory: undefined/)
 })
 
-test('a run begins with the weights of another, under its settings and those that are given', async () => {
+test('a run that begins with the weights of another has its settings, except those that are given', async () => {
   const directory = join(folder, 'tuned')
   const source = join(folder, 'run')
   const config = await configFrom(source, { train: { steps: 2, schedule: { learningRate: 1e-4 } } })
@@ -80,7 +80,7 @@ test('a run begins with the weights of another, under its settings and those tha
   await expect(train(config, untyped)).rejects.toThrow('expected { run:')
 })
 
-test('the same seed gives the same text, also of two at once', async () => {
+test('the same seed gives the same text, also for two texts at once', async () => {
   const options = { tokens: 12, seed: 3 }
   const alone = await written(options)
   expect(await Promise.all([written(options), written(options)])).toEqual([alone, alone])
@@ -114,7 +114,7 @@ test('a text ends before a stop, wherever its tokens are cut, and reports why it
   expect(await ended({ ...options, signal: abort.signal })).toMatchObject({ reason: 'interrupted', tokens: 0 })
 })
 
-test('a checkpoint is chosen by its step; one that is missing is refused with those that there are', async () => {
+test('a checkpoint is chosen by its step, and the error for a missing one lists the steps that exist', async () => {
   const older = await Run.load(join(folder, 'run'), { checkpoint: 2 })
   expect(older.step).toBe(2)
   expect((await older.evaluate()).loss).not.toBe((await run.evaluate()).loss)
@@ -139,7 +139,7 @@ describe('an option out of range is refused before anything is written', () => {
   })
 })
 
-test('routing gives every token its experts, and the gates of dropless top-1', async () => {
+test('routing returns the experts of every token and their gates, which are above 0 and at most 1', async () => {
   const { tokens, routers } = await run.routing('Line 7')
   expect(tokens.join('')).toBe('Line 7')
   for (const { experts, choices, expert, gate } of routers) {
@@ -150,13 +150,13 @@ test('routing gives every token its experts, and the gates of dropless top-1', a
   await expect(run.routing('')).rejects.toThrow(/invalid text/)
 })
 
-test('a plan takes a preset, or fields over one', async () => {
+test('a plan takes the name of a preset, or fields that override a preset', async () => {
   const [named, given] = [await plan('m6t-base', 'v100-8'), await plan({ preset: 'm6t-base' }, 'v100-8')]
   expect(given.best[0]?.time.stepSeconds).toBe(named.best[0]?.time.stepSeconds)
   await expect(plan('m6t-base', 'v100')).rejects.toThrow(/unknown cluster "v100"/)
 })
 
-test('a closed run says so', async () => {
+test('a closed run refuses calls, and may be closed again', async () => {
   const other = await Run.load(join(folder, 'run'))
   await other.close()
   await other.close()
@@ -193,7 +193,7 @@ test('a run that is exported and imported again has the same loss', async () => 
 test('an export has the coefficient of the balancing loss at the step of its checkpoint', async () => {
   const { model, data, runtime } = run.config
   if (model.moe === null) throw new Error('dense')
-  // From 0.4 at step 1 to 0.1 at step 4.
+  // The coefficient falls from 0.4 at step 1 to 0.1 at step 4.
   const config = defineConfig({
     model: { ...model, activation: 'swiglu', moe: { ...model.moe, balance: { coefficient: 0.4 } } },
     data,

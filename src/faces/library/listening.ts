@@ -1,11 +1,13 @@
 /**
- * Listeners of callers. An async listener returns a promise, which nothing awaits while the work goes on; if it rejects,
- * that error ends the work. Without this the rejection would be unhandled, and end the process.
+ * Listeners that callers of the library give. An async listener returns a promise, which nothing awaits while the work
+ * goes on. If the promise rejects, its error ends the work; otherwise the rejection would be unhandled, and end the
+ * process.
  */
 
 /**
- * Runs `work` with a listener. What the listener throws is thrown where the event was emitted. What a promise of it
- * rejects with aborts the signal of `work`, and is thrown after the work and all promises have ended.
+ * Runs `work` with a listener. An error that the listener throws is thrown where the event was emitted. If a promise
+ * that it returns rejects, the signal of `work` is aborted, and the error is thrown after the work and all promises
+ * have ended.
  */
 export async function listening<Args extends unknown[], T>(
   listener: ((...args: Args) => unknown) | undefined,
@@ -31,12 +33,12 @@ export async function listening<Args extends unknown[], T>(
     return await work(emit, controller.signal)
   } finally {
     await Promise.all(pending)
-    // biome-ignore lint/correctness/noUnsafeFinally: the error of the listener is the cause of what the work threw
+    // biome-ignore lint/correctness/noUnsafeFinally: the error of the listener is the cause of the error of the work
     if (failure) throw failure.error
   }
 }
 
-/** A signal that is aborted with either. */
+/** A signal that is aborted when either of two signals is. */
 export const eitherSignal = (signal: AbortSignal | undefined, other: AbortSignal): AbortSignal =>
   signal ? AbortSignal.any([signal, other]) : other
 

@@ -1,4 +1,4 @@
-/** What a training needs on a cluster. */
+/** Predictions of the memory and time that a training needs on a cluster. */
 import type { z } from 'zod'
 import { fieldsOf, withPreset } from '../../core/config/preset-fields.ts'
 import { parseInput } from '../../core/config/problems.ts'
@@ -8,14 +8,15 @@ import { planPresets } from '../../tools/plan/inputs/presets.ts'
 import { plannedRunSchema } from '../../tools/plan/inputs/settings.ts'
 import { type Plan, plan as planRun } from '../../tools/plan/plan.ts'
 
-/** Fields of a run and of `plan`, all optional, over those of a preset, such as `m6t-1t`. */
+/** Fields of a run and of `plan`, all optional. They override the fields of a preset, such as `m6t-1t`. */
 export type PlanInput = z.input<typeof plannedRunSchema> & { readonly preset?: string }
 
 /**
- * Layouts of a training on a cluster, with memory and time: the fastest that fit, or what keeps it from fitting.
+ * Predicts memory in bytes and time in seconds of a training on a cluster, for many layouts. The plan has the fastest
+ * layouts that fit or, if none fits, the layouts that lack least memory and changes that would help.
  *
- * @param model A preset, the path of a YAML or JSON file, or fields.
- * @param cluster `NAME-COUNT` of a known kind of device, such as `h100-256`, the path of a file, or fields.
+ * @param model Name of a preset, path of a YAML or JSON file, or fields.
+ * @param cluster Kind of device and their number, such as `h100-256`, path of a YAML or JSON file, or fields.
  * @example
  * ```ts
  * const { best } = await plan('m6t-1t', 'v100-480')

@@ -1,4 +1,4 @@
-/** A trained model, for use: evaluate it, let it write, see its routing. */
+/** The class of a trained model, which evaluates, generates text and reports the routing of texts. */
 import { z } from 'zod'
 import { callback, checkOptions, expectPath } from '../../core/config/options.ts'
 import { frozen } from '../../core/config/plain.ts'
@@ -40,12 +40,12 @@ const evaluationFields = {
   byDocument: z.boolean().optional(),
 }
 
-/** A checkpoint of a run, the newest one by default, in memory. Close it in the end. */
+/** A trained model in memory: a checkpoint of a run, by default the newest. Call `close` in the end. */
 export class Run {
   private readonly trained: TrainedModel
-  /** Aborted when the run is closed: texts end. */
+  /** Aborted when the run is closed, which ends its texts. */
   private readonly closed = new AbortController()
-  /** What computes with the model now. */
+  /** Calls that compute with the model now; `close` waits for them. */
   private readonly uses = new Set<Promise<unknown>>()
   private closing: Promise<void> | undefined
 
@@ -54,9 +54,10 @@ export class Run {
   }
 
   /**
-   * @param directory Of a run, as `train` leaves it.
-   * @throws UsageError when there is no run or no such checkpoint, or an option is wrong; RunError when its files are
-   * damaged
+   * Loads a checkpoint of a run, by default the newest one that is intact.
+   * @param directory Directory of a run, as `train` leaves it.
+   * @throws UsageError when there is no run or no such checkpoint, or an option is wrong; RunError when the files of
+   * the run are damaged
    */
   static async load(directory: string, options: LoadOptions = {}): Promise<Run> {
     expectPath('directory', directory, 'that of a run')
@@ -86,14 +87,16 @@ export class Run {
     return this.model.tokenizer
   }
 
-  /** Of the checkpoint. */
+  /** Step of the checkpoint. */
   get step(): number {
     return this.model.step
   }
 
   /**
-   * The loss on the text that the run held out, or on any other, under every capacity rule.
-   * @throws UsageError when an option is wrong
+   * Measures the loss, in nats a token, on the text that the run held out, or on any other text, under every capacity
+   * rule.
+   * @throws UsageError when an option is wrong, the run is closed, or `source` is missing for an imported run, which
+   * has no held-out text
    */
   async evaluate(options: EvaluationOptions = {}): Promise<EvalRecord> {
     checkOptions('options of evaluate', options, evaluationFields, { onMessage: callback })
@@ -102,9 +105,9 @@ export class Run {
   }
 
   /**
-   * Text that continues the prompt, piece by piece; the generator returns how it ended. {@link close} ends it as
-   * `interrupted`.
-   * @throws UsageError when an option is out of range
+   * Generates text that continues the prompt, piece by piece. The generator returns how the text ended. {@link close}
+   * ends it with the reason `interrupted`.
+   * @throws UsageError when an option is out of range or the run is closed
    */
   generate(prompt = '', options: WritingOptions = {}): AsyncGenerator<string, TextEnd> {
     const { model } = this
@@ -121,14 +124,14 @@ export class Run {
         yield value
       }
     } finally {
-      // If the reader has left, the text has not ended.
+      // Ends the text if its reader stopped early; the result is unused then.
       await text.return({ reason: 'interrupted', tokens: 0, seconds: 0 })
     }
   }
 
   /**
-   * The experts of every token of a text, without a capacity limit, as in generation.
-   * @throws UsageError when the model is dense, or the text is empty
+   * Computes the experts of every token of a text, without a capacity limit, as in generation.
+   * @throws UsageError when the model is dense, the text is empty, or the run is closed
    */
   async routing(text: string): Promise<TextRouting> {
     expectText(text)
@@ -144,8 +147,9 @@ export class Run {
   }
 
   /**
-   * Frees the memory of the model. Evaluations and routings under way are completed first; texts end with the reason
-   * `interrupted`, at the token that is computed now or when they are read again. Idempotent.
+   * Frees the memory of the model. Evaluations and routings under way are completed first. Texts end with the reason
+   * `interrupted`: after the token that is being computed or, if nobody is reading, when they are read again.
+   * Idempotent.
    */
   close(): Promise<void> {
     this.closing ??= this.release()

@@ -1,4 +1,4 @@
-/** Training for callers of the library: what they give is checked, and does not change while the training uses it. */
+/** Training for callers of the library. Their arguments are checked, and do not change while the training uses them. */
 import { z } from 'zod'
 import { isFields } from '../../core/config/fields.ts'
 import { abortSignal, callback, checkOptions, expectLive, expectPath, object } from '../../core/config/options.ts'
@@ -31,10 +31,11 @@ const plain = {
  * Trains a model in a run directory.
  *
  * The configuration is copied, so a later change of the object changes nothing. An error that `onEvent` throws ends the
- * training at once. If `onEvent` is async, the training does not wait for it; a promise that rejects ends the training
- * after the step under way, with a checkpoint, and `train` rejects with its error. The last promises are awaited.
+ * training at once. If `onEvent` is async, the training does not wait for its promises. A promise that rejects ends the
+ * training after the step under way, with a checkpoint, and `train` rejects with its error. Promises that are pending
+ * at the end of the training are awaited.
  * @throws UsageError if the configuration, an option, the data or the directory is unusable
- * @throws RunError if the disk is full, another process trains here, or the loss stays non-finite
+ * @throws RunError if the disk is full, another process trains in the directory, or the loss stays non-finite
  */
 export async function train(config: RunConfig, options: TrainOptions): Promise<TrainSummary> {
   if (!isFields(config) || !isFields(config.model))
@@ -54,8 +55,10 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<T
 const joinFields = { library: z.string().optional(), deadline: z.number().positive().optional() }
 
 /**
- * The ranks of the job; null for a process of its own, for which MPI is not loaded.
- * @throws UsageError if an option is wrong, or the MPI library is missing or not that of the launcher
+ * Joins the other ranks of the job, if a launcher such as mpirun started this process as one of several. Returns null,
+ * without loading MPI, for a process that was started alone.
+ * @param env Environment variables, among them the variables of the launcher; usually `process.env`.
+ * @throws UsageError if an option is wrong, or the MPI library is missing or is not the library of the launcher
  */
 export async function joinRanks(
   env: Readonly<Record<string, string | undefined>>,

@@ -1,6 +1,6 @@
 /**
- * A worker that trains for a page: the other side of `TrainingWorker` in `choir/web`. Importing it makes the importing
- * script that worker.
+ * A worker that trains for a page: the other side of `TrainingWorker` in `choir/web`. A script that imports this module
+ * becomes such a worker.
  *
  * @module choir/web/worker
  */

@@ -1,6 +1,6 @@
 /**
- * Choir in a browser: trains, evaluates and uses a small model in the page's own browser, on its GPU. Nothing is sent
- * anywhere, and nothing of Node is needed.
+ * Choir in a browser: trains, evaluates and uses a small model in the browser of a page's visitor, on its GPU. Nothing
+ * is sent anywhere, and no module of Node is needed.
  *
  * @example In a worker of your own
  * ```ts
@@ -16,7 +16,7 @@
  * await runtime.close()
  * ```
  *
- * What is exported here follows semantic versioning.
+ * The exports of this module follow semantic versioning.
  *
  * @module choir/web
  */
