@@ -45,7 +45,7 @@ test('Node versions that are too old are refused, newer ones run the program', (
   for (const version of ['20.19.0', '22.0.0']) expect(choir(version)).toMatchObject({ status: 0, stdout: 'ran\n' })
 })
 
-test.skipIf(process.platform === 'win32')('a limit of open files that is too low for the modules is named', () => {
+test.skipIf(process.platform === 'win32')('the error names a limit of open files that is too low', () => {
   const bin = fileURLToPath(new URL('../../../bin/choir.js', import.meta.url))
   const script = `ulimit -n 40; exec "${process.execPath}" "${bin}" --help`
   const { status, stderr } = spawnSync('bash', ['-c', script], { encoding: 'utf8', cwd: folder })

@@ -27,7 +27,7 @@ async function run(...args: string[]): Promise<Fake & { readonly code: number }>
   return { ...fake, code: await main(['corpus', ...args], io) }
 }
 
-test('lists the recipes with their packages and licences, and which packages are there', async () => {
+test('lists the recipes with their packages and licences, and the packages that are installed', async () => {
   const { code, stdout } = await run('--root', packages())
   expect(code).toBe(0)
   expect(stdout.text).toMatch(/manuals: .* \(1 of \d+ packages installed\)/)
@@ -37,7 +37,7 @@ test('lists the recipes with their packages and licences, and which packages are
   expect(json.recipes.map(({ name }: { name: string }) => name)).toEqual(['manuals', 'kernel', 'languages', 'mixed'])
 })
 
-test('makes a corpus, prints its size, hash and files, and says so if it is there already', async () => {
+test('makes a corpus, prints its size, hash and files, and reports an existing corpus as unchanged', async () => {
   const [root, out] = [packages(), join(temporary.make(), 'corpus')]
   const first = await run('manuals', '--root', root, '--out', out, ...without)
   expect(first.code, first.stderr.text).toBe(0)

@@ -34,7 +34,7 @@ export async function startDashboard(
       address: line.address,
       async stop() {
         await stop()
-        // Of a training that did not start.
+        // The folders are empty if the training did not start.
         await removeEmptyFolders(created)
       },
     }

@@ -12,11 +12,11 @@ test.each([
   [option('data.source', 'PATH'), '--data PATH'],
   [option('runtime.device', 'cpu'), '--device cpu'],
   [option('model.moe.experts', '4'), '--set model.moe.experts=4'],
-])('%j is %s', (given, flag) => {
+])('option %j of the library is the flag %s', (given, flag) => {
   expect(flagOf(given)).toBe(flag)
 })
 
-test('errors of every kind show flags, also with stack traces', () => {
+test('errors of every kind name flags, also in stack traces', () => {
   const message = wording`invalid ${option('whatIf')}: "x" (expected a path; whatIf is a question)`
   const shown = 'invalid --what-if: "x" (expected a path; whatIf is a question)'
   for (const Kind of [UsageError, RunError, RuntimeError]) {

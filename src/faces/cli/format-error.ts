@@ -3,7 +3,10 @@ import { formatValue } from '../../core/config/problems.ts'
 import { type Option, RunError, textOf, UsageError } from '../../core/errors.ts'
 import { printable } from '../../core/text/printable.ts'
 
-/** The message and, unless it is ours and so complete, the causes; all of them with stack traces if `verbose`. */
+/**
+ * The message of an error, followed by its causes. The message of a `UsageError` or `RunError` is complete, and has
+ * causes only if `verbose`, which also adds stack traces.
+ */
 export function formatError(error: unknown, verbose: boolean): string {
   if (!(error instanceof Error)) return printable(String(error))
   const isOurs = error instanceof UsageError || error instanceof RunError
@@ -13,7 +16,7 @@ export function formatError(error: unknown, verbose: boolean): string {
   return error.cause === undefined || isComplete ? text : `${text}\n  caused by: ${formatError(error.cause, verbose)}`
 }
 
-/** Options whose flag is not their name. */
+/** Flags of options whose names in the library are different. */
 const flags: Readonly<Record<string, string>> = {
   directory: 'out',
   source: 'data',
@@ -23,7 +26,7 @@ const flags: Readonly<Record<string, string>> = {
   'train.steps': 'steps',
 }
 
-/** The flag of an option of the library: `whatIf` is `--what-if`. Settings without a flag of their own have `--set`. */
+/** The flag of an option of the library: `whatIf` is `--what-if`. Settings without a flag of their own use `--set`. */
 export function flagOf({ option, value }: Option): string {
   const name = flags[option]
   if (name === undefined && option.includes('.')) return `--set ${option}=${value ?? '...'}`
@@ -33,10 +36,10 @@ export function flagOf({ option, value }: Option): string {
 
 const reasonOf = (error: Error): string => systemReason(error) || error.message || error.name
 
-/** A folder that was removed, or a disk that is not mounted any more, while a program is in it. */
+/** Whether the current folder was removed, or its disk is no longer mounted. */
 const isFolderGone = (error: Error): boolean => (error as NodeJS.ErrnoException).syscall === 'uv_cwd'
 
-/** The file and the reason in an error of the file system, without its code and call; its path may be long. */
+/** File and reason of an error of the file system, without error code and system call; a long path is shortened. */
 function systemReason(error: Error): string | null {
   if (isFolderGone(error)) return 'the current folder does not exist any more (change to one that does, with cd)'
   const { path, syscall } = error as NodeJS.ErrnoException

@@ -8,7 +8,7 @@ import type { Operations } from './operations.ts'
 
 export type Colors = ReturnType<typeof pc.createColors>
 
-/** Terminals that do not know their width, as those that MPI launchers make, have 0 columns. */
+/** Terminals of unknown width, such as those that MPI launchers create, have 0 columns. */
 export type Output = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number }
 
 export type Input = AsyncIterable<string | Uint8Array> & { readonly isTTY?: boolean }
@@ -28,9 +28,12 @@ export interface Io {
   readonly isRoot: boolean
   /** Milliseconds, monotonic. */
   now(): number
-  /** Calls `handler` at each Ctrl-C, SIGTERM or SIGUSR1. Returns a function that unsubscribes. */
+  /**
+   * Calls `handler` at each Ctrl-C, SIGTERM or SIGUSR1, when the terminal hangs up, and in a background process also
+   * when its parent exits or stops it. Returns a function that unsubscribes.
+   */
   onInterrupt(handler: () => void): () => void
-  /** Calls `handler` when the reader of standard output has closed it. Returns a function that unsubscribes. */
+  /** Calls `handler` when a reader closes standard output or standard error. Returns a function that unsubscribes. */
   onBrokenPipe(handler: () => void): () => void
   /** Ends the process at once. */
   exit(code: number): void
@@ -38,21 +41,24 @@ export interface Io {
   runSelf(args: readonly string[], env?: Readonly<Record<string, string>>): Promise<string>
   /** Starts this program in the background and waits for its first line. It exits when this process exits. */
   startSelf(args: readonly string[]): Promise<BackgroundProcess>
-  /** Runs another program without input, for at most half a minute. Its exit code is null if it cannot be run. */
+  /**
+   * Runs another program without input, for at most half a minute. Its exit code is null if it cannot be run or was
+   * ended by a signal.
+   */
   runProgram(words: readonly string[]): Promise<{ readonly code: number | null; readonly text: string }>
-  /** Starts another program. What it prints appears on the streams of this one. */
+  /** Starts another program. Its output appears on the streams of this one. */
   startJob(words: readonly string[], env: Readonly<Record<string, string>>): Job
-  /** Waits, until `signal` is aborted at most. */
+  /** Waits for a time, or until `signal` is aborted. */
   sleep(milliseconds: number, signal: AbortSignal): Promise<void>
-  /** Opens an address in the user's browser. Does nothing if there is none. */
+  /** Opens an address in the user's browser. Does nothing if there is no browser. */
   openBrowser(address: string): void
 }
 
 /** A child process that Ctrl-C in the terminal does not reach. */
 export interface BackgroundProcess {
-  /** Its first line of output. */
+  /** The first line of its output. */
   readonly line: string
-  /** Stops it as Ctrl-C would, and waits until it has exited. */
+  /** Stops the process as Ctrl-C would, and waits until it has exited. */
   stop(): Promise<void>
 }
 
@@ -78,7 +84,7 @@ export class Reported extends Error {
   }
 }
 
-/** Colours for a stream: NO_COLOR and FORCE_COLOR decide, otherwise whether it is a terminal. */
+/** Colours for a stream. The variables NO_COLOR and FORCE_COLOR decide; without them, a terminal has colours. */
 export function colorsFor(output: Output, env: Io['env']): Colors {
   const forced = Boolean(env.FORCE_COLOR) && env.FORCE_COLOR !== '0'
   return pc.createColors(!env.NO_COLOR && (forced || isTerminal(output, env)))
@@ -92,8 +98,8 @@ export function isTerminal(output: Output, env: Io['env']): boolean {
 /**
  * Runs `work`. The first Ctrl-C aborts its signal; a second one ends the process immediately.
  *
- * @param onInterrupt called at the first Ctrl-C, e.g. to print what is being finished
- * @param beforeExit called at the second, before the process ends, e.g. to show the cursor again
+ * @param onInterrupt Called at the first Ctrl-C, for example to print which work is being finished.
+ * @param beforeExit Called at the second Ctrl-C, before the process ends, for example to show the cursor again.
  */
 export async function interruptible<T>(
   io: Io,
@@ -101,7 +107,7 @@ export async function interruptible<T>(
   { onInterrupt = () => {}, beforeExit = () => {} }: { onInterrupt?: () => void; beforeExit?: () => void } = {},
 ): Promise<T> {
   const controller = new AbortController()
-  // Counted apart from a closed pipe: a terminal that ends closes its pipe and interrupts, in any order.
+  // Closed pipes do not count as interrupts: a terminal that is closed causes both, in either order.
   let interrupts = 0
   const stopInterrupt = io.onInterrupt(() => {
     if (interrupts++ > 0) {
@@ -122,8 +128,8 @@ export async function interruptible<T>(
 }
 
 /**
- * Work that Ctrl-C ends without a result.
- * @throws Interrupted instead of the error that the work ends with after Ctrl-C
+ * Runs `work`, which Ctrl-C ends without a result.
+ * @throws Interrupted in place of an error of the work after Ctrl-C
  */
 export const untilInterrupted = <T>(io: Io, work: (signal: AbortSignal) => Promise<T>): Promise<T> =>
   interruptible(io, async (signal) => {

@@ -1,8 +1,8 @@
-/** Other programs in child processes. */
+/** Runs other programs in child processes. */
 import { execFile, spawn } from 'node:child_process'
 import type { Job, Output } from './io.ts'
 
-/** Characters at the end of standard error that are kept: the messages of mpirun about a failure. */
+/** Characters that are kept of the end of standard error, which has the messages of mpirun about a failure. */
 const KEPT_TEXT = 16_384
 
 const TIMEOUT_MS = 30_000
@@ -17,17 +17,17 @@ export function runProgram([file = '', ...args]: readonly string[]): Promise<{ c
   })
 }
 
-/** @param streams where its output appears */
+/** @param streams Streams on which the output of the program appears. */
 export function startJob(
   [file = '', ...args]: readonly string[],
   env: Readonly<Record<string, string>>,
   streams: { readonly stdout: Output; readonly stderr: Output },
 ): Job {
   const child = spawn(file, args, {
-    // No input: a program in the background that reads from the terminal is stopped.
+    // The program has no input: the system stops a program in the background that reads from the terminal.
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...env },
-    // A process group of its own, out of reach of Ctrl-C in the terminal.
+    // The program has its own process group, which Ctrl-C in the terminal does not reach.
     detached: true,
   })
   let text = ''

@@ -21,7 +21,7 @@ afterAll(() => rmSync(folder, { recursive: true }))
 
 const run = { arm: 'a', seed: 1, rate: 'trial', learningRate: 0.1 } as const
 
-/** Events of a study that no training of the fake makes. */
+/** Events of a study that the fake `study` does not emit. */
 const studyEvents: readonly StudyEvent[] = [
   { kind: 'waiting', runs: [{ ...run, by: 'process 7' }] },
   {
@@ -77,7 +77,7 @@ describe('every line of', () => {
     ['prune', 'prune --dry-run --json'],
     ['corpus', 'corpus --json'],
     ['corpus', 'corpus manuals --json --out'],
-  ])('choir %s has documented fields, in snake_case, and the first one the version', async (command, line) => {
+  ])('choir %s has documented fields in snake_case, and the first line has the version', async (command, line) => {
     const fake = fakeIo({ ranks })
     const { operations } = fake.io
     const study: typeof operations.study = (specification, options) => {
@@ -101,7 +101,7 @@ describe('every line of', () => {
 })
 
 describe('writeJson', () => {
-  test('renames fields, but not those that a file has', () => {
+  test('renames fields, except the fields of a file', () => {
     const { io, stdout } = fakeIo()
     writeJson(io, { kind: 'a', stepMs: 1, nested: [{ allToAll: Number.NaN }], config: { heldOut: 0.1 } })
     expect(stdout.text).toBe(
@@ -112,7 +112,7 @@ describe('writeJson', () => {
     ])
   })
 
-  test('a line of metrics.jsonl, which older runs have too, keeps its names', () => {
+  test('keeps the names of a line of metrics.jsonl, since older runs have them', () => {
     const { io, stdout } = fakeIo()
     const line =
       '{"kind":"train","step":1,"tokens":128,"loss":6.2,"drop_rate":0.031,"load_cv_kept":0.3,"tokens_per_second":12345,' +

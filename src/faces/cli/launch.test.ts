@@ -20,7 +20,7 @@ const mpich = 'HYDRA build details:\n    Version: 4.2.1\n'
 
 type Settings = Parameters<typeof fakeIo>[0]
 
-/** `choir launch` where `mpirun` is Open MPI, and `mpirun.mpich` is beside it. */
+/** Runs `choir launch` on a machine where `mpirun` is Open MPI, and `mpirun.mpich` is beside it. */
 async function launched(args: readonly string[], settings: Settings = {}) {
   const fake = fakeIo({
     runProgram: ([file]) =>
@@ -37,7 +37,7 @@ const eightCores = ['--cores', '8']
 const jobs = (fake: Fake) => fake.calls.filter(({ name }) => name === 'startJob').map(({ args }) => args)
 
 describe('the command of mpirun', () => {
-  test('Open MPI: slots, cores, threads and the program agree', async () => {
+  test('has slots, cores and threads that agree, for Open MPI', async () => {
     const { code, out, err } = await launched(['train', 'tiny', '--hosts', 'a:4,b:4', ...eightCores, '--print'])
     expect([code, err]).toEqual([0, ''])
     expect(out).toBe(
@@ -46,12 +46,12 @@ describe('the command of mpirun', () => {
     )
   })
 
-  test('MPICH, found beside Open MPI', async () => {
+  test('has the options of MPICH, which is found beside Open MPI', async () => {
     const args = ['train', 'tiny', '--hosts', 'a:4,b:4', ...eightCores, '--mpi', 'mpich', '--print']
     expect((await launched(args)).out).toMatch(/^mpirun\.mpich -hosts a:4,b:4 -n 8 -bind-to core:2 \/usr\/bin\/node /)
   })
 
-  test('options of the training are passed on, quoted for the shell', async () => {
+  test('passes on options of the training, quoted for the shell', async () => {
     const { out } = await launched([
       ...['train', join(folder, 'mine.yaml'), '--ranks', '1', '--threads', '1', '--print', '--json', '--no-sample'],
       ...['--out', join(folder, "it's $x"), '--set', 'data.source=my text.txt', '--math', 'bf16'],
@@ -62,7 +62,7 @@ describe('the command of mpirun', () => {
     )
   })
 
-  test('weights of another run, and changes of a run that is resumed, are passed on', async () => {
+  test('passes on the weights of another run, and changed settings of a run that is resumed', async () => {
     const run = join(folder, 'stored')
     mkdirSync(run)
     writeFileSync(join(run, 'config.json'), JSON.stringify(await loadConfig('tiny', [])))
@@ -77,7 +77,7 @@ describe('the command of mpirun', () => {
     )
   })
 
-  test('as root Open MPI gets its variables, and the note gives the reason; MPICH needs none', async () => {
+  test('has variables of Open MPI for root, and a note with the reason; MPICH needs no variables', async () => {
     const args = ['train', 'tiny', '--ranks', '1', '--print']
     const { out, err } = await launched(args, { isRoot: true })
     expect(out).toMatch(/^OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun -n 1 /)
@@ -86,28 +86,28 @@ describe('the command of mpirun', () => {
     expect([other.out.startsWith('mpirun.mpich -n 1 '), other.err]).toEqual([true, ''])
   })
 
-  test('variables of Choir reach ranks on other hosts', async () => {
+  test('passes variables of Choir to ranks on other hosts', async () => {
     const { out } = await launched(['train', 'tiny', '--ranks', '1', '--print'], {
       env: { CHOIR_DNNL: 'off', HOME: '/' },
     })
     expect(out).toContain(' -x CHOIR_DNNL /usr/bin/node')
   })
 
-  test('threads come from --threads, the configuration, or the cores', async () => {
+  test('takes threads from --threads, the configuration, or the cores', async () => {
     const args = ['train', 'tiny', '--ranks', '2', ...eightCores, '--print']
     expect((await launched(args)).out).toContain('slot:PE=4 ')
     expect((await launched([...args, '--set', 'runtime.threads=3'])).out).toContain('slot:PE=3 ')
     expect((await launched([...args, '--set', 'runtime.threads=3', '--threads', '1'])).out).toContain('slot:PE=1 ')
   })
 
-  test('a host file, and a cluster whose devices are ranks', async () => {
+  test('takes hosts from a host file, and ranks from the devices of a cluster', async () => {
     const file = await launched(['train', 'tiny', '--hostfile', join(folder, 'hosts'), ...eightCores, '--print'])
     expect(file.out).toContain('--host a:2,b:2 -n 4 --map-by slot:PE=4')
     const cluster = ['--cluster', 'v100-16', '--hosts', 'a,b', ...eightCores]
     expect((await launched(['train', 'tiny', ...cluster, '--print'])).out).toContain('--host a:8,b:8 -n 16 ')
   })
 
-  test('notes: oversubscribed cores, and groups that span hosts', async () => {
+  test('comes with notes about oversubscribed cores and about groups that span hosts', async () => {
     const many = await launched(['train', 'tiny', '--ranks', '4', '--cores', '2', '--oversubscribe', '--print'])
     expect(many.out).toContain('-n 4 --bind-to none --oversubscribe ')
     expect(many.err).toContain('ranks share cores')
@@ -158,7 +158,7 @@ test.each<[string[], string]>([
   expect(jobs(fake)).toEqual([])
 })
 
-test('without mpirun the message says what to install', async () => {
+test('without mpirun the message names the package to install', async () => {
   const none = { runProgram: () => ({ code: null, text: '' }) }
   const { code, err } = await launched(['train', 'tiny', '--ranks', '1'], none)
   expect(code).toBe(2)
@@ -187,12 +187,12 @@ describe('running', () => {
     expect(err).toContain('choir: running mpirun -n 1 ')
   })
 
-  test('a failed run is continued with --resume after a pause, and the failure is reported', async () => {
+  test('continues a failed run with --resume after a pause, and reports the failure', async () => {
     const directory = join(folder, 'failing')
     let attempts = 0
     const { code, err, fake } = await launched(args('failing', '--restarts', '2'), {
       startJob: () => {
-        // The last step of tiny, after the second attempt.
+        // The second attempt reaches step 20, the last step of tiny.
         mkdirSync(join(directory, 'checkpoints', attempts === 0 ? 'step-00000010' : 'step-00000020'), {
           recursive: true,
         })
@@ -209,7 +209,7 @@ describe('running', () => {
     expect(err).toContain('choir: continuing with 1 rank (restart 1 of 2)\n')
   })
 
-  test('mpirun may end with 0 after a rank was killed: a run without its last step has failed', async () => {
+  test('fails without the last step of the run, since mpirun may end with 0 after a rank was killed', async () => {
     const directory = join(folder, 'unfinished')
     const { code, err } = await launched(args('unfinished'), {
       startJob: () => {
@@ -222,7 +222,7 @@ describe('running', () => {
     expect(err).toContain('mpirun names no rank (mpirun ended with exit code 0 before the last step); continue with: ')
   })
 
-  test('without restarts it fails with exit code 1 and the rank', async () => {
+  test('fails without restarts, with exit code 1 and a message that names the rank', async () => {
     const { code, err } = await launched(args('plain'), {
       startJob: () => ({ ended: Promise.resolve(failed), signal: () => {} }),
     })
@@ -230,7 +230,7 @@ describe('running', () => {
     expect(err).toContain('choir: the training failed: rank 0: exit code 3 (mpirun ended with exit code 3)')
   })
 
-  test('Ctrl-C sends SIGUSR1 to mpirun and waits: exit code 130; a second one ends it', async () => {
+  test('sends SIGUSR1 to mpirun at Ctrl-C, waits, and exits with 130; a second Ctrl-C ends it at once', async () => {
     const signals: string[] = []
     const interrupted = (times: number) =>
       launched(args('stopped', '--restarts', '9'), {

@@ -1,6 +1,6 @@
 /**
- * Engine and speed limits of this machine, the first lines of `choir bench`. They are measured in child processes,
- * so that their memory does not count as that of a training, and so that ONNX Runtime can be measured alone.
+ * Engine and speed limits of this machine, the first lines of `choir bench`. They are measured in child processes, so
+ * that their memory does not count as memory of a training, and so that ONNX Runtime can be measured without oneDNN.
  */
 
 import { bytes, fixed, flops } from '../../core/text/numbers.ts'

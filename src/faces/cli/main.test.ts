@@ -78,7 +78,7 @@ describe('help and usage', () => {
     expect(listed).toEqual(commands)
   })
 
-  test('devices are listed with what decides which models fit', async () => {
+  test('devices are listed with the limits that decide which models fit', async () => {
     const fake = fakeIo()
     expect(await main(['devices'], fake.io)).toBe(0)
     expect(fake.stdout.text).toMatch(
@@ -217,7 +217,7 @@ describe('failures', () => {
     }
   })
 
-  test('the cause of an error is printed; that of one for users, which names it, with --verbose only', async () => {
+  test('the cause of an error is printed, but only with --verbose if the message is complete', async () => {
     const cause = new Error('ENOSPC: no space left')
     const printed = async (error: Error, ...flags: string[]) => {
       const fake = failing(error)
@@ -304,7 +304,7 @@ describe('train', () => {
     await main(['train', 'tiny'], fake.io)
     const text = fake.stdout.text
     expect(text).toBe(stripVTControlCharacters(text))
-    // A second a step: the first step, then each fifth, and the last.
+    // At a second a step, lines are printed for the first step, each fifth after it, and the last.
     expect([...text.matchAll(/^ {2}step +(\d+)\/20/gm)].map(([, step]) => Number(step))).toEqual([1, 6, 11, 16, 20])
     expect(text).toContain('loss  5.900   lr 1.0e-3    12.3k tok/s   MFU 61 %   drop  3.1 %   c_v 0.42   19s left')
     expect(text).toContain(
@@ -372,7 +372,7 @@ describe('train', () => {
     expect(fake.stdout.text).toMatch(/^ {2}engine +oneDNN 3\.7\.2, float32 on 2 threads$/m)
   })
 
-  test('another process that takes the free directory a moment before does not end a training; one of --out does', async () => {
+  test('a training takes the next directory if another process just took a free one, unless --out names it', async () => {
     for (const [taken, code] of [
       [new OccupiedDirectory('holds a run'), 2],
       [new LockedRun('in use'), 1],
@@ -464,7 +464,7 @@ describe('interruption', () => {
     expect(fake.stderr.text).toMatch(/^choir: stopped after step 3; .*\n$/)
   })
 
-  test('a terminal that ends closes its pipe and interrupts: the training saves; a second interrupt ends it', async () => {
+  test('a training saves when its terminal closes (a closed pipe and an interrupt); a second interrupt ends it', async () => {
     const once = fakeIo({
       onStep: (step, { breakPipe, interrupt }) => {
         if (step !== 3) return
@@ -486,7 +486,7 @@ describe('interruption', () => {
     expect(twice.exits).toEqual([130])
   })
 
-  test('generation stops after its token', async () => {
+  test('generation stops after the token under way', async () => {
     const fake = fakeIo({
       operations: {
         async *generate() {
@@ -526,7 +526,7 @@ describe('eval, generate, inspect, bench', () => {
     ])
   })
 
-  test('export passes its options, and prints what it found or, with --json, a line', async () => {
+  test('export passes its options, and prints its report or, with --json, a line', async () => {
     const asText = fakeIo()
     const args = ['export', 'runs/x', '--format', 'hf', '--dtype', 'bf16', '--checkpoint', '400']
     expect(await main(args, asText.io)).toBe(0)
@@ -593,7 +593,7 @@ describe('eval, generate, inspect, bench', () => {
     expect(fake.stderr.text).toBe('choir: skipping checkpoint 40\n')
   })
 
-  test('generate --json prints pieces, warnings, and at the end the whole text and why it ended', async () => {
+  test('generate --json prints pieces and warnings, and at the end the whole text and why it ended', async () => {
     const fake = fakeIo()
     expect(await main(['generate', 'runs/x', '--prompt', 'The people', '--json'], fake.io)).toBe(0)
     expect(jsonLines(fake.stdout.text)).toEqual([
@@ -643,7 +643,7 @@ describe('eval, generate, inspect, bench', () => {
     expect(fake.calls[0]?.args[1]).toMatchObject({ checkpoint: 40 })
   })
 
-  test('train --data sets the text, with names as they are', async () => {
+  test('train --data sets the text, and takes names literally', async () => {
     const sourceOf = async (...args: string[]) => {
       const fake = fakeIo()
       expect(await main(['train', 'tiny', ...args], fake.io)).toBe(0)
@@ -763,7 +763,7 @@ describe('eval, generate, inspect, bench', () => {
     ])
   })
 
-  test('train and bench report a matmul ceiling that is a lower bound as one', async () => {
+  test('train and bench report a matmul ceiling that is a lower bound as a lower bound', async () => {
     const ceiling = { peakFlops: 3e11, lowestPeakFlops: 2e11, peakIsLowerBound: true }
     const why = 'at least 300 GFLOP/s; one measurement gave 200 GFLOP/s, so something else was running'
     const busy = fakeIo({ ceiling })
@@ -849,7 +849,7 @@ describe('eval, generate, inspect, bench', () => {
     expect(asJson.stderr.text).toBe('')
   })
 
-  test('bench --profile records one routing, or those of --only', async () => {
+  test('bench --profile records one routing, or the routings of --only', async () => {
     const one = fakeIo()
     const trace = join(folder, 'bench-trace.json')
     const out = join(folder, 'profile.json')
@@ -888,7 +888,7 @@ describe('study', () => {
     }
   })
 
-  test('text, settings and precision apply to all arms, and the report has the command that repeats it', async () => {
+  test('text, settings and precision apply to all arms, and the report has the command of the study', async () => {
     const fake = fakeIo()
     const args = ['--data', 'a b.txt', '--set', 'train.steps=9', '--math', 'bf16', '--jobs', '2', '--threads', '1']
     expect(await main(['study', 'm6t', '--out', 'here', ...args], fake.io)).toBe(0)
@@ -937,7 +937,7 @@ describe('study', () => {
       expect(call(fake).options).toMatchObject({ join: true, command: 'choir study m6t --out here' })
     })
 
-    test('a process that does not write the report names the one that does', async () => {
+    test('a process that does not write the report names the process that writes it', async () => {
       const fake = fakeIo({ operations: { study: async () => outcome } })
       expect(await main(['study', 'm6t', '--out', 'here', '--join'], fake.io)).toBe(0)
       const text = stripVTControlCharacters(fake.stdout.text)
@@ -946,7 +946,7 @@ describe('study', () => {
       expect(text).not.toContain('report.html')
     })
 
-    test('Ctrl-C prints who goes on and how to join again', async () => {
+    test('Ctrl-C prints which processes go on, and the command that joins again', async () => {
       const fake = fakeIo({
         operations: { study: async () => ({ ...outcome, interrupted: true, finished: 2 }) },
       })

@@ -27,7 +27,7 @@ export async function main(args: readonly string[], io: Io): Promise<number> {
   }
 }
 
-/** An empty path would be the current folder for some calls, and nothing for others. */
+/** Refuses empty paths: some calls would take them for the current folder, and others for no path. */
 function refuseEmptyPaths(command: Command): void {
   for (const option of command.options)
     if (/<(file|dir|folder|run)>/.test(option.flags) && command.getOptionValue(option.attributeName()) === '')
@@ -36,7 +36,7 @@ function refuseEmptyPaths(command: Command): void {
 
 type AddCommand = (program: Command, io: Io) => void
 
-/** Modules of commands are imported when they are used: `choir train` needs none of the others. */
+/** Modules of commands are imported when they are used: `choir train` does not load the others. */
 const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
   train: async () => (await import('./commands/train.ts')).addTrain,
   launch: async () => (await import('./commands/launch.ts')).addLaunch,
@@ -56,7 +56,7 @@ const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
   prune: async () => (await import('./commands/prune.ts')).addPrune,
 }
 
-/** All commands if the arguments name none, for the help and for a suggestion. */
+/** Loads the command that the arguments name. If they name no command, loads all, for the help and for suggestions. */
 function loadCommands(args: readonly string[]): Promise<AddCommand[]> {
   const name = args.find((arg) => !arg.startsWith('-')) ?? ''
   const load = Object.hasOwn(commands, name) ? commands[name] : undefined

@@ -10,7 +10,7 @@ import { stateMemory } from './state-memory.ts'
 
 type Loaded<F> = F extends (...args: infer Args) => infer Result ? (...args: Args) => Promise<Awaited<Result>> : never
 
-/** An exported function of a module that is imported at its first call. */
+/** A function of a module, which is imported when the function is first called. */
 const imported = <Module, Name extends keyof Module>(load: () => Promise<Module>, name: Name): Loaded<Module[Name]> =>
   (async (...args: unknown[]) => {
     const call = (await load())[name] as (...args: unknown[]) => unknown
@@ -46,7 +46,7 @@ export const operations = {
     const memory = stateMemory(config.train, tensors)
     return { parameters, activeParameters, flopsPerToken, memory, tensors }
   },
-  /** Measures activations and gradients of an untrained model, layer by layer, and finds what is not sound. */
+  /** Measures activations and gradients of an untrained model, layer by layer, and lists problems that they show. */
   async signal(config: RunConfig) {
     const { measureSignal, signalProblems } = await import('../../node/measure/signal.ts')
     const signal = await measureSignal(config)

@@ -1,4 +1,4 @@
-/** Options that commands share. Values are checked when parsed; an error names the option, the value and the range. */
+/** Options that commands share. Values are checked when they are parsed; errors name option, value and range. */
 import { Option } from 'commander'
 import { formatValue } from '../../core/config/problems.ts'
 import { UsageError } from '../../core/errors.ts'
@@ -20,11 +20,11 @@ interface Range {
   readonly integer?: boolean
   readonly minimum?: number
   readonly maximum?: number
-  /** Excluded lower end. */
+  /** Lower end of the range, itself excluded. */
   readonly above?: number
   /** The range in words, for error messages. */
   readonly expected: string
-  /** Why there is a maximum, if the range in words does not name it. */
+  /** Reason for the maximum, if `expected` does not name the maximum. */
   readonly reason?: string
 }
 
@@ -49,7 +49,7 @@ const decimal = /^\s*[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?\s*$/i
 export function numberOption(flags: string, description: string, range: Range): Option {
   const option = new Option(flags, description)
   return option.argParser((text: string) => {
-    // `Number` alone would also read an empty text, and notations of programs such as 0x50.
+    // `Number` alone would also accept an empty text, and notations of programming languages such as 0x50.
     const value = decimal.test(text) ? Number(text) : Number.NaN
     const valid =
       Number.isFinite(value) &&
@@ -141,7 +141,7 @@ export function jsonOption(): Option {
   return new Option('--json', 'print JSON, one object per line, and nothing else')
 }
 
-/** A checkpoint by its step, or by the name of its folder. */
+/** An option with the step of a checkpoint; the name of its folder, such as step-00000400, is accepted too. */
 export function checkpointOption(description = 'use the checkpoint of this step'): Option {
   const option = new Option('--checkpoint <step>', `${description} (default: the newest)`)
   return option.argParser((text: string) => {
@@ -156,7 +156,6 @@ export function setOption(): Option {
   return listOption('--set <path=value>', 'set a configuration field, such as train.steps=500; repeatable')
 }
 
-/** An option with the parameters that a training leaves as they are, repeatable. */
 export const resumeOption = (): Option =>
   new Option(
     '--resume <dir>',
@@ -175,16 +174,17 @@ export const forkOption = (): Option =>
     'continue this one in a new run, from --checkpoint, with its optimizer state and place in the text; --set overrides settings',
   )
 
+/** A repeatable option with patterns of parameters that a training leaves as they are. */
 export function freezeOption(): Option {
   const description = "parameters that stay as they are (train.freeze), such as embedding or 'layers.0.*'; repeatable"
   return listOption('--freeze <pattern>', description)
 }
 
-/** The patterns as an assignment to `train.freeze`. */
+/** The patterns of {@link freezeOption} as an assignment to `train.freeze`. */
 export const freezeSets = (patterns: readonly string[] | undefined): string[] =>
   patterns === undefined ? [] : [`train.freeze=${JSON.stringify(patterns)}`]
 
-/** An option with the text of a training, repeatable. */
+/** A repeatable option with the text of a training. */
 export function dataOption(defaultText: string): Option {
   return listOption(
     '--data <source>',
@@ -193,8 +193,8 @@ export function dataOption(defaultText: string): Option {
 }
 
 /**
- * The text as an assignment to `data.source`.
- * @throws UsageError if `sets` assign it too
+ * The text of {@link dataOption} as an assignment to `data.source`.
+ * @throws UsageError if one of `sets` assigns `data.source` too
  */
 export function dataSets(data: readonly string[] | undefined, sets: readonly string[] = []): string[] {
   if (data === undefined) return []

@@ -69,7 +69,7 @@ describe('choir plan', () => {
     expect(local.err).toContain('invalid --ledger: not with --cluster local')
   })
 
-  test('prints what exceeds memory and what would help if a run does not fit, and exits with 1', async () => {
+  test('prints the excess of memory and changes that would help if a run does not fit, and exits with 1', async () => {
     const { code, out, err } = await planned(...tooLarge)
     expect(code).toBe(1)
     expect(out).toContain('It does not fit in any layout.')
@@ -134,13 +134,13 @@ describe('--json', () => {
     expect(out.trimEnd().split('\n')).toHaveLength(1)
     const plan = JSON.parse(out)
     expect(plan.kind).toBe('plan')
-    // JSON writes a number that is not finite as null. In the run, null is a free choice.
+    // JSON writes a number that is not finite as null. In the settings under `run`, null is a valid value.
     expect(nulls(plan, '').filter((path) => !path.startsWith('.run.'))).toEqual([])
     expect(plan.best.length > 0).toBe(expected === 0)
     expect(plan.layouts).toBeGreaterThanOrEqual(plan.best.length)
   })
 
-  test('with questions is the plan itself and one object per question', async () => {
+  test('with questions is the plan and one object for each question', async () => {
     const questions = ['--what-if', 'model.moe.factor=1,2', '--what-if', 'plan.load.cv=0,0.5,1']
     const { code, out } = await planned(...many, ...questions, '--json')
     expect(code).toBe(0)
@@ -156,7 +156,7 @@ describe('--json', () => {
     for (const answer of answers) expect(nulls(answer, '').filter((path) => !path.includes('.run.'))).toEqual([])
   })
 
-  test('with a price is in the text of questions too', async () => {
+  test('has the price of a question that its text has too', async () => {
     const questions = ['--what-if', 'plan.load.cv=0,0.5']
     const { out } = await planned(...many, ...questions, '--price', '2.5', '--json')
     const [, answer] = out.trimEnd().split('\n')
@@ -168,7 +168,7 @@ describe('--json', () => {
     expect((await planned(...many, ...questions)).out).not.toContain('price')
   })
 
-  test('and text report the same best layout', async () => {
+  test('has the same best layout as the text', async () => {
     const { best } = JSON.parse((await planned(...many, '--json')).out)
     const { data, expert } = best[0].layout
     expect((await planned(...many)).out).toContain(`best layout  data ${data} · expert ${expert}`)
@@ -226,8 +226,8 @@ describe('text', () => {
     expect(out).toMatch(/, (0\.0*[1-9]\d|[1-9]\.\d) device-hours, (0\.0*[1-9]\d|[1-9]\.\d) at the given price/)
   })
 
-  test('reports where loads come from and the work of the slowest rank', async () => {
-    // The one-hot matrices of the preset need a capacity.
+  test('reports the source of the loads and the work of the slowest rank', async () => {
+    // The preset dispatches by one-hot matrices, which need a capacity; a plan without capacity gathers rows.
     const dropless = ['plan.load.cv=0.5', 'model.moe.capacity=none', 'plan.dispatch=gather'].flatMap((set) => [
       '--set',
       set,

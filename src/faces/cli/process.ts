@@ -1,4 +1,4 @@
-/** Runs the command line in this process: real streams, signals and child processes. Only this file uses `process`. */
+/** Runs the command line in this process: real streams, signals and child processes, which commands reach as `Io`. */
 import { spawn } from 'node:child_process'
 import { relative, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -17,7 +17,7 @@ export async function runProcess(): Promise<void> {
   const output = watchOutputErrors(process.stdout, process.stderr)
   const script = process.argv[1] ?? ''
   const io: Io = {
-    // Opened when it is read: a process that may not read its terminal would be stopped.
+    // Standard input is opened only when a command reads it: a process that may not read its terminal would be stopped.
     get stdin() {
       return process.stdin
     },
@@ -27,7 +27,7 @@ export async function runProcess(): Promise<void> {
     operations,
     self: isInClone(script) ? 'node bin/choir.js' : 'choir',
     program: [process.execPath, resolve(script)],
-    // If the folder was removed, commands report that.
+    // The folder is looked up only when a command needs it: if it was removed, that is an error of the command.
     get folder() {
       return process.cwd()
     },
@@ -36,7 +36,7 @@ export async function runProcess(): Promise<void> {
     onInterrupt(handler) {
       // Batch systems send SIGUSR1 before the time limit, and mpirun passes it on to ranks.
       const unsubscribe = onStopSignals(handler, ['SIGUSR1'])
-      // In a background process: its parent has exited, or wants it to stop.
+      // The channel of a background process closes when its parent exits or wants it to stop.
       process.on('disconnect', handler)
       return () => {
         unsubscribe()
@@ -53,17 +53,18 @@ export async function runProcess(): Promise<void> {
     openBrowser,
   }
   const code = await main(process.argv.slice(2), io)
-  // Output to a pipe may still be buffered: exit only after it is flushed, or if nobody reads it.
+  // Output to a pipe may still be buffered: exit only after it is flushed, unless its reader has closed it.
   if (!output.isClosed) await new Promise<void>((resolve) => process.stdout.write('', () => resolve()))
   await endWatch()
-  // Node aborts if it cannot reset a terminal that is gone, and waits for native calls, such as one that compiles. Ranks
-  // compile to the end, and the first to exit may end the others, which have messages to write.
+  // A usual exit of Node aborts if it cannot reset a terminal that is gone, and it waits for native calls, such as a
+  // compilation. Interrupted ranks exit in the usual way: they compile to the end, since the first rank that exits may
+  // end the others, which still have messages to write.
   const isLeft = code === 130 && !worldOf(process.env)
   if (output.isClosed || isLeft) exitAtOnce(output.exitCode(code))
   process.exit(output.exitCode(code))
 }
 
-/** Whether the program was started in a clone, in whose folder the process is. */
+/** Whether the program is run from a clone of Choir that is the current folder. */
 function isInClone(script: string): boolean {
   try {
     return relative(process.cwd(), script).replaceAll('\\', '/') === 'bin/choir.js'
@@ -85,7 +86,7 @@ function runSelf(script: string, args: readonly string[], env: Readonly<Record<s
     child.on('error', reject)
     child.on('close', (code) => {
       if (code === 0) resolve(text)
-      // The child has printed the reason. Its wrong usage is wrong usage here too.
+      // The child has printed the reason. Wrong usage of the child is wrong usage of this process too.
       else reject(new (code === 2 ? UsageError : RunError)(`choir ${args.join(' ')} ended with exit code ${code}`))
     })
   })
@@ -96,7 +97,7 @@ function startSelf(script: string, args: readonly string[]): Promise<BackgroundP
     const child = spawn(process.execPath, [script, ...args], {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       env: childEnvironment(),
-      // A process group of its own, since Ctrl-C is for this process, which then stops the child.
+      // The child has its own process group: Ctrl-C is for this process, which then stops the child.
       detached: true,
       windowsHide: true,
     })
@@ -104,7 +105,7 @@ function startSelf(script: string, args: readonly string[]): Promise<BackgroundP
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       errorText = `${errorText}${text}`.slice(-2000)
     })
-    // Not 'close', which is never emitted after the channel is disconnected from here.
+    // The event is 'exit': 'close' is never emitted after this process has disconnected the channel.
     const exited = new Promise<void>((resolveExit) => child.on('exit', () => resolveExit()))
     const stop = async (): Promise<void> => {
       if (child.connected) child.disconnect()

@@ -1,9 +1,9 @@
-/** The prompt of a text, from standard input if it is `-`. */
+/** Reads the prompt of a text, from standard input if it is given as `-`. */
 import { UsageError } from '../../core/errors.ts'
 import type { Io } from './io.ts'
 
 /**
- * One line break at the end of standard input is removed, since editors and `echo` add one.
+ * Returns the prompt. One line break at the end of standard input is removed, since editors and `echo` add one.
  * @throws UsageError if standard input is empty or not UTF-8 text
  */
 export async function readPrompt(io: Io, given: string): Promise<string> {

@@ -1,4 +1,4 @@
-/** Runs a command that works as one of several ranks: only the first prints, and all of them end together. */
+/** Runs a command as one of several ranks: only the first rank prints, and all ranks end together. */
 import { Option } from 'commander'
 import { UsageError } from '../../core/errors.ts'
 import { type RankIdentity, rankName } from '../../core/text/rank-name.ts'
@@ -12,7 +12,7 @@ import { choirVariables } from './launch/variables.ts'
 import { numberOption, ranges } from './options.ts'
 
 export interface RankFlags {
-  /** May differ between ranks: the library may have another path on another machine. */
+  /** Path or name of the MPI library. It may differ between ranks, which may run on different machines. */
   readonly mpi?: string
   readonly deadline?: number
 }
@@ -27,7 +27,7 @@ export const deadlineOption = (): Option =>
     ranges.positive,
   )
 
-/** What a rank was given. Each must have the same, since the first rank decides for all. */
+/** Arguments and options of a rank. All ranks must have the same ones, since the first rank decides for all. */
 export interface GivenToRank {
   /** Arguments of the command that are not options. */
   readonly words: readonly (string | undefined)[]
@@ -35,8 +35,8 @@ export interface GivenToRank {
 }
 
 /**
- * What a rank was given, for people, by what it is.
- * @returns Options in the order of their names; without the MPI library, whose path may differ between machines.
+ * Command line and environment of a rank as text, by their names in messages. Options are sorted by name. The MPI
+ * library is left out, since its path may differ between machines.
  */
 function factsOfRank({ words, flags }: GivenToRank, env: Io['env']): Record<string, string> {
   const { mpi: _, ...compared } = flags
@@ -63,22 +63,23 @@ function optionWords(name: string, value: unknown): string[] {
   return [`--${name}`, String(value)]
 }
 
-/** Time for the first rank to report an error that all ranks have, before another ends the job. */
+/** Time in which the first rank can report an error that all ranks have, before another rank ends the job. */
 const FIRST_REPORTS_MS = 300
 
-/** What a command does as a rank. */
+/** The ranks, the streams and the watch of a command that runs as a rank. */
 export interface RankContext {
   readonly ranks: ClosableRanks
-  /** Without a terminal: some launchers give ranks one, which nobody may be looking at. */
+  /** `Io` whose streams do not count as terminals: some launchers give ranks a terminal that nobody may look at. */
   readonly io: Io
-  /** Call it once the run directory is known: if this rank is killed, its death is recorded there and reported. */
+  /** Call it once the run directory is known: if this rank is killed, its end is recorded there and reported. */
   watch(directory: string): void
 }
 
 /**
- * Runs `work` with the ranks of the job, or with null in a process of its own. An error that all ranks throw is printed
- * by the first one, with the rank that had it, if it was one; any other ends all ranks at once, with a message that
- * names the rank. Ranks that were given different things are refused before any work.
+ * Runs `work` with the ranks of the job, or with null in a process that was started alone. An error that all ranks
+ * throw is printed by the first rank; if it arose on one rank, the message names that rank. Any other error ends all
+ * ranks at once, with a message that names the rank. Ranks with different arguments or environments are refused before
+ * any work.
  */
 export async function withRanks(
   io: Io,
@@ -100,7 +101,7 @@ export async function withRanks(
     run = { directory, watch: watchRank(identity, size, directory, resume, neighbours) }
   }
   const watched = () => run as typeof run | null
-  /** Call it before all ranks are ended. */
+  /** Records a failure in the run directory. It must be called before all ranks are ended. */
   const record = (reason: string, of = identity) => {
     const { directory, watch: watching } = watched() ?? {}
     if (directory !== undefined) writeFailure(directory, of, reason)

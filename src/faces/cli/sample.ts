@@ -7,7 +7,7 @@ import { type Colors, Interrupted, type Io, interruptible } from './io.ts'
 import { writeJson } from './json.ts'
 import type { Job } from './train-job.ts'
 
-/** Prompts for the built-in corpora. */
+/** Prompts that fit the built-in corpora. */
 const prompts: Readonly<Record<string, string>> = { sotu: 'The people of the United States', 'moby-dick': 'The whale' }
 
 export async function writeSample(

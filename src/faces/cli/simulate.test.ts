@@ -1,4 +1,4 @@
-/** `choir train --simulate-ranks` in this process, on a machine that is given. */
+/** `choir train --simulate-ranks` in this process, with a given calibration of the machine. */
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -72,7 +72,7 @@ test.each<[string[], RegExp]>([
   expect(existsSync('there')).toBe(false)
 })
 
-test('it is refused for a run to continue, and under mpirun', async () => {
+test('a simulation is refused for a run to continue, and under mpirun', async () => {
   const resumed = await choir(['--resume', 'runs/tiny', '--simulate-ranks', '4'])
   expect(resumed.code).toBe(2)
   expect(resumed.stderr.text).toContain('invalid --simulate-ranks: not with --resume')

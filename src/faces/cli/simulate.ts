@@ -7,14 +7,14 @@ import { simulationEventText, simulationText } from './display/simulation.ts'
 import { colorsFor, Interrupted, type Io, interruptible } from './io.ts'
 import { writeJson } from './json.ts'
 
-/** Steps, if none are given: the first is not timed. */
+/** Default number of steps. The first step is not timed. */
 const STEPS = 3
 
 export interface SimulateFlags {
   readonly ranks: number
   readonly steps: number | undefined
   readonly json: boolean
-  /** Other options that are given, by name. */
+  /** Flags that were given but do not apply to a simulation, such as `--out`. */
   readonly others: readonly string[]
 }
 
@@ -29,9 +29,10 @@ export async function simulateRank(
     throw new UsageError(`invalid --simulate-ranks: not with ${other} (a simulation writes no run and reads none)`)
   if (worldOf(io.env))
     throw new UsageError('invalid --simulate-ranks: not in a job of several ranks (start it without mpirun)')
-  // With the presets of the planner, and without its section.
+  // The presets of the planner are accepted; its section `plan` is not a part of the simulated run.
   const { plan: _, ...config } = await loadPlannedRun(name, sets)
-  // In a process of its own, since a calibration measures the peak memory of its process, and so does a simulation.
+  // This calibrates the planner, in a process of its own: calibration and simulation both measure the peak memory of
+  // their process.
   const { threads, math } = config.runtime
   const engine = [`runtime.math=${math}`, ...(threads === undefined ? [] : [`runtime.threads=${threads}`])]
   await io.runSelf(['plan', 'tiny', '--cluster', 'local', '--json', ...engine.flatMap((set) => ['--set', set])])

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { runSchema } from '../../core/config/run-config.ts'
 import { stateMemory } from './state-memory.ts'
 
-// By hand: a vector of 10, a matrix of 6 × 4, and 3 experts of 2 × 5: 10 + 24 + 30 = 64 parameters.
+// The sum by hand: a vector of 10, a matrix of 6 × 4, and 3 experts of 2 × 5 have 10 + 24 + 30 = 64 parameters.
 const tensors = [
   { name: 'vector', shape: [10], parameters: 10 },
   { name: 'matrix', shape: [6, 4], parameters: 24 },
@@ -20,7 +20,7 @@ test('Adafactor keeps row and column sums of each matrix, and whole vectors', ()
   expect(stateMemory(of('adafactor'), tensors).map(({ bytes }) => bytes)).toEqual([256, 256, 4 * (10 + 10 + 3 * 7)])
 })
 
-test('compact moments take two or one bytes a number, in blocks of 256, and a bound for each block in 8 bits', () => {
+test('a compact moment takes two bytes in bf16, and in int8 one byte and a bound for each block of 256', () => {
   const [large] = [[{ name: 'matrix', shape: [512, 1024], parameters: 2 ** 19 }]]
   const bytes = (state: 'bf16' | 'int8') =>
     stateMemory({ optimizer: { ...optimizer, state }, freeze: [] }, large).at(-1)?.bytes

@@ -6,7 +6,10 @@ import { factoredSize } from '../../train/step/optimizer/factored-size.ts'
 
 const FLOAT_BYTES = 4
 
-/** Bytes of parameters, and of gradients and optimizer state of those that are not frozen. The activations of a running step are not included. */
+/**
+ * Bytes of all parameters, and of the gradients and the optimizer state of parameters that are not frozen. The
+ * activations of a running step are not included.
+ */
 export function stateMemory(
   { optimizer, freeze }: Pick<RunConfig['train'], 'optimizer' | 'freeze'>,
   tensors: readonly { readonly name: string; readonly shape: readonly number[]; readonly parameters: number }[],

@@ -1,6 +1,6 @@
 /**
- * A step as a file for Perfetto (ui.perfetto.dev) or chrome://tracing, in Chrome's Trace Event Format:
- * complete events ("X") with times in microseconds, and metadata ("M") with the names of rows.
+ * Writes the timeline of a step as a file for Perfetto (ui.perfetto.dev) or chrome://tracing, in Chrome's Trace Event
+ * Format: complete events ("X") with times in microseconds, and metadata ("M") with the names of rows.
  */
 import type { StepEvent } from '../../engine/contract/times.ts'
 import { writeOutput } from '../../node/system/output-file.ts'
@@ -11,14 +11,16 @@ export const writeTrace = (file: string, title: string, events: readonly StepEve
 
 const PID = 1
 
-/** Times count from the start of the first event. Events of a row are sorted by start, outer events first. */
+/**
+ * Text of the file. Times count from the start of the first event. Events of a row are sorted by start, outer first.
+ */
 export function traceJson(title: string, events: readonly StepEvent[]): string {
   const start = events.reduce((first, { begin }) => Math.min(first, begin), Number.POSITIVE_INFINITY)
   const threads = [...new Set(events.map(({ thread }) => thread))].sort((a, b) => a - b)
   const metadata = (name: string, tid: number, args: object) => ({ ph: 'M', name, pid: PID, tid, args })
   const traceEvents = [
     metadata('process_name', 0, { name: title }),
-    // The thread of JavaScript is −1; tid 0 is the process.
+    // Thread −1 is JavaScript; tid 0 is the process.
     ...threads.flatMap((thread) => [
       metadata('thread_name', thread + 2, { name: thread < 0 ? 'JavaScript' : `thread ${thread + 1}` }),
       metadata('thread_sort_index', thread + 2, { sort_index: thread + 2 }),
@@ -39,5 +41,5 @@ export function traceJson(title: string, events: readonly StepEvent[]): string {
   return `{"displayTimeUnit":"ms","traceEvents":[\n${traceEvents.map((event) => JSON.stringify(event)).join(',\n')}\n]}\n`
 }
 
-/** Converts ms, rounded to the nanosecond. */
+/** Converts milliseconds to microseconds, rounded to the nanosecond. */
 const microseconds = (ms: number): number => Math.round(Math.max(0, ms) * 1e6) / 1e3

@@ -1,4 +1,4 @@
-/** The training that `choir train` is asked for: its configuration, its directory, and what it begins with. */
+/** The training that `choir train` is asked for: its configuration, its directory, and the run that it begins with. */
 import { existsSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { basename, dirname, extname, join, resolve } from 'node:path'
@@ -11,7 +11,7 @@ import { loadConfigFrom } from '../../node/run/load-config-from.ts'
 import type { WeightsOf } from '../../node/run/weights-source.ts'
 import { dataSets, type EngineFlags, engineSets, freezeSets } from './options.ts'
 
-/** Options that decide on the training. */
+/** Options that define the training. */
 export interface JobFlags extends EngineFlags {
   readonly data?: readonly string[]
   readonly set?: readonly string[]
@@ -31,18 +31,19 @@ export interface Job {
   readonly config: RunConfig
   readonly directory: string
   readonly resume: boolean
-  /** With `resume`, the step to continue from; undefined for the newest checkpoint. */
+  /** Step to continue from with `resume`; undefined for the newest checkpoint. */
   readonly checkpoint?: number | undefined
-  /** Whether the user left the directory to the program. */
+  /** Whether the program has chosen the directory, since the user named none. */
   readonly isUnnamed?: boolean
   readonly from?: WeightsOf
 }
 
-/** The configuration of a run that is started, continued, or begun with the weights of another, and its name. */
+/** Name and configuration of a run that is started, continued, or begun with the weights of another run. */
 type JobConfig = Pick<Job, 'name' | 'config' | 'preset'>
 
 /**
- * @param source A preset or a file. Default: that of the run that is continued or begun with, else demo.
+ * @param source A preset or a file. Default: the configuration of the run that is continued or that the new run begins
+ * with; without such a run, demo.
  * @throws UsageError if options contradict each other, or there is no such configuration or run
  */
 export async function jobConfig(source: string | undefined, flags: JobFlags): Promise<JobConfig> {
@@ -91,17 +92,17 @@ export async function prepareJob(source: string | undefined, flags: JobFlags): P
   return { ...job, directory, resume: false, isUnnamed, ...begin }
 }
 
-/** `runs/demo` or `demo.yaml`: demo. */
+/** Name of a run or of a file: `demo` for `runs/demo` and for `demo.yaml`. */
 const nameOf = (path: string): string => basename(resolve(path), extname(path))
 
-/** Whether no other run is beside the one in this directory. */
+/** Whether the folder around a run directory has no other run. */
 export async function isFirstRun(directory: string): Promise<boolean> {
   const folder = dirname(resolve(directory))
   const names = await readdir(folder).catch((): string[] => [])
   return !names.some((name) => name !== basename(directory) && existsSync(join(folder, name, 'config.json')))
 }
 
-/** runs/demo, or runs/demo-2, runs/demo-3, ... when that is taken. */
+/** The first of runs/demo, runs/demo-2, runs/demo-3, ... that does not exist. */
 export function freeDirectory(name: string): string {
   const first = join('runs', name)
   let directory = first

@@ -40,7 +40,7 @@ describe('watch', () => {
     expect(names(fake)).toEqual(['watch', 'close'])
   })
 
-  test('without folders it watches runs; --json prints one line, and --open opens the browser', async () => {
+  test('watches runs by default, prints one line with --json, and opens the browser with --open', async () => {
     const fake = fakeIo()
     const code = main(['watch', '--json', '--open'], fake.io)
     await shown(fake, '\n')
@@ -54,7 +54,7 @@ describe('watch', () => {
   test.each([
     ['--port', '65536', 'a port up to 65535'],
     ['--port', 'http', 'a port up to 65535'],
-  ])('%s %s is refused', async (option, value, expected) => {
+  ])('refuses %s %s', async (option, value, expected) => {
     const fake = fakeIo()
     expect(await main(['watch', option, value], fake.io)).toBe(2)
     expect(fake.stderr.text).toContain(expected)
@@ -85,7 +85,7 @@ describe('play', () => {
     ])
   })
 
-  test('--json prints one line; a wrong port and folders are refused', async () => {
+  test('prints one line with --json, and refuses a wrong port and folders', async () => {
     const fake = fakeIo()
     const code = main(['play', '--json'], fake.io)
     await shown(fake, '\n')
@@ -118,14 +118,14 @@ describe('train --watch', () => {
     expect(fake.calls[0]).toEqual({ name: 'startSelf', args: ['watch', join(folder, 'text'), '--json', ...data] })
   })
 
-  test('with --json the address is the first line', async () => {
+  test('with --json prints the address as the first line', async () => {
     const fake = fakeIo({ terminal: true })
     expect(await main(train('json', '--json'), fake.io)).toBe(0)
     expect(fake.stdout.text.split('\n')[0]).toBe(JSON.stringify({ kind: 'watch', version: 1, address }))
     expect(names(fake)).toEqual(['startSelf', 'train', 'stop'])
   })
 
-  test('on a terminal the dashboard stays open after the training until Ctrl-C', async () => {
+  test('on a terminal keeps the dashboard open after the training until Ctrl-C', async () => {
     const fake = fakeIo({ terminal: true })
     const code = main(train('terminal', '--no-sample'), fake.io)
     await shown(fake, 'still open')
@@ -135,13 +135,13 @@ describe('train --watch', () => {
     expect(names(fake).at(-1)).toBe('stop')
   })
 
-  test('Ctrl-C during the training stops both', async () => {
+  test('stops the training and the dashboard at Ctrl-C', async () => {
     const fake = fakeIo({ terminal: true, onStep: (step, { interrupt }) => step === 3 && interrupt() })
     expect(await main(train('interrupted'), fake.io)).toBe(130)
     expect(names(fake)).toEqual(['startSelf', 'train', 'stop'])
   })
 
-  test('if the dashboard cannot start, the training prints one line and continues', async () => {
+  test('prints one line and trains without the dashboard if it cannot start', async () => {
     const fake = fakeIo({ terminal: true, startSelfError: 'no port is free' })
     expect(await main(train('alone', '--no-sample'), fake.io)).toBe(0)
     expect(names(fake)).toEqual(['startSelf', 'train'])

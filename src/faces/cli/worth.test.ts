@@ -26,7 +26,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 async function worth(...args: string[]) {
   const fake = fakeIo({ terminal: false })
   const code = await main(['worth', ...args], fake.io)
-  // Advice is wrapped.
+  // Advice is wrapped, so its line breaks become spaces.
   const out = args.includes('--json') ? fake.stdout.text : fake.stdout.text.replace(/\s+/g, ' ')
   return { code, out, err: fake.stderr.text }
 }
@@ -57,11 +57,11 @@ describe('choir worth', () => {
     expect(eight.forecast.difference).toBeCloseTo(differenceAt(coefficients, point), 9)
     expect(eight.forecast.low).toBeLessThan(eight.forecast.difference)
     expect(eight.forecast.high).toBeGreaterThan(eight.forecast.difference)
-    // Seven more experts of two matrices and their biases, if any, in both layers.
+    // Both layers have seven more experts, each with two matrices, and with biases if there are any.
     expect(eight.parameters - dense.parameters).toBeGreaterThanOrEqual(2 * 7 * 2 * 96 * 384)
     expect(eight.memory_bytes).toBeGreaterThan(dense.memory_bytes)
     expect(eight.break_even.tokens).toBeGreaterThan(answer.active)
-    // The table of token embeddings does not compute.
+    // Parameters of the table of token embeddings do not compute.
     expect(answer.active_parameters - answer.active).toBe(1024 * 96)
     for (const name of eventFields(answer)) expect(name).toMatch(/^[a-z\d_.[\]]+$/)
     expect(undocumented('worth', answer)).toEqual([])
@@ -91,7 +91,7 @@ describe('choir worth', () => {
     expect(/Experts: .*/.exec(dense.out)?.[0].slice(0, 60)).toBe(/Experts: .*/.exec(many.out)?.[0].slice(0, 60))
   })
 
-  test('refuses to extrapolate, says what is outside, and cites published work with how it was read', async () => {
+  test('refuses to extrapolate, names the quantity outside the law, and cites published work with how it was read', async () => {
     const long = await worth(...inside(), '--tokens', '2B')
     expect(long.out).toMatch(/No answer of our own: 2\.00 B tokens are outside the law/)
     expect(long.out).toMatch(/published work does not cover this size either/)
@@ -116,7 +116,7 @@ describe('choir worth', () => {
       expect(beyond).toContain(`a token of this model uses ${used}, and the law is of top-1`)
       expect(advice).toMatch(/published work does not cover more than one expert for a token either/)
       expect(rows.map((row: { forecast: unknown }) => row.forecast)).toEqual(rows.map(() => null))
-      // The costs are those of the model itself: in both layers, two matrices of each expert in place of two dense ones.
+      // The costs belong to the model itself: in both layers, each expert has two matrices, in place of two dense ones.
       const eight = rows.find((row: { experts: number }) => row.experts === 8)
       const dense = rows[0]
       const shared = settings[0] === 'moe.sharedHidden=96' ? 96 : 0
@@ -131,7 +131,7 @@ describe('choir worth', () => {
     },
   )
 
-  test('does not apply the published law, of top-1 too, to top-2', async () => {
+  test('does not apply the published law to top-2, since it is a law of top-1 too', async () => {
     const medium = [
       'width=768',
       'layers=12',
@@ -146,7 +146,7 @@ describe('choir worth', () => {
     expect(JSON.parse(out).rows.every(({ published }: { published: unknown }) => published === null)).toBe(true)
   })
 
-  test('uses the published law, and says so, for a size that it covers', async () => {
+  test('uses the published law for a size that it covers, and names it', async () => {
     const medium = ['width=768', 'layers=12', 'heads=12', 'hidden=3072', 'vocabulary=32000', 'moe.hidden=3072']
     const args = medium.flatMap((set) => ['--set', `model.${set}`])
     const { out } = await worth('tiny', '--cluster', 'h100-8', '--law', law, '--tokens', '10B', ...args, '--json')
@@ -160,7 +160,7 @@ describe('choir worth', () => {
     )
   })
 
-  test('names settings that the law was not measured with', async () => {
+  test('names settings that differ from the settings of the law', async () => {
     const { out } = await worth(
       ...inside(),
       '--tokens',
@@ -184,7 +184,7 @@ describe('choir worth', () => {
     expect(err).toContain(message)
   })
 
-  test('reads the law of the package from a folder that is packed', () => {
+  test('reads the shipped law from a folder that the package contains', () => {
     const root = join(import.meta.dirname, '..', '..', '..')
     expect(relative(root, shippedLaw)).toBe(join('laws', 'law.json'))
     expect(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).files).toContain('laws/*.json')

@@ -143,7 +143,10 @@ async function run(io: Io, flags: BenchFlags): Promise<void> {
   if (!flags.json) io.stdout.write(`\n  ${file}\n`)
 }
 
-/** All routings, or those of `--only`. Profiles are long and recording slows steps, so their default is one routing. */
+/**
+ * The routings of `--only`, or all. Profiles are long and recording slows steps, so the default for a profile or a
+ * trace is one routing.
+ */
 function selectedRoutings({ only, profile, trace }: BenchFlags): readonly BenchmarkRouting[] {
   for (const name of only ?? [])
     if (!Object.hasOwn(benchmarkRoutings, name))

@@ -109,7 +109,7 @@ async function create(io: Io, recipe: string, { out, root, download, without, fo
 
 const withoutKind = ({ manifest: { kind: _, ...manifest } }: CorpusReport) => manifest
 
-/** A line for each package, or one line that changes on a terminal. */
+/** Shows the progress: a line for each package or, on a terminal, one line that changes. */
 class ProgressLine {
   private readonly io: Io
   private readonly isLive: boolean

@@ -1,4 +1,4 @@
-/** `choir devices`: the processors that models can be trained on. */
+/** `choir devices`: lists the GPUs that can train models. */
 import type { Command } from 'commander'
 import { bytes } from '../../../core/text/numbers.ts'
 import type { DeviceDescription } from '../../../engine/dawn/node-device.ts'

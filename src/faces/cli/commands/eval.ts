@@ -111,7 +111,7 @@ async function run(io: Io, directory: string, flags: EvalFlags): Promise<void> {
   )
 }
 
-/** Means over layers; nothing for a dense model. */
+/** The row with means of gates and entropies over layers; no row for a dense model. */
 function gateRow({ gate_mean, entropy_share }: EvalRecord): [string, string][] {
   if (gate_mean === null) return []
   const entropy = entropy_share === null ? '' : `, entropy ${fixed(entropy_share, 2)} of the largest`

@@ -103,10 +103,10 @@ async function run(io: Io, directory: string, flags: GenerateFlags): Promise<voi
 
 async function writeText(io: Io, prompt: string, pieces: AsyncIterable<string>, signal: AbortSignal): Promise<void> {
   const { cyan } = colorsFor(io.stdout, io.env)
-  // A terminal shall show what a model writes, and not obey it; a file gets every character.
+  // A terminal shows control characters of the model and does not obey them; a file gets every character as it is.
   const shown = (text: string) => (io.stdout.isTTY ? printable(text) : text)
   let started = false
-  // Not before the text begins: if the run cannot be read, only the error should appear.
+  // The prompt is printed when the text begins: if the run cannot be read, only the error should appear.
   const start = (): void => {
     if (!started) io.stdout.write(cyan(shown(prompt)))
     started = true

@@ -72,7 +72,7 @@ async function run(io: Io, folder: string, { out, json, ...options }: ImportFlag
   print(io, reportText(report, colorsFor(io.stdout, io.env)))
 }
 
-/** Shows the share that is written, on a terminal only. */
+/** A line that shows the share of the model that is written; undefined if standard error is no terminal. */
 function progressLine(io: Io): { show(done: number, total: number): void; end(): void } | undefined {
   if (!isTerminal(io.stderr, io.env)) return undefined
   return {
@@ -98,7 +98,10 @@ function reportText(report: ImportReport, colors: Colors): string {
   return `\n${labelled(facts, colors)}\n${[...placesTable(report, colors), ''].join('\n')}`
 }
 
-/** Their tensors and ours; layers and experts, which differ in their numbers only, are one row. */
+/**
+ * Tensors of the other library beside ours. Tensors whose names differ only in numbers of layers or experts are one
+ * row.
+ */
 function placesTable({ tensors }: ImportReport, colors: Colors): string[] {
   const rows = new Map<string, { cells: string[]; tensors: number; places: string }>()
   for (const { name, dtype, shape, ours } of tensors) {
@@ -124,7 +127,7 @@ function upcycleOption(): Option {
   ).argParser(parseUpcycling)
 }
 
-/** @throws UsageError naming the setting */
+/** @throws UsageError that names the wrong setting */
 function parseUpcycling(text: string): Upcycling {
   const settings: Partial<Record<(typeof upcycleFields)[number], number>> = {}
   const wrong = (part: string, message: string) =>

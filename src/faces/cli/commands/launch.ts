@@ -144,7 +144,7 @@ async function launchWithMpirun(io: Io, source: string | undefined, flags: Launc
     ...(threads !== undefined && { threads }),
     ...(cluster && { slotsPerHost: Math.min(cluster.devices, cluster.devicesPerNode) }),
   })
-  // To print a command for another machine, no mpirun is needed here.
+  // A command that is printed for another machine needs no mpirun on this one.
   const found = (await findMpirun(io, mpi)) ?? (flags.print && mpi ? { library: mpi, mpirun: 'mpirun' } : undefined)
   if (!found) throw missingMpirun(mpi)
   const directory = flags.resume ?? flags.out ?? freeDirectory(run.name)

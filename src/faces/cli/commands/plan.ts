@@ -117,7 +117,7 @@ async function run(io: Io, source: string | undefined, flags: PlanFlags): Promis
   if (plan.best.length === 0) throw new RunError(`${source} does not fit on ${cluster.name} in any layout`)
 }
 
-/** Memory and time of `choir train` on this machine. */
+/** Prints memory and time of `choir train` on this machine. */
 async function runLocal(io: Io, source: string, flags: PlanFlags, colors: Colors): Promise<void> {
   for (const [option, given] of [
     ['--what-if', flags.whatIf],
@@ -138,11 +138,11 @@ async function runLocal(io: Io, source: string, flags: PlanFlags, colors: Colors
   if (plan.best.length === 0) throw new RunError(`${source} does not fit into the memory of this machine`)
 }
 
-/** The assignments of `--set`, and that of `--ledger`. */
+/** The assignments of `--set`, and one for `--ledger` if it is given. */
 const setsOf = ({ set = [], ledger }: PlanFlags): string[] =>
   ledger === undefined ? [...set] : [...set, `plan.load.ledger=${JSON.stringify(ledger)}`]
 
-/** Writes the report of `--html`, if given. */
+/** Writes the report to the file of `--html`, if one is given. */
 async function writeReport(io: Io, source: string, flags: PlanFlags, plan: Plan, questions: readonly WhatIf[]) {
   if (flags.html === undefined) return
   const command = planCommand(io, source, flags)

@@ -146,7 +146,7 @@ async function run(outer: Io, source: string | undefined, flags: TrainFlags, ver
   })
 }
 
-/** Options that concern a run, which a simulation has none of. */
+/** Options that concern a run, which a simulation refuses since it has no run. */
 const ofRuns = [
   'data',
   'out',
@@ -177,7 +177,7 @@ async function simulate(io: Io, source = 'demo', flags: TrainFlags, ranks: numbe
   })
 }
 
-/** Ranks but the first display nothing. */
+/** The display of all ranks except the first shows nothing. */
 const silent: Display = { event() {}, note() {}, close() {} }
 
 /** The first rank decides on the configuration and the directory. */
@@ -253,7 +253,7 @@ async function reportSummary(io: Io, job: Job, flags: TrainFlags, summary: Train
   if (showSample) await writeSample(io, job, summary.directory, flags, colors)
 }
 
-/** On a terminal, for the first of the runs in a folder. */
+/** Whether the values are explained: on a terminal, for a new run that is the first in its folder. */
 const needsLegend = async (io: Io, job: Job, flags: TrainFlags): Promise<boolean> =>
   !flags.json && isTerminal(io.stdout, io.env) && !job.resume && (await isFirstRun(job.directory))
 
@@ -303,7 +303,7 @@ async function train(
   }
 }
 
-/** Starts again in the next directory if another process took an unnamed one a moment before. */
+/** Starts again in the next free directory if another process just took the chosen one. */
 async function inFreeDirectory<T>(job: Job, start: (directory: string) => Promise<T>): Promise<T> {
   for (let directory = job.directory; ; directory = freeDirectory(job.name))
     try {

@@ -10,7 +10,7 @@ import { widthOf } from './text-layout.ts'
 const frame = /^ {2}━+─* +7\/20 {3}13s left$/
 const metrics = '  loss 5.300   12.3k tok/s   MFU 61 %   drop 3.1 %   c_v 0.42'
 
-/** The screen right after the frame of step 7, and at the end. */
+/** The screen right after the frame of step 7 (`during`) and at the end, and everything that was written. */
 async function train(
   columns: number,
   env = {},
@@ -72,11 +72,11 @@ describe('the live bar', () => {
       '            drop 1.2 %   c_v 0.41',
     ])
     expect(after.some((line) => /^ {2}held-out loss {2}4\.512 nats a token \(dropless 4\.501\)$/.test(line))).toBe(true)
-    // The last sequence of the cursor shows it again.
+    // The last sequence about the cursor shows it again.
     expect(raw.lastIndexOf('\x1b[?25h')).toBeGreaterThan(raw.lastIndexOf('\x1b[?25l'))
   })
 
-  test.each([40, 60])('in %d columns no line that stays is cut', async (columns) => {
+  test.each([40, 60])('cuts no line that stays on a screen of %d columns', async (columns) => {
     const { after } = await train(columns)
     for (const line of after) expect(widthOf(line), line).toBeLessThanOrEqual(columns)
     const text = after.join(' ').replace(/ +/g, ' ')
@@ -89,7 +89,7 @@ describe('the live bar', () => {
       expect(text).toContain(part)
   })
 
-  test('a terminal that is resized shows the bar once', async () => {
+  test('is shown once after the terminal was resized', async () => {
     const { during, after } = await train(80, {}, 50)
     expect(during.filter((line) => /[━─]/.test(line))).toHaveLength(1)
     expect(during.at(-2)).toMatch(/━─* +7\/20 {3}13s left$/)
@@ -106,7 +106,7 @@ describe('the live bar', () => {
     expect(metrics.startsWith(values)).toBe(true)
   })
 
-  test('a first run explains its values within 60 columns, a further one does not', async () => {
+  test('explains its values within 60 columns for a first run, and not for a further one', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'choir-legend-'))
     const shown = async (...args: string[]): Promise<string[]> => {
       const fake = fakeIo({ terminal: true, columns: 60, env: { NO_COLOR: '1' } })
@@ -147,7 +147,7 @@ describe('the live bar', () => {
     }
   })
 
-  test('NO_COLOR removes the colours and keeps the bar', async () => {
+  test('has no colours with NO_COLOR, and is otherwise the same', async () => {
     // biome-ignore lint/suspicious/noControlCharactersInRegex: a colour is a control sequence
     const color = /\x1b\[[\d;]*m/
     expect((await train(80)).raw).toMatch(color)
@@ -156,7 +156,7 @@ describe('the live bar', () => {
     expect(plain.during.at(-2)).toMatch(frame)
   })
 
-  test('a dumb terminal gets plain lines', async () => {
+  test('is replaced by plain lines on a dumb terminal', async () => {
     const fake = fakeIo({ terminal: true, env: { TERM: 'dumb' } })
     await main(['train', 'tiny', '--no-sample'], fake.io)
     expect(fake.stdout.text).not.toContain('\x1b')

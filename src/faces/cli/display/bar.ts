@@ -23,7 +23,7 @@ export class BarDisplay implements Display {
   private left = Number.NaN
   private last: TrainRecord | undefined
 
-  /** @param legend Explains the values, below the first lines; null if it is known. */
+  /** @param legend Explains the values below the first lines; null if the user knows them. */
   constructor(
     io: Io,
     config: RunConfig,
@@ -69,7 +69,7 @@ export class BarDisplay implements Display {
   }
 
   note(text: string): void {
-    // On a terminal the line must go above the bar; a redirected stderr is written to directly.
+    // On a terminal the line must be above the bar; a redirected standard error is written to directly.
     if (this.live && isTerminal(this.io.stderr, this.io.env)) this.print(`${this.colors.yellow('choir:')} ${text}\n`)
     else printNote(this.io, text)
   }
@@ -112,7 +112,7 @@ export class BarDisplay implements Display {
   }
 }
 
-/** As many parts as fit on a line, from the first. */
+/** A line of as many of the first parts as fit. */
 function oneLine(parts: readonly string[], columns: number): string {
   let line = ` ${parts[0] ?? ''}`
   for (const part of parts.slice(1)) {

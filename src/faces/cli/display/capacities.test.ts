@@ -51,7 +51,7 @@ test('the table has one line per rule, and is empty if nothing depends on the ru
   expect(capacityTable(record('none', equal), plainColors)).toBe('')
 })
 
-test('on a narrow terminal the table is narrower, and then a line of named values', () => {
+test('on a narrow terminal the table is narrower, and on a very narrow one each rule is a line of named values', () => {
   const linesIn = (columns: number) =>
     fitted(capacityTable(record('none', different), plainColors, columns), columns).split('\n')
   for (const columns of [40, 60]) for (const line of linesIn(columns)) expect(line.length).toBeLessThanOrEqual(columns)

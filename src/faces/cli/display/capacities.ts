@@ -4,7 +4,7 @@ import { fixed, percent } from '../../../core/text/numbers.ts'
 import type { EvalRecord } from '../../../train/step/records.ts'
 import type { Colors } from '../io.ts'
 
-/** Nats a token; smaller differences do not show in three decimals. */
+/** Smallest difference of losses, in nats a token, that shows in three decimals. */
 const VISIBLE = 0.0005
 
 const names: Readonly<Record<CapacityRule, string>> = {
@@ -24,20 +24,23 @@ const capacityMatters = ({ capacities }: EvalRecord): boolean => {
   return [train, evaluation].some(({ loss, drop_rate }) => drop_rate > 0 || loss !== none.loss)
 }
 
-/** Appended to a loss: ` (dropless 3.571)`, or empty if the two do not visibly differ. */
+/** The note after a loss, such as ` (dropless 3.571)`; empty if the two losses do not visibly differ. */
 export function droplessNote({ loss, capacities }: EvalRecord): string {
   const { none } = capacities
   return Math.abs(none.loss - loss) > VISIBLE ? ` (dropless ${fixed(none.loss, 3)})` : ''
 }
 
-/** The capacity rule that a loss was computed with. */
+/** Text of the capacity rule that a loss was computed with. */
 export const ruleText = (record: EvalRecord): string =>
   capacityMatters(record) ? ruleTexts[record.capacity] : 'at any capacity: nothing is dropped'
 
-/** One line per rule and an explanation; empty if nothing depends on the rule. @param room Columns of the terminal. */
+/**
+ * A table with a line for each rule, and an explanation; empty if nothing depends on the rule.
+ * @param room Columns of the terminal.
+ */
 export function capacityTable(record: EvalRecord, { bold, dim }: Colors, room = Infinity): string {
   if (!capacityMatters(record)) return ''
-  // On a narrow terminal the columns come closer; on a very narrow one there are none.
+  // On a narrow terminal the columns are closer; on a very narrow one, a rule is a line of values with their names.
   const gap = ' '.repeat(widthOf(GAP) <= room ? GAP : 1)
   const isTable = widthOf(1) <= room
   const rows = capacityRules.map((rule) => {

@@ -1,6 +1,6 @@
 /**
  * A display shows the events of a training: on a terminal as a live bar, otherwise as plain lines, or as JSON. This
- * file holds the interface and the text that bar and lines share.
+ * file holds the interface and the text that the live bar and the plain lines share.
  */
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import { count, fixed, grouped, percent } from '../../../core/text/numbers.ts'
@@ -20,7 +20,7 @@ export interface Display {
 
 export type StartEvent = Extract<TrainEvent, { kind: 'start' }>
 
-/** Seconds until the last step, from the steps since this process began. */
+/** Estimates the seconds until the last step, from the time of the steps since this process began. */
 export class TimeLeft {
   private readonly start: StartEvent
   private readonly startedAt: number
@@ -62,7 +62,7 @@ export function startText(config: RunConfig, name: string, start: StartEvent, co
   )}\n`
 }
 
-/** The run that the weights or the whole state come from and, when a run begins with them, the settings that differ. */
+/** Rows of the run that the weights or the whole state come from and, if the run begins with them, changed settings. */
 function originRows({ from, fromStep }: StartEvent): [string, string][] {
   if (!from) return []
   const changed = fromStep > (from.fork ? from.step : 0) ? [] : from.differences.map(differenceText)
@@ -70,7 +70,7 @@ function originRows({ from, fromStep }: StartEvent): [string, string][] {
   return [[from.fork ? 'fork of' : 'weights', originText(from)], ...rows]
 }
 
-/** The values of an evaluation for one line, most important first. */
+/** The values of an evaluation for one line, the most important ones first. */
 export function evaluationValues(record: EvalRecord): string[] {
   return [
     `held-out loss ${fixed(record.loss, 3)}${droplessNote(record)}`,

@@ -35,13 +35,13 @@ const rust: DomainEvaluation = {
   losses: { train: 9, eval: 2, none: 8 },
 }
 
-test('each domain has its tokens, and the loss at the capacity of the record', () => {
+test('each domain has a row with its tokens, and its loss at the capacity of the record', () => {
   const [head, ...rows] = domainTable(record([kernel, rust]), plainColors)
     .trimEnd()
     .split('\n')
     .slice(1)
   expect(rows.map((row) => row.trim().split(/ {2,}/))).toEqual([
-    // Three bits a token of three bytes; 2 / ln 2 bits a token of two bytes.
+    // A token has three bits and three bytes in kernel, and 2 / ln 2 bits and two bytes in rust.
     ['kernel', '1.00k', '2.0794', '1.0000'],
     ['rust', '20.0k', '2.0000', '1.4427'],
   ])

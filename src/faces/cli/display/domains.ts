@@ -1,4 +1,4 @@
-/** The table of an evaluation by domain; empty if the text has only one. */
+/** The table of an evaluation by domain (text of one kind); empty if the text has only one domain. */
 
 import { count, fixed } from '../../../core/text/numbers.ts'
 import { printable } from '../../../core/text/printable.ts'
@@ -8,12 +8,15 @@ import type { Colors } from '../io.ts'
 const GAP = 3
 const titles = ['tokens', '  loss', 'bits per byte'] as const
 
-/** The domains at the capacity of the record, one line each. @param room Columns of the terminal. */
+/**
+ * A table with a line for each domain. Its losses are at the capacity rule of the record.
+ * @param room Columns of the terminal.
+ */
 export function domainTable({ domains = [], capacity }: EvalRecord, { dim }: Colors, room = Infinity): string {
   if (domains.length < 2) return ''
   const width = Math.max(...['domain', ...domains.map(({ name }) => printable(name))].map(({ length }) => length))
   const widths = titles.map(({ length }, i) => (i === 0 ? 8 : length))
-  // On a narrow terminal there are no columns.
+  // On a narrow terminal, the values of a domain are a line with their names instead of columns.
   const isTable = 2 + width + widths.reduce((sum, columns) => sum + GAP + columns, 0) <= room
   const line = (cells: readonly string[]) => cells.join(' '.repeat(GAP))
   const padded = (name: string, cells: readonly string[]) =>

@@ -1,6 +1,6 @@
 /**
- * The meaning of the values that a training shows, and which are good: for those who see them for the first time. At
- * most 60 columns wide.
+ * Explains the values that a training shows, and which values are good, to users who see them for the first time. The
+ * text is at most 60 columns wide.
  */
 import { differences } from '../../../core/config/differences.ts'
 import type { RunConfig } from '../../../core/config/run-config.ts'
@@ -10,8 +10,8 @@ import type { Colors } from '../io.ts'
 import { labelled, type StartEvent } from './display.ts'
 
 /**
- * Bits per byte of a dense model that computes as much per token as the demo, after the same steps; one run:
- * `choir train demo --set model.moe=null --set model.hidden=512`.
+ * Bits per byte of a dense model that computes as much per token as the demo, after the same number of steps. Measured
+ * in one run: `choir train demo --set model.moe=null --set model.hidden=512`.
  */
 const DENSE_DEMO = 1.439
 
@@ -33,7 +33,7 @@ export function legendText(config: RunConfig, { gzipBitsPerByte }: StartEvent, d
   return `${labelled(rows, colors)}\n`
 }
 
-/** Whether the demo is trained as it is, so that {@link DENSE_DEMO} is a result beside it. */
+/** Whether a training is the unchanged demo, so that it can be compared with {@link DENSE_DEMO}. */
 export async function isDemo({ model, data, train }: RunConfig): Promise<boolean> {
   const demo = await loadConfig('demo', [])
   return differences({ model: demo.model, data: demo.data, train: demo.train }, { model, data, train }).length === 0

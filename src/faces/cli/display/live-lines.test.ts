@@ -12,7 +12,7 @@ describe.each(resizings)('after the terminal was resized (%s)', (resizing) => {
     ['wider', [120]],
     ['narrower several times', [70, 41, 23]],
     ['narrower and wider', [40, 100, 30, 31, 90]],
-  ])('%s: the lines are there once, below all that was printed', (_, widths) => {
+  ])('%s, the lines are shown once, below all that was printed', (_, widths) => {
     const fake = fakeIo({ terminal: true, columns: 80 })
     const screen = new Screen(80, resizing)
     let written = 0

@@ -1,9 +1,10 @@
 /**
  * Lines at the bottom of a terminal that are redrawn in place; other text scrolls above them.
  *
- * A terminal that is resized breaks and joins lines, each terminal by its own rules, and its program cannot know where
- * they are afterwards. So for the terminal all of these lines are one long line, broken at its width, and between two
- * drawings the cursor is at its beginning: wherever that is now, everything from there on is ours to clear.
+ * A terminal that is resized breaks and joins lines by its own rules, and the program cannot know where the lines are
+ * afterwards. So all of these lines are written as one long line, which the terminal breaks at its width, and between
+ * two drawings the cursor is at the beginning of the long line. Wherever the cursor is after a resize, everything from
+ * there on belongs to these lines and can be cleared.
  */
 import type { Io } from '../io.ts'
 import { fitted, widthOf } from './text-layout.ts'
@@ -12,7 +13,7 @@ const CLEAR_BELOW = '\x1b[J'
 const HIDE_CURSOR = '\x1b[?25l'
 const SHOW_CURSOR = '\x1b[?25h'
 
-/** Columns of terminals that do not know. */
+/** Columns of a terminal whose width is unknown. */
 const DEFAULT_COLUMNS = 80
 
 export class LiveLines {
@@ -24,21 +25,21 @@ export class LiveLines {
   private closed = false
 
   /**
-   * Draws the lines, and again when they have changed.
-   * @param lines The lines for a terminal of this width; each must be shorter.
-   * @param perSecond How often they are looked at.
+   * Draws the lines, and draws them again when they have changed.
+   * @param lines Returns the lines for a terminal of a given width; each must be shorter than the terminal is wide.
+   * @param perSecond Number of times per second that the lines are compared with the drawn ones.
    */
   constructor(io: Io, lines: (columns: number) => readonly string[], perSecond: number) {
     this.io = io
     this.lines = lines
     io.stdout.write(HIDE_CURSOR)
     this.draw(true)
-    // A new width that is not known yet is known at the next immediate.
+    // Node may not know a new width yet when the timer fires; it does in the next immediate.
     this.timer = setInterval(() => setImmediate(() => this.draw(false)), 1000 / perSecond)
     io.stdout.on('resize', this.onResize)
   }
 
-  /** Prints whole lines above. */
+  /** Prints whole lines above these lines. */
   print(text: string): void {
     this.io.stdout.write(`\r${CLEAR_BELOW}${fitted(text, this.columns())}`)
     this.draw(true)
@@ -57,7 +58,8 @@ export class LiveLines {
     const columns = this.columns()
     const lines = this.lines(columns)
     const rows = lines.map((line, i) => {
-      // Full rows continue on the next one. The last one needs a column, or the cursor would not come to it.
+      // A line is filled to the width, so that the next one begins a new row. The last line needs at least one column,
+      // or the cursor would not move to its row.
       const width = i < lines.length - 1 ? columns : 1
       return line + ' '.repeat(Math.max(0, width - widthOf(line)))
     })

@@ -6,7 +6,7 @@ import type { Accuracy, Validated, Validation } from '../../../tools/plan/valida
 import type { Colors } from '../io.ts'
 import { titledTable } from './text-layout.ts'
 
-/** Predictions beside published measurements, and the errors by system. */
+/** Tables of predictions beside published measurements, and of the errors by system. */
 export function validationText({ rows, accuracy, factors }: Validation, colors: Colors): string {
   const of = (metric: Validated['metric']) => accuracy.filter((each) => each.metric === metric)
   return [
@@ -74,7 +74,7 @@ function accuracyTable(metric: Validated['metric'], accuracy: readonly Accuracy[
   return titledTable(titles, cells, 'lrrrrr', colors)
 }
 
-/** The lines that the targets are about. */
+/** Median errors over all systems, and the share of the measurements that the intervals hold. */
 function totals(accuracy: readonly Accuracy[]): string[] {
   const all = (metric: Validated['metric']) => accuracy.find((each) => each.metric === metric && each.system === 'all')
   const time = all('step time')

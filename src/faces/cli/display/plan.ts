@@ -1,4 +1,4 @@
-/** Plans, what-if questions and validations as text. */
+/** Plans and what-if questions as text. */
 
 import { bytes, count, duration, fixed, flops, grouped, percent, shortTime } from '../../../core/text/numbers.ts'
 import type { Prediction } from '../../../tools/plan/cost/predict.ts'
@@ -72,7 +72,7 @@ export function textFile(plan: Plan, name: string, colors: Colors): string {
   ].join('\n')
 }
 
-/** The layouts of a Pareto front that save at least 2 % of the memory of the one before, at most 8. */
+/** At most 8 layouts of a Pareto front, each of which saves over 2 % of the memory of the layout before it. */
 function thinned(pareto: readonly Prediction[]): Prediction[] {
   const kept: Prediction[] = []
   for (const layout of pareto) {
@@ -139,7 +139,7 @@ function bestLayout(best: Prediction, cluster: Cluster, colors: Colors): string[
   ]
 }
 
-/** `1.8 s to 2.8 s a step, 197k to 307k tokens/s; 28.9 GB to 33.2 GB`. */
+/** Ranges of time, rate and memory: `1.8 s to 2.8 s a step, 197k to 307k tokens/s, 28.9 GB to 33.2 GB of memory`. */
 function intervalText({ memory, time, tokensPerSecond }: Prediction, interval: Interval): string {
   const range = (value: number, factor: number, shown: (value: number) => string) =>
     rangeOf(value, factor).map(shown).join(' to ')
@@ -200,7 +200,7 @@ function budgetLines({ budget }: Plan, colors: Colors): string[] {
   ]
 }
 
-/** `5 days to 8 days, 2,400 to 3,800 device-hours, a price of 2,400 to 3,800`. */
+/** Ranges of the cost: `5 days to 8 days, 2,400 to 3,800 device-hours, a price of 2,400 to 3,800`. */
 function budgetRange({ seconds, deviceHours, price }: Budget, factor: number): string {
   const range = (value: number, shown: (value: number) => string) => rangeOf(value, factor).map(shown).join(' to ')
   const priced = price === undefined ? '' : `, a price of ${range(price, amount)}`
@@ -210,10 +210,10 @@ function budgetRange({ seconds, deviceHours, price }: Budget, factor: number): s
 const trafficNote = ({ directory, expert, steps }: MeasuredTraffic): string =>
   `measured in ${directory}: ${expert} ranks share experts, ${steps} steps`
 
-/** Modules with a table row; those of the largest imbalance. */
+/** Maximum number of modules in the table of traffic, which has the modules with the largest imbalance. */
 const TRAFFIC_ROWS = 8
 
-/** Predicted even bytes beside measured ones. */
+/** The bytes that even loads would send, as predicted, beside the measured bytes. */
 function trafficTable(traffic: MeasuredTraffic | undefined, colors: Colors): string[] {
   if (!traffic) return []
   const shown = traffic.modules.toSorted((a, b) => b.imbalance - a.imbalance).slice(0, TRAFFIC_ROWS)

@@ -8,7 +8,7 @@ import { widthOf } from './text-layout.ts'
 
 const plain = pc.createColors(false)
 
-/** Rows of the table whose first column has this title: name → the other cells. */
+/** Rows of the table whose first column has this title: the other cells of a row, by its name. */
 function rowsOf(text: string, title: string): Map<string, string[]> {
   const lines = text.split('\n')
   const start = lines.findIndex((line) => line.startsWith(`  ${title} `) && line.includes('ms a step'))
@@ -51,7 +51,7 @@ describe('a profile', () => {
     expect(text).toContain('300 GFLOP/s, 20.0 GB/s\n')
   })
 
-  test('every table adds up to the wall time, however many rows it has', () => {
+  test('has tables that each add up to the wall time, however many rows they have', () => {
     const nodes = Array.from({ length: 40 }, (_, i) => ({
       kind: `Kind${i}`,
       provider: 'ONNX Runtime' as const,
@@ -73,7 +73,7 @@ describe('a profile', () => {
     expect(many).toMatch(/^ {2}other \(26\) +26 /m)
   })
 
-  test('no line is wider than the terminal, and long names are cut', () => {
+  test('has no line that is wider than the terminal, and cuts long names', () => {
     const [node] = stepProfile.nodes
     const op = 'an-operation-with-a-very-long-name-that-goes-on'
     const long: StepProfile = { ...stepProfile, nodes: [{ ...(node as (typeof stepProfile.nodes)[0]), op }] }
@@ -85,7 +85,7 @@ describe('a profile', () => {
     expect(profileText(long, plain, 200)).toContain(`${op} (matmul)`)
   })
 
-  test('without a recorded step has a message instead of tables', () => {
+  test('has a message instead of tables if no step was recorded', () => {
     expect(profileText({ ...stepProfile, steps: 0, microseconds: 0, nodes: [] }, plain)).toBe(
       '\n  no step was recorded\n',
     )

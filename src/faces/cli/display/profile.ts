@@ -19,13 +19,13 @@ const notes =
   'bandwidth allow; above 100 % where data is in a cache, or if the machine was busier when they were measured. A ' +
   "call of ONNX Runtime is the time that its nodes don't account for, including their recording."
 
-/** Rows of a table; further ones are merged into one, "other". */
+/** Maximum number of rows of a table; the rest are merged into a row "other". */
 const MAX_ROWS = 16
 
-/** A share of the step, per step. */
+/** Work that takes a part of the time of a step. All numbers are per step. */
 interface Item {
   readonly work: string
-  /** `layers.0.moe.experts`, or a name in place of a layer, such as `(no layer)`. */
+  /** Part of the model, such as `layers.0.moe.experts`, or a name in its place, such as `(no layer)`. */
   readonly place: string
   readonly provider: string
   readonly runs: number
@@ -94,7 +94,7 @@ function profileItems({ steps, microseconds, nodes, peakFlops, bandwidth }: Step
   ]
 }
 
-/** `expert-ffn'`, `dispatch (gather-rows)`, `softmax (Softmax)`: the op, and its kernel if that has another name. */
+/** The op of a node, and its kernel if that has another name: `expert-ffn'`, `dispatch (gather-rows)`. */
 function workName({ op, kind }: NodeTime): string {
   if (op === '') return kind
   const [base, prime] = op.endsWith("'") ? [op.slice(0, -1), "'"] : [op, '']

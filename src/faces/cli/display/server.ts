@@ -8,7 +8,7 @@ interface ServerFlags {
   readonly json?: true
 }
 
-/** Prints the address, opens it if asked to, waits for the signal, and closes the server. */
+/** Prints the address, opens it with `--open`, waits until `signal` is aborted, and closes the server. */
 export async function showServer(
   io: Io,
   kind: 'watch' | 'play',

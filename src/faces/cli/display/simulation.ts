@@ -1,4 +1,4 @@
-/** A simulated rank as text. */
+/** The comparison of a simulated rank with its plan as text. */
 
 import { bytes, fixed, grouped, percent, shortTime } from '../../../core/text/numbers.ts'
 import type { Compared, Simulation, SimulationEvent } from '../../../tools/plan/simulation.ts'
@@ -7,7 +7,7 @@ import { labelled } from './display.ts'
 import { engineLine, modelLine, routingLine } from './summary.ts'
 import { titledTable } from './text-layout.ts'
 
-/** A line of progress. */
+/** The line that shows the progress of a simulation. */
 export function simulationEventText(event: SimulationEvent): string {
   if (event.kind === 'prepare') return `  ${event.message} ...\n`
   return `  step ${event.step}  ${shortTime(event.ms / 1000)}  loss ${fixed(event.loss, 3)}\n`

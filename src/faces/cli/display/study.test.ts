@@ -121,7 +121,7 @@ test.each([false, true])('phases appear in order with their results (terminal: %
   expect(places).toEqual(places.toSorted((a, b) => a - b))
 })
 
-test.each([40, 60, 80])('on a terminal of %d columns no line is wider, and none that stays is cut', async (columns) => {
+test.each([40, 60, 80])('in %d columns no line is wider, and no line that stays is cut', async (columns) => {
   const screen = new Screen(columns)
   screen.write(await written(true, columns))
   const lines = screen.lines
@@ -144,7 +144,7 @@ test('on a terminal the bar counts trials, then runs, then turns, and shows the 
   expect(text).toMatch(/rate 0\.012, seed 1 {2}5\/20, loss 3\.250/)
 })
 
-test('the time left is that of the whole study at the speed so far', async () => {
+test('the time left covers the whole study, at the speed so far', async () => {
   // The work of one of four trials took 40 s, from 10 s to 50 s; three are left.
   const lines = await shown(false)
   expect(lines.find((line) => line.includes('3/6'))).toMatch(/ {3}2m 00s left$/)

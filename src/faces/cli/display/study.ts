@@ -1,6 +1,6 @@
 /**
- * Shows the events of a study: a heading per phase, a line per finished run, and on a terminal below them a bar of
- * the phase with the running trainings.
+ * Shows the events of a study: a heading for each phase and a line for each finished run. On a terminal, a bar of the
+ * phase and the running trainings are below them.
  */
 
 import { count, duration, fixed, grouped, plural } from '../../../core/text/numbers.ts'
@@ -13,7 +13,7 @@ import { widthOf } from './text-layout.ts'
 
 const MAX_BAR_WIDTH = 40
 
-/** Runs of other processes that are named while this one waits for them. */
+/** Maximum number of runs that are named while this process waits for runs of other processes. */
 const MAX_NAMED = 3
 
 const headings: Readonly<Record<Phase, string>> = {
@@ -44,7 +44,7 @@ export class StudyDisplay {
   private finished = 0
   private phase: Phase = 'runs'
   private jobs = 1
-  /** Work of the whole study at the start of this process, and the part that was done since, here and elsewhere. */
+  /** FLOPs of the study that were left when this process started; `flopsDone` were done since, by all processes. */
   private flopsLeft = 0
   private flopsDone = 0
   private timing = ''
@@ -238,7 +238,7 @@ export class StudyDisplay {
     return `  ${cyan('━'.repeat(filled))}${dim('─'.repeat(length - filled))}${text}`
   }
 
-  /** The running trainings, or the timing: a line for each job, so that the height does not change. */
+  /** Lines of the running trainings, or of the timing: one for each job, so that the height does not change. */
   private current(columns: number): string[] {
     const running = [...this.running]
     const lineOf = (job: number): string => {
@@ -261,7 +261,10 @@ export class StudyDisplay {
   }
 }
 
-/** `top-1, seed 2`; with the learning rate if it is not the one of the arm, and with the steps of a branch. */
+/**
+ * Name of a run, such as `top-1, seed 2`. A learning rate that the event gives, since it is not the configured one of
+ * the arm, and the steps of a branch are part of it.
+ */
 const nameOf = ({ arm, seed, learningRate, branchSteps }: RunName): string =>
   [
     arm,

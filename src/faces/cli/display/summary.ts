@@ -10,12 +10,12 @@ import { slowRankText } from '../../../train/loop/slow-rank.ts'
 import type { CeilingReport } from '../../../train/measure/ceiling.ts'
 import type { Origin } from '../../../train/run/origin.ts'
 
-/** `4 layers of width 192, 6 heads, sequence 128, vocabulary 2,048`. */
+/** The size of a model: `4 layers of width 192, 6 heads, sequence 128, vocabulary 2,048`. */
 export function modelLine({ model }: RunConfig): string {
   return `${model.layers} layers of width ${model.width}, ${headsText(model)}, sequence ${model.sequence}, vocabulary ${grouped(model.vocabulary)}`
 }
 
-/** `6 heads`, `32 heads (8 for keys and values) of 128`, `8 heads with a window of 256 in 3 of 4 layers`. */
+/** The attention heads: `32 heads (8 for keys and values) of 128`, `8 heads with a window of 256 in 3 of 4 layers`. */
 function headsText(model: RunConfig['model']): string {
   const { heads, keyValueHeads, window, fullEvery } = model
   const shared = keyValueHeads === null || keyValueHeads === heads ? '' : ` (${keyValueHeads} for keys and values)`
@@ -26,7 +26,7 @@ function headsText(model: RunConfig['model']): string {
 
 type Moe = NonNullable<RunConfig['model']['moe']>
 
-/** `8 experts of 512 in every layer, 2 prototypes × top-1, capacity 1x × 1.25`. */
+/** The experts, their router and capacity: `8 of 512 in every layer, 2 prototypes × top-1, capacity 1x × 1.25`. */
 export function routingLine({ model }: RunConfig): string {
   const moe = model.moe
   if (!moe) return `none; dense layers of ${model.hidden}`
@@ -39,7 +39,7 @@ export function routingLine({ model }: RunConfig): string {
   return `${moe.experts} of ${moe.hidden}${shared} in ${where}${attention[moe.attention]}, ${routerName(moe)}, ${capacity}`
 }
 
-/** `2 prototypes × top-1`, `switch`, `expert-choice of 2 a token`, `bias top-8 from 4 of 8 groups by sigmoid scores`. */
+/** The router: `2 prototypes × top-1`, `switch`, `bias top-8 from 4 of 8 groups by sigmoid scores`. */
 function routerName(moe: Moe): string {
   const groups =
     moe.groupsPerToken < moe.expertGroups ? ` from ${moe.groupsPerToken} of ${moe.expertGroups} groups` : ''
@@ -53,30 +53,30 @@ function choiceName(moe: Moe): string {
   return moe.router === 'switch' ? 'switch' : `${moe.router} top-${moe.k}`
 }
 
-/** `oneDNN 3.7.2, bf16 on 2 threads`. */
+/** Library, precision and threads: `oneDNN 3.7.2, bf16 on 2 threads`. */
 export function engineLine({ device, provider, math, threads }: Engine): string {
   if (device) return `${provider}, ${math}`
   return `${provider}, ${math} on ${threads} thread${threads === 1 ? '' : 's'}`
 }
 
-/** `runs/demo, step 2,400`: where the first weights of a run came from. */
+/** The checkpoint that the first weights of a run came from: `runs/demo, step 2,400`. */
 export function originText({ run, step }: Origin): string {
   const near = relative('', run)
   return `${near.startsWith('..') ? run : near}, step ${grouped(step)}`
 }
 
-/** `train.steps 2400 → 200` */
+/** A setting that differs: `train.steps 2400 → 200`. */
 export const differenceText = ({ field, from, to }: Difference): string =>
   `${field} ${formatDifferent(from)} → ${formatDifferent(to)}`
 
-/** Why MFU may be too high: the machine was busy during a measurement of the ceiling. Null if it was not. */
+/** A note that MFU may be too high, if the machine was busy while a ceiling was measured; null if it was not busy. */
 export function lowerBoundNote(ceiling: CeilingReport): string | null {
   if (!ceiling.peakIsLowerBound) return null
   const [best, lowest] = [flops(ceiling.peakFlops), flops(ceiling.lowestPeakFlops)]
   return `at least ${best}/s; one measurement gave ${lowest}/s, so something else was running and MFU is an upper bound`
 }
 
-/** Where the time of a step goes on the ranks, the load of their experts, and a slow one. */
+/** Rows with the parts of the time of a step on the ranks, the largest load of experts, and a slow rank. */
 export function ranksRows({ ranks, compute, allToAll, allReduce, wait, load, slow }: RanksSummary): [string, string][] {
   const shares = [
     `computing ${percent(compute, 0)}`,

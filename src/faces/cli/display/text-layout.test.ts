@@ -19,7 +19,7 @@ describe('layout', () => {
     expect(wrap('incomprehensible', 4)).toEqual(['incomprehensible'])
   })
 
-  test('a wide line is broken at spaces, below its value or between its parts', () => {
+  test('a wide line is broken at spaces or between its parts, and continues below its value', () => {
     expect(fitted('  model  4 layers of width 192, 6 heads\n  run    a\n', 24)).toBe(
       '  model  4 layers of\n         width 192, 6\n         heads\n  run    a\n',
     )
@@ -30,7 +30,7 @@ describe('layout', () => {
     expect(fitted('         a value without label', 20)).toBe('         a value\n         without\n         label')
   })
 
-  test.each([20, 40, 60])('nothing of a line is lost in %d columns, and colours take no room', (columns) => {
+  test.each([20, 40, 60])('no part of a line is lost in %d columns, and colours take no room', (columns) => {
     const text = '  \x1b[2mtime\x1b[22m  1m 15s, to step 2,400,   2.46 M tokens in all, and more of it   c_v 0.4'
     const lines = fitted(text, columns).split('\n')
     expect(lines.map(widthOf).filter((width) => width > columns)).toEqual([])

@@ -26,7 +26,7 @@ export function table(rows: readonly (readonly string[])[], align: string): stri
   )
 }
 
-/** The same below dim titles, indented. */
+/** An indented table below dim titles. */
 export const titledTable = (
   titles: readonly string[],
   rows: readonly (readonly string[])[],
@@ -52,9 +52,9 @@ export function wrap(text: string, width: number): string[] {
 }
 
 /**
- * Breaks the lines that are wider than the terminal, at spaces. Parts that are three or more spaces apart stay whole if
- * they fit on a line. Further lines of `label  value` begin below the value, others two columns after the beginning of
- * the first. Control characters are shown, not obeyed.
+ * Breaks lines that are wider than the terminal at spaces. Parts that are three or more spaces apart stay whole if they
+ * fit on a line. The further lines of a line `label  value` begin below the value, and the further lines of other lines
+ * two columns after the beginning of the first. Control characters are shown, not obeyed.
  */
 export const fitted = (text: string, columns: number): string =>
   printable(text)
@@ -65,7 +65,7 @@ export const fitted = (text: string, columns: number): string =>
 function fittedLine(line: string, columns: number): string {
   const plain = stripVTControlCharacters(line)
   const indent = plain.search(/\S/)
-  // A line without a label, below one with a label, begins where values do.
+  // A line without a label continues a line with a label, and begins at its value.
   const values = (/^ *\S+(?: \S+){0,3} {2,}(?=\S)/.exec(plain) ?? /^ {6,}(?=\S)/.exec(plain))?.[0].length
   const further = ' '.repeat(values !== undefined && values <= columns / 2 ? values : indent + 2)
   const lines: string[] = []

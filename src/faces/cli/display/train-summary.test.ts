@@ -30,7 +30,7 @@ test('gates and entropies are shown by layer', () => {
   ).toEqual(['gate: 0.42 0.61 by layer', 'entropy: 0.98 0.50 of the largest, by layer'])
 })
 
-test('there is advice only if the training is complete and no router has decided', () => {
+test('advice is shown only if the training is complete and no router has decided', () => {
   const undecided = [
     [0.1, 0.9],
     [0.2, 0.99],

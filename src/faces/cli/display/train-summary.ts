@@ -32,10 +32,12 @@ export function summaryText(summary: TrainSummary, colors: Colors): string {
   return `\n${labelled(rows, colors)}`
 }
 
-/** Routers with at least this share of the largest entropy hardly prefer any expert. */
+/** A router with at least this share of the largest entropy hardly prefers any expert. */
 const UNDECIDED = 0.9
 
-/** Gates and entropies of the layers in the last step, and advice if no router has decided. Empty for a dense model. */
+/**
+ * Rows of gates and entropies by layer in the last step, and advice if no router has decided; none for a dense model.
+ */
 function gateRows({ gates, interrupted }: TrainSummary): [string, string][] {
   if (gates.length === 0) return []
   const rows: [string, string][] = [['gate', `${listed(gates.map(({ gateMean }) => gateMean))} by layer`]]

@@ -1,21 +1,21 @@
-/** Finds mpirun, and the library that it belongs to: their options differ. */
+/** Finds mpirun and the MPI library that it belongs to, since its options differ between libraries. */
 import { UsageError } from '../../../core/errors.ts'
 import { libraryNames, type MpiLibrary } from '../../../tools/launch/mpirun.ts'
 import type { Io } from '../io.ts'
 
 export interface FoundMpirun {
   readonly library: MpiLibrary
-  /** Its name on the path. */
+  /** Name of the program on the path. */
   readonly mpirun: string
 }
 
-/** Debian has both libraries side by side, and `mpirun` is one of them. */
+/** Names of mpirun. Debian can have both libraries side by side, and its `mpirun` belongs to one of them. */
 const names: Readonly<Record<MpiLibrary, readonly string[]>> = {
   openmpi: ['mpirun', 'mpirun.openmpi'],
   mpich: ['mpirun', 'mpirun.mpich', 'mpiexec.hydra'],
 }
 
-/** Undefined if there is none, or none of the library that is asked for. */
+/** Finds an mpirun, of the library `wanted` if it is given; undefined if there is no such mpirun. */
 export async function findMpirun(io: Io, wanted: MpiLibrary | undefined): Promise<FoundMpirun | undefined> {
   for (const mpirun of new Set(wanted ? names[wanted] : [...names.openmpi, ...names.mpich])) {
     const { text } = await io.runProgram([mpirun, '--version'])
@@ -25,7 +25,7 @@ export async function findMpirun(io: Io, wanted: MpiLibrary | undefined): Promis
   return undefined
 }
 
-/** @param version output of `mpirun --version` */
+/** @param version Output of `mpirun --version`. */
 function libraryOf(version: string): MpiLibrary | undefined {
   if (/Open MPI/.test(version)) return 'openmpi'
   return /HYDRA build details/.test(version) ? 'mpich' : undefined

@@ -1,10 +1,10 @@
-/** Options of `choir launch`, and which of them belong to what is launched and how. */
+/** Options of `choir launch`, and the targets and activities that each of them belongs to. */
 
 import { UsageError } from '../../../core/errors.ts'
 import type { MpiLibrary } from '../../../tools/launch/mpirun.ts'
 import type { JobFlags } from '../train-job.ts'
 
-/** Where the processes are started. */
+/** The program or system that starts the processes. */
 export type Target = 'mpirun' | 'slurm' | 'kubernetes'
 export type Activity = 'train' | 'study'
 
@@ -15,7 +15,7 @@ export interface LaunchFlags extends Omit<JobFlags, 'steps'> {
   readonly cluster?: string
   readonly cores?: number
   readonly oversubscribe?: true
-  /** False with --no-bind. */
+  /** False if --no-bind is given. */
   readonly bind: boolean
   readonly mpi?: MpiLibrary
   readonly restarts?: number
@@ -24,7 +24,7 @@ export interface LaunchFlags extends Omit<JobFlags, 'steps'> {
   readonly profile?: true
   readonly trace?: string
   readonly logTo?: string
-  /** False with --no-sample. */
+  /** False if --no-sample is given. */
   readonly sample: boolean
   readonly slurm?: true
   readonly nodes?: number
@@ -47,7 +47,7 @@ export interface LaunchFlags extends Omit<JobFlags, 'steps'> {
   readonly write?: string
 }
 
-/** Options that only some targets and activities have; the others are for all. */
+/** Targets and activities that an option belongs to. Options that are not listed belong to all of them. */
 const scope: Readonly<Partial<Record<keyof LaunchFlags, readonly string[]>>> = {
   ranks: ['mpirun train'],
   hosts: ['mpirun train'],

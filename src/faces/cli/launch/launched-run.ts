@@ -1,4 +1,4 @@
-/** The training that is launched: what its ranks need to know, and their arguments. */
+/** The training that is launched: the settings that its launch needs, and the arguments of its ranks. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { isPreset } from '../../../core/config/presets.ts'
@@ -12,9 +12,9 @@ import type { LaunchFlags } from './flags.ts'
 export interface LaunchedRun {
   readonly name: string
   readonly parallel: Parallel
-  /** `runtime.threads`; undefined if the configuration leaves it open. */
+  /** The setting `runtime.threads`; undefined if the configuration does not set it. */
   readonly threads: number | undefined
-  /** `train.steps` */
+  /** The setting `train.steps`. */
   readonly steps: number
   /** Path of the configuration, if it is a file. */
   readonly file?: string
@@ -25,7 +25,7 @@ export async function loadLaunchedRun(source: string | undefined, flags: LaunchF
   if (source === undefined && [flags.resume, flags.from, flags.fork].every((run) => run === undefined))
     throw new UsageError("missing argument 'config' (a preset, or a YAML or JSON file)")
   const { name, config } = await jobConfig(source, flags)
-  // The folder of a pod is not here; there a run that exists is continued.
+  // With Kubernetes, `--out` is a folder of the pods, not of this machine. The job continues a run that exists there.
   if (!flags.kubernetes && flags.out !== undefined && existsSync(join(flags.out, 'config.json')))
     throw new UsageError(
       `invalid --out: "${flags.out}" already holds a run (continue it with --resume ${quoted(flags.out)}, or choose another)`,
@@ -34,7 +34,7 @@ export async function loadLaunchedRun(source: string | undefined, flags: LaunchF
   return { name, ...settings(config), ...file }
 }
 
-/** Arguments of `train` that begin and continue the run, and those that it has in both cases. */
+/** Arguments of `train` that begin the run, arguments that continue it, and options for both cases. */
 export function trainArguments(source: string | undefined, directory: string, threads: number, flags: LaunchFlags) {
   const sets = [
     ...(flags.data ?? []).flatMap((text) => ['--data', text]),
@@ -52,7 +52,7 @@ export function trainArguments(source: string | undefined, directory: string, th
   const start = [...(flags.resume === undefined ? [...config, '--out', directory, ...from] : resume), ...sets, ...math]
   return {
     start,
-    // A new run has the assignments in its configuration.
+    // A run that this launch begins has stored the assignments in its configuration when it is continued.
     resume: flags.resume === undefined ? resume : start,
     options: [
       ...['--threads', String(threads)],

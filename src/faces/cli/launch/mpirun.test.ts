@@ -24,7 +24,7 @@ beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "choir mpirun's "))
   standIn = join(folder, 'stand-in.sh')
   writeFileSync(standIn, program)
-  // In a path without spaces, which both libraries split at.
+  // The agent has a path without spaces, since both libraries split its command at spaces.
   agents = mkdtempSync(join(tmpdir(), 'choir-agent-'))
   remoteShell = join(agents, 'agent.sh')
   writeFileSync(remoteShell, remoteShellText(folder))
@@ -35,8 +35,8 @@ afterAll(() => {
 })
 
 /**
- * Writes what it sees to the run directory, as ranks do: `ranks.json`, and `failure.json` before it fails. What it
- * does is the value of `--math`, so that a continued run does nothing special.
+ * The stand-in for the program. It writes the file `ranks` to the run directory, and `failure.json` before it fails.
+ * The value of `data.source` decides what it does when the run begins; a continued run only finishes.
  */
 const program = `#!/bin/bash
 rank=\${OMPI_COMM_WORLD_RANK:-$PMI_RANK}
@@ -69,7 +69,7 @@ mkdir -p "$run/checkpoints/step-00000020"
 exit 0
 `
 
-/** Instead of ssh: starts a program on "another host", a process with another host name, unless the host is gone. */
+/** Stands in for ssh: starts a program on "another host", a process with another host name, unless the host is gone. */
 const remoteShellText = (folder: string) => `#!/bin/bash
 while [[ $1 == -* ]]; do shift; done
 host=$1
@@ -143,7 +143,7 @@ describe.each(['openmpi', 'mpich'] as const)('%s', (mpi: MpiLibrary) => {
 
   const two = ['--ranks', '2', ...(cores < 2 ? ['--oversubscribe'] : [])]
 
-  test.skipIf(!isInstalled)('a training that fails once is continued; the reason comes from the rank', async () => {
+  test.skipIf(!isInstalled)('a failed training is continued, and the reason of its rank is printed', async () => {
     const fake = realIo()
     expect(await main(args('fail', ...two, '--restarts', '1', '--set', 'data.source=fail'), fake.io)).toBe(0)
     expect(fake.stderr.text).toMatch(
@@ -168,12 +168,12 @@ describe.each(['openmpi', 'mpich'] as const)('%s', (mpi: MpiLibrary) => {
     await delay(300)
     fake.interrupt()
     expect(await running).toBe(130)
-    // Each slept for a second after the signal, and mpirun waited.
+    // Each rank slept for a second after the signal, and mpirun waited for it.
     expect(ranksOf('wait').filter((line) => line.endsWith('stopped'))).toEqual(['rank 0 stopped', 'rank 1 stopped'])
     expect(fake.stderr.text).toContain('choir: stopped; continue with: ')
   })
 
-  test.skipIf(!isInstalled || !canUnshare)('without a host that is gone, the run continues on the other', async () => {
+  test.skipIf(!isInstalled || !canUnshare)('without a host that is gone, the run resumes on another host', async () => {
     const agent = { PRTE_MCA_plm_ssh_agent: remoteShell, HYDRA_LAUNCHER_EXEC: remoteShell }
     rmSync(join(folder, 'gone-b'), { force: true })
     const fake = realIo(agent)
@@ -184,7 +184,7 @@ describe.each(['openmpi', 'mpich'] as const)('%s', (mpi: MpiLibrary) => {
   })
 })
 
-test('a job has its own process group, and its output appears', async () => {
+test('a job has its own process group, and its output appears on the given streams', async () => {
   const fake = realIo()
   const script = 'echo "$(ps -o pgid= -p $$) $$"; echo problem >&2; exit 7'
   const end = await startJob(['bash', '-c', script], {}, streams(fake)).ended

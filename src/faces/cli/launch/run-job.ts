@@ -1,6 +1,7 @@
 /**
- * Runs mpirun as a child and supervises it. Ctrl-C, SIGTERM and SIGUSR1 reach only this process. It sends SIGUSR1 to
- * mpirun, which passes it on: after an own Ctrl-C, mpirun of Open MPI kills the ranks within half a second.
+ * Runs mpirun as a child process and supervises it. Ctrl-C, SIGTERM and SIGUSR1 reach only this process, which sends
+ * SIGUSR1 to mpirun, which passes it on to the ranks. If Ctrl-C reached mpirun of Open MPI, it would kill the ranks
+ * within half a second.
  */
 import { existsSync } from 'node:fs'
 import { hostname } from 'node:os'
@@ -27,24 +28,28 @@ export interface MpiJobSettings extends MpirunSettings {
   readonly program: RankProgram
   readonly parallel: Parallel
   readonly restarts: number
-  /** `train.steps`: the last step of the run. */
+  /** The setting `train.steps`: the last step of the run. */
   readonly steps: number
   /** Whether the first attempt continues a run. */
   readonly continued: boolean
-  /** For messages: the command that continues the run. */
+  /** The command that continues the run, for messages. */
   readonly resumeCommand: string
 }
 
 /** Milliseconds between attempts: time for ranks on other hosts to end, and for a network to come back. */
 const PAUSE_MS = 5000
 
-/** The command line, with the variables that it needs. */
+/** The command line of mpirun, with the variables that it needs. */
 export function mpiCommandLine(io: Io, { layout, program, ...settings }: MpiJobSettings): string {
   const words = [...mpirunWords(layout, settings), ...rankWords(program, false)]
   return pastable(mpirunVariables(settings.library, io.isRoot), words)
 }
 
-/** @throws RunError if the training failed; Interrupted if it was stopped and has saved */
+/**
+ * Runs the training, and continues it after failures as often as `restarts` allows.
+ * @throws RunError if the training failed; UsageError if the ranks refused their arguments; Interrupted if it was
+ * stopped
+ */
 export async function runMpiJob(io: Io, settings: MpiJobSettings): Promise<void> {
   const { layout, program, parallel, restarts, steps, continued, library, resumeCommand } = settings
   const { directory } = program
@@ -96,12 +101,12 @@ export async function runMpiJob(io: Io, settings: MpiJobSettings): Promise<void>
   }
 }
 
-/** Hosts that mpirun's way to start programs on them does not reach: ssh, or the program that replaces it. */
+/** Hosts that do not answer to the program with which mpirun starts ranks on hosts: ssh, or its replacement. */
 async function unreachable(io: Io, library: MpiLibrary, hosts: readonly string[]): Promise<string[]> {
   const others = hosts.filter((host) => host !== 'localhost' && host !== hostname() && !host.startsWith('127.'))
   const agent = io.env[library === 'openmpi' ? 'PRTE_MCA_plm_ssh_agent' : 'HYDRA_LAUNCHER_EXEC']
   const words = agent ? agent.split(' ') : ['ssh', '-o', 'BatchMode=yes', '-o', 'ConnectTimeout=10']
   const answers = await Promise.all(others.map((host) => io.runProgram([...words, host, 'true'])))
-  // 255 is an error of ssh itself. If there is no ssh, nothing is known.
+  // Exit code 255 is an error of ssh itself. Without ssh it is unknown which hosts answer, and no host is left out.
   return others.filter((_, i) => answers[i]?.code === 255)
 }

@@ -90,7 +90,7 @@ export async function writeKubernetes(io: Io, source: string | undefined, flags:
     image,
     volumes,
     workers: nodes,
-    // Pods on one node would be bound to the same cores; their CPU limits divide them.
+    // Ranks are not bound: pods on one node would be bound to the same cores. CPU limits of the pods divide the cores.
     layout: { ...layout, bound: false },
     library: flags.mpi ?? 'openmpi',
     restarts: flags.restarts ?? 0,
@@ -106,7 +106,7 @@ export async function writeKubernetes(io: Io, source: string | undefined, flags:
   await writeOut(io, manifest, flags, 'kubectl apply -f')
 }
 
-/** Nodes, and the ranks and threads of each. A device of a cluster file is a rank. */
+/** Number of nodes, and the ranks and threads of each node. By default, each device of `--cluster` is a rank. */
 async function nodesFor(run: LaunchedRun, flags: LaunchFlags): Promise<{ nodes: number; layout: Layout }> {
   const { cores } = flags
   const cluster = flags.cluster === undefined ? undefined : await loadCluster(flags.cluster)

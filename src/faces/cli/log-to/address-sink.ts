@@ -7,7 +7,7 @@ const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/
 /** Whether a target is meant as an address, not as a command. */
 export const isAddress = (target: string): boolean => /^\w+:\/\//.test(target.trim())
 
-/** @throws UsageError if it is not an http address on this machine */
+/** @throws UsageError if `text` is not an http address on this machine */
 export function loopbackAddress(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined
   if (url?.protocol === 'http:' && LOOPBACK.test(url.hostname) && !url.username) return url
@@ -25,7 +25,7 @@ export function addressSink(url: URL, timeoutMs: number): LineSink {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
         body: line,
-        // It could lead to another machine.
+        // A redirect could lead to another machine.
         redirect: 'error',
         signal: AbortSignal.timeout(timeoutMs),
       }).catch((error: Error) => {

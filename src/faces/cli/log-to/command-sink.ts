@@ -1,4 +1,4 @@
-/** A command that reads lines from its standard input. It ends at the end of the input, not by Ctrl-C. */
+/** A command that reads lines from its standard input. It ends at the end of its input, not at Ctrl-C. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { Readable } from 'node:stream'
@@ -8,15 +8,15 @@ import type { LineSink } from './line-sink.ts'
 export interface CommandOptions {
   /** Receives the first {@link SHOWN_LINES} lines that the command prints, each cut to {@link LINE_CHARACTERS}. */
   readonly onOutput: (line: string) => void
-  /** Time that it has to end after its input. */
+  /** Time that the command has to end after its input has ended. */
   readonly endMs: number
 }
 
 const SHOWN_LINES = 100
 const LINE_CHARACTERS = 2000
-/** Between pieces of output: a command that never stops printing takes little time from the training. */
+/** Pause between pieces of output, so that a command that never stops printing takes little time from the training. */
 const PIECE_MS = 10
-/** For the last output of a command that has ended. */
+/** Time to wait for the last output of a command that has ended. */
 const OUTPUT_MS = 1000
 
 export function commandSink(command: string, { onOutput, endMs }: CommandOptions): LineSink {
@@ -24,11 +24,11 @@ export function commandSink(command: string, { onOutput, endMs }: CommandOptions
     shell: true,
     stdio: 'pipe',
     env: childEnvironment(),
-    // A process group of its own, out of reach of Ctrl-C in the terminal.
+    // The command has its own process group, which Ctrl-C in the terminal does not reach.
     detached: process.platform !== 'win32',
   })
   showOutput([child.stdout, child.stderr], onOutput)
-  // A write to a command that has ended fails here, and in its callback.
+  // A write to a command that has ended emits an error here; the callback of the write handles it.
   child.stdin.on('error', () => {})
   const ended = new Promise<string>((resolve) => {
     child.on('error', (error) => resolve(`cannot be started: ${error.message}`))
@@ -49,14 +49,14 @@ export function commandSink(command: string, { onOutput, endMs }: CommandOptions
         else child.kill()
         throw new Error(`the command had not ended ${endMs / 1000} s after the end of its input, and was stopped`)
       }
-      // A program that it has left behind may keep the output open.
+      // A program that the command has left running may keep the output open.
       await within(printed, OUTPUT_MS)
       if (outcome !== 'ended with exit code 0') throw new Error(`the command ${outcome}`)
     },
   }
 }
 
-/** Reads all, and hands on the first lines. */
+/** Reads all output, and shows the first lines. */
 function showOutput(streams: readonly Readable[], show: (line: string) => void): void {
   let shown = 0
   const showLine = (line: string): void => {
@@ -79,7 +79,7 @@ function showOutput(streams: readonly Readable[], show: (line: string) => void):
   }
 }
 
-/** Undefined if it takes longer. */
+/** The result of a promise; undefined if it takes longer. */
 export async function within<T>(promise: Promise<T>, milliseconds: number): Promise<T | undefined> {
   let timer: NodeJS.Timeout | undefined
   const timeout = new Promise<undefined>((resolve) => {

@@ -61,7 +61,7 @@ describe.skipIf(process.platform === 'win32')('a command', () => {
     expect(lines.at(-1)).toMatchObject({ kind: 'summary', step: 20, tokens_per_second: 12_345 })
   })
 
-  test('that never stops printing is shown by its first lines, and the training goes on', async () => {
+  test('that never stops printing has only its first lines shown, and the training goes on', async () => {
     const fake = fakeIo()
     expect(await main(train('yes & cat > /dev/null; sleep 0.1; kill $!'), fake.io)).toBe(0)
     const lines = fake.stderr.text.trimEnd().split('\n')
@@ -70,7 +70,7 @@ describe.skipIf(process.platform === 'win32')('a command', () => {
     expect(lines).toHaveLength(101)
   })
 
-  test('that prints a line without an end is shown by its beginning', async () => {
+  test('that prints an endless line has only the beginning of the line shown', async () => {
     const sink = command('head -c 5000000 /dev/zero | tr "\\\\0" a')
     await sink.close()
     expect(messages).toEqual([`output: ${'a'.repeat(2000)}`])
@@ -88,7 +88,7 @@ describe.skipIf(process.platform === 'win32')('a command', () => {
   test.each([
     ['that does not exist', 'choir-no-such-command', /the command ended with exit code 127/],
     ['that ends early', 'head -1 > /dev/null; exit 3', /the command ended with exit code 3/],
-  ])('%s: one warning, and the number of lost lines', async (_, text, warning) => {
+  ])('%s gives one warning, and the number of lost lines', async (_, text, warning) => {
     const log = new StepLog(command(text), config, display)
     for (let n = 1; n <= 50; n++) {
       log.event(step(n))
@@ -102,16 +102,16 @@ describe.skipIf(process.platform === 'win32')('a command', () => {
     expect(own[1]).toMatch(/\d+ of 50 lines were not delivered/)
   })
 
-  test('that fails at its end: a warning', async () => {
+  test('that fails at its end gives a warning', async () => {
     const log = new StepLog(command('cat > /dev/null; exit 4'), config, display)
     log.summary(summary)
     await log.close()
     expect(messages).toEqual(['--log-to: the command ended with exit code 4'])
   })
 
-  test('that does not read: lines are dropped, and it is stopped', async () => {
+  test('that does not read loses lines, and is stopped', async () => {
     const log = new StepLog(command('exec sleep 100', 100), config, display, { queue: 5, ms: 100 })
-    // A pipe holds 64 KiB, which it takes without being read.
+    // A pipe takes 64 KiB before the command reads any of it.
     const long = 'a'.repeat(100_000)
     for (let n = 1; n <= 20; n++) log.event({ kind: 'checkpoint', step: n, path: long })
     await log.close()
@@ -122,7 +122,7 @@ describe.skipIf(process.platform === 'win32')('a command', () => {
   })
 })
 
-/** Writes down what it is called with, in place of Weights & Biases. */
+/** A Python module that replaces Weights & Biases, and writes down the arguments of its calls. */
 const wandb = `
 import json, os
 def write(*call): open(os.environ["CALLS"], "a").write(json.dumps(call) + "\\n")
@@ -204,7 +204,7 @@ describe('an address', () => {
     ])
   })
 
-  test.each([500, 302])('that answers %d: one warning, and it goes on trying', async (code) => {
+  test.each([500, 302])('that answers %d gives one warning, and still gets the other lines', async (code) => {
     status = code
     await send(url())
     expect(bodies).toHaveLength(3)
@@ -216,7 +216,7 @@ describe('an address', () => {
     ])
   })
 
-  test('that nobody listens at: one warning', async () => {
+  test('that nobody listens at gives one warning', async () => {
     const address = url()
     await new Promise((resolve) => server.close(resolve))
     await send(address)

@@ -1,6 +1,6 @@
 /**
- * The lines of `--log-to`, on their way to their receiver. A training never waits for it and never fails with it: lines
- * wait in a bounded queue, those that do not fit are dropped and counted, and the first trouble is a warning.
+ * Sends the lines of `--log-to` to their receiver. Training does not wait for the receiver and does not fail with it:
+ * lines wait in a bounded queue, lines that do not fit are dropped and counted, and the first failure is a warning.
  */
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import type { TrainEvent, TrainSummary } from '../../../train/loop/events.ts'
@@ -10,13 +10,13 @@ import { addressSink, isAddress, loopbackAddress } from './address-sink.ts'
 import { commandSink, within } from './command-sink.ts'
 import type { LineSink } from './line-sink.ts'
 
-/** Lines that may wait. At 30 steps a second it is half a minute. */
+/** Number of lines that may wait: half a minute at 30 steps a second. */
 const QUEUE = 1000
 
 /** Time for the last lines, for an answer to a request, and for a command to end. */
 const LIMIT_MS = 15_000
 
-/** A receiver that takes longer after the training is named. */
+/** Time after the end of the training until a note explains that it waits for the receiver. */
 const PATIENCE_MS = 2000
 
 const GOES_ON = 'the training goes on, and lines that cannot be delivered are lost'
@@ -49,13 +49,13 @@ export class StepLog {
     if (!omitted.has(event.kind)) this.write(event.kind === 'start' ? { ...event, config: this.config } : event)
   }
 
-  /** The last line. */
+  /** Writes the last line. */
   summary({ profile: _, trace: __, ...summary }: TrainSummary): void {
     this.isOver = true
     this.write({ kind: 'summary', ...summary })
   }
 
-  /** Delivers what waits, for a limited time, and ends the receiver. */
+  /** Delivers waiting lines for a limited time, and ends the receiver. */
   async close(): Promise<void> {
     const patience = setTimeout(() => this.display.note('waiting for the receiver of --log-to ...'), PATIENCE_MS)
     try {
@@ -86,7 +86,7 @@ export class StepLog {
         () => undefined,
         (error: Error) => error.message,
       )
-      // What was not delivered when it was closed is counted as lost already.
+      // `close` has already counted the lines that were not delivered as lost.
       if (this.isClosed) return
       this.waiting.shift()
       if (problem !== undefined) this.lose(1, problem)
@@ -102,7 +102,7 @@ export class StepLog {
   private warnOnce(reason: string): void {
     if (this.warned) return
     this.warned = true
-    // After the training the summary is the last line of standard output.
+    // After the training, the summary stays the last line of standard output; a note goes to standard error.
     if (this.isOver) this.display.note(`--log-to: ${reason}`)
     else this.display.event({ kind: 'warning', message: `--log-to: ${reason}; ${GOES_ON}` })
   }

@@ -1,7 +1,7 @@
 /** The fields of the lines of `--json` that docs/events.md lists. */
 import { readFileSync } from 'node:fs'
 
-/** `train: start` → the names in its table, and the kinds whose fields it has too. */
+/** The names in the table of a kind of line, such as `train: start`, and other kinds whose fields it has too. */
 interface Documented {
   readonly names: string[]
   readonly like: string[]
@@ -32,7 +32,7 @@ function read(page: string): ReadonlyMap<string, Documented> {
   return kinds
 }
 
-/** Objects with the fields of another kind, by name. */
+/** Fields that are objects with the fields of another kind of line. */
 const nested: Readonly<Record<string, string>> = {
   last: 'train: train',
   evaluation: 'train: eval',
@@ -43,10 +43,10 @@ const nested: Readonly<Record<string, string>> = {
   'cases[].plan': 'plan: plan',
 }
 
-/** Objects whose names are those of a file. */
+/** Fields that are objects with the names of a file. */
 const verbatim = /^(config|run|cluster|record|from\.differences|rows\[\]\.row)$/
 
-/** `memory[].bytes`, without the fields of {@link verbatim} objects. */
+/** Paths of all fields of a line, such as `memory[].bytes`, without the fields of {@link verbatim} objects. */
 export function eventFields(value: object, prefix = ''): string[] {
   const names = Object.entries(value).flatMap(([name, field]): string[] => {
     const path = prefix + name
@@ -78,7 +78,7 @@ function isListed(key: string, path: string): boolean {
   )
   if (others.some((other) => isListed(other, path))) return true
   for (const name of names) {
-    // An empty list, or a list of values.
+    // The field may be an empty list, or a list of values.
     if (matches(name, path) || matches(name.replace(/\[\].*$/, ''), path) || matches(`${name}[]`, path)) return true
     const inner = nested[name]
     if (
@@ -91,7 +91,7 @@ function isListed(key: string, path: string): boolean {
   return false
 }
 
-/** `*` is any name. */
+/** Whether a path matches a pattern, in which `*` is any name. */
 const matches = (pattern: string, path: string): boolean => {
   const [own, given] = [
     pattern.split('.'),

@@ -33,7 +33,7 @@ export class MemoryStream extends Writable {
     this.columns = columns
   }
 
-  /** The user has changed the width of the terminal. */
+  /** Changes the width of the terminal, as its user does. */
   resize(columns: number): void {
     this.columns = columns
     this.emit('resize')
@@ -49,7 +49,7 @@ const engine = { provider: 'oneDNN 3.7.2', math: 'float32' as const, threads: 2 
 export const withoutDnnl = { provider: 'ONNX Runtime alone (libdnnl is not installed)' }
 const ceilings = { peakFlops: 3e11, bandwidth: 2e10 }
 
-/** Two steps of 10 ms: 6 ms of products at half the ceiling, 2 ms at the memory ceiling, 1 ms of unknown work. */
+/** Two steps of 10 ms: 6 ms of products at half the ceiling, 2 ms at the memory ceiling, 1 ms of other operators. */
 export const stepProfile: StepProfile = {
   ...engine,
   ...ceilings,
@@ -155,10 +155,10 @@ export interface Fake {
   readonly stderr: MemoryStream
   readonly calls: Call[]
   readonly exits: number[]
-  /** Ctrl-C. */
+  /** Presses Ctrl-C. */
   interrupt(): void
   breakPipe(): void
-  /** Milliseconds. */
+  /** Time that `now` returns, milliseconds. */
   clock: number
 }
 
@@ -174,13 +174,13 @@ interface Settings {
   /** The matmul rate that trainings and benchmarks report; default: two measurements on a quiet machine. */
   readonly ceiling?: CeilingReport
   readonly stdin?: string | Buffer
-  /** Default: a training of one process. */
+  /** The ranks in the summary of a training; default: a training of one process. */
   readonly ranks?: RanksSummary
   /** Gates of the layers after the last step; default: decided routers of two layers. */
   readonly gates?: TrainSummary['gates']
   /** Exit code and output of another program; default: it is not installed. */
   readonly runProgram?: (words: readonly string[]) => { readonly code: number | null; readonly text: string }
-  /** The end of a job, and a handler for signals to it. Default: it succeeds. */
+  /** Starts a fake job, which has an end and takes signals. Default: a job that succeeds. */
   readonly startJob?: (words: readonly string[], fake: Fake) => Job
   readonly isRoot?: boolean
   /** Message of the error with which `startSelf` fails. */
@@ -214,7 +214,7 @@ function studyOutcome(directory: string, interrupted: boolean): StudyOutcome {
   return { interrupted, finished: 1, failed: 1, runs: 2, files: { ...files, ...data }, others: [] }
 }
 
-/** Its `train` runs 20 steps of a second each, evaluates at 10 and 20, and stops when its signal is aborted. */
+/** A fake whose `train` runs steps of a second each, evaluates every 10 steps, and stops when its signal is aborted. */
 export function fakeIo(settings: Settings = {}): Fake {
   const { terminal = false, columns = 80, env = {} } = settings
   const interruptHandlers = new Set<() => void>()

@@ -1,19 +1,20 @@
 /**
- * A terminal for tests: what it shows after a program has written to it, and after its user has resized it. It knows
- * only the sequences that displays use: colours, columns, moving up and down, clearing, the cursor. It does not scroll.
+ * A terminal for tests, which has the lines that a terminal shows after a program has written to it and its user has
+ * resized it. It knows only the sequences that displays use: colours, columns, moving up and down, clearing, the
+ * cursor. It does not scroll.
  */
 
 /**
- * What happens to the rows when the width changes. `cut`: rows are cut, as in xterm. `reflow`: lines are broken and
- * joined, and the cursor stays at its character, as in most terminals. `reflow-others`: as in xterm.js, which leaves
- * the line of the cursor as it is, and moves the cursor by the number of new rows, wherever they are.
+ * Ways in which terminals treat rows when the width changes. `cut`: rows are cut, as in xterm. `reflow`: lines are
+ * broken and joined, and the cursor stays at its character, as in most terminals. `reflow-others`: as in xterm.js,
+ * which leaves the line of the cursor as it is, and moves the cursor by the number of new rows, wherever they are.
  */
 export const resizings = ['cut', 'reflow', 'reflow-others'] as const
 export type Resizing = (typeof resizings)[number]
 
 interface Row {
   cells: string[]
-  /** It continues the row above. */
+  /** Whether the row continues the row above. */
   readonly continues: boolean
 }
 

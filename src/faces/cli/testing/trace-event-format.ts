@@ -1,6 +1,6 @@
 /**
- * Checks the rules of the Trace Event Format for the events that we write, and those of Perfetto: the complete
- * events of a row are sorted by start, and two of them are nested or disjoint.
+ * Checks the events that we write by the rules of the Trace Event Format and of Perfetto: the complete events of a row
+ * are sorted by start, and two of them are nested or disjoint.
  */
 export interface TraceEvent {
   readonly ph: string
@@ -16,7 +16,7 @@ export interface TraceEvent {
 /** Microseconds by which rounding may move the end of an event. */
 const TOLERANCE = 1
 
-/** The violations in a parsed trace. */
+/** The violations of these rules in a parsed trace. */
 export function traceProblems(trace: unknown): string[] {
   const { traceEvents, displayTimeUnit } = trace as { traceEvents?: TraceEvent[]; displayTimeUnit?: string }
   if (!Array.isArray(traceEvents)) return ['traceEvents is not an array']
