@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Syntax that old Node versions can run, so that they can report that they are too old.
+// This file has only syntax that old Node versions can run, so that it can report that they are too old.
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 

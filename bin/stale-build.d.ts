@@ -1,6 +1,6 @@
 export interface StalePart {
   readonly name: string
-  /** Path from the root. */
+  /** Path, from the root of the package, of a source that is newer than the part. */
   readonly source: string
 }
 export function stalePartsOf(root: string): StalePart[]

@@ -1,13 +1,13 @@
 /**
- * Finds out whether a checkout runs an old build: the program, its threads and WASM kernels, and the pages run from
- * `dist/`, and an edit of a source does not change them. An installed package has no sources, and nothing is looked at.
+ * Finds out whether a checkout runs an old build. The program, its threads and WASM kernels, and the pages are run from
+ * `dist/`, which edits of sources do not change. An installed package has no sources, so nothing is checked there.
  */
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
 const kernels = 'src/engine/cpu/wasm/assembly'
 
-/** What a build writes last of a part, and the folders that it is made of. */
+/** The parts of a build: the file of a part that is written last, and the folders of its sources. */
 const parts = [
   { name: 'program', built: 'dist/faces/cli/process.js', sources: ['src'], except: kernels },
   { name: 'kernels', built: 'dist/engine/cpu/wasm/kernels.wasm', sources: [kernels] },
@@ -16,7 +16,7 @@ const parts = [
 
 const isSource = (path) => /\.(?:tsx?|css|html)$/.test(path) && !/\.test\.tsx?$|[\\/]testing[\\/]/.test(path)
 
-/** A source in a folder that is newer than a time, or undefined. */
+/** Path of a source in a folder that is newer than a time, or undefined. */
 function newerSource(root, folder, except, time) {
   for (const name of readdirSync(join(root, folder), { recursive: true })) {
     const path = join(folder, name)
@@ -27,7 +27,7 @@ function newerSource(root, folder, except, time) {
 }
 
 /**
- * The parts of a build that are missing, or older than one of their sources, with that source.
+ * Parts of the build that are missing or older than one of their sources, each with the newer source.
  * @param root Folder of the package.
  */
 export function stalePartsOf(root) {
@@ -42,6 +42,6 @@ export function stalePartsOf(root) {
   })
 }
 
-/** A sentence about a stale part, with what to do. */
+/** A sentence that names a stale part and the command that builds it. */
 export const staleText = ({ name, source }) =>
   `${source} is newer than the build of the ${name} in dist/, which is used as it is (run: npm run build)`
