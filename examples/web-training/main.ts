@@ -30,7 +30,7 @@ function drawCurve(): void {
   element('curve').setAttribute('points', points.join(' '))
 }
 
-/** Runs what a button does, and shows why it failed. */
+/** Runs the action of a button when it is clicked, and shows the error if the action fails. */
 function on(button: HTMLButtonElement | undefined, action: () => Promise<void>): void {
   button?.addEventListener('click', () => {
     action().catch((error: Error) => {

@@ -1,2 +1,2 @@
-// Trains for the page, which stays free.
+// Trains for the page in a thread of its own, so that the page stays responsive.
 import 'choir/web/worker'
