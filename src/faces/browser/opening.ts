@@ -1,5 +1,6 @@
 /** Opens everything that a training in memory needs: text, parameters, compiled programs, records. */
 import { isFields } from '../../core/config/fields.ts'
+import { abortSignal, callback, checkOptions, object } from '../../core/config/options.ts'
 import { fieldsOf } from '../../core/config/preset-fields.ts'
 import { parseInput } from '../../core/config/problems.ts'
 import { type RunConfig, type RunInput, runSchema } from '../../core/config/run-config.ts'
@@ -65,18 +66,34 @@ interface Beginning {
   readonly run: RunFiles | null
 }
 
-export function openNew({ config: input, text, ...options }: OpenOptions): Promise<Parts> {
+/** Options that both ways to a training take; `config` and `text` are checked where they are read. */
+const anything = { accepts: () => true, expected: 'a value' }
+
+function expectOptions(subject: string, options: TrainingOptions, others: readonly string[]): void {
+  const live = { runtime: object, onMessage: callback, signal: abortSignal }
+  checkOptions(subject, options, {}, { ...live, ...Object.fromEntries(others.map((name) => [name, anything])) })
+  if (options.runtime === undefined)
+    throw new UsageError('missing runtime: what computes (open one with openBrowserRuntime, and close it at the end)')
+}
+
+/** @throws UsageError for an option or a setting that is wrong, or text that is unusable or too short */
+export async function openNew(given: OpenOptions): Promise<Parts> {
+  expectOptions('options of WebTraining.open', given, ['config', 'text'])
+  const { config: input, text, ...options } = given
   const { source, files, inRun } = placeText(text)
   const fields = fieldsOf(input)
   const { data = {} } = fields
-  const given = { ...fields, data: isFields(data) ? { ...data, source } : data }
-  const config = parseInput(runSchema, given, 'configuration')
+  const complete = { ...fields, data: isFields(data) ? { ...data, source } : data }
+  const config = parseInput(runSchema, complete, 'configuration')
   const stored = { version: version(), created: new Date().toISOString(), ...config }
   const configFile = bytesOf(`${JSON.stringify(stored, null, 2)}\n`)
   return begin({ config, text: files, files: new Map([['config.json', configFile], ...inRun]), run: null }, options)
 }
 
-export function openZip(zip: Uint8Array, { text, ...options }: RestoreOptions): Promise<Parts> {
+/** @throws UsageError for an option that is wrong, a file that holds no run, or text that is missing or another one */
+export async function openZip(zip: Uint8Array, given: RestoreOptions): Promise<Parts> {
+  expectOptions('options of WebTraining.import', given, ['text'])
+  const { text, ...options } = given
   const run = unzipRun(zip)
   const stored = storedFields(textOf(run.get('config.json') as Uint8Array), 'config.json', version())
   const config = parseInput(runSchema, stored, 'configuration')

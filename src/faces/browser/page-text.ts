@@ -3,6 +3,8 @@
  * other text in the run directory, which takes it along (`run:text/...`).
  */
 
+import { isFields } from '../../core/config/fields.ts'
+import { formatValue } from '../../core/config/problems.ts'
 import { UsageError } from '../../core/errors.ts'
 import type { MemoryFile } from '../../train/data/memory-dataset.ts'
 import { corpusDocuments, corpusNames } from '../../train/data/sources/corpus.ts'
@@ -33,8 +35,31 @@ export interface PlacedText {
 
 const FOLDER = 'text'
 
-/** @throws UsageError for a name that no file can have, or a corpus without documents */
+const isTextFile = (value: unknown): value is TextFile =>
+  isFields(value) &&
+  typeof value.name === 'string' &&
+  (typeof value.content === 'string' || value.content instanceof Uint8Array)
+
+/** Pages may be written without types. @throws UsageError with what is accepted */
+function expectPageText(text: unknown): asserts text is PageText {
+  if (isFields(text) && Array.isArray(text.documents)) {
+    const wrong = text.documents.findIndex((file) => !isTextFile(file))
+    if (typeof text.name === 'string' && wrong === -1) return
+    if (wrong !== -1)
+      throw new UsageError(
+        `invalid text.documents[${wrong}]: ${formatValue(text.documents[wrong])} (expected { name, content })`,
+      )
+  }
+  if (!isTextFile(text))
+    throw new UsageError(
+      `invalid text: ${formatValue(text)} (expected { name, content }, where the content is a string or a Uint8Array, ` +
+        'or { name, documents } with a list of those)',
+    )
+}
+
+/** @throws UsageError for what is no text, a name that no file can have, or a corpus without documents */
 export function placeText(text: PageText): PlacedText {
+  expectPageText(text)
   if ('documents' in text && corpusNames.includes(text.name)) return placeCorpus(text.name, text.documents)
   const given = 'documents' in text ? text.documents : [text]
   const inRun = new Map(given.map(({ name, content }) => [`${FOLDER}/${checkedName(name)}`, bytesIn(content)]))
