@@ -1,4 +1,4 @@
-/** Checkpoints in memory: the files that `src/node/run/checkpoint` writes to a disk. */
+/** Checkpoints in memory, with the same files that `src/node/run/checkpoint` writes to a disk. */
 import { RunError, UsageError } from '../../core/errors.ts'
 import { sha256 } from '../../core/sha256.ts'
 import {
@@ -23,7 +23,7 @@ import { type RunFiles, textOf } from './run-files.ts'
 
 const FOLDER = 'checkpoints'
 
-/** The files of a checkpoint by their paths in the run directory. The tensors must not change meanwhile. */
+/** The files of a checkpoint, by their paths in the run directory. The tensors must not change until it resolves. */
 export async function writeCheckpointFiles(
   step: number,
   tensors: CheckpointTensors,
@@ -56,15 +56,15 @@ async function contentsOf(file: OutputFile) {
 
 export interface FoundCheckpoint {
   readonly step: number
-  /** In the run directory. */
+  /** Path of its folder in the run directory. */
   readonly path: string
   readonly state: unknown
 }
 
 /**
- * The newest intact checkpoint, every byte checked.
- * @param warn Called for each newer one that is not intact.
- * @throws UsageError if there is none
+ * The newest intact checkpoint, whose every byte has been checked.
+ * @param warn Receives a message for each newer checkpoint that is not intact.
+ * @throws UsageError if no checkpoint is intact
  */
 export async function newestCheckpointFiles(
   files: RunFiles,
@@ -98,7 +98,7 @@ function readerOf(files: RunFiles, path: string) {
   }
 }
 
-/** Fills the tensors from a checkpoint. @throws RunError as {@link fillTensors} */
+/** Fills the tensors from a checkpoint. @throws RunError if a file is missing, and as {@link fillTensors} */
 export async function readCheckpointFiles(files: RunFiles, path: string, tensors: CheckpointTensors): Promise<void> {
   const { census = {} } = parseStateFile(textOf(files.get(`${path}/${STATE}`) as Uint8Array))
   for (const stem of ['model', 'optimizer'] as const) {
@@ -118,7 +118,7 @@ const memoryFile = ([path, bytes]: readonly [string, Uint8Array]): TensorFile =>
   },
 })
 
-/** The web's SHA-256 takes all bytes at once. */
+/** A digest that collects its parts, because the SHA-256 of the web takes all bytes at once. */
 function startDigest(): Digest {
   const parts: Uint8Array[] = []
   return {

@@ -11,7 +11,7 @@ export class MemoryLog implements RunLog {
   private readonly metricLines: string[]
   private readonly routingLines: string[]
 
-  /** Takes over the records of a run up to a step. Later ones will be repeated. */
+  /** Takes over the records of a run up to a step. Later steps will be done again, so their records are left out. */
   constructor(files: RunFiles = new Map(), step = 0) {
     this.metricLines = linesUpTo(files.get('metrics.jsonl'), step)
     this.routingLines = linesUpTo(files.get('routing.jsonl'), step)
@@ -25,7 +25,7 @@ export class MemoryLog implements RunLog {
     this.routingLines.push(JSON.stringify(record))
   }
 
-  /** There is one rank. */
+  /** Records nothing: a ledger lists transfers between ranks, and a page has only one rank. */
   recordLedger(): void {}
 
   metrics(): Metrics[] {
@@ -45,14 +45,14 @@ export class MemoryLog implements RunLog {
   }
 }
 
-/** A partial line at the end is left out. */
+/** The lines before the first one that is damaged or of a later step. A partial line at the end is left out. */
 function linesUpTo(bytes: Uint8Array | undefined, step: number): string[] {
   const lines = bytes ? textOf(bytes).split('\n').slice(0, -1) : []
   const end = lines.findIndex((line) => !(stepOf(line) <= step))
   return end < 0 ? lines : lines.slice(0, end)
 }
 
-/** NaN for a damaged line. */
+/** The step of a line; NaN if the line is damaged. */
 function stepOf(line: string): number {
   try {
     return Number((JSON.parse(line) as { step?: unknown }).step ?? Number.NaN)

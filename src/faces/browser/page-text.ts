@@ -1,6 +1,6 @@
 /**
- * Text that a page gives for training. In Node it must be found again under `data.source`: a corpus under its name, any
- * other text in the run directory, which takes it along (`run:text/...`).
+ * Text that a page gives for training. A run that continues in Node must find it again under `data.source`: a corpus
+ * under its name, any other text in the run directory, which includes it (`run:text/...`).
  */
 
 import { isFields } from '../../core/config/fields.ts'
@@ -13,23 +13,23 @@ import { byName, isContributed, sourceFile } from '../../train/data/sources/sour
 import { bytesOf, type RunFiles } from './run-files.ts'
 
 export interface TextFile {
-  /** Its ending says how it is read: .json and .jsonl hold records, any other file is one document. */
+  /** The ending decides how the file is read: .json and .jsonl hold records, any other file is one document. */
   readonly name: string
   readonly content: string | Uint8Array
 }
 
 /**
- * One text, a folder of files, or a corpus of Choir: then `name` is that of the corpus, such as `sotu`, and the files
- * are those in the folder `data` of its npm package (the others there are left out). In a folder, names with `/` are of
- * files in subfolders; hidden files and folders are left out, and so are files that are not text.
+ * One text, a folder of files, or a corpus of Choir. For a corpus, `name` is its name, such as `sotu`, and `documents`
+ * are the files in the folder `data` of its npm package; files there that are no documents are left out. In a folder,
+ * a name with `/` is a file in a subfolder; hidden files and folders are left out, and so are files that are not text.
  */
 export type PageText = TextFile | { readonly name: string; readonly documents: readonly TextFile[] }
 
-/** A text as `data.source` and files that it is read from. */
+/** A text as its `data.source` and the files that it is read from. */
 export interface PlacedText {
   readonly source: string
   readonly files: readonly MemoryFile[]
-  /** Files of the run directory. */
+  /** Files of the text in the run directory, by path; empty for a corpus. */
   readonly inRun: RunFiles
 }
 
@@ -57,7 +57,7 @@ function expectPageText(text: unknown): asserts text is PageText {
     )
 }
 
-/** @throws UsageError for what is no text, a name that no file can have, or a corpus without documents */
+/** Places a text. @throws UsageError for what is no text, a name that no file can have, or a corpus without documents */
 export function placeText(text: PageText): PlacedText {
   expectPageText(text)
   if ('documents' in text && corpusNames.includes(text.name)) return placeCorpus(text.name, text.documents)
@@ -80,7 +80,7 @@ function placeCorpus(name: string, documents: readonly TextFile[]): PlacedText {
 
 /**
  * The text that a run directory holds; null if its source is elsewhere.
- * @throws UsageError if there is no such file
+ * @throws UsageError if a file of the text is missing
  */
 export function runText(run: RunFiles, source: string | readonly string[]): Omit<PlacedText, 'source'> | null {
   const entries = typeof source === 'string' ? [source] : source
@@ -106,7 +106,7 @@ function filesIn(run: RunFiles, entry: string): Omit<PlacedText, 'source'> {
 
 function checkedName(name: string): string {
   runTextPath(runTextEntry(name))
-  // Names that every file system can have.
+  // The name must be possible on every file system.
   if (/[\0<>"|?*]/.test(name))
     throw new UsageError(`invalid name of a text: ${JSON.stringify(name)} (expected a file name)`)
   return name

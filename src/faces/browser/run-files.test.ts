@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { UsageError } from '../../core/errors.ts'
 import { bytesOf, textOf, unzipRun, zipRun } from './run-files.ts'
 
-test('a run comes out of its zip file as it went in, logs that compress well too', () => {
+test('a run comes out of its zip file as it went in, even if its logs compress well', () => {
   const line = '{"kind":"train","step":1,"tokens":128,"loss":6.2}\n'
   const files = new Map([
     ['config.json', bytesOf('{}')],
@@ -12,7 +12,7 @@ test('a run comes out of its zip file as it went in, logs that compress well too
   ])
   const unzipped = unzipRun(zipRun(files))
   expect([...unzipped.keys()]).toEqual([...files.keys()])
-  // A comparison by vitest takes minutes.
+  // vitest's own comparison takes minutes.
   for (const [path, contents] of files) expect(Buffer.compare(unzipped.get(path) ?? bytesOf(''), contents)).toBe(0)
 })
 

@@ -1,6 +1,6 @@
 /**
  * The files of a run directory in memory, by their paths in it, and as a zip file. A run that was trained in a browser
- * leaves the browser like this, and is a run directory once it is unpacked.
+ * leaves the browser as a zip file, which becomes a run directory when it is unpacked.
  */
 import { strFromU8, strToU8, unzipSync, type Zippable, zipSync } from 'fflate'
 import { UsageError } from '../../core/errors.ts'
@@ -21,14 +21,14 @@ export function zipRun(files: RunFiles): Uint8Array {
 }
 
 /**
- * The most bytes that a zip file may hold, of those that it has. Tensors do not compress, and logs and texts do to about a
- * tenth; deflate could make a thousand times as much.
+ * Limit of the unpacked bytes of a zip file of `zipped` bytes. Tensors do not compress, and logs and texts compress to
+ * about a tenth, but a hostile file could unpack to a thousand times its size.
  */
 const mostBytes = (zipped: number): number => 2 ** 26 + 16 * zipped
 
 /**
  * The files of the run in a zip file, which may have them in a folder.
- * @throws UsageError if it is no zip file, holds no run, or more than a run could
+ * @throws UsageError if it is no zip file, holds no run, or holds more bytes than a run could
  */
 export function unzipRun(zip: Uint8Array): RunFiles {
   let entries: Record<string, Uint8Array>

@@ -11,19 +11,19 @@ export type TrainingEvent =
   | RunMessage
   | ({ readonly kind: 'step' } & StepRecords)
   | { readonly kind: 'evaluation'; readonly record: EvalRecord }
-  /** The run is in the store. */
+  /** The run was saved in the store. */
   | { readonly kind: 'checkpoint'; readonly step: number }
 
 export interface RunTrainingOptions {
   readonly onEvent?: (event: TrainingEvent) => void
-  /** Where to save the run every `train.checkpointEvery` steps and at the end. Default: nowhere. */
+  /** Store in which the run is saved every `train.checkpointEvery` steps and at the end. Default: it is not saved. */
   readonly store?: RunStore | null
   /** On abort the step under way is finished and the run is saved. */
   readonly signal?: AbortSignal
 }
 
 /**
- * Resolves after the last step, or when the signal is aborted.
+ * Trains. Resolves after the last step, or when the signal is aborted.
  * @throws RunError if the loss stays non-finite or the run cannot be saved; RuntimeError if the device fails
  */
 export async function runTraining(
@@ -32,7 +32,7 @@ export async function runTraining(
 ): Promise<void> {
   await runToEnd(training.config, {
     done: () => training.steps,
-    // A message that pauses the training waits in the event loop.
+    // The message that aborts the signal may be waiting in the event loop.
     isStopped: async () => {
       await nextTurn()
       return signal?.aborted === true

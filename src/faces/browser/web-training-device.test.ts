@@ -1,4 +1,4 @@
-/** A training on a GPU, or on a software one: what it exports goes on on the CPU. */
+/** A training on a GPU, real or in software: the run that it exports continues on the CPU. */
 import { afterAll, describe, expect, test } from 'vitest'
 import type { RunInput } from '../../core/config/run-config.ts'
 import { createRuntime } from '../../engine/cpu/cpu-runtime.ts'
@@ -8,7 +8,7 @@ import { smallModel, smallText as text } from './testing/small-training.ts'
 import { WebTraining } from './web-training.ts'
 
 const config: RunInput = {
-  // As wide as the models of test/webgpu-model.test.ts: a software device compiles kernels for every size.
+  // The sizes are those of test/webgpu-model.test.ts, because a software device compiles kernels for every size.
   model: { ...smallModel, hidden: 16, moe: { ...smallModel.moe, experts: 6, hidden: 16 } },
   data: { tokenizer: { kind: 'bytes' }, heldOut: 0.3 },
   train: { steps: 12, batch: 4, evalBatches: 1, schedule: { warmup: 2 } },
@@ -18,7 +18,7 @@ describe.skipIf(testDevice === null)('on a device', () => {
   const runtime = testDevice && createDeviceRuntime(testDevice)
   afterAll(() => runtime?.close())
 
-  test('a run moves to the CPU and back, and its losses stay those of one that did not move', async () => {
+  test('a run moves to the CPU and back, with the losses of a run that did not move', async () => {
     if (!runtime) return
     const cpu = await createRuntime({ threads: 1 })
     const [onDevice, onCpu] = [

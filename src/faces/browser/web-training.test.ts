@@ -47,7 +47,7 @@ beforeAll(async () => {
 })
 afterAll(() => runtime.close())
 
-/** Records without what depends on time. */
+/** A record without the fields that depend on time. */
 const timeless = (record: TrainRecord | EvalRecord | RoutingRecord) => {
   const { tokens_per_second: _, step_ms: __, mfu: ___, ...rest } = record as TrainRecord
   return rest
@@ -87,7 +87,7 @@ async function steps(training: WebTraining, count: number) {
   return records
 }
 
-test('a training has the records and checkpoints of one in Node, except for times', async () => {
+test('a training in a page has the records and checkpoints of a training in Node, except for times', async () => {
   const node = await trainInNode()
   const training = await open()
   for (let step = 1; step <= 6; step++) {
@@ -99,7 +99,7 @@ test('a training has the records and checkpoints of one in Node, except for time
   expect(training.routing()).toEqual(await linesOf(node, 'routing.jsonl'))
   expect(training.tokenizer.json).toBe(readFileSync(join(node, 'tokenizer.json'), 'utf8'))
   const files = unzipRun(await training.export())
-  // All bytes of parameters and moments, and the hash of the text with those of all tensors.
+  // These files have all bytes of parameters and moments, and the hashes of the text and of all tensors.
   for (const name of ['model.safetensors', 'optimizer.safetensors', 'state.json', 'SHA256SUMS']) {
     const path = `checkpoints/step-00000006/${name}`
     expect(Buffer.from(files.get(path) as Uint8Array).equals(readFileSync(join(node, path))), name).toBe(true)
@@ -132,7 +132,7 @@ test('an exported run is resumed, evaluated and used in Node, wherever it is unp
   const onEvent = (event: { kind: string; message?: string }) => void (event.message && messages.push(event.message))
   await train(stored, { directory, resume: true, onEvent })
   expect(messages.some((message) => message.startsWith('continuing from '))).toBe(true)
-  // As if it had gone on in the page.
+  // Node computes the same steps as the page.
   const rest = (await steps(training, 3)).map(({ record }) => record)
   const metrics = (await linesOf<TrainRecord>(directory, 'metrics.jsonl')).filter(({ kind }) => kind === 'train')
   expect(metrics.slice(3).map(timeless)).toEqual(rest.map(timeless))
@@ -177,7 +177,7 @@ test('a run that Node has trained goes on in a page, with its text', async () =>
   await training.close()
 }, 60_000)
 
-test('a stored run goes on from where it was saved, to the same bits', async () => {
+test('a stored run continues from where it was saved, with the same bits', async () => {
   const store = memoryStore()
   expect(await WebTraining.resume(store, { runtime })).toBe(null)
   const training = await open()
@@ -193,7 +193,7 @@ test('a stored run goes on from where it was saved, to the same bits', async () 
   await again.close()
 })
 
-test('the page reads and writes while training goes on, and no step changes by it', async () => {
+test('texts, traces, evaluations and exports during training change no step', async () => {
   const [quiet, busy] = [await open(), await open()]
   const expected = await steps(quiet, 6)
   let text = ''
@@ -225,7 +225,7 @@ test('every step has the loads of all experts', async () => {
   await training.close()
 })
 
-describe('what cannot be trained on or continued is refused with the reason', () => {
+describe('a training is refused with the reason', () => {
   const refusal = (options: Partial<Parameters<typeof WebTraining.open>[0]>) =>
     WebTraining.open({ config, text, runtime, ...options }).then(
       () => 'none',
@@ -255,11 +255,11 @@ describe('what cannot be trained on or continued is refused with the reason', ()
     [{ config: { model: { widht: 3 } } as RunInput }, 'unknown field model.widht'],
     [{ config: null as never }, 'invalid configuration: null'],
     [{ config: { ...config, data: 5 as never } }, 'invalid data: 5'],
-  ])('%#', async (options, message) => {
+  ])('if its text or configuration is wrong, case %#', async (options, message) => {
     expect(await refusal(options)).toContain(message)
   })
 
-  test('a zip file without a run, and one whose checkpoint is damaged', async () => {
+  test('if a zip file has no run, or the checkpoint of the run is damaged', async () => {
     await expect(WebTraining.import(new Uint8Array(10), { runtime })).rejects.toThrow('it is not a zip file')
     await expect(WebTraining.import(zipRun(new Map([['a', new Uint8Array()]])), { runtime })).rejects.toThrow(
       'the zip file has no config.json',

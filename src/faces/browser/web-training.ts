@@ -1,8 +1,8 @@
 /**
  * A training that a page runs step by step, in memory: no files, no processes, no module of Node. It computes what
  * `train` (src/node/train/train.ts) computes, with the same core (src/train/loop/training-loop.ts): the same data,
- * initial parameters, batches, records and checkpoints. Here are the things that only a page needs: calls that
- * overlap, and texts and the routing of texts between steps.
+ * initial parameters, batches, records and checkpoints. This file adds what only a page needs: calls that overlap, and
+ * generated texts and the routing of texts between steps.
  */
 
 import { Cleanup } from '../../core/cleanup.ts'
@@ -28,14 +28,14 @@ import type { RunStore } from './storage/run-store.ts'
 export interface StepRecords {
   /** A line of metrics.jsonl. */
   readonly record: TrainRecord
-  /** Lines of routing.jsonl, one for each router. The run keeps those of every `train.routingEvery`th step. */
+  /** Lines of routing.jsonl, one for each router. The run keeps the lines of every `train.routingEvery`th step. */
   readonly routing: readonly RoutingRecord[]
 }
 
-/** Returned to nobody: by a text whose reader has left. */
+/** Result of a text whose reader stopped early; unused. */
 const left: TextEnd = { reason: 'interrupted', tokens: 0, seconds: 0 }
 
-/** Calls may overlap: they are computed one after the other. Close it in the end. */
+/** A training in a page. Calls may overlap: they are computed one after the other. The caller must close it. */
 export class WebTraining {
   private readonly parts: Parts
   private readonly loop: TrainingLoop<RunFiles>
@@ -67,16 +67,16 @@ export class WebTraining {
 
   /**
    * Continues a run from its newest intact checkpoint.
-   * @param zip Of a run directory, as {@link export} gives it.
-   * @throws UsageError if it is no run, has no intact checkpoint, or its text is missing or another one
+   * @param zip Zip file of a run directory, as {@link export} returns it.
+   * @throws UsageError if it is no run, has no intact checkpoint, or its text is missing or has changed
    */
   static async import(zip: Uint8Array, options: RestoreOptions): Promise<WebTraining> {
     return new WebTraining(await openZip(zip, options))
   }
 
   /**
-   * Continues the run that {@link checkpoint} has saved in a store; null if there is none.
-   * @throws UsageError as {@link import}
+   * Continues the run that {@link checkpoint} has saved in a store; null if the store is empty.
+   * @throws UsageError in the same cases as {@link import}
    */
   static async resume(store: RunStore, options: RestoreOptions): Promise<WebTraining | null> {
     const zip = await store.load()
@@ -110,7 +110,7 @@ export class WebTraining {
     return this.loop.report.model.activeParameters
   }
 
-  /** Tokens of both streams. */
+  /** Number of tokens for training, and of held-out tokens. */
   get tokens(): { readonly train: number; readonly heldOut: number } {
     const { train, heldOut } = this.parts.data
     return { train: train.length, heldOut: heldOut.length }
@@ -128,7 +128,8 @@ export class WebTraining {
 
   /**
    * Does the next step.
-   * @throws UsageError if all are done; RunError after `train.maxNonFinite` steps whose loss or gradient is not finite
+   * @throws UsageError if all steps are done
+   * @throws RunError after `train.maxNonFinite` steps whose loss or gradient is not finite
    */
   step(): Promise<StepRecords> {
     return this.alone(async () => {
@@ -145,8 +146,8 @@ export class WebTraining {
   }
 
   /**
-   * Text that continues the prompt, piece by piece; the generator returns how it ended. Steps may be done between two pieces: then the next one is of the
-   * new parameters.
+   * Text that continues the prompt, piece by piece; the generator returns how it ended. Steps may be done between two
+   * pieces: then the new parameters generate the next piece.
    * @throws UsageError if an option is out of range
    */
   async *generate(prompt = '', options: WritingOptions = {}): AsyncGenerator<string, TextEnd> {
@@ -192,13 +193,13 @@ export class WebTraining {
 
   /**
    * Saves the run in a store, from which {@link resume} continues it.
-   * @throws RunError if the browser refuses to store so much; the checkpoint before stays
+   * @throws RunError if the browser refuses to store so much; the run that was saved before stays
    */
   async checkpoint(store: RunStore): Promise<void> {
     await store.save(await this.export())
   }
 
-  /** Frees the memory of the training when what it computes has ended. Idempotent. */
+  /** Frees the memory of the training when the calls under way have ended. Idempotent. */
   close(): Promise<void> {
     this.closing ??= this.exclusive.run(() => this.cleanup.run())
     return this.closing

@@ -8,7 +8,8 @@ const DATABASE = 'choir'
 const RUNS = 'runs'
 
 /**
- * @param name Of the run, for a site that stores several.
+ * Opens the store of a run.
+ * @param name Name of the run, for a site that stores several runs.
  * @throws RunError if the browser has no IndexedDB, as in some private windows
  */
 export async function indexedDbStore(name = 'run'): Promise<RunStore> {
@@ -50,5 +51,5 @@ const resultOf = <T>(request: Request<T>): Promise<T> =>
     request.onerror = () => reject(request.error ?? new Error('the browser refused'))
   })
 
-/** A store in the browser: files if it has them, else a database. @throws RunError if it has neither */
+/** A store in the file system of the browser, or else in its database. @throws RunError if it has neither */
 export const browserStore = (name?: string): Promise<RunStore> => opfsStore(name).catch(() => indexedDbStore(name))

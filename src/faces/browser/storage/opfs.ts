@@ -6,7 +6,8 @@ import { type RunStore, runStore, type SlotName } from './run-store.ts'
 const FOLDER = 'choir'
 
 /**
- * @param name Of the run, for a site that stores several: a file name.
+ * Opens the store of a run.
+ * @param name Name of the run, for a site that stores several runs. It must be a file name.
  * @throws RunError if the browser has no such file system, as in some private windows
  */
 export async function opfsStore(name = 'run'): Promise<RunStore> {
@@ -37,7 +38,7 @@ async function openFolder(): Promise<Directory> {
 }
 
 async function writeFile(handle: FileHandle, bytes: Uint8Array): Promise<void> {
-  // Not all browsers have both ways, and the first one is there in workers only.
+  // Not all browsers have both ways to write, and this way exists in workers only.
   const access = await handle.createSyncAccessHandle?.()
   if (access) return writeThrough(access, bytes)
   const stream = await handle.createWritable?.()

@@ -1,6 +1,6 @@
 /**
- * The parts of the web platform that store bytes, as types. TypeScript's DOM library would give every file of Choir a
- * `document`.
+ * Types of the parts of the web platform that store bytes. They are declared here because TypeScript's DOM library
+ * would give every file of Choir a `document`.
  */
 
 export interface Directory {
@@ -11,7 +11,7 @@ export interface Directory {
 
 export interface FileHandle {
   getFile(): Promise<{ arrayBuffer(): Promise<ArrayBuffer> }>
-  /** In dedicated workers. */
+  /** Exists in dedicated workers only. */
   createSyncAccessHandle?(): Promise<SyncAccess>
   createWritable?(): Promise<{ write(bytes: Uint8Array): Promise<void>; close(): Promise<void> }>
 }

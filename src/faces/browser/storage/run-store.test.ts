@@ -33,7 +33,7 @@ test('the last run that was saved is loaded', async () => {
   expect(await runStore(slots).load()).toBe(null)
 })
 
-test('a write that is cut off at any byte leaves the run before it', async () => {
+test('a write that is cut off at any byte leaves the run that was saved before', async () => {
   for (let bytes = 0; bytes < 52; bytes++) {
     const slots = new FailingSlots()
     await runStore(slots).save(run(1, 2, 3, 4))

@@ -1,8 +1,8 @@
 /**
  * Keeps one run of a page, so that a closed tab loses nothing that was saved.
  *
- * There are two slots, written in turn. A slot is valid if it ends with the checksum of what is before: a browser that
- * is killed in the middle of a write leaves the other slot, with the run as it was before.
+ * There are two slots, written in turn. A slot is valid if it ends with the checksum of the bytes before it. A browser
+ * that is killed in the middle of a write leaves the other slot valid, with the run that was saved before.
  *
  *     8 bytes "choir-1\n" · 8 bytes number of the write, little endian · the run as a zip file · 32 bytes SHA-256
  */
@@ -22,7 +22,7 @@ export type SlotName = 'a' | 'b'
 
 /** Memory for two runs. */
 export interface Slots {
-  /** Null if nothing has been written. */
+  /** The contents of a slot; null if nothing has been written. */
   read(slot: SlotName): Promise<Uint8Array | null>
   write(slot: SlotName, bytes: Uint8Array): Promise<void>
   clear(): Promise<void>
@@ -70,7 +70,7 @@ async function format(number: number, zip: Uint8Array): Promise<Uint8Array> {
   return bytes
 }
 
-/** Null if the slot is empty or damaged. */
+/** The run in a slot; null if the slot is empty or damaged. */
 async function parse(slot: SlotName, bytes: Uint8Array | null): Promise<Stored | null> {
   if (!bytes || bytes.length < HEADER_BYTES + SUM_BYTES || !startsWith(bytes, MAGIC)) return null
   const end = bytes.length - SUM_BYTES
@@ -84,7 +84,7 @@ const startsWith = (bytes: Uint8Array, start: Uint8Array): boolean => start.ever
 const digest = async (bytes: Uint8Array): Promise<Uint8Array> =>
   new Uint8Array(await crypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>))
 
-/** A store that ends with the page. */
+/** A store in memory, which is lost when the page is closed. */
 export function memoryStore(): RunStore {
   const slots = new Map<SlotName, Uint8Array>()
   return runStore({

@@ -1,4 +1,4 @@
-/** A model and a text so small that a device on the processor trains it in a moment. */
+/** A text and a model so small that even a GPU in software trains the model in a moment. */
 import type { RunInput } from '../../../core/config/run-config.ts'
 
 export const smallText = {
@@ -6,7 +6,7 @@ export const smallText = {
   content: 'the sea and the ship and the people of the sea. '.repeat(80),
 }
 
-/** A token per byte. */
+/** A model with one token per byte. */
 export const smallModel = {
   vocabulary: 257,
   layers: 1,

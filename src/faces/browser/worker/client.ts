@@ -1,4 +1,4 @@
-/** The page's side: a training in a worker, as an object. */
+/** The page's side of the connection: an object that runs a training in a worker. */
 import { RunError } from '../../../core/errors.ts'
 import type { EvalRecord } from '../../../train/step/records.ts'
 import type { TextEnd } from '../../../use/infer/continue-text.ts'
@@ -38,7 +38,7 @@ export class TrainingWorker {
   private requests = 0
   private failure: Error | undefined
 
-  /** @param onEvent Called with messages of the preparation, and with everything that happens while training runs. */
+  /** @param onEvent Receives the messages of the preparation, and all events while training runs. */
   constructor(worker: WorkerPort, onEvent: (event: TrainingEvent) => void = () => {}) {
     this.worker = worker
     worker.addEventListener('message', ({ data }) => {
@@ -46,7 +46,7 @@ export class TrainingWorker {
       if (message.kind === 'event') onEvent(message.event)
       else this.receive(message)
     })
-    // The script cannot be loaded, or something in it failed outside of requests.
+    // The script of the worker cannot be loaded, or it failed outside of a request.
     worker.addEventListener('error', ({ message }) => {
       this.failure = new RunError(`the worker of the training failed: ${message || 'its script cannot be loaded'}`)
       for (const { reject } of this.waiting.values()) reject(this.failure)
@@ -70,14 +70,14 @@ export class TrainingWorker {
   }
 
   /**
-   * Trains; resolves to the steps done after the last step, or when paused.
+   * Trains. Resolves to the number of steps done, after the last step or when paused.
    * @throws RunError if the loss stays non-finite or the run cannot be stored; RuntimeError if the GPU fails
    */
   run(): Promise<number> {
     return this.request('run', null)
   }
 
-  /** Resolves when the step under way is done and the run is stored. */
+  /** Pauses the training. Resolves when the step under way is done and the run is stored. */
   async pause(): Promise<void> {
     await this.request('pause', null)
   }
@@ -99,7 +99,7 @@ export class TrainingWorker {
       isDone = true
       wake()
     })
-    // Of a text that nobody reads any more, a failure is of no interest.
+    // If the reader stops early, nothing awaits the text, and its failure must not count as unhandled.
     written.catch(() => undefined)
     const stop = () => void this.request('stop', id).catch(() => undefined)
     signal?.addEventListener('abort', stop, { once: true })
@@ -133,7 +133,7 @@ export class TrainingWorker {
     return this.request('export', null)
   }
 
-  /** Ends the training after the step under way, and the worker. */
+  /** Ends the training after the step under way, and then the worker. */
   async close(): Promise<void> {
     await this.request('close', null)
     this.worker.terminate?.()
@@ -151,7 +151,7 @@ export class TrainingWorker {
     })
     const request: Request<Name> = { id, command, input }
     this.worker.postMessage(request)
-    // A worker answers each command with its output.
+    // A worker answers each command with the output of that command.
     return answer as Promise<OutputOf<Name>>
   }
 

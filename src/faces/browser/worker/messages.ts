@@ -21,7 +21,7 @@ export interface OpenedTraining {
   readonly parameters: number
   /** Parameters used for one token. */
   readonly activeParameters: number
-  /** Tokens of both streams. */
+  /** Number of tokens for training, and of held-out tokens. */
   readonly tokens: { readonly train: number; readonly heldOut: number }
   /** Name of the GPU. */
   readonly provider: string
@@ -31,7 +31,10 @@ export interface OpenedTraining {
 }
 
 interface Stored {
-  /** Name of the run in the storage of the browser, where it is saved as the configuration says. Default: not saved. */
+  /**
+   * Name of the run in the storage of the browser, where it is saved every `train.checkpointEvery` steps and at the
+   * end. Default: the run is not saved.
+   */
   readonly store?: string
 }
 
@@ -59,16 +62,16 @@ export interface GenerateInput {
 export interface Commands {
   open: [OpenInput, OpenedTraining]
   import: [ImportInput, OpenedTraining]
-  /** Null if nothing is stored. */
+  /** The output is null if nothing is stored. */
   resume: [ResumeInput, OpenedTraining | null]
-  /** Answered when the training has ended or is paused: the steps done. */
+  /** Answered with the number of steps done, when the training has ended or is paused. */
   run: [null, number]
   /** Answered when the step under way is done and the run is saved. */
   pause: [null, null]
   evaluate: [null, EvalRecord]
   /** Pieces of the text are sent as they are written. */
   generate: [GenerateInput, TextEnd]
-  /** Ends a text. @param input The id of its request. */
+  /** Ends a text. The input is the id of the request that generates it. */
   stop: [number, null]
   trace: [string, TextRouting]
   checkpoint: [null, null]
@@ -92,13 +95,13 @@ export type FromWorker =
   | { readonly kind: 'piece'; readonly id: number; readonly text: string }
   | { readonly kind: 'event'; readonly event: TrainingEvent }
 
-/** An error by name, since messages do not keep classes. */
+/** An error with the name of its class, because messages do not keep classes. */
 export interface SentError {
   readonly name: string
   readonly message: string
 }
 
-/** A RuntimeError is a RunError too. */
+/** Classes in the order of their tests: a RuntimeError is a RunError too, so it comes first. */
 const classes = { UsageError, RuntimeError, RunError }
 
 export function sendError(error: unknown): SentError {

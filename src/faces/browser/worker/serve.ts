@@ -12,7 +12,7 @@ const inBrowser: Services = {
 
 /**
  * Answers the requests of a page, for the life of the worker.
- * @param page In a worker: `globalThis`.
+ * @param page Port to the page: `globalThis` in a worker.
  */
 export function serveTraining(page: Port, services: Services = inBrowser): void {
   const send = (message: FromWorker, transfer: ArrayBuffer[] = []) => page.postMessage(message, transfer)
@@ -21,7 +21,7 @@ export function serveTraining(page: Port, services: Services = inBrowser): void 
     const { id, command, input } = data as Request
     try {
       const output = await session.answer(command, input, id, (text) => send({ kind: 'piece', id, text }))
-      // A zip file is handed over, not copied.
+      // A zip file is transferred, not copied.
       send({ kind: 'answer', id, output }, output instanceof Uint8Array ? [output.buffer as ArrayBuffer] : [])
     } catch (error) {
       send({ kind: 'failure', id, error: sendError(error) })

@@ -1,4 +1,4 @@
-/** The training of a worker: opened once, run and paused, and asked while it runs. */
+/** The training that is open in a worker. It is run and paused, and answers requests while it runs. */
 import { UsageError } from '../../../core/errors.ts'
 import type { Runtime } from '../../../engine/contract/runtime.ts'
 import type { OnMessage } from '../../../train/run/messages.ts'
@@ -8,7 +8,7 @@ import type { RunStore } from '../storage/run-store.ts'
 import { WebTraining } from '../web-training.ts'
 import type { CommandName, Commands, GenerateInput, InputOf, OpenedTraining, OutputOf } from './messages.ts'
 
-/** What a training needs of its surroundings. */
+/** Services that the surroundings of a training provide. */
 export interface Services {
   openRuntime(): Promise<Runtime>
   openStore(name: string): Promise<RunStore>
@@ -20,7 +20,7 @@ interface Open {
   readonly store: RunStore | null
 }
 
-/** @param write Receives the pieces of a text. */
+/** Answers a command. @param write Receives the pieces of a text. */
 type Handler<Name extends CommandName> = (
   input: InputOf<Name>,
   id: number,
@@ -121,7 +121,7 @@ export class Session {
   private async pause(): Promise<null> {
     const { running } = this
     running?.stop.abort()
-    // Its failure is that of the request to run.
+    // A failure of the training is the answer to `run`, not to `pause`.
     await running?.ended.catch(() => undefined)
     return null
   }

@@ -1,4 +1,4 @@
-/** Page and worker, connected by a channel in one process. */
+/** A page and a worker, connected by a channel in one process. */
 import { MessageChannel } from 'node:worker_threads'
 import { afterEach, expect, test } from 'vitest'
 import type { RunInput } from '../../../core/config/run-config.ts'
@@ -46,7 +46,7 @@ function connect(events: TrainingEvent[] = [], served = services): TrainingWorke
 const stepsOf = (events: readonly TrainingEvent[]) =>
   events.flatMap((event) => (event.kind === 'step' ? [event.record.step] : []))
 
-test('a training runs to its end, with evaluations and checkpoints, while the page asks', async () => {
+test('a training runs to its end, with evaluations and checkpoints, and answers requests meanwhile', async () => {
   const events: TrainingEvent[] = []
   const worker = connect(events)
   const opened = await worker.open({ config, text, store: 'whole' })
@@ -63,7 +63,7 @@ test('a training runs to its end, with evaluations and checkpoints, while the pa
   await worker.close()
 })
 
-test('a paused training goes on, and a stored one in another worker', async () => {
+test('a paused training continues in another worker, from its store or from a zip file', async () => {
   const events: TrainingEvent[] = []
   const worker = connect(events)
   expect(await worker.resume({ store: 'paused' })).toBe(null)
@@ -91,7 +91,7 @@ test('a paused training goes on, and a stored one in another worker', async () =
   await last.close()
 })
 
-test('a text that the page no longer reads ends', async () => {
+test('a text ends when the page no longer reads it', async () => {
   const worker = connect()
   await worker.open({ config, text })
   const pieces: string[] = []
