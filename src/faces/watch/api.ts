@@ -1,5 +1,5 @@
 /**
- * The HTTP interface between the dashboard's server and its page. Types only, so that the page can import them
+ * The HTTP interface between the dashboard's server and its page: types and one list, so that the page can import them
  * without bundling the server.
  *
  *     GET  /api/collection                                     Collection
@@ -21,8 +21,8 @@
 import type { FrequentTokens } from '../../use/infer/top-tokens.ts'
 
 /**
- * Configuration fields by path, such as `model.moe.k`; `from.run` and `from.step` of a run that began with the weights
- * of another; `study.arm` of a run of a study. Lists are joined by commas.
+ * Configuration fields by path, such as `model.moe.k`. A run that began with the weights of another run also has
+ * `from.run` and `from.step`, and a run of a study has `study.arm`. Lists are joined by commas.
  */
 export type FlatConfig = Readonly<Record<string, string | number | boolean | null>>
 
@@ -30,12 +30,12 @@ export type FlatConfig = Readonly<Record<string, string | number | boolean | nul
  * - `running`: steps are left, and its files were written to within the time of a few steps
  * - `finished`: the last step is done
  * - `stopped`: steps are left, but nothing writes its files
- * - `unreadable`: `problem` says why; whatever could be read is included
+ * - `unreadable`: `problem` has the reason; the parts that could be read are included
  */
 export type RunState = 'running' | 'finished' | 'stopped' | 'unreadable'
 
 export interface RunSummary {
-  /** Letters and digits. Stays the same as long as the folder does not move. */
+  /** Identifier of letters and digits. It stays the same as long as the folder does not move. */
   readonly id: string
   /** Path relative to the watched folder, separated by `/`; the folder's own name if it is the run. */
   readonly path: string
@@ -50,7 +50,7 @@ export interface RunSummary {
   /** Steps that the configuration asks for; null if unknown. */
   readonly steps: number | null
   readonly tokens: number
-  /** Last values; null when there is none yet. Losses in nats per token. */
+  /** Last values; null where there is no value yet. Losses are in nats per token. */
   readonly loss: number | null
   readonly heldOutLoss: number | null
   readonly bitsPerByte: number | null
@@ -70,16 +70,19 @@ export interface RunSummary {
   readonly routed: boolean
   /** Whether /api/ranks has data: a training on several ranks. */
   readonly ranked: boolean
-  /** Whether /api/trace and /api/top-tokens can answer: there is a checkpoint. A trace needs none. */
+  /**
+   * Whether /api/trace can answer: a run with experts needs a checkpoint, a router trace a step. For a run with experts
+   * /api/top-tokens can answer then too.
+   */
   readonly traceable: boolean
-  /** Changes with the newest checkpoint; null without one. */
+  /** Key that changes with the newest checkpoint; null without a checkpoint. */
   readonly checkpoint: string | null
-  /** Empty for a trace. */
+  /** Configuration of the run; empty for a trace. */
   readonly config: FlatConfig
 }
 
 export interface Collection {
-  /** Grows with every change of any run. Differs between starts of the server. */
+  /** Number that grows with every change of any run. It differs between starts of the server. */
   readonly version: number
   /** Watched folders, as the user wrote them. */
   readonly roots: readonly string[]
@@ -89,25 +92,28 @@ export interface Collection {
   readonly progress: { readonly done: number; readonly of: number } | null
 }
 
-/** Data of a `change` event; at most two a second. */
+/** Data of a `change` event. At most two events a second are sent. */
 export interface Change {
   readonly version: number
   /** Ids of runs that changed, appeared or disappeared. */
   readonly runs: readonly string[]
 }
 
-/** Steps; tokens trained on; seconds of training; floating-point operations of the model, forward and backward. */
+/**
+ * Horizontal axes: steps, tokens trained on, seconds of training, and floating-point operations of the model, forward
+ * and backward.
+ */
 export const xAxes = ['step', 'tokens', 'time', 'flops'] as const
 export type XAxis = (typeof xAxes)[number]
 
 export interface Series {
   readonly run: string
   readonly x: readonly number[]
-  /** Smoothed; null where the value is not finite. */
+  /** Smoothed values; null where the value is not finite. */
   readonly y: readonly (number | null)[]
-  /** Not smoothed, at the same x; absent without smoothing. */
+  /** Values before smoothing, at the same x; absent without smoothing. */
   readonly raw?: readonly (number | null)[]
-  /** Points in the range before thinning to extremes. `x` also has one neighbour on each side of the range. */
+  /** Number of points in the range before thinning. `x` also has one neighbour on each side of the range. */
   readonly of: number
 }
 
@@ -121,10 +127,10 @@ export interface SeriesAnswer {
 /** The router of a routed module of a layer. */
 export interface RouterInfo {
   readonly layer: number
-  /** `ffn`, `qkv` or `output`; in a trace, its name of the block, such as `decoder`. */
+  /** `ffn`, `qkv` or `output`; in a trace, the name of the block, such as `decoder`. */
   readonly module: string
   readonly experts: number
-  /** Prototype z has the experts from z · experts / prototypes on. */
+  /** Number of prototypes. The experts of prototype z begin at z · experts / prototypes. */
   readonly prototypes: number
 }
 
@@ -135,36 +141,40 @@ export interface RoutingIndex {
   readonly experts: number
   /** Steps of the kept snapshots: all, or evenly spaced ones when there are thousands. */
   readonly steps: readonly number[]
-  /** Snapshots in the file. */
+  /** Number of snapshots in the file. */
   readonly of: number
-  /** Changes when kept snapshots change their index: some were thinned out, the file or the server is another. */
+  /**
+   * Number that changes when kept snapshots change their index: some were thinned out, the file was replaced, or the
+   * server was started again.
+   */
   readonly generation: number
 }
 
-/** Measures of one router at the kept snapshots. Null where the file has none. */
+/** Measures of one router at the kept snapshots; null where the file has no value. */
 export interface RoutingHistory {
   readonly load_cv: readonly (number | null)[]
   readonly load_cv_kept: readonly (number | null)[]
   readonly drop_rate: readonly (number | null)[]
   /** Mean over tokens of the sum of the gates of their kept choices. */
   readonly gate_mean: readonly (number | null)[]
-  /** Nats. */
+  /** Mean over tokens of the entropy of the router's distribution, in nats. */
   readonly gate_entropy: readonly (number | null)[]
   readonly dead_experts: readonly (number | null)[]
   readonly max_over_mean: readonly (number | null)[]
 }
 
 /**
- * Times of ranks, means over the last `span` kept records up to a step, without a tenth, the longest steps. Lists are by
- * rank, null where the file has no number. Milliseconds; `compute`, `allToAll`, `allReduce` and `wait` add up to the step.
+ * Times of ranks in milliseconds: means over the last `span` kept records up to a step, without the longest tenth of
+ * the steps. Lists are by rank, null where the file has no number. `compute`, `allToAll`, `allReduce` and `wait` add up
+ * to the step.
  */
 export interface RanksOfSteps {
   readonly run: string
   /** Steps of the kept records: all, or evenly spaced ones if there are very many. */
   readonly steps: readonly number[]
-  /** Records in the file. */
+  /** Number of records in the file. */
   readonly of: number
-  /** First and last step of these records, and how many of them the means are over. */
+  /** First and last step of these records, and the number of records that the means are over. */
   readonly from: number
   readonly to: number
   readonly used: number
@@ -174,7 +184,7 @@ export interface RanksOfSteps {
   readonly wait: readonly (number | null)[]
   /** Mean over the other ranks of the time that they wait for this one. */
   readonly waitedFor: readonly (number | null)[]
-  /** Time of computing over the median of the other ranks. */
+  /** Ratio of the time of computing to the median of the other ranks. */
   readonly computeOverOthers: readonly number[]
   /** Assignments that the experts of the rank computed; null if every rank has all experts. */
   readonly kept: readonly (number | null)[]
@@ -191,7 +201,7 @@ export type TraceRequest =
   | { readonly run: string; readonly text: string }
   | { readonly run: string; readonly document: number }
 
-/** The experts of every token of a text: without a capacity limit, as in generation; for a trace as recorded. */
+/** The experts of every token of a text, without a capacity limit, as in generation; for a trace, as recorded. */
 export interface TokenTrace {
   readonly run: string
   /** Step of the checkpoint. */
@@ -206,9 +216,9 @@ export interface TokenTrace {
 }
 
 export interface TokenRouter extends RouterInfo {
-  /** Choices per token; those of a prototype are adjacent. */
+  /** Number of choices per token; the choices of a prototype are adjacent. */
   readonly choices: number
-  /** [tokens][choices]. `gate` is null where gates are unknown. */
+  /** Experts and gates, of shape [tokens][choices]. `gate` is null if gates are unknown. */
   readonly expert: readonly number[]
   readonly gate: readonly number[] | null
 }

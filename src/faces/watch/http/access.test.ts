@@ -22,7 +22,7 @@ describe('without a token', () => {
   const ask = guarded()
 
   test.each(['localhost:6007', '127.0.0.1:6007', '127.0.0.2:6007', '[::1]:6007', 'LOCALHOST:6007'])(
-    '%s is this machine',
+    '%s counts as this machine',
     async (host) => {
       expect((await ask('/', { host })).status).toBe(200)
     },
@@ -91,12 +91,12 @@ describe('with a token', () => {
     expect((await ask('/', { host, ...json }, 'POST')).status).toBe(401)
   })
 
-  test('it is accepted as a Bearer token', async () => {
+  test('the token is accepted as a Bearer token', async () => {
     expect((await ask('/', { host, authorization: `Bearer ${token}` })).status).toBe(200)
     expect((await ask('/', { host, authorization: `bearer ${token}`, ...json }, 'POST')).status).toBe(200)
   })
 
-  test('in the address it becomes a cookie and is removed from the address', async () => {
+  test('a token in the address becomes a cookie and is removed from the address', async () => {
     const answer = await ask(`/?view=experts&${inAddress}&run=a`, { host })
     expect(answer.status).toBe(303)
     expect(answer.headers.get('location')).toBe('/?view=experts&run=a')

@@ -1,5 +1,5 @@
 /**
- * Who may send requests. There are two modes:
+ * Decides who may send requests. There are two modes:
  *
  * - Without a token, the server binds to this machine and answers only requests whose Host header names this machine.
  *   A website whose name was made to point here (DNS rebinding) sends its own name and is refused.
@@ -17,7 +17,7 @@ import { ProblemError } from './problem.ts'
 
 export interface Access {
   readonly port: number
-  /** Undefined: only this machine may connect. */
+  /** Secret that clients must have; if undefined, only this machine may connect. */
   readonly token: string | undefined
 }
 
@@ -84,7 +84,7 @@ function equal(a: string, b: string): boolean {
   return timingSafeEqual(digest(a), digest(b))
 }
 
-/** Path and query. A path that begins with two slashes would lead to another host. */
+/** Path and query of an address. A path that begins with two slashes would lead to another host. */
 function withoutToken({ pathname, searchParams }: URL): string {
   searchParams.delete('token')
   const query = searchParams.toString()

@@ -37,7 +37,7 @@ const problem = async (answer: Response): Promise<string> => {
 describe('runs', () => {
   const { get, collection } = served()
 
-  test('the collection', async () => {
+  test('the collection describes all runs', async () => {
     const answer = (await (await get('/api/collection')).json()) as Collection
     expect(answer).toEqual(collection.describe())
   })
@@ -143,7 +143,7 @@ describe('the page', () => {
     }
   })
 
-  test('so has a refused request', async () => {
+  test('a refused request has the security headers too', async () => {
     const { app } = served()
     const answer = await app.fetch(new Request('http://evil.example/', { headers: { host: 'evil.example' } }))
     expect(answer.status).toBe(403)
@@ -197,7 +197,7 @@ describe('tracing', () => {
 })
 
 describe('events', () => {
-  /** Reads until the text has come. */
+  /** Reads until the text has arrived. */
   async function until(reader: ReadableStreamDefaultReader<Uint8Array>, text: string): Promise<string> {
     let read = ''
     while (!read.includes(text)) {

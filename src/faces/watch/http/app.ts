@@ -1,6 +1,6 @@
 /**
- * The dashboard's server as a function from requests to responses (listed in api.ts). It looks up runs by id; nothing in
- * a request becomes a path.
+ * The dashboard's server as a function from requests to responses (listed in api.ts). It looks up runs by id; nothing
+ * in a request becomes a path.
  */
 import type { Context, Hono } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
@@ -35,7 +35,7 @@ export interface App {
   close(): void
 }
 
-/** Larger than any text that is traced. */
+/** Limit of a request, larger than any text that is traced. */
 const MAX_REQUEST_BYTES = 1 << 20
 /** Limit of a response of floats. The page requests a range of snapshots at a time. */
 const MAX_RESPONSE_BYTES = 1 << 26
@@ -81,7 +81,7 @@ function addRunRoutes(app: Hono, collection: Watched): void {
     const { steps, routers, experts } = routingOf(run)
     if (requestedTo !== undefined && from > requestedTo)
       throw new ProblemError(400, `invalid from and to: ${from} and ${requestedTo} (expected from before to)`)
-    // A run that was recreated may have fewer snapshots than the page knew of: it gets those that exist.
+    // A run that was recreated may have fewer snapshots than the page knew of: the page gets the existing ones.
     const to = Math.min(requestedTo ?? steps.length, steps.length)
     const first = Math.min(from, to)
     refuseLarge('to', to, (to - first) * routers.length * 2 * experts)
@@ -150,7 +150,10 @@ function routerOf(collection: Watched, c: Context): { run: WatchedRun; router: n
   return { run, router }
 }
 
-/** All rows are as wide as the widest: a damaged file may combine one router of 16,384 experts with many of one. */
+/**
+ * Refuses a response that is too large. All rows are as wide as the widest row, and a damaged file may combine one
+ * router of 16,384 experts with many routers of one expert.
+ */
 function refuseLarge(name: string, value: number, floats: number): void {
   const bytes = floats * Float32Array.BYTES_PER_ELEMENT
   if (bytes > MAX_RESPONSE_BYTES)
@@ -171,7 +174,7 @@ async function jsonOf(c: Context): Promise<unknown> {
   }
 }
 
-/** Little endian, the byte order of every machine that Node runs on. */
+/** A response of floats in the byte order of this machine, which is little endian on x86-64 and ARM64. */
 function floats(c: Context, { buffer, byteOffset, byteLength }: Float32Array): Response {
   const bytes = new Uint8Array(buffer, byteOffset, byteLength) as Uint8Array<ArrayBuffer>
   return c.body(bytes, 200, { 'content-type': 'application/octet-stream' })

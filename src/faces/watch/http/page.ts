@@ -26,7 +26,7 @@ const types: Readonly<Record<string, string>> = {
   '.json': 'application/json',
 }
 
-/** @throws RunError when the page is not built */
+/** Reads the files of a page. @throws RunError when the page is not built */
 export async function readPage(folder: string): Promise<Page> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => [])
   const files = new Map<string, PageFile>()

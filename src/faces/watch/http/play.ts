@@ -1,4 +1,7 @@
-/** Serves the page on which a visitor trains a small model in the browser (web/play). It asks the server for nothing. */
+/**
+ * Serves the page on which a visitor trains a small model in the browser (web/play). The page requests nothing but its
+ * files.
+ */
 import { builtPage, readPage } from './page.ts'
 import { type PageServer, type ServerAddress, serve } from './serve.ts'
 import { createSite } from './site.ts'

@@ -13,7 +13,7 @@ export class ProblemError extends Error {
 
 export type ProblemStatus = 400 | 401 | 403 | 404 | 409 | 413 | 415 | 500
 
-/** Converts any error. */
+/** Converts any error to a problem. */
 export function problemOf(error: unknown): ProblemError {
   if (error instanceof ProblemError) return error
   if (error instanceof UsageError) return new ProblemError(400, error.message)

@@ -8,7 +8,7 @@ const run = z.string()
 
 export const requestSchemas = {
   series: z.strictObject({
-    /** Ids, joined by commas. */
+    /** Ids of runs, joined by commas. */
     runs: z.string(),
     metric: z.string(),
     x: z.enum(xAxes).default('step'),

@@ -9,9 +9,9 @@ import { type Access, isLoopback } from './access.ts'
 export interface ServerAddress {
   /** Address to bind to. Default: this machine only, 127.0.0.1. */
   readonly host?: string
-  /** Default: 6007, or the next free port. 0: any free port. */
+  /** Port to bind to; 0 means any free port. Default: 6007, or the next free port. */
   readonly port?: number
-  /** Clients must present it. Required if other machines can reach the server. */
+  /** Secret that clients must present. It is required if other machines can reach the server. */
   readonly token?: string
 }
 
@@ -29,10 +29,10 @@ interface Site {
 /** TensorBoard uses 6006. If 50 ports are taken, something else is wrong. */
 const ports = { first: 6007, tries: 50 }
 const MIN_TOKEN_LENGTH = 8
-/** An address may name thousands of runs, more than Node's default of 16 KiB holds. */
+/** Limit of the head of a request: its address may name thousands of runs, too many for Node's default of 16 KiB. */
 const MAX_HEAD_BYTES = 256 << 10
 
-/** @throws UsageError if host, port or token cannot be used */
+/** Serves a site until it is closed. @throws UsageError if host, port or token cannot be used */
 export async function serve(address: ServerAddress, open: (access: Access) => Site): Promise<PageServer> {
   checkAccess(address)
   const { host = '127.0.0.1', token } = address
@@ -58,15 +58,15 @@ export async function serve(address: ServerAddress, open: (access: Access) => Si
   }
 }
 
-/** Methods of which no `Request` can be made: the Fetch standard forbids them. */
+/** Methods that the Fetch standard forbids, so that no `Request` can have them. */
 const unsupported = new Set(['TRACE', 'TRACK'])
 
-/** The request as one of Node's own class: a middleware cannot build a request from the listener's look-alike. */
+/** The request in Node's own class: a middleware cannot build a request from the listener's look-alike. */
 function nodeRequest({ url, method, headers, body, signal }: Request): Request {
   return new Request(url, { method, headers, signal, ...(body && { body, duplex: 'half' }) } as RequestInit)
 }
 
-/** @throws UsageError if an address lets everyone in, or a token is too short */
+/** Checks host and token. @throws UsageError if an address lets everyone in, or a token is too short */
 export function checkAccess({ host = '127.0.0.1', token }: ServerAddress): void {
   if (token !== undefined && token.length < MIN_TOKEN_LENGTH)
     throw new UsageError(
@@ -78,7 +78,7 @@ export function checkAccess({ host = '127.0.0.1', token }: ServerAddress): void 
     )
 }
 
-/** @returns the port that it listens on */
+/** Binds to the requested port, or to the first free port. @returns the port that the server listens on */
 async function listen(server: Server, host: string, asked: number | undefined): Promise<number> {
   if (asked !== undefined) return bind(server, host, asked)
   for (let port = ports.first; ; port++)
@@ -124,7 +124,7 @@ function listenError(error: Error, host: string, port: number): Error {
   }
 }
 
-/** If the server is bound to all addresses, the URL has the name of this machine. */
+/** The URL of the server. If it is bound to all addresses, the URL has the name of this machine. */
 function addressOf(host: string, port: number, token: string | undefined): string {
   const name = /^(?:0\.0\.0\.0|::|\[::\])$/.test(host) ? hostname() : host
   const url = new URL(`http://${name.includes(':') && !name.startsWith('[') ? `[${name}]` : name}:${port}/`)

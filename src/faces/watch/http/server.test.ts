@@ -28,7 +28,7 @@ async function occupyPort(port: number): Promise<number> {
 }
 
 describe('an address', () => {
-  test('is served at once, and no longer once closed', async () => {
+  test('is served at once, and no longer after it is closed', async () => {
     const { address, close } = await serve({ port: 0 })
     expect(address).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/$/)
     expect(await (await fetch(address)).text()).toBe('<!doctype html>')
@@ -37,7 +37,7 @@ describe('an address', () => {
     await expect(fetch(address)).rejects.toThrow()
   })
 
-  test('answers TRACE, of which no request can be made, with what is expected', async () => {
+  test('answers TRACE, which the Fetch standard forbids, with the supported methods', async () => {
     const { port } = new URL((await serve({ port: 0 })).address)
     const socket = connect(Number(port), '127.0.0.1').setEncoding('utf8')
     socket.end(`TRACE / HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nConnection: close\r\n\r\n`)
@@ -62,7 +62,7 @@ describe('an address', () => {
     expect((await fetch(url)).status).toBe(200)
   })
 
-  test('includes the token, which opening it removes; without the token it is refused', async () => {
+  test('includes the token and loses it when it is opened; a request without the token is refused', async () => {
     const { address } = await serve({ port: 0, host: '0.0.0.0', token: 'only we know' })
     const url = new URL(address)
     expect(url.searchParams.get('token')).toBe('only we know')
@@ -76,32 +76,32 @@ describe('an address', () => {
 })
 
 describe('wrong usage', () => {
-  test('a text that does not exist', async () => {
+  test('is a text that does not exist', async () => {
     await expect(startWatch({ roots: ['src'], data: ['no-such-text'], port: 0 })).rejects.toThrow(
       new UsageError('invalid data: "no-such-text" (there is no such file or folder)'),
     )
   })
 
-  test('a given port that is taken', async () => {
+  test('is a given port that is taken', async () => {
     const port = await occupyPort(0)
     await expect(serve({ port })).rejects.toThrow(
       new UsageError(`invalid port: ${port} is taken by another program (choose another, or leave port out)`),
     )
   })
 
-  test('an address of another machine', async () => {
+  test('is an address of another machine', async () => {
     await expect(serve({ port: 0, host: '192.0.2.1', token: 'long enough' })).rejects.toThrow(UsageError)
     await expect(serve({ port: 0, host: '192.0.2.1', token: 'long enough' })).rejects.toThrow(
       'invalid host: "192.0.2.1"',
     )
   })
 
-  test.each(['0.0.0.0', '::', '10.1.2.3', 'machine.example'])('%s without a token', async (host) => {
+  test.each(['0.0.0.0', '::', '10.1.2.3', 'machine.example'])('is the address %s without a token', async (host) => {
     await expect(serve({ port: 0, host })).rejects.toThrow(UsageError)
     await expect(serve({ port: 0, host })).rejects.toThrow('add token=')
   })
 
-  test('a token that can be guessed', async () => {
+  test('is a token that can be guessed', async () => {
     await expect(serve({ port: 0, token: 'abc' })).rejects.toThrow('invalid token: it has 3 characters')
   })
 })
@@ -120,7 +120,7 @@ test('a name that was made to point here is refused over a real connection', asy
   expect(status).toBe(403)
 })
 
-test('a request may have no body, or one of unknown length', async () => {
+test('a request may have no body, or a body of unknown length', async () => {
   const { address } = await serve({ port: 0 })
   const post = (pieces: readonly string[]) =>
     new Promise<[status: number | undefined, text: string]>((resolve, reject) => {
@@ -146,7 +146,7 @@ test('closing ends open event streams', async () => {
   const reader = answer.body?.getReader()
   await reader?.read()
   await close()
-  // Ended or cut off, but not open.
+  // The stream has ended or was cut off, but it is not open.
   await reader?.read().then(
     ({ done }) => expect(done).toBe(true),
     () => undefined,
@@ -165,7 +165,7 @@ test('choir play serves its page to this machine only, and asks the server for n
   for (const file of [...files, new URL('speeches.json', address), new URL('routing.html', address)])
     expect((await fetch(file)).status, file.href).toBe(200)
   expect((await fetch(`${address}api/collection`)).status).toBe(404)
-  // A page of another site whose name points here.
+  // A request under the name of another site, which was made to point here.
   const status = await new Promise((resolve) => {
     request(address, { headers: { host: 'evil.example' } }, ({ statusCode }) => resolve(statusCode)).end()
   })

@@ -18,7 +18,7 @@ export interface WatchOptions extends ServerAddress {
 }
 
 /**
- * Serves folders until it is closed.
+ * Serves folders of runs until the server is closed.
  * @throws UsageError if a folder does not exist, or host, port or token cannot be used
  * @throws RunError if the page is not built
  */
@@ -50,7 +50,7 @@ async function realDataPath(path: string): Promise<string> {
 }
 
 /**
- * Serves an open collection, and does not close it.
+ * Serves an open collection, which the caller closes.
  * @param readable Real paths from which models and their texts may be read
  */
 export async function serveWatched(

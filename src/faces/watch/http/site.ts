@@ -1,6 +1,6 @@
 /**
- * A page and, for the dashboard, what it asks for: headers, access, the files of the page, and errors as responses. Files
- * are looked up in a list; nothing in a request becomes a path.
+ * The parts of a server that every page needs: headers, access, the files of the page, and errors as responses. The
+ * dashboard adds the routes that its page requests. Files are looked up in a list; nothing in a request becomes a path.
  */
 import { type Context, Hono } from 'hono'
 import { html } from 'hono/html'
@@ -8,7 +8,7 @@ import { type Access, access, isOwnName } from './access.ts'
 import type { Page } from './page.ts'
 import { ProblemError, problemOf } from './problem.ts'
 
-/** @param addRoutes Adds what the page asks for, before its files. */
+/** Serves a page. @param addRoutes Adds the routes that the page requests, which come before its files. */
 export function createSite(page: Page, rules: Access, addRoutes: (app: Hono) => void = () => {}): Hono {
   const app = new Hono()
   app.use(async (c, next) => {
@@ -31,7 +31,7 @@ export function createSite(page: Page, rules: Access, addRoutes: (app: Hono) => 
   return app
 }
 
-/** On every response. uPlot and Preact set styles as properties, so 'unsafe-inline' is not needed. */
+/** Headers of every response. uPlot and Preact set styles as properties, so 'unsafe-inline' is not needed. */
 const securityHeaders = Object.entries({
   'content-security-policy':
     "default-src 'self'; img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -40,7 +40,7 @@ const securityHeaders = Object.entries({
   'cross-origin-resource-policy': 'same-origin',
 })
 
-/** HTML for a browser that opened the address, JSON for programs. */
+/** A problem as HTML for a browser that opened the address, and as JSON for programs. */
 function problemResponse(c: Context, { message, status }: ProblemError): Response | Promise<Response> {
   if (!c.req.header('accept')?.includes('text/html')) return c.json({ problem: message }, status)
   const page = html`<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">

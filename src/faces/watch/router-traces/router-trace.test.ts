@@ -63,7 +63,7 @@ test('choices are counted by router, and ranks are summed', async () => {
     [1, 0, 1, 1, 0],
     [1, 1, 0, 0, 0],
   ]
-  // Drops are unknown: loads after drops equal those before.
+  // Drops are unknown, so loads after drops equal the loads before.
   expect([...trace.snapshots.loads(0, 2)]).toEqual(before.flatMap((loads) => [...loads, ...loads]))
   expect(trace.step).toBe(1)
   expect(trace.problem).toBeUndefined()
@@ -140,7 +140,7 @@ test('tokens of a step are read again from the position of its lines', async () 
   await expect(trace.recorded('id', 3)).rejects.toThrow('internal: no snapshot 3 of 3')
 })
 
-test('a long step is truncated and marked so', async () => {
+test('a long step is truncated and marked as cut', async () => {
   const trace = await traceOf([
     line(
       0,

@@ -1,6 +1,6 @@
 /**
  * A router trace of Megatron-Core (trace-record.ts): loads and tokens by step. A trace records choices but not drops,
- * so loads after drops equal those before. The files of a folder form one trace, whose ranks are summed step by step.
+ * so loads after drops equal the loads before. The files of a folder form one trace, whose ranks are summed by step.
  * For each kept step the position of its lines is stored, and its tokens are read again on request.
  */
 import type { RoutingHistory, TokenTrace } from '../api.ts'
@@ -10,7 +10,7 @@ import { emptyRow, expertsOf, MAX_EXPERTS, type Row, type Snapshot, Snapshots } 
 import { type TraceRecord, traceRecord } from './trace-record.ts'
 import { recordedTokens } from './trace-tokens.ts'
 
-/** Bytes read of a step in one file: more than the shown tokens take. */
+/** Limit of the bytes read for a step from one file, more than the shown tokens take. */
 const MAX_STEP_BYTES = 64 << 20
 
 /** Byte range of a step's lines in a file. */

@@ -123,7 +123,7 @@ export class TraceReader implements PolledRun {
     return this.trace.recorded(this.id, snapshot)
   }
 
-  /** When one file was replaced, all are read again: one rank cannot be subtracted from the sums. */
+  /** Reads all files again, because one was replaced: one rank cannot be subtracted from the sums. */
   private startAgain(): PollResult {
     for (const tail of this.tails) tail.restart()
     this.trace.clear()
@@ -136,7 +136,7 @@ export class TraceReader implements PolledRun {
     return Math.max(...this.tails.map(({ changed }) => changed))
   }
 
-  /** A trace does not record how many steps there will be: once quiet, it counts as finished. */
+  /** A trace does not record how many steps there will be, so it counts as finished once its files are quiet. */
   private state(): 'running' | 'finished' {
     return Date.now() - this.changed() < QUIET_MS ? 'running' : 'finished'
   }

@@ -32,7 +32,7 @@ export function traceRecord(record: Record<string, unknown> | undefined): TraceR
 
 const isExpert = (value: unknown): boolean => Number.isInteger(value) && Number(value) >= -1
 
-/** Bytes read to recognise a trace. In a longer first record the field names still come before the numbers. */
+/** Bytes read to recognise a trace. In a longer first record, the field names still come before the numbers. */
 const HEAD_BYTES = 64 << 10
 
 /** Whether a file is a router trace, judged by its name and first line. */

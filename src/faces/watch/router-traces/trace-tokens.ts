@@ -34,7 +34,7 @@ export function recordedTokens(
   }
 }
 
-/** Empty for a router that this step does not have. */
+/** The choices of the tokens by one router; empty if this step does not have the router. */
 function ofRouter(router: RouterInfo, chosen: readonly (readonly number[])[]): TokenRouter[] {
   const choices = maxChoices(chosen)
   if (choices === 0) return []

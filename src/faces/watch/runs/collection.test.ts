@@ -77,7 +77,7 @@ async function makeQuiet(path: string): Promise<void> {
     await utimes(join(folder, path, name), then, then).catch(() => {})
 }
 
-test('a run of a study is named by its arm and seed, from when the arm is written', async () => {
+test('a run of a study is named by its folder, and by its full arm once the arm is written', async () => {
   await putRun('quick/runs/2-top-1-1.25x-seed-10-2ba4cd10', 4, 4)
   await putRun('a-seed-1', 4, 4)
   const collection = await watch()
@@ -94,7 +94,7 @@ test('a run of a study is named by its arm and seed, from when the arm is writte
   expect(other?.config).not.toHaveProperty('study.arm')
 })
 
-test('runs of an arm at several learning rates have the rate in their names, apart from trials and confirming runs', async () => {
+test('the learning rate is in the name of a run if runs of its arm and purpose have several', async () => {
   for (const [path, learningRate] of [
     ['runs/top-1-seed-1-00000001', 0.001],
     ['runs/top-1-seed-1-00000002', 0.002],
@@ -130,14 +130,14 @@ test('runs of an arm with several lengths have their steps in their names', asyn
   expect(names(collection)).toEqual(['top-1, seed 1, 4 steps', 'top-1, seed 1, 8 steps', 'top-2, seed 1'])
 })
 
-test('a run in full: configuration, last values, curves, experts', async () => {
+test('a run is read in full: configuration, last values, curves, experts', async () => {
   await putRun('a', 4, 4)
   await appendFile(
     join(folder, 'a/metrics.jsonl'),
     lines([{ kind: 'eval', step: 4, tokens: 400, loss: 3, bits_per_byte: 1.5 }]),
   )
   await put('a/routing.jsonl', lines([2, 4].flatMap((step) => [routing(step, 0), routing(step, 1)])))
-  // The last one is still being written.
+  // The last checkpoint is still being written.
   for (const name of ['step-00000002', 'step-00000004', '.step-00000006-new'])
     await mkdir(join(folder, 'a/checkpoints', name), { recursive: true })
   const collection = await watch()
@@ -215,7 +215,7 @@ test('runs appear, restart and disappear', async () => {
   await eventually(() => expect(names(collection)).toEqual([]))
 })
 
-test('another server, and a recreated run, have other generations and versions', async () => {
+test('a second server and a recreated run have other generations and versions', async () => {
   const shown = async (collection: WatchedCollection) => {
     await read(collection)
     const generation = await eventually(() => {
@@ -259,7 +259,7 @@ test('setting the clock back an hour delays nothing', async () => {
   }
 })
 
-test('states: running while written, finished after the last step, otherwise stopped', async () => {
+test('a run is running while it is written, finished after its last step, and otherwise stopped', async () => {
   await putRun('running', 10, 3)
   await putRun('finished', 3, 3)
   await putRun('stopped', 10, 3)
@@ -372,7 +372,7 @@ test('links are not followed outside or in circles', async () => {
   ])
 })
 
-test('names in files and folders are data', async () => {
+test('names in files and folders are treated as data', async () => {
   const hostile = '<img src=x onerror=alert(1)>'
   await putRun(`${hostile}`, 2, 2)
   await put(

@@ -23,11 +23,11 @@ const POLL_MS = 500
 const SLOW_FACTOR = 4
 /** Shortest time between notifications of listeners. */
 const NOTIFY_MS = 500
-/** Longest wait for reads when it is closed. */
+/** Longest wait for reads when the collection is closed. */
 const CLOSE_MS = 500
 /** Runs polled concurrently: on a network file system polls mostly wait. */
 const CONCURRENT_POLLS = 8
-/** Bytes for loads of experts: of all runs, and of one. */
+/** Limits of the bytes for loads of experts, of all runs and of one run. */
 const MAX_MEMORY = 1 << 30
 const MAX_RUN_MEMORY = 128 << 20
 
@@ -47,7 +47,7 @@ export class WatchedCollection {
   private readonly runs = new Map<string, Watched>()
   private readonly listeners = new Set<(change: Change) => void>()
   private readonly dirty = new Set<string>()
-  /** Starts at random, so that a page of an earlier server does not take a version for one it knows. */
+  /** It starts at random, so that a page of an earlier server does not take a version for one that it knows. */
   private version = randomInt(2 ** 31)
   private lastNotified = -NOTIFY_MS
   private discoveryDue = 0
@@ -63,8 +63,8 @@ export class WatchedCollection {
   }
 
   /**
-   * Returns at once and reads files in the background ({@link describe} has the progress). Must be closed.
-   * @param roots Run directories, or folders with some below.
+   * Returns at once and reads files in the background ({@link describe} has the progress). The caller must close it.
+   * @param roots Run directories, or folders with run directories below.
    * @throws UsageError for a folder that does not exist or cannot be read
    */
   static async open(
@@ -210,7 +210,7 @@ const isReplaced = (known: PolledRun, found: Discovered): boolean =>
   known.kind !== found.kind ||
   (known instanceof TraceReader && found.kind === 'trace' && known.files.join('\n') !== found.files.join('\n'))
 
-/** True only if certain: a network file system may fail to answer. */
+/** Whether a folder is certainly gone: a network file system may fail to answer. */
 const isGone = (folder: string): Promise<boolean> =>
   stat(folder).then(
     () => false,

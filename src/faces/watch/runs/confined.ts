@@ -28,7 +28,7 @@ export async function openInside(root: string, path: string): Promise<FileHandle
   return undefined
 }
 
-/** Reads up to `limit` bytes from `start` of such a file; undefined if there is none. */
+/** Reads up to `limit` bytes from `start` of a plain file below `root`; undefined if there is none. */
 export async function readInside(root: string, path: string, limit: number, start = 0): Promise<Buffer | undefined> {
   const handle = await openInside(root, path)
   if (!handle) return undefined

@@ -13,7 +13,7 @@ import { isRunConfig } from './run-config.ts'
 import { MAX_CONFIG_BYTES } from './run-directory-reader.ts'
 
 const MAX_DEPTH = 6
-/** Directory entries examined below a root: enough for thousands of runs, and a limit for any other folder. */
+/** Limit of the directory entries examined below a root: enough for thousands of runs, and a bound for any folder. */
 const MAX_ENTRIES = 20_000
 const SKIPPED_FOLDERS: ReadonlySet<string> = new Set(['node_modules', 'checkpoints'])
 /** Files and folders of a run directory besides its configuration. */

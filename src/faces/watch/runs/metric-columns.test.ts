@@ -122,7 +122,7 @@ test('a resumed run drops whole rows and goes on from there', () => {
   expect([...(columns.table('train')?.seconds ?? [])]).toEqual([4, 8, 9])
 })
 
-test('records of ranks are a table of their numbers, and lists by rank', () => {
+test('records of ranks give a table of their numbers, and lists by rank', () => {
   const columns = columnsOf(
     train(1, { loss: 3 }),
     '{"kind":"ranks","step":1,"wait_share":0.5,"compute_ms":[1,2]}',
@@ -151,7 +151,7 @@ test('a file of invented names does not fill the memory, and no name is special'
   expect(values(strange, 'train', '__proto__')).toEqual([3])
 })
 
-test('no line breaks the reader', () => {
+test('the reader survives any line', () => {
   fc.assert(
     fc.property(
       fc.array(

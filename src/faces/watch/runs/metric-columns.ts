@@ -1,7 +1,7 @@
 /**
- * metrics.jsonl as columns. Each kind of record (`train`, `eval`, `ranks`) is a table with one row per step, in order, and one
- * column per field; missing fields and values that are not numbers are NaN. Training and evaluation are separate
- * tables because they happen at different steps.
+ * metrics.jsonl as columns. Each kind of record (`train`, `eval`, `ranks`) is a table with one row per step, in order,
+ * and one column per field; missing fields and values that are not numbers are NaN. Training and evaluation are
+ * separate tables because they happen at different steps.
  *
  * Lists by rank, in records of ranks, are kept apart (rank-log.ts).
  *
@@ -10,8 +10,8 @@
  * A line that repeats an earlier step comes from a resumed run: it drops the rows of its table from that step on, and
  * a training step also drops the evaluations and records of ranks from there on.
  *
- * A table that becomes too large merges every two rows into one, and from then on as many lines. A merged row has the
- * step of its last line and the newest number of each field, so that rare fields are not lost.
+ * A table that becomes too large merges every two rows into one, and from then on as many new lines become one row. A
+ * merged row has the step of its last line and the newest number of each field, so that rare fields are not lost.
  */
 import { bisectLeft } from 'd3-array'
 import { isFields } from '../../../core/config/fields.ts'
@@ -22,13 +22,16 @@ const KINDS: ReadonlySet<string> = new Set(['train', 'eval', 'ranks'])
 /** More than any record has: a file of invented names must not fill the memory. */
 const MAX_FIELDS = 256
 const MAX_NAME_LENGTH = 100
-/** Per table: 128 MiB, and up to twice that while columns grow. Enough for 20 metrics over 800,000 lines. */
+/**
+ * Limit of the numbers of a table: 128 MiB, and up to twice as much while columns grow. It is enough for 20 metrics
+ * over 800,000 lines.
+ */
 const MAX_NUMBERS = 1 << 24
 
-/** Numbers by row, NaN where not set. */
+/** Numbers by row; NaN where no number is set. */
 class Column {
   private values = new Float64Array(64)
-  /** Rows that are initialised, with a number or NaN. */
+  /** Number of rows that are initialised, with a number or NaN. */
   private initialised = 0
 
   set(row: number, value: number): void {
@@ -38,7 +41,7 @@ class Column {
     this.initialised = Math.max(this.initialised, row + 1)
   }
 
-  /** The first rows. */
+  /** The numbers of the first `rows` rows. */
   first(rows: number): Float64Array {
     this.initialise(rows)
     return this.values.subarray(0, rows)
@@ -49,7 +52,7 @@ class Column {
     this.values.fill(Number.NaN, from, Math.min(to, this.initialised))
   }
 
-  /** Merges every two of the first `rows`: the later value, or the earlier where that is NaN. */
+  /** Merges every two of the first `rows` rows into the later value, or into the earlier where the later is NaN. */
   halve(rows: number): void {
     const values = this.first(rows)
     const half = Math.ceil(rows / 2)
@@ -76,9 +79,9 @@ class Column {
 }
 
 export class MetricTable {
-  /** Rows. */
+  /** Number of rows. */
   length = 0
-  /** Lines per row. */
+  /** Number of lines per row. */
   stride = 1
   /** Whether some fields have no column. */
   isNarrowed = false
@@ -86,7 +89,7 @@ export class MetricTable {
   private readonly steps = new Column()
   private readonly times = new Column()
   private readonly columns = new Map<string, Column>()
-  /** Lines merged into the last row so far. */
+  /** Number of lines merged into the last row so far. */
   private filled = 0
 
   constructor(maxNumbers: number) {
@@ -141,7 +144,7 @@ export class MetricTable {
     this.filled = this.stride
   }
 
-  /** Makes the last row that of a new line. */
+  /** Makes the last row the row of a new line. */
   private beginLine(): void {
     if (this.length > 0 && this.filled < this.stride) {
       this.filled++
@@ -181,7 +184,7 @@ export class MetricTable {
 }
 
 export class MetricColumns {
-  /** All lines, and the invalid ones among them. */
+  /** Number of all lines, and of the invalid lines among them. */
   lines = 0
   skipped = 0
   ranks = new RankLog()
@@ -255,7 +258,7 @@ export class MetricColumns {
   }
 }
 
-/** Undefined if it is not JSON. NaN and Infinity, which Python writes, become null, as Choir writes them. */
+/** Parses a line; undefined if it is not JSON. NaN and Infinity of Python become null, as Choir writes them. */
 function parseLine(line: Buffer): unknown {
   const text = line.toString()
   try {

@@ -18,7 +18,7 @@ function logOf(records: readonly ReturnType<typeof record>[], maxNumbers?: numbe
   return log
 }
 
-test('times of one step are those of its record, and unknown ones are null', () => {
+test('times of one step come from its record, and unknown times are null', () => {
   const log = logOf([record([5, 7]), record([6, 9], { kept_per_rank: [30, null] })])
   expect(log.ranks(1)).toEqual({
     steps: [1, 2],
@@ -38,7 +38,7 @@ test('times of one step are those of its record, and unknown ones are null', () 
   expect(log.ranks(1, 0)).toMatchObject({ to: 1 })
 })
 
-test('times of several steps are means without a tenth, the longest steps', () => {
+test('times of several steps are means without the longest tenth of the steps', () => {
   const log = logOf([...Array.from({ length: 18 }, (_, i) => record([i, 20])), record([900, 0]), record([0, 900])])
   // The mean of 0 to 17.
   expect(log.ranks(20)).toMatchObject({ from: 1, to: 20, used: 18, compute: [8.5, 20] })
@@ -51,7 +51,7 @@ test('steps with another number of ranks, before a run was resumed, do not count
   expect(log.ranks(20, 2)).toMatchObject({ from: 1, to: 2, compute: [9, 9, 9] })
 })
 
-test('steps that are written again replace those before', () => {
+test('steps that are written again replace the earlier records', () => {
   const log = logOf([record([1]), record([2]), record([3])])
   log.cutFrom(2)
   expect(log.ranks(9)).toMatchObject({ steps: [1], of: 1, to: 1 })
@@ -59,7 +59,7 @@ test('steps that are written again replace those before', () => {
   expect(log.ranks(1)).toMatchObject({ steps: [1, 2], compute: [5] })
 })
 
-test('of a long run evenly spaced records are kept', () => {
+test('a long run keeps evenly spaced records', () => {
   const log = logOf(
     Array.from({ length: 1000 }, (_, i) => record([i, i])),
     100 * 2 * 6,

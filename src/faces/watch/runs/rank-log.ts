@@ -1,6 +1,6 @@
 /**
- * The records of ranks in metrics.jsonl: times and loads by rank and step. Of a long run only evenly spaced records are
- * kept. A resumed run may have another number of ranks.
+ * The records of ranks in metrics.jsonl: times and loads by rank and step. A long run keeps only evenly spaced records.
+ * A resumed run may have another number of ranks.
  */
 import { overOthers, sumOf } from '../../../core/averages.ts'
 import type { RanksOfSteps } from '../api.ts'
@@ -10,7 +10,7 @@ type Field = (typeof fields)[number]
 
 interface Row {
   readonly step: number
-  /** By field; NaN where the file has none. */
+  /** Numbers by rank for each field; NaN where the file has no number. */
   readonly values: Readonly<Record<Field, Float32Array>>
 }
 
@@ -19,14 +19,14 @@ const MAX_NUMBERS = 1 << 20
 /** More than any training has: a damaged file must not fill the memory. */
 const MAX_RANKS = 1 << 14
 
-/** Of the ranks, ms. */
+/** Longest time that a rank took for the step, in milliseconds. */
 const longest = ({ values: { compute_ms: compute, all_to_all_ms, all_reduce_ms, wait_ms } }: Row): number =>
   Math.max(...compute.map((ms, rank) => ms + sumOf([all_to_all_ms, all_reduce_ms, wait_ms].map((of) => of[rank] || 0))))
 
 export class RankLog {
   private rows: Row[] = []
   private readonly maxNumbers: number
-  /** Records in the file, and records for each that is kept. */
+  /** Number of records in the file, and of records per kept record. */
   private records = 0
   private stride = 1
 
@@ -63,9 +63,10 @@ export class RankLog {
   }
 
   /**
-   * Means by rank over the last `span` kept records up to a step. A tenth of them, the longest steps, is left out, so
-   * that a single pause does not hide the others.
-   * @param step Default: the newest. The nearest earlier record, or the first one.
+   * Means by rank over the last `span` kept records up to a step. The longest tenth of these steps is left out, so that
+   * a single pause does not hide the other steps.
+   * @param step Last step. If it has no record, the nearest earlier record is the last, or else the first record.
+   * Default: the newest.
    */
   ranks(span: number, step = Number.POSITIVE_INFINITY): Omit<RanksOfSteps, 'run' | 'roster'> | undefined {
     const { rows } = this

@@ -22,7 +22,7 @@ const record = ({ step, layer = 0, module = 'ffn', before = [step, 1], kept = be
   load_cv_kept: 0,
   drop_rate: 0.25,
   unserved_rate: 0,
-  // An older version has written step 5.
+  // Steps up to 5 lack the field, as if an older version had written them.
   ...(step > 5 && { gate_mean: 0.375 }),
   gate_entropy: null,
   dead_experts: 0,
@@ -73,7 +73,7 @@ test('loads are laid out by snapshot, router, before and after drops, expert; ro
   expect([...log.snapshots.loads(1, 2)]).toEqual([...log.snapshots.loads(0, 2)].slice(18))
 })
 
-test('measures come from the file, and are null where it has none', () => {
+test('measures come from the file, and are null where it has no value', () => {
   const log = write(new RoutingLog({ routers: 1, prototypes: 1 }), [{ step: 5 }, { step: 10 }])
   expect(log.snapshots.summary(0)).toEqual({
     load_cv: [0.5, 1],

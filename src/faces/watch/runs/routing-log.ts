@@ -1,8 +1,7 @@
 /**
  * routing.jsonl of Choir, which may be larger than memory: one line per router and recorded step, with the loads of
- * its experts. Of a long run only evenly spaced steps are kept (see snapshots.ts); the lines of the others are
- * recognised by their first bytes and never parsed. The spacing is estimated after the first snapshot, from the size
- * of the file.
+ * its experts. A long run keeps only evenly spaced steps (see snapshots.ts); the lines of other steps are recognised by
+ * their first bytes and never parsed. The spacing is estimated after the first snapshot, from the size of the file.
  */
 import { isFields } from '../../../core/config/fields.ts'
 import { measures, numberOr, rowOf, Snapshots } from './snapshots.ts'

@@ -1,4 +1,4 @@
-/** Reads config.json tolerantly: whatever can be read of any file, and a message about the rest. */
+/** Reads config.json tolerantly: every field that can be read, and a message about the rest. */
 import { type Fields, isFields } from '../../../core/config/fields.ts'
 import { UsageError } from '../../../core/errors.ts'
 import { describeModel } from '../../../core/model/describe.ts'
@@ -14,7 +14,7 @@ export interface KnownConfig {
   readonly created: number | null
   /** FLOPs to train the model on one token. */
   readonly flopsPerToken: number | null
-  /** Null for a dense model, and if the model is unknown. */
+  /** Routers that routing.jsonl should have; null for a dense model, and if the model is unknown. */
   readonly routers: ExpectedRouters | null
   readonly problem?: string
 }
@@ -70,7 +70,7 @@ export function readRunConfig(text: string): KnownConfig {
   }
 }
 
-/** The run and the checkpoint that the first weights came from, if from another run. */
+/** The run and the step that the first weights came from, if they came from another run. */
 function originFields(stored: Fields): [string, string | number | boolean | null][] {
   const origin = originIn(stored)
   return origin ? flat({ run: origin.run, step: origin.step }, 'from') : []

@@ -18,16 +18,16 @@ import { type SeriesQuery, seriesOf } from './series.ts'
 import { nameOfRun } from './study-names.ts'
 import { LineTail } from './tail.ts'
 
-/** Configurations take some kilobytes. */
+/** Limit of a configuration, which takes some kilobytes. */
 export const MAX_CONFIG_BYTES = 1 << 20
 
-/** Names of arms are some words. */
+/** Limits of the file and of the name of an arm, which is a few words. */
 const MAX_ARM_BYTES = 4096
 const MAX_ARM_LENGTH = 200
 
 const REFUSED = 'cannot be read (no permission, not a plain file, or a link that leads outside)'
 
-/** Steps over whose median the time of a step is estimated. */
+/** Number of recent steps whose median time is the estimate of the time of a step. */
 const RECENT_STEPS = 50
 
 export class RunDirectoryReader implements PolledRun {
@@ -42,7 +42,7 @@ export class RunDirectoryReader implements PolledRun {
   private config: KnownConfig = unknownConfig
   private configStamp = ''
   private configChanged = 0
-  /** Of a run of a study; null until it is read, and for other runs. */
+  /** Arm of a run of a study; null until it is read, and for other runs. */
   private arm: string | null = null
   private checkpoint: string | null = null
   private isLocked = false
@@ -165,7 +165,7 @@ export class RunDirectoryReader implements PolledRun {
     return Math.max(0, last('train'), last('eval'))
   }
 
-  /** Milliseconds per step; 0 before the first. */
+  /** Milliseconds per step; 0 before the first step. */
   private stepTime(): number {
     const times = this.columns.table('train')?.column('step_ms')?.subarray(-RECENT_STEPS) ?? []
     return median([...times].filter(Number.isFinite))
@@ -227,7 +227,7 @@ export class RunDirectoryReader implements PolledRun {
     const found = this.arm === null ? runOfFolder(basename(this.directory)) : null
     if (!found) return
     const text = await readInside(this.found.root, join(this.directory, ARM_FILE), MAX_ARM_BYTES)
-    // Studies of earlier versions have only the short form.
+    // Studies of earlier versions wrote no file, so only the short form in the folder's name exists.
     this.arm = (text && armIn(text.toString())?.slice(0, MAX_ARM_LENGTH)) ?? null
   }
 

@@ -8,24 +8,24 @@ export interface WatchedRun {
   readonly directory: string
   readonly kind: 'choir' | 'trace'
   summary(): RunSummary
-  /** Undefined if the run has no such metric. */
+  /** The curve of a metric; undefined if the run has no such metric. */
   series(metric: string, query: SeriesQuery): Series | undefined
-  /** Undefined while nothing is recorded. */
+  /** Routers and kept snapshots; undefined while nothing is recorded. */
   routing(): RoutingIndex | undefined
-  /** [to - from][routers][2][experts] of kept snapshots `from` up to but excluding `to`. */
+  /** Loads of kept snapshots `from` up to but excluding `to`, of shape [to - from][routers][2][experts]. */
   loads(from: number, to: number): Float32Array
-  /** [snapshots][2][experts] */
+  /** Loads of a router at all kept snapshots, of shape [snapshots][2][experts]. */
   history(router: number): Float32Array
   routingSummary(router: number): RoutingHistory
-  /** Only of a run directory: means over the last `span` records of ranks up to a step; undefined without ranks. */
+  /** Means over the last `span` records of ranks up to a step; undefined without ranks. Traces do not have it. */
   ranks?(span: number, step?: number): RanksOfSteps | undefined
-  /** Only of a trace: the recorded tokens of a kept snapshot. */
+  /** The recorded tokens of a kept snapshot. Only traces have it. */
   recorded?(snapshot: number): Promise<TokenTrace>
 }
 
 /** A run that a collection keeps up to date. */
 export interface PolledRun extends WatchedRun {
-  /** Bytes read and bytes in total; null once all was read for the first time. */
+  /** Bytes read and bytes in total; null once everything was read for the first time. */
   readonly progress: { readonly done: number; readonly of: number } | null
   /** Reads part of the new data; less of it once the signal is aborted. */
   poll(signal?: AbortSignal): Promise<PollResult>
@@ -37,14 +37,14 @@ export interface PollResult {
   readonly isChanged: boolean
   /** Whether there is more to read now. */
   readonly isBehind: boolean
-  /** Whether more is expected soon. */
+  /** Whether more data is expected soon. */
   readonly isRunning: boolean
 }
 
 /** Identity and location of a run, as discovery.ts finds it. */
 export interface FoundRun {
   readonly id: string
-  /** Relative to the root, separated by `/`; the folder's own name if it is the root. */
+  /** Path relative to the root, separated by `/`; the folder's own name if it is the root. */
   readonly path: string
   readonly directory: string
   /** Real path below which its files must be. */
@@ -54,7 +54,7 @@ export interface FoundRun {
 /** Bytes read of a file before other files get their turn. */
 export const MAX_POLL_BYTES = 16 << 20
 
-/** Lines of a step are written together: once the newest is this old, the step is complete. */
+/** Lines of a step are written together: once the newest line is this old, the step is complete. */
 export const SETTLED_MS = 2000
 
 /** A run without new data for this long is no longer being written. */

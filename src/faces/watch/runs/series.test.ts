@@ -92,7 +92,7 @@ test('a spike of one step in a hundred thousand is kept, and the number of point
   expect(series?.x[series.y.indexOf(99)]).toBe(71_235)
 })
 
-test('axes: steps, tokens, seconds of training, floating-point operations of the model', () => {
+test('the x axis is steps, tokens, seconds of training or floating-point operations of the model', () => {
   const columns = columnsOf([train(1, 3), train(2, 2, { step_ms: null }), train(4, 1, { step_ms: 250 })])
   expect(curve(columns, 'train/loss', 'step')).toEqual({ run: 'id', x: [1, 2, 4], y: [3, 2, 1], of: 3 })
   expect(curve(columns, 'train/loss', 'tokens')?.x).toEqual([10, 20, 40])

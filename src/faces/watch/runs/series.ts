@@ -17,8 +17,8 @@ export interface SeriesQuery {
 }
 
 /**
- * The curve of a metric such as `train/loss`; undefined if the run has none.
- * @param flopsPerToken To train on one token; null if the model is unknown, which leaves the `flops` axis empty.
+ * The curve of a metric such as `train/loss`; undefined if the run does not have the metric.
+ * @param flopsPerToken FLOPs to train on one token; null if the model is unknown, which leaves the `flops` axis empty.
  */
 export function seriesOf(
   run: string,
@@ -107,7 +107,7 @@ export function smooth(values: Float64Array, weight: number): Float64Array {
     if (!Number.isFinite(value)) continue
     average = average * weight + (1 - weight) * value
     count++
-    // Once it is exactly 1 it stays so, and the power costs more than the rest of the loop.
+    // Once the share is exactly 1 it stays 1, and the power costs more than the rest of the loop.
     if (share < 1) share = 1 - weight ** count
     const mean = average / share
     largest = Math.max(largest, Math.abs(value))
@@ -120,7 +120,7 @@ export function smooth(values: Float64Array, weight: number): Float64Array {
 
 /**
  * Selects at most `points` rows: the first, the last, and from each of equally long stretches between them the rows of
- * the smallest and the largest value. So a spike of one step in a million is kept.
+ * the smallest and the largest value. A spike of one step in a million is therefore kept.
  */
 export function thin(rows: Uint32Array, values: Float64Array, points: number): Uint32Array {
   if (rows.length <= points) return rows
@@ -135,7 +135,10 @@ export function thin(rows: Uint32Array, values: Float64Array, points: number): U
   return Uint32Array.from([...chosen, ...rows.subarray(-1)])
 }
 
-/** One or two rows, in order. Without a finite value it is the first row, which leaves a gap in the curve. */
+/**
+ * The rows of the smallest and the largest value, one or two, in order. Without a finite value it is the first row,
+ * which leaves a gap in the curve.
+ */
 function extremes(rows: Uint32Array, values: Float64Array): number[] {
   let [minRow, maxRow] = [-1, -1]
   let [min, max] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]

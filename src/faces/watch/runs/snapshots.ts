@@ -1,11 +1,11 @@
 /**
  * The loads of experts over time, in bounded memory. A snapshot is a step at which routers were recorded, with a row of
- * numbers for each router. When there are too many snapshots, every second is dropped, and from then on only every
- * second new one is kept. So the kept ones are always evenly spaced from the first: 0, `stride`, 2 · `stride`, ... in
- * the order of steps.
+ * numbers for each router. When there are too many snapshots, every second one is dropped, and from then on only every
+ * second new one is kept. So the kept snapshots are always evenly spaced from the first: 0, `stride`, 2 · `stride`, ...
+ * in the order of steps.
  *
  * Rows are stored by router in order of appearance; readers see routers sorted by layer. So a late router or a new
- * expert moves no stored numbers: whatever a row lacks is 0.
+ * expert moves no stored numbers: loads that a row lacks are 0.
  */
 import { bisectLeft } from 'd3-array'
 import type { RouterInfo, RoutingHistory, RoutingIndex } from '../api.ts'
@@ -33,7 +33,7 @@ export interface Snapshot {
   /** Index among all snapshots, kept or not. */
   readonly ordinal: number
   readonly rows: (Row | undefined)[]
-  /** Number and size of its rows. */
+  /** Number of its rows, and their bytes. */
   arrived: number
   bytes: number
 }
@@ -43,7 +43,7 @@ export const emptyRow = (experts: number): Row =>
 
 export const expertsOf = (row: Row): number => (row.length - measures.length) / 2
 
-/** The numbers of a line of routing.jsonl; undefined if it has none. */
+/** The numbers of a line of routing.jsonl; undefined if it has no loads. */
 export function rowOf(record: Readonly<Record<string, unknown>>): Row | undefined {
   const { tokens_per_expert: before, kept_per_expert: after = before } = record
   if (!Array.isArray(before) || !Array.isArray(after)) return undefined
@@ -63,8 +63,8 @@ export function numberOr<Other>(value: unknown, other: Other): number | Other {
 
 export class Snapshots {
   /**
-   * Grows when a kept snapshot changes its index or its numbers. Starts at random: a page may still hold data of an
-   * earlier reader, from before the run was recreated or the server restarted.
+   * Number that grows when a kept snapshot changes its index or its numbers. It starts at random, because a page may
+   * still hold data of an earlier reader, from before the run was recreated or the server restarted.
    */
   generation = Math.floor(Math.random() * 2 ** 31)
   private readonly prototypes: number
@@ -99,13 +99,13 @@ export class Snapshots {
     return this.appeared.reduce((max, { experts }) => Math.max(max, experts), 0)
   }
 
-  /** Complete snapshots. The last is complete once another begins, all its routers arrived, or it is settled. */
+  /** Complete snapshots. The last one is complete once another begins, all its routers arrived, or it is settled. */
   get complete(): readonly Snapshot[] {
     const last = this.kept.at(-1)
     return last && this.isOpen(last) ? this.kept.slice(0, -1) : this.kept
   }
 
-  /** Undefined before the first complete snapshot. */
+  /** Routers and complete snapshots of a run; undefined before the first complete snapshot. */
   index(run: string): RoutingIndex | undefined {
     const { complete, routers, experts, generation } = this
     if (complete.length === 0 || routers.length === 0) return undefined
@@ -140,7 +140,7 @@ export class Snapshots {
     return snapshot
   }
 
-  /** Drops `step` and later ones. Examines only those, because a file may go back at every line. */
+  /** Drops the snapshots of `step` and later. It examines no others, because a file may go back at every line. */
   rewind(step: number): void {
     this.steps.length = bisectLeft(this.steps, step)
     for (let last = this.kept.at(-1); last && last.step >= step; last = this.kept.at(-1)) {
@@ -175,7 +175,7 @@ export class Snapshots {
   put(snapshot: Snapshot, layer: number, module: string, row: Row): void {
     const number = this.numberOf(layer, module, expertsOf(row))
     if (number === undefined) return
-    // Pages that already have it must load it again.
+    // Pages that already have the snapshot must load it again.
     if (!this.isOpen(snapshot)) this.generation++
     const before = snapshot.rows[number]
     snapshot.rows[number] = row
@@ -186,7 +186,7 @@ export class Snapshots {
     this.makeRoom()
   }
 
-  /** [to - from][routers][2][experts] of complete snapshots. */
+  /** Loads of complete snapshots, of shape [to - from][routers][2][experts]. */
   loads(from: number, to: number): Float32Array {
     const { experts, order } = this
     const chosen = this.complete.slice(Math.max(0, from), Math.max(0, to))
@@ -200,7 +200,7 @@ export class Snapshots {
     return loads
   }
 
-  /** [snapshots][2][experts] of a router. */
+  /** Loads of a router, of shape [snapshots][2][experts]. */
   history(router: number): Float32Array {
     const { experts, complete } = this
     const loads = new Float32Array(complete.length * 2 * experts)
@@ -227,7 +227,7 @@ export class Snapshots {
 
   private routersPerSnapshot(): number {
     if (this.routersExpected > 0) return this.routersExpected
-    // During the first snapshot the number is unknown.
+    // During the first snapshot, the number of routers is unknown.
     return this.steps.length > 1 ? this.appeared.length : Number.POSITIVE_INFINITY
   }
 

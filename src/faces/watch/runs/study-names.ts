@@ -1,6 +1,6 @@
 /**
  * Names of the runs of a study. The path of a run directory ends with a hash, so the page shows arm and seed instead:
- * `quick/runs/top-1-seed-2-2ba4cd10` is `quick/top-1, seed 2`.
+ * `quick/runs/top-1-seed-2-2ba4cd10` becomes `quick/top-1, seed 2`.
  */
 import { basename } from 'node:path'
 import { runOfFolder, studyFolders } from '../../../node/run/study-arm.ts'
@@ -13,7 +13,7 @@ const purposes: ReadonlyMap<string, string> = new Map([
   [studyFolders.confirming, ', confirming run'],
 ])
 
-/** @param arm Of the study's record beside the run; null: as the folder has it. */
+/** Names a run. @param arm Arm in the record that the study wrote beside the run; null for the arm of the folder. */
 export function nameOfRun(path: string, arm: string | null): string {
   const found = runOfFolder(basename(path))
   if (!found) return path
@@ -29,7 +29,7 @@ const varied: readonly (readonly [field: string, words: (value: unknown) => stri
   ['train.steps', (steps) => `${steps} steps`],
 ]
 
-/** If an arm was trained at several learning rates, or to several lengths, the names of its runs have them. */
+/** Adds the learning rate or the number of steps to the names of runs whose arm was trained with several of them. */
 export function withVariedSettings(runs: readonly RunSummary[]): readonly RunSummary[] {
   const values = new Map<string, Set<unknown>>()
   const of = (run: RunSummary, field: string) => `${armIn(run)} ${field}`

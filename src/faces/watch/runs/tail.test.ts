@@ -115,7 +115,7 @@ test('a file rewritten with another beginning but the same last lines is read fr
   const rest = 'the same\n'.repeat(100)
   await writeFile(path, `one\n${rest}`)
   await tail.poll()
-  // In place, as with `>` in a shell: the same inode, but longer.
+  // The file is rewritten in place, as with `>` in a shell: it keeps its inode, but is longer.
   await writeFile(path, `two\n${rest}${rest}`)
   await tail.poll()
   expect(replacements()).toBe(1)

@@ -59,13 +59,17 @@ export class LineTail {
     this.receiver = receiver
   }
 
-  /** @param budget Limit of bytes; the rest is left for the next poll, and so is what is unread when the signal comes. */
+  /**
+   * Reads new lines.
+   * @param budget Limit of bytes; the rest is left for the next poll.
+   * @param signal When it is aborted, the unread bytes are left for the next poll, too.
+   */
   async poll(budget = Number.POSITIVE_INFINITY, signal?: AbortSignal): Promise<Polled> {
     let current: Stats | undefined
     try {
       current = await stat(this.path)
     } catch (error) {
-      // Other errors, as of a network file system that does not answer, do not mean that the file is gone.
+      // Other errors do not mean that the file is gone: a network file system may not answer.
       if (!GONE_CODES.has(errorCode(error) ?? '')) return 'same'
     }
     this.isRefused = current !== undefined && !current.isFile()
@@ -152,7 +156,7 @@ export class LineTail {
     this.isTooLong = this.partialBytes + rest.length > MAX_LINE_BYTES
     if (this.isTooLong) this.dropPartial()
     else {
-      // Copied, because the buffer of the piece is reused.
+      // The bytes are copied, because the buffer of the piece is reused.
       this.partial.push(Buffer.from(rest))
       this.partialBytes += rest.length
     }

@@ -1,4 +1,4 @@
-/** For tests: a collection without files: a run, a trace, a dense run, and a run with too many experts to send. */
+/** A collection without files for tests: a run, a trace, a dense run, and a run with too many experts to send. */
 import type { Change, RanksOfSteps, RunSummary, TokenTrace } from '../api.ts'
 import type { Watched } from '../http/app.ts'
 import type { Page } from '../http/page.ts'

@@ -2,7 +2,7 @@
 import type { DocumentList, TokenTrace, TopTokens } from '../api.ts'
 import type { ProblemStatus } from '../http/problem.ts'
 
-/** A text, or the index of a document. */
+/** Input of a trace: a text, or the index of a document. */
 export type TraceInput = { readonly text: string } | { readonly document: number }
 
 export interface ExpertRef {
@@ -10,7 +10,7 @@ export interface ExpertRef {
   readonly expert: number
 }
 
-/** The process does not know the run's id. */
+/** A trace without the run's id, which the process does not know. */
 export type UnnamedTrace = Omit<TokenTrace, 'run'>
 
 export interface DocumentsQuestion {

@@ -1,7 +1,7 @@
 /**
  * Checks that the dashboard may read the text of a run. A run directory may come from anywhere, and its configuration
- * names the files of its text and a cache folder. So its paths are read only below folders that the user named, text of
- * the run itself only below its directory, and its tokens are cached in the default folder.
+ * names the files of its text and a cache folder. So files are read only below folders that the user named, text inside
+ * the run only below its directory, and tokens are cached in the default folder.
  */
 import { realpath } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -12,6 +12,7 @@ import { ProblemError } from '../http/problem.ts'
 import { isWithin } from '../runs/confined.ts'
 
 /**
+ * The data settings of a run without its cache folder, if all its sources may be read.
  * @param readable Real paths that may be read
  * @param directory The run directory
  * @throws ProblemError if a source is elsewhere, or was standard input
@@ -27,7 +28,7 @@ export async function permittedData(
     const place = sourceFolder(entry)
     if (place === undefined && !isRunText(entry)) continue
     const roots = place === undefined ? [await realpath(directory)] : readable
-    // Before the search: the message must not reveal whether a file outside exists.
+    // This check comes before the search, because the message must not reveal whether a file outside exists.
     if (place !== undefined && (await isWithin(roots, place)) !== true) throw outside(entry)
     const { files } = await resolveSources(entry, { scratch: tmpdir(), directory })
     for (const { path } of files) if ((await isWithin(roots, path)) !== true) throw outside(entry)

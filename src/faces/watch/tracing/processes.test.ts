@@ -131,7 +131,7 @@ test('beyond the limit the least recently used process ends', async () => {
   const processes = open({ live: 1, idle: 60_000 })
   await processes.ask(run, text, never)
   const [first] = pids()
-  // A question that it got before ending is answered first.
+  // A question that the process got before its end is answered first.
   const [again, other] = await Promise.all([processes.ask(run, text, never), processes.ask(copyRun(), text, never)])
   expect(again).toEqual(other)
   await expect.poll(pids).toHaveLength(1)

@@ -29,9 +29,9 @@ export interface ProcessLimits {
 export class TraceProcesses {
   private readonly readable: readonly string[]
   private readonly limits: ProcessLimits
-  /** By run directory; the most recently used is last. */
+  /** Processes that take questions, by run directory; the most recently used one is last. */
   private readonly live = new Map<string, TraceProcess>()
-  /** All that have not ended, including those that only finish their last questions. */
+  /** All processes that have not ended, including those that only finish their last questions. */
   private readonly all = new Set<TraceProcess>()
   private isClosed = false
 
@@ -43,7 +43,7 @@ export class TraceProcesses {
 
   /**
    * Answers from the newest checkpoint of a run, after earlier questions.
-   * @throws ProblemError if there is no checkpoint, the model cannot answer, its process ended, or all are closed
+   * @throws ProblemError if there is no checkpoint, the model cannot answer, its process ended, or the server closes
    */
   async ask<Q extends Question>(directory: string, question: Q, signal: AbortSignal): Promise<AnswerTo<Q>> {
     const checkpoint = await newestCheckpointKey(directory)
@@ -56,7 +56,7 @@ export class TraceProcesses {
     return (await process.ask(question, signal)) as AnswerTo<Q>
   }
 
-  /** Files of a model may be links, but not to places outside. */
+  /** Files of a model may be links, but not to places outside the readable paths. */
   private async refuseOutside(directory: string): Promise<void> {
     const names = ['tokenizer.json', 'checkpoints', ...(await listRecursively(directory, 'checkpoints'))]
     for (const name of names)
@@ -154,7 +154,7 @@ class TraceProcess {
         clearTimeout(this.timer)
         this.waiting?.reject(new ProblemError(500, why))
         onEnd()
-        // It was killed, so its scratch files in the cache are removed here.
+        // A killed process leaves scratch files in the cache, which are removed here.
         resolve(sweepCache())
       }
       this.child.on('error', (error) => {
@@ -200,7 +200,7 @@ class TraceProcess {
     if (this.isEnded) throw new ProblemError(500, 'The process of the model ended. Ask again to start another.')
     return new Promise<unknown>((resolve, reject) => {
       this.waiting = { resolve, reject }
-      // If sending fails the process is ending, and `close` rejects.
+      // If sending fails, the process is ending, and its `close` event rejects the answer.
       this.child.send(question, () => {})
     }).finally(() => {
       this.waiting = undefined

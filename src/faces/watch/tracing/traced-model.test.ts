@@ -81,7 +81,7 @@ describe('a pasted text', () => {
     expect(trace.tokens.join('')).toBe(text)
     expect(trace).toMatchObject({ step: 2, cut: false })
     expect(trace.tokens).toHaveLength(Buffer.byteLength(text))
-    // After two steps: near a uniform guess among 257 tokens.
+    // After two steps, the loss is near a uniform guess among 257 tokens.
     expect(trace.loss).toBeGreaterThan(1)
     expect(trace.loss).toBeLessThan(2 * Math.log(257))
     expect(trace.routers).toHaveLength(2)
@@ -97,7 +97,7 @@ describe('a pasted text', () => {
     const text = 'the people of the states and the union will '.repeat(2)
     const short = await model.trace({ text: text.slice(0, 40) })
     const long = await model.trace({ text })
-    // Causal: later text does not change earlier choices.
+    // The model is causal: later text does not change earlier choices.
     for (const [r, { expert }] of short.routers.entries())
       expect(long.routers[r]?.expert.slice(0, expert.length)).toEqual(expert)
   })
@@ -113,7 +113,7 @@ describe('a pasted text', () => {
     },
   )
 
-  test('adds to its loss only the loss of an added token, also where sequences and batches end', async () => {
+  test('gains only the loss of each added token, also where sequences and batches end', async () => {
     const text = 'abcdefghijklmnopqrstuvwxyz'.repeat(3)
     const lengths = [1, 2, 14, 15, 16, 17, 30, 31, 32, 33, 62, 63, 64, 65]
     const nats = await using(await trained({ capacity: 'none', k: 1 }), (model) =>
@@ -129,16 +129,16 @@ describe('a pasted text', () => {
     }
   })
 
-  test('that is too long is cut and marked so', async () => {
+  test('that is too long is cut and marked as cut', async () => {
     const trace = await model.trace({ text: '🎼'.repeat(20_000) })
     expect(trace.cut).toBe(true)
     expect(trace.tokens).toHaveLength(2047)
-    // 20,000 code units are 10,000 clefs; none is cut in half.
+    // The limit of 20,000 code units leaves 10,000 whole symbols, and the limit of tokens may then end within one.
     expect(trace.tokens.join('')).toMatch(/^(?:🎼)+\ufffd?$/u)
   })
 })
 
-/** Makes the checkpoints of a run those of an earlier version, which do not hold the settings: config.json may differ. */
+/** Removes the settings from the checkpoints of a run, as in an earlier version, so that config.json may differ. */
 function forgetSettings(directory: string): void {
   const checkpoints = join(directory, 'checkpoints')
   for (const name of readdirSync(checkpoints)) {
@@ -163,12 +163,12 @@ function withSettings(directory: string, settings: { readonly moe?: Moe; readonl
   return copy
 }
 
-describe('a text much shorter than a window does not depend on the filler of its batch', () => {
+describe('a text much shorter than a window', () => {
   // Experts take a quarter of an even share: in a batch full of one short text, three of four choices are dropped.
   const tight = { factor: 0.25, evalFactor: 0.25, attention: 'all', k: 2 } as const
   const short = { text: 'war' }
 
-  test('it is routed as without capacity', async () => {
+  test('is routed as without a capacity limit, whatever the filler of its batch', async () => {
     const run = await trained(tight)
     const trace = await using(run, (model) => model.trace(short))
     expect(trace.tokens).toHaveLength(3)
@@ -176,14 +176,14 @@ describe('a text much shorter than a window does not depend on the filler of its
     expect(await using(free, (model) => model.trace(short))).toEqual(trace)
   })
 
-  test('also with expert-choice', async () => {
+  test('is routed as by top-k without a capacity limit if its router is expert-choice', async () => {
     const run = await trained({ router: 'expert-choice', k: 2, factor: 0.25, evalFactor: 0.25, attention: 'all' })
     const trace = await using(run, (model) => model.trace(short))
     const free = withSettings(run, { moe: { router: 'top-k', capacity: 'none' } })
     expect(await using(free, (model) => model.trace(short))).toEqual(trace)
   })
 
-  test.each([1, 2, 8])('it is the same in a batch of %d windows as in one of four', async (batch) => {
+  test.each([1, 2, 8])('is routed in a batch of %d windows as in a batch of four', async (batch) => {
     const run = await trained(tight)
     const trace = await using(run, (model) => model.trace(short))
     const other = await using(withSettings(run, { batch }), (model) => model.trace(short))
@@ -239,7 +239,7 @@ test('with experts in attention, routers come in the order of routing.jsonl', as
 test('top tokens of all experts cover every assignment of the sample', async () => {
   const answers = await inSequence([0, 1, 2, 3], (expert) => model.topTokens({ router: 1, expert }))
   const looked = answers[0]?.looked as number
-  // One choice in each of two prototypes.
+  // Each token has one choice in each of two prototypes.
   expect(answers.reduce((sum, { assigned }) => sum + assigned, 0)).toBe(2 * looked)
   for (const { step, tokens } of answers) {
     expect(step).toBe(2)

@@ -1,4 +1,4 @@
-/** The newest checkpoint of a run with its text. It answers one question at a time. */
+/** A model from the newest checkpoint of a run, with the text of the run. It answers one question at a time. */
 
 import { physicalCores } from '../../../engine/native/cores.ts'
 import { openRunData } from '../../../node/run/session.ts'
@@ -13,9 +13,12 @@ import { ProblemError } from '../http/problem.ts'
 import type { ExpertRef, TraceInput, UnnamedTrace } from './messages.ts'
 import { permittedData } from './permitted-data.ts'
 
-/** Characters traced of a text, documents listed, tokens sampled, and tokens listed per expert. */
+/** Limits of the characters traced of a text, documents listed, tokens sampled, and tokens listed per expert. */
 const limits = { characters: 20_000, documents: 1000, sample: 20_000, topTokens: 40 }
-/** The CPU, with few threads: a training may need the others, or the memory of a GPU, which need not be here at all. */
+/**
+ * The model runs on the CPU with few threads: a training may need the other threads or the memory of a GPU, and this
+ * machine may have no GPU.
+ */
 const engine = { device: 'cpu', math: 'float32', threads: Math.min(2, physicalCores()) } as const
 
 export class TracedModel {
@@ -33,7 +36,8 @@ export class TracedModel {
   }
 
   /**
-   * Routes without capacity, as in generation: a text's trace must not depend on the filler of its batch.
+   * Opens the newest checkpoint. It routes without a capacity limit, as in generation, because a text's trace must not
+   * depend on the filler of its batch.
    * @param readable Real paths outside the run that may be read
    * @throws UsageError if there is no run or no checkpoint, or the model is dense
    */
@@ -41,7 +45,7 @@ export class TracedModel {
     return new TracedModel(await openTracer(directory, 'none', engine, () => {}), directory, readable)
   }
 
-  /** Held-out documents; if there are too many to list, evenly spaced ones. */
+  /** Held-out documents; if there are too many to list, evenly spaced documents. */
   documents(): Promise<DocumentList> {
     this.listed ??= this.list().catch((error: unknown) => {
       this.listed = undefined
@@ -70,7 +74,7 @@ export class TracedModel {
 
   private async traceText(text: string): Promise<UnnamedTrace> {
     const { tokenizer } = this.open
-    // Does not cut a surrogate pair in half.
+    // A surrogate pair must not be cut in half.
     const start = text.slice(0, limits.characters).replace(/[\ud800-\udbff]$/, '')
     const ids = await tokenizer.encode(start)
     if (ids.length === 0) throw new ProblemError(400, 'The tokenizer of this run makes no tokens of this text.')

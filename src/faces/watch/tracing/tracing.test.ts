@@ -17,7 +17,7 @@ test('the documents of a Megatron-Core trace are its recorded steps', async () =
   expect(await tracing.trace(trace, { document: 1 }, never)).toMatchObject({ run: 't1', step: 20 })
 })
 
-test('it has no model, and a step outside the trace is unknown', async () => {
+test('a Megatron-Core trace has no model, and a step outside it is unknown', async () => {
   await expect(tracing.trace(trace, { text: 'a' }, never)).rejects.toMatchObject({ status: 409 })
   await expect(tracing.topTokens(trace, { router: 0, expert: 0 }, never)).rejects.toMatchObject({ status: 409 })
   await expect(tracing.trace(trace, { document: 3 }, never)).rejects.toMatchObject({ status: 404 })

@@ -1,4 +1,4 @@
-/** Which experts tokens go to: computed from a run's checkpoint, or read from a Megatron-Core trace. */
+/** Finds the experts of tokens: computed from a run's checkpoint, or read from a Megatron-Core trace. */
 import type { DocumentList, TokenTrace, TopTokens } from '../api.ts'
 import { ProblemError } from '../http/problem.ts'
 import type { WatchedRun } from '../runs/collection.ts'
