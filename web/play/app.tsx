@@ -1,4 +1,4 @@
-/** The page: lessons and controls at the side, and what the trainings show. */
+/** The page: lessons and controls at the side, and the panels of the trainings. */
 import { useEffect, useState } from 'preact/hooks'
 import { missingGpu } from '../../src/faces/library/web.ts'
 import { Message } from '../src/controls/message.tsx'

@@ -1,4 +1,7 @@
-/** Settings of both sides, what they share, and the buttons that start and stop. */
+/**
+ * The settings of each side, the settings that both share, and the buttons that start and stop. A side, A or B, is one
+ * of the two trainings that the page compares.
+ */
 import type { ReadonlySignal, Signal } from '@preact/signals'
 import { useId } from 'preact/hooks'
 import { Segments, Select } from '../src/controls/selection.tsx'
@@ -203,7 +206,7 @@ function NumberField({ label, value, min, max, set }: NumberFieldProps) {
   )
 }
 
-/** Starts, stops, saves and opens trainings. */
+/** Buttons that start, stop, save and open trainings. */
 export function Actions({ disabled }: { readonly disabled: boolean }) {
   return (
     <div class="actions">

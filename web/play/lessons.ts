@@ -1,10 +1,10 @@
-/** Short texts, each with two settings to train side by side. They say what to look at, and not what will come out. */
+/** Short texts, each with two settings to train side by side. They point at measures, and do not reveal the outcome. */
 import { defaultSetting, type Setting } from './settings.ts'
 
 export interface Lesson {
   readonly title: string
   readonly text: string
-  /** What to look at while it trains. */
+  /** The measures and maps to look at while the models train. */
   readonly look: string
   readonly a: Partial<Setting>
   readonly b: Partial<Setting>

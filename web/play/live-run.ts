@@ -19,11 +19,11 @@ export type SideName = 'A' | 'B'
 /**
  * - `empty`: nothing is open
  * - `preparing`: the text is read, the model is compiled
- * - `failed`: nothing is open, or training ended; `problem` says why
+ * - `failed`: the run could not be opened, or its training failed; `problem` has the reason
  */
 export type Phase = 'empty' | 'preparing' | 'paused' | 'running' | 'finished' | 'failed'
 
-/** Steps come faster than a page needs to be drawn. */
+/** Shortest time between two redraws: steps come faster than a page needs to be drawn. */
 const REDRAW_MS = 120
 /** Shortest time between two routings of the same text. */
 const ROUTE_MS = 1500
@@ -36,18 +36,18 @@ export const storeOf = (side: SideName): string => `play-${side}`
 export class LiveRun {
   readonly side: SideName
   readonly phase = signal<Phase>('empty')
-  /** What is being prepared, or a notice. */
+  /** The part of the preparation that is under way, or a notice. */
   readonly message = signal('')
   readonly problem = signal<string | null>(null)
   readonly opened = signal<OpenedTraining | null>(null)
-  /** Grows with new records, a few times a second. */
+  /** Number that grows with new records, a few times a second. */
   readonly version = signal(0)
   readonly records: TrainRecord[] = []
   readonly evaluations: EvalRecord[] = []
   readonly trace = signal<TokenTrace | null>(null)
   readonly written = signal('')
   readonly isWriting = signal(false)
-  /** Undefined for a dense model, or before the first step. */
+  /** Routers and snapshots; undefined for a dense model, or before the first step. */
   readonly routing: ReadonlySignal<RoutingIndex | undefined>
   snapshots = new Snapshots()
 
@@ -79,7 +79,7 @@ export class LiveRun {
     return this.records.at(-1)?.step ?? 0
   }
 
-  /** Starts a training of a configuration, and trains. */
+  /** Opens a new training of a configuration, and trains. */
   start(config: ConfigInput, text: PageText): Promise<void> {
     return this.open((worker) => worker.open({ config, text, store: storeOf(this.side) }))
   }
@@ -89,12 +89,12 @@ export class LiveRun {
     return this.open((worker) => worker.resume({ store: storeOf(this.side), text }), false)
   }
 
-  /** Opens a run of a zip file; it stays paused. */
+  /** Opens the run of a zip file; it stays paused. */
   importZip(zip: Uint8Array, text: PageText): Promise<void> {
     return this.open((worker) => worker.import({ zip, text, store: storeOf(this.side) }), false)
   }
 
-  /** Trains on, to the end or until paused. */
+  /** Continues to train, to the end or until paused. */
   async run(): Promise<void> {
     const { worker } = this
     const config = this.opened.value?.config
@@ -120,7 +120,7 @@ export class LiveRun {
     this.worker = null
     this.stopWriting?.abort()
     this.clear()
-    // One that prepares has nothing to store, and one that failed does not answer.
+    // A worker that prepares has nothing to store, and a worker that failed does not answer.
     if (isOpen) await worker?.close().catch(() => undefined)
     port?.terminate?.()
   }
@@ -148,7 +148,7 @@ export class LiveRun {
     }
   }
 
-  /** Routes a text by the parameters of the moment, now and again while training goes on. */
+  /** Routes a text with the current parameters, now and repeatedly while training goes on. */
   route(text: string): void {
     this.text = text
     this.routeAgain()

@@ -1,4 +1,4 @@
-/** A measure of both sides over the steps, as the dashboard draws it. */
+/** The curve of a measure of both sides over the steps, drawn as in the dashboard. */
 import { signal } from '@preact/signals'
 import { useMemo } from 'preact/hooks'
 import type { TrainRecord } from '../../src/faces/library/web.ts'
@@ -23,9 +23,9 @@ const measures = {
 type Measure = keyof typeof measures
 
 const measure = signal<Measure>('loss')
-/** As in the dashboard, the weight of earlier values. */
+/** Weight of earlier values, which has the same meaning as in the dashboard. */
 const SMOOTHING = 0.8
-/** More than the plot has pixels. */
+/** Limit of the points of a line, more than the plot has pixels. */
 const MAX_POINTS = 1600
 
 export function LossPanel() {

@@ -10,5 +10,6 @@ if (root) {
   render(<App />, root)
 }
 void findStored()
-// Chromium asks visitors nothing; elsewhere a question at the first visit would be about nothing that they know.
+// Chromium decides without asking the visitor. Other browsers would ask at the first visit, before visitors know of
+// anything that is stored.
 if ('chrome' in globalThis) void navigator.storage?.persist?.()

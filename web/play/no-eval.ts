@@ -1,4 +1,4 @@
-/** Schemas are checked without code made at run time, which the content security policy of the page forbids. */
+/** Schemas are checked without code generated at run time, which the content security policy of the page forbids. */
 import { config } from 'zod'
 
 config({ jitless: true })

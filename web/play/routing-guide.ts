@@ -1,4 +1,4 @@
-/** docs/routing.md as a page beside the page: the lessons link to its sections. */
+/** Builds docs/routing.md into a page of its own beside the page. The lessons link to its sections. */
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import MarkdownIt from 'markdown-it'
@@ -29,7 +29,7 @@ function pageOf(markdown: string): string {
     const { tag } = tokens[index] as { tag: string }
     return `<${tag} id="${sectionId(tokens[index + 1]?.content ?? '')}">`
   }
-  // Other guides are not part of the page.
+  // Links to other guides become plain text, because those guides are not part of the page.
   const text = markdown.replace(/\[([^\]]+)\]\((?!#|https?:)[^)]*\)/g, '$1')
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">

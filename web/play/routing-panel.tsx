@@ -41,7 +41,7 @@ export function RoutingPanel() {
   )
 }
 
-/** The layer that is shown over time; a model may have fewer. */
+/** Index of the router that is shown over time. A model may have fewer routers than the chosen index needs. */
 const routerIn = (index: RoutingIndex): number => Math.min(index.routers.length - 1, view.router.value)
 
 function SideMap({ run }: { readonly run: LiveRun }) {

@@ -1,4 +1,4 @@
-/** Each side in numbers: what it is, how far it is, and how good. */
+/** The numbers of each side: its size, its progress and its quality. */
 import { fixed, grouped, percent } from '../../src/core/text/numbers.ts'
 import { Swatch } from '../src/runs/swatch.tsx'
 import type { LiveRun } from './live-run.ts'

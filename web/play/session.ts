@@ -7,7 +7,7 @@ import { configOf, defaultSetting, defaultShared, describe, type Setting, type S
 
 const sideNames = ['A', 'B'] as const
 
-/** What the page remembers between visits. The runs are in the storage of the browser. */
+/** State that the page remembers between visits. The runs themselves are stored by {@link browserStore}. */
 interface Remembered {
   readonly shared: Shared
   readonly settings: Readonly<Record<SideName, Setting>>
@@ -40,13 +40,13 @@ effect(() => {
   try {
     localStorage.setItem(KEY, JSON.stringify(state))
   } catch {
-    // A browser that stores nothing: the next visit begins with the defaults.
+    // If the browser stores nothing, the next visit begins with the defaults.
   }
 })
 
-/** A text of the visitor's own; null: the speeches. */
+/** The visitor's own text; null for the speeches. */
 export const ownText = signal<{ readonly name: string; readonly content: string } | null>(null)
-/** Why something could not be done. */
+/** The reason why the last action failed, or null. */
 export const problem = signal<string | null>(null)
 /** The lesson that was tried last. */
 export const lesson = signal<Lesson | null>(null)
@@ -60,7 +60,10 @@ const phases = computed(() => sideNames.map((side) => runs[side].phase.value))
 export const isBusy = computed(() => phases.value.some((phase) => phase === 'running' || phase === 'preparing'))
 export const canContinue = computed(() => !isBusy.value && phases.value.includes('paused'))
 
-/** The name of a side's run: what it was started with, which the controls may no longer show. */
+/**
+ * The name of a side's run. It describes the settings that the run was started with, which the controls may no longer
+ * show; before a run is open, it describes the controls.
+ */
 export function nameOf(side: SideName): string {
   const moe = runs[side].opened.value?.config.model.moe
   if (moe === undefined) return `${side}: ${describe(settings[side].value)}`
@@ -70,14 +73,14 @@ export function nameOf(side: SideName): string {
   return `${side}: ${describe({ router: known, k, prototypes, capacity, factor, balance: balance.coefficient })}`
 }
 
-/** The embedded text: a file beside the page, for its size loaded when it is needed. */
+/** The speeches: a file beside the page, which is so large that it is loaded only when it is needed. */
 async function speeches(): Promise<PageText> {
   const answer = await fetch('./speeches.json').catch(() => null)
   if (!answer?.ok) throw new Error('The speeches cannot be loaded: is the page still served?')
   return { name: 'sotu', documents: await answer.json() }
 }
 
-/** Starts trainings with the settings as they are, in place of those that are open. */
+/** Starts trainings with the current settings, in place of the open trainings. */
 export const begin = () =>
   attempt(async () => {
     hasStored.value = false
@@ -90,7 +93,7 @@ export const begin = () =>
 
 export const pause = () => attempt(() => Promise.all(sideNames.map((side) => runs[side].pause())))
 
-/** Trains on with all that are paused. */
+/** Continues all paused trainings. */
 export function goOn(): void {
   for (const side of sideNames) if (runs[side].phase.value === 'paused') void runs[side].run()
 }
@@ -123,7 +126,7 @@ export const exportRun = (side: SideName) =>
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000)
   })
 
-/** Sets the controls to those of a lesson, and trains. */
+/** Sets the controls to the settings of a lesson, and trains. */
 export function tryLesson(chosen: Lesson): void {
   lesson.value = chosen
   settings.A.value = settingOf(chosen.a)
@@ -132,7 +135,7 @@ export function tryLesson(chosen: Lesson): void {
   void begin()
 }
 
-/** A file that the visitor dropped or chose: a text to train on. */
+/** Takes a file that the visitor dropped or chose as the text to train on. */
 export const takeText = (file: File) =>
   attempt(async () => {
     const content = await file.text()

@@ -13,7 +13,7 @@ function* choices(): Generator<{ setting: Setting; experts: number }> {
             yield { setting: fitting({ ...defaultSetting, router, prototypes, k, capacity }, experts), experts }
 }
 
-test('whatever is chosen is a configuration that trains', () => {
+test('every choice of the controls is a valid configuration', () => {
   let count = 0
   for (const { setting, experts } of choices()) {
     const config = defineConfig(configOf(setting, { ...defaultShared, experts }))
@@ -23,7 +23,7 @@ test('whatever is chosen is a configuration that trains', () => {
   expect(count).toBe(4 * 8 * 3 * 3 * 3)
 })
 
-test('every size and every lesson is a configuration, and lessons compare two that differ', () => {
+test('every size and lesson is a valid configuration, and the sides of a lesson differ only in their experts', () => {
   for (const size of Object.keys(sizes) as (keyof typeof sizes)[])
     expect(defineConfig(configOf(defaultSetting, { ...defaultShared, size })).model.width).toBe(sizes[size].model.width)
   for (const { title, a, b } of lessons) {
@@ -40,7 +40,7 @@ test('settings that a router does not use do not reach its configuration', () =>
   expect(moe).toMatchObject({ prototypes: 1, balance: { coefficient: 0 } })
 })
 
-test('a setting in one line', () => {
+test('a setting is described in one line', () => {
   expect(describe(defaultSetting)).toBe('top-1, capacity kx × 1.25, balancing 0.01')
   expect(describe({ ...defaultSetting, router: 'prototype', capacity: 'none' })).toBe(
     '2 top-1, no capacity limit, balancing 0.01',

@@ -1,7 +1,7 @@
-/** What a visitor chooses, and the configuration of the run that follows from it. */
+/** The choices of a visitor, and the configuration of a run that follows from them. */
 import type { RunInput } from '../../src/faces/library/web.ts'
 
-/** How experts are chosen: a router of `model.moe.router`, or no experts at all. */
+/** Routers to choose from: values of `model.moe.router`, and `dense` for a model without experts. */
 export const routers = {
   'top-k': { name: 'top-k', hint: 'Each token takes its k best experts.' },
   prototype: { name: 'prototypes', hint: 'Experts in Z groups; each token takes its k best of every group.' },
@@ -17,7 +17,7 @@ export type RouterName = keyof typeof routers
 
 export interface Setting {
   readonly router: RouterName
-  /** Experts of a token; with prototypes, of each prototype. */
+  /** Number of experts per token; with prototypes, per token in each prototype. */
   readonly k: number
   readonly prototypes: number
   readonly capacity: 'kx' | '1x' | 'none'
@@ -27,7 +27,7 @@ export interface Setting {
   readonly balance: number
 }
 
-/** What both sides share. */
+/** Settings that both sides share. */
 export interface Shared {
   readonly size: SizeName
   readonly experts: number
@@ -47,8 +47,9 @@ export const defaultSetting: Setting = {
 export const defaultShared: Shared = { size: 'tiny', experts: 8, steps: 600, seed: 0 }
 
 /**
- * The learning rates had the lowest held-out loss after 600 steps on the speeches, with top-1, of 3e-3, 6e-3, 1e-2 and 2e-2
- * (`tiny`) and of 6e-3, 1e-2 and 2e-2 (`small`). That of `large` is demo's.
+ * Sizes of models. After 600 steps on the speeches with top-1, the learning rate of `tiny` had the lowest held-out loss
+ * of 3e-3, 6e-3, 1e-2 and 2e-2, and the learning rate of `small` of 6e-3, 1e-2 and 2e-2. The learning rate of `large`
+ * is that of the preset demo.
  */
 export const sizes = {
   tiny: {
@@ -70,7 +71,7 @@ export const sizes = {
 
 export type SizeName = keyof typeof sizes
 
-/** What settings have no effect with a router, or none at all. */
+/** These functions return whether a setting has an effect with the chosen router. */
 export const usesK = ({ router }: Setting): boolean => router !== 'dense'
 export const usesPrototypes = ({ router }: Setting): boolean => router === 'prototype'
 export const usesCapacity = ({ router }: Setting): boolean => router !== 'dense'
@@ -116,7 +117,7 @@ export function configOf(setting: Setting, { size, experts, steps, seed }: Share
   }
 }
 
-/** One line, such as `2 top-1, capacity kx × 1.25, balancing 0.01`. */
+/** Describes a setting in one line, such as `2 top-1, capacity kx × 1.25, balancing 0.01`. */
 export function describe(setting: Setting): string {
   const { router, k, prototypes, capacity, factor, balance } = setting
   if (router === 'dense') return 'dense'

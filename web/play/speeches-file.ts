@@ -1,4 +1,4 @@
-/** The embedded text, the State of the Union addresses, as a file beside the page: [{ name, content }, ...]. */
+/** Builds the State of the Union addresses into a file beside the page: [{ name, content }, ...]. */
 import { readdir, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'

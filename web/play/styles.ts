@@ -1,4 +1,4 @@
-/** Lines of the two sides. */
+/** Line styles of the two sides. */
 import { assignStyles, type LineStyle } from '../src/palette.ts'
 import type { SideName } from './live-run.ts'
 

@@ -1,4 +1,4 @@
-/** A text in the colours of its experts, by both sides, again and again while they train. */
+/** A text in the colours of its experts, as both sides route it. It is routed repeatedly while they train. */
 import { type Signal, signal, useSignal, useSignalEffect } from '@preact/signals'
 import { Message } from '../src/controls/message.tsx'
 import '../src/tokens/tokens.css'

@@ -1,4 +1,4 @@
-/** Texts that both models write, also while they train: each token is of the parameters of its moment. */
+/** Texts that both models write, also while they train. Each token is computed with the parameters of that moment. */
 import { signal } from '@preact/signals'
 import type { LiveRun } from './live-run.ts'
 import { nameOf, openSides, runs } from './session.ts'

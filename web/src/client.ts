@@ -1,4 +1,4 @@
-/** Requests to the server. They can be aborted; a failed one throws an error whose message the page shows. */
+/** Requests to the server. They can be aborted; a failed request throws an error whose message the page shows. */
 import type { Change, Problem } from '../../src/faces/watch/api.ts'
 
 type Query = Readonly<Record<string, string | number | undefined>>
@@ -20,14 +20,14 @@ export async function getFloats(path: string, query: Query, signal?: AbortSignal
 const get = (path: string, query: Query, signal: AbortSignal | undefined): Promise<Response> =>
   checkResponse(fetch(urlOf(path, query), signal ? { signal } : {}))
 
-/** About the delay that browsers use. */
+/** Delay before a new connection, about as long as in browsers. */
 const RETRY_MS = 3000
 
 /**
  * Calls the listener for every change of a run, and with `null` when the connection opens or breaks. It is connected
  * only while the page is visible: browsers open at most six connections to a server for all their tabs, and a seventh
  * tab would wait for ever.
- * @returns a function that stops it
+ * @returns a function that ends the connection
  */
 export function onChanges(listener: (change: Change | null, connected: boolean) => void): () => void {
   let events: EventSource | null = null
@@ -46,7 +46,7 @@ export function onChanges(listener: (change: Change | null, connected: boolean) 
     source.addEventListener('error', () => {
       listener(null, false)
       if (source.readyState !== EventSource.CLOSED) return
-      // Browsers reconnect after a network error, but not after an HTTP error (of a proxy that has lost its server).
+      // Browsers reconnect after a network error, but not after an HTTP error of a proxy that has lost its server.
       end()
       timer = setTimeout(follow, RETRY_MS)
     })

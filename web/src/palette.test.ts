@@ -19,7 +19,7 @@ test('up to 32 runs have different styles, and the first eight have solid lines'
   )
 })
 
-test('a newer run does not change the styles of existing ones', () => {
+test('a newer run does not change the styles of existing runs', () => {
   fc.assert(
     fc.property(collection, (runs) => {
       const latest = { id: 'the latest', created: 2e12 }

@@ -1,8 +1,8 @@
 /** Colours that are distinguishable with any colour vision. */
 
 /**
- * For lines: Okabe and Ito 2008 without black and yellow, plus wine and olive of Paul Tol's schemes. Each is readable
- * on white and on near-black.
+ * Colours of lines: Okabe and Ito 2008 without black and yellow, plus wine and olive of Paul Tol's schemes. Each is
+ * readable on white and on near-black.
  */
 const lines = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#56b4e9', '#e69f00', '#aa3377', '#999933']
 const dashes: readonly (readonly number[])[] = [[], [8, 4], [2, 3], [10, 3, 2, 3]]
@@ -13,8 +13,8 @@ export interface LineStyle {
 }
 
 /**
- * Assigns a style to each run. A hash of its id selects the colour; if an older run has it, the next free one is used,
- * and once all colours are used they repeat with dashes. So a newer run never changes the styles of existing ones.
+ * Assigns a style to each run. A hash of its id selects the colour; if an older run has that colour, the next free one
+ * is used, and once all colours are used they repeat with dashes. So a newer run never changes the style of older ones.
  */
 export function assignStyles(
   runs: readonly { readonly id: string; readonly created: number | null }[],
@@ -32,7 +32,7 @@ export function assignStyles(
   )
 }
 
-/** FNV-1a. */
+/** FNV-1a hash of a text. */
 function hash(text: string): number {
   let value = 2166136261
   for (const character of text) value = Math.imul(value ^ character.charCodeAt(0), 16777619) >>> 0

@@ -69,7 +69,7 @@ test('after a lost connection is restored, all runs are reloaded', async () => {
   const events = opened()[0] as FakeEvents
   events.dispatchEvent(new Event('error'))
   expect(problem.value).toContain('lost')
-  // Even if the new server has the same version numbers.
+  // Versions grow even if the new server has the same version numbers.
   const before = version('a') ?? 0
   events.dispatchEvent(new Event('open'))
   await eventually(() => expect(version('a')).toBeGreaterThan(before))
@@ -90,7 +90,7 @@ test('after an HTTP error the page reconnects, which browsers do not do', async 
   }
 })
 
-test('the shown runs are the selected ones that match the filter; without a selection, all that match', () => {
+test('the shown runs are the selected runs that match the filter, or without a selection all that match', () => {
   const names = (runs: typeof shownRuns) => runs.value.map(({ id }) => id)
   collection.value = { ...served, runs: ['a1', 'a2', 'b'].map((id) => runWith({ id, name: id, path: id })) }
   filterText.value = 'a'

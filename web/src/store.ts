@@ -16,9 +16,9 @@ export const pageTitles: Readonly<Record<Page, string>> = {
 }
 
 export const page = inAddress<Page>('page', oneOf(pages), 'curves', true)
-/** Ids of the selected runs. Empty, the default: all runs. */
+/** Ids of the selected runs. An empty list, the default, means all runs. */
 export const chosen = inAddress<readonly string[]>('runs', list, [])
-/** In the language of runs/filter.ts. */
+/** Text of the filter, in the language of runs/filter.ts. */
 export const filterText = inAddress('filter', text, '')
 
 /** The run in the table that was last under the pointer or focused. */
@@ -31,9 +31,9 @@ export function pointAt(run: string | null): void {
   pointing = setTimeout(() => (pointed.value = run), 60)
 }
 
-/** Null until the first response. */
+/** The newest collection; null until the first response. */
 export const collection = signal<Collection | null>(null)
-/** Why the page has no data, or no new data. */
+/** The reason why the page has no data, or no new data; null if there is none. */
 export const problem = signal<string | null>(null)
 /** A number per run that changes whenever the run may have changed: views of a run depend on it. */
 export const versions = signal<ReadonlyMap<string, number>>(new Map())
@@ -44,16 +44,16 @@ const styles = computed(() => assignStyles(runs.value))
 export const styleOf = (run: string): LineStyle => styles.value.get(run) ?? { color: '#888888', dash: [] }
 export const runOf = (id: string): RunSummary | undefined => runs.value.find((run) => run.id === id)
 export const filter = computed(() => parseFilter(filterText.value))
-/** The runs that match the filter: those of the table. */
+/** The runs that match the filter, which the table lists. */
 export const matchingRuns = computed<readonly RunSummary[]>(() =>
   runs.value.filter((run) => matches(run, filter.value)),
 )
-/** The selected ones of them, which every page shows. */
+/** The selected runs among them, which every page shows. */
 export const shownRuns = computed<readonly RunSummary[]>(() =>
   chosen.value.length === 0 ? matchingRuns.value : matchingRuns.value.filter(({ id }) => chosen.value.includes(id)),
 )
 
-/** Why no run is shown, and what to do; for messages in place of a page. */
+/** Text of a message in place of a page: why no run is shown, and what to do. */
 export function whyNoRun(): string {
   if (matchingRuns.value.length === 0) return 'No run matches the filter.'
   const all = '“All”, above the runs, shows the others.'
@@ -62,12 +62,12 @@ export function whyNoRun(): string {
     : `The selected runs no longer exist. ${all}`
 }
 
-/** The page counts by itself, because a restarted server may repeat its version numbers. */
+/** Newest of `versions`. The page counts by itself, because a restarted server may repeat its version numbers. */
 let clock = 0
 
 /**
  * Loads the collection, then marks runs as changed; in this order, nothing is requested for a removed run.
- * @param changed Runs that changed; null if every run may have.
+ * @param changed Runs that changed; null if every run may have changed.
  */
 async function load(changed: ReadonlySet<string> | null): Promise<boolean> {
   try {

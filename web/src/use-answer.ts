@@ -1,13 +1,13 @@
 /**
  * A response of the server in a component. A new key clears the value and requests another; a new version requests
- * another and keeps the value until then.
+ * another value and keeps the old one until it arrives.
  */
 import { useEffect, useRef, useState } from 'preact/hooks'
 
 export interface Answer<T> {
-  /** Null until the first response for this key. */
+  /** The newest response for this key; null until the first. */
   readonly value: T | null
-  /** Why there is no value, or no newer one. */
+  /** The reason why there is no value, or no newer value. */
   readonly problem: string | null
   readonly loading: boolean
 }
@@ -17,7 +17,7 @@ const MIN_INTERVAL_MS = 1000
 
 type Version = number | string | null
 
-/** @param key null: make no request */
+/** Requests a value. @param key Identifies the value; null makes no request. */
 export function useAnswer<T>(
   key: string | null,
   version: Version,

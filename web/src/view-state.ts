@@ -7,7 +7,7 @@ import { batch, effect, type Signal, signal } from '@preact/signals'
 /** Converts a field to and from its text in the address. */
 interface Codec<T> {
   readonly write: (value: T) => string
-  /** Undefined for invalid text; the field then has its default. */
+  /** The value of a text; undefined for invalid text, so that the field has its default. */
   readonly read: (text: string) => T | undefined
 }
 
@@ -40,7 +40,7 @@ interface Field {
   /** Whether a change adds an entry to the browser's history. */
   readonly step: boolean
   readonly load: (text: string | null) => void
-  /** Undefined for the default. */
+  /** Text of the value in the address; undefined for the default. */
   readonly save: () => string | undefined
 }
 

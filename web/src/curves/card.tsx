@@ -16,7 +16,7 @@ import { SeriesLoader } from './series/series-loader.ts'
 import { from, logY, seedBands, to, withOutliers } from './settings.ts'
 import { ValueTable } from './value-table.tsx'
 
-/** More points than a large card has pixels. */
+/** Limit of the points of a line, more than a large card has pixels. */
 const MAX_POINTS = 1600
 
 /** All small cards have the same height. */
@@ -118,9 +118,9 @@ function CardBody({ loader, figure, asTable, large }: CardBodyProps) {
   return (
     <>
       {!asTable.value && <Chart figure={figure.value} />}
-      {/* A large card covers the table of runs, which serves as legend. */}
+      {/* A large card covers the table of runs, which is the legend of small cards. */}
       {(asTable.value || large) && <ValueTable metric={metric} axis={axis} lines={lines} />}
-      {/* The previous values stay visible. */}
+      {/* After a failed request, the previous values stay visible. */}
       {problem.value !== null && disconnected.value === null && <p class="card-problem bad">{problem.value}</p>}
     </>
   )

@@ -68,7 +68,7 @@ export function Chart({ figure }: { readonly figure: Figure }) {
 const tipTitle = (axis: XAxis, x: number) =>
   axis === 'step' ? `Step ${Math.round(x).toLocaleString('en-US')}` : `${axisTitles[axis]} ${xText(axis, x)}`
 
-/** Rounds to about a thousandth of the range, so that the address has no more digits than the eye can drag. */
+/** Rounds to about a thousandth of the range, so that the address has no more digits than a drag is precise. */
 function rounded(value: number, span: number): number {
   const step = 10 ** Math.floor(Math.log10(span / 1000))
   return Number((Math.round(value / step) * step).toPrecision(12))

@@ -1,4 +1,4 @@
-/** Notes on the edges of a plot that values are beyond them. A press shows these values in all plots. */
+/** Notes at the edges of a plot that values lie beyond them. A press on a note shows these values in all plots. */
 import { formatValue } from '../format-value.ts'
 import type { Outside } from './drawing/outliers.ts'
 import { withOutliers } from './settings.ts'

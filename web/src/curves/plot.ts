@@ -1,8 +1,8 @@
 /**
  * A plot on the page. uPlot provides the axes, the cursor, the zoom and their synchronisation over all plots. Its own
  * series would have to share their x values, which runs do not, so a worker paints the lines as a picture that is drawn
- * into uPlot's box. Until a new picture arrives the previous one is drawn, moved to where its values are now. If the
- * worker fails, the page paints.
+ * into uPlot's box. Until a new picture arrives, the previous picture is drawn at the current place of its values. If
+ * the worker fails, the page paints.
  */
 import uPlot from 'uplot'
 import 'uplot/dist/uPlot.min.css'
@@ -28,13 +28,13 @@ export interface PlotContent {
 }
 
 export interface PlotEvents {
-  /** Null: the whole range. */
+  /** Called with a selected range; null for the whole range. */
   readonly zoom: (range: Range | null) => void
-  /** The pointer is at these values, and at these pixels of the window; null once it left. */
+  /** Called with the values and the pixels of the window at the pointer; null once it left. */
   readonly hover: (at: { x: number; y: number; left: number; top: number } | null) => void
 }
 
-/** Fewer pixels are a click and not a drag. */
+/** Shortest drag: fewer pixels are a click. */
 const MIN_DRAG_PX = 4
 
 let shared: Painter | null = null
@@ -81,7 +81,7 @@ export class Plot {
   }
 
   destroy(): void {
-    // uPlot may still draw once, as scheduled before.
+    // uPlot may still draw once, if that was scheduled before.
     this.isDestroyed = true
     painter().cancel(this)
     this.painted?.bitmap.close()
@@ -195,7 +195,7 @@ export class Plot {
   }
 }
 
-/** Rounds to whole pixels, or the picture would be blurred: at a pixel ratio of 1.25, uPlot's box has fractions. */
+/** Rounds to whole pixels, so that the picture is not blurred: at a pixel ratio of 1.25, uPlot's box has fractions. */
 function snapToPixels({ left, top, width, height }: Box): Box {
   const corner = { left: Math.round(left), top: Math.round(top) }
   return { ...corner, width: Math.round(left + width) - corner.left, height: Math.round(top + height) - corner.top }

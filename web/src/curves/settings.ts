@@ -10,7 +10,7 @@ export const smoothing = inAddress('smoothing', number, 0.6)
 export const seedBands = inAddress('bands', flag, false)
 /** Whether outliers count for the range of y. */
 export const withOutliers = inAddress('outliers', flag, false)
-/** Visible range of the x axis, in its unit; null: up to the last point. */
+/** Visible range of the x axis, in its unit; null for the first or the last point. */
 export const from = inAddress('from', optional(number), null, true)
 export const to = inAddress('to', optional(number), null, true)
 export const search = inAddress('metrics', text, '')

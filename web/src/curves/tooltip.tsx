@@ -42,11 +42,11 @@ export function Tooltip({ place, title, readings: shown, of }: TooltipProps) {
   )
 }
 
-/** Width that it may need. */
+/** Width that the tooltip may need, in pixels. */
 const WIDTH = 460
 const GAP = 14
 
-/** On the side of the pointer where the window has room; it may extend beyond the card. */
+/** Places the tooltip on the side of the pointer where the window has room; it may extend beyond the card. */
 function positionNear({ left, top }: HoverPoint) {
   if (left + GAP + WIDTH <= innerWidth) return { top: `${top}px`, left: `${left + GAP}px` }
   if (left - GAP - WIDTH >= 0) return { top: `${top}px`, right: `${innerWidth - left + GAP}px` }

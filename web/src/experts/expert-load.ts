@@ -5,32 +5,33 @@
  */
 import { percent } from '../../../src/core/text/numbers.ts'
 
-/** From here on an expert gets more than usual capacity factors admit. */
+/** Load over mean from which an expert gets more than usual capacity factors admit. */
 export const OVERLOADED_FROM = 2
 
 export const UNMARKED = 0
 export const DEAD = 1
 export const OVERLOADED = 2
 
-/** Before drops, or after. */
+/** Loads before drops, or after drops. */
 export const loadKinds = ['before', 'after'] as const
 export type LoadKind = (typeof loadKinds)[number]
 
 export interface Load {
-  /** Assignments before drops, and those kept. */
+  /** Assignments before drops, and kept assignments. */
   readonly tokens: number
   readonly kept: number
-  /** Over the mean before drops; 0 if nothing was assigned at all. */
+  /** Loads over the mean before drops; 0 if nothing was assigned at all. */
   readonly overMean: number
   readonly keptOverMean: number
   /** Share of all assignments of the router. */
   readonly share: number
-  /** Share of the assignments to this expert. */
+  /** Share of the assignments to this expert that were dropped. */
   readonly dropRate: number
 }
 
 /**
- * @param loads Before drops [width], then kept [width], at `offset`
+ * The load of an expert.
+ * @param loads Loads before drops [width], then kept loads [width], from `offset` on
  * @param experts Number of experts of the router, at most `width`
  */
 export function loadOf(loads: Float32Array, offset: number, width: number, experts: number, expert: number): Load {

@@ -12,10 +12,10 @@ interface ExpertPanelProps {
   readonly router: number
   readonly info: RouterInfo
   readonly expert: number
-  /** At the shown snapshot; null while it is loading. */
+  /** Load at the shown snapshot; null while it is loading. */
   readonly load: Load | null
   readonly step: number
-  /** [snapshots][2][width] of the router. */
+  /** Loads of the router, of shape [snapshots][2][width]; null while they are loading. */
   readonly history: Float32Array | null
   readonly width: number
   readonly at: ReadonlySignal<number>

@@ -1,4 +1,4 @@
-/** Balance of one router, and how decided it is, over the snapshots. */
+/** Lines over the snapshots that show how balanced one router is, and how sure of its choices. */
 import type { ReadonlySignal } from '@preact/signals'
 import { useMemo } from 'preact/hooks'
 import { percent } from '../../../src/core/text/numbers.ts'

@@ -25,7 +25,7 @@ export function RoutingControls({ run, runs, names, router }: RoutingControlsPro
   )
 }
 
-/** Which heat map is shown, and how. */
+/** Controls that select a heat map and its look. */
 export function MapControls({ names, router }: Pick<RoutingControlsProps, 'names' | 'router'>) {
   return (
     <>

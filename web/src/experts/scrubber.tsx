@@ -9,7 +9,7 @@ interface ScrubberProps {
   /** Whether a snapshot is loaded; playing waits for it. */
   readonly ready: (snapshot: number) => boolean
   readonly running: boolean
-  /** Snapshots in the file; `steps` may be some of them. */
+  /** Number of snapshots in the file; `steps` may have only some of them. */
   readonly of: number
 }
 
@@ -81,7 +81,7 @@ export function Scrubber({ steps, at, ready, running, of }: ScrubberProps) {
 const thinningNote = (kept: number, of: number) =>
   kept < of ? `${grouped(kept)} of the ${grouped(of)} snapshots in the file are shown, evenly spaced` : undefined
 
-/** At the last snapshot, playing starts over. */
+/** Starts or pauses playing. At the last snapshot, playing starts over. */
 export function togglePlaying(steps: readonly number[], at: number): void {
   playing.value = !playing.value
   if (playing.value && at >= steps.length - 1) moveTo(steps[0] ?? 0)
@@ -95,7 +95,7 @@ function usePlayer(steps: ScrubberProps['steps'], at: ScrubberProps['at'], ready
       frame = requestAnimationFrame(tick)
       const next = at.peek() + 1
       if (now < due || (next < steps.peek().length && !ready(next))) return
-      // Late snapshots are not caught up with.
+      // Playing does not hurry after late snapshots.
       due = Math.max(due + 1000 / speed.peek(), now)
       if (next >= steps.peek().length) playing.value = false
       else moveTo(steps.peek()[next] as number)

@@ -1,6 +1,6 @@
 /**
- * A small line over the snapshots, with the value at the current one. It shares its x axis with the heat map of experts
- * over time: a snapshot is as wide as a cell there.
+ * A small line over the snapshots, with its value at the current snapshot. It shares its x axis with the heat map of
+ * experts over time: a snapshot is as wide as a cell there.
  */
 import { type ReadonlySignal, useSignalEffect } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
@@ -108,7 +108,7 @@ function drawLines(
   })
 }
 
-/** If several snapshots share a pixel, draws their lowest and highest value. */
+/** The path of a line. If several snapshots share a pixel, it passes through their lowest and highest value. */
 function pathOf(values: Values, width: number, y: (value: number) => number): Path2D {
   const path = new Path2D()
   const stride = Math.max(1, Math.floor(values.length / Math.max(1, width)))

@@ -13,13 +13,13 @@ export const chosenRun = inAddress('run', optional(text), null, true)
 export const map = inAddress('map', oneOf(maps), 'layers', true)
 export const order = inAddress('order', oneOf(orders), 'number')
 export const loadKind = inAddress('load', oneOf(loadKinds), 'before')
-/** Of the colours: fits the shown loads, or ends at this load over mean. */
+/** Scales of the colours: `auto` fits the shown loads, the others end at this load over mean. */
 export const scales = ['auto', ...scaleEnds.map(String)] as const
 export const scale = inAddress('scale', oneOf(scales), 'auto')
-/** Index in RoutingIndex.routers. */
+/** Index of the selected router in RoutingIndex.routers. */
 export const router = inAddress('router', index, 0, true)
 export const expert = inAddress('expert', optional(index), null, true)
-/** Null: always the newest. */
+/** Step in the address; null to follow the newest. */
 const restingStep = inAddress('at', optional(number), null)
 const movingStep = signal<number | null>(null)
 
@@ -28,7 +28,7 @@ export const playing = signal(false)
 export const speeds = [4, 12, 30] as const
 export const speed = signal<(typeof speeds)[number]>(12)
 
-/** The current step; null: the newest. */
+/** The current step; null for the newest. */
 export const step = () => movingStep.value ?? restingStep.value
 
 let resting: ReturnType<typeof setTimeout> | undefined

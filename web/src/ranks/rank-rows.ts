@@ -1,4 +1,7 @@
-/** Rows of the table of ranks: shares of the time of a step, loads over their mean, and how a rank differs from others. */
+/**
+ * Rows of the table of ranks: shares of the time of a step, loads over their mean, and how a rank differs from the
+ * others.
+ */
 import { processName } from '../../../src/core/text/rank-name.ts'
 import type { RanksOfSteps } from '../../../src/faces/watch/api.ts'
 
@@ -23,9 +26,9 @@ export interface RankRow {
   readonly step: number
   /** Mean over the other ranks of the time that they wait for this one, ms. */
   readonly waitedFor: number
-  /** Assignments over the mean of all ranks; null if every rank has all experts. */
+  /** Assignments of the rank over the mean of all ranks; null if every rank has all experts. */
   readonly load: number | null
-  /** Time of computing over the median of the other ranks. */
+  /** Ratio of the time of computing to the median of the other ranks. */
   readonly computeOverOthers: number
 }
 
@@ -40,7 +43,7 @@ export interface RankTable {
   readonly slowest: RankRow | null
 }
 
-/** As in the warnings of a training (`src/train/loop/slow-rank.ts`). */
+/** Limits beyond which a rank is slow, the same as in the warnings of a training (`src/train/loop/slow-rank.ts`). */
 const [SLOW, COSTLY] = [1.25, 0.05]
 
 export function rankTable(ranks: RanksOfSteps): RankTable {

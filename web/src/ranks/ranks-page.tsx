@@ -1,4 +1,4 @@
-/** The ranks page: where the time of a step goes on each rank of a run, and the load of its experts. */
+/** The ranks page: how each rank of a run spends the time of a step, and the load of its experts. */
 
 import { fixed, grouped, percent, significant } from '../../../src/core/text/numbers.ts'
 import type { RanksOfSteps, RunSummary } from '../../../src/faces/watch/api.ts'

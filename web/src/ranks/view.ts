@@ -2,10 +2,10 @@
 import { inAddress, number, oneOf, optional } from '../view-state.ts'
 
 const spans = ['mean', 'step'] as const
-/** Whether times are means over the last steps, or those of one step. */
+/** Whether times are means over the last steps, or the times of one step. */
 export const span = inAddress('span', oneOf(spans), 'mean')
-/** The last step shown; null: always the newest. */
+/** The last step shown; null to follow the newest. */
 export const lastStep = inAddress('until', optional(number), null)
 
-/** Steps of a mean; a warning of a slow rank is over as many. */
+/** Number of steps of a mean, the same as in a warning about a slow rank. */
 export const MEAN_STEPS = 20

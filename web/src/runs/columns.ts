@@ -1,4 +1,4 @@
-/** Columns of the table of runs: fixed ones, and one for each configuration field that the user adds. */
+/** Columns of the table of runs: fixed columns, and one for each configuration field that the user adds. */
 
 import { compact, dash } from '../../../src/core/text/numbers.ts'
 import type { RunSummary } from '../../../src/faces/watch/api.ts'
@@ -8,10 +8,13 @@ export interface Column {
   readonly title: string
   /** The sort key. */
   readonly value: (run: RunSummary) => string | number | null
-  /** Undefined if the table has a special cell for the column. */
+  /** Text of a cell; undefined if the table has a special cell for the column. */
   readonly text?: (run: RunSummary) => string
   readonly numeric: boolean
-  /** In pixels. That of the name is a minimum: it takes the width that others leave, until the user sets it. */
+  /**
+   * Width in pixels. The column of the name has it as a minimum: it takes the width that other columns leave, until the
+   * user sets its width.
+   */
   readonly width: number
 }
 

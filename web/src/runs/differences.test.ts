@@ -35,7 +35,7 @@ describe('an experiment', () => {
     expect(experimentOf({ lr: 0.1, k: 1, 'data.seedling': 3 })).not.toBe(one)
   })
 
-  it('of a study is an arm: its runs with all seeds, whatever the threads of a machine', async () => {
+  it('of a study is an arm with the runs of all seeds, whatever the threads of a machine', async () => {
     const arms = {
       'top-1': { 'model.moe.router': 'top-k' },
       hash: { 'model.moe.router': 'hash' },
@@ -53,7 +53,7 @@ describe('an experiment', () => {
     expect(new Set([...experiments.values()].flatMap((each) => [...each])).size).toBe(3)
   })
 
-  it('outside a study depends on the threads, which someone may compare', () => {
+  it('outside a study depends on the threads, which a user may compare', () => {
     const [one, two] = [1, 2].map((threads) => experimentOf({ 'train.seed': threads, 'runtime.threads': threads }))
     expect(one).not.toBe(two)
   })

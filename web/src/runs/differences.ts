@@ -8,7 +8,7 @@ export type Value = string | number | boolean | null
 
 export interface Difference {
   readonly field: string
-  /** One per run; undefined if the run lacks the field. */
+  /** Value of each run; undefined if the run lacks the field. */
   readonly values: readonly (Value | undefined)[]
   readonly seed: boolean
 }
@@ -30,14 +30,15 @@ export function differences(runs: readonly Pick<RunSummary, 'config'>[]): readon
     const values = runs.map(({ config }) => (Object.hasOwn(config, field) ? config[field] : undefined))
     if (new Set(values).size > 1) rows.push({ field, values, seed: isSeed(field) })
   }
-  // A dense run lacks all fields of experts: twenty rows with one cause.
+  // A dense run lacks all fields of experts: twenty rows with one cause, which come after the others.
   const rank = ({ seed, values }: Difference) => (seed ? 2 : values.includes(undefined) ? 1 : 0)
   return rows.sort((one, other) => rank(one) - rank(other))
 }
 
 /**
- * Equal for runs that differ at most in seeds. In a study the threads of a run are those of the machine that it was done
- * on, and the name of the arm stands for its fields. Null without a configuration, as the experiment is then unknown.
+ * Key of the experiment of a run, equal for runs that differ at most in seeds. In a study, the key leaves out the
+ * threads, which follow from the machine of a run, and the name of the arm, which stands for other fields. It is null
+ * without a configuration, because the experiment is then unknown.
  */
 export function experimentOf(config: FlatConfig): string | null {
   const ofStudy = Object.hasOwn(config, 'study.arm') ? ['study.arm', 'runtime.threads'] : []

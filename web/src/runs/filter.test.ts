@@ -30,7 +30,7 @@ describe('the filter', () => {
     ['name<b', []],
     ['k=1 k=2', []],
     ['constructor=1', []],
-  ])('%s', (text, names) => {
+  ])('finds the runs that match "%s"', (text, names) => {
     expect(found(text)).toEqual(names)
     expect(parseFilter(text).problem).toBeNull()
   })

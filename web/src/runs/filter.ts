@@ -40,7 +40,8 @@ const facts: Readonly<Record<string, (run: RunSummary) => string | number | null
   tokens_per_second: ({ tokensPerSecond }) => tokensPerSecond,
 }
 
-// Optionally a field and an operator; then text in quotes (the closing one may be missing), or up to the next space.
+// A term is text in quotes (the closing quote may be missing) or up to the next space, optionally after a field and an
+// operator.
 const term = /([^\s"=!<>:]+)(!=|<=|>=|[=<>:])(?:"([^"]*)("?)|(\S*))|"([^"]*)("?)|(\S+)/g
 
 export function parseFilter(text: string): Filter {

@@ -1,4 +1,4 @@
-/** The name of a run or of a band, without the folder that all runs have in common. If it is too long it loses its middle. */
+/** The name of a run or of a band, without the folder that all runs share. If it is too long, it loses its middle. */
 import { nameParts } from './names.ts'
 import { sharedFolder } from './table-state.ts'
 

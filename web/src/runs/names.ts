@@ -2,7 +2,7 @@
 
 /** Characters at the end of a name that stay visible: runs of a sweep have the same beginning and differ at the end. */
 const TAIL = 10
-/** Longest end with the seed and the learning rate of a run of a study. */
+/** Longest end that stays visible with the seed and the learning rate of a run of a study, in characters. */
 const MAX_STUDY_TAIL = 20
 
 /** A name in two parts, of which the first is cut off where there is no room. */

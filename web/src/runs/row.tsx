@@ -10,10 +10,10 @@ import { columns, showOnly, toggleShown } from './table-state.ts'
 
 interface RowProps {
   readonly run: RunSummary
-  /** Index in the whole table. */
+  /** Index of the row in the whole table. */
   readonly index: number
   readonly shown: boolean
-  /** Whether keyboard shortcuts apply to it. */
+  /** Whether keyboard shortcuts apply to the row. */
   readonly active: boolean
   readonly activate: () => void
 }
@@ -64,7 +64,7 @@ function NameCell({ run, shown }: { readonly run: RunSummary; readonly shown: bo
   )
 }
 
-/** A run of a study has its path on another line. */
+/** Tooltip of a name. A run of a study has its path on another line. */
 const titleOf = ({ name, path }: RunSummary): string => `${name}: show only this run${path === name ? '' : `\n${path}`}`
 
 const stateTitles: Readonly<Record<RunState, string>> = {

@@ -1,6 +1,6 @@
 /**
- * The table of runs. All rows have the same height, so that only visible ones need to be rendered: hundreds of runs
- * that change twice a second stay smooth.
+ * The table of runs. All rows have the same height, so that only visible rows need to be rendered: a table of hundreds
+ * of runs that change twice a second stays smooth.
  */
 import { useComputed, useSignal } from '@preact/signals'
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks'
@@ -26,7 +26,7 @@ import {
 
 const ROW_HEIGHT = 34
 const HEAD_HEIGHT = 30
-/** Rows rendered above and below the visible ones. */
+/** Number of rows rendered above and below the visible rows. */
 const MARGIN = 6
 
 export function RunsTable() {
@@ -107,7 +107,7 @@ export function RunsTable() {
   )
 }
 
-/** While the name takes what others leave, the table fills its box. */
+/** While the column of the name takes the width that the others leave, the table fills its box. */
 function tableStyle() {
   const sum = columnWidths.value.reduce<number>(
     (total, pixels, i) => total + (pixels ?? columns.value[i]?.width ?? 0),

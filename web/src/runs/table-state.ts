@@ -1,4 +1,7 @@
-/** State of the table of runs, all of it in the address, and the resulting rows. */
+/**
+ * State of the table of runs, and the resulting rows. The state is in the address, except for the widths of columns,
+ * which the browser keeps (shell/sizes.ts).
+ */
 import { computed, type ReadonlySignal } from '@preact/signals'
 import type { RunSummary } from '../../../src/faces/watch/api.ts'
 import { resetSize, resize, sizes } from '../shell/sizes.ts'
@@ -30,7 +33,7 @@ const sizeName = (id: string) => `column ${id}`
 export const MIN_COLUMN = 48
 export const MAX_COLUMN = 800
 
-/** Widths of the columns, in pixels; null: what the others leave, but at least the width of the column. */
+/** Widths of the columns in pixels; null for the width that the others leave, but at least the width of the column. */
 export const columnWidths = computed(() =>
   columns.value.map(({ id, width }) => {
     const set = sizes.value[sizeName(id)]
@@ -59,21 +62,21 @@ export const sharedFolder = computed(() => sharedFolderOf(runs.value.map(({ name
 
 export const shownIds = computed(() => new Set(shownRuns.value.map(({ id }) => id)))
 
-/** No selection means all runs, so the last selected run cannot be hidden: hiding it shows all. */
+/** Selects runs. No selection means all runs, so hiding the last selected run shows all runs. */
 export function choose(ids: Iterable<string>): void {
   const wanted = new Set(ids)
   const known = runs.value.filter(({ id }) => wanted.has(id)).map(({ id }) => id)
   chosen.value = known.length === runs.value.length ? [] : known
 }
 
-/** The runs that the filter hides stay selected, or not, as they are. */
+/** Shows or hides a run. Runs that the filter hides keep their selection. */
 export function toggleShown(id: string): void {
   const wanted = new Set(chosen.value.length === 0 ? runs.value.map((run) => run.id) : chosen.value)
   if (!wanted.delete(id)) wanted.add(id)
   choose(wanted)
 }
 
-/** Shows only this run, or all if it is already the only one. */
+/** Shows only this run, or all runs if it is already the only shown run. */
 export function showOnly(id: string): void {
   choose(shownIds.value.size === 1 && shownIds.value.has(id) ? [] : [id])
 }

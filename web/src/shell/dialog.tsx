@@ -6,7 +6,7 @@ import { Icon } from './icon.tsx'
 export interface DialogProps {
   readonly title: string
   readonly close: () => void
-  /** Fills nearly the whole window. */
+  /** Whether the dialog fills nearly the whole window. */
   readonly large?: boolean
   readonly children: ComponentChildren
 }

@@ -1,4 +1,4 @@
-/** The header: links to the pages, and whether the page is up to date. */
+/** The header: links to the pages, and a sign whether the page is up to date. */
 import type { TargetedMouseEvent } from 'preact'
 import { bytes } from '../../../src/core/text/numbers.ts'
 import { collection, type Page, page, pages, pageTitles, problem, runs } from '../store.ts'

@@ -1,9 +1,9 @@
-/** Sizes that the user set by dragging an edge, in pixels: kept in this browser, since they depend on its screen. */
+/** Sizes in pixels that the user set by dragging an edge. This browser keeps them, since they depend on its screen. */
 import { effect, type Signal, signal } from '@preact/signals'
 
 const key = 'choir.sizes'
 
-/** By name of what they belong to; a default is left out. */
+/** Sizes by the name of their element; default sizes are left out. */
 export const sizes: Signal<Readonly<Record<string, number>>> = signal(sizesIn(localStorage.getItem(key)))
 
 effect(() => {
@@ -24,7 +24,7 @@ export function resetSize(name: string): void {
   sizes.value = others
 }
 
-/** Whatever is no size is left out. */
+/** Parses stored sizes; values that are no sizes are left out. */
 export function sizesIn(text: string | null): Readonly<Record<string, number>> {
   try {
     const stored: unknown = JSON.parse(text ?? '{}')

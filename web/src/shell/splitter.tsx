@@ -1,5 +1,5 @@
 /**
- * An edge that resizes what it belongs to: by dragging, or by arrow keys when it has the focus. A double click, or Enter,
+ * An edge that resizes its element: by dragging, or by arrow keys when it has the focus. A double click, or Enter,
  * returns to the default.
  */
 import { useRef } from 'preact/hooks'

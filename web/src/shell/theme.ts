@@ -1,4 +1,4 @@
-/** Light or dark: like the system, until the user chooses. Code that draws on a canvas reads `dark`. */
+/** The theme, light or dark. It follows the system until the user chooses. Code that draws on a canvas reads `dark`. */
 import { computed, effect, signal } from '@preact/signals'
 
 const themes = ['auto', 'light', 'dark'] as const
@@ -19,7 +19,7 @@ export function nextTheme(): void {
   localStorage.setItem(key, theme.value)
 }
 
-// Runs before anything is drawn. The style sheet has these two values.
+// This effect runs before anything is drawn. The style sheet reads the attribute.
 effect(() => {
   document.documentElement.dataset.theme = dark.value ? 'dark' : 'light'
 })

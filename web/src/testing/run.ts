@@ -1,4 +1,4 @@
-/** For tests: a finished run with a loss and no configuration, except for the given fields. */
+/** A finished run for tests, with a loss and no configuration, except for the given fields. */
 import type { RunSummary } from '../../../src/faces/watch/api.ts'
 
 export function runWith(fields: Partial<RunSummary>): RunSummary {

@@ -26,7 +26,7 @@ test('a token without an expert is not counted', () => {
   ])
 })
 
-test('a bar is full at a gate of 1, or at the largest of the text if that is more', () => {
+test('a bar is full at a gate of 1, or at the largest gate of the text if that is more', () => {
   expect(fullGate({ gate: null })).toBe(1)
   expect(fullGate({ gate: [0.25, 0.5] })).toBe(1)
   expect(fullGate({ gate: [0.5, 2.5, 1.5] })).toBe(2.5)

@@ -23,11 +23,11 @@ export function countsOf(router: TokenRouter, choice: number): ExpertCount[] {
   return [...counts.values()].sort((a, b) => b.tokens - a.tokens || a.expert - b.expert)
 }
 
-/** The gate that fills a bar: 1, or the largest of the text where gates can exceed 1 (`moe.routedScale`). */
+/** The gate that fills a bar: 1, or the largest gate of the text where gates can exceed 1 (`moe.routedScale`). */
 export const fullGate = ({ gate }: Pick<TokenRouter, 'gate'>): number =>
   (gate ?? []).reduce((largest, each) => Math.max(largest, each), 1)
 
-/** Null if a token has only one choice, which needs no name. */
+/** Name of a choice; null if a token has only one choice, which needs no name. */
 export function choiceName({ choices, prototypes }: Pick<TokenRouter, 'choices' | 'prototypes'>, choice: number) {
   if (choices === 1) return null
   const each = Math.max(1, Math.floor(choices / prototypes))
@@ -36,7 +36,7 @@ export function choiceName({ choices, prototypes }: Pick<TokenRouter, 'choices' 
   return [prototype, rank].filter((part) => part !== '').join(', ') || `choice ${choice + 1}`
 }
 
-/** Index of the router with this layer and module, or of the nearest one by layer. */
+/** Index of the router with this layer and module, or else of the nearest router by layer. */
 export function nearestRouter(
   routers: readonly Pick<TokenRouter, 'layer' | 'module'>[],
   layer: number,

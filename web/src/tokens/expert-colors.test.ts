@@ -3,7 +3,7 @@ import { colorOf, lineOf, oklch, patternOf, type Rgb } from './expert-colors.ts'
 
 const experts = Array.from({ length: 128 }, (_, expert) => expert)
 const themes = ['light', 'dark'] as const
-/** Colours slightly fainter than the text of the page. */
+/** Colours of text, slightly fainter than the text of the page. */
 const text = { light: [40, 44, 50], dark: [220, 224, 230] } as const
 
 /** Relative luminance, WCAG 2. */

@@ -1,4 +1,4 @@
-/** Experts that took a token, the most frequent first. A press highlights the tokens of one. */
+/** Experts that took a token, the most frequent first. A press on an expert highlights its tokens. */
 import type { Signal } from '@preact/signals'
 import { grouped } from '../../../src/core/text/numbers.ts'
 import type { ExpertCount } from './choices.ts'

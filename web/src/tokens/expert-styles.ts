@@ -8,7 +8,7 @@ const experts = new CSSStyleSheet()
 const mark = new CSSStyleSheet()
 let ruleCount = 0
 
-/** Adds rules until there are some for `count` experts. */
+/** Adds rules until there are rules for `count` experts. */
 export function addExpertRules(count: number): void {
   if (ruleCount === 0) document.adoptedStyleSheets = [...document.adoptedStyleSheets, experts, mark]
   for (; ruleCount < count; ruleCount++) {
@@ -24,8 +24,9 @@ export function addExpertRules(count: number): void {
 }
 
 /**
- * Dims the tokens of all other experts in texts with the class `marked`. A single rule, because the browser would try
- * one per expert on every token; colours and not opacity, which would create a compositing layer per token.
+ * Dims the tokens of all other experts in texts with the class `marked`. There is a single rule, because the browser
+ * would try one rule per expert on every token. It sets colours and not opacity, which would create a compositing layer
+ * per token.
  */
 export function markExpert(expert: number | null): void {
   mark.replaceSync(

@@ -1,4 +1,4 @@
-/** A strip of all layers, to select one. It shows the expert of the current token in each. */
+/** A strip to select a layer. It shows the expert of the current token in each layer. */
 import { dash } from '../../../src/core/text/numbers.ts'
 import type { TokenRouter } from '../../../src/faces/watch/api.ts'
 import { routerNames } from '../experts/heat-map/order.ts'
@@ -9,7 +9,7 @@ interface LayerStripProps {
   readonly routers: readonly TokenRouter[]
   readonly chosen: number
   readonly choose: (router: number) => void
-  /** The current token, and its text; a trace has none. */
+  /** The current token, and its text; a trace has no text. */
   readonly token: number | null
   readonly text: string
   readonly choice: number

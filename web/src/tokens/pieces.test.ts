@@ -17,7 +17,7 @@ test('a newline is shown as a sign and still breaks the line', () => {
   expect(shown('\n\n')).toBe('⏎\n⏎\n')
 })
 
-test('spaces that would be invisible are shown as signs, but not a single one before a word', () => {
+test('spaces that would be invisible are shown as signs, but not a single space before a word', () => {
   expect(shown(' the')).toBe(' the')
   expect(shown('a b')).toBe('a b')
   expect(shown(' ')).toBe('·')
@@ -42,11 +42,11 @@ test('a token that ends within a character has a sign', () => {
 test('a range of characters maps to tokens of another run', () => {
   const offsets = offsetsOf(['The', ' wha', 'le', '', ' sank'])
   expect([...offsets]).toEqual([0, 3, 7, 9, 9.5, 14])
-  // ' whale', which is one token in the other run.
+  // The range of ' whale', which is one token in the other run.
   expect(tokensAt(offsets, 3, 9)).toEqual([1, 3])
   expect(tokensAt(offsets, 4, 5)).toEqual([1, 2])
   expect(tokensAt(offsets, 14, 20)).toEqual([5, 5])
-  // Both tokens that share a character.
+  // The range covers both tokens that share a character.
   expect(tokensAt(offsets, 9, 14)).toEqual([3, 5])
 })
 

@@ -7,9 +7,9 @@ export interface Piece {
 }
 
 /**
- * Invisible white space gets a sign: `⏎` before a line break, `→` for a tab, `·` for spaces that form a whole token or
- * are more than one. A single space before a word stays, because the background shows it. `◌` is a token that ends
- * within a character; the character is shown with the token that completes it.
+ * The pieces of a token. Invisible white space gets a sign: `⏎` before a line break, `→` for a tab, `·` for spaces that
+ * form a whole token or are more than one. A single space before a word stays, because the background shows it. `◌` is
+ * a token that ends within a character; the character is shown with the token that completes it.
  */
 export function piecesOf(token: string): Piece[] {
   if (token === '') return [{ text: '◌', sign: true }]

@@ -1,4 +1,4 @@
-/** Selects the text: a document of the run, or a pasted one. */
+/** Selects the text: a document of the run, or a pasted text. */
 import { useState } from 'preact/hooks'
 import { grouped } from '../../../src/core/text/numbers.ts'
 import type { DocumentList, RunSummary } from '../../../src/faces/watch/api.ts'

@@ -7,7 +7,7 @@ interface TokenDetailProps {
   readonly token: string
   readonly index: number
   readonly router: TokenRouter
-  /** The coloured choice. */
+  /** Index of the coloured choice. */
   readonly choice: number
 }
 

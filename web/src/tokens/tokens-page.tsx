@@ -71,7 +71,7 @@ function requestForOther(run: string, request: TraceRequest, { tokens }: TokenTr
   return text === '' ? { ...request, run } : { run, text }
 }
 
-/** Requests again for each new checkpoint. */
+/** The routing of a text, requested again for each new checkpoint. */
 function useTrace(request: TraceRequest | null, run: RunSummary | undefined): Answer<TokenTrace> {
   return useAnswer(request && JSON.stringify(request), run?.checkpoint ?? null, (signal) =>
     postJson<TokenTrace>('/api/trace', request ?? {}, signal),

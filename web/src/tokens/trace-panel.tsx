@@ -13,13 +13,13 @@ import { TokenDetail } from './token-detail.tsx'
 import { TokenText } from './token-text.tsx'
 import * as view from './view.ts'
 
-/** The selected range of characters; for a trace without text, of tokens. */
+/** The selected range of characters, or of tokens for a trace without text. */
 export type Span = readonly [number, number]
 
 interface TracePanelProps {
   readonly run: Pick<RunSummary, 'name'>
   readonly trace: TokenTrace
-  /** Shared by both runs. */
+  /** The selected range, which both runs share. */
   readonly pointed: Signal<Span | null>
 }
 
@@ -31,7 +31,7 @@ export function TracePanel({ run, trace, pointed }: TracePanelProps) {
   }, [tokens])
   const pointedTokens = useComputed((): Span => {
     const span = pointed.value
-    // Until one is pointed at, the first: so strip and detail show what they are for.
+    // Until a token is pointed at, the first is selected, so that strip and detail show their purpose.
     return span ? tokensAt(offsets, span[0], span[1]) : [0, Math.min(1, tokens.length)]
   })
   const chosen = nearestRouter(routers, view.layer.value, view.module.value)

@@ -36,6 +36,6 @@ export function paste(pastedText: string): void {
   try {
     sessionStorage.setItem(key, sessionText.value)
   } catch {
-    // Too long for the session storage: it is kept until the page is closed.
+    // A text that is too long for the session storage is kept until the page is closed.
   }
 }

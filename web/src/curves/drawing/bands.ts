@@ -6,7 +6,7 @@ import type { Series } from '../../../../src/faces/watch/api.ts'
 
 export interface Band {
   readonly x: readonly number[]
-  /** Mean. */
+  /** Mean of the runs. */
   readonly y: readonly (number | null)[]
   readonly band: {
     readonly low: readonly (number | null)[]
@@ -16,7 +16,7 @@ export interface Band {
   }
 }
 
-/** More points than a screen has pixels. */
+/** Limit of the points of a band, more than a screen has pixels. */
 const MAX_BAND_POINTS = 3000
 
 type Points = Pick<Series, 'x' | 'y'>
@@ -45,7 +45,7 @@ function mergedX(series: readonly Points[]): readonly number[] {
   return every <= 1 ? all : all.filter((_, index) => index % every === 0 || index === all.length - 1)
 }
 
-/** Values at `at`; null beyond the ends and next to a null. Both `x` and `at` ascend. */
+/** Values of a run at the places `at`; null beyond its ends and next to a null. Both `x` and `at` ascend. */
 function interpolated({ x, y }: Points, at: readonly number[]): readonly (number | null)[] {
   let right = 0
   return at.map((place) => {

@@ -48,7 +48,7 @@ describe('a figure as SVG', () => {
 
   it('has a gap where values are missing', () => {
     const { text } = svg(figure([10, 0, null, 5, 5]))
-    // Left 76, width 860 for 4 steps; top 48, height 480 for a range of 10.
+    // The plot begins at x 76 and is 860 wide for 4 steps; it begins at y 48 and is 480 high for a range of 10.
     expect(text).toContain('points="76 48 291 528"')
     expect(text).toContain('points="721 288 936 288"')
   })
@@ -76,7 +76,7 @@ describe('pieces of a line', () => {
 })
 
 describe('points as CSV', () => {
-  it('has one row per point, and names that spreadsheets do not evaluate', () => {
+  it('have one row each, and names that spreadsheets do not evaluate', () => {
     const series = [
       { run: 'a', x: [1, 2], y: [0.5, null], raw: [0.25, null], of: 2 },
       { run: 'b', x: [1], y: [3], of: 1 },

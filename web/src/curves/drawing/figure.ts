@@ -81,7 +81,7 @@ function drawLegend(surface: Surface, { lines }: Figure, ink: Ink): void {
     const base = start + Math.floor(index / LEGEND_COLUMNS) * LEGEND_ROW
     surface.line([x, base - 4, x + 22, base - 4], { color: style.color, width: 3, dash: style.dash })
     const last = y.findLast((value) => value !== null)
-    // Isolated (U+2068, U+2069), so that a name in a right-to-left script does not reorder the number.
+    // The name is isolated (U+2068, U+2069), so that a right-to-left script does not reorder the number.
     surface.text(`\u2068${shortened(name, 24)}\u2069  ${formatValue(last)}`, x + 30, base, {
       color: ink.text,
       size: 12,
@@ -97,13 +97,13 @@ function drawLegend(surface: Surface, { lines }: Figure, ink: Ink): void {
   })
 }
 
-/** Empty if nothing is outside. */
+/** Note about the values outside; empty if there are none. */
 function outsideText({ above, below }: Outside): string {
   const parts = [above !== null && `▲ up to ${formatValue(above)}`, below !== null && `▼ down to ${formatValue(below)}`]
   return parts.filter((part) => part !== false).join('   ')
 }
 
-/** Ticks are round, so they need few digits; very large and small ones are written with an exponent. */
+/** Ticks are round, so they need few digits; very large and very small ticks are written with an exponent. */
 export function formatTick(value: number): string {
   const size = Math.abs(value)
   if (value === 0) return '0'
@@ -111,7 +111,7 @@ export function formatTick(value: number): string {
   return Number(value.toPrecision(6)).toLocaleString('en-US', { maximumFractionDigits: 8 })
 }
 
-/** Cuts out the middle of a long name: beginning and end differ more often. */
+/** Cuts out the middle of a long name, because beginning and end differ more often. */
 function shortened(name: string, max: number): string {
   const characters = [...name]
   if (characters.length <= max) return name

@@ -55,9 +55,9 @@ describe('nearest', () => {
     [2.9, 1],
     [3.1, 1],
     [9, 2],
-  ])('to %d', (x, index) => expect(nearest([0, 3, 6], x)).toBe(index))
+  ])('finds the index of the value nearest to %d', (x, index) => expect(nearest([0, 3, 6], x)).toBe(index))
 
-  it('of nothing', () => expect(nearest([], 1)).toBe(-1))
+  it('returns -1 without values', () => expect(nearest([], 1)).toBe(-1))
 })
 
 describe('ranges', () => {
@@ -65,7 +65,7 @@ describe('ranges', () => {
     expect(rangeOfX([line([1, 5], [0, 0]), line([0, 2], [0, 0]), line([], [])])).toEqual({ min: 0, max: 5 })
     expect(rangeOfX([line([1, 100], [0, 0])])).toEqual({ min: 0, max: 100 })
     expect(rangeOfX([line([0], [0])])).toEqual({ min: -0.5, max: 0.5 })
-    // A single evaluation is at the end of a training.
+    // A single evaluation is at the end of a training, so the axis begins at 0.
     expect(rangeOfX([line([400], [0]), line([400], [0])])).toEqual({ min: 0, max: 408 })
     // A dot keeps a distance from the edges.
     expect(rangeOfX([line([300], [0]), line([300, 600], [0, 0])])).toEqual({ min: 0, max: 612 })

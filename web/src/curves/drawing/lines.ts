@@ -16,7 +16,7 @@ export interface Line {
   readonly style: LineStyle
   readonly x: readonly number[]
   readonly y: readonly (number | null)[]
-  /** Not smoothed, at the same x. */
+  /** Values before smoothing, at the same x. */
   readonly raw?: readonly (number | null)[]
   /** Minimum and maximum over seeds, and the number of runs at each x. */
   readonly band?: {
@@ -57,7 +57,10 @@ export function linesOf(
 export const lineOf = (lines: readonly Line[], run: string | null): Line | undefined =>
   run === null ? undefined : lines.find((line) => line.run === run || line.otherRuns?.includes(run))
 
-/** `k2-seed0` and `k2-seed1` become `k2 · 2 seeds`; `k2, seed 1, lr 0.1` and its like `k2, lr 0.1 · 2 seeds`. */
+/**
+ * Name of a band: `k2-seed0` and `k2-seed1` become `k2 · 2 seeds`, and `k2, seed 1, lr 0.1` and `k2, seed 2, lr 0.1`
+ * become `k2, lr 0.1 · 2 seeds`.
+ */
 export function nameOfSeeds(names: readonly string[]): string {
   const [first = ''] = names
   const areShared = (part: (name: string) => string) => names.every((name) => part(name) === part(first))
@@ -98,7 +101,8 @@ export function rangeOfX(lines: readonly Line[]): Range | null {
   }
   if (min > max) return null
   const hasDots = lines.some(({ x }) => x.length === 1)
-  // If the first point is near the start of training, the axis begins at 0; and if there is one evaluation, at the end.
+  // The axis begins at 0 if the first point is near the start of training, or if all points have the same x: a single
+  // evaluation at the end.
   if (min > 0 && (min === max || min < (hasDots ? 0.6 : 0.05) * max)) min = 0
   if (min === max) return { min: min - 0.5, max: max + 0.5 }
   // Without a margin the edges would cut dots in half.
@@ -121,7 +125,7 @@ export function rangeOfY(lines: readonly Line[], x: Range, log: boolean): Range 
   return withMargin(stretched(shown, raw ?? shown), log)
 }
 
-/** A range that is extended to that of raw values, but not far. */
+/** A range, extended towards the range of raw values by at most {@link RAW_STRETCH}. */
 export function stretched(shown: Range, raw: Range): Range {
   const stretch = RAW_STRETCH * (shown.max - shown.min)
   return {
@@ -136,7 +140,7 @@ export const unscaleOf = (log: boolean): ((scaled: number) => number) =>
 
 type Column = readonly (number | null)[]
 
-/** Minimum and maximum on a scale. */
+/** Minimum and maximum of the visible values, on a scale. */
 function extent(
   lines: readonly Line[],
   x: Range,
@@ -153,7 +157,7 @@ function extent(
   return min > max ? null : { min, max }
 }
 
-/** Values of a line within the range of x, on a scale; those that it cannot represent are left out. */
+/** Values of a line within the range of x, on a scale; values that the scale cannot represent are left out. */
 export function valuesIn(
   line: Line,
   x: Range,
@@ -172,7 +176,7 @@ export function valuesIn(
   return values
 }
 
-/** @param range On the scale. */
+/** Adds a margin to a range that is given on the scale, and returns the range of values. */
 export function withMargin({ min, max }: Range, log: boolean): Range {
   const unscale = unscaleOf(log)
   const margin = max > min ? 0.06 * (max - min) : Math.abs(max) * 0.1 || 1

@@ -36,7 +36,7 @@ describe('the range of y without outliers', () => {
     expect(range?.max).toBeGreaterThan(9)
   })
 
-  it('is the whole range if little would be left out, and where most values are equal', () => {
+  it('is the whole range if little would be left out, or if most values are equal', () => {
     // A straight line is no outlier anywhere, however many steps it has.
     const linear = line(steps(100, (step) => step))
     expect(rangeWithoutOutliers([linear], x, false)).toEqual({
@@ -58,7 +58,7 @@ describe('the range of y without outliers', () => {
     expect(range?.max).toBeGreaterThan(11)
   })
 
-  it('on a logarithmic axis judges powers', () => {
+  it('judges powers on a logarithmic axis', () => {
     const powers = steps(50, (step) => 10 ** (step / 10))
     expect(rangeWithoutOutliers([line(powers)], x, true)).toMatchObject({ above: null, below: null })
     expect(rangeWithoutOutliers([line([...powers, 1e30])], x, true)?.above).toBeCloseTo(1e30, -25)

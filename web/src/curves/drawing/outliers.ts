@@ -1,8 +1,8 @@
 /**
- * The range of y without outliers. The first steps of a training, or one spike, would leave a few pixels for the rest. A
- * value is an outlier if it is far from the middle 60 % of its own line: more than 0.4 of their spread beyond them, which
- * a straight line does not reach. So the steep part of a falling loss may be outside, its flat end is not, and a line of
- * few steps counts as much as a long one.
+ * The range of y without outliers. The first steps of a training, or one spike, would leave a few pixels for the rest.
+ * A value is an outlier if it is far from the middle 60 % of its own line: beyond the middle by more than 0.4 of its
+ * spread, which a straight line does not reach. So the steep part of a falling loss may be outside, its flat end is
+ * not, and a line of few steps counts as much as a long one.
  */
 import {
   isCrowd,
@@ -18,9 +18,9 @@ import {
 
 /** Share of the values of a line on each side that may be outliers. */
 const TAIL = 0.2
-/** How far beyond the middle a value may be, in spreads of the middle. */
+/** Distance beyond the middle up to which a value is no outlier, in spreads of the middle. */
 const REACH = 0.4
-/** Values are left out only if the rest is at most this share of the whole: less is not worth it. */
+/** Values are left out only if the remaining range is at most this share of the whole; less is not worth it. */
 const MAX_SHARE = 0.75
 /** A middle that is nearly constant, relative to the whole, has no spread to judge by. */
 const MIN_SPREAD = 1e-9
@@ -31,7 +31,7 @@ export interface Outside {
   readonly below: number | null
 }
 
-/** @returns null if there are no values */
+/** The range of y without outliers, and the extremes outside; null if there are no values. */
 export function rangeWithoutOutliers(lines: readonly Line[], x: Range, log: boolean): (Range & Outside) | null {
   const range = rangeOfY(lines, x, log)
   if (!range) return null
@@ -73,7 +73,7 @@ function fences(values: readonly number[]): readonly [number, number] {
   return [low - reach, high + reach]
 }
 
-/** Interpolated between the two nearest values. */
+/** A quantile, interpolated between the two nearest values. */
 function quantile(ordered: Float64Array, share: number): number {
   const place = share * (ordered.length - 1)
   const [low, high] = [ordered[Math.floor(place)] ?? 0, ordered[Math.ceil(place)] ?? 0]

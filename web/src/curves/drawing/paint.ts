@@ -15,7 +15,7 @@ export interface Frame {
 
 type Values = readonly (number | null)[]
 
-/** NaN for a value that the scale cannot represent. */
+/** Vertical position of a value; NaN if the scale cannot represent it. */
 export function toY({ box, y, log }: Frame, value: number | null | undefined): number {
   if (value === null || value === undefined || (log && value <= 0)) return Number.NaN
   const share = log ? Math.log(value / y.min) / Math.log(y.max / y.min) : (value - y.min) / (y.max - y.min)
@@ -25,14 +25,14 @@ export function toY({ box, y, log }: Frame, value: number | null | undefined): n
 export const toX = ({ box, x }: Frame, value: number): number =>
   box.left + (box.width * (value - x.min)) / (x.max - x.min)
 
-/** @param unit Pixels of the surface per pixel of the screen. */
+/** Draws all lines. @param unit Pixels of the surface per pixel of the page. */
 export function paint(surface: Surface, lines: readonly Line[], frame: Frame, unit: number): void {
   surface.clipTo(frame.box, () => {
     for (const { x, band, style } of lines) {
       if (band) for (const points of bandPieces(frame, x, band.low, band.high)) surface.area(points, style.color, 0.18)
     }
     const isCrowded = isCrowd(lines)
-    // Many raw lines would hide the smoothed ones.
+    // Many raw lines would hide the smoothed lines.
     const opacity = Math.min(0.25, 2.5 / lines.length)
     for (const { x, raw, style } of lines) {
       if (!raw || isCrowded) continue
@@ -48,7 +48,7 @@ export function paint(surface: Surface, lines: readonly Line[], frame: Frame, un
   })
 }
 
-/** Draws one line above the others, with an edge in the colour of the background. */
+/** Draws one line above the other lines, with an edge in the colour of the background. */
 export function paintAbove(surface: Surface, line: Line, frame: Frame, unit: number, back: string): void {
   surface.clipTo(frame.box, () => {
     const found = pieces(frame, line.x, line.y)
@@ -63,7 +63,7 @@ const strokeOf = ({ style: { color, dash } }: Line, width: number, unit: number)
   dash: dash.map((length) => length * unit),
 })
 
-/** Uninterrupted pieces of a line as x, y, x, y… Only visible points, and one more on either side. */
+/** Uninterrupted pieces of a line as x, y, x, y… They have the visible points, and one more on either side. */
 export function pieces(frame: Frame, x: readonly number[], y: Values): readonly (readonly number[])[] {
   const found: number[][] = []
   let piece: number[] = []
@@ -80,7 +80,7 @@ export function pieces(frame: Frame, x: readonly number[], y: Values): readonly 
   return found
 }
 
-/** Outlines: forwards along the upper edge, back along the lower one. */
+/** Outlines of a band: forwards along its upper edge, back along its lower edge. */
 function bandPieces(frame: Frame, x: readonly number[], low: Values, high: Values): readonly (readonly number[])[] {
   const floor = frame.box.top + frame.box.height
   const found: number[][] = []

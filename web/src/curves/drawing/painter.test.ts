@@ -11,7 +11,7 @@ const pictureOf = (width: number): Picture => ({
   unit: 1,
 })
 
-/** Paints on `finish`; pictures are identified by their width. */
+/** A worker that paints when `finish` is called; pictures are identified by their width. */
 class FakeWorker implements PaintWorker {
   onmessage: PaintWorker['onmessage'] = null
   onerror: PaintWorker['onerror'] = null
@@ -83,7 +83,7 @@ describe('Painter', () => {
     expect(worker.requests).toEqual([1])
   })
 
-  test('after any requests and cancellations every owner has its newest picture, and none is leaked', () => {
+  test('after any requests and cancellations every owner has its newest picture, and no picture is leaked', () => {
     const step = fc.record({ act: fc.constantFrom('request', 'request', 'cancel', 'finish'), owner: fc.nat(3) })
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {

@@ -1,6 +1,6 @@
 /**
- * Lets a worker paint lines, because very many of them take longer than a frame. It paints one picture at a time; of
- * the pictures that a plot requests meanwhile only the newest is painted.
+ * Lets a worker paint lines, because very many lines take longer than a frame. It paints one picture at a time; of the
+ * pictures that a plot requests meanwhile, only the newest is painted.
  */
 import type { Line, Range } from './lines.ts'
 
@@ -9,7 +9,7 @@ export interface Picture {
   readonly x: Range
   readonly y: Range
   readonly log: boolean
-  /** In pixels of the picture; `unit` of them are one pixel of the screen. */
+  /** Size in pixels of the picture; `unit` of these pixels are one pixel of the page. */
   readonly size: { readonly width: number; readonly height: number }
   readonly unit: number
 }
@@ -28,7 +28,7 @@ export class Painter {
   /** Whether the worker could not be loaded or has no canvas, so that the page must paint by itself. */
   hasFailed = false
   private readonly worker: PaintWorker
-  /** By owner, in order of request. */
+  /** Waiting pictures by owner, in order of request. */
   private readonly requested = new Map<object, { readonly picture: Picture; readonly onPainted: OnPainted }>()
   private painting: { readonly owner: object; readonly onPainted: OnPainted } | null = null
 
@@ -38,7 +38,10 @@ export class Painter {
     worker.onerror = () => this.failed()
   }
 
-  /** Calls `onPainted` with the picture, unless the owner requests another before. The owner must close the bitmap. */
+  /**
+   * Calls `onPainted` with the picture, unless the owner cancels, or requests another before the worker begins with
+   * this one. The owner must close the bitmap.
+   */
   request(owner: object, picture: Picture, onPainted: OnPainted): void {
     this.requested.set(owner, { picture, onPainted })
     if (!this.painting) this.next()

@@ -14,7 +14,7 @@ export interface TextStyle {
   readonly size: number
   readonly anchor: 'start' | 'middle' | 'end'
   readonly bold?: boolean
-  /** Rotated to read upwards. */
+  /** Whether the text is rotated to read upwards. */
   readonly upward?: boolean
 }
 
@@ -26,11 +26,11 @@ export interface Box {
 }
 
 export interface Surface {
-  /** Points as x, y, x, y… A single point is a dot. */
+  /** Draws a line through points x, y, x, y… A single point becomes a dot. */
   line(points: readonly number[], stroke: Stroke): void
   area(points: readonly number[], color: string, opacity: number): void
   box(box: Box, color: string): void
-  /** `y` is the baseline. */
+  /** Draws a text whose baseline is `y`. */
   text(text: string, x: number, y: number, style: TextStyle): void
   /** Clips the output of `draw` to the box. */
   clipTo(box: Box, draw: () => void): void

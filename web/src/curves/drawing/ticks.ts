@@ -52,7 +52,7 @@ export function timeTicks(min: number, max: number, count: number): readonly num
 
 function multiples(min: number, max: number, step: number): readonly number[] {
   const ticks: number[] = []
-  // Multiplied rather than accumulated, and rounded: 0.3 and not 0.30000000000000004.
+  // Ticks are multiplied rather than accumulated, and rounded: 0.3 and not 0.30000000000000004.
   const first = Math.ceil(min / step - 1e-9)
   for (let i = first; i * step <= max + step * 1e-9 && ticks.length < 100; i++) {
     ticks.push(Number((i * step).toPrecision(12)))

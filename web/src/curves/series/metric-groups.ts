@@ -1,6 +1,6 @@
 /**
- * Groups and sorts metrics by the question that they answer, in the order in which somebody who trains asks: how good is
- * the model, how are tokens routed, how fast is it, what does the optimizer do. Other metrics are grouped by prefix.
+ * Groups and sorts metrics by the question that they answer, in the order in which a user asks: how good is the model,
+ * how are tokens routed, how fast is it, what does the optimizer do. Other metrics are grouped by prefix.
  */
 
 export interface MetricGroup {
@@ -40,7 +40,7 @@ const rank = (first: readonly string[], name: string) => (first.includes(name) ?
 const groupOf = (metric: string): string =>
   Object.keys(themes).find((name) => themes[name]?.includes(metric)) ?? prefixOf(metric)
 
-/** Pinned metrics form a group of their own, in the order of pinning. */
+/** Groups the metrics that match a search. Pinned metrics form a group of their own, in the order of pinning. */
 export function groupsOf(metrics: Iterable<string>, pinned: readonly string[], search: string): readonly MetricGroup[] {
   const words = search.toLowerCase().split(/\s+/)
   const found = [...new Set(metrics)].filter((metric) => words.every((word) => metric.toLowerCase().includes(word)))

@@ -1,4 +1,4 @@
-/** Values at the pointer: those of the nearest lines, from the upper to the lower. */
+/** Values at the pointer of the lines nearest to it, from the upper to the lower. */
 import { type Line, nearest, type Range } from '../drawing/lines.ts'
 
 export interface HoverPoint {
@@ -18,7 +18,7 @@ export interface Reading {
 
 const MAX_LINES = 12
 
-/** A line counts until slightly beyond its ends. */
+/** The readings at the pointer. A line has a reading until slightly beyond its ends. */
 export function readings(lines: readonly Line[], place: HoverPoint, range: Range, log: boolean): readonly Reading[] {
   const { x } = place
   const slack = 0.02 * (range.max - range.min)

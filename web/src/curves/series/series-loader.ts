@@ -10,7 +10,7 @@ import { from, smoothing, to, xAxis } from '../settings.ts'
 
 const SETTLE_MS = 80
 const REFRESH_MS = 1000
-/** Points per run, and of all runs together: as many as a card can draw many times a second. */
+/** Fewest points per run, and limit of the points of all runs, which a card can draw many times a second. */
 const MIN_POINTS = 60
 const MAX_TOTAL_POINTS = 40_000
 
@@ -40,7 +40,7 @@ export class SeriesLoader {
     this.maxPoints = maxPoints
   }
 
-  /** @returns a function that stops it */
+  /** Loads points whenever the query or the runs change. @returns a function that stops the loader */
   follow(inSight: ReadonlySignal<boolean>): () => void {
     const stop = effect(() => {
       if (!inSight.value) return

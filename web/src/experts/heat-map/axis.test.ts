@@ -47,7 +47,7 @@ test('if cells are larger than pixels, the cell at a pixel is the cell drawn the
   )
 })
 
-test('a gap has no cells, and the cell at a pixel in it is the one before', () => {
+test('a gap has no cells, and the cell at a pixel in it is the cell before', () => {
   const axis = axisOf(4, 48, [2], 8)
   expect(axis.size).toBe(10)
   expect([...axis.first.slice(20, 28)]).toEqual(Array(8).fill(-1))

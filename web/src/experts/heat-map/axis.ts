@@ -11,7 +11,7 @@ export interface Axis {
   /** Start and size of a cell. */
   readonly startOf: (cell: number) => number
   readonly size: number
-  /** The cell at a pixel; in a gap the one before, outside the nearest. */
+  /** The cell at a pixel: in a gap the cell before it, outside the axis the nearest cell. */
   readonly cellAt: (pixel: number) => number
 }
 

@@ -29,7 +29,7 @@ export function draw(context: CanvasRenderingContext2D, frame: Frame, pixels: Pi
   const { across, down, ratio } = pixels
   const image = context.createImageData(across.pixels, down.pixels)
   const colors = new Uint32Array(image.data.buffer)
-  // A thin line between cells that are large enough.
+  // Cells that are large enough have a thin line between them.
   const seam = (axis: Axis) => (axis.size >= 6 * ratio ? Math.round(ratio) : 0)
   const seamAcross = seam(across)
   const seamDown = seam(down)
@@ -62,7 +62,7 @@ function drawMarks(context: CanvasRenderingContext2D, frame: Frame, pixels: Pixe
   const dotted = new Path2D()
   const hasSigns = Math.min(across.size, down.size) >= MIN_SIGN_SIZE * ratio
   const reach = Math.min(across.size, down.size) * 0.22
-  // Around the number of the cell, if it has one.
+  // The ring is around the number of the cell, if it has one.
   const ring = hasNumbers(pixels)
     ? { x: (NUMBER_WIDTH * ratio) / 2, y: Math.min((NUMBER_HEIGHT * ratio) / 2 + 3 * ratio, down.size / 2 - ratio) }
     : { x: reach, y: reach }

@@ -17,7 +17,7 @@ test('a cell is the load over the mean of its router before drops, also for kept
   expect(row(after.values, 0)).toEqual([0.25, 0, 1.25, 1.25])
 })
 
-test('an expert without tokens is dead, one with twice the mean overloaded, before drops and after', () => {
+test('an expert without tokens is dead and one with twice the mean is overloaded, before drops and after', () => {
   for (const stage of ['before', 'after'] as const) {
     const { marks } = layerFrame(loads, routers, 4, { order: 'number', stage })
     expect(row(marks, 0)).toEqual([UNMARKED, DEAD, OVERLOADED, UNMARKED])

@@ -9,13 +9,13 @@ import { gapsOf, type Order, sortedExperts } from './order.ts'
 export interface Frame {
   readonly rows: number
   readonly columns: number
-  /** Load over mean [rows][columns]; NaN where there is no expert. */
+  /** Load over mean, of shape [rows][columns]; NaN where there is no expert. */
   readonly values: Float32Array
   readonly marks: Uint8Array
   /** Rows and columns with a gap before them. */
   readonly rowGaps: readonly number[]
   readonly columnGaps: readonly number[]
-  /** -1 if the cell has no expert. */
+  /** The expert of a cell; -1 if it has no expert. */
   readonly expertAt: (row: number, column: number) => number
 }
 
@@ -24,7 +24,7 @@ export interface Look {
   readonly stage: LoadKind
 }
 
-/** @param loads [routers][2][width] of one snapshot */
+/** Routers × experts. @param loads Loads of one snapshot, of shape [routers][2][width] */
 export function layerFrame(
   loads: Float32Array,
   routers: readonly RouterInfo[],
@@ -56,7 +56,10 @@ export function layerFrame(
   }
 }
 
-/** @param history [snapshots][2][width] of one router. Orders by load use the sum over all snapshots. */
+/**
+ * Experts × snapshots. Orders by load use the sum over all snapshots.
+ * @param history Loads of one router, of shape [snapshots][2][width]
+ */
 export function timeFrame(history: Float32Array, router: RouterInfo, width: number, { order, stage }: Look): Frame {
   const snapshots = Math.floor(history.length / (2 * width))
   const sums = new Float64Array(router.experts)

@@ -17,9 +17,9 @@ import { useDisplay } from './use-display.ts'
 interface HeatMapProps {
   readonly frame: Frame
   readonly label: string
-  /** In pixels of the page. */
+  /** Height of a row, in pixels of the page. */
   readonly rowHeight: number
-  /** Null for a cell without an expert. */
+  /** Describes a cell; null for a cell without an expert. */
   readonly describe: (cell: Cell) => CellText | null
   readonly open: (cell: Cell) => void
   /** Called for the cell that is pressed, dragged over, or reached by keys. */
@@ -101,7 +101,7 @@ export function HeatMap(props: HeatMapProps) {
             if (!byKeys.value) cursor.value = null
           }}
           onClick={(event) => {
-            // The outlined cell: between two cells, the click event may be one pixel off.
+            // The outlined cell is opened: between two cells, the click event may be one pixel off.
             open(cursor.value ?? cellOf(event))
             cursor.value = null
           }}
@@ -131,7 +131,7 @@ export function HeatMap(props: HeatMapProps) {
   )
 }
 
-/** Names that do not overlap the previous one; the first and the last stay within the picture. */
+/** The names that do not overlap the name before; the first and the last stay within the picture. */
 function fittingNames(names: HeatMapProps['columnNames'], across: Axis, ratio: number) {
   const cellWidth = across.size / ratio
   let end = Number.NEGATIVE_INFINITY
@@ -146,7 +146,7 @@ function fittingNames(names: HeatMapProps['columnNames'], across: Axis, ratio: n
   })
 }
 
-/** Memoised by value, so that a new frame of the same shape keeps its axes. */
+/** An axis that is memoised by value, so that a new frame of the same shape keeps its axes. */
 function useAxis(cells: number, pixels: number, gaps: readonly number[], between: number): Axis {
   return useMemo(
     () => axisOf(cells, Math.round(pixels), gaps, Math.round(between)),

@@ -22,7 +22,7 @@ interface NeedleProps {
   readonly ratio: number
 }
 
-/** Moves without a redraw. */
+/** The line at the current snapshot, which moves without a redraw of the map. */
 export function Needle({ at, across, ratio }: NeedleProps) {
   const line = useRef<HTMLDivElement>(null)
   const latest = useRef({ across, ratio })
@@ -62,7 +62,7 @@ interface CursorProps {
   readonly frame: Frame
 }
 
-/** Outline and tooltip of a cell. If keys moved there, screen readers read it out. */
+/** Outline and tooltip of a cell. If keys moved to the cell, screen readers read it out. */
 export function Cursor({ cursor, byKeys, across, down, ratio, describe, frame }: CursorProps) {
   const cell = cursor.value
   const text = cell && cell.row < frame.rows && cell.column < frame.columns ? describe(cell) : null

@@ -1,4 +1,4 @@
-/** Numbers in the cells of a heat map, where cells have room: load over mean. A cross stands for a dead expert's zero. */
+/** Loads over mean as numbers in cells that have room for them. A dead expert has a cross instead of a zero. */
 import { loadColor } from '../../palette.ts'
 import { DEAD } from '../expert-load.ts'
 import type { Frame } from './frame.ts'

@@ -20,12 +20,12 @@ test('every order shows every expert once', () => {
   )
 })
 
-test('by load, more loaded experts come first; of equal loads, the lower number', () => {
+test('in order of load, more loaded experts come first, and of equal loads the lower number', () => {
   const loads = [3, 9, 3, 0, 9]
   expect(sortedExperts({ experts: 5, prototypes: 1 }, 'load', (expert) => loads[expert] ?? 0)).toEqual([1, 4, 0, 2, 3])
 })
 
-test('by prototype, experts stay within theirs, with a gap before the next', () => {
+test('in order of prototype, experts stay within their prototype, with a gap before the next prototype', () => {
   const loads = [1, 2, 9, 8, 0, 5]
   const router = { experts: 6, prototypes: 3 }
   expect(sortedExperts(router, 'prototype', (expert) => loads[expert] ?? 0)).toEqual([1, 0, 2, 3, 5, 4])

@@ -2,16 +2,16 @@
 import type { RouterInfo } from '../../../../src/faces/watch/api.ts'
 
 /**
- * - `number`: as they are numbered
- * - `load`: most loaded first
- * - `prototype`: a gap between prototypes, and in each the most loaded first
+ * - `number`: experts as they are numbered
+ * - `load`: the most loaded expert first
+ * - `prototype`: prototypes with gaps between them, and in each the most loaded expert first
  */
 export const orders = ['number', 'load', 'prototype'] as const
 export type Order = (typeof orders)[number]
 
 type Experts = Pick<RouterInfo, 'experts' | 'prototypes'>
 
-/** Of equal loads the lower number comes first, so that the order does not flicker. */
+/** Experts in display order. Of equal loads the lower number comes first, so that the order does not flicker. */
 export function sortedExperts(
   { experts, prototypes }: Experts,
   order: Order,
@@ -23,7 +23,7 @@ export function sortedExperts(
   return sorted.sort((a, b) => Math.floor(a / group) - Math.floor(b / group) || load(b) - load(a) || a - b)
 }
 
-/** Positions with a gap before them; none if the routers disagree. */
+/** Positions with a gap before them; empty if the routers disagree. */
 export function gapsOf(routers: readonly Experts[], order: Order): number[] {
   const [first, ...rest] = routers
   if (order !== 'prototype' || first === undefined || first.prototypes < 2) return []
@@ -32,7 +32,7 @@ export function gapsOf(routers: readonly Experts[], order: Order): number[] {
   return Array.from({ length: prototypes - 1 }, (_, z) => ((z + 1) * experts) / prototypes)
 }
 
-/** `3`, or `3 qkv` if not only feed-forward networks are routed. */
+/** Names of routers: `3`, or `3 qkv` if modules of several kinds are routed. */
 export function routerNames(routers: readonly Pick<RouterInfo, 'layer' | 'module'>[]): string[] {
   const isUniform = new Set(routers.map(({ module }) => module)).size < 2
   return routers.map(({ layer, module }) => (isUniform ? String(layer) : `${layer} ${module}`))

@@ -1,4 +1,4 @@
-/** Where and how the cells of a frame are drawn. */
+/** The places and the look of the cells of a frame. */
 import type { Axis } from './axis.ts'
 
 export interface Pixels {

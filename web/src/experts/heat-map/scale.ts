@@ -1,7 +1,7 @@
 /**
  * The scale of colours: symmetric in octaves around the mean, up to an end beyond which colours are saturated. Loads of
- * a balanced router are within a few per cent of the mean, those of a collapsed one differ by orders, so the end follows
- * the loads. It is one of a few, so that it rarely changes from one snapshot to the next.
+ * a balanced router are within a few per cent of the mean, and loads of a collapsed router differ by orders of
+ * magnitude, so the end follows the loads. It is one of a few values, so that it rarely changes between snapshots.
  */
 
 /** Loads over mean at the end of the scale. */

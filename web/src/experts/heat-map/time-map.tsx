@@ -11,7 +11,7 @@ import { timeFrame } from './frame.ts'
 import { HeatMap } from './heat-map.tsx'
 
 interface TimeMapProps {
-  /** [snapshots][2][experts]; null while it is loading. */
+  /** Loads of the router, of shape [snapshots][2][experts]; null while they are loading. */
   readonly history: Float32Array | null
   readonly router: RouterInfo
   readonly index: RoutingIndex

@@ -3,7 +3,7 @@ import type { RefObject } from 'preact'
 import { useLayoutEffect, useState } from 'preact/hooks'
 
 export interface Display {
-  /** In pixels of the page. */
+  /** Width in pixels of the page. */
   readonly width: number
   /** Pixels of the screen per pixel of the page. */
   readonly ratio: number
@@ -40,7 +40,7 @@ export function useDisplay(box: RefObject<HTMLElement | null>): Display | null {
   return display
 }
 
-/** Whether text is light, no matter if the page, the system or the user decided so. */
+/** Whether text is light, no matter whether the page, the system or the user decided so. */
 function isDark(element: HTMLElement): boolean {
   const probe = document.createElement('canvas').getContext('2d')
   if (!probe) return false

@@ -1,4 +1,4 @@
-/** Chunks by number. Beyond a limit of bytes the least recently used are evicted. */
+/** Chunks of loads by number. Beyond a limit of bytes, the least recently used chunks are evicted. */
 
 export class ChunkCache {
   /** A Map keeps its order of insertion: the first is the least recently used. */

@@ -35,7 +35,7 @@ test('the current chunk is loaded first, then the next in the direction of movem
   expect(requests).toHaveLength(3)
 })
 
-test('a chunk that grew is fetched again, a complete one is not', async () => {
+test('a chunk that grew is fetched again, a complete chunk is not', async () => {
   let total = 40
   const { requests, fetchLoads } = serve(() => total)
   const { loads } = open(fetchLoads)

@@ -1,6 +1,6 @@
 /**
- * Loads snapshots on demand, in chunks and one chunk at a time: first the current one, then the next in the direction
- * of movement. Obsolete requests are aborted.
+ * Loads snapshots on demand, in chunks and one chunk at a time: first the current chunk, then the next in the direction
+ * of movement, then the previous. Obsolete requests are aborted.
  */
 import { ChunkCache } from './chunk-cache.ts'
 
@@ -41,7 +41,7 @@ export class LoadsLoader {
     this.floats = floats
   }
 
-  /** Undefined until it has arrived. */
+  /** Loads of a snapshot; undefined until they have arrived. */
   get(snapshot: number): Float32Array | undefined {
     const at = (snapshot % SNAPSHOTS_PER_CHUNK) * this.floats
     const chunk = this.cache.get(Math.floor(snapshot / SNAPSHOTS_PER_CHUNK))
@@ -75,7 +75,7 @@ export class LoadsLoader {
         if (this.current !== request) return
         this.current = null
         this.cache.set(chunk, loads)
-        // A truncated file has fewer snapshots than requested; the next index will show that.
+        // A truncated file has fewer snapshots than requested; the next index will have the right number.
         if (!this.isComplete(chunk)) this.queue = this.queue.filter((each) => each !== chunk)
         this.events.arrived()
         this.next()
@@ -88,7 +88,7 @@ export class LoadsLoader {
     )
   }
 
-  /** The last chunk is complete once it has all snapshots so far. */
+  /** Whether a chunk needs no request. The last chunk is complete once it has all snapshots so far. */
   private isComplete(chunk: number): boolean {
     const from = chunk * SNAPSHOTS_PER_CHUNK
     const expected = Math.min(SNAPSHOTS_PER_CHUNK, this.snapshots - from)

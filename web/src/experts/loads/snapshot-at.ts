@@ -1,4 +1,4 @@
-/** Index of the snapshot nearest to a step; the last one for null, -1 if there are none. */
+/** Index of the snapshot nearest to a step; the last snapshot for null, -1 if there are no snapshots. */
 export function snapshotAt(steps: readonly number[], step: number | null): number {
   if (step === null || steps.length === 0) return steps.length - 1
   let low = 0

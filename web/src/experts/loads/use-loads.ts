@@ -7,12 +7,12 @@ import { LoadsLoader } from './loads-loader.ts'
 
 export interface ShownLoads {
   readonly snapshot: number
-  /** [routers][2][experts] */
+  /** Loads of shape [routers][2][experts]. */
   readonly loads: Float32Array
 }
 
 export interface LoadsAt {
-  /** Keeps the previous snapshot until the current one has arrived. Null before the first. */
+  /** The previous snapshot until the current one has arrived; null before the first. */
   readonly shown: ReadonlySignal<ShownLoads | null>
   readonly problem: ReadonlySignal<string | null>
   readonly ready: (snapshot: number) => boolean
