@@ -10,7 +10,7 @@ describe('ticks', () => {
     expect(logTicks(1, 30, 6)).toEqual([1, 2, 5, 10, 20])
     expect(logTicks(3, 3.4, 4)).toEqual([3, 3.1, 3.2, 3.3, 3.4])
     expect(timeTicks(0, 7000, 4)).toEqual([0, 1800, 3600, 5400])
-    expect(timeTicks(0, 300_000, 3)).toEqual([0, 172_800])
+    expect(timeTicks(0, 300_000, 3)).toEqual([0, 86_400, 172_800, 259_200])
   })
 
   it('lie in the range, ascend, and are few', () => {

@@ -1,5 +1,6 @@
 /** Ticks of an axis: few, round and evenly spaced. */
 
+import { range, ticks } from 'd3-array'
 import { compact, duration } from '../../../../src/core/text/numbers.ts'
 import type { XAxis } from '../../../../src/faces/watch/api.ts'
 
@@ -7,14 +8,9 @@ import type { XAxis } from '../../../../src/faces/watch/api.ts'
 const isDegenerate = (min: number, max: number) =>
   !(max - min > 1e-9 * Math.max(Math.abs(min), Math.abs(max))) || !Number.isFinite(max - min)
 
-/** About `count` multiples of 1, 2 or 5 times a power of ten. */
-export function linearTicks(min: number, max: number, count: number): readonly number[] {
-  const rough = (max - min) / Math.max(1, count)
-  if (isDegenerate(min, max)) return []
-  const power = 10 ** Math.floor(Math.log10(rough))
-  const step = power * ([1, 2, 5].find((times) => times * power >= rough * 0.999) ?? 10)
-  return multiples(min, max, step)
-}
+/** About `count` multiples of 1, 2 or 5 times a power of ten; none if the range is too small for distinct ones. */
+export const linearTicks = (min: number, max: number, count: number): readonly number[] =>
+  isDegenerate(min, max) ? [] : ticks(min, max, Math.max(1, count))
 
 /** Powers of ten, or 1, 2 and 5 times them; linear ticks if the range is too small for that. */
 export function logTicks(min: number, max: number, count: number): readonly number[] {
@@ -22,12 +18,12 @@ export function logTicks(min: number, max: number, count: number): readonly numb
   const decades = Math.log10(max / min)
   const every = Math.max(1, Math.ceil(decades / Math.max(1, count)))
   const times = decades < count / 3 ? [1, 2, 5] : [1]
-  const ticks: number[] = []
+  const found: number[] = []
   for (let exponent = Math.floor(Math.log10(min)); exponent <= Math.log10(max); exponent++) {
     if (exponent % every !== 0) continue
-    for (const factor of times) ticks.push(Number(`${factor}e${exponent}`))
+    for (const factor of times) found.push(Number(`${factor}e${exponent}`))
   }
-  const inside = ticks.filter((tick) => tick >= min && tick <= max)
+  const inside = found.filter((tick) => tick >= min && tick <= max)
   return inside.length >= 3 ? inside : linearTicks(min, max, count)
 }
 
@@ -47,17 +43,7 @@ export function timeTicks(min: number, max: number, count: number): readonly num
   const step = timeSteps.find((each) => each >= rough)
   return step === undefined
     ? linearTicks(min / day, max / day, count).map((days) => days * day)
-    : multiples(min, max, step)
-}
-
-function multiples(min: number, max: number, step: number): readonly number[] {
-  const ticks: number[] = []
-  // Ticks are multiplied rather than accumulated, and rounded: 0.3 and not 0.30000000000000004.
-  const first = Math.ceil(min / step - 1e-9)
-  for (let i = first; i * step <= max + step * 1e-9 && ticks.length < 100; i++) {
-    ticks.push(Number((i * step).toPrecision(12)))
-  }
-  return ticks
+    : range(step * Math.ceil(min / step - 1e-9), max + step * 1e-9, step)
 }
 
 export const xTicks = (axis: XAxis, min: number, max: number, count: number): readonly number[] =>
