@@ -49,7 +49,8 @@ function cleared({ run }: Folders, place: string): string {
 function copied({ run, outside }: Folders, place: string): string {
   const copy = join(outside, basename(place))
   if (lstatSync(join(run, place), { throwIfNoEntry: false }))
-    cpSync(join(run, place), copy, { recursive: true, verbatimSymlinks: true })
+    // Node's own copy refuses a folder in which an earlier change has left a pipe.
+    execFileSync('cp', ['-a', join(run, place), copy])
   else writeFileSync(copy, garbage)
   return copy
 }
