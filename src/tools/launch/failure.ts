@@ -1,21 +1,21 @@
 /**
- * Which rank failed, where and why. Three sources, the surest first:
+ * Finds out which rank failed, where and why, from three sources, the most reliable one first:
  *
  *   - `failure.json` in the run directory (src/node/run/ranks/files.ts)
- *   - the messages of mpirun: they name the rank (Open MPI) or the process (MPICH) of a killed one
- *   - `ranks.json`, which ranks write when they start. It completes what the messages lack.
+ *   - the messages of mpirun, which name the killed rank (Open MPI) or its process (MPICH)
+ *   - `ranks.json`, which ranks write when they start, for fields that the others lack
  *
- * A killed rank cannot write, and MPICH then often names a survivor or nobody.
+ * A killed rank cannot write `failure.json`, and MPICH then often names a surviving rank, or no rank at all.
  */
 import { rankName } from '../../core/text/rank-name.ts'
 import { type RankFailure, readFailure, readRanks } from '../../node/run/ranks/files.ts'
 
-/** What is known of a failure. */
+/** The known fields of a failure. */
 export type KnownFailure = Partial<RankFailure>
 
 /**
  * @param text the last messages of mpirun
- * @returns what is known; empty if nothing is
+ * @returns the fields that are known; an empty object if nothing is known
  */
 export async function findFailure(directory: string, text: string): Promise<KnownFailure> {
   // Two ranks may have failed. Fields of different ranks are not mixed.
@@ -28,7 +28,7 @@ export async function findFailure(directory: string, text: string): Promise<Know
   return { ...same, ...first }
 }
 
-/** What mpirun of Open MPI 5 or MPICH 4 says about the process that ended the job. */
+/** Parses the messages of mpirun (Open MPI 5 or MPICH 4) about the process that ended the job. */
 export function parseMpirunText(text: string): KnownFailure {
   const flat = text.replace(/\s+/g, ' ')
   const signal = /process rank (\d+) with PID (\d+) on node (\S+) exited on signal (\d+ \([^)]*\))/.exec(flat)
@@ -47,7 +47,7 @@ export function parseMpirunText(text: string): KnownFailure {
   return {}
 }
 
-/** `rank 1 (b, PID 4711): killed by signal 9 (Killed)`. */
+/** One line about a failure, such as `rank 1 (b, PID 4711): killed by signal 9 (Killed)`. */
 export function failureText({ reason, ...of }: KnownFailure): string {
   const { rank, host, pid } = of
   if (rank === undefined && pid === undefined && host === undefined) return reason ?? 'mpirun names no rank'

@@ -10,11 +10,11 @@ import { type Option, option, UsageError, wording } from '../../core/errors.ts'
 
 export interface Host {
   readonly name: string
-  /** Undefined if not given. */
+  /** Number of slots; undefined if not given. */
   readonly slots?: number
 }
 
-/** The value of `--hosts`. @throws UsageError if it is malformed */
+/** Parses the value of `--hosts`. @throws UsageError if it is malformed */
 export function parseHosts(text: string): Host[] {
   const expected = 'expected names with slots, such as a:4,b:4'
   return refuseRepeated(
@@ -31,7 +31,7 @@ export function parseHosts(text: string): Host[] {
 }
 
 /**
- * The text of a host file for Open MPI or MPICH.
+ * Parses the text of a host file for Open MPI or MPICH.
  * @param file path for error messages
  * @throws UsageError if a line is malformed or there is no host
  */

@@ -35,7 +35,7 @@ function placed(request: Request): Layout | undefined {
   }
 }
 
-/** Ranks of each host, filling the slots of one before those of the next. */
+/** Number of ranks on each host, if they fill the slots of one host before the slots of the next. */
 function ranksOfHosts({ hosts, ranks }: Layout): number[] {
   let left = ranks
   return (hosts ?? [{ slots: ranks }]).map(({ slots }) => {
@@ -68,7 +68,7 @@ test('threads of a host fit its cores, ranks fit the slots, and groups are whole
   expect(accepted).toBeGreaterThan(50)
 })
 
-test('the command lines of both libraries say what the layout says', () => {
+test('the command lines of both libraries have the numbers of the layout', () => {
   assert(
     property(requests, (request) => {
       const layout = placed(request)
@@ -142,7 +142,7 @@ test.each([
   expect(groupsSpanHosts(placeRanks({ hosts, cores: 4, expert }), expert)).toBe(spans)
 })
 
-describe('refused, with the field, the value and what to do', () => {
+describe('an error names the field, the value and what to do', () => {
   const base = { cores: 8, expert: 1 }
   test.each<[Partial<Request>, string]>([
     [{}, 'missing ranks '],
@@ -155,11 +155,11 @@ describe('refused, with the field, the value and what to do', () => {
     [{ ranks: 6, expert: 4 }, 'invalid ranks: 6 ranks (expected a multiple of parallel.expert 4, such as 4 or 8)'],
     [{ ranks: 2, expert: 4 }, 'invalid ranks: 2 ranks (expected a multiple of parallel.expert 4, such as 4)'],
     [{ hosts: [{ name: 'a' }] }, 'invalid hosts: "a" has no number of slots (expected "a:4", or ranks)'],
-  ])('%j', (request, message) => {
+  ])('for the request %j', (request, message) => {
     expect(() => placeRanks({ ...base, ...request })).toThrow(message)
   })
 
-  test.each(['', 'a:0', 'a:x', 'a b:2', 'a:2,', ':2', '-a:2', 'a;rm:2', 'a:2,a:2'])('--hosts %j', (text) => {
+  test.each(['', 'a:0', 'a:x', 'a b:2', 'a:2,', ':2', '-a:2', 'a;rm:2', 'a:2,a:2'])('for --hosts %j', (text) => {
     expect(() => parseHosts(text)).toThrow(/^invalid hosts: .*\((expected names with slots|give it once)/)
   })
 
@@ -167,7 +167,7 @@ describe('refused, with the field, the value and what to do', () => {
     ['a slots=4\nb gpus=2\n', 'invalid hostfile: line 2 of hosts is "b gpus=2" (expected "a slots=4" or "a:4")'],
     ['# nobody\n\n', 'invalid hostfile: hosts has no host'],
     ['a\na\n', 'invalid hostfile: host "a" twice'],
-  ])('a host file %j', (text, message) => {
+  ])('for the host file %j', (text, message) => {
     expect(() => parseHostfile(text, 'hosts')).toThrow(message)
   })
 })
@@ -180,7 +180,7 @@ test('host files of both libraries give the same hosts', () => {
   expect(parseHostfile('a:4\nb.example:2\n', 'f')).toEqual(parseHosts('a:4,b.example:2'))
 })
 
-test('hosts without slots share the ranks, or have as many as a node of the cluster', () => {
+test('hosts without slots share the ranks, or have as many slots as a node of the cluster', () => {
   const open = parseHosts('a,b')
   expect(placeRanks({ hosts: open, ranks: 6, cores: 8, expert: 1 }).hosts).toEqual(parseHosts('a:3,b:3'))
   expect(placeRanks({ hosts: open, slotsPerHost: 8, cores: 8, expert: 1 }).ranks).toBe(16)

@@ -1,12 +1,13 @@
 /**
- * Which ranks run where, on how many threads and cores. All texts that start a training are written from a layout, so
- * its numbers agree in all of them: threads × ranks of a host fit its physical cores, and ranks fit the slots.
+ * Decides which ranks run on which host, on how many threads and cores. All texts that start a training are written
+ * from a layout, so its numbers agree in all of them: threads × ranks of a host fit its physical cores, and ranks fit
+ * the slots.
  *
  *     placeRanks({ hosts: [{ name: 'a', slots: 4 }, { name: 'b', slots: 4 }], cores: 8, expert: 4, experts: 16 })
  *     // { hosts: [a with 4 slots, b with 4 slots], ranks: 8, ranksPerHost: 4, threads: 2, bound: true, oversubscribe: false }
  *
- * Ranks fill the slots of a host before those of the next. Each rank has the same number of threads, since the order
- * of sums depends on it.
+ * Ranks fill the slots of one host before the slots of the next. Each rank has the same number of threads, since the
+ * order of sums depends on it.
  */
 import { type Option, option, UsageError, wording } from '../../core/errors.ts'
 import type { Host } from './hosts.ts'
@@ -16,10 +17,10 @@ export interface HostSlots extends Host {
 }
 
 export interface Layout {
-  /** Null: this machine, or the hosts that a batch system allocates. */
+  /** Hosts with their slots; null for this machine, or for the hosts that a batch system allocates. */
   readonly hosts: readonly HostSlots[] | null
   readonly ranks: number
-  /** The most ranks on one host. */
+  /** Largest number of ranks on one host. */
   readonly ranksPerHost: number
   /** Threads of each rank. */
   readonly threads: number
@@ -39,16 +40,16 @@ export interface Parallel {
 
 export interface Request extends Parallel {
   readonly hosts?: readonly Host[]
-  /** Default: one per slot. */
+  /** Number of ranks; default: one per slot. */
   readonly ranks?: number
-  /** Default: the cores of a host divided by its ranks. */
+  /** Threads of each rank; default: the cores of a host divided by its ranks. */
   readonly threads?: number
   /** Physical cores of a host. */
   readonly cores: number
-  /** Slots of hosts that are given without. */
+  /** Slots of each host that is given without a number of slots. */
   readonly slotsPerHost?: number
   readonly oversubscribe?: boolean
-  /** False: ranks are not bound to cores. */
+  /** Whether ranks that fit the cores are bound to them; default: true. */
   readonly bind?: boolean
 }
 
@@ -104,8 +105,9 @@ export function checkCores(ranksPerHost: number, threads: number, cores: number)
 }
 
 /**
- * The layout on the hosts that are left: as many ranks as before or fewer, in whole expert-parallel groups, with a power
- * of two of shards each (or all shards) and with the same threads. Null if not even one group has slots.
+ * The layout on the hosts that are left: as many ranks as before or fewer, in whole expert-parallel groups, with the
+ * same threads. Each rank has a power of two of shards, unless one rank alone has all of them. Null if not even one
+ * group has slots.
  */
 export function withoutHosts(
   layout: Layout,
@@ -113,7 +115,7 @@ export function withoutHosts(
   { expert, shards = layout.ranks }: Parallel,
 ): Layout | null {
   if (!layout.hosts || gone.size === 0) return layout
-  // A host that had free slots gets no more ranks than fit the cores of another.
+  // A host that had free slots gets no more ranks than the fullest host had: more might not fit the cores.
   const hosts = layout.hosts
     .filter(({ name }) => !gone.has(name))
     .map(({ name, slots }) => ({ name, slots: layout.oversubscribe ? slots : Math.min(slots, layout.ranksPerHost) }))
@@ -136,7 +138,10 @@ export function groupsSpanHosts({ hosts, ranks, oversubscribe }: Layout, expert:
   })
 }
 
-/** The most ranks on one host, if ranks fill one host after the other, again from the first when all are full. */
+/**
+ * Largest number of ranks on one host. Ranks fill one host after the other, and begin again at the first host when all
+ * are full.
+ */
 function mostRanks(hosts: readonly HostSlots[], ranks: number): number {
   const slots = sum(hosts.map((host) => host.slots))
   if (ranks > slots) return Math.max(...hosts.map((host) => host.slots)) * Math.ceil(ranks / slots)

@@ -10,9 +10,9 @@ import { z } from 'zod'
 import { type MpiJob, mpiJobManifest, parseVolume } from './mpijob.ts'
 
 /**
- * The parts of the CRD that a manifest uses, by hand from manifests/base/kubeflow.org_mpijobs.yaml of
- * kubeflow/mpi-operator, with the rules of pkg/apis/kubeflow/validation. Strict: a misspelt field is an error here,
- * where Kubernetes would drop it.
+ * The parts of the custom resource definition that a manifest uses, written by hand after
+ * manifests/base/kubeflow.org_mpijobs.yaml of kubeflow/mpi-operator, with the rules of pkg/apis/kubeflow/validation.
+ * The schemas are strict: a misspelt field is an error here, where Kubernetes would drop it.
  */
 const label = z
   .string()
@@ -104,7 +104,7 @@ const job: MpiJob = {
   },
 }
 
-/** The documents of a manifest; throws if YAML 1.2 does not read them without a warning. */
+/** The documents of a manifest; fails if a parser of YAML 1.2 has errors or warnings. */
 function documents(text: string): unknown[] {
   return parseAllDocuments(text).map((document) => {
     expect([...document.errors, ...document.warnings]).toEqual([])
@@ -165,7 +165,8 @@ describe.skipIf(process.platform === 'win32')('the scripts in pods, run by bash'
   let folder: string
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), 'choir-pod-'))
-    // Instead of mpirun: notes its arguments, and ends with 130 on SIGUSR1, after a while as if it saved.
+    // This script stands in for mpirun. It notes its arguments, and ends with 130 a while after SIGUSR1, as if it
+    // saved.
     writeFileSync(
       join(folder, 'mpirun'),
       `#!/bin/bash

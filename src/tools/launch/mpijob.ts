@@ -1,6 +1,6 @@
 /**
- * A manifest for the MPI Operator of Kubeflow: an MPIJob (kubeflow.org/v2beta1), before it a ConfigMap with the
- * configuration if that is a file.
+ * A manifest for the MPI Operator of Kubeflow: an MPIJob (kubeflow.org/v2beta1). If the configuration is a file, a
+ * ConfigMap with its contents precedes the MPIJob.
  *
  *     kind: MPIJob
  *     spec:
@@ -33,7 +33,7 @@ export interface MpiJob {
   readonly volumes: readonly Volume[]
   /** Memory of a worker, such as 16Gi. */
   readonly memory?: string
-  /** Contents of the configuration file; it is mounted as {@link CONFIG_FILE}. */
+  /** Contents of the configuration file, which is mounted as {@link CONFIG_FILE}. */
   readonly config?: string
   readonly workers: number
   readonly layout: Layout
@@ -42,12 +42,12 @@ export interface MpiJob {
   readonly restarts: number
 }
 
-/** The operator mounts it in the launcher. */
+/** Host file that the operator mounts in the launcher. */
 const HOST_FILE = '/etc/mpi/hostfile'
 const CONFIG_FOLDER = '/etc/choir'
 export const CONFIG_FILE = `${CONFIG_FOLDER}/config.yaml`
 
-/** Seconds for ranks to save before a pod is removed. */
+/** Seconds that ranks have to save before a pod is removed. */
 const GRACE_SECONDS = 120
 
 export function mpiJobManifest(job: MpiJob): string {
@@ -61,7 +61,7 @@ export function mpiJobManifest(job: MpiJob): string {
     spec: {
       slotsPerWorker: layout.ranksPerHost,
       mpiImplementation: library === 'openmpi' ? 'OpenMPI' : 'MPICH',
-      // Otherwise mpirun looks for workers that have no address yet.
+      // With the default policy, mpirun looks for workers that have no address yet.
       launcherCreationPolicy: 'WaitForWorkersReady',
       runPolicy: { cleanPodPolicy: 'Running', backoffLimit: restarts },
       mpiReplicaSpecs: {
@@ -107,8 +107,9 @@ function launcherPod(job: MpiJob) {
 }
 
 /**
- * The operator sets the names of Open MPI 4; version 5 starts ranks with PRRTE, whose names differ. Containers run as
- * root unless the image has another user; the root variables do nothing then.
+ * Variables of Open MPI 5. The operator sets the variables of Open MPI 4; version 5 starts ranks with PRRTE, whose
+ * variables have other names. Containers run as root unless the image has another user, and then the root variables do
+ * nothing.
  */
 const openMpiVariables: Readonly<Record<string, string>> = {
   ...rootVariables,
@@ -137,7 +138,7 @@ function workerPod(job: MpiJob) {
   }
 }
 
-/** Asks the ranks of a pod to save and stop, and waits until they have: sshd is gone at once, and they with it. */
+/** Command that asks the ranks of a pod to save and stop, and waits for them: sshd ends at once, and they with it. */
 function stopRanks({ program }: RankProgram): string {
   const path = program.at(-1) ?? ''
   const name = path.slice(path.lastIndexOf('/') + 1).replace(/[^\w-]/g, '.')
@@ -179,7 +180,7 @@ function checkNames({ name, namespace, volumes, memory, workers }: MpiJob): void
     )
 }
 
-/** The value of `--volume`. @throws UsageError if it is malformed */
+/** Parses the value of `--volume`. @throws UsageError if it is malformed */
 export function parseVolume(text: string): Volume {
   const [, claim, path] = /^([^:]+):(\/[^:]*)$/.exec(text) ?? []
   if (claim === undefined || path === undefined)

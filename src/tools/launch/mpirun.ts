@@ -1,6 +1,6 @@
 /**
- * The command line of `mpirun` for a layout. Open MPI and MPICH differ in options, in what they bind by default and in
- * which variables reach other hosts.
+ * The command line of `mpirun` for a layout. Open MPI and MPICH differ in their options, in their default binding and
+ * in the variables that reach other hosts.
  *
  *     // a:4,b:4 with 2 threads a rank, as root
  *     Open MPI: OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 \
@@ -15,7 +15,7 @@ export type MpiLibrary = (typeof mpiLibraries)[number]
 
 export const libraryNames: Readonly<Record<MpiLibrary, string>> = { openmpi: 'Open MPI', mpich: 'MPICH' }
 
-/** Open MPI refuses to run as root without both. */
+/** Two variables without which Open MPI refuses to run as root. */
 export const rootVariables = { OMPI_ALLOW_RUN_AS_ROOT: '1', OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1' }
 
 export interface MpirunSettings {
@@ -24,7 +24,7 @@ export interface MpirunSettings {
   readonly mpirun: string
   /** Names of variables that all ranks need; MPICH passes all variables on anyway. */
   readonly variables?: readonly string[]
-  /** Hosts as a file, for a list that is known later than this text. */
+  /** File with the hosts, for a list that is known only after this text is written. */
   readonly hostfile?: string
 }
 
@@ -42,7 +42,7 @@ export function mpirunWords(layout: Layout, { library, mpirun, variables = [], h
   if (!isOpenMpi) return [...head, '-bind-to', bound ? `core:${threads}` : 'none']
   return [
     ...head,
-    // Left alone, Open MPI binds each of two ranks to one core, whatever its threads; PE is the number of cores.
+    // By default, Open MPI binds each of two ranks to one core, however many threads it has. PE is the number of cores.
     ...(bound ? ['--map-by', `slot:PE=${threads}`, '--bind-to', 'core'] : ['--bind-to', 'none']),
     ...(oversubscribe ? ['--oversubscribe'] : []),
     ...variables.flatMap((name) => ['-x', name]),

@@ -14,15 +14,15 @@
 import { commandLine } from '../../core/text/shell.ts'
 
 export interface RankProgram {
-  /** Node and the program by absolute paths: ranks on other hosts have another PATH. */
+  /** Node and the program as absolute paths, since ranks on other hosts have another PATH. */
   readonly program: readonly string[]
   /** The run directory. */
   readonly directory: string
   /** Arguments of `train` that begin the run. */
   readonly start: readonly string[]
-  /** Arguments of `train` that continue it. */
+  /** Arguments of `train` that continue the run. */
   readonly resume: readonly string[]
-  /** Arguments in both cases. */
+  /** Arguments of `train` in both cases. */
   readonly options: readonly string[]
 }
 

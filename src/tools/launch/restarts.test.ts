@@ -14,7 +14,7 @@ interface Attempt {
   readonly continued: boolean
 }
 
-/** Runs with attempts that end as given; the last one succeeds. */
+/** Runs a job whose attempts end as given; further attempts succeed. */
 async function run(
   ends: readonly Partial<JobEnd>[],
   settings: { restarts?: number; gone?: string[]; expert?: number; unfinished?: number },
@@ -65,7 +65,7 @@ describe('after a failure', () => {
     expect((await run([], { unfinished: 9, restarts: 0 })).outcome).toMatchObject({ kind: 'failed' })
   })
 
-  test('it fails after the last restart, or at once without any', async () => {
+  test('the job fails after the last restart, or at once without restarts', async () => {
     const always = Array.from({ length: 9 }, () => ({ code: 1 }))
     expect((await run(always, { restarts: 2 })).attempts).toHaveLength(3)
     const { outcome, attempts } = await run(always, { restarts: 0 })
@@ -73,14 +73,14 @@ describe('after a failure', () => {
     expect(outcome).toEqual({ kind: 'failed', failure: 'rank 1 (b) (mpirun ended with exit code 1)' })
   })
 
-  test('it goes on without a host that does not answer, in whole groups', async () => {
+  test('the run goes on without a host that does not answer, in whole groups', async () => {
     const { attempts, reports } = await run([{ code: 1 }], { gone: ['b'] })
     expect(attempts[1]?.layout).toMatchObject({ ranks: 4, hosts: [{ name: 'a', slots: 4 }] })
     expect(reports).toContain('no answer from b')
     expect(reports).toContain('continuing with 4 ranks (restart 1 of 3)')
   })
 
-  test('it fails if the hosts that are left have no room for a group', async () => {
+  test('the job fails if the hosts that are left have no room for a group', async () => {
     const { outcome, attempts } = await run([{ code: 1 }], { gone: ['b'], expert: 8 })
     expect(attempts).toHaveLength(1)
     expect(outcome).toMatchObject({ kind: 'failed', failure: expect.stringContaining('too few slots for groups of 8') })
@@ -141,7 +141,7 @@ describe('files of the ranks', () => {
     expect(failureText(await findFailure(folder, killed))).toBe('rank 0 (a, PID 7): the disk is full')
   })
 
-  test('host and PID of a rank come from ranks.json, and the rank of a process too', async () => {
+  test('ranks.json adds the host and PID of a rank, and the rank of a process', async () => {
     write('ranks.json', ranks)
     expect(failureText(await findFailure(folder, exited))).toBe('rank 1 (b, PID 8): exit code 3')
     expect(failureText(await findFailure(folder, '= PID 8 RUNNING AT b = EXIT CODE: 9'))).toBe(

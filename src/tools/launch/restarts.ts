@@ -1,6 +1,6 @@
 /**
- * Runs a job, and after a failure continues the run, a limited number of times. This process is outside of the job:
- * whatever kills the ranks, it is left to report them.
+ * Runs a job, and after a failure continues the run, a limited number of times. This process is not part of the job, so
+ * it survives whatever kills the ranks, and can report their failure.
  *
  *     attempt ── code 0, last step ──► done            stopped by a signal, or code 130 ──► stopped
  *        ▲ └──── code 2 ──► wrong usage                otherwise: failed
@@ -16,22 +16,22 @@ export interface JobEnd {
   /** Exit code; null after a signal. */
   readonly code: number | null
   readonly signal?: string
-  /** The last text that it has written to standard error. */
+  /** The last text that the job wrote to standard error. */
   readonly text: string
 }
 
 /** Everything that supervision needs from outside. */
 export interface Supervised {
-  /** Runs the job until its end. `continued`: the run exists already. */
+  /** Runs the job until its end. `continued` is true if the run exists already. */
   run(layout: Layout, continued: boolean): Promise<JobEnd>
   /** Whether the run can be continued: it has a configuration on disk. */
   exists(): boolean
   /** Whether the run has done its last step, or is not visible from here. */
   finished(): Promise<boolean>
   findFailure(end: JobEnd): Promise<KnownFailure>
-  /** Those of the hosts that do not answer. */
+  /** Returns the hosts that do not answer. */
   unreachable(hosts: readonly string[]): Promise<readonly string[]>
-  /** A short time between attempts; ends early when stopped. */
+  /** Waits a short time between attempts; ends early when stopped. */
   pause(): Promise<void>
   /** Whether the user or the system has asked to stop. */
   stopped(): boolean
@@ -44,7 +44,7 @@ export type Outcome =
 
 /**
  * @param continued whether the first attempt continues a run
- * @param parallel what the number of ranks must fit; a run keeps the shards that it started with
+ * @param parallel settings that the number of ranks must fit; a run keeps the shards that it started with
  */
 export async function runWithRestarts(
   first: Layout,

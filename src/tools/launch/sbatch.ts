@@ -1,7 +1,7 @@
 /**
- * A batch script for Slurm: options, one command, and what happens when it ends. Before the time limit Slurm sends
- * SIGUSR1 to the script. The script passes it on, the command saves and stops, and the script puts the job back into
- * the queue, where it continues.
+ * A batch script for Slurm: options, one command, and the steps after its end. Before the time limit, Slurm sends
+ * SIGUSR1 to the script. The script passes the signal on, the command saves and stops, and the script puts the job back
+ * into the queue. When the job starts again, the run continues.
  *
  *     #!/bin/bash
  *     #SBATCH --job-name=demo
@@ -16,9 +16,9 @@ import { option, UsageError, wording } from '../../core/errors.ts'
 import { commandLine } from '../../core/text/shell.ts'
 import { attemptFunction } from './shell-job.ts'
 
-/** Where and how long a job runs. */
+/** Place and time limit of a job. */
 export interface SlurmSettings {
-  /** Such as 4:00:00; default: the limit of the partition. */
+  /** Time limit, such as 4:00:00; default: the limit of the partition. */
   readonly time?: string
   readonly partition?: string
   readonly account?: string
@@ -41,7 +41,9 @@ interface BatchScript extends SlurmSettings {
   readonly restarts: number
 }
 
-/** Seconds before the time limit at which ranks are asked to save: a step, and a checkpoint on a slow disk. */
+/**
+ * Seconds before the time limit at which ranks are asked to save: enough for a step, and a checkpoint on a slow disk.
+ */
 const WARNING_SECONDS = 120
 
 export function sbatchScript(script: BatchScript): string {
@@ -77,7 +79,7 @@ export function sbatchScript(script: BatchScript): string {
   return `${lines.join('\n')}\n`
 }
 
-/** Runs again after a failure, but not after wrong usage (exit code 2) or an interrupt (130). */
+/** Lines that run the command again after a failure, but not after wrong usage (exit code 2) or an interrupt (130). */
 function attempts(restarts: number): string[] {
   return [
     `restarts=${restarts}`,
@@ -92,7 +94,7 @@ function attempts(restarts: number): string[] {
 }
 
 function placeOptions({ time, partition, account }: SlurmSettings): string[] {
-  // A day-hour form needs no minutes: 1-0 is a day. See the manual of sbatch.
+  // The form of days and hours needs no minutes: 1-0 is a day. See the manual of sbatch.
   if (time !== undefined && !/^(\d+|\d+:\d\d(:\d\d)?|\d+-\d\d?(:\d\d){0,2})$/.test(time))
     throw new UsageError(
       wording`invalid ${option('time')}: ${JSON.stringify(time)} (expected minutes, hours:minutes:seconds or days-hours, such as 4:00:00)`,

@@ -1,6 +1,6 @@
 /**
- * Lines of bash that run one command, pass a warning on to it as another signal, and wait until it has ended by
- * itself. A batch system warns the script before it ends the job; the ranks need SIGUSR1, on which they save and stop.
+ * Lines of bash that run one command, pass a warning on to it as another signal, and wait until it has ended by itself.
+ * A batch system warns the script before it ends the job. The ranks need SIGUSR1, on which they save and stop.
  *
  *     trap 'stop' USR1        # after stop() { ... kill -USR1 "$job"; }
  *     srun ... &
@@ -10,7 +10,7 @@
  */
 
 /**
- * A function `attempt` that runs the command, and the trap.
+ * Lines that define a function `attempt`, which runs the command, and set the trap that passes the warning on.
  * @param before lines that set "$@", the arguments of the command, at each attempt
  */
 export function attemptFunction(

@@ -1,5 +1,5 @@
 /**
- * The batch script of a study: an array of jobs that share the runs of one study. `choir study --join` takes runs that
+ * The batch script of a study: an array of tasks that share the runs of one study. `choir study --join` takes runs that
  * no other task has taken, so tasks may start and end at any time.
  *
  *     #SBATCH --array=0-7
@@ -14,7 +14,7 @@ export interface SlurmStudy extends SlurmSettings {
   readonly name: string
   readonly folder: string
   readonly tasks: number
-  /** Trainings at a time in a task. */
+  /** Number of trainings that a task runs at a time. */
   readonly jobs: number
   /** Threads of a training. */
   readonly threads: number
@@ -39,7 +39,7 @@ export function slurmStudy(study: SlurmStudy): string {
       ...['--jobs', String(jobs)],
       ...['--threads', String(threads)],
     ]),
-    // Like Ctrl-C: running trainings are saved.
+    // SIGTERM acts like Ctrl-C: running trainings are saved.
     stopSignal: 'TERM',
   })
 }

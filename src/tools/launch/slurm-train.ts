@@ -36,9 +36,9 @@ export function slurmTraining(training: SlurmTraining): string {
       ? mpirunWords(layout, { library, mpirun: 'mpirun', variables })
       : [
           'srun',
-          // Open MPI 5 knows no other interface; MPICH is built with PMI as a rule.
+          // Open MPI 5 supports no other interface; MPICH is usually built with PMI.
           `--mpi=${library === 'openmpi' ? 'pmix' : 'pmi2'}`,
-          // srun does not take it from sbatch.
+          // srun does not take this option from sbatch.
           `--cpus-per-task=${threads}`,
           '--kill-on-bad-exit=1',
         ]

@@ -48,7 +48,7 @@ const study = {
 
 const optionOf = (script: string, name: string) => new RegExp(`^#SBATCH --${name}=(.*)$`, 'm').exec(script)?.[1]
 
-test('tasks, threads and processors of any script agree, and bash reads it', () => {
+test('tasks, threads and processors of any script agree, and bash can parse it', () => {
   const sizes = record({
     nodes: integer({ min: 1, max: 64 }),
     ranks: integer({ min: 1, max: 16 }),
@@ -103,7 +103,8 @@ describe.skipIf(missing !== undefined)(`a real Slurm${missing === undefined ? ''
   let cluster: SlurmCluster
   beforeAll(async () => {
     cluster = await SlurmCluster.start()
-    // Instead of choir: notes the arguments of each rank, and saves and stops on a signal. Continued, it succeeds.
+    // This script stands in for choir. It notes the arguments of each rank, and stops on a signal. A continued run
+    // succeeds.
     writeFileSync(
       join(cluster.folder, 'choir.sh'),
       `#!/bin/bash
@@ -150,7 +151,9 @@ exit 1
     return cluster.run('sbatch', '--parsable', file)?.trim() ?? ''
   }
   const state = (job: string) => /JobState=(\S+)/.exec(cluster.run('scontrol', 'show', 'job', job) ?? '')?.[1]
-  /** Waits until a requeued job has run again. It is asked to start at once: by default Slurm waits for two minutes. */
+  /**
+   * Waits until a requeued job has run again. Slurm would wait for two minutes, so the job is asked to start at once.
+   */
   const untilRunAgain = (job: string) =>
     cluster.until(() => {
       if (state(job) === 'PENDING') cluster.run('scontrol', 'update', `JobId=${job}`, 'StartTime=now')
@@ -202,7 +205,7 @@ exit 1
   test('the warning before the time limit reaches every rank; the job is requeued and continues the run', async () => {
     const job = submit(slurmTraining(small()))
     await cluster.until(() => notes().split('\n').length > cluster.cores)
-    // What Slurm does itself before the limit: --signal=B:USR1.
+    // Slurm itself sends this signal before the limit: --signal=B:USR1.
     cluster.run('scancel', '--batch', '--signal=USR1', job)
     await cluster.until(() => state(job) === 'PENDING')
     expect(notes().match(/^\d+ stopped$/gm)).toHaveLength(cluster.cores)
@@ -211,7 +214,7 @@ exit 1
     expect(notes().match(/train --resume run --threads 1$/gm)).toHaveLength(cluster.cores)
   }, 90_000)
 
-  test('with restarts a failed training is continued in the same job', async () => {
+  test('with restarts, a failed training is continued in the same job', async () => {
     const job = submit(slurmTraining({ ...small(['--fail']), restarts: 1 }).replace('sleep 10', 'sleep 1'))
     await cluster.until(() => ['COMPLETED', 'FAILED'].includes(state(job) ?? ''))
     expect(state(job)).toBe('COMPLETED')

@@ -1,6 +1,6 @@
 /**
- * A Slurm cluster of this one machine, for tests: munged, slurmctld and slurmd as children of the test, with files in
- * a folder of its own. It needs root and Debian's slurmctld, slurmd, slurm-client and munge.
+ * A Slurm cluster of this one machine, for tests. Its daemons munged, slurmctld and slurmd are children of the test,
+ * and their files are in a folder of their own. It needs root and Debian's slurmctld, slurmd, slurm-client and munge.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -12,7 +12,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 
 const programs = ['munged', 'slurmctld', 'slurmd', 'sbatch', 'scontrol', 'squeue']
 
-/** Why there can be no cluster here; undefined if there can be one. */
+/** The reason why no cluster can run here; undefined if one can. */
 export function missingForSlurm(): string | undefined {
   if (process.getuid?.() !== 0) return 'not root'
   const missing = programs.filter((name) => spawnSync('sh', ['-c', `command -v ${name}`]).status !== 0)
@@ -28,7 +28,7 @@ export class SlurmCluster {
 
   private constructor() {
     this.folder = mkdtempSync(join(tmpdir(), 'choir-slurm-'))
-    // munged refuses a socket in a folder that is closed to others.
+    // munged refuses a socket in a folder that other users cannot enter.
     chmodSync(this.folder, 0o755)
     this.env = { ...process.env, SLURM_CONF: join(this.folder, 'slurm.conf') }
   }
@@ -95,7 +95,7 @@ export class SlurmCluster {
     return status === 0 ? stdout : null
   }
 
-  /** @throws Error if it is not so within half a minute */
+  /** Waits until the condition holds. @throws Error if it does not hold within half a minute */
   async until(holds: () => boolean): Promise<void> {
     for (let i = 0; !holds(); i++) {
       if (i > 150) throw new Error(`Slurm: still not so after 30 s: ${holds}\n${this.run('scontrol', 'show', 'job')}`)
