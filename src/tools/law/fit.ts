@@ -1,22 +1,22 @@
 /**
- * Fits the joint law to observations: the mean of a robust loss (Huber's) over residuals of logarithms of the loss, from
- * many starts, as Ludziejewski et al. (2025, appendix B) did.
+ * Fits the joint law to observations. It minimizes the sum of a robust loss (Huber's) over residuals of logarithms of
+ * the loss, from many starts, as Ludziejewski et al. (2025, appendix B) did.
  *
- * A study has few sizes, so some coefficients are not determined by it: with two sizes, a, α and c can compensate each
- * other. Predictions matter here and not coefficients, so every coefficient has a weak prior, and *forms* of the law with
- * fewer coefficients are tried too.
+ * A study has few sizes, so it does not determine some coefficients: with two sizes, a, α and c can compensate each
+ * other. Predictions matter here and not coefficients, so every coefficient has a weak prior, and *forms* of the law
+ * with fewer coefficients are tried too.
  */
 import { type Coefficients, type Point, saturated } from './joint-law.ts'
 import { leastSquares } from './least-squares.ts'
 import { mean, type Observation, type Observations } from './observations.ts'
 
-/** A form of the law: the terms that depend on E and are not left out. */
+/** A form of the law: which of the terms that depend on E it has. */
 export interface Form {
-  /** γ: the exponent of N depends on E. */
+  /** Whether the exponent of N depends on E (γ). */
   readonly gamma: boolean
-  /** ζ: the exponent of D depends on E. */
+  /** Whether the exponent of D depends on E (ζ). */
   readonly zeta: boolean
-  /** `none`: Ê = E. `start`: without a maximum. `both`: as in equation 4. */
+  /** Transform of E: `none` if Ê = E, `start` if Ê has a start but no maximum, `both` if Ê is as in equation 4. */
   readonly transform: 'none' | 'start' | 'both'
 }
 
@@ -24,30 +24,30 @@ export const forms: readonly Form[] = (['none', 'start', 'both'] as const).flatM
   [false, true].flatMap((gamma) => [false, true].map((zeta) => ({ gamma, zeta, transform }))),
 )
 
-/** Coefficients that are fitted. */
+/** Number of coefficients that a form fits. */
 export const countOf = ({ gamma, zeta, transform }: Form): number =>
   7 + Number(gamma) + Number(zeta) + { none: 0, start: 1, both: 2 }[transform]
 
 export interface Fit {
   readonly form: Form
   readonly coefficients: Coefficients
-  /** For {@link refit}. */
+  /** The fitted numbers, from which {@link refit} starts. */
   readonly solution: readonly number[]
   readonly cost: number
 }
 
 const STARTS = 6
-/** Iterations from every start, and from the best. */
+/** Numbers of iterations from every start, and from the best solution of these. */
 const [ROUGH, FINE] = [20, 150]
 const primes = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31]
-/** Huber's threshold in units of the scale of residuals: 95 % efficient if they are normal. */
+/** Huber's threshold in units of the scale of residuals: the fit is 95 % efficient if residuals are normal. */
 const HUBER = 1.345
-/** Dense losses count less than differences to them: what all arms share cancels in a difference. */
+/** Weight of dense losses. They count less than differences to them, in which the noise that all arms share cancels. */
 const DENSE_WEIGHT = 0.3
-/** Scale of residuals, of the logarithm of a loss: about 0.002 nats a token at a loss of 3. */
+/** Scale of residuals in the logarithm of a loss: about 0.002 nats a token at a loss of 3. */
 const SCALE = 0.0007
 
-/** The best of many starts. */
+/** The best fit of many starts. */
 export function fitForm(form: Form, observations: Observations): Fit {
   const starts = Array.from({ length: STARTS }, (_, i) =>
     priorsOf(observations).map(({ mean, deviation }, j) =>
@@ -92,7 +92,7 @@ function fitFrom(form: Form, observations: Observations, start: readonly number[
   return { form, coefficients: coefficientsOf(form, x, centre), solution: x, cost }
 }
 
-/** Its square is Huber's loss: quadratic near zero, linear beyond. */
+/** A residual whose square is Huber's loss: quadratic near zero, linear beyond. */
 function huber(residual: number): number {
   const size = Math.abs(residual)
   return size <= HUBER ? residual : Math.sign(residual) * Math.sqrt(HUBER * (2 * size - HUBER))
@@ -104,8 +104,9 @@ interface Prior {
 }
 
 /**
- * Priors of the fitted numbers, around the published exponents and wide enough to leave what observations determine to
- * them: ln a, ln −α, ln b, ln −β and ln c at the centre of the observations, then δ, ω, γ, ζ, ln start and ln max.
+ * Priors of the fitted numbers. They are around the published exponents, and so wide that they hardly move a number
+ * that observations determine. Order: ln a, ln −α, ln b, ln −β and ln c at the centre of the observations, then δ, ω,
+ * γ, ζ, ln start and ln(max − start).
  */
 function priorsOf({ dense }: Observations): Prior[] {
   const [lowest, highest] = [Math.min, Math.max].map((of) => of(...dense.map((one) => Math.exp(one.log)))) as [
@@ -134,9 +135,9 @@ function centreOf({ dense }: Observations): Point {
 }
 
 /**
- * Fitted numbers by name. They describe the law around the centre of the observations and around a dense model, where
- * they hardly compensate each other: with n = ln N and d = ln D from the centre and e = ln(Ê/start), the law is
- * a·exp(δe + (α + γe)n) + b·exp(ωe + (β + ζe)d) + c, and e = 0 for a dense model.
+ * The fitted numbers by name. They describe the law around the centre of the observations and around a dense model,
+ * where they hardly compensate each other. With n = ln N and d = ln D relative to the centre and e = ln(Ê/start), the
+ * law is a·exp(δe + (α + γe)n) + b·exp(ωe + (β + ζe)d) + c, and e = 0 for a dense model.
  */
 function namesOf(form: Form, x: readonly number[]) {
   const [a = 0, alpha = 0, b = 0, beta = 0, c = 0, delta = 0, omega = 0, gamma = 0, zeta = 0, start = 0, max = 0] = x
@@ -152,7 +153,7 @@ function namesOf(form: Form, x: readonly number[]) {
     zeta: form.zeta ? zeta : 0,
     transform: {
       start: form.transform === 'none' ? 1 : Math.exp(start),
-      // Above the start in any case.
+      // The fitted number is the excess over the start, so the maximum is always above the start.
       max: form.transform === 'both' ? Math.exp(start) + Math.exp(max) : null,
     },
   }

@@ -1,8 +1,8 @@
 /**
- * Predictions of a law with 80 % intervals: the difference in loss to a dense model, and the tokens from which on experts
- * pay. An interval adds three variances: what the law changes by when a seed is left out (the jackknife), the misfit of
- * arms that were left out, which grows beyond the fitted sizes and lengths of training, and for a measurement the noise
- * of its own runs. Student's t has the degrees of freedom of the sum (Welch and Satterthwaite).
+ * Predictions of a law with 80 % intervals: the difference in loss to a dense model, and the tokens from which on
+ * experts pay. An interval adds three variances: the changes of the law when a seed is left out (the jackknife); the
+ * misfit of arms that were left out, which grows beyond the fitted sizes and lengths of training; and, for a
+ * measurement, the noise of its own runs. Student's t has the degrees of freedom of the sum (Welch and Satterthwaite).
  */
 import tQuantile from '@stdlib/stats-base-dists-t-quantile'
 import { differenceAt, type Point } from './joint-law.ts'
@@ -12,13 +12,13 @@ import { mean } from './observations.ts'
 const CONFIDENCE = 0.8
 
 export interface Forecast {
-  /** Loss with experts minus that of the dense model, nats a token: below zero, experts pay. */
+  /** Loss with experts minus loss of the dense model, nats a token: below zero, experts pay. */
   readonly difference: number
   readonly low: number
   readonly high: number
 }
 
-/** @param seeds Of a measurement whose mean is to be in the interval; 0 for the expected difference itself. */
+/** @param seeds Number of seeds of a measurement whose mean is to be in the interval; 0 for the expected difference. */
 export function forecast(law: Law, point: Point, seeds = 0): Forecast {
   const { residuals, withoutSeed, sizes } = law
   const difference = differenceAt(law.coefficients, point)
@@ -43,15 +43,15 @@ export function forecast(law: Law, point: Point, seeds = 0): Forecast {
 const beyond = ([below, above]: Ends, [low, high]: readonly [number, number], at: number): number =>
   below * Math.max(0, Math.log(low / at)) + above * Math.max(0, Math.log(at / high))
 
-/** Tokens from which on experts pay; null if at none that is considered, 0 if at all. */
+/** Break-even: the tokens from which on experts pay. Null if they pay at no considered length, 0 if at every one. */
 export interface BreakEven {
   readonly tokens: number | null
-  /** 80 % interval: the tokens at which the difference may and at which it must be below zero. */
+  /** 80 % interval: the tokens from which on the low end of the difference is below zero, and its high end. */
   readonly low: number | null
   readonly high: number | null
 }
 
-/** Trainings are considered to this factor below and above those that the law was fitted to. */
+/** Factor by which considered trainings may be shorter or longer than the trainings that the law was fitted to. */
 const REACH = 8
 const POINTS = 120
 
@@ -69,8 +69,8 @@ export function breakEven(law: Law, { active, experts }: Omit<Point, 'tokens'>):
 }
 
 /**
- * Where a curve over rising positive x falls below zero and stays there, interpolated over ln x; 0 if all of it is below
- * zero, null if it does not end there.
+ * The x at which a curve over rising positive x falls below zero for good, interpolated over ln x; 0 if the whole curve
+ * is below zero, null if its last value is not.
  */
 export function fallsBelowZero(x: readonly number[], y: readonly number[]): number | null {
   const i = y.findLastIndex((value) => !(value < 0)) + 1

@@ -13,7 +13,7 @@ const table4 = [
 ] as const
 
 test.each(table4)(
-  'the published law with %i experts is that of its own table for this number',
+  'the published law with %i experts agrees with its own table for this number',
   (experts, m, mu, n, nu) => {
     // The table has four digits of the exponents, which are 1e-4 · ln N = 0.2 % of a term.
     for (const [active, tokens] of [

@@ -5,8 +5,8 @@
  *     L(N, D, E) = a·Ê^δ·N^(α + γ·ln Ê) + b·Ê^ω·D^(β + ζ·ln Ê) + c
  *     1/Ê = 1/(E − 1 + (1/start − 1/max)⁻¹) + 1/max
  *
- * For a fixed E it is the law of Hoffmann et al. (2022). Ê is the transform of Clark et al. (2022, arXiv 2202.01169): it
- * is `start` at E = 1, and saturates at `max`. With start 1 and no maximum it is E itself.
+ * For a fixed E it is the law of Hoffmann et al. (2022). Ê is the transform of Clark et al. (2022, arXiv 2202.01169): Ê
+ * is `start` at E = 1, and saturates at `max`. With start 1 and no maximum, Ê is E itself.
  */
 
 export interface Coefficients {
@@ -20,13 +20,13 @@ export interface Coefficients {
   readonly zeta: number
   readonly c: number
   readonly start: number
-  /** Null: Ê grows without bound. */
+  /** Maximum of Ê; null if Ê grows without bound. */
   readonly max: number | null
 }
 
 /** A model and the length of its training. */
 export interface Point {
-  /** Active parameters that compute, N. A law defines which it counts. */
+  /** Active parameters that compute, N. Each law defines which parameters it counts. */
   readonly active: number
   /** Tokens trained on, D. */
   readonly tokens: number
@@ -44,12 +44,12 @@ export function saturated(experts: number, { start, max }: Pick<Coefficients, 's
 export function lossAt(law: Coefficients, { active, tokens, experts }: Point): number {
   const x = Math.log(saturated(experts, law))
   const [n, d] = [Math.log(active), Math.log(tokens)]
-  // In logarithms, since N^α underflows long before the product does.
+  // The terms are computed in logarithms, since N^α underflows long before the product does.
   const size = Math.exp(Math.log(law.a) + law.delta * x + (law.alpha + law.gamma * x) * n)
   const text = Math.exp(Math.log(law.b) + law.omega * x + (law.beta + law.zeta * x) * d)
   return size + text + law.c
 }
 
-/** Loss with experts minus that of the dense model with the same active parameters and tokens: below zero, they pay. */
+/** Loss with experts minus loss of the dense model of equal active parameters and tokens: below zero, experts pay. */
 export const differenceAt = (law: Coefficients, point: Point): number =>
   lossAt(law, point) - lossAt(law, { ...point, experts: 1 })

@@ -1,4 +1,7 @@
-/** law.json: a law with the study that it comes from. The study of a map writes it, `choir worth` and `bench/map.ts` read it. */
+/**
+ * law.json: a law with the study that it comes from. The study of a map writes it, `choir worth` and `bench/map.ts`
+ * read it.
+ */
 import { z } from 'zod'
 import { parseJson } from '../../core/text/json.ts'
 import type { Law } from './law.ts'
@@ -32,11 +35,12 @@ const lawFileSchema = z.object({
   program: z.string(),
   /** Version of the numerics: see `src/tools/study/results/numerics.ts`. */
   numerics: z.int(),
-  /** Hash of the text and its tokens, and its sources. */
+  /** Hash of the text and its tokens. */
   corpus: z.string(),
+  /** Sources of the text. */
   source: z.array(z.string()),
   vocabulary: positive,
-  /** Settings that all runs have in common, by path; those of experts are common to the runs with experts. */
+  /** Settings that all runs have in common, by path. Settings of experts are common to the runs with experts. */
   recipe: z.record(z.string(), z.unknown()),
   form: formSchema,
   coefficients: coefficientsSchema,
@@ -62,7 +66,7 @@ export type LawFile = Law & Readonly<Omit<z.output<typeof lawFileSchema>, keyof 
 export const lawText = (law: Omit<LawFile, 'format'>): string =>
   `${JSON.stringify({ format: FORMAT, ...law }, null, 2)}\n`
 
-/** @throws SyntaxError with the fault as a clause about the file */
+/** @throws SyntaxError whose message is a clause about the file: "it is not a law of this version: …" */
 export function parseLaw(text: string): LawFile {
   const parsed = lawFileSchema.safeParse(parseJson(text))
   if (parsed.success) return parsed.data

@@ -1,5 +1,5 @@
 /**
- * Laws of made-up results: what they predict where nothing was trained, and whether their intervals are honest.
+ * Laws of made-up results: their predictions where nothing was trained, and whether their intervals are honest.
  *
  * @slow
  */
@@ -24,7 +24,7 @@ const quiet = { seed: 0.01, run: 0, branch: 0 }
 const known = lossBy(knownLaw)
 const points = [...unseen.between, ...unseen.larger]
 
-/** Where the loss with experts falls below that of the dense model, by bisection. */
+/** Tokens at which the loss with experts falls below the loss of the dense model, by bisection. */
 function trueBreakEven(law: (point: Point) => number, active: number, count: number): number {
   let [low, high] = [Math.log(active / 10), Math.log(active * 1000)]
   for (let i = 0; i < 60; i++) {
@@ -37,7 +37,7 @@ function trueBreakEven(law: (point: Point) => number, active: number, count: num
 }
 
 describe('a law', () => {
-  test('of results without noise of their own has the differences of the known law where nothing was trained', () => {
+  test('of results without noise of single runs has the differences of the known law where nothing was trained', () => {
     const law = lawOf(simulate({ law: known, sizes: mapSizes, experts, noise: quiet }, noiseOf(1)))
     for (const point of points)
       expect(differenceAt(law.coefficients, point)).toBeCloseTo(differenceAt(knownLaw, point), 2)
@@ -48,7 +48,7 @@ describe('a law', () => {
     }
   }, 60_000)
 
-  test('has the same coefficients whatever the level of a seed, which cancels in differences', () => {
+  test('predicts the same differences whatever the noise of a seed, which cancels in differences', () => {
     const at = (seed: number) =>
       lawOf(simulate({ law: known, sizes: mapSizes, experts: [2, 8], noise: { ...quiet, seed } }, noiseOf(2)))
     const [one, other] = [at(0), at(0.05)]
@@ -65,7 +65,7 @@ describe('a law', () => {
       const mean = (of: (one: (typeof all)[number]) => number) =>
         all.reduce((sum, one) => sum + of(one), 0) / all.length
       expect(mean(({ inside }) => inside)).toBeGreaterThan(0.68)
-      // Nor by being too wide to say anything: measurements have a standard deviation of 0.0045.
+      // Intervals are not so wide that they say nothing: measurements have a standard deviation of 0.0045.
       expect(mean(({ width }) => width)).toBeLessThan(0.03)
     },
     240_000,
@@ -87,7 +87,7 @@ describe('a law', () => {
     240_000,
   )
 
-  test('is wider for a measurement of fewer seeds, and beyond the fitted sizes or tokens if the law missed those', () => {
+  test('has wider intervals for fewer seeds, and beyond the fitted sizes or tokens if it missed those', () => {
     const law = lawOf(simulate({ law: known, sizes: mapSizes, experts: [2, 8], noise: mapNoise }, noiseOf(4)))
     const width = (active: number, seeds: number, beyondSizes = law.residuals.beyondSizes) => {
       const residuals = { ...law.residuals, beyondSizes }
@@ -125,7 +125,7 @@ describe('the range of a law', () => {
     expect(tokensAt(law, 2e6)).toEqual([expect.closeTo(2e6, 0), expect.closeTo(32e6, 0)])
   })
 
-  test('needs two sizes, three lengths, two numbers of experts and two seeds', () => {
+  test('needs results of two sizes, three lengths, two numbers of experts and two seeds', () => {
     const pairs = simulate({ law: known, sizes: mapSizes, experts, noise: mapNoise }, noiseOf(5))
     expect(lackingForLaw(pairs)).toBeNull()
     expect(lackingForLaw(pairs.filter(({ active }) => active < 5e5))).toBe('2 sizes (there is 1)')
@@ -136,7 +136,7 @@ describe('the range of a law', () => {
   })
 })
 
-test('a curve falls below zero where its line over ln x does', () => {
+test('a curve falls below zero where its interpolation over ln x does, and only if it stays there', () => {
   expect(fallsBelowZero([1, 4, 16], [0.3, 0.1, -0.1])).toBeCloseTo(8, 9)
   // A curve that rises again has not fallen for good.
   expect(fallsBelowZero([1, 4, 16, 64], [-0.2, 0.1, -0.1, -0.2])).toBeCloseTo(8, 9)

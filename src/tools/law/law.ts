@@ -1,6 +1,7 @@
 /**
- * A law with all that its predictions need: the coefficients, the same without each of the seeds, how far predictions
- * miss what was left out of the fit, and the range of sizes, tokens and experts that it was fitted to.
+ * A law with all that its predictions need: the coefficients, the coefficients of fits without each of the seeds, the
+ * errors of predictions for results that were left out of the fit, and the range of sizes, tokens and experts that it
+ * was fitted to.
  */
 import { countOf, type Fit, type Form, fitForm, forms, refit } from './fit.ts'
 import { type Coefficients, differenceAt, type Point } from './joint-law.ts'
@@ -9,53 +10,59 @@ import { mean, type Observation, type Observations, observe, type Pair, seedsOf 
 export interface Law {
   readonly form: Form
   readonly coefficients: Coefficients
-  /** Fitted without each of the seeds: how these differ shows how far noise moves the law. */
+  /** Coefficients of fits without each of the seeds. Their differences show how far noise moves the law. */
   readonly withoutSeed: readonly Coefficients[]
   readonly residuals: Residuals
-  /** Sizes from the smallest to the largest, each with the shortest and the longest training and the number of seeds. */
+  /**
+   * Sizes from the smallest to the largest, each with the shortest and the longest training and the number of seeds.
+   */
   readonly sizes: readonly FittedSize[]
   /** Numbers of experts, rising; dense models are always among the runs. */
   readonly experts: readonly number[]
-  /** Every form that was tried, and its error. The law has the smallest form whose error is at most a tenth above the least. */
+  /**
+   * Every form that was tried, and its error. The law has the smallest form whose error is at most a tenth above the
+   * least.
+   */
   readonly compared: readonly { readonly form: Form; readonly coefficients: number; readonly error: number }[]
 }
 
 export interface FittedSize {
   readonly active: number
   readonly tokens: readonly [low: number, high: number]
-  /** Lengths of training. */
+  /** Number of lengths of training. */
   readonly lengths: number
   readonly seeds: number
 }
 
-/** What makes up the interval of a prediction, in nats a token, beside what the seeds show. */
+/** Errors that make up the interval of a prediction, beside the differences between seeds; nats a token. */
 export interface Residuals {
-  /** Standard deviation of the difference of two runs of a seed, over seeds. */
+  /** Standard deviation, over seeds, of the difference between the two runs of a pair. */
   readonly pair: number
-  /** Root mean square error of differences where an arm of one size was left out of the fit; and of whole sizes. */
+  /** Root mean square error of predicted differences if the fit leaves out an arm at one size. */
   readonly leftOutArm: number
+  /** Root mean square error of predicted differences if the fit leaves out a whole size. */
   readonly leftOutSize: number
   /** The part of `leftOutArm` that the noise of the seeds does not explain. */
   readonly misfit: number
-  /** Arms at a size, each left out once. */
+  /** Number of fits that left out an arm at one size. */
   readonly folds: number
   /** Further error for each factor of e below the smallest and above the largest size. */
   readonly beyondSizes: Ends
-  /** The same for the shortest and the longest training of a size. */
+  /** Further error for each factor of e below the shortest and above the longest training of a size. */
   readonly beyondTokens: Ends
 }
 
-/** At the two ends of a range. */
+/** Values for the two ends of a range. */
 export type Ends = readonly [below: number, above: number]
 
-/** Fewer results do not determine a law. */
+/** Least numbers of results that determine a law. */
 const MIN_COUNTS = { sizes: 2, lengths: 3, experts: 2, seeds: 2 }
 
-/** What pairs lack for a law, in words; null if there are enough. */
+/** The results that pairs lack for a law, in words; null if there are enough. */
 export function lackingForLaw(pairs: readonly Pair[]): string | null {
   const has = {
     sizes: distinct(pairs, ({ active }) => active).length,
-    // Of the size with most: how far a law misses longer trainings is measured by leaving lengths out.
+    // One size with enough lengths suffices. Lengths are left out to measure how far a law misses longer trainings.
     lengths: Math.max(0, ...sizesOf(pairs).map(({ lengths }) => lengths)),
     experts: distinct(pairs, ({ experts }) => experts).length,
     seeds: seedsOf(pairs).length,
@@ -76,7 +83,7 @@ export function lackingForLaw(pairs: readonly Pair[]): string | null {
         .join(', ')
 }
 
-/** The law of paired results. @throws Error if there are too few: see {@link lackingForLaw} */
+/** The law of paired results. @throws Error if there are too few pairs: see {@link lackingForLaw} */
 export function lawOf(pairs: readonly Pair[]): Law {
   const lacking = lackingForLaw(pairs)
   if (lacking !== null) throw new Error(`internal: a law needs at least ${lacking}`)
@@ -111,7 +118,7 @@ interface Fold {
 const bySize = ({ active }: Observation) => String(active)
 const byArm = ({ active, experts }: Observation) => `${active} ${experts}`
 
-/** Predicted minus observed differences to dense, of the observations of each key when they are left out of the fit. */
+/** Predicted minus observed differences to dense, for the observations of each key when the fit leaves them out. */
 function leftOut(found: Fit, observations: Observations, key: (one: Observation) => string): Fold[] {
   const { arms } = observations
   return [...new Set(arms.map(key))].map((left) => {
@@ -125,8 +132,9 @@ function leftOut(found: Fit, observations: Observations, key: (one: Observation)
 }
 
 /**
- * How far differences are missed beyond the shortest or the longest trainings, for each factor of e: where the one or
- * two trainings at this end were left out at each size, the larger of both. @param known Variance of errors within.
+ * Further error of differences beyond the shortest or the longest trainings, for each factor of e. The one or the two
+ * trainings at this end are left out at each size; the larger of the two errors counts.
+ * @param known variance of errors within the trained lengths
  */
 function beyondTokens(found: Fit, observations: Observations, end: 'shortest' | 'longest', known: number): number {
   const lengthsOf = (size: number) => {
@@ -137,7 +145,7 @@ function beyondTokens(found: Fit, observations: Observations, end: 'shortest' | 
     return end === 'longest' ? rising.reverse() : rising
   }
   const rate = (count: number): number => {
-    /** From how many tokens on, or up to how many, a size is fitted; null if all of it is. */
+    /** Tokens of the shortest or longest training of a size that is fitted; null if all of its trainings are. */
     const limit = (size: number) => {
       const lengths = lengthsOf(size)
       return lengths.length < count + 2 ? null : (lengths[count] ?? null)
@@ -171,7 +179,7 @@ function residualsOf(found: Fit, observations: Observations, ofSizes: readonly F
   const leftOutArm = rootMeanSquare(ofArms.flatMap(({ errors }) => errors))
   const misfit = Math.sqrt(Math.max(0, leftOutArm ** 2 - noise))
   const rising = ofSizes.toSorted((a, b) => a.active - b.active)
-  /** Of an end that was left out, per factor of e from its neighbour. */
+  /** Further error of the size at an end when it was left out, per factor of e from its neighbour. */
   const beyond = (end?: Fold, neighbour?: Fold) => {
     if (!end || !neighbour) return 0
     const excess = Math.sqrt(Math.max(0, rootMeanSquare(end.errors) ** 2 - misfit ** 2 - noise))
@@ -200,7 +208,7 @@ function sizesOf(pairs: readonly Pair[]): FittedSize[] {
   })
 }
 
-/** Rising. */
+/** The distinct values of a number, rising. */
 const distinct = <T>(values: readonly T[], of: (value: T) => number): number[] =>
   [...new Set(values.map(of))].sort((a, b) => a - b)
 
@@ -209,7 +217,7 @@ const rootMeanSquare = (values: readonly number[]): number => Math.sqrt(mean(val
 /** A tenth beyond the ends of the range counts as inside: sizes of models are not round numbers. */
 const MARGIN = 1.1
 
-/** In which way a point is outside the range of a law, in words; null if it is inside. */
+/** The axis on which a point is outside the range of a law; null if the point is inside. */
 export function outside(law: Law, { active, tokens, experts }: Point): 'size' | 'tokens' | 'experts' | null {
   const [smallest, largest] = [law.sizes[0], law.sizes.at(-1)]
   if (!smallest || !largest || active * MARGIN < smallest.active || active > largest.active * MARGIN) return 'size'
@@ -218,7 +226,10 @@ export function outside(law: Law, { active, tokens, experts }: Point): 'size' | 
   return experts > (law.experts.at(-1) ?? 1) ? 'experts' : null
 }
 
-/** The shortest and the longest training at a size: between two sizes, between theirs, on logarithmic scales. */
+/**
+ * Tokens of the shortest and the longest training at a size. Between two fitted sizes they are interpolated on
+ * logarithmic scales.
+ */
 export function tokensAt({ sizes }: Law, active: number): readonly [low: number, high: number] {
   const above = sizes.find((size) => size.active >= active) ?? sizes.at(-1)
   const below = sizes.findLast((size) => size.active <= active) ?? sizes[0]

@@ -1,4 +1,6 @@
-/** Nonlinear least squares by Levenberg and Marquardt's method, with a numeric Jacobian. For tens of parameters. */
+/**
+ * Nonlinear least squares by Levenberg and Marquardt's method, with a numeric Jacobian. It suits tens of parameters.
+ */
 
 interface Solution {
   readonly x: readonly number[]
@@ -8,7 +10,9 @@ interface Solution {
 
 const STEP = 1e-6
 
-/** A minimum near `start` of the sum of squared residuals. Its cost is infinite if the residuals there are not finite. */
+/**
+ * A minimum of the sum of squared residuals, near `start`. The cost is infinite if residuals at `start` are not finite.
+ */
 export function leastSquares(
   residuals: (x: readonly number[]) => readonly number[],
   start: readonly number[],

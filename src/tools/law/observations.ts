@@ -1,6 +1,7 @@
 /**
- * What a law is fitted to. Runs of a seed share their text and its order, so an arm with experts is observed by its loss
- * relative to the dense run of the same size, tokens and seed, and only dense runs by their loss itself.
+ * Observations that a law is fitted to. Runs of a seed share their text and its order, so an arm with experts is
+ * observed by its loss relative to the dense run of the same size, tokens and seed. Only dense runs are observed by
+ * their loss itself.
  */
 import type { Point } from './joint-law.ts'
 
@@ -14,7 +15,7 @@ export interface Pair extends Point {
 
 /** The mean over seeds at a point. */
 export interface Observation extends Point {
-  /** Mean logarithm: of the loss of the dense model, or of the loss with experts over that of the dense model. */
+  /** Mean logarithm of the dense loss, or, for an arm with experts, of its loss divided by the dense loss. */
   readonly log: number
   /** Mean loss of the dense model, nats a token. */
   readonly dense: number
@@ -28,11 +29,11 @@ export interface Observations {
   readonly deviation: number
 }
 
-/** @param without Leaves out this seed. */
+/** @param without Seed to leave out. */
 export function observe(pairs: readonly Pair[], without?: number): Observations {
   const used = pairs.filter(({ seed }) => seed !== without)
   const arms = grouped(used, ({ active, tokens, experts }) => `${active} ${tokens} ${experts}`)
-  // A dense run is in the pairs of several arms.
+  // A dense run is in the pairs of several arms, but counts once.
   const dense = grouped(distinct(used), ({ active, tokens }) => `${active} ${tokens}`)
   return {
     dense: dense.map((runs) => ({ ...meanOf(runs, (run) => Math.log(run.dense)), experts: 1 })),
@@ -53,7 +54,7 @@ const distinct = (pairs: readonly Pair[]): Pair[] => [
   ...new Map(pairs.map((pair) => [`${pair.active} ${pair.tokens} ${pair.seed}`, pair])).values(),
 ]
 
-/** Zero if no group has two values. */
+/** Standard deviation within groups, pooled over all groups; zero if no group has two values. */
 function pooledDeviation(groups: readonly (readonly number[])[]): number {
   const freedom = groups.reduce((sum, values) => sum + values.length - 1, 0)
   const squares = groups.map((values) => values.reduce((sum, value) => sum + (value - mean(values)) ** 2, 0))

@@ -1,13 +1,13 @@
 /**
- * Published findings on where experts begin to pay, for sizes that no law of ours covers, and how sure each is:
- * `text`: read in the paper; `abstract`: read in its abstract only.
+ * Published findings on where experts begin to pay, for sizes that no law of ours covers. Each states how it was read:
+ * `text` means in the paper, `abstract` only in its abstract.
  */
 import type { Coefficients, Point } from './joint-law.ts'
 
 /**
- * Table 3 of Ludziejewski et al. 2025 (arXiv 2502.05172). Read in the paper's text and checked against its table 4, the
- * same law for each number of experts. N counts the embedding and the output head; one expert per token, as large as the
- * dense network; text: FineWeb-Edu with the vocabulary of GPT-2.
+ * Table 3 of Ludziejewski et al. 2025 (arXiv 2502.05172). It was read in the paper's text and checked against its table
+ * 4, which has the same law for each number of experts. N counts the embedding and the output head. A token uses one
+ * expert, which is as large as the dense network. The text is FineWeb-Edu with the vocabulary of GPT-2.
  */
 export const publishedLaw: Coefficients = {
   a: 35.91,
@@ -23,7 +23,7 @@ export const publishedLaw: Coefficients = {
   max: 290.4521,
 }
 
-/** The runs that the published law was fitted to (appendix E). Beyond them it is an extrapolation. */
+/** Range of the runs that the published law was fitted to (appendix E). Beyond it, the law is an extrapolation. */
 const publishedRange = { active: [79e6, 2.7e9], tokens: [0.5e9, 80e9], experts: [1, 32] } as const
 
 export const publishedLawCovers = (point: Point): boolean =>

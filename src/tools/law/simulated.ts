@@ -5,7 +5,10 @@ import { lawOf } from './law.ts'
 import { mean, type Pair } from './observations.ts'
 import { publishedLaw } from './published.ts'
 
-/** Of the size of what small models show: with 8 experts +0.09 nats at 1 token per parameter, −0.05 at 64. */
+/**
+ * A law with differences as large as those of small models: with 8 experts +0.09 nats at 1 token per parameter, −0.05
+ * at 64.
+ */
 export const knownLaw: Coefficients = {
   ...publishedLaw,
   delta: -0.0364,
@@ -16,6 +19,7 @@ export const knownLaw: Coefficients = {
   b: 51.6,
 }
 
+/** The sizes of the planned map, with trainings of up to `most` tokens for each active parameter. */
 export const mapSizes = [
   { active: 3.3e5, most: 64, seeds: 4 },
   { active: 1e6, most: 32, seeds: 4 },
@@ -30,7 +34,7 @@ interface MapSketch {
   readonly noise: { readonly seed: number; readonly run: number; readonly branch: number }
 }
 
-/** The sizes of the planned map: tokens up to `most` for each active parameter. */
+/** Pairs of a map whose runs have the losses of the law plus noise. @param normal returns normal random numbers */
 export function simulate(sketch: MapSketch, normal: () => number): Pair[] {
   const { law, experts, noise } = sketch
   return sketch.sizes.flatMap(({ active, most, seeds }) =>
@@ -54,7 +58,7 @@ export function simulate(sketch: MapSketch, normal: () => number): Pair[] {
 
 export const lossBy = (coefficients: Coefficients) => (point: Point) => lossAt(coefficients, point)
 
-/** Normal numbers of a seed, by Box and Muller's method over a linear congruential generator. */
+/** A generator of normal random numbers, by Box and Muller's method over a linear congruential generator. */
 export function noiseOf(seed: number): () => number {
   let state = seed * 7919 + 12_345
   const uniform = () => {
@@ -70,7 +74,9 @@ export const mapNoise = { seed: 0.01, run: 0.004, branch: 0.002 }
 const points = (all: readonly (readonly [active: number, ratio: number, experts: number])[]): Point[] =>
   all.map(([active, ratio, experts]) => ({ active, tokens: ratio * active, experts }))
 
-/** What was not trained: between the sizes of {@link mapSizes}, at twice the largest, and longer than any training. */
+/**
+ * Points that were not trained: between {@link mapSizes}, at twice the largest of them, and longer than any training.
+ */
 export const unseen = {
   between: points([
     [6e5, 2, 16],
@@ -94,7 +100,7 @@ export const unseen = {
 
 export type Unseen = keyof typeof unseen
 
-/** Losses that differ from the form that is fitted, in which intervals must be honest too. */
+/** True losses by name. Intervals must also be honest for losses that differ from the form that is fitted. */
 export const truths: Readonly<Record<string, (point: Point) => number>> = {
   'of the form that is fitted': lossBy(knownLaw),
   'with experts that cost more early in training': (point) =>
@@ -104,7 +110,7 @@ export const truths: Readonly<Record<string, (point: Point) => number>> = {
     lossAt(knownLaw, point) + (point.experts > 1 ? 0.015 * Math.sin(Math.log(point.tokens / point.active)) : 0),
 }
 
-/** How often new measurements of two seeds are inside their 80 % intervals, and how wide these are, over so many maps. */
+/** Share of new measurements of two seeds inside their 80 % intervals, and mean width of these, over `maps` maps. */
 export function simulatedCoverage(
   truth: (point: Point) => number,
   maps: number,
