@@ -17,22 +17,23 @@ export interface Plan {
   readonly parametersByKind: ParameterCounts['kinds']
   readonly activeParameters: number
   readonly flopsPerToken: number
-  /** What makes the predictions less certain than their intervals say, or the intervals wide. */
+  /** Reasons why the predictions are less certain than their intervals say, or why the intervals are wide. */
   readonly warnings: readonly string[]
-  /** Where the loads of the experts come from, as text. */
+  /** Source of the loads of the experts, as text. */
   readonly load: string
-  /** Traffic between ranks that a run measured (`plan.load.ledger`); undefined: that of the loads. */
+  /** Traffic between ranks that a run measured (`plan.load.ledger`); undefined if traffic follows from the loads. */
   readonly traffic: MeasuredTraffic | undefined
-  /** Layouts that were considered, and how many of them fit. */
+  /** Number of layouts that were considered. */
   readonly layouts: number
+  /** Number of layouts that fit. */
   readonly fitting: number
-  /** The fastest first. */
+  /** The fastest layouts that fit, the fastest first. */
   readonly best: readonly Prediction[]
   /** Layouts that no other beats in both time and memory, the fastest first. */
   readonly pareto: readonly Prediction[]
-  /** Layouts that do not fit: the ones faster than the best, or, if none fits, those that lack least memory. */
+  /** Layouts that do not fit: layouts faster than the best one, or, if none fits, layouts that lack least memory. */
   readonly rejected: readonly Rejected[]
-  /** If nothing fits: single changes that make the run fit. */
+  /** Single changes that make the run fit; empty if it fits without a change. */
   readonly changes: readonly Change[]
   /** Cost of the whole training in the best layout; undefined if nothing fits. */
   readonly budget: Budget | undefined

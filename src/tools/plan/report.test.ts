@@ -25,7 +25,7 @@ test('bars of memory and time add up to the total of each layout', async () => {
   }
 })
 
-test('reports what does not fit, by how much, and the smallest change that makes it fit', async () => {
+test('a report states that nothing fits, the missing memory, and the smallest change that helps', async () => {
   const result = await planned(['plan.optimizer=adamw'])
   const { sections } = reportOf({ name: 'm6t-1t', plan: result, questions: [], command: 'choir plan' })
   const verdicts = sections.flatMap((section) => section.verdicts).join('\n')
@@ -34,7 +34,7 @@ test('reports what does not fit, by how much, and the smallest change that makes
   expect(verdicts).toContain(`The smallest change: ${result.changes[0]?.change}`)
 })
 
-test('is one file without external resources, with a section for each question', async () => {
+test('a report is one file without external resources, with a section for each question', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'choir-plan-'))
   try {
     const cluster = await loadCluster('v100-480')

@@ -78,13 +78,13 @@ function summary({ best, budget, cluster, layouts, fitting, rejected, warnings }
   }
 }
 
-/** The fastest layouts that fit, and the nearest that do not. */
+/** The fastest layouts that fit, and the first of the layouts that do not fit. */
 const layoutsToShow = ({ best, rejected }: Plan): { prediction: Prediction; note: string }[] => [
   ...best.slice(0, 3).map((prediction) => ({ prediction, note: '' })),
   ...rejected.slice(0, 3).map(({ prediction }) => ({ prediction, note: 'does not fit' })),
 ]
 
-/** Bars of the kinds that are above zero in some row. */
+/** A figure of bars, with the kinds that are above zero in some row. */
 function bars<Kind extends string>(
   figure: Pick<BarFigure, 'id' | 'caption' | 'limit'> & { readonly unit: string },
   kinds: readonly Kind[],
@@ -188,7 +188,7 @@ function tradeOff({ pareto, cluster, best }: Plan): Section {
   return { id: 'layouts', title: 'Layouts', about: '', verdicts, blocks }
 }
 
-/** Removes the parts that all names share, unless a name has no others. */
+/** Removes the parts that all names share from a name, unless it has no other parts. */
 function withoutCommonParts(names: readonly string[]): (name: string) => string {
   const partsOf = (name: string) => name.split(' · ')
   const common = new Set(partsOf(names[0] ?? '').filter((part) => names.every((name) => partsOf(name).includes(part))))

@@ -12,7 +12,7 @@ const calibration = calibrationOf()
 const bytesOf = (used: RunConfig, layout: Layout): number =>
   Object.values(rankMemory(used, layout, 1)).reduce((sum: number, part) => sum + part, 0)
 
-test('a rank that does not fit has fewer layers, and its memory is scaled to that of all', async () => {
+test('a rank that does not fit has fewer layers, and its memory is scaled to all layers', async () => {
   const requested = await config('model.layers=8')
   const options = { ranks: 4, steps: 2, calibration }
   const whole = await simulate(requested, options)
@@ -24,7 +24,7 @@ test('a rank that does not fit has fewer layers, and its memory is scaled to tha
   expect(fewer.config.model.layers).toBe(8)
 })
 
-test('fewer layers keep the period of sparse and dense ones', async () => {
+test('fewer layers keep the period of sparse and dense layers', async () => {
   const requested = await config('model.layers=8', 'model.moe.every=2')
   const { layout, config: used } = await simulate(requested, { ranks: 4, steps: 1, calibration })
   const memoryBytes = bytesOf(used, layout) - 1
@@ -32,14 +32,14 @@ test('fewer layers keep the period of sparse and dense ones', async () => {
   expect(part.layers).toBe(6)
 })
 
-test('fewer layers keep the dense ones at the beginning', async () => {
+test('fewer layers keep the dense layers at the beginning', async () => {
   const requested = await config('model.layers=6', 'model.moe.from=3')
   const { layout, config: used } = await simulate(requested, { ranks: 4, steps: 1, calibration })
   const part = await simulate(requested, { ranks: 4, steps: 1, calibration, memoryBytes: bytesOf(used, layout) - 1 })
   expect(part.layers).toBe(5)
 })
 
-test('counted traffic is the planned one, for gradients and parameters to the byte', async () => {
+test('counted traffic of gradients and parameters is the planned traffic to the byte', async () => {
   const { traffic } = await simulate(await config(), { ranks: 4, steps: 2, calibration })
   for (const channel of ['gradients', 'parameters'] as const)
     for (const direction of ['sentBytes', 'receivedBytes'] as const)
@@ -65,7 +65,7 @@ test('steps are reported, and an interruption ends them', async () => {
   expect(events.map(({ kind }) => kind)).toEqual(['step'])
 })
 
-test('a model of which not two layers fit is refused', async () => {
+test('a model is refused if fewer than two of its layers fit', async () => {
   const refused = simulate(await config('model.layers=3'), { ranks: 4, steps: 1, calibration, memoryBytes: 1000 })
   await expect(refused).rejects.toThrow(/2 of 3 layers need/)
 })

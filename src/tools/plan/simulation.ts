@@ -1,7 +1,8 @@
 /**
- * Compares the prediction of a rank with a rank of a simulated world, measured on this machine. Where the whole rank
- * does not fit, it has fewer layers: activations and times of layers are multiplied, and the rest counts once. The store
- * of the whole rank is laid out without memory.
+ * Compares the prediction of a rank with a rank of a simulated world, measured on this machine. If the whole rank does
+ * not fit, the measured rank has fewer layers. Its activations are then extrapolated from two depths, and its times are
+ * scaled: of layers by their number, of updates and sums of gradients by their sizes. The store of the whole rank is
+ * laid out without memory.
  */
 import type { RunConfig } from '../../core/config/run-config.ts'
 import { UsageError } from '../../core/errors.ts'
@@ -39,7 +40,7 @@ export interface Simulation extends Engine {
   /** The whole configuration, with `parallel.shards`. */
   readonly config: RunConfig
   readonly layout: Layout
-  /** Layers of the measured rank. */
+  /** Number of layers of the measured rank. */
   readonly layers: number
   /** Share of the assignments of tokens to experts that were kept. */
   readonly kept: number
@@ -71,11 +72,14 @@ export interface SimulationOptions {
   readonly calibration?: Calibration
 }
 
-/** Free memory is for other programs too, and more layers tell nothing new. */
+/**
+ * Share of the free memory that a simulation may use. Other programs need memory too, and more layers show nothing new.
+ */
 const SHARE_OF_FREE = 0.25
 
 /**
- * @throws UsageError if batch, experts or shards do not fit the ranks, or not even two layers fit into the memory
+ * @throws UsageError if batch, experts or shards do not fit the ranks, or if not even two periods of layers fit into
+ * the memory
  */
 export async function simulate(requested: RunConfig, options: SimulationOptions): Promise<Simulation> {
   const { ranks: size, steps, signal, onEvent: emit = () => {} } = options
@@ -105,7 +109,7 @@ const withLayers = (config: RunConfig, layers: number): RunConfig => ({
   model: { ...config.model, layers },
 })
 
-/** The most layers, in whole periods of sparse and dense ones, whose rank fits into the memory. */
+/** The largest number of layers, in whole periods of sparse and dense layers, whose rank fits into the memory. */
 function layersThatFit(config: RunConfig, layout: Layout, threads: number, memoryBytes: number): number {
   const all = config.model.layers
   const { every: unit, from } = config.model.moe ?? { every: 1, from: 0 }
@@ -146,7 +150,7 @@ function compare(
   const memory = (Object.keys(whole.memory) as (keyof SimulatedMemory)[]).flatMap((kind) =>
     all[kind] === undefined ? [] : [[kind, { measured: all[kind], planned: whole.memory[kind] }]],
   )
-  // Work on parameters that this rank owns.
+  // An update works on the parameters that this rank owns.
   const owned = ownedFloats(config, layout) / ownedFloats(measured.config, layout)
   const factors: Record<keyof SimulatedSeconds, number> = {
     layers: config.model.layers / layers,

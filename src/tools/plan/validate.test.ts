@@ -29,7 +29,7 @@ describe('validation', () => {
     return found
   }
 
-  test('has a median error of step time of at most 20 % for systems of which no row was fitted, 12 % for others', () => {
+  test('has a median error of step time of at most 20 % for systems left out of the fit, 12 % for others', () => {
     expect(totals('step time').leftOut).toBeLessThanOrEqual(0.2)
     expect(totals('step time').fitted).toBeLessThanOrEqual(0.12)
     expect(totals('step time').rows).toBeGreaterThan(150)
@@ -39,7 +39,7 @@ describe('validation', () => {
     expect(totals('memory').leftOut).toBeLessThanOrEqual(0.08)
   })
 
-  test('holds about 80 % of the rows in the intervals learnt from other systems', () => {
+  test('finds about 80 % of the rows in the intervals learnt from other systems', () => {
     expect(totals('step time').held).toBeGreaterThan(0.75)
     expect(totals('memory').held).toBeGreaterThan(0.7)
   })
@@ -62,7 +62,7 @@ describe('validation', () => {
   })
 })
 
-describe('published rates as seconds of a step', () => {
+describe('the seconds of a step follow from', () => {
   const row = (id: string) => {
     const found = publishedRows.find((each) => each.id.startsWith(id))
     if (!found) throw new Error(`no row ${id}`)
@@ -75,18 +75,18 @@ describe('published rates as seconds of a step', () => {
     expect(publishedSeconds(row('Megatron 2021, 1T'))).toBeCloseTo(flops / (163e12 * 3072), 6)
   })
 
-  test('and without recomputation: 72·B·s·l·h²·(1 + s/6h + V/12lh)', () => {
+  test("Megatron's FLOP/s without recomputation: 72·B·s·l·h²·(1 + s/6h + V/12lh)", () => {
     const [B, s, l, h, V] = [192, 4096, 24, 2048, 131_072]
     const flops = 72 * B * s * l * h ** 2 * (1 + s / (6 * h) + V / (12 * l * h))
     expect(publishedSeconds(row('Megatron-Core 2024, 1.7B'))).toBeCloseTo(flops / (408.8e12 * 48), 6)
   })
 
-  test('tokens a second and device, and sequences a second', () => {
+  test('rates of tokens a second and device, and of sequences a second', () => {
     expect(publishedSeconds(row('OLMoE'))).toBeCloseTo((1024 * 4096) / (23_600 * 128), 10)
     expect(publishedSeconds(row('DeepSpeed-MoE'))).toBeCloseTo(512 / 372, 10)
   })
 
-  test('memory is not a time', () => {
+  test('no published memory', () => {
     expect(publishedSeconds(row('nanotron'))).toBeUndefined()
   })
 })

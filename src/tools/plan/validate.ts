@@ -1,4 +1,7 @@
-/** Compares predictions with published measurements, above all for systems of which no row was fitted. */
+/**
+ * Compares predictions with published measurements. The error that matters to users is the error for a new system, so
+ * each system is also predicted with constants to which none of its rows was fitted.
+ */
 import { median } from '../../core/averages.ts'
 import { intervalFactor, type Residual } from './fit/intervals.ts'
 import { PublishedRun } from './fit/published-run.ts'
@@ -13,15 +16,16 @@ export interface Validated {
   readonly metric: 'step time' | 'memory'
   /** Seconds of a step, or bytes on a device. */
   readonly published: number
-  /** With the constants of `choir plan`, which are fitted to all step times. */
+  /** Prediction with the constants of `choir plan`, which are fitted to all step times. */
   readonly predicted: number
   /** (predicted − published) / published. */
   readonly error: number
-  /** The same with constants fitted to other systems only; of memory, which no constant is fitted to, the same. */
+  /** Prediction with constants fitted to other systems only. It is `predicted` for memory, to which none is fitted. */
   readonly predictedLeftOut: number
   readonly errorLeftOut: number
-  /** Factor of the interval around `predictedLeftOut`, from the errors of other systems, and whether it holds the row. */
+  /** Factor of the interval around `predictedLeftOut`, from the errors of other systems. */
   readonly factor: number
+  /** Whether the interval holds the published value. */
   readonly held: boolean
 }
 
@@ -29,8 +33,9 @@ export interface Accuracy {
   readonly metric: Validated['metric']
   readonly system: string
   readonly rows: number
-  /** Medians of absolute errors: with the system left out, and fitted. */
+  /** Median absolute error with constants fitted to other systems only. */
   readonly leftOut: number
+  /** Median absolute error with constants fitted to all rows. */
   readonly fitted: number
   /** Mean of log(predicted / published), with the system left out: negative if predictions are too fast. */
   readonly bias: number
@@ -40,7 +45,7 @@ export interface Accuracy {
 
 export interface Validation {
   readonly rows: readonly Validated[]
-  /** By system, and `all` of each metric. */
+  /** Accuracy of each metric, by system and for all systems together (`all`). */
   readonly accuracy: readonly Accuracy[]
   /** Factors of the intervals that `choir plan` prints. */
   readonly factors: IntervalFactors

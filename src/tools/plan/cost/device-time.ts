@@ -1,4 +1,4 @@
-/** Compute time of a device: products by their shape, passes by their bytes. */
+/** The compute time of a device. Products take time by their shapes, passes over memory by their bytes. */
 import type { Device, MathPrecision } from '../inputs/cluster.ts'
 import type { Component, ComponentKind, Product } from '../work/components.ts'
 
@@ -9,7 +9,7 @@ export function peakOf(device: Device, precision: MathPrecision): number {
   return peak
 }
 
-/** @see cluster.ts for the formula and its constants */
+/** Seconds of `count` products. @see cluster.ts for the formula and its constants */
 export function productSeconds(
   device: Device,
   precision: MathPrecision,
@@ -31,28 +31,28 @@ const passSeconds = ({ bandwidth, bandwidthEfficiency }: Device, bytes: number):
 export interface ComponentSeconds {
   readonly forward: number
   readonly backward: number
-  /** To recompute what selective recomputation dropped. */
+  /** Seconds to recompute the activations that selective recomputation dropped. */
   readonly scores: number
 }
 
-/** Operations of fused attention, backward over forward: five products instead of two. */
+/** Operations of fused attention in the backward pass, divided by the forward pass: five products instead of two. */
 const FUSED_BACKWARD = 2.5
 
-/** Caches the seconds of components, since a search needs the same ones many times. */
+/** Computes and caches the seconds of components, since a search needs the same components many times. */
 export class ComponentTimes {
   private readonly cache = new WeakMap<Component, ComponentSeconds>()
   private readonly device: Device
   private readonly precision: MathPrecision
   private readonly passes: number
 
-  /** @param passes Passes over memory for one of a fused program. */
+  /** @param passes number of passes over memory that take the place of one pass of a fused program */
   constructor(device: Device, precision: MathPrecision, passes = 1) {
     this.device = device
     this.precision = precision
     this.passes = passes
   }
 
-  /** @param bytes per number in a product */
+  /** @param bytes bytes per number in a product */
   of(component: Component, bytes: number): ComponentSeconds {
     const cached = this.cache.get(component)
     if (cached) return cached
@@ -70,14 +70,14 @@ export class ComponentTimes {
   }
 }
 
-/** Seconds forward or backward, by kind of work: matrix products, fused attention, everything else. */
+/** Seconds of a forward or backward pass, by kind of work: matrix products, fused attention, everything else. */
 export interface WorkSeconds {
   readonly products: number
   readonly fused: number
   readonly passes: number
 }
 
-/** @param bytes per number in a product */
+/** @param bytes bytes per number in a product */
 type SecondsOf = (device: Device, precision: MathPrecision, bytes: number, component: Component) => WorkSeconds
 
 export const forwardSeconds: SecondsOf = (device, precision, bytes, component) => ({
@@ -92,7 +92,7 @@ export const backwardSeconds: SecondsOf = (device, precision, bytes, component) 
   passes: passSeconds(device, component.gradientPassBytes) + component.kernels * device.kernel,
 })
 
-/** With float8, products of layers are in 8 bits; those of routers and head, and attention's scores, in 16. */
+/** With float8, products of layers are in 8 bits; products of routers and head, and attention's scores, are in 16. */
 const precisionOf = (precision: MathPrecision, kind: ComponentKind | 'scores'): MathPrecision =>
   precision === 'float8' && kind !== 'attention' && kind !== 'dense' && kind !== 'experts' ? 'bfloat16' : precision
 
@@ -105,13 +105,16 @@ function productsSeconds(
 ): number {
   const own = precisionOf(precision, kind)
   return products.reduce((sum, product) => {
-    // The left factor is read in 16 bits, scaled and written in 8. Weights are stored in 8.
+    // The left factor is read in 16 bits, scaled, and written in 8 bits. Weights are stored in 8 bits.
     const scaled = own === 'float8' ? product.count * product.m * product.k * (bytes + 1) : 0
     return sum + productSeconds(device, own, product, bytes) + passSeconds(device, scaled)
   }, 0)
 }
 
-/** Narrow heads have short products, which reach less of the peak: `attentionEfficiency` is that of heads of 128. */
+/**
+ * Seconds of fused attention. Narrow heads have short products, which reach less of the peak than
+ * `attentionEfficiency`, the share of heads of width 128.
+ */
 function fusedSeconds(device: Device, precision: MathPrecision, component: Component): number {
   const { fusedFlops, fusedQueries, headWidth } = component
   if (fusedFlops === 0) return 0
@@ -121,19 +124,19 @@ function fusedSeconds(device: Device, precision: MathPrecision, component: Compo
   return fusedFlops / rate + fusedQueries * attentionQuery
 }
 
-/** Products of the gradients of [m, k]·[k, n]: [m, n]·[n, k] and [k, m]·[m, n]. */
+/** Products that compute the gradients of [m, k]·[k, n]: [m, n]·[n, k] and [k, m]·[m, n]. */
 const gradientProducts = ({ count, m, n, k }: Product): Product[] => [
   { count, m, n: k, k: n },
   { count, m: k, n, k: m },
 ]
 
-/** Kernels that the host starts for a component. */
+/** Numbers of kernels that the host starts for a component. */
 export function launchesOf(component: Component): { forward: number; backward: number } {
   const { products, kernels, starts, fusedFlops } = component
   const others = kernels + (fusedFlops > 0 ? 1 : 0)
   return { forward: products.length + others + starts, backward: 2 * products.length + others + 2 * starts }
 }
 
-/** Passes over memory of a program, over those of one with fused kernels. */
+/** Passes over memory of a program, divided by the passes of a program with fused kernels. */
 export const passesOf = ({ eagerPasses }: Device, fusion: 'fused' | 'eager'): number =>
   fusion === 'eager' ? eagerPasses : 1

@@ -10,7 +10,7 @@ import { addCounts, countParameters } from '../work/parameter-counts.ts'
 import { stageCounts, Workloads } from '../work/stages.ts'
 import { stateBytes } from './memory.ts'
 
-/** A dense model as of 2022: 16 bits, dropout, attention scores stored, learned positions, GELU. */
+/** A dense model as in 2022: 16 bits, dropout, stored attention scores, learned positions, GELU. */
 function denseRun(plan: RunInput['plan'] = {}, layers = 4, model: RunInput['model'] = {}): PlannedRun {
   const shape = { width: 64, heads: 8, sequence: 32, hidden: 256, vocabulary: 512, moe: null }
   return runOf({
@@ -20,7 +20,7 @@ function denseRun(plan: RunInput['plan'] = {}, layers = 4, model: RunInput['mode
   })
 }
 
-/** Activations of one more layer. */
+/** Bytes of activations that one more layer adds. */
 function layerBytes(run: (layers: number) => PlannedRun, layout: Layout, cluster: Cluster = idealCluster(8)): number {
   const activations = (layers: number) => {
     const { device } = predict(run(layers), cluster, layout).memory
@@ -60,17 +60,17 @@ describe('activations of a dense layer (Korthikanti et al. 2022)', () => {
     expect(of({}, { recompute: 'full' })).toBe(2 * T * D)
   })
 
-  test('of fused attention are those of selective recomputation plus a float32 per row', () => {
+  test('with fused attention are the bytes of selective recomputation plus a float32 per row', () => {
     expect(of({ attention: 'fused' }, {})).toBe(34 * T * D + 4 * H * T)
   })
 
-  test('of rotary positions add the rotated queries and keys', () => {
+  test('with rotary positions include the rotated queries and keys', () => {
     const rotary = (layers: number) => denseRun({}, layers, { positions: 'rotary' })
     expect(layerBytes(rotary, layoutOf())).toBe(34 * T * D + 5 * H * S * T + 2 * 2 * T * D)
     expect(layerBytes(rotary, layoutOf({ tensor: 4 }))).toBe((38 * T * D + 5 * H * S * T) / 4)
   })
 
-  test('of SwiGLU keep four times the hidden width instead of twice', () => {
+  test('with SwiGLU keep four times the hidden width instead of twice', () => {
     const swiglu = (layers: number) => denseRun({}, layers, { activation: 'swiglu' })
     expect(layerBytes(swiglu, layoutOf())).toBe(34 * T * D + 5 * H * S * T + 2 * 2 * T * 256)
   })
@@ -86,7 +86,7 @@ test('full recomputation holds the activations of one layer at a time', () => {
     const { device } = predict(denseRun({}, layers), idealCluster(8), layoutOf({ recompute })).memory
     return device['attention activations'] + device['dense activations']
   }
-  // Both keep the final norm.
+  // Both values include the final norm.
   const [T, D] = [16 * 32, 64]
   expect(whole('full', 8)).toBe(whole('none', 1))
   expect(whole('full', 1) - 4 * T * D).toBe(34 * T * D + 5 * 8 * 32 * T)
@@ -119,14 +119,14 @@ describe('state of Ψ dense parameters (Rajbhandari et al. 2020, figure 1)', () 
     [{ state: 'bfloat16', ...mixed }, 2 + 2 + 4 + 4],
     [{ state: 'int8', ...mixed }, 2 + 2 + 4 + 2],
     [{ optimizer: 'sgd', ...mixed }, 2 + 2 + 4 + 4],
-    // Exchanged in 16 bits, also kept in float32.
+    // Gradients are exchanged in 16 bits, and kept in float32 too.
     [{ gradients: 'both' }, 2 + (2 + 4) + 12],
     [{ gradients: 'both', precision: 'bfloat16' }, 2 + (2 + 4) + 12],
   ])('with %j is %d bytes a parameter', (plan, expected) => {
     expect(state(plan, {}).a).toBeCloseTo(expected, 10)
   })
 
-  // Megatron-LM of 2021: _flatten_dense_tensors of all gradients, whatever the number of data-parallel ranks.
+  // Megatron-LM of 2021 called _flatten_dense_tensors for all gradients, whatever the number of data-parallel ranks.
   test('with `both` has a flat copy of all gradients to exchange, unless ZeRO divides the optimizer', () => {
     const run = denseRun({ gradients: 'both' })
     const of = (layout: Partial<Layout>) => predict(run, idealCluster(8), layoutOf(layout)).memory.device.communication
@@ -173,7 +173,7 @@ describe('a trillion parameters on 480 V100 of 32 GB', () => {
     expect(((both + device.optimizer) / 1e9).toFixed(1)).toBe('35.8')
   })
 
-  test('fit with factored moments, but not with those of AdamW', async () => {
+  test('fit with factored moments, but not with the moments of AdamW', async () => {
     const { device } = await loadCluster('v100-480')
     expect((await memory('adafactor')).deviceBytes).toBeLessThan(device.memory)
     expect((await memory('adamw')).deviceBytes).toBeGreaterThan(device.memory)
@@ -195,11 +195,11 @@ describe('pipeline stages', () => {
   const dense = (pipeline: number, microBatches: number, over: RunInput['plan'] = {}) =>
     predict(denseRun(over), realCluster(8), layoutOf({ pipeline, microBatches }))
 
-  test('hold the micro-batches in flight: the first stage holds as many as there are stages', () => {
+  test('hold the micro-batches in flight, of which the first stage has as many as there are stages', () => {
     const [T, D] = [16 * 32, 64]
     const perLayer = (34 * T * D + 5 * 8 * 32 * T) / 16
     const { device } = dense(4, 16).memory
-    // One layer a stage; the first stage has no head.
+    // Each stage has one layer; the first stage has no head.
     expect(device['attention activations'] + device['dense activations']).toBeCloseTo(4 * perLayer, 6)
     const few = dense(4, 2).memory.device
     expect(few['attention activations'] + few['dense activations']).toBeLessThanOrEqual(
@@ -213,7 +213,7 @@ describe('pipeline stages', () => {
     const [layer] = layers
     const weights = dense(4, 1).memory.device.weights
     const ends = [embedding, head].map(({ dense: { parameters } }) => parameters)
-    // Tied: the last stage has a copy of the embedding.
+    // With tied matrices, the last stage has a copy of the embedding.
     const largest = Math.max(ends[0] ?? 0, (ends[1] ?? 0) + 512 * 64)
     expect(weights).toBeLessThanOrEqual(2 * ((layer?.dense.parameters ?? 0) + largest))
     expect(weights).toBeGreaterThan(2 * (layer?.dense.parameters ?? 0))
@@ -279,7 +279,7 @@ test('one-hot dispatch keeps two matrices per group: a place and a gate for each
       idealCluster(8),
       layoutOf({ data: 8 }),
     ).memory.device['router activations']
-  // 256 tokens a device and as many slots: G times two matrices of (T/G)² cells of two bytes.
+  // A device has 256 tokens and as many slots: G times two matrices of (T/G)² cells of two bytes.
   const T = 8 * 32
   const layer = (groups: number) => of(groups, 3) - of(groups, 2)
   expect(layer(1) - layer(4)).toBe(2 * 2 * (T * T - (T * T) / 4))
@@ -300,12 +300,13 @@ describe('stages', () => {
   })
 })
 
-test('activations of experts are an upper bound: those of a rank that is the busiest in every layer', () => {
+test('activations of experts are an upper bound: the activations of a rank that is the busiest in every layer', () => {
   const run = sparseRun({ capacity: 'none' }, {}, { layers: 2 })
   const of = (loads: ModelLoads) =>
     predict(run, realCluster(8), layoutOf({ data: 8, expert: 8 }), loads).memory.device['expert activations']
   const hot = (expert: number) => Array.from({ length: 8 }, (_, e) => (e === expert ? 8 : 0))
-  // The busiest rank gets all assignments of all eight ranks, T each. It keeps D of input, D of result, and 2·F of GELU.
+  // The busiest rank gets all assignments of all eight ranks, T each. It keeps D of input, D of result, and 2·F of
+  // GELU.
   const [T, D, F] = [8 * 32, 64, 128]
   const busiest = 8 * T * (2 * D + 2 * F) * 2
   expect(of(() => hot(0))).toBe(2 * busiest)
@@ -328,7 +329,7 @@ const recomputes = fc.constantFrom('none' as const, 'selective' as const, 'full'
 const offloads = fc.constantFrom('none' as const, 'optimizer' as const, 'all' as const)
 
 describe('memory of a device', () => {
-  test('is the sum of its kinds, none of them negative', () => {
+  test('is the sum of its kinds, which are never negative', () => {
     fc.assert(
       fc.property(
         plans,
@@ -444,13 +445,13 @@ describe('memory of a device', () => {
   })
 })
 
-describe('activations of programs of today', () => {
+describe("activations of today's programs", () => {
   const device = (plan: RunInput['plan'], recompute: 'none' | 'selective' = 'none') =>
     predict(sparseRun({ capacity: 'none' }, plan), realCluster(1), layoutOf({ recompute })).memory.device
-  /** Rows of one layer, top-1, and the width. */
+  /** Number of layers, rows of each with top-1, and the width. */
   const [layers, rows, width] = [2, 64 * 32, 64]
 
-  test('gates on hidden activations leave no results of experts to keep: 2 bytes a row and column', () => {
+  test('gates on hidden activations keep no results of experts, which are 2 bytes a row and column', () => {
     const saved = device({ gates: 'results' })['expert activations'] - device({ gates: 'hidden' })['expert activations']
     expect(saved).toBe(layers * rows * width * 2)
   })

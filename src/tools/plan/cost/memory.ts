@@ -1,6 +1,6 @@
 /**
- * Bytes on one device, by kind, in the pipeline stage that needs the most. With uneven loads the device is assumed
- * to have the rows of the busiest rank in every layer: an upper bound.
+ * Bytes on one device, by kind, in the pipeline stage that needs the most. With uneven loads, the device is assumed to
+ * have the rows of the busiest rank in every layer, which is an upper bound.
  */
 import type { Cluster } from '../inputs/cluster.ts'
 import { type PlannedRun, storedBytes } from '../inputs/settings.ts'
@@ -31,10 +31,10 @@ export type MemoryKind = (typeof memoryKinds)[number]
 export type BytesByKind = Readonly<Record<MemoryKind, number>>
 
 export interface Memory {
-  /** On a device of the stage that needs the most. */
+  /** Bytes on a device of the stage that needs the most. */
   readonly device: BytesByKind
   readonly deviceBytes: number
-  /** In host memory, per device. */
+  /** Bytes in host memory, per device. */
   readonly hostBytes: number
 }
 
@@ -42,7 +42,7 @@ export const noBytes = () => Object.fromEntries(memoryKinds.map((kind) => [kind,
 
 /** Share of the memory allocated and freed in every step that is lost to gaps. */
 const FRAGMENTATION = 0.05
-/** Parameters whose gradients are exchanged together (the order of Megatron's and PyTorch's buckets). */
+/** Number of parameters whose gradients are exchanged together (the magnitude of Megatron's and PyTorch's buckets). */
 const BUCKET_PARAMETERS = 25e6
 
 const activationKind: Readonly<Record<ComponentKind, MemoryKind>> = {
@@ -100,11 +100,11 @@ function stageMemory(
   for (const { kind, bytes } of largestRecomputation(stage, layout.recompute)) device[activationKind[kind]] += bytes
   for (const { kind, keptBytes } of stage.ends) device[activationKind[kind]] += keptBytes
 
-  // A send and a receive buffer, for one layer at a time.
+  // There is a send and a receive buffer, for one layer at a time.
   const sent = stage.layers.flatMap(({ components }) => components.flatMap(({ allToAlls }) => allToAlls))
   device['dispatch buffers'] = 2 * Math.max(0, ...sent)
   if (stage.index === stages.length - 1) device.logits = logitsBytes(slice)
-  // Keys and values of the whole sequence, for one layer at a time.
+  // Keys and values of other parts of the sequence arrive for one layer at a time.
   const contextBytes = stage.layers.flatMap(({ components }) => components.map((each) => each.contextBytes))
   device['attention activations'] += Math.max(0, ...contextBytes)
   device.communication = communicationBytes(run, layout, own)
@@ -115,8 +115,8 @@ function stageMemory(
 }
 
 /**
- * Bytes of gradients held at once. The host applies offloaded gradients as they arrive, a layer at a time, unless
- * all are needed first: for the sum over micro-batches, or for their norm.
+ * Bytes of gradients held at once. The host applies offloaded gradients as they arrive, a layer at a time, unless it
+ * needs all of them first, for the sum over micro-batches or for their norm.
  */
 function keptGradients(
   { train }: PlannedRun,
@@ -131,13 +131,13 @@ function keptGradients(
 export const total = (bytes: Readonly<Record<string, number>>): number =>
   Object.values(bytes).reduce((sum, each) => sum + each, 0)
 
-/** Micro-batches whose activations a stage keeps in a 1F1B schedule (Narayanan et al. 2021, section 2.2). */
+/** Number of micro-batches whose activations a stage keeps in a 1F1B schedule (Narayanan et al. 2021, section 2.2). */
 function microBatchesInFlight({ pipeline, microBatches }: Layout, virtualStages: number, stage: number): number {
   const interleaved = virtualStages > 1 ? (pipeline - 1) / virtualStages : 0
   return Math.min(microBatches, pipeline - stage + interleaved)
 }
 
-/** Recomputed activations of the layer for which they are largest. */
+/** Recomputed activations of the layer that has most of them. */
 function largestRecomputation(
   { layers }: PipelineStage,
   recompute: Layout['recompute'],
@@ -153,7 +153,9 @@ function largestRecomputation(
   return recomputed.reduce((a, b) => (size(b) > size(a) ? b : a), [])
 }
 
-/** Bytes of weights, gradients and optimizer state on a device, with ZeRO sharding (Rajbhandari et al. 2020, figure 1). */
+/**
+ * Bytes of weights, gradients and optimizer state on a device, with ZeRO sharding (Rajbhandari et al. 2020, figure 1).
+ */
 export function stateBytes(run: PlannedRun, layout: Layout, { dense, experts }: { dense: Count; experts: Count }) {
   const { expert, tensor, expertTensor, zero } = layout
   const weight = storedBytes(run.plan.precision)
@@ -181,16 +183,18 @@ export const gradientBytes = ({ plan }: PlannedRun): number =>
 
 export const optimizerKind = ({ plan, train }: PlannedRun) => plan.optimizer ?? train.optimizer.kind
 
-/** Precision of moments: of the plan, or of the run. */
+/** Precision of moments, which the plan sets or takes from the run. */
 export const momentPrecision = ({ plan, train }: PlannedRun) => {
   const { state } = train.optimizer
   return plan.state ?? (state === 'bf16' ? 'bfloat16' : state)
 }
 
-/** Without the bounds of blocks in 8 bits, a few percent. */
+/** Bytes of a moment. The bounds of blocks in 8 bits, a few percent, are left out. */
 const momentBytes = { float32: 4, bfloat16: 2, int8: 1 }
 
-/** Bytes per parameter; `factored` is the mean number of values in the factored moment per parameter. */
+/**
+ * Bytes of optimizer state per parameter; `factored` is the mean number of values in the factored moment per parameter.
+ */
 function optimizerBytes(run: PlannedRun): (factored: number) => number {
   const { plan } = run
   const master = plan.master && storedBytes(plan.precision) === 2 ? 4 : 0
@@ -206,8 +210,8 @@ function optimizerBytes(run: PlannedRun): (factored: number) => number {
 }
 
 /**
- * Buffers for gradients being exchanged and, where weights are sharded or offloaded, for two gathered layers. ZeRO 3
- * shards the weights of experts only if several ranks hold them.
+ * Bytes of buffers for gradients being exchanged and, if weights are sharded or offloaded, for two gathered layers.
+ * ZeRO 3 shards the weights of experts only if several ranks hold them.
  */
 function communicationBytes(run: PlannedRun, layout: Layout, own: readonly PartCounts[]): number {
   const { expert, tensor, expertTensor, zero, offload } = layout

@@ -20,7 +20,7 @@ const GB = 1e9
 
 describe('a group', () => {
   test.each([
-    // Adjacent ranks fill a node first; with a stride fewer fit.
+    // Adjacent ranks fill a node first; with a stride, fewer fit.
     [8, 1, 8],
     [4, 1, 4],
     [64, 1, 8],
@@ -28,7 +28,7 @@ describe('a group', () => {
     [2, 4, 2],
     [8, 8, 1],
     [4, 16, 1],
-    // Groups that straddle nodes: the greatest common divisor. Of six adjacent ranks, two are on the second node.
+    // Groups that straddle nodes have the greatest common divisor: of six adjacent ranks, two may be on another node.
     [6, 1, 2],
     [12, 1, 4],
     [3, 1, 1],
@@ -48,7 +48,7 @@ describe('collectives without latency', () => {
     expect(allReduceSeconds(cluster, groupOf(cluster, 4, 8), GB)).toBeCloseTo(2 * (3 / 4) * 0.02, 12)
   })
 
-  test('a hierarchical all-reduce is one inside the node, and one of an eighth of the bytes between nodes', () => {
+  test('a hierarchical all-reduce adds one inside the node, and one of an eighth of the bytes between nodes', () => {
     const expected = 2 * ((7 / 8) * 0.01 + (7 / 8) * (0.02 / 8))
     expect(allReduceSeconds(cluster, groupOf(cluster, 64, 1), GB)).toBeCloseTo(expected, 12)
   })
@@ -100,8 +100,8 @@ describe('collectives without latency', () => {
 })
 
 test('every rank of a group that straddles nodes waits for the network', () => {
-  // Groups of six adjacent ranks on nodes of eight: the second has two ranks on the first node and four on the next.
-  // Those two send four of six parts to the other node.
+  // Groups have six adjacent ranks on nodes of eight. The second group has two ranks on the first node and four on the
+  // next, and these two ranks send four of six parts to the other node.
   const straddling = allToAllSeconds(idealCluster(24), groupOf(idealCluster(24), 6, 1), GB)
   expect(straddling).toBeCloseTo((4 / 6) * 0.02, 12)
 })
@@ -151,7 +151,7 @@ describe('rows for the experts of a token', () => {
     expect(networkShareOf(4, { ...copyByCopy, copies: 8 })).toBe(3 / 4)
   })
 
-  test('cross it once for each node that has some, on average as when choices are drawn', () => {
+  test('cross it once for each node that has some of them, on average as often as if choices are drawn', () => {
     const nodes = 8
     let state = 1
     const random = () => {
@@ -184,7 +184,7 @@ describe('keys and values of a context-parallel group', () => {
     const inside = idealCluster(8)
     expect(ringSeconds(inside, groupOf(inside, 4, 1), 1e9)).toBeCloseTo(0.01, 12)
     const across = idealCluster(16)
-    // Of a node of eight ranks one sends to the next node, over all of the node's ports.
+    // One of the eight ranks of a node sends to the next node, over all of the node's ports.
     expect(ringSeconds(across, groupOf(across, 16, 1), 1e9)).toBeCloseTo(1e9 / 400e9, 12)
     expect(ringSeconds(inside, groupOf(inside, 1, 1), 1e9)).toBe(0)
   })

@@ -1,22 +1,22 @@
 /**
- * Time of collectives. Bandwidths are for one direction and one device; that of the network is for a node, shared
- * by its devices, because all of them send at once in a training.
+ * Time of collectives. Bandwidths are for one direction and one device. Only the bandwidth of the network is for a
+ * node: its devices share it, because all of them send at once in a training.
  *
- * All-reduce between nodes is hierarchical, like NCCL's in effect: reduce-scatter inside the node, a ring between
- * the nodes for each device's share, all-gather inside the node. In a ring, 2·(n − 1)/n of the bytes pass through
- * every device (Thakur, Rabenseifner & Gropp 2005).
+ * An all-reduce between nodes is hierarchical, like NCCL's in effect: a reduce-scatter inside the node, a ring between
+ * the nodes for each device's share, and an all-gather inside the node. In a ring, 2·(n − 1)/n of the bytes pass
+ * through every device (Thakur, Rabenseifner & Gropp 2005).
  */
 import type { Cluster } from '../inputs/cluster.ts'
 
-/** Participating ranks, `perNode` on each node. */
+/** A group of `size` ranks, `perNode` of them on each node. */
 export interface Group {
   readonly size: number
   readonly perNode: number
 }
 
 /**
- * A group of `size` ranks, `stride` devices apart. Groups that do not fill nodes evenly straddle them, some more
- * than others; all wait for the group with the fewest ranks on a node.
+ * A group of `size` ranks, which are `stride` devices apart. Groups that do not fill nodes evenly straddle them, some
+ * more than others; all groups wait for the group with the fewest ranks on a node.
  */
 export function groupOf(cluster: Cluster, size: number, stride: number): Group {
   const inNode = Math.min(cluster.devices, cluster.devicesPerNode)
@@ -52,23 +52,23 @@ export function reduceScatterSeconds(cluster: Cluster, { size, perNode }: Group,
   return inside + between
 }
 
-/** How rows for the experts of a token travel. */
+/** The way in which rows travel to the experts of a token. */
 export interface Dispatch {
-  /** Experts of a token. */
+  /** Number of experts of a token. */
   readonly copies: number
   /** Whether a row crosses the network once for all experts of a node. */
   readonly oncePerNode: boolean
-  /** Nodes with experts of a token, at most. */
+  /** Largest number of nodes with experts of a token. */
   readonly nodeLimit: number
 }
 
-/** Every copy travels by itself, to any node. */
+/** A dispatch in which every copy travels by itself, to any node. */
 export const copyByCopy: Dispatch = { copies: 1, oncePerNode: false, nodeLimit: Number.POSITIVE_INFINITY }
 
 /**
- * Share of the bytes of all copies that cross the network, if the experts of a token are anywhere with equal chances.
- * k copies that travel once for each of n nodes reach n·(1 − (1 − 1/n)^k) nodes on average (the occupied of n places),
- * but at most the limit; one of n is the node of the token itself.
+ * Share of the bytes of all copies that cross the network, if the experts of a token are on every node with equal
+ * chances. On average, k copies are for n·(1 − (1 − 1/n)^k) of n nodes (the expected number of occupied places), but at
+ * most for the limit; a share 1/n of these is the node of the token itself.
  */
 export function networkShareOf(nodes: number, { copies, oncePerNode, nodeLimit }: Dispatch): number {
   const elsewhere = (nodes - 1) / nodes
@@ -92,7 +92,7 @@ export function allToAllSeconds(
   const { node, network } = cluster.links
   const inside = dispatch.oncePerNode ? (perNode - 1) / perNode : (perNode - 1) / size
   const outside = networkShareOf(size / perNode, dispatch)
-  // Messages are pipelined, but each has a cost.
+  // Messages are pipelined, but each has a cost: `MESSAGES_AT_ONCE` of them take one latency.
   const messages = (count: number, latency: number) => (count > 0 ? latency * (1 + count / MESSAGES_AT_ONCE) : 0)
   const remote = dispatch.oncePerNode ? size / perNode - 1 : size - perNode
   const sent = bytes / cluster.dispatchEfficiency
@@ -102,10 +102,14 @@ export function allToAllSeconds(
   )
 }
 
-/** Messages of an all-to-all sent within one latency. */
+/** Number of messages of an all-to-all that are sent within one latency. */
 const MESSAGES_AT_ONCE = 16
 
-/** Seconds to send `bytes` to the next pipeline stage over the slowest boundary: between nodes, unless all stages share one. */
+/**
+ * Seconds to send `bytes` to the next pipeline stage over the slowest boundary, which is between nodes unless all
+ * stages share a node.
+ * @param devices number of devices of all stages together
+ */
 export function sendSeconds(cluster: Cluster, devices: number, bytes: number): number {
   const { node, network } = cluster.links
   return devices <= cluster.devicesPerNode
@@ -114,8 +118,8 @@ export function sendSeconds(cluster: Cluster, devices: number, bytes: number): n
 }
 
 /**
- * Seconds in which every rank of a context-parallel group gets `bytes` of keys and values from the others, passed on
- * from neighbour to neighbour: a ring is as fast as its slowest link.
+ * Seconds in which every rank of a context-parallel group gets `bytes` of keys and values from the others. They are
+ * passed on from neighbour to neighbour in a ring, which is as fast as its slowest link.
  */
 export function ringSeconds(cluster: Cluster, { size, perNode }: Group, bytes: number): number {
   if (size <= 1) return 0

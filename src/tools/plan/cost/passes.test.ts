@@ -22,7 +22,7 @@ describe('passes over memory', () => {
   const inner = T * D + D * F + T * F
 
   test('of norm, activation and residual count the reads and writes of a function and of its gradient', () => {
-    // Norm and GELU: 2 and 3; the residual, which reads two and writes one: 3 and 3.
+    // Norm and GELU pass 2 forward and 3 backward; the residual, which reads two and writes one, passes 3 and 3.
     const numbers = (2 + 3) * T * D + (2 + 3) * T * F + (3 + 3) * T * D + products(inner, inner)
     expect(of({}).dense).toBeCloseTo((L * 2 * numbers) / 1e12, 14)
   })
@@ -41,10 +41,11 @@ describe('passes over memory', () => {
     const stored = of({ attention: 'materialized' }, model).attention
     const fused = of({ attention: 'fused' }, model).attention
     const cells = H * S * T
-    // Scores read queries and keys and write cells, values read cells and values and write the result.
+    // The product of scores reads queries and keys and writes cells; the next reads cells and values and writes the
+    // result.
     const scores = products(2 * T * D + cells, cells + 2 * T * D)
     expect(stored - fused).toBeCloseTo((L * 2 * ((2 + 3) * cells + scores)) / 1e12, 14)
-    // Dropout reads and writes the cells forward and backward, with a mask of one byte; so does the residual's.
+    // Dropout reads and writes the cells forward and backward, with a mask of one byte. The residual has a mask too.
     const dropped = of({ attention: 'materialized', dropout: true }, model).attention
     expect(dropped - stored).toBeCloseTo((L * (2 * (2 * 2 + 1) * cells + 2 * T * D)) / 1e12, 14)
   })
@@ -65,7 +66,7 @@ describe('passes over memory', () => {
     const of = (attention: 'none' | 'qkv') =>
       predict(sparseRun({ capacity: 'none', attention }), onlyBytes(2), layoutOf({ tensor: 2 })).time.parts.dispatch
     const [T, D, columns] = [64 * 32, 64, (3 * 64) / 2]
-    // Rows are read and written to the experts, and read and written back; as many in the backward pass.
+    // Rows are read and written on the way to the experts and on the way back, and again in the backward pass.
     const numbers = 2 * T * D + 2 * T * columns
     expect(of('qkv') - of('none')).toBeCloseTo((2 * 2 * 2 * numbers) / 1e12, 14)
   })

@@ -18,21 +18,23 @@ export interface Prediction {
   readonly layout: Layout
   readonly memory: Memory
   readonly time: Time
-  /** Rate of the whole cluster. */
+  /** Tokens that the whole cluster trains on in a second. */
   readonly tokensPerSecond: number
-  /** Model FLOP utilization: operations that the model needs, over the peak of the devices. */
+  /**
+   * Model FLOP utilization: the rate of the operations that the model needs, divided by the peak rate of the devices.
+   */
   readonly mfu: number
-  /** Of the predicted time and memory; null if the device was measured itself. */
+  /** Interval of the predicted time and memory; null if the device was measured itself. */
   readonly interval: Interval | null
   /** Share of all assignments that are dropped because their expert is full. */
   readonly dropped: number
   /** Share of expert rows that hold no token. */
   readonly padding: number
-  /** Rows of the slowest rank over the mean of all ranks, averaged over layers. */
+  /** Rows of the slowest rank, divided by the mean of all ranks and averaged over layers. */
   readonly imbalance: number
 }
 
-/** Predicts the layouts of one run, and caches what they share. */
+/** Predicts the layouts of one run, and caches the work that they share. */
 export class Predictor {
   readonly counts: ParameterCounts
   readonly flopsPerToken: number
@@ -43,7 +45,7 @@ export class Predictor {
   private readonly times: ComponentTimes
   private readonly flopsPerAssignment: ReturnType<typeof describePlanned>['flopsPerAssignment']
 
-  /** @param traffic Measured imbalance of all-to-alls; null: that of the loads. */
+  /** @param traffic measured imbalance of all-to-alls; null to use the imbalance of the loads */
   constructor(run: PlannedRun, cluster: Cluster, loads: ModelLoads, traffic: ModelTraffic | null = null) {
     this.run = run
     this.cluster = cluster
@@ -56,7 +58,7 @@ export class Predictor {
     this.activeParameters = activeParameters
   }
 
-  /** @param layout legal for the run and the cluster */
+  /** @param layout a layout that is legal for the run and the cluster */
   predict(layout: Layout): Prediction {
     const { run, cluster, counts } = this
     const workload = this.workloads.of(layout)
@@ -79,7 +81,7 @@ export class Predictor {
     }
   }
 
-  /** Operations per token, dropped assignments excluded. */
+  /** Operations per token without dropped assignments. */
   private neededFlops(layers: readonly { readonly loads: readonly { readonly dropped: number }[] }[]): number {
     const { moe } = this.run.model
     if (!moe) return this.flopsPerToken

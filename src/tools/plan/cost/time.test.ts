@@ -79,7 +79,8 @@ describe('a step', () => {
     const { width, sequence, layers, vocabulary, hidden } = run.model
     const tokens = 16 * 32
     const weights = layers * (4 * width ** 2 + 2 * width * hidden) + vocabulary * width
-    // Scores and values: 2 · 2·S·D forward, half of it masked; backward 2.5 times that, since scores are recomputed.
+    // Scores and values take 2 · 2·S·D forward, half of it masked, and 2.5 times as much backward: scores are
+    // recomputed.
     const attention = layers * 3.5 * 2 * sequence * width
     expect(time.stepSeconds).toBeCloseTo((tokens * (6 * weights + attention)) / 1e14, 12)
   })
@@ -90,7 +91,7 @@ describe('a step', () => {
     expect(mfu).toBeLessThan(1.1)
   })
 
-  test('with full recomputation takes a third more: layers compute the forward pass twice', () => {
+  test('with full recomputation takes a third more, since layers compute the forward pass twice', () => {
     const run = denseRun({ attention: 'materialized' })
     const of = (recompute: Layout['recompute']) => predict(run, onlyProducts(1), layoutOf({ recompute })).time
     const { parts } = of('none')
@@ -104,7 +105,7 @@ describe('a step', () => {
     const cluster = idealCluster(8)
     const { parts } = predict(run, cluster, layoutOf({ tensor: 4 })).time
     const bytes = 16 * 32 * 64 * 2
-    // Four layers; the embedding forward, and the gradient of the head's input.
+    // There are sums in four layers, of the embedding forward, and of the gradient of the head's input.
     const sums = 4 * 2 * 2 + 2
     expect(parts['tensor all-reduce']).toBeCloseTo((sums * 2 * (3 / 4) * bytes) / 1e11, 15)
     const alone = predict(run, onlyProducts(1), layoutOf()).time
@@ -112,7 +113,7 @@ describe('a step', () => {
     expect(shared.stepSeconds).toBeCloseTo(alone.stepSeconds / 4, 12)
   })
 
-  test('hides the share plan.tensorOverlap of tensor all-reduces, by default none', () => {
+  test('hides the share plan.tensorOverlap of tensor all-reduces, which is zero by default', () => {
     const of = (plan: RunInput['plan']) => predict(denseRun(plan), idealCluster(8), layoutOf({ tensor: 4 })).time
     const all = of({}).parts['tensor all-reduce']
     expect(of({ tensorOverlap: 0 }).parts['tensor all-reduce']).toBe(all)
@@ -120,14 +121,14 @@ describe('a step', () => {
     expect(of({}).stepSeconds - of({ tensorOverlap: 1 }).stepSeconds).toBeCloseTo(all, 15)
   })
 
-  test('reports the hidden tensor all-reduces: together with them a step is as long as without overlap', () => {
+  test('reports hidden tensor all-reduces, which are as long as the time that overlap saves', () => {
     const of = (tensorOverlap: number) =>
       predict(denseRun({ tensorOverlap }), idealCluster(8), layoutOf({ tensor: 4 })).time
     expect(of(0.5).stepSeconds + of(0.5).overlappedSeconds).toBeCloseTo(of(0).stepSeconds, 15)
   })
 
-  // Two rounds of half the bytes each have twice the latency of one.
-  test('sums the ends of a model once: one latency each', () => {
+  // Two rounds of half the bytes each would have twice the latency of one.
+  test('sums the ends of a model once, with one latency each', () => {
     const of = (latency: number) => {
       const cluster = idealCluster(8)
       const slow = { ...cluster, links: { ...cluster.links, node: { ...cluster.links.node, latency } } }
@@ -159,14 +160,14 @@ describe('a step', () => {
         idealCluster(8 * tensor),
         layoutOf({ data: 8, expert: 8, tensor }),
       ).time.parts['all-to-all']
-    // D to the experts and D back for a network and for the output; D and 3·D back for queries, keys and values.
+    // A network and the output send D to the experts and D back; queries, keys and values send D, and 3·D back.
     expect(of('qkv') / of('none')).toBeCloseTo((2 + 4) / 2, 6)
     expect(of('all') / of('none')).toBeCloseTo((2 + 4 + 2) / 2, 6)
     // A device of a tensor group returns its part of the columns.
     expect(of('qkv', 2) / of('none', 2)).toBeCloseTo((2 + 1 + 3 / 2) / 2, 6)
   })
 
-  test('exchanges tokens between nodes when tensor parallelism fills them', () => {
+  test('exchanges tokens between nodes if tensor parallelism fills each node', () => {
     const run = sparseRun({ capacity: 'none' })
     const { parts } = predict(run, idealCluster(64), layoutOf({ data: 8, expert: 8, tensor: 8 })).time
     const bytes = (64 / 8) * 32 * 64 * 2
@@ -174,13 +175,13 @@ describe('a step', () => {
   })
 
   test('multiplies with two one-hot matrices for each group of tokens', () => {
-    // 256 tokens a device in G groups, 8 experts with capacity 1.25·T/8: slots of a group are 1.25·T/G.
+    // A device has 256 tokens in G groups, and 8 experts with capacity 1.25·T/8, so a group has 1.25·T/G slots.
     const of = (groups: number) =>
       predict(sparseRun({ groups, factor: 1.25 }, { dispatch: 'one-hot' }), onlyProducts(8), layoutOf({ data: 8 })).time
         .parts.dispatch
     const [T, D] = [8 * 32, 64]
     const pair = (groups: number) => 2 * groups * 2 * (T / groups) * ((1.25 * T) / groups) * D
-    // Twice the operations in the backward pass, two layers.
+    // The backward pass has twice the operations, and there are two layers.
     expect(of(1)).toBeCloseTo((2 * 3 * pair(1)) / 1e14, 15)
     expect(of(4)).toBeCloseTo((2 * 3 * pair(4)) / 1e14, 15)
     expect(of(4)).toBeCloseTo(of(1) / 4, 15)
@@ -198,7 +199,7 @@ describe('a step', () => {
     expect(of('qkv') - of('none')).toBeCloseTo((2 * 6 * 64 * 32 * 3 * 64 ** 2) / 1e14, 14)
   })
 
-  test('exchanges sharded gradients for every micro-batch, whole ones once', () => {
+  test('exchanges sharded gradients for every micro-batch, whole gradients once', () => {
     const of = (zero: number, microBatches: number) =>
       predict(denseRun({ overlap: 0 }, 4, 64), idealCluster(8), layoutOf({ data: 8, zero, microBatches })).time.parts[
         'gradient exchange'
@@ -218,11 +219,11 @@ describe('a step', () => {
     const slow = { ...fast, links: { ...fast.links, node: { bandwidth: 1e9, latency: 0, efficiency: 1 } } }
     const of = (cluster: Cluster) => predict(denseRun(), cluster, layout).time.stepSeconds
     const bytes = 2 * 32 * 64 * 2
-    // 8 micro-batches, and 3 more while the pipeline fills and drains.
+    // There are 8 micro-batches, and 3 more while the pipeline fills and drains.
     expect(of(slow) - of(fast)).toBeCloseTo(((8 + 3) * 2 * bytes) / 1e9, 12)
   })
 
-  test('sums gradients of dense parameters over all ranks, of experts over the ranks that hold them', () => {
+  test('sums gradients of dense parameters over all ranks, and of experts over the ranks that hold them', () => {
     const run = sparseRun({}, { overlap: 0, gradients: 'float32' })
     const { layers, embedding, head } = countParameters(run.model)
     const { dense, experts } = addCounts([...layers, embedding, head])
@@ -234,18 +235,18 @@ describe('a step', () => {
     expect(of(4)).toBeCloseTo(ring(8, dense.parameters) + ring(2, experts.parameters / 4), 15)
   })
 
-  test('with ZeRO 1 scatters gradients and gathers weights: as many bytes as an all-reduce', () => {
+  test('with ZeRO 1 scatters gradients and gathers weights, which are as many bytes as an all-reduce', () => {
     const run = denseRun({ overlap: 0, gradients: 'precision' })
     const of = (zero: number) => {
       const { parts } = predict(run, idealCluster(8), layoutOf({ data: 8, zero })).time
       return parts['gradient exchange'] + parts['weight gathering']
     }
     expect(of(1)).toBeCloseTo(of(0), 15)
-    // Weights are gathered forward and backward: half as much again (Rajbhandari et al. 2020, section 7).
+    // ZeRO 3 gathers weights forward and backward: half as much again (Rajbhandari et al. 2020, section 7).
     expect(of(3)).toBeCloseTo(1.5 * of(0), 15)
   })
 
-  test('reports the hidden exchange of gradients: together with it a step is as long as without overlap', () => {
+  test('reports the hidden exchange of gradients, which is as long as the time that overlap saves', () => {
     const of = (overlap: number) => predict(denseRun({ overlap }), idealCluster(8), layoutOf({ data: 8 })).time
     const exposed = of(0)
     const overlapped = of(0.5)
@@ -255,7 +256,7 @@ describe('a step', () => {
   })
 
   test('in a pipeline of equal stages waits (p − 1)/m of its compute time', () => {
-    // A vocabulary of 1: embedding and head would slow down the first and last stage.
+    // The vocabulary has one token, since embedding and head would slow down the first and last stage.
     const run = runOf({
       model: { layers: 8, width: 256, heads: 4, sequence: 256, hidden: 1024, vocabulary: 1, moe: null },
       data: anyVocabulary,
@@ -274,7 +275,7 @@ describe('a step', () => {
     }
   })
 
-  test('in a pipeline of v interleaved parts waits 1/v as long', () => {
+  test('in a pipeline of v interleaved parts waits 1/v times as long', () => {
     const of = (virtualStages: number) =>
       predict(denseRun({ virtualStages }, 8), onlyProducts(4), layoutOf({ pipeline: 4, microBatches: 8 })).time.parts[
         'pipeline bubble'
@@ -282,7 +283,7 @@ describe('a step', () => {
     expect(of(2)).toBeCloseTo(of(1) / 2, 15)
   })
 
-  // Of stages of four devices in nodes of eight, every second boundary is between nodes: all wait for it.
+  // Stages have four devices in nodes of eight, so every second boundary is between nodes, and all stages wait for it.
   test('in a pipeline waits for the slowest boundary between stages', () => {
     const layout = layoutOf({ data: 4, pipeline: 4, microBatches: 4 })
     const cluster = idealCluster(16)
@@ -292,7 +293,7 @@ describe('a step', () => {
       links: { ...cluster.links, network: { ...network, bandwidth: network.bandwidth / 1000 } },
     }
     const of = (on: Cluster) => predict(denseRun({}, 4), on, layout).time.parts['pipeline bubble']
-    // One sequence, forward and back: four micro-batches and three more, at an eighth of 400 GB/s.
+    // One sequence passes forward and back, for four micro-batches and three more, at an eighth of 400 GB/s.
     const bytes = (4 + 3) * 2 * 32 * 64 * 2
     expect(of(slow) - of(cluster)).toBeCloseTo(bytes / 5e7 - bytes / 5e10, 12)
   })
@@ -308,7 +309,7 @@ describe('a step', () => {
     expect(parts['gradient exchange']).toBeGreaterThan(overlappedSeconds)
   })
 
-  test('reports hidden traffic to the host: together with it a step is as long as without overlap', () => {
+  test('reports hidden traffic to the host, which is as long as the time that overlap saves', () => {
     const of = (overlap: number) =>
       predict(denseRun({ overlap }), idealCluster(8), layoutOf({ data: 8, offload: 'all' })).time
     expect(of(0.5).stepSeconds + of(0.5).overlappedSeconds).toBeCloseTo(of(0).stepSeconds, 12)
@@ -360,8 +361,8 @@ const layouts = fc
 const isLegal = (plan: { dispatch: string }, moe: { capacity: string }) =>
   plan.dispatch === 'gather' || moe.capacity !== 'none'
 
-describe('time', () => {
-  test('is the sum of its kinds, none of them negative', () => {
+describe('the time of a step', () => {
+  test('is the sum of its kinds, which are never negative', () => {
     fc.assert(
       fc.property(plans, mixtures, layouts, (plan, moe, layout) => {
         fc.pre(isLegal(plan, moe))
@@ -425,7 +426,7 @@ describe('time', () => {
     expect(of(() => [8, 0, 0, 0, 0, 0, 0, 0])).toBeCloseTo(of(undefined), 12)
   })
 
-  test('of padded experts does not depend on loads', () => {
+  test('with padded experts does not depend on loads', () => {
     const run = sparseRun({ compute: 'padded' })
     const of = (loads: ModelLoads | undefined) =>
       predict(run, realCluster(8), layoutOf({ data: 8, expert: 8 }), loads).time.stepSeconds
@@ -493,7 +494,7 @@ describe('time', () => {
     expect(of(2, '1x')).toBe(of(1, '1x'))
   })
 
-  test('of k sequential choices is longer than of a fused one, and grows with k', () => {
+  test('is longer with k sequential choices than with one fused choice, and grows with k', () => {
     const of = (selection: 'fused' | 'sequential', k: number) =>
       predict(sparseRun({ k, selection }), realCluster(8), layoutOf({ data: 8 })).time.parts.router
     expect(of('sequential', 2)).toBeGreaterThan(of('fused', 2))
@@ -512,11 +513,11 @@ test('MFU does not count dropped assignments', () => {
 })
 
 describe('pipelines whose stages have unequal length', () => {
-  test('take the micro-batches of the longest stage, and one of each other to fill', () => {
+  test('take the time of the longest stage for all micro-batches, and of every other stage for one', () => {
     const cluster = onlyProducts(4)
     const attention = (layers: number, microBatches: number) =>
       predict(denseRun({}, layers), cluster, layoutOf({ pipeline: 4, microBatches })).time.parts.attention
-    // Of five layers in four stages one stage has two: as slow as stages of two layers each.
+    // Of four stages with five layers, one has two layers. The pipeline is as slow as with two layers in each stage.
     expect(attention(5, 8)).toBeCloseTo(attention(8, 8), 15)
     const bubble = (layers: number) =>
       predict(denseRun({}, layers), cluster, layoutOf({ pipeline: 4, microBatches: 8 })).time.parts['pipeline bubble']
@@ -530,7 +531,7 @@ describe('all-to-alls hidden by another micro-batch', () => {
   const of = (allToAllOverlap: number, microBatches = 2) =>
     predict(sparseRun({}, { allToAllOverlap }), realCluster(8), { ...layout, microBatches }).time
 
-  test('are exposed as far as the share of its computation does not reach', () => {
+  test('are exposed only as far as the computation of the other micro-batch does not hide them', () => {
     const [exposed, hidden] = [of(0), of(1)]
     expect(hidden.parts['all-to-all']).toBeLessThan(exposed.parts['all-to-all'])
     expect(hidden.parts['all-to-all'] + hidden.overlappedSeconds).toBeCloseTo(
@@ -539,7 +540,7 @@ describe('all-to-alls hidden by another micro-batch', () => {
     )
   })
 
-  test('need another micro-batch', () => {
+  test('are exposed if there is no other micro-batch', () => {
     expect(of(1, 1).parts['all-to-all']).toBe(of(0, 1).parts['all-to-all'])
   })
 })
@@ -550,7 +551,7 @@ describe('float8', () => {
   const cluster = clusterSchema.parse({ ...input, device: { ...device, matmul: { ...device.matmul, float8: 1 } } })
   const parts = (precision: 'bfloat16' | 'float8') => predict(denseRun({ precision }), cluster, layoutOf()).time.parts
 
-  test('halves the products of layers at twice the peak, and leaves scores and head', () => {
+  test('halves the time of products of layers at twice the peak, but not of scores and head', () => {
     const [half, whole] = [parts('float8'), parts('bfloat16')]
     expect(half.dense).toBeCloseTo(whole.dense / 2, 15)
     expect(half.head).toBe(whole.head)
@@ -581,7 +582,7 @@ describe('kernels that the host starts', () => {
     expect(of('1 ms', { graphs: true }).stepSeconds).toBe(of('0 s').stepSeconds)
   })
 
-  test('are more without capacity, where experts have rows of different number', () => {
+  test('are more without capacity, since experts then have different numbers of rows', () => {
     const input = idealInput(1)
     const cluster = clusterSchema.parse({ ...input, device: { ...input.device, launch: '1 ms' } })
     const step = (moe: object) => predict(sparseRun(moe), cluster, layoutOf()).time.stepSeconds

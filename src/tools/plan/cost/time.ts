@@ -1,5 +1,5 @@
 /**
- * Seconds of a step, by kind, on the slowest rank of the slowest pipeline stage. The kinds add up to the step.
+ * The time of a step, by kind, on the slowest rank of the slowest pipeline stage. The kinds add up to the step.
  */
 import { activatedExperts } from '../../../core/model/parameters.ts'
 import type { Cluster } from '../inputs/cluster.ts'
@@ -90,7 +90,7 @@ export function timeOf(
   }
 }
 
-/** The results for all values; equal values share one. */
+/** The results for all values. Equal values share a result. */
 function eachDistinct<Value, Result>(
   values: readonly Value[],
   isSame: (a: Value, b: Value) => boolean,
@@ -115,10 +115,11 @@ const isSameWork = (a: PipelineStage, b: PipelineStage): boolean =>
 interface MicroBatch {
   readonly parts: Seconds
   readonly total: number
-  /** Compute time, which can hide communication. */
+  /** Compute time of the forward pass, which can hide communication. */
   readonly forward: number
+  /** Compute time of the backward pass, which can hide communication. */
   readonly backward: number
-  /** Tensor-parallel exchanges hidden by products. */
+  /** Seconds of communication that computation hides. */
   readonly hidden: number
 }
 
@@ -145,7 +146,7 @@ function microBatchSeconds(
   }
   const starts = { forward: 0, backward: 0 }
   let allToAll = 0
-  /** @param count Layers of a kind; 0 for embedding and head. */
+  /** @param count number of layers with the component; 0 for embedding and head */
   const compute = (component: Component, count: number) => {
     const inLayer = count > 0
     const times = Math.max(1, count)
@@ -157,7 +158,7 @@ function microBatchSeconds(
     parts.recomputation += full + scores
     forward += seconds.forward
     backward += seconds.backward + full + scores
-    // Forward, backward, and with full recomputation once more.
+    // A component communicates forward, backward, and with full recomputation once more.
     const rounds = inLayer && layout.recompute === 'full' ? 3 : 2
     if (component.tensorBytes > 0) {
       const summed = times * (inLayer ? rounds : 1) * allReduceSeconds(cluster, tensorGroup, component.tensorBytes)
@@ -165,7 +166,7 @@ function microBatchSeconds(
       parts['tensor all-reduce'] += (1 - plan.tensorOverlap) * summed
     }
     if (component.contextBytes > 0) {
-      // Backward, keys and values pass again, and their gradients.
+      // Keys and values pass again in the backward pass, and their gradients too.
       const passed = times * (rounds + 1) * ringSeconds(cluster, contextGroup, component.contextBytes)
       const { exposed, hidden: covered } = hide(passed, plan.contextOverlap * (seconds.forward + seconds.backward))
       hidden += covered
@@ -212,13 +213,13 @@ interface Overlap {
   readonly hidden: number
 }
 
-/** Up to `available` of the seconds are hidden. */
+/** Hides up to `available` of the seconds. */
 const hide = (seconds: number, available: number): Overlap => {
   const hidden = Math.min(seconds, available)
   return { exposed: seconds - hidden, hidden }
 }
 
-/** Costs outside micro-batches: exchange of gradients, gathering of weights (ZeRO), optimizer, offloading. */
+/** Costs of a step outside micro-batches: exchange of gradients, gathering of weights (ZeRO), optimizer, offloading. */
 function stepEnd(
   run: PlannedRun,
   cluster: Cluster,
@@ -231,7 +232,7 @@ function stepEnd(
   const { dense, experts } = addCounts(own)
   const local = { dense: dense.parameters / tensor, experts: experts.parameters / expertTensor / expert }
   const copies = { dense: tokenRanks(layout), experts: expertCopies(layout) }
-  // Dense gradients are summed over all ranks with other tokens, those of an expert over the ranks that hold it.
+  // Dense gradients are summed over all ranks with other tokens, gradients of an expert over the ranks that hold it.
   const groups = {
     dense: groupOf(cluster, copies.dense, tensor),
     experts: groupOf(cluster, copies.experts, expertTensor * expert),
@@ -239,14 +240,14 @@ function stepEnd(
   const both = (seconds: (part: keyof typeof local) => number) => seconds('dense') + seconds('experts')
   const gradient = gradientBytes(run)
   const weight = storedBytes(run.plan.precision)
-  // Sharded gradients are exchanged for every micro-batch, whole ones once a step.
+  // Sharded gradients are exchanged for every micro-batch, whole gradients once a step.
   const rounds = zero >= 2 ? microBatches : 1
   const exchangeSeconds = both((part) => {
     const seconds = zero >= 1 ? reduceScatterSeconds : allReduceSeconds
     return seconds(cluster, groups[part], local[part] * gradient)
   })
   const gatherSeconds = both((part) => reduceScatterSeconds(cluster, groups[part], local[part] * weight))
-  // ZeRO 1 and 2 gather the updated weights once a step, ZeRO 3 all weights forward and backward.
+  // ZeRO 1 and 2 gather the updated weights once a step, ZeRO 3 gathers all weights forward and backward.
   const gatherings = zero === 3 ? 2 * microBatches : zero > 0 ? 1 : 0
   const { overlap } = run.plan
   const exchange = hide(rounds * exchangeSeconds, overlap * rounds * backward)
@@ -278,7 +279,9 @@ function stepEnd(
   }
 }
 
-/** Passes of Adafactor over gradients before the update: for row and column means, and for the size of the update. */
+/**
+ * Passes over gradients that Adafactor makes before the update: for row and column means, and for the update's size.
+ */
 const adafactorPasses = (run: PlannedRun): number => (optimizerKind(run) === 'adafactor' ? 2 : 0)
 
 /** Seconds of the update, on the device or on the host, and of the traffic between the two. */
@@ -295,7 +298,7 @@ function updateSeconds(
   }
   const link = host.bandwidth * host.efficiency
   const weight = storedBytes(run.plan.precision)
-  // A device's share of the host's memory bandwidth is assumed to equal that of its link.
+  // A device's share of the host's memory bandwidth is assumed to equal the bandwidth of its link.
   const update = traffic / link
   if (offload === 'optimizer') return { optimizer: update, traffic: (count * (gradientBytes(run) + weight)) / link }
   return { optimizer: update, traffic: (microBatches * local * (2 * weight + gradientBytes(run))) / link }

@@ -3,7 +3,7 @@ import type { Constants } from '../inputs/constants.ts'
 import { type FitRow, fitConstants, priorConstants } from './fit.ts'
 import { intervalFactor } from './intervals.ts'
 
-/** A product at the efficiency of a family, and a pass. */
+/** Rows of each system whose times add up a product at the efficiency of a family, and a pass over memory. */
 function rowsWith(truth: Constants, systems: readonly string[]): FitRow[] {
   const seconds =
     (family: 'a100' | 'h100', flops: number, bytes: number) =>
@@ -17,7 +17,7 @@ describe('a fit', () => {
   const truth = { ...priorConstants(), a100: 0.8, h100: 0.6, bandwidth: 0.7 }
   const systems = Array.from({ length: 12 }, (_, i) => `system ${i}`)
 
-  test('finds the constants that made the measurements, next to their priors', () => {
+  test('finds the constants that made the measurements, in spite of their priors', () => {
     const found = fitConstants(rowsWith(truth, systems))
     expect(found.a100).toBeCloseTo(0.8, 1)
     expect(found.h100).toBeCloseTo(0.6, 1)
@@ -43,20 +43,20 @@ describe('a fit', () => {
 describe('an interval', () => {
   const of = (errors: readonly number[]) => errors.map((error, i) => ({ system: `system ${i}`, error }))
 
-  test('of m systems is the quantile (m + 1)/m · 80 % of the sizes of their errors', () => {
-    // Of nine systems, the 8th error: 8 ≥ 0.8 · 10.
+  test('of m systems is the quantile (m + 1)/m · 80 % of their absolute errors', () => {
+    // The quantile of nine systems is the 8th error: 8 ≥ 0.8 · 10.
     const errors = [0.1, -0.2, 0.3, -0.4, 0.5, -0.6, 0.7, -0.8, 0.9]
     expect(Math.log(intervalFactor(of(errors)))).toBeCloseTo(0.8, 12)
   })
 
-  test('of too few systems is that of the largest error', () => {
+  test('of too few systems is the largest error', () => {
     expect(Math.log(intervalFactor(of([0.1, 0.2])))).toBeCloseTo(0.2, 12)
   })
 
   test('weighs a system by the root of its rows', () => {
     const many = Array.from({ length: 100 }, () => ({ system: 'many', error: 0.01 }))
     const others = of([0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5])
-    // 10 of 19 parts of the weight are small: the median is too, and the 88 % quantile is not.
+    // The small errors have 10 of 19 parts of the weight, so the median is small and the 88 % quantile is not.
     expect(Math.log(intervalFactor([...many, ...others]))).toBeCloseTo(0.5, 12)
     expect(Math.log(intervalFactor([...many, ...others], 0.45))).toBeCloseTo(0.01, 12)
   })

@@ -1,13 +1,13 @@
 /**
- * Fits the constants to published step times: damped Gauss-Newton steps on the logarithms of the constants. The loss is
- * the sum of squared logarithms of predicted over published, plus those of the constants over their priors.
+ * Fits the constants to published step times, by damped Gauss-Newton steps on the logarithms of the constants. The loss
+ * adds up the squared logarithms of predicted over published times, and of constants over their priors.
  *
  * A system of n rows weighs √n, not n: its rows share errors. Rows that are off by more than `OUTLIER` pull with a
  * constant force (Huber's loss), so that one badly described measurement does not spoil the others.
  */
 import { type ConstantName, type Constants, constantNames, efficiencyFamilies, priors } from '../inputs/constants.ts'
 
-/** A measured step time, and its prediction for constants. */
+/** A measured step time, and its prediction from given constants. */
 export interface FitRow {
   readonly system: string
   readonly seconds: number
@@ -15,7 +15,7 @@ export interface FitRow {
 }
 
 const OUTLIER = 0.25
-/** Deviation of residuals against which those of priors weigh. */
+/** Standard deviation of residuals. A constant that is one deviation off its prior weighs as much as this residual. */
 const NOISE = 0.15
 const ITERATIONS = 12
 
@@ -59,7 +59,7 @@ function residualsOf(rows: readonly FitRow[], values: readonly number[]): number
   return rows.map((row) => Math.log(row.predict(constants) / row.seconds))
 }
 
-/** Distances of the constants from their priors, in deviations of residuals. */
+/** Distances of the constants from their priors, scaled so that they weigh like residuals. */
 function priorResiduals(values: readonly number[]): number[] {
   const any = values[constantNames.indexOf('any')] ?? 0
   return constantNames.map((name, i) => {
@@ -76,7 +76,9 @@ const lossOf = (weights: readonly number[], values: readonly number[], residuals
   residuals.reduce((sum, residual, i) => sum + (weights[i] ?? 0) * huber(residual), 0) +
   priorResiduals(values).reduce((sum, residual) => sum + residual ** 2, 0)
 
-/** The step to the minimum of the loss if predictions were linear in the logarithms of the constants. */
+/**
+ * The step that would lead to the minimum of the loss if predictions were linear in the logarithms of the constants.
+ */
 function gaussNewton(
   rows: readonly FitRow[],
   weights: readonly number[],

@@ -1,6 +1,7 @@
 /**
- * Intervals of predictions, learnt from the errors for systems of which no row was fitted: the distribution of
- * |log(predicted / published)|. Rows of a system share errors, so a system of n rows weighs √n, as in the fit.
+ * Intervals of predictions. They are learnt from errors for systems that were left out of the fit: from the
+ * distribution of |log(predicted / published)|. Rows of a system share errors, so a system of n rows weighs √n, as in
+ * the fit.
  */
 
 /** Error of a prediction: log(predicted / published). */
@@ -9,13 +10,13 @@ export interface Residual {
   readonly error: number
 }
 
-/** The share of cases that intervals are made to hold. */
+/** Share of cases that intervals should hold. */
 export const COVERAGE = 0.8
 
 /**
- * The factor q such that published/predicted is between 1/q and q for a share `COVERAGE` of systems like those of the
- * residuals. With m systems the quantile is that of (m + 1)/m · COVERAGE, as in conformal prediction: the new system is
- * one of m + 1 exchangeable ones.
+ * The factor q such that published/predicted is between 1/q and q for a share `COVERAGE` of systems like the systems of
+ * the residuals. With m systems it is the quantile (m + 1)/m · COVERAGE, as in conformal prediction: the new system is
+ * one of m + 1 exchangeable systems.
  */
 export function intervalFactor(residuals: readonly Residual[], coverage = COVERAGE): number {
   const sizes = new Map<string, number>()

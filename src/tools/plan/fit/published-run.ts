@@ -1,4 +1,4 @@
-/** A published measurement as a planned run: what was measured, and what the planner says about it. */
+/** A published measurement as a planned run: the measured value, and the prediction of the planner for it. */
 import { parseInput } from '../../../core/config/problems.ts'
 import { ComponentTimes, passesOf } from '../cost/device-time.ts'
 import { memoryOf } from '../cost/memory.ts'
@@ -14,13 +14,13 @@ import { balancedLoads } from '../work/load.ts'
 import { countParameters, type ParameterCounts } from '../work/parameter-counts.ts'
 import { type Workload, Workloads } from '../work/stages.ts'
 
-/** Everything about a row that no constant changes, so that fits predict it many times. */
+/** A row with everything that no constant changes, computed once, since a fit predicts the row many times. */
 export class PublishedRun {
   readonly row: PublishedRow
   readonly metric: 'step time' | 'memory'
   /** Seconds of a step, or bytes on a device. */
   readonly published: number
-  /** With the constants of its family. */
+  /** The cluster of the row, with the constants of its family. */
   readonly cluster: Cluster
   private readonly run: PlannedRun
   private readonly layout: Layout

@@ -1,8 +1,8 @@
-/** A cluster with other constants than its own. */
+/** Replaces the constants of a cluster. */
 import type { Cluster } from '../inputs/cluster.ts'
 import type { Constants, EfficiencyFamily } from '../inputs/constants.ts'
 
-/** The cluster with these constants. */
+/** The cluster with the given constants, of which the efficiency of products is the family's. */
 export function withConstants(cluster: Cluster, family: EfficiencyFamily | 'any', constants: Constants): Cluster {
   const { pad, bandwidth, attention, launch, float8, eager, dispatch } = constants
   const { device } = cluster

@@ -1,6 +1,6 @@
 /**
- * A cluster: identical devices in identical nodes, and the links between them. Users write quantities with units;
- * the parsed values are in base units.
+ * The schema of a cluster: identical devices in identical nodes, and the links between them. Users write quantities
+ * with units; the parsed values are in base units.
  */
 import { z } from 'zod'
 import { constantSources } from './constants.ts'
@@ -30,7 +30,7 @@ const matmulSchema = z
     padN: z.number().nonnegative().default(fitted.pad),
     padK: z.number().nonnegative().default(fitted.pad),
     fill: z.number().nonnegative().default(2e6),
-    /** Efficiency of float8 products over that of others. */
+    /** Efficiency of float8 products, divided by the efficiency of other products. */
     float8: share.default(fitted.float8),
   })
   .prefault({})
@@ -55,24 +55,25 @@ const deviceSchema = z
     matmul: matmulSchema,
     /** Share of the bandwidth that a pass over memory reaches. */
     bandwidthEfficiency: share.default(fitted.bandwidth),
-    /** Passes of eager programs over those of programs with fused kernels (`plan.fusion`). */
+    /** Passes over memory of eager programs, divided by the passes of programs with fused kernels (`plan.fusion`). */
     eagerPasses: z.number().min(1).default(fitted.eager),
-    /** Share of the bandwidth that the optimizer's update reaches: one pass over long arrays. */
+    /** Share of the bandwidth that the optimizer's update reaches, which is one pass over long arrays. */
     updateEfficiency: share.default(0.9),
-    /** Share of the peak that fused attention with heads of 128 reaches, forward and backward. */
+    /** Share of the peak that fused attention with heads of width 128 reaches, forward and backward. */
     attentionEfficiency: share.default(fitted.attention),
     /** Columns that a head pays for in fused attention without having them. */
     attentionPad: z.number().nonnegative().default(64),
     /** Fixed cost of a query of one head in fused attention; noticeable with short sequences. */
     attentionQuery: seconds.prefault('0 s'),
-    /** Launch cost of a kernel, as far as it is not hidden. */
+    /** Part of a kernel's launch cost that is not hidden. */
     kernel: seconds.prefault('2 us'),
     /** Time of the host to start a kernel. A pass with many short kernels takes as long as their starts. */
     launch: seconds.prefault(`${fitted.launch} s`),
     /**
-     * Where the efficiencies come from: `fitted` to published measurements, `given` with `matmul.efficiency`, or
-     * `unfitted`: those of an average device, with a warning and a wider interval. Default: by whether
-     * `matmul.efficiency` is given. `measured`: on the machine itself (`--cluster local`), without an interval.
+     * Source of the efficiencies: they are `fitted` to published measurements, `given` by `matmul.efficiency`, or
+     * `measured` on the machine itself (`--cluster local`), without an interval. If they are `unfitted`, they are the
+     * efficiencies of an average device, with a warning and a wider interval. Default: `given` if there is a
+     * `matmul.efficiency`, else `unfitted`.
      */
     constants: z.enum(constantSources).optional(),
   })
@@ -97,17 +98,17 @@ export const clusterSchema = z
     devicesPerNode: positive.default(8),
     device: deviceSchema,
     links: z.strictObject({
-      /** Between the devices of a node. */
+      /** Link between the devices of a node. */
       node: linkSchema,
-      /** Between nodes. Its bandwidth is for each *node*: the sum of the node's network ports. */
+      /** Link between nodes. Its bandwidth is for each *node*: the sum of the node's network ports. */
       network: linkSchema.extend({
         /** Oversubscription of the switches: 2 halves the bandwidth when all nodes send. */
         oversubscription: z.number().min(1).default(1),
       }),
-      /** Between a device and its host; for offloading. */
+      /** Link between a device and its host, for offloading. */
       host: linkSchema.optional(),
     }),
-    /** Share of the links' bandwidth that the all-to-alls of experts reach, over that of other collectives. */
+    /** Share of the links' bandwidth that all-to-alls of experts reach, divided by the share of other collectives. */
     dispatchEfficiency: share.default(fitted.dispatch),
     /** Price of one device for an hour, in any currency. */
     pricePerDeviceHour: z.number().nonnegative().optional(),
@@ -122,6 +123,6 @@ export const clusterSchema = z
   })
 
 export type ClusterInput = z.input<typeof clusterSchema>
-/** In base units: bytes, bytes a second, FLOP/s, seconds. */
+/** A parsed cluster, in base units: bytes, bytes a second, FLOP/s, seconds. */
 export type Cluster = z.output<typeof clusterSchema>
 export type Device = Cluster['device']

@@ -1,6 +1,6 @@
 /**
- * Clusters by name: `v100-480` is 480 V100s. Peaks, memory and bandwidths come from the vendors' data sheets;
- * efficiencies are fitted, see docs/planner.md.
+ * Clusters by name: `v100-480` is 480 V100s. Peaks, memory and bandwidths come from the vendors' data sheets.
+ * Efficiencies are fitted: see docs/planner.md.
  */
 import type { ClusterInput } from './cluster.ts'
 import { fitted } from './fitted.ts'
@@ -74,7 +74,7 @@ const h200 = {
   device: { ...h100.device, name: 'H200-SXM-141GB', memory: '141 GB', bandwidth: '4800 GB/s' },
 } satisfies Cluster
 
-// DeepSeek-V3, section 3.2.2: NVLink at 160 GB/s, which is 0.8 of 200.
+// DeepSeek-V3, section 3.2.2, gives 160 GB/s for NVLink, which is 0.8 of 200.
 const h800 = {
   ...h100,
   device: { ...h100.device, name: 'H800-SXM-80GB' },
@@ -127,8 +127,8 @@ const gb200 = {
 } satisfies Cluster
 
 /**
- * A "node" of a torus is a cube of 4 × 4 × 4 chips. A chip has six links; in an all-to-all a row takes a hop along each
- * axis on average, so a third of them count. A cube has 96 links to others.
+ * A "node" of a torus is a cube of 4 × 4 × 4 chips. A chip has six links, which all count. (An all-to-all reaches less:
+ * a row takes a hop along each axis on average.) A cube has 96 links to others.
  */
 const torus = (name: string, linkGigabytes: number, device: Omit<Cluster['device'], 'name'>) =>
   ({
@@ -175,7 +175,7 @@ const tpuV3 = {
     name: 'TPU v3 core',
     memory: '16 GiB',
     bandwidth: '450 GB/s',
-    // The hardware multiplies bfloat16; a float32 product takes several of those.
+    // The hardware multiplies bfloat16; a float32 product takes several products of bfloat16.
     peak: { float32: '10 TFLOP/s', bfloat16: '61.5 TFLOP/s' },
     matmul: { efficiency: fitted.tpu },
     constants: 'unfitted',

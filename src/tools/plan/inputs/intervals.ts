@@ -1,10 +1,10 @@
-/** How wide the interval of a prediction is. */
+/** Widths of the intervals of predictions. */
 import type { ConstantSource } from './constants.ts'
 
 /** Factors q: the published value is between predicted / q and predicted · q with a chance of 80 %. */
 export interface IntervalFactors {
   readonly stepTime: number
-  /** On devices of a family without a fitted row. */
+  /** Factor of step times on devices of a family without a fitted row. */
   readonly stepTimeUnfitted: number
   readonly memory: number
 }
@@ -15,7 +15,7 @@ export interface Interval {
   readonly memory: number
 }
 
-/** Of predictions on a device; null if its constants were measured on the machine itself. */
+/** The interval of predictions on a device; null if its constants were measured on the machine itself. */
 export function intervalOn(
   { constants }: { readonly constants: ConstantSource },
   factors: IntervalFactors,

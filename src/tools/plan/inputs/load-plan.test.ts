@@ -39,7 +39,7 @@ describe('a cluster', () => {
     expect(cluster.device.memory).toBe(32 * 1024 ** 3)
   })
 
-  // Data sheets: memory, bandwidth, peaks; NVLink in one direction; ports of a node in bytes.
+  // Columns from data sheets: peaks, bandwidth of memory, NVLink in one direction, ports of a node in bytes.
   test.each([
     ['v100-8', { float32: 15.7e12, float16: 125e12 }, 900e9, 150e9, 4 * 12.5e9],
     ['a100-8', { bfloat16: 312e12 }, 2.039e12, 300e9, 8 * 25e9],
@@ -58,7 +58,7 @@ describe('a cluster', () => {
     for (const name of Object.keys(clusterFamilies)) expect((await loadCluster(`${name}-16`)).devices).toBe(16)
   })
 
-  test('smaller than a node, or of valid nodes, is accepted', async () => {
+  test('smaller than a node, or of whole nodes, is accepted', async () => {
     for (const devices of [1, 3, 8, 24]) expect((await loadCluster(`a100-${devices}`)).devices).toBe(devices)
   })
 
@@ -76,7 +76,7 @@ describe('a cluster', () => {
   })
 })
 
-describe('an invalid cluster is refused with the field', () => {
+describe('an invalid cluster is refused with its name or field', () => {
   const refused = async (source: string): Promise<string> => {
     const error = await loadCluster(source).catch((each: unknown) => each)
     expect(error).toBeInstanceOf(UsageError)
@@ -137,16 +137,16 @@ describe('an invalid cluster is refused with the field', () => {
     expect(await refused(file(content))).toContain(message)
   })
 
-  test('a binary file', async () => {
+  test('if the file is binary', async () => {
     expect(await refused(file(Uint8Array.of(0x7f, 0x45, 0x4c, 0x46, 0, 0, 0xff, 0xfe)))).toContain('binary file')
   })
 
-  test('a path that does not exist, and a folder', async () => {
+  test('if the path does not exist, or is a folder', async () => {
     expect(await refused(join(folder, 'nowhere.yaml'))).toMatch(/^no such file: ".*nowhere\.yaml"/)
     expect(await refused(`${folder}/`)).toMatch(/^cannot read cluster .*it is a folder/)
   })
 
-  test('several problems are all listed', async () => {
+  test('if there are several problems, which are all listed', async () => {
     const message = await refused(file(valid.replace('900 GB/s', '0 GB/s').replace('devices: 16', 'devices: x')))
     expect(message).toContain('invalid devices: "x"')
     expect(message).toContain('invalid device.bandwidth')
@@ -192,7 +192,7 @@ describe('a run to plan', () => {
 describe('a cluster file that extends a known kind of device', () => {
   const load = (content: string) => loadCluster(file(content))
 
-  test('has the fields of that kind, except those that it gives', async () => {
+  test('has the fields of that kind, except the fields that it gives', async () => {
     const own = await load(
       'extends: h100\ndevices: 64\ndevice: { memory: 96 GB }\nlinks: { network: { bandwidth: 200 GB/s } }',
     )
@@ -211,7 +211,7 @@ describe('a cluster file that extends a known kind of device', () => {
 })
 
 describe('the efficiencies of a device', () => {
-  test('are unfitted with figures of a data sheet alone, given with an efficiency', async () => {
+  test('are unfitted if the file has figures of a data sheet alone, and given if it has an efficiency', async () => {
     const constants = async (content: string) => (await loadCluster(file(content))).device.constants
     expect(await constants(valid)).toBe('unfitted')
     const given = valid.replace('bandwidth: 900 GB/s', 'bandwidth: 900 GB/s\n  matmul: { efficiency: 0.6 }')

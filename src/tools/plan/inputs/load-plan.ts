@@ -22,7 +22,7 @@ export async function loadPlannedRun(source: string, sets: readonly string[]): P
 
 /**
  * @param source `NAME-COUNT` of a known kind of device, such as `v100-480`, or the path of a YAML or JSON file
- * @throws UsageError if it is neither, or a field is wrong
+ * @throws UsageError if the source is neither, or a field is wrong
  */
 export async function loadCluster(source: string): Promise<Cluster> {
   if (/[\\/]|\.(ya?ml|json)$/i.test(source)) return parseCluster(await readCluster(source))
@@ -43,7 +43,7 @@ export async function loadCluster(source: string): Promise<Cluster> {
 }
 
 /**
- * A cluster from its fields. With `extends: h100`, fields that are not given are those of that kind of device.
+ * A cluster from its fields. With `extends: h100`, fields that are not given come from that kind of device.
  * @throws UsageError listing every wrong field
  */
 export function parseCluster(fields: unknown): Cluster {
@@ -60,7 +60,7 @@ export function parseCluster(fields: unknown): Cluster {
 const isFields = (value: unknown): value is Record<string, unknown> =>
   value !== null && typeof value === 'object' && !Array.isArray(value)
 
-/** Fields of both, those of `over` where both have one. */
+/** The fields of both objects; where both have a field, `over` wins. */
 function merged(base: object, over: object): object {
   const result: Record<string, unknown> = { ...base }
   for (const [field, value] of Object.entries(over)) {

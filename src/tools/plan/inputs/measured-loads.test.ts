@@ -32,12 +32,12 @@ const record = (step: number, layer: number, tokens_per_expert: number[], module
   `${JSON.stringify({ step, layer, module, tokens_per_expert })}\n`
 
 describe('loads of a run of the same shape', () => {
-  test('are the tokens of its experts over their mean', async () => {
+  test('are the tokens of its experts, divided by their mean', async () => {
     const directory = await runWith(record(5, 0, [40, 20, 20, 0]) + record(5, 1, [10, 10, 10, 10]))
     const { loads, cv, transferred } = await measuredLoads(directory, moeOf(4), 2)
     expect(loads(0, 'ffn')).toEqual([2, 1, 1, 0])
     expect(loads(1, 'ffn')).toEqual([1, 1, 1, 1])
-    // √((1 + 0 + 0 + 1)/4) and 0 on average.
+    // The mean of √((1 + 0 + 0 + 1)/4) and 0.
     expect(cv).toBeCloseTo(Math.SQRT1_2 / 2, 12)
     expect(transferred).toBe(false)
   })
@@ -57,7 +57,7 @@ describe('loads of a run of the same shape', () => {
 })
 
 describe('loads of a run of a different shape', () => {
-  test('have its distribution, at the same relative depth', async () => {
+  test('have the distribution of that run, at the same relative depth', async () => {
     const directory = await runWith(record(5, 0, [8, 0, 0, 0]) + record(5, 1, [2, 2, 2, 2]))
     const { loads, transferred } = await measuredLoads(directory, moeOf(64), 8)
     expect(transferred).toBe(true)
@@ -69,7 +69,7 @@ describe('loads of a run of a different shape', () => {
     expect(loads(0, 'ffn')).toEqual(first)
   })
 
-  test('are used for a module that the run did not route', async () => {
+  test('have that distribution also for a module that the run did not route', async () => {
     const { loads } = await measuredLoads(await runWith(record(5, 0, [3, 1, 0, 0])), moeOf(4), 2)
     expect([...loads(0, 'qkv')].sort()).toEqual([0, 0, 1, 3])
   })

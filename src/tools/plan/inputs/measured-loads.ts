@@ -13,15 +13,16 @@ const RECORDS = 10
 
 export interface MeasuredLoads {
   readonly loads: ModelLoads
-  /** c_v before drops, mean over routers. */
+  /** Mean over routers of the c_v before drops. */
   readonly cv: number
   /** Whether run and plan differ in experts or layers, so that only the distribution of loads is used. */
   readonly transferred: boolean
 }
 
 /**
- * If the run has the planned shape, every expert gets its measured load. Otherwise only the distribution is used:
- * a module of the plan gets the quantiles of the module at the same relative depth, in random order.
+ * Reads the measured loads of a run. If the run has the planned shape, every expert gets its measured load. Otherwise
+ * only the distribution is used: a module of the plan gets the quantiles of the module at the nearest relative depth,
+ * in random order.
  *
  * @throws UsageError if the run has no experts; RunError if nothing is recorded
  */

@@ -29,7 +29,7 @@ async function runWith(ledger: string | null, sets: string[] = ['parallel.expert
   return directory
 }
 
-/** Rows of 128 bytes, both ways with their gradients. */
+/** A record of rows of 128 bytes, which are sent both ways with their gradients. */
 const record = (step: number, layer: number, a: number, b: number, first_rank = 0) => {
   const rows = [
     [0, a],
@@ -43,21 +43,21 @@ const record = (step: number, layer: number, a: number, b: number, first_rank = 
   return `${JSON.stringify({ step, layer, module: 'ffn', first_rank, rows, bytes })}\n`
 }
 
-test('the busiest rank is that with most rows of the all-to-all to the experts, per step', async () => {
+test('the busiest rank has most rows of the all-to-all to the experts, and is chosen in each step', async () => {
   const directory = await runWith(
     record(5, 0, 30, 10) + record(5, 1, 20, 20) + record(6, 0, 10, 30) + record(6, 1, 0, 0),
   )
   const { expert, steps, modules } = await measuredTraffic(directory)
   expect({ expert, steps }).toEqual({ expert: 2, steps: 2 })
-  // 30 of a mean of 20, in another direction in each step.
+  // The busiest rank has 30 rows where the mean is 20, in another direction in each step.
   expect(modules).toMatchObject([
     { layer: 0, module: 'ffn', imbalance: 1.5, pairImbalance: 1.5, meanBytes: 2 * 128 * 40 },
     { layer: 1, module: 'ffn', imbalance: 1, pairImbalance: 1, meanBytes: 128 * 40 },
   ])
 })
 
-test('even bytes are those of the shards of a rank: half of its rows there and back, and their gradients', async () => {
-  // tiny has 4 sequences of 32 tokens, top-1, width 32: with two ranks 64 tokens each, 32 of them for the other.
+test('even bytes count the shards of a rank: half of its rows there and back, and their gradients', async () => {
+  // tiny has 4 sequences of 32 tokens, top-1, width 32. Each of two ranks has 64 tokens, 32 of them for the other rank.
   const even = 4 * 32 * 32 * 4
   const one = await measuredTraffic(await runWith(record(5, 0, 1, 1)))
   expect(one.modules[0]?.evenBytes).toBe(even)
@@ -80,7 +80,7 @@ test('a plan whose model has more layers uses the module at the nearest depth', 
   expect(of(0, 'qkv')).toBe(1.5)
 })
 
-test('all-to-alls of a plan take the measured imbalance times as long as with even loads, and nothing else does', () => {
+test('all-to-alls of a plan take longer than with even loads by the measured imbalance, and nothing else does', () => {
   const run = sparseRun({ capacity: 'none' })
   const [cluster, layout] = [idealCluster(8), layoutOf({ data: 8, expert: 8 })]
   const even = predict(run, cluster, layout)
@@ -91,7 +91,7 @@ test('all-to-alls of a plan take the measured imbalance times as long as with ev
   expect(uneven.imbalance).toBe(even.imbalance)
 })
 
-test('plan.load.ledger names the run', async () => {
+test('plan.load.ledger names the run whose imbalance the plan has', async () => {
   const directory = await runWith(record(5, 0, 30, 10) + record(5, 1, 30, 10))
   const of = (ledger: string | null) =>
     plan(sparseRun({ capacity: 'none' }, { load: { ledger }, parallel: { expert: 8 }, zero: 0 }), idealCluster(8))

@@ -1,4 +1,7 @@
-/** Traffic between the ranks that share experts, measured by a run of Choir with `parallel.ledger`, beside an even one. */
+/**
+ * Traffic between the ranks that share experts, as a run of Choir with `parallel.ledger` measured it, beside the
+ * traffic that even loads would have.
+ */
 import { join } from 'node:path'
 import { type RunConfig, sequencesOfPass } from '../../../core/config/run-config.ts'
 import { RunError, UsageError } from '../../../core/errors.ts'
@@ -12,26 +15,26 @@ import type { ModelTraffic } from '../work/mixture.ts'
 /** Number of last steps that are averaged. */
 const STEPS = 10
 
-/** Bytes are those of a step, averaged over steps and expert groups. */
+/** Traffic of a routed module. Bytes are per step, averaged over steps and expert groups. */
 export interface ModuleTraffic {
   readonly layer: number
   readonly module: RoutedModule
-  /** Sent by each rank, as predicted for even loads. */
+  /** Bytes that each rank sends, as predicted for even loads. */
   readonly evenBytes: number
-  /** Sent by a rank, mean over ranks. */
+  /** Mean over ranks of the bytes that a rank sends. */
   readonly meanBytes: number
   /**
-   * In the all-to-all to the experts: rows that the busiest rank of a group sends or receives, whichever is more, over
-   * the mean. The one back mirrors it, so over a whole step a rank sends as much as it receives.
+   * Rows that the busiest rank of a group sends or receives in the all-to-all to the experts, whichever is more,
+   * divided by the mean. The all-to-all back mirrors it, so over a whole step a rank sends as much as it receives.
    */
   readonly imbalance: number
-  /** The same of the busiest pair of ranks. */
+  /** Rows that the busiest pair of ranks exchanges in one direction, divided by the mean of all pairs. */
   readonly pairImbalance: number
 }
 
 export interface MeasuredTraffic {
   readonly directory: string
-  /** Ranks that share the experts of a layer. */
+  /** Number of ranks that share the experts of a layer. */
   readonly expert: number
   /** Number of steps that were averaged. */
   readonly steps: number
@@ -94,7 +97,7 @@ function trafficOf(config: RunConfig, records: readonly LedgerRecord[], groups: 
   }
 }
 
-/** A number of rows over the mean of `count` parts of all rows; 1 if there are none. */
+/** A number of rows, divided by the mean of `count` parts of all rows; 1 if there are no rows. */
 function overMean(most: number, rows: LedgerRecord['rows'], count: number): number {
   const all = sumOf(rows.flat())
   return all > 0 ? (most * count) / all : 1
@@ -113,7 +116,7 @@ function evenBytes(config: RunConfig, module: RoutedModule, groups: number): num
   return passes * 2 * 4 * rows * (width + resultWidth) * ((expert - 1) / expert)
 }
 
-/** The imbalance of each module: that of the same one, or of the one at the nearest relative depth. */
+/** The imbalance of each module. It comes from the measured module of the same kind at the nearest relative depth. */
 export function trafficImbalance({ modules }: MeasuredTraffic, layers: number): ModelTraffic {
   const depthOf = (layer: number, of: number) => (of > 1 ? layer / (of - 1) : 0)
   const measuredLayers = Math.max(...modules.map(({ layer }) => layer)) + 1

@@ -1,6 +1,6 @@
 /**
- * Shapes of published models, from their `config.json` or papers. Mixtures are dropless, with softmax or sigmoid scores
- * as published; what does not change memory or speed is left at its default.
+ * Shapes of published models, from their `config.json` or papers. Most mixtures are dropless; scores are softmax or
+ * sigmoid as published. Settings that change neither memory nor speed keep their defaults.
  */
 import type { z } from 'zod'
 import type { plannedRunSchema } from './settings.ts'
@@ -9,7 +9,7 @@ type Planned = z.input<typeof plannedRunSchema>
 export type ModelInput = NonNullable<Planned['model']>
 type Latent = NonNullable<NonNullable<Planned['plan']>['latent']>
 
-/** RMS norm, rotary positions, SwiGLU, an output matrix of its own. */
+/** Models like Llama: RMS norm, rotary positions, SwiGLU, and an output matrix of their own. */
 const llama = { activation: 'swiglu', tied: false } as const
 const dropless = { capacity: 'none', renormalize: true } as const
 
@@ -33,7 +33,7 @@ function llamaModel(
   return { ...llama, layers, width, heads, keyValueHeads, hidden, vocabulary, sequence: 8192, moe: null }
 }
 
-/** Of OpenAI's gpt-oss. Attention sinks and the biases of experts, 0.2 % of the parameters, are not counted. */
+/** A model of OpenAI's gpt-oss. Attention sinks and the biases of experts, 0.2 % of the parameters, are not counted. */
 function gptOss(layers: number, experts: number): ModelInput {
   return {
     ...llama,
@@ -133,7 +133,7 @@ export const models = {
   },
   'gpt-oss-20b': gptOss(24, 32),
   'gpt-oss-120b': gptOss(36, 128),
-  // The dense layers of GLaM are gated, its experts are not: 3·32,768 columns there are 2·49,152 here.
+  // The dense layers of GLaM are gated, but its experts are not. Here 2·49,152 columns stand for its 3·32,768.
   'glam-64b-64e': {
     activation: 'gelu',
     tied: true,
@@ -146,7 +146,7 @@ export const models = {
     sequence: 1024,
     moe: { every: 2, experts: 64, hidden: 32_768, k: 2, capacity: 'kx', factor: 1.25, compute: 'padded' },
   },
-  // Encoder and decoder of 15 layers each as one decoder, without attention to the encoder.
+  // The encoder and the decoder, of 15 layers each, are described as one decoder without attention to the encoder.
   'switch-c': {
     activation: 'gelu',
     tied: true,

@@ -1,6 +1,7 @@
 /**
- * Presets of the planner: those of `train`, published models (`models.ts`), and the models of M6-T (Yang et al. 2021),
- * whose shapes follow the paper's table; a sample has 16 image patches and 128 text tokens, a device 8 samples.
+ * Presets of the planner: the presets of `train`, published models (`models.ts`), and the models of M6-T (Yang et al.
+ * 2021), whose shapes follow the paper's table. A sample has 16 image patches and 128 text tokens; a device has 8
+ * samples.
  */
 import type { z } from 'zod'
 import { presets } from '../../../core/config/presets.ts'
@@ -22,7 +23,10 @@ interface Size {
   readonly optimizer: 'adamw' | 'adafactor'
 }
 
-/** As in the paper's program: experts in every layer, width 1024, float32, a fixed number of slots, data and expert parallelism. */
+/**
+ * A run of M6-T as in the paper's program: experts in every layer, width 1024, float32, a fixed number of slots, data
+ * and expert parallelism.
+ */
 function m6t({ layers, experts, hidden, devices, optimizer }: Size): Planned {
   return {
     model: {
@@ -48,7 +52,7 @@ function m6t({ layers, experts, hidden, devices, optimizer }: Size): Planned {
   }
 }
 
-/** Runs of published models; batch, tokens and precision as published, where they were. */
+/** Runs of published models. Batch, tokens and precision are as published, where they were published. */
 const published: Readonly<Record<string, PlanPreset>> = {
   'mixtral-8x7b': {
     description: 'Mixtral 8x7B: 46.7 B parameters, 12.9 B active; 8 experts, top-2',
@@ -138,7 +142,10 @@ export const planPresets: Readonly<Record<string, PlanPreset>> = {
   ...published,
 }
 
-/** Lin et al. 2021 (M6-10T), with the expert capacity of top-1. Without clipping, the host applies each gradient on arrival and never stores it. */
+/**
+ * The run of Lin et al. 2021 (M6-10T), with the expert capacity of top-1. Without clipping, the host applies each
+ * gradient on arrival and never stores it.
+ */
 function m6t10(): Planned {
   const { model, train, parallel, plan } = m6t({
     layers: 48,

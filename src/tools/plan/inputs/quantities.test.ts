@@ -96,7 +96,7 @@ describe('an invalid quantity is refused with a valid example', () => {
     expect(error?.issues.map(({ message }) => message).join()).toContain(`such as "${example}"`)
   })
 
-  test.each([Number.NaN, Number.POSITIVE_INFINITY, null, true, {}, []])('the value %j', (given) => {
+  test.each([Number.NaN, Number.POSITIVE_INFINITY, null, true, {}, []])('if it is the value %j', (given) => {
     expect(bytes.safeParse(given).success).toBe(false)
   })
 })

@@ -1,6 +1,6 @@
 /**
- * Parses quantities such as `32 GiB` or `125 TFLOP/s` into numbers of base units. In the rest of the planner the
- * unit is part of a number's name: bytes, seconds, flopsPerSecond, bytesPerSecond.
+ * Parses quantities such as `32 GiB` or `125 TFLOP/s` into numbers of base units. In the rest of the planner, the unit
+ * is part of a number's name: bytes, seconds, flopsPerSecond, bytesPerSecond.
  */
 import { z } from 'zod'
 
@@ -31,7 +31,7 @@ const examples: Readonly<Record<Dimension, string>> = {
   seconds: '5 us',
 }
 
-/** A number with a unit. The unit is required: a bare 32 could mean bytes or gigabytes. */
+/** A schema for a number with a unit. The unit is required, since a bare 32 could mean bytes or gigabytes. */
 function quantity(dimension: Dimension, allowZero: boolean) {
   return z.union([z.string(), z.number()]).transform((input, context) => {
     const scales: Readonly<Record<string, number>> = units[dimension]

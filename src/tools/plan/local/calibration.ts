@@ -1,9 +1,9 @@
 /**
- * Describes this machine as a device of the planner. Measures products of some shapes, the memory bandwidth, and
- * the profiled steps of a few small trainings. The constants of the planner's model are fitted to them, each to the
- * part of a step that it describes: pads and fill to products, alone and in trainings; the rate of attention to
- * attention; the rate of the update to the update; the cost of a kernel and the share of the bandwidth that passes
- * reach to everything else.
+ * Describes this machine as a device of the planner. A calibration measures products of some shapes, the memory
+ * bandwidth, and the profiled steps of a few small trainings. The constants of the planner's model are fitted to them,
+ * each to the part of a step that it describes: pads and fill to products, alone and in trainings; the rate of
+ * attention to attention; the rate of the update to the update; the cost of a kernel and the share of the bandwidth
+ * that passes reach to everything else.
  */
 import { cpus, totalmem } from 'node:os'
 import { median } from '../../../core/averages.ts'
@@ -22,16 +22,16 @@ import { localRun } from './local-run.ts'
 import { predictedWork, recordedWork, type StepWork } from './step-work.ts'
 
 export interface Calibration {
-  /** Engine that was measured: `oneDNN 3.7.2, float32, 2 threads`. */
+  /** Engine that was measured, such as `oneDNN 3.7.2, float32, 2 threads`. */
   readonly engine: string
   readonly cluster: Cluster
-  /** Peak memory of a training process, its model excluded. */
+  /** Peak memory of a training process without its model. */
   readonly baseBytes: number
-  /** Mean absolute errors of the fits: of single products, and of each part of a training as a share of the step. */
+  /** Mean absolute errors of the fits: for single products, and for each part of a training as a share of the step. */
   readonly errors: { readonly shapes: number } & Readonly<Record<keyof StepWork, number>>
 }
 
-/** From small to large; wide, tall and deep; several at once. */
+/** Shapes of measured products: from small to large; wide, tall and deep; alone and several at once. */
 const products = [
   { count: 1, m: 128, n: 128, k: 128 },
   { count: 1, m: 512, n: 256, k: 256 },
@@ -63,10 +63,10 @@ const trainings: readonly Sets[] = [
   ['S', 'model.layers=2', 'model.moe.experts=8', 'model.moe.k=2', 'train.batch=4', 'model.vocabulary=2048'],
 ]
 const STEPS = { warmUp: 6, timed: 8 }
-/** Everything is measured in rounds: a machine can be slow for longer than a few steps or products. */
+/** Numbers of rounds. Everything is measured in rounds, since a machine can be slow for longer than a few steps. */
 const ROUNDS = { trainings: 2, products: 4 }
 
-/** Takes about a minute; the machine should have nothing else to do. */
+/** Calibrates this machine. That takes about a minute, in which the machine should have nothing else to do. */
 export async function calibrate(config: RunConfig, log: (message: string) => void = () => {}): Promise<Calibration> {
   const { runtime: settings } = config
   const loadTraining = (...[preset, ...sets]: Sets) =>
@@ -120,7 +120,7 @@ const eachKind = <T>(value: (kind: keyof StepWork) => T): Record<keyof StepWork,
   update: value('update'),
 })
 
-/** Peak memory of a training process without its model. Call it before any other training of the process. */
+/** Peak memory of a training process without its model. It must be called before any other training of the process. */
 async function baseMemory(config: RunConfig): Promise<number> {
   const bench = await TrainingBench.open(config)
   try {
@@ -154,7 +154,7 @@ interface ObservedTraining {
   readonly work: StepWork
 }
 
-/** The engine has one precision of products, here called float32. */
+/** A device with defaults that `over` replaces. The engine has one precision of products, here called float32. */
 function deviceWith(peak: number, bandwidth: number, over: Partial<Device> = {}): Device {
   return {
     name: cpus()[0]?.model ?? 'this machine',
@@ -197,7 +197,7 @@ type Pair = readonly [predicted: number, measured: number]
 const productPairs = (device: Device, measured: readonly MeasuredProduct[]): Pair[] =>
   measured.map(({ shape, seconds }) => [productSeconds(device, 'float32', shape, 4), seconds])
 
-/** Signed errors of one part of each training, as shares of its step. */
+/** Signed errors in one part of each training, as shares of the training's step. */
 const shareErrors = (device: Device, observed: readonly ObservedTraining[], kind: keyof StepWork): number[] =>
   observed.map(({ run, work }) => (predictedWork(run, clusterOf(device))[kind] - work[kind]) / stepOf(work))
 
@@ -206,7 +206,7 @@ const stepOf = ({ products, attention, passes, update }: StepWork): number => pr
 const meanSquare = (values: readonly number[]): number =>
   values.reduce((sum, value) => sum + value ** 2, 0) / values.length
 
-/** Fits the constants one part at a time: passes first, since products start kernels too. */
+/** Fits the constants one part at a time. Passes come first, since products start kernels too. */
 function fitCluster(
   measured: readonly MeasuredProduct[],
   bandwidth: number,

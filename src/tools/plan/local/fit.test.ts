@@ -3,7 +3,7 @@ import { descend, logError } from './fit.ts'
 
 describe('coordinate descent', () => {
   test('finds the constants that made the measurements', () => {
-    // seconds = a · x + b, of a = 3 and b = 0.02
+    // The measurements are seconds = a · x + b with a = 3 and b = 0.02.
     const measured = [0.001, 0.01, 0.1, 1, 10].map((x) => [x, 3 * x + 0.02] as const)
     const loss = ([a = 0, b = 0]: readonly number[]) => logError(measured.map(([x, seconds]) => [a * x + b, seconds]))
     const [a = 0, b = 0] = descend([1, 1], [100, 100], loss)
@@ -19,7 +19,7 @@ describe('coordinate descent', () => {
   })
 })
 
-test('twice as much and half as much are equal errors', () => {
+test('predictions that are twice as much and half as much have equal errors', () => {
   expect(logError([[2, 1]])).toBeCloseTo(logError([[1, 2]]), 12)
   expect(logError([[5, 5]])).toBe(0)
 })

@@ -28,7 +28,7 @@ export function descend(
   return best
 }
 
-/** Mean squared logarithm of predicted over measured: twice as much and half as much are equal errors. */
+/** Mean squared logarithm of predicted over measured, for which twice as much and half as much are equal errors. */
 export function logError(pairs: readonly (readonly [predicted: number, measured: number])[]): number {
   return pairs.reduce((sum, [predicted, measured]) => sum + Math.log(predicted / measured) ** 2, 0) / pairs.length
 }

@@ -23,7 +23,7 @@ describe('a run on this machine', () => {
     expect(localRun(config).plan.precision).toBe('float32')
   })
 
-  test('in f16 is refused, whose activations have other sizes', async () => {
+  test('in f16 is refused, since its activations have other sizes', async () => {
     const config = await loadConfig('demo', ['runtime.device=webgpu', 'runtime.math=f16'])
     await expect(planLocal(config)).rejects.toThrow(/^invalid runtime\.math: "f16" with cluster=local \(expected .*\)$/)
   })

@@ -1,4 +1,4 @@
-/** Describes a run of Choir itself to the planner: one device, float32 in memory, its kernels. */
+/** Describes a run of Choir itself to the planner: one device, float32 in memory, and the kernels of Choir. */
 import { parseInput } from '../../../core/config/problems.ts'
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import { type PlannedRun, plannedRunSchema } from '../inputs/settings.ts'
@@ -7,8 +7,8 @@ import type { Layout } from '../search/layout.ts'
 const oneDevice = { data: 1, expert: 1, tensor: 1, pipeline: 1 }
 
 /**
- * Activations, weights and gradients are float32 in any precision of products. Attention stores no scores, and
- * experts compute only the rows that they keep.
+ * The planned run of a configuration. Activations, weights and gradients are float32 in any precision of products.
+ * Attention stores no scores, and experts compute only the rows that they keep.
  */
 export function localRun(config: RunConfig): PlannedRun {
   const { model, train } = config

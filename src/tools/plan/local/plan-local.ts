@@ -1,4 +1,4 @@
-/** `--cluster local`: predicts memory and speed of Choir itself on this machine. */
+/** Predicts memory and speed of Choir itself on this machine (`--cluster local`). */
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
@@ -19,14 +19,14 @@ import { type Calibration, calibrate } from './calibration.ts'
 import { localRun } from './local-run.ts'
 
 export interface LocalOptions {
-  /** Calibrate even if this machine has been calibrated. */
+  /** Whether to calibrate even if this machine has been calibrated. */
   readonly recalibrate?: boolean
   readonly onMessage?: (message: string) => void
 }
 
 /**
- * Predicts, after a calibration if there is none for this machine and engine.
- * @throws UsageError for a run in f16, whose activations differ from those that it knows
+ * Predicts a run, after a calibration if there is none for this machine and engine.
+ * @throws UsageError for a run in f16, since the plan of this machine has float32 activations
  */
 export async function planLocal(config: RunConfig, options: LocalOptions = {}): Promise<Plan> {
   if (config.runtime.math === 'f16')
@@ -52,7 +52,7 @@ export async function planLocal(config: RunConfig, options: LocalOptions = {}): 
   }
 }
 
-/** Replaces predicted memory by that of the compiled program, where the runtime plans it. */
+/** Replaces predicted memory by the memory of the compiled program, if the runtime plans its memory. */
 async function withMemory(config: RunConfig, { baseBytes }: Calibration, predicted: Prediction): Promise<Prediction> {
   const { stateBytes, programBytes } = await trainingMemory(config)
   const { device } = predicted.memory
@@ -75,7 +75,7 @@ async function withMemory(config: RunConfig, { baseBytes }: Calibration, predict
   return { ...predicted, memory: { device: memory, deviceBytes: total(memory), hostBytes: 0 } }
 }
 
-/** The calibration of this machine for the engine of a run, measured if there is none. */
+/** The calibration of this machine for the engine of a run. It is measured if none is stored. */
 export async function calibrationOf(
   config: RunConfig,
   { recalibrate: again, onMessage: log = () => {} }: LocalOptions,

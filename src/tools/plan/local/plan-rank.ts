@@ -1,4 +1,4 @@
-/** Predicts memory, computing time and traffic of a rank of Choir's own training, if its machine is like this one. */
+/** Predicts memory, computing time and traffic of a rank of Choir's own training, on a machine like this one. */
 import { type RunConfig, sequencesOfPass } from '../../../core/config/run-config.ts'
 import { sizeOf } from '../../../core/graph/shape.ts'
 import { activatedExperts, moduleWidths, parameterSpecs, routedModules } from '../../../core/model/parameters.ts'
@@ -36,7 +36,7 @@ export interface RankPlan {
   readonly traffic: RankTraffic
 }
 
-/** Bytes of a step, by channel. */
+/** Bytes that a rank sends and receives in a step, by channel. */
 export type RankTraffic = Readonly<
   Record<'gradients' | 'parameters' | 'experts', { readonly sentBytes: number; readonly receivedBytes: number }>
 >
@@ -48,7 +48,7 @@ export interface RankPlanOptions {
   readonly kept: number
 }
 
-/** @param config With `parallel.shards`. */
+/** @param config configuration with `parallel.shards` */
 export function planRank(
   config: RunConfig,
   layout: Placement,
@@ -72,16 +72,16 @@ export function planRank(
     seconds: {
       layers: attention + router + dispatch + experts + dense,
       ends: embedding + head,
-      // The prediction is that of a mean rank; units have an owner.
+      // The prediction is for a mean rank, but each rank updates the tensors and parts of tensors that it owns.
       update: optimizer * (count(ownedSpecs(specs, layout)) / (count(specs) / ranks)),
-      // What arrives is read and added to a sum, which is read and written.
+      // Gradients that arrive are read and added to a sum, which is read and written.
       additions: (3 * traffic.gradients.receivedBytes) / (bandwidth * updateEfficiency),
     },
     traffic,
   }
 }
 
-/** Rows that pad those of each expert, over all assignments: half a tile, on the average. */
+/** Rows of padding per assignment. On average, half a tile pads the rows of each expert. */
 function paddingOf(config: RunConfig): number {
   const { moe, sequence } = config.model
   if (!moe) return 0
@@ -109,7 +109,7 @@ function trafficOf(config: RunConfig, layout: Placement, kept: number): RankTraf
   }
 }
 
-/** Bytes of rows that a pass sends to other ranks: to the experts and back, and their gradients. */
+/** Bytes of rows that a pass sends to other ranks: rows to the experts, results back, and the gradients of both. */
 function rowBytes(config: RunConfig, { expert }: Placement, kept: number): number {
   const { model } = config
   const { moe, layers } = model

@@ -1,5 +1,5 @@
 /**
- * The predicted memory of a rank is that which its stores and programs allocate.
+ * The predicted memory of a rank is compared with the memory that its stores and programs allocate.
  *
  * @slow
  */
@@ -25,7 +25,7 @@ test.each<[string, number, string[]]>([
   ['S', 4, ['parallel.expert=2', 'model.keyValueHeads=2', 'model.queryKeyNorm=head', 'model.layers=8']],
   ['S', 4, ['parallel.expert=2', 'model.headWidth=128', 'model.keyValueHeads=1', 'model.moe.attention=all']],
   ['S', 2, ['model.moe=null']],
-])('%s on %d ranks with %j: predicted within 5 percent', async (preset, ranks, sets) => {
+])('the memory of %s on %d ranks with %j is predicted within 5 percent', async (preset, ranks, sets) => {
   const requested = await loadConfig(preset, [...sets, 'runtime.threads=1'])
   const { memory, layout, config } = await simulateRank(requested, { ranks, steps: 0 })
   const planned = rankMemory(config, layout, 1)

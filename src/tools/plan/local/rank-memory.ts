@@ -1,8 +1,8 @@
 /**
- * Memory of a rank of Choir's own training, by part. State follows from the placement of tensors; working memory is
- * that of the staged gradient program, whose values share one memory: its size is that of the largest moment. A layer
- * keeps activations until its backward pass, so the largest moment is at the head, or in the backward pass of the last
- * or of the first layer.
+ * Memory of a rank of Choir's own training, by part. The memory of state follows from the placement of tensors. Working
+ * memory belongs to the staged gradient program, whose values share one memory, which is as large as the moment with
+ * most values needs. A layer keeps activations until its backward pass, so that moment is at the head, or in the
+ * backward pass of a layer: the last or the first layer, if all layers are alike.
  */
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import { sequencesOfPass } from '../../../core/config/run-config.ts'
@@ -33,22 +33,23 @@ import { partialSums } from '../../../train/step/ranks/gradient-tree.ts'
 import { heldSpecs, type Layout, ownedSpecs, sharesOf, sourcesKept } from '../../../train/step/ranks/placement.ts'
 
 const FLOAT_BYTES = 4
-/** Rows of an expert are padded to a multiple of at most this, and computed in pieces of at most as many as the next. */
+/** The rows of an expert are padded to a multiple of at most this number. */
 const TILE = 8
+/** The rows of an expert are computed in pieces of at most this number. */
 const PIECE = 512
 
-/** Bytes. */
+/** Bytes of a rank, by part. */
 export interface RankMemory {
   readonly parameters: number
   readonly gradients: number
   readonly optimizer: number
-  /** Gradients that arrive, rows of the embedding's gradient, and memory of the optimizer's kernel. */
+  /** Scratch memory: gradients that arrive, rows of the embedding's gradient, and memory of the optimizer's kernel. */
   readonly scratch: number
   /** Activations and other values of the gradient program. */
   readonly activations: number
 }
 
-/** @param threads Of the rank: each has scratch memory of its own. */
+/** @param threads number of threads of the rank, each of which has scratch memory of its own */
 export function rankMemory(config: RunConfig, layout: Layout, threads: number): RankMemory {
   const specs = parameterSpecs(config.model)
   const held = heldSpecs(specs, layout)
@@ -79,20 +80,20 @@ export function rankMemory(config: RunConfig, layout: Layout, threads: number): 
   }
 }
 
-/** Of the moments that a rank owns, padding between tensors not included. */
+/** Bytes of the moments that a rank owns, without padding between tensors. */
 function adamwBytes(specs: readonly ParameterSpec[], layout: Layout, state: MomentState): number {
   const owned = sharesOf(heldSpecs(specs, layout), layout).filter(({ owner }) => owner === layout.rank)
   const [regions, compact] = state === 'float32' ? [2, null] : [1, state]
   return FLOAT_BYTES * regions * owned.reduce((sum, share) => sum + momentFloats(share, compact, layout), 0)
 }
 
-/** Numbers of a layer's values. */
+/** Numbers of floats of a layer's values, by the time for which they are kept. */
 interface LayerValues {
-  /** From its forward to its backward pass. */
+  /** Values kept from the layer's forward pass to its backward pass. */
   readonly kept: number
-  /** From its backward pass to the end of the program: gradients that are copied to their places at the end. */
+  /** Values kept from its backward pass to the end of the program: gradients that are copied to their places then. */
   readonly left: number
-  /** In its backward pass only. */
+  /** Values of its backward pass only. */
   readonly transient: number
 }
 
@@ -104,7 +105,7 @@ function programFloats(config: RunConfig, layout: Layout, threads: number): numb
   const sum = (some: readonly LayerValues[], of: (values: LayerValues) => number) =>
     some.reduce((total, values) => total + of(values), 0)
   const stream = tokens * width
-  // The input and the result of the last norm, and the gradient of one of them.
+  // The head adds the logits, the input and the result of the last norm, and the gradient of one of these two.
   const head = sum(each, ({ kept }) => kept) + tokens * vocabulary + 3 * stream
   const backward = each.map(
     ({ transient }, layer) =>
@@ -125,9 +126,11 @@ function layerValues(config: RunConfig, layer: number, tokens: number, layout: L
   const mixtures = moe ? routed.map((module) => mixtureValues(config, moe, module, tokens, layout, threads)) : []
   const dense = (columns: number) => inner * tokens * columns
   const { queries, keys } = attentionColumns(model)
-  // Inputs and results of their norms, and with the values once more, as attention reads them.
+  // With norms, queries and keys are there before and after them, and once more with the values, as attention reads
+  // them.
   const normedKeys = queryKeyNorm === 'none' ? 0 : 2 * queries + 3 * keys
-  // Norms: input and result. Attention: queries, keys, values and result, and a number for each row of scores.
+  // A norm has its input and result; attention has queries, keys, values and result, and a number for each row of
+  // scores.
   const attention = 2 * stream + tokens * (2 * queries + 2 * keys + heads + normedKeys)
   const network = routed.includes('ffn') ? dense(moe?.sharedHidden ?? 0) : dense(hidden)
   const most = (of: (values: LayerValues) => number) => Math.max(0, ...mixtures.map(of))
@@ -139,7 +142,7 @@ function layerValues(config: RunConfig, layer: number, tokens: number, layout: L
   }
 }
 
-/** A router and its experts. */
+/** Values of a router and its experts. */
 function mixtureValues(
   config: RunConfig,
   moe: MoeConfig,
@@ -155,10 +158,11 @@ function mixtureValues(
   const inner = isNetwork ? (activation === 'swiglu' ? 2 : 1) * moe.hidden : 0
   const parameters = isNetwork ? networkFloats(config, moe) : inputs * outputs
   const held = moe.experts / layout.expert
-  // Several sums of each expert's gradients are values of the program, and so is their sum.
+  // If each expert has several sums of gradients, these are values of the program, and so is their total.
   const sums = sumsOfExpert(moe, layout, threads)
   return {
-    // Rows as experts read them, their inner values, their results, and the router's logits and probabilities.
+    // The program keeps rows as experts read them, inner values and results of experts, and the router's logits and
+    // probabilities.
     kept: arriving * (inputs + inner) + rows * outputs + (hasRouterWeights(moe) ? 2 * tokens * moe.experts : 0),
     left: sums > 1 ? held * parameters : 0,
     transient: 2 * arriving * Math.max(inputs, outputs) + (sums > 1 ? held * sums * parameters : 0),
@@ -168,13 +172,13 @@ function mixtureValues(
 const networkFloats = ({ model: { width, activation } }: RunConfig, { hidden }: MoeConfig): number =>
   (activation === 'swiglu' ? 3 : 2) * width * hidden
 
-/** Source ranks whose gradients of an expert a kernel adds to a sum; 1 if they are not added within the program. */
+/** Number of source ranks whose gradients of an expert a kernel adds up; 1 if the program does not add them. */
 const addedSources = ({ experts }: MoeConfig, layout: Layout, threads: number): number =>
   layout.reproducible && layout.expert > 1 && sourcesKept(layout) === 1
     ? sourcesOfSum(layout.expert, experts / layout.expert, threads)
     : 1
 
-/** Sums of an expert's gradients that a kernel leaves to be added. */
+/** Number of sums of an expert's gradients that a kernel leaves to be added. */
 const sumsOfExpert = (moe: MoeConfig, layout: Layout, threads: number): number =>
   layout.reproducible && sourcesKept(layout) === 1 ? Math.ceil(layout.expert / addedSources(moe, layout, threads)) : 1
 
@@ -184,13 +188,16 @@ const waitingSums = (config: RunConfig, moe: MoeConfig, layout: Layout, threads:
 
 const choicesOf = (moe: MoeConfig): number => (moe.router === 'expert-choice' ? moe.experts : activatedExperts(moe))
 
-/** The rows of an expert, of the tokens of a pass, are padded to a multiple of this. */
+/** The number to a multiple of which the rows of an expert are padded. @param tokens tokens of a pass */
 export function tileOf(moe: MoeConfig, tokens: number): number {
   const capacity = capacityOf(moe, tokens / moe.groups, 'train') ?? Number.POSITIVE_INFINITY
   return tileFor(Math.min(tokens * choicesOf(moe), capacity * moe.experts) / moe.experts, TILE)
 }
 
-/** Rows that the tokens of a pass have room for, on this rank and on that of their experts, padding included. */
+/**
+ * Numbers of rows for which a pass has room, padding included: `rows` for the choices of this rank's tokens, `arriving`
+ * for the tokens of all ranks that choose an expert of this rank.
+ */
 function rowsOf(moe: MoeConfig, tokens: number, { expert, headroom }: Layout): { rows: number; arriving: number } {
   const { experts, groups } = moe
   const most = tokens * choicesOf(moe)

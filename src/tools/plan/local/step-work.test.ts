@@ -24,7 +24,7 @@ describe('the work of a predicted step', () => {
     expect(products + attention + passes + update).toBeCloseTo(stepSeconds, 12)
   })
 
-  test('counts attention apart only where one kernel computes all of it', async () => {
+  test('counts attention separately only if one kernel computes all of it', async () => {
     const config = await loadConfig('demo', [])
     const a100 = clusterOf('a100', 1, { devicesPerNode: 1 })
     // The host of a calibrated machine is the device: nothing waits for it.

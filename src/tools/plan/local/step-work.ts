@@ -8,7 +8,7 @@ import { balancedLoads } from '../work/load.ts'
 import { Workloads } from '../work/stages.ts'
 import { localLayout } from './local-run.ts'
 
-/** Seconds of a step. */
+/** Seconds of a step, by kind of work. */
 export interface StepWork {
   readonly products: number
   readonly attention: number
@@ -17,7 +17,7 @@ export interface StepWork {
   readonly update: number
 }
 
-/** Work of a recorded step. Attention counts apart only where one kernel computes all of it. */
+/** Work of a recorded step. Attention is counted separately only if one kernel computes all of it. */
 export function recordedWork({ nodes, steps, microseconds }: StepProfile): StepWork {
   const seconds = (isKind: (node: StepProfile['nodes'][number]) => boolean) =>
     nodes.filter(isKind).reduce((sum, node) => sum + node.microseconds, 0) / steps / 1e6

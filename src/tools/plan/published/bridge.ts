@@ -1,4 +1,4 @@
-/** Megatron-Bridge: today's models on H100, B200 and GB200, and notes on single settings. */
+/** Measurements of Megatron-Bridge: today's models on H100, B200 and GB200, and notes on single settings. */
 import { deepseekLatent, models } from '../inputs/models.ts'
 import type { PublishedModel, PublishedPlan, PublishedRow } from './row.ts'
 
@@ -6,8 +6,8 @@ const summary =
   'Megatron-Bridge, docs/performance-summary-archive.md at 067f987; flags from the benchmark configurations'
 
 /**
- * How Megatron-Bridge trains: ZeRO 1, gradients in 16 bits, experts not divided. CUDA graphs of attention or router
- * count as graphs of everything.
+ * Settings of Megatron-Bridge: ZeRO 1, gradients in 16 bits, experts not divided. CUDA graphs of attention or router
+ * count as graphs of the whole step.
  */
 const common = {
   precision: 'float8',
@@ -26,15 +26,15 @@ const shapes = {
   'Qwen3 30B': models['qwen3-30b-a3b'],
   'Qwen3 235B': models['qwen3-235b-a22b'],
   'DeepSeek-V3': models['deepseek-v3'],
-  // Its layer for a second token (MTP) as one more layer.
+  // The layer that predicts a second token (MTP) counts as one more layer.
   'DeepSeek-V3 with MTP': { ...models['deepseek-v3'], layers: 62 },
 } as const satisfies Readonly<Record<string, PublishedModel>>
 
-/** Whether a row crosses the network once for each node (DeepEP, HybridEP). */
+/** Dispatch that sends a row through the network once for each node (DeepEP, HybridEP). */
 const fused = { dispatchTo: 'node' } as const
 const graphs = { graphs: true } as const
 const selective = { recompute: 'selective' } as const
-/** All-to-alls hidden by the neighbouring micro-batch. */
+/** All-to-alls that the computation of the neighbouring micro-batch hides. */
 const hidden = { allToAllOverlap: 0.8 } as const
 const bf16 = { precision: 'bfloat16' } as const
 
@@ -50,7 +50,7 @@ type Row = readonly [
   over?: PublishedModel['moe'],
 ]
 
-/** Capacity 1, padded: "tokendrop". */
+/** The setting "tokendrop": capacity 1, padded. */
 const drop = { capacity: 'kx', factor: 1, compute: 'padded' } as const
 
 const rows: Readonly<Record<Device, readonly Row[]>> = {
@@ -128,14 +128,14 @@ function bridgeRow(
     model: { ...shapes[name], moe: moe && { ...moe, ...over } },
     device: device.toLowerCase(),
     devices,
-    // NVLink domains of 72 devices, of which 64 are used.
+    // An NVLink domain has 72 devices, of which 64 are used.
     ...(device === 'GB200' && { devicesPerNode: 64 }),
     batch: global,
     micro,
     plan: {
       ...common,
       ...plan,
-      // User buffers hide the exchanges of tensor-parallel dense models.
+      // User buffers hide the tensor-parallel communication of dense models.
       ...(moe === null && { tensorOverlap: 0.8 }),
       ...(name.startsWith('DeepSeek') && { latent: deepseekLatent, nodeLimit: 4 }),
       virtualStages,
@@ -148,7 +148,7 @@ function bridgeRow(
 
 const skills = 'Megatron-Bridge, skills/nemo-mbridge-perf-* at 067f987'
 
-/** Qwen3 30B on 16 H100 in bfloat16 (notes of 2026). */
+/** A row for Qwen3 30B on 16 H100 in bfloat16 (notes of 2026). */
 function note(name: string, seconds: number, plan: PublishedPlan): PublishedRow {
   return {
     id: `Megatron-Bridge notes, Qwen3 30B, BF16, ${name}, H100 × 16`,
@@ -175,7 +175,10 @@ const moonlight: PublishedModel = {
   moe: { from: 1, experts: 64, hidden: 1408, k: 6, sharedHidden: 2816, capacity: 'none' },
 }
 
-/** One micro-batch of a sequence a rank: the host starts kernels more slowly than they run. */
+/**
+ * A row for Moonlight 16B. Each data-parallel rank has one micro-batch of one sequence, so the host starts kernels more
+ * slowly than they run.
+ */
 function moonlightRow(recompute: 'none' | 'selective', seconds: number): PublishedRow {
   return {
     id: `Megatron-Bridge notes, Moonlight 16B, ${recompute} recomputation, H100 × 8`,
@@ -198,12 +201,12 @@ function moonlightRow(recompute: 'none' | 'selective', seconds: number): Publish
   }
 }
 
-/** Peaks of the allocator in the same notes: of Qwen3 30B on rank 0, and of Moonlight. */
+/** A row for the peak of the allocator in the same notes, given for Qwen3 30B on rank 0 and for Moonlight. */
 function allocatedRow(row: PublishedRow, bytes: number): PublishedRow {
   return { ...row, id: `${row.id}, memory`, published: { kind: 'allocated bytes', value: bytes } }
 }
 
-/** Llama 3 70B on 32 H100, fine-tuned on packed sequences. */
+/** A row for Llama 3 70B on 32 H100, fine-tuned on packed sequences. */
 function tunedRow([tensor, pipeline]: readonly [number, number], teraflops: number): PublishedRow {
   return {
     id: `Megatron-Bridge notes, Llama 3 70B fine-tuning, tensor ${tensor}, pipeline ${pipeline}, H100 × 32`,

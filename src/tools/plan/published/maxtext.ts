@@ -1,4 +1,7 @@
-/** MaxText on TPU v4, v5e and v5p, and JAX on GPUs. Models and batches are sharded by FSDP, or with tensor parallelism. */
+/**
+ * Measurements of MaxText on TPU v4, v5e and v5p, and of JAX on GPUs. Models and batches are sharded by FSDP, or with
+ * tensor parallelism too.
+ */
 import { deepseekLatent, models } from '../inputs/models.ts'
 import { gpt, type PublishedModel, type PublishedPlan, type PublishedRow } from './row.ts'
 

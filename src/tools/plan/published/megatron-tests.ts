@@ -1,9 +1,9 @@
-/** The tests of speed and memory in Megatron-LM. */
+/** Measurements recorded in Megatron-LM's tests of speed and memory. */
 import { gpt, type PublishedRow } from './row.ts'
 
 const golden = 'Megatron-LM, tests/functional_tests/test_cases/gpt/gpt3_7b_*_memory_speed at d98e8a6'
 
-/** A GPT of 7 B on 8 devices with two ways to divide it, as its tests record it: seconds, and the allocator's peak. */
+/** Rows for a GPT of 7 B on 8 devices, as the tests record it: seconds of a step, and the peak of the allocator. */
 function tested(
   device: 'a100' | 'h100' | 'gb200',
   [tensor, pipeline, micro]: readonly [number, number, number],

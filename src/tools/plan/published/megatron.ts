@@ -1,7 +1,13 @@
-/** Dense GPTs of Megatron-LM and its descendants: tensor and pipeline parallelism, full or selective recomputation. */
+/**
+ * Measurements of dense GPTs in Megatron-LM and its descendants, with tensor and pipeline parallelism and full or
+ * selective recomputation.
+ */
 import { gpt, type PublishedRow } from './row.ts'
 
-/** fp16 with weights, gradients and master weights as in Megatron of 2021: 20 bytes a parameter. */
+/**
+ * Training in fp16 as in Megatron of 2021, where weights, gradients, master weights and moments take 20 bytes a
+ * parameter.
+ */
 const mixed = { precision: 'float16', attention: 'materialized', dropout: true, gradients: 'both' } as const
 const full = { recompute: 'full' } as const
 

@@ -1,11 +1,11 @@
-/** Mixtures of experts. */
+/** Measurements of mixtures of experts: MegaBlocks, Tutel, Alpa, DeepSpeed-MoE, OLMoE, DeepSeek-V3 and GLaM. */
 import { deepseekLatent, models } from '../inputs/models.ts'
 import { gpt, type PublishedModel, type PublishedRow } from './row.ts'
 
 type Moe = NonNullable<PublishedModel['moe']>
 
 const megablocks = 'MegaBlocks, chart of training time in its README; scripts of commit 1647a0e'
-/** Megatron-LM of 2022 without recomputation and fused attention, Adam in fp16. */
+/** Settings of Megatron-LM in 2022: fp16 with Adam, without recomputation and without fused attention. */
 const plain = {
   precision: 'float16',
   attention: 'materialized',
@@ -20,7 +20,7 @@ const megablocksSizes = {
   '356M': { shape: [24, 1024, 16], dense: { micro: 16, days: 0.37 }, dropless: { micro: 8, days: 0.57 } },
 } as const
 
-/** 64 experts in every layer on 8 ranks; 20,000 steps of 512 sequences. */
+/** A row of MegaBlocks: 64 experts in every layer on 8 ranks, trained for 20,000 steps of 512 sequences. */
 function megablocksRow(
   size: keyof typeof megablocksSizes,
   variant: string,
@@ -50,7 +50,10 @@ const unknownMicro = 'micro-batches as those of dropless experts (not stated); v
 
 const alpa = 'Alpa, benchmark/alpa (results of its MoE suite on p3.16xlarge)'
 
-/** fp16 on V100-16GB: one-hot dispatch in groups of 1024 tokens, full recomputation, capacity for 2 choices. */
+/**
+ * A row of Alpa in fp16 on V100-16GB, with one-hot dispatch in groups of 1024 tokens, full recomputation and capacity
+ * for 2 choices.
+ */
 function alpaRow(
   name: string,
   [layers, width, heads, hidden, experts]: readonly [number, number, number, number, number],

@@ -1,4 +1,6 @@
-/** NVIDIA's DGX Cloud benchmarks of NeMo, Megatron-Core's collection of mixtures, and NeMo AutoModel. */
+/**
+ * Measurements of NVIDIA's DGX Cloud benchmarks of NeMo, Megatron-Core's collection of mixtures, and NeMo AutoModel.
+ */
 import { deepseekLatent, models } from '../inputs/models.ts'
 import type { PublishedModel, PublishedPlan, PublishedRow } from './row.ts'
 
@@ -32,7 +34,7 @@ interface Benchmark {
   readonly plan?: PublishedPlan
 }
 
-/** Tables of NVIDIA/dgxc-benchmarking: micro-batches of one sequence. */
+/** A row of the tables of NVIDIA/dgxc-benchmarking, with micro-batches of one sequence. */
 function benchmark({ release, device, name, model, devices, layout, batch, seconds, plan }: Benchmark): PublishedRow {
   const [tensor, pipeline, virtualStages, context, expert] = layout
   const precision = plan?.precision === 'float8' ? 'FP8' : 'BF16'
@@ -93,7 +95,7 @@ const benchmarks: readonly Benchmark[] = [
 
 const zoo = 'Megatron-MoE-ModelZoo, best_practice/qwen3/readme.md at e865051'
 
-/** Qwen3 235B in Megatron-Core: 2,048 sequences of 4,096, or 256 longer ones. */
+/** A row for Qwen3 235B in Megatron-Core, by default with 2,048 sequences of 4,096 tokens. */
 function zooRow(
   name: string,
   [tensor, pipeline, virtualStages, context, expert]: readonly [number, number, number, number, number],

@@ -11,25 +11,26 @@ export type PublishedPlan = NonNullable<Planned['plan']>
 export interface PublishedRow {
   readonly id: string
   /**
-   * Program and devices that were measured. Rows of a system have errors in common, so the accuracy for a new one is that
-   * for a system of which no row was fitted.
+   * Program and devices that were measured. Rows of a system have errors in common, so the accuracy for a new system is
+   * measured on systems of which no row was fitted.
    */
   readonly system: string
-  /** Rules for memory were derived from this row. */
+  /** True if rules for memory were derived from this row, so that it cannot confirm them. */
   readonly derived?: true
   /** Title and place of the source. */
   readonly source: string
-  /** Read in the source itself, or only in a copy of it. */
+  /** Whether the row was read in the source itself, or second hand in a copy of it. */
   readonly seen: 'read' | 'second hand'
   readonly model: PublishedModel
-  /** Name of a cluster family; the fields below are where the cluster differs from it. */
+  /** Name of a cluster family. `devicesPerNode` and `network` are given where the cluster differs from the family. */
   readonly device: string
   readonly devices: number
   readonly devicesPerNode?: number
-  /** Bandwidth of a node's network, if it differs. */
+  /** Bandwidth of a node's network. */
   readonly network?: string
-  /** Sequences of a step, and of a micro-batch of a data-parallel rank. */
+  /** Sequences of a step. */
   readonly batch: number
+  /** Sequences of a micro-batch of a data-parallel rank. */
   readonly micro: number
   readonly plan: PublishedPlan
   readonly published: Published
@@ -48,8 +49,8 @@ export type Published =
    */
   | { readonly kind: 'Megatron FLOP/s'; readonly value: number; readonly passes: 3 | 4 }
   /**
-   * Operations a second and device: 6 for each weight that multiplies a token, and those of attention. `causal` counts
-   * half of the scores, `whole` all of them.
+   * Operations a second and device: 6 for each weight that multiplies a token, and the operations of attention.
+   * `causal` counts half of the scores, `whole` all of them.
    */
   | { readonly kind: 'model FLOP/s'; readonly value: number; readonly scores: 'causal' | 'whole' }
   /** Peak of the framework's allocator; excludes what driver and libraries reserve. */
@@ -70,7 +71,7 @@ export function gpt(
   return { ...shape, positions: 'learned', norm: 'layer', moe: null, ...over }
 }
 
-/** Published rates as seconds of a step; undefined for memory. */
+/** Seconds of a step from the published time or rate; undefined for memory. */
 export function publishedSeconds(row: PublishedRow): number | undefined {
   const { published, model, batch, devices } = row
   const { sequence = 0, layers = 0, width = 0, vocabulary = 0 } = model
@@ -82,7 +83,7 @@ export function publishedSeconds(row: PublishedRow): number | undefined {
     case 'sequences per second':
       return batch / published.value
     case 'Megatron FLOP/s': {
-      // Narayanan et al. 2021, section 3.3, equation 3; the head has no recomputation.
+      // Formula: Narayanan et al. 2021, section 3.3, equation 3. The head is not recomputed.
       const forward = 24 * batch * sequence * layers * width ** 2 * (1 + sequence / (6 * width))
       const head = 6 * batch * sequence * width * vocabulary
       return (published.passes * forward + head) / (published.value * devices)

@@ -1,9 +1,15 @@
-/** Dense models with weights or optimizer state sharded over data-parallel ranks (FSDP, ZeRO), and fused attention. */
+/**
+ * Measurements of dense models with fused attention, whose weights or optimizer state are sharded over data-parallel
+ * ranks (FSDP, ZeRO).
+ */
 import { gpt, type PublishedRow } from './row.ts'
 
 const foundry = 'MosaicML llm-foundry, scripts/train/benchmarking/README.md'
 
-/** FSDP, full shard. `PURE`: gradients are reduced in 16 bits; `DEFAULT`: in float32. */
+/**
+ * A row of MPT with fully sharded FSDP. Gradients are reduced in 16 bits (mixed precision `PURE`) or float32
+ * (`DEFAULT`).
+ */
 function mpt(
   name: string,
   [layers, width, heads]: readonly [number, number, number],

@@ -65,7 +65,7 @@ describe('a change that makes a run fit', () => {
     expect(found).toEqual(free?.best)
   })
 
-  // Twelve devices are a node and a half, so they are skipped.
+  // Twelve devices are one and a half nodes, so they are skipped.
   test('names the smallest number of devices that fits and fills nodes', async () => {
     const on = v100('12 GB')
     const sets = ['train.batch=48', 'plan.parallel={"tensor":1,"pipeline":1}', 'model.moe.experts=96', 'plan.zero=1']
@@ -76,8 +76,8 @@ describe('a change that makes a run fit', () => {
     ])
   })
 
-  test('can be a 16-bit precision of the device, for a run of 32 bits', async () => {
-    // A single layout, mostly activations.
+  test('can be a 16-bit precision of the device, for a run in 32 bits', async () => {
+    // These settings leave a single layout, whose memory is mostly activations.
     const sets = [
       'train.batch=512',
       'plan.parallel.expert=8',

@@ -9,7 +9,7 @@ import type { ModelTraffic } from '../work/mixture.ts'
 import { rank } from './search.ts'
 
 export interface Change {
-  /** `plan.optimizer=adafactor`, or a larger cluster as text. */
+  /** An assignment such as `plan.optimizer=adafactor`, or a larger cluster as text. */
   readonly change: string
   /** Drawback of the change. */
   readonly price: string

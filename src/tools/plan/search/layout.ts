@@ -5,40 +5,40 @@ export type Recompute = NonNullable<PlanSettings['recompute']>
 export type Offload = NonNullable<PlanSettings['offload']>
 
 /**
- * `data` × `context` × `tensor` × `pipeline` devices. Ranks count tensor first, then context, data and pipeline, so the
- * devices of a tensor group are adjacent. The experts of a layer are distributed over `expert` adjacent groups of
- * `expertTensor` devices, which share the products of an expert.
+ * A layout of `data` × `context` × `tensor` × `pipeline` devices. Ranks count tensor first, then context, data and
+ * pipeline, so the devices of a tensor group are adjacent. The experts of a layer are distributed over `expert`
+ * adjacent groups of `expertTensor` devices; the devices of a group share the products of each expert.
  */
 export interface Layout {
   readonly data: number
   readonly expert: number
   readonly tensor: number
   readonly pipeline: number
-  /** Devices that share a sequence. */
+  /** Number of devices that share a sequence. */
   readonly context: number
-  /** 1 or `tensor`. */
+  /** Number of devices that share an expert: 1 or `tensor`. */
   readonly expertTensor: number
   readonly zero: number
   readonly recompute: Recompute
-  /** Micro-batches into which a data-parallel rank splits its sequences, run one after the other. */
+  /** Number of micro-batches into which a data-parallel rank splits its sequences, to run them one after the other. */
   readonly microBatches: number
   readonly offload: Offload
 }
 
 export const devicesOf = ({ data, context, tensor, pipeline }: Layout): number => data * context * tensor * pipeline
 
-/** Ranks that compute different tokens with the same dense weights. */
+/** Number of ranks that compute different tokens with the same dense weights. */
 export const tokenRanks = ({ data, context }: Layout): number => data * context
 
-/** Ranks that hold an expert. */
+/** Number of copies of an expert. */
 export const expertCopies = ({ data, context, tensor, expert, expertTensor }: Layout): number =>
   (data * context * tensor) / (expert * expertTensor)
 
-/** Sequences of one micro-batch of a data-parallel rank. */
+/** Number of sequences in a micro-batch of a data-parallel rank. */
 export const sequencesOf = ({ train }: PlannedRun, { data, microBatches }: Layout): number =>
   train.batch / data / microBatches
 
-/** `data 480 · expert 480 · ZeRO 1`: the settings that differ from the simplest layout. */
+/** The settings of a layout that differ from the simplest layout, such as `data 480 · expert 480 · ZeRO 1`. */
 export function layoutName(layout: Layout): string {
   const { data, context, expert, tensor, expertTensor, pipeline, zero, recompute, microBatches, offload } = layout
   const parts = [`data ${data}`]

@@ -40,7 +40,7 @@ const legal = (run: ReturnType<typeof sparseRun>, cluster: ReturnType<typeof rea
 }
 
 describe('a layout', () => {
-  test('uses all devices, and divides batch, experts, heads and widths; a stage has a layer at least', () => {
+  test('uses all devices, divides batch, experts, heads and widths, and has at least one layer in a stage', () => {
     fc.assert(
       fc.property(runs, (each) => {
         const { run, cluster } = runAnd(each)
@@ -76,7 +76,8 @@ describe('a layout', () => {
 
   test('with interleaved stages has whole parts, and micro-batches in rounds', () => {
     const found = layoutsOf(sparseRun({}, { virtualStages: 2 }, { layers: 8 }), realCluster(8))
-    // Of 1, 2, 4 and 8 stages, one is no pipeline, and eight stages of two parts need sixteen layers.
+    // Divisors of the devices are 1, 2, 4 and 8. One stage is no pipeline; eight stages of two parts need sixteen
+    // layers.
     expect(new Set(found.map(({ pipeline }) => pipeline))).toEqual(new Set([2, 4]))
     expect(found.every(({ pipeline, microBatches }) => microBatches % pipeline === 0)).toBe(true)
     const all = layoutsOf(sparseRun({}, {}, { layers: 8 }), realCluster(8))
@@ -96,7 +97,7 @@ describe('a layout', () => {
     expect(Math.max(...divided.map(({ expert }) => expert))).toBe(2)
   })
 
-  // Training refuses micro-batches that do not.
+  // Training refuses other micro-batches.
   test('cuts every micro-batch into whole groups of tokens', () => {
     const layouts = layoutsOf(sparseRun({ groups: 3 }, {}, {}, { batch: 48 }), realCluster(16))
     const tokens = layouts.map(({ data, microBatches }) => (48 / data / microBatches) * 32)
@@ -166,7 +167,7 @@ describe('a search', () => {
     )
   })
 
-  test('recomputes only if that is faster than the same layout without', async () => {
+  test('recomputes only if that is faster than the same layout without recomputation', async () => {
     const { fitting } = rank(await loadPlannedRun('m6t-base', ['plan.parallel.expert=8']), await loadCluster('v100-16'))
     const [best] = fitting
     const apartFromRecompute = ({ layout }: Prediction) => JSON.stringify({ ...layout, recompute: 'none' })
@@ -211,7 +212,7 @@ describe('the Pareto front of time and memory', () => {
   })
 
   test('does not depend on the order of the layouts', () => {
-    // Any one of layouts with equal time and memory may be in it.
+    // Of layouts with equal time and memory, any one may be in the front.
     const points = (each: readonly Prediction[]) =>
       each.map(({ time, memory }) => [time.stepSeconds, memory.deviceBytes])
     expect(points(paretoFront([...fitting].reverse()))).toEqual(points(front))
@@ -230,7 +231,7 @@ describe('the Pareto front of time and memory', () => {
   })
 })
 
-describe('an impossible layout is refused with the field and the number that it must divide', () => {
+describe('an impossible layout is refused, with the field and the number that it must divide', () => {
   const refused = (plan: RunInput['plan'], model: RunInput['model'], devices: number, batch = 64) => {
     try {
       layoutsOf(sparseRun({}, plan, model, { batch }), realCluster(devices))
@@ -281,7 +282,7 @@ describe('an impossible layout is refused with the field and the number that it 
     expect(refused(plan, model, 8)).toContain(message)
   })
 
-  test('several problems are counted and all listed', () => {
+  test('if it has several problems, which are counted and all listed', () => {
     const message = refused({ precision: 'tf32', parallel: { expert: 3, data: 5 } }, {}, 8)
     // Five divides neither the batch of 64 nor eight devices.
     expect(message).toMatch(/^4 problems in the plan\n/)
@@ -290,24 +291,24 @@ describe('an impossible layout is refused with the field and the number that it 
   })
 
   // The message must name the field that the user set, not virtualStages 1, its default.
-  test('more stages than layers, by the field that was set', () => {
+  test('if it has more stages than layers, by the field that was set', () => {
     expect(refused({ parallel: { pipeline: 4 } }, { layers: 2 }, 8)).toContain('invalid plan.parallel.pipeline: 4')
   })
-  test('more parts than layers, by the field that was set', () => {
+  test('if it has more parts than layers, by the field that was set', () => {
     expect(refused({ virtualStages: 3 }, { layers: 2 }, 8)).toContain('virtualStages')
   })
 
-  test('an expert-parallel size that does not divide the data-parallel one', () => {
+  test('if the expert-parallel size does not divide the data-parallel size', () => {
     expect(refused({ parallel: { expert: 8, data: 4 } }, {}, 4)).toContain('expert must divide data')
   })
 
-  test('a batch that no number of data-parallel ranks divides', () => {
+  test('if no number of data-parallel ranks divides the batch', () => {
     const message = refused({ parallel: { tensor: 1, pipeline: 1 } }, {}, 8, 3)
     expect(message).toContain('data must divide train.batch 3')
     expect(message).toContain('set train.batch to a multiple of the devices')
   })
 
-  test('offloading without a link to the host', () => {
+  test('if it offloads without a link to the host', () => {
     const { host: _, ...links } = realCluster(8).links
     const hostless = { ...realCluster(8), links }
     expect(() => layoutsOf(sparseRun({}, { offload: 'all' }), hostless)).toThrow('the cluster has no links.host')

@@ -12,7 +12,7 @@ export interface Ranking {
   readonly predictor: Predictor
   /** Layouts that fit, the fastest first. */
   readonly fitting: readonly Prediction[]
-  /** Layouts that do not fit, the one that lacks least memory first. */
+  /** Layouts that do not fit, in order of the memory that they lack. */
   readonly rejected: readonly Prediction[]
 }
 
@@ -39,10 +39,12 @@ export function rank(
   }
 }
 
-/** Times within a thousandth count as equal; then the simpler layout comes first. */
+/**
+ * Logarithm of the step time in thousandths. Layouts of equal grade count as equally fast: the simpler one comes first.
+ */
 const grade = ({ time: { stepSeconds } }: Prediction): number => Math.round(1000 * Math.log(stepSeconds))
 
-/** Layouts that do less to save memory come first. */
+/** Orders layouts that do less to save memory first. */
 function compareSavings({ layout: a }: Prediction, { layout: b }: Prediction): number {
   return (
     offloads.indexOf(a.offload) - offloads.indexOf(b.offload) ||
@@ -57,7 +59,10 @@ const recomputes: readonly Recompute[] = ['none', 'selective', 'full']
 
 const bytesOf = ({ memory: { deviceBytes } }: Prediction): number => deviceBytes
 
-/** Bytes that a layout lacks on the device or its host; at most 0 if it fits. A host of unknown memory is assumed to have enough. */
+/**
+ * Bytes that a layout lacks on the device or its host; at most 0 if it fits. A host of unknown memory counts as large
+ * enough.
+ */
 export function lackingBytes({ device }: Cluster, { memory: { deviceBytes, hostBytes } }: Prediction): number {
   return Math.max(deviceBytes - device.memory, hostBytes - (device.hostMemory ?? Number.POSITIVE_INFINITY))
 }
@@ -73,7 +78,7 @@ export function paretoFront(fitting: readonly Prediction[]): Prediction[] {
   return front
 }
 
-/** @throws UsageError if there is none */
+/** Lists the legal layouts. @throws UsageError if there is none */
 export function layoutsOf(run: PlannedRun, cluster: Cluster): Layout[] {
   check(run, cluster)
   const { model, plan, train } = run
@@ -90,7 +95,7 @@ export function layoutsOf(run: PlannedRun, cluster: Cluster): Layout[] {
       if (!Number.isInteger(data) || train.batch % data !== 0) continue
       if (parallel.data !== null && parallel.data !== data) continue
       const expertTensor = parallel.expertTensor ?? tensor
-      // Groups of devices that can hold different experts.
+      // Number of groups of devices that can hold different experts.
       const places = (data * context * tensor) / expertTensor
       for (const expert of candidates(parallel.expert, expertSizes(run, places)))
         if (places % expert === 0)
@@ -202,7 +207,7 @@ function noLayout({ model, plan, train }: PlannedRun, { name, devices }: Cluster
   )
 }
 
-/** In increasing order. */
+/** All divisors of a number, in increasing order. */
 export function divisors(n: number): number[] {
   const found: number[] = []
   for (let d = 1; d * d <= n; d++) if (n % d === 0) found.push(...(d * d === n ? [d] : [d, n / d]))

@@ -21,8 +21,8 @@ describe('what if one field changes', () => {
       cases.find(({ value }) => value === name)?.plan.best[0]?.time.parts.experts ?? Number.NaN
     expect(experts('top-2, capacity 1x')).toBeCloseTo(experts('top-1'), 9)
     expect(experts('4 top-1, capacity 1x')).toBeCloseTo(experts('top-1'), 9)
-    // Twice the rows, 45 and 90 from each of eight ranks; pads and fill of a product are paid once. The thinnest has
-    // (944·1248 + 5e5) / (584·1248 + 5e5) = 1.37 times the cost.
+    // Top-2 has twice the rows, 90 instead of 45 from each of eight ranks, but pads and fill of a product are paid
+    // once. The thinnest product has (944·1248 + 5e5) / (584·1248 + 5e5) = 1.37 times the cost.
     expect(experts('top-2, fused') / experts('top-1')).toBeGreaterThan(1.36)
     expect(experts('top-2, fused') / experts('top-1')).toBeLessThan(2)
     expect(new Set(cases.map(({ value }) => value)).size).toBe(cases.length)

@@ -11,7 +11,7 @@ export interface WhatIf {
   readonly cases: readonly { readonly value: string; readonly plan: Plan }[]
 }
 
-/** Routings that `--what-if routing` compares, as in the paper. */
+/** Routings that `--what-if routing` compares, as in the paper on M6-T. */
 const routings: Readonly<Record<string, readonly string[]>> = {
   'top-1': ['router=top-k', 'k=1'],
   'top-2, fused': ['router=top-k', 'k=2'],
@@ -27,8 +27,8 @@ const routings: Readonly<Record<string, readonly string[]>> = {
 
 /**
  * @param question `path=value,value,...`, or `routing`
- * @param sets assignments of the plan; those of the question come after them
- * @throws UsageError if it is neither, or a value is invalid
+ * @param sets assignments of the plan; the assignments of the question come after them
+ * @throws UsageError if the question has neither form, or a value is invalid
  */
 export async function whatIf(
   source: string,

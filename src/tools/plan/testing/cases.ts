@@ -11,7 +11,7 @@ export type RunInput = z.input<typeof plannedRunSchema>
 
 export const runOf = (input: RunInput): PlannedRun => plannedRunSchema.parse(input)
 
-/** Eight experts in two layers, width 64, 64 sequences of 32 tokens. */
+/** A run with eight experts in two layers of width 64, and 64 sequences of 32 tokens. */
 export function sparseRun(
   moe: NonNullable<NonNullable<RunInput['model']>['moe']> = {},
   plan: RunInput['plan'] = {},
@@ -28,7 +28,10 @@ export function sparseRun(
 
 const link = { bandwidth: '100 GB/s', latency: '0 s', efficiency: 1 }
 
-/** Products at their peak, no kernel cost, links of 100 GB/s (50 GB/s a device between nodes) without latency. */
+/**
+ * A cluster without overheads: products at their peak, no kernel cost, links of 100 GB/s (50 GB/s a device between
+ * nodes) without latency.
+ */
 export function idealInput(devices: number): ClusterInput {
   return {
     devices,
@@ -52,7 +55,7 @@ export function idealInput(devices: number): ClusterInput {
 
 export const idealCluster = (devices: number): Cluster => clusterSchema.parse(idealInput(devices))
 
-/** With the default kernel cost, pads, latencies and efficiencies. */
+/** A cluster with the default kernel cost, pads, latencies and efficiencies. */
 export function realCluster(devices: number): Cluster {
   return clusterSchema.parse({
     devices,
@@ -91,7 +94,7 @@ export const layoutOf = (over: Partial<Layout> = {}): Layout => ({
   ...over,
 })
 
-/** With balanced loads, unless others are given. */
+/** The prediction for a layout, with balanced loads unless others are given. */
 export function predict(run: PlannedRun, cluster: Cluster, layout: Layout, loads?: ModelLoads): Prediction {
   return new Predictor(run, cluster, loads ?? balancedLoads(run.model)).predict(layout)
 }

@@ -33,17 +33,18 @@ describe('grouped-query attention', () => {
     expect(projection?.products[0]?.n).toBe((H / 8 + 2) * d)
   })
 
-  test('scores take 2·d operations for scores and values each, for every key that a query sees', () => {
+  test('takes 2·d operations for scores and values each, for every key that a query sees', () => {
     const [long, seen] = [512, 8]
     const slice = sliceWith({ ...grouped, sequence: long, window: seen, fullEvery: 2 })
     const pairs = (window: number) =>
       Array.from({ length: long }, (_, i) => Math.min(i + 1, window)).reduce((a, b) => a + b, 0)
-    // The planner counts half a key less for a query: S/2 for (S + 1)/2; and a block of 128 keys more for a window.
+    // The planner counts half a key less for a query, S/2 instead of (S + 1)/2, and 128 keys (a block) more for a
+    // window.
     expect(scores(slice, 1).fusedFlops).toBe(4 * H * (pairs(long) - long / 2) * 4 * d)
     expect(scores(slice, 0).fusedFlops).toBe(4 * H * (pairs(seen) - seen / 2 + 128 * long) * 4 * d)
   })
 
-  test('a window as long as the sequence leaves all keys', () => {
+  test('sees all keys with a window as long as the sequence', () => {
     const { model } = sliceWith({ window: S })
     expect(visibleKeys(model, true)).toBe(visibleKeys(model, false))
   })
@@ -65,7 +66,7 @@ describe('norms of queries and keys', () => {
 describe('latent attention', () => {
   const latent = { queryRank: 24, keyValueRank: 12, headWidth: 16, rotaryWidth: 8, valueWidth: 10 }
 
-  test('has the products of DeepSeek-V2, equations 9 to 19, and divides those of heads', () => {
+  test('has the products of DeepSeek-V2, equations 9 to 19, and divides the products of heads over ranks', () => {
     const [projections] = queryKeyValue(sliceWith({}, { latent }, { tensor: 2 }))
     expect(projections?.products).toEqual([
       { count: 1, m: T, n: 24, k: D },
@@ -75,7 +76,7 @@ describe('latent attention', () => {
     ])
   })
 
-  test('scores queries of both widths and weighs values of their own', () => {
+  test('has scores of both widths of queries, and values of their own width', () => {
     expect(scores(sliceWith({}, { latent }), 0).fusedFlops).toBe(4 * H * S * (S / 2) * 2 * (16 + 8 + 10))
   })
 })

@@ -1,7 +1,7 @@
 /**
- * Attention: projections to queries, keys and values, norms of queries and keys, scores, and the projection of the
- * result. Grouped-query attention has fewer keys and values than queries; multi-head latent attention (DeepSeek-V2,
- * section 2.1) compresses keys and values of all heads together, and queries too.
+ * Work of attention: projections to queries, keys and values, norms of queries and keys, scores, and the projection of
+ * the result. Grouped-query attention has fewer keys and values than queries; multi-head latent attention (DeepSeek-V2,
+ * section 2.1) compresses the keys and values of all heads together, and queries too.
  */
 import { headWidthOf, type ModelConfig, windowOf } from '../../../core/model/config.ts'
 import type { LatentAttention } from '../inputs/settings.ts'
@@ -11,7 +11,7 @@ import { type Component, noWork, type Product, type Slice } from './components.t
 export interface AttentionShape {
   readonly heads: number
   readonly keyValueHeads: number
-  /** Of a query or key. */
+  /** Width of a query or key. */
   readonly queryWidth: number
   readonly valueWidth: number
 }
@@ -41,10 +41,12 @@ export function visibleKeys({ sequence, window }: ModelConfig, windowed: boolean
   return window - window ** 2 / (2 * sequence)
 }
 
-/** Keys of a block that fused attention computes together. */
+/** Number of keys in a block, which fused attention computes together. */
 const BLOCK = 128
 
-/** A window has ends within blocks, which are computed whole. */
+/**
+ * Mean number of keys that are computed for a query. A window begins and ends within blocks, which are computed whole.
+ */
 const computedKeys = (model: ModelConfig, windowed: boolean): number =>
   windowed ? Math.min(visibleKeys(model, windowed) + BLOCK, model.sequence / 2) : visibleKeys(model, windowed)
 
@@ -61,7 +63,10 @@ function sizesOf({ model, plan, tokens, tensor }: Slice) {
   }
 }
 
-/** From the layer's input to queries, keys and values, their norms included. The norm before it keeps its input. */
+/**
+ * Projections from the layer's input to queries, keys and values, with the norms of queries and keys. The layer's norm
+ * before them keeps their input.
+ */
 export function queryKeyValue(slice: Slice): Component[] {
   const { model, plan, tokens, tensor, bytes } = slice
   if (plan.latent) return [latentProjections(slice, plan.latent)]
@@ -90,7 +95,10 @@ export function queryKeyValue(slice: Slice): Component[] {
   ]
 }
 
-/** Down to the latents, which every tensor-parallel rank computes whole, their norms, and up to the heads of a rank. */
+/**
+ * Projections down to the latents, which every tensor-parallel rank computes whole, norms of the latents, and
+ * projections up to the heads of a rank.
+ */
 function latentProjections(slice: Slice, latent: LatentAttention): Component {
   const { model, tokens, tensor, bytes } = slice
   const { queryRank, keyValueRank, headWidth, rotaryWidth } = latent
@@ -105,7 +113,7 @@ function latentProjections(slice: Slice, latent: LatentAttention): Component {
       down(keyValueRank + rotaryWidth),
       ...toHeads(slice, latent),
     ],
-    // Norms of the latents; the shared rotated key is copied to every head.
+    // These are passes of the norms, and of copying the shared rotated key to every head.
     passBytes: 2 * latents + 2 * tokens * own * (headWidth + rotaryWidth) * bytes,
     gradientPassBytes: 3 * latents + 2 * tokens * own * (headWidth + rotaryWidth) * bytes,
     kernels: 6,
@@ -113,7 +121,7 @@ function latentProjections(slice: Slice, latent: LatentAttention): Component {
   }
 }
 
-/** From latents to the queries, keys and values of a rank's heads. */
+/** Products from latents to the queries, keys and values of a rank's heads. */
 function toHeads({ model, tokens, tensor }: Slice, latent: LatentAttention): Product[] {
   const { queryRank, keyValueRank, headWidth, rotaryWidth, valueWidth } = latent
   const own = model.heads / tensor
@@ -141,8 +149,8 @@ export function outputProjection({ model, plan, tokens, tensor }: Slice): Compon
 }
 
 /**
- * Rotary positions, scores, softmax, values. Keeps queries, keys, values and the result; with rotary positions
- * also the rotated queries and keys, since the originals share memory with the values.
+ * Rotary positions, scores, softmax, and the weighted values. The component keeps queries, keys, values and the result,
+ * and with rotary positions also the rotated queries and keys, since the originals share memory with the values.
  *
  * With context parallelism a device has the queries of its part of the sequence, balanced so that all see equally many
  * keys, and gets the keys and values of the other parts.
@@ -161,7 +169,7 @@ export function scores(slice: Slice, layer: number): Component {
   const others = context - 1
   const contextBytes = others * (keys + values) * bytes
   if (plan.attention === 'fused')
-    // Also kept: a float32 per row.
+    // A float32 for each row of scores is kept too.
     return {
       ...noWork,
       kind: 'attention',
@@ -176,7 +184,7 @@ export function scores(slice: Slice, layer: number): Component {
       contextBytes,
     }
   const cells = count * rows * sequence
-  // Softmax with scaling and mask is one pass, dropout another. Kept: probabilities, the result and mask of dropout.
+  // Softmax with scaling and mask is one pass, dropout another. Probabilities, and dropout's result and mask, are kept.
   const passBytes = cells * (plan.dropout ? 4 * bytes + 1 : 2 * bytes)
   const gradientPassBytes = cells * (plan.dropout ? 5 * bytes + 1 : 3 * bytes)
   const products = [

@@ -1,9 +1,10 @@
 /**
- * The components of a layer that dense and sparse layers share, and what a component costs: matrix products,
- * passes over memory, activations kept for the backward pass, and bytes sent to other devices.
+ * The components that dense and sparse layers share, and the cost of a component: matrix products, passes over memory,
+ * activations kept for the backward pass, and bytes sent to other devices.
  *
- * A component lists its forward pass, from which the backward pass follows: two products for each product. Only the
- * traffic is listed for both. A function of one tensor reads and writes it; its gradient reads two and writes one.
+ * A component lists its forward pass. The backward pass follows from it, with two products for each product. Only
+ * memory traffic is listed for both: a function of one tensor reads one tensor and writes one; its gradient reads two
+ * and writes one.
  *
  * Letters: T tokens of the micro-batch, D width, F hidden width, H heads, S sequence, N experts, V vocabulary.
  * Kept activations follow Korthikanti et al. 2022 (Reducing Activation Recomputation in Large Transformer Models,
@@ -26,32 +27,34 @@ export type ComponentKind = 'attention' | 'router' | 'dispatch' | 'experts' | 'd
 export interface Component {
   readonly kind: ComponentKind
   readonly products: readonly Product[]
-  /** Operations of fused attention, forward. */
+  /** Operations of fused attention in the forward pass. */
   readonly fusedFlops: number
   /** Mean width of a head's key and value. */
   readonly headWidth: number
-  /** Queries of fused attention, over all heads. */
+  /** Number of queries of fused attention, over all heads. */
   readonly fusedQueries: number
-  /** Memory traffic outside products, forward. */
+  /** Memory traffic outside products in the forward pass. */
   readonly passBytes: number
-  /** Memory traffic outside products, backward. */
+  /** Memory traffic outside products in the backward pass. */
   readonly gradientPassBytes: number
-  /** Kernels launched besides products. */
+  /** Number of kernels launched besides products. */
   readonly kernels: number
-  /** Further kernels, too short to count on the device, that the host has to start. */
+  /** Number of further kernels, too short to count on the device, that the host has to start. */
   readonly starts: number
-  /** Kept for the backward pass. */
+  /** Bytes kept for the backward pass. */
   readonly keptBytes: number
   /**
    * The part of `keptBytes` that selective recomputation drops, and the products and traffic to recompute it: attention
    * scores, results of norms and of activation functions, heads of latent attention.
    */
   readonly selective: { readonly bytes: number; readonly products: readonly Product[]; readonly passBytes: number }
-  /** Summed over tensor-parallel ranks: forward and backward in a layer, once in embedding and head. */
+  /** Bytes that tensor-parallel ranks add up: forward and backward in a layer, once in embedding and head. */
   readonly tensorBytes: number
-  /** Bytes of keys and values that a device gets from the others of its context-parallel group, forward. */
+  /** Bytes of keys and values that a device gets in the forward pass from others of its context-parallel group. */
   readonly contextBytes: number
-  /** Bytes of the all-to-alls to the experts and back: sent or received by the busiest rank, whichever is more. */
+  /**
+   * Bytes of the all-to-alls to the experts and back, as the busiest rank sends or receives them, whichever is more.
+   */
   readonly allToAlls: readonly number[]
 }
 
@@ -75,8 +78,9 @@ export const noWork: Omit<Component, 'kind'> = {
 export interface Slice {
   readonly model: ModelConfig
   readonly plan: PlanSettings
-  /** Of the micro-batch; `tokens` is T, of the device's part of each sequence. */
+  /** Number of sequences of the micro-batch. */
   readonly sequences: number
+  /** Number of tokens T: the device's part of each sequence. */
   readonly tokens: number
   readonly tensor: number
   readonly context: number
@@ -84,7 +88,7 @@ export interface Slice {
   readonly expertTensor: number
   /** Bytes of an activation. */
   readonly bytes: number
-  /** Share of norms and residuals that the device computes. */
+  /** Share of the norms and residuals that the device computes. */
   readonly sequenceShare: number
 }
 
@@ -108,7 +112,7 @@ export function sliceOf(run: PlannedRun, layout: Layout): Slice {
 /** Bytes of a kept number that a product reads: float8 products keep their scaled factor. */
 export const factorBytes = ({ plan, bytes }: Slice): number => (plan.precision === 'float8' ? 1 : bytes)
 
-/** One pass that reads and writes T × D. Keeps both: its input, and its result for the products after it. */
+/** A norm: one pass that reads and writes T × D. It keeps its input, and its result for the products after it. */
 export function norm(slice: Slice, kind: ComponentKind): Component {
   const { model, plan, tokens, bytes, sequenceShare } = slice
   const size = tokens * model.width * bytes * sequenceShare
@@ -124,7 +128,7 @@ export function norm(slice: Slice, kind: ComponentKind): Component {
   }
 }
 
-/** x + f(x) after the sum over tensor-parallel ranks. Dropout's mask has a byte per element. */
+/** The residual x + f(x), after the sum over tensor-parallel ranks. Dropout's mask has a byte per element. */
 export function residual({ model, plan, tokens, bytes, tensor, sequenceShare }: Slice, kind: ComponentKind): Component {
   const size = tokens * model.width * sequenceShare
   const mask = plan.dropout ? 1 : 0
@@ -169,6 +173,9 @@ export function networkWork(
   }
 }
 
-/** Programs with fused attention recompute results of norms and activation functions; older ones recompute scores only. */
+/**
+ * Selective recomputation of results of norms and activation functions. Programs with fused attention do it; older
+ * programs recompute scores only.
+ */
 const modern = ({ attention }: PlanSettings, work: Component['selective']): Component['selective'] =>
   attention === 'fused' ? work : noWork.selective

@@ -7,7 +7,7 @@ import { type ModelTraffic, mixture } from './mixture.ts'
 
 export interface LayerWork {
   readonly components: readonly Component[]
-  /** Size of the layer's input, all that full recomputation keeps. */
+  /** Size of the layer's input, which is all that full recomputation keeps. */
   readonly inputBytes: number
   readonly loads: readonly RankLoad[]
 }
@@ -34,7 +34,7 @@ export function layerWork(slice: Slice, layer: number, loads: ModelLoads, traffi
   }
 }
 
-/** Reads rows of the table; the backward pass adds their gradients to it. */
+/** Work of the embedding. The forward pass reads rows of the table; the backward pass adds gradients to rows. */
 export function embeddingWork({ model, tokens, bytes, tensor, sequenceShare }: Slice): Component {
   return {
     ...noWork,
@@ -47,7 +47,7 @@ export function embeddingWork({ model, tokens, bytes, tensor, sequenceShare }: S
   }
 }
 
-/** Final norm, logits, softmax and cross-entropy; softmax and loss in float32. */
+/** Work of the head: final norm, logits, softmax and cross-entropy. Softmax and loss are in float32. */
 export function headWork(slice: Slice): Component {
   const { model, tokens, tensor, bytes } = slice
   const cells = (tokens * model.vocabulary) / tensor
@@ -55,15 +55,15 @@ export function headWork(slice: Slice): Component {
   return {
     ...own,
     products: [{ count: 1, m: tokens, n: model.vocabulary / tensor, k: model.width }],
-    // The gradient of its input.
+    // Tensor-parallel ranks add up the gradient of the head's input.
     tensorBytes: tensor > 1 ? tokens * model.width * bytes : 0,
-    // Conversion to float32 and softmax; backward their gradients.
+    // The passes are conversion to float32 and softmax, and backward their gradients.
     passBytes: own.passBytes + cells * (bytes + 3 * 4),
     gradientPassBytes: own.gradientPassBytes + cells * (3 * 4 + bytes),
     kernels: own.kernels + 3,
   }
 }
 
-/** Bytes of the logits, in the product's precision and in float32, and of their float32 gradient. */
+/** Bytes of the logits, in the precision of the product and in float32, and of their float32 gradient. */
 export const logitsBytes = ({ model, tokens, tensor, bytes }: Slice): number =>
   ((tokens * model.vocabulary) / tensor) * (bytes === 4 ? 8 : bytes + 8)

@@ -10,7 +10,7 @@ const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / 
 
 describe('capacity', () => {
   test.each([
-    // C = ⌈k·T/N·γ⌉ of 64 tokens and 4 experts
+    // The capacity is C = ⌈k·T/N·γ⌉ for 64 tokens and 4 experts.
     [{ k: 1, capacity: 'kx', factor: 1 }, 16],
     [{ k: 2, capacity: 'kx', factor: 1 }, 32],
     [{ k: 2, capacity: '1x', factor: 1 }, 16],
@@ -24,7 +24,7 @@ describe('capacity', () => {
   })
 
   // 50·1.1 is 55.00000000000001 in floating point, and 55 slots in the model.
-  test('is that of the trained model', () => {
+  test('is the same as in training', () => {
     for (const factor of [0.5, 1, 1.1, 1.2, 1.25, 1.5, 2])
       for (const capacity of ['1x', 'kx'])
         for (let tokens = 1; tokens <= 256; tokens++) {
@@ -50,7 +50,7 @@ test('every group of tokens has its own capacity', () => {
   const of = (groups: number) => rankLoad(moeOf({ groups, factor: 1.01, compute: 'padded' }), [1, 1, 1, 1], 1, 64).rows
   expect(of(1)).toBe(4 * 17)
   expect(of(4)).toBe(4 * 4 * 5)
-  // A group of 2 tokens: at least one slot per expert.
+  // A group of 2 tokens has at least one slot per expert.
   expect(of(32)).toBe(4 * 32 * 1)
 })
 
@@ -63,19 +63,20 @@ test('buffers of one-hot dispatch are padded, for any moe.compute', () => {
 })
 
 describe('the work of a rank', () => {
-  // 8 tokens a rank choose one of 4 experts: 4, 2, 2 and 0 tokens. Two ranks with two experts each get the tokens of both.
+  // 8 tokens of each rank choose among 4 experts, which get 4, 2, 2 and 0 of them. Two ranks have two experts each, and
+  // get the tokens of both ranks.
   const loads = [2, 1, 1, 0]
   const of = (over: object) => rankLoad(moeOf(over), loads, 2, 8)
 
   test('of padded experts is every slot, full or empty', () => {
-    // C = 2: 2 + 2 + 2 + 0 of 8 are kept, in 2 · 2 · 2 slots of each rank.
+    // With C = 2, experts keep 2 + 2 + 2 + 0 of 8 tokens, in 2 · 2 · 2 slots of each rank.
     expect(of({ factor: 1, compute: 'padded' })).toMatchObject({
       rows: 8,
       dropped: 2 / 8,
       padding: 2 / 8,
       imbalance: 1,
     })
-    // C = ⌈2.5⌉ = 3: 3 + 2 + 2 + 0.
+    // With C = ⌈2.5⌉ = 3, they keep 3 + 2 + 2 + 0.
     const wider = of({ factor: 1.25, compute: 'padded' })
     expect(wider).toMatchObject({ rows: 12, dropped: 1 / 8, imbalance: 1 })
     expect(wider.padding).toBeCloseTo(5 / 12, 12)
@@ -94,7 +95,7 @@ describe('the work of a rank', () => {
     expect(of({ capacity: 'none' })).toMatchObject({ rows: 12, dropped: 0, padding: 0, imbalance: 1.5 })
   })
 
-  test('with auto is that of padded experts for capacity 1x, of ragged ones for kx', () => {
+  test('with auto equals the work of padded experts for capacity 1x, and of ragged experts for kx', () => {
     expect(of({ capacity: '1x', factor: 1 })).toEqual(of({ capacity: '1x', factor: 1, compute: 'padded' }))
     expect(of({ capacity: 'kx', factor: 1 })).toEqual(of({ capacity: 'kx', factor: 1, compute: 'ragged' }))
   })
@@ -108,7 +109,7 @@ describe('the work of a rank', () => {
     expect(chosen).toMatchObject({ rows: 8, dropped: 0, padding: 0, imbalance: 1 })
   })
 
-  test('with capacity 1x is that of top-1 for any k; with kx k times as much', () => {
+  test('with capacity 1x equals the work of top-1 for any k; with kx it is k times as much', () => {
     const rows = (over: object) => rankLoad(moeOf({ ...over, compute: 'padded' }), [1, 1, 1, 1], 2, 64).rows
     expect(rows({ k: 2, capacity: '1x' })).toBe(rows({ k: 1 }))
     expect(rows({ k: 2, capacity: 'kx' })).toBe(2 * rows({ k: 1 }))
@@ -159,7 +160,7 @@ describe('the work of a rank', () => {
 describe('loads of a given c_v', () => {
   const moe = moeOf({ experts: 256 })
 
-  test('have mean 1 and about that c_v', () => {
+  test('have mean 1 and nearly the given c_v', () => {
     for (const cv of [0.1, 0.3, 0.5, 1]) {
       const loads = loadsWithCv(moe, cv)(0, 'ffn')
       expect(loads).toHaveLength(256)
@@ -210,7 +211,7 @@ test('n quantiles of n loads are the loads', () => {
   expect(quantilesOf(loads, 4)).toEqual([0.5, 0.5, 1, 2])
 })
 
-test('a distribution keeps its mean and about its c_v with more experts', () => {
+test('a distribution of loads keeps its mean, and nearly its c_v, with more experts', () => {
   const loads = loadsWithCv(moeOf({ experts: 64 }), 0.5)(0, 'ffn')
   const more = quantilesOf(loads, 256)
   expect(mean(more)).toBeCloseTo(1, 12)

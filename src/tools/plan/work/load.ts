@@ -1,9 +1,9 @@
 /**
- * How tokens are distributed over experts, and the work of a rank that follows.
+ * The distribution of tokens over experts, and the work of a rank that follows from it.
  *
- * A step ends when its slowest rank is done: the rank whose experts together get the most tokens. Loads are
- * multiples of the mean, by layer and expert, *before* capacity. The capacity rule decides which assignments are
- * kept. A padded expert then computes all of its slots, a ragged one only the rows that it keeps.
+ * A step ends when its slowest rank is done: the rank whose experts together get the most tokens. Loads are multiples
+ * of the mean, by layer and expert, *before* capacity. The capacity rule decides which assignments are kept. A padded
+ * expert then computes all of its slots, a ragged expert only the rows that it keeps.
  */
 import gammaQuantile from '@stdlib/stats-base-dists-gamma-quantile'
 import type { ModelConfig } from '../../../core/model/config.ts'
@@ -12,13 +12,13 @@ import { activatedExperts, type RoutedModule } from '../../../core/model/paramet
 import { capacityOf as groupCapacity } from '../../../core/model/routing/capacity.ts'
 import { randomFor } from '../../../train/step/random.ts'
 
-/** Tokens routed to each expert, over the mean of the layer's experts; the mean is 1. */
+/** Number of tokens routed to each expert, divided by the mean over the layer's experts; so the mean is 1. */
 export type ExpertLoads = readonly number[]
 
 /** The loads of a routed module of a layer. */
 export type ModelLoads = (layer: number, module: RoutedModule) => ExpertLoads
 
-/** Every expert gets the same number of tokens. A dense model has no loads. */
+/** Loads that give every expert the same number of tokens. A dense model has no loads. */
 export function balancedLoads({ moe }: Pick<ModelConfig, 'moe'>): ModelLoads {
   const even = new Array<number>(moe?.experts ?? 0).fill(1)
   return () => even
@@ -41,7 +41,7 @@ export function loadsWithCv(moe: MoeConfig, cv: number): ModelLoads {
   }
 }
 
-/** In a random order that depends only on the name. */
+/** The loads in a random order that depends only on the name. */
 export function shuffled(loads: ExpertLoads, name: string): ExpertLoads {
   const random = randomFor(0, 'plan', 'load', name)
   return loads
@@ -80,15 +80,15 @@ export interface RankLoad {
   readonly dropped: number
   /** Share of the computed rows, over all ranks, that hold no token. */
   readonly padding: number
-  /** Rows of the slowest rank over the mean of all ranks. */
+  /** Rows of the slowest rank, divided by the mean of all ranks. */
   readonly imbalance: number
   /** Whether every slot is computed. */
   readonly isPadded: boolean
 }
 
 /**
- * Slots of an expert for the tokens of one rank: the capacity C of docs/routing.md for each of the
- * `model.moe.groups` of the micro-batch, at most one slot per token.
+ * Number of slots of an expert for the tokens of one rank: the capacity C of docs/routing.md for each of the
+ * `model.moe.groups` of the micro-batch, which is at most one slot per token.
  */
 export function capacityOf(moe: MoeConfig, tokens: number): number {
   if (moe.capacity === 'none') return Number.POSITIVE_INFINITY
@@ -101,9 +101,9 @@ const isPadded = ({ compute, capacity }: MoeConfig): boolean =>
   capacity !== 'none' && (compute === 'padded' || (compute === 'auto' && capacity === '1x'))
 
 /**
- * @param loads of the layer's experts
- * @param ranks that hold the experts, in equal parts and in order
- * @param tokens of one rank's micro-batch; loads are the same for the tokens of every rank
+ * @param loads loads of the layer's experts
+ * @param ranks number of ranks that hold the experts, in equal parts and in order
+ * @param tokens tokens of one rank's micro-batch; loads are the same for the tokens of every rank
  * @param padded whether every slot is computed, as one-hot dispatch always does
  */
 export function rankLoad(

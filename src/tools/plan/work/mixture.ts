@@ -4,12 +4,12 @@ import { activatedExperts, hasRouterWeights, type RoutedModule } from '../../../
 import { type Component, factorBytes, network, networkWork, norm, noWork, residual, type Slice } from './components.ts'
 import { capacityOf, type ExpertLoads, rankLoad } from './load.ts'
 
-/** The busiest rank over an even load, in the all-to-alls of a routed module. */
+/** Traffic of the busiest rank in the all-to-alls of a routed module, divided by the traffic of an even load. */
 export type ModelTraffic = (layer: number, module: RoutedModule) => number
 
 /**
  * Components and load of one routed module.
- * @param imbalance Measured, of the traffic between ranks; null: that of the loads.
+ * @param imbalance measured imbalance of the traffic between ranks; null to use the imbalance of the loads
  */
 export function mixture(slice: Slice, module: RoutedModule, expertLoads: ExpertLoads, imbalance: number | null) {
   const { model, plan, bytes, expert, expertTensor, tensor } = slice
@@ -23,7 +23,7 @@ export function mixture(slice: Slice, module: RoutedModule, expertLoads: ExpertL
   const sentRows = imbalance === null ? load.rows : (load.rows / load.imbalance) * imbalance
   const isNetwork = module === 'ffn'
   const local = experts / expert
-  // Products with the rows of one rank, for each expert here.
+  // With `bySource`, each expert here has a product for the rows of every rank.
   const sources = plan.bySource ? expert : 1
   const rows = load.rows / local / sources
   const columns = module === 'qkv' ? 3 * width : width
@@ -43,11 +43,11 @@ export function mixture(slice: Slice, module: RoutedModule, expertLoads: ExpertL
       ...noWork,
       ...work,
       kind: 'experts',
-      // Also kept: the rows that experts read, and their results for the gradient of the gate.
+      // The rows that experts read are kept too, and their results, for the gradient of the gate.
       keptBytes: work.keptBytes + load.rows * (width * factorBytes(slice) + (keepsResults ? resultWidth * bytes : 0)),
       // The gradients of all sources are read, and their sum is written, then copied to its place.
       gradientPassBytes: work.gradientPassBytes + (sources > 1 ? (sources + 3) * weights : 0),
-      // A product for each expert, unless all are padded to equal size.
+      // Each expert has its own product, unless all are padded to equal size.
       starts: load.isPadded ? 0 : work.products.length * (local * sources - 1),
       allToAlls: expert > 1 ? [sentRows * width * sentBytes, sentRows * resultWidth * bytes] : [],
     },
@@ -57,15 +57,15 @@ export function mixture(slice: Slice, module: RoutedModule, expertLoads: ExpertL
   return { components, load }
 }
 
-/** A byte, and a float32 scale for each 128 numbers (DeepSeek-V3, section 3.3). */
+/** Bytes of a float8 number: a byte, and a float32 scale for each 128 numbers (DeepSeek-V3, section 3.3). */
 const FLOAT8_BYTES = 1 + 4 / 128
 
-/** Kernels per choice: maximum, one-hot, place in the queue, capacity, gate, mask. */
+/** Number of kernels per choice: maximum, one-hot, place in the queue, capacity, gate, mask. */
 const KERNELS_PER_CHOICE = 6
 
 /**
- * Logits, softmax, choice and capacity, in float32 as is usual (Switch Transformers, section 2.4). k sequential
- * choices pass k times over all logits; one choice in each of Z prototypes passes once.
+ * The router: logits, softmax, choice and capacity, in float32 as is usual (Switch Transformers, section 2.4). k
+ * sequential choices pass k times over all logits; one choice in each of Z prototypes passes once.
  */
 function router(moe: MoeConfig, { model: { width } }: Slice, tokens: number): Component {
   const cells = tokens * moe.experts * 4
@@ -87,12 +87,13 @@ function router(moe: MoeConfig, { model: { width } }: Slice, tokens: number): Co
 }
 
 /**
- * Short kernels of a forward pass around the all-to-all: counting, sorting, lengths and offsets for each expert and rank. An
- * order of magnitude; the host's time for one, `device.launch`, is fitted with it.
+ * Number of short kernels of a forward pass around the all-to-all: counting, sorting, lengths and offsets for each
+ * expert and rank. The numbers are orders of magnitude; the host's time for one kernel, `device.launch`, is fitted with
+ * them.
  */
 const STARTS = { dropless: 150, capacity: 75 }
 
-/** Dispatch and combine: rows copied by index, or products with one-hot matrices [T, N·C]. */
+/** Dispatch and combine: rows are copied by index, or products with one-hot matrices [T, N·C]. */
 function dispatch(
   moe: MoeConfig,
   { model: { width }, plan, bytes, expert }: Slice,
@@ -111,7 +112,7 @@ function dispatch(
     const kernels = sorted > 0 ? 8 : 4
     return { ...noWork, kind: 'dispatch', passBytes, gradientPassBytes: passBytes, kernels, starts }
   }
-  // One matrix per group: its tokens by its slots.
+  // There is one matrix per group: its tokens by its slots.
   const count = moe.groups
   const group = tokens / count
   const slots = (moe.experts * capacityOf(moe, tokens)) / count

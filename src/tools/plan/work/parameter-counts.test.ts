@@ -54,17 +54,17 @@ describe("parameters of today's models, all and active, as their authors print t
     expect(billions(describePlanned(model, null).activeParameters, 1)).toBe('96.6')
   })
 
-  // Without sinks (a number for a head) and biases of experts: 3·2880 numbers each.
+  // The planner leaves out sinks (a number for a head), biases of experts (3·2880 numbers each) and biases of routers.
   test.each([
     ['gpt-oss-20b', 20.91, 24, 32],
     ['gpt-oss-120b', 116.83, 36, 128],
-  ])('%s: %s billion less sinks and the biases of routers and experts', async (name, printed, layers, experts) => {
+  ])('%s has %s billion with sinks and biases of routers and experts', async (name, printed, layers, experts) => {
     const { model } = await loadPlannedRun(name, [])
     const missing = layers * (experts * (3 * 2880 + 1) + 64)
     expect(billions(countParameters(model).total + missing, 2)).toBe(String(printed))
   })
 
-  test('agree with the operations of the model where attention is not latent', async () => {
+  test('agree with the description of the model if attention is not latent', async () => {
     for (const name of ['mixtral-8x7b', 'm6t-base']) {
       const { model } = await loadPlannedRun(name, [])
       const { activeParameters, flopsPerToken } = describeModel(model)

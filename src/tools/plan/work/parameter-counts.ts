@@ -1,4 +1,4 @@
-/** Parameter counts of a model: layer by layer, embedding and head; dense parameters and experts apart. */
+/** Parameter counts of the layers, the embedding and the head of a model, with dense parameters and experts apart. */
 import { sizeOf } from '../../../core/graph/shape.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
 import type { ParameterSpec } from '../../../core/model/parameters.ts'
@@ -6,9 +6,9 @@ import { factoredSize } from '../../../train/step/optimizer/factored-size.ts'
 import type { LatentAttention } from '../inputs/settings.ts'
 import { plannedSpecs } from './planned-model.ts'
 
-/** Number of parameters, and of values in their factored second moment: a row and a column of each matrix. */
 export interface Count {
   readonly parameters: number
+  /** Number of values in the factored second moment: a row and a column for each matrix. */
   readonly factored: number
 }
 
@@ -35,7 +35,7 @@ export type ParameterKind = 'experts' | 'attention' | 'dense layers' | 'routers'
 
 export const noParameters: Count = { parameters: 0, factored: 0 }
 
-/** @param latent Multi-head latent attention instead of the model's. */
+/** @param latent multi-head latent attention that replaces the model's attention */
 export function countParameters(model: ModelConfig, latent: LatentAttention | null = null): ParameterCounts {
   const specs = plannedSpecs(model, latent)
   const isLayer = ({ name }: ParameterSpec, layer: number) => name.startsWith(`layers.${layer}.`)

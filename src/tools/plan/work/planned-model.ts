@@ -1,4 +1,4 @@
-/** Parameters and operations of a planned model: those of `src/core/model`, or with multi-head latent attention. */
+/** Parameters and operations of a planned model: a model of `src/core/model`, also with multi-head latent attention. */
 import { sizeOf } from '../../../core/graph/shape.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
 import { describeModel, type ModelDescription } from '../../../core/model/describe.ts'
@@ -6,7 +6,7 @@ import { activatedExperts, type ParameterSpec, parameterSpecs } from '../../../c
 import type { LatentAttention } from '../inputs/settings.ts'
 import { attentionShape, isWindowed, visibleKeys } from './attention.ts'
 
-/** Every parameter, in memory order; latent attention has its own matrices instead of the model's. */
+/** Every parameter, in memory order. The matrices of latent attention replace the model's matrices of attention. */
 export function plannedSpecs(model: ModelConfig, latent: LatentAttention | null): ParameterSpec[] {
   const specs = parameterSpecs(model)
   if (latent === null) return specs
@@ -18,7 +18,10 @@ export function plannedSpecs(model: ModelConfig, latent: LatentAttention | null)
   })
 }
 
-/** Down- and up-projections of queries, keys and values with the norms of their latents, and the output (DeepSeek-V3, section 2.1.1). */
+/**
+ * Down- and up-projections of queries, keys and values, the norms of their latents, and the output (DeepSeek-V3,
+ * section 2.1.1).
+ */
 function latentSpecs({ width, heads }: ModelConfig, latent: LatentAttention, prefix: string): ParameterSpec[] {
   const { queryRank, keyValueRank, headWidth, rotaryWidth, valueWidth } = latent
   const matrix = (name: string, rows: number, columns: number): ParameterSpec => ({
@@ -51,8 +54,8 @@ export interface PlannedModel {
   /** Parameters that one token uses: k experts of each router instead of N. */
   readonly activeParameters: number
   /**
-   * Operations to train on one token: 6 for each weight that multiplies it, and those of attention scores and values
-   * over the whole sequence, the masked half included (PaLM, appendix B), or over the window.
+   * Operations to train on one token: 6 for each weight that multiplies it, and the operations of attention scores and
+   * values over the whole sequence, the masked half included (PaLM, appendix B), or over the window.
    */
   readonly flopsPerToken: number
   /** The part of `flopsPerToken` for scores and values. */

@@ -16,8 +16,8 @@ test('stages share all layers in order, and differ by one layer at most', () => 
   )
 })
 
-test('the last stage, which has the head, gets a layer less first, then the first', () => {
-  // DeepSeek-V3: 61 layers in 16 stages.
+test('the last stage, which has the head, is the first to get a layer less, then the first stage', () => {
+  // DeepSeek-V3 has 61 layers in 16 stages.
   expect(sizes(61, 16)).toEqual([3, ...new Array<number>(13).fill(4), 3, 3])
   expect(sizes(7, 4)).toEqual([2, 2, 2, 1])
   expect(sizes(6, 4)).toEqual([1, 2, 2, 1])

@@ -12,10 +12,11 @@ import { noParameters, type ParameterCounts } from './parameter-counts.ts'
 export interface PipelineStage {
   readonly index: number
   readonly layers: readonly LayerWork[]
-  /** Embedding on the first stage, head on the last. */
+  /** Work of the embedding on the first stage, and of the head on the last. */
   readonly ends: readonly Component[]
-  /** Range of layers, `to` excluded. */
+  /** Index of the first layer. */
   readonly from: number
+  /** Index of the first layer after the stage. */
   readonly to: number
 }
 
@@ -82,13 +83,14 @@ export class Workloads {
 }
 
 /**
- * Layers of each pipeline stage, as even as possible. Stages with one layer less are first the last, which has the head,
- * then the first, which has the embedding, then those before the last.
+ * Layers of each pipeline stage, divided as evenly as possible. If the layers do not divide, the last stage has one
+ * layer less, since it has the head; then also the first, which has the embedding; then also the stages before the
+ * last.
  */
 export function stageRanges(layers: number, stages: number): { from: number; to: number }[] {
   const base = Math.floor(layers / stages)
   const longer = layers % stages
-  // From the stage that gets one more layer first to the one that gets it last.
+  // Stages in the order in which they get one more layer.
   const order = [...Array.from({ length: Math.max(0, stages - 2) }, (_, i) => i + 1), 0, stages - 1]
   const withOneMore = new Set(order.slice(0, longer))
   let from = 0

@@ -1,4 +1,4 @@
-/** Reads the law of `choir worth`: the one that ships with the package, or a given law.json. */
+/** Reads the law of `choir worth`: the law that ships with the package, or a given law.json. */
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { UsageError } from '../../../core/errors.ts'
@@ -6,11 +6,11 @@ import { packageFile } from '../../../core/package-file.ts'
 import { errorCode } from '../../../node/system/disk.ts'
 import { type LawFile, parseLaw } from '../../law/law-file.ts'
 
-/** In the package, beside `dist` (`files` in package.json). */
+/** Path of the law in the package, beside `dist` (`files` in package.json). */
 export const shippedLaw = fileURLToPath(packageFile('laws/law.json'))
 
 /**
- * @param file Default: the law of the package.
+ * @param file path of a law.json; default: the law of the package
  * @returns null if the package has no law
  * @throws UsageError if a given file cannot be read, or is not a law
  */

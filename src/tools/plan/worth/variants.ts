@@ -1,18 +1,18 @@
-/** The same model with other numbers of experts, each with the active parameters of the others but for the router. */
+/** Variants of a model with other numbers of experts. They differ in active parameters only by their routers. */
 
 import { type ModelConfig, modelSchema } from '../../../core/model/config.ts'
 import { activatedExperts } from '../../../core/model/parameters.ts'
 import { plural } from '../../../core/text/numbers.ts'
 import type { LawFile } from '../../law/law-file.ts'
 
-/** Hidden width of the networks that a token passes in a layer. */
+/** Total hidden width of the networks that a token passes in a layer. */
 const activeHidden = ({ moe, hidden }: ModelConfig): number =>
   moe === null ? hidden : activatedExperts(moe) * moe.hidden + moe.sharedHidden
 
 /**
- * Why a law of top-1 has no answer for a model, in words, with the settings of a model that it has one for; null if a
- * token uses one expert and no shared one, or the model is dense. Laws are fitted to such runs only (`map-arms.ts` of
- * studies), the published one too.
+ * The reason why a law of top-1 has no answer for a model, in words, with the settings of a model for which it has one.
+ * Null if a token uses one expert and no shared expert, or if the model is dense: all laws, also the published one, are
+ * fitted to such runs only (`map-arms.ts` of studies).
  */
 export function beyondTopOne(model: ModelConfig): string | null {
   const { moe } = model
@@ -28,8 +28,9 @@ export function beyondTopOne(model: ModelConfig): string | null {
 }
 
 /**
- * The model with another number of experts, of which a token uses as many as before; 1: the dense model, whose network is
- * as wide as all that a token uses. A dense model gets the experts of the law's recipe; a sparse one keeps its own settings.
+ * The model with another number of experts, of which a token uses as many as before. With 1 it is the dense model,
+ * whose network is as wide as all networks that a token passes. A dense model gets the experts of the law's recipe; a
+ * sparse model keeps its own settings.
  * @returns null if the settings do not allow this number of experts
  */
 export function withExperts(model: ModelConfig, experts: number, law: LawFile | null): ModelConfig | null {
@@ -51,7 +52,7 @@ function recipeMoe(law: LawFile | null): Readonly<Record<string, unknown>> {
   return law === null ? { capacity: 'none' } : moe
 }
 
-/** Settings that a size brings with it, and that a law therefore spans. */
+/** Settings that differ between the sizes of a model, and that a law therefore spans. */
 const ofSize =
   /^(?:vocabulary|layers|width|heads|keyValueHeads|headWidth|sequence|hidden|moe\.(?:experts|hidden|compute|selection|hashSeed))$/
 

@@ -1,7 +1,8 @@
 /**
- * Dense or experts? For a model and a number of tokens: the difference in loss that a law expects of each number of
- * experts, the tokens at which they begin to pay, and what they cost in memory and time. Outside the range of the law,
- * also for models whose tokens use more than one expert, it predicts nothing of its own, and cites published work.
+ * Answers the question "dense or experts?" for a model and a number of tokens: the difference in loss that a law
+ * expects of each number of experts, the tokens at which experts begin to pay, and their cost in memory and time.
+ * Outside the range of the law, and for models whose tokens use more than one expert, it makes no prediction of its own
+ * and cites published work.
  */
 
 import type { ModelConfig } from '../../../core/model/config.ts'
@@ -16,34 +17,42 @@ import type { Plan } from '../plan.ts'
 import { beyondTopOne, otherThanRecipe, withExperts } from './variants.ts'
 
 export interface WorthRow {
-  /** 1: the dense model. */
+  /** Number of experts; 1 for the dense model. */
   readonly experts: number
   readonly parameters: number
   /** Difference in loss to the dense model, with its 80 % interval; null outside the range of the law. */
   readonly forecast: Forecast | null
   readonly breakEven: BreakEven | null
-  /** The same against a dense model that trains for as long a time; null without a prediction, or if it is beyond the law. */
+  /**
+   * Difference in loss to a dense model that trains for the same time; null without a prediction, or if the training of
+   * that dense model is beyond the law.
+   */
   readonly atEqualTime: number | null
-  /** By the published law (`src/tools/law/published.ts`), where that covers the model and the law of the study does not. */
+  /**
+   * Difference in loss by the published law (`src/tools/law/published.ts`), if that covers the model and the law of the
+   * study does not; otherwise null.
+   */
   readonly published: number | null
-  /** Memory of a device and time of a step; null if the planner finds no layout. */
+  /** Memory of a device; null if the planner finds no layout. */
   readonly memoryBytes: number | null
+  /** Time of a step; null if the planner finds no layout. */
   readonly stepSeconds: number | null
   readonly fits: boolean
 }
 
 export interface Worth {
   readonly tokens: number
-  /** Active parameters of the dense model: all, and those that laws count (without tables that are only looked up). */
+  /** All active parameters of the dense model. */
   readonly activeParameters: number
+  /** Active parameters that laws count: all but tables that are only looked up. */
   readonly active: number
   readonly law: Pick<LawFile, 'study' | 'runs' | 'corpus' | 'source' | 'sizes' | 'experts'> | null
-  /** Why the law does not answer, in words; null if it does. */
+  /** The reason why the law does not answer, in words; null if it does. */
   readonly beyond: string | null
-  /** Settings and vocabulary that differ from those of the law's runs. */
+  /** Settings and vocabulary that differ from the runs of the law. */
   readonly otherSettings: readonly string[]
   readonly rows: readonly WorthRow[]
-  /** Cited if the law does not answer. */
+  /** Published work, cited if the law does not answer. */
   readonly citations: readonly Citation[]
   readonly advice: string
 }
@@ -52,8 +61,8 @@ export interface Worth {
 const EXPERTS = [2, 4, 8, 16, 32]
 
 /**
- * @param tokens Tokens of the whole training.
- * @param planOf Plans the training of a variant of the model.
+ * @param tokens tokens of the whole training
+ * @param planOf plans the training of a variant of the model
  */
 export async function worth(
   model: ModelConfig,
@@ -131,7 +140,7 @@ function beyondWords(law: LawFile | null, point: { active: number; tokens: numbe
   }
 }
 
-/** Loss with experts minus that of a dense model that trains `slower` times as many tokens in the same time. */
+/** Loss with experts minus loss of a dense model that trains `slower` times as many tokens in the same time. */
 function atEqualTime(
   law: LawFile,
   point: { active: number; tokens: number; experts: number },
@@ -148,10 +157,10 @@ function otherSettings(model: ModelConfig, law: LawFile): string[] {
   return [...other, ...otherThanRecipe(model, law)]
 }
 
-/** Of several numbers of experts that pay, the smallest with this share of the largest gain. */
+/** Of several numbers of experts that pay, the advice is the smallest that has this share of the largest gain. */
 const ENOUGH = 0.8
 
-/** @param uncovered Of what published work has no number, if no row has one. */
+/** @param uncovered the case that published work does not cover if no row has a published difference */
 function adviceOf(rows: readonly WorthRow[], beyond: string | null, uncovered: string): string {
   if (beyond !== null) {
     const published = rows.filter((row) => row.published !== null && row.experts > 1)
