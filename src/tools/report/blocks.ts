@@ -1,6 +1,6 @@
 /** Blocks of a section: tables and figures as data. Renderers (html.ts, markdown.ts, figures/) draw them. */
 
-/** Colour of a cell: a finding for a claim, against it, or neither. */
+/** Tone of a cell, which sets its colour: a finding for a claim, against it, or neither. */
 export type Tone = 'for' | 'against' | 'open'
 
 /** Text with a note in small print below it. */
@@ -37,14 +37,14 @@ export interface Axis {
 
 interface FigureBase {
   readonly kind: 'figure'
-  /** Names the file and the anchors. Lower case with dashes. */
+  /** Name of the file and the anchors, in lower case with dashes. */
   readonly id: string
   readonly caption: string
 }
 
 /**
- * Lines over x, with an optional band from `low` to `high`. A null interrupts the line. `dots` are single values, such
- * as those of seeds, which no line joins.
+ * Lines over x, with an optional band from `low` to `high`. A null interrupts the line. `dots` are single values that
+ * no line joins, such as the values of seeds.
  */
 export interface LineFigure extends FigureBase {
   readonly form: 'lines'
@@ -73,7 +73,7 @@ export interface ScatterFigure extends FigureBase {
     readonly low?: number
     readonly high?: number
   }[]
-  /** A fitted straight line (in the axes' scales), from end to end. */
+  /** Points of a fitted line, which is straight in the scales of the axes, from end to end. */
   readonly trend?: readonly (readonly [x: number, y: number])[]
 }
 
@@ -89,7 +89,7 @@ export interface IntervalFigure extends FigureBase {
     readonly mean: number
     readonly low: number
     readonly high: number
-    /** Single values, one per seed. */
+    /** One value per seed. */
     readonly values: readonly number[]
   }[]
 }
@@ -106,7 +106,7 @@ export interface HeatFigure extends FigureBase {
     readonly title: string
     readonly columns: readonly string[]
     readonly rows: readonly string[]
-    /** [rows][columns]; null if there is no value. */
+    /** Values as [rows][columns]; null if there is no value. */
     readonly values: readonly (readonly (number | null)[])[]
   }[]
 }
@@ -123,7 +123,7 @@ export interface BarFigure extends FigureBase {
   readonly parts: readonly string[]
   readonly rows: readonly {
     readonly label: string
-    /** One per part. */
+    /** Lengths, one per part. */
     readonly values: readonly number[]
     /** Small print under the label. */
     readonly note?: string

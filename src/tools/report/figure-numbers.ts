@@ -28,7 +28,7 @@ export function figureNumbers(figure: Figure): Grid {
   }
 }
 
-/** Longer curves are abbreviated. */
+/** Longest curve, in points, that is not abbreviated. */
 const FEW_POINTS = 8
 
 function lineNumbers({ series, x, y }: LineFigure): Grid {

@@ -1,4 +1,4 @@
-/** Style of a report's page: one column, in the reader's colour scheme, and for print. */
+/** The style of a report's page: one column, in the colour scheme of the reader, and a style for print. */
 import { widths } from './figures/body.ts'
 import { figureStyle } from './figures/style.ts'
 

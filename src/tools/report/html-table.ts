@@ -3,7 +3,7 @@ import type { Cell, Grid, IntervalCell } from './blocks.ts'
 import { axisFraction, isDrawable, isInterval } from './interval-cells.ts'
 import { type Child, element, type Markup } from './markup.ts'
 
-/** A focusable frame in which a wide table scrolls without the page. */
+/** A focusable frame in which a wide table scrolls while the page stays. */
 export const scrollFrame = (name: string, child: Child): Markup =>
   element('div', { class: 'scroll', role: 'region', 'aria-label': name, tabindex: 0 }, child)
 
@@ -30,7 +30,7 @@ export function tableElement({ columns, rows }: Grid, caption: Child, name?: str
         element(
           'tr',
           {},
-          // A first column of text names the rows.
+          // If the first column is text, it names the rows.
           columns.map((column, i) =>
             i === 0 && column.align === 'left'
               ? element('th', { scope: 'row' }, cellOf(row[i] ?? ''))
@@ -59,7 +59,7 @@ const WIDTH = 132
 const HEIGHT = 22
 const MARGIN = 8
 
-/** An end beyond the axis is drawn as an arrow. */
+/** Draws an interval. An end beyond the axis is an arrow. */
 function intervalSvg({ mean, low, high, reach, tone }: IntervalCell): Markup {
   const at = (value: number) => MARGIN + axisFraction(value, reach) * (WIDTH - 2 * MARGIN)
   const [y, zero] = [HEIGHT / 2, WIDTH / 2]

@@ -84,10 +84,10 @@ test('an interval is drawn with zero in the middle, and ends in an arrow beyond 
   const dots = elements
     .filter(({ attributes }) => attributes.class === 'dot')
     .map(({ attributes }) => Number(attributes.cx))
-  // −0.02 and 0.01 on an axis from −0.04 to 0.04, with 8 pixels at each end.
+  // The means are −0.02 and 0.01 on an axis from −0.04 to 0.04, with 8 pixels at each end.
   expect(dots).toEqual([width / 2 - ((width - 16) / 2) * 0.5, width / 2 + ((width - 16) / 2) * 0.25])
   const spans = elements.filter(({ attributes }) => attributes.class === 'span').map(({ attributes }) => attributes.d)
-  // An end is one vertical line, an arrow is two lines.
+  // An end is one vertical line; an arrow is two lines.
   expect(spans[0]).not.toContain('L')
   expect(spans[1]?.match(/L/g)).toHaveLength(2)
 })

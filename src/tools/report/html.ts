@@ -1,8 +1,8 @@
 /**
- * A report as one self-contained HTML file without scripts, fonts or requests. Its content security policy forbids
- * them too, so a name written by a user is harmless even if an escape were missed.
+ * Renders a report as one self-contained HTML file without scripts, fonts or requests. Its content security policy
+ * forbids them too, so a name written by a user is harmless even if an escape were missed.
  *
- * The file has every figure twice, drawn for a column and for a telephone. The style shows one of them, so text has
+ * The file has every figure twice, drawn for a column and for a telephone. The style shows one of the two, so text has
  * the same size on every screen.
  */
 import { sanitize } from '../../core/text/escape.ts'
@@ -21,7 +21,7 @@ import { foldedVerdicts } from './verdicts.ts'
 interface Numbered {
   readonly block: Block
   readonly anchor: string
-  /** Figures and tables are numbered separately. */
+  /** Number of the block; figures and tables are numbered separately. */
   readonly number: number
 }
 
@@ -84,7 +84,7 @@ export function renderHtml(report: Report): string {
 
 function partsOf(report: Report): Part[] {
   const name = uniqueNames()
-  // Reserved for the page itself.
+  // These names are reserved for the page itself.
   name('content')
   name('contents')
   const counts = { figure: 0, table: 0 }
@@ -100,7 +100,7 @@ function partsOf(report: Report): Part[] {
   })
 }
 
-/** A click selects the whole command. */
+/** A command. A click selects all of it. */
 function command(text: string): Markup {
   const pieces = sanitize(text).split(/(\s+)/)
   return element(

@@ -1,4 +1,4 @@
-/** Cells with an interval: their axis, and the interval drawn with characters for Markdown. */
+/** Cells of a table with an interval: their axis, and the interval drawn with characters for Markdown. */
 import type { Cell, IntervalCell } from './blocks.ts'
 
 export const isInterval = (cell: Cell): cell is IntervalCell => typeof cell === 'object' && 'reach' in cell
@@ -7,17 +7,17 @@ export const isInterval = (cell: Cell): cell is IntervalCell => typeof cell === 
 export const isDrawable = ({ mean, low, high }: IntervalCell): boolean =>
   Number.isFinite(mean) && low <= mean && mean <= high
 
-/** Position on the axis of a cell from 0 (left end) to 1, clamped. */
+/** Position of a value on the axis of a cell, from 0 (left end) to 1, clamped. */
 export function axisFraction(value: number, reach: number): number {
   if (!(reach > 0)) return 0.5
   return Math.min(1, Math.max(0, 0.5 + value / reach / 2))
 }
 
-/** Characters of a drawn interval; odd, so that zero has its own. */
+/** Number of characters of a drawn interval. It is odd, so that zero has a character. */
 const COLUMNS = 21
 
 /**
- * `├──●──┤   │`: an interval in monospaced characters, zero as a bar. An end beyond the axis is an arrow.
+ * An interval in monospaced characters, such as `├──●──┤   │`, with a bar at zero. An end beyond the axis is an arrow.
  */
 export function intervalText({ mean, low, high, reach }: IntervalCell): string {
   const at = (value: number) => Math.round(axisFraction(value, reach) * (COLUMNS - 1))

@@ -24,7 +24,7 @@ test('a report has a title, facts, the command, and sections with verdicts in a 
   }
 })
 
-test('tables have equally many cells in every row, aligned as their columns', () => {
+test('tables have equally many cells in every row, aligned like their columns', () => {
   const rows = markdown.split('\n').filter((line) => line.startsWith('|'))
   expect(new Set(rows.map((row) => row.split('|').length))).toEqual(new Set([8]))
   expect(rows.filter((row) => row.startsWith('|---'))).toEqual([
@@ -37,7 +37,7 @@ test('the opening table precedes its verdicts, with intervals drawn in character
   const [table, verdict] = ['| Question', '> - The largest effect'].map((start) => markdown.indexOf(start))
   expect(table).toBeGreaterThan(0)
   expect(verdict).toBeGreaterThan(table ?? 0)
-  // −0.03, −0.02 and −0.01 on an axis from −0.04 to 0.04: characters 4, 6 and 9 of 21.
+  // On an axis from −0.04 to 0.04, −0.03, −0.02 and −0.01 are characters 4, 6 and 9 of 21.
   const spaces = (n: number) => '\u00a0'.repeat(n)
   expect(markdown).toContain(`\`${spaces(3)}├─●──┤${spaces(1)}│${spaces(10)}\``)
   expect(markdown).toContain('| Top-2 is better (top-2 against top-1)')

@@ -1,6 +1,6 @@
 /**
- * A report as GitHub-flavoured Markdown, with findings in a quotation. Every figure is a separate SVG file, because
- * code hosts remove inline SVG.
+ * Renders a report as GitHub-flavoured Markdown, with findings in a quotation. Every figure is a separate SVG file,
+ * because code hosts remove inline SVG.
  */
 import { sanitize } from '../../core/text/escape.ts'
 import type { Cell, Figure, Table } from './blocks.ts'
@@ -75,11 +75,11 @@ function tableOf({ caption, columns, rows }: Table, number: number): string[] {
   return [`**Table ${number}.** ${escapeMarkdown(caption)}`, columns.length > 0 ? table : '*No data yet.*']
 }
 
-/** Notes go in brackets, intervals in code, which hosts show in a monospaced font. */
+/** The text of a cell. Notes are in brackets, and intervals in code, which hosts show in a monospaced font. */
 function cellOf(cell: Cell): string {
   if (typeof cell === 'string') return escapeMarkdown(cell)
   if (isInterval(cell) && !isDrawable(cell)) return '–'
-  // No-break spaces: hosts collapse ordinary ones.
+  // Spaces become no-break spaces, since hosts collapse ordinary spaces.
   if (isInterval(cell)) return `\`${intervalText(cell).replaceAll(' ', '\u00a0')}\``
   const { text, note, tone } = cell
   const strong = tone === 'for' || tone === 'against' ? `**${escapeMarkdown(text)}**` : escapeMarkdown(text)
@@ -97,7 +97,7 @@ function escapeMarkdown(text: string): string {
     .replace(/>/g, '&gt;')
 }
 
-/** Also escapes characters that start a list or a rule at the beginning of a line. */
+/** Escapes all markup, also characters that start a list or a rule at the beginning of a line. */
 const escapeLine = (text: string): string =>
   escapeMarkdown(text)
     .replace(/^([-+=])/, '\\$1')

@@ -1,5 +1,5 @@
 /**
- * Markup as values. `element` escapes its content and produces well-formed markup, so renderers need not.
+ * Markup as values. `element` escapes its content and produces well-formed markup, so renderers need not do that.
  *
  * A string child is text. Only a `Markup` is inserted unescaped, and only this file creates one. HTML and SVG are
  * both valid XML, which the tests check with a parser.
@@ -16,10 +16,10 @@ export class Markup {
 export type Child = Markup | string | readonly Child[] | undefined
 export type Attributes = Readonly<Record<string, string | number | undefined>>
 
-/** Elements that close themselves if empty: those that HTML forbids to close, and shapes of SVG. */
+/** Elements that close themselves if empty: elements that HTML forbids to close, and shapes of SVG. */
 const selfClosing = new Set(['br', 'link', 'meta', 'circle', 'line', 'path', 'rect', 'stop'])
 
-/** @param attributes undefined ones are omitted, numbers are rounded to hundredths */
+/** @param attributes undefined attributes are omitted, and numbers rounded to hundredths */
 export function element(name: string, attributes: Attributes, ...children: readonly Child[]): Markup {
   const attributeText = Object.entries(attributes)
     .filter((entry): entry is [string, string | number] => entry[1] !== undefined)
@@ -33,13 +33,13 @@ export function element(name: string, attributes: Attributes, ...children: reado
   )
 }
 
-/** @param css must not contain text of users or tags */
+/** @param css a style sheet, which must not contain text of users or tags */
 export function styleElement(css: string): Markup {
   if (/[<&]/.test(css)) throw new Error('internal: style with markup in it')
   return new Markup(`<style>${css}</style>`)
 }
 
-/** Rounds to hundredths of a pixel. @throws internal error unless finite */
+/** Rounds to hundredths of a pixel. @throws internal error unless the value is finite */
 export function coordinate(value: number): string {
   if (!Number.isFinite(value)) throw new Error(`internal: ${value} as a coordinate`)
   return String(Math.round(100 * value) / 100 + 0)

@@ -1,9 +1,9 @@
-/** A report: findings in words, with tables and figures. Analyses create it, renderers write it. */
+/** The contents of a report: findings in words, with tables and figures. Analyses create it, renderers write it. */
 import type { Block, Table } from './blocks.ts'
 
 export interface Report {
   readonly title: string
-  /** The strongest finding, a sentence right under the title. */
+  /** The strongest finding, as a sentence right under the title. */
   readonly headline?: string
   /** Lines under the title: what was done, with which data, on which machine. */
   readonly facts: readonly string[]
@@ -13,7 +13,7 @@ export interface Report {
 }
 
 export interface Section {
-  /** Names the anchor. `summary` is the section that opens the report; its verdicts may begin with a question. */
+  /** Name of the anchor. `summary` is the section that opens the report; its verdicts may begin with a question. */
   readonly id: string
   readonly title: string
   readonly about: string

@@ -1,6 +1,6 @@
 /**
- * Names of files and anchors from the ids of a report. Ids may come from users: names are made lower case with
- * dashes, and unique.
+ * Returns a function that makes names of files and anchors from the ids of a report. Ids may come from users, so names
+ * are unique, in lower case with dashes.
  */
 export function uniqueNames(): (wanted: string) => string {
   const taken = new Set<string>()

@@ -1,15 +1,15 @@
 /**
  * The plane of a figure: a box with two scales, their ticks and their labels.
  *
- * The label of the y axis is horizontal above it, which is easier to read. Margins are computed from their texts, so
- * that no number is cut.
+ * The label of the y axis is horizontal and above the axis, which is easier to read. Margins are computed from the
+ * texts in them, so that no number is cut.
  */
 import type { Axis } from '../blocks.ts'
 import { type Child, element, type Markup } from '../markup.ts'
 import { type Scale, scaleOf, type Tick, usable } from './scale.ts'
 import { textLines, textWidth, truncate, wrapText } from './text.ts'
 
-/** Font sizes: names, ticks, and the regular size as wide as 12 pixels of bold text. */
+/** Font sizes of names and ticks, and the regular size that is as wide as 12 pixels of bold text. */
 export const letters = { text: 12, small: 11, bold: 13.5 } as const
 
 export interface Box {
@@ -25,13 +25,14 @@ export interface Plane {
   readonly y: Scale
   /** Grid, ticks and labels. */
   readonly markup: Child
-  /** Lower end; more content can follow below. */
+  /** Lower end, below which more content can follow. */
   readonly end: number
 }
 
 export interface PlaneSize {
-  /** Left and top edge, by default 0. */
+  /** Left edge; default: 0. */
   readonly from?: number
+  /** Top edge; default: 0. */
   readonly above?: number
   readonly width: number
   /** Height of the box. */
@@ -76,7 +77,7 @@ function yTick({ label }: Tick, y: number, box: Box): Child {
   ]
 }
 
-/** The plane of a form with rows instead of a y axis: grid lines, and the x axis below. */
+/** The plane of a figure with rows instead of a y axis: grid lines, and the x axis below. */
 export function rowsPlane(x: Scale, label: string, box: Box, width: number): Child {
   const gridLine = (at: number) => element('line', { class: 'grid', x1: at, x2: at, y1: box.top, y2: box.bottom })
   return [
@@ -115,7 +116,10 @@ function xTicks(scale: Scale, box: Box, width: number): Child {
   })
 }
 
-/** @param end right edge of the available space. @param from its left edge */
+/**
+ * @param end right edge of the available space
+ * @param from left edge of the available space
+ */
 function axisLabel(label: string, box: Box, end: number, from = 0): Markup {
   const text = truncate(label, letters.bold, end - from - 4)
   const half = textWidth(text, letters.bold) / 2
@@ -141,10 +145,10 @@ export function notes(lines: readonly string[], width: number, y: number): { mar
   }
 }
 
-/** Why a point has no position. */
+/** Reason why a point has no position. */
 export const noPosition = 'not finite, or not above zero on a logarithmic axis'
 
-/** Reports values without a position: "3 values are left out: not finite." */
+/** Reports values without a position, such as "3 values are left out: not finite." */
 export function omitted(count: number, what: string, why: string): string[] {
   return count === 0 ? [] : [`${count} ${what}${count === 1 ? ' is' : 's are'} left out: ${why}.`]
 }

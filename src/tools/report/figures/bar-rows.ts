@@ -1,4 +1,4 @@
-/** Rows of a bar figure: name and note, the stacked parts, and their total. */
+/** Draws the rows of a bar figure: name and note, the stacked parts, and their total. */
 import type { BarFigure } from '../blocks.ts'
 import { type Child, coordinate, element } from '../markup.ts'
 import { type Box, letters } from './axes.ts'
@@ -20,12 +20,16 @@ export interface PlacedRow {
   readonly note: readonly string[]
   readonly top: number
   readonly bottom: number
-  /** Upper edges of the text and of the bar. */
+  /** Upper edge of the text. */
   readonly text: number
+  /** Upper edge of the bar. */
   readonly bar: number
 }
 
-/** @param room width for names and notes. @param above whether they are above the bars */
+/**
+ * @param room width for names and notes
+ * @param above whether names and notes are above the bars
+ */
 export function placedRows(totals: readonly Total[], from: number, room: number, above: boolean): PlacedRow[] {
   let top = from
   return totals.map((total) => {
@@ -82,14 +86,17 @@ export function partsOf({ total: { row }, bar }: PlacedRow, figure: BarFigure, x
   })
 }
 
-/** A frame around the excess over the limit, visible on any colour. */
+/** A frame around the excess over the limit, which is visible on any colour. */
 export function excess({ bar, total: { sum, over } }: PlacedRow, x: Scale): Child {
   if (over === undefined) return undefined
   const from = x.at(sum - over)
   return element('rect', { class: 'excess', x: from, y: bar - 2, width: x.at(sum) - from + 1, height: BAR_HEIGHT + 4 })
 }
 
-/** The line of the limit. @param interrupted whether to draw it only at bars, so that it does not cross the names above them */
+/**
+ * The line of the limit.
+ * @param interrupted whether to draw it at bars only, so that it does not cross the names above them
+ */
 export function limitLine(rows: readonly PlacedRow[], at: number, box: Box, interrupted: boolean): Child {
   const pieces: [from: number, to: number][] = interrupted
     ? [[box.top - 4, box.top + 3], ...rows.map(({ bar }): [number, number] => [bar - 5, bar + BAR_HEIGHT + 5])]

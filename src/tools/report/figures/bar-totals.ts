@@ -1,8 +1,8 @@
 /**
  * Totals of the rows of a bar figure, for the picture and for its table.
  *
- * Values that are negative, not finite or missing have no length and are not drawn. The total of their row shows
- * that: "12.0 + ?".
+ * Values that are negative, not finite or missing have no length and are not drawn. The total of their row shows that
+ * they are missing: "12.0 + ?".
  */
 import type { BarFigure } from '../blocks.ts'
 import { sameDecimals, valueLabel } from './number-format.ts'
@@ -25,7 +25,7 @@ export interface Total {
 /** Relative rounding error of a sum of parts. */
 const ROUNDING = 1e-9
 
-/** Whether a value can be drawn, also if all parts of its row are as large. */
+/** Whether a value can be drawn, even if all parts of its row are as large. */
 export const isPart = ({ parts }: BarFigure, value: number | undefined): value is number =>
   value !== undefined && value >= 0 && usable('linear', value * parts.length)
 
@@ -50,7 +50,7 @@ function sumOf(figure: BarFigure, row: Row): { row: Row; sum: number; found: num
   return { row, sum: found.reduce((a, b) => a + b, 0), found: found.length, leftOut: expected - found.length }
 }
 
-/** Formats all totals with the decimals of the largest, but small ones in full instead of as zero. */
+/** Formats all totals with the decimals of the largest total. A total that would be shown as zero has more decimals. */
 function formatter(largest: number): (value: number) => string {
   const even = sameDecimals(largest / 100)
   return (value) => (value === 0 || !/[1-9]/.test(even(value)) ? valueLabel(value) : even(value))

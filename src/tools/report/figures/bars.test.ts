@@ -34,8 +34,9 @@ interface Shape {
 
 interface DrawnBars {
   readonly all: readonly ParsedElement[]
-  /** Parts of bars by row, top to bottom, and the swatches of the legend. */
+  /** Parts of bars by row, from top to bottom. */
   readonly bars: readonly (readonly Shape[])[]
+  /** Swatches of the legend. */
   readonly swatches: readonly Shape[]
   readonly excess: readonly Shape[]
   readonly texts: readonly string[]
@@ -64,7 +65,7 @@ function drawn(figure: BarFigure, width: number = widths.wide): DrawnBars {
   }
 }
 
-test('parts are stacked from zero, as long as their values, with a gap between them', () => {
+test('parts are stacked from zero, with lengths in proportion to their values, and a gap between them', () => {
   const { bars } = drawn(figureOf(rowsOf([1, 2, 3], [6, 1, 1]), ['a', 'b', 'c']))
   const [first = [], second = []] = bars
   const [a, b, c] = first.map(({ x }) => x) as [number, number, number]
@@ -99,7 +100,7 @@ test('every part has a tooltip with its row, name and value', () => {
 })
 
 describe('a limit', () => {
-  test('is a named line; a bar beyond it has a frame around the excess and reports its size', () => {
+  test('is a named line, and a bar beyond it has a frame around the excess and reports its size', () => {
     const { all, bars, excess, texts } = drawn(figureOf(rowsOf([40, 20], [60, 50]), ['a', 'b'], 80))
     expect(texts).toEqual(expect.arrayContaining(['the device', '60.0', '110.0, over by 30.0']))
     expect(excess).toHaveLength(1)

@@ -1,6 +1,6 @@
 /**
- * Stacked bars, one per row, with the sum at the end and a line at the limit. Lengths, large parts and bars beyond
- * the limit are meant to be seen first.
+ * Draws stacked bars, one per row, with the sum at the end and a line at the limit. Readers should see lengths, large
+ * parts and bars beyond the limit first.
  */
 import { sum } from 'd3-array'
 import type { BarFigure } from '../blocks.ts'
@@ -54,7 +54,7 @@ export function barsBody(figure: BarFigure, width: number, hatch: string): Body 
   }
 }
 
-/** Long notes count only up to a limit, since they are wrapped. */
+/** Width of the longest name or note. Notes count only up to a limit, since long notes are wrapped. */
 const longestName = ({ rows }: BarFigure): number =>
   Math.max(
     60,
@@ -62,7 +62,7 @@ const longestName = ({ rows }: BarFigure): number =>
     ...rows.map(({ note = '' }) => Math.min(190, textWidth(note, letters.small))),
   )
 
-/** From zero to the longest bar or the limit, with room for the totals after the bars. */
+/** The scale from zero to the longest bar or the limit, with room for the totals after the bars. */
 function scaleFrom(
   left: number,
   width: number,
@@ -75,7 +75,7 @@ function scaleFrom(
   const { domain } = scaleOf('linear', values, [0, 1], 2)
   const widths = totals.map(({ sum, label }) => {
     const room = width - left - 10 - totalWidth(label)
-    // The total may have to go after the line of the limit.
+    // The total may have to be after the line of the limit.
     const end = Math.max(sum, limit ?? 0)
     return end > 0 ? (room * domain[1]) / end : Number.POSITIVE_INFINITY
   })

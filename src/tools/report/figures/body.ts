@@ -1,7 +1,7 @@
-/** The drawn body of a figure, common to all forms, and the widths that figures are drawn for. */
+/** The drawn body of a figure, which all forms have in common, and the widths for which figures are drawn. */
 import type { Child } from '../markup.ts'
 
-/** Drawn between 0 and the given width. */
+/** The body of a figure, drawn between 0 and the given width. */
 export interface Body {
   readonly height: number
   readonly markup: Child
@@ -9,7 +9,7 @@ export interface Body {
   readonly description: string
 }
 
-/** Widths that figures are drawn for, in pixels: a column of a page, and a telephone. */
+/** Widths for which figures are drawn, in pixels: a column of a page, and a telephone. */
 export const widths = { wide: 860, narrow: 350 } as const
 
 /** Whether names go below the picture instead of next to it. */

@@ -14,19 +14,19 @@ interface Spot {
   readonly y: number
 }
 
-/** A series in a plane. An undefined spot interrupts the line. */
+/** A series with its position in a plane. An undefined spot interrupts the line. */
 export interface PlacedSeries extends Entry {
   readonly series: LineFigure['series'][number]
   readonly spots: readonly (Spot | undefined)[]
   readonly end: Spot | undefined
 }
 
-/** Height of a name. */
+/** Height of a name at the end of a curve. */
 export const LABEL_HEIGHT = 16
 
 const FEW_BANDS = 4
 
-/** Bands below all lines, marks above them. */
+/** Draws all series, with bands below the lines and marks above them. */
 export function curves(plane: Plane, drawn: readonly PlacedSeries[]): Child {
   return [
     drawn.map((one) => band(plane, one, drawn.length)),

@@ -19,7 +19,7 @@ describe.each(cases)('$title', ({ figure, width }) => {
   const svg = inlineSvg(figure, 'f', width).text
   const elements = parseXml(svg)
 
-  test('is well-formed, and every number in it finite', () => {
+  test('is well-formed, and every number in it is finite', () => {
     expect(svg).not.toMatch(/NaN|Infinity|undefined|\[object/)
     for (const { attributes } of elements) {
       for (const key of ['x', 'y', 'x1', 'x2', 'y1', 'y2', 'cx', 'cy', 'r', 'width', 'height'] as const) {
@@ -106,7 +106,7 @@ test('a matrix with more values than a call can have arguments is drawn', () => 
   expect(cells).toHaveLength(400 * 400)
 })
 
-test('curves that differ little in the later half are enlarged there, others are not', () => {
+test('curves that differ little in the later half are enlarged there, and other curves are not', () => {
   const axis = { label: 'x', scale: 'linear' } as const
   const x = Array.from({ length: 40 }, (_, i) => i)
   const draw = (y: (i: number) => number) => {

@@ -1,6 +1,6 @@
 /**
- * Draws figures as SVG with a title and a description, either inline in a page that has the style of figures, or as
- * a file with its own style. Each form of figure draws a `Body`.
+ * Draws figures as SVG with a title and a description, either inline in a page that has the style of figures, or as a
+ * file with a style of its own. Each form of figure draws a `Body`.
  */
 import type { Figure } from '../blocks.ts'
 import { element, type Markup, styleElement } from '../markup.ts'
@@ -12,12 +12,12 @@ import { linesBody } from './lines.ts'
 import { scatterBody } from './scatter.ts'
 import { figureStyle } from './style.ts'
 
-/** @param name unique in the document; prefix of ids */
+/** @param name a name that is unique in the document; the prefix of ids */
 export function inlineSvg(figure: Figure, name: string, width: number): Markup {
   return svg(figure, name, width, {}, undefined)
 }
 
-/** A separate file, with a background for light and dark viewers and a margin. */
+/** The text of a separate file, with a background for light and dark viewers and a margin. */
 export function standaloneSvg(figure: Figure, name: string): string {
   return `${svg(figure, name, widths.wide, { xmlns: 'http://www.w3.org/2000/svg' }, styleElement(figureStyle)).text}\n`
 }

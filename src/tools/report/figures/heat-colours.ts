@@ -1,7 +1,7 @@
 /**
- * Colours of numbers, and their key. A sequential scale is cividis: perceptually uniform, and readable with any
- * colour vision and in grey. A scale that diverges from a middle goes from blue over light grey to orange, equally far
- * on both sides. Colours have discrete steps, so that cells of a colour can share a path.
+ * Colours of numbers, and their key. The sequential scale is cividis, which is perceptually uniform, and readable with
+ * any colour vision and in grey. A scale that diverges from a middle goes from blue over light grey to orange, equally
+ * far on both sides. Colours have discrete steps, so that cells of one colour can share a path.
  */
 import { extent } from 'd3-array'
 import { type Child, element } from '../markup.ts'
@@ -19,7 +19,7 @@ export interface HeatColours {
   ink(value: number): 'dark' | 'light'
 }
 
-/** Cividis (Nuñez, Anderton and Renslow 2018) at eighths. */
+/** Colours of cividis (Nuñez, Anderton and Renslow 2018) at eighths. */
 const sequential = [
   '#00224e',
   '#1a386f',
@@ -31,7 +31,7 @@ const sequential = [
   '#dec958',
   '#fee838',
 ] as const
-/** Blue over light grey to orange-brown; lightness falls equally on both sides. */
+/** Colours from blue over light grey to orange-brown, whose lightness falls equally on both sides. */
 const diverging = [
   '#0b3c6f',
   '#1f66a8',
@@ -46,7 +46,10 @@ const diverging = [
 
 const STEPS = 64
 
-/** @param values usable ones, possibly none. @param middle of a diverging scale */
+/**
+ * @param values usable values; there may be none
+ * @param middle middle of a diverging scale; undefined for a sequential scale
+ */
 export function heatColours(values: readonly number[], middle: number | undefined): HeatColours {
   const diverges = middle !== undefined && Number.isFinite(middle)
   const [smallest = 0, largest = 1] = extent(diverges && values.length > 0 ? [...values, middle] : values)
@@ -62,10 +65,10 @@ export function heatColours(values: readonly number[], middle: number | undefine
   return { shown: [smallest, largest], of, ink: (value) => (luminance(of(value)) > 0.179 ? 'dark' : 'light') }
 }
 
-/** Slices of the colour bar. */
+/** Number of slices of the colour bar. */
 const SLICES = 64
 
-/** The key: what the values are, a bar of colours with ticks, and a sample of missing values. */
+/** The key: the meaning of the values, a bar of colours with ticks, and a sample of missing values. */
 export function colourBar(
   colours: HeatColours,
   label: string,
@@ -84,7 +87,7 @@ export function colourBar(
     element('rect', {
       x: left + (i * barWidth) / SLICES,
       y,
-      // Overlap the next slice, or hairlines would appear between them.
+      // A slice overlaps the next one, or hairlines would appear between them.
       width: barWidth / SLICES + (i < SLICES - 1 ? 0.5 : 0),
       height: 12,
       fill: colours.of(low + ((i + 0.5) / SLICES) * span),

@@ -1,5 +1,5 @@
 /**
- * Heat maps, all panels on one colour scale, side by side if their columns stay wide enough.
+ * Draws heat maps. All panels have one colour scale, and are side by side if their columns stay wide enough.
  *
  * Cells of one colour are one path, since a matrix of experts and steps has thousands of cells and a report has many
  * matrices. Large cells contain their number.
@@ -17,7 +17,7 @@ import { textWidth, titleIfCut, truncate } from './text.ts'
 
 type Panel = HeatFigure['panels'][number]
 
-/** Shared by all panels of a figure. */
+/** Settings that all panels of a figure share. */
 interface Look {
   readonly figure: HeatFigure
   readonly colours: HeatColours
@@ -132,7 +132,9 @@ function rowNames({ rows }: Panel, { left, top, cellHeight }: Grid, room: number
   })
 }
 
-/** Horizontal if they fit. Otherwise words are rotated, and only every n-th number is shown. */
+/**
+ * Names of columns, which are horizontal if they fit. Otherwise words are rotated, and only every n-th number is shown.
+ */
 function columnNames(
   { columns }: Panel,
   { left, cellWidth }: Grid,

@@ -1,6 +1,7 @@
 /**
- * A forest plot: per row a mean with its interval and a dot for each seed, on a common axis with a line at zero.
- * Intervals that exclude zero are filled and coloured, others hollow and grey, so that differences are seen first.
+ * Draws a forest plot: in each row a mean with its interval and a dot for each seed, on a common axis with a line at
+ * zero. Intervals that exclude zero are filled and coloured, others hollow and grey, so that differences are seen
+ * first.
  */
 import type { IntervalFigure } from '../blocks.ts'
 import { type Child, element, type Markup } from '../markup.ts'
@@ -55,7 +56,7 @@ export function intervalsBody(figure: IntervalFigure, width: number): Body {
   }
 }
 
-/** Meaning of both sides of zero, next to the line if there is room, else on two lines. */
+/** Meaning of both sides of zero, next to the line if there is room, otherwise on two lines of text. */
 function sideLabels(
   [left, right]: IntervalFigure['sides'],
   zero: number,
@@ -129,7 +130,7 @@ function intervalMark({ mean, low, high }: Row, x: Scale, zero: number, y: numbe
   return [bar, diamond]
 }
 
-/** Formats rows as −0.031 (−0.040 to −0.022), with the decimals that the narrowest interval needs. */
+/** Formats rows, such as −0.031 (−0.040 to −0.022), with the decimals that the narrowest interval needs. */
 function rowFormatter(rows: readonly Row[]): (row: Row) => string {
   const widths = rows.map(({ low, high }) => (high - low) / 2).filter((width) => Number.isFinite(width) && width > 0)
   const means = rows.map(({ mean }) => Math.abs(mean)).filter((mean) => Number.isFinite(mean) && mean > 0)

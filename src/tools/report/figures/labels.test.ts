@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { placeLabels, type Rectangle, spreadOut } from './labels.ts'
 
-test('labels with room keep their position, crowded ones move apart around their middle', () => {
+test('labels with room keep their position, and crowded labels move apart around their middle', () => {
   expect(spreadOut([10, 50, 90], 16, 0, 100)).toEqual([10, 50, 90])
   expect(spreadOut([50, 50], 16, 0, 100)).toEqual([42, 58])
   expect(spreadOut([99, 99], 16, 0, 100)).toEqual([84, 100])

@@ -1,8 +1,8 @@
 /**
- * Positions of labels without overlap.
+ * Places labels without overlap.
  *
- * Greedy and in a fixed order, so that the result is reproducible: labels in the most crowded places choose first,
- * and each takes the first free place around its point, near places before far ones.
+ * The method is greedy with a fixed order, so that the result is reproducible: labels in the most crowded places choose
+ * first, and each takes the first free place around its point, near places before far places.
  */
 
 export interface Rectangle {
@@ -19,9 +19,9 @@ const within = (a: Rectangle, b: Rectangle): boolean =>
   a.x >= b.x && a.y >= b.y && a.x + a.width <= b.x + b.width && a.y + a.height <= b.y + b.height
 
 /**
- * Moves positions apart, by about as little as necessary, until each is at least `gap` below the one before.
+ * Moves positions apart, by about as little as necessary, until each is at least `gap` below the position before it.
  *
- * @param wanted ascending
+ * @param wanted wanted positions, ascending
  */
 export function spreadOut(wanted: readonly number[], gap: number, low: number, high: number): number[] {
   // Neighbours that are too close become a block around the mean of their wanted positions.
@@ -43,7 +43,7 @@ export function spreadOut(wanted: readonly number[], gap: number, low: number, h
 }
 
 export interface LabelRequest {
-  /** The labelled point. */
+  /** Position of the labelled point. */
   readonly x: number
   readonly y: number
   readonly width: number
@@ -51,9 +51,9 @@ export interface LabelRequest {
 }
 
 export interface Placed extends Rectangle {
-  /** Whether it is so far from its point that it needs a leader line. */
+  /** Whether the label is so far from its point that it needs a leader line. */
   readonly far: boolean
-  /** Side of the label next to its point; aligning that side hides errors of the estimated width. */
+  /** Side of the label next to its point. Text aligned at that side hides errors of the estimated width. */
   readonly anchor: 'start' | 'middle' | 'end'
 }
 
@@ -69,7 +69,10 @@ const directions = [
 ] as const
 const distances = [8, 15, 26, 40, 56]
 
-/** @param obstacles areas that labels must not cover. @returns a place for each label, or undefined if none is free */
+/**
+ * @param obstacles areas that labels must not cover
+ * @returns a place for each label, or undefined if no place is free
+ */
 export function placeLabels(
   wanted: readonly LabelRequest[],
   obstacles: readonly Rectangle[],

@@ -1,5 +1,5 @@
 /**
- * Legends: the name of each series with a sample of its line, dash and mark, so that they are readable without
+ * Legends have the name of each series with a sample of its line, dash and mark, so that they are readable without
  * colours.
  */
 import { symbol } from 'd3-shape'
@@ -10,12 +10,12 @@ import { textWidth, titleIfCut, truncate } from './text.ts'
 
 export interface Entry {
   readonly name: string
-  /** Index among the series; determines colour, shape and dash. */
+  /** Index among the series, which determines colour, shape and dash. */
   readonly index: number
   readonly line: boolean
 }
 
-/** Width of a sample including the space after it. */
+/** Width of a sample, including the space after it. */
 export const sampleWidth = (line: boolean): number => (line ? 32 : 16)
 
 export function sample({ index, line }: Entry, x: number, y: number): Child {
@@ -37,7 +37,7 @@ export function mark(index: number, x: number, y: number, size = 58): Markup {
 
 const round = (value: number): number => Math.round(10 * value) / 10
 
-/** Entries in rows from left to right. @param draw draws a sample, centred vertically at y */
+/** A legend with entries in rows from left to right. @param draw draws a sample, centred vertically at y */
 export function legend(
   entries: readonly Entry[],
   width: number,

@@ -1,6 +1,6 @@
 /**
- * Line figures. Every line is named at its end, with a leader line if names had to move apart. A narrow figure has the
- * names below, in the same order.
+ * Draws line figures. Every line is named at its end, with a leader line if names had to move apart. A narrow figure
+ * has the names below, in the same order.
  *
  * Losses fall far at first and differ little later. If the later half of the lines uses a small part of the height,
  * a second plane shows that half enlarged, and a frame in the first plane marks it.
@@ -45,7 +45,10 @@ export function linesBody(figure: LineFigure, width: number): Body {
   }
 }
 
-/** Two planes are side by side, the detail larger and with the names; on a narrow figure one below the other. */
+/**
+ * Sizes of the planes. Two planes are side by side, and the detail is larger and has the names. In a narrow figure, the
+ * detail is below.
+ */
 function sizes(width: number, height: number, names: number, two: boolean, narrow: boolean): [PlaneSize, PlaneSize?] {
   if (!two) return [{ width, height, right: names }]
   if (narrow)
@@ -92,7 +95,7 @@ const usablePoints = ({ series, x: { scale: xScale }, y: { scale: yScale } }: Li
     ].filter((point) => usable(xScale, point.x) && usable(yScale, point.y)),
   )
 
-/** Series with fewer points are not worth enlarging. */
+/** Smallest number of points, in the longest series, that is worth enlarging. */
 const MIN_DETAIL_POINTS = 12
 
 /** The later half of the figure, if it uses less than a fifth of the height. */

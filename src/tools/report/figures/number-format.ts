@@ -8,7 +8,7 @@ const units = [
 ] as const
 
 /**
- * 20 k, 1.5 M, 0.25, 2×10⁻⁶.
+ * The label of a tick, such as 20 k, 1.5 M, 0.25 or 2×10⁻⁶.
  *
  * @param step distance between ticks; determines the digits
  * @param size largest tick of the axis; determines the common unit
@@ -35,12 +35,12 @@ function decimal(value: number, step: number): string {
 /** Replaces the hyphen by a minus, which is as wide as a digit. */
 const withMinus = (text: string): string => text.replace('-', '−')
 
-/** A value in a label: small integers in full, other numbers with three significant digits, trailing zeros kept. */
+/** A value in a label: small integers in full, other numbers with three significant digits and their trailing zeros. */
 export function valueLabel(value: number): string {
   if (!Number.isFinite(value)) return '–'
   const size = Math.abs(value)
   if (size < 1e4 && Number.isInteger(value)) return withMinus(String(value + 0))
-  // Numbers this close to zero lack three digits.
+  // Numbers this close to zero do not have three digits.
   if (size < 1e-300) return '0'
   if (size >= 1e4 || size < 1e-4) {
     const rounded = Number(value.toPrecision(3))

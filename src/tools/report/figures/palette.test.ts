@@ -7,7 +7,7 @@ const schemes: readonly Scheme[] = ['light', 'dark']
 type Triple = readonly [number, number, number]
 type Matrix = readonly [Triple, Triple, Triple]
 
-/** Machado, Oliveira and Fernandes (2009), full severity, on linear RGB. */
+/** Colour vision as matrices on linear RGB, by Machado, Oliveira and Fernandes (2009) at full severity. */
 const visions: Readonly<Record<string, Matrix>> = {
   usual: [
     [1, 0, 0],
@@ -31,7 +31,7 @@ const times = (matrix: Matrix, [a, b, c]: Triple): Triple => {
   return [row(matrix[0]), row(matrix[1]), row(matrix[2])]
 }
 
-/** Ottosson's Oklab, in which distances are about proportional to visible differences. */
+/** A colour in Ottosson's Oklab, in which distances are about proportional to visible differences. */
 function oklab(rgb: Triple): Triple {
   const cone = times(
     [
@@ -51,7 +51,7 @@ function oklab(rgb: Triple): Triple {
   )
 }
 
-/** In hundredths of the difference between black and white. */
+/** Visible difference of two colours, in hundredths of the difference between black and white. */
 function difference(a: string, b: string, vision: Matrix): number {
   const [x, y] = [oklab(times(vision, linearOf(a))), oklab(times(vision, linearOf(b)))]
   return 100 * Math.hypot(x[0] - y[0], x[1] - y[1], x[2] - y[2])

@@ -18,7 +18,7 @@ import {
 
 export type Scheme = 'light' | 'dark'
 
-/** Blue, vermilion, green, violet, sky, orange, pink and the colour of text, by scheme. */
+/** Colours of series by scheme: blue, vermilion, green, violet, sky, orange, pink and the colour of text. */
 export const categorical: Readonly<Record<Scheme, readonly string[]>> = {
   light: ['#006ab3', '#c24f0c', '#008678', '#563a93', '#3c93df', '#c77d00', '#c26fac', '#24292f'],
   dark: ['#3c7ae0', '#f17329', '#1cb08f', '#a18ef0', '#8ecffb', '#e6b422', '#e690c6', '#eaedf3'],
@@ -40,13 +40,13 @@ const shapes: readonly SymbolType[] = [
 const dashes = [undefined, '7 4', '2 3', '10 3 2 3', '15 4'] as const
 
 export interface Mark {
-  /** Index in the palette: class `s…` for strokes, `f…` for fills. */
+  /** Index in the palette. It is part of the classes: `s…` for strokes, `f…` for fills. */
   readonly colour: number
   readonly shape: SymbolType
   readonly dash: string | undefined
 }
 
-/** @param index of the series, from 0 */
+/** @param index index of the series, from 0 */
 export function markOf(index: number): Mark {
   return {
     colour: index % categorical.light.length,
@@ -68,14 +68,14 @@ export function mixColours(from: string, to: string, share: number): string {
   return `#${mix.map((value) => value.toString(16).padStart(2, '0')).join('')}`
 }
 
-/** Linear red, green and blue, 0 to 1. */
+/** Linear red, green and blue of a colour, from 0 to 1. */
 export function linearOf(colour: string): [number, number, number] {
   const linear = (value: number) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4)
   const [red, green, blue] = channels(colour)
   return [linear(red / 255), linear(green / 255), linear(blue / 255)]
 }
 
-/** Relative luminance of WCAG 2. */
+/** Relative luminance of a colour as defined by WCAG 2. */
 export function luminance(colour: string): number {
   const [red, green, blue] = linearOf(colour)
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue

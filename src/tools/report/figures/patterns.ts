@@ -1,6 +1,6 @@
 /**
  * Pattern fills: hatching for missing values, and stripes for parts of bars when the colours of the palette repeat.
- * Each repetition has another direction, so that up to 40 parts look different.
+ * Each repetition has another direction of stripes, so that up to 40 parts look different.
  */
 import { type Attributes, type Child, element } from '../markup.ts'
 import { categorical } from './palette.ts'
@@ -16,7 +16,7 @@ export interface PartFills {
   of(index: number): Attributes
 }
 
-/** @param id unique in the document; prefix of the ids of patterns */
+/** @param id an id that is unique in the document; the prefix of the ids of patterns */
 export function partFills(count: number, id: string): PartFills {
   const all = Array.from({ length: count }, (_, index) => ({ index, angle: angleOf(index) }))
   const patterns = all.map(({ index, angle }) =>
@@ -36,10 +36,10 @@ const angleOf = (index: number): number | undefined => {
   return round === 0 ? undefined : angles[(round - 1) % angles.length]
 }
 
-/** Pattern of missing values. */
+/** The pattern of missing values. */
 export const hatching = (id: string): Child => element('defs', {}, stripes(id, 45, 'blank', 'hatch', 0))
 
-/** @param at x position of the line in a tile */
+/** A pattern of stripes. @param at x position of the line in a tile */
 const stripes = (id: string, angle: number, ground: string, line: string, at: number): Child =>
   element(
     'pattern',

@@ -12,7 +12,7 @@ test('ticks are round numbers with the digits that they need', () => {
   expect(labels(linearTicks([0, 2.1e6], 4))).toEqual(['0', '0.5 M', '1.0 M', '1.5 M', '2.0 M'])
 })
 
-test('logarithmic ticks are decades, or 1, 2, 5 if there are few, with unlabelled ones between', () => {
+test('logarithmic ticks are decades, or 1, 2, 5 if there are few decades, with unlabelled ticks between', () => {
   expect(labels(logTicks([0.9, 1.1e6], 8))).toEqual(['1', '10', '100', '1000', '10 k', '100 k', '1 M'])
   expect(labels(logTicks([9, 110], 8))).toEqual(['10', '20', '50', '100'])
   expect(labels(logTicks([4.1, 4.4], 4))).toEqual(['4.1', '4.2', '4.3', '4.4'])

@@ -1,15 +1,15 @@
 /**
- * Maps values to pixels: an axis with round ticks that covers every usable value of a figure.
+ * Maps values to pixels, on an axis with round ticks that covers every usable value of a figure.
  *
- * Values are measurements. There may be none, all may be equal, some may be infinite, or negative on a logarithmic
- * axis. `has` is false for values without a position; figures omit them and count them in a note.
+ * Values are measurements. There may be no values, all may be equal, and some may be infinite, or negative on a
+ * logarithmic axis. `has` is false for values without a position; figures omit them and count them in a note.
  */
 import { extent, ticks as roundTicks } from 'd3-array'
 import { tickLabel } from './number-format.ts'
 
 export interface Tick {
   readonly value: number
-  /** Empty for minor ticks. */
+  /** Text of the tick; empty for minor ticks. */
   readonly label: string
 }
 
@@ -22,7 +22,7 @@ export interface Scale {
   at(value: number): number
 }
 
-/** Beyond these, differences overflow or vanish. */
+/** Bounds of usable magnitudes. Beyond them, differences overflow or vanish. */
 const MAX_MAGNITUDE = 1e150
 const MIN_MAGNITUDE = 1e-150
 
@@ -31,7 +31,7 @@ export function usable(kind: 'linear' | 'log', value: number | null | undefined)
   return kind === 'log' ? value >= MIN_MAGNITUDE && value <= MAX_MAGNITUDE : Math.abs(value) <= MAX_MAGNITUDE
 }
 
-/** @param room approximate number of labelled ticks that fit */
+/** A scale over the usable values. @param room approximate number of labelled ticks that fit */
 export function scaleOf(
   kind: 'linear' | 'log',
   values: readonly (number | undefined)[],
@@ -66,7 +66,7 @@ function domainOf(kind: 'linear' | 'log', values: readonly number[]): [number, n
     return [low - margin, high + margin]
   }
   const margin = span * 0.05
-  // Without negative values an axis does not begin below zero.
+  // Without negative values, an axis does not begin below zero.
   return [low >= 0 && low < margin ? 0 : low - margin, high <= 0 && -high < margin ? 0 : high + margin]
 }
 
@@ -81,7 +81,10 @@ export function linearTicks([low, high]: readonly [number, number], room: number
   return values.map((value) => ({ value, label: tickLabel(value, step, largest) }))
 }
 
-/** Labels decades, also 2 and 5 if there are few of them; linear ticks within a decade. Other ticks have no label. */
+/**
+ * Ticks of a logarithmic axis. Decades are labelled, and 2 and 5 too if there are few decades; other ticks have no
+ * label. Within a decade, ticks are linear.
+ */
 export function logTicks(domain: readonly [number, number], room: number): Tick[] {
   const inside = (value: number) => value >= domain[0] && value <= domain[1]
   const [first, last] = [Math.floor(Math.log10(domain[0])), Math.ceil(Math.log10(domain[1]))]

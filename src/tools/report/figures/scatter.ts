@@ -1,6 +1,6 @@
 /**
- * Scatter plots. Each group has a colour and a shape. Labels are placed where there is room, with a leader line if
- * that is far from their point. Labels without room are omitted and counted in a note.
+ * Draws scatter plots. Each group has a colour and a shape. Labels are placed where there is room, with a leader line
+ * if that is far from their point. Labels without room are omitted and counted in a note.
  */
 import type { ScatterFigure } from '../blocks.ts'
 import { type Child, element } from '../markup.ts'
@@ -100,7 +100,7 @@ function labelPlaces(
   )
 }
 
-/** Points along the trend, close enough that no label fits between two. */
+/** Points along the trend, so close that no label fits between two of them. */
 function trendSpots({ x, y }: Plane, trend: Trend): { x: number; y: number }[] {
   const corners = trend.map(([a, b]) => ({ x: x.at(a), y: y.at(b) }))
   return corners.slice(1).flatMap((to, i) => {
@@ -127,7 +127,7 @@ function bar({ x, bar, group }: Dot): Child {
 
 function leader({ x, y }: Dot, place: Placed | undefined): Child {
   if (!place?.far) return undefined
-  // To the nearest point of the label.
+  // The leader ends at the nearest point of the label.
   const toX = Math.min(Math.max(x, place.x), place.x + place.width)
   const toY = Math.min(Math.max(y, place.y + 2), place.y + place.height - 2)
   return element('line', { class: 'leader neutral', x1: x, y1: y, x2: toX, y2: toY })

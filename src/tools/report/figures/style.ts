@@ -1,6 +1,6 @@
 /**
- * Style of figures, in pages and in files. Rules use no CSS variables, which some SVG viewers lack. Figures are
- * light without support for colour schemes, and in print.
+ * The style of figures, in pages and in files. Rules use no CSS variables, which some SVG viewers do not support.
+ * Figures are light in print, and in viewers that do not support colour schemes.
  */
 import { categorical, type Scheme, surface } from './palette.ts'
 
@@ -64,6 +64,6 @@ ${series.join('\n')}
 `
 }
 
-// `screen`: print keeps the light colours.
+// The dark colours are for `screen` only, so that print keeps the light colours.
 export const figureStyle = `${shapes}${coloursOf('light')}@media screen and (prefers-color-scheme: dark) {${coloursOf('dark')}}
 `

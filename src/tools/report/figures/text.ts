@@ -1,7 +1,7 @@
 /**
- * Measures, truncates and wraps text. Without a browser the width is an estimate for the sans-serif fonts of common
- * systems, slightly too wide so that text fits. Names come from users and may have any length or script; they are
- * cut between graphemes.
+ * Measures, truncates and wraps text. Without a browser, the width is an estimate for the sans-serif fonts of common
+ * systems, slightly too wide so that text fits. Names come from users and may have any length or script; they are cut
+ * between graphemes.
  */
 import { sanitize } from '../../../core/text/escape.ts'
 import { type Attributes, type Child, element, type Markup } from '../markup.ts'
@@ -14,7 +14,7 @@ const segmenter = new Intl.Segmenter('en', { granularity: 'grapheme' })
 /** Splits text into graphemes. */
 const graphemesOf = (text: string): string[] => Array.from(segmenter.segment(sanitize(text)), ({ segment }) => segment)
 
-/** Estimated width in pixels. */
+/** Estimated width of a text in pixels. */
 export function textWidth(text: string, size: number): number {
   return size * graphemesOf(text).reduce((sum, grapheme) => sum + graphemeWidth(grapheme), 0)
 }
@@ -41,7 +41,10 @@ export function truncate(text: string, size: number, width: number): string {
   return `${kept.trimEnd()}…`
 }
 
-/** At most `maxLines` lines of at most `width`; the last one is truncated. Does not break at no-break spaces. */
+/**
+ * Wraps text into at most `maxLines` lines of at most `width`, of which the last is truncated. Lines do not break at
+ * no-break spaces.
+ */
 export function wrapText(text: string, size: number, width: number, maxLines: number): string[] {
   const lines: string[] = []
   let words = text.trim().split(/[ \t\r\n]+/)
@@ -55,13 +58,13 @@ export function wrapText(text: string, size: number, width: number, maxLines: nu
   return lines
 }
 
-/** A tooltip. */
+/** The element that browsers show as a tooltip. */
 export const title = (text: string): Markup => element('title', {}, text)
 
 /** The full name as a tooltip if it was cut. */
 export const titleIfCut = (shown: string, name: string): Child => (shown === name ? undefined : title(name))
 
-/** Lines of text. @param name the text before wrapping, a tooltip if it was cut */
+/** Lines of text. @param name the text before wrapping, which becomes a tooltip if it was cut */
 export const textLines = (
   lines: readonly string[],
   at: Attributes & { readonly y: number },

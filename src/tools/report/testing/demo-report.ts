@@ -1,11 +1,11 @@
 /**
- * A made-up report with every form of figure and plausible numbers of a study, to test renderers and to look at.
- * Nothing here was measured.
+ * A made-up report with every form of figure and plausible numbers of a study. It serves to test renderers, and to be
+ * looked at. Nothing here was measured.
  */
 import type { BarFigure, HeatFigure, IntervalFigure, LineFigure, ScatterFigure, Table } from '../blocks.ts'
 import type { Report, Section } from '../report.ts'
 
-/** Mulberry32, a reproducible generator. */
+/** A reproducible random generator (Mulberry32). */
 function randomOf(seed: number): () => number {
   let state = seed
   return () => {
@@ -17,7 +17,7 @@ function randomOf(seed: number): () => number {
 }
 
 const random = randomOf(7)
-/** Approximately normal, mean 0 and deviation 1. */
+/** An approximately normal random number with mean 0 and deviation 1. */
 const normal = (): number => Array.from({ length: 12 }, random).reduce((a, b) => a + b) - 6
 const list = <T>(length: number, of: (i: number) => T): T[] => Array.from({ length }, (_, i) => of(i))
 

@@ -84,7 +84,7 @@ const bars = (
 
 const named = hostileNames.map((label, i) => ({ label, i }))
 
-/** Every form with bad names and with bad numbers. Ids are not unique. */
+/** Figures of every form with bad names and with bad numbers. Their ids are not unique. */
 export const hostileBlocks: readonly Block[] = [
   lines(
     '<bad id>',

@@ -1,4 +1,4 @@
-/** Parses markup strictly: throws unless it is well-formed. */
+/** A strict parser of markup for tests: it throws unless the markup is well-formed. */
 import { SaxesParser } from 'saxes'
 
 export interface ParsedElement {
@@ -26,7 +26,7 @@ export function parseXml(markup: string): ParsedElement[] {
     open.pop()
   })
   parser.on('text', (text) => {
-    // Titles hold full names that the picture does not show.
+    // Titles have full names that the picture does not show.
     for (const one of open.at(-1)?.name === 'title' ? open.slice(-1) : open) one.text += text
   })
   parser.write(markup).close()

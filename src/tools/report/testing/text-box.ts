@@ -1,4 +1,4 @@
-/** Bounding boxes of the texts of a figure, to test that they lie inside it and do not overlap. */
+/** Bounding boxes of the texts of a figure, which tests use to check that texts are inside it and do not overlap. */
 import { textWidth } from '../figures/text.ts'
 import type { ParsedElement } from './parse-xml.ts'
 
