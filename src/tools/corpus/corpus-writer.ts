@@ -7,15 +7,15 @@ import type { Package } from './packages.ts'
 import type { Part } from './recipe.ts'
 import { Repeats } from './repeats.ts'
 
-/** Documents with fewer characters are left out: titles, redirections, lists of links. */
+/** Documents with fewer characters are left out, since they are titles, redirections or lists of links. */
 const MIN_DOCUMENT = 200
 
-/** Paragraphs of this length are left out where many documents have them. Code repeats more by its nature. */
+/** Paragraphs of at least this length are left out if many documents have them. Code repeats more than prose. */
 const MIN_REPEATED = { code: 160, prose: 80 }
 
 export class CorpusWriter {
   documents = 0
-  /** Of the text in UTF-8. */
+  /** Bytes of the text in UTF-8. */
   bytes = 0
   private readonly folder: string
   private readonly repeats = new Repeats()
@@ -23,12 +23,12 @@ export class CorpusWriter {
   private readonly records = new Map<string, PackageRecord>()
   private readonly hash = createHash('sha256')
 
-  /** @param folder An empty folder. */
+  /** @param folder an empty folder */
   constructor(folder: string) {
     this.folder = folder
   }
 
-  /** Counts of a package, from 0 on. */
+  /** The counts of a package, which begin at 0. */
   record({ name, version, licences }: Package): PackageRecord {
     const record = this.records.get(name) ?? {
       name,

@@ -43,7 +43,7 @@ function extracted(): string {
   return root
 }
 
-/** All bytes of a folder. */
+/** Hash of all names and bytes in a folder. */
 function hashOf(folder: string): string {
   const hash = createHash('sha256')
   for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort()) {
@@ -67,7 +67,7 @@ const documents = (folder: string, file: string): { name: string; text: string; 
 
 const create = (out: string, options: CorpusOptions = {}) => createCorpus('manuals', out, { without, ...options })
 
-test('documents of packages by domain, cleaned, and what was left out with its reason', async () => {
+test('a corpus has cleaned documents of packages by domain, and counts what is left out by reason', async () => {
   const out = join(temporary.make(), 'deep', 'corpus')
   const { manifest, isUnchanged } = await create(out, { root: extracted() })
   expect(isUnchanged).toBe(false)
@@ -106,7 +106,7 @@ test('a training on the folder reads the documents and nothing else', async () =
   expect(skipped).toEqual([])
 })
 
-test('the same packages give the same bytes: installed or extracted, whatever the order in which files were written', async () => {
+test('the same packages give the same bytes, installed or extracted, in any order of writing', async () => {
   const [first, second] = [join(temporary.make(), 'corpus'), join(temporary.make(), 'corpus')]
   const backwards = temporary.make()
   for (const [name, files] of Object.entries(packages).reverse())
@@ -127,7 +127,7 @@ test('a corpus that is there already is kept if it is the same, and replaced onl
   await create(out, { root })
   const before = hashOf(out)
   expect(await create(out, { root })).toMatchObject({ isUnchanged: true })
-  // Other packages, another version, or changed files.
+  // Other packages, another version or changed files make another corpus.
   await expect(create(out, { root, without: [...without, 'perl-doc'] })).rejects.toThrow(
     /invalid out: .* holds the corpus manuals/,
   )
@@ -140,7 +140,7 @@ test('a corpus that is there already is kept if it is the same, and replaced onl
   await expect(create(out, { root })).rejects.toThrow(/changed files/)
 })
 
-test('a folder that holds anything else is not touched, even by force; an empty one is used', async () => {
+test('a folder that holds anything else is not touched, even by force; an empty folder is used', async () => {
   const root = extracted()
   const out = temporary.make()
   writeFileSync(join(out, 'notes.txt'), 'mine')
@@ -181,7 +181,7 @@ test('wrong usage is refused with what is accepted', async () => {
   expect(existsSync(out)).toBe(false)
 })
 
-test('an interrupted build leaves nothing, and a failed one neither', async () => {
+test('neither an interrupted build nor a failed build leaves anything', async () => {
   const [root, parent] = [extracted(), temporary.make()]
   const controller = new AbortController()
   const out = join(parent, 'deep', 'corpus')
@@ -198,7 +198,7 @@ test('an interrupted build leaves nothing, and a failed one neither', async () =
 const hasTools = spawnSync('xz', ['--version']).status === 0 && spawnSync('tar', ['--version']).status === 0
 
 test.skipIf(!hasTools)(
-  "the kernel: members of the archive in its package, by their folders, without its drivers' tables",
+  'the recipe kernel takes members of the archive in its package by their folders, without tables of drivers',
   async () => {
     const [root, source] = [temporary.make(), temporary.make()]
     const code = (name: string): string => `/* ${prose(name)} */\nint ${name}(void)\n{\n\treturn 0;\n}\n`
@@ -229,7 +229,7 @@ test.skipIf(!hasTools)(
     expect(manifest.packages[0]?.name).toBe('linux-source-6.18')
     expect(documents(out, 'core.jsonl').map(({ name }) => name)).toEqual(['linux-source-6.18/kernel/fork.c'])
     expect(documents(out, 'arch.jsonl').map(({ name }) => name)).toEqual(['linux-source-6.18/arch/x86/kernel/cpu.c'])
-    // 5 % of 200 drivers by the hash of their names: 10, give or take four standard deviations of 3.1.
+    // The recipe takes 5 % of 200 drivers by the hash of their names: 10, give or take four standard deviations of 3.1.
     const drivers = documents(out, 'drivers.jsonl')
     expect(drivers.length).toBeGreaterThan(0)
     expect(drivers.length).toBeLessThan(23)

@@ -1,6 +1,6 @@
 /**
- * Creates the folder of a corpus from packages: finds or downloads them, builds beside the folder, and moves the result
- * into place at last, so that no kill leaves half a corpus.
+ * Creates the folder of a corpus from packages. It finds or downloads them, builds the corpus beside the folder, and
+ * moves the result into place at last, so that a killed process leaves no half corpus.
  */
 import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
@@ -18,13 +18,13 @@ import { matchesPackage, packagesOf, type Recipe } from './recipe.ts'
 import { packageNotes, recipes } from './recipes.ts'
 
 export interface CorpusOptions {
-  /** The root of a system, or a folder with one subfolder for each extracted package. Default: `/`. */
+  /** The root of a system, or a folder with one subfolder for each extracted package; default: `/`. */
   readonly root?: string
-  /** Download the packages with apt-get instead; they are removed at the end. */
+  /** Whether to download the packages with apt-get instead; they are removed at the end. */
   readonly download?: boolean
   /** Packages to leave out, by their names or as the recipe has them. */
   readonly without?: readonly string[]
-  /** Replace another corpus in the folder. */
+  /** Whether to replace another corpus in the folder. */
   readonly force?: boolean
   readonly onProgress?: (progress: CorpusProgress) => void
   readonly signal?: AbortSignal
@@ -36,12 +36,13 @@ export type CorpusProgress =
 
 export interface CorpusReport {
   readonly folder: string
-  /** Whether the folder had this corpus already, and was left as it is. */
+  /** Whether the folder had this corpus already, and was not changed. */
   readonly isUnchanged: boolean
   readonly manifest: Manifest
 }
 
 /**
+ * @param name name of the recipe
  * @throws UsageError for an unknown recipe or package, and if the folder holds something else
  * @throws RunError if packages are missing, or cannot be downloaded or read
  */
@@ -53,7 +54,7 @@ export async function createCorpus(name: string, out: string, options: CorpusOpt
   const folder = resolve(out)
   const existing = expectReplaceable(out, folder)
   if (existing && !force && !download) {
-    // Known before the work: the same recipe on the same packages gives the same bytes.
+    // The same recipe on the same packages gives the same bytes, so the result is known before the work.
     const found = findPackages(patterns, options.root ?? '/', recipe)
     if (isSame(existing, recipe, without, [...found.values()]) && (await isWhole(folder, existing)))
       return { folder, isUnchanged: true, manifest: existing }
@@ -136,7 +137,7 @@ function leftOut(recipe: Recipe, without: readonly string[]): string[] {
   return patterns.filter((pattern) => chosen.includes(pattern))
 }
 
-/** The corpus that a folder holds; undefined if there is no folder or nothing in it. @throws UsageError */
+/** The manifest of the corpus in a folder; undefined if there is no folder, or an empty one. @throws UsageError */
 function expectReplaceable(out: string, folder: string): Manifest | undefined {
   const stats = statSync(folder, { throwIfNoEntry: false })
   if (!stats) return undefined
@@ -150,7 +151,7 @@ function expectReplaceable(out: string, folder: string): Manifest | undefined {
   return manifest
 }
 
-/** @throws RunError with the command that gets the packages which are missing */
+/** Finds the packages of a recipe. @throws RunError with the command that gets the packages that are missing */
 function findPackages(patterns: readonly string[], root: string, recipe: Recipe): Map<string, Package> {
   if (!existsSync(root))
     throw new UsageError(wording`invalid ${option('root')}: there is no folder ${JSON.stringify(root)}`)
@@ -176,7 +177,7 @@ function findPackages(patterns: readonly string[], root: string, recipe: Recipe)
 const leavingOut = (pattern: string, i: number): Wording =>
   wording`${i > 0 ? ' ' : ''}${option('without', pattern.includes('*') ? `'${pattern}'` : pattern)}`
 
-/** Whether a corpus was made by the same recipe of the same packages. */
+/** Whether a corpus was made by the same recipe from the same packages, whose versions are all known. */
 function isSame(manifest: Manifest, recipe: Recipe, without: readonly string[], found: readonly Package[]): boolean {
   const key = (packages: readonly { readonly name: string; readonly version: string }[]): string =>
     packages.map(({ name, version }) => `${name} ${version}`).join()

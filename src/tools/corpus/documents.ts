@@ -1,4 +1,4 @@
-/** From a file of a package to the text of its documents: decompressed, decoded, without markup. */
+/** Reads the documents in a file of a package: decompressed, decoded, and without markup. */
 import { readFileSync } from 'node:fs'
 import { gunzipSync } from 'node:zlib'
 import { dictionaryTexts } from './clean/dictionary.ts'
@@ -10,23 +10,23 @@ import type { Markup } from './recipe.ts'
 
 export interface Document {
   readonly name: string
-  /** Normal text (clean/normal.ts), which may be empty; or why there is none. */
+  /** Normal text (clean/normal.ts), which may be empty, or the problem that makes it unusable. */
   readonly text: string | { readonly problem: Unusable }
 }
 
 export type Unusable = 'binary' | 'encoding' | 'damaged'
 
 export interface FileDocuments {
-  /** In order. Those of a large file are made one by one. */
+  /** Documents in the order of the file. The entries of a dictionary are made one by one. */
   readonly documents: Iterable<Document>
   /** Bytes of the file, decompressed. */
   readonly bytes: number
 }
 
-/** The name of the document in a file: without the ending of its compression. */
+/** The name of the document in a file, which is the file's name without the ending of a compression. */
 export const documentName = (file: string): string => file.replace(/\.(gz|dz)$/, '')
 
-/** Reads a file. */
+/** Reads the documents of a file. @param name path of the file in its package */
 export function fileDocuments(path: string, name: string, markup: Markup): FileDocuments {
   const raw = readFileSync(path)
   const base = documentName(name)
@@ -43,7 +43,7 @@ export function fileDocuments(path: string, name: string, markup: Markup): FileD
     }
   const bytes = content.length
   if (content.includes(0)) return unusable('binary', bytes)
-  // A dictionary has thousands of entries: a damaged one does not make the others unusable.
+  // A dictionary has thousands of entries, so a damaged entry does not make the others unusable.
   if (markup === 'dictionary') return { documents: entries(new TextDecoder().decode(content), base), bytes }
   const source = decoded(content)
   if (source === undefined) return unusable('encoding', bytes)
@@ -68,10 +68,10 @@ function plain(source: string, markup: Exclude<Markup, 'dictionary'>): string {
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
-/** Declarations of HTML, Emacs and POD, in the first bytes of a file. */
+/** Declarations of an encoding in HTML, Emacs and POD, in the first bytes of a file. */
 const declared = /charset=["']?([\w-]+)|-\*-.*?coding:\s*([\w-]+)|^=encoding\s+([\w-]+)/m
 
-/** Text in UTF-8, or in the encoding that the file declares; undefined if it is neither. */
+/** Decodes text in UTF-8, or in the encoding that the file declares; undefined if the text is in neither. */
 function decoded(content: Uint8Array): string | undefined {
   try {
     return utf8.decode(content)

@@ -1,4 +1,4 @@
-/** A JSONL file of a corpus while it is written. */
+/** A JSONL file of a corpus, while it is written. */
 import { createHash } from 'node:crypto'
 import { closeSync, fsyncSync, mkdirSync, openSync, writeSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -23,7 +23,7 @@ export class DomainFile {
     this.handle = openSync(this.path, 'wx')
   }
 
-  /** @param bytes Of its text. */
+  /** @param bytes bytes of the document's text */
   write(document: { readonly text: string; readonly name: string; readonly package: string }, bytes: number): void {
     const line = `${JSON.stringify(document)}\n`
     this.lines.push(line)

@@ -1,4 +1,6 @@
-/** Packages from the archive of Debian, for one build: fetched and extracted, not installed, without root. */
+/**
+ * Gets packages from the archive of Debian for one build. They are extracted but not installed, so it needs no root.
+ */
 import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { option, RunError, wording } from '../../core/errors.ts'

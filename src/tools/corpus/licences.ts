@@ -1,6 +1,6 @@
-/** Names of the licences in a copyright file of Debian. */
+/** Finds the names of the licences in a copyright file of Debian. */
 
-/** Phrases by which the licences of a copyright file in free form are known. */
+/** Phrases that identify the licences of a copyright file in free form. */
 const phrases: readonly (readonly [RegExp, string])[] = [
   [/GNU Free Documentation License|GNU FDL/i, 'GFDL'],
   [/(?:Lesser|Library) General Public License/i, 'LGPL'],
@@ -14,7 +14,10 @@ const phrases: readonly (readonly [RegExp, string])[] = [
   [/public domain/i, 'public-domain'],
 ]
 
-/** The licences in a copyright file, in the order of their first mention; none if there are no known words in it. */
+/**
+ * The licences in a copyright file, each once: from its fields if it has the machine-readable format, otherwise by the
+ * phrases in its text. Empty if it has no known phrase.
+ */
 export function licencesOf(copyright: string): string[] {
   // https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
   if (/^Format:/im.test(copyright)) {

@@ -1,6 +1,6 @@
 /**
- * What a corpus is made of: a file of JSON in its folder, and the same for people. The names of both begin with a dot,
- * so that a training on the folder does not read them.
+ * The manifest of a corpus lists its files, packages and licences: as JSON in the folder of the corpus, and as a
+ * summary for people. The names of both files begin with a dot, so that a training on the folder does not read them.
  */
 import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -12,7 +12,7 @@ export const summaryFile = '.summary.txt'
 /** Folder with the copyright file of each package. */
 export const copyrightFolder = '.copyright'
 
-/** Why documents are left out. */
+/** Reasons why documents are left out. */
 export const dropReasons = ['short', 'duplicate', 'copied', 'binary', 'encoding', 'damaged'] as const
 export type DropReason = (typeof dropReasons)[number]
 
@@ -22,13 +22,13 @@ export interface PackageRecord {
   readonly licences: readonly string[]
   documents: number
   readonly bytes: {
-    /** Bytes of its files as they are, decompressed. */
+    /** Bytes of the package's files, decompressed. */
     files: number
-    /** Of the text without markup. */
+    /** Bytes of the text without markup. */
     cleaned: number
-    /** Of the text in the corpus. */
+    /** Bytes of the text in the corpus. */
     kept: number
-    /** Of paragraphs that are left out of documents because many have them. */
+    /** Bytes of paragraphs that are left out of documents because many documents have them. */
     repeated: number
   }
   readonly dropped: Record<DropReason, number>
@@ -38,7 +38,7 @@ export interface DomainRecord {
   readonly name: string
   readonly file: string
   readonly documents: number
-  /** Bytes of its text. */
+  /** Bytes of the text in the file. */
   readonly bytes: number
   /** Hash of the file. */
   readonly sha256: string
@@ -68,7 +68,7 @@ export function readManifest(folder: string): Manifest | undefined {
   }
 }
 
-/** Whether the files of a corpus are those of its manifest. */
+/** Whether the files of a corpus are there as its manifest lists them. */
 export async function isWhole(folder: string, { domains }: Manifest): Promise<boolean> {
   for (const { file, sha256 } of domains) {
     const path = join(folder, file)
@@ -77,7 +77,7 @@ export async function isWhole(folder: string, { domains }: Manifest): Promise<bo
   return true
 }
 
-/** A page for people: packages, licences, sizes, what is left out. */
+/** A summary for people: packages, licences, sizes, and the text that is left out. */
 export function summaryText(manifest: Manifest): string {
   const { recipe, recipeVersion, without, documents, bytes: size, sha256, domains, packages } = manifest
   const lines = [
@@ -115,7 +115,7 @@ const dropWords: Readonly<Record<DropReason, string>> = {
   damaged: 'damaged files',
 }
 
-/** At most six licences by name. */
+/** The licences of a package, at most six of them by name. */
 const licenceText = (licences: readonly string[]): string =>
   licences.length === 0
     ? 'see its copyright file'

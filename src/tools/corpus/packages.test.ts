@@ -8,7 +8,7 @@ import { extractedPackage, installedPackages, writeFiles } from './testing/packa
 const temporary = temporaryFolder()
 const all = (): boolean => true
 
-test('of a system, the files that the database of dpkg lists for a package, in order and without links', () => {
+test('an installed package has the files that the database of dpkg lists, in order and without links', () => {
   const root = temporary.make()
   installedPackages(root, {
     'git-doc': { 'usr/share/doc/git-doc/b.txt': 'b', 'usr/share/doc/git-doc/a.txt': 'a' },
@@ -24,7 +24,7 @@ test('of a system, the files that the database of dpkg lists for a package, in o
   expect(new Packages(root).find('python*-doc')).toBeUndefined()
 })
 
-test('a package that was removed, of which only settings are left, is not there', () => {
+test('a removed package is not found, even if its settings are left', () => {
   const root = temporary.make()
   installedPackages(root, { 'git-doc': {} })
   writeFiles(root, { 'var/lib/dpkg/status': 'Package: git-doc\nStatus: deinstall ok config-files\nVersion: 2\n' })
@@ -40,7 +40,7 @@ test('files that the database lists and the disk lacks are an error only if they
   expect(() => found?.files(all)).toThrow(/package git-doc: 1 of its files are missing.*Use download,/s)
 })
 
-test('of extracted packages, the newest version, with the version in its control file or its changelog', () => {
+test('the newest extracted package is found, with the version in its control file or its changelog', () => {
   const root = temporary.make()
   extractedPackage(root, 'linux-source-6.9', { 'usr/src/a': '' })
   extractedPackage(root, 'linux-source-6.18', { 'usr/src/b': '' }, '6.18.2-1')

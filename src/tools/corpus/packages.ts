@@ -1,4 +1,6 @@
-/** Finds packages of Debian: installed ones by the database of dpkg, extracted ones (`dpkg -x`) by their folders. */
+/**
+ * Finds packages of Debian: installed packages by the database of dpkg, extracted ones (`dpkg -x`) by their folders.
+ */
 import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { gunzipSync } from 'node:zlib'
@@ -13,23 +15,26 @@ export interface PackageFile {
 }
 
 export interface Package {
-  /** Its name in the recipe. */
+  /** Name of the package in the recipe. */
   readonly pattern: string
   readonly name: string
-  /** Version of the package; empty if nothing in it says so. */
+  /** Version of the package; empty if the package does not state it. */
   readonly version: string
-  /** Names of licences in its copyright file. */
+  /** Names of the licences in the package's copyright file. */
   readonly licences: readonly string[]
-  /** Path of its copyright file, if it has one. */
+  /** Path of the package's copyright file, if it has one. */
   readonly copyright: string | undefined
   /**
-   * Its regular files of these names, in order. Links are left out.
+   * The regular files of the package whose names are wanted, in order of their names. Links are left out.
    * @throws RunError if one of them is missing on the disk
    */
   files(isWanted: (name: string) => boolean): readonly PackageFile[]
 }
 
-/** The packages of a system by its root, or those in a folder with one subfolder for each: `dpkg -x X.deb FOLDER/X`. */
+/**
+ * The packages below a root. The root belongs to a system, or is a folder with one subfolder for each package,
+ * extracted with `dpkg -x X.deb FOLDER/X`.
+ */
 export class Packages {
   private readonly root: string
   private readonly versions: ReadonlyMap<string, string> | undefined
@@ -40,7 +45,7 @@ export class Packages {
     this.versions = existsSync(status) ? installedVersions(readFileSync(status, 'utf8')) : undefined
   }
 
-  /** The newest package that a name matches, which may have `*` in place of a version. */
+  /** The newest package that matches a name, which may have `*` in place of a version. */
   find(pattern: string): Package | undefined {
     const names = this.versions
       ? this.versions.keys()
@@ -69,7 +74,7 @@ export class Packages {
     }
   }
 
-  /** The folder of its copyright file and changelog, which may be a link: `manpages-dev -> manpages`. */
+  /** The folder of a package's copyright file and changelog. It may be a link, such as `manpages-dev -> manpages`. */
   private documents(base: string, name: string): string | undefined {
     const folder = 'usr/share/doc'
     const own = join(base, folder, name)
@@ -139,7 +144,7 @@ function controlVersion(folder: string): string | undefined {
   return existsSync(path) ? /^Version: (.*)$/m.exec(readFileSync(path, 'utf8'))?.[1] : undefined
 }
 
-/** The version in the first line of a changelog: `git (1:2.47.3-0+deb13u1) trixie; urgency=medium`. */
+/** The version in the first line of a changelog, such as `git (1:2.47.3-0+deb13u1) trixie; urgency=medium`. */
 function changelogVersion(folder: string): string | undefined {
   for (const name of ['changelog.Debian.gz', 'changelog.gz', 'changelog.Debian', 'changelog']) {
     const path = join(folder, name)

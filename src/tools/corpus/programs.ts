@@ -1,4 +1,4 @@
-/** Programs of the system that unpack and fetch packages. */
+/** Runs programs of the system that unpack and fetch packages. */
 import { spawn } from 'node:child_process'
 import { RunError, type Wording, wording } from '../../core/errors.ts'
 import { childEnvironment } from '../../node/system/child-environment.ts'
@@ -6,8 +6,8 @@ import { errorCode } from '../../node/system/disk.ts'
 
 /**
  * Runs a program to its end and returns what it printed on standard output.
- * @param missing What to do if there is no such program.
- * @throws RunError with its last error if it fails
+ * @param missing advice if the program is not installed
+ * @throws RunError with the last error of the program if it fails
  */
 export async function runProgram(
   [program = '', ...args]: readonly string[],
@@ -45,7 +45,7 @@ export async function runProgram(
   })
 }
 
-/** The last line that says what failed; tar only adds that it is exiting. */
+/** The last line about the failure itself; after it, tar adds that it is exiting. */
 const lastLine = (text: string): string =>
   text
     .trim()
@@ -53,8 +53,8 @@ const lastLine = (text: string): string =>
     .findLast((line) => !/^tar: (Exiting|Error is not recoverable)/.test(line)) ?? ''
 
 /**
- * Unpacks members of a tar archive that xz compressed.
- * @param members Patterns of GNU tar; its folder at the top is stripped.
+ * Unpacks members of a tar archive that is compressed with xz. The archive's folder at the top is stripped.
+ * @param members members as patterns of GNU tar
  */
 export async function unpackArchive(
   archive: string,

@@ -1,34 +1,37 @@
 /** The form of a recipe: which documents of which packages belong to a corpus. The recipes are in recipes.ts. */
 
-/** How the text of a file is marked up. `dictionary`: a database of dictd, many short entries in one file. */
+/** Markup of a file. A `dictionary` is a database of dictd: many short entries in one file. */
 export type Markup = 'html' | 'text' | 'man' | 'pod' | 'dictionary'
 
 /** Documents of one package that go into one file of the corpus. */
 export interface Part {
-  /** Name of the package; `*` is a version, and the newest one that is there is read. */
+  /** Name of the package. `*` stands for a version, of which the newest that is there is read. */
   readonly package: string
-  /** Files of the package (in its archive, if it has one) that are documents, by their paths without a leading slash. */
+  /**
+   * Files of the package (in its archive, if it has one) that are documents, by their paths without a leading slash.
+   */
   readonly files: RegExp
   readonly except?: RegExp
   readonly markup: Markup
-  /** Code repeats short paragraphs by its nature, so only longer ones are left out as repetitions. */
+  /** Whether the documents are code. Code repeats short paragraphs, so only longer ones are left out as repetitions. */
   readonly isCode?: true
-  /** The file of the corpus, without its ending. */
+  /** Name of the file of the corpus, without its ending. */
   readonly domain: string
-  /** Which share of the documents is taken, from 0 to 1: those whose names have a small hash. All by default. */
+  /** Share of the documents that is taken, from 0 to 1, by hashes of their names; default: all of them. */
   readonly share?: number
-  /** A tar archive in the package that holds the files, and which of its members are unpacked (patterns of GNU tar). */
+  /** A tar archive in the package that holds the files. */
   readonly archive?: Archive
 }
 
 export interface Archive {
   readonly file: RegExp
+  /** Members that are unpacked, as patterns of GNU tar. */
   readonly members: readonly string[]
 }
 
 export interface Recipe {
   readonly name: string
-  /** Counts up when the same packages give another text: other parts, or another way to clean them. */
+  /** Number that is increased when the same packages give another text, by other parts or another way to clean them. */
   readonly version: number
   readonly about: string
   readonly parts: readonly Part[]
@@ -36,7 +39,7 @@ export interface Recipe {
 
 /** A package as recipes.ts lists it. */
 export interface PackageNote {
-  /** Its name in Debian 13, where the recipe has `*`. */
+  /** Name of the package in Debian 13, if the recipe has `*` in it. */
   readonly known?: string
   readonly licence: string
 }
@@ -49,7 +52,7 @@ export function matchesPackage(pattern: string, name: string): boolean {
   return name === pattern || versionIn(pattern, name) !== undefined
 }
 
-/** Numbers at the place of the `*`: [6, 12] of `linux-source-6.12`. Undefined if the name is another. */
+/** Version at the place of the `*`, such as [6, 12] in `linux-source-6.12`; undefined if the name does not match. */
 function versionIn(pattern: string, name: string): number[] | undefined {
   const [before = '', after] = pattern.split('*')
   if (after === undefined) return name === pattern ? [] : undefined
@@ -58,7 +61,7 @@ function versionIn(pattern: string, name: string): number[] | undefined {
   return /^\d+(\.\d+)*$/.test(middle) ? middle.split('.').map(Number) : undefined
 }
 
-/** The newest of the names that a pattern matches. */
+/** The name with the newest version among the names that a pattern matches. */
 export function newestMatch(pattern: string, names: Iterable<string>): string | undefined {
   let best: { name: string; version: number[] } | undefined
   for (const name of names) {

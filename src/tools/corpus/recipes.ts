@@ -76,7 +76,7 @@ const manPart = (domain: string, name: string): Part => ({
   domain,
 })
 
-/** Pages of Sphinx without documents of their own. */
+/** Pages that Sphinx generates, such as indexes and search, which are no documents. */
 const sphinxExtras =
   /\/(genindex|py-modindex|search|searchindex|contents|modindex)[^/]*\.html$|\/_(modules|sources|static|images|downloads)\//
 
@@ -175,11 +175,11 @@ const kernel: readonly Part[] = [
   code('net', ['net']),
   code('include', ['include'], { except: /^include\/dt-bindings\// }),
   code('arch', ['arch/x86', 'arch/arm64', 'arch/riscv']),
-  // The headers of AMD's GPUs are half of all drivers: tables of registers.
+  // The headers of AMD's GPUs, which are tables of registers, are half of the text of all drivers.
   code('drivers', ['drivers'], { except: /^drivers\/gpu\/drm\/amd\/include\//, share: 0.05 }),
 ]
 
-/** Packages of translated manual pages by language; `-dev` has the sections 2 and 3. */
+/** Packages of translated manual pages, by language. Packages ending in `-dev` have the sections 2 and 3. */
 const manualPages: Readonly<Record<string, readonly string[]>> = {
   de: ['manpages-de', 'manpages-de-dev'],
   fr: ['manpages-fr', 'manpages-fr-dev'],
@@ -202,7 +202,7 @@ const manualPages: Readonly<Record<string, readonly string[]>> = {
   vi: ['manpages-vi'],
 }
 
-/** Languages of the Debian handbook whose folder is not the language alone. */
+/** Folders of the Debian handbook, by language. */
 const handbook: Readonly<Record<string, string>> = {
   en: 'en-US',
   de: 'de-DE',
@@ -228,7 +228,7 @@ const handbook: Readonly<Record<string, string>> = {
   ca: 'ca-ES',
 }
 
-// English comes first: what a translation leaves in English is then a copy.
+// English comes first, so that text that a translation leaves in English is left out as a copy.
 const languages: readonly Part[] = [...new Set([...Object.keys(handbook), ...Object.keys(manualPages)])].flatMap(
   (language) => [
     ...(handbook[language] === undefined
@@ -246,7 +246,7 @@ const languages: readonly Part[] = [...new Set([...Object.keys(handbook), ...Obj
   ],
 )
 
-/** A share of the documents of a recipe, in a folder of their own. */
+/** Parts that take a share of the documents of a recipe, into a folder of their own. */
 const shareOf = (name: string, parts: readonly Part[], share: number): Part[] =>
   parts.map((part) => ({ ...part, domain: `${name}/${part.domain}`, share: (part.share ?? 1) * share }))
 

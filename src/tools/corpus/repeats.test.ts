@@ -5,18 +5,18 @@ const paragraph = (name: string): string =>
   `${name}: a paragraph that is long enough to be compared with those of other documents, about ${name}.`
 const text = (...names: string[]): string => names.map((name) => `${paragraph(name)}\n`).join('\n')
 
-test('a document that was there is a duplicate; one that is mostly an earlier one is a copy', () => {
+test('a document that occurred before is a duplicate; a document that is mostly in earlier ones is a copy', () => {
   const repeats = new Repeats()
   expect(repeats.distinct(text('a', 'b', 'c'), 80)).toEqual({ text: text('a', 'b', 'c'), isCut: false })
   expect(repeats.distinct(text('a', 'b', 'c'), 80)).toEqual({ reason: 'duplicate' })
   expect(repeats.distinct(text('x', 'a', 'b'), 80)).toEqual({ reason: 'copied' })
-  // White space and punctuation do not make a paragraph another one.
+  // Other white space and punctuation do not make another paragraph.
   expect(repeats.distinct(text('a', 'b').replaceAll(' ', '\n  * '), 80)).toEqual({ reason: 'copied' })
   // Paragraphs of a document that is left out are not known.
   expect(repeats.distinct(text('x', 'y'), 80).text).toBe(text('x', 'y'))
 })
 
-test('a paragraph stays in its first four documents, and those after them keep the rest', () => {
+test('a paragraph stays in its first four documents, and later documents keep their other paragraphs', () => {
   const repeats = new Repeats()
   const results = ['a', 'b', 'c', 'd', 'e', 'f'].map((name) =>
     repeats.distinct(text('shared', `${name}1`, `${name}2`), 80),
@@ -26,7 +26,7 @@ test('a paragraph stays in its first four documents, and those after them keep t
   expect(results[4]?.text).toBe(text('e1', 'e2'))
 })
 
-test('a short paragraph stays in all documents, and one that a document repeats counts once', () => {
+test('a short paragraph stays in all documents, and a paragraph that a document repeats counts once', () => {
   const repeats = new Repeats()
   const short = 'int main(void) { return initialise(argument, 0); }\n'
   for (const name of ['a', 'b', 'c', 'd', 'e', 'f']) {
@@ -38,7 +38,7 @@ test('a short paragraph stays in all documents, and one that a document repeats 
   expect(other.distinct(text('a', 'b', 'c'), 80)).toMatchObject({ isCut: false })
 })
 
-test('the borders of a comment part its paragraphs: a licence goes, the code after it stays', () => {
+test('the borders of a comment separate paragraphs: a licence goes, the code after it stays', () => {
   const repeats = new Repeats()
   const licence = ` * ${paragraph('This program is free software')}\n`
   const file = (name: string): string =>

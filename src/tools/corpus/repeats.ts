@@ -1,23 +1,23 @@
 /**
- * Text that was there before: whole documents, documents most of whose paragraphs an earlier one had, and paragraphs
- * that many documents share, such as licence headers and notices. All decisions look only at earlier documents, so one
- * pass in a fixed order gives the same result on every machine.
+ * Finds text that occurred before: whole documents, documents most of whose paragraphs were in earlier documents, and
+ * paragraphs that many documents share, such as licence headers and notices. All decisions look only at earlier
+ * documents, so one pass in a fixed order gives the same result on every machine.
  */
 import { createHash } from 'node:crypto'
 
-/** A paragraph that this many documents have had already is left out of the next ones. */
+/** A paragraph that this many documents had already is left out of later documents. */
 const MAX_COPIES = 4
 
-/** A document whose paragraphs are known to this share is a copy of others. */
+/** A document is a copy of others if more than this share of its paragraphs, by length, is known. */
 const COPIED_SHARE = 0.5
 
 /** Paragraphs shorter than this (in characters) do not make a document a copy. */
 const COMPARED_LENGTH = 40
 
-/** Two rows of counters of 8 bits: 64 MiB. */
+/** Number of counters of 8 bits in each of two rows, which together take 64 MiB. */
 const COUNTERS = 1 << 25
 
-/** What is new in a document, or why it is left out. */
+/** The text of a document that is new, or the reason why the document is left out. */
 export type Distinct =
   | {
       /** The text without repeated paragraphs. */
@@ -29,10 +29,10 @@ export type Distinct =
 
 export class Repeats {
   private readonly documents = new Set<string>()
-  /** A count-min sketch: the smaller one of a paragraph's two counters is at least the count of its documents. */
+  /** A count-min sketch: the smaller of a paragraph's two counters is at least the number of documents that have it. */
   private readonly rows = [new Uint8Array(COUNTERS), new Uint8Array(COUNTERS)] as const
 
-  /** @param shortest Length of the shortest paragraph, in characters, that is left out where many documents have it. */
+  /** @param shortest length in characters of the shortest paragraph that is left out if many documents have it */
   distinct(text: string, shortest: number): Distinct {
     const id = createHash('sha256').update(text).digest('base64').slice(0, 24)
     if (this.documents.has(id)) return { reason: 'duplicate' }
@@ -70,11 +70,11 @@ export class Repeats {
 
 interface Block {
   readonly text: string
-  /** What follows it: lines without letters and digits, such as blank ones and the borders of comments. */
+  /** Lines after the text without letters and digits, such as blank lines and borders of comments. */
   readonly gap: string
 }
 
-/** Lines with letters or digits, together with the lines without any that follow them. */
+/** Splits text into paragraphs: lines with letters or digits, and the lines without them that follow. */
 function paragraphs(text: string): Block[] {
   const blocks: { text: string; gap: string }[] = []
   for (const line of text.split(/(?<=\n)/)) {
@@ -87,7 +87,7 @@ function paragraphs(text: string): Block[] {
   return blocks
 }
 
-/** Where the counters of a paragraph are: FNV-1a with two offsets. */
+/** Positions of a paragraph's counters, by two hashes like FNV-1a. */
 function places(key: string): readonly [number, number] {
   let a = 0x811c9dc5
   let b = 0x9747b28c

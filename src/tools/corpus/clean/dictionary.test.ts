@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { dictionaryTexts } from './dictionary.ts'
 
-test('documents of whole entries, without braces, which give the dictionary again', () => {
+test('documents have whole entries without braces, and together give the dictionary again', () => {
   const entry = (i: number): string =>
     `word${i} \\word\\ n.\n   1. a meaning of {word} ${'x '.repeat(50)}\n\n   [1913 Webster]\n\n`
   const source = Array.from({ length: 300 }, (_, i) => entry(i)).join('')

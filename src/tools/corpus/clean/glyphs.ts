@@ -17,7 +17,7 @@ const words = table.split(' ')
 const glyphs = new Map<string, string>()
 for (let i = 0; i + 1 < words.length; i += 2) glyphs.set(words[i] as string, words[i + 1] as string)
 
-/** The character of a name, such as `bu` or `u00E9`; an empty text for an unknown one. */
+/** The character of a name, such as `bu` or `u00E9`; an empty text for an unknown name. */
 export function glyph(name: string): string {
   const known = glyphs.get(name)
   if (known !== undefined) return known

@@ -1,6 +1,6 @@
 /**
- * HTML as plain text. Pages of documentation are an article between menus: the article stays, with its headings, lists
- * and blocks of code on lines of their own; menus, scripts and links to other pages do not.
+ * Turns HTML into plain text. A page of documentation is an article between menus. The article stays, with its
+ * headings, lists and blocks of code on lines of their own; menus, scripts and links to other pages do not.
  */
 import { Parser } from 'htmlparser2'
 import { LineWriter } from './line-writer.ts'
@@ -29,12 +29,12 @@ const droppedNames = new Set(
 
 const droppedRoles = new Set(['navigation', 'search', 'banner', 'contentinfo'])
 
-/** Ids of the article, where it is not `<main>`. */
+/** Ids that pages give to the article if it is not `<main>`. */
 const mainIds = new Set(['main-content', 'content', 'page-content', 'apicontent', 'DisplayArea'])
 
 const voidTags = new Set('area base br col embed hr img input link meta source track wbr'.split(' '))
 
-/** Elements on lines of their own, and whether blank lines surround them. */
+/** Line breaks around elements that are on lines of their own: 2 if blank lines surround them. */
 const blocks: Readonly<Record<string, 1 | 2>> = Object.fromEntries([
   ...'p pre h1 h2 h3 h4 h5 h6 table ul ol dl blockquote section article figure header main hr'
     .split(' ')
@@ -44,7 +44,7 @@ const blocks: Readonly<Record<string, 1 | 2>> = Object.fromEntries([
     .map((tag) => [tag, 1] as const),
 ])
 
-/** The article of a page. An empty text if there is none. */
+/** The text of the article of a page, or of the whole page if no element is known as the article. */
 export function htmlText(html: string): string {
   const whole = new LineWriter()
   const main = new LineWriter()
@@ -53,7 +53,7 @@ export function htmlText(html: string): string {
   let dropped = 0
   let inMain = 0
   let pre = 0
-  /** Numbers of the items of the lists that are open; NaN for bullets. */
+  /** Number of the next item in each open list; NaN for bullets. */
   const lists: number[] = []
   const each = (act: (writer: LineWriter) => void): void => {
     act(whole)
@@ -90,7 +90,7 @@ export function htmlText(html: string): string {
           if (tag === 'pre') pre++
           const lines = blocks[tag]
           if (lines) each((writer) => writer.breakLine(lines === 2 && lists.length > 0 && tag !== 'pre' ? 1 : lines))
-          // Sphinx parts a name from its type by a style sheet.
+          // Sphinx separates a name from its type by a style sheet.
           if (attributes.class === 'classifier') each((writer) => writer.words(' : '))
           if (tag === 'ul') lists.push(Number.NaN)
           if (tag === 'ol') lists.push(Number.parseInt(attributes.start ?? '', 10) || 1)
@@ -124,7 +124,7 @@ export function htmlText(html: string): string {
 function isDropped(tag: string, { class: classes, id, role, hidden, ...others }: Record<string, string>): boolean {
   if (droppedTags.has(tag) || hidden !== undefined || others['aria-hidden'] === 'true') return true
   if (role !== undefined && droppedRoles.has(role)) return true
-  // A page may give any class to its body.
+  // Classes of the body are ignored, since a page may give it any class.
   if (tag === 'body' || tag === 'html') return false
   return (
     (id !== undefined && droppedNames.has(id)) ||

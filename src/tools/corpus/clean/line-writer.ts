@@ -1,31 +1,31 @@
-/** Plain text in the making: words that flow, lines that break, and blocks that are kept as they are. */
+/** Writes plain text from words that flow, lines that break, and blocks that are kept as they are. */
 
 export class LineWriter {
   private readonly parts: string[] = []
   private started = false
-  /** Line breaks before the next text. */
+  /** Number of line breaks before the next text. */
   private breaks = 0
   private space = false
   private pending = ''
 
-  /** The next text begins a new line; after two, with a blank line before it. Nothing before the first text. */
+  /** Begins a new line with the next text; 2 puts a blank line before it. Before the first text, it does nothing. */
   breakLine(lines: 1 | 2): void {
     this.breaks = Math.max(this.breaks, lines)
     this.space = false
   }
 
-  /** The next text begins with this, such as the bullet of a list, whatever breaks come in between. */
+  /** Puts a text, such as the bullet of a list, before the next text, whatever breaks come in between. */
   prefix(text: string): void {
     this.pending = text
   }
 
-  /** Two spaces, if the line has begun: between the cells of a table. */
+  /** Adds the two spaces between the cells of a table, if the line has begun. */
   gap(): void {
     if (this.breaks === 0 && this.started) this.parts.push('  ')
     this.space = false
   }
 
-  /** Text in which white space is a place between words. A no-break space is a character. */
+  /** Adds text in which any white space separates words. A no-break space is a character. */
   words(text: string): void {
     for (const piece of text.split(/([ \t\n\r\f]+)/)) {
       if (piece === '') continue
@@ -37,7 +37,7 @@ export class LineWriter {
     }
   }
 
-  /** Text in which every space and line break counts. */
+  /** Adds text in which every space and line break counts. */
   verbatim(text: string): void {
     let lines = text.replace(/\r\n?/g, '\n')
     if (this.breaks > 0 || !this.started) lines = lines.replace(/^\n/, '')

@@ -4,7 +4,7 @@ import { normalText } from './normal.ts'
 
 const text = (...lines: string[]): string => normalText(manText(lines.join('\n')))
 
-test('a page of the man macros: headings, filled paragraphs, tags above their text, code as it is', () => {
+test('a page in man macros becomes headings, filled paragraphs, tags above their text, and code as it is', () => {
   expect(
     text(
       '.\\" A comment',
@@ -34,7 +34,7 @@ test('a page of the man macros: headings, filled paragraphs, tags above their te
   )
 })
 
-test('escapes: characters by name, fonts, sizes, strings and motions', () => {
+test('escapes are resolved: characters by name, fonts, sizes, strings and motions', () => {
   const line =
     "na\\[:i]ve \\(co 2025, \\s-2small\\s+2, \\f(CWcode\\fR, \\[u00E9], 1\\(mu2, \\*(Tm a\\&b\\|c\\h'1n'd \\\\- e\\ f"
   expect(text('.SH A', line)).toBe('A\n\nnaïve © 2025, small, code, é, 1×2, ™ abcd \\- e f\n')
@@ -95,7 +95,7 @@ test('a page that only names another has no text', () => {
   expect(text('.so man1/ls.1')).toBe('')
 })
 
-test('a page of the mdoc macros: names, flags, arguments, enclosures, lists and displays', () => {
+test('a page in mdoc macros becomes text: names, flags, arguments, enclosures, lists and displays', () => {
   expect(
     text(
       '.Dd May 1, 2024',

@@ -1,10 +1,11 @@
-/** Manual pages as plain text: groff_man(7), with tables of tbl(1). Pages in mdoc are mdoc.ts's. */
+/** Turns manual pages, groff_man(7) with tables of tbl(1), into plain text. mdoc.ts does this for pages in mdoc. */
 import { LineWriter } from './line-writer.ts'
 import { mdocText } from './mdoc.ts'
 import { Roff } from './roff.ts'
 
-/** Macros with an argument in one font or two in turn; the text is their arguments. */
+/** Macros whose arguments are in two fonts by turns. Their text is the arguments without spaces between them. */
 const alternating = new Set(['BR', 'RB', 'BI', 'IB', 'IR', 'RI'])
+/** Macros whose arguments are in one font. Their text is the arguments with spaces between them. */
 const fonts = new Set(['B', 'I', 'SM', 'SB', 'R'])
 
 const known = new Set(
@@ -13,7 +14,7 @@ const known = new Set(
   ),
 )
 
-/** The text of a manual page; an empty text for a page that only refers to another. */
+/** The text of a manual page, which is empty for a page that only refers to another. */
 export function manText(source: string): string {
   const text = source.replace(/\r\n?/g, '\n')
   if (/^[.'][ \t]*so[ \t]/m.test(text) && !/^[.'][ \t]*(SH|Sh)\b/m.test(text)) return ''
@@ -24,7 +25,7 @@ function macroText(source: string): string {
   const roff = new Roff(known)
   const out = new LineWriter()
   let filled = true
-  /** The next line is the tag of an indented paragraph. */
+  /** Whether the next line is the tag of an indented paragraph. */
   let tag = false
   let heading = false
   /** Rows of the table that is being read. */
@@ -89,7 +90,7 @@ function macroText(source: string): string {
       tag = true
     } else if (macro === 'IP') {
       out.breakLine(2)
-      // The mark of an item is before its text; a term is above it.
+      // The mark of an item is before its text on the same line; a term is on a line above it.
       if (/^[•*o·+–-]$|^\(?\d+[.)]*$/.test(args[0] ?? ''))
         out.prefix(`${args[0] === '•' || args[0] === '\\(bu' ? '-' : args[0]} `)
       else if (args[0]) {
@@ -121,7 +122,7 @@ function macroText(source: string): string {
   return out.text()
 }
 
-/** Lines of a table without its formats: cells with two spaces between them. */
+/** The rows of a table without its formats. Each row is a line, with two spaces between its cells. */
 function tableRows(lines: readonly string[]): string[] {
   let separator = '\t'
   const rows: string[] = []

@@ -1,11 +1,11 @@
-/** Manual pages in the macros of BSD as plain text: mdoc(7). */
+/** Turns manual pages in the macros of BSD, mdoc(7), into plain text. */
 import { LineWriter } from './line-writer.ts'
 import { Roff } from './roff.ts'
 
 /** Macros whose arguments are plain words in another font. */
 const words = 'Ad Ar Cd Cm Dv Em Er Ev Fa Ft Ic Li Lb Ms No Pa Sx Sy Tn Va Vt An St Lk Xr Nm D1 Dl'.split(' ')
 
-/** What other macros put before and after their arguments; some of those that open and close are on lines apart. */
+/** Texts that macros put before and after their arguments. Some enclosures have one macro to open and one to close. */
 const marks: Readonly<Record<string, string>> = {
   ...{ Ql: '‘|’', Dq: '“|”', Sq: '‘|’', Qq: '"|"', Pq: '(|)', Bq: '[|]', Brq: '{|}', Aq: '<|>', Op: '[|]' },
   ...{ Oo: '[|', Oc: '|]', Po: '(|', Pc: '|)', Bo: '[|', Bc: '|]', Ao: '<|', Ac: '|>', Bro: '{|', Brc: '|}' },
@@ -14,13 +14,13 @@ const marks: Readonly<Record<string, string>> = {
   ...{ Bx: 'BSD |', Fx: 'FreeBSD |', Nx: 'NetBSD |', Ox: 'OpenBSD |', Dx: 'DragonFly |', Bsx: 'BSD/OS |' },
 }
 
-/** Macros that may stand in the arguments of others, and what they put around their own. */
+/** Texts before and after the arguments of macros that may be in the arguments of other macros. */
 const around: Readonly<Record<string, readonly [string, string]>> = Object.fromEntries([
   ...words.map((name) => [name, ['', '']]),
   ...Object.entries(marks).map(([name, mark]) => [name, mark.split('|')]),
 ])
 
-/** Enclosures that reach to the end of the line; the others end where the next macro begins. */
+/** Enclosures that extend to the end of the line. Other macros end where the next macro begins. */
 const wholeLine = new Set('Dq Sq Qq Pq Bq Brq Aq Op Ql'.split(' '))
 
 const structure = new Set('Dd Dt Os Sh Ss Pp Bl El It Bd Ed Dl D1 Bk Ek Rs Re Sm Lp Rv Ex'.split(' '))
@@ -102,7 +102,7 @@ interface Word {
   readonly isQuoted: boolean
 }
 
-/** The words of a line, whose macros put something around those that follow. */
+/** The text of a line of words, in which macros put text around the words that follow them. */
 function phrase(words: readonly Word[], name: string): string {
   let line = ''
   let glued = true
@@ -158,6 +158,6 @@ function enclosed(
   if (macro === 'Lk') return words.length > 1 ? `${words.slice(1).join(' ')} <${words[0]}>` : words.join(' ')
   if (macro === 'Ar' && words.length === 0) return 'file ...'
   if (wholeLine.has(macro)) return `${before}${phrase(inner, name)}${after}`
-  // `Oc` and the like close what an earlier line opened.
+  // Macros like `Oc` close an enclosure that an earlier line opened.
   return `${before}${words.join(' ')}${after}`.trim()
 }

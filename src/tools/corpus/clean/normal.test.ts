@@ -2,13 +2,13 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { normalText } from './normal.ts'
 
-test('one form for each character, and none that is invisible', () => {
+test('normal text has one form of each character, and no invisible characters but joiners', () => {
   expect(normalText('cafe\u0301\u00a0x\u00ady\ufeff\u0007\u200bz\ue000')).toBe('café xyz\n')
   // Joiners belong to words of Persian, Hindi and to emoji.
   expect(normalText('می\u200cخواهم')).toBe('می\u200cخواهم\n')
 })
 
-test('line ends, trailing spaces and blank lines are the same everywhere; indentation stays', () => {
+test('line ends, trailing spaces and blank lines are made uniform; indentation stays', () => {
   expect(normalText('\n\na  \r\n\tb\r\n\n\n\n\n  c \n\n')).toBe('a\n\tb\n\n  c\n')
   expect(normalText(' \n \n')).toBe('')
 })

@@ -1,11 +1,12 @@
-/** What all text goes through after its markup is gone: one form of each character, no control characters, no data. */
+/** The last step of cleaning, for all text: one form of each character, no control characters, no encoded data. */
 
-/** A run of this many characters without a space is not language: it is base64, minified code or a table of bytes. */
+/** A run of this many characters without a space is no language, but base64, minified code or a table of bytes. */
 const MAX_WORD = 300
 
 /**
- * Unicode NFC, `\n` at the ends of lines, and no spaces before it; no control, formatting or private characters except
- * tab and joiners; at most one blank line in a row; without lines that hold encoded data. Ends with a newline.
+ * Normal text is in Unicode NFC and has `\n` at the ends of lines, with no spaces before it. It has no control, format
+ * or private characters except tabs and joiners, at most one blank line in a row, and no lines of encoded data. It ends
+ * with a newline, unless it is empty.
  */
 export function normalText(text: string): string {
   const characters = text
@@ -22,7 +23,10 @@ export function normalText(text: string): string {
   return whole === '' ? '' : `${whole}\n`
 }
 
-/** Control (except tab and line feed), unassigned and private characters, and format characters other than joiners. */
+/**
+ * Control characters except tab and line feed, format characters except joiners, private characters, surrogates and
+ * noncharacters.
+ */
 const invisible = /(?![\t\n\u200c\u200d])[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Noncharacter_Code_Point}]/gu
 
 const encodedData = new RegExp(`[!-~]{${MAX_WORD}}`)

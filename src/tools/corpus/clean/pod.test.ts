@@ -4,7 +4,7 @@ import { podText } from './pod.ts'
 
 const text = (...paragraphs: string[]): string => normalText(podText(paragraphs.join('\n\n')))
 
-test('of a module the documentation stays, in headings, paragraphs, items and code', () => {
+test('the documentation of a module stays, in headings, paragraphs, items and code', () => {
   expect(
     text(
       'package Whale;\nuse strict;',
@@ -29,7 +29,7 @@ test('of a module the documentation stays, in headings, paragraphs, items and co
   )
 })
 
-test('formatting codes give their text: nested, in double brackets, links and characters', () => {
+test('formatting codes become their text: nested codes, double brackets, links and characters', () => {
   expect(text('=pod', 'B<bold I<and italic>>, C<< $a->{b} <=> 1 >>, E<lt>E<eacute>E<0x41>, F<file>X<index>.')).toBe(
     'bold and italic, $a->{b} <=> 1, <éA, file.\n',
   )

@@ -1,7 +1,10 @@
-/** Perl's documentation (POD) as plain text: perlpod(1). Headings, paragraphs, items and code stay; code of Perl goes. */
+/**
+ * Turns Perl's documentation (POD), perlpod(1), into plain text. Headings, paragraphs, items and blocks of code stay;
+ * the program around them goes.
+ */
 import { htmlText } from './html.ts'
 
-/** The text of the POD blocks of a file; all else in the file is a program. */
+/** The text of the POD blocks of a file. Everything else in the file is a program. */
 export function podText(source: string): string {
   const paragraphs: string[] = []
   let inPod = false
@@ -27,14 +30,14 @@ export function podText(source: string): string {
 
 const verbatim = (paragraph: string): string => paragraph.replace(/^\n+/, '')
 
-/** An item that is only a mark begins the paragraph after it, which an empty line must not separate from it. */
+/** The text of an item. An item that is only a mark has no text: the paragraph after it is the item. */
 function item(text: string): string {
   const mark = text.trim()
   if (mark === '' || mark === '*') return ''
   return inline(mark.replace(/^\*\s+/, '- '))
 }
 
-/** Names of characters that are not those of HTML. */
+/** Characters with names that HTML does not have. */
 const names: Readonly<Record<string, string>> = { verbar: '|', sol: '/' }
 
 /** Resolves formatting codes such as `B<bold>`, `C<< a->b >>` and `L<text|page>`, and joins lines. */

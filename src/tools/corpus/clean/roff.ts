@@ -1,10 +1,10 @@
 /**
  * The language below the macros of manual pages: groff(7). Comments, conditions, definitions and escapes are resolved
- * here as for a terminal, so that man.ts and mdoc.ts see lines of text and macros with their arguments.
+ * here, as for a terminal, so that man.ts and mdoc.ts see only lines of text, and macros with their arguments.
  */
 import { glyph } from './glyphs.ts'
 
-/** A line of text, or a macro call with its arguments. Escapes are resolved in text and not yet in arguments. */
+/** A line of text, or a macro call with its arguments. Escapes are resolved in text, but not yet in arguments. */
 export type RoffLine =
   | { readonly text: string; readonly macro?: undefined }
   | { readonly macro: string; readonly args: readonly string[] }
@@ -12,7 +12,7 @@ export type RoffLine =
 /** Longest chain of macros that call each other. */
 const MAX_CALLS = 8
 
-/** Lines of a page, with those of its macros. A page whose macros multiply is cut here. */
+/** Largest number of lines of a page, including the lines of its macros. A page whose macros multiply is cut here. */
 const MAX_LINES = 200_000
 
 /** Reads the lines of a page in order. Strings and macros that the page defines are expanded. */
@@ -37,13 +37,13 @@ export class Roff {
     ['Pi', 'pi'],
   ])
   private readonly macros = new Map<string, readonly string[]>()
-  /** Results of the `.ie` whose `.el` is still to come. */
+  /** Results of each `.ie` whose `.el` is still to come. */
   private readonly conditions: boolean[] = []
   private read = 0
 
   private readonly known: ReadonlySet<string>
 
-  /** @param known Macros that keep their meaning when a page defines them too. */
+  /** @param known macros that keep their meaning even if a page defines them */
   constructor(known: ReadonlySet<string>) {
     this.known = known
   }
@@ -73,7 +73,8 @@ export class Roff {
         if (macro === 'if' || macro === 'ie' || macro === 'el' || macro === 'while') {
           const { isTrue, body } = this.condition(macro, rest)
           if (isTrue) {
-            // Braces only group lines; the ones that stay are removed where they stand.
+            // Braces only group lines. The opening brace is removed here, closing braces with the comments of their
+            // lines.
             line = body.replace(/^\\\{[ \t]*/, '')
             if (line === '' || line === '\\}') break
             continue
@@ -106,7 +107,7 @@ export class Roff {
     }
   }
 
-  /** Conditions as on a terminal that prints: `n` is true, `t` is not; registers are 0. */
+  /** Evaluates a condition as on a terminal that prints: `n` is true, `t` is not, and registers are 0. */
   private condition(macro: string, rest: string): { isTrue: boolean; body: string } {
     if (macro === 'el') return { isTrue: !(this.conditions.pop() ?? true), body: rest }
     const [, not = '', test = '', body = ''] =
@@ -118,7 +119,7 @@ export class Roff {
     return { isTrue, body }
   }
 
-  /** Text without escapes. */
+  /** Resolves the escapes in a text. */
   plain(text: string, depth = 0): string {
     if (!text.includes('\\')) return text
     return text.replace(escapes, (whole, ...groups) => {
@@ -139,7 +140,7 @@ export class Roff {
   }
 }
 
-/** Escapes whose result is one character; all others print nothing. */
+/** Escapes whose result is one character. All other escapes print nothing. */
 const single: Readonly<Record<string, string>> = {
   '\\-': '-',
   '\\e': '\\',
@@ -158,10 +159,10 @@ const escapes = new RegExp(
   [
     String.raw`\\(?<name>\((?!\s)[^\\]{2}|\[[^\]\\]*\]|C'[^']*')`,
     String.raw`\\\*(?<string>\([^\\]{2}|\[[^\]]*\]|[^\\[(])`,
-    // Fonts, sizes, colours, registers: a name in one of three forms.
+    // Fonts, sizes, colours and registers have a name in one of three forms.
     String.raw`\\[fFgkmMnVY][+-]?(?:\(..|\[[^\]]*\]|[^\\[(])`,
     String.raw`\\s[+-]?(?:\([+-]?\d\d|\[[^\]]*\]|'[^']*'|[1-3]\d|\d)`,
-    // Motions, lines and widths, with an argument in quotes.
+    // Motions, lines and widths have an argument in quotes.
     String.raw`\\[ABDHLNRSXZbhlovwx](?:'[^']*'|"[^"]*")`,
     String.raw`\\[\s\S]`,
     String.raw`\\$`,
@@ -169,14 +170,14 @@ const escapes = new RegExp(
   'g',
 )
 
-/** Index of the first line from `start` on that is only this macro; that after the last one if there is none. */
+/** Index of the first line, from `start` on, that is only this macro; the number of lines if there is none. */
 function endOf(lines: readonly string[], start: number, macro: string): number {
   let i = start
   while (i < lines.length && !(/^[.']/.test(lines[i] as string) && (lines[i] as string).slice(1).trim() === macro)) i++
   return i
 }
 
-/** The two texts of a test such as `'a'b'`; undefined for any other. */
+/** The two texts of a test such as `'a'b'`; undefined for any other test. */
 function compared(test: string): [string, string] | undefined {
   const mark = test[0]
   const [middle, last] = [mark === "'" || mark === '"' ? test.indexOf(mark, 1) : -1, test.length - 1]
@@ -185,14 +186,14 @@ function compared(test: string): [string, string] | undefined {
     : undefined
 }
 
-/** A line without its comment; undefined if it was nothing else. */
+/** A line without its comment, and without a closing brace at its end; undefined if the line was only a comment. */
 function withoutComment(line: string): string | undefined {
   if (/^[.'][ \t]*\\["#]/.test(line) || /^'''/.test(line)) return undefined
   const cut = line.replace(/(^|[^\\])((?:\\\\)*)\\["#].*$/, '$1$2')
   return cut === '' && line !== '' ? undefined : cut.replace(/^(.*?)\\\}[ \t]*$/, '$1')
 }
 
-/** Index of the last line of a body that is not carried out. */
+/** Index of the last line of a conditional body that is skipped. */
 function afterBlock(lines: readonly string[], start: number, body: string): number {
   const depthOf = (line: string): number => (line.match(/\\\{/g)?.length ?? 0) - (line.match(/\\\}/g)?.length ?? 0)
   let depth = depthOf(body)
@@ -201,7 +202,7 @@ function afterBlock(lines: readonly string[], start: number, body: string): numb
   return i
 }
 
-/** Arguments at spaces; those in double quotes hold spaces, and `""` in them is a quote. */
+/** Splits arguments at spaces. Arguments in double quotes may have spaces, and `""` in them is a quote. */
 function splitArgs(rest: string): string[] {
   const found = rest.match(/"(?:[^"]|"")*"?|(?:\\ |\\\S|[^ \t\\])+/g) ?? []
   return found.map((arg) => (arg.startsWith('"') ? arg.replace(/^"|"$/g, '').replace(/""/g, '"') : arg))

@@ -1,4 +1,4 @@
-/** Packages made up for tests: extracted ones, and a system with a database of dpkg. */
+/** Packages that are made up for tests: extracted packages, and a system with a database of dpkg. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { packagesOf } from '../recipe.ts'
@@ -38,13 +38,13 @@ export function installedPackages(root: string, packages: Readonly<Record<string
   }
 }
 
-/** The packages of a recipe apart from some, to be left out. */
+/** All packages of a recipe except some, as a list of packages to leave out. */
 export function allBut(recipe: string, kept: readonly string[]): string[] {
   const found = recipes.find(({ name }) => name === recipe)
   return found ? packagesOf(found).filter((name) => !kept.includes(name)) : []
 }
 
-/** Prose of about 350 characters that is different for each name. */
+/** Prose of about 350 characters, which is different for each name. */
 export const prose = (name: string): string =>
   [1, 2, 3]
     .map(
