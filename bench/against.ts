@@ -1,6 +1,7 @@
 /**
- * This build against another one on the same machine: training steps of both in turns, so that a busy moment of the
- * machine affects both. Both train the same steps on the same tokens; the losses after the last step are compared too.
+ * Compares this build with another one on the same machine. Both take turns at training steps, so that a busy moment
+ * of the machine affects both. They train the same steps on the same tokens, and the losses of the last step are
+ * compared too.
  *
  *   git worktree add ../before main && cd ../before && npm ci && npm run build && cd -
  *   npm run build && npx tsx bench/against.ts ../before --preset demo
@@ -33,7 +34,7 @@ interface Side {
   readonly updateMs: number
   readonly mfu: number
   readonly peakMiB: number
-  /** Of the last step. */
+  /** Loss of the last step. */
   readonly loss: number
 }
 
@@ -46,7 +47,7 @@ export interface AgainstRow extends EngineChoice {
   readonly steps: number
   readonly before: Side
   readonly now: Side
-  /** Median over the turns of the other build's median time of a step over this build's; above 1, this is faster. */
+  /** Median over the turns: step time of the other build divided by this build's. Above 1, this build is faster. */
   readonly speedRatio: number
 }
 

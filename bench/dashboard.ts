@@ -1,7 +1,7 @@
 /**
- * The dashboard at sizes beyond normal use: 200 runs with a million lines of metrics, and one run of 48 layers with
- * 128 experts and 10,000 snapshots of their loads. Measures the time to read them, against a program that only parses
- * every line, the memory of server and page, and frame times in Chromium while the page is used.
+ * Measures the dashboard at sizes beyond normal use: 200 runs with a million lines of metrics, and one run of 48
+ * layers with 128 experts and 10,000 snapshots of their loads. It measures the time to read them (beside a program
+ * that only parses every line), the memory of server and page, and frame times in Chromium while the page is used.
  *
  *   npm run build && npx tsx bench/dashboard.ts
  *   npx tsx bench/dashboard.ts --runs 20 --lines 500 --snapshots 200       a short run
@@ -40,7 +40,7 @@ interface Window {
 
 /** Milliseconds between the frames of a page during an interaction. */
 interface Frames {
-  /** The interaction. */
+  /** Name of the interaction. */
   readonly what: string
   readonly frames: number
   readonly median: number
@@ -51,7 +51,7 @@ interface Frames {
 interface Case {
   readonly name: string
   readonly fileBytes: number
-  /** Seconds in which the server reads all files, and in which a loop of JSON.parse over all lines does. */
+  /** Seconds that the server needs to read all files, and that a loop of JSON.parse over all lines needs. */
   readonly readSeconds: number
   readonly parseSeconds: number
   readonly serverBytes: number
@@ -62,7 +62,7 @@ interface Case {
   readonly frames: readonly Frames[]
 }
 
-/** A string, since the compiler of this file would insert helpers that do not exist in the page. */
+/** The code is a string, since the compiler of this file would insert helpers that do not exist in the page. */
 const startRecording = `{
   const recording = window.recording = { on: true, times: [] }
   requestAnimationFrame(function note(time) {
@@ -152,11 +152,11 @@ async function allRead(address: string): Promise<boolean> {
   return progress === null && runs.length > 0 && runs.every(({ reading }) => !reading)
 }
 
-/** The minimum work of any reader of these files that skips no lines. */
+/** Times the minimum work of any reader of these files that skips no lines. */
 async function parseAll(folder: string): Promise<{ seconds: number; size: number }> {
   const names = await readdir(folder, { recursive: true })
   const files = names.filter((name) => name.endsWith('.jsonl')).map((name) => join(folder, name))
-  // Reads everything once before, so that both readers find the files in the page cache.
+  // A first pass puts the files into the page cache, where both readers then find them.
   for (const file of files) for await (const _ of createReadStream(file));
   const start = performance.now()
   let size = 0
@@ -168,7 +168,7 @@ async function parseAll(folder: string): Promise<{ seconds: number; size: number
 }
 
 async function residentBytes(pid: number): Promise<number> {
-  // NaN without /proc.
+  // The result is NaN without /proc.
   const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '')
   return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? Number.NaN) * 1024
 }

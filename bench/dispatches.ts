@@ -1,6 +1,6 @@
 /**
- * Dispatches of a training step on a GPU, counted without one: a step of a preset is planned, bound and recorded as on
- * a WebGPU device, but nothing is compiled or computed.
+ * Counts the dispatches (starts of a GPU kernel) of a training step, without a GPU: a step of a preset is planned,
+ * bound and recorded as on a WebGPU device, but nothing is compiled or computed.
  *
  *     npx tsx bench/dispatches.ts S
  *     npx tsx bench/dispatches.ts S --math f16
@@ -29,7 +29,7 @@ if (math !== 'float32' && math !== 'f16')
 
 Object.assign(globalThis, { GPUBufferUsage: { MAP_READ: 1, COPY_DST: 8 }, GPUMapMode: { READ: 1 } })
 
-/** Of everything that is submitted: names of dispatches, and how many readbacks. */
+/** Everything that a step submits: names of its dispatches, and the numbers of submits and of readbacks. */
 const recorded = { dispatches: [] as string[], submits: 0, readbacks: 0 }
 const pipelines = new Map<string, object>()
 const nothing = () => {}
@@ -45,7 +45,7 @@ const pass = {
   end: nothing,
 }
 
-/** The limits that every device has. */
+/** Stands in for the device of WebGPU. Its 8 storage buffers per shader stage are the limit that every device has. */
 const gpu = {
   limits: { maxBufferSize: 2 ** 32, maxStorageBufferBindingSize: 2 ** 30, maxStorageBuffersPerShaderStage: 8 },
   features: new Set(),
@@ -97,7 +97,7 @@ await trainer.step(1, { tokens, targets: tokens })
 Object.assign(recorded, { dispatches: [], submits: 0, readbacks: 0 })
 await trainer.step(2, { tokens, targets: tokens })
 
-// With micro-batches, the second program runs for all but the first.
+// With micro-batches, the second program runs for all micro-batches but the first.
 const runs = (program: number) => (program === 0 ? 1 : config.train.microBatches - 1)
 const gradient = plans.reduce((sum, { steps }, i) => sum + steps.length * runs(i), 0)
 const total = recorded.dispatches.length

@@ -1,5 +1,5 @@
 /**
- * Training over ranks, measured in ratios: to the wire, to one process, to a prediction, to PyTorch.
+ * Measures training over ranks in ratios: to the rate of the wire, to one process, to a prediction, to PyTorch.
  *
  *   npm run build && npx tsx bench/distributed.ts            all parts, in quick form
  *   npx tsx bench/distributed.ts --only links --turns 10     one part, for longer

@@ -1,6 +1,6 @@
 /**
- * Fits the constants of the planner to the published step times, with all systems and with each one left out, and writes
- * them to src/tools/plan/inputs/fitted.ts. The same rows give the same file.
+ * Fits the constants of the planner to the published step times, with all systems and with each system left out, and
+ * writes them to src/tools/plan/inputs/fitted.ts. The same rows give the same file.
  *
  *     npx tsx bench/fit-planner.ts
  */

@@ -1,6 +1,7 @@
 /**
- * Times generation: Choir alone, with float32 and int8 weights in turns, as shares of the memory bandwidth, or with `--peer pytorch` alternating
- * with PyTorch (the same as `npm run bench -- --peer pytorch --generate`).
+ * Times generation. Alone, Choir takes turns with float32 and int8 weights, and speeds are also shares of the rate that
+ * the memory bandwidth allows; with `--peer pytorch`, Choir alternates with PyTorch (the same as
+ * `npm run bench -- --peer pytorch --generate`).
  *
  *   npx tsx bench/generate.ts --shape M
  *   npx tsx bench/generate.ts --set model.moe.k=2 --prompt 32 --tokens 200

@@ -1,14 +1,15 @@
 /**
- * Speed on a GPU, through npm `webgpu`: matrix products by shape, memory traffic, and training steps, in turns with
- * PyTorch on the same card, if `python3` has it there, and with the CPU engine.
+ * Measures the speed of a GPU through the npm package `webgpu`: matrix products by shape, memory traffic, and training
+ * steps. Products and steps are compared with PyTorch on the same card, if `python3` has it there, and steps also with
+ * the CPU engine.
  *
- *   npm run build && npx tsx bench/gpu.ts                     all of it, float32
+ *   npm run build && npx tsx bench/gpu.ts                     all parts, in float32
  *   npx tsx bench/gpu.ts --math f16
  *   npx tsx bench/gpu.ts --only training --shape L
  *   npx tsx bench/gpu.ts --quick --out FILE                   the smallest sizes, for tests
  *
- * Rows are written one by one to docs/results/gpu-NAME.json, NAME being that of the GPU. A software device computes on
- * the processor; its figures are not a GPU's, and need --out.
+ * Rows are written one by one to docs/results/gpu-NAME.json, where NAME is the name of the GPU. A software device
+ * computes on the processor; its figures are not a GPU's, and need --out.
  */
 import { dirname, resolve } from 'node:path'
 import { Command, Option } from 'commander'
@@ -94,7 +95,7 @@ async function run({ only, shape, math, turns, threads, quick = false, out }: Fl
   if (software) process.stdout.write('  a software device computes on the processor: these are not figures of a GPU\n')
 }
 
-/** The values of a repeatable option; undefined if it is not given. @throws UsageError for one that is not in `all` */
+/** The values of a repeatable option; undefined if it is not given. @throws UsageError for a value outside `all` */
 function choicesOf<Name extends string>(
   option: string,
   given: readonly string[] | undefined,
@@ -107,7 +108,7 @@ function choicesOf<Name extends string>(
   })
 }
 
-/** @throws UsageError if figures of a software device would be stored with those of GPUs */
+/** @throws UsageError if figures of a software device would be stored with figures of GPUs */
 function outputFile(card: Card, out: string | undefined): string {
   const published = resultFile(cardName(card))
   const file = out === undefined ? published : resolve(out)
@@ -128,7 +129,7 @@ async function checkMath(config: RunConfig): Promise<void> {
     throw new UsageError(`invalid --math: "${config.runtime.math}" (${runtime.notice})`)
 }
 
-/** Of a training that failed, most likely because the model does not fit into the GPU. */
+/** The row of a training that failed, most likely because the model does not fit into the GPU. */
 function missingTraining(card: Card, name: string, math: Precision, error: unknown): MissingRow {
   if (!(error instanceof RunError)) throw error
   return { part: 'training', ...rowFacts(card, name, math), ...missing(error) }

@@ -1,5 +1,6 @@
 /**
- * Predictions of the law of a map before the runs that test it, and how they came out.
+ * Predicts runs from the law of a map before they test it, and compares the predictions with their results. A map is a
+ * study of the number of training tokens from which experts pay; its law is fitted to the losses.
  *
  *   npx tsx bench/map.ts predict LAW.json CELLS.yaml --out predictions.json      commit the file before the runs begin
  *   choir study CELLS.yaml --out DIR

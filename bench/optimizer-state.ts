@@ -1,6 +1,7 @@
 /**
- * Peak memory and speed of a training whose weights are nearly all in experts, by the precision of AdamW's moments
- * (`train.optimizer.state`). Each state is trained in a process of its own, because peak memory never decreases.
+ * Measures peak memory and speed of a training whose weights are nearly all in experts, by the precision of AdamW's
+ * moments (`train.optimizer.state`). Each precision is trained in a process of its own, because peak memory never
+ * decreases.
  *
  *   npm run build && npx tsx bench/optimizer-state.ts                 S, dropless top-1, 256 experts
  *   npx tsx bench/optimizer-state.ts --shape tiny --experts 8         to try it

@@ -1,6 +1,6 @@
 /**
- * Compares the step time and peak memory that `choir plan --cluster local` predicts with those of trainings. None of
- * these configurations is used for calibration.
+ * Compares the step time and peak memory that `choir plan --cluster local` predicts with measurements of trainings.
+ * None of these configurations is used for calibration.
  *
  *   npm run build && npx tsx bench/predict.ts                 configurations that are not measured yet
  *   npx tsx bench/predict.ts --math bf16

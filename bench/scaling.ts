@@ -1,6 +1,6 @@
 /**
- * How the cost of training grows: tokens per second against experts, width, sequence and threads. measure/scaling.ts
- * defines the points.
+ * Measures how the cost of training grows: tokens per second against experts, width, sequence and threads.
+ * measure/scaling.ts defines the points.
  *
  *   npm run build && npx tsx bench/scaling.ts                 points that are not measured yet
  *   npx tsx bench/scaling.ts --only experts --again           the points of one axis again
@@ -41,7 +41,7 @@ await runCommand(
 async function run({ shape, only, steps, again, figure: draw }: Flags): Promise<void> {
   const file = resultFile(nameOf(shape), shape === 'tiny')
   if (draw) {
-    // The results may be of another machine.
+    // The results may come from another machine.
     const stored = await readJson<RowFile<ScalingRow>>(file)
     if (!stored) throw new RunError(`nothing to draw: no ${shownPath(file)} (measure first: npx tsx bench/scaling.ts)`)
     const svg = fileIn(shape === 'tiny' ? 'bench/results/scaling.svg' : `docs/${nameOf(shape)}.svg`)

@@ -1,6 +1,6 @@
 /**
- * Time from a command to its first result: the first step of a training, the first token of a generation, a help text.
- * Each command starts in a new process with a warm cache of data; medians over the turns.
+ * Measures the time from a command to its first result: the first step of a training, the first token of a generation,
+ * a help text. Each command starts in a new process with a warm cache of data; results are medians over the turns.
  *
  *   npm run build && npx tsx bench/startup.ts
  *   npx tsx bench/startup.ts --against ../before         beside the build of another clone, in turns
@@ -31,7 +31,7 @@ export interface StartupRow {
   readonly result: string
   readonly ms: Milliseconds
   readonly turns: readonly Milliseconds[]
-  /** Median of the other clone. */
+  /** Median time of the other clone. */
   readonly before?: Milliseconds
 }
 
@@ -40,7 +40,7 @@ export interface StartupResult {
   readonly rows: readonly StartupRow[]
 }
 
-/** The times of results of one process, by name. */
+/** Times of the results of one process, by the result's name. */
 type Times = Map<string, Milliseconds>
 
 /** A command, and the results that its output shows. */

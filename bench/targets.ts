@@ -1,8 +1,8 @@
 /**
- * Targets of speed, memory and cost against the results in docs/results/, as a table. Measures nothing, but prints
- * the commands that measure missing results.
+ * Compares targets of speed, memory and cost with the results in docs/results/, in a table. It measures nothing, but
+ * prints the commands that measure missing results.
  *
- * A target for all routings is met if the worst of them meets it, so the table shows the range and the worst routing.
+ * A target for all routings is met if the worst routing meets it, so the table shows the range and the worst routing.
  */
 import { readdir } from 'node:fs/promises'
 import { basename } from 'node:path'
@@ -138,7 +138,7 @@ async function readTargets(read: Read): Promise<Target[]> {
   return [...targets, ...(await gpus(read))]
 }
 
-/** A file for each card. */
+/** Targets of GPUs; the results of each card are in a file of their own. */
 async function gpus(read: Read): Promise<Target[]> {
   const names = (await readdir(fileIn('docs/results'))).filter((file) => /^gpu-.*\.json$/.test(file)).sort()
   const files = await Promise.all(names.map((name) => read(basename(name, '.json'))))
@@ -174,7 +174,7 @@ async function prototypeCost(read: Read, shape: string, choice: Choice): Promise
   ]
 }
 
-/** Compact moments of AdamW beside float32, where nearly all weights are in experts. */
+/** Targets of compact moments of AdamW beside float32 moments, for models whose weights are nearly all in experts. */
 async function optimizerState(read: Read, shape: string, experts: number): Promise<Target[]> {
   const file = (await read('optimizer-state')) as RowFile<StateRow> | undefined
   const rows = (file?.rows ?? []).filter((row) => row.shape === shape && row.experts === experts)
@@ -212,7 +212,7 @@ async function overhead(read: Read, shape: string): Promise<Target[]> {
 /** Settings of a model of width 256 with a long sequence. */
 const LONG_SEQUENCE = ['model.sequence=4096', 'model.width=256', 'train.batch=1']
 
-/** Speed over that of an earlier build. */
+/** Target of the speed divided by the speed of an earlier build. */
 async function againstBefore(
   read: Read,
   what: string,
@@ -244,7 +244,7 @@ async function againstBefore(
   }
 }
 
-/** Generation with each format of weights. */
+/** Targets of generation with each format of weights. */
 async function weights(read: Read, shape: string): Promise<Target[]> {
   const file = (await read(weightsName(shape))) as RowFile<WeightsRow> | undefined
   const about = { shape, bound: 'min', expected: 1, command: `npx tsx bench/generate.ts --shape ${shape}` } as const

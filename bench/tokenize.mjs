@@ -3,10 +3,11 @@
  *
  *     npm run build && node bench/tokenize.mjs [MEGABYTES] [VOCABULARY]
  *
- * Writes JSONL of that size (default 256) from copies of the State of the Union addresses, in which one word in
- * fifty is replaced by an invented one, so that no two copies are equal. A process of its own opens it as a data
- * set with an empty cache, and another one with the filled cache. Prints time, peak resident memory of the process
- * and the longest delay of its event loop. The tokenizer is trained on a sample of at most 64 Mi characters.
+ * It writes JSONL of that size (default 256) from copies of the State of the Union addresses, in which one word in
+ * fifty is replaced by an invented one, so that no two copies are equal. A process of its own opens the file as a
+ * dataset with an empty cache, and another process opens it with the filled cache. The program prints the time, the
+ * peak resident memory of each process and the longest delay of its event loop. The tokenizer is trained on a sample
+ * of at most 64 Mi characters.
  */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'

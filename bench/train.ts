@@ -1,5 +1,5 @@
 /**
- * `npm run bench`: speed, memory and cost of training and generation on this machine.
+ * `npm run bench` measures speed, memory and cost of training and generation on this machine.
  *
  *   npm run bench                                            Choir alone: `choir bench`
  *   npm run bench -- --peer pytorch --shape M                alternating with PyTorch, each routing
@@ -47,7 +47,7 @@ interface Flags extends EngineChoice {
   readonly out?: string
 }
 
-/** Steps that a profile records. */
+/** Number of steps that a profile records. */
 const RECORDED = 6
 
 await runCommand(

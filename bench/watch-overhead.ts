@@ -1,6 +1,6 @@
 /**
- * How much the dashboard slows a training: the same training alone, with `choir watch` on its folder, and with a page
- * of it open in Chromium, in turns.
+ * Measures how much the dashboard slows a training. The same training runs alone, with `choir watch` on its folder, and
+ * with a page of the dashboard open in Chromium, in turns.
  *
  *   npm run build && npx tsx bench/watch-overhead.ts
  *   npx tsx bench/watch-overhead.ts --steps 60 --turns 1       a short run
@@ -30,7 +30,7 @@ const titles: Readonly<Record<Side, string>> = {
   experts: 'a page with its experts',
 }
 
-/** Steps at the start that are not counted, while memory is allocated and the page opens. */
+/** Number of steps at the start that are not counted, while memory is allocated and the page opens. */
 const WARM_UP_STEPS = 30
 
 interface Flags {

@@ -3,8 +3,9 @@
  *
  *     collectives-rank.mjs SOCKET courier|mpi
  *
- * `mpi` calls MPI on its own thread and polls without a pause: as fast as MPI can be from here. Only for rows.
- * {"kind": "rows", "bytes": 1048576, "calls": 20} answers with the milliseconds of each call.
+ * `courier` transfers as a training does: the courier, a thread of its own, calls MPI. `mpi` calls MPI on the main
+ * thread and polls without a pause, which is as fast as MPI can be from JavaScript; it is for rows only.
+ * The command {"kind": "rows", "bytes": 1048576, "calls": 20} is answered with the milliseconds of each call.
  */
 import { linkBytes, serve } from './control.mjs'
 
@@ -36,7 +37,7 @@ function rawMpi() {
 
 const ranks = how === 'mpi' ? rawMpi() : await Ranks.start({ world, deadlineSeconds: 120 })
 
-/** Chunks of gradients, as in src/train/step/ranks/gradient-sum.ts. */
+/** Size of a chunk of gradients, as in src/train/step/ranks/gradient-sum.ts. */
 const CHUNK_BYTES = 16 * 2 ** 20
 const SLOTS = 2
 
@@ -53,9 +54,9 @@ const pair = (peer, sent, received) => [
   { peer, direction: 'receive', array: received },
 ]
 
-/** By kind: a call that sends `bytes` in all to other ranks, and receives as many. */
+/** The call of each kind. It sends `bytes` in total to other ranks, and receives as many. */
 const calls = {
-  /** Rows of experts: other rows to every rank. */
+  /** Rows of experts: every rank is sent different rows. */
   rows: (bytes) => {
     const each = bytes / others.length
     const of = (name, peer) => array(`${name} ${peer}`, each)
@@ -64,7 +65,7 @@ const calls = {
       others.flatMap((peer) => pair(peer, of('sent', peer), of('received', peer))),
     )
   },
-  /** Gradients to their owners: a chunk at a time. */
+  /** Gradients are sent to their owners, a chunk at a time. */
   gradients: async (bytes) => {
     const each = bytes / others.length
     const chunk = Math.min(each, CHUNK_BYTES / others.length)
@@ -85,7 +86,7 @@ const calls = {
     }
     await Promise.all([...sent, ...slots])
   },
-  /** Parameters from their owners: the same to every rank. */
+  /** Parameters are sent by their owners, the same ones to every rank. */
   parameters: (bytes) => {
     const each = bytes / others.length
     return ranks.exchange(

@@ -1,7 +1,7 @@
 /**
- * Transfers of a training between ranks, apart from it: over shared memory against MPI alone, which is called without
- * a thread between and polls without a pause; over links against what the wire needs. And the cost of the thread
- * between, the courier, as a share of a step.
+ * Measures the transfers between ranks of a training, without the training. Over shared memory they are compared with
+ * MPI alone, which is called without the courier (the thread that calls MPI) and polls without a pause; over links,
+ * with the time that the wire needs. The cost of the courier is measured too, as a share of a step.
  */
 import { fileURLToPath } from 'node:url'
 import { median } from '../../src/core/averages.ts'
@@ -18,15 +18,15 @@ export interface CollectiveRow {
   readonly library: string
   readonly ranks: number
   readonly date: string
-  /** That each rank sends, and receives. */
+  /** Bytes that each rank sends; it receives as many. */
   readonly bytes: number
-  /** Medians of a call, of the slowest rank. */
+  /** Median time of a call at the slowest rank. */
   readonly memoryMs: number
   readonly mpiMs: number
   readonly linkMs: number
-  /** Bytes over the rate of the link. */
+  /** Time that the wire needs: bytes divided by the rate of the link. */
   readonly wireMs: number
-  /** Bytes that links counted over those sent and received: about 1, since they all cross a link. */
+  /** Bytes that links counted, divided by the bytes sent and received: about 1, since all of them cross a link. */
   readonly counted: number
 }
 
@@ -35,7 +35,7 @@ export interface HandOver {
   readonly shape: string
   readonly library: string
   readonly date: string
-  /** An exchange of 8 bytes by the courier beyond one by MPI alone, over shared memory. */
+  /** Time that the courier adds to an exchange of 8 bytes over shared memory, compared with MPI alone. */
   readonly orderMs: number
   readonly orders: number
   readonly stepMs: number
@@ -90,7 +90,7 @@ async function measure(
   rate: number,
 ): Promise<CollectiveRow> {
   const memoryMs = callMs(await worlds.memory.ask<Answer>(command))
-  // The same bytes at once.
+  // MPI alone transfers the same bytes at once.
   const mpiMs = callMs(await worlds.mpi.ask<Answer>({ ...command, kind: 'rows' }))
   const answers = await worlds.link.ask<Answer>(command)
   const counted = answers.reduce((sum, { linkBytes }) => sum + linkBytes, 0)

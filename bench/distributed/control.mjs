@@ -1,4 +1,4 @@
-/** The side of a rank in world.ts: connects to the socket, and answers commands until it closes. */
+/** The counterpart of world.ts in a rank: connects to its socket, and answers commands until the socket closes. */
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createConnection } from 'node:net'

@@ -1,6 +1,6 @@
 /**
- * Training over links of a limited rate: how much of the time on the wire a step waits for. The same world on one
- * machine, over shared memory, is the step without communication; it computes the same losses.
+ * Measures training over links of a limited rate: how much of the time on the wire a step waits for. The same world on
+ * one machine, over shared memory, stands for the step without communication; it computes the same losses.
  */
 import { bytes, fixed, percent } from '../../src/core/text/numbers.ts'
 import { tableText } from '../support/command.ts'
@@ -15,7 +15,7 @@ export interface LinksRow extends Exposure, Transfers {
   readonly library: string
   readonly date: string
   readonly rate: number
-  /** Whether losses and norms are the same bits on one machine. */
+  /** Whether losses and norms on one machine have the same bits. */
   readonly sameLosses: boolean
   readonly linkTimes: readonly number[]
   readonly localTimes: readonly number[]

@@ -1,4 +1,4 @@
-/** Memory of a rank in three layouts of four ranks, beside a prediction. */
+/** Measures the memory of a rank in three layouts of four ranks, beside the planner's prediction. */
 import type { RunConfig } from '../../src/core/config/run-config.ts'
 import { bytes, fixed } from '../../src/core/text/numbers.ts'
 import { loadConfig } from '../../src/node/run/load-config.ts'
@@ -14,7 +14,7 @@ export interface MemoryRow extends ReturnType<typeof memoryOf> {
   readonly layout: string
   readonly shape: string
   readonly date: string
-  /** State and program of the rank that needs the most. */
+  /** Predicted bytes of state and program, for the rank that needs the most. */
   readonly predictedBytes: number
 }
 
@@ -38,7 +38,7 @@ export async function measureMemory({ shape, place }: Setting): Promise<void> {
   process.stdout.write(`${report(results.rows)}\n  ${shownPath(file)}\n`)
 }
 
-/** Bytes of state and program of the rank that needs the most, by the planner. */
+/** The planner's prediction of the bytes of state and program, for the rank that needs the most. */
 function predictedBytes(requested: RunConfig, { ranks: size }: Layout): number {
   const sums = Array.from({ length: size }, (_, rank) => {
     const place = { rank, size }

@@ -1,6 +1,7 @@
 /**
- * Choir and PyTorch on two ranks, one thread each, in turn: on one machine, where PyTorch's Gloo uses TCP too, and over
- * links. As in measure/compare.ts, PyTorch has a perfectly even load, and Choir routes tokens.
+ * Compares Choir and PyTorch on two ranks, one thread each, in turns: on one machine, where PyTorch's Gloo (its library
+ * of transfers) uses TCP too, and over links. As in measure/compare.ts, PyTorch has a perfectly even load, and Choir
+ * routes tokens.
  */
 import { fileURLToPath } from 'node:url'
 import { median } from '../../src/core/averages.ts'
@@ -85,7 +86,7 @@ async function measure(
   }
 }
 
-/** @param size Of the whole batch. @throws RunError if PyTorch is missing */
+/** @param size Sizes of the model, and the batch of all ranks together. @throws RunError if PyTorch is missing */
 export async function startPyTorch(size: PeerShape, place: Place, { ranks, expert }: Layout): Promise<World> {
   const env = { ...peerEnvironment(1), GLOO_SOCKET_IFNAME: place.rate === undefined ? 'lo' : 'eth0' }
   // Machines do not inherit variables.

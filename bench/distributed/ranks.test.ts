@@ -1,5 +1,5 @@
 /**
- * The ranks that a benchmark measures compute what they should.
+ * Checks the losses of the ranks that the benchmark measures.
  *
  * @slow
  */
@@ -33,15 +33,15 @@ beforeAll(async () => {
 describe.each(mpiLibraries)('%s', (library) => {
   const isInstalled = installed.includes(library)
 
-  test.skipIf(!isInstalled)('ranks of Choir have the losses of one process, whatever they share', slow, async () => {
+  test.skipIf(!isInstalled)('ranks of Choir have the losses of one process, sharing experts or not', slow, async () => {
     for (const expert of library === installed[0] ? [1, 2] : [2])
       expect(await losses(library, { name: 'ranks', ranks: 2, expert })).toBe(alone)
   })
 })
 
-// Their messages are those of Gloo; each library starts one of the worlds.
+// PyTorch's ranks send their messages through Gloo: MPI only starts them, each library one of the two worlds.
 test.skipIf(!hasPyTorch || installed.length === 0)(
-  'ranks of PyTorch learn the same, whatever they share',
+  'ranks of PyTorch have the same losses, sharing experts or not',
   slow,
   async () => {
     const [first, last] = [installed[0], installed.at(-1)] as [MpiLibrary, MpiLibrary]
@@ -54,7 +54,7 @@ test.skipIf(!hasPyTorch || installed.length === 0)(
     const [batch, experts] = [await steps(first, 1), await steps(last, 2)]
     expect(batch).toHaveLength(3)
     batch.forEach(({ loss, gradNorm }, step) => {
-      // Sums in another order.
+      // The sums are in another order, so last digits may differ.
       expect(experts[step]?.loss).toBeCloseTo(loss, 5)
       expect(experts[step]?.gradNorm).toBeCloseTo(gradNorm, 5)
     })

@@ -1,7 +1,8 @@
 /**
- * Two ranks against one process on one machine, one thread each, in turn: the same batch (strong scaling), and half of
- * it for the process alone (weak scaling). And the cost of ranks where there is one: a process under `mpirun -n 1`
- * against a process without it. And the cost of `parallel.reproducible`: with a fixed tree of sums against without.
+ * Compares two ranks with one process on one machine, one thread each, in turns: with the same batch (strong scaling),
+ * and with half of it for the process alone (weak scaling). It also measures the cost of ranks for a single one, as a
+ * process under `mpirun -n 1` against a process without mpirun, and the cost of `parallel.reproducible`, as a training
+ * with a fixed tree of sums against one without.
  */
 
 import { fixed } from '../../src/core/text/numbers.ts'
@@ -16,12 +17,12 @@ export interface ScalingRow {
   readonly shape: string
   readonly library: string
   readonly date: string
-  /** One value per step. */
+  /** Milliseconds, one value per step. */
   readonly aloneTimes: readonly number[]
   readonly ranksTimes: readonly number[]
-  /** Tokens a second of the ranks over those of the process alone. */
+  /** Tokens a second of the ranks, divided by the tokens a second of the process alone. */
   readonly speedup: number
-  /** Memory of a rank over that of the process alone: peak of the process. */
+  /** Peak memory of a rank's process, divided by the peak of the process alone. */
   readonly memoryRatio: number
 }
 
@@ -30,7 +31,7 @@ interface Comparison {
   readonly name: string
   readonly alone: Layout
   readonly other: Layout
-  /** How many times as many tokens the other trains on in a step. */
+  /** Tokens in a step of `other`, divided by the tokens in a step of `alone`. */
   readonly tokens: number
 }
 

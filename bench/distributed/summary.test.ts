@@ -31,14 +31,14 @@ test('the wire needs the bytes of the busiest rank in one direction, both direct
   expect(transfersOf([rank([])], 1e8)).toMatchObject({ wireMs: 0, counted: 0 })
 })
 
-test('what a link adds to a step is exposed, the rest of the time on the wire is hidden', () => {
+test('the time that a link adds to a step is exposed, and the rest of the time on the wire is hidden', () => {
   expect(exposureOf([130, 110, 500], [100, 90, 110], 120)).toEqual({
     linkMs: 130,
     computeMs: 100,
     exposedMs: 30,
     hidden: 0.75,
   })
-  // Nothing hidden, and slower than the wire.
+  // Nothing is hidden, and the step waits for longer than the wire needs.
   expect(exposureOf([300], [100], 100)).toMatchObject({ hidden: -1 })
 })
 
@@ -48,7 +48,7 @@ test('losses are equal only if all of their bits are', () => {
   expect(losses(1, 2)).not.toBe(losses(1, 2 + 2 ** -40))
 })
 
-test('the memory of a layout is that of the rank that needs the most', () => {
+test('each value of the memory of a layout is the largest of its ranks', () => {
   const ranks = [
     rank([], { stateBytes: 5, programBytes: 1, peakBytes: 9 }),
     rank([], { stateBytes: 4, programBytes: 3 }),

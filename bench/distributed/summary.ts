@@ -1,7 +1,7 @@
-/** Sums and ratios of the measurements of ranks, without measuring anything. */
+/** Sums and ratios of the measurements of ranks; nothing is measured here. */
 import { median } from '../../src/core/averages.ts'
 
-/** The part of a rank in a few steps; bytes and orders are means of a step. */
+/** Measurements of one rank over a few steps. Transferred bytes and orders are means per step. */
 export interface RankSteps {
   readonly steps: readonly {
     readonly ms: number
@@ -13,7 +13,7 @@ export interface RankSteps {
   }[]
   readonly sentBytes: number
   readonly receivedBytes: number
-  /** Counted by the network of its machine in both directions, headers included; 0 without a link. */
+  /** Bytes that the network of its machine counted in both directions, headers included; 0 without a link. */
   readonly linkBytes: number
   readonly orders: number
   readonly stateBytes: number
@@ -21,7 +21,7 @@ export interface RankSteps {
   readonly peakBytes: number
 }
 
-/** Times of steps, [turns][ranks] → one for each step: that of the slowest rank. */
+/** Milliseconds of each step, which lasts as long as its slowest rank. @param turns Indexed [turns][ranks]. */
 export const stepTimes = (turns: readonly (readonly RankSteps[])[]): number[] =>
   turns.flatMap((ranks) =>
     (ranks[0]?.steps ?? []).map((_, step) => Math.max(...ranks.map(({ steps }) => steps[step]?.ms ?? Number.NaN))),
@@ -32,11 +32,11 @@ export const lossesOf = (turns: readonly (readonly RankSteps[])[]): string =>
   JSON.stringify(turns.map(([first]) => first?.steps.map(({ loss, gradNorm }) => [loss, gradNorm])))
 
 export interface Transfers {
-  /** At the rank that sends or receives the most in one direction, a step. */
+  /** Bytes per step of the rank that sends or receives the most in one direction. */
   readonly busiestBytes: number
-  /** What its link needs for them at its rate, both directions at once. */
+  /** Time that the link of this rank needs for these bytes at its rate, both directions at once. */
   readonly wireMs: number
-  /** Bytes that links counted over those that ranks sent and received; 0 without a link. */
+  /** Bytes that links counted, divided by the bytes that ranks sent and received; 0 without a link. */
   readonly counted: number
 }
 
@@ -55,9 +55,9 @@ export function transfersOf(ranks: readonly RankSteps[], rate: number): Transfer
 export interface Exposure {
   readonly linkMs: number
   readonly computeMs: number
-  /** By how much the link makes a step longer. */
+  /** Time that the link adds to a step. */
   readonly exposedMs: number
-  /** Share of the wire's minimum that a step does not wait for. Negative: it waits for longer than that. */
+  /** Share of the wire's minimum time that a step does not wait for; negative if it waits for longer than that time. */
   readonly hidden: number
 }
 
@@ -67,7 +67,7 @@ export function exposureOf(linkTimes: readonly number[], localTimes: readonly nu
   return { linkMs, computeMs, exposedMs, hidden: 1 - exposedMs / wireMs }
 }
 
-/** Largest values of all ranks. */
+/** The largest value of all ranks, for each kind of memory. */
 export function memoryOf(ranks: readonly RankSteps[]): {
   readonly stateBytes: number
   readonly programBytes: number
@@ -81,5 +81,5 @@ export function memoryOf(ranks: readonly RankSteps[]): {
   }
 }
 
-/** How many times faster the second is. */
+/** How many times faster the second is, by medians of step times. */
 export const ratio = (first: readonly number[], second: readonly number[]): number => median(first) / median(second)

@@ -29,7 +29,7 @@ export async function distributedTargets(read: Read): Promise<Target[]> {
       name: 'ranks: wait over time on the wire',
       shape: 'S',
       bound: 'max',
-      // Nine tenths of the wire's rate; nine tenths of the time hidden.
+      // The requirement is nine tenths of the wire's rate; the aim is to hide nine tenths of the time.
       required: 1 / 0.9,
       aim: 0.1,
       figures: links.map(({ layout, exposedMs, wireMs }) => ({ routing: layout, value: exposedMs / wireMs })),

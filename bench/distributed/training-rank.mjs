@@ -1,10 +1,10 @@
 /**
  * A rank that trains on random tokens on command; training.ts starts it. It runs from dist/, as the installed program
- * does, so that its memory is that of a training.
+ * does, so that it needs as much memory as a training.
  *
  *     training-rank.mjs SOCKET SHAPE [path=value ...]
  *
- * {"run": 2} trains 2 steps and answers with their times, losses and transfers.
+ * The command {"run": 2} trains 2 steps and is answered with their times, losses and transfers.
  */
 import { linkBytes, serve } from './control.mjs'
 
@@ -22,7 +22,7 @@ const { joinRanks } = await dist('node/train/ranks.js')
 
 const [socket, shape, ...sets] = process.argv.slice(2)
 const ranks = await joinRanks(process.env, { deadline: 120 })
-// The full learning rate from the first step, so that the balancing loss acts as in the middle of a training.
+// The learning rate is full from the first step, so that the balancing loss acts as in the middle of a training.
 const schedule = ['train.schedule.kind=constant', 'train.schedule.warmup=0']
 const config = forRanks(await loadConfig(shape, [...sets, ...schedule]), ranks, false)
 const { model, train } = config
@@ -41,7 +41,7 @@ const traffic = () => ranks?.traffic() ?? []
 
 let step = 0
 async function run(count) {
-  // The first step does not count: parameters travel during the next one, and those of the step before are there.
+  // The first step does not count: parameters of a step travel during the next step, and the first finds them there.
   const all = count + 1
   const before = { orders: orders(), traffic: traffic(), link: linkBytes() }
   const steps = []

@@ -1,13 +1,13 @@
-/** Worlds that train a few steps at a time, in turn. */
+/** Worlds that train a few steps at a time, in turns. */
 import { fileURLToPath } from 'node:url'
 import { routingSets } from '../../src/core/config/presets.ts'
 import type { RankSteps } from './summary.ts'
 import { type Place, World } from './world.ts'
 
 export interface Pace {
-  /** Steps before those that count. */
+  /** Steps before the first turn, which do not count. */
   readonly warmUp: number
-  /** Turns of each side, and steps of a turn. */
+  /** Number of turns of each side, and of steps in a turn. */
   readonly turns: number
   readonly steps: number
 }
@@ -20,17 +20,17 @@ export interface Setting {
 
 const program = fileURLToPath(new URL('./training-rank.mjs', import.meta.url))
 
-/** Settings of a training on `ranks`, of which `expert` share the experts. */
+/** Layout of a training on `ranks` ranks, groups of `expert` of which share the experts. */
 export interface Layout {
   readonly name: string
   readonly ranks: number
   readonly expert: number
   readonly sets?: readonly string[]
-  /** False: a process without mpirun. */
+  /** False for a process without mpirun. */
   readonly launched?: boolean
 }
 
-/** Top-1 with a capacity, one thread a rank. */
+/** Settings of a training: top-1 routing with a capacity, and one thread a rank. */
 export const trainingSets = ({ expert, sets = [] }: Pick<Layout, 'expert' | 'sets'>): string[] => [
   ...routingSets('top-1'),
   'runtime.threads=1',
@@ -44,7 +44,7 @@ export function startTraining({ shape, place }: Omit<Setting, 'pace'>, layout: L
   return World.start({ ...place, ranks, name, launched, program: [process.execPath, program], args })
 }
 
-/** Lets worlds take turns. @returns For each world the answers of its ranks, [turns][ranks]. */
+/** Lets worlds take turns. @returns The answers of the ranks of each world, [worlds][turns][ranks]. */
 export async function alternate(
   starts: readonly (() => Promise<World>)[],
   { warmUp, turns, steps }: Pace,
@@ -66,7 +66,7 @@ export async function alternate(
 }
 
 export interface Variant {
-  /** Empty: as by default. */
+  /** Empty for the default settings. */
   readonly name: string
   readonly sets: readonly string[]
 }

@@ -18,18 +18,18 @@ export const machinesScript = fileURLToPath(new URL('./machines/machines.sh', im
 
 export interface Place {
   readonly library: MpiLibrary
-  /** Each rank on a machine of its own, with links of this many bits a second; undefined: all on this machine. */
+  /** Bits a second of links between machines, one for each rank; undefined if all ranks are on this machine. */
   readonly rate?: number | undefined
 }
 
 export interface WorldOptions extends Place {
   readonly ranks: number
-  /** For error messages. */
+  /** Name in error messages. */
   readonly name: string
   /** The program of a rank; the path of the socket and `args` follow. */
   readonly program: readonly string[]
   readonly args: readonly string[]
-  /** False: one process without mpirun. */
+  /** False for one process without mpirun. */
   readonly launched?: boolean | undefined
 }
 
@@ -39,7 +39,7 @@ const LETTERS = 'abcdefghi'
 
 /** On one machine rank i computes on core i, as machine i does. */
 const pinned = [
-  // Of these variables one is set, or none.
+  // Open MPI sets the first of these variables, MPICH the second, and without mpirun neither is set.
   ...[
     'bash',
     '-c',
@@ -53,7 +53,7 @@ function launcher({ library, rate, ranks, launched = true }: WorldOptions): stri
   if (!launched) return [...pinned]
   const hosts = Array.from(LETTERS.slice(0, ranks)).join(',')
   const cluster = rate === undefined ? [] : [machinesScript, '--machines', String(ranks), '--rate', `${rate}bit`]
-  // Only the transports that a place has: another would be measured in silence.
+  // Only transports that the place has are allowed, since MPI would otherwise silently use another one.
   const options =
     library === 'mpich'
       ? [...(rate === undefined ? [] : ['-hosts', hosts]), '-bind-to', 'none']
@@ -72,7 +72,7 @@ export class World {
   private readonly ended: Promise<number | null>
   private output = ''
   private connections: { readonly socket: Socket; readonly lines: AsyncIterator<string> }[] = []
-  /** The first line of each rank. */
+  /** The first line of each rank, in the order of ranks. */
   hello: readonly unknown[] = []
 
   private constructor(options: WorldOptions, child: ChildProcess, folder: string) {

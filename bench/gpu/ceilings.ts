@@ -1,4 +1,4 @@
-/** Rates of single operations on the GPU: matrix products by shape, and memory traffic. */
+/** Measures the rates of single operations on the GPU: matrix products by shape, and memory traffic. */
 import type { RunConfig } from '../../src/core/config/run-config.ts'
 import { openRuntime } from '../../src/node/run/session.ts'
 import { measureBandwidth, type Traffic } from '../../src/train/measure/bandwidth.ts'
@@ -11,7 +11,7 @@ type Shape = Omit<PeerProduct, 'precision'>
 
 const square = (size: number): Shape => ({ count: 1, m: size, n: size, k: size })
 
-/** Squares, and products of trainings: projections, the head, experts. */
+/** Square products, and products that trainings compute: projections, the head, experts. */
 const products: readonly Shape[] = [
   ...[1024, 2048, 4096, 8192].map(square),
   { count: 1, m: 4096, n: 768, k: 256 },
@@ -27,7 +27,7 @@ const MIB = 2 ** 20
 const nameOf = ({ count, m, n, k }: Shape): string => `${count === 1 ? '' : `${count} of `}${m} × ${k} × ${n}`
 
 export interface CeilingOptions {
-  /** The smallest sizes. */
+  /** Whether only the smallest sizes are measured. */
   readonly quick: boolean
   readonly config: Pick<RunConfig, 'runtime'>
 }

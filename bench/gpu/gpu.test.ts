@@ -1,5 +1,6 @@
 /**
- * The benchmark of a GPU, on whatever device there is, at the smallest sizes; PyTorch computes on the CPU here.
+ * Tests the benchmark of a GPU at the smallest sizes, on the first device of this machine, which may be a software
+ * device; PyTorch computes on the CPU here.
  *
  * @slow
  */
@@ -31,7 +32,7 @@ import { measureTraining } from './training.ts'
 
 const { gpus } = await listDevices()
 const python = await findPyTorch().catch(() => undefined)
-// Compiling takes a minute.
+// torch.compile would take a minute.
 process.env.TORCHDYNAMO_DISABLE = '1'
 const timeout = 400_000
 
@@ -94,7 +95,7 @@ describe.skipIf(gpus.length === 0)('on the first device', () => {
     if (!isMissing(cpu)) expect(cpu.speedRatio).toBeCloseTo(choir.tokensPerSecond / cpu.tokensPerSecond, 9)
   })
 
-  test('figures of a software device are marked, and not stored with those of GPUs', { timeout }, async () => {
+  test('figures of a software device are marked, and not stored with figures of GPUs', { timeout }, async () => {
     const card = await findCard()
     if (!card.adapter.software) return
     expect(printed).toContain('not figures of a GPU')
@@ -110,7 +111,7 @@ describe.skipIf(gpus.length === 0)('on the first device', () => {
     )
   })
 
-  test.skipIf(!python)('PyTorch takes turns', { timeout }, async () => {
+  test.skipIf(!python)('PyTorch takes turns with Choir, and ratios compare their speeds', { timeout }, async () => {
     const card = await findCard()
     const peer = { python: python as string, device: 'cpu' } as const
     const options = { math: 'float32', threads: 1, turns: 1, quick: true, peakGflops: 1e9 } as const
@@ -149,7 +150,7 @@ const product = (gflops: number, theirs: number): MatmulRow => ({
   ratio: gflops / theirs,
 })
 
-test('without a GPU the targets are marked; with one, the best product counts', () => {
+test('targets without a GPU are marked as unmeasured, and with a GPU the best product counts', () => {
   for (const { figures, unmeasured } of gpuTargets([])) {
     expect(figures).toEqual([])
     expect(unmeasured).toBe('no GPU measured')
@@ -159,13 +160,13 @@ test('without a GPU the targets are marked; with one, the best product counts', 
   expect(others.every(({ figures }) => figures.length === 0)).toBe(true)
 })
 
-test('a peer that is not there, or fails, is the reason of a missing result', async () => {
+test('a missing result has its reason: the peer is not there, or failed', async () => {
   const fails = () => Promise.reject(new Error('CUDA out of memory'))
   expect(await orMissing({ python: 'python3' }, fails)).toEqual({ missing: 'CUDA out of memory' })
   expect(await orMissing({ missing: 'no PyTorch' }, fails)).toEqual({ missing: 'no PyTorch' })
 })
 
-test('a report names what is missing and why, each reason once', () => {
+test('a report names missing results and their reasons, each reason once', () => {
   const gone = { ...product(30, 60), pytorch: missing(new Error('no PyTorch')), ratio: null }
   const text = reportText([
     gone,

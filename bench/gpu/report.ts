@@ -1,4 +1,4 @@
-/** Results of a GPU as tables. */
+/** Formats the results of a GPU as tables. */
 import { count, fixed, percent } from '../../src/core/text/numbers.ts'
 import { tableText } from '../support/command.ts'
 import { type GpuRow, isMissing, type MatmulRow, type MemoryRow, type Missing, type TrainingRow } from './rows.ts'
@@ -47,7 +47,7 @@ export function reportText(rows: readonly GpuRow[]): string {
 const table = (head: readonly string[], rows: readonly (readonly string[])[], align: string): string =>
   rows.length === 0 ? '' : tableText([head, ...rows], align)
 
-/** Why cells are empty, each reason once. */
+/** The reasons why cells are empty, each reason once. */
 function reasonsText(rows: readonly GpuRow[]): string {
   const reasons = new Map<string, string[]>()
   const add = (what: string, { missing }: Missing) => reasons.set(missing, [...(reasons.get(missing) ?? []), what])

@@ -16,14 +16,14 @@ export type Part = (typeof parts)[number]
 
 interface Row extends Card {
   readonly part: Part
-  /** Of the product, the traffic or the shape. */
+  /** Name of the product, of the traffic or of the shape. */
   readonly name: string
   /** Precision of matrix products. */
   readonly math: Precision
   readonly date: string
 }
 
-/** In place of a measurement: why there is none. */
+/** Replaces a measurement that is missing, with the reason. */
 export interface Missing {
   readonly missing: string
 }
@@ -45,9 +45,9 @@ export interface MatmulRow extends Row {
 
 export interface MemoryRow extends Row {
   readonly part: 'memory'
-  /** Of an array. */
+  /** Bytes of an array. */
   readonly bytes: number
-  /** GB/s, read and written. */
+  /** Bytes read and written, GB/s. */
   readonly gbPerSecond: number
 }
 
@@ -59,7 +59,7 @@ export interface Speed {
   readonly keptShare: number
 }
 
-/** PyTorch in float32, the same with torch.compile, and autocast (bfloat16) with torch.compile. */
+/** PyTorch in float32, in float32 with torch.compile, and in autocast (bfloat16) with torch.compile. */
 export type PeerName = 'eager' | 'compiled' | 'autocast'
 
 export interface CpuFacts {
@@ -74,7 +74,7 @@ export interface PyTorchFacts {
   readonly compiled: boolean
 }
 
-/** A program beside Choir, and Choir's tokens per second over its. */
+/** Speed of another program; `speedRatio` is Choir's tokens per second divided by the program's. */
 export interface Compared extends Speed {
   readonly speedRatio: number
 }
@@ -84,14 +84,14 @@ export interface TrainingRow extends Row {
   readonly parameters: number
   /** Tokens of a step. */
   readonly tokens: number
-  /** Operations of a step: of the model, without padding and dropped assignments. */
+  /** Operations of the model in a step, without padding and dropped assignments. */
   readonly flopsPerStep: number
   readonly choir: Speed & {
     /** GFLOP/s of the model's operations. */
     readonly gflops: number
-    /** Over the best rate of a product that was measured on this GPU; above 1 if a step was faster than all. */
+    /** `gflops` divided by `peakGflops`: model FLOPs utilisation. Above 1 if a step was faster than every product. */
     readonly mfu: number
-    /** That rate, GFLOP/s. */
+    /** The best rate of a product that was measured on this GPU, GFLOP/s. */
     readonly peakGflops: number
   }
   readonly cpu: (Compared & CpuFacts) | Missing
@@ -109,7 +109,7 @@ export const missing = (error: unknown): Missing => ({
   missing: error instanceof Error ? error.message : String(error),
 })
 
-/** What is measured with a peer, or why it is not. */
+/** The result of a measurement with a peer, or the reason why it is missing. */
 export async function orMissing<Peer extends object, Result>(
   peer: Peer | Missing,
   measure: (peer: Peer) => Promise<Result>,
@@ -119,7 +119,7 @@ export async function orMissing<Peer extends object, Result>(
 
 export const isMissing = (value: object): value is Missing => 'missing' in value
 
-/** What every row has. */
+/** Fields that rows of every part have. */
 export const rowFacts = (card: Card, name: string, math: Precision) => ({ name, math, date: today(), ...card })
 
 /** The GPU that Choir uses. @throws RunError if there is none */

@@ -8,7 +8,7 @@ const times = (value: number): string => `${fixed(value, 2)} ×`
 
 /** @param cards The rows of each card that was measured. */
 export function gpuTargets(cards: readonly (readonly GpuRow[])[]): Target[] {
-  /** A figure for each card that has what it takes. */
+  /** A figure for each card whose rows contain it. */
   const figures = (figureOf: (rows: readonly GpuRow[]) => number | undefined): Figure[] =>
     cards.flatMap((rows) => {
       const value = figureOf(rows)
@@ -55,7 +55,7 @@ export function gpuTargets(cards: readonly (readonly GpuRow[])[]): Target[] {
   ]
 }
 
-/** The best float32 rate over the best of PyTorch, which computes on the same kind of cores: it has TF32 off. */
+/** The best float32 rate divided by PyTorch's best. With TF32 off, PyTorch computes on the same kind of cores. */
 function productRatio(rows: readonly GpuRow[]): number | undefined {
   const products = rowsOf<MatmulRow>(rows, 'matmul').filter(({ math }) => math === 'float32')
   const theirs = products.flatMap(({ pytorch }) => (isMissing(pytorch) ? [] : [pytorch.gflops]))

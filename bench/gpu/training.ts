@@ -1,6 +1,6 @@
 /**
- * Training steps on the GPU, in turns with the CPU engine and with PyTorch on the same card. One of the others is in
- * memory at a time, so that a shape that fills the card fits.
+ * Measures training steps on the GPU, in turns with the CPU engine and with PyTorch on the same card. Only one of these
+ * others is in memory at a time, so that a shape that nearly fills the card still fits.
  */
 
 import { median } from '../../src/core/averages.ts'
@@ -28,19 +28,19 @@ import {
 } from './rows.ts'
 
 export interface GpuShape {
-  /** A preset with assignments. */
+  /** A preset, and assignments that change it. */
   readonly preset: string
   readonly sets: readonly string[]
-  /** Whether the CPU engine trains it too: not if a step takes most of a minute. */
+  /** Whether the CPU engine trains the shape too; false if a step would take most of a minute. */
   readonly onCpu: boolean
 }
 
-/** Top-1, with the head tied as in the peers. */
+/** Top-1 routing, with the head tied to the embedding as in the peers. */
 const asPeers = routingSets('top-1')
 
 /**
- * L has 570 M parameters and 16384 tokens a step, in parts of 4096: enough rows for the cores of a large card. `tiny` is
- * for tests: the model of test/end-to-end, whose kernels a software device then compiles once.
+ * The shapes by name. L has 570 M parameters and 16384 tokens a step, in parts of 4096: enough rows for the cores of a
+ * large card. `tiny` is for tests: the model of test/end-to-end, whose kernels a software device then compiles once.
  */
 export const gpuShapes = {
   tiny: { preset: 'tiny', sets: ['model.vocabulary=257', 'data.tokenizer.kind=bytes'], onCpu: true },
@@ -68,7 +68,7 @@ export type GpuShapeName = keyof typeof gpuShapes
 
 export interface TrainingOptions {
   readonly math: Precision
-  /** Of the CPU engine. */
+  /** Threads of the CPU engine. */
   readonly threads: number
   readonly turns: number
   readonly quick: boolean
@@ -83,7 +83,7 @@ const peerOptions: Readonly<Record<PeerName, PeerOptions>> = {
   autocast: { precision: 'bf16' },
 }
 
-/** A turn lasts this long, because the clock of a GPU that waits falls. */
+/** Minimum length of a turn: the clock of an idle GPU falls, so short turns would be slow. */
 const TURN_MS = 300
 
 export async function measureTraining(card: Card, name: GpuShapeName, options: TrainingOptions): Promise<TrainingRow> {

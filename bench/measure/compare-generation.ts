@@ -1,9 +1,9 @@
 /**
- * Generation by Choir and by PyTorch, which take turns at one text each: float32, with a key-value cache.
+ * Compares generation by Choir and by PyTorch, which take turns at one text each, in float32 with a key-value cache.
  *
  * Both take the likeliest token ("greedy"). With random weights such a text soon repeats itself, and so does its
- * choice of experts, whose weights may then stay in a cache. Therefore Choir is also timed with sampling as in
- * `choir generate`: the text varies, and the time of sampling is included.
+ * choice of experts, whose weights may then stay in the processor's cache. Therefore Choir is also timed with sampling
+ * as in `choir generate`: the text varies, and the time of sampling is included.
  */
 
 import { type BenchmarkRouting, routingSets } from '../../src/core/config/presets.ts'
@@ -44,10 +44,10 @@ export interface GenerationRow {
   readonly prompt: number
   readonly tokens: number
   readonly texts: number
-  /** Greedy, in float32, like PyTorch; `drawn`: with sampling as in `choir generate`. */
+  /** Speed of greedy generation in float32, as PyTorch's; `drawn` is the speed with sampling as in `choir generate`. */
   readonly choir: Speed & { readonly provider: string; readonly drawn: Speed }
   readonly pytorch: Speed & { readonly torch: string; readonly compiled: boolean }
-  /** Choir's tokens per second over PyTorch's, both greedy. */
+  /** Choir's tokens per second divided by PyTorch's, both greedy. */
   readonly speedRatio: number
 }
 

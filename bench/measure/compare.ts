@@ -1,5 +1,5 @@
 /**
- * Training steps of Choir and PyTorch on the same machine in the same run.
+ * Compares training steps of Choir and PyTorch on the same machine in the same run.
  *
  * For each routing two processes take turns of a few steps, so that a busy moment of the machine affects both. The
  * work depends on how many assignments are kept: PyTorch has a perfectly even load, Choir routes tokens with its
@@ -50,12 +50,12 @@ export interface CompareRow extends EngineChoice {
   readonly date: string
   readonly choir: Side & { readonly provider: string; readonly mfu: number; readonly peakGflops: number }
   readonly pytorch: Side & { readonly torch: string; readonly compiled: boolean }
-  /** Choir's tokens per second over the peer's; above 1, Choir is faster. */
+  /** Choir's tokens per second divided by the peer's; above 1, Choir is faster. */
   readonly speedRatio: number
   readonly memoryRatio: number
 }
 
-/** `pytorch-M-bf16`, `pytorch-S-float32-onnxruntime`, `autocast-S-bf16`. */
+/** Name of a results file: `pytorch-M-bf16`, `pytorch-S-float32-onnxruntime`, `autocast-S-bf16`. */
 export const compareName = (options: Pick<CompareOptions, 'shape' | 'math' | 'engine' | 'autocast'>): string =>
   `${options.autocast ? 'autocast' : 'pytorch'}-${options.shape}-${choiceName(options)}`
 

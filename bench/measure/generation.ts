@@ -2,7 +2,7 @@
  * Times the generation of one text at a time, with random weights.
  *
  * A token reads each of its active weights once and does little else. The lower bound of its time is the bytes of the
- * active weights over the memory bandwidth of a matrix-vector product.
+ * active weights divided by the memory bandwidth of a matrix-vector product.
  */
 
 import { median } from '../../src/core/averages.ts'
@@ -29,9 +29,9 @@ export const sampled: SamplingOptions = { temperature: 0.8, topK: 40, topP: 0.95
 
 /** Times of one text. */
 export interface TimedText {
-  /** From the start of the prompt to the first token. */
+  /** Time from the start of the prompt to the first token. */
   readonly prefillMs: number
-  /** Each later token, including its sampling. */
+  /** Time of each later token, including its sampling. */
   readonly msPerToken: readonly number[]
 }
 
@@ -83,7 +83,7 @@ export class GenerationBench {
   }
 }
 
-/** Bytes that a token does not read with int8 weights: of experts only those that are chosen. */
+/** Bytes that int8 weights save a token from reading. Of the experts, only the chosen ones count. */
 function savedBytes({ model }: RunConfig): number {
   const chosen = (count: number) => (count > 1 && model.moe ? activatedExperts(model.moe) : 1)
   return int8Parameters(model).reduce(
@@ -92,7 +92,7 @@ function savedBytes({ model }: RunConfig): number {
   )
 }
 
-/** Speed with weights of a format, in turns with float32. */
+/** Speed with weights of a format, measured in turns with the other formats. */
 export interface WeightsRow extends Speed {
   readonly shape: string
   readonly format: WeightFormat
@@ -103,11 +103,11 @@ export interface WeightsRow extends Speed {
   readonly texts: number
   /** Bytes of weights that a token reads. */
   readonly activeBytes: number
-  /** Bytes per second. */
+  /** Memory bandwidth, bytes per second. */
   readonly bandwidth: number
-  /** Of the tokens per second that the bandwidth allows. */
+  /** Tokens per second, as a share of the rate that the bandwidth allows. */
   readonly share: number
-  /** Tokens per second over those with float32 weights. */
+  /** Tokens per second, divided by the rate with float32 weights. */
   readonly speedup: number
 }
 
@@ -120,12 +120,12 @@ export function promptsOf({ model, train }: RunConfig, length: number): () => nu
 }
 
 export interface TextLengths {
-  /** Tokens of the prompt, and those generated after it; default 128 and 100, or fewer if the sequence is short. */
+  /** Tokens of the prompt, and tokens to generate; default 128 and 100, or fewer if the sequence is short. */
   readonly prompt?: number
   readonly tokens?: number
 }
 
-/** @throws UsageError if they do not fit into the model's sequence */
+/** The lengths of a text, with defaults. @throws UsageError if they do not fit into the model's sequence */
 export function lengths({ model: { sequence } }: RunConfig, options: TextLengths) {
   const prompt = options.prompt ?? Math.min(128, Math.floor(sequence / 2))
   const tokens = options.tokens ?? Math.min(100, sequence - prompt)

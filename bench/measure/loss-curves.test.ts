@@ -13,7 +13,7 @@ const curve = (name: string, loss: number[], heldOutLoss = 4): Curve => ({
   parameters: 'abc',
 })
 
-test('a difference is the largest absolute one so far', () => {
+test('the difference of two curves is the largest absolute difference of a step so far', () => {
   const from = Array.from({ length: 120 }, () => 5)
   const loss = from.map((value, step) => value + (step === 3 ? -0.1 : step === 60 ? 0.5 : step === 110 ? -2 : 0.01))
   expect(differenceOf(curve('b', loss), curve('a', from))).toEqual({
@@ -25,11 +25,11 @@ test('a difference is the largest absolute one so far', () => {
   })
 })
 
-test('the spread of 1, 2 and 6: mean 3, sample deviation √7, range 5', () => {
+test('the spread of 1, 2 and 6 has mean 3, sample deviation √7 and range 5', () => {
   expect(spreadOf([1, 2, 6])).toEqual({ mean: 3, deviation: expect.closeTo(Math.sqrt(7), 12), range: 5 })
 })
 
-test('a final loss is within the spread if it differs from its seed by at most the range of seeds', () => {
+test('a final loss is within the spread if it is at most the range of seeds from float32 of the same seed', () => {
   const spread = { mean: 4, deviation: 0.5, range: 1 }
   const float32 = curve('float32', [], 4.4)
   expect(placeOf(curve('bf16', [], 5), float32, spread)).toMatchObject({ deviations: 2, withinSpread: true })

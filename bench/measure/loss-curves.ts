@@ -14,7 +14,7 @@ export interface Curve {
   readonly provider: string
   /** Training loss of each step, nats a token; null where it was not finite. */
   readonly loss: readonly (number | null)[]
-  /** Over all held-out text, after the last step. */
+  /** Loss over all held-out text after the last step, nats a token. */
   readonly heldOutLoss: number
   readonly bitsPerByte: number
   /** SHA-256 of the final parameters. */
@@ -57,12 +57,12 @@ export function spreadOf(losses: readonly number[]): Spread {
   }
 }
 
-/** Where a final loss lies in the spread of the seeds. */
+/** Place of a final loss in the spread of the seeds. */
 export interface Place {
   readonly of: string
-  /** From the run of the same seed. */
+  /** Difference from the run of the same seed. */
   readonly difference: number
-  /** From the mean of the seeds, in standard deviations. */
+  /** Difference from the mean of the seeds, in standard deviations. */
   readonly deviations: number
   /** Whether the difference is at most the range of the seeds. */
   readonly withinSpread: boolean

@@ -1,4 +1,4 @@
-/** A training by the precision of AdamW's moments. */
+/** Results of trainings that differ in the precision of AdamW's moments. */
 export const states = ['float32', 'bf16', 'int8'] as const
 
 export interface StateRow {

@@ -1,9 +1,10 @@
 /**
  * The share of a training step outside matrix products, from a profile.
  *
- * It has two definitions. The first is the time outside the kernels that multiply matrices. But some of these do more
- * than multiply (the activation of an expert, the softmax of attention), and none is perfect. The second, stricter
- * one is the time beyond what the matmul operations of the step take at the measured rate of large matmuls.
+ * It has two definitions. The first is the time outside the kernels that multiply matrices. But some of these kernels
+ * do more than multiply (the activation of an expert, the softmax of attention), and each is slower than it could be.
+ * The second, stricter definition is the time beyond what the matmul operations of the step take at the measured rate
+ * of large matmuls.
  */
 
 import type { BenchmarkRouting } from '../../src/core/config/presets.ts'
@@ -39,13 +40,13 @@ export interface ProfileResult extends EngineChoice {
   readonly machine: Machine
   readonly steps: number
   readonly peakGflops: number
-  /** Mean during recording. */
+  /** Mean step time during recording. */
   readonly stepMs: number
   /** Share of the step outside the kernels that multiply matrices. */
   readonly otherShare: number
-  /** Share of the step beyond the time of their operations at the rate of large matmuls. */
+  /** Share of the step beyond the time that these kernels' operations take at the rate of large matmuls. */
   readonly beyondCeilingShare: number
-  /** Longest first. */
+  /** The kinds of work, longest first. */
   readonly work: readonly Work[]
 }
 

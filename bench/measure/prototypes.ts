@@ -1,9 +1,9 @@
 /**
- * The cost of expert prototyping at capacity 1x against top-1. M6-T claims "constant computational cost", since the Z
- * choices of a token share the capacity of one.
+ * Measures the cost of expert prototyping at capacity 1x against top-1. M6-T claims "constant computational cost",
+ * since the Z choices of a token share the capacity of one choice.
  *
- * Each prototype routing is measured against top-1 in the same run: two processes take turns of a few steps. Not all
- * three at once, since at shape M three do not fit into 24 GB.
+ * Each prototype routing is measured against top-1 in the same run: two processes take turns of a few steps. The three
+ * routings do not run at once, since at shape M three processes do not fit into 24 GB.
  *
  * Choir computes only rows that are kept. Z choices fill the experts up to their capacity, 1.25 of what top-1 needs
  * if the load is even; top-1 fills them only with the tokens it has. So prototypes are also measured at capacity
@@ -37,11 +37,11 @@ export interface PrototypesRow extends Side, EngineChoice {
   readonly routing: BenchmarkRouting
   readonly date: string
   readonly provider: string
-  /** From the same run. */
+  /** Top-1 in the same run. */
   readonly top1: Side
-  /** Step time over that of top-1. */
+  /** Step time divided by the step time of top-1. */
   readonly cost: number
-  /** The same at capacity factor 1 against dropless top-1. */
+  /** The same measurement at capacity factor 1, against dropless top-1. */
   readonly equalRows: Side & { readonly dropless: Side; readonly cost: number }
 }
 

@@ -102,7 +102,7 @@ function panelOf(axis: Axis, rows: readonly ScalingRow[]): string {
     return `<path class="line ${line}" d="M${path.join('L')}"/>`
   })
   const marks = points.map(({ name, x, y }) => mark(name, x, y))
-  // Labels below the lower line and above the upper one. The whole step is always the lower line.
+  // Labels are below the lower line and above the upper line. The whole step is always the lower line.
   const values = points.map(
     ({ name, x, y, value }) =>
       `<text x="${x}" y="${round(name === 'step' ? y + 18 : y - 9)}" text-anchor="middle" class="small value ${name}">${count(value)}</text>`,

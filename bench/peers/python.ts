@@ -1,8 +1,8 @@
 /**
- * The Python of the peers, and the environment that makes PyTorch fast on a CPU. It must be there before the process
- * starts: the OpenMP build of OpenBLAS (the threads of the default build compete with PyTorch's: three times slower), an
- * allocator that keeps its memory and uses huge pages, and the vector math library that torch.compile needs with
- * Debian's build. README.md has the measurements.
+ * The Python of the peers, and the environment that makes PyTorch fast on a CPU. The environment must be set before the
+ * process starts. It has the OpenMP build of OpenBLAS (the threads of the default build compete with PyTorch's, which
+ * is three times slower), an allocator that keeps its memory and uses huge pages, and the vector math library that
+ * torch.compile needs with Debian's build. README.md has the measurements.
  */
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -50,7 +50,7 @@ export async function findPyTorch(given?: string): Promise<string> {
   )
 }
 
-/** What a Python program prints; undefined if it fails. */
+/** Standard output of a Python program; undefined if it fails. */
 async function output(python: string, program: string): Promise<string | undefined> {
   try {
     return (await promisify(execFile)(python, ['-c', program], { env: peerEnvironment() })).stdout.trim()
@@ -59,11 +59,11 @@ async function output(python: string, program: string): Promise<string | undefin
   }
 }
 
-/** Where a peer computes. */
+/** The Python and the device on which a peer computes. */
 export interface PeerDevice {
   /** Python executable; default: the first of the usual ones that has PyTorch. */
   readonly python: string
-  /** Default: the CPU. A GPU is for the peers by autograd, and for products. */
+  /** Default: the CPU. Only the peers that use autograd, and matrix products, can run on a GPU. */
   readonly device: 'cpu' | 'cuda' | 'mps'
 }
 

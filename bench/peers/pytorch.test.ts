@@ -62,11 +62,11 @@ test.each([
   ['no BLAS that is known', { libraries: ['/usr/lib/libgomp.so.1'] }, /its BLAS is unknown/],
   ['other threads', { threads: 1 }, /it uses 1 threads \(expected 2/],
   ['no compiler', {}, /torch\.compile .*libsleef-dev/],
-])('a PyTorch with %s is not compared with', (_, other, message) => {
+])('a PyTorch with %s is refused', (_, other, message) => {
   expect(() => expectDocumented({ ...documented, ...other }, { threads: 2, compiled: true })).toThrow(message)
 })
 
-test('what a peer says of itself is what is checked', async () => {
+test('the description that a peer sends of itself is checked', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'choir-peer-'))
   try {
     const fake = join(folder, 'python3')
@@ -86,7 +86,7 @@ const shape = { layers: 2, width: 8, heads: 2, experts: 8, hidden: 6, vocabulary
 
 describe.skipIf(!python)('the PyTorch peer', () => {
   test(
-    'losses equal those of a loop-by-loop model and gradients a central difference, for every variant',
+    'losses equal the losses of a loop-by-loop model, and gradients a central difference, for every variant',
     slow,
     async () => {
       const seed = 17
@@ -160,7 +160,7 @@ describe.skipIf(!python)('the PyTorch peer', () => {
     expect(half, 'bf16 is in use').not.toEqual(whole)
   })
 
-  test('a step by autograd in float32 has the loss of one by hand', slow, async () => {
+  test('a float32 step by autograd has the loss of the step that is written by hand', slow, async () => {
     const losses = async (autograd: boolean) => {
       const size = { ...shape, sequence: 16, batch: 2 }
       const peer = await PyTorchPeer.start(size, 'top2', { ...options, balanced: true, autograd, compile: false })

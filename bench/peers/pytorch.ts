@@ -24,11 +24,11 @@ export interface PeerShape {
 }
 
 export interface PeerOptions extends Partial<PeerDevice> {
-  /** Threads; default: that of OpenMP, one per core. */
+  /** Number of threads; default: OpenMP's, one per core. */
   readonly threads?: number
-  /** `bf16`: bfloat16 weights and activations; in training with float32 master weights. Default: float32. */
+  /** `bf16` has bfloat16 weights and activations, and in training float32 master weights. Default: float32. */
   readonly precision?: 'float32' | 'bf16'
-  /** A step by modules and autograd, the usual way, in bf16 with autocast; otherwise it is written by hand. */
+  /** Whether a step uses modules, autograd and (in bf16) autocast, the usual way; otherwise it is written by hand. */
   readonly autograd?: boolean
   /** Whether `torch.compile` may be used. Default: true. */
   readonly compile?: boolean
@@ -58,12 +58,12 @@ export interface PeerInfo {
 export interface PeerRun {
   /**
    * Milliseconds of each step and of its two parts: gradient (forward, backward) and update (clipping, AdamW). On a GPU
-   * those of the parts are until the work is ordered.
+   * the gradient ends when its work is ordered, and the update includes waiting for all work.
    */
   readonly stepMs: readonly number[]
   readonly gradientMs: readonly number[]
   readonly updateMs: readonly number[]
-  /** Total over all steps. */
+  /** Tokens of all steps together. */
   readonly tokens: number
   /** Share of assignments that are not dropped, mean over layers and steps. */
   readonly keptShare: number
@@ -80,23 +80,23 @@ export interface PeerGeneration {
   readonly prefillMs: number
   /** Milliseconds of each later token. */
   readonly msPerToken: readonly number[]
-  /** Without the first token. */
+  /** Rate of the tokens after the first. */
   readonly tokensPerSecond: number
   readonly peakMiB: number | null
 }
 
 const scriptOf = (name: 'pytorch_moe.py' | 'pytorch_autocast.py' | 'pytorch_products.py'): string =>
   fileURLToPath(new URL(`./${name}`, import.meta.url))
-/** The peer that README.md documents, as fast as we could make PyTorch run. Times of another one are not compared. */
+/** The peer that README.md documents, as fast as we could make PyTorch run. Times of other peers are not compared. */
 export interface DocumentedPeer {
   readonly threads: number
-  /** Whether it is one that uses `torch.compile`. */
+  /** Whether the peer uses `torch.compile`. */
   readonly compiled: boolean
 }
 
 /**
- * A ratio to a slower PyTorch than the documented one would flatter Choir: with the pthread build of OpenBLAS a step in
- * float32 takes several times as long.
+ * Refuses a PyTorch that is not the documented peer. A ratio to a slower one would flatter Choir: with the pthread
+ * build of OpenBLAS a step in float32 takes several times as long.
  * @throws RunError naming each difference and what to install
  */
 export function expectDocumented(
@@ -111,7 +111,7 @@ export function expectDocumented(
   )
 }
 
-/** Only Linux tells which libraries are loaded. */
+/** The problem with the BLAS library, if any. Only Linux lists loaded libraries; elsewhere none is reported. */
 function blasProblem({ libraries, mkl }: Pick<PeerInfo, 'libraries' | 'mkl'>): string | undefined {
   if (mkl || libraries.some((path) => path.includes('openblas-openmp')) || libraries.join() === 'unknown')
     return undefined

@@ -1,12 +1,12 @@
-"""The peer as a good PyTorch user writes it: float32 modules, autograd, fused AdamW; with `--precision bf16`
-autocast. On the CPU, or on a GPU with `--device cuda` or `mps`.
+"""The peer as a good PyTorch user writes it: float32 modules, autograd, fused AdamW, and autocast with
+`--precision bf16`. It runs on the CPU, or on a GPU with `--device cuda` or `mps`.
 
-Nothing here knows a gradient. torch.autocast casts weights and activations to bfloat16 for matmuls,
-experts read their tokens by index, and torch.compile fuses what lies between the matmuls. pytorch_model.py
-and pytorch_bf16.py are the same step by hand, for the CPU.
+No gradient is written by hand. torch.autocast casts weights and activations to bfloat16 for matmuls,
+experts read their tokens by index, and torch.compile fuses the operations between the matmuls.
+pytorch_model.py and pytorch_bf16.py are the same step by hand, for the CPU.
 
-Routing rules, initial values, flags and protocol are those of pytorch_moe.py, so a harness may start
-this file in its place. Shape suffixes as in pytorch_operators.py.
+Routing rules, initial values, flags and protocol come from pytorch_moe.py, so a harness may start this
+file in its place. Shape suffixes are as in pytorch_operators.py.
 """
 
 import math
@@ -45,7 +45,8 @@ class Attention(nn.Module):
 
 
 def attend(q, k, v, mask):
-    """On a CPU by its definition: the bfloat16 backward of scaled_dot_product_attention is slow there."""
+    """Causal attention. On a CPU it is computed by its definition, because the bfloat16 backward of
+    scaled_dot_product_attention is slow there."""
     if DEVICE != 'cpu':
         return functional.scaled_dot_product_attention(q, k, v, is_causal=True)
     scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5 + mask
@@ -75,7 +76,7 @@ class SparseExperts(nn.Module):
         return x_TD.view_as(x_BSD), balance, z, plan.kept_share
 
     def experts(self, x_RD, counts):
-        """Rows sorted by expert through their experts: one batched matmul when all loads are equal."""
+        """The output of the experts for rows sorted by expert, with batched matmuls if all loads are equal."""
         if len(set(counts)) == 1:
             hidden = functional.gelu(torch.bmm(x_RD.view(len(counts), counts[0], -1), self.up))
             return torch.bmm(hidden, self.down).flatten(0, 1)

@@ -1,11 +1,11 @@
 """The operators of the bfloat16 peer: float32 master weights and AdamW moments, bfloat16 matmuls.
 
 Think of three layers. Matmuls are PyTorch's (oneDNN, on AMX where there is one), in the layouts that
-oneDNN packs fastest. What lies between them is fused by torch.compile into one pass each. And there is
-no autocast: all parameters live in flat buffers, so a step updates master, moments and the bfloat16
-copy of every weight in one sweep. README.md says what each choice is for.
+oneDNN packs fastest. The operations between them are fused by torch.compile into one pass each. And
+there is no autocast: all parameters live in flat buffers, so a step updates master, moments and the
+bfloat16 copy of every weight in one sweep. README.md gives the reason of each choice.
 
-The residual stream and all reductions are float32. Shape suffixes as in pytorch_operators.py.
+The residual stream and all reductions are float32. Shape suffixes are as in pytorch_operators.py.
 """
 
 import itertools
@@ -108,7 +108,7 @@ class AddNorm(Function):
     @staticmethod
     def forward(ctx, x, y, weight):
         x, h, inverse = add_norm(x, y, weight.master)
-        ctx.x, ctx.inverse, ctx.weight = x.detach(), inverse, weight  # x itself would be a cycle
+        ctx.x, ctx.inverse, ctx.weight = x.detach(), inverse, weight  # x itself would be a reference cycle
         return x, h
 
     @staticmethod
@@ -134,8 +134,8 @@ class Linear(Function):
 
 
 class Embedding(Function):
-    """Rows of the embedding times a number, as a residual stream. `anchor` is any tensor that asks for a gradient. The
-    gradient is added, in float32, to what the tied head has left in `sums`."""
+    """Rows of the embedding times a number, as a residual stream. `anchor` is any tensor that requires a gradient. The
+    gradient is added, in float32, to the head's gradient in `sums`, since the head is tied."""
 
     @staticmethod
     def forward(ctx, anchor, weight, tokens, sums, scale):
@@ -150,7 +150,7 @@ class Embedding(Function):
 
 @fused
 def rotate(qkv, cos, sin):
-    """[B, S, 3, H, D/H] to q, k (turned by position) and v, each [B, H, S, D/H]."""
+    """Splits [B, S, 3, H, D/H] into q, k (both turned by position) and v, each [B, H, S, D/H]."""
     q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()
     return turn(q, cos, sin), turn(k, cos, sin), v.contiguous()
 
@@ -168,7 +168,7 @@ def turn(x, cos, sin):
 
 
 class Attention(Function):
-    """Causal attention of fused qkv_T(3D) by its definition: the bfloat16 backward of
+    """Causal attention of fused qkv_T(3D), by its definition because the bfloat16 backward of
     scaled_dot_product_attention is many times slower on a CPU."""
 
     @staticmethod
@@ -202,7 +202,7 @@ def combine_back(g_TD, y_RD, token_R, gate_R):
 
 
 class Experts(Function):
-    """sum over kept assignments of gate * expert(x); both matrices of an expert are [F, D]. Experts with
+    """The sum over kept assignments of gate * expert(x); both matrices of an expert are [F, D]. Experts with
     equal loads are computed several at a time, with batched matmuls."""
 
     @staticmethod
@@ -211,7 +211,7 @@ class Experts(Function):
         rows, hidden = len(x_RD), up.half.shape[1]
         a_RF, h_RF = (torch.empty(rows, hidden, dtype=BF16) for _ in range(2))
         y_RD = torch.empty(rows + 1, x_TD.shape[1], dtype=BF16)
-        y_RD[rows:].zero_()  # what a dropped assignment reads
+        y_RD[rows:].zero_()  # the row that dropped assignments read
         blocks = equal_loads(plan.counts)
         for own, take in blocks:
             a = take(a_RF)
@@ -244,7 +244,8 @@ class Experts(Function):
 
 
 def equal_loads(counts):
-    """Runs of experts with the same load: a slice of experts, and how to take their rows as [n, C, ...]."""
+    """Runs of neighbouring experts with the same load: their slice, and a function that takes their rows as
+    [n, C, ...]. Experts without rows are left out."""
     blocks, row, first = [], 0, 0
     for count, run in itertools.groupby(counts):
         experts = slice(first, first + len(list(run)))

@@ -1,9 +1,9 @@
-"""torch.compile where it makes vector code, or code for a GPU by Triton, and nothing where it does not.
+"""Applies torch.compile where it makes vector code, or code for a GPU with Triton, and nowhere else.
 
-Inductor makes scalar code, slower than plain operators, when it can not build against PyTorch's vector
-math. So it needs a C++ compiler, and with Debian's PyTorch also the packages libtorch-dev and
-libsleef-dev, and the latter's library preloaded (pytorch.ts does that), as libtorch does not pass its
-symbols on.
+Inductor, its code generator, makes scalar code, slower than plain operators, when it cannot build
+against PyTorch's vector math. So it needs a C++ compiler, and with Debian's PyTorch also the packages
+libtorch-dev and libsleef-dev. The library of the latter must be preloaded (python.ts does that), as
+libtorch does not pass its symbols on.
 """
 
 import os
@@ -15,7 +15,8 @@ from pytorch_device import DEVICE
 
 
 def can_compile():
-    """False too where PyTorch's own switch, TORCHDYNAMO_DISABLE=1, turns compilation off."""
+    """Whether compiled code would be fast. Also False if PyTorch's own switch, TORCHDYNAMO_DISABLE=1, turns
+    compilation off."""
     if os.environ.get('TORCHDYNAMO_DISABLE') == '1':
         return False
     try:
@@ -24,7 +25,7 @@ def can_compile():
             return has_triton()
         from torch._inductor.cpu_vec_isa import pick_vec_isa
         return bool(pick_vec_isa())
-    except Exception:  # these modules are PyTorch's own business and may move
+    except Exception:  # these modules are private to PyTorch and may move
         return False
 
 
@@ -32,15 +33,16 @@ COMPILED = can_compile()
 
 
 def use_threads(threads):
-    """Compiled code has its number of threads built in, and PyTorch's cache of it does not look at it
-    unless it is said here."""
+    """Sets the number of threads of compiled code. It is built into the code, and PyTorch's cache of
+    compiled code distinguishes it only if it is set here."""
     if COMPILED and DEVICE == 'cpu':
         torch._inductor.config.cpp.threads = threads
 
 
 def compile_correctly():
-    """g++ 12 at -O3 miscompiles the transposition of 32 x 32 bfloat16 numbers in inductor's code (wrong numbers
-    and NaN) unless told to leave straight-line code alone. That code is made of vector instructions already."""
+    """Turns off a vectoriser of g++: at -O3, g++ 12 miscompiles the transposition of 32 x 32 bfloat16 numbers in
+    inductor's code (wrong numbers and NaN) unless it leaves straight-line code alone. That code consists of
+    vector instructions already."""
     from torch._inductor import cpp_builder
     flags_for = getattr(cpp_builder, '_get_optimization_cflags', None)  # private, and may move or change
 

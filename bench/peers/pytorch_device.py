@@ -1,5 +1,5 @@
-"""The device of a peer: `--device cpu` (default), `cuda` or `mps`. It is read here, because functions are compiled for
-it when their files are imported.
+"""The device of a peer: `--device cpu` (default), `cuda` or `mps`. The option is read on import of this file, because
+functions are compiled for the device when their files are imported.
 """
 
 import argparse
@@ -17,6 +17,6 @@ NAME = torch.cuda.get_device_name() if DEVICE == 'cuda' else DEVICE
 
 
 def synchronize():
-    """Waits for what was ordered; a CPU has done it."""
+    """Waits until the device has done all ordered work; a CPU has already done it."""
     if DEVICE != 'cpu':
         getattr(torch, DEVICE).synchronize()

@@ -1,9 +1,10 @@
-"""Generation as a peer: one stream, greedy, with a key-value cache, one token at a time.
+"""Generation by the peer: one stream of greedy tokens, one at a time, with a key-value cache.
 
-A token reads every weight that it needs once and computes almost nothing, so what counts is to read at
-memory speed and to do little besides. Weights stand as [out, in], so that an output is one row's dot
-product with the input; torch.compile turns a layer into a few loops, in which the expert is an index
-and not a copy. The prompt is run at once, by plain operators. Dropless: capacity is a matter of training.
+A token reads every weight that it needs once and computes almost nothing, so generation is fast if it
+reads at memory speed and does little besides. Weights stand as [out, in], so that an output is one row's
+dot product with the input; torch.compile turns a layer into a few loops, in which the expert is an index
+and not a copy. The prompt is run at once, by plain operators. No assignment is dropped: capacity is a
+matter of training.
 
 D width, H heads, F expert hidden width, N experts, K activated experts, S cached positions, P prompt.
 """
@@ -17,7 +18,7 @@ from pytorch_compile import COMPILED, fused
 from pytorch_model import Model
 from pytorch_operators import NORM_EPSILON, side_by_side
 
-SPAN = 64  # the cache grows by this many positions, each length compiled once
+SPAN = 64  # the length of the cache is a multiple of this; each length is compiled once
 
 
 def norm(x, weight):
@@ -25,7 +26,7 @@ def norm(x, weight):
 
 
 def dot(weight_OI, x_I):
-    """The rows' dot products with x, in float32. Compiled, mv would copy the rows that `pick` picks."""
+    """The rows' dot products with x, in float32. In compiled code, mv would copy the rows that `pick` picks."""
     if COMPILED:
         return (weight_OI.float() * x_I).sum(1)
     return torch.mv(weight_OI, x_I.to(weight_OI.dtype)).float()
@@ -41,7 +42,7 @@ def turn(x, cos, sin):
 
 
 def choose(logits, prototypes, k):
-    """Experts and gates, both [..., K]: the k best of each prototype."""
+    """Experts and gates, both [..., K]: the k best experts of each prototype."""
     each = logits.shape[-1] // prototypes
     share = torch.softmax(logits.unflatten(-1, (prototypes, each)), -1)
     gate, index = share.max(-1, keepdim=True) if k == 1 else share.topk(k, -1)
@@ -53,8 +54,8 @@ def choose(logits, prototypes, k):
 def next_layer(x, layer, keys_HSd, values_HSd, position, cos_Sd, sin_Sd, prototypes, k):
     """The residual stream of one token after a layer; the token's key and value enter the cache.
 
-    The inputs of matrices are returned too, for the compiler's sake: what is an output it stores once;
-    else it computes the norm, or the gelu, again for every row of the matrix."""
+    The inputs of matrices are returned too, because the compiler stores an output once. It would compute
+    another value, such as the norm or the gelu, again for every row of the matrix."""
     heads, span, size = keys_HSd.shape
     h = norm(x, layer['attention.norm'])
     query, key, value = dot(layer['attention.qkv'], h).view(3, heads, size).unbind()
@@ -81,7 +82,7 @@ def best(x, norm_D, embedding_VD):
 
 
 class Generator:
-    """The model with its weights as generation wants them, and the cache."""
+    """The model, with its weights in the layout for generation."""
 
     def __init__(self, shape, dtype, parameters=None):
         self.shape, self.dtype = shape, dtype
@@ -91,8 +92,8 @@ class Generator:
 
     @torch.inference_mode()
     def generate(self, prompt, count):
-        """Greedy tokens after a prompt of ids, and milliseconds: (ids, of the prompt, of each id but the
-        first, which the prompt's last position gives)."""
+        """Greedy tokens after a prompt of ids, with their times: (ids, milliseconds of the prompt, milliseconds
+        of each id but the first, which the prompt's last position gives)."""
         start = time.perf_counter()
         spans = -(-(len(prompt) + count) // SPAN) * SPAN
         angle = self.model.angles(spans)
@@ -143,7 +144,7 @@ class ForWeights(Model):
                        for name, value in values}
 
     def layer(self, at, dtype):
-        """The weights of a layer as [out, in], those of norms in float32."""
+        """The weights of a layer as [out, in]; weights of norms stay float32 vectors."""
         prefix, weights = f'layers.{at}.', {}
         for name in [name for name in self.values if name.startswith(prefix)]:
             value = self.values.pop(name)

@@ -1,5 +1,5 @@
 """The peer's model and training step: Choir's sparse expert model, its losses and its optimizer, in
-float32 (and float64, for the check). Shape suffixes as in pytorch_operators.py.
+float32 (and float64, for the check). Shape suffixes are as in pytorch_operators.py.
 """
 
 import math
@@ -44,7 +44,7 @@ class Model:
         self.forced = [self.even_load(generator) for _ in range(shape.layers if shape.balanced else 0)]
 
     def initial(self, parameters, dtype, generator):
-        """Names and values of all parameters, given ones or random."""
+        """Names and values of all parameters, given or random."""
         for name, (size, fan_in) in self.sizes().items():
             if parameters is not None:
                 value = given(parameters, name, self.shape.experts, dtype).reshape(size)
@@ -57,11 +57,12 @@ class Model:
 
     @property
     def embedding_scale(self):
-        """What an embedding is multiplied by where it enters the first layer: Choir's `third-width`."""
+        """Factor of an embedding where it enters the first layer: Choir's `third-width`."""
         return self.shape.width / 3
 
     def deviation(self, name, fan_in):
-        """Of a new matrix: the stream begins at 1, and what is added to it begins at 1/sqrt(2 layers)."""
+        """Standard deviation of a new matrix: the residual stream begins at 1, and each branch that is added to it
+        at 1/sqrt(2 layers)."""
         if name == 'embedding':
             return 1 / self.embedding_scale
         branch = name.endswith(('.output', '.down'))
@@ -126,7 +127,8 @@ class Model:
         return share_TN.gather(1, expert_TK), plan, balance, log_sum.square().mean()
 
     def written(self, value, *names):
-        """`value`, whose gradient function writes the last of the gradients of these parameters."""
+        """Returns `value`, whose gradient function is the last to write gradients of these parameters.
+        pytorch_ranks.py overrides this, to sum the gradients over ranks when they are complete."""
         return value
 
     def experts(self, x_TD, gate_TK, plan, at):
@@ -167,7 +169,7 @@ def decays(name):
 
 
 class Trainer:
-    """Fused AdamW with global-norm clipping: the clip factor rides on AdamW's own gradient scale."""
+    """Fused AdamW with global-norm clipping, whose factor is passed as AdamW's own gradient scale."""
 
     def __init__(self, model):
         self.model = model
@@ -186,7 +188,8 @@ class Trainer:
         return torch.randint(s.vocabulary, (s.batch, s.sequence + 1), generator=self.generator).to(DEVICE)
 
     def step(self):
-        """Milliseconds of the step and of its parts. On a GPU the parts are the times until they are ordered."""
+        """Milliseconds of the step, of the gradient and of the update, and the losses. On a GPU the gradient ends when
+        its work is ordered, and the update includes waiting for all work."""
         data = self.batch()
         synchronize()
         start = time.perf_counter()

@@ -1,12 +1,12 @@
 """The peer: Choir's sparse expert model, trained or generating on the CPU as fast as PyTorch goes.
 
-Think of it as a fair opponent. Same shapes, same routing and capacity rules, same losses and
-optimizer as Choir; every tensor operation is a PyTorch operator. This file is the process around it;
-the model and its training step are in pytorch_model.py, generation in pytorch_generate.py.
+Think of it as a fair opponent. It has the same shapes, routing and capacity rules, losses and
+optimizer as Choir; every tensor operation is a PyTorch operator. This file is the process around the
+model. The model and its training step are in pytorch_model.py, generation in pytorch_generate.py.
 
-A benchmark keeps this process alive and alternates with it: one JSON command a line on standard
-input ({"run": 5}, or {"generate": 64, "prompt": 32}), one JSON answer a line on standard output.
-Nothing else is printed there.
+A benchmark keeps this process alive and alternates with it. Each line of standard input is a JSON
+command ({"run": 5}, or {"generate": 64, "prompt": 32}), and each line of standard output is the JSON
+answer to one. Nothing else is printed there.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from pytorch_operators import ONEDNN
 
 
 def blas_in_use():
-    """The linear algebra libraries this process has really loaded; only Linux tells."""
+    """The linear algebra libraries that this process has really loaded; only Linux lists them."""
     try:
         with open('/proc/self/maps') as maps:
             paths = {line.split()[-1] for line in maps if '/' in line}
@@ -34,7 +34,7 @@ def blas_in_use():
 
 
 def peak_mib():
-    """Peak resident memory of this process, MiB (null on Windows)."""
+    """Peak resident memory of this process, MiB (None on Windows)."""
     try:
         import resource
     except ImportError:
@@ -65,8 +65,9 @@ def serve(shape):
 
 
 def prepare(shape):
-    """The model, what answers a command, and whether compiled code is in use. Imports wait until they are
-    wanted: a compiler in the process costs seconds and memory, and plain float32 training needs none."""
+    """The model, the function that answers a command, and whether compiled code is in use. Files are imported
+    only when they are needed: a compiler in the process costs seconds and memory, and plain float32 training
+    needs none."""
     if DEVICE != 'cpu':
         raise ValueError(f'--device {DEVICE}: these models are for the CPU; pytorch_autocast.py has one for a GPU')
     if shape.precision == 'float32' and not shape.generate:
@@ -119,7 +120,7 @@ def generated(generator, command):
 def check(path, shape):
     """Losses of given float64 parameters on given tokens, and the gradient against a central difference.
 
-    The file: {"tokens": [B][S + 1] integers, "parameters": {name: numbers, nested or flat}}.
+    The file contains {"tokens": [B][S + 1] integers, "parameters": {name: numbers, nested or flat}}.
     """
     with open(path) as file:
         case = json.load(file)

@@ -1,8 +1,8 @@
 """The operators of the peer, with gradients by hand.
 
-What autograd and nn.Module would do in extra passes over memory is left out: each `Function` writes
-the gradient of its parameter straight into `parameter.grad`, so gradients are neither zeroed, copied
-nor accumulated. README.md says what each choice gained.
+They avoid the extra passes over memory of autograd and nn.Module: each `Function` writes the gradient of
+its parameter straight into `parameter.grad`, so gradients are neither zeroed, copied nor accumulated.
+README.md says what each choice gained.
 
 Shape suffixes: T tokens, B batch, S sequence, D width, F expert hidden width, N experts, K activated
 experts, A = K * T assignments in choice-major order, R kept assignments sorted by expert, H heads,
@@ -76,15 +76,16 @@ class Embedding(Function):
 
 
 def turn(x_BSHd, turns, out):
-    """Rotary positions as one complex multiplication: a pass, where the textbook form takes four. Pairs
-    lie side by side in memory (see `side_by_side`)."""
+    """Rotary positions as one complex multiplication, which is one pass over memory where the textbook form
+    takes four. The channels of a pair lie side by side in memory (see `side_by_side`)."""
     pairs, result = (torch.view_as_complex(t.unflatten(-1, (-1, 2))) for t in (x_BSHd, out))
     torch.mul(pairs, turns, out=result)
 
 
 def side_by_side(qkv, heads, back=False):
-    """Choir turns channel i of a head with channel i + half. Scores do not change when the channels of
-    q and k are put in another order, so here the two become neighbours; or, `back`, part again."""
+    """Reorders the channels of q and k. Choir turns channel i of a head with channel i + half. Scores do not
+    change when the channels of q and k are put in another order, so here the two become neighbours, or with
+    `back` return to Choir's order."""
     width = qkv.shape[0]
     order = torch.arange(width).view(heads, 2, -1).transpose(1, 2).reshape(-1)
     order = order.argsort() if back else order
@@ -92,7 +93,8 @@ def side_by_side(qkv, heads, back=False):
 
 
 class SplitRotate(Function):
-    """Fused qkv to q, k (rotated) and v: one gradient buffer, no concatenation on the way back."""
+    """Splits fused qkv into q, k (both rotated) and v. The backward pass fills one gradient buffer, without
+    concatenation."""
 
     @staticmethod
     def forward(ctx, qkv, turns, shape):
@@ -114,7 +116,7 @@ class SplitRotate(Function):
 
 
 class Experts(Function):
-    """sum over kept assignments of gate * expert(x). Rows lie sorted by expert; only kept ones are
+    """The sum over kept assignments of gate * expert(x). Rows lie sorted by expert; only kept ones are
     computed. The gelu runs on one expert's block at a time, while the matmul's result is in cache."""
 
     @staticmethod
@@ -155,7 +157,8 @@ class Experts(Function):
 
 
 class Plan:
-    """Who goes where: assignments sorted by expert, served by (choice, token), cut at capacity."""
+    """Which rows each expert computes: assignments sorted by expert and then by (choice, token), without those
+    that are beyond the capacity."""
 
     def __init__(self, expert_TK, experts, capacity):
         tokens, k = expert_TK.shape
@@ -178,7 +181,7 @@ class Plan:
         self.kept_share = rows / len(order_A)
 
     def combine(self, y_RD, gate_TK):
-        """One pass: each token's rows, weighted by its gates when given, summed."""
+        """The sum of each token's rows, weighted by its gates if they are given, in one pass."""
         weights = None if gate_TK is None else gate_TK.reshape(-1)
         return torch.embedding_bag(y_RD, self.slot_TK.view(-1), self.offsets, False, 0, False, weights)[0]
 

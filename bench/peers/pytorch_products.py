@@ -1,7 +1,7 @@
-"""Matrix products on the device of `--device`, as PyTorch computes them by itself: float32 without TF32.
+"""Times matrix products on the device of `--device`, as PyTorch computes them by itself: float32 without TF32.
 
-One JSON command a line on standard input: {"count": 1, "m": 512, "n": 512, "k": 512, "precision": "float32"}, a
-batch of `count` products of an m x k and a k x n matrix. One answer: {"ms": 0.4}, the best of several measurements,
+Each line of standard input is a JSON command, {"count": 1, "m": 512, "n": 512, "k": 512, "precision": "float32"}: a
+batch of `count` products of an m x k and a k x n matrix. Its answer is {"ms": 0.4}, the best of several measurements,
 each the mean of products that are ordered together.
 """
 

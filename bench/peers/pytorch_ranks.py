@@ -1,13 +1,15 @@
 """The peer on several ranks over Gloo: the batch divided as by DistributedDataParallel, experts shared by all-to-all.
 
 Gradients of parameters that all ranks hold lie in buckets of 25 MB (the first of 1 MB), in reverse order of the model,
-and a bucket is summed by an all-reduce as soon as its last gradient is written, while the backward pass goes on: what
-DistributedDataParallel does, without its copies of gradients into buckets, and with the mean over ranks in AdamW's own
-gradient scale. With `--expert 2` two ranks share the experts of every layer; rows travel by all_to_all_single.
+and a bucket is summed by an all-reduce as soon as its last gradient is written, while the backward pass goes on.
+DistributedDataParallel does the same, but copies gradients into buckets; and here the mean over ranks is part of
+AdamW's own gradient scale. With `--expert 2` two ranks share the experts of every layer; rows travel by
+all_to_all_single.
 
     mpirun -n 2 python3 pytorch_ranks.py SOCKET --expert 2 [flags of pytorch_moe.py]
 
-It connects to a Unix socket, on which it reads {"run": steps} and answers, as bench/distributed/world.ts expects.
+The program connects to a Unix socket, on which it reads {"run": steps} and answers, as bench/distributed/world.ts
+expects.
 """
 
 import argparse
@@ -29,15 +31,15 @@ FIRST_BUCKET, BUCKET = 2**20, 25 * 2**20  # bytes, DistributedDataParallel's def
 
 
 def exchange(rows, sent, received):
-    """Rows to all ranks, `sent[q]` to rank q, and theirs, one block per rank."""
+    """Sends rows to all ranks, `sent[q]` of them to rank q. Returns the rows that arrive, one block per rank."""
     result = rows.new_empty(sum(received), *rows.shape[1:])
     dist.all_to_all_single(result, rows, received, sent)
     return result
 
 
 class SharedExperts(Function):
-    """`Experts` where a rank has a share of them. Rows are sorted by expert, so by rank; those that arrive are in
-    blocks by source and expert, and the blocks of an expert are put together."""
+    """`Experts` where a rank has a share of the experts. Rows are sorted by expert and thereby by rank. Rows that
+    arrive are in blocks by source and expert, and the blocks of an expert are put together."""
 
     @staticmethod
     def forward(ctx, x_TD, gate_TK, up, down, plan):
@@ -156,7 +158,7 @@ class Bucket:
 
 class RanksTrainer(Trainer):
     def batch(self):
-        """The sequences of this rank: all ranks draw the whole batch."""
+        """The sequences of this rank. Every rank draws the whole batch and takes its part."""
         s, size = self.model.shape, dist.get_world_size()
         data = torch.randint(s.vocabulary, (s.batch * size, s.sequence + 1), generator=self.generator)
         return data.chunk(size)[dist.get_rank()]

@@ -1,9 +1,9 @@
-/** Finds and starts the Chromium of this machine, for tests and benchmarks of the dashboard. Downloads none. */
+/** Finds and starts the Chromium of this machine, for tests and benchmarks of the dashboard. It is never downloaded. */
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { type Browser, chromium } from 'playwright-core'
 
-/** The path in `CHOIR_CHROMIUM`, or a usual name on the path, or where macOS and Windows install it. */
+/** Path of Chromium: from `CHOIR_CHROMIUM`, by a usual name on the path, or where macOS and Windows install it. */
 export function findChromium(env: NodeJS.ProcessEnv = process.env): string | undefined {
   const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome.exe', 'msedge.exe']
   const onPath = (env.PATH ?? '').split(delimiter).flatMap((folder) => names.map((name) => join(folder, name)))
@@ -26,6 +26,6 @@ function isExecutable(path: string): boolean {
   }
 }
 
-/** Starts it headless. Without its sandbox, which needs privileges that containers rarely have. */
+/** Starts Chromium headless and without its sandbox, which needs privileges that containers rarely have. */
 export const openChromium = (executablePath: string): Promise<Browser> =>
   chromium.launch({ executablePath, args: ['--no-sandbox', '--enable-precise-memory-info'] })

@@ -1,9 +1,9 @@
 /**
  * Choir in child processes: one that trains a few steps at a time (`TrainingProcess`), and the program itself
- * (`choirLines`). In child processes because the peak memory of a process never decreases, and because a process
+ * (`choirLines`). They are child processes because the peak memory of a process never decreases, and because a process
  * decides only once whether it uses oneDNN.
  *
- * Both run the build in dist/: `npm run build` first.
+ * Both run the build in dist/, so `npm run build` comes first.
  */
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -31,9 +31,9 @@ interface Choice extends Pick<EngineChoice, 'threads'>, Partial<Pick<EngineChoic
   readonly math: Precision
 }
 
-/** Steps until memory is allocated and the balancing loss has evened out the initial routing. */
+/** Number of steps until memory is allocated and the balancing loss has evened out the initial routing. */
 export const WARM_UP = 8
-/** Steps of one side before the other's turn. */
+/** Number of steps of one side before the other side's turn. */
 export const TURN = 2
 
 /** Part of a file name: `bf16`, `float32-onnxruntime`. */
@@ -48,7 +48,7 @@ export function checkChoice({ math, engine }: Pick<EngineChoice, 'math' | 'engin
     )
 }
 
-/** Checks that the requested engine runs. @throws RunError, so that no other speed gets into a table */
+/** Checks that the requested engine runs. @throws RunError if not, so that no other engine's speed gets into a table */
 export function checkEngine(found: Engine & { readonly notice?: string }, { math, engine }: Choice): void {
   if (engine !== undefined && usesDnnl(found) !== (engine === 'onednn'))
     throw new RunError(
@@ -60,7 +60,7 @@ export function checkEngine(found: Engine & { readonly notice?: string }, { math
 export const engineEnvironment = (engine?: EngineName): NodeJS.ProcessEnv =>
   engine === 'onnxruntime' ? { ...process.env, CHOIR_DNNL: 'off' } : process.env
 
-/** Results of all counted steps so far, with the times of this turn's steps and the loss of the last. */
+/** Results of all counted steps so far, with the times of this turn's steps and the loss of the last step. */
 export interface Turn extends BenchmarkResult {
   readonly ms: readonly number[]
   readonly loss: number
@@ -76,7 +76,7 @@ export class TrainingProcess {
   /**
    * Starts a training on random tokens and waits until it is compiled.
    * @param sets assignments as in `--set`
-   * @param choice Without `engine`: the library that is installed, or the device of `sets`.
+   * @param choice Without `engine`, the library that is installed computes, or the device of `sets`.
    * @param tree Folder of a clone of Choir that is built. Default: this one.
    * @throws UsageError for invalid settings, RunError if the requested engine or precision is not available
    */
@@ -117,9 +117,9 @@ export class TrainingProcess {
 }
 
 /**
- * Runs `choir` with arguments that include `--json`, and yields each line when it is printed, with the names in the
- * program.
- * @throws RunError if it fails
+ * Runs `choir` with arguments that include `--json`, and yields each line when it is printed, with fields named as in
+ * the program (camelCase).
+ * @throws RunError if the program fails
  */
 export async function* choirLines(args: readonly string[], engine: EngineName = 'onednn'): AsyncGenerator<object> {
   checkBuilt()

@@ -10,7 +10,7 @@ import { listOption, numberOption, ranges } from '../../src/faces/cli/options.ts
 
 export const routings = Object.keys(benchmarkRoutings) as readonly BenchmarkRouting[]
 
-/** Parses the arguments of this process and runs the action. Never throws: sets the exit code. */
+/** Parses the arguments of this process and runs the action. It never throws, but sets the exit code. */
 export async function runCommand(command: Command): Promise<void> {
   command
     .helpOption('--help', 'print this help')

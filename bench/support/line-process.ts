@@ -39,7 +39,7 @@ export class LineProcess {
 
   /**
    * Waits for a line.
-   * @throws UsageError if it is `{"error": ...}` or the process exited with code 2, RunError if it failed
+   * @throws UsageError if the line is `{"error": ...}` or the process exited with code 2, RunError for other exits
    */
   async answer(): Promise<unknown> {
     this.waiting = true

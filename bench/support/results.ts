@@ -2,7 +2,8 @@
  * Stored results: JSON files in docs/results/, written after each measurement, so that an interrupted run loses
  * nothing. Results of the shape `tiny` go to bench/results/, which git ignores.
  *
- * A file holds results of one machine and one number of threads. Results of others replace the whole file.
+ * A file holds results of one machine and one number of threads. Results of another machine or number of threads
+ * replace the whole file.
  */
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { cpus, totalmem } from 'node:os'
@@ -17,7 +18,7 @@ export interface Machine {
   readonly memoryGiB: number
   readonly platform: string
   readonly node: string
-  /** Absent if it differs from row to row. */
+  /** Number of threads; absent if it differs from row to row. */
   readonly threads?: number
 }
 

@@ -1,6 +1,6 @@
 /**
  * Generates run directories without training, to measure the dashboard with many and large ones. Losses fall with
- * noise and spikes. Generated from seeds, so that two calls write the same files.
+ * noise and spikes. All numbers are drawn from seeds, so that two calls write the same files.
  */
 import { once } from 'node:events'
 import { createWriteStream } from 'node:fs'
@@ -66,7 +66,7 @@ export interface RoutedSize {
 export async function makeRoutedRun(directory: string, { layers, experts, snapshots }: RoutedSize): Promise<void> {
   const sets = [`model.layers=${layers}`, `model.moe.experts=${experts}`, `train.steps=${snapshots * 10}`]
   await makeRun(directory, await loadConfig('demo', sets), 1000, 1)
-  // 257 different records, reused, since drawing every count would take most of the time.
+  // Only 257 different records are drawn and then reused, since drawing every count would take most of the time.
   const random = randomFor(7, 'routing')
   const bodies = Array.from({ length: 257 }, (_, i) => JSON.stringify(routingRecord(random, experts, i)).slice(1))
   await writeLines(join(directory, 'routing.jsonl'), snapshots * layers, (line) => {

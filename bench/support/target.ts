@@ -14,9 +14,9 @@ export interface Target {
   readonly required: number
   readonly aim: number
   readonly figures: readonly Figure[]
-  /** How many figures a complete measurement has. */
+  /** Number of figures that a complete measurement has. */
   readonly expected: number
-  /** In place of "not measured". */
+  /** Verdict without figures, in place of "not measured". */
   readonly unmeasured?: string
   readonly show: (value: number) => string
   /** The command that measures it. */

@@ -4,8 +4,8 @@
  *
  *     node bench/support/training-process.mjs BUILD SHAPE [path=value ...]
  *
- * BUILD is a folder such as dist/. {"warmUp": 8} trains 8 steps. {"run": 2} trains 2 steps and answers with the results
- * of all steps so far, except those of warm-ups, with the times of these 2 and the loss of the last.
+ * BUILD is a folder such as dist/. The command {"warmUp": 8} trains 8 steps. The command {"run": 2} trains 2 steps; its
+ * answer has the results of all steps so far without warm-ups, the times of these 2 steps and the loss of the last.
  */
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'

@@ -4,7 +4,7 @@
 #     machines.sh [--machines 4] [--rate 1gbit] COMMAND ...
 #
 # starts machines a, b, c, ... and runs COMMAND on a head node. COMMAND reaches them by name, and starts programs on
-# them with `ssh`, as mpirun does; the one in this folder needs no password. All share the files of this machine.
+# them with `ssh`, as mpirun does; the `ssh` of this folder needs no password. All share the files of this machine.
 #
 # A machine is a process with namespaces of its own: network, host name, processes, shared memory. So its programs can
 # talk to others through its link only, which has the given rate in each direction, and they find as many cores as an

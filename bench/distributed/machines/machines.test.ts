@@ -28,12 +28,12 @@ interface Ended {
 
 const started: ChildProcess[] = []
 afterEach(() => {
-  // None is running, unless a test failed.
+  // A child is still running only if a test failed.
   for (const child of started.splice(0)) child.kill('SIGKILL')
 })
 
 function start(...args: string[]): { readonly child: ChildProcess; readonly ended: Promise<Ended> } {
-  // In a process group of its own, as a shell starts a command.
+  // The command has a process group of its own, as when a shell starts it.
   const child = spawn(machinesScript, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true })
   started.push(child)
   const texts = { stdout: '', stderr: '' }
@@ -52,7 +52,7 @@ function processesWith(text: string): string[] {
     try {
       return /^\d+$/.test(name) && readFileSync(`/proc/${name}/cmdline`, 'utf8').includes(text)
     } catch {
-      return false // It has ended.
+      return false // The process has ended.
     }
   })
 }
@@ -71,7 +71,7 @@ it('machines have names and addresses of their own, and the exit code of the com
   expect(code).toBe(255)
 })
 
-it('what a machine sends crosses its link, which is not faster than its rate', async () => {
+it('data that a machine sends crosses its link, which is not faster than its rate', async () => {
   const bytes = 8_000_000
   const receive = `require('net').createServer((s) => s.resume().on('end', () => process.exit())).listen(9999)`
   const send = `
