@@ -1,5 +1,5 @@
 /**
- * Which routings let a token's loss depend on later tokens: checks each answer of `causalityOf` against the model.
+ * Checks against the model what `causalityOf` answers: whether a routing lets a token's loss depend on later tokens.
  * The test changes later tokens of the same sequence or of others, and compares the loss at earlier positions bit by
  * bit. If the answer is causal, the loss must not change; if it is a leak, some change must show it.
  *
@@ -39,18 +39,19 @@ const plain = {
 } as const
 
 /**
- * Which later tokens change: those of one sequence, those of the others, or all. Compared is the loss at earlier
- * positions of the one sequence, or of all.
+ * The later tokens that change: tokens of one sequence (`own`), of the other sequences, or of all. The loss is compared
+ * at earlier positions of the one sequence, or of all sequences for `all`.
  */
 type Later = 'own' | 'others' | 'all'
 
 /**
- * Random models, and texts of each. Where a loss depends on later tokens, a text shows it with a probability of 0.12 to
- * 0.6 here. All 24 miss 0.12 with a probability of 4 %, and 0.25 with one of 0.1 %.
+ * Number of random models, and of texts for each. Where a loss depends on later tokens, one text shows it with a
+ * probability of 0.12 to 0.6 here. All 24 texts miss a dependence with a probability of 4 % if one text shows it with
+ * 0.12, and of 0.1 % if with 0.25.
  */
 const [MODELS, TEXTS] = [8, 3]
 
-/** Tells for a model whether the loss depends on later tokens. */
+/** Builds a function that checks whether the loss of a model depends on later tokens. */
 async function dependence(moe: Moe, { activity, rule, batch }: Activity, engine: Engine) {
   const dtype = typeof engine === 'string' ? engine : 'float32'
   const first = randomCase(1, { model, moe: { ...plain, ...moe }, batch, training: activity === 'training' })
@@ -90,7 +91,7 @@ async function dependence(moe: Moe, { activity, rule, batch }: Activity, engine:
           drawn.targets.map((_, t) => (isOwn(t) && !isLater(t) ? integer(config.vocabulary) : -1)),
         )
         const lossOf = async (changes: (t: number) => boolean) => {
-          // Always a different token.
+          // The new token always differs from the old one.
           const other = (token: number) => (token + 1 + integer(config.vocabulary - 1)) % config.vocabulary
           set(
             'tokens',
@@ -179,14 +180,14 @@ describe('a loss depends on later tokens exactly as causalityOf reports', () => 
         for (const capacity of ['kx', '1x'] as const) await check({ ...moe, priority, capacity }, training)
         const evaluation = { activity: 'evaluation', batch, sequence: SEQUENCE } as const
         await check({ ...moe, priority }, { ...evaluation, rule: 'eval' })
-        // Nothing can be dropped: without a capacity, or where it fits every token.
+        // No token can be dropped without a capacity, or with one that fits every token.
         const only = priorities.length === 1
         if (only || i % 2 === 0) await check({ ...moe, priority }, { ...evaluation, rule: 'none' })
         if (only || i % 2 === 1) await check({ ...moe, priority, capacity: '1x', factor: 9 }, training)
       }
     })
 
-  test('groups within a sequence, across sequences, and of several sequences', async () => {
+  test('with groups within a sequence, across sequences, and of several sequences', async () => {
     const activity: Activity = { activity: 'training', rule: 'train', batch: 4, sequence: SEQUENCE }
     const seen = new Map<string, Causality>()
     for (const name of ['top-1', 'top-2', 'sinkhorn top-1'])
@@ -210,7 +211,7 @@ describe('a loss depends on later tokens exactly as causalityOf reports', () => 
     })
   })
 
-  test('a batch of one sequence', async () => {
+  test('in a batch of one sequence', async () => {
     for (const priority of priorities)
       await check(
         { ...routers['top-2'], priority },
@@ -241,8 +242,9 @@ describe('with kernels', () => {
   })
 })
 
-// In float32, ONNX Runtime uses another loop for a product of one row, which rounds differently: with ragged experts
-// the loss can change by rounding with the number of rows of an expert. `padded` experts always have the same number.
+// In float32, ONNX Runtime uses another loop for a product of one row, which rounds differently. So with ragged experts
+// the rounding of the loss can change with the number of rows of an expert. The number of rows of `padded` experts is
+// always the same.
 test('with ragged experts in float64 the loss does not change by a bit', async () => {
   for (const name of ['top-1', '2 top-1', '2 top-2'])
     for (const attention of ['none', 'all'] as const) {

@@ -1,4 +1,4 @@
-/** The gradient of every op in the registry, in float64, against central finite differences. */
+/** Compares the gradient of every op in the registry, in float64, with central finite differences. */
 import { describe, expect, test } from 'vitest'
 import { registry } from '../src/core/graph/tensor.ts'
 import { checkGradient } from './support/gradient-check.ts'

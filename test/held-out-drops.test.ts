@@ -1,7 +1,7 @@
 /**
  * Evaluation is like training: at the same capacity experts drop the same share of choices on held-out text as in
- * training. The text has documents in four alphabets, so experts specialise in alphabets; a held-out batch of one document
- * would overflow the expert of its alphabet.
+ * training. The text has documents in four alphabets, so experts specialise in alphabets; a held-out batch of one
+ * document would overflow the expert of its alphabet.
  *
  * @slow
  */
@@ -46,7 +46,7 @@ const configOf = (moe: Moe) =>
     },
   })
 
-/** Shares of choices dropped: by step at the end of training, and in the last evaluation at training capacity. */
+/** Shares of dropped choices: mean over the last steps of training, and in the last evaluation at training capacity. */
 async function dropsOf(moe: Moe, directory: string) {
   await train(configOf(moe), { directory, resume: false })
   const lines = readFileSync(join(directory, 'metrics.jsonl'), 'utf8').trimEnd().split('\n')
@@ -73,7 +73,7 @@ const routers: Readonly<Record<string, Moe>> = {
 }
 
 // The sinkhorn router balances the tokens of a pass in training only, so its evaluation drops more by design.
-test.each(Object.entries(routers))('held-out text is dropped as training text is, by %s', async (name, moe) => {
+test.each(Object.entries(routers))('held-out text drops as many choices as training, by %s', async (name, moe) => {
   const { training, heldOut } = await dropsOf(moe, join(folder, name))
   console.info(`${name}: ${(100 * training).toFixed(2)} % in training, ${(100 * heldOut).toFixed(2)} % held out`)
   expect(Math.abs(heldOut - training)).toBeLessThan(0.03)

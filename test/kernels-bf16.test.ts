@@ -1,4 +1,4 @@
-/** Kernels with bf16 math against float64: within the rounding error of bfloat16 factors. */
+/** Compares kernels with bf16 math with float64: they agree within the rounding error of bfloat16 factors. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { StagedModel } from '../src/core/graph/stages/contract.ts'
 import { type Tensor, withKernels } from '../src/core/graph/tensor.ts'
@@ -10,7 +10,7 @@ import { matmulCase } from './support/kernel-cases.ts'
 import { checkCase, draw, type KernelCase, runOnce, trace } from './support/kernel-check.ts'
 import { moderate } from './support/kernel-shapes.ts'
 
-/** bfloat16 has 8 significant bits: the relative error of a factor is at most 2⁻⁹, that of a product twice that. */
+/** bfloat16 has 8 significant bits: the relative error of a factor is at most 2⁻⁹, and of a product twice as much. */
 const BF16 = 2 ** -8
 
 const library = findDnnl()
@@ -33,7 +33,7 @@ describe.skipIf(!hasBf16)(hasBf16 ? 'with bf16 math' : 'with bf16 math (skipped:
     expect(crew.notice).toBeUndefined()
   })
 
-  test('the error of each element of a product is at most that of its factors, 2⁻⁸ · Σ |a·b|', async () => {
+  test('the error of each element of a product is at most the error of its factors, 2⁻⁸ · Σ |a·b|', async () => {
     let worst = 0
     const shapes = [
       { m: 64, k: 256, n: 96 },
@@ -82,7 +82,7 @@ describe.skipIf(!hasBf16)(hasBf16 ? 'with bf16 math' : 'with bf16 math (skipped:
         await checkCase(given, crew, { tolerance: 8 * BF16, seed: i + 1, reference: single })
     })
 
-  test('values between kernels are bfloat16, and results within the error of their products', async () => {
+  test('values between kernels are bfloat16, and results are within the error of their products', async () => {
     const chain: KernelCase = {
       inputs: { x: { shape: [70, 32] }, weight: { shape: [32] }, up: { shape: [32, 48] }, down: { shape: [48, 32] } },
       build: ({ x, weight, up, down }) => {
@@ -95,7 +95,7 @@ describe.skipIf(!hasBf16)(hasBf16 ? 'with bf16 math' : 'with bf16 math (skipped:
     const program = withKernels(crew.kernels, () => trace(chain, 'float32', 1))
     const executable = await crew.compile(program)
     const { values } = executable.model as StagedModel
-    // The norm's rows, the product of them, and its gradient.
+    // The values are the norm's rows, their product, and its gradient.
     expect(values.filter(({ dtype }) => dtype === 'bfloat16').map(({ size }) => size)).toEqual([
       70 * 32,
       70 * 48,

@@ -3,10 +3,10 @@ import { describe, expect, test } from 'vitest'
 import { createRuntime } from '../src/engine/cpu/cpu-runtime.ts'
 import { checkKernels } from './support/kernel-suite.ts'
 
-// Read when the first runtime is created, and inherited by nothing else: a test file has a process of its own.
+// The variable is read when the first runtime is created. No other test inherits it: a test file has its own process.
 process.env.CHOIR_DNNL = 'off'
 
-test('a runtime without oneDNN has every kernel of one with it', async () => {
+test('a runtime without oneDNN has kernels too', async () => {
   const runtime = await createRuntime({ threads: 1 })
   expect(runtime.provider).toMatch(/CHOIR_DNNL is off/)
   expect(runtime.kernels.names.has('matmul')).toBe(true)

@@ -1,5 +1,5 @@
 /**
- * The whole model with kernels, in float32, against the whole model without, in float64: loss, statistics
+ * Compares the whole model with kernels, in float32, with the whole model without kernels, in float64: loss, statistics
  * and the gradient of every parameter, for every router and every setting that uses other kernels.
  *
  * @slow
@@ -28,7 +28,7 @@ import { choicesOf, routedOf } from './support/routed.ts'
 import { type CaseOverrides, randomCase } from './witness/generate.ts'
 import type { WitnessInput } from './witness/model.ts'
 
-/** Gradients go through a few layers of float32 sums. */
+/** Tolerance for values that go through a few layers of float32 sums. */
 const TOLERANCE = 1e-4
 
 type Moe = NonNullable<CaseOverrides['moe']>
@@ -87,7 +87,7 @@ const sizesOf = (
   moe: { ...base, ...ofMoe, ...router } as Moe,
 })
 
-/** Loss, counts, and the gradient of each parameter, or of single experts if the program reads them. */
+/** Traces loss, counts, and the gradient of each parameter, or of single experts if the program reads them singly. */
 function trace({ config, tokens, batch }: WitnessInput, dtype: 'float32' | 'float64', parts = 1) {
   const parameters = new SymbolicParameters(parameterSpecs(config), dtype)
   const [tokens_T, targets_T] = ['tokens', 'targets'].map((name) => input(name, 'int32', [tokens.length / parts])) as [
@@ -133,7 +133,7 @@ function parameterOf({ parameters }: WitnessInput, { name }: ParameterSpec, expe
   return Float32Array.from(data.subarray((expert ?? 0) * size, ((expert ?? 0) + 1) * size))
 }
 
-/** Gradients by name of the specification; those of experts are concatenated. */
+/** Gradients by name of the specification; gradients of single experts are concatenated. */
 function gradientsOf({ used }: Traced, results: Values): Map<string, Float64Array> {
   const all = new Map<string, Float64Array>()
   used.forEach(({ spec, expert }, i) => {
@@ -190,11 +190,11 @@ describe('the model with kernels', () => {
     }
   }
 
-  // Each router with three settings and both activations; each setting with about three routers.
+  // Each router is compared with three settings and both activations, and each setting with about three routers.
   for (const [r, [router, moe]] of Object.entries(routers).entries()) {
     const names = Object.keys(settings)
     const chosen = [0, 1, 2].map((i) => names[(r + 2 * i) % names.length] as string)
-    test(`${router}: loss, counts and every gradient (${chosen.join('; ')})`, async () => {
+    test(`agrees in loss, counts and every gradient by ${router} (${chosen.join('; ')})`, async () => {
       for (const [i, name] of chosen.entries()) {
         const learned = moe.router !== 'hash' && moe.router !== 'random'
         const { moe: own, ...rest } = settings[name] as CaseOverrides
@@ -209,12 +209,12 @@ describe('the model with kernels', () => {
     })
   }
 
-  test.each(Object.entries(attentionSettings))('attention: %s', async (_, settings) => {
+  test.each(Object.entries(attentionSettings))('agrees with attention: %s', async (_, settings) => {
     const moe = { sharedHidden: 5 } as const
     await compare(randomCase(31, sizesOf({ model: settings, moe }, routers['top-2, renormalised'] as Moe, 'swiglu')))
   })
 
-  test('experts in attention, by every router', async () => {
+  test('agrees with experts in attention, by every router', async () => {
     for (const [r, [router, moe]] of Object.entries(routers).entries()) {
       const capacity = (['kx', '1x', 'none'] as const)[r % 3] ?? 'kx'
       const over = { model: { layers: 2 }, moe: { attention: 'all', capacity, groups: 1 + (r % 2), priority: 'token' } }
@@ -224,7 +224,7 @@ describe('the model with kernels', () => {
     }
   })
 
-  test('micro-batches accumulate in place the mean of their separate gradients', async () => {
+  test('accumulates in place the mean of the separate gradients of micro-batches', async () => {
     for (const [i, name] of ['top-2, renormalised', '2 top-2', 'hash'].entries()) {
       const moe = routers[name] as Moe
       const over = { model: { tied: i % 2 === 0 }, moe: { attention: i === 1 ? 'none' : 'all' } } as const
@@ -235,11 +235,11 @@ describe('the model with kernels', () => {
       for (const spec of parameterSpecs(config))
         floatsOf(store.parameter(spec.name)).set(parameterOf(given, spec, null))
       const { coefficient = 0 } = config.moe?.balance ?? {}
-      // As a constant, and as an input.
+      // The balancing coefficient is an input in one case, and a constant in the others.
       const balance = i === 1 ? () => coefficient : undefined
       const setting = { runtime: crew, kernels: arenaKernels, config, store, shape, balance }
       const program = await GradientProgram.compile(setting, 0)
-      // Twice: the second run starts with leftovers of the first.
+      // The program runs twice, because the second run starts with leftovers of the first.
       for (let run = 0; run < 2; run++) await program.run(1, tokens, targets)
 
       const exact = trace(given, 'float64', 2)
@@ -260,7 +260,7 @@ describe('the model with kernels', () => {
     }
   })
 
-  test('two compilations and their runs have the same bits', async () => {
+  test('has the same bits in every compilation and run', async () => {
     const given = randomCase(5, sizesOf({}, routers['2 top-2'] as Moe, 'swiglu'))
     const traced = withKernels(crew.kernels, () => trace(given, 'float32'))
     const first = await runOnce(crew, traced.program, valuesFor(given, traced))

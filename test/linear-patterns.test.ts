@@ -1,6 +1,7 @@
 /**
  * Regular expressions are used on text of strangers: names, messages, manuals. So each must take time in proportion to
- * the text. A repetition that may begin at every place of a run, or two that share a run, take the square of it.
+ * the text. A repetition that may begin at every place of a run of characters, or two repetitions that share a run,
+ * take time in proportion to the square of its length.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -9,7 +10,7 @@ import { expect, test } from 'vitest'
 
 const root = join(import.meta.dirname, '..', 'src')
 const LENGTH = 40_000
-/** Twenty times what the slowest takes; with the square it is many seconds. */
+/** Twenty times the time of the slowest expression; quadratic time would be many seconds. */
 const LIMIT_MS = 700
 
 /** The regular expressions in a file, by their place. */

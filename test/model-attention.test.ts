@@ -1,5 +1,5 @@
 /**
- * Experts in the projections of attention, against the witness and against dense projections that they must equal.
+ * Compares experts in the projections of attention with the witness, and with dense projections that they must equal.
  *
  * @slow
  */
@@ -23,7 +23,7 @@ describe('experts in attention agree with the witness', () => {
   for (const [r, router] of Object.keys(routers).entries()) {
     const learned = router !== 'hash' && router !== 'random'
     const byExperts = router === 'expert-choice'
-    /** Settings that drop: with padded rows by position in two groups, with ragged ones by gate in one. */
+    /** Settings that drop choices: padded rows by position in two groups, or ragged rows by gate in one group. */
     const droppingCase = (attention: 'qkv' | 'all', compute: 'padded' | 'ragged') => {
       const ofLayout =
         compute === 'padded'
@@ -32,7 +32,7 @@ describe('experts in attention agree with the witness', () => {
       return caseOf(router, r, { ...dropping, attention, compute, ...ofLayout }, { layers: 2 })
     }
 
-    test(`all, ${router}: loss, statistics and gradient`, async () => {
+    test(`in all projections, by ${router}: loss, statistics and gradient`, async () => {
       for (const [seed, compute] of layouts) await compareWithGradient(droppingCase('all', compute), seed)
       if (byExperts) return
       const dropless = { attention: 'all', compute: 'ragged', capacity: 'none', priority: 'token' } as const
@@ -40,7 +40,7 @@ describe('experts in attention agree with the witness', () => {
     })
 
     const compute = r % 2 === 0 ? 'padded' : 'ragged'
-    test(`qkv, ${router}, ${compute}: loss, statistics and gradient`, () =>
+    test(`in QKV, by ${router}, ${compute}: loss, statistics and gradient`, () =>
       compareWithGradient(droppingCase('qkv', compute), r))
   }
 

@@ -1,5 +1,5 @@
 /**
- * Heads, norms, biases, scales, rotary scaling and windows of attention, against the witness.
+ * Compares heads, norms, biases, scales, rotary scaling and windows of attention with the witness.
  *
  * @slow
  */
@@ -30,7 +30,7 @@ describe('attention agrees with the witness', () => {
     }
   })
 
-  test('a branch is scaled with experts, shared or not, too', async () => {
+  test('with a scaled branch of experts, shared or not', async () => {
     for (const sharedHidden of [0, 3])
       await compareWithGradient(caseOf('top-2', 5, { sharedHidden }, { layers: 2, residualScale: 0.22 }), 5)
   })

@@ -1,4 +1,4 @@
-/** The compiled model against an independent implementation, for every router, capacity rule and layout. */
+/** Compares the compiled model with an independent one, the witness, for every router, capacity rule and layout. */
 import { describe, expect, test } from 'vitest'
 import { capacityRules } from '../src/core/model/routing/contract.ts'
 import { caseOf, compare, compareWithGradient, layouts, routers } from './support/model-check.ts'
@@ -6,11 +6,11 @@ import { sum } from './witness/arithmetic.ts'
 import { randomCase } from './witness/generate.ts'
 import { witnessForward } from './witness/model.ts'
 
-// ONNX Runtime rounds the scales of matmuls to float32, in float64 graphs too: hence 1e-7, not 1e-12.
+// ONNX Runtime rounds the scales of matmuls to float32, in float64 graphs too, so tolerances are 1e-7, not 1e-12.
 describe('the compiled model agrees with the witness', () => {
   for (const router of Object.keys(routers))
     test(`${router}: loss and statistics, random settings`, async () => {
-      // Every capacity with every priority, and each of them with both layouts and both numbers of groups.
+      // The cases have every capacity with every priority, and each with both layouts and both numbers of groups.
       for (let i = 0; i < 12; i++) {
         const byExperts = router === 'expert-choice'
         const capacity = (['kx', '1x', byExperts ? 'kx' : 'none'] as const)[i % 3] ?? 'kx'
@@ -45,7 +45,7 @@ describe('the compiled model agrees with the witness', () => {
       })
     }
 
-  test('dense layers, mixed dense and sparse layers, a shared expert, tied and untied heads', async () => {
+  test('with dense layers, mixed dense and sparse layers, a shared expert, tied and untied heads', async () => {
     for (let seed = 0; seed < 8; seed++) {
       await compare(randomCase(seed, { moe: null }), 'float64', 1e-7)
       await compare(
@@ -56,7 +56,7 @@ describe('the compiled model agrees with the witness', () => {
     }
   })
 
-  test('a gate of the shared expert, and a scale of the routed ones', async () => {
+  test('with a gate of the shared expert, and a scale of the routed experts', async () => {
     for (const [seed, compute] of layouts)
       for (const router of ['top-2', 'hash', 'expert-choice']) {
         const moe = { compute, capacity: 'kx', sharedHidden: 3, sharedGate: true, routedScale: 0.7 } as const
@@ -64,7 +64,7 @@ describe('the compiled model agrees with the witness', () => {
       }
   })
 
-  test('attention that restarts at every document', async () => {
+  test('with attention that restarts at every document', async () => {
     for (let seed = 0; seed < 8; seed++) {
       const given = caseOf('top-2', seed, { attention: seed % 2 === 0 ? 'all' : 'none' }, { layers: 2 })
       // Separators are inside a sequence, at the start of one and at the end of another.

@@ -23,7 +23,7 @@ async function valueAndGradient(
 
 const finite = (values: readonly number[]) => expect(values.every(Number.isFinite), `${values}`).toBe(true)
 
-test('softmax, log-softmax and log-sum-exp of large positive and negative logits', async () => {
+test('softmax, log-softmax and log-sum-exp of large positive and negative logits are finite', async () => {
   const logits = [1e4, -1e4, 9990, 0, -3e38, 3e38, -1e4, -1e4]
   const soft = await valueAndGradient([2, 4], logits, g.softmax)
   finite(soft.y)
@@ -48,7 +48,7 @@ test('cross-entropy of a target with probability near 0 is large, not infinite',
   expect(dx[0]).toBeCloseTo(2, 4)
 })
 
-test('norms of constant and zero rows', async () => {
+test('norms of constant and zero rows are finite', async () => {
   const one = g.constant([1, 1, 1, 1], 'float32')
   const zero = g.constant([0, 0, 0, 0], 'float32')
   for (const value of [0, 7, 1e6]) {

@@ -1,5 +1,5 @@
 /**
- * Priority `position`: equal to the witness on random loads, never above capacity, and fair to all sequences.
+ * The priority `position` is equal to the witness on random loads, never above capacity, and fair to all sequences.
  *
  * @slow
  */
@@ -63,7 +63,7 @@ async function placed({ moe: settings, groups, sequence }: Case, { expert_TK, ga
   return { position, count, kept, capacity: capacity ?? Infinity }
 }
 
-/** Settings of a random case; in every third, few experts get most of the tokens. */
+/** Settings of a random case; in about every third case, few experts get most of the tokens. */
 function randomCase(random: () => number): { given: Case; popularity: number[] } {
   const pick = <T>(...of: T[]): T => of[Math.floor(random() * of.length)] as T
   const prototypes = pick(1, 1, 2, 3)
@@ -117,7 +117,7 @@ describe('service by position', () => {
           dropped += asked.length - served.length
           expect(served.length, where).toBeLessThanOrEqual(capacity)
           expect([count[g * moe.experts + e], kept[g * moe.experts + e]], where).toEqual([asked.length, served.length])
-          // Their places are 0, 1, 2, ...: the rows of the expert have no gaps.
+          // The places of the served assignments are 0, 1, 2, ...: the rows of the expert have no gaps.
           const places = own.filter((place, a) => place < capacity && assignments[a]?.expert === e)
           expect(
             places.sort((a, b) => a - b),
@@ -138,9 +138,9 @@ interface Fairness {
 const [GROUPS, SEQUENCES, SEQUENCE, HEAD] = [120, 8, 96, 48]
 
 /**
- * How uneven drops are over sequences, and over positions after the first `HEAD`. Compares the drop rate of each
+ * Unevenness of drops over sequences, and over positions after the first `HEAD`. Compares the drop rate of each
  * sequence, of each s mod 8 and of each block of eight positions s with the mean of all, and returns the largest |z|.
- * Groups are independent, so the standard deviation is that of the differences over groups.
+ * Groups are independent, so the standard deviation is estimated from the differences of the groups.
  */
 function unevenness(position: readonly number[], capacity: number, choices: number): Fairness {
   const dropsOf = (group: number, holds: (b: number, s: number) => boolean) => {
@@ -178,8 +178,8 @@ function unevenness(position: readonly number[], capacity: number, choices: numb
 }
 
 /**
- * With other seeds, about 1 in 6,000 runs of 12 cases with 22 comparisons each would have a |z| beyond 5 if they were
- * normal; with Student's t of 119 degrees of freedom, 1 in 2,000.
+ * Largest |z| that counts as noise. With other seeds, about 1 in 6,000 runs of 12 cases with 22 comparisons each would
+ * have a |z| beyond 5 if z were normal; with Student's t of 119 degrees of freedom, 1 in 2,000.
  */
 const NOISE = 5
 
@@ -194,7 +194,7 @@ describe('drops are equally frequent for every sequence, and at every position a
   }
   const loads = { even: [1, 1, 1, 1, 1, 1, 1, 1], uneven: [3, 1, 2, 1, 0.5, 1, 0.5, 1] }
   for (const [name, moe] of Object.entries(settings))
-    test(`${name}, with an even and an uneven load; with priorities choice and token they are not`, async () => {
+    test(`${name}, with an even and an uneven load, unlike with the priorities choice and token`, async () => {
       for (const [load, popularity] of Object.entries(loads)) {
         const given = { moe, groups: GROUPS, sequences: SEQUENCES, sequence: SEQUENCE }
         const drawn = draw(given, testRandom(7), popularity)

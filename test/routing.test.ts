@@ -172,7 +172,7 @@ function erf(x: number): number {
   return (2 / Math.sqrt(Math.PI)) * sum
 }
 
-test('with one group, or with all of them, groups change nothing', async () => {
+test('a limit to groups of experts changes nothing with one group, or if it allows all groups', async () => {
   const settings = { router: 'top-k', k: 3, experts: 6, scores: 'sigmoid', renormalize: true } as const
   for (const seed of [1, 2]) {
     const given = layerInputs(configOf(settings), seed)
@@ -233,7 +233,7 @@ test('capacity follows the formula of the paper', () => {
   expect(capacityOf(configOf({ ...moe, capacity: 'kx', factor: 1.25 }).moe, 4096, 'train')).toBe(320)
   expect(capacityOf(configOf({ ...moe, capacity: '1x', factor: 1.25 }).moe, 4096, 'train')).toBe(160)
   expect(capacityOf(configOf({ ...moe, capacity: '1x', evalFactor: 2 }).moe, 4096, 'eval')).toBe(256)
-  // Rounded up; at least one; at most the number of tokens.
+  // Capacity is rounded up, is at least one, and has no limit (null) from the number of tokens on.
   expect(capacityOf(configOf({ ...moe, capacity: '1x', factor: 1 }).moe, 33, 'train')).toBe(2)
   expect(capacityOf(configOf({ ...moe, capacity: '1x', factor: 0.1 }).moe, 32, 'train')).toBe(1)
   expect(capacityOf(configOf({ ...moe, capacity: '1x', factor: 40 }).moe, 32, 'train')).toBeNull()
@@ -256,7 +256,7 @@ test.each([
   [2, 1024, 8],
   [4, 4096, 16],
 ])(
-  'hash choices %i of a token are distinct, equally frequent, and independent of each other',
+  '%i hash choices of a token are distinct, equally frequent, and independent of each other',
   (k, vocabulary, experts) => {
     const table = hashTable(vocabulary, experts, k, 5)
     const rows = Array.from({ length: vocabulary }, (_, v) => [...table.subarray(v * k, (v + 1) * k)])
@@ -269,10 +269,10 @@ test.each([
     }
     for (let j = 0; j < k; j++) {
       const loads = Array.from({ length: experts }, (_, e) => rows.filter((row) => row[j] === e).length)
-      // The last tokens of the vocabulary may find no other to trade with.
+      // The last tokens of the vocabulary may find no other token to trade with.
       for (const load of loads) expect(Math.abs(load - vocabulary / experts)).toBeLessThanOrEqual(k)
     }
-    // A pair is expected V / N(N−1) times: the χ² of all pairs has as many degrees of freedom.
+    // Each of the N(N−1) pairs is expected V / N(N−1) times, so their χ² has N(N−1) − 1 degrees of freedom.
     const expected = vocabulary / (experts * (experts - 1))
     expect(pairs.size).toBeGreaterThan(0.95 * experts * (experts - 1))
     const chiSquare =
@@ -291,7 +291,7 @@ test('consecutive hash choices, which earlier runs were trained with, are neighb
   expect([...table]).toEqual(expected)
 })
 
-test('hash tables differ for every seed, layer and module, and those of seed 0 are fixed', () => {
+test('hash tables differ for every seed, layer and module, and the tables of seed 0 are fixed', () => {
   const tablesOf = (hashSeed: number) => {
     const config = { ...configOf({ router: 'hash', k: 2, experts: 8, hashSeed, attention: 'all' }), vocabulary: 96 }
     return [0, 1, 2].flatMap((layer) =>

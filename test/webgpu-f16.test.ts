@@ -1,6 +1,6 @@
 /**
- * Training in f16 on a WebGPU device against float32 on the CPU: gradients within the rounding of f16, a short training
- * that ends within the spread of seeds, and the same bits in two trainings and after a resume.
+ * Compares training in f16 on a WebGPU device with float32 on the CPU: gradients agree within the rounding of f16, and
+ * a short training ends within the spread of seeds. A training that is continued has the same bits.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type RunConfig, runSchema } from '../src/core/config/run-config.ts'
@@ -19,16 +19,16 @@ import { createStore, Trainer } from '../src/train/step/trainer.ts'
 import { testRandom } from './support/gradient-check.ts'
 import { routers } from './support/model-check.ts'
 
-/** A software device compiles a pipeline in a second or three. */
+/** A long timeout: a software device compiles a pipeline in one to three seconds. */
 const timeout = 300_000
 
 /** Relative error of a rounding to f16. */
 const ROUNDING = 2 ** -11
 
 /**
- * Roundings between a token and a gradient: about 10 activations on the way to the loss (normed inputs, qkv, results of
- * attention, rows and products of experts), as many on the way back, and a factor of each of 10 products. Their signs
- * are random, so errors add up like steps of a random walk.
+ * Number of roundings between a token and a gradient: about 10 activations on the way to the loss (normed inputs, qkv,
+ * results of attention, rows and products of experts), as many on the way back, and a factor of each of 10 products.
+ * Their signs are random, so errors add up like steps of a random walk.
  */
 const ROUNDINGS = 30
 
@@ -40,7 +40,7 @@ const model = {
   ...{ keyValueHeads: 1, headWidth: 16, queryKeyNorm: 'head' },
 }
 
-/** All with the same sizes, because a software device compiles kernels for every size. */
+/** Configurations have the same sizes, because a software device compiles kernels for every size. */
 const configOf = (
   router: string,
   moe: object = {},
@@ -99,7 +99,7 @@ class Training {
     return this
   }
 
-  /** Continues another training from where it is. */
+  /** Takes over the state of another training, to continue it. */
   async adopt({ store, trainer, losses }: Training): Promise<void> {
     for (const { name } of store.specs)
       for (const rangeOf of [
@@ -159,17 +159,17 @@ describe.skipIf(!testDevice?.features.f16)('training in f16 on a WebGPU device',
     })
     for (const { name, error } of errors) {
       expect(error, name).toBeLessThan(Math.sqrt(ROUNDINGS) * ROUNDING)
-      // Otherwise nothing was rounded.
+      // A smaller error would mean that nothing was rounded.
       expect(error, name).toBeGreaterThan(ROUNDING / 16)
     }
-    // The norm is that of gradients without the scale of the loss.
+    // The norm is computed from gradients without the scale of the loss.
     expect(found.gradNorms[0]).toBeCloseTo(expected.gradNorms[0] as number, 3)
     await half.trainer.release()
     await whole.trainer.release()
   })
 
   test('activations need less memory', async () => {
-    // Of a longer batch, in which activations are the most. It is planned, and not compiled.
+    // In a longer batch activations need the most memory. Its program is planned, and not compiled.
     const { model, ...config } = configOf('top-2', {}, { batch: 8 })
     const longer = { ...config, model: { ...model, sequence: 64 } }
     const bytes = async (math: 'float32' | 'f16'): Promise<number> => {
@@ -195,7 +195,7 @@ describe.skipIf(!testDevice?.features.f16)('training in f16 on a WebGPU device',
     const ends: number[] = []
     for (const seed of [1, 2, 3, 4]) ends.push(await end(cpu, seed))
     const deviation = norm(ends.map((loss) => loss - mean(ends))) / Math.sqrt(ends.length - 1)
-    // It has learned something.
+    // The training has learned something.
     expect(mean(ends)).toBeLessThan(3)
     expect(Math.abs((await end(gpu, 1)) - (ends[0] as number))).toBeLessThan(deviation)
   })
@@ -215,7 +215,7 @@ describe.skipIf(!testDevice?.features.f16)('training in f16 on a WebGPU device',
     await trainer.release()
   })
 
-  test('a training that is continued has the bits of one that was not interrupted', { timeout }, async () => {
+  test('a training that is continued has the bits of an uninterrupted one', { timeout }, async () => {
     const open = () => Training.open(gpu, configOf('top-2'))
     const [whole, first, continued] = [await open(), await open(), await open()]
     await whole.run(4)

@@ -1,5 +1,5 @@
 /**
- * Settings of the model on a WebGPU device against the CPU: loss, counts of every router and every gradient, then
+ * Compares settings of the model on a WebGPU device with the CPU: loss, counts of every router and every gradient, and
  * parameters after updates by both optimizers.
  *
  * @slow
@@ -17,7 +17,7 @@ import { batch, bothRuntimes, configOf, sequence, sizes, train } from './support
 describe.skipIf(testDevice === null)('a WebGPU device trains like the CPU', () => {
   const { compare, gpu } = bothRuntimes()
 
-  test('a dense model with layer norm, learned positions, SwiGLU and a tied head, in documents', () => {
+  test('with a dense model of layer norm, learned positions, SwiGLU and a tied head, in documents', () => {
     const model = { norm: 'layer', positions: 'learned', activation: 'swiglu', tied: true }
     return compare(configOf(null, { model, data: { crossDocuments: false } }), 2, 5)
   })
@@ -25,13 +25,13 @@ describe.skipIf(testDevice === null)('a WebGPU device trains like the CPU', () =
   test.each([
     [{ sharedGate: false }, {}],
     [{ sharedGate: true }, { queryKeyNorm: 'width' }],
-  ])('a shared expert beside routed ones of SwiGLU: %o, attention: %o', (shared, attention) =>
+  ])('with a shared expert beside routed experts of SwiGLU: %o, attention: %o', (shared, attention) =>
     compare(configOf({ k: 2, sharedHidden: 16, ...shared }, { model: { activation: 'swiglu', ...attention } })),
   )
 
-  test('experts in attention', () => compare(configOf({ k: 1, attention: 'all' })))
+  test('with experts in attention', () => compare(configOf({ k: 1, attention: 'all' })))
 
-  test('all settings of attention at once, with windows in documents', () => {
+  test('with all settings of attention at once, and windows in documents', () => {
     const model = { ...attentionSettings['all at once'], layers: 1, fullEvery: 0, width: sizes.width }
     return compare(configOf({ k: 2 }, { model, data: { crossDocuments: false } }), 2, 5)
   })
@@ -41,19 +41,19 @@ describe.skipIf(testDevice === null)('a WebGPU device trains like the CPU', () =
     { capacity: 'kx', priority: 'token', groups: 2 },
     { capacity: 'kx', priority: 'gate' },
     { capacity: 'none' },
-  ])('capacity and priority: %o', (moe) => compare(configOf({ ...moe, k: 2, factor: 1 })))
+  ])('with capacity and priority %o', (moe) => compare(configOf({ ...moe, k: 2, factor: 1 })))
 
-  test('micro-batches, clipping and Adafactor', () => {
+  test('with micro-batches, clipping and Adafactor', () => {
     const train = { batch: 2 * batch, microBatches: 2, optimizer: { kind: 'adafactor', clip: 0.1 } }
     return compare(configOf({ k: 2 }, { train }), 4)
   })
 
-  test.each(['adamw', 'adafactor'])('experts and routers at rates of their own: %s', (kind) => {
+  test.each(['adamw', 'adafactor'])('with experts and routers at rates of their own: %s', (kind) => {
     const schedule = { expertRate: 0.3, routerRate: 3, warmup: 1 }
     return compare(configOf({ k: 2 }, { train: { schedule, optimizer: { kind, expertWeightDecay: 2 } } }), 4)
   })
 
-  test('a balancing loss that fades out', () => {
+  test('with a balancing loss that fades out', () => {
     const schedule = { finalBalance: 0, warmup: 1 }
     const train = { steps: 3, batch: 2 * batch, microBatches: 2, schedule }
     return compare(configOf({ k: 2, balance: { coefficient: 0.5 } }, { train }), 3)
@@ -79,7 +79,7 @@ describe.skipIf(testDevice === null)('a WebGPU device trains like the CPU', () =
     await trainer.release()
   })
 
-  test('a loss that is not finite skips the update, though all gradients are', async () => {
+  test('a loss that is not finite skips the update, though all gradients are finite', async () => {
     for (const microBatches of [1, 2]) {
       const config = configOf({ router: 'bias', k: 2 }, { train: { batch: microBatches * batch, microBatches } })
       const store = createStore(gpu(), config)
@@ -109,7 +109,7 @@ describe.skipIf(testDevice === null)('a WebGPU device trains like the CPU', () =
     }
   })
 
-  test('the same bits in two trainings', async () => {
+  test('two trainings have the same bits', async () => {
     const config = configOf({ k: 2 })
     expect(await train(gpu(), config, 2)).toEqual(await train(gpu(), config, 2))
   })

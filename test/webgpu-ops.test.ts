@@ -1,4 +1,4 @@
-/** Every op on a WebGPU device, with its gradient, against the CPU. */
+/** Compares every op and its gradient on a WebGPU device with the CPU. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { gradient } from '../src/core/graph/gradient.ts'
 import { sizeOf } from '../src/core/graph/shape.ts'
@@ -11,14 +11,14 @@ import { testRandom, weightedSum } from './support/gradient-check.ts'
 import { runOnce } from './support/kernel-check.ts'
 import { type OpCase, opCases } from './support/op-cases.ts'
 
-/** Pieces whose number of rows is known at run time only; a device has kernels for packed rows. */
+/** Ops on pieces whose number of rows is known at run time only; a device has kernels for packed rows instead. */
 const ragged = ['combine-ragged', 'dispatch-ragged']
 
-/** The cases that a device computes, of ops that share code with others: it compiles kernels for each case. */
+/** The cases that a device computes of ops that share code with others; for each case it must compile kernels. */
 const chosen: Readonly<Record<string, readonly number[]>> = {
-  // Equal shapes, and both broadcast: operands are broadcast as those of add, multiply and where.
+  // Equal shapes, and shapes that are both broadcast: operands are broadcast as in add, multiply and where.
   ...Object.fromEntries(['subtract', 'divide', 'maximum', 'minimum'].map((name) => [name, [0, 3]])),
-  // Training on a device has a kernel of its own for attention. One position; shared keys; first positions.
+  // The cases of one position, of shared keys, and of first positions. Training has a kernel of its own for attention.
   'causal-attention': [1, 2, 4],
 }
 

@@ -1,5 +1,5 @@
 /**
- * Every router on a WebGPU device against the CPU: loss, counts, every gradient, and parameters after updates. A
+ * Compares every router on a WebGPU device with the CPU: loss, counts, every gradient, and parameters after updates. A
  * different choice of an expert is not a rounding error.
  *
  * @slow

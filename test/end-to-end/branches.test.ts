@@ -1,5 +1,6 @@
 /**
- * Branches of a study as a user runs them: bit for bit single runs, for the price of the longest and some decays.
+ * Branches of a study as a user runs them: each equals a single run bit for bit, and all together cost only the longest
+ * run and some decays.
  *
  * @slow
  */
@@ -37,13 +38,16 @@ const recordsIn = (out: string) =>
     })
     .sort((a, b) => a.key.localeCompare(b.key))
 
-/** A record without measured times, and its checksum, which covers them. */
+/** A record without measured times, and without its checksum, which covers them. */
 const withoutTimes = ({ seconds: _, checksum: _sum, evaluations, ...record }: FinishedRun & { checksum?: string }) => ({
   ...record,
   evaluations: evaluations.map(({ seconds: _, ...rest }) => rest),
 })
 
-/** Steps that were trained, all runs together: a line of a step that was copied has the same measured time. */
+/**
+ * Number of steps that all runs together trained. A line that was copied from another run has the same measured time,
+ * so it counts once.
+ */
 const stepsTrained = (out: string) => {
   const trained = runsIn(out).flatMap((path) =>
     trainRecords(path).map(({ step, loss, step_ms }) => `${step} ${loss} ${step_ms}`),
@@ -67,11 +71,11 @@ test('every branch has the records, parameters and moments of a single run of it
 })
 
 test('the trunk is trained once', () => {
-  // Of an arm 40 + 0.25 · (10 + 20), where 2.5 steps are 2: the decay begins after step 8.
+  // An arm trains 40 + 0.25 · (10 + 20) steps, where 2.5 steps are 2 because the decay begins after step 8.
   expect(stepsTrained('whole')).toBe(2 * (40 + 2 + 5))
 })
 
-test('the report has the difference at each number of tokens, the table of runs a row for each branch', async () => {
+test('the report has the difference at each number of tokens, and the table of runs a row for each branch', async () => {
   const report = readFileSync(workspace().file('whole', 'report.md'), 'utf8')
   expect(report).toMatch(/\| top-2 \| +1\.28k \|[\s\S]*\| top-2 \| +2\.56k \|[\s\S]*\| top-2 \| +5\.12k \|/)
   expect(report).toContain('6 of 6 runs done: 2 arms')
@@ -89,7 +93,7 @@ test('a study that is killed again and again, and then shared by two processes, 
   const args = ['study', file, '--out', workspace().file('killed'), '--json']
   for (let kill = 0; kill < 2; kill++) {
     const running = workspace().start(...args, '--jobs', '2')
-    // After the first branch of this start, while others are in their trunks or decays.
+    // The kill comes after the first branch of this start, while other runs are in their trunks or decays.
     await running.line(({ kind }) => kind === 'end')
     await running.line(({ kind, step }) => kind === 'progress' && Number(step) > 10 * kill)
     running.kill('SIGKILL')

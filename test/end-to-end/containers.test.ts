@@ -1,5 +1,5 @@
 /**
- * Trainings in containers that share a host name and a run, as those of Kubernetes do after a restart.
+ * Trainings in containers that share a host name and a run, as containers of Kubernetes do after a restart.
  *
  * @slow
  */
@@ -16,13 +16,13 @@ describe.skipIf(!inContainer)('containers', () => {
   })
   afterAll(() => workspace.remove())
 
-  /** Process 1 of a container of its own. */
+  /** Starts a training as process 1 of a container of its own. */
   const start = (...args: string[]): ChoirProcess => {
     const [command = '', ...more] = inContainer as readonly string[]
     return new ChoirProcess(args, workspace.path, { command, args: more, env: {} })
   }
 
-  test('do not train one run at once, and one that is killed continues its run after a restart', async () => {
+  test('do not train the same run at once, and a killed training continues after a restart', async () => {
     const config = workspace.config({ train: { steps: 400, checkpointEvery: 20, evalEvery: 200 } })
     const [whole, run] = [workspace.file('whole'), workspace.file('run')]
     const reference = expectSuccess(workspace.start('train', config, '--out', whole, '--json'))

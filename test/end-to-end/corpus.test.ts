@@ -21,7 +21,7 @@ afterAll(() => workspace.remove())
 const build = (out: string): ChoirProcess =>
   workspace.start('corpus', 'manuals', '--root', workspace.file('packages'), '--out', out, ...without)
 
-/** What is in the folder beside the corpus that is built, apart from what was there before. */
+/** Names of the unfinished folders beside the corpus that is built. */
 const beside = (): string[] => readdirSync(workspace.path).filter((name) => name.startsWith('.building-'))
 
 const reading = () => expect.poll(() => beside().length > 0, { timeout: 20_000, interval: 5 }).toBe(true)
@@ -35,7 +35,7 @@ test.skipIf(process.platform === 'win32')('Ctrl-C leaves nothing and ends with 1
   expect(beside()).toEqual([])
 })
 
-test('a build that was killed leaves no corpus; the next one cleans up after it and gives the bytes of any other', async () => {
+test('a build that was killed leaves no corpus; the next build removes its leftovers and writes the same bytes', async () => {
   const killed = build('corpus')
   await reading()
   killed.kill('SIGKILL')
@@ -59,6 +59,6 @@ test('a training on the folder reads its documents and nothing else', async () =
   const start = await running.line(({ kind }) => kind === 'start')
   await expectSuccess(running)
   const { bytes, documents } = JSON.parse(readFileSync(workspace.file('text', '.corpus.json'), 'utf8'))
-  // A token for each byte, one at the end of each document, and one at the beginning of both streams.
+  // There is a token for each byte, one at the end of each document, and one at the beginning of both streams.
   expect(Number(start.train_tokens) + Number(start.held_out_tokens)).toBe(bytes + documents + 2)
 })

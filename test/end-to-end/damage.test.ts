@@ -88,7 +88,7 @@ test.each(Object.entries(damages))(
   },
 )
 
-/** Changes a file of the newest checkpoint and gives it the right checksum, as a program would that writes checkpoints. */
+/** Changes a file of the newest checkpoint and corrects its checksum, as a program that writes checkpoints would. */
 function forge(run: string, name: string, change: (contents: Buffer) => Buffer): void {
   const newest = join(run, 'checkpoints', 'step-00000020')
   const changed = change(readFileSync(join(newest, name)))
@@ -106,7 +106,7 @@ const forgeState = (run: string, change: (stored: Record<string, unknown>) => vo
     return Buffer.from(JSON.stringify(stored))
   })
 
-/** What no checksum finds, and the message that every command gives. */
+/** Changes that no checksum detects, and the message that every command gives. */
 const forgeries: Record<string, [change: (run: string) => void, message: RegExp]> = {
   'no state': [
     (run) => forgeState(run, (stored) => Object.assign(stored, { state: null })),
@@ -181,7 +181,7 @@ test('a checkpoint without settings, as earlier versions wrote it, is continued'
   await expectSuccess(workspace.start('train', '--resume', run, '--set', 'train.steps=21'))
 })
 
-test('a run that is refused for its text keeps lacking its tokenizer.json; with the right text it gets it back', async () => {
+test('a run without tokenizer.json gets it back only from the right text: another text is refused', async () => {
   const run = workspace.file('without tokenizer')
   cpSync(intact, run, { recursive: true })
   rmSync(join(run, 'tokenizer.json'))

@@ -9,7 +9,7 @@ import { card, chromium, coloursOf, heatMap, named, pickRun, rowOf, soon, textOf
 import { makeRun, makeTrace } from './dashboard-runs.ts'
 import { siteOf } from './dashboard-site.ts'
 
-/** Contains characters that must be encoded in an address. */
+/** A token with characters that must be encoded in an address. */
 const token = 'known to few/+&='
 const inAddress = new URLSearchParams({ token })
 

@@ -12,7 +12,7 @@ import { expectSuccess, prose } from './support.ts'
 
 describe.skipIf(chromium === undefined)(named('accessibility of the dashboard'), { timeout: 60_000 }, () => {
   const site = siteOf(async (workspace) => {
-    // axe looks at every token.
+    // The text is short, because axe (which checks accessibility) looks at every token.
     const source = workspace.file('short.txt')
     writeFileSync(source, prose(1, 6000))
     for (const [name, k] of [

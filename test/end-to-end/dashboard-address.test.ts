@@ -55,7 +55,7 @@ describe.skipIf(chromium === undefined)(named('invalid addresses of the dashboar
     site.on(String(new URLSearchParams(addressed(name, attack))), async (page) => {
       for (const value of junk) {
         const query = addressed(name, value)
-        // The first is in the address of the visit.
+        // The first value is in the address of the visit.
         if (value !== attack) await go(page, query)
         await check(page, query, selector)
         expect(await page.getByRole('region', { name: /^Expert / }).count(), value).toBe(0)

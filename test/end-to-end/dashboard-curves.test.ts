@@ -41,7 +41,7 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
     await makeRun(workspace, 'k2', { sets: ['model.moe.k=2'], train: falling(3, 2) })
     const decades = [1000, 100, 10, 1, 0, -5].map((loss) => ({ loss }))
     await makeRun(workspace, 'decades', { train: decades })
-    // 40 steps from 3 to 2, after one of 90.
+    // A loss of 90, then 40 steps from 3 to 2.
     const burst = Array.from({ length: 41 }, (_, step) => ({ loss: step === 0 ? 90 : 3 - step / 40 }))
     await makeRun(workspace, 'burst', { train: burst })
     for (const seed of [1, 10]) {
@@ -73,7 +73,7 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
       await card(page, 'train/loss').getByRole('button', { name: 'Show as table' }).click()
       await page.getByRole('checkbox', { name: 'Show k2', exact: true }).uncheck()
       await labelContains(page, 'train/loss over step, 1 line.')
-      // From 4 to 10, with margins of 6 %.
+      // The axis goes from 4 to 10, with margins of 6 %.
       const height = (value: number) => (value - 4 + 0.06 * 6) / (1.12 * 6)
       const plot = plotOf(page, 'train/loss')
       for (const share of [0.25, 0.5, 0.75]) {
@@ -112,14 +112,14 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
       await labelContains(page, 'arms/hash (fixed) · 2 seeds 5')
     }))
 
-  test('outliers are beyond the axis, which says so, until a press shows them', () =>
+  test('outliers are beyond the axis, with a note on them, until a press on the note shows them', () =>
     on('', async (page) => {
       await rowOf(page, 'burst').waitFor()
       await showOnly(page, 'burst')
       const plot = plotOf(page, 'train/loss')
       const note = card(page, 'train/loss').getByRole('button', { name: /up to 90/ })
       await note.waitFor()
-      // Of 2 to 3, and not to 90, with margins of 6 %.
+      // The axis goes from 2 to 3, and not to 90, with margins of 6 %.
       await expect.poll(async () => (await inkAt(plot, 1)).high, soon).toBeLessThan(0.15)
       await expect.poll(async () => (await inkAt(plot, 0.2)).high, soon).toBeGreaterThan(0.4)
       await note.click()
@@ -167,7 +167,7 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
     on('', async (page) => {
       for (const [title, axis, xOf] of [
         ['Tokens', 'tokens', (step: number) => step * tokens(config)],
-        // Steps of one second, two, three, ...
+        // The steps take one second, two, three, ...
         ['Time', 'time', (step: number) => (step * (step + 1)) / 2],
         ['FLOPs', 'flops', (step: number) => step * tokens(config) * describeModel(config.model).flopsPerToken],
       ] as const) {
@@ -186,7 +186,7 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
       }
     }))
 
-  test('without a worker, the page paints', () =>
+  test('the page itself paints the curves if the worker that paints them cannot start', () =>
     site.on(
       'smoothing=0',
       async (page) => {

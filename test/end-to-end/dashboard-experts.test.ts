@@ -34,7 +34,7 @@ describe.skipIf(chromium === undefined)(named('heat maps of the dashboard'), { t
   })
 
   test.each(['light', 'dark'] as const)(
-    'a cross marks an expert without tokens, a ring one with twice the mean, before drops and after: %s',
+    'a cross marks an expert without tokens, and a ring one with twice the mean, before drops and after: %s',
     (colorScheme) =>
       site.on(
         'page=experts',
@@ -52,7 +52,7 @@ describe.skipIf(chromium === undefined)(named('heat maps of the dashboard'), { t
       ),
   )
 
-  test('the scale of colours fits the loads, and the legend names its ends, until another is chosen', () =>
+  test('the scale of colours fits the loads until another scale is chosen, and the legend names its ends', () =>
     site.on('page=experts', async (page) => {
       const map = heatMap(page)
       await map.waitFor()
@@ -85,11 +85,11 @@ describe.skipIf(chromium === undefined)(named('heat maps of the dashboard'), { t
       await page.getByText('overloaded: 2× or more before drops').waitFor()
     }))
 
-  test('in each order, every layer has its own, and prototypes are separated', () =>
+  test('every layer is sorted by each order on its own, and the order of prototypes separates them', () =>
     site.on('page=experts', async (page) => {
       for (const [order, ...layers] of [
         ['Number', [0, 1, 2, 3, 4, 5, 6, 7], [0, 1, 2, 3, 4, 5, 6, 7]],
-        // Of equal loads, the lower number comes first.
+        // Among experts with equal loads, the lower number comes first.
         ['Load', [1, 6, 2, 4, 5, 7, 3, 0], [4, 1, 6, 0, 3, 7, 2, 5]],
         ['Prototype', [1, 2, 3, 0, 6, 4, 5, 7], [1, 0, 3, 2, 4, 6, 7, 5]],
       ] as const) {
@@ -109,7 +109,7 @@ describe.skipIf(chromium === undefined)(named('heat maps of the dashboard'), { t
       }
     }))
 
-  test('over time the order is that of the sum over all snapshots', () =>
+  test('the order over time is the order of the sums over all snapshots', () =>
     site.on('page=experts&map=time', async (page) => {
       const map = heatMap(page)
       await map.waitFor()
@@ -146,7 +146,7 @@ async function markAt(map: Locator, { x, y, width, height }: Box): Promise<'cros
     const { values } = await pixelsOf(map.locator('canvas'), { x: left - 1, y: top - 1, width: 3, height: 3 })
     return values
   }
-  // A number is between the arms of a cross and inside a ring: 8 pixels high.
+  // The number in a cell, 8 pixels high, is between the arms of a cross and inside a ring, so the probes miss it.
   const [[background = []], arm, top] = await Promise.all([
     colours(x + 0.9 * width, y + 0.8 * height),
     colours(x + width / 2 + 6, y + height / 2 + 6),

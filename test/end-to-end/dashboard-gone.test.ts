@@ -25,7 +25,7 @@ import { makeRun, makeTrace } from './dashboard-runs.ts'
 import { siteOf } from './dashboard-site.ts'
 import type { Workspace } from './support.ts'
 
-// Concurrent, because each test has its own runs and mostly waits for their removal to be noticed.
+// Tests are concurrent, because each has its own runs and mostly waits for their removal to be noticed.
 describe
   .skipIf(chromium === undefined)
   .concurrent(named('runs and servers that disappear'), { timeout: 60_000 }, () => {
@@ -57,7 +57,7 @@ describe
         await untilLive(page)
       }))
 
-    test('experts of a deleted run are replaced by those of another, and return with a new run', ({ expect }) =>
+    test('experts of a deleted run are replaced by experts of another, and return with a new run', ({ expect }) =>
       site.on('page=experts', async (page) => {
         await pickRun(page, 'experts')
         await heatMap(page).press('Home')
@@ -73,7 +73,7 @@ describe
         await untilLive(page)
       }))
 
-    test('tokens of a deleted run are replaced by those of another', () =>
+    test('tokens of a deleted run are replaced by tokens of another', () =>
       site.on('page=tokens', async (page) => {
         await pickRun(page, 'trace')
         await page.getByRole('region', { name: 'Routing of trace', exact: true }).waitFor()
@@ -128,11 +128,11 @@ describe
             own.running.kill('SIGKILL')
             await page.getByRole('alert').waitFor()
             await page.getByRole('status').filter({ hasText: 'Not connected' }).waitFor()
-            // Known values stay.
+            // Values that the page has stay.
             expect(await tableOf(page, 'train/loss')).toEqual(known)
             await own.running.ended
 
-            // Answers like a proxy without its server.
+            // The port answers like a proxy without its server.
             await serve502UntilEvents(Number(port))
             await make(site.workspace, 'stays', 6)
             await make(site.workspace, 'new', 1)
@@ -170,7 +170,7 @@ async function serve502UntilEvents(port: number): Promise<void> {
 /** Creates a run of two steps, in which the loss and the load of the first expert are `value`. */
 const make = (workspace: Workspace, name: string, value: number) =>
   makeRun(workspace, name, {
-    // Changes the last number too: a file with the same inode, length and end counts as unchanged.
+    // The last number differs too: a file with the same inode, length and end would count as unchanged.
     train: [{}, {}].map(() => ({ loss: value, dead_experts: value })),
     routing: [1, 2].map((step) => ({ step, layer: 0, tokens_per_expert: [value, 9, 9, 9] })),
   })

@@ -159,7 +159,7 @@ export const go = (page: Page, query: Record<string, string>): Promise<unknown> 
 
 export const heatMap = (page: Page): Locator => page.getByRole('application', { name: /^Load of / })
 
-/** What the heat map reads out for the current cell, and the tokens in its tooltip. */
+/** The text that the heat map reads out for the current cell, and the tokens in its tooltip. */
 export async function readOut(page: Page): Promise<{ text: string; tokens: number }> {
   const text = await textOf(heatMap(page).locator('[aria-live]'))
   const facts = await textOf(heatMap(page).locator('dl'))
@@ -180,7 +180,7 @@ const axeRules = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-
 
 /** Violations that axe finds in the visible page: names, roles, order of headings, contrast. */
 export async function violationsOn(page: Page, rules: readonly string[] = axeRules): Promise<readonly string[]> {
-  // Without the nodes that passed, which are many.
+  // The many nodes that passed are left out of the result.
   const options = JSON.stringify({ runOnly: rules, resultTypes: ['violations'] })
   await page.evaluate(axe)
   const { violations, passes } = (await page.evaluate(`axe.run(${options})`)) as AxeResults

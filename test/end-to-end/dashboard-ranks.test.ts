@@ -12,7 +12,7 @@ import { siteOf } from './dashboard-site.ts'
 
 const STEPS = 30
 
-/** Rank 2 becomes slow in the second half; each step is 100, then 150 ms long. */
+/** Rank 2 becomes slow after step 10; each step is 100 ms long, and then 150 ms. */
 const ranks = Array.from({ length: STEPS }, (_, step) => {
   const slow = step >= 10
   return {
@@ -31,7 +31,7 @@ const row = (page: Page, rank: number): Locator =>
     .getByRole('row')
     .filter({ has: page.getByRole('rowheader', { name: String(rank), exact: true }) })
 const cells = (of: Locator): Promise<string[]> => of.getByRole('cell').allInnerTexts()
-/** Widths of the parts of a bar, over that of the whole column. */
+/** Widths of the parts of a bar, in milliseconds: the whole column is a step of 150 ms. */
 const widths = (of: Locator): Promise<number[]> =>
   of.locator('.stack').evaluate((bar) => {
     type Box = { getBoundingClientRect(): { width: number } }
@@ -64,7 +64,7 @@ describe.skipIf(chromium === undefined)(named('ranks on the dashboard'), { timeo
       )
     }))
 
-  test('any step can be shown, and is in the address', () =>
+  test('any step can be shown, and its number is in the address', () =>
     site.on('page=ranks', async (page) => {
       await pickRun(page, 'four')
       await page.getByRole('radio', { name: 'One step' }).check()
@@ -80,7 +80,7 @@ describe.skipIf(chromium === undefined)(named('ranks on the dashboard'), { timeo
       await page.getByRole('heading', { name: '4 ranks, step 30', exact: true }).waitFor()
     }))
 
-  test('a run whose ranks have all experts shows no load, and one of a single process no ranks', () =>
+  test('a run whose ranks have all experts shows no load, and a run of a single process no ranks', () =>
     site.on('page=ranks', async (page) => {
       await pickRun(page, 'two')
       await expect.poll(() => cells(row(page, 1)), soon).toEqual(['', '6.00', '0', '0', '0', '0'])
@@ -95,7 +95,7 @@ describe.skipIf(chromium === undefined)(named('ranks on the dashboard'), { timeo
   test.each([
     ['light', 1400],
     ['dark', 390],
-  ] as const)('it has no accessibility violations and fits the screen: %s, %i pixels', (colorScheme, width) =>
+  ] as const)('the page has no accessibility violations and fits the screen: %s, %i pixels', (colorScheme, width) =>
     site.on(
       'page=ranks',
       async (page) => {

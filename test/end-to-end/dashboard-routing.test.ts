@@ -84,7 +84,7 @@ describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboa
       expect(counts.reduce((sum, count) => sum + count, 0)).toBeLessThanOrEqual(assigned)
     }))
 
-  test('before a token is pointed at, the strip of layers has the experts of the first', () =>
+  test('the strip of layers has the experts of the first token until another token is pointed at', () =>
     site.on('page=tokens', async (page) => {
       const strip = page.getByRole('radiogroup', { name: 'Layer' })
       await strip.waitFor()

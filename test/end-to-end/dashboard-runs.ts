@@ -1,4 +1,4 @@
-/** Runs without training: files with just the numbers that a test of the dashboard needs. */
+/** Writes runs without training: files with just the numbers that a test of the dashboard needs. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import type { RunConfig } from '../../src/core/config/run-config.ts'
 import type { RoutingRecord } from '../../src/core/model/routing/statistics.ts'
@@ -12,16 +12,16 @@ interface MadeRun {
   /** Fields of each step that are not 1. */
   readonly train?: readonly Partial<TrainRecord>[]
   readonly routing?: readonly MadeRouting[]
-  /** By step, for a run on several ranks. */
+  /** Records of ranks by step, for a run on several ranks. */
   readonly ranks?: readonly MadeRanks[]
   /** Hosts of the ranks. */
   readonly hosts?: readonly string[]
 }
 
-/** Milliseconds by rank; what is not given is 0. */
+/** Milliseconds by rank; fields that are not given are 0. */
 type MadeRanks = Pick<RanksRecord, 'compute_ms'> & Partial<RanksRecord>
 
-/** By default nothing is dropped. */
+/** Loads of a layer at a step. By default no assignment is dropped. */
 type MadeRouting = Pick<RoutingRecord, 'step' | 'layer' | 'tokens_per_expert'> & Partial<RoutingRecord>
 
 /** Writes a finished run. @returns its configuration */

@@ -23,7 +23,7 @@ describe.skipIf(chromium === undefined)(named('sizes on the dashboard'), { timeo
       expect(widths.reduce((sum, width) => sum + width, 0)).toBeLessThanOrEqual(470)
     }))
 
-  test('columns, the table and curves get sizes by mouse and by keys, remembered after a reload, until a double-click', () =>
+  test('columns, the table and curves are resized by mouse and keys, keep the size on reload, and lose it by double-click', () =>
     site.on('', async (page) => {
       await card(page, 'train/loss').getByRole('img').waitFor()
       const parts = [

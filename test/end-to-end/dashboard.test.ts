@@ -26,7 +26,7 @@ const moe = { experts: 8, router: 'prototype', prototypes: 2 } as const
 const train = { steps: 30, evalEvery: 10, checkpointEvery: 10, routingEvery: 5 }
 const one: RunInput = { model: { moe: { ...moe, k: 1 } }, train: { ...train, seed: 1 } }
 const two: RunInput = { model: { moe: { ...moe, k: 2 } }, train: { ...train, seed: 2 } }
-/** Runs until it is stopped, and has no checkpoint before. */
+/** A training that runs until it is stopped, and writes no checkpoint before. */
 const endless: RunInput = { ...one, train: { steps: 200_000, batch: 16, checkpointEvery: 200_000, routingEvery: 10 } }
 
 describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_000 }, () => {
@@ -41,7 +41,7 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
       await expectSuccess(workspace.start('train', workspace.config(config), '--out', `runs/${name}`))
   })
 
-  // Last, because it keeps a core busy.
+  // This training starts last, because it keeps a core busy.
   beforeAll(async () => {
     const { workspace } = site
     live = await watching(workspace, 'train', workspace.config(endless), '--out', 'runs/live', '--watch')
@@ -148,7 +148,7 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
       await expectSuccess(late)
     }))
 
-  test('the filter finds runs by a field; the differences of two are exactly the fields that were set differently', () =>
+  test('the filter finds runs by a field, and two runs differ exactly in the fields that were set differently', () =>
     site.on('', async (page) => {
       await rowOf(page, 'two').waitFor()
       await page.getByLabel('Filter the runs').fill('model.moe.k=2')
@@ -189,7 +189,7 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
       expect(rows).toEqual(records.map(({ step, loss }) => ['one', String(step), String(loss)]))
     }))
 
-  test('held-out loss is the first card, that of training the second; a curve can be downloaded as SVG and PNG', () =>
+  test('held-out loss is the first card, training loss the second; a curve can be downloaded as SVG and PNG', () =>
     site.on('', async (page) => {
       await rowOf(page, 'two').waitFor()
       await showOnly(page, 'two')

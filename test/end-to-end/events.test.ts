@@ -1,5 +1,5 @@
 /**
- * The lines that a real training and the commands after it print with --json are those of docs/events.md.
+ * Checks that docs/events.md describes the lines that a real training and the commands after it print with --json.
  *
  * @slow
  */
@@ -25,7 +25,7 @@ async function kindsOf(...args: string[]): Promise<string[]> {
   return [...new Set(lines.map(({ kind }) => kind as string))]
 }
 
-test('a training, a run with its weights, and what is done with it', async () => {
+test('a training, a training from its weights, an evaluation and a generation print documented lines', async () => {
   const config = workspace.config({ train: { steps: 6 } })
   const run = workspace.file('run')
   expect(await kindsOf('train', config, '--out', run, '--profile', '--sample')).toEqual(

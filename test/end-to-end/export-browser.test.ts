@@ -1,4 +1,4 @@
-/** An exported ONNX model in Chromium: onnxruntime-web gives the logits of Choir, in steps with the cache. */
+/** Checks an exported ONNX model in Chromium: onnxruntime-web gives the logits of Choir, in steps with the cache. */
 import { copyFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
@@ -19,7 +19,7 @@ afterAll(() => runtime.close())
 
 const dist = join(dirname(createRequire(import.meta.url).resolve('onnxruntime-web')))
 
-/** Runs in the page: logits of all tokens, a prompt first and then token by token. */
+/** The script of the page. It computes the logits of all tokens: of a prompt first, and then token by token. */
 const script = `
 import * as ort from './ort.wasm.min.mjs'
 ort.env.wasm.numThreads = 1

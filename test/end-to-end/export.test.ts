@@ -1,5 +1,5 @@
 /**
- * `choir export` as a user runs it: what it writes and prints, what it refuses, and what it leaves when it is stopped.
+ * `choir export` as a user runs it: its files and its report, its refusals, and its clean-up when it is stopped.
  *
  * @slow
  */
@@ -11,7 +11,7 @@ import type { ExportReport } from '../../src/use/interchange/export/report.ts'
 import { expectSuccess, prose, Workspace } from './support.ts'
 
 let workspace: Workspace
-/** A mixture that is Qwen3-MoE, and one of prototypes, which is nothing that others know. */
+/** Runs of a mixture that other libraries know as Qwen3-MoE, and of a mixture by prototypes, which none knows. */
 let known: string
 let prototypes: string
 
@@ -45,7 +45,7 @@ describe('a model that others know', () => {
     ['onnx', 'an ONNX graph of its own', 'onnx/model.onnx'],
     ['gguf', 'qwen3moe of llama.cpp', 'model.gguf'],
   ])(
-    '%s',
+    'is exported to %s with the logits of the run',
     async (format, architecture, file) => {
       const report = await exported(known, '--format', format)
       const out = join(known, 'export', format)
@@ -63,7 +63,7 @@ describe('a model that others know', () => {
     60_000,
   )
 
-  test('an imported export has the loss of the run', async () => {
+  test('has the loss of the run after its export is imported', async () => {
     const back = workspace.file('back')
     await expectSuccess(workspace.start('import', join(known, 'export', 'hf'), '--out', back, '--json'))
     const text = workspace.file('other.txt')
@@ -75,7 +75,7 @@ describe('a model that others know', () => {
     expect(Math.abs((await loss(back)) - (await loss(known)))).toBeLessThan(1e-5)
   }, 60_000)
 
-  test('weights of two bytes take half of the space', async () => {
+  test('takes half of the space with weights of two bytes', async () => {
     const sizeOf = ({ files }: ExportReport) => files.find(({ name }) => name === 'model.safetensors')?.bytes ?? 0
     const half = await exported(known, '--format', 'hf', '--out', workspace.file('bf16'), '--dtype', 'bf16')
     const whole = statSync(join(known, 'export', 'hf', 'model.safetensors')).size
@@ -83,7 +83,7 @@ describe('a model that others know', () => {
     expect(sizeOf(half) / whole).toBeLessThan(0.53)
   }, 60_000)
 
-  test('without the text of the run, the loss is not measured, with the reason', async () => {
+  test('has no measured loss without the text of the run, and the report has the reason', async () => {
     const moved = new Workspace()
     try {
       const run = moved.file('run')
@@ -108,7 +108,7 @@ describe('prototypes', () => {
     )
   }, 60_000)
 
-  test('have no GGUF file, for a reason; nothing is written', async () => {
+  test('are refused as a GGUF file, with the reason, and nothing is written', async () => {
     const out = workspace.file('no-gguf')
     const { code, stderr } = await workspace.choir('export', prototypes, '--format', 'gguf', '--out', out)
     expect(code).toBe(2)
@@ -118,7 +118,7 @@ describe('prototypes', () => {
   })
 })
 
-describe('refused', () => {
+describe('choir export refuses', () => {
   test('a folder with files', async () => {
     const out = workspace.file('occupied')
     mkdirSync(out)
@@ -129,7 +129,7 @@ describe('refused', () => {
     expect(readdirSync(out)).toEqual(['mine.txt'])
   })
 
-  test('a run that is not there, and weights that ONNX files do not have', async () => {
+  test('a run that does not exist, and a precision that ONNX files do not have', async () => {
     const missing = await workspace.choir('export', 'nowhere', '--format', 'onnx')
     expect([missing.code, missing.stdout]).toEqual([2, ''])
     const half = await workspace.choir(
@@ -148,7 +148,7 @@ describe('refused', () => {
 })
 
 test.skipIf(process.platform === 'win32')(
-  'Ctrl-C: exit 130, and nothing is left',
+  'Ctrl-C ends an export with code 130, and nothing is left',
   async () => {
     const folder = workspace.file('stopped')
     const running = workspace.start('export', known, '--format', 'hf', '--out', join(folder, 'hf'), '--json')

@@ -24,7 +24,7 @@ import {
   withoutLastCheckpoint,
 } from './support.ts'
 
-/** Other words than those of the corpus. */
+/** Text of other words than the corpus has. */
 const verses = (seed: number, characters: number): string =>
   prose(seed, characters).replaceAll('the', 'zephyr').replaceAll('government', 'moonlight').toUpperCase()
 
@@ -45,7 +45,7 @@ const from = (out: string, ...args: string[]) =>
 const stored = (run: string) => JSON.parse(readFileSync(join(run, 'config.json'), 'utf8'))
 const file = (run: string, checkpoint: string, name: string) => join(run, 'checkpoints', checkpoint, name)
 
-/** The tensors of a file by name. The format: eight bytes with the length of a JSON header, the header, the data. */
+/** The tensors of a file by name. Eight bytes hold the length of a JSON header; the header and the data follow. */
 function tensorsOf(path: string): Map<string, { readonly shape: number[]; readonly data: Float32Array }> {
   const bytes = readFileSync(path)
   const start = 8 + Number(bytes.readBigUInt64LE(0))
@@ -61,7 +61,7 @@ function tensorsOf(path: string): Map<string, { readonly shape: number[]; readon
   )
 }
 
-/** As the witness names them: the tensors of all experts of a layer are one. */
+/** Parameters as the witness names them: the tensors of all experts of a layer are stacked into one. */
 function witnessParameters(path: string): Parameters {
   const parameters = new Map<string, { shape: number[]; data: Float64Array }>()
   for (const [name, { shape, data }] of tensorsOf(path)) {
@@ -74,7 +74,7 @@ function witnessParameters(path: string): Parameters {
   return parameters
 }
 
-test('the first loss is that of the source on the first batch of the new text, and training lowers the loss', async () => {
+test('the first loss is the loss of the source on the first batch of the new text, and training lowers it', async () => {
   await expectSuccess(
     from(
       'tuned',
@@ -124,7 +124,7 @@ test('config.json, the tokenizer and checkpoint 0 record where the weights came 
   )
   expect(checkpointsOf(run)).toEqual(['step-00000000', 'step-00000005'])
   expect(readFileSync(file(run, 'step-00000000', 'model.safetensors'))).toEqual(weights)
-  // A new optimizer: no moment has seen a gradient.
+  // The optimizer is new: no moment has seen a gradient.
   for (const { data } of tensorsOf(file(run, 'step-00000000', 'optimizer.safetensors')).values())
     expect(data.every((value) => value === 0)).toBe(true)
   expect(readFileSync(join(run, 'tokenizer.json'))).toEqual(readFileSync(join(source, 'tokenizer.json')))
@@ -138,7 +138,7 @@ test('a run that was stopped resumes without its source, bit for bit', async () 
   await expectSuccess(workspace.start(...args, '--out', whole))
   cpSync(whole, cut, { recursive: true })
   rmSync(copy, { recursive: true })
-  // As if it had been killed before the first step.
+  // The copy looks as if the run had been killed before its first step.
   for (const name of ['checkpoints', 'metrics.jsonl', 'routing.jsonl']) rmSync(join(cut, name), { recursive: true })
   const noCheckpoint = await workspace.choir('train', '--resume', cut)
   expect(noCheckpoint).toMatchObject({ code: 1, stderr: expect.stringContaining('before it had copied the weights') })
@@ -151,7 +151,7 @@ test('a run that was stopped resumes without its source, bit for bit', async () 
   expect(trainRecords(cut)).toHaveLength(25)
 }, 60_000)
 
-test('a trained tokenizer comes along, and encodes the new text', async () => {
+test('a trained tokenizer is taken over, and encodes the new text', async () => {
   const data = { source: workspace.file('corpus.txt'), tokenizer: { kind: 'bpe' as const } }
   const bpe = workspace.file('bpe')
   const config = workspace.config({ model: { vocabulary: 300 }, data, train: { steps: 5 } })
@@ -163,7 +163,7 @@ test('a trained tokenizer comes along, and encodes the new text', async () => {
   expect(readFileSync(join(out, 'tokenizer.json'))).toEqual(readFileSync(join(bpe, 'tokenizer.json')))
 })
 
-test('weights that do not fit, another tokenizer, and what is not a run are refused before anything is written', async () => {
+test('weights that do not fit, another tokenizer, and a path that is not a run are refused before anything is written', async () => {
   const shapes = await from('refused', '--set', 'model.width=64', '--set', 'model.moe.router=bias').ended
   expect(shapes.code).toBe(2)
   expect(shapes.stderr).toContain('model.width=64 (32 in')
@@ -189,7 +189,7 @@ test('weights that do not fit, another tokenizer, and what is not a run are refu
   expect(() => readFileSync(join(workspace.file('refused'), 'config.json'))).toThrow('ENOENT')
 })
 
-test('frozen parameters keep the bits of the source; another choice does not resume; a misspelt one is refused', async () => {
+test('frozen parameters keep the bits of the source; another choice does not resume, and a misspelt name is refused', async () => {
   const freeze = ['--freeze', 'embedding', '--freeze', '*.router', '--freeze', 'layers.1.moe.experts']
   const args = ['--data', workspace.file('verses.txt'), '--set', 'train.optimizer.kind=adafactor', ...freeze]
   const { stderr } = await expectSuccess(from('frozen', '--steps', '10', ...args))
@@ -210,7 +210,7 @@ test('frozen parameters keep the bits of the source; another choice does not res
   expect(misspelt).toMatchObject({ code: 2, stderr: expect.stringContaining('did you mean "embedding"?') })
 }, 60_000)
 
-test('a run whose text moved resumes, bit for bit; another text is refused, and --from offered', async () => {
+test('a run whose text moved resumes, bit for bit; another text is refused, and --from is offered', async () => {
   const texts = workspace.file('texts')
   mkdirSync(texts)
   for (const seed of [1, 2]) writeFileSync(join(texts, `${seed}.txt`), prose(seed, 20_000))
@@ -263,7 +263,7 @@ test('a model that was imported is trained further', async () => {
   expect(stored(workspace.file('further')).from).toMatchObject({ run: workspace.file('imported'), step: 0 })
 }, 60_000)
 
-test('what may not change in mid-run offers --from, if the weights fit', async () => {
+test('the refusal of a change in mid-run offers --from, if the weights fit', async () => {
   const batch = await workspace.choir('train', '--resume', source, '--set', 'train.batch=8')
   expect(batch).toMatchObject({ code: 2, stderr: expect.stringContaining(`choir train --from ${source}`) })
   const width = await workspace.choir('train', '--resume', source, '--set', 'model.width=64')

@@ -1,5 +1,6 @@
 /**
- * Forks of a run: bitwise the same without changes, with other settings from a checkpoint on, and refused where the state would not fit.
+ * Forks of a run: without changes they are bitwise the same, other settings act from the checkpoint on, and a fork is
+ * refused where the state would not fit.
  *
  * @slow
  */

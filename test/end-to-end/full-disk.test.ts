@@ -1,6 +1,6 @@
 /**
- * A full disk: a file system of 2 MiB in memory, which only root on Linux may mount. On other systems
- * src/node/run/checkpoint/checkpoint.test.ts tests the same with a simulated disk.
+ * Full disks: file systems of a few kB or MB in memory, which only root on Linux may mount. For other systems
+ * src/node/run/checkpoint/checkpoint.test.ts tests checkpoints with a simulated disk.
  *
  * @slow
  */
@@ -37,7 +37,7 @@ const mounted = async (options: string, body: () => Promise<void>) => {
   }
 }
 
-test.skipIf(!mountable)('a full disk at a checkpoint: exit 1, and the run continues bitwise from the earlier one', () =>
+test.skipIf(!mountable)('a full disk at a checkpoint ends with code 1, and the run continues with the same bits', () =>
   mounted('size=2m', async () => {
     // A checkpoint takes 57,800 parameters × 3 × 4 bytes = 0.6 MiB: three fit, four do not.
     const config = workspace.config({ train: { checkpointEvery: 3, keep: 5 } })
@@ -63,12 +63,12 @@ test.skipIf(!mountable)('a full disk at a checkpoint: exit 1, and the run contin
 )
 
 test.skipIf(!mountable)(
-  'a full disk while the tokenizer or the tokens are written: exit 1, and no run is left, so that the same command works later',
+  'a full disk while the tokenizer or the tokens are written ends with code 1 and leaves no run: the same command works later',
   async () => {
     const data = { tokenizer: { kind: 'bpe' as const }, cache: `${disk}/cache` }
     const config = workspace.config({ model: { vocabulary: 300 }, train: { steps: 2 }, data })
     const run = workspace.file('runs', 'started')
-    // Nothing at all fits; the folder of the tokenizer does; the tokenizer does.
+    // On the first disk nothing fits, on the second the folder of the tokenizer, and on the third the tokenizer too.
     for (const options of ['nr_inodes=3', 'size=4k', 'size=40k'])
       await mounted(options, async () => {
         const { code, stderr } = await workspace.choir('train', config, '--out', run)
@@ -86,7 +86,7 @@ test.skipIf(!mountable)(
   },
 )
 
-test.skipIf(!mountable)('a full disk of the run before its first step: exit 1, and what was there stays', () =>
+test.skipIf(!mountable)('a full disk of the run before its first step ends with code 1, and other files stay', () =>
   mounted('size=16k', async () => {
     writeFileSync(`${disk}/notes.txt`, 'x')
     const config = workspace.config()
@@ -121,7 +121,7 @@ test.skipIf(!mountable)(
     }),
 )
 
-test.skipIf(!mountable)('a full disk at an import: exit 1, and nothing is left', () =>
+test.skipIf(!mountable)('a full disk at an import ends with code 1, and nothing is left', () =>
   mounted('size=64k', async () => {
     // The model takes 57.3 kB in float32, and its folder needs pages of its own.
     writeFolder(workspace.file('model'), samples.llama ?? {})
@@ -133,10 +133,10 @@ test.skipIf(!mountable)('a full disk at an import: exit 1, and nothing is left',
   }),
 )
 
-test.skipIf(!mountable)('no inode left: exit 1 with that reason, and nothing is lost or in the way', async () => {
+test.skipIf(!mountable)('a disk without inodes ends with code 1 and this reason, and nothing is lost', async () => {
   const config = workspace.config({ train: { steps: 4, checkpointEvery: 2 } })
   const run = `${disk}/run`
-  // The disk's own folder is one, the run's folder another. A new run then writes a lock, small files and three logs.
+  // The disk's own folder takes an inode, the run's folder another. A new run then writes a lock, small files and logs.
   for (const inodes of [2, 4, 6, 7, 8])
     await mounted(`size=16m,nr_inodes=${inodes}`, async () => {
       const { code, stderr } = await workspace.choir('train', config, '--out', run)

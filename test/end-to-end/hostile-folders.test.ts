@@ -1,5 +1,5 @@
 /**
- * Run directories that vanish, that two processes want, or whose names and file systems are unusual.
+ * Run directories that vanish, that two processes want to use, or whose names and file systems are unusual.
  *
  * @slow
  */
@@ -61,7 +61,7 @@ test('two trainings that start at once on a cold cache both run, and the cache h
   ).toEqual(['tokenizer', 'tokens'])
 })
 
-test.skipIf(process.platform === 'win32')('names of any characters, as long as the system allows', async () => {
+test.skipIf(process.platform === 'win32')('a run may have any name that the system allows', async () => {
   const config = workspace.config({ train: { steps: 2 } })
   const names = [`-new\nline ünï 日本 🎶 "quote'`, 'n'.repeat(255)]
   await Promise.all(
@@ -85,7 +85,7 @@ const mountable = (): boolean => {
   return spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=16m', 'choir', disk()]).status === 0
 }
 
-test.skipIf(process.platform !== 'linux')('a read-only file system: no training, but evaluation', async ({ skip }) => {
+test.skipIf(process.platform !== 'linux')('a run on a read-only disk can only be evaluated', async ({ skip }) => {
   if (!mountable()) return skip('this user cannot mount a file system')
   try {
     const config = workspace.config({ train: { steps: 2 } })

@@ -12,14 +12,14 @@ beforeAll(() => {
 })
 afterAll(() => workspace.remove())
 
-/** Long enough that a signal sent after an early step arrives before the last step. */
+/** A training so long that a signal sent after an early step arrives before the last step. */
 const longRun: RunInput = { train: { steps: 300, checkpointEvery: 1000, evalEvery: 150 } }
 
 /** Steps of many micro-batches that take seconds, so that signals arrive within a step. */
 const slowSteps: RunInput = { train: { steps: 100, batch: 2400, microBatches: 1200 } }
 
 test.skipIf(process.platform === 'win32')(
-  'one Ctrl-C: exit 130, a checkpoint of the finished step, and a resumed run that is bitwise equal',
+  'one Ctrl-C ends with code 130 and a checkpoint of the finished step, and the resumed run is bitwise equal',
   async () => {
     const whole = workspace.file('whole')
     const run = workspace.file('run')
@@ -35,7 +35,7 @@ test.skipIf(process.platform === 'win32')(
     expect(checkpointsOf(run)).toEqual([`step-${String(last).padStart(8, '0')}`])
     expect(stderr).toContain(`stopped after step ${last}; continue with: `)
     expect(stderr).toContain(`train --resume ${run}`)
-    // Standard output is still lines of JSON, the last one the summary.
+    // Standard output still consists of lines of JSON, and the last line is the summary.
     expect(JSON.parse(stdout.trim().split('\n').at(-1) as string)).toMatchObject({
       kind: 'summary',
       interrupted: true,
@@ -47,10 +47,10 @@ test.skipIf(process.platform === 'win32')(
   },
 )
 
-test.skipIf(process.platform === 'win32')('a second Ctrl-C: exit 130 immediately, within a step', async () => {
+test.skipIf(process.platform === 'win32')('a second Ctrl-C ends with code 130 immediately, within a step', async () => {
   const run = workspace.file('twice')
   const running = workspace.start('train', workspace.config(slowSteps), '--out', run, '--json')
-  // Not after the first one: then evaluations are compiled, and a Ctrl-C ends the training before the next.
+  // The first step is too early: evaluations are compiled after it, and a Ctrl-C then ends the training before step 2.
   await running.step(2)
   running.kill('SIGINT')
   await delay(150)
@@ -65,7 +65,7 @@ test.skipIf(process.platform === 'win32')('a second Ctrl-C: exit 130 immediately
 })
 
 test.skipIf(process.platform === 'win32')(
-  'Ctrl-C while the text is read: exit 130, and only config.json stays',
+  'Ctrl-C while the text is read ends with code 130, and only config.json stays',
   async () => {
     const run = workspace.file('early')
     const data = { source: 'sotu', tokenizer: { kind: 'bpe' as const }, cache: workspace.file('early-cache') }

@@ -14,11 +14,11 @@ beforeAll(() => {
 })
 afterAll(() => workspace.remove())
 
-/** CHOIR_TEST_SEED=123 repeats the kill times of an earlier run, as far as a clock can. */
+/** Seed of the kill times. CHOIR_TEST_SEED=123 repeats the times of an earlier run, as far as a clock allows. */
 const seed = Number(process.env.CHOIR_TEST_SEED ?? Date.now() % 1_000_000)
 const steps = 40
 
-/** Every router and every kind of moments once; `npm run soak` has all cases. */
+/** The cases have every router and every kind of moments of `killCases` once; `npm run soak` runs all cases. */
 const cases = ['top-k, moments in int8', 'prototype, AdamW, two micro-batches', 'random, Adafactor']
 
 test.each(cases)(
@@ -28,7 +28,7 @@ test.each(cases)(
     const config = workspace.config({
       ...over,
       model: { vocabulary: 257, ...over.model },
-      // Frequent checkpoints, so that many kills happen while one is written.
+      // Checkpoints are frequent, so that many kills happen while one is written.
       train: { steps, checkpointEvery: 3, evalEvery: 10, routingEvery: 1, ...over.train },
     })
     const uninterrupted = workspace.file(`whole ${name}`)
@@ -45,7 +45,7 @@ test.each(cases)(
       if (kill < 3) {
         const inStart = kill === 0 && random.integer(2) === 0
         const target = inStart ? 0 : Math.min(steps, reached + 1 + random.integer(12))
-        // Within a step (3 ms), an evaluation or a checkpoint (10 ms), or during startup (500 ms).
+        // The kill comes within a step (3 ms), an evaluation or a checkpoint (10 ms), or during startup (500 ms).
         const wait = random.uniform() * (inStart ? 500 : 20)
         // A resumed run may start after the target step: the killed process may have saved later steps.
         const reachesTarget = (line: Line) => line.kind === 'train' && (line.step as number) >= target

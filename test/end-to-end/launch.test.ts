@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { checkpointsOf, expectSuccess, results, trainRecords, Workspace } from './support.ts'
 
 let workspace: Workspace
-/** Of one process. */
+/** Run directory of one process. */
 let whole: string
 const config = () => workspace.config({ train: { steps: 120, checkpointEvery: 1000, evalEvery: 60 } })
 
@@ -21,7 +21,7 @@ const cases = [
 ] as const
 
 test.each(cases.filter(([mpi]) => spawnSync('sh', ['-c', `mpirun.${mpi} --version`]).status === 0))(
-  'mpirun of %s: %s to launch saves the run, exit 130, and the continued run is bitwise that of one process',
+  'mpirun of %s: %s to launch saves the run and exits with 130, and the continued run has the bits of one process',
   async (mpi, signal) => {
     const one = ['--ranks', '1', '--threads', '1', '--mpi', mpi, '--json']
     const run = workspace.file(mpi)

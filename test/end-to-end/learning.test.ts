@@ -17,7 +17,7 @@ let memorised: string
 beforeAll(async () => {
   workspace = new Workspace()
   documents('chain', 60, chain)
-  // Every rotation once: no two documents are equal, so the held-out split keeps its share.
+  // Each rotation of the sentence is one document: no two are equal, so the held-out split keeps its share.
   documents('fox', SENTENCE.length, (i) => SENTENCE.repeat(12).slice(i, i + 450))
   memorised = workspace.file('memorised')
   await expectSuccess(workspace.start('train', workspace.config(foxRun), '--out', memorised, '--json'))
@@ -86,8 +86,8 @@ test.each(Object.entries(routers))(
     const { evaluation } = await train(config, { directory: workspace.file(`chain ${name}`), resume: false })
     const loss = evaluation?.loss as number
     // All eight letters are equally frequent, so a model without context has a loss of ln 8 = 2.08 nats a letter.
-    // With the rule it is ln 2 = 0.69 (and about ln 500 at the end of each text, 0.02 a letter). Training must reach
-    // half of that improvement. A loss below ln 2 means that the model sees the letter that it predicts.
+    // With the rule, the loss is ln 2 = 0.69 (and about ln 500 at the end of each text, 0.02 a letter). Training must
+    // reach half of that improvement. A loss below ln 2 means that the model sees the letter that it predicts.
     expect(loss).toBeLessThan((Math.log(8) + Math.log(2)) / 2)
     expect(loss).toBeGreaterThan(Math.log(2) * 0.98)
   },
@@ -124,7 +124,7 @@ test('bits per byte count the UTF-8 bytes of the held-out documents with any tok
     })
     const { evaluation } = await train(config, { directory: workspace.file(`greek ${kind}`), resume: false })
     if (!evaluation) throw new Error('no evaluation')
-    // Every document and its end-of-text token, which counts no byte.
+    // Every document has a token for each byte, and an end-of-text token, which counts no byte.
     if (kind === 'bytes') expect(evaluation.evaluated_tokens).toBe(10 * 601)
     else expect(evaluation.evaluated_tokens).toBeLessThan(10 * 601)
     const nats = evaluation.loss * evaluation.evaluated_tokens
@@ -168,7 +168,7 @@ async function generatedPieces(run: string, seed: number): Promise<string[]> {
   return found
 }
 
-test('a seed gives the same text again, another seed another text, also with random routing', async () => {
+test('a seed gives the same text again, and another seed gives another text, also with random routing', async () => {
   for (const run of [memorised, workspace.file('chain random')]) {
     const text = (await generatedPieces(run, 3)).join('')
     expect((await generatedPieces(run, 3)).join('')).toBe(text)

@@ -1,7 +1,7 @@
 /**
- * The program of each rank in ledger.test.ts: `ledger-rank.mjs CONFIG RUN`. Trains, and writes what the rank itself
- * knows, apart from the ledger, to RUN/rank-N.json: the statistics of its passes and the counters of the courier. It
- * runs from dist/, where a process starts sooner.
+ * The program of each rank in ledger.test.ts: `ledger-rank.mjs CONFIG RUN`. It trains, and writes counts of the rank
+ * that are independent of the ledger to RUN/rank-N.json: the statistics of its passes and the counters of the courier
+ * (the thread that calls MPI). It runs from dist/, where a process starts sooner.
  */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -19,7 +19,7 @@ if (!world) throw new Error('no world')
 const config = await loadConfig(path, [])
 const { moe, layers } = config.model
 const passes = ((config.parallel.shards ?? 1) / world.size) * config.train.microBatches
-/** Loss; counts and kept assignments by expert, and five scalars, of each layer. */
+/** Number of statistics of a pass: the loss, and of each layer counts and kept assignments by expert, and 5 scalars. */
 const statistics = 1 + layers * (2 * (moe?.experts ?? 0) + 5)
 
 const ranks = await Ranks.start({ world, deadlineSeconds: 30 })
@@ -44,7 +44,7 @@ await train(config, {
   directory,
   ranks,
   onEvent(event) {
-    // Before the evaluation, which exchanges rows too.
+    // The counter is read before the evaluation, which exchanges rows too.
     if (event.kind === 'train' && event.step === config.train.steps)
       sentBytes = ranks.traffic().find(({ channel }) => channel === channels.experts)?.sentBytes ?? 0
   },

@@ -1,5 +1,6 @@
 /**
- * The ledger of `parallel.ledger` against independent counts: of the routers, of the courier, and by formula.
+ * Compares the ledger of `parallel.ledger`, which counts rows and bytes between ranks, with independent counts: of the
+ * routers, of the courier (the thread that calls MPI), and by formula.
  *
  * @slow
  */
@@ -68,7 +69,7 @@ test.skipIf(!family).each([
   ['with ONNX Runtime alone, in two groups', 4, { CHOIR_DNNL: 'off' }, TILE],
   ['with the engine of this machine, two shards a rank', 2, {}, TILE],
 ] as const)(
-  'rows and bytes are those of routers, of the courier and of the formula, %s',
+  'rows and bytes equal the counts of routers, of the courier and of the formula, %s',
   { timeout: 120_000 },
   async (name, size, env, tile) => {
     const { known, ledger, ranks } = await run(name, size, env)
@@ -85,7 +86,7 @@ test.skipIf(!family).each([
         expect(sent).toBeGreaterThanOrEqual(sum(kept))
         expect(sent).toBeLessThanOrEqual(sum(kept.map((count) => count + tile - 1)))
         expect(sum(kept)).toBeGreaterThan(0)
-        // Sizes of 8 bytes; rows and the gradients of their results there, results and gradients of rows back.
+        // A size takes 8 bytes. Rows and gradients of their results go there; results and gradients of rows come back.
         const back = rows[destination]?.[source] as number
         expect(bytes[source]?.[destination]).toBe(passes * 8 * held + 2 * 4 * WIDTH * (sent + back))
       }
@@ -95,7 +96,7 @@ test.skipIf(!family).each([
       const own = ledger.filter(({ first_rank: first }) => rank >= first && rank < first + EXPERT)
       expect(sum(own.map(({ first_rank: first, bytes }) => sum(bytes[rank - first] ?? [])))).toBe(sentBytes)
     })
-    // The load of a rank is what it gets from its group, itself included.
+    // The load of a rank is the number of kept assignments to its experts by all ranks of its group, itself included.
     for (const { step, kept_per_rank } of ranks) {
       const load = (rank: number): number => {
         const first = rank - (rank % EXPERT)

@@ -31,10 +31,10 @@ function residentMemory(): number {
   return process.memoryUsage.rss() / 2 ** 20
 }
 
-// V8 compiles at times of its own, which has cost 3 % once on a busy machine. A leak fails twice.
-test('2,000 steps of tiny, after the first 1,000', { timeout: 120_000, retry: 1 }, async () => {
+// V8 compiles at times of its own, which once cost 3 % on a busy machine. Hence the retry: a leak fails twice.
+test('memory does not grow in 2,000 steps of tiny after the first 1,000', { timeout: 120_000, retry: 1 }, async () => {
   const config = defineConfig({ preset: 'tiny', train: { steps: 3000, evalEvery: 200, checkpointEvery: 200 } })
-  // Checkpoints and evaluations need memory for a moment: the least in a hundred steps counts.
+  // Checkpoints and evaluations need memory for a moment, so the minimum of a hundred steps counts.
   const hundreds = [10, 20, 29]
   const least = new Map<number, number>()
   await train(config, {
@@ -49,7 +49,7 @@ test('2,000 steps of tiny, after the first 1,000', { timeout: 120_000, retry: 1 
   for (const later of rest) expect(later / first, [first, ...rest].join(', ')).toBeLessThan(allowed)
 })
 
-test('200 opened and closed runs', { timeout: 120_000 }, async () => {
+test('memory does not grow while 200 runs are opened and closed', { timeout: 120_000 }, async () => {
   const directory = join(folder, 'short')
   await train(defineConfig({ preset: 'tiny', train: { steps: 10 } }), { directory })
   const memory: number[] = []

@@ -20,7 +20,7 @@ const routers = {
   random: { router: 'random', k: 2 },
 } as const
 
-test.each(Object.entries(routers))('%s: learns, generates, resumes to the last bit', async (router, settings) => {
+test.each(Object.entries(routers))('%s learns, generates, and resumes to the last bit', async (router, settings) => {
   const config = workspace.config({
     model: { moe: { attention: 'all', groups: 2, ...settings } },
     train: { steps: 30, microBatches: 2, checkpointEvery: 20, schedule: { learningRate: 3e-3, warmup: 5 } },

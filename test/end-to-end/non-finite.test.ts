@@ -19,7 +19,7 @@ beforeAll(() => {
 })
 afterAll(() => workspace.remove())
 
-test('an exploding learning rate: warnings name step and tensor, batches are saved, exit 1', async () => {
+test('an exploding learning rate ends with code 1, warnings that name step and tensor, and saved batches', async () => {
   const run = workspace.file('exploded')
   const config = workspace.config({
     train: {
@@ -27,7 +27,7 @@ test('an exploding learning rate: warnings name step and tensor, batches are sav
       checkpointEvery: 1,
       keep: 100,
       maxNonFinite: 3,
-      // The largest.
+      // The learning rate is the largest that is accepted.
       schedule: { kind: 'constant', learningRate: 2 ** 24, warmup: 0 },
       optimizer: { weightDecay: 0, clip: 0 },
     },
@@ -71,7 +71,7 @@ test('an exploding learning rate: warnings name step and tensor, batches are sav
   expect(sums.filter(([at]) => at >= first).map(([, sum]) => sum)).toEqual([good, good])
 })
 
-test('checkpoints of skipped steps push out none of before, and a run goes back to one of those', async () => {
+test('checkpoints of skipped steps remove no earlier checkpoint, and a run goes back to an earlier one', async () => {
   const run = workspace.file('back')
   const whole = workspace.file('never-exploded')
   const schedule = { kind: 'constant' as const, learningRate: 1e-3, warmup: 0 }
@@ -81,7 +81,8 @@ test('checkpoints of skipped steps push out none of before, and a run goes back 
   await expectSuccess(workspace.start('train', config, '--out', run))
   cpSync(run, whole, { recursive: true })
 
-  // The largest rate, with which it takes some steps. A first attempt shows how many, so that the second keeps just these.
+  // With the largest rate a training takes some steps before it fails. A first attempt shows how many, so that the
+  // second keeps exactly their checkpoints.
   const explode = (run: string, keep: number) =>
     workspace.choir(
       ...['train', '--resume', run, '--set', 'train.steps=50', '--set', `train.schedule.learningRate=${2 ** 24}`],
@@ -103,7 +104,7 @@ test('checkpoints of skipped steps push out none of before, and a run goes back 
   expect(back.stdout + back.stderr).toMatch(/later checkpoints are set aside in .*: step-00000011\.aside, /)
   await expectSuccess(workspace.start('train', '--resume', whole, '--set', 'train.steps=14'))
   expect(metricsWithoutTimes(run)).toEqual(metricsWithoutTimes(whole))
-  // What was set aside is still there, and in nobody's way.
+  // The checkpoints that were set aside are still there, but no command uses them.
   expect(checkpointsOf(run).filter((name) => !name.endsWith('.aside'))).toEqual(['step-00000013', 'step-00000014'])
   expect(checkpointsOf(run)).toContain('step-00000011.aside')
 
@@ -149,7 +150,7 @@ const bits = (trainer: Trainer, store: ParameterStore): string =>
     .join()
 
 test.each(['adamw', 'adafactor'] as const)(
-  'a skipped step changes no bit, and later steps are bitwise those without it: %s',
+  'a skipped step changes no bit, and later steps are bitwise equal to steps without it: %s',
   async (kind) => {
     let expected = ''
     await withTrainer(kind, async (trainer, store) => {
@@ -159,7 +160,7 @@ test.each(['adamw', 'adafactor'] as const)(
     const poisons = [
       ['layers.1.attention.output', Number.NaN],
       ['layers.1.attention.output', Number.POSITIVE_INFINITY],
-      // The loss stays finite, its gradient does not.
+      // The loss stays finite, but its gradient does not.
       ['layers.0.moe.router', 1e30],
     ] as const
     for (const [name, poison] of poisons)

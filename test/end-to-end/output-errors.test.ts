@@ -1,5 +1,5 @@
 /**
- * Standard output and standard error on a full device, closed, or without a reader. Needs `/dev/full` of Linux.
+ * Standard output and standard error on a full device, closed, or without a reader. Tests need `/dev/full` of Linux.
  *
  * @slow
  */
@@ -18,7 +18,7 @@ beforeAll(() => {
 })
 afterAll(() => workspace.remove())
 
-/** Runs a line of bash, in which `choir` is the program. Its code is that of `choir`, also in a pipe. */
+/** Runs a line of bash, in which `choir` is the program. The exit code comes from `choir`, also in a pipe. */
 function bash(line: string): { readonly code: number | null; readonly stdout: string; readonly stderr: string } {
   const script = `choir() { "${process.execPath}" "${bin}" "$@"; }; ${line}; exit \${PIPESTATUS[0]}`
   const { status, stdout, stderr } = spawnSync('bash', ['-c', script], { cwd: workspace.path, encoding: 'utf8' })
@@ -48,7 +48,7 @@ test.skipIf(!isLinux)('the exit code does not depend on a standard error that ca
     expect(bash(`choir train tiny --data nowhere 2>${place}`)).toEqual({ code: 2, stdout: '', stderr: '' })
 })
 
-test.skipIf(!isLinux)('a closed standard output is as good as none', () => {
+test.skipIf(!isLinux)('a training works with standard output and standard error closed', () => {
   const config = workspace.config({ train: { steps: 6 } })
   expect(bash(`choir train ${config} --out closed >&- 2>&-`)).toEqual({ code: 0, stdout: '', stderr: '' })
   expect(checkpointsOf(workspace.file('closed'))).toEqual(['step-00000006'])

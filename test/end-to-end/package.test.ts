@@ -57,7 +57,7 @@ describe.skipIf(offline)('the package', () => {
   }, 300_000)
   afterAll(() => rm(folder, { recursive: true, force: true }))
 
-  test('it holds the program, its types and its guides, and nothing else', () => {
+  test('holds the program, its types and its guides, and nothing else', () => {
     expect(files).toEqual(
       expect.arrayContaining([
         'bin/choir.js',
@@ -81,7 +81,7 @@ describe.skipIf(offline)('the package', () => {
     ).toEqual([])
   })
 
-  test('its types are complete: a strict project compiles, declarations of the package included', async () => {
+  test('has complete types: a strict project compiles, declarations of the package included', async () => {
     await npm(['run', 'types'], example)
   }, 120_000)
 
@@ -95,16 +95,16 @@ describe.skipIf(offline)('the package', () => {
     expect(output).toMatch(/480 V100: \d\.\d{2} s a step/)
   }, 240_000)
 
-  test('tensors and gradients alone fit a line', async () => {
+  test('fits a line with tensors and gradients alone', async () => {
     expect(await npm(['exec', '--', 'tsx', 'gradient.ts'], example)).toContain('w 2.000')
   }, 60_000)
 
-  test('npx choir is the command line', async () => {
+  test('has its command line as npx choir', async () => {
     const version = JSON.parse(await npm(['pkg', 'get', 'version'], root))
     expect((await npm(['exec', '--', 'choir', '--version'], example)).trim()).toBe(version)
   }, 60_000)
 
-  test('without optional packages it is below 60 MB, plans and reports, and says what computing needs', async () => {
+  test('is below 60 MB without optional packages, plans and reports, and names how to install them to compute', async () => {
     const small = join(folder, 'small')
     await mkdir(small)
     await npm(['init', '--yes'], small)
@@ -120,7 +120,7 @@ describe.skipIf(offline)('the package', () => {
     expect(await refused('train', 'tiny', '--out', 'run')).toContain('npm install --include=optional')
   }, 240_000)
 
-  test('what it does not export cannot be imported', async () => {
+  test('refuses imports of files that it does not export', async () => {
     const inside = `import('choir/dist/node/train/train.js').catch((error) => console.log(error.code))`
     const { stdout } = await execute(process.execPath, ['-e', inside], { cwd: example })
     expect(stdout.trim()).toBe('ERR_PACKAGE_PATH_NOT_EXPORTED')

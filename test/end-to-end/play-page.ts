@@ -1,4 +1,4 @@
-/** `choir play` as a visitor uses it, in Chromium, with WebGPU by SwiftShader. */
+/** `choir play` as a visitor uses it, in Chromium, with WebGPU by SwiftShader (a software device). */
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect } from 'vitest'
 import { type ChoirProcess, Workspace } from './support.ts'
@@ -12,10 +12,10 @@ export const text = Array.from(
     `and ${['Ishmael', 'Ahab', 'Queequeg'][i % 3]} went on board before the storm came over the water.`,
 ).join('\n')
 
-/** SwiftShader compiles and computes on the processor. */
+/** Polling with a long timeout, since SwiftShader compiles and computes on the processor. */
 export const patience = { timeout: 240_000, interval: 250 }
 
-/** A server of a test file, and its pages in a browser; `problems` are errors and requests elsewhere. */
+/** A server of a test file, and its pages in a browser; `problems` are errors, and requests to other servers. */
 export function playSite() {
   const workspace = new Workspace()
   const problems: string[] = []
@@ -36,7 +36,7 @@ export function playSite() {
     workspace.remove()
   })
 
-  /** @param script Runs before those of the page. */
+  /** @param script Runs before the scripts of the page. */
   async function visit(script?: string): Promise<Page> {
     const page = await context.newPage()
     if (script) await page.addInitScript(script)

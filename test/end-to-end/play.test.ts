@@ -16,7 +16,7 @@ import { executable } from './web-site.ts'
 describe.skipIf(!executable)(named('choir play'), { timeout: 400_000 }, () => {
   const { workspace, problems, address, visit, phaseOf, reaches, stepOf, lossOf } = playSite()
 
-  /** A sum over the pixels of the heat map of a side. */
+  /** A checksum of the pixels of a side's heat map. */
   const pictureOf = (page: Page, side: string) =>
     page.evaluate(`(() => {
       const canvas = document.querySelector('section[aria-label="Experts of ${side}"] canvas')
@@ -24,7 +24,7 @@ describe.skipIf(!executable)(named('choir play'), { timeout: 400_000 }, () => {
       return data.reduce((sum, value) => (sum * 31 + value) % 1000000007, 0)
     })()`)
 
-  test('two settings train side by side; the run that is saved goes on in Node', async () => {
+  test('two settings train side by side, and the saved run goes on in Node', async () => {
     const page = await visit()
     await page.getByRole('radio', { name: 'Your own' }).check()
     await page.getByLabel('Your text').fill(text)
@@ -44,7 +44,7 @@ describe.skipIf(!executable)(named('choir play'), { timeout: 400_000 }, () => {
     await expect.poll(() => stepOf(page, 'B'), patience).toBeGreaterThan(0)
     const [begun, first, picture] = [await stepOf(page, 'A'), await lossOf(page, 'A'), await pictureOf(page, 'A')]
     await expect.poll(() => pictureOf(page, 'A'), patience).not.toBe(picture)
-    // While it trains: tokens in colours, two choices of prototypes, and text.
+    // While it trains, the page shows tokens in colours, two choices of prototypes, and generated text.
     const trace = page.getByRole('region', { name: /^Routing of A/ })
     await expect.poll(() => trace.locator('.t').count(), patience).toBeGreaterThan(20)
     expect(await trace.getByLabel('Colour by').locator('option').allTextContents()).toEqual([
@@ -97,7 +97,7 @@ describe.skipIf(!executable)(named('choir play'), { timeout: 400_000 }, () => {
     await page.close()
   })
 
-  test('bad files are refused with a message, and what is open stays usable', async () => {
+  test('a text that is too short and a bad file are refused with a message, and the page stays usable', async () => {
     const page = await visit()
     await page.getByRole('radio', { name: 'Your own' }).check()
     await page.getByLabel('Your text').fill('too short')
@@ -117,7 +117,7 @@ describe.skipIf(!executable)(named('choir play'), { timeout: 400_000 }, () => {
     await page.close()
   })
 
-  test('a browser without WebGPU is told which have it', async () => {
+  test('a browser without WebGPU shows which browsers have it', async () => {
     const page = await visit('delete Navigator.prototype.gpu')
     await expect
       .poll(() => page.getByRole('alert').textContent(), patience)

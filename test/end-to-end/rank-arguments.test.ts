@@ -1,5 +1,5 @@
 /**
- * Ranks that were given different things: one message of one rank, and exit code 2, before any work.
+ * Ranks with different arguments or variables: one rank reports it in one message, with exit code 2, before any work.
  *
  * @slow
  */
@@ -41,10 +41,10 @@ describe.each(families)('%s', (family) => {
     [
       'another variable',
       'export CHOIR_DNNL=off',
-      // Others may be set, equal on all ranks.
+      // Other variables may be set, equal on all ranks.
       /the environment differs between ranks: [^,]* on rank 0, [^,]*CHOIR_DNNL=off[^,]* on rank 1/,
     ],
-  ])(`${family}: %s`, async (title, commands, message) => {
+  ])(`${family}: %s on one rank is reported once, with exit code 2`, async (title, commands, message) => {
     const run = `${family} ${title}`
     const { code, stderr } = await workspace.startRanksWith(family, 2, 1, commands, ...args(run)).ended
     const ours = stderr.split('\n').filter((line) => line.includes('choir:'))
@@ -59,7 +59,7 @@ describe.each(families)('%s', (family) => {
     expect(existsSync(workspace.file(run))).toBe(true)
   })
 
-  test.skipIf(!here)(`${family}: a rank whose folder is gone says so`, async () => {
+  test.skipIf(!here)(`${family}: a rank whose folder is gone reports it`, async () => {
     const run = `${family} gone`
     const gone = 'mkdir gone && cd gone && rmdir ../gone'
     const { code, stderr } = await workspace.startRanksWith(family, 2, 1, gone, ...args(run)).ended

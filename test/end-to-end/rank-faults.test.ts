@@ -1,5 +1,6 @@
 /**
- * Faults of single ranks, with both MPI libraries: who is blamed, what stays intact, and how the run goes on.
+ * Faults of single ranks, with both MPI libraries: the rank at fault is named, checkpoints stay intact, and the run
+ * goes on with the same bits.
  *
  * @slow
  */
@@ -17,12 +18,12 @@ import { type ChoirProcess, checkpointsOf, expectKilled, expectSuccess, Workspac
 
 vi.setConfig({ testTimeout: 120_000 })
 
-/** From the fault to the end of the job, besides a deadline. */
+/** Longest time from a fault to the end of the job; a deadline that has to pass is added. */
 const END_MS = 10_000
 const DEADLINE_S = 3
 
 let workspace: Workspace
-/** Of one process. */
+/** Run directory of one process. */
 let undisturbed: string
 beforeAll(async () => {
   workspace = new Workspace()
@@ -34,7 +35,7 @@ afterAll(() => workspace.remove())
 for (const family of families)
   if (!launchers.has(family)) console.info(`faults of ranks: skipped for ${family}, which is not installed`)
 
-/** Of Linux: limits a process that runs. */
+/** Whether there is `prlimit` of Linux, which limits a process that runs. */
 const canLimit = spawnSync('prlimit', ['--version']).status === 0
 if (!canLimit) console.info('faults of ranks: a failed write is skipped, there is no prlimit')
 
@@ -52,7 +53,7 @@ const canMount = (() => {
 })()
 if (!canMount) console.info('faults of ranks: full disks are skipped, this user cannot mount a file system')
 
-/** Many more than those before a fault. */
+/** Steps of the whole run, many more than the steps before a fault. */
 const STEPS = 50
 const input: RunInput = {
   train: {
@@ -95,7 +96,7 @@ function resumeRanks(family: Family, run: string, ranks: number, ...more: string
   return { begun, job: workspace.startRanks(family, ranks, ...endless, ...more) }
 }
 
-/** One process finishes a run that had faults. */
+/** Finishes a run that had faults, in one process, and compares it with the undisturbed run. */
 async function expectSameBits(run: string, ...more: string[]): Promise<void> {
   const finish = ['train', '--resume', run, '--json', '--set', `train.steps=${STEPS}`, ...more]
   await expectSuccess(workspace.start(...finish))
@@ -103,7 +104,10 @@ async function expectSameBits(run: string, ...more: string[]): Promise<void> {
   expect(existsSync(join(run, 'failure.json'))).toBe(false)
 }
 
-/** Writes nearly the largest float32 into a tensor of the optimizer in the newest checkpoint, that of one process, with checksums that match. */
+/**
+ * Writes nearly the largest float32 into a tensor of the optimizer, with checksums that match. The newest checkpoint,
+ * which is changed, must be one of a single process.
+ */
 function poison(run: string, tensor: string): void {
   const folder = join(run, 'checkpoints', checkpointsOf(run).at(-1) as string)
   const sum = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
@@ -127,7 +131,7 @@ function poison(run: string, tensor: string): void {
   writeFileSync(join(folder, 'SHA256SUMS'), changed.join(''))
 }
 
-// Each test continues the run that the one before it left.
+// Each test continues the run that the test before it left.
 describe.each(families)('%s', (family) => {
   const here = launchers.has(family)
   let run: string
@@ -135,7 +139,7 @@ describe.each(families)('%s', (family) => {
     run = newRun()
   })
 
-  test.skipIf(!here)('a rank that is stopped is named by all that wait, also through others', async () => {
+  test.skipIf(!here)('a rank that is stopped is named by all ranks that wait for it, also through others', async () => {
     const job = workspace.startRanks(family, 4, ...args(run, '--set', 'train.steps=3000'))
     await job.step(7)
     const pids = pidsOf(run)
@@ -155,7 +159,7 @@ describe.each(families)('%s', (family) => {
     const { begun, job } = resumeRanks(family, run, 2)
     await job.step(begun + 2)
     const pid = pidsOf(run)[1] as number
-    // Its part has 350 kB.
+    // The rank's part of the checkpoint has 350 kB.
     execFileSync('prlimit', ['--pid', String(pid), '--fsize=100000'])
     const stderr = await expectFailure(job)
     expect(stderr).toContain(`choir: ${title(1, 2, pid)}: cannot write checkpoint ${run}/checkpoints/step-`)
@@ -164,7 +168,7 @@ describe.each(families)('%s', (family) => {
     expect(checkpointsOf(run).every((name) => /^step-\d+$/.test(name))).toBe(true)
   })
 
-  // V8 aborts without memory; the system kills.
+  // V8 aborts (SIGABRT) when it runs out of memory; the system kills (SIGKILL).
   const signal = family === 'Open MPI' ? 'SIGABRT' : 'SIGKILL'
   test.skipIf(!here)(`a rank that ends by ${signal} is named`, async () => {
     const { begun, job } = resumeRanks(family, run, 4)
@@ -180,7 +184,7 @@ describe.each(families)('%s', (family) => {
   test.skipIf(!here)('after all these faults the run has the bits of an undisturbed one', () => expectSameBits(run))
 })
 
-// These do not depend on the library.
+// These faults do not depend on the library.
 describe.skipIf(launchers.size === 0)('either library', () => {
   const family = [...launchers.keys()][0] as Family
 
@@ -199,7 +203,7 @@ describe.skipIf(launchers.size === 0)('either library', () => {
       const { begun, job } = resumeRanks(family, run, 2, '--set', 'train.checkpointEvery=3000')
       await job.step(begun + 2)
       const [, pid] = pidsOf(run) as [number, number]
-      // The first rank waits, so that it writes nothing.
+      // The first rank then waits for this one, so that it writes nothing.
       process.kill(pid, 'SIGSTOP')
       spawnSync('dd', ['if=/dev/zero', `of=${fill}`, 'bs=4k'])
       process.kill(pid, 'SIGKILL')
@@ -227,7 +231,7 @@ describe.skipIf(launchers.size === 0)('either library', () => {
     const later = ['--set', 'train.steps=3000', '--set', 'train.checkpointEvery=60']
     const job = workspace.startRanks(family, 2, ...args(run, ...later))
     await job.step(7)
-    // At once, while nothing is written into it.
+    // The directory goes at once, while nothing is written into it.
     renameSync(run, `${run}-gone`)
     const stderr = await expectFailure(job)
     expect(stderr).toContain(`cannot write checkpoint into ${run}: it was removed, or is no longer mounted`)
@@ -237,7 +241,7 @@ describe.skipIf(launchers.size === 0)('either library', () => {
   test('a parameter that is not finite is reported with ranks, layer and expert', async () => {
     const run = newRun()
     cpSync(undisturbed, run, { recursive: true })
-    // Tensors that are not finite are refused; a large moment makes its parameter so in the next step.
+    // A tensor that is not finite would be refused. A large moment makes its parameter not finite in the next step.
     poison(run, 'layers.1.moe.experts.3.up.exp_avg')
     const resume = [
       'train',

@@ -1,5 +1,5 @@
 /**
- * How trainings on several ranks behave: their records, signals, other numbers of ranks, and refusals.
+ * Trainings on several ranks: their records, signals, continuation on other numbers of ranks, and refusals.
  *
  * @slow
  */
@@ -16,9 +16,9 @@ const { workspace, newRun, train } = rankRuns()
 
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)
 
-// A constant rate, which does not depend on the number of steps.
+// The learning rate is constant, so that it does not depend on the number of steps.
 const config = input({ model: { moe: { k: 2 } }, train: { keep: 9, schedule: { kind: 'constant', warmup: 0 } } }, 6)
-/** Of one process. */
+/** Run directory of one process. */
 let whole: string
 beforeAll(async () => {
   if (launchers.size > 0) whole = await train('Open MPI', 1, 1, config)
@@ -56,7 +56,7 @@ describe.each(families)('%s', (family) => {
           expect(sum(parts)).toBeCloseTo(step_ms[rank] as number, 3)
           expect(compute_ms[rank]).toBeGreaterThan(0)
         }
-        // Each wait is for some rank, counted as a mean over the three others; that rank itself may wait for a moment.
+        // Each wait is for some rank, and counted there as a mean over the other three. That rank may wait briefly too.
         expect(3 * sum(waited_for_ms)).toBeLessThanOrEqual(sum(wait_ms) + 0.001)
         // The first rank measures the same step from outside.
         expect(step_ms[0]).toBeLessThanOrEqual(steps[step - 1]?.step_ms as number)
@@ -65,7 +65,7 @@ describe.each(families)('%s', (family) => {
         expect(record.load_max_over_mean).toBeCloseTo((4 * Math.max(...loads)) / sum(loads), 10)
       }
       const ledger = readFileSync(join(run, 'ledger.jsonl'), 'utf8').trim().split('\n')
-      // Steps, layers, groups.
+      // There is a line for each step, layer and group.
       expect(ledger).toHaveLength(3 * 2 * 2)
       expect(metrics(whole).some(({ kind }) => kind === 'ranks')).toBe(false)
     })
@@ -82,7 +82,7 @@ describe.each(families)('%s', (family) => {
       expect(continued.routing).toEqual(undisturbed.routing)
     })
 
-    // What a checkpoint gives does not depend on the library.
+    // A fork of a checkpoint does not depend on the library.
     if (family === [...launchers.keys()][0])
       test(`${family}: a fork on other ranks has the same bits`, async () => {
         const fork = newRun()
@@ -119,7 +119,7 @@ describe.each(families)('%s', (family) => {
       test.each([
         ['eval', ['--json', '--capacity', 'eval']],
         ['generate', ['--prompt', 'the people', '--tokens', '5']],
-      ])(`${family}: %s reads what several ranks have saved`, async (command, args) => {
+      ])(`${family}: %s reads a checkpoint of several ranks`, async (command, args) => {
         expect(await workspace().choir(command, run, ...args)).toMatchObject({ code: 0, stderr: '' })
       })
   })

@@ -6,7 +6,7 @@ import type { RunInput } from '../../src/core/config/run-config.ts'
 import type { Family } from '../../src/engine/world/mpi/library.ts'
 import { checkpointsOf, expectSuccess, metricsWithoutTimes, Workspace } from './support.ts'
 
-/** A world of four on two cores takes seconds to start. */
+/** The timeout is long, since a world of four ranks on two cores takes seconds to start. */
 export const timeouts = { testTimeout: 180_000 }
 
 /** The workspace of a test file, and trainings in it. */
@@ -22,7 +22,7 @@ export function rankRuns() {
   return {
     workspace: () => workspace,
     newRun,
-    /** @param expert Ranks that share experts. @returns The run directory. */
+    /** @param expert Number of ranks that share the experts. @returns The run directory. */
     async train(family: Family, ranks: number, expert: number, config: RunInput): Promise<string> {
       const run = newRun()
       const path = workspace.config({ ...config, parallel: { ...config.parallel, expert } })
@@ -33,14 +33,14 @@ export function rankRuns() {
   }
 }
 
-/** Of four shards. */
+/** Settings of a training with four shards. */
 export const input = (over: RunInput, steps: number): RunInput => ({
   ...over,
   train: { batch: 8, steps, evalEvery: steps, evalBatches: 3, checkpointEvery: steps, routingEvery: 1, ...over.train },
   parallel: { shards: 4, ...over.parallel },
 })
 
-/** What must not depend on the layout: metrics, routing, and every tensor of the last checkpoint. */
+/** The results that must not depend on the layout: metrics, routing, and every tensor of the last checkpoint. */
 export function outcome(run: string) {
   const state = join(run, 'checkpoints', checkpointsOf(run).at(-1) as string, 'state.json')
   const { census } = JSON.parse(readFileSync(state, 'utf8')) as { census: Record<string, string> }

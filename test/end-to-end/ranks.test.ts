@@ -1,5 +1,5 @@
 /**
- * What trainings on several ranks compute: that of one process, over both MPI libraries.
+ * Trainings on several ranks compute the same as one process, over both MPI libraries.
  *
  * @slow
  */
@@ -17,9 +17,9 @@ type Layout = readonly [ranks: number, expert: number]
 interface Case {
   readonly title: string
   readonly config: RunInput
-  /** With the bits of one process. */
+  /** Layouts that give the bits of one process. */
   readonly layouts: readonly Layout[]
-  /** That of a training with the rows of all ranks at once. */
+  /** Layout of a training that computes the rows of all ranks at once (`parallel.reproducible: false`). */
   readonly joint?: Layout
 }
 
@@ -96,7 +96,7 @@ const lossesOf = (run: string) =>
 describe.each(families)('%s', (family) => {
   const here = launchers.has(family)
   test.skipIf(!here).each(titled(family === 'Open MPI' ? cases : [prototypes]))(
-    `${family}: losses, norms, loads, parameters and moments are bitwise those of one process: %s`,
+    `${family}: losses, norms, loads, parameters and moments are bitwise equal to one process: %s`,
     async (_, of) => {
       const one = outcome(await oneProcess(of))
       for (const [ranks, expert] of of.layouts)
@@ -108,7 +108,7 @@ describe.each(families)('%s', (family) => {
   )
 
   test.skipIf(!here).each(titled(family === 'Open MPI' ? cases.filter(({ joint }) => joint) : [packed]))(
-    `${family}: rows of all ranks at once differ by rounding only: %s`,
+    `${family}: losses with the rows of all ranks at once differ by rounding only: %s`,
     async (_, of) => {
       const [ranks, expert] = of.joint as Layout
       const joined = { ...of.config, parallel: { ...of.config.parallel, reproducible: false } }

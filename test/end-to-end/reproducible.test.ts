@@ -19,7 +19,7 @@ async function run(over: RunInput): Promise<string> {
 
 test('two runs of the same configuration have bitwise the same losses', async () => {
   const over: RunInput = {
-    // Wide enough that two threads could split a matmul differently in the second run.
+    // The model is so wide that two threads could split a matmul differently in the second run.
     model: { vocabulary: 257, width: 64, hidden: 256, moe: { experts: 8, hidden: 256, k: 2 } },
     train: { batch: 8 },
     runtime: { threads: 2 },
@@ -40,8 +40,8 @@ test('four micro-batches train like one if nothing is dropped', async () => {
   // the order of float32 sums. The spacing of floats at a loss of 5.5 is 4.8e-7, so the first loss, a mean of equal
   // terms in another order, agrees within two spacings, and the first gradient norm within 2⁻²⁰. Every update may
   // move the next loss by another few spacings (Adam makes a full step of a gradient that is rounding noise, but such
-  // a gradient does not change the loss): after 20 steps within 40 spacings, 2e-5. If a part of a batch were
-  // left out, or had twice its weight, losses would differ by more than 1e-2.
+  // a gradient does not change the loss), so after 20 steps losses agree within 40 spacings, 2e-5. If a part of a
+  // batch were left out, or had twice its weight, losses would differ by more than 1e-2.
   const over = (microBatches: number): RunInput => ({
     model: { vocabulary: 257, moe: { capacity: 'none', k: 2, balance: { coefficient: 0 }, zLoss: 0 } },
     train: { microBatches, schedule: { kind: 'constant', learningRate: 1e-4, warmup: 0 } },

@@ -42,7 +42,7 @@ test.each<Moe>([
   for (const { gate_mean, gate_entropy, entropy_share } of [...trainRecords(run), ...evalRecords(run)]) {
     if (moe.router === 'hash') expect([gate_mean, gate_entropy, entropy_share]).toEqual([1, null, null])
     else {
-      // Four experts.
+      // With four experts, the largest entropy is ln 4.
       expect(entropy_share).toBeCloseTo((gate_entropy ?? Number.NaN) / Math.log(4), 12)
       expect(entropy_share).toBeLessThanOrEqual(1 + 1e-6)
       expect(gate_mean).toBeGreaterThan(0)

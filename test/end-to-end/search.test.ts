@@ -1,5 +1,6 @@
 /**
- * Searches as a user runs them: killed and started again, shared by processes; a promoted training is a whole one.
+ * Searches as a user runs them: killed and started again, and shared by processes. A promoted training, which goes on
+ * from a shorter one, equals a training without a stop.
  *
  * @slow
  */
@@ -34,7 +35,7 @@ const losses = (out: string) =>
     .map((record) => [record.key, record.status === 'finished' && record.heldOut.loss])
     .sort()
 
-test('a promoted training has the losses of a whole one, bit for bit', async () => {
+test('a promoted training has the losses of a training without a stop, bit for bit', async () => {
   expect(await workspace.choir(...command('whole', '--jobs', '2'))).toMatchObject({ code: 0, stderr: '' })
   const records = recordsIn('whole').filter((record): record is FinishedRun => record.status === 'finished')
   const steps = (record: FinishedRun) => record.train.step.at(-1)

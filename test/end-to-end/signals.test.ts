@@ -11,14 +11,14 @@ import type { RunInput } from '../../src/core/config/run-config.ts'
 import { randomFor } from '../../src/train/step/random.ts'
 import { ChoirProcess, expectSuccess, metrics, results, Workspace } from './support.ts'
 
-/** A second, and more on a machine that does something else: there a start takes longer too. Each phase takes several. */
+/** Longest time to end: a second, and more on a busy machine, where a start is slow too. Each phase takes several. */
 let limitMs = 1000
 
 const signals = ['SIGTERM', 'SIGINT'] as const
 let workspace: Workspace
 /** Text of words that hardly repeat, the slowest for a tokenizer. */
 let words: string
-/** The same of half a megabyte. */
+/** Half a megabyte of the same kind of text. */
 let shorter: string
 beforeAll(async () => {
   workspace = new Workspace()
@@ -108,7 +108,7 @@ describe.skipIf(process.platform === 'win32').each(signals)('%s', (signal) => {
 
   test.each([2, 4])('ends an evaluation after step 2 of %i, which is made when the run is resumed', async (steps) => {
     const [whole, config] = [workspace.file(`whole-${steps}-${signal}`), { steps, evalEvery: 2, checkpointEvery: 1 }]
-    // To evaluate all that is held out takes many seconds.
+    // An evaluation of all held-out text takes many seconds.
     const over = { data: { source: shorter, heldOut: 0.5 }, train: { ...config, evalBatches: 3 } }
     await expectSuccess(workspace.start('train', workspace.config(over), '--out', whole))
     const [running, run] = train(`evaluation-${steps}`, { ...over, train: { ...config, evalBatches: 0 } })
@@ -125,7 +125,7 @@ describe.skipIf(process.platform === 'win32').each(signals)('%s', (signal) => {
     const run = workspace.file(`whole-2-${signal}`)
     const running = workspace.start('eval', run, '--data', words)
     await delay(limitMs)
-    // Nothing is saved, so the system ends it.
+    // The command saves nothing, so it leaves the signal to the system, which ends it.
     expect((await stops(running, signal)).code).toBe(null)
   })
 

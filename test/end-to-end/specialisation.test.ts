@@ -1,5 +1,5 @@
 /**
- * Short trainings on addresses with a year and a party, and what their experts specialise in.
+ * Short trainings on addresses with a year and a party, and the specialisation of their experts.
  *
  * @slow
  */
@@ -100,7 +100,7 @@ test('with a hash router the information about the token is the entropy of the e
   for (const { tokens } of hash.experts) expect(tokens.length).toBeGreaterThan(0)
 })
 
-test('with a random router the information is that of shuffled labels', async () => {
+test('with a random router the information is about as low as with shuffled labels', async () => {
   const directory = await trained('random', { router: 'random', capacity: 'none' })
   const chance = await specialisation(directory, { arm: 'random', tokens: limit })
   const token = informationOf(chance, 'token')

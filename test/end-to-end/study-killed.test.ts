@@ -1,5 +1,5 @@
 /**
- * Studies that are killed and go on, alone or with others, have the results of one that nothing disturbed.
+ * Studies that are killed and go on, alone or shared by processes, have the results of an undisturbed study.
  *
  * @slow
  */
@@ -12,7 +12,7 @@ import { lines, studyRuns, timeouts, twoArms } from './study-runs.ts'
 vi.setConfig(timeouts)
 const { workspace, studyFile, study, resultsIn } = studyRuns()
 
-/** Kills a study after its first run. @returns How many runs it has stored. */
+/** Kills a study after its first run. @returns The number of runs that it has stored. */
 async function killed(file: string, out: string, jobs: number): Promise<number> {
   const running = workspace().start('study', file, '--out', workspace().file(out), '--jobs', String(jobs), '--json')
   const record = (await running.line(({ kind }) => kind === 'end')).record as RunRecord
@@ -29,7 +29,7 @@ const losses = (out: string) =>
     .records.map((record) => [record.key, record.status === 'finished' && record.heldOut.loss])
     .sort()
 
-/** A study of two arms, and where it ran without a disturbance. */
+/** File of a study of two arms, which first runs undisturbed. */
 let file: string
 beforeAll(async () => {
   file = studyFile('two-arms', { ...twoArms, set: { 'train.steps': 60 } })
@@ -45,7 +45,7 @@ test('a study that is killed and restarted has the results of an uninterrupted o
   expect(losses('killed')).toEqual(losses('undisturbed'))
 })
 
-test('processes with --join share a study, one is killed, and the results are those of one process', async () => {
+test('processes with --join share a study, one is killed, and the results equal the results of one process', async () => {
   const join = ['--out', workspace().file('shared'), '--jobs', '1', '--join', '--json']
   const first = workspace().start('study', file, ...join)
   await first.line(({ kind }) => kind === 'begin')
@@ -62,7 +62,7 @@ test('processes with --join share a study, one is killed, and the results are th
   expect(readdirSync(workspace().file('shared')).filter((name) => ['cells', 'processes'].includes(name))).toEqual([])
 })
 
-// That its results are those of an uninterrupted one: src/tools/study/sharing/many-processes.test.ts.
+// src/tools/study/sharing/many-processes.test.ts checks that it has the results of an uninterrupted study.
 test('a study with a dense arm that is killed in a sweep of learning rates goes on with its trials', async () => {
   const input = {
     arms: { dense: { 'model.moe': null, 'model.hidden': 32 }, sparse: {} },

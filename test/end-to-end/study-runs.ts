@@ -5,7 +5,7 @@ import type { RunRecord } from '../../src/tools/study/contract.ts'
 import { readStored } from '../../src/tools/study/testing/stored.ts'
 import { type ExitResult, type Line, Workspace } from './support.ts'
 
-/** A study starts many processes. */
+/** The timeout is long, since a study starts many processes. */
 export const timeouts = { testTimeout: 120_000 }
 
 interface Results {

@@ -11,7 +11,7 @@ vi.setConfig(timeouts)
 const { workspace, studyFile, study, resultsIn } = studyRuns()
 
 test('a study trains every arm with every seed on the same batches, and writes its report', async () => {
-  // It is timed five times.
+  // The dense arm is timed five times.
   const timedOnly = { dense: { 'model.moe': null } }
   const file = studyFile('whole', { ...twoArms, specialise: ['top-2'], timedOnly })
   const ended = await study(file, 'whole', '--json')
@@ -40,7 +40,7 @@ test('a study trains every arm with every seed on the same batches, and writes i
   for (const record of records) {
     if (record.status !== 'finished') throw new Error(record.error)
     expect(Number.isFinite(record.heldOut.loss)).toBe(true)
-    // The loss is at the evaluation capacity; the other two are also stored.
+    // The loss is at the evaluation capacity; the losses at the other two capacities are stored too.
     const { capacity, capacities, loss } = record.heldOut
     expect(capacity).toBe('eval')
     expect(loss).toBe(capacities.eval.loss)

@@ -37,7 +37,7 @@ export class ChoirProcess {
   private isEnded = false
 
   /**
-   * @param world Starts several, as ranks.
+   * @param world Command that starts several processes, as ranks.
    * @param input Standard input; default: none.
    */
   constructor(args: readonly string[], cwd: string, world?: WorldCommand, input?: string | Uint8Array) {
@@ -114,7 +114,7 @@ export class Workspace {
     return new ChoirProcess(args, this.path)
   }
 
-  /** With text on its standard input. */
+  /** Starts the program with text on its standard input. */
   startWith(input: string | Uint8Array, ...args: string[]): ChoirProcess {
     return new ChoirProcess(args, this.path, undefined, input)
   }
@@ -124,7 +124,7 @@ export class Workspace {
     return new ChoirProcess(args, this.path, worldCommand(family, ranks, this.path))
   }
 
-  /** The same, after commands of bash on one of the ranks, such as limits; the arguments of the program are `$@`. */
+  /** Starts ranks after commands of bash on one of them, such as limits; the arguments of the program are `$@`. */
   startRanksWith(family: Family, ranks: number, rank: number, commands: string, ...args: string[]): ChoirProcess {
     const world = worldCommand(family, ranks, this.path)
     const script = `if [ "\${OMPI_COMM_WORLD_RANK:-$PMI_RANK}" = ${rank} ]; then ${commands}; fi; exec "$@"`
@@ -143,7 +143,7 @@ export class Workspace {
     return path
   }
 
-  /** The same as an object. Only files can have `preset`. */
+  /** The configuration as an object. Only files can have `preset`. */
   input(overrides: RunInput = {}): RunInput & { preset: 'tiny' } {
     const { model, data, runtime } = overrides
     return {
@@ -155,7 +155,7 @@ export class Workspace {
     }
   }
 
-  /** What {@link config} sets beyond `tiny`, by dotted path: `set` of a study. */
+  /** The settings of {@link config} that differ from `tiny`, by dotted path, as `set` of a study. */
   assignments(): Record<string, unknown> {
     const { model, data, runtime } = this.input()
     return {
@@ -225,8 +225,8 @@ export function results(run: string) {
 }
 
 /**
- * Checks that a message names the rank that was killed. Returns whether it is certain: MPICH kills all ranks at once,
- * and on a busy machine the message says that another one may have been first.
+ * Checks that a message names the rank that was killed. Returns whether the message is certain: MPICH kills all ranks
+ * at once, and on a busy machine the message says that another rank may have been first.
  */
 export function expectKilled(stderr: string, rank: string): boolean {
   if (stderr.includes('one of them may have been first')) return false

@@ -1,5 +1,5 @@
 /**
- * A folder as it is: trained on, and continued from a prompt on standard input.
+ * A training on a folder as it is, with files of many kinds, and a text from a prompt on standard input.
  *
  * @slow
  */

@@ -1,4 +1,4 @@
-/** `choir/web` without a worker, in Chromium: the numbers of a GPU, the storage of the browser, and no GPU. */
+/** `choir/web` without a worker, in Chromium: losses on a GPU, the storage of the browser, and a missing GPU. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Browser, chromium, type Page } from 'playwright-core'
@@ -31,7 +31,7 @@ describe.skipIf(!executable)('in Chromium', () => {
     site?.close()
   })
 
-  test('the losses are those of the CPU in Node, up to rounding', async () => {
+  test('the losses equal the losses of the CPU in Node, up to rounding', async () => {
     const inPage = await page.evaluate(
       async ([config, given]) => {
         const { openBrowserRuntime, WebTraining } = (globalThis as unknown as { choir: typeof Library }).choir
@@ -85,7 +85,7 @@ describe.skipIf(!executable)('in Chromium', () => {
     expect(await load()).toBe(null)
   })
 
-  test('without WebGPU it says which browsers have it', async () => {
+  test('the error without WebGPU names the browsers that have it', async () => {
     const without = await chromium.launch({
       executablePath: executable as string,
       args: ['--no-sandbox', '--disable-features=WebGPU', '--disable-gpu'],

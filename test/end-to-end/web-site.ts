@@ -20,7 +20,7 @@ export const entries = {
 export const executable = findChromium()
 if (!executable) console.info('web: skipped, no Chromium (see CHOIR_CHROMIUM)')
 
-/** Small, because SwiftShader computes on the processor. */
+/** A small training, because SwiftShader computes on the processor. */
 export const smallConfig = {
   model: smallModel,
   data: { tokenizer: { kind: 'bytes' } },

@@ -29,7 +29,7 @@ test('the bundle needs no module of Node', () => {
   }
 })
 
-test('the types are complete: a strict project compiles without those of Node and of WebGPU', async () => {
+test('the types are complete: a strict project compiles without the types of Node and of WebGPU', async () => {
   const paths = Object.entries(entries).map(([name, path]) => [name, [path.replace(/\.js$/, '.d.ts')]])
   const project = join(make(), 'tsconfig.json')
   const settings = {
@@ -51,7 +51,7 @@ describe.skipIf(!executable)('in Chromium', () => {
   beforeAll(async () => {
     site = await serve(folder)
     browser = await openBrowser()
-    // The storage of a visitor.
+    // All pages share one context, which has the storage of one visitor.
     context = await browser.newContext()
   }, 60_000)
   afterAll(async () => {
@@ -69,7 +69,7 @@ describe.skipIf(!executable)('in Chromium', () => {
   const statusOf = (page: Page) =>
     expect.poll(() => page.locator('#status').textContent(), { timeout: 200_000, interval: 200 })
 
-  test('the loss falls; the page writes text and gives the run as a run directory', async () => {
+  test('the loss falls, and the page writes text and exports the run as a run directory', async () => {
     const page = await visit()
     await page.fill('#config', JSON.stringify(smallConfig))
     await page.click('#train')

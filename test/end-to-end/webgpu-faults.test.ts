@@ -15,7 +15,7 @@ import { ChoirProcess, checkpointsOf, expectSuccess, results, trainRecords, Work
 
 const { gpus } = await listDevices()
 
-/** A software device compiles each pipeline for a second, once for a machine. */
+/** A long timeout: a software device takes a second to compile each pipeline, once for a machine. */
 const timeout = 400_000
 
 describe.skipIf(gpus.length === 0)('on a WebGPU device', () => {
@@ -25,7 +25,7 @@ describe.skipIf(gpus.length === 0)('on a WebGPU device', () => {
   let whole: string
   beforeAll(async () => {
     workspace = new Workspace()
-    // With the seeds of a study.
+    // The seeds equal the seeds that a study sets.
     config = workspace.config({ train: { steps: 20, evalEvery: 20, checkpointEvery: 5, seed: 1 }, data: { order: 1 } })
     whole = workspace.file('whole')
     await expectSuccess(workspace.start('train', config, '--out', whole, '--device', 'webgpu', '--json'))
@@ -48,7 +48,7 @@ describe.skipIf(gpus.length === 0)('on a WebGPU device', () => {
     expect(results(run)).toEqual(results(whole))
   })
 
-  test('a fault in mid-run is one message; the last checkpoint is whole', { timeout }, async () => {
+  test('a fault in mid-run gives one message, and the last checkpoint is intact', { timeout }, async () => {
     const run = workspace.file('faults')
     const trainWith = async (fault: string, checkpoint: string, ...args: string[]) => {
       const env = {
@@ -75,7 +75,7 @@ describe.skipIf(gpus.length === 0)('on a WebGPU device', () => {
     expect(results(run)).toEqual(results(whole))
   })
 
-  test('a study that is killed and restarted has the losses of a training that nothing disturbed', {
+  test('a study that is killed and restarted has the losses of an undisturbed training', {
     timeout,
   }, async () => {
     const set = { ...workspace.assignments(), 'train.steps': 20, 'train.evalEvery': 20 }
@@ -97,7 +97,7 @@ describe.skipIf(gpus.length === 0)('on a WebGPU device', () => {
       expect(record.engine).toContain('WebGPU')
       expect(record.train.step).toHaveLength(20)
     }
-    // The arm without a setting of its own.
+    // The arm without settings of its own is the same training.
     const fast = readdirSync(join(out, 'runs')).find((name) => name.startsWith('fast-')) as string
     const lossesOf = (run: string) => trainRecords(run).map(({ loss }) => loss)
     expect(lossesOf(join(out, 'runs', fast))).toEqual(lossesOf(whole))

@@ -15,12 +15,12 @@ import { ChoirProcess, checkpointsOf, expectSuccess, trainRecords, Workspace } f
 
 const { gpus } = await listDevices()
 
-/** A software device compiles each pipeline for a second, once for a machine. */
+/** A long timeout: a software device takes a second to compile each pipeline, once for a machine. */
 const timeout = 400_000
 
 const steps = 30
 
-/** No driver of Vulkan, none of any other system. */
+/** Environment in which no driver of Vulkan is found, and so no GPU. */
 const noDrivers = { VK_DRIVER_FILES: '/nonexistent', VK_ICD_FILENAMES: '/nonexistent' }
 
 describe.skipIf(gpus.length === 0)('on a WebGPU device', () => {
@@ -44,7 +44,7 @@ describe.skipIf(gpus.length === 0)('on a WebGPU device', () => {
     return JSON.parse(stdout.trim().split('\n').at(-1) as string)
   }
 
-  test('the losses of thirty steps are those of the CPU', { timeout }, async () => {
+  test('the losses of thirty steps equal the losses of the CPU, up to rounding', { timeout }, async () => {
     const [found, expected] = [trainRecords(whole), trainRecords(onCpu)]
     expect(found.length).toBe(steps)
     expected.forEach(({ loss, grad_norm }, i) => {
@@ -57,7 +57,7 @@ describe.skipIf(gpus.length === 0)('on a WebGPU device', () => {
     expect((await evaluation(whole, 'webgpu')).loss).toBeCloseTo((await evaluation(whole, 'cpu')).loss, 4)
   })
 
-  test('weights of another run, some of them frozen: losses are those of the CPU, and a profile has the kernels', {
+  test('a training from weights of another run, some frozen, has the losses of the CPU, and its profile has the kernels', {
     timeout,
   }, async () => {
     const freeze = ['--freeze', 'embedding', '--freeze', '*.router', '--freeze', 'layers.0']
@@ -96,7 +96,7 @@ describe.skipIf(gpus.length === 0)('on a WebGPU device', () => {
     expect(existsSync(trace)).toBe(true)
   })
 
-  test('the dashboard traces the experts of a text without a GPU, and they are those on the GPU', {
+  test('the dashboard traces the experts of a text without a GPU, and they equal the experts on the GPU', {
     timeout,
   }, async () => {
     const without = { command: 'env', args: [], env: noDrivers }
@@ -124,7 +124,7 @@ describe.skipIf(gpus.length === 0)('on a WebGPU device', () => {
     expect(onGpu.loss).toBeCloseTo(trace.loss as number, 4)
   })
 
-  test('checkpoints do not know the device: a run goes on on the CPU, and the text is the same', {
+  test('checkpoints do not depend on the device: a run goes on on the CPU, and both devices generate the same text', {
     timeout,
   }, async () => {
     const moved = workspace.file('moved')

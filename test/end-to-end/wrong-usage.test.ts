@@ -89,7 +89,7 @@ test.skipIf(process.platform === 'win32')('a run directory below a file is refus
 
 // Permissions do not apply to root.
 test.skipIf(process.platform === 'win32' || process.getuid?.() === 0)(
-  'a run directory in a read-only folder is a failure: exit code 1',
+  'a run directory in a read-only folder is a failure with exit code 1',
   async () => {
     const closed = workspace.file('closed')
     mkdirSync(closed)
@@ -102,7 +102,7 @@ test.skipIf(process.platform === 'win32' || process.getuid?.() === 0)(
 )
 
 test.skipIf(process.platform !== 'linux')(
-  'a run directory that cannot be created is a failure: exit code 1',
+  'a run directory that cannot be created is a failure with exit code 1',
   async () => {
     const ended = await workspace.choir('train', workspace.config(), '--out', '/sys/choir/run')
     expectMessage(ended, 1)

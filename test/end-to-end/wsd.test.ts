@@ -1,5 +1,5 @@
 /**
- * Runs of the schedule `wsd`: a shorter one is a branch of a longer one, from the checkpoint at the start of its decay.
+ * Runs of the schedule `wsd`: a shorter run is a branch of a longer run, from the checkpoint at the start of its decay.
  *
  * @slow
  */
@@ -32,7 +32,7 @@ async function fork(name: string, of: string, checkpoint: number, steps: number)
   return workspace.file(name)
 }
 
-/** A copy of the short run as it was after step 15, the last one at the peak. */
+/** A copy of the short run as it was after step 15, the last step at the peak rate. */
 function stoppedBeforeDecay(name: string): string {
   const copy = workspace.file(name)
   cpSync(short, copy, { recursive: true })
@@ -53,12 +53,12 @@ test('a run keeps the checkpoint at the start of its decay besides the newest on
   expect(checkpointsOf(long)).toEqual(['step-00000015', 'step-00000030', 'step-00000040'])
 })
 
-test('a fork from there with fewer or more steps ends as the run of these steps, bit for bit', async () => {
+test('a fork from the start of the decay, with fewer or more steps, ends as the run of these steps, bit for bit', async () => {
   expectSameEnd(await fork('shorter', long, 15, 20), short, 'step-00000020')
   expectSameEnd(await fork('longer', short, 15, 40), long, 'step-00000040')
 })
 
-test('a run that is resumed there with more steps has the records and the end of the longer run', async () => {
+test('a run that is resumed at the start of its decay, with more steps, has the records and the end of the longer run', async () => {
   const resumed = stoppedBeforeDecay('resumed')
   await expectSuccess(workspace.start('train', '--resume', resumed, '--steps', '40'))
   expectSameEnd(resumed, long, 'step-00000040')

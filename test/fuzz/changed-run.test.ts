@@ -10,14 +10,14 @@ import { fuzzTimeout } from '../support/soak.ts'
 import { faultsOf, files, free, paths, prepareRuns, removeRuns } from './resumed-run.ts'
 import { copies, hardLink, replacements } from './run-changes.ts'
 
-// The speed of the machine is measured at the start and end of each training, and takes most of the time of these.
+// Each training measures the speed of the machine at its start and end, which would take most of the time here.
 vi.mock('../../src/train/measure/peak.ts', () => ({ measurePeakFlops: async () => 1e12 }))
 
 beforeAll(prepareRuns, fuzzTimeout)
 afterAll(removeRuns)
 
 test.each(Object.entries({ ...replacements, ...copies }))(
-  'files and folders of a run replaced by %s',
+  'a run keeps its promises with files and folders replaced by %s',
   async (_, change) => {
     expect(await faultsOf([...files(), ...paths(true).map((path) => [path])], change)).toEqual({})
   },
@@ -25,13 +25,13 @@ test.each(Object.entries({ ...replacements, ...copies }))(
 )
 
 test.each(Object.entries(replacements))(
-  '%s where a run has nothing',
+  'a run keeps its promises with %s where it has no file',
   async (_, change) => expect(await faultsOf(free, change)).toEqual({}),
   fuzzTimeout,
 )
 
 test(
-  'a file that has another name outside',
+  'a run keeps its promises with a file that has another name outside',
   async () => expect(await faultsOf([...files(), ...free], hardLink)).toEqual({}),
   fuzzTimeout,
 )

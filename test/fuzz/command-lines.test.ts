@@ -12,7 +12,7 @@ import { faultOf, outcomeOfCommand } from './outcome.ts'
 const before = process.cwd()
 let folder: string
 beforeAll(async () => {
-  // Commands write where they run.
+  // Commands write where they run, so they run in a temporary folder.
   folder = mkdtempSync(join(tmpdir(), 'choir-fuzz-'))
   process.chdir(folder)
   writeFileSync('file.txt', 'some text')
@@ -24,13 +24,13 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-/** Measuring, and steps of a training, take longer than all else. */
+/** Replaces measurements and trainings, which would take longer than everything else. */
 const unmeasured = async () => {
   throw new RunError('nothing is measured here')
 }
 
 test(
-  'any command line ends with an exit code of ours and a message for people',
+  'any command line ends with an exit code of choir and a message for people',
   async () => {
     const lines = anyCommandLine(await commandFlags())
     await fc.assert(

@@ -1,4 +1,4 @@
-/** Command lines that nobody means, of the commands and options that `--help` lists. */
+/** Nonsensical command lines, made of the commands and options that `--help` lists. */
 import fc from 'fast-check'
 import { main } from '../../src/faces/cli/main.ts'
 import { fakeIo } from '../../src/faces/cli/testing/fake.ts'
@@ -6,7 +6,7 @@ import { anyText } from './values.ts'
 
 interface Flag {
   readonly name: string
-  /** Of its value, as the help has it; null without one. */
+  /** Name of its value in the help; null for an option without a value. */
   readonly value: string | null
 }
 
@@ -22,7 +22,7 @@ export async function commandFlags(): Promise<ReadonlyMap<string, readonly Flag[
   const flags = await Promise.all(
     names.map(async (name): Promise<[string, Flag[]]> => {
       const listed = (await help(name)).matchAll(/^ {2}(--[\w-]+)(?: <([^>]+)>)?/gm)
-      // With --verbose a stack trace is wanted.
+      // The option --verbose is left out, since it prints stack traces on purpose.
       const flags = [...listed].filter(([, flag]) => flag !== '--verbose')
       return [name, flags.map(([, flag = '', value = null]) => ({ name: flag, value }))]
     }),
@@ -30,10 +30,10 @@ export async function commandFlags(): Promise<ReadonlyMap<string, readonly Flag[
   return new Map(flags)
 }
 
-/** Values that some option or argument accepts, so that a command comes further than to its first mistake. */
+/** Values that some option or argument accepts, so that a command gets past its first mistake. */
 const plausible = ['tiny', 'demo', 'm6t', 'h100-8', 'train', 'bf16', 'cpu', '1', '2', '0.5', 'hf', 'routing', 'top-1']
 const assignments = ['train.steps=3', 'model.moe=null', 'model.moe={', 'a=1', '=', 'model.layers=1e9', 'plan.zero=7']
-/** Writing goes nowhere else. */
+/** Paths for options and arguments; commands write nowhere else. */
 const paths = ['out', 'out/deeper', 'file.txt', 'folder', '', 'b'.repeat(300), 'wild.yaml']
 
 const textFor = (value: string): fc.Arbitrary<string> => {
@@ -42,7 +42,7 @@ const textFor = (value: string): fc.Arbitrary<string> => {
   return fc.oneof(anyText, fc.constantFrom(...plausible))
 }
 
-/** @param commands From {@link commandFlags}. */
+/** @param commands The result of {@link commandFlags}. */
 export function anyCommandLine(commands: ReadonlyMap<string, readonly Flag[]>): fc.Arbitrary<string[]> {
   const argument = fc.oneof(fc.constantFrom(...plausible, ...paths), anyText)
   const oneOf = [...commands].map(([name, flags]): fc.Arbitrary<string[]> => {

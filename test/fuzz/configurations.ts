@@ -1,4 +1,4 @@
-/** Configurations that nobody means, as objects and as text. */
+/** Nonsensical configurations, as objects and as text. */
 import fc from 'fast-check'
 import { presets } from '../../src/core/config/presets.ts'
 import { runSchema } from '../../src/core/config/run-config.ts'
@@ -56,7 +56,7 @@ const pieces = [
   'a',
 ]
 
-/** Texts that once ended in an error of the engine, or were accepted without a word. */
+/** Texts that once ended in an error of the JavaScript engine, or were silently accepted. */
 const seeds = [
   'a: &a [*a]',
   'model: &m\n  moe: *m\n',

@@ -1,5 +1,6 @@
 /**
- * Damage to files of a run, locks that processes leave, and random changes: see changed-run.test.ts.
+ * A run with damaged files, with locks that processes leave, or with random changes keeps the promises that
+ * changed-run.test.ts describes.
  *
  * @slow
  */
@@ -22,14 +23,14 @@ import {
 } from './run-changes.ts'
 import { changed, damaged } from './values.ts'
 
-// The speed of the machine is measured at the start and end of each training, and takes most of the time of these.
+// Each training measures the speed of the machine at its start and end, which would take most of the time here.
 vi.mock('../../src/train/measure/peak.ts', () => ({ measurePeakFlops: async () => 1e12 }))
 
 beforeAll(prepareRuns, fuzzTimeout)
 afterAll(removeRuns)
 
 test.each(Object.entries(damages))(
-  'a file %s',
+  'a run keeps its promises with a file %s',
   async (_, change) => {
     const more = /^(config|metrics|routing)/
     expect(await faultsOf(files(), change, [0.4])).toEqual({})
@@ -40,7 +41,7 @@ test.each(Object.entries(damages))(
 )
 
 test.each(Object.entries(lineDamages))(
-  'a log %s',
+  'a run keeps its promises with a log %s',
   async (_, change) => {
     expect(await faultsOf([['metrics.jsonl'], ['routing.jsonl']], change, [0, 0.4, 0.999])).toEqual({})
   },
@@ -48,7 +49,7 @@ test.each(Object.entries(lineDamages))(
 )
 
 test.each(Object.entries(locks))(
-  'a lock %s',
+  'a run keeps its promises with a lock %s',
   async (_, text) => {
     const lock: Change = ({ run }) => {
       writeFileSync(join(run, '.lock'), text.replace('HOST', hostname()))
@@ -63,7 +64,7 @@ interface RandomChange {
   readonly place: string
   readonly kind: string
   readonly at: number
-  /** Instead of a change by name: a character for a byte. */
+  /** New contents in place of a change by name, a character for each byte. */
   readonly contents: string | null
 }
 
@@ -108,7 +109,7 @@ const apply =
   }
 
 test(
-  'any change of a run',
+  'a run keeps its promises after any change',
   async () => {
     const property = fc.asyncProperty(randomChange(), async (change) => {
       expect(await faultsAfter([apply(change)])).toEqual([])
@@ -119,7 +120,7 @@ test(
 )
 
 test(
-  'two changes of a run',
+  'a run keeps its promises about results after two changes',
   async () => {
     const property = fc.asyncProperty(randomChange(), randomChange(), async (first, second) => {
       expect(await faultsAfter([apply(first), apply(second)], false)).toEqual([])

@@ -52,7 +52,7 @@ test.each<[string, Buffer]>([
       fc.asyncProperty(damaged(contents), async (bytes) => {
         await read(name, bytes)
       }),
-      // Every reading of a Parquet file starts a thread.
+      // Parquet files have fewer cases, since every reading of one starts a thread.
       runs(name.endsWith('.parquet') ? 60 : 150),
     )
   },
@@ -61,7 +61,10 @@ test.each<[string, Buffer]>([
 
 const MEMBER = 10e6
 
-/** Compressed, a thousandth of it: a gzip file may have many members, so that one is compressed and then repeated. */
+/**
+ * A gzip file that decompresses to `size` equal characters, and takes a thousandth of it. Such a file may have many
+ * members, so one is compressed and then repeated.
+ */
 function repeated(size: number, character: string, before = '', after = ''): Buffer {
   const member = gzipSync(Buffer.alloc(MEMBER, character))
   const members = Array.from({ length: size / MEMBER }, () => member)
@@ -69,7 +72,7 @@ function repeated(size: number, character: string, before = '', after = ''): Buf
 }
 
 test(
-  'what decompresses to more than its format may have is refused before it fills the memory',
+  'a file that decompresses to more than its format may have is refused before it fills the memory',
   async () => {
     const size = 300e6
     const before = process.memoryUsage().rss

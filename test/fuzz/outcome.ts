@@ -12,18 +12,18 @@ import { errorCode } from '../../src/node/system/disk.ts'
 
 export interface Outcome {
   readonly code: number
-  /** What was printed on standard error. */
+  /** Text on standard error. */
   readonly stderr: string
 }
 
-/** Words of the engine, of our own mistakes and of stack traces, which are no messages for people. */
+/** Words of the JavaScript engine, of our own mistakes and of stack traces, which are no messages for people. */
 const raw =
   /Cannot (read|set|convert|destructure|mix|access)|is not (a function|iterable|defined|a constructor)|Invalid (array|string|typed array|Date|count)|Maximum call stack|call stack|Unexpected (token|end|non-whitespace)|Expected (property|double|',')|Bad (control|escaped)|circular structure|ERR_[A-Z]|Array buffer|out of bounds|Assertion failed|panicked|internal:|\[object |\n +at /
 
-/** The longest message that a person reads. */
+/** Most characters that a person reads in messages. */
 const MAX_CHARACTERS = 20_000
 
-/** Why an outcome is none that a user should see; null if it is sound. */
+/** The reason why no user should see an outcome; null if it is sound. */
 export function faultOf({ code, stderr }: Outcome): string | null {
   if (![0, 1, 2, 130].includes(code)) return `exit code ${code}`
   const words = raw.exec(stderr)?.[0]

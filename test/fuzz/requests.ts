@@ -33,7 +33,7 @@ const query = fc
   })
   .map((pairs) => pairs.map(([key, value]) => `${encode(key)}=${encode(value)}`).join('&'))
 
-/** A lone surrogate has no encoding. */
+/** Encodes a text for an address. A lone surrogate has no encoding, and is replaced. */
 const encode = (text: string): string => encodeURIComponent(text.replace(/\p{Surrogate}/gu, '?'))
 
 const body = fc.oneof(
@@ -47,7 +47,7 @@ const body = fc.oneof(
   anyText,
 )
 
-/** @param host Of the server. */
+/** @param host Host of the server. */
 export const anyRequest = (host: string): fc.Arbitrary<AnyRequest> =>
   fc
     .tuple(

@@ -1,4 +1,4 @@
-/** Runs that are changed and then continued, for changed-run.test.ts and damaged-run.test.ts. */
+/** Changes runs and then continues them, for changed-run.test.ts and damaged-run.test.ts. */
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -16,11 +16,11 @@ import { differences, faultsOfResults, lossesOf, type Tree, treeOf, untouched } 
 
 const KEEP = 2
 const LAST = 6
-/** Longest time of a training that takes a tenth of a second, ms. */
+/** Milliseconds after which a training hangs; it usually takes a tenth of a second. */
 const HANG = 20_000
 
 let folder: string
-/** The run after 2, 4 and 6 steps. What is changed is a copy of the second. */
+/** The run after 2, 4 and 6 steps. Changes are made to copies of the second. */
 let [older, intact, newer] = ['', '', '']
 let trees: Tree[]
 let original: RunConfig
@@ -62,7 +62,7 @@ async function trainTo(directory: string, config: RunConfig, resume: boolean, st
     signal: stop.signal,
     onEvent: (event) => {
       if (event.kind === 'start') from = event.fromStep
-      // Not at the record of a step, after which its evaluation would be left for later.
+      // A stop at the record of a step would leave its evaluation for later.
       if (event.kind === 'checkpoint' && event.step >= step) stop.abort()
     },
   })
@@ -72,9 +72,9 @@ async function trainTo(directory: string, config: RunConfig, resume: boolean, st
 interface Outcome {
   readonly error?: unknown
   readonly from: number
-  /** Whether config.json has other settings: then it has other results. */
+  /** Whether config.json has other settings, which give other results. */
   readonly isOther: boolean
-  /** Whether these are some that a run may not change. */
+  /** Whether a run may not change some of these settings. */
   readonly isEdited: boolean
 }
 
@@ -101,7 +101,7 @@ async function resumed(run: string): Promise<Outcome> {
 
 /**
  * Changes a copy of the run and continues it.
- * @returns Promises that were broken; with several changes, only those about results and what is outside.
+ * @returns Promises that were broken; after several changes, only promises about results and about files outside.
  */
 export async function faultsAfter(changes: readonly ((folders: Folders) => void)[], isOne = true): Promise<string[]> {
   const place = join(folder, `case-${++cases}`)
@@ -136,7 +136,10 @@ function faultsOfRefusal(error: unknown, run: string): string[] {
   return [...(fault === null ? [] : [fault]), ...(error.message.includes(run) ? [] : ['no path in the message'])]
 }
 
-/** Places where nothing is: names that a training uses now and then, and some of a user. Each list is changed at once. */
+/**
+ * Places where the run has no file: names that a training uses now and then, and names that a user may choose. All
+ * places of a list are changed together.
+ */
 export const free = [
   ['.lock'],
   ['config.json.tmp', 'engine.json.tmp', 'metrics.jsonl.tmp', 'routing.jsonl.tmp'],
@@ -151,7 +154,10 @@ export const free = [
 export const paths = (isFolder: boolean): string[] =>
   [...(trees[1] as Tree)].flatMap(([path, entry]) => ((entry === 'folder') === isFolder ? path : []))
 
-/** The files of the run; those of the older checkpoint and those for TensorBoard are changed at once. */
+/**
+ * The files of the run, in lists that are changed together. All files of the older checkpoint are one list, and all
+ * files for TensorBoard another.
+ */
 export function files(): string[][] {
   const together = [/^checkpoints\/step-00000002/, /^events\./]
   const single = paths(false).filter((path) => !together.some((pattern) => pattern.test(path)))
@@ -170,7 +176,7 @@ export async function faultsOf(
   const found: Record<string, string[]> = {}
   const all = places.flatMap((together) => instants.map((at) => ({ together, at })))
   count('input', all.length)
-  // Much of a short training is waiting for the disk.
+  // Three trainings run at once, since much of a short training is waiting for the disk.
   const work = async (): Promise<void> => {
     for (let next = all.shift(); next; next = all.shift()) {
       const { together, at } = next

@@ -1,6 +1,6 @@
 /**
- * Changes of a run directory, as a bad disk, another program, a careless user or a stranger makes them. A change is of
- * one place: a path in the run, of a file or folder that may be there or not.
+ * Changes of a run directory, as a bad disk, another program, a careless user or a stranger makes them. A change
+ * affects one place: a path in the run, where a file or folder may be or not.
  */
 import { execFileSync } from 'node:child_process'
 import {
@@ -24,7 +24,7 @@ export const STEPS = 2
 export interface Folders {
   /** The run that is changed. */
   readonly run: string
-  /** A folder outside of the run, for what links name. */
+  /** A folder outside of the run, for the targets of links. */
   readonly outside: string
   /** The same run at an earlier time. */
   readonly older: string
@@ -32,12 +32,12 @@ export interface Folders {
   readonly newer: string
 }
 
-/** @param at Where in a file, from 0 up to 1. */
+/** @param at Position in a file, from 0 up to 1. */
 export type Change = (folders: Folders, place: string, at: number) => void
 
 const garbage = Buffer.from('\u0000garbage\n{"step"')
 
-/** The path of a place, free for something else. */
+/** Removes whatever is at a place. @returns Its path, free for something else. */
 function cleared({ run }: Folders, place: string): string {
   const path = join(run, place)
   rmSync(path, { recursive: true, force: true })
@@ -45,7 +45,7 @@ function cleared({ run }: Folders, place: string): string {
   return path
 }
 
-/** A copy of a place outside of the run; of one that is not there, a file. */
+/** Copies a place to the folder outside; if nothing is there, writes a file. @returns The path of the copy. */
 function copied({ run, outside }: Folders, place: string): string {
   const copy = join(outside, basename(place))
   if (lstatSync(join(run, place), { throwIfNoEntry: false }))
@@ -60,7 +60,7 @@ function linked(folders: Folders, place: string, target: string): void {
 }
 
 /**
- * Puts the same place of another copy of the run there; nothing, if that has none.
+ * Replaces a place by the same place of another copy of the run, or by nothing if the copy has no such place.
  * @param steps Steps after a checkpoint at which the other copy's checkpoint for it was written.
  */
 function from(other: string, steps: number, folders: Folders, place: string): void {
@@ -85,7 +85,7 @@ function editedLine(folders: Folders, place: string, at: number, edit: (line: st
   })
 }
 
-/** Changes of anything: files, folders, and what is not there. */
+/** Changes of any place: of files, of folders, and of places where nothing is. */
 export const replacements: Record<string, Change> = {
   'an empty file': (folders, place) => writeFileSync(cleared(folders, place), ''),
   'a file of garbage': (folders, place) => writeFileSync(cleared(folders, place), garbage),
@@ -102,14 +102,17 @@ export const replacements: Record<string, Change> = {
   'a link to nothing': (folders, place) => linked(folders, place, join(folders.outside, 'nothing')),
 }
 
-/** Changes of what is there. */
+/** Changes of places where something is. */
 export const copies: Record<string, Change> = {
   nothing: (folders, place) => void cleared(folders, place),
   'its older copy': (folders, place) => from(folders.older, -STEPS, folders, place),
   'its newer copy': (folders, place) => from(folders.newer, STEPS, folders, place),
 }
 
-/** A hard link has no path that a training could refuse; a folder has none. */
+/**
+ * Replaces a file by a hard link to its copy outside. A training cannot refuse a hard link by its path. Folders have
+ * no hard links.
+ */
 export const hardLink: Change = (folders, place) => {
   const copy = copied(folders, place)
   linkSync(copy, cleared(folders, place))
@@ -124,7 +127,7 @@ export const damages: Record<string, Change> = {
   'with a flipped bit': (folders, place, at) =>
     edited(folders, place, (contents) => {
       const index = byteAt(contents, at)
-      // Of a fraction like 0.37 the digits behind are as good as random.
+      // The later digits of `at` are as good as random, and choose the bit.
       if (index >= 0) contents[index] = (contents[index] ?? 0) ^ (1 << (Math.floor(at * 8191) % 8))
       return contents
     }),
@@ -141,7 +144,7 @@ export const lineDamages: Record<string, Change> = {
     editedLine(folders, place, at, (line) => [line, '{"kind":"note"}', '7', 'null']),
 }
 
-/** Locks of processes that have ended or cannot be checked, and what is none. `HOST` is the name of this machine. */
+/** Locks of processes that have ended or cannot be checked, and invalid locks. `HOST` is the name of this machine. */
 export const locks: Record<string, string> = {
   'of a dead process': JSON.stringify({ pid: 2 ** 22 + 1, host: 'HOST', since: '2026-01-01T00:00:00.000Z', id: 'a' }),
   'of another host': JSON.stringify({ pid: 1, host: 'elsewhere', since: '2026-01-01T00:00:00.000Z', id: 'a' }),

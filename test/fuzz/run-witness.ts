@@ -1,6 +1,6 @@
 /**
- * What may be in a run directory after it was continued, by what was there before: written from docs/run-directory.md, not
- * from the code that continues.
+ * Checks the contents of a run directory after the run was continued, given its contents before. The rules come from
+ * docs/run-directory.md, not from the code that continues runs.
  */
 import { createHash } from 'node:crypto'
 import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
@@ -42,11 +42,11 @@ const isEqualBelow = (a: Tree, b: Tree, folder: string): boolean =>
 
 interface Line {
   readonly text: string
-  /** Of a record; null of what no training wrote. */
+  /** Step of a record; null for a line that no training wrote. */
   readonly step: number | null
 }
 
-/** The lines of a log; what is after the last newline is not one. */
+/** The lines of a log; text after the last newline is not a line. */
 function linesOf(log: string): Line[] {
   return log
     .split('\n')
@@ -63,7 +63,7 @@ function stepOf(text: string): number | null {
   }
 }
 
-/** The records of a log of later steps, without measured times. */
+/** The records of a log after step `from`, without measured times. */
 const recordsAfter = (from: number, log: string | undefined): unknown[] =>
   linesOf(log ?? '').flatMap(({ text, step }) => {
     if (step === null || step <= from) return []
@@ -73,7 +73,7 @@ const recordsAfter = (from: number, log: string | undefined): unknown[] =>
 
 const logs = ['metrics.jsonl', 'routing.jsonl']
 
-/** Names under which a process writes files and folders before it renames them, and removes them after. */
+/** Whether a path has a temporary name, under which a process writes files and folders, or keeps them to be removed. */
 const isTemporary = (path: string): boolean =>
   /(^|\/)(\.?step-\d+\.(writing|removed|replaced)|[^/]+\.tmp)(\/|$)/.test(path)
 
@@ -96,15 +96,15 @@ function isIntact(tree: Tree, step: number): boolean {
   )
 }
 
-/** The steps of the checkpoints that are bit for bit those of an untouched run. */
+/** The steps of the checkpoints that equal a checkpoint of an untouched run bit for bit. */
 export const untouched = (tree: Tree, originals: readonly Tree[]): number[] =>
   stepsOf(tree).filter((step) =>
     originals.some((original) => original.has(folderOf(step)) && isEqualBelow(tree, original, folderOf(step))),
   )
 
 /**
- * Results of a run that was continued from step `from` that are not those of the unchanged run, `whole`: the last
- * checkpoint, and the records of later steps.
+ * Results of a run, continued from step `from`, that differ from the unchanged run `whole`: the last checkpoint, and
+ * the records of later steps.
  */
 export function faultsOfResults(after: Tree, whole: Tree, from: number): string[] {
   const last = Math.max(...stepsOf(whole))
@@ -121,7 +121,7 @@ export function faultsOfResults(after: Tree, whole: Tree, from: number): string[
 }
 
 /**
- * Losses of a run that was continued from step `from`.
+ * Files and records that were lost when a run was continued from step `from`.
  * @param before The changed run, before it was continued.
  * @param keep `train.keep`
  */
@@ -131,7 +131,7 @@ export function lossesOf(before: Tree, after: Tree, from: number, keep: number):
     if (logs.includes(path) || path === '.lock' || path === 'engine.json' || isTemporary(path)) continue
     const step = Number(/^checkpoints\/step-(\d{8})(\/|$)/.exec(path)?.[1] ?? Number.NaN)
     const isPruned = !after.has(folderOf(step)) && stepsOf(after).filter((other) => other > step).length >= keep
-    // It was damaged, and its step was computed again.
+    // The checkpoint was damaged, and its step was computed again.
     const isReplaced = step > from && isIntact(after, step)
     if (after.get(path) !== entry && !isPruned && !isReplaced)
       faults.push(`${path} is ${after.has(path) ? 'changed' : 'lost'}`)

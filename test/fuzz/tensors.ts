@@ -1,4 +1,4 @@
-/** Files of tensors whose header says anything. */
+/** Files of tensors with any header. */
 
 /** A safetensors file with this header before its data. */
 export function safetensors(header: unknown, data: Uint8Array): Buffer {

@@ -16,7 +16,7 @@ async function use(json: string): Promise<void> {
   tokenizer.show(2)
 }
 
-/** Texts without a line break or a space, which once recurred in a library until the process ended. */
+/** Long texts without a line break, on which a library once recursed until the process ended. */
 const long: Readonly<Record<string, string>> = {
   'one letter 100,000 times': 'a'.repeat(100_000),
   'two words 20,000 times': 'hello world '.repeat(20_000),

@@ -1,4 +1,4 @@
-/** Tokenizers of every kind that tokenizer.json can hold, as starts for changed ones. */
+/** Tokenizers of every kind that tokenizer.json can hold, from which tests make changed ones. */
 import { byteLevelJson } from '../../src/train/data/tokenizer/tokenizer-json.ts'
 
 const end = {
@@ -13,7 +13,7 @@ const end = {
 const common = { version: '1.0', truncation: null, padding: null, added_tokens: [end], post_processor: null }
 const metaspace = { type: 'Metaspace', replacement: '▁', prepend_scheme: 'always', split: false }
 
-/** By the kind of their model. */
+/** Contents of tokenizer.json by kind. */
 export const tokenizers: Readonly<Record<string, object>> = {
   bytes: JSON.parse(
     byteLevelJson([
@@ -23,7 +23,7 @@ export const tokenizers: Readonly<Record<string, object>> = {
       ['aa', 'aa'],
     ]),
   ) as object,
-  /** As Llama 2 has: the text is one word. */
+  /** The kind of Llama 2, for which a whole text is one word. */
   llama: {
     ...common,
     normalizer: {

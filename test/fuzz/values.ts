@@ -1,4 +1,4 @@
-/** Values that nobody means, for fields, options and files. */
+/** Nonsensical values for fields, options and files. */
 import fc from 'fast-check'
 
 const numbers = [0, -1, 1, 2, 3, 1.5, 1e-9, 1e9, 2 ** 31, 2 ** 32, 2 ** 53, 1e308, -1e308]
@@ -28,7 +28,7 @@ function nested(depth: number): unknown {
 
 export type Path = readonly string[]
 
-/** Paths of all values in a value of JSON, the whole excepted. */
+/** Paths of all values in a value of JSON, except the whole. */
 function pathsIn(value: unknown, path: Path = []): Path[] {
   if (typeof value !== 'object' || value === null) return []
   return Object.entries(value).flatMap(([key, below]) => [[...path, key], ...pathsIn(below, [...path, key])])
@@ -58,7 +58,7 @@ export function changed(value: unknown): fc.Arbitrary<unknown> {
     .map((changes) => changes.reduce((all, [path, other]) => tryWithValue(all, path, other), value))
 }
 
-/** An earlier change may have removed the place. */
+/** Changes nothing if an earlier change has removed the place. */
 function tryWithValue(value: unknown, path: Path, replacement: unknown): unknown {
   try {
     return withValue(value, path, replacement)

@@ -58,7 +58,7 @@ test('--json prints the report; exit codes are 2 for a model that is not support
   expect(failed.stderr).toMatch(/^choir: the tensors in .*\n {2}it holds in another shape .* and \d+ more tensors\n$/)
 })
 
-test('Ctrl-C: exit 130, and nothing is left', async () => {
+test('Ctrl-C ends an import with code 130, and nothing is left', async () => {
   const { root, folder, run } = model('llama')
   const fake = fakeIo({
     terminal: true,

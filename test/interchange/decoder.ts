@@ -1,10 +1,11 @@
 /**
- * The parts of published decoders in float64, loop by loop, from the modelling files of transformers: `modeling_llama.py`
- * (RMSNorm, rotate_half, repeat_kv, eager attention, MLP) and `modeling_rope_utils.py`. A vector is a list of numbers.
+ * The parts of published decoders in float64, loop by loop, from the modelling files of transformers:
+ * `modeling_llama.py` (RMSNorm, rotate_half, repeat_kv, eager attention, MLP) and `modeling_rope_utils.py`. A vector is
+ * a list of numbers.
  */
 import type { Weights } from './weights.ts'
 
-/** Keys of config.json; each architecture has those that its code reads. */
+/** Keys of config.json; each architecture has the keys that its code reads. */
 export interface Config {
   readonly [other: string]: unknown
   readonly model_type: string

@@ -1,4 +1,4 @@
-/** Small random models as folders, and what the witness and Choir compute of them. */
+/** Small random models as folders, with their logits and generated tokens by the witness and by Choir. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Fields } from '../../src/core/config/fields.ts'
@@ -21,7 +21,7 @@ export interface Written {
 
 const tokens = [3, 17, 250, 3, 44, 120, 9, 61, 200, 7, 31, 18]
 
-/** A vocabulary of bytes, the end of text, and rows that no token has. */
+/** Size of a vocabulary of bytes, the end of text, and rows that no token has. */
 const VOCABULARY = 264
 
 export interface WriteOptions {
@@ -29,7 +29,7 @@ export interface WriteOptions {
   readonly shards?: number
   /** Edits the tensors that are written. */
   readonly change?: Parameters<Weights['save']>[2]
-  /** Keys of config.json in place of those that the witness reads. */
+  /** Keys that are written to config.json in place of the keys that the witness reads. */
   readonly keys?: Fields
 }
 
@@ -64,7 +64,7 @@ export async function choirLogits(run: string): Promise<Vector[]> {
   }
 }
 
-/** Tokens that Choir generates after {@link tokens}, the most probable ones, by kernels or by ONNX Runtime alone. */
+/** The most probable tokens after {@link tokens}, which Choir generates with kernels or with ONNX Runtime alone. */
 export async function choirContinuation(run: string, length: number, kernels: boolean): Promise<number[]> {
   const model = await loadModel(run, { threads: 1 }, () => {}, kernels ? tokenScratch : undefined)
   const generator = new Generator(model.runtime, model.config.model, model.store)
@@ -79,7 +79,7 @@ export async function choirContinuation(run: string, length: number, kernels: bo
   }
 }
 
-/** The same by the witness, and how far each was from the second best, as a share of the largest logit. */
+/** The witness's continuation, and its smallest lead over a second best token, as a share of the largest logit. */
 export function witnessContinuation({ config, weights }: Pick<Written, 'config' | 'weights'>, length: number) {
   const text = [...tokens]
   let margin = Number.POSITIVE_INFINITY

@@ -20,7 +20,7 @@ import type { StoredType } from './weights.ts'
 
 const temporary = temporaryFolder()
 
-/** Imports a small random model, compares its logits with the witness. */
+/** Imports a small random model, and compares its logits with the witness. */
 async function check(sample: Fields, options: WriteOptions = {}) {
   const root = temporary.make()
   const written = writeFolder(join(root, 'model'), sample, options)
@@ -30,7 +30,7 @@ async function check(sample: Fields, options: WriteOptions = {}) {
   return { ...written, root, run, report }
 }
 
-test.each(Object.entries(samples))('%s: logits are those of its published code', async (_, sample) => {
+test.each(Object.entries(samples))('%s has the logits of its published code', async (_, sample) => {
   const { root, run, report, weights } = await check(sample)
   expect(report.tensors.map(({ name }) => name).sort()).toEqual(weights.names.sort())
   expect(report).toMatchObject({ ignoredKeys: [], ignoredTensors: [], made: [] })
@@ -38,10 +38,10 @@ test.each(Object.entries(samples))('%s: logits are those of its published code',
   expect(readdirSync(root).sort()).toEqual(['model', 'run'])
 })
 
-test.each(Object.entries(samples))('%s: generates the tokens that its published code does', async (_, sample) => {
+test.each(Object.entries(samples))('%s generates the tokens of its published code', async (_, sample) => {
   const { run, ...written } = await check(sample)
   const { made, margin } = witnessContinuation(written, 8)
-  // Logits differ by less than 1e-5.
+  // Logits differ by less than 1e-5 (see `check`), so a lead of twice that cannot change hands.
   expect(margin).toBeGreaterThan(2e-5)
   for (const kernels of [true, false]) expect(await choirContinuation(run, 8, kernels)).toEqual(made)
 })
@@ -85,7 +85,7 @@ const cases: Record<string, [keyof typeof samples, Fields, Fields?]> = {
   ],
 }
 
-test.each(Object.entries(cases))('%s', async (_, [name, change, keys]) => {
+test.each(Object.entries(cases))('a model with %s has the logits of the witness', async (_, [name, change, keys]) => {
   await check({ ...samples[name], ...change }, keys && { keys })
 })
 
@@ -93,7 +93,7 @@ test.each<[StoredType, number]>([
   ['BF16', 1],
   ['F16', 3],
   ['F32', 2],
-])('weights in %s, in %i files', async (type, shards) => {
+])('a model with weights in %s, in %i files, has the logits of the witness', async (type, shards) => {
   const { report } = await check(samples.granitemoeshared as Fields, { type, shards })
   expect(new Set(report.tensors.map(({ dtype }) => dtype))).toEqual(new Set([type]))
 })
@@ -115,7 +115,7 @@ test('a key that Choir does not know is reported', async () => {
   expect(report.ignoredKeys).toEqual(['use_sinks'])
 })
 
-test('the loss of choir eval is that of the witness on the same windows', async () => {
+test('choir eval has the loss of the witness on the same windows', async () => {
   const { root, run, config, weights } = await check(samples.qwen3_moe as Fields)
   const text = 'Call me Ishmael. Some years ago, never mi'
   writeFileSync(join(root, 'text.txt'), text)

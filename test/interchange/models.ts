@@ -1,4 +1,4 @@
-/** Published decoders in float64: one function per architecture for what its modelling file does in a layer's MLP. */
+/** Published decoders in float64. One function per architecture has the MLP of a layer in its modelling file. */
 import {
   type AttentionKind,
   attention,
@@ -28,7 +28,7 @@ const ROUTER = 3
 const dense = (w: Weights, config: Config, layer: number, x: Vector): Vector =>
   mlp(w, `model.layers.${layer}.mlp`, x, config.intermediate_size)
 
-/** Σ weight · expert(x) over the chosen experts. All are computed, since all have weights in a file. */
+/** Σ weight · expert(x) over the chosen experts. All experts are computed, since all have weights in a file. */
 function weighted(
   experts: number,
   chosen: readonly number[],
@@ -49,7 +49,7 @@ const divided = (weights: readonly number[]): number[] => {
 
 const pick = (values: Vector, chosen: readonly number[]): number[] => chosen.map((e) => values[e] as number)
 
-/** MixtralSparseMoeBlock: softmax over all, top-k, divided by their sum. */
+/** MixtralSparseMoeBlock: softmax over all experts, top-k, weights divided by their sum. */
 function mixtral(w: Weights, config: Config, layer: number, x: Vector): Vector {
   const name = `model.layers.${layer}.block_sparse_moe`
   const experts = config.num_local_experts
@@ -132,7 +132,7 @@ function deepseek(w: Weights, config: Config, layer: number, x: Vector): Vector 
 const sharedExperts = (w: Weights, config: Config, layer: number, x: Vector): Vector =>
   mlp(w, `model.layers.${layer}.mlp.shared_experts`, x, config.moe_intermediate_size * config.n_shared_experts)
 
-/** Dots1MoE with Dots1TopkRouter: sigmoid scores, chosen with a bias within the best groups, gates without it. */
+/** Dots1MoE with Dots1TopkRouter: sigmoid scores; a bias acts on the choice in the best groups, not on the gates. */
 function dots1(w: Weights, config: Config, layer: number, x: Vector): Vector {
   if (layer < config.first_k_dense_replace) return dense(w, config, layer, x)
   const name = `model.layers.${layer}.mlp`

@@ -74,7 +74,7 @@ test.each<[keyof typeof samples, Fields, RegExp]>([
     /model_type "deepseek_v3": its attention compresses keys and values \(MLA\)/,
   ],
   ['mixtral', { model_type: 'mixtrall' }, /unsupported model_type "mixtrall" .*did you mean "mixtral"/],
-])('%s with %j is refused: key, value and what is supported', async (name, keys, message) => {
+])('%s with %j is refused with the key, its value and the supported values', async (name, keys, message) => {
   await expectRefused(folderOf(name, { keys }), UsageError, message)
 })
 
@@ -124,10 +124,10 @@ const withNumber = (name: string, at: number, value: number) => (tensors: Map<st
 }
 
 test.each([
-  // Transposed into a part of ours; [8, 16], so element 35 is at [2, 3].
+  // The tensor is transposed into a part of ours. Its shape is [8, 16], so element 35 is at [2, 3].
   ['llama', 'model.layers.1.self_attn.k_proj.weight', 35, Number.NaN, 'has NaN at [2, 3] of [8, 16]'],
   ['llama', 'model.norm.weight', 15, Number.NEGATIVE_INFINITY, 'has -Infinity at [15] of [16]'],
-  // Experts in one tensor [5, 20, 16].
+  // The experts are in one tensor [5, 20, 16].
   [
     'granitemoe',
     'model.layers.2.block_sparse_moe.input_linear.weight',
@@ -136,7 +136,7 @@ test.each([
     'has Infinity at [4, 19, 1] of [5, 20, 16]',
   ],
 ] as const)(
-  'a number of %s that is not finite is refused: its tensor and its place',
+  'a number of %s that is not finite is refused with its tensor and its place',
   async (sample, name, at, value, place) => {
     const folder = folderOf(sample, { change: withNumber(name, at, value) })
     const message = `model.safetensors: ${name} ${place}`.replace(/[.[\]]/g, '\\$&')
@@ -170,7 +170,7 @@ test('damaged files are named', async () => {
   await expectRefused(json, RunError, /cannot read .*config.json/)
 })
 
-test('folders of other formats: the message says what to do', async () => {
+test('the message about a folder of another format advises on it', async () => {
   const root = temporary.make()
   await expectRefused(join(root, 'none'), UsageError, /no such folder: .*none" \(expected a folder with config.json/)
   await expectRefused(root, UsageError, /is empty \(expected a folder/)

@@ -35,7 +35,7 @@ test.each<[keyof typeof samples, Upcycling]>([
   )
 })
 
-test('noise makes experts differ, in proportion, as the seed decides', async () => {
+test('noise makes experts differ in proportion to its size, depending on the seed', async () => {
   const [none, little, more, other] = await Promise.all([
     upcycled('llama', { experts: 4, k: 2 }),
     upcycled('llama', { experts: 4, k: 2, noise: 1e-3 }),

@@ -1,6 +1,6 @@
 /**
- * Random weights that the witness asks for by name and shape, as a modelling file does when it makes its layers. What it
- * asked for is the layout of a folder, which is written without Choir's code.
+ * Random weights that the witness asks for by name and shape, as a modelling file does when it makes its layers. The
+ * weights that it asked for are the layout of a folder, which is written without Choir's code.
  */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -28,7 +28,7 @@ export class Weights {
     return [...this.made.keys()]
   }
 
-  /** A linear layer [out, in] of standard deviation `scale`/√in, or stacked ones [..., out, in]. */
+  /** A linear layer [out, in] of standard deviation `scale`/√in, or stacked layers [..., out, in]. */
   linear(name: string, shape: readonly number[], scale = 1): Float64Array {
     return this.get(name, shape, (normal) => (scale * normal) / Math.sqrt(shape.at(-1) as number))
   }
@@ -56,7 +56,7 @@ export class Weights {
     return values
   }
 
-  /** Writes `model.safetensors`, or `shards` files with an index. @param change Edits what is written. */
+  /** Writes `model.safetensors`, or `shards` files with an index. @param change Edits the tensors that are written. */
   save(folder: string, shards = 1, change: (tensors: Map<string, Weight>) => void = () => {}): void {
     const tensors = new Map(this.made)
     change(tensors)
@@ -90,7 +90,7 @@ function safetensors(tensors: readonly (readonly [string, Weight])[]): Uint8Arra
   return Buffer.concat([length, json, ...tensors.map(([, { bytes }]) => bytes)])
 }
 
-/** Numbers rounded to a type (ties away from zero do not matter here), and their little-endian bytes. */
+/** Numbers in a type, and their little-endian bytes. F32 is rounded; BF16 and F16 are truncated, which will do here. */
 function stored(numbers: Float64Array, type: StoredType): { bytes: Uint8Array; values: Float64Array } {
   const view = new DataView(new ArrayBuffer(numbers.length * (type === 'F32' ? 4 : 2)))
   const values = numbers.map((number, i) => {

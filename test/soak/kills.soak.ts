@@ -1,6 +1,6 @@
 /**
- * Processes killed at random instants, over engines, optimizers and routers, as studies, and on disks that fill up:
- * what they leave is continued until it is done, and has the results of a run that nobody killed.
+ * Kills processes at random instants, over engines, optimizers and routers, as studies, and on disks that fill up. The
+ * runs that they leave are continued until they are done, and have the results of a run that nobody killed.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
@@ -17,7 +17,7 @@ const seed = Number(process.env.CHOIR_TEST_SEED ?? Date.now() % 1_000_000)
 const kills = Number(process.env.CHOIR_SOAK_KILLS ?? 1000)
 
 const engines: Record<string, string | undefined> = { 'oneDNN, if it is installed': undefined, 'ONNX Runtime': 'off' }
-/** One for each training and engine, the studies, and the full disks. */
+/** Number of tests that share the kills: one for each training and engine, one of studies, and one of full disks. */
 const shares = Object.keys(killCases).length * Object.keys(engines).length + 2
 const share = Math.ceil(kills / shares)
 
@@ -31,10 +31,12 @@ afterAll(() => workspace.remove())
 const settings = { steps: 40, checkpointEvery: 3, evalEvery: 10, routingEvery: 1 } as const
 
 /**
- * Starts again and again what is killed, or asked to stop, until it ends by itself. Now and then it is paused before.
- * @param within Instants of kills, ms after the start
- * @param allowed Other ends than being killed
- * @returns Kills and requests to stop.
+ * Starts a process again and again, which is then killed or asked to stop, until it ends by itself. Now and then it is
+ * paused before.
+ * @param within Kills come within this time after the start, ms.
+ * @param most Largest number of kills and requests to stop.
+ * @param allowed Messages of failures that are allowed.
+ * @returns Number of kills and requests to stop.
  */
 async function killUntilDone(
   start: () => ChoirProcess,
@@ -74,14 +76,14 @@ async function killUntilDone(
       expect(end.stderr).not.toMatch(/^ {4}at |internal/m)
       continue
     }
-    // The checkpoint that a killed process was writing.
+    // The warning about a checkpoint that a killed process was writing is expected.
     const stderr = end.stderr.replace(/^choir: skipping checkpoint .*\.writing: it is incomplete: .*\n/gm, '')
     if (code === 1 && allowed?.test(stderr)) count('full disk')
     else expect({ code, stderr, seed, killed }).toMatchObject({ code: null, stderr: '' })
   }
 }
 
-/** How long a process takes that nobody stops, ms: kills are spread over it, however busy the machine is. */
+/** Milliseconds that an undisturbed process takes. Kills are spread over this time, however busy the machine is. */
 async function timeOf(running: ChoirProcess): Promise<number> {
   const began = performance.now()
   await expectSuccess(running)
@@ -93,7 +95,7 @@ const placeOf = (config: string, run: string) =>
 
 for (const [engine, dnnl] of Object.entries(engines))
   for (const [name, over] of Object.entries(killCases))
-    test(`a training: ${name}, by ${engine}`, async () => {
+    test(`a killed training has the results of a whole one: ${name}, by ${engine}`, async () => {
       if (dnnl !== undefined) process.env.CHOIR_DNNL = dnnl
       try {
         const config = workspace.config({ ...over, train: { ...settings, ...over.train } })
@@ -112,7 +114,7 @@ for (const [engine, dnnl] of Object.entries(engines))
       }
     })
 
-test('a study', async () => {
+test('a killed study has the losses of a whole one', async () => {
   const file = workspace.file('study.json')
   const set = { ...workspace.assignments(), 'train.steps': 30 }
   writeFileSync(
@@ -133,7 +135,7 @@ test('a study', async () => {
   }
 })
 
-/** Only root may mount a file system of limited size. */
+/** A disk of limited size, which only root may mount. */
 const disk = new Workspace('')
 const options = (megabytes: number) => ['-o', `size=${megabytes}m`, 'choir', disk.path]
 const isMountable = process.platform === 'linux' && spawnSync('mount', ['-t', 'tmpfs', ...options(2)]).status === 0
@@ -142,7 +144,7 @@ afterAll(() => {
   disk.remove()
 })
 
-test.skipIf(!isMountable)('a training on a disk that is full now and then', async () => {
+test.skipIf(!isMountable)('a killed training on a disk that fills up has the results of a whole one', async () => {
   const config = workspace.config({ train: { ...settings, keep: 5 } })
   const whole = workspace.file('whole on a disk')
   const within = await timeOf(workspace.start('train', config, '--out', whole))

@@ -1,5 +1,5 @@
 /**
- * Random tests, many more than in the suite, and how much they tried:
+ * Runs random tests with many more cases than the suite, and reports how many they tried:
  *
  *     npm run soak -- [--kills 1000] [--inputs 10000] [--requests 100000] [--seed N] [--out FILE]
  */
@@ -13,7 +13,7 @@ import { grouped } from '../../src/core/text/numbers.ts'
 import { expectWritable } from '../../src/node/system/output-file.ts'
 import { attempts } from '../support/soak.ts'
 
-/** Cases of test/fuzz in the suite. */
+/** Numbers of cases of test/fuzz in the suite. */
 const suite = { inputs: 3600, requests: 360 }
 
 const { values } = parseArgs({

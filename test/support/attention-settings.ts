@@ -1,11 +1,11 @@
-/** Settings of attention, one idea each and all together, for every path that computes attention. */
+/** Settings of attention, one idea each, and all ideas together, for every path that computes attention. */
 import type { CaseOverrides } from '../witness/generate.ts'
 
 type Settings = NonNullable<CaseOverrides['model']>
 
 const rotary = { width: 8, heads: 4, positions: 'rotary' } as const
 
-/** For sequences of at least 8 tokens. */
+/** The settings by title, for sequences of at least 8 tokens. */
 export const attentionSettings: Record<string, Settings> = {
   'two heads of keys and values': { ...rotary, keyValueHeads: 2 },
   'one head of keys and values, without rotation': { ...rotary, positions: 'learned', keyValueHeads: 1 },

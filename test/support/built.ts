@@ -1,13 +1,13 @@
 /**
  * Runs before the suite: threads, WASM kernels and the program itself run from `dist/`, so an old build would be tested
- * instead. What is older than its sources is built; pages, which take long, are only named.
+ * instead. Parts of the build that are older than their sources are built; pages, which take long, are only named.
  */
 import { execFileSync } from 'node:child_process'
 import { stalePartsOf, staleText } from '../../bin/stale-build.js'
 
 const builds: Readonly<Record<string, readonly string[]>> = {
   kernels: ['assemblyscript/bin/asc.js', '--config', 'src/engine/cpu/wasm/asconfig.json'],
-  // Only what runs: types are checked elsewhere, and declarations belong to a package.
+  // Only code that runs is built: types are checked elsewhere, and declarations belong to a package.
   program: ['typescript/bin/tsc', '-p', 'tsconfig.build.json', '--noCheck', '--declaration', 'false'],
 }
 

@@ -13,7 +13,7 @@ const testRuntime = (): Promise<Runtime> => (shared ??= createRuntime({ threads:
 const allocate = ({ dtype, shape }: Pick<Port, 'dtype' | 'shape'>): Buffer => new typedArrays[dtype](sizeOf(shape))
 
 export interface Evaluator {
-  /** By name: write the inputs, `run`, read the outputs. */
+  /** Memory by name. Write the inputs, call `run`, and read the outputs. */
   readonly buffers: Record<string, Buffer>
   run(): void
   release(): void
@@ -36,7 +36,7 @@ export async function evaluator(outputs: Record<string, Tensor>): Promise<Evalua
 }
 
 export interface Compiled {
-  /** Maps inputs by name to outputs by name; inputs that it does not have are ignored. */
+  /** Maps inputs by name to outputs by name; inputs that the program does not have are ignored. */
   run(inputs?: Record<string, ArrayLike<number>>): Record<string, number[]>
   release(): void
 }

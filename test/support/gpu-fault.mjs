@@ -1,6 +1,7 @@
 /**
- * Preloaded into `choir` by NODE_OPTIONS: a fault of the GPU in mid-run, at the first command after the file
- * CHOIR_GPU_FAULT_AFTER exists. CHOIR_GPU_FAULT is `memory` (128 GiB, which drivers refuse) or `command` (an invalid one).
+ * Makes a fault of the GPU in mid-run; NODE_OPTIONS preloads this file into `choir`. The fault comes at the first
+ * command after the file CHOIR_GPU_FAULT_AFTER exists. CHOIR_GPU_FAULT is `memory` (an allocation of 128 GiB, which
+ * drivers refuse) or `command` (an invalid command).
  */
 import { existsSync } from 'node:fs'
 import { globals } from 'webgpu'

@@ -20,7 +20,7 @@ export function testRandom(seed: number): () => number {
 
 export interface CheckInput {
   readonly shape: readonly number[]
-  /** Default: uniform in [−2, 2]. */
+  /** Draws a value; default: uniform in [−2, 2]. */
   readonly values?: (random: () => number) => number
 }
 

@@ -1,7 +1,7 @@
 /**
  * Builders of test cases for every op that uses kernels: random numbers in difficult shapes. These are sizes 0
- * and 1, no multiple of any tile, more than a block of the kernel, dropped and empty rows, and numbers at which
- * a careless formula overflows.
+ * and 1, sizes that are no multiple of any tile or exceed a block of the kernel, dropped and empty rows, and
+ * numbers at which a careless formula overflows.
  */
 import { sizeOf } from '../../src/core/graph/shape.ts'
 import type { Tensor } from '../../src/core/graph/tensor.ts'
@@ -20,7 +20,7 @@ export interface MatmulShape {
   readonly transposeA?: boolean
   readonly transposeB?: boolean
   readonly alpha?: number
-  /** Where the addend of the product comes from: an input, ONNX Runtime, or a kernel. */
+  /** Source of an addend of the product: an input, ONNX Runtime, or a kernel. */
   readonly plus?: 'input' | 'onnx' | 'kernel'
   readonly size?: number
 }
@@ -35,7 +35,7 @@ export function matmulCase(shape: MatmulShape): KernelCase {
       ...(plus && { c: { shape: [...batch, m, n], values } }),
     },
     build(tensors) {
-      // Computed before the product, as an addend must be.
+      // The addend is computed before the product, as it must be.
       const c = plus && addend(of(tensors, 'c'), plus)
       const product = g.matmul(of(tensors, 'a'), of(tensors, 'b'), { transposeA, transposeB, alpha })
       return c ? g.add(c, product) : product
@@ -57,16 +57,16 @@ export interface AttentionCase {
   readonly batch: number
   readonly sequence: number
   readonly heads: number
-  /** Heads of keys and values; default: all. */
+  /** Number of heads of keys and values; default: `heads`. */
   readonly keyHeads?: number
   /** Width of a head. */
   readonly size: number
   readonly rotary: boolean
   /** Largest values of q and k. */
   readonly range?: number
-  /** Positions at which documents begin inside a sequence; each sequence has one fewer than the one before. */
+  /** Positions at which documents begin inside a sequence; each sequence has one fewer than the sequence before. */
   readonly documents?: readonly number[]
-  /** Positions that a token sees, itself included; default: all of its document. */
+  /** Number of positions that a token sees, itself included; default: all of its document. */
   readonly window?: number
 }
 
@@ -108,16 +108,16 @@ export function attentionCase(shape: AttentionCase): KernelCase {
       return g.reshape(g.transpose(y, [0, 2, 1, 3]), [tokens, width])
     },
     kernels: ['attention', 'attention-gradient'],
-    // Where one key has all the weight, dy·v and dy·y cancel; what rounding leaves is multiplied by queries and keys.
+    // Where one key has all the weight, dy·v and dy·y cancel; the rounding that remains is multiplied by q and k.
     ...(range > 2 && { floor: range / 10 }),
     ...(range > 1e6 && { gradientFloor: range ** 2 / 50 }),
   }
 }
 
 export interface ExpertCase {
-  /** Rows of each expert, or by source rank and expert. */
+  /** Number of rows of each expert, or of each source rank and expert. */
   readonly rows: readonly number[]
-  /** Ranks that rows come from; default: 1. */
+  /** Number of ranks that rows come from; default: 1. */
   readonly sources?: number
   /** Whether gradients of weights are kept by source and summed by a kernel of their own; default: false. */
   readonly bySource?: boolean
@@ -179,7 +179,7 @@ export function expertCase({
   }
 }
 
-/** One matrix per expert; `hidden` is its number of columns. */
+/** A case of experts with one matrix each; `hidden` is its number of columns. */
 export function expertLinearCase({
   rows,
   left = 0,
@@ -232,7 +232,7 @@ export interface RoutingCase {
   readonly residual?: boolean
 }
 
-/** Dispatch, a product, combine: every kernel that moves rows. */
+/** A case of dispatch, product and combine, which uses every kernel that moves rows. */
 export function routingCase({
   tokens,
   choices,
@@ -288,7 +288,7 @@ export function routingCase({
     },
     build(tensors, dtype) {
       const slotPlan = plan(tensors, dtype)
-      // Computed before the combination, as an addend must be.
+      // The addend is computed before the combination, as it must be.
       const stream = residual ? g.multiply(of(tensors, 'residual'), 2) : null
       const rows = g.dispatch(of(tensors, 'x'), slotPlan)
       const moved = slotPlan.occupied ? g.multiply(rows, g.reshape(slotPlan.occupied, [slots, 1])) : rows
@@ -305,7 +305,7 @@ export interface CrossEntropyCase {
   readonly vocabulary: number
   /** Share of the targets that are not counted. */
   readonly uncounted: number
-  /** Makes logits exact in float32: x are multiples of this, head small integers. */
+  /** Makes logits exact in float32: x has multiples of this number, and the head small integers. */
   readonly exact?: number
 }
 
@@ -333,7 +333,7 @@ export interface NormCase {
   readonly rows: number
   readonly width: number
   readonly size?: number
-  /** x + rmsNorm(x), so that the gradient of the norm is added to that of x. */
+  /** Whether x is added to its norm, so that the gradient of the norm is added to the gradient of x. */
   readonly residual?: boolean
 }
 

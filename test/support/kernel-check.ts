@@ -22,7 +22,7 @@ export type Values = Record<string, Memory>
 
 export interface KernelInput {
   readonly shape: readonly number[]
-  /** Default: uniform in [−2, 2]. */
+  /** Draws a value; default: uniform in [−2, 2]. */
   readonly values?: (random: () => number, i: number) => number
   /** Integers have no gradient. */
   readonly dtype?: 'int32'
@@ -41,11 +41,11 @@ export interface KernelCase {
   readonly accumulate?: boolean
   /** Errors are relative to at least this, for cases where terms larger than the results cancel. */
   readonly floor?: number
-  /** The same for gradients. Default: `floor`. */
+  /** Floor of gradients; default: `floor`. */
   readonly gradientFloor?: number
 }
 
-/** Outputs `y0, y1, ...` and `g <input>`. */
+/** The program of a case, with outputs `y0, y1, ...` and `g <input>`. */
 export function trace(
   { inputs, build, reference, forward, accumulate }: KernelCase,
   dtype: Dtype,
@@ -85,7 +85,7 @@ export function draw({ inputs, accumulate }: KernelCase, seed: number): Values {
   return values
 }
 
-/** Memory for the ports of a model, with the inputs filled. `inPlace`: gradients overwrite their initial values. */
+/** Memory for the ports of a model, with filled inputs. With `inPlace`, gradients overwrite their initial values. */
 export function buffersFor(model: Pick<StagedModel, 'inputs' | 'outputs'>, values: Values, inPlace: boolean): Values {
   const buffers: Values = {}
   for (const { name, dtype, shape } of model.inputs) {
@@ -171,14 +171,14 @@ export const expectSameBits = (actual: Values, expected: Values, message: string
 }
 
 export interface CheckOptions {
-  /** Relative to the largest element of each tensor. */
+  /** Largest error, relative to the largest element of each tensor. */
   readonly tolerance: number
   readonly seed: number
   /** The runtime for the float64 function. */
   readonly reference: Runtime
   /** Called before each run. */
   readonly before?: (() => Promise<void>) | undefined
-  /** What `exactValues` gives for the case, if it is known. */
+  /** The result of `exactValues` for the case, if it is known. */
   readonly expected?: Values
 }
 
@@ -186,7 +186,7 @@ export interface CheckOptions {
 export const exactValues = (given: KernelCase, seed: number, reference: Runtime): Promise<Values> =>
   runOnce(reference, trace(given, 'float64', seed), draw(given, seed))
 
-/** @returns The outputs with kernels. */
+/** Checks a case, and that two runs of it have the same bits. @returns The outputs with kernels. */
 export async function checkCase(given: KernelCase, runtime: Runtime, options: CheckOptions): Promise<Values> {
   const { tolerance, seed, reference, before } = options
   const program = withKernels(runtime.kernels, () => trace(given, 'float32', seed))

@@ -1,4 +1,4 @@
-/** Test cases of kernels: special ones by hand, random ones, and moderate ones for bf16. */
+/** Test cases of kernels: special cases by hand, random cases, and cases with moderate numbers for bf16. */
 import fc from 'fast-check'
 import {
   attentionCase,
@@ -22,7 +22,7 @@ export const special: Record<string, KernelCase[]> = {
     matmulCase({ m: 300, k: 1, n: 1, transposeA: true }),
     matmulCase({ m: 257, k: 65, n: 129, alpha: -0.3 }),
     matmulCase({ m: 33, k: 513, n: 1, transposeB: true }),
-    // With three threads the last band has one row of aᵀ, one column of b, one of bᵀ.
+    // With three threads the last band has one row of aᵀ, one column of b, or one column of bᵀ.
     matmulCase({ m: 65, k: 70, n: 33, transposeA: true }),
     matmulCase({ m: 20, k: 9, n: 65 }),
     matmulCase({ m: 20, k: 9, n: 65, transposeB: true }),
@@ -51,7 +51,7 @@ export const special: Record<string, KernelCase[]> = {
     // More heads than fit into a task, and a number that is not divisible.
     attentionCase({ batch: 2, sequence: 70, heads: 8, size: 4, rotary: true }),
     attentionCase({ batch: 1, sequence: 5, heads: 7, size: 2, rotary: true }),
-    // Heads of queries that share keys: all one head, pairs in several tasks, and with documents.
+    // Heads of queries that share keys: all share one head, pairs share in several tasks, and heads share in documents.
     attentionCase({ batch: 2, sequence: 70, heads: 5, keyHeads: 1, size: 6, rotary: true }),
     attentionCase({ batch: 1, sequence: 130, heads: 12, keyHeads: 6, size: 4, rotary: true }),
     attentionCase({ batch: 2, sequence: 66, heads: 6, keyHeads: 2, size: 5, rotary: false }),
@@ -223,7 +223,7 @@ export const drawn: Record<keyof typeof special, fc.Arbitrary<KernelCase>> = {
   ...drawnTokens,
 }
 
-/** Numbers of moderate size, because a relative error of a score of 1e4 is a large error of a softmax. */
+/** Cases with numbers of moderate size, because a relative error of a score of 1e4 is a large error of a softmax. */
 export const moderate: Record<string, KernelCase[]> = {
   'attention-kernel': [
     attentionCase({ batch: 2, sequence: 150, heads: 2, size: 16, rotary: true, range: 1 }),

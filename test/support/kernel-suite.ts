@@ -39,7 +39,7 @@ const exchange = ['arrive', 'all-to-all-sizes', 'send-rows']
 export function checkKernels(): void {
   test('every kernel and every op of the family `kernel` is checked', () => {
     const checked = new Set(Object.values(special).flatMap((cases) => cases.flatMap((given) => given.kernels)))
-    // kernels-bf16.test.ts checks `round`, which there is with bf16 math only.
+    // kernels-bf16.test.ts checks `round`, which exists with bf16 math only.
     const local = Object.entries(opKernels).filter(([name, { provider }]) => provider !== 'MPI' && name !== 'round')
     expect([...checked].sort()).toEqual(local.map(([name]) => name).sort())
     const kernelOps = [...registry.values()].filter(({ family }) => family === 'kernel').map(({ name }) => name)

@@ -1,4 +1,4 @@
-/** Trainings that are killed and continued: every kind of state that a checkpoint holds. */
+/** Trainings that are killed and continued, with every kind of state that a checkpoint holds. */
 import type { RunInput } from '../../src/core/config/run-config.ts'
 
 export const killCases: Record<string, RunInput> = {

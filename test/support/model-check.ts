@@ -79,7 +79,7 @@ export function caseOf(
 
 interface Compiled {
   readonly program: Evaluator
-  /** Witness name of each parameter the program reads, the expert it is a view of, and its input name. */
+  /** The parameters that the program reads: name in the witness, expert that it is a view of, and name of the input. */
   readonly parameters: readonly { readonly witness: string; readonly expert: number | null; readonly name: string }[]
 }
 
@@ -98,7 +98,7 @@ function sigmoidsOf(result: Tensor): Tensor[] {
   return found
 }
 
-/** Without gradients it is compiled in half the time. */
+/** Compiles the model of a case; without gradients this takes half the time. */
 export async function compile(given: WitnessInput, dtype: 'float32' | 'float64', gradients: boolean) {
   const { tokens, batch, training, separator, capacity = training ? 'train' : 'eval' } = given
   const config = configForCapacity(given.config, capacity)
@@ -173,7 +173,7 @@ export const close = (actual: number | undefined, expected: number, tolerance: n
     `${actual}, expected ${expected}`,
   ).toBeLessThan(tolerance)
 
-/** Losses and statistics of a run equal those of the witness. */
+/** Expects that a run has the losses and statistics of the witness. */
 function expectForward(result: Record<string, number[]>, given: WitnessInput, tolerance: number): void {
   const truth = witnessForward(given)
   close(result.loss?.[0], truth.loss, tolerance)
@@ -190,7 +190,7 @@ function expectForward(result: Record<string, number[]>, given: WitnessInput, to
   }
 }
 
-/** Losses and statistics. */
+/** Compares losses and statistics with the witness. */
 export async function compare(given: WitnessInput, dtype: 'float32' | 'float64', tolerance: number): Promise<void> {
   const compiled = await compile(given, dtype, false)
   const result = run(compiled, given)
@@ -198,7 +198,7 @@ export async function compare(given: WitnessInput, dtype: 'float32' | 'float64',
   expectForward(result, given, tolerance)
 }
 
-/** Losses, statistics, and the gradient of every parameter along a random direction. */
+/** Compares losses, statistics, and the gradient of every parameter along a random direction with the witness. */
 export async function compareWithGradient(given: WitnessInput, seed: number): Promise<void> {
   const compiled = await compile(given, 'float64', true)
   const result = run(compiled, given)
@@ -208,7 +208,7 @@ export async function compareWithGradient(given: WitnessInput, seed: number): Pr
   for (const [i, { witness, expert }] of compiled.parameters.entries()) {
     const values = valuesOf(given, witness, expert)
     const before = values.slice()
-    // Of length 1, as if it were one element; every element takes part.
+    // The direction has length 1, as if it were one element, and every element takes part.
     const drawn = before.map(() => random() * 2 - 1)
     const length = Math.hypot(...drawn)
     const direction = drawn.map((value) => value / length)

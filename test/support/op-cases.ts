@@ -1,6 +1,6 @@
 /**
  * Small programs for every op of the registry, with difficult shapes: empty, size 1, broadcast, repeated indices. The
- * gradients of all are checked in float64; a device must give the same results in float32.
+ * gradients of all ops are checked in float64; a device must give the same results in float32.
  */
 import { sumSources } from '../../src/core/graph/ops/all-to-all.ts'
 import type { Tensor } from '../../src/core/graph/tensor.ts'
@@ -221,7 +221,7 @@ export function opCases(dtype: 'float32' | 'float64'): Record<string, OpCase[]> 
       },
     ],
     dispatch: [
-      // Only occupied slots may be read: an empty one has the row of an arbitrary token.
+      // Only occupied slots may be read: an empty slot has the row of an arbitrary token.
       {
         inputs: of([3, 2]),
         build: (x) => g.multiply(g.dispatch(x as Tensor, plan), g.reshape(plan.occupied as Tensor, [5, 1])),

@@ -1,4 +1,4 @@
-/** Test cases of the kernels that place choices in queues and rows: the graph without kernels has the same integers. */
+/** Test cases of kernels that place choices in queues and rows; the graph without kernels gives the same integers. */
 import fc from 'fast-check'
 import { modelSchema } from '../../src/core/model/config.ts'
 import type { MoeConfig } from '../../src/core/model/moe-config.ts'
@@ -9,11 +9,11 @@ import { testRandom } from './gradient-check.ts'
 import type { Dtype, KernelCase } from './kernel-check.ts'
 
 interface PlacementCase extends Partial<Pick<MoeConfig, 'priority' | 'window' | 'factor' | 'groups'>> {
-  /** Sequences of a group. */
+  /** Number of sequences in a group. */
   readonly sequences: number
   readonly sequence: number
   readonly prototypes: number
-  /** Experts of a prototype, and choices among them. */
+  /** Number of experts of a prototype, and of choices among them. */
   readonly experts: number
   readonly k: number
   readonly dropless?: boolean
@@ -21,7 +21,7 @@ interface PlacementCase extends Partial<Pick<MoeConfig, 'priority' | 'window' | 
   readonly seed: number
 }
 
-/** Choices with gates of few levels, so that some are equal. */
+/** A case of choices whose gates have few levels, so that some are equal. */
 function placementCase(given: PlacementCase): KernelCase {
   const { sequences, sequence, prototypes, experts, k, dropless = false, tile, seed, groups = 1, ...rule } = given
   const settings = { router: 'prototype', experts: prototypes * experts, prototypes, k, groups, hidden: 3, ...rule }
@@ -32,7 +32,7 @@ function placementCase(given: PlacementCase): KernelCase {
   const random = testRandom(seed)
   const chosen = Array.from({ length: shape[0] as number }, () =>
     Array.from({ length: prototypes }, (_, z) => {
-      // More often the first ones.
+      // The first experts are chosen more often.
       const first = Math.floor(random() ** 2 * experts)
       return Array.from({ length: k }, (_, j) => z * experts + ((first + j) % experts))
     }),

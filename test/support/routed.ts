@@ -8,7 +8,7 @@ const parts = (routed: Routed): [layer: number, module: RoutedModule] => {
   return [Number(layer), module as RoutedModule]
 }
 
-/** The input with the choices of a random router. */
+/** Name of the input with the choices of a random router. */
 export const choicesOf = (routed: Routed): string => choicesName(...parts(routed))
 
 /** The name of a module of a layer in the witness. */

@@ -1,4 +1,4 @@
-/** Test cases of the learned router: softmax, choices and losses by ops of the graph, in float64. */
+/** Test cases of the kernels of a learned router. Their reference is made of ops of the graph, in float64. */
 import fc from 'fast-check'
 import { routeTokens } from '../../src/core/graph/ops/router.ts'
 import { modelSchema } from '../../src/core/model/config.ts'
@@ -10,19 +10,19 @@ import * as g from '../../src/faces/library/graph.ts'
 import type { KernelCase } from './kernel-check.ts'
 
 interface RouterCase {
-  /** Of each group. */
+  /** Number of tokens in each group. */
   readonly tokens: number
   readonly groups?: number
   readonly prototypes: number
-  /** Experts of a prototype, and choices among them. */
+  /** Number of experts of a prototype, and of choices among them. */
   readonly experts: number
   readonly k: number
   readonly form?: 'switch' | 'gshard'
   /** Largest logit. */
   readonly range?: number
-  /** Logits are multiples of it, so that some are equal. */
+  /** Logits are multiples of this number, so that some are equal. */
   readonly step?: number
-  /** Checks also the choices and the entropy, which have no gradient. */
+  /** Whether choices and entropy, which have no gradient, are checked too, and gradients are not. */
   readonly forward?: boolean
 }
 
@@ -70,7 +70,7 @@ export const specialRouters: readonly KernelCase[] = [true, false].flatMap((forw
   routerCase({ tokens: 130, prototypes: 1, experts: 7, k: 3, forward }),
   routerCase({ tokens: 300, groups: 2, prototypes: 3, experts: 4, k: 2, form: 'gshard', forward }),
   routerCase({ tokens: 129, groups: 3, prototypes: 2, experts: 33, k: 1, range: 9, forward }),
-  // Equal logits, and such that all but the largest probability vanish.
+  // Some logits are equal, and some so far apart that all probabilities but the largest vanish.
   routerCase({ tokens: 40, prototypes: 2, experts: 6, k: 4, step: 1, forward }),
   routerCase({ tokens: 20, prototypes: 1, experts: 5, k: 1, range: 1e4, forward }),
 ])

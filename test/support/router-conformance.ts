@@ -58,7 +58,7 @@ export function layerInputs(config: ModelConfig & { moe: MoeConfig }, seed: numb
 
 type Inputs = ReturnType<typeof layerInputs>
 
-/** All inputs by name, with stacked weights and also their parts for single experts; a program uses some. */
+/** All inputs by name, with stacked weights and also their parts for single experts; a program uses some of them. */
 function inputsByName({ x, weights, given }: Inputs, experts: number): Record<string, ArrayLike<number>> {
   const all: Record<string, ArrayLike<number>> = { x, given, ...weights }
   for (const [name, values] of Object.entries(weights)) {
@@ -222,7 +222,7 @@ export function describeRouter(name: string, settings: MoeSettings): void {
           }
           expect(places).toBe(kept)
           expect(run.kept?.reduce((a, b) => a + b, 0)).toBe(kept)
-          // With `expert-choice`, the count is what each expert takes, which is its capacity.
+          // With `expert-choice`, an expert takes as many tokens as its capacity, and counts them.
           if (moe.router === 'expert-choice') expect(run.count).toEqual(run.kept?.map(() => limit))
           else expect(run.count?.reduce((a, b) => a + b, 0)).toBe(TOKENS * choices)
           expect(run.sizes?.slice(0, -1).reduce((a, b) => a + b, 0)).toBe(kept)
@@ -354,11 +354,11 @@ export function describeRouter(name: string, settings: MoeSettings): void {
   })
 }
 
-/** Capacity for every token, if the router has queues. */
+/** Settings that give capacity for every token, if the router has queues. */
 const roomyFor = ({ router, experts }: MoeSettings): Partial<MoeSettings> =>
   router === 'expert-choice' ? {} : { capacity: '1x', factor: experts }
 
-/** 1 for slots that hold an assignment [R, 1], computed from the assignments. */
+/** A tensor [R, 1] with 1 for slots that hold an assignment, computed from the assignments. */
 function occupiedSlots(plan: SlotMap, slots: number, choices: number): Tensor {
   const ones = constant(new Float64Array(TOKENS * choices).fill(1), 'float64', [TOKENS * choices])
   const weight = plan.kept ? reshape(plan.kept, [TOKENS * choices]) : ones

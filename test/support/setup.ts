@@ -14,7 +14,7 @@ const failOnWarnings = async (): Promise<void> => {
   if (warning) throw new Error(`Node emitted a warning: ${warning.stack ?? warning.message}`)
 }
 afterEach(failOnWarnings)
-// For warnings after the last test of the file, when its resources are released.
+// Warnings may also come after the last test of the file, when its resources are released.
 afterAll(failOnWarnings)
 
 const seed = process.env.CHOIR_TEST_SEED

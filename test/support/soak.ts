@@ -1,13 +1,13 @@
 /**
- * `npm run soak` (test/soak/soak.ts) runs random tests with many more cases than the suite. Its settings and the counts
- * of what was tried go through the environment, since each test file is a process.
+ * `npm run soak` (test/soak/soak.ts) runs random tests with many more cases than the suite. Its settings, and the file
+ * that counts cases, are passed in the environment, since each test file is a process of its own.
  */
 import { appendFileSync } from 'node:fs'
 
 export const attempts = ['kill', 'signal', 'pause', 'full disk', 'input', 'request'] as const
 export type Attempt = (typeof attempts)[number]
 
-/** Cases for each case of the suite. */
+/** Number of cases for each case of the suite. */
 const factors = {
   input: Number(process.env.CHOIR_SOAK_INPUTS ?? 1),
   request: Number(process.env.CHOIR_SOAK_REQUESTS ?? 1),
@@ -26,5 +26,5 @@ export function runs(cases: number, attempt: 'input' | 'request' = 'input'): { r
   return { numRuns }
 }
 
-/** Time limit of such a test in ms. */
+/** Time limit of a random test in ms. */
 export const fuzzTimeout = 120_000 * Math.max(factors.input, factors.request)

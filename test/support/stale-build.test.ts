@@ -10,7 +10,7 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(root, { recursive: true, force: true }))
 
-/** A file of the checkout that was written some seconds after the first. */
+/** Writes a file of the checkout, dated some seconds after the first one. */
 function write(path: string, seconds: number): void {
   const file = join(root, path)
   mkdirSync(dirname(file), { recursive: true })
@@ -33,7 +33,7 @@ test.each([
   ['program', 'src/core/cleanup.ts'],
   ['kernels', kernel],
   ['pages', 'web/src/page.tsx'],
-])('a source that is newer than the %s is named, with the command', (name, path) => {
+])('a source that is newer than the built %s is named, with the command to run', (name, path) => {
   checkout()
   write(path, 100)
   const source = join(path)
@@ -43,13 +43,13 @@ test.each([
   )
 })
 
-test('tests are no sources', () => {
+test('a test that is newer than the build does not make it stale', () => {
   checkout()
   for (const path of ['src/core/cleanup.test.ts', 'src/core/testing/fake.ts', 'web/src/page.test.ts']) write(path, 100)
   expect(stalePartsOf(root)).toEqual([])
 })
 
-test('what was never built is stale', () => {
+test('a part that was never built is stale', () => {
   checkout()
   rmSync(join(root, 'dist/engine'), { recursive: true })
   expect(stalePartsOf(root)).toEqual([{ name: 'kernels', source: join(kernel) }])

@@ -2,7 +2,7 @@
 import { relative } from 'node:path'
 import type { Reporter, TestModule } from 'vitest/node'
 
-/** A longer file keeps one of the two workers busy while the other has nothing left to do. Seconds. */
+/** Limit in seconds: a longer file keeps one of the two workers busy while the other has nothing left to do. */
 const LIMIT = 60
 const SLOWEST = 10
 
@@ -21,9 +21,9 @@ export default class TimeByFile implements Reporter {
 
 interface FileTime {
   readonly file: string
-  /** Tests and hooks. Seconds. */
+  /** Seconds of tests and hooks. */
   readonly tests: number
-  /** Before the first test: starting the process, importing what is tested. Seconds. */
+  /** Seconds before the first test, in which the process starts and imports the tested code. */
   readonly start: number
 }
 

@@ -174,9 +174,9 @@ interface CachedShape {
   readonly heads: number
   readonly size: number
   readonly rotary: boolean
-  /** Heads of keys and values; default: all. */
+  /** Number of heads of keys and values; default: `heads`. */
   readonly keyHeads?: number
-  /** Positions that are seen; default: all. */
+  /** Number of positions that are seen; default: all. */
   readonly window?: number
 }
 
@@ -276,7 +276,7 @@ function chooseExpertsCase({ perPrototype, range = 2, biased = false, ...setting
   }
 }
 
-/** Scores [1, N], of which those outside the best groups are far below all others. */
+/** Scores [1, N], in which experts outside the best groups are far below all others. */
 function inBestGroups(scores: Tensor, { expertGroups, groupsPerToken, groupScore }: ChoiceRule): Tensor {
   const byGroup = g.reshape(scores, [expertGroups, (scores.shape[1] as number) / expertGroups])
   const [best] = g.topK(byGroup, groupScore === 'max' ? 1 : 2)
@@ -289,7 +289,7 @@ function inBestGroups(scores: Tensor, { expertGroups, groupsPerToken, groupScore
 
 const logSum = (logits: Tensor): Tensor => g.reshape(g.logSumExp(logits), [logits.shape[0] as number, 1])
 
-/** Unlike `silu`, which ONNX Runtime fuses into an operator that it does not have in float64. */
+/** x·σ(x) in place of `silu`, which ONNX Runtime fuses into an operator that it does not have in float64. */
 const swish = (x: Tensor): Tensor => g.divide(x, g.add(g.exp(g.negate(x)), 1))
 
 interface RowExpertsShape {

@@ -13,16 +13,16 @@ import { createStore, Trainer } from '../../src/train/step/trainer.ts'
 import { testRandom } from './gradient-check.ts'
 import { expectNear } from './kernel-check.ts'
 
-/** Rounding of float32 in two layers and their gradient. */
+/** Tolerance for the rounding of float32 in the model and its gradient. */
 const TOLERANCE = 5e-5
-/** Errors are relative to at least this. */
+/** Smallest number that errors are relative to. */
 const FLOOR = 1e-3
 
 export const [batch, sequence] = [4, 16]
 
 /**
- * Of the model in all tests of trainings on a device. A software device compiles kernels for every size, so tests that
- * differ in other settings only share most of them.
+ * Sizes of the model in all tests of trainings on a device. A software device compiles kernels for every size, so tests
+ * that differ only in other settings share most kernels.
  */
 export const sizes = {
   vocabulary: 64,
@@ -34,7 +34,7 @@ export const sizes = {
   positions: 'rotary',
 } as const
 
-/** A multiple of every number of prototypes and groups. */
+/** Number of experts, a multiple of every number of prototypes and groups. */
 export const experts = 6
 
 export const configOf = (moe: object | null, { model = {}, train = {}, data = {} } = {}): RunConfig =>
@@ -44,7 +44,7 @@ export const configOf = (moe: object | null, { model = {}, train = {}, data = {}
     data: { ...anyVocabulary, ...data },
   })
 
-/** Losses, and what is in the store after the first and the last step. */
+/** Trains some steps. @returns The outcome of each, the gradients of the first and the parameters after the last. */
 export async function train(runtime: Runtime, config: RunConfig, steps: number, separator?: number) {
   const store = createStore(runtime, config)
   const trainer = await Trainer.compile(runtime, config, store, separator)
@@ -97,7 +97,7 @@ export function bothRuntimes() {
       expectNear(found.gradients.get(name) as Float32Array, gradient, TOLERANCE, `gradients ${name}`, FLOOR)
       const parameter = expected.parameters.get(name) as Float32Array
       const other = found.parameters.get(name) as Float32Array
-      // AdamW divides a gradient by its size, so that of a gradient which is all rounding the update is too.
+      // AdamW divides a gradient by its size, so the update of a gradient that is only rounding is only rounding too.
       const least = 100 * TOLERANCE * gradient.reduce((most, g) => Math.max(most, Math.abs(g)), FLOOR)
       const compared = other.map((value, i) => {
         const g = Math.abs(gradient[i] as number)

@@ -74,7 +74,7 @@ export function rotate(u: Vector, position: number, base: number, scaling: Scali
  * @param qkv from [T, D] to all heads of q, then of k, then of v
  * @param output from [T, H·d] to [T, D]
  * @param batch number of sequences, B
- * @param sees whether a token may attend to an earlier one of its sequence, both by index in x_TD
+ * @param sees whether a token may attend to an earlier token of its sequence, both by index in x_TD
  */
 export function attention(
   x_TD: Matrix,
@@ -90,7 +90,7 @@ export function attention(
   const scale = config.attentionScale ?? 1 / Math.sqrt(size)
   const qkv_TX = qkv(x_TD)
 
-  /** Head number `head` of all in a row: the queries' are first, then the keys', then the values'. */
+  /** Head number `head` of all heads in a row, which has the heads of queries first, then of keys, then of values. */
   const headOf = (token: number, head: number): number[] => rowOf(qkv_TX, token).slice(head * size, (head + 1) * size)
   const positioned = (u: number[], position: number): number[] =>
     config.positions === 'rotary' ? rotate(u, position, rotaryBase, rotaryScaling) : u

@@ -7,7 +7,10 @@ import { add, at, gelu, type Matrix, project, rowOf, sigmoid, silu, type Vector 
 import { matricesOf, matrixOf, type Parameters } from './parameters.ts'
 import type { Assignment } from './routing.ts'
 
-/** `gate` [D, F] makes it SwiGLU (Shazeer, GLU variants, eq. 6), null GELU; `up` [D, F], `down` [F, D]. */
+/**
+ * Matrices of a network: `up` [D, F], `down` [F, D]. With a `gate` [D, F] it is SwiGLU (Shazeer, GLU variants, eq. 6),
+ * without one it has GELU.
+ */
 export interface FeedForward {
   readonly up: Matrix
   readonly gate: Matrix | null
@@ -60,7 +63,7 @@ export function projectByExperts(
 
 /**
  * y_t = Σ gate · E(x_t) over the kept assignments of t, plus the shared expert, if any.
- * @param mix [D, 1]: the shared expert is scaled by sigmoid(x_t·mix) (Qwen2-MoE); null: by 1
+ * @param mix [D, 1]: the shared expert is scaled by sigmoid(x_t·mix) (Qwen2-MoE), or by 1 if it is null
  */
 export function mixture(
   x_TD: Matrix,

@@ -84,7 +84,7 @@ describe('random cases', () => {
     }
   })
 
-  test('one seed gives one case, and the capacity does not change the parameters', () => {
+  test('are fixed by their seed, and the capacity does not change the parameters', () => {
     const base = { moe: { router: 'top-k', k: 1, experts: 4 } } as const
     expect(randomCase(5, base)).toEqual(randomCase(5, base))
     const tight = randomCase(5, { moe: { ...base.moe, capacity: '1x' } })
@@ -94,7 +94,7 @@ describe('random cases', () => {
     expect(randomCase(6, base).tokens).not.toEqual(randomCase(5, base).tokens)
   })
 
-  test('overrides take precedence, and a dense model has no sparse layer', () => {
+  test('follow their overrides, and a dense model has no sparse layer', () => {
     expect(randomCase(3, { moe: { router: 'prototype', experts: 6 } }).config.moe?.experts).toBe(6)
     expect(witnessForward(randomCase(3, { moe: null })).layers.size).toBe(0)
   })

@@ -69,7 +69,7 @@ function randomConfig(random: Random, { model = {}, moe: given }: CaseOverrides,
 
 const routers = ['top-k', 'switch', 'prototype', 'sinkhorn', 'bias', 'expert-choice', 'hash', 'random'] as const
 
-/** Settings that constrain each other (router, prototypes, experts, k) are drawn to fit the given ones. */
+/** Settings that constrain each other (router, prototypes, experts, k) are drawn to fit the given settings. */
 function randomMoe(
   random: Random,
   layers: number,
@@ -93,7 +93,7 @@ function randomMoe(
   const hidden = random.integer(2, 6)
   return {
     every,
-    // Without a draw of its own, which would change all draws after it.
+    // This setting has no draw of its own, which would change all draws after it.
     from: given.every === undefined && layers > every && hidden % 2 === 0 ? 1 : 0,
     hidden,
     sharedHidden: random.pick([0, 3]),
@@ -167,7 +167,7 @@ class Random {
     this.state = hash >>> 0
   }
 
-  /** In [0, 1). */
+  /** Uniform in [0, 1). */
   uniform(): number {
     this.state = (this.state + 0x6d2b79f5) | 0
     let t = Math.imul(this.state ^ (this.state >>> 15), this.state | 1)
@@ -175,7 +175,7 @@ class Random {
     return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
   }
 
-  /** From low to high, inclusive. */
+  /** An integer from low to high, inclusive. */
   integer(low: number, high: number): number {
     return low + Math.floor(this.uniform() * (high - low + 1))
   }

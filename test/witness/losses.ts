@@ -32,8 +32,8 @@ function distribution(logits: Vector, { scores = 'softmax' }: Partial<Pick<MoeCo
  * Load-balancing loss of one layer before its coefficient, the mean over groups and prototypes of
  * N · Σ_i f_i · P_i with N the experts of the prototype; 1 at perfect balance.
  *
- * f_i, before drops: `switch`, expert i's share of all assignments (Switch Transformers, eq. 4 to 6);
- * `gshard`, its share of first choices (GShard, algorithm 1). P_i: mean probability of i over the
+ * f_i is counted before drops. For `switch` it is expert i's share of all assignments (Switch Transformers, eq. 4 to
+ * 6), for `gshard` its share of first choices (GShard, algorithm 1). P_i is the mean probability of i over the
  * group's tokens, by the distribution over all the prototype's experts.
  */
 export function balanceLoss(routing: Routing, moe: MoeConfig): number {

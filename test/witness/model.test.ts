@@ -1,5 +1,5 @@
 /**
- * The whole witness against small models computed by hand, and against properties that hold for any numbers.
+ * Compares the whole witness with small models computed by hand, and checks properties that hold for any numbers.
  */
 import { describe, expect, test } from 'vitest'
 import { type ModelConfig, modelSchema } from '../../src/core/model/config.ts'
@@ -21,7 +21,7 @@ function parametersOf(config: ModelConfig, values: Readonly<Record<string, numbe
 }
 
 describe('the whole model', () => {
-  test('one layer of width 1, by hand', () => {
+  test('one layer of width 1 has the numbers of a calculation by hand', () => {
     const config = modelSchema.parse({
       vocabulary: 2,
       layers: 1,
@@ -67,7 +67,7 @@ describe('the whole model', () => {
     expect(output.layers.get(0)).toMatchObject({ counts: [1, 1], kept: [1, 1], capacity: null })
   })
 
-  test('a dense and a sparse layer of width 2, by hand', () => {
+  test('a dense and a sparse layer of width 2 have the numbers of a calculation by hand', () => {
     const config = modelSchema.parse({
       vocabulary: 2,
       layers: 2,

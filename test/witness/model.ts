@@ -63,7 +63,7 @@ export interface WitnessOutput {
   readonly layers: Map<Routed, LayerStatistics>
 }
 
-/** @throws if parameters, lengths or choices do not fit the configuration. */
+/** Losses, logits and statistics of a case. @throws if parameters, lengths or choices do not fit the configuration. */
 export function witnessForward(input: WitnessInput): WitnessOutput {
   const { parameters, tokens, targets, batch, training, capacity = training ? 'train' : 'eval' } = input
   const config = capacity === 'none' ? withTokensChoosing(input.config) : input.config

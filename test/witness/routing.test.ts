@@ -1,4 +1,4 @@
-/** The sparse layer against hand calculations: choices, gates, capacity, the mixture, and the router's losses. */
+/** Compares the sparse layer with calculations by hand: choices, gates, capacity, mixture, and the router's losses. */
 import { describe, expect, test } from 'vitest'
 import type { z } from 'zod'
 import { type MoeConfig, moeSchema } from '../../src/core/model/moe-config.ts'
@@ -10,7 +10,7 @@ import { type Assignment, capacityOf, chooseTopK, route, serve, sinkhorn, update
 const moeOf = (settings: z.input<typeof moeSchema>): MoeConfig => moeSchema.parse(settings)
 const { log: ln } = Math
 
-/** Every number within 1e-12 of the expected one. */
+/** Expects that every number is within 1e-12 of the expected one. */
 function expectClose(actual: readonly number[], expected: readonly number[]): void {
   expect(actual).toHaveLength(expected.length)
   for (const [i, value] of expected.entries()) expect(actual[i]).toBeCloseTo(value, 12)
@@ -20,7 +20,7 @@ describe('choices and gates', () => {
   // p = 1/8, 2/8, 5/8
   const logits = [ln(1), ln(2), ln(5)]
 
-  test('the gate is a probability over all experts with softmax before, over the chosen ones with softmax after', () => {
+  test('the gate is a probability over all experts with softmax before, and over the chosen ones with softmax after', () => {
     const gatesOf = (softmax: 'before' | 'after', renormalize: boolean) => {
       const chosen = chooseTopK(logits, { k: 2, softmax, renormalize })
       expect(chosen.map(({ expert }) => expert)).toEqual([2, 1])
@@ -32,12 +32,12 @@ describe('choices and gates', () => {
     expectClose(gatesOf('after', true), [5 / 7, 2 / 7])
   })
 
-  test('of equal scores the lower expert id comes first', () => {
+  test('among equal scores the lower expert id comes first', () => {
     const chosen = chooseTopK([0, 1, 0, 1], { k: 3, softmax: 'before', renormalize: false })
     expect(chosen.map(({ expert }) => expert)).toEqual([1, 3, 0])
   })
 
-  test('a sigmoid gate depends on its own logit, is divided by the sum of the chosen, and then scaled', () => {
+  test('a sigmoid gate depends on its own logit, is divided by the sum of the chosen gates, and then scaled', () => {
     // σ = 1/2, 3/4, 1/4
     const odds = [ln(1), ln(3), ln(1 / 3)]
     const gatesOf = (settings: { renormalize: boolean; routedScale?: number }) => {
@@ -50,7 +50,7 @@ describe('choices and gates', () => {
     expectClose(gatesOf({ renormalize: true, routedScale: 2.5 }), [3 / 2, 1])
   })
 
-  test('experts outside the best groups are not chosen; a group counts by its best expert or by its best two', () => {
+  test('experts outside the best groups are not chosen, and a group counts by its best expert or by its best two', () => {
     // σ = 3/4 1/4 1/5 | 3/5 1/2 1/2
     const odds = [3, 1 / 3, 1 / 4, 3 / 2, 1, 1].map(ln)
     const expertsOf = (groups: { groupsPerToken?: number; groupScore?: 'max' | 'top-2' }, bias?: number[]) =>
@@ -119,7 +119,7 @@ describe('choices that depend on more than the token', () => {
       [1 / 2, 3 / 4],
     )
     expect(chosenBy({ router: 'sinkhorn' }, false).map(({ expert }) => expert)).toEqual([0, 0])
-    // A token alone in its group competes with no other.
+    // A token alone in its group competes with no other token.
     expect(chosenBy({ router: 'sinkhorn', groups: 2 }, true).map(({ expert }) => expert)).toEqual([0, 0])
   })
 
@@ -143,7 +143,7 @@ describe('choices that depend on more than the token', () => {
     expectClose(updatedBias([0, 1, 2, 3], [4, 0, 2, 2], 0.1), [-0.1, 1.1, 2, 3])
   })
 
-  test('experts take the tokens with the largest gates in every group; of equal gates, the earlier token', () => {
+  test('experts take the tokens with the largest gates in every group, and among equal gates the earlier token', () => {
     const moe = { router: 'expert-choice', capacity: '1x', factor: 1, experts: 2 } as const
     const taken = (settings: z.input<typeof moeSchema>) =>
       chosenBy({ ...moe, ...settings }, true).map(({ expert, token, gate }) => [expert, token, gate])
@@ -161,7 +161,7 @@ describe('choices that depend on more than the token', () => {
 })
 
 describe('capacity', () => {
-  test('kx grows with the activated experts, 1x does not, none has no limit', () => {
+  test('kx grows with the activated experts, 1x does not, and `none` has no limit', () => {
     const settings = { experts: 4, k: 2, factor: 1.25, evalFactor: 2 }
     // 2·8/4·1.25 = 5; 8/4·1.25 = 2.5; in evaluation 2·8/4·2 = 8.
     expect(capacityOf(moeOf({ ...settings, capacity: 'kx' }), 8, 2, 'train')).toBe(5)
@@ -223,7 +223,7 @@ describe('capacity', () => {
 
   test('kx counts the experts of all prototypes', () => {
     const moe = moeOf({ router: 'prototype', prototypes: 2, experts: 4, k: 1, factor: 1 })
-    // Four tokens with two of four experts each: two seats. One prototype alone would give one.
+    // Four tokens with two of four experts each need two seats. One prototype alone would give one seat.
     expect(route([[1], [1], [1], [1]], [[1, 0, 1, 0]], undefined, moe, true).capacity).toBe(2)
   })
 
@@ -307,7 +307,7 @@ describe('losses', () => {
     expect(balanceOf('after')).toBe(balanceOf('before'))
   })
 
-  test('with sigmoid scores, a probability is the share of a score among all, and the z-loss is as before', () => {
+  test('with sigmoid scores, a probability is the share of a score among all, and the z-loss is as with softmax', () => {
     const moe = moeOf({ experts: 2, scores: 'sigmoid' })
     // σ = ¾, ½: shares of ⅗ and ⅖.
     const routing = route([[1]], [[ln(3), 0]], undefined, moe, true)

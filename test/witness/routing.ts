@@ -35,9 +35,9 @@ type ChoiceSettings = Pick<MoeConfig, 'k' | 'softmax' | 'renormalize'> &
 
 /**
  * The k experts of one token within one prototype, best first; equal scores go to the lower id.
- * @param logits of the prototype's experts
- * @param preference ranks the experts instead of their scores
- * @param bias added to the scores or the preference for ranking
+ * @param logits logits of the prototype's experts
+ * @param preference numbers that rank the experts instead of their scores
+ * @param bias numbers that are added to the scores or the preference for ranking
  */
 export function chooseTopK(
   logits: Vector,
@@ -61,8 +61,9 @@ export function chooseTopK(
 }
 
 /**
- * Experts that a token may choose: those of its best groups. A group's value is that of its best expert (DeepSeek-V2,
- * section 2.1.3) or the sum of its two best (DeepSeek-V3, section 2.1.2); of equal groups, the first comes first.
+ * Experts that a token may choose, which are in its best groups. A group's value is the value of its best expert
+ * (DeepSeek-V2, section 2.1.3) or the sum of its two best (DeepSeek-V3, section 2.1.2); among equal groups, the first
+ * comes first.
  */
 function expertsOfBestGroups(
   ranked: Vector,
@@ -74,7 +75,7 @@ function expertsOfBestGroups(
     const values = experts.map((e) => at(ranked, e)).sort((a, b) => b - a)
     return { experts, value: groupScore === 'max' ? at(values, 0) : at(values, 0) + at(values, 1) }
   })
-  // Sorting is stable.
+  // Sorting is stable, so equal groups stay in order.
   const best = groups.sort((a, b) => b.value - a.value).slice(0, groupsPerToken)
   return best.flatMap(({ experts }) => experts)
 }
@@ -95,7 +96,7 @@ export function sinkhorn(logits_TN: Matrix, iterations: number): number[][] {
   return scaled
 }
 
-/** Expert choice: every expert takes the tokens of the group with the largest gates; of equal gates, the earlier. */
+/** Expert choice: each expert takes the group's tokens with the largest gates; among equal gates, the earlier token. */
 function takeTokens(logits_TN: Matrix, first: number, capacity: number, scale: number): Assignment[] {
   const gates_TN = logits_TN.map((logits) => softmax(logits).map((gate) => scale * gate))
   return rowOf(gates_TN, 0).flatMap((_, expert) => {
@@ -107,7 +108,7 @@ function takeTokens(logits_TN: Matrix, first: number, capacity: number, scale: n
   })
 }
 
-/** The update of the bias router after a step: up for experts below the mean load, down for those above it. */
+/** The update of the bias router after a step: up for experts below the mean load, down for experts above it. */
 export function updatedBias(bias: Vector, loads: Vector, rate: number): number[] {
   const mean = sum(loads) / loads.length
   return bias.map((value, e) => (at(loads, e) < mean ? value + rate : at(loads, e) > mean ? value - rate : value))
@@ -118,8 +119,8 @@ export function updatedBias(bias: Vector, loads: Vector, rate: number): number[]
  *
  * kx: ceil(k·T/N·γ); 1x: ceil(T/N·γ) (M6-T, section 3). The 1e-9 prevents that a product such as 100/2·1.1,
  * which is 55.00000000000001 in floating point, is rounded up to another seat.
- * @param tokens in the group
- * @param activated experts of a token over all prototypes, Z·k'
+ * @param tokens number of tokens in the group
+ * @param activated number of experts of a token over all prototypes, Z·k'
  */
 export function capacityOf(moe: MoeConfig, tokens: number, activated: number, rule: CapacityRule): number | null {
   if (moe.capacity === 'none' || rule === 'none') return null
@@ -198,15 +199,15 @@ export function serveByPosition(
 }
 
 /**
- * The rank of each assignment among those of its token: the router's order, or by gate if there are several
- * prototypes, which show as repeated choice numbers.
+ * The rank of each assignment among the assignments of its token: in the router's order, or by gate if there are
+ * several prototypes, which show as repeated choice numbers.
  */
 function ranksOf(assignments: readonly Assignment[]): Map<Assignment, number> {
   const ranks = new Map<Assignment, number>()
   for (const token of new Set(assignments.map((assignment) => assignment.token))) {
     const own = assignments.filter((assignment) => assignment.token === token)
     const several = new Set(own.map(({ choice }) => choice)).size < own.length
-    // Sorting is stable, so of equal gates the earlier choice stays first.
+    // Sorting is stable, so among equal gates the earlier choice stays first.
     const order = several ? [...own].sort((a, b) => b.gate - a.gate) : own
     for (const [rank, assignment] of order.entries()) ranks.set(assignment, rank)
   }
@@ -214,11 +215,12 @@ function ranksOf(assignments: readonly Assignment[]): Map<Assignment, number> {
 }
 
 /**
+ * Routes all tokens: their choices, gates, and which assignments are kept.
  * @param x_TD normed activations
- * @param router [D, N]; null for the hash and random routers
+ * @param router weights [D, N]; null for the hash and random routers
  * @param choices [T·K] expert ids for the hash and random routers
- * @param bias [N] of the bias router
- * @param sequence tokens of a sequence
+ * @param bias biases [N] of the bias router
+ * @param sequence number of tokens of a sequence
  */
 export function route(
   x_TD: Matrix,

@@ -68,7 +68,7 @@ export interface TransformerInput {
   readonly capacity: CapacityRule
   /** [T·K] expert ids, for the hash and random routers. */
   readonly choices?: ReadonlyMap<Routed, Int32Array>
-  /** Id that opens a document: no token sees an earlier document. Default: every token sees all earlier ones. */
+  /** Id that opens a document: no token sees an earlier document. Default: every token sees all earlier tokens. */
   readonly separator?: number
 }
 

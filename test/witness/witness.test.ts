@@ -12,7 +12,7 @@ import { layerNorm, rmsNorm } from './transformer.ts'
 
 const { log: ln } = Math
 
-/** Every number within 1e-12 of the expected one. */
+/** Expects that every number is within 1e-12 of the expected one. */
 function expectClose(actual: readonly number[], expected: readonly number[]): void {
   expect(actual).toHaveLength(expected.length)
   for (const [i, value] of expected.entries()) expect(actual[i]).toBeCloseTo(value, 12)
@@ -60,7 +60,7 @@ describe('functions', () => {
   })
 })
 
-test('experts of a projection: each kept choice adds its gate times x·W, a dropped one adds nothing', () => {
+test('in a projection by experts, each kept choice adds its gate times x·W, and a dropped choice adds nothing', () => {
   const experts = [[[1, 0, 2]], [[0, 10, 0]]]
   const [first, second, dropped] = [
     { token: 0, choice: 0, expert: 0, gate: 0.5, kept: true },
