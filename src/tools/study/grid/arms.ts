@@ -4,10 +4,10 @@ import type { Settings } from '../contract.ts'
 import { flatten, overlay } from './settings.ts'
 import type { Specification } from './specification.ts'
 
-/** More arms are probably a mistake in the grid. */
+/** Largest number of arms of a grid: more are probably a mistake. */
 const MAX_ARMS = 1000
 
-/** Fields that a study sets itself, and what sets them. */
+/** Fields that a study sets itself, with the part of the study that sets them. */
 const ownedBy: Readonly<Record<string, string>> = {
   'train.seed': 'seeds',
   'model.moe.hashSeed': 'seeds',
@@ -18,13 +18,13 @@ const ownedBy: Readonly<Record<string, string>> = {
 }
 
 export interface Arms {
-  /** Settings of all arms; those of an arm override them. */
+  /** Settings of all arms; the settings of an arm override them. */
   readonly set: Settings
   readonly trained: Readonly<Record<string, Settings>>
   readonly timedOnly: Readonly<Record<string, Settings>>
 }
 
-/** @throws UsageError without arms, with too many, with duplicate names, or with settings that arms may not make */
+/** @throws UsageError without arms, with too many, with duplicate names, or with settings that arms may not have */
 export function armsOf({ set, arms, grid, timedOnly }: Specification): Arms {
   const combinations = Object.values(grid).reduce((count, values) => count * values.length, 1)
   if (combinations > MAX_ARMS)
@@ -64,7 +64,7 @@ export function armsOf({ set, arms, grid, timedOnly }: Specification): Arms {
   }
 }
 
-/** Every combination of values; none without fields. */
+/** Every combination of the values of the fields; empty without fields. */
 function product(fields: readonly (readonly [string, readonly unknown[]])[]): Settings[] {
   if (fields.length === 0) return []
   return fields.reduce<Settings[]>(
@@ -73,7 +73,7 @@ function product(fields: readonly (readonly [string, readonly unknown[]])[]): Se
   )
 }
 
-/** `k=2, factor=1.25`: the last part of each path, or as much of it as makes it unique. */
+/** The name of an arm: `k=2, factor=1.25`, with the last part of each path, or as many parts as make it unique. */
 export function nameOf(settings: Settings): string {
   const paths = Object.keys(settings)
   const short = (path: string): string => {

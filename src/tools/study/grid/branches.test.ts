@@ -1,4 +1,4 @@
-/** Branches of a grid: their configurations, keys and cost, and what is refused. */
+/** Branches of a grid: their configurations, keys and cost, and which branches are refused. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { loadConfig } from '../../../node/run/load-config.ts'
@@ -17,18 +17,18 @@ const grid = async (input: SpecificationInput = {}) =>
   expand(specificationSchema.parse({ base: 'tiny', arms: { a: {}, b: { 'model.moe.k': 2 } }, set, branches, ...input }))
 const stepsTrained = (cells: readonly Cell[]) => cells.reduce((sum, cell) => sum + stepsOf(cell) - firstStepOf(cell), 0)
 
-test('an arm has a run for every share of its steps, from the shortest on, each after the one before', async () => {
+test('an arm has a run for every share of its steps, and each run continues the next shorter one', async () => {
   const { cells } = await grid({ seeds: [1, 2] })
   const names = cells.map(({ arm, seed, config, branch }) => [arm, seed, config.train.steps, branch?.share])
   const chain = (arm: string, seed: number) => branches.map((share) => [arm, seed, 80 * share, share])
   expect(names).toEqual([...chain('a', 1), ...chain('b', 1), ...chain('a', 2), ...chain('b', 2)])
   for (const [i, { branch }] of cells.entries()) expect(branch?.after ?? null).toBe(i % 4 === 0 ? null : cells[i - 1])
-  // Whole runs are as in a study without branches.
+  // A whole run has the same key as in a study without branches.
   const { branches: _, ...rest } = specificationSchema.parse({ base: 'tiny', arms: { a: {} }, set, seeds: [1] })
   expect((await expand(rest)).cells[0]?.key).toBe(cells[3]?.key)
 })
 
-test('a branch has the key of a run of so many steps, and differs from the whole run in nothing else that counts', async () => {
+test('a branch has the key of a run with as many steps; nothing else that decides its result differs', async () => {
   const { cells } = await grid({ seeds: [3] })
   for (const { key, config, arm } of cells) {
     const { steps } = config.train
@@ -41,12 +41,12 @@ test('a branch has the key of a run of so many steps, and differs from the whole
     ]
     expect(key).toBe(keyOf(await loadConfig('tiny', sets)))
   }
-  // A continued run keeps its records of routing, so all have one interval.
+  // A continued run keeps its records of routing, so all runs record at one interval.
   expect(new Set(cells.map(({ config }) => config.train.routingEvery)).size).toBe(1)
   expect(cells.some(isShort)).toBe(false)
 })
 
-test('every step of the trunk is trained once: the cost is 1 + decay · the shorter shares', async () => {
+test('every step of the trunk is trained once: the cost is 1 + decay · (sum of the shorter shares)', async () => {
   const { cells } = await grid({ seeds: [1] })
   // 80 + 0.25 · (10 + 20 + 40), but 2.5 steps are 2 or 3: the decay of 10 steps begins after step 8, round(7.5).
   expect(stepsTrained(cells.filter(({ arm }) => arm === 'a'))).toBe(80 + 2 + 5 + 10)
@@ -54,7 +54,7 @@ test('every step of the trunk is trained once: the cost is 1 + decay · the shor
   expect(stepsTrained(chainOf('a', 1, 'common', config, branches)) / 8000).toBeCloseTo(1.175, 12)
 })
 
-test('each run has, up to the step where it starts, the learning rates of the one that it continues', async () => {
+test('up to the step where it starts, a run has the learning rates of the run that it continues', async () => {
   const base = await loadConfig('tiny', ['train.schedule.kind=wsd', 'train.schedule.warmup=5'])
   const shares = fc.uniqueArray(fc.double({ min: 0.05, max: 0.95, noNaN: true }), { maxLength: 5 })
   fc.assert(
@@ -80,7 +80,7 @@ test('each run has, up to the step where it starts, the learning rates of the on
   )
 })
 
-test('trials of learning rates keep the share of the decay, and are not branched', async () => {
+test('trials of learning rates keep the share of the decay, and have no branches', async () => {
   const { sweeps } = await grid({ tune: {} })
   expect(sweeps.map(({ arm, steps }) => [arm, steps])).toEqual([
     ['a', 40],
@@ -134,7 +134,7 @@ test.each<[string, SpecificationInput, RegExp]>([
     { set: { 'train.steps': 80, 'train.schedule': { ...schedule, decay: 1, warmup: 0 } } },
     /decays after step 0: expected a step from 1/,
   ],
-])('branches with %s are refused with the arm, the field and what is accepted', async (_, input, message) => {
+])('branches with %s are refused with the arm, the field and the accepted values', async (_, input, message) => {
   await expect(grid(input)).rejects.toThrow(message)
 })
 

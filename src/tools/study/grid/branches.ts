@@ -1,25 +1,29 @@
 /**
  * Branches: several lengths of training of each arm for little more than the price of the longest. With a `wsd` schedule
- * a run has the rates of every longer one until its decay begins. The steps up to there are the *trunk*; a run of fewer
- * steps is a *branch* that leaves it earlier.
+ * (warm-up, stable rate, decay) a run has the learning rates of every longer run until its own decay begins. The steps
+ * up to there are the *trunk*; a run with fewer steps is a *branch* that leaves the trunk earlier.
  *
  *     steps      1/8     1/4        1/2                    1
  *     trunk   ────┬───────┬──────────┬──────────────────────┐
  *     decay       └╮      └─╮        └───╮                  └───────╮
  *
- * A branch is bit for bit the run of its configuration, and has its key. Those of an arm and a seed are trained one after
- * the other: each continues from the checkpoint that the next shorter one left at the start of its decay. So a step of
- * the trunk is computed once, and of the shorter branches only the decays are added: 1 + decay · (their shares).
+ * A branch is bit for bit the run of its configuration, and has the key of that run. The branches of an arm and a seed
+ * are trained one after the other: each continues from the checkpoint that the next shorter one left at the start of
+ * its decay. So a step of the trunk is computed once, and a shorter branch adds only its decay. Together they cost as
+ * much as 1 + decay · (sum of the shorter shares) whole runs.
  */
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import { balanceSchedule } from '../../../train/step/schedule.ts'
 import type { Cell, Rate } from '../contract.ts'
 import { cellOf, withSteps } from './cells.ts'
 
-/** Without `branches`, an arm is trained to its last step only. */
+/** Shares of a study without `branches`: an arm is trained to its last step only. */
 export const wholeRuns: readonly number[] = [1]
 
-/** @param shares Of the steps of the arm, rising, the last one 1. */
+/**
+ * The runs of an arm with a seed, from the shortest branch to the whole run.
+ * @param shares Shares of the steps of the arm, rising; the last one is 1.
+ */
 export function chainOf(
   arm: string,
   seed: number,
@@ -32,7 +36,7 @@ export function chainOf(
   for (const share of shares) {
     const cell = cellOf(arm, seed, rate, withSteps(config, stepsAt(config, share)))
     const [first = cell] = cells
-    // Records of routing are continued too, so they need one interval: the one that is short enough for all.
+    // Records of routing are continued too, so they need one interval. The shortest branch has the shortest one.
     const { routingEvery } = first.config.train
     const train = { ...cell.config.train, routingEvery }
     cells.push({ ...cell, config: { ...cell.config, train }, branch: { share, after: cells.at(-1) ?? null } })
@@ -42,7 +46,7 @@ export function chainOf(
 
 const stepsAt = ({ train }: RunConfig, share: number): number => Math.round(share * train.steps)
 
-/** Why an arm cannot have these branches; null if it can. */
+/** The reason why an arm cannot have these branches; null if it can. */
 export function branchProblem(config: RunConfig, shares: readonly number[]): string | null {
   const { kind, warmup, decay } = config.train.schedule
   if (shares.length === 1) return null

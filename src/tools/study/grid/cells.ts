@@ -1,24 +1,24 @@
-/** Makes cells of configurations: sets the seed, the intervals of saving, and the shorter budget of a trial. */
+/** Makes cells from configurations: sets the seed, the intervals of saving, and the shorter budget of a trial. */
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import { decayStart } from '../../../train/step/schedule.ts'
 import type { Cell, Rate } from '../contract.ts'
 import { keyOf } from '../results/keys.ts'
 
-/** Checkpoints of a run, so that little is lost when a study is stopped. */
+/** Number of checkpoints of a run, so that little is lost when a study is stopped. */
 const CHECKPOINTS = 4
 
-/** Steps of a run at which routing is recorded. */
+/** Number of steps of a run at which routing is recorded. */
 const ROUTING_LINES = 80
 
-/** A run of the study. @param config Of the arm, at the learning rate that `rate` names. */
+/** A run of the study. @param config Configuration of the arm, at the learning rate that `rate` names. */
 export function cellOf(arm: string, seed: number, rate: Rate | 'confirm', config: RunConfig): Cell {
   const seeded = withSeed(config, seed)
   return { arm, seed, rate, config: seeded, key: keyOf(seeded) }
 }
 
 /**
- * A short run with its schedule in proportion: warm-up and decay take the same shares of the steps. It is
- * evaluated once, at the end. Its key differs from that of a run with the same configuration.
+ * A short run with its schedule in proportion: warm-up and decay take the same shares of the steps as in a whole
+ * run. It is evaluated once, at the end. Its key differs from the key of a run with the same configuration.
  */
 export function trialOf(arm: string, seed: number, config: RunConfig, steps: number): Cell {
   const { train } = config
@@ -29,8 +29,8 @@ export function trialOf(arm: string, seed: number, config: RunConfig, steps: num
 }
 
 /**
- * A rung of a search: the first `steps` of a run, which continues where it stopped after `from` steps. The last rung is
- * the whole run, with its key.
+ * One training of a rung of a search: the first `steps` steps of a run, which continues where it stopped after `from`
+ * steps. In the last rung it is the whole run, with the key of that run.
  */
 export function rungCell(arm: string, seed: number, config: RunConfig, steps: number, from: number): Cell {
   const cell = cellOf(arm, seed, 'common', config)
@@ -38,20 +38,20 @@ export function rungCell(arm: string, seed: number, config: RunConfig, steps: nu
   return { ...cell, key, budget: { steps, from } }
 }
 
-/** Steps that a cell trains for; fewer than those of its schedule if it is a rung of a search. */
+/** Step at which a cell ends. A rung of a search may end before the last step of its schedule. */
 export const stepsOf = ({ budget, config }: Cell): number => budget?.steps ?? config.train.steps
 
 /**
- * Steps that a cell has behind it when it starts, if all goes well: a rung or a branch continues another cell, unless its
- * checkpoint was lost.
+ * Number of steps that are done when a cell starts: a rung or a branch continues another cell. It does not count that
+ * the checkpoint of that cell may be lost, so that the training starts at its first step.
  */
 export const firstStepOf = ({ budget, branch }: Cell): number =>
   budget?.from ?? (branch?.after ? (decayStart(branch.after.config.train) ?? 0) : 0)
 
-/** Whether a cell is no shorter branch of its arm: answers are those of whole runs. */
+/** Whether a cell is a whole run, not a shorter branch of its arm: answers rest on whole runs. */
 export const isWhole = ({ branch }: Cell): boolean => (branch?.share ?? 1) === 1
 
-/** Whether only the held-out loss of a cell is used: a trial, or a rung of a search that is no whole run. */
+/** Whether a cell is a trial, or a rung of a search that is no whole run: only its held-out loss is used. */
 export const isShort = (cell: Cell): boolean => cell.rate === 'trial' || stepsOf(cell) < cell.config.train.steps
 
 /** An arm's configuration at another learning rate. */
@@ -60,7 +60,7 @@ export const withRate = (config: RunConfig, learningRate: number): RunConfig => 
   train: { ...config.train, schedule: { ...config.train.schedule, learningRate } },
 })
 
-/** A configuration with other steps and everything else the same, the steps of warm-up too. */
+/** A configuration with another number of steps. Everything else stays as it is, including the steps of warm-up. */
 export const withSteps = (config: RunConfig, steps: number): RunConfig => ({
   ...config,
   train: { ...config.train, steps },

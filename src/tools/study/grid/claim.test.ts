@@ -38,7 +38,7 @@ describe('a claim', () => {
     expect((await questionOf({}))?.claims).toBeUndefined()
   })
 
-  test('of a witness question needs no contrasts of the question if it names its own', async () => {
+  test('of a witness question may name its own arms, so that the question needs no contrasts', async () => {
     const trend = {
       statement: 'It falls',
       kind: 'trend',
@@ -91,7 +91,7 @@ describe('a claim', () => {
     )
   })
 
-  test('is refused together with a list of claims, and so are arms together with contrasts', async () => {
+  test('is refused together with a list of claims, or if it has both arms and contrasts', async () => {
     await expect(fromFile({ claim, claims: [claim] })).rejects.toThrow(/has both claim and claims/)
     const both = {
       arms: ['top-1', 'top-2'],

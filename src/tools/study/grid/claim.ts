@@ -1,14 +1,14 @@
 /**
- * A claim of the literature, in a form that a study can answer. Every kind is reduced to a number by seed
+ * A claim of the literature, in a form that a study can answer. Every kind is reduced to one number for each seed
  * (`analysis/claims/effects.ts`) and the region in which the claim expects it: below zero, above zero, or
- * within a margin of zero. Below zero is always a lower loss, fewer steps, or a falling trend.
+ * within a margin of zero. A number below zero always means a lower loss, fewer steps, or a falling trend.
  *
  * | kind | the number | `expect` |
  * |---|---|---|
- * | `difference` | loss of the arm minus that of its baseline, nats a token | `better`, `worse`, `equal` |
- * | `speed` | steps, FLOPs or seconds of the arm over those of its baseline, until the higher of their two final losses | `better`, `worse`, `equal` |
+ * | `difference` | loss of the arm minus the loss of its baseline, nats a token | `better`, `worse`, `equal` |
+ * | `speed` | logarithm of the ratio, arm over baseline, of steps, FLOPs or seconds to the higher of their final losses | `better`, `worse`, `equal` |
  * | `trend` | slope of a loss, or of a difference, for each doubling of `over` | `falls`, `rises`, `flat` |
- * | `returns` | change of that slope from the first step between arms to the last | `diminish`, `grow`, `constant` |
+ * | `returns` | slope between the last two points of a trend minus the slope between the first two | `diminish`, `grow`, `constant` |
  * | `correlation` | r of load imbalance (c_v) with the loss, over arms | `rises`, `falls`, `flat` |
  *
  * @example
@@ -41,31 +41,32 @@ const sides = {
 /** The side of zero on which a claim expects its number; 0: within the margin of zero. */
 export const sideOf = (expectation: keyof typeof sides): -1 | 0 | 1 => sides[expectation]
 
-/** [baseline, arm]. */
+/** A contrast as [baseline, arm]. */
 const pairSchema = z.tuple([z.string(), z.string()])
 
 const controlSchema = z.strictObject({
   /** The experiment in a few words. */
   name: z.string().min(1),
   contrast: pairSchema,
-  /** Capacity of the evaluation; default: that of the study. */
+  /** Capacity of the evaluation; default: the capacity of the study. */
   capacity: z.enum(['train', 'eval', 'none']).optional(),
-  /** Only these seeds; default: all. */
+  /** Seeds that are used; default: all. */
   seeds: z.array(z.int().nonnegative()).min(1).optional(),
 })
 
 const common = {
   /** The claim in a sentence without a full stop. */
   statement: z.string().min(1),
-  /** The same in a few words, for the table that opens the report; default: the title of the question. */
+  /** The claim in a few words, for the table that opens the report; default: the title of the question. */
   name: z.string().min(1).optional(),
   /** Where the claim was published: an arXiv id. */
   source: z.string().min(1).optional(),
   /** The published number. */
   published: z.string().min(1).optional(),
   /**
-   * With `equal`, `flat` or `constant`: the largest effect that counts as none. With a direction: the smallest
-   * effect that counts. In the unit of the number; for a ratio, the excess over 1 (0.05: five per cent).
+   * The largest effect that counts as no effect, if the claim expects `equal`, `flat` or `constant`; if it expects a
+   * direction, the smallest effect that counts. In the unit of the number; for a ratio, the excess over 1 (0.05: five
+   * per cent).
    */
   margin: z.number().nonnegative().default(0),
   /** Experiments that try to refute the answer. */
@@ -73,16 +74,16 @@ const common = {
 }
 
 const contrastFields = {
-  /** Default: all contrasts of the question. */
+  /** Contrasts that the claim is about. Default: all contrasts of the question. */
   contrasts: z.array(pairSchema).min(1).optional(),
-  /** How many of the contrasts must be as claimed. */
+  /** Whether all of the contrasts must be as claimed, or most of them. */
   of: z.enum(['all', 'most']).default('all'),
 }
 
 const trendFields = {
   /** Arms whose losses form the trend, in the order of `over`. */
   arms: z.array(z.string()).min(2).optional(),
-  /** Instead of arms: contrasts whose differences form the trend. Default: all contrasts of the question. */
+  /** Contrasts whose differences form the trend, instead of arms. Default: all contrasts of the question. */
   contrasts: z.array(pairSchema).min(2).optional(),
   /** The independent variable: `parameters`, `activeParameters`, `tokens`, or the path of a configuration field. */
   over: z.string().min(1).default('parameters'),
@@ -136,14 +137,14 @@ export type Claim = z.output<typeof claimSchema>
 export type Control = Claim['controls'][number]
 export const controlFields: readonly string[] = Object.keys(controlSchema.shape)
 
-/** The accepted fields of a claim: those of its kind if that is known, else those of all kinds. */
+/** The accepted fields of a claim: the fields of its kind if the kind is known, otherwise the fields of all kinds. */
 export function claimFields(claim: unknown): readonly string[] {
   const kind = typeof claim === 'object' && claim !== null && 'kind' in claim ? claim.kind : undefined
   const schema = Object.entries(kinds).find(([name]) => name === kind)?.[1]
   return Object.keys(schema?.shape ?? { kind, ...common })
 }
 
-/** The contrasts that a claim names, including those of its controls, and its arms. */
+/** The contrasts that a claim names, including the contrasts of its controls, and the arms that it names. */
 export function namedIn(claim: Claim): {
   readonly contrasts: readonly (readonly [baseline: string, arm: string])[]
   readonly arms: readonly string[]

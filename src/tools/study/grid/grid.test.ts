@@ -36,7 +36,7 @@ describe('arms', () => {
     })
   })
 
-  test('hash routers have a table for each seed; the keys of other arms do not depend on it', async () => {
+  test('hash routers have a table for each seed, whose seed is not in the keys of other arms', async () => {
     const { cells } = await grid({
       seeds: [0, 7],
       arms: { hashed: { 'model.moe.router': 'hash' }, learned: {}, dense: { 'model.moe': null } },
@@ -63,7 +63,7 @@ describe('arms', () => {
     expect(Object.keys(arms)).toEqual(['model.hidden=32, moe.hidden=64, k=1'])
   })
 
-  test('every arm has a cell with every seed, sorted by seed', async () => {
+  test('every arm has a cell with every seed, and cells are sorted by seed', async () => {
     const { cells } = await grid({ seeds: [3, 5], arms: { a: {}, b: { 'model.moe.k': 2 } } })
     expect(cells.map(({ arm, seed }) => `${arm}${seed}`)).toEqual(['a3', 'b3', 'a5', 'b5'])
     for (const { seed, config } of cells) {
@@ -74,7 +74,7 @@ describe('arms', () => {
     }
   })
 
-  test('an arm overrides --set, and --set overrides what the study sets for all', async () => {
+  test('an arm overrides --set, and --set overrides the settings of the study for all arms', async () => {
     const input = { set: { 'model.moe.factor': 2 }, arms: { a: {}, b: { 'model.moe.factor': 3 } }, seeds: [1] }
     const factors = async (...sets: string[]) =>
       (await grid(input, sets)).cells.map(({ config }) => config.model.moe?.factor)
@@ -87,7 +87,7 @@ describe('arms', () => {
       /invalid model\.moe\.k for all arms \(every arm of the study sets it itself\)/,
     ))
 
-  test('a group sets only the fields that it has', async () => {
+  test('a group of settings does not change the fields that it omits', async () => {
     const nested = await grid({ set: { train: { steps: 9 } }, arms: { a: { model: { moe: { k: 2 } } } } })
     const dotted = await grid({ set: { 'train.steps': 9 }, arms: { a: { 'model.moe.k': 2 } } })
     expect(nested.cells).toEqual(dotted.cells)
@@ -118,7 +118,7 @@ describe('dense arms', () => {
     expect(second).toEqual({ ...(await ofTiny()), experts: 16, zLoss: 0, k: 2 })
   })
 
-  test('leave a sparse arm among them the experts of the base', async () => {
+  test('by a setting for all arms leave the experts of the base to an arm that sets one of their fields', async () => {
     const [first, second] = await moes({
       set: { 'model.moe': null },
       arms: { dense: {}, sparse: { 'model.moe.k': 2 } },
@@ -127,7 +127,7 @@ describe('dense arms', () => {
     expect(second).toEqual({ ...(await ofTiny()), k: 2 })
   })
 
-  test('ignore a --set of experts, which sparse arms use', async () => {
+  test('ignore fields of experts given with --set, which sparse arms use', async () => {
     const [first, second] = await moes({ arms: { dense: { 'model.moe': null }, sparse: {} } }, ['model.moe.k=3'])
     expect(first).toBeNull()
     expect(second).toMatchObject({ k: 3 })
@@ -184,7 +184,7 @@ describe('dense arms', () => {
   ])('%s are refused', (_, input, sets, message) => expect(grid(input, sets)).rejects.toThrow(message))
 })
 
-test('best rates are confirmed with one seed that neither the study nor its trials have, or with those given', async () => {
+test('best rates are confirmed with given seeds, or one that neither the study nor its trials have', async () => {
   const confirming = async (input: Partial<SpecificationInput>) =>
     (await grid({ arms: { a: {}, b: { 'model.moe.k': 2 } }, tune: {}, ...input })).sweeps.map(({ confirm }) => confirm)
   expect(await confirming({ seeds: [1, 2] })).toEqual([[100], [100]])
@@ -195,7 +195,7 @@ test('best rates are confirmed with one seed that neither the study nor its tria
   ])
 })
 
-describe('refused before the first run', () => {
+describe('before the first run, a study is refused for', () => {
   const two = { arms: { a: {}, b: { 'model.moe.k': 2 } } }
 
   test('a trial that is not shorter than a run', () =>
@@ -260,9 +260,9 @@ describe('refused before the first run', () => {
     }).toThrow(`"${arm}" cannot be compared with "${baseline}": ${message}`.replace(': does', ': the arm does')),
   )
 
-  test('a study without arms', () => refused({}).toThrow('it has no arms'))
+  test('having no arms', () => refused({}).toThrow('it has no arms'))
 
-  test('an unknown field, with the arm and the nearest name', () =>
+  test('an unknown field, and the message names the arm and the nearest field', () =>
     refused({ arms: { a: { 'model.moe.expert': 4 } } }).toThrow(/arm "a".*model\.moe\.expert.*did you mean.*experts/s))
 
   test('values that contradict each other', () =>
@@ -270,7 +270,7 @@ describe('refused before the first run', () => {
       /arm "router=switch, k=2".*must be 1 for the switch router/s,
     ))
 
-  test('an unknown arm in a question, with the nearest', () =>
+  test('an unknown arm in a question, and the message names the nearest arm', () =>
     refused({
       arms: { 'top-1': {}, 'top-2': { 'model.moe.k': 2 } },
       questions: [{ title: 'q', baseline: 'top-1', arms: ['top2'] }],
@@ -282,7 +282,7 @@ describe('refused before the first run', () => {
   test('arms that train on different tokens', () =>
     refused({ arms: { a: {}, b: { 'train.steps': 30 } } }).toThrow('train.steps differs'))
 
-  test.each(['train.seed', 'model.moe.hashSeed'])('%s belongs to the study', (field) =>
+  test.each(['train.seed', 'model.moe.hashSeed'])('an arm that sets %s, which belongs to the study', (field) =>
     refused({ arms: { a: { [field]: 3 } } }).toThrow(`invalid ${field} in a study: it is set by seeds`),
   )
 
@@ -296,10 +296,10 @@ describe('refused before the first run', () => {
       ),
     }).toThrow('invalid grid: 2401 combinations'))
 
-  test('experts of a dense model', () =>
+  test('measuring the specialisation of a dense model', () =>
     refused({ arms: { a: { 'model.moe': null } }, specialise: ['a'] }).toThrow('"a" is a dense model'))
 
-  test('standard input', () => refused({ arms: { a: {} }, set: { 'data.source': '-' } }).toThrow('"-"'))
+  test('text from standard input', () => refused({ arms: { a: {} }, set: { 'data.source': '-' } }).toThrow('"-"'))
 
   test('a field in a group that belongs to the study', () =>
     refused({ arms: { a: { train: { seed: 3 } } } }).toThrow('invalid train.seed in a study'))
@@ -428,7 +428,9 @@ describe('a file', () => {
     ['an arm without a name', 'arms: { "": {} }', /\(expected a name that is not empty\)/],
     ['a margin below 0', 'tune: { margin: -1 }', /invalid tune\.margin: -1 \(expected a number of at least 0\)/],
     ['steps of 0', 'tune: { steps: 0 }', /invalid tune\.steps: 0 \(expected a number above 0\)/],
-  ])('%s is refused with what is accepted', (_, text, message) => expect(read(text)).rejects.toThrow(message))
+  ])('with %s is refused, and the message names the mistake', (_, text, message) =>
+    expect(read(text)).rejects.toThrow(message),
+  )
 
   test('that does not exist is refused', () =>
     expect(readSpecification(join('nowhere', 'study.yaml'))).rejects.toThrow('cannot read study "nowhere'))

@@ -31,34 +31,34 @@ export interface Sweep {
   readonly seeds: readonly number[]
   /** Seeds of the whole runs that confirm a best rate. */
   readonly confirm: readonly number[]
-  /** Nats a token by which another rate must be better than the arm's own to replace it. */
+  /** Margin in nats a token: another rate replaces the arm's own rate only if it is better by more than this. */
   readonly margin: number
 }
 
 /** An expanded study. */
 export interface Grid {
-  /** Settings of each arm, without those of all arms. */
+  /** Settings of each arm, without the settings that all arms share. */
   readonly arms: Readonly<Record<string, Settings>>
   /** Arms to time, with the first seed. */
   readonly timed: readonly Cell[]
   /** Keys of the runs whose expert specialisation is measured: the arms of `specialise` with the first seed. */
   readonly specialised: ReadonlySet<string>
   readonly seeds: readonly number[]
-  /** Shares of the steps of an arm at which it ends: only 1, unless the study has branches. */
+  /** Shares of the steps of an arm at which its runs end: only 1, unless the study has branches. */
   readonly branches: readonly number[]
   readonly questions: readonly Question[]
   /** Capacity rule of the held-out losses that verdicts use. */
   readonly capacity: CapacityRule
-  /** One for each arm; empty if learning rates are not tuned. */
+  /** One sweep for each arm; empty if learning rates are not tuned. */
   readonly sweeps: readonly Sweep[]
   /** The contrast whose arms run first; null if nothing is compared. */
   readonly pilot: Contrast | null
   /**
-   * Runs at the common rate, seed by seed, so that a study that is stopped has complete seeds, and of an arm from the
-   * shortest branch to the longest; of a search, its first rung.
+   * Runs at the common rate. They are ordered by seed, so that a study that is stopped has complete seeds, and the
+   * branches of an arm go from the shortest to the longest. A search has the cells of its first rung here.
    */
   readonly cells: readonly Cell[]
-  /** Instead of questions about arms: a search for the best settings. */
+  /** A search for the best settings, instead of questions about arms. */
   readonly search?: SearchPlan
 }
 
@@ -163,7 +163,10 @@ function sweepsOf(
   })
 }
 
-/** Far from the seeds that people use, so that more seeds in a study do not change which runs confirm its rates. */
+/**
+ * The default seed of confirming runs, if it is free. It is far from the seeds that people use, so that more seeds in a
+ * study do not change which runs confirm its rates.
+ */
 const CONFIRMING_SEED = 100
 
 function confirmingSeeds(
@@ -214,7 +217,7 @@ function questionsOf(
             arms: others,
           },
         ])
-  // The id of the report's own section.
+  // The first section of every report has this id, so no question may have it.
   const seen = new Set(['summary'])
   return given.map(({ title, about, view, ...rest }) => {
     const claim = 'claim' in rest ? rest.claim : undefined

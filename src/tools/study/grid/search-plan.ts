@@ -12,23 +12,23 @@ import type { Specification } from './specification.ts'
 
 /** One configuration of a search. */
 export interface Candidate {
-  /** Its settings, as in `learningRate=0.0012, k=2`. */
+  /** The searched settings as text, such as `learningRate=0.0012, k=2`. */
   readonly name: string
   readonly settings: Settings
-  /** With `train.steps` of a whole training: all rungs follow one schedule. */
+  /** The complete configuration, with the steps of a whole training: all rungs follow one schedule. */
   readonly config: RunConfig
 }
 
 export interface SearchPlan {
   readonly search: Search
-  /** What all configurations start from. */
+  /** The preset or file that all configurations start from. */
   readonly base: string
   readonly set: Settings
-  /** In the order of the draws. */
+  /** Configurations in the order of the draws. */
   readonly candidates: readonly Candidate[]
-  /** By rising steps. */
+  /** Rungs by rising steps. */
   readonly rungs: readonly Rung[]
-  /** Of all trainings. */
+  /** Seed of all trainings. */
   readonly seed: number
 }
 
@@ -85,7 +85,7 @@ function commonSettings({ set }: Specification, search: Search): Settings {
   return { ...common, 'train.steps': maxSteps }
 }
 
-/** Why losses of configurations with different values could not be compared; null if they can. */
+/** The reason why losses of configurations with different values of a setting cannot be compared; null if they can. */
 function unsearchable(path: string): string | null {
   if (path === 'train.steps') return 'search.minSteps and search.maxSteps are the budgets of its rungs'
   const ofText = /^(data(\..+)?|model\.(vocabulary|sequence)|train\.batch|model|train|runtime|parallel)$/

@@ -1,4 +1,4 @@
-/** Searches: draws, rungs, and which ones are refused. */
+/** Searches: their draws and rungs, and which searches are refused. */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -24,12 +24,12 @@ describe('draws', () => {
     const values = (path: string) => drawn.map((one) => one[path] as number)
     expect(Math.min(...values(rate))).toBeGreaterThanOrEqual(0.001)
     expect(Math.max(...values(rate))).toBeLessThanOrEqual(0.1)
-    // Half of the draws of a logarithmic range are below its geometric middle. Deviation of the count: 10.
+    // Half of the draws of a logarithmic range are below its geometric middle. Standard deviation of the count: 10.
     const low = values(rate).filter((value) => value < 0.01).length
     expect(low).toBeGreaterThan(150)
     expect(low).toBeLessThan(250)
     expect(values(rate).every((value) => value === Number(value.toPrecision(4)))).toBe(true)
-    // A quarter of the draws each. Deviation of the count: 8.7.
+    // Each number has a quarter of the draws. Standard deviation of the count: 8.7.
     for (const whole of [1, 2, 3, 4]) {
       const count = values('train.schedule.warmup').filter((value) => value === whole).length
       expect(count).toBeGreaterThan(60)
@@ -40,7 +40,7 @@ describe('draws', () => {
     expect(new Set(values('model.moe.k'))).toEqual(new Set([1, 2]))
   })
 
-  test('are the same for a seed, do not depend on other settings, and more of them begin with the fewer', () => {
+  test('are the same for a seed, do not depend on other settings, and stay the same when more are drawn', () => {
     const one = { [rate]: { min: 0.001, max: 0.1 } }
     const two = { 'model.moe.k': { choices: [1, 2] }, ...one }
     const rates = (input: object) => drawSettings(searchOf(input)).map((drawn) => drawn[rate])
@@ -207,7 +207,7 @@ describe('a search in a file', () => {
     await expect(plan(search)).rejects.toThrow(message)
   })
 
-  test('with a searched setting that is set for all, or with two lengths, is refused', async () => {
+  test('with a searched setting that is also set for all, or with two numbers of steps, is refused', async () => {
     await expect(plan({}, {}, [`${rate}=1`])).rejects.toThrow(
       `invalid ${rate} for all configurations: ${rate} is searched`,
     )
@@ -216,7 +216,7 @@ describe('a search in a file', () => {
     )
   })
 
-  test('is asked for where there is none, with an example', async () => {
+  test('is required: the message about a file without a search has an example of one', async () => {
     const path = join(temporary.make(), 'study.yaml')
     await writeFile(path, stringify({ base: 'tiny', arms: { a: {} } }))
     const arms = await readSpecification(path)

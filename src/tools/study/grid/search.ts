@@ -1,11 +1,11 @@
 /**
- * A search: which configurations are tried, and for how many steps each. Configurations are drawn from ranges, at
- * random but as a pure function of the seed, the setting and the number of the draw, so a search that is started again
- * has the same ones, and one with more configurations has those of the smaller one first.
+ * A search: which configurations are tried, and for how many steps each. Configurations are drawn from ranges at
+ * random, but a drawn value is a pure function of the seed, the setting and the number of the draw. So a search that is
+ * started again has the same configurations, and a larger search begins with the configurations of a smaller one.
  *
  * Successive halving (Jamieson and Talwalkar 2016, arXiv 1502.07943; the inner loop of Hyperband, Li et al. 2018, arXiv
- * 1603.06560) trains all of them for a few steps, the best 1/eta of them for eta times as many, and so on. A step of
- * this ladder is a *rung*.
+ * 1603.06560) trains all configurations for a few steps, the best 1/eta of them for eta times as many steps, and so on.
+ * Each round of this ladder is a *rung*.
  */
 import { z } from 'zod'
 import type { Fields } from '../../../core/config/fields.ts'
@@ -19,7 +19,7 @@ const searchedSchema = z
     max: z.number().optional(),
     /** How values between `min` and `max` are distributed; default: linear. */
     scale: z.enum(['linear', 'log']).optional(),
-    /** Only whole numbers. */
+    /** Whether only whole numbers are drawn. */
     integer: z.boolean().optional(),
     choices: z.array(z.unknown()).min(2, { message: 'expected at least two values' }).optional(),
   })
@@ -38,19 +38,19 @@ const searchedSchema = z
   })
 
 export const searchSchema = z.strictObject({
-  /** What is searched, by the path of the setting. */
+  /** Searched ranges and choices, by the path of the setting. */
   settings: z
     .record(z.string().min(1), searchedSchema)
     .refine((settings) => Object.keys(settings).length > 0, { message: 'expected at least one setting' }),
-  /** Configurations in the first rung. */
+  /** Number of configurations in the first rung. */
   configurations: z.int().min(2, { message: 'expected at least 2' }),
-  /** Of each rung the best 1/eta go on, for eta times as many steps. */
+  /** The best 1/eta of the configurations of each rung go on, for eta times as many steps. */
   eta: z.int().min(2, { message: 'expected a whole number from 2' }).default(3),
-  /** Steps of the first rung, at least. */
+  /** Smallest number of steps of the first rung. */
   minSteps: z.int().positive(),
   /** Steps of the last rung, a whole training. Default: `train.steps` of the base. */
   maxSteps: z.int().positive().optional(),
-  /** Of the draws. */
+  /** Seed of the draws. */
   seed: z.int().nonnegative().default(0),
 })
 
@@ -61,14 +61,14 @@ export const searchFields = Object.keys(searchSchema.shape)
 export const searchedFields = Object.keys(searchedSchema.shape)
 
 export interface Rung {
-  /** Steps that a training has done at its end. */
+  /** Number of steps that a training has done at the end of the rung. */
   readonly steps: number
   readonly configurations: number
 }
 
 /**
- * The rungs by rising steps. The last one has `maxSteps`, each before it a fraction eta of the next, as long as that is
- * at least `minSteps`.
+ * The rungs by rising steps. The last rung has `maxSteps` steps, and each rung before it 1/eta of the steps of the
+ * next, as long as these are at least `minSteps`.
  * @throws UsageError if the first rung would be longer than the last
  */
 export function rungsOf({ configurations, eta, minSteps }: Search, maxSteps: number): Rung[] {
@@ -84,10 +84,13 @@ export function rungsOf({ configurations, eta, minSteps }: Search, maxSteps: num
   }))
 }
 
-/** Draws without a new configuration after which the ranges count as exhausted. */
+/** Number of draws in a row without a new configuration after which the ranges count as exhausted. */
 const MAX_REPEATS = 1000
 
-/** Different settings by path, in the order of the draws. @throws UsageError if the ranges have too few */
+/**
+ * The settings of each configuration by path, all different, in the order of the draws.
+ * @throws UsageError if the ranges and choices allow fewer configurations
+ */
 export function drawSettings({ settings, configurations, seed }: Search): Fields[] {
   const found = new Map<string, Fields>()
   let repeats = 0
@@ -106,7 +109,7 @@ export function drawSettings({ settings, configurations, seed }: Search): Fields
   return [...found.values()]
 }
 
-/** In [0, 1). */
+/** A uniform number in [0, 1) for a setting and a draw. */
 const uniform = (path: string, draw: number, seed: number): number => hashText(`${path} ${draw}`, seed) / 2 ** 53
 
 /** Significant digits of a drawn number: as many as a person would write. */
@@ -115,7 +118,7 @@ const DIGITS = 4
 function valueAt({ min = 0, max = 1, scale, integer, choices }: Searched, share: number): unknown {
   if (choices) return choices[Math.floor(share * choices.length)]
   const clamp = (value: number) => Math.min(max, Math.max(min, value))
-  // A whole number has all fractions that round to it, so both ends are as likely as the others.
+  // A whole number is drawn for all fractions that round to it, so both ends are as likely as the numbers between.
   const [low, high] = integer ? [min - 0.5, max + 0.5] : [min, max]
   const value =
     scale === 'log' ? Math.exp(Math.log(low) + share * (Math.log(high) - Math.log(low))) : low + share * (high - low)

@@ -1,6 +1,6 @@
 /**
- * Settings by dotted path, and how those of an arm override those of all arms. A path that is set to null
- * (`model.moe` for a dense model) and a path below it exclude each other: the overriding one stays.
+ * Settings by dotted path, and how the settings of an arm override the settings of all arms. A path that is set to
+ * null (`model.moe` for a dense model) and a path below it exclude each other: the overriding path stays.
  */
 import { type Option, UsageError, wording } from '../../../core/errors.ts'
 import type { Settings } from '../contract.ts'
@@ -10,7 +10,7 @@ export const assignmentsOf = (settings: Settings): string[] =>
   Object.entries(settings).map(([path, value]) => `${path}=${JSON.stringify(value)}`)
 
 /**
- * Turns groups of fields (`train: { steps: 600 }`) into paths: a group would replace the fields that it omits.
+ * Turns groups of fields (`train: { steps: 600 }`) into paths: a group would also replace the fields that it omits.
  * @param owner Names the settings in errors: `arm "dense"`.
  * @throws UsageError if both a group and a field of the group are set
  */
@@ -37,7 +37,7 @@ export function overlay(base: Settings, top: Settings): Settings {
 
 export const isBelow = (path: string, group: string): boolean => path.startsWith(`${group}.`)
 
-/** The value at a path of nested objects and arrays; undefined where there is none. */
+/** The value at a path of nested objects and arrays; undefined if there is no value. */
 export function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
   return path.reduce<unknown>(
     (inner, key) =>

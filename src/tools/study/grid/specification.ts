@@ -28,7 +28,7 @@ const questionSchema = z
     /** The arm with which `arms` are compared. */
     baseline: z.string().optional(),
     arms: z.array(z.string()).min(1).optional(),
-    /** Instead of baseline and arms: pairs [baseline, arm]. */
+    /** Pairs [baseline, arm], instead of baseline and arms. */
     contrasts: z
       .array(z.tuple([z.string(), z.string()]))
       .min(1)
@@ -72,7 +72,7 @@ const tuneSchema = z.strictObject({
     .default([0])
     .refine((seeds) => new Set(seeds).size === seeds.length, { message: 'must not repeat a seed' }),
   /**
-   * Seeds of the whole runs that choose between the rate that the trials prefer and the arm's own one; default: one
+   * Seeds of the whole runs that choose between the rate that the trials prefer and the arm's own rate; default: one
    * seed. They must be neither seeds of the study nor of the trials.
    */
   confirm: z
@@ -80,7 +80,7 @@ const tuneSchema = z.strictObject({
     .min(1)
     .refine((seeds) => new Set(seeds).size === seeds.length, { message: 'must not repeat a seed' })
     .optional(),
-  /** An arm keeps its own rate unless another is better by more than this, in nats a token: less is noise. */
+  /** An arm keeps its own rate unless another rate is better by more than this, in nats a token: less is noise. */
   margin: z.number().nonnegative().default(0.02),
 })
 
@@ -95,9 +95,9 @@ export const specificationSchema = z.strictObject({
   arms: z.record(z.string().min(1), settingsSchema.nullable()).default({}),
   /** Capacity rule of the held-out losses that verdicts use; with `train`, an arm is judged at its cost in training. */
   capacity: z.enum(capacityRules).default('train'),
-  /** Finds the best learning rate of each arm first. */
+  /** A sweep that first finds the best learning rate of each arm. */
   tune: tuneSchema.optional(),
-  /** [baseline, arm]: runs that come first and show which effect can be detected. Default: the first contrast. */
+  /** [baseline, arm] whose runs come first and show which effect can be detected. Default: the first contrast. */
   pilot: z.tuple([z.string(), z.string()]).optional(),
   /** More arms: every combination of these values. An arm is named by its values, as in `k=2, factor=1.25`. */
   grid: z.record(z.string().min(1), z.array(z.unknown()).min(1)).default({}),
@@ -110,9 +110,9 @@ export const specificationSchema = z.strictObject({
     })
     .refine((shares) => shares.at(-1) === 1, { message: 'must end with 1, the whole run' })
     .optional(),
-  /** Default: every arm against the first, with the view `sweep`. */
+  /** Questions that the report answers. Default: every arm against the first, with the view `sweep`. */
   questions: z.array(questionSchema).min(1).optional(),
-  /** Looks for the best settings instead of comparing arms: see `forSearch`. */
+  /** A search for the best settings, instead of a comparison of arms: see `forSearch`. */
   search: searchSchema.optional(),
   /** Other text to evaluate every run on: corpora by name, files, folders, globs. */
   elsewhere: z.array(z.string()).default([]),
@@ -145,7 +145,7 @@ export async function readSpecification(file: string): Promise<Specification> {
 
 /**
  * Adds settings of the command line (`path=value`) for all arms that do not set the field themselves.
- * @throws UsageError for one that is not an assignment, or sets a group to null of which an arm sets a field
+ * @throws UsageError for a text that is not an assignment, or that sets a group to null although an arm sets its fields
  */
 export function withAssignments(specification: Specification, sets: readonly string[]): Specification {
   const { arms, grid, timedOnly } = specification
@@ -167,8 +167,8 @@ export function withAssignments(specification: Specification, sets: readonly str
 }
 
 /**
- * The search of a specification, without its arms and what concerns them.
- * @throws UsageError if it has none
+ * The specification of a search alone: arms, questions and everything else about arms are left out.
+ * @throws UsageError if the specification has no search
  */
 export function forSearch(specification: Specification): Specification {
   const { title, base, set, seeds, capacity, elsewhere, search } = specification
@@ -187,7 +187,7 @@ export function forSearch(specification: Specification): Specification {
   })
 }
 
-/** The arms of a specification, without its search. */
+/** A specification without its search. */
 export function withoutSearch({ search: _, ...specification }: Specification): Specification {
   return specification
 }
