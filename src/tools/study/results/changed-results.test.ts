@@ -1,5 +1,6 @@
 /**
- * Results that were changed after they were written: refused with their place, or without any effect.
+ * Results that were changed after they were written: they are refused with the place of the change, or the change has
+ * no effect.
  *
  * @slow
  */
@@ -54,7 +55,7 @@ afterAll(() => fake.close())
 
 const contents = (): Stored => JSON.parse(intact) as Stored
 
-/** As a program wrote them before there were checksums. */
+/** The results as a program wrote them before there were checksums. */
 function older(): Stored {
   const stored = contents()
   const plain = (list: unknown) => (list as Record<string, unknown>[]).map(({ checksum: _, ...entry }) => entry)
@@ -93,7 +94,7 @@ function changeAt(stored: Stored, path: readonly string[], value: unknown): Stor
 const typeOf = (value: unknown): string => (value === null ? 'null' : Array.isArray(value) ? 'list' : typeof value)
 const others: readonly unknown[] = [null, true, 5, 'text', [], {}, [[1]], { a: 1 }]
 
-/** One field of one record with a value of another type. */
+/** The path of one field of one record, and a value of another type for it. */
 const typeChanges = (of: Stored) =>
   fc.constantFrom(...pathsIn(of.records).map((path) => ['records', ...path])).chain((path) => {
     const before = path.reduce<unknown>((below, key) => (below as Record<string, unknown>)[key], of)
@@ -103,7 +104,7 @@ const typeChanges = (of: Stored) =>
   })
 
 describe('a field of a record whose type is changed', () => {
-  test('is refused with the number of the record, or the report is the same', async () => {
+  test('is refused with the number of the record, or leaves the report as it is', async () => {
     const report = await outcomeOf(contents())
     await fc.assert(
       fc.asyncProperty(typeChanges(contents()), async ([path, value]) => {
@@ -119,7 +120,7 @@ describe('a field of a record whose type is changed', () => {
     )
   }, 120_000)
 
-  test('is refused by its name if there are no checksums, or there is a report without it', async () => {
+  test('is refused as damaged in results without checksums, or a report can still be made', async () => {
     expect(await outcomeOf(older())).toEqual(await outcomeOf(contents()))
     await fc.assert(
       fc.asyncProperty(typeChanges(older()), async ([path, value]) => {
@@ -129,7 +130,7 @@ describe('a field of a record whose type is changed', () => {
           return
         }
         expect(outcome instanceof RunError || outcome instanceof UsageError, String(outcome.stack)).toBe(true)
-        // Fields of the configuration are those of a run, and compared with the study.
+        // Fields of the configuration are not checked by type, but compared with the configurations of the study.
         if (path[2] !== 'config') expect(outcome.message).toMatch(/record \d of 4 is damaged: |program/)
       }),
       { numRuns: 300 },
@@ -137,7 +138,7 @@ describe('a field of a record whose type is changed', () => {
   }, 120_000)
 })
 
-test('losses of an arm that were lowered are not reported', async () => {
+test('losses of an arm that were lowered after they were written are refused', async () => {
   const stored = contents()
   for (const { config, heldOut } of stored.records as unknown as FinishedRun[])
     if (config.model.moe?.k === 2) Object.assign(heldOut.capacities.none, { loss: heldOut.capacities.none.loss - 4 })
@@ -157,7 +158,7 @@ test('a step time that was changed, and a record whose checksum was removed, are
   expect(await outcomeOf(other)).toMatchObject({ message: expect.stringMatching(/record 1 of 4 .* was changed/) })
 })
 
-test('a record that was removed as a whole is computed again, and older results get checksums with the next one', async () => {
+test('a record that was removed as a whole is computed again, and older results then get checksums', async () => {
   const stored = older()
   stored.records.splice(1, 1)
   writeStored(fake.file('out'), JSON.stringify(stored))

@@ -1,12 +1,12 @@
 /**
- * Checksums of what a study has measured: SHA-256 of an entry's JSON with sorted keys. They find entries that were
- * changed after they were written, by hand or by a bad disk. They do not find forgery, since whoever changes an entry
- * can write its checksum.
+ * Checksums of the entries that a study has measured: SHA-256 of an entry's JSON with sorted keys. They find entries
+ * that were changed after they were written, by hand or by a bad disk. They do not find forgery, since anyone who
+ * changes an entry can also write its checksum.
  */
 import { createHash } from 'node:crypto'
 import { canonicalJson } from '../../../core/text/json.ts'
 
-/** Entries never change, and results.json.gz is written after every run. */
+/** Checksums computed so far. Entries never change, and all are written to results.json.gz again after every run. */
 const known = new WeakMap<object, string>()
 
 export function checksumOf(entry: object): string {
@@ -18,7 +18,7 @@ export function checksumOf(entry: object): string {
 /** The entry as it is stored. */
 export const withChecksum = <T extends object>(entry: T) => ({ ...entry, checksum: checksumOf(entry) })
 
-/** A stored entry without its checksum, and whether that is right. */
+/** A stored entry without its checksum, and whether the checksum is right. */
 export function checked(stored: Readonly<Record<string, unknown>>): {
   readonly entry: object
   readonly isIntact: boolean

@@ -35,7 +35,7 @@ test('routers of a layer are averaged, and layers keep their order', () => {
   ])
 })
 
-test('what is unknown is null: the gate in an older record, the entropy of a router without weights', () => {
+test('the gate of an older record and the entropy share of a router without weights are null', () => {
   const layer = { layer: 0, module: 'ffn', entropy: [0] } as const
   expect(decisivenessOf(runOf({ experts: 4 }, [{ ...layer, entropy: [Math.log(4)] }]))).toEqual([
     { layer: 0, gate: null, entropyShare: 1 },
@@ -44,7 +44,7 @@ test('what is unknown is null: the gate in an older record, the entropy of a rou
     expect(decisivenessOf(runOf({ experts: 4, router }, [{ ...layer, gate: [1] }]))).toEqual([
       { layer: 0, gate: 1, entropyShare: null },
     ])
-  // One expert in each prototype: nothing to decide.
+  // A router with one expert in each prototype has nothing to decide.
   const single = { router: 'prototype', experts: 4, prototypes: 4 } as const
   expect(decisivenessOf(runOf(single, [{ ...layer, gate: [4] }]))).toEqual([{ layer: 0, gate: 4, entropyShare: null }])
   expect(decisivenessOf(runOf(null, []))).toEqual([])

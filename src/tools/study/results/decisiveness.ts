@@ -1,23 +1,23 @@
 /**
- * How decisive the routers of a run are, layer by layer. Arms whose routers weight their experts differently do not
- * compare the choice of experts alone: the output of the experts is scaled by the total gate, and a router whose entropy
- * stays near the largest one hardly prefers any expert.
+ * How decisive the routers of a run are, layer by layer. Arms whose routers weight their experts differently differ in
+ * more than the choice of experts: the output of the experts is scaled by the total gate, and a router whose entropy
+ * stays near the largest possible entropy hardly prefers any expert.
  */
 import { group } from 'd3-array'
 import { hasRouterWeights } from '../../../core/model/parameters.ts'
 import type { FinishedRun, LayerHistory } from '../contract.ts'
 import { mean } from '../statistics.ts'
 
-/** Means over the last quarter of training, and over the routers of the layer. */
+/** Decisiveness of a layer: means over the last quarter of training, and over the routers of the layer. */
 export interface Decisiveness {
   readonly layer: number
   /** Mean total gate of a token; null in a record of an earlier version. */
   readonly gate: number | null
-  /** Entropy over the largest possible one, ln(N/Z); null for routers without weights. */
+  /** Entropy over the largest possible entropy, ln(N/Z); null if that is 0, and for routers without weights. */
   readonly entropyShare: number | null
 }
 
-/** One entry for each layer with experts, none for a dense model. */
+/** One entry for each layer with experts; empty for a dense model. */
 export function decisivenessOf({ layers, config }: FinishedRun): Decisiveness[] {
   const { moe } = config.model
   if (!moe) return []

@@ -1,4 +1,4 @@
-/** Selects the losses of one capacity rule from a record, which has those of all rules. */
+/** Selects the losses of one capacity rule from a record, which has the losses of all rules. */
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import type { CapacityRule } from '../../../core/model/routing/contract.ts'
 import type { EvalRecord } from '../../../train/step/records.ts'
@@ -8,7 +8,7 @@ import type { FinishedRun, RunRecord, StudyResults } from '../contract.ts'
  * The capacity rule under which losses of these configurations are compared. The `sinkhorn` router balances loads in
  * training only. In evaluation every token goes to its best experts, as in the code of BASE layers (fairseq,
  * `greedy_assignment`), which has no capacity, and in Megatron-LM, which refuses one. A capacity would
- * drop choices in evaluation that are kept in training, so all configurations are compared without one.
+ * drop choices in evaluation that are kept in training, so all configurations are compared without a capacity.
  * @param rule The rule of the study.
  */
 export function fairRule(configs: readonly RunConfig[], rule: CapacityRule): CapacityRule {
@@ -29,7 +29,7 @@ export const otherTextsOf = ({ cells }: StudyResults): string[] => [
   ...new Set(cells.flatMap(({ record }) => (record?.status === 'finished' ? Object.keys(record.elsewhere) : []))),
 ]
 
-/** A run with all held-out results under `rule`: final, on other text, and during training (only finite ones). */
+/** A run with all held-out results under `rule`: final, on other text, and during training (only finite losses). */
 export function atCapacity(run: FinishedRun, rule: CapacityRule): FinishedRun {
   const under = (record: EvalRecord): EvalRecord => ({ ...record, ...record.capacities[rule], capacity: rule })
   return {

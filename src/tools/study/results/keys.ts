@@ -11,7 +11,7 @@ function decidingFields({ model, data, train, parallel, runtime }: RunConfig): o
   return { model, data: text, train: training, shards: parallel.shards, math: runtime.math }
 }
 
-/** Trials and rungs of searches append a word. */
+/** Length of the hash in a key. Keys of trials and of rungs of searches have an ending after it. */
 const KEY_DIGITS = 16
 
 const defaults = decidingFields(runSchema.parse({}))
@@ -26,7 +26,7 @@ export function keyOf(config: RunConfig): string {
   return createHash('sha256').update(differing).digest('hex').slice(0, KEY_DIGITS)
 }
 
-/** The key that this program gives a training under which older numerics stored it; trials and rungs keep their ends. */
+/** The key that this program gives a training, from its key of older numerics; trials and rungs keep their endings. */
 export function currentKeyOf(key: string, stored: RunConfig): string {
   const { data: config } = runSchema.safeParse(stored)
   return config ? `${keyOf(config)}${key.slice(KEY_DIGITS)}` : key

@@ -1,4 +1,4 @@
-/** Results on disk: which are read, and which are refused and not changed. */
+/** Results on disk: which files are read, and which are refused and left unchanged. */
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -26,7 +26,7 @@ interface Stored {
 const specification = () => fake.specification(input)
 const folder = () => fake.file('out')
 
-/** Runs a study and changes its results; checksums are those of what it has then, as an older program wrote it. */
+/** Runs a study and changes its results. Checksums match the change, as if an older program had written the results. */
 async function damaged(change: (stored: Stored) => unknown): Promise<string> {
   await runStudy(specification(), fake.options(), recorder().run)
   const stored = readStored<Stored>(folder())
@@ -61,9 +61,9 @@ async function filesIn(directory: string): Promise<Record<string, string>> {
   )
 }
 
-describe('a file of results is refused and not changed', () => {
+describe('a results file is refused and left unchanged', () => {
   const invalid = ['{"format": 2, "rec', '{"format": 99, "records": []}', '{"records": []}', 'null', '[]', '']
-  test.each(invalid)('that is not valid: %j', async (text) => {
+  test.each(invalid)('if it is not valid: %j', async (text) => {
     writeStored(folder(), text)
     await expectRefused('RunError', /cannot read .*results\.json\.gz: .*move it away/)
     await rm(fake.file('out', 'results.json.gz'))
@@ -71,7 +71,7 @@ describe('a file of results is refused and not changed', () => {
     await expectRefused('RunError', /cannot read .*results\.json: .*move it away/)
   })
 
-  test('that is not gzip, is cut off, or has a wrong byte', async () => {
+  test('if it is not gzip, is cut off, or has a wrong byte', async () => {
     await damaged(() => {})
     const file = fake.file('out', 'results.json.gz')
     const bytes = await readFile(file)
@@ -89,12 +89,12 @@ describe('a file of results is refused and not changed', () => {
     ['has no configuration', ({ records }) => void delete records[1]?.config],
     ['has no version', ({ records }) => void delete records[1]?.version],
     ['has no status', ({ records }) => void delete records[1]?.status],
-  ])('of which a record %s', async (_, change) => {
+  ])('if one of its records %s', async (_, change) => {
     await damaged(change)
     await expectRefused('RunError', /cannot read .*: record 2 of 2 is damaged/)
   })
 
-  test('of the format before versions, with what has changed since', async () => {
+  test('if its format had no versions yet; the message lists the changes since then', async () => {
     await damaged((stored) => {
       stored.format = 1
       for (const record of stored.records) delete record.version
@@ -102,12 +102,12 @@ describe('a file of results is refused and not changed', () => {
     await expectRefused('UsageError', /older program.*initial scales.*order in which experts.*another directory/s)
   })
 
-  test('of which one record is of older numerics', async () => {
+  test('if one of its records has older numerics', async () => {
     await damaged(({ records }) => void Object.assign(records[1] ?? {}, { version: NUMERICS - 1 }))
     await expectRefused('UsageError', /older program/)
   })
 
-  test('of newer numerics', async () => {
+  test('if one of its records has newer numerics', async () => {
     await damaged(({ records }) => void Object.assign(records[0] ?? {}, { version: NUMERICS + 1 }))
     await expectRefused('UsageError', /newer program.*update Choir/)
   })

@@ -3,7 +3,8 @@
  * the study continues from it, even without the run directories.
  *
  * While processes work on the study, results are also in `cells/` (`cell-files.ts`). A process may overwrite
- * results.json.gz without the newest result of another, but each writes all that it has read, and the last one reads all.
+ * results.json.gz without the newest result of another process. But each process writes everything that it has read,
+ * and the last process reads everything.
  */
 import { join } from 'node:path'
 import type { RunConfig } from '../../../core/config/run-config.ts'
@@ -38,8 +39,8 @@ export class Ledger {
 
   /**
    * Reads the results in a folder, or starts empty. A file of results that cannot be read is never overwritten.
-   * @param processes The processes of the study, if results are to be written. Without them the ledger is only read,
-   *   and may have results of older numerics, if all have the same.
+   * @param processes The processes of the study, if results are to be written. Without them the ledger is only read;
+   *   its results may then have older numerics, if all have the same version.
    * @throws what {@link readResults} throws
    */
   static async open(
@@ -47,7 +48,7 @@ export class Ledger {
     cells: CellFiles = new CellFiles(directory),
     processes?: Processes,
   ): Promise<Ledger> {
-    // Before the file of results: cells are removed when it has them, so together the two are complete.
+    // Cells are read before results.json.gz. They are removed only when that file has them, so no result is missed.
     const found = await cells.news()
     const contents = await readResults(directory, processes ? 'continue' : 'report')
     const ledger = new Ledger(directory, contents, cells, processes)
@@ -121,7 +122,7 @@ export class Ledger {
     await this.write()
   }
 
-  /** Writes one after the other: several runs may end at once. */
+  /** Writes all results. Calls are processed one after the other, because several runs may end at once. */
   write(): Promise<void> {
     const { processes } = this
     if (!processes) throw new Error('internal: a ledger without processes is only read')

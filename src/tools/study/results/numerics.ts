@@ -4,7 +4,7 @@
  * versions are never compared or mixed.
  */
 
-/** The changes of each version; the newest is that of this program. */
+/** The changes of each version; the newest version is the version of this program. */
 const changes: Readonly<Record<number, string>> = {
   2: 'the initial scales of the model, the order in which experts serve tokens, the capacity of evaluations',
   3: 'the initial scale of routers, an output head that is not tied to the embedding',

@@ -1,4 +1,4 @@
-/** results.parquet, read back by another library. */
+/** results.parquet and curves.parquet, read back by another library. */
 import { parquetMetadata, parquetReadObjects } from 'hyparquet'
 import { expect, test } from 'vitest'
 import { loadConfig } from '../../../node/run/load-config.ts'
@@ -59,7 +59,7 @@ async function results(): Promise<StudyResults> {
 
 const fileOf = (bytes: Uint8Array): ArrayBuffer => Uint8Array.from(bytes).buffer
 
-test('has one row per run with settings and results, and nulls for a missing run', async () => {
+test('results.parquet has one row per run with settings and results, and nulls for a missing run', async () => {
   const rows = await parquetReadObjects({ file: fileOf(parquetOf(await results())) })
   expect(rows.map(({ arm, status, error }) => [arm, status, error])).toEqual([
     ['plain', 'finished', null],
@@ -82,7 +82,7 @@ test('has one row per run with settings and results, and nulls for a missing run
   expect(rows.map((row) => row['held_out_loss moby-dick'])).toEqual([5.25, null, null])
 })
 
-test('has rates, losses under each capacity rule, and the machine', async () => {
+test('results.parquet has rates, losses under each capacity rule, and the machine', async () => {
   const at = (loss: number, dropped: number) => ({ loss, bits_per_byte: 1, drop_rate: dropped, unserved_rate: 0.5 })
   const { cells, ...rest } = await results()
   const changed = cells.map((cell) => {
@@ -111,7 +111,7 @@ test('has rates, losses under each capacity rule, and the machine', async () => 
   expect(rows[1]?.held_out_loss_capacity_train).toBeNull()
 })
 
-test('has whole numbers as integers: seeds, counts, and settings without fractions', async () => {
+test('results.parquet has whole numbers as integers: seeds, counts, and settings without fractions', async () => {
   const { arms, ...rest } = await results()
   const bytes = fileOf(parquetOf({ ...rest, arms: { ...arms, word: { 'model.moe.factor': 1.5 } } }))
   const types = Object.fromEntries(parquetMetadata(bytes).schema.map(({ name, type }) => [name, type]))
@@ -125,7 +125,7 @@ test('has whole numbers as integers: seeds, counts, and settings without fractio
   ])
 })
 
-test('the curves of a run are rows with its losses by step, at the capacity of the study', async () => {
+test('curves.parquet has the losses of a run by step, at the capacity of the study', async () => {
   const found = await results()
   const cells = found.cells.map((cell) => {
     if (cell.record?.status !== 'finished') return cell
@@ -146,17 +146,17 @@ test('the curves of a run are rows with its losses by step, at the capacity of t
   expect((await read('none')).map(({ held_out_loss }) => held_out_loss)).toEqual([null, 4.6, null])
 })
 
-test('has the command of the study in its metadata', async () => {
+test('results.parquet has the command of the study in its metadata', async () => {
   const { key_value_metadata } = parquetMetadata(fileOf(parquetOf(await results())))
   expect(key_value_metadata).toContainEqual({ key: 'command', value: 'choir study test' })
 })
 
-test('has no rows for a study without runs', async () => {
+test('results.parquet has no rows for a study without runs', async () => {
   const empty = { ...(await results()), cells: [] }
   expect(await parquetReadObjects({ file: fileOf(parquetOf(empty)) })).toEqual([])
 })
 
-test('has a column for the branch of a run, in both files, only in a study with branches', async () => {
+test('both files have a column for the branch of a run, but only in a study with branches', async () => {
   const found = await results()
   const [plain, ...others] = found.cells
   if (!plain) throw new Error('no cell')

@@ -1,8 +1,8 @@
 /**
  * Tables for notebooks and databases. results.parquet has one row per run; every setting by which arms differ has its
- * own column, named by its path. curves.parquet has one row per run and step at which it has a loss; arm, seed and rate
- * find the row of the run, in a study with branches together with `branch`, its share of the steps of the arm. Whole
- * numbers are INT64.
+ * own column, named by its path. curves.parquet has one row for each run and each step at which the run has a loss. The
+ * columns arm, seed and rate identify the run in results.parquet; in a study with branches, `branch` (the share of the
+ * steps of the arm) is needed too. Whole numbers are INT64.
  */
 import { parquetWriteBuffer } from 'hyparquet-writer'
 import type { FinishedRun, StudyResults } from '../contract.ts'
@@ -13,7 +13,7 @@ import { atCapacity, otherTextsOf } from './held-out.ts'
 type Value = string | number | null
 type Row = Record<string, Value>
 
-/** Columns of whole numbers, whatever values they have. Those of settings are found by their values. */
+/** Columns of whole numbers, whatever values they have. Columns of settings are found by their values instead. */
 const wholeColumns: ReadonlySet<string> = new Set([
   'seed',
   'step',
@@ -50,9 +50,9 @@ export function parquetOf(results: StudyResults): Uint8Array {
 }
 
 /**
- * The bytes of curves.parquet, by step: the training loss, a mean over up to a hundredth of the steps that ends with this
- * one, and the held-out loss of an evaluation during training, on the first held-out batches at the capacity of the study.
- * The loss on all held-out text after the last step is in results.parquet.
+ * The bytes of curves.parquet. A row has the training loss, a mean over up to a hundredth of the steps that ends with
+ * the step of the row, and the held-out loss of an evaluation during training, on the first held-out batches at the
+ * capacity of the study. The loss on all held-out text after the last step is in results.parquet.
  */
 export function curvesParquetOf(results: StudyResults): Uint8Array {
   const branchOf = branchColumn(results)
@@ -75,7 +75,7 @@ export function curvesParquetOf(results: StudyResults): Uint8Array {
   return bytesOf(results, rows)
 }
 
-/** A column only if the study has branches. */
+/** Makes the column `branch` of a row, or no column if the study has no branches. */
 function branchColumn({ cells }: StudyResults): (share: number | undefined) => Row {
   const hasBranches = cells.some(({ share }) => share !== undefined)
   return (share = 1) => (hasBranches ? { branch: share } : {})
@@ -141,7 +141,7 @@ const meanOverLayers = (run: FinishedRun | null, of: 'gate' | 'entropyShare'): n
 const cellValue = (value: unknown): Value =>
   typeof value === 'number' || typeof value === 'string' ? value : value === undefined ? null : JSON.stringify(value)
 
-/** A column of whole numbers or of numbers if all values are numbers, else of strings. */
+/** A column of whole numbers or of other numbers if all values are numbers, otherwise of strings. */
 function columnOf(name: string, data: readonly Value[], isWhole: boolean) {
   const numeric =
     data.every((value) => value === null || typeof value === 'number') && data.some((value) => value !== null)

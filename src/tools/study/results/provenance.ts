@@ -1,6 +1,6 @@
 /**
  * The machine and program that computed a run. A run that was stopped may continue on another machine or with
- * a newer program, which rounds differently, so the run directory has one line for each process.
+ * a newer program, which rounds differently. So provenance.jsonl in the run directory has one line for each process.
  */
 import { appendFileSync } from 'node:fs'
 import { cpus } from 'node:os'
@@ -10,7 +10,7 @@ import { readJsonLines } from '../../../node/system/jsonl.ts'
 import { describeProcessor } from '../../../node/system/processor.ts'
 
 export interface Provenance {
-  /** From {@link describeMachine}. */
+  /** The machine, as described by {@link describeMachine}. */
   readonly machine: string
   /** Version of the program. */
   readonly program: string
@@ -18,7 +18,7 @@ export interface Provenance {
   readonly engine: string
 }
 
-/** Processor with its instruction sets, system and Node of this machine. */
+/** A line about this machine: processor with its instruction sets, cores, system and version of Node. */
 export const describeMachine = (): string =>
   `${describeProcessor()}, ${cpus().length} logical cores, ${process.platform} ${process.arch}, Node ${process.version}`
 

@@ -1,6 +1,6 @@
 /**
- * The types of what results.json.gz holds. Older records lack some fields, and newer programs may add others. A measured
- * number is null if it was not finite, since JSON has no NaN.
+ * The types of the contents of results.json.gz. Older records lack some fields, and newer programs may add others. A
+ * measured number is null if it was not finite, since JSON has no NaN.
  */
 import { z } from 'zod'
 import { expectationOf } from '../../../core/config/expected.ts'
@@ -64,7 +64,7 @@ const layer = z.looseObject({
   load: z.array(series),
 })
 
-/** The configuration is compared field by field with the one that a study asks for: see `isResultOf`. */
+/** The type of a configuration is not checked here: `isResultOf` compares it with the configuration of the study. */
 const identity = { key: text, seed: number, config: z.looseObject({}) }
 
 const finished = z.looseObject({
@@ -126,7 +126,7 @@ const specialisation = z.looseObject({
 
 const header = z.looseObject({ name: text.optional(), machines: z.array(text).optional() })
 
-/** The schemas by what they describe. */
+/** The schemas by the part of the file that they describe. */
 export const schemas = {
   contents: header,
   record: z.discriminatedUnion('status', [finished, failed]),
@@ -134,7 +134,7 @@ export const schemas = {
   specialisation,
 } as const
 
-/** The first field of a wrong type, such as `heldOut.loss: "4" (expected a number)`; null if there is none. */
+/** The first field with a wrong type, such as `heldOut.loss: "4" (expected a number)`; null if all types are right. */
 export function problemIn(kind: keyof typeof schemas, value: unknown): string | null {
   const [issue] = schemas[kind].safeParse(value).error?.issues ?? []
   if (!issue) return null

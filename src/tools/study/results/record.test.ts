@@ -1,4 +1,4 @@
-/** Records of runs, from logs worked out by hand. */
+/** Records of runs, from logs whose records are worked out by hand. */
 import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -141,7 +141,7 @@ test('evaluations keep the loss under each capacity rule, and are omitted under 
   )
 })
 
-test('a record names its machine, program and engine, and all of them if another machine continued the run', async () => {
+test('a record names its machine, program and engine, and lists all if another machine continued the run', async () => {
   noteProcess(folder, 'oneDNN 3.7.2, float32, 1 thread')
   noteProcess(folder, 'oneDNN 3.7.2, float32, 1 thread')
   const steps = [1, 2, 3, 4].map((at) => step(at))
@@ -157,7 +157,7 @@ test('a record names its machine, program and engine, and all of them if another
   expect(continued.program).toBe(version)
 })
 
-test('FLOPs are those of kept assignments, at the cost of their module', async () => {
+test('FLOPs count kept assignments only, at the cost of their module', async () => {
   const routed = [1, 3].flatMap((at) => [
     routing(at, 0, [128, 0, 0, 0], [64, 0, 0, 0]),
     routing(at, 0, [32, 32, 32, 32], [32, 32, 32, 32], 'qkv'),
@@ -170,7 +170,7 @@ test('FLOPs are those of kept assignments, at the cost of their module', async (
     ['model.moe.attention=qkv'],
   )
   const { denseFlopsPerToken, flopsPerAssignment, flopsPerToken } = describeModel(config.model)
-  // A token has half an assignment to experts in each of two layers, and a whole one to a projection in each.
+  // In each of two layers a token has half an assignment to a feed-forward expert, and a whole one to a projection.
   const perToken = denseFlopsPerToken + 2 * 0.5 * flopsPerAssignment.ffn + 2 * flopsPerAssignment.qkv
   expect(record.trainFlops).toBeCloseTo(512 * perToken, 0)
   expect(record.trainFlops).toBeLessThan(512 * flopsPerToken)

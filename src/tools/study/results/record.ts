@@ -15,7 +15,7 @@ import type { Curve, FinishedRun, LayerHistory, RoutingMeans } from '../contract
 import { NUMERICS } from './numerics.ts'
 import { provenanceOf } from './provenance.ts'
 
-/** Maximum points of a curve, and snapshots of routing. */
+/** Largest number of points of a curve, and of snapshots of routing. */
 const CURVE_POINTS = 100
 const SNAPSHOTS = 16
 
@@ -32,7 +32,7 @@ export interface RunFacts {
 
 /**
  * The record of a finished run directory.
- * @param steps That were trained; fewer than those of the configuration in a rung of a search.
+ * @param steps Number of steps that were trained; fewer than in the configuration if the run is a rung of a search.
  * @throws RunError if its logs lack steps
  */
 export async function recordOf(
@@ -80,7 +80,7 @@ export async function recordOf(
   }
 }
 
-/** A loss that was not finite is null in the log. */
+/** The losses by rule. A loss that was not finite is null in the log, and stays null. */
 function lossesOf(capacities: Readonly<Record<CapacityRule, CapacityEvaluation>>) {
   const of = (rule: CapacityRule) => {
     const loss: number | null = capacities[rule].loss
@@ -131,7 +131,7 @@ function meansOf(trained: readonly TrainRecord[]): RoutingMeans {
   }
 }
 
-/** Each snapshot is a mean over the lines since the previous one. */
+/** Routing over time of each routed sublayer. Each snapshot is a mean over the lines since the previous snapshot. */
 function historiesOf(routing: readonly RoutingRecord[]): LayerHistory[] {
   const layers = group(routing, ({ layer, module }) => `${layer} ${module}`)
   return [...layers.values()].map((records) => {
@@ -169,8 +169,9 @@ const mean = (values: readonly number[]): number => (values.length > 0 ? sum(val
 const round = (value: number, digits = 6): number => Number(value.toPrecision(digits))
 
 /**
- * Rounds all but counts and losses: rounded losses could differ by the same amount with every seed, which looks like an
- * effect. The sums of groups of documents have five digits, 0.0001 nats a token; errors of groups cancel.
+ * Rounds everything but counts and losses. Rounded losses could differ by the same amount with every seed, which would
+ * look like an effect. The losses summed over a group of documents keep five digits, an error of about 0.0001 nats a
+ * token; the errors of different groups cancel.
  */
 function rounded(record: EvalRecord): EvalRecord {
   const inner = (value: unknown, digits: number): unknown => {

@@ -1,4 +1,7 @@
-/** The file of results in all its forms: as this program writes it, uncompressed as earlier ones did, of older numerics. */
+/**
+ * The results file in all its forms: as this program writes it, uncompressed as earlier programs wrote it, and with
+ * records of older numerics.
+ */
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
@@ -35,7 +38,7 @@ const specification = () =>
 
 const out = (folder = 'out') => fake.options({ directory: fake.file(folder) })
 
-/** Runs what is missing. Returns how many trainings that were. */
+/** Runs the missing trainings, and returns their number. */
 async function run(folder = 'out'): Promise<number> {
   const { jobs, run } = recorder(runWithLoss)
   await runStudy(specification(), out(folder), run)
@@ -75,7 +78,7 @@ test('a study of an earlier program continues, and has one file of results after
   expect(readStored<Stored>(fake.file('json')).records).toHaveLength(4)
 })
 
-test('of two files, the results of both count, and those of a finished run before a failure', async () => {
+test('if both files exist, the results of both count, and a finished run precedes a failed attempt at it', async () => {
   await run()
   const stored = readStored<Stored>(fake.file('out'))
   const [first, second, third, fourth] = stored.records as [object, object, object, object]
@@ -125,7 +128,7 @@ test('a report, and only a report, may be about results of older numerics, and s
   expect(storedText(fake.file('out'))).toBe(text)
 })
 
-/** The studies of the documentation: of two versions of the numerics, with and without checksums. */
+/** The studies of the documentation. They have two versions of the numerics, with and without checksums. */
 const published = fileURLToPath(new URL('../../../../docs/results', import.meta.url))
 const names = readdirSync(published).filter((name) => existsSync(join(published, name, 'report.md')))
 
@@ -135,6 +138,6 @@ test.each(names)('docs/results/%s can be reported from its study.yaml and result
   const { grid, ledger } = await studyOf(specification, fake.options({ directory }))
   const found = runsOf(grid, ledger).filter(({ key, config }) => ledger.find(key, config)?.status === 'finished')
   const [, done] = /^- (\d+) of \d+ runs done/m.exec(readFileSync(join(directory, 'report.md'), 'utf8')) ?? []
-  // The report of m6t-standard has best rates that no run has confirmed, as reports of its time did.
+  // The report of m6t-standard includes runs at best rates that no run has confirmed, as reports did at that time.
   expect(found).toHaveLength(name === 'm6t-standard' ? 208 : Number(done))
 })

@@ -1,12 +1,14 @@
 /**
- * results.json.gz: the format of a study's results, as gzip of JSON. It takes a fifth of the JSON, any language reads it,
- * and a study that adds records does not change the bytes before them, so versions of the file share most of their bytes.
+ * results.json.gz: the format of a study's results, as gzip of JSON. It has a fifth of the size of the JSON, any
+ * language reads it, and a study that adds records does not change the bytes before them, so versions of the file share
+ * most of their bytes.
  *
- * Every entry has a checksum, which is checked when it is read (`checksum.ts`), and then the type of every field
- * (`record-schema.ts`): what was changed by hand or damaged is refused with its place, not reported.
+ * Every entry has a checksum. When an entry is read, its checksum is checked (`checksum.ts`), and then the type of
+ * every field (`record-schema.ts`): an entry that was changed by hand or damaged is refused with its place, not
+ * reported.
  *
- * Earlier programs wrote the same JSON to results.json, which is read too: where both files are, as after a start that
- * was killed while it replaced the one by the other, the results of both count.
+ * Earlier programs wrote the same JSON to results.json, which is read too. Both files exist, for example, after a
+ * process was killed while it replaced results.json by results.json.gz; then the results of both count.
  */
 import { constants } from 'node:buffer'
 import { readFile, rm } from 'node:fs/promises'
@@ -23,17 +25,17 @@ import { currentKeyOf } from './keys.ts'
 import { changesSince, NUMERICS } from './numerics.ts'
 import { problemIn } from './record-schema.ts'
 
-/** Format 1 had no version of the numerics; format 2, of which results are read too, had no checksums. */
+/** Format 1 had no version of the numerics. Format 2, which is read too, had no checksums. */
 const FORMAT = 3
 const FIRST_WITH_CHECKSUMS = 3
 
 export const RESULTS_FILE = 'results.json.gz'
 const UNCOMPRESSED_FILE = 'results.json'
 
-/** A file of a few kilobytes could fill the memory. */
+/** Largest size of the JSON in bytes. Without a limit, a gzip file of a few kilobytes could fill the memory. */
 const LIMIT = constants.MAX_STRING_LENGTH
 
-/** As {@link KeyedTiming}. */
+/** A specialisation with the key of its run, like {@link KeyedTiming}. */
 export type KeyedSpecialisation = Specialisation & { readonly key: string }
 
 export interface Contents {
@@ -52,12 +54,12 @@ export interface Contents {
 
 /**
  * Reads the results in a folder, or starts empty.
- * @param use To continue a study, all records need the numerics of this program. A report may be about older ones.
+ * @param use To continue a study, all records need the numerics of this program. A report may be about older numerics.
  * @throws RunError if a file cannot be read: it may contain hours of work
  * @throws UsageError if records have another version of the numerics, or for a report several versions
  */
 export async function readResults(directory: string, use: 'continue' | 'report'): Promise<Contents> {
-  // The uncompressed file first: it is removed when the other has its results, so together the two are complete.
+  // The uncompressed file is read first. It is removed only when the other file has its results, so all are found.
   const uncompressed = await contentsIn(join(directory, UNCOMPRESSED_FILE))
   const compressed = await contentsIn(join(directory, RESULTS_FILE))
   const contents = merged({ ...empty(), ...uncompressed }, compressed ?? {})
@@ -70,7 +72,7 @@ export async function readResults(directory: string, use: 'continue' | 'report')
 
 /**
  * Writes the results as a whole, and removes the file of earlier programs, whose results they include.
- * @param draft The file under which it is written before it is renamed.
+ * @param draft The file that the results are written to before it is renamed.
  */
 export async function writeResults(directory: string, contents: Contents, draft: string): Promise<void> {
   await replaceFile(join(directory, RESULTS_FILE), await promisify(gzip)(textOf(stored(contents))), draft)
@@ -83,7 +85,7 @@ export function requireNumerics(records: readonly object[], file: string): void 
   if (other !== undefined) throw new UsageError(numericsMessage(file, other))
 }
 
-/** A run that failed has no version. */
+/** The version of the numerics of a record; empty for a failed run, which has no version. */
 const versionOf = (record: object): number[] =>
   'version' in record && Number.isInteger(record.version) ? [Number(record.version)] : []
 
@@ -98,7 +100,7 @@ const empty = (): Contents => ({
   specialisations: [],
 })
 
-/** The results of both; of a run with two records the finished one, else the newer one. */
+/** The results of both. If a run has two records, a finished one is preferred to a failed one, else the newer one. */
 function merged(older: Contents, newer: Partial<Contents>): Contents {
   const { machines = [], records = [], timings = [], specialisations = [] } = newer
   const finished = new Set(older.records.flatMap(({ status, key }) => (status === 'finished' ? [key] : [])))
@@ -120,7 +122,10 @@ function union<Entry extends { readonly key: string }>(older: readonly Entry[], 
   return [...older.filter(({ key }) => !keys.has(key)), ...newer]
 }
 
-/** Keys contain the version of the numerics. With those of this program, a report finds the runs of an older one. */
+/**
+ * Replaces the keys by keys of this program. Keys contain the version of the numerics, so a report would not find the
+ * runs of an older program otherwise.
+ */
 function withCurrentKeys(contents: Contents): Contents {
   const current = new Map(contents.records.map(({ key, config }) => [key, currentKeyOf(key, config)]))
   const renamed = <Entry extends { readonly key: string }>(entry: Entry): Entry => ({
@@ -150,7 +155,7 @@ async function contentsIn(file: string): Promise<Partial<Contents> | null> {
 const unreadable = (file: string, why: string) =>
   new RunError(`cannot read ${file}: ${why} (move it away to begin again)`)
 
-/** Lists of measured entries, with the name of one for messages. */
+/** Lists of measured entries, with the name of an entry for messages. */
 const lists = { records: 'record', timings: 'timing', specialisations: 'specialisation' } as const
 type ListName = keyof typeof lists
 const listNames = Object.keys(lists) as ListName[]
@@ -207,7 +212,7 @@ function entriesOf(
       )
     const wrong = problemIn(kind, entry)
     if (wrong !== null) {
-      // Older programs had other fields.
+      // A record of an older program has other fields: the message about its numerics comes before one about damage.
       requireNumerics([entry], file)
       throw damaged(wrong)
     }

@@ -9,8 +9,8 @@ import { atCapacity } from './held-out.ts'
 import type { Ledger } from './ledger.ts'
 
 /**
- * All known runs of the study, seed by seed: at the common rate, then at the best rates found so far. Of a search, those
- * of its rungs.
+ * All known runs of the study, seed by seed: at the common rate, then at the best rates found so far. For a search, the
+ * known trainings of its rungs.
  */
 export function runsOf(grid: Grid, ledger: Ledger): Cell[] {
   const { cells, seeds, capacity, search } = grid
@@ -19,7 +19,7 @@ export function runsOf(grid: Grid, ledger: Ledger): Cell[] {
   return seeds.flatMap((seed) => [...cells, ...best].filter((cell) => cell.seed === seed))
 }
 
-/** Finished sweeps. */
+/** Results of the finished sweeps. */
 export const tuningsOf = ({ sweeps, capacity }: Grid, ledger: Ledger): Tuning[] =>
   sweeps.flatMap((sweep) => sweepStateOf(sweep, ledger, capacity).tuning ?? [])
 
@@ -29,7 +29,7 @@ export function resultsOf(
   grid: Grid,
   ledger: Ledger,
 ): StudyResults {
-  // Of arms with the same key, take the first: it is the one that was run.
+  // If several arms have the same key, take the first: it is the arm that was run.
   const byKey = new Map([...grid.cells].reverse().map(({ key, arm }) => [key, arm]))
   const timed = new Map(grid.timed.map(({ key, arm }) => [`${key} ${arm}`, arm]))
   const { search } = grid
@@ -74,7 +74,7 @@ export function resultsOf(
   }
 }
 
-/** Of each configuration, the training of the last rung that it has finished; of one without, its first. */
+/** The training of each configuration in the last rung that it has run in; if it has run in none, in its first rung. */
 function longest(states: readonly RungState[]): Cell[] {
   const cells = new Map<string, Cell>()
   for (const { entries, cells: ofRung } of states)

@@ -14,7 +14,7 @@ beforeEach(async () => {
 })
 afterEach(() => rm(directory, { recursive: true }))
 
-test('a report has the figures that its text shows, none of an earlier report, and leaves other files alone', async () => {
+test('a report has the figures of its text, removes figures of an earlier report, and keeps other files', async () => {
   const arms = { base: {}, arm: { effect: -0.1 } }
   await writeReport(studyOf({ arms, view: 'capacity' }), m6t('quick'), { directory })
   const before = await readdir(join(directory, 'figures'))
@@ -27,7 +27,7 @@ test('a report has the figures that its text shows, none of an earlier report, a
   expect(await readdir(join(directory, 'figures'))).toContain('own.svg')
 })
 
-test('a map with enough runs has a law.json, and others have none', async () => {
+test('a map with enough runs has a law.json, and a map with too few runs has none', async () => {
   await writeReport(
     mapStudy(({ arm }) => arm.endsWith('0')),
     m6t('quick'),

@@ -16,14 +16,14 @@ import { RESULTS_FILE } from './results-file.ts'
 export interface ReportFiles {
   readonly html: string
   readonly markdown: string
-  /** The records: see `results-file.ts`. */
+  /** The file with the records: see `results-file.ts`. */
   readonly results: string
   readonly parquet: string
   readonly curves: string
 }
 
 /**
- * Writes report.html, report.md with its figures, results.parquet, curves.parquet, study.yaml, the specification, and
+ * Writes report.html, report.md with its figures, results.parquet, curves.parquet, the specification as study.yaml, and
  * law.json if the study is a map with enough runs.
  */
 export async function writeReport(
@@ -38,7 +38,7 @@ export async function writeReport(
   await replaceFile(file('report.html'), renderHtml(report))
   await replaceFile(file('report.md'), markdown)
   await makeFolder(file('figures'))
-  // Only figures that the report before showed: other files in the folder are not ours.
+  // Only figures that the previous report showed are removed: other files in the folder are not ours.
   for (const [, id = ''] of before.matchAll(/\(figures\/([\w-]+)\.svg\)/g))
     if (!Object.hasOwn(figures, id)) await rm(file(join('figures', `${id}.svg`)), { force: true })
   for (const [id, svg] of Object.entries(figures)) await replaceFile(file(join('figures', `${id}.svg`)), svg)
