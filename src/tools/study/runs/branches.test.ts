@@ -1,5 +1,6 @@
 /**
- * The order in which branches are trained, what they start from, and which checkpoints stay, with jobs that train nothing.
+ * The order in which branches are trained, the checkpoints that they start from, and the checkpoints that stay. The
+ * jobs of these tests train nothing.
  *
  * @slow
  */
@@ -37,11 +38,11 @@ const start = (run: RunJob, more: Partial<StudyOptions> = {}, of = input) => {
   return runStudy(fake.specification({ ...of, set }), fake.options(more), run)
 }
 
-/** Arm and seed. */
+/** The name of the chain of a job: its arm and seed. */
 const chainOf = ({ config, seed }: TrainJob) => `${'abc'[(config.model.moe?.k ?? 1) - 1]}${seed}`
 const stepsOf = ({ config }: TrainJob) => config.train.steps
 
-/** Takes a moment for each job, and logs when it begins and ends. */
+/** Makes a function that takes a moment for each job, and logs when the job begins and ends. */
 function logger(act: (job: TrainJob) => Promise<void> = async () => {}) {
   const log: { readonly what: 'begin' | 'end'; readonly job: TrainJob }[] = []
   const run: RunJob = async (job) => {
@@ -56,7 +57,10 @@ function logger(act: (job: TrainJob) => Promise<void> = async () => {}) {
   return { log, run, begun }
 }
 
-/** Asserts that branches of a chain were trained one after the other, rising, and returns the most chains open at once. */
+/**
+ * Asserts that the branches of a chain were trained one after the other, from the shortest to the longest. Returns the
+ * largest number of chains that were open at once.
+ */
 function expectChains(log: ReturnType<typeof logger>['log']): number {
   const open = new Map<string, number[]>()
   const running = new Set<string>()
@@ -74,7 +78,7 @@ function expectChains(log: ReturnType<typeof logger>['log']): number {
   return most
 }
 
-test('branches of an arm and a seed are trained from the shortest on, and no more chains are begun than jobs', async () => {
+test('branches of an arm and a seed are trained by rising length, with as many open chains as jobs', async () => {
   for (const jobs of [1, 2]) {
     const { log, run, begun } = logger()
     await start(run, { jobs, directory: fake.file(`out-${jobs}`) })
@@ -83,7 +87,7 @@ test('branches of an arm and a seed are trained from the shortest on, and no mor
   }
 })
 
-test('each job names the checkpoint at the start of the decay of the shorter branch, in its directory', async () => {
+test('each job names the directory of the shorter branch, and its checkpoint at the start of the decay', async () => {
   const { run, begun } = logger()
   await start(run)
   const jobs = new Map(begun().map((job) => [`${chainOf(job)} ${stepsOf(job)}`, job]))
@@ -94,7 +98,7 @@ test('each job names the checkpoint at the start of the decay of the shorter bra
   }
 })
 
-test('the pilot is the whole chains of its arms', async () => {
+test('the pilot trains the whole chains of its arms', async () => {
   const { run, begun } = logger()
   await start(run, {}, { ...input, pilot: ['a', 'c'] })
   const pilot = begun().slice(0, 12)
@@ -123,7 +127,7 @@ test('work is counted without the steps that another branch has done', async () 
   expect((await work({ ...input, seeds: [1] })) / (await work(whole))).toBeCloseTo(1 + 0.25 * 0.75, 9)
 })
 
-/** Leaves the checkpoints of a training with `keep: 1`: the one at the start of the decay, and the last one. */
+/** Leaves the checkpoints of a training with `keep: 1`: the first at the start of the decay, the second at the end. */
 const training = async (job: TrainJob) => {
   for (const step of [0.75 * stepsOf(job), stepsOf(job)])
     await mkdir(join(checkpointsOf(job.directory), folderName(step)), { recursive: true })
@@ -131,7 +135,7 @@ const training = async (job: TrainJob) => {
 const checkpointsIn = (directory: string) =>
   existsSync(checkpointsOf(directory)) ? readdirSync(checkpointsOf(directory)) : []
 
-test('the checkpoint of a branch stays until the longer one has ended, and then goes', async () => {
+test('the checkpoint of a branch stays until the longer branch has ended, and is then removed', async () => {
   const { run } = logger(async (job) => {
     if (job.trunk) expect(checkpointsIn(job.trunk.directory)).toEqual([folderName(job.trunk.step)])
     await training(job)
@@ -142,13 +146,13 @@ test('the checkpoint of a branch stays until the longer one has ended, and then 
   for (const name of runs) expect(checkpointsIn(fake.file('out', 'runs', name))).toEqual([])
 })
 
-test('with --keep-checkpoints all stay', async () => {
+test('with --keep-checkpoints all checkpoints stay', async () => {
   await start(logger(training).run, { keepCheckpoints: true })
   for (const name of readdirSync(fake.file('out', 'runs')))
     expect(checkpointsIn(fake.file('out', 'runs', name))).toHaveLength(2)
 })
 
-test('a study that is started again continues its chains, and a checkpoint that was not used is still there', async () => {
+test('a study that is started again continues its chains, from checkpoints that are still there', async () => {
   const controller = new AbortController()
   const first = logger(async (job) => {
     await training(job)
@@ -169,7 +173,7 @@ test('a study that is started again continues its chains, and a checkpoint that 
   expect(second.begun()).toHaveLength(17)
 })
 
-test('with results alone, longer branches are still done, and the report of the shorter ones is not repeated', async () => {
+test('without run directories, longer branches are still trained, and shorter ones are not trained again', async () => {
   const shorter = { ...input, branches: [0.25, 0.5, 1], seeds: [1] }
   const { run: some } = recorder((job) => {
     if (stepsOf(job) === 80) throw new RunError('no luck')
@@ -182,7 +186,7 @@ test('with results alone, longer branches are still done, and the report of the 
   expect(rest.begun().map(stepsOf)).toEqual([80, 80, 80])
 })
 
-test('a branch that fails does not keep longer ones from being tried, and is tried again by the next start', async () => {
+test('longer branches are trained after a branch that fails, which the next start tries again', async () => {
   const failing = recorder((job) => {
     if (stepsOf(job) === 40 && chainOf(job) === 'b1') throw new RunError('the loss is NaN')
     return finishedRun(job)
@@ -195,7 +199,7 @@ test('a branch that fails does not keep longer ones from being tried, and is tri
   expect(again.begun().map((job) => [chainOf(job), stepsOf(job)])).toEqual([['b1', 40]])
 })
 
-test('two starts do every branch once, one after the other', async () => {
+test('two starts train every branch once, and the branches of a chain one after the other', async () => {
   const { log, run, begun } = logger()
   await Promise.all([start(run, { join: true, jobs: 1 }), start(run, { join: true, jobs: 1 })])
   expect(new Set(begun().map(({ key }) => key)).size).toBe(18)
@@ -203,9 +207,9 @@ test('two starts do every branch once, one after the other', async () => {
   expect(expectChains(log)).toBeLessThanOrEqual(2)
 })
 
-test('an arm with another best rate has a chain there too, and the pilot and the best rate are those of whole runs', async () => {
+test('an arm with another best rate has a chain there too; pilot and best rate rest on whole runs', async () => {
   const common = 0.003
-  // Trials prefer half the rate for b; of the shorter branches, losses are absurd.
+  // Trials prefer half the rate for b; the losses of shorter branches are absurd.
   const { jobs, run } = recorder((job) => {
     const { learningRate } = job.config.train.schedule
     const isBest = chainOf(job).startsWith('b') && learningRate === common / 2

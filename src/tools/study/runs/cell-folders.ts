@@ -1,6 +1,6 @@
 /**
- * The run directories of the cells of a study: where each is, the checkpoint that a branch starts from, and which
- * checkpoints are removed when.
+ * The run directories of the cells of a study: where each directory is, which checkpoint a branch starts from, and when
+ * checkpoints are removed.
  */
 import { join } from 'node:path'
 import { folderOfRun, studyFolders } from '../../../node/run/study-arm.ts'
@@ -19,19 +19,19 @@ export class CellFolders {
   private readonly directory: string
   private readonly keepCheckpoints: boolean
 
-  /** @param directory Of the study. */
+  /** @param directory Folder of the study. */
   constructor(directory: string, keepCheckpoints: boolean) {
     this.directory = directory
     this.keepCheckpoints = keepCheckpoints
   }
 
-  /** The directory in which to start or continue a cell. One that cannot be read is reported by its job. */
+  /** The directory in which to start or continue a cell. If it cannot be read, the job of the cell reports that. */
   toRun(cell: Cell): Promise<string> {
     const path = this.pathOf(cell)
     return runFolder(path).catch(() => path)
   }
 
-  /** The checkpoint from which a branch can start: that of the shorter one, at the start of its decay. */
+  /** The checkpoint from which a branch can start: the next shorter branch left it at the start of its decay. */
   async trunkOf(cell: Cell): Promise<Trunk | undefined> {
     const after = cell.branch?.after
     return after ? { directory: await this.current(after), step: firstStepOf(cell) } : undefined
@@ -44,17 +44,17 @@ export class CellFolders {
   }
 
   /**
-   * Deletes what a finished cell needs no more: directories of earlier attempts and checkpoints, also those of the shorter
-   * branch that it continued. A checkpoint from which a rung or a branch is still to continue stays.
-   * @param directory In which the cell was trained.
-   * @param longer The branch that is to continue it, if any.
+   * Deletes the files that a finished cell no longer needs: directories of earlier attempts, its checkpoints, and the
+   * checkpoints of the shorter branch that it continued. A checkpoint that a rung or a branch will continue stays.
+   * @param directory Directory in which the cell was trained.
+   * @param longer The branch that will continue the cell, if any.
    */
   async removeLeftovers(cell: Cell, directory: string, longer: Cell | undefined): Promise<void> {
     await removeEarlier(this.pathOf(cell), directory)
     if (this.keepCheckpoints) return
     const after = cell.branch?.after
     if (after) await removeCheckpoints(await this.current(after))
-    // The next rung may continue it.
+    // The next rung of the search may continue this cell.
     if (stepsOf(cell) < cell.config.train.steps && cell.rate !== 'trial') return
     await removeCheckpoints(directory, longer && firstStepOf(longer))
   }

@@ -12,12 +12,14 @@ import { timeArms } from './timings.ts'
 
 export type Report = (state: { readonly grid: Grid; readonly ledger: Ledger }) => Promise<unknown>
 
-/** Time for other processes to end once nothing is left to do. */
+/** Longest wait for other processes to end once nothing is left to do. */
 const PATIENCE_MS = 30_000
 
 /**
- * Returns the names of the processes that go on, or write the report in place of this one; empty if this one wrote it.
- * @param isComplete All runs are done. If not, others may go on, and the report is written only if there are none.
+ * Ends the study. Returns the names of the processes that go on with it, or write its report in place of this process;
+ * empty if this process wrote the report.
+ * @param isComplete Whether all runs are done. If not, other processes may go on with the study, and the report is
+ *   written only if there are none.
  */
 export async function conclude(context: RunsContext, report: Report, isComplete: boolean): Promise<readonly string[]> {
   const { grid, ledger, processes, cells, signal } = context
@@ -53,9 +55,10 @@ async function measureTimings(context: RunsContext, claim: Claim): Promise<void>
 }
 
 /**
- * Removes the files of this start of the study. Without losing a result: files of the dead first, so that one that was
- * only suspended cannot replace results.json.gz by an older one; then results.json.gz is written with all results; then, if
- * no process has joined meanwhile, the files that it was written from.
+ * Removes the files that processes shared, in an order that loses no result. First the files of dead processes are
+ * removed, so that a process that was only suspended cannot replace results.json.gz by an older one. Then
+ * results.json.gz is written with all results. Then, if no process has joined meanwhile, the files that it was written
+ * from are removed.
  */
 async function removeShared({ processes, cells, ledger }: RunsContext): Promise<void> {
   if (!(await processes.removeDead())) return

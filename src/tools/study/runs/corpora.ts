@@ -18,7 +18,7 @@ export interface Corpora {
 export const corpusOf = ({ data, model }: RunConfig): string =>
   JSON.stringify([{ ...data, order: undefined }, model.vocabulary, model.sequence])
 
-/** The texts by source and tokens, to compare with those of other processes. */
+/** The texts by source and tokens, to be compared with the texts of other processes. */
 export function textsOf(cells: readonly Cell[], corpora: ReadonlyMap<string, Corpora>): Record<string, Corpora> {
   const texts: Record<string, Corpora> = {}
   for (const { config } of cells) {
@@ -30,7 +30,7 @@ export function textsOf(cells: readonly Cell[], corpora: ReadonlyMap<string, Cor
 }
 
 /**
- * Reads every text once, so that processes find it in the cache. Null when interrupted.
+ * Reads every text once, so that the processes of runs find it in the cache. Returns null when interrupted.
  * @param elsewhere Other text that every run is evaluated on.
  * @throws UsageError when a text cannot be read, or has changed since runs finished
  */

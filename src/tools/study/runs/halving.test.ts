@@ -1,4 +1,4 @@
-/** Searches with jobs that train nothing: who goes on, after failures and interruptions too, and the report. */
+/** Searches with jobs that train nothing: which configurations go on, also after failures and stops, and the report. */
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { RunError } from '../../../core/errors.ts'
 import type { Block } from '../../report/blocks.ts'
@@ -35,7 +35,7 @@ const trained = (jobs: ReturnType<typeof recorder>['jobs']) =>
     job.kind === 'train' ? [{ until: job.until, rate: rateOf(job), directory: job.directory }] : [],
   )
 
-test('of each rung the best third go on, in the directories of their earlier rungs', async () => {
+test('the best third of each rung go on, in the directories of their earlier rungs', async () => {
   const { jobs, run } = byRate()
   await runStudy(specification(), fake.options(), run)
   const all = trained(jobs)
@@ -89,7 +89,7 @@ test('a configuration that fails or diverges never goes on, and the others do', 
   expect(JSON.stringify(report)).toContain('the loss is not finite')
 })
 
-test('a search in which all fail ends with a report and without a best configuration', async () => {
+test('a search in which all configurations fail ends with a report and without a best configuration', async () => {
   const { run, jobs } = recorder(() => {
     throw new RunError('no luck')
   })
@@ -138,7 +138,7 @@ test('the report has the best configuration with its command, the rungs, and los
   )
 })
 
-test('the report of a search that is not complete says how far it came', async () => {
+test('the report of a search that is not complete shows how far it came', async () => {
   const stop = new AbortController()
   let count = 0
   const onEvent = ({ kind }: { kind: string }) => kind === 'end' && ++count === 10 && stop.abort()

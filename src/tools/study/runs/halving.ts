@@ -1,7 +1,7 @@
 /**
- * Successive halving. The state of a search is a function of the existing records: which rungs are complete, and who
- * goes on to the next one. So a search that was stopped continues with the same choices, and every process that works
- * on it makes them alike.
+ * Successive halving. The state of a search is a function of the existing records: which rungs are complete, and which
+ * configurations go on to the next rung. So a search that was stopped continues with the same choices, and every
+ * process that works on it makes the same choices.
  */
 import type { CapacityRule } from '../../../core/model/routing/contract.ts'
 import type { Cell, SearchRung } from '../contract.ts'
@@ -11,11 +11,11 @@ import { heldOutLoss } from '../results/held-out.ts'
 import type { Ledger } from '../results/ledger.ts'
 
 export interface RungState extends SearchRung {
-  /** One per entry. */
+  /** The cell of each entry. */
   readonly cells: readonly Cell[]
 }
 
-/** The rungs that are known: up to the first one that is not complete, or that no configuration has finished. */
+/** The known rungs: up to the first rung that is not complete, or that no configuration has finished. */
 export function rungStatesOf(plan: SearchPlan, ledger: Ledger, rule: CapacityRule): RungState[] {
   const states: RungState[] = []
   let going: readonly Candidate[] = plan.candidates
@@ -36,7 +36,7 @@ export function rungStatesOf(plan: SearchPlan, ledger: Ledger, rule: CapacityRul
   return states
 }
 
-/** Those with the lowest losses; of equal ones, the earlier drawn. A loss that is not finite is never among them. */
+/** Candidates with the lowest losses; of equal losses, the earlier drawn. Losses that are not finite never count. */
 function bestOf(
   candidates: readonly Candidate[],
   losses: readonly (number | null | undefined)[],
@@ -52,6 +52,6 @@ function bestOf(
     .map(({ candidate }) => candidate)
 }
 
-/** The rungs as they are reported, those that are still unknown without entries. */
+/** The rungs as they are reported; a rung that is still unknown has no entries. */
 export const searchRungs = (plan: SearchPlan, states: readonly RungState[]): SearchRung[] =>
   plan.rungs.map(({ steps, configurations }, i) => ({ steps, configurations, entries: states[i]?.entries ?? [] }))

@@ -17,7 +17,8 @@ const send = (message: object): Promise<void> =>
     else resolve()
   })
 
-// Ctrl-C, and closing the terminal, signal all of its processes; the parent decides what to do. A second Ctrl-C ends all.
+// Ctrl-C, and closing the terminal, signal all processes of the terminal. The parent decides what to do; a second
+// Ctrl-C ends this process at once.
 let isSignalled = false
 onStopSignals(() => {
   if (isSignalled) exitAtOnce(130)

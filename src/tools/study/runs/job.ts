@@ -33,20 +33,20 @@ export interface TrainJob {
   /** `Dataset.hash` of its text, and of each other text that it is evaluated on. */
   readonly corpus: string
   readonly elsewhere: Readonly<Record<string, string>>
-  /** Measure the specialisation of its experts too. */
+  /** Whether the specialisation of its experts is measured too. */
   readonly specialise: boolean
-  /** A trial of a sweep, or a rung of a search, of which only the held-out loss is used. */
+  /** Whether it is a trial of a sweep, or a rung of a search, of which only the held-out loss is used. */
   readonly trial: boolean
-  /** Step after which the training stops, if that is not its last one; it can be continued. */
+  /** Step after which the training stops, if it is not the last step; the training can be continued. */
   readonly until?: number | undefined
-  /** Of a branch: the checkpoint that it continues, if that is still there. Otherwise it is trained from its start. */
+  /** The checkpoint that a branch continues. If it is no longer there, the branch is trained from its start. */
   readonly trunk?: Trunk | undefined
 }
 
 export interface TimeJob {
   readonly kind: 'time'
   readonly config: RunConfig
-  /** Steps before timing starts, and timed steps. */
+  /** Number of steps before timing starts, and of timed steps. */
   readonly warmUp: number
   readonly steps: number
 }
@@ -61,13 +61,13 @@ export type JobUpdate =
 export type JobResult =
   | { readonly kind: 'record'; readonly record: FinishedRun; readonly specialisation: Specialisation | null }
   | { readonly kind: 'timing'; readonly stepMs: number; readonly engine: string }
-  /** Stopped by the signal; a training can be continued. */
+  /** The signal stopped the job; a training can be continued. */
   | { readonly kind: 'stopped' }
 
-/** Attempts, one per second, to lock a run that another process may still be saving. */
+/** Number of attempts, one per second, to lock a run that another process may still be saving. */
 const LOCK_TRIES = 60
 
-/** Tokens of other text to evaluate on: enough for two digits, and short compared with a training. */
+/** Number of tokens of another text to evaluate on: enough for two digits, and few compared with a training. */
 const ELSEWHERE_TOKENS = 50_000
 
 export function runJob(job: Job, signal: AbortSignal, onUpdate: (update: JobUpdate) => void): Promise<JobResult> {
@@ -107,7 +107,7 @@ async function runTraining(
   const options = { directory, signal: AbortSignal.any([signal, budget.signal]), onEvent }
   const summary = await train(config, { ...options, resume })
   if (isBeyond) {
-    // The result of an earlier rung was lost, and its checkpoint replaced.
+    // The result of an earlier rung was lost after a later rung had replaced its checkpoint, so the run starts again.
     await rm(directory, { recursive: true, force: true })
     return runTraining(job, signal, onUpdate)
   }

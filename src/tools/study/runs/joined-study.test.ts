@@ -1,4 +1,4 @@
-/** Two starts of a study on one folder, in this process. Real processes: `sharing/many-processes.test.ts`. */
+/** Two starts of a study on one folder, in this process. `sharing/many-processes.test.ts` tests real processes. */
 import { readdirSync } from 'node:fs'
 import { mkdir, utimes, writeFile } from 'node:fs/promises'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
@@ -17,7 +17,7 @@ import type { Job } from './job.ts'
 import { runStudy, type StudyOptions, studyOf } from './run-study.ts'
 import type { RunJob } from './workers.ts'
 
-/** Two studies at a time, perhaps on a machine that does something else. */
+/** Two studies run at a time, perhaps on a machine that also does something else. */
 vi.setConfig({ testTimeout: 60_000 })
 
 let fake: FakeStudy
@@ -32,7 +32,7 @@ const start = (run: RunJob, more: Partial<StudyOptions> = {}, of = input) =>
 
 const keysOf = (jobs: readonly Job[]) => jobs.flatMap((job) => (job.kind === 'train' ? [job.key] : []))
 
-test('two starts do every trial and run once, time the arms once, and leave what one would', async () => {
+test('two starts do every trial and run once, time the arms once, and leave the results of one start', async () => {
   const of: SpecificationInput = { ...input, tune: { rates: [0.5, 1, 2], margin: 0 }, timings: ['a'] }
   const alone = recorder(runWithLoss)
   await start(alone.run, { directory: fake.file('alone') }, of)
@@ -49,7 +49,7 @@ test('two starts do every trial and run once, time the arms once, and leave what
   expect(readdirSync(fake.file('out'))).toEqual(['results.json.gz'])
 })
 
-test('only the start that writes the report has its files; the other names it', async () => {
+test('only the start that writes the report returns its files; the other start names the writer', async () => {
   const outcomes = await Promise.all(
     [recorder(), recorder()].map(({ run }) =>
       study(fake.specification(input), fake.options({ join: true, jobs: 1 }), run),
@@ -76,7 +76,7 @@ test('Ctrl-C in one start releases its runs, and the other does them', async () 
   expect(other.jobs).toHaveLength(6)
 })
 
-test('a run that fails at one start is not tried again by the other, and is by the next', async () => {
+test('a run that fails at one start is not tried again by the other start, but by the next', async () => {
   const failing = () =>
     recorder((job) => {
       if (job.config.model.moe?.k === 2) throw new RunError('no luck')
@@ -90,7 +90,7 @@ test('a run that fails at one start is not tried again by the other, and is by t
   expect(next.jobs).toHaveLength(2)
 })
 
-test('a start with other seeds is refused while one runs, and the results are those of the first', async () => {
+test('a start with other seeds is refused while another start runs, which finishes its own runs', async () => {
   let second: Promise<unknown> | undefined
   const { jobs, run } = recorder()
   const of = { ...input, seeds: [1, 2, 3] }
@@ -104,7 +104,7 @@ test('a start with other seeds is refused while one runs, and the results are th
   expect(grid.cells.every(({ key, config }) => ledger.find(key, config)?.status === 'finished')).toBe(true)
 })
 
-/** Leaves the files of a process of another machine, whose last sign of life is old. */
+/** Leaves the files of a process of another machine, whose last sign of life is as old as given. */
 async function foreign(ageMs: number): Promise<object> {
   const holder = { id: 'gone', number: 1, pid: 1, host: 'gone', machine: 'gone', start: null, since: '2026-01-01' }
   await mkdir(fake.file('out', 'processes'), { recursive: true })
@@ -125,7 +125,7 @@ test('runs and results of a machine that was lost are taken over, and its files 
   await writeFile(fake.file('out', 'cells', `${first}.1.json`), JSON.stringify({ holder, result: null }))
   const result = { record: finishedRun(job), specialisation: null, machine: 'a lost machine' }
   await writeFile(fake.file('out', 'cells', `${second}.1.json`), JSON.stringify({ holder: null, result }))
-  // A report of a study that was killed has them too.
+  // A report of a study that was killed includes these results.
   expect((await studyOf(fake.specification(input), fake.options())).ledger.machines).toEqual(['a lost machine'])
   const { jobs, run } = recorder()
   const { ledger } = await start(run, { join: false })
@@ -136,7 +136,7 @@ test('runs and results of a machine that was lost are taken over, and its files 
   expect(readdirSync(fake.file('out'))).toEqual(['results.json.gz'])
 })
 
-test('while another machine gives signs of life, a start without --join is refused, and one with it waits for its runs', async () => {
+test('while another machine is alive, a start without --join is refused, and a start with --join waits', async () => {
   const [first = ''] = keysOf(await allJobs())
   const holder = await foreign(0)
   await writeFile(fake.file('out', 'cells', `${first}.1.json`), JSON.stringify({ holder, result: null }))

@@ -1,4 +1,7 @@
-/** How much later tokens lower the loss of earlier ones in a trained run, at the capacity of training and of evaluation. */
+/**
+ * How much later tokens lower the loss of earlier tokens in a trained run, at the capacity of training and of
+ * evaluation.
+ */
 
 import { Cleanup } from '../../../core/cleanup.ts'
 import { sequencesOfPass } from '../../../core/config/run-config.ts'
@@ -8,10 +11,13 @@ import { dependsOnFuture, measureLeak } from '../../../train/measure/leak.ts'
 import { loadModel } from '../../../use/runs/trained-model.ts'
 import type { FinishedRun } from '../contract.ts'
 
-/** Batches of held-out text that are evaluated twice. The gain is a difference on the same text, so a few suffice. */
+/** Number of held-out batches that are evaluated twice. The gain is a difference on the same text, so a few suffice. */
 const BATCHES = 32
 
-/** Nats a token by rule, for the newest checkpoint of the run; null if it sees no later token of its own text. */
+/**
+ * The gain from later tokens in nats a token, at the capacity of training and of evaluation, for the newest checkpoint
+ * of a run; null if the model sees no later token of its own text.
+ */
 export async function leakOf(directory: string): Promise<FinishedRun['leak']> {
   const cleanup = new Cleanup()
   try {

@@ -7,7 +7,7 @@ import type { Ledger } from '../results/ledger.ts'
 import { standardDeviation } from '../statistics.ts'
 import { detectableEffect, seedsFor } from './power.ts'
 
-/** Null until both runs of two seeds have finished: one difference has no deviation. */
+/** The result of the pilot; null until both runs of two seeds have finished: a single difference has no deviation. */
 export function pilotOf({ pilot, cells, seeds, capacity }: Grid, ledger: Ledger): PilotResult | null {
   if (pilot === null) return null
   const own = cells.filter(({ arm }) => arm === pilot.arm || arm === pilot.baseline)

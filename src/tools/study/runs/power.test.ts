@@ -4,14 +4,14 @@ import { randomFor } from '../../../train/step/random.ts'
 import { estimateMean } from '../statistics.ts'
 import { detectableEffect, power, seedsFor } from './power.ts'
 
-test('the numbers of pairs are those of the tables of Cohen', () => {
+test("the numbers of pairs match Cohen's tables", () => {
   // Effects of 0.2, 0.5 and 0.8 deviations at 80 % power, two-sided 5 %: 199, 34 and 15 pairs.
   expect(seedsFor(0.2, 1)).toBe(199)
   expect(seedsFor(0.5, 1)).toBe(34)
   expect(seedsFor(0.8, 1)).toBe(15)
 })
 
-test('power is that of the worked example of R', () => {
+test('power matches the worked example of R', () => {
   // power.t.test(n = 20, delta = 1, sd = 1): two samples, so 38 degrees of freedom and √10; power = 0.8689528.
   expect(power(Math.sqrt(10), 38)).toBeCloseTo(0.8689528, 6)
 })

@@ -9,14 +9,14 @@ import tQuantile from '@stdlib/stats-base-dists-t-quantile'
 const normal = normalCdf.factory(0, 1)
 const LEVEL = 0.05
 const POWER = 0.8
-/** Search limit; no study has more. */
+/** Largest number of seeds that is considered; no study has more. */
 const MAX_SEEDS = 10_000
 
 /**
  * Probability that |t| exceeds its two-sided 5 % point, for a noncentral t with `freedom` degrees of freedom.
  *
  * t is (z + noncentrality) / u, where z is standard normal and u² is χ² over its degrees of freedom. So the
- * distribution of t is a mean of normal ones over the density of u, u^(ν−1)·exp(−ν·u²/2) up to a constant.
+ * distribution of t is a mean of normal distributions over the density of u, u^(ν−1)·exp(−ν·u²/2) up to a constant.
  */
 export function power(noncentrality: number, freedom: number): number {
   const critical = tQuantile(1 - LEVEL / 2, freedom)

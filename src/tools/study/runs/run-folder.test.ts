@@ -1,4 +1,4 @@
-/** The run directory of a cell after its machine was lost. */
+/** The run directory of a cell after its machine was lost, the start of a branch, and the removal of checkpoints. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
@@ -25,14 +25,14 @@ test('a run is started, and continued, in its own directory', async () => {
   expect(await runFolder(path)).toBe(path)
 })
 
-test('a run that another machine has left locked continues in a copy with its checkpoints, each time in a new one', async () => {
+test('a run that another machine has left locked continues in a new copy, with its checkpoints', async () => {
   const root = temporary.make()
   const path = join(root, 'top-1-seed-2-abcdef01')
   await lockedRun(path, 'elsewhere')
   expect(await runFolder(path)).toBe(`${path}-2`)
   expect(await readFile(join(`${path}-2`, 'checkpoints', 'step-00000010', 'state'), 'utf8')).toBe('10')
   expect(readdirSync(`${path}-2`).sort()).toEqual(['checkpoints', 'metrics.jsonl'])
-  // It is not locked, so it is continued.
+  // The copy is not locked, so it is continued.
   expect(await runFolder(path)).toBe(`${path}-2`)
   await writeFile(join(`${path}-2`, LOCK_FILE), JSON.stringify({ pid: 1, host: 'a third', id: 'y' }))
   expect(await runFolder(path)).toBe(`${path}-3`)
@@ -40,7 +40,7 @@ test('a run that another machine has left locked continues in a copy with its ch
   expect(readdirSync(root)).toEqual(['top-1-seed-2-abcdef01-3'])
 })
 
-test('a run without checkpoints is copied too, and other runs are not mixed up with it', async () => {
+test('a run is not mixed up with another run whose name begins with its own name', async () => {
   const root = temporary.make()
   const path = join(root, 'a')
   await lockedRun(path, 'elsewhere')
@@ -59,7 +59,7 @@ async function trainedRun(path: string, ...steps: number[]): Promise<string> {
   return path
 }
 
-test('a branch begins as a copy of the other run with only the checkpoint that it continues', async () => {
+test('a branch begins as a copy of the shorter run, with only the checkpoint that it continues', async () => {
   const root = temporary.make()
   const directory = await trainedRun(join(root, 'short'), 8, 10)
   const to = join(root, 'long')
@@ -70,7 +70,7 @@ test('a branch begins as a copy of the other run with only the checkpoint that i
   expect(readdirSync(join(directory, 'checkpoints')).sort()).toEqual(['step-00000008', 'step-00000010'])
 })
 
-test('no directory is left where the checkpoint is gone or damaged, and the reason is returned', async () => {
+test('if the checkpoint is gone or damaged, no directory is left, and the reason is returned', async () => {
   const root = temporary.make()
   const to = join(root, 'long')
   const gone = 'the checkpoint that it would continue is gone'
@@ -82,7 +82,7 @@ test('no directory is left where the checkpoint is gone or damaged, and the reas
   expect(readdirSync(root)).toEqual(['short'])
 })
 
-test('the checkpoints of a run are removed, all or but one; the directory of a run is its last copy', async () => {
+test('all checkpoints of a run, or all but one, are removed; the current directory is the last copy', async () => {
   const root = temporary.make()
   const path = join(root, 'a')
   await trainedRun(path, 8, 10)

@@ -13,7 +13,7 @@ import { folderName } from '../../../train/run/checkpoint/description.ts'
 
 /**
  * The directory in which to start or continue a run.
- * @param path That of its first attempt.
+ * @param path Directory of its first attempt.
  */
 export async function runFolder(path: string): Promise<string> {
   const number = await lastNumber(path)
@@ -24,13 +24,13 @@ export async function runFolder(path: string): Promise<string> {
   return next
 }
 
-/** The directory of the last attempt. @param path That of the first. */
+/** The directory of the last attempt. @param path Directory of the first attempt. */
 export const currentFolder = async (path: string): Promise<string> => numbered(path, await lastNumber(path))
 
 /**
- * Makes the directory of a run that continues another one from one of its checkpoints, with the logs of both: a copy.
- * The training is resumed there, under its own configuration.
- * @returns Why that is not possible, so that the run must be trained from its start; null if it was done.
+ * Makes the directory of a run that continues another run from one of its checkpoints: a copy with this checkpoint and
+ * the logs. The training is resumed in the copy, under its own configuration.
+ * @returns The reason why that is not possible, so that the run must be trained from its start; null if it was done.
  */
 export async function branchOff(trunk: Trunk, to: string): Promise<string | null> {
   const folder = checkpointsOf(trunk.directory)
@@ -46,7 +46,7 @@ export async function branchOff(trunk: Trunk, to: string): Promise<string | null
   return done ? null : 'the run that it would continue cannot be copied'
 }
 
-/** A checkpoint of another run. */
+/** A checkpoint of another run, from which a branch continues. */
 export interface Trunk {
   readonly directory: string
   readonly step: number
@@ -54,7 +54,7 @@ export interface Trunk {
 
 /**
  * Removes the checkpoints of a run. On some systems that may fail for a while, which does no harm.
- * @param spared Step of one that stays.
+ * @param spared Step of a checkpoint that stays.
  */
 export async function removeCheckpoints(directory: string, spared?: number): Promise<void> {
   const folder = checkpointsOf(directory)
@@ -81,8 +81,8 @@ async function lastNumber(path: string): Promise<number> {
 }
 
 /**
- * Copies checkpoints first: then the logs have all steps of the newest one, even if the run is still being written.
- * Returns whether it did. Without a copy the run starts again.
+ * Copies a run. Checkpoints are copied first: then the logs have all steps of the newest checkpoint, even if the run is
+ * still being written. Returns whether the copy was made; without a copy the run starts again.
  */
 async function copyRun(from: string, to: string, isCopied = (_checkpoint: string) => true): Promise<boolean> {
   const draft = `${to}.copy`

@@ -1,6 +1,6 @@
 /**
- * Does the missing runs of a list, a few processes at a time, and saves each record as soon as it is complete. Each is
- * claimed first, because other studies may work on the same list: see `sharing/cell-files.ts`.
+ * Does the missing runs of a list, a few processes at a time, and saves each record as soon as it is complete. A run is
+ * claimed first, because other starts of the study may work on the same list: see `sharing/cell-files.ts`.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { RunError, UsageError } from '../../../core/errors.ts'
@@ -20,14 +20,14 @@ import type { JobResult, JobUpdate, TrainJob } from './job.ts'
 import { withThreads } from './timings.ts'
 import type { RunJob } from './workers.ts'
 
-/** After this many equal failures in a row, with no run finished, the study stops. */
+/** Number of equal failures in a row, with no run finished, after which the study stops. */
 const MAX_FAILURES = 8
 
-/** Intervals at which results and claims of other processes are read while this one waits. */
+/** Shortest and longest interval at which results and claims of other processes are read while this process waits. */
 const MIN_PAUSE_MS = 50
 const MAX_PAUSE_MS = 2000
 
-/** The list of runs that a process waits for is repeated after this time if it has changed. */
+/** Time after which the list of runs that this process waits for is reported again, if it has changed. */
 const REPEAT_MS = 60_000
 
 export interface RunsContext {
@@ -37,10 +37,10 @@ export interface RunsContext {
   readonly cells: SharedCells
   readonly corpora: ReadonlyMap<string, Corpora>
   readonly directory: string
-  /** Runs at a time, and threads of each. */
+  /** Number of runs at a time, and of threads of each run. */
   readonly jobs: number
   readonly threads: number
-  /** Threads when steps are timed, one arm at a time. */
+  /** Number of threads when steps are timed, one arm at a time. */
   readonly timingThreads: number
   readonly keepCheckpoints: boolean
   readonly run: RunJob
@@ -58,12 +58,12 @@ interface Task {
   readonly claim: Claim
 }
 
-/** One cell per configuration. */
+/** The cells without repetitions: one for each key. */
 export const distinct = (cells: readonly Cell[]): Cell[] => [...new Map(cells.map((cell) => [cell.key, cell])).values()]
 
 /**
- * The runs of one start of a study. A run that fails is not retried, here or by another process; one that failed in an
- * earlier start is, once.
+ * The runs of one start of a study. A run that fails is not tried again, neither here nor by another process. A run
+ * that failed in an earlier start is tried again, once.
  */
 export class RunQueue {
   readonly folders: CellFolders
@@ -71,7 +71,7 @@ export class RunQueue {
   private readonly attempted = new Set<string>()
   private readonly notes = new Set<string>()
   private readonly running = new Set<string>()
-  /** Finding a record checks its configuration, which takes a while for all of a large study. */
+  /** Keys of cells that are known to be done: it takes a while to find and check all records of a large study. */
   private readonly done = new Set<string>()
   private taking: Promise<unknown> = Promise.resolve()
   private failures: string[] = []
@@ -87,7 +87,7 @@ export class RunQueue {
     this.signal = AbortSignal.any([context.signal, this.stop.signal])
   }
 
-  /** Cells without a finished record that this start has not attempted; those that failed earlier come last. */
+  /** Cells that are not done and that this start has not attempted; cells that failed earlier come last. */
   remaining(cells: readonly Cell[]): Cell[] {
     const isNew = ({ key, config }: Cell) => this.context.ledger.find(key, config) === undefined
     const undone = distinct(cells).filter((cell) => !this.isDone(cell) && !this.attempted.has(cell.key))
@@ -95,8 +95,8 @@ export class RunQueue {
   }
 
   /**
-   * Returns when all are done, here or by other processes.
-   * @param flopsLeft Work of the study that is left, for events.
+   * Does the runs of these cells. Returns when all are done, here or by other processes.
+   * @param flopsLeft Model FLOPs of all remaining runs of the study, for events.
    * @throws RunError when every run fails in the same way
    */
   async runAll(cells: readonly Cell[], flopsLeft: number): Promise<void> {
@@ -117,7 +117,7 @@ export class RunQueue {
     this.noteOthers(await this.context.ledger.refresh())
   }
 
-  /** Claims a run that is to be done, or waits until there is one; null when all are done. One worker at a time. */
+  /** Claims a run, or waits until there is one to claim; null when all are done. Workers claim one after the other. */
   private next(cells: readonly Cell[]): Promise<Task | null> {
     const taken = this.taking.catch(() => {}).then(() => this.take(cells))
     this.taking = taken
@@ -158,16 +158,19 @@ export class RunQueue {
   }
 
   /**
-   * Whether a branch need not wait for the shorter one that it continues: that one is done, or has failed. So branches of
-   * an arm and a seed are trained one after the other, and as the list has them in a row, a chain is ended before another
-   * is begun. If all that is left waits for runs of this process, their workers will do it.
+   * Whether a cell need not wait for a shorter branch that it continues: that branch is done or has failed. So the
+   * branches of an arm and a seed are trained one after the other. Because the list has them in a row, a chain is ended
+   * before another is begun. Cells that wait for a run of this process are done by the worker that has that run.
    */
   private isReady({ branch }: Cell): boolean {
     const after = branch?.after
     return !after || (this.remaining([after]).length === 0 && !this.running.has(after.key))
   }
 
-  /** Returns whether to go on. @param flopsAfter Work of the study after these cells. */
+  /**
+   * Does a claimed run. Returns whether the worker goes on.
+   * @param flopsAfter Model FLOPs of the study after `cells`.
+   */
   private async run({ cell, claim }: Task, cells: readonly Cell[], flopsAfter: number): Promise<boolean> {
     const { ledger, grid, onEvent } = this.context
     this.running.add(cell.key)
@@ -180,14 +183,15 @@ export class RunQueue {
     }
     const { record } = result
     const stored = { ...result, machine: describeMachine() }
-    // First to the file of the cell, which only this process writes: results.json.gz is written by several.
+    // The result is first written to the file of the cell, which only this process writes. Several processes write
+    // results.json.gz.
     await claim.finish(stored)
     await ledger.put(stored)
     if (record.status === 'finished') {
       const longer = cells.find((other) => other.branch?.after?.key === cell.key && !this.isDone(other))
       await this.folders.removeLeftovers(cell, directory, longer)
     }
-    // Only now: each of two runs that end together counts itself, and not the other.
+    // The run counts as done only now: if two runs end together, each event adds one.
     this.running.delete(cell.key)
     const all = distinct(cells)
     const left = [...this.remaining(cells), ...all.filter(({ key }) => this.running.has(key))]

@@ -61,7 +61,7 @@ test('after a change of the grid only missing runs are done', async () => {
   const more = recorder()
   const arms = { a: {}, renamed: { 'model.moe.k': 2 }, d: { 'model.moe.k': 4 } }
   await runStudy(specification({ arms, seeds: [1, 2, 3] }), options(), more.run)
-  // Only the third seed of a and of the renamed arm; all three of d.
+  // Missing are the third seed of a and of the renamed arm, and all three seeds of d.
   expect(more.jobs.map((job) => job.config.model.moe?.k).sort()).toEqual([1, 2, 4, 4, 4])
 })
 
@@ -186,7 +186,7 @@ test('an internal error stops the study instead of being recorded as a failed ru
   await expect(runStudy(specification(), options(), broken.run)).rejects.toThrow('internal: nonsense')
 })
 
-test('an interrupted study keeps finished runs and starts no more', async () => {
+test('an interrupted study keeps finished runs and starts no more runs', async () => {
   const controller = new AbortController()
   const { jobs, run } = recorder((job, done) => {
     if (done === 2) controller.abort()
@@ -200,7 +200,7 @@ test('an interrupted study keeps finished runs and starts no more', async () => 
   expect(rest.jobs).toHaveLength(4)
 })
 
-test('a changed text is refused, and the file of results stays as it is', async () => {
+test('a changed text is refused, and the results file stays as it is', async () => {
   await runStudy(specification(), options(), recorder().run)
   const before = storedText(join(folder, 'out'))
   await writeFile(join(folder, 'text.txt'), 'Another text altogether. '.repeat(4000))

@@ -1,8 +1,7 @@
 /**
  * Runs a study phase by phase: learning-rate sweeps and the runs that confirm them, the pilot, all other runs, the
- * timings. A study that was
- * stopped continues from its results.json.gz. Several processes may run it together; each goes through all phases, and
- * waits at the end of one until the others have done theirs.
+ * timings. A study that was stopped continues from its results.json.gz. Several processes may run it together: each
+ * goes through all phases, and waits at the end of a phase until the others have done their runs of it.
  */
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
@@ -31,19 +30,19 @@ import { type RunJob, runInProcess } from './workers.ts'
 
 export interface StudyOptions {
   readonly name: string
-  /** As the user typed it, for the report. */
+  /** The command as the user typed it, for the report. */
   readonly command: string
   readonly directory: string
   /** The file of the specification, if any; it is never overwritten. */
   readonly file?: string
-  /** Runs at a time, and threads of each. */
+  /** Number of runs at a time, and of threads of each run. */
   readonly jobs: number
   readonly threads: number
-  /** Threads when steps are timed, one arm at a time. */
+  /** Number of threads when steps are timed, one arm at a time. */
   readonly timingThreads: number
-  /** Keep the checkpoints of finished runs. */
+  /** Whether the checkpoints of finished runs are kept. */
   readonly keepCheckpoints: boolean
-  /** Work together with processes that already run the study. */
+  /** Whether to work together with processes that already run the study. */
   readonly join?: boolean
   readonly signal?: AbortSignal
   readonly onEvent?: (event: StudyEvent) => void
@@ -53,12 +52,13 @@ export interface StudyState {
   readonly grid: Grid
   readonly ledger: Ledger
   readonly interrupted: boolean
-  /** Names of the processes that go on with the study, or write its report. */
+  /** Names of the other processes that go on with the study, or write its report. */
   readonly others: readonly string[]
 }
 
 /**
- * @param report Writes the report. Called if this process is the one to do so.
+ * Does the missing runs of a study, measures step times, and lets one process write the report.
+ * @param report Writes the report. It is called only if this process is to write it.
  * @throws UsageError when the specification is wrong, the text has changed since runs were done, or processes run
  *   another study here
  * @throws RunError when processes run the study and `join` is not set, results cannot be written, or every run fails
@@ -99,7 +99,7 @@ export async function runStudy(
   }
 }
 
-/** The current state of the study in a folder, without running anything. @throws UsageError when there is none */
+/** The current state of the study in a folder, without running anything. @throws UsageError if there are no results */
 export async function studyOf(specification: Specification, options: StudyOptions): Promise<StudyState> {
   const grid = await expand(specification)
   const ledger = await Ledger.open(options.directory)
@@ -142,8 +142,8 @@ class Phases {
   }
 
   /**
-   * Runs rounds of trials until no sweep needs more: one whose best rate is at an edge is extended. Then come the whole
-   * runs that confirm the rates that the trials prefer.
+   * Runs rounds of trials until no sweep needs more: a sweep whose best rate is at an edge is extended. Then come the
+   * whole runs that confirm the rates that the trials prefer.
    */
   private async tune(): Promise<void> {
     const { sweeps, capacity } = this.grid
@@ -171,7 +171,7 @@ class Phases {
     await this.ledger.putFindings({ tuning: tuningsOf(this.grid, this.ledger), pilot })
   }
 
-  /** Trains rung by rung; the records of each decide who goes on. */
+  /** Trains rung by rung; the records of a rung decide which configurations go on. */
   private async search(plan: SearchPlan): Promise<void> {
     const { rungs } = plan
     const states = () => rungStatesOf(plan, this.ledger, this.grid.capacity)
@@ -195,7 +195,7 @@ class Phases {
     }
   }
 
-  /** @param rung Of a search: its place, and the work after it. */
+  /** @param rung Place of a rung of a search, and the model FLOPs of the rungs after it. */
   private async train(
     phase: Phase,
     cells: readonly Cell[],
@@ -223,7 +223,7 @@ class Phases {
   }
 }
 
-/** Trainings of all rungs. */
+/** Number of trainings in all rungs. */
 export const plannedRuns = ({ rungs }: SearchPlan): number =>
   rungs.reduce((sum, { configurations }) => sum + configurations, 0)
 
@@ -237,7 +237,7 @@ function bestEntry({ entries }: SearchRung): { readonly best: string; readonly l
 const trialsOf = ({ sweeps, capacity }: Grid, ledger: Ledger): Cell[] =>
   sweeps.flatMap((sweep) => [...sweepStateOf(sweep, ledger, capacity).cells])
 
-/** Whole runs that confirm best rates, as far as these are known. */
+/** Whole runs that confirm best rates, as far as these rates are known. */
 const confirmingOf = ({ sweeps, capacity }: Grid, ledger: Ledger): Cell[] =>
   sweeps.flatMap((sweep) => [...sweepStateOf(sweep, ledger, capacity).confirming])
 

@@ -11,7 +11,7 @@ import type { KeyedTiming } from '../sharing/cell-files.ts'
 import type { JobResult } from './job.ts'
 import type { RunJob } from './workers.ts'
 
-/** In each turn every timed arm runs once, with this many steps. */
+/** Number of turns. In each turn every timed arm runs once, with the numbers of steps below. */
 const TURNS = 5
 const WARM_UP_STEPS = 40
 const TIMED_STEPS = 30
@@ -24,7 +24,7 @@ export const withThreads = (config: RunConfig, threads: number): RunConfig => ({
 
 /**
  * Times the arms, unless all have been timed. Turns alternate in direction.
- * Null when interrupted, when an arm failed, or when there is nothing to do.
+ * Returns null when interrupted, when an arm failed, or when there is nothing to do.
  */
 export async function timeArms(
   { timed }: Grid,

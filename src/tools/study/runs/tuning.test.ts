@@ -21,7 +21,7 @@ import { readStored, writeStored } from '../testing/stored.ts'
 import type { Job, TrainJob } from './job.ts'
 import { runStudy, type StudyOptions, studyOf } from './run-study.ts'
 
-/** A study flushes every claim and result, and many small studies wait for the disk most: memory is faster, if there is some. */
+/** A study flushes every claim and result, so small studies mostly wait for the disk. A folder in memory is faster. */
 const root = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
 
 let fake: FakeStudy
@@ -40,7 +40,7 @@ const rateOf = ({ config }: Job) => config.train.schedule.learningRate
 const kOf = ({ config }: Job) => config.model.moe?.k ?? 0
 const stepsOf = ({ config }: Job) => config.train.steps
 
-/** Losses on a parabola over the logarithm of the rate, with the minimum at `best[k]` times the common one. */
+/** Losses on a parabola over the logarithm of the rate, with the minimum at `best[k]` times the common rate. */
 const bowl =
   (best: Readonly<Record<number, number>>) =>
   (job: TrainJob): FinishedRun => {
@@ -75,7 +75,7 @@ test('every arm is swept first, then runs at the common rate, and at its best ra
   const trials = trialsIn(jobs.jobs)
   expect(jobs.jobs.slice(0, trials.length)).toEqual(trials)
   expect(multiples(trials, 1)).toEqual([0.5, 1, 2])
-  // 1.6 is nearer to 2 than to 1 by logarithm, and 2 is the highest: 4 is tried as well.
+  // 1.6 is nearer to 2 than to 1 by logarithm, and 2 is the highest rate of the sweep, so 4 is tried as well.
   expect(multiples(trials, 2).sort()).toEqual([0.5, 1, 2, 4])
   expect(multiples(runsIn(jobs.jobs), 1)).toEqual([1, 1])
   expect(multiples(runsIn(jobs.jobs), 2).sort()).toEqual([1, 1, 2, 2])
@@ -113,7 +113,7 @@ test('every arm is swept first, then runs at the common rate, and at its best ra
     ['a', null],
     ['b', null],
   ])
-  // The file of results has it too.
+  // The results file has the sweeps too.
   expect(readStored<{ tuning: unknown }>(fake.file('out')).tuning).toEqual(tuning)
 })
 
@@ -129,8 +129,8 @@ test('trials have the same budget for all arms, a schedule in proportion, and th
   for (const job of runsIn(jobs.jobs)) expect(Object.keys((job as TrainJob).elsewhere)).toHaveLength(1)
 })
 
-test('the best rate is the lowest mean over the seeds of the sweep', async () => {
-  // With seed 5 alone, 0.5 would be best, with seed 6 alone 1; with both it is 1.
+test('the best rate has the lowest mean loss over the seeds of the sweep', async () => {
+  // With seed 5 alone a multiple of 0.5 would be best, with seed 6 alone 1; with both seeds 1 is best.
   const losses: Readonly<Record<number, readonly number[]>> = { 5: [4, 4.1, 5], 6: [4.6, 4.2, 5] }
   const jobs = recorder((job) => {
     const place = [0.5, 1, 2].indexOf(Number((rateOf(job) / common).toPrecision(6)))
@@ -171,7 +171,7 @@ test('an arm keeps its own rate unless another is better by more than the margin
   expect(await best(4.001, { margin: 0 })).not.toBe(common)
 })
 
-test('of equally good rates the common one is best', async () => {
+test('if rates are equally good, the common rate is best', async () => {
   const jobs = recorder()
   await run(jobs)
   expect(fake.of('tuned').map(({ best, edge }) => [best, edge])).toEqual([
@@ -182,7 +182,7 @@ test('of equally good rates the common one is best', async () => {
 })
 
 test('the capacity rule of the study decides which rate is best', async () => {
-  // At the capacity of training low rates are better, without any high ones.
+  // At the capacity of training low rates are better, without a capacity limit high rates.
   const act = (job: TrainJob) => {
     const record = finishedRun(job)
     const height = Math.log2(rateOf(job) / common)
@@ -199,8 +199,8 @@ test('the capacity rule of the study decides which rate is best', async () => {
   expect(await best('none')).toBeCloseTo(common * 8, 12)
 })
 
-test('an arm that is compared without a capacity limit is tuned without one, and so is its pilot', async () => {
-  // Without a limit high rates are better; at the capacity of training low ones are.
+test('an arm that is compared without a capacity limit has a sweep and a pilot without a capacity limit', async () => {
+  // Without a limit high rates are better, at the capacity of training low rates.
   const act = (job: TrainJob) => {
     const record = finishedRun(job)
     const height = Math.log2(rateOf(job) / common)
@@ -220,12 +220,12 @@ test('an arm that is compared without a capacity limit is tuned without one, and
     ['s', 3],
   ])
   expect(pilot?.differences.map((value) => Number(value.toFixed(6)))).toEqual([-0.1, -0.2])
-  // The line of a finished run has the loss that counts.
+  // The event of a finished run has the loss without a limit, which counts.
   const end = fake.of('end').find(({ arm, seed, rate }) => arm === 's' && seed === 2 && rate === 'common')
   expect(end?.loss).toBeCloseTo(4.8, 12)
 })
 
-/** Trials prefer twice the common rate for k=2; whole runs have the given gain there, by seed. */
+/** Trials prefer twice the common rate for k=2; whole runs at that rate have the given gain, by seed. */
 const gainAt = (gains: Readonly<Record<number, number>>) => (job: TrainJob) => {
   const multiple = rateOf(job) / common
   const gain = job.trial ? 1 : (gains[job.seed] ?? 0)
@@ -260,7 +260,7 @@ test.each([
   expect(again.jobs).toEqual([])
 })
 
-test('of several confirming seeds the mean decides', async () => {
+test('the mean over several confirming seeds decides', async () => {
   const tune = { ...input.tune, confirm: [7, 8] }
   for (const [of8, confirmed] of [
     [-0.1, true],
@@ -291,7 +291,7 @@ test('a confirming run that fails is worse than any other, and is tried again at
   expect([confirmingIn(again.jobs).length, multiples(runsIn(again.jobs), 2)]).toEqual([1, [2, 2]])
 })
 
-test('results without confirming runs are read at the common rate, and the next start does only these', async () => {
+test('results without confirming runs are read at the common rate; the next start does only these runs', async () => {
   const act = gainAt({ [CONFIRMING]: 0.1, 1: 0.1, 2: 0.1 })
   const first = recorder(act)
   await run(first)
@@ -309,7 +309,7 @@ test('results without confirming runs are read at the common rate, and the next 
   expect(confirmingIn(again.jobs)).toHaveLength(2)
 })
 
-test('a failed trial is never the best rate and is retried at the next start; with all failed there is no best', async () => {
+test('a failed trial is never the best, and is tried again at the next start; if all fail, none is best', async () => {
   const failing = recorder((job) => {
     if (job.trial && (kOf(job) === 2 || rateOf(job) > common)) throw new RunError('step 3: the loss is NaN')
     return bowl({ 1: 4 })(job)
@@ -328,7 +328,7 @@ test('a failed trial is never the best rate and is retried at the next start; wi
   expect(runsIn(again.jobs)).toHaveLength(0)
 })
 
-test('a study stopped in a sweep continues with the remaining trials; a finished one runs nothing', async () => {
+test('a study stopped in a sweep continues with the remaining trials; a finished study runs nothing', async () => {
   const controller = new AbortController()
   const act = bowl({ 1: 1, 2: 1.6 })
   const stopped = recorder((job, done) => {
@@ -396,7 +396,7 @@ test('the pilot comes before the other runs, and reports the detectable effect',
   expect(pilot).toMatchObject({ baseline: 'a', arm: 'b', seeds: 3 })
   expect(pilot?.deviation).toBeCloseTo(0.1, 12)
   expect(pilot?.differences.map((value) => Number(value.toFixed(6)))).toEqual([-0.1, -0.2, -0.3])
-  // For a paired t with 3 pairs at 80 % power: 3.26 deviations (G*Power, effect size dz).
+  // A paired t with 3 pairs detects 3.26 deviations at 80 % power (G*Power, effect size dz).
   expect(pilot?.detectable).toBeCloseTo(0.326, 3)
   const order = fake.events.filter(({ kind }) => kind === 'phase' || kind === 'pilot')
   expect(order.map((event) => (event.kind === 'phase' ? event.phase : event.kind))).toEqual(['pilot', 'pilot', 'runs'])

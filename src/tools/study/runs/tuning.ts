@@ -1,15 +1,15 @@
 /**
  * Learning-rate sweeps. The state of a sweep is a function of the existing records: which trials it needs and,
- * once they are done, which rate is best. So a study that was stopped in a sweep continues it, and one whose
- * sweep was changed runs only the missing trials.
+ * once they are done, which rate is best. So a study that was stopped in a sweep continues it, and a study
+ * whose sweep was changed runs only the missing trials.
  *
- * If the lowest loss is at an edge of the sweep, a lower one may lie beyond. The sweep is then extended by one
+ * If the lowest loss is at an edge of the sweep, a lower loss may lie beyond it. The sweep is then extended by one
  * more factor on that side, at most twice. Every trial of an arm has the same budget.
  *
  * A smaller gain than the margin is noise, or an advantage of short runs only: the arm then keeps its own rate.
  *
- * Short trainings favour high rates, so whole runs at both rates must confirm another one. Their seeds are not those
- * of the study: the better of two rates on the seeds that are compared would favour the arm.
+ * Short trainings favour high rates, so whole runs at both rates must confirm a rate that is not the arm's own. Their
+ * seeds are not in the study: a rate that was chosen on the seeds that are compared would favour the arm.
  */
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import type { CapacityRule } from '../../../core/model/routing/contract.ts'
@@ -27,24 +27,24 @@ interface Trial {
   readonly multiple: number
   readonly learningRate: number
   readonly cells: readonly Cell[]
-  /** Mean over the seeds; null if one failed, undefined if one is still to be run. */
+  /** Mean loss over the seeds; null if a run failed, undefined if a run is still to be done. */
   readonly loss: number | null | undefined
 }
 
 export interface SweepState {
   /** Cells of all trials so far, by rising rate. */
   readonly cells: readonly Cell[]
-  /** Whole runs at the arm's own rate and at the best one; empty if these are the same, or the best is not known yet. */
+  /** Whole runs at the arm's own rate and at the best rate; empty if these are equal, or the best rate is unknown. */
   readonly confirming: readonly Cell[]
-  /** Null until all trials are done, or if all failed. */
+  /** The result of the sweep; null until all trials are done, or if all failed. */
   readonly tuning: Tuning | null
-  /** The side on which the best rate is the last one tried. */
+  /** The side on which the best rate is the last rate that was tried; null if it lies between others. */
   readonly edge: 'lowest' | 'highest' | null
-  /** Every trial failed. */
+  /** Whether every trial failed. */
   readonly hasFailed: boolean
 }
 
-/** @param ofStudy The capacity rule whose held-out losses decide, unless the arm is not compared at it. */
+/** @param ofStudy Capacity rule of the study. Its held-out losses decide, unless the arm is never compared at it. */
 export function sweepStateOf(sweep: Sweep, ledger: Ledger, ofStudy: CapacityRule): SweepState {
   const rule = fairRule([sweep.config], ofStudy)
   let trials = sweep.rates.map((multiple) => trialAt(sweep, multiple, ledger, rule))
@@ -68,7 +68,7 @@ export function sweepStateOf(sweep: Sweep, ledger: Ledger, ofStudy: CapacityRule
   }
 }
 
-/** Runs at best rates that are not the common one and confirmed, with every seed and branch. */
+/** Runs at best rates that differ from the common rate and are confirmed, with every seed and branch. */
 export function bestCells(
   { sweeps, seeds, branches, capacity }: Pick<Grid, 'sweeps' | 'seeds' | 'branches' | 'capacity'>,
   ledger: Ledger,
@@ -90,7 +90,7 @@ function trialAt(sweep: Sweep, multiple: number, ledger: Ledger, rule: CapacityR
   return { multiple, learningRate, cells, loss: meanLoss(cells, ledger, rule) }
 }
 
-/** Null if one failed, undefined if one is still to be run. */
+/** The mean held-out loss; null if a run failed, undefined if a run is still to be done. */
 function meanLoss(cells: readonly Cell[], ledger: Ledger, rule: CapacityRule): number | null | undefined {
   const records = cells.map(({ key, config }) => ledger.find(key, config))
   if (records.includes(undefined)) return undefined
@@ -100,11 +100,11 @@ function meanLoss(cells: readonly Cell[], ledger: Ledger, rule: CapacityRule): n
 
 interface Confirmation {
   readonly cells: readonly Cell[]
-  /** Null until all runs are done. */
+  /** Whether the best rate is confirmed; null until all runs are done. */
   readonly confirmed: boolean | null
 }
 
-/** The whole runs at the arm's own rate and at the one that its trials prefer. One that fails is worse than any other. */
+/** Whole runs at the arm's own rate and at the rate that its trials prefer. A failed run is worse than any other. */
 function confirmationOf(
   { arm, config, confirm }: Sweep,
   best: Trial,
@@ -121,7 +121,7 @@ function confirmationOf(
   }
 }
 
-/** The trial with the lowest loss; of equal ones the nearest to the arm's own rate. Undefined if all failed. */
+/** The trial with the lowest loss; of equal losses, the nearest to the arm's own rate. Undefined if all failed. */
 function lowestOf(trials: readonly Trial[]): Trial | undefined {
   const distance = ({ multiple }: Trial) => Math.abs(Math.log(multiple))
   return trials
@@ -129,7 +129,7 @@ function lowestOf(trials: readonly Trial[]): Trial | undefined {
     .toSorted((a, b) => (a.loss ?? 0) - (b.loss ?? 0) || distance(a) - distance(b))[0]
 }
 
-/** The arm's own rate, unless it failed or the lowest loss is lower by more than the margin. */
+/** The trial at the arm's own rate, unless it failed or the lowest loss is lower by more than the margin. */
 function bestOf(trials: readonly Trial[], lowest: Trial, margin: number): Trial {
   const own = trials.find(({ multiple }) => multiple === 1)
   const gain = (own?.loss ?? Number.POSITIVE_INFINITY) - (lowest.loss ?? 0)
@@ -139,7 +139,7 @@ function bestOf(trials: readonly Trial[], lowest: Trial, margin: number): Trial 
 const edgeOf = (trials: readonly Trial[], trial: Trial | undefined): SweepState['edge'] =>
   trial === undefined ? null : trial === trials[0] ? 'lowest' : trial === trials.at(-1) ? 'highest' : null
 
-/** The multiple beyond an edge, by the same factor as between the last two. */
+/** The multiple beyond an edge, by the same factor as between the last two multiples. */
 function nextMultiple(trials: readonly Trial[], edge: 'lowest' | 'highest'): number {
   const [last, before] = (edge === 'lowest' ? trials : trials.toReversed()).map(({ multiple }) => multiple)
   if (last === undefined || before === undefined) throw new Error('internal: a sweep has at least two rates')
