@@ -1,4 +1,4 @@
-/** Claims of cells and their results. Machines are played by names. */
+/** Claims of cells and their results. A name stands for each machine. */
 import { existsSync, readdirSync } from 'node:fs'
 import { rm, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -36,7 +36,7 @@ async function expire(folder: string, processes: Processes): Promise<void> {
   await utimes(fileOf(folder, processes), time, time)
 }
 
-/** A result that names who did it. */
+/** A result that names the machine that computed it. */
 const by = (machine: string): CellResult => ({ machine })
 
 async function claimed({ cells }: Member, key = 'x'): Promise<Claim> {
@@ -86,7 +86,7 @@ test('a cell that was done meanwhile is not claimed, and its result is passed on
   expect(await b.cells.news()).toEqual([])
 })
 
-test('a result that comes after its cell was taken over is kept beside the other', async () => {
+test('a result that comes after its cell was taken over is kept beside the other result', async () => {
   const folder = temporary.make()
   const [a, b] = [await member(folder, 'a'), await member(folder, 'b')]
   const late = await claimed(a)
@@ -108,7 +108,7 @@ test('a result can be read while its claim is held', async () => {
   expect(await new CellFiles(folder).news()).toEqual([by('a')])
 })
 
-test('files that were read can be removed, and those of a process that has just joined stay', async () => {
+test('files that were read can be removed, and the files of a process that has just joined stay', async () => {
   const folder = temporary.make()
   const a = await member(folder, 'a')
   await (await claimed(a)).finish(by('a'))
@@ -138,7 +138,7 @@ test('under random claims, releases, results and deaths a cell has one living ho
       const held = open.get(key)
       const choice = random.uniform()
       if (choice < 0.1) {
-        // Dies with all that it holds.
+        // The process dies with all claims that it holds.
         for (const [name, holder] of holders) if (holder === id) holders.delete(name)
         open.clear()
         await rm(fileOf(folder, self.processes))

@@ -1,8 +1,8 @@
 /**
  * The cells of a study as several processes share them. The file `cells/KEY.N.json` is the N-th claim of a cell, and
- * later its result. A claim is the exclusive creation of the next number, allowed if the holder of the one before is
- * dead or has released it. Only the holder writes its file again, so no result can be overwritten, by whichever process
- * and however late: a cell that two processes did has two results.
+ * later its result. A process claims a cell by the exclusive creation of the file with the next number, which is
+ * allowed if the holder of the claim before it is dead or has released it. Only the holder writes its file again, so no
+ * process can ever overwrite the result of another: a cell that two processes did has two results.
  *
  * Files are removed only when no other process is left and results.json.gz has all results (`conclude.ts`).
  */
@@ -16,21 +16,21 @@ import { checksumOf } from '../results/checksum.ts'
 import { problemIn } from '../results/record-schema.ts'
 import type { Holder, Processes } from './processes.ts'
 
-/** With the key of the first cell of its arm, since an arm of the same name may have had another configuration. */
+/** A timing with the key of the first cell of its arm: an arm of the same name may have had another configuration. */
 export type KeyedTiming = Timing & { readonly key: string }
 
 export interface CellResult {
   readonly record?: RunRecord
   readonly specialisation?: Specialisation | null
   readonly timings?: readonly KeyedTiming[]
-  /** From `describeMachine`. */
+  /** The machine, as described by `describeMachine`. */
   readonly machine: string
 }
 
 interface CellFile {
-  /** Of the result: see `checksum.ts`. */
+  /** Checksum of the result: see `checksum.ts`. */
   readonly checksum?: string
-  /** Null once it is released or finished: then the file never changes again. */
+  /** The holder of the claim; null once the claim is released or finished: then the file never changes again. */
   readonly holder: Holder | null
   readonly result: CellResult | null
 }
@@ -47,7 +47,7 @@ function expectIntact(file: unknown, path: string): CellFile {
   const { result, checksum } = file
   if (result === null) return { ...file, result } as CellFile
   if (!isFields(result)) throw refuse('its result is not an object')
-  // A process of an earlier version may work on the study too, and writes none.
+  // A process of an earlier version, which writes no checksum, may work on the study too.
   if (checksum !== undefined && checksum !== checksumOf(result))
     throw refuse('its result was changed after it was written: its checksum is another')
   const wrong = result.record === undefined ? null : problemIn('record', result.record)
@@ -55,7 +55,7 @@ function expectIntact(file: unknown, path: string): CellFile {
   return file as unknown as CellFile
 }
 
-/** The results in a folder, without the right to add any. */
+/** Reads the results in a folder, without the right to add any. */
 export class CellFiles {
   protected readonly folder: string
   /** Holders by file name. */
@@ -69,7 +69,7 @@ export class CellFiles {
     this.folder = join(directory, 'cells')
   }
 
-  /** Results that were not returned before; those of one cell in order. */
+  /** Results that were not returned before; the results of one cell are in the order of their claims. */
   async news(): Promise<CellResult[]> {
     const numbered = (await readdir(this.folder).catch((): string[] => [])).flatMap((name) => {
       const match = namePattern.exec(name)
@@ -86,7 +86,7 @@ export class CellFiles {
     return found
   }
 
-  /** The holder of a claim; null if it has none any more. Opening a file makes network file systems ask the server. */
+  /** The holder of a claim; null if it has ended. Opening a file makes network file systems ask the server. */
   protected async read(name: string): Promise<Holder | null> {
     if (this.known.get(name) === null) return null
     const path = join(this.folder, name)
@@ -95,7 +95,7 @@ export class CellFiles {
       file = expectIntact(JSON.parse(await readFile(path, 'utf8')), path)
     } catch (error) {
       if (error instanceof RunError) throw error
-      // Removed, or left empty by a power cut on a file system without hard links.
+      // The file was removed, or a power cut has left it empty on a file system without hard links.
       const isReleased = error instanceof SyntaxError || ['ENOENT', 'ESTALE'].includes(errorCode(error) ?? '')
       if (!isReleased) throw new RunError(`cannot read ${path}: ${(error as Error).message}`)
       file = { holder: null, result: null }
@@ -126,8 +126,8 @@ export class SharedCells extends CellFiles {
   }
 
   /**
-   * Claims a cell. Returns the holder if a living process has it, and null if it is not wanted any more.
-   * @param isWanted Called before the claim with results that were found meanwhile.
+   * Claims a cell. Returns the holder if a living process has the cell, and null if the cell is not wanted any more.
+   * @param isWanted Whether the cell is still wanted. It is called before the claim, with results found meanwhile.
    */
   async claim(key: string, isWanted: (news: readonly CellResult[]) => boolean): Promise<Claim | Holder | null> {
     await this.processes.requireMember()
@@ -144,7 +144,7 @@ export class SharedCells extends CellFiles {
     }
   }
 
-  /** Gives up all claims without a result, so that other processes need not wait. */
+  /** Ends all claims that are still open, so that other processes need not wait. */
   async releaseAll(): Promise<void> {
     for (const claim of this.open) await claim.release()
   }
@@ -154,7 +154,7 @@ export class SharedCells extends CellFiles {
     return [...this.known.keys()]
   }
 
-  /** Removes these files, and the folder if no other is in it. */
+  /** Removes these files, and the folder if no other file is in it. */
   async remove(names: readonly string[]): Promise<void> {
     for (const name of names) await rm(join(this.folder, name), { force: true })
     await rmdir(this.folder).catch(() => {})
@@ -207,7 +207,7 @@ export class Claim {
     await this.release()
   }
 
-  /** Ends the claim. */
+  /** Ends the claim, with the result that was kept, if any. */
   async release(): Promise<void> {
     if (!this.isOpen) return
     await this.write({ holder: null, result: this.result })

@@ -1,4 +1,4 @@
-/** What processes must have in common to work on one study, and messages about differences. */
+/** The facts that processes must have in common to work on one study, and messages about differences. */
 import { isDeepStrictEqual } from 'node:util'
 import { joinWords } from '../../../core/text/numbers.ts'
 import type { Specification } from '../grid/specification.ts'
@@ -14,12 +14,12 @@ export interface StudyFacts {
 
 export const factsOf = (specification: Specification): StudyFacts => ({
   numerics: NUMERICS,
-  // As it is read back from a file, without fields that are undefined.
+  // The specification as it is read back from a file, without fields that are undefined.
   specification: JSON.parse(JSON.stringify(specification)) as Specification,
   texts: null,
 })
 
-/** Why two processes cannot work on one study; null if they can. */
+/** The reason why two processes cannot work on one study; null if they can. */
 export function whyDifferent(ours: StudyFacts, theirs: StudyFacts): string | null {
   if (ours.numerics !== theirs.numerics)
     return `it computes with version ${theirs.numerics} of the numerics, and this program with ${ours.numerics}, so losses differ`
@@ -29,7 +29,7 @@ export function whyDifferent(ours: StudyFacts, theirs: StudyFacts): string | nul
   return differing.length === 0 ? null : `its specification differs in ${joinWords(differing)}`
 }
 
-/** The first source whose text differs, quoted; null if there is none. */
+/** The first source whose text differs, quoted; null if no text differs. */
 export function textDifference({ texts: ours }: StudyFacts, { texts: theirs }: StudyFacts): string | null {
   const differing = Object.keys(ours ?? {}).find(
     (name) => theirs?.[name] !== undefined && !isDeepStrictEqual(ours?.[name], theirs[name]),

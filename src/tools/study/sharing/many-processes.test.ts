@@ -94,7 +94,7 @@ const input = {
   timings: ['a', 'b'],
 }
 
-test('four processes that are killed and restarted at random do every run once, and have the results of one', async () => {
+test('four processes, killed and restarted at random, do every run once, with the results of one process', async () => {
   const seed = process.env.CHOIR_TEST_SEED ?? String(Date.now())
   const random = randomFor(Number(seed), 'kills')
   const alone = recorder(runWithLoss)
@@ -107,7 +107,7 @@ test('four processes that are killed and restarted at random do every run once, 
   for (let kill = 1; kill <= 6; kill++) {
     await vi.waitUntil(async () => (await logged()).length >= 3 * kill, { timeout: 60_000, interval: 20 })
     await delay(random.uniform() * 150)
-    // Half of the time one that has just begun a run.
+    // Half of the time, the victim is the process that has just begun a run.
     const last = (await logged()).at(-1)?.pid
     const alive = starts.filter(({ child }) => running.has(child))
     const victim =
@@ -125,7 +125,7 @@ test('four processes that are killed and restarted at random do every run once, 
   const failed = starts.filter(({ child }, i) => codes[i] !== 0 && !killedAt.has(child.pid as number))
   expect(failed, `seed ${seed}`).toEqual([])
 
-  // If the one that wrote the report was killed, this one does; and none does a run again.
+  // If the process that wrote the report was killed, this process writes it. No run is done again.
   const after = recorder(runWithLoss)
   await study(fake.specification(input), fake.options({ join: true }), after.run)
   expect(
@@ -149,7 +149,7 @@ test('four processes that are killed and restarted at random do every run once, 
   expect(new Set([...runs.values()].flat().map(({ pid }) => pid)).size, 'processes that did runs').toBeGreaterThan(3)
 })
 
-test('of many claimers in several processes exactly one gets each cell, free or left by a dead process', async () => {
+test('each cell, free or left by a dead process, goes to exactly one claimer of several processes', async () => {
   const keys = Array.from({ length: 25 }, (_, i) => `cell-${i}`)
   await mkdir(fake.file('cells'), { recursive: true })
   const gone = { id: 'gone', number: 1, pid: 999_999_999, host: 'gone', machine: 'gone', start: null, since: '' }
@@ -167,7 +167,7 @@ test('of many claimers in several processes exactly one gets each cell, free or 
   expect((JSON.parse(next.output()) as string[]).sort()).toEqual(keys.toSorted())
 })
 
-test('a process that finds all runs claimed waits for them, and then for nothing', async () => {
+test('a process that finds all runs claimed waits until they are done, and ends then', async () => {
   const two = { arms: { a: {}, b: { 'model.moe.k': 2 } }, seeds: [1] }
   const first = start('study-process', fake.folder, JSON.stringify(two), fake.file('go'))
   await vi.waitUntil(async () => (await logged()).length > 0, { timeout: 30_000 })

@@ -1,5 +1,5 @@
 /**
- * Which processes are alive, and which may work together. Machines are played by names.
+ * Which processes are alive, and which may work together. A name stands for each machine.
  *
  * @slow
  */
@@ -49,7 +49,7 @@ test('without --join a second process is refused by a message that names the fir
   expect(readdirSync(join(folder, 'processes'))).toHaveLength(2)
 })
 
-test('of many that start at once without --join exactly one succeeds; with it all do, under different numbers', async () => {
+test('of simultaneous starts without --join exactly one succeeds; with --join all get different numbers', async () => {
   for (const mayJoin of [false, true]) {
     const folder = temporary.make()
     const machines = Array.from({ length: 12 }, (_, i) => `machine-${i}`)
@@ -61,7 +61,7 @@ test('of many that start at once without --join exactly one succeeds; with it al
   }
 })
 
-test('the last to leave removes the folder', async () => {
+test('the last process to leave removes the folder', async () => {
   const folder = temporary.make()
   const [a, b] = [await joinAs(folder, 'a'), await joinAs(folder, 'b')]
   await a.leave()
@@ -73,7 +73,7 @@ test('the last to leave removes the folder', async () => {
 test.each<[string, Partial<StudyFacts>, RegExp]>([
   ['seeds', { specification: { ...facts.specification, seeds: [1, 2, 3] } }, /its specification differs in seeds\./],
   ['numerics', { numerics: 1 }, /version \d+ of the numerics, and this program with 1,/],
-])('a process with other %s is refused, also with --join, and only while the other lives', async (_, more, message) => {
+])('a process with other %s is refused, also with --join, and only while the first lives', async (_, more, message) => {
   const folder = temporary.make()
   const first = await joinAs(folder, 'a')
   const other = { ...facts, ...more }
@@ -97,7 +97,7 @@ test('a process that reads another text is refused', async () => {
 test('a process of another machine lives until its last sign of life has expired by the clock of the file server', async () => {
   const folder = temporary.make()
   const [a, b] = [await joinAs(folder, 'a'), await joinAs(folder, 'b')]
-  // Clocks of machines differ: that of this one is years behind.
+  // Clocks of machines differ: the clock of this machine is years behind.
   vi.spyOn(Date, 'now').mockReturnValue(0)
   expect(await a.isLive(b.self)).toBe(true)
   vi.restoreAllMocks()
@@ -118,7 +118,7 @@ test('a process of this machine is checked by its id, however old its file', asy
 })
 
 test.skipIf(!inContainer)(
-  'a process in another container is checked by its sign of life: here its id may be that of another, or of none',
+  'a process in another container is checked by its sign of life: here another process, or none, may have its id',
   async () => {
     const folder = temporary.make()
     const module = (path: string) =>
@@ -151,21 +151,21 @@ test.skipIf(!inContainer)(
   },
 )
 
-test('after a time in which this process could not write either, no other is taken for dead', async () => {
+test('after a time in which this process could not write either, no other process is taken for dead', async () => {
   const folder = temporary.make()
   const [a, b] = [await joinAs(folder, 'a'), await joinAs(folder, 'b')]
   for (const one of [a, b]) await age(folder, one, EXPIRY_MS + 5000)
   expect(await a.isLive(b.self)).toBe(true)
 })
 
-test('a process that was taken for dead neither replaces the file of results nor writes results', async () => {
+test('a process that was taken for dead neither replaces the results file nor writes results', async () => {
   const folder = temporary.make()
   const [a, b] = [await joinAs(folder, 'a'), await joinAs(folder, 'b')]
   const cells = new SharedCells(folder, b)
   const ledger = await Ledger.open(folder, cells, b)
   const claim = await cells.claim('x', () => true)
   await age(folder, b, EXPIRY_MS + 5000)
-  // It is stopped while it writes the file of results.
+  // The process is suspended while it writes the results file.
   await writeFile(b.draft('results'), 'old')
   expect(await a.removeDead()).toBe(true)
   await writeFile(ledger.file, 'whole')
@@ -179,7 +179,7 @@ test('a process that was taken for dead neither replaces the file of results nor
   expect((await a.others()).length).toBe(0)
 })
 
-test('files of dead processes are removed only when no other is alive', async () => {
+test('files of dead processes are removed only when no other process is alive', async () => {
   const folder = temporary.make()
   const [a, b, c] = [await joinAs(folder, 'a'), await joinAs(folder, 'b'), await joinAs(folder, 'c')]
   await age(folder, b, EXPIRY_MS + 5000)

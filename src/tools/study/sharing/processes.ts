@@ -1,10 +1,10 @@
 /**
- * The processes that work on one study, on any machines that share its folder. Each has a numbered file in
+ * The processes that work on one study, on any machines that share its folder. Each process has a numbered file in
  * `processes/`, which it rewrites as a sign of life, and removes when it ends.
  *
- * A process of this machine is alive if the system says so. One of another machine is alive if its file was written
- * recently by the clock of the file server: clocks of machines differ, so ages are differences between the times of
- * two files, and one of them is our own.
+ * A process of this machine is alive if the operating system lists it. A process of another machine is alive if its
+ * file was written recently by the clock of the file server. Clocks of machines differ, so the age of a file is the
+ * difference between its time and the time of a file that this process has just written.
  *
  * A process may be taken for dead and go on later, for example after its machine was suspended. It then finds its file
  * removed, and writes nothing more: see {@link Processes.requireMember}.
@@ -21,22 +21,22 @@ import { type StudyFacts, textDifference, whyDifferent } from './facts.ts'
 
 const HEARTBEAT_MS = 15_000
 
-/** Age at which a sign of life of another machine counts as the last. */
+/** Age of its last sign of life at which a process of another machine counts as dead. */
 export const EXPIRY_MS = 5 * 60_000
 
 /** A process as claims name it. */
 export interface Holder {
   /** Unique to one start of a study. */
   readonly id: string
-  /** Of its file. */
+  /** Number of its file. */
   readonly number: number
   readonly pid: number
   readonly host: string
-  /** Equal for processes whose ids can be compared. */
+  /** Id of the machine and container; equal for processes whose process ids can be compared. */
   readonly machine: string
-  /** Distinguishes a later process with the same id; null where the system does not report it. */
+  /** Start time, which distinguishes a later process with the same id; null if the system does not report it. */
   readonly start: string | null
-  /** ISO 8601. */
+  /** Time at which it joined the study, in ISO 8601. */
   readonly since: string
 }
 
@@ -50,7 +50,7 @@ export class Processes {
   private beating: Promise<void> = Promise.resolve()
   private isGone = false
   private clock = { time: 0, readAt: Number.NEGATIVE_INFINITY }
-  /** By the file server's clock: until then no process of another machine is taken for dead. */
+  /** Time, by the file server's clock, before which no process of another machine is taken for dead. */
   private judgesFrom = 0
 
   private constructor(folder: string, self: Holder, facts: StudyFacts) {
@@ -60,9 +60,9 @@ export class Processes {
   }
 
   /**
-   * Registers this process. Its number is above those of all that it has examined, so of several processes that start
-   * at once without `mayJoin` only one succeeds.
-   * @param machine Replaced by tests, which play several machines.
+   * Registers this process. Its number is above the numbers of all processes that it has examined, so of several
+   * processes that start at once without `mayJoin` only one succeeds.
+   * @param machine Id and host name of this machine. Tests give others, as if there were several machines.
    * @throws RunError if the study runs already, unless `mayJoin`
    * @throws UsageError if another study runs in the folder
    */
@@ -102,7 +102,7 @@ export class Processes {
     }
   }
 
-  /** A name for a file that is being written. Once this process is taken for dead, a file of this name is removed. */
+  /** Path of a file while it is being written. Once this process is taken for dead, a file of that path is removed. */
   draft(of: string): string {
     return join(this.folder, `${this.self.id}.${of}.tmp`)
   }
@@ -123,7 +123,7 @@ export class Processes {
     return (await this.serverTime()) < this.judgesFrom
   }
 
-  /** `process 12`, with its host if that is another machine. */
+  /** The name of a process for messages: `process 12`, with its host if it runs on another machine. */
   nameOf({ pid, host, machine }: Holder): string {
     return machine === this.self.machine ? `process ${pid}` : `process ${pid} on ${host}`
   }
@@ -141,7 +141,7 @@ export class Processes {
     }
   }
 
-  /** @throws RunError if other processes have taken this one for dead and removed its file */
+  /** Checks that this process may write. @throws RunError if others have taken it for dead and removed its file */
   async requireMember(): Promise<void> {
     if (!this.isGone && (await this.read(this.self.number))?.id === this.self.id) return
     this.isGone = true
@@ -151,7 +151,7 @@ export class Processes {
     )
   }
 
-  /** Waits until the others, or those of this machine, have ended. Returns whether they have. */
+  /** Waits until the other processes, all or only on this machine, have ended. Returns whether they have. */
   async untilAlone(which: 'all' | 'here', patienceMs: number, signal?: AbortSignal): Promise<boolean> {
     const until = performance.now() + patienceMs
     for (;;) {
@@ -163,9 +163,9 @@ export class Processes {
     }
   }
 
-  /** Removes the files of dead processes, drafts first, if no other is alive. Returns whether none is. */
+  /** Removes the files of dead processes, drafts first, unless another process is alive. Returns whether it did. */
   async removeDead(): Promise<boolean> {
-    // Listed before the check: a process that joins after it keeps its file.
+    // Names are listed before the check, so a process that joins after the check keeps its file.
     const isOwn = (name: string) => name === fileName(this.self.number) || name.startsWith(this.self.id)
     const names = (await this.names()).filter((name) => !isOwn(name))
     if ((await this.others()).length > 0) return false
@@ -181,7 +181,7 @@ export class Processes {
     await rm(this.draft('beat'), { force: true })
     if ((await this.read(this.self.number))?.id === this.self.id)
       await rm(join(this.folder, fileName(this.self.number)), { force: true })
-    // Not empty if there are others.
+    // The folder is not empty if there are other processes.
     await rmdir(this.folder).catch(() => {})
   }
 
@@ -231,7 +231,7 @@ export class Processes {
     return age < 2000 ? this.clock.time + age : this.readClock()
   }
 
-  /** Creates a file in the folder, which also makes network file systems list the folder again. */
+  /** Reads the clock from a new file, whose creation also makes network file systems list the folder again. */
   private async readClock(): Promise<number> {
     const path = this.draft(`clock-${randomUUID()}`)
     try {
@@ -284,7 +284,7 @@ export class Processes {
     return readdir(this.folder).catch(() => [])
   }
 
-  /** Null if there is no such file. Opening it makes network file systems ask the server. */
+  /** The process with a number; null if there is no such file. Opening it makes network file systems ask the server. */
   private async read(number: number): Promise<Entry | null> {
     let handle: FileHandle | undefined
     try {
