@@ -70,7 +70,7 @@ function armSection(runs: Runs): Section | null {
   }
 }
 
-/** The best arm, unless the report opens with it: then how far the others are behind. */
+/** A sentence about the best arm. If the report opens with that arm, it is about how far the last arm is behind. */
 function lossRange(runs: Runs, arms: readonly string[]): string {
   const best = bestArm(runs, arms)
   if (best === null) return 'Every arm sees later tokens.'

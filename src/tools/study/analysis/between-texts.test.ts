@@ -28,7 +28,7 @@ const reportOf = (arm: ArmSketch, base: ArmSketch = { documents: flat(16) }) =>
   analyse(studyOf({ arms: { base, arm } }))
 
 describe('the interval between texts', () => {
-  test('is that of the mean over documents: 1.96 to 2.13 standard errors of equal documents', () => {
+  test('extends to both sides by 1.96 to 2.13 standard errors of the mean over equal documents', () => {
     const found = textsOf({
       arms: { base: { documents: flat(16) }, arm: { effect: -0.02, jitter: 0.003, documents: apart(16, 0.01) } },
     })
@@ -42,12 +42,12 @@ describe('the interval between texts', () => {
     }
   })
 
-  test('is of the documents alone, and that over both has the variance of both', () => {
+  test('has the variance of documents alone; the interval over both adds the variance of seeds', () => {
     const documents = apart(16, 0.01)
     const arms = (jitter: number) => ({ base: { documents: flat(16) }, arm: { effect: -0.02, jitter, documents } })
     const [still, moving] = [textsOf({ arms: arms(0) }), textsOf({ arms: arms(0.004) })]
     for (const [i, end] of (moving?.interval ?? []).entries()) expect(end).toBeCloseTo(still?.interval?.[i] ?? 0, 9)
-    // Of seeds: 0.004 · √2.5 / √5 with 4 degrees of freedom; of texts: 0.01 · √(16 / 15) / 4 with 15.
+    // Standard errors: over seeds 0.004 · √2.5 / √5 (4 degrees of freedom), over texts 0.01 · √(16 / 15) / 4 (15).
     const [a, b] = [0.004 / Math.sqrt(2), (0.01 * Math.sqrt(16 / 15)) / 4]
     const freedom = (a ** 2 + b ** 2) ** 2 / (a ** 4 / 4 + b ** 4 / 15)
     expect(freedom).toBeGreaterThan(11)
@@ -58,30 +58,30 @@ describe('the interval between texts', () => {
     expect(width).toBeLessThan(2.28)
   })
 
-  test('pairs documents: what makes both arms worse on a document is no variation of their difference', () => {
+  test('pairs documents: a document that is harder for both arms adds no variation to their difference', () => {
     const hard = apart(16, 0.5)
     const found = textsOf({ arms: { base: { documents: hard }, arm: { effect: -0.02, documents: hard } } })
     for (const end of found?.interval ?? [0, 0]) expect(end).toBeCloseTo(-0.02, 9)
   })
 
-  test('is that of the capacity of the study', () => {
+  test('is measured at the capacity of the study', () => {
     const arm = { effect: -0.02, at: { none: 0.04 }, documents: apart(16, 0.001) }
     const at = (capacity: 'train' | 'none') => textsOf({ arms: { base: { documents: flat(16) }, arm }, capacity })
     expect(at('train')?.interval?.[1]).toBeLessThan(0)
     expect(at('none')?.interval?.[0]).toBeGreaterThan(0)
   })
 
-  test('is that of the capacity at which a pair is compared: without a limit for a router that balances in training only', () => {
+  test('is measured without a capacity limit for a pair with a router that balances loads in training only', () => {
     const settings = { 'model.moe.router': 'sinkhorn', 'model.moe.capacity': 'kx' }
     const base = { documents: flat(16), at: { none: -0.05 } }
     const arm = { settings, effect: 0.5, at: { none: -0.6 }, documents: apart(16, 0.001) }
     const [low = 0, high = 0] = textsOf({ arms: { base, arm } })?.interval ?? []
-    // Without a limit −0.1 against −0.05; at the capacity of training 0.5 against 0.
+    // Without a limit the effects are −0.1 and −0.05; at the capacity of training they are 0.5 and 0.
     expect(low).toBeCloseTo(-0.05, 2)
     expect(high).toBeCloseTo(-0.05, 2)
   })
 
-  test('is there with one seed, without one over both', () => {
+  test('exists with one seed, but then there is no interval over both seeds and documents', () => {
     const arms = { base: { documents: flat(16) }, arm: { documents: apart(16, 0.01) } }
     const found = textsOf({ arms, seeds: [1] })
     expect(found?.interval).not.toBeNull()
@@ -97,7 +97,7 @@ describe('the interval between texts', () => {
 })
 
 describe('a report', () => {
-  test('has the interval between texts beside the one over seeds, and a mark if it contains zero', () => {
+  test('has the interval between texts beside the interval over seeds, and a mark if it contains zero', () => {
     const sure = reportOf({ effect: -0.02, jitter: 0.003, documents: apart(16, 0.01) })
     expect(columnOf(sure, 'Between texts')).toEqual([
       { text: expect.stringMatching(/^−0\.02\d+ to −0\.01\d+$/), note: expect.stringMatching(/^with seeds −0\.0/) },
@@ -109,12 +109,12 @@ describe('a report', () => {
     expect(JSON.stringify(unsure)).toContain('‖ The interval between texts contains zero')
   })
 
-  test('says that there are too few documents', () => {
+  test('shows that there are too few documents', () => {
     const few = reportOf({ effect: -0.02, jitter: 0.003, documents: flat(7) }, { documents: flat(7) })
     expect(columnOf(few, 'Between texts')).toEqual([{ text: 'too few', note: '7 documents' }])
   })
 
-  test('of records without documents has no such column', () => {
+  test('of records without documents has no column for the interval between texts', () => {
     expect(columnOf(reportOf({ effect: -0.02 }, {}), 'Between texts')).toBeUndefined()
   })
 })
@@ -140,7 +140,7 @@ describe('an answer', () => {
     expect(claimed(0.1, { expect: 'worse' })).toMatchObject({ answer: 'does not hold', dependsOnText: true })
   })
 
-  test('that there is no difference is marked if documents reach beyond the margin', () => {
+  test('that there is no difference is marked if the interval between texts reaches beyond the margin', () => {
     expect(claimed(0.01, { expect: 'equal', margin: 0.03 })).toMatchObject({ answer: 'holds', dependsOnText: false })
     expect(claimed(0.1, { expect: 'equal', margin: 0.03 })).toMatchObject({ answer: 'holds', dependsOnText: true })
   })

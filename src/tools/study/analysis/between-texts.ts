@@ -13,20 +13,20 @@ import type { Pair, Runs } from './runs.ts'
 export interface BetweenTexts {
   /** Number of held-out documents. */
   readonly documents: number
-  /** 95 %, over documents, of the mean difference over seeds, nats a token; null for too few of them. */
+  /** 95 % interval over documents of the mean difference over seeds, nats a token; null for too few documents. */
   readonly interval: Interval | null
-  /** 95 %, over seeds and documents; null also for a single seed. */
+  /** 95 % interval over both seeds and documents; null also for a single seed. */
   readonly both: Interval | null
 }
 
-/** Null unless all runs of the pairs have losses by document, of the same groups. */
+/** The variation of a difference between texts; null unless all runs of the pairs have losses of the same groups. */
 export function betweenTexts(runs: Runs, pairs: readonly Pair[]): BetweenTexts | null {
   const documents = pairs.flatMap(({ arm, baseline }) => [arm.heldOut.documents, baseline.heldOut.documents])
   const [first] = documents
   if (first === undefined || !documents.every((one) => one && isSameText(one, first))) return null
   const domainOf = first.groups.flatMap((count, domain) => new Array<number>(count).fill(domain))
   const groups = first.tokens.map((targets, group): TextGroup => {
-    // The runs of a pair know the capacity at which the two may be compared, which may not be that of the basis.
+    // The runs of a pair are read at a capacity at which the two may be compared. It may differ from the basis.
     const natsOf = ({ heldOut: { documents, capacity } }: FinishedRun) =>
       (documents?.nats[capacity] ?? documents?.nats.train)?.[group] ?? Number.NaN
     const total = mean(pairs.map(({ arm, baseline }) => natsOf(arm) - natsOf(baseline))) ?? Number.NaN

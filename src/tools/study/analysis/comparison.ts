@@ -11,9 +11,9 @@ import { type AtCost, type CostVerdict, correctedVerdicts, perFlop, perSecond } 
 import { timeRatio } from './step-times.ts'
 
 /**
- * `better` and `worse` survive Holm's correction for the section. `maybe-`: the interval excludes zero, but
- * the correction does not confirm it. `open`: the interval contains zero, or there is only one seed.
- * `missing`: no pair.
+ * `better` and `worse` survive Holm's correction for the section. `maybe-better` and `maybe-worse`: the
+ * interval excludes zero, but the correction does not confirm it. `open`: the interval contains zero, or there
+ * is only one seed. `missing`: there is no pair.
  */
 export type Outcome = 'better' | 'worse' | 'maybe-better' | 'maybe-worse' | 'open' | 'missing'
 
@@ -22,23 +22,23 @@ export interface Comparison extends Contrast {
   /** Arm minus baseline for each pair, nats a token. */
   readonly differences: readonly number[]
   readonly estimate: Estimate | null
-  /** Its variation between texts; null without losses by document. */
+  /** Variation of the difference between texts; null without losses by document. */
   readonly texts: BetweenTexts | null
-  /** The same at the other learning rate; null without a sweep. */
+  /** The difference at the other learning rate, common or best; null without a sweep. */
   readonly otherRate: Estimate | null
   /** Ratios, arm over baseline: training FLOPs and step time. */
   readonly flops: Estimate | null
   readonly time: Estimate | null
-  /** The arm at equal training FLOPs, and in equal time; null if not measured. */
+  /** Verdicts on the arm at equal training FLOPs, and in equal time; null if not measured. */
   readonly perFlop: CostVerdict | null
   readonly perSecond: CostVerdict | null
-  /** p after Holm's correction for all comparisons of the section; null without an interval. */
+  /** p-value after Holm's correction for all comparisons of the section; null without an interval. */
   readonly pAdjusted: number | null
   readonly outcome: Outcome
-  /** The sign of the difference changes with the evaluation capacity, or with the learning rate. */
+  /** Whether the sign of the difference changes with the evaluation capacity, or with the learning rate. */
   readonly dependsOnCapacity: boolean
   readonly dependsOnRate: boolean
-  /** The difference excludes zero over seeds, but not between texts. */
+  /** Whether the interval excludes zero over seeds, but not between texts. */
   readonly dependsOnText: boolean
 }
 

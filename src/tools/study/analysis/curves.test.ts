@@ -7,7 +7,7 @@ import { analyse } from './analyse.ts'
 const sketch = { effect: -0.02, jitter: 0.001 }
 const results = studyOf({ arms: { base: {}, arm: sketch, other: sketch }, seeds: [0, 1, 2] })
 
-/** The same, but in one seed of one arm every step of the bin at step 500 was skipped. */
+/** The same results, but in one seed of one arm every step of the bin at step 500 was skipped. */
 const skipped: StudyResults = {
   ...results,
   cells: results.cells.map((cell) => {

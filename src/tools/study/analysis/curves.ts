@@ -13,7 +13,7 @@ import { slug } from './tables.ts'
 
 type Series = LineFigure['series'][number]
 
-/** One value per step. */
+/** A curve with one value per step. */
 export interface Track {
   readonly step: readonly number[]
   readonly value: readonly (number | null)[]
@@ -21,7 +21,7 @@ export interface Track {
 
 interface Row {
   readonly step: number
-  /** One per track; null if a track has no finite value here. */
+  /** One value per track; null if a track has no finite value at this step. */
   readonly values: readonly number[] | null
 }
 
@@ -60,7 +60,7 @@ export const evaluationTrack = (run: FinishedRun): Track => ({
 const gapsIn = (series: readonly Series[]): string =>
   series.some(({ y }) => y.includes(null)) ? ' A line is interrupted where a seed has no value.' : ''
 
-/** One line per arm. */
+/** A figure with one line per arm; null if no arm has a value. */
 export function armLines(
   runs: Runs,
   arms: readonly string[],
@@ -86,12 +86,12 @@ export function armLines(
   }
 }
 
-/** Share of training omitted at the start, where differences are large and do not predict the end. */
+/** Share of training that is omitted at the start, where differences are large and do not predict the end. */
 const WARMING_UP = 0.1
 
 /**
- * Arm minus baseline on the same batches: the difficulty of a batch cancels, so this shows differences that
- * the curves themselves hide.
+ * Training losses of arms minus their baselines on the same batches: the difficulty of a batch cancels, so this
+ * shows differences that the curves themselves hide.
  */
 export function differenceCurves(runs: Runs, id: string, comparisons: readonly Comparison[]): LineFigure | null {
   const series = comparisons.flatMap(({ arm, baseline, pairs }): Series[] => {

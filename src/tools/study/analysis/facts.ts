@@ -1,4 +1,4 @@
-/** The facts at the top of a report: runs, model, text, pilot and machine. And the section of missing runs. */
+/** The facts at the top of a report (runs, model, text, pilot and machine), and the section of missing runs. */
 
 import { count, dash, fixed, plural } from '../../../core/text/numbers.ts'
 import type { Section } from '../../report/report.ts'
@@ -43,7 +43,7 @@ export function factsOf(runs: Runs): string[] {
 const pilotText = ({ arm, baseline, differences, deviation, seeds, detectable }: Pilot): string =>
   `Pilot: over ${plural(differences.length, 'seed')}, the difference in loss between ${arm} and ${baseline} has a standard deviation of ${fixed(deviation, 4)} nats a token; with ${plural(seeds, 'seed')}, a true difference of ${fixed(detectable, 4)} is found four times in five`
 
-/** 4.12 M, or 1.10 M to 4.12 M. */
+/** The range of a value over runs: `4.12 M`, or `1.10 M to 4.12 M`. */
 function span(runs: readonly FinishedRun[], value: (run: FinishedRun) => number): string {
   const values = runs.map(value).filter(Number.isFinite)
   if (values.length === 0) return dash
@@ -58,7 +58,7 @@ function textOf(runs: readonly FinishedRun[]): string {
   return [...new Set(texts)].join('; ')
 }
 
-/** Runs that failed or are still to be run; null when all are done. */
+/** The section of runs that failed or are still to be done; null when all are done. */
 export function missingSection({ cells }: StudyResults): Section | null {
   const rows = cells.flatMap(({ arm: name, seed, share = 1, record }) => {
     const arm = share === 1 ? name : `${name}, ${share} of the steps`

@@ -54,7 +54,7 @@ const damages: readonly ((run: FinishedRun) => RunRecord | null)[] = [
   (run) => ({ ...run, parameters: 0, corpus: 'another' }),
 ]
 
-/** A claim of every kind, over contrasts of the question or over arms. */
+/** Claims of every kind, over contrasts of the question or over arms. */
 const claims: readonly Claim[] = [
   { kind: 'difference', expect: 'better', of: 'most' },
   { kind: 'difference', expect: 'equal', margin: 0.01, controls: [{ name: 'again', contrast: ['top-1', 'top-2'] }] },

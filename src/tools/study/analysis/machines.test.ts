@@ -11,7 +11,7 @@ const contrast = { baseline: 'base', arm: 'arm' }
 const runsOf = (base: ArmSketch, arm: ArmSketch, more: Partial<StudySketch> = {}) =>
   new Runs(studyOf({ arms: { base, arm }, seeds: [1, 2, 3], ...more }))
 
-/** Its seconds are twice those of the baseline. */
+/** An arm that takes twice the seconds of the baseline, trained on a slow machine with the given seeds. */
 const slowIn = (...seeds: number[]): ArmSketch => ({
   seconds: 200,
   machine: (seed) => (seeds.includes(seed) ? 'A slow CPU' : 'A fast CPU'),
@@ -30,7 +30,7 @@ test('training times are compared only between runs of one machine', () => {
   expect(seconds(none)).not.toMatch(/\d/)
 })
 
-test('a report of several machines names them, and the one on which steps were timed', () => {
+test('a report of several machines names them, and the machine on which steps were timed', () => {
   const timings = ['base', 'arm'].map((arm) => ({
     arm,
     stepMs: 10,

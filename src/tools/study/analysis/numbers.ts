@@ -5,8 +5,8 @@ import type { Cell, TextCell } from '../../report/blocks.ts'
 import type { Estimate, Interval } from '../statistics.ts'
 
 /**
- * Decimals of an estimated loss: two significant figures of half its interval, but three or four decimals,
- * and more only if an end of the interval that is not zero would be printed as zero.
+ * Decimals of an estimated loss: two significant figures of half its interval, but at least three and at most
+ * four decimals; more only if an end of the interval that is not zero would be printed as zero.
  */
 export function digitsOf({ interval }: Pick<Estimate, 'interval'>): number {
   if (interval === null) return 3
@@ -21,12 +21,12 @@ export function digitsOf({ interval }: Pick<Estimate, 'interval'>): number {
 export const digitsOfColumn = (estimates: readonly (Pick<Estimate, 'interval'> | null)[]): number =>
   Math.max(3, ...estimates.flatMap((estimate) => (estimate ? [digitsOf(estimate)] : [])))
 
-/** 0.010 to 0.032. */
+/** An interval as text: `0.010 to 0.032`. */
 export function formatRange(interval: Interval, digits: number): string {
   return `${fixed(interval[0], digits)} to ${fixed(interval[1], digits)}`
 }
 
-/** −0.021, with (−0.032 to −0.010) below. @param digits of the column; default: those of the estimate */
+/** An estimate, `−0.021`, with its interval below. @param digits Decimals; default: as many as the estimate needs. */
 export function estimateCell(estimate: Estimate | null, digits?: number): TextCell | typeof dash {
   if (estimate === null) return dash
   const { mean, interval } = estimate
@@ -34,7 +34,7 @@ export function estimateCell(estimate: Estimate | null, digits?: number): TextCe
   return { text: signed(mean, decimals), note: interval ? formatRange(interval, decimals) : 'one seed' }
 }
 
-/** Decimals of a ratio: two, or enough to tell the ends of its interval from 1 and from each other, up to four. */
+/** Decimals of a ratio: two, or up to four to distinguish the ends of its interval from 1 and from each other. */
 export function ratioDigits({ interval }: Pick<Estimate, 'interval'>): number {
   if (interval === null) return 2
   const gaps = [Math.abs(interval[0] - 1), Math.abs(interval[1] - 1), interval[1] - interval[0]]
@@ -42,7 +42,7 @@ export function ratioDigits({ interval }: Pick<Estimate, 'interval'>): number {
   return Number.isFinite(smallest) ? Math.min(4, Math.max(2, Math.ceil(-Math.log10(smallest)))) : 2
 }
 
-/** 1.32, with (1.30 to 1.35) below unless the interval is negligible. @param digits of the column */
+/** A ratio, `1.32`, with its interval below unless that is negligible. @param digits Decimals of the column. */
 export function ratioCell(estimate: Estimate | null, digits: number): Cell {
   if (estimate === null) return dash
   const { mean, interval } = estimate
@@ -50,7 +50,7 @@ export function ratioCell(estimate: Estimate | null, digits: number): Cell {
   return known ? { text: fixed(mean, digits), note: formatRange(interval, digits) } : fixed(mean, digits)
 }
 
-/** 0.012, < 0.001. */
+/** A p-value as text: `0.012`, or `< 0.001`. */
 export function formatP(p: number | null | undefined): string {
   return p !== null && p !== undefined && p < 0.001 ? '< 0.001' : fixed(p, 3)
 }

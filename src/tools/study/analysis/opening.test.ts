@@ -40,7 +40,7 @@ describe('the opening table', () => {
   const questions = [question('open', 'better'), question('large', 'better'), question('sure', 'better')]
   const { rows, cells, sentences } = summary({ arms, questions })
 
-  test('has the strongest finding first, by its effect over its error, and the undecided last', () => {
+  test('has the strongest finding first, by its effect over its error, and undecided claims last', () => {
     expect(cells.map(([name, answer]) => [name, answer])).toEqual([
       ['Is sure better?', 'does not hold'],
       ['Is large better?', 'holds'],
@@ -48,7 +48,7 @@ describe('the opening table', () => {
     ])
   })
 
-  test('has the effect, its interval and half its width, in numbers and drawn on one axis', () => {
+  test('has the effect, its interval and half the width of that, in numbers and drawn on one axis', () => {
     // Half of the interval: 2.7764 · 0.01 · √2.5 / √5 = 0.0196.
     expect(cells[1]?.slice(3)).toEqual(['−0.2000', '−0.2196 to −0.1804', '0.0196'])
     const drawn = rows.map((row) => row[2] as IntervalCell)
@@ -69,7 +69,7 @@ describe('the opening table', () => {
     ])
   })
 
-  test('names no answer twice in the report', () => {
+  test('comes with no sentence that appears twice in the report', () => {
     const report = analyse(studyOf({ arms, questions }))
     const all = report.sections.flatMap(({ verdicts }) => verdicts)
     expect(new Set(all).size).toBe(all.length)
@@ -101,7 +101,7 @@ describe('the headline', () => {
     expect(new Set(titles).size).toBe(titles.length)
   })
 
-  test('counts the runs of a study that is not complete, and there is none without a finding', () => {
+  test('counts the runs of a study that is not complete, and is missing without a finding', () => {
     const partial = { ...arms, large: { ...arms.large, missing: [4] } }
     expect(headline({ arms: partial })).toMatch(/^So far, with 19 of 20 runs: large is better/)
     expect(headline({ arms: { base: {}, open: arms.open } })).toBeUndefined()
@@ -161,7 +161,7 @@ test('a caution names an answer that another learning rate would change', () => 
   expect(sentences.join(' ')).toContain('each arm has its own best learning rate')
 })
 
-test('experiments that tried to refute a finding against the literature are counted, and those that did', () => {
+test('a finding against the literature counts the experiments that tried to refute it, and those that did', () => {
   const controls = [
     { name: 'dropless', contrast: ['base', 'arm'], capacity: 'none' },
     { name: 'two seeds', contrast: ['base', 'arm'], seeds: [0, 1] },

@@ -1,5 +1,5 @@
 /**
- * The start of a report. Its headline is the strongest finding: the best arm of a sweep, else the first row of the
+ * The start of a report. Its headline is the strongest finding: the best arm of a sweep, otherwise the first row of the
  * summary in words. The summary has a table with one row per claim, strongest finding first, and at most five sentences
  * that do not repeat the headline. A question without a claim has a row with its strongest contrast; if it is the only
  * question, its own section has that row already, and the summary has no table.
@@ -19,7 +19,7 @@ import { bestArmSentence, bestOfSweep } from './sections/best-arm.ts'
 import { table } from './tables.ts'
 
 export interface Opening {
-  /** Undefined if nothing is found yet. */
+  /** The strongest finding in a sentence; undefined if nothing is found yet. */
   readonly headline: string | undefined
   readonly section: Section
 }
@@ -87,7 +87,7 @@ export function opening(
   }
 }
 
-/** The best arm of the first sweep, else the strongest row. */
+/** The best arm of the first sweep, otherwise the strongest row. */
 function headlineOf(runs: Runs, rows: readonly Row[]): string | undefined {
   const [best] = runs.results.questions.flatMap((question) => bestOfSweep(runs, question) ?? [])
   if (best !== undefined) return bestArmSentence(best)
@@ -167,7 +167,7 @@ const asMeasured = (runs: Runs, comparison: Comparison): Measured => ({
   effect: effectOf(comparison.differences),
 })
 
-/** At most five sentences. */
+/** The sentences of the summary, at most five. */
 function sentences(
   runs: Runs,
   answers: readonly ClaimAnswer[],
@@ -185,11 +185,11 @@ function sentences(
   ]
 }
 
-/** X is better than Y, −0.021 nats a token (...). */
+/** A contrast in a sentence: `X is better than Y, −0.021 nats a token (...).` */
 const contrastSentence = ({ arm, baseline, outcome }: Comparison, measured: Measured): string =>
   `${arm} is ${outcome} than ${baseline}, ${sentenceOf(measured)}.`
 
-/** The largest effect of all contrasts between causal arms, unless the headline has it, or the best arm of a sweep. */
+/** The largest effect of all contrasts between causal arms; empty if the headline has it, or after a sweep. */
 function largestEffect(runs: Runs, comparisons: readonly Comparison[], headline: string | undefined): string[] {
   const [first] = comparisons.filter((one) => isFirm(runs, one)).toSorted(byLargest)
   if (comparisons.length === 0) return []
@@ -234,9 +234,9 @@ function basisSentence(runs: Runs): string {
 }
 
 interface Sensitivity {
-  /** Another evaluation capacity gives the opposite answer. */
+  /** Whether another evaluation capacity gives the opposite answer. */
   readonly capacity: boolean
-  /** The other learning rate gives another answer. */
+  /** Whether the other learning rate gives another answer. */
   readonly rate: boolean
 }
 
@@ -255,7 +255,7 @@ function sensitivityOf(runs: Runs, answers: readonly ClaimAnswer[]): Sensitivity
   })
 }
 
-/** Answers and orders that another evaluation capacity, learning rate or text would change. */
+/** A caution about answers and orders that another evaluation capacity, learning rate or text would change. */
 function sensitivityCautions(
   runs: Runs,
   answers: readonly ClaimAnswer[],

@@ -5,10 +5,10 @@
 import { mean, standardDeviation } from '../statistics.ts'
 import type { Effect } from './claims/decision.ts'
 
-/** Smaller numbers are rounding errors; without a spread over seeds, they would look like a finding. */
+/** Size below which numbers are rounding errors; without a spread over seeds, they would look like a finding. */
 const ROUNDING = 1e-12
 
-/** Mean and standard error over seeds of differences, or of logarithms of ratios. Null without a value. */
+/** Mean and standard error over seeds of differences, or of logarithms of ratios. Null without values. */
 export function effectOf(measured: readonly number[]): Effect | null {
   const values = measured.map((value) => (Math.abs(value) < ROUNDING ? 0 : value))
   const [middle, sd] = [mean(values), standardDeviation(values)]
@@ -21,7 +21,7 @@ export function effectOf(measured: readonly number[]): Effect | null {
   }
 }
 
-/** The error of a sum of two independent numbers: variances add up, degrees of freedom by Welch and Satterthwaite. */
+/** The error of a sum of two independent numbers. Variances add up; Welch and Satterthwaite give degrees of freedom. */
 export function combinedError(
   a: Pick<Effect, 'error' | 'freedom'>,
   b: Pick<Effect, 'error' | 'freedom'>,
@@ -33,8 +33,8 @@ export function combinedError(
 }
 
 /**
- * The logarithm of the product of two geometric means. No error if one of the two was measured only once; null if one was
- * not measured, or is not positive.
+ * The logarithm of the product of two geometric means. Its error is null if a factor was measured only once. Returns
+ * null if a factor was not measured, or a ratio is not positive and finite.
  */
 export function productOf(one: readonly number[], other: readonly number[]): Effect | null {
   if ([...one, ...other].some((ratio) => !(ratio > 0 && ratio < Infinity))) return null

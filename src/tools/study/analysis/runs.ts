@@ -18,10 +18,10 @@ export interface Pair {
 }
 
 export interface Basis {
-  /** With `best`, an arm is read at its best rate if it has runs there, which it has if the rate is confirmed. */
+  /** With `best`, an arm is read at its best rate if it has runs at that rate, that is, if the rate is confirmed. */
   readonly rate: Rate
   readonly capacity: CapacityRule
-  /** Of the steps of an arm; answers are those of whole runs, 1. */
+  /** Share of the steps of an arm; answers rest on whole runs, 1. */
   readonly share: number
 }
 
@@ -65,7 +65,7 @@ export class Runs {
     return runs
   }
 
-  /** Shares of the steps of an arm at which it ends, rising; only 1 without branches. */
+  /** Shares of the steps of an arm at which its runs end, rising; only 1 without branches. */
   get shares(): number[] {
     return [...new Set(this.results.cells.map(({ share = 1 }) => share))].sort((a, b) => a - b)
   }
@@ -76,17 +76,17 @@ export class Runs {
     return this.withBasis({ capacity: fairRule(configs, this.basis.capacity) })
   }
 
-  /** Held-out text at the end, at the capacity of the runs that `run` is from. */
+  /** The final evaluation on held-out text, at the capacity of the `Runs` from which `run` was read. */
   evaluationOf({ heldOut }: FinishedRun): CapacityEvaluation {
     return heldOut
   }
 
-  /** Held-out loss at the end, nats a token. */
+  /** The final held-out loss, nats a token. */
   lossOf(run: FinishedRun): number {
     return this.evaluationOf(run).loss
   }
 
-  /** Nats a token that an arm gains from later tokens at the capacity of this basis, mean over its runs; null if none. */
+  /** Nats a token that an arm gains from later tokens at this capacity, mean over its runs; null if it sees none. */
   leakOf(arm: string): number | null {
     const { capacity } = this.basis
     return capacity === 'none' ? null : mean(this.finished(arm).flatMap(({ leak }) => leak[capacity] ?? []))
@@ -107,23 +107,23 @@ export class Runs {
     return this.byArm.get(arm) ?? []
   }
 
-  /** Finished runs of an arm of every length of training: branches, and whole ones. */
+  /** Finished runs of an arm with every length of training: branches and whole runs. */
   ofEveryLength(arm: string): readonly FinishedRun[] {
     return this.shares.flatMap((share) => this.withBasis({ share }).finished(arm))
   }
 
-  /** Seeds that both arms finished on the same text and tokens; other losses cannot be compared. */
+  /** One pair for each seed that both arms finished on the same text and tokens; other losses cannot be compared. */
   pairs({ baseline, arm }: Contrast): Pair[] {
     return this.allPairs({ baseline, arm }).filter((pair) => pair.baseline.corpus === pair.arm.corpus)
   }
 
-  /** Arm minus baseline for each pair, nats a token. @param seeds Only these; default: all. */
+  /** Arm minus baseline for each pair, nats a token. @param seeds Seeds that are used; default: all. */
   differences(contrast: Contrast, seeds?: readonly number[]): number[] {
     const pairs = this.pairs(contrast).filter(({ seed }) => seeds?.includes(seed) ?? true)
     return pairs.map(({ arm, baseline }) => this.lossOf(arm) - this.lossOf(baseline))
   }
 
-  /** How many pairs {@link pairs} omits because the two runs saw different text. */
+  /** Number of pairs that {@link pairs} omits because the two runs saw different text. */
   countMismatched(contrast: Contrast): number {
     return this.allPairs(contrast).length - this.pairs(contrast).length
   }
@@ -141,7 +141,7 @@ export class Runs {
     return this.results.timings.find((timing) => timing.arm === arm && Number.isFinite(timing.stepMs)) ?? null
   }
 
-  /** A value of an arm's configuration: from the settings of the study, else from one of its runs. */
+  /** A value of an arm's configuration: from the settings of the study, otherwise from one of its runs. */
   setting(arm: string, path: string): unknown {
     const settings: Settings = this.results.arms[arm] ?? {}
     if (path in settings) return settings[path]
@@ -155,7 +155,7 @@ export class Runs {
     return valueAt(this.configs.get(arm), parts)
   }
 
-  /** @returns `fallback` unless the setting is a number */
+  /** The value of a setting if it is a number, otherwise `fallback`. */
   numberSetting(arm: string, path: string, fallback: number): number {
     const value = this.setting(arm, path)
     return typeof value === 'number' ? value : fallback

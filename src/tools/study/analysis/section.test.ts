@@ -52,7 +52,7 @@ describe('a table of contrasts', () => {
     })
     const table = tableWith(blocks, 'Difference')
     expect(['FLOPs', 'Step time'].map((title) => text(cell(table, 0, title)))).toEqual(['1.50', '1.20'])
-    // Losses fall by 1 in 1000 steps: at two thirds of them the arm is higher by 0.333 and lower by 0.021.
+    // Losses fall by 1 in 1000 steps: at two thirds of them the loss of the arm is higher by 0.333 and lower by 0.021.
     expect(['Per FLOP', 'Per second'].map((title) => text(cell(table, 0, title)))).toEqual(['worse', 'worse'])
   })
 
@@ -144,7 +144,7 @@ describe('a table of contrasts', () => {
     expect(tableWith(evaluated.blocks, 'Difference').caption).toContain('seer 0.100.')
   })
 
-  test('compares seeds that both finished, on the same text', () => {
+  test('compares the seeds that both arms finished on the same text', () => {
     const arms = {
       base: { failed: [1] },
       arm: { effect: -0.02, jitter: 0.001, missing: [4] },
@@ -178,7 +178,7 @@ describe('a study with branches', () => {
     arm: { effect: -0.02, jitter: 0.001, branches: { 0.125: 0.56, 0.5: 0.23 } },
   }
 
-  test('answers at whole runs, as the same study without its branches', () => {
+  test('has the answers of whole runs, as the same study without its branches', () => {
     const whole = { base: {}, arm: { effect: -0.02, jitter: 0.001 } }
     const [table, plain] = [arms, whole].map((of) => tableWith(view({ arms: of }).blocks, 'p (Holm)'))
     expect(table).toEqual(plain)
@@ -188,7 +188,7 @@ describe('a study with branches', () => {
   test('has each difference over the tokens of its branches in a table and a figure', () => {
     const { blocks } = view({ arms })
     const table = tableWith(blocks, 'Tokens')
-    // 4.096 M tokens; 1.1 M active parameters. The arm is worse early: -0.02 + 0.06, then better.
+    // Whole runs have 4.096 M tokens and 1.1 M active parameters. The arm is worse early, -0.02 + 0.06, then better.
     expect(table.rows.map((row) => row.map(text))).toEqual([
       ['arm', '512k', '0.465', '5', '+0.0400'],
       ['arm', '2.05 M', '1.86', '5', '+0.0100'],
@@ -230,7 +230,7 @@ describe('a study with branches', () => {
     })
   })
 
-  test('has neither without branches', () => {
+  test('is needed for a figure over tokens', () => {
     const { blocks } = view({ arms: { base: {}, arm: {} } })
     expect(figure(blocks, 'plain-tokens')).toBeUndefined()
   })
@@ -246,10 +246,10 @@ describe('a study with branches', () => {
 })
 
 describe('a question without a claim', () => {
-  // Alone, an arm at t = 3 with 4 degrees of freedom has p = 0.04; of six such none survives.
+  // A single arm at t = 3 with 4 degrees of freedom has p = 0.04; of six such arms none survives the correction.
   const weak = { effect: -0.003 * Math.sqrt(2.5 / 5), jitter: 0.001 }
 
-  test('counts what is better and worse after the correction, and what is not', () => {
+  test('counts the arms that are better and worse after the correction, and those that are so only without it', () => {
     const verdict = (arms: Readonly<Record<string, ArmSketch>>) => view({ arms: { base: {}, ...arms } }).verdicts[0]
     expect(verdict({ a: weak })).toBe("Of 1 contrast, after Holm's correction: 1 better than the baseline.")
     expect(verdict({ a: weak, b: weak, c: weak, d: weak, e: weak, f: weak })).toBe(
@@ -292,7 +292,7 @@ describe('a claim in its section', () => {
     )
   })
 
-  test('that does not survive the correction is marked, and so is one with an arm that sees later tokens', () => {
+  test('that does not survive the correction is marked, and so is a claim with an arm that sees later tokens', () => {
     const weak = { effect: -0.003 * Math.sqrt(2.5 / 5), jitter: 0.001 }
     expect(claimed({ a: weak, b: weak, c: weak }).verdicts[0]).toMatch(
       /” \(arXiv 2105.15082\) holds ° here: .*; °: does not survive Holm's correction\.$/,
@@ -302,7 +302,7 @@ describe('a claim in its section', () => {
     )
   })
 
-  test('about several contrasts has a row each', () => {
+  test('about several contrasts has a row for each of them', () => {
     const { blocks } = claimed({ a: { effect: -0.1, jitter: 0.001 }, b: { effect: 0.1, jitter: 0.001 } })
     expect(tableWith(blocks, 'Claim').rows.map((row) => [text(row[0]), text(row[1])])).toEqual([
       ['a against base', 'holds'],
@@ -422,7 +422,7 @@ describe('a view', () => {
     ])
   })
 
-  test('of scale names the capacity of both arms where arms of the section differ in it, in the table and its figures', () => {
+  test('of scale names the capacity of both arms in its table and figures if arms of the section differ in it', () => {
     const kinds = {
       'top-1 limited': moe({ k: 1, capacity: 'kx', factor: 1.25 }),
       '2 top-1 1x': moe({ router: 'prototype', k: 1, prototypes: 2, capacity: '1x', factor: 1.25 }),
@@ -459,7 +459,7 @@ describe('a view', () => {
     }
   })
 
-  test('of published trends has one row per claim, with the published number and that of the study', () => {
+  test('of published trends has one row per claim, with the published number and the number of the study', () => {
     const experts = [2, 4, 8]
     const arms = Object.fromEntries(
       experts.map((n, i) => [`N ${n}`, { effect: -0.05 * i, jitter: 0.001 * i, settings: moe({ experts: n }) }]),
@@ -485,7 +485,7 @@ describe('a view', () => {
       ['Returns diminish', 'undecided', '–'],
     ])
     expect(cell(table, 0, 'Here')).toMatchObject({ text: expect.stringMatching(/^−0\.0500/) })
-    // Losses minus that of the first arm, which lie on a line by construction.
+    // The losses minus the loss of the first arm lie on a line by construction.
     expect(figure(blocks, 'witness-trend-1')).toMatchObject({
       points: [
         { x: 2, y: 0 },
@@ -500,7 +500,7 @@ describe('a view', () => {
   })
 })
 
-test('learning rates have one row per arm, and a best rate at an end of those tried is pointed out', () => {
+test('learning rates have one row per arm, and a best rate at an end of the rates tried is pointed out', () => {
   const trials = [0.1, 0.2, 0.4].map((learningRate, i) => ({ learningRate, loss: 3 + i / 10 }))
   const sectionOf = (best: number) =>
     analyse(
@@ -515,7 +515,7 @@ test('learning rates have one row per arm, and a best rate at an end of those tr
   expect(analyse(studyOf({ arms: { base: {} } })).sections.map(({ id }) => id)).not.toContain('tuning')
 })
 
-test('the section of learning rates reports how many best rates whole runs confirmed, and which they did not', () => {
+test('the section of learning rates has the number of best rates that whole runs confirmed, and the others', () => {
   const verdicts = (...confirmed: readonly (boolean | null | undefined)[]) =>
     analyse(
       studyOf({
@@ -550,13 +550,13 @@ test('the causal arm with the lowest loss is named', () => {
   ])
 })
 
-test('all arms have their loss at each capacity', () => {
+test('the table of all arms has their losses at each capacity', () => {
   const section = analyse(
     studyOf({ arms: { base: { at: { eval: -0.1, none: -0.2 } }, arm: {} }, seeds: [0], capacity: 'none' }),
   ).sections.find(({ id }) => id === 'arms')
   const [table] = section?.blocks ?? []
   if (table?.kind !== 'table') throw new Error('no table of arms')
-  // The builder’s level with seed 0.
+  // The builder’s level with seed 0 is 3, the loss without an effect.
   expect(['Loss', 'Train', 'Eval', 'None'].map((title) => text(cell(table, 0, title)))).toEqual([
     '2.800',
     '3.000',
@@ -565,7 +565,7 @@ test('all arms have their loss at each capacity', () => {
   ])
 })
 
-describe('specialisation', () => {
+describe('the section of specialisation', () => {
   const one = (arm: string, seed: number, nats: number): Specialisation => ({
     arm,
     seed,
@@ -609,7 +609,7 @@ describe('specialisation', () => {
         ],
       ],
     })
-    // Mean of both.
+    // The mean of both arms.
     expect(section?.verdicts).toEqual([
       'Share of the entropy of the expert that is explained above chance, mean over arms: by the token 30.5 %.',
     ])

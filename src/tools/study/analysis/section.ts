@@ -1,6 +1,7 @@
 /**
- * The section of a question. All have the same form: each claim with its answer in a sentence, the experiments
- * that tried to refute it, one table of contrasts, the forest plot, and the figures of the question's view.
+ * The section of a question. All sections have the same form: each claim with its answer in a sentence, the
+ * experiments that tried to refute it, one table of contrasts, the forest plot, and the figures of the
+ * question's view.
  */
 
 import { joinWords, plural } from '../../../core/text/numbers.ts'
@@ -50,7 +51,7 @@ export interface QuestionSection {
   readonly comparisons: readonly Comparison[]
 }
 
-/** @param first Explain the columns of tables: once, in the first section. */
+/** @param first Whether it is the first section, the only one that explains the columns of tables. */
 export function sectionOf(
   runs: Runs,
   question: Question,
@@ -89,13 +90,13 @@ export function sectionOf(
   }
 }
 
-/** Baselines first. */
+/** The arms of comparisons, baselines first. */
 const armsOf = (comparisons: readonly Comparison[]): string[] => [
   ...comparisons.map(({ baseline }) => baseline),
   ...comparisons.map(({ arm }) => arm),
 ]
 
-/** “Two prototypes are better than top-1” (arXiv 2105.15082) holds here: −0.021 nats a token (…). */
+/** An answer: `“Two prototypes are better than top-1” (arXiv 2105.15082) holds here: −0.021 nats a token (…).` */
 function answerSentence(answered: ClaimAnswer): string {
   const { claim, answer, uncorrected, deciding, decisions, dependsOnText, seesFuture } = answered
   const source = claim.source ? ` (${claim.source})` : ''
@@ -108,7 +109,7 @@ function answerSentence(answered: ClaimAnswer): string {
   return `“${claim.statement}”${source} ${verb}${number}${holm}${texts}${mark}.`
 }
 
-/** The contrasts of claims about several, each with its own answer. */
+/** The contrasts of claims about several contrasts, each with its own answer. */
 function answersByContrast(answers: readonly ClaimAnswer[]): Table | null {
   const rows = answers.flatMap(({ decisions }) =>
     decisions.length < 2
@@ -134,11 +135,11 @@ function answersByContrast(answers: readonly ClaimAnswer[]): Table | null {
 /** The experiments that tried to refute an answer. */
 function controlTable(answers: readonly ClaimAnswer[]): Table | null {
   const several = answers.filter(({ controls }) => controls.length > 0).length > 1
-  // Compare answers before the correction: a control has none.
+  // Answers before the correction are compared, because there is no correction for controls.
   const rows = answers.flatMap(({ claim, controls, uncorrected }) =>
     controls.map(({ control, measured, answer: found }): Cell[] => {
       const { value, interval } = formatEffect(measured)
-      // An experiment that decides what the claim's own contrasts leave undecided is not against it.
+      // If the claim's own contrasts leave it undecided, an experiment that decides it does not refute the answer.
       const other = uncorrected === 'undecided' ? found : 'other answer'
       const result = found === uncorrected ? 'same answer' : found === 'undecided' ? 'undecided' : other
       return [
@@ -157,7 +158,7 @@ function controlTable(answers: readonly ClaimAnswer[]): Table | null {
   )
 }
 
-/** For a question without a claim: how many contrasts differ. */
+/** A sentence about how many contrasts of a question without a claim differ. */
 function contrastCounts(comparisons: readonly Comparison[]): string {
   if (comparisons.length === 0) return 'Nothing is compared here.'
   const tested = comparisons.filter(({ estimate }) => estimate?.interval)

@@ -2,13 +2,13 @@
 import { type Estimate, estimateRatio } from '../statistics.ts'
 import type { Runs } from './runs.ts'
 
-/** Arm over baseline; null if one was not timed. */
+/** The ratio of step times, arm over baseline; null if one of the two was not timed. */
 export function timeRatio(runs: Runs, baseline: string, arm: string): Estimate | null {
   const ratios = timeRatios(runs, baseline, arm)
   return ratios === null ? null : estimateRatio(ratios)
 }
 
-/** One ratio per turn, or only that of the medians if turns cannot be paired; null if one was not timed. */
+/** One ratio per turn, or only the ratio of medians if turns cannot be paired; null if an arm was not timed. */
 export function timeRatios(runs: Runs, baseline: string, arm: string): readonly number[] | null {
   const [below, above] = [runs.timing(baseline), runs.timing(arm)]
   if (below === null || above === null) return null

@@ -15,14 +15,14 @@ import type { CostVerdict } from './sections/equal-cost.ts'
 /** Drops the blocks that have nothing to show. */
 export const shownBlocks = (blocks: readonly (Block | null)[]): Block[] => blocks.filter((block) => block !== null)
 
-/** Lower case with dashes, for names of figures. */
+/** The text in lower case with dashes, for names of figures. */
 export const slug = (text: string): string =>
   text
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, '-')
     .replace(/^-|-$/g, '') || 'x'
 
-/** Null without rows. @param left Left-aligned columns, the first n or by index; the others hold numbers. */
+/** A table; null without rows. @param left Left-aligned columns, the first n or by index; the others hold numbers. */
 export function table(
   caption: string,
   columns: readonly string[],
@@ -52,7 +52,7 @@ export const flopsPerToken = (run: FinishedRun): number => run.trainFlops / run.
 export const routed = (runs: readonly FinishedRun[]): readonly FinishedRun[] =>
   runs.filter((run) => run.config.model.moe !== null)
 
-/** `0.42 0.61`: means over the runs of an arm, layer by layer; a dash if they are unknown. */
+/** Means over the runs of an arm, layer by layer, such as `0.42 0.61`; a dash if they are unknown. */
 function byLayer(runs: Runs, arm: string, of: 'gate' | 'entropyShare'): string {
   const layers = runs.finished(arm).map(decisivenessOf)
   return listed((layers[0] ?? []).map((_, i) => mean(layers.flatMap((own) => own[i]?.[of] ?? []))))
@@ -104,7 +104,7 @@ function differenceCell(comparison: Comparison, digits: number): Cell {
   return { ...cell, text: `${cell.text}${marks}`, tone }
 }
 
-/** The interval over documents, with that over both seeds and documents below. */
+/** The interval over documents, with the interval over both seeds and documents below. */
 function textsCell(texts: BetweenTexts | null, digits: number): Cell {
   if (texts === null) return dash
   const { documents, interval, both } = texts
@@ -113,7 +113,10 @@ function textsCell(texts: BetweenTexts | null, digits: number): Cell {
   return { text: formatRange(interval, digits), ...note }
 }
 
-/** One row per contrast. @param first Explain the columns, where a reader first meets them. */
+/**
+ * The table of contrasts, one row each.
+ * @param first Whether its columns are explained, because a reader meets them here first.
+ */
 export function contrastTable(runs: Runs, comparisons: readonly Comparison[], first: boolean): Table | null {
   const baselines = new Set(comparisons.map(({ baseline }) => baseline))
   const [only = ''] = baselines
@@ -158,14 +161,14 @@ export function contrastTable(runs: Runs, comparisons: readonly Comparison[], fi
   )
 }
 
-/** Columns of {@link byLayer}, and their explanation. They are left-aligned, because many layers need several lines. */
+/** Columns of {@link byLayer}, and their explanation. The columns are left-aligned: many layers need several lines. */
 const layerColumns = ['Gate', 'Entropy share']
 const layerWords =
   "Gate: mean over tokens of the sum of the gates of a token's kept choices, by which the output of its experts is scaled, layer by layer. Entropy share: entropy of the router's distribution over the largest possible, layer by layer; near 1 the router hardly prefers any expert. Both are means over the last quarter of training."
 
 /**
- * How decided the routers of arms are, one row each; null if all are dense. It stands below the table of contrasts, which
- * has no room for it.
+ * A table of how decided the routers of arms are, one row per arm; null if all arms are dense. It is below the table of
+ * contrasts, which has no room for its columns.
  */
 export function routerTable(runs: Runs, arms: readonly string[], first: boolean): Table | null {
   const known = [...new Set(arms)].filter((arm) => runs.finished(arm).length > 0)
@@ -178,7 +181,7 @@ export function routerTable(runs: Runs, arms: readonly string[], first: boolean)
   )
 }
 
-/** The losses of every arm, one row each. {@link armCosts} has its routing and costs: one table would not fit a page. */
+/** The losses of all arms, one row each. {@link armCosts} has routing and costs: one table would not fit a page. */
 export function armTable(runs: Runs, arms: readonly string[]): Table | null {
   const under = (arm: string, capacity: CapacityRule) =>
     fixed(
@@ -244,7 +247,7 @@ function lossCell(runs: Runs, finished: readonly FinishedRun[]): Cell {
   return sd === null ? text : { text, note: `± ${fixed(sd, sd < 0.001 ? 4 : 3)}` }
 }
 
-/** One row per comparison; a single pair is a dot without an interval. */
+/** The forest plot: one row per comparison, where a single pair is a dot without an interval. */
 export function forest(runs: Runs, id: string, comparisons: readonly Comparison[]): IntervalFigure | null {
   const several = new Set(comparisons.map(({ baseline }) => baseline)).size > 1
   const rows = comparisons.flatMap(({ arm, baseline, estimate, differences }) =>

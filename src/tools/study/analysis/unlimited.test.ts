@@ -32,7 +32,7 @@ const rowsOf = (sketch: StudySketch) => {
   }
 }
 
-test('such an arm is compared without a capacity limit, both arms of a pair, and marked', () => {
+test('an arm that balances loads in training only is marked, and both arms of its pairs have no capacity limit', () => {
   const { contrasts, rows } = rowsOf({ arms })
   expect(rows).toEqual([
     ['sinkhorn ¶', '−0.0500', '0.0 %'],
@@ -46,8 +46,8 @@ test('such an arm is compared without a capacity limit, both arms of a pair, and
   )
 })
 
-test('such an arm is ranked with all others at one capacity', () => {
-  // 3 − 0.1 without a limit; the baseline has 2.95, the other arm 3.06.
+test('an arm that balances loads in training only is ranked with all other arms at one capacity', () => {
+  // Without a limit the arm has 3 − 0.1, the baseline 2.95, and the other arm 3.06.
   expect(sectionOf({ arms, seeds: [0] }, 'arms')?.verdicts).toEqual([
     'The causal arm with the lowest held-out loss is sinkhorn: 2.900 nats a token.',
   ])
@@ -63,7 +63,7 @@ test('such an arm is ranked with all others at one capacity', () => {
   expect(answer?.deciding?.effect?.mean).toBeCloseTo(-0.05, 9)
 })
 
-test('the router alone decides nothing: an arm is as any other if it is trained without a capacity', () => {
+test('an arm with the sinkhorn router is like any other arm if it is trained without a capacity', () => {
   const dropless = { ...arms.sinkhorn, settings: { ...settings, 'model.moe.capacity': 'none' } }
   const { contrasts, rows } = rowsOf({ arms: { ...arms, sinkhorn: dropless } })
   expect(rows[0]).toEqual(['sinkhorn', '+0.5000 ‡', '60.0 %'])

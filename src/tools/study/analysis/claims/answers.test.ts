@@ -32,14 +32,14 @@ describe('a difference', () => {
     expect(answerOf({ arms }, { kind: 'difference', expect: expect_, margin }).answer).toBe(answer)
   })
 
-  test('is that of the capacity that the study names', () => {
+  test('is measured at the capacity that the study names', () => {
     const turning = { base: {}, arm: { effect: -0.02, jitter: 0.003, at: { none: 0.04 } } }
     const better = { kind: 'difference', expect: 'better' }
     expect(answerOf({ arms: turning, capacity: 'eval' }, better).answer).toBe('holds')
     expect(answerOf({ arms: turning, capacity: 'none' }, better).answer).toBe('does not hold')
   })
 
-  test('is that of the best rate if there was a sweep; an arm without runs at its best rate is read at the common one', () => {
+  test('is measured at best rates after a sweep, and an arm without runs at its best rate at the common rate', () => {
     const arms = { base: {}, arm: { effect: 0.02, jitter: 0.003, best: -0.05 } }
     const better = { kind: 'difference', expect: 'better' }
     const tuning = [{ arm: 'arm', budgetSteps: 10, trials: [{ learningRate: 0.1, loss: 3 }], best: 0.1 }]
@@ -49,7 +49,7 @@ describe('a difference', () => {
     expect(answerOf({ arms, tuning }, better).deciding?.effect?.mean).toBeCloseTo(-0.03, 9)
   })
 
-  test('is marked if an arm sees later tokens, and not if all are causal', () => {
+  test('is marked if an arm sees later tokens, and not if all arms are causal', () => {
     const leaking = { base: {}, arm: { effect: -0.2, leak: { train: 0.1, eval: null } } }
     expect(answerOf({ arms: leaking }, { kind: 'difference', expect: 'better' })).toMatchObject({
       answer: 'holds',
@@ -59,7 +59,7 @@ describe('a difference', () => {
     expect(answerOf({ arms: causal }, { kind: 'difference', expect: 'better' }).seesFuture).toBe(false)
   })
 
-  test('rests on the weakest contrast if all hold, else on the strongest that does not', () => {
+  test('rests on the weakest contrast if all hold, otherwise on the strongest contrast that does not', () => {
     const several = {
       base: {},
       a: { effect: -0.02, jitter: 0.003 },
@@ -109,7 +109,7 @@ test('controls use the contrast, the capacity and the seeds that they name', () 
 })
 
 describe('a trend', () => {
-  /** Loss at 2, 4, 8 and 16 experts. */
+  /** Arms with 2, 4, 8 and 16 experts, by their losses. */
   const study = (losses: readonly number[], jitter = 0.001): Readonly<Record<string, ArmSketch>> =>
     Object.fromEntries(
       losses.map((effect, i) => [
@@ -131,7 +131,7 @@ describe('a trend', () => {
     expect(deciding?.effect?.error).toBeCloseTo((0.3 * 0.001 * Math.sqrt(2.5)) / Math.sqrt(5), 9)
   })
 
-  test('that rises refutes a fall, and a flat one is flat within the margin', () => {
+  test('that rises refutes a fall, and a trend without a slope is flat within the margin', () => {
     expect(along([0, 0.05, 0.1, 0.15], { kind: 'trend', expect: 'falls' }).answer).toBe('does not hold')
     expect(along([0, 0, 0, 0], { kind: 'trend', expect: 'flat', margin: 0.01 }).answer).toBe('holds')
     expect(along([0, 0, 0, 0], { kind: 'trend', expect: 'falls' }).answer).toBe('undecided')
@@ -143,7 +143,7 @@ describe('a trend', () => {
       deciding: { effect: { mean: expect.closeTo(-0.02 + 0.08, 9) } },
     })
     expect(along([0, -0.02, -0.06, -0.14], { kind: 'returns', expect: 'diminish' }).answer).toBe('does not hold')
-    // Three points at equal distances: the second difference.
+    // For three points at equal distances it is the second difference.
     expect(bend([1, 2, 3], [7, 4, 3])).toBe(7 - 2 * 4 + 3)
     expect(bend([1, 2], [7, 4])).toBeNull()
   })
@@ -212,7 +212,7 @@ describe('a correlation', () => {
   })
   const rises = { kind: 'correlation', expect: 'rises' }
 
-  test('of imbalance and loss is Pearson’s over arms, by Fisher’s z', () => {
+  test('of imbalance and loss is Pearson’s r over arms, as Fisher’s z', () => {
     // r by hand over (0.1, 0), (0.3, 0.01), ..., (1.1, 0.05).
     const { deciding, answer } = answerOf(study([0.01, 0.03, 0.02, 0.045, 0.05]), rises)
     const x = [0.1, 0.3, 0.5, 0.7, 0.9, 1.1].map((value) => value - 0.6)

@@ -10,19 +10,19 @@ import { type Answer, combineAnswers, decide, intervalOf, pValueOf, type Region,
 import { type Measured, measureClaim, measureDifference } from './effects.ts'
 
 export interface Decision extends Measured {
-  /** After Holm's correction; null without an interval. */
+  /** p-value after Holm's correction; null without an interval. */
   readonly p: number | null
   readonly answer: Answer
-  /** From its own interval, before the correction. */
+  /** The answer from its own interval, before the correction. */
   readonly uncorrected: Answer
-  /** From its interval over documents; from that over seeds without one. */
+  /** The answer from its interval over documents; if there is none, from the interval over seeds. */
   readonly betweenTexts: Answer
 }
 
 export interface ControlResult {
   readonly control: Control
   readonly measured: Measured
-  /** From its own interval, without a correction: a control is one experiment for one purpose. */
+  /** The answer from its own interval, without a correction: a control is one experiment for one purpose. */
   readonly answer: Answer
 }
 
@@ -30,14 +30,14 @@ export interface ClaimAnswer {
   readonly question: Question
   readonly claim: Claim
   readonly decisions: readonly Decision[]
-  /** After the correction, and before it. */
+  /** The answer after the correction, and before it. */
   readonly answer: Answer
   readonly uncorrected: Answer
-  /** The contrast that the answer rests on: the weakest that holds, or the strongest that does not. */
+  /** The contrast that the answer rests on: the weakest that holds, or the strongest that does not hold. */
   readonly deciding: Decision | null
-  /** There is an answer, which intervals over documents do not give. */
+  /** Whether there is an answer that the intervals over documents do not give. */
   readonly dependsOnText: boolean
-  /** An arm of the claim sees later tokens. */
+  /** Whether an arm of the claim sees later tokens. */
   readonly seesFuture: boolean
   readonly controls: readonly ControlResult[]
 }

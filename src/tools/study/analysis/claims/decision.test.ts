@@ -11,15 +11,15 @@ const side = fc.constantFrom(-1 as const, 0 as const, 1 as const)
 const margins = fc.double({ min: 0.01, max: 1, noNaN: true })
 const fresh = { numRuns: 500 }
 
-/** Whether a number is as the claim states, from the words of the claim. */
+/** Whether a number is as the claim states, worked out from the words of the claim. */
 const isClaimed = (value: number, of: -1 | 0 | 1, margin: number): boolean =>
   of === 0 ? Math.abs(value) <= margin : of * value >= margin
 
 describe('a claim', () => {
-  test('holds exactly if every number of the interval is as claimed, and does not hold if none is', () => {
+  test('holds if every number of the interval is as claimed, and does not hold if no number is', () => {
     fc.assert(
       fc.property(values, side, margins, (all, of, margin) => {
-        // Student's interval, computed by other code than that of effects.
+        // Student's interval, computed by other code than the interval of the effect.
         const interval = estimateMean(all)?.interval ?? null
         const effect = effectOf(all)
         if (interval === null || effect === null) return
@@ -30,7 +30,7 @@ describe('a claim', () => {
         if (answer === 'holds') expect(claimed).toBe(inside.length)
         if (answer === 'does not hold') expect(claimed).toBe(0)
         if (answer === 'undecided') {
-          // An edge lies within the interval.
+          // An edge of the region lies within the interval.
           const edges = of === 0 ? [-margin, margin] : [of * margin]
           expect(edges.some((edge) => edge >= low - 1e-9 && edge <= high + 1e-9)).toBe(true)
         }
@@ -39,7 +39,7 @@ describe('a claim', () => {
     )
   })
 
-  test('is decided exactly if its p is below 0.05', () => {
+  test('is decided exactly if its p-value is below 0.05', () => {
     fc.assert(
       fc.property(values, side, margins, (all, of, margin) => {
         const effect = effectOf(all)
@@ -107,7 +107,7 @@ describe('a claim about several contrasts', () => {
     [[open, open, no], no, open],
     [[no, no, yes], no, no],
     [[], open, open],
-  ])('%j: of all %s, of most %s', (answers, all, most) => {
+  ])('with the answers %j is answered %s if all must hold, and %s if most must hold', (answers, all, most) => {
     expect(combineAnswers(answers, 'all')).toBe(all)
     expect(combineAnswers(answers, 'most')).toBe(most)
   })

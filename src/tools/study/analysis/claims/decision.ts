@@ -6,14 +6,14 @@
  * - It lies wholly outside: the claim **does not hold**.
  * - It crosses an edge: the claim is **undecided**.
  *
- * The p of a decision tests the distance between the estimate and the nearest edge. It is below 0.05 exactly
- * if the 95 % interval decides, so Holm's correction applies to decisions of every kind.
+ * The p-value of a decision tests the distance between the estimate and the nearest edge. It is below 0.05
+ * exactly if the 95 % interval decides, so Holm's correction applies to decisions of every kind.
  */
 import { type Interval, student } from '../../statistics.ts'
 
 export type Answer = 'holds' | 'does not hold' | 'undecided'
 
-/** Ends may be infinite. */
+/** A region of the number line; its ends may be infinite. */
 export interface Region {
   readonly low: number
   readonly high: number
@@ -21,7 +21,7 @@ export interface Region {
 
 /** A measured number, on the scale on which its error follows Student's t. */
 export interface Effect {
-  /** Seeds; arms for a correlation. */
+  /** Number of seeds; of arms for a correlation. */
   readonly n: number
   readonly mean: number
   /** Standard error; null for a single value. */
@@ -29,13 +29,13 @@ export interface Effect {
   readonly freedom: number
 }
 
-/** @param side -1: below zero by at least the margin; 1: above zero by it; 0: within the margin of zero */
+/** @param side -1: below zero by at least the margin; 1: above zero by at least that; 0: within the margin of zero */
 export function regionOf(side: -1 | 0 | 1, margin: number): Region {
   if (side === 0) return { low: -margin, high: margin }
   return side < 0 ? { low: -Infinity, high: -margin } : { low: margin, high: Infinity }
 }
 
-/** 95 %; null without an error. */
+/** The 95 % interval of an effect; null without an error. */
 export const intervalOf = ({ mean, error, freedom }: Effect): Interval | null => student(mean, error, freedom).interval
 
 export function decide(interval: Interval | null, { low, high }: Region): Answer {
@@ -44,7 +44,7 @@ export function decide(interval: Interval | null, { low, high }: Region): Answer
   return interval[1] < low || interval[0] > high ? 'does not hold' : 'undecided'
 }
 
-/** Two-sided p of the estimate against the nearest edge of the region; null without an error. */
+/** Two-sided p-value of the estimate against the nearest edge of the region; null without an error. */
 export function pValueOf({ mean, error, freedom }: Effect, { low, high }: Region): number | null {
   const distance = Math.min(Math.abs(mean - low), Math.abs(mean - high))
   return student(distance, error, freedom).p

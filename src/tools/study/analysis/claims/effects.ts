@@ -14,7 +14,7 @@ import { costToLoss, ratiosOf } from '../sections/cost-to-loss.ts'
 import { imbalancePoints } from '../sections/imbalance.ts'
 import type { Effect } from './decision.ts'
 
-/** How an effect is printed: as it is; as a ratio, of which it is the logarithm; as r, of which it is Fisher's z. */
+/** How an effect is printed: as it is, as the ratio whose logarithm it is, or as the r whose Fisher's z it is. */
 export type Scale = 'linear' | 'log' | 'fisher'
 
 export interface Measured {
@@ -24,13 +24,13 @@ export interface Measured {
   readonly arms: readonly string[]
   readonly scale: Scale
   readonly unit: string
-  /** Null: not enough runs. */
+  /** The measured effect; null without enough runs. */
   readonly effect: Effect | null
-  /** 95 %, over documents; only of a difference in loss, and of enough documents. */
+  /** 95 % interval over documents; only for a difference in loss, and for enough documents. */
   readonly texts?: Interval | null
 }
 
-/** Degrees of freedom with which Student's t is the normal distribution of Fisher's z. */
+/** Degrees of freedom at which Student's t is practically the normal distribution, which Fisher's z has. */
 const NORMAL_FREEDOM = 1e7
 
 const contrastsOf = (claim: Claim, question: Question): readonly Contrast[] =>
@@ -59,7 +59,7 @@ export function measureClaim(runs: Runs, claim: Claim, question: Question): read
   }
 }
 
-/** Arm minus baseline by seed. @param seeds Only these; default: all. */
+/** Arm minus baseline by seed. @param seeds Seeds that are used; default: all. */
 export function measureDifference(runs: Runs, contrast: Contrast, seeds?: readonly number[]): Measured {
   return {
     label: contrastText(runs, contrast),
@@ -94,7 +94,7 @@ export interface Point {
   readonly bySeed: ReadonlyMap<number, number>
 }
 
-/** Points of a claim of kind `trend` or `returns`, sorted by x, without those that have no runs. */
+/** Points of a claim of kind `trend` or `returns`, sorted by x, without points that have no runs. */
 export function pointsOf(
   runs: Runs,
   claim: Extract<Claim, { kind: 'trend' | 'returns' }>,
@@ -133,7 +133,7 @@ function measureTrend(runs: Runs, claim: Extract<Claim, { kind: 'trend' | 'retur
   const points = pointsOf(runs, claim, question)
   const seeds = [...new Set(points.flatMap(({ bySeed }) => [...bySeed.keys()]))]
   const values = seeds.flatMap((seed) => {
-    // With a point missing, the trend of a seed would differ for that reason alone.
+    // A seed with a missing point is left out: its trend would differ for that reason alone.
     if (!points.every(({ bySeed }) => bySeed.has(seed))) return []
     const [x, y] = [points.map((point) => point.x), points.map(({ bySeed }) => bySeed.get(seed) ?? 0)]
     return (claim.kind === 'trend' ? (regression(x, y)?.slope ?? null) : bend(x, y)) ?? []
@@ -150,7 +150,7 @@ function measureTrend(runs: Runs, claim: Extract<Claim, { kind: 'trend' | 'retur
   }
 }
 
-/** Slope between the last two points minus that between the first two; null for fewer than three points. */
+/** Slope between the last two points minus the slope between the first two; null for fewer than three points. */
 export function bend(x: readonly number[], y: readonly number[]): number | null {
   if (x.length < 3) return null
   const slopeAt = (i: number) => ((y[i + 1] ?? 0) - (y[i] ?? 0)) / ((x[i + 1] ?? 0) - (x[i] ?? 0))

@@ -23,7 +23,7 @@ export interface FormattedEffect {
   readonly visible: string
 }
 
-/** @param digits Decimals of the column; default: those of the effect. */
+/** @param digits Decimals of the column; default: as many as the effect needs. */
 export function formatEffect({ effect, scale }: Measured, digits?: number): FormattedEffect {
   if (effect === null) return { value: dash, interval: dash, visible: dash }
   const { n, mean } = effect
@@ -52,7 +52,7 @@ export function formatEffect({ effect, scale }: Measured, digits?: number): Form
   }
 }
 
-/** For a sentence: −0.021 nats a token (95 % interval −0.032 to −0.010, 5 seeds). */
+/** An effect within a sentence: `−0.021 nats a token (95 % interval −0.032 to −0.010, 5 seeds)`. */
 export function sentenceOf(measured: Measured): string {
   const { effect, unit, scale } = measured
   if (effect === null) return 'not enough runs yet'
@@ -62,7 +62,7 @@ export function sentenceOf(measured: Measured): string {
   return `${number} (${effect.error === null ? 'no interval' : `95 % interval ${interval}`}, ${effect.n} ${counted})`
 }
 
-/** An interval on the axis of its unit; a dash without one. @param reach Half the length of the axis. */
+/** An interval on the axis of its unit; a dash without an interval. @param reach Half the length of the axis. */
 export function intervalCell({ effect }: Measured, reach: number, tone: Tone): Cell {
   const interval = effect && intervalOf(effect)
   if (effect === null || interval === null || !(reach > 0)) return dash
@@ -70,7 +70,7 @@ export function intervalCell({ effect }: Measured, reach: number, tone: Tone): C
   return cell
 }
 
-/** Numbers of one unit have the same decimals. */
+/** Number of decimals by unit: numbers of one unit have equally many. */
 export function digitsByUnit(all: readonly Measured[]): ReadonlyMap<string, number> {
   const digits = new Map<string, number>()
   for (const { unit, scale, effect } of all) {
@@ -85,7 +85,10 @@ export function digitsByUnit(all: readonly Measured[]): ReadonlyMap<string, numb
   return digits
 }
 
-/** Numbers of one unit share an axis, which is capped so that one huge interval does not shrink the others to dots. */
+/**
+ * Half the length of the axis by unit. Numbers of one unit share an axis, which is capped so that one huge interval
+ * does not shrink the others to dots.
+ */
 export function reachByUnit(all: readonly Measured[]): ReadonlyMap<string, number> {
   const reaches = new Map<string, number>()
   for (const unit of new Set(all.map((one) => one.unit))) {

@@ -1,4 +1,4 @@
-/** The map of a study with a known law: figures, break-even, the law, and what is shown while runs are missing. */
+/** The map of a study with a known law: figures, break-even, the law, and the map while runs are missing. */
 import { describe, expect, test } from 'vitest'
 import { differenceAt, type Point } from '../../../law/joint-law.ts'
 import { lawText, parseLaw } from '../../../law/law-file.ts'
@@ -44,7 +44,7 @@ describe('the map of a finished study', () => {
     expect(dot?.x).toBeLessThan(64)
   })
 
-  test('has break-even by measurement and by the law, which agree, and says it in a sentence', () => {
+  test('has break-even by measurement and by the law, which agree, in a table and in a sentence', () => {
     const table = tableWith(blocks, 'By the law')
     expect(table?.rows).toHaveLength(4)
     const at = (row: number, title: string) => {
@@ -59,7 +59,7 @@ describe('the map of a finished study', () => {
     expect(forms?.rows[0]?.[0]).toMatch(/^used: /)
   })
 
-  test('gives a law.json that is read back as it was, with what the runs have in common', () => {
+  test('gives a law.json that is read back as it was, with the settings that the runs have in common', () => {
     const law = lawFileOf(results)
     if (!law) throw new Error('no law')
     const read = parseLaw(lawText(law))
@@ -76,7 +76,7 @@ describe('the map of a finished study', () => {
 })
 
 describe('the map of a study that is not finished', () => {
-  test('shows the size that has runs, and says what a law needs', () => {
+  test('shows the size that has runs, and states what a law needs', () => {
     const section = sectionOf(mapStudy(({ arm, share }) => arm.endsWith('0') && share < 1))
     expect(figuresOf(section?.blocks ?? []).map(({ series }) => series[1]?.x.length)).toEqual([2])
     expect(section?.verdicts.join(' ')).toContain(
@@ -85,7 +85,7 @@ describe('the map of a study that is not finished', () => {
     expect(tableWith(section?.blocks ?? [], 'By the law')).toBeUndefined()
   })
 
-  test('has no figure before a dense run and a run with experts are a pair', () => {
+  test('has no figure before a dense run and a run with experts form a pair', () => {
     const section = sectionOf(mapStudy(({ arm }) => arm.includes('experts')))
     expect(figuresOf(section?.blocks ?? [])).toEqual([])
     expect(section?.verdicts.join(' ')).toContain('No run with experts has a dense run')
@@ -93,7 +93,7 @@ describe('the map of a study that is not finished', () => {
   })
 })
 
-test('a study with a map for each size shows their common law once, after the last', () => {
+test('a study with a map for each size shows their common law once, after the last map', () => {
   const results = mapStudy()
   const [question] = results.questions
   if (!question) throw new Error('no question')

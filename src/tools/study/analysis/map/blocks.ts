@@ -1,6 +1,7 @@
 /**
- * The map: where experts begin to pay. For each size a figure of the gain over dense against tokens for each active
- * parameter, one line for each number of experts; then the tokens of break-even, measured and by the law, and the law.
+ * The map: where experts begin to pay. Each size has a figure of the gain over the dense model against tokens for each
+ * active parameter, with one line for each number of experts. Then come the tokens of break-even, measured and by the
+ * law, and the law itself.
  */
 import { groups } from 'd3-array'
 import { count, dash, fixed, joinWords, plural, significant } from '../../../../core/text/numbers.ts'
@@ -26,11 +27,11 @@ export function mapBlocks(runs: Runs, question: Question): readonly (Block | nul
   ]
 }
 
-/** One law is fitted to all maps of a study, so the last of them shows it. */
+/** Whether a question is the last map: one law is fitted to all maps of a study, and the last map shows it. */
 const isLast = ({ results: { questions } }: Runs, { id }: Question): boolean =>
   questions.findLast(({ view }) => view === 'map')?.id === id
 
-/** Where experts pay, or what is missing for a law. */
+/** Sentences about where experts pay, and about what is missing for a law or left out of it. */
 export function mapSentences(runs: Runs, question: Question): string[] {
   const lines = linesOf(pairsOf(runs, question))
   const found = isLast(runs, question) ? studyLaw(runs.results) : null
@@ -139,7 +140,7 @@ const lawCell = ({ tokens, low, high }: BreakEven, active: number): Cell => ({
   note: `${tokensText(low)} to ${high === null ? 'beyond' : tokensText(high)}`,
 })
 
-/** Forms of the law, the chosen one first. */
+/** Forms of the law, the chosen form first. */
 function formTable({ compared, form }: Law): Table | null {
   const isChosen = (other: Law['form']) => JSON.stringify(other) === JSON.stringify(form)
   const words = { none: 'Ê = E', start: 'Ê from a start', both: 'Ê from a start to a maximum' }

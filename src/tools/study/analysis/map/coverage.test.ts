@@ -19,7 +19,7 @@ import { coverageOf, type Predictions, predictionsOf, sharesOf } from './predict
 import { lawFileOf } from './study-law.ts'
 
 const directory = fileURLToPath(new URL('../../../../../docs/results/map', import.meta.url))
-/** Trainings up to these tokens are fitted, longer ones predicted. */
+/** Tokens up to which trainings are fitted; longer trainings are predicted. */
 const FITTED = 3e6
 
 let grid: Grid
@@ -55,8 +55,8 @@ function measuredIn(records: readonly FinishedRun[], width: number, experts: num
   return pairs === 0 ? undefined : sum / pairs
 }
 
-/** @param factor Of the half width of each interval: the share of measurements inside differs between them. */
-test.each([1, 2, 4, 0])('coverage is what a loop over the stored records counts, with intervals × %s', (factor) => {
+/** @param factor Multiple of the half width of each interval. The share of measurements inside differs between them. */
+test.each([1, 2, 4, 0])('coverage matches a count over the stored records, with intervals × %s', (factor) => {
   const stored = JSON.parse(gunzipSync(readFileSync(join(directory, 'results.json.gz'))).toString())
   const records = (stored.records as RunRecord[]).filter((record) => record.status === 'finished')
   const widths = new Map(grid.cells.map(({ arm, config }) => [arm, config.model.width]))
@@ -82,7 +82,7 @@ test.each([1, 2, 4, 0])('coverage is what a loop over the stored records counts,
   expect(meanAbsoluteError).toBeCloseTo(error / counted, 12)
 })
 
-test('no measurement that is compared was fitted, and every longer training with results is', () => {
+test('no measurement that is compared was fitted, and every longer training with results is compared', () => {
   const { cells } = coverageOf(predictions, heldOut)
   expect(cells.every(({ tokens }) => tokens > FITTED)).toBe(true)
   // Five numbers of experts, each with four seeds.

@@ -13,12 +13,12 @@ const lineOf = (...points: readonly [difference: number, half: number | null][])
 
 test('break-even is where experts begin to pay for good, not where they once did by chance', () => {
   const line = lineOf([-0.01, 0.03], [0.1, 0.03], [-0.1, 0.11], [-0.2, 0.1], [-0.3, 0.1])
-  // Between 40 and 160 tokens, half way over ln tokens.
+  // Break-even is between 40 and 160 tokens, half way over ln tokens.
   expect(measuredBreakEven(line)).toBeCloseTo(80, 9)
   expect(clearFrom(line)).toBe(640)
 })
 
-test('a line without intervals is never clear, one whose longest training does not pay has no break-even', () => {
+test('a line without intervals is never clear; a line whose longest training does not pay has no break-even', () => {
   expect(clearFrom(lineOf([-0.1, null], [-0.2, null]))).toBeNull()
   expect(clearFrom(lineOf([-0.1, 0.01], [-0.2, 0.3]))).toBeNull()
   expect(measuredBreakEven(lineOf([-0.1, 0.01], [0, 0.3]))).toBeNull()

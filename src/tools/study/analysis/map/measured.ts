@@ -1,4 +1,4 @@
-/** The lines of a map as measured: the difference to dense by tokens for one size and number of experts. */
+/** The measured lines of a map: for a size and a number of experts, the difference to the dense model by tokens. */
 import { group } from 'd3-array'
 import { fallsBelowZero } from '../../../law/forecast.ts'
 import type { Interval } from '../../statistics.ts'
@@ -8,9 +8,9 @@ import type { MapPair } from './pairs.ts'
 export interface MapLine {
   readonly active: number
   readonly experts: number
-  /** Of the model with experts, all experts counted. */
+  /** Parameters of the model with experts, all experts counted. */
   readonly parameters: number
-  /** By rising tokens; with the 95 % interval over seeds, null with one seed. */
+  /** Points by rising tokens; `interval` is the 95 % interval over seeds, null with one seed. */
   readonly points: readonly {
     readonly tokens: number
     readonly difference: number
@@ -19,7 +19,7 @@ export interface MapLine {
   }[]
 }
 
-/** By size, then by number of experts. */
+/** The lines of pairs, sorted by size, then by number of experts. */
 export function linesOf(pairs: readonly MapPair[]): MapLine[] {
   const lines = [...group(pairs, ({ active, experts }) => `${active} ${experts}`).values()].flatMap(
     (own): MapLine[] => {
@@ -43,15 +43,15 @@ export function linesOf(pairs: readonly MapPair[]): MapLine[] {
 }
 
 /**
- * The shortest trained length from which on the intervals over seeds of all lengths are below zero, in tokens; null if that
- * of the longest is not.
+ * The shortest trained length, in tokens, from which on the intervals over seeds of all lengths are below zero; null if
+ * the interval of the longest is not.
  */
 export function clearFrom({ points }: MapLine): number | null {
   const last = points.findLastIndex(({ interval }) => !interval || interval[1] >= 0)
   return points[last + 1]?.tokens ?? null
 }
 
-/** Tokens from which on a line is below zero, interpolated over ln tokens: 0 if all of it is, null if its end is not. */
+/** Tokens from which on a line is below zero, interpolated in ln tokens; 0 if it always is, null if its end is not. */
 export const measuredBreakEven = ({ points }: MapLine): number | null =>
   fallsBelowZero(
     points.map(({ tokens }) => tokens),

@@ -25,7 +25,7 @@ export function pairsOf(runs: Runs, { contrasts }: Pick<Question, 'contrasts'>):
       const paired = dense.find((one) => one.seed === seed && one.tokens === tokens && one.corpus === corpus)
       if (experts === null || !paired) return []
       const losses = { dense: dropless.lossOf(paired), loss: dropless.lossOf(sparse) }
-      // The router's own parameters are a cost of experts, so both runs have the size of the dense one.
+      // The router's own parameters are a cost of experts, so both runs have the size of the dense model.
       const active = describeModel(paired.config.model).computingParameters
       return [{ active, tokens, experts, seed, ...losses, contrast, runs: { dense: paired, sparse } }]
     })

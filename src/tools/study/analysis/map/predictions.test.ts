@@ -17,7 +17,7 @@ function lawOfMap(): LawFile {
   return parseLaw(lawText(law))
 }
 
-/** A size between those of the map, and one beyond. */
+/** A study with a size between the sizes of the map, and a size beyond them. */
 const cells = specificationSchema.parse({
   base: 'tiny',
   seeds: [1, 2],
@@ -42,7 +42,7 @@ const cells = specificationSchema.parse({
   ],
 })
 
-test('a study that has not run is predicted cell by cell, with what is beyond the law', async () => {
+test('a study that has not run is predicted cell by cell, and cells beyond the law are marked', async () => {
   const { cells: predicted, breakEvens } = predictionsOf(lawOfMap(), await expand(cells))
   expect(predicted.map(({ arm, outside }) => [arm, outside])).toEqual([
     ['8 experts 96', null],

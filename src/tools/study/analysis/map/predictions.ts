@@ -1,7 +1,7 @@
 /**
- * Predictions of a law for a study that has not run yet, to be written down before it does, and their comparison with its
- * results. The study is a specification whose questions have the view `map`: its shapes, experts and lengths of training
- * are the cells that are predicted.
+ * Predictions of a law for a study that has not run yet, to be written down before it runs, and their comparison with
+ * its results. The study is a specification whose questions have the view `map`: its shapes, experts and lengths of
+ * training are the cells that are predicted.
  */
 
 import { describeModel } from '../../../../core/model/describe.ts'
@@ -18,9 +18,9 @@ import type { MapPair } from './pairs.ts'
 interface PredictedCell extends Point, Forecast {
   readonly arm: string
   readonly baseline: string
-  /** Seeds of the study: the mean of their differences is predicted. */
+  /** Number of seeds of the study: the mean of their differences is predicted. */
   readonly seeds: number
-  /** What is beyond the runs that the law was fitted to. */
+  /** The dimension in which the cell is beyond the runs that the law was fitted to; null if it is within them. */
   readonly outside: ReturnType<typeof outside>
 }
 
@@ -30,7 +30,7 @@ interface PredictedBreakEven extends BreakEven {
 }
 
 export interface Predictions {
-  /** Study and text of the law. */
+  /** Study and text that the law was fitted to, and the number of runs. */
   readonly law: { readonly study: string; readonly corpus: string; readonly runs: number }
   readonly cells: readonly PredictedCell[]
   readonly breakEvens: readonly PredictedBreakEven[]
@@ -69,11 +69,11 @@ export interface Coverage {
   })[]
   /** Break-evens that both the law and the results have; `error` is measured over predicted tokens, minus 1. */
   readonly breakEvens: readonly (PredictedBreakEven & { readonly measured: number; readonly error: number })[]
-  /** Predicted cells without results (yet). */
+  /** Number of predicted cells without results (yet). */
   readonly missing: number
 }
 
-/** The comparison in numbers. NaN if no predicted cell has results. */
+/** The comparison in numbers. The share and the error are NaN if no predicted cell has results. */
 export const sharesOf = ({ cells, breakEvens }: Coverage) => ({
   /** Share of the cells whose measurement is inside the interval. */
   insideShare: cells.filter(({ inside }) => inside).length / cells.length,
@@ -97,7 +97,7 @@ export function coverageOf(predictions: Predictions, pairs: readonly MapPair[]):
   const breakEvens = predictions.breakEvens.flatMap((predicted) => {
     const line = lines.find(({ active, experts }) => active === predicted.active && experts === predicted.experts)
     const measured = line ? measuredBreakEven(line) : null
-    // Zero is below the shortest training.
+    // A break-even of 0 is below the shortest training, at an unknown number of tokens.
     return measured && predicted.tokens ? [{ ...predicted, measured, error: measured / predicted.tokens - 1 }] : []
   })
   return { cells, breakEvens, missing: predictions.cells.length - cells.length }

@@ -8,27 +8,28 @@ import { Runs } from '../runs.ts'
 import { type MapPair, pairsOf } from './pairs.ts'
 
 export interface StudyLaw {
-  /** Null while runs are missing; then `lacking` has the reason. */
+  /** The law; null while runs are missing, and then `lacking` has the reason. */
   readonly law: Law | null
   readonly lacking: string | null
-  /** Pairs that it is fitted to. */
+  /** Pairs that the law is fitted to. */
   readonly pairs: readonly MapPair[]
-  /** Pairs on other text, which are left out. */
+  /** Number of pairs on other text, which are left out. */
   readonly elsewhere: number
-  /** Pairs of trainings that are mostly warm-up, which are left out: see {@link MAX_WARMUP}. */
+  /** Number of pairs of trainings that are mostly warm-up, which are left out: see {@link MAX_WARMUP}. */
   readonly tooShort: number
 }
 
 /**
- * Largest share of its steps that a training may spend on its warm-up to be fitted. In a shorter one the learning rate
- * that all lengths share is far too low (docs/findings.md, "Experts pay with enough text"), and not the law of its tokens decides.
+ * Largest share of its steps that a training may spend on its warm-up to be fitted. In a shorter training the learning
+ * rate, which all lengths share, is far too low (docs/findings.md, "Experts pay with enough text"), so its loss depends
+ * on that rate and not only on its tokens.
  */
 const MAX_WARMUP = 0.2
 
-/** A fit takes a second, and both the report and law.json need it. */
+/** Laws that are fitted already: a fit takes a second, and both the report and law.json need it. */
 const known = new WeakMap<StudyResults['cells'], StudyLaw>()
 
-/** Null if no question has the view `map`. */
+/** The law of a study; null if no question has the view `map`. */
 export function studyLaw(results: StudyResults): StudyLaw | null {
   const maps = results.questions.filter(({ view }) => view === 'map')
   if (maps.length === 0) return null
@@ -76,7 +77,7 @@ const distinctRuns = (pairs: readonly MapPair[]): FinishedRun[] => [
   ...new Map(pairs.flatMap(({ runs }) => [runs.dense, runs.sparse]).map((run) => [run.key, run])).values(),
 ]
 
-/** A contrast may be in two questions. */
+/** The pairs without repetitions: a contrast may be in two questions. */
 const distinct = (pairs: readonly MapPair[]): MapPair[] => [
   ...new Map(pairs.map((pair) => [`${pair.runs.dense.key} ${pair.runs.sparse.key}`, pair])).values(),
 ]
@@ -84,7 +85,7 @@ const distinct = (pairs: readonly MapPair[]): MapPair[] => [
 /** Settings that do not decide how good a model is. */
 const irrelevant = /^model\.moe\.(compute|selection|hashSeed)$|^train\.(seed|\w*[eE]very|keep\w*|microBatches)$/
 
-/** Settings of model and training that all runs share; those of experts, that all runs with experts share. */
+/** Settings of model and training that all runs share, and settings of experts that all runs with experts share. */
 function recipeOf(runs: readonly { readonly config: RunConfig }[]): Record<string, unknown> {
   const values = new Map<string, Set<string>>()
   for (const { config } of runs)

@@ -27,10 +27,10 @@ export function rungTable({ rungs }: SearchResults): Table | null {
   )
 }
 
-/** Configurations that are named in the figure of budgets. */
+/** Largest number of configurations that are named in the figure of budgets. */
 const MAX_NAMED = 12
 
-/** One line for each configuration that went on; the others are rings. */
+/** The figure of losses by budget: one line for each configuration that went on; the others are rings. */
 export function budgetFigure({ rungs }: SearchResults, tried: readonly Tried[]): LineFigure | null {
   const named = tried.filter(({ losses }) => losses.length > 1).slice(0, MAX_NAMED)
   const others = tried.filter((one) => !named.includes(one))

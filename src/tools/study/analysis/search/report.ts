@@ -87,7 +87,7 @@ function summary({ base, set, rungs }: SearchResults, best: Tried | undefined): 
   }
 }
 
-/** Steps of the search, and of trainings of all its configurations. */
+/** A sentence about the steps of the search, and of whole trainings of all its configurations. */
 function savings({ rungs }: SearchResults): string {
   let done = 0
   for (const [i, { steps, entries }] of rungs.entries()) {
@@ -98,7 +98,7 @@ function savings({ rungs }: SearchResults): string {
   return `${plural(done, 'step')} were trained; whole trainings of all configurations would have ${grouped(whole)}.`
 }
 
-/** Share of a range, at each end, in which the best value suggests to extend it. */
+/** Share of a range, at each of its ends, in which the best value suggests that the range be extended. */
 const NEAR_END = 0.1
 
 function edges({ settings }: SearchResults, best: Tried | undefined): string[] {

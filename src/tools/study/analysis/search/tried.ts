@@ -2,18 +2,18 @@
 import type { SearchResults, Settings, StudyResults } from '../../contract.ts'
 
 export interface Tried {
-  /** Its place among all, from 1. */
+  /** Its place among all configurations, from 1. */
   readonly rank: number
   readonly arm: string
   readonly settings: Settings
   /** Rungs that it finished with a finite loss, by rising steps; never empty. */
   readonly losses: readonly { readonly steps: number; readonly loss: number }[]
-  /** Of the last of them. */
+  /** Steps and loss of the last of these rungs. */
   readonly steps: number
   readonly loss: number
 }
 
-/** Those that finished a rung: the longest trained first, then by loss. */
+/** The configurations that finished a rung, the longest trained first, then by loss. */
 export function triedOf({ arms }: StudyResults, { rungs }: SearchResults): Tried[] {
   const found = Object.entries(arms).flatMap(([arm, settings]) => {
     const losses = rungs.flatMap(({ steps, entries }) => {

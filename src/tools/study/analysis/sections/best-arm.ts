@@ -1,5 +1,5 @@
 /**
- * The best arm of a sweep: the causal arm with the lowest loss, and how far the next one is behind it. The best of many
+ * The best arm of a sweep: the causal arm with the lowest loss, and how far the next arm is behind it. The best of many
  * arms is partly the luckiest, so the report also lists the arms that cannot be distinguished from it.
  */
 import { fixed, joinWords, plural } from '../../../../core/text/numbers.ts'
@@ -11,7 +11,7 @@ import { swept } from './sweep.ts'
 
 interface Rival {
   readonly arm: string
-  /** Its loss minus that of the best arm, by seed; null if they share no seed. */
+  /** Its loss minus the loss of the best arm, seed by seed; null if they share no seed. */
   readonly behind: Estimate | null
 }
 
@@ -23,7 +23,7 @@ export interface BestArm {
   readonly rivals: readonly Rival[]
 }
 
-/** Null without a causal arm that has finished runs. */
+/** The best of these arms; null without a causal arm that has finished runs. */
 export function bestArm(given: Runs, arms: readonly string[]): BestArm | null {
   const runs = given.comparing(arms)
   const ranked = arms
@@ -48,10 +48,13 @@ export function bestOfSweep(runs: Runs, { view, contrasts }: Question): BestArm 
   return best !== null && best.rivals.length > 0 ? best : null
 }
 
-/** Whether the difference is no more than seeds differ, or unknown. */
+/** Whether the difference is within the variation of seeds, or unknown. */
 const isNoise = ({ behind }: Rival): boolean => !(behind?.interval && behind.interval[0] > 0)
 
-/** Best arm: k=2, held-out loss 2.750 nats a token, 0.021 below the runner-up, k=4 (95 % interval 0.010 to 0.032, 3 seeds). */
+/**
+ * The best arm in a sentence: `Best arm: k=2, held-out loss 2.750 nats a token, 0.021 below the runner-up, k=4 (95 %
+ * interval 0.010 to 0.032, 3 seeds).`
+ */
 export function bestArmSentence({ arm, loss, rivals: [second] }: BestArm): string {
   const start = `Best arm: ${arm}, held-out loss ${fixed(loss, 3)} nats a token`
   if (second === undefined) return `${start}.`
@@ -68,7 +71,7 @@ export function bestArmSentence({ arm, loss, rivals: [second] }: BestArm): strin
 
 const MAX_NAMED = 5
 
-/** What qualifies the best arm: others within noise, and values at an end of those that were tried. */
+/** Cautions about the best arm: other arms within noise of it, and values at an end of the values that were tried. */
 export function bestArmCautions(runs: Runs, question: Question): string[] {
   const best = bestOfSweep(runs, question)
   if (best === null) return []

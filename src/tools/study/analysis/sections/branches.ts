@@ -24,11 +24,11 @@ interface Point {
 interface Line {
   readonly arm: string
   readonly baseline: string
-  /** By rising tokens; only lengths with a pair. */
+  /** Points by rising tokens; only lengths with a pair. */
   readonly points: readonly Point[]
 }
 
-/** Empty for a study without branches. */
+/** The table and the figure of a question over training tokens; empty for a study without branches. */
 export function branchBlocks(
   runs: Runs,
   { id }: Question,

@@ -45,7 +45,7 @@ export function costTable(runs: Runs, contrasts: readonly Contrast[]): Table | n
   )
 }
 
-/** Uses the step times measured alone, with their error over turns, if both arms have them. */
+/** The ratio in seconds, from step times measured alone and with their error over turns, if both arms have them. */
 function secondsOf(cost: CostToLoss): Estimate | null {
   if (!cost.turns) return estimateRatio(ratiosOf(cost, 'seconds'))
   const effect = productOf(ratiosOf(cost, 'steps'), cost.turns)

@@ -14,16 +14,16 @@ import { timeRatios } from '../step-times.ts'
 /** The costs that are compared. */
 export type Measure = 'steps' | 'flops' | 'seconds'
 
-/** One seed. */
+/** The costs of one seed. */
 export interface SeedCost {
   readonly seed: number
   readonly goal: number
-  /** Steps to the goal. */
+  /** Steps of the baseline and of the arm to the goal. */
   readonly baseline: number
   readonly arm: number
   /**
-   * FLOPs of a step, arm over baseline; and seconds of a step, measured while other runs ran: NaN if the two were
-   * trained on different machines.
+   * FLOPs and seconds of a step, arm over baseline. Seconds were measured while other runs ran, and are NaN if the two
+   * runs were trained on different machines.
    */
   readonly flops: number
   readonly seconds: number
@@ -31,7 +31,7 @@ export interface SeedCost {
 
 export interface CostToLoss {
   readonly contrast: Contrast
-  /** Settings by which the evaluations during training of a pair differ; then they are not on the same text. */
+  /** Settings in which the evaluations of a pair during training differ; these are then not on the same text. */
   readonly mismatches: readonly string[]
   readonly bySeed: readonly SeedCost[]
   /** Step times measured alone, arm over baseline, one ratio per turn; null unless both were timed. */
@@ -49,7 +49,7 @@ export function costToLoss(runs: Runs, contrast: Contrast): CostToLoss {
   }
 }
 
-/** Cost of the arm over that of the baseline by seed; the error of step times over turns is not included. */
+/** Cost of the arm over the cost of the baseline, by seed; the error of step times over turns is not included. */
 export function ratiosOf({ bySeed, turns }: CostToLoss, measure: Measure): number[] {
   const stepTime = turns === null ? null : Math.exp(mean(turns.map(Math.log)) ?? 0)
   return bySeed
@@ -70,7 +70,7 @@ export function evaluationMismatches({ baseline: { config: a }, arm: { config: b
   return fields.flatMap(([path, below, above]) => (below === above ? [] : [`${path} ${above} against ${below}`]))
 }
 
-/** Null if one of the two has no evaluation. */
+/** The costs of a pair; null if one of its runs has no evaluation. */
 function seedCost({ seed, baseline, arm }: Pair): SeedCost | null {
   const goal = Math.max(...[baseline, arm].map(({ evaluations }) => evaluations.at(-1)?.loss ?? Number.NaN))
   const [below, above] = [stepAt(baseline, goal), stepAt(arm, goal)]
@@ -86,7 +86,7 @@ function seedCost({ seed, baseline, arm }: Pair): SeedCost | null {
   }
 }
 
-/** First step with a loss of at most `goal`; if the first evaluation reaches it, the step of that, an upper bound. */
+/** First step with a loss of at most `goal`, interpolated; an upper bound if the first evaluation reaches it. */
 function stepAt({ evaluations }: FinishedRun, goal: number): number | null {
   const index = evaluations.findIndex(({ loss }) => loss <= goal)
   const [before, after] = [evaluations[index - 1], evaluations[index]]

@@ -15,16 +15,16 @@ import { mainBaseline, type Runs } from '../runs.ts'
 import { footnotes, meanOver, shownBlocks, table } from '../tables.ts'
 import { distinct } from './routing.ts'
 
-/** Domains beside each other in a table, so that it fits a page. */
+/** Number of domains beside each other in a table, so that it fits a page. */
 const COLUMNS = 6
 
 interface Row {
   readonly comparison: Comparison
-  /** By domain; null without a pair. */
+  /** The difference in each domain; null without a pair. */
   readonly byDomain: readonly (Estimate | null)[]
 }
 
-/** Null for a text without domains. */
+/** The section of domains; null for a text without several domains. */
 export function domainSection(runs: Runs): Section | null {
   const contrasts = distinct(runs.results.questions.flatMap((question) => question.contrasts))
   const evaluated = contrasts.flatMap((contrast) => runs.pairs(contrast)).flatMap(({ baseline }) => baseline)
@@ -44,7 +44,7 @@ export function domainSection(runs: Runs): Section | null {
 
 const domainOf = ({ heldOut }: FinishedRun, name: string) => heldOut.domains?.find((domain) => domain.name === name)
 
-/** At the capacity of the runs that `run` is from. */
+/** The loss in a domain, at the capacity of the `Runs` from which `run` was read. */
 const lossIn = (run: FinishedRun, name: string): number =>
   domainOf(run, name)?.losses[run.heldOut.capacity] ?? Number.NaN
 

@@ -23,17 +23,17 @@ test('a loss is interpolated between two evaluations, and never extrapolated', (
 
 describe('at equal cost', () => {
   const base: ArmSketch = { ...line([0, 5], [1000, 3]), trainFlops: 6e13 }
-  // Falls by 4 in 1000 steps: at x steps its loss is 5 − 0.004 x; the baseline’s is 5 − 0.002 x.
+  // This arm falls by 4 in 1000 steps: at x steps its loss is 5 − 0.004 x; the baseline’s is 5 − 0.002 x.
   const quick: ArmSketch = { ...line([0, 5], [1000, 1]), trainFlops: 9e13 }
   const runs = (sketch: StudySketch) => new Runs(studyOf(sketch))
   const contrast = { baseline: 'base', arm: 'arm' }
 
-  test('in FLOPs both arms are read where the cheaper one ends', () => {
-    // The baseline ends at 1000 of its steps, which is 667 of the arm’s: 5 − 0.004 · 667 − 3.
+  test('in FLOPs both arms are read where the cheaper arm ends', () => {
+    // The baseline ends at 1000 of its steps, which cost as much as 667 of the arm’s: 5 − 0.004 · 667 − 3.
     const dearer = perFlop(runs({ arms: { base, arm: quick } }), contrast)
     expect(dearer?.estimate.mean).toBeCloseTo(5 - (0.004 * 1000) / 1.5 - 3, 9)
     expect(dearer?.verdict).toBe('better')
-    // At four times the cost it is read at 250 steps, where its loss is still higher.
+    // At four times the cost the arm is read at 250 steps, where its loss is still higher.
     const four = perFlop(runs({ arms: { base, arm: { ...quick, trainFlops: 24e13 } } }), contrast)
     expect(four?.estimate.mean).toBeCloseTo(5 - 1 - 3, 9)
     expect(four?.verdict).toBe('worse')
@@ -54,7 +54,7 @@ describe('at equal cost', () => {
     expect(atStepTime(30, 30, 30)?.estimate.mean).toBeCloseTo(5 - (0.004 * 1000) / 1.5 - 3, 9)
     expect(atStepTime(30, 30, 30)?.verdict).toBe('better')
     expect(atStepTime(80, 80, 80)?.verdict).toBe('worse')
-    // At twice the step time they are equal; these turns leave open which side of that it is.
+    // At twice the step time the losses are equal; these turns leave open whether the step time is above or below that.
     expect(atStepTime(20, 36, 60)?.verdict).toBe('open')
     expect(atStepTime(30)?.verdict).toBe('open')
     expect(perSecond(runs({ arms: { base, arm: quick } }), contrast)).toBeNull()

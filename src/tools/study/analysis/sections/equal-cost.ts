@@ -17,18 +17,18 @@ export type CostVerdict = 'better' | 'worse' | 'open'
 export interface AtCost {
   /** Arm minus baseline at equal cost, by seed, nats a token; for seconds, at the mean ratio of step times. */
   readonly estimate: Estimate
-  /** From the interval; for seconds, the intervals at both ends of that of the step times must agree. */
+  /** The answer of the interval. For seconds, it must be the same at both ends of the interval of step times. */
   readonly verdict: CostVerdict
   readonly p: number | null
 }
 
-/** Null without comparable evaluations during training. */
+/** The comparison at equal training FLOPs; null without comparable evaluations during training. */
 export function perFlop(runs: Runs, contrast: Contrast): AtCost | null {
   const estimate = differenceAt(runs, contrast, ({ arm, baseline }) => flopsOfStep(arm) / flopsOfStep(baseline))
   return estimate && { estimate, verdict: verdictOf(estimate), p: estimate.p }
 }
 
-/** Null unless both arms were timed. */
+/** The comparison at equal time; null unless both arms were timed. */
 export function perSecond(runs: Runs, contrast: Contrast): AtCost | null {
   const ratio = estimateRatio(timeRatios(runs, contrast.baseline, contrast.arm) ?? [])
   if (ratio === null) return null
@@ -44,7 +44,7 @@ export function perSecond(runs: Runs, contrast: Contrast): AtCost | null {
   }
 }
 
-/** The verdicts of a section share one correction by Holm; those that do not survive it are open. */
+/** The verdicts of a section share one correction by Holm; verdicts that do not survive it are open. */
 export function correctedVerdicts(costs: readonly (AtCost | null)[]): (CostVerdict | null)[] {
   const adjusted = holm(costs.map((cost) => cost?.p ?? null))
   return costs.map((cost, i) => cost && ((adjusted[i] ?? 1) < 0.05 ? cost.verdict : 'open'))
@@ -58,7 +58,7 @@ function verdictOf({ interval }: Estimate): CostVerdict {
 
 const flopsOfStep = (run: FinishedRun): number => run.trainFlops / run.config.train.steps
 
-/** @param ratioOf Cost of a step, arm over baseline. */
+/** Arm minus baseline at equal cost. @param ratioOf Cost of a step, arm over baseline. */
 function differenceAt(
   runs: Runs,
   contrast: Contrast,
@@ -77,7 +77,7 @@ function differenceAt(
 
 const lastStep = ({ evaluations }: FinishedRun): number => evaluations.at(-1)?.step ?? Number.NaN
 
-/** Interpolated linearly; null before the first evaluation, after the last, and where a loss is not finite. */
+/** The loss at a step by linear interpolation; null before the first evaluation, after the last, or if not finite. */
 export function lossAt({ evaluations }: Pick<FinishedRun, 'evaluations'>, step: number): number | null {
   // Rounding may put `step` just beyond the last evaluation.
   const index = evaluations.findIndex((one) => one.step >= step * (1 - 1e-9))

@@ -16,7 +16,7 @@ export interface ImbalancePoint {
   readonly arm: string
   /** c_v of the load before drops, mean over the last quarter of training and over runs. */
   readonly x: number
-  /** Mean over seeds of the loss minus that of the main baseline, which is itself at zero. */
+  /** Mean over seeds of the loss minus the loss of the main baseline, which is itself at zero. */
   readonly y: number
   readonly interval: Interval | null
   readonly evidence: boolean

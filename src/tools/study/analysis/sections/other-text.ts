@@ -1,6 +1,6 @@
 /**
- * The same differences on text from other sources. A difference on the study's own held-out text may depend on
- * that text; one that reappears on another is worth more.
+ * The differences of all contrasts on text from other sources. A difference on the study's own held-out text may
+ * depend on that text; a difference that reappears on another text is worth more.
  */
 
 import { plural } from '../../../../core/text/numbers.ts'
@@ -17,7 +17,7 @@ import { distinct } from './routing.ts'
 interface Row {
   readonly contrast: Contrast
   readonly heldOut: Estimate | null
-  /** By source; null without a pair. */
+  /** The difference on each source; null without a pair. */
   readonly onOther: readonly (Estimate | null)[]
 }
 

@@ -1,6 +1,6 @@
 /**
- * The routing of an arm, read from its settings: how many experts a token activates and under which capacity.
- * And the settings in which two arms differ.
+ * The routing of an arm, read from its settings (how many experts a token activates and under which capacity), and
+ * the settings in which two arms differ.
  */
 import type { Contrast } from '../../contract.ts'
 import type { Runs } from '../runs.ts'
@@ -9,16 +9,16 @@ export interface Routing {
   readonly arm: string
   readonly router: string
   readonly prototypes: number
-  /** Experts activated in each prototype. */
+  /** Number of experts activated in each prototype. */
   readonly k: number
-  /** Experts activated by a token, k · prototypes. */
+  /** Number of experts activated by a token, k · prototypes. */
   readonly activated: number
   readonly capacity: string
-  /** Infinite without a capacity limit. */
+  /** The capacity factor; infinite without a capacity limit. */
   readonly factor: number
 }
 
-/** Null for a dense model. */
+/** The routing of an arm; null for a dense model. */
 export function routingOf(runs: Runs, arm: string): Routing | null {
   if (runs.setting(arm, 'model.moe') === null) return null
   const prototypes = runs.numberSetting(arm, 'model.moe.prototypes', 1)
@@ -35,7 +35,7 @@ export function routingOf(runs: Runs, arm: string): Routing | null {
   }
 }
 
-/** `2 top-1`, `top-2`, `hash top-1`, `dense`. */
+/** The name of a routing: `2 top-1`, `top-2`, `hash top-1`, `dense`. */
 export function familyOf(routing: Routing | null): string {
   if (routing === null) return 'dense'
   const { router, prototypes, k } = routing
@@ -44,8 +44,8 @@ export function familyOf(routing: Routing | null): string {
 }
 
 /**
- * The same with the capacity: `2 top-1 1x ×1.25`, `top-1 ×1.25` (of one activated expert, 1x and kx are the same), and
- * `top-2 dropless` without a limit.
+ * The name of a routing with its capacity: `2 top-1 1x ×1.25`, `top-1 ×1.25` (with one activated expert, 1x and kx are
+ * the same), and `top-2 dropless` without a limit.
  */
 export function routingWithCapacity(routing: Routing | null): string {
   if (routing === null) return familyOf(routing)
@@ -70,13 +70,13 @@ export function differingPaths(runs: Runs, a: string, b: string): string[] {
   return [...paths].filter((path) => comparableValue(runs, a, path) !== comparableValue(runs, b, path))
 }
 
-/** The switch router is top-k with k = 1, so both compare as equal. */
+/** A setting as text for comparisons. The switch router is top-k with k = 1, so both routers have the same text. */
 export function comparableValue(runs: Runs, arm: string, path: string): string {
   const value = runs.setting(arm, path)
   return JSON.stringify(path === 'model.moe.router' && value === 'switch' ? 'top-k' : (value ?? null))
 }
 
-/** Drops contrasts that repeat the two arms of an earlier one, in either direction. */
+/** Drops contrasts that repeat the two arms of an earlier contrast, in either direction. */
 export const distinct = (contrasts: readonly Contrast[]): Contrast[] =>
   contrasts.filter((contrast, i) => contrasts.findIndex((other) => sameArms(other, contrast)) === i)
 

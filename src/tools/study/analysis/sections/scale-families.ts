@@ -1,7 +1,7 @@
 /**
- * Groups comparisons into families, each the same comparison at several sizes: its members agree in every
- * setting in which arms of the section differ, except those that set the size. Names show how families differ, and the
- * capacity of each arm where that is not the same for all.
+ * Groups comparisons into families. A family is one kind of comparison at several sizes: its members agree in every
+ * setting in which arms of the section differ, except settings of the size. Names show how families differ, and the
+ * capacity of each arm if it is not the same for all arms.
  */
 import type { Contrast } from '../../contract.ts'
 import { armsOf, type Runs } from '../runs.ts'
@@ -22,15 +22,15 @@ const sizes = new Set(
   ),
 )
 
-/** Training settings may go with the size. */
+/** Whether a setting may go with the size, as training settings may. */
 const goesWithSize = (path: string): boolean => path.startsWith('train.')
 
-/** Against a dense arm all of `model.moe` differs, sizes included, so compare only whether there are experts. */
+/** From a dense arm all of `model.moe` differs, including sizes, so only whether there are experts is compared. */
 const kindValue = (runs: Runs, arm: string, path: string): string =>
   path === 'model.moe' ? String(runs.setting(arm, path) !== null) : comparableValue(runs, arm, path)
 
 export interface FamilyKeys {
-  /** Equal for comparisons of one family. @param strict Compare training settings too. */
+  /** A key that comparisons of one family share. @param strict Whether training settings are compared too. */
   of(contrast: Contrast, strict: boolean): string
   /** One name per family, all different. */
   names(families: readonly Contrast[]): string[]

@@ -22,7 +22,7 @@ interface Size {
 
 interface Family {
   readonly name: string
-  /** From the smallest model to the largest; only sizes with pairs. */
+  /** Sizes from the smallest model to the largest; only sizes with pairs. */
   readonly sizes: readonly Size[]
 }
 
@@ -60,7 +60,7 @@ function familiesOf(runs: Runs, comparisons: readonly Comparison[]): Family[] {
   }))
 }
 
-/** Gain over log₁₀ of parameters, one line per seed; the slope is in nats for ten times the parameters. */
+/** Trend of the gain over log₁₀ of parameters, one line per seed; the slope is in nats for ten times the parameters. */
 function trendOf({ sizes }: Family) {
   const seeds = new Map<number, { x: number[]; y: number[] }>()
   for (const { comparison, parameters } of sizes)
@@ -103,7 +103,7 @@ function figure(runs: Runs, id: string, family: Family): ScatterFigure | null {
   }
 }
 
-/** The trends share one correction. */
+/** The table of trends, whose p-values share one correction. */
 function trendTable(families: readonly Family[]): Table | null {
   const found = families.map(trendOf)
   const adjusted = holm(found.map((trend) => trend?.p ?? null))

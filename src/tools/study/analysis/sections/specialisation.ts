@@ -1,8 +1,8 @@
 /**
  * Expert specialisation. Mutual information measures how much the expert of a token reveals about its year,
- * its party, or the token itself. Arms are compared by its share of the expert's entropy, because one expert
- * of four cannot reveal as much as one of eight. The information that remains after shuffling the documents
- * is due to chance and finite counts, so it is subtracted first.
+ * its party, or the token itself. Arms are compared by the share of this information in the expert's entropy,
+ * because one expert of four cannot reveal as much as one of eight. The information that remains after
+ * shuffling the documents is due to chance and finite counts, so it is subtracted first.
  */
 import { group } from 'd3-array'
 import { count, fixed, joinWords, percent } from '../../../../core/text/numbers.ts'
@@ -18,7 +18,7 @@ import { routingOf } from './routing.ts'
 const subjects = ['token', 'year', 'party'] as const
 type Subject = (typeof subjects)[number]
 
-/** Layers whose experts are drawn, and experts of a layer in the table of tokens. */
+/** Largest number of layers whose experts are drawn, and of experts of a layer in the table of tokens. */
 const MAX_LAYERS = 4
 const MAX_EXPERTS = 8
 
@@ -39,7 +39,7 @@ export function specialisationSection(runs: Runs): Section | null {
   }
 }
 
-/** For each arm and text, the specialisation of the lowest seed. */
+/** The specialisation of the lowest seed for each arm and text. */
 function shown(all: readonly Specialisation[]): Specialisation[] {
   return groupsOf(all).map((group) => group.toSorted((a, b) => a.seed - b.seed)[0] as Specialisation)
 }

@@ -1,4 +1,4 @@
-/** Sweeps with known losses: the best arm, what is within noise of it, and losses over the swept values. */
+/** Sweeps with known losses: the best arm, the arms within noise of it, and losses over the swept values. */
 import { describe, expect, test } from 'vitest'
 import type { LineFigure } from '../../../report/blocks.ts'
 import { type ArmSketch, type StudySketch, studyOf } from '../../testing/results.ts'
@@ -29,7 +29,7 @@ describe('the best arm', () => {
     )
   })
 
-  test('that leads by less than seeds differ is said to be within noise, and all such arms are listed', () => {
+  test('that leads by less than seeds differ is reported as within noise, with a list of all arms within noise', () => {
     const found = report({
       a: arm(0.001, 0.001, { jitter: 0.02 }),
       b: arm(0.003, 0),
@@ -42,7 +42,7 @@ describe('the best arm', () => {
     )
   })
 
-  test('at an end of the swept values comes with a caution, and one in the middle does not', () => {
+  test('at an end of the swept values comes with a caution, and a best arm in the middle does not', () => {
     const cautions = (effects: readonly number[]) =>
       report(Object.fromEntries(effects.map((effect, i) => [`arm ${i}`, arm(10 ** -i, effect)])))
         .sections.flatMap(({ verdicts }) => verdicts)
@@ -86,7 +86,7 @@ describe('losses over swept values', () => {
     ])
   })
 
-  test('are not drawn for words', () => {
+  test('have no figure for settings whose values are words', () => {
     const word = (value: string): ArmSketch => ({ settings: { 'train.optimizer': value } })
     expect(figuresOf(report({ a: word('adamw'), b: word('adafactor') }))).toEqual([])
   })

@@ -9,15 +9,15 @@ import { estimateMean } from '../../statistics.ts'
 import { armsOf, type Runs } from '../runs.ts'
 import { slug } from '../tables.ts'
 
-/** More lines than this cannot be distinguished. */
+/** Largest number of lines in a figure: more cannot be distinguished. */
 const MAX_LINES = 10
 
 /** A numeric setting in which arms differ. */
 export interface Swept {
   readonly path: string
-  /** Rising. */
+  /** Distinct values, rising. */
   readonly values: readonly number[]
-  /** Lists of at least two arms that differ in this setting only, by their other settings (`k=2`). */
+  /** Lists of at least two arms that differ only in this setting, by their other settings (`k=2`). */
   readonly lines: ReadonlyMap<string, readonly string[]>
 }
 
@@ -38,7 +38,7 @@ export function swept(runs: Runs, arms: readonly string[]): Swept[] {
   })
 }
 
-/** One figure for each setting; those without a finished run are left out. */
+/** One figure for each setting; settings without a finished run are left out. */
 export function sweepFigures(runs: Runs, { id, contrasts }: Question): LineFigure[] {
   return swept(runs, armsOf(contrasts)).flatMap(({ path, values, lines }) => {
     const series = [...lines].slice(0, MAX_LINES).flatMap(([name, arms]) => seriesOf(runs, path, name, arms))
@@ -82,7 +82,7 @@ function seriesOf(given: Runs, path: string, name: string, arms: readonly string
   ]
 }
 
-/** Logarithmic if the ratios of neighbouring values vary less than their distances: values are then geometric. */
+/** The scale for values: logarithmic if ratios of neighbouring values vary less than their distances do. */
 export function scaleFor(values: readonly number[]): 'linear' | 'log' {
   const [first = 0] = values
   if (first <= 0 || values.length < 3) return 'linear'

@@ -6,7 +6,7 @@ import type { Section } from '../../../report/report.ts'
 import type { Runs } from '../runs.ts'
 import { footnotes, shownBlocks, table } from '../tables.ts'
 
-/** Null without a sweep. */
+/** The section of learning rates; null without a sweep. */
 export function tuningSection(runs: Runs): Section | null {
   const { tuning } = runs.results
   if (tuning.length === 0) return null
@@ -51,7 +51,7 @@ export function tuningSection(runs: Runs): Section | null {
   }
 }
 
-/** How many of the rates that differ from the configured one whole runs confirmed, and the arms of the others. */
+/** Sentences about rates other than the configured one: how many whole runs confirmed, and the arms of the others. */
 function confirmations({ results: { tuning } }: Runs): string[] {
   const armsWith = (state: boolean | null) => tuning.flatMap(({ arm, confirmed }) => (confirmed === state ? [arm] : []))
   const [confirmed, refuted, open] = [armsWith(true), armsWith(false), armsWith(null)]

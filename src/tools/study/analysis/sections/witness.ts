@@ -48,7 +48,7 @@ function witnessTable(runs: Runs, answers: readonly ClaimAnswer[]): Table | null
   )
 }
 
-/** Losses minus that of the first arm by seed, which cancels the text and start of the seed. */
+/** Losses minus the loss of the first arm, seed by seed, which cancels the text and start of the seed. */
 function fromFirst(points: readonly Point[]): readonly Point[] {
   const [first] = points
   return points.map((point) => ({
