@@ -6,7 +6,7 @@ import { normals } from './testing/normals.ts'
 const groupsOf = (means: readonly number[], targets = 1000, domain = 0): TextGroup[] =>
   means.map((mean) => ({ domain, targets, total: mean * targets }))
 
-/** Values with mean 0 and variance 1, of any shape that has these. */
+/** Normal draws, shifted and scaled so that their mean is 0 and their variance is 1. */
 const spread = (n: number): number[] => {
   const draw = normals(n)
   const values = Array.from({ length: n }, draw)
@@ -25,14 +25,14 @@ describe('the mean over texts', () => {
     }
   })
 
-  test('of many equal groups has the interval of the normal distribution', () => {
+  test("of many equal groups has the interval of Student's t", () => {
     const found = bootstrapTexts(groupsOf(spread(64)))
     // Student's t with 63 degrees of freedom: 1.998 standard errors; an end has an error of about 4 %.
     const half = 1.998 / 8
     for (const [i, end] of [-half, half].entries()) expect((found?.interval[i] ?? 0) / end).toBeCloseTo(1, 0.8)
   })
 
-  test('of domains has the variance within domains only: s² / k of each, by its share of targets', () => {
+  test('of domains has the variance within domains only: s² / k of each, times its squared share of targets', () => {
     const within = [...spread(16).map((x) => 1 + 0.02 * x), ...spread(8).map((x) => -1 + 0.05 * x)]
     const groups = within.map((mean, i): TextGroup => ({ domain: i < 16 ? 0 : 1, targets: 10, total: 10 * mean }))
     const found = bootstrapTexts(groups)
@@ -60,14 +60,14 @@ describe('the mean over texts', () => {
     expect(bootstrapTexts([first, ...others])?.freedom).toBeCloseTo(7, 8)
   })
 
-  test('is always the same', () => {
+  test('is the same for the same groups, also after other groups were drawn', () => {
     const one = bootstrapTexts(groupsOf(spread(20)))
     bootstrapTexts(groupsOf(spread(9)))
     expect(bootstrapTexts(groupsOf(spread(20)))).toEqual(one)
   })
 })
 
-test('the interval contains the true effect in 95 % of texts, of equal documents and of unequal ones, in domains too', () => {
+test('the interval contains the true effect in 95 % of texts, of equal or unequal documents, and of domains', () => {
   const effect = 0.3
   for (const { n, unequal, domains } of [
     { n: 8, unequal: 0, domains: 1 },

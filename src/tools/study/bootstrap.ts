@@ -1,13 +1,13 @@
 /**
  * The variation between texts. Think of the held-out documents as a sample: other documents of the same kind would have
- * given another mean difference. The bootstrap draws such samples from the documents at hand, in groups that are drawn
- * whole, and within each domain, since the mixture of domains is that of the corpus.
+ * given another mean difference. The bootstrap draws such samples from the documents at hand. It draws whole groups of
+ * documents, and it draws within each domain, because the corpus fixes the mixture of domains.
  *
- * Of k groups of a domain, k − 1 are drawn with replacement and weigh k / (k − 1) each: so the variance of the draws is
- * that of the mean, which k of k would underestimate (Rao and Wu 1988, "Resampling inference with complex survey data").
- * The percentiles are those that Student's t needs for so few groups (Hesterberg 2015, "What teachers should know about
- * the bootstrap": the expanded percentile interval). Groups of unequal size count as fewer: their effective number is
- * 1 / Σ share² (Kish 1965, "Survey sampling").
+ * From the k groups of a domain, k − 1 are drawn with replacement, each with the weight k / (k − 1). So the variance of
+ * the draws is the variance of the mean; k draws would underestimate it (Rao and Wu 1988, "Resampling inference with
+ * complex survey data"). The interval has more than the middle 95 % of the draws, as Student's t requires for few
+ * groups (Hesterberg 2015, "What teachers should know about the bootstrap": the expanded percentile interval). Groups
+ * of unequal size count as fewer: their effective number is 1 / Σ share² (Kish 1965, "Survey sampling").
  */
 import tCdf from '@stdlib/stats-base-dists-t-cdf'
 import tQuantile from '@stdlib/stats-base-dists-t-quantile'
@@ -15,11 +15,11 @@ import { group, quantileSorted } from 'd3-array'
 import { randomFor } from '../../train/step/random.ts'
 import { type Interval, standardDeviation } from './statistics.ts'
 
-/** With fewer groups, an interval would be hardly more than a guess. */
+/** Smallest number of groups with an interval: with fewer, it would be hardly more than a guess. */
 export const MIN_GROUPS = 8
 const DRAWS = 2000
 const CONFIDENCE = 0.95
-/** Degrees of freedom with which Student's t is the normal distribution. */
+/** Degrees of freedom at which Student's t is practically the normal distribution. */
 const NORMAL_FREEDOM = 1e7
 
 /** Documents that are drawn together. */
@@ -33,9 +33,9 @@ export interface TextGroup {
 
 export interface TextEstimate {
   readonly groups: number
-  /** Per target. */
+  /** Mean per target. */
   readonly mean: number
-  /** 95 %. */
+  /** 95 % interval of the mean. */
   readonly interval: Interval
   /** Standard error of the mean, and its degrees of freedom. */
   readonly error: number
@@ -72,7 +72,7 @@ export function bootstrapTexts(given: readonly TextGroup[]): TextEstimate | null
   }
 }
 
-/** The draws that were made last: those of all contrasts of a study, which have the same text. */
+/** The weights that were drawn last. All contrasts of a study have the same text, so they share these weights. */
 let known = { sizes: '', weights: new Float64Array() }
 
 /** Weights of the groups in each draw [draws][groups]. @param sizes Number of groups of each stratum. */
@@ -95,7 +95,10 @@ function weightsOf(sizes: readonly number[]): Float64Array {
   return weights
 }
 
-/** The groups of each domain. Domains of one group, which show no variation, are together or join the smallest other. */
+/**
+ * The groups in strata, one for each domain. A domain with one group shows no variation: several such domains form one
+ * stratum, and a single one joins the smallest other domain.
+ */
 function strataOf(groups: readonly TextGroup[]): readonly (readonly TextGroup[])[] {
   const domains = [...group(groups, ({ domain }) => domain).values()].sort((a, b) => a.length - b.length)
   const single = domains.filter(({ length }) => length === 1).flat()

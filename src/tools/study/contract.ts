@@ -2,7 +2,7 @@
  * A study has four steps with a contract between them:
  *
  * 1. A *specification* (written by the user: `specification.ts`) names arms, seeds and questions.
- * 2. The *runner* trains every arm with every seed and keeps a `RunRecord` of each. Later steps read nothing
+ * 2. The *runner* trains every arm with every seed and keeps a `RunRecord` of each run. Later steps read nothing
  *    else.
  * 3. The *analysis* compares records in pairs and returns a `Report`.
  * 4. The report is *rendered* as HTML and as Markdown.
@@ -21,36 +21,36 @@ import type { Searched } from './grid/search.ts'
 /** Values of configuration fields by path: `{ 'model.moe.k': 2 }`. */
 export type Settings = Readonly<Record<string, unknown>>
 
-/** The learning rate of a run: `common` is the configured one of its arm, `best` the best of the sweep of its arm. */
+/** The learning rate of a run: `common` is the rate that its arm is configured with, `best` the best of its sweep. */
 export type Rate = 'common' | 'best'
 
 /**
- * One training of the study. A `trial` is a short training of a learning-rate sweep; `confirm` is a whole one with
- * another seed than those of the study, which shows whether the rate that the trials prefer is better.
+ * One training of the study. A `trial` is a short training of a learning-rate sweep. `confirm` is a whole training with
+ * a seed that the study does not have: it shows whether the rate that the trials prefer is better.
  */
 export interface Cell {
   readonly arm: string
   readonly seed: number
   readonly rate: Rate | 'trial' | 'confirm'
-  /** Fully resolved, the seed included. */
+  /** The complete configuration, including the seed. */
   readonly config: RunConfig
-  /** Of a rung of a search: the training stops after `steps`, and continues one that stopped after `from` steps. */
+  /** Set in a rung of a search: the training stops after `steps` steps, and continues one that stopped after `from`. */
   readonly budget?: { readonly steps: number; readonly from: number }
-  /** Of a study with branches. */
+  /** Set in a study with branches. */
   readonly branch?: Branch
   /** Identifies the result: a hash of all that decides it, so equal cells of several arms or studies are one run. */
   readonly key: string
 }
 
-/** One of several lengths of training of an arm: see `grid/branches.ts`. */
+/** A length of training, if an arm has several: see `grid/branches.ts`. */
 export interface Branch {
-  /** Of the steps of the arm; 1: the whole run. */
+  /** Share of the steps of the arm; 1 is the whole run. */
   readonly share: number
   /** The next shorter branch, which this one continues from the start of its decay; null for the shortest. */
   readonly after: Cell | null
 }
 
-/** Means over bins of steps; `step` is the last step of a bin. A loss is null if every step of the bin was skipped. */
+/** Mean losses over bins of steps; `step` is the last of a bin. A loss is null if every step of the bin was skipped. */
 export interface Curve {
   readonly step: readonly number[]
   readonly loss: readonly (number | null)[]
@@ -89,7 +89,7 @@ export interface FinishedRun {
   readonly config: RunConfig
   /** Version of the program; all versions if another one continued the run. */
   readonly program: string
-  /** CPU, system and Node; all of them if the run was continued on another machine, which rounds differently. */
+  /** CPU, system and Node; every machine is listed if another one, which rounds differently, continued the run. */
   readonly machine: string
   /** Hash of the text and its tokens. */
   readonly corpus: string
@@ -114,12 +114,15 @@ export interface FinishedRun {
   }[]
   /** The final evaluation, on all held-out text. */
   readonly heldOut: EvalRecord
-  /** The same on other text, by name of the source; and the hashes of those texts. */
+  /** The final evaluation on other texts, by name of the source, and the hashes of these texts. */
   readonly elsewhere: Readonly<Record<string, EvalRecord>>
   readonly elsewhereCorpora: Readonly<Record<string, string>>
   readonly routing: RoutingMeans
   readonly layers: readonly LayerHistory[]
-  /** Nats a token gained from later tokens of the same text, at the capacity of training and of evaluation; null if none. */
+  /**
+   * Nats a token that the model gains from later tokens of the same text, at the capacity of training and of
+   * evaluation; null if it sees no later tokens.
+   */
   readonly leak: { readonly train: number | null; readonly eval: number | null }
   /** Kernel library with its version, precision and threads. */
   readonly engine: string
@@ -130,7 +133,7 @@ export interface FailedRun {
   readonly key: string
   readonly seed: number
   readonly config: RunConfig
-  /** One line. */
+  /** The message of the error, in one line. */
   readonly error: string
 }
 
@@ -171,8 +174,8 @@ export interface Specialisation {
   readonly parties: readonly string[]
   /**
    * Mutual information of the expert and the year (by `periods`), party or token, in nats, mean over layers and
-   * prototypes. `shuffled` is the same after shuffling the labels: the part due to chance and finite counts.
-   * It covers all of the text, including what was trained on.
+   * prototypes. `shuffled` is the information after shuffling the labels: the part due to chance and finite counts.
+   * All of the text is covered, including the text that was trained on.
    */
   readonly information: readonly {
     readonly of: 'year' | 'party' | 'token'
@@ -220,11 +223,11 @@ export interface Question {
 export interface Pilot {
   readonly baseline: string
   readonly arm: string
-  /** Held-out loss of the arm minus that of the baseline, by seed, nats a token. */
+  /** Held-out loss of the arm minus the loss of the baseline, for each seed, in nats a token. */
   readonly differences: readonly number[]
   /** Standard deviation of the differences. */
   readonly deviation: number
-  /** Seeds of the study. */
+  /** Number of seeds of the study. */
   readonly seeds: number
   /** Smallest true effect that the study finds with 80 % power at the 5 % level, two-sided, paired; nats a token. */
   readonly detectable: number
@@ -232,7 +235,7 @@ export interface Pilot {
 
 /** A pilot as it is reported before the other runs. */
 export interface PilotResult extends Pilot {
-  /** Seeds that an effect of half the detectable size would need. */
+  /** Number of seeds that would detect an effect of half the detectable size. */
   readonly seedsForHalf: number
 }
 
@@ -241,7 +244,7 @@ export interface Tuning {
   readonly arm: string
   /** Steps of each trial. */
   readonly budgetSteps: number
-  /** By rising learning rate; `loss` is the mean over the seeds of the sweep, null if a trial failed. */
+  /** Trials by rising learning rate; `loss` is the mean over the seeds of the sweep, null if a trial failed. */
   readonly trials: readonly { readonly learningRate: number; readonly loss: number | null }[]
   /** The learning rate with the lowest loss; the arm's own unless that is worse by more than the margin. */
   readonly best: number
@@ -252,25 +255,28 @@ export interface Tuning {
   readonly confirmed?: boolean | null
 }
 
-/** A search by successive halving: what it tried, and how far each configuration came. */
+/** A search by successive halving: which configurations it tried, and how far each of them came. */
 export interface SearchResults {
   /** Settings that were searched: the ends of a range with its scale, or the choices. */
   readonly settings: Readonly<Record<string, Searched>>
   readonly eta: number
-  /** Of the draws. */
+  /** Seed of the draws. */
   readonly seed: number
-  /** What all configurations start from, and the settings that they share. */
+  /** The preset or file that all configurations start from, and the settings that they share. */
   readonly base: string
   readonly set: Settings
-  /** Rungs by rising steps, those that are still unknown included. */
+  /** Rungs by rising steps, including those whose configurations are still unknown. */
   readonly rungs: readonly SearchRung[]
 }
 
 export interface SearchRung {
   readonly steps: number
-  /** Configurations that the rung has when the one before it is complete. */
+  /** Number of configurations that the rung has when the rung before it is complete. */
   readonly configurations: number
-  /** Known ones, with their held-out loss in nats a token; null if it failed or is not finite, undefined if not run yet. */
+  /**
+   * The configurations that are known, each with its held-out loss in nats a token. The loss is null if the training
+   * failed or its loss is not finite, and undefined if the training has not run yet.
+   */
   readonly entries: readonly { readonly arm: string; readonly loss: number | null | undefined }[]
 }
 
@@ -278,24 +284,27 @@ export interface SearchRung {
 export interface StudyResults {
   readonly name: string
   readonly title: string
-  /** The command that made it. */
+  /** The command that ran the study. */
   readonly command: string
   readonly seeds: readonly number[]
-  /** Settings of each arm, without those that all share. */
+  /** Settings of each arm, without the settings that all arms share. */
   readonly arms: Readonly<Record<string, Settings>>
   readonly questions: readonly Question[]
   /** Capacity rule of the held-out losses that verdicts use. */
   readonly capacity: CapacityRule
-  /** Null while fewer than two seeds of its arms are finished. */
+  /** The pilot; null while fewer than two seeds of its arms are finished. */
   readonly pilot: Pilot | null
   /** Finished sweeps. */
   readonly tuning: readonly Tuning[]
-  /** Cells with their records, null if not run yet. An arm has `best` cells only if its best rate is not the common one, and confirmed. */
+  /**
+   * Cells with their records; a record is null if the cell has not run yet. An arm has `best` cells only if its best
+   * rate differs from the common one and is confirmed.
+   */
   readonly cells: readonly {
     readonly arm: string
     readonly seed: number
     readonly rate: Rate
-    /** Of a branch: its share of the steps of the arm. Default: 1, the whole run. */
+    /** Share of the steps of the arm at which this branch ends. Default: 1, the whole run. */
     readonly share?: number
     readonly record: RunRecord | null
   }[]
@@ -303,6 +312,6 @@ export interface StudyResults {
   readonly specialisations: readonly Specialisation[]
   /** CPU, threads and system; one line for each machine. */
   readonly machine: string
-  /** Of a search; then `cells` has the longest training of each configuration. */
+  /** Set if the study is a search; `cells` then has the longest training of each configuration. */
   readonly search?: SearchResults
 }

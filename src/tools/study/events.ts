@@ -2,14 +2,14 @@
 import type { Cell, PilotResult, RunRecord, Tuning } from './contract.ts'
 import type { Rung } from './grid/search.ts'
 
-/** The run that an event belongs to. `learningRate` is given unless it is the configured one of the arm. */
+/** The run that an event belongs to. `learningRate` is given unless it is the rate that the arm is configured with. */
 export interface RunName extends Pick<Cell, 'arm' | 'seed' | 'rate'> {
   readonly learningRate?: number
   /** Steps of the run in a study with branches, where an arm has several lengths. */
   readonly branchSteps?: number
 }
 
-/** The phases of a study in order; one without work is skipped. */
+/** The phases of a study in order; a phase without work is skipped. */
 export type Phase = 'tuning' | 'confirm' | 'pilot' | 'runs' | 'search' | 'timings'
 
 export type StudyEvent =
@@ -20,22 +20,22 @@ export type StudyEvent =
       readonly seeds: number
       /** Lengths of training of each arm, the whole run included. */
       readonly branches: number
-      /** Equal cells of several arms count once; runs at best rates that are still unknown do not count. */
+      /** Number of runs: equal cells of several arms count once, and runs at unknown best rates do not count. */
       readonly runs: number
       readonly finished: number
-      /** Known trials of learning-rate sweeps. */
+      /** Number of trials of learning-rate sweeps that are known so far. */
       readonly trials: number
       readonly finishedTrials: number
       readonly jobs: number
       readonly threads: number
     }
   | {
-      /** A search, instead of `study`. */
+      /** Emitted for a search, instead of `study`. */
       readonly kind: 'search'
-      /** Configurations of the first rung. */
+      /** Number of configurations in the first rung. */
       readonly configurations: number
       readonly rungs: readonly Rung[]
-      /** Trainings of all rungs. */
+      /** Number of trainings in all rungs. */
       readonly runs: number
       readonly finished: number
       readonly jobs: number
@@ -48,13 +48,13 @@ export type StudyEvent =
       /** The best configuration so far. */
       readonly best: string
       readonly loss: number
-      /** How many go on. */
+      /** Number of configurations that go on to the next rung. */
       readonly promoted: number
     }
   | {
       readonly kind: 'phase'
       readonly phase: Phase
-      /** Of a search: the steps of its trainings, and the place of the rung. */
+      /** Set in a search: the steps of the rung's trainings, its number, and the number of rungs. */
       readonly rung?: { readonly steps: number; readonly number: number; readonly of: number }
       /** Runs, trials or timing turns of the phase, including those done before this start of the study. */
       readonly runs: number
@@ -74,13 +74,13 @@ export type StudyEvent =
       readonly record: RunRecord
       /** Held-out loss at the capacity rule of the study; null if the run failed. */
       readonly loss: number | null
-      /** Runs of the phase: done, and all. */
+      /** Number of runs of the phase that are done, and of all its runs. */
       readonly finished: number
       readonly runs: number
-      /** As in the event of the phase, without what this and other processes have done since. */
+      /** Model FLOPs as in the event of the phase, minus the runs that this process and others have done since. */
       readonly flopsLeft: number
     } & RunName)
-  /** Nothing is left to do in the phase but runs that other processes do, each named by `by`. */
+  /** All runs that are left in the phase are being done by other processes; `by` is the name of the process. */
   | { readonly kind: 'waiting'; readonly runs: readonly (RunName & { readonly by: string })[] }
   | ({
       readonly kind: 'tuned'

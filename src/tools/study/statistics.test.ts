@@ -27,7 +27,7 @@ const points = fc
   .filter(({ x, y }) => new Set(x).size > 1 && new Set(y).size > 1)
 
 describe('a mean of paired differences', () => {
-  test("is Student's for Student's own data", () => {
+  test("has the known mean, interval and p-value for Student's own data", () => {
     const estimate = estimateMean(sleep)
     expect(estimate?.mean).toBeCloseTo(1.58, 10)
     expect(standardDeviation(sleep)).toBeCloseTo(1.23, 2)
@@ -45,12 +45,12 @@ describe('a mean of paired differences', () => {
         const interval = estimateMean(Array.from({ length: n }, () => 0.3 + 2 * draw()))?.interval
         if (interval && interval[0] <= 0.3 && 0.3 <= interval[1]) covered++
       }
-      // Three standard errors of a share of 0.95 over 4000.
+      // Three standard errors of a share of 0.95 over 4000 repetitions.
       expect(Math.abs(covered / repetitions - 0.95), `n = ${n}`).toBeLessThan(0.0104)
     }
   })
 
-  test('has no interval for one value, and is null for none', () => {
+  test('has no interval for one value, and is null without values', () => {
     expect(estimateMean([0.5])).toEqual({ n: 1, mean: 0.5, interval: null, p: null })
     expect(estimateMean([])).toBeNull()
     expect([mean([]), standardDeviation([1])]).toEqual([null, null])
@@ -190,8 +190,8 @@ describe('a slope', () => {
   })
 })
 
-describe('Holm', () => {
-  test('gives what R gives', () => {
+describe("Holm's correction", () => {
+  test('has the values of R', () => {
     // p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm")
     const adjusted = holm([0.01, 0.04, 0.03, 0.005])
     for (const [i, value] of [0.03, 0.06, 0.06, 0.02].entries()) expect(adjusted[i]).toBeCloseTo(value, 12)
@@ -199,7 +199,7 @@ describe('Holm', () => {
     expect(holm([null, 0.04, 0.03, null])).toEqual([null, 0.06, 0.06, null])
   })
 
-  test('never lowers a p, keeps their order, and is at most as strict as Bonferroni', () => {
+  test('never lowers a p-value, keeps the order of p-values, and is at most as strict as Bonferroni', () => {
     fc.assert(
       fc.property(fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 10 }), (p) => {
         const adjusted = holm(p)

@@ -15,9 +15,9 @@ export type Interval = readonly [low: number, high: number]
 export interface Estimate {
   readonly n: number
   readonly mean: number
-  /** 95 %; null when there are too few values. */
+  /** 95 % interval; null when there are too few values. */
   readonly interval: Interval | null
-  /** Two-sided p of the mean being 0 (of a ratio being 1). */
+  /** Two-sided p-value of the mean being 0 (of a ratio being 1). */
   readonly p: number | null
 }
 
@@ -29,12 +29,12 @@ export function mean(values: readonly number[]): number | null {
   return values.length === 0 ? null : average(values)
 }
 
-/** With n − 1; null for fewer than two values. */
+/** The standard deviation of a sample, with n − 1 in the denominator; null for fewer than two values. */
 export function standardDeviation(values: readonly number[]): number | null {
   return values.length < 2 ? null : Math.sqrt(squares(values) / (values.length - 1))
 }
 
-/** The mean of values, such as paired differences, with Student's interval, n − 1 degrees of freedom. */
+/** The mean of values, such as paired differences, with Student's interval (n − 1 degrees of freedom). */
 export function estimateMean(values: readonly number[]): Estimate | null {
   const n = values.length
   if (n === 0) return null
@@ -44,7 +44,7 @@ export function estimateMean(values: readonly number[]): Estimate | null {
 
 /**
  * The geometric mean of ratios; its interval comes from their logarithms, so 2 and 1/2 are equally far from 1.
- * Null without ratios, or if one is not positive.
+ * Null without ratios, or if a ratio is not positive and finite.
  */
 export function estimateRatio(ratios: readonly number[]): Estimate | null {
   if (ratios.some((ratio) => !(ratio > 0 && ratio < Infinity))) return null
@@ -57,13 +57,13 @@ export function estimateRatio(ratios: readonly number[]): Estimate | null {
 export interface Correlation {
   readonly n: number
   readonly r: number
-  /** 95 %, by Fisher's z; null for fewer than four points. */
+  /** 95 % interval by Fisher's z; null for fewer than four points. */
   readonly interval: Interval | null
-  /** Two-sided, by Student's t with n − 2 degrees of freedom; null for fewer than three points. */
+  /** Two-sided p-value by Student's t with n − 2 degrees of freedom; null for fewer than three points. */
   readonly p: number | null
 }
 
-/** Null for fewer than two points, or when all x or all y are equal. */
+/** Pearson's correlation of x and y. Null for fewer than two points, or when all x or all y are equal. */
 export function pearson(x: readonly number[], y: readonly number[]): Correlation | null {
   const n = x.length
   const spread = Math.sqrt(squares(x) * squares(y))
@@ -82,12 +82,12 @@ export function pearson(x: readonly number[], y: readonly number[]): Correlation
 export interface Slope {
   readonly slope: number
   readonly intercept: number
-  /** 95 %; null when there are too few points or groups. */
+  /** 95 % interval of the slope; null when there are too few points or groups. */
   readonly interval: Interval | null
   readonly p: number | null
 }
 
-/** Least squares over independent points, n − 2 degrees of freedom. Null when all x are equal. */
+/** Least squares over independent points (n − 2 degrees of freedom). Null for one point, or when all x are equal. */
 export function regression(x: readonly number[], y: readonly number[]): Slope | null {
   const n = x.length
   const spread = squares(x)
@@ -115,8 +115,9 @@ export function regressionWithin(
 }
 
 /**
- * Holm's correction of p-values: if those of at most 0.05 count as findings, the chance that any finding is
- * false is at most 0.05, however the tests depend on each other. Null is no test and stays null.
+ * Holm's correction of p-values: if corrected values of at most 0.05 count as findings, the chance that any
+ * finding is false is at most 0.05, however the tests depend on each other. A null stands for no test and
+ * stays null.
  */
 export function holm(p: readonly (number | null)[]): (number | null)[] {
   const tests = p.flatMap((value, index) => (value === null ? [] : [{ value, index }]))
@@ -130,8 +131,8 @@ export function holm(p: readonly (number | null)[]): (number | null)[] {
 }
 
 /**
- * The 95 % interval of a value with a standard error, and the two-sided p of the value being zero; null
- * without an error or a degree of freedom.
+ * The 95 % interval of a value with a standard error, and the two-sided p-value of the value being zero; both
+ * are null without an error or a degree of freedom.
  */
 export function student(
   value: number,
@@ -143,7 +144,7 @@ export function student(
   return { interval: [value - half, value + half], p: value === 0 ? 1 : twoSided(value / error, freedom) }
 }
 
-/** Probability of a t at least as far from 0; 0 for an infinite t (no spread). */
+/** Two-sided p-value: the probability of a t at least as far from 0. An infinite t (no spread) has 0. */
 function twoSided(t: number, freedom: number): number {
   return Number.isFinite(t) ? Math.min(1, 2 * tCdf(-Math.abs(t), freedom)) : 0
 }

@@ -1,4 +1,4 @@
-/** A study as one call: do the runs that are missing, then write the report, also if the study was stopped. */
+/** A study as one call: it does the runs that are missing, then writes the report, even if the study was stopped. */
 import type { Specification } from './grid/specification.ts'
 import { resultsOf, runsOf } from './results/results.ts'
 import { type ReportFiles, writeReport } from './results/write.ts'
@@ -11,9 +11,9 @@ export interface StudyOutcome {
   readonly finished: number
   readonly failed: number
   readonly runs: number
-  /** Null if another process writes them. */
+  /** Files of the report; null if another process writes it. */
   readonly files: ReportFiles | null
-  /** Names of the processes that go on with the study, or write its report. */
+  /** Names of the other processes that go on with the study, or write its report. */
   readonly others: readonly string[]
 }
 

@@ -1,4 +1,4 @@
-/** The arms of the study `m6t`, by name. Without a capacity in its name an arm is dropless. */
+/** The arms of the study `m6t`, by name. An arm without a capacity in its name is dropless. */
 import type { Settings } from '../contract.ts'
 import { dense, moe, prototypes, topK, unbalanced } from './arms.ts'
 import type { Size } from './sizes.ts'
@@ -15,7 +15,7 @@ export const armsOf = (size: Size): Arms => ({
   ...scaleArms(size),
 })
 
-/** The active FLOPs of top-1, top-2 and top-4. */
+/** Dense models with the active FLOPs of top-1, top-2 and top-4. */
 const denseArms = ({ hidden }: Size): Arms => ({
   dense: dense(hidden),
   'dense ×2': dense(2 * hidden),
@@ -41,7 +41,7 @@ const balanceArms: Arms = {
   'balancing 0.1': moe({ 'balance.coefficient': 0.1 }),
   'balancing 1': moe({ 'balance.coefficient': 1 }),
   'bias balancing': moe({ router: 'bias', ...unbalanced }),
-  // Balanced in training; evaluated by its plain choices, where nothing is dropped.
+  // This router balances loads in training only. Evaluation uses its plain choices, and nothing is dropped.
   sinkhorn: moe({ router: 'sinkhorn', ...unbalanced }),
   'expert choice': moe({ router: 'expert-choice', capacity: 'kx', ...unbalanced }),
 }
@@ -72,7 +72,7 @@ const startArms = ({ hidden }: Size): Arms => ({
   'hash routing, other start': { ...otherStart, ...moe({ router: 'hash' }) },
 })
 
-/** Small gates scale queries and keys down, which experts with gates of 1 show: by hash, or normalised. */
+/** Small gates scale queries and keys down. Arms with gates of 1, by hash or normalised, show what that does. */
 const attentionArms: Arms = {
   'top-1, attention': moe({ attention: 'all' }),
   'top-1, attention qkv': moe({ attention: 'qkv' }),
@@ -84,7 +84,7 @@ const attentionArms: Arms = {
 const withoutMoe = (settings: Settings): Settings =>
   Object.fromEntries(Object.entries(settings).filter(([path]) => !path.startsWith('model.moe.')))
 
-/** Some arms at sizes other than that of the study. */
+/** Some arms at sizes other than the size of the study. */
 function scaleArms({ scale }: Size): Arms {
   const otherSizes = Object.entries(scale).filter(([prefix]) => prefix !== '')
   const arms = otherSizes.flatMap(([prefix, shape]): [string, Settings][] => [

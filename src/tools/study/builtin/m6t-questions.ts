@@ -27,7 +27,7 @@ export const questionsOf = (size: Size): Question[] => [
   attention,
 ]
 
-/** The same contrast evaluated at other capacities, on which the answer could depend. */
+/** Controls that evaluate a contrast at other capacities, on which the answer could depend. */
 const capacityControls = (contrast: Pair): Control[] => [
   { name: 'evaluated at the evaluation capacity', contrast, capacity: 'eval' },
   { name: 'evaluated without a capacity limit', contrast, capacity: 'none' },

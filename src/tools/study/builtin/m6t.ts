@@ -1,10 +1,11 @@
 /**
  * The questions of M6-T as a study: whether routing helps at all, load imbalance, k and capacity, prototyping,
- * scale, convergence, MoE attention. Each has a claim of the literature, most from the abstract of the paper
- * (arXiv 2105.15082), and experiments that try to refute the answer.
+ * scale, convergence, MoE attention. Each question has a claim of the literature, most from the abstract of the
+ * paper (arXiv 2105.15082), and experiments that try to refute the answer.
  *
- * Unless an arm says otherwise it is top-1 in every layer, dropless, with the Switch balancing loss. So no answer contains
- * dropped tokens, except where capacity is the question: `×1.25`, `1x` and `kx` are the capacity rules of M6-T.
+ * Unless its settings say otherwise, an arm is top-1 in every layer, dropless, with the Switch balancing loss. So no
+ * answer contains dropped tokens, except where capacity is the question: `×1.25`, `1x` and `kx` are the capacity rules
+ * of M6-T.
  */
 import type { Settings } from '../contract.ts'
 import { type Specification, type SpecificationInput, specificationSchema } from '../grid/specification.ts'
@@ -12,7 +13,7 @@ import { armsOf } from './m6t-arms.ts'
 import { type Pair, type Question, questionsOf } from './m6t-questions.ts'
 import { type StudySize, sizes } from './sizes.ts'
 
-/** Arms of `quick`: those of the claims, and of most experiments that try to refute the answers. */
+/** Arms of `quick`: the arms of the claims, and of most experiments that try to refute the answers. */
 const quickArms = [
   'dense',
   'dense ×2',

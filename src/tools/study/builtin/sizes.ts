@@ -7,7 +7,7 @@
  * Learning rates are proportional to 1/width. At width 32 (2.05 M tokens) 2e-2 was as good as 4e-2 for a dense model and
  * better than 1e-2 and 4e-2 for top-1; at width 128 (`demo`, 600 steps) 6e-3 was as good as any from 4.2e-3 to 8.5e-3; at
  * width 256 (`S`, 400 steps) 3e-3 and 6e-3 were the best from 1.5e-3 to 6e-3. In a study with a sweep, each arm finds its
- * own.
+ * own learning rate.
  */
 import type { Settings } from '../contract.ts'
 import type { SpecificationInput } from '../grid/specification.ts'
@@ -21,10 +21,10 @@ export interface Size {
   readonly set: Settings
   /** Hidden width of an expert. */
   readonly hidden: number
-  /** Settings of other sizes by prefix of arm names, with tokens in proportion to active parameters; `''` is `set`. */
+  /** Settings of each size by prefix of arm names, tokens in proportion to active parameters; `''` stands for `set`. */
   readonly scale: Readonly<Record<string, Settings>>
   readonly tune?: SpecificationInput['tune']
-  /** All arms, or only those that the claims need. */
+  /** Whether the study has all arms, or only the arms that the claims need. */
   readonly thorough: boolean
 }
 

@@ -7,7 +7,7 @@ import { witnesses } from './witnesses.ts'
 export { type StudySize, studySizes } from './sizes.ts'
 
 interface Builtin {
-  /** For the help text. */
+  /** Description in the help text. */
   readonly description: string
   specification(size: StudySize): Specification
 }

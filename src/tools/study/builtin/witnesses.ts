@@ -56,7 +56,7 @@ export function witnesses(name: StudySize): Specification {
   return specificationSchema.parse(specification)
 }
 
-/** @param own The arm with as many experts as those that do not set their number. */
+/** @param own The arm with as many experts as the arms that do not set their number. */
 function claims(experts: readonly number[], largest: string, own: string): Claims {
   const list = experts.map(expertsArm)
   const byFactor = (k: number) => factors.map((factor) => factorArm(k, factor))

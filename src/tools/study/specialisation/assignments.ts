@@ -1,8 +1,8 @@
 /**
  * A routing trace as columns: one entry per token, and the choices of each router.
  *
- * A *router* here makes one decision: it is the router of a layer, or of one of its prototypes. Each is a
- * separate random variable whose value is one of its experts; information is computed for each.
+ * A *router* here makes one decision: it is the router of a layer, or of one of its prototypes. Each router is a
+ * separate random variable whose value is one of its experts; information is computed for each router.
  */
 import { emptyTable, type Table } from '../../../use/infer/information.ts'
 import type { BatchTrace, RouterTrace } from '../../../use/infer/routing-tracer.ts'
@@ -11,11 +11,11 @@ import type { BatchTrace, RouterTrace } from '../../../use/infer/routing-tracer.
 export interface RouterChoices {
   readonly layer: number
   readonly prototype: number
-  /** Experts to choose from. */
+  /** Number of experts to choose from. */
   readonly experts: number
-  /** Choices per token. */
+  /** Number of choices per token. */
   readonly k: number
-  /** Expert of each choice [P, k], from 0 within the prototype; −1 if it was dropped. */
+  /** Expert of each choice [P, k], numbered from 0 within the prototype; −1 if the choice was dropped. */
   readonly expert_PK: Int32Array
 }
 
@@ -23,12 +23,12 @@ export interface RouterChoices {
 export interface Assignments {
   /** Token ids [P]. */
   readonly token_P: Int32Array
-  /** Index of the document of each [P]. */
+  /** Index of the document of each token [P]. */
   readonly document_P: Int32Array
   readonly routers: readonly RouterChoices[]
 }
 
-/** Collects a trace. @param tokens Its number of tokens that belong to documents. */
+/** Collects the batches of a trace. @param tokens Number of tokens of the trace that belong to documents. */
 export async function collectAssignments(batches: AsyncIterable<BatchTrace>, tokens: number): Promise<Assignments> {
   const token_P = new Int32Array(tokens)
   const document_P = new Int32Array(tokens)
@@ -75,7 +75,7 @@ function copyChoices(batch: BatchTrace, t: number, routers: readonly RouterChoic
     }
 }
 
-/** Counts kept choices by label of the token and expert [labels, experts]; negative labels are omitted. */
+/** Counts kept choices by label of the token and by expert [labels, experts]; negative labels are omitted. */
 export function tabulate({ experts, k, expert_PK }: RouterChoices, label_P: Int32Array, labels: number): Table {
   const table = emptyTable(labels, experts)
   for (const [i, expert] of expert_PK.entries()) {

@@ -7,7 +7,7 @@
  */
 import type { Metadata } from '../../../train/data/sources/piece.ts'
 
-/** A label of each document: an index into `names`, or −1 for a document without one. */
+/** Labels of documents: `of` has for each document an index into `names`, or −1 for a document without a label. */
 export interface DocumentLabels {
   readonly names: readonly string[]
   readonly of: Int32Array
@@ -20,8 +20,8 @@ const widths = [1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000]
 const USUAL_PERIODS = 10
 
 /**
- * Groups years into about ten spans of equal width that start at multiples of it: `1775–1799`. Spans without
- * a document are omitted.
+ * Groups years into about ten spans of equal width that start at multiples of the width: `1775–1799`. Spans
+ * without a document are omitted.
  */
 export function periodsOf(documents: readonly Document[]): DocumentLabels {
   const years = documents.map(({ metadata }) => yearOf(metadata?.year))

@@ -19,7 +19,7 @@ const labels = (names: readonly string[], of: (document: number) => number): Doc
   names,
   of: Int32Array.from({ length: documents }, (_, d) => of(d)),
 })
-/** Periods alternate from document to document, parties by fours. */
+/** Periods alternate from document to document; the party changes every four documents, and every fifth has none. */
 const periods = labels(['early', 'late'], (d) => d % 2)
 const parties = labels(['Whig', 'Federalist', 'other'], (d) => (d % 5 === 4 ? -1 : Math.floor(d / 4) % 3))
 const none = labels([], () => -1)
@@ -75,7 +75,7 @@ test('one expert per kind of token is found, with its tokens', () => {
 
 test('random choices have no more information than shuffled labels', () => {
   const { year, party, token } = specialised([router(byChance), router(byChance, 0, 1)])
-  // (2 − 1)(4 − 1) / 2n for two labels: the bias for independent labels.
+  // If labels and choices are independent, the bias is (labels − 1)(experts − 1) / 2n: (2 − 1)(4 − 1) / 2n for years.
   for (const [{ nats, shuffled }, labels] of [
     [year, 2],
     [party, 3],
@@ -146,7 +146,7 @@ test('documents without year and party give information about tokens only', () =
 })
 
 test('a single occurrence does not make a rare token typical of an expert', () => {
-  // Token 0 is common and favours expert 0; token 1 occurs once, there; token 2 favours neither.
+  // Token 0 is common and favours expert 0; token 1 occurs once, with expert 0; token 2 favours neither expert.
   const counts = Float64Array.from([900, 100, 1, 0, 500, 500, 100, 900])
   const [first] = typicalTokens({ rows: 4, columns: 2, counts }, 10)
   expect(first?.map(({ token }) => token)).toEqual([0])

@@ -17,9 +17,9 @@ import type { ExpertProfile, Specialisation } from '../contract.ts'
 import { type Assignments, collectAssignments, type RouterChoices, tabulate } from './assignments.ts'
 import { type DocumentLabels, partiesOf, periodsOf } from './document-labels.ts'
 
-/** Tokens listed for an expert. */
+/** Number of tokens that are listed for an expert. */
 const LISTED_TOKENS = 12
-/** Shuffles whose mean is the value by chance. Those of documents are cheap: they only sum rows of a small table. */
+/** Numbers of shuffles, whose mean is the value by chance. Shuffles of documents only sum rows of a small table. */
 const shuffles = { documents: 200, tokens: 5 }
 
 export interface SpecialisationOptions extends RoutingTraceOptions {
@@ -147,7 +147,10 @@ function expertProfiles(routers: readonly RouterChoices[], views: Views): Expert
   })
 }
 
-/** For each router [names, experts]: share of a label in the expert's tokens over its share in the text; 0 for a dead expert. */
+/**
+ * One table per router [names, experts]: the share of a label in the tokens of an expert over its share in the text; 0
+ * for a dead expert.
+ */
 function relativeShares(byDocument: readonly Table[], { names, of }: DocumentLabels, document_P: Int32Array): Table[] {
   const inText = countsOf(
     document_P.map((document) => of[document] as number),

@@ -1,4 +1,4 @@
-/** A process with several claimers of the same cells, for a test of races. Prints the cells that it got. */
+/** A process with several claimers of the same cells, for a test of races. It prints the keys of its claimed cells. */
 import { Claim, SharedCells } from '../sharing/cell-files.ts'
 import { factsOf } from '../sharing/facts.ts'
 import { Processes } from '../sharing/processes.ts'

@@ -18,7 +18,7 @@ export class FakeStudy {
     this.folder = folder
   }
 
-  /** @param root Folder in which the temporary one is made. */
+  /** @param root Folder in which the temporary folder is made. */
   static async open(root = tmpdir()): Promise<FakeStudy> {
     const folder = await mkdtemp(join(root, 'choir-study-'))
     await writeFile(join(folder, 'text.txt'), 'A text about sparse experts, long enough. '.repeat(2000))
@@ -81,7 +81,7 @@ export function runWithGivenLoss(job: TrainJob, loss: number): FinishedRun {
   }
 }
 
-/** Records the jobs that it is asked to run, and returns made-up results. */
+/** A function that runs no job but lists it in `jobs` and returns made-up results. */
 export function recorder(act: (job: TrainJob, done: number) => FinishedRun = finishedRun) {
   const jobs: Job[] = []
   const run: RunJob = async (job) => {

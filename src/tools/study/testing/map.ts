@@ -1,4 +1,7 @@
-/** Made-up results of a map: arms of two sizes and several numbers of experts, each with branches, by a known law. */
+/**
+ * Made-up results of a map: arms of two sizes and several numbers of experts, each with branches. Their losses follow a
+ * known law.
+ */
 
 import { describeModel } from '../../../core/model/describe.ts'
 import { knownLaw, lossBy, noiseOf } from '../../law/simulated.ts'
@@ -11,7 +14,7 @@ const sizes: readonly Settings[] = [
 ]
 const shares = [1 / 16, 1 / 4, 1]
 const mapExperts = [2, 8]
-/** Tokens for each active parameter at the end. */
+/** Tokens for each active parameter at the end of a whole run. */
 const RATIO = 64
 
 const dense = (size: Settings): Settings => ({ ...size, 'model.moe': null })

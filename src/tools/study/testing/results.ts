@@ -31,28 +31,28 @@ export interface ArmSketch {
   /** Scale of the part of the loss that differs between seeds and arms. */
   readonly jitter?: number
   readonly cv?: number
-  /** Mean total gate and entropy of each layer; without gates, as in records of earlier versions. */
+  /** Mean total gate and entropy of each layer. Without `gates` the record lacks them, as in earlier versions. */
   readonly gates?: readonly number[]
   readonly entropies?: readonly number[]
   readonly dropRate?: number
   readonly unserved?: number
   /** Added to the loss under a capacity rule. */
   readonly at?: Partial<Readonly<Record<CapacityRule, number>>>
-  /** The loss of each held-out document, of equal length, minus that of the run. */
+  /** The loss of each held-out document, of equal length, minus the loss of the run. */
   readonly documents?: readonly number[]
   /** Added to the loss on each domain, of equal length. */
   readonly domains?: Readonly<Record<string, number>>
   readonly leak?: FinishedRun['leak']
   /** Added to the loss at the best rate of the arm; without it, the arm has only the common rate. */
   readonly best?: number
-  /** Added to the loss at shares of the steps, by share: shorter branches. */
+  /** Added to the loss of shorter branches, by their share of the steps. */
   readonly branches?: Readonly<Record<number, number>>
   readonly trainFlops?: number
   readonly parameters?: number
   readonly seconds?: number
-  /** The machine that trained it. */
+  /** The machine that trained the run of a seed. */
   readonly machine?: (seed: number) => string
-  /** Evaluations by step; by default the loss falls linearly to that of the run. */
+  /** Evaluations by step; by default the loss falls linearly to the loss of the run. */
   readonly evaluations?: (seed: number) => readonly (readonly [step: number, loss: number])[]
   /** Added to the loss on other text, instead of the effect. */
   readonly elsewhere?: Readonly<Record<string, number>>
@@ -80,7 +80,7 @@ const LEVEL = 3
 const STEPS = 1000
 const TOKENS = 4_096_000
 
-/** Sums to zero over each of 1, 2, 3, 4 and 5 seeds. */
+/** Jitters by number of seeds: the jitters of 1, 2, 3, 4 or 5 seeds sum to zero. */
 const jitters: Readonly<Record<number, readonly number[]>> = {
   1: [0],
   2: [1, -1],

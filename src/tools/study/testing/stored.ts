@@ -1,4 +1,4 @@
-/** The file of results of a study, as text. */
+/** The results file of a study, as text. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync, gzipSync } from 'node:zlib'

@@ -1,7 +1,7 @@
 /**
  * A process that works on a fake study, for tests that kill it. Each job takes a moment, and is logged with the process
- * when it begins. Arguments: the folder of the study, its specification as JSON, and milliseconds of a
- * job, or a file that it waits for.
+ * when it begins. Arguments: the folder of the study, its specification as JSON, and the milliseconds that a job takes
+ * or the absolute path of a file that each job waits for.
  */
 import { appendFileSync, existsSync } from 'node:fs'
 import { join } from 'node:path'
