@@ -55,7 +55,7 @@ test('inspect shows the experts of attention, and refuses an unknown value', asy
   expect(stdout).toMatch(/layers\.\*\.attention\.qkv\.router +32 × 4 +× 2 /)
   expect(stdout).toMatch(/layers\.\*\.attention\.qkv\.experts\.\*\.weight +4 × 32 × 96 +× 2 /)
   expect(stdout).toMatch(/layers\.\*\.attention\.output +32 × 32 +× 2 /)
-  expect(stdout).toContain('4 of 64 in every layer, and of the QKV projection, top-1')
+  expect(stdout).toContain('4, each 64 wide, in every layer, and of the QKV projection, top-1')
   const refused = await workspace.choir('inspect', 'tiny', ...set('output'))
   expect(refused.code).toBe(2)
   expect(refused.stderr).toContain('model.moe.attention')

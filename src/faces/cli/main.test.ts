@@ -670,7 +670,7 @@ describe('eval, generate, inspect, bench', () => {
   test('inspect applies assignments, and merges equal layers', async () => {
     const fake = fakeIo()
     expect(await main(['inspect', 'tiny', '--set', 'model.moe.k=2'], fake.io)).toBe(0)
-    expect(fake.stdout.text).toContain('4 of 64 in every layer, top-2, capacity kx × 1.25')
+    expect(fake.stdout.text).toContain('4, each 64 wide, in every layer, top-2, capacity kx × 1.25')
     expect(fake.stdout.text).toContain('1.00 M, of which 250k (25.0 %) are active for a token')
     expect(fake.stdout.text).toMatch(/layers\.\*\.moe\.in +4 × 32 × 64 +× 2 +16,384 +1\.6 %\n/)
     expect(fake.stdout.text).toMatch(/total +8\.00 MB\n/)
@@ -683,7 +683,7 @@ describe('eval, generate, inspect, bench', () => {
     const sets = Object.entries(settings).flatMap(([field, value]) => ['--set', `model.moe.${field}=${value}`])
     expect(await main(['inspect', 'tiny', ...sets], fake.io)).toBe(0)
     expect(fake.stdout.text).toContain(
-      '8 of 64 and a shared one of 48 with a gate in every layer, bias top-2 from 2 of 4 groups by sigmoid scores, capacity',
+      '8, each 64 wide, and a shared one 48 wide with a gate, in every layer, bias top-2 from 2 of 4 groups by sigmoid scores, capacity',
     )
   })
 

@@ -26,17 +26,17 @@ function headsText(model: RunConfig['model']): string {
 
 type Moe = NonNullable<RunConfig['model']['moe']>
 
-/** The experts, their router and capacity: `8 of 512 in every layer, 2 prototypes × top-1, capacity 1x × 1.25`. */
+/** The experts, their router and capacity: `8, each 512 wide, in every layer, 2 prototypes × top-1, capacity 1x × 1.25`. */
 export function routingLine({ model }: RunConfig): string {
   const moe = model.moe
   if (!moe) return `none; dense layers of ${model.hidden}`
   const first = moe.from === 0 ? '' : ` from layer ${moe.from} on`
   const where = `${moe.every === 1 ? 'every layer' : `every ${ordinal(moe.every)} layer`}${first}`
   const gated = moe.sharedGate ? ' with a gate' : ''
-  const shared = moe.sharedHidden > 0 ? ` and a shared one of ${moe.sharedHidden}${gated}` : ''
+  const shared = moe.sharedHidden > 0 ? `, and a shared one ${moe.sharedHidden} wide${gated}` : ''
   const capacity = moe.capacity === 'none' ? 'dropless' : `capacity ${moe.capacity} × ${moe.factor}`
   const attention = { none: '', qkv: ', and of the QKV projection', all: ', and of the QKV and output projections' }
-  return `${moe.experts} of ${moe.hidden}${shared} in ${where}${attention[moe.attention]}, ${routerName(moe)}, ${capacity}`
+  return `${moe.experts}, each ${moe.hidden} wide${shared}, in ${where}${attention[moe.attention]}, ${routerName(moe)}, ${capacity}`
 }
 
 /** The router: `2 prototypes × top-1`, `switch`, `bias top-8 from 4 of 8 groups by sigmoid scores`. */
