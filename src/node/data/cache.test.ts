@@ -50,7 +50,7 @@ const damages: [string, (place: string) => void, RegExp][] = [
   ['of half a manifest', (place) => truncateSync(join(place, 'manifest.json'), 20), /manifest\.json is unreadable/],
 ]
 for (const [name, damage, message] of damages)
-  test(`an entry ${name} is rebuilt, with a message`, async () => {
+  test(`a damaged entry (${name}) is rebuilt, with a message`, async () => {
     const { get, warnings, builds } = await setUp()
     const place = await get()
     damage(place)
@@ -80,7 +80,7 @@ test('several concurrent builders leave one intact entry and no temporary folder
   expect(readdirSync(root)).toEqual(['key'])
 })
 
-test('a failed build leaves no entry, and a full disk or quota is reported as such', async () => {
+test('a failed build leaves no entry, and a full disk or quota is reported as a lack of space', async () => {
   const { root, cache } = await setUp()
   const failing = (error: Error) => cache.entry('key', 'thing', () => Promise.reject(error))
   await expect(failing(new Error('broken'))).rejects.toThrow('broken')
@@ -91,7 +91,7 @@ test('a failed build leaves no entry, and a full disk or quota is reported as su
 })
 
 test.runIf(process.platform === 'linux')(
-  'a cache under /proc is replaced at once, as one that is not writable',
+  'a cache under /proc counts as not writable and is replaced without a delay',
   async () => {
     const { cache, warnings } = await setUp('/proc/choir/cache')
     expect(warnings.join()).toMatch(/cannot write the token cache \/proc\/choir\/cache \(ENOENT/)

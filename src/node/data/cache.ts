@@ -17,7 +17,7 @@ export interface Cache {
   readonly root: string
   /** Finds or builds an entry and returns its folder. `what` names it in messages. */
   entry(key: string, what: string, build: (folder: string) => Promise<void>): Promise<string>
-  /** Creates a temporary folder on the same disk; removed by `close`. */
+  /** Creates a temporary folder on the same disk, which `close` removes. */
   scratch(): Promise<string>
   close(): Promise<void>
 }
@@ -115,7 +115,7 @@ async function onFullDisk<T>(root: string, what: string, work: () => Promise<T>)
   }
 }
 
-/** Renames `building` to `place`. If another process was first and its entry is intact, keeps that one. */
+/** Renames `building` to `place`. If another process was first and its entry is intact, keeps that entry. */
 async function moveIntoPlace(building: string, place: string): Promise<void> {
   for (let attempt = 0; ; attempt++) {
     try {
@@ -138,7 +138,7 @@ async function writeManifest(folder: string, signal: AbortSignal | undefined): P
   await writeFile(join(folder, manifestName), `${JSON.stringify({ files }, null, 2)}\n`)
 }
 
-/** The fault of an entry: undefined if it is intact, `absent` if there is none. */
+/** The fault of an entry: undefined if the entry is intact, `absent` if it does not exist. */
 async function check(folder: string, signal?: AbortSignal): Promise<string | undefined> {
   let text: string
   try {

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { bytesTokenizer } from '../../train/data/tokenizer/tokenizer.ts'
 import { gzipBitsPerByte } from './gzip.ts'
 
-test('the bits per byte of a text are those of its gzip file, without the separators of documents', async () => {
+test('bits per byte are the bits of the gzip file per byte of text, without the separators of documents', async () => {
   const tokenizer = bytesTokenizer()
   const documents = ['a man a plan a canal '.repeat(50), 'übung '.repeat(99)]
   const tokens = documents.flatMap((text) => [...Buffer.from(text), tokenizer.endOfText])

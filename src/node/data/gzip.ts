@@ -1,9 +1,12 @@
-/** How well gzip compresses held-out text: a model that has learnt anything needs fewer bits per byte. */
+/** Measures how well gzip compresses held-out text. A model that has learnt anything needs fewer bits per byte. */
 import { promisify } from 'node:util'
 import { constants, gzip } from 'node:zlib'
 import type { Dataset } from '../../train/data/dataset.ts'
 
-/** Gzip looks back 32 kB, so more text changes nothing. It is about a megabyte, which takes a tenth of a second. */
+/**
+ * Number of tokens that are compressed at most: about a megabyte of text, which takes a tenth of a second. Gzip looks
+ * back 32 kB, so more text would not be compressed better.
+ */
 const MAX_TOKENS = 250_000
 
 /** Bits per byte of the held-out text, or of its first quarter of a million tokens, at gzip's highest level. */

@@ -38,7 +38,7 @@ function tokens(stream: TokenStream): number[] {
   return [...all]
 }
 
-/** The documents of a stream. End-of-text tokens separate them and are its first and last token. */
+/** The documents of a stream. End-of-text tokens separate them and are the first and last token of the stream. */
 function documents({ tokenizer }: Dataset, stream: TokenStream): string[] {
   const ids = tokens(stream)
   expect([ids[0], ids.at(-1)]).toEqual([tokenizer.endOfText, tokenizer.endOfText])
@@ -46,7 +46,7 @@ function documents({ tokenizer }: Dataset, stream: TokenStream): string[] {
 }
 
 for (const kind of ['bpe', 'bytes'])
-  test(`${kind}: every document is whole on exactly one side; held-out ones keep their order and are listed`, async () => {
+  test(`${kind}: each document is whole in one of the two streams; held-out ones keep their order and are listed`, async () => {
     const { dataset } = await open({ source: jsonl(), heldOut: 0.2, tokenizer: { kind } })
     const train = documents(dataset, dataset.train)
     const heldOut = documents(dataset, dataset.heldOut)
@@ -65,7 +65,7 @@ for (const kind of ['bpe', 'bytes'])
     await dataset.close()
   })
 
-test('the seed orders the training documents and chooses the held-out ones, repeatably', async () => {
+test('the seed determines the order of training documents and which documents are held out', async () => {
   const source = jsonl()
   const at = async (seed: number, cache: string) => {
     const { dataset } = await open({ source, seed, cache, heldOut: 0.2 })
@@ -183,7 +183,7 @@ test('standard input is read', async () => {
   await dataset.close()
 })
 
-test('sotu: 233 addresses; the held-out ones have year, president and party', async () => {
+test('sotu has 233 addresses; the held-out addresses have year, president and party', async () => {
   const { dataset } = await open({ source: 'sotu', tokenizer: { kind: 'bytes' } })
   expect([dataset.train.documents, dataset.heldOut.documents]).toEqual([221, 12])
   for await (const { metadata } of dataset.heldOutDocuments())

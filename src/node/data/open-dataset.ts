@@ -31,17 +31,18 @@ import { diskStorage } from './streams/disk-storage.ts'
 import { tokenizerFromJson } from './tokenizer/native-tokenizer.ts'
 
 export interface DatasetOptions extends TextOptions {
-  /** Hold out the whole text, for evaluation. */
+  /** Whether the whole text is held out, for evaluation. */
   readonly holdOutAll?: boolean
   /** The run directory that holds entries of `data.source` beginning with `run:`. */
   readonly directory?: string
-  /** Source of `-`; default: standard input. */
+  /** Stream that the source `-` reads; default: standard input. */
   readonly stdin?: Readable
 }
 
 /**
  * Opens the data of a configuration, from the cache if possible.
- * @throws UsageError if the source, its format, a field or the tokenizer is unusable, or a file changes meanwhile
+ * @throws UsageError if the source, its format, a field or the tokenizer is unusable, or a file changes while it is
+ *   being read
  * @throws RunError if the disk is full or a corpus package is missing
  */
 export async function openDataset(config: DataConfig, options: DatasetOptions): Promise<Dataset> {

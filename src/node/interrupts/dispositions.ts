@@ -1,19 +1,19 @@
 /**
- * What the system does at a signal, where JavaScript cannot decide it: handlers of Node run in its event loop, so they
- * wait while the main thread computes. A signal that is armed resets itself when it arrives (SA_RESETHAND), so until it
- * is armed again the next one ends the process by the system's own action, whatever its threads are doing.
+ * Sets the system's own action at a signal, for times when JavaScript cannot act: Node runs its handlers in the event
+ * loop, so they wait while the main thread computes. When an armed signal arrives, the system resets its action to the
+ * default (SA_RESETHAND). So until it is armed again, the next signal ends the process, whatever its threads are doing.
  */
 import { addressOf, loadLibrary } from '../../engine/native/ffi.ts'
 
 /** Numbers of SIGINT and SIGTERM, the same on all systems. */
 const SIGNALS = [2, 15]
 
-/** Bytes that hold a `struct sigaction`, and in it the offset of `sa_flags`, by system. */
+/** Size of a buffer that holds a `struct sigaction`, and the offset of `sa_flags` in the struct, by system. */
 const STRUCT_BYTES = 256
 const layouts: Partial<Record<NodeJS.Platform, { readonly flagsAt: number; readonly reset: number }>> = {
-  // glibc: the handler, 128 bytes of mask, flags.
+  // The struct of glibc is the handler, 128 bytes of mask, flags.
   linux: { flagsAt: 136, reset: 0x80000000 },
-  // The handler, 4 bytes of mask, flags.
+  // The struct of macOS is the handler, 4 bytes of mask, flags.
   darwin: { flagsAt: 12, reset: 4 },
 }
 const layout = layouts[process.platform]
@@ -22,7 +22,7 @@ const libc = layout && loadLibrary(null)
 const sigaction = libc?.func('sigaction', 'int', ['int', 'uintptr_t', 'uintptr_t'])
 const exit = libc?.func('_exit', 'void', ['int'])
 
-/** Actions that hand signals to the event loop, and reset themselves. */
+/** Actions, by signal, that hand the signal to the event loop and reset themselves. */
 const armed = new Map<number, Uint8Array>()
 
 function currentAction(signal: number): Uint8Array {

@@ -1,5 +1,5 @@
 /**
- * The program is a process of its own, from the build: signals are for whole processes.
+ * The tested program is a process of its own, from the build, because a signal concerns a whole process.
  *
  * @slow
  */
@@ -20,13 +20,13 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(folder, { recursive: true }))
 
-/** The ways in which a main thread does not get to its handlers. Each lasts longer than a test. */
+/** Work that keeps the main thread from its signal handlers. Each lasts longer than a test. */
 const busy = {
   'a loop of JavaScript': 'for (const end = Date.now() + 60_000; Date.now() < end; );',
   'native code': 'Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 60_000)',
 }
 
-/** A program that ends with 130 at a second signal, as commands do. */
+/** A program that ends with exit code 130 at a second signal, as commands do. */
 const program = (work: string) => `
 import { exitAtOnce, onStopSignals } from ${JSON.stringify(built)}
 const print = (text) => process.stdout.write(text + '\\n')
@@ -79,7 +79,7 @@ describe.skipIf(process.platform === 'win32')('SIGHUP', () => {
 })
 
 describe.skipIf(process.platform === 'win32').each(['SIGINT', 'SIGTERM'] as const)('%s', (signal) => {
-  test('the first one reaches the handler, the second ends the process with 130 after the listeners of its exit', async () => {
+  test('reaches the handler the first time, and the second time ends the process with 130 after exit listeners', async () => {
     const { child, ended, line, lines } = start('')
     await line('ready')
     child.kill(signal)
@@ -92,7 +92,7 @@ describe.skipIf(process.platform === 'win32').each(['SIGINT', 'SIGTERM'] as cons
   })
 
   test.each(Object.entries(busy))(
-    'the second one ends a process whose main thread is in %s at the first',
+    'sent twice ends a process whose main thread is in %s at the first signal',
     async (_, work) => {
       const { child, ended, line } = start(`setTimeout(() => { print('busy'); ${work} }, 300)`)
       await line('busy')
@@ -105,7 +105,7 @@ describe.skipIf(process.platform === 'win32').each(['SIGINT', 'SIGTERM'] as cons
   )
 
   test.each(Object.entries(busy))(
-    'the second one ends a process whose main thread is in %s after the first',
+    'sent twice ends a process whose main thread is in %s after the first signal',
     async (_, work) => {
       const { child, ended, line } = start(`
       const timer = setInterval(() => { if (signals === 1) { clearInterval(timer); print('busy'); ${work} } }, 10)`)
@@ -119,7 +119,7 @@ describe.skipIf(process.platform === 'win32').each(['SIGINT', 'SIGTERM'] as cons
     },
   )
 
-  test('the second one ends a process with a thread that waits for a pipe without a writer', async () => {
+  test('sent twice ends a process with a thread that waits for a pipe without a writer', async () => {
     const pipe = join(folder, `pipe-${signal}`)
     spawnSync('mkfifo', [pipe])
     const { child, ended, line } = start(`import { open } from 'node:fs/promises'; void open(${JSON.stringify(pipe)})`)
@@ -131,7 +131,7 @@ describe.skipIf(process.platform === 'win32').each(['SIGINT', 'SIGTERM'] as cons
     expect(await ended).toEqual([130, null])
   })
 
-  test('two in a row, as GNU timeout sends them to a process and its group, count as one', async () => {
+  test('sent twice in a row, as GNU timeout does to a process and its group, counts as one signal', async () => {
     const { child, ended, line, lines } = start(
       `process.once('${signal}', () => process.kill(process.pid, '${signal}'))`,
     )
@@ -144,8 +144,8 @@ describe.skipIf(process.platform === 'win32').each(['SIGINT', 'SIGTERM'] as cons
     expect(await ended).toEqual([130, null])
   })
 
-  // A thread that loads a native library cannot be ended (Node 22: an abort in one of a hundred such programs).
-  test('a program that ends soon after the first one ends in order', async () => {
+  // Ending a thread while it loads a native library aborts the process (Node 22: in one of a hundred such programs).
+  test('sent once lets a program that ends soon afterwards end in order', async () => {
     const codes = Array.from({ length: 40 }, async (_, i) => {
       const { child, ended, line } = start(`
         import { endWatch } from ${JSON.stringify(built)}
@@ -158,7 +158,7 @@ describe.skipIf(process.platform === 'win32').each(['SIGINT', 'SIGTERM'] as cons
     expect(new Set(await Promise.all(codes))).toEqual(new Set([3]))
   })
 
-  test('without listeners it ends the process, and the thread of earlier ones does not', async () => {
+  test('ends the process if no listener is left; the thread of earlier listeners does not', async () => {
     const { child, ended, line } = start(`
       const timer = setInterval(() => { if (signals === 1) { clearInterval(timer); unsubscribe() } }, 10)`)
     await line('ready')

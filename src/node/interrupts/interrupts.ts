@@ -1,9 +1,10 @@
 /**
  * Ctrl-C and SIGTERM: the first one reaches a handler, which lets the program finish in order; a second one ends the
- * process at once, wherever the program is. Handlers run in the event loop. If that is busy at the first signal, the
- * system ends the process at the second (`dispositions.ts`); if it is busy later, a thread does (`watchdog.ts`).
+ * process at once, wherever the program is. Handlers run in the event loop. If the event loop is busy at the first
+ * signal, the system ends the process at the second signal (`dispositions.ts`). If it becomes busy later, a thread ends
+ * the process (`watchdog.ts`).
  *
- * Windows has neither: there a second Ctrl-C waits for the event loop too.
+ * Windows has neither mechanism: there a second Ctrl-C waits for the event loop too.
  *
  * SIGHUP, the end of a terminal, counts as a first Ctrl-C, and does nothing under `nohup`.
  */
@@ -15,14 +16,14 @@ import { packageFile } from '../../core/package-file.ts'
 /** Signals within this time count as one: GNU timeout signals a process and then its group. */
 const ONE_MS = 50
 
-/** `nohup` turns SIGHUP off, but Node turns it on at its start. Shells tell in `_` what they have started. */
+/** `nohup` turns SIGHUP off, but Node turns it on again at its start. Shells set `_` to the program that they start. */
 const isUnderNohup = basename(process.env._ ?? '') === 'nohup'
 
 type Dispositions = typeof import('./dispositions.ts')
 
-/** Null where the C library cannot be called. */
+/** Null until the interface to C is loaded, and where the C library cannot be called. */
 let dispositions: Dispositions | null = null
-/** Of all listeners. */
+/** Memory that is shared with the thread that watches: 1 while it is to watch, 0 to end it. */
 const control = new Int32Array(new SharedArrayBuffer(4))
 let listeners = 0
 /** Threads that watch, or are still loading. */
@@ -30,8 +31,8 @@ const watchdogs = new Set<Worker>()
 
 /**
  * Calls `handler` at each Ctrl-C and SIGTERM.
- * @param names Other signals that call it too, and that a second one of does not end the process.
- * @returns unsubscribes
+ * @param names Other signals that call `handler` too. A second one of these does not end the process.
+ * @returns Function that unsubscribes.
  */
 export function onStopSignals(handler: () => void, names: readonly NodeJS.Signals[] = []): () => void {
   let last = Number.NEGATIVE_INFINITY
@@ -42,7 +43,7 @@ export function onStopSignals(handler: () => void, names: readonly NodeJS.Signal
     if (now - last > ONE_MS) handler()
     last = now
   }
-  // The shell and the system may both send one, and neither is impatience.
+  // The shell and the system may both send a SIGHUP, so a second one does not mean that the user is impatient.
   const onHangUp = (): void => {
     if (!isUnderNohup && last === Number.NEGATIVE_INFINITY) listener()
   }
@@ -52,7 +53,7 @@ export function onStopSignals(handler: () => void, names: readonly NodeJS.Signal
   process.on('SIGHUP', onHangUp)
   void arm()
   return () => {
-    // First: the thread would take a signal without handlers for one that has arrived.
+    // This comes first: without handlers, a signal looks to the thread as if it had arrived.
     if (--listeners === 0) callOff()
     for (const name of all) process.off(name, listener)
     process.off('SIGHUP', onHangUp)
@@ -60,8 +61,8 @@ export function onStopSignals(handler: () => void, names: readonly NodeJS.Signal
 }
 
 /**
- * Ends the threads that watch for a second signal. Await it before the process ends: one that is ended while it loads the
- * interface to C aborts the process.
+ * Ends the threads that watch for a second signal. Await it before the process ends: a thread that is ended while it
+ * loads the interface to C aborts the process.
  */
 export async function endWatch(): Promise<void> {
   callOff()
@@ -69,7 +70,7 @@ export async function endWatch(): Promise<void> {
   await Promise.all(Array.from(watchdogs, (worker) => once(worker, 'exit')))
 }
 
-/** Ends the process at once, after the listeners of its exit. */
+/** Ends the process at once, after calling the listeners of its exit. */
 export function exitAtOnce(code: number): void {
   if (!dispositions) process.exit(code)
   process.emit('exit', code)
@@ -77,7 +78,7 @@ export function exitAtOnce(code: number): void {
   process.exit(code)
 }
 
-/** In the background: loading the interface to C takes longer than starting many a command. */
+/** Arms the signals in the background: loading the interface to C takes longer than many a command needs to start. */
 async function arm(): Promise<void> {
   dispositions ??= await import('./dispositions.ts').catch(() => null)
   if (listeners > 0) dispositions?.armSignals()

@@ -5,11 +5,11 @@
 import { workerData } from 'node:worker_threads'
 import { endProcess, hasArrived } from './dispositions.ts'
 
-/** The element is 1 while signals are handled. */
+/** The element is 1 while this thread is to watch, and 0 when it is to end. */
 const control = workerData as Int32Array<SharedArrayBuffer>
 
 const POLL_MS = 20
-/** Time for the main thread to end the process itself: it frees locks and shows the cursor. */
+/** Time that the main thread gets to end the process itself, which frees locks and shows the cursor. */
 const GRACE_MS = 200
 
 while (Atomics.wait(control, 0, 1, POLL_MS) === 'timed-out')

@@ -20,14 +20,14 @@ test('a benchmark reports the size of the model and the parts of a step', async 
   expect(result.tokensPerSecond).toBeCloseTo((4 * 16 * 1000) / result.stepMs, 6)
   expect(result.gradientMs).toBeGreaterThan(0)
   expect(result.updateMs).toBeGreaterThan(0)
-  // Medians of the parts of three steps: their sum is close to the median of the whole, and never far above it.
+  // The parts are medians of three steps: their sum is close to the median of the whole step, and never far above it.
   expect(result.gradientMs + result.updateMs).toBeLessThan(3 * result.stepMs)
   expect(result.mfu).toBeGreaterThan(0)
   expect(result.mfu).toBeLessThan(1)
 })
 
 test('with capacity for at most half of the assignments, at least half are dropped', async () => {
-  // C = T/N · 0.5 slots per expert: N · C is half of T.
+  // C = T/N · 0.5 slots per expert, so N · C is half of T.
   const { dropRate } = await benchmark(configOf({ experts: 4, hidden: 64, factor: 0.5 }), { steps: 1 })
   expect(dropRate).toBeGreaterThanOrEqual(0.5)
   expect(dropRate).toBeLessThan(1)

@@ -19,28 +19,28 @@ import { openRuntime } from '../run/session.ts'
 import { measureLargePeak } from './machine.ts'
 
 export interface BenchmarkOptions {
-  /** Timed steps, after the warm-up. */
+  /** Number of timed steps, after the warm-up. */
   readonly steps: number
-  /** Record the timed steps; the result carries `profile` and `trace`. */
+  /** Whether the timed steps are recorded; then the result has `profile` and `trace`. */
   readonly profile?: boolean
   readonly signal?: AbortSignal
 }
 
 /** Medians over the timed steps. */
 export interface BenchmarkResult extends Engine, CeilingReport {
-  /** A deviation from the requested engine. */
+  /** How the engine deviates from the requested engine. */
   readonly notice?: string
   readonly parameters: number
   readonly activeParameters: number
   readonly tokensPerSecond: number
-  /** Operations of a step: of the model, without padding and dropped assignments. */
+  /** Floating-point operations of the model in a step, without padding and dropped assignments. */
   readonly flopsPerStep: number
   readonly stepMs: number
   readonly gradientMs: number
   /** Time of gradient norm and optimizer. */
   readonly updateMs: number
   readonly mfu: number
-  /** Share of assignments dropped. */
+  /** Share of assignments that are dropped, 0 to 1. */
   readonly dropRate: number
   /** Peak memory of this process up to the last step. */
   readonly peakBytes: number
@@ -49,7 +49,7 @@ export interface BenchmarkResult extends Engine, CeilingReport {
   readonly trace?: readonly StepEvent[]
 }
 
-/** Steps until all memory has been used once and the balancing loss has evened out the initial routing. */
+/** Number of steps until all memory has been used once and the balancing loss has evened out the initial routing. */
 const WARM_UP = 8
 
 export async function benchmark(config: RunConfig, options: BenchmarkOptions): Promise<BenchmarkResult> {
@@ -80,7 +80,7 @@ export class TrainingBench {
   private readonly ceiling: Ceiling
   private readonly release: () => Promise<void>
   private step = 0
-  /** Taken after the steps, because measuring the ceiling needs memory too. */
+  /** Peak memory, which is read after the steps, because measuring the ceiling needs memory too. */
   private peakBytes = 0
 
   private constructor(
@@ -99,13 +99,16 @@ export class TrainingBench {
     this.release = release
   }
 
-  /** @param batchOf The batch of a step (from 1), which must not change during the step. Default: one random batch. */
+  /**
+   * Opens a runtime and compiles a trainer on it.
+   * @param batchOf The batch of a step (from 1), which must not change during the step. Default: one random batch.
+   */
   static async open(
     requested: RunConfig,
     profile = false,
     batchOf: (step: number) => Batch = always(randomBatch(requested)),
   ): Promise<TrainingBench> {
-    // The full learning rate from the first step, so that the balancing loss acts as in the middle of a training.
+    // The learning rate is full from the first step, so that the balancing loss acts as in the middle of a training.
     const schedule = { ...requested.train.schedule, kind: 'constant' as const, warmup: 0 }
     const config = { ...requested, train: { ...requested.train, schedule } }
     const runtime = await openRuntime(config, profile)

@@ -8,7 +8,7 @@ import type { Ceilings } from '../../train/measure/step-profile.ts'
 import { openRuntime } from '../run/session.ts'
 
 export interface Machine extends Engine, Ceilings {
-  /** A deviation from the requested engine. */
+  /** How the engine deviates from the requested engine. */
   readonly notice?: string
 }
 
@@ -16,7 +16,7 @@ export interface Machine extends Engine, Ceilings {
 export const measureLargePeak = (runtime: Runtime): Promise<number> =>
   measurePeakFlops(runtime, { size: 2048, deviceSize: 4096, runs: 3 })
 
-/** Takes a second or two. */
+/** Measures this machine, which takes a second or two. */
 export async function measureMachine(config: Pick<RunConfig, 'runtime'>): Promise<Machine> {
   const runtime = await openRuntime(config)
   try {

@@ -1,5 +1,6 @@
 /**
- * Every preset, and widths from 64 to 2048, start soundly; with the earlier scales they do not.
+ * Every preset, and models of width 64 to 2048, start soundly. With initial scales of earlier versions, problems are
+ * reported.
  *
  * @slow
  */
@@ -12,8 +13,8 @@ import { explainedShare, measureSignal, signalProblems } from './signal.ts'
 const slow = { timeout: 120_000 }
 
 /**
- * Experts are alike at the start, and neither their number nor the vocabulary changes what is checked: few of them, in a
- * fraction of the time and memory.
+ * Neither the number of experts, which are alike at the start, nor the vocabulary changes what is checked. So few
+ * experts and tokens suffice, in a fraction of the time and memory.
  */
 const few = ['model.moe.experts=2', 'model.vocabulary=2048']
 
@@ -22,7 +23,7 @@ test.each(presetNames)('%s starts soundly', slow, async (preset) => {
   expect(signalProblems(signal)).toEqual([])
 })
 
-describe('over widths', () => {
+describe('a model of', () => {
   const shape = ['model.layers=2', 'model.heads=2', 'model.moe.hidden=512', 'model.hidden=512', ...few]
   test.each([
     [64, 'model.moe.router=top-k'],
@@ -63,7 +64,7 @@ test('an unscaled embedding of deviation 1/√width, beside branches of order 1,
   expect(problems).toContain('above ln V')
 })
 
-test('for a sum of kind effect and noise, the explained share is the variance share of the kind', () => {
+test('if rows are an effect of their kind plus noise, the explained share is the share of the effect in the variance', () => {
   const seed = Number(process.env.CHOIR_TEST_SEED ?? Math.floor(Math.random() * 2 ** 31))
   const random: Random = randomFor(seed, 'rows')
   const [kinds, tokens, width] = [16, 4096, 64]
@@ -84,7 +85,7 @@ test('for a sum of kind effect and noise, the explained share is the variance sh
       (value, i) =>
         noise * value + signal * (own[(kind_T[Math.floor(i / width)] as number) * width + (i % width)] as number),
     )
-    // The variance of the kinds is that of 16 draws per dimension: its mean over 64 dimensions has a deviation of 4 %.
+    // The kinds are 16 draws per dimension. The mean of their variance over 64 dimensions has a deviation of 4 %.
     expect(explainedShare(row, kind_T, width), `seed ${seed}`).toBeCloseTo(signal ** 2 / (signal ** 2 + noise ** 2), 1)
   }
 })

@@ -23,7 +23,7 @@ export interface StreamSignal {
   readonly depth: number
   /** Root mean square over tokens and width. */
   readonly activation: number
-  /** Root mean square of the gradient of a token's own loss: that of the mean loss times the number of tokens. */
+  /** Root mean square of the gradient of a token's own loss: gradient of the mean loss times the number of tokens. */
   readonly gradient: number
   /** Share of the variance over tokens that is explained by the id of the current token, 0 to 1. */
   readonly tokenShare: number
@@ -69,7 +69,7 @@ export function signalProblems({ stream, loss, uniformLoss }: Signal): string[] 
 
 const percent = (share: number): string => `${Math.round(100 * share)} %`
 
-/** Distinct tokens in the measured text: few, so that each occurs in many contexts. */
+/** Number of distinct tokens in the measured text: few, so that each occurs in many contexts. */
 const TOKENS = 32
 /** Minimum length of the measured text, tokens. */
 const MIN_LENGTH = 2048

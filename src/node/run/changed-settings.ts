@@ -1,4 +1,4 @@
-/** What a resumed run may not change in its settings, and what a changed schedule means. */
+/** Checks which settings a resumed run changes, and warns about changed steps of a schedule. */
 import { type Difference, differences, formatDifferent } from '../../core/config/differences.ts'
 import type { RunConfig } from '../../core/config/run-config.ts'
 import { UsageError } from '../../core/errors.ts'
@@ -9,8 +9,8 @@ import { balanceSchedule, decayStart } from '../../train/step/schedule.ts'
 import { loadRunConfig } from './load-config.ts'
 
 /**
- * The settings that differ from those of the run.
- * @throws UsageError listing those that may not change
+ * The settings of `config` that differ from the settings of the run.
+ * @throws UsageError listing the changed settings that may not change
  */
 export async function allowedChanges(directory: string, config: RunConfig): Promise<Difference[]> {
   const own = await loadRunConfig(directory)
@@ -30,9 +30,9 @@ export async function allowedChanges(directory: string, config: RunConfig): Prom
 }
 
 /**
- * Warning if a run of schedule `wsd` is resumed with other steps at a step where the two schedules differ already, with
- * the fork that would be a run of these steps; null otherwise.
- * @param step Of the checkpoint that is continued.
+ * Warning if a run of schedule `wsd` is resumed with another number of steps, at a step where the two schedules differ
+ * already. The warning names a fork that is equal to a run of the new number of steps. Null otherwise.
+ * @param step Step of the checkpoint that is continued.
  */
 export function scheduleWarning(
   directory: string,
@@ -41,7 +41,7 @@ export function scheduleWarning(
   step: number,
 ): string | null {
   const { train } = config
-  // The coefficient of the balancing loss would differ from the first step on.
+  // A coefficient of the balancing loss that follows the steps would differ from the first step on.
   if (balanceSchedule(config)) return null
   const before = changes.find(({ field }) => field === 'train.steps')?.from
   const isOther = changes.some(({ field }) => field.startsWith('train.schedule.'))

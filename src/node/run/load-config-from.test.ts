@@ -16,7 +16,7 @@ async function storedRun(...sets: string[]): Promise<string> {
   return run
 }
 
-test('model, data and train are those of the run but for what is given; parallel and runtime have their defaults', async () => {
+test('settings of model, data and train that are not given come from the run; parallel and runtime have defaults', async () => {
   const sets = ['model.moe.k=2', 'train.batch=8', 'data.seed=5']
   const run = await storedRun(...sets, 'parallel.shards=2', 'runtime.threads=3')
   expect(await loadConfigFrom(run, undefined, [])).toEqual(await loadConfig('tiny', sets))
@@ -32,12 +32,12 @@ test('problems are listed with their fields', async () => {
   await expect(loadConfigFrom(run, undefined, ['train.stps=3'])).rejects.toThrow('did you mean "train.steps"?')
 })
 
-test('text in the directory of the run is found from another one', async () => {
+test('text in the directory of the run is found from another run', async () => {
   const run = await storedRun('data.source=[run:text/a.txt, b.txt]')
   expect((await loadConfigFrom(run, undefined, [])).data.source).toEqual([join(run, 'text', 'a.txt'), 'b.txt'])
 })
 
-test('the tokenizer cannot be another, and may be given again', async () => {
+test('another tokenizer is refused; the same tokenizer may be given again', async () => {
   const run = await storedRun('data.tokenizer.kind=bytes')
   const given = (tokenizer: NonNullable<RunInput['data']>['tokenizer']) => configOver(run, { data: { tokenizer } })
   expect((await given({ kind: 'bytes' })).data.tokenizer).toEqual({ kind: 'bytes' })
@@ -45,7 +45,7 @@ test('the tokenizer cannot be another, and may be given again', async () => {
   await expect(given({ kind: 'file', path: 'x' })).rejects.toThrow('leave out data.tokenizer')
 })
 
-test('config.json of another program is no run', async () => {
+test('a folder whose config.json comes from another program is not accepted as a run', async () => {
   const folder = temporary.make()
   await writeFile(join(folder, 'config.json'), '{ "model_type": "mixtral", "hidden_size": 4096 }')
   await expect(loadConfigFrom(folder, undefined, [])).rejects.toThrow('choir import FOLDER --out RUN')

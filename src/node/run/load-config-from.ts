@@ -1,4 +1,4 @@
-/** The configuration of a run that begins with the weights of another, or forks from it. */
+/** Loads the configuration of a run that begins with the weights of another run, or forks from it. */
 import { join } from 'node:path'
 import { differences } from '../../core/config/differences.ts'
 import { type Fields, isFields } from '../../core/config/fields.ts'
@@ -12,10 +12,10 @@ import { readFields } from './load-config.ts'
 import { loadSourceConfig } from './weights-source.ts'
 
 /**
- * Settings of `model`, `data` and `train` that are not given are those of the other run; those of `parallel` and
- * `runtime` have their defaults, except in a fork, which computes as the other run does.
+ * Loads a configuration. Settings of `model`, `data` and `train` that are not given come from the other run. `parallel`
+ * and `runtime` have their defaults, except in a fork, which computes as the other run does.
  * @param run Directory of the other run.
- * @param source, sets As for `loadConfig`.
+ * @param source, sets Preset or file, and assignments, as for `loadConfig`.
  * @throws UsageError listing every problem, or if there is no such run
  */
 export async function loadConfigFrom(
@@ -27,7 +27,7 @@ export async function loadConfigFrom(
   return configOver(run, await readFields(source, sets, presets), option)
 }
 
-/** {@link loadConfigFrom}, of fields that were read. */
+/** Does the same as {@link loadConfigFrom}, with fields that are already read. */
 export async function configOver(run: string, given: Fields, option: 'from' | 'fork' = 'from'): Promise<RunConfig> {
   const { model, data, train, ...machine } = await loadSourceConfig(run, option)
   refuseOtherTokenizer(run, data.tokenizer, isFields(given.data) ? given.data.tokenizer : undefined)
@@ -41,7 +41,7 @@ export async function configOver(run: string, given: Fields, option: 'from' | 'f
   )
 }
 
-/** The text of a run, which may lie in its directory. */
+/** The data source of a run, with paths to text in the directory of the run. */
 function textOf(run: string, source: RunConfig['data']['source']): RunConfig['data']['source'] {
   const found = (entry: string) => (isRunText(entry) ? join(run, runTextPath(entry)) : entry)
   return typeof source === 'string' ? found(source) : source.map(found)

@@ -28,7 +28,7 @@ async function refusal(source: string | undefined, ...sets: string[]): Promise<s
   return (error as UsageError).message
 }
 
-/** Ten lists, each of ten aliases of the one before: 10^10 values. */
+/** Ten lists, each of ten aliases of the list before it: 10^10 values. */
 const aliases = Array.from({ length: 10 }, (_, i) =>
   i === 0 ? 'a0: &a0 [1,1,1,1,1,1,1,1,1,1]\n' : `a${i}: &a${i} [${Array(10).fill(`*a${i - 1}`)}]\n`,
 ).join('')
@@ -79,11 +79,11 @@ describe('layers of a configuration', () => {
     ['data.field="12"', { data: { field: '12' } }],
     ['data.field=', { data: { field: '' } }],
     ['data.source=C:\\books=old\\a.txt', { data: { source: 'C:\\books=old\\a.txt' } }],
-  ])('--set %s', async (set, expected) => {
+  ])('take the value of --set %s', async (set, expected) => {
     expect(await loadConfig(undefined, [set])).toMatchObject(expected)
   })
 
-  test('a file may start from a preset; its fields merge into it', async () => {
+  test('a file may start from a preset; its fields merge into the preset', async () => {
     const path = await file('from-s.yaml', 'preset: S\nmodel:\n  moe:\n    k: 2\ntrain: { steps: 5 }\n')
     const config = await loadConfig(path, ['train.batch=8'])
     expect(config.model.moe).toMatchObject({ k: 2, experts: 16 })
@@ -107,7 +107,7 @@ test('an empty entry of a list is refused in plain words', async () => {
   )
 })
 
-describe('refusals', () => {
+describe('a refusal', () => {
   test.each([
     [
       'model.moe.router=topk',
@@ -130,7 +130,7 @@ describe('refusals', () => {
     ['train.steps', 'invalid set: "train.steps" (expected path=value, such as train.steps=500)'],
     ['=3', 'invalid set: "=3" (expected path=value, such as train.steps=500)'],
     ['__proto__.x=3', 'invalid set: "__proto__.x=3" (expected path=value, such as train.steps=500)'],
-  ])('%s', async (set, message) => {
+  ])('of %s names the field, the value and what is accepted', async (set, message) => {
     expect(await refusal(undefined, set)).toBe(message)
   })
 
@@ -141,7 +141,7 @@ describe('refusals', () => {
     ['runtime.threads=1e9', 'invalid runtime.threads: 1000000000 (expected at most 1,024: threads beyond the cores'],
     ['train.batch=1e300', 'invalid train.batch: 1e+300 (expected at most 16,777,216: '],
     ['model.moe.experts=1e7', 'invalid model.moe.experts: 10000000 (expected at most 65,536: no published model'],
-  ])('%s is beyond any model, and the reason is given', async (set, message) => {
+  ])('of %s, which is beyond any model, gives the reason', async (set, message) => {
     expect((await refusal(undefined, set)).slice(0, message.length)).toBe(message)
   })
 
@@ -161,7 +161,7 @@ describe('refusals', () => {
     ['20,000 fields', 'a: 1\n'.repeat(20_000), /it has more than 10,000 values \(no configuration has\)$/],
     ['a file of zeros', '\0'.repeat(99), /it is a binary file \(expected YAML or JSON\)$/],
     ['5 MB of text', 'a'.repeat(5e6), /it has 5\.00 MB \(expected YAML or JSON of at most 4\.00 MB\)$/],
-  ])('a file with %s', async (_, text, message) => {
+  ])('of a file with %s gives the reason in one line', async (_, text, message) => {
     const refused = await refusal(await file('hostile.yaml', text))
     expect(refused).toMatch(message)
     expect(refused).not.toMatch(/call stack|\n/)
@@ -171,11 +171,11 @@ describe('refusals', () => {
     ['model=[&a [*a]]', '(*a is inside of what it refers to)'],
     ['model={a: !!js 3}', '(column 5 of the value: Unresolved tag: !!js)'],
     ['model={__proto__: {layers: 3}}', 'unknown field __proto__'],
-  ])('--set %s', async (set, message) => {
+  ])('of --set %s gives the reason', async (set, message) => {
     expect(await refusal('tiny', set)).toContain(message)
   })
 
-  test('5,000 unknown fields and a name of 5,000 characters give a short list', async () => {
+  test('of 5,000 unknown fields, or of a name of 5,000 characters, is short', async () => {
     const fields = Array.from({ length: 5000 }, (_, i) => `key${i}: 1\n`).join('')
     const lines = (await refusal(await file('many.yaml', fields))).split('\n')
     expect(lines[0]).toBe('5,000 problems in the configuration')
@@ -186,7 +186,7 @@ describe('refusals', () => {
       expect((await refusal(name)).length).toBeLessThan(200)
   })
 
-  test('groups that end inside a sequence, with priority by position', async () => {
+  test('concerns groups that end inside a sequence only with priority by position and a capacity', async () => {
     const sets = ['train.batch=8', 'train.microBatches=2', 'model.moe.groups=8']
     const load = (...more: string[]) => loadConfig('tiny', [...sets, ...more])
     await expect(load()).rejects.toThrow(
@@ -229,7 +229,7 @@ describe('refusals', () => {
       'selection=sequential',
       'selection: "sequential" (must be "fused" for "hash", where tokens do not choose their best experts)',
     ],
-  ])('router %s with %s', async (router, set, message) => {
+  ])('of router %s with %s gives the reason', async (router, set, message) => {
     expect(await refusal(undefined, `model.moe.router=${router}`, `model.moe.${set}`)).toBe(
       `invalid model.moe.${message}`,
     )
@@ -251,14 +251,14 @@ describe('refusals', () => {
     ],
     ['constructor.x=1', 'unknown field constructor: {"x":1} (', 'accepted: model, data, train, parallel, runtime)'],
     ['model.moe={a', 'invalid set: "model.moe={a" (column 3 of the value: ', ')'],
-  ])('%s', async (set, start, end) => {
+  ])('of %s is one line, with accepted fields and the nearest name if there are any', async (set, start, end) => {
     const message = await refusal(undefined, set)
     expect(message.slice(0, start.length)).toBe(start)
     expect(message.slice(-end.length)).toBe(end)
     expect(message).not.toContain('\n')
   })
 
-  test('every problem is listed, rules between fields included', async () => {
+  test('lists every problem, rules between fields included', async () => {
     const message = await refusal(undefined, 'modl=1', 'model.moe.router=topk', 'model.moe.k=0', 'train.microBatches=3')
     expect(message.split('\n')).toEqual([
       '4 problems in the configuration',
@@ -269,7 +269,7 @@ describe('refusals', () => {
     ])
   })
 
-  test('a share of the decay is refused for schedules that have none', async () => {
+  test('concerns a share of the decay only for schedules without a decay, or if it is out of range', async () => {
     expect(
       (await loadConfig(undefined, ['train.schedule.kind=wsd', 'train.schedule.decay=0.1'])).train.schedule,
     ).toMatchObject({ kind: 'wsd', learningRate: 1e-3, warmup: 100, final: 0.1, decay: 0.1 })
@@ -283,7 +283,7 @@ describe('refusals', () => {
     expect((await loadConfig(undefined, ['train.schedule.decay=0.2'])).train.schedule.decay).toBe(0.2)
   })
 
-  test('compact moments are refused where there are none', async () => {
+  test('concerns compact moments on devices and with optimizers that do not have them', async () => {
     expect(await refusal(undefined, 'train.optimizer.state=int8', 'runtime.device=webgpu')).toBe(
       'invalid train.optimizer.state: "int8" (must be "float32" with runtime.device "webgpu": compact moments are for the CPU)',
     )
@@ -292,14 +292,14 @@ describe('refusals', () => {
     )
   })
 
-  test('a malformed value causes no false problems in its neighbours', async () => {
+  test('of a malformed value reports no false problems in its neighbours', async () => {
     // heads 5 may divide the intended width, but not the default width.
     expect(await refusal(undefined, 'model.width=wide', 'model.heads=5')).toBe(
       'invalid model.width: "wide" (expected a positive integer)',
     )
   })
 
-  test('a misspelt preset is distinguished from a missing file', async () => {
+  test('distinguishes a misspelt preset from a missing file', async () => {
     expect(await refusal('dmeo')).toBe(
       'unknown preset "dmeo" (expected tiny, demo, S, M or base, or a YAML or JSON file; did you mean "demo"?)',
     )
@@ -310,11 +310,11 @@ describe('refusals', () => {
     expect(await refusal('nowhere/at/all.json')).toMatch(/^no such file: "nowhere\/at\/all.json"/)
   })
 
-  test('a folder is not a configuration', async () => {
+  test('of a folder states that it is a folder', async () => {
     expect(await refusal(folder)).toContain('is a folder')
   })
 
-  test('an unknown preset in a file', async () => {
+  test('of an unknown preset in a file names the nearest preset', async () => {
     expect(await refusal(await file('p.yaml', 'preset: Demo\n'))).toBe(
       'invalid preset: "Demo" (expected tiny, demo, S, M or base; did you mean "demo"?)',
     )
@@ -324,18 +324,18 @@ describe('refusals', () => {
     ['broken.yaml', 'model:\n  layers: 3\n  width: [1, 2\n', /line 4, column 1: /],
     ['twice.yaml', 'train:\n  steps: 1\n  steps: 2\n', /line 3, column 3: .*unique/],
     ['broken.json', '{\n  "model": {,}\n}', /line 2, column 13: /],
-  ])('%s: the message tells line and column', async (name, text, expected) => {
+  ])('of %s gives line and column', async (name, text, expected) => {
     expect(await refusal(await file(name, text))).toMatch(expected)
   })
 
-  test('a file that is too large for a configuration, and a device', async () => {
+  test('of a file that is too large for a configuration, or of a device, gives the reason', async () => {
     const large = await file('large.yaml', `# ${'x'.repeat(2 ** 24)}\n`)
     expect(await refusal(large)).toMatch(/cannot read configuration ".*large\.yaml": it has more than 16\.8 MB/)
     if (process.platform === 'linux')
       expect(await refusal('/dev/zero')).toBe('cannot read configuration "/dev/zero": it is a device (expected a file)')
   })
 
-  test('a file of another shape', async () => {
+  test('of a file of another shape lists the expected fields', async () => {
     expect(await refusal(await file('list.yaml', '- 1\n- 2\n'))).toMatch(/: \[1,2\] \(expected fields such as model:/)
     expect(await refusal(await file('hollow.yaml', 'train:\n'))).toMatch(
       /^invalid train: null \(expected a group of fields: steps, batch, /,
@@ -353,7 +353,7 @@ describe('the configuration of a run', () => {
     expect((await loadRunConfig(folder, ['train.steps=99'])).train.steps).toBe(99)
   })
 
-  test('has the hash tables of its time if it is older than independent choices', async () => {
+  test('has consecutive hash choices if it was stored before independent choices existed', async () => {
     const config = await loadConfig('tiny', ['model.moe.router=hash', 'model.moe.k=2'])
     expect(config.model.moe?.hashChoices).toBe('independent')
     const { hashChoices: _, ...moe } = config.model.moe as NonNullable<typeof config.model.moe>
@@ -370,7 +370,7 @@ describe('the configuration of a run', () => {
     expect(await loadConfig(join(folder, 'config.json'), [])).toEqual(config)
   })
 
-  test('a missing or damaged run is an error', async () => {
+  test('is an error if the run is missing or damaged', async () => {
     await expect(loadRunConfig(join(folder, 'none'))).rejects.toThrow(UsageError)
     await file('config.json', '{"model": ')
     await expect(loadRunConfig(folder)).rejects.toThrow(RunError)

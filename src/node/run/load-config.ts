@@ -19,9 +19,11 @@ import { refuseSpecialFiles } from '../system/special-files.ts'
 import { readYaml, readYamlScalar, readYamlValue } from './read-yaml.ts'
 
 /**
- * @param source name of a preset or path of a YAML or JSON file, also the config.json of a run; undefined = the schema's defaults
- * @param sets assignments such as `train.steps=500` or `model.moe=null`; the value is a YAML scalar or
- *   flow collection, and a later one wins
+ * Loads and validates the configuration of a run.
+ * @param source Name of a preset or path of a YAML or JSON file, which may be the config.json of a run; undefined: the
+ *   schema's defaults.
+ * @param sets Assignments such as `train.steps=500` or `model.moe=null`. The value is a YAML scalar or flow collection,
+ *   and a later assignment wins.
  * @throws UsageError listing every problem: field, value, what is accepted and the nearest name
  */
 export async function loadConfig(source: string | undefined, sets: readonly string[]): Promise<RunConfig> {
@@ -29,7 +31,7 @@ export async function loadConfig(source: string | undefined, sets: readonly stri
 }
 
 /**
- * The merged fields before validation, for configurations with more fields than a run has.
+ * Reads and merges the fields without validating them, for configurations with more fields than a run has.
  * @throws UsageError if the preset or file does not exist, or an assignment is malformed
  */
 export async function readFields(
@@ -43,7 +45,7 @@ export async function readFields(
 /**
  * The configuration of the run in a directory.
  *
- * @throws UsageError if there is no run; RunError if its config.json is damaged, or the run has a pipe or device
+ * @throws UsageError if there is no run; RunError if its config.json is damaged, or the directory has a pipe or device
  */
 export async function loadRunConfig(directory: string, sets: readonly string[] = []): Promise<RunConfig> {
   const file = join(directory, 'config.json')
@@ -60,7 +62,7 @@ export async function loadRunConfig(directory: string, sets: readonly string[] =
     return parseRunConfig(text, file, sets)
   } catch (error) {
     if (!(error instanceof UsageError)) throw error
-    // Is it the file that is wrong, or one of the assignments?
+    // Either the file is wrong, or one of the assignments.
     const isSound = runSchema.safeParse(storedFields(text, file, version())).success
     throw isSound ? error : new UsageError(`${file}: ${error.message}`)
   }
@@ -118,7 +120,7 @@ async function readConfigFile(file: string, presets: Presets): Promise<Fields> {
   if (content === null || content === undefined) return {}
   if (!isFields(content))
     throw new UsageError(`invalid ${file}: ${formatValue(content)} (expected fields such as model: and train:)`)
-  // The config.json of a run, which has facts of the run too.
+  // This is the config.json of a run, which has facts about the run too.
   if (typeof content.version === 'string' && typeof content.created === 'string')
     return storedFields(text, file, version())
   return withPreset(content, presets)
@@ -137,7 +139,7 @@ export function parseSet(set: string): [path: string[], value: unknown] {
 
 /** Flow collections, quoted text and plain scalars are YAML; anything else (`*.txt`, `-`) is text. */
 function parseValue(text: string, set: string): unknown {
-  // YAML reads these as JSON does, and loading its parser takes longer than starting all else.
+  // YAML reads these as JSON does, and loading its parser takes longer than starting everything else.
   if (/^(true|false|null|-?(0|[1-9]\d*)(\.\d+)?)$/.test(text)) return JSON.parse(text)
   if (!/^[[{"']/.test(text)) return readYamlScalar(text)
   return readYamlValue(
@@ -154,6 +156,6 @@ function setField(fields: Fields, [key = '', ...rest]: readonly string[], value:
 
 function isMissing(error: unknown): boolean {
   const code = (error as NodeJS.ErrnoException).code
-  // A name that no file can have names no file.
+  // A name that no file can have counts as the name of a missing file.
   return ['ENOENT', 'ENOTDIR', 'ENAMETOOLONG', 'ELOOP', 'ERR_INVALID_ARG_VALUE'].includes(code ?? '')
 }

@@ -1,4 +1,7 @@
 import { UsageError } from '../../core/errors.ts'
 
-/** The directory of a new run already holds one. In a file of its own, since a command needs little else of this floor. */
+/**
+ * Error if the directory of a new run already holds a run. The class has a file of its own, since a command that
+ * catches it needs little else of this floor.
+ */
 export class OccupiedDirectory extends UsageError {}

@@ -1,4 +1,4 @@
-/** YAML (and so JSON) that a user wrote. The package is loaded when it is needed: a preset alone needs no parser. */
+/** Reads YAML, and so JSON, that a user wrote. The package is loaded when needed: a preset alone needs no parser. */
 import { createRequire } from 'node:module'
 import type { CST, Document } from 'yaml'
 import { expectPlain, MAX_DEPTH } from '../../core/config/plain.ts'
@@ -8,14 +8,14 @@ import { bytes, grouped } from '../../core/text/numbers.ts'
 
 const yaml = (): typeof import('yaml') => createRequire(import.meta.url)('yaml')
 
-/** Far more than a person writes: a file of another kind was named. */
+/** Limits far above what a person writes: a larger file must be of another kind. */
 const MAX_CHARACTERS = 4e6
 const MAX_VALUES = 10_000
 
 /**
- * The contents of a file.
- * @param file Names it in messages.
- * @param prefix Of messages, e.g. `cannot read study`.
+ * Parses the contents of a file.
+ * @param file Name of the file in messages.
+ * @param prefix Beginning of messages, e.g. `cannot read study`.
  * @throws UsageError with the line and column of the first fault, or the reason why the contents are no plain values
  */
 export function readYaml(text: string, file: string, prefix = 'cannot read'): unknown {
@@ -30,7 +30,7 @@ export function readYaml(text: string, file: string, prefix = 'cannot read'): un
   return content
 }
 
-/** A quoted text or a collection in one line: the value of an assignment. @throws UsageError */
+/** Parses the value of an assignment: a quoted text, or a collection in one line. @throws UsageError from `refuse` */
 export function readYamlValue(text: string, refuse: (reason: string) => UsageError): unknown {
   const content = parse(text, (reason, position) =>
     refuse(position === null ? reason : `column ${position + 1} of the value: ${reason}`),
@@ -42,7 +42,7 @@ export function readYamlValue(text: string, refuse: (reason: string) => UsageErr
 /** A number, true, false or null as YAML writes it; the text itself for everything else. */
 export function readYamlScalar(text: string): unknown {
   const { isScalar, parseDocument } = yaml()
-  // A text such as `- - -`, which is no scalar.
+  // A text that begins like `- - -` may be nested too deeply to be parsed, and is no scalar.
   if (excessOf(text)) return text
   const document = parseDocument(text, options)
   const node = document.contents
@@ -51,7 +51,7 @@ export function readYamlScalar(text: string): unknown {
 
 const options = { prettyErrors: false, logLevel: 'error' } as const
 
-/** `!!js` is written so in a file, and is a name for this. */
+/** A message with tags as they stand in a file: `!!js` is short for the name that the package reports. */
 const withShortTag = (message: string): string => message.replace('tag:yaml.org,2002:', '!!')
 
 type Refuse = (reason: string, position: number | null) => UsageError
@@ -61,7 +61,7 @@ function parse(text: string, refuse: Refuse): unknown {
   if (fault !== null) throw refuse(fault.reason, fault.position)
   try {
     const document = yaml().parseDocument(text, options)
-    // A warning is about a tag that is not known, whose value would be another one than meant.
+    // A warning is about an unknown tag: the value would differ from what its writer meant.
     const problem = document.errors[0] ?? document.warnings[0]
     if (problem) throw refuse(withShortTag(problem.message), problem.pos[0])
     const inside = aliasInsideItself(document)
@@ -74,9 +74,9 @@ function parse(text: string, refuse: Refuse): unknown {
 }
 
 /**
- * Where a text is nested deeper, or has more values, than any that is read here; null if nowhere. The first pass of the
- * package is linear and has no recursion. The second compares the keys of a map with each other, and recurs: V8 aborts
- * the process if it compiles a regular expression when the stack is nearly full.
+ * The reason and the place if a text is nested too deeply or has too many values; null if not. This uses the first pass
+ * of the package, which is linear and has no recursion. The second pass compares the keys of a map with each other, and
+ * recurs: V8 aborts the process if it compiles a regular expression when the stack is nearly full.
  */
 function excessOf(text: string): { readonly reason: string; readonly position: number } | null {
   const { Parser } = yaml()
@@ -102,7 +102,7 @@ function excessOf(text: string): { readonly reason: string; readonly position: n
   return null
 }
 
-/** The name of an alias inside of the value that it refers to, which would have no end. */
+/** The name of an alias inside of the value that it refers to, so that the value would have no end; null if none is. */
 function aliasInsideItself(document: Document): string | null {
   let found: string | null = null
   const { visit } = yaml()

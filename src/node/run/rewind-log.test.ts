@@ -17,7 +17,7 @@ const record = (step: number): string => JSON.stringify({ kind: 'train', step, l
 const logOf = (lines: readonly string[]): string => lines.map((line) => `${line}\n`).join('')
 const steps = (from: number, to: number): string[] => Array.from({ length: to - from + 1 }, (_, i) => record(from + i))
 
-test('records of later steps are cut off, also one that is half written', async () => {
+test('records of later steps are cut off, also a record that is half written', async () => {
   const all = logOf(steps(1, 9))
   for (let length = logOf(steps(1, 4)).length; length <= all.length; length++) {
     await writeFile(path, all.slice(0, length))
@@ -27,7 +27,7 @@ test('records of later steps are cut off, also one that is half written', async 
   expect(await readdir(folder)).toEqual(['metrics.jsonl'])
 })
 
-test('a line that cannot be read costs no other record, and the log as it was stays beside it', async () => {
+test('a line that cannot be read costs no other record, and the damaged log is kept in a second file', async () => {
   const damages = fc.oneof(
     fc.constantFrom('', '{}', '5', 'null', '[1]', '\0\0\0', '{"kind":"train","st', '{"kind":"train","step":"3"}'),
     // A record that claims a later step, between earlier ones.
@@ -44,7 +44,7 @@ test('a line that cannot be read costs no other record, and the log as it was st
       const warning = await rewindLog(path, step)
       const kept = steps(1, step).filter((_, i) => i !== at - 1)
       expect((await readFile(path, 'utf8')).split('\n').filter((line) => line !== '')).toEqual(kept)
-      // An empty line holds nothing.
+      // An empty line holds no record, so nothing is lost.
       if (damage.trim() === '') expect(warning).toBeNull()
       else {
         expect(warning).toMatch(/: 1 line cannot be read\. The file as it was is now metrics\.jsonl\.damaged$/)
@@ -74,7 +74,7 @@ test('zeros at the end, more than a string can hold, are cut off', async () => {
   expect(await readFile(path, 'utf8')).toBe(good)
 })
 
-test('another name of the file, a backup, keeps its contents', async () => {
+test('a hard link to the log, such as a backup, keeps the old contents', async () => {
   const all = logOf(steps(1, 9))
   await writeFile(path, all)
   await link(path, join(folder, 'backup'))

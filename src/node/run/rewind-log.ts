@@ -1,6 +1,6 @@
 /**
  * Takes a log of a run back to a step, so that the steps after it can be repeated. Records of later steps are cut off.
- * Nothing else is lost: if the log has lines that cannot be read, the file as it was stays beside it.
+ * Nothing else is lost: if the log has lines that cannot be read, the unchanged file is kept under another name.
  */
 import { constants, existsSync } from 'node:fs'
 import { copyFile, link, open, rename, rm, stat } from 'node:fs/promises'
@@ -11,25 +11,26 @@ import { errorCode } from '../system/disk.ts'
 import { filePieces } from '../system/file-pieces.ts'
 import { type FileLine, readLines } from '../system/jsonl.ts'
 
-/** Bytes of a file, from the first to before the last. */
+/** Bytes of a file from `start` to before `end`. */
 type Stretch = readonly [start: number, end: number]
 
 interface Survey {
-  /** What stays, in order; neighbours are joined. */
+  /** Parts of the file that stay, in order; neighbouring parts are joined. */
   readonly kept: readonly Stretch[]
-  /** Lines that cannot be read, or that say a later step and stand before an earlier one. */
+  /** Number of lines that cannot be read, or that name a later step but stand before a record that stays. */
   readonly damaged: number
 }
 
 /**
- * @param path A log with a record on each line, in the order of their steps. A missing one stays so.
- * @param step Of the checkpoint that is continued. The records up to it were on disk before the checkpoint.
+ * Removes the records of later steps from a log.
+ * @param path A log with a record on each line, in the order of their steps. A missing log stays missing.
+ * @param step Step of the checkpoint that is continued. The records up to it were on disk before the checkpoint.
  * @returns A warning if lines could not be read
  */
 export async function rewindLog(path: string, step: number): Promise<string | null> {
   const { kept, damaged } = await survey(path, step)
   if (!existsSync(path)) return null
-  // Another name of the same file may be a backup.
+  // A second name of the same file may be a backup, so the file is replaced, not changed.
   const isShared = (await stat(path)).nlink > 1
   if (damaged > 0 || isShared) {
     const copy = damaged > 0 ? await keepAs(path, `${path}.damaged`) : null
@@ -54,7 +55,7 @@ async function survey(path: string, step: number): Promise<Survey> {
   const kept: Stretch[] = []
   let reached = -1
   let damaged = 0
-  // Since the last line that stays.
+  // Counts of lines since the last line that stays.
   let later = 0
   let unreadable = 0
   for await (const line of readLines(path)) {
@@ -69,14 +70,14 @@ async function survey(path: string, step: number): Promise<Survey> {
       else kept.push([line.start, line.end])
       reached = value
     } else if (value > step) later++
-    // A killed process leaves a part of a record, of a later step if all up to the checkpoint are there.
+    // A killed process leaves a part of a record. It is of a later step if all records up to the checkpoint are there.
     else if (!line.isComplete && !(value <= step) && reached === step) later++
     else unreadable++
   }
   return { kept, damaged: damaged + unreadable }
 }
 
-/** The step of a line, also of one that is damaged behind it; NaN if it has none. */
+/** The step of a line, also if the line is damaged after its step; NaN if the line has no step. */
 function stepOf({ text, isComplete }: FileLine): { readonly value: number; readonly isRecord: boolean } {
   try {
     const { step } = JSON.parse(text ?? '') as { step?: unknown }
@@ -92,7 +93,7 @@ async function keepAs(path: string, name: string): Promise<string> {
     try {
       await link(path, copy).catch((error: unknown) => {
         if (errorCode(error) === 'EEXIST') throw error
-        // A file system without hard links.
+        // The file system may have no hard links.
         return copyFile(path, copy, constants.COPYFILE_EXCL)
       })
       return copy

@@ -52,7 +52,7 @@ const evaluation = (step: number) =>
 const routing = (step: number, layer: number) =>
   ({ step, layer, capacity: null, tokens_per_expert: [3, 5] as readonly number[] }) as RoutingRecord
 
-/** Logs steps as the training loop does: an evaluation every third step, routing of two layers every second. */
+/** Logs steps as the training loop does: an evaluation every third step, routing of two layers every second step. */
 function log(run: RunDirectory, from: number, to: number): void {
   for (let step = from; step <= to; step++) {
     run.record('train', step, train(step))
@@ -61,7 +61,7 @@ function log(run: RunDirectory, from: number, to: number): void {
   }
 }
 
-/** Resumes the run with a configuration, whose text was compared with that of a checkpoint or not. */
+/** Resumes the run with a configuration. `isSameText`: whether its text was compared with the text of a checkpoint. */
 async function adopt(changed: RunConfig, isSameText = false): Promise<void> {
   const run = await RunDirectory.open(directory, changed, true)
   await run.adopt(isSameText).finally(() => run.close())
@@ -153,7 +153,7 @@ test('a run with a record or a checkpoint, or one that is resumed, is not discar
   expect((await readdir(directory)).sort()).toEqual(['checkpoints', 'config.json'])
 })
 
-test('a start that is refused because another process was faster removes nothing of its run', async () => {
+test('a start that is refused because another process was faster removes nothing of the run of that process', async () => {
   const first = await RunDirectory.open(directory, config(), false)
   await rm(join(directory, 'config.json'))
   expect(await refusal(RunDirectory.open(directory, config(), false), RunError)).toContain('already in use')
@@ -161,7 +161,7 @@ test('a start that is refused because another process was faster removes nothing
   await first.close()
 })
 
-test('an open run cannot be opened again, new or resumed', async () => {
+test('an open run cannot be opened again until it is closed', async () => {
   const run = await RunDirectory.open(directory, config(), false)
   expect(await refusal(RunDirectory.open(directory, config(), true), RunError)).toContain(`${process.pid}`)
   await run.close()
@@ -183,7 +183,7 @@ test('resuming refuses changed fields that affect results, names each, and unloc
   expect(await readdir(directory)).toEqual(['config.json'])
 })
 
-test('the precision cannot change, and a run without the field is float32', async () => {
+test('the precision cannot change, and a run stored without the field has float32', async () => {
   await (await RunDirectory.open(directory, config(), false)).close()
   const stored = JSON.parse(await read('config.json'))
   delete stored.runtime.math
@@ -217,7 +217,7 @@ test('resuming with more steps is recorded in config.json', async () => {
   })
 })
 
-test('a run whose record of changes is none, or with a folder in place of a file, is refused with its name', async () => {
+test('a run with an invalid list of changes, or a folder in place of a file, is refused with the name of the file', async () => {
   await (await RunDirectory.open(directory, config(), false)).close()
   const longer = config({ train: { steps: 2000 } })
   const stored = JSON.parse(await read('config.json'))
@@ -240,7 +240,7 @@ test('a run whose record of changes is none, or with a folder in place of a file
   await adopt(longer)
 })
 
-test('another path of the text is recorded if the text was compared, and refused if it was not', async () => {
+test('a changed path of the text is recorded if the text was compared, and refused if it was not', async () => {
   await (await RunDirectory.open(directory, config(), false)).close()
   const before = await read('config.json')
   const moved = config({ data: { source: ['a', 'b'] } })
@@ -265,7 +265,7 @@ test('logs cut at any byte and resumed from any earlier checkpoint read as if th
   log(uncut, 1, 9)
   await uncut.close()
   const expected = await Promise.all(names.map(read))
-  // A checkpoint at step 4; the process dies while it writes the lines of step 5 to 9.
+  // There is a checkpoint at step 4; the process dies while it writes the lines of step 5 to 9.
   const cuts = names.map((_, i) => {
     const text = expected[i] as string
     return text.search(/\{[^{]*"step":[5-9]/)
@@ -289,7 +289,7 @@ const names = ['config.json', 'config.json.tmp', 'engine.json.tmp', 'metrics.jso
 test
   .skipIf(process.platform === 'win32')
   .each([...names, 'checkpoints', 'non-finite', 'non-finite/step-00000001.json'])(
-  'a run whose %s is a link is not resumed, and what the link names stays as it is',
+  'a run whose %s is a link is not resumed, and the target of the link stays unchanged',
   async (name) => {
     const run = await RunDirectory.open(directory, config(), false)
     await run.rewind(0)
@@ -320,7 +320,7 @@ test.skipIf(process.platform === 'win32')('a temporary file is never written thr
   expect(await loadRunConfig(directory)).toEqual(config())
 })
 
-test('a failed start removes the files that it wrote, and none that someone else put there', async () => {
+test('a failed start removes the files that it wrote, and no file that someone else put there', async () => {
   const failed = await RunDirectory.open(directory, config(), false)
   const theirs = ['engine.json', 'ranks.json', 'tokenizer.json', 'ledger.jsonl']
   for (const name of theirs) await writeFile(join(directory, name), 'theirs')
@@ -329,7 +329,7 @@ test('a failed start removes the files that it wrote, and none that someone else
   expect((await readdir(directory)).sort()).toEqual(theirs.toSorted())
 })
 
-test('a run that had checkpoints and has none any more is not begun again', async () => {
+test('a run that has lost its checkpoints is not begun again', async () => {
   const short = config({ train: { steps: 9, checkpointEvery: 3 } })
   const begun = async (last: number) => {
     await rm(directory, { recursive: true, force: true })

@@ -3,16 +3,16 @@
  * run had never stopped.
  *
  *     config.json                 the full configuration, Choir's version, time of creation, later changes, and the
- *                                 origin of the first weights, if they are those of another run
+ *                                 origin of the first weights, if they come from another run
  *     tokenizer.json              Hugging Face format
- *     metrics.jsonl               one line per step and per evaluation, with several ranks another one per step
+ *     metrics.jsonl               one line per step and per evaluation, with several ranks a second line per step
  *     routing.jsonl               per-layer, per-expert statistics
  *     ledger.jsonl                with `parallel.ledger`: what ranks send to each other for experts
- *     events.out.tfevents.*       for TensorBoard: scalars of metrics.jsonl, expert loads, settings; one file per process
+ *     events.out.tfevents.*       for TensorBoard: scalars of metrics.jsonl, expert loads, settings; a file per process
  *     checkpoints/                see checkpoint/checkpoint.ts
- *     engine.json                 what computes the run: the libraries, or the GPU and its driver
- *     ranks.json, failure.json    of a training on several ranks: see ranks/files.ts
- *     *.jsonl.damaged             logs as they were before lines that could not be read were taken out (rewind-log.ts)
+ *     engine.json                 the libraries that compute the run, or the GPU and its driver
+ *     ranks.json, failure.json    files of a training on several ranks: see ranks/files.ts
+ *     *.jsonl.damaged             logs from before lines that could not be read were taken out (rewind-log.ts)
  */
 import { readdir, readFile, rm, rmdir } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
@@ -66,7 +66,7 @@ export class RunDirectory implements RunLog {
   private readonly config: RunConfig
   /** Settings that a resumed run changes. */
   private readonly changes: readonly Difference[]
-  /** The folders that the run created, if it is new: its own and those around it. */
+  /** The folders that a new run created: its own folder and missing folders around it. */
   private readonly created: readonly string[]
   private logs: Logs | undefined
   /** Files besides the logs that a new run has written, in order. */
@@ -93,9 +93,9 @@ export class RunDirectory implements RunLog {
 
   /**
    * Creates a run directory, or with `resume` opens an existing one; {@link adopt} then records changed settings.
-   * @param weights Of another run, with which a new one begins. Its tokenizer is that of the new run.
-   * @throws UsageError if the directory contains other files, a run and `resume` is false, or a run whose
-   *   results come from another configuration (all differing fields are listed)
+   * @param weights Weights of another run, with which a new run begins. The new run takes over their tokenizer.
+   * @throws UsageError if the directory contains other files; if it contains a run and `resume` is false; or if the
+   *   results of its run come from another configuration (all differing fields are listed)
    * @throws RunError if another process trains in it, or it cannot be written
    */
   static async open(
@@ -119,13 +119,13 @@ export class RunDirectory implements RunLog {
           ...['metrics', 'routing', 'ledger'].map((log) => `${log}.jsonl`),
         ])
         const changes = await allowedChanges(directory, config)
-        // Of an earlier job.
+        // The files belong to an earlier job.
         await removeRankFiles(directory)
         return new RunDirectory(directory, lock, config, changes, created)
       }
       await refuseOccupied(directory)
       run = new RunDirectory(directory, lock, config, null, created)
-      // Before config.json: a run that has one and no tokenizer yet makes its own.
+      // The tokenizer comes before config.json: a run with a config.json and no tokenizer yet would make its own.
       if (weights) await run.write(TOKENIZER, weights.tokenizer)
       const from = weights && { from: weights.origin }
       const facts = { version: version(), created: new Date().toISOString(), ...from }
@@ -147,8 +147,8 @@ export class RunDirectory implements RunLog {
 
   /**
    * Records the changed settings of a resumed run in config.json.
-   * @param isSameText Whether the text was compared with that of a checkpoint.
-   * @throws UsageError if the run has another path for its text, which was not compared
+   * @param isSameText Whether the text was compared with the text of a checkpoint.
+   * @throws UsageError if the path of the text changed and the text was not compared
    */
   async adopt(isSameText: boolean): Promise<void> {
     const { changes, path, config } = this
@@ -165,8 +165,8 @@ export class RunDirectory implements RunLog {
   }
 
   /**
-   * For a run in which no checkpoint was found.
-   * @throws RunError if it had some: it would begin again at the first step, and lose its logs
+   * Checks a run in which no checkpoint was found.
+   * @throws RunError if the run had checkpoints: it would begin again at the first step, and lose its logs
    */
   async refuseLostCheckpoints(): Promise<void> {
     const logged = await lastStep(this.log('metrics'))
@@ -184,7 +184,7 @@ export class RunDirectory implements RunLog {
     )
   }
 
-  /** {@link scheduleWarning} of a run that is resumed at a step. */
+  /** The {@link scheduleWarning} for resuming the run at a step. */
   warningAt(step: number): string | null {
     return scheduleWarning(this.path, this.changes, this.config, step)
   }
@@ -212,14 +212,15 @@ export class RunDirectory implements RunLog {
   }
 
   /**
-   * Removes records of steps after `step`, which will be repeated, from the logs, and opens the logs for appending. Must be called once, before the first record.
+   * Removes records of steps after `step`, which will be repeated, from the logs, and opens the logs for appending. It
+   * must be called once, before the first record.
    * @returns Warnings about logs that are damaged
    */
   async rewind(step: number): Promise<string[]> {
     if (this.logs) throw new Error('internal: rewind must be called once, before the first record')
     const [metrics, routing, ledger] = [this.log('metrics'), this.log('routing'), this.log('ledger')]
     const opened: AppendFile[] = []
-    // What a new run writes is its own.
+    // A new run creates its logs, and never appends to a file that it did not write.
     const open = async (path: string): Promise<AppendFile> => {
       const file = await AppendFile.open(path, this.isResumed ? 'continue' : 'fresh')
       opened.push(file)
@@ -227,7 +228,7 @@ export class RunDirectory implements RunLog {
     }
     try {
       const warnings: (string | null)[] = []
-      // A run may be continued without a ledger, whose records are then cut off all the same.
+      // The records of an earlier ledger are cut off even if the run is continued without one.
       for (const log of [metrics, routing, ledger]) warnings.push(await rewindLog(log, step))
       this.logs = {
         metrics: await open(metrics),
@@ -261,14 +262,17 @@ export class RunDirectory implements RunLog {
     events.record(kind, step, record)
   }
 
-  /** Appends a line to routing.jsonl, and the loads of the experts to the TensorBoard file. @throws RunError if an earlier write failed */
+  /**
+   * Appends a line to routing.jsonl, and the loads of the experts to the TensorBoard file.
+   * @throws RunError if an earlier write failed
+   */
   recordRouting(record: RoutingRecord): void {
     const { routing, events } = this.opened()
     routing.append(jsonLine(record))
     events.routing(record)
   }
 
-  /** Appends a line to ledger.jsonl, which there is with `parallel.ledger`. @throws RunError if an earlier write failed */
+  /** Appends a line to ledger.jsonl, if `parallel.ledger` is set. @throws RunError if an earlier write failed */
   recordLedger(record: LedgerRecord): void {
     this.opened().ledger?.append(jsonLine(record))
   }
@@ -280,7 +284,7 @@ export class RunDirectory implements RunLog {
   }
 
   /**
-   * Lets {@link close} remove a new run that failed before its first step, so that a corrected one can use the
+   * Lets {@link close} remove a new run that failed before its first step, so that a corrected run can use the
    * directory. A run that has records or a checkpoint stays.
    */
   discard(): void {
@@ -305,7 +309,7 @@ export class RunDirectory implements RunLog {
     for (const result of closed) if (result.status === 'rejected') throw result.reason
   }
 
-  /** Removes the files of a run without records; not of one with a checkpoint. Returns whether it did. */
+  /** Removes the files of a run without records, unless it has a checkpoint. Returns whether they were removed. */
   private async removeRun(): Promise<boolean> {
     try {
       await rmdir(this.checkpoints)
@@ -318,7 +322,7 @@ export class RunDirectory implements RunLog {
     return true
   }
 
-  /** Removes what {@link write} has written; config.json last, so that a process killed meanwhile leaves a run. */
+  /** Removes the files of {@link write}, config.json last, so that a process killed meanwhile leaves a valid run. */
   private async removeWritten(): Promise<void> {
     const names = [...this.written].sort((a, b) => Number(a === CONFIG) - Number(b === CONFIG))
     for (const name of names) await rm(join(this.path, name), { force: true })
@@ -330,7 +334,7 @@ export class RunDirectory implements RunLog {
   }
 }
 
-/** What to do with a run that cannot be continued. */
+/** Advice for a run that cannot be continued. */
 export const beginAgain = (directory: string): string =>
   `begin again in another folder: choir train ${quoted(join(directory, CONFIG))} --out NEW`
 
@@ -345,7 +349,7 @@ async function refuseOccupied(directory: string): Promise<void> {
     throw new OccupiedDirectory(
       wording`invalid run directory: "${directory}" already holds a run (continue it with ${option('resume')}, or choose another with ${option('directory')})`,
     )
-  // Ignore what a process leaves that is killed while it creates the run.
+  // Ignore files of a process that was killed while it created the run.
   const [other] = names.filter((name) => !name.startsWith(LOCK_FILE) && name !== 'config.json.tmp')
   if (other !== undefined)
     throw new UsageError(
@@ -353,7 +357,7 @@ async function refuseOccupied(directory: string): Promise<void> {
     )
 }
 
-/** Returns the folders that it created. */
+/** Creates a folder, and those around it if they are missing. Returns the folders that were created. */
 async function createFolder(directory: string): Promise<string[]> {
   try {
     const created = await makeFolder(resolve(directory))

@@ -23,9 +23,9 @@ export class SavedState {
   private readonly signal: AbortSignal | undefined
 
   /**
-   * @param directory Of the run.
-   * @param files Null on all ranks but the first.
-   * @param signal Ends reading a checkpoint, with its reason.
+   * @param directory Directory of the run.
+   * @param files Files of the run; null on all ranks but the first.
+   * @param signal Signal that ends the reading of a checkpoint; its reason is thrown.
    */
   constructor(
     directory: string,
@@ -43,9 +43,10 @@ export class SavedState {
 
   /**
    * Restores a checkpoint and returns its step and path, or null if the run has none yet.
-   * @param wanted Its step. Checkpoints of later steps are then set aside. Default: the newest one that is intact.
-   * @throws RunError if none is intact, or all are gone: starting over would overwrite the run
-   * @throws UsageError if the text is not that of the run, or there is no checkpoint of this step
+   * @param wanted Step of the checkpoint; checkpoints of later steps are then set aside. Default: the newest that is
+   *   intact.
+   * @throws RunError if no checkpoint is intact, or all are gone: starting over would overwrite the run
+   * @throws UsageError if the text is not the text of the run, or there is no checkpoint of this step
    */
   async restore(
     wanted: number | undefined,
@@ -76,7 +77,7 @@ export class SavedState {
 
   /**
    * Takes over the state of a checkpoint of another run.
-   * @throws UsageError if the text is not that of the run
+   * @throws UsageError if the text is not the text of the run
    */
   async readFork(path: string, state: State): Promise<void> {
     this.state.adoptFork(state, path)
@@ -112,8 +113,8 @@ export class SavedState {
   }
 
   /**
-   * Writes a checkpoint and returns its path. Of the earlier ones stay the newest, `keep` in all, and that of the step
-   * `spared`.
+   * Writes a checkpoint and returns its path. Afterwards the newest `keep` checkpoints, this one included, and the
+   * checkpoint of the step `spared` are left.
    */
   async save(step: number, keep: number, spared: number | null): Promise<string> {
     // Records of earlier steps must be on disk before the checkpoint: a resumed run keeps those lines.

@@ -30,7 +30,7 @@ test('a notice names the activities, the dependence and the setting that causes 
   expect(noticesOf({ router: 'sinkhorn' })).toEqual([expect.stringMatching(/^in training a token's .*router=sinkhorn/)])
   expect(noticesOf({ k: 2, priority: 'choice' })).toEqual([expect.stringMatching(/later tokens.*priority=choice/)])
   expect(noticesOf({ priority: 'token' })).toEqual([expect.stringMatching(/other texts of its batch.*priority=token/)])
-  // Room for all in evaluation: 8 experts at 8 times the even share.
+  // In evaluation there is room for all: 8 experts at 8 times the even share.
   expect(noticesOf({ priority: 'gate', evalFactor: 8 })).toEqual([expect.stringMatching(/^in training a token's/)])
   expect(noticesOf({ router: 'sinkhorn', priority: 'token' })).toHaveLength(2)
 })

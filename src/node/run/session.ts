@@ -5,14 +5,14 @@ import type { Dataset } from '../../train/data/dataset.ts'
 import type { Tokenizer } from '../../train/data/tokenizer/tokenizer.ts'
 import { openDataset } from '../data/open-dataset.ts'
 
-/** @param group Ranks that share the experts; default: none. */
+/** Opens the runtime of a run. @param group Ranks that share the experts; default: this process has all experts. */
 export async function openRuntime(
   { runtime }: Pick<RunConfig, 'runtime'>,
   profile = false,
   group?: GroupPlace,
 ): Promise<Runtime> {
   const { device, threads, math } = runtime
-  // Engines are loaded when asked for: they are large, and optional for those who read reports or plan.
+  // Engines are loaded when asked for: they are large, and optional for users who only read reports or plan.
   if (device === 'cpu') {
     const { createRuntime } = await import('../../engine/cpu/cpu-runtime.ts')
     return createRuntime({ math, profile, group, ...(threads !== undefined && { threads }) })
@@ -23,15 +23,15 @@ export async function openRuntime(
 }
 
 export interface RunDataOptions {
-  /** The run directory, which may hold its text. */
+  /** The run directory, which may hold text of the run. */
   readonly directory?: string
-  /** That of the run, if it has one already. */
+  /** The tokenizer of the run, if the run has one already. */
   readonly tokenizer?: Tokenizer
-  /** Hold out all text. */
+  /** Whether all text is held out. */
   readonly holdOutAll?: boolean
   readonly signal?: AbortSignal
   readonly onProgress: (message: string) => void
-  /** Receives notices about files that are not read, or not as their endings say. */
+  /** Receives notices about files that are not read, or that are read in another format than their endings say. */
   readonly onNotice?: (message: string) => void
 }
 

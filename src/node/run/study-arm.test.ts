@@ -4,7 +4,7 @@ import { armIn, folderOfRun, runOfFolder } from './study-arm.ts'
 
 const key = fc.stringMatching(/^[0-9a-f]{16}(-trial)?$/)
 
-test('the folder of a run has the seed and a short form of the arm, also of a copy', () => {
+test('the folder name of a run, or of its copy, has the seed and a short form of the arm', () => {
   expect(runOfFolder(folderOfRun({ arm: 'Hash routing (fixed), k=2', seed: 12, key: '2ba4cd1000000000' }))).toEqual({
     arm: 'hash-routing-fixed-k=2',
     seed: 12,
@@ -18,7 +18,7 @@ test('the folder of a run has the seed and a short form of the arm, also of a co
 })
 
 test.each(['top-1', 'top-1-seed-3', 'top-1-seed-3-notahash', 'seed-1-2ba4cd10', ''])(
-  'no other folder is one of a study: %s',
+  'other folder names are not taken for runs of a study: %s',
   (name) => expect(runOfFolder(name)).toBeNull(),
 )
 

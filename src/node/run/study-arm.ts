@@ -1,6 +1,7 @@
 /**
  * The arm of a study that a run directory belongs to. A configuration cannot name its arm, since arms of the same
- * configuration share a run; so the study writes the arm beside it. The name of the folder has a short form of it.
+ * configuration share a run; so the study writes the arm into a file beside the configuration. The name of the folder
+ * has a short form of the arm.
  */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -15,7 +16,7 @@ export function writeArm(directory: string, arm: string): void {
   writeFileSync(join(directory, ARM_FILE), `${JSON.stringify({ arm })}\n`)
 }
 
-/** The arm in the contents of {@link ARM_FILE}; null if they have none. */
+/** The arm in the contents of {@link ARM_FILE}; null if the contents have no arm. */
 export function armIn(text: string): string | null {
   try {
     const stored: unknown = JSON.parse(text)
@@ -25,7 +26,7 @@ export function armIn(text: string): string | null {
   }
 }
 
-/** The folder of a run: readable, and valid on every file system. */
+/** Name of the folder of a run. It is readable, and valid on every file system. */
 export const folderOfRun = ({ arm, seed, key }: { arm: string; seed: number; key: string }): string =>
   `${arm
     .toLowerCase()
@@ -34,8 +35,8 @@ export const folderOfRun = ({ arm, seed, key }: { arm: string; seed: number; key
     .slice(0, 60)}-seed-${seed}-${key.slice(0, 8)}`
 
 /**
- * Arm, in its short form, and seed in the name of such a folder. Null for any other name. A run that was continued in a
- * copy has a number at the end of its name.
+ * The short form of the arm, and the seed, in the folder name of a run; null for any other name. A run that was
+ * continued in a copy has a number at the end of its name.
  */
 export function runOfFolder(name: string): { readonly arm: string; readonly seed: number } | null {
   const [, arm, seed] = /^(.+)-seed-(\d{1,15})-[0-9a-f]{8}(?:-\d+)?$/.exec(name) ?? []

@@ -1,7 +1,7 @@
 /**
- * The weights of another run, with which a new run begins (`choir train --from`), or the whole state of its training
- * (`--fork`): the checkpoint they are in, whether they fit the new run, and the record of where they came from, `from` in
- * config.json. The new run copies them into a checkpoint of its own, so it does not need the other run any more.
+ * Finds the weights of another run, with which a new run begins (`choir train --from`), or the whole state of its
+ * training (`--fork`). Checks whether they fit the new run, and records where they came from, as `from` in config.json.
+ * The new run copies them into a checkpoint of its own, so it does not need the other run any more.
  */
 import { readFile } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
@@ -20,35 +20,35 @@ import { weightsHash } from './checkpoint/weights-hash.ts'
 import { loadRunConfig } from './load-config.ts'
 import { readTokenizer } from './tokenizer-file.ts'
 
-/** A run to begin with the weights of. */
+/** A run with whose weights a new run begins. */
 export interface WeightsOf {
-  /** Its directory. */
+  /** Directory of the run. */
   readonly run: string
-  /** Step of the checkpoint. Default: the newest one that is intact. */
+  /** Step of the checkpoint. Default: the newest intact checkpoint. */
   readonly checkpoint?: number | undefined
   /**
-   * Take over the whole state of its training: optimizer state, step and place in the text too. Default: a new training
-   * begins at step 0.
+   * Whether the whole state of its training is taken over: optimizer state, step and place in the text too. Default: a
+   * new training begins at step 0.
    */
   readonly fork?: boolean | undefined
 }
 
-/** Weights that were found, JSON. */
+/** Weights that were found. The object can be sent as JSON. */
 export interface WeightsSource {
   readonly origin: Origin
   /** Folder of the checkpoint. */
   readonly path: string
   /** The tokenizer.json of the run. */
   readonly tokenizer: string
-  /** Of a fork: the state in the checkpoint besides tensors. */
+  /** The state in the checkpoint besides tensors, for a fork; null otherwise. */
   readonly state: State | null
 }
 
 /**
- * Finds the weights, every byte checked.
- * @param config Of the run that begins with them.
- * @param signal Ends reading, with its reason.
- * @throws UsageError if there is no such run or checkpoint, or tensors have other shapes; RunError if it is damaged
+ * Finds the weights, and checks every byte of them.
+ * @param config Configuration of the run that begins with the weights.
+ * @param signal Signal that ends the reading; its reason is thrown.
+ * @throws UsageError if there is no such run or checkpoint, or tensors have other shapes; RunError for a damaged one
  */
 export async function findWeights(
   { run, checkpoint, fork = false }: WeightsOf,
@@ -87,7 +87,7 @@ export async function findWeights(
 const ofMachine = /^(runtime\.threads|data\.cache)$/
 
 /**
- * The weights that a run began with, if it was stopped before its first checkpoint.
+ * Finds the weights that a run began with once more, if it was stopped before its first checkpoint.
  * @throws RunError if the other run does not have them any more
  */
 export async function findWeightsAgain(
@@ -109,8 +109,8 @@ export async function findWeightsAgain(
 }
 
 /**
- * The configuration of a run to begin with.
- * @throws UsageError if there is none, with what to give instead
+ * The configuration of a run with whose weights a new run begins.
+ * @throws UsageError if there is no such run; the message says what to give instead
  */
 export async function loadSourceConfig(run: string, as: 'from' | 'fork' = 'from'): Promise<RunConfig> {
   const step = /^step-(\d{8,})$/.exec(basename(resolve(run)))?.[1]
@@ -126,7 +126,10 @@ export async function loadSourceConfig(run: string, as: 'from' | 'fork' = 'from'
   return loadRunConfig(run)
 }
 
-/** Other programs write files named config.json too. A damaged one is reported when it is parsed. */
+/**
+ * Whether a config.json belongs to a run: other programs write files of this name too. A damaged file counts as the
+ * file of a run, and is reported when it is parsed.
+ */
 function isRun(text: string): boolean {
   try {
     const stored: unknown = JSON.parse(text)
@@ -136,7 +139,7 @@ function isRun(text: string): boolean {
   }
 }
 
-/** {@link originIn} of the run in a directory. */
+/** The origin of the first weights of the run in a directory; null if they came from no other run. */
 export async function loadOrigin(directory: string): Promise<Origin | null> {
   const stored: unknown = JSON.parse(await readFile(join(directory, 'config.json'), 'utf8'))
   return isFields(stored) ? originIn(stored) : null

@@ -9,7 +9,7 @@ import { dirname } from 'node:path'
 import type { RunError } from '../../core/errors.ts'
 import { writeError } from './disk.ts'
 
-/** Windows makes links for administrators only, and has no such flag. */
+/** Flags for appending without following a link. Windows has no such flag, but lets only administrators make links. */
 const APPEND = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0)
 
 export class AppendFile {
@@ -70,7 +70,7 @@ export class AppendFile {
     } catch (error) {
       const advice = 'Earlier records are intact.'
       this.failure = await writeError(`write ${this.path}`, dirname(this.path), error, undefined, advice)
-      // A full disk may leave part of a record: drop it, so that the file ends with a whole one.
+      // A full disk may leave part of a record: drop it, so that the file ends with a whole record.
       await this.handle.truncate(this.length).catch(() => undefined)
     }
   }

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { childEnvironment } from './child-environment.ts'
 
-test('a child has no variable of a launcher, and all others', () => {
+test('a child inherits all variables except the variables of a launcher', () => {
   const own = { PATH: '/bin', CHOIR_MPI: 'libmpi.so', MPIEXEC: 'mpirun', SLURMY: '1', PMIX: '1', HOME: '/root' }
   const launchers = {
     OMPI_COMM_WORLD_RANK: '1',

@@ -37,7 +37,7 @@ export async function writeError(
     return new RunError(wording`cannot ${action}: ${message}. ${advice}`, cause)
   }
   const disk = await statfs(folder).catch(() => undefined)
-  // A file system without a limit of files reports 0 of 0.
+  // A file system without a limit on the number of files reports 0 of 0.
   if (code === 'ENOSPC' && disk && disk.files > 0 && disk.ffree === 0)
     return new RunError(
       wording`cannot ${action}: the disk has no room for another file: all inodes are used. ${advice}`,
@@ -81,7 +81,7 @@ export async function removeFile(path: string): Promise<void> {
   }
 }
 
-/** Removes folders that {@link makeFolder} has created, as far as nothing is in them. */
+/** Removes folders that {@link makeFolder} has created, as far as they are empty. */
 export async function removeEmptyFolders(created: readonly string[]): Promise<void> {
   for (const path of [...created].reverse()) await rmdir(path).catch(() => {})
 }
@@ -99,8 +99,8 @@ export async function syncFolder(path: string): Promise<void> {
 }
 
 /**
- * Creates a file with its contents in one step, also on a network file system: no process sees a part of it, and of
- * several that create it at once exactly one succeeds. False if the file exists.
+ * Creates a file with its contents in one step, also on a network file system: no process sees a part of it, and if
+ * several processes create it at once, exactly one succeeds. Returns false if the file exists.
  * @param draft A name in the same file system that no other process uses.
  */
 export async function createFile(path: string, contents: string, draft: string): Promise<boolean> {
@@ -124,14 +124,14 @@ export async function createFile(path: string, contents: string, draft: string):
   }
 }
 
-/** Errors of file systems without hard links, such as FAT and some network ones. */
+/** Whether an error comes from a file system without hard links, such as FAT and some network file systems. */
 function lacksHardLinks(error: unknown): boolean {
   return ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EINVAL'].includes(errorCode(error) ?? '')
 }
 
 /**
  * Replaces a small file atomically: at any instant it has either the old or the new contents.
- * @param temporary A name in the same file system; one of its own for each process if several replace the file.
+ * @param temporary A name in the same file system. If several processes replace the file, each needs its own name.
  */
 export async function replaceFile(
   path: string,
@@ -148,7 +148,7 @@ export async function replaceFile(
   }
 }
 
-/** Creates a file, never through a link. One of that name, which a killed process left, is removed. */
+/** Creates a file, never through a link. A file of that name, which a killed process left, is removed. */
 async function createTemporary(path: string, contents: string | Uint8Array): Promise<void> {
   const create = () => writeFile(path, contents, { flag: 'wx', flush: true })
   try {

@@ -16,7 +16,7 @@ async function read(path: string, start?: number): Promise<Buffer> {
   return Buffer.concat(pieces)
 }
 
-test('every byte from the start on, for sizes around a piece', async () => {
+test('every byte from the start on is read, for sizes around the size of a piece', async () => {
   const path = join(temporaryFolder(), 'file')
   const mebibyte = 2 ** 20
   for (const size of [0, 1, mebibyte - 1, mebibyte, mebibyte + 1, 3 * mebibyte]) {

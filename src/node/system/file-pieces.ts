@@ -1,4 +1,4 @@
-/** The bytes of a file in pieces, fast for many small files too. */
+/** Reads the bytes of a file in pieces, fast for many small files too. */
 import { closeSync, openSync, readSync, statSync } from 'node:fs'
 import { nextTurn } from '../../core/next-turn.ts'
 import { kindOf, readError, WITHOUT_WAITING } from './read-text.ts'

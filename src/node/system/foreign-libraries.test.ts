@@ -35,7 +35,7 @@ function install(): string {
   return root
 }
 
-test('what stays is the libraries of this platform, and every other file', () => {
+test('the libraries of this platform stay, and so does every file that is not a library', () => {
   const left = (platform: string, architecture: string): string[] => {
     const root = install()
     deleteLibraries(foreignLibraries(platform, architecture, (name) => join(root, name)))
@@ -59,7 +59,7 @@ test('what stays is the libraries of this platform, and every other file', () =>
   expect(left('sunos', 'sparc')).toEqual(files)
 })
 
-test('the size is that of the files, and a package that is not installed has none', () => {
+test('the size of a package is the size of its foreign libraries; a package that is not installed is left out', () => {
   const root = install()
   const libraries = foreignLibraries('linux', 'x64', (name) => (name === 'webgpu' ? undefined : join(root, name)))
   expect(libraries.map(({ package: name, bytes }) => [name, bytes])).toEqual([

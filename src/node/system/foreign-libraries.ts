@@ -1,16 +1,16 @@
 /**
- * Three packages hold native libraries for every platform in one tarball. This file finds those of other platforms,
- * which a machine never loads.
+ * Three packages hold native libraries for every platform in one tarball. This file finds the libraries of other
+ * platforms, which a machine never loads.
  */
 import { existsSync, lstatSync, readdirSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { RunError } from '../../core/errors.ts'
 
-/** A package, and where its libraries are. */
+/** A package, and the paths of its libraries. */
 interface NativePackage {
   readonly name: string
-  /** From a path inside the package to the platform and architecture in it; `universal` is any architecture. */
+  /** Matches paths of libraries inside the package, with platform and architecture; `universal` is any architecture. */
   readonly library: RegExp
 }
 
@@ -29,7 +29,7 @@ export interface ForeignLibraries {
 
 /**
  * Libraries of other platforms in the packages that Choir loads. A package without a library for this platform is
- * left out: its names may have changed.
+ * left out: the names of its libraries may have changed.
  * @param folderOf Folder of an installed package; undefined if it is not installed
  */
 export function foreignLibraries(
@@ -53,7 +53,7 @@ export function foreignLibraries(
   })
 }
 
-/** @throws RunError if a library cannot be deleted */
+/** Deletes libraries of other platforms. @throws RunError if one cannot be deleted */
 export function deleteLibraries(libraries: readonly ForeignLibraries[]): void {
   for (const { paths } of libraries)
     for (const path of paths)

@@ -10,7 +10,7 @@ import { bytes } from '../../core/text/numbers.ts'
 export const jsonLine = (record: object): Uint8Array => Buffer.from(`${JSON.stringify(record)}\n`)
 
 /**
- * The objects of a JSON Lines file in order, in bounded memory. A missing file yields none; a partial last
+ * Yields the objects of a JSON Lines file in order, in bounded memory. A missing file yields no object; a partial last
  * line is ignored.
  * @throws RunError naming file and line if a whole line is not JSON
  */
@@ -31,13 +31,13 @@ export async function* readJsonLines<T = unknown>(path: string): AsyncGenerator<
   }
 }
 
-/** Longest line that is read as text, in bytes: records are far shorter, and what is longer is no record. */
+/** Longest line that is read as text, in bytes: records are far shorter, so a longer line is no record. */
 const LINE_BYTES = 16 * 2 ** 20
 
 export interface FileLine {
-  /** Without its newline; null if it is longer than a record can be. */
+  /** The line without its newline; null if the line is longer than a record can be. */
   readonly text: string | null
-  /** Byte offsets of its first byte, and behind its last one, the newline included. */
+  /** Offset of the first byte of the line, and of the first byte after the line and its newline. */
   readonly start: number
   readonly end: number
   /** Whether a newline ends it. */
@@ -56,7 +56,7 @@ export async function* readLines(path: string): AsyncGenerator<FileLine> {
   let end = 0
   const add = (part: Buffer) => {
     end += part.length
-    // Of a longer line its length is enough.
+    // The bytes of a longer line are not needed.
     if (end - start <= LINE_BYTES) pending.push(part)
   }
   const line = (isComplete: boolean): FileLine => {

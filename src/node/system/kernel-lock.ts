@@ -1,6 +1,7 @@
 /**
  * Locks of the operating system on files (`flock`). The system frees such a lock when its holder ends, however it ends.
- * So it shows whether a holder lives where process ids do not: in another container, or in a thread of this process.
+ * So the lock shows whether a holder is alive where process ids do not: in another container, or in a thread of this
+ * process.
  *
  * An open file is locked until it is closed. Node closes the files of a worker thread when the thread ends.
  */
@@ -10,7 +11,7 @@ import { statfs } from 'node:fs/promises'
 /** Operations of `flock`, the same on Linux and macOS. */
 const [SHARED, EXCLUSIVE, WITHOUT_WAITING] = [1, 2, 4]
 
-/** A locked file, as others find it. */
+/** A locked file, as other processes find it. */
 export interface LockedFile {
   readonly device: number
   readonly inode: number
@@ -24,7 +25,7 @@ export interface OpenLock {
 
 type Outcome = 'locked' | 'held' | 'unsupported'
 
-/** Creates a file and locks it. Null where that is not possible; then there is no file. */
+/** Creates a file and locks it. Null where the system cannot lock it; the file may exist all the same. */
 export async function createLocked(path: string): Promise<OpenLock | null> {
   const lock = await flock()
   if (!lock) return null
@@ -35,8 +36,8 @@ export async function createLocked(path: string): Promise<OpenLock | null> {
 }
 
 /**
- * Whether a file is still locked by whoever locked it as `locked`. Null if that cannot be found out: the file is gone
- * or a copy, or its file system knows no locks, or only those of each mount.
+ * Whether a file is still locked by the holder that locked it as `locked`. Null if that cannot be found out: the file
+ * is gone or a copy, or its file system has no locks, or has separate locks for each mount.
  */
 export async function isStillLocked(path: string, locked: LockedFile): Promise<boolean | null> {
   const lock = await flock()
@@ -60,7 +61,7 @@ export async function isStillLocked(path: string, locked: LockedFile): Promise<b
 
 const identityOf = ({ dev, ino }: Stats): LockedFile => ({ device: dev, inode: ino })
 
-/** File systems of which a container may have a mount of its own that knows nothing of locks in others: FUSE and 9P. */
+/** FUSE and 9P: a container may have a mount of its own of these file systems, which does not see locks of others. */
 const mountedApart: ReadonlySet<number> = new Set([0x65735546, 0x01021997])
 
 async function isMountedApart(path: string): Promise<boolean> {
@@ -73,14 +74,14 @@ type Flock = (file: number, operation: number) => Outcome
 
 let opened: Promise<Flock | null> | undefined
 
-/** Null where the C library has no such function (Windows), or cannot be called. */
+/** The function `flock`; null where the C library has no such function (Windows), or cannot be called. */
 function flock(): Promise<Flock | null> {
   opened ??= openFlock().catch(() => null)
   return opened
 }
 
 async function openFlock(): Promise<Flock> {
-  // Loaded when it is needed: most commands lock nothing.
+  // The interface to C is loaded when it is needed: most commands lock nothing.
   const { errno, loadLibrary, WOULD_BLOCK } = await import('../../engine/native/ffi.ts')
   const call = loadLibrary(null).func('flock', 'int', ['int', 'int'])
   return (file, operation) => {

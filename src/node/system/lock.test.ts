@@ -50,7 +50,7 @@ test('a lock excludes all others until it is released, and leaves no files', asy
   await (await lockRun(directory)).release()
 })
 
-test('of many concurrent attempts to lock, exactly one succeeds, with a stale lock too', async () => {
+test('exactly one of many concurrent attempts to lock succeeds, also if there is a stale lock', async () => {
   for (const stale of [false, true]) {
     if (stale) await leave({ pid: dead() })
     const results = await Promise.allSettled(Array.from({ length: 8 }, () => lockRun(directory)))
@@ -77,7 +77,7 @@ test('the lock of a dead process is taken over', async () => {
 })
 
 test.skipIf(process.platform === 'win32')(
-  'a process that reuses the id of a dead one does not keep its lock',
+  'the lock of a dead process is taken over even if a living process has the same id',
   async () => {
     await leave({ pid: living(), start: 'another time' })
     await (await lockRun(directory)).release()
@@ -94,7 +94,7 @@ test('the lock of another host is kept, and the error says what to do', async ()
   expect(await readdir(directory)).toEqual([LOCK_FILE])
 })
 
-test('a new lock file without contents yet is respected; an old one is taken over', async () => {
+test('a new lock file without contents yet is respected; an old lock file without valid contents is taken over', async () => {
   await writeFile(path, '')
   const pid = living()
   const attempt = refusal()
@@ -126,7 +126,7 @@ test('release does not remove the lock of a successor', async () => {
   expect(await readdir(directory)).toEqual([LOCK_FILE])
 })
 
-test('a process can be checked in the same container since the last start; other places are told apart', () => {
+test('a holder is here if it runs in the same container since the last start; other places are distinguished', () => {
   const own = { host: 'a', boot: '1', namespace: 'x' }
   const at = (place: object) => whereaboutsOf({ ...own, ...place }, own)
   expect(at({})).toBe('here')
@@ -136,7 +136,7 @@ test('a process can be checked in the same container since the last start; other
   expect(at({ host: 'b', namespace: 'y' })).toBe('container')
   expect(at({ boot: '2' })).toBe('earlier')
   expect(at({ host: 'b', boot: '2' })).toBe('elsewhere')
-  // Other systems than Linux, and locks of earlier versions.
+  // Systems other than Linux, and locks of earlier versions, have no boot id and no namespace.
   const plain = { host: 'a', boot: null, namespace: null }
   expect(whereaboutsOf(plain, plain)).toBe('here')
   expect(whereaboutsOf({ host: 'b' }, plain)).toBe('elsewhere')
@@ -144,7 +144,7 @@ test('a process can be checked in the same container since the last start; other
   expect(whereaboutsOf({ host: 'b' }, own)).toBe('elsewhere')
 })
 
-test('a process in another container that cannot be checked keeps its lock, whatever has its id here', async () => {
+test('a process in another container that cannot be checked keeps its lock, whichever process has its id here', async () => {
   for (const pid of [process.pid, dead()]) {
     await leave({ pid, ...ownPlace(), namespace: 'pid:[1]' })
     expect(await isLockedElsewhere(directory)).toBe(true)
@@ -156,7 +156,7 @@ test('a process in another container that cannot be checked keeps its lock, what
   }
 })
 
-/** Programs that lock the directory and say so, and then run on; without `hold` they end. */
+/** A program that locks the directory, prints `locked`, and runs on; without `hold` it ends. */
 const program = (hold: boolean) => `
 import { lockRun } from ${JSON.stringify(new URL('../../../dist/node/system/lock.js', import.meta.url).href)}
 try {
@@ -168,7 +168,7 @@ try {
 }`
 
 describe.skipIf(process.platform === 'win32')('a thread', () => {
-  test('that is ended leaves a lock that its process can take over, and no other before', async () => {
+  test('leaves a lock that its process can take over after the thread has ended, not before', async () => {
     const worker = new Worker(program(true), { eval: true, stdout: true })
     await new Promise((resolve) => worker.stdout.once('data', resolve))
     expect(await refusal()).toContain(`already in use by this process, ${process.pid}`)
@@ -194,7 +194,7 @@ describe.skipIf(!inContainer)('a container', () => {
     }
   }
 
-  test('keeps its lock from others of the same name, and loses it when it is killed', async () => {
+  test('keeps its lock from other containers of the same host name, and loses it when it is killed', async () => {
     const first = start(true)
     expect(await first.line).toBe('locked\n')
     expect(JSON.parse(await readFile(path, 'utf8'))).toMatchObject({ pid: 1, host: hostname() })
@@ -202,7 +202,7 @@ describe.skipIf(!inContainer)('a container', () => {
     expect(message).toContain(`in use by process 1 in another container (host ${hostname()})`)
     expect(message).toContain('Wait for it or stop it')
     expect(await isLockedElsewhere(directory)).toBe(true)
-    // Another process 1.
+    // The second program is process 1 too, in another container.
     const second = start(false)
     expect(await second.line).toContain('in use by process 1 in another container')
     await first.kill()
@@ -221,7 +221,7 @@ describe.skipIf(!inContainer)('a container', () => {
   })
 })
 
-test('isHeldHere is true only for a living process of this machine', async () => {
+test('isHeldByLiveProcess is true only for a living process of this machine', async () => {
   const lock = await lockRun(directory)
   const contents = await readFile(path, 'utf8')
   expect(await isHeldByLiveProcess(contents)).toBe(true)
@@ -229,7 +229,7 @@ test('isHeldHere is true only for a living process of this machine', async () =>
     isHeldByLiveProcess(JSON.stringify({ ...(JSON.parse(contents) as object), ...fields }))
   expect(await changed({ host: 'elsewhere' })).toBe(false)
   expect(await changed({ pid: dead() })).toBe(false)
-  // A later process with the same id.
+  // The process with this id has another start time than the holder.
   if (process.platform === 'linux') expect(await changed({ start: 'another boot 1' })).toBe(false)
   for (const damaged of ['', '{', 'null', '{"pid":"1"}']) expect(await isHeldByLiveProcess(damaged)).toBe(false)
   await lock.release()

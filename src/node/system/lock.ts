@@ -3,10 +3,10 @@
  * the start time of that process, because process ids are reused, and where it runs, because each machine and each
  * container has process ids of its own. The file is also locked by the operating system (`kernel-lock.ts`).
  *
- * A lock whose holder is dead is taken over. Of a holder that this process can see, the system knows whether it runs. Of
- * one in another container of this machine the system's lock shows it, so a container that is restarted after a kill
- * continues its run, although its process has the id of the one before. What cannot be checked is left to the user: a
- * holder on another host, and one in another container on a file system without locks.
+ * A lock whose holder is dead is taken over. If this process can see the holder, the system knows whether it runs. If
+ * the holder is in another container of this machine, the system's lock shows whether it runs. So a container that is
+ * restarted after a kill continues its run, although its process has the same id as the process before. Holders that
+ * cannot be checked are left to the user: on another host, or in another container on a file system without locks.
  */
 import { randomUUID } from 'node:crypto'
 import { readFileSync, rmSync } from 'node:fs'
@@ -27,13 +27,13 @@ export interface RunLock {
 /** A lock that cannot be read for this long has no holder. */
 const UNREADABLE_MS = 2000
 const WAIT_MS = 500
-/** Enough to wait for such a lock, take it over, and meet other processes that do the same. */
+/** Number of attempts: enough to wait for such a lock, take it over, and meet other processes that do the same. */
 const ATTEMPTS = 5 + UNREADABLE_MS / WAIT_MS
 
-/** Another process, which is alive, holds the lock. */
+/** Error if another process, which is alive, holds the lock. */
 export class LockedRun extends RunError {}
 
-/** In files of earlier versions some fields are missing. */
+/** The contents of a lock file. In files of earlier versions some fields are missing. */
 interface Holder extends Partial<Place> {
   readonly pid: number
   readonly host: string
@@ -43,11 +43,14 @@ interface Holder extends Partial<Place> {
   readonly start: string | null
   /** Unique to this lock. */
   readonly id: string
-  /** The file as the system has locked it; null where it cannot. */
+  /** The file as the system has locked it; null where the system cannot lock it. */
   readonly file?: LockedFile | null
 }
 
-/** Where a holder runs: where its process id can be looked up, in another container, before the last start, elsewhere. */
+/**
+ * The place of a holder: `here`, if its process id can be looked up; in another `container` of this machine; on this
+ * machine, but before its last start (`earlier`); or `elsewhere`.
+ */
 type Whereabouts = 'here' | 'container' | 'earlier' | 'elsewhere'
 
 /**
@@ -77,7 +80,7 @@ export async function lockRun(directory: string): Promise<RunLock> {
   )
 }
 
-/** Whether the holder named in a lock file's contents is a living process that can be seen from here; false if unknown. */
+/** Whether the holder in the contents of a lock file is a living process that can be seen here; false if unknown. */
 export async function isHeldByLiveProcess(contents: string): Promise<boolean> {
   try {
     const holder = JSON.parse(contents) as Holder
@@ -88,12 +91,12 @@ export async function isHeldByLiveProcess(contents: string): Promise<boolean> {
   }
 }
 
-/** Where the holder of a lock runs. @param own Replaced by tests. */
+/** The whereabouts of the holder of a lock. @param own Place of this process, which tests replace. */
 export function whereaboutsOf({ host, boot, namespace }: Partial<Place>, own = ownPlace()): Whereabouts {
   const isSameHost = host === own.host
   const isSameBoot = boot && own.boot ? boot === own.boot : isSameHost
   if (!isSameBoot) return isSameHost ? 'earlier' : 'elsewhere'
-  // Copies of a virtual machine have the same start, so a host of another name is not this one.
+  // Copies of a virtual machine have the same boot id, so a host of another name is not taken for this one.
   return isSameHost && (namespace ?? own.namespace) === own.namespace ? 'here' : 'container'
 }
 
@@ -103,7 +106,7 @@ async function isAlive(path: string, { file, ...holder }: Holder): Promise<boole
   if (locked) return true
   switch (whereaboutsOf(holder)) {
     case 'here':
-      // In this process the holder may be a thread that has ended.
+      // If the holder is this process, its thread may have ended.
       return (await isRunning(holder.pid, holder.start)) && !(locked === false && holder.pid === process.pid)
     case 'container':
       return locked
@@ -114,7 +117,7 @@ async function isAlive(path: string, { file, ...holder }: Holder): Promise<boole
   }
 }
 
-/** Creates the lock file, locked by the system where it can. Null if the file exists. */
+/** Creates the lock file, locked by the system where that is possible. Null if the file exists. */
 async function createLock(path: string, self: Holder): Promise<Pick<OpenLock, 'close'> | null> {
   const draft = `${path}.${self.id}`
   let locked: OpenLock | null = null
@@ -132,7 +135,7 @@ async function createLock(path: string, self: Holder): Promise<Pick<OpenLock, 'c
 
 /**
  * Whether the new lock is still in place. Another process that takes over a stale lock may move a new lock away
- * for an instant ({@link removeStale}); a lock created in that instant is overwritten when the other is put back.
+ * for an instant ({@link removeStale}); a lock created in that instant is overwritten when the moved one is put back.
  */
 async function isStillOurs(path: string, id: string): Promise<boolean> {
   for (let attempt = 0; attempt < 3; attempt++) {
@@ -216,7 +219,7 @@ function heldLock(path: string, id: string, locked: Pick<OpenLock, 'close'>): Ru
       // If our lock was deleted by hand, the file may now be the lock of another process.
       if ((JSON.parse(readFileSync(path, 'utf8')) as Holder).id === id) rmSync(path)
     } catch {}
-    // Last: a lock that is free may be taken over.
+    // This comes last, because a lock that the system has freed may be taken over.
     locked.close()
   }
   process.once('exit', release)

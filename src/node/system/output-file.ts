@@ -1,4 +1,4 @@
-/** Files that a user names for results. They are checked before the work whose results they get. */
+/** Writes files that a user names for results. They are checked before the work that computes the results. */
 import { open, realpath, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { option, RunError, UsageError, wording } from '../../core/errors.ts'
@@ -6,7 +6,7 @@ import { errorCode, makeFolder, removeEmptyFolders, replaceFile } from './disk.t
 
 /**
  * Checks that a file can be written, and leaves everything as it is.
- * @param name The option that names it, for messages.
+ * @param name The option that names the file, for messages.
  * @throws UsageError if it is a folder; RunError if it or its folder cannot be written
  */
 export async function expectWritable(name: string, file: string): Promise<void> {
@@ -30,7 +30,8 @@ export async function expectWritable(name: string, file: string): Promise<void> 
 }
 
 /**
- * Writes a file of results atomically. A device, a pipe or the target of a link is written to and not replaced.
+ * Writes a file of results atomically. A device or pipe is written to and not replaced; through a link, its target is
+ * replaced.
  * @throws RunError if that is impossible
  */
 export async function writeOutput(file: string, contents: string): Promise<void> {

@@ -1,4 +1,7 @@
-/** Identifies processes, also between machines that share a folder: process ids are reused, and each machine has its own. */
+/**
+ * Identifies processes, also between machines that share a folder: process ids are reused, and each machine has process
+ * ids of its own.
+ */
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { readFileSync, readlinkSync } from 'node:fs'
@@ -25,14 +28,14 @@ export async function isRunning(pid: number, start: string | null): Promise<bool
 }
 
 /**
- * Where a process runs. Process ids can be compared if all of it is equal. A host name is not enough: many machines keep
- * the name of their image, and each container has process ids of its own.
+ * Where a process runs. Process ids can be compared if all fields are equal. A host name is not enough: many machines
+ * keep the name of their image, and each container has process ids of its own.
  */
 export interface Place {
   readonly host: string
-  /** The start of the system, which all containers of a machine share; null where it has no name (not Linux). */
+  /** Id of the system's start, which all containers of a machine share; null where there is no such id (not Linux). */
   readonly boot: string | null
-  /** The processes that see each other, such as those of a container; null where the system has one such set. */
+  /** Id of a set of processes that see each other, such as a container; null where the system has one such set. */
   readonly namespace: string | null
 }
 
@@ -52,7 +55,7 @@ export function ownPlace(): Place {
   }
 }
 
-/** Equal for processes whose ids can be compared. */
+/** A short hash that is equal for processes whose ids can be compared. */
 export function machineId({ host, boot, namespace }: Place = ownPlace()): string {
   return createHash('sha256')
     .update(`${host} ${boot ?? ''} ${namespace ?? ''}`)
@@ -60,7 +63,7 @@ export function machineId({ host, boot, namespace }: Place = ownPlace()): string
     .slice(0, 8)
 }
 
-/** Whether a process has ended and only its parent has not noticed, which in a container may be never. */
+/** Whether a process has ended, but its parent has not noticed. In a container the parent may never notice. */
 async function hasEnded(pid: number): Promise<boolean> {
   if (process.platform === 'darwin') return (await processField(pid, 'stat').catch(() => '')).startsWith('Z')
   const status = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
@@ -87,7 +90,7 @@ export async function processStart(pid: number): Promise<string | null> {
     if (process.platform === 'linux') {
       const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8')
       const status = await readFile(`/proc/${pid}/stat`, 'utf8')
-      // Field 22, ticks since boot.
+      // Field 22 is the start time in ticks since boot.
       const ticks = fieldsAfterName(status)[19]
       return ticks === undefined ? null : `${boot.trim()} ${ticks}`
     }

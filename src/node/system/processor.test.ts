@@ -43,13 +43,13 @@ test.each([
 test('an unknown model has its numbers and no name', () => {
   expect(amd(26, 0x99)).toBe('AMD EPYC Processor (family 26 model 153 stepping 1, avx2 avx512f avx512_bf16)')
   expect(amd(27, 1)).toMatch(/\(family 27 model 1 /)
-  // The families of a vendor mean nothing for another.
+  // The families of one vendor mean nothing for another vendor.
   expect(processorText('Hygon', 'linux', cpuinfo('HygonGenuine', 25, 17, 'avx2'))).toBe(
     'Hygon (family 25 model 17 stepping 1, avx2)',
   )
 })
 
-test('instruction sets that a hypervisor hides make another processor', () => {
+test('a processor whose instruction sets a hypervisor hides has another description', () => {
   const sets = 'avx2 avx512f avx512_vnni avx512_bf16 amx_int8 amx_bf16'
   expect(intel(207, `fpu sse2 amx_tile amx_bf16 amx_int8 avx512_bf16 avx512_vnni avx512f avx2`)).toContain(`, ${sets})`)
   expect(intel(207, 'fpu avx2 avx512f avx512_vnni')).toContain(', avx2 avx512f avx512_vnni)')
@@ -68,7 +68,7 @@ test('an Arm processor has the name of its part and its instruction sets', () =>
   )
 })
 
-test('macOS and Windows report less', () => {
+test('on macOS and Windows the description has only what the system reports', () => {
   const mac = [
     'machdep.cpu.vendor: GenuineIntel',
     'machdep.cpu.family: 6',
@@ -91,7 +91,7 @@ test('macOS and Windows report less', () => {
   )
 })
 
-test('without any report there is the name alone, or that it is unknown', () => {
+test('without any report the description is the name alone, or says that the CPU is unknown', () => {
   expect(processorText('A name ', 'linux', '')).toBe('A name')
   expect(processorText(undefined, 'freebsd', '')).toBe('unknown CPU')
 })
@@ -100,7 +100,7 @@ test('this processor is described in one line without a semicolon, which separat
   const text = describeProcessor()
   expect(text).toMatch(/^[^;\n]+$/)
   expect(text.startsWith(cpus()[0]?.model.trim() || 'unknown CPU')).toBe(true)
-  // An independent look at the file of Linux.
+  // The numbers are read from Linux's file by independent code.
   if (process.platform !== 'linux' || process.arch !== 'x64') return
   const info = readFileSync('/proc/cpuinfo', 'utf8')
   const number = (name: string) =>

@@ -1,5 +1,5 @@
 /**
- * The processor of this machine in words. Its model name is not enough: cloud machines are an "AMD EPYC Processor" for
+ * Describes the processor of this machine. The model name is not enough: cloud machines are an "AMD EPYC Processor" for
  * Zen 4 and Zen 5 alike, and a hypervisor may hide instructions. Rounding and speed follow from the microarchitecture
  * and the instruction sets, so they are part of the description by which machines are compared.
  */
@@ -7,13 +7,16 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 
-/** Instruction sets of matrix and vector kernels, as Linux names them: those of x86, then those of Arm. */
+/** Instruction sets of matrix and vector kernels, as Linux names them: first of x86, then of Arm. */
 const instructionSets = [
   ['avx2', 'avx_vnni', 'avx512f', 'avx512_vnni', 'avx512_bf16', 'avx512_fp16', 'amx_int8', 'amx_bf16', 'amx_fp16'],
   ['asimdhp', 'asimddp', 'i8mm', 'bf16', 'sve', 'sve2', 'sme', 'sme2'],
 ].flat()
 
-/** Names by vendor and family, then by ranges of models: arch/x86/kernel/cpu/amd.c and intel-family.h of Linux. */
+/**
+ * Names of microarchitectures by vendor and family, then by ranges of models. Source: arch/x86/kernel/cpu/amd.c and
+ * intel-family.h of Linux.
+ */
 const names: Readonly<Record<string, readonly (readonly [from: number, to: number, name: string])[]>> = {
   'AuthenticAMD 23': [
     [0x30, 0x4f, 'Zen 2'],
@@ -35,7 +38,7 @@ const names: Readonly<Record<string, readonly (readonly [from: number, to: numbe
   'GenuineIntel 6': [
     [0x3f, 0x3f, 'Haswell'],
     [0x4f, 0x4f, 'Broadwell'],
-    // Cascade Lake and Cooper Lake have the model of Skylake; their instruction sets tell them apart.
+    // Cascade Lake and Cooper Lake have the model of Skylake; only their instruction sets differ.
     [0x55, 0x55, 'Skylake, Cascade Lake or Cooper Lake'],
     [0x6a, 0x6a, 'Ice Lake'],
     [0x6c, 0x6c, 'Ice Lake'],
@@ -45,7 +48,7 @@ const names: Readonly<Record<string, readonly (readonly [from: number, to: numbe
   ],
 }
 
-/** Parts of Arm (implementer 0x41): arch/arm64/include/asm/cputype.h of Linux. */
+/** Names of the parts of Arm (implementer 0x41). Source: arch/arm64/include/asm/cputype.h of Linux. */
 const armParts: Readonly<Record<string, string>> = {
   '0xd0c': 'Neoverse N1',
   '0xd40': 'Neoverse V1',
@@ -55,7 +58,7 @@ const armParts: Readonly<Record<string, string>> = {
   '0xd8e': 'Neoverse N3',
 }
 
-/** Fields of a processor; those that the system does not report are undefined. */
+/** Fields of a processor; fields that the system does not report are undefined. */
 interface Fields {
   readonly vendor?: string | undefined
   readonly family?: string | undefined
@@ -68,8 +71,8 @@ let described: string | undefined
 
 /**
  * Model name, microarchitecture or its numbers, and instruction sets:
- * `AMD EPYC Processor (Zen 4, family 25 model 17 stepping 1, avx2 avx512f avx512_bf16)`. Without the parentheses where
- * the system reports no more than the name.
+ * `AMD EPYC Processor (Zen 4, family 25 model 17 stepping 1, avx2 avx512f avx512_bf16)`. The parentheses are left out
+ * where the system reports no more than the name.
  */
 export function describeProcessor(): string {
   described ??= processorText(cpus()[0]?.model, process.platform, sourceOf(process.platform))
@@ -92,6 +95,7 @@ function sourceOf(platform: NodeJS.Platform): string {
 }
 
 /**
+ * Describes a processor from the reports about it.
  * @param name Model name as Node reports it.
  * @param source Contents of /proc/cpuinfo on Linux, output of `sysctl machdep.cpu` on macOS, otherwise the environment
  *   variable PROCESSOR_IDENTIFIER of Windows.
@@ -115,7 +119,7 @@ const partsOf = ({ vendor, family, model, stepping, flags }: Fields): string[] =
   ...instructionsIn(flags ?? ''),
 ]
 
-/** macOS writes AVX512VNNI where Linux writes avx512_vnni. */
+/** The known instruction sets among the flags. macOS writes AVX512VNNI where Linux writes avx512_vnni. */
 function instructionsIn(flags: string): string[] {
   const plain = (flag: string) => flag.toLowerCase().replaceAll('_', '')
   const present = new Set(flags.split(/\s+/).map(plain))
@@ -144,7 +148,7 @@ function linuxParts(cpuinfo: string): string[] {
   ]
 }
 
-/** Macs with Apple's processors have none of these fields, but a model name that is specific. */
+/** Reads the output of `sysctl`. Macs with Apple's processors have none of these fields, but a specific model name. */
 function sysctl(output: string): Fields {
   const field = (name: string) => new RegExp(`^machdep\\.cpu\\.${name}: (.+)$`, 'm').exec(output)?.[1]?.trim()
   return {
@@ -156,7 +160,7 @@ function sysctl(output: string): Fields {
   }
 }
 
-/** `Intel64 Family 6 Model 207 Stepping 2, GenuineIntel`. */
+/** Reads an identifier such as `Intel64 Family 6 Model 207 Stepping 2, GenuineIntel`. */
 function windows(identifier: string): Fields {
   const [, family, model, stepping, vendor] = /Family (\d+) Model (\d+) Stepping (\d+), (\S+)/.exec(identifier) ?? []
   return { vendor, family, model, stepping }

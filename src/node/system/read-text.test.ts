@@ -16,7 +16,7 @@ function makePipe(): string {
   return pipe
 }
 
-test('a file up to the limit is read, a larger one is refused', async () => {
+test('a file up to the limit is read, and a larger file is refused', async () => {
   const file = join(temporary.make(), 'file')
   writeFileSync(file, `é${'x'.repeat(98)}`)
   expect(await readText(file, 100)).toBe(`é${'x'.repeat(98)}`)
@@ -25,7 +25,7 @@ test('a file up to the limit is read, a larger one is refused', async () => {
   expect(await readText(file, 100)).toBe('')
 })
 
-test('a missing file has the code of the system, a folder is named', async () => {
+test('a missing file is refused with the code of the system, and a folder with a message that it is one', async () => {
   const folder = temporary.make()
   await expect(readText(join(folder, 'none'), 100)).rejects.toMatchObject({ code: 'ENOENT' })
   await expect(readText(folder, 100)).rejects.toThrow('it is a folder (expected a file)')
@@ -34,7 +34,7 @@ test('a missing file has the code of the system, a folder is named', async () =>
 test.skipIf(isWindows)('a pipe is read to its end while a program writes to it, however slowly', async () => {
   const pipe = makePipe()
   const writer = spawn('sh', ['-c', 'exec > "$1"; printf a; sleep 0.3; printf b', 'sh', pipe])
-  // Its open waits for this reader, so it may not have begun.
+  // The writer's open waits for this reader, so it may not have begun.
   await new Promise((resolve) => setTimeout(resolve, 200))
   expect(await readText(pipe, 100)).toBe('ab')
   writer.kill()
@@ -61,7 +61,7 @@ test.runIf(process.platform === 'linux')(
   },
 )
 
-test.skipIf(isWindows)('the bytes of a pipe or a folder are not waited for', async () => {
+test.skipIf(isWindows)('reading the bytes of a pipe or a folder is refused without waiting', async () => {
   const read = async (path: string) => {
     for await (const _ of filePieces(path));
   }

@@ -1,7 +1,7 @@
 /**
- * Reads text files that a user names, or that should be what this program wrote. What is there may be anything: a pipe
- * that nobody writes to, a device without an end, a file of the kernel that waits for an event. So files are opened
- * without waiting, and a limit keeps what is no text out of memory.
+ * Reads text files that a user names, or that this program should have written. A path may lead to anything: a pipe
+ * that no program writes to, a device without an end, a file of the kernel that waits for an event. So files are opened
+ * without waiting, and a limit keeps large files that are no text out of memory.
  */
 import { constants, type Dirent, type Stats } from 'node:fs'
 import { type FileHandle, open, stat } from 'node:fs/promises'
@@ -14,20 +14,20 @@ export const CONFIG_BYTES = 16 * 2 ** 20
 export const JSON_BYTES = 256 * 2 ** 20
 
 const PIECE_BYTES = 1 << 16
-/** Milliseconds between looks at a pipe. */
+/** Milliseconds between attempts to read from a pipe. */
 const PIPE_MS = 10
 
-/** Flags of an open that does not wait. Windows has no such files. */
+/** Flags for opening a file without waiting. On Windows no file makes an open wait. */
 export const WITHOUT_WAITING = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)
 
-/** Of something that is neither a file nor a folder. */
+/** The kind of an entry that is neither a file nor a folder, for messages. */
 export const kindOf = (entry: Dirent | Stats): string =>
   entry.isFIFO() ? 'a named pipe' : entry.isSocket() ? 'a socket' : 'a device'
 
 /**
  * The text of a file, or of a pipe that a program writes to (`<(...)` in a shell).
- * @param limit Bytes.
- * @throws Error with a message such as `it is a folder`, or that of the system, with its code
+ * @param limit Maximum size in bytes.
+ * @throws Error with a message such as `it is a folder`, or the error of the system, with its code
  */
 export async function readText(path: string, limit: number): Promise<string> {
   const target = await stat(path)
@@ -51,7 +51,7 @@ export async function readText(path: string, limit: number): Promise<string> {
   }
 }
 
-/** The next bytes; none at the end. Waits for a pipe only. */
+/** Reads the next bytes; the buffer is empty at the end. Only a pipe is waited for. */
 async function readPiece(handle: FileHandle, isPipe: boolean): Promise<Buffer> {
   for (;;)
     try {
@@ -64,6 +64,9 @@ async function readPiece(handle: FileHandle, isPipe: boolean): Promise<Buffer> {
     }
 }
 
-/** A file of the kernel has no bytes yet, and will never end. Other errors are returned as they are. */
+/**
+ * A clear error for EAGAIN, which means that a file of the kernel has no bytes yet, and will never end. Other errors
+ * are returned unchanged.
+ */
 export const readError = (error: unknown): unknown =>
   (error as NodeJS.ErrnoException).code === 'EAGAIN' ? new Error('it has no end: it is not a file on a disk') : error

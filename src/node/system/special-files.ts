@@ -1,15 +1,18 @@
-/** Refuses what a folder of files should not contain: pipes and devices, and where it is written links, and folders in place of files. */
+/**
+ * Refuses entries that a folder of files should not contain: pipes and devices, and where files are written also links,
+ * and folders in place of files.
+ */
 import { readdir, readlink, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { RunError } from '../../core/errors.ts'
 import { kindOf } from './read-text.ts'
 
 /**
- * Refuses what keeps its reader waiting: a pipe, socket or device.
- * @throws RunError with the path and what it is, also for a link to such a thing
+ * Refuses entries that keep a reader waiting: pipes, sockets and devices, and links to them.
+ * @throws RunError with the path and the kind of the entry
  */
 export async function refuseSpecialFiles(folder: string): Promise<void> {
-  // A training may remove a checkpoint meanwhile. What cannot be listed is reported by who reads it.
+  // A training may remove a checkpoint meanwhile. A folder that cannot be listed is reported when it is read.
   for (const entry of await readdir(folder, { withFileTypes: true }).catch(() => [])) {
     const path = join(folder, entry.name)
     if (entry.isDirectory()) await refuseSpecialFiles(path)
@@ -35,8 +38,8 @@ export async function refuseFolders(folder: string, names: readonly string[]): P
 }
 
 /**
- * Refuses links: what is written through one changes a file somewhere else, which the sender of the folder may have chosen.
- * @throws RunError with the path of the link and that which it names
+ * Refuses links: writing through a link changes a file somewhere else, which the sender of the folder may have chosen.
+ * @throws RunError with the path of the link and its target
  */
 export async function refuseLinks(folder: string): Promise<void> {
   for (const entry of await readdir(folder, { withFileTypes: true }).catch(() => [])) {

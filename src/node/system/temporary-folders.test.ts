@@ -8,7 +8,7 @@ import { temporaryFolder } from '../data/testing/temporary-folder.ts'
 import { makeTemporaryFolder, sweepLeftovers } from './temporary-folders.ts'
 import { eventually } from './testing/eventually.ts'
 
-/** Differs between machines with the same host name, and between boots of one machine. */
+/** The boot id differs between machines with the same host name, and between boots of one machine. */
 const machine = vi.hoisted(() => ({ boot: 'one' }))
 
 vi.mock('node:fs', async (original) => {
@@ -58,11 +58,11 @@ test.runIf(process.platform === 'linux')(
 )
 
 test.runIf(process.platform === 'linux')(
-  'a folder of a process whose id another one has now is removed, and that of the other stays',
+  'a folder of an ended process is removed though a living process has the same id, whose own folder stays',
   async () => {
     const root = temporary.make()
     const own = basename(await makeTemporaryFolder(root, 'building'))
-    // Of an earlier process with the id of this one, as in a container that is restarted.
+    // This folder belongs to an earlier process with the id of this one, as in a container that is restarted.
     const [, owner, pid] = own.split('-')
     mkdirSync(join(root, `.building-${owner}-${pid}-00000000-abcdef`))
     await sweepLeftovers(root)

@@ -1,16 +1,19 @@
 /**
  * Temporary folders inside a cache that several processes share. Their names identify the owning process, because a
- * process that is killed leaves its folders behind: the next sweep removes those and keeps those of living processes.
+ * process that is killed leaves its folders behind: the next sweep removes them and keeps folders of living processes.
  */
 import { createHash } from 'node:crypto'
 import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isRunning, machineId, processStart } from './process-identity.ts'
 
-/** The machine of the owner, its process id, and the start of the process, which earlier versions left out. */
+/** A name has the owner's machine, its process id, and the start of the process, which earlier versions left out. */
 const namePattern = /^\.(?:scratch|building)-(?:([0-9a-f]{8})-(\d+)-)?(?:([0-9a-f]{8})-)?/
 
-/** Age at which a folder is removed if its owner cannot be checked: another machine, an earlier boot, or none named. */
+/**
+ * Age at which a folder is removed if its owner cannot be checked, because it is on another machine, from an earlier
+ * boot, or not named.
+ */
 const STALE_MS = 48 * 3600 * 1000
 
 /** Creates a folder in `root` that belongs to this process. */
@@ -19,7 +22,7 @@ export async function makeTemporaryFolder(root: string, kind: 'scratch' | 'build
   return mkdtemp(join(root, `.${kind}-${machineId()}-${pid}-${startMark(await processStart(pid))}`))
 }
 
-/** In a container that is restarted, the next process has the same id. */
+/** Mark of the start of a process in a name: in a container that is restarted, the next process has the same id. */
 const startMark = (start: string | null): string =>
   start === null ? '' : `${createHash('sha256').update(start).digest('hex').slice(0, 8)}-`
 

@@ -1,4 +1,4 @@
-/** The parameters that a training begins or continues with. */
+/** Provides the parameters with which a training begins or continues. */
 import type { RunConfig } from '../../core/config/run-config.ts'
 import type { Ranks } from '../../engine/contract/ranks.ts'
 import type { TrainEvent } from '../../train/loop/events.ts'
@@ -16,26 +16,26 @@ interface Setting {
   readonly resume: boolean
   /** Step of the checkpoint to resume from; undefined for the newest. */
   readonly checkpoint: number | undefined
-  /** Of a new run that begins with the weights of another. */
+  /** Weights of another run, if a new run begins with them. */
   readonly weights: WeightsSource | null
   readonly store: ParameterStore
-  /** The drawing of initial parameters, where that has begun. */
+  /** The drawing of initial parameters, if it has begun already. */
   readonly drawn: Promise<void> | null
   readonly saved: SavedState
-  /** Null on all ranks but the first. */
+  /** Files of the run; null on all ranks but the first. */
   readonly files: RunDirectory | null
   readonly ranks: Ranks | null
   readonly emit: (event: TrainEvent) => void
-  /** Ends reading a checkpoint, with its reason. */
+  /** Signal that ends the reading of a checkpoint; its reason is thrown. */
   readonly signal: AbortSignal | undefined
 }
 
 interface Beginning {
   /** Step of the checkpoint that is continued or forked from, or 0. */
   readonly step: number
-  /** Where the first weights of the run came from, if from another run. */
+  /** Origin of the first weights of the run; null if they do not come from another run. */
   readonly origin: Origin | null
-  /** Whether the parameters are those of another run, and in no checkpoint of this one. */
+  /** Whether the parameters were copied from another run and are in no checkpoint of this run yet. */
   readonly copied: boolean
 }
 
@@ -45,7 +45,7 @@ export const drawParameters = (store: ParameterStore, config: RunConfig, signal?
 /**
  * Restores a resumed run and records its changed settings, copies the weights or the state of another run, or draws
  * initial parameters. All ranks call it.
- * @throws UsageError if the text is not that of the run; RunError if no checkpoint is intact, or weights are gone
+ * @throws UsageError if the text is not the text of the run; RunError if no checkpoint is intact, or weights are gone
  */
 export async function firstParameters(setting: Setting): Promise<Beginning> {
   const { config, directory, resume, checkpoint, store, saved, files, ranks, emit } = setting

@@ -19,18 +19,18 @@ test.each([
     'invalid parallel.shards: 4 (expected a multiple of the 3 ranks; start 1, 2 or 4 ranks, or a new run with more shards)',
   ],
   [
-    // Begun alone.
+    // The run was begun in a process alone.
     {},
     2,
     true,
     'invalid parallel.shards: 1 (expected a multiple of the 2 ranks; a run keeps its shards: start 1 rank, or a new ' +
       'run with more shards)',
   ],
-] as const)('%j on %i ranks, resumed: %s: refused with what to do', (parallel, size, resume, message) => {
+] as const)('%j on %i ranks (resumed: %s) is refused with advice', (parallel, size, resume, message) => {
   expect(() => forRanks(configOf(parallel), { rank: 0, size }, resume)).toThrow(message)
 })
 
-test('a new run has as many shards as ranks, a resumed one its own', () => {
+test('a new run has as many shards as ranks, and a resumed run keeps its number of shards', () => {
   expect(forRanks(configOf({}), { rank: 1, size: 4 }, false).parallel.shards).toBe(4)
   expect(forRanks(configOf({ shards: 8 }), { rank: 1, size: 4 }, true).parallel.shards).toBe(8)
 })

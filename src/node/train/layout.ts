@@ -1,4 +1,4 @@
-/** The layout of a training over ranks: what it must fulfil, and what must be equal on all of them. */
+/** The layout of a training over ranks: conditions that it must fulfil, and facts that must be equal on all ranks. */
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { hostname } from 'node:os'
@@ -21,8 +21,8 @@ type Place = Pick<Ranks, 'rank' | 'size'>
 
 /**
  * The configuration of a training, equal on all ranks, with the number of shards.
- * @throws UsageError if options contradict each other, ranks were given different things, or the configuration does not
- *   fit the number of ranks
+ * @throws UsageError if options contradict each other, ranks were given different arguments, or the configuration does
+ *   not fit the number of ranks
  */
 export async function agreedConfig(
   config: RunConfig,
@@ -47,7 +47,8 @@ export function groupOf({ parallel: { expert } }: RunConfig, ranks: Ranks | null
 }
 
 /**
- * The configuration with the number of shards. A run that is resumed keeps its own: one, if it was begun alone.
+ * The configuration with the number of shards. A resumed run keeps its number of shards, which is 1 if the run was
+ * begun in a process alone.
  * @throws UsageError if the batch, the experts or the shards do not fit the ranks
  */
 export function forRanks(config: RunConfig, ranks: Place | null, resume: boolean): RunConfig {
@@ -88,7 +89,7 @@ export const engineFacts = (runtime: Runtime): Record<string, string | number> =
   'the number of threads': runtime.threads,
 })
 
-/** @throws UsageError if some rank does not see the run directory that the first one has opened */
+/** Checks that all ranks see the run directory that the first rank has opened. @throws UsageError if one does not */
 export async function expectSharedFolder(ranks: Ranks, directory: string): Promise<void> {
   const sees = existsSync(join(directory, 'config.json'))
   const all = await gatherJson(ranks, { host: hostname(), sees })
@@ -102,7 +103,7 @@ export async function expectSharedFolder(ranks: Ranks, directory: string): Promi
   })
 }
 
-/** Writes `engine.json` into the run directory: what computes the run now, with the GPU and its driver. */
+/** Writes `engine.json` into the run directory: the engine that computes the run now, with the GPU and its driver. */
 export async function recordEngine(files: RunDirectory | null, engine: Engine): Promise<null> {
   await files?.write('engine.json', `${JSON.stringify(engine)}\n`)
   return null

@@ -5,7 +5,7 @@ import type { Ranks } from '../../engine/contract/ranks.ts'
 import type { SkippedStep } from '../../train/loop/training-loop.ts'
 import { errorCode, writeError } from '../system/disk.ts'
 
-/** Saves the batch in the run directory (on the first rank) and returns where it is, for a message. */
+/** Saves the batch in the run directory (on the first rank) and returns a message that says where it is. */
 export async function saveBatch(directory: string, skipped: SkippedStep, ranks: Ranks | null): Promise<string> {
   const { step, outcome, batch, where } = skipped
   const folder = join(directory, 'non-finite')
@@ -15,7 +15,7 @@ export async function saveBatch(directory: string, skipped: SkippedStep, ranks: 
   const facts = { step, loss: String(outcome.loss), grad_norm: String(outcome.gradNorm), where: where ?? null }
   const saved = { ...facts, tokens: [...batch.tokens], targets: [...batch.targets] }
   try {
-    // Not its parent: a run directory that was removed stays so.
+    // The parent is not created: a run directory that was removed stays removed.
     await mkdir(folder).catch((error: unknown) => {
       if (errorCode(error) !== 'EEXIST') throw error
     })

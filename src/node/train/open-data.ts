@@ -1,4 +1,4 @@
-/** Opens the text of a training: the first rank reads it before the others. */
+/** Opens the text of a training: the first rank reads it before the other ranks do. */
 import { join } from 'node:path'
 import type { RunConfig } from '../../core/config/run-config.ts'
 import { option, UsageError, wording } from '../../core/errors.ts'

@@ -1,32 +1,34 @@
-/** What a caller of `train` may set besides the configuration. */
+/** Options of `train` besides the configuration. */
 import type { Ranks } from '../../engine/contract/ranks.ts'
 import type { TrainEvent } from '../../train/loop/events.ts'
 import type { WeightsOf } from '../run/weights-source.ts'
 
 export interface TrainOptions {
   readonly directory: string
-  /** Continue the run in the directory from its newest intact checkpoint; default: the directory is new. */
+  /** Whether to continue the run in the directory from its newest intact checkpoint. Default: a new run is begun. */
   readonly resume?: boolean
   /**
-   * With `resume`, the step of the checkpoint to continue from. The run goes back to it: records of later steps are removed
+   * Step of the checkpoint to continue from, with `resume`. The run goes back to it: records of later steps are removed
    * from its logs, and later checkpoints are renamed to `step-XXXXXXXX.aside`.
    */
   readonly checkpoint?: number | undefined
   /**
-   * Begin with the weights of another run, at step 0 and with a new optimizer state, or with `fork` at the step and in the
-   * state of its checkpoint. Its tokenizer comes along, and tensors must have its shapes. They are copied into a checkpoint.
+   * Run with whose weights the new run begins: at step 0 and with a new optimizer state, or with `fork` at the step and
+   * in the state of its checkpoint. The new run takes over its tokenizer, and tensors must have its shapes. The weights
+   * are copied into a checkpoint of the new run.
    */
   readonly from?: WeightsOf | undefined
   /**
-   * On abort the current step is finished, a checkpoint is written, and the summary has `interrupted`. Before the first
-   * step nothing is written; what compiles then goes on in the background, and holds its memory until it is done.
+   * Signal that stops the training. On abort the current step is finished, a checkpoint is written, and the summary has
+   * `interrupted`. Before the first step nothing is written; a compilation that has begun then goes on in the
+   * background, and holds its memory until it is done.
    */
   readonly signal?: AbortSignal
-  /** Record the steps after the warm-up; the summary has `profile` and `trace`. */
+  /** Whether the steps after the warm-up are recorded; the summary then has `profile` and `trace`. */
   readonly profile?: boolean
-  /** Compress held-out text, so that the start has `gzipBitsPerByte` to compare bits per byte with. */
+  /** Whether held-out text is compressed, so that the event `start` has `gzipBitsPerByte` for comparison. */
   readonly compareWithGzip?: boolean
-  /** An error that it throws ends the training. In the library it may be async: see `train` there. */
+  /** Receives events. An error that it throws ends the training. In the library it may be async: see `train` there. */
   readonly onEvent?: (event: TrainEvent) => void
   /**
    * The processes that train together, of which this is one; all of them call `train` with the same arguments. Only the

@@ -19,11 +19,11 @@ export function trainingCeiling(runtime: Runtime, { profile = false, ranks = nul
 /** Records the steps after the warm-up. */
 export class Profiling {
   private readonly trainer: Trainer
-  /** Bytes per second. */
+  /** Memory bandwidth, bytes per second. */
   private readonly bandwidth: number
   private readonly first: number
 
-  /** @param done Steps that were done before. @param steps The last step. */
+  /** @param done Number of steps that were done before. @param steps Number of the last step. */
   constructor(trainer: Trainer, bandwidth: number, done: number, steps: number) {
     this.trainer = trainer
     this.bandwidth = bandwidth
@@ -34,7 +34,7 @@ export class Profiling {
     if (step === this.first) this.trainer.resetProfile()
   }
 
-  /** Ends the recording. */
+  /** Ends the recording and returns its results. */
   results(runtime: Runtime, { peakFlops }: CeilingReport): Pick<TrainSummary, 'profile' | 'trace'> {
     const { trainer, bandwidth } = this
     return {

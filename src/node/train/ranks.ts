@@ -7,13 +7,13 @@ import { worldOf } from '../../engine/world/mpi/world.ts'
 export interface JoinOptions {
   /** Path or name of the MPI library. */
   readonly library?: string | undefined
-  /** Seconds that a rank waits for another before it ends the job. */
+  /** Seconds that a rank waits for another rank before it ends the job. */
   readonly deadline?: number | undefined
-  /** Called before all ranks are ended, since this one ends without having closed them: by an uncaught error, say. */
+  /** Called before all ranks are ended because this one ends without having closed them, e.g. by an uncaught error. */
   readonly onEarlyExit?: (reason: string) => void
 }
 
-/** Ranks of MPI. All close them together, after their last call. */
+/** Ranks of MPI. All processes close them together, after their last call. */
 export interface ClosableRanks extends Ranks {
   close(): Promise<void>
   /** Prints a message and ends all ranks. */
@@ -22,7 +22,7 @@ export interface ClosableRanks extends Ranks {
 
 /**
  * The ranks of the job; null for a process of its own, for which MPI is not loaded.
- * @throws UsageError if the MPI library is missing or not that of the launcher
+ * @throws UsageError if the MPI library is missing or is not the library of the launcher
  */
 export async function joinRanks(
   env: Readonly<Record<string, string | undefined>>,
@@ -35,8 +35,8 @@ export async function joinRanks(
 }
 
 /**
- * Threads of each rank, if the configuration does not set them: the cores that a launcher has bound the rank to, or an
- * equal share of the cores of its machine; the fewest of all ranks.
+ * Number of threads of each rank, if the configuration does not set it: the number of cores that a launcher has bound
+ * the rank to, or an equal share of the cores of its machine. All ranks take the smallest number of any rank.
  */
 export async function threadsPerRank(ranks: Ranks): Promise<number> {
   const { host } = ranks.roster[ranks.rank] ?? {}

@@ -1,4 +1,4 @@
-/** A simulated rank holds what a rank of a true world holds. */
+/** A simulated rank holds the same data as a rank of a real world. */
 import { expect, test } from 'vitest'
 import { type RunConfig, type RunInput, runSchema } from '../../core/config/run-config.ts'
 import { anyVocabulary } from '../../core/config/testing/any-vocabulary.ts'
@@ -35,7 +35,7 @@ test.each([
   ['several shards', configOf({ expert: 2, shards: 8 })],
   ['Adafactor', configOf({ expert: 2 }, { kind: 'adafactor' })],
   ['moments in int8', configOf({ expert: 2 }, { state: 'int8' })],
-])('%s: as many bytes as a rank of a true world, and finite losses', async (_, config) => {
+])('%s: a simulated rank has as many bytes as a rank of a real world, and finite losses', async (_, config) => {
   const losses: number[] = []
   const simulated = await simulateRank(config, { ranks: 4, steps: 2, onStep: ({ loss }) => losses.push(loss) })
   expect(losses).toHaveLength(2)
@@ -59,7 +59,7 @@ test.each([
   await runtime.close()
 })
 
-test('gradients go to their owners and parameters to their holders: each as often as the other', async () => {
+test('a rank sends as many bytes of gradients as it receives of parameters, and the other way round', async () => {
   const { traffic } = await simulateRank(configOf({ expert: 2 }), { ranks: 4, steps: 2 })
   expect(traffic.gradients.sentBytes).toBe(traffic.parameters.receivedBytes)
   expect(traffic.gradients.receivedBytes).toBe(traffic.parameters.sentBytes)

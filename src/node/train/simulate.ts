@@ -1,7 +1,7 @@
 /**
  * Trains one rank of a world whose other ranks do not exist, to measure its memory, its computing time and its traffic
- * on this machine. Tokens are random, what the rank receives is made up (`src/engine/world/simulated`), and nothing is
- * written: losses mean nothing.
+ * on this machine. Tokens are random, the data that the rank receives is made up (`src/engine/world/simulated`), and
+ * nothing is written. Losses mean nothing.
  */
 
 import { Cleanup } from '../../core/cleanup.ts'
@@ -26,12 +26,12 @@ import { forRanks, groupOf } from './layout.ts'
 export interface SimulatedStep {
   readonly kind: 'step'
   readonly step: number
-  /** Of one rank on random tokens: it means nothing. */
+  /** Loss of one rank on random tokens; it means nothing. */
   readonly loss: number
   readonly ms: number
 }
 
-/** Bytes. */
+/** Memory of the rank in bytes. */
 export interface SimulatedMemory {
   readonly parameters: number
   readonly gradients: number
@@ -54,21 +54,21 @@ export interface SimulatedSeconds {
   readonly additions: number
 }
 
-/** Bytes of a step. */
+/** Traffic of the rank in a step, in bytes. */
 export interface SimulatedTraffic {
   readonly sentBytes: number
   readonly receivedBytes: number
 }
 
 export interface SimulatedRank extends Engine {
-  /** With `parallel.shards`. */
+  /** The configuration with `parallel.shards`. */
   readonly config: RunConfig
   readonly layout: Layout
   readonly memory: SimulatedMemory
   /** Peak memory of this process. */
   readonly residentBytes: number
   readonly seconds: SimulatedSeconds
-  /** Seconds of a step that are none of these: stand-in exchanges, waiting, JavaScript. */
+  /** Seconds of a step that `seconds` does not count: stand-in exchanges, waiting, JavaScript. */
   readonly otherSeconds: number
   readonly traffic: Readonly<Record<'gradients' | 'parameters' | 'experts', SimulatedTraffic>>
   /** Share of the assignments of tokens to experts that were kept; 1 for a dense model. */
@@ -77,15 +77,18 @@ export interface SimulatedRank extends Engine {
 }
 
 export interface SimulateOptions {
-  /** Ranks of the world. */
+  /** Number of ranks of the world. */
   readonly ranks: number
-  /** The first is not timed, if there are more. None: the memory is allocated, and not used. */
+  /** Number of steps. The first step is not timed if there are more. With 0 the memory is allocated, and not used. */
   readonly steps: number
   readonly signal?: AbortSignal
   readonly onStep?: (step: SimulatedStep) => void
 }
 
-/** Bytes by region of the store of a rank, which is laid out without memory. @param config With `parallel.shards`. */
+/**
+ * Bytes of each region in the store of a rank. The store is laid out without memory.
+ * @param config Configuration with `parallel.shards`.
+ */
 export function storeBytes(config: RunConfig, layout: Layout): ParameterStore['regionBytes'] {
   const createArena = (byteLength: number): Arena => {
     return { byteLength, host: null, read: async () => new Float32Array(), write: async () => {}, release: () => {} }
@@ -94,6 +97,7 @@ export function storeBytes(config: RunConfig, layout: Layout): ParameterStore['r
 }
 
 /**
+ * Simulates a rank and measures it.
  * @throws UsageError if batch, experts or shards do not fit the ranks
  * @throws RuntimeError if the rank does not fit into the memory of this machine
  */
@@ -159,7 +163,7 @@ export async function simulateRank(
   }
 }
 
-/** Bytes of optimizer state in scratch memory: that of Adafactor. The moments of AdamW have regions of their own. */
+/** Bytes of optimizer state in scratch memory, which only Adafactor has. AdamW's moments have regions of their own. */
 const bytesOf = (tensors: readonly NamedTensor[], { train }: RunConfig): number =>
   train.optimizer.kind === 'adafactor' ? tensors.reduce((sum, { range }) => sum + range.count * 4, 0) : 0
 
@@ -171,10 +175,10 @@ function randomBatch({ model, train }: RunConfig) {
 
 function secondsOf(nodes: readonly NodeTime[], steps: number): Omit<SimulatedSeconds, 'additions'> {
   const kindOf = ({ kind, layer, provider }: NodeTime): 'layers' | 'ends' | 'update' | null => {
-    // Orders to the courier, waiting for it, and sums that overlap with each other.
+    // These are orders to the courier, waiting for it, and sums that overlap with each other.
     if (provider === 'MPI' || kind === 'add') return null
     if (layer === 'optimizer') return 'update'
-    // Most calls of ONNX Runtime without a layer are in one.
+    // Most calls of ONNX Runtime that name no layer belong to a layer.
     return layer.startsWith('layers.') || layer === '' ? 'layers' : 'ends'
   }
   const sum = (wanted: ReturnType<typeof kindOf>) =>
@@ -184,7 +188,7 @@ function secondsOf(nodes: readonly NodeTime[], steps: number): Omit<SimulatedSec
   return { layers: sum('layers'), ends: sum('ends'), update: sum('update') }
 }
 
-/** Sums overlap with each other, so the time from the first to the last of a step counts. */
+/** Sums overlap with each other, so only the events that span all sums of a shard or a step are counted. */
 const additionSeconds = (events: readonly StepEvent[]): number =>
   events
     .filter(({ thread, op }) => thread === JAVASCRIPT && /^(add|reduce) gradients$/.test(op))

@@ -7,7 +7,7 @@ import { newestCheckpoint } from '../run/checkpoint/checkpoint.ts'
 import { checkpointsOf } from '../run/run-directory.ts'
 import type { TrainOptions } from './options.ts'
 
-/** @param seconds Of all steps, with evaluations and checkpoints. */
+/** Summary of a training that has made steps. @param seconds Time of all steps, with evaluations and checkpoints. */
 export function summaryOf(
   directory: string,
   loop: TrainingLoop<unknown>,

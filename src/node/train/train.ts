@@ -4,8 +4,8 @@
  *   configuration · run directory · runtime · memory · data · program · parameters · loop · report
  *
  * Everything that later steps depend on is in the checkpoint or follows from the configuration and the
- * step number, so a run killed at any instant can continue bit for bit. A step itself, evaluations and the rule about
- * steps that are not finite are the same in a page: src/train/loop/training-loop.ts.
+ * step number, so a run killed at any instant can continue bit for bit. The step itself, evaluations and the rule about
+ * steps that are not finite are the same as for a training in a page: src/train/loop/training-loop.ts.
  */
 import { Cleanup } from '../../core/cleanup.ts'
 import type { RunConfig } from '../../core/config/run-config.ts'
@@ -45,7 +45,7 @@ export async function train(given: RunConfig, options: TrainOptions): Promise<Tr
   const { directory, resume = false, from, signal, ranks = null, onEvent: emit = () => {} } = options
   const warn = (message: string) => emit({ kind: 'warning', message })
   const config = await agreedConfig(given, options)
-  /** Closed in the end, the runtime last: it waits until nothing is compiled any more. */
+  /** These are closed in the end, the runtime last, because closing it waits until nothing is compiled any more. */
   const open: { files: RunDirectory | null; runtime: Runtime | null } = { files: null, runtime: null }
   let isAbandoned = false
   const cleanup = new Cleanup()
@@ -53,7 +53,7 @@ export async function train(given: RunConfig, options: TrainOptions): Promise<Tr
   cleanup.defer(() => open.files?.close())
   try {
     // Run directory
-    // Ranks wait for each other, so they stop together, before the first step.
+    // Ranks wait for each other, so none abandons work: they stop together, before the first step.
     const abandoning = ranks ? undefined : signal
     const weights = from ? await fromFirst(ranks, () => findWeights(from, config, warn, abandoning)) : null
     const tokenizer = await fromFirst(ranks, async () => {
@@ -68,7 +68,7 @@ export async function train(given: RunConfig, options: TrainOptions): Promise<Tr
     const runtime = await openRuntime(config, options.profile, groupOf(config, ranks))
     open.runtime = runtime
 
-    // Memory, also before the data, which takes longer than to find that the model does not fit.
+    // Memory, also before the data: opening the data takes longer than finding that the model does not fit.
     const store = await together(ranks, () => createStore(runtime, config, layoutOf(config, ranks)))
     const scarce = memoryWarning(runtime, store)
     if (scarce !== null) warn(scarce)
@@ -87,7 +87,7 @@ export async function train(given: RunConfig, options: TrainOptions): Promise<Tr
     await unlessAborted(ceiling.measure(), abandoning)
     emit({ kind: 'prepare', message: 'compiling the model' })
     const compiling = compileTraining({ runtime, config, data, store, ranks })
-    // A new run's parameters are drawn meanwhile: other threads compile.
+    // The parameters of a new run are drawn while other threads compile.
     const drawn = resume || weights ? null : drawParameters(store, config, abandoning)
     const compressing = options.compareWithGzip ? gzipBitsPerByte(data) : null
     await unlessAborted(Promise.allSettled([compiling, drawn, compressing]), abandoning)
@@ -100,7 +100,7 @@ export async function train(given: RunConfig, options: TrainOptions): Promise<Tr
     const { checkpoint } = options
     const beginning = { config, directory, resume, checkpoint, weights, store, drawn, saved, files, ranks, emit }
     const { step: fromStep, origin, copied } = await firstParameters({ ...beginning, signal: abandoning })
-    // Not before: a run that is refused stays as it is.
+    // The tokenizer and logs are not written before this point, because a run that is refused stays as it is.
     if (tokenizer === null)
       await fromFirst(ranks, async () => (await files?.saveTokenizer(data.tokenizer.json)) ?? null)
     const damages = await fromFirst(ranks, async () => (await files?.rewind(fromStep)) ?? [])
@@ -132,7 +132,7 @@ export async function train(given: RunConfig, options: TrainOptions): Promise<Tr
     const profiling = bandwidth === null ? null : new Profiling(trainer, bandwidth, loop.steps, config.train.steps)
     const save = async () => emit({ kind: 'checkpoint', step: loop.steps, path: await loop.checkpoint() })
     const started = performance.now()
-    // From here on the other run is not needed.
+    // Once the copied weights are saved, the other run is not needed any more.
     if (copied) await save()
     const { state } = program
     const wasDue = state.evaluationDue
@@ -151,7 +151,8 @@ export async function train(given: RunConfig, options: TrainOptions): Promise<Tr
         step: async () => {
           profiling?.beforeStep(loop.steps + 1)
           await loop.step()
-          // Not before the first step, which would wait for it, but early: a model that cannot be evaluated should fail soon.
+          // Evaluation is compiled after the first step, which would otherwise wait for it, but no later, because a
+          // model that cannot be evaluated should fail soon.
           if (abandoning?.aborted) return
           await unlessAborted(loop.compileEvaluation(), abandoning).catch((error) => {
             isAbandoned = error instanceof Abandoned
@@ -164,10 +165,10 @@ export async function train(given: RunConfig, options: TrainOptions): Promise<Tr
         },
         checkpoint: save,
       },
-      // Longer and shorter runs can continue from here, bit for bit.
+      // Longer and shorter runs can continue from this step, bit for bit.
       decayStart(config.train),
     )
-    // The last one may still say that an evaluation is due which has been made.
+    // The last checkpoint may still say that an evaluation is due, although it has been made since.
     if (wasDue && !state.evaluationDue && loop.steps === fromStep) await save()
     const seconds = (performance.now() - started) / 1000
 
@@ -187,7 +188,7 @@ export async function train(given: RunConfig, options: TrainOptions): Promise<Tr
   }
 }
 
-/** @param isAbandoned Whether what it computes is left to end by itself. */
+/** Closes the runtime. @param isAbandoned Whether work that it still computes is left to end by itself. */
 async function closeRuntime(runtime: Runtime | null, isAbandoned: boolean): Promise<void> {
   const closed = runtime?.close()
   if (isAbandoned) void closed?.catch(() => {})

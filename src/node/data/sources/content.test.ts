@@ -1,5 +1,5 @@
 /**
- * A file that is rewritten while it is read: nothing from it is kept, under its old hash or any other.
+ * Nothing is kept from a file that is rewritten while it is read, neither under its old hash nor under another hash.
  *
  * @slow
  */
@@ -21,7 +21,7 @@ const temporary = temporaryFolder()
 const reading = { field: 'text', encoding: 'utf-8' }
 const changed = /data\.source: text\.jsonl changed while it was read, so nothing from it was kept; run again/
 
-/** Documents of one word, 3.4 million characters in total: several times as many as are read or encoded at once. */
+/** Documents of one word, 3.4 million characters in total: several times the amount that is read or encoded at once. */
 const documentsOf = (word: string): string =>
   Array.from({ length: 340 }, (_, i) => JSON.stringify({ text: `${i} ${word.repeat(2000)}` })).join('\n')
 const [first, second] = [documentsOf('whale'), documentsOf('ships')]
@@ -38,7 +38,7 @@ interface Opened {
   readonly text: string
 }
 
-/** Opens a file of `first` in a cache; `meddle` is called at every progress message and for every encoded group. */
+/** Opens the file at `path` with a cache; `meddle` is called at each progress message and for each encoded group. */
 async function open(
   cache: string,
   path: string,
@@ -88,7 +88,7 @@ const moments = [
 
 for (const [name, change] of Object.entries(changes))
   for (const [when, kind, at] of name === 'same size, same time' ? moments : moments.slice(0, 1))
-    test(`${name}, ${when}: refused, and the cache stays empty`, async () => {
+    test(`a file that changes ${when} (${name}) is refused, and the cache stays empty`, async () => {
       const [cache, path] = [temporary.make(), join(temporary.make(), 'text.jsonl')]
       writeFileSync(path, first)
       let done = false
@@ -100,13 +100,13 @@ for (const [name, change] of Object.entries(changes))
       expect(error).toBeInstanceOf(UsageError)
       expect((error as Error).message).toMatch(changed)
       expect(kept(cache)).toEqual([])
-      // The old text gives its own tokens, not those of the new text.
+      // The old text gives its own tokens, not the tokens of the new text.
       if (name !== 'same size, same time') return
       rewrite(path, first)
       expect((await open(cache, path, 'bytes')).text).toMatch(/whalewhale/)
     })
 
-test('changed and changed back while tokens are written: the bytes read count, not the current contents', async () => {
+test('a file that is changed and changed back while tokens are written is refused: the bytes read count', async () => {
   const [cache, path] = [temporary.make(), join(temporary.make(), 'text.jsonl')]
   writeFileSync(path, first)
   let encoded = 0
@@ -130,7 +130,7 @@ test('a file that does not change, or changes only after it was read, is kept', 
   expect(kept(cache)).toHaveLength(2)
 })
 
-test('text, gzip, JSON and Parquet: a reading after a change fails, one before it does not', async () => {
+test('text, gzip, JSON and Parquet: a reading after a change fails, a reading before it does not', async () => {
   const folder = temporary.make()
   const fixture = (name: string) => join(import.meta.dirname, 'fixtures', name)
   const parquet = join(folder, 'parquet')

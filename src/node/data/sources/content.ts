@@ -21,11 +21,14 @@ export interface HashedFiles {
   readonly hash: string
   /** The files that are read; reading one to its end fails if it has changed since. */
   readonly files: readonly InputFile[]
-  /** About files that are not read, or not as their endings say. */
+  /** Notices about files that are not read, or that are read in another format than their endings say. */
   readonly notices: readonly string[]
 }
 
-/** @throws UsageError for a file that cannot be read or that changes meanwhile, or if there is none to read */
+/**
+ * Hashes the files of a source and finds out how each is read.
+ * @throws UsageError for a file that cannot be read or that changes while it is read, or if no file can be read
+ */
 export async function hashFiles(
   { files, skipped }: Resolved,
   config: ReadingConfig,
@@ -56,11 +59,11 @@ interface Hashed {
   readonly after: Hash
 }
 
-/** Hashes a file, and reads it as far as it is examined. @throws Unreadable */
+/** Hashes a file, and reads it as `file` says if its bytes are examined. @throws Unreadable if that is impossible */
 async function hashFile(file: InputFile, hash: Hash, config: ReadingConfig, signal?: AbortSignal): Promise<Hashed> {
   const field = file.field ?? config.field
   try {
-    // At once: what is written to the file from here on is noticed.
+    // The size is read at once, so that anything written to the file from here on is noticed.
     const { size } = statSync(file.path)
     const before = hash.copy().update(hashedHeader(file, field, size))
     const after = before.copy()
@@ -79,7 +82,7 @@ async function hashFile(file: InputFile, hash: Hash, config: ReadingConfig, sign
       }
     }
     for await (const chunk of filePieces(file.path, bytes, signal)) add(chunk)
-    // A file of the kernel, such as /proc/mounts.
+    // Files of the kernel, such as /proc/mounts, have contents without a size.
     if (size === 0 && bytes > 0)
       throw new Unreadable(
         'special',

@@ -33,7 +33,7 @@ async function piecesOf(input: InputFile, field = 'text'): Promise<Piece[]> {
   return pieces
 }
 
-/** [name, text] of each document. */
+/** A pair [name, text] for each document. */
 async function read(input: InputFile, field?: string): Promise<[string, string][]> {
   const documents: [string, string][] = []
   let text = ''
@@ -53,7 +53,7 @@ async function refused(input: InputFile, message: RegExp, field?: string): Promi
   expect((error as Error).message).toMatch(message)
 }
 
-test('a text file is one document, gzipped too, without its byte order mark', async () => {
+test('a text file, gzipped or not, is one document without its byte order mark', async () => {
   const text = 'Grüße\n\n你好 😀\r\n'
   expect(await read(file(text, 'text'))).toEqual([['given', text]])
   expect(await read(file(gzipSync(text), 'text', { gzip: true }))).toEqual([['given', text]])
@@ -79,7 +79,7 @@ test('a long text is read completely in bounded pieces, with the same cuts from 
   )
 })
 
-test('JSONL: one document per line, by field, nested field or as a string; empty and null are skipped', async () => {
+test('JSONL gives one document per line: a field, a nested field or a string; empty and null texts are skipped', async () => {
   const lines = ['{"text":"one"}', '', '"two"', '{"text":""}', '{"text":null}', '{"text":"six\\nlines"}\r']
   expect(await read(file(lines.join('\n'), 'jsonl'))).toEqual([
     ['given:1', 'one'],
@@ -99,7 +99,7 @@ test('JSONL lines longer than a chunk are read completely', async () => {
   expect((await read(file(lines, 'jsonl'))).map(([, text]) => text)).toEqual(texts)
 })
 
-test('JSON: one document, or one per item of a list; other fields are kept on request', async () => {
+test('JSON gives one document, or one per item of a list; other fields are kept on request', async () => {
   expect(await read(file('[{"text":"a"},"b"]', 'json'))).toEqual([
     ['given[0]', 'a'],
     ['given[1]', 'b'],
@@ -110,7 +110,7 @@ test('JSON: one document, or one per item of a list; other fields are kept on re
   expect((await piecesOf(file(record, 'json')))[0]?.metadata).toBeUndefined()
 })
 
-test('Parquet: one document per row, across row groups and codecs, nested columns included', async () => {
+test('Parquet gives one document per row, across row groups and codecs, nested columns included', async () => {
   expect(await read(fixture('flat.parquet'))).toEqual([
     ['flat.parquet:row 0', 'first row'],
     ['flat.parquet:row 1', 'second row'],

@@ -8,7 +8,7 @@ import { parquetTexts } from './parquet/parquet.ts'
 import { textChunks } from './text.ts'
 
 /**
- * The documents of files, in order. Records whose text is empty or null are skipped.
+ * Yields the documents of files, in order. Records whose text is empty or null are skipped.
  * @throws UsageError for a file that is not valid text or JSON, lacks the field or column, or has changed since it was
  * hashed
  */

@@ -32,7 +32,7 @@ beforeAll(() => {
 const names = async (source: string | string[]) =>
   (await resolveSources(source, { scratch })).files.map((file) => file.name)
 
-test('a folder gives every file but hidden ones, subfolders included, sorted by name', async () => {
+test('a folder gives all files except hidden files, subfolders included, sorted by name', async () => {
   const { files, skipped } = await resolveSources(root, { scratch })
   expect(files.map(({ name, format, gzip }) => [name, format, gzip])).toEqual([
     ['LICENSE', 'text', false],
@@ -46,7 +46,7 @@ test('a folder gives every file but hidden ones, subfolders included, sorted by 
   expect(skipped).toEqual([])
 })
 
-test('a file, a glob, or several of them; a file matched twice is taken once', async () => {
+test('a source is a file, a glob, or a list of them; a file matched twice is taken once', async () => {
   expect(await names(join(root, 'b', 'c', 'code.py'))).toEqual(['code.py'])
   expect(await names(join(root, '.hidden.txt'))).toEqual(['.hidden.txt'])
   const glob = await resolveSources(join(root, '**', '*.{txt,py}'), { scratch })
@@ -137,7 +137,7 @@ test('the hash depends on content, names and field, and on nothing else', async 
   expect(await hash(here, 'one', 'body')).not.toBe(first)
 })
 
-test('texts that earlier versions read have the same hash as then', async () => {
+test('texts that earlier versions could read keep their hash', async () => {
   const folder = temporary.make()
   mkdirSync(join(folder, 'b'))
   writeFileSync(join(folder, 'a.txt'), 'one\n')

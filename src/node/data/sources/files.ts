@@ -29,10 +29,13 @@ export interface Places {
   readonly signal?: AbortSignal | undefined
 }
 
-/** There is no file, folder or corpus of a name. */
+/** Error for an entry that names no file, folder or corpus, or a glob that matches no file. */
 export class MissingText extends UsageError {}
 
-/** @throws UsageError for a name, path or glob that matches nothing, and for a path that is not a file or folder */
+/**
+ * Lists the files of `data.source`.
+ * @throws UsageError for a name, path or glob that matches nothing, and for a path that is not a file or folder
+ */
 export async function resolveSources(
   source: string | readonly string[],
   { scratch, directory, stdin = process.stdin, signal }: Places,
@@ -121,7 +124,7 @@ async function suggestion(entry: string): Promise<string> {
   return near === undefined ? ` (corpora: ${corpusNames.join(', ')})` : ` (did you mean "${near}"?)`
 }
 
-/** Bytes of standard input from which its format is known. */
+/** Number of bytes at the start of standard input that determine whether it is JSONL. */
 const HEAD_BYTES = 4096
 
 /** Saves standard input to a file. Its first bytes determine its format: text that starts with `{"` is JSONL. */
@@ -136,7 +139,7 @@ async function spool(stdin: Readable, scratch: string, signal: AbortSignal | und
   const input: InputFile = { path, name: 'standard input', format: 'text', gzip, origin: 'named' }
   if (start.toString('latin1') === 'PAR1') return { ...input, format: 'parquet' }
   for await (const chunk of byteChunks(input)) {
-    // In any encoding: a byte order mark, then ASCII characters, perhaps with NUL bytes between them.
+    // Text of any encoding may begin with a byte order mark. In UTF-16, NUL bytes stand between ASCII characters.
     const isJson = /^[\s\0\xef\xbb\xbf\xff\xfe]*\{[\s\0]*"/.test(Buffer.from(chunk).toString('latin1', 0, HEAD_BYTES))
     return { ...input, format: isJson ? 'jsonl' : 'text' }
   }

@@ -1,6 +1,6 @@
 /**
- * The files of a folder and its subfolders. Hidden files and folders are left out, as most programs that search folders
- * do. Links are followed. What else is not read is listed.
+ * Finds the files of a folder and its subfolders. Hidden files and folders are left out, as most programs that search
+ * folders do. Links are followed. All other entries that are not read are listed as skipped.
  */
 import { readdir, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -20,14 +20,17 @@ export interface FolderFiles {
   readonly skipped: Skipped[]
 }
 
-/** @throws Error of the file system if the folder cannot be read; a subfolder that cannot is listed */
+/**
+ * Finds the files of a folder. A subfolder that cannot be read is listed as skipped.
+ * @throws Error of the file system if the folder itself cannot be read
+ */
 export async function filesInFolder(folder: string, signal?: AbortSignal): Promise<FolderFiles> {
   const found: FolderFiles = { files: [], skipped: [] }
   await visit({ path: folder, name: '' }, [await realpath(folder)], found, signal)
   return found
 }
 
-/** @param around Real paths of the folder and of those around it, from the outermost. */
+/** @param around Real paths of the folders from the outermost to `folder` itself. */
 async function visit(
   folder: FolderFile,
   around: readonly string[],

@@ -23,7 +23,7 @@ const matches = async (folder: string, pattern: string): Promise<string[]> =>
 
 const bash = spawnSync('bash', ['-c', 'shopt -s globstar']).status === 0
 
-/** The files that bash finds, the independent witness. */
+/** The files that bash finds. Bash is the independent witness. */
 function found(folder: string, pattern: string): string[] {
   const script = `shopt -s globstar nullglob; printf '%s\\n' ./${pattern}`
   const { stdout } = spawnSync('bash', ['-c', script], { cwd: folder, encoding: 'utf8', env: { LC_ALL: 'C' } })
@@ -31,7 +31,7 @@ function found(folder: string, pattern: string): string[] {
     try {
       return statSync(join(folder, path)).isFile()
     } catch {
-      // Bash gives a text without wildcards whether or not it is a file.
+      // Bash returns a word without wildcards whether or not a file of that name exists.
       return false
     }
   }
@@ -67,7 +67,7 @@ test.skipIf(!bash)('a glob matches the files that bash finds', async () => {
   const pattern = fc.array(segment, { minLength: 1, maxLength: 4 }).map((segments) => segments.join('/'))
   await fc.assert(
     fc.asyncProperty(pattern, async (text) => {
-      // More stand for too many patterns.
+      // A pattern with more braces may stand for too many patterns, and is refused.
       fc.pre(text.split('{').length < 5)
       expect(await matches(folder, text)).toEqual(found(folder, text))
     }),
@@ -75,7 +75,7 @@ test.skipIf(!bash)('a glob matches the files that bash finds', async () => {
   )
 })
 
-test('a pattern of many wildcards is searched for in little time', async () => {
+test('a pattern with many wildcards is searched for in little time', async () => {
   const long = `${'a'.repeat(200)}.txt`
   const folder = folderOf(['a'.repeat(200), long, `b/${long}`, `b/c/${long}`])
   const began = performance.now()
@@ -90,13 +90,13 @@ test('a pattern of many wildcards is searched for in little time', async () => {
   expect(performance.now() - began).toBeLessThan(2000)
 })
 
-test('a pattern that stands for very many others is refused', async () => {
+test('a pattern that stands for very many patterns is refused', async () => {
   const folder = temporary.make()
   for (const pattern of ['{a,b}'.repeat(60), `${'{a,b,'.repeat(30)}${'}'.repeat(30)}*`.repeat(5), '*'.repeat(5000)])
     await expect(filesOfGlob(`${folder}/${pattern}`)).rejects.toThrow(UsageError)
 })
 
-test.skipIf(process.platform === 'win32')('links are followed, and one to a folder around it only once', async () => {
+test.skipIf(process.platform === 'win32')('links are followed, and ** follows a loop only once', async () => {
   const folder = folderOf(['in/a.txt'])
   const outside = folderOf(['far/b.txt'])
   symlinkSync(outside, join(folder, 'in', 'out'))

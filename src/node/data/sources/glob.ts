@@ -1,8 +1,9 @@
 /**
- * Finds the files that a glob matches, such as `books/a?.txt`. The folders are searched once, with the set of all
- * places of the pattern that a folder may be at. So time grows with files and pattern, however many wildcards it has.
+ * Finds the files that a glob matches, such as `books/a?.txt`. Each folder is searched once, with the set of all places
+ * in the pattern that the folder may correspond to. So the time grows with the number of files and the length of the
+ * pattern, however many wildcards it has.
  *
- * In a name, `*` stands for any characters, `?` for one, `[a-z]` for one of a set and `[!a-z]` for one that is not in it;
+ * In a name, `*` stands for any characters, `?` for one, `[a-z]` for one of a set and `[!a-z]` for one outside the set;
  * `**` as a name stands for any number of folders, `{a,b}` for alternatives, and `\` makes the next character ordinary.
  * Names that begin with a dot are matched only by a pattern that begins with a dot. Links are followed.
  */
@@ -13,11 +14,11 @@ import { UsageError } from '../../../core/errors.ts'
 import { Turns } from '../../../core/next-turn.ts'
 import { ANY, matchesParts, type PatternPart } from '../../../core/text/wildcard.ts'
 
-/** Characters of a pattern, and of all patterns that it stands for when `{a,b}` is written out. */
+/** Most characters of a pattern, and of all patterns that it stands for when `{a,b}` is written out. */
 const MAX_LENGTH = 1024
 const MAX_WRITTEN_OUT = 128 * MAX_LENGTH
 
-/** A name in a pattern: as it is, any number of folders, or with wildcards. */
+/** A name in a pattern: a plain name, `ANY` for any number of folders, or the parts of a name with wildcards. */
 type Segment = string | typeof ANY | readonly PatternPart[]
 
 /** A place in a pattern: the segments that are still to be matched. */
@@ -30,9 +31,9 @@ interface Place {
 export const isGlob = (text: string): boolean => /[*?[\]{}]/.test(text)
 
 /**
- * Absolute paths of the files, in no particular order. What cannot be read is left out.
- * @param pattern Relative to the current folder, or absolute.
- * @throws UsageError if the pattern is too long
+ * Returns absolute paths of the files, in no particular order. Files and folders that cannot be read are left out.
+ * @param pattern Pattern relative to the current folder, or absolute.
+ * @throws UsageError if the pattern is too long or stands for too many patterns
  */
 export async function filesOfGlob(pattern: string, signal?: AbortSignal): Promise<string[]> {
   if (pattern.length > MAX_LENGTH)
@@ -40,10 +41,10 @@ export async function filesOfGlob(pattern: string, signal?: AbortSignal): Promis
       `invalid data.source: a pattern of ${pattern.length} characters (expected at most ${MAX_LENGTH}, or give a folder)`,
     )
   const found = new Set<string>()
-  // With a slash at its end a pattern stands for folders alone.
+  // A pattern that ends with a slash matches folders only.
   const ofFiles = alternatives(pattern).filter((alternative) => !alternative.endsWith('/'))
   const starts = ofFiles.map((alternative) => {
-    // A `..` takes the name before it away. Else each pair of `*` and `..` would search the folders once more.
+    // A `..` is removed with the name before it. Otherwise each pair of `*` and `..` would search the folders again.
     const [first = '', ...rest] = posix.normalize(alternative).split('/')
     const isAbsolute = first === '' || /^[a-zA-Z]:$/.test(first)
     const segments = (isAbsolute ? rest : [first, ...rest]).filter((name) => name !== '' && name !== '.').map(segmentOf)
@@ -61,7 +62,7 @@ interface Search {
   readonly signal: AbortSignal | undefined
 }
 
-/** @param around Real paths of the folder and of those around it. */
+/** @param around Real paths of the folder and of the folders around it. */
 async function search(folder: string, given: readonly Place[], around: readonly string[], to: Search): Promise<void> {
   to.signal?.throwIfAborted()
   const places = withoutFolders(given)
@@ -72,7 +73,7 @@ async function search(folder: string, given: readonly Place[], around: readonly 
   for (const { segments, at } of places)
     if (typeof segments[at] === 'string') add(segments[at], { segments, at: at + 1 })
   const open = places.filter(({ segments, at }) => typeof segments[at] !== 'string')
-  // Without wildcards a folder need not be listed, which it may not permit.
+  // A folder is listed only for wildcards, because it may not permit to be listed.
   const turns = new Turns(to.signal)
   for (const name of open.length > 0 ? await readdir(folder).catch((): string[] => []) : []) {
     for (const next of open.flatMap((place) => afterName(place, name))) add(name, next)
@@ -88,13 +89,13 @@ async function visit(path: string, places: readonly Place[], around: readonly st
   const further = places.filter((place) => place.at < place.segments.length)
   if (further.length === 0) return
   const real = await realpath(path).catch(() => undefined)
-  // A link to a folder around it. Each step of a pattern without `**` makes it shorter, so such a pattern ends.
+  // A link to a folder around it makes a loop. Only `**` could follow it for ever: every other segment is used up.
   const isLoop = real !== undefined && around.includes(real)
   const steps = isLoop ? further.filter(({ segments, at }) => segments[at] !== ANY) : further
   if (real !== undefined && steps.length > 0) await search(path, steps, [...around, real], to)
 }
 
-/** Places with those after `**`, which may stand for no folder. Each is there once. */
+/** The given places and the places after each `**`, which may stand for no folder at all. Each place is listed once. */
 function withoutFolders(given: readonly Place[]): Place[] {
   const places: Place[] = []
   const known = new Map<readonly Segment[], Set<number>>()
@@ -109,13 +110,13 @@ function withoutFolders(given: readonly Place[]): Place[] {
   return places
 }
 
-/** Where a place is after a name. */
+/** The places that follow a place when its segment is matched with `name`; empty if the segment does not match. */
 function afterName({ segments, at }: Place, name: string): Place[] {
   const segment = segments[at]
   const isHidden = name.startsWith('.')
   if (segment === ANY) {
     if (isHidden) return []
-    // At the end it stands for files too.
+    // A `**` at the end of a pattern stands for files too.
     return at + 1 === segments.length
       ? [
           { segments, at },
@@ -150,11 +151,11 @@ function segmentOf(text: string): Segment {
   return parts.every((part) => typeof part === 'string') ? parts.join('') : parts
 }
 
-/** The set in brackets that begins at `start`; undefined if it has no end, and the bracket is an ordinary character. */
+/** The set in brackets that begins at `start`. Undefined if no bracket closes it: then `[` is an ordinary character. */
 function setAt(text: string, start: number): { test: (character: string) => boolean; end: number } | undefined {
   const isNegated = text[start + 1] === '!' || text[start + 1] === '^'
   const first = start + (isNegated ? 2 : 1)
-  // A bracket that comes first is one of the set.
+  // A closing bracket that comes first belongs to the set.
   const last = text.indexOf(']', first + 1)
   if (last < 0) return undefined
   const characters = [...text.slice(first, last)]
@@ -197,9 +198,9 @@ interface Group {
   readonly after: string
 }
 
-/** The first group of alternatives: braces with a comma between them. Braces without one are ordinary characters. */
+/** The first group of alternatives: braces with a comma in between. Braces without a comma are ordinary characters. */
 function firstGroup(text: string): Group | undefined {
-  /** Where open braces are, and their commas. */
+  /** Positions of the open braces, each followed by the positions of its commas. */
   const open: number[][] = []
   let first: { readonly start: number; readonly end: number; readonly commas: readonly number[] } | undefined
   for (let i = 0; i < text.length; i++) {

@@ -21,7 +21,7 @@ export interface Content {
 
 /** One reading of a file from its first byte to its last. */
 export interface Reading {
-  /** The next bytes of the file. */
+  /** Adds the next bytes of the file to the hash. */
   add(chunk: Uint8Array): void
   /**
    * Reads the bytes of the file that were not added, and compares the hash.

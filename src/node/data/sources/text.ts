@@ -1,4 +1,4 @@
-/** The text of a file on the disk. */
+/** Reads the text of a file on the disk. */
 import { createReadStream } from 'node:fs'
 import { pipeline } from 'node:stream'
 import { createGunzip } from 'node:zlib'
@@ -9,7 +9,7 @@ import type { InputFile } from './input-file.ts'
 /** The text of a file in non-empty chunks, without a byte order mark. @throws Unreadable if it is not text */
 export const textChunks = (file: InputFile): AsyncGenerator<string> => decodeText(byteChunks(file), file)
 
-/** The bytes of its text, decompressed. */
+/** The bytes of the text of a file, decompressed if the file is gzipped. */
 export async function* byteChunks(file: InputFile): AsyncGenerator<Buffer> {
   const reading = file.content?.reading()
   const hashed = async function* (chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
@@ -32,7 +32,7 @@ export async function* byteChunks(file: InputFile): AsyncGenerator<Buffer> {
   await reading?.end()
 }
 
-/** @param error Of the file system. */
+/** Describes why a file cannot be read. @param error Error of the file system. */
 export function cannotRead({ name }: InputFile, error: unknown): Unreadable {
   const { message, code = message } = error as NodeJS.ErrnoException
   return new Unreadable('access', code, `data.source: cannot read ${name}: ${message}`)

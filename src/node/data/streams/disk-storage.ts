@@ -19,7 +19,7 @@ import {
   type Width,
 } from '../../../train/data/streams/storage.ts'
 
-/** Ids buffered by a write. */
+/** Number of ids that are collected before they are written. */
 const BUFFERED_IDS = 1 << 16
 
 /** @param scratch Folder for temporary files. @param folder Folder for the result. */

@@ -1,4 +1,4 @@
-/** For tests: folders that are removed after the test file. */
+/** Makes folders for a test file and removes them after its tests. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

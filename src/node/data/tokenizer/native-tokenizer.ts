@@ -1,4 +1,4 @@
-/** Tokenizers of any form (Unigram, WordPiece, other word patterns), by Hugging Face's own library. */
+/** Runs tokenizers of any form (Unigram, WordPiece, other word patterns) with Hugging Face's own library. */
 import { createRequire } from 'node:module'
 import type * as Tokenizers from 'tokenizers'
 import { formatValue } from '../../../core/config/problems.ts'
@@ -8,13 +8,14 @@ import { createTokenizer, type NativeTokenizer, type Tokenizer } from '../../../
 const require = createRequire(import.meta.url)
 
 /**
- * @param where names the file in messages
+ * Creates a tokenizer from the contents of a tokenizer.json.
+ * @param where Name of the file in messages.
  * @throws UsageError if it is not a tokenizer.json or has no end-of-text token
  */
 export const tokenizerFromJson = (json: string, where = 'tokenizer.json'): Tokenizer =>
   createTokenizer(json, where, nativeTokenizer)
 
-/** @throws RunError if the package, which is optional, is not installed */
+/** Loads the package `tokenizers`, which is optional. @throws RunError if it cannot be loaded */
 function tokenizers(): typeof Tokenizers {
   try {
     return require('tokenizers') as typeof Tokenizers
@@ -24,7 +25,7 @@ function tokenizers(): typeof Tokenizers {
   }
 }
 
-/** @throws UsageError naming `where` if the library refuses the tokenizer.json */
+/** Opens a tokenizer.json with the library. @throws UsageError naming `where` if the library refuses the file */
 export function nativeTokenizer(json: string, where: string): NativeTokenizer {
   expectPrefixes(json, where)
   const { Tokenizer } = tokenizers()
@@ -43,7 +44,7 @@ export function nativeTokenizer(json: string, where: string): NativeTokenizer {
   } catch (error) {
     throw new UsageError(`${where} is not a Hugging Face tokenizer.json: ${(error as Error).message}`)
   }
-  // Some rules are only looked at when a text needs them: a token for unknown characters that is not there.
+  // Some faults show only when a text needs the rule, for example that the token for unknown characters is missing.
   const failed = (what: string, error: unknown): RunError =>
     new RunError(`cannot ${what} with ${where}: ${(error as Error).message}`)
   const encoding = <T>(ids: Promise<T>): Promise<T> =>
@@ -74,7 +75,7 @@ function expectPrefixes(json: string, where: string): void {
   const prefix = model?.continuing_subword_prefix
   if (typeof prefix !== 'string' || !Array.isArray(model?.merges)) return
   for (const merge of model.merges as unknown[]) {
-    // Older files have a pair as a text.
+    // Older files write a pair as one string with a space between the tokens.
     const [, second] = typeof merge === 'string' ? merge.split(' ') : Array.isArray(merge) ? merge : []
     if (typeof second === 'string' && !second.startsWith(prefix))
       throw new UsageError(

@@ -1,6 +1,6 @@
 /**
- * Writes a file through two bounded buffers and computes its checksum and those of its tensors. Hashing one buffer overlaps with
- * writing the other, and no step blocks the event loop for more than a few milliseconds.
+ * Writes a file through two bounded buffers and computes the checksums of the file and of its tensors. Hashing one
+ * buffer overlaps with writing the other, and no step blocks the event loop for more than a few milliseconds.
  */
 import { createHash } from 'node:crypto'
 import { type FileHandle, open } from 'node:fs/promises'
@@ -9,7 +9,7 @@ import { allFinite, type OutputFile } from '../../../train/run/checkpoint/safete
 
 const BUFFER_BYTES = 4 << 20
 
-/** A tensor that no training can continue from. */
+/** Error for a tensor from which no training can continue. */
 export class NotFinite extends Error {
   readonly tensor: string
 
@@ -21,7 +21,7 @@ export class NotFinite extends Error {
 
 /**
  * Creates a file and syncs it to the disk.
- * @throws NotFinite if a tensor is not that must be
+ * @throws NotFinite if a tensor that must be finite is not
  */
 export async function writeChecked(path: string, file: OutputFile): Promise<Checked> {
   const handle = await open(path, 'wx')

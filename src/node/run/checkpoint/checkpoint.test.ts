@@ -139,7 +139,7 @@ test('the checkpoint of one step is kept besides the newest ones, until another 
   expect(await readdir(directory)).toEqual(['step-00000005'])
 })
 
-test('the newest checkpoint is that of the largest step, beyond eight digits too', async () => {
+test('the newest checkpoint is the one of the largest step, also beyond eight digits', async () => {
   for (const step of [99_999_998, 99_999_999, 100_000_000]) await save(step)
   await expectIntact(100_000_000)
 })
@@ -153,7 +153,7 @@ test.skipIf(process.platform !== 'linux')('sha256sum -c accepts a checkpoint and
   await expectIntact(5)
 })
 
-test('only the newest are kept, and a damaged one is not counted', async () => {
+test('only the newest checkpoints are kept, and a damaged checkpoint is not counted', async () => {
   for (const step of [1, 2, 3]) await save(step)
   expect((await readdir(directory)).sort()).toEqual(['step-00000002', 'step-00000003'])
   await truncate(join(directory, 'step-00000003', 'model.safetensors'), 10)
@@ -163,7 +163,7 @@ test('only the newest are kept, and a damaged one is not counted', async () => {
   expect((await readdir(directory)).sort()).toEqual(['step-00000004', 'step-00000005'])
 })
 
-test('any flipped bit is found and reported, and the checkpoint before is used', async () => {
+test('any flipped bit is found and reported, and the earlier checkpoint is used', async () => {
   await save(1)
   const path = await save(2)
   const names = await readdir(path)
@@ -186,12 +186,12 @@ test('any flipped bit is found and reported, and the checkpoint before is used',
   await expectIntact(2)
 })
 
-test('a signal ends reading a checkpoint with its reason, and what was not read is not damaged', async () => {
+test('a signal ends reading a checkpoint with its reason, and a file that was not read is not damaged', async () => {
   const range = { arena: arenaOf({ buffer: new SharedArrayBuffer(2 ** 26) }), start: 0, count: 2 ** 24 }
   const tensors = { model: [{ name: 'large', shape: [2 ** 24], range }], optimizer: [] }
   const path = await writeCheckpoint(directory, 1, tensors, {}, { keep: 1 })
   const reason = new Error('stopped')
-  // In a later turn of the event loop, when the first pieces have been read.
+  // The signal comes in a later turn of the event loop, when the first pieces have been read.
   const soon = () => {
     const stop = new AbortController()
     setImmediate(() => setImmediate(() => stop.abort(reason)))
@@ -205,7 +205,7 @@ test('a signal ends reading a checkpoint with its reason, and what was not read 
   expect((await newestCheckpoint(directory, skipped))?.step).toBe(1)
 })
 
-test('a truncated or missing file is found and reported, and the checkpoint before is used', async () => {
+test('a truncated or missing file is found and reported, and the earlier checkpoint is used', async () => {
   await save(1)
   const path = await save(2)
   for (const name of await readdir(path)) {
@@ -229,7 +229,7 @@ test('a truncated or missing file is found and reported, and the checkpoint befo
   await expectIntact(2)
 })
 
-test('a process killed before any operation leaves an intact checkpoint at least as new as before', async () => {
+test('a process killed before any of its operations leaves an intact checkpoint at least as new as before', async () => {
   for (let operations = 0; ; operations++) {
     await rm(directory, { recursive: true, force: true })
     await save(1, 1)
@@ -269,7 +269,7 @@ test('if the process is killed while replacing a checkpoint of the same step, on
   }
 })
 
-test('a checkpoint that was replaced stays if the one that replaced it is damaged, and goes if that is intact', async () => {
+test('a replaced checkpoint is restored if its replacement is damaged, and removed if the replacement is intact', async () => {
   const final = await save(2)
   await cp(final, `${final}.replaced`, { recursive: true })
   const file = join(final, 'optimizer.safetensors')
@@ -302,7 +302,7 @@ test('the unfinished write of a killed process is reported, skipped and removed 
   expect((await readdir(directory)).sort()).toEqual(['step-00000001', 'step-00000003'])
 })
 
-test("rests of a removed checkpoint that cannot be deleted are in nobody's way", async () => {
+test('leftovers of a removed checkpoint that cannot be deleted do not block training', async () => {
   await save(1)
   await mkdir(join(directory, '.step-00000000.removed'))
   disk.locked = '.removed'
@@ -310,7 +310,7 @@ test("rests of a removed checkpoint that cannot be deleted are in nobody's way",
   expect((await newest()).checkpoint?.step).toBe(2)
 })
 
-test('a checkpoint that may not be read is an error, and is not skipped as a damaged one', async () => {
+test('a checkpoint that may not be read is an error, and is not skipped as if it were damaged', async () => {
   const forbidden = async () => {
     throw new ForbiddenFile('cannot read SHA256SUMS: permission denied')
   }
@@ -337,7 +337,7 @@ test('a full disk leaves earlier checkpoints and no temporary files; the error h
   }
 })
 
-test('a first checkpoint that fails leaves no empty folder, which would be one that has lost its checkpoints', async () => {
+test('a first checkpoint that fails leaves no empty folder, which would count as one that lost its checkpoints', async () => {
   const tensors = tensorsOf(1)
   floatsOf((tensors.model[0] as NamedTensor).range)[0] = Number.NaN
   await expect(writeCheckpoint(directory, 1, tensors, {}, { keep: 1 })).rejects.toThrow(/not finite/)
@@ -353,7 +353,7 @@ test('a state that JSON cannot represent is an internal error', async () => {
 test.each([
   ['', []],
   [', even with a newer one that is damaged', [1000]],
-])('reading while a training writes and removes gives a checkpoint, all of one step%s', async (_, damaged) => {
+])('reading while a training writes and removes checkpoints gives one of a single step%s', async (_, damaged) => {
   for (const step of damaged) await truncate(join(await save(step), 'model.safetensors'), 10)
   await save(1, 1)
   let isWriting = true
@@ -387,10 +387,10 @@ test('an intact checkpoint that does not fit the model is an error if no newer o
 test.each([
   ['F32', [1, 2, Number.NaN, 3]],
   ['F32', [1, Number.NEGATIVE_INFINITY, 2, 3]],
-  // Two numbers each, the second of which has the higher bits: of 2 and infinity, and of NaN and 2.
+  // Each float32 holds two numbers, the second in its higher bits: 2 and infinity, then NaN and 2.
   ['BF16', [2, new Float32Array(Uint32Array.of(0x7f80_4000).buffer)[0] as number]],
   ['BF16', [2, new Float32Array(Uint32Array.of(0x4000_ffc0).buffer)[0] as number]],
-] as const)('moments in %s that are not finite are not continued: %j', async (dtype, values) => {
+] as const)('a training does not continue from moments in %s that are not finite: %j', async (dtype, values) => {
   const range = { arena: arenaOf({ buffer: new SharedArrayBuffer(4 * values.length) }), start: 0, count: values.length }
   const shape = [values.length * (dtype === 'BF16' ? 2 : 1)]
   const moments = { name: 'moments', shape, range, ...(dtype === 'BF16' && { dtype }) }
@@ -405,7 +405,7 @@ test.each([
   )
 })
 
-test('parameters that are not finite are never a checkpoint, and the ones before stay', async () => {
+test('parameters that are not finite are never saved, and earlier checkpoints stay', async () => {
   await writeCheckpoint(directory, 1, tensorsOf(1), {}, { keep: 1 })
   for (const value of [Number.NaN, Number.NEGATIVE_INFINITY]) {
     const tensors = tensorsOf(2)

@@ -7,10 +7,10 @@
  *     step-00000500.replaced   a checkpoint that a new one of the same step is about to replace; still valid
  *     .step-00000500.writing   a checkpoint that is being written, or was when the process died
  *     .step-00000500.removed   a checkpoint that is being removed
- *     step-00000500.aside      a checkpoint that nothing reads any more: its run was continued from an earlier one, or it
- *                              was damaged while that which it had replaced was still there
+ *     step-00000500.aside      a checkpoint that nothing reads any more: its run was continued from an earlier one, or
+ *                              it was damaged while the checkpoint that it had replaced was still there
  *
- * One process writes at a time (ensured by the lock of the run directory); others may read.
+ * One process writes at a time (ensured by the lock of the run directory); other processes may read.
  */
 import { mkdir, readFile, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -48,7 +48,7 @@ const MAX_ATTEMPTS = 20
 /**
  * Writes the checkpoint of a step into the folder of checkpoints, then removes all but the newest `keep`
  * intact ones up to this step. The tensors must not change meanwhile.
- * @param tensors Those that this rank owns.
+ * @param tensors Tensors that this rank owns.
  * @param state JSON without NaN or infinities.
  * @param options.spared Step of a checkpoint that stays in addition to the newest ones.
  * @param options.shardBytes Maximum bytes of tensors per file.
@@ -110,7 +110,7 @@ export async function writeCheckpoint(
     // No rank writes any more, since they fail together.
     if (isFirst) {
       await rm(writing, { recursive: true, force: true }).catch(() => undefined)
-      // Nor may it stay empty: then it would be a folder that has lost its checkpoints.
+      // The folder may not stay empty: then it would count as one that has lost its checkpoints.
       await removeEmptyFolders([directory])
     }
     throw error
@@ -127,20 +127,20 @@ export async function writeCheckpoint(
 /** Makes the folder of a new checkpoint. */
 async function begin(directory: string, writing: string, state: unknown): Promise<null> {
   checkState(state)
-  // Not its parent: a run directory that was removed lacks more than checkpoints.
+  // The parent is not created: a run directory that was removed lacks more than checkpoints.
   await mkdir(directory).catch((error: unknown) => {
     if (errorCode(error) === 'ENOENT')
       throw new RunError(`cannot write checkpoint into ${dirname(directory)}: it was removed, or is no longer mounted`)
     if (errorCode(error) !== 'EEXIST') throw error
   })
   await finishInterrupted(directory)
-  // At once: an empty folder of checkpoints is one that has lost them.
+  // This follows at once, because an empty folder counts as one that has lost its checkpoints.
   await mkdir(writing)
   await syncFolder(dirname(directory))
   return null
 }
 
-/** The files of this rank's tensors; ranks number theirs one after the other. */
+/** Plans the files of this rank's tensors. The files of all ranks are numbered consecutively. */
 async function planTensors(
   stem: 'model' | 'optimizer',
   tensors: readonly NamedTensor[],
@@ -157,7 +157,7 @@ async function planTensors(
 export interface CheckOptions {
   /** Default: every byte is checked. See {@link verify}. */
   readonly depth?: 'sizes' | 'contents'
-  /** Ends reading with its reason. */
+  /** Signal that ends the reading; its reason is thrown. */
   readonly signal?: AbortSignal | undefined
 }
 
@@ -188,8 +188,8 @@ export async function newestFolder(directory: string): Promise<string | undefine
 }
 
 /**
- * Reads the newest intact checkpoint into the tensors; null if there is none. A running training may remove it meanwhile;
- * then it has written a newer one, which is read instead.
+ * Reads the newest intact checkpoint into the tensors; null if there is none. If a running training removes it
+ * meanwhile, the training has written a newer one, which is read instead.
  * @param tensors See {@link readCheckpoint}.
  * @param onSkip See {@link newestCheckpoint}.
  */
@@ -217,7 +217,7 @@ export async function readNewestCheckpoint(
 
 /**
  * The checkpoint of a step; null if there are no checkpoints at all.
- * @throws UsageError if there is none of this step, with the steps that have one; RunError if it is damaged
+ * @throws UsageError if this step has no checkpoint, listing the steps that have one; RunError if it is damaged
  */
 export async function checkpointOf(
   directory: string,
@@ -239,14 +239,14 @@ export async function checkpointOf(
 
 const stepOf = (name: string): number => Number(/\d+/.exec(name)?.[0])
 
-/** Steps that have a checkpoint, not verified, rising. */
+/** Steps that have a checkpoint, in rising order. The checkpoints are not verified. */
 export const checkpointSteps = async (directory: string): Promise<number[]> =>
   [...new Set((await finished(directory)).map(stepOf))].reverse()
 
 /**
  * Reads the checkpoint of a step into the tensors; null if there are no checkpoints at all.
  * @param tensors See {@link readCheckpoint}.
- * @throws As {@link checkpointOf}
+ * @throws The errors of {@link checkpointOf} and {@link readCheckpoint}
  */
 export async function readCheckpointOf(
   directory: string,
@@ -260,9 +260,9 @@ export async function readCheckpointOf(
 
 /**
  * Reads a checkpoint into the tensors by name.
- * @param tensors Without `optimizer` only the model is read.
+ * @param tensors Tensors to fill. Without `optimizer` only the model is read.
  * @param options.elsewhere Names of tensors that the checkpoint must have too, and that other ranks read.
- * @param options.signal Ends reading with its reason.
+ * @param options.signal Signal that ends the reading; its reason is thrown.
  * @throws RunError naming a tensor that is missing, extra, there twice, of another shape, or of another checkpoint
  */
 export async function readCheckpoint(

@@ -1,6 +1,6 @@
 /**
  * The folder of checkpoints: its entries by name, and the renames after which a process killed at any instant leaves
- * every checkpoint either whole or hidden. The names are those of `checkpoint.ts`.
+ * every checkpoint either whole or hidden. `checkpoint.ts` lists the names.
  */
 import { readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -11,7 +11,7 @@ import { verifyFolder } from './verify-folder.ts'
 
 type Kind = 'final' | 'replaced' | 'writing' | 'removed'
 
-/** Entries of the folder of checkpoints, newest first; of the same step, the final one first. */
+/** Entries of the folder of checkpoints, newest first. Among entries of the same step, the final one is first. */
 export async function list(directory: string): Promise<{ name: string; step: number; kind: Kind }[]> {
   const names = await readdir(directory).catch((error: unknown) => {
     if (errorCode(error) === 'ENOENT') return []
@@ -36,15 +36,15 @@ export async function finished(directory: string): Promise<string[]> {
 }
 
 /**
- * Cleans up after a killed process: unfinished writes, removals and replacements. If a checkpoint was damaged after it
- * replaced another one that is still there intact, the other one takes its place, and it is set aside.
+ * Cleans up after a killed process: unfinished writes, removals and replacements. If a checkpoint is damaged, and the
+ * one that it replaced is still there and intact, the damaged one is set aside and the replaced one takes its place.
  */
 export async function finishInterrupted(directory: string): Promise<void> {
   const found = await list(directory)
   for (const { name, step, kind } of found) {
     const path = join(directory, name)
     if (kind === 'writing') await rm(path, { recursive: true, force: true })
-    // Rests of an old checkpoint are in nobody's way, if another user owns them.
+    // Leftovers of an old checkpoint do no harm if they cannot be removed because another user owns them.
     if (kind === 'removed') await rm(path, { recursive: true, force: true }).catch(() => undefined)
     if (kind !== 'replaced') continue
     const final = found.find((other) => other.step === step && other.kind === 'final')
@@ -57,7 +57,7 @@ export async function finishInterrupted(directory: string): Promise<void> {
   }
 }
 
-/** Whether the checkpoint that replaces another one is damaged and the other is not, every byte checked. */
+/** Whether a checkpoint is damaged and the one that it replaced is intact. Every byte is checked. */
 async function isWorse(path: string, replaced: string, step: number): Promise<boolean> {
   if ('state' in (await verifyFolder(path, step, 'contents'))) return false
   return 'state' in (await verifyFolder(replaced, step, 'contents'))
@@ -91,7 +91,7 @@ export async function prune(directory: string, step: number, keep: number, spare
 }
 
 /**
- * Renames the checkpoints of later steps, so that the next training continues from this one.
+ * Renames the checkpoints of steps later than `step`, so that the next training does not continue from them.
  * @returns Their new names
  */
 export async function setAsideLater(directory: string, step: number): Promise<string[]> {
@@ -113,7 +113,7 @@ async function setAside(directory: string, checkpoints: readonly string[]): Prom
   return names
 }
 
-/** Renames a checkpoint before removing it, so that a partial one is never seen under its name. */
+/** Renames a checkpoint before removing it, so that a half-removed checkpoint is never seen under its name. */
 async function remove(directory: string, step: number, path: string): Promise<void> {
   const hidden = join(directory, `.${folderName(step)}.removed`)
   await rename(path, hidden)

@@ -8,7 +8,7 @@ import type { NamedTensor } from '../../../train/step/named-tensors.ts'
 
 /**
  * Fills the tensors from `<stem>.safetensors` or its shards.
- * @throws RunError as {@link fillTensors}, or if a file cannot be read
+ * @throws RunError for the reasons of {@link fillTensors}, or if a file cannot be read
  */
 export async function readSafetensors(
   folder: string,
@@ -30,7 +30,7 @@ function startDigest(): Digest {
   return { update: (bytes) => hash.update(bytes), end: async () => hash.digest('hex') }
 }
 
-/** Names of the files of a stem: `<stem>.safetensors`, or the shards in its index. @throws RunError if there are none */
+/** Files of a stem: `<stem>.safetensors`, or the shards in its index. @throws RunError if there are no such files */
 export async function shardNames(folder: string, stem: string): Promise<string[]> {
   const single = `${stem}.safetensors`
   const isSingle = await access(join(folder, single)).then(

@@ -6,6 +6,7 @@ import { checksum, errorCode } from '../../system/disk.ts'
 import { JSON_BYTES, readText } from '../../system/read-text.ts'
 
 /**
+ * Verifies the checkpoint in a folder.
  * @param depth See {@link verify}.
  * @throws RunError if a file may not be read; the reason of the signal if it is aborted
  */
@@ -30,7 +31,7 @@ export async function verifyFolder(
     sum: reading((file) => checksum(file, signal)),
   }
   const verdict = await verify(files, step, depth)
-  // A file that was not read to its end is not damaged.
+  // If the reading was aborted, the verdict would be wrong: a file that was not read to its end is not damaged.
   signal?.throwIfAborted()
   return verdict
 }

@@ -5,7 +5,7 @@ import { sha256 } from '../../../core/sha256.ts'
 import { SUMS } from '../../../train/run/checkpoint/description.ts'
 
 /**
- * The SHA-256 of `model.safetensors`, or if there are several files, that of their lines in SHA256SUMS.
+ * The SHA-256 of `model.safetensors` or, if there are several files, the SHA-256 of their lines in SHA256SUMS.
  * @param path Folder of an intact checkpoint.
  */
 export async function weightsHash(path: string): Promise<string> {

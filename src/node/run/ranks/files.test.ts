@@ -23,7 +23,7 @@ afterEach(() => rmSync(directory, { recursive: true, force: true }))
 const roster = ['a', 'b'].map((host, rank) => ({ rank, host, pid: 7 + rank }))
 const [first, second] = roster as [(typeof roster)[0], (typeof roster)[0]]
 
-test('both files are read as they were written, and in the documented form', async () => {
+test('both files are read back as they were written, and have the documented form', async () => {
   writeFileSync(join(directory, 'config.json'), '{}')
   writeFileSync(join(directory, RANKS_FILE), ranksText(roster))
   writeFailure(directory, second, 'the disk is "full"')
@@ -34,7 +34,7 @@ test('both files are read as they were written, and in the documented form', asy
   expect(await readFailure(directory)).toEqual({ ...second, reason: 'the disk is "full"' })
 })
 
-test('the first failure stays; without a run none is written', async () => {
+test('only the first failure is recorded, and none is recorded without a run', async () => {
   writeFailure(directory, first, 'too early')
   expect(existsSync(failureFile(directory))).toBe(false)
   writeFileSync(join(directory, 'config.json'), '{}')
@@ -63,7 +63,7 @@ test('a run without the files has neither ranks nor a failure', async () => {
   expect([await readRanks(directory), await readFailure(directory)]).toEqual([[], null])
 })
 
-test('the files of an earlier job are removed; a folder in place of one is named', async () => {
+test('the files of an earlier job are removed; an error names a folder in place of a file', async () => {
   writeFileSync(join(directory, RANKS_FILE), ranksText(roster))
   writeFileSync(failureFile(directory), '{}')
   await removeRankFiles(directory)

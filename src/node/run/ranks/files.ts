@@ -4,8 +4,8 @@
  *     ranks.json      the processes, in the order of ranks: { "ranks": [{ "rank": 0, "host": "a", "pid": 42 }, ...] }
  *     failure.json    which rank failed first, and why: { "rank": 1, "host": "b", "pid": 4711, "reason": "..." }
  *
- * Both are of one job: the next one removes them. A rank that is killed may leave a file that is cut off, and a full disk
- * an empty one; a damaged file counts as missing.
+ * Both belong to one job: the next job removes them. A rank that is killed may leave a truncated file, and a full disk
+ * an empty file; a damaged file counts as missing.
  */
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -28,7 +28,7 @@ const ranksSchema = z.object({
 })
 const failureSchema = identitySchema.extend({ reason: z.string() })
 
-/** Where `failure.json` of a run is. */
+/** Path of the `failure.json` of a run. */
 export const failureFile = (directory: string): string => join(directory, FAILURE_FILE)
 
 /** The contents of `ranks.json`. */
@@ -56,7 +56,7 @@ export async function readFailure(directory: string): Promise<RankFailure | null
 
 /** Records why a rank ends the job, if it is the first one to fail. */
 export function writeFailure(directory: string, identity: RankIdentity, reason: string): void {
-  // Without a run, the directory stays free for the next attempt.
+  // If there is no run yet, the directory stays free for the next attempt.
   if (!existsSync(join(directory, 'config.json'))) return
   try {
     writeFileSync(failureFile(directory), failureText(identity, reason), { flag: 'wx' })
@@ -70,7 +70,7 @@ export async function removeRankFiles(directory: string): Promise<void> {
   for (const name of [RANKS_FILE, FAILURE_FILE]) await removeFile(join(directory, name))
 }
 
-/** Empty if there is no such file, or it cannot be read. */
+/** The text of a file; empty if the file does not exist or cannot be read. */
 const textOf = (path: string): Promise<string> => readText(path, CONFIG_BYTES).catch(() => '')
 
 function parsed<T>(schema: z.ZodType<T>, text: string): T | null {

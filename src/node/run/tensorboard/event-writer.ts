@@ -20,7 +20,7 @@ import { errorCode } from '../../system/disk.ts'
 import { histogram } from './histogram.ts'
 import type { HParamsSummary } from './hparams.ts'
 
-/** A tensor of no numbers: the value of summaries that consist of metadata. */
+/** A tensor without numbers, which is the value of summaries that consist of metadata. */
 const NOTHING = message(varintField(1, 1), messageField(2, messageField(2)))
 
 export class EventWriter {
@@ -86,7 +86,7 @@ export class EventWriter {
     return this.file.flush()
   }
 
-  /** @throws RunError if a write failed */
+  /** Writes queued events and closes the file. @throws RunError if a write failed */
   close(): Promise<void> {
     return this.file.close()
   }
@@ -100,7 +100,7 @@ export class EventWriter {
   }
 }
 
-/** Adds a suffix if the name is taken: two writers within a second get two files. */
+/** Creates a file. Adds a suffix if the name is taken, so that two writers within a second get two files. */
 async function openFresh(path: string): Promise<AppendFile> {
   for (let attempt = 0; ; attempt++) {
     try {
@@ -111,7 +111,7 @@ async function openFresh(path: string): Promise<AppendFile> {
   }
 }
 
-/** Length as uint64, masked checksum of the length, data, masked checksum of the data. */
+/** A TFRecord: length as uint64, masked checksum of the length, data, masked checksum of the data. */
 function record(data: Uint8Array): Buffer {
   const framed = Buffer.alloc(12 + data.length + 4)
   framed.writeUInt32LE(data.length, 0)
@@ -121,7 +121,7 @@ function record(data: Uint8Array): Buffer {
   return framed
 }
 
-/** TFRecord's mask: CRCs of data that contains CRCs would be unreliable. */
+/** Applies TFRecord's mask, because CRCs of data that contains CRCs would be unreliable. */
 function masked(crc: number): number {
   return (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0
 }

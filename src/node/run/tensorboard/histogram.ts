@@ -1,10 +1,13 @@
-/** HistogramProto of tensorflow/core/framework/histogram.proto, which TensorBoard shows as a histogram and as quantiles. */
+/**
+ * Writes the message HistogramProto (tensorflow/core/framework/histogram.proto), which TensorBoard shows as a histogram
+ * and as quantiles.
+ */
 import { doubleField, doublesField, message } from '../../../core/text/protobuf.ts'
 
-/** As many as TensorBoard's own. */
+/** Number of buckets, as in TensorBoard's own histograms. */
 const BUCKETS = 30
 
-/** @param values At least one number. */
+/** A histogram of equally wide buckets. @param values At least one number. */
 export function histogram(values: readonly number[]): Uint8Array {
   const [min, max] = [Math.min(...values), Math.max(...values)]
   const width = (max - min) / BUCKETS

@@ -8,7 +8,7 @@ import { doubleField, type Field, message, messageField, textField, varintField 
 
 export type Setting = string | number | boolean
 
-/** A summary value, by the tag where the plugin looks for it. */
+/** The metadata of a summary, with the tag where the plugin looks for it. */
 export type HParamsSummary = readonly [tag: string, metadata: Uint8Array]
 
 const STRING = 1
@@ -17,14 +17,14 @@ const FLOAT64 = 3
 const VALIDATION = 2
 const SUCCESS = 1
 
-/** Metrics of a run: tags of its scalars, and what they are. */
+/** Metrics of a run: tags of its scalars, and their titles. */
 const metrics = [
   ['eval/loss', 'held-out loss'],
   ['eval/bits_per_byte', 'bits per byte'],
   ['eval/dropless/loss', 'held-out loss, dropless'],
 ] as const
 
-/** Settings by path, without those of `omit`. Lists are text, and null is "none". */
+/** Settings by path, without the paths that match `omit`. Lists become text, and null becomes "none". */
 export function settingsOf(config: object, omit: RegExp): Map<string, Setting> {
   const settings = differences({}, config).flatMap(({ field, to }) => leaves(field, to))
   return new Map(settings.filter(([field]) => !omit.test(field)))
@@ -39,8 +39,9 @@ function leaves(field: string, value: unknown): [string, Setting][] {
 }
 
 /**
- * @param settings Of this run.
- * @param others Settings that runs beside it may have: TensorBoard shows those of the first run that it finds.
+ * Summaries for the start of a session.
+ * @param settings Settings of this run.
+ * @param others Settings that runs beside it may have: TensorBoard shows only settings that the first run lists.
  */
 export function sessionStart(
   settings: ReadonlyMap<string, Setting>,
@@ -61,7 +62,7 @@ export function sessionStart(
   ]
 }
 
-/** Of a run that has made all of its steps. */
+/** The summary for a run that has made all of its steps. */
 export const sessionEnd = (seconds: number): HParamsSummary => [
   '_hparams_/session_end_info',
   metadata(messageField(4, varintField(1, SUCCESS), doubleField(2, seconds))),
@@ -70,12 +71,12 @@ export const sessionEnd = (seconds: number): HParamsSummary => [
 const typeOf = (value: Setting): number =>
   typeof value === 'number' ? FLOAT64 : typeof value === 'boolean' ? BOOL : STRING
 
-/** google.protobuf.Value. */
+/** The field of a google.protobuf.Value that holds a setting. */
 function valueField(value: Setting): Field {
   if (typeof value === 'number') return doubleField(2, value)
   return typeof value === 'boolean' ? varintField(4, value ? 1 : 0) : textField(3, value)
 }
 
-/** SummaryMetadata with plugin data, of the class of tensors. */
+/** SummaryMetadata with the data of the plugin. Its data class is tensor. */
 const metadata = (data: Field): Uint8Array =>
   message(messageField(1, textField(1, 'hparams'), messageField(2, data)), varintField(4, 2))

@@ -9,8 +9,8 @@ import { loadConfig } from '../load-config.ts'
 import { RunEvents } from './run-events.ts'
 
 /**
- * The parts that are read here of TensorFlow's event.proto, summary.proto, histogram.proto and tensor.proto, of
- * TensorBoard's plugin_data.proto and api.proto, and of struct.proto, for an independent decoder.
+ * An independent decoder for the parts that are read here of TensorFlow's event.proto, summary.proto, histogram.proto
+ * and tensor.proto, of TensorBoard's plugin_data.proto and api.proto, and of struct.proto.
  */
 const { root } = protobuf.parse(`syntax = "proto3";
   message Event { double wall_time = 1; int64 step = 2; Summary summary = 5; SessionLog session_log = 7; }
@@ -78,11 +78,11 @@ async function values(): Promise<Value[]> {
   return found
 }
 
-/** The plugin data of a tag, and the form that the plugin expects. */
+/** The plugin data of a tag. Asserts that it has the form that the plugin expects. */
 async function hparams(tag: string): Promise<Record<string, unknown>> {
   const value = (await values()).findLast((each) => each.tag === tag)
   expect(value?.metadata).toMatchObject({ pluginData: { pluginName: 'hparams' }, dataClass: 2 })
-  // A float tensor of shape [0].
+  // The plugin expects a float tensor of shape [0].
   expect(value?.tensor).toEqual({ dtype: 1, tensorShape: { dim: [{}] } })
   return decode('HParamsPluginData', value?.metadata?.pluginData.content ?? new Uint8Array())
 }
@@ -123,7 +123,7 @@ test('the HPARAMS page gets all settings of the run, the held-out loss as a metr
   expect((await hparams('_hparams_/session_end_info')).sessionEndInfo).toMatchObject({ status: 1 })
 })
 
-test('a dense run lists the settings of experts too, so that sparse runs beside it show theirs', async () => {
+test('a dense run lists the settings of experts too, so that TensorBoard shows them for sparse runs beside it', async () => {
   const events = await RunEvents.open(folder, await loadConfig('tiny', ['model.moe=null']), undefined)
   await events.close()
   const { experiment } = (await hparams('_hparams_/experiment')) as { experiment: { hparamInfos: { name: string }[] } }
@@ -137,7 +137,7 @@ test('a resumed run has its settings in its own file', async () => {
   await events.close()
   const start = (await hparams('_hparams_/session_start_info')).sessionStartInfo as { hparams: Record<string, unknown> }
   expect(start.hparams['train.steps']).toEqual({ numberValue: 40 })
-  // At a step that the message about repeated steps does not discard.
+  // The settings are at a step that the message about repeated steps does not discard.
   expect((await values()).map(({ step }) => step)).toEqual([20, 20])
 })
 
@@ -145,7 +145,7 @@ test.each([
   ['of experts', [10, 30, 20, 20], [0.5, 1.5, 1, 1]],
   ['that are all equal', [7, 7], [1, 1]],
   ['with a dead expert', [0, 12, 0], [0, 3, 0]],
-])('the loads %s over their mean are a histogram', async (_, loads, relative) => {
+])('the loads %s, divided by their mean, are written as a histogram', async (_, loads, relative) => {
   const events = await RunEvents.open(folder, await loadConfig('tiny', []), undefined)
   events.routing({ step: 5, layer: 1, module: 'ffn', tokens_per_expert: loads } as unknown as RoutingRecord)
   await events.close()

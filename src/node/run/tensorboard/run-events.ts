@@ -1,4 +1,4 @@
-/** What TensorBoard shows of a run: scalars of its records, loads of its experts, and its settings beside its losses. */
+/** Writes a run for TensorBoard: scalars of its records, loads of its experts, and its settings beside its losses. */
 import { type RunConfig, runSchema } from '../../../core/config/run-config.ts'
 import type { RoutingRecord } from '../../../core/model/routing/statistics.ts'
 import { capacityScalars } from '../../../train/run/capacity-scalars.ts'
@@ -29,7 +29,10 @@ export class RunEvents {
     this.config = config
   }
 
-  /** @param resumedFrom Step of the checkpoint that is continued; undefined for a new run. */
+  /**
+   * Starts an event file, with the settings of the run.
+   * @param resumedFrom Step of the checkpoint that is continued; undefined for a new run.
+   */
   static async open(directory: string, config: RunConfig, resumedFrom: number | undefined): Promise<RunEvents> {
     const writer = await EventWriter.open(directory, resumedFrom)
     const [settings, others] = [settingsOf(config, omitted), settingsOf(runSchema.parse({}), omitted)]
@@ -41,7 +44,10 @@ export class RunEvents {
     return this.writer.path
   }
 
-  /** `train/loss`, `routing/drop_rate`, `eval/dropless/loss` and so on. @throws RunError if an earlier write failed */
+  /**
+   * Queues the scalars of a record: `train/loss`, `routing/drop_rate`, `eval/dropless/loss` and so on.
+   * @throws RunError if an earlier write failed
+   */
   record(kind: 'train' | 'eval' | 'ranks', step: number, record: TrainRecord | EvalRecord | RanksRecord): void {
     const values = kind === 'eval' ? { ...record, ...capacityScalars({ ...record }) } : record
     const scalars = Object.entries(values).flatMap(([name, value]) =>
@@ -53,7 +59,10 @@ export class RunEvents {
     if (kind === 'eval' && step === this.config.train.steps) this.writer.hparams(step, [sessionEnd(Date.now() / 1000)])
   }
 
-  /** `expert_load/layer_0_ffn`: the load of each expert over the mean. @throws RunError if an earlier write failed */
+  /**
+   * Queues a histogram such as `expert_load/layer_0_ffn`: the load of each expert, divided by the mean load.
+   * @throws RunError if an earlier write failed
+   */
   routing({ step, layer, module, tokens_per_expert: loads }: RoutingRecord): void {
     const mean = loads.reduce((sum, load) => sum + load, 0) / loads.length
     if (mean > 0)
@@ -65,7 +74,7 @@ export class RunEvents {
     return this.writer.flush()
   }
 
-  /** @throws RunError if a write failed */
+  /** Writes queued events and closes the file. @throws RunError if a write failed */
   close(): Promise<void> {
     return this.writer.close()
   }

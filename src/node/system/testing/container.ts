@@ -1,7 +1,7 @@
-/** For tests: a command before another one that runs it as process 1 of a container, or what a lock sees of one. */
+/** A command for tests that runs another command as process 1 of a container, as far as a lock can tell. */
 import { spawnSync } from 'node:child_process'
 
-// A user namespace permits a namespace of processes to all users on some systems.
+// On some systems, all users may make a namespace of processes inside a user namespace.
 const commands = [[], ['--user', '--map-root-user']].map((more) => [
   'unshare',
   ...more,
@@ -14,7 +14,7 @@ const commands = [[], ['--user', '--map-root-user']].map((more) => [
 const works = ([command = '', ...args]: readonly string[]): boolean =>
   spawnSync(command, [...args, 'true']).status === 0
 
-/** Undefined where it is not permitted: not Linux, or without the right to make namespaces. */
+/** Words to put before a command; undefined if the system is not Linux, or does not permit namespaces. */
 export const inContainer: readonly string[] | undefined = commands.find(works)
 
 if (!inContainer) console.warn('skipped: tests of containers, since unshare --pid is not permitted here')

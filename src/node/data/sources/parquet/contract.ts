@@ -1,16 +1,16 @@
-/** Between a reader of Parquet files and its thread. */
+/** The messages between a reader of Parquet files and its thread. */
 export interface Column {
   readonly path: string
-  /** Of the file, in messages. */
+  /** Name of the file in messages. */
   readonly name: string
-  /** `a.b` is a field of a struct column. */
+  /** Name of the column; `a.b` is the field `b` of the struct column `a`. */
   readonly column: string
 }
 
-/** To any message: values of the next rows, null after the last; or why they cannot be had. */
+/** The answer to any message: the values of the next rows, null after the last row; or why they cannot be read. */
 export type Answer =
   | { readonly kind: 'values'; readonly values: readonly (string | null)[] | null }
-  /** @property columns Those of the file, if the column is not one of them. */
+  /** @property columns Columns of the file, if the requested column is not one of them; null otherwise. */
   | { readonly kind: 'column'; readonly message: string; readonly columns: string | null }
-  /** @property message Null if the contents contradict each other. */
+  /** @property message The reason; null if the contents contradict each other. */
   | { readonly kind: 'damaged'; readonly message: string | null }

@@ -28,10 +28,10 @@ test('values of all row groups come in order', async () => {
   expect(await read(write(8))).toEqual(texts)
 })
 
-/** The decoder reads the same byte of it for ever. */
+/** A file of which the decoder reads the same byte for ever. */
 function endless(): Buffer {
   const bytes = write(20)
-  // The length of the definition levels, in the header of the page.
+  // This byte is the length of the definition levels, in the header of the page.
   bytes[21] = 0
   return bytes
 }

@@ -1,6 +1,6 @@
 /**
- * Reads a text column of a Parquet file, in a thread: the decoder trusts the file, so that damage can make it loop or
- * fill its memory. Then the thread ends, and the file is refused.
+ * Reads a text column of a Parquet file in a thread. The decoder trusts the file, so damage can make it loop or fill
+ * its memory. Then the thread is ended, and the file is refused.
  */
 import { once } from 'node:events'
 import { statSync } from 'node:fs'
@@ -11,7 +11,7 @@ import { Unreadable } from '../../../../train/data/sources/unreadable.ts'
 import type { InputFile } from '../input-file.ts'
 import type { Answer, Column } from './contract.ts'
 
-/** The longest that the decoder may take for a row group: seconds, and a second for each megabyte of the file. */
+/** Longest time for decoding a row group, in seconds; one second for each megabyte of the file is added. */
 const PATIENCE = 10
 
 interface Waiting {
@@ -19,7 +19,7 @@ interface Waiting {
   readonly patience?: number
 }
 
-/** Values of the column in row order. @throws UsageError */
+/** Yields the values of the column in row order. @throws UsageError if the file cannot be read or has changed */
 export async function* parquetTexts(
   file: InputFile,
   column: string,
@@ -30,12 +30,12 @@ export async function* parquetTexts(
   await reading?.end()
 }
 
-/** @throws Unreadable if it is not a Parquet file with the column */
+/** Checks that a file is a Parquet file with the column. @throws Unreadable if it is not */
 export async function checkParquet(file: InputFile, column: string, signal?: AbortSignal): Promise<void> {
   for await (const _ of groupsOf(file, column, { signal })) break
 }
 
-/** Nothing, once the file has the column; then values of each row group. */
+/** Yields an empty list once the column is found in the file, then the values of each row group. */
 async function* groupsOf(
   file: InputFile,
   column: string,

@@ -1,4 +1,4 @@
-/** Reads a text column of a Parquet file by row group: memory is bounded by the column of the largest group. */
+/** Reads a text column of a Parquet file by row group, so memory is bounded by the column of the largest group. */
 import { parentPort, workerData } from 'node:worker_threads'
 import zlib from 'node:zlib'
 import { asyncBufferFromFile, type Compressors, parquetMetadataAsync, parquetRead, parquetSchema } from 'hyparquet'
@@ -6,18 +6,18 @@ import type { Answer, Column } from './contract.ts'
 
 type SchemaTree = ReturnType<typeof parquetSchema>
 
-/** A column that is not there, or not text. */
+/** Error for a column that does not exist or is not text. */
 class WrongColumn extends Error {
   readonly columns: string | null
 
-  /** @param columns Those of the file, if the column is not one of them. */
+  /** @param columns Columns of the file, if the requested column is not one of them. */
   constructor(message: string, columns: string | null = null) {
     super(message)
     this.columns = columns
   }
 }
 
-/** Nothing, once the file has the column; then its values, group by group. */
+/** Yields an empty list once the column is found in the file, then its values, group by group. */
 async function* read({ path, name, column }: Column): AsyncGenerator<(string | null)[]> {
   const file = await asyncBufferFromFile(path)
   const metadata = await parquetMetadataAsync(file)
@@ -51,17 +51,17 @@ async function* read({ path, name, column }: Column): AsyncGenerator<(string | n
   }
 }
 
-/** Codecs of Node; the reader brings its own for snappy. */
+/** Codecs of Node. The reader brings its own codec for snappy. */
 const compressors: Compressors = {
   GZIP: (input, bytes) => zlib.gunzipSync(input, limitOf(bytes)),
   BROTLI: (input, bytes) => zlib.brotliDecompressSync(input, limitOf(bytes)),
   ZSTD: (input, bytes) => zstdDecompress(input, bytes),
 }
 
-/** Largest page that is read, decompressed. Writers make pages of a megabyte. */
+/** Size of the largest decompressed page that is read. Writers make pages of a megabyte. */
 const MAX_PAGE_BYTES = 2 ** 30
 
-/** A page may not be larger than the file says, however much it decompresses to. */
+/** Limits a decompressed page to the `bytes` that the file states. @throws Error if the file states too many */
 function limitOf(bytes: number): { maxOutputLength: number } {
   if (!(bytes >= 0 && bytes <= MAX_PAGE_BYTES))
     throw new Error(`a page has ${bytes} bytes (expected at most ${MAX_PAGE_BYTES})`)
@@ -69,7 +69,7 @@ function limitOf(bytes: number): { maxOutputLength: number } {
 }
 
 function zstdDecompress(input: Uint8Array, bytes: number): Uint8Array {
-  // Available since Node 22.15.
+  // The function exists since Node 22.15.
   const { zstdDecompressSync } = zlib as { zstdDecompressSync?: (input: Uint8Array, limit: object) => Buffer }
   if (!zstdDecompressSync) throw new Error('zstd needs Node 22.15 or later; or write the file with snappy or gzip')
   return zstdDecompressSync(input, limitOf(bytes))
@@ -97,7 +97,7 @@ function leaves(node: SchemaTree, prefix = ''): string[] {
 
 function failureOf(error: unknown): Answer {
   if (error instanceof WrongColumn) return { kind: 'column', message: error.message, columns: error.columns }
-  // The reader trusts the file, so damage is a mistake in its code: nothing that an engine says about that helps.
+  // The reader trusts the file, so damage can show as a bug in the reader. JavaScript's message about that is no help.
   const isOfEngine = error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError
   return { kind: 'damaged', message: isOfEngine ? null : (error as Error).message }
 }

@@ -1,4 +1,4 @@
-/** Merges that Hugging Face's trainer makes. It runs in a process, because it draws a progress bar. */
+/** Makes merges with Hugging Face's trainer. It runs in a process of its own, because it draws a progress bar. */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -16,7 +16,7 @@ for (let i = 0; i < Number(count); i++) {
 }
 `
 
-/** The merges of each text, at most those of 30,000 tokens. */
+/** The merges learnt from each text, for a vocabulary of at most 30,000 tokens. */
 export async function huggingFaceMerges(texts: readonly string[]): Promise<string[][][]> {
   const folder = mkdtempSync(join(tmpdir(), 'choir-merges-'))
   try {
