@@ -14,7 +14,7 @@ export type SparseConfig = RunConfig & { readonly model: { readonly moe: MoeConf
 export interface CompiledTracer {
   readonly config: SparseConfig
   readonly tokenizer: Tokenizer
-  /** Steps that the model had been trained. */
+  /** Number of steps that the model had been trained. */
   readonly step: number
   readonly tracer: RoutingTracer
   /** Sequences per pass of the tracer. */

@@ -1,4 +1,4 @@
-/** Text that a model writes. */
+/** Continues a text with a model. */
 import { Generator } from './generation/generator.ts'
 import type { SamplingOptions } from './generation/sampling.ts'
 import type { LiveModel } from './live-model.ts'
@@ -9,7 +9,7 @@ export interface TextOptions extends SamplingOptions {
   /** Maximum number of tokens; the text stops earlier at the end of a document. */
   readonly tokens: number
   readonly seed: number
-  /** The text ends before the first of these, none of which is empty. */
+  /** Stop texts, none of which is empty: the text ends before the first of them. */
   readonly stop?: readonly string[]
   readonly signal?: AbortSignal
 }
@@ -17,13 +17,13 @@ export interface TextOptions extends SamplingOptions {
 /** How a text ended. */
 export interface TextEnd {
   /**
-   * `end`: the model ended the document; `stop`: one of the stop texts came; `length`: it has as many tokens as were
-   * asked for; `interrupted`: the signal was aborted.
+   * `end`: the model ended the document; `stop`: one of the stop texts came; `length`: the text has as many tokens as
+   * were asked for; `interrupted`: the signal was aborted.
    */
   readonly reason: 'end' | 'stop' | 'length' | 'interrupted'
-  /** Tokens computed, with those of a stop text and without the end of the document. */
+  /** Number of computed tokens, with the tokens of a stop text and without the end of the document. */
   readonly tokens: number
-  /** From the first token of the prompt. */
+  /** Duration in seconds, from before the first token of the prompt. */
   readonly seconds: number
 }
 
@@ -53,7 +53,7 @@ export async function* continueText(
       const piece = scanner.push(text.push(token))
       if (piece) yield piece
       if (++tokens >= options.tokens || scanner.isStopped) break
-      // The reader may have aborted it while it had the piece: then no other token is computed.
+      // The reader may have aborted the signal while it had the piece: then no other token is computed.
       if (options.signal?.aborted) {
         reason = 'interrupted'
         break

@@ -20,7 +20,7 @@ const anyTable = fc
   )
   .map(table)
 
-test('tables worked by hand', () => {
+test('entropy and information agree with tables worked by hand', () => {
   // p = 1/4 and 3/4: 1/4 ln 4 + 3/4 ln 4/3 = ln 4 − 3/4 ln 3.
   expect(entropy([5, 15])).toBeCloseTo(Math.log(4) - 0.75 * Math.log(3), 12)
   // Cover and Thomas, example 2.2.1: H(X) = 7/4 bits, H(X|Y) = 11/8 bits, I(X; Y) = 3/8 bits.

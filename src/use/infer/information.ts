@@ -1,7 +1,7 @@
 /**
  * Entropy and mutual information of two labels, from a table of counts.
  *
- * All are plug-in estimates: probabilities are shares of counts. They are too large on finite counts, by
+ * All values are plug-in estimates: probabilities are shares of counts. They are too large on finite counts, by
  * about (rows − 1)(columns − 1) / 2n nats if the labels are independent (Miller, "Note on the bias of
  * information estimates", 1955). Assignments of one text are not independent draws, so no correction is
  * subtracted; callers compare with the same estimate after shuffling.

@@ -10,8 +10,8 @@ export interface LiveModel {
   readonly config: RunConfig
   readonly tokenizer: Tokenizer
   readonly store: ParameterStore
-  /** Its weights as int8, if the parameters in the store have been rounded to them. */
+  /** The weights as int8, if the parameters in the store have been rounded to them. */
   readonly int8?: Int8Weights
-  /** Steps that it has been trained. */
+  /** Number of steps that the model has been trained. */
   readonly step: number
 }

@@ -24,7 +24,7 @@ const stream: TokenStream = {
   documents: 1,
   read: (offset, into) => into.set(ids.subarray(offset, offset + into.length)),
 }
-/** The windows of the stream in the order of evaluation, whose batches decide what is dropped. */
+/** The windows of the stream in the order of evaluation, because the batches decide which assignments are dropped. */
 const windows = evaluatedStarts().map((start, document): DocumentWindow => ({ document, start, length: sequence }))
 
 function evaluatedStarts(): number[] {
@@ -61,7 +61,7 @@ async function traced(moe: Moe, of: readonly DocumentWindow[] = windows, rule: C
   }
 }
 
-/** Number of choices of each expert in a layer: all, and kept. */
+/** Number of choices of each expert in a layer: all choices, and kept choices. */
 function counts(batches: readonly BatchTrace[], index: number) {
   const [all, kept] = [new Float64Array(4), new Float64Array(4)]
   for (const { routers } of batches) {
@@ -104,7 +104,7 @@ for (const [name, moe] of routings)
     else expect(evaluated.evaluation.drop_rate).toBeGreaterThan(0)
   })
 
-test('with expert choice, every token has its top k if dropless, and all experts with a capacity', async () => {
+test('with expert choice, every token has its top k experts if dropless, and all experts with a capacity', async () => {
   const moe: Moe = { router: 'expert-choice', k: 2 }
   const choices = async (rule: CapacityRule) =>
     (await traced(moe, windows, rule)).batches.map(({ token_T, routers }) =>
@@ -114,7 +114,7 @@ test('with expert choice, every token has its top k if dropless, and all experts
   expect(new Set((await choices('eval')).flat())).toEqual(new Set([4]))
 })
 
-test('each choice of a prototype is one of its experts, and its gates are weights', async () => {
+test('each choice of a prototype is one of its experts, and its gates are between 0 and 1', async () => {
   const { batches } = await traced({ router: 'prototype', prototypes: 2, k: 2 })
   for (const { routers } of batches)
     for (const { expert_TK, gate_TK, prototypes } of routers) {
@@ -135,7 +135,7 @@ test('the experts of a token are in its groups, and its gates sum to the scale',
       }
 })
 
-test('the choices of a hash router are those of its table', async () => {
+test('the choices of a hash router are the entries of its table', async () => {
   const { batches } = await traced({ router: 'hash', k: 2 })
   for (const { routers, token_T } of batches)
     for (const { layer, expert_TK, gate_TK } of routers) {
@@ -145,7 +145,7 @@ test('the choices of a hash router are those of its table', async () => {
     }
 })
 
-test('the choices of a random router are its draws: all experts occur, distinct per token', async () => {
+test('the choices of a random router are random draws: all experts occur, and a token has distinct experts', async () => {
   const { batches } = await traced({ router: 'random', k: 2, capacity: 'none' })
   for (const i of [0, 1]) {
     for (const { routers } of batches) {

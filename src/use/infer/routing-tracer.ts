@@ -45,16 +45,16 @@ export interface BatchTrace {
   readonly document_T: Int32Array
   /** Mean cross-entropy over all tokens except filler, nats. */
   readonly loss: number
-  /** In order of computation, as in routing.jsonl. */
+  /** The routers in the order of computation, as in routing.jsonl. */
   readonly routers: readonly RouterTrace[]
 }
 
-/** Buffers that a run writes a router's choices to. */
+/** Buffers to which the pass writes the choices of a router. */
 interface RouterBuffers {
   readonly report: RoutingReport
   readonly expert_TK: Int32Array
   readonly gate_TK: Float32Array
-  /** Null if nothing can be dropped. */
+  /** Position of each choice in its expert; null if nothing can be dropped. */
   readonly position_TK: Int32Array | null
 }
 
@@ -81,7 +81,8 @@ export class RoutingTracer {
   }
 
   /**
-   * @param batch Sequences per pass; must equal the training micro-batch, since capacity depends on it.
+   * Compiles the pass.
+   * @param batch Number of sequences per pass. It must equal the training micro-batch, since capacity depends on it.
    * @param seed Seed of a random router.
    * @param capacity With `none` an `expert-choice` model is traced as in generation: every token takes its top k.
    */
@@ -122,7 +123,7 @@ export class RoutingTracer {
 
   /**
    * Runs the windows in the given order, in batches.
-   * @param stream Must contain the token after each window, which is its last target.
+   * @param stream The text. It must contain the token after each window, which is the last target of the window.
    */
   async *trace(stream: TokenStream, windows: readonly DocumentWindow[]): AsyncGenerator<BatchTrace, void> {
     const { pass, shape } = this

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { StopScanner } from './stop-scanner.ts'
 
-/** The text before the first stop, from pieces; and whether there was one. */
+/** Scans pieces of a text. Returns the shown text before the first stop, in pieces, and whether there was a stop. */
 function scan(pieces: readonly string[], stops: readonly string[]): { shown: string[]; stopped: boolean } {
   const scanner = new StopScanner(stops)
   const shown: string[] = []
@@ -13,20 +13,20 @@ function scan(pieces: readonly string[], stops: readonly string[]): { shown: str
   return { shown: [...shown, scanner.end()], stopped: false }
 }
 
-test('a stop across pieces ends the text before it; what only resembles one is shown when that is certain', () => {
+test('a stop across pieces ends the text before it; text that only resembles a stop is shown once that is certain', () => {
   expect(scan(['one S', 'TO', 'P two'], ['STOP'])).toEqual({ shown: ['one ', '', ''], stopped: true })
   expect(scan(['one S', 'TO', 'NE'], ['STOP'])).toEqual({ shown: ['one ', '', 'STONE', ''], stopped: false })
   expect(scan(['a\n', '\nb'], ['\n\n'])).toEqual({ shown: ['a', ''], stopped: true })
   expect(scan(['no ', 'stops'], [])).toEqual({ shown: ['no ', 'stops', ''], stopped: false })
 })
 
-test('of several stops the first that is complete ends the text, the longest if several are', () => {
+test('the stop that is complete first ends the text, and the longest stop if several are complete at once', () => {
   expect(scan(['xaab'], ['aab', 'ab']).shown.join('')).toBe('x')
   for (const pieces of [['xab', 'c'], ['xabc'], ['xa', 'b', 'c']])
     expect(scan(pieces, ['abc', 'b']).shown.join('')).toBe('xa')
 })
 
-test('in any pieces, the text shown is that before the first stop that is complete', () => {
+test('however the text is cut into pieces, the text before the first complete stop is shown', () => {
   const letters = fc.string({ unit: fc.constantFrom('a', 'b', '😀'), maxLength: 12 })
   const stops = fc.array(fc.string({ unit: fc.constantFrom('a', 'b', '😀'), minLength: 1, maxLength: 4 }), {
     maxLength: 3,

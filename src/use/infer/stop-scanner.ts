@@ -1,13 +1,13 @@
 /**
- * Ends a text before one of several texts: the one that is complete first, and of those the longest. A stop may lie
- * across pieces, so a piece is held back from the place where a stop may have begun.
+ * Ends a text before one of several stop texts: before the stop that is complete first, or the longest one if several
+ * are complete at once. A stop may lie across pieces, so text is held back from the place where a stop may have begun.
  */
 export class StopScanner {
   private readonly stops: readonly string[]
   private held = ''
   private found = false
 
-  /** @param stops None of them empty. */
+  /** @param stops Stop texts, none of which is empty. */
   constructor(stops: readonly string[]) {
     this.stops = stops
   }
@@ -17,7 +17,7 @@ export class StopScanner {
     return this.found
   }
 
-  /** What is certain to be text after this piece. */
+  /** Adds a piece of the text. Returns the text that cannot belong to a stop any more. */
   push(piece: string): string {
     const text = this.held + piece
     const [first] = this.stops
@@ -30,12 +30,12 @@ export class StopScanner {
     return text.slice(0, end)
   }
 
-  /** What was held back, at the end of the text. */
+  /** Ends the text. Returns the text that was held back. */
   end(): string {
     return this.held
   }
 
-  /** Length of the longest end of the text that a stop begins with. */
+  /** Length of the longest end of the text with which a stop begins. */
   private undecided(text: string): number {
     const longest = Math.max(0, ...this.stops.map((stop) => stop.length - 1))
     for (let length = Math.min(longest, text.length); length > 0; length--)

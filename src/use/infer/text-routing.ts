@@ -8,18 +8,18 @@ import { pastedText, traceText } from './text-trace.ts'
 export interface TextRouting {
   /** The text, token by token. */
   readonly tokens: readonly string[]
-  /** Mean cross-entropy of the text, nats a token. */
+  /** Mean cross-entropy of the text, nats per token. */
   readonly loss: number
-  /** The text was longer than what is looked at; the rest is left out. */
+  /** Whether the text was longer than the limit, so that its end is left out. */
   readonly truncated: boolean
   readonly routers: readonly RouterChoices[]
 }
 
-/** The choices of one router. `choices` = prototypes · k numbers a token, those of a prototype side by side. */
+/** The choices of a router. Each token has `choices` = prototypes · k numbers; numbers of a prototype are adjacent. */
 export interface RouterChoices {
-  /** From 0. */
+  /** Index of the layer, from 0. */
   readonly layer: number
-  /** What has experts: the feed-forward network, or projections of attention. */
+  /** The module that has experts: the feed-forward network, or projections of attention. */
   readonly module: string
   readonly experts: number
   readonly choices: number
@@ -29,7 +29,7 @@ export interface RouterChoices {
   readonly gate: readonly number[]
 }
 
-/** @throws UsageError if a text is none, or empty */
+/** Checks a text that a caller gave. @throws UsageError if it is not a string, or is empty */
 export function expectText(text: string): void {
   if (typeof text !== 'string') throw new UsageError(`invalid text: ${formatValue(text)} (expected text)`)
   if (text === '') throw new UsageError('invalid text: it is empty (expected at least one token)')

@@ -3,7 +3,7 @@
  *
  * The text is cut into independent sequences, as in training, and follows an end-of-document token, as every document
  * does. Experts have no capacity limit: which tokens are dropped in training depends on the whole batch, and here the
- * rest of the batch is filler. So experts, gates and loss of a token are those that it has in generation.
+ * rest of the batch is filler. So a token has the same experts, gates and loss as in generation.
  */
 import type { DocumentWindow } from '../../train/data/document-windows.ts'
 import type { TokenStream } from '../../train/data/streams/token-stream.ts'
@@ -15,7 +15,7 @@ const limits = { tokens: 2048, choices: 1_000_000 }
 
 /** The experts of every token of a text. */
 export interface TextTrace {
-  /** Steps that the model had been trained. */
+  /** Number of steps that the model had been trained. */
   readonly step: number
   /** Cross-entropy in nats per token. */
   readonly loss: number
@@ -27,9 +27,9 @@ export interface TextTrace {
 }
 
 export interface TracedRouter extends Pick<RouterTrace, 'layer' | 'module' | 'experts' | 'prototypes'> {
-  /** Choices per token; those of a prototype are adjacent. */
+  /** Number of choices per token; the choices of a prototype are adjacent. */
   readonly choices: number
-  /** [tokens][choices] */
+  /** [tokens · choices] ids of experts. */
   readonly expert: readonly number[]
   readonly gate: readonly number[]
 }
@@ -39,7 +39,7 @@ export interface TextPlace {
   readonly stream: TokenStream
   /** Position of the token before the text. */
   readonly start: number
-  /** Tokens of the text. */
+  /** Number of tokens of the text. */
   readonly length: number
   /** Whether the token after the text counts as a target, as the end of a document does. */
   readonly ends: boolean
@@ -91,7 +91,7 @@ export async function traceText(open: CompiledTracer, place: TextPlace, isCut: b
   return { step, loss: nats / targets, tokens, cut: isCut || isShorter, routers }
 }
 
-/** Tokens of a text that fit into whole sequences, without the end-of-document token in front. */
+/** Number of tokens of a text that fit into whole sequences, without the end-of-document token in front. */
 function maxTokens({ config }: CompiledTracer): number {
   const { sequence, layers, moe } = config.model
   const modules = { none: 1, qkv: 2, all: 3 }[moe.attention]

@@ -3,7 +3,7 @@ import type { BatchTrace } from './routing-tracer.ts'
 import { sampledAssignments } from './token-sample.ts'
 import { frequentTokens } from './top-tokens.ts'
 
-/** Tokens 7 7 8 9 and one of filler, each with two choices of four experts. */
+/** The tokens 7 7 8 9 and a token of filler, each with two choices of four experts. */
 async function* batches(): AsyncGenerator<BatchTrace> {
   yield {
     windows: [],
@@ -25,7 +25,7 @@ async function* batches(): AsyncGenerator<BatchTrace> {
 }
 const show = (token: number) => `<${token}>`
 
-test('count, share and lift of tokens, most frequent first; filler is not counted', async () => {
+test('tokens are listed with count, share and lift, the most frequent first; filler is not counted', async () => {
   const sample = await sampledAssignments(batches())
   // Expert 0 has three of the four tokens: every 7 and every 8.
   expect(frequentTokens(sample, { router: 0, expert: 0 }, 10, show)).toEqual({
@@ -42,7 +42,7 @@ test('count, share and lift of tokens, most frequent first; filler is not counte
   ])
 })
 
-test('an expert without tokens has none', async () => {
+test('an expert without assignments has an empty list of tokens', async () => {
   const sample = await sampledAssignments(batches())
   expect(frequentTokens(sample, { router: 0, expert: 5 }, 10, show)).toEqual({ looked: 4, assigned: 0, tokens: [] })
 })

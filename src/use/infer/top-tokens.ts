@@ -1,8 +1,8 @@
 /**
- * Ranks the tokens of an expert by frequency, and by how typical they are of it.
+ * Ranks the tokens of an expert by frequency, and by how typical they are of the expert.
  *
- * Typical tokens are those that an expert gets more often than their usual share. A plain ratio would rank rare
- * tokens first, where one occurrence decides, and a plain count the most common ones. The score is the log-odds
+ * A token is typical of an expert that gets more of its occurrences than usual. A plain ratio would rank rare tokens
+ * first, where one occurrence decides, and a plain count the most common tokens. The score is the log-odds
  * ratio against the router's other experts, with an informative Dirichlet prior, over its standard error (Monroe,
  * Colaresi and Quinn, "Fightin' Words", 2008, eq. 15, 16, 18, 22): the prior pulls rare tokens towards the usual
  * share, and the standard error accounts for evidence.
@@ -11,19 +11,19 @@ import { columnSums, rowSums, type Table } from './information.ts'
 import type { SampledAssignments } from './token-sample.ts'
 
 export interface TokenShare {
-  /** Row of the table. */
+  /** Row of the token in the table. */
   readonly token: number
-  /** Occurrences that the expert computed. */
+  /** Number of occurrences that the expert computed. */
   readonly count: number
   /** Standard score of the log-odds ratio; above 2 is significant for a single token. */
   readonly score: number
 }
 
-/** Minimum score to be listed: 5 %, one-sided, of a single test. */
+/** Minimum score of a listed token: the 5 % level of a single one-sided test. */
 const MIN_SCORE = 1.645
 
 /**
- * For each expert (column) of a table of kept choices by token, at most `limit` tokens with the highest scores.
+ * Lists at most `limit` tokens with the highest scores for each expert (column) of a table of kept choices by token.
  * The prior has one occurrence per distinct token, distributed over tokens as in the text.
  */
 export function typicalTokens(table: Table, limit: number): TokenShare[][] {
@@ -52,11 +52,11 @@ export function typicalTokens(table: Table, limit: number): TokenShare[][] {
 export interface FrequentTokens {
   /** Number of tokens in the sample. */
   readonly looked: number
-  /** Assignments of them to the expert. */
+  /** Number of assignments of these tokens to the expert. */
   readonly assigned: number
   /**
-   * Most frequent first. `share`: the share of the token's occurrences that went to this expert. `lift`: that share
-   * over the same share of all tokens; 1 means no preference, for any number of experts per token.
+   * The tokens, the most frequent first. `share` is the share of the token's occurrences that went to this expert.
+   * `lift` is this share over the same share of all tokens; 1 means no preference, for any number of experts per token.
    */
   readonly tokens: readonly {
     readonly token: string

@@ -7,12 +7,15 @@ import { UsageError } from '../../core/errors.ts'
 import type { TextOptions } from './continue-text.ts'
 import type { SamplingOptions } from './generation/sampling.ts'
 
-/** All optional, with the defaults of `choir generate`: temperature 0.8, top-k 40, top-p 0.95, 200 tokens, seed 0. */
+/**
+ * Optional settings of text that a model writes, with the defaults of `choir generate`: temperature 0.8, top-k 40,
+ * top-p 0.95, 200 tokens, seed 0.
+ */
 export interface WritingOptions extends Partial<SamplingOptions> {
-  /** Tokens at most; the end of a document ends the text before. */
+  /** Maximum number of tokens; the text stops earlier at the end of a document. */
   readonly tokens?: number
   readonly seed?: number
-  /** The text ends before the first of these that comes, of which nothing is written. */
+  /** Stop texts: the text ends before the first of them that comes, and nothing of it is written. */
   readonly stop?: readonly string[]
   readonly signal?: AbortSignal
 }
@@ -26,7 +29,7 @@ const writingSchema = z.strictObject({
   stop: z.array(z.string().min(1)).default([]),
 })
 
-/** @throws UsageError when an option is out of range */
+/** Checks the options of a caller and fills in the defaults. @throws UsageError if an option is out of range */
 export function textOptions(prompt: string, options: WritingOptions): TextOptions {
   if (typeof prompt !== 'string') throw new UsageError(`invalid prompt: ${formatValue(prompt)} (expected text)`)
   if (!isFields(options))

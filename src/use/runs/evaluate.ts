@@ -19,14 +19,17 @@ export interface EvaluateOptions extends ModelChoice {
   readonly source?: string | string[]
   /** Maximum number of batches; default: all. */
   readonly batches?: number
-  /** Capacity rule of the record's loss. Default `none`, where the loss of a text does not depend on its neighbours. */
+  /** Capacity rule of the record's loss. Default: `none`, so that the loss of a text is independent of other texts. */
   readonly capacity?: CapacityRule
-  /** Add losses by groups of documents to the record. */
+  /** Whether losses by groups of documents are added to the record. */
   readonly byDocument?: boolean
   readonly onMessage?: OnMessage
 }
 
-/** The loss of a checkpoint of a run on held-out text, under every capacity rule; also by domain if it has several. */
+/**
+ * The loss of a checkpoint of a run on held-out text, under every capacity rule; also by domain if the text has several
+ * domains.
+ */
 export async function evaluateRun(directory: string, options: EvaluateOptions = {}): Promise<EvalRecord> {
   const onMessage = options.onMessage ?? (() => {})
   const trained = await loadModel(directory, options, onMessage)
@@ -37,7 +40,7 @@ export async function evaluateRun(directory: string, options: EvaluateOptions = 
   }
 }
 
-/** The same of a model that is loaded. */
+/** Evaluates as {@link evaluateRun} does, with a model that is loaded already. */
 export async function evaluateModel(
   { directory, runtime, config, tokenizer, store, step, trainedOn }: TrainedModel,
   options: Omit<EvaluateOptions, keyof ModelChoice>,

@@ -9,13 +9,13 @@ export interface GenerateOptions extends TextOptions, Omit<ModelChoice, 'math'> 
 }
 
 export interface GeneratedEnd extends TextEnd {
-  /** Of the checkpoint. */
+  /** Step of the checkpoint. */
   readonly step: number
 }
 
 /** Yields the continuation of the prompt in pieces, and returns how it ended. */
 export async function* generate(directory: string, options: GenerateOptions): AsyncGenerator<string, GeneratedEnd> {
-  // Generation is float32, also of a run that trained in a precision that this device lacks.
+  // Generation computes in float32, also for a run that trained in a precision that this device lacks.
   const model = await loadModel(
     directory,
     { ...options, math: 'float32' },

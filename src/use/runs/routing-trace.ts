@@ -14,7 +14,7 @@ import type { BatchTrace } from '../infer/routing-tracer.ts'
 import { loadModel, type RuntimeOverrides } from './trained-model.ts'
 
 export interface RoutingTraceOptions extends RuntimeOverrides {
-  /** Text to sample; default: that of the run. All of its documents are sampled, including training documents. */
+  /** Text to sample; default: the text of the run. All its documents are sampled, including training documents. */
   readonly source?: string | readonly string[]
   /** Maximum number of tokens. Default 200,000. */
   readonly tokens?: number
@@ -29,16 +29,16 @@ export interface RoutingTrace {
   /** Step of the checkpoint. */
   readonly step: number
   readonly source: string
-  /** Documents that `document` of windows and tokens indexes. */
+  /** Documents to which the index `document` of windows and tokens refers. */
   readonly documents: readonly HeldOutDocument[]
   /** Number of tokens in all batches, without filler. */
   readonly tokens: number
-  /** Windows are in a seeded order: a batch from one document would overflow the experts that it prefers. */
+  /** Traces windows in a seeded order: a batch from one document would overflow the experts that the text prefers. */
   batches(): AsyncGenerator<BatchTrace, void>
   close(): Promise<void>
 }
 
-/** The same with a model of its own. */
+/** A compiled tracer with a model of its own, which `close` releases. */
 export interface OpenTracer extends CompiledTracer {
   close(): Promise<void>
 }

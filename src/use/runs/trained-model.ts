@@ -19,7 +19,7 @@ import type { WeightFormat } from '../infer/int8/weight-format.ts'
 import type { LiveModel } from '../infer/live-model.ts'
 
 export interface TrainedModel extends LiveModel {
-  /** Of the run. */
+  /** Directory of the run. */
   readonly directory: string
   /** The `Dataset.hash` of its training data. */
   readonly trainedOn: string
@@ -27,28 +27,28 @@ export interface TrainedModel extends LiveModel {
   close(): Promise<void>
 }
 
-/** Replaces the runtime settings of the run. */
+/** Settings that replace the runtime settings of the run. */
 export interface RuntimeOverrides {
   readonly device?: 'cpu' | 'webgpu'
   readonly threads?: number
   readonly math?: Precision
 }
 
-/** Which model of a run, and what computes it. */
+/** Which model of a run is loaded, and how it is computed. */
 export interface ModelChoice extends RuntimeOverrides {
-  /** Step of the checkpoint. Default: the newest one that is intact. */
+  /** Step of the checkpoint. Default: the newest intact checkpoint. */
   readonly checkpoint?: number
   /**
-   * Format of the weights, default `float32`. With `int8` the matrices are rounded by groups of 64 weights, and one
-   * text is generated about three times as fast. On the CPU only, and not with experts in attention.
+   * Format of the weights; default: `float32`. With `int8` the matrices are rounded by groups of 64 weights, and one
+   * text is generated about three times as fast. `int8` is for the CPU only, and not for experts in attention.
    */
   readonly weights?: WeightFormat
 }
 
 /**
  * Loads a checkpoint of a run; the caller must close the model.
- * @param scratchOf Scratch memory in the store, in floats.
- * @throws UsageError if there is no run or no such checkpoint; RunError if the one that was asked for is damaged
+ * @param scratchOf Returns the size of scratch memory in the store, in floats.
+ * @throws UsageError if there is no run or no such checkpoint; RunError if the requested checkpoint is damaged
  */
 export async function loadModel(
   directory: string,

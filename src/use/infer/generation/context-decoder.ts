@@ -1,6 +1,7 @@
 /**
- * Recomputes the whole context for every token: for models whose parameters change meanwhile, and for those with
- * experts in attention, since decoding with a cache does not support routing inside attention. Slower, since the work per token grows with the context.
+ * Recomputes the whole context for every token. It is used for models whose parameters change meanwhile, and for models
+ * with experts in attention, since decoding with a cache does not support routing inside attention. It is slower, since
+ * the work per token grows with the context.
  */
 import type { PredeterminedExperts } from './predetermined-experts.ts'
 import type { Prefill } from './prefill.ts'
@@ -10,7 +11,7 @@ export class ContextDecoder {
   private readonly prefill: Prefill
   private context: number[] = []
 
-  /** @param prefill Without a cache. */
+  /** @param prefill Prefill without a cache. */
   constructor(prefill: Prefill) {
     this.prefill = prefill
   }

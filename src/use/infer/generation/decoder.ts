@@ -2,8 +2,8 @@
  * Decodes one token at a time as a chain of stages (see src/core/model/decode.ts) with a key-value cache.
  *
  * Weights are fixed by a binding, so every expert gets a binding when it is first chosen. Runs are
- * synchronous: a stage takes a fraction of a millisecond, and switching threads would add a tenth. The event
- * loop runs between tokens.
+ * synchronous: a stage takes a fraction of a millisecond, and switching threads would add a tenth of a millisecond. The
+ * event loop runs between tokens.
  */
 import type { Tensor } from '../../../core/graph/tensor.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
@@ -16,7 +16,7 @@ import type { ParameterStore } from '../../../train/step/store.ts'
 import type { KeyValueCache } from './key-value-cache.ts'
 import type { PredeterminedExperts } from './predetermined-experts.ts'
 
-/** Positions of the smallest programs; each larger size doubles them. */
+/** Number of positions of the smallest programs; each larger size doubles it. */
 const MIN_LENGTH = 256
 
 interface Programs {
@@ -24,7 +24,7 @@ interface Programs {
   readonly length: number
   readonly stages: readonly { readonly executable: Executable; readonly layer: DecodeStage['layer'] }[]
   readonly expert: Executable | null
-  /** By executable, then by the layer and expert that it begins with. */
+  /** Bindings by executable, then by the layer and expert with which the executable begins. */
   readonly bindings: Map<Executable, Map<string, Binding>>
 }
 
@@ -59,7 +59,7 @@ export class Decoder {
     const half = this.rotation.frequencies.length
     this.angles = { cos: new Float32Array(half), sin: new Float32Array(half) }
     this.experts = new Int32Array(moe ? activatedExperts(moe) : 0)
-    // A router without weights gives every choice the same gate; a learned router overwrites them.
+    // A router without weights gives every choice the same gate; a learned router overwrites the gates.
     this.gates = new Float32Array(this.experts.length).fill((moe?.routedScale ?? 1) / (moe?.k ?? 1))
     this.logits = new Float32Array(config.vocabulary)
     const { token, position, weight, experts, gates, logits } = this
@@ -69,8 +69,8 @@ export class Decoder {
   }
 
   /**
-   * Logits [V] for the token after `token`, which is at `position` (from 0, below `sequence`), the first one
-   * not in the cache. Adds it to the cache.
+   * Logits [V] for the token after `token`, which is at `position` (from 0, below `sequence`), the first position
+   * that is not in the cache. Adds `token` to the cache.
    */
   async step(token: number, position: number, predetermined: PredeterminedExperts): Promise<Float32Array> {
     await nextTurn()

@@ -127,7 +127,7 @@ async function cachedLogits(
   return found
 }
 
-/** A text beyond the positions of the smallest program, and the logits of the witness, which take a second. */
+/** A text beyond the positions of the smallest program, and its logits by the witness, which take a second. */
 const long: { readonly length: number; expected?: Float64Array[] } = { length: 262 }
 
 const routers: Record<string, NonNullable<CaseOverrides['moe']>> = {
@@ -169,12 +169,13 @@ const architectures: Record<string, CaseOverrides> = {
   'dense layers between, the last one dense': { model: { layers: 3 }, moe: { every: 2 } },
 }
 
-describe.each(decoders)('with a cache the logits by %s equal those of the whole context', (by) => {
-  // Each router with three architectures, and with three others by the other decoder; each architecture with many routers.
+describe.each(decoders)('with a cache the logits by %s equal the logits of the whole context for', (by) => {
+  // Each router runs with three architectures, and with three others by the other decoder. So each architecture runs
+  // with many routers.
   for (const [r, [router, moe]] of Object.entries(routers).entries())
     test(router, async () => {
       const names = Object.keys(architectures)
-      // Prompts that are padded, and one that fills its program.
+      // Two of the prompts are padded, and one fills its program.
       for (const [nth, prompts] of [[3, 16], [17], [16]].entries()) {
         const i = (r + 2 * nth + (by === 'kernels' ? 1 : 0)) % names.length
         const architecture = names[i] as string
@@ -205,7 +206,7 @@ describe.each(decoders)('with a cache the logits by %s equal those of the whole 
     await compareDense(settings, name, [1, 7])
   })
 
-  test('a scaled branch of experts and of a shared one', async () => {
+  test('a scaled branch of experts and of a shared expert', async () => {
     for (const router of ['top-2', 'hash']) {
       const moe = { ...routers[router], sharedHidden: 3, every: 1 }
       const model = modelOf(2, { model: { residualScale: 0.22, positions: 'learned' }, moe })
@@ -216,7 +217,7 @@ describe.each(decoders)('with a cache the logits by %s equal those of the whole 
     }
   })
 
-  test('beyond the positions of the smallest program', async () => {
+  test('a text beyond the positions of the smallest program', async () => {
     const shape = { ...attentionSettings['all at once'], sequence: long.length }
     const model = modelOf(4, { model: shape, moe: routers['top-2'] ?? {} })
     const text = randomText(model, long.length)
@@ -226,14 +227,14 @@ describe.each(decoders)('with a cache the logits by %s equal those of the whole 
   })
 })
 
-describe.skipIf(testDevice === null)('with a cache on a WebGPU device the logits equal those of the context', () => {
+describe.skipIf(testDevice === null)('with a cache on WebGPU the logits equal the logits of the context for', () => {
   let gpu: Runtime
   beforeAll(() => {
     gpu = createDeviceRuntime(testDevice as NonNullable<typeof testDevice>)
   })
   afterAll(() => gpu.close())
 
-  // Of the same shape, so that they have most shaders in common.
+  // Both cases have the same shape, so that they have most shaders in common.
   test.each(['head', 'width'] as const)('all settings at once, norms: %s', { timeout: 300_000 }, async (norms) => {
     const settings = { ...attentionSettings['all at once'], queryKeyNorm: norms }
     const { config, parameters, store } = modelOf(3, { model: settings, moe: null })

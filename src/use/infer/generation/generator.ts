@@ -2,10 +2,10 @@
  * Generates text with a trained model, one token at a time.
  *
  * The prompt is processed in one pass (`Prefill`), each later token alone (`TokenDecoder`, or `Decoder` for a
- * model in several arenas), with the keys and values of earlier tokens in a cache. A model with experts in attention, or in
- * training, recomputes the whole context for every token instead (`ContextDecoder`). Experts have no capacity limit
- * here, so text does not depend on the rest of a batch. With the `expert-choice` router every token takes its top k,
- * because choosing by experts would need later tokens.
+ * model in several arenas), with the keys and values of earlier tokens in a cache. A model with experts in attention,
+ * or in training, recomputes the whole context for every token instead (`ContextDecoder`). Experts have no capacity
+ * limit here, so text does not depend on the rest of a batch. With the `expert-choice` router every token takes its top
+ * k, because choosing by experts would need later tokens.
  */
 import { UsageError } from '../../../core/errors.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
@@ -70,10 +70,10 @@ export class Generator {
   }
 
   /**
-   * An endless sequence of tokens that continues `prompt` (at least one id). Only the last `sequence`
+   * Yields an endless sequence of tokens that continues `prompt` (at least one id). Only the last `sequence`
    * tokens of a longer prompt are read. When the context is full, its older half is dropped and the newer
    * half is read again, at positions from 0. So, as in training, a token is predicted from at most
-   * `sequence` tokens before it, and from at least ⌊sequence / 2⌋ if there are as many.
+   * `sequence` tokens before it, and from at least ⌊sequence / 2⌋ if there are that many.
    * @param vocabulary Sampled ids are 0 to vocabulary − 1.
    */
   async *tokens(

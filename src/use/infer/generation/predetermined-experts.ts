@@ -19,7 +19,7 @@ export class PredeterminedExperts {
     this.seed = seed
   }
 
-  /** Writes the K experts of a token into `experts`; `position` is that in the context. */
+  /** Writes the K experts of a token into `experts`; `position` is its position in the context. */
   choose(layer: number, token: number, position: number, experts: Int32Array, module: RoutedModule = 'ffn'): void {
     const { moe } = this.config
     if (!moe) return

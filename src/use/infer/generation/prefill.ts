@@ -19,7 +19,10 @@ import type { PredeterminedExperts } from './predetermined-experts.ts'
 
 const MIN_LENGTH = 32
 
-/** On the CPU none: prompts are few and short. Elsewhere all but that of attention, which keeps keys and values inside. */
+/**
+ * The kernels of the pass. The CPU uses no kernels, because prompts are few and short. Devices use all kernels except
+ * the kernel of attention, which keeps keys and values inside.
+ */
 function prefillKernels({ device, kernels }: Runtime): KernelSet {
   const names = device === 'cpu' ? [] : [...kernels.names].filter((name) => name !== 'attention')
   return { ...kernels, names: new Set(names) }
@@ -43,7 +46,7 @@ export class Prefill {
   private readonly store: ParameterStore
   private readonly cache: KeyValueCache | null
 
-  /** @param cache Null = keys and values are not kept. */
+  /** @param cache Gets the keys and values; null: they are not kept. */
   constructor(runtime: Runtime, config: ModelConfig, store: ParameterStore, cache: KeyValueCache | null) {
     this.runtime = runtime
     this.config = config
@@ -52,7 +55,10 @@ export class Prefill {
     this.logits = new Float32Array(config.vocabulary)
   }
 
-  /** @param tokens From 1 to `sequence` ids, at positions 0, 1, ... of the cache. */
+  /**
+   * Runs a prompt. Returns the logits [V] for the token after it.
+   * @param tokens 1 to `sequence` ids, at positions 0, 1, ... of the cache.
+   */
   async run(tokens: readonly number[], predetermined: PredeterminedExperts): Promise<Float32Array> {
     let length = MIN_LENGTH
     while (length < tokens.length) length *= 2

@@ -26,7 +26,7 @@ function chiSquare(found: readonly number[], probabilities: readonly number[]): 
   }, 0)
 }
 
-/** Exceeded by chance once in 10⁴ for up to 3 degrees of freedom (χ² table: 21.1); the seed is fixed. */
+/** A χ² that chance exceeds once in 10⁴ times, for up to 3 degrees of freedom (table: 21.1). The seed is fixed. */
 const LIMIT = 21.1
 
 test('temperature 1 draws with the probabilities of the softmax', () => {
@@ -36,18 +36,18 @@ test('temperature 1 draws with the probabilities of the softmax', () => {
 
 test('temperature 2 draws with square roots of the probabilities', () => {
   const p = [0.64, 0.16, 0.16, 0.04]
-  // Roots 0.8, 0.4, 0.4, 0.2, divided by their sum 1.8.
+  // The roots are 0.8, 0.4, 0.4 and 0.2, divided by their sum 1.8.
   const expected = [8, 4, 4, 2].map((root) => root / 18)
   expect(chiSquare(counts(logitsOf(p), { ...all, temperature: 2 }, 20_000), expected)).toBeLessThan(LIMIT)
 })
 
-test('temperature 0, and one close to it, take the most probable token; the first of equal ones', () => {
+test('temperatures at and close to 0 take the most probable token, the first one of equally probable tokens', () => {
   const logits = Float32Array.of(1, 3, 2.999, 3)
   expect(counts(logits, { ...all, temperature: 0 }, 50)).toEqual([0, 50, 0, 0])
   expect(counts(Float32Array.of(1, 3, 2.9, 2), { ...all, temperature: 1e-4 }, 50)).toEqual([0, 50, 0, 0])
 })
 
-test('top-k keeps the k most probable in proportion; k beyond the vocabulary keeps all', () => {
+test('top-k keeps the k most probable tokens in proportion; k beyond the vocabulary keeps all tokens', () => {
   const p = [0.1, 0.4, 0.2, 0.3]
   expect(chiSquare(counts(logitsOf(p), { ...all, topK: 2 }, 20_000), [0, 4 / 7, 0, 3 / 7])).toBeLessThan(LIMIT)
   expect(counts(logitsOf(p), { ...all, topK: 1 }, 50)).toEqual([0, 50, 0, 0])
@@ -103,7 +103,7 @@ test('many candidates are in the order of a plain sort, with equal logits and si
     fc.property(fc.array(value, { minLength: 300, maxLength: 400 }), fc.nat(), (values, seed) => {
       const logits = Float32Array.from(values)
       const drawn = sample(logits, values.length, all, randomFor(seed))
-      // Inversion in descending order, as defined.
+      // This is the definition: inversion of the distribution, in descending order of logits.
       const order = [...logits.keys()].sort((a, b) => (logits[b] as number) - (logits[a] as number) || a - b)
       const weight = (id: number) => Math.exp((logits[id] as number) - (logits[order[0] as number] as number))
       let target = randomFor(seed).uniform() * order.reduce((sum, id) => sum + weight(id), 0)

@@ -2,15 +2,15 @@
 import type { Random } from '../../../train/step/random.ts'
 
 export interface SamplingOptions {
-  /** Divides the logits; 0 = always the most probable token. */
+  /** Divides the logits; 0: always the most probable token. */
   readonly temperature: number
-  /** Sample from the k most probable tokens; 0 = all. */
+  /** Number of most probable tokens that are sampled from; 0: all tokens. */
   readonly topK: number
-  /** Sample from the most probable tokens that together reach this probability; 1 = all. */
+  /** Probability that the most probable tokens that are sampled from together reach; 1: all tokens. */
   readonly topP: number
 }
 
-/** A token id drawn from the first `count` logits. */
+/** Draws a token id from the first `count` logits. */
 export function sample(
   logits: Float32Array,
   count: number,
@@ -61,10 +61,10 @@ function mostProbable(logits: Float32Array, count: number, k: number): Int32Arra
   return ids
 }
 
-/** Upper bound of a vocabulary. A sort key has a logit (32 bits) above an id (21 bits): exact in 53 bits of a float64. */
+/** Upper bound of a vocabulary. A sort key is a logit (32 bits) above an id (21 bits), exact in a float64 (53 bits). */
 const MAX_IDS = 2 ** 21
 
-/** All ids, largest logit first, ties by id: sorts numbers that encode both. */
+/** All ids, largest logit first, ties by id. It sorts numbers that encode both. */
 function sortedIds(logits: Float32Array, count: number): Int32Array {
   const values = logits.slice(0, count)
   // −0 and 0 differ in their bits; adding 0 makes both 0.

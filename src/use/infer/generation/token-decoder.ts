@@ -1,5 +1,5 @@
 /**
- * Decodes one token at a time with a single program (src/core/model/token.ts) and a key-value cache. Requires the
+ * Decodes one token at a time with a single program (src/core/model/token.ts) and a key-value cache. It requires the
  * kernels of the runtime and all parameters in one arena: weights, cache and working memory then share an arena,
  * and kernels read the weights of the chosen experts in place.
  */
@@ -26,7 +26,7 @@ function workingFloats(config: ModelConfig): number {
   const { width, heads, vocabulary, sequence, hidden, moe } = config
   const { queries, keys } = attentionColumns(config)
   const rows = moe ? activatedExperts(moe) * moe.hidden + moe.experts + moe.sharedHidden : 0
-  // Of all threads together: scores of their heads, of which a thread has at least one, and those of a router.
+  // The scratch memory of all threads holds scores of their heads, of which a thread has at least one, and of a router.
   const scratch =
     (2 * heads + MAX_THREADS) * (sequence + 2 * headWidthOf(config) + 64) +
     MAX_THREADS * (2 * (moe?.experts ?? 0) + 1024)
@@ -70,8 +70,8 @@ export class TokenDecoder {
   private compiled: Compiled | undefined
 
   /**
-   * @param memory {@link tokenScratch} floats, of which the cache has already taken its tables.
-   * @param int8 Weights to use instead of those of the store.
+   * @param memory Memory of {@link tokenScratch} floats, from which the cache has already taken its tables.
+   * @param int8 Weights to use instead of the weights in the store.
    */
   constructor(
     runtime: Runtime,
@@ -111,7 +111,7 @@ export class TokenDecoder {
     this.ports = ports
   }
 
-  /** Whether all that the program uses is in the arena of the parameters. */
+  /** Whether all memory that the program uses is in the arena of the parameters. */
   private get inArena(): boolean {
     return this.runtime.device === 'cpu'
   }
@@ -124,8 +124,8 @@ export class TokenDecoder {
   }
 
   /**
-   * Logits [V] for the token after `token`, which is at `position` (from 0, below `sequence`), the first one
-   * not in the cache. Adds it to the cache.
+   * Logits [V] for the token after `token`, which is at `position` (from 0, below `sequence`), the first position
+   * that is not in the cache. Adds `token` to the cache.
    */
   async step(token: number, position: number, predetermined: PredeterminedExperts): Promise<Float32Array> {
     this.compiled ??= await this.compile()

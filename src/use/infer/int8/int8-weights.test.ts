@@ -1,4 +1,4 @@
-/** Generation with int8 weights against the loop-by-loop witness with the rounded weights, in float64. */
+/** Compares generation with int8 weights with the loop-by-loop witness, which has the rounded weights in float64. */
 import { afterAll, describe, expect, test } from 'vitest'
 import { type CaseOverrides, randomCase } from '../../../../test/witness/generate.ts'
 import { witnessForward } from '../../../../test/witness/model.ts'
@@ -59,12 +59,12 @@ async function int8Model(seed: number, overrides: CaseOverrides) {
   return { config, store, int8, drawn: drawn.parameters, parameters }
 }
 
-describe('int8 weights', () => {
+describe('with int8 weights', () => {
   for (const [name, overrides] of Object.entries(kinds))
     test(`greedy text has the most probable tokens of the rounded model: ${name}`, async () => {
       const { config, store, int8, parameters } = await int8Model(3, overrides)
       const generator = new Generator(runtime, config, store, false, int8)
-      // A prompt that is read token by token, and one that is read in a pass.
+      // One prompt is read token by token, the other in a pass.
       for (const length of [2, 18]) {
         const text = Array.from({ length }, (_, i) => (7 * i + 1) % config.vocabulary)
         const greedy = { temperature: 0, topK: 0, topP: 1 }

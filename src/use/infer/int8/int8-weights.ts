@@ -1,9 +1,9 @@
 /**
- * The weights of a model as int8, for the kernels of a token (src/core/graph/ops/int8.ts). Half of what limits one stream of
- * text is the memory that a token reads, and int8 weights are a quarter of it.
+ * The weights of a model as int8, for the kernels of a token (src/core/graph/ops/int8.ts). The memory that a token
+ * reads is half of what limits one stream of text, and int8 weights are a quarter of that memory.
  *
  * The float32 parameters of the store are rounded to the same values, so that the prompt of a text, an evaluation and
- * a trace see the model that generates. Both are in memory.
+ * a trace see the model that generates. Both formats are in memory.
  */
 import { UsageError } from '../../../core/errors.ts'
 import { int8Bytes } from '../../../core/graph/int8-layout.ts'
@@ -25,7 +25,7 @@ const floatsIn = ({ count, inner, columns }: { count: number; inner: number; col
 const refusal = (limit: string, expected: string): UsageError =>
   new UsageError(`invalid weights: "int8" ${limit} (expected ${expected}, or the weights "float32")`)
 
-/** @throws UsageError if this runtime or model cannot use int8 weights */
+/** Checks that a model can have int8 weights on a runtime. @throws UsageError if it cannot */
 export function expectInt8(runtime: Runtime, config: ModelConfig): void {
   if (runtime.device !== 'cpu') throw refusal('is for the CPU', 'the device "cpu"')
   if (config.moe && config.moe.attention !== 'none')
@@ -44,7 +44,7 @@ export class Int8Weights {
 
   /**
    * Rounds the parameters of the store.
-   * @throws UsageError if the store has no room for them
+   * @throws UsageError if the store has no room for the int8 weights
    */
   static async round(config: ModelConfig, store: ParameterStore): Promise<Int8Weights> {
     const memory = store.borrowScratch(int8Scratch(config))
@@ -66,7 +66,7 @@ export class Int8Weights {
     return new Int8Weights(ranges)
   }
 
-  /** The memory of an input; undefined for other inputs. */
+  /** The memory of an input that has int8 weights; undefined for other inputs. */
   range(name: string): ArenaRange | undefined {
     return this.ranges.get(name)
   }

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { BLOCK, GROUP, GROUP_BYTES, groupsOf, int8Bytes } from '../../../core/graph/int8-layout.ts'
 import { type MatrixShape, roundMatrix } from './round-matrix.ts'
 
-/** The weight [row, column] of packed bytes, by the description of the layout. */
+/** The weight [row, column] of packed bytes, decoded by the description of the layout. */
 function unpacked(packed: Uint8Array, inner: number, row: number, column: number): number {
   const view = new DataView(packed.buffer)
   const group = (Math.floor(column / BLOCK) * groupsOf(inner) + Math.floor(row / GROUP)) * GROUP_BYTES
@@ -47,7 +47,7 @@ test('a weight changes by at most max |w| / 254 · (1 + 2⁻⁷) of its group, a
             )
             const largest = Math.max(...group.map(Math.abs))
             const [before, now] = [weights[at(row, column)] as number, after[at(row, column)] as number]
-            // 2⁻¹³³: half of the least bfloat16.
+            // 2⁻¹³³ is half of the least bfloat16.
             expect(Math.abs(now - before)).toBeLessThanOrEqual((largest / 254) * (1 + 2 ** -7) * (1 + 1e-6) + 2 ** -133)
             expect(unpacked(packed, inner, row, column)).toBe(now + 0)
           }
@@ -57,7 +57,7 @@ test('a weight changes by at most max |w| / 254 · (1 + 2⁻⁷) of its group, a
   )
 })
 
-test('a weight that is not a number stays visible', () => {
+test('a weight that is not finite stays visible as NaN', () => {
   const { after } = rounded(Float32Array.of(1, Number.NaN, Infinity, 2), { inner: 2, columns: 2, transposed: false })
   expect(after[0]).toBeNaN()
   expect(after[1]).toBeNaN()

@@ -11,7 +11,7 @@ export interface MatrixShape {
 const float = new Float32Array(1)
 const bits = new Uint32Array(float.buffer)
 
-/** The least bfloat16 that is not below a float of at least 0. NaN and infinity stay. */
+/** The least bfloat16 that is not below `value`, which is at least 0. NaN and infinity are returned unchanged. */
 function roundedUp(value: number): number {
   float[0] = value
   const all = bits[0] as number
@@ -21,9 +21,9 @@ function roundedUp(value: number): number {
 
 /**
  * Rounds each weight to scale·q, in place, and writes scales and q to `packed` in the layout of
- * src/core/graph/int8-layout.ts. The scale of a group is max |w| / 127, rounded up to a bfloat16, so a weight changes by
- * at most half of it: |w − scale·q| ≤ max |w| / 254 · (1 + 2⁻⁷).
- * @param packed Bytes of the matrix, from a multiple of 4 on.
+ * src/core/graph/int8-layout.ts. The scale of a group is max |w| / 127, rounded up to a bfloat16, so a weight changes
+ * by at most half of the scale: |w − scale·q| ≤ max |w| / 254 · (1 + 2⁻⁷).
+ * @param packed Bytes of the matrix, which begin at a multiple of 4.
  */
 export function roundMatrix(
   weights: Float32Array,
@@ -46,7 +46,7 @@ export function roundMatrix(
         for (let row = 0; row < rows; row++)
           largest = Math.max(largest, Math.abs(weights[from + row * rowStep] as number))
         const scale = roundedUp(largest / 127)
-        // The upper half of its bits.
+        // `roundedUp` leaves the scale in `bits`, whose upper half is the bfloat16.
         scales[(at + GROUP * BLOCK) / 2 + column] = (bits[0] as number) >>> 16
         for (let row = 0; row < rows; row++) {
           const i = from + row * rowStep

@@ -6,9 +6,10 @@ import type { Setting } from './contract.ts'
 import { counts, flags, given, naturals, numbers, orDefault, refuse, same, valueAt } from './settings.ts'
 
 /**
- * @param headWidth Width of a head without the key `head_dim`; default: D/H.
- * @param keyValueHeads Heads of keys and values without the key `num_key_value_heads`; default: as many as of queries,
- *   which is also what null in the file means.
+ * Settings of the number and width of heads.
+ * @param headWidth Width of a head if the key `head_dim` is absent; default: D/H.
+ * @param keyValueHeads Number of heads of keys and values if the key `num_key_value_heads` is absent; default: as many
+ *   as heads of queries, which is also what null in the file means.
  */
 export const headSettings = ({
   headWidth = null,
@@ -30,24 +31,24 @@ export const headSettings = ({
   },
 ]
 
-/** A key that turns biases on. @param biases Which ones; @param fallback Without the key. */
+/** A key that turns biases on. @param biases Biases that it turns on. @param fallback Value if the key is absent. */
 export const biases = (key: string, biases: 'qkv' | 'all', fallback = false): Setting => ({
   keys: [key],
   read: (config) => ({ attentionBias: valueAt(config, key, flags, fallback) ? biases : 'none' }),
   write: ({ attentionBias }) => ({ [key]: attentionBias !== 'none' }),
 })
 
-/** One window for all layers, or none. @param fallback Without the key. */
+/** One window for all layers, or no window. @param fallback Value if the key is absent. */
 export const windowOfAll = (fallback: number | null): Setting => ({
   keys: ['sliding_window'],
   read: (config) => ({ window: orDefault(config, 'sliding_window', counts, fallback) }),
   write: ({ window }) => ({ sliding_window: window }),
 })
 
-/** `sliding_window` without the key, in all classes with windows by layer. */
+/** Value of `sliding_window` if the key is absent, in all classes with windows by layer. */
 const DEFAULT_WINDOW = 4096
 
-/** Layers from `max_window_layers` on have a window. @param fallback Without the key. */
+/** Layers from `max_window_layers` on have a window. @param fallback Value if the key is absent. */
 export const fromMaxWindowLayers =
   (fallback: number) =>
   (config: Fields): number =>
@@ -56,7 +57,7 @@ export const fromMaxWindowLayers =
 /**
  * Windows by layer, which `layer_types` names.
  * @param isSwitched Whether there are windows only with `use_sliding_window`.
- * @param impliedFrom The first layer with a window without `layer_types`; null if that cannot be computed.
+ * @param impliedFrom Returns the first layer with a window if `layer_types` is absent; null if it cannot be computed.
  */
 export const windowsByLayer = (isSwitched: boolean, impliedFrom: (config: Fields) => number | null): Setting => ({
   keys: ['use_sliding_window', 'sliding_window', 'layer_types', 'max_window_layers'],
@@ -114,9 +115,9 @@ function fullEveryOf(isFull: readonly boolean[]): number | null {
 }
 
 /**
- * Rotary positions: `rope_theta` and `rope_scaling`, or `rope_parameters` of transformers 5, which has both. Halves of a
- * head are rotated in these files as here (`rotate_half`).
- * @param base Without a key.
+ * Rotary positions: `rope_theta` and `rope_scaling`, or `rope_parameters` of transformers 5, which has both. Halves of
+ * a head are rotated for these files as in Choir (`rotate_half`).
+ * @param base Base of the angles if no key gives it.
  */
 export const rotary = (base = 10_000): Setting => ({
   keys: ['rope_theta', 'rope_scaling', 'rope_parameters', 'partial_rotary_factor'],
@@ -145,7 +146,7 @@ export const rotary = (base = 10_000): Setting => ({
   },
 })
 
-/** As in Hugging Face's `modeling_rope_utils.py`. */
+/** Reads a scaling of rotary positions as Hugging Face's `modeling_rope_utils.py` does. */
 function readScaling(config: Fields, key: string, parameters: Fields): Fields | null {
   const type = given(parameters, 'rope_type') ?? given(parameters, 'type') ?? 'default'
   const number = (name: string, fallback?: number | null) => valueAt(parameters, name, numbers, fallback)
@@ -180,7 +181,7 @@ function readScaling(config: Fields, key: string, parameters: Fields): Fields | 
   }
 }
 
-/** With both of DeepSeek's `mscale` and `mscale_all_dim`, the ratio of their factors. */
+/** The ratio of the factors of DeepSeek's `mscale` and `mscale_all_dim`; null unless both are given. */
 function attentionFactorOf(parameters: Fields, factor: number): number | null {
   const [all, part] = [given(parameters, 'mscale_all_dim'), given(parameters, 'mscale')]
   if (!all || !part) return null

@@ -1,4 +1,4 @@
-/** Whether two configurations compute the same in evaluation without capacity: settings of training are left out. */
+/** Compares what two configurations compute in evaluation without capacity. Settings of training are left out. */
 import { type Fields, isFields } from '../../../core/config/fields.ts'
 import {
   attentionScaleOf,
@@ -11,7 +11,7 @@ import {
 import type { MoeConfig } from '../../../core/model/moe-config.ts'
 import { isSparse, parameterSpecs } from '../../../core/model/parameters.ts'
 
-/** The fields that change what a model computes, equal ways of writing them made equal. */
+/** The fields that change what a model computes. Different ways of writing the same computation become equal. */
 export function computationOf(model: ModelConfig): Fields {
   const { vocabulary, layers, width, heads, sequence, positions, moe } = model
   const all = Array.from({ length: layers }, (_, layer) => layer)
@@ -48,7 +48,7 @@ const hasDenseLayer = (model: ModelConfig): boolean =>
 function routingOf(moe: MoeConfig): Fields {
   const { experts, hidden, sharedHidden, sharedGate, attention, k, scores, expertGroups } = moe
   const isGrouped = expertGroups > 1 && moe.groupsPerToken < expertGroups
-  // With one choice, no division changes which gate is 1; without prototypes, prototype is top-k.
+  // In evaluation, switch and sinkhorn compute the same as top-k, and so does prototype with a single prototype.
   const router = { switch: 'top-k', sinkhorn: 'top-k', prototype: moe.prototypes === 1 ? 'top-k' : 'prototype' }
   return {
     experts,
@@ -61,7 +61,7 @@ function routingOf(moe: MoeConfig): Fields {
     k,
     scores,
     ...(isGrouped && { expertGroups, groupsPerToken: moe.groupsPerToken, groupScore: moe.groupScore }),
-    // A softmax over the chosen logits is the softmax over all, divided by its sum over the chosen.
+    // A softmax over the chosen logits is the softmax over all logits, divided by its sum over the chosen ones.
     renormalize: moe.renormalize || moe.softmax === 'after',
     routedScale: moe.routedScale,
   }

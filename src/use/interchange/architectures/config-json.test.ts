@@ -19,7 +19,7 @@ test('every architecture has a sample', () => {
 })
 
 test.each(Object.entries(samples))(
-  '%s: all keys are known, and what is written reads as the same model',
+  '%s: all keys are known, and the written configuration is read back as the same model',
   (_, config) => {
     const { model, architecture, ignored } = modelOf(config)
     expect(ignored).toEqual([])
@@ -70,11 +70,11 @@ const windowsOf = ({ layers, ...model }: ModelConfig) =>
   Array.from({ length: layers }, (_, layer) => windowOf(model, layer))
 const windowKeys = ['sliding_window', 'max_window_layers', 'layer_types']
 
-/** From the configuration classes of transformers. */
-test('a key that is absent has the default of its class, and null means none', () => {
+/** The expected values are from the configuration classes of transformers. */
+test('an absent key has the default of its class, and a key with null has no value', () => {
   const on = { use_sliding_window: true, num_hidden_layers: 30 }
-  // Qwen2Config and Qwen3Config: sliding_window 4096, max_window_layers 28. Windows of the last layers only are no
-  // pattern of ours.
+  // Qwen2Config and Qwen3Config: sliding_window 4096, max_window_layers 28. Choir does not have windows in the last
+  // layers only.
   for (const name of ['qwen2', 'qwen3']) {
     expect(() => modelOf(lacking(name, windowKeys, on))).toThrow(/unsupported max_window_layers: 28/)
     expect(windowsOf(modelOf(lacking(name, windowKeys, { ...on, num_hidden_layers: 28 })).model)).toEqual(
@@ -86,7 +86,7 @@ test('a key that is absent has the default of its class, and null means none', (
     expect(windowsOf(modelOf({ ...lacking(name, windowKeys, on), sliding_window: null }).model)).toEqual(
       Array(30).fill(null),
     )
-    // Not read: files of some versions have 0 there.
+    // The window is not read: files of some versions have 0 there.
     expect(
       modelOf({ ...lacking(name, windowKeys), use_sliding_window: false, sliding_window: 0 }).model.window,
     ).toBeNull()

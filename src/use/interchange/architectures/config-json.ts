@@ -1,4 +1,4 @@
-/** config.json ↔ the configuration of a model, by the table of its architecture. */
+/** Converts between config.json and the configuration of a model, by the table of its architecture. */
 import { z } from 'zod'
 import { type Fields, isFields } from '../../../core/config/fields.ts'
 import { merge } from '../../../core/config/preset-fields.ts'
@@ -32,7 +32,7 @@ const unsupported: Readonly<Record<string, string>> = {
   olmo2: 'it norms the output of a branch instead of its input, which Choir does not do',
 }
 
-/** @throws UsageError naming the known types if it is not one of them */
+/** The architecture of a `model_type`. @throws UsageError naming the known types if there is no such architecture */
 export function architectureOf(type: unknown): Architecture {
   const types = architectures.map((each) => each.type)
   const found = architectures.find((each) => each.type === type)
@@ -59,7 +59,7 @@ export function modelOf(config: Fields): { model: ModelConfig; architecture: Arc
 }
 
 /**
- * The keys of config.json for a model, without those of its tokenizer and dtype.
+ * The keys of config.json for a model, without the keys of its tokenizer and dtype.
  * @throws UsageError naming the fields that the architecture cannot express
  */
 export function configOf(architecture: Architecture, model: ModelConfig): Fields {
@@ -74,7 +74,7 @@ export function configOf(architecture: Architecture, model: ModelConfig): Fields
   throw new UsageError(`cannot express this model as ${architecture.type}: it differs in${list.join('')}`)
 }
 
-/** The model that others would read. What they cannot read at all is a difference too. */
+/** The model that others would read. @throws UsageError if they could not read it at all */
 function readBack(architecture: Architecture, config: Fields): ModelConfig {
   try {
     return modelOf(config).model

@@ -1,9 +1,9 @@
 /**
- * Models of other libraries, in Hugging Face's layout: a folder with `config.json` and safetensors. An architecture is a
- * table with two parts, which say the same in both directions, so import and export read the same table:
+ * Models of other libraries, in Hugging Face's layout: a folder with `config.json` and safetensors. An architecture is
+ * a table with two parts. Both work in both directions, so import and export read the same table:
  *
- * - `settings`: keys of config.json and the fields of `ModelConfig` that mean the same. `read` takes keys to fields,
- *   `write` takes fields to keys. A configuration can be written if reading what was written gives a model that
+ * - `settings`: keys of config.json and the fields of `ModelConfig` that mean the same. `read` turns keys into fields,
+ *   `write` turns fields into keys. A configuration can be written if reading the written keys gives a model that
  *   computes the same (`configOf` checks that, so `write` need not).
  * - `tensors`: which tensors a model of that configuration has, and where their rows are in ours.
  *
@@ -41,10 +41,10 @@ export interface Architecture {
 
 /** Keys of config.json that belong together, and the fields of `ModelConfig` that mean the same. */
 export interface Setting {
-  /** Keys that it reads and writes. */
+  /** Keys that the setting reads and writes. */
   readonly keys: readonly string[]
   /**
-   * Fields of the model, nested as in a configuration (`{ moe: { experts: 8 } }`).
+   * Reads fields of the model, nested as in a configuration (`{ moe: { experts: 8 } }`).
    * @throws UsageError if a key has a value that Choir does not compute
    */
   read(config: Fields): Fields
@@ -55,7 +55,7 @@ export interface Setting {
 export interface TheirTensor {
   readonly name: string
   readonly shape: readonly number[]
-  /** Runs of its rows, in order; together all of it. */
+  /** Runs of rows of the tensor, in order; together they are the whole tensor. */
   readonly parts: readonly Part[]
 }
 
@@ -63,7 +63,7 @@ export interface Part {
   readonly rows: number
   /** Name of our tensor, as in checkpoints. */
   readonly ours: string
-  /** First column of ours if transposed, else its first row. */
+  /** First column of our tensor if transposed, otherwise its first row. */
   readonly at: number
   readonly transposed: boolean
 }

@@ -1,6 +1,6 @@
 /**
- * DeepSeek-style experts with attention that Choir has: DeepSeekMoE 16B (`deepseek`) and dots.llm1 (`dots1`). Later models of
- * DeepSeek compress keys and values (MLA).
+ * DeepSeek-style experts with attention that Choir has: DeepSeekMoE 16B (`deepseek`) and dots.llm1 (`dots1`). Later
+ * models of DeepSeek compress keys and values (MLA).
  */
 import type { ModelConfig } from '../../../core/model/config.ts'
 import type { MoeConfig } from '../../../core/model/moe-config.ts'
@@ -33,7 +33,7 @@ const deepseek: Architecture = {
     always({ moe: { router: 'top-k', scores: 'softmax' } }),
     {
       keys: ['norm_topk_prob'],
-      // Its code does not divide a single gate.
+      // DeepSeek's code does not divide the gate of a token with a single expert.
       read: (config) => ({
         moe: {
           renormalize:

@@ -12,7 +12,7 @@ const dense = (type: string, className: string, settings: readonly Setting[]): A
   tensors: (model) => decoderTensors(model, () => []),
 })
 
-/** Constant factors of Granite; `logits_scaling` divides. */
+/** Constant factors of Granite; `logits_scaling` divides the logits. */
 export const graniteScales: readonly Setting[] = [
   {
     keys: ['embedding_multiplier'],
@@ -22,7 +22,7 @@ export const graniteScales: readonly Setting[] = [
   same('residual_multiplier', 'residualScale', numbers, 1),
   {
     keys: ['attention_multiplier'],
-    // It replaces 1/√d, and is 1 by default.
+    // The factor replaces 1/√d, and is 1 by default.
     read: (config) => ({ attentionScale: valueAt(config, 'attention_multiplier', numbers, 1) }),
     write: (model) => ({ attention_multiplier: attentionScaleOf(model) }),
   },

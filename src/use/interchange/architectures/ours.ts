@@ -1,4 +1,4 @@
-/** Our side of the tables: every tensor of a model as it is named in checkpoints, and the parts of theirs that it has. */
+/** Our side of the tables: every tensor of a model by its name in checkpoints, and the parts of their tensors in it. */
 import type { ModelConfig } from '../../../core/model/config.ts'
 import { expertName, parameterSpecs } from '../../../core/model/parameters.ts'
 import type { TheirTensor } from './contract.ts'
@@ -8,7 +8,7 @@ export interface OurTensor {
   readonly shape: readonly number[]
 }
 
-/** Every tensor of a model, an expert's as tensors of their own. */
+/** Every tensor of a model. Each expert has tensors of its own. */
 export const ourTensors = (model: ModelConfig): OurTensor[] =>
   parameterSpecs(model).flatMap(({ name, shape, stacked }) =>
     stacked
@@ -22,18 +22,18 @@ export function asMatrix(shape: readonly number[]): readonly [rows: number, colu
   return [shape.reduce((product, size) => product * size, 1) / columns, columns]
 }
 
-/** A block of one of our tensors, and the rows of theirs that it is. */
+/** A block of one of our tensors, and the rows of their tensor from which it comes. */
 export interface Source {
   readonly theirs: TheirTensor
   readonly firstRow: number
   readonly rows: number
   readonly columns: number
-  /** First column of ours if transposed, else its first row. */
+  /** First column of our tensor if transposed, otherwise its first row. */
   readonly at: number
   readonly transposed: boolean
 }
 
-/** Where each of our tensors comes from, by name. */
+/** The sources of each of our tensors, by name. */
 export function sourcesOf(tensors: readonly TheirTensor[]): ReadonlyMap<string, readonly Source[]> {
   const sources = new Map<string, Source[]>()
   for (const theirs of tensors) {

@@ -7,17 +7,17 @@ import type { ModelConfig } from '../../../core/model/config.ts'
 import { float32Range, isFloat32 } from '../../../core/model/limits.ts'
 import type { Setting } from './contract.ts'
 
-/** @throws UsageError always: key, value, what is supported */
+/** Refuses the value of a key. @throws UsageError always, with the key, the value and what is supported */
 export function refuse(key: string, value: unknown, supported: string): never {
   throw new UsageError(`config.json: unsupported ${key}: ${formatValue(value)} (supported: ${supported})`)
 }
 
-/** The value of a key; undefined if it is absent or null. Where these differ, {@link orDefault} tells them apart. */
+/** The value of a key; undefined if it is absent or null. Where these differ in meaning, use {@link orDefault}. */
 export const given = (config: Fields, key: string): unknown => config[key] ?? undefined
 
 /**
- * The value of a key that may be null, checked. An absent key has the default of their configuration class, which is not
- * null; files that were written by hand or by other programs leave it out.
+ * The checked value of a key that may be null. An absent key has the default of their configuration class, which is not
+ * null; files that were written by hand or by other programs leave the key out.
  */
 export const orDefault = (config: Fields, key: string, kind: Kind, fallback: number | null): number | null =>
   Object.hasOwn(config, key) ? valueAt<number | null>(config, key, kind, null) : fallback
@@ -44,8 +44,8 @@ export const numbers: Kind = {
 export const flags: Kind = { accepts: (value) => typeof value === 'boolean', expected: 'true or false' }
 
 /**
- * The value of a key, checked.
- * @param fallback Value of an absent key: the default of their configuration class; without one the key is needed.
+ * The checked value of a key.
+ * @param fallback Value of an absent key: the default of their configuration class. Without it the key is needed.
  * @throws UsageError if the key is absent without a fallback, or its value is not of this kind
  */
 export function valueAt<T>(config: Fields, key: string, kind: Kind, fallback?: T): T {
@@ -68,8 +68,8 @@ export const same = (key: string, field: string, kind: Kind = counts, fallback?:
 })
 
 /**
- * A key that has no field, since Choir computes one value of it only. An absent key has that value.
- * @param accepted The first one is written.
+ * A key that has no field, since Choir computes only one value of it. An absent key has that value.
+ * @param accepted Values that mean this, of which the first is written.
  */
 export const only = (key: string, accepted: readonly unknown[], supported?: string): Setting => ({
   keys: [key],
@@ -85,7 +85,7 @@ export const only = (key: string, accepted: readonly unknown[], supported?: stri
 /** Fields that every model of an architecture has. Nothing is written: reading gives them back. */
 export const always = (fields: Fields): Setting => ({ keys: [], read: () => fields, write: () => ({}) })
 
-/** Settings that all architectures like Llama have. @param epsilon, tied Their classes' defaults. */
+/** Settings that all architectures like Llama have. @param epsilon Default of `rms_norm_eps` in their class. */
 export const decoderSettings = ({ epsilon = 1e-6 }: { readonly epsilon?: number } = {}): Setting[] => [
   same('vocab_size', 'vocabulary'),
   same('hidden_size', 'width'),
@@ -117,7 +117,7 @@ export const unknownKeys = (config: Fields, settings: readonly Setting[]): strin
   return Object.keys(config).filter((key) => !known.has(key) && !idle.has(key) && given(config, key) !== undefined)
 }
 
-/** All settings of an architecture, read. */
+/** Reads all settings of an architecture. */
 export const readSettings = (config: Fields, settings: readonly Setting[]): Fields =>
   settings.map(({ read }) => read(config)).reduce(merge, {})
 

@@ -7,7 +7,7 @@ import { isSparse } from '../../../core/model/parameters.ts'
 import type { Setting } from './contract.ts'
 import { always, counts, flags, given, naturals, same, valueAt } from './settings.ts'
 
-/** k experts for each token, of all of them by the softmax of their logits. */
+/** Each token goes to k experts, chosen among all experts by the softmax of their logits. */
 export const topKSettings = (experts: string): Setting[] => [
   same(experts, 'moe.experts'),
   same('num_experts_per_tok', 'moe.k'),
@@ -15,7 +15,7 @@ export const topKSettings = (experts: string): Setting[] => [
   auxiliaryLoss,
 ]
 
-/** Not read: their loss counts all layers as one, ours is added layer by layer. */
+/** The coefficient is not read: their loss counts all layers as one, whereas ours is added layer by layer. */
 const auxiliaryLoss: Setting = {
   keys: ['router_aux_loss_coef'],
   read: () => ({}),
@@ -25,10 +25,13 @@ const auxiliaryLoss: Setting = {
 /** Whether the gates of a token are divided by their sum. */
 export const renormalized: Setting = same('norm_topk_prob', 'moe.renormalize', flags, false)
 
-/** Gates that always sum to 1. With softmax over the chosen logits only, they are the same numbers. */
+/** Gates that always sum to 1. A softmax over only the chosen logits gives the same numbers. */
 export const alwaysRenormalized: Setting = always({ moe: { softmax: 'before', renormalize: true } })
 
-/** Qwen: sparse are the layers whose number is a multiple of `decoder_sparse_step`, except `mlp_only_layers`. */
+/**
+ * Qwen's sparse layers: a layer is sparse if its number (from 1) is a multiple of `decoder_sparse_step`, unless
+ * `mlp_only_layers` lists its index (from 0).
+ */
 export const sparseByStep: Setting = {
   keys: ['decoder_sparse_step', 'mlp_only_layers'],
   read(config) {
@@ -44,7 +47,7 @@ export const sparseByStep: Setting = {
   }),
 }
 
-/** DeepSeek: dense layers first. @param frequency A key by which only every n-th layer is sparse. */
+/** DeepSeek's sparse layers, which follow its dense layers. @param frequency Key of n: only every n-th is sparse. */
 export const sparseAfterFirst = (frequency?: string): Setting => ({
   keys: ['first_k_dense_replace', ...(frequency ? [frequency] : [])],
   read(config) {
@@ -55,7 +58,7 @@ export const sparseAfterFirst = (frequency?: string): Setting => ({
   write: ({ moe }) => ({ first_k_dense_replace: moe?.from ?? 0, ...(frequency && { [frequency]: moe?.every ?? 1 }) }),
 })
 
-/** DeepSeek: one network for all shared experts, n times as wide as a routed one. */
+/** DeepSeek's n shared experts, which are one network that is n times as wide as a routed expert. */
 export const sharedExperts: Setting = {
   keys: ['n_shared_experts'],
   read(config) {
@@ -65,12 +68,12 @@ export const sharedExperts: Setting = {
   write: ({ moe }) => ({ n_shared_experts: moe ? Math.floor(moe.sharedHidden / moe.hidden) : 0 }),
 }
 
-/** For dense layers of a model whose layers are all sparse: not read. */
+/** All layers are sparse, so no key about dense layers is read. */
 export const noDenseLayers: Setting = always({ moe: { every: 1, from: 0 } })
 
 const layersOf = ({ layers }: ModelConfig): number[] => Array.from({ length: layers }, (_, layer) => layer)
 
-/** `moe.every` and `moe.from` of these sparse layers. @throws UsageError if they are not regular */
+/** `moe.every` and `moe.from` that give these sparse layers. @throws UsageError if no values give them */
 function sparseFields(config: Fields, isSparse: (layer: number) => boolean): Fields {
   const layers = valueAt<number>(config, 'num_hidden_layers', counts)
   const expected = Array.from({ length: layers }, (_, layer) => isSparse(layer))

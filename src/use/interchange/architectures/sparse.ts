@@ -31,7 +31,7 @@ const mixtral: Architecture = {
     ),
 }
 
-/** Experts as in OLMoE, which Qwen and DeepSeek share. */
+/** Tensors of experts as OLMoE names them. Qwen and DeepSeek use the same names. */
 export const mlpExperts = (model: ModelConfig, moe: MoeConfig, layer: number): TheirTensor[] =>
   separateExperts(model, moe, layer, { prefix: `${layerName(layer)}.mlp`, router: 'gate', names: projNames })
 
@@ -61,7 +61,7 @@ const qwen2Moe: Architecture = {
     ...headSettings({ keyValueHeads: 16 }),
     rotary(),
     biases('qkv_bias', 'qkv', true),
-    // Which layers have a window without layer_types differs between versions of transformers.
+    // If layer_types is absent, versions of transformers differ in which layers have a window.
     windowsByLayer(true, () => null),
     same('intermediate_size', 'hidden'),
     ...topKSettings('num_experts'),
@@ -102,7 +102,7 @@ const qwen3Moe: Architecture = {
   tensors: (model) => decoderTensors(model, (moe, layer) => mlpExperts(model, moe, layer)),
 }
 
-/** Experts of a layer in two tensors, and the gate beside `up`. */
+/** GraniteMoE stores the experts of a layer in two tensors, with the gate beside `up`. */
 const graniteMoe = (type: string, className: string, hasShared: boolean): Architecture => ({
   type,
   className,

@@ -1,17 +1,17 @@
-/** Tensors of which architectures are made. Names are those of Llama, which most others share. */
+/** Tensors of which architectures are made. Their names are Llama's, which most other architectures share. */
 import { attentionColumns, headWidthOf, type ModelConfig } from '../../../core/model/config.ts'
 import type { MoeConfig } from '../../../core/model/moe-config.ts'
 import { isSparse } from '../../../core/model/parameters.ts'
 import type { TheirTensor } from './contract.ts'
 
-/** A linear layer [out, in]: columns of ours from `at` on. */
+/** A linear layer [out, in], whose rows are columns of our tensor from `at` on. */
 export const linear = (name: string, shape: readonly [number, number], ours: string, at = 0): TheirTensor => ({
   name: `${name}.weight`,
   shape,
   parts: [{ rows: shape[0], ours, at, transposed: true }],
 })
 
-/** A tensor whose rows are rows of ours from `at` on: norms, biases, embeddings. */
+/** A tensor whose rows are rows of our tensor from `at` on: norms, biases, embeddings. */
 export const alike = (name: string, shape: readonly [number, ...number[]], ours: string, at = 0): TheirTensor => ({
   name,
   shape,
@@ -34,7 +34,7 @@ export const swiglu = (
   linear(`${prefix}.${names.down}`, [width, hidden], `${ours}.down`),
 ]
 
-/** Every expert as tensors of its own, and the router. */
+/** The router, and every expert as tensors of its own. */
 export const separateExperts = (
   model: ModelConfig,
   moe: MoeConfig,
@@ -55,7 +55,7 @@ export const separateExperts = (
 /** Prefix of a layer's tensors in their files. */
 export const layerName = (layer: number): string => `model.layers.${layer}`
 
-/** Everything but the feed-forward networks of sparse layers. */
+/** All tensors of a decoder. @param sparse Returns the tensors of the router and experts of a sparse layer. */
 export function decoderTensors(
   model: ModelConfig,
   sparse: (moe: MoeConfig, layer: number) => readonly TheirTensor[],

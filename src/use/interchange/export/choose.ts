@@ -1,4 +1,4 @@
-/** Which known architecture a model is, if any: one whose configuration, read back, computes the same. */
+/** Chooses the known architecture that a model is, if any: its configuration, read back, computes the same. */
 import type { Fields } from '../../../core/config/fields.ts'
 import { UsageError } from '../../../core/errors.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
@@ -9,22 +9,22 @@ import type { Weights } from './weights.ts'
 
 export interface Chosen {
   readonly architecture: Architecture
-  /** config.json, without what does not concern the model. */
+  /** config.json, with only the keys that concern the model. */
   readonly config: Fields
   readonly variant: Variant
 }
 
-/** The nearest architecture, and how it differs. */
+/** The nearest architecture if none fits, and how it differs. */
 export interface NoneFits {
   readonly nearest: string
-  /** Fields of `model` with the values here and there. */
+  /** Fields of `model` that differ, with the values of the model and of the architecture. */
   readonly differences: readonly string[]
 }
 
-/** Why an architecture cannot be used though its config.json says the same; null if it can. */
+/** The reason why an architecture cannot be used although its config.json describes the model; null if it can be. */
 export type Objection = (architecture: Architecture, model: ModelConfig) => string | null
 
-/** @param objectionTo Of the programs that will read the files. */
+/** Chooses among `usable` architectures. @param objectionTo Objection of the programs that will read the files. */
 export function chooseArchitecture(
   model: ModelConfig,
   weights: Weights,
@@ -42,14 +42,14 @@ export function chooseArchitecture(
         refused ??= { nearest: architecture.type, differences: [objection] }
         continue
       }
-      // Without a list its configuration cannot hold this model at all.
+      // If the list is empty, the configuration cannot hold this model at all.
       const isNearer = none === null || found.length < none.differences.length
       if (found.length > 0 && isNearer) none = { nearest: architecture.type, differences: found }
     }
   return refused ?? (none as NoneFits)
 }
 
-/** config.json, or the fields that differ. */
+/** The config.json of a model in an architecture, or the fields that differ. */
 function attempt(architecture: Architecture, model: ModelConfig): Fields | string[] {
   try {
     return configOf(architecture, model)
@@ -60,7 +60,7 @@ function attempt(architecture: Architecture, model: ModelConfig): Fields | strin
   }
 }
 
-/** What makes it this architecture, as the rest of a sentence that begins with `it has`. */
+/** The features that decide the architecture of a model, as the rest of a sentence that begins with `it has`. */
 export function featuresOf(model: ModelConfig): string {
   const { moe, queryKeyNorm, attentionBias } = model
   const norms = {

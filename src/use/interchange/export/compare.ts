@@ -1,6 +1,6 @@
-/** Comparison of the logits of an export with Choir's own. */
+/** Comparison of the logits of an export with Choir's own logits. */
 
-/** The largest |a − b|; NaN if one of them is NaN. */
+/** The largest |a − b|; NaN if any number is NaN. */
 export function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
   if (a.length !== b.length) throw new Error(`internal: ${a.length} logits compared with ${b.length}`)
   let largest = 0

@@ -1,9 +1,9 @@
 /**
- * What the formats of an export have in common.
+ * The contract of the formats of an export.
  *
- * A format is a function from a trained model to what is written: which architecture the model is in this format and why, which
- * files to write, and how to read them back. It refuses a model that the format cannot hold with a `UsageError` that
- * names the setting. Nothing is written before all of it is known.
+ * A format prepares the export of a trained model: it determines which architecture the model is in this format and
+ * why, which files to write, and how to read them back. It refuses a model that the format cannot hold with a
+ * `UsageError` that names the setting. Nothing is written before all of this is known.
  */
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
@@ -12,11 +12,11 @@ import type { Tokenizer } from '../../../train/data/tokenizer/tokenizer.ts'
 import type { OutputFile } from '../../../train/run/checkpoint/safetensors.ts'
 import type { Weights } from './weights.ts'
 
-/** In the order of the documentation. */
+/** All formats, in the order of the documentation. */
 export const exportFormats = ['hf', 'onnx', 'gguf'] as const
 export type ExportFormat = (typeof exportFormats)[number]
 
-/** How weights are stored. */
+/** Types in which weights are stored. */
 export const exportDtypes = ['float32', 'bf16', 'f16'] as const
 export type ExportDtype = (typeof exportDtypes)[number]
 
@@ -29,19 +29,19 @@ export interface ExportSource {
 }
 
 export interface PreparedExport {
-  /** In the terms of the format, such as `OlmoeForCausalLM`. */
+  /** Name of the architecture in the terms of the format, such as `OlmoeForCausalLM`. */
   readonly architecture: string
-  /** Why this one: a sentence. */
+  /** The reason for this architecture, as the rest of a sentence that begins with `Chosen because`. */
   readonly reason: string
-  /** Names are relative to the folder of the export and may have folders of their own. */
+  /** Files to write. Their names are relative to the folder of the export, and may contain folders. */
   readonly files: readonly OutputFile[]
-  /** How programs load it, as the text of a model card. */
+  /** How programs load the export, as text of the model card. */
   readonly usage: string
   /** Computes logits [T, V] of one sequence from the written files. */
   readonly readBack: (folder: string, tokens: Int32Array) => Promise<ReadBack>
 }
 
-/** Logits by a reader that is not the writer; or the reason why there are none. */
+/** Logits by a reader that is not the writer, or the reason why there are no logits. */
 export type ReadBack = { readonly reader: string; readonly logits: Float32Array } | { readonly missing: string }
 
 /** Checks a configuration, without the weights. @throws UsageError naming the setting that the format cannot hold */

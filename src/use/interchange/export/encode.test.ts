@@ -1,9 +1,9 @@
-/** Rounding to two bytes against its definition: no other number of the type is nearer. */
+/** Checks rounding to two bytes against its definition: no other number of the type is nearer. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { encode } from './encode.ts'
 
-/** Bits of exponent and of mantissa. */
+/** Number of bits of exponent and of mantissa. */
 const types = { bf16: [8, 7], f16: [5, 10] } as const
 
 /** The value of 16 bits, by the definition of IEEE 754. */
@@ -20,7 +20,7 @@ const encoded = (value: number, dtype: 'bf16' | 'f16'): number =>
   new Uint16Array(encode(Float32Array.of(value), dtype, 'w').buffer)[0] as number
 
 describe.each(['bf16', 'f16'] as const)('%s', (dtype) => {
-  test('every number of the type is encoded as itself', () => {
+  test('encodes every number of the type as itself', () => {
     const wrong: number[] = []
     for (let bits = 0; bits < 65_536; bits++) {
       const value = numberOf(bits, types[dtype])
@@ -30,7 +30,7 @@ describe.each(['bf16', 'f16'] as const)('%s', (dtype) => {
     expect(wrong).toEqual([])
   })
 
-  test('a number between two goes to the nearer one, or to the even one', () => {
+  test('rounds a number to the nearest number of the type, and ties to the even one', () => {
     const largest = dtype === 'f16' ? 65_504 : 3e38
     fc.assert(
       fc.property(fc.float({ noNaN: true, min: -Math.fround(largest), max: Math.fround(largest) }), (value) => {

@@ -1,14 +1,15 @@
-/** Float32 numbers as the bytes of other types, rounded to nearest, ties to even. */
+/** Encodes float32 numbers as the bytes of other types, rounded to nearest, ties to even. */
 import { option, RunError, wording } from '../../../core/errors.ts'
 import type { ExportDtype } from './contract.ts'
 
-/** Bytes of a number. */
+/** Number of bytes of a value, by type. */
 export const bytesOfDtype: Readonly<Record<ExportDtype, number>> = { float32: 4, bf16: 2, f16: 2 }
 
 const MAX_F16 = 65_504
 
 /**
- * @param name Names the tensor in messages.
+ * Encodes the numbers of a tensor.
+ * @param name Name of the tensor in messages.
  * @throws RunError if a finite number is too large for f16
  */
 export function encode(values: Float32Array, dtype: ExportDtype, name: string): Uint8Array {
@@ -20,7 +21,7 @@ export function encode(values: Float32Array, dtype: ExportDtype, name: string): 
   return new Uint8Array(halves.buffer)
 }
 
-/** Upper half of a float32, from its bits. A NaN keeps its upper bits, so it stays one. */
+/** The rounded upper half of a float32, from its bits. A NaN keeps its upper bits with one bit set, so it stays NaN. */
 function bf16(bits: number): number {
   if ((bits & 0x7fffffff) > 0x7f800000) return (bits >>> 16) | 0x40
   return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16
@@ -34,7 +35,7 @@ function f16(bits: number): number {
   // 65520 and above round to infinity.
   if (magnitude >= 0x477ff000) return sign | 0x7c00
   if (magnitude >= 0x38800000) return sign | ((magnitude - 0x38000000 + 0xfff + ((magnitude >>> 13) & 1)) >>> 13)
-  // Below 2^-14: a multiple of 2^-24.
+  // Below 2^-14 a number is a multiple of 2^-24.
   const shift = 126 - (magnitude >>> 23)
   if (shift > 24) return sign
   const mantissa = (magnitude & 0x7fffff) | 0x800000

@@ -1,6 +1,6 @@
 /**
- * Exports a checkpoint of a run to a format of other programs: prepares, writes under a hidden name, reads its own files
- * back, measures what going dropless changes, and only then gives the folder its name.
+ * Exports a checkpoint of a run to a format of other programs: prepares the files, writes them under a hidden name,
+ * reads them back, measures how the loss changes without a capacity, and only then gives the folder its name.
  */
 import { join } from 'node:path'
 import type { RunConfig } from '../../../core/config/run-config.ts'
@@ -30,7 +30,7 @@ export interface ExportOptions extends Pick<ModelChoice, 'checkpoint' | 'threads
   readonly format: ExportFormat
   /** Folder to write, new or empty. Default: `export/FORMAT` in the run directory. */
   readonly out?: string
-  /** Default float32. */
+  /** Type of the stored weights; default: float32. */
   readonly dtype?: ExportDtype
   readonly signal?: AbortSignal
   readonly onMessage?: OnMessage
@@ -38,16 +38,17 @@ export interface ExportOptions extends Pick<ModelChoice, 'checkpoint' | 'threads
 
 const formats: Readonly<Record<ExportFormat, Format>> = { hf: hfFormat, onnx: onnxFormat, gguf: ggufFormat }
 
-/** Tokens that are read back: fewer of a large model, since a reader may be plain loops. */
+/** Number of tokens that are read back: fewer for a large model, since a reader may consist of plain loops. */
 const tokensToCheck = (model: ModelConfig): number =>
   Math.min(model.sequence, Math.max(4, Math.min(32, Math.floor(4e9 / describeModel(model).activeParameters))))
 
-/** Largest accepted difference of float32 logits, as a share of the largest logit, at least of 1. */
+/** Largest accepted difference of float32 logits, as a share of the largest logit, or of 1 if that is larger. */
 const TOLERANCE = 1e-3
 
 /**
+ * Exports a checkpoint of the run in a directory. After an error nothing is left behind.
  * @throws UsageError if the format cannot hold the model, with the setting, or the folder is not empty; RunError if the
- * files do not give the same logits. Nothing is left behind.
+ * files do not give the same logits
  */
 export async function exportRun(directory: string, options: ExportOptions): Promise<ExportReport> {
   const { format, dtype = 'float32', signal, onMessage = () => {} } = options
@@ -62,7 +63,7 @@ export async function exportRun(directory: string, options: ExportOptions): Prom
     ...(checkpoint !== undefined && { checkpoint }),
     ...(threads !== undefined && { threads }),
   }
-  // Before the model: whether it can be written is known at once.
+  // The folder is made before the model is loaded, so that a place that cannot be written is reported at once.
   const folder = await NewFolder.begin(out)
   try {
     const trained = await loadModel(directory, choice, onMessage)
@@ -107,7 +108,7 @@ export async function exportRun(directory: string, options: ExportOptions): Prom
 
 /**
  * The configuration with the coefficient of the balancing loss that the checkpoint of a step was trained with last, so
- * that who trains the exported model further continues with it. The weights of step 0 get the coefficient of step 1.
+ * that further training of the exported model continues with it. The weights of step 0 get the coefficient of step 1.
  */
 function withBalanceAt(config: RunConfig, step: number): RunConfig {
   const coefficient = balanceSchedule(config)?.(Math.max(1, step))
@@ -138,7 +139,7 @@ async function checkLogits(
   return { reader: found.reader, tokens: count, largest_difference: difference, largest_logit: largest }
 }
 
-/** Batches of held-out text, at most: enough to see what a capacity changes. */
+/** Maximum number of batches of held-out text, which is enough to see what a capacity changes. */
 const MAX_BATCHES = 50
 
 async function heldOutLoss(trained: TrainedModel): Promise<HeldOutLoss | Missing> {
@@ -147,7 +148,7 @@ async function heldOutLoss(trained: TrainedModel): Promise<HeldOutLoss | Missing
   try {
     record = await evaluateModel(trained, { capacity: 'none', batches: MAX_BATCHES })
   } catch (error) {
-    // Its advice, in brackets at the end, is for evaluations.
+    // The advice at the end of the message, in brackets, is for evaluations.
     return { missing: (error as Error).message.replace(/ \([^()]*\)$/, '') }
   }
   const { train: atTraining, eval: atEvaluation, none } = record.capacities

@@ -1,9 +1,9 @@
 /**
- * The same function with constant factors moved into weights.
+ * Writes a model as the same function with constant factors moved into weights.
  *
  * Choir multiplies embeddings, logits, attention scores, branches and gates by constants of the configuration. Most
- * architectures lack such constants, but each is next to a linear map that can take it, so a model that has them may be
- * such an architecture after all. Logits change by rounding alone.
+ * architectures lack such constants, but each constant is next to a linear map that can take it, so a model that has
+ * constants may be such an architecture after all. Logits change by rounding alone.
  */
 import {
   attentionColumns,
@@ -22,7 +22,7 @@ export interface Folded {
   readonly folded: readonly string[]
 }
 
-/** A factor of the columns from 0 to `columns` of tensors whose name matches. */
+/** A factor of the tensors whose names match: of their columns before `columns`, or of all columns. */
 interface Factor {
   readonly pattern: RegExp
   readonly factor: number
@@ -43,7 +43,7 @@ export function foldConstants(model: ModelConfig, weights: Weights): Folded {
     'embeddingScale',
     embedding,
     { pattern: positions === 'learned' ? /^(embedding|positions)$/ : /^embedding$/, factor: embedding },
-    // The table is the head as well, whose input is smaller instead.
+    // The table is the head as well, so the input of the head is made smaller instead.
     ...(tied ? [{ pattern: /^norm(\.bias)?$/, factor: 1 / embedding }] : []),
   )
   fold('headScale', head, { pattern: /^norm(\.bias)?$/, factor: head })
@@ -87,7 +87,7 @@ const multiplied = (weights: Weights, factors: readonly Factor[]): Weights => ({
     const own = factors.filter(({ pattern }) => pattern.test(name))
     if (own.length === 0) return values
     const width = weights.shape(name).at(-1) as number
-    // In float64, so that several factors are rounded once.
+    // The product is computed in float64, so that several factors are rounded once.
     return values.map((value, i) =>
       own.reduce((product, { factor, columns = width }) => (i % width < columns ? product * factor : product), value),
     )

@@ -1,6 +1,6 @@
 /**
- * Writes a folder so that it appears whole or not at all: under a hidden name beside it, renamed when everything is
- * written and was read back.
+ * Writes a folder so that it appears whole or not at all: it is written under a hidden name beside its place, and
+ * renamed when everything is written and was read back.
  */
 import { mkdir, readdir, rename, rm, rmdir, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
@@ -9,7 +9,7 @@ import { writeChecked } from '../../../node/run/checkpoint/checked-file.ts'
 import { errorCode, makeFolder, removeEmptyFolders, syncFolder, writeError } from '../../../node/system/disk.ts'
 import type { OutputFile } from '../../../train/run/checkpoint/safetensors.ts'
 
-/** @throws UsageError if the folder has files, or is a file */
+/** Checks that a folder is new or empty. @throws UsageError if it has files, or is a file */
 export async function checkIsFree(folder: string): Promise<void> {
   const refuse = (what: string) =>
     new UsageError(
@@ -26,9 +26,9 @@ export async function checkIsFree(folder: string): Promise<void> {
 /** A folder that is being written. */
 export class NewFolder {
   readonly path: string
-  /** The final name. */
+  /** Path of the folder with its final name. */
   private readonly target: string
-  /** Folders around it that did not exist. */
+  /** Folders around the target that did not exist. */
   private readonly created: readonly string[]
 
   private constructor(target: string, path: string, created: readonly string[]) {
@@ -37,13 +37,13 @@ export class NewFolder {
     this.created = created
   }
 
-  /** @throws UsageError as {@link checkIsFree}; RunError if nothing can be written there */
+  /** Makes the hidden folder. @throws UsageError as {@link checkIsFree}; RunError if nothing can be written there */
   static async begin(target: string): Promise<NewFolder> {
     await checkIsFree(target)
     const path = join(dirname(target), `.${basename(target)}.writing`)
     try {
       const created = await makeFolder(dirname(target))
-      // Left by a process that was killed.
+      // A process that was killed may have left such a folder.
       await rm(path, { recursive: true, force: true })
       await mkdir(path)
       return new NewFolder(target, path, created)
@@ -58,7 +58,7 @@ export class NewFolder {
     }
   }
 
-  /** @param signal Checked before every file and every tensor. */
+  /** Writes files into the folder. @param signal Checked before every tensor or other piece of a file. */
   async write(files: readonly OutputFile[], signal?: AbortSignal): Promise<void> {
     const needed = files.reduce((sum, { bytes }) => sum + bytes, 0)
     try {
@@ -73,7 +73,7 @@ export class NewFolder {
     }
   }
 
-  /** Gives the folder its name. */
+  /** Gives the folder its final name. */
   async finish(): Promise<void> {
     try {
       await syncFolder(this.path)
@@ -88,7 +88,7 @@ export class NewFolder {
     }
   }
 
-  /** Removes what was written. */
+  /** Removes everything that was written. */
   async discard(): Promise<void> {
     await rm(this.path, { recursive: true, force: true })
     await removeEmptyFolders(this.created)

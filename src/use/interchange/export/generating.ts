@@ -1,8 +1,8 @@
-/** Models that cannot leave Choir in any format, because they do not generate text token by token as they were trained. */
+/** Refuses models that no format can hold, because they do not generate text token by token as they were trained. */
 import { UsageError } from '../../../core/errors.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
 
-/** @throws UsageError if the experts of a token are not a function of the tokens up to it */
+/** Refuses such models. @throws UsageError if the experts of a token are not a function of the tokens up to it */
 export function checkGenerates({ moe }: Pick<ModelConfig, 'moe'>): void {
   if (moe?.router === 'random')
     throw new UsageError(

@@ -1,4 +1,4 @@
-/** README.md of an exported model: what it is, its measured numbers, and how to load it. */
+/** Writes the README.md of an exported model: its description, its measured numbers, and how to load it. */
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import { count, fixed, grouped } from '../../../core/text/numbers.ts'
 import type { ExportFormat } from './contract.ts'
@@ -45,7 +45,7 @@ Chosen because ${report.reason}.
 ${usage}`
 }
 
-/** `3.1415 nats a token dropless, as exported (3.1401 at the training capacity, 3.1410 at that of evaluations)`. */
+/** Text like `3.1415 nats a token dropless, as exported (3.1401 at the training capacity, 3.1410 at that of ...)`. */
 export function lossText(loss: HeldOutLoss | Missing): string {
   if ('missing' in loss) return `not measured: ${loss.missing}`
   const { dropless, as_trained: trained, tokens } = loss

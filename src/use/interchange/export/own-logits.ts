@@ -1,4 +1,4 @@
-/** Choir's own logits of a text, which an export is compared with: the pass of generation, dropless, in float32. */
+/** Computes Choir's own logits, with which an export is compared, by the pass of generation, dropless, in float32. */
 
 import { matmul } from '../../../core/graph/ops/matmul.ts'
 import { input } from '../../../core/graph/tensor.ts'

@@ -1,4 +1,4 @@
-/** What an export found out about itself. Printed, and written into the model card. */
+/** The report of an export, which is printed, and written into the model card. */
 import type { CapacityRule } from '../../../core/model/routing/contract.ts'
 import type { ExportDtype, ExportFormat } from './contract.ts'
 
@@ -7,7 +7,7 @@ export interface ExportReport {
   readonly format: ExportFormat
   readonly dtype: ExportDtype
   readonly out: string
-  /** Steps that the model was trained. */
+  /** Number of steps that the model was trained. */
   readonly step: number
   readonly architecture: string
   readonly reason: string
@@ -18,21 +18,21 @@ export interface ExportReport {
   readonly held_out: HeldOutLoss | Missing
 }
 
-/** The files, read back and run on random tokens, against Choir's own logits of the model in memory. */
+/** Comparison of logits from the files, read back and run on random tokens, with Choir's own logits of the model. */
 export interface LogitCheck {
   readonly reader: string
   readonly tokens: number
   readonly largest_difference: number
-  /** Largest |logit| of Choir's own. */
+  /** Largest |logit| of Choir's own logits. */
   readonly largest_logit: number
 }
 
-/** Cross-entropy of held-out text, nats a token. */
+/** Cross-entropy of held-out text, nats per token. */
 export interface HeldOutLoss {
   readonly tokens: number
-  /** As exported: nothing is dropped. */
+  /** Loss of the model as it is exported: nothing is dropped. */
   readonly dropless: number
-  /** Under the capacities of training and of evaluation; null for a model whose experts have none. */
+  /** Losses under the capacities of training and of evaluation; null for a model whose experts have no capacity. */
   readonly as_trained: Readonly<Record<Exclude<CapacityRule, 'none'>, number>> | null
 }
 

@@ -3,7 +3,7 @@ import type { Tokenizer } from '../../../train/data/tokenizer/tokenizer.ts'
 import { beginOfTextId, parseTokenizerJson } from '../../../train/data/tokenizer/tokenizer-json.ts'
 import { bytesFile, type OutputFile } from '../../../train/run/checkpoint/safetensors.ts'
 
-/** A file of JSON. */
+/** A file with a value as JSON. */
 export const jsonFile = (name: string, value: unknown): OutputFile =>
   textFile(name, `${JSON.stringify(value, null, 2)}\n`)
 
@@ -16,15 +16,15 @@ export const specialIds = (tokenizer: Pick<Tokenizer, 'beginOfText' | 'endOfText
 })
 
 /**
- * The token that a tokenizer puts before a text; null if none. A tokenizer without rules for what stands around a text
- * is one of ours, and every document of a training follows an end-of-text token.
+ * Id of the token that a tokenizer puts before a text; null if it puts no token there. A tokenizer without rules for
+ * tokens around a text is one of Choir's own, and every document of a training follows an end-of-text token.
  */
 export function beginningOf({ json, endOfText }: Pick<Tokenizer, 'json' | 'endOfText'>): number | null {
   const parsed = parseTokenizerJson(json, 'tokenizer.json')
   return parsed.post_processor ? beginOfTextId(parsed) : endOfText
 }
 
-/** tokenizer.json, tokenizer_config.json and generation_config.json. @param length Longest text. */
+/** tokenizer.json, tokenizer_config.json and generation_config.json. @param length Tokens of the longest text. */
 export function tokenizerFiles(tokenizer: Tokenizer, length: number): OutputFile[] {
   const token = contentOf(tokenizer.json, tokenizer.endOfText)
   return [
@@ -49,8 +49,8 @@ export function tokenizerFiles(tokenizer: Tokenizer, length: number): OutputFile
 }
 
 /**
- * A tokenizer.json that puts the end-of-text token before a text, as generation does here. One with rules of its own
- * for what stands around a text keeps them.
+ * A tokenizer.json that puts the end-of-text token before a text, as generation does here. A tokenizer with rules of
+ * its own for tokens around a text keeps them.
  */
 function withBeginning(json: string, token: string, id: number): string {
   const parsed = JSON.parse(json) as { post_processor?: unknown }

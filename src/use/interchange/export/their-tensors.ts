@@ -2,7 +2,7 @@
 import type { TheirTensor } from '../architectures/contract.ts'
 import type { Weights } from './weights.ts'
 
-/** The numbers of a tensor of theirs, row by row. */
+/** The numbers of one of their tensors, row by row. */
 export async function gatherTensor({ shape, parts }: TheirTensor, weights: Weights): Promise<Float32Array> {
   const size = shape.reduce((product, length) => product * length, 1)
   const [only] = parts
@@ -14,7 +14,7 @@ export async function gatherTensor({ shape, parts }: TheirTensor, weights: Weigh
   const columns = size / rows
   const gathered = new Float32Array(size)
   let row = 0
-  // Parts that follow each other are often of one tensor.
+  // Consecutive parts often come from one tensor.
   let last: { name: string; values: Float32Array } = { name: '', values: gathered }
   for (const { rows: count, ours, at, transposed } of parts) {
     const into = gathered.subarray(row * columns, (row + count) * columns)
@@ -27,10 +27,10 @@ export async function gatherTensor({ shape, parts }: TheirTensor, weights: Weigh
   return gathered
 }
 
-/** Rows of a tile: both sides of a transposition stay in the first-level cache. */
+/** Rows and columns of a tile: both sides of its transposition stay in the first-level cache. */
 const TILE = 32
 
-/** Writes the columns of `values`, `width` wide, from `at` on, as rows of `into`, each of `length`. */
+/** Writes the columns of `values` from `at` on as rows of `into`. Rows have `width` numbers there, `length` here. */
 function transposeColumns(values: Float32Array, width: number, at: number, into: Float32Array, length: number): void {
   const count = into.length / length
   for (let r = 0; r < count; r += TILE)

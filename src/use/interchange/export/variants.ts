@@ -1,17 +1,17 @@
 /**
- * Ways to write the same function as another model, which an architecture may have: as it is, with constants folded into
- * weights, and with parts added that change nothing.
+ * Ways to write the same function as another model, for which there may be an architecture: unchanged, with constants
+ * folded into weights, and with added parts that change nothing.
  */
 import type { ModelConfig } from '../../../core/model/config.ts'
 import { isSparse, parameterSpecs } from '../../../core/model/parameters.ts'
 import { foldConstants } from './fold.ts'
 import type { Weights } from './weights.ts'
 
-/** A model that computes the same as the one of the run. */
+/** A model that computes the same as the model of the run. */
 export interface Variant {
   readonly model: ModelConfig
   readonly weights: Weights
-  /** What was changed, in words; empty if nothing. */
+  /** The changes in words; empty if nothing was changed. */
   readonly changes: readonly string[]
 }
 
@@ -26,12 +26,12 @@ export function variantsOf(model: ModelConfig, weights: Weights): Variant[] {
 /** Hidden width of a shared expert that is added. */
 const ADDED_WIDTH = 32
 
-/** Weights of a gate that is always sigmoid(0) = 1/2 in float32. Not 0: llama.cpp computes a sigmoid as silu(x)/x. */
+/** Weights of a gate that is always sigmoid(0) = 1/2 in float32. They are not 0: llama.cpp's sigmoid is silu(x)/x. */
 const NO_GATE = 1e-20
 
 /**
- * With a gated shared expert (Qwen2-MoE). A gate that does nothing is 1/2, so the expert's last matrix is doubled; a
- * missing shared expert is one of zeros.
+ * The variant with a gated shared expert (Qwen2-MoE). An added gate is always 1/2, so the expert's last matrix is
+ * doubled. A missing shared expert is added as an expert of zeros.
  */
 function withSharedGate({ model, weights, changes }: Variant): Variant[] {
   const { moe } = model

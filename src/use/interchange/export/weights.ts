@@ -6,7 +6,7 @@ import type { ParameterStore } from '../../../train/step/store.ts'
 /** Tensors by their names in checkpoints, where every expert is a tensor: `layers.0.moe.experts.3.up`. */
 export interface Weights {
   shape(name: string): readonly number[]
-  /** Row by row; a view or a copy, not to be changed. */
+  /** The numbers row by row, as a view or a copy that must not be changed. */
   read(name: string): Promise<Float32Array>
 }
 

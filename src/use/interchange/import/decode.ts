@@ -1,4 +1,4 @@
-/** Numbers of safetensors as float32: F32, BF16 (the upper half of a float32) and F16 (IEEE 754 binary16). */
+/** Decodes numbers of safetensors to float32: F32, BF16 (the upper half of a float32) and F16 (IEEE 754 binary16). */
 
 type Decode = (bytes: ArrayBuffer, values: Float32Array) => void
 
@@ -24,7 +24,7 @@ const decoders: Readonly<Record<string, { readonly bytes: number; readonly decod
 
 export const isReadable = (dtype: string): boolean => Object.hasOwn(decoders, dtype)
 
-/** Bytes of a number, and how a buffer of them becomes floats. @throws Error for a type that is not readable */
+/** The number of bytes of a value, and its decoder. @throws Error for a type that is not readable */
 export function decoderOf(dtype: string): { readonly bytes: number; readonly decode: Decode } {
   const decoder = decoders[dtype]
   if (!decoder) throw new Error(`internal: no decoder of ${dtype}`)

@@ -1,4 +1,4 @@
-/** A folder in Hugging Face's layout: its configuration, its tokenizer and the tensors of its safetensors files. */
+/** Reads a folder in Hugging Face's layout: configuration, tokenizer, and the tensors of its safetensors files. */
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Fields, isFields } from '../../../core/config/fields.ts'
@@ -71,7 +71,7 @@ function noConfig(folder: string, names: readonly string[]): string {
 
 /**
  * The text of tokenizer.json.
- * @throws UsageError if there is none, with how to make it
+ * @throws UsageError if there is no such file; the message says how to make it
  */
 export async function readForeignTokenizer(folder: string): Promise<string> {
   const path = join(folder, 'tokenizer.json')

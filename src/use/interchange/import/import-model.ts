@@ -1,6 +1,6 @@
 /**
- * Imports a model as a run directory: reads its configuration, compares its tensors with those that a model of this
- * configuration has, and only then writes. One tensor of ours is in memory at a time.
+ * Imports a model as a run directory: reads its configuration, compares its tensors with the tensors of a model of this
+ * configuration, and only then writes. One of our tensors is in memory at a time.
  */
 import { join } from 'node:path'
 import { isFields } from '../../../core/config/fields.ts'
@@ -20,24 +20,25 @@ import { addNoise, denseNameOf, newRouter, type Upcycling, upcycledModel } from 
 import { refuseOccupied, writeRun } from './write-run.ts'
 
 export interface ImportOptions {
-  /** Make experts of a dense model's networks. */
+  /** How experts are made of a dense model's networks; default: they are not. */
   readonly upcycle?: Upcycling
-  /** Longest sequence, at most that of the model. Default: the model's, at most 1,024. */
+  /** Longest sequence, at most the longest of the model. Default: the longest of the model, at most 1,024. */
   readonly sequence?: number
-  /** Of new routers and noise; default 0. */
+  /** Seed of new routers and noise; default 0. */
   readonly seed?: number
   readonly signal?: AbortSignal
   /** Called after every tensor, with bytes of all tensors written so far and in total. */
   readonly onProgress?: (done: number, total: number) => void
 }
 
-/** Attention needs memory that grows with the square of the sequence. */
+/** Default limit of the sequence, because attention needs memory that grows with the square of the sequence. */
 const DEFAULT_SEQUENCE = 1024
 
 /**
- * @param folder In Hugging Face's layout, or, to upcycle it, the directory of a dense run.
+ * Imports a model.
+ * @param folder A folder in Hugging Face's layout, or, to upcycle it, the directory of a dense run.
  * @param out The new run directory.
- * @throws UsageError if the model is one that Choir does not compute; RunError if files are missing or damaged
+ * @throws UsageError if Choir does not compute the model; RunError if files are missing or damaged
  */
 export async function importModel(folder: string, out: string, options: ImportOptions = {}): Promise<ImportReport> {
   const { upcycle, seed = 0, signal, onProgress } = options
@@ -119,7 +120,7 @@ function checkTokenizer(json: string, where: string, vocabulary: number): void {
     )
 }
 
-/** One sequence at a time is evaluated, since the model may be large. */
+/** The configuration of the new run. One sequence at a time is evaluated, since the model may be large. */
 function runConfig(run: object): RunConfig {
   const train = 'train' in run && isFields(run.train) ? run.train : { batch: 8, microBatches: 8 }
   return parseInput(runSchema, { ...run, train }, 'configuration')

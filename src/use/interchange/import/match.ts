@@ -1,4 +1,4 @@
-/** Compares the tensors in a folder with those that a model has. */
+/** Compares the tensors in a folder with the tensors of a model. */
 import { RunError } from '../../../core/errors.ts'
 import { firstNames } from '../../../train/run/checkpoint/safetensors.ts'
 import type { TheirTensor } from '../architectures/contract.ts'
@@ -9,9 +9,10 @@ import type { StoredTensor } from './foreign-folder.ts'
 const constants = /\.(rotary_emb\.inv_freq|masked_bias|attn\.bias)$/
 
 /**
- * @param tied Whether an output matrix is not used.
+ * Checks that a folder holds all tensors of a model.
+ * @param tied Whether the embedding is the output matrix, so that a stored output matrix is not used.
  * @returns Names of tensors that are left out, since the model does not use them.
- * @throws RunError naming the tensors that are missing, not known, misshapen, or of a type that is not read
+ * @throws RunError naming the tensors that are missing, unknown, of another shape, or of a type that is not read
  */
 export function matchTensors(
   folder: string,

@@ -23,13 +23,14 @@ export interface Origin {
   readonly tokenizer: string
   /** Sections of the new run's configuration besides `model`. */
   readonly run: Fields
-  /** Hash of the text that it was trained on. */
+  /** Hash of the text that the model was trained on. */
   readonly data: string
   readonly ignoredKeys: readonly string[]
 }
 
 /**
- * @param isUpcycled Whether experts are made of it: a run can be imported for that only.
+ * Opens the model in a folder.
+ * @param isUpcycled Whether experts are made of the model: a run can be imported for that only.
  * @throws UsageError if there is no model that Choir computes
  */
 export async function openOrigin(folder: string, isUpcycled: boolean): Promise<Origin> {
@@ -69,7 +70,7 @@ async function runOrigin(directory: string, isUpcycled: boolean): Promise<Origin
     theirs,
     tensorFolder: checkpoint.path,
     tokenizer: await readForeignTokenizer(directory),
-    // Names of frozen parameters are those of the dense model.
+    // Frozen parameters are not taken over, because their names are names of the dense model.
     run: { ...run, train: { ...run.train, freeze: [] } },
     data: parseState(checkpoint.state, checkpoint.path).data,
     ignoredKeys: [],

@@ -1,4 +1,4 @@
-/** Reads one of our tensors from the rows of theirs, through a bounded buffer. */
+/** Reads one of our tensors from the rows of their tensors, through a bounded buffer. */
 import { RunError } from '../../../core/errors.ts'
 import { asMatrix, type OurTensor, type Source } from '../architectures/ours.ts'
 import { decoderOf } from './decode.ts'
@@ -9,7 +9,8 @@ const BUFFER_BYTES = 4 << 20
 const TILE = 32
 
 /**
- * @param stored Their tensors by name: those of all sources.
+ * Reads a tensor from its sources.
+ * @param stored Their tensors by name, with the tensors of all sources.
  * @throws RunError naming the tensor and the place of a number that is NaN or infinite
  */
 export async function readTensor(

@@ -1,4 +1,4 @@
-/** What an import did, tensor by tensor: the contents of import.json. */
+/** The report of an import, tensor by tensor: the contents of import.json. */
 import type { TheirTensor } from '../architectures/contract.ts'
 import type { OurTensor } from '../architectures/ours.ts'
 import type { StoredTensor } from './foreign-folder.ts'
@@ -25,11 +25,12 @@ export interface MappedTensor {
   readonly name: string
   readonly dtype: string
   readonly shape: readonly number[]
-  /** Our tensors that its rows are in. */
+  /** Our tensors that hold rows of this tensor. */
   readonly ours: readonly string[]
 }
 
 /**
+ * Lists which of our tensors hold the rows of each of their tensors.
  * @param uses Names of our tensors that are made of each tensor in the tables of an architecture. There are several for
  *   the networks of a dense model whose layers get experts.
  */

@@ -1,8 +1,9 @@
 /**
- * Sparse upcycling (Komatsuzaki et al. 2022, arXiv 2212.05055): every expert begins as a copy of the dense network of its
- * layer, and routers begin at random. The gates of a token are divided by their sum, so that they sum to 1: then equal
- * experts compute what the dense network did, and the loss goes on where it was. The study arXiv 2410.07524 finds that
- * after much training, gates by the softmax over all experts do better; they begin with a higher loss.
+ * Sparse upcycling (Komatsuzaki et al. 2022, arXiv 2212.05055): every expert begins as a copy of the dense network of
+ * its layer, and routers begin at random. The gates of a token are divided by their sum, so that they sum to 1: then
+ * equal experts compute the same as the dense network, and the loss goes on from the same value. The study
+ * arXiv 2410.07524 finds that after much training, gates by the softmax over all experts do better; they begin with a
+ * higher loss.
  */
 import { z } from 'zod'
 import { parseInput } from '../../../core/config/problems.ts'
@@ -13,9 +14,9 @@ import type { OurTensor } from '../architectures/ours.ts'
 
 export interface Upcycling {
   readonly experts: number
-  /** Experts of a token, at least 2: the gate of a single one would always be 1, and its router would not learn. */
+  /** Experts of a token, at least 2: the gate of a single expert would always be 1, and its router would not learn. */
   readonly k: number
-  /** As `moe.every` and `moe.from`; default: all layers. */
+  /** Which layers get experts, as `moe.every` and `moe.from`; default: all layers. */
   readonly every?: number
   readonly from?: number
   /** Standard deviation of noise on the experts' weights, as a share of their root mean square; default 0. */
@@ -37,13 +38,13 @@ export function upcycledModel(dense: ModelConfig, { experts, k, every = 1, from 
   return parseInput(z.object({ model: modelSchema }), { model: { ...dense, moe } }, 'upcycled model').model
 }
 
-/** The tensor of the dense model that a tensor of the upcycled one begins as; null for routers. */
+/** The tensor of the dense model of which a tensor of the upcycled model begins as a copy; null for routers. */
 export function denseNameOf(name: string): string | null {
   if (name.endsWith('.moe.router')) return null
   return name.replace(/\.moe\.(experts\.\d+\.)?/, '.ffn.')
 }
 
-/** The initial weights of a router [D, N]: those of a new model, a normal of deviation `scale`/√D. */
+/** The initial weights of a router [D, N], as in a new model: a truncated normal of deviation `scale`/√D. */
 export function newRouter({ name, shape }: OurTensor, seed: number, scale: number): Float32Array {
   const [rows = 1, columns = 1] = shape
   const values = new Float32Array(rows * columns)

@@ -1,4 +1,4 @@
-/** Writes a run directory with one checkpoint, tensor by tensor; at any instant there is a whole one or none. */
+/** Writes a run directory with one checkpoint, tensor by tensor. At any instant there is a whole directory or none. */
 import { readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { formatValue } from '../../../core/config/problems.ts'
@@ -23,18 +23,18 @@ export interface NewRun {
   readonly config: RunConfig
   /** tokenizer.json. */
   readonly tokenizer: string
-  /** Hash of the text that it was trained on. */
+  /** Hash of the text that the model was trained on. */
   readonly data: string
   readonly tensors: readonly OurTensor[]
-  /** The numbers of a tensor. Called once for each, in order. */
+  /** Reads the numbers of a tensor. It is called once for each tensor, in order. */
   read(tensor: OurTensor): Promise<Float32Array>
   /** Contents of import.json. */
   readonly report: object
 }
 
 /**
- * Writes the run into a folder beside `out`, and renames that.
- * @throws UsageError if `out` is a file or not empty; RunError if the disk is full or not writable; what `read` throws
+ * Writes the run into a folder beside `out`, and renames that folder.
+ * @throws UsageError if `out` is a file or not empty; RunError if the disk is full or not writable; errors of `read`
  */
 export async function writeRun(out: string, run: NewRun): Promise<void> {
   await refuseOccupied(out)
@@ -104,7 +104,7 @@ function lazily({ name, shape }: OurTensor, read: () => Promise<Float32Array>): 
   return { name, shape, range: { arena, start: 0, count: byteLength / 4 } }
 }
 
-/** @throws UsageError if the folder exists and is not empty */
+/** Checks that a folder is new or empty. @throws UsageError if it is a file or not empty */
 export async function refuseOccupied(out: string): Promise<void> {
   const names = await readdir(out).catch((error: unknown): string[] => {
     if (errorCode(error) === 'ENOENT') return []

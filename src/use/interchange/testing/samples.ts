@@ -23,7 +23,7 @@ const common = {
   transformers_version: '4.51.0',
 }
 
-/** Of GraniteMoE with and without a shared expert. */
+/** Keys of GraniteMoE with and without a shared expert. */
 const granite = {
   ...common,
   intermediate_size: 10,

@@ -1,6 +1,6 @@
 /**
  * Architectures of llama.cpp: which ones compute a model exactly, and their metadata. llama.cpp does not read every key
- * of a config.json, so a model can be an architecture of transformers and not the one of the same name here.
+ * of a config.json, so a model can be an architecture of transformers without being llama.cpp's of the same name.
  */
 import {
   attentionColumns,
@@ -15,7 +15,7 @@ import { isSparse } from '../../../../core/model/parameters.ts'
 import type { Objection } from '../choose.ts'
 import type { GgufValue } from './file.ts'
 
-/** By the `model_type` of transformers: the name in llama.cpp, and how it rotates. */
+/** The name in llama.cpp and the rotation (of neighbours, or of halves), by the `model_type` of transformers. */
 export const ggufNames: Readonly<Record<string, { readonly name: string; readonly isInterleaved: boolean }>> = {
   llama: { name: 'llama', isInterleaved: true },
   mixtral: { name: 'llama', isInterleaved: true },
@@ -32,7 +32,7 @@ export const ggufNames: Readonly<Record<string, { readonly name: string; readonl
 /** Architectures whose head is never the embedding. */
 export const needsHead = (type: string): boolean => type === 'olmoe' || type === 'qwen2_moe'
 
-/** What llama.cpp computes otherwise than the model, or has no tensors for. */
+/** The setting of the model that llama.cpp computes differently, or for which it has no tensors. */
 export const llamaObjection: Objection = ({ type }, model) => {
   const { width, heads, keyValueHeads, attentionBias, rotaryScaling, moe } = model
   const layers = Array.from({ length: model.layers }, (_, layer) => layer)
@@ -74,7 +74,7 @@ export function architectureMetadata(type: string, model: ModelConfig): Record<s
     block_count: uint(model.layers),
     context_length: uint(model.sequence),
     embedding_length: uint(model.width),
-    // Llama's experts, OLMoE's and Granite's have no key of their own.
+    // The experts of Llama, OLMoE and Granite have no key of their own.
     feed_forward_length: uint(moe && !ownHidden ? moe.hidden : model.hidden),
     'attention.head_count': uint(heads),
     'attention.head_count_kv': uint(model.keyValueHeads ?? heads),

@@ -1,14 +1,15 @@
 /**
- * Logits of a GGUF file by plain loops, as llama.cpp computes its architecture: what depends on the architecture alone
- * (how pairs are rotated, whether gates are divided by their sum) is decided here by its name, and by nothing else.
+ * Computes the logits of a GGUF file by plain loops, as llama.cpp computes its architecture. Properties that depend on
+ * the architecture alone (how pairs are rotated, whether gates are divided by their sum) are decided here by its name,
+ * and by nothing else.
  */
 import type { GgufFile } from './read.ts'
 
-/** How llama.cpp computes an architecture, besides what metadata and tensors tell. */
+/** Properties of llama.cpp's computation of an architecture that are not in metadata and tensors. */
 interface Rules {
-  /** Rotates neighbours instead of halves. */
+  /** Whether neighbours are rotated instead of halves. */
   readonly neighbours: boolean
-  /** Divides the gates of a token by their sum. */
+  /** Whether the gates of a token are divided by their sum. */
   readonly divides: boolean
 }
 
@@ -87,7 +88,7 @@ function shapeOf(file: GgufFile, name: string, rules: Rules) {
 type Read = (tensor: string) => Promise<Float32Array>
 type Maybe = (tensor: string) => Promise<Float32Array | null>
 
-/** Rows of a matrix [out, in] times a vector. */
+/** The product of a matrix [out, in] and a vector, plus a bias. */
 function product(matrix: Float32Array, x: Row, bias: Float32Array | null = null): Row {
   const inputs = x.length
   return Float64Array.from({ length: matrix.length / inputs }, (_, row) => {

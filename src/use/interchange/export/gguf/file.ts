@@ -1,6 +1,6 @@
 /**
  * The GGUF format, version 3, little-endian: a header with typed metadata, the places of all tensors, then their data,
- * each tensor at a multiple of 32 bytes. Dimensions are listed from the one that varies fastest.
+ * each tensor at a multiple of 32 bytes. Dimensions are listed from the fastest to the slowest.
  */
 import type { OutputFile } from '../../../../train/run/checkpoint/safetensors.ts'
 
@@ -23,7 +23,7 @@ export const tensorTypes = { float32: 0, f16: 1, bf16: 30 } as const
 
 export interface GgufTensor {
   readonly name: string
-  /** As in PyTorch: the last dimension varies fastest. */
+  /** Dimensions as in PyTorch: the last one varies fastest. */
   readonly shape: readonly number[]
   readonly type: keyof typeof tensorTypes
   readonly byteLength: number
@@ -74,7 +74,7 @@ export function ggufFile(
 
 const aligned = (bytes: number): number => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT
 
-/** Bytes that grow. */
+/** A growing sequence of bytes. */
 class Bytes {
   length = 0
   private readonly parts: Uint8Array[] = []

@@ -15,7 +15,7 @@ import { GgufFile } from './read.ts'
 import { ggufTensors } from './tensors.ts'
 import { tokenizerMetadata } from './tokenizer.ts'
 
-/** `general.file_type`. */
+/** Values of `general.file_type`. */
 const fileTypes: Readonly<Record<ExportDtype, number>> = { float32: 0, f16: 1, bf16: 32 }
 
 const inLlamaCpp = architectures.filter(({ type }) => type in ggufNames)
@@ -66,7 +66,7 @@ llama-cli -m model.gguf -p "The" -n 40
 \`\`\`
 `
 
-/** @throws UsageError if llama.cpp computes no architecture that this model is */
+/** Chooses the architecture of llama.cpp. @throws UsageError if none of them computes this model */
 function choose(model: ModelConfig, weights: Weights): Chosen {
   const chosen = chooseArchitecture(model, weights, inLlamaCpp, llamaObjection)
   if ('architecture' in chosen) return chosen
@@ -75,7 +75,7 @@ function choose(model: ModelConfig, weights: Weights): Chosen {
   )
 }
 
-/** For choosing alone, which reads no numbers. */
+/** Weights for choosing an architecture, which reads no numbers. */
 function noWeights(model: ModelConfig): Weights {
   const shapes = new Map(parameterSpecs(model).map(({ name, shape }) => [name, shape]))
   return {

@@ -1,6 +1,7 @@
 /**
- * GGUF files: read by Hugging Face's parser, every tensor has the numbers of the model; computed by plain loops with the
- * rules of llama.cpp, the logits are those of Choir. What llama.cpp would compute otherwise is refused.
+ * GGUF files are read by Hugging Face's parser: every tensor has the numbers of the model. They are computed by plain
+ * loops with the rules of llama.cpp: the logits equal Choir's. Models that llama.cpp would compute differently are
+ * refused.
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -43,7 +44,7 @@ const known: readonly (readonly [name: string, settings: Settings])[] = [
 ]
 
 describe('a model of llama.cpp', () => {
-  test.each(known)('%s %j', async (name, settings) => {
+  test.each(known)('has the same logits as in Choir: %s %j', async (name, settings) => {
     const model = randomModel(5, settings)
     const folder = make()
     ggufFormat.check(model.config, 'float32')
@@ -86,7 +87,7 @@ describe("Hugging Face's parser", () => {
     expect(list['tokenizer.ggml.token_type']?.slice(255)).toEqual([1, 3, 5, 5, 5])
   })
 
-  test('finds every number of the model, pairs of llama interleaved', async () => {
+  test('finds every number of the model, with interleaved pairs for llama', async () => {
     const model = randomModel(6, withExperts({ ...sparse, softmax: 'after' }, { keyValueHeads: 2 }))
     const folder = make()
     await writtenExport(ggufFormat, model, { runtime, folder })
@@ -107,7 +108,7 @@ describe("Hugging Face's parser", () => {
 
     const down = tensor('blk.1.ffn_down_exps.weight')
     expect(down.shape).toEqual([5, 16, 6])
-    // Ours is [5, 16] of an expert, theirs [6, 16, 5].
+    // Our tensor of each expert is [5, 16], their tensor of all experts is [6, 16, 5].
     for (let e = 0; e < 6; e++)
       for (let d = 0; d < 16; d++)
         for (let f = 0; f < 5; f++)
@@ -127,7 +128,7 @@ describe("Hugging Face's parser", () => {
     expect([tensorInfos.length, length]).toEqual([2 * length + 3, 10])
   })
 
-  test('finds weights of two bytes, and vectors and routers of four', async () => {
+  test('finds weights of two bytes, and vectors and routers of four bytes', async () => {
     const model = randomModel(6, withExperts({ ...sparse, softmax: 'after' }))
     const folder = make()
     const written = await writtenExport(ggufFormat, model, { runtime, folder, dtype: 'f16' })
@@ -141,7 +142,7 @@ describe("Hugging Face's parser", () => {
   })
 })
 
-describe('refused', () => {
+describe('GGUF refuses a model with', () => {
   test.each<[string, Settings, RegExp]>([
     ['prototypes', withExperts({ ...sparse, k: 1, router: 'prototype', prototypes: 2 }), /moe.router: "prototype"/],
     ['GELU', { ...llama, activation: 'gelu' }, /model.activation: "gelu"/],

@@ -1,17 +1,17 @@
-/** Reads a GGUF file: metadata, and tensors as float32. Written by the format's description, apart from the writer. */
+/** Reads a GGUF file: metadata, and tensors as float32. It follows the format's description, not our writer. */
 import { type FileHandle, open } from 'node:fs/promises'
 import { RunError } from '../../../../core/errors.ts'
 
 type Value = number | bigint | boolean | string | Value[]
 
 interface Place {
-  /** From the one that varies fastest. */
+  /** Dimensions from the fastest to the slowest. */
   readonly dimensions: readonly number[]
   readonly type: number
   readonly offset: number
 }
 
-/** Most bytes of metadata and places of tensors. */
+/** Maximum number of bytes that hold metadata and the places of tensors. */
 const MAX_HEADER_BYTES = 256 * 2 ** 20
 
 export class GgufFile {

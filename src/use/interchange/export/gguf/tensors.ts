@@ -15,7 +15,7 @@ export interface TensorOptions {
   readonly dtype: ExportDtype
   /** Whether the architecture rotates pairs (x[2i], x[2i + 1]) instead of (x[i], x[i + d/2]). */
   readonly isInterleaved: boolean
-  /** Whether the architecture has no tied head: the table is written twice. */
+  /** Whether the architecture has no tied head, so that the embedding of a tied model is written twice. */
   readonly needsHead: boolean
 }
 
@@ -25,7 +25,7 @@ export function ggufTensors(model: ModelConfig, weights: Weights, options: Tenso
   return [...tensorsOf(model, options).map((theirs) => stored(theirs, weights, dtype)), ...scaling]
 }
 
-/** Vectors are float32, as are routers: llama.cpp keeps them so. */
+/** Whether a tensor stays float32: llama.cpp keeps vectors and routers in float32. */
 const isKeptWhole = ({ name, shape }: TheirTensor): boolean => shape.length === 1 || name.includes('ffn_gate_inp')
 
 function stored(theirs: TheirTensor, weights: Weights, dtype: ExportDtype): GgufTensor {
@@ -112,7 +112,7 @@ function attentionTensors(model: ModelConfig, theirs: string, ours: string, isIn
   ]
 }
 
-/** Rows of each head in the order 0, d/2, 1, d/2 + 1, ...: what was a pair of halves is a pair of neighbours. */
+/** Puts the rows of each head in the order 0, d/2, 1, d/2 + 1, ..., so that a pair of the halves becomes neighbours. */
 function interleaved({ name, shape, parts }: TheirTensor, head: number): TheirTensor {
   const rows = parts.flatMap((part) =>
     Array.from({ length: part.rows }, (_, row): Part => {

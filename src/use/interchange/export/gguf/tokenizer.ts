@@ -5,7 +5,7 @@ import type { Tokenizer } from '../../../../train/data/tokenizer/tokenizer.ts'
 import { beginningOf } from '../text-files.ts'
 import type { GgufValue } from './file.ts'
 
-/** Kinds of tokens. */
+/** GGUF's numbers of the kinds of tokens. */
 const NORMAL = 1
 const CONTROL = 3
 const UNUSED = 5
@@ -28,7 +28,7 @@ interface Step {
   readonly pattern?: { readonly Regex?: string }
 }
 
-/** Patterns of published models, by the name that llama.cpp has for them. */
+/** Patterns of published models, and the names that llama.cpp has for them. */
 const words = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"
 const rest = '| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+'
 const patterns: Readonly<Record<string, string>> = {
@@ -36,7 +36,7 @@ const patterns: Readonly<Record<string, string>> = {
   [`${words}\\p{N}${rest}`]: 'qwen2',
 }
 
-/** @throws UsageError if llama.cpp has no such tokenizer */
+/** The metadata of a tokenizer. @throws UsageError if llama.cpp has no such tokenizer */
 export function tokenizerMetadata(tokenizer: Tokenizer, vocabulary: number): Record<string, GgufValue> {
   const json = JSON.parse(tokenizer.json) as Json
   const pre = preTokenizerOf(json)
@@ -70,7 +70,7 @@ export function tokenizerMetadata(tokenizer: Tokenizer, vocabulary: number): Rec
   }
 }
 
-/** The name of the pattern that cuts words. @throws UsageError if there is none */
+/** The name of the pattern that cuts words. @throws UsageError if llama.cpp has no name for it */
 function preTokenizerOf({ model, pre_tokenizer: step }: Json): string {
   if (model.type !== undefined && model.type !== 'BPE') throw refusal(`is a ${model.type}`)
   if (Array.isArray(model.vocab) || model.byte_fallback) throw refusal('is not a byte-level BPE')

@@ -24,7 +24,7 @@ import { rotationOf } from '../../../../core/model/rotary.ts'
 import type { TheirTensor } from '../../architectures/contract.ts'
 import { alike, linear } from '../../architectures/tensors.ts'
 
-/** config.json. Settings that follow from others are written as numbers, so the Python file has no rules for them. */
+/** The keys of config.json. Settings that follow from others are numbers, so the Python file has no rules for them. */
 export function choirConfig(model: ModelConfig) {
   const layers = Array.from({ length: model.layers }, (_, layer) => layer)
   const rotation = model.positions === 'rotary' ? rotationOf(model) : null
@@ -86,7 +86,7 @@ const moeConfig = (moe: MoeConfig) => ({
   routed_scale: moe.routedScale,
 })
 
-/** Tables of the hash router, int32 [V, k], are further tensors: see {@link hashTables}. */
+/** The tensors of a model. Tables of the hash router, int32 [V, k], are further tensors: see {@link hashTables}. */
 export function choirTensors(model: ModelConfig): TheirTensor[] {
   const { vocabulary, width, layers, hidden, sequence, tied, moe, norm, queryKeyNorm } = model
   const { queries, keys } = attentionColumns(model)

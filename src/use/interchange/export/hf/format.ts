@@ -15,10 +15,10 @@ import { choirConfig, choirTensors } from './choir-architecture.ts'
 import { importedLogits, pythonLogits } from './read.ts'
 import { safetensorsFiles, storedTensor } from './safetensors.ts'
 
-/** Those whose code is in transformers. */
+/** Architectures whose code is in transformers. */
 const inTransformers = architectures.filter(({ type }) => type !== 'deepseek')
 
-/** Programs that compute something else than a config.json says. */
+/** The objection that a program computes something else than config.json says. */
 const trapOf: Objection = ({ type }, { moe }) => {
   const divides = moe !== null && moe.k > 1 && (moe.renormalize || moe.softmax === 'after')
   return type === 'olmoe' && divides ? 'model.moe.renormalize: true (vLLM does not divide the gates of olmoe)' : null
@@ -73,7 +73,7 @@ const filesOf = (
 
 const dtypeNames: Readonly<Record<ExportDtype, string>> = { float32: 'float32', bf16: 'bfloat16', f16: 'float16' }
 
-/** The name of the type in transformers 5, and the one before, which vLLM reads too. */
+/** Other keys of config.json. `dtype` is for transformers 5, `torch_dtype` for earlier versions; vLLM reads both. */
 const otherKeys = (tokenizer: ExportSource['tokenizer'], dtype: ExportDtype) => ({
   ...specialIds(tokenizer),
   use_cache: true,
@@ -81,7 +81,7 @@ const otherKeys = (tokenizer: ExportSource['tokenizer'], dtype: ExportDtype) => 
   torch_dtype: dtypeNames[dtype],
 })
 
-/** Experts of every token id in the layers of a hash router, int32 [V, k]. */
+/** Tables of the experts of every token id, int32 [V, k], for each layer of a hash router. */
 function hashTables(model: ModelConfig): StoredTensor[] {
   const { moe, vocabulary, layers } = model
   if (moe?.router !== 'hash') return []
@@ -101,7 +101,7 @@ function hashTables(model: ModelConfig): StoredTensor[] {
   ).flat()
 }
 
-/** From the folder of the package, which is as far from the sources as from the built program. */
+/** Reads a file in the folder of the package, which is as far from the sources as from the built program. */
 const pythonFile = async (name: string): Promise<OutputFile> =>
   textFile(name, await readFile(packageFile(`python/${name}`), 'utf8'))
 

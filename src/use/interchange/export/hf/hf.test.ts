@@ -1,6 +1,6 @@
 /**
- * Exported folders for transformers: the architecture is the one that the model is, and what is read back gives Choir's
- * logits: by the path of import, or by the folder's own Python file in PyTorch.
+ * Exported folders for transformers have the architecture that the model is. Read back, they give Choir's logits: by
+ * the path of import, or by the folder's own Python file in PyTorch.
  *
  * @slow
  */
@@ -26,7 +26,7 @@ const llama: Settings = { activation: 'swiglu', sequence: 16, embeddingScale: 1,
 const sparse = { experts: 6, hidden: 5, k: 2, capacity: 'none' } as const
 const withExperts = (moe: Settings['moe'], settings: Settings = {}): Settings => ({ ...llama, ...settings, moe })
 
-/** A model, its `model_type`, and what was changed. */
+/** Models, each with its `model_type` and the changes that its export needs. */
 const known: Record<string, { is: string; settings: Settings; changes?: RegExp }> = {
   'like Llama': { is: 'llama', settings: { ...llama, keyValueHeads: 2 } },
   'norms of heads, with constants': {
@@ -95,7 +95,7 @@ const known: Record<string, { is: string; settings: Settings; changes?: RegExp }
 }
 
 describe('a known architecture', () => {
-  test.each(Object.entries(known))('%s', async (_, { is, settings, changes }) => {
+  test.each(Object.entries(known))('holds the model with the same logits: %s', async (_, { is, settings, changes }) => {
     const model = randomModel(5, settings)
     const folder = make()
     const written = await writtenExport(hfFormat, model, { runtime, folder })
@@ -108,7 +108,7 @@ describe('a known architecture', () => {
     expect(largestDifference(own, read.logits)).toBeLessThan(1e-4)
   })
 
-  test('OLMoE does not hold gates that sum to 1: vLLM and llama.cpp would not divide them', async () => {
+  test('is not OLMoE if gates sum to 1, because vLLM and llama.cpp would not divide them', async () => {
     const model = randomModel(5, withExperts({ ...sparse, renormalize: true }, { queryKeyNorm: 'width' }))
     const written = await writtenExport(hfFormat, model, { runtime, folder: make() })
     expect(written.architecture).toContain('modeling_choir.py')
@@ -119,7 +119,7 @@ describe('a known architecture', () => {
 const python = await pythonWithTorch()
 if (!python) console.info('hf: skipped, no python3 with PyTorch (python3-torch of Debian)')
 
-/** Reads folders, a line of JSON each: the logits of a text. */
+/** Reads folders, and prints a line of JSON for each: the logits of a text. */
 const driver = `
 import importlib.util, json, sys
 import torch
@@ -132,7 +132,7 @@ for folder in folders:
         print(json.dumps(module.load(folder)(torch.tensor([tokens]))[0].tolist()))
 `
 
-/** Stands for transformers: what the file takes from it, and the calls of its generation. */
+/** Stands for transformers: the classes that the file takes from it, and the calls of its generation. */
 const caller = `
 import importlib, json, sys, types
 from types import SimpleNamespace

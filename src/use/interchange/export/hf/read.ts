@@ -34,10 +34,10 @@ export async function importedLogits(runtime: Runtime, folder: string, tokens: I
 }
 
 const run = promisify(execFile)
-/** The second is the one of Debian, whose packages another installation does not see. */
+/** Commands that may be a Python. The second is Debian's, whose packages another installation does not see. */
 const interpreters = ['python3', '/usr/bin/python3']
 
-/** A Python that has PyTorch; null if there is none. */
+/** The command of a Python that has PyTorch; null if there is no such Python. */
 export async function pythonWithTorch(): Promise<string | null> {
   for (const python of interpreters)
     try {
@@ -55,7 +55,7 @@ export async function pythonLogits(folder: string, model: ModelConfig, tokens: I
   const words = [join(folder, file), folder, '--tokens', tokens.join()]
   const maxBuffer = 32 * tokens.length * model.vocabulary + 2 ** 20
   const { stdout } = await run(python, words, { maxBuffer }).catch((error: Failure) => {
-    // The system ends a process without enough memory.
+    // The system kills a process if memory runs out.
     if (error.signal) return { stdout: '' }
     throw new RunError(`${file} failed: ${error.stderr?.trim().split('\n').at(-1) ?? error.message}`)
   })

@@ -12,7 +12,7 @@ import { bytesOfDtype, encode } from '../encode.ts'
 import { gatherTensor } from '../their-tensors.ts'
 import type { Weights } from '../weights.ts'
 
-/** Most bytes of tensors in a file, as save_pretrained has it. */
+/** Maximum number of bytes of tensors in a file, as in save_pretrained. */
 const SHARD_BYTES = 5e9
 
 const names: Readonly<Record<ExportDtype, string>> = { float32: 'F32', bf16: 'BF16', f16: 'F16' }

@@ -1,24 +1,27 @@
 /**
  * Causal attention with a cache as ONNX nodes. Keys and values of earlier tokens come in as `past_key_values.L.key` and
- * `.value` [batch, kv heads, past, d], after rotation, and go out with those of the new tokens as `present.L.*`.
+ * `.value` [batch, kv heads, past, d], after rotation. They go out as `present.L.*`, extended by the new tokens.
  */
 import { attentionScaleOf, headWidthOf, windowOf } from '../../../../core/model/config.ts'
 import { rotationOf } from '../../../../core/model/rotary.ts'
 import type { Value } from './builder.ts'
 import { type Parts, parameter, rmsNorm } from './layers.ts'
 
-/** Added to scores of masked positions: far below any score, but finite, so a row without any key is not NaN. */
+/** Number added to scores of masked positions: far below any score, but finite, so a row without any key is not NaN. */
 const MASKED = -1e30
 
 /** Values that all layers share. */
 export interface Positions {
   /** cos and sin of each token's angles [batch, 1, sequence, d/2]; null without rotary positions. */
   readonly angles: { readonly cos: Value; readonly sin: Value } | null
-  /** What is added to the scores [batch, 1, sequence, past + sequence], for a window of positions or for all. */
+  /** Mask to add to the scores [batch, 1, sequence, past + sequence], for a window of positions; null: for all. */
   mask(window: number | null): Value
 }
 
-/** Inputs are `position_ids` [batch, sequence], `attention_mask` [batch, past + sequence], and any layer's past keys. */
+/**
+ * Computes the shared values from `position_ids` [batch, sequence], `attention_mask` [batch, past + sequence], and any
+ * layer's past keys.
+ */
 export function positionsOf(parts: Parts, positionIds: Value, attentionMask: Value, pastKeys: Value): Positions {
   const { graph, config } = parts
   const index = (value: Value) => graph.op('Squeeze', [value, graph.ints([0])])
@@ -44,10 +47,10 @@ export function positionsOf(parts: Parts, positionIds: Value, attentionMask: Val
   }
 }
 
-/** Positions that tables of angles have at least: a text may be longer than those of training. */
+/** Minimum number of positions in tables of angles: a text may be longer than the sequences of training. */
 const MIN_POSITIONS = 4096
 
-/** Rows of tables that are computed in float64, as those of training are. */
+/** Rows of tables for the positions. The tables are computed in float64, as in training. */
 function rotaryAngles({ graph, config }: Parts, positionIds: Value): { cos: Value; sin: Value } {
   const { frequencies, scale } = rotationOf(config)
   const length = Math.max(config.sequence, MIN_POSITIONS)
@@ -62,7 +65,7 @@ function rotaryAngles({ graph, config }: Parts, positionIds: Value): { cos: Valu
   return { cos: rows(Math.cos), sin: rows(Math.sin) }
 }
 
-/** The projections of a layer's attention, of matrices or of experts: [batch, sequence, columns]. */
+/** The projections of a layer's attention by matrices or by experts; the results are [batch, sequence, columns]. */
 export interface Projections {
   qkv(x: Value): Value
   output(y: Value): Value
@@ -102,7 +105,7 @@ export function attention(
   return output(graph.op('Reshape', [headsFirst(y), graph.ints([0, 0, heads * head])]))
 }
 
-/** softmax(q·kᵀ + mask)·v [batch, heads, sequence, d]. Query heads that share keys are an axis of their own. */
+/** softmax(q·kᵀ + mask)·v [batch, heads, sequence, d]. Query heads that share keys get an axis of their own. */
 function attend(
   { graph, config, mask }: Pick<Parts, 'graph' | 'config'> & { readonly mask: Value },
   query: Value,
@@ -140,7 +143,7 @@ function rotate({ graph, config }: Parts, x: Value, { cos, sin }: { cos: Value; 
 
 /** The cache of a layer. */
 export interface CachePorts {
-  /** The keys or values of all tokens: those of the cache, and the new ones. */
+  /** The keys or values of all tokens: the cached ones, then the new ones. */
   extend(kind: 'key' | 'value', fresh: Value): Value
 }
 

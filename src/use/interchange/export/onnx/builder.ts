@@ -2,8 +2,8 @@
  * Builds an ONNX graph whose shapes are known only when it runs.
  *
  * Think of it as writing nodes by hand: values are names, a node takes names and returns names. The graph of training
- * (`src/core/graph`) has fixed shapes and checks them; a model for other runtimes must take any batch and any length, so its
- * nodes are written here directly, in standard ONNX ops alone.
+ * (`src/core/graph`) has fixed shapes and checks them. A model for other runtimes must take any batch and any length,
+ * so its nodes are written here directly, in standard ONNX ops alone.
  */
 import { type ExternalPlace, encodeOnnx, type OnnxNode, type OnnxPort } from '../../../../core/graph/onnx-file.ts'
 
@@ -66,7 +66,7 @@ export class OnnxBuilder {
     return this.ops(type, inputs, 1, attributes)[0] as Value
   }
 
-  /** A node with several results. */
+  /** Adds a node with several results. */
   ops(type: string, inputs: readonly Value[], results: number, attributes: Attributes = {}): readonly Value[] {
     const name = `${this.scopeName}/${type}_${this.nodes.length}`
     const outputs = Array.from({ length: results }, (_, i) => (results === 1 ? name : `${name}.${i}`))
@@ -84,7 +84,7 @@ export class OnnxBuilder {
     this.nodes.push({ name, type, domain: '', inputs, outputs, attributes })
   }
 
-  /** A parameter of the model, whole or one expert of a stacked one. The same name is the same tensor. */
+  /** A parameter of the model: a whole tensor, or one expert of a stacked tensor. Each name is added only once. */
   weight(name: string, shape: readonly number[], read: () => Promise<Float32Array>): Value {
     const byteLength = 4 * shape.reduce((product, length) => product * length, 1)
     return this.initializer({ name, type: 'float32', shape, byteLength, read: async () => bytesOf(await read()) })
@@ -108,7 +108,7 @@ export class OnnxBuilder {
 
   private constant(type: ElementType, values: Float32Array | BigInt64Array, shape: readonly number[]): Value {
     const bytes = bytesOf(values)
-    // Small constants such as axes recur in every layer; large ones are tables, which the caller makes once.
+    // Small constants such as axes recur in every layer; large constants are tables, which the caller makes once.
     const label = values.length <= 8 ? [...values].join('_') : `table_${this.initializers.length}`
     const name = `constant.${type}.${shape.join('x')}.${label}`
     return this.initializer({ name, type, shape, byteLength: bytes.length, read: async () => bytes })
@@ -124,7 +124,7 @@ export class OnnxBuilder {
 
   /**
    * The bytes of the file.
-   * @param place The place of a tensor outside this file; null if its bytes are in this one.
+   * @param place Returns the place of a tensor outside this file; null if its bytes are in this file.
    */
   async encode(metadata: Readonly<Record<string, string>>, place: (tensor: Initializer) => ExternalPlace | null) {
     const tensors = await Promise.all(

@@ -44,15 +44,15 @@ export const onnxFormat: Format = {
 
 const OPSET_TEXT = `standard ops of opset ${OPSET}, with a cache of keys and values`
 
-/** A prompt of half the tokens, then token after token. */
+/** Numbers of tokens of the steps that are read back: a prompt of half the tokens, then one token after the other. */
 const stepsOf = (length: number): number[] => {
   const prompt = Math.ceil(length / 2)
   return [prompt, ...Array.from({ length: length - prompt }, () => 1)]
 }
 
 /**
- * transformers.js reads the shape of the cache from config.json, in the terms of a `model_type` that it knows; what is
- * computed is in the graph. Llama's terms fit every model.
+ * transformers.js reads the shape of the cache from config.json, in the terms of a `model_type` that it knows; the
+ * computation is in the graph. Llama's terms fit every model.
  */
 function configOf(model: ModelConfig, tokenizer: ExportSource['tokenizer'], isExternal: boolean) {
   return {

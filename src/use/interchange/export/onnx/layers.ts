@@ -1,9 +1,9 @@
-/** The parts of a layer as ONNX nodes: norms, feed-forward networks, projections. Rows are tokens; shapes are dynamic. */
+/** The parts of a layer as ONNX nodes: norms and feed-forward networks. Rows are tokens; shapes are dynamic. */
 import type { ModelConfig } from '../../../../core/model/config.ts'
 import type { Weights } from '../weights.ts'
 import type { OnnxBuilder, Value } from './builder.ts'
 
-/** What every part needs. */
+/** The graph, configuration and weights, which every part needs. */
 export interface Parts {
   readonly graph: OnnxBuilder
   readonly config: ModelConfig
@@ -45,7 +45,7 @@ export function ffn({ graph, config }: Parts, x: Value, matrix: (name: string) =
   return graph.op('MatMul', [graph.op('Mul', [silu, up]), matrix('down')])
 }
 
-/** The exact one, x·(1 + erf(x/√2))/2. */
+/** The exact GELU, x·(1 + erf(x/√2))/2. */
 function gelu(graph: OnnxBuilder, x: Value): Value {
   const erf = graph.op('Erf', [graph.op('Mul', [x, graph.float(Math.SQRT1_2)])])
   const half = graph.op('Mul', [x, graph.float(0.5)])

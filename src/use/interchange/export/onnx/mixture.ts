@@ -11,7 +11,7 @@ import type { Parts } from './layers.ts'
 import type { Choices } from './router.ts'
 
 /**
- * Σ over the choices of each token: gate · expert(x). x is [T, D]; the result [T, `columns`].
+ * The sum of gate · expert(x) over the choices of each token. x is [T, D], and the result [T, `columns`].
  * @param expert Adds the nodes of one expert over its rows.
  */
 export function mixture(

@@ -1,6 +1,6 @@
 /**
- * A causal language model as an ONNX graph, for any batch and length, with a cache of keys and values. Names of inputs
- * and outputs are those of Hugging Face's Optimum, which transformers.js reads:
+ * A causal language model as an ONNX graph, for any batch and length, with a cache of keys and values. Inputs and
+ * outputs have the names of Hugging Face's Optimum, which transformers.js reads:
  *
  *     input_ids, position_ids  int64 [batch_size, sequence_length]
  *     attention_mask           int64 [batch_size, total_sequence_length], 0 for padding; total = past + sequence
@@ -20,7 +20,7 @@ import { ffn, norm, type Parts, parameter, scaled } from './layers.ts'
 import { mixture } from './mixture.ts'
 import { type Choices, chooseExperts, givenExperts } from './router.ts'
 
-/** Builds the graph of a model whose router can generate; see `refuseForFormat`. */
+/** Builds the graph of a model whose router can generate text; see `checkGenerates`. */
 export function onnxModel(config: ModelConfig, weights: Weights): OnnxBuilder {
   const graph = new OnnxBuilder()
   const parts: Parts = { graph, config, weights }

@@ -1,6 +1,6 @@
 /**
- * Exported ONNX models against Choir's own generation: the same random model, run in ONNX Runtime in steps with its
- * cache, gives the same logits.
+ * Compares exported ONNX models with Choir's own generation: the same random model, run in ONNX Runtime in steps with
+ * its cache, gives the same logits.
  */
 import { statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -29,8 +29,8 @@ async function written({ config, store }: RandomModel, maxInlineBytes?: number):
   return join(folder, 'model.onnx')
 }
 
-describe('logits in ONNX Runtime are those of Choir', () => {
-  test.each(Object.entries(cases))('%s', async (_, settings) => {
+describe('logits in ONNX Runtime equal the logits of Choir', () => {
+  test.each(Object.entries(cases))('for the model %s', async (_, settings) => {
     const model = randomModel(7, { sequence: 16, ...settings })
     const path = await written(model)
     const tokens = tokensOf(model, 13)
@@ -50,7 +50,7 @@ describe('logits in ONNX Runtime are those of Choir', () => {
     expect(largestDifference(own, await onnxLogits(path, model.config, tokens, [9]))).toBeLessThan(1e-4)
   })
 
-  test('of a batch whose shorter text is padded on the left', async () => {
+  test('for a batch whose shorter text is padded on the left', async () => {
     const model = randomModel(9, { sequence: 16, window: 4, moe: { ...moe } })
     const { config, store } = model
     const session = await InferenceSession.create(await written(model))

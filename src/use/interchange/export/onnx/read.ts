@@ -5,7 +5,7 @@ import { cacheNames } from './attention.ts'
 
 /**
  * Logits [T, V] of one sequence.
- * @param steps Tokens of each run, together T.
+ * @param steps Number of tokens of each run; together they are T.
  */
 export async function onnxLogits(
   path: string,

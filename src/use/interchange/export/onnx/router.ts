@@ -1,6 +1,6 @@
 /**
- * Routers as ONNX nodes: the choice of experts for each token, and their gates. Formulas are those of `docs/routing.md`
- * outside training; nothing is dropped. Experts of a token are choices z·k + j: the j-th best of prototype z.
+ * Routers as ONNX nodes: the choice of experts for each token, and their gates. The formulas are in `docs/routing.md`,
+ * as they are outside training; nothing is dropped. Choice z·k + j of a token is the j-th best expert of prototype z.
  */
 import type { MoeConfig } from '../../../../core/model/moe-config.ts'
 import type { OnnxBuilder, Value } from './builder.ts'
@@ -9,17 +9,17 @@ import type { OnnxBuilder, Value } from './builder.ts'
 export interface Choices {
   /** Expert of each choice, int64 [T·K]. */
   readonly experts: Value
-  /** Its gate [T·K, 1]. */
+  /** Gate of each choice [T·K, 1]. */
   readonly gates: Value
 }
 
-/** Below any score, yet finite. */
+/** A number below any score, yet finite. */
 const LOWEST = -3e38
 
-/** ONNX's number of the type. */
+/** ONNX's number of the type bool. */
 const BOOL = 9
 
-/** @param logits [T, N]; @param bias Added to scores for the choice only [N]; null without one. */
+/** Chooses experts. @param logits [T, N]. @param bias [N], added to scores for the choice only; null: no bias. */
 export function chooseExperts(graph: OnnxBuilder, moe: MoeConfig, logits: Value, bias: Value | null): Choices {
   const { prototypes, experts, k } = moe
   const byPrototype = graph.op('Reshape', [logits, graph.ints([-1, prototypes, experts / prototypes])])
@@ -55,7 +55,7 @@ function gatesOf(graph: OnnxBuilder, moe: MoeConfig, chosen: Value): Value {
   return moe.routedScale === 1 ? gates : graph.op('Mul', [gates, graph.float(moe.routedScale)])
 }
 
-/** Scores [T, 1, N] with those of experts outside a token's best groups at the lowest (DeepSeek-V2, V3). */
+/** Scores [T, 1, N], in which experts outside a token's best groups get the lowest score (DeepSeek-V2, V3). */
 function withinBestGroups(graph: OnnxBuilder, moe: MoeConfig, score: Value): Value {
   const { experts, expertGroups, groupsPerToken, groupScore } = moe
   if (expertGroups === groupsPerToken) return score

@@ -1,5 +1,5 @@
 /**
- * The files of an ONNX model: `model.onnx`, and `model.onnx_data` with the weights of one that is large. Protocol buffers
+ * The files of an ONNX model: `model.onnx`, and for a large model `model.onnx_data` with its weights. Protocol buffers
  * end at 2 GB, and a file with its weights is held in memory whole while it is written.
  */
 
@@ -7,14 +7,14 @@ import type { ExternalPlace } from '../../../../core/graph/onnx-file.ts'
 import { bytesFile, type OutputFile } from '../../../../train/run/checkpoint/safetensors.ts'
 import type { Initializer, OnnxBuilder } from './builder.ts'
 
-/** Bytes of weights up to which they are in the same file. */
+/** Maximum number of bytes of weights that are stored in the same file as the graph. */
 const MAX_INLINE_BYTES = 512 * 2 ** 20
-/** Tensors as small as this stay with the graph: runtimes read axes and shapes while they load it. */
+/** Tensors of fewer bytes stay with the graph: runtimes read axes and shapes while they load it. */
 const MIN_EXTERNAL_BYTES = 1024
-/** Where a tensor in a file of its own begins, so that it can be mapped into memory. */
+/** A tensor outside the graph's file begins at a multiple of this, so that it can be mapped into memory. */
 const ALIGNMENT = 4096
 
-/** Files to write; names are relative to the folder of the model. */
+/** The files to write. Their names are relative to the folder of the model. */
 export async function onnxFiles(
   graph: OnnxBuilder,
   metadata: Readonly<Record<string, string>>,

@@ -11,7 +11,7 @@ export interface RandomModel {
   readonly store: ParameterStore
 }
 
-/** Values large enough that routers have clear preferences and every part of the model changes the logits. */
+/** A model whose values are so large that routers have clear preferences and every part of it changes the logits. */
 export function randomModel(seed: number, settings: Parameters<typeof modelSchema.parse>[0] & object): RandomModel {
   const config = modelSchema.parse({ vocabulary: 23, layers: 2, width: 16, heads: 4, hidden: 20, ...settings })
   const store = new ParameterStore(cpuMemory, parameterSpecs(config), null)

@@ -1,4 +1,4 @@
-/** Plans and writes an export of a random model, without a run. */
+/** Prepares and writes an export of a random model, without a run. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { runSchema } from '../../../../core/config/run-config.ts'
@@ -8,7 +8,7 @@ import type { ExportDtype, Format, PreparedExport } from '../contract.ts'
 import { weightsOf } from '../weights.ts'
 import type { RandomModel } from './random-model.ts'
 
-/** The tokenizer has a token per byte; a model with a smaller vocabulary knows only the first of them. */
+/** The tokenizer has a token per byte; a model with a smaller vocabulary knows only the first tokens. */
 export async function writtenExport(
   format: Format,
   { config: model, store }: RandomModel,
