@@ -11,12 +11,13 @@ import { presets } from '../../core/config/presets.ts'
 import { formatValue, listWithOr, parseInput, suggestion } from '../../core/config/problems.ts'
 import { type RunConfig, runSchema } from '../../core/config/run-config.ts'
 import { storedFields } from '../../core/config/stored-fields.ts'
-import { option, RunError, UsageError, wording } from '../../core/errors.ts'
+import { RunError, UsageError } from '../../core/errors.ts'
 import { nearestName } from '../../core/text/nearest.ts'
 import { version } from '../../core/version.ts'
 import { CONFIG_BYTES, readText } from '../system/read-text.ts'
 import { refuseSpecialFiles } from '../system/special-files.ts'
-import { readYaml, readYamlScalar, readYamlValue } from './read-yaml.ts'
+import { readYaml } from './read-yaml.ts'
+import { parseSet, setField } from './set-option.ts'
 
 /**
  * Loads and validates the configuration of a run.
@@ -124,34 +125,6 @@ async function readConfigFile(file: string, presets: Presets): Promise<Fields> {
   if (typeof content.version === 'string' && typeof content.created === 'string')
     return storedFields(text, file, version())
   return withPreset(content, presets)
-}
-
-/** Parses `path=value`. @throws UsageError if it is malformed */
-export function parseSet(set: string): [path: string[], value: unknown] {
-  const at = set.indexOf('=')
-  const path = set.slice(0, Math.max(at, 0)).trim().split('.')
-  if (at < 0 || path.some((key) => key === '' || key === '__proto__'))
-    throw new UsageError(
-      wording`invalid ${option('set')}: ${formatValue(set)} (expected path=value, such as train.steps=500)`,
-    )
-  return [path, parseValue(set.slice(at + 1).trim(), set)]
-}
-
-/** Flow collections, quoted text and plain scalars are YAML; anything else (`*.txt`, `-`) is text. */
-function parseValue(text: string, set: string): unknown {
-  // YAML reads these as JSON does, and loading its parser takes longer than starting everything else.
-  if (/^(true|false|null|-?(0|[1-9]\d*)(\.\d+)?)$/.test(text)) return JSON.parse(text)
-  if (!/^[[{"']/.test(text)) return readYamlScalar(text)
-  return readYamlValue(
-    text,
-    (reason) => new UsageError(wording`invalid ${option('set')}: ${formatValue(set)} (${reason})`),
-  )
-}
-
-function setField(fields: Fields, [key = '', ...rest]: readonly string[], value: unknown): Fields {
-  if (rest.length === 0) return { ...fields, [key]: value }
-  const below = Object.hasOwn(fields, key) ? fields[key] : undefined
-  return { ...fields, [key]: setField(isFields(below) ? below : {}, rest, value) }
 }
 
 function isMissing(error: unknown): boolean {
