@@ -41,7 +41,7 @@ test('a training epoch visits every window once, for any batch size', () => {
       }
       for (let epoch = 0; epoch < 3; epoch++) {
         const visited = starts.slice(epoch * windows, (epoch + 1) * windows)
-        // Windows of a ring: in order, their starts are `sequence` tokens apart.
+        // The windows lie on a ring: starts of neighbours are `sequence` tokens apart.
         const set = new Set(visited)
         expect(set.size).toBe(windows)
         const followers = visited.filter((start) => set.has((start + sequence) % length)).length
@@ -96,7 +96,7 @@ test('every held-out token but the first is a target exactly once, after the tok
         targets.forEach((target, i) => {
           if (target >= 0) visited.push(target)
           if (target >= 0) expect(into.tokens[i]).toBe(target - 1)
-          // Within a row the text goes on, also where its targets do not count.
+          // The text of a row is consecutive, even where its targets do not count.
           if (i % sequence > 0) expect(into.tokens[i]).toBe(((into.tokens[i - 1] as number) + 1) % length)
         })
       }
@@ -114,6 +114,6 @@ test('held-out windows come in an order that looks random: their neighbours are 
     const starts = new Set(Array.from({ length: 8 }, (_, row) => into.tokens[row * 16] as number))
     for (const start of starts) if (starts.has(start + 16)) neighbours++
   }
-  // Of a random order, 7 of the 999 pairs of neighbours are in one batch.
+  // In a random order, 7 of the 999 pairs of neighbours are in one batch on average.
   expect(neighbours).toBeLessThan(25)
 })

@@ -9,7 +9,7 @@ import { UsageError } from '../../core/errors.ts'
 import { hashNumbers, permute } from './random.ts'
 import type { TokenStream } from './streams/token-stream.ts'
 
-/** Each [batch · sequence]. A target is the token that follows; a target of -1 is not counted. */
+/** Arrays of shape [batch · sequence]. A target is the token that follows; a target of -1 is not counted. */
 export interface Batch {
   readonly tokens: Int32Array
   readonly targets: Int32Array
@@ -50,7 +50,7 @@ export function trainBatch(stream: TokenStream, shape: BatchShape, seed: number,
   }
 }
 
-/** Reads from `offset` on; after its end the stream begins again. */
+/** Reads tokens from `offset` on; after its end the stream begins again. */
 function readRing(stream: TokenStream, offset: number, into: Int32Array): void {
   for (let at = 0, from = offset; at < into.length; from = 0) {
     const run = into.subarray(at, at + stream.length - from)
@@ -61,18 +61,18 @@ function readRing(stream: TokenStream, offset: number, into: Int32Array): void {
 
 /** A batch of held-out text. */
 export interface HeldOutBatch {
-  /** Targets that count. */
+  /** Number of targets that count. */
   readonly counted: number
   /** [batch] Position in the stream of the first token of each row. */
   readonly starts: readonly number[]
 }
 
 /**
- * The whole stream in windows without gaps, shuffled: every token but the first is a target once. The order is that of no
- * seed, so all runs are evaluated on the same batches. A batch mixes texts as one of training does: a batch of one
- * document would overflow the experts that this document prefers. Fills `into` for each batch that it yields. Rows and
- * positions that are left over hold text from elsewhere in the stream, with targets of -1, so that the expert load stays
- * that of text.
+ * Cuts the whole stream into windows without gaps and shuffles them: every token but the first is a target once. The
+ * order does not depend on a seed, so all runs are evaluated on the same batches. A batch mixes texts as a training
+ * batch does: a batch of one document would overflow the experts that this document prefers. Fills `into` for each
+ * batch that it yields. Rows and positions that are left over hold text from elsewhere in the stream, with targets of
+ * -1, so that the load of the experts stays typical of text.
  */
 export function* heldOutBatches(stream: TokenStream, shape: BatchShape, into: Batch): Generator<HeldOutBatch, void> {
   const { batch, sequence } = shape

@@ -1,7 +1,7 @@
 /**
  * The data of a run: two token streams and a tokenizer, made from `data` in the configuration.
  *
- * Three steps: choose the split (one pass over the text), train the tokenizer (if the kind is `bpe`), write
+ * There are three steps: choose the split (one pass over the text), train the tokenizer (if the kind is `bpe`), write
  * the tokens. They are the same wherever the text comes from and the tokens go to: `open-dataset.ts` reads files and
  * keeps tokens in a cache, `memory-dataset.ts` has everything in memory.
  */
@@ -32,9 +32,9 @@ export interface HeldOutDocument {
 
 export interface Dataset {
   readonly tokenizer: Tokenizer
-  /** In a seeded order of documents. */
+  /** The text for training, its documents in seeded order. */
   readonly train: TokenStream
-  /** In the order of the source. */
+  /** The held-out text, its documents in the order of the source. */
   readonly heldOut: TokenStream
   /** Hash of text, split and tokenizer: it changes when the tokens do. */
   readonly hash: string
@@ -46,14 +46,14 @@ export interface Dataset {
 export interface TextOptions {
   /** `model.vocabulary`; the tokenizer must not have more tokens. */
   readonly vocabulary: number
-  /** Refuse a split with fewer tokens than one sequence of this length and its last target. */
+  /** If set, a split is refused if it has fewer tokens than one sequence of this length and its last target. */
   readonly sequence?: number
-  /** Use this tokenizer instead of the configured one, e.g. when a run is resumed or evaluated. */
+  /** Tokenizer to use instead of the configured one, e.g. when a run is resumed or evaluated. */
   readonly tokenizer?: Tokenizer
   readonly signal?: AbortSignal
   /** Receives progress messages and warnings. */
   readonly onProgress?: (message: string) => void
-  /** Receives notices about files that are not read, or not as their endings say. */
+  /** Receives notices about files that are skipped, or not read as their endings say. */
   readonly onNotice?: (message: string) => void
 }
 
@@ -70,7 +70,7 @@ export class CorpusText {
 
   /**
    * @param read Reads the documents from the first one on.
-   * @param what The text in messages about progress.
+   * @param what Name of the text in messages about progress.
    */
   constructor(
     read: () => AsyncIterable<Piece>,
@@ -94,7 +94,7 @@ export class CorpusText {
     return withSides(this.pieces(), split)
   }
 
-  /** The tokenizer.json of a BPE of the training documents. */
+  /** Trains a BPE tokenizer on the training documents and returns its tokenizer.json. */
   async trainTokenizer({ vocabulary, signal, onProgress = () => {} }: TextOptions): Promise<string> {
     const split = await this.split()
     const what = `training a tokenizer of ${vocabulary} tokens`
@@ -135,11 +135,11 @@ async function* trainingOnly(sides: ReturnType<typeof withSides>): AsyncGenerato
   for await (const { piece, heldOut } of sides) if (!heldOut) yield piece
 }
 
-/** The hash of a tokenizer. @param content Hash of the text. */
+/** The hash of the BPE tokenizer that a text gives. @param content Hash of the text. */
 export const tokenizerHash = (content: string, { seed, heldOut }: Splitting, vocabulary: number): Promise<string> =>
   sha256(JSON.stringify([FORMAT_VERSION, content, seed, heldOut, vocabulary]))
 
-/** {@link Dataset.hash}. @param content Hash of the text. */
+/** Computes {@link Dataset.hash}. @param content Hash of the text. */
 export const datasetHash = async (
   content: string,
   { seed, heldOut }: Splitting,
@@ -166,7 +166,7 @@ export interface OpenStreams extends Pick<Dataset, 'train' | 'heldOut'> {
 }
 
 /**
- * @param sequence Refuse streams with fewer tokens than one sequence of this length and its last target.
+ * @param sequence If given, streams with fewer tokens than one sequence of this length and its last target are refused.
  * @throws UsageError if there is too little text
  */
 export function openStreams(

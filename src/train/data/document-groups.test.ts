@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import type { HeldOutDocument } from './dataset.ts'
 import { type DocumentGroups, groupDocuments, MAX_DOMAINS, MAX_GROUPS } from './document-groups.ts'
 
-/** Documents of given lengths, one after another from position 1 on, by the names of their domains. */
+/** Consecutive documents from position 1 on; each has the given length, and the name of its domain in its own. */
 function documentsOf(lengths: readonly (readonly [domain: string, length: number])[]): HeldOutDocument[] {
   let start = 1
   return lengths.map(([domain, length], i) => {
@@ -63,14 +63,14 @@ test('up to 64 documents have a group each', async () => {
   expect(new Set(all.slice(1)).size).toBe(64)
 })
 
-test('domains have groups in proportion to their tokens, and two at least', async () => {
+test('domains have groups in proportion to their tokens, but at least two', async () => {
   const documents = documentsOf([
     ...Array.from({ length: 5000 }, (): [string, number] => ['large', 3]),
     ...Array.from({ length: 100 }, (): [string, number] => ['middle', 50]),
     ...Array.from({ length: 3 }, (): [string, number] => ['small', 1]),
   ])
   const { domains } = await grouped(documents)
-  // 15,000 and 5,000 of 20,003 tokens: 46.5 and 15.5 of the 62 groups that the small domain leaves.
+  // 15,000 and 5,000 of 20,003 tokens are worth 46.5 and 15.5 of the 62 groups that the small domain leaves.
   expect(domains.map(({ name, groups }) => [name, groups])).toEqual([
     ['large', expect.toSatisfy((groups: number) => groups === 46 || groups === 47)],
     ['middle', expect.toSatisfy((groups: number) => groups === 15 || groups === 16)],
@@ -84,17 +84,17 @@ test('the groups of a domain have the same number of documents, from all over th
   const places = Array.from({ length: 64 }, (_, group) => all.flatMap((of, place) => (of === group ? [place] : [])))
   for (const own of places) {
     expect(own).toHaveLength(100)
-    // Of 100 places at random, half are in the first half of the source; the standard deviation is 5.
+    // On average, half of 100 random places are in the first half of the source; the standard deviation is 5.
     const early = own.filter((place) => place < 3200).length
     expect(Math.abs(early - 50)).toBeLessThan(25)
   }
-  // An order at random has neighbours in the same group as often as not: one of 64.
+  // In a random order, one pair of neighbours in 64 shares a group: 100 pairs on average.
   const neighbours = all.filter((group, place) => group === all[place + 1]).length
   expect(neighbours).toBeGreaterThan(50)
   expect(neighbours).toBeLessThan(160)
 })
 
-test('beyond 16 domains the smallest are one', async () => {
+test('the smallest domains beyond 16 are merged into one', async () => {
   const documents = documentsOf(
     Array.from({ length: 20 }, (_, i): [string, number][] => [
       [`domain${String.fromCharCode(97 + i)}`, 100 - i],

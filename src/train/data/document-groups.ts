@@ -2,21 +2,22 @@
  * Groups of held-out documents, so that a record of losses by document stays small however many documents there are.
  *
  * A text of few documents has a group for each. Otherwise the documents of each domain are dealt to its groups in an
- * order that looks random, like cards: neighbours in the source are often alike, and a group must be a sample of all.
- * No group mixes domains. Groups and domains are a function of the text alone, so all runs on it have the same.
+ * order that looks random, like cards: neighbours in the source are often alike, and a group must be a sample of its
+ * whole domain. No group mixes domains. Groups and domains are a function of the text alone, so all runs on it have the
+ * same groups.
  */
 import type { Dataset } from './dataset.ts'
 import { domainPath, domainsOf, OTHER } from './domains.ts'
 import { permute } from './random.ts'
 
-/** Groups of a text; with at most so many documents, each is a group. */
+/** Maximum number of groups; a text with at most this many documents has a group for each. */
 export const MAX_GROUPS = 64
-/** Domains with a name of their own: the largest. The documents of all others are together. */
+/** Maximum number of domains that keep their names: the largest ones. All other domains are merged into one. */
 export const MAX_DOMAINS = 16
 
 export interface DocumentGroups {
   readonly documents: number
-  /** Number of groups, of which the domains have the first ones, the next ones, and so on. */
+  /** Number of groups. The first groups belong to the first domain, the next ones to the second, and so on. */
   readonly groups: number
   readonly domains: readonly { readonly name: string; readonly groups: number }[]
   /** Writes the group of each position of the stream from `start` on; -1 before the first document and after the last. */
@@ -78,7 +79,7 @@ function domainsIn(paths: readonly string[], ends: readonly number[]): Domain[] 
   return [...domains.values()]
 }
 
-/** By name; the smallest beyond the limit are one, which comes last. */
+/** Returns the domains sorted by name. The smallest ones beyond the limit are merged into one, which comes last. */
 function largest(domains: readonly Domain[]): Domain[] {
   const bySize = domains.toSorted((a, b) => b.tokens - a.tokens || (a.name < b.name ? -1 : 1))
   const own = bySize.filter(({ name }) => name !== OTHER).slice(0, MAX_DOMAINS)
@@ -92,7 +93,9 @@ function largest(domains: readonly Domain[]): Domain[] {
   return [...own.sort((a, b) => (a.name < b.name ? -1 : 1)), ...(rest.length > 0 ? [other] : [])]
 }
 
-/** In proportion to tokens, but a domain of two documents or more has at least two groups. */
+/**
+ * Gives each domain groups in proportion to its tokens, but a domain of two documents or more has at least two groups.
+ */
 function shareGroups(domains: readonly Domain[], documents: number): void {
   for (const domain of domains)
     domain.groups = documents <= MAX_GROUPS ? domain.documents.length : Math.min(2, domain.documents.length)
@@ -104,7 +107,7 @@ function shareGroups(domains: readonly Domain[], documents: number): void {
   }
 }
 
-/** The last document that starts at `position` or before; -1 without one. */
+/** Index of the last document that starts at `position` or before; -1 if all documents start later. */
 function documentAt(starts: readonly number[], position: number): number {
   let [low, high] = [0, starts.length]
   while (low < high) {

@@ -14,12 +14,12 @@ export interface DocumentWindow {
   readonly document: number
   /** Offset in the stream; the target of token i is token i + 1 of the stream. */
   readonly start: number
-  /** From 1 to `sequence`; shorter than `sequence` only if the document is. */
+  /** Number of tokens, from 1 to `sequence`; less than `sequence` only if the document is shorter. */
   readonly length: number
 }
 
 export interface SampleLimits {
-  /** Longest window. */
+  /** Maximum length of a window, in tokens. */
   readonly sequence: number
   /** Maximum number of tokens in the sample (at least one window is taken). */
   readonly tokens: number
@@ -33,9 +33,9 @@ export interface Sample {
 }
 
 /**
- * Windows of the held-out documents (open the dataset with `whole` to sample all documents), without
- * their end-of-text tokens. All documents get the same number of windows; what short documents cannot use
- * goes to longer ones.
+ * Samples windows of the held-out documents (open the dataset with `whole` to sample all documents), without their
+ * end-of-text tokens. All documents get the same number of windows; windows that short documents cannot use go to
+ * longer ones.
  */
 export async function sampleWindows(
   { heldOut, heldOutDocuments }: Pick<Dataset, 'heldOut' | 'heldOutDocuments'>,

@@ -19,7 +19,7 @@ test('records have the domain of their file, whatever its format', () => {
   })
 })
 
-test('the files of a folder have its name; files of no folder have no domain', () => {
+test('the files of a folder have its name as domain; files outside folders have no domain', () => {
   expect(named('law/a.txt', 'law/old/b.txt', 'prose/c.txt#2', 'README')).toEqual({
     'law/a.txt': 'law',
     'law/old/b.txt': 'law',
@@ -28,7 +28,7 @@ test('the files of a folder have its name; files of no folder have no domain', (
   })
 })
 
-test('folders that all documents share are no domains', () => {
+test('folders that all documents share are not domains', () => {
   expect(named('../corpora/choir/kernel.jsonl:1', '../corpora/choir/rust.jsonl:1')).toEqual({
     '../corpora/choir/kernel.jsonl:1': 'kernel',
     '../corpora/choir/rust.jsonl:1': 'rust',

@@ -1,15 +1,16 @@
 /**
- * Domains of a text: the kinds of documents that its files or folders keep apart. Nothing but the names of documents
- * says so, because names are stored with the tokens.
+ * Domains of a text: the kinds of documents that its files or folders keep apart. They are read from the names of
+ * documents alone, because names are stored with the tokens.
  *
- * Think of the shortest path that tells documents apart: after the folders that all of them share, the first folder,
- * or the file if it has many documents (`kernel.jsonl`). Documents that are files of no folder have no domain.
+ * Think of the shortest path that tells documents apart. A domain is the first folder after the folders that all
+ * documents share, or the file if it has many documents (`kernel.jsonl`). Documents that are files outside such a
+ * folder have no domain.
  */
 
-/** The domain of documents that have none, and of those beyond the largest domains. */
+/** Name of the domain for documents without a domain, and for all domains beyond the largest ones. */
 export const OTHER = 'other'
 
-/** The place of a record in its file, and of a section in its document. */
+/** Ends of document names: the place of a section in its document, and the place of a record in its file. */
 const SECTION = /#\d+$/
 const RECORD = /(?::(?:row )?\d+|\[\d+\])$/
 /** The number of a part of a file that was cut: `web-00001-of-00005`. */
@@ -29,7 +30,9 @@ export function domainsOf(paths: Iterable<string>): ReadonlyMap<string, string> 
   return new Map([...parts].map(([path, names]) => [path, domainOf(names.slice(shared))]))
 }
 
-/** How many folders all paths begin with. The last name of a path is a file or empty, so it is not a folder. */
+/**
+ * Number of leading folders that all paths share. The last name of a path is a file or empty, so it is not a folder.
+ */
 function sharedFolders(paths: readonly (readonly string[])[]): number {
   const [first = []] = paths
   let shared = 0

@@ -1,6 +1,6 @@
 /**
  * The data of a run from files in memory: the same streams, tokenizer and hash as `open-dataset.ts` makes of the same
- * files on a disk. It needs no module of Node.
+ * files on a disk. This file needs no module of Node.
  */
 import type { DataConfig } from '../../core/config/data-config.ts'
 import { UsageError } from '../../core/errors.ts'
@@ -57,7 +57,7 @@ export async function memoryDataset(
   }
 }
 
-/** As `hashFiles` examines files. */
+/** Examines files in memory as `hashFiles` does on a disk. */
 async function examineAll(given: readonly MemoryFile[], config: DataConfig) {
   const examined: Examined<MemoryFile>[] = []
   for (const file of given)
@@ -72,7 +72,7 @@ async function examineAll(given: readonly MemoryFile[], config: DataConfig) {
   return chooseFiles(examined, [], config)
 }
 
-/** As `hashFiles` hashes files. */
+/** Hashes files in memory as `hashFiles` does on a disk. */
 async function hashOf(files: readonly MemoryFile[], field: string): Promise<string> {
   const utf8 = new TextEncoder()
   const parts = files.flatMap((file) => [utf8.encode(hashedHeader(file, field, file.bytes.length)), file.bytes])

@@ -20,7 +20,7 @@ test('a pass reports what it has done, its total if that is known, and its rate'
   ])
 })
 
-test('it reports each second at first, and an hour takes less than 60 lines', () => {
+test('progress is reported each second at first, and fewer than 60 times in an hour', () => {
   const times: number[] = []
   let now = 0
   const progress = new Progress('tokenizing', undefined, () => times.push(now))

@@ -18,7 +18,7 @@ export class Progress {
 
   /**
    * @param what What the pass does, such as `tokenizing`.
-   * @param total Characters of the text, if they are known.
+   * @param total Number of characters of the text, if known.
    */
   constructor(what: string, total: number | undefined, onProgress: (message: string) => void) {
     this.what = what
@@ -38,7 +38,7 @@ export class Progress {
   }
 }
 
-/** The same pieces, with reports about them. */
+/** Yields the pieces unchanged and reports their progress. */
 export async function* counted(pieces: AsyncIterable<Piece>, progress: Progress): AsyncGenerator<Piece> {
   for await (const piece of pieces) {
     progress.add(piece.text.length)

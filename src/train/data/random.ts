@@ -5,8 +5,8 @@
  */
 
 /**
- * Hashes a text to an integer in [0, 2^53), by the cyrb53 construction (two 32-bit
- * multiply-and-xor lanes, murmur3 finalizer). Not cryptographic.
+ * Hashes a text to an integer in [0, 2^53), by the cyrb53 construction (two 32-bit multiply-and-xor lanes, murmur3
+ * finalizer). The hash is not cryptographic.
  */
 export function hashText(text: string, seed: number): number {
   let low = 0xdeadbeef ^ mix(seed)

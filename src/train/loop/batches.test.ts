@@ -30,12 +30,12 @@ test('the batch of a step is the same whether it was loaded ahead or not', () =>
     const batch = ahead.of(step)
     ahead.load(step + 1)
     expect(batch).toMatchObject(expected(step))
-    // One that begins at this step, as a resumed run does.
+    // Batches that begin at this step, as in a resumed run.
     expect(new Batches({ train }, config).of(step)).toMatchObject(expected(step))
   }
 })
 
-test('a batch is read once, and nothing after the last step', () => {
+test('a batch is read once, and no batch is read after the last step', () => {
   const batches = new Batches({ train }, config)
   batches.load(6)
   const before = reads

@@ -4,7 +4,7 @@ import { type Batch, trainBatch } from '../data/batches.ts'
 import type { Dataset } from '../data/dataset.ts'
 
 interface Buffer extends Batch {
-  /** The step whose batch it has; 0 for none. */
+  /** The step whose batch the buffer holds; 0 while it is empty. */
   step: number
 }
 
@@ -22,7 +22,10 @@ export class Batches {
     this.config = config
   }
 
-  /** The batch of a step, read now unless it was loaded before. It stays until that of the step after next is. */
+  /**
+   * The batch of a step, read now unless it was loaded before. It stays valid until the batch of the step after next is
+   * loaded.
+   */
   of(step: number): Batch {
     this.load(step)
     return this.buffer(step)

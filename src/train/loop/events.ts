@@ -25,7 +25,7 @@ export type TrainEvent =
       readonly activeParameters: number
       readonly trainTokens: number
       readonly heldOutTokens: number
-      /** What gzip needs for the held-out text, if `compareWithGzip` asked for it. */
+      /** Bits per byte that gzip needs for the held-out text, if `compareWithGzip` asked for it. */
       readonly gzipBitsPerByte?: number
       /** Matmul rate of this machine in the run's precision, measured at the start, FLOP/s. */
       readonly peakFlops: number
@@ -35,17 +35,17 @@ export type TrainEvent =
   | RanksRecord
   | { readonly kind: 'checkpoint'; readonly step: number; readonly path: string }
 
-/** A rank that computes longer than the others. */
+/** A rank that computes longer than the other ranks. */
 export interface SlowRank extends RankIdentity {
-  /** Its time of computing over the median of the other ranks. */
+  /** Computing time of the rank, divided by the median of the other ranks. */
   readonly ratio: number
-  /** The mean time that the others wait for it, as a share of a step. */
+  /** Mean time that the other ranks wait for it, as a share of a step. */
   readonly cost: number
-  /** Assignments that its experts compute over the mean of all ranks; null if every rank has all experts. */
+  /** Assignments that its experts compute, divided by the mean of all ranks; null if every rank has all experts. */
   readonly load: number | null
 }
 
-/** The ranks of a training, over all of its steps but the first. */
+/** Summary of the ranks of a training, over all of its steps but the first. */
 export interface RanksSummary {
   readonly ranks: number
   /** Shares of a step, means over ranks: see {@link RanksRecord}. */
@@ -64,7 +64,7 @@ export interface TrainSummary {
   /** Work of every thread in the last step, if a profile was requested. */
   readonly trace?: readonly StepEvent[]
   readonly directory: string
-  /** True if it was stopped before its last step (a checkpoint was written). */
+  /** Whether the training was stopped before its last step (a checkpoint was written). */
   readonly interrupted: boolean
   readonly step: number
   readonly tokens: number
@@ -76,8 +76,8 @@ export interface TrainSummary {
   readonly ceiling: CeilingReport | null
   readonly last: TrainRecord | null
   readonly evaluation: EvalRecord | null
-  /** Of the last step of this process; empty for a dense model, or without a step. */
+  /** Gates of the last step of this process; empty for a dense model, or without a step. */
   readonly gates: readonly LayerGates[]
-  /** On the first of several ranks; null otherwise. */
+  /** Summary of the ranks, on the first of several; null otherwise. */
   readonly ranks: RanksSummary | null
 }

@@ -1,4 +1,4 @@
-/** Finds the tensor in which a step went wrong whose loss or gradient is not finite. */
+/** Finds the tensor in which a step went wrong, if its loss or gradient is not finite. */
 import { option, RunError, wording } from '../../core/errors.ts'
 import { rankName } from '../../core/text/rank-name.ts'
 import { readRange } from '../../engine/contract/arena.ts'
@@ -7,20 +7,21 @@ import type { ParameterStore, Unit } from '../step/store.ts'
 import type { StepOutcome } from '../step/trainer.ts'
 
 interface Place {
-  /** Of the unit (`src/train/step/ranks/placement.ts`), among all of the model. */
+  /** Index of the unit (`src/train/step/ranks/placement.ts`) among all units of the model. */
   readonly index: number
   readonly name: string
 }
 
-/** Non-finite tensors of a rank, the last ones in the order of the model. */
+/** The last non-finite parameter and the last non-finite gradient of a rank, in the order of the model. */
 interface Places {
   readonly parameter: Place | null
   readonly gradient: Place | null
 }
 
 /**
- * Parameters, copies of those of other ranks included: memory of one rank may be damaged. Gradients of owned tensors,
- * which are sums over all ranks: non-finite values spread from the last one, in backward order, to all earlier layers.
+ * Searches all parameters that this rank holds, also if other ranks own them, because the memory of one rank may be
+ * damaged. Searches only the gradients of owned tensors, which are sums over all ranks: non-finite values spread from
+ * the last such gradient, in backward order, to all earlier layers.
  */
 async function findPlaces(store: ParameterStore): Promise<Places> {
   const last = async (units: readonly Unit[], what: 'parameters' | 'gradients'): Promise<Place | null> => {
@@ -33,8 +34,9 @@ async function findPlaces(store: ParameterStore): Promise<Places> {
 }
 
 /**
- * Where non-finite values come from, for people: a parameter and the ranks whose copy of it is not finite, or the
- * gradient that is the first in backward order, and the ranks whose part of the batch has a loss that is not finite.
+ * Describes for people where non-finite values come from: a parameter and the ranks whose copy of it is not finite, or
+ * the first such gradient in backward order and the ranks whose part of the batch has a loss that is not finite.
+ * Returns undefined if all parameters and gradients are finite.
  */
 export async function findNonFinite(
   store: ParameterStore,
@@ -60,21 +62,21 @@ export async function findNonFinite(
   return losses.length === 0 ? text : `${text}, with a loss that is not finite on ${namesOf(ranks, losses)}`
 }
 
-/** `layers.1.moe.experts.3.in (layer 1, expert 3)` */
+/** Text such as `layers.1.moe.experts.3.in (layer 1, expert 3)`. */
 function describe({ name }: Place): string {
   const layer = /^layers\.(\d+)\./.exec(name)?.[1]
   const expert = /\.experts\.(\d+)\./.exec(name)?.[1]
   return expert === undefined ? name : `${name} (layer ${layer}, expert ${expert})`
 }
 
-/** `rank 1 (a, PID 42)`, or `all ranks` */
+/** Text such as `rank 1 (a, PID 42)`, or `all ranks`. */
 function namesOf({ roster, size }: Ranks, ranks: readonly number[]): string {
   if (ranks.length === size) return 'all ranks'
   const names = ranks.map((rank) => rankName({ rank, ...roster[rank] }))
   return names.join(' and ')
 }
 
-/** @param where From {@link findNonFinite}. */
+/** @param where Result of {@link findNonFinite}. */
 export const nonFiniteMessage = (
   step: number,
   { loss, gradNorm }: Pick<StepOutcome, 'loss' | 'gradNorm'>,
@@ -86,7 +88,7 @@ export const nonFiniteMessage = (
   return `step ${step}: the ${what}${where ? `, ${where}` : ''}; no parameter was changed`
 }
 
-/** @param message Of the last such step. */
+/** @param message The {@link nonFiniteMessage} of the last such step. */
 export const tooManyNonFinite = (message: string, count: number): RunError =>
   new RunError(
     wording`${message}\nstopping after ${count} such steps in a row (train.maxNonFinite); lower train.schedule.learningRate or raise its ${wording`warmup, and resume, from a checkpoint before them if the newest fails again (${option('checkpoint', 'STEP')})`}`,

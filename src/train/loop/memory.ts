@@ -1,13 +1,14 @@
-/** Whether the state of a training will find memory. That which never can is refused by the store itself. */
+/** Whether the state of a training will find memory. The store itself refuses a state that never can. */
 
 import { bytes } from '../../core/text/numbers.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
 import type { ParameterStore } from '../step/store.ts'
 
 /**
- * A warning if parameters, gradients and moments are more than the memory that is free now; the system takes it page by
- * page, and ends a process for which none is left. Null otherwise, and for a device, whose memory is another.
- * @param free Bytes, with the limit of the container.
+ * A warning if parameters, gradients and moments need more than the memory that is free now: the system provides memory
+ * page by page, and ends a process when no memory is left. Null otherwise, and for a device, which has memory of its
+ * own.
+ * @param free Free memory in bytes, within the limit of the container.
  */
 export function memoryWarning(
   { device }: Pick<Runtime, 'device'>,

@@ -1,4 +1,4 @@
-/** What a training computes with, from its runtime to its compiled program. */
+/** The parts that a training computes with, from its runtime to its compiled program. */
 import type { RunConfig } from '../../core/config/run-config.ts'
 import { sha256 } from '../../core/sha256.ts'
 import type { Ranks } from '../../engine/contract/ranks.ts'
@@ -9,14 +9,14 @@ import { RunState } from '../run/run-state.ts'
 import type { ParameterStore } from '../step/store.ts'
 import { Trainer } from '../step/trainer.ts'
 
-/** What is there before anything is compiled. */
+/** The parts of a training that exist before anything is compiled. */
 export interface TrainingSetting {
   readonly runtime: Runtime
   readonly config: RunConfig
   readonly data: Dataset
   /** Memory of parameters, gradients and optimizer state. */
   readonly store: ParameterStore
-  /** The other processes that take part; null for a process alone. */
+  /** The ranks that take part; null for a process alone. */
   readonly ranks: Ranks | null
 }
 

@@ -25,7 +25,7 @@ const config = runSchema.parse({
   runtime: { threads: 1 },
 })
 
-/** The same runtime, whose programs take longer. */
+/** The runtime with programs that take `ms` longer. */
 function slowed(runtime: Runtime, ms: number): Runtime {
   const slowedExecutable = (executable: Executable): Executable =>
     override(executable, {
@@ -76,7 +76,7 @@ async function trainOne(runtime: Runtime, ranks: Ranks): Promise<Trained> {
     observer.report()
     observer.stepDone(step, await computing)
   }
-  // All ranks learn that one has been asked to stop.
+  // All ranks learn that one of them has been asked to stop.
   expect(step).toBe(STEPS)
   await trainer.release()
   const summary = observer.summary()
@@ -128,7 +128,7 @@ test('a rank that is really slow is measured, costs the others its delay, and is
   }
 })
 
-test('a process of its own measures nothing', async () => {
+test('a process without other ranks measures nothing', async () => {
   const runtime = await openRuntime(config)
   try {
     const store = createStore(runtime, config)

@@ -1,6 +1,6 @@
 /**
- * Measurements of the ranks: what each rank has measured of its step is gathered with the message that ranks exchange
- * before the next one, and becomes records on the first rank.
+ * Measurements of the ranks. The times that each rank has measured in its step are gathered with the message that ranks
+ * exchange before the next step, and become records on the first rank.
  */
 
 import { maxOverMean, overOthers, sumOf } from '../../core/averages.ts'
@@ -22,13 +22,13 @@ interface Done {
 
 export interface Observed {
   readonly record: RanksRecord
-  /** Empty without `parallel.ledger`. */
+  /** Records of the exchanges; empty without `parallel.ledger`. */
   readonly ledger: readonly LedgerRecord[]
 }
 
 export interface RankListener {
   observed(step: Observed): void
-  /** @param message About a slow rank, for people. */
+  /** @param message A warning about a slow rank, for people. */
   warn(message: string): void
 }
 
@@ -42,8 +42,8 @@ export class RankObserver {
   private gathered: { readonly done: Done; readonly all: readonly Float64Array[] } | null = null
 
   /**
-   * @param allToAlls Of each pass of a step, in order.
-   * @param listener Called on the first rank.
+   * @param allToAlls Stages of the all-to-alls of each pass of a step, in order.
+   * @param listener Receives records and warnings, on the first rank.
    */
   constructor(config: RunConfig, ranks: Ranks | null, allToAlls: readonly AllToAllStages[], listener: RankListener) {
     this.config = config
@@ -58,8 +58,8 @@ export class RankObserver {
   }
 
   /**
-   * Before each step, and after the last: whether any rank has been asked to stop. Measurements of the last step travel
-   * in the same message.
+   * Whether any rank has been asked to stop. Call it before each step, and after the last: the measurements of the last
+   * step travel in the same message.
    */
   async isStopped(signal: { readonly aborted: boolean } | undefined): Promise<boolean> {
     const { ranks, done, config } = this
@@ -72,7 +72,10 @@ export class RankObserver {
     return all.some(([isAborted]) => isAborted !== 0)
   }
 
-  /** Reports the step before the last {@link isStopped}, if it has not been. Call it while the next step computes. */
+  /**
+   * Reports the step before the last {@link isStopped}, unless it was reported already. Call it while the next step
+   * computes.
+   */
   report(): void {
     const { gathered, allToAlls, config, listener, slow } = this
     if (!gathered) return
@@ -87,7 +90,7 @@ export class RankObserver {
     if (warning !== null) listener.warn(warning)
   }
 
-  /** Over all steps so far; null on other ranks than the first, and without others. */
+  /** Summary of all steps so far; null on ranks other than the first, and without other ranks. */
   summary(): RanksSummary | null {
     this.report()
     return this.slow.summary()

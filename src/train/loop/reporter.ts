@@ -30,12 +30,13 @@ export class Reporter {
   private readonly emit: (event: TrainEvent) => void
   private readonly speeds: number[] = []
   private readonly rates: number[] = []
-  /** Counts of the last step. */
+  /** Routing counts of the last step. */
   private routed: readonly LayerCounts[] = []
 
   /**
-   * @param files Null on all ranks but the first, which writes the logs.
-   * @param ceiling Already measured, in the precision of the run; the rates that steps reach are recorded in it.
+   * @param files The logs of the run; null on all ranks but the first, which writes them.
+   * @param ceiling The ceiling, already measured in the precision of the run; the rates that steps reach are recorded
+   * in it.
    */
   constructor(config: RunConfig, files: RunLog | null, ceiling: Ceiling, emit: (event: TrainEvent) => void) {
     this.config = config
@@ -74,7 +75,7 @@ export class Reporter {
     return record
   }
 
-  /** On the first rank only. */
+  /** Records the measurements of the ranks; called on the first rank only. */
   ranks({ record, ledger }: Observed): void {
     this.files?.record('ranks', record.step, record)
     for (const line of ledger) this.files?.recordLedger(line)

@@ -4,7 +4,7 @@ import { runToEnd } from './run-to-end.ts'
 
 const config = runSchema.parse({ train: { steps: 7, evalEvery: 3, checkpointEvery: 4 } })
 
-/** What a training is asked for, in order: its steps as numbers. */
+/** The calls that a training receives, in order; a step is its number. */
 async function course(options: { from?: number; stopAt?: number; saveAt?: number } = {}) {
   const { from = 0, stopAt = Number.POSITIVE_INFINITY, saveAt = null } = options
   const asked: (number | string)[] = []
@@ -30,18 +30,18 @@ test('a stopped training saves its last step, once', async () => {
   expect(await withoutQuestions({ stopAt: 4 })).toEqual([1, 2, 3, 'eval 3', 4, 'save 4'])
 })
 
-test('a continued training has the intervals of a whole one, and saves nothing without a step', async () => {
+test('a continued training has the intervals of a whole training, and saves nothing without a step', async () => {
   expect(await withoutQuestions({ from: 5 })).toEqual([6, 'eval 6', 7, 'eval 7', 'save 7'])
   expect(await withoutQuestions({ from: 5, stopAt: 0 })).toEqual([])
   expect(await withoutQuestions({ from: 7 })).toEqual([])
 })
 
-test('the step from which branches begin is saved besides', async () => {
+test('the step from which branches begin is saved too', async () => {
   expect(await withoutQuestions({ saveAt: 5 })).toContain('save 5')
   expect(await withoutQuestions({ saveAt: 4 })).toEqual(await withoutQuestions())
 })
 
-test('it is asked before each step and after the last, as ranks need for their last message', async () => {
+test('isStopped is called before each step and after the last, as ranks need for their last message', async () => {
   const asked = await course({ from: 5 })
   expect(asked).toEqual(['?', 6, 'eval 6', '?', 7, 'eval 7', 'save 7', '?'])
 })

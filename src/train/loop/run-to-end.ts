@@ -3,9 +3,9 @@ import type { RunConfig } from '../../core/config/run-config.ts'
 
 /** A training step by step. */
 export interface Steps {
-  /** Steps done. */
+  /** Number of steps done. */
   readonly done: () => number
-  /** Asked before each step and after the last. */
+  /** Whether the training has to stop; called before each step and after the last. */
   readonly isStopped: () => Promise<boolean>
   readonly step: () => Promise<void>
   readonly evaluate: () => Promise<void>
@@ -14,7 +14,7 @@ export interface Steps {
 
 /**
  * Resolves after the last step, or when the training is stopped; either way the last step is in a checkpoint.
- * @param saveAt Step of a checkpoint besides those of `train.checkpointEvery`, if any.
+ * @param saveAt Step at which a checkpoint is saved besides the steps of `train.checkpointEvery`, if any.
  */
 export async function runToEnd({ train }: RunConfig, steps: Steps, saveAt: number | null = null): Promise<void> {
   let saved = steps.done()

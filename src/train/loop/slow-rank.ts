@@ -10,20 +10,20 @@ import type { Ranks } from '../../engine/contract/ranks.ts'
 import type { RanksRecord } from '../step/records.ts'
 import type { RanksSummary, SlowRank } from './events.ts'
 
-/** Steps between two looks; a rank is slow by its mean over them. */
+/** Number of steps between two comparisons; the mean of a rank over these steps decides whether it is slow. */
 const WINDOW = 20
-/** Of these steps the longest of each rank are left out, so that a single pause is no reason for a warning. */
+/** Number of longest steps of each rank that are ignored, so that a single pause does not warn. */
 const LEFT_OUT = 2
-/** A rank is slow if it computes this many times as long as the median of the others, */
+/** A rank is slow if it computes more than this many times as long as the median of the other ranks. */
 const SLOW = 1.25
-/** and the others wait for it for at least this share of a step. */
+/** A slow rank is reported only if the others wait for it for at least this share of a step. */
 const COSTLY = 0.05
 /** A slow rank is reported again if its time changes by this factor. */
 const CHANGED = 1.25
-/** Load of a slow rank over the mean above which it explains part of its time. */
+/** Load of a slow rank, divided by the mean load, above which it explains part of the rank's time. */
 const LOADED = 1.1
 
-/** Values of each rank; there are none of `kept` if every rank has all experts. */
+/** Values of each rank; `kept` is empty if every rank has all experts. */
 interface Values {
   readonly step: readonly number[]
   readonly compute: readonly number[]
@@ -61,7 +61,7 @@ export class SlowRanks {
     return slow && `${slowRankText(slow)} (over the last ${WINDOW} steps)`
   }
 
-  /** Over all steps so far; null before the first. */
+  /** Summary of all steps so far but the first; null before the first step. */
   summary(): RanksSummary | null {
     const { total } = this
     if (!total) return null
@@ -89,7 +89,9 @@ export class SlowRanks {
   }
 }
 
-/** `rank 3 (node7, PID 4711) computes 1.4 times as long as the median of the other ranks, which wait 24 % of ...` */
+/**
+ * Text such as `rank 3 (node7, PID 4711) computes 1.40 times as long as the median of the other ranks; they wait ...`
+ */
 export function slowRankText(slow: SlowRank): string {
   const { ratio, cost, load } = slow
   const reason = load !== null && load > LOADED ? `; its experts get ${fixed(load, 2)} times the mean of the rows` : ''

@@ -35,7 +35,7 @@ beforeAll(async () => {
 })
 afterAll(() => runtime.close())
 
-/** A training at step 0, and everything that it gives to the place it runs in. */
+/** A training at step 0, and everything that it passes to the place in which it runs. */
 async function start({ keepsBatches = true } = {}) {
   const { vocabulary, sequence } = config.model
   const file = { name: 'notes.txt', format: 'text', gzip: false, origin: 'named', bytes } as const
@@ -71,7 +71,7 @@ async function start({ keepsBatches = true } = {}) {
   return { loop, events, skipped, kept, warnings, weight, release }
 }
 
-test('a step with a damaged parameter is skipped, named and kept; so many in a row end the training', async () => {
+test('a step with a damaged parameter is skipped, named and kept; maxNonFinite in a row end the training', async () => {
   const { loop, skipped, kept, warnings, weight, release } = await start()
   await loop.step()
   const healthy = weight[5] as number
@@ -94,7 +94,7 @@ test('a step with a damaged parameter is skipped, named and kept; so many in a r
   weight[5] = healthy
   expect((await loop.step()).record.skipped).toBeUndefined()
   await loop.checkpoint()
-  // Those of skipped steps push out no others. Branches begin where the rate decays: after 80 % of the steps.
+  // Checkpoints of skipped steps push out no others. Branches begin where the rate decays: after 80 % of the steps.
   expect(kept).toEqual([3, Number.POSITIVE_INFINITY, 3].map((keep) => ({ keep, spared: 16 })))
   weight[5] = Number.NaN
   await loop.step()

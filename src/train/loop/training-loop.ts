@@ -1,7 +1,7 @@
 /**
  * The core of a training, the same in Node and in a page: a step with its report and the rule about steps that are not
- * finite, an evaluation, a checkpoint. Where logs and checkpoints go is a matter of the place ({@link Place}), and when
- * to evaluate and to save is decided by `run-to-end.ts`, or by a page.
+ * finite, an evaluation, a checkpoint. The {@link Place} decides where logs and checkpoints go; `run-to-end.ts`, or a
+ * page, decides when to evaluate and to save.
  */
 import { sequencesOfPass } from '../../core/config/run-config.ts'
 import type { LayerCounts } from '../../core/model/routing/statistics.ts'
@@ -26,7 +26,7 @@ export interface SkippedStep {
   readonly step: number
   readonly outcome: StepOutcome
   readonly batch: Batch
-  /** The tensor in which it went wrong, for people; undefined if none was found. */
+  /** The tensor in which it went wrong, for people; undefined if no such tensor was found. */
   readonly where: string | undefined
 }
 
@@ -36,17 +36,17 @@ export interface DoneStep {
   readonly layers: readonly LayerCounts[]
 }
 
-/** Which checkpoints stay when one is saved. */
+/** Which checkpoints stay when a new one is saved. */
 export interface Kept {
-  /** How many of the newest, with the one that is saved; infinity for all. */
+  /** Number of the newest checkpoints that stay, including the new one; infinity for all. */
   readonly keep: number
   /** The step of a checkpoint that always stays: branches of a `wsd` run begin there. */
   readonly spared: number | null
 }
 
-/** What the place in which a training runs does for it: a run directory in Node, or the memory of a page. */
+/** Services that a training gets from the place in which it runs: a run directory in Node, or the memory of a page. */
 export interface Place<Checkpoint> {
-  /** Null on all ranks but the first. */
+  /** The logs of the run; null on all ranks but the first. */
   readonly log: RunLog | null
   readonly emit: (event: TrainEvent) => void
   /** Keeps the batch of a skipped step, and returns where it is, for the end of a message. All ranks call it. */
@@ -66,8 +66,8 @@ export class TrainingLoop<Checkpoint> {
   private done: number
 
   /**
-   * @param ceiling Already measured.
-   * @param done Steps done, whose state the program has.
+   * @param ceiling The matmul rate of the machine, already measured.
+   * @param done Number of steps done; the program has the state after them.
    */
   constructor(program: TrainingProgram, ceiling: Ceiling, done: number, place: Place<Checkpoint>) {
     const { config, data, ranks, trainer } = program
@@ -82,7 +82,7 @@ export class TrainingLoop<Checkpoint> {
     })
   }
 
-  /** Steps done. */
+  /** Number of steps done. */
   get steps(): number {
     return this.done
   }
@@ -116,7 +116,7 @@ export class TrainingLoop<Checkpoint> {
       this.batches.load(step + 1)
       this.observer.report()
     } catch (error) {
-      // Nothing may be released while it computes, and this failure is the one to report.
+      // Nothing may be released while the step computes, and this failure is the one to report.
       await computing.catch(() => undefined)
       throw error
     }
@@ -142,7 +142,7 @@ export class TrainingLoop<Checkpoint> {
     if (state.nonFiniteInRow >= maxNonFinite) throw tooManyNonFinite(message, maxNonFinite)
   }
 
-  /** Compiles the evaluation, unless it has been. {@link evaluate} does so too. */
+  /** Compiles the evaluation, unless it is compiled already. {@link evaluate} does so too. */
   async compileEvaluation(): Promise<Evaluator> {
     const { runtime, config, store, data, ranks } = this.program
     const { model, train } = config
@@ -161,7 +161,8 @@ export class TrainingLoop<Checkpoint> {
 
   /**
    * Evaluates on `train.evalBatches` batches of held-out text, under every capacity rule.
-   * @param signal Ends it between batches: then it is due (`RunState.evaluationDue`), and the result is null.
+   * @param signal Ends the evaluation between batches: then it stays due (`RunState.evaluationDue`), and the result is
+   * null.
    */
   async evaluate(): Promise<EvalRecord>
   async evaluate(signal: { readonly aborted: boolean } | undefined): Promise<EvalRecord | null>
@@ -183,12 +184,12 @@ export class TrainingLoop<Checkpoint> {
   async checkpoint(): Promise<Checkpoint> {
     const { config, trainer, state } = this.program
     await trainer.settle()
-    // While steps are skipped, their checkpoints may not push out those of before.
+    // While steps are skipped, their checkpoints must not push out the checkpoints from before.
     const keep = state.nonFiniteInRow > 0 ? Number.POSITIVE_INFINITY : config.train.keep
     return this.place.save(this.done, { keep, spared: decayStart(config.train) })
   }
 
-  /** Summary of the ranks so far; null on other ranks than the first, and without others. */
+  /** Summary of the ranks so far; null on ranks other than the first, and without other ranks. */
   ranks(): RanksSummary | null {
     return this.observer.summary()
   }

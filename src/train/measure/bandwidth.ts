@@ -7,13 +7,13 @@ import { secondsOfRun } from './repeated-runs.ts'
 /** Bytes per array; two arrays must not fit into the cache. */
 const DEFAULT_BYTES = 128 * 2 ** 20
 
-/** `update`: x ← x + y, in place, like an optimizer; `copy`: y ← −x. */
+/** The kinds of traffic: `update` is x ← x + y, in place, like an optimizer; `copy` is y ← −x. */
 export type Traffic = 'update' | 'copy'
 
-/** Arrays that one reads and writes. */
+/** Number of arrays that each kind of traffic reads and writes. */
 const arraysOf: Readonly<Record<Traffic, number>> = { update: 3, copy: 2 }
 
-/** Bytes per second, read and written. Best of `runs`, after one warm-up run. */
+/** Bytes read and written per second, in the best of `runs` after one warm-up run. */
 export async function measureBandwidth(
   runtime: Runtime,
   { traffic = 'update', bytes = DEFAULT_BYTES, runs = 8 }: { traffic?: Traffic; bytes?: number; runs?: number } = {},

@@ -76,7 +76,7 @@ const config = runSchema.parse({
 })
 const model = describeModel(config.model)
 const tokens = 4 * 64
-/** Operations of a step, and those without the masked half of attention. */
+/** Number of operations of a step, with and without the masked half of attention. */
 const [counted, needed] = [tokens * model.flopsPerToken, tokens * (model.flopsPerToken - model.maskedFlopsPerToken)]
 
 async function reporting(rates: readonly number[]) {
@@ -121,7 +121,7 @@ test('if the machine was busy at the start, no step exceeds 100 %, and the summa
 })
 
 test('the masked half of attention counts as operations, but does not raise the ceiling', async () => {
-  // All necessary operations at the full rate of the machine: nothing else was running.
+  // The step does all necessary operations at the full rate of the machine, because nothing else is running.
   const { ceiling, step } = await reporting([needed])
   expect(counted).toBeGreaterThan(needed)
   expect(step(1000)).toBe(1)

@@ -7,7 +7,7 @@
 
 /** Measurements on an idle machine differ by less than this share of the largest. */
 const NOISE = 0.1
-/** A measurement is cheap if it takes at most this share of the time since the last. */
+/** A measurement is cheap if it takes at most this share of the time since the last measurement. */
 const CHEAP_SHARE = 0.01
 
 export interface CeilingReport {

@@ -49,8 +49,9 @@ const options = { batch: 1, rule: 'train', limit: 0, seed: 1 } as const
 
 describe('the gain from the true continuation', () => {
   test('is the loss saved by later tokens that reveal the next one', async () => {
-    // Expert 0 takes three of six tokens: the q's if b's follow, none if a's follow. So the third q predicts the next
-    // token correctly before its own text, and wrongly by 8 before the other; the first two never predict a q.
+    // Expert 0 takes three of six tokens: the q's if b's follow, no q if a's follow. So the third q predicts the next
+    // token correctly if its own text follows, and wrongly by 8 if the other text follows; the first two q's never
+    // predict a q.
     const { config, store } = constructed({ router: 'expert-choice' })
     const gain = await measureLeak(runtime, config, store, { heldOut }, options)
     expect(gain).toBeGreaterThan((0.95 * 8) / 3)
@@ -91,14 +92,14 @@ describe('the gain from the true continuation', () => {
       const few = { ...options, batch: 4, limit: 5 }
       expect(await measureLeak(runtime, config.model, store, data, few)).toBeNull()
       expect(await measureLossGain(runtime, config.model, store, data, few)).toBe(0)
-      // With priority by token, the later text of other sequences matters.
+      // With priority by gate, the place of a token in a queue depends on later tokens.
       if (!moe || moe.capacity === '1x') continue
       const leaky = { ...config.model, moe: config.model.moe && { ...config.model.moe, priority: 'gate' as const } }
       expect(await measureLeak(runtime, leaky, store, data, few)).not.toBe(0)
     }
   })
 
-  test('without a second window there is no other text', async () => {
+  test('is not measured without a second window, because there is no other text', async () => {
     const { config, store } = constructed({ router: 'expert-choice' })
     const data = { heldOut: streamOf([q, q, q, a, a, a, q]) }
     expect(await measureLeak(runtime, config, store, data, options)).toBeNull()

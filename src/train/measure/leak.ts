@@ -2,8 +2,8 @@
  * Measures how much a model's loss benefits from later tokens, which do not exist yet in generation.
  *
  * Think of reading the first halves of texts twice: followed by their true continuation, and by other text. For a
- * causal model both losses are equal. If routing depends on later tokens, the loss is lower with the true
- * continuation; by this difference the loss is better than what generation can achieve.
+ * causal model both losses are equal. If routing depends on later tokens, the loss is lower with the true continuation;
+ * by this difference the loss is better than generation can achieve.
  */
 
 import { UsageError } from '../../core/errors.ts'
@@ -19,7 +19,7 @@ import { randomFor } from '../step/random.ts'
 import type { ParameterStore } from '../step/store.ts'
 
 export interface LeakOptions {
-  /** Sequences per pass; must equal the training micro-batch, since capacity depends on it. */
+  /** Number of sequences per pass, which must equal the training micro-batch, since capacity depends on it. */
   readonly batch: number
   readonly rule: CapacityRule
   /** Maximum number of batches; 0 = all held-out windows once. */
@@ -37,9 +37,9 @@ export function dependsOnFuture({ moe, sequence }: ModelConfig, rule: CapacityRu
 
 /**
  * The gain from the true continuation, nats per token: the mean loss at positions before S/2 if the rest of every
- * sequence is text of another held-out window, minus the same with its own text. Positive if the loss uses later
- * tokens. Null if the model does not depend on later tokens of its own text under `rule`, or if there are fewer than
- * two windows of text.
+ * sequence is text of another held-out window, minus the mean loss with its own text. The gain is positive if the loss
+ * uses later tokens. It is null if the model does not depend on later tokens of its own text under `rule`, or if there
+ * are fewer than two windows of text.
  */
 export async function measureLeak(
   runtime: Runtime,
@@ -52,7 +52,10 @@ export async function measureLeak(
   return measureLossGain(runtime, config, store, data, options)
 }
 
-/** As {@link measureLeak}, but for causal models too. @throws UsageError if there are fewer than two windows of text */
+/**
+ * Measures the gain as {@link measureLeak} does, but for causal models too.
+ * @throws UsageError if there are fewer than two windows of text
+ */
 export async function measureLossGain(
   runtime: Runtime,
   config: ModelConfig,

@@ -4,9 +4,9 @@ import { input, withKernels } from '../../core/graph/tensor.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
 import { secondsOfRun } from './repeated-runs.ts'
 
-/** Sizes of the square matrices, and measurements of each product, the best of which counts. */
+/** Sizes of the square matrices, and number of measurements of each product, the best of which counts. */
 export interface PeakOptions {
-  /** On the CPU. */
+  /** Size on the CPU. */
   readonly size?: number
   /** Largest size on a device. */
   readonly deviceSize?: number
@@ -29,8 +29,8 @@ const MIN_SIZE = 256
 const LONG = 0.1
 
 /**
- * The best rate of a device, of which nothing is known: larger products fill it better, but on a slow one they would
- * take minutes. So a first rate determines the next size, until that is not larger.
+ * The best rate of a device whose speed is unknown. Larger products fill a device better, but on a slow device they
+ * would take minutes. So the rate at one size determines the next size, until it grows no more.
  */
 async function rateOfDevice(rateOf: (size: number) => Promise<number>, largest: number): Promise<number> {
   let best = 0
@@ -42,7 +42,7 @@ async function rateOfDevice(rateOf: (size: number) => Promise<number>, largest: 
   return best
 }
 
-/** Seconds for `count` batched products of an m × k and a k × n matrix. Best of `runs`, after one warm-up run. */
+/** Seconds for `count` batched products of an m × k and a k × n matrix, in the best of `runs` after one warm-up run. */
 export function measureProduct(
   runtime: Runtime,
   { count, m, n, k }: { readonly count: number; readonly m: number; readonly n: number; readonly k: number },

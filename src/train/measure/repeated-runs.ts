@@ -1,15 +1,17 @@
-/** Times of a program in the memory where its runtime computes. */
+/** Measures the time of a program in the memory where its runtime computes. */
 import type { Program } from '../../core/graph/program.ts'
 import type { ArenaRange } from '../../engine/contract/arena.ts'
 import type { PortMemory, Runtime } from '../../engine/contract/runtime.ts'
 
-/** Time of the runs of a device that are enqueued together, ms: much more than enqueuing them and waiting take. */
+/**
+ * Total time of the runs that are enqueued together on a device, ms: much more than enqueuing them and waiting takes.
+ */
 const TOGETHER_MS = 20
 
 /**
  * Seconds of a run of a program: the best of `runs`, after one warm-up run. The runs of a device are so short that
- * ordering one and waiting for it takes longer, so each of the measurements is the mean of several runs.
- * @param shared Outputs in the memory of an input: its name by theirs.
+ * enqueuing one and waiting for it takes longer, so each of the measurements is the mean of several runs.
+ * @param shared Outputs that use the memory of an input: the name of the input by the name of the output.
  */
 export async function secondsOfRun(
   runtime: Runtime,
@@ -47,7 +49,10 @@ export async function secondsOfRun(
   }
 }
 
-/** Numbers where the runtime computes: an array of this process, or an arena of a device, which needs no copies then. */
+/**
+ * Numbers where the runtime computes: in an array of this process, or in an arena of a device, so that no copies are
+ * made.
+ */
 async function portMemory(runtime: Runtime, count: number): Promise<Float32Array | ArenaRange> {
   const values = mixedNumbers(count)
   if (!runtime.defers) return values
@@ -56,7 +61,7 @@ async function portMemory(runtime: Runtime, count: number): Promise<Float32Array
   return { arena, start: 0, count }
 }
 
-/** Numbers from -0.5 to 0.5. Equal ones would let a GPU that is limited by its power run faster. */
+/** Numbers from -0.5 to 0.5. Equal numbers would let a GPU that is limited by its power run faster. */
 function mixedNumbers(count: number): Float32Array {
   const values = new Float32Array(count)
   const block = Math.min(count, 1021)

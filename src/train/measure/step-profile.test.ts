@@ -32,12 +32,12 @@ async function record(train: RunInput['train'], warmUp: number, steps: number) {
   }
 }
 
-test.each([1, 4])('a profile covers whole steps, without those before a reset (%d micro-batches)', async (parts) => {
+test.each([1, 4])('a profile covers whole steps, and no step before a reset (%d micro-batches)', async (parts) => {
   const { timed, profile, trace } = await record({ microBatches: parts }, 2, 3)
   const wall = 1000 * timed.reduce((sum, { ms }) => sum + ms, 0)
   expect(profile.steps).toBe(3)
   expect(profile.microseconds).toBeLessThanOrEqual(wall)
-  // Without one of the steps it would be two thirds.
+  // A profile without one of the three steps would have two thirds.
   expect(profile.microseconds).toBeGreaterThan(0.75 * wall)
   const known = profile.nodes.reduce((sum, { microseconds }) => sum + microseconds, 0)
   expect(known).toBeLessThanOrEqual(profile.microseconds)
@@ -67,7 +67,7 @@ test.each([1, 4])('a profile covers whole steps, without those before a reset (%
   const computing = rows(0)
   expect(computing.length).toBeGreaterThan(10)
   for (const { begin, end } of computing) {
-    // Each thread has its own clock; they agree within far less than a step.
+    // Each thread has its own clock; the clocks agree within far less than a step.
     expect(begin).toBeGreaterThan((gradient?.begin ?? 0) - 1)
     expect(end).toBeLessThan((gradient?.end ?? 0) + 1)
   }

@@ -2,10 +2,13 @@
 import type { Engine } from '../../engine/contract/engine.ts'
 import type { RecordedSteps } from '../step/timeline.ts'
 
-/** Steps before recording, until primitives are compiled and all memory has been used once; fewer in a short run. */
+/**
+ * Number of steps before recording, until primitives are compiled and all memory has been used once; a short run has
+ * fewer.
+ */
 export const PROFILE_WARM_UP = 5
 
-/** Of a machine. */
+/** Highest rates of a machine. */
 export interface Ceilings {
   /** Measured rate of large matmuls in the engine's precision, FLOP/s. */
   readonly peakFlops: number

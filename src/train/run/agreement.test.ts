@@ -15,7 +15,7 @@ const errorsOf = (work: (ranks: Ranks) => Promise<unknown>): Promise<unknown[]> 
     ),
   )
 
-test('an error of one rank is thrown on all, with that rank', async () => {
+test('an error of one rank is thrown on all ranks, and names that rank', async () => {
   const errors = await errorsOf((ranks) =>
     together(ranks, () => {
       if (ranks.rank > 0) throw new RunError(`no space on rank ${ranks.rank}`)
@@ -25,7 +25,7 @@ test('an error of one rank is thrown on all, with that rank', async () => {
   expect(errors.map(sharedError)).toEqual(Array(3).fill({ rank: 1 }))
 })
 
-test('an error that all ranks have, or that the first one has for all, belongs to none', async () => {
+test('an error that all ranks have, or that the first rank has for all, names no rank', async () => {
   const refuse = () => {
     throw new UsageError('invalid parallel.expert: 5')
   }

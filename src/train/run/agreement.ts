@@ -5,7 +5,7 @@
 import { RunError, textOf, UsageError, type Wording } from '../../core/errors.ts'
 import { gatherJson, type Ranks, sumOverRanks } from '../../engine/contract/ranks.ts'
 
-/** Message and kind of an error, to throw the same on every rank. */
+/** Message and kind of an error, to throw the same error on every rank. */
 interface Failure {
   readonly usage: boolean
   readonly message: Wording
@@ -25,8 +25,8 @@ export async function fromFirst<T>(ranks: Ranks | null, work: () => T | Promise<
 }
 
 /**
- * Runs `work` on every rank; if any throws, all throw the error of the first of them. The error has the rank, unless all
- * ranks have the same one. Returns the own result.
+ * Runs `work` on every rank; if any throws, all throw the error of the first of them. The error has the rank, unless
+ * all ranks have the same error. Returns the result of this rank.
  */
 export async function together<T>(ranks: Ranks | null, work: () => T | Promise<T>): Promise<T> {
   if (!ranks) return work()
@@ -52,7 +52,10 @@ async function attempt<T>(work: () => T | Promise<T>): Promise<Outcome<T>> {
 
 /** An error that every rank has thrown. */
 export interface SharedError {
-  /** The one that had it, if it was one: a full disk, a file that it does not see. */
+  /**
+   * The rank that had the error, if not all had it: because of a full disk, for example, or a file that it does not
+   * see.
+   */
   readonly rank?: number
 }
 
@@ -64,13 +67,15 @@ function errorOf({ usage, message }: Failure, of: SharedError = {}): Error {
   return error
 }
 
-/** Defined if every rank has thrown this error: then the job ends in order, with a message of the first rank. */
+/**
+ * Defined if every rank has thrown this error: then the job ends in an orderly way, with a message of the first rank.
+ */
 export const sharedError = (error: unknown): SharedError | undefined =>
   error instanceof Error ? shared.get(error) : undefined
 
 /**
  * Compares facts that must be equal on all ranks.
- * @param facts A value by what it is, for people: `configuration`, `Choir's version`, ...
+ * @param facts Values by their names for people: `configuration`, `Choir's version`, ...
  * @throws UsageError naming the fact and two ranks that differ
  */
 export async function refuseDifferences(

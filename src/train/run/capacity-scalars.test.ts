@@ -4,7 +4,7 @@ import { capacityScalars } from './capacity-scalars.ts'
 const under = (loss: number) => ({ loss, bits_per_byte: loss / 2, drop_rate: loss / 10, unserved_rate: loss / 20 })
 const capacities = { train: under(6), eval: under(5), none: { ...under(4), drop_rate: 0, unserved_rate: 0 } }
 
-test('scalars of the other rules, without drop rates for dropless', () => {
+test('an evaluation has scalars of its other capacity rules, without drop rates for dropless', () => {
   expect(capacityScalars({ capacity: 'eval', capacities })).toEqual({
     'train_capacity/loss': 6,
     'train_capacity/bits_per_byte': 3,

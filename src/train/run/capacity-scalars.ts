@@ -11,12 +11,12 @@ const names: Readonly<Record<CapacityRule, string>> = {
   none: 'dropless',
 }
 const droplessFields = ['loss', 'bits_per_byte'] as const satisfies readonly (keyof CapacityEvaluation)[]
-/** Without a limit both rates are 0. */
+/** Fields of a rule with a limit; without a limit both rates are 0. */
 const limitedFields = [...droplessFields, 'drop_rate', 'unserved_rate'] as const
 
 /**
  * `dropless/loss`, `train_capacity/drop_rate` and so on, except for the rule of the record's own fields.
- * @param record An unchecked line of metrics.jsonl; one of another version may contain anything.
+ * @param record An unchecked line of metrics.jsonl; a line of another version may contain anything.
  */
 export function capacityScalars({ capacity, capacities }: Readonly<Record<string, unknown>>): Record<string, number> {
   const scalars: Record<string, number> = {}

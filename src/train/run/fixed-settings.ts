@@ -1,6 +1,6 @@
 /**
  * The settings that a resumed run may not change. Each checkpoint holds the settings that it was trained with, so a
- * config.json that was edited into other valid settings is found.
+ * config.json that was edited into other valid settings is detected.
  */
 import { type Difference, differences, formatDifferent } from '../../core/config/differences.ts'
 import { type Fields, isFields } from '../../core/config/fields.ts'
@@ -16,7 +16,7 @@ import { RunError } from '../../core/errors.ts'
 const changeable =
   /^(runtime\.(device|threads)|parallel\.(expert|data|headroom|ledger)|data\.cache|train\.(steps|evalEvery|evalBatches|checkpointEvery|keep|routingEvery|maxNonFinite|schedule\..+))$/
 
-/** May change if the text is the same, which the hash in a checkpoint decides. */
+/** Field that may change if the text stays the same, which the hash in a checkpoint decides. */
 export const MOVABLE = 'data.source'
 
 const mayChange = (field: string): boolean => changeable.test(field) || field === MOVABLE
@@ -24,7 +24,7 @@ const mayChange = (field: string): boolean => changeable.test(field) || field ==
 const isAllowed = ({ field, from, to }: Difference): boolean =>
   mayChange(field) || (field === 'runtime.math' && from === 'f16' && to === 'float32')
 
-/** Those of the differences that no resumed run may have. */
+/** The differences that no resumed run may have. */
 export const refusedChanges = (changes: readonly Difference[]): Difference[] =>
   changes.filter((change) => !isAllowed(change))
 
@@ -42,14 +42,14 @@ function select(fields: Fields, has: (field: string) => boolean, above = ''): Fi
 }
 
 /**
- * @param settings Those of {@link fixedSettings} in a checkpoint; undefined in one of an earlier version.
+ * @param settings The {@link fixedSettings} in a checkpoint; undefined in a checkpoint of an earlier version.
  * @param config The run's config.json.
- * @param directory Of the run, for messages.
+ * @param directory Directory of the run, for messages.
  * @throws RunError listing the fields that were edited after the checkpoint was written
  */
 export function expectSettings(settings: Fields | undefined, config: RunConfig, directory: string): void {
   if (settings === undefined) return
-  // A later version has further fields, whose defaults are what the run was trained with.
+  // A later version has further fields; the run was trained with their defaults.
   const whole = runSchema.safeParse(merge(select(config, mayChange), settings))
   const edited = refusedChanges(
     differences(whole.success ? fixedSettings(whole.data) : settings, fixedSettings(config)),

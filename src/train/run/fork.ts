@@ -1,14 +1,14 @@
 /**
- * Whether a training can fork from a checkpoint of another run: take over its weights, its optimizer state, its step and
- * its place in the text, and go on with other settings (`choir train --fork`). A setting may differ if what was taken
- * over keeps its meaning.
+ * Whether a training can fork from a checkpoint of another run: take over its weights, its optimizer state, its step
+ * and its place in the text, and go on with other settings (`choir train --fork`). A setting may differ if the state
+ * that was taken over keeps its meaning.
  */
 import { type Difference, differences, formatDifferent } from '../../core/config/differences.ts'
 import type { RunConfig } from '../../core/config/run-config.ts'
 import { option, UsageError, wording } from '../../core/errors.ts'
 import { refuseOtherShapes } from './other-shapes.ts'
 
-/** Settings that may not differ, and what they would break. */
+/** Settings that may not differ, each with the harm that a difference would do. */
 const broken: readonly (readonly [RegExp, string])[] = [
   [/^train\.optimizer\.(kind|state)$/, 'the optimizer state would not fit'],
   [/^train\.freeze$/, 'frozen parameters have no optimizer state'],
@@ -20,7 +20,7 @@ const broken: readonly (readonly [RegExp, string])[] = [
 
 /**
  * @param run Directory of the other run, for messages.
- * @param of Its configuration.
+ * @param of Configuration of the other run.
  * @throws UsageError naming tensors of other shapes, or the settings that may not differ, each with a reason
  */
 export function refuseFork(run: string, of: RunConfig, config: RunConfig): void {
@@ -39,7 +39,7 @@ const lineOf = ({ field, from, to }: Difference, why: string): string =>
   `\n  ${field}: ${formatDifferent(from)} in the run, ${formatDifferent(to)} given (${why})`
 
 /**
- * @param steps Of the checkpoints of the run.
+ * @param steps Steps of the checkpoints of the run.
  * @throws UsageError if no step is left to train
  */
 export function refuseEndOfTraining(run: string, step: number, steps: readonly number[], config: RunConfig): void {

@@ -24,13 +24,13 @@ export function runNotices(
   return [...(runtime.notice === undefined ? [] : [runtime.notice]), ...causalityNotices(config, activities)]
 }
 
-/** {@link runNotices} of a training, and how much of the model it leaves as it is. */
+/** The {@link runNotices} of a training, and a notice of how much of the model it leaves as it is. */
 export const trainingNotices = (runtime: Runtime, config: RunConfig): string[] => [
   ...runNotices(runtime, config),
   ...frozenNotices(config),
 ]
 
-/** How much of the model `train.freeze` leaves as it is; none if it is empty. */
+/** A notice of how much of the model `train.freeze` leaves as it is; no notice if it is empty. */
 function frozenNotices({ model, train }: Pick<RunConfig, 'model' | 'train'>): string[] {
   if (train.freeze.length === 0) return []
   const specs = withFrozen(parameterSpecs(model), train.freeze)

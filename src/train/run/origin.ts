@@ -1,16 +1,19 @@
-/** Where the first weights of a run came from, if they are those of another run. */
+/** Where the first weights of a run came from, if another run trained them. */
 import type { Difference } from '../../core/config/differences.ts'
 import { type Fields, isFields } from '../../core/config/fields.ts'
 
-/** Where the first weights of a run came from, as config.json has it in `from`. With `fork`, the whole state did. */
+/**
+ * Where the first weights of a run came from, as stored in `from` of config.json. With `fork`, the whole state came
+ * from there.
+ */
 export interface Origin {
   /** Absolute path of the other run. */
   readonly run: string
-  /** Of its checkpoint. */
+  /** Step of the checkpoint of the other run. */
   readonly step: number
   /** `weightsHash` of the checkpoint. */
   readonly weights: string
-  /** The run forked: optimizer state, step and place in the text are those of the checkpoint too. */
+  /** Set if the run forked: optimizer state, step and place in the text come from the checkpoint too. */
   readonly fork?: true
   /** Settings of the other run, and of the new one when it began. */
   readonly differences: readonly Difference[]

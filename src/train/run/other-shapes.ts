@@ -9,7 +9,7 @@ const MAX_LINES = 12
 /** Whether the tensors of two models have the same names and shapes. */
 export const hasSameTensors = (one: ModelConfig, other: ModelConfig): boolean => otherShapes(one, other).length === 0
 
-/** @throws UsageError naming the tensors whose shapes differ, and the settings of the model that do */
+/** @throws UsageError naming the tensors whose shapes differ, and the settings of the model that differ */
 export function refuseOtherShapes(
   run: string,
   of: ModelConfig,
@@ -32,13 +32,13 @@ export function refuseOtherShapes(
 }
 
 interface OtherShape {
-  /** `layers.*` for several layers. */
+  /** Name of the tensor, which begins with `layers.*` for several layers. */
   readonly name: string
   readonly from: string | undefined
   readonly to: string | undefined
 }
 
-/** Tensors whose shapes differ. Those of layers that differ in the same way are one. */
+/** Tensors whose shapes differ. Tensors of several layers that differ in the same way are one entry. */
 function otherShapes(of: ModelConfig, model: ModelConfig): OtherShape[] {
   const shapes = (config: ModelConfig) =>
     new Map(parameterSpecs(config).map(({ name, shape }) => [name.replace('{e}', '*'), `[${shape.join(', ')}]`]))

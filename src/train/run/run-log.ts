@@ -1,4 +1,4 @@
-/** Where the records of a run go. */
+/** The log that receives the records of a run. */
 
 import type { RoutingRecord } from '../../core/model/routing/statistics.ts'
 import type { EvalRecord, LedgerRecord, RanksRecord, TrainRecord } from '../step/records.ts'

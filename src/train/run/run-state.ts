@@ -16,7 +16,7 @@ import { expectSettings, fixedSettings } from './fixed-settings.ts'
 
 /** State in a checkpoint besides tensors. */
 export interface State {
-  /** {@link Dataset.hash}: a run cannot continue on other text. */
+  /** The {@link Dataset.hash} of the text: a run cannot continue on other text. */
   readonly data: string
   readonly updates: number
   readonly nonFiniteInRow: number
@@ -41,7 +41,7 @@ const stateSchema = z.object({
 /**
  * The state in a checkpoint.
  * @param path Names the checkpoint in messages.
- * @throws RunError if it is not that of a training
+ * @throws RunError if it is not the state of a training
  */
 export function parseState(state: unknown, path: string): State {
   const parsed = stateSchema.safeParse(state)
@@ -53,7 +53,7 @@ export function parseState(state: unknown, path: string): State {
 
 /**
  * @param json The tokenizer.json beside the checkpoint.
- * @throws RunError if it is not the one that the model was trained with
+ * @throws RunError if the model was trained with another tokenizer
  */
 export async function expectTokenizer({ tokenizer }: State, json: string, directory: string): Promise<void> {
   if (tokenizer !== undefined && tokenizer !== (await sha256(json))) throw changedTokenizer(directory)
@@ -65,7 +65,7 @@ const changedTokenizer = (where: string): RunError =>
       'training (restore it from a copy)',
   )
 
-/** In place of {@link State.data} for a model that was imported, whose text is not known. */
+/** Value of {@link State.data} for a model that was imported, whose text is not known. */
 export const importedData = 'imported'
 
 export class RunState {
@@ -99,7 +99,7 @@ export class RunState {
     return { model: parameterTensors(this.store), optimizer: this.trainer.optimizer.stateTensors() }
   }
 
-  /** {@link tensors} that this rank writes. */
+  /** The {@link tensors} that this rank writes. */
   owned(): CheckpointTensors {
     return { model: ownedTensors(this.store), optimizer: this.trainer.optimizer.stateTensors() }
   }
@@ -119,15 +119,15 @@ export class RunState {
 
   /**
    * Takes over everything but the tensors.
-   * @param path Of the checkpoint, for messages.
-   * @throws UsageError if the text is not that of the run; RunError if the tokenizer or the settings are not
+   * @param path Path of the checkpoint, for messages.
+   * @throws UsageError if the run was trained on another text; RunError if with another tokenizer or other settings
    */
   adopt({ data, updates, nonFiniteInRow, tokenizer, evaluationDue = false, settings }: State, path: string): void {
     if (data === importedData)
       throw new UsageError(
         wording`cannot resume from ${path}: this model was imported, without the state of a training (train it with ${option('from')})`,
       )
-    // Before the text, whose hash covers the tokenizer and settings of the data.
+    // These checks precede the check of the text, whose hash covers the tokenizer and the settings of the data.
     const directory = path.replace(/[\\/]checkpoints[\\/][^\\/]+$/, '')
     expectSettings(settings, this.config, directory)
     if (tokenizer !== undefined && tokenizer !== this.tokenizer) throw changedTokenizer(directory)
@@ -140,8 +140,8 @@ export class RunState {
   }
 
   /**
-   * {@link adopt}, of a checkpoint of another run that this one forks from.
-   * @throws UsageError if the text is not that of the run
+   * Takes over everything but the tensors from a checkpoint of another run, from which this run forks.
+   * @throws UsageError if the checkpoint was trained on another text
    */
   adoptFork({ data, ...rest }: State, path: string): void {
     if (data === importedData)

@@ -1,7 +1,7 @@
 /**
- * A bank: one arena cut into regions, `[p | g | m | v]`, and scratch memory after them, for kernels that need other
- * data in the same arena. Every tensor begins at a multiple of {@link RANGE_START}; the padding is zero and stays
- * zero.
+ * A bank: one arena cut into regions `[p | g | m | v]` for parameters, gradients and moments, and scratch memory after
+ * them, for kernels that need other data in the same arena. Every tensor begins at a multiple of {@link RANGE_START};
+ * the padding is zero and stays zero.
  */
 import { UsageError } from '../../core/errors.ts'
 import { sizeOf } from '../../core/graph/shape.ts'
@@ -18,16 +18,16 @@ export const paddedFloats = (floats: number): number => Math.ceil(floats / RANGE
 /** Scratch memory in the arena of a model's parameters. */
 export interface BorrowedScratch {
   readonly arena: Arena
-  /** The next floats, from a multiple of {@link RANGE_START} on. */
+  /** Returns the next floats, from a multiple of {@link RANGE_START} on. */
   take(floats: number): ArenaRange
   release(): void
 }
 
-/** Sizes of the regions of a bank, in floats, and their numbers. */
+/** Sizes of the regions of a bank, in floats, and how many regions of a kind there are. */
 export interface Regions {
   readonly parameters: number
   readonly gradients: number
-  /** The gradients, and their partial sums. */
+  /** Number of regions for gradients and their partial sums. */
   readonly gradientRegions: number
   readonly moments: number
   readonly momentRegions: number
@@ -89,7 +89,7 @@ export class Bank {
 
 /**
  * Distributes tensors over as few banks as an arena's limit allows, in order.
- * @param sizeIn Floats of a tensor in all regions.
+ * @param sizeIn Number of floats of a tensor in all regions.
  * @throws UsageError naming a tensor that is too large for a bank
  */
 export function fillBanks(

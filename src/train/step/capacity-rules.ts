@@ -22,7 +22,7 @@ export function configForCapacity(config: ModelConfig, rule: CapacityRule): Mode
   return { ...rest, moe: moe && { ...moe, groups: config.moe.groups } }
 }
 
-/** A value for each rule. */
+/** Computes a value for each rule. */
 export const byRule = <T>(of: (rule: CapacityRule) => T): Record<CapacityRule, T> => {
   const [train, evaluation, none] = capacityRules
   return { train: of(train), eval: of(evaluation), none: of(none) }

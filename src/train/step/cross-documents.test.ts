@@ -20,11 +20,11 @@ import { CompiledPass, tracePass } from './pass.ts'
 import { ParameterStore } from './store.ts'
 
 const END = 0
-/** Longer than a block of the attention kernel. */
+/** Length of a window, longer than a block of the attention kernel. */
 const sequence = 150
 const batch = 2
 const size = batch * sequence
-/** In each window the document begins with its separator. */
+/** Position in each window at which the document begins with its separator. */
 const begins = [40, 70]
 
 const dense = { moe: null }
@@ -38,7 +38,7 @@ const configOf = (over: object): ModelConfig =>
 
 async function storeOf(config: ModelConfig, scratch = 0): Promise<ParameterStore> {
   const store = new ParameterStore(cpuMemory, parameterSpecs(config), scratch > 0 ? 0 : null, scratch)
-  // Large enough that tokens attend to each other, as after training.
+  // The scale is large enough that tokens attend to each other, as after training.
   const { train } = runSchema.parse({ train: { init: { scale: 8 } } })
   await initialize(store, 1, initialScales({ model: config, train }))
   return store
@@ -186,7 +186,7 @@ test('held-out text: every token is still a target, and documents are evaluated 
       expect(evaluation.evaluated_tokens).toBe(heldOut.length - 1)
       return evaluation.loss * evaluation.evaluated_tokens
     }
-    // The first document has the same nats alone as in both; the rest is that of the second.
+    // The first document has the same nats alone as in the stream; the rest belongs to the second document.
     const [textA, textB] = ['whale', 'abcde']
     const [natsA, natsB] = [await nats(streamOf(textA), end), await nats(streamOf(textB), end)]
     const alone = (text: string): TokenStream => {

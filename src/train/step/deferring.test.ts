@@ -1,4 +1,4 @@
-/** A training step on a runtime that defers, like a device, gives what it gives on a CPU. */
+/** A training step on a runtime that defers, like a device, has the same results as on a CPU. */
 import { expect, test } from 'vitest'
 import { type RunConfig, runSchema } from '../../core/config/run-config.ts'
 import { anyVocabulary } from '../../core/config/testing/any-vocabulary.ts'
@@ -22,7 +22,9 @@ function override<T extends object>(object: T, members: Partial<T>): T {
   })
 }
 
-/** Enqueued work waits in a queue until `synchronize`, a run, or a read or write; what is read from an arena is a copy. */
+/**
+ * A runtime whose enqueued work waits until `synchronize`, a run, or a read or write; reads of an arena return copies.
+ */
 function deferring(runtime: Runtime): Runtime {
   const queue: (() => Promise<unknown>)[] = []
   const synchronize = async () => {

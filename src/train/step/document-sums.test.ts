@@ -85,7 +85,7 @@ const documentsOf = ({ documents }: Evaluation) => {
   return documents
 }
 
-test('a document has the loss that it has alone, if its windows are its own', async () => {
+test('a document has the loss that it has alone, if its windows hold no other document', async () => {
   const text = { 'a.jsonl:1': 2 * SEQUENCE, 'a.jsonl:2': SEQUENCE, 'b.jsonl:1': 3 * SEQUENCE }
   const { documents, groups, tokens, nats } = documentsOf(await evaluate(textOf(text)))
   expect({ documents, groups, tokens }).toEqual({ documents: 3, groups: [2, 1], tokens: [16, 8, 24] })

@@ -1,8 +1,8 @@
 /**
  * Adds up an evaluation by groups of documents. A target belongs to the document that contains it.
  *
- * The losses of a batch are added first, where it was computed; then batches are added in their order. So sums have the
- * same bits on any number of ranks. Every rank counts the targets of all batches, whose text it has.
+ * The losses of a batch are added first, on the rank that computed it; then batches are added in their order. So sums
+ * have the same bits on any number of ranks. Every rank counts the targets of all batches, whose text it has.
  */
 
 import type { CapacityRule } from '../../core/model/routing/contract.ts'
@@ -53,7 +53,9 @@ export class DocumentSums {
     return nats
   }
 
-  /** @param nats Of each group under each rule, over all batches; the same array for rules that share a program. */
+  /**
+   * @param nats Nats of each group under each rule, over all batches; rules that share a program have the same array.
+   */
   records(nats: Readonly<Record<CapacityRule, Float64Array>>): {
     readonly documents: DocumentLosses
     readonly domains?: readonly DomainEvaluation[]

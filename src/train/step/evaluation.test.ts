@@ -131,7 +131,7 @@ const choosing = (factor: number, evalFactor: number): Moe => ({ router: 'expert
 const tight = { k: 2, factor: 0.5, evalFactor: 0.75 } as const
 
 const letters = randomFor(1, 'texts')
-/** One window each: an end of text and seven bytes. */
+/** Texts of one window each: an end of text and seven bytes. */
 const texts = Array.from({ length: 4 }, () => [end, ...Array.from({ length: 7 }, () => letters.integer(256))])
 const streamOf = (...chosen: readonly number[]): TokenStream => {
   const ids = Int32Array.from([...chosen.flatMap((i) => texts[i] as number[]), end])
@@ -158,7 +158,7 @@ describe('under three capacity rules', () => {
     expect(new Set(Object.values(evaluation.capacities).map(({ loss }) => loss)).size).toBe(programs)
   })
 
-  test('the main fields of the record are of the requested rule; it has all three rules', async () => {
+  test('the main fields of the record belong to the requested rule, and the record has all three rules', async () => {
     const records = await Promise.all(rules.map(async (rule) => (await evaluate({ moe: tight, rule })).evaluation))
     for (const [i, record] of records.entries()) {
       expect(record.capacity).toBe(rules[i])
@@ -201,7 +201,7 @@ describe('under three capacity rules', () => {
       { ...wide, router: 'prototype', experts: 8, prototypes: 2, capacity: '1x', factor: 7.5, evalFactor: 7.5 },
     ],
     ['groups and padded slots', { ...wide, groups: 2, compute: 'padded' }],
-  ])('a limit that nobody meets changes nothing: %s', async (_, moe) => {
+  ])('a limit that no expert reaches changes nothing: %s', async (_, moe) => {
     const { evaluation, compiled } = await evaluate({
       moe: { ...moe, attention: 'all' },
       batch: 4,

@@ -60,9 +60,9 @@ export class Evaluator {
   }
 
   /**
-   * @param batch Sequences per pass; must equal the training micro-batch, since capacity depends on it.
+   * @param batch Number of sequences per pass, which must equal the training micro-batch, since capacity depends on it.
    * @param separator Token at which attention restarts (`data.crossDocuments`); default: a token sees its whole window.
-   * @param ranks Other processes that take part of the batches; default: none.
+   * @param ranks The ranks that share the batches; default: this process computes all of them.
    */
   static async compile(
     runtime: Runtime,
@@ -89,7 +89,7 @@ export class Evaluator {
       return pass
     }
     try {
-      // Compile `none` first: it has no queues and is shared with the others where they have room for every token.
+      // Compile `none` first: it has no queues, and other rules with room for every token share it.
       const none = await passUnder('none')
       const passes = { none, train: await passUnder('train'), eval: await passUnder('eval') }
       return new Evaluator(passes, filled, shape, seed, ranks)
@@ -103,9 +103,9 @@ export class Evaluator {
    * Evaluates once under every rule.
    * @param capacity The rule of the loss and of all other fields outside `capacities`.
    * @param limit Maximum number of batches; 0 = all.
-   * @param groups Of the documents of the text: evaluates each group and each domain too.
-   * @param isStopped Asked before the batches that ranks compute at the same time; all ranks must be answered alike.
-   * @returns null if it was stopped.
+   * @param groups Groups of the documents of the text; if given, each group and each domain is evaluated too.
+   * @param isStopped Called before the batches that ranks compute at the same time; all ranks must get the same answer.
+   * @returns null if the evaluation was stopped.
    */
   async run(
     text: EvaluationText,
@@ -187,7 +187,7 @@ export class Evaluator {
     return { evaluation, layers: sumOf[capacity].layers }
   }
 
-  /** Runs the batch in memory under every rule. @param index Of the batch. */
+  /** Runs the batch in memory under every rule. @param index Index of the batch. */
   private async runPasses(
     passes: readonly CompiledPass[],
     index: number,
@@ -225,6 +225,6 @@ interface Sum {
   readonly groups: Float64Array
 }
 
-/** Equal for two rules that compute the same: same router, same capacity in every layer. */
+/** A key that is equal for two rules that compute the same: same router, same capacity in every layer. */
 const computationOf = ({ moe }: ModelConfig, { losses }: TracedPass): string =>
   [moe?.router, ...losses.reports.map(({ capacity }) => capacity)].join(' ')

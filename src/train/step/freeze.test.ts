@@ -1,4 +1,4 @@
-/** Frozen parameters: they keep their bits, and the others are trained as without them. */
+/** Frozen parameters keep their bits, and the other parameters are trained as without freezing. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type RunConfig, type RunInput, runSchema } from '../../core/config/run-config.ts'
 import { anyVocabulary } from '../../core/config/testing/any-vocabulary.ts'
@@ -33,7 +33,7 @@ afterAll(() => runtime.close())
 interface Trained {
   readonly store: ParameterStore
   readonly outcome: StepOutcome
-  /** Before and after, by name. */
+  /** Parameters before and after training, by name. */
   readonly before: ReadonlyMap<string, Float32Array>
   readonly after: ReadonlyMap<string, Float32Array>
   readonly state: readonly string[]
@@ -68,7 +68,7 @@ const cases: Record<string, [patterns: string[], frozen: RegExp, model?: RunInpu
 
 for (const kind of ['adamw', 'adafactor'] as const)
   test.each(Object.entries(cases))(
-    `${kind}: %s: frozen bits stay, the others move, and have state`,
+    `${kind}: %s: frozen parameters keep their bits, the others move and have state`,
     async (_, given) => {
       const [freeze, frozen, model] = given
       const config = configOf({ moe, ...model }, { freeze, microBatches: 2, optimizer: { kind, weightDecay: 0.1 } })
@@ -93,7 +93,7 @@ test('without clipping, a step moves the other parameters to the same bits as wi
   for (const [name, values] of moved) expect(values, name).toEqual(whole.after.get(name))
 })
 
-test('the gradient norm is that of the parameters that are trained, and clips by it', async () => {
+test('the gradient norm is computed over the trained parameters only', async () => {
   const whole = await trained(configOf({ moe }, {}), 1)
   const gradients = ['norm', 'head'].flatMap((name) => [...floatsOf(whole.store.gradient(name))])
   const norm = Math.hypot(...gradients)
@@ -112,7 +112,7 @@ test('frozen parameters take no memory for gradients and moments', async () => {
   expect(all.moments - some.moments).toBe(2 * table)
 })
 
-test('a pattern matches whole names, any text for *, and what is below a name', () => {
+test('a pattern matches whole names, any text for *, and everything below a name', () => {
   const matching = (pattern: string, names: string[]) => names.filter((name) => matchesName(pattern, name))
   const names = ['embedding', 'layers.1.norm', 'layers.10.norm', 'layers.1.moe.router', 'layers.1.moe.router.bias']
   expect(matching('layers.1', names)).toEqual([names[1], names[3], names[4]])
@@ -123,7 +123,7 @@ test('a pattern matches whole names, any text for *, and what is below a name', 
   expect(matching('layers.1.nor.', names)).toEqual([])
 })
 
-test('a pattern of very many * is decided at once, and one of very many characters is refused', () => {
+test('a pattern of very many * is matched at once, and a pattern of very many characters is refused', () => {
   const began = performance.now()
   const names = ['layers.1.moe.experts.*.up', 'embedding']
   for (const stars of [10, 24, 200]) {
@@ -135,7 +135,7 @@ test('a pattern of very many * is decided at once, and one of very many characte
   expect(performance.now() - began).toBeLessThan(1000)
 })
 
-test('a pattern that matches nothing is refused with a near one, and so is freezing everything', () => {
+test('a pattern that matches nothing is refused with a similar one, and freezing everything is refused', () => {
   const problem = (freeze: string[]): string => {
     const parsed = runSchema.safeParse({ model: { moe }, train: { freeze } })
     return parsed.error?.issues.map(({ message }) => message).join() ?? ''

@@ -33,23 +33,23 @@ import type { ParameterStore } from './store.ts'
 import { Timeline } from './timeline.ts'
 
 export interface GradientShape {
-  /** Sequences per step. */
+  /** Number of sequences per step. */
   readonly batch: number
   /** Equal parts of the batch whose gradients are summed in a tree; a multiple of the ranks. Default: 1. */
   readonly shards?: number
-  /** Passes of a shard. */
+  /** Number of passes of a shard. */
   readonly microBatches: number
   readonly sequence: number
 }
 
-/** Sequences in a pass. */
+/** Number of sequences in a pass. */
 const passSequences = ({ batch, shards = 1, microBatches }: Omit<GradientShape, 'sequence'>): number =>
   batch / shards / microBatches
 
 export interface GradientResult {
-  /** Mean over the passes of all ranks, nats per token. */
+  /** Mean loss over the passes of all ranks, nats per token. */
   readonly loss: number
-  /** Of every pass, those of the first rank first. */
+  /** Losses of all passes; the passes of the first rank come first. */
   readonly passLosses: readonly number[]
   readonly layers: readonly LayerCounts[]
   /** Assignments that the experts of each rank computed; null if every rank has all experts. */
@@ -58,11 +58,11 @@ export interface GradientResult {
   readonly arrivalMs: number
 }
 
-/** What an update may depend on before a device is done with its gradient. */
+/** Values that an update may depend on before a device is done with the gradient. */
 export interface EnqueuedGradient {
-  /** Whether a loss is known, and not finite: no update. */
+  /** Whether a known loss is not finite, so that there is no update. */
   readonly closed: boolean
-  /** Memory of the losses that are not known. */
+  /** Memory of the losses that are not known yet. */
   readonly losses: readonly Float32Array[]
   readonly loads: readonly ExpertLoads[]
 }
@@ -74,13 +74,13 @@ export interface GradientSetting {
   readonly config: ModelConfig
   readonly store: ParameterStore
   readonly shape: GradientShape
-  /** Other processes that take part; null: none. */
+  /** The ranks that take part; null for a process alone. */
   readonly ranks?: Ranks | null
   /** Whether programs run while gradients and parameters are exchanged (default), or before and after it. */
   readonly overlap?: boolean
   /** Token at which attention restarts; default: a token sees its whole window. */
   readonly separator?: number | undefined
-  /** Coefficient of the balancing loss at a step (from 1); default: that of the configuration, as a constant. */
+  /** Coefficient of the balancing loss at a step (from 1); default: the constant of the configuration. */
   readonly balance?: ((step: number) => number) | undefined
 }
 
@@ -91,7 +91,7 @@ const balanceName = 'balance coefficient'
 export const gradientScratch = ({ width }: ModelConfig, shape: GradientShape): number =>
   rowScratch(width, passSequences(shape) * shape.sequence)
 
-/** Used by all passes of a program. */
+/** Parts that all passes of a program use. */
 interface Shared {
   readonly rows: RowMemory
   readonly sum: GradientSum
@@ -109,9 +109,9 @@ export class GradientProgram {
   private readonly runtime: Runtime
   private readonly kernels: ArenaKernels
   private readonly shape: GradientShape
-  /** Of this program's gradients. */
+  /** The sum of this program's gradients over all shards. */
   private readonly sum: GradientSum
-  /** Those that this program reads. */
+  /** The sharing of the parameters that this program reads. */
   readonly parameters: ParameterSharing
   private readonly ranks: Ranks | null
   private readonly layout: Layout
@@ -122,7 +122,7 @@ export class GradientProgram {
   /** Tickets of the exchanges that the last run has posted. */
   private tickets: readonly number[] = []
   private arrivalMs = 0
-  /** Of the passes of the last step before the last one, and the last one. */
+  /** Statistics of all passes of the last step but its final pass, which is `lastPass`. */
   private earlierStatistics: Float64Array[] = []
   private lastPass: CompiledPass
 
@@ -158,7 +158,8 @@ export class GradientProgram {
   }
 
   /**
-   * Orders the gradient of one step. On several ranks each computes its shards, and owners get the sum of all.
+   * Enqueues the gradient of one step. On several ranks each rank computes its shards, and owners get the sum of all
+   * shards.
    * @param tokens, targets [batch · sequence], of all ranks
    * @param timeline Records the runs of programs and kernels.
    */
@@ -187,7 +188,7 @@ export class GradientProgram {
     return this.combine(await this.ofAllRanks(own, timeline))
   }
 
-  /** Of the last {@link run}, of whose passes all but the last are done. */
+  /** The state of the last {@link run}, of whose passes all but the last are done. */
   enqueued(): EnqueuedGradient {
     const layers = this.lastPass.emptyCounts()
     const known = this.earlierStatistics.map((statistics) => addStatistics(layers, statistics))
@@ -201,13 +202,17 @@ export class GradientProgram {
     }
   }
 
-  /** Reads the statistics of the last pass, whose memory the next one uses. */
+  /** Reads the statistics of the last pass, whose memory the next pass uses. */
   private async finishPass(): Promise<void> {
     await this.runtime.synchronize()
     this.earlierStatistics.push(this.lastPass.statistics())
   }
 
-  /** Orders the gradient of a pass. @param pass Among those of all ranks. @param part Its place in its shard. */
+  /**
+   * Enqueues the gradient of a pass.
+   * @param pass Index among the passes of all ranks.
+   * @param part Place of the pass in its shard.
+   */
   private async runPass(
     step: number,
     pass: number,
@@ -231,7 +236,7 @@ export class GradientProgram {
       this.tickets = tickets
       this.arrivalMs += waitedMs
     })
-    // The first pass has read all parameters, so only some of this rank's own may still have to leave.
+    // The first pass has read all parameters, so only some of this rank's own parameters may still have to leave.
     await this.parameters.settle()
     for (const scatter of scatters) await timeline.time('add rows', () => kernels.scatterAddRows(scatter), 'embedding')
   }
@@ -339,7 +344,7 @@ function traceGradient(
   const outputs: Record<string, Tensor> = {}
   const memory: Record<string, PortMemory> = {}
   const scatters: RowScatter[] = []
-  // By tensor, the outputs of its gradient, if nothing is added to them after the program.
+  // The outputs of the gradient of each tensor to which nothing is added after the program.
   const complete = new Map<string, string[]>()
   used.forEach(({ spec, expert, tensor }, i) => {
     const name = inputNameOf(tensor)
@@ -359,6 +364,6 @@ function traceGradient(
       scatters.push(place.scatter)
     })
   })
-  // Backward: the last layer's first.
+  // The order is backward: the gradients of the last layer come first.
   return { traced, outputs, memory, scatters, complete: new Map([...complete].reverse()) }
 }

@@ -53,7 +53,7 @@ test('matrices have deviation √(scale / fan-in), times the factor of their rol
   const ratios = {
     'layers.3.attention.qkv': 1 / Math.sqrt(96),
     'layers.3.moe.experts.{e}.up': 1 / Math.sqrt(96),
-    // 1/√(2·8 layers)
+    // The factor 0.25 is 1/√(2·8 layers).
     'layers.3.attention.output': 0.25 / Math.sqrt(96),
     'layers.3.moe.experts.{e}.down': 0.25 / Math.sqrt(160),
     'layers.3.moe.router': 0.3 / Math.sqrt(96),

@@ -7,7 +7,7 @@ import { changeRange } from '../../engine/contract/arena.ts'
 import { randomFor } from './random.ts'
 import type { ParameterStore } from './store.ts'
 
-/** Numbers that are drawn at a time. */
+/** Count of numbers that are drawn at a time. */
 const PIECE = 1 << 18
 
 /** Initial standard deviation by role: final for tables; divided by √fan-in for all other matrices. */
@@ -28,8 +28,9 @@ export function initialScales({ model, train }: Pick<RunConfig, 'model' | 'train
 }
 
 /**
- * Ones for norms, zeros for biases, else a normal truncated at two deviations (Switch Transformers,
- * section 2.4), which has 0.88 times the given deviation. Yields to the event loop after each 10 ms.
+ * Writes ones to norms, zeros to biases, and to all other parameters numbers of a normal truncated at two deviations
+ * (Switch Transformers, section 2.4), which has 0.88 times the given deviation. Yields to the event loop after each 10
+ * ms.
  */
 export async function initialize(
   store: ParameterStore,

@@ -9,7 +9,7 @@ import type { ParameterStore } from './store.ts'
 interface Work {
   readonly op: string
   readonly layer: string
-  /** Mean per run. */
+  /** Mean number of operations per run. */
   readonly flops?: number
   readonly bytes?: number
 }

@@ -10,6 +10,6 @@ test('a loss is scaled by a power of two, in proportion to the tokens of a step'
   }
 })
 
-test('with the range of float32 it is not scaled', () => {
+test('a loss is not scaled in a precision with the range of float32', () => {
   expect([lossScale('float32', 65536), lossScale('bf16', 65536)]).toEqual([1, 1])
 })

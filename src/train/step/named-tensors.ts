@@ -11,10 +11,10 @@ import type { ParameterStore } from './store.ts'
 
 export interface NamedTensor {
   readonly name: string
-  /** As in safetensors; default: F32. */
+  /** Type as in safetensors; default: F32. */
   readonly dtype?: 'BF16' | 'U8'
   readonly shape: readonly number[]
-  /** The whole of its bytes. */
+  /** All bytes of the tensor. */
   readonly range: ArenaRange
 }
 
@@ -24,7 +24,10 @@ export const parameterTensors = (store: ParameterStore): NamedTensor[] =>
     spec.stacked ? experts(store, spec, [0, spec.shape[0] as number]) : [whole(store, spec)],
   )
 
-/** {@link parameterTensors} that this rank writes: those that it owns, whole ones if it owns their first rows. */
+/**
+ * The {@link parameterTensors} that this rank writes: the experts that it owns, and the other tensors, as a whole,
+ * whose first rows it owns.
+ */
 export const ownedTensors = (store: ParameterStore): NamedTensor[] =>
   store.ownedShares().flatMap(({ spec, from, to }) => {
     if (spec.stacked) return experts(store, spec, [from, to])

@@ -74,7 +74,7 @@ export interface ExpertLoads {
   readonly layer: number
   readonly module: RoutedModule
   readonly known: ArrayLike<number>
-  /** Loads of a pass that has been enqueued, and need not be done; null without such a pass. */
+  /** Loads of a pass that has been enqueued, and may not be done yet; null without such a pass. */
   readonly enqueued: Float32Array | null
 }
 
@@ -186,7 +186,10 @@ export class CompiledPass {
     return this.scalar('loss')
   }
 
-  /** Cross-entropy of each target of the last run [T], nats; 0 where it is not counted. Only if it is an extra output. */
+  /**
+   * Cross-entropy of each target of the last run [T], nats; 0 where a target is not counted. The array exists only if
+   * it is an extra output.
+   */
   get tokenLosses(): Float32Array {
     return this.buffers[tokenLossesName] as Float32Array
   }
@@ -220,7 +223,7 @@ export class CompiledPass {
       }
   }
 
-  /** Zero counts for `addCounts` to add to. */
+  /** Zero counts to which {@link addStatistics} adds. */
   emptyCounts(): LayerCounts[] {
     const { moe } = this.config
     return this.losses.reports.map(({ layer, module, capacity, count_N, losses }) => ({
@@ -283,7 +286,7 @@ export class CompiledPass {
   }
 }
 
-/** Scalars of a routed module in {@link CompiledPass.statistics}, in order; 0 where the router has none. */
+/** Scalars of a routed module in {@link CompiledPass.statistics}, in order; 0 where the router has no such scalar. */
 const passScalars = ['balance', 'z', 'entropy', 'gate', 'unserved'] as const satisfies readonly (keyof LayerCounts)[]
 
 /** Adds the {@link CompiledPass.statistics} of a pass to counts of the same modules; returns the loss. */

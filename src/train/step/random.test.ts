@@ -127,7 +127,7 @@ test('integer(n) refuses an invalid n', () => {
   for (const n of [0, -1, 1.5, 2 ** 33, Number.NaN]) expect(() => randomFor(0).integer(n)).toThrow('internal:')
 })
 
-/** Distribution function of the standard normal by Simpson's rule from −2, and its density. */
+/** Density of the standard normal, and its mass between two numbers by Simpson's rule. */
 const density = (x: number) => Math.exp((-x * x) / 2) / Math.sqrt(2 * Math.PI)
 function massFrom(low: number, high: number): number {
   const cells = 2000

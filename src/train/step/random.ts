@@ -4,8 +4,8 @@
  * depend on the seed and the name alone, never on earlier draws or on the layout of tensors over buffers
  * or ranks.
  *
- * The generator is Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011):
- * a keyed bijection of a counter. The name gives the key, the position in the table the counter.
+ * The generator is Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011): a keyed
+ * bijection of a counter. The name gives the key, and the position in the table gives the counter.
  */
 import type { RoutedModule } from '../../core/model/parameters.ts'
 
@@ -18,7 +18,7 @@ const M1 = 0xcd9e8d57 | 0
 const W0 = 0x9e3779b9 | 0
 const W1 = 0xbb67ae85 | 0
 
-/** Philox4x32-10 of the counter in `block` [4] under the key (k0, k1), in place. */
+/** Computes Philox4x32-10 of the counter in `block` [4] under the key (k0, k1), in place. */
 export function philox(block: Uint32Array, k0: number, k1: number): void {
   let c0 = (block[0] as number) | 0
   let c1 = (block[1] as number) | 0
@@ -70,7 +70,7 @@ export class Random {
     this.k1 = k1
   }
 
-  /** Uniform over the integers of [0, 2³²). */
+  /** The next number, uniform over the integers of [0, 2³²). */
   uint32(): number {
     if (this.used === 4) {
       this.block[0] = this.counterLow
@@ -85,14 +85,14 @@ export class Random {
     return this.block[this.used++] as number
   }
 
-  /** Uniform over the multiples of 2⁻⁵³ in [0, 1). */
+  /** A number that is uniform over the multiples of 2⁻⁵³ in [0, 1). */
   uniform(): number {
     const high = this.uint32() >>> 5
     const low = this.uint32() >>> 6
     return (high * 0x4000000 + low) / 0x20000000000000
   }
 
-  /** Uniform over the integers of [0, n), without bias, for 1 ≤ n ≤ 2³². */
+  /** A number that is uniform over the integers of [0, n), without bias, for 1 ≤ n ≤ 2³². */
   integer(n: number): number {
     if (!Number.isInteger(n) || n < 1 || n > 0x100000000) throw new Error(`internal: invalid n: ${n} for integer(n)`)
     // Values at or above the largest multiple of n would favour small remainders: draw again.
@@ -103,10 +103,10 @@ export class Random {
   }
 
   /**
-   * Fills `into` with N(0, std²) truncated at ±2 std (Switch Transformers, section 2.4). As there, `std`
-   * is the deviation before truncation; the result has 0.8796 × std.
+   * Fills `into` with N(0, std²) truncated at ±2 std (Switch Transformers, section 2.4). As there, `std` is the
+   * deviation before truncation; the result has a deviation of 0.8796 × std.
    *
-   * Uses inversion, not rejection, so value i is a function of number i of the table alone.
+   * The method is inversion, not rejection, so value i is a function of number i of the table alone.
    */
   truncatedNormal(into: Float32Array, std: number): void {
     const length = into.length
@@ -141,8 +141,8 @@ function normalQuantile(p: number): number {
 }
 
 /**
- * The table of random numbers for a name, independent of those of all other names and seeds.
- * A number and its decimal string are different labels.
+ * The table of random numbers for a name, independent of the tables of all other names and seeds. A number and its
+ * decimal string are different labels.
  *
  * @example
  * randomFor(seed, 'init', 'layers.0.attention.query').truncatedNormal(weights, 0.02)

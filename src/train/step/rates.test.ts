@@ -62,7 +62,7 @@ test.each<[string, NonNullable<Train['optimizer']>]>([
   ['AdamW in int8', { state: 'int8' }],
   ['Adafactor', { kind: 'adafactor' }],
 ])(
-  '%s: experts and routers have the bits of trainings at their rates, all others of one at the rate',
+  '%s: experts and routers have the bits of trainings at their rates, other tensors of a training at the usual rate',
   async (_, of) => {
     const optimizer = { ...of, weightDecay: 0.5 }
     const at = (learningRate: number) => afterOneStep({ optimizer, schedule: { learningRate } })
@@ -84,7 +84,7 @@ test.each<[string, NonNullable<Train['optimizer']>]>([
   ['AdamW in int8', { state: 'int8' }],
   ['Adafactor', { kind: 'adafactor' }],
 ])(
-  '%s: experts have the bits of a training with their weight decay, all others of one with the usual',
+  '%s: experts have the bits of a training with their weight decay, other tensors of a training with the usual one',
   async (_, of) => {
     const at = (weightDecay: number) => afterOneStep({ optimizer: { ...of, weightDecay } })
     const [usual, strong] = [await at(0.1), await at(2)]

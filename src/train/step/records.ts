@@ -1,4 +1,7 @@
-/** Records of a run: the lines of metrics.jsonl and ledger.jsonl. Lines of routing.jsonl: src/core/model/routing/statistics.ts. */
+/**
+ * Records of a run: the lines of metrics.jsonl and ledger.jsonl. The lines of routing.jsonl are in
+ * src/core/model/routing/statistics.ts.
+ */
 import type { RoutedModule } from '../../core/model/parameters.ts'
 import type { CapacityRule } from '../../core/model/routing/contract.ts'
 import type { RoutingSummary } from '../../core/model/routing/statistics.ts'
@@ -35,11 +38,11 @@ export interface RanksRecord {
   readonly tokens: number
   readonly step_ms: readonly number[]
   readonly compute_ms: readonly number[]
-  /** Blocked while rows of experts travel. */
+  /** Time blocked while rows of experts travel. */
   readonly all_to_all_ms: readonly number[]
-  /** Blocked while gradients, parameters and statistics travel. */
+  /** Time blocked while gradients, parameters and statistics travel. */
   readonly all_reduce_ms: readonly number[]
-  /** Blocked in one of these until the last rank has come to it. */
+  /** Time blocked in one of these exchanges until the last rank has come to it. */
   readonly wait_ms: readonly number[]
   /** Mean over the other ranks of the time that they wait for this one. */
   readonly waited_for_ms: readonly number[]
@@ -62,8 +65,8 @@ export interface LedgerRecord {
   /** The first rank of the group; the others follow it. */
   readonly first_rank: number
   /**
-   * Rows of tokens sent to experts, by source and destination [E][E], with the empty rows that pad experts; 0 to
-   * itself.
+   * Rows of tokens sent to experts, by source and destination [E][E], with the empty rows that pad experts; 0 from a
+   * rank to itself.
    */
   readonly rows: readonly (readonly number[])[]
   /** All bytes sent, by source and destination: numbers of rows, rows, results, and the gradients of both. */
@@ -72,11 +75,11 @@ export interface LedgerRecord {
 
 /** An evaluation under one capacity rule. */
 export interface CapacityEvaluation {
-  /** Nats per token. */
+  /** Mean loss, nats per token. */
   readonly loss: number
   /** Loss in bits over the UTF-8 bytes of the evaluated text. */
   readonly bits_per_byte: number
-  /** As in {@link RoutingSummary}; both 0 under `none`. */
+  /** Rates as in {@link RoutingSummary}; both are 0 under `none`. */
   readonly drop_rate: number
   readonly unserved_rate: number
 }
@@ -87,7 +90,7 @@ export interface DomainEvaluation {
   readonly evaluated_tokens: number
   /** UTF-8 bytes of the evaluated text. */
   readonly evaluated_bytes: number
-  /** Nats per token under each rule. */
+  /** Mean loss under each rule, nats per token. */
   readonly losses: Readonly<Record<CapacityRule, number>>
 }
 
@@ -98,11 +101,11 @@ export interface DomainEvaluation {
 export interface DocumentLosses {
   /** Number of documents. */
   readonly documents: number
-  /** Number of groups of each domain; the groups below are those of the first domain, then of the next. */
+  /** Number of groups of each domain; the lists below have the groups of the first domain, then of the next. */
   readonly groups: readonly number[]
   /** Evaluated tokens of each group. */
   readonly tokens: readonly number[]
-  /** Sum of the losses of each group under each rule, nats; without the rules that compute the same as `train`. */
+  /** Sum of the losses of each group under each rule, nats; rules that compute the same as `train` are left out. */
   readonly nats: { readonly train: readonly number[] } & Readonly<Partial<Record<CapacityRule, readonly number[]>>>
 }
 
@@ -119,10 +122,13 @@ export interface EvalRecord extends RoutingSummary {
   readonly evaluated_tokens: number
   /** The capacity rule of the fields above; `eval` in records of a training. */
   readonly capacity: CapacityRule
-  /** The same text under each rule: at `factor`, at `evalFactor`, and dropless. Missing in files of earlier versions. */
+  /**
+   * Evaluations of the same text under each rule: at `factor`, at `evalFactor`, and dropless. The field is missing in
+   * files of earlier versions.
+   */
   readonly capacities: Readonly<Record<CapacityRule, CapacityEvaluation>>
-  /** By domain, if the text has several; not during training. */
+  /** Evaluations by domain, if the text has several; absent during training. */
   readonly domains?: readonly DomainEvaluation[]
-  /** In records of studies. */
+  /** Losses by groups of documents, in records of studies. */
   readonly documents?: DocumentLosses
 }

@@ -7,7 +7,7 @@ import type { RowScatter } from '../../engine/contract/arena-kernels.ts'
 import { paddedFloats } from './bank.ts'
 import type { ParameterStore } from './store.ts'
 
-/** Maximum uses of a table by row: reading embeddings or positions, and the targets of the cross-entropy. */
+/** Maximum number of uses of a table by row: reading embeddings or positions, and the targets of the cross-entropy. */
 const MAX_USES = 3
 
 /** Scratch memory, in floats, for the rows of a pass of `tokens`. */
@@ -16,12 +16,12 @@ export const rowScratch = (width: number, tokens: number): number =>
 
 interface RowPlace {
   readonly rows: ArenaRange
-  /** Of int32. */
+  /** The indices, as int32. */
   readonly indices: ArenaRange
   readonly scatter: RowScatter
 }
 
-/** Shared by all programs of a training. */
+/** Scratch memory that all programs of a training share. */
 export class RowMemory {
   private readonly store: ParameterStore
   private readonly places = new Map<string, RowPlace>()

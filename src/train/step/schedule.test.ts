@@ -82,7 +82,7 @@ test('wsd stays at the peak and then falls as 1 − √progress to the final sha
   expect(rate(50)).toBeCloseTo(0.04, 12)
 })
 
-test('up to the start of its decay a wsd run has the rates of every longer one, bit for bit, and then lower ones', () => {
+test('up to the start of its decay a wsd run has the rates of every longer run, bit for bit, and then lower rates', () => {
   const share = fc.double({ min: 0, max: 1, noNaN: true })
   const steps = fc.integer({ min: 1, max: 300 })
   fc.assert(
@@ -99,7 +99,7 @@ test('up to the start of its decay a wsd run has the rates of every longer one, 
   )
 })
 
-test('the decay never begins within the warm-up, and a share of 0 has none', () => {
+test('the decay never begins within the warm-up, and a share of 0 has no decay', () => {
   expect(decayStart({ schedule: { ...wsd, decay: 1 }, steps: 40 })).toBe(4)
   expect(decayStart({ schedule: { ...wsd, warmup: 50 }, steps: 40 })).toBeNull()
   expect(decayStart({ schedule: { ...wsd, decay: 0 }, steps: 40 })).toBeNull()

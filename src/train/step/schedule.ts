@@ -31,8 +31,8 @@ export function learningRate(schedule: Rates, step: number, steps: number): numb
 
 /**
  * The step after which the rate of a `wsd` schedule decays: the share `decay` of the steps before the end, but not
- * within the warm-up. Up to this step, the run has the rates of every longer run with the same schedule.
- * Null for other kinds, and if no step is left to decay in.
+ * within the warm-up. Up to this step, the run has the rates of every longer run with the same schedule. It is null for
+ * other kinds, and if no step is left to decay in.
  */
 export function decayStart({
   schedule,
@@ -48,7 +48,8 @@ export function decayStart({
 
 /**
  * Coefficient of the balancing loss at a step: linear, from `model.moe.balance.coefficient` at the first step to its
- * share `train.schedule.finalBalance` at the last. Undefined if the coefficient does not change, or there is no such loss.
+ * share `train.schedule.finalBalance` at the last. The schedule is undefined if the coefficient does not change, or
+ * there is no such loss.
  */
 export function balanceSchedule({
   model: { moe },

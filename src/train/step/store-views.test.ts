@@ -9,7 +9,7 @@ import { createStore } from './trainer.ts'
 const config = (kind: 'adamw' | 'adafactor'): RunConfig =>
   runSchema.parse({
     data: anyVocabulary,
-    // Odd sizes, so that errors in padding or neighbours would show.
+    // Sizes are odd, so that errors in padding or neighbours would show.
     model: {
       vocabulary: 101,
       layers: 2,

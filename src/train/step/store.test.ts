@@ -77,7 +77,8 @@ test('a model that is larger than the memory of the machine is refused before an
       return cpuMemory.createArena(bytes)
     },
   })
-  // Each tensor has 16 KiB, and 4 times as much with its gradient and moments: no arena is too large, but all are.
+  // Each tensor has 16 KiB, and 4 times as much with its gradient and moments: no arena is too large, but all together
+  // are.
   const large = Array.from({ length: 10 }, (_, i) => spec(`matrix.${i}`, [64, 64], true))
   expect(() => new ParameterStore(memory(600_000), large, 2)).toThrow(
     'parameters, gradients and moments take 655 kB, and it has 600 kB of memory',

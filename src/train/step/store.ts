@@ -1,11 +1,11 @@
 /**
  * Flat memory of a model: parameters, gradients and optimizer state, in banks (`bank.ts`).
  *
- * Tensors are in the same order in each region of a bank. The regions of optimizer state have only those that this rank
- * owns (`placement.ts`); the gradient of an expert may have a part for each source rank, [n, E, ...], and partial sums
- * of gradients have regions of their own if there are several shards. Tensors with weight decay come first, so in one
- * process the optimizer sees two plain ranges and needs no layers. A model larger than one arena has several banks; a
- * tensor never crosses from one to the next.
+ * Tensors are in the same order in each region of a bank. The regions of optimizer state have only the tensors that
+ * this rank owns (`placement.ts`); the gradient of an expert may have a part for each source rank, [n, E, ...], and
+ * partial sums of gradients have regions of their own if there are several shards. Tensors with weight decay come
+ * first, so in one process the optimizer sees two plain ranges and needs no layers. A model larger than one arena has
+ * several banks; a tensor never crosses from one to the next.
  */
 import { UsageError } from '../../core/errors.ts'
 import { sizeOf } from '../../core/graph/shape.ts'
@@ -41,12 +41,12 @@ export interface ParameterRange {
 
 /** A unit (`placement.ts`): an expert, or a block of rows of another tensor. */
 export interface Unit {
-  /** Among all units of the model, whichever rank owns them. */
+  /** Index among all units of the model, whichever rank owns them. */
   readonly index: number
-  /** Of the tensor. */
+  /** Name of the tensor. */
   readonly name: string
   readonly arena: Arena
-  /** Offsets and count in floats. */
+  /** Offsets and count are in floats. */
   readonly parameters: number
   readonly gradients: number
   readonly count: number
@@ -55,36 +55,39 @@ export interface Unit {
 interface TensorLocation {
   readonly spec: ParameterSpec
   readonly bank: Bank
-  /** Floats from the start of the region of parameters. */
+  /** Offset in the region of parameters, in floats. */
   readonly offset: number
-  /** The same in that of gradients. */
+  /** Offset in the region of gradients, in floats. */
   readonly gradient: number
-  /** Floats of the state of the part owned by this rank, and before it in a region of moments; null if none. */
+  /**
+   * Number of floats of the state of the part that this rank owns, and its offset in a region of moments; null if this
+   * rank owns no part.
+   */
   readonly owned: { readonly floats: number; readonly offset: number } | null
 }
 
 export class ParameterStore {
-  /** Tensors on this rank: of a stacked one, the experts that the rank holds. */
+  /** Tensors on this rank; a stacked tensor has only the experts that the rank holds. */
   readonly specs: readonly ParameterSpec[]
   readonly layout: Layout
-  /** Tensors of this rank and its copies by owner. */
+  /** Shares of the tensors on this rank, whichever rank owns them. */
   readonly shares: readonly Share[]
   /** Number of {@link Unit}s of the model. */
   readonly unitCount: number
   private readonly locations = new Map<string, TensorLocation>()
   private readonly firstUnits = new Map<string, number>()
   private readonly banks: readonly Bank[]
-  /** Gradients kept of an expert. */
+  /** Number of gradients kept of an expert: {@link sourcesKept}. */
   private readonly sources: number
   private readonly compact: CompactState | null
 
   /**
    * @param runtime Allocates the arenas.
    * @param specs All tensors of the model.
-   * @param moments Regions for optimizer state of one number per parameter, or the state of compact moments, which have
-   * one region; null = no gradients either.
-   * @param scratch Floats of scratch memory in each bank.
-   * @throws UsageError if the memory of the machine is less than that of the tensors
+   * @param moments Number of regions for optimizer state of one number per parameter, or the kind of compact moments,
+   * which have one region; null if there are no gradients either.
+   * @param scratch Number of floats of scratch memory in each bank.
+   * @throws UsageError if the tensors need more than the memory of the machine
    */
   constructor(
     runtime: Memory,
@@ -167,7 +170,9 @@ export class ParameterStore {
     return { ...this.parts(name, expert), count: expert === null ? sizeOf(spec.shape) : expertFloats(spec) }
   }
 
-  /** All parts of a gradient: those of its sources, if they are kept, [n, E, ...], or [E, ...] of one expert. */
+  /**
+   * All parts of a gradient: the gradients of its sources, if they are kept, [n, E, ...], or [E, ...] of one expert.
+   */
   parts(name: string, expert: number | null = null): ArenaRange {
     const { spec, bank, gradient } = this.location(name)
     const sources = spec.stacked ? this.sources : 1
@@ -178,7 +183,7 @@ export class ParameterStore {
     return { arena, start: start + expert * count, count }
   }
 
-  /** Optimizer state number `index` of the owned part of a parameter. Empty if nothing of it is owned. */
+  /** Optimizer state number `index` of the owned part of a parameter. The range is empty if this rank owns no part. */
   moment(name: string, index: number): ArenaRange {
     const { bank, owned } = this.location(name)
     return { arena: bank.arena, start: bank.moments(index) + (owned?.offset ?? 0), count: owned?.floats ?? 0 }
@@ -199,7 +204,7 @@ export class ParameterStore {
     return this.banks.reduce((sum, { arena }) => sum + arena.byteLength, 0)
   }
 
-  /** Bytes of all arenas by region; `gradients` with partial sums, padding to whole pages in `scratch`. */
+  /** Bytes of all arenas by region; `gradients` includes partial sums, and `scratch` the padding to whole pages. */
   get regionBytes(): { parameters: number; gradients: number; moments: number; scratch: number } {
     const sum = (floats: (regions: Regions) => number) =>
       4 * this.banks.reduce((total, { regions }) => total + floats(regions), 0)
@@ -209,7 +214,9 @@ export class ParameterStore {
     return { parameters, gradients, moments, scratch: this.byteLength - parameters - gradients - moments }
   }
 
-  /** Allocates scratch memory in the arena of a parameter. Returns its offset and that of the gradient, in floats. */
+  /**
+   * Allocates scratch memory in the arena of a parameter. Returns its offset and the offset of the gradient, in floats.
+   */
   allocateScratch(name: string, floats: number): { arena: Arena; gradient: number; scratch: number } {
     const { bank, gradient } = this.location(name)
     const scratch = bank.allocate(floats)
@@ -235,10 +242,10 @@ export class ParameterStore {
   }
 
   /**
-   * Owned parameters that are trained, with moments of one number per parameter, in as few ranges as possible: alone, if none is frozen, two per bank, with weight
-   * decay and without.
-   * @param names Of the tensors; default: all.
-   * @param alike Whether tensors may be in one range; default: with the same weight decay.
+   * Owned parameters that are trained, with moments of one number per parameter, in as few ranges as possible. A
+   * process alone without frozen parameters has two ranges per bank, with weight decay and without.
+   * @param names Names of the tensors; default: all.
+   * @param alike Whether two tensors may be in one range; default: if they have the same weight decay.
    */
   ranges(names?: ReadonlySet<string>, alike = hasSameDecay): ParameterRange[] {
     const ranges: ParameterRange[] = []
@@ -267,19 +274,19 @@ export class ParameterStore {
     return ranges
   }
 
-  /** What this rank owns. */
+  /** The shares that this rank owns. */
   ownedShares(): Share[] {
     return this.shares.filter(({ owner }) => owner === this.layout.rank)
   }
 
-  /** {@link ownedShares} that are updated. */
+  /** The {@link ownedShares} that are trained. */
   trainedShares(): Share[] {
     return this.ownedShares().filter(({ spec }) => !spec.frozen)
   }
 
   /**
-   * The units that this rank owns and updates, or of other shares, such as all that it holds with their copies, in an order that does not depend on the
-   * layout.
+   * The units that this rank owns and updates, or the units of other shares, such as all shares that it holds, in an
+   * order that does not depend on the layout.
    */
   units(shares: readonly Share[] = this.trainedShares()): Unit[] {
     return shares.flatMap((share) => {
@@ -324,12 +331,12 @@ export class ParameterStore {
     })
   }
 
-  /** Whether the gradients of a tensor's experts are not one after the other. */
+  /** Whether the gradients of a tensor's experts lie apart, because each expert has one for each source. */
   private isApart(spec: ParameterSpec): boolean {
     return spec.stacked && this.sources > 1
   }
 
-  /** Where a share lies in the regions of parameters and gradients: one range, or one for each expert. */
+  /** The place of a share in the regions of parameters and gradients: one range, or one for each expert. */
   piecesOf({
     spec,
     from,
@@ -356,7 +363,7 @@ export class ParameterStore {
   }
 }
 
-/** Floats of an expert of a stacked tensor. */
+/** Number of floats of an expert of a stacked tensor. */
 const expertFloats = ({ shape }: ParameterSpec): number => sizeOf(shape.slice(1))
 
 const hasSameDecay = (a: ParameterSpec, b: ParameterSpec): boolean => a.decay === b.decay

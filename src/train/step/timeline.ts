@@ -1,12 +1,12 @@
 /**
- * Where the time of training steps goes. The programs and kernels of a step run one after the other and
- * report their own times; the rest of the step is JavaScript, and waiting between them.
+ * Records where the time of training steps goes. The programs and kernels of a step run one after the other and report
+ * their own times; the rest of the step is JavaScript, and waiting between them.
  */
 import { now } from '../../engine/contract/recording.ts'
 import type { NodeTime, StepEvent } from '../../engine/contract/times.ts'
 
 export interface RecordedSteps {
-  /** Steps since the recording was last reset. */
+  /** Number of steps since the recording was last reset. */
   readonly steps: number
   /** Wall time of those steps, microseconds. */
   readonly microseconds: number
@@ -50,7 +50,9 @@ export class Timeline {
     return result
   }
 
-  /** As {@link time}, for an exchange with all other ranks, which no rank can leave before all have come. */
+  /**
+   * Does the same as {@link time} for an exchange with all other ranks, which no rank can leave before all have come.
+   */
   async meet<T>(op: string, work: () => Promise<T>): Promise<T> {
     const result = await this.time(op, work)
     this.met.push(this.recorded.at(-1) as StepEvent)

@@ -113,7 +113,7 @@ test.each(Object.entries(shapes))('a model of every kind learns a batch: %s', as
     const outcomes: StepOutcome[] = []
     for (let step = 1; step <= 25; step++) outcomes.push(await trainer.step(step, batch))
     expect(outcomes.some(({ skipped }) => skipped)).toBe(false)
-    // The first loss is near that of a guess among 64; training must remove a quarter of it.
+    // The first loss is near the loss of a guess among 64; training must remove a quarter of it.
     expect(outcomes[0]?.loss).toBeGreaterThan(3)
     expect(outcomes.at(-1)?.loss).toBeLessThan((outcomes[0]?.loss as number) * 0.75)
     const { moe } = configOf(over).model
@@ -154,7 +154,7 @@ test.each([
     }
     expect(expected.flat().some((value) => value !== 0)).toBe(true)
 
-    // A skipped step does not change them.
+    // A skipped step does not change the biases.
     const norm = floatsOf(store.parameter('norm')).slice()
     floatsOf(store.parameter('norm')).fill(Number.NaN)
     expect((await trainer.step(6, batch)).skipped).toBe(true)
@@ -178,7 +178,7 @@ test('biases even out the loads of a router that sends all tokens to one expert'
     })
     return last / 20
   }
-  // All tokens to one of four experts: √3.
+  // The coefficient of variation is √3 if one of four experts gets all tokens.
   expect(await cv(0)).toBeCloseTo(Math.sqrt(3), 5)
   expect(await cv(0.02)).toBeLessThan(0.3)
 })

@@ -38,10 +38,10 @@ import { isRouter, type Updated, updatedOf } from './updated.ts'
 
 export interface StepOutcome {
   readonly loss: number
-  /** Of every pass, those of the first rank first. */
+  /** Losses of all passes; the passes of the first rank come first. */
   readonly passLosses: readonly number[]
   readonly layers: readonly LayerCounts[]
-  /** Before clipping. */
+  /** Gradient norm before clipping. */
   readonly gradNorm: number
   readonly learningRate: number
   /** Whether the loss or the gradient was not finite; then no parameter has changed. */
@@ -50,11 +50,11 @@ export interface StepOutcome {
   readonly updateMs: number
   /** Assignments that the experts of each rank computed; null if every rank has all experts. */
   readonly keptByRank: readonly number[] | null
-  /** When this rank came to its exchanges with others; null without others. */
+  /** Times at which this rank came to its exchanges with other ranks; null without other ranks. */
   readonly own: OwnStep | null
 }
 
-/** Of a gradient that is computed. */
+/** The values of a gradient that is computed already. */
 const known = ({ loss, layers }: GradientResult): EnqueuedGradient => ({
   closed: !Number.isFinite(loss),
   losses: [],
@@ -80,7 +80,7 @@ export function layoutOf(
 ): Layout {
   const { rank, size: ranks } = place ?? { rank: 0, size: 1 }
   const { shards = ranks, reproducible, expert, headroom } = parallel
-  // The factors of Adafactor's moments are of a whole matrix.
+  // Adafactor factors the moments of a whole matrix, so a matrix is not divided into blocks of rows.
   const blockFloats = train.optimizer.kind === 'adafactor' ? Number.POSITIVE_INFINITY : alone.blockFloats
   return {
     rank,
@@ -112,7 +112,9 @@ function createOptimizer(kernels: ArenaKernels, store: ParameterStore, train: Ru
 
 export class Trainer {
   readonly optimizer: Optimizer
-  /** Updates so far: steps that were not skipped. Kept in checkpoints, since bias correction depends on it. */
+  /**
+   * Number of updates so far: steps that were not skipped. Checkpoints keep it, since bias correction depends on it.
+   */
   updates = 0
   private readonly config: RunConfig['train']
   private readonly moe: RunConfig['model']['moe']
@@ -122,7 +124,7 @@ export class Trainer {
   private readonly store: ParameterStore
   private readonly ranks: Ranks | null
   private readonly overlap: boolean
-  /** While routers learn, and after. */
+  /** The tensors that are updated while routers learn, and after that. */
   private readonly learning: Updated
   private readonly frozen: Updated
   private readonly timeline = new Timeline()
@@ -154,8 +156,8 @@ export class Trainer {
   }
 
   /**
-   * @param separator Token at which attention restarts (`data.crossDocuments`); default: none.
-   * @param ranks The other processes that take part; default: none.
+   * @param separator Token at which attention restarts (`data.crossDocuments`); default: a token sees its whole window.
+   * @param ranks The ranks that take part; default: this process alone.
    */
   static async compile(
     runtime: Runtime,
@@ -185,12 +187,19 @@ export class Trainer {
     return this.store.byteLength
   }
 
-  /** Bytes that the gradient program uses besides parameters and gradients; undefined if not planned beforehand. */
+  /**
+   * Bytes that the gradient program uses besides parameters and gradients; undefined if the memory is not planned
+   * beforehand.
+   */
   get programBytes(): number | undefined {
     return this.gradient.memoryBytes
   }
 
-  /** @param step From 1. @param batch Must not change until the promise is settled. */
+  /**
+   * Does a step.
+   * @param step Number of the step, from 1.
+   * @param batch The batch, which must not change until the promise is settled.
+   */
   async step(step: number, batch: Batch): Promise<StepOutcome> {
     const { runtime, timeline, gradient } = this
     timeline.clear()
@@ -206,7 +215,7 @@ export class Trainer {
     const { closed, losses, loads } = early ? known(early) : gradient.enqueued()
     const gate = await timeline.time('norm', () => this.gate(updated, { closed, finite: losses }))
     const rate = learningRate(this.config.schedule, step, this.config.steps)
-    // A device that defers decides later. The others know: nothing is enqueued for a step that is skipped.
+    // A device that defers decides later. Other runtimes know already, and enqueue nothing for a step that is skipped.
     if (runtime.defers || gate.isOpen) {
       await timeline.time('update', () => this.update({ step: this.updates + 1, learningRate: rate }, gate, updated))
       if (!isFrozen) await this.balance(loads, gate)
@@ -246,13 +255,13 @@ export class Trainer {
   private async update(settings: UpdateSettings, gate: Gate, { names }: Updated): Promise<void> {
     const { parameters } = this.gradient
     for (const [i, group] of parameters.groups.entries()) {
-      // With routers alone in a group, none may be updated any more.
+      // In a group of routers alone, there may be no tensor that is still updated.
       if (names[i]?.size !== 0) await this.optimizer.update(settings, gate, names[i])
       parameters.begin(group)
     }
   }
 
-  /** Orders the change of the biases of routers. */
+  /** Enqueues the change of the biases of routers. */
   private async balance(loads: readonly ExpertLoads[], gate: Gate): Promise<void> {
     const { moe, store, kernels } = this
     const biases = movedBiases(moe, store.specs, loads).map(({ name, loads: { known, enqueued } }) => {
@@ -262,8 +271,8 @@ export class Trainer {
   }
 
   /**
-   * Waits until all parameters are those after the last step: they may still be on their way when {@link step} returns.
-   * Call it before anything but the next step reads them.
+   * Waits until all parameters have their values after the last step: some may still be on their way when {@link step}
+   * returns. Call it before anything but the next step reads them.
    */
   settle(): Promise<void> {
     return this.gradient.parameters.settle()

@@ -1,6 +1,7 @@
 /**
- * The tensors that a step updates. Frozen ones (`train.freeze`) are left out, and routers that have learned long enough
- * (`train.routerSteps`): they do not count in the norm, and the optimizer's momentum does not move them either.
+ * The tensors that a step updates. Frozen tensors (`train.freeze`) are left out, and so are routers that have learned
+ * long enough (`train.routerSteps`): they do not count in the norm, and the optimizer's momentum does not move them
+ * either.
  */
 import type { ParameterSpec } from '../../core/model/parameters.ts'
 import type { ParameterStore, Unit } from './store.ts'
@@ -14,7 +15,7 @@ export interface Updated {
 
 export const isRouter = ({ init }: ParameterSpec): boolean => typeof init === 'object' && init.role === 'router'
 
-/** @param groups Names of all tensors. */
+/** @param groups Names of all tensors, in groups. */
 export function updatedOf(
   store: ParameterStore,
   groups: readonly ReadonlySet<string>[],

@@ -19,7 +19,7 @@ export const corpora: Readonly<Record<string, Corpus>> = {
 
 export const corpusNames: readonly string[] = Object.keys(corpora)
 
-/** Year or chapter; a name without one comes after all others. */
+/** The year or chapter in a file name; a name without a number comes after all others. */
 const numberIn = (file: string): number => Number(/\d+/.exec(file)?.[0] ?? Number.MAX_SAFE_INTEGER)
 
 /** The documents of a corpus among the files of its package's data folder, in a fixed order. */

@@ -1,4 +1,7 @@
-/** Decodes bytes to text. What is not text is refused, if it is not UTF-8 with the offset of the first invalid byte. */
+/**
+ * Decodes bytes to text. Bytes that are not text are refused; if they are not UTF-8, with the offset of the first
+ * invalid byte.
+ */
 import type { SourceFile } from './source-file.ts'
 import { Unreadable } from './unreadable.ts'
 
@@ -18,7 +21,7 @@ async function* decodeAs(encoding: string, chunks: Bytes, { name }: Pick<SourceF
   const decoder = new TextDecoder(encoding, { fatal: true })
   const decoded = (chunk?: Uint8Array): string => {
     try {
-      // As a stream throughout: decoding at once, some versions of Node take windows-1252 for ISO-8859-1.
+      // Every chunk is decoded as a stream: without `stream`, some versions of Node read windows-1252 as ISO-8859-1.
       return chunk ? decoder.decode(chunk, { stream: true }) : decoder.decode()
     } catch {
       const what = `neither UTF-8 nor ${encoding}`
@@ -47,7 +50,7 @@ async function* decodeUtf8(chunks: Bytes, file: Pick<SourceFile, 'name' | 'gzip'
       if (text.charCodeAt(0) === 0xfeff) text = text.slice(1)
     }
     if (text.length > 0) yield text
-    // A copy: a stream may reuse the memory of a chunk.
+    // `slice` copies, because a stream may reuse the memory of a chunk.
     rest = bytes.slice(complete)
     offset += complete
   }
@@ -88,7 +91,7 @@ function decode(bytes: Uint8Array, offset: number, file: Pick<SourceFile, 'name'
   )
 }
 
-/** The encoding whose byte order mark comes first. */
+/** The UTF-16 encoding whose byte order mark comes first; undefined without such a mark. */
 const utf16Of = ([first, second]: Uint8Array): string | undefined =>
   first === 0xff && second === 0xfe ? 'utf-16le' : first === 0xfe && second === 0xff ? 'utf-16be' : undefined
 

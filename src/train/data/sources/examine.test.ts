@@ -55,7 +55,7 @@ test('any file of UTF-8 is one document, whatever its ending, without its byte o
   expect(notices).toEqual([])
 })
 
-test('what is not text is skipped, counted and named in one notice; the hash is that of the other files', async () => {
+test('files that are not text are skipped, counted and named in one notice; the hash ignores them', async () => {
   const text = { 'a.txt': 'first', 'b.txt.gz': gzipSync('second') }
   const other = {
     'old.txt': latin1('déjà vu'),
@@ -77,7 +77,7 @@ test('what is not text is skipped, counted and named in one notice; the hash is 
   expect(hash).toBe((await read(folderOf(text))).hash)
 })
 
-test('files that are not UTF-8 are read in data.encoding, and only those; the hash depends on it', async () => {
+test('only files that are not UTF-8 are read in data.encoding; the hash depends on it', async () => {
   const source = folderOf({
     'a.txt': 'déjà vu, “UTF-8”',
     'b.txt': latin1('d\xe9j\xe0 vu, \x93quoted\x94'),
@@ -100,7 +100,7 @@ test.each([
   ['shift_jis', Buffer.of(0x8a, 0x43), '海'],
   ['gbk', Buffer.of(0xba, 0xa3), '海'],
   ['windows-1251', Buffer.of(0xec, 0xee, 0xf0, 0xe5), 'море'],
-])('%s, in a folder, as a named file, and byte by byte', async (encoding, bytes, text) => {
+])('%s is decoded in a folder, as a named file, and byte by byte', async (encoding, bytes, text) => {
   const folder = folderOf({ 'a.txt': bytes, 'b.txt': 'é' })
   expect((await read(folder, { encoding })).texts).toEqual({ 'a.txt': text, 'b.txt': 'é' })
   expect((await read(join(folder, 'a.txt'), { encoding })).texts).toEqual({ 'a.txt': text })
@@ -130,7 +130,7 @@ test('a named file that is not text is refused with the byte, the offset and wha
   await refused(at('old.txt'), /old\.txt is not text: it is neither UTF-8 nor shift_jis/, { encoding: 'shift_jis' })
 })
 
-test('JSON without records is text in a folder of other files; the notice names its fields', async () => {
+test('JSON without records is read as text in a folder of other files; the notice names its fields', async () => {
   const source = folderOf({
     'index.ts': 'export {}',
     'list.json': '["one", {"text": "two"}]',
@@ -153,7 +153,7 @@ test('JSON without records is text in a folder of other files; the notice names 
       '(log.jsonl: fields: level; package.json: fields: name, version; tsconfig.json: not JSON). ' +
       'Set data.field if the text is in another field',
   )
-  // Named, or among nothing but such files, it must have the field.
+  // A file that is named, or found among only such files, must have the field.
   await refused(join(source, 'package.json'), /^data\.field: "text" is not in package\.json \(fields: name, version\)/)
   await refused(
     folderOf({ 'a.jsonl': '{"body":"x"}', 'b.jsonl': '{"body":"y"}' }),
@@ -163,7 +163,7 @@ test('JSON without records is text in a folder of other files; the notice names 
   await refused(folderOf({ 'a.jsonl': '{"text":"x"}\n{"body":"y"}', 'b.txt': 'b' }), /"text" is not in a\.jsonl:2/)
 })
 
-test('a Parquet file without the column is skipped, with its columns', async () => {
+test('a Parquet file without the column is skipped, and the notice names its columns', async () => {
   const nested = join(import.meta.dirname, '../../../node/data/sources/fixtures/nested.parquet')
   const folder = folderOf({ 'a.txt': 'a' })
   symlinkSync(nested, join(folder, 'nested.parquet'))
@@ -188,7 +188,7 @@ onLinux('a file that cannot be read is skipped in a folder, and refused by name'
   chmodSync(join(folder, 'secret.txt'), 0)
   // A regular file that not even root can read.
   symlinkSync('/proc/self/mem', join(folder, 'memory'))
-  // One whose size is not that of its bytes.
+  // A file whose reported size, 0, is not its number of bytes.
   symlinkSync('/proc/mounts', join(folder, 'mtab'))
   const { texts, notices } = await read(folder)
   expect(texts).toMatchObject({ 'a.txt': 'a' })
@@ -197,7 +197,7 @@ onLinux('a file that cannot be read is skipped in a folder, and refused by name'
   await refused(join(folder, 'memory'), /cannot read memory: EIO/)
 })
 
-test('a label that no decoder knows is refused, with the nearest one', () => {
+test('an encoding that no decoder knows is refused, with the nearest known one', () => {
   const parse = (encoding: unknown) => parseInput(dataSchema, { encoding }, 'data')
   expect(parse('Latin1').encoding).toBe('Latin1')
   expect(() => parse('latin-1')).toThrow(

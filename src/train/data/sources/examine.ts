@@ -1,7 +1,7 @@
 /**
- * Finds out how files are read, from their bytes: which are text, in which encoding, and which hold records. A file that
- * the user named must be what its ending says; one that was found in a folder is read as text if it holds no records,
- * and skipped if it is not text.
+ * Finds out how files are read, from their bytes: which are text, in which encoding, and which hold records. A file
+ * that the user named must be what its ending says; a file that was found in a folder is read as text if it holds no
+ * records, and skipped if it is not text.
  */
 import { encodingName } from '../../../core/config/encodings.ts'
 import { UsageError } from '../../../core/errors.ts'
@@ -12,13 +12,13 @@ import { type Skipped, skippedText, sourceNotices, Unreadable } from './unreadab
 /** How a file is read. */
 export interface Examined<File> {
   readonly name: string
-  /** Undefined: not at all. */
+  /** The file with the format and encoding in which it is read; undefined if it is skipped. */
   readonly file?: File
   /** Why it is skipped, or read as text in place of records. */
   readonly problem?: Unreadable
 }
 
-/** Whether it depends on its bytes how a file is read. */
+/** Whether the way in which a file is read depends on its bytes. */
 export const isExamined = ({ origin }: SourceFile, { encoding }: ReadingConfig): boolean =>
   origin === 'found' || (origin === 'named' && encodingName(encoding) !== 'utf-8')
 
@@ -82,7 +82,7 @@ export function chooseFiles<File extends SourceFile>(
   )
   const skipped = [...problems.filter(({ isRead }) => !isRead), ...left]
   const asText = problems.filter(({ isRead }) => isRead)
-  // Not even one file is what its ending says: then it is the field that is wrong.
+  // If no file at all is what its ending says, the setting `field` is more likely wrong than every file.
   if (files.length === asText.length) {
     const records = problems.find(({ reason, isRead }) => isRead || reason === 'records')
     if (records) throw records.problem

@@ -33,7 +33,7 @@ export const recordReaders: Readonly<Record<Exclude<SourceFile['format'], 'parqu
         held = held.slice(cut)
       }
     }
-    // Not empty after a cut, so this piece ends the document.
+    // The rest after a cut is never empty, so this piece ends the document.
     if (held) yield { text: held, last: true, name, metadata: undefined }
   },
 
@@ -70,7 +70,7 @@ export const recordReaders: Readonly<Record<Exclude<SourceFile['format'], 'parqu
     let text = ''
     for await (const chunk of chunks) {
       text += chunk
-      // Compressed, it may be a thousand times as large as the file.
+      // The text of a compressed file may be a thousand times as large as the file.
       if (text.length > MAX_RECORD_BYTES) throw tooLarge(file.name, `more than ${MAX_RECORD_BYTES} characters`)
     }
     if (text === '') return

@@ -13,7 +13,7 @@ export const runTextEntry = (path: string): string => PREFIX + path
 
 /**
  * The path of an entry in the run directory, separated by `/`.
- * @throws UsageError if it leads out of it
+ * @throws UsageError if the path leads out of the run directory
  */
 export function runTextPath(entry: string): string {
   const path = entry.slice(PREFIX.length)

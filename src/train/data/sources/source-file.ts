@@ -1,21 +1,22 @@
-/** A file of documents, wherever its bytes are: what names it, and how it is read. */
+/** A file of documents, wherever its bytes are: its name, and how it is read. */
 import type { DataConfig } from '../../../core/config/data-config.ts'
 
 export type Format = 'text' | 'jsonl' | 'json' | 'parquet'
 
 /**
- * Where a file comes from. `named`: the user named the file itself; what is wrong with it is an error. `found`: in a
- * folder or by a glob; it is skipped if it is empty or not text. `corpus`: a part of an installed corpus.
+ * Where a file comes from. `named`: the user named the file itself; any problem with it is an error. `found`: it was
+ * found in a folder or by a glob; it is skipped if it is empty or not text. `corpus`: it is part of an installed
+ * corpus.
  */
 export type Origin = 'named' | 'found' | 'corpus'
 
 export interface SourceFile {
-  /** Its name in messages and document names; the same on every machine. */
+  /** Name of the file in messages and document names; the same on every machine. */
   readonly name: string
   readonly format: Format
   readonly gzip: boolean
   readonly origin: Origin
-  /** Encoding of its text, if that is not UTF-8. */
+  /** Encoding of the text, if not UTF-8. */
   readonly encoding?: string
   /** Field with the text, if not the configured one. */
   readonly field?: string
@@ -23,10 +24,10 @@ export interface SourceFile {
   readonly metadata?: boolean
 }
 
-/** Settings on which it depends how files are read. */
+/** Settings that determine how files are read. */
 export type ReadingConfig = Pick<DataConfig, 'field' | 'encoding'>
 
-/** Formats by ending; a file with any other ending, or with none, is text. */
+/** Formats by ending; a file with any other ending, or without an ending, is text. */
 const formats: Readonly<Record<string, Format>> = {
   jsonl: 'jsonl',
   ndjson: 'jsonl',
@@ -34,7 +35,7 @@ const formats: Readonly<Record<string, Format>> = {
   parquet: 'parquet',
 }
 
-/** A file read as its ending says. */
+/** The file `name`, with the format that its ending says. */
 export function sourceFile(name: string, origin: Origin): SourceFile {
   const parts = name.toLowerCase().split('.')
   const gzip = parts.at(-1) === 'gz'
@@ -42,10 +43,10 @@ export function sourceFile(name: string, origin: Origin): SourceFile {
   return { name, format: Object.hasOwn(formats, ending) ? (formats[ending] as Format) : 'text', gzip, origin }
 }
 
-/** Files and folders that a folder does not contribute. */
+/** Whether a file or folder is hidden; the documents of a folder exclude hidden ones. */
 export const isHidden = (name: string): boolean => name.startsWith('.')
 
-/** A folder of installed packages, which a folder does not contribute either. */
+/** Whether a folder holds installed packages; the documents of a folder exclude these too. */
 export const isPackages = (name: string): boolean => name === 'node_modules'
 
 /** Whether a folder contributes the file at this path in it, separated by `/`. */
@@ -54,11 +55,11 @@ export function isContributed(path: string): boolean {
   return !names.some(isHidden) && !names.slice(0, -1).some(isPackages)
 }
 
-/** The order of the files of a folder. */
+/** Compares files by name, which is their order in a folder. */
 export const byName = (a: Pick<SourceFile, 'name'>, b: Pick<SourceFile, 'name'>): number =>
   a.name < b.name ? -1 : a.name > b.name ? 1 : 0
 
-/** What the hash of a text has before the bytes of each file. */
+/** The text that is hashed before the bytes of each file. */
 export const hashedHeader = (file: SourceFile, field: string, bytes: number): string =>
   JSON.stringify([
     ...[file.name, file.format, file.gzip, file.field ?? field, bytes],

@@ -1,4 +1,4 @@
-/** Files that cannot be read as they are given: the error, and the notices about those that were skipped. */
+/** Files that cannot be read as they are given: the error, and the notices about skipped files. */
 import { UsageError } from '../../../core/errors.ts'
 import { grouped } from '../../../core/text/numbers.ts'
 import type { ReadingConfig } from './source-file.ts'
@@ -21,7 +21,7 @@ type Reason = keyof typeof reasons
 export interface Skipped {
   readonly name: string
   readonly reason: Reason
-  /** In few words. */
+  /** A short explanation, such as the first invalid byte. */
   readonly detail?: string
 }
 
@@ -37,7 +37,7 @@ export class Unreadable extends UsageError {
   }
 }
 
-/** Names shown of each kind. */
+/** Number of names shown for each reason. */
 const MAX_NAMES = 3
 const MAX_DETAIL = 60
 
@@ -73,7 +73,7 @@ export function sourceNotices(
   return notices
 }
 
-/** `2 binary (a.png, b.png), 1 not UTF-8 (old.txt: byte 0xe9 at offset 7)`. */
+/** Text such as `2 binary (a.png, b.png), 1 not UTF-8 (old.txt: byte 0xe9 at offset 7)`. */
 export function skippedText(skipped: readonly Skipped[]): string {
   const kinds = Object.entries(reasons).map(([reason, words]) => {
     const entries = skipped.filter((entry) => entry.reason === reason)

@@ -2,16 +2,16 @@
  * A corpus of fewer than 20 documents is first cut into sections, which then count as documents, so that
  * some of it can be held out.
  *
- * Every document is cut after the first blank line past 8 Ki characters; if there is none before 16 Ki,
- * after the first line break, else before a word. For a corpus below 160 Ki characters the minimum is a
- * twentieth of it instead of 8 Ki (but at minLength 256 characters), so that there are enough sections.
+ * Every document is cut after the first blank line past 8 Ki characters; if there is no blank line before 16 Ki, it is
+ * cut after the first line break, otherwise before a word. For a corpus below 160 Ki characters the minimum is a
+ * twentieth of it instead of 8 Ki (but at least 256 characters), so that there are enough sections.
  */
 import { cutBefore, type Piece } from '../sources/piece.ts'
 
 export const MIN_DOCUMENTS = 20
 const DEFAULT_LENGTH = 8 << 10
 
-/** Minimum length of a section for a corpus of so many characters. */
+/** Minimum length of a section for a corpus of `characters` characters. */
 export function sectionLength(characters: number): number {
   return Math.max(256, Math.min(DEFAULT_LENGTH, Math.floor(characters / MIN_DOCUMENTS)))
 }

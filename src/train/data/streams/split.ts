@@ -1,8 +1,8 @@
 /**
- * Chooses the held-out documents: those with the smallest seeded hashes.
+ * Chooses the held-out documents, which have the smallest seeded hashes.
  *
- * The hash is taken of a document's text (its first piece), so the same text is always on the same side,
- * and adding documents moves few of the others. The whole split is one number, the threshold.
+ * The hash is taken of a document's text (its first piece), so the same text is always on the same side, and adding
+ * documents changes the side of few others. The whole split is one number, the threshold.
  */
 import { UsageError } from '../../../core/errors.ts'
 import { hashText } from '../random.ts'
@@ -10,19 +10,19 @@ import type { Piece } from '../sources/piece.ts'
 
 export interface Split {
   readonly documents: number
-  /** UTF-16 units of the whole corpus. */
+  /** Number of UTF-16 units of the whole corpus. */
   readonly characters: number
   readonly seed: number
-  /** Documents with a hash below it are held out. */
+  /** Documents with a hash below this number are held out. */
   readonly threshold: number
 }
 
-/** With more documents than this, hashes are not kept and the held-out share is met only on average. */
+/** Number of documents above which hashes are not kept, and the held-out share is met only on average. */
 const MAX_EXACT_DOCUMENTS = 1 << 16
 
 /**
- * Reads the corpus once and chooses the threshold: the share `heldOut` of the documents, rounded, with at
- * least one document on each side; all documents if `heldOut` is 1.
+ * Reads the corpus once and chooses the threshold that holds out the share `heldOut` of the documents, rounded, with at
+ * least one document on each side, or all documents if `heldOut` is 1.
  */
 export async function surveyDocuments(pieces: AsyncIterable<Piece>, heldOut: number, seed: number): Promise<Split> {
   const hashes: number[] = []

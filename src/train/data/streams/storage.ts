@@ -1,16 +1,16 @@
-/** Where the streams of a data set are written and read: files, or memory. */
+/** The storage in which the streams of a dataset are written and read: files, or memory. */
 
-/** Bytes per id. */
+/** Number of bytes per id. */
 export type Width = 2 | 4
 
 export const widthFor = (vocabulary: number): Width => (vocabulary <= 0x10000 ? 2 : 4)
 
 export const arrayOf = { 2: Uint16Array, 4: Uint32Array } as const
 
-/** `unordered`: the training documents in the order of the source, until they are put in a seeded order. */
+/** `unordered` holds the training documents in the order of the source, until they are put in a seeded order. */
 export type StreamName = 'train' | 'held-out' | 'unordered'
 
-/** One line per held-out document: name, start, length, metadata. */
+/** File with one line per held-out document: name, start, length, metadata. */
 export const documentsFile = 'held-out-documents.jsonl'
 
 export interface TokenWriter {
@@ -46,7 +46,7 @@ export interface StreamStorage {
   openTokens(name: StreamName, width: Width): TokenReader
   removeTokens(name: StreamName): void
   createNumbers(): NumberList
-  /** For the lines of {@link documentsFile}. */
+  /** Creates the writer of the lines of {@link documentsFile}. */
   createDocuments(): LineWriter
 }
 

@@ -12,7 +12,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { Split } from './split.ts'
 import { type NumberList, type StreamStorage, type TokenReader, type Width, widthFor } from './storage.ts'
 
-/** Ids copied at once. */
+/** Number of ids copied at once. */
 const COPIED_IDS = 1 << 16
 
 /** Limits of a group of pieces that is encoded at once. */

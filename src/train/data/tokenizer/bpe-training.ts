@@ -7,10 +7,10 @@ import { learnMerges } from './merges.ts'
 import { byteLevelJson } from './tokenizer-json.ts'
 import { eachWord, ownString } from './words.ts'
 
-/** Approximate maximum of characters that are counted; a larger corpus is sampled evenly. */
+/** Approximate maximum number of characters whose words are counted; a larger corpus is sampled evenly. */
 const SAMPLE_CHARACTERS = 1 << 26
 
-/** The bytes and the end of text. */
+/** Number of tokens that every vocabulary has: the bytes and the end of text. */
 const FIXED_TOKENS = 257
 
 export interface BpeTraining {
@@ -25,7 +25,7 @@ export interface BpeTraining {
   readonly warn: (message: string) => void
 }
 
-/** Returns a tokenizer.json. Warns if the text supports fewer tokens than `vocabulary`. */
+/** Trains a BPE and returns its tokenizer.json. Warns if the text supports fewer tokens than `vocabulary`. */
 export async function trainBpe(training: BpeTraining): Promise<string> {
   const { vocabulary, signal, warn } = training
   if (vocabulary <= FIXED_TOKENS)
@@ -39,7 +39,7 @@ export async function trainBpe(training: BpeTraining): Promise<string> {
   return byteLevelJson(merges)
 }
 
-/** The words of a sample with the number of their occurrences. A word ends with its line. */
+/** Counts how often each word of a sample occurs. A word never extends past its line. */
 async function countWords({ pieces, characters, seed, signal }: BpeTraining): Promise<Map<string, number>> {
   const counts = new Map<string, number>()
   const count = (line: string): void =>
@@ -55,7 +55,7 @@ async function countWords({ pieces, characters, seed, signal }: BpeTraining): Pr
     signal?.throwIfAborted()
     if (hashNumbers(seed, index++) >= share) continue
     const lines = (rest + (last ? `${text}\n` : text)).split(/(?<=\n)/)
-    // Without a line break at its end, the last line goes on in the next piece.
+    // A last line without a line break continues in the next piece.
     rest = lines.at(-1)?.endsWith('\n') === false ? (lines.pop() as string) : ''
     for (const line of lines) count(line)
     if (performance.now() - since < 10) continue

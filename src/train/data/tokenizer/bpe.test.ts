@@ -11,7 +11,7 @@ import { parseTokenizerJson } from './tokenizer-json.ts'
 
 const words =
   "We the People, in order to form a more perfect Union; it's 1787 and they'll establish Justice. Grüße aus Köln — naïve café! 你好世界 "
-/** Text with so many characters on which JavaScript's `\s` and Unicode's White_Space disagree that merges span them. */
+/** Text full of characters on which JavaScript's `\s` and Unicode's White_Space disagree, so that merges span them. */
 const spaces = 'a \ufeff! \ufeff! x\u0085\u0085\u0085y\u00a0\u00a0\u00a0z'
 const corpus = [
   words.repeat(3),
@@ -61,7 +61,7 @@ test('the encoder gives the same ids as the Hugging Face library', async () => {
   )
 })
 
-test('a text of one very long word is encoded quickly, as by the library', async () => {
+test('a text of one very long word is encoded quickly, to the same ids as by the library', async () => {
   const long = 'ababaab'.repeat(20_000)
   const began = performance.now()
   const ids = ours(long)
@@ -176,7 +176,7 @@ const anyWords = fc
   )
   .map((parts) => parts.join(''))
 
-test('the merges are those of the Hugging Face trainer', async () => {
+test('the merges equal the merges of the Hugging Face trainer', async () => {
   const texts = [corpus.join('\n'), 'a bc ab c abc '.repeat(20), ...fc.sample(anyWords, 40)]
   const theirs = await huggingFaceMerges(texts)
   for (const [i, text] of texts.entries()) {
@@ -239,7 +239,7 @@ test('learning the merges of very many words stops soon after a signal, also bef
     }, after)
     const began = performance.now()
     expect(await learning).toBe('AbortError')
-    // The timer was not late either.
+    // A late timer would mean that learning blocked the thread.
     expect(abortedAt - began).toBeLessThan(after + 500)
     expect(performance.now() - abortedAt).toBeLessThan(500)
   }

@@ -13,16 +13,16 @@ import { eachWord, ownString } from './words.ts'
 
 const utf8 = new TextEncoder()
 
-/** Words in the cache before it is cleared, and the longest cached word in UTF-16 units. */
+/** Number of words at which the cache is cleared, and maximum length of a cached word in UTF-16 units. */
 const MAX_CACHED_WORDS = 1 << 17
 const MAX_CACHED_LENGTH = 48
 
 export type Encode = (text: string) => Int32Array
 
 /**
- * An encoder for this tokenizer.json; undefined if it is not of a supported form.
+ * An encoder for this tokenizer.json; undefined if the form of the tokenizer is not supported.
  * @param where names the file in messages
- * @throws UsageError if its merges do not fit its vocabulary
+ * @throws UsageError if the merges do not fit the vocabulary
  */
 export function byteLevelEncoder(json: TokenizerJson, where: string): Encode | undefined {
   const { model, pre_tokenizer: pre, normalizer, added_tokens: added } = json
@@ -60,10 +60,13 @@ interface Node {
   id?: number
 }
 
-/** Finds added tokens by a tree of their characters: a file may have very many, and an expression tries one by one. */
+/**
+ * Finds added tokens with a tree of their characters: a file may have very many tokens, and a regular expression would
+ * try them one by one.
+ */
 class AddedTokens {
   private readonly root: Node = { next: new Map() }
-  /** The first characters of tokens. */
+  /** Matches the first character of any added token; undefined without added tokens. */
   private readonly first: RegExp | undefined
 
   constructor(added: TokenizerJson['added_tokens']) {
@@ -80,7 +83,7 @@ class AddedTokens {
     if (characters.length > 0) this.first = new RegExp(`[${characters.join('')}]`, 'gu')
   }
 
-  /** The first token from `from` on. */
+  /** The first added token in the text from `from` on, the longest if several start there. */
   next(text: string, from: number): { readonly start: number; readonly end: number; readonly id: number } | undefined {
     if (!this.first) return undefined
     for (let at = from; ; ) {
@@ -160,7 +163,7 @@ class WordEncoder {
 
 /** Looks up merges by pair and applies them to the symbols of a word. */
 class Merges {
-  /** Pair (left · size + right) → rank. */
+  /** The rank of each pair; the key of a pair is left · size + right. */
   private readonly rankOf = new Map<number, number>()
   private readonly merged: Int32Array
   private readonly size: number
@@ -170,7 +173,7 @@ class Merges {
     merges: NonNullable<TokenizerJson['model']['merges']>,
     where: string,
   ) {
-    // Not as arguments of Math.max: the stack has no room for those of a large vocabulary.
+    // The ids are not arguments of one Math.max, because the stack has no room for a large vocabulary.
     this.size = 1 + [...vocabulary.values()].reduce((largest, id) => Math.max(largest, id), 0)
     this.merged = new Int32Array(merges.length)
     merges.forEach((merge, rank) => {
@@ -222,7 +225,7 @@ class Merges {
   }
 }
 
-/** The two tokens of a merge, of which older files have one text; null if it is neither. */
+/** The two tokens of a merge, which is a pair or, in older files, a text `left right`; null if it is neither. */
 function pairOf(merge: unknown): string[] | null {
   const pair: unknown = typeof merge === 'string' ? merge.split(' ') : merge
   return Array.isArray(pair) && pair.length === 2 && pair.every((token) => typeof token === 'string') ? pair : null

@@ -1,7 +1,7 @@
 /**
- * The byte-level alphabet of GPT-2, in which the vocabulary of a byte-level tokenizer is written: one
- * printable character for each of the 256 bytes. A printable byte maps to itself, the others map to
- * characters from U+0100 on.
+ * The byte-level alphabet of GPT-2, in which the vocabulary of a byte-level tokenizer is written: one printable
+ * character for each of the 256 bytes. A printable byte maps to itself, the other bytes map to characters from U+0100
+ * on.
  */
 
 /** The character of each byte. */

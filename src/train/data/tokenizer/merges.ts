@@ -2,9 +2,9 @@
  * Learns the merges of a byte-level BPE from counted words (Sennrich, Haddow and Birch 2016, algorithm 1): the most
  * frequent pair of neighbours becomes a token, again and again.
  *
- * The merges are those of Hugging Face's trainer, so its rules decide about ties. Of pairs with equal counts the one
- * with the smaller ids goes first: bytes that occur have ids in the order of their characters, new tokens follow. A
- * queue entry has the words in which its pair came up, and a count that may be out of date, which is corrected when
+ * The merges equal the merges of Hugging Face's trainer, so its rules break ties. Among pairs with equal counts, the
+ * pair with the smaller ids goes first: bytes that occur have ids in the order of their characters, new tokens follow.
+ * A queue entry has the words in which its pair came up, and a count that may be out of date, which is corrected when
  * the entry is at the top. A pair gets a second entry if its token has been made from other parts before ("a" + "bc"
  * after "ab" + "c"); both are merged, each in its own words.
  */
@@ -14,12 +14,12 @@ import { byteCharacters } from './bytelevel.ts'
 /** Left and right part of each merge, in the byte-level alphabet. */
 export type Merge = readonly [left: string, right: string]
 
-/** Above all ids: a pair is one number, left · ID_LIMIT + right. */
+/** A number above all ids. A pair is stored as one number, left · ID_LIMIT + right. */
 const ID_LIMIT = 2 ** 26
 
 /**
  * @param words Words with the number of their occurrences.
- * @param tokens Most new tokens. Fewer are made if the text has no more pairs.
+ * @param tokens Maximum number of new tokens. Fewer are made if the text has no more pairs.
  */
 export async function learnMerges(
   words: ReadonlyMap<string, number>,
@@ -61,12 +61,12 @@ class SplitWords {
   /** Text of each id. */
   readonly parts: string[]
   private readonly ids: Int32Array
-  /** Where each word begins, its length and its occurrences. */
+  /** Where the ids of each word begin, how many ids it has, and how often it occurs. */
   private readonly starts: Int32Array
   private readonly lengths: Int32Array
   private readonly occurrences: Float64Array
   private readonly counts = new Map<number, number>()
-  /** Words in which pairs came up since they were last entered in the queue. */
+  /** The words in which each pair came up since the pair was last entered in the queue. */
   private readonly found = new Map<number, number[]>()
   private readonly queue = new Queue()
 
@@ -106,7 +106,7 @@ class SplitWords {
     return split
   }
 
-  /** @param at Where its ids begin. Returns where they end. */
+  /** @param at Where the ids of the word begin. Returns where they end. */
   private add(w: number, word: Uint8Array, at: number, idOfByte: Int32Array): number {
     this.starts[w] = at
     let end = at
@@ -115,7 +115,7 @@ class SplitWords {
     return end
   }
 
-  /** Takes the most frequent pair from the queue; undefined if none is left. */
+  /** Takes the most frequent pair from the queue; undefined if no pair is left. */
   next(): Entry | undefined {
     for (let top = this.queue.pop(); top; top = this.queue.pop()) {
       const count = this.counts.get(keyOf(top.left, top.right)) as number
@@ -140,7 +140,7 @@ class SplitWords {
           ids[to] = ids[from] as number
           continue
         }
-        // Neighbours as they are now: the one before may be a merged pair already, the one after is not yet.
+        // The neighbours are used as they are now: the id before may be a merged pair already, the id after is not yet.
         if (to > start) {
           const before = ids[to - 1] as number
           this.change(w, before, left, -1)

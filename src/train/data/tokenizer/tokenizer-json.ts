@@ -6,7 +6,7 @@ import { UsageError } from '../../../core/errors.ts'
 import { parseJson } from '../../../core/text/json.ts'
 import { byteCharacters } from './bytelevel.ts'
 
-/** Every place of a text is compared with as many characters of an added token. */
+/** Maximum length of an added token. Every place of a text is compared with up to this many characters. */
 const MAX_ADDED_TOKEN = 1000
 
 const addedTokenSchema = z.looseObject({
@@ -23,7 +23,7 @@ const decoderSchema = z.looseObject({
   decoders: z.array(z.looseObject({ type: z.string() })).optional(),
 })
 
-/** A rule for what stands around a text. */
+/** A rule for the tokens that stand around a text. */
 const processorSchema = z.looseObject({
   type: z.string(),
   single: z.array(z.looseObject({ SpecialToken: z.looseObject({ id: z.string() }).optional() })).optional(),
@@ -43,11 +43,14 @@ const tokenizerJsonSchema = z.looseObject({
   decoder: decoderSchema.nullish(),
   model: z.looseObject({
     type: z.string().optional(),
-    /** Token → id, or for Unigram a list of [token, log probability]. Large, so its entries are checked on use. */
+    /**
+     * A map from tokens to ids, or for Unigram a list of [token, log probability]. It is large, so its entries are
+     * checked on use.
+     */
     vocab: z.custom<Record<string, number> | [string, number][]>(
       (vocab) => typeof vocab === 'object' && vocab !== null,
     ),
-    /** Pairs, or in older files "left right". */
+    /** Pairs of tokens, or in older files texts "left right". */
     merges: z.custom<(string | [string, string])[]>(Array.isArray).optional(),
     dropout: z.number().nullish(),
     ignore_merges: z.boolean().optional(),
@@ -91,10 +94,13 @@ export function parseTokenizerJson(text: string, where: string): TokenizerJson {
   )
 }
 
-/** Ids index tables in memory. No tokenizer has nearly as many tokens. */
+/** Largest accepted id, because ids index tables in memory. No tokenizer has nearly as many tokens. */
 const MAX_ID = 2 ** 24 - 1
 
-/** All tokens with their ids, added tokens included. @throws UsageError if an entry is none, or an id is out of range */
+/**
+ * All tokens with their ids, added tokens included.
+ * @throws UsageError if an entry is not a token, or an id is out of range
+ */
 export function tokensOf(json: TokenizerJson, where: string): Map<string, number> {
   const { vocab } = json.model
   const entries: [unknown, unknown][] = Array.isArray(vocab)
@@ -125,7 +131,7 @@ export function endOfTextId(tokens: ReadonlyMap<string, number>, where: string):
   )
 }
 
-/** Id of the token that a tokenizer.json puts before a text; null if it puts none there. */
+/** Id of the token that a tokenizer.json puts before a text; null if it puts no token there. */
 export function beginOfTextId({ post_processor: processor }: TokenizerJson): number | null {
   if (!processor) return null
   const template = [processor, ...(processor.processors ?? [])].find(({ type }) => type === 'TemplateProcessing')

@@ -20,7 +20,7 @@ const byteLevel: [string, Tokenizer][] = [
   ['bpe', tokenizerFromJson(byteLevelJson(merges))],
 ]
 
-/** A vocabulary as SentencePiece makes: pieces with "▁" for a space, and byte tokens as a fallback. */
+/** A vocabulary as SentencePiece makes it: pieces with "▁" for a space, and byte tokens as a fallback. */
 const pieces = [
   '<unk>',
   '</s>',
@@ -168,7 +168,7 @@ test('a file that is not a tokenizer.json, or has no document separator, is refu
     /my\.json has no token that ends a document.*<\/s>/,
   )
   refused(unigram.replace('"Unigram"', '"Bigram"'), /my\.json is not a Hugging Face tokenizer\.json/)
-  // The library ends the process.
+  // The library would end the process at such a file.
   const { model, ...rest } = JSON.parse(byteLevelJson(merges))
   for (const of of [model.merges, model.merges.map((pair: string[]) => pair.join(' '))])
     refused(
@@ -177,7 +177,7 @@ test('a file that is not a tokenizer.json, or has no document separator, is refu
     )
 })
 
-test('a text begins with the token that tokenizer.json puts there, else with the one between documents', () => {
+test('a text begins with the token that tokenizer.json puts there, else with the separator of documents', () => {
   const withProcessor = (post_processor: object | null) =>
     tokenizerFromJson(JSON.stringify({ ...JSON.parse(byteLevelJson(merges)), post_processor }))
   const template = {

@@ -1,5 +1,5 @@
 /**
- * Text to token ids and back.
+ * Converts text to token ids and back.
  *
  * A tokenizer is defined by its tokenizer.json alone, so the file that a run saves works in any tool that
  * reads the format.
@@ -22,24 +22,26 @@ export interface Tokenizer {
   readonly vocabulary: number
   /** Id of the document separator. */
   readonly endOfText: number
-  /** Id of the token before a text: the one that tokenizer.json puts there, else `endOfText`, as between documents. */
+  /**
+   * Id of the token before a text: the token that tokenizer.json puts there, else `endOfText`, as between documents.
+   */
   readonly beginOfText: number
   /**
-   * [vocabulary] Number of UTF-8 bytes of each token, for bits per byte; 0 for `endOfText`. Exact for
-   * byte-level tokenizers; for others, the bytes that the token adds when it follows other text.
+   * [vocabulary] Number of UTF-8 bytes of each token, for bits per byte; 0 for `endOfText`. The number is exact for
+   * byte-level tokenizers; for others, it counts the bytes that the token adds when it follows other text.
    */
   readonly bytesOf: Int32Array
-  /** Hugging Face tokenizer.json. */
+  /** The tokenizer in the format of Hugging Face's tokenizer.json. */
   readonly json: string
-  /** Adds no special tokens. Lone surrogates become U+FFFD. */
+  /** Encodes a text without adding special tokens. Lone surrogates become U+FFFD. */
   encode(text: string): Promise<Int32Array>
   /** Encodes many texts (of moderate length) without blocking the event loop. */
   encodeBatch(texts: readonly string[]): Promise<Int32Array[]>
-  /** Ids without a token are skipped; invalid UTF-8 becomes U+FFFD. */
+  /** Decodes ids. Ids without a token are skipped; invalid UTF-8 becomes U+FFFD. */
   decode(ids: ArrayLike<number>): string
   /**
-   * One token in readable form: its text with any leading space, control characters escaped as in JSON,
-   * and bytes that are not a whole character as `<0xE2>`. Empty for an id without a token.
+   * One token in readable form: its text with any leading space, control characters escaped as in JSON, and bytes that
+   * are not a whole character as `<0xE2>`. The form is empty for an id without a token.
    */
   show(id: number): string
   /** Decodes id by id. The joined parts equal `decode` of all ids; no part ends inside a character. */
@@ -76,7 +78,7 @@ export const byteLevelTokenizer = (json: string, where = 'tokenizer.json'): Toke
 
 /**
  * @param where names the file in messages
- * @param openLibrary For tokenizers of other forms than GPT-2's.
+ * @param openLibrary Opens the library that handles tokenizers of other forms than GPT-2's.
  * @throws UsageError if it is not a tokenizer.json or has no end-of-text token
  */
 export function createTokenizer(
@@ -205,7 +207,7 @@ const escapeControls = (text: string): string =>
     control < ' ' ? JSON.stringify(control).slice(1, -1) : `\\u00${control.charCodeAt(0).toString(16)}`,
   )
 
-/** Yields to the event loop after every 10 ms of work. */
+/** Encodes the texts, and yields to the event loop after every 10 ms of work. */
 async function inTurns(texts: readonly string[], encode: (text: string) => Int32Array): Promise<Int32Array[]> {
   const all: Int32Array[] = []
   let since = performance.now()

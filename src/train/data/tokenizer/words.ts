@@ -1,4 +1,4 @@
-/** Cuts text into the words of a byte-level tokenizer, inside which tokens are. */
+/** Cuts text into the words of a byte-level tokenizer. A token never spans two words. */
 
 /** GPT-2's word pattern. `\s` is spelt out because JavaScript's includes U+FEFF and lacks U+0085. */
 const wordPattern =
@@ -6,7 +6,7 @@ const wordPattern =
 
 /**
  * Visits the words of a text, which together are the text. A generator would cost a tenth of the time of encoding.
- * @param visit Must not cut another text.
+ * @param visit Receives each word. It must not cut another text, because the pattern keeps the position in this one.
  */
 export function eachWord(text: string, visit: (word: string) => void): void {
   let from = 0

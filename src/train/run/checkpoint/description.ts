@@ -18,18 +18,18 @@ export const STATE = 'state.json'
 /** The contents of state.json. */
 export interface StateFile {
   readonly step: number
-  /** Bytes of every file but state.json and SHA256SUMS. */
+  /** Number of bytes of every file but state.json and SHA256SUMS. */
   readonly files: Readonly<Record<string, number>>
   /**
-   * SHA-256 of every tensor by name, so of every expert and its optimizer state by global id: a tensor from another
-   * checkpoint is recognised. Missing in checkpoints of earlier versions.
+   * SHA-256 of every tensor by name, including every expert and its optimizer state by global id, so that a tensor from
+   * another checkpoint is recognised. The field is missing in checkpoints of earlier versions.
    */
   readonly census?: Readonly<Record<string, string>>
   /** State of the trainer besides tensors. */
   readonly state: unknown
 }
 
-/** @throws SyntaxError if the text is not that of a state.json */
+/** @throws SyntaxError if the text is not a state.json */
 export function parseStateFile(text: string): StateFile {
   const stored = parseJson(text)
   if (!isFields(stored) || !Number.isSafeInteger(stored.step) || !isFields(stored.files))
@@ -42,10 +42,10 @@ export function parseStateFile(text: string): StateFile {
   return stored as unknown as StateFile
 }
 
-/** SHA-256 of a file, in hexadecimal. */
+/** SHA-256 of a file and of its tensors, in hexadecimal. */
 export interface Checked {
   readonly sum: string
-  /** Of every tensor, by name. */
+  /** Sums of every tensor, by name. */
   readonly tensors: Readonly<Record<string, string>>
 }
 
@@ -99,7 +99,7 @@ export async function writeDescription(
   await writeAll([text(SUMS, sums)], write)
 }
 
-/** JSON would store null for NaN and infinities, which would silently change the resumed run. */
+/** Refuses NaN and infinities, for which JSON would store null, which would silently change the resumed run. */
 export function checkState(state: unknown): void {
   JSON.stringify(state, (key, value: unknown) => {
     if (typeof value === 'number' && !Number.isFinite(value))

@@ -218,9 +218,9 @@ test('duplicate names and wrong lengths are internal errors', () => {
   expect(() => shardsOf([tensor('a', [2], [1])], 99)).toThrow('internal:')
 })
 
-test('codes of two bytes or one keep every bit, and are not read as another type', async () => {
+test('codes of two bytes or one byte keep every bit, and are not read as another type', async () => {
   const random = Uint32Array.from({ length: 64 }, (_, i) => Math.imul(i + 1, 0x9e3779b1) >>> 0)
-  // Among them are patterns that are no number as float32.
+  // Some patterns are not a number as float32.
   random[3] = 0x7fa00001
   const codes = (dtype: 'BF16' | 'U8'): NamedTensor => {
     const { range } = tensor('', [64], [...Array(64).keys()])

@@ -2,9 +2,9 @@
  * The safetensors format (github.com/huggingface/safetensors): eight bytes with the length of the
  * header, a JSON header with dtype, shape and offsets of every tensor, then the data.
  *
- * Models are never copied as a whole: a file is planned as pieces, tensor by tensor, without a copy if their memory is
- * of this process, and is read through a bounded buffer. Where files are, on a disk or in memory, is not decided here.
- * Tensors beyond a limit are cut into shards with an index, named as Hugging Face's libraries expect.
+ * Models are never copied as a whole: a file is planned as pieces, tensor by tensor, without a copy if the tensors are
+ * in memory of this process, and is read through a bounded buffer. Callers decide whether files are on a disk or in
+ * memory. Tensors beyond a limit are cut into shards with an index, named as Hugging Face's libraries expect.
  */
 import { option, RunError, wording } from '../../../core/errors.ts'
 import { type ArenaRange, readRange } from '../../../engine/contract/arena.ts'
@@ -14,17 +14,17 @@ import type { NamedTensor } from '../../step/named-tensors.ts'
 export interface OutputFile {
   readonly name: string
   readonly bytes: number
-  /** Contents in order. */
+  /** Parts of the contents, in order. */
   readonly pieces: readonly Piece[]
 }
 
-/** Part of a file; a tensor has a name. */
+/** Part of a file; it has a name if it is a tensor. */
 export interface Piece {
   readonly name?: string
   readonly byteLength: number
   /** Whether its float32 numbers must be finite; default: they may be any. */
   readonly finite?: boolean
-  /** The contents: a view of a tensor, if its memory is of this process. */
+  /** Returns the contents, which are a view of the tensor if it is in memory of this process. */
   read(): Promise<Uint8Array>
 }
 
@@ -38,13 +38,13 @@ export interface Entry {
 
 const READ_BYTES = 4 << 20
 const FLOAT_BYTES = 4
-/** Bytes of a value, by dtype: those that Choir reads. */
+/** Number of bytes of a value, for each dtype that Choir reads. */
 const bytesOfValue: Readonly<Record<string, number>> = { F32: FLOAT_BYTES, BF16: 2, F16: 2, U8: 1 }
 const utf8 = new TextEncoder()
-/** The reference implementation refuses longer headers. */
+/** Maximum length of a header; the reference implementation refuses longer ones. */
 const MAX_HEADER_BYTES = 100_000_000
 
-/** Tensors cut into files of at most `shardBytes` bytes of data each; a larger tensor gets a file of its own. */
+/** Cuts tensors into files of at most `shardBytes` bytes of data each; a larger tensor gets a file of its own. */
 export function shardsOf(tensors: readonly NamedTensor[], shardBytes: number): NamedTensor[][] {
   checkTensors(tensors)
   const shards: NamedTensor[][] = [[]]
@@ -157,9 +157,9 @@ export interface Expected {
   readonly elsewhere?: ReadonlySet<string>
   /** SHA-256 of tensors by name. */
   readonly census?: Readonly<Record<string, string>>
-  /** Refuse NaN and infinities: a training never leaves them in parameters and moments. */
+  /** Whether NaN and infinities are refused: a training never leaves them in parameters and moments. */
   readonly finite?: boolean
-  /** Ends reading with its reason; looked at between pieces of a few MiB. */
+  /** Ends reading with its reason; it is checked between pieces of a few MiB. */
   readonly signal?: AbortSignal | undefined
 }
 
@@ -174,14 +174,15 @@ export interface TensorFile {
 /** SHA-256 of bytes that come in parts. */
 export interface Digest {
   update(bytes: Uint8Array): void
-  /** In hexadecimal. */
+  /** Returns the sum in hexadecimal. */
   end(): Promise<string>
 }
 
 /**
  * Fills the tensors from all files of a stem. Names and shapes are compared before any tensor is written.
  * @param where Names the files in messages.
- * @throws RunError naming the missing, extra, duplicate, misshaped or damaged tensors, or those of another checkpoint
+ * @throws RunError naming the missing, extra, duplicate, misshaped or damaged tensors, or the tensors of another
+ * checkpoint
  */
 export async function fillTensors(
   files: readonly TensorFile[],
@@ -265,7 +266,7 @@ function isCounts(value: unknown): value is number[] {
   return Array.isArray(value) && value.every((item) => Number.isSafeInteger(item) && item >= 0)
 }
 
-/** Reads a file sequentially through a buffer into its tensors; those without a range are skipped. */
+/** Reads a file sequentially through a buffer into its tensors; tensors without a range are skipped. */
 async function scatter(
   file: TensorFile,
   header: Header,
@@ -317,7 +318,9 @@ export function allFinite(values: Float32Array): boolean {
   return sum === 0
 }
 
-/** @param values Each holds two numbers in bfloat16. NaN and infinities have all bits of the exponent. */
+/**
+ * @param values Floats that each hold two numbers in bfloat16. NaN and infinities have all bits of the exponent set.
+ */
 function allFiniteBf16({ buffer, byteOffset, length }: Float32Array): boolean {
   return new Uint16Array(buffer, byteOffset, 2 * length).every((bits) => (bits & 0x7f80) !== 0x7f80)
 }
@@ -326,7 +329,7 @@ function elements(shape: readonly number[]): number {
   return shape.reduce((product, dimension) => product * dimension, 1)
 }
 
-/** The first three names, and the number of further ones. */
+/** The first three names, and the number of further names. */
 export function firstNames(names: readonly string[]): string {
   const shown = names.slice(0, 3).join(', ')
   return names.length > 3 ? `${shown} and ${names.length - 3} more tensors` : shown

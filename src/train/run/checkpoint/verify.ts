@@ -1,7 +1,8 @@
 /**
- * Checks whether a checkpoint is intact. `SHA256SUMS` (readable by `sha256sum -c`) covers every other file,
- * and `state.json` has the sizes of the tensor files, so that a truncated file is found without reading it.
- * Faults are returned as a reason, not thrown: callers skip a damaged checkpoint. One that may not be read is thrown.
+ * Checks whether a checkpoint is intact. `SHA256SUMS` (readable by `sha256sum -c`) covers every other file, and
+ * `state.json` has the sizes of the tensor files, so that a truncated file is found without reading it. Faults are
+ * returned as a reason, not thrown, because callers skip a damaged checkpoint. Only the error of a file that may not be
+ * read is thrown.
  */
 import { RunError } from '../../../core/errors.ts'
 import { parseStateFile, STATE, SUMS } from './description.ts'
@@ -18,7 +19,10 @@ export interface CheckpointFiles {
 
 /** Thrown by {@link CheckpointFiles} for a name without a file. */
 export class MissingFile extends Error {}
-/** Thrown by them for a file that may not be read. That is no damage: a resumed training must not skip and replace it. */
+/**
+ * Thrown by {@link CheckpointFiles} for a file that may not be read. The checkpoint is not damaged then, and a resumed
+ * training must not skip and replace it.
+ */
 export class ForbiddenFile extends RunError {}
 
 /**

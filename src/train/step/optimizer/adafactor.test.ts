@@ -22,7 +22,7 @@ const small: ParameterSpec[] = [
   matrix('column', 131, 1),
   matrix('row', 1, 70),
 ]
-/** Large enough that threads share it: cut into blocks of rows, the last one smaller and odd. */
+/** A matrix large enough that threads share it: it is cut into blocks of rows, of which the last is smaller and odd. */
 const large = matrix('large', 1031, 1029)
 const configOf = ({ optimizer, ...train }: NonNullable<RunInput['train']>) =>
   runSchema.parse({ train: { ...train, optimizer: { kind: 'adafactor', ...optimizer } } }).train
@@ -75,7 +75,7 @@ class PlainAdafactor {
   private readonly decay: number
   private t = 0
 
-  /** @param columns Columns of a matrix; null = a vector. */
+  /** @param columns Number of columns of a matrix; null for a vector. */
   constructor(x: Iterable<number>, columns: number | null, decay: number) {
     this.x = Float64Array.from(x)
     this.columns = columns
@@ -143,7 +143,7 @@ test.each<[string, specs: readonly ParameterSpec[], steps: number, Apart]>([
   ['experts and routers apart', [...small, router], 10, { expertRate: 0.3, expertDecay: 0.7, routerRate: 2.5 }],
   ['an expert of several blocks', [largeExpert, large], 2, { expertRate: 0.3, expertDecay: 0, routerRate: 1 }],
 ])(
-  'updates are those of a plain float64 Adafactor, every expert a matrix of its own: %s',
+  'updates match a plain float64 Adafactor, where every expert is a matrix of its own: %s',
   async (_, specs, steps, apart) => {
     const store = storeOf(specs)
     const { expertRate, expertDecay, routerRate } = apart
@@ -153,7 +153,7 @@ test.each<[string, specs: readonly ParameterSpec[], steps: number, Apart]>([
     for (let step = 1; step <= steps; step++) {
       const [learningRate, scale] = [0.005 * step, step % 2 === 0 ? 0.25 : 1]
       parts.forEach(({ g, rate, plain }, i) => {
-        // Gradient sizes that jump, so that updates are clipped at some steps and not at others.
+        // The sizes of gradients jump, so that updates are clipped at some steps and not at others.
         fill(g, 10 ** (((step * 7 + i) % 4) - 3))
         plain.update(
           Float64Array.from(g, (value) => value * scale),

@@ -43,7 +43,10 @@ export function adafactor(kernels: ArenaKernels, store: ParameterStore, config: 
   }
 }
 
-/** The tensors that are updated separately: a parameter, or one per expert of a stacked one. rows = null: a vector. */
+/**
+ * The tensors that are updated separately: a parameter, or one tensor per expert of a stacked parameter; `rows` is null
+ * for vectors.
+ */
 function tensorsOf({ shape, stacked }: ParameterSpec) {
   const [count, inner] = stacked ? [shape[0] as number, shape.slice(1)] : [1, shape]
   const [rows = 0, columns = 0] = inner
@@ -68,7 +71,7 @@ function rangesOf(share: Share, store: ParameterStore): AdafactorRange[] {
   })
 }
 
-/** Names as in other Adafactor implementations. */
+/** The tensors of the state, named as in other implementations of Adafactor. */
 function stateTensors({ spec, from }: Share, ranges: readonly AdafactorRange[], store: ParameterStore): NamedTensor[] {
   const starts = ranges.flatMap(({ state, count, rows, columns }) =>
     Array.from({ length: count }, (_, i) => state + i * adafactorStateSize(rows, columns)),

@@ -119,7 +119,7 @@ test('padding between tensors stays zero, so ranges can be updated as a whole', 
   expect(numbers).toBe(3 + 35 + 18 + 20 + 10 + 9)
 })
 
-test('the gradient norm is that of all gradients, and not finite when one is not', async () => {
+test('the gradient norm is computed over all gradients, and is not finite when one of them is not', async () => {
   const store = new ParameterStore(cpuMemory, specs, ADAMW_MOMENTS)
   for (const { name } of specs) {
     fill(floatsOf(store.parameter(name)))

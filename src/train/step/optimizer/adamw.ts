@@ -10,7 +10,7 @@ import type { ParameterStore } from '../store.ts'
 import type { Optimizer } from './contract.ts'
 import { areUpdatedAlike, rangeUpdate, type UpdateConfig } from './tensor-update.ts'
 
-/** Regions of the store that AdamW needs besides parameters and gradients. */
+/** Number of regions of the store that AdamW needs besides parameters and gradients. */
 export const ADAMW_MOMENTS = 2
 
 export function adamw(kernels: ArenaKernels, store: ParameterStore, config: UpdateConfig): Optimizer {
@@ -35,7 +35,7 @@ export function adamw(kernels: ArenaKernels, store: ParameterStore, config: Upda
   }
 }
 
-/** The bias corrections are folded into coefficients. */
+/** The settings of an update, with the bias corrections folded into coefficients. */
 export function settingsOf({ optimizer }: UpdateConfig, step: number, learningRate: number): AdamwSettings {
   const { beta1, beta2, epsilon } = optimizer
   return {

@@ -1,6 +1,6 @@
 /**
- * AdamW (`adamw.ts`) with moments in bf16 or int8 (`runtime/moments.ts`). They are rounded by random bits of seed, update
- * and unit, so that a resumed training, or one on other ranks, has the same bits.
+ * AdamW (`adamw.ts`) with moments in bf16 or int8 (`engine/contract/moments.ts`). Moments are rounded with random bits
+ * that depend on seed, update and unit, so that a resumed training, or a training on other ranks, has the same bits.
  */
 import type { ArenaKernels } from '../../../engine/contract/arena-kernels.ts'
 import type { CompactState } from '../../../engine/contract/moments.ts'
@@ -10,7 +10,7 @@ import { settingsOf } from './adamw.ts'
 import type { Optimizer } from './contract.ts'
 import { rangeUpdate, type UpdateConfig } from './tensor-update.ts'
 
-/** @param seed Of the run, for the rounding of moments. */
+/** @param seed Seed of the run, for the rounding of moments. */
 export function compactAdamw(
   kernels: ArenaKernels,
   store: ParameterStore,
@@ -38,7 +38,7 @@ export function compactAdamw(
   }
 }
 
-/** 32 bits of two numbers: a step of MurmurHash3 (Appleby 2011) and its finalizer. */
+/** Hashes two numbers to 32 bits: a step of MurmurHash3 (Appleby 2011) and its finalizer. */
 function hash(a: number, b: number): number {
   let h = Math.imul(a ^ Math.imul(b, 0xcc9e2d51), 0x1b873593) + 0xe6546b64
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)

@@ -13,8 +13,8 @@ export interface UpdateSettings {
 
 export interface Optimizer {
   /**
-   * Updates the owned tensors, or those of them with the given names, if the gate is open.
-   * @param gate For the gradients; it has the factor that clips them.
+   * Updates the owned tensors, or only the owned tensors with the given names, if the gate is open.
+   * @param gate The gate of the gradients; it has the factor that clips them.
    */
   update(settings: UpdateSettings, gate: Gate, names?: ReadonlySet<string>): Promise<void>
   /** State for checkpoints, in live memory. */

@@ -2,7 +2,7 @@
  * Size of the factored second moment of a parameter: row and column means for each matrix (one per expert), all
  * elements for a vector (Shazeer & Stern 2018, section 3).
  *
- * @param shape the last two dimensions are those of the matrix
+ * @param shape the last two dimensions are the rows and columns of the matrix
  */
 export function factoredSize(shape: readonly number[]): number {
   const size = shape.reduce((product, length) => product * length, 1)

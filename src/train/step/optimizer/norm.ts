@@ -6,7 +6,7 @@
 import type { ArenaKernels, Gate, GateOptions } from '../../../engine/contract/arena-kernels.ts'
 import type { Unit } from '../store.ts'
 
-/** @param units Owned by this rank. */
+/** @param units Units that this rank owns. */
 export const gradientGate = (kernels: ArenaKernels, units: readonly Unit[], options: GateOptions): Promise<Gate> =>
   kernels.gate(
     units.map(({ arena, gradients, count }) => ({ arena, start: gradients, count })),
@@ -15,7 +15,7 @@ export const gradientGate = (kernels: ArenaKernels, units: readonly Unit[], opti
 
 /**
  * The total over the units of all ranks, in the order of the model.
- * @param unitCount Of all ranks. @param sumOver The sum of each value over ranks.
+ * @param unitCount Number of units of all ranks. @param sumOver Returns the sum of each value over ranks.
  */
 export const totalOverRanks =
   (units: readonly Unit[], unitCount: number, sumOver: (own: Float64Array) => Promise<Float64Array>) =>

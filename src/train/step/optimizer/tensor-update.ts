@@ -1,5 +1,5 @@
 /**
- * How the update of a tensor differs from that of others: the learning rates of experts and routers have factors
+ * How the updates of tensors differ from each other: the learning rates of experts and routers have factors
  * (`train.schedule.expertRate`, `routerRate`), and experts may have a weight decay of their own
  * (`train.optimizer.expertWeightDecay`).
  */
@@ -16,7 +16,7 @@ interface TensorUpdate {
   readonly weightDecay: number
 }
 
-/** A stacked tensor is that of routed experts; the shared expert is updated as any other network. */
+/** A stacked tensor belongs to routed experts; the shared expert is updated like any other network. */
 function tensorUpdate({ optimizer, schedule }: UpdateConfig, spec: ParameterSpec): TensorUpdate {
   const { weightDecay, expertWeightDecay } = optimizer
   const decay = spec.stacked ? (expertWeightDecay ?? weightDecay) : weightDecay
@@ -30,7 +30,7 @@ export function areUpdatedAlike(config: UpdateConfig, a: ParameterSpec, b: Param
   return one.factor === other.factor && one.weightDecay === other.weightDecay
 }
 
-/** The fields of a range of an arena kernel. @param learningRate Of the step, without factors. */
+/** The fields of a range of an arena kernel. @param learningRate Learning rate of the step, without factors. */
 export function rangeUpdate(config: UpdateConfig, spec: ParameterSpec, learningRate: number) {
   const { factor, weightDecay } = tensorUpdate(config, spec)
   return { factor, keep: 1 - learningRate * factor * weightDecay }

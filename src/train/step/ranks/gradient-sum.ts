@@ -4,8 +4,8 @@
  *   a rank's shards → partial sums · reduce: owners get the sum over ranks · update · share: all get the parameters
  *
  * Gradients travel to the owner of a tensor, which adds them in the order of the tree, and new parameters travel back
- * (`parameter-sharing.ts`): as many bytes as a ring all-reduce moves. Gradients of large tensors leave during the
- * backward pass, as soon as they are complete ({@link GradientSum.early}); the others when it has ended.
+ * (`parameter-sharing.ts`): together as many bytes as a ring all-reduce moves. Gradients of large tensors leave during
+ * the backward pass, as soon as they are complete ({@link GradientSum.early}); other gradients leave when it has ended.
  */
 import { counterStep, treeAdditions } from '../../../core/graph/tree.ts'
 import type { ParameterSpec } from '../../../core/model/parameters.ts'
@@ -18,17 +18,20 @@ import type { ParameterStore } from '../store.ts'
 import { shardsOfRank } from './gradient-tree.ts'
 import { heldSpecs, type Layout, type Share, sharesOf, sourcesKept } from './placement.ts'
 
-/** Maximum floats of received gradients in memory: of early ones, then of two chunks at a time of the others. */
+/**
+ * Maximum number of floats of received gradients in memory: of early gradients, then of two chunks at a time of the
+ * others.
+ */
 const RECEIVED = 16 * 2 ** 20
-/** Chunks in memory after the backward pass: one arrives while the other is added. */
+/** Number of chunks in memory after the backward pass: one arrives while the other is added. */
 const SLOTS = 2
-/** Floats of a tensor that is not worth a transfer of its own while a program runs. */
+/** Number of floats below which a tensor is not worth a transfer of its own while a program runs. */
 export const SMALL = 4096
 
 const chunkFloats = ({ ranks }: Layout): number =>
   Math.max(4096, paddedFloats(Math.floor(RECEIVED / SLOTS / (ranks - 1)) - 15))
 
-/** Floats that the owner of a share receives; each piece begins at a cache line. */
+/** Number of floats that the owner of a share receives; each piece begins at a cache line. */
 const receivedFloats = (share: Share, pieces: number): number =>
   (share.holders.length - 1) * paddedFloats(Math.ceil(share.floats / pieces)) * pieces
 
@@ -36,7 +39,7 @@ const receivedFloats = (share: Share, pieces: number): number =>
 export const exchangeScratch = (specs: readonly ParameterSpec[], layout: Layout): number =>
   receiveScratch(sharesOf(heldSpecs(specs, layout), layout), layout)
 
-/** For all that this rank receives, or as much as is allowed. */
+/** Scratch memory for all that this rank receives, or as much as is allowed, in floats. */
 function receiveScratch(shares: readonly Share[], layout: Layout): number {
   if (layout.ranks === 1) return 0
   const owned = shares.filter(({ owner, spec }) => owner === layout.rank && !spec.frozen)
@@ -47,7 +50,7 @@ function receiveScratch(shares: readonly Share[], layout: Layout): number {
   return Math.min(all, Math.max(RECEIVED, SLOTS * (layout.ranks - 1) * chunkFloats(layout)))
 }
 
-/** Part of a share. Offsets and count in floats. */
+/** Part of a share. The offset and the count are in floats. */
 interface Chunk {
   readonly share: Share
   readonly arena: Arena
@@ -83,8 +86,9 @@ export class GradientSum {
   }
 
   /**
-   * Chooses the gradients that are exchanged early. Every rank chooses the same ones.
-   * @param complete Tensors whose gradients are final when the program has written them, the first ones first.
+   * Chooses the gradients that are exchanged early. Every rank chooses the same gradients.
+   * @param complete Tensors whose gradients are final when the program has written them, in the order in which they are
+   * written.
    * @returns The transfers of each tensor.
    */
   exchangeEarly(complete: readonly string[]): { readonly name: string; readonly transfers: readonly Transfer[] }[] {
@@ -119,14 +123,17 @@ export class GradientSum {
     return this.early.map((early) => ({ name: early.name, transfers: this.transfersOf(early) }))
   }
 
-  /** The owner of a share; of experts, also the owners of as many others in the other places of an expert group. */
+  /** The owner of a share; for experts, also the owners of as many experts at the other places of the expert group. */
   private ownersLike({ spec, owner }: Share): number[] {
     const { expert } = this.store.layout
     const first = owner - (owner % expert)
     return spec.stacked ? Array.from({ length: expert }, (_, place) => first + place) : [owner]
   }
 
-  /** Adds a shard's gradient, which is in the gradient region, to those before it. @param index From 0 to n − 1. */
+  /**
+   * Adds a shard's gradient, which is in the gradient region, to the gradients before it.
+   * @param index Index of the shard, from 0 to n − 1.
+   */
   async addShard(index: number): Promise<void> {
     const { add, keepAt } = counterStep(index, shardsOfRank(this.store.layout))
     const regions = this.store.gradientRegions()
@@ -142,15 +149,15 @@ export class GradientSum {
   }
 
   /**
-   * Replaces the gradients of owned tensors by their sum over source ranks, and over ranks; those of other tensors are
-   * used up.
-   * @param tickets Of the early exchanges, from the run of the program.
+   * Replaces the gradients of owned tensors by their sum over source ranks, and over ranks; the gradients of other
+   * tensors are used up.
+   * @param tickets Tickets of the early exchanges, from the run of the program.
    */
   async reduce(tickets: readonly number[]): Promise<void> {
     const { ranks, store } = this
     if (!ranks) return
     const early = this.finishEarly(ranks, tickets)
-    // Handled below.
+    // The failure is handled below.
     early.catch(() => {})
     const sums = store.gradientSources().flatMap(({ arena, parts, count }) =>
       treeAdditions(parts.length, 0).map(({ into, from }): Addition => {
@@ -165,7 +172,10 @@ export class GradientSum {
     await Promise.all([early, ...sent, this.receiveLate(ranks, this.late.filter(isOwned), early)])
   }
 
-  /** Receives and adds chunks, in slots of scratch memory: behind early gradients, or after them if there is no room. */
+  /**
+   * Receives and adds chunks, in slots of scratch memory: behind the early gradients, or in their place when they have
+   * been added, if there is no room.
+   */
   private async receiveLate(ranks: Ranks, chunks: readonly Chunk[], early: Promise<void>): Promise<void> {
     if (chunks.length === 0) return
     const floats = Math.max(...chunks.map(({ share, count }) => (share.holders.length - 1) * paddedFloats(count)))
@@ -179,13 +189,13 @@ export class GradientSum {
       const slot = i % count
       await slots[slot]
       slots[slot] = this.receive(ranks, chunk, start + slot * floats)
-      // Handled when the slot is next awaited.
+      // The failure is handled when the slot is next awaited.
       slots[slot]?.catch(() => {})
     }
     await Promise.all(slots)
   }
 
-  /** Waits for the early exchanges, and adds what has arrived. */
+  /** Waits for the early exchanges, and adds the gradients that have arrived. */
   private async finishEarly(ranks: Ranks, tickets: readonly number[]): Promise<void> {
     const done = this.early.map((early, i) => {
       const ticket = tickets[i] ?? NOT_POSTED
@@ -198,7 +208,10 @@ export class GradientSum {
     if (arrived.length > 0) await this.kernels.add(arrived)
   }
 
-  /** Receives a chunk from all other holders and adds it to the own one. @param slot Its place in scratch memory. */
+  /**
+   * Receives a chunk from all other holders and adds it to this rank's chunk.
+   * @param slot Place of the slot in scratch memory.
+   */
   private async receive(ranks: Ranks, chunk: Chunk, slot: number): Promise<void> {
     const at = (this.scratch.get(chunk.arena) as number) + slot
     await ranks.exchange(channels.gradients, this.transfers(chunk, at))
@@ -209,7 +222,10 @@ export class GradientSum {
     return chunks.flatMap(({ chunk, at }) => this.transfers(chunk, at))
   }
 
-  /** Of the owner: from all other holders, to memory from `at`. Of another rank: to the owner. */
+  /**
+   * The transfers of a chunk: the owner receives from all other holders, in memory from `at` on; another rank sends to
+   * the owner.
+   */
   private transfers(chunk: Chunk, at: number): Transfer[] {
     const { share, arena, gradients, count } = chunk
     const { rank } = this.store.layout
@@ -221,7 +237,7 @@ export class GradientSum {
     )
   }
 
-  /** Where the owner has the gradients of all holders. */
+  /** Places at which the owner has the gradients of all holders, in floats. */
   private leaves({ share: { holders }, gradients, count }: Chunk, at: number): number[] {
     const own = holders.indexOf(this.store.layout.rank)
     return holders.map((_, i) => (i === own ? gradients : at + (i < own ? i : i - 1) * paddedFloats(count)))

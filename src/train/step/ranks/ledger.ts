@@ -1,5 +1,5 @@
 /**
- * The ledger of a step: how many rows and bytes each rank has sent to each other one for the experts of every layer.
+ * The ledger of a step: how many rows and bytes each rank has sent to each other rank for the experts of every layer.
  * It is read from the orders that kernels posted (`src/engine/contract/order-log.ts`), not computed from the routing.
  */
 import { moduleName, type RoutedModule } from '../../../core/model/parameters.ts'
@@ -11,12 +11,12 @@ import type { OwnStep } from './times.ts'
 interface AllToAllStage {
   readonly layer: number
   readonly module: RoutedModule
-  /** Of a row that travels to its expert in the forward pass; null for any other all-to-all. */
+  /** Bytes of a row that travels to its expert in the forward pass; null for any other all-to-all. */
   readonly rowBytes: number | null
 }
 export type AllToAllStages = ReadonlyMap<number, AllToAllStage>
 
-/** The all-to-alls of a program. @param modules Its routed modules. */
+/** The all-to-alls of a program. @param modules The routed modules of the program. */
 export function allToAllStages(
   { stages = [] }: Executable['model'],
   modules: readonly { readonly layer: number; readonly module: RoutedModule }[],
@@ -28,7 +28,7 @@ export function allToAllStages(
     const { layer: name } = stage.origin
     const place = modules.find(({ layer, module }) => name.startsWith(`${moduleName(layer, module)}.`))
     if (!place) throw new Error(`internal: an all-to-all in ${name}, which has no experts`)
-    // Results, and gradients, follow the rows that go to the experts.
+    // The first all-to-all of a module sends rows to the experts; results and gradients follow.
     const isDispatch = stage.type === 'all-to-all-rows' && !dispatched.has(name)
     if (isDispatch) dispatched.add(name)
     const width = stage.inputs[0]?.shape[1] ?? 0
@@ -39,7 +39,7 @@ export function allToAllStages(
 
 /**
  * The records of a step, by layer and expert group.
- * @param steps Of all ranks. @param own The step of this rank, whose stages are those of all.
+ * @param steps The step of each rank. @param own The step of this rank, whose stages are the same on all ranks.
  * @param passes The all-to-alls of each pass of the step, in order.
  */
 export function ledgerRecords(

@@ -41,6 +41,6 @@ test('a rank may compute several passes', () => {
   expect(keptByRank(passes, empty(1), { ranks: 2, expert: 2 })).toEqual([16, 20])
 })
 
-test('there are none if every rank has all experts', () => {
+test('there are no loads by rank if every rank has all experts', () => {
   expect(keptByRank([pass([1, 2, 3, 4])], empty(1), { ranks: 2, expert: 1 })).toBeNull()
 })

@@ -1,7 +1,7 @@
 /**
  * Keeps the parameters of all ranks equal: after an update the owner of a tensor sends it to all ranks that hold it.
  * Parameters leave while others are updated, and travel while the next step already runs, in the order in which its
- * program reads them; the program waits for each ({@link ParameterSharing.arrivals}). Anything else that reads
+ * program reads them; the program waits for each group ({@link ParameterSharing.arrivals}). Anything else that reads
  * parameters waits for all of them ({@link ParameterSharing.settle}).
  */
 
@@ -20,7 +20,7 @@ export class ParameterSharing {
   private readonly ranks: Ranks | null
   private begun: Begun[] = []
 
-  /** @param ranks Null: there is nothing to share. */
+  /** @param ranks The ranks of the training; null for a process alone, which shares nothing. */
   constructor(store: ParameterStore, ranks: Ranks | null) {
     const trained = store.specs.filter(({ frozen }) => !frozen)
     this.groups = ranks ? groupsOf(trained) : [new Set(trained.map(({ name }) => name))]
@@ -40,7 +40,7 @@ export class ParameterSharing {
     await Promise.all(begun.map(({ done }) => done))
   }
 
-  /** Tickets of the exchanges that may be under way: of each of the {@link groups}, or none. */
+  /** Tickets of the exchanges that may be under way: one for each of the {@link groups}, or no ticket. */
   get arrivals(): number[] {
     return this.begun.map(({ ticket }) => ticket)
   }
@@ -49,7 +49,7 @@ export class ParameterSharing {
     const { store } = this
     const { rank } = store.layout
     return store.shares.flatMap((share): Transfer[] => {
-      // Every rank computes the biases of routers itself, from the loads of all, while other parameters travel.
+      // Every rank computes the biases of routers itself, from the loads of all ranks, while other parameters travel.
       if (!names.has(share.spec.name) || isRouterBias(share.spec.name)) return []
       const { arena, parameters } = store.piecesOf(share)[0] as { arena: Arena; parameters: number }
       const array = floatsOf({ arena, start: parameters, count: share.floats })
@@ -62,8 +62,8 @@ export class ParameterSharing {
 }
 
 /**
- * The matrices of each layer, and each other one, in the order of the model. Small tensors come first, because a program
- * copies some of them when it begins.
+ * Groups of tensors in the order of the model: the matrices of a layer are a group, and so is each other matrix. Small
+ * tensors come first, because a program copies some of them when it begins.
  */
 function groupsOf(specs: readonly ParameterSpec[]): ReadonlySet<string>[] {
   const groups = new Map<string, Set<string>>([['small', new Set()]])

@@ -6,9 +6,9 @@
  * copy of a tensor, one *owns* it: it keeps the optimizer state and computes the update, then sends the new values to
  * the others (ZeRO stage 1, Rajbhandari et al. 2020).
  *
- * Owned are *units*: whole experts, and blocks of rows of the other tensors. So the ranks share the update of a large
- * table, and its gradient travels in all directions at once. Units do not depend on the number of ranks: norms are summed
- * by unit, and checkpoints name them, so both are the same on any number of ranks.
+ * Ranks own *units*: whole experts, and blocks of rows of the other tensors. So the ranks share the update of a large
+ * table, and its gradient travels in all directions at once. Units do not depend on the number of ranks: norms are
+ * summed by unit, and checkpoints name them, so both are the same on any number of ranks.
  *
  * @example Four ranks, `parallel.expert: 2`, eight experts:
  * ```
@@ -22,21 +22,27 @@ import { sizeOf } from '../../../core/graph/shape.ts'
 import type { ParameterSpec } from '../../../core/model/parameters.ts'
 
 export interface Layout {
-  /** This rank, from 0. */
+  /** Number of this rank, from 0. */
   readonly rank: number
   /** Number of ranks, W. */
   readonly ranks: number
-  /** Ranks that share the experts of a layer, E; divides W. */
+  /** Number of ranks that share the experts of a layer, E, which divides W. */
   readonly expert: number
-  /** Parts of a batch whose gradients are added in a tree, P; a multiple of W. */
+  /** Number of parts of a batch whose gradients are added in a tree, P, a multiple of W. */
   readonly shards: number
-  /** Passes of a shard. */
+  /** Number of passes of a shard. */
   readonly passes: number
-  /** Rows that a rank has room for in a layer without capacity, over an even load, if experts are shared. */
+  /**
+   * Number of rows that a rank has room for in a layer without capacity, divided by an even load, if experts are
+   * shared.
+   */
   readonly headroom: number
   /** Whether sums have the same bits on any number of ranks. */
   readonly reproducible: boolean
-  /** Floats of a block of rows that has an owner, rounded down to whole rows. Infinity: tensors have one owner. */
+  /**
+   * Number of floats of a block of rows with one owner, rounded down to whole rows. If it is infinity, a tensor has one
+   * owner.
+   */
   readonly blockFloats: number
 }
 
@@ -53,19 +59,20 @@ export const alone: Layout = {
 }
 
 /**
- * Gradients of an expert that a rank keeps: one for each rank that sends it rows, if a step has several passes and must
- * be reproducible, since those of a source are added before the sum over sources. Else the program itself sums them.
+ * Number of gradients of an expert that a rank keeps: one for each rank that sends it rows, if a step has several
+ * passes and must be reproducible, since the gradients of a source are added before the sum over sources. Otherwise it
+ * is one, because the program itself sums them.
  */
 export const sourcesKept = ({ ranks, expert, shards, passes, reproducible }: Layout): number =>
   reproducible && (shards > ranks || passes > 1) ? expert : 1
 
-/** Units of a tensor that is on this rank, one after the other, with the same owner. */
+/** Consecutive units with the same owner, of a tensor that is on this rank. */
 export interface Share {
   readonly spec: ParameterSpec
-  /** Units among those held here. */
+  /** The first of these units, and the unit after the last, among the units held here. */
   readonly from: number
   readonly to: number
-  /** Floats of the tensor before these units, and in them. */
+  /** Number of floats of the tensor before these units, and in them. */
   readonly start: number
   readonly floats: number
   readonly owner: number
@@ -73,7 +80,7 @@ export interface Share {
   readonly holders: readonly number[]
 }
 
-/** Floats of a unit of a tensor; the last block of rows may have fewer. */
+/** Number of floats of a unit of a tensor; the last block of rows may have fewer. */
 function unitFloats({ shape, stacked }: ParameterSpec, { blockFloats }: Layout): number {
   const size = sizeOf(shape)
   const row = size / (shape[0] as number)
@@ -81,11 +88,11 @@ function unitFloats({ shape, stacked }: ParameterSpec, { blockFloats }: Layout):
   return Math.max(1, Math.floor(blockFloats / row)) * row
 }
 
-/** Units of a tensor: its experts, if it is stacked, or its blocks of rows. */
+/** Number of units of a tensor: its experts, if it is stacked, or its blocks of rows. */
 export const unitsOf = (spec: ParameterSpec, layout: Layout): number =>
   Math.ceil(sizeOf(spec.shape) / unitFloats(spec, layout))
 
-/** Where some units of a tensor lie in it. */
+/** The place of units `from` to `to` in their tensor, in floats. */
 export function placeOf(
   spec: ParameterSpec,
   from: number,
@@ -107,7 +114,7 @@ export function heldExperts(
   return { first: (rank % expert) * count, count }
 }
 
-/** The specifications of the tensors that a rank holds: stacked ones have its experts only. */
+/** The specifications of the tensors that a rank holds: stacked tensors have only its experts. */
 export function heldSpecs(specs: readonly ParameterSpec[], layout: Layout): ParameterSpec[] {
   if (layout.expert === 1) return [...specs]
   return specs.map((spec) => {
@@ -130,7 +137,7 @@ export function sharesOf(specs: readonly ParameterSpec[], layout: Layout): Share
   return specs.flatMap((spec): Share[] => {
     const units = unitsOf(spec, layout)
     const holders = spec.stacked ? copies : everyone
-    // Copies take turns, so that fewer experts than copies do not always have the same owners.
+    // Copies take turns, so that tensors with fewer experts than copies do not all have the same owners.
     const first = spec.stacked ? turn++ : 0
     const owners = ownersOf.get(spec) ?? copies.map((_, i) => copies[(i + first) % copies.length] as number)
     const bound = (part: number) => Math.floor((units * part) / owners.length)
@@ -150,7 +157,10 @@ export function ownedSpecs(specs: readonly ParameterSpec[], layout: Layout): Par
   })
 }
 
-/** The owners of each tensor: the largest first, to those ranks that have the least so far, at most one for each unit. */
+/**
+ * The owners of each tensor. The largest tensors are placed first, on the ranks that own the least so far, with at most
+ * one owner for each unit.
+ */
 function evenOwners(specs: readonly ParameterSpec[], layout: Layout): Map<ParameterSpec, readonly number[]> {
   const loads = range(layout.ranks, () => 0)
   const owners = new Map<ParameterSpec, readonly number[]>()

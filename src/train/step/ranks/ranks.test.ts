@@ -59,7 +59,7 @@ function batchOf({ train, model }: RunConfig, step: number): { tokens: Int32Arra
   return { tokens, targets: tokens.map((token) => (token * 5 + 1) % 64) }
 }
 
-/** With blocks so small that the rows of every matrix have several owners, if they may. */
+/** A layout with blocks so small that the rows of every matrix have several owners, if the layout allows it. */
 function smallBlocks(layout: Layout): Layout {
   return { ...layout, blockFloats: Number.isFinite(layout.blockFloats) ? 300 : layout.blockFloats }
 }
@@ -81,7 +81,7 @@ async function trainOne(runtime: Runtime, config: RunConfig, ranks: Ranks | null
   return { steps, tensors: Object.fromEntries(tensors.map(({ name, range }) => [name, bytesOf(floatsOf(range))])) }
 }
 
-/** All ranks of a world; the tensors are those of all of them. */
+/** Trains on all ranks of a world and returns the tensors of all of them. */
 async function trainWorld(config: RunConfig, size: number): Promise<Trained> {
   const runtimes = await Promise.all(Array.from({ length: size }, () => openRuntime(config)))
   try {
@@ -197,7 +197,7 @@ test('without a tree, gradients differ from their exact sum by at most P · 2⁻
   }
 })
 
-test('without a tree, a rank needs no partial sums, and losses are close to those with one', async () => {
+test('without a tree, a rank needs no partial sums, and losses are close to the losses with a tree', async () => {
   const config = configOf({ k: 2, capacity: 'none' }, { microBatches: 2 })
   const plain = { ...config, parallel: { ...config.parallel, reproducible: false } }
   const bytes = (of: RunConfig) =>
@@ -236,7 +236,7 @@ test('the tree adds every leaf once, in the same pairs wherever the sum ends', (
   }
 })
 
-test('subtrees of a tree sum to it', () => {
+test('the sums of subtrees, added in a tree, give the whole tree', () => {
   for (let leaves = 1; leaves <= 24; leaves++)
     for (const wanted of [1, 2, 3, 5, 8, 100]) {
       const size = subtreeLeaves(leaves, wanted)
@@ -249,7 +249,7 @@ test('subtrees of a tree sum to it', () => {
     }
 })
 
-test('counting shards up and the tree over ranks make the tree over all shards', () => {
+test('adding shards like a counter, and ranks in a tree, gives the tree over all shards', () => {
   for (let shards = 1; shards <= 24; shards++)
     for (let ranks = 1; ranks <= shards; ranks++) {
       if (shards % ranks !== 0 || !isReproducible({ ...alone, ranks, expert: ranks, shards })) continue
@@ -270,7 +270,7 @@ test('counting shards up and the tree over ranks make the tree over all shards',
 })
 
 test.each([Number.POSITIVE_INFINITY, 300, 10])(
-  'every float of a tensor has one owner among its holders, and owners have about as much of tables: blocks of %d',
+  'every float of a tensor has one owner among its holders, and ranks own about equal parts of tables: blocks of %d',
   (blockFloats) => {
     const specs = createSpecs()
     for (const [ranks, expert] of [
@@ -297,7 +297,7 @@ test.each([Number.POSITIVE_INFINITY, 300, 10])(
         sizes.push(size)
       }
       for (const [name, counts] of owners) expect(new Set(counts), name).toEqual(new Set([1]))
-      // Of a tensor a rank has at most one unit more than another, and in all at most the largest tensor more.
+      // A rank has at most one unit of a tensor more than another rank, and in total at most the largest tensor more.
       const tables = specs.filter(({ stacked }) => !stacked)
       const units = tables.map((spec) => placeOf(spec, 0, 1, { ...alone, blockFloats }).floats)
       const most = Math.min(

@@ -7,11 +7,11 @@ import { type OwnStep, packStep, rankTimes, unpackStep } from './times.ts'
  * ranks when the last has come and its data has travelled. Clocks differ by any amount.
  */
 function simulate(setting: {
-  /** Computing before each exchange, then after the last, by rank [W][exchanges + 1]. */
+  /** Time of computing before each exchange, then after the last, by rank [W][exchanges + 1]. */
   readonly compute: readonly (readonly number[])[]
   /** How long the data of each exchange travels. */
   readonly travel: readonly number[]
-  /** Exchanges within groups come first. */
+  /** Number of exchanges within groups, which come first. */
   readonly orders: number
   readonly expert: number
   readonly clocks: readonly number[]
@@ -47,7 +47,7 @@ function simulate(setting: {
 
 const close = (values: readonly number[]) => values.map((value) => expect.closeTo(value, 6))
 
-test('computing, waiting and travel are those of a simulated step, and add up to it', () => {
+test('computing, waiting and travel match a simulated step, and add up to it', () => {
   const { own, wait, compute } = simulate({
     compute: [
       [10, 5, 1, 2],
@@ -116,7 +116,7 @@ test('late messages change the waiting in an exchange by at most their delay', (
   })
 })
 
-test('ranks wait for the slow one of a group, not for those that it has made late', () => {
+test('ranks wait for the slow rank of a group, not for the ranks that it has made late', () => {
   // Rank 1 of the first group is slow; rank 0 waits for it in every layer and comes to the meeting with it, or later.
   const { own } = simulate({
     compute: [
@@ -135,7 +135,7 @@ test('ranks wait for the slow one of a group, not for those that it has made lat
   expect(waitedFor).toEqual(close([0, (16 + 2 * 16.5) / 3, 0, 0]))
 })
 
-test('a rank that waits for an order later than it has posted it is blocked from then on', () => {
+test('a rank that posts an order and waits for it later is blocked only from then on', () => {
   const order = (posted: number, begin: number, end: number) => ({ stage: 0, posted, begin, end, sentBytes: [] })
   const meetings = [{ begin: 30, end: 30.1 }]
   // Both compute while rows travel; rank 1 posts at 10, rank 0 waits from 8.
@@ -148,7 +148,7 @@ test('a rank that waits for an order later than it has posted it is blocked from
   expect(allToAll).toEqual(close([2, 0]))
 })
 
-test('time blocked for parameters on their way is not that of computing', () => {
+test('time blocked for parameters on their way does not count as computing', () => {
   const meetings = [{ begin: 30, end: 30.5 }]
   const steps = [
     { ms: 31, arrivalMs: 7, orders: [], meetings },

@@ -1,23 +1,23 @@
 /**
- * Where the time of a step goes on each rank, from the moments at which ranks come to their exchanges.
+ * Computes where the time of a step goes on each rank, from the moments at which ranks come to their exchanges.
  *
  * Every exchange is one of a sequence that is the same on all its ranks: orders for the rows of experts within an
  * expert group, then meetings of all ranks (gradients, gathered statistics, parameters). A rank that is blocked in an
  * exchange *waits* until the last rank has come to it; from then on, data is on its way.
  *
- * Ranks have clocks of their own, which the meetings compare: all leave a meeting at about the same time, and none
- * leaves an exchange before another has come to it. So the waiting in an exchange is exact up to about the time that a
- * short message takes.
+ * Ranks have clocks of their own, which the meetings compare: all ranks leave a meeting at about the same time, and no
+ * rank leaves an exchange before the others have come to it. So the waiting in an exchange is exact up to about the
+ * time that a short message takes.
  */
 
 import { median } from '../../../core/averages.ts'
 import type { LoggedOrder } from '../../../engine/contract/order-log.ts'
 import type { Interval } from '../timeline.ts'
 
-/** A rank's own step. Times in ms from its begin. */
+/** A rank's own step. Times are in ms from its begin. */
 export interface OwnStep {
   readonly ms: number
-  /** Blocked for parameters of other ranks that a program reads. */
+  /** Time blocked for parameters of other ranks that a program reads. */
   readonly arrivalMs: number
   readonly orders: readonly LoggedOrder[]
   readonly meetings: readonly Interval[]
@@ -25,21 +25,23 @@ export interface OwnStep {
 
 /** Times of a step by rank, ms. The first four add up to the step. */
 export interface RankTimes {
-  /** Everything but the following. */
+  /** Time of everything but the following. */
   readonly compute: number[]
-  /** Blocked for rows of experts, or results of theirs, that are on their way. */
+  /** Time blocked for rows or results of experts that are on their way. */
   readonly allToAll: number[]
-  /** Blocked for parameters on their way, and in the sum of gradients and in gathers, after all ranks have come. */
+  /**
+   * Time blocked for parameters on their way, and in the sum of gradients and in gathers, after all ranks have come.
+   */
   readonly allReduce: number[]
-  /** Blocked before the last rank has come. */
+  /** Time blocked before the last rank has come. */
   readonly wait: number[]
   /** Mean over the other ranks of the time that they wait for this one. */
   readonly waitedFor: number[]
-  /** Of the whole step. */
+  /** Time of the whole step. */
   readonly step: number[]
 }
 
-/** Numbers of a step, to be gathered: every rank of a training has as many. */
+/** The numbers of a step, to be gathered: every rank of a training has equally many. */
 export function packStep({ ms, arrivalMs, orders, meetings }: OwnStep, withBytes: boolean): Float64Array {
   return Float64Array.from([
     ms,
@@ -50,7 +52,10 @@ export function packStep({ ms, arrivalMs, orders, meetings }: OwnStep, withBytes
   ])
 }
 
-/** The inverse of {@link packStep}, without stages. @param ranks Ranks of a group if bytes are included, else 0. */
+/**
+ * The inverse of {@link packStep}, without stages.
+ * @param ranks Number of ranks of a group if bytes are included, else 0.
+ */
 export function unpackStep(numbers: Float64Array, ranks: number): OwnStep {
   const [ms = 0, arrivalMs = 0, count = 0] = numbers
   const size = 3 + ranks
@@ -73,7 +78,7 @@ interface Arrival extends Interval {
   readonly at: number
 }
 
-/** @param steps The same step, by rank. @param expert Ranks that share the experts of a layer. */
+/** @param steps The same step, by rank. @param expert Number of ranks that share the experts of a layer. */
 export function rankTimes(steps: readonly OwnStep[], expert: number): RankTimes {
   const zeroes = () => steps.map(() => 0)
   const [allToAll, allReduce, wait, waitedFor, blocked] = [zeroes(), zeroes(), zeroes(), zeroes(), zeroes()]
@@ -132,7 +137,7 @@ const largest = (ranks: readonly number[], of: (rank: number) => number): number
   return found
 }
 
-/** How far the clock of each rank is ahead of that of the first one, ms. */
+/** How far the clock of each rank is ahead of the clock of the first rank, ms. */
 function clocksAhead(
   arrivals: readonly (readonly Arrival[])[],
   steps: readonly OwnStep[],

@@ -4,7 +4,7 @@ import type { Ranks, Transfer } from '../../../../engine/contract/ranks.ts'
 import { NOT_POSTED } from '../../../../engine/contract/runtime.ts'
 import { createOrders } from '../../../../engine/world/mpi/orders.ts'
 
-/** Messages by channel, sender and receiver, and who waits for them. */
+/** Messages by channel, sender and receiver, and the receivers that wait for them. */
 class Post {
   private readonly messages = new Map<string, Float32Array[]>()
   private readonly waiting = new Map<string, ((data: Float32Array) => void)[]>()
