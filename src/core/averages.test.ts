@@ -5,7 +5,7 @@ test('c_v is the population deviation over the mean, worked by hand', () => {
   // Mean 2, squares 4 + 0 + 0 + 4, deviation √2.
   expect(coefficientOfVariation([4, 2, 2, 0])).toBeCloseTo(Math.SQRT1_2, 15)
   expect(coefficientOfVariation([7, 7, 7])).toBe(0)
-  // All to one of N: √(N − 1).
+  // If one of N experts gets all tokens, c_v is √(N − 1).
   expect(coefficientOfVariation([0, 0, 0, 0, 60])).toBe(2)
   expect(coefficientOfVariation([1, 3])).toBe(0.5)
 })
@@ -21,7 +21,7 @@ test('the median is the middle value, or the mean of the two in the middle, in a
   expect([median([7]), median([])]).toEqual([7, 0])
 })
 
-test('the largest over the mean, and one over the median of the others, worked by hand', () => {
+test('the maximum over the mean, and a value over the median of the others, are those worked by hand', () => {
   expect(maxOverMean([1, 2, 3])).toBe(1.5)
   expect(maxOverMean([0, 0])).toBe(1)
   expect(overOthers([2, 4, 100, 9], 3)).toBe(9 / 4)

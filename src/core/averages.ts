@@ -6,7 +6,7 @@ export function sumOf(values: ArrayLike<number>): number {
   return sum
 }
 
-/** The median; 0 for no values. */
+/** The median; 0 if there are no values. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
   const middle = Math.floor(sorted.length / 2)
@@ -27,13 +27,13 @@ export function coefficientOfVariation(counts: ArrayLike<number>): number {
   return Math.sqrt(squares / counts.length) / mean
 }
 
-/** The largest value over the mean; 1 if there is nothing. */
+/** The largest value over the mean; 1 if the sum of the values is not positive. */
 export function maxOverMean(values: readonly number[]): number {
   const sum = sumOf(values)
   return sum > 0 ? (Math.max(...values) * values.length) / sum : 1
 }
 
-/** The value of one over the median of the others; 1 without others. */
+/** The value at index `one` over the median of the other values; 1 if that median is not positive. */
 export function overOthers(values: readonly number[], one: number): number {
   const others = median(values.filter((_, i) => i !== one))
   return others > 0 ? (values[one] as number) / others : 1

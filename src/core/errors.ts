@@ -6,7 +6,9 @@
  * command line can show its flags: `wording` and `option` below.
  */
 
-/** An option of a call, or a setting by its path, in a message; with a value, one that the user may give it. */
+/**
+ * An option of a call, or the path of a setting, as part of a message; `value` is a value that the user may give it.
+ */
 export interface Option {
   readonly option: string
   readonly value?: string
@@ -15,7 +17,10 @@ export interface Option {
 /** A message in parts. It is plain data, which survives JSON. */
 export type Wording = readonly (string | Option)[]
 
-/** `wording`\``invalid ${option('sequence')}: 8`\`` is *invalid sequence: 8*, and on the command line *invalid --sequence: 8*. */
+/**
+ * An option as part of a message. `wording`\``invalid ${option('sequence')}: 8`\`` reads *invalid sequence: 8*, and on
+ * the command line *invalid --sequence: 8*.
+ */
 export const option = (name: string, value?: string): Option => ({
   option: name,
   ...(value !== undefined && { value }),
@@ -31,7 +36,7 @@ export const wording = (
     return 'option' in value ? [text, value] : [text, ...value]
   })
 
-/** The text of a message, with names of options by `nameOf`. */
+/** The text of a message, in which `nameOf` names the options. */
 export const textOf = (message: Wording, nameOf: (option: Option) => string = nameInLibrary): string =>
   message.map((part) => (typeof part === 'string' ? part : nameOf(part))).join('')
 

@@ -1,11 +1,11 @@
-/** Lets the event loop handle what waits: messages, timers, results of other threads. Runs in a browser too. */
+/** Lets the event loop handle messages, timers and results of other threads that wait. It runs in a browser too. */
 
 interface Port {
   onmessage: (() => void) | null
   postMessage(message: null): void
 }
 
-/** Node's own way costs a microsecond. A timer costs a millisecond, and four in a browser. */
+/** Node's `setImmediate` costs a microsecond. A timer costs a millisecond, and four in a browser. */
 const { setImmediate, MessageChannel } = globalThis as unknown as {
   readonly setImmediate?: (task: () => void) => unknown
   readonly MessageChannel: new () => { readonly port1: Port; readonly port2: Port }
@@ -20,7 +20,7 @@ export const nextTurn = (): Promise<void> =>
 const waiting: (() => void)[] = []
 let port: Port | undefined
 
-/** Browsers handle a message in the next turn. */
+/** Runs a task in the next turn, in which a browser handles a message. */
 function postTask(task: () => void): void {
   if (!port) {
     const { port1, port2 } = new MessageChannel()
@@ -31,7 +31,7 @@ function postTask(task: () => void): void {
   port.postMessage(null)
 }
 
-/** Work in pieces: between them, after each 10 ms, the event loop gets its turn, and the work stops at a signal. */
+/** Turns of the event loop during work in pieces: one is due every 10 ms, and the work stops there if it is aborted. */
 export class Turns {
   private since = performance.now()
   private readonly signal: AbortSignal | undefined

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { encodingName, expectedEncodings } from './encodings.ts'
 
-/** Longer than the paths of any system. */
+/** Maximum length of a path, longer than the paths of any system. */
 const MAX_PATH = 4096
 const path = z.string().max(MAX_PATH)
 
@@ -28,7 +28,7 @@ export const dataSchema = z.strictObject({
   field: z.string().default('text'),
   /**
    * Encoding of files that are not UTF-8: a label of the WHATWG Encoding Standard, such as `latin1` or `shift_jis`. Files
-   * that are valid UTF-8 are always read as such.
+   * that are valid UTF-8 are always read as UTF-8.
    */
   encoding: z
     .string()

@@ -9,7 +9,7 @@ export interface Difference {
   readonly to?: unknown
 }
 
-/** The fields whose values differ, by path. Lists are values. */
+/** The fields whose values differ, by path. A list is compared as one value. */
 export function differences(from: unknown, to: unknown, field = ''): Difference[] {
   if (isFields(from) && isFields(to)) {
     const keys = new Set([...Object.keys(from), ...Object.keys(to)])

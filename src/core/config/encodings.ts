@@ -22,7 +22,7 @@ export function encodingName(label: string): string | undefined {
   }
 }
 
-/** What is accepted, for the message about an unknown label. */
+/** The accepted encodings and the nearest name, for the message about an unknown label. */
 export function expectedEncodings(label: unknown): string {
   const near = typeof label === 'string' ? nearestName(label, known) : undefined
   const hint = near === undefined ? '' : `; did you mean "${near}"?`

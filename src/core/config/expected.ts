@@ -1,4 +1,4 @@
-/** What a schema expected, in plain words. */
+/** Plain words for the value that a schema expected. */
 import type { z } from 'zod'
 import { plural } from '../text/numbers.ts'
 
@@ -13,10 +13,10 @@ const nouns: Readonly<Record<string, string>> = {
   boolean: 'true or false',
 }
 
-/** How the library begins its messages. Others are a schema's own. */
+/** The beginnings of Zod's own messages. Every other message is written in a schema of ours. */
 const byLibrary = /^(Too small|Too big|Invalid input|Invalid key)/
 
-/** Such as `expected a list`; the schema's own message if it has one. */
+/** The expectation that a value broke, such as `expected a list`; the schema's own message if it has one. */
 export function expectationOf(issue: z.core.$ZodIssue): string {
   if (!byLibrary.test(issue.message)) return issue.message
   switch (issue.code) {

@@ -1,14 +1,14 @@
 /**
- * Options of calls of the library. Callers without types may have anything wrong, so options are checked by a schema, as
- * configurations are: an unknown one is refused with the nearest name. Functions and signals are used, not copied, so
- * they are checked apart from the schema.
+ * Checks the options of calls of the library. A caller in JavaScript can pass anything, so options are checked by a
+ * schema, as configurations are: an unknown option is refused with the nearest name. Functions and signals are used,
+ * not copied, so they are checked apart from the schema.
  */
 import { z } from 'zod'
 import { UsageError } from '../errors.ts'
 import { isFields } from './fields.ts'
 import { formatValue, parseInput } from './problems.ts'
 
-/** A value that no schema describes. */
+/** A kind of value that no schema describes. */
 interface Live {
   readonly accepts: (value: unknown) => boolean
   readonly expected: string
@@ -16,7 +16,7 @@ interface Live {
 
 export const callback: Live = { accepts: (value) => typeof value === 'function', expected: 'a function' }
 
-/** By its methods: a signal may come from another realm. */
+/** A signal is recognized by its methods: one of another realm (an iframe, a `vm` context) has another class. */
 export const abortSignal: Live = {
   accepts: (value) =>
     typeof value === 'object' &&
@@ -43,7 +43,7 @@ export function checkOptions(
   live: Readonly<Record<string, Live>> = {},
 ): void {
   if (!isFields(options)) throw new UsageError(`invalid ${subject}: ${formatValue(options)} (expected an object)`)
-  // In the schema, so that messages about an unknown option list all names.
+  // The schema has the names of live options too, so that the message about an unknown option lists all names.
   const known = Object.fromEntries(Object.keys(live).map((name) => [name, z.unknown().optional()]))
   const values = Object.entries(options).filter(([name]) => !Object.hasOwn(live, name))
   parseInput(z.strictObject({ ...plain, ...known }), Object.fromEntries(values), subject)
@@ -56,7 +56,7 @@ export function expectLive(name: string, value: unknown, { accepts, expected }: 
     throw new UsageError(`invalid ${name}: ${formatValue(value)} (expected ${expected})`)
 }
 
-/** @throws UsageError unless the value is a text that is not empty */
+/** @throws UsageError unless the value is a non-empty text */
 export function expectPath(name: string, value: unknown, expected: string): void {
   if (typeof value === 'string' && value !== '') return
   const shown = value === undefined ? 'undefined' : formatValue(value)

@@ -1,20 +1,25 @@
-/** What a configuration may be made of: values that JSON can write, nested as deep as people write them. */
+/**
+ * Plain values, of which configurations are made: values that JSON can write, nested no deeper than people write them.
+ */
 import { UsageError } from '../errors.ts'
 import { isFields } from './fields.ts'
 
-/** Freezes a value of JSON and all below it, in place. */
+/** Freezes a plain value and everything inside it, in place. */
 export function frozen<T>(value: T): T {
   if (typeof value !== 'object' || value === null) return value
   for (const below of Object.values(value)) frozen(below)
   return Object.freeze(value)
 }
 
-/** Twice as deep as any section of ours, so that messages about unknown fields come first. */
+/**
+ * Deepest nesting that is accepted: far deeper than any setting, so that most mistakes are reported as unknown fields.
+ */
 export const MAX_DEPTH = 32
 
 /**
  * @param subject Names the value in messages, e.g. `configuration`.
- * @throws UsageError if it is nested deeper, contains itself, or has a field `__proto__`, which JavaScript would hide
+ * @throws UsageError if the value is nested deeper than {@link MAX_DEPTH}, contains itself, or has a field `__proto__`,
+ * which JavaScript would hide
  */
 export function expectPlain(value: unknown, subject: string): void {
   const left: { readonly value: unknown; readonly path: readonly string[] }[] = [{ value, path: [] }]

@@ -1,10 +1,10 @@
-/** Fields of a configuration over those of a preset. */
+/** Merges the fields of a configuration over the fields of the preset that it names. */
 import { UsageError } from '../errors.ts'
 import { type Fields, isFields } from './fields.ts'
 import { expectPlain } from './plain.ts'
 import { formatValue, listWithOr, suggestion } from './problems.ts'
 
-/** Unchecked configurations by name. */
+/** Presets by name. Their configurations are not checked. */
 export type Presets = Readonly<Record<string, { readonly config: object }>>
 
 /** A copy of the fields of a preset; undefined if there is no such preset. */

@@ -117,7 +117,7 @@ export function isPreset(name: string): name is PresetName {
   return Object.hasOwn(presets, name)
 }
 
-/** Settings of `model.moe` that benchmarks compare on one shape. The priority is by choice, as in the peer programs. */
+/** Settings of `model.moe` that benchmarks compare on one shape. The priority is `choice`, as in the peer programs. */
 export const benchmarkRoutings = {
   'top-1': { router: 'top-k', k: 1, capacity: 'kx', priority: 'choice' },
   'top-2 kx': { router: 'top-k', k: 2, capacity: 'kx', priority: 'choice' },

@@ -53,10 +53,10 @@ export function parseInput<Schema extends z.ZodType>(
   )
 }
 
-/** Nobody reads more at a time, and each is compared with the names of all fields. */
+/** Problems in a message: nobody reads more at a time, and each is compared with the names of all fields. */
 const MAX_PROBLEMS = 20
 
-/** The first issues, of one field each, and the number of further ones. */
+/** The first issues, each about one field, and the number of issues that are left out. */
 function limited(issues: readonly z.core.$ZodIssue[]): { shown: z.core.$ZodIssue[]; more: number } {
   const each = issues.flatMap((issue): z.core.$ZodIssue[] =>
     issue.code === 'unrecognized_keys' ? issue.keys.map((key) => ({ ...issue, keys: [key] })) : [issue],
@@ -158,8 +158,8 @@ function unknownField(root: Field, parent: Path, key: string, input: unknown): s
 }
 
 /**
- * In this order: the same name in a subsection, a sibling with one letter more, the same name anywhere, a similar
- * sibling, a similar name anywhere.
+ * Fields that a user may have meant by an unknown key. The first of these that exists: the same name in a subsection, a
+ * sibling with one letter more, the same name anywhere, a similar sibling, a similar name anywhere.
  */
 function nearFields(root: Field, parent: Path, key: string, siblings: readonly string[]): string[] {
   const all = fields(root, [])
@@ -254,7 +254,7 @@ function without(input: unknown, issues: readonly z.core.$ZodIssue[]): unknown {
   return copy
 }
 
-/** Of plain values, whose leaves may be anything: `structuredClone` throws for functions. */
+/** A deep copy of plain values. Their leaves may be anything, and `structuredClone` throws for functions. */
 function copyOf(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(copyOf)
   if (!isFields(value)) return value

@@ -9,11 +9,11 @@ import { nearestName } from '../text/nearest.ts'
 import { dataSchema } from './data-config.ts'
 import { coefficientProblems, rateProblems, vocabularyProblem } from './run-rules.ts'
 
-/** No name of a parameter is nearly as long, and no model has as many kinds of them. */
+/** Limits of `train.freeze`: no parameter's name is nearly as long, and no model has as many kinds of parameters. */
 const [MAX_PATTERN, MAX_PATTERNS] = [200, 200]
 
 const positive = z.int().positive()
-/** Of a moving average. */
+/** The weight of the old value in a moving average. */
 const fraction = z
   .number()
   .min(0)
@@ -28,13 +28,13 @@ const optimizerSchema = z
     beta1: fraction.default(0.9),
     beta2: fraction.default(0.95),
     epsilon: floats.positive.default(1e-8),
-    /** Decoupled; not applied to norms, biases, routers and embeddings. */
+    /** Decoupled weight decay. It is not applied to norms, biases, routers and embeddings. */
     weightDecay: floats.nonNegative.default(0.1),
-    /** That of routed experts; null = `weightDecay`. */
+    /** Weight decay of routed experts; null = `weightDecay`. */
     expertWeightDecay: floats.nonNegative.nullable().default(null),
     /**
-     * Memory of the two moments of AdamW: `float32`, `bf16` (half of it), or `int8` (a quarter; in blocks of 256 numbers
-     * with a bound each). The last two are rounded at random and need `runtime.device: cpu`.
+     * Type of the two moments of AdamW in memory: `float32`, `bf16` (half the memory), or `int8` (a quarter; in blocks
+     * of 256 numbers with a bound each). `bf16` and `int8` are rounded at random and need `runtime.device: cpu`.
      */
     state: z.enum(['float32', 'bf16', 'int8']).default('float32'),
     /** Gradients are clipped to this global norm; 0 = no clipping. */
@@ -54,7 +54,7 @@ const scheduleSchema = z
     warmup: z.int().nonnegative().default(100),
     /** Learning rate at the end of the cosine or the decay, as a share of the peak. */
     final: z.number().min(0).max(1).default(0.1),
-    /** Of kind `wsd`: the share of the steps, at the end, in which the rate decays. */
+    /** Share of the steps, at the end, in which the rate decays; for the kind `wsd`. */
     decay: z.number().min(0).max(1).default(DECAY),
     /**
      * Factor of the learning rate of routed experts (of feed-forward networks and attention; not of the shared expert).
@@ -64,8 +64,8 @@ const scheduleSchema = z
     /** Factor of the learning rate of routers; the biases of the `bias` router have `model.moe.biasRate`. */
     routerRate: floats.positive.default(1),
     /**
-     * Coefficient of the balancing loss at the last step, as a share of `model.moe.balance.coefficient`, which it has at
-     * the first; linear in between. 0 lets the loss fade out, 1 keeps the coefficient.
+     * Coefficient of the balancing loss at the last step, as a share of `model.moe.balance.coefficient`, its value at
+     * the first step; in between it changes linearly. 0 lets the loss fade out, 1 keeps the coefficient.
      */
     finalBalance: floats.nonNegative.default(1),
   })
@@ -143,21 +143,22 @@ const parallelSchema = z
      */
     shards: positive.optional(),
     /**
-     * Rows that a rank has room for in a layer without capacity, over an even load, if experts are shared: a training
-     * in which more arrive ends with an error. With a capacity there is always room.
+     * Number of rows that a rank has room for in a layer without capacity, relative to an even load, if ranks share the
+     * experts. A training in which more rows arrive ends with an error. With a capacity there is always room.
      */
     headroom: z.number().min(1).default(2),
     /**
-     * Whether a step has the same bits on any number of ranks: gradients of shards are added in a fixed tree. Otherwise a
-     * rank adds its shards one after the other, without partial sums, and its experts multiply the rows of all ranks at
-     * once, which is faster if ranks send few, and keep one gradient instead of one for each rank.
+     * Whether a step has the same bits on any number of ranks: gradients of shards are added in a fixed tree. Otherwise
+     * a rank adds its shards one after the other, without partial sums. Its experts then multiply the rows of all ranks
+     * at once, which is faster if each rank sends few rows, and keep one gradient instead of one for each rank.
      */
     reproducible: z.boolean().default(true),
     /** Whether gradients and new parameters travel while the ranks compute, or between the passes. */
     overlap: z.boolean().default(true),
     /**
-     * Write `ledger.jsonl`: how many rows and bytes each rank sends to each other one for the experts of every layer in
-     * every step. For finding causes of slow exchanges, and for `choir plan --ledger`; needs `expert` above 1.
+     * Whether to write `ledger.jsonl`: how many rows and bytes each rank sends to each other rank for the experts of
+     * every layer in every step. It shows causes of slow exchanges, and `choir plan --ledger` reads it; needs `expert`
+     * above 1.
      */
     ledger: z.boolean().default(false),
   })
@@ -172,7 +173,7 @@ export const runSchema = z
     runtime: z
       .strictObject({
         device: z.enum(['cpu', 'webgpu']).default('cpu'),
-        /** Default: the number of physical cores. */
+        /** Number of threads; default: the number of physical cores. */
         threads: sizes.threads.optional(),
         /**
          * Precision of matrix products: float32, bfloat16 factors with float32 sums (`bf16`, needs oneDNN), or f16 factors
@@ -268,7 +269,7 @@ function freezeProblem({ model, train }: { model: ModelConfig; train: { freeze: 
   return `"${idle}" matches no parameter of this model; ${hint}`
 }
 
-/** Sequences of a pass, the tokens over which capacity is enforced: a micro-batch of a shard of a batch. */
+/** Sequences of a pass: one micro-batch of one shard of a batch. Capacity is enforced over the tokens of a pass. */
 export const sequencesOfPass = ({
   train,
   parallel,

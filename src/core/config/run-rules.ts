@@ -6,12 +6,12 @@ interface Rates {
 }
 
 /**
- * A step changes a weight by about its learning rate, and weights begin near 1. At 2²⁴ nothing of a weight near 1 is left
- * in the float32 sum.
+ * Largest learning rate. A step changes a weight by about its learning rate, and weights begin near 1. At 2²⁴ nothing
+ * of a weight near 1 is left in the float32 sum.
  */
 const MAX_RATE = 2 ** 24
 
-/** Learning rates and weight decay with which a step cannot keep any of the weights. */
+/** Problems of learning rates and weight decays that are so large that one step erases the weights. */
 export function* rateProblems({ schedule, optimizer }: Rates) {
   const { learningRate, expertRate, routerRate } = schedule
   const largest = Math.max(1, expertRate, routerRate) * learningRate
@@ -25,7 +25,7 @@ export function* rateProblems({ schedule, optimizer }: Rates) {
     return
   }
   for (const [field, decay, factor] of [
-    // That of experts too, unless they have their own.
+    // This decay applies to experts too, unless they have their own.
     ['weightDecay', optimizer.weightDecay, optimizer.expertWeightDecay === null ? Math.max(1, expertRate) : 1],
     ['expertWeightDecay', optimizer.expertWeightDecay ?? 0, expertRate],
   ] as const)
@@ -43,8 +43,9 @@ interface Balance {
 }
 
 /**
- * Coefficients with which nothing of the loss of the text is left. The objective is a float32 sum of it and the losses of
- * routers times their coefficients. All of them are near 1 at the start.
+ * Problems of coefficients that are so large that nothing of the loss of the text is left. The objective is the float32
+ * sum of the loss of the text and of the losses of routers times their coefficients. All losses are near 1 at the
+ * start.
  */
 export function* coefficientProblems({ moe }: Balance, { finalBalance }: { readonly finalBalance: number }) {
   if (!moe) return
@@ -64,7 +65,9 @@ export function* coefficientProblems({ moe }: Balance, { finalBalance }: { reado
 /** Tokens that a tokenizer has before it learns any: 256 bytes and the end of text. */
 const BYTE_TOKENS = 257
 
-/** Why the vocabulary is too small for the tokenizer; the size of one in a file is not known yet. */
+/**
+ * Why the vocabulary is too small for the tokenizer. A tokenizer in a file is not checked: its size is not known yet.
+ */
 export function vocabularyProblem({
   model: { vocabulary },
   data: { tokenizer },

@@ -9,9 +9,9 @@ import { formatValue } from './problems.ts'
 /**
  * The fields of a stored configuration, not yet checked.
  * @param file Path for error messages.
- * @param version Of this program.
- * @throws RunError if the file is damaged, or that of a newer version; UsageError if it is that of a model of another
- * library
+ * @param version Version of this program.
+ * @throws RunError if the file is damaged, or was written by a newer version; UsageError if it belongs to a model of
+ * another library
  */
 export function storedFields(text: string, file: string, version: string): Fields {
   try {
@@ -26,7 +26,7 @@ export function storedFields(text: string, file: string, version: string): Field
     expectPlain(stored, file)
     expectKnownVersion(stored.version, file, version)
     expectFacts(stored, file)
-    // Facts about the run are no settings.
+    // The other fields are facts about the run, not settings.
     const sections = ['model', 'data', 'train', 'parallel', 'runtime'].filter((key) => key in config)
     return withOriginalHash(withOriginalScales(Object.fromEntries(sections.map((key) => [key, config[key]]))))
   } catch (error) {
@@ -36,8 +36,8 @@ export function storedFields(text: string, file: string, version: string): Field
 }
 
 /**
- * Configurations are stored in full, so one without `model.embeddingScale` is older than the initial scales. Adds the
- * scales that such a run was trained with.
+ * Adds the initial scales that a run of an old version was trained with. Configurations are stored in full, so a
+ * configuration without `model.embeddingScale` is older than these settings.
  */
 function withOriginalScales(fields: Fields): Fields {
   const { model } = fields
@@ -50,14 +50,17 @@ function withOriginalScales(fields: Fields): Fields {
   return merge({ model: { embeddingScale: 1 }, train: { init: start } }, fields)
 }
 
-/** A sparse model without `model.moe.hashChoices` is older than that setting, and has the tables of its time. */
+/** A hash router without `model.moe.hashChoices` is older than that setting, so its tables are `consecutive`. */
 function withOriginalHash(fields: Fields): Fields {
   const moe = isFields(fields.model) ? fields.model.moe : null
   if (!isFields(moe) || moe.router !== 'hash' || 'hashChoices' in moe) return fields
   return merge({ model: { moe: { hashChoices: 'consecutive' } } }, fields)
 }
 
-/** Time of creation, and changes of settings since: a resumed run adds to them. @throws RunError */
+/**
+ * Checks the time of creation and the list of later changes of settings, to which a resumed run adds.
+ * @throws RunError if either is invalid
+ */
 function expectFacts({ created, changes }: Fields, file: string): void {
   if (created !== undefined && typeof created !== 'string')
     throw new RunError(`cannot read ${file}: invalid created: ${formatValue(created)} (expected a time)`)
@@ -69,11 +72,12 @@ function expectFacts({ created, changes }: Fields, file: string): void {
 }
 
 /**
- * A newer version may give settings another meaning. The last number is of versions with the same files.
- * @throws RunError
+ * Refuses the file of a newer version, which may give settings another meaning. Versions that differ only in the last
+ * number have the same files.
+ * @throws RunError if the version is newer than this program, or no version
  */
 function expectKnownVersion(stored: unknown, file: string, version: string): void {
-  // Written by hand, or before versions were stored.
+  // The file was written by hand, or before versions were stored.
   if (stored === undefined) return
   const numbersOf = (text: unknown) =>
     (/^(\d+)\.(\d+)\.\d+/.exec(typeof text === 'string' ? text : '') ?? []).slice(1).map(Number)

@@ -1,8 +1,8 @@
 /**
- * Reverse-mode differentiation: walk the applications from the loss back to the inputs; each turns the
- * gradients of its outputs into those of its inputs. The result is an ordinary graph, compiled and
- * profiled like any other. First order only: a second derivative would treat intermediate results that
- * an op saved for its gradient as constants.
+ * Reverse-mode differentiation. It walks the applications (uses of ops) from the loss back to the inputs;
+ * each application turns the gradients of its outputs into gradients of its inputs. The result is an
+ * ordinary graph, compiled and profiled like any other. Only first derivatives are right: a second
+ * derivative would treat intermediate results that an op saved for its gradient as constants.
  */
 import { add } from './ops/elementwise.ts'
 import { zeros } from './ops/shape.ts'
@@ -40,8 +40,8 @@ export function gradient(loss: Tensor, wrt: readonly Tensor[]): Tensor[] {
 }
 
 /**
- * Applications on a path from `wrt` to the loss, the last one first: what is computed while rows travel to other ranks
- * has its gradient computed while theirs travel back.
+ * Applications on a path from `wrt` to the loss, in reverse order of creation. So if an op computes while rows travel
+ * to other ranks, its gradient computes while the gradients of these rows travel back.
  */
 function applicationsBetween(wrt: ReadonlySet<Tensor>, loss: Tensor): Application[] {
   const onPath = new Map<Application, boolean>()

@@ -16,7 +16,7 @@
 export const GROUP = 64
 /** Columns of a block. */
 export const BLOCK = 16
-/** Bytes of a group of a block: weights, then scales. */
+/** Bytes of one group in a block: weights, then scales. */
 export const GROUP_BYTES = GROUP * BLOCK + 2 * BLOCK
 
 export const groupsOf = (inner: number): number => Math.ceil(inner / GROUP)

@@ -15,7 +15,7 @@ export interface Port {
   readonly shape: Shape
 }
 
-/** Where an ONNX node came from: the op in our graph, and the model layer that made it. */
+/** Origin of an ONNX node: the op in our graph, and the model layer that made it. */
 export interface Origin {
   /** Name of the op, with a prime when it is part of a gradient, e.g. `softmax` or `softmax'`. */
   readonly op: string

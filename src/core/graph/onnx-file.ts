@@ -1,6 +1,6 @@
 /**
  * The file format of ONNX: messages of Protocol Buffers, by the field numbers of onnx.proto
- * (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto). Only what Choir writes is here.
+ * (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto). It has only the fields that Choir writes.
  */
 import { bytesField, type Field, floatField, message, messageField, textField, varintField } from '../text/protobuf.ts'
 import type { DType } from './model.ts'
@@ -26,7 +26,7 @@ export interface OnnxModel {
 
 export interface OnnxGraph {
   readonly name: string
-  /** In an order in which they can be computed. */
+  /** Nodes, in an order in which they can be computed. */
   readonly nodes: readonly OnnxNode[]
   readonly tensors: readonly OnnxTensor[]
   readonly inputs: readonly OnnxPort[]
@@ -37,7 +37,7 @@ export interface OnnxNode {
   readonly name: string
   readonly type: string
   readonly domain: string
-  /** Names of values. */
+  /** Names of the values that the node reads. */
   readonly inputs: readonly string[]
   readonly outputs: readonly string[]
   readonly attributes: Readonly<Record<string, AttributeValue>>
@@ -51,7 +51,7 @@ export interface OnnxTensor {
   readonly contents: Uint8Array | ExternalPlace
 }
 
-/** Bytes `offset` to `offset + length` (exclusive) of a file beside that of the model. */
+/** Bytes `offset` to `offset + length` (exclusive) of a file beside the model's. */
 export interface ExternalPlace {
   readonly file: string
   readonly offset: number
@@ -61,11 +61,11 @@ export interface ExternalPlace {
 export interface OnnxPort {
   readonly name: string
   readonly dtype: DType
-  /** A text is the name of a length that is known when the model runs. */
+  /** Lengths of the dimensions; a text is the name of a length that is known only when the model runs. */
   readonly shape: readonly (number | string)[]
 }
 
-/** The bytes of a file. */
+/** The bytes of an ONNX file. */
 export function encodeOnnx({ irVersion, operatorSets, metadata = {}, graph }: OnnxModel): Uint8Array {
   return message(
     varintField(1, irVersion),

@@ -14,7 +14,7 @@ const OPSET = 21
 const IR_VERSION = 10
 
 export interface OnnxOptions {
-  /** Leaves layers out of node names, so that equal programs of different layers have equal bytes. */
+  /** Whether node names leave the layer out, so that equal programs of different layers have equal bytes. */
   readonly anonymous?: boolean
 }
 
@@ -83,7 +83,7 @@ class Names {
   private readonly constantsByKey = new Map<string, readonly { name: string; data: ConstantData }[]>()
   private count = 0
 
-  /** Names a value; false if it has a name already. */
+  /** Names a value; returns false if it already has a name. */
   name(source: object, output: number, name: string): boolean {
     const outputs = this.values.get(source) ?? new Map<number, string>()
     this.values.set(source, outputs)

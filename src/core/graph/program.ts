@@ -1,4 +1,4 @@
-/** A program: the graph that computes named outputs. Its inputs are those that the outputs depend on. */
+/** A program: the graph that computes named outputs. Its inputs are the inputs that the outputs depend on. */
 import type { Input, Node, Tensor } from './tensor.ts'
 
 export interface Program {
@@ -17,7 +17,7 @@ export function reach(program: Program): Reachable {
   const nodes: Node[] = []
   const inputs = new Map<string, Tensor & { readonly source: Input }>()
   const seen = new Set<Node>()
-  // An explicit stack: a deep model would overflow the call stack.
+  // The stack is explicit, because a deep model would overflow the call stack.
   for (const output of Object.values(program.outputs)) {
     const stack: { tensor: Tensor; entered: boolean }[] = [{ tensor: output, entered: false }]
     for (let top = stack.pop(); top; top = stack.pop()) {

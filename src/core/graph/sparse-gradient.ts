@@ -1,7 +1,7 @@
 /**
  * The gradient of a table that is read by row (an embedding) is mostly "add these rows at these indices".
- * In the graph that costs a slow ScatterElements and a table of zeros for every use. Taken out of the
- * graph, it is one short pass over the rows, made by the caller that runs the program.
+ * In the graph that costs a slow ScatterElements and a table of zeros for every use. Outside the graph it
+ * is one short pass over the rows, which the caller makes after it runs the program.
  */
 import { add } from './ops/elementwise.ts'
 import { zeros } from './ops/shape.ts'

@@ -12,7 +12,10 @@
  */
 import type { DType, Origin, Shape } from './model.ts'
 
-/** Rows of one expert: a dimension known only at run time. Ragged dimensions of tensors used together are equal. */
+/**
+ * The number of rows of one expert, a dimension known only at run time. Ragged dimensions of tensors that are used
+ * together are equal.
+ */
 export const RAGGED = -1
 
 export type ConstantData = Float32Array | Float64Array | Int32Array | BigInt64Array | Uint8Array
@@ -34,9 +37,11 @@ export interface Node {
   readonly origin: Origin
 }
 
-/** What the declaration of a kernel (`kernels/declaration.ts`) says of one use; operands by their index. */
+/**
+ * The traits of one use of a kernel, from its declaration (`kernels/declaration.ts`). Numbers are indices of operands.
+ */
 export interface KernelUse {
-  /** Names of the inputs and outputs of the node: absent operands are left out. */
+  /** Names of the inputs and outputs of the node, without absent operands. */
   readonly inputs: readonly string[]
   readonly outputs: readonly string[]
   /** Outputs to which the kernel can add one more tensor, passed as a further input. */
@@ -49,11 +54,14 @@ export interface KernelUse {
 /** The kernels that a runtime has. */
 export interface KernelSet {
   readonly names: ReadonlySet<string>
-  /** Kernels are fastest when the rows of each expert are padded to a multiple of this. */
+  /** Number of rows to whose multiples the rows of each expert should be padded, for speed. */
   readonly tile: number
-  /** Threads that share the tasks of a kernel. */
+  /** Number of threads that share the tasks of a kernel. */
   readonly threads: number
-  /** Partial sums in which kernels leave a sum over tokens. Does not depend on the threads, as the bits of the sum do not. */
+  /**
+   * Number of partial sums in which kernels leave a sum over tokens. It does not depend on the number of threads, so
+   * the bits of the sum do not either.
+   */
   readonly parts: number
 }
 
@@ -76,7 +84,7 @@ export interface Application {
   readonly layer: string
   readonly inputs: readonly Tensor[]
   readonly outputs: readonly Tensor[]
-  /** Maps gradients of the outputs (undefined if the loss does not depend on one) to those of the inputs. */
+  /** Maps gradients of the outputs (undefined if the loss does not depend on one) to gradients of the inputs. */
   readonly gradient: (...outputGradients: (Tensor | undefined)[]) => readonly (Tensor | undefined)[]
 }
 
@@ -136,7 +144,7 @@ export function withKernels<T>(available: KernelSet, body: () => T): T {
   }
 }
 
-/** `KernelSet.names` of the runtime that we trace for: ask `hasKernel` of `kernels/declaration.ts`. */
+/** `KernelSet.names` of the runtime that we trace for. Ops call `hasKernel` of `kernels/declaration.ts` instead. */
 export const kernelNames = (): ReadonlySet<string> => kernels.names
 
 /** `KernelSet.tile` of the runtime that we trace for. */
@@ -174,7 +182,7 @@ export function withOrigin<T>(origin: Origin, body: () => T): T {
 
 export interface EmitOptions {
   readonly shape: Shape
-  /** Default: that of the first input. */
+  /** The dtype of the output; default: the dtype of the first input. */
   readonly dtype?: DType
   readonly domain?: 'com.microsoft'
   readonly attributes?: Readonly<Record<string, AttributeValue>>
@@ -223,7 +231,7 @@ export interface OpEntry {
 /** All ops, by name. */
 export const registry = new Map<string, OpEntry>()
 
-/** Result of building an op. `gradient` is that of {@link Application}. */
+/** Result of building an op. `gradient` becomes the gradient rule of its {@link Application}. */
 export interface Built<Result extends Tensor | readonly Tensor[]> {
   readonly result: Result
   readonly inputs: readonly Tensor[]

@@ -1,15 +1,16 @@
 /**
- * The tree in which parts of a gradient are added, that of Merkle trees (RFC 6962, section 2.1): the first subtree has
- * the largest power of two below the number of leaves. Sums in it have the same bits wherever their parts are computed.
+ * The tree in which parts of a gradient are added. It has the shape of a Merkle tree (RFC 6962, section 2.1): the first
+ * subtree has the largest power of two below the number of leaves. Float additions depend on their order; in a fixed
+ * tree a sum has the same bits wherever its parts are computed.
  */
 
-/** An addition of the tree: the sum at leaf `into` becomes that of both. */
+/** An addition of the tree: the sum at leaf `from` is added to the sum at leaf `into`. */
 export interface TreeAddition {
   readonly into: number
   readonly from: number
 }
 
-/** The additions of a tree of `leaves`, in order. The sum ends at leaf `at`: a + b is b + a, bit for bit. */
+/** The additions of a tree of `leaves`, in order. The sum ends at leaf `at`, any leaf: a + b is b + a, bit for bit. */
 export function treeAdditions(leaves: number, at: number): TreeAddition[] {
   const additions: TreeAddition[] = []
   const sum = (from: number, to: number): number => {
@@ -24,12 +25,13 @@ export function treeAdditions(leaves: number, at: number): TreeAddition[] {
   return additions
 }
 
-/** Partial sums that wait in a tree of `count` leaves at most. */
+/** Largest number of partial sums that wait at a time in a tree of `count` leaves. */
 export const counterSums = (count: number): number => Math.ceil(Math.log2(count))
 
 /**
- * The additions of a tree whose leaves come one after the other, as those of a binary counter: after leaf `index` of
- * `count` (from 0), the partial sums to add to it, in order, and which one it becomes; null: none, it is the last.
+ * The additions of a tree whose leaves come one after the other. Partial sums are like the bits of a binary counter:
+ * the result for leaf `index` of `count` (from 0) has the partial sums to add to the leaf, in order, and the number of
+ * the partial sum that it becomes; null for the last leaf, which becomes the whole sum.
  */
 export function counterStep(
   index: number,
@@ -39,14 +41,15 @@ export function counterStep(
   let level = 0
   while (Math.floor(index / 2 ** level) % 2 === 1) add.push(level++)
   if (index < count - 1) return { add, keepAt: level }
-  // The last one: add what still waits, the smallest first.
+  // The last leaf: add the partial sums that still wait, the smallest first.
   for (level++; 2 ** level <= index; level++) if (Math.floor(index / 2 ** level) % 2 === 1) add.push(level)
   return { add, keepAt: null }
 }
 
 /**
- * The leaves of a subtree, so that a tree of `leaves` is cut into at least `wanted` of them, if it has as many: a power
- * of two, the last subtree may have fewer; or all leaves.
+ * Number of leaves of a subtree if a tree of `leaves` is cut into at least `wanted` subtrees, or into single leaves if
+ * it has fewer. It is a power of two, and the last subtree may have fewer leaves; or all leaves if one subtree is
+ * wanted.
  */
 export function subtreeLeaves(leaves: number, wanted: number): number {
   if (wanted <= 1) return leaves

@@ -19,12 +19,12 @@ export interface Projections {
   output(y_TX: Tensor): Tensor
 }
 
-/** Weights of the norms of queries and keys; null without them. */
+/** Weights of the norms of queries and keys; null if the model has no such norms. */
 export type QueryKeyNorms = { readonly query: Tensor; readonly key: Tensor } | null
 
 /**
- * Attention of a layer on its normed input. x_TD is B sequences of S tokens, concatenated. A token sees itself and
- * earlier tokens of its sequence, starting at `firstVisible_T` if given, and those of the layer's window.
+ * Attention of a layer on its normed input. x_TD is B sequences of S tokens, concatenated. A token sees itself and the
+ * earlier tokens of its sequence that are in the layer's window, starting at `firstVisible_T` if given.
  */
 export function attention(
   config: ModelConfig,

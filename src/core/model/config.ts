@@ -9,8 +9,8 @@ import { checkMoe, moeSchema } from './moe-config.ts'
 const positive = z.int().positive()
 
 /**
- * How rotary positions reach beyond the sequences that a model was trained on; formulas in `rotary.ts`. `original` is
- * the longest sequence before.
+ * How rotary positions reach beyond the sequences that a model was trained on; `rotary.ts` has the formulas. `original`
+ * is the longest sequence that the model was trained on without scaling.
  */
 const rotaryScalingSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('linear'), factor: z.number().min(1) }),
@@ -22,7 +22,7 @@ const rotaryScalingSchema = z.discriminatedUnion('kind', [
     betaSlow: floats.positive.default(1),
     /** Factor of queries and keys; null = 0.1·ln(factor) + 1. */
     attentionFactor: floats.positive.nullable().default(null),
-    /** Round the ends of the ramp to whole frequencies. */
+    /** Whether the ends of the ramp are rounded to whole frequencies. */
     truncate: z.boolean().default(true),
   }),
   z.strictObject({
@@ -59,9 +59,13 @@ export const modelSchema = z
     attentionBias: z.enum(['none', 'qkv', 'all']).default('none'),
     /** Factor of attention scores (Granite: attention_multiplier); null = 1/√d. */
     attentionScale: floats.positive.nullable().default(null),
-    /** Positions that a token sees, itself included (sliding window: Mistral 7B); null = all earlier ones. */
+    /**
+     * Number of positions that a token sees, its own included (sliding window: Mistral 7B); null = all earlier ones.
+     */
     window: positive.nullable().default(null),
-    /** With a window: the last of every `fullEvery` layers sees all positions; 0 = none does. */
+    /**
+     * Period of the layers without the window: the last of every `fullEvery` layers sees all positions; 0 = no layer.
+     */
     fullEvery: z.int().nonnegative().default(0),
     /** Longest sequence, S. */
     sequence: sizes.sequence.default(256),
@@ -121,7 +125,7 @@ export const modelSchema = z
 export const headWidthOf = ({ width, heads, headWidth }: Pick<ModelConfig, 'width' | 'heads' | 'headWidth'>): number =>
   headWidth ?? width / heads
 
-/** Columns of queries (H·d), and of keys as of values. */
+/** Number of columns of the queries (H·d), and of the keys; the values have as many as the keys. */
 export function attentionColumns(config: Pick<ModelConfig, 'width' | 'heads' | 'headWidth' | 'keyValueHeads'>) {
   const head = headWidthOf(config)
   return { queries: config.heads * head, keys: (config.keyValueHeads ?? config.heads) * head }
@@ -132,7 +136,7 @@ export const attentionScaleOf = (
   config: Pick<ModelConfig, 'width' | 'heads' | 'headWidth' | 'attentionScale'>,
 ): number => config.attentionScale ?? 1 / Math.sqrt(headWidthOf(config))
 
-/** Positions that a token sees in a layer, itself included; null if all earlier ones. */
+/** Number of positions that a token sees in a layer, its own included; null if it sees all earlier positions. */
 export const windowOf = ({ window, fullEvery }: Pick<ModelConfig, 'window' | 'fullEvery'>, layer: number) =>
   fullEvery > 0 && (layer + 1) % fullEvery === 0 ? null : window
 

@@ -1,13 +1,13 @@
 /**
- * One token at a time, with the keys and values of earlier tokens in a cache.
+ * Computes one token at a time, with the keys and values of earlier tokens in a cache.
  *
  * A token needs little arithmetic and many reads of weights, and its experts are known only after the router
  * of a layer has run. So the pass is a chain of *stages*, cut after every router: a stage begins with one
  * expert of the previous sparse layer and ends with the choices of the next, or with the logits. The caller
- * binds the weights of the chosen expert; other experts are neither read nor copied, and have no nodes. Of K
- * experts, K − 1 run in a separate program.
+ * binds the weights of the chosen expert; other experts are neither read nor copied, and have no nodes. If a
+ * token has K experts, the other K − 1 run in a separate program.
  *
- * Stages share memory: `x.next` is bound to the memory of `x`, `normed.next` to that of `normed`, and
+ * Stages share memory: `x.next` is bound to the memory of `x`, `normed.next` to the memory of `normed`, and
  * `layers.<l>.attention.keys.next` (`values.next`) to the cache itself, of which one row is written.
  */
 import { cachedAttention, geluInOnePass, replaceRow } from '../graph/ops/decode.ts'
@@ -25,13 +25,14 @@ import { activatedExperts, hasRouterWeights, type Parameters, sharedMix } from '
 import { route, routerWeights } from './routing/routers.ts'
 import { linear, logitsAt, queryKeyNorms } from './transformer.ts'
 
-/** Part of the pass of a token. */
+/** A part of the pass of a token. */
 export interface DecodeStage {
   /** The sparse layer whose experts run after this stage; null if the stage ends with the logits. */
   readonly layer: number | null
   /**
-   * `x.next` [1, D] and `normed.next` [1, D], the experts' input; with a learned router also `experts` int32
-   * [1, K] and `gates` [1, K]. The last stage has `logits` [V] instead. Also the caches of the stage's layers.
+   * Outputs by name: `x.next` [1, D] and `normed.next` [1, D], the experts' input; with a learned router also
+   * `experts` int32 [1, K] and `gates` [1, K]. The last stage has `logits` [V] instead. Every stage has the caches
+   * of its layers too.
    */
   readonly outputs: Readonly<Record<string, Tensor>>
 }
@@ -52,11 +53,11 @@ export const expertMatrix = (port: string): string | null =>
   port.startsWith(expertPrefix) ? port.slice(expertPrefix.length) : null
 
 /**
- * The programs of a token at a position below `length`, for a model without experts in attention. Inputs besides
- * parameters and caches, all written before the token's first stage: `token` int32 [1], `position` int64
- * [1, 1], `mask` [1, length] (0 up to the position, {@link MASKED} after it), `mask.window` (the same, but
- * {@link MASKED} before the window too; models with a window), `cos` and `sin` of the position's angles [1, d/2]
- * (rotary). Written before every expert: `weight` [1, 1], its gate times `residualScale`.
+ * The programs of a token at a position below `length`, for a model without experts in attention. These inputs, besides
+ * parameters and caches, are written before the token's first stage: `token` int32 [1], `position` int64 [1, 1],
+ * `mask` [1, length] (0 up to the position, {@link MASKED} after it), `mask.window` (like `mask`, but {@link MASKED}
+ * before the window too; for models with a window), `cos` and `sin` of the position's angles [1, d/2] (for rotary
+ * positions). `weight` [1, 1], the gate of an expert times `residualScale`, is written before every expert.
  */
 export function decodePrograms(config: ModelConfig, parameters: Parameters, length: number): DecodePrograms {
   const stages: DecodeStage[] = []
@@ -106,7 +107,7 @@ export function decodePrograms(config: ModelConfig, parameters: Parameters, leng
   return { stages, expert: hasMore ? { 'x.next': scope('experts', () => addExpert(config, moe.hidden)) } : null }
 }
 
-/** Added to scores of masked positions: far below any score, but finite. */
+/** Number that is added to the scores of masked positions: far below any score, but finite. */
 export const MASKED = -1e30
 
 /** Inputs for the token's position, the same for every layer. */
@@ -168,7 +169,7 @@ function rowFfn(x: Tensor, { up, gate, down }: FfnWeights): Tensor {
 
 /**
  * Keys (after rotation) and values [1, S, KV, d] of every layer of a traced pass over one sequence, by
- * {@link cacheName}, as further outputs of the same program. Found by walking back from `x_TD`.
+ * {@link cacheName}, as further outputs of the same program. They are found by walking back from `x_TD`.
  */
 export function keysAndValues(config: ModelConfig, x_TD: Tensor): Record<string, Tensor> {
   const found: Record<string, Tensor> = {}

@@ -48,13 +48,13 @@ test('layers before the first period are dense, as many as `from` says', () => {
       tensors.some(({ name }) => name.startsWith(`layers.${layer}.moe.`)) ? 'sparse' : 'dense',
     )
   }
-  // As DeepSeek-V3, in small; and GLaM's every other layer after a dense one.
+  // The layers of DeepSeek-V3, in small; and GLaM's sparse layer in every two, after a dense one.
   expect(kinds(5, { from: 3, every: 1 })).toEqual(['dense', 'dense', 'dense', 'sparse', 'sparse'])
   expect(kinds(5, { from: 1, every: 2 })).toEqual(['dense', 'dense', 'sparse', 'dense', 'sparse'])
   expect(() => kinds(4, { from: 3, every: 2 })).toThrow('must be at most layers − every = 2')
 })
 
-test('the masked half of attention is the pairs of a token and a later one', () => {
+test('the masked half of attention counts the pairs of a token and a later token', () => {
   const [layers, sequence, width] = [2, 4, 8]
   let masked = 0
   for (let query = 0; query < sequence; query++)
@@ -65,7 +65,7 @@ test('the masked half of attention is the pairs of a token and a later one', () 
   expect(described('none').denseFlopsPerToken).toBeGreaterThan((layers * masked) / sequence)
 })
 
-test('attention counts heads of their own width, keys that queries share, and windows; vectors multiply nothing', () => {
+test('operations of attention follow the width of heads, shared keys and windows; vectors add no operations', () => {
   const [layers, sequence, window] = [3, 6, 4]
   // Six heads of 4 on a width of 8, three of keys; the second of three layers sees everything.
   const config = modelSchema.parse({
@@ -78,7 +78,7 @@ test('attention counts heads of their own width, keys that queries share, and wi
   const vectors = layers * (2 * 8 + qkvColumns + 8 + 2 * 4) + 8
   expect(parameters).toBe(matrices + vectors)
   expect(flopsPerToken).toBe(6 * matrices + 12 * (window + sequence + window) * queries)
-  // Pairs that are counted but not computed: as many keys for every token as for the last one, less those that it sees.
+  // Every token is counted with as many keys as the last token sees; the keys that a token does not see are masked.
   let masked = 0
   for (const keys of [window, sequence, window])
     for (let query = 0; query < sequence; query++) masked += keys - Math.min(keys, query + 1)

@@ -6,16 +6,18 @@ import { activatedExperts, moduleName, parameterSpecs, type RoutedModule, routed
 
 export interface ModelDescription {
   readonly parameters: number
-  /** Parameters that one token uses: k experts of each router instead of N. */
+  /** Parameters that one token uses: of each router's N experts, only those that the token activates. */
   readonly activeParameters: number
-  /** Active ones that are multiplied: without the table of positions and, unless it is the head too, that of tokens. */
+  /**
+   * Active parameters without tables that are only read by row: positions and, unless tied to the head, the embedding.
+   */
   readonly computingParameters: number
   /** Floating-point operations to train on one token (forward and backward) if nothing is dropped. */
   readonly flopsPerToken: number
   /**
    * The part of `flopsPerToken` that causal attention masks, 6·(S−1)·H·d per layer: on average a token sees (S+1)/2 of
-   * S keys. It is counted nevertheless, as PaLM does; kernels compute little of it. With a window W < S, the W(W−1)/2
-   * pairs of the first tokens and keys before the sequence.
+   * S keys. It is counted nevertheless, as PaLM does; kernels compute little of it. With a window W < S it is the
+   * W(W−1)/2 pairs of one of the first tokens and a key before the beginning of the sequence.
    */
   readonly maskedFlopsPerToken: number
   /** The part of `flopsPerToken` outside routed experts. */

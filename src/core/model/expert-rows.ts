@@ -1,9 +1,9 @@
 /**
- * The rows of experts: which layout they are computed in, and on which rank.
+ * The rows of experts: in which layout, and on which rank, they are computed.
  *
- * With kernels rows are packed expert by expert, and if ranks share the experts, they travel to the rank that holds
- * theirs and back. Without kernels (in float64, and for prompts), `padded` gives each expert the same number of rows and
- * `ragged` computes the experts one after the other (`src/core/graph/ops/all-to-all.ts`).
+ * With kernels, rows are packed expert by expert. If ranks share the experts, the rows travel to the rank that holds
+ * their expert and back (`src/core/graph/ops/all-to-all.ts`). Without kernels (in float64, and for prompts), `padded`
+ * gives each expert the same number of rows and `ragged` computes the experts one after the other.
  */
 import { allToAllSizes, sendRows } from '../graph/ops/all-to-all.ts'
 import { combine, combineRagged, dispatch, dispatchRagged } from '../graph/ops/expert.ts'
@@ -17,13 +17,13 @@ import { paddedSlots, raggedSlots, tileFor } from './routing/slots.ts'
 
 /** How ranks share the experts of a layer. */
 export interface Sharing {
-  /** Ranks E; each holds N/E experts. */
+  /** Number of ranks E; each holds N/E experts. */
   readonly ranks: number
-  /** Rows that a rank has room for without capacity, over an even load. */
+  /** Number of rows that a rank has room for without capacity, relative to an even load. */
   readonly headroom: number
-  /** Whether an expert computes the rows of all ranks at once; otherwise those of each rank by themselves. */
+  /** Whether an expert computes the rows of all ranks at once, not separately for each rank. */
   readonly joined: boolean
-  /** Whether the gradients of weights are kept for each rank whose rows they are of. */
+  /** Whether each source rank keeps a gradient of the weights of its own, instead of one sum. */
   readonly bySource: boolean
 }
 
@@ -39,8 +39,8 @@ export interface ExpertInput {
 }
 
 /**
- * Σ over the kept choices of a token: gate · E(x), [T, X]. Call the result for it: what is computed before does not wait
- * for rows that travel.
+ * Starts to compute Σ gate · E(x) over the kept choices of each token, [T, X]. Call the result for the sum; ops that
+ * are called before that do not wait for rows that travel.
  */
 export function startExperts(input: ExpertInput): () => Tensor {
   const { moe, experts, sharing } = input
@@ -81,7 +81,10 @@ function padded({ moe, x_TD, choice, placement, experts }: ExpertInput): Tensor 
 
 const done = (result: Tensor) => (): Tensor => result
 
-/** Sends rows to the ranks of their experts. Call the result to compute those that arrive here and to get the own ones. */
+/**
+ * Sends rows to the ranks of their experts. Call the result to compute the rows that arrive here and to get the results
+ * of the rows that were sent.
+ */
 function onOwners(
   rows_RD: Tensor,
   sizes: Tensor,
@@ -98,8 +101,9 @@ function onOwners(
 }
 
 /**
- * Rows that can arrive, with the padding of experts to a multiple of `tile`. With a capacity C: all that E ranks may
- * send for the experts here. Without, an even load times the headroom, at most all rows of all ranks.
+ * Number of rows that can arrive, with the padding of experts to a multiple of `tile`. With a capacity C these are all
+ * rows that E ranks may send to the experts here. Without a capacity it is an even load times the headroom, and at most
+ * all rows of all ranks.
  */
 function roomFor(
   { ranks, headroom }: Sharing,

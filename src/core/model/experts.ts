@@ -12,19 +12,19 @@ import { type FfnWeights, ffn, weightsOf } from './ffn.ts'
 import type { Parameters } from './parameters.ts'
 
 /**
- * The n experts on this rank, which map rows of width D to rows of width X. Rows of other ranks come only to a kernel,
+ * The n experts on this rank, which map rows of width D to rows of width X. Only a kernel gets rows of other ranks,
  * grouped by their rank and then by expert.
  */
 export interface Experts {
-  /** Packed rows [R, D] and the number of rows of each group; absent if the runtime has no such kernel. */
+  /** Maps packed rows [R, D], given the number of rows of each group; absent if the runtime has no such kernel. */
   readonly kernel?: (rows_RD: Tensor, sizes: Tensor, sums?: WeightSums) => Tensor
-  /** Rows of each expert [?, D] → [?, X]. */
+  /** Maps the rows of each expert: [?, D] → [?, X]. */
   ragged(pieces: readonly Tensor[]): readonly Tensor[]
-  /** The same number of rows for every expert: [N, R, D] → [N, R, X]. */
+  /** Maps the same number of rows for every expert: [N, R, D] → [N, R, X]. */
   padded(in_NRD: Tensor): Tensor
 }
 
-/** Feed-forward networks; `name` is the module's. */
+/** Experts that are feed-forward networks; `name` is the name of their module. */
 export function ffnExperts(config: ModelConfig, parameters: Parameters, name: string, dtype: Tensor['dtype']): Experts {
   const find = <T>(get: (name: string) => T) => weightsOf(config, (matrix) => get(`${name}.experts.{e}.${matrix}`))
   const stacked = () => find((matrix) => parameters.get(matrix))
@@ -40,7 +40,7 @@ export function ffnExperts(config: ModelConfig, parameters: Parameters, name: st
   }
 }
 
-/** One matrix per expert: y = x·W_e. */
+/** Experts of one matrix each: y = x·W_e. */
 export function linearExperts(parameters: Parameters, name: string, dtype: Tensor['dtype']): Experts {
   const matrix = `${name}.experts.{e}.weight`
   return {

@@ -37,7 +37,9 @@ export function weightsOf<T>(config: ModelConfig, find: (matrix: string) => T): 
 /** GELU: gelu(x·up)·down. SwiGLU: (silu(x·gate) ∘ x·up)·down (Shazeer 2020). No biases. */
 export const ffn = (x: Tensor, weights: FfnWeights): Tensor => startFfn(x, weights)()
 
-/** {@link ffn} in two parts: hidden activations are computed now, their product with `down` by a call of the result. */
+/**
+ * {@link ffn} in two parts: the call computes the hidden activations, a call of the result their product with `down`.
+ */
 export function startFfn(x: Tensor, { up, gate, down }: FfnWeights): () => Tensor {
   if (gate) {
     const hidden = multiply(silu(matmul(x, gate)), matmul(x, up))

@@ -1,4 +1,4 @@
-/** Which parameters are int8 where weights are int8, and the input of a program that holds one of them. */
+/** Which parameters are stored as int8 if weights are int8, and the input of a program that holds such a parameter. */
 import { type Int8Matrix, int8Words } from '../graph/ops/int8.ts'
 import { input } from '../graph/tensor.ts'
 import type { ModelConfig } from './config.ts'
@@ -6,7 +6,7 @@ import { type ParameterSpec, parameterSpecs, sharedMix } from './parameters.ts'
 
 export interface Int8Parameter {
   readonly spec: ParameterSpec
-  /** Matrices of the tensor: its experts, or 1. */
+  /** Number of matrices in the tensor: one for each expert, or 1. */
   readonly count: number
   /** Rows and columns of w in x·w. */
   readonly inner: number
@@ -16,9 +16,9 @@ export interface Int8Parameter {
 }
 
 /**
- * The matrices that a token multiplies with: projections of attention, feed-forward networks with all experts, and the
- * head, which is the embedding of a model with tied ones. Routers, gates of shared experts, norms, biases and tables
- * whose rows are looked up stay float32.
+ * The matrices that a token is multiplied with: projections of attention, feed-forward networks with all experts, and
+ * the head, which is the embedding table if the two are tied. Routers, gates of shared experts, norms, biases and
+ * tables whose rows are looked up stay float32.
  */
 export function int8Parameters(config: ModelConfig): Int8Parameter[] {
   return parameterSpecs(config).flatMap((spec) => {

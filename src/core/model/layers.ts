@@ -1,7 +1,7 @@
 /**
  * The loop over layers, written once. Training and evaluation (`transformer.ts`), a token through ONNX Runtime
- * (`decode.ts`) and a token through kernels (`token.ts`) differ in how a layer attends, how a dense network is
- * computed and how experts are, and pass these in.
+ * (`decode.ts`) and a token through kernels (`token.ts`) differ in how attention, dense networks and experts are
+ * computed, and pass these parts in.
  */
 import { add, multiply } from '../graph/ops/elementwise.ts'
 import { layerNorm, rmsNorm } from '../graph/ops/fused.ts'
@@ -11,15 +11,15 @@ import { type FfnWeights, weightsOf } from './ffn.ts'
 import type { MoeConfig } from './moe-config.ts'
 import { isSparse, type Parameters } from './parameters.ts'
 
-/** How the parts of a layer are computed. Rows are tokens: [T, D], or [1, D] of a single one. */
+/** How the parts of a layer are computed. Rows are tokens: [T, D], or [1, D] for a single token. */
 export interface LayerParts {
-  /** Attention of a layer, of the normed input. */
+  /** Attention of a layer on its normed input. */
   attend(normed: Tensor, layer: number): Tensor
   /** A dense feed-forward network. */
   dense(normed: Tensor, weights: FfnWeights): Tensor
   /** The residual stream `x` of a sparse layer with `residualScale` times the experts' output added. */
   addExperts(x: Tensor, normed: Tensor, layer: number, moe: MoeConfig): Tensor
-  /** Times a constant; default: {@link scaled}. */
+  /** Multiplication by a constant; default: {@link scaled}. */
   readonly scaled?: Scale
 }
 
@@ -27,7 +27,7 @@ export interface LayerParts {
 export type Scale = (x: Tensor, factor: number) => Tensor
 
 export interface LayersResult {
-  /** After the final norm. */
+  /** The activations after the final norm. */
   readonly x: Tensor
   /** The residual stream before each layer, and after the last. */
   readonly stream: readonly Tensor[]

@@ -69,7 +69,7 @@ test('numbers at the bounds, and 0 where it turns something off, are accepted', 
     { model: { moe: { balance: { coefficient: 0.5 } } }, train: { schedule: { finalBalance: 2 ** 25 } } },
     { model: { vocabulary: 258 } },
     { model: { vocabulary: 257 }, data: { tokenizer: { kind: 'bytes' } } },
-    // The tokenizer of a file decides.
+    // A tokenizer in a file has its own vocabulary, which is checked later.
     { model: { vocabulary: 40 }, data: { tokenizer: { kind: 'file', path: 'tokenizer.json' } } },
   ] satisfies RunInput[])
     expect(refusal(input)).toBe('')

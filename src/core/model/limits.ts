@@ -9,7 +9,9 @@ const MIN_FLOAT = 2 ** -126
 const MAX_FLOAT = (2 - 2 ** -23) * 2 ** 127
 export const float32Range = '1.2e-38 to 3.4e38'
 
-/** Whether a positive number is one of float32: smaller ones lose their digits and become 0, larger ones are infinite. */
+/**
+ * Whether a positive number is in the range of float32: smaller ones lose digits or become 0, larger ones are infinite.
+ */
 export const isFloat32 = (value: number): boolean => value >= MIN_FLOAT && value <= MAX_FLOAT
 
 const inFloat32 = (schema: z.ZodNumber): z.ZodNumber =>
@@ -17,7 +19,7 @@ const inFloat32 = (schema: z.ZodNumber): z.ZodNumber =>
     error: `must be from ${float32Range}: a step is computed in float32, where smaller numbers are 0 and larger ones infinite`,
   })
 
-/** Factors and coefficients of what is computed in float32. */
+/** Schemas of factors and coefficients that are used in float32. */
 export const floats = {
   positive: inFloat32(z.number().positive()),
   nonNegative: inFloat32(z.number().nonnegative()),
@@ -35,7 +37,7 @@ export const sizes = {
   heads: limited(2 ** 16, published),
   sequence: limited(2 ** 24, 'a longer one takes gigabytes in every layer'),
   experts: limited(2 ** 16, 'no published model with such routers has nearly as many'),
-  /** Of a loop that is unrolled in the graph. */
+  /** Iterations of a loop that is unrolled in the graph. */
   iterations: limited(1000, 'each is a part of the graph of every sparse layer'),
   batch: limited(2 ** 24, 'no published training has nearly as many sequences in a batch'),
   threads: limited(1024, 'threads beyond the cores of a machine only take turns, and each takes memory'),

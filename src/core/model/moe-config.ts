@@ -13,7 +13,7 @@ const balanceSchema = z
   .strictObject({
     /**
      * `switch`: N · Σ f_i · P_i with f_i the share of all assignments (Switch Transformers, eq. 4).
-     * `gshard`: the same with f_i the share of first choices only (GShard, algorithm 1).
+     * `gshard`: the same formula with f_i the share of first choices only (GShard, algorithm 1).
      */
     form: z.enum(['switch', 'gshard']).default('switch'),
     coefficient: nonNegative.default(0.01),
@@ -23,7 +23,7 @@ const balanceSchema = z
 export const moeSchema = z.strictObject({
   /** One sparse layer in every `every` layers, the last of them; the others are dense. */
   every: positive.default(1),
-  /** Layers before the first period of `every`, all dense (DeepSeek-V3: `first_k_dense_replace`). */
+  /** Number of layers before the first period of `every`, all dense (DeepSeek-V3: `first_k_dense_replace`). */
   from: z.int().nonnegative().default(0),
   /** Experts in a layer, N. */
   experts: sizes.experts.default(8),
@@ -35,7 +35,7 @@ export const moeSchema = z.strictObject({
     .nonnegative()
     .max(2 ** 20)
     .default(0),
-  /** Multiply the output of the shared expert by sigmoid(x·w), a number for each token (Qwen2-MoE). */
+  /** Whether the output of the shared expert is multiplied by sigmoid(x·w), a number for each token (Qwen2-MoE). */
   sharedGate: z.boolean().default(false),
   /**
    * Experts in the attention of sparse layers (M6-T, "MoE attention"): N for the projection to queries, keys
@@ -56,13 +56,14 @@ export const moeSchema = z.strictObject({
   k: positive.default(1),
   /** Prototypes Z of the `prototype` router: groups of N/Z experts, each with its own router. */
   prototypes: positive.default(1),
-  /** The k largest of a token's scores by one `fused` top-k, or by k `sequential` arg-max passes (GShard, M6-T). */
+  /** How the k largest scores are found: one `fused` top-k, or k `sequential` arg-max passes (GShard, M6-T). */
   selection: z.enum(['fused', 'sequential']).default('fused'),
   /** Seed of the tables of the `hash` router, from 0. A study sets it to the seed of the run. */
   hashSeed: z.int().nonnegative().default(0),
   /**
-   * How the `hash` router chooses k ≥ 2 experts of a token: each in an order of its own (`independent`), or the first and
-   * those with the next numbers (`consecutive`: runs of earlier versions), which gives only N groups of experts.
+   * How the `hash` router chooses k ≥ 2 experts of a token: each from a shuffled order of its own (`independent`), or
+   * the first from a shuffled order and the others by the next numbers (`consecutive`: runs of earlier versions), which
+   * gives only N groups of experts.
    */
   hashChoices: z.enum(['independent', 'consecutive']).default('independent'),
   /** Rounds of normalisation over experts and tokens in the `sinkhorn` router. */
@@ -76,9 +77,9 @@ export const moeSchema = z.strictObject({
   groupsPerToken: positive.default(1),
   /** A group is as good as its best expert (`max`: DeepSeek-V2), or as its best two together (`top-2`: DeepSeek-V3). */
   groupScore: z.enum(['max', 'top-2']).default('max'),
-  /** Softmax over all experts `before` the choice of k, or over the k chosen ones `after` it. */
+  /** Whether the softmax runs over all experts `before` the choice of k, or over the k chosen experts `after` it. */
   softmax: z.enum(['before', 'after']).default('before'),
-  /** Divide the gates of a token by their sum in each prototype; they sum to 1 already with softmax `after`. */
+  /** Whether a token's gates are divided by their sum in each prototype; with softmax `after` the sum is 1 already. */
   renormalize: z.boolean().default(false),
   /** Factor of the gates of routed experts (DeepSeek: `routed_scaling_factor`). */
   routedScale: floats.positive.default(1),
@@ -94,7 +95,7 @@ export const moeSchema = z.strictObject({
    * first (`choice`), earlier tokens first, sequence after sequence (`token`), larger gates first (`gate`).
    */
   priority: z.enum(['position', 'choice', 'token', 'gate']).default('position'),
-  /** With priority `position`: an expert saves unused places, up to the even load of this many positions. */
+  /** Number of positions whose even load an expert can save in unused places, with priority `position`. */
   window: positive.default(16),
   /** Number of equal groups of tokens; capacity is enforced and router losses are computed within each. */
   groups: positive.default(1),

@@ -17,14 +17,14 @@ import type { CapacityRule, Choice, RouterLosses } from './routing/contract.ts'
 import { routerLosses, totalGate, unservedRate } from './routing/losses.ts'
 import { route, routerWeights } from './routing/routers.ts'
 
-/** How the model runs: the shape of its input and the routing of its tokens. */
+/** How the model runs in one pass: the shape of its input and the routing of its tokens. */
 export interface Pass {
   readonly batch: number
   readonly sequence: number
   /** Whether routers choose as in training, where the `sinkhorn` router balances the tokens of a pass. */
   readonly training: boolean
   readonly capacity: CapacityRule
-  /** Ranks that share the experts of a layer; default: this one has all. */
+  /** How ranks share the experts of a layer; default: this rank has all of them. */
   readonly sharing?: Sharing | undefined
   /** The first position that each token sees in its own sequence, int32 [T]; default: 0. */
   readonly firstVisible_T?: Tensor
@@ -38,17 +38,17 @@ export interface RoutingReport {
   readonly module: RoutedModule
   /** Capacity of an expert in a group; null if nothing can be dropped. */
   readonly capacity: number | null
-  /** Choices of each expert before drops [N], float. */
+  /** Number of choices of each expert before drops [N], float. */
   readonly count_N: Tensor
-  /** The same after drops. */
+  /** Number of choices of each expert after drops [N], float. */
   readonly kept_N: Tensor
   /** Share of tokens that no expert computed; null if every token is certain to have an expert. */
   readonly unserved: Tensor | null
   /** Mean over tokens of the sum of the gates of their kept choices. */
   readonly gate: Tensor
-  /** The choice of each token; with `position_TK`, for tracing single tokens. */
+  /** The choice of each token; with `position_TK` it serves to trace single tokens. */
   readonly choice: Choice
-  /** Position of each choice in its expert's queue [T, K], int32; kept if below `capacity`. */
+  /** Position of each choice in its expert's queue [T, K], int32; a choice is kept if it is below `capacity`. */
   readonly position_TK: Tensor
   /** Null for a router without weights. */
   readonly losses: RouterLosses | null
@@ -59,7 +59,7 @@ export interface MoeInput {
   readonly moe: MoeConfig
   readonly parameters: Parameters
   readonly layer: number
-  /** Normed activations [T, D]; for the output projection the result of attention. */
+  /** Input of the module: normed activations [T, D], or for the output projection the result of attention. */
   readonly x_TD: Tensor
   /** Experts chosen by the caller [T, K], for hash and random routing. */
   readonly given_TK?: Tensor
@@ -67,7 +67,7 @@ export interface MoeInput {
 }
 
 export interface Routed {
-  /** X is the output width of the experts. */
+  /** Output of the module, where X is the output width of the experts. */
   readonly y_TX: Tensor
   readonly report: RoutingReport
 }
@@ -84,8 +84,8 @@ export function moeLayer(inputs: MoeInput): Routed {
 }
 
 /**
- * The shared expert. Its last op comes after the sum over the choices of a token, wherever these are computed: an
- * earlier result could become the first term of that sum, with other bits.
+ * The shared expert. Its last op comes after the sum over the choices of a token, on whichever rank these are computed:
+ * an earlier result could be fused into that sum as its first term, which changes the bits.
  */
 function startShared({ config, moe, parameters, x_TD }: MoeInput, name: string): () => Tensor {
   const weights = weightsOf(config, (matrix) => parameters.get(`${name}.shared.${matrix}`))
@@ -102,7 +102,7 @@ export function moeProjection(inputs: MoeInput, module: 'qkv' | 'output'): Route
   return startMixture(inputs, module, linearExperts(parameters, moduleName(layer, module), x_TD.dtype))()
 }
 
-/** y = Σ over the kept choices of a token: gate · E(x). Call the result for it (`startExperts`). */
+/** Starts to compute y = Σ gate · E(x) over the kept choices of each token. Call the result for it (`startExperts`). */
 function startMixture(inputs: MoeInput, module: RoutedModule, experts: Experts): () => Routed {
   const { moe, parameters, layer, x_TD, given_TK, pass } = inputs
   const name = moduleName(layer, module)

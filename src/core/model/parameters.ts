@@ -27,7 +27,7 @@ export interface ParameterSpec {
   readonly frozen?: boolean
 }
 
-/** Name of one expert's tensor of a stacked specification. */
+/** Name of the tensor of one expert in a stacked specification. */
 export const expertName = (name: string, expert: number): string => name.replace('{e}', String(expert))
 
 /** Whether layer `index` (from 0) is sparse. */
@@ -47,7 +47,7 @@ const modulesWith: Record<NonNullable<ModelConfig['moe']>['attention'], readonly
 export const routedModules = (config: ModelConfig, layer: number): readonly RoutedModule[] =>
   config.moe && isSparse(config, layer) ? modulesWith[config.moe.attention] : []
 
-/** Columns of what a module reads and writes. */
+/** Number of columns that a routed module reads, and number that it writes. */
 export function moduleWidths(
   config: ModelConfig,
   module: RoutedModule,
@@ -64,7 +64,7 @@ export const moduleName = (layer: number, module: RoutedModule): string =>
 /** Name of the matrix [D, 1] of the shared expert's gate, for a module named `module`. */
 export const sharedMix = (module: string): string => `${module}.shared.mix`
 
-/** Experts that one token activates in a layer: k times the prototypes; with `expert-choice` the mean. */
+/** Number of experts that one token activates in a layer: k times the prototypes; with `expert-choice` the mean. */
 export const activatedExperts = (moe: NonNullable<ModelConfig['moe']>): number => moe.k * moe.prototypes
 
 export const hasRouterWeights = (moe: NonNullable<ModelConfig['moe']>): boolean =>
@@ -152,7 +152,7 @@ export interface Parameters {
   experts(name: string): readonly Tensor[]
 }
 
-/** Parameters as inputs of a program. Records which ones were read, so that gradients can be taken. */
+/** Parameters as inputs of a program. It records which parameters were read, so that gradients can be taken. */
 export class SymbolicParameters implements Parameters {
   /** Parameters that the program reads: a whole specification, or one expert of a stacked one. */
   readonly used: { readonly spec: ParameterSpec; readonly expert: number | null; readonly tensor: Tensor }[] = []

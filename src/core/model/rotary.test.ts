@@ -1,4 +1,4 @@
-/** Numbers worked by hand from the functions of Hugging Face's `modeling_rope_utils.py`. */
+/** Tests with numbers worked by hand from the functions of Hugging Face's `modeling_rope_utils.py`. */
 import { describe, expect, test } from 'vitest'
 import { modelSchema } from './config.ts'
 import { rotationOf } from './rotary.ts'
@@ -15,7 +15,7 @@ describe('rotary frequencies', () => {
     expect(rotation({ width: 8, headWidth: 4, rotaryBase: 100 }).frequencies).toEqual([1, expect.closeTo(0.1, 12)])
   })
 
-  test('linear: all are divided by the factor', () => {
+  test('of kind linear are all divided by the factor', () => {
     const rotaryScaling = { kind: 'linear', factor: 4 }
     expect(rotation({ width: 4, rotaryBase: 100, rotaryScaling })).toEqual({
       frequencies: [0.25, expect.closeTo(0.025, 12)],
@@ -23,7 +23,7 @@ describe('rotary frequencies', () => {
     })
   })
 
-  test('llama3: short waves stay, long waves are divided, between them by turns', () => {
+  test('of kind llama3 stay for short waves, are divided for long waves, and are mixed between them', () => {
     const rotaryScaling = { kind: 'llama3', factor: 8, original: 63, lowFactor: 1, highFactor: 4 }
     // Frequencies 1, 0.1 and 0.01 turn 10.03, 1.003 and 0.1 times in 63 positions.
     const { frequencies, scale } = rotation({ width: 6, rotaryBase: 1000, rotaryScaling })
@@ -39,7 +39,7 @@ describe('rotary frequencies', () => {
     const yarn = { kind: 'yarn', factor: 16, original: 32768 }
     const shape = { width: 8, rotaryBase: 10000 }
 
-    test('whole ends: pair 2 stays, the last pair is half way from 2 to 4', () => {
+    test('with rounded ends keeps pair 2, and has the last pair half way along the ramp from 2 to 4', () => {
       const { frequencies, scale } = rotation({ ...shape, rotaryScaling: yarn })
       expect(frequencies[0]).toBe(1)
       expect(frequencies[2]).toBeCloseTo(0.01, 14)
@@ -48,7 +48,7 @@ describe('rotary frequencies', () => {
       expect(scale).toBeCloseTo(1 + 0.4 * Math.LN2, 14)
     })
 
-    test('fractional ends, and a factor of its own', () => {
+    test('with fractional ends has a ramp between pairs, and the given attention factor as its scale', () => {
       const { frequencies, scale } = rotation({
         ...shape,
         rotaryScaling: { ...yarn, truncate: false, attentionFactor: 0.75 },
@@ -61,7 +61,7 @@ describe('rotary frequencies', () => {
       expect(scale).toBe(0.75)
     })
 
-    test('ends are limited to the pairs, and a ramp of no length is a step', () => {
+    test('limits the ends of the ramp to the pairs, and treats a ramp of no length as a step', () => {
       // All pairs turn less than once: all are slowed but the first, at which the ramp begins and ends.
       const { frequencies } = rotation({ ...shape, rotaryScaling: { ...yarn, original: 4 } })
       expect(frequencies).toEqual([1, 0.1 / 16, 0.01 / 16, 0.001 / 16].map((value) => expect.closeTo(value, 14)))

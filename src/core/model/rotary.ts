@@ -45,7 +45,7 @@ function scaledFrequency(scaling: Scaling, frequency: number, i: number, size: n
   return kept * frequency + (1 - kept) * slowed
 }
 
-/** From 0 at `low` to 1 at `high`. */
+/** A ramp that rises from 0 at `low` to 1 at `high`. */
 const ramp = ([low, high]: readonly [low: number, high: number], at: number): number =>
   Math.min(1, Math.max(0, (at - low) / (high === low ? 0.001 : high - low)))
 
@@ -62,7 +62,10 @@ function yarnEnds(
     : [Math.max(0, low), Math.min(size - 1, high)]
 }
 
-/** Pairs that turn more than `highFactor` times in `original` positions are kept, those below `lowFactor` are not. */
+/**
+ * The share of its frequency that a pair keeps: all if it turns `highFactor` times or more in `original` positions,
+ * nothing if it turns `lowFactor` times or less, and a linear share between.
+ */
 function keptByLlama3(
   { original, lowFactor, highFactor }: Extract<Scaling, { kind: 'llama3' }>,
   frequency: number,

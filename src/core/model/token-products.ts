@@ -8,11 +8,11 @@ import type { FfnWeights } from './ffn.ts'
 import { int8Input, int8Parameters } from './int8-matrices.ts'
 
 export interface TokenProducts {
-  /** x·w of a row x [1, K] and w [K, N]. */
+  /** The product x·w of a row x [1, K] and w [K, N]. */
   row(x: Tensor, w: Tensor): Tensor
-  /** x·wᵀ of the normed stream x [1, D] and the head w [V, D]. */
+  /** The product x·wᵀ of the normed stream x [1, D] and the head w [V, D]. */
   head(x: Tensor, w: Tensor): Tensor
-  /** Σ_k gate · expert(x). Weights without a first dimension are those of one expert. */
+  /** The sum Σ_k gate · expert(x). Weights without the dimension of experts belong to one expert. */
   experts(x: Tensor, experts: Tensor, gates: Tensor, weights: FfnWeights): Tensor
 }
 

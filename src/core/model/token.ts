@@ -1,5 +1,5 @@
 /**
- * One token as one program, for runtimes with kernels and models without experts in attention. `decode.ts` is the
+ * The program of one token, for runtimes with kernels and models without experts in attention. `decode.ts` is the
  * counterpart without kernels. The program itself chooses the experts, and a kernel reads only the chosen ones. Weights
  * are float32, or int8 (`int8-matrices.ts`).
  */
@@ -18,11 +18,11 @@ import { float32Products, int8Products, type TokenProducts } from './token-produ
 import { choicesName, linear, queryKeyNorms } from './transformer.ts'
 
 /**
- * Logits [V], and the caches with the token's keys and values. Inputs besides parameters: `token` and
- * `position` int32 [1], the caches [S, KV·d] by {@link cacheName}, `cos` and `sin` of the position's angles [1, d/2]
- * (rotary), and the experts [1, K] of a router without weights by {@link choicesName}. The outputs of the caches
- * have the same names plus `.next`; bind them to the same memory.
- * @param weights Format of the matrices. Those of int8 are inputs by `int8Name`.
+ * The outputs of the program by name: the logits [V], and the caches with the token's keys and values. Its inputs,
+ * besides parameters, are `token` and `position` int32 [1], the caches [S, KV·d] by {@link cacheName}, for rotary
+ * positions `cos` and `sin` of the position's angles [1, d/2], and the experts [1, K] of a router without weights by
+ * {@link choicesName}. The outputs of the caches have the same names plus `.next`; bind them to the same memory.
+ * @param weights Format of the matrices. Matrices of int8 are inputs by `int8Name`.
  */
 export function tokenProgram(
   config: ModelConfig,

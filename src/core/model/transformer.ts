@@ -20,7 +20,7 @@ import { activatedExperts, moduleName, type Parameters, type RoutedModule, route
 import { hashTableOf } from './routing/hash.ts'
 
 export interface Activations {
-  /** After the final norm. */
+  /** The activations after the final norm [T, D]. */
   readonly x_TD: Tensor
   /** The residual stream before each layer, and after the last [T, D]. */
   readonly stream: readonly Tensor[]
@@ -31,7 +31,7 @@ export interface Activations {
 export const choicesName = (layer: number, module: RoutedModule = 'ffn'): string =>
   `${moduleName(layer, module)}.choices`
 
-/** Everything up to the head. tokens_T is int32. */
+/** The model up to the head. tokens_T is int32. */
 export function transformer(config: ModelConfig, parameters: Parameters, tokens_T: Tensor, pass: Pass): Activations {
   const { moe } = config
   const reports: RoutingReport[] = []
@@ -63,7 +63,7 @@ export function transformer(config: ModelConfig, parameters: Parameters, tokens_
   return { x_TD, stream, reports }
 }
 
-/** A projection of attention that is not routed: `multiply` with its matrix, and its bias. */
+/** A projection of attention that is not routed: the product that `multiply` computes with its matrix, and its bias. */
 export function linear(
   config: ModelConfig,
   parameters: Parameters,
@@ -91,7 +91,7 @@ const positionsOf = ({ batch, sequence }: Pass): Tensor =>
     'int32',
   )
 
-/** Experts that do not depend on activations: from the hash table of the layer, or an input of the program. */
+/** The experts of a router without weights: from the hash table of the layer, or an input of the program. */
 function givenExperts(
   config: ModelConfig,
   layer: number,
@@ -116,7 +116,7 @@ const head = (config: ModelConfig, parameters: Parameters): Tensor => parameters
 export interface Losses {
   /** Cross-entropy, nats a token: the mean over counted targets. */
   readonly loss: Tensor
-  /** The cross-entropy of each target [T], 0 where it is not counted. Only programs that return it compute it apart. */
+  /** The cross-entropy of each target [T], nats; 0 for a target that is not counted. */
   readonly loss_T: Tensor
   /** The minimised objective: cross-entropy plus the weighted losses of every router. */
   readonly objective: Tensor

@@ -8,7 +8,10 @@ const entities: Readonly<Record<string, string>> = {
   "'": '&#39;',
 }
 
-/** For element content and quoted attributes. Characters that XML forbids, lone surrogates too, become U+FFFD. */
+/**
+ * Escapes text for the content of elements and quoted attributes. Characters that XML forbids, lone surrogates too,
+ * become U+FFFD.
+ */
 export const escapeXml = (text: string): string =>
   text
     // biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern matches control characters on purpose

@@ -1,6 +1,6 @@
-/** Text of files that people write, which may be damaged: JSON, and where its fault is. */
+/** JSON of files that people write and that may be damaged: parsing it, and naming the place of a fault. */
 
-/** JSON without spaces and with sorted keys: equal for equal values. */
+/** JSON without spaces and with sorted keys, so that equal values have equal texts. */
 export const canonicalJson = (value: unknown): string =>
   JSON.stringify(value, (_, below: unknown) =>
     typeof below === 'object' && below !== null && !Array.isArray(below)
@@ -17,7 +17,7 @@ export function parseJson(text: string): unknown {
     return JSON.parse(text)
   } catch (error) {
     if (text.trim() === '') throw new SyntaxError('it is empty')
-    // The words of the engine's message differ from version to version, and quote the whole line.
+    // The engine's own message differs from version to version and quotes the whole line, so only its position is used.
     const position = /position (\d+)/.exec((error as Error).message)?.[1]
     throw new SyntaxError(`it is not JSON${position === undefined ? '' : ` (${placeOf(text, Number(position))})`}`)
   }

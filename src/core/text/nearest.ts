@@ -1,7 +1,7 @@
 import { distance } from 'fastest-levenshtein'
 
 /**
- * The accepted name nearest to a misspelt one; undefined if none has a Levenshtein distance of at most
+ * The accepted name nearest to a misspelt one; undefined if no name has a Levenshtein distance of at most
  * max(2, a third of the length). Case is ignored.
  */
 export function nearestName(name: string, accepted: Iterable<string>): string | undefined {

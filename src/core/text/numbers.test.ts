@@ -58,7 +58,7 @@ test('short times have a unit that fits their size', () => {
   expect([0.00085, 0.0123, 1.8, 42, 182].map(shortTime)).toEqual(['850 µs', '12.3 ms', '1.80 s', '42.0 s', '3m 02s'])
 })
 
-test('units and shares', () => {
+test('bytes and operations have units, shares are percentages, and other values are a dash', () => {
   expect([0, 999, 512_000, 4_100_000, 134e6].map(bytes)).toEqual(['0 B', '999 B', '512 kB', '4.10 MB', '134 MB'])
   expect(flops(1.53e7)).toBe('15.3 MFLOP')
   expect(percent(0.031)).toBe('3.1 %')
@@ -71,7 +71,7 @@ test('only a number with a non-zero digit has a sign', () => {
   expect([0.021, -0.021, 0.0001].map((value) => signed(value, 3))).toEqual(['+0.021', '−0.021', '0.000'])
 })
 
-test('a list of many values has the first three and the last, and a dash where a value is unknown', () => {
+test('a list of many values has the first three and the last three, and a dash where a value is unknown', () => {
   expect(listed([0.421, 1])).toBe('0.42 1.00')
   expect(listed([1, 2, 3, 4, 5, 6])).toBe('1.00 2.00 3.00 4.00 5.00 6.00')
   expect(listed([1, 2, 3, 4, 5, 6, 7])).toBe('1.00 2.00 3.00 … 5.00 6.00 7.00')
@@ -79,7 +79,7 @@ test('a list of many values has the first three and the last, and a dash where a
   expect([listed([]), listed([null, undefined])]).toEqual(['–', '–'])
 })
 
-test('lists and plurals', () => {
+test('words are joined by commas and a conjunction, and a noun is plural unless there is one', () => {
   expect([[], ['a'], ['a', 'b'], ['a', 'b', 'c']].map((words) => joinWords(words))).toEqual([
     '',
     'a',

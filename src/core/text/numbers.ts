@@ -3,7 +3,7 @@
  * for a missing value.
  */
 
-/** Shown in place of a missing or non-finite number. */
+/** The dash in place of a missing or non-finite number. */
 export const dash = '–'
 
 type Maybe = number | null | undefined
@@ -12,19 +12,19 @@ const isNumber = (value: Maybe): value is number => typeof value === 'number' &&
 
 const counts = ['', 'k', ' M', ' B', ' T']
 
-/** 950, 12.3k, 4.12 M, 1.38 B, 2.10e+15. */
+/** A count: 950, 12.3k, 4.12 M, 1.38 B, 2.10e+15. */
 export const count = (value: Maybe): string => scaled(value, counts)
 
-/** As {@link count} without trailing zeros, for axes: 12k, 1.5 M. */
+/** A {@link count} without trailing zeros, for axes: 12k, 1.5 M. */
 export const compact = (value: Maybe): string =>
   scaled(value, counts).replace(/^([^.e]*)\.(\d*?)0*(?=$|\D)/, (_, whole, digits) =>
     digits ? `${whole}.${digits}` : whole,
   )
 
-/** 12 B, 4.10 kB, 134 MB, 5.54 GB (powers of 1000). */
+/** A size in bytes: 12 B, 4.10 kB, 134 MB, 5.54 GB (powers of 1000). */
 export const bytes = (value: Maybe): string => scaled(value, [' B', ' kB', ' MB', ' GB', ' TB'])
 
-/** 15.3 MFLOP, 2.10 GFLOP. */
+/** A number of floating-point operations: 15.3 MFLOP, 2.10 GFLOP. */
 export const flops = (value: Maybe): string =>
   scaled(value, [' FLOP', ' kFLOP', ' MFLOP', ' GFLOP', ' TFLOP', ' PFLOP'])
 
@@ -47,34 +47,37 @@ export function significant(value: number): string {
   return fixed(value, size === 0 ? 0 : Math.max(0, 2 - Math.floor(Math.log10(size))))
 }
 
-/** 0.021, −0.021. */
+/** A number with so many decimals: 0.021, −0.021. */
 export function fixed(value: Maybe, digits: number): string {
   if (!isNumber(value)) return dash
   const text = Math.abs(value).toFixed(digits)
   return value < 0 && Number(text) !== 0 ? `−${text}` : text
 }
 
-/** `0.42 0.61 1.00`, such as values by layer: of many the first three and the last. A dash if none is known. */
+/**
+ * Values side by side, such as `0.42 0.61 1.00` for layers; only the first three and the last three if there are more
+ * than six. A dash if no value is known.
+ */
 export function listed(values: readonly Maybe[]): string {
   if (!values.some(isNumber)) return dash
   const texts = values.map((value) => fixed(value, 2))
   return (texts.length > 6 ? [...texts.slice(0, 3), '…', ...texts.slice(-3)] : texts).join(' ')
 }
 
-/** +0.021, −0.021, 0.000. */
+/** A number with its sign: +0.021, −0.021, 0.000. */
 export function signed(value: Maybe, digits: number): string {
   const text = fixed(value, digits)
   return isNumber(value) && value > 0 && Number(text) !== 0 ? `+${text}` : text
 }
 
-/** 0.031 → 3.1 %. */
+/** A share in percent: 0.031 → 3.1 %. */
 export const percent = (share: Maybe, digits = 1): string =>
   isNumber(share) ? `${fixed(100 * share, digits)} %` : dash
 
-/** 1,500. */
+/** An integer with its digits in groups of three: 1,500. */
 export const grouped = (value: number): string => value.toLocaleString('en-US')
 
-/** 0.4s, 42s, 3m 02s, 1h 05m, 2d 03h. */
+/** A duration: 0.4s, 42s, 3m 02s, 1h 05m, 2d 03h. */
 export function duration(seconds: Maybe): string {
   if (!isNumber(seconds) || seconds < 0) return dash
   if (seconds < 9.95) return `${seconds.toFixed(1)}s`
@@ -86,7 +89,7 @@ export function duration(seconds: Maybe): string {
   return `${Math.floor(whole / 86_400)}d ${two((whole % 86_400) / 3600)}h`
 }
 
-/** 850 µs, 12.3 ms, 1.80 s; a {@link duration} from 100 seconds on. */
+/** A short time: 850 µs, 12.3 ms, 1.80 s; a {@link duration} from 100 seconds on. */
 export function shortTime(seconds: number): string {
   if (seconds >= 100) return duration(seconds)
   if (seconds >= 1) return `${seconds.toPrecision(3)} s`
@@ -94,9 +97,9 @@ export function shortTime(seconds: number): string {
   return `${(seconds * 1e6).toPrecision(3)} µs`
 }
 
-/** 1 seed, 1,500 seeds. */
+/** A number of things: 1 seed, 1,500 seeds. */
 export const plural = (n: number, one: string, many = `${one}s`): string => `${grouped(n)} ${n === 1 ? one : many}`
 
-/** a; a and b; a, b and c. */
+/** Words in a list: a; a and b; a, b and c. */
 export const joinWords = (words: readonly string[], conjunction: 'and' | 'or' = 'and'): string =>
   words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} ${conjunction} ${words.at(-1)}`

@@ -8,7 +8,7 @@ test.each([
   ['a\x1b[2Jb', 'a\\x1b[2Jb'],
   ['a\x1b]0;title\x07b', 'a\\x1b]0;title\\x07b'],
   ['one\rtwo\x7f\x9b1A', 'one\\x0dtwo\\x7f\\x9b1A'],
-  // Shown as txt.exe by a terminal that obeys.
+  // A terminal that obeys the control shows this name as atxt.exe.
   ['a\u202eexe.txt', 'a\\u202eexe.txt'],
   ['\u2066a\u2069\u200f\u061c', '\\u2066a\\u2069\\u200f\\u061c'],
 ])('%j is shown as %j', (text, shown) => {
@@ -22,7 +22,7 @@ test('nothing but line breaks, tabs and colours is left for the terminal to obey
   )
   fc.assert(
     fc.property(fc.array(unit), (units) => {
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: the codes of colours
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern matches the codes of colours on purpose
       const rest = printable(units.join('')).replace(/\x1b\[[\d;]*m|[\n\t]/g, '')
       const isControl = (character: string) =>
         character < ' ' || (character >= '\x7f' && character <= '\x9f') || /\p{Bidi_Control}/u.test(character)

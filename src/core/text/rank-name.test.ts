@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { processName, rankName } from './rank-name.ts'
 
-test('a rank is named by what is known of it', () => {
+test('a rank is named by its known parts', () => {
   expect(rankName({ rank: 2, host: 'node7', pid: 4711 })).toBe('rank 2 (node7, PID 4711)')
   expect(rankName({ rank: 2, host: 'node7', pid: 4711 }, 4)).toBe('rank 2 of 4 (node7, PID 4711)')
   expect(rankName({ rank: 0 })).toBe('rank 0')

@@ -1,6 +1,6 @@
 /**
- * A rank by rank number, host and process: messages of all parts name it in the same way, so that a reader finds the one
- * that hangs, is slow or was killed.
+ * Names of ranks by rank number, host and process. Every message names a rank in the same way, so that a reader finds
+ * the rank that hangs, is slow or was killed.
  */
 
 export interface RankIdentity {
@@ -9,14 +9,14 @@ export interface RankIdentity {
   readonly pid: number
 }
 
-/** `node7, PID 4711`; without what is unknown. */
+/** The host and process of a rank, such as `node7, PID 4711`; a part that is unknown is left out. */
 export const processName = ({ host, pid }: Partial<RankIdentity>): string =>
   [host ?? '', pid === undefined ? '' : `PID ${pid}`].filter((part) => part !== '').join(', ')
 
 /**
- * `rank 2 (node7, PID 4711)`, or `rank 2 of 4 (node7, PID 4711)`; without host and process if they are unknown, and
- * `a rank` without its number.
- * @param size Number of ranks, to be named too.
+ * The name of a rank, such as `rank 2 (node7, PID 4711)` or `rank 2 of 4 (node7, PID 4711)`. Unknown parts are left
+ * out, and a rank of unknown number is `a rank`.
+ * @param size Number of ranks, if the name should have it.
  */
 export function rankName(identity: Partial<RankIdentity>, size?: number): string {
   const { rank } = identity

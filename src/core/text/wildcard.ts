@@ -1,16 +1,17 @@
 /**
  * Matches text with patterns that have wildcards. Patterns come from files of strangers, and a regular expression with
- * many `.*` tries all ways to share out a text, which takes for ever. Here only the last wildcard is ever moved: whatever
- * an earlier one could match more, the last one can match too. So the time is at most that of the pattern times the text.
+ * many `.*` tries all ways to share out a text, which takes for ever. Here only the last wildcard ever takes more
+ * characters: the last one can match anything more that an earlier one could. So the time is at most proportional to
+ * the length of the pattern times the length of the text.
  */
 
-/** Any number of characters, none included. */
+/** A wildcard for any number of characters, also zero. */
 export const ANY = Symbol('any characters')
 
-/** A part of a pattern: a character, a test of one, or {@link ANY}. */
+/** A part of a pattern: a character, a test of a character, or {@link ANY}. */
 export type PatternPart = string | ((character: string) => boolean) | typeof ANY
 
-/** @param text Its characters: code points. */
+/** @param text The characters of the text, as code points. */
 export function matchesParts(pattern: readonly PatternPart[], text: readonly string[]): boolean {
   /** The part after the last wildcard, and the first character that this wildcard has not taken. */
   let afterAny = -1

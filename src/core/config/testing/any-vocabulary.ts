@@ -1,2 +1,4 @@
-/** For models without text, in tests: a tokenizer in a file, which nobody reads, may have any number of tokens. */
+/**
+ * Data settings for tests of models without text. No test reads the tokenizer's file, so any vocabulary is accepted.
+ */
 export const anyVocabulary = { tokenizer: { kind: 'file', path: 'none' } } as const

@@ -7,7 +7,7 @@ export type AttentionAttributes = {
   readonly sequence: number
   readonly heads: number
   readonly keyHeads: number
-  /** Most positions that a query sees, itself included. */
+  /** Largest number of positions that a query sees, its own included. */
   readonly window: number
   /** Factor of the scores. */
   readonly scale: { readonly float: number }
@@ -29,7 +29,7 @@ export const attention = declareKernel({
   local: true,
 })
 
-/** The gradient of qkv. */
+/** The gradient of qkv in {@link attention}. */
 export const attentionGradient = declareKernel({
   name: 'attention-gradient',
   inputs: ['dy', 'qkv', 'y', 'logSums', 'cos?', 'sin?', 'first?'],

@@ -1,5 +1,5 @@
 /**
- * Kernels: what runs outside ONNX Runtime in the middle of a program.
+ * Declarations of kernels, which are the parts of a program that run outside ONNX Runtime.
  *
  * Think of a declaration as the signature of a function that each engine implements for itself. It names the operands
  * and the results, gives the shapes of the results, and says what matters when a program is cut into stages. Ops call it
@@ -25,21 +25,21 @@ import { type AttributeValue, emitNode, kernelNames, type Tensor } from '../tens
 /** The name of an operand without the `?` that declares it optional. */
 export type OperandName<Declared extends string> = Declared extends `${infer Name}?` ? Name : Declared
 
-/** A value for each operand, by name. Those whose declared name ends with `?` may be absent. */
+/** A value for each operand, by name. Operands whose declared name ends with `?` may be absent. */
 export type Operands<Declared extends string, T> = {
   readonly [Name in Declared as Name extends `${string}?` ? never : Name]: T
 } & { readonly [Name in Declared as Name extends `${infer Optional}?` ? Optional : never]?: T | undefined }
 
 export type Attributes = Readonly<Record<string, AttributeValue>>
 
-/** What is known of a result before it is computed. */
+/** The dtype and the shape of a result, which are known before it is computed. */
 export interface Result {
   readonly dtype: DType
   readonly shape: Shape
 }
 
 export interface KernelDeclaration<In extends string, Out extends string, Given extends Attributes> {
-  /** As profiles and messages name it. */
+  /** Name in profiles and messages. */
   readonly name: string
   /** Names of the operands, in their order; one that ends with `?` may be absent. */
   readonly inputs: readonly In[]
@@ -52,11 +52,11 @@ export interface KernelDeclaration<In extends string, Out extends string, Given 
   readonly overwrites?: true
   /** The kernel reaches only the program's own memory: inputs and outputs bound outside it are copied. */
   readonly local?: true
-  /** Like `local`, for these inputs only. */
+  /** Inputs that must be in the program's own memory, if the kernel is not `local` as a whole. */
   readonly localInputs?: readonly OperandName<In>[]
 }
 
-/** Any declaration. */
+/** The declaration of any kernel. */
 // biome-ignore lint/suspicious/noExplicitAny: operands and attributes are checked where the declaration is named
 export type AnyKernel = KernelDeclaration<any, any, any>
 
@@ -80,7 +80,7 @@ export const hasKernel = ({ name }: AnyKernel, dtype: DType = 'float32'): boolea
   dtype === 'float32' && kernelNames().has(name)
 
 /**
- * One use of a kernel; call it only if `hasKernel` is true.
+ * Adds one use of a kernel to the graph. Call it only if `hasKernel` is true.
  * @returns The results by name, of the declared shapes.
  */
 export function emitKernel<In extends string, Out extends string, Given extends Attributes>(

@@ -1,19 +1,22 @@
 /**
- * Kernels of experts over rows that are packed expert by expert: R rows of width D, N experts of inner width F. Sizes
- * int64 [N + 1] are the rows of each expert, then unused ones; or, of rows from E ranks, [E·N + 1] by source rank and
- * expert. Results of unused rows are not written.
+ * Kernels of experts over rows that are packed expert by expert: R rows of width D, N experts of inner width F. `sizes`
+ * int64 [N + 1] is the number of rows of each expert, then of unused rows. If the rows come from E ranks, it is
+ * [E·N + 1], by source rank and expert. Results of unused rows are not written.
  */
 import { dim } from '../shape.ts'
 import type { Tensor } from '../tensor.ts'
 import { declareKernel, type Result } from './declaration.ts'
 
-/** How gradients of weights [N, ...] are summed over the ranks that rows come from. */
+/**
+ * How gradients of weights [N, ...] are summed over the ranks that rows come from, which are the leaves of the tree of
+ * additions (`../tree.ts`).
+ */
 export type SourceSums = {
-  /** Ranks that a sum takes together. */
+  /** Number of ranks whose gradients the kernel adds to one sum. */
   readonly leaves: number
-  /** Sums that are left: the gradient is [N, parts, ...] if there are several. */
+  /** Number of sums that the kernel leaves: the gradient is [N, parts, ...] if there are several. */
   readonly parts: number
-  /** Ranks that rows come from. */
+  /** Number of ranks that rows come from. */
   readonly sources: number
 }
 
@@ -33,7 +36,7 @@ export const expertLinear = declareKernel({
   localInputs: ['sizes'],
 })
 
-/** An expert without rows has gradients of zero. */
+/** The gradients of {@link expertLinear}. The weights of an expert without rows have gradients of zero. */
 export const expertLinearGradient = declareKernel({
   name: 'expert-linear-gradient',
   inputs: ['dy', 'rows', 'sizes', 'weights'],
@@ -58,7 +61,7 @@ export const expertFfn = declareKernel({
   localInputs: ['sizes'],
 })
 
-/** An expert without rows has gradients of zero. */
+/** The gradients of {@link expertFfn}. The weights of an expert without rows have gradients of zero. */
 export const expertFfnGradient = declareKernel({
   name: 'expert-ffn-gradient',
   inputs: ['dy', 'rows', 'sizes', 'up', 'gate?', 'down', 'inner', 'innerGate?'],

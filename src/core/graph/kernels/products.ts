@@ -2,7 +2,7 @@
 import { broadcast, dim } from '../shape.ts'
 import { declareKernel } from './declaration.ts'
 
-/** c = alpha · a·b over the last two dimensions, with either factor transposed; those before broadcast. */
+/** c = alpha · a·b over the last two dimensions, with either factor transposed; the other dimensions broadcast. */
 export const matmul = declareKernel({
   name: 'matmul',
   inputs: ['a', 'b'],
@@ -31,8 +31,8 @@ export const rmsNorm = declareKernel({
 })
 
 /**
- * The gradient of {@link rmsNorm}: with c the mean over the row of r·x·weight·dy, dx = r·(dy·weight − r·x·c), and P
- * parts [P, D] of dweight = Σ_t r·x·dy, each of some rows.
+ * The gradients of {@link rmsNorm}: dx = r·(dy·weight − r·x·c), where c is the mean over the row of r·x·weight·dy, and
+ * dweight = Σ_t r·x·dy, left in P parts [P, D], each of which is the sum over some rows.
  */
 export const rmsNormGradient = declareKernel({
   name: 'rms-norm-gradient',
@@ -47,8 +47,8 @@ export const rmsNormGradient = declareKernel({
 })
 
 /**
- * Nats of targets int32 [T] by logits [T, V], and their gradient: softmax(logits), less 1 at the target. The gradient
- * overwrites the logits. A negative target has 0 nats, and nothing is subtracted for it.
+ * The loss of targets int32 [T] under logits [T, V], in nats, and its gradient, softmax(logits) less 1 at the target.
+ * The gradient overwrites the logits. A negative target has 0 nats, and nothing is subtracted for it.
  */
 export const crossEntropy = declareKernel({
   name: 'cross-entropy',
@@ -59,7 +59,7 @@ export const crossEntropy = declareKernel({
   local: true,
 })
 
-/** {@link crossEntropy} of the logits x·headᵀ, which are in memory once, as their gradient: x [T, D], head [V, D]. */
+/** {@link crossEntropy} of the logits x·headᵀ of x [T, D] and head [V, D]. Their gradient takes the logits' memory. */
 export const linearCrossEntropy = declareKernel({
   name: 'linear-cross-entropy',
   inputs: ['x', 'head', 'targets'],
@@ -71,7 +71,7 @@ export const linearCrossEntropy = declareKernel({
   localInputs: ['targets'],
 })
 
-/** x, as a factor of products: rounded to bfloat16 with bf16 math. */
+/** x as a factor of products: with bf16 math it is rounded to bfloat16. */
 export const round = declareKernel({
   name: 'round',
   inputs: ['x'],

@@ -16,13 +16,14 @@ export type RouterAttributes = {
   readonly tokens: number
 }
 
-/** Bands of about 128 tokens of a group, whose sums for the losses are added up. */
+/** Number of bands of about 128 tokens in a group. Sums for the losses are computed for each band, then added up. */
 export const bandsPerGroup = (tokens: number, groups: number): number => Math.max(1, Math.ceil(tokens / groups / 128))
 
 /**
- * From logits [T, Z, n]: their softmax in each prototype and log Σ exp [T, Z]; the k experts of every prototype with the
- * largest probabilities, by their index over all N = Z·n, and these probabilities [T, Z·k]; and what the losses sum over
- * the tokens of each band, float64 [bands, 2·N + 2].
+ * Routes tokens by their logits [T, Z, n] for n experts in each of Z prototypes. The results are the softmax in each
+ * prototype and log Σ exp [T, Z]; the k most probable experts of every prototype, by their index over all N = Z·n, and
+ * their probabilities [T, Z·k]; and the sums over the tokens of each band that the losses need, float64
+ * [bands, 2·N + 2].
  */
 export const routeTokens = declareKernel({
   name: 'route-tokens',
@@ -39,8 +40,9 @@ export const routeTokens = declareKernel({
 })
 
 /**
- * The losses of {@link routeTokens}, scalars: balance (N · Σ f·P of each group and prototype, and their mean), z (mean of
- * logsumexp²), and entropy; and n · f, the share of the choices that each expert has, over an even one [G, N].
+ * The losses from the sums of {@link routeTokens}, as scalars: balance (the mean of N · Σ f·P over groups and
+ * prototypes), z (the mean of logsumexp²), and entropy; and n · f [G, N], each expert's share of the choices relative
+ * to an even share.
  */
 export const routerLosses = declareKernel({
   name: 'router-losses',
@@ -54,7 +56,7 @@ export const routerLosses = declareKernel({
   local: true,
 })
 
-/** The gradient of the logits from those of the gates, of balance and of z. */
+/** The gradient of the logits from the gradients of the gates, of balance and of z. */
 export const routeTokensGradient = declareKernel({
   name: 'route-tokens-gradient',
   inputs: ['probability_TZN', 'logSum_TZ', 'expert_TK', 'share_GN', 'dGate_TK', 'dBalance', 'dZ'],
@@ -64,8 +66,8 @@ export const routeTokensGradient = declareKernel({
 })
 
 /**
- * How many entries before each have the same queue, and how many entries each queue has: queue of each entry [..., A] →
- * before [..., A], length [..., queues].
+ * Counts entries of queues. From the queue of each entry [..., A] it computes `before` [..., A], how many earlier
+ * entries have the same queue, and `length` [..., queues], how many entries each queue has.
  */
 export const queuePositions = declareKernel({
   name: 'queue-positions',
@@ -77,7 +79,7 @@ export const queuePositions = declareKernel({
   }),
 })
 
-/** Equal groups of tokens, experts, and the choices of an expert that are kept of each group. */
+/** Number of equal groups of tokens, number of experts, and how many choices of each group an expert keeps. */
 type Queues = { readonly groups: number; readonly experts: number; readonly capacity: number }
 
 const placesOf = (shape: readonly number[], { groups, experts }: Queues) =>
@@ -88,9 +90,10 @@ const placesOf = (shape: readonly number[], { groups, experts }: Queues) =>
   }) as const
 
 /**
- * The position of each choice in the queue of its expert, the choices of each expert, and those below the capacity: one
- * pass over the choices on a CPU. A GPU has {@link queuePositions}, whose entries many invocations count at once. Queues are in the order of the tokens; with `byChoice`, the first of the k choices that a token makes in its
- * prototypes come before all second ones.
+ * The position of each choice in the queue of its expert, the number of choices of each expert, and how many of them
+ * are below the capacity. Queues are in the order of the tokens; with `byChoice`, the first of the k choices that a
+ * token makes in its prototypes come before all second choices. The kernel is one pass over the choices, for a CPU. A
+ * GPU has {@link queuePositions} instead, in which many invocations count at once.
  */
 export const placeInQueues = declareKernel({
   name: 'place-in-queues',
@@ -101,11 +104,11 @@ export const placeInQueues = declareKernel({
   local: true,
 })
 
-/** Places that experts earn along the positions of a sequence. */
+/** Buckets, in which experts save the places that they earn along the positions of a sequence. */
 export type BucketAttributes = {
-  /** Most places that a bucket holds from one position to the next. */
+  /** Largest number of places that a bucket carries from one position to the next. */
   readonly maxSaved: number
-  /** Places in the bucket of each rank before the first position [K]. */
+  /** Places in the bucket of each rank (first choices, second choices, ...) before the first position [K]. */
   readonly start: readonly number[]
 }
 
@@ -123,9 +126,9 @@ export const placeByPosition = declareKernel({
 })
 
 /**
- * Which choices are kept, of those wanted at each rank, position and expert [G, K, S, N], when experts earn places
- * [S, N]; how many kept ones are ahead of them, at earlier positions and of earlier ranks at the same; and all wanted
- * and all kept ones [G, N].
+ * Decides which of the choices wanted at each rank, position and expert [G, K, S, N] are kept, if experts earn the
+ * places [S, N]. `ahead` counts the kept choices before each: at earlier positions, and of earlier ranks at the same
+ * position. The totals [G, N] count all wanted and all kept choices.
  */
 export const keptInBuckets = declareKernel({
   name: 'kept-in-buckets',
@@ -139,10 +142,11 @@ export const keptInBuckets = declareKernel({
 })
 
 /**
- * Packs kept choices, those at a position below the capacity, expert by expert and within an expert group by group, in R
- * rows. Sizes int64 [N + 1] are the rows of each expert, padded to a multiple of the tile, then unused ones. Of each
- * choice: its row (0 if it is dropped), and 1 or 0 for kept or not [T, K], float32. Of each row: its choice t·K + k and
- * its token (0 if it is unused), and, with a tile above 1, 1 or 0 for occupied or not [R], float32.
+ * Packs kept choices, those at a position below the capacity, expert by expert and within an expert group by group, in
+ * R rows. `sizes` int64 [N + 1] is the number of rows of each expert, padded to a multiple of the tile, then of unused
+ * rows. The results for each choice [T, K] are its row (0 if it is dropped) and whether it is kept, 1 or 0 in float32.
+ * The results for each row [R] are its choice t·K + k and its token (0 if the row is unused), and with a tile above 1
+ * whether it is occupied, 1 or 0 in float32.
  */
 export const packRows = declareKernel({
   name: 'pack-rows',

@@ -12,7 +12,7 @@ const rowsFor = (rows: Tensor, index: Tensor) => ({
   shape: [...index.shape, dim(rows.shape, 1)],
 })
 
-/** weight · x[index] [R, D], of x [T, D] and index int32 [R]; the weight [R] is 1 if absent. */
+/** y = weight · x[index] [R, D], of x [T, D] and index int32 [R]; the weight [R] is 1 if absent. */
 export const gatherRows = declareKernel({
   name: 'gather-rows',
   inputs: ['x', 'index', 'weight?'],
@@ -21,7 +21,7 @@ export const gatherRows = declareKernel({
   local: true,
 })
 
-/** gate[choice] · occupied · x[index] [R, D], of gate [T, K], choice int32 [R] and occupied [R], 1 if absent. */
+/** y = gate[choice] · occupied · x[index] [R, D], of gate [T, K], choice int32 [R] and occupied [R], 1 if absent. */
 export const gatherGatedRows = declareKernel({
   name: 'gather-gated-rows',
   inputs: ['x', 'index', 'gate', 'choice', 'occupied?'],
@@ -31,8 +31,8 @@ export const gatherGatedRows = declareKernel({
 })
 
 /**
- * Σ_k weight · kept · rows[slot] [T, D], of rows [R, D], slot int32 [T, K], weight and kept [T, K], 1 if absent. Where a
- * factor is 0 the choice was dropped: its slot and row are not read, and may hold anything.
+ * y = Σ_k weight · kept · rows[slot] [T, D], of rows [R, D], slot int32 [T, K], weight and kept [T, K], 1 if absent. A
+ * choice with a factor of 0 was dropped: its slot and row are not read, and may hold anything.
  */
 export const combineRows = declareKernel({
   name: 'combine-rows',
@@ -43,7 +43,9 @@ export const combineRows = declareKernel({
   local: true,
 })
 
-/** kept · (dy · rows[slot]) [T, K], of dy [T, D], rows [R, D], slot int32 [T, K] and kept [T, K], 1 if absent. */
+/**
+ * dots = kept · (dy · rows[slot]) [T, K], of dy [T, D], rows [R, D], slot int32 [T, K] and kept [T, K], 1 if absent.
+ */
 export const rowDots = declareKernel({
   name: 'row-dots',
   inputs: ['dy', 'rows', 'slot', 'kept?'],
@@ -53,9 +55,9 @@ export const rowDots = declareKernel({
 })
 
 /**
- * Tells the other ranks how many rows come, int64 [N + 1] by expert, then unused ones, and is told how many arrive, by
- * source rank and expert held here; `totals` [N/ranks + 1] has them by expert alone, if rows are joined. Fails if more
- * than `room` rows would arrive.
+ * Exchanges sizes between the ranks. `sizes` int64 [N + 1] is the number of rows that this rank sends to each expert,
+ * then of its unused rows; `arriving` is the number of rows that arrive, by source rank and expert held here. If rows
+ * are joined, `totals` [N/ranks + 1] is their number by expert alone. Fails if more than `room` rows would arrive.
  */
 export const allToAllSizes = declareKernel({
   name: 'all-to-all-sizes',
@@ -71,12 +73,14 @@ export const allToAllSizes = declareKernel({
   local: true,
 })
 
-/** The side of an all-to-all that lies by expert and within it by rank; the other lies by rank. */
+/**
+ * The side of an all-to-all whose rows lie by expert, and by rank within an expert. Rows of the other side lie by rank.
+ */
 export type JoinedSide = 'sent' | 'received' | 'none'
 
 /**
- * Starts to send rows [R, D] to the ranks of their experts, by the sizes `from`, and to receive by the sizes `to`. The
- * rows [room, D] are there after {@link awaitRows} with the ticket int32 [1].
+ * Starts to send rows [R, D] to the ranks of their experts, by the sizes `from`, and to receive rows by the sizes `to`.
+ * The received rows [room, D] may be read after {@link awaitRows} with the ticket int32 [1].
  */
 export const allToAllRows = declareKernel({
   name: 'all-to-all-rows',
@@ -89,7 +93,7 @@ export const allToAllRows = declareKernel({
   local: true,
 })
 
-/** Waits for rows. Those that were sent are an operand, so that their memory is not used before they have left. */
+/** Waits for rows to arrive. The sent rows are an operand, so that their memory is not reused before they have left. */
 export const awaitRows = declareKernel({
   name: 'await-rows',
   inputs: ['raw', 'ticket', 'sent'],

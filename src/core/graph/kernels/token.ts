@@ -4,12 +4,12 @@ import { declareKernel } from './declaration.ts'
 
 /**
  * Number of partial products with a matrix of `rows` and `columns`: enough for a few threads, each of at least 128 rows
- * and of so many weights that it is worth a meeting of threads. Independent of the thread count.
+ * and of so many weights that it is worth a meeting of threads. It does not depend on the number of threads.
  */
 const partsOf = (rows: number, columns: number): number =>
   Math.min(8, Math.max(1, Math.floor(Math.min(rows / 128, (rows * columns) / 16384))))
 
-/** x·w in parts [P, N], each over some rows of w: x [1, K], w [K, N]. */
+/** The product x·w of x [1, K] and w [K, N] in parts [P, N], each of which is the product with some rows of w. */
 export const rowProduct = declareKernel({
   name: 'row-product',
   inputs: ['x', 'w'],
@@ -21,7 +21,7 @@ export const rowProduct = declareKernel({
   local: true,
 })
 
-/** x·wᵀ [1, N] of x [1, K] and w [N, K]. */
+/** y = x·wᵀ [1, N] of x [1, K] and w [N, K]. */
 export const rowProductTransposed = declareKernel({
   name: 'row-product-transposed',
   inputs: ['x', 'w'],
@@ -57,8 +57,8 @@ export type ChoiceAttributes = {
 }
 
 /**
- * Experts int32 [1, K] and gates [1, K] of a token from its logits [1, N]: the k best of each prototype; of equal scores
- * the first wins. A bias [N] is added to the scores for the choice only.
+ * Experts int32 [1, K] and gates [1, K] of a token from its logits [1, N]: the k best of each prototype. Of experts
+ * with equal scores the first is chosen. A bias [N] is added to the scores for the choice only.
  */
 export const chooseExperts = declareKernel({
   name: 'choose-experts',
@@ -72,8 +72,8 @@ export const chooseExperts = declareKernel({
 })
 
 /**
- * Row times matrix for each choice, in P parts of each: rows [1, D], or [K, D] with one for each choice, experts int32
- * [1, K] and matrices [N, D, X] → [K·P, X].
+ * The product of a row and an expert's matrix for each choice, in P parts: rows [1, D], or [K, D] with a row for each
+ * choice, experts int32 [1, K] and matrices [N, D, X] → [K·P, X].
  */
 export const expertRowProduct = declareKernel({
   name: 'expert-row-product',
@@ -86,7 +86,7 @@ export const expertRowProduct = declareKernel({
   local: true,
 })
 
-/** gelu(up), or swish(gate) ∘ up, of the sums of the parts [K·P, F] of each choice: [K, F]. */
+/** gelu(up), or swish(gate) ∘ up, [K, F], where up and gate are the sums of the parts [K·P, F] of each choice. */
 export const activateParts = declareKernel({
   name: 'activate-parts',
   inputs: ['up', 'gate?'],
@@ -97,7 +97,7 @@ export const activateParts = declareKernel({
   local: true,
 })
 
-/** x·w [1, columns] of x [1, K] and a matrix w of int8 (`../int8-layout.ts`). */
+/** y = x·w [1, columns] of x [1, K] and a matrix w of int8 (`../int8-layout.ts`). */
 export const int8Product = declareKernel({
   name: 'int8-product',
   inputs: ['x', 'w'],
@@ -107,7 +107,7 @@ export const int8Product = declareKernel({
   local: true,
 })
 
-/** gelu(x·up), or swish(x·gate) ∘ x·up, of each choice [K, columns], with matrices of int8 for each expert. */
+/** gelu(x·up), or swish(x·gate) ∘ x·up, [K, columns] for each choice. Every expert has matrices of int8. */
 export const int8ExpertsUp = declareKernel({
   name: 'int8-experts-up',
   inputs: ['x', 'experts', 'up', 'gate?'],
@@ -118,7 +118,7 @@ export const int8ExpertsUp = declareKernel({
   local: true,
 })
 
-/** Σ_k gate · active·down [1, columns], with matrices of int8 for each expert. */
+/** y = Σ_k gate · active·down [1, columns]. Every expert has a matrix of int8. */
 export const int8ExpertsDown = declareKernel({
   name: 'int8-experts-down',
   inputs: ['active', 'experts', 'gates', 'down'],

@@ -1,5 +1,5 @@
 /**
- * Rows between the ranks that share the experts of a layer (an all-to-all).
+ * The exchange of rows between the ranks that share the experts of a layer (an all-to-all).
  *
  * Each of E ranks holds n = N/E of the N experts. A rank's slots are grouped by expert, so the rows for one rank are
  * consecutive. They arrive grouped by source rank, and within it by expert; or, *joined*, by expert, and within it by
@@ -19,13 +19,13 @@ import { treeAdditions } from '../tree.ts'
 import { add, broadcastTo } from './elementwise.ts'
 import { reshape, slice } from './shape.ts'
 
-/** Where rows come from and go to. Sizes are int64 [N + 1]: rows of each expert, then unused ones. */
+/** The sizes of an all-to-all. They are int64 [N + 1]: numbers of rows by expert, then the number of unused rows. */
 export interface AllToAll {
-  /** Rows here, by expert. */
+  /** Numbers of rows that this rank sends, by expert. */
   readonly sizes: Tensor
-  /** Rows that arrive, by source rank and expert held here. */
+  /** Numbers of rows that arrive, by source rank and expert held here. */
   readonly arriving: Tensor
-  /** Rows that arrive by expert held here, int64 [n + 1], if they are joined. */
+  /** Numbers of rows that arrive, by expert held here, int64 [n + 1]; null unless rows are joined. */
   readonly joined: Tensor | null
   /** Number of rows that can arrive, used or not. */
   readonly room: number
@@ -42,7 +42,7 @@ export const allToAllSizes: (sizes: Tensor, ranks: number, room: number, joined:
   },
 )
 
-/** Rows on their way. */
+/** Rows that travel to other ranks: the memory for those that arrive, the ticket to wait with, and the sent rows. */
 export interface Travelling {
   readonly raw: Tensor
   readonly ticket: Tensor
@@ -60,13 +60,13 @@ function start(
   return { ...emitKernel(kernels.allToAllRows, { rows, from, to }, rule), rows }
 }
 
-/** Rows that are sent are listed as an input, so that their memory is not used before they have left. */
+/** Waits for rows to arrive. The sent rows are an input, so that their memory is not reused before they have left. */
 const finish = ({ raw, ticket, rows }: Travelling): Tensor =>
   emitKernel(kernels.awaitRows, { raw, ticket, sent: rows }).rows
 
 /**
- * Sends rows [R, D] to the ranks of their experts; call the result to wait for those that arrive [room, D]. With `back`
- * the rows that had arrived return to where they came from: [room, D] → [R, D].
+ * Starts to send rows [R, D] to the ranks of their experts; call the result to wait for the rows that arrive [room, D].
+ * With `back`, rows that had arrived return to the ranks that they came from: [room, D] → [R, D].
  */
 export function sendRows(
   rows: Tensor,
@@ -109,7 +109,8 @@ const arriveOp: (raw: Tensor, travelling: Map<Tensor, Travelling>, beginBack: (d
         gradient: (dy) => {
           if (!dy) return []
           const back = beginBack(dy)
-          // Stands for rows that travel back, which have the shape of those that were sent. Only `sendOp` reads it.
+          // A tensor that stands for the rows that travel back, in the shape of the result of `sendOp`, whose gradient
+          // rule is its only reader.
           const onTheirWay = { ...back.raw, shape: raw.shape }
           travelling.set(onTheirWay, back)
           return [onTheirWay]
@@ -143,6 +144,6 @@ function treeSum(parts: Tensor, shape: Shape): Tensor {
   return sums[0] as Tensor
 }
 
-/** The parts of a gradient that is a sum over sources; undefined for any other. */
+/** The parts of a gradient that is a sum over source ranks; undefined for any other gradient. */
 export const sourcesOf = (gradient: Tensor): Tensor | undefined =>
   gradient.application?.op === 'sum-sources' ? gradient.application.inputs[0] : undefined

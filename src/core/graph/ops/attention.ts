@@ -9,13 +9,14 @@ import { matmul } from './matmul.ts'
 import { rowSums, sum } from './reduction.ts'
 import { reshape } from './shape.ts'
 
-/** Far below any score, yet finite: exp of it is zero and differences of it are not NaN. */
+/** The score of a masked key: far below any score, so its exp is 0, yet finite, so differences are not NaN. */
 const MASKED = -1e30
 
 /**
  * softmax(scale · q·kᵀ) · v, where each position sees itself and earlier positions. q and the result are [B, H, S, d];
  * k and v may have fewer heads, [B, H/n, S, d], each for n consecutive heads of q.
- * @param first_T The first position that each position sees in its sequence, int32 [B·S], not after itself; default: 0.
+ * @param first_T The first position in its sequence that each position sees, int32 [B·S], at most the position itself;
+ * default: 0.
  */
 export const causalAttention: (q: Tensor, k: Tensor, v: Tensor, scale: number, first_T?: Tensor) => Tensor = defineOp(
   'causal-attention',
@@ -47,7 +48,7 @@ export const causalAttention: (q: Tensor, k: Tensor, v: Tensor, scale: number, f
   },
 )
 
-/** Keys or values [B, H/n, S, d] for each head of the queries: [B, H, S, d]. */
+/** Repeats each head of keys or values [B, H/n, S, d] for its n heads of queries: [B, H, S, d]. */
 function forEachQueryHead(x: Tensor, n: number): Tensor {
   if (n === 1) return x
   const [batch, heads, ...row] = x.shape as [number, number, number, number]
@@ -70,11 +71,14 @@ export interface AttentionShape {
   readonly sequence: number
   /** Heads of queries, H. */
   readonly heads: number
-  /** Heads of keys, each for H/KV consecutive heads of queries, and of values, KV. */
+  /** Heads of keys and of values, KV, each for H/KV consecutive heads of queries. */
   readonly keyHeads: number
   /** Scale of the scores. */
   readonly scale: number
-  /** Most positions that a token sees; first_T says which. Kernels may skip those that none of a block sees. */
+  /**
+   * Largest number of positions that a token sees; first_T says which. Kernels may skip the positions that no query of
+   * a block sees.
+   */
   readonly window?: number
 }
 
@@ -83,7 +87,7 @@ export type Angles = readonly [cos: Tensor, sin: Tensor]
 
 /**
  * Causal attention as a kernel, with or without rotary positions. qkv [T, (H + 2·KV)·d] has the heads of q, then of k,
- * then of v, each wider than 1; the result is [T, H·d]. first_T as for `causalAttention`.
+ * then of v, each wider than 1; the result is [T, H·d]. first_T is as in `causalAttention`.
  */
 export const attentionKernel: (qkv: Tensor, angles: Angles | null, shape: AttentionShape, first_T?: Tensor) => Tensor =
   defineOp(
@@ -105,9 +109,9 @@ export const attentionKernel: (qkv: Tensor, angles: Angles | null, shape: Attent
   )
 
 /**
- * What is added to scores: 0 for the keys that a query sees, else {@link MASKED}; [S, S], or [B, 1, S, S] with first
- * positions. It is computed from positions: as numbers in the program it would be S² of them, which for long sequences
- * are more than an array or an ONNX model can hold.
+ * The mask that is added to scores: 0 for the keys that a query sees, else {@link MASKED}; [S, S], or [B, 1, S, S] with
+ * first positions. The program computes it from positions. As a constant it would have S² numbers, which for long
+ * sequences are more than an array or an ONNX model can hold.
  */
 function maskOf(sequence: number, dtype: DType, document?: { first_T: Tensor; batch: number }): Tensor {
   const positions = (shape: Shape) =>

@@ -14,8 +14,9 @@ import { sum } from './reduction.ts'
 import { reshape } from './shape.ts'
 
 /**
- * −log softmax(x·headᵀ)[target] of the counted positions, in nats: their mean, and each [T], 0 for a position that is
- * not counted. x [T, D], head [V, D], targets [T] int32; positions with a negative target are not counted.
+ * The mean of −log softmax(x·headᵀ)[target] over the counted positions, in nats, and the value of each position [T], 0
+ * for a position that is not counted. x [T, D], head [V, D], targets [T] int32; positions with a negative target are
+ * not counted.
  */
 export const linearCrossEntropies: (x: Tensor, head: Tensor, targets: Tensor) => readonly [Tensor, Tensor] = defineOp(
   'linear-cross-entropy',
@@ -46,7 +47,7 @@ export const linearCrossEntropies: (x: Tensor, head: Tensor, targets: Tensor) =>
         const dx = matmul(dLogits, factor)
         const dHead = matmul(dLogits, weighted, { transposeA: true })
         if (complete) return [multiply(dx, weight), dHead]
-        // The one-hot part: a row of the head for dx, an added row for dHead.
+        // The one-hot part subtracts a row of the head from dx, and adds a row to dHead.
         const chosenRow = reshape(column, [rows])
         return [
           multiply(subtract(dx, gather(head, chosenRow)), weight),
@@ -64,9 +65,9 @@ export const linearCrossEntropy = (x: Tensor, head: Tensor, targets: Tensor): Te
 interface CrossEntropy {
   /** [T] */
   readonly nats: Tensor
-  /** The probabilities [T, V]. */
+  /** The probabilities [T, V], less the one-hot target if `complete`. */
   readonly dLogits: Tensor
-  /** Whether the one-hot target is subtracted from them. */
+  /** Whether the one-hot target is subtracted. */
   readonly complete?: true
   /** The head as a factor of products, if it was prepared. */
   readonly factor?: Tensor
@@ -79,7 +80,7 @@ function crossEntropyOf(x: Tensor, head: Tensor, targets: Tensor, column: Tensor
   return hasKernel(kernels.crossEntropy, x.dtype) ? kernelOfLogits(logits, targets) : byParts(logits, column)
 }
 
-/** Computes the logits too, so that they are in memory once, as their gradient. */
+/** The kernel computes the logits too, so that their gradient can take their memory. */
 function fusedKernel(x: Tensor, head: Tensor, targets: Tensor): CrossEntropy {
   const factor = hasKernel(kernels.round, x.dtype) ? emitKernel(kernels.round, { x: head }).y : head
   const { dLogits, nats } = emitKernel(kernels.linearCrossEntropy, { x, head: factor, targets })
@@ -94,7 +95,7 @@ function byParts(logits: Tensor, column: Tensor): CrossEntropy {
   return { dLogits: emit('Exp', [logProbabilities], { shape }), nats: reshape(negate(chosen), [rows]) }
 }
 
-/** The gradient of the logits overwrites them. */
+/** The kernel overwrites the logits with their gradient. */
 function kernelOfLogits(logits: Tensor, targets: Tensor): CrossEntropy {
   const { dLogits, nats } = emitKernel(kernels.crossEntropy, { logits, targets })
   return { nats, dLogits, complete: true }

@@ -1,5 +1,5 @@
 /**
- * Further ops for programs of one token. Inference only: none has a gradient.
+ * Ops for programs of one token that run in ONNX Runtime. They are for inference only: none has a gradient.
  *
  * A product of one row with a matrix is one pass over the matrix. ONNX Runtime has a fast kernel for it,
  * but uses it only with alpha = 1, so scaling is a separate op here.

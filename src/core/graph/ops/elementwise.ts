@@ -1,4 +1,4 @@
-/** Elementwise ops. Binary ones broadcast as NumPy does; their gradients sum over the broadcast axes. */
+/** Elementwise ops. Binary ops broadcast as NumPy does; their gradients sum over the broadcast axes. */
 import type { DType } from '../model.ts'
 import { broadcast, sameShape } from '../shape.ts'
 import { asTensor, constant, defineIndexOp, defineOp, emit, type Operand, type Tensor } from '../tensor.ts'
@@ -117,7 +117,7 @@ export const square: (x: Tensor) => Tensor = defineOp('square', 'elementwise', (
   gradient: (dy) => [dy && multiply(multiply(dy, 2), x)],
 }))
 
-/** Gauss's error function. ONNX Runtime has it in float32 only; float64 (for gradient checks) is a series. */
+/** Gauss's error function. ONNX Runtime has it in float32 only; in float64 (for gradient checks) it is a series. */
 export const erf: (x: Tensor) => Tensor = defineOp('erf', 'elementwise', (x: Tensor) => ({
   result: emitErf(x),
   inputs: [x],

@@ -2,8 +2,8 @@
  * erf in float64 for gradient checks: ONNX Runtime's `Erf` is float32 only.
  *
  * erf(x) = 2/√π · x · e^(−x²) · Σ_n (2x²)ⁿ / (2n+1)!!  (Abramowitz and Stegun 7.1.6). All terms are
- * positive, so nothing cancels; |x| is clamped at 6, where erf is 1 to the last bit. Written as powers
- * times a coefficient vector, so the number of nodes does not depend on the number of terms.
+ * positive, so nothing cancels; |x| is clamped at 6, where erf is 1 to the last bit. The series is written
+ * as powers times a coefficient vector, so the number of nodes does not depend on the number of terms.
  */
 import { constant, emit, type Tensor } from '../tensor.ts'
 

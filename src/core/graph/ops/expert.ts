@@ -1,5 +1,5 @@
 /**
- * Moving token rows to experts and back.
+ * Ops that move rows of tokens to experts and back.
  *
  * Think of *slots*: R rows, each of which holds one assignment (a token and one of its K choices),
  * grouped by expert. Dispatch gathers tokens by slot, combine gathers slots by token, and each is the
@@ -74,7 +74,7 @@ function gatherGated(x: Tensor, gate: Tensor, slots: SlotMap): Tensor {
   return emitKernel(kernels.gatherGatedRows, { x, index, gate, choice, occupied }).y
 }
 
-/** Gates [T, K] by slot [R], zero for an empty slot: whatever has a slot is kept. */
+/** Gates [T, K] by slot [R], zero for an empty slot. `kept` is not needed: an assignment in a slot is kept. */
 function gateOfSlot(gate: Tensor, { assignmentOfSlot, occupied }: SlotMap): Tensor {
   const ofSlot = gather(reshape(gate, [dim(gate.shape, 0) * dim(gate.shape, 1)]), assignmentOfSlot)
   return occupied ? multiply(ofSlot, occupied) : ofSlot
@@ -104,13 +104,13 @@ function gatherWeighted(rows: Tensor, gate: Tensor | undefined, slots: SlotMap, 
   return terms.reduce((total, term) => add(total, term))
 }
 
-/** Slots that are packed, expert by expert: nothing is computed for empty slots. */
+/** Slots that are packed expert by expert, so that nothing is computed for empty slots. */
 export interface RaggedSlotMap extends SlotMap {
   /** Number of slots of each expert, then of unused ones: int64 [N + 1], known at run time. */
   readonly sizes: Tensor
 }
 
-/** Splits a vector by slot [R] into one part [?] for each expert. */
+/** Splits a vector over slots [R] into one part [?] for each expert. */
 function byExpert(ofSlot: Tensor, { sizes }: RaggedSlotMap): Tensor[] {
   const part = { dtype: ofSlot.dtype, shape: [RAGGED] }
   const parts = Array.from({ length: dim(sizes.shape, 0) }, () => part)
@@ -160,18 +160,18 @@ export const combineRagged: (pieces: readonly Tensor[], gate: Tensor, slots: Rag
 
 /** How gradients of experts' weights are summed if rows come from several ranks. */
 export interface WeightSums {
-  /** Whether the gradient of each source is kept, for callers that add them later (`sourcesOf`). */
+  /** Whether the gradient of each source rank is kept, for callers that add them later (`sourcesOf`). */
   readonly bySource: boolean
 }
 
 /**
- * How many gradients of an expert's weights, of rows from E source ranks, a kernel adds to a sum: all, or so few that
- * each thread has something to do.
+ * Number of source ranks whose gradients of an expert's weights a kernel adds to one sum: all ranks, or so few that
+ * there are enough sums for all threads.
  */
 export const sourcesOfSum = (sources: number, experts: number, threads: number): number =>
   subtreeLeaves(sources, threads === 1 ? 1 : Math.ceil((2 * threads) / experts))
 
-/** How a kernel leaves the gradients of the weights [n, ...] of experts. */
+/** In which sums a kernel leaves the gradients of the weights [n, ...] of experts. */
 function sourceSums(weights: Tensor, sizes: Tensor, { bySource }: WeightSums): experts.SourceSums {
   const count = dim(weights.shape, 0)
   const sources = (dim(sizes.shape, 0) - 1) / count
@@ -180,8 +180,8 @@ function sourceSums(weights: Tensor, sizes: Tensor, { bySource }: WeightSums): e
 }
 
 /**
- * x·W of every expert over its rows: rows [R, D], weights [n, D, X] → [R, X], as a kernel. Sizes are by expert, or by
- * source rank and expert. Result rows of unused slots are not written.
+ * The product x·W of every expert over its rows, as a kernel: rows [R, D], weights [n, D, X] → [R, X]. Sizes are by
+ * expert, or by source rank and expert. Result rows of unused slots are not written.
  */
 export const expertLinearKernel: (rows: Tensor, weights: Tensor, sizes: Tensor, sums?: WeightSums) => Tensor = defineOp(
   'expert-linear-kernel',

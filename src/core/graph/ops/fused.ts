@@ -1,6 +1,6 @@
 /**
- * Ops whose gradient is written by hand, because the derivative of the whole is cheaper or numerically
- * safer than the chain of its parts. All work along the last axis.
+ * Ops whose gradient is written by hand, because the derivative of the whole op is cheaper or numerically
+ * safer than the chain of its parts. All of them work along the last axis.
  */
 import { emitKernel, hasKernel } from '../kernels/declaration.ts'
 import * as kernels from '../kernels/products.ts'
@@ -87,7 +87,7 @@ function rmsNormKernel(x: Tensor, weight: Tensor, epsilon: number): Normed {
   return [y, inverse]
 }
 
-/** Rows that are worth a part of a sum over rows: software GPUs take long for each. */
+/** Fewest rows for which a sum over rows has a further part: software GPUs take long for each part. */
 const ROWS_OF_PART = 16
 
 function rmsNormKernelGradient(dy: Tensor, x: Tensor, weight: Tensor, inverse: Tensor): [dx: Tensor, dWeight: Tensor] {
@@ -117,7 +117,7 @@ function rmsNormByParts(x: Tensor, weight: Tensor, epsilon: number): Normed {
 
 /**
  * Layer norm, (x − mean) / √(variance + ε) · weight + bias (Ba et al. 2016). x [T, D], weight and bias [D].
- * A constant row is 0 / √ε: no division by zero, here or in the gradient.
+ * A constant row gives 0 / √ε, so nothing is divided by zero, here or in the gradient.
  */
 export const layerNorm: (x: Tensor, weight: Tensor, bias: Tensor, epsilon: number) => Tensor = defineOp(
   'layer-norm',

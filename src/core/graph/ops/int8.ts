@@ -1,7 +1,8 @@
 /**
  * Ops of programs of one token whose matrices are int8 (`int8-layout.ts`), as kernels
- * (src/engine/cpu/staged/kernels/int8.ts). A row x is rounded to int16 by the largest of its numbers, so that products are
- * sums of integers; its rounding error, 1/65,534 of that number at most, is small beside that of the weights.
+ * (src/engine/cpu/staged/kernels/int8.ts). A row x is rounded to int16, scaled by its largest number, so that products
+ * are sums of integers. The rounding error is at most 1/65,534 of the largest number, which is small beside the
+ * rounding error of the weights.
  */
 import { int8Bytes } from '../int8-layout.ts'
 import { emitKernel } from '../kernels/declaration.ts'
@@ -16,10 +17,10 @@ export interface Int8Matrix {
   readonly columns: number
 }
 
-/** Words of one matrix of {@link Int8Matrix}. */
+/** Number of int32 words of one matrix in {@link Int8Matrix}. */
 export const int8Words = (inner: number, columns: number): number => int8Bytes(inner, columns) / 4
 
-/** x·w of a row x [1, K]: [1, N]. */
+/** y = x·w of a row x [1, K]: [1, N]. */
 export const int8Product: (x: Tensor, w: Int8Matrix) => Tensor = defineIndexOp(
   'int8-product',
   'kernel',

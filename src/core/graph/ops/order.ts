@@ -5,7 +5,7 @@ import { cast } from './elementwise.ts'
 import { scatterAlong } from './indexing.ts'
 
 /**
- * The k largest along the last axis, largest first; equal values by position.
+ * The k largest values along the last axis, the largest first, and equal values in order of position.
  * Results: values [..., k] and positions [..., k] (int32).
  */
 export const topK: (x: Tensor, k: number) => readonly [values: Tensor, indices: Tensor] = defineOp(

@@ -1,4 +1,4 @@
-/** The learned router as one op: softmax, the best experts of a token, and the router's losses. */
+/** The learned router as one op: the softmax, the best experts of each token, and the router's losses. */
 import { emitKernel, hasKernel } from '../kernels/declaration.ts'
 import * as kernels from '../kernels/routing.ts'
 import { dim, sizeOf } from '../shape.ts'
@@ -17,9 +17,10 @@ export interface RouterRule {
 }
 
 /**
- * From logits [T, Z, n]: for each token the k experts of every prototype with the largest probabilities, by their index
- * over all Z·n experts, int32, and these probabilities [T, Z·k]; and the losses, scalars: balance (N · Σ f·P for each
- * group and prototype, and their mean), z (mean of logsumexp²), and entropy, which has no gradient.
+ * Routes tokens by their logits [T, Z, n] for n experts in each of Z prototypes. The results are the k most probable
+ * experts of every prototype, by their index over all Z·n experts, int32, and their probabilities [T, Z·k]; and the
+ * losses, as scalars: balance (the mean of N · Σ f·P over groups and prototypes), z (the mean of logsumexp²), and
+ * entropy, which has no gradient.
  */
 export const routeTokens: (
   logits_TZN: Tensor,

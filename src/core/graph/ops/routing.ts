@@ -1,6 +1,6 @@
 /**
  * Places of choices in the queues of experts, and the rows where kept choices lie. Results are integers without a
- * gradient. Some runtimes have kernels for what is many passes over memory as ONNX operators.
+ * gradient. As ONNX operators these ops are many passes over memory, so some runtimes have kernels for them.
  */
 import { emitKernel, hasKernel } from '../kernels/declaration.ts'
 import * as kernels from '../kernels/routing.ts'
@@ -11,8 +11,9 @@ import { cumulativeSum } from './order.ts'
 import { sum } from './reduction.ts'
 
 /**
- * How many entries before each have the same queue, and how many entries each queue has: queue of each entry [..., A],
- * below `queues`, → before [..., A], length [..., `queues`]. All int32.
+ * Counts entries of queues. From the queue of each entry [..., A], a number below `queues`, it computes `before`
+ * [..., A], how many earlier entries have the same queue, and `length` [..., queues], how many entries each queue has.
+ * All are int32.
  */
 export const queuePositions: (queue: Tensor, queues: number) => readonly [before: Tensor, length: Tensor] =
   defineIndexOp('queue-positions', 'order', (queue: Tensor, queues: number) => {
@@ -30,7 +31,7 @@ export const queuePositions: (queue: Tensor, queues: number) => readonly [before
 export interface Places {
   /** Position of each choice in the queue of its expert [T, K]. */
   readonly position_TK: Tensor
-  /** Choices of each expert, and those that are kept [G, N]. */
+  /** Number of choices of each expert, and of those that it keeps [G, N]. */
   readonly count_GN: Tensor
   readonly kept_GN: Tensor
 }
@@ -39,11 +40,11 @@ export interface QueueRule {
   /** Equal groups G of consecutive tokens. */
   readonly groups: number
   readonly experts: number
-  /** Choices of an expert that are kept; null: all. */
+  /** Number of choices of a group that an expert keeps; null: all. */
   readonly capacity: number | null
 }
 
-/** No position is as large. */
+/** The capacity of kernels that keep all choices: no position is as large. */
 const NO_CAPACITY = 2 ** 31 - 1
 const numbersOf = ({ capacity, ...rule }: QueueRule) => ({ ...rule, capacity: capacity ?? NO_CAPACITY })
 
@@ -52,7 +53,7 @@ export const placesChoices = (): boolean => hasKernel(kernels.placeInQueues)
 
 /**
  * Places in queues that are in the order of the tokens. With `byChoice`, the first of the k choices that a token makes
- * in its prototypes come before all second ones.
+ * in its prototypes come before all second choices.
  */
 export const placeInQueues: (
   expert_TK: Tensor,
@@ -66,9 +67,9 @@ export const placeInQueues: (
 
 /**
  * Places by the rules of `src/core/model/routing/by-position.ts`.
- * @param earned_SN Places that an expert earns at each position.
- * @param order Order of service of the tokens of a group [T / G].
- * @param gate_TK Ranks the choices of a token; null: they are in order.
+ * @param earned_SN Places that each expert earns at each position.
+ * @param order Order in which the tokens of a group are served [T / G].
+ * @param gate_TK Gates that rank the choices of a token; null: the choices are in order.
  */
 export const placeByPosition: (
   tensors: {
@@ -104,26 +105,26 @@ export const placeByPosition: (
 export const hasBuckets = (): boolean => hasKernel(kernels.keptInBuckets)
 
 export interface BucketRule {
-  /** Most places that a bucket holds from one position to the next. */
+  /** Largest number of places that a bucket carries from one position to the next. */
   readonly maxSaved: number
-  /** Places in the bucket of each rank before the first position [K]. */
+  /** Places in the bucket of each rank (first choices, second choices, ...) before the first position [K]. */
   readonly start_K: readonly number[]
 }
 
 /** Choices of experts along the positions of a sequence, int32. */
 export interface Served {
-  /** Kept ones of each rank, position and expert. */
+  /** Kept choices of each rank, position and expert. */
   readonly kept_GKSN: Tensor
-  /** Kept ones before them: at earlier positions, and of earlier ranks at the same. */
+  /** Kept choices before these: at earlier positions, and of earlier ranks at the same position. */
   readonly ahead_GKSN: Tensor
-  /** All wanted ones, and all kept ones. */
+  /** Number of all wanted choices, and of all kept choices. */
   readonly count_GN: Tensor
   readonly kept_GN: Tensor
 }
 
 /**
- * The choices that are kept, of those wanted at each rank, position and expert, int32 [G, K, S, N]. Experts earn places
- * at each position, int32 [S, N]. One pass over the positions (`src/core/model/routing/by-position.ts` has the rules).
+ * Decides which of the choices wanted at each rank, position and expert, int32 [G, K, S, N], are kept, if experts earn
+ * the places int32 [S, N]. It is one pass over the positions (`src/core/model/routing/by-position.ts` has the rules).
  */
 export const keptInBuckets: (wanted_GKSN: Tensor, earned_SN: Tensor, rule: BucketRule) => Served = defineIndexOp(
   'kept-in-buckets',
@@ -136,30 +137,30 @@ export const keptInBuckets: (wanted_GKSN: Tensor, earned_SN: Tensor, rule: Bucke
 export const packsRows = (): boolean => hasKernel(kernels.packRows)
 
 export interface PackedRows {
-  /** Rows of each expert, then unused ones: int64 [N + 1]. */
+  /** Number of rows of each expert, then of unused rows: int64 [N + 1]. */
   readonly sizes: Tensor
-  /** Row of each choice [T, K]; 0 if it is dropped. */
+  /** Row of each choice [T, K]; 0 if the choice is dropped. */
   readonly rowOfChoice_TK: Tensor
-  /** Choice t·K + k, and token, of each row [R]; 0 if it is unused. */
+  /** Choice t·K + k, and token, of each row [R]; 0 if the row is unused. */
   readonly choiceOfRow_R: Tensor
   readonly tokenOfRow_R: Tensor
-  /** 1 for kept choices, 0 for others, float32 [T, K]. */
+  /** Whether each choice is kept: 1 or 0, float32 [T, K]. */
   readonly kept_TK: Tensor
-  /** 1 for rows with a choice, 0 for others, float32 [R]; null if all rows of experts have one. */
+  /** Whether each row has a choice: 1 or 0, float32 [R]; null if all rows of experts have one. */
   readonly occupied_R: Tensor | null
 }
 
 export interface PackingRule {
   readonly capacity: number | null
-  /** Rows R. */
+  /** Number of rows, R. */
   readonly rows: number
-  /** The rows of each expert are padded to a multiple of it; 1 for runtimes whose `kernelTile` is 1. */
+  /** Number to whose multiples the rows of each expert are padded; 1 for runtimes whose `kernelTile` is 1. */
   readonly tile: number
 }
 
 /**
  * Packs kept choices expert by expert, and within an expert group by group, in R rows.
- * @param position_TK Of each choice in the queue of its expert; from `capacity` on it is dropped.
+ * @param position_TK Position of each choice in the queue of its expert; from `capacity` on, choices are dropped.
  * @param kept_GN Choices that each expert keeps of each group of tokens.
  */
 export const packRows: (expert_TK: Tensor, position_TK: Tensor, kept_GN: Tensor, rule: PackingRule) => PackedRows =

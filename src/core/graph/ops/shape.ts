@@ -21,7 +21,7 @@ export const reshape: (x: Tensor, shape: readonly number[]) => Tensor = defineOp
   },
 )
 
-/** Axes in another order: axis i of the result is axis `order[i]` of `x`. */
+/** `x` with its axes in another order: axis i of the result is axis `order[i]` of `x`. */
 export const transpose: (x: Tensor, order: readonly number[]) => Tensor = defineOp(
   'transpose',
   'shape',

@@ -5,13 +5,14 @@ import { add, divide, exp, multiply, subtract } from './elementwise.ts'
 import { max } from './reduction.ts'
 import { reshape } from './shape.ts'
 
-/** Keeps sums of vanishing weights, and their inverses, inside the range of float32. */
+/** Added to sums, so that sums of vanishing weights and their inverses stay inside the range of float32. */
 const TINY = 1e-30
 
 /**
  * exp(logits) [G, T, N], with rows and columns scaled in turn so that every row of a group sums to 1/T and
  * then every column to 1/N, as in Megatron-LM; a fixed number of times, columns last. The largest logit of
- * each row is subtracted before exp; the scale of the row cancels it. For choosing only: no gradient.
+ * each row is subtracted before exp; the scale of the row cancels it. The result serves to choose experts
+ * and has no gradient.
  */
 export const sinkhorn: (logits: Tensor, iterations: number) => Tensor = defineIndexOp(
   'sinkhorn',

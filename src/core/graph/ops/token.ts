@@ -1,7 +1,7 @@
 /**
- * Ops of programs of one token, as kernels (src/engine/cpu/staged/kernels/token.ts). Inference only: none has a
- * gradient. With them one program computes a token from its row of the embedding to the logits, and chooses
- * the experts on the way.
+ * Ops of programs of one token, as kernels (src/engine/cpu/staged/kernels/token.ts). They are for inference only: none
+ * has a gradient. With them one program computes a token from its row of the embedding to the logits, and chooses the
+ * experts on the way.
  */
 import { attendCached as attendCachedKernel } from '../kernels/attention.ts'
 import { emitKernel } from '../kernels/declaration.ts'
@@ -10,7 +10,7 @@ import * as kernels from '../kernels/token.ts'
 import { dim } from '../shape.ts'
 import { constant, defineIndexOp, type Tensor } from '../tensor.ts'
 
-/** x·w of a row x [1, K] and w [K, N], or [N, K] when transposed: [1, N]. */
+/** y = x·w [1, N] of a row x [1, K] and w [K, N], or x·wᵀ with w [N, K] when transposed. */
 export const rowProduct: (x: Tensor, w: Tensor, options?: { readonly transposed?: boolean }) => Tensor = defineIndexOp(
   'row-product',
   'kernel',
@@ -43,18 +43,18 @@ export interface Cached {
 }
 
 export interface CachedShape {
-  /** Heads of queries, H, a multiple of those of keys and values. */
+  /** Heads of queries, H, a multiple of the heads of keys and values. */
   readonly heads: number
   /** Factor of the scores. */
   readonly scale: number
-  /** Positions that the token sees, itself included; null = all. */
+  /** Number of positions that the token sees, its own included; null = all. */
   readonly window: number | null
 }
 
 /**
  * Attention of a token at `position` int32 [1] over itself and the earlier positions in the cache, from its
  * qkv [1, (H + 2·KV)·d]: [1, H·d]. The keys and values returned are the given ones with the token's row replaced; if
- * they are bound to the same memory, only that row is written. cos, sin [1, d/2] of the position's angles.
+ * they are bound to the same memory, only that row is written. Angles are cos and sin [1, d/2] of the position.
  */
 export const attendCached: (
   qkv: Tensor,

@@ -14,12 +14,12 @@ export interface KernelStage {
   /** Name of the kernel. */
   readonly type: string
   readonly attributes: Readonly<Record<string, AttributeValue>>
-  /** In the order of `names`; then addends, one for each output in `added`. */
+  /** Operands in the order of `names`, then addends, one for each output in `added`. */
   readonly inputs: readonly ValueUse[]
   readonly outputs: readonly ValueUse[]
   /** Names of the operands, as the kernel is declared (`../kernels`). */
   readonly names: { readonly inputs: readonly string[]; readonly outputs: readonly string[] }
-  /** Indices of the outputs to which an input is added. */
+  /** Indices of the outputs to which an addend is added. */
   readonly added: readonly number[]
   readonly overwrites: boolean
   readonly origin: Origin
@@ -27,11 +27,11 @@ export interface KernelStage {
 
 export interface OnnxStage {
   readonly kind: 'onnx'
-  /** Its ports are `i0, i1, ...` and `o0, o1, ...`, in the order of inputs and outputs here. */
+  /** The model's ports are `i0, i1, ...` and `o0, o1, ...`, in the order of the inputs and outputs of the stage. */
   readonly model: Model
   readonly inputs: readonly ValueUse[]
   readonly outputs: readonly ValueUse[]
-  /** Elements that its nodes compute; infinite with ragged tensors. */
+  /** Number of elements that its nodes compute; infinite with ragged tensors. */
   readonly elements: number
 }
 
@@ -40,7 +40,7 @@ export type Stage = KernelStage | OnnxStage
 /** How a value is stored: bfloat16 is the upper half of a float32, and exists only between kernels. */
 export type StoredType = DType | 'bfloat16'
 
-/** Operands of a kernel whose floats may take 2 bytes, by name; `all` inputs includes addends. */
+/** Names of the operands of a kernel that may be bfloat16, which takes 2 bytes; `all` inputs includes addends. */
 export interface Halves<In extends string = string, Out extends string = string> {
   readonly inputs: readonly In[] | 'all'
   readonly outputs: readonly Out[]
@@ -48,12 +48,12 @@ export interface Halves<In extends string = string, Out extends string = string>
   readonly same?: true
 }
 
-/** A value that stages exchange; its shape is up to each reader. */
+/** A value that stages exchange. It has no shape: each reader sees it in its own. */
 export interface Value {
   readonly dtype: StoredType
   /** Number of elements. */
   readonly size: number
-  /** Contents, if no stage computes it. */
+  /** The contents of a constant, which no stage computes. */
   readonly constant?: ConstantData
 }
 

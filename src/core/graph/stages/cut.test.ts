@@ -199,7 +199,7 @@ describe('reshapes', () => {
     expect(operators(model)).toEqual(['Exp', 'Reshape', 'Mul'])
   })
 
-  test('of a port or a kernel become an input of the new shape', () => {
+  test('of a port or of the result of a kernel become an input of the new shape', () => {
     const model = cut({ outputs: { z: add(exp(reshape(one('mix', [x, y]), [6])), reshape(x, [6])) } })
     expect(operators(model)).toEqual(['Exp', 'Add'])
     expect(onnxIn(model)[0]?.inputs.map(({ shape }) => shape)).toEqual([[6], [6]])
@@ -308,11 +308,11 @@ describe('an addition to the result of a kernel', () => {
     expect(added({ z: add(constant([1, 2, 3, 4, 5, 6], 'float32', [2, 3]), one('mix', [x, y], adds)) })).toEqual([[]])
   })
 
-  test('remains if it is the second one', () => {
+  test('remains if the kernel already adds to the same output', () => {
     expect(added({ z: add(y, add(x, one('mix', [x, y], adds))) })).toEqual([[0]])
   })
 
-  test('to a local kernel remains if either side is a port', () => {
+  test('to a local kernel remains if the other operand or the sum is a port', () => {
     const local = { ...adds, local: true }
     expect(added({ z: add(x, one('mix', [x, y], local)) })).toEqual([[]])
     const before = exp(x)

@@ -22,12 +22,12 @@ import { isKernel, isUse, type Step, usesOf, Values } from './steps.ts'
 /** Whether a program uses kernels and so must be cut. */
 export const usesKernels = (program: Program): boolean => reach(program).nodes.some(({ domain }) => domain === 'choir')
 
-/** What a runtime compiles: stages where the program uses kernels, else one ONNX model. */
+/** The form of a program that a runtime compiles: stages if the program uses kernels, else one ONNX model. */
 export const modelOf = (program: Program, options: CutOptions = {}): Model | StagedModel =>
   usesKernels(program) ? cut(program, options) : toOnnx(program)
 
 export interface CutOptions {
-  /** Ports are in the program's own memory, which every kernel reaches, so nothing is copied. */
+  /** Whether ports are in the program's own memory, which every kernel reaches, so that nothing is copied. */
   readonly portsInside?: boolean
   /** Which values kernels may exchange as bfloat16. Default: none. */
   readonly halves?: HalvesOf
@@ -194,7 +194,7 @@ function onnxStage(steps: readonly Step[], all: readonly Step[], ports: readonly
   return {
     kind: 'onnx',
     model,
-    // In the order of the model's ports: inputs that only dead code reads are not ports.
+    // Inputs follow the model's ports: an input that only dead code reads is not a port.
     inputs: model.inputs.map(({ name }) => inputs[Number(name.slice(1))] as ValueUse),
     outputs: results.map(([value, { shape }]) => ({ value, shape })),
     elements: [...computed.values()].reduce((sum, { shape }) => sum + elementsOf(shape), 0),

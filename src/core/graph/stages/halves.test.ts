@@ -1,4 +1,4 @@
-/** Which values become bfloat16. */
+/** Tests of which values are stored as bfloat16. */
 import { expect, test } from 'vitest'
 import { add, negate } from '../ops/elementwise.ts'
 import { reshape } from '../ops/shape.ts'
@@ -32,12 +32,12 @@ test('a value between kernels that list it is bfloat16, also reshaped and along 
   expect(types({ y: one('reads', y) })).toEqual({ makes: 'bfloat16', changes: 'bfloat16', reads: 'float32' })
 })
 
-test('nothing is without a list of kernels', () => {
+test('no value is bfloat16 without a list of kernels', () => {
   const model = cut({ outputs: { y: one('reads', one('makes', x)) } })
   expect(model.values.every(({ dtype }) => dtype === 'float32')).toBe(true)
 })
 
-test('ports are float32, and so is what another kernel, another operand or an ONNX model reads', () => {
+test('ports are float32, and so are values that an unlisted kernel, an unlisted operand or an ONNX model reads', () => {
   const y = one('makes', x)
   expect(types({ y, z: one('reads', y) }).makes).toBe('float32')
   expect(types({ z: one('reads', y), w: one('other', y) }).makes).toBe('float32')
@@ -46,14 +46,14 @@ test('ports are float32, and so is what another kernel, another operand or an ON
   expect(types({ z: one('reads', x) }).reads).toBe('float32')
 })
 
-test('what is moved as bytes has one type from end to end', () => {
+test('a value that a kernel moves as bytes has the same type before and after', () => {
   const moved = one('moves', one('makes', x))
   expect(types({ y: one('reads', moved) })).toEqual({ makes: 'bfloat16', moves: 'bfloat16', reads: 'float32' })
   expect(types({ y: one('other', moved) })).toEqual({ makes: 'float32', moves: 'float32', other: 'float32' })
   expect(types({ y: one('reads', one('moves', one('other', x))) }).moves).toBe('float32')
 })
 
-test('addends, and sums with one, are float32', () => {
+test('addends, and results with an addend, are float32', () => {
   const y = one('makes', x)
   const sum = add(one('other', x), sums('changes', y))
   const all = types({ z: one('reads', sum) })

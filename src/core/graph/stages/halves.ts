@@ -1,8 +1,9 @@
 /**
- * Decides which values are stored as bfloat16: those that a kernel can write so, and that only kernels read which can
- * read it. So a factor of several products is rounded once, where it is computed, and takes half the memory and half the
- * traffic. Ports, sums with an addend, and all that an ONNX model or another kernel reads stay float32, and with them
- * the residual stream, statistics of norms, choices of experts, losses, and gradients of parameters.
+ * Decides which values are stored as bfloat16, the upper half of a float32: a value whose kernel can write bfloat16,
+ * and whose readers are all kernels that can read it. So a factor of several products is rounded once, where it is
+ * computed, and takes half the memory and half the traffic. Ports, sums with an addend, and values that an ONNX model
+ * or another kernel reads stay float32. So the residual stream, statistics of norms, choices of experts, losses, and
+ * gradients of parameters are float32.
  */
 import type { Halves } from './contract.ts'
 import { isKernel, isUse, type Step, type Values } from './steps.ts'
@@ -10,7 +11,10 @@ import { isKernel, isUse, type Step, type Values } from './steps.ts'
 /** The operands of a kernel that may be bfloat16. */
 export type HalvesOf = (kernel: string) => Halves | undefined
 
-/** Changes the types of values. @param ports Values bound to ports. */
+/**
+ * Changes the types of values to bfloat16 where kernels allow it.
+ * @param ports Values bound to ports.
+ */
 export function storeHalves(steps: readonly Step[], values: Values, ports: ReadonlySet<number>, of: HalvesOf): void {
   const halves = new Set<number>()
   const listed = (step: Step): Halves => (isKernel(step) && of(step.node.type)) || { inputs: [], outputs: [] }
@@ -22,7 +26,8 @@ export function storeHalves(steps: readonly Step[], values: Values, ports: Reado
     }
   for (const step of steps) {
     const { inputs } = listed(step)
-    // An addend has no name.
+    // An addend comes after the named inputs and has no name, so only a kernel that lists `all` inputs reads it as
+    // bfloat16.
     const names = step.node.kernel?.inputs ?? []
     for (const [i, use] of step.inputs.entries())
       if (isUse(use) && inputs !== 'all' && !inputs.includes(names[i] ?? '')) halves.delete(use.value)

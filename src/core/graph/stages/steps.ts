@@ -10,7 +10,7 @@ export interface Step {
   /** Constants of ONNX nodes remain tensors. */
   readonly inputs: readonly (ValueUse | Tensor)[]
   readonly outputs: readonly ValueUse[]
-  /** As in `KernelStage`. */
+  /** Indices of the outputs to which an addend is added, as in `KernelStage`. */
   readonly added?: readonly number[]
 }
 
@@ -39,7 +39,7 @@ export class Values {
     return this.list.push({ dtype, size, ...(constant && { constant }) }) - 1
   }
 
-  /** Only values of float32. */
+  /** Changes the type in which a value is stored. Values that are not float32 keep their type. */
   storeAs(value: number, dtype: StoredType): void {
     const { dtype: before, size } = this.list[value] as Value
     if (before === 'float32') this.list[value] = { dtype, size }
@@ -56,7 +56,7 @@ export class Values {
     return { value, shape: tensor.shape }
   }
 
-  /** The step of a node. A reshape needs none: its result is the same value. */
+  /** The step of a node. A reshape needs no step: its result is the same value. */
   step(node: Node): Step[] {
     const [from] = node.inputs
     if (node.type === 'Reshape' && from && from.source.kind !== 'constant' && !from.shape.includes(RAGGED)) {

@@ -1,4 +1,7 @@
-/** The messages of onnx.proto that tests read and write, for a library of Protocol Buffers: another coder than ours. */
+/**
+ * The messages of onnx.proto that tests read and write. They go through a library of Protocol Buffers, so that our
+ * coder is not tested with itself.
+ */
 import protobuf from 'protobufjs'
 
 const { root } = protobuf.parse(
@@ -60,5 +63,5 @@ export interface DecodedModel {
 export const decodeOnnx = (bytes: Uint8Array): DecodedModel =>
   modelProto.toObject(modelProto.decode(bytes), { longs: Number, arrays: true }) as DecodedModel
 
-/** @param model By the names of onnx.proto, in camel case. */
+/** @param model Fields by their names in onnx.proto, in camel case. */
 export const encodeWithSchema = (model: object): Uint8Array => modelProto.encode(modelProto.fromObject(model)).finish()

@@ -18,14 +18,14 @@ export interface AllowanceShape {
   readonly choices: number
   /** Places C of an expert in a group. */
   readonly capacity: number
-  /** A bucket holds the places for an even load of this many positions, w; more than S counts as S. */
+  /** Number of positions w whose even load a bucket can hold; more than S counts as S. */
   readonly window: number
 }
 
 export interface Allowance {
   /** Places that an expert earns at each position [S, N]. */
   readonly earned_SN: Int32Array
-  /** Most places that a bucket holds from one position to the next: D = max(1, P). */
+  /** Largest number of places that a bucket carries from one position to the next: D = max(1, P). */
   readonly maxSaved: number
   /** Places in the bucket of each rank before the first position [K]. */
   readonly start_K: readonly number[]

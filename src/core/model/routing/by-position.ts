@@ -1,5 +1,6 @@
 /**
- * `priority: position`, an order of service that neither depends on later positions nor starves a sequence.
+ * The rules of `priority: position`, an order of service that neither depends on later positions nor starves a
+ * sequence.
  *
  * Choices are served by position; within a position one sequence after another, and a token's best choice first. For
  * the choices of rank j, at each expert and position s,
@@ -14,8 +15,9 @@
  * No expert takes more than C: summed over all ranks and positions, income is the earned places plus the overflow, and
  * each place that is not kept is saved or overflows once. So Σ kept ≤ Σ earned + Σ start = C.
  *
- * The graph has no loop over positions, except in kernels that some runtimes have. From one position to the next, `saved` changes by x → min(D, max(0, x + d))
- * with d = income − wanted. The composition of two such maps has the same form, so log₂ S steps compose them all.
+ * Some runtimes have kernels that loop over the positions. Otherwise the graph has no loop: from one position to the
+ * next, `saved` changes by x → min(D, max(0, x + d)) with d = income − wanted. The composition of two such maps has the
+ * same form, so log₂ S steps compose them all.
  */
 import { add, less, maximum, minimum, subtract, where } from '../../graph/ops/elementwise.ts'
 import { gather, scatterAlong, takeAlong } from '../../graph/ops/indexing.ts'
@@ -35,7 +37,7 @@ import type { MoeConfig } from '../moe-config.ts'
 import { type Allowance, allowanceOf, serviceOrder } from './allowance.ts'
 import type { Choice, Placement, QueueInput } from './contract.ts'
 
-/** In shape suffixes here, B is the sequences of one group. */
+/** Places choices by position. In the shape suffixes here, B is the number of sequences in one group. */
 export function placeByPosition(
   moe: MoeConfig,
   choice: Choice,
@@ -81,13 +83,13 @@ export function placeByPosition(
 }
 
 /**
- * The choice of a token at each rank [T, K]: by gate; of equal gates, the earlier choice. Null for one prototype,
- * where choices are already in the router's order of preference.
+ * The choice of a token at each rank [T, K]: the larger gate comes first, and of equal gates the earlier choice. Null
+ * for one prototype, where choices are already in the router's order of preference.
  */
 const ranksOf = ({ prototypes }: MoeConfig, { gate_TK }: Choice): Tensor | null =>
   prototypes === 1 ? null : topK(gate_TK, gate_TK.shape[1] as number)[1]
 
-/** [T, K] in order of service, as [G, K, S, B]. */
+/** Rows [T, K] in order of service, as [G, K, S, B]. */
 function toServiceOrder(x_TK: Tensor, order: Int32Array, shape: readonly [number, number, number, number]): Tensor {
   const [groups, choices, sequence, sequences] = shape
   const served = gather(x_TK, constant(rowsOf(order, groups), 'int32'))
@@ -112,7 +114,7 @@ const rowsOf = (order: Int32Array, groups: number): Int32Array =>
     return t - within + (order[within] as number)
   })
 
-/** Kept choices are queued without gaps: by position, and within a position by rank. */
+/** Decides which choices are kept. Kept choices are queued without gaps: by position, and within a position by rank. */
 function serve(wanted_GKSN: Tensor, allowance: Allowance): Served {
   const [groups, choices, sequence, experts] = wanted_GKSN.shape as [number, number, number, number]
   const { earned_SN, maxSaved, start_K } = allowance
@@ -163,10 +165,10 @@ function shifted(x: Tensor, first: Tensor, by = 1): Tensor {
 }
 
 /**
- * The places saved after each position [G, 1, S, N], from changes of the same shape.
+ * The places saved after each position [G, 1, S, N], computed from changes of the same shape.
  *
  * A map x → min(hi, max(lo, x + d)) represents any number of positions; lo and hi are its values at 0 and at D, in
- * one tensor [2, G, S, N]. After the step of length h, each map covers the 2h positions that end at its own.
+ * one tensor [2, G, S, N]. After the step of length h, the map of a position covers the 2h positions that end there.
  */
 function savedAfter(change: Tensor, start: number, maxSaved: number): Tensor {
   const [groups, , sequence, experts] = change.shape as [number, number, number, number]

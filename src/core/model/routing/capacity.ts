@@ -72,7 +72,7 @@ function placeInQueues(
 }
 
 /**
- * Every expert takes the C tokens of a group with the largest gates; of equal gates, the earlier token (Zhou et
+ * Every expert takes the C tokens of a group with the largest gates, and of equal gates the earlier token (Zhou et
  * al. 2022, section 3.2). All other tokens get position C.
  */
 function placeExpertChoice(moe: MoeConfig, { gate_TK }: Choice, { groups, rule }: QueueInput): Placement {

@@ -10,14 +10,14 @@ import { capacityOf } from './capacity.ts'
 import type { CapacityRule } from './contract.ts'
 
 /**
- * Which tokens at later positions a token's loss can depend on: none (`causal`), only those of other sequences of its
- * batch (`other sequences`), or those of its own sequence too (`future`).
+ * Which tokens at later positions a token's loss can depend on: no tokens (`causal`), only tokens of other sequences of
+ * its batch (`other sequences`), or tokens of its own sequence too (`future`).
  */
 export type Causality = 'causal' | 'other sequences' | 'future'
 
 export interface CausalityAnswer {
   readonly kind: Causality
-  /** The setting of `model.moe` that causes it; null if causal. */
+  /** The setting of `model.moe` that causes the dependence; null if causal. */
   readonly cause: 'router' | 'priority' | null
 }
 
@@ -26,7 +26,7 @@ export interface Activity {
   /** `sinkhorn` balances the tokens of a pass in training only. */
   readonly activity: 'training' | 'evaluation'
   readonly rule: CapacityRule
-  /** Sequences of a pass, and the tokens of each. */
+  /** Number of sequences in a pass, and of tokens in each. */
   readonly batch: number
   readonly sequence: number
 }
@@ -50,7 +50,10 @@ export function causalityOf(moe: MoeConfig, { activity, rule, batch, sequence }:
   return chooses && spansSequences ? { kind: 'other sequences', cause: 'priority' } : CAUSAL
 }
 
-/** Whether the queue of a group is in token order. With equal ranks or equal gates it always is. */
+/**
+ * Whether the queue of a group is in the order of its tokens. With priority `choice` it is if there are only first
+ * choices, and with `gate` if all gates are equal.
+ */
 function servesByToken({ priority, k, softmax, renormalize }: MoeConfig): boolean {
   if (priority === 'choice') return k === 1
   if (priority === 'gate') return k === 1 && (softmax === 'after' || renormalize)

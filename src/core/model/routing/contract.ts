@@ -2,7 +2,7 @@
  * Routing in three steps, each a contract of its own:
  *
  * 1. a *router* turns token activations into choices: which experts, with which gate weight (`Choice`);
- * 2. *capacity* turns choices into positions in the experts' queues, and drops those that do not fit (`Placement`);
+ * 2. *capacity* turns choices into positions in the experts' queues, and drops choices that do not fit (`Placement`);
  * 3. *slots* turn positions into rows of the experts' input (`SlotMap`, in the graph's expert ops).
  *
  * The N experts form Z prototypes of N/Z; a token makes k' choices in each, K = Z·k' in all. Choice
@@ -27,11 +27,14 @@ export interface RouterInput {
   readonly x_TD: Tensor
   /** Weights [D, N] of a learned router. */
   readonly router_DN?: Tensor
-  /** Added to the scores for the choice only [N]; for the `bias` router. */
+  /** Biases [N] of the `bias` router, which are added to the scores for the choice only. */
   readonly bias_N?: Tensor
   /** Experts chosen by the caller [T, K] int32, for hash and random routing. */
   readonly given_TK?: Tensor
-  /** Outside training, a token's choice does not depend on other tokens, except with `expert-choice`. */
+  /**
+   * Whether the pass is a training pass. In other passes, a token's choice does not depend on other tokens, except with
+   * `expert-choice`.
+   */
   readonly training: boolean
 }
 
@@ -43,13 +46,15 @@ export interface Choice {
   readonly gate_TK: Tensor
   /** The router's logits by prototype [T, Z, N/Z]; absent if the router has no weights. */
   readonly logits_TZN?: Tensor
-  /** The router's distribution over each prototype: the softmax of its logits, or their sigmoids over the sum of these. */
+  /**
+   * The router's distribution over each prototype: the softmax of its logits, or their sigmoids divided by their sum.
+   */
   readonly probability_TZN?: Tensor
   /** The losses, if they are computed together with the choice. */
   readonly losses?: RouterLosses
 }
 
-/** Scalars. */
+/** The losses of a router and its entropy, as scalars. */
 export interface RouterLosses {
   /** N · Σ_i f_i · P_i: 1 at perfect balance. */
   readonly balance: Tensor
@@ -62,17 +67,17 @@ export interface RouterLosses {
 export type Router = (input: RouterInput) => Choice
 
 /**
- * The capacity in a pass: that of training (`factor`), that of evaluation (`evalFactor`), or none.
- * Except with `none`, the result of a token depends on the other tokens of its batch.
+ * Which capacity a pass enforces: the capacity of training (`factor`), the capacity of evaluation (`evalFactor`), or
+ * none. Except with `none`, the result of a token depends on the other tokens of its batch.
  */
 export type CapacityRule = (typeof capacityRules)[number]
 
-/** In display order. */
+/** The rules, in the order in which they are displayed. */
 export const capacityRules = ['train', 'eval', 'none'] as const
 
-/** What placement depends on besides the choices. */
+/** The properties of a pass that a placement depends on, besides the choices. */
 export interface QueueInput {
-  /** Number of equal runs of consecutive tokens; capacity is enforced within each. */
+  /** Number of equal groups of consecutive tokens; capacity is enforced within each. */
   readonly groups: number
   /** Tokens of a sequence: token t of a pass has position t mod `sequence`. */
   readonly sequence: number
@@ -81,15 +86,15 @@ export interface QueueInput {
 
 /** The queue position of each choice. */
 export interface Placement {
-  /** Position in the expert's queue within the group [T, K], int32, from 0; dropped if `capacity` or more. */
+  /** Position in the expert's queue within the group [T, K], int32, from 0; from `capacity` on, choices are dropped. */
   readonly position_TK: Tensor
   /**
-   * Choices of each expert in each group [G, N], int32, before drops. With `expert-choice`, the tokens that the
-   * expert took.
+   * Number of choices of each expert in each group [G, N], int32, before drops. With `expert-choice`, the number of
+   * tokens that the expert took.
    */
   readonly count_GN: Tensor
-  /** The same after drops. */
+  /** Number of choices of each expert in each group [G, N], int32, after drops. */
   readonly kept_GN: Tensor
-  /** Most choices that an expert takes in a group; null if nothing can be dropped. */
+  /** Largest number of choices that an expert takes in a group; null if nothing can be dropped. */
   readonly capacity: number | null
 }

@@ -6,7 +6,7 @@
 import type { ModelConfig } from '../config.ts'
 import type { RoutedModule } from '../parameters.ts'
 
-/** The order that numbers the tables. */
+/** The order of modules by which tables are numbered. */
 const MODULES: readonly RoutedModule[] = ['ffn', 'qkv', 'output']
 
 /** The table of a routed module of a layer. Models with different seeds share no table. */
@@ -18,8 +18,9 @@ export function hashTableOf({ vocabulary, layers, moe }: ModelConfig, layer: num
 }
 
 /**
- * Experts of every token id [V, k], distinct in a row. Deterministic. Every choice has an order of its own, so that the
- * k experts of an id do not depend on each other: all N(N−1) ordered pairs occur, not only neighbours.
+ * Experts of every token id [V, k], distinct in a row. The table is deterministic. Every choice has a shuffled order of
+ * its own, so that the k experts of an id do not depend on each other: all N(N−1) ordered pairs occur, not only
+ * neighbours.
  */
 export function hashTable(vocabulary: number, experts: number, k: number, table: number): Int32Array {
   const experts_VK = new Int32Array(vocabulary * k).fill(-1)
@@ -51,7 +52,9 @@ function exchange(next_V: Int32Array, v: number, rowOf: (v: number) => Int32Arra
   return Array.from({ length: experts }, (_, e) => e).find((e) => !row.includes(e)) as number
 }
 
-/** The tables of earlier versions: choice j is the expert j after the first, so an id has one of N groups of experts. */
+/**
+ * A table of earlier versions: choice j is the j-th expert after the first, so an id has one of N groups of experts.
+ */
 function consecutiveTable(vocabulary: number, experts: number, k: number, table: number): Int32Array {
   const experts_VK = new Int32Array(vocabulary * k)
   shuffledRanks(vocabulary, table, 0).forEach((rank, v) => {
@@ -60,7 +63,7 @@ function consecutiveTable(vocabulary: number, experts: number, k: number, table:
   return experts_VK
 }
 
-/** A shuffled order of the token ids: the rank of each [V]. */
+/** The rank of each token id in a shuffled order [V]. */
 function shuffledRanks(vocabulary: number, table: number, choice: number): Int32Array {
   const order = Int32Array.from({ length: vocabulary }, (_, v) => v)
   let state = Math.imul(table + 1, 0x9e3779b9) ^ mix(choice)

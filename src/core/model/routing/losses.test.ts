@@ -1,4 +1,4 @@
-/** The mean total gate, worked by hand: logits are the logarithms of given probabilities. */
+/** Tests of the mean total gate with values worked by hand: logits are the logarithms of given probabilities. */
 import { expect, test } from 'vitest'
 import { evaluate } from '../../../../test/support/evaluate.ts'
 import { constant } from '../../graph/tensor.ts'
@@ -18,7 +18,7 @@ const identity = Float64Array.from({ length: EXPERTS ** 2 }, (_, i) => (i % (EXP
 
 type Settings = Partial<Parameters<typeof moeSchema.parse>[0] & object>
 
-/** Of three tokens that are one group, served in their order. */
+/** The mean total gate of three tokens that are one group and are served in their order. */
 async function gateOf(settings: Settings): Promise<number> {
   const moe = moeSchema.parse({ experts: EXPERTS, capacity: 'none', ...settings })
   const given = Int32Array.from({ length: tokens * moe.k }, (_, i) => i % moe.k)
@@ -35,7 +35,7 @@ async function gateOf(settings: Settings): Promise<number> {
   return gate?.[0] as number
 }
 
-/** One place for each expert: all choices of the second token find it taken, if tokens are served in order. */
+/** Every expert has one place. If tokens are served in order, all choices of the second token find theirs taken. */
 const onePlace = { capacity: '1x', factor: 1, priority: 'token' } as const
 
 test.each<[string, Settings, number]>([
@@ -57,7 +57,7 @@ test.each<[string, Settings, number]>([
   ['expert choice', { router: 'expert-choice', capacity: '1x', factor: 1 }, (0.5 + 0.3 + (0.3 + 0.4)) / 3],
   ['hash', { router: 'hash' }, 1],
   ['hash top-2', { router: 'hash', k: 2 }, 1],
-  // Every token goes to experts 0 and 1, which serve the first.
+  // Every token goes to experts 0 and 1, which serve only the first token.
   ['hash top-2 with two dropped tokens', { router: 'hash', k: 2, ...onePlace }, 1 / 3],
   ['random', { router: 'random', k: 2, routedScale: 1.5 }, 1.5],
 ])('the mean total gate of %s', async (_, settings, expected) => {

@@ -24,11 +24,13 @@ export function routerLosses(moe: MoeConfig, choice: Choice, placement: Placemen
   }
 }
 
-/** Finite where a probability rounds to 0, so that its product with the probability is 0. */
+/**
+ * The logarithm of the router's distribution. It is finite where a probability rounds to 0, so that their product is 0.
+ */
 const logProbability = ({ scores }: MoeConfig, { logits_TZN, probability_TZN }: Choice): Tensor =>
   scores === 'sigmoid' ? log(maximum(probability_TZN as Tensor, 1e-30)) : logSoftmax(logits_TZN as Tensor)
 
-/** Switch Transformers, eq. 4-6, with f_i the share of all choices; for GShard the share of first choices. */
+/** The balancing loss (Switch Transformers, eq. 4-6). f_i is the share of all choices; for GShard, of first choices. */
 function balanceLoss(moe: MoeConfig, choice: Choice, placement: Placement, probability_TZN: Tensor): Tensor {
   const { prototypes, experts, k } = moe
   const perPrototype = experts / prototypes
@@ -48,7 +50,7 @@ function balanceLoss(moe: MoeConfig, choice: Choice, placement: Placement, proba
 
 /**
  * Share of tokens that no expert computed, a scalar; null if every token is certain to have an expert.
- * @param dtype dtype of the result.
+ * @param dtype The dtype of the result.
  */
 export function unservedRate({ position_TK, capacity }: Placement, dtype: DType): Tensor | null {
   if (capacity === null) return null
@@ -67,7 +69,7 @@ export function totalGate({ gate_TK }: Choice, { position_TK, capacity }: Placem
   return mean(sum(kept_TK, { axes: [1] }))
 }
 
-/** First choices of each expert in each group and prototype [G, N], int32. */
+/** Number of first choices of each expert in each group and prototype [G, N], int32. */
 function firstChoices({ prototypes, experts, k }: MoeConfig, { expert_TK }: Choice, groups: number, tokens: number) {
   const first = slice(reshape(expert_TK, [groups, tokens, prototypes, k]), 3, 0, 1)
   const local = reshape(remainder(first, experts / prototypes), [groups, tokens, prototypes])

@@ -17,15 +17,15 @@ import { hasRouterWeights, type Parameters } from '../parameters.ts'
 import type { Choice, Router, RouterInput } from './contract.ts'
 import { bestExperts, inBestGroups } from './selection.ts'
 
-/** Scores of a linear router, by prototype [T, Z, N/Z]. */
+/** The outputs of a linear router, by prototype [T, Z, N/Z]. */
 interface Scores {
   readonly logits_TZN: Tensor
   readonly probability_TZN: Tensor
-  /** Logits, probabilities or sigmoids, whichever the gates are computed from. */
+  /** The scores from which gates are computed: logits, probabilities or sigmoids. */
   readonly score_TZN: Tensor
 }
 
-/** Keeps a quotient finite if all sigmoids of a token round to 0 (DeepSeek-V3's code has the same constant). */
+/** Added to divisors, so that quotients are finite if all sigmoids of a token round to 0 (as in DeepSeek-V3's code). */
 const TINY = 1e-20
 
 const sumOf = (scores: Tensor): Tensor => sum(scores, { axes: [-1], keepDims: true })
@@ -43,12 +43,11 @@ function scoresOf({ moe, x_TD, router_DN }: RouterInput): Scores {
 }
 
 /**
- * The k' best experts of every prototype by a linear router. The gate is the softmax over the
- * prototype's experts, or over the chosen ones (`softmax: after`), or the sigmoid of the expert's logit. With
- * `renormalize` it is divided by its sum over the prototype's choices. (M6-T, section 3; Switch Transformers, eq. 1-2;
- * GShard, algorithm 1; DeepSeek-V3, eq. 12-16.) With `expertGroups`, experts outside the best groups of the token are
- * not chosen.
- * @param preference Scores by which experts are chosen; default: those that gates are computed from.
+ * Chooses the k' best experts of every prototype by a linear router. The gate is the softmax over the prototype's
+ * experts, or over the chosen experts (`softmax: after`), or the sigmoid of the expert's logit. With `renormalize` it
+ * is divided by its sum over the prototype's choices. (M6-T, section 3; Switch Transformers, eq. 1-2; GShard, algorithm
+ * 1; DeepSeek-V3, eq. 12-16.) With `expertGroups`, experts outside the best groups of the token are not chosen.
+ * @param preference Scores by which experts are chosen; default: the scores from which gates are computed.
  */
 const learnedRouter =
   (preference?: (scores: Scores, input: RouterInput) => Tensor): Router =>
@@ -79,7 +78,7 @@ const learnedRouter =
     }
   }
 
-/** Whether the best experts are those with the largest probabilities, which are their gates. */
+/** Whether a token goes to the experts with the largest probabilities, and these are its gates. */
 const isPlain = (moe: MoeConfig): boolean =>
   moe.scores === 'softmax' &&
   moe.softmax === 'before' &&
@@ -96,7 +95,7 @@ function routeAtOnce({ moe, x_TD, router_DN }: RouterInput): Choice {
   return { expert_TK, gate_TK, logits_TZN, losses: { balance, z, entropy } }
 }
 
-/** The sum of gates to divide by. That of softmax gates is at least 1/N. */
+/** The sum by which gates are divided. A sum of softmax gates is at least 1/N, but sigmoids may all round to 0. */
 const totalOf = (gate: Tensor, { scores }: MoeConfig): Tensor =>
   scores === 'sigmoid' ? add(sumOf(gate), TINY) : sumOf(gate)
 
@@ -104,7 +103,8 @@ const withScores = (score_TZN: Tensor, local: Tensor) => [takeAlong(score_TZN, l
 
 /**
  * In training, Sinkhorn's iteration assigns the tokens of a group to experts in even shares, and the best
- * experts are chosen by that assignment (Clark et al. 2022, S-BASE; as in Megatron-LM). Otherwise by score.
+ * experts are chosen by that assignment (Clark et al. 2022, S-BASE; as in Megatron-LM). In other passes they
+ * are chosen by score.
  */
 const sinkhornRouter = learnedRouter(({ logits_TZN, score_TZN }, { moe, training }) => {
   if (!training) return score_TZN
@@ -116,7 +116,9 @@ const sinkhornRouter = learnedRouter(({ logits_TZN, score_TZN }, { moe, training
 /** Chooses by score plus a bias that training moves against the load (Wang et al. 2024, eq. 3). */
 const biasRouter = learnedRouter(({ score_TZN }, { bias_N }) => add(score_TZN, bias_N as Tensor))
 
-/** Every token chooses all N experts, with gates of their probabilities; `place` picks the tokens (Zhou et al. 2022). */
+/**
+ * Every token chooses all N experts, with their probabilities as gates; `placeChoices` picks tokens (Zhou et al. 2022).
+ */
 const expertChoiceRouter: Router = (input) => {
   const { experts } = input.moe
   const { logits_TZN, probability_TZN } = scoresOf(input)
@@ -147,7 +149,7 @@ const routers: Record<MoeConfig['router'], Router> = {
   random: givenRouter,
 }
 
-/** The parameters of a router as inputs of {@link route}; `name` is that of the router's matrix. */
+/** The parameters of a router as inputs of {@link route}; `name` is the name of the router's matrix. */
 export const routerWeights = (
   moe: MoeConfig,
   parameters: Parameters,

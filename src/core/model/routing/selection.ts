@@ -7,10 +7,12 @@ import { concat, reshape } from '../../graph/ops/shape.ts'
 import { constant, type Tensor } from '../../graph/tensor.ts'
 import type { MoeConfig } from '../moe-config.ts'
 
-/** Below any score, but finite in float32. */
+/** A score below any other, but finite in float32. */
 const LOWEST = -3e38
 
-/** Positions of the k largest along the last axis [..., k], int32, largest first; equal values by position. */
+/**
+ * Positions of the k largest scores along the last axis [..., k], int32, the largest first; equal scores by position.
+ */
 export function bestExperts(score: Tensor, { k, selection }: Pick<MoeConfig, 'k' | 'selection'>): Tensor {
   if (selection === 'fused') return topK(score, k)[1]
   // NaN becomes the lowest score. Otherwise a later pass could pick an element twice.
@@ -25,9 +27,9 @@ export function bestExperts(score: Tensor, { k, selection }: Pick<MoeConfig, 'k'
 }
 
 /**
- * Scores [T, 1, N] with those of experts outside the token's best groups replaced by one below any score. The N experts
- * are `expertGroups` consecutive groups, of which the `groupsPerToken` best by `groupScore` remain; of equal groups, the
- * first (DeepSeek-V2, section 2.1.3; DeepSeek-V3, section 2.1.2).
+ * Scores [T, 1, N] in which experts outside the token's best groups have a score below any other. The N experts are
+ * `expertGroups` consecutive groups, of which the `groupsPerToken` best by `groupScore` remain, and of equally good
+ * groups the first (DeepSeek-V2, section 2.1.3; DeepSeek-V3, section 2.1.2).
  */
 export function inBestGroups(score: Tensor, { expertGroups, groupsPerToken, groupScore }: MoeConfig): Tensor {
   if (groupsPerToken === expertGroups) return score
@@ -39,7 +41,7 @@ export function inBestGroups(score: Tensor, { expertGroups, groupsPerToken, grou
   return reshape(where(equal(isBest_TG1, constant(1, 'int32')), score_TGN, LOWEST), score.shape)
 }
 
-/** True at the given position [..., 1], in the shape of `score`. */
+/** A mask in the shape of `score` that is true at the given position [..., 1]. */
 function maskOf(position: Tensor, score: Tensor): Tensor {
   const mark = oneHot(reshape(position, score.shape.slice(0, -1)), score.shape.at(-1) as number, 'int32')
   return equal(mark, constant(1, 'int32'))

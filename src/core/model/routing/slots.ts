@@ -1,8 +1,8 @@
 /**
- * Slots: from positions in queues to rows of the experts' input.
+ * Slots turn positions in queues into rows of the experts' input.
  *
- * Padded: every expert has C slots in every group, some of them empty; one batched matmul over [N, G·C, D].
- * Ragged: rows are packed, expert by expert; nothing is computed for empty slots.
+ * In the padded layout, every expert has C slots in every group, some of them empty, for one batched matmul over
+ * [N, G·C, D]. In the ragged layout, rows are packed expert by expert, so that nothing is computed for empty slots.
  */
 import {
   add,
@@ -74,7 +74,10 @@ function packedSlots(
   }
 }
 
-/** The tile to pad to, at most `best`; smaller if experts have few rows on average. */
+/**
+ * The number to whose multiples the rows of experts are padded: at most `best`, and smaller if experts have few rows.
+ * @param rows Mean number of rows of an expert.
+ */
 export function tileFor(rows: number, best: number): number {
   let tile = best
   while (tile > 1 && tile * 4 > rows) tile /= 2

@@ -36,7 +36,7 @@ const even = layer({
   gate: 0.5,
 })
 
-test('a routing record of a layer, worked by hand', () => {
+test('a routing record of a layer has the values worked by hand', () => {
   const { load_cv, load_cv_kept, ...rest } = routingRecord(7, uneven)
   expect(rest).toEqual({
     step: 7,

@@ -1,4 +1,4 @@
-/** Routing statistics: what a router did in a step, from the counts that a program writes. */
+/** Routing statistics: the load of experts, drops and gates of a step, from the counts that a program writes. */
 import { coefficientOfVariation, sumOf } from '../../averages.ts'
 import type { RoutedModule } from '../parameters.ts'
 
@@ -7,10 +7,12 @@ export interface LayerCounts {
   readonly layer: number
   readonly module: RoutedModule
   readonly capacity: number | null
-  /** Assignments to each expert, before drops and after. */
+  /** Number of assignments to each expert, before drops and after. */
   readonly tokens: Float64Array
   readonly kept: Float64Array
-  /** ln of the experts of a prototype, nats: the entropy of a router that has no preference. Null without weights. */
+  /**
+   * ln(N/Z) nats, the entropy of a router without a preference among the experts of a prototype; null without weights.
+   */
   readonly largestEntropy: number | null
   /** Sums over passes (divide by `passes`) of the losses before their coefficients and of the entropy. */
   balance: number
@@ -32,7 +34,7 @@ export interface RoutingRecord {
   readonly module: RoutedModule
   /** Capacity of an expert per group of tokens; null = dropless. */
   readonly capacity: number | null
-  /** Assignments to each expert, before drops and after. */
+  /** Number of assignments to each expert, before drops and after. */
   readonly tokens_per_expert: readonly number[]
   readonly kept_per_expert: readonly number[]
   readonly load_cv: number
@@ -42,14 +44,15 @@ export interface RoutingRecord {
   readonly unserved_rate: number
   /**
    * Mean over tokens of the total gate: the sum of the gates of a token's kept choices, by which the mixture of its
-   * experts is scaled; 0 for a token that no expert computed. Missing in files of earlier versions.
+   * experts is scaled; 0 for a token that no expert computed. The field is missing in files of earlier versions.
    */
   readonly gate_mean: number
   /** Mean over tokens of the entropy of the router's distribution, nats; null for a router without weights. */
   readonly gate_entropy: number | null
   /**
-   * `gate_entropy` over ln of the experts of a prototype, the entropy of a router without a preference: near 1 it has not
-   * decided. Null for a router without weights, or with one expert in a prototype. Missing in files of earlier versions.
+   * `gate_entropy` divided by ln(N/Z), the entropy of a router without a preference among the experts of a prototype:
+   * near 1 the router has not decided. Null for a router without weights, or with one expert in a prototype. The field
+   * is missing in files of earlier versions.
    */
   readonly entropy_share: number | null
   readonly dead_experts: number
@@ -70,7 +73,7 @@ export interface RoutingSummary {
   /** c_v of tokens per expert, mean over routers, before drops and after. */
   readonly load_cv: number
   readonly load_cv_kept: number
-  /** Experts without a token, summed over routers. */
+  /** Number of experts without a token, summed over routers. */
   readonly dead_experts: number
   /**
    * Mean over routers of the mean total gate: see {@link RoutingRecord}. Null for a dense model; this field and the next
@@ -138,15 +141,15 @@ export function gatesByLayer(counts: readonly LayerCounts[]): LayerGates[] {
   })
 }
 
-/** Null without values. */
+/** The mean of values; null if there are no values. */
 const meanOf = (values: readonly number[]): number | null =>
   values.length === 0 ? null : sumOf(values) / values.length
 
-/** Assignments that experts computed, over all routed modules. */
+/** Number of assignments that experts computed, over all routed modules. */
 export const keptAssignments = (layers: readonly LayerCounts[]): number =>
   layers.reduce((sum, { kept }) => sum + sumOf(kept), 0)
 
-/** Operations of the assignments that experts computed; the cost of one depends on the module. */
+/** Operations of the assignments that experts computed; the cost of an assignment depends on the module. */
 export const keptFlops = (
   layers: readonly LayerCounts[],
   flopsPerAssignment: Readonly<Record<RoutedModule, number>>,

@@ -22,10 +22,10 @@ const formulas: Readonly<Record<string, (a: Numbers, b: Numbers) => Numbers[]>> 
   grow: (a) => [a.map((x) => 5 * x)],
 }
 
-/** What a test says of a kernel. */
+/** The parts of a kernel's declaration that a test chooses. */
 export type Traits = Pick<AnyKernel, 'addsTo' | 'overwrites' | 'local' | 'localInputs'>
 
-/** A use of a kernel of inputs `a` and `b?`, and results `y` and, of `pair`, `z`. */
+/** The results of one use of a kernel: `y`, and of `pair` also `z`. Its inputs are `a` and `b?`. */
 export function kernel(name: string, [a, b]: readonly Tensor[], traits: Traits = {}): Tensor[] {
   const declared = declareKernel({
     name,
@@ -122,7 +122,7 @@ export interface Store {
   write(value: number, numbers: Numbers): void
 }
 
-/** Runs the stages in their order; inputs and constants are in the store already. */
+/** Runs the stages in their order. The caller has written inputs and constants to the store. */
 export function runStages({ stages }: StagedModel, store: Store): void {
   for (const stage of stages) {
     const inputs = stage.inputs.map(({ value }) => store.read(value))
@@ -146,7 +146,7 @@ function runKernel({ type, added }: KernelStage, inputs: readonly Numbers[]): Nu
 /** TensorProto.DataType.FLOAT */
 const FLOAT = 1
 
-/** Ports are in the order of the stage's inputs and outputs. */
+/** Runs an ONNX model, whose ports are in the order of the stage's inputs and outputs. */
 function runOnnx(bytes: Uint8Array, inputs: readonly Numbers[]): Numbers[] {
   const { graph } = decodeOnnx(bytes)
   const values = new Map<string, Numbers>()
