@@ -12,7 +12,7 @@ import { type MemoryFile, memoryDataset } from '../../train/data/memory-dataset.
 import { corpusNames } from '../../train/data/sources/corpus.ts'
 import { byteLevelTokenizer } from '../../train/data/tokenizer/tokenizer.ts'
 import { compileTraining, type TrainingProgram } from '../../train/loop/program.ts'
-import { Ceiling } from '../../train/measure/ceiling.ts'
+import { Ceiling } from '../../train/measure/mfu.ts'
 import { measurePeakFlops } from '../../train/measure/peak.ts'
 import type { OnMessage } from '../../train/run/messages.ts'
 import { trainingNotices } from '../../train/run/notices.ts'

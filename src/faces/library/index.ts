@@ -51,7 +51,7 @@ export type { Layout, Offload, Recompute } from '../../tools/plan/search/layout.
 export type { ParameterKind } from '../../tools/plan/work/parameter-counts.ts'
 export type { DecodeStream, Tokenizer } from '../../train/data/tokenizer/tokenizer.ts'
 export type { RanksSummary, SlowRank, TrainEvent, TrainSummary } from '../../train/loop/events.ts'
-export type { CeilingReport } from '../../train/measure/ceiling.ts'
+export type { CeilingReport } from '../../train/measure/mfu.ts'
 export type { StepProfile } from '../../train/measure/step-profile.ts'
 export type { OnMessage, RunMessage } from '../../train/run/messages.ts'
 export type { Origin } from '../../train/run/origin.ts'

@@ -2,7 +2,7 @@
 import type { RunConfig } from '../../core/config/run-config.ts'
 import type { TrainSummary } from '../../train/loop/events.ts'
 import type { TrainingLoop } from '../../train/loop/training-loop.ts'
-import type { CeilingReport } from '../../train/measure/ceiling.ts'
+import type { CeilingReport } from '../../train/measure/mfu.ts'
 import { newestCheckpoint } from '../run/checkpoint/checkpoint.ts'
 import { checkpointsOf } from '../run/run-directory.ts'
 import type { TrainOptions } from './options.ts'

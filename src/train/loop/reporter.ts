@@ -11,7 +11,7 @@ import {
   routingRecord,
   summarize,
 } from '../../core/model/routing/statistics.ts'
-import type { Ceiling } from '../measure/ceiling.ts'
+import type { Ceiling } from '../measure/mfu.ts'
 import type { RunLog } from '../run/run-log.ts'
 import type { Evaluation } from '../step/evaluation.ts'
 import type { EvalRecord, TrainRecord } from '../step/records.ts'

@@ -7,7 +7,7 @@ import { fixed, flops, grouped, percent } from '../../../core/text/numbers.ts'
 import type { Engine } from '../../../engine/contract/engine.ts'
 import type { RanksSummary } from '../../../train/loop/events.ts'
 import { slowRankText } from '../../../train/loop/slow-rank.ts'
-import type { CeilingReport } from '../../../train/measure/ceiling.ts'
+import type { CeilingReport } from '../../../train/measure/mfu.ts'
 import type { Origin } from '../../../train/run/origin.ts'
 
 /** The size of a model: `4 layers of width 192, 6 heads, sequence 128, vocabulary 2,048`. */

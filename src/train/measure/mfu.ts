@@ -1,8 +1,9 @@
 /**
- * The best matmul rate of this machine, as far as a run has measured it.
+ * Model FLOPs utilisation (MFU): the rate of a run over the best matmul rate of this machine, as far as the run has
+ * measured it.
  *
- * Other programs can only lower a measurement. So the largest one is the best estimate, and a rate that the run
- * itself reached is a lower bound.
+ * Other programs can only lower a measurement. So the largest one is the best estimate, and a rate that the run itself
+ * reached is a lower bound.
  */
 
 /** Measurements on an idle machine differ by less than this share of the largest. */

@@ -5,7 +5,7 @@ import { describeModel } from '../../core/model/describe.ts'
 import type { RunDirectory } from '../../node/run/run-directory.ts'
 import { Reporter } from '../loop/reporter.ts'
 import type { TrainRecord } from '../step/records.ts'
-import { Ceiling } from './ceiling.ts'
+import { Ceiling } from './mfu.ts'
 
 /** A ceiling whose measurements give these rates in turn, each in `ms`. */
 function machine(rates: readonly number[], ms = 10) {
