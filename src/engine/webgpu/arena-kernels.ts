@@ -32,18 +32,18 @@ import { padded, type WorkQueue } from './queue.ts'
 import { Settings } from './settings.ts'
 import { ALIGNMENT, type Slice } from './slice.ts'
 
-/** An operand in memory that exists. Default: floats, all of the slice. */
+/** Makes an operand of memory that exists. By default it has floats, as many as fit into the slice. */
 type Placing = (slice: Slice, shape?: Shape, dtype?: MemoryType) => Operand
 type Lower = (at: Placing) => readonly Dispatch[]
 
-/** Services of the runtime. */
+/** Services of the runtime for its arena kernels. */
 export interface KernelParts {
   readonly device: Device
   readonly queue: WorkQueue
   readonly profiler: Profiler | null
   /** Scratch memory that the next program may use too. */
   memory(bytes: number): GPUBuffer
-  /** Where the device has what a bound program writes to arrays. */
+  /** The device memory of each array that a bound program writes. */
   readonly outputs: WeakMap<object, Slice>
 }
 
@@ -181,7 +181,7 @@ export class DeviceArenaKernels implements ArenaKernels {
     )
   }
 
-  /** Parts of a range of so many floats that the device can bind. */
+  /** Parts of a range of `count` floats, each small enough for the device to bind. */
   private pieces(count: number): { readonly first: number; readonly count: number }[] {
     const most = Math.floor(this.parts.device.gpu.limits.maxStorageBufferBindingSize / ALIGNMENT) * RANGE_START
     return Array.from({ length: Math.ceil(count / most) }, (_, i) => ({
@@ -190,7 +190,10 @@ export class DeviceArenaKernels implements ArenaKernels {
     }))
   }
 
-  /** Records the dispatches of a call, which are lowered and bound when it is first made with this memory and rule. */
+  /**
+   * Records the dispatches of a call, which are lowered and bound when the call is first made with this memory and
+   * rule.
+   */
   private run(kind: string, slices: readonly Slice[], lower: Lower, rule = ''): void {
     const { queue, profiler } = this.parts
     const name = `${kind} ${slices.map(keyOf).join(' ')} ${rule}`
@@ -294,7 +297,7 @@ const keyOf = ({ buffer, offset, bytes }: Slice): string => {
   return `${id}:${offset}+${bytes}`
 }
 
-/** Ranges as few as possible: those that lie one after the other, with padding between them, become one. */
+/** Merges ranges: ranges that follow each other, with padding between them, become one. */
 function merged(ranges: readonly ArenaRange[]): ArenaRange[] {
   const arenas = [...new Set(ranges.map(({ arena }) => arena))]
   const sorted = ranges.toSorted((a, b) => arenas.indexOf(a.arena) - arenas.indexOf(b.arena) || a.start - b.start)

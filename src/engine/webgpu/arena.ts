@@ -6,7 +6,7 @@ import { padded, type WorkQueue } from './queue.ts'
 
 export const BUFFER_USAGE = 0x80 | 0x4 | 0x8 | 0x100 // STORAGE | COPY_SRC | COPY_DST | INDIRECT
 
-/** Most bytes that are written at once. */
+/** Maximum number of bytes that are written at once. */
 const CHUNK = 16 * 2 ** 20
 
 export class DeviceArena implements Arena {
@@ -37,7 +37,7 @@ export class DeviceArena implements Arena {
     this.expectInside(start, values.length)
     for (let from = 0; from < values.length; from += CHUNK / 4) {
       const part = values.subarray(from, from + CHUNK / 4)
-      // The implementation in Node crashes on shared memory.
+      // The implementation of WebGPU in Node crashes on shared memory.
       this.queue.write(this.buffer, (start + from) * 4, part.buffer instanceof ArrayBuffer ? part : part.slice())
     }
   }

@@ -10,14 +10,14 @@ export interface BoundDispatch {
   readonly dispatch: Dispatch
   readonly pipeline: GPUComputePipeline
   readonly group: GPUBindGroup
-  /** The numbers of workgroups, if an earlier dispatch computes them. */
+  /** Memory with the numbers of workgroups, if an earlier dispatch computes them. */
   readonly indirect: Slice | null
 }
 
 export interface DispatchOperands {
   readonly slices: readonly Slice[]
   readonly indirect?: Slice | null
-  /** For messages: the layer. */
+  /** The layer, for messages. */
   readonly where?: string
 }
 
@@ -62,7 +62,7 @@ export function record({ dispatch, pipeline, group, indirect }: BoundDispatch, p
   else pass.dispatchWorkgroups(...(dispatch.workgroups as Workgroups))
 }
 
-/** Records dispatches, one pass for all. */
+/** Records all dispatches in one pass. */
 export function recordAll(queue: WorkQueue, all: readonly BoundDispatch[]): void {
   const pass = queue.pass()
   for (const each of all) record(each, pass)

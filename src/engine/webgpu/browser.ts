@@ -10,7 +10,7 @@ type Gpu = { readonly navigator?: { readonly gpu?: GPU } }
 
 /**
  * Opens the GPU of the browser, in a page or in a worker.
- * @throws RuntimeError if there is none, with the browsers that have WebGPU
+ * @throws RuntimeError if there is no GPU, naming the browsers that have WebGPU
  */
 export async function openBrowserDevice(): Promise<Device> {
   const found = await findAdapter()
@@ -18,13 +18,13 @@ export async function openBrowserDevice(): Promise<Device> {
   return openDevice(found)
 }
 
-/** Why this browser cannot compute, with what to do; null if it can. */
+/** The reason why this browser cannot compute on a GPU, with advice; null if it can. */
 export async function whyNoGpu(): Promise<string | null> {
   const found = await findAdapter()
   return typeof found === 'string' ? found : null
 }
 
-/** The adapter, or why there is none. */
+/** The adapter, or the reason why there is none. */
 async function findAdapter(): Promise<GPUAdapter | string> {
   const gpu = (globalThis as Gpu).navigator?.gpu
   if (!gpu) return `no WebGPU in this browser (${BROWSERS})`

@@ -7,10 +7,10 @@
  * in one buffer. Two operands in the same memory (a sum written over its addend) become one binding, so a kernel names
  * its arrays by `names`, and must read an element before it writes it.
  *
- * Numbers take 4 bytes: float32 is `f32`; int32, int64 and bool are `i32`. With `math: f16` the floats of operands that a
- * kernel lists in `halves` may take 2 bytes: their dtype is then `float16`, `f16` in WGSL. A kernel computes in float32
- * whatever the memory holds (`kernels/memory.ts`). No results depend on the order in which workgroups run: there are no
- * atomics.
+ * Numbers take 4 bytes: float32 is `f32`; int32, int64 and bool are `i32`. With `math: f16` the floats of operands that
+ * a kernel lists in `halves` may take 2 bytes: their dtype is then `float16`, `f16` in WGSL. A kernel computes in
+ * float32 whatever the memory holds (`kernels/memory.ts`). No result depends on the order in which workgroups run:
+ * there are no atomics.
  *
  * @example
  * ```ts
@@ -43,7 +43,10 @@ import type { Halves } from '../../core/graph/stages/contract.ts'
 /** Numbers in memory: a float32 value of a program may be kept as `float16` (`program/storage.ts`). */
 export type MemoryType = DType | 'float16'
 
-/** A tensor in memory, row-major. Dispatches refer to the object itself: an equal one is other memory. */
+/**
+ * A tensor in memory, row-major. Dispatches refer to the object itself: another object is other memory, even if it is
+ * equal.
+ */
 export interface Operand {
   readonly dtype: MemoryType
   readonly shape: Shape
@@ -63,15 +66,15 @@ type OutputOf<S extends Signature> = S['outputs'][number]
 
 /** One use of a kernel, with its operands by name. */
 export interface KernelCall<S extends Signature = Signature> {
-  /** Attributes of an operator are not declared. */
+  /** Attributes of the call; a kernel declares them, an operator of ONNX does not. */
   readonly attributes: S extends AnyKernel ? AttributesOf<S> : Attributes
   readonly inputs: Operands<InputOf<S>, Operand>
   readonly outputs: Operands<OutputOf<S>, Operand>
   /** Tensors to add to outputs. */
   readonly addends: ByOutput<S, Operand>
-  /** Factors of outputs, from before their addends are added. Default: 1. */
+  /** Factors by which outputs are multiplied before their addends are added. Default: 1. */
   readonly scales: ByOutput<S, number>
-  /** Whether tiled products round their factors to f16, where they are not stored so already. */
+  /** Whether tiled products round their factors to f16, where the factors are not stored as f16 already. */
   readonly rounds: boolean
 }
 
@@ -84,7 +87,9 @@ export type AnyCall = KernelCall<{
 
 type ByOutput<S extends Signature, T> = { readonly [Name in OperandName<OutputOf<S>>]?: T | undefined }
 
-/** WGSL types of the elements of a binding. Vectors need operands whose size is a multiple of theirs. */
+/**
+ * WGSL types of the elements of a binding. Vectors need operands whose size is a multiple of the size of the vector.
+ */
 export type ElementType =
   | 'f32'
   | 'i32'
@@ -99,41 +104,50 @@ export type ElementType =
 /** An operand as a dispatch sees it. */
 export interface Use {
   readonly of: Operand
-  /** Type of its elements; default by dtype. */
+  /** Type of the elements; by default it follows from the dtype. */
   readonly as?: ElementType
 }
 
 export type Workgroups = readonly [x: number, y: number, z: number]
 
 export interface Dispatch {
-  /** For profiles and error messages. */
+  /** Name for profiles and error messages. */
   readonly name: string
   readonly operands: readonly Use[]
   /**
-   * WGSL with the entry point `main`, without the declarations of the operands. Equal code for equal shapes: layers then
-   * share a pipeline.
+   * WGSL with the entry point `main`, without the declarations of the operands. The code is equal for equal shapes, so
+   * that layers share a pipeline.
    * @param names Names of the arrays, in the order of `operands`.
    */
   readonly code: (names: readonly string[]) => string
-  /** Workgroups to start, or an operand with three u32 numbers at its start that an earlier dispatch has written. */
+  /**
+   * Number of workgroups to start, or an operand with three u32 numbers at its start that an earlier dispatch has
+   * written.
+   */
   readonly workgroups: Workgroups | { readonly indirect: Operand }
-  /** Reads inputs and writes scratch memory, all of it: calls with the same code and inputs compute it once. */
+  /**
+   * Set if the dispatch reads only inputs and writes only scratch memory, all of it: calls with the same code and
+   * inputs then compute it once.
+   */
   readonly shared?: true
 }
 
-/** What a device has beyond the base: 8 storage buffers, 256 invocations and 16 KiB of memory for a workgroup. */
+/**
+ * Features of a device beyond the base, which is 8 storage buffers, 256 invocations and 16 KiB of memory for a
+ * workgroup.
+ */
 export interface DeviceFeatures {
   readonly f16: boolean
 }
 
 interface Implementation<S extends Signature> {
-  /** Operands in the dispatches that are not of the call are {@link scratch} memory. */
+  /** Operands in the dispatches that do not belong to the call are {@link scratch} memory. */
   lower(call: KernelCall<S>): readonly Dispatch[]
-  /** Operands whose floats may be in memory as f16. Default: none. */
+  /** Operands whose floats may be in memory as f16. Default: no operand. */
   readonly halves?: Halves<OperandName<InputOf<S>>, OperandName<OutputOf<S>>>
-  /** Outputs that it can multiply (`KernelCall.scales`). Default: none. */
+  /** Outputs that the kernel can multiply (`KernelCall.scales`). Default: no output. */
   readonly scales?: readonly OperandName<OutputOf<S>>[]
-  /** For profiles: floating-point operations, and a lower bound of bytes of memory traffic. */
+  /** Number of floating-point operations, and a lower bound of bytes of memory traffic, for profiles. */
   work?(call: KernelCall<S>): { readonly flops: number; readonly bytes: number }
 }
 
@@ -146,24 +160,24 @@ export const implement = <const S extends Signature>(
   implementation: Implementation<NoInfer<S>>,
 ): Kernel<S> => ({ declaration, ...implementation })
 
-/** Invocations of a workgroup in most kernels, the most that every device has. */
+/** Number of invocations of a workgroup in most kernels, the maximum that every device has. */
 export const WORKGROUP = 256
 
-/** Most workgroups in a dimension. */
+/** Maximum number of workgroups in a dimension. */
 const MAX_WORKGROUPS = 65535
 
 /** Workgroups for `count` invocations of {@link linearMain}. */
 export const gridOf = (count: number, size = WORKGROUP): Workgroups => rowsOf(Math.ceil(count / size))
 
-/** `count` workgroups; `workgroupIndex` in {@link workgroupMain} numbers them. */
+/** `count` workgroups, which `row` in {@link workgroupMain} numbers. */
 export function rowsOf(count: number): Workgroups {
   const rows = Math.max(1, Math.ceil(count / MAX_WORKGROUPS))
   return [Math.ceil(count / rows), rows, 1]
 }
 
 /**
- * Opens `main` with `index`, a u32 below `count`: one invocation each. Append a block and a closing brace of its own.
- * @param count A number, or an expression of WGSL: code that has no sizes in it is compiled once for all of them.
+ * Opens `main` with `index`, a u32 below `count`; each index has one invocation. Append the block of the body.
+ * @param count A number, or an expression of WGSL: code that has no sizes in it is compiled once for all sizes.
  */
 export const linearMain = (count: number | string, size = WORKGROUP): string => `
 @compute @workgroup_size(${size})
@@ -177,8 +191,8 @@ fn body(index: u32)`
 const unsigned = (count: number | string): string => (typeof count === 'number' ? `${count}u` : count)
 
 /**
- * Opens `main` with `row`, the index of the workgroup, and `local`, that of the invocation in it. Workgroups from
- * `count` on must do nothing; with barriers, test `row < count` uniformly.
+ * Opens `main` with `row`, the index of the workgroup, and `local`, the index of the invocation in it. Workgroups from
+ * `count` on return before the body. Append the block of the body.
  * @param count As in {@link linearMain}
  */
 export const workgroupMain = (count: number | string, size = WORKGROUP): string => `

@@ -1,19 +1,19 @@
 /**
  * A WebGPU device with its limits, pipelines and errors. An error of the device is remembered and thrown by the next
- * `check`: WebGPU reports it later, and readback after a refused submit resolves with old bytes.
+ * `check`: WebGPU reports errors late, and a readback after a refused submit resolves with old bytes.
  */
 import { option, wording } from '../../core/errors.ts'
 import { RuntimeError } from '../contract/runtime-error.ts'
 import type { DeviceFeatures } from './contract.ts'
 
-/** What users need to know of an adapter. */
+/** Facts about an adapter that users need to know. */
 export interface AdapterFacts {
   readonly name: string
   readonly vendor: string
   readonly architecture: string
-  /** Driver, if the browser or Dawn says. */
+  /** Driver, if the browser or Dawn reports it. */
   readonly description: string
-  /** Whether it computes on a processor of the machine. */
+  /** Whether the adapter is software, which computes on a processor of the machine. */
   readonly software: boolean
 }
 
@@ -26,7 +26,7 @@ export interface Device {
   readonly features: DeviceFeatures
   /** Compiles WGSL, once for equal text. */
   pipeline(code: string, label: string): GPUComputePipeline
-  /** Compiles several at the same time, for later calls of {@link pipeline}. */
+  /** Compiles several modules at the same time, for later calls of {@link pipeline}. */
   compile(modules: readonly { readonly code: string; readonly label: string }[]): Promise<void>
   /** @throws RuntimeError that the device has reported since the last call */
   check(): void
@@ -48,7 +48,7 @@ export const factsOf = ({ info }: GPUAdapter): AdapterFacts => ({
 const isSoftware = ({ architecture, device, description }: GPUAdapterInfo): boolean =>
   /llvmpipe|swiftshader|software|lavapipe/i.test(`${architecture} ${device} ${description}`)
 
-/** Features that kernels use where they are there. */
+/** Features that kernels use on devices that have them. */
 const OPTIONAL: readonly GPUFeatureName[] = ['shader-f16', 'timestamp-query']
 
 const LIMITS = [
@@ -142,7 +142,7 @@ class OpenDevice implements Device {
   }
 }
 
-/** What a device reports, for users: one line. */
+/** The error that a device reports, as one line for users. */
 export const runtimeError = (error: GPUError): RuntimeError =>
   new RuntimeError(
     error.constructor.name === 'GPUOutOfMemoryError'

@@ -22,7 +22,7 @@ export interface ProgramParts {
   readonly profiler: Profiler | null
   /** Memory of at least `bytes`, which all programs of the runtime use in turn. */
   memory(bytes: number): GPUBuffer
-  /** Where the device has what a bound program writes to arrays. */
+  /** The device memory of each array that a bound program writes. */
   readonly outputs: WeakMap<object, Slice>
   onFreed(executable: DeviceExecutable): void
 }
@@ -129,7 +129,7 @@ export class DeviceExecutable implements Executable {
 
 const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`
 
-/** Constants that dispatches read, in a buffer. */
+/** Uploads the constants that dispatches read into a buffer. */
 function uploadConstants(gpu: GPUDevice, { values, steps }: LoweredProgram) {
   const read = new Set(steps.flatMap((step) => step.values))
   const slices = new Map<number, Slice>()
@@ -159,7 +159,7 @@ function toDevice(data: Buffer, dtype: DType): Float32Array | Int32Array {
   return Int32Array.from(data as Int32Array)
 }
 
-/** Host arrays of a binding, in a buffer of the device. */
+/** A host array of a binding, with its place in a buffer of the device. */
 interface HostPort {
   readonly dtype: DType
   readonly array: Buffer
@@ -179,7 +179,7 @@ function bindPorts(gpu: GPUDevice, program: LoweredProgram, memory: Readonly<Rec
     ...program.outputs.map((port, i) => ({ port, value: program.valueOfOutput[i] as number, isInput: false })),
   ]
   const slices = new Map<number, Slice>()
-  // An output may be the array of an input: both are one place of the device then.
+  // An output may be the array of an input: both then have one place on the device.
   const offsets = new Map<string, number>()
   let bytes = 0
   for (const { port } of ports) {
@@ -207,7 +207,7 @@ function bindPorts(gpu: GPUDevice, program: LoweredProgram, memory: Readonly<Rec
 const arrays = new WeakMap<ArrayBufferLike, number>()
 let arrayCount = 0
 
-/** Equal for arrays in the same memory. */
+/** A key that is equal for arrays in the same memory. */
 function placeOf({ buffer, byteOffset, byteLength }: Buffer): string {
   const id = arrays.get(buffer) ?? arrayCount++
   arrays.set(buffer, id)

@@ -10,9 +10,7 @@ const elementOf: Readonly<Record<MemoryType, ElementType>> = {
   bool: 'i32',
 }
 
-/**
- * @param bindings The binding of each operand, numbered from 0; operands in the same memory have the same.
- */
+/** @param bindings The binding of each operand, numbered from 0; operands in the same memory have the same binding. */
 export function moduleOf(dispatch: Dispatch, bindings: readonly number[]): string {
   const names = bindings.map((binding) => `b${binding}`)
   const declarations = new Map<number, string>()

@@ -1,6 +1,6 @@
 /**
- * Times of dispatches by timestamp queries. While a program is recorded, every dispatch has a pass of its own, so it is
- * somewhat slower.
+ * Measures the times of dispatches by timestamp queries. While a program is recorded, every dispatch has a pass of its
+ * own, so it is somewhat slower.
  */
 import { now } from '../contract/recording.ts'
 import type { NodeTime, StepEvent } from '../contract/times.ts'
@@ -8,20 +8,20 @@ import { type BoundDispatch, record, recordAll } from './bound.ts'
 import type { Step } from './program/lower-program.ts'
 import type { WorkQueue } from './queue.ts'
 
-/** Most queries of a set. */
+/** Maximum number of queries of a set. */
 const MAX_QUERIES = 4096
 
-/** What a profile says of a step. */
+/** The parts of a step that a profile reports. */
 export type ProfiledStep = Pick<Step, 'dispatch' | 'origin' | 'work'>
 
 interface Recorded {
   readonly steps: readonly ProfiledStep[]
   readonly queries: readonly GPUQuerySet[]
   readonly resolved: GPUBuffer
-  /** Nanoseconds of each step since the last reset. */
+  /** Total time of each step since the last reset, nanoseconds. */
   readonly sums: Float64Array
   runs: number
-  /** Whether runs are not recorded any more. */
+  /** Whether the recording has ended. */
   isOver: boolean
   /** Begin and end of each step in the last run, nanoseconds of the device's clock. */
   last: BigUint64Array
@@ -34,7 +34,7 @@ export class Profiler {
   private readonly queue: WorkQueue
   private readonly recorded = new Map<object, Recorded>()
 
-  /** @param gpu Has the feature `timestamp-query`. */
+  /** @param gpu A device with the feature `timestamp-query`. */
   constructor(gpu: GPUDevice, queue: WorkQueue) {
     this.gpu = gpu
     this.queue = queue
@@ -121,7 +121,7 @@ export class Profiler {
     if (recorded) recorded.runs = 0
   }
 
-  /** The steps of the last run. The device's clock is set by the end of the run. */
+  /** The steps of the last run. The end of the run relates the device's clock to the clock of JavaScript. */
   lastRun(program: object): StepEvent[] {
     const recorded = this.recorded.get(program)
     if (!recorded) return []

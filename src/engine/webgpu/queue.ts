@@ -1,6 +1,6 @@
 /**
  * The work that waits to be submitted to a device, in order. Dispatches and copies are recorded; they are submitted
- * when someone waits for results, so a training step is one submit.
+ * when results are waited for, so a training step is one submit.
  */
 import { type Device, runtimeError } from './device.ts'
 import { ALIGNMENT, type Slice } from './slice.ts'
@@ -9,7 +9,7 @@ import { ALIGNMENT, type Slice } from './slice.ts'
 interface Staging {
   readonly buffer: GPUBuffer
   used: number
-  /** What to do with each part. */
+  /** Parts of the memory, each with the function that takes its bytes. */
   readonly parts: { readonly at: number; readonly bytes: number; readonly take: (bytes: ArrayBuffer) => void }[]
 }
 
@@ -22,7 +22,7 @@ export class WorkQueue {
   private stagings: Staging[] = []
   private readonly checks: Promise<GPUError | null>[] = []
   private readonly free: GPUBuffer[] = []
-  /** Counts submits; what was recorded before has been submitted if the number has grown. */
+  /** Number of submits; commands that were recorded before have been submitted if the number has grown. */
   submits = 0
 
   constructor(device: Device) {
@@ -47,7 +47,10 @@ export class WorkQueue {
     command(this.recording())
   }
 
-  /** Reads parts of buffers back when {@link finish} is called; `take` gets them one after the other, each at a multiple of {@link ALIGNMENT}. */
+  /**
+   * Reads parts of buffers back when {@link synchronize} is called; `take` gets the parts one after the other, each at
+   * a multiple of {@link ALIGNMENT}.
+   */
   readBack(parts: readonly Slice[], take: (bytes: ArrayBuffer) => void): void {
     const bytes = parts.reduce((sum, part) => sum + padded(part.bytes), 0)
     if (bytes === 0) return
@@ -63,13 +66,16 @@ export class WorkQueue {
     staging.used = at
   }
 
-  /** Writes host memory after all that was recorded before. Values in shared memory must be copied by the caller. */
+  /**
+   * Writes host memory after all commands that were recorded before. Values in shared memory must be copied by the
+   * caller.
+   */
   write(buffer: GPUBuffer, offset: number, values: Float32Array | Int32Array): void {
     this.submit()
     this.device.gpu.queue.writeBuffer(buffer, offset, values as Float32Array<ArrayBuffer>)
   }
 
-  /** Submits what was recorded. */
+  /** Submits the recorded commands. */
   submit(): void {
     this.endPass()
     if (!this.encoder) return
@@ -81,7 +87,7 @@ export class WorkQueue {
     this.submits++
   }
 
-  /** Waits for all that was recorded. @throws RuntimeError that any of it caused */
+  /** Waits for all recorded commands. @throws RuntimeError that any of them caused */
   async synchronize(): Promise<void> {
     this.submit()
     const stagings = this.stagings
@@ -114,7 +120,7 @@ export class WorkQueue {
     return this.encoder
   }
 
-  /** Memory for results: as little as possible, so that one wait reads them all. */
+  /** Memory for results, in as few buffers as possible, because each buffer takes a wait. */
   private staging(bytes: number): Staging {
     const open = this.stagings.at(-1)
     if (open && open.buffer.size - open.used >= bytes) return open

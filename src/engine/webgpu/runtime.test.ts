@@ -34,7 +34,7 @@ describe.skipIf(testDevice === null)('on the first adapter', () => {
     expect((await device.gpu.lost).reason).toBe('destroyed')
   })
 
-  test('results and the reported precision are those of f16', async () => {
+  test('results have the precision of f16, which the runtime reports', async () => {
     const runtime = createDeviceRuntime(await openNodeDevice(), { math: 'f16' })
     expect(runtime.math).toBe('f16')
     // 1 + 2⁻¹² is 1 in f16.
@@ -65,7 +65,7 @@ describe.skipIf(testDevice === null)('on the first adapter', () => {
   test.each([
     ['memory that is not there', allocateTooMuch, /^out of memory on the GPU \(use a smaller train.batch, .*\)$/],
     ['an invalid command', useWrongly, /^internal: the GPU refused a command: .*CreateBuffer.*$/],
-  ] as const)('%s is reported on one line, and what follows works', async (_, fault, message) => {
+  ] as const)('%s is reported on one line, and later runs work', async (_, fault, message) => {
     const device = await openNodeDevice()
     const runtime = createDeviceRuntime(device)
     fault(device.gpu)
@@ -108,7 +108,7 @@ describe.skipIf(testDevice === null)('on the first adapter', () => {
   })
 })
 
-/** 128 GiB: the driver refuses it. */
+/** Allocates 128 GiB, which the driver refuses. */
 const allocateTooMuch = (gpu: GPUDevice): void => {
   const usage = GPUTextureUsage.COPY_DST
   gpu.createTexture({ size: [2048, 2048, 2048], dimension: '3d', format: 'rgba32float', usage })

@@ -17,13 +17,13 @@ import { padded, WorkQueue } from './queue.ts'
 import type { Slice } from './slice.ts'
 
 export interface DeviceOptions {
-  /** Record the time of every dispatch. */
+  /** Whether the time of every dispatch is recorded. */
   readonly profile?: boolean
   /** Requested precision of matrix products; there is no bf16, and a notice says so. */
   readonly math?: Precision
 }
 
-/** Workgroups that share a sum over tokens: enough for large GPUs. */
+/** Number of workgroups that share a sum over tokens: enough for large GPUs. */
 const PARTS = 512
 
 /** @throws UsageError for `math: f16` on a device without it */
@@ -80,7 +80,7 @@ class WebGpuRuntime implements Runtime {
   async compile(program: Program, { portsInside = false }: CompileOptions = {}): Promise<Executable> {
     if (this.closing) throw new RuntimeError('internal: this runtime has been closed')
     if (portsInside) throw new RuntimeError('internal: a GPU has no ports inside the memory of a program')
-    // Compiling may take minutes: memory that could not be had is reported before.
+    // Compiling may take minutes, so memory that could not be allocated is reported before.
     this.gpu.check()
     const plan = lowerProgram(program, nodeKernels, this.math)
     const compiling = DeviceExecutable.compile(
@@ -104,7 +104,7 @@ class WebGpuRuntime implements Runtime {
     }
   }
 
-  /** One buffer for all programs, which run in turn; programs bound before keep the smaller one. */
+  /** One buffer for all programs, which run in turn; programs that were bound before keep the smaller buffer. */
   private memoryFor(bytes: number): GPUBuffer {
     if (!this.memory || this.memory.size < bytes)
       this.memory = this.gpu.gpu.createBuffer({ size: padded(bytes), usage: BUFFER_USAGE })
@@ -131,7 +131,7 @@ class WebGpuRuntime implements Runtime {
 
   private async release(): Promise<void> {
     await Promise.allSettled(this.compiling)
-    // Runs that have been enqueued end; who waits for them gets their errors.
+    // Runs that have been enqueued end; callers that wait for them get their errors.
     await this.queue.synchronize().catch(() => undefined)
     for (const executable of [...this.executables]) executable.release()
     this.queue.release()

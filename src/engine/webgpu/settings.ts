@@ -5,7 +5,7 @@ import type { Slice } from './slice.ts'
 
 interface Entry {
   readonly slice: Slice
-  /** Submits before the last write. */
+  /** Number of submits before the last write. */
   writtenAt: number
   values: readonly number[]
 }
@@ -20,13 +20,16 @@ export class Settings {
     this.queue = queue
   }
 
-  /** Writes numbers under a name, always as many; the same memory for the same name. Equal numbers are not written again. */
+  /**
+   * Writes numbers under a name, which always has equally many numbers and the same memory. Equal numbers are not
+   * written again.
+   */
   write(name: string, values: readonly number[]): Slice {
     const { queue } = this
     const entry = this.entries.get(name) ?? this.open(name, values.length)
     if (values.length === entry.values.length && values.every((value, i) => value === entry.values[i]))
       return entry.slice
-    // Writes overtake what is recorded. What reads the numbers of the last call must be submitted first.
+    // Writes overtake recorded commands, so commands that read the numbers of the last call must be submitted first.
     if (entry.writtenAt === queue.submits) queue.submit()
     entry.writtenAt = queue.submits
     entry.values = values

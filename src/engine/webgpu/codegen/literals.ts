@@ -11,7 +11,10 @@ export const valueType: Readonly<Record<DType, string>> = {
   bool: 'bool',
 }
 
-/** A number in WGSL. Infinities have no literal: the largest float is as good for all that programs use them for. */
+/**
+ * A number in WGSL. Infinities have no literal: they become the largest float, which serves every purpose of infinities
+ * in programs.
+ */
 export function literal(value: number | bigint | boolean, dtype: DType): string {
   if (dtype === 'bool') return value ? 'true' : 'false'
   if (dtype !== 'float32' && dtype !== 'float64') return `${Number(value)}`
@@ -28,13 +31,13 @@ export type Pattern = { readonly all: number } | { readonly first: number; reado
 export function patternOf(data: ConstantData): Pattern | null {
   const first = Number(data[0] ?? 0)
   const step = data.length > 1 ? Number(data[1]) - first : 0
-  // Sums of floats would round.
+  // Fractions do not count up exactly, because sums of floats are rounded.
   if (step !== 0 && !(Number.isInteger(step) && Number.isInteger(first))) return null
   for (let i = 0; i < data.length; i++) if (Number(data[i]) !== first + i * step) return null
   return step === 0 ? { all: first } : { first, step }
 }
 
-/** The number that all elements of a constant are; null if there is none. */
+/** The number that all elements of a constant are; null if they differ, or the source is not a constant. */
 export function uniform(source: Tensor['source']): number | null {
   const pattern = source.kind === 'constant' ? patternOf(source.data) : null
   return pattern && 'all' in pattern ? pattern.all : null

@@ -1,6 +1,7 @@
 /**
  * Nodes that compute every element of their result by itself: arithmetic, and moves of elements. Each gives a WGSL
- * expression for an element at a position, in terms of elements of its operands; so a chain of them is one expression.
+ * expression for an element at a position, in terms of elements of its operands; so a chain of such nodes is one
+ * expression.
  */
 import { dim, normalAxis } from '../../../core/graph/shape.ts'
 import type { Node, Tensor } from '../../../core/graph/tensor.ts'
@@ -34,7 +35,7 @@ const arithmetic = (expression: (...operands: string[]) => string, cost = CHEAP)
   element: (context) => expression(...operandsOf(context)),
 })
 
-/** The operand at another position. */
+/** A rule whose result is the operand at another position. */
 const move = (source: (context: MapContext) => Position): MapRule => ({
   cost: 0,
   element: (context) => context.at(context.node.inputs[0] as Tensor, source(context)),
@@ -45,7 +46,7 @@ const constantsOf = (tensor: Tensor | undefined): number[] =>
 
 const intsOf = (value: unknown): readonly number[] => value as readonly number[]
 
-/** x with one index replaced. */
+/** The indices with one of them replaced. */
 const withIndex = (dims: readonly string[], axis: number, text: string): string[] => dims.with(axis, text)
 
 const sum = (text: string, offset: number, writer: Writer): string =>
@@ -148,7 +149,7 @@ const pad: MapRule = {
   },
 }
 
-/** Rows of x by index, along axis 0. */
+/** Takes rows of x by index, along axis 0. */
 const gather: MapRule = {
   cost: CHEAP,
   element: ({ node, position, writer, at }) => {
@@ -260,10 +261,10 @@ const rules: Readonly<Record<string, MapRule>> = {
 
 export const isMap = ({ type, domain }: Node): boolean => domain !== 'choir' && type in rules
 
-/** Reshapes and copies, whose result is the same memory. */
+/** Whether a node is a reshape or an identity, whose result is in the memory of its operand. */
 export const isAlias = ({ type }: Node): boolean => type === 'Reshape' || type === 'Unsqueeze' || type === 'Identity'
 
-/** A tensor behind reshapes: the one that has the memory. */
+/** The tensor that has the memory of `tensor`, which may be a reshape of it. */
 export function baseOf(tensor: Tensor): Tensor {
   let base = tensor
   while (base.source.kind === 'node' && isAlias(base.source)) base = base.source.inputs[0] as Tensor
@@ -280,7 +281,7 @@ export const costOf = ({ type, inputs, attributes }: Node): number => {
 /** A WGSL expression for an element of a node's output. */
 export const elementOf = (context: MapContext): string => (rules[context.node.type] as MapRule).element(context)
 
-/** Inputs whose elements are read; the others are shapes and other constants of the node. */
+/** Inputs whose elements are read; the other inputs are shapes and other constants of the node. */
 export function dataInputs(node: Node): readonly Tensor[] {
   switch (node.type) {
     case 'Reshape':

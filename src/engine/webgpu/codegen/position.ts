@@ -1,7 +1,7 @@
 /**
  * Positions in tensors, as WGSL expressions. A position is known by its flat index or by its index in every dimension;
- * the other is computed where it is needed. So an elementwise operation reads its operand at the flat index without
- * a division, and a transposed one by dimensions.
+ * the other form is computed where it is needed. So an elementwise operation reads its operand at the flat index
+ * without a division, and a transpose reads it by dimensions.
  */
 import type { Shape } from '../../../core/graph/model.ts'
 import { sizeOf } from '../../../core/graph/shape.ts'

@@ -20,7 +20,7 @@ export class Writer {
     return name
   }
 
-  /** A new variable. */
+  /** Declares a variable and returns its name. */
   variable(type: string, value: string): string {
     const name = `v${this.count++}`
     this.line(`var ${name}: ${type} = ${value};`)
@@ -40,7 +40,7 @@ export class Writer {
     this.line('}')
   }
 
-  /** What was remembered in an open block. */
+  /** The text that was remembered under a key in an open block, if any. */
   recall(key: string): string | undefined {
     for (let i = this.known.length - 1; i >= 0; i--) {
       const name = this.known[i]?.get(key)

@@ -6,7 +6,7 @@ import { crossEntropy } from './cross-entropy.ts'
 
 const device = testDevice as Device
 
-/** Logits in place, as the device has them. */
+/** Runs the kernel in place, as on the device: the gradient overwrites the logits. */
 async function run(logits: ArrayLike<number>, targets: readonly number[]) {
   const [rows, columns] = [targets.length, logits.length / targets.length]
   const random = new Random()
@@ -19,7 +19,7 @@ async function run(logits: ArrayLike<number>, targets: readonly number[]) {
   return [dLogits, nats] as const
 }
 
-/** In float64, from the definition. */
+/** The gradient and the nats in float64, from the definition. */
 function expected(logits: Float32Array, targets: readonly number[]) {
   const columns = logits.length / targets.length
   const nats: number[] = []
@@ -33,7 +33,7 @@ function expected(logits: Float32Array, targets: readonly number[]) {
   return { gradient, nats }
 }
 
-/** Relative to 1, because a gradient is the difference of numbers up to 1. */
+/** The tolerance is relative to 1 + |value|, because a gradient is the difference of numbers up to 1. */
 function expectClose(actual: Float64Array, values: readonly number[], tolerance: number): void {
   expect(actual.length).toBe(values.length)
   actual.forEach((x, i) => {

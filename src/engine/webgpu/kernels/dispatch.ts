@@ -2,7 +2,7 @@
 import type { Dispatch, Operand, Use } from '../contract.ts'
 
 export interface NamedDispatch<Name extends string> extends Omit<Dispatch, 'operands' | 'code'> {
-  /** By the names that `code` uses; undefined = absent in this call. */
+  /** Operands by the names that `code` uses; undefined if absent in this call. */
   readonly operands: Readonly<Record<Name, Operand | Use | undefined>>
   /** @param arrays The name in WGSL of each operand, empty if absent. */
   readonly code: (arrays: Readonly<Record<Name, string>>) => string

@@ -6,7 +6,7 @@ import { runKernel, testDevice } from '../testing/run-kernel.ts'
 import { dispatchOf } from './dispatch.ts'
 import { erfCode, geluCode, swishCode } from './math.ts'
 
-/** Applies a function of vectors. */
+/** A kernel that applies a function of vectors. */
 const mapped = (code: string, name: string) =>
   implement(
     { name, inputs: ['x'], outputs: ['y'] },
@@ -22,7 +22,7 @@ const mapped = (code: string, name: string) =>
     },
   )
 
-/** 2/√π · Σ (−1)ⁿ x^(2n+1) / (n! (2n+1)); in float64 good to 1e-10 for |x| ≤ 4. */
+/** The series 2/√π · Σ (−1)ⁿ x^(2n+1) / (n! (2n+1)), whose error in float64 is below 1e-10 for |x| ≤ 4. */
 function erf(x: number): number {
   if (Math.abs(x) > 4) return Math.sign(x)
   let [term, sum] = [x, x]

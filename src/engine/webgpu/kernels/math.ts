@@ -3,8 +3,8 @@
 type FloatType = 'f32' | 'vec4<f32>'
 
 /**
- * `fn erf(x: T) -> T`: WGSL has none. The rational approximation of Eigen 3.4 (`generic_fast_erf_float`) and XLA,
- * x·P(x²)/Q(x²) for |x| < 4, beyond which erf is ±1 in float32. It errs by less than 3e-7.
+ * `fn erf(x: T) -> T`, which WGSL lacks: the rational approximation of Eigen 3.4 (`generic_fast_erf_float`) and XLA,
+ * x·P(x²)/Q(x²) for |x| < 4, beyond which erf is ±1 in float32. Its error is below 3e-7.
  */
 export const erfCode = (type: FloatType): string => `
 fn erf(value: ${type}) -> ${type} {

@@ -4,14 +4,14 @@
  */
 import type { MemoryType, Operand, Use } from '../contract.ts'
 
-/** Bytes of a number. */
+/** Size of a number in bytes. */
 export const bytesOfNumber = (dtype: MemoryType): number => (dtype === 'float16' ? 2 : 4)
 
 /** A float operand as an array of elements of `type`. */
 export interface FloatArray extends Use {
-  /** WGSL: an element as a value of `type`. */
+  /** WGSL that converts an element to a value of `type`. */
   readonly read: (element: string) => string
-  /** WGSL: a value of `type` as an element. */
+  /** WGSL that converts a value of `type` to an element. */
   readonly stored: (value: string) => string
 }
 

@@ -6,7 +6,7 @@ import { expectSums, HALF_TOLERANCE, halfResult, Random, result } from '../testi
 import { rmsNorm, rmsNormGradient, simplifiedLayerNorm } from './norm.ts'
 
 const device = testDevice as Device
-/** Milliseconds: software adapters take seconds for a kernel with many barriers. */
+/** Time limit of a test, ms; software adapters take seconds to compile a kernel with many barriers. */
 const COMPILATION = 60_000
 const at = (values: ArrayLike<number>, i: number) => values[i] as number
 const EPSILON = 1e-5
@@ -91,11 +91,11 @@ describe.skipIf(testDevice === null)('rms-norm-gradient', { timeout: COMPILATION
   const cases = shapes.map((shape, i) => ({ ...shape, added: i % 2 === 0, half: false }))
   // dy as f16 in memory is read exactly.
   test.each([...cases, { rows: 37, width: 8, added: true, half: true }])(
-    'is that of the formula: %o',
+    'matches the formula: %o',
     async ({ rows, width, added, half }) => {
       const { dy, x, weight, inverse, addend, call } = gradientCall(rows, width, added, half)
       const { dx, dWeight } = await runKernel(device, rmsNormGradient, call)
-      // Of each row, the sums of positive and of negative terms: fewer terms of the same size.
+      // The positive and the negative terms of each row are summed apart: fewer terms with the same sum of magnitudes.
       const along = Array.from({ length: rows }, (_, t) => {
         const sums: [number, number] = [0, 0]
         for (let i = t * width; i < (t + 1) * width; i++) {
@@ -123,7 +123,7 @@ describe.skipIf(testDevice === null)('rms-norm-gradient', { timeout: COMPILATION
     },
   )
 
-  test('of large numbers, whose cubes underflow, is as exact', async () => {
+  test('is as exact for large numbers, where r³ underflows', async () => {
     const { dy, x, weight, call } = gradientCall(2, 4, false)
     const large = x.map((value) => value * 1e16)
     const inverses = inversesOf(large, 4)

@@ -57,18 +57,19 @@ ${workgroupMain(groups)} {
   halves: { inputs: [], outputs: ['y'] },
 })
 
-/** The operator of ONNX Runtime, along the last axis. */
+/** The same operator of ONNX Runtime, along the last axis. */
 export const simplifiedLayerNorm = {
   ...rmsNorm,
   declaration: { ...declared.rmsNorm, name: 'SimplifiedLayerNormalization' },
 }
 
-/** So that there are at most 16 strands, whose sums are added one after the other. */
+/** Minimum number of lanes, so that there are at most 16 strands, whose sums are added one after the other. */
 const MIN_LANES = 16
 
 /**
- * With c = mean over the row of r·x·weight·dy: dx = r·(dy·weight − r·x·c) and dweight = Σ_t r·x·dy. Products with r come
- * first: r³ underflows for large x. A workgroup has a part; those after the last row are zero.
+ * The gradient is dx = r·(dy·weight − r·x·c) and dweight = Σ_t r·x·dy, where c is the mean of r·x·weight·dy over the
+ * row. Products with r come first, because r³ underflows for large x. A workgroup has a part of dweight; parts after
+ * the last row are zero.
  */
 export const rmsNormGradient = implement(declared.rmsNormGradient, {
   lower({ inputs: { dy, x, weight, inverse }, outputs: { dx, dWeight }, addends }) {

@@ -2,15 +2,15 @@
  * Reductions in a workgroup.
  *
  * Think of the 256 invocations of a workgroup as a table of *strands* × *lanes*: a strand works on a row, and its lanes
- * take turns with the columns. Narrow rows have few lanes, so that a workgroup holds several of them. Trees of
- * additions have a fixed shape, hence the same bits in every run, and a small rounding error.
+ * take turns with the columns. Narrow rows have few lanes, so that a workgroup holds several rows. Trees of additions
+ * have a fixed shape, hence the same bits in every run, and a small rounding error.
  */
 import { WORKGROUP } from '../contract.ts'
 
-/** Vectors of a row that a lane should have, for loads that overlap. */
+/** Number of vectors of a row that a lane should have, for loads that overlap. */
 const VECTORS_OF_LANE = 4
 
-/** Lanes for rows of `vectors` vectors: 1, 4, 16, 64 or 256, at most `most`. */
+/** Number of lanes for rows of `vectors` vectors: 1, 4, 16, 64 or 256, at most `most`. */
 export const lanesOf = (vectors: number, most = WORKGROUP): number =>
   Math.min(most, powerOfFourFrom(Math.ceil(vectors / VECTORS_OF_LANE)))
 
@@ -21,17 +21,17 @@ interface Reduction {
   readonly name: string
   /** WGSL type of a value. Default: f32. */
   readonly type?: string
-  /** Invocations whose values are combined: a power of 2. */
+  /** Number of invocations whose values are combined, a power of 2. */
   readonly lanes: number
-  /** Invocations from a lane to the next. Default: 1. */
+  /** Number of invocations from a lane to the next. Default: 1. */
   readonly stride?: number
-  /** WGSL: two values as one. Default: their sum. */
+  /** WGSL that combines two values. Default: their sum. */
   readonly merge?: (a: string, b: string) => string
 }
 
 /**
- * WGSL function `name(value, local)`: the values of all lanes of a row as one, which all of them get. To be called in
- * uniform control flow. Merges four at a time, for few barriers.
+ * WGSL function `name(value, local)`, which combines the values of all lanes of a row; all lanes get the result. It
+ * must be called in uniform control flow. It merges four values at a time, for few barriers.
  */
 export function reduction({ name, type = 'f32', lanes, stride = 1, merge = sum }: Reduction): string {
   const memory = `${name}_memory`
@@ -62,8 +62,8 @@ fn ${name}(value: ${type}, local: u32) -> ${type} {
 const sum = (a: string, b: string): string => `(${a} + ${b})`
 
 /**
- * WGSL function `name(value, local)`: to the first strand of `lanes` invocations, the sums over all strands, which are
- * added one after the other; for few strands. To be called in uniform control flow.
+ * WGSL function `name(value, local)`, which gives the sums over all strands to the first strand of `lanes` invocations.
+ * Strands are added one after the other, so there should be few. It must be called in uniform control flow.
  */
 export const strandSum = ({ name, type = 'f32', lanes }: Omit<Reduction, 'merge' | 'stride'>): string => `
 var<workgroup> ${name}_memory: array<${type}, ${WORKGROUP}>;

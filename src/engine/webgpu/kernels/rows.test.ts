@@ -55,8 +55,8 @@ describe.skipIf(testDevice === null)('gather-rows', () => {
 type Factor = 'weight' | 'kept'
 
 /**
- * Choices of tokens among rows. The last one of every third token may be dropped by a factor, with a slot that does not
- * exist.
+ * Choices of tokens among rows. The last choice of every third token may be dropped by a factor, with a slot that does
+ * not exist.
  */
 function choices(tokens: number, choices: number, rows: number, dropping: Factor | null) {
   const random = new Random()
@@ -164,7 +164,7 @@ describe.skipIf(testDevice === null)('row-dots', () => {
     expect(await runKernel(device, rowDots, call)).toEqual({ dots })
   })
 
-  test('without rows all are 0', async () => {
+  test('without rows all dots are 0', async () => {
     const random = new Random()
     const inputs = {
       dy: random.floats([2, 4]),

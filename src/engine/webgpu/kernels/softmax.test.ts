@@ -48,7 +48,7 @@ describe.skipIf(testDevice === null)('Softmax', () => {
       expect(firstDifference(await run(softmax, data, shape), y)).toBeNull()
     })
 
-    test(`logarithms of rows of [${shape.join(', ')}]`, async () => {
+    test(`log-softmax gives the logarithms of rows of [${shape.join(', ')}]`, async () => {
       const y = await run(logSoftmax, data, shape)
       for (let row = 0; row < count / width; row++)
         logarithms(rowOf(data, row, width)).forEach((want, i) => {
@@ -57,14 +57,14 @@ describe.skipIf(testDevice === null)('Softmax', () => {
     })
   }
 
-  test('large scores do not overflow, and masked ones get nothing', async () => {
+  test('large scores do not overflow, and masked scores get nothing', async () => {
     const data = [1e30, 1e30, -1e30, Number.NEGATIVE_INFINITY, -3.4e38, -3.4e38, -3.4e38, Number.NEGATIVE_INFINITY]
     const y = await run(softmax, data, [2, 4])
     const third = Math.fround(1 / 3)
     for (const [i, want] of [0.5, 0.5, 0, 0, third, third, third, 0].entries()) expect(y[i]).toBeCloseTo(want, 6)
   })
 
-  test('NaN makes its row NaN, and no other', async () => {
+  test('NaN makes its row NaN, and no other row', async () => {
     const data = new Float32Array(3 * 40).fill(1)
     data[40 + 17] = Number.NaN
     const y = await run(softmax, data, [3, 40])

@@ -1,6 +1,6 @@
 /**
- * Softmax of rows. Two passes over a row: the first keeps a running maximum and the sum of exponentials relative to it
- * (Milakov and Gimelshein 2018, algorithm 3), the second writes the results, mostly from the cache.
+ * Softmax of rows, in two passes over a row: the first pass keeps a running maximum and the sum of exponentials
+ * relative to it (Milakov and Gimelshein 2018, algorithm 3), the second pass writes the results, mostly from the cache.
  */
 import { implement, rowsOf, WORKGROUP, workgroupMain } from '../contract.ts'
 import { dispatchOf } from './dispatch.ts'
@@ -8,8 +8,8 @@ import { lanesOf, reduction } from './reduce.ts'
 import { axisView } from './views.ts'
 
 /**
- * `Mass`: the maximum of some numbers and the sum of their exponentials relative to it. NaN and +∞ make the sum NaN,
- * whatever `max` makes of them.
+ * WGSL of `Mass`: the maximum of some numbers and the sum of their exponentials relative to it. NaN and +∞ make the sum
+ * NaN, whatever `max` makes of them.
  */
 export const MASS = `
 alias Mass = vec2<f32>;
@@ -21,7 +21,7 @@ fn mass_of(a: Mass, b: Mass) -> Mass {
 
 /**
  * An operator of ONNX along the last axis.
- * @param result WGSL of an element: of `x` and the `mass` of its row
+ * @param result WGSL of an element, in terms of `x` and the `mass` of its row
  */
 const softmaxOf = (name: 'Softmax' | 'LogSoftmax', result: string) =>
   implement(

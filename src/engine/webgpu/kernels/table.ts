@@ -48,7 +48,7 @@ export const graphKernels = byName([
   activateParts,
 ])
 
-/** Operators that are no maps or reductions: of ONNX, of ONNX Runtime, and of rewritten programs. */
+/** Operators that are neither maps nor reductions: operators of ONNX, of ONNX Runtime, and of rewritten programs. */
 const operators = byName([
   onnxMatmul,
   fusedMatmul,

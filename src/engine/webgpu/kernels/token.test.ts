@@ -32,7 +32,7 @@ async function check<S extends Signature>(kernel: Kernel<S>, call: TestCall<S>, 
   const [y = new Float64Array()]: Float64Array[] = Object.values(await runTwice(kernel, call))
   expect(y.length).toBe(expected.length)
   expected.forEach(({ value, size }, i) => {
-    // Terms of a few hundred numbers: an error of at most 1e-7 for each level of the tree and of each lane's loop.
+    // Sums have a few hundred terms: the error is at most 1e-7 for each level of the tree and of each lane's loop.
     if (!(Math.abs((y[i] as number) - value) <= 3e-6 * size + 1e-7)) expect.fail(`${y[i]} at ${i}, expected ${value}`)
   })
 }
@@ -78,7 +78,7 @@ describe.skipIf(testDevice === null)('products of a row', () => {
     [515, 9],
     [516, 33],
   ] as const)
-    test(`row-product-transposed [1, ${inner}]·[${count}, ${inner}]ᵀ`, async () => {
+    test(`row-product-transposed gives [1, ${inner}]·[${count}, ${inner}]ᵀ`, async () => {
       const [x, w] = [random([1, inner], 1), random([count, inner], 2)]
       const expected = Array.from({ length: count }, (_, n) =>
         sum(inner, (i) => (x.data[i] as number) * (w.data[n * inner + i] as number)),
@@ -111,7 +111,7 @@ describe.skipIf(testDevice === null)('products of a row', () => {
       await check(expertRowProduct, { inputs, outputs: { parts: result(3 * parts, columns) } }, expected)
     })
 
-  test('have nothing to do for no experts and for no columns', async () => {
+  test('have nothing to do without experts or without columns', async () => {
     const experts = { dtype: 'int32', shape: [1, 0], data: [] } as const
     const [x, matrices] = [random([1, 8], 1), random([2, 8, 4], 2)]
     await check(expertRowProduct, { inputs: { rows: x, experts, matrices }, outputs: { parts: result(0, 4) } }, [])
@@ -143,7 +143,7 @@ describe.skipIf(testDevice === null)('sums of parts', () => {
       })
 
   const erf = (x: number): number => {
-    // ∫ of the density by Simpson's rule.
+    // The integral of the density by Simpson's rule.
     const steps = 2000
     const f = (i: number) => Math.exp(-(((x * i) / steps) ** 2))
     let total = f(0) + f(steps)
@@ -222,34 +222,34 @@ describe.skipIf(testDevice === null)('choose-experts', () => {
     const want = expected(logits, bias, rule)
     expect(Array.from(experts)).toEqual(want.experts)
     gates.forEach((gate, i) => {
-      // exp of numbers near 1, and two quotients.
+      // The errors are of exp of numbers near 1, and of two quotients.
       expect(Math.abs(gate - (want.gates[i] as number))).toBeLessThanOrEqual(3e-6 * (want.gates[i] as number))
     })
   }
 
-  // Multiples of 1/16, so that some are equal.
+  // Logits are multiples of 1/16, so that some are equal.
   const some = (count: number, seed: number) => Array.from(integers(count, 64, seed), (x) => x / 16 - 2)
 
-  // Every pair of the three settings.
+  // The cases have every pair of values of the three settings.
   for (const [after, renormalize, hasBias] of [
     [0, 0, false],
     [0, 1, true],
     [1, 0, true],
     [1, 1, false],
   ] as const)
-    test(`with softmax ${after ? 'after' : 'before'}${renormalize ? ', renormalized' : ''}${hasBias ? ', by biased scores' : ''}`, async () => {
-      // With a bias: scores that are not equal, whatever the rounding.
+    test(`follows the rule with softmax ${after ? 'after' : 'before'}${renormalize ? ', renormalized' : ''}${hasBias ? ', by biased scores' : ''}`, async () => {
+      // With a bias, scores are different whatever the rounding.
       const [logits, bias] = hasBias ? [Array.from(numbers(24, 3)), Array.from(numbers(24, 4))] : [some(24, 3), null]
       await check(logits, bias, { ...plain, prototypes: 2, k: 3, after, renormalize })
     })
 
-  test('of one expert, of all, and of more than a workgroup has invocations', async () => {
+  test('chooses the only expert, all experts, and some of more experts than a workgroup has invocations', async () => {
     await check([0.5], null, plain)
     await check([1, 3, 2, 3], null, { ...plain, k: 4, renormalize: 1 })
     await check(some(700, 5), null, { ...plain, k: 8, after: 1 })
   })
 
-  test('by sigmoids, in the best groups, scaled', async () => {
+  test('chooses by sigmoids, in the best groups, and scales the gates', async () => {
     const sigmoid = { ...plain, sigmoid: 1, scale: { float: 2.5 } } as const
     await check([-200, 200, 0], null, { ...sigmoid, k: 2, renormalize: 1 })
     await check(some(24, 3), null, { ...sigmoid, prototypes: 2, k: 3 })
@@ -267,7 +267,7 @@ describe.skipIf(testDevice === null)('choose-experts', () => {
     await check(Array.from(numbers(600, 6)), null, { ...plain, k: 8, groups: 300, groupsPerToken: 6, pair: 1 })
   })
 
-  test('of NaN gives distinct experts in range', async () => {
+  test('chooses distinct experts in range if logits are NaN', async () => {
     const logits = new Float32Array(8).fill(Number.NaN)
     const { experts } = await runKernel(device, chooseExperts, {
       attributes: { ...plain, prototypes: 2, k: 3, renormalize: 1 },

@@ -1,6 +1,6 @@
 /**
- * Kernels of a single token. They read every active weight once and do little else, so all that counts is that many
- * invocations read at once, neighbours next to each other.
+ * Kernels of a single token. They read every active weight once and do little else, so only two things count: many
+ * invocations read at once, and neighbours read neighbouring memory.
  */
 import * as declared from '../../../core/graph/kernels/token.ts'
 import { dim } from '../../../core/graph/shape.ts'
@@ -19,10 +19,10 @@ import { geluCode, swishCode } from './math.ts'
 import { lanesOf, reduction } from './reduce.ts'
 import { powerOfTwo } from './views.ts'
 
-/** Workgroups of kernels with a few thousand invocations are small, so that more processors take part. */
+/** Size of the workgroups of kernels with a few thousand invocations: small, so that more processors take part. */
 const SMALL_GROUP = 64
 
-/** Elements of a row of w that are loaded at once. An empty matrix has no memory for a vector. */
+/** The vector of elements of a row of w that are loaded at once. An empty matrix has no memory for a vector. */
 const vectorOf = (rows: number, width: number) =>
   rows * width > 0 && width % 4 === 0 ? ({ size: 4, type: 'vec4<f32>' } as const) : ({ size: 1, type: 'f32' } as const)
 
@@ -40,7 +40,7 @@ export const expertRowProduct = implement(declared.expertRowProduct, {
     if (parts.size === 0) return []
     return [partialProducts('expert-row-product', { ...inputs, parts, count: inputs.experts.size })]
   },
-  // Counts the matrices of the chosen experts.
+  // The counts include only the matrices of the chosen experts.
   work({ inputs: { experts, matrices } }) {
     const active = (experts.size * matrices.size) / dim(matrices.shape, 0)
     return { flops: 2 * active, bytes: 4 * active }
@@ -48,18 +48,18 @@ export const expertRowProduct = implement(declared.expertRowProduct, {
 })
 
 interface PartialProducts {
-  /** One for all products, or one for each. */
+  /** One row for all products, or one row for each product. */
   readonly rows: Operand
   readonly matrices: Operand
   readonly parts: Operand
   readonly count: number
-  /** Numbers of the matrices of all products, if there are several matrices. */
+  /** The index of the matrix of each product, if there are several matrices. */
   readonly experts?: Operand
 }
 
 /**
- * Σ x[r]·w[r, ·] over the rows of a part, for some columns: the invocations of a workgroup share rows and columns. Parts
- * have nearly equal numbers of rows.
+ * Writes Σ x[r]·w[r, ·] over the rows of each part. A workgroup has some columns of a part; its invocations share rows
+ * and columns. Parts have nearly equal numbers of rows.
  */
 function partialProducts(name: string, { rows, matrices, parts: y, count, experts }: PartialProducts): Dispatch {
   const [inner, columns] = dimsOf(matrices)
@@ -67,7 +67,7 @@ function partialProducts(name: string, { rows, matrices, parts: y, count, expert
   const rowEach = dimsOf(rows)[0] > 1
   const vector = vectorOf(inner, columns)
   const vectors = columns / vector.size
-  // Rows of 256 bytes, or 128: whole cache lines, and many lanes to share the rows.
+  // A workgroup reads 256 bytes of a row, or 128: whole cache lines, and many lanes are left to share the rows.
   const columnLanes = Math.min(vector.size === 4 ? 16 : 32, powerOfTwo(vectors))
   const lanes = WORKGROUP / columnLanes
   const tiles = Math.ceil(vectors / columnLanes)

@@ -10,7 +10,7 @@ import type { DeviceNode, OrderedProgram } from './rewrite.ts'
 
 interface Addend {
   readonly output: number
-  /** Of the output. */
+  /** Name of the output. */
   readonly name: string
   readonly addition: Node
   readonly other: Tensor

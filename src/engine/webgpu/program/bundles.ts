@@ -1,6 +1,6 @@
 /**
  * Puts small groups that do not need each other into one dispatch, each with workgroups of its own. A device starts and
- * ends a dispatch in the time in which it computes tens of thousands of numbers, and runs one at a time.
+ * ends a dispatch in the time in which it computes tens of thousands of numbers, and runs one dispatch at a time.
  */
 import { sizeOf } from '../../../core/graph/shape.ts'
 import type { Tensor } from '../../../core/graph/tensor.ts'
@@ -12,8 +12,8 @@ interface Place {
 }
 
 /**
- * @param items In a valid order, which is kept: a group moves to an earlier one if all that it needs comes before, or an
- * earlier one moves to it if nothing in between needs that.
+ * @param items Items in a valid order. The order stays valid: a group moves to an earlier group if everything that it
+ * needs comes before that group, or an earlier group moves to it if nothing in between needs the earlier group.
  * @param needs The items that each item needs. @param operandsOf Tensors with memory that a group reads or writes.
  */
 export function bundled(

@@ -26,13 +26,13 @@ import {
 } from './groups.ts'
 import type { OrderedProgram } from './rewrite.ts'
 
-/** Operands of an expression, so that it fits into a dispatch with results. */
+/** Maximum number of operands of an expression, so that it fits into a dispatch with results. */
 const MAX_LEAVES = 6
-/** Operations that are repeated rather than stored, per element. */
+/** Maximum number of operations per element that are repeated rather than stored. */
 const MAX_REPEATED = 6
-/** Rounds of choosing: each can only follow the costs of the one before. */
+/** Number of rounds of choosing: a round uses the costs of the round before. */
 const ROUNDS = 4
-/** Tensors by identity: that of their node and output, or of their source. */
+/** Tensors by identity, which is the identity of their node and output, or of their source. */
 class Tensors {
   private readonly known = new Map<object, Tensor[]>()
 
@@ -84,7 +84,7 @@ export class Fusion {
     return this.inlined.has(this.tensors.unique(tensor))
   }
 
-  /** Tensors with memory that a group reads, and those that it writes. */
+  /** Tensors with memory that a group reads, and tensors that it writes. */
   operandsOf(group: Group): { readonly read: ReadonlySet<Tensor>; readonly written: ReadonlySet<Tensor> } {
     const results = new Set(group.roots.map(({ node, output }) => this.tensors.of(node, output)))
     const read = group.roots.flatMap(({ leaves }) => [...leaves]).filter((tensor) => !results.has(tensor))
@@ -93,7 +93,10 @@ export class Fusion {
     return { read: new Set(read), written: new Set([...results].filter(isStored)) }
   }
 
-  /** The first input of a kernel that may write its first output there, if nothing else reads that input. */
+  /**
+   * The first input of a kernel that may write its first output there, if nothing else reads that input; null
+   * otherwise.
+   */
   overwrittenBy(node: Node): Tensor | null {
     const [input] = node.inputs
     if (!node.kernel?.overwrites || !input) return null
@@ -121,14 +124,16 @@ export class Fusion {
     const own = this.program.nodes.filter((node) => !isAlias(node))
     const maps = own.filter(isMap)
     for (const node of maps) for (const tensor of this.outputsOf(node)) this.inlined.add(tensor)
-    // What an expression costs depends on which of its operands have memory, and that on costs.
+    // The cost of an expression depends on which of its operands have memory, and this choice depends on costs.
     for (let round = 0; round < ROUNDS; round++) this.keepCostly(own, this.costs(maps))
     for (const node of own) this.narrow(node)
-    // Operands that have got memory are leaves of all their readers.
+    // Operands that have memory by now are leaves of all their readers.
     for (const node of own) this.findLeaves(node)
   }
 
-  /** Operations for an element of each map, with those of its inlined operands; a load counts as one. */
+  /**
+   * Number of operations for an element of each map, including its inlined operands; a load counts as one operation.
+   */
   private costs(maps: readonly Node[]): ReadonlyMap<Node, number> {
     const costs = new Map<Node, number>()
     for (const node of maps) {
@@ -140,9 +145,9 @@ export class Fusion {
     return costs
   }
 
-  /** Inlines maps, but for those that would repeat too much work. */
+  /** Inlines maps, except for maps that would repeat too much work. */
   private keepCostly(nodes: readonly Node[], costs: ReadonlyMap<Node, number>): void {
-    // How often an element of a node's result is computed.
+    // The number of times that elements of a node's result are computed.
     const evaluations = new Map<Node, number>()
     for (const node of nodes.toReversed()) {
       const outputs = this.outputsOf(node)
@@ -222,7 +227,7 @@ export class Fusion {
     return group
   }
 
-  /** A group that the root can join, or null: preferably one that computes something it reads. */
+  /** A group that the root can join, or null: preferably a group that computes something that the root reads. */
   private find(root: Root, items: readonly Item[]): Group | null {
     const producers = [...root.leaves].flatMap((leaf) => this.producer.get(leaf) ?? [])
     const sharing = items.filter(
@@ -240,7 +245,7 @@ export class Fusion {
     return null
   }
 
-  /** The space of a group with one more root; null if it cannot join. */
+  /** The space of a group with one more root; null if the root cannot join. */
   private joined(group: Group, root: Root): Space | null {
     const space = commonSpace(group.space, spaceOf(root), root)
     if (!space) return null
@@ -269,7 +274,10 @@ export class Fusion {
     return false
   }
 
-  /** The items so that each comes after those it needs, and otherwise as late as its last root. */
+  /**
+   * The items in an order in which each comes after the items that it needs, and otherwise at the place of its last
+   * root.
+   */
   private inOrder(items: readonly Item[]): Item[] {
     const place = new Map(this.program.nodes.map((node, i) => [node, i]))
     const lateness = (item: Item) =>
@@ -289,7 +297,7 @@ export class Fusion {
   }
 }
 
-/** A tensor as operand of an expression; none if it is a constant that needs no memory. */
+/** A tensor as an operand of an expression; no operand if it is a constant that needs no memory. */
 function leafOf(tensor: Tensor): Tensor[] {
   const { source } = tensor
   return source.kind === 'constant' && patternOf(source.data) ? [] : [tensor]
@@ -299,7 +307,7 @@ const intersects = (a: ReadonlySet<Tensor>, b: ReadonlySet<Tensor>): boolean => 
 
 type Level = 'element' | 'row' | 'other'
 
-/** At which level of the rows the expression of a root reads a leaf: at its own element, or its own row. */
+/** The level of the rows at which the expression of a root reads a leaf: at its own element, or its own row. */
 function levelOf(leaf: Tensor, { node, output }: Root, space: Space, fusion: Fusion): Level {
   const { rows, width } = space
   let found: Level | null = null

@@ -18,7 +18,7 @@ import type { Bundle, Group, Space } from './groups.ts'
 
 export interface GroupDispatch {
   readonly name: string
-  /** Tensors with memory: those it reads, then those it writes. */
+  /** Tensors with memory: first the tensors that the dispatch reads, then the tensors that it writes. */
   readonly operands: readonly Tensor[]
   readonly workgroups: Workgroups
   readonly code: (names: readonly string[]) => string
@@ -50,7 +50,10 @@ export function groupDispatch({ groups }: Bundle, fusion: Fusion, halves: Readon
 const workgroupsOf = (space: Space): number =>
   Math.ceil(space.width === 1 ? space.rows / WORKGROUP : space.rows / (WORKGROUP / lanesFor(space)))
 
-/** Bodies of functions of the number of the workgroup and the invocation, and how many workgroups each has. */
+/**
+ * A module of several parts: the bodies of functions of workgroup and invocation, with the number of workgroups of
+ * each.
+ */
 function moduleOfParts(bodies: readonly string[], workgroups: readonly number[]): string {
   const types = ['f32', 'i32'].filter((type) => bodies.some((body) => body.includes(`partial_${type}[`)))
   const partials = types.map((type) => `var<workgroup> partial_${type}: array<${type}, ${WORKGROUP}>;`)
@@ -75,12 +78,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 const nameOf = (groups: readonly Group[]): string =>
   [...new Set(groups.flatMap(({ roots }) => roots.map(({ node }) => node.origin.op || node.type)))].join('+')
 
-/** Rows of a workgroup that lie side by side, so that it reads whole lines of a cache. */
+/** Number of rows of a workgroup that lie side by side, so that it reads whole lines of a cache. */
 const SIDE_BY_SIDE = 8
 
 /**
- * Lanes of a row, so that neighbours read neighbouring elements. One, without barriers, for narrow rows, and for many that
- * lie side by side.
+ * Number of lanes of a row, so that neighbours read neighbouring elements. It is one, without barriers, for narrow
+ * rows, and for many rows that lie side by side.
  */
 function lanesFor({ rows, width, across }: Space): number {
   if (width <= 8 || (across && width <= 64 && rows >= 4096)) return 1
@@ -132,7 +135,7 @@ class GroupWriter {
     const { rows, width, across } = group.space
     const lanes = lanesFor(group.space)
     const perGroup = WORKGROUP / lanes
-    // Neighbours read neighbouring elements: of the same row, or of neighbouring rows that lie side by side.
+    // Neighbours read neighbouring elements of the same row, or of neighbouring rows that lie side by side.
     const [row, lane] = across
       ? [`local % ${perGroup}u`, `local / ${perGroup}u`]
       : [`local / ${lanes}u`, `local % ${lanes}u`]
@@ -235,13 +238,13 @@ class GroupWriter {
     }
   }
 
-  /** A value as an element in memory. */
+  /** WGSL that converts a value to an element in memory. */
   private stored(tensor: Tensor, value: string): string {
     if (tensor.dtype === 'bool') return `select(0, 1, ${value})`
     return this.halves.has(tensor) ? `f16(${value})` : value
   }
 
-  /** An element in memory as a value. */
+  /** WGSL that converts an element in memory to a value. */
   private loaded(tensor: Tensor, element: string): string {
     if (tensor.dtype === 'bool') return `${element} != 0`
     return this.halves.has(tensor) ? `f32(${element})` : element

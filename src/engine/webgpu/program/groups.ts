@@ -4,27 +4,27 @@ import type { Node, Tensor } from '../../../core/graph/tensor.ts'
 import { isReduction } from '../codegen/maps.ts'
 import { axesOf, type DeviceNode } from './rewrite.ts'
 
-/** Storage buffers that every device has in a dispatch. */
+/** Maximum number of operands of a dispatch: the storage buffers that every device has. */
 export const MAX_OPERANDS = 8
 
-/** Elements of the largest operand of a group in a bundle, since operands may have to be kept for longer. */
+/** Maximum number of elements of an operand of a group in a bundle, since operands may have to be kept for longer. */
 export const MAX_BUNDLED = 2 ** 19
 
-/** Rows from which on a group may go row by row. */
+/** Minimum number of rows of a group of maps that goes row by row when a reduction joins it. */
 const MIN_ROWS = 64
 
 /** The rows that a group goes over: a reduction adds up `width` elements of each. */
 export interface Space {
   readonly rows: number
   readonly width: number
-  /** Of the elements, and the axes that a row spans; null if rows are consecutive elements. */
+  /** Shape of the elements, and the axes that a row spans; null if rows are consecutive elements. */
   readonly across: { readonly shape: readonly number[]; readonly axes: readonly number[] } | null
 }
 
 export interface Group {
   kind: 'group'
   space: Space
-  /** In order of computation. */
+  /** Roots in order of computation. */
   readonly roots: Root[]
 }
 
@@ -48,7 +48,7 @@ export interface Bundle {
 
 export type Item = Group | KernelItem
 
-/** Whether a group has small rows, and the same as another. */
+/** Whether an item is a group that goes over these rows, which have few elements. */
 export const isAlike = (item: Item, space: Space): boolean =>
   item.kind === 'group' && space.rows * space.width <= MAX_BUNDLED && sameSpace(item.space, space)
 
@@ -62,7 +62,7 @@ export function spaceOf({ node, output }: Root): Space {
   return { rows: sizeOf(shape) / width, width, across: isTrailing ? null : { shape, axes } }
 }
 
-/** The rows that a group and a new root can both go over. */
+/** The rows that a group and a new root can both go over; null if there are no such rows. */
 export function commonSpace(group: Space, own: Space, { node }: Root): Space | null {
   const [groupSize, ownSize] = [group.rows * group.width, own.rows * own.width]
   if (isReduction(node)) {

@@ -1,4 +1,4 @@
-/** Which dispatches a program becomes. That they compute the right numbers is tested with every op and model. */
+/** The dispatches that a program becomes. The tests of every op and model check that they compute the right numbers. */
 import { describe, expect, test } from 'vitest'
 import { add, exp, multiply } from '../../../core/graph/ops/elementwise.ts'
 import { expertLinearKernel } from '../../../core/graph/ops/expert.ts'
@@ -22,16 +22,16 @@ describe('groups that do not need each other', () => {
     expect(namesOf(outputs)).toHaveLength(1)
   })
 
-  test('move over what lies between', () => {
+  test('move across dispatches that lie between them', () => {
     const between = matmul(x('m', 64, 64), exp(x('n', 64, 64)))
     expect(namesOf({ y: exp(add(between, 1)), z: exp(x('z', 30)) })).toHaveLength(3)
   })
 
-  test('do not if they are large', () => {
+  test('do not share a dispatch if they are large', () => {
     expect(namesOf({ a: exp(x('a', 2 ** 20)), b: exp(x('b', 2 ** 19 + 1)) })).toHaveLength(2)
   })
 
-  test('do not if a dispatch would have more operands than every device binds', () => {
+  test('do not share a dispatch if it would have more operands than every device binds', () => {
     const outputs = Object.fromEntries(Array.from({ length: 5 }, (_, i) => [`y${i}`, exp(x(`x${i}`, 10 + i))]))
     expect(namesOf(outputs)).toHaveLength(2)
     expect(Math.max(...lower(outputs).steps.map(({ values }) => values.length))).toBe(8)
@@ -43,7 +43,7 @@ test('a group that needs another comes after it', () => {
   expect(namesOf({ first, second: sum(multiply(first, 2)) })).toHaveLength(2)
 })
 
-test('what changes no memory is no dispatch', () => {
+test('a node that changes no memory needs no dispatch', () => {
   const moved = transpose(reshape(x('x', 8, 4), [1, 8, 1, 4]), [1, 0, 3, 2])
   const [, positions] = topK(multiply(reshape(moved, [8, 4]), 1), 2)
   expect(namesOf({ positions: add(positions, constant(0, 'int32')) })).toEqual(['TopK'])
@@ -55,11 +55,11 @@ test('equal maps and reductions are computed once', () => {
   const exponentials = lower({ y: multiply(once(), once()) }).steps.map(
     ({ dispatch }) => dispatch.code(['b0', 'b1']).match(/exp\(/g)?.length,
   )
-  // For the sum of a row, and for its elements.
+  // One exp is for the sum of a row, and one for its elements.
   expect(exponentials).toEqual([2])
 })
 
-test('a scatter of few updates rides along', () => {
+test('a scatter of few updates is computed in the expression that reads it', () => {
   const indices = input('indices', 'int32', [100, 2])
   const scattered = scatterAlong(x('updates', 100, 2), indices, 1, 8)
   expect(namesOf({ y: multiply(scattered, x('factor', 100, 8)) })).toHaveLength(1)

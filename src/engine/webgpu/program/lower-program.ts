@@ -23,11 +23,11 @@ import { halvesOf } from './storage.ts'
 export interface Value {
   readonly dtype: MemoryType
   readonly size: number
-  /** Contents, if no dispatch computes it. */
+  /** Contents, if no dispatch computes the value. */
   readonly constant?: ConstantData
 }
 
-/** Bytes of the binding of a value: a multiple of 4, and not none. */
+/** Number of bytes of the binding of a value: a multiple of 4, and at least 4. */
 export const bytesOfValue = ({ dtype, size }: Value): number =>
   Math.max(4, 4 * Math.ceil((size * bytesOfNumber(dtype)) / 4))
 
@@ -38,7 +38,7 @@ export interface Step {
   /** The value with the numbers of workgroups, if an earlier step computes them. */
   readonly indirect: number | null
   readonly origin: Origin
-  /** For profiles, of the whole call; on its first step. */
+  /** Work of the whole call, for profiles; only its first step has it. */
   readonly work?: { readonly flops: number; readonly bytes: number } | undefined
 }
 
@@ -53,13 +53,16 @@ export interface LoweredProgram {
   readonly offsets: readonly (number | null)[]
   readonly bytes: number
   /**
-   * Byte offset, in a buffer of their own, of values that hold numbers of workgroups: WebGPU refuses a dispatch that reads
-   * them from a buffer to which it may write.
+   * Byte offsets, in a buffer of their own, of values that hold numbers of workgroups: WebGPU refuses a dispatch that
+   * reads them from a buffer to which it may write.
    */
   readonly grids: ReadonlyMap<number, number>
 }
 
-/** @param math `f16`: activations are kept as f16 where that is safe, and tiled products round their factors to it. */
+/**
+ * @param math With `f16`, activations are kept as f16 where that is safe, and tiled products round their factors to
+ * f16.
+ */
 export function lowerProgram(
   program: Program,
   kernels: Readonly<Record<string, Kernel>>,
@@ -96,13 +99,13 @@ export function lowerProgram(
   }
 }
 
-/** ONNX gives the axis of a running sum as a constant. */
+/** The attributes of a node. ONNX gives the axis of a running sum as a constant input, which becomes an attribute. */
 function attributesOf({ type, attributes, inputs }: Node): Attributes {
   const source = inputs[1]?.source
   return type === 'CumSum' && source?.kind === 'constant' ? { ...attributes, axis: Number(source.data[0]) } : attributes
 }
 
-/** The first of `all`, by name. */
+/** The first elements of `all`, by name. */
 const named = <T>(names: readonly string[], all: readonly T[]): Readonly<Record<string, T>> =>
   Object.fromEntries(all.slice(0, names.length).map((each, i) => [names[i], each]))
 
@@ -111,7 +114,7 @@ class Lowering {
   readonly steps: Step[] = []
   private readonly ofTensor = new Map<Tensor, number>()
   private readonly ofOperand = new Map<Operand, number>()
-  /** Values in scratch memory that shared dispatches write, by what they compute. */
+  /** Values in scratch memory that shared dispatches write, by a key of their computation. */
   private readonly shared = new Map<string, readonly number[]>()
   private readonly kernels: Readonly<Record<string, Kernel>>
   private readonly halves: ReadonlySet<Tensor>
@@ -154,7 +157,7 @@ class Lowering {
     return operand
   }
 
-  /** The value of an operand. Scratch memory gets one where it is first used. */
+  /** The value of an operand. Scratch memory gets a value where it is first used. */
   private valueAt(operand: Operand): number {
     const value = this.ofOperand.get(operand) ?? this.create(operand.dtype, operand.shape)
     this.ofOperand.set(operand, value)
@@ -171,7 +174,7 @@ class Lowering {
   call(node: DeviceNode, memoryOf: (tensor: Tensor) => number, valueOfOutput: (output: number) => number): void {
     const kernel = this.kernels[node.type]
     if (!kernel) throw new RuntimeError(`internal: no kernel ${node.type} (${node.origin.op} of ${node.origin.layer})`)
-    // A node of a kernel lists the operands that are there.
+    // A node of a kernel lists the operands that are present.
     const names = node.kernel ?? kernel.declaration
     const inputs = dataInputs(node).map((tensor) => this.operandIn(memoryOf(tensor), tensor))
     const outputs = node.outputs.map((tensor, output) => this.operandIn(valueOfOutput(output), tensor))
@@ -181,7 +184,7 @@ class Lowering {
       outputs: named(names.outputs, outputs),
       addends: named(node.added ?? [], inputs.slice(names.inputs.length)),
       scales: node.scales ?? {},
-      // Operators of ONNX are no matrix products of the model.
+      // Operators of ONNX are not matrix products of the model.
       rounds: this.rounds && node.domain === 'choir',
     }
     const given = new Set([...inputs, ...outputs])
@@ -200,7 +203,7 @@ class Lowering {
     this.steps.push({ dispatch, values, indirect, origin, ...(work && { work }) })
   }
 
-  /** Whether an equal dispatch has been added: the results of this one are in the scratch memory of that one then. */
+  /** Whether an equal dispatch has been added already: its scratch memory then has the results of this dispatch. */
   private isKnown({ operands, workgroups, code }: Dispatch, given: ReadonlySet<Operand>): boolean {
     const all = operands.map(({ of }) => of)
     const read = all.map((operand) => (given.has(operand) ? this.valueAt(operand) : null))
@@ -216,7 +219,7 @@ class Lowering {
     return known !== undefined
   }
 
-  /** Where values lie that are not ports. */
+  /** The places of values that are not ports. */
   memory(ports: ReadonlySet<number>): Pick<LoweredProgram, 'offsets' | 'bytes' | 'grids'> {
     const indirect = new Set(this.steps.flatMap((step) => step.indirect ?? []))
     const grids = new Map([...indirect].map((value, i) => [value, i * ALIGNMENT]))

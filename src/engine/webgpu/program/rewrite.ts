@@ -1,8 +1,8 @@
 /**
- * Rewrites a program for a GPU. Row and column sums come as products with vectors of equal numbers, which is fast on
- * a CPU; here they are sums again. A long sum with few results becomes two shorter ones, so that many
- * workgroups share it. Operators with a simpler form take it (`simpler.ts`), equal maps and reductions are one, and
- * kernels multiply their results themselves (`scales.ts`).
+ * Rewrites a program for a GPU. Row and column sums come as products with vectors of equal numbers, which is fast on a
+ * CPU; here they are sums again. A long sum with few results becomes two shorter sums, so that many workgroups share
+ * it. Operators with a simpler form take it (`simpler.ts`), equal maps and reductions become one, and kernels multiply
+ * their results themselves (`scales.ts`).
  */
 import type { Shape } from '../../../core/graph/model.ts'
 import { type Program, reach } from '../../../core/graph/program.ts'
@@ -14,21 +14,21 @@ import type { Kernel } from '../contract.ts'
 import { findScales } from './scales.ts'
 import { simpler } from './simpler.ts'
 
-/** Fewest elements of a sum that is cut, and results from which on there are enough workgroups. */
+/** Minimum number of elements of a sum that is cut, and number of results from which on there are enough workgroups. */
 const [LONG, ENOUGH] = [4096, 512]
 
 /** A node of a program for a device, where kernels do more than in the graph. */
 export interface DeviceNode extends Node {
   /** Factors of results, by name. */
   readonly scales?: Readonly<Record<string, number>>
-  /** Names of results to which inputs are added: those after the inputs of the kernel, in this order. */
+  /** Names of results to which inputs are added. These inputs follow the inputs of the kernel, in this order. */
   readonly added?: readonly string[]
 }
 
 export interface OrderedProgram {
-  /** Each has memory of its own: an input, a constant, or a second name of a result is copied. */
+  /** Outputs, each with memory of its own: an input, a constant, or a second name of a result is copied. */
   readonly outputs: Readonly<Record<string, Tensor>>
-  /** In a valid order of computation, close to that in which model code made them. */
+  /** Nodes in a valid order of computation, close to the order in which model code made them. */
   readonly nodes: readonly DeviceNode[]
 }
 
@@ -44,7 +44,7 @@ export function rewrite(program: Program, kernels: Readonly<Record<string, Kerne
   const added = new Map<Node, readonly Tensor[]>()
   const keys = new Keys()
   const byKey = new Map<string, readonly Tensor[]>()
-  /** Adds what computes a tensor, unless an equal node is there. */
+  /** Adds the nodes that compute a tensor, unless equal nodes exist. */
   const add = (tensor: Tensor): Tensor => {
     const { source, output } = tensor
     if (source.kind !== 'node') return tensor
@@ -85,11 +85,11 @@ export function rewrite(program: Program, kernels: Readonly<Record<string, Kerne
   return { nodes, outputs }
 }
 
-/** Keys of maps and reductions, equal for those that compute the same. */
+/** Keys of maps and reductions, which are equal for nodes that compute the same. */
 class Keys {
   private readonly ids = new Map<object, number>()
 
-  /** Null for a kernel, and for a copy, which has memory of its own. */
+  /** The key of a node; null for a kernel, and for a copy, which has memory of its own. */
   of(node: Node): string | null {
     const { type, attributes, inputs, outputs } = node
     if (type === 'Copy' || !(isMap(node) || isReduction(node))) return null
@@ -143,7 +143,7 @@ export function axesOf(node: Node): number[] {
     .sort((a, b) => a - b)
 }
 
-/** A reduction of single elements is a reshape, one of nothing is zero, and a long one has two steps. */
+/** A reduction of single elements is a reshape, a reduction of nothing is zero, and a long reduction has two steps. */
 function asShorter(node: Node): Tensor | null {
   if (node.type !== 'ReduceSum' && node.type !== 'ReduceMax') return null
   const [x] = node.inputs as [Tensor]
@@ -166,7 +166,10 @@ function asShorter(node: Node): Tensor | null {
   return reshaped(whole, shape)
 }
 
-/** About the root of the length, so that both steps are short; it divides the length. */
+/**
+ * Number of parts of a long sum: about the root of the length, so that both steps are short. It divides the length; 1
+ * if no such number does.
+ */
 function partsOf(length: number): number {
   for (let parts = Math.floor(Math.sqrt(length)); parts >= 8; parts--) if (length % parts === 0) return parts
   return 1

@@ -1,6 +1,6 @@
 /**
- * Finds results of kernels that are only multiplied by a constant, which the kernel can do itself. Powers of two only:
- * then the result has the same bits.
+ * Finds results of kernels that are only multiplied by a constant, which the kernel can do itself. Constants must be
+ * powers of two, with which the result has the same bits.
  */
 import type { Node, Tensor } from '../../../core/graph/tensor.ts'
 import { patternOf } from '../codegen/literals.ts'
@@ -10,7 +10,7 @@ import type { Kernel } from '../contract.ts'
 export interface Scales {
   /** Factors of a kernel's results, by name. */
   readonly ofKernel: ReadonlyMap<Node, Readonly<Record<string, number>>>
-  /** Multiplications that kernels do. Their first input is the result of the kernel. */
+  /** Multiplications that kernels do, each with the result of the kernel that it multiplies. */
   readonly done: ReadonlyMap<Node, Tensor>
 }
 

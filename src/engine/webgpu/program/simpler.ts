@@ -1,7 +1,7 @@
 /**
- * Simpler forms of single operators. Moves, conversions and sums that change nothing become other names of their operand; a
- * softmax of rows that are not wide becomes maps and reductions, so that it shares a dispatch with what else is computed
- * of its rows; a scatter into equal numbers does not read them, and one of few updates is a map.
+ * Simpler forms of single operators. Moves, conversions and sums that change nothing become other names of their
+ * operand; a softmax of rows that are not wide becomes maps and reductions, so that it shares a dispatch with other
+ * computations on its rows; a scatter into equal numbers does not read them, and a scatter of few updates is a map.
  */
 import { dim, normalAxis, sizeOf } from '../../../core/graph/shape.ts'
 import { constant, emit, type Node, type Tensor } from '../../../core/graph/tensor.ts'
@@ -9,10 +9,10 @@ import { uniform, valueType } from '../codegen/literals.ts'
 import { SCATTER_FEW } from '../codegen/maps.ts'
 import { scatterFill } from '../kernels/order/scatter.ts'
 
-/** Up to this width a softmax is maps and reductions. */
+/** Maximum width of a softmax that becomes maps and reductions. */
 const MAX_SOFTMAX = 1024
 
-/** Up to so many updates of a line, a scatter is a map. */
+/** Maximum number of updates of a line for which a scatter becomes a map. */
 const MAX_UPDATES = 8
 
 export function simpler(node: Node): Tensor | null {
@@ -46,11 +46,11 @@ function movesNothing({ attributes, inputs: [x] }: Node): boolean {
   return moved.every((axis, i) => i === 0 || axis > (moved[i - 1] as number))
 }
 
-/** All integers are of 32 bits on the device. */
+/** Whether a cast changes nothing: all integers have 32 bits on the device. */
 const changesNothing = ({ inputs: [x], outputs: [y] }: Node): boolean =>
   valueType[(x as Tensor).dtype] === valueType[(y as Node['outputs'][number]).dtype]
 
-/** x + 0 of integers, x · 1 and x / 1. */
+/** Simplifies x + 0 of integers, x · 1 and x / 1 to x. */
 function withoutConstant({ type, inputs, outputs }: Node): Tensor | null {
   const [{ dtype, shape }] = outputs as [Node['outputs'][number]]
   const [a, b] = inputs as [Tensor, Tensor]
@@ -75,7 +75,7 @@ function softmax({ type, inputs: [x] }: Node): Tensor | null {
   return emit('Sub', [shifted, emit('Log', [total], { shape: column })], { shape })
 }
 
-/** Without the data, if they are a number: as attribute `fill`. */
+/** A scatter without its data, if they are all one number, which becomes the attribute `fill`. */
 function scatter({ attributes, inputs, outputs }: Node): Tensor | null {
   const [data, indices, updates] = inputs as [Tensor, Tensor, Tensor]
   const [{ shape }] = outputs as [Node['outputs'][number]]

@@ -1,4 +1,4 @@
-/** Which values of a program are f16 in memory; planned without a device. */
+/** The choice of values of a program that are f16 in memory. Programs are planned without a device. */
 import { describe, expect, test } from 'vitest'
 import { gradient } from '../../../core/graph/gradient.ts'
 import { add, multiply, sigmoid } from '../../../core/graph/ops/elementwise.ts'
@@ -36,7 +36,10 @@ function network() {
 const dtypesOf = (program: LoweredProgram, step: number): string[] =>
   program.steps[step]?.values.map((value) => (program.values[value] as Value).dtype) ?? []
 
-/** The numbers in memory that the dispatches of an op and a name read and write, one list for each. */
+/**
+ * The types of the numbers in memory that the dispatches of an op and a name read and write, one list for each
+ * dispatch.
+ */
 const memoryOf = (program: LoweredProgram, op: string, name: RegExp): string[][] =>
   program.steps.flatMap(({ dispatch, origin }, step) =>
     origin.op === op && name.test(dispatch.name) ? [dtypesOf(program, step)] : [],
@@ -55,12 +58,12 @@ const codeOf = (program: LoweredProgram): string =>
 describe('with math f16', () => {
   test('activations between products are f16; the residual stream, statistics and a softmax are float32', () => {
     const program = lowered('f16', network)
-    // x, weight, y, 1 / root mean square.
+    // The operands are x, weight, y, and 1 / root mean square.
     expect(memoryOf(program, 'rms-norm', /rms-norm/)).toEqual([
       ['float32', 'float32', 'float16', 'float32'],
       ['float32', 'float32', 'float16', 'float32'],
     ])
-    // Factors and result: the second one adds to the stream, the third one has the logits.
+    // The operands are factors and result; the second product also adds to the stream, and the third gives the logits.
     expect(memoryOf(program, 'matmul', /product/)).toEqual([
       ['float16', 'float32', 'float16'],
       ['float16', 'float32', 'float32', 'float32'],
@@ -85,7 +88,7 @@ describe('with math f16', () => {
     expect(chosen).not.toContain('float16')
   })
 
-  test('gradients of activations are f16, those of parameters float32', () => {
+  test('gradients of activations are f16, gradients of parameters float32', () => {
     const program = lowered('f16', () => {
       const parameters = [weight('up'), weight('down')] as const
       const normed = rmsNorm(input('x', 'float32', [rows, width]), input('norm', 'float32', [width]), 1e-5)
@@ -109,7 +112,7 @@ describe('with math f16', () => {
     expect(memoryOf(program, 'matmul', /product/)[0]).toEqual(['float16', 'float32', 'float32'])
   })
 
-  test('without it nothing is f16', () => {
+  test('no value is f16 if math is float32 instead', () => {
     const program = lowered('float32', network)
     expect(program.values.filter(({ dtype }) => dtype === 'float16')).toEqual([])
     expect(codeOf(program)).not.toContain('f16')
@@ -134,7 +137,7 @@ describe('results of products that are multiplied by a constant', () => {
     expect(scaled(2 ** -7).code).toContain(`f32(${3 * 2 ** -7}) * value + read_addend`)
   })
 
-  test('are multiplied by themselves if the bits would differ, or something else reads the product', () => {
+  test('are multiplied in their own dispatch if the bits would differ, or something else reads the product', () => {
     expect(scaled(0.3).dispatches).toBe(2)
     expect(scaled(2 ** -7, true).dispatches).toBeGreaterThan(1)
   })

@@ -2,11 +2,12 @@
  * Decides which values are in memory as f16 with `math: f16`: factors and results of products, of experts and of
  * attention, activations between them, and the gradients of all these.
  *
- * Think of it as a largest set. All floats are candidates that a kernel can write as f16 (`Kernel.halves`), or a map.
- * A candidate is dropped if something reads it that needs float32: a kernel that does not list the operand, a
- * reduction, or a map whose own result is float32. So what flows into a softmax, the statistics of a norm, the choice
- * of experts, the loss, or a port, which is float32 in memory outside the program, stays float32, and with it the
- * residual stream. A map is dropped if it reads nothing that is f16: then it is no activation between products.
+ * Think of it as a largest set. Candidates are all floats that a map writes, or that a kernel can write as f16
+ * (`Kernel.halves`). A candidate is dropped if something reads it that needs float32: a kernel that does not list the
+ * operand, a reduction, or a map whose own result is float32. So values that flow into a softmax, the statistics of a
+ * norm, the choice of experts, the loss, or a port, which is float32 in memory outside the program, stay float32, and
+ * with them the residual stream. A map is dropped if it reads nothing that is f16, because it is then no activation
+ * between products.
  */
 
 import type { Halves } from '../../../core/graph/stages/contract.ts'
@@ -28,7 +29,7 @@ const includes = (names: readonly string[], name: string | undefined): boolean =
 
 const rootsOf = ({ groups }: Bundle): Root[] => groups.flatMap(({ roots }) => roots)
 
-/** @param outputs Of the program. */
+/** @param outputs Outputs of the program. */
 export function halvesOf(
   fusion: Fusion,
   kernels: Readonly<Record<string, Kernel>>,

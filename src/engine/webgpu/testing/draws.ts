@@ -16,7 +16,7 @@ export function numbers(count: number, seed = 1): Float32Array {
 export const integers = (count: number, below: number, seed = 1): Int32Array =>
   Int32Array.from(numbers(count, seed), (x) => Math.min(Math.floor(((x + 1) / 2) * below), below - 1))
 
-/** Where two results differ first, or null: a diff of long arrays takes minutes. */
+/** The first difference of two results, or null. A diff of long arrays would take minutes. */
 export function firstDifference(got: ArrayLike<number>, wanted: ArrayLike<number>): string | null {
   if (got.length !== wanted.length) return `${got.length} numbers, expected ${wanted.length}`
   for (let i = 0; i < got.length; i++)

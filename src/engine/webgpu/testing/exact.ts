@@ -5,17 +5,17 @@ import type { Kernel, Signature } from '../contract.ts'
 import { toHalf } from './half.ts'
 import { type Results, runKernel, type TestCall, type TestTensor, testDevice } from './run-kernel.ts'
 
-/** float32 or f16 numbers. */
+/** A tensor of float32 or f16 numbers. */
 export type Floats = TestTensor & { readonly data: Float32Array }
 
-/** float32 numbers between −1 and 1. */
+/** A tensor of float32 numbers between −1 and 1. */
 export function randomTensor(shape: readonly number[], seed: number): Floats {
   const random = testRandom(seed)
   const size = shape.reduce((product, d) => product * d, 1)
   return { dtype: 'float32', shape, data: Float32Array.from({ length: size }, () => 2 * random() - 1) }
 }
 
-/** The tensor with its numbers rounded to f16, in memory as such or as float32. */
+/** The tensor with its numbers rounded to f16, in memory as f16 or as float32. */
 export const rounded = (tensor: Floats, dtype: 'float16' | 'float32' = 'float16'): Floats => ({
   ...tensor,
   dtype,
@@ -55,12 +55,14 @@ export const times = (a: Exact, b: Exact): Exact => ({ value: a.value * b.value,
  */
 const TOLERANCE = 1e-6
 
-/** A rounding to f16, which has 11 significant bits, errs by at most this, relatively, and of tiny numbers by 2⁻²⁵. */
+/**
+ * Maximum relative error of a rounding to f16, which has 11 significant bits. Tiny numbers have an error of up to 2⁻²⁵.
+ */
 export const HALF_ROUNDING = 2 ** -11
 
 /**
- * Compares results with exact ones. Those that are null are not compared.
- * @param tolerance Relative to the magnitude, besides that of float32.
+ * Compares results with exact numbers; a result whose exact number is null is not compared.
+ * @param tolerance Tolerance relative to the magnitude, besides the tolerance of float32.
  */
 export function expectExact(results: ArrayLike<number>, all: readonly (Exact | null)[], tolerance = 0): void {
   expect(results.length).toBe(all.length)
@@ -80,11 +82,11 @@ export type Matrix = readonly (readonly Exact[])[]
 export const matrixOf = ({ data }: Floats, width: number, from: number, to: number): Matrix =>
   Array.from({ length: to - from }, (_, i) => Array.from(data.subarray((from + i) * width).subarray(0, width), exact))
 
-/** @param columns Of `a`, which may have no rows. */
+/** @param columns Number of columns of `a`, which may have no rows. */
 export const transpose = (a: Matrix, columns: number): Matrix =>
   Array.from({ length: columns }, (_, j) => a.map((row) => row[j] as Exact))
 
-/** a·b. @param columns Of `b`, which may have no rows. */
+/** The product a·b. @param columns Number of columns of `b`, which may have no rows. */
 export const multiply = (a: Matrix, b: Matrix, columns: number): Matrix =>
   a.map((row) =>
     Array.from({ length: columns }, (_, j) =>

@@ -1,10 +1,12 @@
 /** Numbers as f16 and back, for tests. */
 
-/** The nearest f16 of a number, as a number; of two equally near ones the even one. Infinite from 65520 on. */
+/**
+ * The nearest f16 of a number, as a number; of two equally near f16, it is the even one. It is infinite from 65520 on.
+ */
 export function toHalf(value: number): number {
   const size = Math.abs(value)
   if (!(size < Infinity) || size === 0) return value
-  // The distance of neighbours: 2⁻¹⁰ of the power of two below, of 2⁻¹⁴ for the smallest.
+  // The distance of neighbours is 2⁻¹⁰ of the power of two below, and of 2⁻¹⁴ for the smallest numbers.
   const step = 2 ** (Math.max(Math.floor(Math.log2(size)), -14) - 10)
   const steps = size / step
   const whole = Math.floor(steps)

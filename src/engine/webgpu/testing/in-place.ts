@@ -2,7 +2,7 @@
 import type { Operands } from '../../../core/graph/kernels/declaration.ts'
 import { type Dispatch, implement, type Operand } from '../contract.ts'
 
-/** All operands are outputs, of which a call gives the data before it. */
+/** A kernel whose operands are all outputs; a call gives the data that they have before it. */
 export const inPlace = <const Name extends string>(
   names: readonly Name[],
   lower: (operands: Operands<Name, Operand>) => readonly Dispatch[],

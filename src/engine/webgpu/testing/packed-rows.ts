@@ -1,8 +1,11 @@
-/** Rows packed by expert, for tests: uneven experts, empty ones, and unused rows that are NaN. */
+/** Rows packed by expert, for tests: uneven experts, empty experts, and unused rows that are NaN. */
 import { type Exact, expectExact, type Floats, type Matrix, matrixOf, randomTensor } from './exact.ts'
 import type { TestTensor } from './run-kernel.ts'
 
-/** Rows of each expert, then unused ones. Of as many experts, so that they share pipelines. */
+/**
+ * Numbers of rows of each expert, then of unused rows. All layouts have equally many experts, so that they share
+ * pipelines.
+ */
 export const LAYOUTS: readonly (readonly number[])[] = [
   [5, 0, 40, 33, 0, 9],
   [0, 32, 0, 0, 0, 0],
@@ -11,7 +14,7 @@ export const LAYOUTS: readonly (readonly number[])[] = [
 ]
 
 export class PackedRows {
-  /** Of all rows. */
+  /** Number of all rows. */
   readonly count: number
   readonly experts: number
   readonly sizes: TestTensor
@@ -24,7 +27,7 @@ export class PackedRows {
     this.sizes = { dtype: 'int64', shape: [sizes.length], data: sizes }
   }
 
-  /** Random rows; unused ones are NaN. They must not reach any result. */
+  /** Random rows. Unused rows are NaN, and must not reach any result. */
   random(width: number, seed: number): Floats {
     const tensor = randomTensor([this.count, width], seed)
     tensor.data.fill(Number.NaN, (this.starts[this.experts] as number) * width)
@@ -38,7 +41,7 @@ export class PackedRows {
     )
   }
 
-  /** Compares the rows of experts; unused ones may hold anything. */
+  /** Compares the rows of experts; unused rows may hold anything. */
   expect(results: ArrayLike<number>, width: number, ofExperts: readonly Matrix[], tolerance = 0): void {
     const used: Exact[] = ofExperts.flat(2)
     expectExact(results, [...used, ...new Array<null>(this.count * width - used.length).fill(null)], tolerance)

@@ -1,4 +1,4 @@
-/** Runs one kernel on arrays, for tests of kernels: on the first adapter, which may be a software one. */
+/** Runs one kernel on arrays, for tests of kernels: on the first adapter, which may be a software adapter. */
 import { vi } from 'vitest'
 import type { OperandName, Operands } from '../../../core/graph/kernels/declaration.ts'
 import type { Shape } from '../../../core/graph/model.ts'
@@ -13,7 +13,7 @@ import { halfBits, halfFromBits } from './half.ts'
 export interface TestTensor {
   readonly dtype: MemoryType
   readonly shape: Shape
-  /** Absent for outputs, which begin as NaN (floats) or −1. */
+  /** The numbers; absent for outputs, which begin as NaN (floats) or −1. */
   readonly data?: ArrayLike<number>
 }
 
@@ -28,7 +28,7 @@ export type TestCall<S extends Signature> = Given<KernelCall<S>['attributes']> &
   readonly rounds?: boolean
 }
 
-/** Kernels without attributes need none. */
+/** The attributes of a call, which may be absent for kernels without attributes. */
 type Given<A> = Record<string, never> extends A ? { readonly attributes?: A } : { readonly attributes: A }
 
 export type Results<S extends Signature> = Operands<S['outputs'][number], Float64Array>
@@ -36,10 +36,12 @@ export type Results<S extends Signature> = Operands<S['outputs'][number], Float6
 // A software device compiles each pipeline for a second or two, if the cache of its driver is cold.
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 })
 
-/** The device of a test file; null if the machine has no adapter. `.ci/run` fails if tests were skipped for it. */
+/**
+ * The device of a test file; null if the machine has no adapter. `.ci/run` fails if tests were skipped for lack of one.
+ */
 export const testDevice: Device | null = await openNodeDevice().catch(() => null)
 
-/** The outputs of a kernel, as numbers. */
+/** Runs a kernel and returns its outputs as numbers. */
 export async function runKernel<S extends Signature>(
   device: Device,
   kernel: Kernel<S>,
@@ -100,7 +102,7 @@ function numbersOf({ dtype, size }: Operand, values: ArrayBuffer): Float64Array 
   return Float64Array.from(new Int32Array(values, 0, size))
 }
 
-/** Memory of whole words. */
+/** The values of a tensor without data, in memory of whole words. */
 function valuesOf(dtype: MemoryType, size: number): Uint16Array | Float32Array | Int32Array {
   if (dtype === 'float16') return new Uint16Array(2 * Math.ceil(size / 2)).fill(halfBits(Number.NaN))
   return dtype === 'float32' ? new Float32Array(size).fill(Number.NaN) : new Int32Array(size).fill(-1)

@@ -14,7 +14,7 @@ export class Random {
     this.state = seed
   }
 
-  /** Uniform in [−1, 1). */
+  /** The next number, uniform in [−1, 1). */
   number(): number {
     this.state = (Math.imul(this.state, 1664525) + 1013904223) >>> 0
     return this.state / 2 ** 31 - 1
@@ -48,12 +48,12 @@ export const vector = (...values: number[]): TestTensor => ({
   data: Float32Array.from(values),
 })
 
-/** An expected value: the terms of its sum. */
+/** An expected value, as the terms of its sum. */
 export type Terms = readonly number[]
 
 const sum = (terms: Terms): number => terms.reduce((total, x) => total + x, 0)
 
-/** Of {@link expectSums}, if the kernel rounds the sum to f16. */
+/** Tolerance of {@link expectSums} if the kernel rounds the sum to f16. */
 export const HALF_TOLERANCE = 2e-6 + 2 ** -11
 
 /**

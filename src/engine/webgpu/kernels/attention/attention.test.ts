@@ -10,7 +10,7 @@ interface Case {
   readonly batch?: number
   readonly sequence: number
   readonly heads?: number
-  /** Heads of keys and values; default: all. */
+  /** Number of heads of keys and values; default: `heads`. */
   readonly keyHeads?: number
   readonly size: number
   readonly scale?: number
@@ -37,7 +37,7 @@ const cases: readonly (readonly [title: string, given: Case])[] = [
   ],
   ['f16 in memory, with shared keys', { sequence: 40, size: 8, heads: 6, keyHeads: 2, rotary: true, half: true }],
 ]
-/** Of the forward pass only: a gradient takes seconds to compile on a software adapter. */
+/** Cases for the forward pass only, because a gradient takes seconds to compile on a software adapter. */
 const more: typeof cases = [
   ['one token', { sequence: 1, size: 8, heads: 2, batch: 2 }],
   [
@@ -48,7 +48,7 @@ const more: typeof cases = [
   ['heads wider than a block', { sequence: 34, size: 276 }],
   ['an odd width of f16', { sequence: 35, size: 5, heads: 2, half: true }],
 ]
-/** Milliseconds. */
+/** Time limit of a test, ms. */
 const TIMEOUT = 120_000
 
 describe.skipIf(testDevice === null)('attention', () => {
@@ -69,7 +69,7 @@ describe.skipIf(testDevice === null)('attention', () => {
   }
 
   test.each([...cases, ...more])(
-    'of %s is that of the formula, and has the same bits twice',
+    'of %s matches the formula, and has the same bits twice',
     async (_, given) => {
       const inputs = drawn(given)
       const results = await forward(given, inputs)
@@ -80,7 +80,7 @@ describe.skipIf(testDevice === null)('attention', () => {
   )
 
   test.each(cases)(
-    'the gradient of %s is that of the formula, and has the same bits twice',
+    'the gradient of %s matches the formula, and has the same bits twice',
     async (_, given) => {
       const inputs = drawn(given)
       const dqkv = await backward(given, inputs)
@@ -100,7 +100,7 @@ describe.skipIf(testDevice === null)('attention', () => {
           inputs.qkv[row * 3 * width + i] = 512 * (inputs.qkv[row * 3 * width + i] as number)
       const { y, dqkv, largestScore } = reference(several, inputs)
       expect(largestScore).toBeGreaterThan(500)
-      // The absolute error of a score is the relative one of its weight, so it grows with the scores.
+      // The absolute error of a score is the relative error of its weight, so it grows with the scores.
       expectWithin((await forward(several, inputs)).y, y, 100)
       expectWithin(await backward(several, inputs), dqkv, 100)
     },
@@ -110,7 +110,7 @@ describe.skipIf(testDevice === null)('attention', () => {
   test('a NaN reaches the tokens that see it, and no other sequence or head', async () => {
     const inputs = drawn(several)
     const { rows, width } = callOf(several, inputs)
-    // A key of the first head in the second sequence.
+    // The NaN is in a key of the first head in the second sequence.
     const at = several.sequence + 71
     inputs.qkv[at * 3 * width + width] = Number.NaN
     const { y } = await forward(several, inputs)
@@ -121,7 +121,7 @@ describe.skipIf(testDevice === null)('attention', () => {
     }
   })
 
-  test('no tokens need no dispatch', () => {
+  test('a call without tokens needs no dispatch', () => {
     const attributes = { batch: 0, sequence: 8, heads: 2, keyHeads: 2, window: 8, scale: { float: 1 } }
     const call = { attributes, addends: {}, scales: {}, rounds: false }
     const [y, qkv, logSums] = [
@@ -187,7 +187,7 @@ const tensor = (
 const sumsOf = ({ batch = 1, heads = 1, sequence }: Case) =>
   ({ dtype: 'float32', shape: [batch, heads, sequence] }) as const
 
-/** Columns of qkv. */
+/** Number of columns of qkv. */
 const columnsOf = ({ heads = 1, keyHeads = heads, size }: Case): number => (heads + 2 * keyHeads) * size
 
 function callOf(given: Case, inputs: Inputs) {
@@ -227,7 +227,7 @@ function drawn(given: Case): Inputs {
   }
 }
 
-/** Attention and its gradient from the definition, one query at a time, with all weights of it in memory. */
+/** Attention and its gradient from the definition, one query at a time, with all of its weights in memory. */
 function reference(given: Case, inputs: Inputs) {
   const { batch = 1, sequence, heads = 1, keyHeads = heads, size, scale = size ** -0.5, rotary } = given
   const [rows, width, columns, half] = [batch * sequence, heads * size, columnsOf(given), size / 2]

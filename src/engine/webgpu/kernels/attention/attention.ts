@@ -1,6 +1,6 @@
 /**
  * Causal attention directly from the rows of qkv (Dao 2023, FlashAttention-2): the matrix of scores never exists in
- * memory. The forward pass keeps one number of each query, from which the gradient recomputes them.
+ * memory. The forward pass keeps one number of each query, from which the gradient recomputes the scores.
  */
 import * as declared from '../../../../core/graph/kernels/attention.ts'
 import { implement, scratch } from '../../contract.ts'
@@ -34,7 +34,7 @@ export const attentionGradient = implement(declared.attentionGradient, {
   },
   work(call) {
     const { dy, qkv, y } = call.inputs
-    // Three products for queries, four for keys and values.
+    // The gradient takes three products for queries, and four for keys and values.
     return { flops: flopsOf(attentionCall(call).shape, 7), bytes: bytesOf(dy, qkv, y, call.outputs.dQkv) }
   },
   halves: { inputs: ['dy', 'qkv', 'y'], outputs: ['dQkv'] },
@@ -44,6 +44,6 @@ const elementsOf = ({ batch, sequence, heads, size }: HeadShape): number => batc
 
 const isEmpty = (shape: HeadShape): boolean => elementsOf(shape) === 0
 
-/** Half of the scores are masked. */
+/** Number of operations of some products, of which half of the scores are masked. */
 const flopsOf = ({ batch, sequence, heads, size }: HeadShape, products: number): number =>
   products * batch * heads * sequence * (sequence + 1) * size

@@ -3,8 +3,8 @@
  * algorithm 4). With weights P = exp(score) / Σ exp(score) and dS = P ∘ (dy·vᵀ − Σ dy·y):
  * dq = dS·k, dk = dSᵀ·q, dv = Pᵀ·dy. Queries and keys are rotated, so dq and dk are rotated back.
  *
- * A workgroup recomputes P and dS for its rows of the result. So no two workgroups add to the same element, as they do
- * in the paper, and the order of additions is fixed.
+ * A workgroup recomputes P and dS for its rows of the result. So, unlike in the paper, no two workgroups add to the
+ * same element, and the order of additions is fixed.
  */
 import { type Dispatch, type Operand, rowsOf, workgroupMain } from '../../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
@@ -23,12 +23,12 @@ import { addWeighted, four, INVOCATIONS, scoresOf, type Tiles, tilesOf, vectorOf
 const { query, key, value, dy } = factors
 
 export interface GradientCall extends AttentionCall {
-  /** Of the queries [2, B, H, S] (`statistics.ts`). */
+  /** Statistics of the queries [2, B, H, S] (`statistics.ts`). */
   readonly statistics: Operand
   readonly dQkv: Operand
 }
 
-/** Writes the gradient of the queries, a part of that of qkv. The rows of a workgroup are queries. */
+/** Writes the gradient of the queries, which is a part of the gradient of qkv. The rows of a workgroup are queries. */
 export function queryGradient(call: GradientCall): Dispatch {
   const tiles = tilesOf(call.shape, 1)
   const dScore = (i: number) => `
@@ -53,7 +53,10 @@ export function queryGradient(call: GradientCall): Dispatch {
   )
 }
 
-/** Writes the gradients of the keys and values, parts of that of qkv. The rows of a workgroup are keys. */
+/**
+ * Writes the gradients of the keys and values, which are parts of the gradient of qkv. The rows of a workgroup are
+ * keys.
+ */
 export function keyValueGradient(call: GradientCall): Dispatch {
   const tiles = tilesOf(call.shape, 2)
   const weightsAndDScore = (i: number) => `

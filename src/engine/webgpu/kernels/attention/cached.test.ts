@@ -7,7 +7,7 @@ import { attendCached } from './cached.ts'
 interface Case {
   readonly sequence: number
   readonly heads: number
-  /** Heads of keys and values; default: all. */
+  /** Number of heads of keys and values; default: `heads`. */
   readonly keyHeads?: number
   readonly window?: number
   readonly size: number
@@ -26,14 +26,14 @@ const cases: readonly (readonly [title: string, given: Case])[] = [
   ['wide heads, rotary', { sequence: 70, heads: 2, size: 256, rotary: true, positions: [69] }],
 ]
 
-/** Milliseconds: a software adapter compiles for seconds. */
+/** Time limit of a test, ms; a software adapter compiles for seconds. */
 const TIMEOUT = 120_000
 
 describe.skipIf(testDevice === null)('attention of a token over a cache', () => {
   const device = testDevice as Device
 
   test.each(cases)(
-    'of %s is that of the formula, in the memory of the cache or another',
+    'of %s matches the formula, in the memory of the cache or in other memory',
     async (_, given) => {
       for (const position of given.positions)
         for (const isInPlace of [false, true]) {
@@ -50,7 +50,7 @@ describe.skipIf(testDevice === null)('attention of a token over a cache', () => 
   )
 })
 
-/** @param isInPlace Whether the caches after the token are in the memory of those before it. */
+/** @param isInPlace Whether the caches after the token are in the memory of the caches before it. */
 function callOf(given: Case, position: number, isInPlace: boolean) {
   const { sequence, heads, keyHeads = heads, window = sequence, size, rotary } = given
   let state = 54321
@@ -64,7 +64,7 @@ function callOf(given: Case, position: number, isInPlace: boolean) {
     shape,
     data: Float64Array.from({ length: (shape[0] as number) * (shape[1] as number) }, draw),
   })
-  // Later positions must not be read, nor those before the window.
+  // Later positions must not be read, nor positions before the window.
   const cache = () => {
     const { data, ...rest } = drawn([sequence, width])
     data.fill(Number.NaN, position * width).fill(Number.NaN, 0, Math.max(0, position + 1 - window) * width)
@@ -124,7 +124,10 @@ function reference(given: Case, position: number, inputs: ReturnType<typeof call
   return { y, keys: newKeys, values: newValues }
 }
 
-/** Factors are below 1, so scores are below 16 with an error below 1e-5, and so are the mean values. */
+/**
+ * Factors are below 1, so scores are below 16 with an error below 1e-5, and the error of the mean values is below 1e-5
+ * too.
+ */
 function expectWithin(actual: Float64Array, expected: Float64Array): void {
   expect(actual).toHaveLength(expected.length)
   expected.forEach((value, i) => {

@@ -1,7 +1,7 @@
 /**
  * Attention of one token over a cache of keys and values, as in Flash-Decoding (Dao et al. 2023): the heads of a single
- * query are too few to fill a GPU, so workgroups share the keys of a head. Each computes the softmax and the sum of its
- * part of them, relative to its own maximum, and a second dispatch merges the parts.
+ * query are too few to fill a GPU, so workgroups share the keys of a head. Each workgroup computes the softmax and the
+ * sum of its part of the keys, relative to its own maximum, and a second dispatch merges the parts.
  *
  * Both dispatches take the token's own key and value from qkv, so its row of the cache is written, never read. If the
  * caches before and after are the same memory, nothing else is written.
@@ -13,9 +13,9 @@ import { dispatchOf } from '../dispatch.ts'
 import { arrayOfHeads, checkedShape, headConstants, readerOf, rotationOf, slotsOf, writerOf } from './heads.ts'
 
 const INVOCATIONS = 256
-/** Keys of a workgroup. */
+/** Number of keys of a workgroup. */
 const PART = 32
-/** Below any score. */
+/** A number below any score. */
 const NO_MAXIMUM = -1e30
 
 /** With a window smaller than S a token sees the last `window` positions. */
@@ -38,7 +38,7 @@ function cachedCall({ attributes, inputs, outputs }: KernelCall<typeof declared.
   const [keyHeads, rotary] = [keyWidth / size, cos !== undefined]
   const shape = checkedShape({ batch: 1, sequence, heads, keyHeads, size, scale: scale.float, rotary })
   const parts = Math.ceil(sequence / PART)
-  // Vectors: the slots of a sum, then its maximum and the sum of its weights.
+  // The vectors of a part are the slots of its sum, then one vector with its maximum and the sum of its weights.
   const partials = scratch('float32', [heads, parts, 4 * (slotsOf(shape) + 1)])
   return {
     shape,

@@ -8,7 +8,7 @@ import { type Factor, type Tiles, tileDeclarations, vectorOf } from './tiles.ts'
 
 export interface AttentionCall {
   readonly shape: HeadShape
-  /** Of the kernel and of its gradient, which has dy too. */
+  /** Inputs of the kernel and of its gradient, which has dy too. */
   readonly inputs: {
     readonly dy: FloatArray | undefined
     readonly qkv: FloatArray
@@ -40,11 +40,11 @@ type Arrays = Readonly<Record<keyof AttentionCall['inputs'], string>>
 
 const tilesPerHead = ({ sequence }: HeadShape, { rows }: Tiles): number => Math.ceil(sequence / rows)
 
-/** Workgroups whose rows are queries, or keys. */
+/** Number of workgroups whose rows are queries, or keys. */
 export const workgroupsOf = (shape: HeadShape, tiles: Tiles, rows: 'queries' | 'keys'): number =>
   shape.batch * (rows === 'queries' ? shape.heads : shape.keyHeads) * tilesPerHead(shape, tiles)
 
-/** Constants, and functions that read the inputs. */
+/** WGSL with constants, and with functions that read the inputs. */
 export const attentionModule = ({ shape, inputs }: AttentionCall, tiles: Tiles, arrays: Arrays): string => `
 ${headConstants(shape)}
 ${tileDeclarations(tiles)}

@@ -3,9 +3,9 @@
  *
  * Think of a head of a row as *slots*, vectors of four columns. With rotary positions, column c is rotated with column
  * c + d/2 (half-split), so slots 2·p and 2·p + 1 are four columns of the first half and their partners in the second.
- * Without, slots are in the order of the columns. Either way slots 2·p and 2·p + 1 are *pair* p. Columns beyond the
- * head, slots beyond the last and positions beyond the sequence are zero. Products of heads do not depend on the order
- * of columns, so only reading and writing know it.
+ * Without rotary positions, slots are in the order of the columns. Either way slots 2·p and 2·p + 1 are *pair* p.
+ * Columns beyond the head, slots beyond the last and positions beyond the sequence are zero. Products of heads do not
+ * depend on the order of columns, so only reading and writing know this order.
  *
  * Names in WGSL: SEQUENCE S, HEADS H (of queries), KEY_HEADS KV (of keys, and of values), SHARED = H/KV, SIZE d (of a
  * head), WIDTH = H·d, KEY_WIDTH = KV·d, QKV_WIDTH = (H + 2·KV)·d, PAIRS and SLOTS of a head, SCALE of the scores.
@@ -15,15 +15,18 @@ import { RuntimeError } from '../../../contract/runtime-error.ts'
 import type { Operand } from '../../contract.ts'
 import { type FloatArray, floatArray } from '../memory.ts'
 
-/** A slot of each invocation of a token's workgroup. */
+/** Maximum width of a head: each invocation of a token's workgroup has at most one slot. */
 const MAX_SIZE = 1024
 
 export interface HeadShape {
   readonly batch: number
   readonly sequence: number
-  /** Heads of queries. */
+  /** Number of heads of queries. */
   readonly heads: number
-  /** Heads of keys, each for `heads / keyHeads` consecutive heads of queries; as many of values. */
+  /**
+   * Number of heads of keys, each for `heads / keyHeads` consecutive heads of queries; there are as many heads of
+   * values.
+   */
   readonly keyHeads: number
   /** Width of a head, d. */
   readonly size: number
@@ -44,7 +47,7 @@ export function checkedShape(shape: HeadShape): HeadShape {
 
 export const slotsOf = ({ size }: HeadShape): number => 2 * Math.ceil(size / 8)
 
-/** Elements of arrays of heads: vectors if each slot is one. */
+/** Type of the elements of arrays of heads: vectors if each slot is a vector. */
 const elementOf = ({ size }: HeadShape) => (size % 8 === 0 ? 'vec4<f32>' : 'f32')
 
 /** An array of heads, or of the angles of a head. */
@@ -83,7 +86,7 @@ const readVector = (shape: HeadShape, read: FloatArray['read'], array: string, c
     : `
   return ${read(`${array}[at / 4u]`)};`
 
-/** An array of heads in WGSL: its name, and numbers from a row to the next. */
+/** An array of heads in WGSL: its name, and the count of numbers from a row to the next. */
 interface HeadArray {
   readonly floats: FloatArray
   readonly array: string
@@ -118,7 +121,7 @@ fn write_${name}(base: u32, position: u32, slot: u32, value: vec4<f32>) {
 }`
 }
 
-/** Rotary tables float32 [S, d/2]. Empty names: none. */
+/** Rotary tables float32 [S, d/2]. Names are empty if there are no tables. */
 interface Tables {
   readonly cos: string
   readonly sin: string
@@ -127,7 +130,7 @@ interface Tables {
 /**
  * Functions `rotated`, which rotates a pair at a position (Su et al. 2021, RoFormer, eq. 34, with half-split columns),
  * and `rotated_back`, which returns a slot of the pair rotated by the opposite angle, from the slot and its partner.
- * Without tables they return what they are given.
+ * Without tables both return their first argument.
  */
 export const rotationOf = (shape: HeadShape, { cos, sin }: Tables): string => {
   if (!shape.rotary)

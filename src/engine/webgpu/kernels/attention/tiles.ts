@@ -10,34 +10,38 @@
  *   memory as vectors over j. The columns pass through it in groups {x + j·X}. Invocation (x, y) computes slots x + m·X
  *   of rows y + i·Y, `sums[i · perRow + m]`.
  *
- * Each reads at most one vector of workgroup memory for 8 multiplications. Consecutive invocations read consecutive
- * vectors or the same one, so there are no bank conflicts. Arrays are indexed by constants only, which keeps them in
- * registers. All pieces of WGSL begin and end with no invocation at work in `tile`.
+ * Each product reads at most one vector of workgroup memory for 8 multiplications. Consecutive invocations read
+ * consecutive vectors or the same vector, so there are no bank conflicts. Arrays are indexed by constants only, which
+ * keeps them in registers. All pieces of WGSL begin and end with no invocation at work in `tile`.
  */
 import { type HeadShape, slotsOf } from './heads.ts'
 
 export const INVOCATIONS = 128
-/** Most pairs of a chunk. */
+/** Maximum number of pairs of a chunk. */
 const MAX_CHUNK = 4
-/** Vectors of workgroup memory for the columns of a sum. With the rest of a workgroup they stay below 16 KiB. */
+/**
+ * Number of vectors of workgroup memory for the columns of a sum. With the rest of a workgroup they stay below 16 KiB.
+ */
 const VALUES = 256
-/** Most slots of a column in workgroup memory: a group of four fits. */
+/** Maximum number of slots of a column in workgroup memory, of which a group of four fits. */
 const MAX_BLOCK = VALUES / 4
 
 export interface Tiles {
   readonly x: number
   readonly y: number
-  /** Rows of a workgroup. */
+  /** Number of rows of a workgroup. */
   readonly rows: number
-  /** Vectors that an invocation has of each row of the sums. */
+  /** Number of vectors that an invocation has of each row of the sums. */
   readonly perRow: number
-  /** Slots of a head. */
+  /** Number of slots of a head. */
   readonly slots: number
-  /** Slots of a column that are in workgroup memory at once. */
+  /** Number of slots of a column that are in workgroup memory at once. */
   readonly block: number
 }
 
-/** @param sums How many `sums` a workgroup has. If they need many registers, it is wide: then it has fewer rows. */
+/**
+ * @param sums How many `sums` a workgroup has. If they need many registers, the workgroup is wide and has fewer rows.
+ */
 export function tilesOf(shape: HeadShape, sums: number): Tiles {
   const slots = slotsOf(shape)
   const x = slots * sums <= 32 ? 8 : 16
@@ -54,7 +58,7 @@ export const vectorOf = (type: 'f32' | 'u32', element: (i: number) => string): s
 
 export function tileDeclarations({ x, y, slots, block }: Tiles): string {
   const pairs = slots / 2
-  // Equal chunks.
+  // The chunks are equal, up to rounding.
   const chunk = Math.ceil(pairs / Math.ceil(pairs / MAX_CHUNK))
   const groups = Math.min(x, 2 ** Math.floor(Math.log2(VALUES / (4 * block))))
   const [rowStride, columnStride] = [4 * y + 1, 4 * x + 1]
@@ -104,7 +108,7 @@ const stage = (
 
 const addRow = (score: string, i: number) => `${score} = add_product(${score}, tile[row_at + ${i}u * Y], columns);`
 
-/** Declares `scores`. Rows begin at position `first_row`, columns at `first_column`. */
+/** WGSL that declares and computes `scores`. Rows begin at position `first_row`, columns at `first_column`. */
 export const scoresOf = (scores: string, rows: Factor, columns: Factor): string => `
     // Dawn and naga (gfx-rs/wgpu#9489) do not zero a variable without a value again in the next round of a loop.
     var ${scores} = array<vec4<f32>, 4>();
@@ -121,7 +125,10 @@ export const scoresOf = (scores: string, rows: Factor, columns: Factor): string 
       workgroupBarrier();
     }`
 
-/** Adds to `sums`. Weights are like scores. Columns begin at position `first_column`. */
+/**
+ * WGSL that adds weighted columns to `sums`. Weights are arranged like scores. Columns begin at position
+ * `first_column`.
+ */
 export function addWeighted(
   { x, perRow, slots, block }: Tiles,
   sums: string,
@@ -175,11 +182,11 @@ export interface Result {
   readonly rotated?: boolean
 }
 
-/** Writes a result for `sums`. */
+/** WGSL that writes the result that `sums` hold. */
 export function writeSums({ x, perRow }: Tiles, { value, write, rotated = false }: Result): string {
   const position = (i: number) => `first_row + y + ${i}u * Y`
   const direct = (m: number) => four((i) => write(position(i), `x + ${m * x}u`, value(i * perRow + m, i)))
-  // The partner of a slot is in the next invocation or the one before.
+  // The next or the previous invocation has the partner of a slot.
   const throughTile = (m: number) => {
     const back = (i: number) => {
       const [own, partner] = ['local', '(local ^ 1u)'].map((at) => `tile[${i}u * INVOCATIONS + ${at}]`)

@@ -3,7 +3,7 @@ import { geluCode, swishCode } from '../math.ts'
 import { type Lines, readFour, writeFour } from '../products/floats.ts'
 import { type Output, outputOf } from '../products/output.ts'
 
-/** Takes x·up: inner and active = gelu(inner). */
+/** Takes x·up; writes it as inner, and active = gelu(inner). */
 export const activeOutput = ({ inner, active }: Readonly<Record<'inner' | 'active', Lines>>): Output =>
   outputOf(
     { inner, active },
@@ -16,7 +16,7 @@ fn put(at: u32, count: u32, value: vec4<f32>) {
 }`,
   )
 
-/** Takes x·gate: inner_gate and active = swish(inner_gate) ∘ inner. */
+/** Takes x·gate; writes it as inner_gate, and active = swish(inner_gate) ∘ inner. */
 export const activeSwishOutput = ({
   innerGate,
   inner,
@@ -34,7 +34,7 @@ fn put(at: u32, count: u32, value: vec4<f32>) {
 }`,
   )
 
-/** Takes the gradient of active: active is computed again, for the gradient of down. */
+/** Takes the gradient of active; writes dInner, and computes active again for the gradient of down. */
 export const geluGradientOutput = ({
   inner,
   active,
@@ -53,7 +53,7 @@ fn put(at: u32, count: u32, value: vec4<f32>) {
 }`,
   )
 
-/** The same for h = swish(g) ∘ u: du = dh ∘ swish(g), dg = dh ∘ u ∘ swish′(g). */
+/** Takes dh, the gradient of h = swish(g) ∘ u; writes du = dh ∘ swish(g), dg = dh ∘ u ∘ swish′(g), and h. */
 export const swishGradientOutput = ({
   inner,
   innerGate,

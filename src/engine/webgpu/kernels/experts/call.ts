@@ -1,4 +1,4 @@
-/** What the kernels of experts have in common: tiles, results, and calls without rows. */
+/** Parts that the kernels of experts have in common: tiles, results, and calls without rows. */
 import type { Shape } from '../../../../core/graph/model.ts'
 import type { AnyCall, Dispatch, Operand } from '../../contract.ts'
 import { linesOf } from '../products/floats.ts'
@@ -6,7 +6,7 @@ import { tilingOf } from '../products/matmul.ts'
 import { emptySums, type Output, sumOutput } from '../products/output.ts'
 import type { Tile } from '../products/product-tiles.ts'
 
-/** Sizes of tiles: of products over rows, and of gradients of matrices. */
+/** Sizes of the tiles of products over rows, and of gradients of matrices. */
 export interface ExpertTiles {
   readonly rows: Tile
   readonly gradient: Tile
@@ -15,7 +15,7 @@ export interface ExpertTiles {
 /** Chooses tiles for R rows and matrices [N, D, X]. */
 export type ChooseTiles = (rows: number, matrices: Shape) => ExpertTiles
 
-/** For rows that are spread evenly over experts. */
+/** Chooses tiles for rows that are spread evenly over experts. */
 export const expertTiles: ChooseTiles = (rows, [experts = 0, width = 0, columns = 0]) => {
   const [m, n] = [Math.ceil(rows / experts), Math.min(width, columns)]
   return {
@@ -28,13 +28,13 @@ export const expertTiles: ChooseTiles = (rows, [experts = 0, width = 0, columns 
 export const resultOf = (to: Operand, addend?: Operand, scale?: number): Output =>
   sumOutput({ to: linesOf(to), alpha: scale, addend: addend && linesOf(addend) })
 
-/** @throws Error if rows come from several sources: a GPU has all of them itself */
+/** @throws Error if rows come from several sources: a GPU has all rows itself */
 export function checkSizes(sizes: Operand, experts: number): void {
   if (sizes.size !== experts + 1)
     throw new Error(`internal: ${sizes.size} sizes for ${experts} experts, not one each and one for unused rows`)
 }
 
-/** For a call with an empty operand: all results are sums of nothing. */
+/** The dispatches of a call with an empty operand, in which all results are sums of nothing. */
 export const lowerEmpty = ({ outputs, addends, scales }: AnyCall): Dispatch[] =>
   Object.entries(outputs).flatMap(([name, to]) =>
     to && to.size > 0 ? emptySums(to.size, resultOf(to, addends[name], scales[name])) : [],

@@ -27,7 +27,7 @@ const apply = (of: (x: number) => number, a: Matrix): Matrix =>
 
 const density = (x: number): number => Math.exp((-x * x) / 2) / Math.sqrt(2 * Math.PI)
 
-/** Φ, by Simpson's rule. */
+/** The normal distribution function Φ, by Simpson's rule. */
 function cdf(x: number): number {
   const steps = 200
   const weight = (i: number) => (i === 0 || i === steps ? 1 : i % 2 === 1 ? 4 : 2)

@@ -1,6 +1,7 @@
 /**
- * The feed-forward networks of all experts over their rows, forward and backward. The activation is applied where the
- * products before it end, and its gradient where that of the activation ends: neither is a pass of its own.
+ * The feed-forward networks of all experts over their rows, forward and backward. The activation is applied at the end
+ * of the products before it, and its slope at the end of the product that gives the gradient of the active values:
+ * neither is a pass of its own.
  */
 import * as declared from '../../../../core/graph/kernels/experts.ts'
 import { dim } from '../../../../core/graph/shape.ts'
@@ -32,7 +33,7 @@ function flopsOf(inputs: Inputs, passes: number): number {
   return 2 * passes * (inputs.gate ? 3 : 2) * rows * width * hidden
 }
 
-/** Activations [R, F] that live for a call only, in memory like others. */
+/** Activations [R, F] that live for a call only, with the dtype and shape of an operand. */
 const alike = ({ dtype, shape }: Operand): Lines => linesOf(scratch(dtype, shape))
 
 export const expertFfnIn = (tiles: ChooseTiles) =>
@@ -65,7 +66,7 @@ export const expertFfnIn = (tiles: ChooseTiles) =>
       return [rowTiles.dispatch, ...activate, result]
     },
 
-    // Counts unused rows too, because their number is known only on the device.
+    // The counts include unused rows, because their number is known only on the device.
     work: (call) => ({ flops: flopsOf(call.inputs, 1), bytes: bytesOfCall(call) }),
 
     halves: { inputs: 'all', outputs: ['y', 'inner', 'innerGate'] },

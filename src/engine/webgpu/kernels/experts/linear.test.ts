@@ -26,7 +26,7 @@ describe.skipIf(testDevice === null)('expert-linear', { timeout: 60_000 }, () =>
     { rows: 'of more experts than invocations', sizes: many, D: 4, X: 8 },
   ]
 
-  test.each(cases)('forward and gradient, D = $D, X = $X, rows: $rows', async ({ sizes, D, X }) => {
+  test.each(cases)('forward and gradient match plain loops: D = $D, X = $X, rows: $rows', async ({ sizes, D, X }) => {
     const rows = new PackedRows(sizes)
     const [x, dy] = [rows.random(D, 1), rows.random(X, 2)]
     const [weights, addend] = [randomTensor([rows.experts, D, X], 3), randomTensor([rows.experts, D, X], 4)]

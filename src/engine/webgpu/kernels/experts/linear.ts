@@ -41,7 +41,7 @@ export const expertLinear = implement(declared.expertLinear, {
     return [rowTiles.dispatch, product]
   },
 
-  // Counts unused rows too, because their number is known only on the device.
+  // The counts include unused rows, because their number is known only on the device.
   work({ inputs, outputs }) {
     const { rows, width, columns } = extentOf(inputs)
     return { flops: 2 * rows * width * columns, bytes: bytesOf(inputs.rows, inputs.weights, outputs.y) }

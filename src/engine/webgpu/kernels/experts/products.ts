@@ -16,7 +16,7 @@ export interface RowProduct {
   readonly columns: number
   /** Whether factors are rounded to f16. */
   readonly rounds: boolean
-  /** Takes results [R, n]; those of rows that no expert has are not computed. */
+  /** Takes results [R, n]; rows that no expert has are not computed. */
   readonly output: Output
 }
 

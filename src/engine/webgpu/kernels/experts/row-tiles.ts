@@ -1,9 +1,9 @@
 /**
- * Where the rows of experts lie: R rows packed expert by expert, of which only the device knows how many each has.
+ * The places of the rows of experts: R rows packed expert by expert. Only the device knows how many rows an expert has.
  *
  * A first dispatch makes from the sizes a list of *row tiles*, each of one expert, and counts the workgroups of the
- * products that follow. So they compute nothing for rows that do not exist, and the host reads nothing back. A layer and
- * its gradient share the list.
+ * products that follow. So the products compute nothing for rows that do not exist, and the host reads nothing back. A
+ * layer and its gradient share the list.
  */
 import { type Dispatch, type Operand, scratch, WORKGROUP } from '../../contract.ts'
 import type { Tile } from '../products/product-tiles.ts'
@@ -11,16 +11,19 @@ import type { Tile } from '../products/product-tiles.ts'
 export interface RowTiles {
   readonly tile: Tile
   readonly experts: number
-  /** i32 [maxTiles, 4]: of each row tile the expert, the first row, and the end of the expert's rows. */
+  /** The row tiles, i32 [maxTiles, 4]: the expert, the first row, and the end of the expert's rows. */
   readonly tiles: Operand
-  /** i32 [N + 1]: first row of each expert, and the end of all. */
+  /** The first row of each expert, and the end of all rows, i32 [N + 1]. */
   readonly starts: Operand
-  /** Workgroups of a product with so many columns. */
+  /** Numbers of workgroups of a product, by its number of columns. */
   readonly grids: ReadonlyMap<number, Operand>
   readonly dispatch: Dispatch
 }
 
-/** @param sizes i32 [N + 1]: rows of each expert, then unused ones. @param columns Of the products that follow. */
+/**
+ * @param sizes Number of rows of each expert, then of unused rows, i32 [N + 1].
+ * @param columns Numbers of columns of the products that follow.
+ */
 export function tileRows(
   { sizes, rows, experts, tile }: { sizes: Operand; rows: number; experts: number; tile: Tile },
   columns: readonly number[],

@@ -4,13 +4,13 @@ import { dispatchOf } from '../dispatch.ts'
 import { reduction, strandSum } from '../reduce.ts'
 import { ROWS, type Stack, tileGroups, tileMain } from './adafactor-tiles.ts'
 
-/** Added to squared gradients: ε₁ of Shazeer and Stern 2018. */
+/** The number that is added to squared gradients: ε₁ of Shazeer and Stern 2018. */
 export const FLOOR = '1e-30f'
 
-/** Sums over the rows of a strand: components of one value, so that one tree adds them all. */
+/** Type of the sums over the rows of a strand: components of one value, so that one tree adds them all. */
 const ROW_SUMS = 'mat2x4<f32>'
 
-/** Sums over rows and over columns of (scale·g)² for a tile. */
+/** Writes the sums over rows and over columns of (scale·g)² for each tile. */
 export function squares(stack: Stack): Dispatch {
   const { g, gate, rowSums, columnSums, rows, vector, vectors, lanes, tilesDown, tilesAcross } = stack
   const as = vector.type
@@ -79,7 +79,7 @@ ${workgroupMain(count)} {
   })
 }
 
-/** Columns of a workgroup of {@link columnFactors}: few, so that there are many workgroups. */
+/** Number of columns of a workgroup of {@link columnFactors}: few, so that there are many workgroups. */
 const COLUMNS = 16
 
 /** Updates the means of columns, C, and makes their factors 1/√C. */

@@ -1,7 +1,7 @@
 /**
  * Adafactor of matrices. As on the CPU (src/engine/cpu/wasm/assembly/adafactor.ts), the direction of an element is its
- * gradient times a factor of its row and one of its column. Its mean square needs the factors, and the update needs the
- * mean square: three passes over the gradient, one over the parameter.
+ * gradient times a factor of its row and a factor of its column. Its mean square needs the factors, and the update
+ * needs the mean square: three passes over the gradient, one over the parameter.
  *
  * A matrix is cut into *tiles*, each for one workgroup. Sums over a tile go to scratch memory; a later dispatch adds
  * them in the order of the tiles.
@@ -18,7 +18,7 @@ export function matrixDispatches(operands: AdafactorOperands): Dispatch[] {
   return passes.map((pass) => pass(stack))
 }
 
-/** Sums of squares of the direction over each tile. */
+/** Writes the sums of squares of the direction over each tile. */
 function directionSquares(stack: Stack): Dispatch {
   const { g, rowFactors, columnFactors, directionSums, rows, vector, vectors } = stack
   const as = vector.type
@@ -46,7 +46,7 @@ ${tileMain(stack)}
   })
 }
 
-/** rate / max(1, root mean square of the direction) of each matrix. */
+/** Writes rate / max(1, root mean square of the direction) of each matrix. */
 function updateSizes(stack: Stack): Dispatch {
   const { settings, directionSums, sizes, count, rows, columns, tilesDown, tilesAcross } = stack
   return dispatchOf({
@@ -66,7 +66,7 @@ ${workgroupMain(count)} {
   })
 }
 
-/** p ← keep·p − size·direction. */
+/** Updates the parameters: p ← keep·p − size·direction. */
 function update(stack: Stack): Dispatch {
   const { p, g, settings, gate, rowFactors, columnFactors, sizes, count, rows, vector, vectors } = stack
   const as = vector.type

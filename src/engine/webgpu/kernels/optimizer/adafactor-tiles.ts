@@ -5,19 +5,19 @@ import { type Operand, rowsOf, scratch, WORKGROUP, type Workgroups, workgroupMai
 import { powerOfFourFrom } from '../reduce.ts'
 import { vectorOf } from '../vectors.ts'
 
-/** Lanes of a tile; 16 for narrow matrices, at least as many as rows of a strand. */
+/** Number of lanes of a tile: 16 for narrow matrices, at least as many as a strand has rows. */
 const MAX_LANES = 64
 const MIN_LANES = 16
-/** Rows of a strand. */
+/** Number of rows of a strand. */
 export const ROWS = 8
 
 export interface AdafactorOperands {
   /** Tensors of one shape [count, rows, columns], or vectors [count, columns]. */
   readonly p: Operand
   readonly g: Operand
-  /** [count, `adafactorStateSize`] */
+  /** State of the tensors [count, `adafactorStateSize`]. */
   readonly state: Operand
-  /** β₂, rate, keep */
+  /** The numbers β₂, rate and keep. */
   readonly settings: Operand
   readonly gate: Operand
 }
@@ -40,7 +40,7 @@ export function stackOf(operands: AdafactorOperands) {
     rows,
     columns,
     vector,
-    /** Vectors of a row. */
+    /** Number of vectors of a row. */
     vectors,
     lanes,
     strands,

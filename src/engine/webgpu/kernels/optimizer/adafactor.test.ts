@@ -7,14 +7,14 @@ import { expectSums, Random, vector } from '../../testing/tensors.ts'
 import { adafactorDispatches } from './adafactor.ts'
 
 const device = testDevice as Device
-/** Milliseconds: software adapters take seconds for a kernel with many barriers. */
+/** Time limit of a test, ms; software adapters take seconds to compile a kernel with many barriers. */
 const COMPILATION = 60_000
 const [SCALE, BETA, RATE, KEEP] = [0.5, 0.75, 0.01, 0.99]
 const FLOOR = 1e-30
 
 interface AdafactorShape {
   readonly count: number
-  /** null = vectors. */
+  /** Number of rows; null for vectors. */
   readonly rows: number | null
   readonly columns: number
 }
@@ -28,7 +28,7 @@ function tensors({ count, rows, columns }: AdafactorShape) {
   const shape = rows === null ? [count, columns] : [count, rows, columns]
   const size = (rows ?? 1) * columns
   const stateSize = adafactorStateSize(rows, columns)
-  // Rows and columns of different sizes, and a row of zeros.
+  // Gradients of different size in each row and column, and a row of zeros.
   const gradient = (i: number) => {
     const [r, c] = [Math.floor((i % size) / columns), i % columns]
     return r === 2 ? 0 : random.number() * 2 ** ((r % 5) - (c % 3))
@@ -48,7 +48,7 @@ async function update({ p, g, state }: ReturnType<typeof tensors>, open: 0 | 1 =
   return results
 }
 
-/** The update of a direction, clipped at a root mean square of 1: terms of each element. */
+/** The terms of each element in the update of a direction, which is clipped at a root mean square of 1. */
 function updated(p: Float32Array, direction: Float64Array) {
   const size = RATE / Math.max(1, Math.sqrt(sum(direction.map((x) => x * x)) / p.length))
   return (i: number) => [KEEP * (p[i] as number), -size * (direction[i] as number)]

@@ -9,8 +9,9 @@ import { matrixDispatches } from './adafactor-matrices.ts'
 import type { AdafactorOperands } from './adafactor-tiles.ts'
 
 /**
- * Updates of consecutive tensors. Gradients are multiplied by the factor of the gate; if it is not open, nothing is
- * written. Of the state of a matrix, mean squares of the rows and of the columns are used, not the rest.
+ * Dispatches that update consecutive tensors. Gradients are multiplied by the factor of the gate; if it is not open,
+ * nothing is written. The state of a matrix begins with mean squares of the rows and of the columns; its rest is not
+ * used.
  */
 export function adafactorDispatches(operands: AdafactorOperands): Dispatch[] {
   const { size, shape } = operands.p
@@ -18,7 +19,10 @@ export function adafactorDispatches(operands: AdafactorOperands): Dispatch[] {
   return shape.length === 2 ? [updateVectors(operands)] : matrixDispatches(operands)
 }
 
-/** All of an update of vectors. A workgroup has a vector: they are short. The state is the second moment, v. */
+/**
+ * The whole update of vectors. A workgroup has one vector, because vectors are short. The state is the second moment,
+ * v.
+ */
 function updateVectors({ p, g, state, settings, gate }: AdafactorOperands): Dispatch {
   const [count, columns] = [dim(p.shape, 0), dim(p.shape, 1)]
   const { type: as, width, total } = vectorOf(columns)

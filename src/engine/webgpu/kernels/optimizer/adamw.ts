@@ -9,7 +9,7 @@ export interface AdamwOperands {
   readonly g: Operand
   readonly m: Operand
   readonly v: Operand
-  /** first, second, β₁, β₂, size, correction, ε, keep */
+  /** The numbers first, second, β₁, β₂, size, correction, ε and keep. */
   readonly settings: Operand
   readonly gate: Operand
 }

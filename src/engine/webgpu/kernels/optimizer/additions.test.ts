@@ -8,7 +8,7 @@ import { addDispatch, scatterAddRowsDispatches } from './additions.ts'
 const device = testDevice as Device
 
 describe.skipIf(testDevice === null)('add', () => {
-  test.each([1, 7, 1024])('is element by element: %i', async (count) => {
+  test.each([1, 7, 1024])('adds element by element: %i', async (count) => {
     const random = new Random()
     const [to, from] = [random.floats([count]), random.floats([count])]
     const add = inPlace(['to', 'from'], (operands) => [addDispatch(operands)])

@@ -13,7 +13,7 @@ import {
 import { dispatchOf } from '../dispatch.ts'
 import { vectorOf, widthOf } from '../vectors.ts'
 
-/** to ← to + from */
+/** Adds a range to another: to ← to + from. */
 export function addDispatch({ to, from }: { readonly to: Operand; readonly from: Operand }): Dispatch {
   const { type: as, width } = vectorOf(to.size)
   return dispatchOf({
@@ -37,8 +37,9 @@ export interface ScatterOperands {
  * table[indices[r]] += rows[r], in the order of r, with the same bits as one addition after the other. Rows whose index
  * is outside the table are skipped.
  *
- * Rows are sorted by index, and by r among equal ones, with the place of each found by counting: rowCount² comparisons
- * of integers, which are cheap for the up to 65,536 tokens of a batch. Then the first row of each index adds them all.
+ * Rows are sorted by index, and by r among equal indices. The place of each row is found by counting: rowCount²
+ * comparisons of integers, which are cheap for the up to 65,536 tokens of a batch. Then the first row of each index
+ * adds all rows with this index.
  */
 export function scatterAddRowsDispatches(operands: ScatterOperands): Dispatch[] {
   const { rows, indices } = operands
@@ -49,14 +50,19 @@ export function scatterAddRowsDispatches(operands: ScatterOperands): Dispatch[] 
 }
 
 interface Runs {
-  /** Rows in order. */
+  /** Rows in sorted order. */
   readonly order: Operand
-  /** By row: the first place of its index in this order, and how many there are. */
+  /**
+   * The first place of each row's index in this order, and the number of rows with this index, which only the first of
+   * these rows has; the others have 0.
+   */
   readonly starts: Operand
   readonly counts: Operand
 }
 
-/** Each invocation compares the index of its row with all others, which pass through the memory of the workgroup. */
+/**
+ * Each invocation compares the index of its row with all other indices, which pass through the memory of the workgroup.
+ */
 function sortRows(indices: Operand, runs: Runs): Dispatch {
   const rowCount = indices.size
   const groups = Math.ceil(rowCount / WORKGROUP)

@@ -9,13 +9,13 @@ export interface BalanceOperands {
   /** The rate, and a load of each expert [1 + N]. */
   readonly settings: Operand
   readonly gate: Operand
-  /** Loads to add to those [N]. */
+  /** Loads [N] to add to the loads in `settings`. */
   readonly more: Operand | undefined
 }
 
 /**
- * b ← b + rate · sign(mean load − load) for N experts. Loads are integers, and compared with their mean as such. If the
- * gate is not open, nothing is written.
+ * b ← b + rate · sign(mean load − load) for N experts. Loads are integers, and are compared with their mean as
+ * integers. If the gate is not open, nothing is written.
  */
 export function balanceDispatch({ bias, settings, gate, more }: BalanceOperands): Dispatch {
   const experts = bias.size

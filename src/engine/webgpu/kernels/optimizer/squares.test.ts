@@ -13,7 +13,7 @@ interface GateSettings {
   readonly finite?: readonly (readonly number[])[]
 }
 
-/** Tensors by names of their own. */
+/** Tensors, each with a name of its own. */
 const numbered = (arrays: readonly ArrayLike<number>[]) =>
   Object.fromEntries(arrays.map((data, i) => [`array ${i}`, { dtype: 'float32', shape: [data.length], data } as const]))
 
@@ -57,7 +57,7 @@ describe.skipIf(testDevice === null)('the gate', () => {
   )
 
   test('is within 1e-6 of the norm of equal numbers, whose rounding errors add up', async () => {
-    // As many sums as of 2^30 numbers; a workgroup's own sum was that of 8192.
+    // There are as many sums as for 2^30 numbers; each is the sum of a workgroup, over 8192 numbers.
     const value = Math.fround(0.3)
     const sums = new Float64Array(2 ** 17).fill(Math.fround(8192 * Math.fround(value * value)))
     const [norm = 0] = await gateOfSums(sums)

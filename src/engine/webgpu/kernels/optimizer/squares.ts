@@ -3,8 +3,8 @@
  * f32: norm, factor of the gradients, 1 if open, 0.
  *
  * Sums are trees of blocks, a few dozen additions deep, because a compiler may undo compensated summation: the relative
- * error stays below 1e-6 for 2^30 equal numbers, and is smaller for others. Squares overflow float32 from 1.8e19 on,
- * which counts as infinite.
+ * error stays below 1e-6 for 2^30 equal numbers, and is smaller for other numbers. Squares overflow float32 from 1.8e19
+ * on, which counts as infinite.
  */
 import { MAX_SQUARES } from '../../../contract/arena-kernels.ts'
 import { type Dispatch, type Operand, rowsOf, WORKGROUP, workgroupMain } from '../../contract.ts'
@@ -12,14 +12,15 @@ import { dispatchOf } from '../dispatch.ts'
 import { reduction } from '../reduce.ts'
 import { vectorOf } from '../vectors.ts'
 
-/** Vectors of a range that an invocation adds. */
+/** Number of vectors of a range that an invocation adds. */
 const VECTORS = 8
-/** Sums of workgroups that an invocation of the gate adds before it adds their sum to others. */
+/** Number of workgroups' sums that an invocation of the gate adds before it adds their sum to others. */
 const BLOCK = 32
 
 /**
- * A sum, and the largest bits of a number in it without the sign: from those of infinity on, some number is not finite.
- * Bits, because a compiler may assume that computed numbers are finite.
+ * WGSL of a part: a sum, and the largest bits of a number in it, without the sign. If they are at least the bits of
+ * infinity, some number is not finite. Bits are compared, because a compiler may assume that computed numbers are
+ * finite.
  */
 const PART = `
 struct Part { sum: f32, bits: u32 }
@@ -29,11 +30,11 @@ ${reduction({ name: 'all_of_group', type: 'Part', lanes: WORKGROUP, merge: (a, b
 
 const sumsOf = (count: number): number => Math.ceil(count / (WORKGROUP * VECTORS * vectorOf(count).width))
 
-/** Floats of the sums of {@link squaresDispatches}. */
+/** Number of sums of {@link squaresDispatches}. */
 export const squaresSize = (counts: readonly number[]): number =>
   counts.reduce((total, count) => total + sumsOf(count), 0)
 
-/** Sums of squares of ranges, for {@link gateDispatch}. @param sums [{@link squaresSize}] */
+/** Dispatches that write sums of squares of ranges, for {@link gateDispatch}. @param sums [{@link squaresSize}] */
 export function squaresDispatches(ranges: readonly Operand[], sums: Operand): Dispatch[] {
   let next = 0
   return ranges.flatMap((range): Dispatch[] => {
@@ -48,7 +49,7 @@ export function squaresDispatches(ranges: readonly Operand[], sums: Operand): Di
         name: 'squares',
         operands: { range: { of: range, as }, sums: { of: sums, as: 'u32' } },
         workgroups: rowsOf(groups),
-        // No sizes, so that ranges of all lengths share a pipeline.
+        // The code has no sizes, so that ranges of all lengths share a pipeline.
         code: ({ range, sums }) => `
 ${PART}
 ${workgroupMain(`(arrayLength(&${range}) + ${WORKGROUP * VECTORS - 1}u) / ${WORKGROUP * VECTORS}u`)} {
@@ -71,7 +72,7 @@ ${workgroupMain(`(arrayLength(&${range}) + ${WORKGROUP * VECTORS - 1}u) / ${WORK
 }
 
 export interface GateOperands {
-  /** Of {@link squaresDispatches}. */
+  /** The sums of {@link squaresDispatches}. */
   readonly sums: Operand
   /** [4] */
   readonly gate: Operand
@@ -80,15 +81,15 @@ export interface GateOperands {
 }
 
 export interface GateRule {
-  /** Largest norm; 0 = no clipping. */
+  /** Largest norm; 0 for no clipping. */
   readonly clip: number
   /** Closes the gate whatever the norm is. */
   readonly closed: boolean
 }
 
 /**
- * The gate from sums of squares, added in their order. It is open if all numbers are finite; if a gradient is not, the
- * norm is infinite.
+ * Computes the gate from sums of squares, which are added in their order. The gate is open if all numbers are finite;
+ * if a gradient is not finite, the norm is infinite.
  */
 export const gateDispatch = (operands: GateOperands, { clip, closed }: GateRule): Dispatch => ({
   name: 'gate',

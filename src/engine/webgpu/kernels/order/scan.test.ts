@@ -18,7 +18,7 @@ describe.skipIf(testDevice === null)('CumSum', () => {
     return (await runKernel(device, cumulativeSum, call)).y
   }
 
-  /** The running sums, and those of the absolute values. */
+  /** The running sums, and the running sums of the absolute values. */
   function expected(data: ArrayLike<number>, shape: readonly number[], { axis, exclusive, reverse }: Options) {
     const at = axis < 0 ? axis + shape.length : axis
     const [length, inner] = [shape[at] as number, sizeOf(shape.slice(at + 1))]
@@ -46,7 +46,7 @@ describe.skipIf(testDevice === null)('CumSum', () => {
     [[2, 65, 40], { axis: 1 }],
     [[2, 1000, 3], { axis: 1, exclusive: 1 }],
     [[2500], { axis: 0, reverse: 1 }],
-    // Three levels: blocks of 64, then 64 of these.
+    // This shape has three levels: blocks of 64, then 64 of these blocks.
     [[5000, 33], { axis: 0, exclusive: 1, reverse: 1 }],
   ]
   for (const [shape, options] of cases)
@@ -60,11 +60,11 @@ describe.skipIf(testDevice === null)('CumSum', () => {
     [[300_000], { axis: 0 }],
     [[3, 2100, 2], { axis: 1, exclusive: 1 }],
   ] as const)
-    test(`sums float32 [${shape.join(', ')}] to rounding, the same bits each time`, async () => {
+    test(`sums float32 [${shape.join(', ')}] up to rounding, with the same bits each time`, async () => {
       const data = numbers(sizeOf(shape))
       const y = await run({ dtype: 'float32', shape, data }, options)
       const { sums, sizes } = expected(data, shape, options)
-      // At most 8 + 8 additions on the way to an element in each of two levels, each with an error of 6e-8 of its sum.
+      // An element takes at most 8 + 8 additions in each of two levels, each with an error of 6e-8 of its sum.
       y.forEach((value, i) => {
         if (!(Math.abs(value - (sums[i] as number)) <= 2e-6 * (sizes[i] as number) + 1e-7))
           expect.fail(`${value} at ${i}, expected ${sums[i]}`)

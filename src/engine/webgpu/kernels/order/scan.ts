@@ -3,7 +3,7 @@ import { type Dispatch, implement, type Operand, rowsOf, scratch, WORKGROUP, wor
 import { dispatchOf } from '../dispatch.ts'
 import { type AxisView, axisView, elementOf, powerOfTwo } from '../views.ts'
 
-/** Elements of a line that an invocation adds up. */
+/** Number of elements of a line that an invocation adds up. */
 const RUN = 8
 
 export interface Scan {
@@ -13,8 +13,8 @@ export interface Scan {
 }
 
 /**
- * A workgroup has a tile: blocks of `lanes`·RUN elements of `columns` lines, next to each other in memory if lines are
- * not. Short lines have few lanes, so that a workgroup has many of them.
+ * A workgroup has a tile: blocks of `lanes`·RUN elements of `columns` lines, which are neighbours in memory if the
+ * elements of a line are not. Short lines have few lanes, so that a workgroup has many short lines.
  */
 function tileOf({ length, inner }: AxisView) {
   const lanes = Math.min(WORKGROUP / Math.min(32, powerOfTwo(inner)), powerOfTwo(Math.ceil(length / RUN)))
@@ -23,8 +23,9 @@ function tileOf({ length, inner }: AxisView) {
 
 /**
  * Running sums along an axis (attribute `axis`; the graph has it as the constant second input), with `exclusive` and
- * `reverse` of ONNX. Long lines are cut into blocks: sums of blocks, their running sums by the same kernel, then
- * running sums in the blocks, which begin with those (Blelloch 1990).
+ * `reverse` of ONNX. Long lines are cut into blocks: the kernel computes the sums of blocks, then the running sums of
+ * these sums in the same way, then running sums in the blocks, which begin with the running sums of the blocks
+ * (Blelloch 1990).
  */
 export const cumulativeSum = implement(
   { name: 'CumSum', inputs: ['x'], outputs: ['y'] },
@@ -38,7 +39,7 @@ export const cumulativeSum = implement(
   },
 )
 
-/** Running sums from an array to another. */
+/** Dispatches that write the running sums of an array to another array. */
 export function scanDispatches(scan: Scan, x: Operand, y: Operand): Dispatch[] {
   const { outer, inner } = scan.view
   const { blocks } = tileOf(scan.view)

@@ -1,10 +1,10 @@
 /**
- * Sums of many updates, without atomics and in their order. The updates of each o are sorted by index, then by position.
- * Those of an element are neighbours then, which it finds by binary search and adds up.
+ * Sums of many updates, without atomics and in their order. The updates of each o are sorted by index, then by
+ * position. The updates of an element are then neighbours, which it finds by binary search and adds up.
  *
- * With I > 1 the indices of an update are nearly always equal: I copies of the index of a row. Such updates are sorted by
- * this index. Any others are *mixed*: they are sorted by an index that no row has, and every element looks at all of
- * them.
+ * With I > 1 the indices of an update are nearly always equal: I copies of the index of a row. Such updates are sorted
+ * by this index. All other updates are *mixed*: they are sorted by an index that no row has, and every element looks at
+ * all of them.
  */
 import {
   type Dispatch,
@@ -21,18 +21,18 @@ import { lanesOf, reduction } from '../reduce.ts'
 import { sortInScratch } from './sort.ts'
 import { type Sorted, sortPlan } from './sort-block.ts'
 
-/** Shapes: data and result [O, R, I]; indices and updates, `from`, [O, U, I]. */
+/** Data and result have the shape [O, R, I]; indices and updates, `from`, have [O, U, I]. */
 export interface Scatter {
   readonly outer: number
   readonly rows: number
   readonly updates: number
   readonly inner: number
-  /** Absent if all elements are one number. */
+  /** The data; absent if all elements are one number. */
   readonly data: Operand | undefined
   readonly indices: Operand
   readonly from: Operand
   readonly y: Operand
-  /** WGSL: the element at `index` before all updates. @param data Name of the array, empty if there is none. */
+  /** WGSL of the element at `index` before all updates. @param data Name of the array, empty if it is absent. */
   readonly before: (data: string) => string
 }
 

@@ -35,7 +35,7 @@ describe.skipIf(testDevice === null)('ScatterElements', () => {
     return (await runKernel(device, scatterElements, call)).y
   }
 
-  /** In float32, update by update: the order of the sums is part of the contract. */
+  /** The result in float32, update by update, because the order of the sums is part of the contract. */
   function expected(given: Case) {
     const { shape, axis, count, indices, updates, reduction } = given
     const [length, inner] = [shape[axis] as number, sizeOf(shape.slice(axis + 1))]

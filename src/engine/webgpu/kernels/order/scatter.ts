@@ -6,13 +6,14 @@ import { bytesOfCall } from '../vectors.ts'
 import { axisView, elementOf, floatOf } from '../views.ts'
 import { addSorted, elementMain, operandsOf, type Scatter } from './scatter-sorted.ts'
 
-/** Up to so many updates of a line, each element looks at all of them. */
+/** Maximum number of updates of a line for which each element looks at all updates. */
 const FEW = 64
 
 /**
- * Attributes `axis`, and `reduction`: `add`, or none. The result is data with the updates set or added at their indices
- * along the axis; an index out of range has no effect. Sums are in the order of the updates. Without a reduction,
- * indices of a line must be distinct: an element with several updates gets any of them, and not always the same.
+ * The attributes are `axis`, and `reduction`, which is `add` or `none`. The result is data with the updates set or
+ * added at their indices along the axis; an index out of range has no effect. Sums are in the order of the updates.
+ * Without a reduction, indices of a line must be distinct: an element with several updates gets any of them, and not
+ * always the same.
  */
 export const scatterElements = implement(
   { name: 'ScatterElements', inputs: ['data', 'indices', 'updates'], outputs: ['y'] },
@@ -23,7 +24,7 @@ export const scatterElements = implement(
   },
 )
 
-/** {@link scatterElements} into data that are all the number `fill`, an attribute. */
+/** Does {@link scatterElements} into data that are all the number `fill`, an attribute. */
 export const scatterFill = implement(
   { name: 'ScatterFill', inputs: ['indices', 'updates'], outputs: ['y'] },
   {

@@ -2,40 +2,41 @@
  * The first entries of a block in order: larger keys first, equal keys by position. No two entries are equal, so the
  * result does not depend on how it is computed.
  *
- * A bitonic network (Batcher 1968) in the form in which all comparisons point the same way: to merge two sorted runs,
- * each entry of the left one is compared with its mirror image in the right one (*flip*); then both halves are sorted by
- * comparing entries at smaller and smaller strides (*exchange*). If only the first k entries are wanted, runs grow to k
- * only. Then pairs of runs are reduced to the better half of their entries, the left run after a flip, until one is
- * left (Shanbhag, Pirk and Madden 2018). That half stays where it is, so runs get farther apart: *spacing*.
+ * The sort is a bitonic network (Batcher 1968) in the form in which all comparisons point the same way: to merge two
+ * sorted runs, each entry of the left run is compared with its mirror image in the right run (*flip*); then both halves
+ * are sorted by comparing entries at smaller and smaller strides (*exchange*). If only the first k entries are wanted,
+ * runs grow to k only. Then pairs of runs are reduced to the better half of their entries, the left run after a flip,
+ * until one run is left (Shanbhag, Pirk and Madden 2018). That half stays where it is, so runs get farther apart:
+ * *spacing*.
  *
  * All sizes, strides and spacings are powers of two.
  */
 import { type Operand, rowsOf, WORKGROUP, type Workgroups, workgroupMain } from '../../contract.ts'
 import { powerOfTwo } from '../views.ts'
 
-/** Entries that a workgroup sorts in its memory: 8 bytes each, 16 KiB. */
+/** Maximum number of entries that a workgroup sorts in its memory: 8 bytes each, 16 KiB. */
 const MAX_BLOCK = 2048
 
 export interface Sorted {
   readonly rows: number
-  /** Entries of a row. */
+  /** Number of entries of a row. */
   readonly length: number
   /** How many of the first entries are wanted. */
   readonly keep: number
-  /** What keys are made of, read as u32. */
+  /** The numbers of which keys are made, read as u32. */
   readonly bits: Operand
-  /** WGSL of the u32 key of an entry, of the u32 variables `line` and `position`. */
+  /** WGSL of the u32 key of an entry, in terms of the u32 variables `line` and `position`. */
   readonly key: (bits: string) => string
-  /** More functions for `key`. */
+  /** WGSL of functions that `key` calls. */
   readonly functions?: string
 }
 
 export interface SortPlan {
-  /** Entries of a row with padding. */
+  /** Number of entries of a row with padding. */
   readonly padded: number
-  /** Entries of the runs to which rows are sorted: at least `keep`. */
+  /** Number of entries of the runs to which rows are sorted: at least `keep`. */
   readonly run: number
-  /** Entries that a workgroup sorts at once. */
+  /** Number of entries that a workgroup sorts at once. */
   readonly block: number
 }
 
@@ -44,12 +45,12 @@ export function sortPlan({ length, keep }: Pick<Sorted, 'length' | 'keep'>): Sor
   return { padded, run: powerOfTwo(Math.max(keep, 2)), block: Math.min(padded, MAX_BLOCK) }
 }
 
-/** Whether a row is a block. */
+/** Whether a row of this length fits into one block. */
 export const fitsBlock = (length: number): boolean => length <= MAX_BLOCK
 
 /**
- * WGSL of `float_key`: u32 keys of floats, given by their bits, in the order of the numbers. −0 has the key
- * of 0, and NaN is above all, where it is seen.
+ * WGSL of `float_key`, which gives the u32 key of a float from its bits. Keys are in the order of the numbers; −0 has
+ * the key of 0, and the key of NaN is above all others, so that NaN is seen.
  */
 export const FLOAT_KEY = `
 fn float_key(bits: u32) -> u32 {
@@ -81,7 +82,7 @@ fn compare(low: u32, high: u32) {
 
 /**
  * WGSL that sorts a block in workgroup memory, `keys` and `positions`: `sort_block`, or `merge_runs` if its runs are
- * bitonic. All invocations call them. They begin with a barrier, and end without one.
+ * bitonic. All invocations call these functions, which begin with a barrier and end without one.
  */
 export const network = ({ block, run }: { readonly block: number; readonly run: number }) => `
 var<workgroup> keys: array<u32, ${block}>;
@@ -125,7 +126,7 @@ fn sort_block(local: u32) {
   }
 }`
 
-/** A workgroup has a block of a row. */
+/** Workgroups for the blocks of all rows, one for each block. */
 export function blocksOf(sorted: Sorted): Workgroups {
   const { padded, block } = sortPlan(sorted)
   return rowsOf((sorted.rows * padded) / block)
@@ -134,7 +135,8 @@ export function blocksOf(sorted: Sorted): Workgroups {
 /**
  * WGSL that sorts each block of each row.
  * @param bits Name of the array that keys are made of.
- * @param store WGSL that keeps the entries of `keys` and `positions`, those of the block at `first` of the row `line`
+ * @param store WGSL that keeps the entries of `keys` and `positions`, which belong to the block at `first` of the row
+ * `line`
  */
 export function blockSort(sorted: Sorted, bits: string, store: string): string {
   const { rows, length, key, functions = '' } = sorted

@@ -7,8 +7,8 @@ import { dispatchOf } from '../dispatch.ts'
 import { blockSort, blocksOf, compareIn, network, type Sorted, sortPlan } from './sort-block.ts'
 
 /**
- * Sorts rows in scratch memory: keys and positions, int32 [rows, {@link SortPlan.padded}] each. The first `keep` entries
- * of a row are in order then.
+ * Sorts rows in scratch memory: keys and positions, int32 [rows, {@link SortPlan.padded}] each. The first `keep`
+ * entries of a row are then in order.
  */
 export function sortInScratch(sorted: Sorted, name: string, keys: Operand, positions: Operand): Dispatch[] {
   const { padded, run, block } = sortPlan(sorted)
@@ -36,11 +36,11 @@ export function sortInScratch(sorted: Sorted, name: string, keys: Operand, posit
   return dispatches
 }
 
-/** Runs in scratch memory, of all rows: rows are whole numbers of runs. */
+/** The runs of all rows, in scratch memory; a row is a whole number of runs. */
 interface Runs {
   readonly name: string
   readonly entries: number
-  /** Entries that a workgroup merges in its memory. */
+  /** Number of entries that a workgroup merges in its memory. */
   readonly chunk: number
   readonly keys: Operand
   readonly positions: Operand
@@ -64,7 +64,7 @@ ${linearMain(pairs)} {
 }`,
   })
 
-/** Compares each other run of this size, mirrored, with the run after it. */
+/** Compares every second run of this size, mirrored, with the run after it. */
 const flip = (runs: Runs, size: number, spacing: number): Dispatch =>
   compare(
     runs,
@@ -94,7 +94,7 @@ const exchange = (runs: Runs, stride: number, size: number, spacing: number): Di
   let high = low + ${stride}u;`,
   )
 
-/** The strides of a merge below a chunk. */
+/** Merges runs at the strides below a chunk. */
 function mergeChunks(runs: Runs, size: number, spacing: number): Dispatch {
   const { name, entries, chunk } = runs
   const chunks = ((entries / spacing) * size) / chunk

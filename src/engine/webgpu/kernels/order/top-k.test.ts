@@ -26,7 +26,7 @@ describe.skipIf(testDevice === null)('TopK', () => {
     return positions
   }
 
-  // Counted ranks up to 256, a sorted block up to 2048, runs in scratch memory beyond.
+  // Ranks are counted up to a width of 256; a row is a sorted block up to 2048, and runs in scratch memory beyond.
   const cases: readonly [shape: readonly number[], k: number][] = [
     [[1, 1], 1],
     [[5, 3], 3],
@@ -42,9 +42,9 @@ describe.skipIf(testDevice === null)('TopK', () => {
   ]
 
   for (const [shape, k] of cases)
-    test(`finds the ${k} largest of [${shape.join(', ')}], equal ones by position`, async () => {
+    test(`finds the ${k} largest of [${shape.join(', ')}], equal elements by position`, async () => {
       const width = shape.at(-1) as number
-      // Few different values: many are equal.
+      // There are few different values, so many elements are equal.
       const data = numbers(sizeOf(shape)).map((x) => Math.round(x * Math.max(3, width / 3)) / 8)
       const { values, positions } = await run(data, shape, k, 'float32')
       const want = expected(data, width, k)

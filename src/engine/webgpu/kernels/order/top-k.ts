@@ -16,16 +16,20 @@ import { axisView, elementOf } from '../views.ts'
 import { sortInScratch } from './sort.ts'
 import { blockSort, blocksOf, FLOAT_KEY, fitsBlock, type Sorted, sortPlan } from './sort-block.ts'
 
-/** Up to here, ranks are counted. */
+/** Maximum width of a row whose ranks are counted. */
 const MAX_COUNTED = WORKGROUP
 
-/** Keys of {@link FLOAT_KEY}, and of integers: with the sign flipped they are in the order of the numbers. */
+/**
+ * WGSL of a key: {@link FLOAT_KEY} of a float, or an integer with its sign flipped, so that keys are in the order of
+ * the numbers.
+ */
 const keyOf = (x: Operand, bits: string): string =>
   elementOf(x) === 'f32' ? `float_key(${bits})` : `(${bits} ^ 0x80000000u)`
 
 /**
- * The k largest along the last axis, largest first, equal ones by position; NaN comes first. k is the width of the
- * outputs, values and positions. Rows of a few elements: each element counts those before it. Longer ones are sorted.
+ * The k largest elements along the last axis, largest first, equal elements by position; NaN comes first. k is the
+ * width of the outputs, values and positions. In a row of few elements, each element counts the elements before it;
+ * longer rows are sorted.
  */
 export const topK = implement(
   { name: 'TopK', inputs: ['x'], outputs: ['values', 'positions'] },

@@ -1,7 +1,7 @@
 /**
  * Arrays of floats that WGSL reads and writes four numbers at a time: as vectors where every line of memory is a whole
- * number of them, else element by element, and as float32 or as f16. Code that uses the functions below need not know
- * which.
+ * number of vectors, else element by element, and as float32 or as f16. Code that uses the functions below need not
+ * know the form.
  */
 import { dim } from '../../../../core/graph/shape.ts'
 import type { Operand, Use } from '../../contract.ts'
@@ -36,13 +36,13 @@ export const asFloats = (operands: readonly Lines[]): (Use & Omit<Floats, 'array
     return { of, ...(wide && { as: `vec4<${type}>` as const }), wide, type }
   })
 
-/** WGSL: a vector of numbers of one type as a vector of another. */
+/** WGSL that converts a vector of numbers to another type. */
 export const converted = (value: string, from: Float, to: Float): string =>
   from === to ? value : `vec4<${to}>(${value})`
 
 /**
  * `fn NAME(at: u32, count: u32) -> vec4<TYPE>`: `count` numbers from `at` on, at most four; the rest is arbitrary.
- * @param as Their type in the result.
+ * @param as Type of the numbers in the result.
  */
 export const readFour = (name: string, { array, wide, type }: Floats, as: Float = 'f32'): string =>
   wide

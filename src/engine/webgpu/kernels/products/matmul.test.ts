@@ -29,8 +29,8 @@ interface Case {
   readonly alpha?: number
   readonly addend?: boolean
   /**
-   * Factors and result in memory as f16 (`memory`), or float32 factors that the kernel rounds (`tiles`), with a float32
-   * result; the addend is float32.
+   * With `memory`, factors and result are f16 in memory. With `tiles`, the kernel rounds float32 factors, and the
+   * result is float32. The addend is always float32.
    */
   readonly half?: 'memory' | 'tiles'
 }
@@ -86,7 +86,7 @@ async function check(kernel: Kernel<typeof declared.matmul>, of: Case): Promise<
     (matrix, l, j) => b.data[matrix * k * n + (transposeB ? j * k + l : l * n + j)] as number,
     addend?.data ?? null,
   )
-  // Factors are exact then, and sums are float32: only the result is rounded.
+  // The factors used are exact, and sums are float32: only the result is rounded.
   expectExact(c, sums, half === 'memory' ? HALF_ROUNDING : 0)
 }
 
@@ -136,7 +136,7 @@ describe.skipIf(testDevice === null)('matmul', { timeout: 60_000 }, () => {
   ]
   test.each(thin.map((of) => [nameOf(of), of] as const))('%s', (_, of) => check(matmul, of))
 
-  // The smallest tile is that of the cases above.
+  // The cases above use the smallest tile.
   for (const tile of TILES.slice(0, -1))
     for (const [of, parts] of [
       [{ m: tile.rows + 5, k: 2 * tile.inner + 3, n: 2 * tile.columns - 1, addend: true }, 1],
@@ -225,13 +225,13 @@ describe('operands of the same size', () => {
 describe('tiles of products', () => {
   const of = (m: number, k: number, n: number) => tilingOf({ batch: [], m, k, n })
 
-  test('are large where every core has one, and small where the matrix is', () => {
+  test('are large if every core has one, and small if the matrix is small', () => {
     expect(of(16384, 512, 2048)).toEqual({ tile: TILES[0], parts: 1 })
     expect(of(30, 512, 4096).tile).toEqual(TILES[2])
     expect(of(64, 64, 64)).toEqual({ tile: TILES[2], parts: 1 })
   })
 
-  test('share long sums if there are few of them: gradients of weights', () => {
+  test('share long sums if there are few tiles, as for gradients of weights', () => {
     expect(of(512, 65536, 512)).toEqual({ tile: TILES[0], parts: 16 })
     expect(of(16, 65536, 16)).toEqual({ tile: TILES[2], parts: 256 })
   })

@@ -40,19 +40,19 @@ const operator = (name: 'MatMul' | 'FusedMatMul') =>
 export const onnxMatmul = operator('MatMul')
 export const fusedMatmul = operator('FusedMatMul')
 
-/** How a product is cut. */
+/** How a product is cut into tiles and parts. */
 export interface Tiling {
   readonly tile: Tile
-  /** Parts of the sum. */
+  /** Number of parts of the sum. */
   readonly parts: number
 }
 
-/** Least terms of a part: then writing and adding the parts costs little. */
+/** Minimum number of terms of a part, so that writing and adding the parts costs little. */
 const MIN_TERMS = 256
 
 /**
- * The most efficient tile that gives every core something to do, if need be with the sum in parts. Tiles that stand out
- * of the matrix by much are not efficient.
+ * The most efficient tile that gives every core something to do, if need be with the sum in parts. Tiles that reach far
+ * beyond the matrix are not efficient.
  */
 export function tilingOf({ batch, m, n, k }: Pick<Product, 'batch' | 'm' | 'n' | 'k'>): Tiling {
   const tilings = TILES.map((tile) => {
@@ -74,7 +74,7 @@ export function tiledMatmul(product: Product, { tile, parts: wanted }: Tiling): 
   return inParts(product, parts, (output) => tiledDispatch(product, tile, { parts, length }, output))
 }
 
-/** Several parts of a sum go through scratch memory. */
+/** Computes a product in parts; several parts of a sum go through scratch memory. */
 function inParts({ batch, m, n, output }: Product, parts: number, main: (output: Output) => Dispatch): Dispatch[] {
   if (parts === 1) return [main(output)]
   const size = sizeOf(batch) * m * n
@@ -82,7 +82,10 @@ function inParts({ batch, m, n, output }: Product, parts: number, main: (output:
   return [main(sumOutput({ to: partial })), sumParts(partial, parts, size, output)]
 }
 
-/** Tiles in a band: workgroups that run at the same time share rows of the left factor and columns of the right one. */
+/**
+ * Height of a band in tiles: workgroups that run at the same time share rows of the left factor and columns of the
+ * right factor.
+ */
 const BAND = 8
 
 function tiledDispatch(
@@ -137,6 +140,6 @@ fn finish(job: Job, row: u32, column: u32, value: vec4<f32>) {
   })
 }
 
-/** In which direction memory runs, and how far apart its lines are, by the strides of the two dimensions. */
+/** The direction in which memory runs, and the distance of its lines, from the strides of the two dimensions. */
 const memoryOf = (inner: number, outer: number) =>
   inner === 1 ? ({ along: 'inner', stride: outer } as const) : ({ along: 'outer', stride: inner } as const)

@@ -1,13 +1,15 @@
-/** Dispatches that end in products: the WGSL that takes results, four at a time, and writes them. */
+/**
+ * The outputs of products: WGSL that takes results, four at a time, and writes them; and the dispatches that use it.
+ */
 import { type Dispatch, gridOf, linearMain, type Use } from '../../contract.ts'
 import { asFloats, type Floats, type Lines, literal, readFour, writeFour } from './floats.ts'
 
 export interface Output {
-  /** Operands that it reads or writes. */
+  /** Operands that the output reads or writes. */
   readonly lines: readonly Lines[]
   /**
    * WGSL: `fn put(at: u32, count: u32, value: vec4<f32>)` takes `count` neighbouring results from `at` on, at most four.
-   * @param arrays Those of `lines`.
+   * @param arrays The arrays of `lines`.
    */
   readonly code: (arrays: readonly Floats[]) => string
 }
@@ -32,12 +34,12 @@ export const withLines = ({ lines, code }: Output, line: number): Output => ({
 
 export interface Sum {
   readonly to: Lines
-  /** `itself`: the former value of `to`. */
+  /** Lines to add; `itself` is the former value of `to`. */
   readonly addend?: Lines | 'itself' | undefined
   readonly alpha?: number | undefined
 }
 
-/** to ← alpha · value + addend */
+/** An output that writes to ← alpha · value + addend. */
 export function sumOutput({ to, addend, alpha = 1 }: Sum): Output {
   const scaled = alpha === 1 ? 'value' : `${literal(alpha)} * value`
   const code = (to: Floats, addend?: Floats) => `${writeFour('write_result', to)}
@@ -52,7 +54,7 @@ fn put(at: u32, count: u32, value: vec4<f32>) {
 }
 
 interface ProductDispatch<Name extends string> extends Pick<Dispatch, 'name' | 'workgroups'> {
-  /** Integers, if the code reads any. */
+  /** An array of integers, if the code reads one. */
   readonly list?: Use
   readonly factors: Readonly<Record<Name, Lines>>
   readonly output: Output
@@ -101,7 +103,7 @@ ${linearMain(fours)} {
   })
 }
 
-/** `size` sums of nothing: zeros. */
+/** A dispatch that writes `size` sums of nothing, which are zeros. */
 export function emptySums(size: number, output: Output): Dispatch {
   const fours = Math.ceil(size / 4)
   return productDispatch({

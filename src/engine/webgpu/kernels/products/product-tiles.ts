@@ -18,13 +18,13 @@ export interface Tile {
   readonly columns: number
   /** Length of a step along the inner dimension. */
   readonly inner: number
-  /** Results of each invocation. */
+  /** Rows and columns of results of each invocation. */
   readonly each: { readonly rows: number; readonly columns: number }
 }
 
 /**
- * From the most efficient to the smallest. A product with b×b results in registers needs 2b reads of workgroup memory
- * for b² multiplications.
+ * Tiles from the most efficient to the smallest. A product with b×b results in registers needs 2b reads of workgroup
+ * memory for b² multiplications.
  */
 export const TILES = [
   { rows: 128, columns: 128, inner: 8, each: { rows: 8, columns: 8 } },
@@ -32,14 +32,16 @@ export const TILES = [
   { rows: 32, columns: 32, inner: 16, each: { rows: 4, columns: 4 } },
 ] as const satisfies readonly Tile[]
 
-/** Workgroups that keep a large GPU busy: two for each of about 130 cores. */
+/** Number of workgroups that keep a large GPU busy: two for each of about 130 cores. */
 export const ENOUGH_WORKGROUPS = 256
 
-/** A factor. Its *outer* dimension is that of the result: rows of the left factor, columns of the right one. */
+/**
+ * A factor. Its *outer* dimension is a dimension of the result: rows of the left factor, columns of the right factor.
+ */
 export interface Factor extends Floats {
   /** The dimension whose neighbours are neighbours in memory. */
   readonly along: 'inner' | 'outer'
-  /** Numbers from one line of memory to the next. */
+  /** Count of numbers from one line of memory to the next. */
   readonly stride: number
 }
 
@@ -47,21 +49,21 @@ export interface TiledProduct {
   readonly tile: Tile
   readonly left: Factor
   readonly right: Factor
-  /** Columns of the result. */
+  /** Number of columns of the result. */
   readonly columns: number
   /** Whether factors are rounded to f16. */
   readonly rounds: boolean
-  /** Jobs that exist, if there may be more workgroups. */
+  /** Number of jobs, if there may be more workgroups. */
   readonly jobs?: number
   /** WGSL: `fn job_of(index: u32) -> Job`. */
   readonly job: string
-  /** WGSL: `fn inner_of(index: u32, local: u32) -> vec2<u32>`, begin and end of the sum, uniform in a workgroup. */
+  /** WGSL: `fn inner_of(index: u32, local: u32) -> vec2<u32>`, the begin and end of the sum, uniform in a workgroup. */
   readonly inner: string
   /** Whether every inner range is a whole number of steps. */
   readonly wholeSteps: boolean
   /**
    * WGSL: `fn finish(job: Job, row: u32, column: u32, value: vec4<f32>)`, called with four neighbours of a row of the
-   * result, of which those from `columns` on do not exist.
+   * result, of which the neighbours from `columns` on do not exist.
    */
   readonly finish: string
 }
@@ -81,8 +83,8 @@ struct Job {
 const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
 
 /**
- * Vectors from one line of a block in workgroup memory to the next. With one more than the block has, transposed blocks
- * are stored with few conflicts of banks.
+ * Number of vectors from one line of a block in workgroup memory to the next. With one vector more than the block has,
+ * transposed blocks are stored with few conflicts of banks.
  */
 const pitch = (size: number): number => size / 4 + 1
 
@@ -90,7 +92,7 @@ const typeOf = ({ rounds }: TiledProduct): Float => (rounds ? 'f16' : 'f32')
 
 /**
  * `fn SIDE_block(job, outer, inner, end) -> mat4x4<TYPE>`: 4×4 numbers of a factor from [outer, inner] on, a column for
- * each step of the inner dimension, zero from `end` on. Those beyond the outer dimension are arbitrary: only results
+ * each step of the inner dimension, zero from `end` on. Numbers beyond the outer dimension are arbitrary: only results
  * that do not exist use them.
  */
 function blockCode(side: 'left' | 'right', product: TiledProduct): string {
@@ -114,13 +116,19 @@ fn ${side}_block(job: Job, outer: u32, inner: u32, end: u32) -> mat4x4<${type}> 
 }`
 }
 
-/** Which 4×4 block of a factor an invocation moves: neighbours move what is next to each other in memory. */
+/**
+ * The 4×4 block of a factor that an invocation moves: neighbouring invocations move blocks that are neighbours in
+ * memory.
+ */
 const placeOf = (size: number, { along }: Factor, { inner }: Tile): { outer: string; inner: string } =>
   along === 'inner'
     ? { outer: `local / ${inner / 4}u`, inner: `local % ${inner / 4}u` }
     : { outer: `local % ${size / 4}u`, inner: `local / ${size / 4}u` }
 
-/** `read_block` and `store_block`: invocations move one block each, the first ones of the left factor. */
+/**
+ * WGSL of `read_block` and `store_block`: each invocation moves one block, the first invocations blocks of the left
+ * factor.
+ */
 function movingCode(product: TiledProduct): string {
   const { tile, left, right } = product
   const block = `mat4x4<${typeOf(product)}>`
@@ -159,8 +167,8 @@ fn store_block(block: ${block}, invocation: u32) {
 }
 
 /**
- * Gives the sums of an invocation to `finish`, row by row. The loop has one copy of it, which may be long: with one for
- * each row, compilers take seconds.
+ * WGSL that gives the sums of an invocation to `finish`, row by row. The loop has one copy of `finish`, which may be
+ * long: with a copy for each row, compilers take seconds.
  */
 function finishingCode({ tile, columns }: TiledProduct): string {
   const across = tile.columns / tile.each.columns

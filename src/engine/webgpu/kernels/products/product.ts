@@ -12,13 +12,13 @@ import { type Output, sumOutput } from './output.ts'
 /** A batch of matrices in memory. One of the strides of a matrix is 1. */
 export interface Matrices {
   readonly lines: Lines
-  /** By axis of the batch; 0 along an axis that is broadcast. */
+  /** Strides by axis of the batch; 0 along an axis that is broadcast. */
   readonly batchStrides: readonly number[]
   readonly rowStride: number
   readonly columnStride: number
 }
 
-/** result = alpha · a·b (+ addend), for each of a batch: a [m, k], b [k, n]. */
+/** The product result = alpha · a·b (+ addend), for each pair of matrices of a batch: a [m, k], b [k, n]. */
 export interface Product {
   readonly batch: readonly number[]
   readonly m: number
@@ -65,7 +65,7 @@ const matricesOf = ({ dims, strides }: View, operand: Operand, batch: readonly n
   }
 }
 
-/** NumPy's broadcasting of the axes before the last two. */
+/** The batch after NumPy's broadcasting of the axes before the last two. */
 const broadcast = (a: Shape, b: Shape): number[] =>
   Array.from({ length: Math.max(a.length, b.length) }, (_, i) => {
     const [x = 1, y = 1] = [a.at(i - Math.max(a.length, b.length)), b.at(i - Math.max(a.length, b.length))]
@@ -92,7 +92,7 @@ export type ProductCall = KernelCall<{
   readonly outputs: readonly ['c']
 }>
 
-/** Vectors are rows on the left, columns on the right. */
+/** The product of a call. Vectors are rows on the left, columns on the right. */
 export function productOf({
   attributes,
   inputs: { a, b },
@@ -122,7 +122,10 @@ export function productOf({
   })
 }
 
-/** WGSL: where the matrix of a batch begins. Axes that are one stride apart in memory are taken as one. */
+/**
+ * WGSL of the offset at which a matrix of a batch begins. Axes that are one stride apart in memory are taken as one
+ * axis.
+ */
 export function offsetOf(index: string, batch: readonly number[], strides: readonly number[]): string {
   const axes: { size: number; stride: number }[] = []
   for (const [i, size] of batch.entries()) {

@@ -8,7 +8,7 @@ import { type Output, productDispatch, withLines } from './output.ts'
 import { type Matrices, offsetOf, type Product } from './product.ts'
 import { ENOUGH_WORKGROUPS } from './product-tiles.ts'
 
-/** Results x [outer], sums of matrix · vector over the inner dimension. */
+/** A thin product: its results x [outer] are sums of matrix · vector over the inner dimension. */
 interface Thin {
   readonly batch: readonly number[]
   readonly outer: number
@@ -19,7 +19,7 @@ interface Thin {
   readonly innerStride: number
 }
 
-/** Null if the product is not thin, or if its vector is scattered. */
+/** The thin product of a call; null if the product is not thin, or if its vector is scattered. */
 function thinOf({ batch, m, n, k: inner, a, b }: Product): Thin | null {
   if (m === 1 && (a.columnStride === 1 || inner === 1))
     return { batch, outer: n, inner, matrix: b, vector: a, outerStride: b.columnStride, innerStride: b.rowStride }
@@ -28,19 +28,19 @@ function thinOf({ batch, m, n, k: inner, a, b }: Product): Thin | null {
   return null
 }
 
-/** Memory is far away: it takes more workgroups to keep it busy than to keep cores busy. */
+/** Number of workgroups that keep memory busy: it is far away, so it needs more workgroups than cores do. */
 const ENOUGH_READERS = 4 * ENOUGH_WORKGROUPS
 
-/** Least steps of an invocation, so that adding up at the end does not matter. */
+/** Minimum number of steps of an invocation, so that the time of adding up at the end does not matter. */
 const MIN_STEPS = 16
 
 /** How a thin product is shared out. */
 interface Cut {
-  /** Invocations that share a sum. */
+  /** Number of invocations that share a sum. */
   readonly shares: number
-  /** Results of a workgroup. */
+  /** Number of results of a workgroup. */
   readonly results: number
-  /** Inner numbers that a share takes at once. */
+  /** Number of inner elements that a share takes at once. */
   readonly step: number
 }
 
@@ -64,7 +64,7 @@ export function thinProduct(
   const groups = Math.ceil(thin.outer / cut.results) * matrices
   const most = Math.floor(thin.inner / (MIN_STEPS * cut.shares * cut.step))
   const wanted = Math.max(1, Math.min(Math.ceil(ENOUGH_READERS / groups), most))
-  // Whole steps, so that vectors of the matrix are not cut.
+  // A part is a whole number of steps, so that vectors of the matrix are not cut.
   const length = cut.step * Math.ceil(thin.inner / wanted / cut.step)
   const parts = Math.ceil(thin.inner / length)
   return { parts, dispatch: (output) => thinDispatch(thin, cut, matrices, { parts, length }, output) }
@@ -108,7 +108,7 @@ ${workgroupMain(jobs)} {
 const SIGNATURE =
   'fn thin(block: u32, local: u32, matrix_at: u32, vector_at: u32, result_at: u32, begin: u32, end: u32)'
 
-/** Memory runs along the sum: neighbouring invocations read neighbouring vectors of a line. */
+/** WGSL for memory that runs along the sum: neighbouring invocations read neighbouring vectors of a line. */
 const rowSum = ({ outer, inner, outerStride }: Thin, { shares, results }: Cut): string => `
 var<workgroup> sums: array<f32, ${WORKGROUP}>;
 
@@ -133,7 +133,7 @@ ${SIGNATURE} {
   if (share == 0u && x < ${outer}u) { put(result_at + x, 1u, vec4<f32>(sums[local])); }
 }`
 
-/** Memory runs along the results: an invocation has four of them, and adds every line of its share. */
+/** WGSL for memory that runs along the results: an invocation has four results, and adds every line of its share. */
 const columnSums = ({ outer, innerStride }: Thin, { shares, results }: Cut): string => `
 var<workgroup> sums: array<vec4<f32>, ${WORKGROUP}>;
 

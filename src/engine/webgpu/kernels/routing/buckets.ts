@@ -6,10 +6,10 @@ import * as declared from '../../../../core/graph/kernels/routing.ts'
 import { gridOf, implement, linearMain } from '../../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 
-/** Positions whose numbers are loaded together, since loads take long and do not depend on the buckets. */
+/** Number of positions whose numbers are loaded together, since loads take long and do not depend on the buckets. */
 const BATCH = 8
 
-/** With few experts, small workgroups spread over more cores. */
+/** Size of a workgroup, which is small so that few experts spread over more cores. */
 const SIZE = 32
 
 export const keptInBuckets = implement(declared.keptInBuckets, {

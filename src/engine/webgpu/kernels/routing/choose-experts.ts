@@ -11,7 +11,8 @@ type Rule = declared.ChoiceAttributes
 const isLimited = ({ groups, groupsPerToken }: Rule): boolean => groupsPerToken < groups
 
 /**
- * A workgroup chooses for a prototype, in k rounds: each finds the best of the experts that come after the last choice.
+ * A workgroup chooses for a prototype, in k rounds: each round finds the best of the experts that come after the last
+ * choice.
  */
 export const chooseExperts = implement(declared.chooseExperts, {
   lower({ attributes: rule, inputs: { logits, bias }, outputs: { experts, gates } }) {
@@ -68,16 +69,19 @@ fn preference(expert: u32, mass: Mass) -> f32 {
   },
 })
 
-/** Sets `mass` to that of the logits of all experts of the prototype. */
+/** WGSL that adds up the softmax mass of all experts of the prototype in `mass`. */
 const massOfAll = (width: number): string => `
   for (var i = local; i < ${width}u; i += ${WORKGROUP}u) { mass = mass_of(mass, Mass(logit(first + i), 1.0)); }
   mass = mass_of_all(mass, local);`
 
-/** Sets `mass` to that of the logits of the chosen ones. */
+/** WGSL that adds up the softmax mass of the chosen experts in `mass`. */
 const massOfChosen = ({ k }: Rule): string => `
   for (var i = 0u; i < ${k}u; i++) { mass = mass_of(mass, Mass(logit(first + chosen[i]), 1.0)); }`
 
-/** Sets `is_best`, by group: a group is among the best if fewer than those are better. Of equal groups the first is. */
+/**
+ * WGSL that sets `is_best` of each group: a group is among the best if fewer than `groupsPerToken` groups are better.
+ * Of equal groups, the first is better.
+ */
 const bestGroups = ({ groups, groupsPerToken, pair }: Rule, width: number): string => `
   for (var g = local; g < ${groups}u; g += ${WORKGROUP}u) {
     var best = -0x1.fffffep+127f;
@@ -102,7 +106,7 @@ const groupMemory = ({ groups }: Rule): string => `
 var<workgroup> worth: array<f32, ${groups}>;
 var<workgroup> is_best: array<u32, ${groups}>;`
 
-/** Sets `chosen`. */
+/** WGSL that sets `chosen`. */
 const rounds = (rule: Rule, width: number): string => `
   var last_key = 0u;
   var last = 0u;

@@ -6,7 +6,7 @@ import { packRows } from './pack-rows.ts'
 describe.skipIf(testDevice === null)('pack-rows', () => {
   const device = testDevice as NonNullable<typeof testDevice>
 
-  // Up to 256 queues an invocation has one, then several.
+  // An invocation has one of up to 256 queues, and several of more queues.
   const cases = [
     { tokens: 1, choices: 1, groups: 1, experts: 1, capacity: null },
     { tokens: 40, choices: 2, groups: 1, experts: 5, capacity: 9 },

@@ -7,7 +7,7 @@ import { gridOf, implement, WORKGROUP, workgroupMain } from '../../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 import { bytesOfCall, heightOf, widthOf } from '../vectors.ts'
 
-/** No two choices have the same row, and all rows before the unused ones have a choice. R is at most T·K. */
+/** No two choices have the same row, and all rows before the unused rows have a choice. R is at most T·K. */
 export const packRows = implement(declared.packRows, {
   lower({ attributes: { capacity }, inputs: { expert_TK, position_TK, kept_GN }, outputs }) {
     const [tokens, choices] = [heightOf(expert_TK), widthOf(expert_TK)]
@@ -15,7 +15,7 @@ export const packRows = implement(declared.packRows, {
     const [count, rows] = [expert_TK.size, outputs.choiceOfRow_R.size]
     const grid = gridOf(Math.max(count, 1))
     const queues = experts * groups
-    // Neighbouring queues, by expert and then by group, whose rows an invocation adds up.
+    // Number of neighbouring queues, by expert and then by group, whose rows an invocation adds up.
     const run = Math.ceil(queues / WORKGROUP)
     const pack = dispatchOf({
       name: 'pack-rows',

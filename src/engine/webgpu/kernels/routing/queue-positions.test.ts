@@ -6,7 +6,7 @@ import { queuePositions } from './queue-positions.ts'
 describe.skipIf(testDevice === null)('queue-positions', () => {
   const device = testDevice as NonNullable<typeof testDevice>
 
-  // Several lines of a workgroup, a line of a block, blocks, and so many that their sums are in blocks too.
+  // Several lines in a workgroup, a line in a block, several blocks, and so many blocks that their sums are in blocks.
   const shapes = [
     { lines: 1, length: 1, queues: 1 },
     { lines: 9, length: 16, queues: 5 },
@@ -17,7 +17,7 @@ describe.skipIf(testDevice === null)('queue-positions', () => {
     { lines: 1, length: 600_000, queues: 2 },
   ]
   test.each(shapes)(
-    'counts equal entries before each, and all of each queue: %o',
+    'counts the equal entries before each entry, and all entries of each queue: %o',
     async ({ lines, length, queues }) => {
       const queue = integers(lines * length, queues, length)
       const results = await runKernel(device, queuePositions, {

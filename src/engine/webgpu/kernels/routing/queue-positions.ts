@@ -46,7 +46,10 @@ export const queuePositions = implement(declared.queuePositions, {
   work: (call) => ({ flops: 0, bytes: bytesOfCall(call) }),
 })
 
-/** Places in blocks, and how many entries of each queue these have [L, blocks, N]. Several short lines share a workgroup. */
+/**
+ * Writes the places in blocks, and how many entries of each queue a block has [L, blocks, N]. Several short lines share
+ * a workgroup.
+ */
 function positionsInBlocks({ queue, before, lines, length, queues }: Lines, lengths: Operand): Dispatch {
   const blocks = Math.ceil(length / WORKGROUP)
   const block = Math.min(length, WORKGROUP)
@@ -86,7 +89,7 @@ ${workgroupMain(groups)} {
   })
 }
 
-/** Adds the entries of earlier blocks to places, and adds up those of all blocks. */
+/** Adds the numbers of entries in earlier blocks to places, and adds up the entries of all blocks. */
 function addEarlierBlocks(
   { queue, before, lines, length, queues }: Lines,
   own: Operand,
