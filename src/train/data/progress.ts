@@ -4,7 +4,7 @@ import type { Piece } from './sources/piece.ts'
 /** Milliseconds between reports in the beginning. */
 const INTERVAL_MS = 1000
 
-/** After some seconds, a report follows when this share of the time until then has passed: a log stays short. */
+/** Minimum time between reports as a share of the time elapsed, so that the log of a long pass stays short. */
 const INTERVAL_SHARE = 0.2
 
 /** Reports the characters that a pass has done: each second in the beginning, less often later. */

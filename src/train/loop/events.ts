@@ -69,7 +69,7 @@ export interface TrainSummary {
   readonly step: number
   readonly tokens: number
   readonly seconds: number
-  /** Medians over the steps of this process, null if it made none; `mfu` uses the best ceiling known at the end. */
+  /** Medians over the steps of this process, null if it made no step; `mfu` uses the best ceiling known at the end. */
   readonly tokensPerSecond: number | null
   readonly mfu: number | null
   /** Matmul rate of this machine; null if it was not measured. */

@@ -116,7 +116,7 @@ export class TrainingLoop<Checkpoint> {
       this.batches.load(step + 1)
       this.observer.report()
     } catch (error) {
-      // Nothing may be released while the step computes, and this failure is the one to report.
+      // Nothing may be released while the step computes. This failure is reported, not a failure of the step.
       await computing.catch(() => undefined)
       throw error
     }

@@ -25,7 +25,7 @@ const cases = [
 ] as const
 
 for (const settings of cases)
-  test(`tied ${settings.tied}, ${settings.positions} positions: rows added outside the graph give its gradients`, async () => {
+  test(`rows added outside the graph give its gradients: tied ${settings.tied}, ${settings.positions}`, async () => {
     const config = modelSchema.parse({
       ...settings,
       vocabulary: 23,
@@ -83,46 +83,43 @@ test.each([
   ['one pass', 1, {}],
   ['two micro-batches, experts in attention', 2, { attention: 'all' }],
   ['sigmoid scores, without capacity', 1, { scores: 'sigmoid', router: 'bias', capacity: 'none' }],
-] as const)(
-  'a changing coefficient gives the gradients of programs with constant coefficients: %s',
-  async (_, passes, moe) => {
-    const configOf = (coefficient: number) =>
-      modelSchema.parse({
-        ...{ vocabulary: 23, layers: 2, width: 12, heads: 2, sequence: 7 },
-        moe: { experts: 4, hidden: 8, k: 2, balance: { coefficient }, ...moe },
-      })
-    const runtime = await createRuntime({ threads: 1 })
-    const kernels = await createArenaKernels(1)
-    const tokens = Int32Array.from({ length: 28 }, (_, t) => (t * t) % 23)
-    const targets = Int32Array.from({ length: 28 }, (_, t) => (t * 5) % 11)
-    /** All gradients after each step, which has its own coefficient. */
-    const gradientsOf = async (start: number, coefficients: readonly number[], isConstant: boolean) => {
-      const config = configOf(start)
-      const shape = { batch: 4, microBatches: passes, sequence: config.sequence }
-      const store = new ParameterStore(cpuMemory, parameterSpecs(config), 0, gradientScratch(config, shape))
-      await initialize(store, 3, initialScales({ model: config, train: runSchema.parse({}).train }))
-      const balance = isConstant ? undefined : (step: number) => coefficients[step - 1] as number
-      const program = await GradientProgram.compile({ runtime, kernels, config, store, shape, balance }, 0)
-      const gradients: Float32Array[] = []
-      for (const step of coefficients.keys()) {
-        await program.run(step + 1, tokens, targets)
-        gradients.push(Float32Array.from(store.specs.flatMap(({ name }) => [...floatsOf(store.gradient(name))])))
-      }
-      program.release()
-      return gradients
+] as const)('a changing coefficient gives the gradients of constant coefficients: %s', async (_, passes, moe) => {
+  const configOf = (coefficient: number) =>
+    modelSchema.parse({
+      ...{ vocabulary: 23, layers: 2, width: 12, heads: 2, sequence: 7 },
+      moe: { experts: 4, hidden: 8, k: 2, balance: { coefficient }, ...moe },
+    })
+  const runtime = await createRuntime({ threads: 1 })
+  const kernels = await createArenaKernels(1)
+  const tokens = Int32Array.from({ length: 28 }, (_, t) => (t * t) % 23)
+  const targets = Int32Array.from({ length: 28 }, (_, t) => (t * 5) % 11)
+  /** All gradients after each step, which has its own coefficient. */
+  const gradientsOf = async (start: number, coefficients: readonly number[], isConstant: boolean) => {
+    const config = configOf(start)
+    const shape = { batch: 4, microBatches: passes, sequence: config.sequence }
+    const store = new ParameterStore(cpuMemory, parameterSpecs(config), 0, gradientScratch(config, shape))
+    await initialize(store, 3, initialScales({ model: config, train: runSchema.parse({}).train }))
+    const balance = isConstant ? undefined : (step: number) => coefficients[step - 1] as number
+    const program = await GradientProgram.compile({ runtime, kernels, config, store, shape, balance }, 0)
+    const gradients: Float32Array[] = []
+    for (const step of coefficients.keys()) {
+      await program.run(step + 1, tokens, targets)
+      gradients.push(Float32Array.from(store.specs.flatMap(({ name }) => [...floatsOf(store.gradient(name))])))
     }
-    const coefficients = [0.5, 0.125, 0]
-    const changing = await gradientsOf(0.5, coefficients, false)
-    for (const [i, coefficient] of coefficients.entries()) {
-      const [expected = new Float32Array()] = await gradientsOf(coefficient, [coefficient], true)
-      const worst = expected.reduce((most, value, j) => {
-        return Math.max(most, Math.abs((changing[i]?.[j] as number) - value) / (1e-2 + Math.abs(value)))
-      }, 0)
-      expect(worst).toBeLessThan(1e-5)
-      const next = changing[(i + 1) % 3] as Float32Array
-      expect(Math.max(...expected.map((value, j) => Math.abs(value - (next[j] as number))))).toBeGreaterThan(1e-3)
-    }
-    await kernels.close()
-    await runtime.close()
-  },
-)
+    program.release()
+    return gradients
+  }
+  const coefficients = [0.5, 0.125, 0]
+  const changing = await gradientsOf(0.5, coefficients, false)
+  for (const [i, coefficient] of coefficients.entries()) {
+    const [expected = new Float32Array()] = await gradientsOf(coefficient, [coefficient], true)
+    const worst = expected.reduce((most, value, j) => {
+      return Math.max(most, Math.abs((changing[i]?.[j] as number) - value) / (1e-2 + Math.abs(value)))
+    }, 0)
+    expect(worst).toBeLessThan(1e-5)
+    const next = changing[(i + 1) % 3] as Float32Array
+    expect(Math.max(...expected.map((value, j) => Math.abs(value - (next[j] as number))))).toBeGreaterThan(1e-3)
+  }
+  await kernels.close()
+  await runtime.close()
+})

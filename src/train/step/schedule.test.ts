@@ -82,7 +82,7 @@ test('wsd stays at the peak and then falls as 1 − √progress to the final sha
   expect(rate(50)).toBeCloseTo(0.04, 12)
 })
 
-test('up to the start of its decay a wsd run has the rates of every longer run, bit for bit, and then lower rates', () => {
+test('until its decay begins, a wsd run has the rates of every longer run, bit for bit, and then lower rates', () => {
   const share = fc.double({ min: 0, max: 1, noNaN: true })
   const steps = fc.integer({ min: 1, max: 300 })
   fc.assert(

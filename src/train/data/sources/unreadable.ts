@@ -7,7 +7,7 @@ import type { ReadingConfig } from './source-file.ts'
 const reasons = {
   encoding: 'not UTF-8',
   binary: 'binary',
-  /** It is JSON or Parquet, but without the field. */
+  /** The file is JSON or Parquet, but without the field. */
   records: 'without the field',
   damaged: 'damaged',
   access: 'not readable',

@@ -52,31 +52,26 @@ test.each([
   [6, 2, 64],
   // Here the gradients exceed the memory for early gradients.
   [8, 2, 1024],
-])(
-  '%i ranks with experts shared in groups of %i, width %i: early transfers match and fit the memory',
-  (world, expert, width) => {
-    const ranks = Array.from({ length: world }, (_, rank) => transfersOf(world, expert, rank, width))
-    const isEarly = ranks.map(({ transfers }) => transfers.map(({ name }) => name))
-    expect(Math.max(...isEarly.map((names) => names.length))).toBeGreaterThan(0)
-    for (const [a, { transfers, arenaFloats, gradients }] of ranks.entries()) {
-      // Each side receives the gradients that the other side sends, in the same sequence and with the same sizes.
-      for (const [b, other] of ranks.entries()) {
-        const sent = transfers.filter(({ peer, direction }) => peer === b && direction === 'send')
-        const received = other.transfers.filter(({ peer, direction }) => peer === a && direction === 'receive')
-        expect(received.map(({ name, length }) => [name, length])).toEqual(
-          sent.map(({ name, length }) => [name, length]),
-        )
-      }
-      const received = transfers.filter(({ direction }) => direction === 'receive')
-      for (const [i, range] of received.entries()) {
-        expect(range.offset).toBeGreaterThanOrEqual(gradients.offset + gradients.length)
-        expect(range.offset + range.length).toBeLessThanOrEqual(arenaFloats)
-        for (const other of received.slice(i + 1)) expect(overlap(range, other)).toBe(false)
-      }
-      for (const range of transfers.filter(({ direction }) => direction === 'send')) {
-        expect(range.offset).toBeGreaterThanOrEqual(gradients.offset)
-        expect(range.offset + range.length).toBeLessThanOrEqual(gradients.offset + gradients.length)
-      }
+])('transfers match and fit: %i ranks, experts shared by %i, width %i', (world, expert, width) => {
+  const ranks = Array.from({ length: world }, (_, rank) => transfersOf(world, expert, rank, width))
+  const isEarly = ranks.map(({ transfers }) => transfers.map(({ name }) => name))
+  expect(Math.max(...isEarly.map((names) => names.length))).toBeGreaterThan(0)
+  for (const [a, { transfers, arenaFloats, gradients }] of ranks.entries()) {
+    // Each side receives the gradients that the other side sends, in the same sequence and with the same sizes.
+    for (const [b, other] of ranks.entries()) {
+      const sent = transfers.filter(({ peer, direction }) => peer === b && direction === 'send')
+      const received = other.transfers.filter(({ peer, direction }) => peer === a && direction === 'receive')
+      expect(received.map(({ name, length }) => [name, length])).toEqual(sent.map(({ name, length }) => [name, length]))
     }
-  },
-)
+    const received = transfers.filter(({ direction }) => direction === 'receive')
+    for (const [i, range] of received.entries()) {
+      expect(range.offset).toBeGreaterThanOrEqual(gradients.offset + gradients.length)
+      expect(range.offset + range.length).toBeLessThanOrEqual(arenaFloats)
+      for (const other of received.slice(i + 1)) expect(overlap(range, other)).toBe(false)
+    }
+    for (const range of transfers.filter(({ direction }) => direction === 'send')) {
+      expect(range.offset).toBeGreaterThanOrEqual(gradients.offset)
+      expect(range.offset + range.length).toBeLessThanOrEqual(gradients.offset + gradients.length)
+    }
+  }
+})
