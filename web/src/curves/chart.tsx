@@ -49,7 +49,8 @@ export function Chart({ figure }: { readonly figure: Figure }) {
   }, [])
 
   const found = point.value ? readings(lines, point.value, x, log) : []
-  const emphasised = found.find(({ closest }) => closest)?.line.run ?? pointed.value
+  const closest = found.find((reading) => reading.closest)
+  const emphasised = closest?.line.run ?? pointed.value
   useEffect(() => plot.current?.emphasise(emphasised), [emphasised, axis, log, colors])
 
   const label = useMemo(() => labelOf(figure), [figure])
@@ -58,14 +59,20 @@ export function Chart({ figure }: { readonly figure: Figure }) {
       <div ref={host} class="plot" role="img" aria-label={label} />
       {figure.outside && <OutsideNotes outside={figure.outside} />}
       {point.value && (
-        <Tooltip place={point.value} title={tipTitle(axis, point.value.x)} readings={found} of={lines.length} />
+        <Tooltip
+          place={point.value}
+          x={closest?.x ?? point.value.x}
+          placeText={(at) => placeText(axis, at)}
+          readings={found}
+          of={lines.length}
+        />
       )}
       {lines.length > 0 ? null : <span class="hidden">{metric} has no values here</span>}
     </div>
   )
 }
 
-const tipTitle = (axis: XAxis, x: number) =>
+const placeText = (axis: XAxis, x: number) =>
   axis === 'step' ? `Step ${Math.round(x).toLocaleString('en-US')}` : `${axisTitles[axis]} ${xText(axis, x)}`
 
 /** Rounds to about a thousandth of the range, so that the address has no more digits than a drag is precise. */

@@ -7,17 +7,22 @@ import type { HoverPoint, Reading } from './series/readings.ts'
 
 interface TooltipProps {
   readonly place: HoverPoint
-  readonly title: string
+  /** Where the closest line has its value: the title. */
+  readonly x: number
+  /** A place on the x axis in words. */
+  readonly placeText: (x: number) => string
   readonly readings: readonly Reading[]
   /** Number of all lines. */
   readonly of: number
 }
 
-export function Tooltip({ place, title, readings: shown, of }: TooltipProps) {
+export function Tooltip({ place, x, placeText, readings: shown, of }: TooltipProps) {
+  // Lines that are recorded at other steps say theirs.
+  const differ = shown.some((reading) => reading.x !== x)
   return (
     <div class="tip" style={positionNear(place)} aria-hidden="true">
       <table>
-        <caption>{title}</caption>
+        <caption>{placeText(x)}</caption>
         <tbody>
           {shown.map((reading) => (
             <tr key={reading.line.run} class={reading.closest ? 'closest' : ''}>
@@ -29,6 +34,7 @@ export function Tooltip({ place, title, readings: shown, of }: TooltipProps) {
               </th>
               <td>{formatValue(reading.value)}</td>
               <td class="quiet">{detailOf(reading)}</td>
+              {differ && <td class="quiet">{reading.x === x ? '' : placeText(reading.x)}</td>}
             </tr>
           ))}
         </tbody>

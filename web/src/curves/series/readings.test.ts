@@ -18,6 +18,19 @@ describe('readings at the pointer', () => {
     expect(found).toEqual([11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0])
   })
 
+  it('say where each line has its value, which is not where the pointer is', () => {
+    const found = readings(
+      [line('every 20', [20, 40, 60], [1, 2, 3]), line('every 5', [30, 35, 40], [4, 5, 6])],
+      at(36, 2),
+      range,
+      false,
+    )
+    expect(found.map((reading) => [reading.line.name, reading.x, reading.value])).toEqual([
+      ['every 5', 35, 5],
+      ['every 20', 40, 2],
+    ])
+  })
+
   it('leave out lines that end before the pointer, and points without a value', () => {
     const lines = [line('ended', [0, 90], [1, 1]), line('short', [0, 50], [1, 1]), line('gap', [0, 91], [1, null])]
     const found = readings(lines, at(91, 1), range, false)

@@ -11,6 +11,8 @@ export interface HoverPoint {
 export interface Reading {
   readonly line: Line
   readonly index: number
+  /** Where on the x axis the line has this value. Lines have values at other steps than the pointer, and than each other. */
+  readonly x: number
   readonly value: number
   /** Whether this line is the closest to the pointer. */
   readonly closest: boolean
@@ -29,7 +31,7 @@ export function readings(lines: readonly Line[], place: HoverPoint, range: Range
     const [start = Number.POSITIVE_INFINITY, end = Number.NEGATIVE_INFINITY] = [line.x[0], line.x.at(-1)]
     if (value === null || value === undefined || x < start - slack || x > end + slack) continue
     if (log && value <= 0) continue
-    found.push({ line, index, value })
+    found.push({ line, index, x: line.x[index] ?? x, value })
   }
   const near = found.sort((one, other) => distance(one, place, log) - distance(other, place, log)).slice(0, MAX_LINES)
   const [closest] = near
