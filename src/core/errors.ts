@@ -43,7 +43,7 @@ export const textOf = (message: Wording, nameOf: (option: Option) => string = na
 const nameInLibrary = ({ option, value }: Option): string => (value === undefined ? option : `${option}=${value}`)
 
 class UserError extends Error {
-  /** Not enumerable, so that an error that is inspected shows its message only. */
+  /** The message in parts. It is not enumerable, so that an inspected error shows its message only. */
   declare readonly wording: Wording
 
   constructor(message: string | Wording, options?: ErrorOptions) {

@@ -1,4 +1,4 @@
-/** Lets the event loop handle messages, timers and results of other threads that wait. It runs in a browser too. */
+/** Lets the event loop handle waiting messages, timers and results of other threads. It runs in a browser too. */
 
 interface Port {
   onmessage: (() => void) | null

@@ -20,15 +20,15 @@ const tokenizerSchema = z
 
 export const dataSchema = z.strictObject({
   /**
-   * A corpus by name (`sotu`, `moby-dick`), or files, folders and globs; `-` is standard input, and `run:text` the file or
-   * folder of that path in the run directory.
+   * A corpus by name (`sotu`, `moby-dick`), or files, folders and globs; `-` is standard input, and `run:text` the file
+   * or folder of that path in the run directory.
    */
   source: z.union([path, z.array(path).min(1)]).default('sotu'),
   /** Field or column that holds the text in JSONL and Parquet. */
   field: z.string().default('text'),
   /**
-   * Encoding of files that are not UTF-8: a label of the WHATWG Encoding Standard, such as `latin1` or `shift_jis`. Files
-   * that are valid UTF-8 are always read as UTF-8.
+   * Encoding of files that are not UTF-8: a label of the WHATWG Encoding Standard, such as `latin1` or `shift_jis`.
+   * Files that are valid UTF-8 are always read as UTF-8.
    */
   encoding: z
     .string()

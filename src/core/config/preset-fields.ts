@@ -22,7 +22,7 @@ export function fieldsOf(input: object): Fields {
 }
 
 /**
- * Merges fields over those of the preset that they name.
+ * Merges fields over the fields of the preset that they name.
  * @throws UsageError if there is no such preset
  */
 export function withPreset({ preset, ...fields }: Fields, presets: Presets): Fields {

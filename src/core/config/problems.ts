@@ -53,7 +53,7 @@ export function parseInput<Schema extends z.ZodType>(
   )
 }
 
-/** Problems in a message: nobody reads more at a time, and each is compared with the names of all fields. */
+/** Maximum number of problems in a message: nobody reads more, and each is compared with the names of all fields. */
 const MAX_PROBLEMS = 20
 
 /** The first issues, each about one field, and the number of issues that are left out. */

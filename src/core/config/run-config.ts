@@ -103,13 +103,15 @@ const trainSchema = z.strictObject({
        * Transformers, section 2.4. Chosen from 1 to 8 on `demo` and `S` (docs/configuration.md).
        */
       router: floats.positive.default(2),
-      /** Multiplies the deviation of an untied head. At 1 the logits deviate by 1: half a nat more loss at the start. */
+      /**
+       * Multiplies the deviation of an untied head. At 1 the logits deviate by 1: half a nat more loss at the start.
+       */
       head: floats.positive.default(0.25),
     })
     .prefault({}),
   /**
-   * Parameters that stay as they are: patterns of names such as `embedding`, `layers.0.*` or `*.router`, where `*` is any
-   * text. A pattern also matches everything below the names that it matches.
+   * Parameters that stay as they are: patterns of names such as `embedding`, `layers.0.*` or `*.router`, where `*` is
+   * any text. A pattern also matches everything below the names that it matches.
    */
   freeze: z
     .array(z.string().min(1).max(MAX_PATTERN, { abort: true }))
@@ -176,8 +178,8 @@ export const runSchema = z
         /** Number of threads; default: the number of physical cores. */
         threads: sizes.threads.optional(),
         /**
-         * Precision of matrix products: float32, bfloat16 factors with float32 sums (`bf16`, needs oneDNN), or f16 factors
-         * and activations with float32 sums (`f16`, needs `device: webgpu` and a GPU with f16).
+         * Precision of matrix products: float32, bfloat16 factors with float32 sums (`bf16`, needs oneDNN), or f16
+         * factors and activations with float32 sums (`f16`, needs `device: webgpu` and a GPU with f16).
          */
         math: z.enum(['float32', 'bf16', 'f16']).default('float32'),
       })

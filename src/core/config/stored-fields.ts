@@ -74,7 +74,7 @@ function expectFacts({ created, changes }: Fields, file: string): void {
 /**
  * Refuses the file of a newer version, which may give settings another meaning. Versions that differ only in the last
  * number have the same files.
- * @throws RunError if the version is newer than this program, or no version
+ * @throws RunError if the version is newer than this program, or is no version
  */
 function expectKnownVersion(stored: unknown, file: string, version: string): void {
   // The file was written by hand, or before versions were stored.

@@ -1,7 +1,7 @@
 /**
  * The layout of a matrix w [K, N] whose weights are int8, for products x·w. Weights of a column are in groups of
- * {@link GROUP} along K that share a scale: w = scale·q with q from −127 to 127. The scale is a bfloat16, rounded up, so
- * that it takes two bytes: 8.25 bits a weight.
+ * {@link GROUP} along K that share a scale: w = scale·q with q from −127 to 127. The scale is a bfloat16, rounded up,
+ * so that it takes two bytes: 8.25 bits a weight.
  *
  * Columns are in blocks of {@link BLOCK}, and a product reads a block from its first byte to its last:
  *

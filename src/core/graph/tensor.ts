@@ -54,7 +54,7 @@ export interface KernelUse {
 /** The kernels that a runtime has. */
 export interface KernelSet {
   readonly names: ReadonlySet<string>
-  /** Number of rows to whose multiples the rows of each expert should be padded, for speed. */
+  /** Multiple to which the rows of each expert should be padded, for speed. */
   readonly tile: number
   /** Number of threads that share the tasks of a kernel. */
   readonly threads: number

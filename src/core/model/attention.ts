@@ -11,7 +11,9 @@ import { attentionColumns, attentionScaleOf, headWidthOf, type ModelConfig, wind
 import type { Pass } from './moe.ts'
 import { rotationOf } from './rotary.ts'
 
-/** The projections of a layer's attention: matrices or routed experts. X are the columns of queries, keys and values. */
+/**
+ * The projections of a layer's attention: matrices or routed experts. X are the columns of queries, keys and values.
+ */
 export interface Projections {
   /** Queries, keys and values: x_TD → [T, X]. */
   qkv(x_TD: Tensor): Tensor

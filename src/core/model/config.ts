@@ -1,6 +1,6 @@
 /**
- * The configuration of a model: every architectural choice with its default; `moe-config.ts` has those of sparse
- * layers. Pure data: nothing here knows how a layer is computed.
+ * The configuration of a model: every architectural choice with its default; `moe-config.ts` has the choices of sparse
+ * layers. It is pure data: nothing here knows how a layer is computed.
  */
 import { z } from 'zod'
 import { floats, sizes } from './limits.ts'
@@ -79,7 +79,8 @@ export const modelSchema = z
     hidden: sizes.width.default(1024),
     /**
      * Whether the output projection is the transposed token embedding. It saves V·D parameters, but in the first steps
-     * the softmax moves all rows of the table the same way, so tokens become similar at the input (docs/configuration.md).
+     * the softmax moves all rows of the table the same way, so tokens become similar at the input
+     * (docs/configuration.md).
      */
     tied: z.boolean().default(false),
     /**

@@ -23,7 +23,7 @@ export interface Sharing {
   readonly headroom: number
   /** Whether an expert computes the rows of all ranks at once, not separately for each rank. */
   readonly joined: boolean
-  /** Whether each source rank keeps a gradient of the weights of its own, instead of one sum. */
+  /** Whether gradients of weights are kept separately for each source rank, instead of as one sum. */
   readonly bySource: boolean
 }
 
@@ -119,6 +119,9 @@ function roomFor(
   return ranks * Math.min(most, (experts / ranks) * groups * capacity) + padding
 }
 
-/** With capacity 1x most slots are filled and padding wastes little. Otherwise rows are computed expert by expert. */
+/**
+ * Whether rows are computed expert by expert. With capacity 1x most slots are filled, so padding wastes little and rows
+ * are padded instead.
+ */
 const isRagged = ({ compute, capacity }: MoeConfig): boolean =>
   compute === 'ragged' || (compute === 'auto' && capacity !== '1x')

@@ -1,6 +1,6 @@
 /**
- * The configuration of sparse expert layers: every option with its default. Pure data: nothing here knows how a layer is
- * computed.
+ * The configuration of sparse expert layers: every option with its default. It is pure data: nothing here knows how a
+ * layer is computed.
  */
 import { z } from 'zod'
 import { floats, sizes } from './limits.ts'
@@ -70,7 +70,9 @@ export const moeSchema = z.strictObject({
   sinkhornIterations: sizes.iterations.default(8),
   /** Step u of the biases of the `bias` router (Wang et al. 2024); 0 leaves them at zero. */
   biasRate: nonNegative.default(0.001),
-  /** Affinity of a token to an expert: the softmax of its logits, or the sigmoid of each logit (DeepSeek-V3, eq. 15). */
+  /**
+   * Affinity of a token to an expert: the softmax of its logits, or the sigmoid of each logit (DeepSeek-V3, eq. 15).
+   */
   scores: z.enum(['softmax', 'sigmoid']).default('softmax'),
   /** Equal consecutive groups of experts, of which a token may use `groupsPerToken` (DeepSeek-V2, section 2.1.3). */
   expertGroups: positive.default(1),

@@ -49,7 +49,9 @@ function scaledFrequency(scaling: Scaling, frequency: number, i: number, size: n
 const ramp = ([low, high]: readonly [low: number, high: number], at: number): number =>
   Math.min(1, Math.max(0, (at - low) / (high === low ? 0.001 : high - low)))
 
-/** The pairs that turn `betaFast` and `betaSlow` times in `original` positions (Peng et al. 2023, YaRN, section 3.2). */
+/**
+ * The pairs that turn `betaFast` and `betaSlow` times in `original` positions (Peng et al. 2023, YaRN, section 3.2).
+ */
 function yarnEnds(
   { original, betaFast, betaSlow, truncate }: Extract<Scaling, { kind: 'yarn' }>,
   size: number,

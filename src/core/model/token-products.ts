@@ -1,4 +1,6 @@
-/** Products of a token with the model's matrices, for each format of weights. Matrices are named by their parameters. */
+/**
+ * Products of a token with the model's matrices, for each format of weights. Matrices are named by their parameters.
+ */
 import { int8Experts, int8Product } from '../graph/ops/int8.ts'
 import { reshape } from '../graph/ops/shape.ts'
 import { rowExperts, rowProduct } from '../graph/ops/token.ts'

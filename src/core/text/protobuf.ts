@@ -1,7 +1,7 @@
 /**
- * Writes messages of Protocol Buffers (https://protobuf.dev/programming-guides/encoding). A message is the concatenation
- * of its fields, and a field begins with its number and the type of its value. Fields are lists of pieces that are joined
- * once, at the end, so that large contents are not copied for every message around them.
+ * Writes messages of Protocol Buffers (https://protobuf.dev/programming-guides/encoding). A message is the
+ * concatenation of its fields, and a field begins with its number and the type of its value. Fields are lists of pieces
+ * that are joined once, at the end, so that large contents are not copied for every message around them.
  */
 
 /** The bytes of a field, in pieces. */

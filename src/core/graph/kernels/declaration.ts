@@ -2,8 +2,8 @@
  * Declarations of kernels, which are the parts of a program that run outside ONNX Runtime.
  *
  * Think of a declaration as the signature of a function that each engine implements for itself. It names the operands
- * and the results, gives the shapes of the results, and says what matters when a program is cut into stages. Ops call it
- * (`emitKernel`), engines implement it (`Kernel<typeof gatherRows>` in their `contract.ts`), and conformance suites
+ * and the results, gives the shapes of the results, and says what matters when a program is cut into stages. Ops call
+ * it (`emitKernel`), engines implement it (`Kernel<typeof gatherRows>` in their `contract.ts`), and conformance suites
  * compare what they compute; all of them name the declaration, so the compiler checks every operand.
  *
  * @example

@@ -59,7 +59,7 @@ export const crossEntropy = declareKernel({
   local: true,
 })
 
-/** {@link crossEntropy} of the logits x·headᵀ of x [T, D] and head [V, D]. Their gradient takes the logits' memory. */
+/** {@link crossEntropy} of the logits x·headᵀ of x [T, D] and head [V, D]. Only their gradient is kept in memory. */
 export const linearCrossEntropy = declareKernel({
   name: 'linear-cross-entropy',
   inputs: ['x', 'head', 'targets'],

@@ -1,6 +1,6 @@
 /**
- * Kernels of routers: T tokens with K choices each in G equal groups of tokens, N experts. Indices and counts are int32,
- * without a gradient.
+ * Kernels of routers: T tokens with K choices each in G equal groups of tokens, N experts. Indices and counts are
+ * int32, without a gradient.
  */
 import { dim } from '../shape.ts'
 import { declareKernel } from './declaration.ts'

@@ -107,7 +107,7 @@ export const int8Product = declareKernel({
   local: true,
 })
 
-/** gelu(x·up), or swish(x·gate) ∘ x·up, [K, columns] for each choice. Every expert has matrices of int8. */
+/** gelu(x·up), or swish(x·gate) ∘ x·up, of each choice: [K, columns]. Every expert has matrices of int8. */
 export const int8ExpertsUp = declareKernel({
   name: 'int8-experts-up',
   inputs: ['x', 'experts', 'up', 'gate?'],

@@ -7,7 +7,7 @@
  * gradient of an all-to-all is the all-to-all back.
  *
  * An all-to-all has two steps, so that ranks compute while rows travel: `sendRows` starts it, `arrive` waits for it. In
- * the backward pass the gradient of `arrive` starts and that of `sendRows` waits.
+ * the backward pass the gradient of `arrive` starts it and the gradient of `sendRows` waits.
  */
 import { emitKernel, hasKernel } from '../kernels/declaration.ts'
 import * as experts from '../kernels/experts.ts'

@@ -80,7 +80,7 @@ function crossEntropyOf(x: Tensor, head: Tensor, targets: Tensor, column: Tensor
   return hasKernel(kernels.crossEntropy, x.dtype) ? kernelOfLogits(logits, targets) : byParts(logits, column)
 }
 
-/** The kernel computes the logits too, so that their gradient can take their memory. */
+/** The kernel computes the logits too, so that only their gradient is kept in memory. */
 function fusedKernel(x: Tensor, head: Tensor, targets: Tensor): CrossEntropy {
   const factor = hasKernel(kernels.round, x.dtype) ? emitKernel(kernels.round, { x: head }).y : head
   const { dLogits, nats } = emitKernel(kernels.linearCrossEntropy, { x, head: factor, targets })

@@ -171,7 +171,7 @@ export interface WeightSums {
 export const sourcesOfSum = (sources: number, experts: number, threads: number): number =>
   subtreeLeaves(sources, threads === 1 ? 1 : Math.ceil((2 * threads) / experts))
 
-/** In which sums a kernel leaves the gradients of the weights [n, ...] of experts. */
+/** The sums in which a kernel leaves the gradients of the weights [n, ...] of experts. */
 function sourceSums(weights: Tensor, sizes: Tensor, { bySource }: WeightSums): experts.SourceSums {
   const count = dim(weights.shape, 0)
   const sources = (dim(sizes.shape, 0) - 1) / count

@@ -84,7 +84,10 @@ export const oneHot: (indices: Tensor, depth: number, dtype: Tensor['dtype']) =>
     cast(equal(reshape(indices, [...indices.shape, 1]), range(depth)), dtype),
 )
 
-/** The inverse of an injective map: result[indices[i]] = i, and `absent` where no index points. Index `size` is discarded. */
+/**
+ * The inverse of an injective map: result[indices[i]] = i, and `absent` where no index points. Index `size` is
+ * discarded.
+ */
 export const invertIndex: (indices: Tensor, size: number, absent: number) => Tensor = defineIndexOp(
   'invert-index',
   'indexing',

@@ -154,7 +154,7 @@ export interface PackingRule {
   readonly capacity: number | null
   /** Number of rows, R. */
   readonly rows: number
-  /** Number to whose multiples the rows of each expert are padded; 1 for runtimes whose `kernelTile` is 1. */
+  /** Multiple to which the rows of each expert are padded; 1 for runtimes whose `kernelTile` is 1. */
   readonly tile: number
 }
 

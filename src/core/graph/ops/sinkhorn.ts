@@ -5,7 +5,7 @@ import { add, divide, exp, multiply, subtract } from './elementwise.ts'
 import { max } from './reduction.ts'
 import { reshape } from './shape.ts'
 
-/** Added to sums, so that sums of vanishing weights and their inverses stay inside the range of float32. */
+/** Number added to sums, so that sums of vanishing weights and their inverses stay inside the range of float32. */
 const TINY = 1e-30
 
 /**

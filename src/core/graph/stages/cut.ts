@@ -29,7 +29,7 @@ export const modelOf = (program: Program, options: CutOptions = {}): Model | Sta
 export interface CutOptions {
   /** Whether ports are in the program's own memory, which every kernel reaches, so that nothing is copied. */
   readonly portsInside?: boolean
-  /** Which values kernels may exchange as bfloat16. Default: none. */
+  /** Operands through which kernels may exchange bfloat16. Default: no operands. */
   readonly halves?: HalvesOf
 }
 

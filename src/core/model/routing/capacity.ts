@@ -1,5 +1,5 @@
 /**
- * Capacity: how many choices an expert takes, and in which order.
+ * The capacity of experts: how many choices an expert takes, and in which order.
  *
  * Queue positions are running counts. Choices are arranged in order of priority, each as a one-hot row over
  * the experts of its prototype; the exclusive running sum of these rows is the number of choices before

@@ -60,8 +60,8 @@ export function unservedRate({ position_TK, capacity }: Placement, dtype: DType)
 
 /**
  * Mean over tokens of the total gate, a scalar: the sum of the gates of a token's kept choices, by which the mixture of
- * its experts is scaled. A token that no expert computed counts 0. With `expert-choice` the sum is over the experts that
- * took the token.
+ * its experts is scaled. A token that no expert computed counts 0. With `expert-choice` the sum is over the experts
+ * that took the token.
  */
 export function totalGate({ gate_TK }: Choice, { position_TK, capacity }: Placement): Tensor {
   const kept_TK =

@@ -25,7 +25,7 @@ interface Scores {
   readonly score_TZN: Tensor
 }
 
-/** Added to divisors, so that quotients are finite if all sigmoids of a token round to 0 (as in DeepSeek-V3's code). */
+/** Number added to divisors, so that quotients are finite if all sigmoids round to 0 (as in DeepSeek-V3's code). */
 const TINY = 1e-20
 
 const sumOf = (scores: Tensor): Tensor => sum(scores, { axes: [-1], keepDims: true })

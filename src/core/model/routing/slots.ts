@@ -75,7 +75,7 @@ function packedSlots(
 }
 
 /**
- * The number to whose multiples the rows of experts are padded: at most `best`, and smaller if experts have few rows.
+ * The multiple to which the rows of experts are padded: at most `best`, and smaller if experts have few rows.
  * @param rows Mean number of rows of an expert.
  */
 export function tileFor(rows: number, best: number): number {

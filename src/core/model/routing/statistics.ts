@@ -76,8 +76,8 @@ export interface RoutingSummary {
   /** Number of experts without a token, summed over routers. */
   readonly dead_experts: number
   /**
-   * Mean over routers of the mean total gate: see {@link RoutingRecord}. Null for a dense model; this field and the next
-   * two are missing in files of earlier versions.
+   * Mean over routers of the mean total gate: see {@link RoutingRecord}. Null for a dense model; this field and the
+   * next two are missing in files of earlier versions.
    */
   readonly gate_mean: number | null
   /** Means over routers of the entropy of their distribution and of its share of the largest; null without weights. */
