@@ -3,11 +3,11 @@
  * gradient norm and the row additions of an embedding's gradient take one pass over memory here, and several as a
  * graph.
  *
- * Calls resolve when their work is enqueued: work that is enqueued later sees its results. On the CPU it is done then, and
- * results are bitwise equal for any number of threads.
+ * Calls resolve when their work is enqueued: work that is enqueued later sees its results. On the CPU the work is done
+ * by then, and results are bitwise equal for any number of threads.
  *
- * An update is decided where the gradients are: a *gate* has their norm, the factor that clips them, and whether to
- * update at all. A device that defers fills it in after the update was enqueued.
+ * The decision about an update is made where the gradients are: a *gate* has their norm, the factor that clips them,
+ * and whether to update at all. A device that defers fills in the gate after the update was enqueued.
  *
  * @example
  * ```ts
@@ -29,54 +29,58 @@ export interface AdamwRange {
   readonly m: number
   readonly v: number
   readonly count: number
-  /** 1 − learning rate · weight decay, both of this range. */
+  /** 1 − learning rate · weight decay, with the rate and the decay of this range. */
   readonly keep: number
   /** Factor of the step size in this range; default: 1. */
   readonly factor?: number
 }
 
-/** A unit with compact moments (`moments.ts`), at `moments` floats: their codes, then the bounds of `int8`. */
+/** A unit of parameters with compact moments (`moments.ts`). */
 export interface CompactAdamwRange extends Omit<AdamwRange, 'm' | 'v'> {
+  /** Offset of the moments, in floats: their codes, then the bounds of `int8`. */
   readonly moments: number
-  /** Of the random bits by which moments are rounded, 32 bits: another one for each unit and update. */
+  /** Seed of the random bits by which moments are rounded, 32 bits. Every unit and update needs a seed of its own. */
   readonly seed: number
 }
 
 /**
- * From this sum of squares on, a norm is infinite. Optimizers square gradients in float32, where the square of a larger
- * one is infinite, and a moment or a parameter would be so for good.
+ * The sum of squares from which a norm counts as infinite. Optimizers square gradients in float32, where the square of
+ * a larger gradient is infinite, and would leave a moment or a parameter infinite for good.
  */
 export const MAX_SQUARES = 3.4e38
 
-/** Decides about an update by the norm of its gradients, and by numbers such as the loss. Its fields are valid after `Runtime.synchronize`. */
+/**
+ * The decision about an update, by the norm of its gradients and by numbers such as the loss. The fields are valid
+ * after `Runtime.synchronize`.
+ */
 export interface Gate {
   /** The root of the sum of squares of all gradients; infinite if the sum is {@link MAX_SQUARES} or more. */
   readonly norm: number
   /** Factor of the gradients: clip/norm if the norm is larger than `clip` and clip > 0, else 1. */
   readonly scale: number
-  /** Whether all is finite, and the caller did not close the gate. Updates do nothing with a gate that is not open. */
+  /** Whether everything is finite, and the caller did not close the gate. Updates with a closed gate change nothing. */
   readonly isOpen: boolean
 }
 
 export interface GateOptions {
   /** Largest norm; 0 = no clipping. */
   readonly clip: number
-  /** The sum over all ranges, from the sum of each; default: added in order. For ranks. */
+  /** Adds up the sums of squares of the ranges; default: in their order. Ranks add over all ranks. */
   readonly total?: ((sums: readonly number[]) => Promise<number>) | undefined
-  /** Closes the gate whatever the norm is: the loss is known and not finite. */
+  /** Whether the gate is closed whatever the norm is, because the loss is known and not finite. */
   readonly closed?: boolean
   /**
-   * Arrays that must be finite too: few numbers, such as the loss. On a device that defers, arrays to which outputs of
-   * enqueued programs are bound; they need not be there yet.
+   * Arrays of few numbers that must be finite too, such as the loss. On a device that defers, these are arrays to which
+   * outputs of enqueued programs are bound, and the outputs need not be computed yet.
    */
   readonly finite?: readonly Float32Array[]
 }
 
-/** Biases of experts, a range of [N], and the loads that change them: the sum of both arrays, integers below 2^24. */
+/** Biases of experts, a range of [N], and the loads that change them: `known` + `enqueued`, integers below 2^24. */
 export interface LoadBias extends ArenaRange {
   /** Known loads [N]. */
   readonly known: ArrayLike<number>
-  /** Loads as in {@link GateOptions.finite}: those of a program that has been enqueued [N]; null if all are known. */
+  /** Loads [N] that an enqueued program writes, as in {@link GateOptions.finite}; null if all loads are known. */
   readonly enqueued: Float32Array | null
 }
 
@@ -106,10 +110,10 @@ export interface AdafactorRange {
   readonly state: number
   /** Number of tensors. */
   readonly count: number
-  /** null = vectors of `columns` elements. */
+  /** Rows of each matrix; null = the tensors are vectors of `columns` elements. */
   readonly rows: number | null
   readonly columns: number
-  /** 1 − learning rate · weight decay, both of these tensors. */
+  /** 1 − learning rate · weight decay, with the rate and the decay of these tensors. */
   readonly keep: number
   /** Factor of the learning rate of these tensors; default: 1. */
   readonly factor?: number
@@ -121,7 +125,7 @@ export interface AdafactorSettings {
   readonly rate: number
 }
 
-/** to ← to + from. Offsets and count are in floats. */
+/** The addition to ← to + from. Offsets and count are in floats. */
 export interface Addition {
   readonly arena: Arena
   readonly to: number
@@ -129,7 +133,7 @@ export interface Addition {
   readonly count: number
 }
 
-/** table[indices[r]] += rows[r]. Offsets are in floats; all arrays are in one arena. */
+/** The additions table[indices[r]] += rows[r]. Offsets are in floats; all arrays are in one arena. */
 export interface RowScatter {
   readonly arena: Arena
   /** [tableRows, width]. */
@@ -143,16 +147,19 @@ export interface RowScatter {
   readonly width: number
 }
 
-/** Created by `Runtime.createArenaKernels`. */
+/** The arena kernels of a runtime, from `Runtime.createArenaKernels`. */
 export interface ArenaKernels {
   readonly threads: number
-  /** A gate for the update by these gradients. Each range has a sum of its own; the norm is not finite if an element is not. */
+  /**
+   * A gate for the update by these gradients. Each range has a sum of squares of its own; the norm is not finite if any
+   * element is not.
+   */
   gate(ranges: readonly ArenaRange[], options: GateOptions): Promise<Gate>
   /** AdamW in place, in float32. */
   adamw(ranges: readonly AdamwRange[], settings: AdamwSettings, gate: Gate): Promise<void>
   /**
    * AdamW in place, with moments that are rounded after each update, up or down at random, so that their expectation is
-   * the unrounded value. The parameters are updated by unrounded moments.
+   * the unrounded value. The update of the parameters itself uses the unrounded moments.
    */
   adamwCompact(
     state: CompactState,
@@ -162,9 +169,9 @@ export interface ArenaKernels {
   ): Promise<void>
   /** Adafactor in place, in float32 (Shazeer and Stern 2018, algorithms 4 and 5, without momentum). */
   adafactor(ranges: readonly AdafactorRange[], settings: AdafactorSettings, gate: Gate): Promise<void>
-  /** b_e ← b_e + rate · sign(mean load − load_e), if the gate is open. */
+  /** Changes biases by b_e ← b_e + rate · sign(mean load − load_e), if the gate is open. */
   balance(biases: readonly LoadBias[], rate: number, gate: Gate): Promise<void>
-  /** In float32. */
+  /** Adds ranges to ranges, in float32. */
   add(additions: readonly Addition[]): Promise<void>
   /** Adds rows to rows of a table, in float32, in the order of the rows. */
   scatterAddRows(scatter: RowScatter): Promise<void>
@@ -174,7 +181,7 @@ export interface ArenaKernels {
   close(): Promise<void>
 }
 
-/** State of a tensor, in floats. */
+/** Size of Adafactor's state of a tensor, in floats. */
 export function adafactorStateSize(rows: number | null, columns: number): number {
   return rows === null ? columns : 2 * rows + (1 + Math.ceil(rows / blockRows(rows, columns))) * columns
 }
@@ -183,7 +190,7 @@ export function adafactorStateSize(rows: number | null, columns: number): number
 export const ADAFACTOR_BLOCK = 2 ** 20
 const MAX_BLOCKS = 64
 
-/** Rows of a block. They depend only on the matrix, so the bits of an update do too. */
+/** Number of rows in a block. It depends only on the matrix, so the bits of an update do too. */
 export function blockRows(rows: number, columns: number): number {
   return Math.ceil(rows / Math.min(MAX_BLOCKS, Math.ceil((rows * columns) / ADAFACTOR_BLOCK)))
 }

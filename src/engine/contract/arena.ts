@@ -13,22 +13,22 @@ export interface SharedMemory {
 
 /** Memory of this process. The system commits a page when it is first written. */
 export interface HostMemory {
-  /** For WASM kernels, whose addresses are byte offsets into it. */
+  /** The memory for WASM kernels, whose addresses are byte offsets into it. */
   readonly memory: SharedMemory
   readonly buffer: SharedArrayBuffer
 }
 
-/** 4 GiB, the limit of 32-bit WebAssembly memory, for arenas of the CPU. Larger models use several arenas. */
+/** Largest arena of the CPU: 4 GiB, the limit of 32-bit WebAssembly memory. Larger models use several arenas. */
 export const MAX_ARENA_BYTES = 2 ** 32
 
 export interface Arena {
-  /** At least the requested size; on the CPU a multiple of 64 KiB. */
+  /** Size of the arena, at least the requested size; on the CPU a multiple of 64 KiB. */
   readonly byteLength: number
-  /** The memory itself, if it is memory of this process; null for that of a device. */
+  /** The memory itself, if it belongs to this process; null for memory of a device. */
   readonly host: HostMemory | null
   /**
-   * Floats `start` to `start + length`, as they are after all work that was enqueued before: a view of the memory if it is of
-   * this process, else a copy.
+   * Floats `start` to `start + length`, as they are after all work that was enqueued before: a view if the memory
+   * belongs to this process, else a copy.
    */
   read(start: number, length: number): Promise<Float32Array>
   /** Writes floats from `start` on. Does nothing for a view of that very memory. */
@@ -38,8 +38,8 @@ export interface Arena {
 }
 
 /**
- * Ranges that programs and kernels use begin at multiples of this, in floats: 256 bytes, as WebGPU asks of what a kernel
- * binds. Between tensors are only zeros.
+ * Alignment of the ranges that programs and kernels use, in floats: 256 bytes, as WebGPU requires of a kernel's
+ * bindings. Between tensors are only zeros.
  */
 export const RANGE_START = 64
 
@@ -53,19 +53,19 @@ export interface ArenaRange {
 /** The floats of a range: a view on the CPU, else a copy. */
 export const readRange = ({ arena, start, count }: ArenaRange): Promise<Float32Array> => arena.read(start, count)
 
-/** Changes the numbers of a range in place; on the CPU without a copy. */
+/** Changes the numbers of a range in place. On the CPU nothing is copied. */
 export async function changeRange(range: ArenaRange, change: (values: Float32Array) => void): Promise<void> {
   const values = await readRange(range)
   change(values)
   await range.arena.write(range.start, values)
 }
 
-/** The memory of an arena of this process. @throws Error if it is on a device */
+/** The memory of an arena of this process. @throws Error if the arena is on a device */
 export function hostOf({ host }: Arena): HostMemory {
   if (!host) throw new Error('internal: the memory of a device cannot be reached from here')
   return host
 }
 
-/** The floats of a range in memory of this process, as a view. @throws Error if it is on a device */
+/** The floats of a range in memory of this process, as a view. @throws Error if the range is on a device */
 export const floatsOf = ({ arena, start, count }: ArenaRange): Float32Array =>
   new Float32Array(hostOf(arena).buffer, start * 4, count)

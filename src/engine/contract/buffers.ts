@@ -8,7 +8,7 @@ const isRange = (memory: PortMemory): memory is ArenaRange => 'arena' in memory
 
 const inArenas: ReadonlySet<DType> = new Set(['float32', 'int32'])
 
-/** @throws RuntimeError naming the port if it has no memory, or some of another type or length, or is unknown. */
+/** @throws RuntimeError naming the port if it has no memory, or memory of another type or length, or is unknown. */
 export function checkBuffers(ports: readonly Port[], memory: Readonly<Record<string, PortMemory>>): void {
   const known = new Set(ports.map((port) => port.name))
   for (const name of Object.keys(memory))
@@ -43,7 +43,7 @@ function checkRange(
     )
 }
 
-/** The memory of all ports as arrays of this process: ranges as views. Call {@link checkBuffers} before. */
+/** The memory of all ports as arrays of this process; ranges become views. Call {@link checkBuffers} before. */
 export function arraysOf(
   ports: readonly Port[],
   memory: Readonly<Record<string, PortMemory>>,

@@ -3,11 +3,13 @@ import type { Precision, Runtime } from './runtime.ts'
 
 /** A runtime, described for people and records. */
 export interface Engine {
-  /** Absent for the CPU. */
+  /** The device of the runtime; absent for the CPU. */
   readonly device?: 'webgpu'
-  /** The library of matrix products: `oneDNN 3.7.2`, or why ONNX Runtime computes them; the GPU and its driver. */
+  /**
+   * The library of matrix products, such as `oneDNN 3.7.2`, or why ONNX Runtime computes them; the GPU and its driver.
+   */
   readonly provider: string
-  /** Actual precision of matrix products. */
+  /** Precision of matrix products, which may differ from the requested precision. */
   readonly math: Precision
   readonly threads: number
 }

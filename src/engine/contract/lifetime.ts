@@ -11,8 +11,8 @@ export class Lifetime {
   private released = false
 
   /**
-   * @param name For errors: executable, binding.
-   * @param free Called once.
+   * @param name Name of the thing in errors: executable, binding.
+   * @param free Frees the thing; it is called once.
    */
   constructor(name: string, free: () => void) {
     this.name = name
@@ -30,7 +30,7 @@ export class Lifetime {
     if (this.uses > 0) throw new RuntimeError(`internal: this ${this.name} is already running`)
   }
 
-  /** Begins a use; pair with {@link end}. */
+  /** Begins a use, which {@link end} ends. */
   begin(): void {
     this.uses++
   }
@@ -40,7 +40,7 @@ export class Lifetime {
     this.freeWhenIdle()
   }
 
-  /** Idempotent. */
+  /** Releases the thing, which is freed when no use is left. Idempotent. */
   release(): void {
     if (this.released) return
     this.released = true

@@ -1,6 +1,7 @@
 /**
- * Orders that the threads of a process post for the rows of experts, and how long they wait for them. Orders of two
- * ranks that run the same program match by their number, so their times show who waits for whom.
+ * The log of the orders (exchanges with other ranks) that the threads of a process post for the rows of experts, and of
+ * how long they wait for them. Orders of two ranks that run the same program match by their number, so their times show
+ * which rank waits for which.
  *
  *     Int32    number of orders since the last clear
  *     Float64  for each order: ticket, stage, posted, begin and end of the wait, bytes sent to each rank of the group
@@ -11,21 +12,24 @@ export interface LoggedOrder {
   /** Index of the stage, in its program, that posted the order. */
   readonly stage: number
   readonly posted: number
-  /** Of the wait for its end; both 0 before. */
+  /** Begin and end of the wait for the order; both are 0 before the wait is over. */
   readonly begin: number
   readonly end: number
-  /** By rank of the group; 0 to itself. */
+  /** Bytes sent to each rank of the group; 0 to this rank itself. */
   readonly sentBytes: readonly number[]
 }
 
-/** Enough for about 1600 routed modules in a step, over all passes. Time to wait for later orders is lost. */
+/**
+ * Number of orders that are logged, enough for about 1600 routed modules in a step, over all passes. Later orders are
+ * not logged.
+ */
 const CAPACITY = 8192
 const HEADER_BYTES = 8
 const [TICKET, STAGE, POSTED, BEGIN, END, SENT] = [0, 1, 2, 3, 4, 5] as const
 
 const entryNumbers = (ranks: number): number => SENT + ranks
 
-/** @param ranks Ranks of the group. */
+/** The memory of an empty log. @param ranks Number of ranks in the group. */
 export const createOrderLog = (ranks: number): SharedArrayBuffer =>
   new SharedArrayBuffer(HEADER_BYTES + 8 * CAPACITY * entryNumbers(ranks))
 
@@ -34,7 +38,7 @@ export class OrderLog {
   private readonly entries: Float64Array
   private readonly ranks: number
 
-  /** @param buffer Of {@link createOrderLog}, shared by all threads. */
+  /** @param buffer Memory from {@link createOrderLog}, shared by all threads. */
   constructor(buffer: SharedArrayBuffer, ranks: number) {
     this.count = new Int32Array(buffer, 0, 1)
     this.entries = new Float64Array(buffer, HEADER_BYTES)
@@ -52,7 +56,7 @@ export class OrderLog {
   }
 
   wait(ticket: number, begin: number, end: number): void {
-    // The order is one of the last.
+    // The order is among the last, so the search begins at the end.
     for (let index = this.length - 1; index >= 0; index--) {
       const start = this.start(index)
       if (this.entries[start + TICKET] !== ticket) continue
@@ -62,7 +66,7 @@ export class OrderLog {
     }
   }
 
-  /** In the sequence in which they were posted; call it while no program runs. */
+  /** The orders in the sequence in which they were posted; call it while no program runs. */
   read(): LoggedOrder[] {
     return Array.from({ length: this.length }, (_, index) => {
       const entry = this.entries.subarray(this.start(index), this.start(index + 1))

@@ -4,12 +4,12 @@
  */
 export interface Block {
   readonly bytes: number
-  /** The first and the last step at which it is live. */
+  /** The first and the last step at which the block is live. */
   readonly first: number
   readonly last: number
 }
 
-/** The offset of each block, and the bytes of all. Sizes must be multiples of the alignment. */
+/** The offset of each block, and the size of the memory. Sizes of blocks must be multiples of the alignment. */
 export function placeBlocks(blocks: readonly Block[]): {
   readonly offsets: ReadonlyMap<Block, number>
   readonly bytes: number

@@ -1,16 +1,16 @@
 /**
- * A resettable recording. ONNX Runtime sums the times of its nodes from compilation to the end and cannot be
- * reset, but the first runs are slower (primitives are compiled, memory is touched). So we time whole runs
+ * A recording of times that can be reset. ONNX Runtime adds up the times of its nodes from compilation to the end and
+ * cannot be reset, but the first runs are slower (primitives are compiled, memory is touched). So we time whole runs
  * ourselves and report node times as shares of the runs since the last reset.
  */
 import type { NodeTime } from './times.ts'
 
-/** The overhead of a run: time outside the nodes, including the time to record them. */
+/** The overhead of a run as a node: the time outside the nodes, including the time to record them. */
 const callOfRun = { kind: 'Run', provider: 'ONNX Runtime', op: 'ONNX Runtime call', layer: '' } as const
 
 const origin = performance.timeOrigin
 
-/** Milliseconds since the epoch, with fractions, as in `StepEvent`; comparable between threads. */
+/** The time in milliseconds since the epoch, with fractions, as in `StepEvent`; it is comparable between threads. */
 export const now = (): number => origin + performance.now()
 
 export class RunClock {
@@ -32,7 +32,7 @@ export class RunClock {
     this.msBefore = this.allMs
   }
 
-  /** Runs since the last reset. */
+  /** Number of runs since the last reset. */
   get runs(): number {
     return this.allRuns - this.runsBefore
   }
@@ -42,9 +42,9 @@ export class RunClock {
   }
 
   /**
-   * Converts node times over all runs to times since the last reset: scaled like the time of whole runs, and
-   * never more than that time in sum. If the recording filled up early (ONNX Runtime keeps a million events),
-   * the recorded runs represent the missing ones. The time outside all nodes comes last.
+   * Converts node times over all runs to times since the last reset. They are scaled like the time of whole runs,
+   * and their sum is never more than that time. If the recording filled up early (ONNX Runtime keeps a million
+   * events), the recorded runs represent the missing ones. The time outside all nodes comes last.
    */
   scale(nodes: readonly NodeTime[]): NodeTime[] {
     const { runs, microseconds } = this

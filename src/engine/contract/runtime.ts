@@ -1,15 +1,15 @@
 /**
  * The contract between programs and the engines that run them.
  *
- * Think of it in three steps: `compile` turns a program into an `Executable` (slow, once); `bind` binds
- * every input and output to memory (once for each set of buffers); `run` computes (microseconds of
- * overhead, any number of times). The memory of a port is an array, or a range of an arena of the runtime. No step
- * copies a tensor on the CPU, where the engine reads and writes both in place; a device copies arrays, and has ranges
- * in its own memory.
+ * Think of it in three steps: `compile` turns a program into an `Executable` (slow, once); `bind` binds every input and
+ * output to memory (once for each set of buffers); `run` computes (microseconds of overhead, any number of times). The
+ * memory of a port is an array, or a range of an arena of the runtime. On the CPU no step copies a tensor, because the
+ * engine reads and writes arrays and ranges in place. A device copies arrays, and has ranges in its own memory.
  *
- * Work that is enqueued (`Binding.enqueue`, arena kernels) is computed in the order of the calls. A CPU runtime has done
- * it when the call resolves. A runtime that *defers* has then only queued it: results are there after `synchronize`, or
- * when a `run`, a read of an arena, or anything else that gives results resolves. So a training step waits for a device once, at its end.
+ * Work that is enqueued (`Binding.enqueue`, arena kernels) is computed in the order of the calls. A CPU runtime has
+ * done the work when the call resolves. A runtime that *defers* has then only queued it: results are there after
+ * `synchronize`, or when a `run`, a read of an arena, or anything else that gives results resolves. So a training step
+ * waits for a device once, at its end.
  *
  * @example
  * ```ts
@@ -45,36 +45,36 @@ export const typedArrays = {
 /** The typed array of a dtype. */
 export type Buffer = Float32Array | Float64Array | Int32Array | BigInt64Array | Uint8Array
 
-/** Memory of a port: an array of its dtype, or a range of an arena for types of 4 bytes (float32, int32). */
+/** The memory of a port: an array of its dtype, or a range of an arena for types of 4 bytes (float32, int32). */
 export type PortMemory = Buffer | ArenaRange
 
 /**
- * Precision of matrix products: float32 throughout, bfloat16 factors with float32 sums, or f16 factors with float32 sums,
- * where activations between products are f16 in memory too. Gradients of a program in f16 need a scaled loss.
+ * Precision of matrix products: float32 throughout, bfloat16 factors with float32 sums, or f16 factors with float32
+ * sums, where activations between products are f16 in memory too. Gradients of a program in f16 need a scaled loss.
  */
 export type Precision = 'float32' | 'bf16' | 'f16'
 
 export interface RuntimeOptions {
-  /** Threads for one run; default: the physical cores. */
+  /** Number of threads for one run; default: the number of physical cores. */
   readonly threads?: number
-  /** `cpu` is the only device. */
+  /** The device; `cpu` is the only one. */
   readonly device?: 'cpu'
   /**
    * Precision of matrix products; `bf16` falls back to `float32`, with a notice, if it is not available. `f16` is for
    * devices.
    */
   readonly math?: Precision
-  /** Record the time of every node; read it with {@link Executable.profile}. */
+  /** Whether to record the time of every node; read it with {@link Executable.profile}. */
   readonly profile?: boolean
-  /** Ranks with which programs exchange rows for experts, if it is more than one, and gradients; default: none. */
+  /** Ranks with which programs exchange gradients, and rows for experts if there are several; default: no ranks. */
   readonly group?: GroupPlace | undefined
 }
 
-/** The ranks that share the experts of a layer: consecutive ones, this process among them. */
+/** The place of this process in its group: the consecutive ranks that share the experts of a layer. */
 export interface GroupPlace {
-  /** The first of them in the world. */
+  /** Rank in the world of the group's first rank. */
   readonly first: number
-  /** This process among them. */
+  /** Rank of this process in the group. */
   readonly rank: number
   readonly size: number
   /** `Ranks.orders` of this process. */
@@ -82,40 +82,42 @@ export interface GroupPlace {
 }
 
 export interface CompileOptions {
-  /** Ports are in the program's own memory (`cut` with the same option). CPU only. */
+  /** Whether ports are in the program's own memory (as in `cut` with the same option). Only on the CPU. */
   readonly portsInside?: boolean
 }
 
 export interface Runtime {
   readonly name: string
-  /** Which kind of processor computes. */
+  /** The kind of processor that computes. */
   readonly device: 'cpu' | 'webgpu'
   /** Version of the engine's library. */
   readonly version: string
   readonly threads: number
-  /** Kernels that programs may use: trace for them with `withKernels`. */
+  /** The kernels that programs may use; trace programs for them with `withKernels`. */
   readonly kernels: KernelSet
-  /** The actual precision of matrix products. */
+  /** Precision of matrix products, which may differ from the requested precision. */
   readonly math: Precision
-  /** The library of matrix products: `oneDNN 3.7.2`, or why ONNX Runtime computes them; the GPU and its driver. */
+  /**
+   * The library of matrix products, such as `oneDNN 3.7.2`, or why ONNX Runtime computes them; the GPU and its driver.
+   */
   readonly provider: string
-  /** For users: how this runtime differs from the requested options. */
+  /** A message to users about how this runtime differs from the requested options. */
   readonly notice?: string
-  /** Orders that kernels post to the ranks of the group; null without one. */
+  /** The log of orders that kernels post to the ranks of the group; null without a group. */
   readonly orderLog?: OrderLog | null
-  /** Most bytes of an arena. */
+  /** Largest size of an arena, in bytes. */
   readonly maxArenaBytes: number
-  /** Bytes that all arenas together can have, if that is known: the memory of the machine or of its container. */
+  /** Largest size of all arenas together, in bytes, if it is known: the memory of the machine or of its container. */
   readonly memoryBytes?: number
   /** Whether results of enqueued work are there only after {@link synchronize}. */
   readonly defers: boolean
   /** @throws RuntimeError with the op and layer at fault if the program is invalid. */
   compile(program: Program, options?: CompileOptions): Promise<Executable>
-  /** Resolves when all enqueued work is done, and its results are there. @throws RuntimeError that any of it caused */
+  /** Resolves when all enqueued work is done, and its results are there. @throws RuntimeError that the work caused */
   synchronize(): Promise<void>
   /**
-   * An arena of at least `bytes`, filled with zeros; freed by garbage collection.
-   * @throws UsageError if `bytes` is not from 0 to {@link maxArenaBytes}; RuntimeError if it is not available.
+   * An arena of at least `bytes`, filled with zeros; its memory is freed by garbage collection.
+   * @throws UsageError if `bytes` is not from 0 to {@link maxArenaBytes}; RuntimeError if the memory is not available.
    */
   createArena(bytes: number): Arena
   /** Arena kernels with the runtime's number of threads; close them before the runtime. */
@@ -124,7 +126,7 @@ export interface Runtime {
   close(): Promise<void>
 }
 
-/** Part of an arena. */
+/** A part of an arena for the intermediate values of a program. */
 export interface ProgramMemory {
   readonly arena: Arena
   /** Byte offset in the arena. */
@@ -137,7 +139,7 @@ export const NOT_POSTED = -1
 
 /** An exchange with other ranks that is posted as soon as some outputs are complete, while the program goes on. */
 export interface EarlyExchange {
-  /** Names of the outputs. */
+  /** Names of the outputs that must be complete. */
   readonly after: readonly string[]
   readonly channel: number
   readonly transfers: readonly Transfer[]
@@ -147,7 +149,7 @@ export interface EarlyExchange {
 export interface Exchanges {
   /** Exchanges that a run may post before it ends. */
   readonly early?: readonly EarlyExchange[]
-  /** For each exchange that may still write inputs when a run begins: their names. */
+  /** Names of the inputs of each exchange that may still write them when a run begins. */
   readonly arriving?: readonly (readonly string[])[]
 }
 
@@ -155,20 +157,21 @@ export interface RunOptions {
   /** Whether to post the early exchanges. */
   readonly early?: boolean
   /**
-   * Tickets of the exchanges of arriving inputs, in the order of `bind`. A run waits for each before it first reads
-   * one of its inputs; `NOT_POSTED` (-1): there is nothing to wait for. Default: for none of them.
+   * Tickets of the exchanges of arriving inputs, in the order of `bind`. A run waits for an exchange before it first
+   * reads one of the inputs. `NOT_POSTED` (-1) means that there is nothing to wait for. Default: there are no such
+   * exchanges.
    */
   readonly arriving?: readonly number[]
 }
 
 export interface RunReport {
   /**
-   * Tickets of the early exchanges, for `Ranks.completion`, in the order of `bind`; `NOT_POSTED` (-1) for those that were
-   * not posted, such as those of outputs that the last step completes. A program without kernels, or in a runtime without
-   * other ranks, posts none.
+   * Tickets of the early exchanges, for `Ranks.completion`, in the order of `bind`; `NOT_POSTED` (-1) for an exchange
+   * that was not posted, for example because the last step completes its outputs. A program without kernels, or in a
+   * runtime without other ranks, posts no exchanges.
    */
   readonly tickets: readonly number[]
-  /** Time that the run has waited for arriving inputs. */
+  /** Time for which the run has waited for arriving inputs, in ms. */
   readonly waitedMs: number
 }
 
@@ -179,20 +182,22 @@ export interface Executable {
     /** The stages of a staged program, in order. */
     readonly stages?: StagedModel['stages']
   }
-  /** Memory for intermediate values and scratch, besides the ports; undefined if not known before a run. */
+  /**
+   * Bytes for intermediate values and scratch, besides the ports; undefined if the number is not known before a run.
+   */
   readonly memoryBytes?: number
   /**
    * Binds every port of the program, by name, to an array of its dtype and exact length, or to a range of as many
    * numbers. An array may be in a SharedArrayBuffer, and an output may share the memory of an input (state updated in
    * place).
-   * @param within Memory for the intermediate values of a staged program, instead of the runtime's: for
+   * @param within Memory for the intermediate values of a staged program, instead of the runtime's own. It is for
    * programs whose ports are in the same arena (`cut` with `portsInside`).
    * @throws RuntimeError naming the port if one is missing, unknown, or of another dtype or length.
    */
   bind(memory: Readonly<Record<string, PortMemory>>, within?: ProgramMemory, exchanges?: Exchanges): Binding
   /**
-   * Node times since compilation or the last {@link resetProfile}, if the runtime was created with
-   * `profile`; ends the recording. For ONNX Runtime, a node of kind `Run` has the time outside its nodes.
+   * Node times since compilation or the last {@link resetProfile}, if the runtime was created with `profile`. The
+   * call ends the recording. For ONNX Runtime, a node of kind `Run` has the time outside its nodes.
    */
   profile(): readonly NodeTime[]
   /** Excludes the runs so far from the profile; call it after the first, slower runs. */
@@ -203,16 +208,19 @@ export interface Executable {
 }
 
 export interface Binding {
-  /** Whether a run can wait for arriving inputs. Otherwise they must be there when it begins. */
+  /** Whether a run can wait for arriving inputs. Otherwise they must have arrived when it begins. */
   readonly waits: boolean
   /**
    * Enqueues the computation: work that is enqueued later sees its results, and arrays have them after
    * `Runtime.synchronize`. On the CPU it is the same as {@link run}.
    */
   enqueue(options?: RunOptions): Promise<RunReport>
-  /** Computes off the JavaScript thread; results are there when it resolves. @throws RuntimeError with the op and layer at fault */
+  /**
+   * Computes off the JavaScript thread; results are there when it resolves.
+   * @throws RuntimeError with the op and layer at fault
+   */
   run(options?: RunOptions): Promise<RunReport>
-  /** Runs on the calling thread: for programs of well under a millisecond. A device that defers refuses it. */
+  /** Runs on the calling thread, which suits programs of well under a millisecond. A device that defers refuses it. */
   runSync(): void
   release(): void
 }

@@ -4,7 +4,7 @@
 export interface NodeTime {
   /** ONNX operator or kernel, e.g. `MatMul`. */
   readonly kind: string
-  /** The library that ran it. */
+  /** The library that ran the node. */
   readonly provider: 'ONNX Runtime' | 'oneDNN' | 'WASM' | 'MPI' | 'WebGPU'
   readonly op: string
   readonly layer: string
