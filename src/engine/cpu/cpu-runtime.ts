@@ -66,7 +66,7 @@ interface Setting {
   readonly notice?: string
 }
 
-/** Whether kernels exchange bfloat16. Where there is AMX, oneDNN rounds float32 as it reads it. */
+/** Whether kernels exchange bfloat16. With AMX they need not, because oneDNN rounds float32 as it reads it. */
 const storesHalves = ({ math, dnnl }: Setting): boolean => math === 'bf16' && !dnnl?.amx
 
 function kernelNames(setting: Setting): string[] {
@@ -105,8 +105,8 @@ class CpuRuntime implements Runtime {
     this.threads = setting.threads
     this.math = setting.math
     this.halves = storesHalves(setting)
-    // Rows of an expert are padded to a multiple, so that code is compiled for fewer shapes; tiles of AMX are
-    // 16 by 32, and rows are either side in the products of an expert.
+    // Rows of an expert are padded to a multiple of the tile, so that code is compiled for fewer shapes. Tiles of AMX
+    // are 16 by 32, and rows are sometimes the one and sometimes the other side in the products of an expert.
     this.kernels = {
       names: new Set(kernelNames(setting)),
       tile: setting.math === 'bf16' && setting.dnnl?.amx ? 32 : 8,
@@ -120,7 +120,7 @@ class CpuRuntime implements Runtime {
     this.orderLog = this.orderMemory && new OrderLog(this.orderMemory, ranks)
     this.environment = environment
     this.setting = setting
-    // Most programs need the crew. Its threads start while this one goes on, with data for example.
+    // Most programs need the crew. Its threads start while this thread goes on, for example with reading data.
     this.startCrew().catch(() => {})
   }
 
@@ -183,7 +183,7 @@ class CpuRuntime implements Runtime {
     )
   }
 
-  /** One arena for all programs, which run in turn; replaced by a larger one if a program needs it. */
+  /** The arena of all programs, which run in turn. It is replaced by a larger arena if a program needs more. */
   private memoryFor(bytes: number): Arena {
     if (!this.memory || this.memory.byteLength < bytes) this.memory = createArena(bytes)
     return this.memory

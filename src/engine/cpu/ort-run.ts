@@ -1,4 +1,6 @@
-/** The function OrtApi.Run by its address, for threads that run models without the rest of ONNX Runtime's API. */
+/**
+ * The function OrtApi.Run, found by its address, for threads that run models without the rest of ONNX Runtime's API.
+ */
 
 import type { Pointer } from '../native/ffi.ts'
 import { koffi } from '../native/koffi.ts'

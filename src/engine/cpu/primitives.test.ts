@@ -1,4 +1,4 @@
-/** Primitives of both libraries on one thread against plain loops: every layout, and sides of length 1. */
+/** Compares primitives of both libraries on one thread with plain loops, for every layout and sides of length 1. */
 import { describe, expect, test } from 'vitest'
 import { addressOf } from '../native/ffi.ts'
 import { Mlas } from './mlas/mlas.ts'
@@ -10,7 +10,7 @@ const library = findDnnl()
 const missing = 'missing' in library ? library.missing : null
 const address = (array: Float32Array): number => Number(addressOf(array))
 
-/** Integers, so that sums are exact in any order, and in bfloat16. */
+/** Small integers, which bfloat16 can hold and whose sums are exact in any order. */
 const integers = (count: number, seed: number): Float32Array =>
   Float32Array.from({ length: count }, (_, i) => ((((i + seed) * 7919) % 104729) % 9) - 4)
 
@@ -156,7 +156,7 @@ function checkPrimitives(create: () => Primitives): void {
     }
   })
 
-  test('sums and products of numbers, in place', () => {
+  test('sums and products of numbers are exact in place', () => {
     const primitives = create()
     const [x, y] = [integers(1001, 1), integers(1001, 2)]
     const [sum, product] = [
@@ -170,7 +170,7 @@ function checkPrimitives(create: () => Primitives): void {
     expect(x).toEqual(product)
   })
 
-  test('activations and their derivatives are those of the formulas', () => {
+  test('activations and their derivatives follow the formulas', () => {
     const primitives = create()
     const x = Float32Array.from({ length: 1001 }, (_, i) => (i - 500) / 60)
     const dy = integers(1001, 3)

@@ -11,12 +11,12 @@
 export interface MatrixLayout {
   readonly stride: number
   readonly transposed?: boolean
-  /** Whether it is a prepared factor (`factorBytes`) instead of float32. */
+  /** Whether the matrix is a prepared factor (`factorBytes`) instead of float32. */
   readonly prepared?: boolean
 }
 
 /**
- * c [m, n] = alpha · a [m, k] · b [k, n], plus c or another matrix.
+ * The matrix product c [m, n] = alpha · a [m, k] · b [k, n], plus c or another matrix.
  * A single row of aᵀ or a single column of c must have no gaps.
  */
 export interface Product {
@@ -33,8 +33,9 @@ export interface Product {
   /** `c` adds the old values of c. A number adds a matrix at `addend` with this row stride. */
   readonly plus?: 'c' | number
   /**
-   * c, without gaps, is exp(a·b − row), or (a·b − row) ∘ factor. The float32 row [n], one for each product of a batch, is
-   * subtracted from every row. It and the factor [m, n], which is stored as c is, come after c.
+   * The function that finishes the product: c, without gaps, is exp(a·b − row), or (a·b − row) ∘ factor. The float32
+   * row [n], one for each product of a batch, is subtracted from every row. The addresses of the row and of the factor
+   * [m, n], which is stored like c, follow the address of c.
    */
   readonly finish?: 'exp' | 'times'
 }
@@ -55,11 +56,11 @@ export const keyOf = ({ m, k, n, a, b, c, half, alpha = 1, plus, finish }: Produ
 const layoutKey = ({ stride, transposed, prepared }: MatrixLayout): string =>
   `${stride}${transposed ? 't' : ''}${prepared ? 'p' : ''}`
 
-/** An operation of fixed shape. Do not keep it: the cache destroys what is not used for long. */
+/** An operation of fixed shape. Do not keep it: the cache destroys operations that have not been used for long. */
 export interface Runnable {
   /** Time of the last use, as a count of requests. */
   used: number
-  /** Addresses in the order of the operands. */
+  /** Runs the operation on the addresses of its operands, in their order. */
   run(...addresses: number[]): void
   destroy(): void
 }
@@ -70,41 +71,46 @@ export type FactorType = 'float32' | 'bfloat16'
 
 export interface Primitives {
   /**
-   * Whether the softmax of a number that is 87 or more below the largest is slow: e⁻⁸⁷ is subnormal, and x86
-   * computes slowly with such numbers.
+   * Whether a softmax is slow if a number is 87 or more below the largest: its exponential is then subnormal, and
+   * x86 computes slowly with such numbers.
    */
   readonly slowFarBelow: boolean
   /** Whether a product may write rows with gaps. */
   readonly stridedResults: boolean
-  /** Run with the addresses of a, b, c and the addend, if any. */
+  /** A product; run it with the addresses of a, b, c and the addend, if any. */
   product(spec: Product): Runnable
-  /** A product of prepared factors, or a batch of products. */
+  /** A product of prepared factors, or a batch of such products. */
   productOfPrepared(spec: Product, batch?: Batch): Runnable
   /**
-   * Bytes per element of a *prepared* factor. Callers prepare a factor once if several products use it: with
-   * 4 bytes nothing is to be done, with 2 it must be rounded.
+   * Bytes per element of a *prepared* factor. Callers prepare a factor once if several products use it: a factor of
+   * 4 bytes is used as it is, a factor of 2 bytes must be rounded.
    */
   readonly factorBytes: 2 | 4
-  /** Prepares a float32 factor with rows `stride` apart: the address is `from` if nothing is to be done, else `to`. */
+  /**
+   * Prepares a float32 factor with rows `stride` apart and returns its address: `to`, or `from` if it is used as it is.
+   */
   prepare(from: number, to: number, rows: number, columns: number, stride?: number): number
-  /** Rounds float32 [rows, columns] with rows `stride` apart to a bfloat16 factor without gaps; run with both addresses. */
+  /**
+   * The rounding of float32 [rows, columns] with rows `stride` apart to a bfloat16 factor without gaps; run it with
+   * both addresses.
+   */
   round(rows: number, columns: number, stride: number): Runnable
-  /** y = f(x) of `count` numbers; run with x, y. Both are of the same type. */
+  /** The activation y = f(x) of `count` numbers; run it with x, y, both of the same type. */
   activation(kind: Activation, count: number, type?: FactorType): Runnable
-  /** y = f(x) and dx = dy · f′(x) of `count` numbers; run with x, dy, y, dx, all of the same type. dx may be dy. */
+  /** The activation y = f(x) and dx = dy · f′(x); run it with x, dy, y, dx, all of the same type. dx may be dy. */
   activationGradient(kind: Activation, count: number, type?: FactorType): Runnable
-  /** Softmax of each row, without gaps; run with x, y. Much slower with `slowFarBelow`, see there. */
+  /** The softmax of each row, without gaps; run it with x, y. It may be slow for some numbers (`slowFarBelow`). */
   softmax(rows: number, columns: number): Runnable
-  /** z = x ∘ y of `count` numbers; run with x, y, z, all of the same type. */
+  /** The product z = x ∘ y of `count` numbers; run it with x, y, z, all of the same type. */
   multiply(count: number, type?: FactorType): Runnable
-  /** z = x + y of `count` floats; run with x, y, z. */
+  /** The sum z = x + y of `count` floats; run it with x, y, z. */
   add(count: number): Runnable
 }
 
-/** Primitives that a thread caches: one of oneDNN has tens of kilobytes of machine code. */
+/** Number of primitives that a thread caches: a primitive of oneDNN has tens of kilobytes of machine code. */
 const MAX_CACHED = 1024
 
-/** Primitives of a thread, by key. The least recently used quarter goes when there are too many. */
+/** The primitives of a thread, by key. If there are too many, the least recently used quarter is destroyed. */
 export class PrimitiveCache {
   private readonly primitives = new Map<string, Runnable>()
   private clock = 0
@@ -120,7 +126,7 @@ export class PrimitiveCache {
     return primitive
   }
 
-  /** The numbers of rows of experts keep changing, so that most shapes are soon of no use. */
+  /** Destroys old primitives: the numbers of rows of experts keep changing, so most shapes are soon of no use. */
   private evict(): void {
     const oldest = [...this.primitives].sort(([, a], [, b]) => a.used - b.used).slice(0, MAX_CACHED / 4)
     for (const [key, primitive] of oldest) {

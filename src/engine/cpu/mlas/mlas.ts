@@ -1,8 +1,9 @@
 /**
  * Primitives by the kernels of ONNX Runtime (MLAS), for machines without oneDNN.
  *
- * Every kind of primitive is a small model (`small-model.ts`): a product is a Gemm, whose bias is what is added or
- * subtracted. Other than with oneDNN, factors are float32, and results have no gaps between their rows.
+ * Every kind of primitive is a small model (`small-model.ts`): a product is a Gemm, whose bias is the matrix that is
+ * added or the row that is subtracted. Unlike with oneDNN, factors are always float32, and results have no gaps between
+ * rows.
  */
 import { constant, emit, input, type Tensor } from '../../../core/graph/tensor.ts'
 import { RuntimeError } from '../../contract/runtime.ts'
@@ -20,7 +21,7 @@ import {
 } from '../primitives.ts'
 import { Operation, SmallModel } from './small-model.ts'
 
-/** Free sizes of models; equal numbers are equal sizes. */
+/** Free sizes in the shapes of models. Equal numbers stand for equal sizes. */
 const [M, K, N, STRIDE_A, STRIDE_B, COUNT] = [-2, -3, -4, -5, -6, -7]
 
 export class Mlas implements Primitives {
@@ -105,7 +106,7 @@ export class Mlas implements Primitives {
     return model
   }
 
-  /** Operands a, b, c, then the addend, or the row that is subtracted and the factor. */
+  /** A product with the operands a, b, c, then the addend, or the row that is subtracted and the factor. */
   private createProduct(spec: Product, batch?: Batch): Operation {
     const { m, k, n, a, b, c, alpha = 1, plus, finish } = spec
     if (c !== n || spec.half) throw new RuntimeError('internal: only oneDNN writes rows with gaps, or bfloat16')
@@ -115,7 +116,8 @@ export class Mlas implements Primitives {
     const others = finish ? [[n], [m, n]].slice(0, finish === 'exp' ? 1 : 2) : typeof plus === 'number' ? [[m, n]] : []
     const operands = [left.shape, right.shape, [m, n], ...others]
     const count = batch?.count ?? 1
-    // MLAS has another loop for a single row, with other roundings, but not with a factor: it is halved, and doubled.
+    // MLAS multiplies a single row in another loop, which rounds differently, unless the product has a factor. So the
+    // product of a single row gets the factor ½, and its result is doubled.
     const single = m === 1 && !a.transposed
     const factor = single ? 0.5 : 1
     const build = (_: unknown, item: number) => {

@@ -1,9 +1,9 @@
 /**
- * Small ONNX models of one or a few operators, run on memory given by addresses.
+ * Small ONNX models of one or a few operators, which run on memory given by addresses.
  *
- * ONNX Runtime computes with a fast library (MLAS), which can be called only through a model. A run of a bound model takes
- * one or two microseconds more than its arithmetic, which is little beside the work of a task. Sizes of the models are
- * free, so one model serves all shapes.
+ * ONNX Runtime computes with a fast library (MLAS), which can be called only through a model. A run of a bound model
+ * takes one or two microseconds more than its arithmetic, which is little beside the work of a task. Sizes of the
+ * models are free, so one model serves all shapes.
  */
 import { toOnnx } from '../../../core/graph/onnx.ts'
 import type { Tensor } from '../../../core/graph/tensor.ts'
@@ -18,8 +18,8 @@ import type { Runnable } from '../primitives.ts'
 const FLOAT = 1
 
 /**
- * A compiled model for the calling thread. It is never released: there are as many as kinds of operations. Input `i` is
- * operand i of an operation.
+ * A compiled model for the calling thread. It is never released: there are only as many models as kinds of operations.
+ * Input `i` is operand i of an operation.
  */
 export class SmallModel {
   readonly environment: Environment
@@ -41,7 +41,7 @@ export class SmallModel {
   }
 }
 
-/** Most addresses of an operand for which an OrtValue is kept. */
+/** Largest number of addresses of an operand for which an OrtValue is kept. */
 const MAX_VALUES = 128
 
 /** Tensors of one shape over memory given by addresses. */
@@ -57,7 +57,7 @@ class Operand {
     this.bytes = 4 * shape.reduce((product, side) => product * side, 1)
   }
 
-  /** The value at an address. An earlier one may be released. */
+  /** The value at an address. Values of other addresses may be released. */
   at(address: number): Pointer {
     let value = this.values.get(address)
     if (value === undefined) {
@@ -96,9 +96,11 @@ class Operand {
 export interface OperationShape {
   /** Shapes of the operands of one item, in the order of addresses. Operand o of item i is i · operands + o. */
   readonly operands: readonly (readonly number[])[]
-  /** The operands that are results. They may be inputs too. */
+  /** Indices of the operands that are results. They may be inputs too. */
   readonly results: readonly number[]
-  /** A model of `count` equal items, whose operands are so many bytes apart. */
+  /**
+   * The batch of a model of `count` equal items; `steps` are the bytes from each operand of an item to the next item's.
+   */
   readonly batch?: { readonly count: number; readonly steps: readonly number[] }
 }
 
@@ -111,7 +113,7 @@ export class Operation implements Runnable {
   private readonly operands: readonly Operand[]
   /** The address that each operand had last. */
   private readonly last: number[]
-  /** For each operand its place among the inputs; −1 if it is not one. */
+  /** The place of each operand among the inputs; −1 if it is no input. */
   private readonly places: readonly number[]
   private readonly inputs: BigUint64Array
   private readonly outputs: BigUint64Array

@@ -1,5 +1,5 @@
 /**
- * oneDNN on one thread: primitives are created on first use and cached by shape.
+ * Primitives of oneDNN on one thread. They are created on first use and cached by shape.
  *
  * A primitive has fixed shapes and strides; its memory is passed at each run, as addresses. A run has an
  * overhead of half a microsecond, so callers may cut work finely. Memory is float32; with `bf16` math a
@@ -73,7 +73,7 @@ export class Dnnl implements Primitives {
 
   product(spec: Product): Runnable {
     const { m, k, n, a, c, plus } = spec
-    // oneDNN (seen in 3.7) confuses the stride of a side of length 1 with that of the other side.
+    // oneDNN (seen in 3.7) confuses the stride of a side of length 1 with the stride of the other side.
     const row = m === 1 && k > 1 && a.transposed && a.stride > 1
     const column = n === 1 && m > 1 && (c > 1 || (typeof plus === 'number' && plus > 1))
     if (row || column)

@@ -1,4 +1,4 @@
-/** The search for oneDNN. Each case runs in its own process, because the result is cached. */
+/** Tests of the search for oneDNN. Each case runs in its own process, because the result is cached. */
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -51,7 +51,7 @@ const usageError = async (path: string): Promise<string> => {
 }
 
 describe('CHOIR_DNNL', () => {
-  test('off disables oneDNN, and no kernel', async () => {
+  test('off disables oneDNN, but no kernel', async () => {
     expect(await find({ CHOIR_DNNL: 'off' })).toEqual({ missing: 'CHOIR_DNNL is off' })
     expect(await runtime('float32', { CHOIR_DNNL: 'off' })).toEqual({
       math: 'float32',

@@ -12,12 +12,12 @@ import { koffi } from '../../native/koffi.ts'
 type Library = ReturnType<typeof loadLibrary>
 
 export interface DnnlLibrary {
-  /** Path or name for the loader, the same on every thread. */
+  /** Path or name for the system's loader, valid on every thread. */
   readonly path: string
   readonly version: string
   /** Whether the CPU multiplies bfloat16. */
   readonly bf16: boolean
-  /** Whether it does so with tiles (AMX). */
+  /** Whether the CPU multiplies bfloat16 with tiles (AMX). */
   readonly amx: boolean
 }
 
@@ -34,9 +34,9 @@ const namesOf: Partial<Record<NodeJS.Platform, readonly string[]>> = {
 }
 
 const runtimes = { sequential: 1, openmp: 2 }
-/** `dnnl_avx512_core_bf16`: the flags that every later instruction set includes. */
+/** The flags of `dnnl_avx512_core_bf16`, which every later instruction set includes. */
 const BF16_ISA = 0xe7
-/** The same for `dnnl_avx10_1_512_amx`. */
+/** The flags of `dnnl_avx10_1_512_amx`, which every later instruction set includes. */
 const AMX_ISA = 0xfef
 const pointer = 'uintptr_t'
 

@@ -6,7 +6,7 @@
 import { addressOf } from '../../native/ffi.ts'
 import type { MatrixLayout, Product, Runnable } from '../primitives.ts'
 
-/** Elements of a block of a and of b, unless a single row or column has more. */
+/** Maximum number of elements in a block of a and of b, unless two rows or columns have more. */
 const BLOCK_A = 2 ** 20
 const BLOCK_B = 2 ** 22
 
@@ -20,7 +20,7 @@ interface Parts {
 export class FactorMemory {
   private readonly blocks: { a?: Uint16Array; b?: Uint16Array } = {}
 
-  /** The address of a block of at least `elements`. */
+  /** The address of a block of at least `elements` bfloat16 numbers. */
   reserve(factor: 'a' | 'b', elements: number): number {
     let block = this.blocks[factor]
     if (!block || block.length < elements) {
@@ -36,9 +36,9 @@ interface MatrixBlock {
   readonly skip: number
   readonly length: number
   readonly elements: number
-  /** Null if the factor is prepared. */
+  /** The primitive that rounds the block; null if the factor is prepared. */
   readonly round: (() => Runnable) | null
-  /** Layout after rounding. */
+  /** Layout of the block after rounding. */
   readonly layout: MatrixLayout
 }
 
@@ -59,11 +59,14 @@ export class RoundedProduct implements Runnable {
     this.columns = this.cut(n, k, b, BLOCK_B, !b.transposed)
   }
 
-  /** Splits a side into near-equal blocks. `across`: the blocks are columns of the matrix in memory. */
+  /**
+   * Splits a side into blocks of nearly equal length.
+   * @param across Whether blocks are columns, not rows, of the matrix in memory.
+   */
   private cut(side: number, k: number, factor: MatrixLayout, maxElements: number, across: boolean): MatrixBlock[] {
     const { stride, transposed = false, prepared = false } = factor
     if (prepared) return [{ skip: 0, length: side, elements: 0, round: null, layout: factor }]
-    // At least two rows or columns per block, because oneDNN misreads single ones.
+    // Blocks have at least two rows or columns, because oneDNN misreads single ones (see `Dnnl.product`).
     const parts = Math.max(1, Math.min(side >> 1, Math.ceil((side * k) / maxElements)))
     return Array.from({ length: parts }, (_, part) => {
       const from = Math.floor((side * part) / parts)

@@ -24,7 +24,7 @@ type Async<F extends (...args: never[]) => unknown> = F & {
 }
 
 export interface OrtApi {
-  /** E.g. `1.30.0`. */
+  /** Version of the library, such as `1.30.0`. */
   readonly version: string
   /** Address of `Run`, for threads that call it themselves. */
   readonly runAddress: Pointer
@@ -82,7 +82,7 @@ const p = 'void *'
 /** The type of paths, ORTCHAR_T. */
 const path = process.platform === 'win32' ? 'str16' : 'str'
 
-/** Index in OrtApi, result, parameters. */
+/** Each function's index in OrtApi, the type of its result, and the types of its parameters. */
 const functions: Readonly<
   Record<Exclude<keyof OrtApi, 'version' | 'runAddress'>, readonly [number, string, readonly string[]]>
 > = {

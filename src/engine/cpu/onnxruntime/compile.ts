@@ -88,7 +88,7 @@ function createOptions({ api }: Environment, threads: number, profileFolder?: st
     expectSuccess(api, api.SetSessionGraphOptimizationLevel(options, ALL_OPTIMIZATIONS))
     expectSuccess(api, api.SetIntraOpNumThreads(options, threads))
     expectSuccess(api, api.SetInterOpNumThreads(options, 1))
-    // A memory pattern plans one block for all intermediates, again for each set of shapes: slower here.
+    // Memory patterns plan one block for all intermediate results, again for each set of shapes, which is slower.
     expectSuccess(api, api.DisableMemPattern(options))
     // Spinning idle threads would take cores from other programs, kernels and JavaScript.
     config('session.force_spinning_stop', '1')

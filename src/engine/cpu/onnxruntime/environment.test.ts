@@ -1,6 +1,6 @@
 /**
- * ONNX Runtime has telemetry of its own on Linux and macOS. It writes an identifier of the device, and ends the
- * process with a segmentation fault if the command line is long (`generate --prompt` of 15,000 letters did so).
+ * Tests that the telemetry of ONNX Runtime on Linux and macOS is off. It would write an identifier of the device, and
+ * end the process with a segmentation fault if the command line is long (`generate --prompt` of 15,000 letters did so).
  */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
@@ -24,7 +24,7 @@ test.each([
   (_, line, code) => {
     const folder = mkdtempSync(join(tmpdir(), 'choir-telemetry-'))
     try {
-      // Its own folders, and no variable CI, which turns telemetry off.
+      // The process has folders of its own, and no variable CI, which would turn telemetry off.
       const env = { HOME: folder, TMPDIR: folder, TEMP: folder, SystemRoot: process.env.SystemRoot }
       const output = execFileSync(process.execPath, ['--eval', code, argument[line]], { env, encoding: 'utf8' })
       expect(output).toBe('started\n')

@@ -6,9 +6,9 @@
  * the same memory. It never shrinks. It exists while a runtime is open, so a process that trains one model
  * after another frees memory in between.
  *
- * The environment is that of the process, but each thread of JavaScript has its own modules, and so its own count of
- * runtimes. Only the main thread registers the arena: if others did too, each would replace that of the others, and
- * release it while they use it. In other threads every session has memory of its own.
+ * The process has one environment, but each thread of JavaScript has its own modules, and so its own count of runtimes.
+ * Only the main thread registers the arena: if others did too, each would replace the arena of the others, and release
+ * it while they use it. In other threads every session has memory of its own.
  */
 import { isMainThread } from 'node:worker_threads'
 import { RuntimeError } from '../../contract/runtime.ts'
@@ -17,19 +17,22 @@ import { type OrtApi, openApi } from './api.ts'
 import { expectSuccess, takeFailure } from './errors.ts'
 import { libraryPath } from './library.ts'
 
-/** Fatal only: errors are returned as a status, and we report them once. */
+/** The severity `fatal`. Lesser errors are returned as a status, and we report them once. */
 export const LOG_SEVERITY = 4
 const ARENA_ALLOCATOR = 1
 const DEVICE_ALLOCATOR = 0
 const DEFAULT_MEMORY = 0
-/** Grow by the requested size; the default doubles, so a large model would hold twice the memory it needs. */
+/**
+ * The arena grows by the requested size. The default doubles it, so a large model would hold twice the memory it needs.
+ */
 const SAME_AS_REQUESTED = 1
 
 export interface Environment {
   readonly api: OrtApi
   readonly env: Pointer
-  /** Describes memory that the caller owns. */
+  /** The OrtMemoryInfo of memory that the caller owns. */
   readonly userMemory: Pointer
+  /** The OrtMemoryInfo of memory in the arena. */
   readonly arenaMemory: Pointer
 }
 
@@ -70,10 +73,10 @@ function create(): Environment {
 }
 
 /**
- * Call before the library starts, then nothing is uploaded, no device identifier or file is written, and
- * the command line is not searched with a recursive regular expression, which overflows the stack if it is
- * long. Native, because `process.env` of a worker thread is a copy that C code does not see. Windows has no such
- * start, and `DisableTelemetryEvents` is enough there.
+ * Turns telemetry off. Called before the library starts, it ensures that nothing is uploaded, that no device identifier
+ * or file is written, and that the command line is not searched with a recursive regular expression, which overflows
+ * the stack if the line is long. It calls the C function, because `process.env` of a worker thread is a copy that C
+ * code does not see. On Windows the library does none of this at its start, and `DisableTelemetryEvents` is enough.
  */
 function disableTelemetry(): void {
   if (process.platform === 'win32') return

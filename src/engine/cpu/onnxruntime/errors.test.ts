@@ -13,7 +13,7 @@ test('a fused node has the origin of the longest node name in its name', () => {
   expect(findOrigin('matmul_12/MatMulAddFusion', origins)?.op).toBe('matmul')
 })
 
-test('a name followed by more digits is another node', () => {
+test('a node name followed by more digits is the name of another node', () => {
   expect(findOrigin('add_12', origins)).toBeUndefined()
   expect(findOrigin('', origins)).toBeUndefined()
 })
@@ -25,7 +25,7 @@ test.each([
   ],
   ['Something else', 'failed to run: Something else'],
   ["while running MatMul node. Name:'matmul_12' Status Message: std::bad_alloc", 'out of memory in matmul ('],
-])('%s', (message, expected) => {
+])('the message "%s" is reported by op and layer', (message, expected) => {
   expect(toRuntimeError({ code: 1, message }, origins, 'run').message).toContain(expected)
 })
 

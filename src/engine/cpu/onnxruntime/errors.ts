@@ -25,7 +25,7 @@ export function takeFailure(api: OrtApi, status: Pointer | null): Failure | unde
   }
 }
 
-/** For calls that fail only through a bug of ours. */
+/** Checks a call that fails only through a bug of ours. @throws RuntimeError that begins with `internal:` */
 export function expectSuccess(api: OrtApi, status: Pointer | null): void {
   const failure = takeFailure(api, status)
   if (failure) throw new RuntimeError(`internal: ONNX Runtime refused a call: ${failure.message}`)
@@ -54,10 +54,10 @@ export function toRuntimeError(
   return new RuntimeError(`failed to run${at}: ${message.replace(preamble, '')}`)
 }
 
-/** Start of the message of a failed kernel; we report op and layer instead. */
+/** The beginning of the message of a failed kernel; we report op and layer instead. */
 const preamble = /^Non-zero status code returned while running \S+ node\. Name:'[^']*' Status Message: /
 
-/** For example `softmax' of layers.0.attention`. */
+/** An origin in messages, such as `softmax' of layers.0.attention`. */
 function formatOrigin(origin: Origin): string {
   return origin.layer === '' ? origin.op : `${origin.op} of ${origin.layer}`
 }
@@ -80,7 +80,7 @@ function nodeOrigin(message: string, origins: ReadonlyMap<string, Origin>): Orig
 }
 
 /**
- * Origin of an ONNX node. ONNX Runtime names a fused node after its parts, so without an exact match the
+ * The origin of an ONNX node. ONNX Runtime names a fused node after its parts, so without an exact match the
  * longest known name inside `name` is used.
  */
 export function findOrigin(name: string, origins: ReadonlyMap<string, Origin>): Origin | undefined {

@@ -33,7 +33,7 @@ test('a node without an origin is reported by its kind', () => {
   ])
 })
 
-test('the last run has its nodes, with times from its start', () => {
+test('the nodes of the last run have times from its start', () => {
   const at = (name: string, ts: number, dur: number) =>
     `{"cat" : "x","dur" :${dur},"ts" :${ts},"ph" : "X","name" :"${name}","args" : {"op_name" : "MatMul"}},`
   const run = (ts: number) => [

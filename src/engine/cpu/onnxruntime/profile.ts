@@ -38,7 +38,7 @@ function removeAll(): void {
 export interface Recording {
   /** Number of recorded runs: all, or as many as fit into a million events. */
   readonly runs: number
-  /** Slowest first. */
+  /** Times of the nodes, the slowest first. */
   readonly nodes: readonly NodeTime[]
   /** The nodes of the last recorded run; times in ms from its start. */
   readonly last: readonly StepEvent[]
@@ -63,7 +63,7 @@ const kernelTime = '_kernel_time'
 
 interface TraceEvent {
   readonly name: string
-  /** Microseconds. */
+  /** Start and duration, in microseconds. */
   readonly ts: number
   readonly dur: number
   readonly args: NodeArgs
@@ -71,7 +71,7 @@ interface TraceEvent {
 
 interface NodeArgs extends Shapes {
   readonly op_name: string
-  /** Bytes, as text: of inputs computed by other nodes, of constants, and of outputs. */
+  /** Sizes of inputs computed by other nodes, of constants, and of outputs: bytes, as text. */
   readonly activation_size?: string
   readonly parameter_size?: string
   readonly output_size?: string
@@ -151,7 +151,7 @@ const selecting = new Set(['Gather', 'GatherElements', 'GatherND', 'Slice', 'Spl
 const renaming = new Set(['Identity', 'Reshape', 'Squeeze', 'Unsqueeze', 'Flatten'])
 const products = new Set(['MatMul', 'FusedMatMul', 'Gemm'])
 
-/** Lower bounds of the work of a node in one run, if known from its recording. */
+/** Lower bounds of the work of a node in one run, as far as the recording tells. */
 function workOf(args: NodeArgs): Work {
   const { op_name: kind, output_size, activation_size, parameter_size } = args
   const flops = products.has(kind) ? flopsOfProduct(args) : undefined
@@ -164,13 +164,15 @@ function workOf(args: NodeArgs): Work {
   }
 }
 
-/** A shape is the only value of an object whose key is its type. */
+/** Shapes of operands. Each is the only value of an object, whose key is the type of the operand. */
 interface Shapes {
   readonly input_type_shape?: readonly Readonly<Record<string, readonly number[]>>[]
   readonly output_type_shape?: readonly Readonly<Record<string, readonly number[]>>[]
 }
 
-/** 2·m·n·k of every product. Transposes do not matter: the last two dimensions of a are m and k in either order. */
+/**
+ * Operations 2·m·n·k of all products. Transposes do not matter: the last two dimensions of a are m and k in any order.
+ */
 function flopsOfProduct({ input_type_shape, output_type_shape }: Shapes): number | undefined {
   const a = Object.values(input_type_shape?.[0] ?? {})[0]
   const c = Object.values(output_type_shape?.[0] ?? {})[0]
@@ -184,7 +186,7 @@ function* lines(file: string): Generator<string> {
   const chunk = Buffer.alloc(1 << 20)
   const descriptor = openSync(file, 'r')
   try {
-    // In latin1 every byte is a character, so no chunk ends inside one; names are ASCII.
+    // In latin1 every byte is a character, so no chunk ends inside a character; names are ASCII.
     let rest = ''
     for (let size = readSync(descriptor, chunk); size > 0; size = readSync(descriptor, chunk)) {
       const parts = (rest + chunk.toString('latin1', 0, size)).split('\n')

@@ -1,4 +1,6 @@
-/** Sessions of models that are written as ONNX by hand: what no graph of ours contains, and failures. */
+/**
+ * Tests of sessions with ONNX models that are written by hand: operators that no graph of ours contains, and failures.
+ */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Model } from '../../../core/graph/model.ts'
 import { RuntimeError } from '../../contract/runtime.ts'
@@ -85,7 +87,7 @@ test('a failing run reports the op and layer, and the binding can run again', ()
 })
 
 test('running out of memory is reported, and the session stays usable', () => {
-  // y = sum of x repeated `size` times: `size` floats of intermediate memory.
+  // y is the sum of x repeated `size` times, which takes `size` floats of intermediate memory.
   const repeatAndSum = onnxModel(
     [port('x', 'float32', [1]), port('size', 'int64', [1])],
     [port('y', 'float32', [1])],

@@ -1,5 +1,5 @@
 /**
- * A compiled model and its bindings.
+ * A session is a compiled model with its bindings.
  *
  * Names are prepared when the model is compiled, OrtValues and the array of their addresses when it is
  * bound. A run is then one foreign call with eight arguments.
@@ -32,7 +32,7 @@ export interface SessionParts {
   readonly model: Model
   /** Folder that the recording is written to, if any. */
   readonly profileFolder: string | undefined
-  /** Called once, after the session is freed. */
+  /** Is called once, after the session is freed. */
   readonly onFreed: () => void
 }
 
@@ -87,7 +87,7 @@ export class Session implements Executable {
     return this.clock.scale(this.allNodes())
   }
 
-  /** Node times of all runs, also those of staged programs; ends the recording. */
+  /** Node times of all runs, also of runs in staged programs. The call ends the recording. */
   allNodes(): readonly NodeTime[] {
     if (this.recording) return this.recording.nodes
     this.lifetime.expectUsable()
@@ -102,7 +102,7 @@ export class Session implements Executable {
     this.clock.reset()
   }
 
-  /** The nodes of the last of `runs` runs, if it was recorded; times in ms from the start of the run. */
+  /** The nodes of the last of `runs` runs, if it was recorded. Times are in ms from the start of the run. */
   lastNodes(runs: number): readonly StepEvent[] {
     return this.recording?.runs === runs ? this.recording.last : []
   }
@@ -132,9 +132,9 @@ interface BindingParts {
   readonly model: Model
   readonly inputNames: Strings
   readonly outputNames: Strings
-  /** Not the caller's record: no array may be collected while an OrtValue points at it. */
+  /** A record of our own, not the caller's: no array may be collected while an OrtValue points at it. */
   readonly buffers: Readonly<Record<string, Buffer>>
-  /** Called after each run; ms since the epoch. */
+  /** Is called after each run, with times in ms since the epoch. */
   readonly onRun: (begin: number, end: number) => void
   readonly onFreed: () => void
 }

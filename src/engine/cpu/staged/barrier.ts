@@ -1,7 +1,8 @@
 /**
  * The barrier at which the threads of a crew meet after each step. They share a few integers: the current step,
- * the number of threads at its end, and the next task. A waiting thread spins for some tens of microseconds,
- * since the next step usually follows at once, and then sleeps, so that it does not take a core from others.
+ * the number of threads that have reached its end, the next task, and the step that failed. A waiting thread spins
+ * for some tens of microseconds, since the next step usually follows at once, and then sleeps, so that it does not
+ * take a core from other threads.
  */
 const STEP = 0
 const ARRIVED = 1
@@ -11,7 +12,7 @@ const NONE = -1
 
 export const CONTROL_BYTES = 64
 
-/** Reads of the shared integer before sleeping: some tens of microseconds. */
+/** Number of reads of the shared integer before a thread sleeps, which take some tens of microseconds. */
 const MAX_SPINS = 20_000
 
 export class Barrier {
@@ -31,7 +32,7 @@ export class Barrier {
   /**
    * Marks a step as failed; after the barrier at its end all threads leave the program. The index of the step
    * matters, because a late thread may check when another is already one step further.
-   * @returns Whether this thread is the first to fail.
+   * @returns Whether this thread is the first that fails.
    */
   fail(step: number): boolean {
     return Atomics.compareExchange(this.control, FAILED, NONE, step) === NONE
@@ -47,7 +48,7 @@ export class Barrier {
     Atomics.store(this.control, TASK, 0)
   }
 
-  /** Returns after every thread has arrived. @param sleep Sleep without spinning first. */
+  /** Returns after every thread has arrived. @param sleep Whether to sleep without spinning first. */
   wait(sleep = false): void {
     const { control } = this
     const step = Atomics.load(control, STEP)

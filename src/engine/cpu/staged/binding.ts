@@ -1,4 +1,4 @@
-/** A staged program with the memory of its ports: runs of its script on the crew. */
+/** A binding of a staged program: its script, with the memory of its ports, runs on the crew. */
 
 import { Lifetime } from '../../contract/lifetime.ts'
 import {
@@ -25,9 +25,9 @@ export interface BindingParts {
   readonly clock: StepTimes | null
   readonly script: Script
   readonly sessions: readonly OnnxBinding[]
-  /** Not the caller's record, so that no array is collected while the script has its address. */
+  /** A record of our own, not the caller's, so that no array is collected while the script has its address. */
   readonly buffers: Readonly<Record<string, Buffer>>
-  /** For the same reason. */
+  /** The exchanges, which are kept so that their arrays are not collected either. */
   readonly exchanges: Exchanges
   readonly waits: boolean
   readonly explain: (failure: Failure) => RuntimeError

@@ -1,9 +1,9 @@
 /**
- * Op kernels, which run outside ONNX Runtime between the ONNX models of a staged program.
+ * The contract of op kernels, which run outside ONNX Runtime between the ONNX models of a staged program.
  *
  * A call of a kernel is cut into independent tasks. Every thread of the crew prepares every call once; in a
- * run, threads take tasks until none is left. The result must not depend on which thread runs a task. A kernel
- * implements a declaration of src/core/graph/kernels, which says what it computes, and is in the list of
+ * run, threads take tasks until no task is left. The result must not depend on which thread runs a task. A kernel
+ * implements a declaration of src/core/graph/kernels, which defines what it computes, and is in the list of
  * kernels/table.ts.
  *
  * @example
@@ -43,7 +43,7 @@ export interface KernelTensor {
   readonly dtype: StoredType
   readonly shape: Shape
   readonly size: number
-  /** Address in this process. */
+  /** Address in the memory of this process. */
   readonly address: number
   /** Byte offset in the memory of the program; −1 if it is elsewhere. */
   readonly offset: number
@@ -55,7 +55,7 @@ export interface KernelCall<K extends AnyKernel = AnyKernel> {
   readonly attributes: AttributesOf<K>
   readonly inputs: Operands<InputsOf<K>, KernelTensor>
   readonly outputs: Operands<OutputsOf<K>, KernelTensor>
-  /** What is added to a result, by the name of the result. */
+  /** Tensors that are added to results, by the name of the result. */
   readonly addends: { readonly [Name in OperandName<OutputsOf<K>>]?: KernelTensor }
 }
 
@@ -75,7 +75,7 @@ export interface ExpertGroup extends Omit<GroupPlace, 'orders'> {
 /** Resources of a kernel on the thread that runs it. */
 export interface KernelThread {
   readonly threads: number
-  /** Null without other ranks. */
+  /** The ranks that share experts; null without other ranks. */
   readonly group: ExpertGroup | null
   readonly primitives: Primitives
   /** WASM functions on the memory of the program. */
@@ -93,14 +93,14 @@ export interface PreparedCall {
 
 /** How this engine computes a kernel. */
 export interface KernelCode<K extends AnyKernel = AnyKernel> {
-  /** What does most of the work: the library of the primitives, or another. */
+  /** The code that does most of the work: the library of the primitives, or another. */
   readonly provider: 'primitives' | 'WASM' | 'MPI'
-  /** Operands that may be bfloat16, with bf16 math. Default: none. */
+  /** Operands that may be bfloat16, with bf16 math. Default: no operands. */
   readonly halves?: Halves<OperandName<InputsOf<K>>, OperandName<OutputsOf<K>>>
-  /** Bytes of scratch memory that a task needs, if so many threads share the tasks. */
+  /** Bytes of scratch memory that a task needs if `threads` threads share the tasks. */
   scratch?(call: KernelCall<K>, threads: number): number
   prepare(call: KernelCall<K>, thread: KernelThread): PreparedCall
-  /** For profiles: floating-point operations, and a lower bound of bytes of memory traffic. */
+  /** The work of a call, for profiles: floating-point operations, and a lower bound of bytes of memory traffic. */
   work?(call: KernelCall<K>): { readonly flops: number; readonly bytes: number }
 }
 

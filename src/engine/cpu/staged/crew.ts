@@ -1,5 +1,5 @@
 /**
- * The crew, as the JavaScript thread sees it: threads that run staged programs, one program at a time.
+ * The crew, as the JavaScript thread sees it: the threads that run staged programs, one program at a time.
  *
  * For a run, the JavaScript thread sends one message to each thread and receives one report, so it stays free
  * meanwhile. Threads need JavaScript, so they run from the build, even in tests, which run TypeScript; the path
@@ -31,7 +31,7 @@ export interface CrewOptions {
 /** Crews without work, by their options. */
 const idle = new Map<string, Crew>()
 
-/** Crews with the same key are alike; null if it belongs to one world of ranks. */
+/** The key of a crew's options: crews with the same key are interchangeable. Null for a crew of one world of ranks. */
 const keyOf = ({ group, orderLog, ...options }: CrewOptions): string | null =>
   group === null && orderLog === null ? JSON.stringify(options) : null
 
@@ -40,7 +40,7 @@ export class Crew {
   private readonly workers: readonly Worker[]
   private readonly barrier: Barrier
   private programs = 0
-  /** The run in progress, or the last. */
+  /** The run in progress, or the last run. */
   private running: Promise<unknown> = Promise.resolve()
   private settle: ((report: Report) => void) | undefined
   private ended: Error | undefined
@@ -60,14 +60,14 @@ export class Crew {
       if (!waiting.ended) return waiting
     }
     const { threads, ...options } = crewOptions
-    // Gives `gc` to threads that start later: they collect garbage when they rest.
+    // Threads that start after this have the function `gc`, by which they collect garbage when they rest.
     setFlagsFromString('--expose-gc')
     const wasm = await kernelModule()
     const control = new SharedArrayBuffer(CONTROL_BYTES)
     const workers = Array.from({ length: threads }, (_, thread) => {
       const workerData: CrewData = { thread, threads, control, wasm, ...options }
-      // Without the options of the process, such as a loader. A thread allocates little: a large young generation would
-      // only hold garbage of thousands of steps.
+      // A thread does not inherit the options of the process, such as a loader. It allocates little, and a large young
+      // generation would only hold the garbage of thousands of steps.
       const resourceLimits = { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB }
       return new Worker(packageFile('dist/engine/cpu/staged/worker.js'), { workerData, execArgv: [], resourceLimits })
     })
@@ -80,7 +80,7 @@ export class Crew {
     return new Promise((resolve, reject) => {
       worker.once('message', () => {
         worker.on('message', (report: Report) => this.settle?.(report))
-        // An idle thread must not keep the process alive. Not earlier: a listener for messages undoes it.
+        // An idle thread must not keep the process alive. `unref` comes last, because adding a listener undoes it.
         worker.unref()
         resolve()
       })
@@ -101,7 +101,11 @@ export class Crew {
     return program
   }
 
-  /** Runs after all earlier runs. Undefined on success. @param early Whether to post early orders. */
+  /**
+   * Runs a program after all earlier runs.
+   * @param early Whether to post early orders.
+   * @returns The failure; undefined on success.
+   */
   run(program: number, early: boolean): Promise<Failure | undefined> {
     const run = this.running.then(() => this.runNow(program, early))
     this.running = run.catch(() => {})
@@ -126,7 +130,10 @@ export class Crew {
     this.send({ kind: 'close', program })
   }
 
-  /** Waits for runs in progress; then its threads wait for another runtime, or end. All its programs have been closed. */
+  /**
+   * Waits for runs in progress. Then the threads wait for another runtime, or end. Call it after all programs of the
+   * crew have been closed.
+   */
   async end(): Promise<void> {
     await this.running
     if (this.key !== null && !this.ended && !idle.has(this.key)) {

@@ -1,5 +1,5 @@
 /**
- * Staged programs on their threads: failures, concurrent runs, and release.
+ * Tests of staged programs on their threads: failures, concurrent runs, and release.
  *
  * @slow
  */
@@ -59,7 +59,7 @@ describe('staged programs', () => {
     const executable = await compile(rows)
     const { binding, index, y } = bindRows(executable, () => 0, 1)
     for (let i = 0; i < 100; i++) {
-      // Fails in all tasks, or in one: at the beginning, in the middle, at the end.
+      // The kernel fails in all tasks, or in one: at the beginning, in the middle, at the end.
       index.fill(0)
       if (i % 4 === 0) index.fill(5)
       else index[(i % 4) * 300] = -1
@@ -177,13 +177,13 @@ describe('staged programs', () => {
     const { waitedMs } = await running
     expect(waitedMs).toBeGreaterThan(0)
     expect(buffers.second.every((value) => value === 10)).toBe(true)
-    // What has arrived, or was not posted, is not waited for: this run would not end.
+    // A run does not wait for exchanges that are done or were not posted. If it did, this run would not end.
     await binding.run({ arriving: [ticket, NOT_POSTED] })
     expect((await binding.run()).waitedMs).toBe(0)
     await own.close()
   })
 
-  test('a run that waits for inputs fails with the ranks', async () => {
+  test('a run that waits for inputs fails if the ranks fail', async () => {
     const orders = createOrders()
     const own = await createRuntime({ threads: 2, group: { first: 0, rank: 0, size: 1, orders } })
     const executable = await compile(() => {
@@ -238,7 +238,7 @@ describe('staged programs', () => {
     executable.release()
   })
 
-  /** y = norm(x)·b + x: kernels and ONNX stages in turn. */
+  /** y = 3·(norm(2x)·b)·b, in which kernels and ONNX stages take turns. */
   const mixed = (size: number) => (): Program => {
     const x = input('x', 'float32', [size, size])
     const b = input('b', 'float32', [size, size])
@@ -348,7 +348,7 @@ describe('staged programs', () => {
     for (let i = 0; i < 700; i++) await cycle(i)
     const grown = (process.memoryUsage.rss() - before) / 2 ** 20
     await own.close()
-    // Measured: 20, also after a long warm-up.
+    // Measured growth: 20 MiB, also after a long warm-up.
     expect(grown).toBeLessThan(40)
   }, 60_000)
 })

@@ -32,7 +32,7 @@ import { compileStages, releaseSessions, runsAlone, type SessionParts, type Stag
 /** Services of the runtime for its staged programs. */
 export interface StagedParts extends SessionParts {
   readonly crew: Crew
-  /** Which library provides the primitives. */
+  /** The library that provides the primitives. */
   readonly library: Library
   /** Whether the crew can order exchanges and wait for them. */
   readonly exchanges: boolean
@@ -76,7 +76,7 @@ export class StagedExecutable implements Executable {
     }
   }
 
-  /** Memory for values, then the scratch memory of each thread. */
+  /** Bytes for values, and for the scratch memory of each thread after them. */
   get memoryBytes(): number {
     return this.places.bytes + this.parts.threads * this.scratchBytes
   }
@@ -195,7 +195,7 @@ export class StagedExecutable implements Executable {
     return { steps, sessions }
   }
 
-  /** The order, due when the last stage that computes one of its outputs has ended. */
+  /** The order of an early exchange, which is due when the last stage that computes one of its outputs has ended. */
   private earlyOrder({ after, channel, transfers }: EarlyExchange): EarlyOrder {
     const { outputs, valueOfOutput, stages } = this.model
     const values = new Set(after.map((name) => valueOfOutput[outputs.findIndex((port) => port.name === name)]))

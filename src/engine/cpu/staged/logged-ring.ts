@@ -1,4 +1,6 @@
-/** The ring of orders of a thread that runs kernels: what it posts, and its waits, are logged. */
+/**
+ * The ring of orders of a thread that runs kernels. It logs the orders that the thread posts, and its waits for them.
+ */
 
 import { OrderLog } from '../../contract/order-log.ts'
 import { now } from '../../contract/recording.ts'
@@ -7,7 +9,7 @@ import type { Transfer } from '../../world/mpi/orders.ts'
 import { OrderRing } from '../../world/mpi/ring.ts'
 
 export class LoggedRing {
-  /** The stage that the thread runs, an index in its program. */
+  /** The stage that the thread runs, as an index in its program. */
   stage = 0
   private readonly ring: OrderRing
   private readonly log: OrderLog

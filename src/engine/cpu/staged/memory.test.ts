@@ -1,4 +1,4 @@
-/** The memory of staged programs: live values are not overwritten, and little memory is wasted. */
+/** Tests of the memory of staged programs: live values are not overwritten, and little memory is wasted. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { KernelStage, Stage, StagedModel } from '../../../core/graph/stages/contract.ts'
@@ -10,7 +10,7 @@ import { placeValues } from './memory.ts'
 const LINE = 64
 const roundUp = (bytes: number): number => Math.ceil(bytes / LINE) * LINE
 
-/** A hand-written program: each stage reads and writes values; value 0 is an input, the last an output. */
+/** A hand-written program: each stage reads and writes values; value 0 is an input, the last value an output. */
 function program(
   sizes: readonly number[],
   stages: readonly [from: number[], to: number[], overwrites?: true][],
@@ -129,7 +129,8 @@ describe('random programs', () => {
             const [other, to] = [live[b], offsets[b]]
             if (!other || to === null || to === undefined) continue
             if (at >= to + bytesOf(b) || to >= at + bytesOf(a)) continue
-            // Overlapping values are never live at once, or the later overwrites the earlier at its last read.
+            // Overlapping values are never live at once, or the later value overwrites the earlier one at its last
+            // read.
             const apart = life[1] < other[0] || other[1] < life[0]
             const stage = model.stages[life[0]] as KernelStage
             const over = stage.overwrites && stage.inputs[0]?.value === b && other[1] === life[0] && at === to
@@ -171,7 +172,7 @@ describe('chains', () => {
 
   test('of a forward and a backward pass take the memory that is live between the passes', () => {
     const depth = 20
-    // Values 1..depth are activations. Each gradient follows from the previous one and an activation.
+    // Values 1..depth are activations. Each gradient is computed from the previous gradient and an activation.
     const sizes = [64, ...new Array(depth).fill(1600), ...new Array(depth).fill(1600)]
     const forward = Array.from({ length: depth }, (_, i): [number[], number[]] => [[i], [i + 1]])
     const backward = Array.from({ length: depth }, (_, i): [number[], number[]] => [
@@ -187,7 +188,7 @@ describe('overwriting', () => {
   const x = input('x', 'float32', [16])
   const grow = (from: Tensor) => kernel('grow', [from], { overwrites: true, local: true })[0] as Tensor
   const mix = (a: Tensor, b: Tensor) => kernel('mix', [a, b], { local: true })[0] as Tensor
-  /** For each kernel that may overwrite its input, whether it does. */
+  /** Whether each kernel that may overwrite its input does so. */
   const overwritten = (outputs: Record<string, Tensor>): boolean[] => {
     const model = cut({ outputs })
     const { offsets } = placeValues(model)

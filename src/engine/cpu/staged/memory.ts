@@ -1,6 +1,6 @@
 /**
- * Places the values of a staged program in its memory. A value is live from the stage that computes it to the last one that
- * reads it; values that are never live at the same time may share memory (`place-blocks.ts`).
+ * Places the values of a staged program in its memory. A value is live from the stage that computes it to the last
+ * stage that reads it; values that are never live at the same time may share memory (`place-blocks.ts`).
  */
 import type { StagedModel, StoredType } from '../../../core/graph/stages/contract.ts'
 import { placeBlocks } from '../../contract/place-blocks.ts'
@@ -17,7 +17,7 @@ const bytesOf: Readonly<Record<StoredType, number>> = {
 const LINE = 64
 
 export interface ValuePlaces {
-  /** Byte offset of each value; null for values of ports and for unused ones. */
+  /** Byte offset of each value; null for values of ports and for unused values. */
   readonly offsets: readonly (number | null)[]
   readonly bytes: number
 }

@@ -19,7 +19,7 @@ export class StepTimes {
   private readonly clocks: readonly RunClock[]
   private readonly library: Library
 
-  /** @param library Which one provides the primitives. */
+  /** @param library The library that provides the primitives. */
   constructor(script: Script, library: Library) {
     this.script = script
     this.library = library
@@ -42,7 +42,7 @@ export class StepTimes {
     for (const clock of this.clocks) clock.reset()
   }
 
-  /** @param nodes Times of the nodes of each ONNX stage. */
+  /** Times of all nodes since the last reset. @param nodes Times of the nodes of each ONNX stage. */
   nodeTimes(stages: StagedModel['stages'], nodes: (stage: number) => readonly NodeTime[]): NodeTime[] {
     return stages.flatMap((stage, at): NodeTime[] => {
       const clock = this.clocks[at] as RunClock
@@ -69,9 +69,9 @@ export class StepTimes {
   }
 
   /**
-   * The last run, by thread.
-   * @param nodes Events of the nodes of an ONNX stage in the last of `runs` runs, if known; times from the
-   *   start of the stage.
+   * The events of the last run, by thread.
+   * @param nodes Events of the nodes of an ONNX stage in the last of `runs` runs, if known; their times are from the
+   * start of the stage.
    */
   events(stages: StagedModel['stages'], nodes: (stage: number, runs: number) => readonly StepEvent[]): StepEvent[] {
     const { times, script } = this

@@ -8,7 +8,7 @@ import type { KernelCall, Scratch } from './contract.ts'
 export interface OnnxStep {
   readonly kind: 'onnx'
   readonly args: readonly number[]
-  /** Whether it computes on one thread and takes so little time that others need not sleep. */
+  /** Whether the stage computes on one thread and takes so little time that other threads need not sleep. */
   readonly alone: boolean
 }
 
@@ -31,12 +31,12 @@ export interface Script {
   readonly early: readonly EarlyOrder[]
   /** Tickets of the early orders that have been posted, Float64. */
   readonly tickets: SharedArrayBuffer
-  /** For each exchange of arriving inputs, the step that first reads one of them. */
+  /** The step that first reads one of the inputs of each exchange of arriving inputs. */
   readonly arriving: readonly number[]
-  /** Float64: milliseconds that a run has waited for arriving inputs, then the tickets of their exchanges. */
+  /** Milliseconds that a run has waited for arriving inputs, then the tickets of their exchanges, Float64. */
   readonly arrivals: SharedArrayBuffer
   readonly memory: SharedMemory
-  /** Copied into the memory before each run. */
+  /** Constants, which are copied into the memory before each run. */
   readonly constants: readonly { readonly offset: number; readonly bytes: Uint8Array }[]
   /** Scratch memory of each thread. */
   readonly scratch: readonly Scratch[]
@@ -54,7 +54,7 @@ export interface CrewData {
   readonly dnnl: string | null
   readonly math: Precision
   readonly group: GroupPlace | null
-  /** Of the orders that kernels post for the group; null without one. */
+  /** Memory of the log of orders that kernels post for the group; null without a group. */
   readonly orderLog: SharedArrayBuffer | null
   /** The compiled WASM module. */
   readonly wasm: unknown
@@ -64,7 +64,7 @@ export type Order =
   | { readonly kind: 'open'; readonly program: number; readonly script: Script }
   | { readonly kind: 'run'; readonly program: number; readonly early: boolean }
   | { readonly kind: 'close'; readonly program: number }
-  /** Nothing comes until another runtime uses the threads. */
+  /** The threads get no other order until another runtime uses them. */
   | { readonly kind: 'rest' }
 
 /** The failure of a run at `step`: a status of ONNX Runtime, or an exception. */

@@ -1,4 +1,4 @@
-/** The sessions of the ONNX stages of a program. Stages with equal models, as layers have, share one. */
+/** The sessions of the ONNX stages of a program. Stages with equal models, as layers have, share a session. */
 import type { Model, Origin } from '../../../core/graph/model.ts'
 import type { OnnxStage, Stage } from '../../../core/graph/stages/contract.ts'
 import type { Buffer } from '../../contract/runtime.ts'
@@ -8,9 +8,9 @@ import type { OnnxBinding } from './binding.ts'
 /** A compiled ONNX stage; sessions of ONNX Runtime implement it. */
 export interface OnnxProgram {
   bind(buffers: Readonly<Record<string, Buffer>>): OnnxBinding
-  /** Node times of all runs; ends the recording. */
+  /** Node times of all runs. The call ends the recording. */
   allNodes(): readonly NodeTime[]
-  /** The nodes of the last of `runs` runs, if it was recorded; times in ms from the start of the run. */
+  /** The nodes of the last of `runs` runs, if it was recorded. Times are in ms from the start of the run. */
   lastNodes(runs: number): readonly StepEvent[]
   release(): void
 }
@@ -26,7 +26,10 @@ export interface SessionParts {
   compile(model: Model, threads: number): Promise<OnnxProgram>
 }
 
-/** Elements that an ONNX stage on one thread computes at most: waking another thread takes longer than half of it. */
+/**
+ * Largest number of elements that an ONNX stage computes on one thread: waking another thread takes longer than
+ * computing half of them.
+ */
 const FEW = 64 * 1024
 
 /** Whether one thread runs a stage, without waking others. */
@@ -37,7 +40,7 @@ const textOf = (bytes: Uint8Array): string => new TextDecoder('latin1').decode(b
 /**
  * Compiles the ONNX stages, as many at a time as there are threads. With a profile every stage has its own session,
  * which records its nodes.
- * @returns one per stage, null for kernels
+ * @returns A session for each stage; null for kernels.
  */
 export async function compileStages(
   { threads, profile, compile }: SessionParts,
@@ -51,7 +54,7 @@ export async function compileStages(
     return key
   })
   const sessions = new Map<string, OnnxProgram>()
-  // All lanes take from one iterator.
+  // All lanes take stages from the same iterator.
   const waiting = different.entries()
   const lane = async () => {
     for (const [key, stage] of waiting) sessions.set(key, await compile(stage.model, runsAlone(stage) ? 1 : threads))

@@ -24,20 +24,20 @@ const { thread, threads, control, ortRun, dnnl: dnnlPath, math, group: place, or
 const leader = thread === 0
 const barrier = new Barrier(control, threads)
 const ring = place && orderLog && new LoggedRing(place, orderLog)
-/** For orders that are not those of kernels. */
+/** The ring for early orders and arriving inputs, which are not logged as the orders of kernels are. */
 const orderRing = place && new OrderRing(place.orders)
 const group = place && ring && { ...place, ring, channel: channels.experts }
-// First of all: in a thread that has loaded no library, koffi 3.3 crashes when it calls a function by address.
+// Primitives come first: in a thread that has loaded no library, koffi 3.3 crashes when it calls a function by address.
 const primitives: Primitives = dnnlPath === null ? new Mlas() : new Dnnl(dnnlPath, math)
 const run = ortRunAt(BigInt(ortRun))
 
 interface Program {
   readonly script: Script
   readonly prepared: readonly (PreparedCall | null)[]
-  /** For each step, the one at whose end all threads meet next. */
+  /** The step at whose end all threads meet next, for each step. */
   readonly meetings: readonly number[]
   readonly bytes: Uint8Array
-  /** Times of this thread, begin and end of each step. */
+  /** Begin and end of each step on this thread. */
   readonly times: Float64Array
   /** Posts the early orders of each step. */
   readonly post: readonly (() => void)[]
@@ -82,14 +82,14 @@ function open(script: Script): Program {
 const isAlone = (step: Script['steps'][number], call: PreparedCall | null): boolean =>
   step.kind === 'onnx' ? step.alone : call !== null && call.tasks <= 1
 
-/** Threads meet after each step, but not between two that the leader runs alone. */
+/** The meetings of the steps: threads meet after each step, but not between two steps that the leader runs alone. */
 function meetingsOf(alone: readonly boolean[]): number[] {
   const meetings = alone.map((_, i) => i)
   for (let i = alone.length - 2; i >= 0; i--) if (alone[i] && alone[i + 1]) meetings[i] = meetings[i + 1] as number
   return meetings
 }
 
-/** For each step, posts the early orders that are due before it. */
+/** A function for each step that posts the early orders that are due before it. */
 function earlyPosts({ steps, early, tickets }: Script): (() => void)[] {
   if (!orderRing) return []
   const ticketOf = new Float64Array(tickets)
@@ -101,7 +101,7 @@ function earlyPosts({ steps, early, tickets }: Script): (() => void)[] {
   })
 }
 
-/** For each step, waits for the exchanges whose inputs it is the first to read. */
+/** A function for each step that waits for the exchanges whose inputs the step is the first to read. */
 function arrivals({ steps, arriving, arrivals }: Script): (() => void)[] {
   if (!orderRing) return []
   const waited = new Float64Array(arrivals, 0, 1)
@@ -120,7 +120,9 @@ function arrivals({ steps, arriving, arrivals }: Script): (() => void)[] {
   })
 }
 
-/** Runs a program together with the other threads. The leader reports the end; the first thread that fails reports it. */
+/**
+ * Runs a program together with the other threads. The leader reports the end, or the first thread that fails a failure.
+ */
 function runProgram(program: Program, early: boolean): void {
   const { script, prepared, meetings, bytes, times, post, wait } = program
   const { steps } = script
@@ -181,7 +183,7 @@ function report(report: Report): void {
   parentPort?.postMessage(report)
 }
 
-/** Between collections of closed programs. */
+/** Number of programs that are closed between two collections of garbage. */
 const CLOSED = 64
 let closed = 0
 

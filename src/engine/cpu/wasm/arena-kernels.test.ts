@@ -21,7 +21,7 @@ const open: Gate = { norm: 1, scale: 1, isOpen: true }
 const seed = Number(process.env.CHOIR_TEST_SEED ?? Math.floor(Math.random() * 2 ** 31))
 console.info(`kernels: CHOIR_TEST_SEED=${seed}`)
 let state = seed
-/** Uniform in [-1, 1). */
+/** A random number, uniform in [-1, 1). */
 const random = () => {
   state = (Math.imul(state, 1664525) + 1013904223) >>> 0
   return state / 2 ** 31 - 1
@@ -94,7 +94,7 @@ function expectClose(actual: Arrays<Float32Array>, expected: readonly Arrays<num
     ).toBeLessThan(1e-6)
 }
 
-/** The largest difference; values are about 1. */
+/** The largest absolute difference of values that are about 1. */
 const largestError = (actual: Float32Array, expected: Float64Array) =>
   actual.reduce((worst, value, i) => Math.max(worst, Math.abs(value - (expected[i] as number))), 0)
 
@@ -182,7 +182,7 @@ describe('adamw', () => {
 })
 
 describe('sumsOfSquares', () => {
-  test.each(SIZES)('of %i elements equals that of a float64 loop', async (count) => {
+  test.each(SIZES)('of %i elements equals the sum of a float64 loop', async (count) => {
     const arena = createArena((count + 8) * 4)
     all(arena).fill(1e9)
     const values = floatsOf({ arena, start: 4, count })
@@ -229,7 +229,7 @@ describe('sumsOfSquares', () => {
   })
 })
 
-test('add is element by element, for any length and number of threads', async () => {
+test('add adds element by element, for any length and number of threads', async () => {
   for (const count of [1, 7, 8, 131, 70_001]) {
     const arena = createArena(2 * (count + 4) * 4)
     fill(all(arena))
@@ -248,7 +248,7 @@ test('add is element by element, for any length and number of threads', async ()
 
 describe('scatterAddRows', () => {
   test.each([1, 3, 4, 31, 64, 130])(
-    'adds rows of width %i, repeated ones too, on any number of threads',
+    'adds rows of width %i, also to repeated indices, on any number of threads',
     async (width) => {
       const [tableRows, rowCount] = [7, 50]
       const [table, rows] = [16, 16 + tableRows * width]
@@ -277,7 +277,7 @@ describe('scatterAddRows', () => {
     },
   )
 
-  // The last row count is one for other threads.
+  // The last number of rows is so large that another thread makes the call.
   test.each([1, 40_000])(
     'an index outside the table, in %i rows, fails this call and every later one',
     async (rowCount) => {
@@ -303,7 +303,7 @@ describe('threads', () => {
     expect(sums.flat()).toEqual(Array.from({ length: 300 }, (_, i) => (i % 100) ** 2))
   })
 
-  test('few elements give the same bits on this thread and, beside a call in progress, on others', async () => {
+  test('few elements give the same bits on this thread and, if a call is in progress, on other threads', async () => {
     const { range, all: values } = quartet(5003)
     const before = values.slice()
     await two.adamw([range], settings, open)
@@ -318,7 +318,7 @@ describe('threads', () => {
     expect(same(values, here)).toBe(true)
   })
 
-  test('the event loop runs while a kernel does', async () => {
+  test('the event loop runs while a kernel runs', async () => {
     const arena = createArena(64 * 2 ** 20)
     let turns = 0
     const timer = setInterval(() => turns++, 1)

@@ -34,9 +34,9 @@ export async function createArenaKernels(threads: number): Promise<ArenaKernels>
   return new WasmKernels(threads, await Pool.start(threads))
 }
 
-/** Fewest floats in a part of a sum; smaller parts are not worth a call. */
+/** Minimum number of floats in a part of a sum; smaller parts are not worth a call. */
 const MIN_PART = 512 * 1024
-/** Most parts of a sum; this many spread evenly over the threads of a machine. */
+/** Maximum number of parts of a sum; so many parts spread evenly over the threads of a machine. */
 const MAX_PARTS = 128
 
 class WasmKernels implements ArenaKernels {
@@ -111,7 +111,7 @@ class WasmKernels implements ArenaKernels {
     const matrices = stacks.filter(({ rows }) => rows !== null)
     const vectors = stacks.filter(({ rows }) => rows === null)
     const total = sizeOf(matrices)
-    // A thread takes whole matrices, so that every pass after the first finds one in the cache. Only matrices
+    // A thread takes whole matrices, so that every pass after the first finds the matrix in the cache. Only matrices
     // for which other threads would wait are cut.
     const isLarge = ({ size }: Stack) => this.threads > 1 && size > ADAFACTOR_BLOCK && 8 * this.threads * size > total
     const large = matrices.filter(isLarge)
@@ -121,7 +121,7 @@ class WasmKernels implements ArenaKernels {
     await this.run('adafactorVectors', this.inShares(vectors, settings), sizeOf(vectors))
   }
 
-  /** Pass by pass over all blocks, with the same operations as on a whole matrix. */
+  /** Runs Adafactor pass by pass over all blocks, with the same operations as on a whole matrix. */
   private async adafactorInBlocks(
     stacks: readonly Stack[],
     [scale, beta, rate]: readonly [number, number, number],
@@ -150,7 +150,10 @@ class WasmKernels implements ArenaKernels {
     })
   }
 
-  /** In float64, with a relative error below 1e-10 for 4 GiB; not finite if and only if some element is not. */
+  /**
+   * The sum of squares of each range, in float64, with a relative error below 1e-10 for 4 GiB. It is not finite if and
+   * only if some element is not.
+   */
   private async sumsOfSquares(ranges: readonly ArenaRange[]): Promise<number[]> {
     const parts = ranges.flatMap(({ arena, start, count }, range) =>
       splitRange(count, Math.min(MAX_PARTS, Math.ceil(count / MIN_PART))).map(({ from, length }) => ({
@@ -202,13 +205,13 @@ class WasmKernels implements ArenaKernels {
     return this.pool.close()
   }
 
-  /** About the same number of calls for each thread, in order, so the flattened results match the calls. */
+  /** Gives each thread about the same number of calls, in order, so that the flattened results match the calls. */
   private inOrder(calls: readonly Call[]): Call[][] {
     const share = (thread: number) => Math.round((calls.length * thread) / this.threads)
     return Array.from({ length: this.threads }, (_, thread) => calls.slice(share(thread), share(thread + 1)))
   }
 
-  /** About the same number of floats for each thread, in whole tensors. */
+  /** Gives each thread about the same number of floats, in whole tensors. */
   private inShares(stacks: readonly Stack[], [scale, beta, rate]: readonly [number, number, number]): Call[][] {
     const share = sizeOf(stacks) / this.threads
     return Array.from({ length: this.threads }, (_, thread) => {
@@ -228,7 +231,10 @@ class WasmKernels implements ArenaKernels {
     })
   }
 
-  /** @param floats Elements that the calls read or change. */
+  /**
+   * Runs calls on the threads, and counts their time.
+   * @param floats Number of elements that the calls read or change.
+   */
   private async run(
     kernel: keyof ArenaFunctions,
     lists: readonly (readonly Call[])[],
@@ -267,7 +273,7 @@ function addresses({ arena, p, g, state, count, size, rows, columns }: Stack): n
   return [address(arena, p, floats), address(arena, g, floats), address(arena, state, stateFloats)]
 }
 
-/** Cuts `count` floats into at most `parts` near-equal pieces at whole cache lines; none is empty. */
+/** Cuts `count` floats into at most `parts` nearly equal pieces at whole cache lines. No piece is empty. */
 function splitRange(count: number, parts: number): { from: number; length: number }[] {
   const line = 16
   const bound = (part: number) => (part === parts ? count : Math.floor((count * part) / parts / line) * line)

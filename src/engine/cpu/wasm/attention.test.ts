@@ -1,4 +1,4 @@
-/** The kernels of attention against plain loops in float64. */
+/** Compares the kernels of attention with plain loops in float64. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import {
@@ -24,14 +24,14 @@ const scale = fc.constantFrom(1, -0.3, 1e-3, 1e8)
 const seed = fc.nat()
 const flag = fc.boolean()
 
-/** Rows with heads side by side, with gaps. */
+/** Places rows of heads, with gaps between heads and between rows. */
 function placeHeads(rows: number, heads: number, width: number) {
   const apart = width + below(3)
   const stride = heads * apart + below(5)
   return { ...place(rows * stride), stride, apart }
 }
 
-/** The nearest bfloat16, and of two equally near ones that with an even last bit. */
+/** The bits of the nearest bfloat16, and of two equally near ones the one with an even last bit. */
 function rounded(x: number): number {
   const bits = new Uint32Array(Float32Array.of(x).buffer)
   const low = at(bits, 0) % 65536
@@ -39,10 +39,10 @@ function rounded(x: number): number {
   return low > 32768 || (low === 32768 && upper % 2 === 1) ? upper + 1 : upper
 }
 
-/** bfloat16 at the memory of floats. */
+/** The memory of floats as bfloat16 numbers. */
 const halves = ({ values }: Placed) => new Uint16Array(values.buffer, values.byteOffset, 2 * values.length)
 
-test('rotateHeads rotates pairs of each head, also in place; to bfloat16 rounds the same', () => {
+test('rotateHeads rotates pairs of each head, also in place, and rounds the same results to bfloat16', () => {
   const half = fc.integer({ min: 0, max: 35 })
   fc.assert(
     fc.property(seed, rows, heads, half, flag, flag, scale, (seed, rows, heads, half, inPlace, back, scale) => {
@@ -80,7 +80,7 @@ test('rotateHeads rotates pairs of each head, also in place; to bfloat16 rounds 
   )
 })
 
-/** `out` has matrices [rows, width] of each head. */
+/** Expects `out`, a matrix [rows, width] of bfloat16 for each head, to have the exact numbers rounded. */
 function expectRounded(out: Placed, exact: ReturnType<typeof placeHeads>, rows: number, heads: number, width: number) {
   for (let h = 0; h < heads; h++)
     for (let r = 0; r < rows; r++)
@@ -90,7 +90,7 @@ function expectRounded(out: Placed, exact: ReturnType<typeof placeHeads>, rows: 
         )
 }
 
-test('scaleHeads scales each head, also in place; to bfloat16 rounds the same', () => {
+test('scaleHeads scales each head, also in place, and rounds the same results to bfloat16', () => {
   const even = width.map((width) => 2 * Math.ceil(width / 2))
   fc.assert(
     fc.property(seed, rows, heads, even, flag, scale, (seed, rows, heads, width, inPlace, scale) => {
@@ -165,7 +165,7 @@ test('maskBefore masks the columns before the first of a row and nothing else', 
   )
 })
 
-test('raiseLow raises what is far below the largest of its row, and nothing else', () => {
+test('raiseLow raises scores that are far below the largest of their row, and nothing else', () => {
   fc.assert(
     fc.property(seed, rows, fc.integer({ min: 1, max: 40 }), (seed, rows, columns) => {
       begin(seed)
@@ -205,7 +205,7 @@ test('headDots multiplies the heads of a row', () => {
   )
 })
 
-test('logSums are those of the scores, even where the probability of the query itself vanishes', () => {
+test('logSums are the log sums of the scores, even where the probability of the query itself vanishes', () => {
   fc.assert(
     fc.property(seed, rows, fc.integer({ min: 1, max: 40 }), fc.constantFrom(1, 30, 1e4), (seed, rows, more, size) => {
       begin(seed)
@@ -233,7 +233,7 @@ test('a NaN among the probabilities makes its log sum NaN', () => {
 })
 
 for (const bytes of [2, 4] as const)
-  test(`masks of transposed probabilities of ${bytes} bytes clear what queries do not see, and nothing else`, () => {
+  test(`masks of transposed probabilities of ${bytes} bytes clear only keys that queries do not see`, () => {
     const side = fc.integer({ min: 1, max: 20 })
     fc.assert(
       fc.property(

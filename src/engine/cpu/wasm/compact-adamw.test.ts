@@ -52,7 +52,7 @@ function decode(state: CompactState, floats: Float32Array, count: number): { m: 
   return { m, v }
 }
 
-/** Units one after the other, with parameters without gaps, as those of experts. */
+/** Units one after the other, whose parameters have no gaps between them, like those of experts. */
 class Units {
   readonly ranges: CompactAdamwRange[]
   private readonly arena
@@ -88,7 +88,7 @@ class Units {
   get p() {
     return this.floats(0, this.total)
   }
-  /** Between parameters and gradients. */
+  /** The floats between parameters and gradients. */
   get gap() {
     return this.floats(this.total, 7)
   }
@@ -105,7 +105,7 @@ class Units {
     )
     return { m: parts.flatMap(({ m }) => [...m]), v: parts.flatMap(({ v }) => [...v]) }
   }
-  /** The numbers of a unit, and zeros up to the end of its last block. */
+  /** Number of non-zero bytes among the codes after the numbers of a unit, up to the end of its last block. */
   codesBeyond(unit: number): number {
     const { moments, count } = this.ranges[unit] as CompactAdamwRange
     const { codes } = momentLayout(this.state, count)
@@ -155,7 +155,7 @@ test.each(states)(
     units.g.forEach((_, i, g) => {
       g[i] = gradient[i % size] as number
     })
-    // The moments of the first unit after three updates, in all units.
+    // All units get the moments that the first unit has after three updates.
     for (let turn = 0; turn < 3; turn++) await units.step(kernels, turn)
     const { floats, codes } = momentLayout(state, size)
     const start = units.moments.slice(0, floats)
@@ -175,7 +175,7 @@ test.each(states)(
         const step = (state === 'bf16' ? 2 ** -7 : 2 ** -3) * Math.abs(exact(i)) * 1.00001 + least
         const errors = Array.from({ length: trials }, (_, trial) => (values[trial * size + i] as number) - exact(i))
         expect(Math.max(...errors.map(Math.abs))).toBeLessThanOrEqual(step)
-        // The deviation of a mean is at most half a step over √trials. One of 512 is not beyond 5 deviations.
+        // The deviation of a mean is at most half a step over √trials. Not one of 512 means is beyond 5 deviations.
         const mean = errors.reduce((sum, error) => sum + error, 0) / trials
         expect(Math.abs(mean)).toBeLessThan((5 * step) / 2 / Math.sqrt(trials))
       }
@@ -252,7 +252,7 @@ test('int8: numbers far below the largest of their block make no huge steps', as
   expect(largest).toBeLessThan(2)
 })
 
-test.each(states)('%s: a gate that is not open leaves everything as it is', async (state) => {
+test.each(states)('%s: an update with a closed gate changes nothing', async (state) => {
   const units = new Units(state, [300])
   units.p.fill(1)
   units.g.fill(1)

@@ -8,7 +8,9 @@ import type { Call } from './pool.ts'
 const PAIR_BYTES = { bf16: 4, int8: 2 }
 const BOUNDS_BYTES = 8
 
-/** About the same number of blocks for each thread. */
+/**
+ * The kernel, the calls of each thread, with about the same number of blocks, and the number of floats in all blocks.
+ */
 export function compactCalls(
   state: CompactState,
   ranges: readonly CompactAdamwRange[],

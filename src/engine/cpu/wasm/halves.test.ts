@@ -1,4 +1,7 @@
-/** Kernels on rows of bfloat16 against the same kernels on float32: operands are widened, results rounded here. */
+/**
+ * Compares kernels on rows of bfloat16 with the same kernels on float32, whose operands are widened and whose results
+ * are rounded here.
+ */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { absent, begin, below, call, type Placed, place, placeIntegers, random } from './testing/rows.ts'
@@ -7,7 +10,7 @@ const seed = fc.nat()
 const rows = fc.integer({ min: 1, max: 9 })
 const width = fc.oneof({ weight: 4, arbitrary: fc.integer({ min: 1, max: 70 }) }, fc.constantFrom(512, 1027))
 
-/** The nearest number with 8 significant bits, the even one of two. */
+/** The nearest number with 8 significant bits, and of two equally near ones the even one. */
 function rounded(x: number): number {
   if (x === 0 || !Number.isFinite(x)) return x
   const unit = 2 ** (Math.max(-126, Math.floor(Math.log2(Math.abs(x)))) - 7)
@@ -18,7 +21,7 @@ function rounded(x: number): number {
 }
 
 const words = ({ at, values }: Placed) => new Uint16Array(values.buffer, at, 2 * values.length)
-/** Numbers as bfloat16, with one word more than needed. */
+/** Places numbers as bfloat16. If their number is odd, one more word has memory. */
 function placeHalves(numbers: ArrayLike<number>): Placed {
   const placed = place(Math.ceil(numbers.length / 2))
   const bits = new Uint32Array(Float32Array.from(numbers).buffer)
@@ -76,7 +79,7 @@ test('rmsNorm rounds its rows', () => {
   )
 })
 
-test('gathering reads and writes both types', () => {
+test('gatherRows reads and writes both types', () => {
   fc.assert(
     fc.property(seed, rows, width, fc.boolean(), (seed, rows, width, weighted) => {
       begin(seed)
@@ -101,7 +104,7 @@ test('gathering reads and writes both types', () => {
   )
 })
 
-test('heads of bfloat16 are rotated, scaled and multiplied as those of float32', () => {
+test('heads of bfloat16 are rotated, scaled and multiplied like heads of float32', () => {
   fc.assert(
     fc.property(
       seed,
@@ -152,7 +155,7 @@ test('heads of bfloat16 are rotated, scaled and multiplied as those of float32',
   )
 })
 
-test('combining and dots read rows of bfloat16', () => {
+test('combineRows and rowDots read rows of bfloat16', () => {
   fc.assert(
     fc.property(
       seed,

@@ -1,4 +1,7 @@
-/** The compiled WASM kernels, from the build, and their functions by caller, checked when a module is instantiated. */
+/**
+ * The compiled WASM kernels of the build, and their functions by caller. Instantiating checks that no function is
+ * missing.
+ */
 import { readFile } from 'node:fs/promises'
 import { packageFile } from '../../../core/package-file.ts'
 import type { SharedMemory } from '../../contract/arena.ts'
@@ -53,7 +56,7 @@ const arenaFunctionNames = [
   'sumOfSquares',
 ] as const
 
-/** Arguments are byte offsets in the memory, and numbers. */
+/** Functions by name. Their arguments are byte offsets in the memory, and numbers. */
 type Functions<Name extends string, Result> = Readonly<Record<Name, (...args: number[]) => Result>>
 
 export type OpFunctions = Functions<(typeof opFunctionNames)[number], void>
@@ -67,7 +70,7 @@ declare const WebAssembly: {
 
 let compiled: Promise<unknown> | undefined
 
-/** Compiled once per process. @throws RuntimeError if the kernels have not been built. */
+/** The WASM module, which is compiled once. @throws RuntimeError if the kernels have not been built. */
 export function kernelModule(): Promise<unknown> {
   compiled ??= compile()
   return compiled

@@ -1,7 +1,7 @@
 /**
  * Threads that run arena kernels. The JavaScript thread only sends messages, so it stays free meanwhile. A
- * message takes tens of microseconds, a kernel on a model milliseconds. What takes less time than the message runs
- * on the JavaScript thread itself.
+ * message takes tens of microseconds, a kernel on a model milliseconds. Calls that take less time than the message
+ * run on the JavaScript thread itself.
  *
  * Threads need JavaScript, so they and the kernels run from the build, even in tests, which run TypeScript.
  */
@@ -18,7 +18,7 @@ export interface Call {
   readonly args: readonly number[]
 }
 
-/** Most elements of calls that run on the JavaScript thread. */
+/** Largest number of elements of calls that run on the JavaScript thread. */
 const FEW = 128 * 1024
 
 const failed = (error: Error) => new RuntimeError(`internal: a kernel failed: ${error.message}`)
@@ -27,7 +27,7 @@ export class Pool {
   private readonly threads: readonly Thread[]
   private readonly module: unknown
   private readonly arenas = new Map<SharedMemory, number>()
-  /** For the JavaScript thread. */
+  /** The kernels for calls on the JavaScript thread, by memory. */
   private readonly functions = new Map<SharedMemory, ArenaFunctions>()
 
   private constructor(threads: readonly Thread[], module: unknown) {
@@ -38,7 +38,7 @@ export class Pool {
   /** @throws RuntimeError if the kernels have not been built. */
   static async start(threads: number): Promise<Pool> {
     const module = await kernelModule()
-    // They may still be starting when they get work; one that cannot start fails its first call.
+    // Threads may still be starting when they get work. A thread that cannot start fails its first call.
     return new Pool(
       Array.from({ length: threads }, () => new Thread(module)),
       module,
@@ -46,8 +46,8 @@ export class Pool {
   }
 
   /**
-   * Runs a list of calls on each thread, one list at a time; returns their results.
-   * @param floats Elements that the calls read or change.
+   * Runs a list of calls on each thread, and returns the results of each list.
+   * @param floats Number of elements that the calls read or change.
    */
   async run(
     kernel: keyof ArenaFunctions,
@@ -110,17 +110,17 @@ class Thread {
   private ended: Error | undefined
 
   constructor(module: unknown) {
-    // Without the options of the process, such as a loader.
+    // The thread does not inherit the options of the process, such as a loader.
     this.worker = new Worker(packageFile('dist/engine/cpu/wasm/worker.js'), { workerData: module, execArgv: [] })
     this.worker.on('message', (results: number[]) => this.waiting.shift()?.resolve(results))
     this.worker.on('message', () => this.waiting.length === 0 && this.worker.unref())
     this.worker.on('error', (error) => this.end(failed(error)))
     this.worker.on('exit', () => this.end(new RuntimeError('internal: the kernels have been closed')))
-    // An idle thread must not keep the process alive. Not earlier: a listener for messages undoes it.
+    // An idle thread must not keep the process alive. `unref` comes last, because adding a listener undoes it.
     this.worker.unref()
   }
 
-  /** Whether it can compute and has nothing to do. */
+  /** Whether the thread can compute and has nothing to do. */
   get isIdle(): boolean {
     return this.waiting.length === 0 && !this.ended
   }
@@ -134,7 +134,7 @@ class Thread {
     })
   }
 
-  /** Resolves when the thread has done all that it was given. */
+  /** Resolves when the thread has done all its work. */
   async idle(): Promise<void> {
     await this.run('adamw', [])
   }
@@ -148,7 +148,7 @@ class Thread {
     await this.worker.terminate()
   }
 
-  /** Refuses all calls from now on. */
+  /** Fails all waiting calls, and refuses calls from now on. */
   end(error: Error): void {
     this.ended ??= error
     for (const { reject } of this.waiting.splice(0)) reject(this.ended)

@@ -1,4 +1,4 @@
-/** The kernels on rows against plain loops in float64. */
+/** Compares the kernels on rows with plain loops in float64. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { OpFunctions } from './module.ts'
@@ -186,7 +186,10 @@ test('gatherGatedRows gathers rows times the gates of their choices', () => {
   )
 })
 
-/** Assignments [tokens, choices] to rows. Dropped ones have an invalid slot, and the last row is NaN. */
+/**
+ * Assignments [tokens, choices] to rows. With weights, dropped assignments have an invalid slot, and the last row is
+ * NaN.
+ */
 function assignments(tokens: number, choices: number, width: number, weighted: boolean) {
   const rowCount = 7
   const rowsIn = place(rowCount * width, (i) => (weighted && i >= 6 * width ? Number.NaN : random()))
@@ -196,7 +199,7 @@ function assignments(tokens: number, choices: number, width: number, weighted: b
   return { rowCount, rowsIn, weight, slot }
 }
 
-test('combineRows adds the kept rows of a token to the addend, and does not read dropped ones', () => {
+test('combineRows adds the kept rows of a token to the addend, and does not read dropped rows', () => {
   fc.assert(
     fc.property(seed, rows, choices, width, flag, fc.nat(5), (seed, tokens, choices, width, weighted, modes) => {
       begin(seed)
@@ -233,7 +236,7 @@ test('combineRows adds the kept rows of a token to the addend, and does not read
   )
 })
 
-test('rowDots multiplies a token with its kept rows, and does not read dropped ones', () => {
+test('rowDots multiplies a token with its kept rows, and does not read dropped rows', () => {
   fc.assert(
     fc.property(seed, rows, choices, width, flag, (seed, tokens, choices, width, weighted) => {
       begin(seed)
@@ -286,7 +289,7 @@ describe('rowLargest', () => {
     )
   })
 
-  test('a NaN anywhere is the largest, in its own row only', () => {
+  test('a NaN anywhere is the largest element, in its own row only', () => {
     for (let i = 0; i < 37; i++) {
       begin(i)
       const [x, largest, column] = [place(3 * 37), place(3), place(3)]
@@ -298,7 +301,7 @@ describe('rowLargest', () => {
   })
 })
 
-test.each([7, -1, 2 ** 31 - 1])('row %i of 7 stops a kernel', (outside) => {
+test.each([7, -1, 2 ** 31 - 1])('row %i of 7 rows stops a kernel', (outside) => {
   begin(1)
   const [rowsIn, out] = [place(28), place(28)]
   const slot = placeIntegers(1, () => outside)

@@ -1,6 +1,6 @@
 /**
- * One thread of the pool: runs kernels on the arenas sent to it. This file runs only as a worker thread, from
- * the build (see pool.ts).
+ * A thread of the pool, which runs kernels on the arenas that are sent to it. This file runs only as a worker thread,
+ * from the build (see pool.ts).
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import type { SharedMemory } from '../../contract/arena.ts'

@@ -1,6 +1,6 @@
 /**
- * All-to-all of rows between the ranks of an expert group (`src/core/graph/ops/all-to-all.ts`). The courier thread moves them;
- * a kernel only orders it, or sleeps until it is done.
+ * Kernels of the all-to-all of rows between the ranks of an expert group (`src/core/graph/ops/all-to-all.ts`). The
+ * courier thread moves the rows; a kernel only posts the order, or sleeps until the order is done.
  */
 
 import * as declared from '../../../../core/graph/kernels/rows.ts'
@@ -26,7 +26,7 @@ interface Segment {
   readonly count: number
 }
 
-/** A tensor, and its segments by rank. Those of a rank are sent and received in order. */
+/** A tensor, and its segments by rank. The segments of a rank are sent and received in order. */
 interface Side {
   readonly tensor: KernelTensor
   readonly segments: readonly (readonly Segment[])[]
@@ -43,7 +43,7 @@ function transfersOf(group: ExpertGroup, send: Side, receive: Side, bytes: numbe
     .flatMap((q) => [...of('send', send, q), ...of('receive', receive, q)])
 }
 
-/** Copies what a rank sends to itself. */
+/** Copies the segments that this rank sends to itself. */
 function copyOwn(thread: KernelThread, { rank }: ExpertGroup, send: Side, receive: Side, bytes: number): void {
   const targets = receive.segments[rank] as readonly Segment[]
   for (const [i, { start, count }] of (send.segments[rank] as readonly Segment[]).entries()) {
@@ -94,7 +94,7 @@ export const allToAllSizes = implement(declared.allToAllSizes, {
   },
 })
 
-/** Rows of each expert of one rank, over all ranks, from those by rank and expert. */
+/** Number of rows of each expert over all ranks, from the numbers by rank and expert. */
 const sumsByExpert = (counts: readonly number[], ranks: number): number[] => {
   const each = counts.length / ranks
   return Array.from({ length: each }, (_, e) =>
@@ -102,7 +102,7 @@ const sumsByExpert = (counts: readonly number[], ranks: number): number[] => {
   )
 }
 
-/** One segment for each rank, one after the other, from the rows by rank and expert. */
+/** One segment for each rank, one after the other, from the numbers of rows by rank and expert. */
 function segmentsByRank(counts: readonly number[], ranks: number): Segment[][] {
   const each = counts.length / ranks
   let start = 0
@@ -113,7 +113,10 @@ function segmentsByRank(counts: readonly number[], ranks: number): Segment[][] {
   })
 }
 
-/** A segment for each rank and expert: they lie by rank and within it by expert, or by expert and within it by rank. */
+/**
+ * A segment for each rank and expert. Segments lie by rank and within a rank by expert, or by expert and within an
+ * expert by rank.
+ */
 function segmentsByExpert(counts: readonly number[], ranks: number, expertsFirst: boolean): Segment[][] {
   const each = counts.length / ranks
   const segments = Array.from({ length: ranks }, () => new Array<Segment>(each))

@@ -9,10 +9,10 @@ import { implement, type KernelTensor, type KernelThread } from '../contract.ts'
 import { bandsOf } from './matmul.ts'
 import { offsetAt, widthOf } from './rows.ts'
 
-/** Bytes of a row of x rounded to int16, with the scale before it. */
+/** Bytes of a row of x that is rounded to int16, with its scale before it. */
 const roundedBytes = (inner: number): number => 16 + 2 * GROUP * groupsOf(inner)
 
-/** Columns of the longest band, whole blocks. */
+/** Number of columns in the longest band, in whole blocks. */
 const longest = (columns: number, threads: number): number => {
   return Math.max(...bandsIn(columns, threads).map(({ blocks }) => BLOCK * blocks))
 }
@@ -30,11 +30,14 @@ const bandsIn = (columns: number, threads: number): Band[] =>
     blocks: length,
   }))
 
-/** The rounded row, then results of a band. */
+/** Bytes of scratch memory: the rounded row, then `rows` rows of results of a band. */
 const scratchFor = (x: KernelTensor, y: KernelTensor, rows: number, threads: number): number =>
   roundedBytes(widthOf(x)) + 4 * rows * longest(widthOf(y), threads)
 
-/** Rounds a row of x to the scratch memory; returns the product with a band of a matrix, at the offset of its results. */
+/**
+ * Functions for a band: `round` rounds a row of x to the scratch memory, and `times` multiplies that row with the band
+ * of a matrix and returns the offset of the results.
+ */
 function bandProduct({ functions, scratch }: KernelThread, inner: number) {
   const results = scratch.offset + roundedBytes(inner)
   return {
@@ -62,7 +65,7 @@ function startBand(
   return to
 }
 
-/** Finds the matrix of the chosen expert. */
+/** The offset of the matrix of a chosen expert. @throws RuntimeError if the layer has no such expert */
 function matrixOf({ integers }: KernelThread, experts: KernelTensor, choice: number, matrices: KernelTensor): number {
   const [count = 0, words = 0] = matrices.shape
   const expert = integers[experts.offset / 4 + choice] as number
@@ -71,7 +74,7 @@ function matrixOf({ integers }: KernelThread, experts: KernelTensor, choice: num
   return offsetAt(matrices, expert * words)
 }
 
-/** Operations and bytes of so many of the matrices. */
+/** Operations and bytes of products with `chosen` of the matrices. */
 const workOf = ({ size, shape }: KernelTensor, chosen: number) => {
   const bytes = (4 * size * chosen) / (shape[0] ?? 1)
   return { flops: 2 * bytes, bytes }

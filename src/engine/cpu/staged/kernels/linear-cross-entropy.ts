@@ -1,6 +1,7 @@
 /**
- * Cross-entropy of a linear head, and its gradient. A block of logits stays in the cache of a core from their product to
- * their softmax. They become their gradient in place, or, if that is bfloat16, in the memory of the thread.
+ * Cross-entropy of a linear head, and its gradient. A block of logits stays in the cache of a core from their product
+ * to their softmax. Logits become their gradient in place, in the memory of the result; if the result is bfloat16, this
+ * happens in the scratch memory of the thread, and the gradient is then rounded to the result.
  *
  * −log p[target] = max − log p[argmax] − logit[target], which stays exact if p[target] underflows.
  */
@@ -10,14 +11,14 @@ import { implement } from '../contract.ts'
 import { addressAt, elementBytes, isHalf, rowsOf } from './floats.ts'
 import { bandsOf } from './matmul.ts'
 
-/** Logits of a block, unless it has few rows: 4 MiB. */
+/** Number of logits in a block, 4 MiB, unless that is fewer than {@link MIN_ROWS} rows. */
 const BLOCK_FLOATS = 2 ** 20
-/** With fewer rows, a product spends its time on packing the head. */
+/** Least number of rows in a block: with fewer rows, a product spends its time on packing the head. */
 const MIN_ROWS = 64
 /** Least number of tasks, so that threads share a small batch. */
 const MIN_TASKS = 8
 
-/** Rows of a task; not a function of the threads. */
+/** Number of rows of a task, at most. It does not depend on the number of threads. */
 const taskRows = (rows: number, columns: number): number =>
   Math.max(1, Math.min(Math.ceil(rows / MIN_TASKS), Math.max(MIN_ROWS, Math.floor(BLOCK_FLOATS / columns))))
 

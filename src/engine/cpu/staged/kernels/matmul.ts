@@ -1,17 +1,18 @@
 /**
- * Matrix products. In a batch, each matrix is a task. A single product, or a batch with fewer matrices
- * than threads, is cut into bands, along the longer side if results may have gaps and else along the rows; every band reads the other
- * factor.
+ * Matrix products. In a batch, each matrix is a task. A single product, or a batch with fewer matrices than threads, is
+ * cut into bands: along the longer side of the result if results may have gaps between rows, else along the rows. Every
+ * band reads a band of one factor and all of the other.
  */
 import * as declared from '../../../../core/graph/kernels/products.ts'
 import type { Product } from '../../primitives.ts'
 import { implement, type KernelCall, type KernelTensor } from '../contract.ts'
 import { addressAt, elementBytes, isHalf } from './floats.ts'
 
-/** Bands are multiples of this many rows or columns: whole tiles of the matrix units. */
+/** Number of rows or columns of which bands are multiples: whole tiles of the matrix units. */
 const TILE = 32
-/** Bands for each thread, so that none waits long for another, if they have this many rows or columns. */
+/** Number of bands for each thread, so that no thread waits long for another. */
 const BANDS_OF_THREAD = 4
+/** Fewest rows or columns of a band, if there are more bands than the threads need. */
 const WIDE_BAND = 128
 
 export const matmul = implement(declared.matmul, {
@@ -76,7 +77,7 @@ function parts({ attributes, inputs: { a, b }, outputs: { c }, addends }: Kernel
   return { batch, m, k, n, a, b, c, addend: addends.c, alpha: attributes.alpha.float, transposeA, transposeB }
 }
 
-/** Cuts `count` into at most `parts` near-equal bands of whole tiles (except the last); none is empty. */
+/** Cuts `count` into at most `parts` nearly equal bands of whole tiles (except the last). No band is empty. */
 export function bandsOf(
   count: number,
   parts: number,

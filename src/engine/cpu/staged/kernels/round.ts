@@ -5,10 +5,10 @@ import { addressAt, isHalf } from './floats.ts'
 import { bandsOf } from './matmul.ts'
 import { widthOf } from './rows.ts'
 
-/** Rows of a task. */
+/** Number of rows of a task, at most. */
 const TASK_ROWS = 256
 
-/** It is offered with bf16 math only, for products whose other factors are bfloat16. */
+/** The kernel exists with bf16 math only, for products whose other factors are bfloat16. */
 export const round = implement(declared.round, {
   provider: 'primitives',
   halves: { inputs: [], outputs: ['y'] },

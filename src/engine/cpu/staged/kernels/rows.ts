@@ -9,7 +9,7 @@ import { bandsOf } from './matmul.ts'
 /** The offset of an absent operand. */
 const ABSENT = 0xffffffff
 
-/** Rows of a task: a few hundred kilobytes. */
+/** Number of rows of a task, at most: a few hundred kilobytes. */
 const TASK_ROWS = 128
 
 export const widthOf = ({ shape }: KernelTensor): number => shape.at(-1) as number
@@ -20,7 +20,7 @@ const firstDim = (tensor: KernelTensor): number => tensor.size / widthOf(tensor)
 const offsetOr = (tensor: KernelTensor | undefined, element: number): number =>
   tensor ? offsetAt(tensor, element) : ABSENT
 
-/** Work of a kernel that passes once over its operands. @param flops For each element of `of`. */
+/** The work of a kernel that passes once over its operands. @param flops Operations for each element of `of`. */
 const workOf = ({ inputs, outputs }: KernelCall, of: KernelTensor, flops: number) => ({
   flops: flops * of.size,
   bytes: [...Object.values(inputs), ...Object.values(outputs)].reduce(
@@ -29,7 +29,7 @@ const workOf = ({ inputs, outputs }: KernelCall, of: KernelTensor, flops: number
   ),
 })
 
-/** Tasks of near-equal numbers of rows. */
+/** A call whose tasks have nearly equal numbers of rows. */
 function byRows(total: number, body: (from: number, rows: number) => void): PreparedCall {
   const bands = bandsOf(total, Math.ceil(total / TASK_ROWS), 1)
   return {

@@ -4,10 +4,10 @@ import { treeAdditions } from '../../../../core/graph/tree.ts'
 import { implement } from '../contract.ts'
 import { bandsOf } from './matmul.ts'
 
-/** Floats of a task: they stay in the cache from one addition to the next. */
+/** Number of floats of a task, so few that they stay in the cache from one addition to the next. */
 const BAND = 16384
 
-/** The parts are overwritten. */
+/** The kernel overwrites the parts with partial sums. */
 export const sumSources = implement(declared.sumSources, {
   provider: 'WASM',
   prepare({ inputs: { parts }, outputs: { sum } }, { functions, floats }) {

@@ -9,27 +9,27 @@ import { implement, type KernelTensor } from '../contract.ts'
 import { bandsOf } from './matmul.ts'
 import { offsetAt } from './rows.ts'
 
-/** Bands are multiples of this many floats: a cache line. */
+/** Number of floats of which bands are multiples: a cache line. */
 const LINE = 16
 
-/** Fewer floats than this are not worth a meeting of threads. */
+/** Number of floats below which the work is not worth a meeting of threads. */
 const WORTH_SHARING = 4096
 
-/** Bands of `columns` of a row, for threads to share if the kernel reads enough floats. */
+/** Bands of the columns of a row: one for each thread, or a single band if the kernel reads few floats. */
 const bandsOfRow = (columns: number, floats: number, threads: number) =>
   bandsOf(columns, floats < WORTH_SHARING ? 1 : threads, LINE)
 
 const index = (tensor: KernelTensor, element = 0): number => tensor.offset / 4 + element
-/** Every weight is read once. */
+/** The work of a kernel that reads every weight once. */
 const workOf = ({ size }: KernelTensor) => ({ flops: 2 * size, bytes: 4 * size })
 
-/** The rows of one of `parts` near-equal parts. */
+/** The rows of one of `parts` nearly equal parts. */
 function partOf(rows: number, part: number, parts: number): { readonly from: number; readonly count: number } {
   const bound = (at: number) => Math.floor((rows * at) / parts)
   return { from: bound(part), count: bound(part + 1) - bound(part) }
 }
 
-/** A task is a part. */
+/** A task is a part of the product. */
 export const rowProduct = implement(declared.rowProduct, {
   provider: 'WASM',
   prepare({ inputs: { x, w }, outputs: { parts: y } }, { floats, functions }) {
@@ -110,7 +110,7 @@ export const activateParts = implement(declared.activateParts, {
   },
 })
 
-/** A task is a part of an expert. */
+/** A task is a part of the product with an expert's matrix. */
 export const expertRowProduct = implement(declared.expertRowProduct, {
   provider: 'WASM',
   prepare({ inputs: { rows: x, experts, matrices }, outputs: { parts: y } }, thread) {
@@ -133,7 +133,7 @@ export const expertRowProduct = implement(declared.expertRowProduct, {
       },
     }
   },
-  // Counts the matrices of the chosen experts.
+  // Only the matrices of the chosen experts count.
   work({ inputs: { experts, matrices } }) {
     const active = (experts.size * matrices.size) / (matrices.shape[0] as number)
     return { flops: 2 * active, bytes: 4 * active }

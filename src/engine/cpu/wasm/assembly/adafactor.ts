@@ -1,9 +1,9 @@
 /**
- * Adafactor, pass by pass over blocks of rows. Loops take two rows at a time, because a core reads two streams of
- * memory faster than one. An odd last row is paired with itself times 0.
+ * Kernels of Adafactor, which make pass after pass over blocks of rows. Loops take two rows at a time, because a core
+ * reads two streams of memory faster than one. An odd last row is paired with itself times 0.
  */
 
-/** Added to squared gradients: ε₁ of Shazeer and Stern 2018. */
+/** Number that is added to squared gradients: ε₁ of Shazeer and Stern 2018. */
 const FLOOR: f64 = 1e-30
 
 /**
@@ -13,10 +13,10 @@ const FLOOR: f64 = 1e-30
  *   [rows] scale·√(mean R / R)    · [columns] 1/√C              (factors of the direction)
  *
  * The direction of an element is its gradient times the factors of its row and its column. Its mean square
- * needs the factors, and the update needs the mean square: three passes over the gradient, one over the
- * parameter. The state of a matrix with several blocks of rows also has the column sums of each block; those of
- * the first block are where the column factors go later. Each pass is a separate kernel, because several threads
- * may run the blocks.
+ * needs the factors, and the update needs the mean square. So there are three passes over the gradient, and one over
+ * the parameter. The state of a matrix with several blocks of rows also has the column sums of each block; the column
+ * factors later replace the sums of the first block. Each pass is a separate kernel, because several threads may run
+ * the blocks.
  */
 export function adafactorMatrices(
   p: usize,
@@ -47,7 +47,7 @@ export function adafactorMatrices(
   }
 }
 
-/** Sums over rows and over columns of (scale·g)² for a block of rows. */
+/** Writes the sums over rows and over columns of (scale·g)² for a block of rows. */
 export function adafactorSquares(
   g: usize,
   state: usize,
@@ -62,7 +62,6 @@ export function adafactorSquares(
   const columnSums: usize = state + (2 * rows + (1 + block) * columns) * 4
   memory.fill(columnSums, 0, columns * 4)
   g += skipped * columns * 4
-  // Two rows at a time (see above); an odd last row is paired with itself times 0.
   for (let count = min(blockRows, rows - skipped); count > 0; ) {
     const pair = count > 1
     let h: usize = pair ? g + columns * 4 : g
@@ -187,7 +186,7 @@ export function adafactorDirection(g: usize, state: usize, rows: u32, columns: u
   return sum
 }
 
-/** p ← keep·p − size·direction for a block of rows. */
+/** Updates a block of rows: p ← keep·p − size·direction. */
 export function adafactorUpdate(
   p: usize,
   g: usize,
@@ -288,11 +287,12 @@ export function adafactorVectors(
 
 /**
  * Inlined bodies of main loops; the number in a name is how many elements of each array it processes.
- * A class, because AssemblyScript inlines decorated functions and TypeScript allows decorators only on methods.
+ * They are in a class, because AssemblyScript inlines decorated functions and TypeScript allows decorators only on
+ * methods.
  */
 // biome-ignore lint/complexity/noStaticOnlyClass: see above
 class Inlined {
-  /** The four lanes in float64. */
+  /** The sum of the four lanes, in float64. */
   @inline
   static sum4(x: v128): f64 {
     const high = f64x2.promote_low_f32x4(v128.shuffle<f32>(x, x, 2, 3, 2, 3))

@@ -1,18 +1,19 @@
 /**
- * Kernels of attention on rows of float32: moving heads, masks, and statistics; a call processes a range of rows on one thread.
+ * Kernels of attention on rows of float32: moves of heads, masks, and statistics. A call processes a range of rows on
+ * one thread.
  *
- * A row has `heads` heads, `apart` elements from one to the next, because a row that is read as a whole comes from
- * memory twice as fast as one head of each row. Strides are in elements, addresses in bytes; alignment is not required.
- * Where the bytes of elements are given, 2 or 4, they may be bfloat16: read as float32, and rounded as oneDNN does (to
- * nearest, ties to even). Heads of bfloat16 are moved to bfloat16 only.
+ * A call takes `heads` heads of each row, `apart` elements from one to the next, because a row that is read as a whole
+ * comes from memory twice as fast as one head of each row. Strides are in elements, addresses in bytes; alignment is
+ * not required. Elements whose bytes are given, 2 or 4, may be bfloat16: they are read as float32, and rounded as
+ * oneDNN does (to nearest, ties to even). Heads of bfloat16 are moved to bfloat16 only.
  */
 import { Elementary } from './elementary'
 import { dot, largestOf, rotateRow, scaleRow, touch } from './row'
 
-/** Rows that are fetched at once. */
+/** Number of rows that are fetched at once. */
 const AHEAD: u32 = 8
 
-/** Above it a float32 has all its digits. */
+/** Probability above which a float32 has all its digits. */
 const MIN_PROBABILITY: f32 = 1e-30
 
 /**
@@ -53,8 +54,8 @@ export function rotateHeads(
 }
 
 /**
- * Σ a[r, h]·b[r, h] for each head, to dots[h, r]; a and b have the same strides, dots has `apart` floats from one head
- * to the next.
+ * Writes Σ a[r, h]·b[r, h] for each head to dots[h, r]. a and b have the same strides; dots has `apart` floats from one
+ * head to the next.
  */
 export function headDots(
   a: usize,
@@ -89,7 +90,7 @@ export function headDots(
 
 /**
  * log Σ exp(scores[r, c]) of the rows of a softmax from their probabilities: score − log(probability) of any column.
- * That is column first + r (the query itself), or if its probability nearly vanishes, the most probable one.
+ * It uses column first + r (the query itself), or the most probable column if the query's probability nearly vanishes.
  */
 export function logSums(scores: usize, probabilities: usize, rows: u32, columns: u32, first: u32, out: usize): void {
   for (let r: u32 = 0; r < rows; r++) {
@@ -106,8 +107,8 @@ export function logSums(scores: usize, probabilities: usize, rows: u32, columns:
 }
 
 /**
- * Causal mask of transposed probabilities [keys, queries]: sets those to 0 whose query comes before their key. Query 0
- * is `ahead` positions after key 0. `bytes` of an element are 2 or 4.
+ * Causal mask of transposed probabilities [keys, queries]: sets probabilities to 0 whose query comes before their key.
+ * Query 0 is `ahead` positions after key 0. `bytes` of an element are 2 or 4.
  */
 export function clearAfter(probabilities: usize, bytes: u32, keys: i32, queries: i32, ahead: i32): void {
   for (let key = max<i32>(0, ahead + 1); key < keys; key++)
@@ -115,8 +116,8 @@ export function clearAfter(probabilities: usize, bytes: u32, keys: i32, queries:
 }
 
 /**
- * Sets transposed probabilities [keys, queries] to 0 whose key, at position start + k, comes before the first one that
- * its query sees, int32 [queries].
+ * Sets transposed probabilities [keys, queries] to 0 whose key, at position start + k, comes before the first position
+ * that the query sees, int32 [queries].
  */
 export function clearBefore(
   probabilities: usize,
@@ -171,8 +172,8 @@ export function scaleHeads(
 }
 
 /**
- * Sets what a row does not see yet: scores[r, c] = value for start + c < firsts[r]; firsts are int32, at most
- * start + `columns`.
+ * Masks the columns before the first position that a row sees: scores[r, c] = value for start + c < firsts[r]. firsts
+ * are int32, at most start + the number of columns.
  */
 export function maskBefore(scores: usize, stride: u32, rows: u32, firsts: usize, start: i32, value: f32): void {
   for (; rows > 0; rows--, firsts += 4) {

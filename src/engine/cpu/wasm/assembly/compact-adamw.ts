@@ -1,29 +1,32 @@
 /**
  * AdamW (kernels.ts) with moments in bfloat16 or in 8 bits, which are rounded up or down at random, so that their
  * expectation is the unrounded value. Rounding to the nearest would never let v decay: with β₂ = 0.999 it changes by a
- * thousandth, and the values of bfloat16 are at least 1/256 apart.
+ * thousandth of itself, and neighbouring values of bfloat16 differ by at least 1/256.
  *
- * The codes of m and v of a number are side by side, m first. The random bits are a hash of a number's index and a seed,
- * so they do not depend on where a range is cut.
+ * The codes of m and v of a number are side by side, m first. The random bits are a hash of a number's index and a
+ * seed, so they do not depend on where a range is cut.
  *
- * In 8 bits, a code of exponent e and fraction f is unit · (2^e · (1 + f/8) − 1): steps are fine near zero, and an eighth
- * of the value further on. m has 4 bits of exponent and a sign, v has 5 bits. The unit is a share of the *bound* of a
- * block, which follows the recurrence of the moments with the block's largest gradient, and so is never exceeded. v is not
- * rounded to zero in a block that has gradients, because m / √v would be huge.
+ * In 8 bits, a code of exponent e and fraction f stands for unit · (2^e · (1 + f/8) − 1): steps are fine near zero, and
+ * an eighth of the value further on. m has 4 bits of exponent and a sign, v has 5 bits of exponent. The unit is a share
+ * of the *bound* of a block, which follows the recurrence of the moments with the block's largest gradient, and so is
+ * never exceeded. v is not rounded to zero in a block that has gradients, because m / √v would be huge.
  *
- * Every four numbers are stored before the next are loaded: V8 computes values as late as it can, and would keep more of
- * them than there are registers.
+ * Every four numbers are stored before the next are loaded: V8 computes values as late as it can, and would keep more
+ * of them than there are registers.
  */
 
 const BLOCK: u32 = 256
 /** Bounds in units: codes 126 of m and 254 of v, less a thousandth, so that no value is rounded up beyond the codes. */
 const M_LARGEST: f32 = 57287
 const V_LARGEST: f32 = 3754426368
-/** Smaller bounds count as zero: their inverse, times the largest value, is not finite. */
+/** Bounds below this count as zero: their inverse, times the largest value, is not finite. */
 const MIN_BOUND: f32 = 1e-28
 const ONE: i32 = 0x3f800000
 
-/** @param moments Pairs of codes, 4 bytes each. @param at Index of the first number, a multiple of 8. */
+/**
+ * AdamW with moments in bfloat16.
+ * @param moments Pairs of codes, 4 bytes each. @param at Index of the first number, a multiple of 8.
+ */
 export function adamwBf16(
   p: usize,
   g: usize,
@@ -68,6 +71,7 @@ export function adamwBf16(
 }
 
 /**
+ * AdamW with moments in 8 bits.
  * @param moments Pairs of codes, 2 bytes each. @param bounds Pairs of bounds of the blocks, float32.
  * @param at Index of the first number, where a block begins.
  */
@@ -174,7 +178,7 @@ export function adamwInt8(
   }
 }
 
-/** The largest magnitude. */
+/** The largest magnitude of `count` floats. */
 function largestOf(x: usize, count: u32): f32 {
   const magnitude = i32x4.splat(0x7fffffff)
   let a = f32x4.splat(0)
@@ -200,9 +204,9 @@ function largestOf(x: usize, count: u32): f32 {
 // biome-ignore lint/complexity/noStaticOnlyClass: as in kernels.ts
 class Inlined {
   /**
-   * 32 random bits for each lane, for eight numbers from `index` on: a number's m and v take the halves of a lane, and
-   * those of the number four further on take them the other way around. A hash of one multiplication and two shifts of
-   * a Weyl sequence, as in SplitMix (Steele et al. 2014).
+   * 32 random bits for each lane, for eight numbers from `index` on. The m and v of a number take the halves of a lane;
+   * the m and v of the number four further on take the same halves the other way around. The bits are a hash of one
+   * multiplication and two shifts of a Weyl sequence, as in SplitMix (Steele et al. 2014).
    */
   @inline
   static noise(index: u32, seed: u32): v128 {
@@ -212,25 +216,25 @@ class Inlined {
     return v128.xor(mixed, i32x4.shr_u(mixed, 15))
   }
 
-  /** With the halves of lanes swapped. */
+  /** The noise with the halves of its lanes swapped. */
   @inline
   static swapped(noise: v128): v128 {
     return v128.or(i32x4.shl(noise, 16), i32x4.shr_u(noise, 16))
   }
 
-  /** The bits of number `i` of eight, in the first lane. */
+  /** The random bits of number `i` of eight, in the first lane. */
   static noiseOf(index: u32, i: u32, seed: u32): v128 {
     const noise = Inlined.noise(index, seed + (i & 3) * 0x9e3779b1)
     return i < 4 ? noise : Inlined.swapped(noise)
   }
 
-  /** Four floats, or one. */
+  /** Loads four floats, or a single one. */
   @inline
   static floats(from: usize, single: bool): v128 {
     return single ? v128.load32_zero(from) : v128.load(from)
   }
 
-  /** Updates four parameters, or one. */
+  /** Updates four parameters, or a single one. */
   @inline
   static move(p: usize, single: bool, m: v128, v: v128, size: v128, epsilon: v128, keep: v128): void {
     const root = f32x4.add(f32x4.sqrt(v), epsilon)
@@ -274,7 +278,7 @@ class Halves {
 
 // biome-ignore lint/complexity/noStaticOnlyClass: as in kernels.ts
 class Bytes {
-  /** @param oldM, oldV Units of the codes, times β₁ or β₂. @param inverseM, inverseV The inverse of new units. */
+  /** @param oldM, oldV Units of the old codes, times β₁ or β₂. @param inverseM, inverseV Inverses of the new units. */
   @inline
   static step4(
     p: usize,
@@ -301,7 +305,7 @@ class Bytes {
     const v = f32x4.add(f32x4.mul(valueV, oldV), f32x4.mul(f32x4.mul(gradient, gradient), second))
     const one = f32x4.splat(1)
     const scaledM = f32x4.add(f32x4.mul(v128.and(m, i32x4.splat(0x7fffffff)), inverseM), one)
-    // At least code 1.
+    // v gets code 1 at least, so that it is not rounded to zero.
     const scaledV = f32x4.pmax(f32x4.add(f32x4.mul(v, inverseV), one), f32x4.splat(1.125))
     const upM = i32x4.shr_u(i32x4.add(scaledM, v128.and(noise, i32x4.splat(0xfffff))), 20)
     const upV = i32x4.shr_u(i32x4.add(scaledV, i32x4.shr_u(noise, 12)), 20)
@@ -312,7 +316,11 @@ class Bytes {
     Inlined.move(p, single, m, v, size, epsilon, keep)
   }
 
-  /** In units. @param code In the upper bits of a float, below those of its exponent. */
+  /**
+   * The value of a code, in units.
+   * @param code The code, shifted so that its fraction is in the upper bits of a float's mantissa and its exponent in
+   * the float's exponent.
+   */
   @inline
   static decode(code: v128): v128 {
     return f32x4.sub(i32x4.add(code, i32x4.splat(ONE)), f32x4.splat(1))

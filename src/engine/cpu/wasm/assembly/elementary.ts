@@ -1,6 +1,6 @@
 /**
- * Elementary functions. Those of AssemblyScript have tables in a data segment, for which there is no room in the memory
- * of a program.
+ * Elementary functions. AssemblyScript's own functions have tables in a data segment, for which there is no room in the
+ * memory of a program.
  */
 
 // biome-ignore lint/complexity/noStaticOnlyClass: as in kernels.ts
@@ -27,14 +27,14 @@ export class Elementary {
     return f32x4.mul(y, power)
   }
 
-  /** Of one number. */
+  /** eˣ of one number, as in `exp4`. */
   @inline
   static exp(x: f32): f32 {
     return f32x4.extract_lane(Elementary.exp4(f32x4.splat(x)), 0)
   }
 
   /**
-   * log(x) of a normal positive number, within 1e-10: of the mantissa m in [√½, √2) by the series of
+   * log(x) of a normal positive number, within 1e-10. The logarithm of the mantissa m in [√½, √2) is the series of
    * 2·artanh((m − 1) / (m + 1)).
    */
   static log(x: f64): f64 {

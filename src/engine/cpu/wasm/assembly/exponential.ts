@@ -1,4 +1,4 @@
-/** Softmax and activations of a row: what needs exponentials. */
+/** Kernels of a row that need exponentials: softmax and activations. */
 import { Elementary } from './elementary'
 
 /** Softmax of `count` floats, in place. */
@@ -76,7 +76,7 @@ function oneSum(part: usize, count: u32, stride: u32): v128 {
 }
 
 /**
- * x·Φ(x) = x·(1 + erf(x/√2))/2. With t = 1/(1 + p·|x|/√2), 1 − erf(|x|/√2) = poly(t)·exp(−x²/2), to 1.5e-7
+ * GELU, x·Φ(x) = x·(1 + erf(x/√2))/2. With t = 1/(1 + p·|x|/√2), 1 − erf(|x|/√2) = poly(t)·exp(−x²/2), to 1.5e-7
  * (Abramowitz and Stegun 1964, 7.1.26); for negative x nothing cancels.
  */
 function gelu4(x: v128): v128 {
@@ -93,7 +93,7 @@ function gelu4(x: v128): v128 {
   return f32x4.mul(x, v128.bitselect(y, f32x4.sub(one, y), isNegative))
 }
 
-/** x / (1 + e⁻ˣ). */
+/** Swish, x / (1 + e⁻ˣ). */
 function swish4(x: v128): v128 {
   return f32x4.div(x, f32x4.add(f32x4.splat(1), Elementary.exp4(f32x4.neg(x))))
 }

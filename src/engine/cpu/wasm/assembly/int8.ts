@@ -1,6 +1,6 @@
 /** Products of a row and a matrix of int8 in the layout of src/core/graph/int8-layout.ts. */
 
-/** Bytes before the numbers of a rounded row: its scale, a float. */
+/** Bytes of the header before the numbers of a rounded row. It has the scale of the row, a float. */
 const HEADER: usize = 16
 
 /**
@@ -33,13 +33,15 @@ export function roundRow(x: usize, to: usize, count: u32, padded: u32): void {
   memory.fill(to, 0, last - to)
 }
 
-/** Four int16, twice. */
+/** Rounds four floats to int16, which are in both halves of the result. */
 function roundFour(x: v128, inverse: v128): v128 {
   const rounded = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(x, inverse)))
   return i16x8.narrow_i32x4_s(rounded, rounded)
 }
 
-/** out = x·w for `blocks` blocks of 16 columns of w, each of `groups` groups of 64 rows, and x of {@link roundRow}. */
+/**
+ * out = x·w for `blocks` blocks of 16 columns of w, each of `groups` groups of 64 rows, and x from {@link roundRow}.
+ */
 export function int8Times(x: usize, w: usize, out: usize, blocks: u32, groups: u32): void {
   const scale = v128.load32_splat(x)
   x += HEADER
@@ -82,7 +84,7 @@ export function int8Times(x: usize, w: usize, out: usize, blocks: u32, groups: u
   }
 }
 
-/** Four bfloat16 as floats. */
+/** Loads four bfloat16 scales as floats. */
 function fourScales(at: usize): v128 {
   return i32x4.shl(v128.load_ext<u16>(at), 16)
 }

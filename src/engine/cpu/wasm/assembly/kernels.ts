@@ -1,8 +1,8 @@
 /**
- * The kernels: AssemblyScript, compiled to WebAssembly SIMD over an imported shared memory.
+ * Arena kernels in AssemblyScript, which is compiled to WebAssembly SIMD over an imported shared memory.
  *
  * There are no objects and no garbage collector: a pointer is a byte offset into the arena. Offsets go up to
- * 4 GiB, so they are unsigned, and the end of an array can wrap to offset 0: loops count the remaining elements
+ * 4 GiB, so they are unsigned, and the end of an array can wrap to offset 0. So loops count the remaining elements
  * and never compare pointers. An element-wise kernel ends with a scalar tail that rounds like the lanes, so the
  * result for an element does not depend on where a range was cut.
  *
@@ -10,7 +10,7 @@
  * prefetches by the stride of each load instruction, and with a stride of one vector it hardly prefetches.
  */
 
-/** p ← keep·p − size·m/(correction·√v + ε) with m ← β₁m + first·g and v ← β₂v + second·g². */
+/** The update of AdamW: p ← keep·p − size·m/(correction·√v + ε) with m ← β₁m + first·g and v ← β₂v + second·g². */
 export function adamw(
   p: usize,
   g: usize,
@@ -170,7 +170,8 @@ export function scatterAddRows(
 
 /**
  * Inlined bodies of main loops; the number in a name is how many elements of each array it processes.
- * A class, because AssemblyScript inlines decorated functions and TypeScript allows decorators only on methods.
+ * They are in a class, because AssemblyScript inlines decorated functions and TypeScript allows decorators only on
+ * methods.
  */
 // biome-ignore lint/complexity/noStaticOnlyClass: see above
 class Inlined {

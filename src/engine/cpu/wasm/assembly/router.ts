@@ -1,18 +1,18 @@
 /**
- * The learned router on rows of logits: softmax, the k best experts of each prototype, and what its losses sum. A row
+ * The learned router on rows of logits: softmax, the k best experts of each prototype, and sums for its losses. A row
  * has the logits of a token in a prototype; it is so narrow that it stays in registers and the L1 cache.
  *
- * Everything is in scalars, which processors overlap well from row to row.
+ * All code is scalar, because processors overlap scalar work well from row to row.
  */
 import { Elementary } from './elementary'
 
 /**
- * From logits [tokens, prototypes, width]: probability of the same shape, log Σ exp [tokens, prototypes], and for
- * each token the k best experts of every prototype, int32, and their probabilities [tokens, prototypes · k]. Of equal
- * probabilities the first is better.
+ * Routes tokens by their logits [tokens, prototypes, width]. It writes the probability of the same shape, log Σ exp
+ * [tokens, prototypes], and for each token the k best experts of every prototype, int32, and their probabilities
+ * [tokens, prototypes · k]. Of equal probabilities the first is better.
  *
- * Adds to totals, float64 [2N + 2] for N = prototypes · width experts: Σ probability [N], choices [N] (first ones only,
- * with `first`), Σ (log Σ exp)², Σ entropy.
+ * It adds to totals, float64 [2N + 2] for N = prototypes · width experts: Σ probability [N], the number of choices [N]
+ * (only of first choices, with `first`), Σ (log Σ exp)², Σ entropy.
  */
 export function routeRows(
   logits: usize,
@@ -72,7 +72,10 @@ function softmaxOf(x: usize, p: usize, logSum: usize, sums: usize, squares: usiz
   addTo(squares + 8, -mean)
 }
 
-/** The first of the largest elements that are not among the `count` chosen ones, which begin at `offset`. */
+/**
+ * The index of the largest element that is not among the `count` chosen ones, and of equal elements the first. The
+ * chosen ones are indices plus `offset`.
+ */
 function bestOf(p: usize, width: u32, chosen: usize, count: u32, offset: u32): u32 {
   let best: u32 = width
   for (let i: u32 = 0; i < width; i++) {
@@ -89,8 +92,9 @@ function addTo(sum: usize, value: f64): void {
 }
 
 /**
- * The gradient of the logits, with `slope` [prototypes, width] the gradient of each probability, dGate that of the gates,
- * and `square` twice that of (log Σ exp)²: p ∘ (s − Σ p·s + square · log Σ exp) with s = slope + dGate of the chosen ones.
+ * The gradient of the logits, p ∘ (s − Σ p·s + square · log Σ exp), with s = slope + dGate of the chosen experts.
+ * `slope` [prototypes, width] is the gradient of each probability, `dGate` the gradient of the gates, and `square`
+ * twice the gradient of (log Σ exp)².
  */
 export function routeRowsGradient(
   probability: usize,

@@ -1,6 +1,6 @@
 /**
- * The inner loops of rows.ts, on one row of `width` floats at any address: float32, or where a type is given bfloat16
- * (`u16`), the upper half of a float32.
+ * The inner loops of rows.ts, on one row of `width` floats at any address. Floats are float32, or of a type that is
+ * given: `f32`, or `u16` for bfloat16, which is the upper half of a float32.
  *
  * Sums run in lanes whose order depends only on the width. Loops are unrolled where measurements on rows in the
  * L2 cache showed a gain.
@@ -9,12 +9,12 @@
 /** The address of an absent array: the last byte of 4 GiB, where no float can start. */
 export const absent: usize = 0xffffffff
 
-/** Four floats from memory of type T. */
+/** Loads four floats from memory of type T. */
 function load4<T>(from: usize): v128 {
   return isFloat<T>() ? v128.load(from) : i32x4.shl(v128.load16x4_u(from), 16)
 }
 
-/** Four floats to memory of type T, rounded to the nearest, ties to even. */
+/** Stores four floats to memory of type T, rounded to the nearest, ties to even. */
 function store4<T>(to: usize, x: v128): void {
   if (isFloat<T>()) {
     v128.store(to, x)
@@ -25,12 +25,12 @@ function store4<T>(to: usize, x: v128): void {
   v128.store64_lane(to, i16x8.narrow_i32x4_u(rounded, rounded), 0)
 }
 
-/** A float from memory of type T. */
+/** Loads a float from memory of type T. */
 function load1<T>(from: usize): f32 {
   return isFloat<T>() ? load<f32>(from) : reinterpret<f32>((<u32>load<u16>(from)) << 16)
 }
 
-/** A float to memory of type T. */
+/** Stores a float to memory of type T. */
 function store1<T>(to: usize, x: f32): void {
   if (isFloat<T>()) {
     store<f32>(to, x)
@@ -54,7 +54,7 @@ export function scaleRow<From, To>(from: usize, to: usize, width: u32, scale: f3
   }
 }
 
-/** Rotates pairs as `rotateHeads` does, to memory of type T. */
+/** Rotates pairs as `rotateHeads` does, from memory of type From to memory of type To. */
 export function rotateRow<From, To>(
   from: usize,
   to: usize,
@@ -165,7 +165,7 @@ export function addTwo<T>(base: usize, a: usize, w: f32, b: usize, v: f32, out: 
   }
 }
 
-/** Σ a·b, in memory of types A and B, in sixteen lanes of float32 whose sums are added in float64. */
+/** Σ a·b of a and b in memory of types A and B, in sixteen lanes of float32 whose sums are added in float64. */
 export function dot<A, B>(a: usize, b: usize, width: u32): f64 {
   let s0 = f32x4.splat(0)
   let s1 = f32x4.splat(0)
@@ -273,7 +273,7 @@ export function gradientRow(
   }
 }
 
-/** The largest element, or NaN if there is one. Without branches on elements, so that loads run ahead. */
+/** The largest element, or NaN if there is one. The loop has no branches on elements, so that loads run ahead. */
 export function largestOf(x: usize, count: u32): f32 {
   let best: f32 = -Infinity
   let m0 = f32x4.splat(best)
@@ -314,8 +314,9 @@ function laneSum(s: v128): f64 {
 }
 
 /**
- * Loads every cache line of `heads` heads of some rows, `bytes` to an element. The loads of a loop that computes do not
- * run far enough ahead to hide the latency of memory. (Compilers keep loads without a use, because they may trap.)
+ * Loads every cache line of `heads` heads of some rows, with `bytes` bytes to an element. It is needed because the
+ * loads of a loop that computes do not run far enough ahead to hide the latency of memory. (Compilers keep loads
+ * without a use, because they may trap.)
  */
 export function touch(from: usize, bytes: u32, stride: u32, apart: u32, rows: u32, heads: u32, width: u32): void {
   for (; rows > 0; rows--) {

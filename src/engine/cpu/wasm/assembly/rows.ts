@@ -1,6 +1,6 @@
 /**
- * Kernels on rows of float32; a call processes a range of rows on one thread. Rows may be bfloat16 in memory
- * where the bytes of their elements are given, 2 or 4; all kernels compute in float32.
+ * Kernels on rows of float32. A call processes a range of rows on one thread. Rows whose bytes of an element are
+ * given, 2 or 4, may be bfloat16 in memory; all kernels compute in float32.
  *
  * Counts and strides are in elements, addresses in bytes; alignment is not required. A row is processed while it
  * is in the L1 cache, so a second pass over a row is cheap, unlike a second pass over the array. Sums run in
@@ -12,8 +12,8 @@ import { absent, addOne, addTwo, dot, gradientRow, largestOf, normRow, scaleRow,
 /**
  * y = x·inverse·weight with inverse[r] = 1/√(mean x[r]² + ε); x and y [rows, width]. `y` may be `x`.
  *
- * Correct for |x| up to 1e18 at any width. Above, at the latest from 1.9e19, the sum of squares overflows
- * float32, and the inverse and the row become 0, as in ONNX Runtime. A NaN makes its row NaN.
+ * The result is correct for |x| up to 1e18 at any width. For larger |x|, at the latest from 1.9e19, the sum of squares
+ * overflows float32, and the inverse and the row become 0, as in ONNX Runtime. A NaN makes its row NaN.
  */
 export function rmsNorm(
   x: usize,
@@ -58,7 +58,7 @@ export function rmsNormGradient(
   for (; rows > 0; rows--) {
     const r = load<f32>(inverse)
     const wide: f64 = r
-    // In float64, because r³ would underflow in float32 for large x.
+    // The factor is computed in float64, because r³ would underflow in float32 for large x.
     const along = <f32>((wide * wide * wide * weightedDot(dy, x, weight, width)) / <f64>width)
     gradientRow(dy, x, weight, addend, dx, dWeight, width, r, along)
     if (addend !== absent) addend += bytes
@@ -97,15 +97,15 @@ export function gatherRows(
   }
 }
 
-/** to = scale · from, with `from` float32 and `to` of either type. */
+/** to = scale · from, where `from` is float32 and `to` is float32 or bfloat16. */
 function scaleTo(from: usize, to: usize, toBytes: u32, width: u32, scale: f32): void {
   if (toBytes === 2) scaleRow<f32, u16>(from, to, width, scale)
   else scaleRow<f32, f32>(from, to, width, scale)
 }
 
 /**
- * out[r] = gate[choice[r]] · occupied[r] · x[index[r]]; an absent `occupied` is 1. Traps on an index not below xRows, and
- * on a choice not below `gates`.
+ * out[r] = gate[choice[r]] · occupied[r] · x[index[r]]; an absent `occupied` is 1. Traps on an index not below xRows,
+ * and on a choice not below `gates`.
  */
 export function gatherGatedRows(
   x: usize,
@@ -153,7 +153,7 @@ export function combineRows(
 ): void {
   const bytes: usize = width * 4
   for (; tokens > 0; tokens--) {
-    // Two rows at a time, so that the sum is read and written half as often.
+    // Rows are added two at a time, so that the sum is read and written half as often.
     let base = addend
     let waiting: usize = absent
     let waitingWeight: f32 = 0
@@ -195,7 +195,7 @@ export function combineRows(
 }
 
 /**
- * out[t, k] = kept[t, k] · (dy[t] · rowsIn[slot[t, k]]); an absent kept is 1. Where kept is 0 the result is 0,
+ * out[t, k] = kept[t, k] · (dy[t] · rowsIn[slot[t, k]]); an absent `kept` is 1. If `kept` is 0 the result is 0,
  * and slot and row are not read. Traps on any other slot that is not below `rowCount`.
  */
 export function rowDots(
@@ -231,7 +231,7 @@ export function rowDots(
 }
 
 /**
- * The largest element of each row and its first column (int32). A NaN counts as larger than any number. An
+ * Writes the largest element of each row and its first column (int32). A NaN counts as larger than any number. An
  * empty row gives −∞ at column 0.
  */
 export function rowLargest(x: usize, rows: u32, columns: u32, largest: usize, place: usize): void {
@@ -259,7 +259,7 @@ export function rowLargest(x: usize, rows: u32, columns: u32, largest: usize, pl
   }
 }
 
-/** The address of row `index[0]` of rows of `bytes`. */
+/** The address of row `index[0]` of rows of `bytes` bytes. Traps if there is no such row. */
 function rowOf(x: usize, xRows: u32, index: usize, bytes: u32): usize {
   const row = load<u32>(index)
   if (row >= xRows) unreachable()

@@ -1,6 +1,6 @@
 /**
  * Products of a row and a matrix, for the tokens of a generated text. Each float of the matrix is read once, so
- * these loops must be as fast as memory. A core reads four distant streams more than twice as fast as one: rows
+ * these loops must be as fast as memory. A core reads four distant streams more than twice as fast as one. So rows
  * are taken from four parts of the matrix in turn, and the sums stay in the L1 cache.
  *
  * The order of the additions depends only on the shape.
@@ -27,7 +27,7 @@ export function rowTimes(x: usize, w: usize, out: usize, rows: u32, columns: u32
   }
 }
 
-/** out += Σ x[i·next]·w[i·far] of four rows of w, a cache line of each at a time. */
+/** out += Σ x[i·next]·w[i·far] of four rows of w. The loop takes a cache line of each row at a time. */
 function addFour(x: usize, next: usize, w: usize, far: usize, out: usize, columns: u32): void {
   const x0 = v128.load32_splat(x)
   const x1 = v128.load32_splat(x + next)
@@ -168,9 +168,9 @@ function laneSum(x: v128): f32 {
 }
 
 /**
- * Scores of some heads of queries with the keys of `positions`: scores[h, p] = query[h]·keys[p, key of h].
- * The heads are those from `first` on, of `size` floats; `perKey` of them share a head of keys. Rows of keys are `stride`
- * floats apart, those of scores `scoreStride`. A row of keys is read once, for all heads.
+ * Scores of `heads` heads of queries with the keys of `positions` positions: scores[h, p] = query[h]·keys[p, key of h].
+ * The heads have `size` floats and are numbered from `first`; `perKey` consecutive heads share a head of keys. Rows of
+ * keys are `stride` floats apart, rows of scores `scoreStride` floats. A row of keys is read once, for all heads.
  */
 export function cachedScores(
   query: usize,
@@ -231,7 +231,7 @@ export function cachedValues(
   }
 }
 
-/** Rows of a cache that are fetched at once, a multiple of 4. */
+/** Number of rows of a cache that are fetched at once, a multiple of 4. */
 const AHEAD: u32 = 8
 
 /** Fetches the heads of keys of the rows after the next {@link AHEAD} of the `left` rows from `rows` on. */

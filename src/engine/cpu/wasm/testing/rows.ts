@@ -22,7 +22,7 @@ export interface Placed {
 
 let top = 0
 let state = 1
-/** Uniform in [-1, 1). */
+/** A random number, uniform in [-1, 1). */
 export const random = () => {
   state = (Math.imul(state, 1664525) + 1013904223) >>> 0
   return state / 2 ** 31 - 1

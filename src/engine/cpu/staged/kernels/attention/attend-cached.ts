@@ -4,13 +4,14 @@ import { implement, type KernelCall, type KernelTensor } from '../../contract.ts
 import { bandsOf } from '../matmul.ts'
 import { offsetAt, widthOf } from '../rows.ts'
 
-/** Rows of scratch memory begin at multiples of this many floats: a cache line. */
+/** Floats of a cache line, to which rows in scratch memory are aligned. */
 const LINE = 16
 const padded = (floats: number): number => Math.ceil(floats / LINE) * LINE
 
 /**
  * A task is a band of heads, so that long runs of a row of the cache are read at once. Tasks that share a head of keys
- * run at the same time: the one with its first query writes the position's row of the caches, and none reads it.
+ * may run at the same time: the task with the first of its heads of queries writes the position's row of the caches,
+ * and no task reads that row.
  */
 export const attendCached = implement(declared.attendCached, {
   provider: 'WASM',
@@ -26,13 +27,13 @@ export const attendCached = implement(declared.attendCached, {
     const { window, scale } = call.attributes
     const scoreStride = padded(positions)
 
-    /** A head of queries or keys, rotated and scaled. Offsets are in bytes. */
+    /** Rotates and scales a head of queries or keys. Offsets are in bytes. */
     const rotate = (from: number, to: number, factor: number) => {
       if (cos && sin)
         functions.rotateHeads(from, 4, 0, 0, to, 4, 0, 0, 1, 1, size / 2, cos.offset, sin.offset, factor, 1)
       else functions.scaleHeads(from, 4, 0, 0, to, 4, 0, 0, 1, 1, size, factor)
     }
-    /** Copies a head of all other positions if the output has its own memory. */
+    /** Copies a head of keys or values at all other positions, if the output has its own memory. */
     const copyOthers = (from: KernelTensor, to: KernelTensor, first: number, current: number) => {
       if (from.offset === to.offset) return
       for (let s = 0; s < (from.shape[0] as number); s++)
@@ -85,7 +86,9 @@ export const attendCached = implement(declared.attendCached, {
   },
 })
 
-/** Bands are whole heads of keys with their queries if there are enough for all threads. */
+/**
+ * Sizes of the heads, and the bands. If there are enough heads of keys for all threads, bands have whole heads of keys.
+ */
 function shapeOf(
   { attributes: { heads }, inputs: { keys }, outputs: { y } }: KernelCall<typeof declared.attendCached>,
   threads: number,

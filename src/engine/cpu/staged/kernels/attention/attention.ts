@@ -5,8 +5,9 @@
  * only the keys that it may see.
  *
  * The gradient recomputes the probabilities from the logarithms of the sums that the forward pass keeps (Dao 2023,
- * FlashAttention-2, algorithm 2), tile by tile of the keys, so that the gradients of a tile stay in the cache too. They
- * are transposed, because oneDNN subtracts a number for each column in its product, but not one for each row.
+ * FlashAttention-2, algorithm 2), tile by tile of the keys, so that the gradients of a tile stay in the cache too. The
+ * probabilities are transposed, because a product of oneDNN can subtract a number for each column, but not for each
+ * row.
  *
  * Queries are scaled when they are rotated, so softmax(q·kᵀ) and the gradient of k need no further factor;
  * the gradient of q is scaled when it is rotated back.
@@ -173,6 +174,6 @@ export const attentionGradient = implement(declared.attentionGradient, {
   },
 })
 
-/** Bytes of some matrices [S, d] of each head of a task, in float32. */
+/** Bytes of `count` matrices [S, d] of each head of a task, in float32. */
 const matrixBytes = (shape: Shape, count: number): number =>
   count * bytesFor(shape.headsPerTask * shape.sequence * shape.size)

@@ -1,40 +1,40 @@
-/** Shapes of attention: its heads, tasks and blocks of queries, and what they need. */
+/** Shapes of attention: its heads, tasks and blocks of queries, with their memory and operations. */
 import type { AttentionAttributes } from '../../../../../core/graph/kernels/attention.ts'
 import type { KernelTensor } from '../../contract.ts'
 
-/** Most queries in a block. More make better products, but the causal mask hides more of their scores. */
+/** Maximum number of queries in a block. More queries make better products, but the causal mask hides more scores. */
 const MAX_BLOCK = 64
-/** The same for queries that see at least {@link MANY_KEYS}. */
+/** Maximum number of queries in a block if queries see at least {@link MANY_KEYS}. */
 const MAX_LONG_BLOCK = 128
 const MANY_KEYS = 1024
-/** Most heads of keys in a task; fewer for long sequences. */
+/** Maximum number of heads of keys in a task; it is smaller for long sequences. */
 const MAX_HEADS = 4
-/** Most floats in the scores of a block, unless a single head has more. */
+/** Maximum number of floats in the scores of a block, unless a single head has more. */
 const MAX_SCORES = 2 ** 17
-/** Most keys in a tile. */
+/** Maximum number of keys in a tile. */
 const MAX_KEYS = 512
-/** With a window the keys of a block begin at a multiple of this. */
+/** Multiple to which the first key of a block is rounded down, with a window. */
 const KEY_STEP = 16
 
 export interface Shape {
   readonly batch: number
   readonly sequence: number
-  /** Heads of keys, and of values. */
+  /** Number of heads of keys, and of values. */
   readonly keyHeads: number
-  /** Turns of a task: heads of queries that share a head of keys. */
+  /** Number of turns of a task: the number of heads of queries that share a head of keys. */
   readonly turns: number
   /** Width of a head. */
   readonly size: number
   readonly scale: number
-  /** Most positions that a query sees. */
+  /** Largest number of positions that a query sees. */
   readonly window: number
-  /** Floats from the q, k, v of a token to those of the next. */
+  /** Floats from the q, k, v of a token to the q, k, v of the next. */
   readonly stride: number
   /** Floats from q to k: the width of all queries. */
   readonly width: number
   /** Floats from k to v. */
   readonly keyWidth: number
-  /** Heads of keys of a task, a divisor of `keyHeads`. */
+  /** Number of heads of keys in a task, a divisor of `keyHeads`. */
   readonly headsPerTask: number
 }
 
@@ -60,16 +60,16 @@ export function shapeOf({
 const blockRows = (sequence: number, window: number): number =>
   Math.min(sequence, window) < MANY_KEYS ? MAX_BLOCK : MAX_LONG_BLOCK
 
-/** Most floats in the scores of a block and a head. */
+/** Largest number of floats in the scores of a block and a head. */
 function blockScoresOfHead(sequence: number, window: number): number {
   const rows = blockRows(sequence, window)
   return rows * Math.min(sequence, window + rows + KEY_STEP)
 }
 
-/** Bytes of whole cache lines. */
+/** Bytes of so many floats, in whole cache lines. */
 export const bytesFor = (floats: number): number => Math.ceil(floats / 16) * 64
 
-/** Queries `from` to `from + rows` (exclusive), which see some of the `keys` keys from `first` on, up to the last query. */
+/** A block of queries: `from` to `from + rows` (exclusive). They see some of the `keys` keys from `first` on. */
 export interface QueryBlock {
   readonly from: number
   readonly rows: number
@@ -77,7 +77,7 @@ export interface QueryBlock {
   readonly keys: number
 }
 
-/** The blocks of a sequence, of near-equal length. */
+/** The blocks of a sequence, of nearly equal length. */
 export function blocksOf({ sequence, window }: Shape): QueryBlock[] {
   const count = Math.ceil(sequence / blockRows(sequence, window))
   return Array.from({ length: count }, (_, i) => {
@@ -89,7 +89,7 @@ export function blocksOf({ sequence, window }: Shape): QueryBlock[] {
 
 /** The keys of a tile that a block of queries sees. */
 export interface Tile extends QueryBlock {
-  /** Whether it has the first keys of the block. */
+  /** Whether the tile has the first keys of the block. */
   readonly starts: boolean
 }
 
@@ -106,17 +106,17 @@ export function tilesOf(shape: Shape): Tile[] {
   }).flat()
 }
 
-/** Most floats of the scores of a block, of all heads of a task. */
+/** Largest number of floats in the scores of a block, of all heads of a task. */
 export const blockScores = ({ sequence, window, headsPerTask }: Shape): number =>
   headsPerTask * blockScoresOfHead(sequence, window)
 
-/** Most floats of the scores of a tile, of all heads of a task. */
+/** Largest number of floats in the scores of a tile, of all heads of a task. */
 export const tileScores = ({ sequence, window, headsPerTask }: Shape): number =>
   headsPerTask * blockRows(sequence, window) * Math.min(sequence, MAX_KEYS)
 
 export function flopsOf({ batch, sequence, window, width }: Shape, products: number): number {
   const most = Math.min(sequence, window)
-  // Pairs that see each other: the first queries of a sequence see fewer keys.
+  // The pairs of a query and a key that it sees; the first queries of a sequence see fewer keys.
   const pairs = sequence * most - (most * (most - 1)) / 2
   return products * 2 * batch * pairs * width
 }

@@ -1,25 +1,28 @@
 /**
  * The matrices of an attention task in the memory of a thread, and batched products over its heads. A task is a few
- * heads of keys of one sequence, with all heads of queries that share them. It takes one query head of each at a time,
- * a *turn*: so a batch has a matrix for each head of keys, and gradients of keys are added up turn by turn.
+ * heads of keys of one sequence, with all heads of queries that share them. In a *turn* it takes one head of queries
+ * for each head of keys. So a batch has a matrix for each head of keys, and gradients of keys are added up turn by
+ * turn.
  */
 import type { Batch, Primitives, Product } from '../../../primitives.ts'
 import type { KernelTensor, KernelThread } from '../../contract.ts'
 import { elementBytes } from '../floats.ts'
 import { bytesFor, type QueryBlock, type Shape } from './head-shape.ts'
 
-/** Rows are moved in pieces of this size, so that all parts of a row are read soon after each other. */
+/** Number of rows that are moved at a time, so that all parts of a row are read soon after each other. */
 const PIECE_ROWS = 16
 
-/** e⁻⁶⁰ vanishes beside 1 in float32, also a million times. */
+/**
+ * Distance below the largest score at which a score vanishes: in float32 even a million times e⁻⁶⁰ is nothing beside 1.
+ */
 const FAR_BELOW = 60
 
 /** A factor of products: one matrix for each head. Strides are in elements. */
 export interface Factor {
   readonly address: number
-  /** From one row to the next. */
+  /** Stride from one row to the next. */
   readonly stride: number
-  /** From one head to the next. */
+  /** Stride from one head to the next. */
   readonly head: number
 }
 
@@ -36,9 +39,9 @@ export interface Rows {
   readonly bytes: 2 | 4
   readonly offset: number
   readonly address: number
-  /** From one token to the next. */
+  /** Stride from one token to the next. */
   readonly stride: number
-  /** From one head to the next. */
+  /** Stride from one head to the next. */
   readonly apart: number
 }
 
@@ -47,7 +50,7 @@ export interface Move {
   readonly rows: Rows
   readonly matrices: Matrices
   readonly scale: number
-  /** Whether to rotate, if there are angles. */
+  /** Whether to rotate the rows, if there are angles. */
   readonly rotate: boolean
 }
 
@@ -58,7 +61,7 @@ export interface OptionalInputs {
   readonly first?: KernelTensor | undefined
 }
 
-/** Offsets are in bytes, in the memory of the program. */
+/** The heads of attention tasks on one thread. Offsets are in bytes, in the memory of the program. */
 export class Heads {
   readonly shape: Shape
   readonly primitives: Primitives
@@ -111,7 +114,10 @@ export class Heads {
     return (task % this.groupsOfSequence()) * this.shape.headsPerTask
   }
 
-  /** A task's heads in a tensor that has the queries of all heads in a row, and in qkv keys and values beside them. */
+  /**
+   * A task's heads in a tensor whose rows have the queries of all heads, and in qkv also the keys and values after
+   * them.
+   */
   rowsOf(tensor: KernelTensor, task: number, part: 'queries' | 'keys' | 'values', turn = 0): Rows {
     const { sequence, size, turns, width, keyWidth } = this.shape
     const stride = tensor.shape.at(-1) as number
@@ -129,7 +135,9 @@ export class Heads {
     return tensor.offset + 4 * sequence * (keyHead * turns + turn)
   }
 
-  /** Copies rows into matrices, piece by piece; scaled, rotated if there are angles, and rounded if the matrices are. */
+  /**
+   * Copies rows into matrices, piece by piece. Scales, rotates if there are angles, and rounds to the matrices' type.
+   */
   gather(...moves: readonly Move[]): void {
     const { size, headsPerTask } = this.shape
     const { functions } = this.thread
@@ -144,7 +152,7 @@ export class Heads {
     })
   }
 
-  /** The reverse of {@link gather}, for float32 matrices: rotates back. */
+  /** Copies float32 matrices into rows, the reverse of {@link gather}: it rotates back. */
   scatter(...moves: readonly Move[]): void {
     const { size, headsPerTask } = this.shape
     const { functions } = this.thread
@@ -178,7 +186,7 @@ export class Heads {
     for (let first = 0; first < sequence; first += PIECE_ROWS) body(first, Math.min(PIECE_ROWS, sequence - first))
   }
 
-  /** Σ a·b of the queries of a block, to float32 [heads, rows]. a and b have the same strides. */
+  /** Writes Σ a·b of the queries of a block to float32 [heads, rows]. a and b have the same strides. */
   dots(a: Rows, b: Rows, { from, rows }: QueryBlock, to: number): void {
     const { headsPerTask, size } = this.shape
     const skip = from * a.stride
@@ -199,7 +207,7 @@ export class Heads {
     this.thread.floats.fill(0, offset / 4, offset / 4 + this.shape.headsPerTask * head)
   }
 
-  /** Matrices from a row on. */
+  /** The part of matrices from a row on, as a factor. */
   from({ address, stride, head, bytes }: Matrices, row: number): Factor {
     return { address: address + bytes * row * stride, stride, head }
   }
@@ -210,8 +218,9 @@ export class Heads {
   }
 
   /**
-   * [m, k]·[k, n] of every head, to c with its strides.
-   * @param row Of `finish`: the offset of [heads, n].
+   * Writes the product [m, k]·[k, n] of every head to c, by its strides.
+   * @param row Offset of the rows [heads, n] that `finish` subtracts.
+   * @param factor The factor of `finish`.
    */
   multiply(
     [m, k, n]: readonly [number, number, number],
@@ -237,7 +246,7 @@ export class Heads {
     this.primitives.productOfPrepared(spec, batch).run(a.address, b.address, c.address, ...operands)
   }
 
-  /** Sets the masked ones of scores, or probabilities, [heads, rows, keys] of a block of queries. */
+  /** Sets masked scores, or probabilities, [heads, rows, keys] of a block of queries to a value. */
   mask(task: number, scores: number, { from, rows, first, keys }: QueryBlock, value: number): void {
     const { headsPerTask } = this.shape
     const { functions } = this.thread
@@ -248,13 +257,13 @@ export class Heads {
     }
   }
 
-  /** Raises scores [heads, rows, keys] that vanish in a softmax, if it would be slow with them. */
+  /** Raises scores [heads, rows, keys] that vanish in a softmax, if the softmax would be slow with them. */
   raiseLow(scores: number, { rows, keys }: QueryBlock): void {
     if (this.primitives.slowFarBelow)
       this.thread.functions.raiseLow(scores, this.shape.headsPerTask * rows, keys, FAR_BELOW)
   }
 
-  /** Clears the masked ones of transposed probabilities [heads, keys, rows], which are prepared factors. */
+  /** Sets masked probabilities to 0. The probabilities [heads, keys, rows] are transposed, and prepared factors. */
   clearMasked(task: number, probabilities: number, { from, rows, first, keys }: QueryBlock): void {
     const { headsPerTask } = this.shape
     const { functions } = this.thread

@@ -1,6 +1,6 @@
 /**
- * The rows of each expert times its matrix: the experts of attention's projections. As in `expert-ffn.ts`, a
- * task is a group of rows, and nothing is computed for empty slots.
+ * The product of each expert's rows with its matrix, for experts of attention's projections. As in `expert-ffn.ts`,
+ * a task is a group of rows, and nothing is computed for empty slots.
  */
 import * as declared from '../../../../../core/graph/kernels/experts.ts'
 import { implement, type KernelTensor } from '../../contract.ts'
@@ -52,7 +52,7 @@ export const expertLinear = implement(declared.expertLinear, {
   },
 })
 
-/** Bytes of a prepared gradient, and of a row of zeros; a whole number of cache lines. */
+/** Bytes for a prepared gradient or a row of zeros, in whole cache lines. */
 const factorBytes = (width: number, columns: number): number => 64 * Math.ceil(Math.max(width, PIECE * columns) / 16)
 
 export const expertLinearGradient = implement(declared.expertLinearGradient, {
@@ -76,7 +76,7 @@ export const expertLinearGradient = implement(declared.expertLinearGradient, {
       run(task) {
         gradients.run(task, (expert, piece, [ofMatrix]) => {
           const { from, rows } = piece
-          // Both products use it as a factor, so it is rounded once.
+          // Both products use the gradient as a factor, so it is rounded once.
           const dOut = addressAt(dy, from * columns)
           const gradient = isHalf(dy) ? dOut : primitives.prepare(dOut, scratch.address, rows, columns)
           accumulate(primitives, ofMatrix as MatrixGradient, piece, addressAt(x, from * width), gradient, isHalf(x))

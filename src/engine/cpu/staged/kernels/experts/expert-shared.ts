@@ -1,8 +1,9 @@
 /**
- * Shared by the kernels of experts: the rows of each group, from sizes int64 [groups + 1], and gradients of weights. A
- * *group* is the rows of an expert, or those from one source rank: with n experts on this rank and E source ranks,
- * group s·n + e. Rows of different sources are never multiplied together, so that their products have the bits of one
- * process; gradients of weights are added in the order of the tree (`src/core/graph/tree.ts`), while they are in the cache.
+ * Code that the kernels of experts share: the rows of each group, from sizes int64 [groups + 1], and gradients of
+ * weights. A *group* is the rows of one expert from one source rank: with n experts on this rank and E source ranks,
+ * group s·n + e has the rows of expert e from rank s. Rows of different sources are never multiplied together, so that
+ * their products have the bits of one process; gradients of weights are added in the order of the tree
+ * (`src/core/graph/tree.ts`), while they are in the cache.
  */
 import type { SourceSums } from '../../../../../core/graph/kernels/experts.ts'
 import { counterStep, counterSums } from '../../../../../core/graph/tree.ts'
@@ -10,7 +11,7 @@ import type { Primitives } from '../../../primitives.ts'
 import type { KernelTensor, KernelThread } from '../../contract.ts'
 import { addressAt } from '../floats.ts'
 
-/** Most rows in a piece. */
+/** Maximum number of rows in a piece. */
 export const PIECE = 512
 
 export interface Piece {
@@ -20,18 +21,18 @@ export interface Piece {
   readonly first: boolean
 }
 
-/** The groups of n experts, E for each. */
+/** Number of groups of n experts, and number of source ranks, which is the number of groups of each expert. */
 export function groupsOf(sizes: KernelTensor, experts: number) {
   const groups = sizes.size - 1
   return { groups, sources: groups / experts }
 }
 
 /**
- * The rows of each group. They are known at run time, and the same for all tasks of a run: what follows from them is
- * computed once, not for each task, of which there are as many as experts.
+ * The rows of each group. They are known only at run time, and are the same for all tasks of a run. So starts and order
+ * are computed once, not for each of the many tasks.
  */
 export class GroupRows {
-  /** Lower and upper halves of the sizes; comparing them makes no bigints. */
+  /** Lower and upper halves of the sizes, because comparing them creates no bigints. */
   private readonly sizes: Int32Array
   private readonly seen: Int32Array
   private readonly experts: number
@@ -57,7 +58,7 @@ export class GroupRows {
   }
 
   /**
-   * The expert and the part of a task, if each expert has as many parts. Experts with the most rows come first, so that
+   * The expert and the part of a task, if each expert has `parts` tasks. Experts with the most rows come first, so that
    * the last tasks are small and no thread waits long. The parts of an expert follow each other, and share its weights
    * in the cache.
    */
@@ -86,7 +87,7 @@ export class GroupRows {
 export const sizesOf = (tensor: KernelTensor, { floats }: KernelThread): BigInt64Array =>
   new BigInt64Array(floats.buffer, tensor.offset, tensor.size)
 
-/** The gradient [m, n] of a matrix, by addresses. */
+/** The gradient [m, n] of a matrix, and the addend to start from, by their addresses. */
 export interface MatrixGradient {
   readonly to: number
   readonly addend: number | undefined
@@ -131,19 +132,22 @@ export function accumulate(
 
 /** Gradients of weights, summed over the source ranks of each part. */
 export class WeightGradients {
-  /** One for each part of an expert. */
+  /** Number of tasks: one for each part of each expert. */
   readonly tasks: number
   private readonly thread: KernelThread
   private readonly gradients: readonly WeightGradient[]
   private readonly experts: number
   private readonly sources: number
   private readonly parts: number
-  /** Source ranks of a part; of the last one maybe fewer. */
+  /** Number of source ranks of a part; the last part may have fewer. */
   private readonly leaves: number
   private readonly rows: GroupRows
   private readonly scratch: number
 
-  /** @param scratch Address of {@link WeightGradients.scratch} bytes. At the thread's own there is room for a row of zeros. */
+  /**
+   * @param scratch Address of {@link WeightGradients.scratch} bytes. The thread's own scratch memory must have room for
+   * a row of zeros before it.
+   */
   constructor(
     { leaves, parts, sources }: SourceSums,
     thread: KernelThread,
@@ -162,14 +166,14 @@ export class WeightGradients {
     this.scratch = scratch
   }
 
-  /** Bytes of the sums that wait for others. @param floats Of the matrices of an expert. */
+  /** Bytes of the partial sums that wait for others. @param floats Number of floats in the matrices of an expert. */
   static scratch({ leaves }: SourceSums, floats: number): number {
     return 4 * floats * counterSums(leaves)
   }
 
   /**
-   * Calls `compute` for each group of a part, with the pieces of its rows and the places of its gradients, and adds
-   * them.
+   * Calls `compute` for each group of a part, with the pieces of its rows and the places of its gradients, and adds up
+   * the gradients.
    */
   run(task: number, compute: (expert: number, piece: Piece, gradients: readonly MatrixGradient[]) => void): void {
     const { rows, experts, sources, parts, leaves, thread } = this
@@ -188,7 +192,7 @@ export class WeightGradients {
     }
   }
 
-  /** @param keepAt Where the sum waits; null: in its place among the outputs. */
+  /** @param keepAt The level of the tree at which the sum waits; null if it goes to its place among the outputs. */
   private gradientOf(index: number, matrix: number, keepAt: number | null): MatrixGradient {
     const { target, addend, m, n } = this.gradients[index] as WeightGradient
     if (keepAt !== null) return { to: this.waiting(index, keepAt), addend: undefined, m, n }
@@ -203,7 +207,7 @@ export class WeightGradients {
     return this.scratch + 4 * (level * sum(sizes) + sum(sizes.slice(0, index)))
   }
 
-  /** Gradients of an expert without rows: zero plus the addend, as a product with a row of zeros. */
+  /** Writes the gradients of an expert without rows: zero plus the addend, as a product with a row of zeros. */
   private writeZeros(gradients: readonly MatrixGradient[]): void {
     const { primitives, floats, scratch } = this.thread
     const zeros = scratch.offset / 4

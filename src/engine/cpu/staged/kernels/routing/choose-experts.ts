@@ -2,7 +2,7 @@
 import * as declared from '../../../../../core/graph/kernels/token.ts'
 import { implement, type KernelTensor } from '../../contract.ts'
 
-/** Keeps a quotient finite if all sigmoids round to 0. */
+/** Number added to a divisor, so that the quotient is finite if all sigmoids round to 0. */
 const TINY = 1e-20
 
 export const chooseExperts = implement(declared.chooseExperts, {
@@ -14,7 +14,7 @@ export const chooseExperts = implement(declared.chooseExperts, {
     const perPrototype = logits.size / prototypes
     const isLimited = groupsPerToken < groups
     const start = ({ offset }: KernelTensor, prototype: number, each: number) => offset / 4 + prototype * each
-    /** Scores that gates are computed from, and those by which experts are chosen. */
+    /** Places of the scores from which gates are computed, and of the scores by which experts are chosen. */
     const values = scratch.offset / 4
     const ranked = values + perPrototype
     // A softmax does not change the order of logits, but it rounds small ones to the same score.
@@ -72,7 +72,10 @@ export const chooseExperts = implement(declared.chooseExperts, {
   },
 })
 
-/** Replaces the scores of experts outside the `kept` best of equal groups by −∞. Of equal groups the first is better. */
+/**
+ * Replaces the scores of experts outside the `kept` best groups by −∞. The groups have equal sizes; of equally good
+ * groups the first is better.
+ */
 function excludeGroups(scores: Float32Array, groups: number, kept: number, pair: boolean): void {
   const size = scores.length / groups
   const worth = new Float32Array(groups)

@@ -1,4 +1,4 @@
-/** Rows of kept choices, packed expert by expert: T tokens with K choices each, G groups of tokens, N experts, R rows. */
+/** Packs rows of kept choices expert by expert: T tokens with K choices each, G groups of tokens, N experts, R rows. */
 import * as declared from '../../../../../core/graph/kernels/routing.ts'
 import { implement, type KernelTensor } from '../../contract.ts'
 
@@ -14,7 +14,7 @@ export const packRows = implement(declared.packRows, {
     const [groups, experts] = kept.shape as [number, number]
     const rows = choiceOf.size
     const ofGroup = expert.size / groups
-    /** The first row of each expert's choices of each group [G, N]. */
+    /** The first row of the choices of each group and expert [G, N]. */
     const begin = new Int32Array(groups * experts)
 
     const layOut = (): void => {

@@ -1,6 +1,7 @@
 /**
- * Places of choices in the queues of experts, int32: T tokens with K choices each, G groups of tokens, N experts. One
- * pass over the choices, where ONNX Runtime needs rows of marks and their running sums. A group is a task.
+ * Places of choices in the queues of experts, int32: T tokens with K choices each, G groups of tokens, N experts. A
+ * kernel makes one pass over the choices, while ONNX Runtime would need rows of marks and their running sums. A group
+ * is a task.
  */
 import * as declared from '../../../../../core/graph/kernels/routing.ts'
 import { implement, type KernelTensor } from '../../contract.ts'
@@ -35,7 +36,9 @@ export const placeInQueues = implement(declared.placeInQueues, {
   },
 })
 
-/** Choices of a token are ranked by their gates; of equal gates, and without gates, by their place. */
+/**
+ * The choices of a token are ranked by their gates. Equal gates, and choices without gates, are ranked by their place.
+ */
 export const placeByPosition = implement(declared.placeByPosition, {
   provider: 'WASM',
   prepare({ attributes, inputs, outputs }, { integers, floats }) {
@@ -44,13 +47,18 @@ export const placeByPosition = implement(declared.placeByPosition, {
     const { groups, experts, capacity, maxSaved, start: places } = attributes
     const [choices, sequence] = [dim(expert, 1), dim(earned, 0)]
     const sequences = order.size / sequence
-    /** Places that each expert has for a rank: saved ones, and those that overflowed from the rank before. */
+    /**
+     * Places that each expert has for a rank: saved places, and places that it earns or that overflow from the rank
+     * before.
+     */
     const saved = new Int32Array(choices * experts)
     const income = new Int32Array(choices * experts)
     const [overflow, ahead, seen] = [new Int32Array(experts), new Int32Array(experts), new Int32Array(experts)]
     const ranked = new Int32Array(sequences * choices)
 
-    /** Sets `ranked` to the choices of the tokens at a position: in order of service, the best of a token first. */
+    /**
+     * Sets `ranked` to the choices of the tokens at a position, in order of service; a token's best choice comes first.
+     */
     const rankAt = (s: number, gates: number | null): void => {
       for (let turn = 0; turn < sequences; turn++) {
         const token = integers[order.offset / 4 + s * sequences + turn] as number
@@ -69,7 +77,7 @@ export const placeByPosition = implement(declared.placeByPosition, {
       }
     }
 
-    /** Places the choices of a rank at a position, which are `seen` after it. */
+    /** Places the choices of a rank at a position, and counts them in `seen`. */
     const place = (rank: number, from: number, to: number): void => {
       seen.fill(0)
       for (let i = rank; i < ranked.length; i += choices) {
@@ -83,7 +91,9 @@ export const placeByPosition = implement(declared.placeByPosition, {
       }
     }
 
-    /** What is left of the places of a rank at a position is saved, or overflows to the next rank and position. */
+    /**
+     * Saves the places of a rank that are left after a position, or lets them overflow to the next rank and position.
+     */
     const passOn = (rank: number, counts: number, keeps: number): void => {
       for (let e = 0; e < experts; e++) {
         const at = rank * experts + e

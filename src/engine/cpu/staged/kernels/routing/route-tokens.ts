@@ -1,6 +1,6 @@
 /**
- * The learned router: T tokens, Z prototypes of n of the N experts, k choices in each, G groups of tokens. Its tasks are
- * bands of tokens; what they sum for its losses is added up in the order of the bands.
+ * The learned router: T tokens, Z prototypes of n of the N experts, k choices in each, G groups of tokens. Its tasks
+ * are bands of tokens, and their sums for the losses are added up in the order of the bands.
  */
 import * as declared from '../../../../../core/graph/kernels/routing.ts'
 import { implement, type KernelCall, type KernelTensor } from '../../contract.ts'
@@ -21,7 +21,7 @@ const workOf = ({ inputs, outputs }: KernelCall) => ({
     4 * [...Object.values(inputs), ...Object.values(outputs)].reduce((sum, tensor) => sum + (tensor?.size ?? 0), 0),
 })
 
-/** The sums of a band are those of probabilities, of choices, of (log Σ exp)² and of entropies. */
+/** A band has the sums of probabilities [N] and of choices [N], of (log Σ exp)² and of entropies. */
 export const routeTokens = implement(declared.routeTokens, {
   provider: 'WASM',
   prepare({ inputs: { logits_TZN }, outputs, attributes }, { functions, floats }) {
@@ -104,7 +104,7 @@ export const routeTokensGradient = implement(declared.routeTokensGradient, {
       tasks: bands.length,
       run(task) {
         const { group, from, length } = bands[task] as (typeof bands)[number]
-        // The gradient of a probability: of the mean over the tokens of the group, groups and prototypes.
+        // The loss is a mean over the tokens of a group, groups and prototypes, hence the division.
         const ofShare = (floats[dBalance.offset / 4] as number) / (tokens * prototypes)
         for (let e = 0; e < experts; e++)
           floats[scratch.offset / 4 + e] = (floats[share.offset / 4 + group * experts + e] as number) * ofShare
