@@ -1,11 +1,11 @@
 /**
- * How many cores this process may use. One thread of a matrix kernel fills the vector units of a core, so
+ * Counts the cores that this process may use. One thread of a matrix kernel fills the vector units of a core, so
  * hyper-threads of a core only take turns: one thread per physical core is fastest.
  */
 import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 
-/** Physical cores available to this process, at least 1. */
+/** Number of physical cores available to this process, at least 1. */
 export function physicalCores(): number {
   const logical = availableParallelism()
   if (process.platform === 'linux') {
@@ -24,7 +24,9 @@ function read(path: string): string {
   }
 }
 
-/** Distinct (package, core) pairs among the allowed processors; undefined if the kernel does not list them. */
+/**
+ * Number of distinct (package, core) pairs among the allowed processors; undefined if the system does not list them.
+ */
 export function countCores(cpuinfo: string, status: string): number | undefined {
   const allowed = allowedProcessors(status)
   const cores = new Set<string>()
@@ -43,7 +45,7 @@ function allowedProcessors(status: string): (processor: number) => boolean {
   return (processor) => ranges.some(([first = 0, last = first]) => processor >= first && processor <= last)
 }
 
-/** CPU quota of the container in processors, rounded up; `cpu.max` is `quota period` or `max period`. */
+/** The CPU quota of the container in processors, rounded up. `cpu.max` is `quota period` or `max period`. */
 export function cpuQuota(cpuMax: string): number {
   const [quota, period] = cpuMax.trim().split(' ').map(Number)
   return quota !== undefined && period !== undefined && quota > 0 ? Math.ceil(quota / period) : Number.POSITIVE_INFINITY

@@ -17,7 +17,7 @@ test('an arena is filled with zeros and at least as large as requested', () => {
   )
 })
 
-test('ranges count in floats; what is read is a view of the memory', async () => {
+test('ranges are in floats, and reading a range gives a view of the memory', async () => {
   const arena = createArena(1024)
   const view = await arena.read(10, 2)
   view.set([1, 2])

@@ -16,7 +16,7 @@ const { Memory } = (globalThis as unknown as { WebAssembly: { Memory: MemoryCons
 /**
  * An arena of at least `bytes`, filled with zeros.
  * @param available Memory of the machine in bytes.
- * @throws UsageError if `bytes` is not from 0 to {@link MAX_ARENA_BYTES}; RuntimeError if it is not available.
+ * @throws UsageError if `bytes` is not from 0 to {@link MAX_ARENA_BYTES}; RuntimeError if the memory is not available.
  */
 export function createArena(bytes: number, available = machineBytes()): Arena {
   if (!Number.isSafeInteger(bytes) || bytes < 0 || bytes > MAX_ARENA_BYTES)
@@ -34,7 +34,7 @@ export function createArena(bytes: number, available = machineBytes()): Arena {
   return arenaOf(memory)
 }
 
-/** The arena of some memory. */
+/** An arena over memory that exists already. */
 export function arenaOf(memory: SharedMemory): Arena {
   const { buffer } = memory
   const view = (start: number, length: number) => new Float32Array(buffer, start * 4, length)
@@ -50,7 +50,7 @@ export function arenaOf(memory: SharedMemory): Arena {
   }
 }
 
-/** Memory of the machine, or of the container if that is less. */
+/** Memory of the machine, or of the container if that is less, in bytes. */
 export function machineBytes(): number {
   const limit = process.constrainedMemory()
   return limit > 0 ? Math.min(limit, totalmem()) : totalmem()

@@ -1,9 +1,9 @@
 /**
- * Foreign functions: C libraries called in place, on shared memory.
+ * Foreign functions: C libraries are called in place, on shared memory.
  *
  * Two rules keep this safe. Library handles are never collected, because koffi unloads a library when its
- * handle is, even while others still call it. And an address is only a number: the caller that passes one
- * to C keeps its typed array referenced for as long as C may use it.
+ * handle is collected, even while other threads still call it. And an address is only a number: the caller that
+ * passes an address to C keeps the typed array referenced for as long as C may use it.
  */
 import { koffi } from './koffi.ts'
 
@@ -21,7 +21,11 @@ const libraries = new Map<string | null, Library>()
 const STACK_BYTES = 4 * 1024 * 1024
 let configured = false
 
-/** Loads a shared library once per process; null: what the process has loaded itself. @throws the error of the system's loader. */
+/**
+ * Loads a shared library once per thread of JavaScript.
+ * @param path Path or name for the system's loader; null stands for the libraries that the process has loaded itself.
+ * @throws the error of the system's loader
+ */
 export function loadLibrary(path: string | null): Library {
   let library = libraries.get(path)
   if (!library) {
@@ -33,7 +37,9 @@ export function loadLibrary(path: string | null): Library {
   return library
 }
 
-/** The error code of the last call of the C library on this thread, and the one of a lock that another holds. */
+/**
+ * The error code of the last call of the C library on this thread, and the code of a lock that another process holds.
+ */
 export const errno = (): number => koffi.errno()
 export const WOULD_BLOCK = koffi.os.errno.EWOULDBLOCK
 
@@ -60,7 +66,7 @@ export function stringArray(strings: readonly string[]): Strings {
   return { address: addressOf(pointers), memory: [pointers, ...bytes] }
 }
 
-/** Memory for a function to write one pointer or size. */
+/** Memory to which a function writes one pointer or size. */
 export class Out {
   private readonly cell = new BigUint64Array(1)
   readonly address: Pointer = addressOf(this.cell)

@@ -1,6 +1,6 @@
 /**
- * The package koffi, which calls C libraries. Its module for this platform is an optional package of its own, so it may be
- * missing where everything else is there.
+ * The package koffi, which calls C libraries. Its module for this platform is an optional package of its own, so it may
+ * be missing where everything else is there.
  */
 import { createRequire } from 'node:module'
 import type Koffi from 'koffi'
