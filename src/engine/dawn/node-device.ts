@@ -1,8 +1,8 @@
-/** WebGPU in Node: Dawn, from the optional package `webgpu`. Browsers have `navigator.gpu`. */
+/** WebGPU in Node, by Dawn of the optional package `webgpu`. Browsers have `navigator.gpu` instead. */
 import { option, UsageError, wording } from '../../core/errors.ts'
 import { type AdapterFacts, type Device, factsOf, openDevice } from '../webgpu/device.ts'
 
-/** Kept referenced: a long run dies if it is collected. */
+/** The GPU object. It is kept referenced, because a long run dies if it is garbage-collected. */
 let gpu: GPU | undefined
 
 /** NVIDIA's Vulkan driver has float16, but Dawn hides it. */
@@ -34,8 +34,8 @@ export async function openNodeDevice(): Promise<Device> {
 const CELL = new Int32Array(new SharedArrayBuffer(4))
 
 /**
- * Dawn polls for results in every turn of the event loop, which keeps a core busy. A device that computes on the cores
- * needs it, so turns last a millisecond while such a device is waited for.
+ * Waits for a result of a device that computes on the cores. Dawn polls for results in every turn of the event loop,
+ * which keeps a core busy that such a device needs, so turns last a millisecond during the wait.
  */
 async function waitAsleep<T>(result: Promise<T>): Promise<T> {
   let isSettled = false
@@ -66,9 +66,9 @@ export interface DeviceDescription extends AdapterFacts {
 }
 
 export interface DeviceList {
-  /** The one that is used comes first. */
+  /** The adapters; the one that is used comes first. */
   readonly gpus: readonly DeviceDescription[]
-  /** Why there is none; null if there is one. */
+  /** Why there is no adapter; null if there is one. */
   readonly problem: string | null
 }
 
