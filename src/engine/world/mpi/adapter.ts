@@ -1,9 +1,9 @@
 /**
  * The functions of MPI that Choir calls, for both families of libraries, by FFI.
  *
- * All ranks form one communicator. A message is a range of memory, named by its address. The caller that posts it
- * keeps the memory alive until {@link Mpi.test} reports its end, because the library reads or writes it at any time until then.
- * All calls are made on the thread that called {@link Mpi.init}.
+ * All ranks form one communicator. A message is a range of memory, named by its address. The caller that posts a
+ * message keeps the memory alive until {@link Mpi.test} reports its end, because the library reads or writes it at any
+ * time until then. All calls are made on the thread that called {@link Mpi.init}.
  */
 
 import { RuntimeError } from '../../contract/runtime-error.ts'
@@ -65,10 +65,10 @@ const abiOf: Readonly<Record<Family, (library: Library) => Abi>> = {
 }
 
 const THREAD_FUNNELED = 1
-/** At least the sizes of both families. */
+/** Sizes of texts, at least as large as in both families. */
 const MAX_VERSION_BYTES = 8192
 const MAX_ERROR_BYTES = 1024
-/** More than a status of either family: we read it with the library's functions only. */
+/** Bytes of a status, more than in either family. Only the library's functions read it. */
 const STATUS_BYTES = 64
 const MAX_COUNT = 2 ** 31 - 1
 const pointer = 'uintptr_t'
@@ -94,7 +94,7 @@ export class Mpi {
     this.call = functions(library, this.abi.handle)
   }
 
-  /** Returns after all ranks have called it. */
+  /** Starts MPI. Returns after all ranks have called it. */
   init(): void {
     this.expect('MPI_Init_thread', this.call.init(0, 0, THREAD_FUNNELED, this.integerAt))
     const provided = this.integerCell[0] as number
@@ -102,7 +102,7 @@ export class Mpi {
       throw new RuntimeError(
         `the MPI library supports no threads (level ${provided}); use one that was built with threads`,
       )
-    // Otherwise the library ends the process before we can report which ranks an error is between.
+    // By default the library ends the process before we can report between which ranks an error occurred.
     this.expect('MPI_Comm_set_errhandler', this.call.setErrorHandler(this.abi.world, this.abi.errorsReturn))
   }
 
@@ -116,7 +116,7 @@ export class Mpi {
     return this.integerCell[0] as number
   }
 
-  /** For example "Open MPI 5.0.7". */
+  /** Name and version of the library, such as "Open MPI 5.0.7". */
   version(): string {
     const text = new Uint8Array(MAX_VERSION_BYTES)
     this.expect('MPI_Get_library_version', this.call.version(addressOf(text), this.integerAt))
@@ -132,7 +132,7 @@ export class Mpi {
   }
 
   private start(name: string, call: Call, address: number, bytes: number, peer: number, tag: number): Request {
-    // Counts are 32 bits wide: in floats they reach four times as far.
+    // Counts are 32 bits wide; counts of floats reach four times as far as counts of bytes.
     const [type, unit] = bytes % 4 === 0 ? [this.abi.float, 4] : [this.abi.byte, 1]
     if (bytes / unit > MAX_COUNT) throw new RuntimeError(`internal: a message of ${bytes} bytes is too long for MPI`)
     this.handleCell[0] = 0n
@@ -141,8 +141,9 @@ export class Mpi {
   }
 
   /**
-   * Lets the library work. @returns Whether the message has ended; then the request is invalid.
-   * @throws MessageError
+   * Lets the library work.
+   * @returns Whether the message has ended; then the request is invalid.
+   * @throws MessageError if the message failed
    */
   test(request: Request): boolean {
     this.handleCell[0] = request
@@ -152,25 +153,25 @@ export class Mpi {
     return this.integerCell[0] !== 0
   }
 
-  /** Instead of a peer: whichever rank has sent a message. */
+  /** The peer that stands for any rank. */
   get anySource(): number {
     return this.abi.anySource
   }
 
-  /** Whether a message of any rank has arrived that nobody receives yet. */
+  /** Whether a message of any rank has arrived for which no receive has been posted. */
   probe(tag: number): boolean {
     const code = this.call.probe(this.abi.anySource, tag, this.abi.world, this.integerAt, this.statusAt)
     this.expect('MPI_Iprobe', code)
     return this.integerCell[0] !== 0
   }
 
-  /** Size of the message that the last {@link test} received. */
+  /** Size of the message that the last {@link test} received, in bytes. */
   receivedBytes(): number {
     this.expect('MPI_Get_elements_x', this.call.bytesOf(this.statusAt, this.abi.byte, this.countAt))
     return Number(this.countCell[0])
   }
 
-  /** Ends all ranks. It may return, or not. */
+  /** Ends all ranks. The call may return, or not. */
   abort(code: number): void {
     this.call.abort(this.abi.world, code)
   }
@@ -215,7 +216,7 @@ function functions(library: Library, handle: Abi['handle']) {
   }
 }
 
-/** Shortens what a library calls itself, which can be many lines. */
+/** Shortens the text in which a library names itself, which can have many lines. */
 export function versionOf(text: string): string {
   const openMpi = /^Open MPI v([^\s,]+)/.exec(text)
   if (openMpi) return `Open MPI ${openMpi[1]}`

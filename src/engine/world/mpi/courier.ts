@@ -1,7 +1,7 @@
 /**
  * The courier: the one thread that calls MPI, from its start to its end. It starts orders in the sequence of the ring
- * and polls while any is open; so data moves while other threads compute. It sleeps between polls, longer while
- * no order is open: a thread that blocks inside MPI would take a core from them.
+ * and polls while any order is open, so data moves while other threads compute. It sleeps between polls, longer while
+ * no order is open: a thread that blocks inside MPI would take a core from the other threads.
  * This file runs only as a worker thread, from the build (see ranks.ts).
  */
 
@@ -18,11 +18,11 @@ import { Progress } from './progress.ts'
 import { CARD_BYTES, readCard, writeCard } from './roster.ts'
 import { TrafficRecorder } from './traffic.ts'
 
-/** Between polls. Linux adds about 0.05. */
+/** Sleep between polls. Linux adds about 0.05 ms. */
 const POLL_MS = 0.1
-/** After something was started or has ended, poll without sleeping for this long: short messages end within it. */
+/** Time of polling without sleep after an order was started or has ended: short messages end within it. */
 const SPIN_MS = 0.05
-/** Between answers to other ranks, while no order is open. */
+/** Sleep between answers to other ranks while no order is open. */
 const IDLE_MS = 200
 
 const { world, library, orders, traffic, deadlineSeconds } = workerData as CourierData
@@ -31,7 +31,7 @@ const mpi = new Mpi(library)
 const { rank, size } = world
 const progress = new Progress({ mpi, rank, size, deadlineSeconds, traffic: new TrafficRecorder(traffic) })
 
-/** Whether this rank is one of the world's. */
+/** Whether this rank has joined the world. */
 let joined = false
 
 function report(message: CourierReport): void {
@@ -75,7 +75,7 @@ function exchangeCards(): RankIdentity[] {
   return cards.map(readCard)
 }
 
-/** Returns when the ranks are closed. */
+/** Carries out orders; returns when the ranks are closed. */
 function serve(): void {
   let busyUntil = 0
   for (;;) {
@@ -113,7 +113,7 @@ function fail(error: unknown): void {
   for (;;) {
     const bell = inbox.bell()
     if (inbox.command() === COMMAND_ABORT) mpi.abort(inbox.exitCode())
-    // Others would take this rank for the one that hangs.
+    // Without an answer, other ranks would take this rank for the one that hangs.
     if (joined) progress.reply()
     inbox.sleep(bell, IDLE_MS)
   }

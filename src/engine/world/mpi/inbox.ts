@@ -1,4 +1,4 @@
-/** The ring of orders, as the courier sees it: the only thread that reads it and marks orders as done. */
+/** The ring of orders, as the courier sees it. Only the courier reads the ring and marks orders as done. */
 import {
   BELL,
   COMMAND,
@@ -26,7 +26,10 @@ export class Inbox {
     this.memory = ordersMemory(buffer)
   }
 
-  /** Read it before looking for something new; {@link sleep} returns at once if it has changed since. */
+  /**
+   * The state of the bell. Read it before you look for new orders and commands: {@link sleep} returns at once if it has
+   * changed since.
+   */
   bell(): number {
     return Atomics.load(this.memory.control, BELL)
   }
@@ -36,7 +39,7 @@ export class Inbox {
     Atomics.wait(this.memory.control, BELL, bell, milliseconds)
   }
 
-  /** Zero if there is none. */
+  /** The command for the courier; 0 if there is none. */
   command(): number {
     return Atomics.load(this.memory.control, COMMAND)
   }
@@ -45,7 +48,7 @@ export class Inbox {
     return Atomics.load(this.memory.control, EXIT_CODE)
   }
 
-  /** The next order, in the sequence of their tickets. */
+  /** The next order, in the sequence of tickets; undefined if the ring has no whole order. */
   take(): Order | undefined {
     const { control, ring } = this.memory
     const written = Atomics.load(control, WRITTEN)
@@ -93,7 +96,7 @@ export class Inbox {
     this.announceSpace()
   }
 
-  /** Every thread that waits, posts or asks from now on throws an error with this text. */
+  /** Makes every thread that waits, posts or asks from now on throw an error with this text. */
   fail(text: string): void {
     const { control, slots, error } = this.memory
     const { written } = new TextEncoder().encodeInto(text, error)

@@ -1,13 +1,13 @@
 /**
  * Finds the rank that keeps the others waiting. The peer of an overdue order may itself wait for a third rank, so a
- * courier asks all ranks for whom they wait. Couriers answer while other threads compute or hang. A rank that does not
- * answer is stopped or gone; one that answers and waits for nobody takes no part.
+ * courier asks all ranks which ranks they wait for. Couriers answer while other threads compute or hang. A rank that
+ * does not answer is stopped or gone; a rank that answers and waits for no other takes no part.
  */
 import { addressOf } from '../../native/ffi.ts'
 import type { Mpi, Request } from './adapter.ts'
 import { ANSWER_CHANNEL, QUESTION_CHANNEL } from './orders.ts'
 
-/** Several times the pause of an idle courier, on a busy machine. */
+/** Time that ranks have to answer: several times the pause of an idle courier, enough on a busy machine. */
 const ANSWER_MS = 2000
 
 /** The ranks that a rank waits for; null if it has not answered. */
@@ -15,17 +15,17 @@ export type Waits = readonly number[] | null
 
 export interface Suspects {
   readonly ranks: readonly number[]
-  /** Whether they have answered. */
+  /** Whether the suspects have answered. */
   readonly answered: boolean
 }
 
 /**
- * The ranks at the ends of the chains of waiting ranks that begin at one; empty if ranks wait for each other.
- * @param waits Of every rank.
+ * The ranks at the ends of the chains of waiting ranks that begin at `rank`; empty if ranks wait for each other.
+ * @param waits The ranks that each rank waits for.
  */
 export function suspectsOf(rank: number, waits: readonly Waits[]): Suspects {
   const reached = new Set([rank])
-  // A set's iterator reaches what is added on the way.
+  // The iterator of a set also reaches ranks that are added on the way.
   for (const each of reached) for (const next of waits[each] ?? []) reached.add(next)
   const ends = [...reached].sort((a, b) => a - b)
   const silent = ends.filter((each) => waits[each] === null)
@@ -67,7 +67,7 @@ export class Inquiry {
     this.received = this.answers.map((answer) => answer === null)
   }
 
-  /** The answers, with the own one; undefined until all have answered or the time for it is over. */
+  /** The answers of all ranks, this rank's own included; undefined until all have answered or their time is over. */
   result(own: readonly number[]): readonly Waits[] | undefined {
     for (const [peer, answer] of this.answers.entries())
       if (answer && !this.received[peer] && this.mpi.test(answer.request)) this.received[peer] = true
@@ -78,13 +78,13 @@ export class Inquiry {
     })
   }
 
-  /** Answers the questions of other ranks. @param own The ranks that this one waits for. */
+  /** Answers the questions of other ranks. @param own The ranks that this rank waits for. */
   reply(own: readonly number[]): void {
     while (this.mpi.probe(QUESTION_CHANNEL)) {
       const asker = new Int32Array(1)
       const request = this.mpi.irecv(Number(addressOf(asker)), asker.byteLength, this.mpi.anySource, QUESTION_CHANNEL)
       while (!this.mpi.test(request)) {
-        // The message has arrived.
+        // The message has arrived, so the wait is short.
       }
       const bytes = new Uint8Array(this.size)
       for (const peer of own) bytes[peer] = 1

@@ -1,4 +1,4 @@
-/** The search for MPI. Each case runs in its own process, because libraries stay loaded and variables set. */
+/** Tests of the search for MPI. Each case runs in its own process, because libraries stay loaded and variables set. */
 import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -74,8 +74,8 @@ describe.each(families)('%s', (family) => {
     )
   })
 
-  test('that is missing is an error that says how to get it', async () => {
-    // A system whose names for the library no loader here can find.
+  test('is reported with the way to install it if it is missing', async () => {
+    // The search takes this system for one whose names of the library no loader here can find.
     const before = `Object.defineProperty(process, 'platform', { value: 'darwin' })`
     const { name, message } = await find({ launcher: family, before })
     expect(name).toBe('UsageError')

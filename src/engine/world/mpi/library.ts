@@ -13,7 +13,7 @@ import type { Launcher } from './world.ts'
 export type Family = 'Open MPI' | 'MPICH'
 
 export interface MpiLibrary {
-  /** Path or name for the loader, the same on every thread. */
+  /** Path or name for the system's loader, valid on every thread. */
   readonly path: string
   readonly family: Family
 }
@@ -31,24 +31,24 @@ const namesOf: Readonly<Record<Family, Partial<Record<NodeJS.Platform, readonly 
 const packageOf: Readonly<Record<Family, string>> = { 'Open MPI': 'openmpi-bin', MPICH: 'mpich' }
 
 /**
- * Settings of UCX, which both families use for networks. It reads them when it is loaded. Its hooks on memory calls crash V8
- * at times, while it compiles. Its handler of segmentation faults ends the process for those that V8 raises and
+ * Settings of UCX, which both families use for networks. It reads them when it is loaded. Its hooks on memory calls at
+ * times crash V8 while it compiles. Its handler of segmentation faults ends the process for faults that V8 raises and
  * handles itself, such as an access past the end of a WASM memory.
  */
 const ucxVariables = { UCX_MEM_EVENTS: 'n', UCX_HANDLE_ERRORS: 'none' }
 
 /**
- * Over TCP, Open MPI by default sends a large message in one piece (`put`) once the receiver has asked for it. What it
- * asks for itself waits behind that message, so two large messages in opposite directions may go one after the other.
- * Without `put` they are sent in short pieces, and both directions are used at once.
+ * Over TCP, Open MPI by default sends a large message in one piece (`put`) once the receiver has asked for it. The
+ * sender's own request for a message waits behind that piece, so two large messages in opposite directions may go one
+ * after the other. Without `put` they are sent in short pieces, and both directions are used at once.
  */
 const openMpiVariables = { OMPI_MCA_btl_tcp_flags: 'send,inplace,need-ack,need-csum' }
 
 /**
- * Loads the library, so call it on the main thread, before other threads do: `process.env` is the environment that
- * native code reads there only, and a library that the main thread has loaded stays until the process ends.
- * @param given Path or name for the loader.
- * @throws UsageError if there is none, or none of the launcher's family.
+ * Finds and loads the library. Call it on the main thread, before other threads load it: only there `process.env` is
+ * the environment that native code reads, and a library that the main thread has loaded stays until the process ends.
+ * @param given Path or name for the system's loader.
+ * @throws UsageError if there is no MPI library, or none of the launcher's family.
  */
 export function findMpi(launcher: Launcher, given: string | undefined = process.env.CHOIR_MPI): MpiLibrary {
   for (const [name, value] of Object.entries({ ...ucxVariables, ...openMpiVariables })) process.env[name] ??= value

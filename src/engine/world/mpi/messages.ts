@@ -22,7 +22,7 @@ interface Failed {
   readonly kind: 'failed'
   /** Whether the library does not fit the launcher. */
   readonly usage: boolean
-  /** Whether this rank is one of the world's, so that the others wait for it. */
+  /** Whether this rank has joined the world, so that the other ranks wait for it. */
   readonly joined: boolean
   readonly message: string
 }

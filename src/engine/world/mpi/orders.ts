@@ -1,10 +1,10 @@
 /**
- * The shared memory through which threads order communication: who writes what, where.
+ * The layout of the shared memory through which threads order communication.
  *
- * An *order* is a list of transfers with peers, made as one: it is done when all of them are. Posters append orders
- * to a ring of numbers, in turn; the courier, alone, reads them (inbox.ts). Each order has a *ticket*, its number
- * since the start. Orders end in any sequence, so each ticket has a slot with the number of its orders that are
- * done; a ticket's slot is free again when the ticket one round earlier is done.
+ * An *order* is a list of transfers with peers that belong together: it is done when all of them are done. Posters
+ * append orders to a ring of numbers, in turn; only the courier reads them (inbox.ts). Each order has a *ticket*, its
+ * number since the start. Orders end in any sequence, so tickets share slots in turn, and a slot has the number of its
+ * orders that are done. A ticket gets its slot when the ticket one round earlier is done.
  *
  *     Int32    lock, bell, ... (below) │ a counter for each slot
  *     bytes    text of the error
@@ -15,9 +15,9 @@ export interface Transfer {
   /** The other rank. */
   readonly peer: number
   readonly direction: 'send' | 'receive'
-  /** Of the first byte. The memory must exist, and a sent one stay unchanged, until the order is done. */
+  /** Address of the first byte. Keep the memory alive, and unchanged if it is sent, until the order is done. */
   readonly address: number
-  /** Both sides know it. Nothing is transferred if it is 0. */
+  /** Number of bytes, which both sides know. Nothing is transferred if it is 0. */
   readonly bytes: number
 }
 
@@ -30,9 +30,9 @@ export interface Order {
   readonly reports: boolean
 }
 
-/** Channels are tags of messages, for which MPI guarantees 15 bits. */
+/** Number of channels. They are tags of messages, for which MPI guarantees 15 bits. */
 export const CHANNELS = 4096
-/** The last ones are our own. */
+/** The last channels are not for callers. */
 export const ROSTER_CHANNEL = CHANNELS - 1
 export const COLLECTIVE_CHANNEL = CHANNELS - 2
 export const QUESTION_CHANNEL = CHANNELS - 3
@@ -41,14 +41,14 @@ export const MAX_CHANNEL = CHANNELS - 5
 
 /** Indices of the control integers. */
 export const LOCK = 0
-/** Grows when there is something new for the courier. */
+/** A counter that grows when there is something new for the courier. */
 export const BELL = 1
-/** Grows when there is something new for a poster that waits for space. */
+/** A counter that grows when there is something new for a poster that waits for space. */
 export const SPACE = 2
 /** Numbers written to and read from the ring so far, modulo 2³². */
 export const WRITTEN = 3
 export const READ = 4
-/** A command for the courier, and the exit code for that to abort. */
+/** A command for the courier, and the exit code of the command to abort. */
 export const COMMAND = 5
 export const EXIT_CODE = 6
 export const ERROR_BYTES = 7
@@ -59,7 +59,7 @@ const CONTROL_INTEGERS = 16
 export const COMMAND_CLOSE = 1
 export const COMMAND_ABORT = 2
 
-/** In all slots after a failure. */
+/** The value of all slots after a failure. */
 export const FAILED = -1
 
 export const HEADER_NUMBERS = 3
@@ -72,18 +72,18 @@ export interface OrdersMemory {
   readonly slots: Int32Array
   readonly error: Uint8Array
   readonly nextTicket: Float64Array
-  /** Its length is a power of two. */
+  /** The ring of numbers. Its length is a power of two. */
   readonly ring: Float64Array
 }
 
 export interface OrdersSize {
-  /** A power of two. */
+  /** Length of the ring, a power of two. */
   readonly ringNumbers: number
-  /** Orders that may be open. A multiple of two. */
+  /** Number of orders that may be open, a multiple of two. */
   readonly slots: number
 }
 
-/** Enough for an order with 512 ranks, there and back. */
+/** The usual size, enough for an order that sends to and receives from 512 ranks. */
 const usualSize: OrdersSize = { ringNumbers: 8192, slots: 1024 }
 
 export function createOrders({ ringNumbers, slots }: OrdersSize = usualSize): SharedArrayBuffer {
@@ -105,6 +105,6 @@ export function ordersMemory(buffer: SharedArrayBuffer): OrdersMemory {
 
 /** The text of the error after a failure. */
 export function failureOf({ control, error }: OrdersMemory): string {
-  // Texts are decoded from ordinary memory only.
+  // `TextDecoder` refuses shared memory, so the text is copied.
   return new TextDecoder().decode(error.slice(0, Atomics.load(control, ERROR_BYTES)))
 }

@@ -1,5 +1,5 @@
 /**
- * Orders under way. MPI moves data only inside its own calls, so the courier calls
+ * The progress of open orders. MPI moves data only inside its own calls, so the courier calls
  * {@link Progress.poll} as long as an order is open.
  */
 
@@ -18,13 +18,13 @@ interface Message {
 
 interface OpenOrder {
   readonly order: Order
-  /** Those that have not ended. */
+  /** Messages that have not ended. */
   readonly messages: Message[]
-  /** Milliseconds, as `performance.now()`. */
+  /** Start of the order in milliseconds, by `performance.now()`. */
   readonly since: number
 }
 
-/** Between answers to other ranks. */
+/** Time between answers to other ranks. */
 const REPLY_MS = 50
 
 export interface ProgressOptions {
@@ -36,7 +36,7 @@ export interface ProgressOptions {
 }
 
 export class Progress {
-  /** Empty until the ranks know each other. */
+  /** Host and process of each rank; empty until the ranks know each other. */
   roster: readonly RankIdentity[] = []
   private readonly options: ProgressOptions
   private open: OpenOrder[] = []
@@ -58,7 +58,7 @@ export class Progress {
     const { mpi, traffic } = this.options
     const since = performance.now()
     traffic.begin(order.channel, since)
-    // Receives first, so that the data of a peer that has already sent has a place to go.
+    // Receives start first, so that the data of a peer that has already sent has a place to go.
     const receives = order.transfers.filter(({ direction }) => direction === 'receive')
     const sends = order.transfers.filter(({ direction }) => direction === 'send')
     const messages = [...receives, ...sends].map((transfer) => {
@@ -82,7 +82,7 @@ export class Progress {
     this.reply()
     for (const open of this.open) {
       const { order, messages } = open
-      // Backwards, because a message that has ended is removed.
+      // The loop goes backwards, because it removes messages that have ended.
       for (let i = messages.length - 1; i >= 0; i--)
         if (this.ended(order, messages[i] as Message)) messages.splice(i, 1)
       if (messages.length === 0) done.push(order)
@@ -127,7 +127,9 @@ export class Progress {
     return `sending ${bytes} bytes from ${from} to ${to} in ${nameOf(channel)}`
   }
 
-  /** Answers other ranks that ask for whom this one waits. Also after a failure, when nothing is polled any more. */
+  /**
+   * Answers other ranks that ask which ranks this rank waits for. Call it after a failure too, when nothing is polled.
+   */
   reply(): void {
     const now = performance.now()
     if (now - this.repliedAt < REPLY_MS) return

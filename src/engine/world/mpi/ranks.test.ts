@@ -1,5 +1,5 @@
 /**
- * Real worlds on this machine, with each family of MPI that is installed.
+ * Tests of real worlds on this machine, with each family of MPI that is installed.
  *
  * @slow
  */
@@ -27,7 +27,7 @@ describe.each(families)('ranks of %s', (family) => {
   }
 
   describe('a world', () => {
-    // Worlds of two are those of the tests below.
+    // The tests below have worlds of two ranks.
     const ranks = family === 'MPICH' ? 3 : 4
     let launched: Launched
     beforeAll(async () => {
@@ -39,7 +39,7 @@ describe.each(families)('ranks of %s', (family) => {
       expect(launched).toMatchObject({ code: 0, stderr: '' })
     })
 
-    it('each receives, bit for bit, the bytes that each peer sent, of any size, in any channel', async () => {
+    it('gives each rank, bit for bit, the bytes that each peer sent, of any size, in any channel', async () => {
       let sent = 0
       let received = 0
       for (const { exchange } of launched.results as { exchange: Exchanged }[]) {
@@ -54,7 +54,7 @@ describe.each(families)('ranks of %s', (family) => {
       expect(received).toBeGreaterThan(0)
     })
 
-    it('all get the values and the texts of all, in the sequence of ranks', async () => {
+    it('gives all ranks the values and the texts of all ranks, in the sequence of ranks', async () => {
       const all = Array.from({ length: ranks }, (_, rank) => {
         const values = Float64Array.of(rank, -0, 0, 1 / 3, -rank / 7)
         const bits = new BigUint64Array(values.buffer)
@@ -76,7 +76,7 @@ describe.each(families)('ranks of %s', (family) => {
     })
   })
 
-  it('threads order transfers of their own, beside each other and the main thread', async () => {
+  it('threads order their own transfers at the same time as other threads and the main thread', async () => {
     const { code, stderr, results } = await launch({ family, ranks: 2, scenario: 'threads' })
     expect(stderr).toBe('')
     expect(code).toBe(0)

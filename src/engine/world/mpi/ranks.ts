@@ -1,6 +1,6 @@
 /**
- * The ranks of a world, as the main thread sees them: exchanges and small collectives as promises, while a thread of
- * its own, the courier, calls MPI. Other threads post to the same ring ({@link Ranks.orders}, ring.ts).
+ * The ranks of a world, as the main thread sees them: exchanges and small collectives are promises, while a separate
+ * thread, the courier, calls MPI. Other threads post to the same ring ({@link Ranks.orders}, ring.ts).
  *
  * Every rank calls the same collectives in the same sequence. A rank that stops in any way but {@link Ranks.close}
  * ends all ranks with an exit code that is not 0, because the others would wait for it forever, and because some
@@ -22,20 +22,26 @@ import { OrderRing } from './ring.ts'
 import { type ChannelTraffic, createTraffic, readTraffic } from './traffic.ts'
 import type { World } from './world.ts'
 
-/** Long enough for a rank that writes a checkpoint while the others wait. */
+/** The default deadline, long enough for a rank that writes a checkpoint while the others wait. */
 const DEFAULT_DEADLINE_SECONDS = 600
-/** For the launcher to forward a last message: when a rank aborts, MPICH's drops what it has not yet read. */
+/**
+ * Time for the launcher to forward a last message: when a rank aborts, MPICH's launcher drops text that it has not
+ * read.
+ */
 const FORWARD_MS = 200
-/** How long MPI may take to end this process before we do. */
+/** Time that MPI has to end this process before we end it. */
 const ABORT_GRACE_MS = 3000
 
 export interface RanksOptions {
   readonly world: World
-  /** Path or name for the loader; default: `CHOIR_MPI`, or the library of the launcher. */
+  /** Path or name of the library for the system's loader; default: `CHOIR_MPI`, or the library of the launcher. */
   readonly library?: string | undefined
-  /** How long an order may be open, and a start may take. */
+  /** Number of seconds that an order may be open, and that the start may take. */
   readonly deadlineSeconds?: number | undefined
-  /** Called when this rank ends in any other way than {@link Ranks.close} and {@link Ranks.abort}, before all are ended. */
+  /**
+   * Is called if this rank ends in any other way than {@link Ranks.close} and {@link Ranks.abort}, before all ranks are
+   * ended.
+   */
   readonly onEarlyExit?: (reason: string) => void
 }
 
@@ -43,21 +49,21 @@ export interface RanksOptions {
 export interface ArrayTransfer {
   readonly peer: number
   readonly direction: 'send' | 'receive'
-  /** In ordinary or shared memory. A sent one stays unchanged until the exchange is done. */
+  /** The array, in ordinary or shared memory. A sent array must stay unchanged until the exchange is done. */
   readonly array: NodeJS.ArrayBufferView
 }
 
 interface Waiting {
   readonly resolve: () => void
   readonly reject: (error: Error) => void
-  /** Keeps the memory alive while MPI uses it, and after a failure until the process ends. */
+  /** The transfers, which keep their memory alive while MPI uses it, and after a failure until the process ends. */
   readonly transfers: readonly ArrayTransfer[]
 }
 
 export class Ranks {
   readonly rank: number
   readonly size: number
-  /** The memory of an `OrderRing` in another thread of this process. */
+  /** The memory for an `OrderRing` in other threads of this process. */
   readonly orders: SharedArrayBuffer = createOrders()
   private readonly ring = new OrderRing(this.orders)
   private readonly trafficMemory = createTraffic()
@@ -77,8 +83,9 @@ export class Ranks {
   private settleClose: (() => void) | undefined
 
   /**
-   * Starts the courier. All ranks call it; the promise settles when all have. Call it on the main thread, once.
-   * @throws UsageError if there is no library, or none that fits the launcher.
+   * Starts the courier. All ranks call it; the promise settles when all have called it. Call it once, on the main
+   * thread.
+   * @throws UsageError if there is no MPI library, or none that fits the launcher.
    * @throws RuntimeError if the other ranks do not start before the deadline.
    */
   static async start(options: RanksOptions): Promise<Ranks> {
@@ -98,7 +105,7 @@ export class Ranks {
     const library = findMpi(world.launcher, given)
     const { orders, trafficMemory: traffic } = this
     const workerData: CourierData = { world, library, orders, traffic, deadlineSeconds }
-    // Without the options of the process, such as a loader.
+    // The courier does not inherit the options of the process, such as a loader.
     this.worker = new Worker(packageFile('dist/engine/world/mpi/courier.js'), { workerData, execArgv: [] })
     this.worker.on('message', (message: CourierReport) => this.receive(message))
     this.worker.on('error', (error) => this.fail(new RuntimeError(`internal: the courier failed: ${error.message}`)))
@@ -137,15 +144,18 @@ export class Ranks {
   }
 
   /**
-   * Transfers arrays between ranks: what one sends in a channel, the other receives in the same one, with the same
-   * number of bytes. Transfers of 0 bytes are skipped.
+   * Transfers arrays between ranks: an array that one rank sends in a channel is received by the other in the same
+   * channel, with the same number of bytes. Transfers of 0 bytes are skipped.
    * @throws RuntimeError if a peer sends another number of bytes, does not answer in time, or an earlier call failed.
    */
   exchange(channel: number, transfers: readonly ArrayTransfer[]): Promise<void> {
     return this.begin(channel, transfers).done
   }
 
-  /** As {@link exchange}; other threads may wait for the ticket, which is -1 if the exchange has failed at once. */
+  /**
+   * Begins an exchange like {@link exchange}. Other threads may wait for the ticket, which is -1 if the exchange has
+   * failed at once.
+   */
   begin(
     channel: number,
     transfers: readonly ArrayTransfer[],
@@ -178,7 +188,7 @@ export class Ranks {
       ticket = this.ring.post(channel, addressed, true)
       this.expect(ticket, { resolve, reject, transfers })
     })
-    // Nobody may await it yet. The next call rejects with the same error, so it is not lost.
+    // The caller may await the promise only later. An error is not lost: the next call rejects with the same error.
     done.catch(() => {})
     return { ticket, done }
   }
@@ -188,7 +198,7 @@ export class Ranks {
     this.waiting.set(ticket, waiting)
   }
 
-  /** The values of all ranks, `[size · n]`, in the sequence of ranks. Each rank gives the same number, n. */
+  /** The values of all ranks, `[size · n]`, in the sequence of ranks. Each rank gives the same number of values, n. */
   allGather(values: Float64Array): Promise<Float64Array> {
     const n = values.length
     const all = new Float64Array(this.size * n)
@@ -216,7 +226,7 @@ export class Ranks {
     await this.allGather(Float64Array.of(0))
   }
 
-  /** Sends this rank's part to all others and fills in theirs. */
+  /** Sends this rank's part to all other ranks and fills in the parts of the others. */
   private gather(parts: readonly NodeJS.ArrayBufferView[]): Promise<void> {
     const own = parts[this.rank] as NodeJS.ArrayBufferView
     const transfers = parts.flatMap((array, peer): ArrayTransfer[] => {
@@ -229,7 +239,7 @@ export class Ranks {
     return this.transfer(COLLECTIVE_CHANNEL, transfers).done
   }
 
-  /** Collectives share a channel, so one begins when the one before has ended, on every rank. */
+  /** Runs a collective. Collectives share a channel, so each begins when the one before has ended, on every rank. */
   private inTurn<T>(run: () => Promise<T>): Promise<T> {
     if (this.closing) return Promise.reject(closed())
     const turn = this.collective.then(run)
@@ -237,7 +247,7 @@ export class Ranks {
     return turn
   }
 
-  /** Transfers of this process so far. */
+  /** The traffic of this process so far. */
   traffic(): ChannelTraffic[] {
     return readTraffic(this.trafficMemory)
   }
@@ -324,6 +334,6 @@ function writeError(text: string): void {
   try {
     writeSync(2, text)
   } catch {
-    // Nobody reads it any more.
+    // The reader of the error output is gone.
   }
 }

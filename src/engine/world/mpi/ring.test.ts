@@ -1,4 +1,4 @@
-/** The ring between real threads, with this one as the courier; posters run from the build, as in a training. */
+/** Tests of the ring between real threads. This thread is the courier; posters run from the build, as in a training. */
 import { Worker } from 'node:worker_threads'
 import { afterEach, describe, expect, test } from 'vitest'
 import { Inbox } from './inbox.ts'
@@ -82,7 +82,7 @@ describe('orders', () => {
     const threads = 3
     const each = 300
     const doneOf = new Int32Array(new SharedArrayBuffer(threads * each * 4))
-    // A thread posts orders whose content follows from thread and index, and waits for them a few later.
+    // A thread posts orders whose content follows from thread and index, and waits for each after a few more.
     const body = `
       const { thread, each, doneOf } = data
       let early = 0, unordered = 0, last = -1
@@ -165,7 +165,7 @@ describe('the courier', () => {
 })
 
 describe('a failure of the courier', () => {
-  test('is thrown by those that wait for an order, for space, for a slot and for their turn', async () => {
+  test('is thrown by threads that wait for an order, for space, for a slot and for their turn', async () => {
     const { orders, ring, inbox } = setup({ ringNumbers: 16, slots: 4 })
     const first = ring.post(1, [send(8)])
     const actions = [

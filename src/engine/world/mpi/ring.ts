@@ -1,6 +1,7 @@
 /**
- * The ring of orders, as a thread that posts them sees it: post, go on computing, and wait for the ticket before
- * the results are read. Any thread may post; posters take turns. An order that does not fit is passed in pieces.
+ * The ring of orders, as a thread that posts them sees it: it posts an order, goes on computing, and waits for the
+ * ticket before it reads the results. Any thread may post; posters take turns. An order that does not fit is passed in
+ * pieces.
  */
 import { RuntimeError } from '../../contract/runtime-error.ts'
 import {
@@ -34,9 +35,10 @@ export class OrderRing {
 
   /**
    * Orders transfers, and sleeps while the ring is full.
-   * @param channel Both sides of a transfer use the same one, and post their orders in it in the same sequence.
-   * @param reports Whether the courier also sends a message to the thread that started it.
-   * @returns The ticket, greater than all before.
+   * @param channel The channel. Both sides of a transfer use the same channel, and post its orders in the same
+   * sequence.
+   * @param reports Whether the courier also sends a message, when the order is done, to the thread that started it.
+   * @returns The ticket, greater than all tickets before.
    * @throws RuntimeError with the error of the courier if it has failed.
    */
   post(channel: number, transfers: readonly Transfer[], reports = false): number {
@@ -58,7 +60,10 @@ export class OrderRing {
     }
   }
 
-  /** Sleeps until the order is done. Not for the main thread. @throws RuntimeError with the error of the courier. */
+  /**
+   * Sleeps until the order is done. The main thread cannot call it.
+   * @throws RuntimeError with the error of the courier.
+   */
   wait(ticket: number): void {
     const { slots } = this.memory
     for (;;) {
@@ -68,7 +73,7 @@ export class OrderRing {
     }
   }
 
-  /** @throws RuntimeError with the error of the courier. */
+  /** Whether the order is done. @throws RuntimeError with the error of the courier. */
   isDone(ticket: number): boolean {
     return this.doneOf(ticket) > this.round(ticket)
   }
@@ -93,7 +98,7 @@ export class OrderRing {
     return Math.floor(ticket / this.memory.slots.length)
   }
 
-  /** Orders of the ticket's slot that are done. */
+  /** Number of orders of the ticket's slot that are done. */
   private doneOf(ticket: number): number {
     const { slots } = this.memory
     const done = Atomics.load(slots, ticket % slots.length)

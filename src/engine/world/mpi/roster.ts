@@ -1,6 +1,6 @@
 /**
- * Who the ranks are: errors name host and process, so that a reader can find the one that hangs. Ranks exchange
- * cards of equal size, since none knows the lengths of the others' yet.
+ * Host and process of each rank: errors name them, so that a reader can find the rank that hangs. Ranks exchange
+ * cards of equal size, because no rank knows the lengths of the others' host names yet.
  */
 import type { RankIdentity } from '../../../core/text/rank-name.ts'
 

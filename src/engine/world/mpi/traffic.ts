@@ -1,11 +1,11 @@
-/** How much was transferred in each channel, and how long: written by the courier, read by anyone. */
+/** The traffic of each channel, in bytes and time. The courier writes it, and any thread may read it. */
 import { CHANNELS } from './orders.ts'
 
 export interface ChannelTraffic {
   readonly channel: number
   readonly sentBytes: number
   readonly receivedBytes: number
-  /** Time with at least one open order of the channel, from its start by the courier. */
+  /** Time in which at least one order of the channel was open; an order is open from its start by the courier on. */
   readonly seconds: number
 }
 
@@ -16,7 +16,7 @@ const FIELDS = 3
 
 export const createTraffic = (): SharedArrayBuffer => new SharedArrayBuffer(CHANNELS * FIELDS * 8)
 
-/** Channels in which something was ordered. Exact for orders whose end is known to the reader. */
+/** The traffic of the channels that were used. It is exact for orders whose end the reader knows. */
 export function readTraffic(buffer: SharedArrayBuffer): ChannelTraffic[] {
   const fields = new Float64Array(buffer)
   const of = (channel: number, field: number): number => fields[channel * FIELDS + field] as number
@@ -36,7 +36,7 @@ export class TrafficRecorder {
     this.fields = new Float64Array(buffer)
   }
 
-  /** @param now Milliseconds. */
+  /** Counts one more open order. @param now Time in milliseconds. */
   begin(channel: number, now: number): void {
     const open = this.open.get(channel)
     if (open) open.orders++

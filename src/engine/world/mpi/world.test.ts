@@ -1,4 +1,4 @@
-/** Environments as launchers set them: Open MPI 5.0.7, Hydra 4.2.1, and Slurm after its manual. */
+/** Tests with environments as launchers set them: Open MPI 5.0.7, Hydra 4.2.1, and Slurm as in its manual. */
 import { describe, expect, test } from 'vitest'
 import { UsageError } from '../../../core/errors.ts'
 import { worldOf } from './world.ts'
@@ -21,7 +21,7 @@ const slurm = {
   SLURM_STEP_TASKS_PER_NODE: '2(x3),1',
 }
 
-describe('a world is what the launcher set', () => {
+describe('a world is read from the variables of', () => {
   test('Open MPI', () => {
     expect(worldOf(openMpi)).toEqual({ launcher: 'Open MPI', rank: 2, size: 4, localRank: 0, localSize: 2 })
   })

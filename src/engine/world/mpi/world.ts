@@ -1,9 +1,10 @@
 /**
  * A process's place among the processes that a launcher (`mpirun`, `srun`) started together, its *world*.
  *
- * Launchers pass it in environment variables, so it is known before any library is loaded. That order matters: a
- * library that does not fit its launcher finds a world of one without complaint, and only this size shows it. A
- * process that no launcher started has no world, and neither has a world of one: both load nothing.
+ * Launchers pass the place in environment variables, so it is known before any library is loaded. That order matters: a
+ * library that does not fit its launcher finds a world of one rank without complaint, and only the size in the
+ * variables shows the mistake. A process that no launcher started has no world, and a world of one rank counts as none:
+ * neither loads a library.
  *
  *     mpirun -n 4 node train.js   worldOf(process.env) is { launcher: 'Open MPI', rank: 2, size: 4, ... }
  *     node train.js               worldOf(process.env) is null
@@ -14,19 +15,19 @@ export type Launcher = 'Open MPI' | 'MPICH' | 'Slurm'
 
 export interface World {
   readonly launcher: Launcher
-  /** From 0 to size − 1. */
+  /** Number of this process in the world, from 0 to size − 1. */
   readonly rank: number
-  /** At least 2. */
+  /** Number of ranks, at least 2. */
   readonly size: number
-  /** Place among the ranks of this machine. */
+  /** Number of this process among the ranks on this machine, from 0. */
   readonly localRank: number
-  /** Ranks on this machine. */
+  /** Number of ranks on this machine. */
   readonly localSize: number
 }
 
 type Variables = Readonly<Record<string, string | undefined>>
 
-/** Names of the variables of a launcher; of several, the first that is set counts. */
+/** Names of the variables of a launcher; of several names, the first that is set counts. */
 interface Names {
   readonly size: readonly string[]
   readonly rank: readonly string[]
@@ -41,7 +42,7 @@ const namesOf: Readonly<Record<Launcher, Names>> = {
     localSize: ['OMPI_COMM_WORLD_LOCAL_SIZE'],
     localRank: ['OMPI_COMM_WORLD_LOCAL_RANK'],
   },
-  // Hydra, the launcher of MPICH and of its descendants; the first two are those of PMI.
+  // Hydra is the launcher of MPICH and of its descendants. The first two variables are those of PMI.
   MPICH: {
     size: ['PMI_SIZE'],
     rank: ['PMI_RANK'],
@@ -56,7 +57,10 @@ const namesOf: Readonly<Record<Launcher, Names>> = {
   },
 }
 
-/** @throws UsageError if the variables of a launcher contradict each other. */
+/**
+ * The world of a process; null if there is none.
+ * @throws UsageError if the variables of a launcher are contradictory.
+ */
 export function worldOf(env: Variables): World | null {
   const launcher = launcherOf(env)
   if (!launcher) return null
@@ -100,7 +104,7 @@ function integer(env: Variables, names: readonly string[], min: number, max: num
   throw new UsageError(`invalid ${name}: ${text} (expected an integer ${range}, as the launcher sets it)`)
 }
 
-/** Slurm lists the tasks of each node, such as `2(x3),1`. */
+/** Number of ranks on this machine by Slurm, which lists the tasks of each node, such as `2(x3),1`. */
 function slurmLocalSize(env: Variables, size: number): number {
   const name = 'SLURM_STEP_TASKS_PER_NODE'
   const text = env[name] ?? env.SLURM_TASKS_PER_NODE

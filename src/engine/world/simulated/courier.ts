@@ -1,4 +1,6 @@
-/** A thread that fulfils the orders of other threads at once, without other ranks (`answers.ts`). */
+/**
+ * The courier of a simulated world: it fulfils the orders of other threads at once, without other ranks (`answers.ts`).
+ */
 import { workerData } from 'node:worker_threads'
 import { loadLibrary } from '../../native/ffi.ts'
 import { Inbox } from '../mpi/inbox.ts'

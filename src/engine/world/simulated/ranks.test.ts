@@ -22,7 +22,7 @@ async function fulfilled(ranks: SimulatedRanks, channel: number, transfers: read
   while (!ring.isDone(ticket)) await new Promise(setImmediate)
 }
 
-/** Kept alive, since the courier writes to their addresses. */
+/** Arrays that are kept alive, because the courier writes to their addresses. */
 const arrays: Float32Array[] = []
 function floats(size: number): Float32Array {
   const array = new Float32Array(new SharedArrayBuffer(4 * size))
@@ -30,21 +30,21 @@ function floats(size: number): Float32Array {
   return array
 }
 
-/** Transfers with every other rank, of a float each way for each rank. */
+/** Transfers of one float to, and one float from, every other rank. */
 const withAll = (size: number, sent: Float32Array, received: Float32Array): Transfer[] =>
   Array.from({ length: size - 1 }, (_, i) => i + 1).flatMap((peer) => [
     { peer, direction: 'send' as const, address: Number(addressOf(sent)) + 4 * peer, bytes: 4 },
     { peer, direction: 'receive' as const, address: Number(addressOf(received)) + 4 * peer, bytes: 4 },
   ])
 
-test('every rank has a place in the roster and in what is gathered', async () => {
+test('every rank has a place in the roster and in gathered values', async () => {
   const ranks = ranksOf(3)
   expect([ranks.rank, ranks.size, ranks.roster.length]).toEqual([0, 3, 3])
   expect([...(await ranks.allGather(Float64Array.of(1, 2)))]).toEqual([1, 2, 1, 2, 1, 2])
   expect(await ranks.gatherText('same')).toEqual(['same', 'same', 'same'])
 })
 
-test('what is sent to a peer comes back from it, in order, and everything else stays', async () => {
+test('arrays that are sent to a peer come back from it, in order, and all other memory stays', async () => {
   const ranks = ranksOf(3)
   const array = (...values: number[]) => Float32Array.from(values)
   const [a, b, c] = [array(0, 0), array(0, 0), array(7, 7)]

@@ -1,6 +1,6 @@
 /**
  * One rank of a world that does not exist, for measuring the memory and the time of a rank on one machine. It holds,
- * computes, sends and receives as many bytes as in a true world of that size; what it receives is made up
+ * computes, sends and receives as many bytes as in a true world of that size; the data that it receives is made up
  * (`answers.ts`). It needs no MPI library.
  */
 import { once } from 'node:events'
@@ -24,7 +24,7 @@ export class SimulatedRanks implements Ranks {
   private readonly recorder = new TrafficRecorder(this.ownTraffic)
   private readonly worker: Worker
 
-  /** @param size Ranks of the world, of which this process is the first. */
+  /** @param size Number of ranks in the world, of which this process is the first. */
   constructor(size: number) {
     this.size = size
     this.roster = Array.from({ length: size }, (_, rank) => ({ rank, host: 'simulated', pid: process.pid }))
@@ -61,7 +61,7 @@ export class SimulatedRanks implements Ranks {
     return Array.from({ length: this.size }, () => text)
   }
 
-  /** Bytes of this rank so far, and the time that it took to make up what it received. */
+  /** The traffic of this rank so far, with the time that it took to make up the data that it received. */
   traffic(): ChannelTraffic[] {
     const [own, couriers] = [readTraffic(this.ownTraffic), readTraffic(this.courierTraffic)]
     return [...new Set([...own, ...couriers].map(({ channel }) => channel))].map((channel) => {

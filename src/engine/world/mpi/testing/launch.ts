@@ -16,7 +16,7 @@ for (const command of ['mpirun.openmpi', 'mpirun.mpich', 'mpirun']) {
     const family = /Open MPI/.test(text) ? 'Open MPI' : /HYDRA/.test(text) ? 'MPICH' : undefined
     if (family && !launchers.has(family)) launchers.set(family, command)
   } catch {
-    // Not installed.
+    // This launcher is not installed.
   }
 }
 
@@ -33,32 +33,34 @@ export interface Launched {
   /** Exit code of the launcher. */
   readonly code: number | null
   readonly stderr: string
-  /** What each rank wrote, in the sequence of ranks; undefined if it wrote nothing. */
+  /** The result that each rank wrote, in the sequence of ranks; undefined for a rank that wrote nothing. */
   readonly results: readonly unknown[]
   readonly seconds: number
 }
 
 /**
- * More ranks than cores, on all cores; without the network, whose absence Open MPI would report; and with shared memory
- * in a folder that we remove, since Open MPI leaves it behind when a rank aborts.
+ * Options of Open MPI. They allow more ranks than cores, on all cores; leave out the network, whose absence Open MPI
+ * would report; and put shared memory in a folder that we remove, because Open MPI leaves it behind when a rank aborts.
  */
 const openMpiOptions = (folder: string): string[] => [
   ...['--oversubscribe', '--bind-to', 'none', '--mca', 'btl', 'self,sm'],
   ...['--mca', 'btl_sm_backing_directory', folder],
 ]
-/** How to start a world: the launcher with its arguments, to be followed by the program and its own. */
+/**
+ * The command that starts a world: the launcher with its arguments, to be followed by the program and its arguments.
+ */
 export interface WorldCommand {
   readonly command: string
   readonly args: readonly string[]
   readonly env: Readonly<Record<string, string>>
 }
 
-/** @param folder For shared memory. */
+/** The command that starts a world of `ranks` ranks. @param folder Folder for shared memory. */
 export function worldCommand(family: Family, ranks: number, folder: string): WorldCommand {
   return {
     command: launchers.get(family) as string,
     args: ['-n', String(ranks), ...(family === 'Open MPI' ? openMpiOptions(folder) : [])],
-    // Open MPI refuses root otherwise.
+    // Without these variables, Open MPI refuses to run as root.
     env: { CHOIR_MPI: '', OMPI_ALLOW_RUN_AS_ROOT: '1', OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1' },
   }
 }

@@ -20,7 +20,7 @@ const write = (result) => writeFileSync(join(folder, `${rank}.json`), JSON.strin
 const start = (deadlineSeconds = 20) => Ranks.start({ world, deadlineSeconds })
 const others = Array.from({ length: size }, (_, peer) => peer).filter((peer) => peer !== rank)
 
-/** Rejects with an error, as a call should; its text. */
+/** The text of the error with which a call rejects, as it should. */
 async function errorOf(promise) {
   try {
     await promise
@@ -73,7 +73,7 @@ async function exchangeRandomly(ranks, seed) {
   }
 }
 
-/** A thread that adds what all ranks send it, many times. */
+/** The code of a thread that many times adds up the numbers that all ranks send it. */
 const threadCode = `
 const { workerData, parentPort } = require('node:worker_threads')
 const { ring, koffi, orders, channel, rank, size } = workerData
@@ -140,14 +140,14 @@ const scenarios = {
     write(sums)
   },
 
-  /** Writes the error of the start. Argument: whether to disguise the launcher as that of Slurm. */
+  /** Writes the error of the start. Argument: whether to disguise the launcher as Slurm. */
   async library() {
     const disguised = { ...world, launcher: args[0] === 'disguised' ? 'Slurm' : world.launcher }
     write(await errorOf(Ranks.start({ world: disguised, deadlineSeconds: 20 })))
     process.exit(2)
   },
 
-  /** Arguments: bytes that rank 0 sends, and that rank 1 expects. */
+  /** Arguments: the number of bytes that rank 0 sends, and the number that rank 1 expects. */
   async mismatch() {
     const ranks = await start(10)
     const [sent = 0, expected = 0] = args.map(Number)
@@ -176,7 +176,7 @@ const scenarios = {
     ranks.abort(error, 6)
   },
 
-  /** Argument: how rank 1 ends, in the midst of it all. */
+  /** Argument: how rank 1 ends, while the others wait for it. */
   async stop() {
     const ranks = await start()
     await ranks.barrier()
