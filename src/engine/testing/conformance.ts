@@ -10,8 +10,8 @@ import { describeMemory } from './conformance/memory.ts'
 import { describePrograms } from './conformance/programs.ts'
 
 /**
- * @param create Is called with two threads for most tests, if the runtime has a choice.
- * @param has Capabilities; tests of others are left out.
+ * @param create Creates a runtime. It is called with two threads for most tests, if the runtime has a choice.
+ * @param has Capabilities of the runtime; tests of other capabilities are left out.
  */
 export function describeRuntime(name: string, create: Device['create'], has: Has): void {
   describe(`${name} keeps the contract of a runtime:`, () => {
@@ -59,7 +59,7 @@ export function describeRuntime(name: string, create: Device['create'], has: Has
       await expect(other.compile(addition('float32', 1))).rejects.toThrow(/closed/)
     })
 
-    test('a profile has the runs, op and layer of what was computed since it was reset', async () => {
+    test('a profile has the op and layer of each computation, and its runs since the last reset', async () => {
       const profiling = await create({ profile: true })
       const executable = await profiling.compile(product(64))
       const square = () => new Float32Array(64 * 64)

@@ -1,4 +1,4 @@
-/** Memory of the CPU for stores, without a runtime. */
+/** The memory of the CPU for parameter stores, without a runtime. */
 import { MAX_ARENA_BYTES } from '../contract/arena.ts'
 import { createArena } from '../native/cpu-arena.ts'
 

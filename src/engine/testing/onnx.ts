@@ -13,7 +13,7 @@ const types: Readonly<Record<DType, number>> = { float32: 1, int32: 6, int64: 7,
 export type Attribute = number | string | readonly number[] | { readonly float: number }
 
 export interface NodeSpec {
-  /** Domain and type: `MatMul` or `com.microsoft.FusedMatMul`. */
+  /** Domain and type of the operator: `MatMul` or `com.microsoft.FusedMatMul`. */
   readonly type: string
   readonly inputs: readonly string[]
   readonly outputs: readonly string[]
@@ -21,7 +21,7 @@ export interface NodeSpec {
   readonly origin?: Origin
 }
 
-/** `float32[2, 3]`, or `float32[n, 3]` with a size known only at run time. */
+/** A port such as `float32[2, 3]`, or `float32[n, 3]` with a size known only at run time. */
 export function port(name: string, dtype: DType, shape: Shape): Port {
   return { name, dtype, shape }
 }
@@ -31,7 +31,7 @@ export interface Versions {
   readonly ir: number
 }
 
-/** Names of nodes are `type:index`, e.g. `Add:0`. Dimensions of -1 are symbolic. */
+/** A model of these nodes, whose names are `type:index`, e.g. `Add:0`. Dimensions of -1 are symbolic. */
 export function onnxModel(
   inputs: readonly Port[],
   outputs: readonly Port[],

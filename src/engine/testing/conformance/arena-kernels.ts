@@ -1,4 +1,4 @@
-/** Conformance of arena kernels: every formula written out in float64. */
+/** Conformance of arena kernels: every formula is written out in float64. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { multiply } from '../../../core/graph/ops/elementwise.ts'
 import { input } from '../../../core/graph/tensor.ts'
@@ -73,7 +73,7 @@ export function describeArenaKernels(device: Device): void {
       expectClose([gate.norm], [norm], 'norm')
     })
 
-    /** Outputs of a program that has been enqueued, and need not be there yet. */
+    /** Calls `use` with the output of a program that has been enqueued, whose numbers need not be computed yet. */
     async function enqueued<T>(values: readonly number[], use: (array: Float32Array) => Promise<T>): Promise<T> {
       const { runtime } = device
       const executable = await runtime.compile({ outputs: { y: multiply(input('x', 'float32', [values.length]), 1) } })
@@ -92,7 +92,7 @@ export function describeArenaKernels(device: Device): void {
       [[1, Number.NaN, 2], false],
       [[Number.POSITIVE_INFINITY], false],
       [[0, Number.NEGATIVE_INFINITY], false],
-    ])('a gate looks at other numbers too, such as a loss: %j', async (values, isOpen) => {
+    ])('a gate is open only if other numbers, such as a loss, are finite too: %j', async (values, isOpen) => {
       const gate = await enqueued(values, (array) => gateOf(gradients, { clip: norm / 4, finite: [array] }))
       expect(gate.isOpen).toBe(isOpen)
       expectClose([gate.norm], [norm], 'norm')
@@ -156,7 +156,7 @@ export function describeArenaKernels(device: Device): void {
         { arena, p: at.p0, g: at.g0, m: at.m0, v: at.v0, count, keep: 0.99, factor: 0.3 },
         { arena, p: at.p1, g: at.g1, m: at.m1, v: at.v1, count, keep: 1 },
       ]
-      /** Both ranges, one after the other. */
+      /** The numbers of both ranges, one after the other. */
       const read = async (name: 'p' | 'g' | 'm' | 'v') =>
         Float32Array.of(...(await arrays.read(`${name}0`)), ...(await arrays.read(`${name}1`)))
       return { arrays, ranges, gradients, read }
@@ -246,7 +246,7 @@ export function describeArenaKernels(device: Device): void {
       ['NaN in a gradient', Number.NaN, false],
       ['infinity in a gradient', Number.POSITIVE_INFINITY, false],
       ['a caller that closes it', 1, true],
-    ])('a gate that is not open, by %s, leaves parameters and moments as they are', async (_, value, closed) => {
+    ])('a gate that is not open because of %s leaves parameters and moments as they are', async (_, value, closed) => {
       const { ranges, gradients, read } = await adamwCase(300)
       await changeRange(gradients[1] as (typeof gradients)[number], (values) => {
         values[17] = value
@@ -276,7 +276,7 @@ export function describeArenaKernels(device: Device): void {
       }
     })
 
-    test.each([1, 7, 131, 70_001])('add is element by element, for %i elements', async (count) => {
+    test.each([1, 7, 131, 70_001])('add adds %i elements, each to its own', async (count) => {
       const [to, from] = [randomFloats(count), randomFloats(count)]
       const arrays = await Arrays.place(device.runtime, { to, from })
       const { arena, at } = arrays
@@ -288,7 +288,7 @@ export function describeArenaKernels(device: Device): void {
       await arrays.expectOnly('to')
     })
 
-    test.each([1, 3, 4, 31, 130])('rows of width %i are added to rows of a table, repeated ones too', async (width) => {
+    test.each([1, 3, 4, 31, 130])('rows of width %i are added to rows of a table, also repeatedly', async (width) => {
       const [tableRows, rowCount] = [7, 50]
       const chosen = Int32Array.from({ length: rowCount }, () => Math.floor(Math.abs(random()) * tableRows))
       const table = randomFloats(tableRows * width)

@@ -1,4 +1,4 @@
-/** Arrays in one arena, for tests of kernels that must not write outside them. */
+/** Arrays in one arena, for tests that kernels write nothing outside them. */
 import { expect } from 'vitest'
 import { type Arena, type ArenaRange, changeRange, RANGE_START } from '../../contract/arena.ts'
 import type { Runtime } from '../../contract/runtime.ts'
@@ -8,7 +8,7 @@ const GUARD = 123
 /** Arrays in one arena, padded with zeros, with guards around them that no kernel may touch. */
 export class Arrays<Name extends string> {
   readonly arena: Arena
-  /** Offsets, in floats. */
+  /** Offsets of the arrays, in floats. */
   readonly at = {} as Record<Name, number>
   private readonly values: Readonly<Record<Name, Float32Array>>
 

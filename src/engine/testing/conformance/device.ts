@@ -10,14 +10,14 @@ import type { Executable, Runtime, RuntimeOptions } from '../../contract/runtime
 /** Capabilities that runtimes need not have. */
 export interface Has {
   readonly float64: boolean
-  /** `Binding.runSync`. */
+  /** Whether it has synchronous runs (`Binding.runSync`). */
   readonly sync: boolean
-  /** A number of threads that the caller chooses. */
+  /** Whether the caller chooses the number of threads. */
   readonly threads: boolean
 }
 
 export interface Device {
-  /** Open while tests run. */
+  /** The runtime under test, which is open while tests run. */
   readonly runtime: Runtime
   readonly has: Has
   create(options?: Pick<RuntimeOptions, 'threads' | 'profile'>): Promise<Runtime>
@@ -50,7 +50,7 @@ export async function use<T>(
 }
 
 let state = 1
-/** Uniform in [-1, 1), the same in every run. */
+/** A random number, uniform in [-1, 1); the sequence is the same in every run. */
 export const random = (): number => {
   state = (Math.imul(state, 1664525) + 1013904223) >>> 0
   return state / 2 ** 31 - 1
@@ -58,10 +58,13 @@ export const random = (): number => {
 export const randomFloats = (count: number, size = 1): Float32Array =>
   Float32Array.from({ length: count }, () => size * random())
 
-/** Relative to the value, or to the root mean square of all, since small values may be differences of large ones. */
+/**
+ * Largest error relative to the value, or to the root mean square of all values, because small values may be
+ * differences of large ones.
+ */
 const TOLERANCE = 1e-5
 
-/** @param expected In float64. */
+/** Expects numbers to be within the tolerance. @param expected The right numbers, in float64. */
 export function expectClose(actual: ArrayLike<number>, expected: ArrayLike<number>, what: string): void {
   expect(actual.length, what).toBe(expected.length)
   const values = Array.from(expected)

@@ -24,7 +24,7 @@ export function describeMemory(device: Device): void {
     expect(() => runtime.createArena(runtime.maxArenaBytes + 4)).toThrow(/invalid arena size: .*expected at most/)
   })
 
-  test('what was written is read back, at any offset and of any size, and nothing else changes', async () => {
+  test('written numbers are read back, at any offset and of any size, and nothing else changes', async () => {
     const size = 5000
     const arena = device.runtime.createArena(size * 4)
     const expected = new Float32Array(size)
@@ -44,7 +44,7 @@ export function describeMemory(device: Device): void {
     expect((await arena.read(0, size)).slice()).toEqual(expected)
   })
 
-  test('writing what was read, and changing it in place, keeps the rest', async () => {
+  test('writing a range that was read, and changing it in place, keeps all other numbers', async () => {
     const arena = device.runtime.createArena(64)
     await arena.write(0, Float32Array.of(1, 2, 3, 4, 5))
     await arena.write(1, await arena.read(1, 3))

@@ -1,9 +1,9 @@
 /**
- * Shazeer and Stern 2018 in float64: algorithm 4 for a matrix, with means in place of sums (V = RC / mean R), algorithm 5
- * for a vector; ε₁ = 1e-30, d = 1.
+ * Adafactor (Shazeer and Stern 2018) in float64: algorithm 4 for a matrix, with means in place of sums (V = RC / mean
+ * R), algorithm 5 for a vector; ε₁ = 1e-30, d = 1.
  */
 export class PlainAdafactor {
-  /** Of squares: by row, then by column; of a vector, the squares themselves. */
+  /** Moving averages of mean squares, by row, then by column; for a vector, of the squares themselves. */
   readonly means: Float64Array
   private readonly rows: number | null
   private readonly columns: number

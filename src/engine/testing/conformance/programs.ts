@@ -6,7 +6,7 @@ import { input } from '../../../core/graph/tensor.ts'
 import { type Binding, type Buffer, RuntimeError } from '../../contract/runtime.ts'
 import { addition, type Device, product, use } from './device.ts'
 
-/** Every way to compute a binding at once. */
+/** All ways to run a binding whose results are there without `synchronize`. */
 const waysToRun = ({ has }: Device): ((binding: Binding) => unknown)[] => [
   (binding) => binding.run(),
   ...(has.sync ? [(binding: Binding) => binding.runSync()] : []),
@@ -64,7 +64,7 @@ export function describePrograms(device: Device): void {
           expect(y).toEqual(expected)
         }),
       ),
-      // A GPU compiles a kernel for every size, and tests of the kernel have others.
+      // A GPU compiles a kernel for every size, and the tests of that kernel have other sizes.
       { numRuns: device.runtime.device === 'cpu' ? 20 : 4 },
     ))
 
