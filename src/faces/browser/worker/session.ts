@@ -35,7 +35,7 @@ export class Session {
   /** Texts under way, by the id of their request. */
   private readonly texts = new Map<number, AbortController>()
   private readonly handlers: { readonly [Name in CommandName]: Handler<Name> } = {
-    open: (input) => this.open(input.store, (options) => WebTraining.open({ ...input, ...options })),
+    open: ({ store, ...input }) => this.open(store, (options) => WebTraining.open({ ...input, ...options })),
     import: ({ zip, store, text }) =>
       this.open(store, (options) => WebTraining.import(zip, { ...options, ...(text && { text }) })),
     resume: ({ store, text }) => this.resume(store, text),
