@@ -5,6 +5,7 @@
  * documents changes the side of few others. The whole split is one number, the threshold.
  */
 import { UsageError } from '../../../core/errors.ts'
+import { plural } from '../../../core/text/numbers.ts'
 import { hashText } from '../random.ts'
 import type { Piece } from '../sources/piece.ts'
 
@@ -57,7 +58,7 @@ export function assertBothSides(split: Split, heldOut: number): void {
   if (split.documents === 0) throw new UsageError('data.source: it contains no text')
   if (split.documents === 1 && heldOut < 1)
     throw new UsageError(
-      `data.source: the text is too short to hold out a part of it (${split.characters} characters); give more text`,
+      `data.source: the text is too short to hold out a part of it (${plural(split.characters, 'character')}); give more text`,
     )
 }
 
