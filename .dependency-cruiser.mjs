@@ -264,7 +264,7 @@ export default {
           '^web/src/',
           '^src/faces/watch/api\\.ts$',
           '^src/core/text/',
-          '(?:^|/)node_modules/(?:@preact/signals(?:-core)?|preact|uplot)/',
+          '(?:^|/)node_modules/(?:@preact/signals(?:-core)?|d3-array|internmap|preact|uplot)/',
         ],
       },
     },
