@@ -17,7 +17,7 @@ function write(path: string, seconds: number): void {
   writeFileSync(file, '')
   utimesSync(file, 1e9 + seconds, 1e9 + seconds)
 }
-const kernel = 'src/engine/cpu/wasm/assembly/kernels.ts'
+const kernel = 'src/engine/cpu/wasm/assembly/sums.ts'
 function checkout(): void {
   for (const source of ['src/core/cleanup.ts', kernel, 'web/src/page.tsx']) write(source, 0)
   const built = ['dist/engine/cpu/wasm/kernels.wasm', 'dist/faces/cli/process.js', 'dist/play/index.html']

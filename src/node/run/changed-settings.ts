@@ -3,8 +3,8 @@ import { type Difference, differences, formatDifferent } from '../../core/config
 import type { RunConfig } from '../../core/config/run-config.ts'
 import { UsageError } from '../../core/errors.ts'
 import { quoted } from '../../core/text/shell.ts'
-import { refusedChanges } from '../../train/run/fixed-settings.ts'
 import { hasSameTensors } from '../../train/run/other-shapes.ts'
+import { refusedChanges } from '../../train/run/resume-settings.ts'
 import { balanceSchedule, decayStart } from '../../train/step/schedule.ts'
 import { loadRunConfig } from './load-config.ts'
 

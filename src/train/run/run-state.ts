@@ -12,7 +12,7 @@ import { ownedTensors, parameterTensors } from '../step/named-tensors.ts'
 import type { ParameterStore } from '../step/store.ts'
 import type { Trainer } from '../step/trainer.ts'
 import type { CheckpointTensors } from './checkpoint/description.ts'
-import { expectSettings, fixedSettings } from './fixed-settings.ts'
+import { expectSettings, fixedSettings } from './resume-settings.ts'
 
 /** State in a checkpoint besides tensors. */
 export interface State {

@@ -1,6 +1,6 @@
 /** The learned router as one op: the softmax, the best experts of each token, and the router's losses. */
 import { emitKernel, hasKernel } from '../kernels/declaration.ts'
-import * as kernels from '../kernels/routing.ts'
+import * as kernels from '../kernels/router.ts'
 import { dim, sizeOf } from '../shape.ts'
 import { type Built, constant, defineOp, type Tensor } from '../tensor.ts'
 

@@ -3,7 +3,8 @@
  * gradient. As ONNX operators these ops are many passes over memory, so some runtimes have kernels for them.
  */
 import { emitKernel, hasKernel } from '../kernels/declaration.ts'
-import * as kernels from '../kernels/routing.ts'
+import { packRows as packRowsKernel } from '../kernels/pack-rows.ts'
+import * as kernels from '../kernels/queues.ts'
 import { defineIndexOp, type Tensor } from '../tensor.ts'
 import { multiply } from './elementwise.ts'
 import { oneHot } from './indexing.ts'
@@ -134,7 +135,7 @@ export const keptInBuckets: (wanted_GKSN: Tensor, earned_SN: Tensor, rule: Bucke
 )
 
 /** Whether the runtime that we trace for has {@link packRows}. */
-export const packsRows = (): boolean => hasKernel(kernels.packRows)
+export const packsRows = (): boolean => hasKernel(packRowsKernel)
 
 export interface PackedRows {
   /** Number of rows of each expert, then of unused rows: int64 [N + 1]. */
@@ -169,7 +170,7 @@ export const packRows: (expert_TK: Tensor, position_TK: Tensor, kept_GN: Tensor,
     'order',
     (expert_TK: Tensor, position_TK: Tensor, kept_GN: Tensor, { capacity, rows, tile }: PackingRule) => {
       const attributes = { capacity: capacity ?? NO_CAPACITY, rows, tile }
-      const { occupied_R, ...packed } = emitKernel(kernels.packRows, { expert_TK, position_TK, kept_GN }, attributes)
+      const { occupied_R, ...packed } = emitKernel(packRowsKernel, { expert_TK, position_TK, kept_GN }, attributes)
       return { ...packed, occupied_R: occupied_R ?? null }
     },
   )

@@ -40,7 +40,7 @@ const opFunctionNames = [
   'swishParts',
 ] as const
 
-/** Functions that arena kernels call (assembly/kernels.ts, compact-adamw.ts, adafactor.ts). */
+/** Functions that arena kernels call (assembly/adamw.ts, compact-adamw.ts, adafactor.ts, sums.ts). */
 const arenaFunctionNames = [
   'adafactorDirection',
   'adafactorFactors',

@@ -2,7 +2,7 @@
  * Places of experts along the positions of a sequence. The graph composes maps in log₂ S passes over memory; here an
  * invocation goes through the positions of one expert, and keeps its buckets in registers.
  */
-import * as declared from '../../../../core/graph/kernels/routing.ts'
+import * as declared from '../../../../core/graph/kernels/queues.ts'
 import { gridOf, implement, linearMain } from '../../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 

@@ -2,7 +2,7 @@
  * Rows of kept choices, packed expert by expert. Each workgroup adds up by itself how many rows are before each expert and
  * group, which are few numbers, and places its own choices.
  */
-import * as declared from '../../../../core/graph/kernels/routing.ts'
+import * as declared from '../../../../core/graph/kernels/pack-rows.ts'
 import { gridOf, implement, WORKGROUP, workgroupMain } from '../../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 import { bytesOfCall, heightOf, widthOf } from '../vectors.ts'

@@ -2,7 +2,7 @@
  * Places in queues. The graph adds up a row of marks for each entry; here an invocation counts the equal entries before
  * its own, in blocks of a workgroup. Sums over the blocks of longer lines follow.
  */
-import * as declared from '../../../../core/graph/kernels/routing.ts'
+import * as declared from '../../../../core/graph/kernels/queues.ts'
 import {
   type Dispatch,
   gridOf,

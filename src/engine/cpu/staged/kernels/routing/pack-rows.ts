@@ -1,5 +1,5 @@
 /** Packs rows of kept choices expert by expert: T tokens with K choices each, G groups of tokens, N experts, R rows. */
-import * as declared from '../../../../../core/graph/kernels/routing.ts'
+import * as declared from '../../../../../core/graph/kernels/pack-rows.ts'
 import { implement, type KernelTensor } from '../../contract.ts'
 
 const first = ({ offset }: KernelTensor): number => offset / 4

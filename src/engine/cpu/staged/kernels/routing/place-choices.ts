@@ -3,7 +3,7 @@
  * kernel makes one pass over the choices, while ONNX Runtime would need rows of marks and their running sums. A group
  * is a task.
  */
-import * as declared from '../../../../../core/graph/kernels/routing.ts'
+import * as declared from '../../../../../core/graph/kernels/queues.ts'
 import { implement, type KernelTensor } from '../../contract.ts'
 
 const start = ({ offset, size }: KernelTensor, parts: number, part: number): number =>

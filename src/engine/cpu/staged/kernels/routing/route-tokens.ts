@@ -2,7 +2,7 @@
  * The learned router: T tokens, Z prototypes of n of the N experts, k choices in each, G groups of tokens. Its tasks
  * are bands of tokens, and their sums for the losses are added up in the order of the bands.
  */
-import * as declared from '../../../../../core/graph/kernels/routing.ts'
+import * as declared from '../../../../../core/graph/kernels/router.ts'
 import { implement, type KernelCall, type KernelTensor } from '../../contract.ts'
 import { bandsOf } from '../matmul.ts'
 
