@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { Cell, IntervalCell } from '../../report/blocks.ts'
 import type { Question } from '../contract.ts'
 import { claimSchema } from '../grid/claim.ts'
+import { detectableEffect } from '../power.ts'
 import { type StudySketch, studyOf } from '../testing/results.ts'
 import { analyse } from './analyse.ts'
 
@@ -48,9 +49,9 @@ describe('the opening table', () => {
     ])
   })
 
-  test('has the effect, its interval and half the width of that, in numbers and drawn on one axis', () => {
-    // Half of the interval: 2.7764 · 0.01 · √2.5 / √5 = 0.0196.
-    expect(cells[1]?.slice(3)).toEqual(['−0.2000', '−0.2196 to −0.1804', '0.0196'])
+  test('has the effect, its interval and the effect with 80 % power, in numbers and drawn on one axis', () => {
+    // Half of the interval: 2.7764 · 0.01 · √2.5 / √5 = 0.0196. Five seeds detect 1.68 deviations (docs/study.md), 0.01 · √2.5.
+    expect(cells[1]?.slice(3)).toEqual(['−0.2000', '−0.2196 to −0.1804', '0.0266'])
     const drawn = rows.map((row) => row[2] as IntervalCell)
     expect(drawn[1]).toMatchObject({
       mean: expect.closeTo(-0.2, 9),
@@ -177,14 +178,109 @@ test('a finding against the literature counts the experiments that tried to refu
   expect(finding(-0.5)).toContain('2 experiments tried to refute this, 1 did.')
 })
 
+describe('a claim that all of several contrasts make no difference', () => {
+  // The interval of five seeds is the effect ± 1.963 times the jitter: −0.0042 to −0.0002 and 0.0041 to 0.0077.
+  const arms = { base: {}, less: { effect: -0.0022, jitter: 0.001 }, more: { effect: 0.0059, jitter: 0.0009 } }
+  const contrasts = [
+    ['base', 'less'],
+    ['base', 'more'],
+  ]
+  const claimed = (margin: number, of: StudySketch['arms'] = arms) => {
+    const asked = question('less', 'equal', { statement: 'Scaling makes no difference', contrasts, margin })
+    const sketch = { arms: of, questions: [asked] }
+    return { ...summary(sketch), report: analyse(studyOf(sketch)) }
+  }
+  const remarkOf = (row: readonly Cell[] | undefined) => (row?.[1] as { readonly note?: string } | undefined)?.note
+
+  test('shows the one nearest to the margin, in the table, in its drawing and in sentences', () => {
+    const { rows, cells, report } = claimed(0.01)
+    expect(rows[0]?.[0]).toEqual({
+      text: 'Is less equal?',
+      note: 'more against base, the deciding one of 2',
+    })
+    expect(cells[0]?.slice(3, 5)).toEqual(['+0.0059', '0.0041 to 0.0077'])
+    expect(rows[0]?.[2]).toMatchObject({ mean: expect.closeTo(0.0059, 9), low: expect.closeTo(0.0041, 4) })
+    const sentence =
+      '“Scaling makes no difference” (arXiv 0000.00000) holds here: more against base, the deciding one of 2, ' +
+      '+0.0059 nats a token (95 % interval 0.0041 to 0.0077, 5 seeds); detectable in 2 of 2, within the margin.'
+    expect(report.sections.flatMap(({ verdicts }) => verdicts)).toContain(sentence)
+    expect(report.headline).toBe(sentence.replace(' (arXiv 0000.00000)', ''))
+  })
+
+  test('is called detectable if intervals exclude zero within the margin, and not otherwise', () => {
+    expect(remarkOf(claimed(0.01).rows[0])).toBe('detectable in 2 of 2, within the margin')
+    const noisy = { ...arms, less: { effect: -0.0022, jitter: 0.002 } }
+    expect(remarkOf(claimed(0.01, noisy).rows[0])).toBe('detectable in 1 of 2, within the margin')
+    const small = { ...arms, less: { effect: 0 }, more: { effect: 0.0002, jitter: 0.002 } }
+    expect(remarkOf(claimed(0.01, small).rows[0])).toBeUndefined()
+    // An interval that crosses the margin, or lies beyond it, leaves nothing to remark.
+    expect(remarkOf(claimed(0.005).rows[0])).toBeUndefined()
+    expect(remarkOf(claimed(0.003).rows[0])).toBeUndefined()
+    const { rows } = summary({ arms, questions: [question('more', 'equal', { margin: 0.01 })] })
+    expect(remarkOf(rows[0])).toBe('detectable, within the margin')
+    const directed = summary({ arms, questions: [question('more', 'worse')] })
+    expect(remarkOf(directed.rows[0])).toBeUndefined()
+  })
+
+  test('has each contrast with its own remark in the section of the question', () => {
+    const { report } = claimed(0.01, { ...arms, less: { effect: -0.0022, jitter: 0.002 } })
+    const tables = report.sections.flatMap(({ blocks }) => blocks.filter((block) => block.kind === 'table'))
+    const own = tables.find(({ caption }) => caption.startsWith('The claim in each of its contrasts'))
+    expect(own?.rows.map((row) => row[1])).toEqual([
+      { text: 'holds', tone: 'for' },
+      { text: 'holds', tone: 'for', note: 'detectable, within the margin' },
+    ])
+  })
+})
+
+test('effects that are visible are those that the pilot detects, on the scale of each kind', () => {
+  const { cells } = summary({
+    arms: { base: {}, arm: { effect: -0.1, jitter: 0.01 } },
+    questions: [question('arm', 'better')],
+  })
+  expect(cells[0]?.at(-1)).toBe(detectableEffect(0.01 * Math.sqrt(2.5), 5).toFixed(3))
+  const imbalance = { expect: 'rises', statement: 'It rises' }
+  const by = Object.fromEntries([0.1, 0.3, 0.5, 0.7, 0.9].map((cv, i) => [`arm ${i}`, { cv, effect: cv / 10 }]))
+  const correlated = summary({
+    arms: { base: { cv: 0.05 }, ...by },
+    questions: [
+      {
+        ...question('arm 0', 'better'),
+        contrasts: Object.keys(by).map((arm) => ({ baseline: 'base', arm })),
+        claims: [claimSchema.parse({ kind: 'correlation', ...imbalance })],
+      },
+    ],
+  })
+  // Fisher's z of six arms has the error 1/√3, and a normal deviate is found four times in five at 1.96 + 0.8416.
+  expect(correlated.cells[0]?.at(-1)).toBe(Math.tanh(2.8016 / Math.sqrt(3)).toFixed(2))
+})
+
 test('a question without a claim has a row with its largest difference', () => {
   const contrasts = ['a', 'b', 'c'].map((arm) => ({ baseline: 'base', arm }))
-  const { cells } = summary({
+  const { rows, cells } = summary({
     arms: { base: {}, a: { effect: 0.1, jitter: 0.001 }, b: { effect: -0.3, jitter: 0.01 }, c: { jitter: 0.01 } },
     questions: [{ id: 'q', title: 'A question', about: '', view: 'plain', contrasts }, question('c', 'worse')],
   })
   expect(cells[0]?.slice(0, 2)).toEqual(['A question', '2 of 3 differ'])
   expect(cells[0]?.[3]).toBe('−0.300')
+  expect(rows[0]?.[0]).toMatchObject({ note: 'b against base, the largest of 2' })
+})
+
+test('a question of which no contrast differs has a row with the contrast that is nearest to a difference', () => {
+  const contrasts = ['noisy', 'near', 'one seed'].map((arm) => ({ baseline: 'base', arm }))
+  const { rows, cells } = summary({
+    arms: {
+      base: {},
+      noisy: { effect: 0.1, jitter: 0.2 },
+      // The interval −0.02 ± 0.018 excludes zero, but p is 0.036, which does not survive the correction for two.
+      near: { effect: -0.02, jitter: 0.0092 },
+      'one seed': { effect: 0.9, missing: [1, 2, 3, 4] },
+      better: { effect: -0.2, jitter: 0.001 },
+    },
+    questions: [{ id: 'q', title: 'A question', about: '', view: 'plain', contrasts }, question('better', 'better')],
+  })
+  expect(cells[1]?.slice(0, 2)).toEqual(['A question', '0 of 2 differ'])
+  expect(rows[1]?.[0]).toMatchObject({ note: 'near against base, the nearest to a difference' })
 })
 
 test('the facts have the pilot: how seeds differ, and which effect the study finds', () => {

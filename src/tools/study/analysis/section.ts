@@ -11,7 +11,7 @@ import type { Question, View } from '../contract.ts'
 import type { ClaimAnswer } from './claims/answers.ts'
 import type { Answer } from './claims/decision.ts'
 import { contrastText } from './claims/effects.ts'
-import { answerText, formatEffect, sentenceOf, toneOf } from './claims/text.ts'
+import { answerText, contrastAnswer, decidingLabel, detectableRemark, formatEffect, sentenceOf } from './claims/text.ts'
 import { type Comparison, compareAll } from './comparison.ts'
 import { differenceCurves } from './curves.ts'
 import { mapBlocks, mapSentences } from './map/blocks.ts'
@@ -101,27 +101,24 @@ function answerSentence(answered: ClaimAnswer): string {
   const { claim, answer, uncorrected, deciding, decisions, dependsOnText, seesFuture } = answered
   const source = claim.source ? ` (${claim.source})` : ''
   const verb = `${uncorrected === 'undecided' ? 'is ' : ''}${answerText({ answer, uncorrected })} here`
-  const [which, many] = [deciding?.label ?? '', decisions.length > 1]
-  const number = deciding ? `: ${many ? `${which}, ` : ''}${sentenceOf(deciding)}` : ': not enough runs yet'
+  const which = decisions.length > 1 ? `${decidingLabel(answered)}, ` : ''
+  const number = deciding ? `: ${which}${sentenceOf(deciding)}` : ': not enough runs yet'
+  const remark = detectableRemark(answered)
+  const small = remark === null ? '' : `; ${remark}`
   const holm = answer === uncorrected ? '' : "; °: does not survive Holm's correction"
   const mark = seesFuture ? '; †: an arm sees later tokens, so this is no answer for a causal model' : ''
   const texts = dependsOnText ? '; ‖: the interval between texts allows for another answer' : ''
-  return `“${claim.statement}”${source} ${verb}${number}${holm}${texts}${mark}.`
+  return `“${claim.statement}”${source} ${verb}${number}${small}${holm}${texts}${mark}.`
 }
 
 /** The contrasts of claims about several contrasts, each with its own answer. */
 function answersByContrast(answers: readonly ClaimAnswer[]): Table | null {
-  const rows = answers.flatMap(({ decisions }) =>
+  const rows = answers.flatMap(({ claim, decisions }) =>
     decisions.length < 2
       ? []
       : decisions.map((one): Cell[] => {
           const { value, interval } = formatEffect(one)
-          return [
-            one.label,
-            { text: answerText(one), tone: toneOf(one.uncorrected) },
-            { text: value, note: interval },
-            one.unit,
-          ]
+          return [one.label, contrastAnswer(claim, one), { text: value, note: interval }, one.unit]
         }),
   )
   return table(

@@ -2,10 +2,10 @@
 import type { PilotResult } from '../contract.ts'
 import { isWhole } from '../grid/cells.ts'
 import type { Grid } from '../grid/grid.ts'
+import { detectableEffect, seedsFor } from '../power.ts'
 import { fairRule, heldOutLoss } from '../results/held-out.ts'
 import type { Ledger } from '../results/ledger.ts'
 import { standardDeviation } from '../statistics.ts'
-import { detectableEffect, seedsFor } from './power.ts'
 
 /** The result of the pilot; null until both runs of two seeds have finished: a single difference has no deviation. */
 export function pilotOf({ pilot, cells, seeds, capacity }: Grid, ledger: Ledger): PilotResult | null {

@@ -59,17 +59,32 @@ describe('a difference', () => {
     expect(answerOf({ arms: causal }, { kind: 'difference', expect: 'better' }).seesFuture).toBe(false)
   })
 
-  test('rests on the weakest contrast if all hold, otherwise on the strongest contrast that does not', () => {
-    const several = {
-      base: {},
-      a: { effect: -0.02, jitter: 0.003 },
-      b: { effect: -0.2, jitter: 0.003 },
-      c: { effect: 0.1, jitter: 0.003 },
-    }
-    const of = (arms: readonly string[]) =>
-      answerOf({ arms: several }, { kind: 'difference', expect: 'better', contrasts: arms.map((arm) => ['base', arm]) })
-    expect(of(['a', 'b'])).toMatchObject({ answer: 'holds', deciding: { label: 'a against base' } })
-    expect(of(['a', 'b', 'c'])).toMatchObject({ answer: 'does not hold', deciding: { label: 'c against base' } })
+  // The interval of five seeds is the effect ± 2.7764 · jitter · √2.5 / √5, 1.963 times the jitter.
+  const several = {
+    base: {},
+    a: { effect: -0.02, jitter: 0.003 },
+    b: { effect: -0.2, jitter: 0.003 },
+    c: { effect: 0.1, jitter: 0.003 },
+    d: { effect: 0.003, jitter: 0.003 },
+    e: { effect: 0.004, jitter: 0.003 },
+  }
+  const of = (arms: string, input: Input) =>
+    answerOf({ arms: several }, { kind: 'difference', contrasts: [...arms].map((arm) => ['base', arm]), ...input })
+
+  test.each([
+    ['ab', { expect: 'better' }, 'holds', 'a'],
+    ['abc', { expect: 'better' }, 'does not hold', 'c'],
+    ['abde', { expect: 'better' }, 'undecided', 'e'],
+    ['abc', { expect: 'better', of: 'most' }, 'holds', 'a'],
+    ['abcde', { expect: 'better', of: 'most' }, 'undecided', 'd'],
+    ['cde', { expect: 'worse' }, 'undecided', 'd'],
+    ['de', { expect: 'equal', margin: 0.02 }, 'holds', 'e'],
+    // The interval of a is −0.026 to −0.014: the margin is within it, and the intervals of d and e are below.
+    ['dea', { expect: 'equal', margin: 0.02 }, 'undecided', 'a'],
+    ['dea', { expect: 'equal', margin: 0.02, of: 'most' }, 'holds', 'e'],
+    ['deabc', { expect: 'equal', margin: 0.02 }, 'does not hold', 'b'],
+  ] as const)('of contrasts %s, claimed as %j, %s: decided by %s', (arms, input, answer, arm) => {
+    expect(of(arms, input)).toMatchObject({ answer, deciding: { label: `${arm} against base`, answer } })
   })
 })
 
@@ -188,6 +203,20 @@ describe('a speed', () => {
     expect(Math.exp(speed('seconds', timed(24, 24, 24)).deciding?.effect?.mean ?? 0)).toBeCloseTo(0.75 * 1.2, 9)
     expect(speed('seconds', timed(23.9, 24, 24.1)).answer).toBe('holds')
     expect(speed('seconds', timed(16, 24, 36)).answer).toBe('undecided')
+  })
+
+  test('of several contrasts is decided by the slowest if all must be faster, and by the middle one of three if most', () => {
+    // They pass the loss 3 at 750, 900 and 600 of the 1000 steps of the baseline.
+    const arms = {
+      base,
+      arm,
+      slow: { ...arm, ...line([0, 5], [800, 3.5], [1000, 2.5]) },
+      fast: { ...arm, ...line([0, 5], [500, 3.2], [1000, 2.2]) },
+    }
+    const label = (of: string) =>
+      answerOf({ arms }, { kind: 'speed', measure: 'steps', expect: 'better', of }).deciding?.label
+    expect(label('all')).toBe('slow against base')
+    expect(label('most')).toBe('arm against base')
   })
 
   test('is measured at the final loss of the arm if that is above the baseline’s', () => {

@@ -6,7 +6,16 @@ import type { Question } from '../../contract.ts'
 import { type Claim, type Control, sideOf } from '../../grid/claim.ts'
 import { holm } from '../../statistics.ts'
 import type { Runs } from '../runs.ts'
-import { type Answer, combineAnswers, decide, intervalOf, pValueOf, type Region, regionOf } from './decision.ts'
+import {
+  type Answer,
+  combineAnswers,
+  decide,
+  decidingOf,
+  intervalOf,
+  pValueOf,
+  type Region,
+  regionOf,
+} from './decision.ts'
 import { type Measured, measureClaim, measureDifference } from './effects.ts'
 
 export interface Decision extends Measured {
@@ -33,7 +42,7 @@ export interface ClaimAnswer {
   /** The answer after the correction, and before it. */
   readonly answer: Answer
   readonly uncorrected: Answer
-  /** The contrast that the answer rests on: the weakest that holds, or the strongest that does not hold. */
+  /** The contrast that decides the answer and stands for the claim: see `decision.ts`. */
   readonly deciding: Decision | null
   /** Whether there is an answer that the intervals over documents do not give. */
   readonly dependsOnText: boolean
@@ -59,10 +68,12 @@ export function answersOf(runs: Runs): ClaimAnswer[] {
       const betweenTexts = one.texts ? decide(one.texts, region) : uncorrected
       return { ...one, p, uncorrected, betweenTexts, answer: p !== null && p < 0.05 ? uncorrected : 'undecided' }
     })
-    const combined = (kind: 'answer' | 'uncorrected' | 'betweenTexts') => {
-      const each = decisions.map((one) => one[kind])
-      return combineAnswers(each, 'of' in claim ? claim.of : 'all')
-    }
+    const of = 'of' in claim ? claim.of : 'all'
+    const combined = (kind: 'answer' | 'uncorrected' | 'betweenTexts') =>
+      combineAnswers(
+        decisions.map((one) => one[kind]),
+        of,
+      )
     const uncorrected = combined('uncorrected')
     return {
       question,
@@ -70,7 +81,7 @@ export function answersOf(runs: Runs): ClaimAnswer[] {
       decisions,
       answer: combined('answer'),
       uncorrected,
-      deciding: decidingOf(decisions, uncorrected),
+      deciding: decidingOf(decisions, region, of),
       dependsOnText: uncorrected !== 'undecided' && combined('betweenTexts') !== uncorrected,
       seesFuture: decisions.some(({ arms }) => arms.some((arm) => runs.leakOf(arm) !== null)),
       controls: claim.controls.map((control) => controlResult(runs, claim, control)),
@@ -83,12 +94,6 @@ function regionOfClaim({ kind, expect, margin }: Claim): Region {
   const scaled =
     kind === 'speed' ? Math.log(1 + margin) : kind === 'correlation' ? Math.atanh(Math.min(margin, 0.999)) : margin
   return regionOf(sideOf(expect), scaled)
-}
-
-function decidingOf(decisions: readonly Decision[], answer: Answer): Decision | null {
-  const agreeing = decisions.filter(({ uncorrected, effect }) => uncorrected === answer && effect !== null)
-  const sorted = agreeing.toSorted((a, b) => (a.p ?? 2) - (b.p ?? 2))
-  return (answer === 'does not hold' ? sorted[0] : sorted.at(-1)) ?? decisions.find(({ effect }) => effect) ?? null
 }
 
 /** A control is a difference in loss. For claims of another kind, only its side of zero counts. */

@@ -1,9 +1,11 @@
 /** Formatting of answers and effects for tables, sentences and drawn intervals, each effect on its own scale. */
 
 import { dash, fixed, signed } from '../../../../core/text/numbers.ts'
-import type { Cell, IntervalCell, Tone } from '../../../report/blocks.ts'
+import type { Cell, IntervalCell, TextCell, Tone } from '../../../report/blocks.ts'
+import { type Claim, sideOf } from '../../grid/claim.ts'
+import { detectable } from '../../power.ts'
 import { digitsOf, formatRange, ratioDigits } from '../numbers.ts'
-import type { Decision } from './answers.ts'
+import type { ClaimAnswer, Decision } from './answers.ts'
 import { type Answer, intervalOf } from './decision.ts'
 import type { Measured } from './effects.ts'
 
@@ -16,40 +18,80 @@ export const answerText = (
   word: string = uncorrected,
 ): string => (answer === uncorrected ? word : `${word} °`)
 
+/** The deciding contrast of a claim in words; of a claim about several contrasts, with their number. */
+export const decidingLabel = ({ deciding, decisions }: Pick<ClaimAnswer, 'deciding' | 'decisions'>): string =>
+  `${deciding?.label ?? ''}${decisions.length > 1 ? `, the deciding one of ${decisions.length}` : ''}`
+
+type AnsweredClaim = Pick<ClaimAnswer, 'claim' | 'uncorrected' | 'decisions'>
+
+/**
+ * A remark on a claim of no difference that holds although intervals exclude zero: the effect is small, but it is there.
+ * Null for other claims.
+ */
+export function detectableRemark({ claim, uncorrected, decisions }: AnsweredClaim): string | null {
+  const found = decisions.filter((one) => isDetectable(claim, one)).length
+  if (uncorrected !== 'holds' || found === 0) return null
+  return `${decisions.length === 1 ? 'detectable' : `detectable in ${found} of ${decisions.length}`}, within the margin`
+}
+
+/** Whether a contrast is claimed not to differ, and holds although its interval excludes zero. */
+function isDetectable(claim: Claim, { uncorrected, effect }: Decision): boolean {
+  const interval = effect && intervalOf(effect)
+  const excludesZero = interval !== null && (interval[0] > 0 || interval[1] < 0)
+  return sideOf(claim.expect) === 0 && uncorrected === 'holds' && excludesZero
+}
+
+/** The answer of one contrast of a claim. */
+export const contrastAnswer = (claim: Claim, one: Decision): TextCell => ({
+  text: answerText(one),
+  tone: toneOf(one.uncorrected),
+  ...(isDetectable(claim, one) && { note: 'detectable, within the margin' }),
+})
+
 export interface FormattedEffect {
   readonly value: string
   readonly interval: string
-  /** The smallest effect that could have been seen: half the width of the interval. */
-  readonly visible: string
 }
 
 /** @param digits Decimals of the column; default: as many as the effect needs. */
 export function formatEffect({ effect, scale }: Measured, digits?: number): FormattedEffect {
-  if (effect === null) return { value: dash, interval: dash, visible: dash }
+  if (effect === null) return { value: dash, interval: dash }
   const { n, mean } = effect
   const interval = intervalOf(effect)
-  const half = interval && (interval[1] - interval[0]) / 2
   if (scale === 'log') {
     const ends = interval && ([Math.exp(interval[0]), Math.exp(interval[1])] as const)
     const own = digits ?? ratioDigits({ interval: ends })
     return {
       value: `×${fixed(Math.exp(mean), own)}`,
       interval: ends ? formatRange(ends, own) : dash,
-      visible: half === null ? dash : `×${fixed(Math.exp(half), own)}`,
     }
   }
   if (scale === 'fisher')
     return {
       value: fixed(Math.tanh(mean), 2),
       interval: interval ? formatRange([Math.tanh(interval[0]), Math.tanh(interval[1])], 2) : dash,
-      visible: half === null ? dash : fixed(Math.tanh(half), 2),
     }
   const own = digits ?? digitsOf({ interval })
   return {
     value: signed(mean, own),
     interval: interval ? formatRange(interval, own) : n === 1 ? 'one seed' : dash,
-    visible: half === null ? dash : fixed(half, own),
   }
+}
+
+/**
+ * The smallest true effect that four of five such studies find, on the scale of the effect; a dash without an interval.
+ * The error is that of the effect: of differences over seeds, of slopes over seeds, of logarithms of ratios, or of
+ * Fisher's z, which depends on the number of arms only.
+ */
+export function formatVisible({ effect, scale }: Measured, digits?: number): string {
+  const interval = effect && intervalOf(effect)
+  if (effect === null || effect.error === null || interval === null) return dash
+  const least = detectable(effect.error, effect.freedom)
+  if (scale === 'log') {
+    const ends = [Math.exp(interval[0]), Math.exp(interval[1])] as const
+    return `×${fixed(Math.exp(least), digits ?? ratioDigits({ interval: ends }))}`
+  }
+  return scale === 'fisher' ? fixed(Math.tanh(least), 2) : fixed(least, digits ?? digitsOf({ interval }))
 }
 
 /** An effect within a sentence: `−0.021 nats a token (95 % interval −0.032 to −0.010, 5 seeds)`. */

@@ -6,7 +6,7 @@ import { estimateMean, regressionWithin } from '../../statistics.ts'
 import type { ClaimAnswer } from '../claims/answers.ts'
 import type { Answer } from '../claims/decision.ts'
 import { type Point, pointsOf } from '../claims/effects.ts'
-import { answerText, formatEffect, toneOf } from '../claims/text.ts'
+import { answerText, detectableRemark, formatEffect, toneOf } from '../claims/text.ts'
 import type { Runs } from '../runs.ts'
 import { footnotes, slug, table } from '../tables.ts'
 
@@ -26,13 +26,16 @@ export const witnessBlocks = (
 ]
 
 function witnessTable(runs: Runs, answers: readonly ClaimAnswer[]): Table | null {
-  const rows = answers.map(({ claim, answer, uncorrected, deciding, dependsOnText, seesFuture }): Cell[] => {
+  const rows = answers.map((answered): Cell[] => {
+    const { claim, answer, uncorrected, deciding, dependsOnText, seesFuture } = answered
+    const remark = detectableRemark(answered)
     const written = deciding && formatEffect(deciding)
     return [
       { text: claim.statement, ...(claim.source && { note: claim.source }) },
       {
         text: `${answerText({ answer, uncorrected }, answerWords[uncorrected])}${seesFuture ? ' †' : ''}${dependsOnText ? ' ‖' : ''}`,
         tone: toneOf(uncorrected),
+        ...(remark !== null && { note: remark }),
       },
       claim.published ?? dash,
       written ? { text: written.value, note: written.interval } : dash,

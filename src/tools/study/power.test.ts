@@ -1,8 +1,11 @@
 /** The power of paired comparisons, against published tables and simulated studies. */
 import { expect, test } from 'vitest'
-import { randomFor } from '../../../train/step/random.ts'
-import { estimateMean } from '../statistics.ts'
-import { detectableEffect, power, seedsFor } from './power.ts'
+import { randomFor } from '../../train/step/random.ts'
+import { intervalOf } from './analysis/claims/decision.ts'
+import { combinedError, productOf } from './analysis/ratios.ts'
+import { detectable, detectableEffect, power, seedsFor } from './power.ts'
+import { estimateMean, pearson } from './statistics.ts'
+import { normals } from './testing/normals.ts'
 
 test("the numbers of pairs match Cohen's tables", () => {
   // Effects of 0.2, 0.5 and 0.8 deviations at 80 % power, two-sided 5 %: 199, 34 and 15 pairs.
@@ -46,6 +49,48 @@ test('the detectable effect scales with the deviation, and half of it needs more
   expect(half).toBeGreaterThan(5)
   expect(detectableEffect(0.02, half)).toBeLessThanOrEqual(detectableEffect(0.02, 5) / 2)
   expect(detectableEffect(0.02, half - 1)).toBeGreaterThan(detectableEffect(0.02, 5) / 2)
+})
+
+test('about four of five simulated correlations find the one that their arms can detect, as Fisher’s z', () => {
+  const arms = 12
+  const error = 1 / Math.sqrt(arms - 3)
+  const r = Math.tanh(detectable(error, 1e7))
+  const normal = normals(5)
+  const studies = 20_000
+  let found = 0
+  for (let i = 0; i < studies; i++) {
+    const x = Array.from({ length: arms }, normal)
+    const y = x.map((value) => r * value + Math.sqrt(1 - r * r) * normal())
+    if (Math.abs(Math.atanh(pearson(x, y)?.r ?? 0)) > 1.959964 * error) found++
+  }
+  // z is normal only approximately: its mean is too large by about r / (2n − 2), so more studies find it (0.84).
+  expect(found / studies).toBeGreaterThan(0.78)
+  expect(found / studies).toBeLessThan(0.86)
+})
+
+test('about four of five simulated products of two ratios find the one that they can detect, with the freedom of Welch', () => {
+  // Logarithms of the ratio of steps over four seeds and of step times over three turns.
+  const [seeds, turns] = [
+    { n: 4, deviation: 0.1 },
+    { n: 3, deviation: 0.05 },
+  ]
+  const errorOf = ({ n, deviation }: typeof seeds) => ({ error: deviation / Math.sqrt(n), freedom: n - 1 })
+  const combined = combinedError(errorOf(seeds), errorOf(turns))
+  const effect = detectable(combined.error ?? 0, combined.freedom)
+  const normal = normals(6)
+  const studies = 20_000
+  let found = 0
+  for (let i = 0; i < studies; i++) {
+    const draws = ({ n, deviation }: typeof seeds, mean: number) =>
+      Array.from({ length: n }, () => Math.exp(mean + deviation * normal()))
+    const interval = intervalOf(
+      productOf(draws(seeds, effect), draws(turns, 0)) ?? { n: 0, mean: 0, error: null, freedom: 0 },
+    )
+    if (interval && (interval[0] > 0 || interval[1] < 0)) found++
+  }
+  // Most studies estimate fewer degrees of freedom than the true deviations have, so fewer studies find it (0.75).
+  expect(found / studies).toBeGreaterThan(0.73)
+  expect(found / studies).toBeLessThan(0.82)
 })
 
 test('one seed detects nothing; a deviation of zero detects everything', () => {

@@ -2,6 +2,10 @@
  * The power of a paired comparison, two-sided at the 5 % level. With n differences of deviation s and a true
  * mean d, Student's t has the noncentral t distribution with n − 1 degrees of freedom and noncentrality
  * d·√n / s (Cohen, Statistical Power Analysis, 1988; Lehmann and Romano, Testing Statistical Hypotheses, 5.2).
+ *
+ * It is the one definition of the smallest effect that a study can see: the pilot and the column *Visible from* of a
+ * report both have the effect with a power of 80 %. An effect of half the width of an interval would be found only by
+ * about every second study.
  */
 import normalCdf from '@stdlib/stats-base-dists-normal-cdf'
 import tQuantile from '@stdlib/stats-base-dists-t-quantile'
@@ -34,22 +38,42 @@ export function power(noncentrality: number, freedom: number): number {
   return beyond / total
 }
 
+/** Noncentralities with a power of 80 % by degrees of freedom: all numbers of a report have few of them. */
+const known = new Map<number, number>()
+
+/** The noncentrality at which four studies of five find an effect. */
+function noncentralityFor(freedom: number): number {
+  const found = known.get(freedom)
+  if (found !== undefined) return found
+  let [low, high] = [0, 1]
+  while (power(high, freedom) < POWER) high *= 2
+  for (let i = 0; i < 50; i++) {
+    const middle = (low + high) / 2
+    if (power(middle, freedom) < POWER) low = middle
+    else high = middle
+  }
+  known.set(freedom, high)
+  return high
+}
+
+/**
+ * The smallest true effect that four of five such studies find, if the standard error that was observed is the true
+ * one: their two-sided 95 % interval excludes zero.
+ * @param error Standard error of the effect; the result has its unit.
+ * @param freedom Degrees of freedom of the error; may be a fraction, as those of Welch and Satterthwaite are.
+ * @returns Infinity without a degree of freedom, since there is no interval then
+ */
+export function detectable(error: number, freedom: number): number {
+  return freedom < 1 ? Infinity : noncentralityFor(freedom) * error
+}
+
 /**
  * The smallest true mean difference that this number of seeds finds in four studies of five.
  * @param deviation Standard deviation of the differences; the result has its unit.
  * @returns Infinity for a single seed, which has no interval
  */
-export function detectableEffect(deviation: number, seeds: number): number {
-  if (seeds < 2) return Infinity
-  let [low, high] = [0, 1]
-  while (power(high, seeds - 1) < POWER) high *= 2
-  for (let i = 0; i < 50; i++) {
-    const middle = (low + high) / 2
-    if (power(middle, seeds - 1) < POWER) low = middle
-    else high = middle
-  }
-  return (high * deviation) / Math.sqrt(seeds)
-}
+export const detectableEffect = (deviation: number, seeds: number): number =>
+  detectable(deviation / Math.sqrt(seeds), seeds - 1)
 
 /** The fewest seeds that find a true mean difference of `effect` in four studies of five. */
 export function seedsFor(effect: number, deviation: number): number {
