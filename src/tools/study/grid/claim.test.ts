@@ -69,26 +69,27 @@ describe('a claim', () => {
     }
   })
 
-  test('with fields or values that its kind lacks is refused, with a list of the accepted ones', async () => {
-    await refused({ measure: 'steps' }).toThrow(
-      /unknown field questions\.0\.claim\.measure \(accepted: kind, statement, .*contrasts, of, expect\)/,
-    )
-    await refused({ kind: 'speed', measure: 'hours' }).toThrow(/invalid questions\.0\.claim\.measure: "hours"/)
-    await refused({ expect: 'falls' }).toThrow(/invalid questions\.0\.claim\.expect: "falls"/)
-    await refused({ controls: [{ name: 'x', contrast: ['top-1', 'top-2'], seed: 3 }] }).toThrow(
-      /unknown field questions\.0\.claim\.controls\.0\.seed \(accepted: name, contrast, capacity, seeds\)/,
-    )
-    await refused({ kind: 'hunch' }).toThrow(/invalid questions\.0\.claim\.kind: "hunch"/)
-  })
-
   test('about unknown arms, or arms that cannot be compared, is refused', async () => {
     await expect(questionOf({ claim: { ...claim, contrasts: [['top-1', 'top-3']] } })).rejects.toThrow(
-      /unknown arm "top-3" in the claim "Two are better than one" .*did you mean "top-/,
+      /unknown arm "top-3" in questions\.0\.claim\.contrasts\.0 of "Two are better than one" .*did you mean "top-/,
     )
     const controls = [{ name: 'longer', contrast: ['top-1', 'longer'] }]
     await expect(questionOf({ claim: { ...claim, controls } })).rejects.toThrow(
-      /"longer" cannot be compared with "top-1": train\.steps differs/,
+      /invalid questions\.0\.claim\.controls\.0\.contrast of .*"longer" cannot be compared with "top-1": train\.steps differs/,
     )
+  })
+
+  test.each([
+    ['parameter', 'parameters'],
+    ['model.moe.kk', 'model.moe.k'],
+    ['model.moe.router', 'model.moe.factor'],
+  ])('of a trend over %s, which is no number of its arms, is refused: did you mean %s?', async (over, near) => {
+    const trend = { statement: 'It falls', kind: 'trend', expect: 'falls', arms: ['top-1', 'top-2'], over }
+    await expect(questionOf({ claim: trend })).rejects.toThrow(
+      `invalid questions.0.claim.over: "${over}" (expected parameters, activeParameters, tokens, or the path of a setting ` +
+        `that is a positive number in at least two arms of the trend; did you mean "${near}"?)`,
+    )
+    await questionOf({ claim: { ...trend, over: near } })
   })
 
   test('is refused together with a list of claims, or if it has both arms and contrasts', async () => {

@@ -80,6 +80,9 @@ const contrastFields = {
   of: z.enum(['all', 'most']).default('all'),
 }
 
+/** Independent variables of trends that are counts of a run, rather than settings. */
+export const counts = ['parameters', 'activeParameters', 'tokens'] as const
+
 const trendFields = {
   /** Arms whose losses form the trend, in the order of `over`. */
   arms: z.array(z.string()).min(2).optional(),
@@ -135,23 +138,20 @@ export const claimSchema = z
 
 export type Claim = z.output<typeof claimSchema>
 export type Control = Claim['controls'][number]
-export const controlFields: readonly string[] = Object.keys(controlSchema.shape)
 
-/** The accepted fields of a claim: the fields of its kind if the kind is known, otherwise the fields of all kinds. */
-export function claimFields(claim: unknown): readonly string[] {
-  const kind = typeof claim === 'object' && claim !== null && 'kind' in claim ? claim.kind : undefined
-  const schema = Object.entries(kinds).find(([name]) => name === kind)?.[1]
-  return Object.keys(schema?.shape ?? { kind, ...common })
+/** An arm that a claim names, or a contrast as [baseline, arm], and the path of the field with it. */
+export interface Named {
+  readonly field: string
+  readonly arms: readonly [arm: string] | readonly [baseline: string, arm: string]
 }
 
-/** The contrasts that a claim names, including the contrasts of its controls, and the arms that it names. */
-export function namedIn(claim: Claim): {
-  readonly contrasts: readonly (readonly [baseline: string, arm: string])[]
-  readonly arms: readonly string[]
-} {
-  const own = 'contrasts' in claim ? (claim.contrasts ?? []) : []
-  return {
-    contrasts: [...own, ...claim.controls.map(({ contrast }) => contrast)],
-    arms: 'arms' in claim ? (claim.arms ?? []) : [],
-  }
+/** The arms and contrasts that a claim names, including the contrasts of its controls. */
+export function namedIn(claim: Claim): Named[] {
+  const contrasts = 'contrasts' in claim ? (claim.contrasts ?? []) : []
+  const arms = 'arms' in claim ? (claim.arms ?? []) : []
+  return [
+    ...arms.map((arm, i): Named => ({ field: `arms.${i}`, arms: [arm] })),
+    ...contrasts.map((pair, i): Named => ({ field: `contrasts.${i}`, arms: pair })),
+    ...claim.controls.map(({ contrast }, i): Named => ({ field: `controls.${i}.contrast`, arms: contrast })),
+  ]
 }

@@ -229,7 +229,7 @@ describe('before the first run, a study is refused for', () => {
       ],
     })
     await refused(study('eval', 'sinkhorn')).toThrow(
-      'invalid capacity of the control "wide": "eval" (expected none: a router of "a" and "s" is sinkhorn,',
+      'invalid questions.0.claim.controls.0.capacity of "wide": "eval" (expected none: a router of "a" and "s" is sinkhorn,',
     )
     await grid(study('none', 'sinkhorn'))
     await grid(study('eval', 'bias'))
@@ -274,7 +274,7 @@ describe('before the first run, a study is refused for', () => {
     refused({
       arms: { 'top-1': {}, 'top-2': { 'model.moe.k': 2 } },
       questions: [{ title: 'q', baseline: 'top-1', arms: ['top2'] }],
-    }).toThrow('unknown arm "top2" in question "q" (arms: "top-1", "top-2"; did you mean'))
+    }).toThrow('unknown arm "top2" in questions.0.arms.0 of "q" (arms: "top-1", "top-2"; did you mean'))
 
   test('arms that are the same configuration', () =>
     refused({ arms: { a: {}, b: { 'model.moe.k': 1 } } }).toThrow('they are the same configuration'))
@@ -365,7 +365,7 @@ describe.each(builtinNames)('%s', (name) => {
     const asked = new Set(
       questions.flatMap(({ contrasts, claims = [] }) => [
         ...contrasts.flatMap(({ baseline, arm }) => [baseline, arm]),
-        ...claims.flatMap((claim) => [...namedIn(claim).arms, ...namedIn(claim).contrasts.flat()]),
+        ...claims.flatMap((claim) => namedIn(claim).flatMap(({ arms }) => [...arms])),
       ]),
     )
     expect(Object.keys(arms).filter((arm) => !asked.has(arm) && !Object.hasOwn(specification.timedOnly, arm))).toEqual(
@@ -394,11 +394,11 @@ describe('a file', () => {
   }
 
   test.each([
-    ['unknown field', 'bases: tiny', /unknown field bases \(accepted: title, base/],
+    ['unknown field', 'bases: tiny', /unknown field bases: "tiny" \(accepted: title, base, .*did you mean "base"\?/],
     [
       'an unknown field of tune',
       'tune: { rate: [1, 2] }',
-      /unknown field tune\.rate \(accepted: rates, steps, seeds, confirm, margin\)/,
+      /unknown field tune\.rate: \[1,2\] \(accepted in tune: rates, steps, seeds, confirm, margin; did you mean "tune\.rates"\?\)/,
     ],
     ['rates without the common one', 'tune: { rates: [0.5, 2] }', /invalid tune\.rates: .* \(must include 1/],
     ['one rate', 'tune: { rates: [1] }', /invalid tune\.rates: \[1\]/],
@@ -411,7 +411,7 @@ describe('a file', () => {
     ['a repeated confirming seed', 'tune: { confirm: [3, 3] }', /must not repeat a seed/],
     ['no confirming seed', 'tune: { confirm: [] }', /invalid tune\.confirm: \[\] \(expected at least 1 entry\)/],
     ['a repeated seed of the sweep', 'tune: { seeds: [3, 3] }', /must not repeat a seed/],
-    ['an unknown capacity rule', 'capacity: kx', /invalid capacity: "kx" .*"train"\|"eval"\|"none"/],
+    ['an unknown capacity rule', 'capacity: kx', /invalid capacity: "kx" \(expected train, eval or none\)/],
     ['a pilot of one arm', 'pilot: [a]', /invalid pilot/],
     ['an empty list', 'grid: { model.moe.k: [] }', /invalid grid\.model\.moe\.k: \[\] \(expected at least 1 entry\)/],
     ['no list', 'grid: { model.moe.k: 2 }', /invalid grid\.model\.moe\.k: 2 \(expected a list\)/],
@@ -423,8 +423,8 @@ describe('a file', () => {
     ],
     ['invalid YAML', 'arms: {', /line 1, column/],
     ['a binary file', '\u0000\u0001PAR1', /it is a binary file/],
-    ['nothing', '', /invalid study: null \(expected a group of fields\)/],
-    ['a list', '- 1', /invalid study: \[1\] \(expected a group of fields\)/],
+    ['nothing', '', /invalid study: null \(expected a group of fields: title, base, /],
+    ['a list', '- 1', /invalid study: \[1\] \(expected a group of fields: title, base, /],
     ['an arm without a name', 'arms: { "": {} }', /\(expected a name that is not empty\)/],
     ['a margin below 0', 'tune: { margin: -1 }', /invalid tune\.margin: -1 \(expected a number of at least 0\)/],
     ['steps of 0', 'tune: { steps: 0 }', /invalid tune\.steps: 0 \(expected a number above 0\)/],

@@ -5,16 +5,13 @@
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import { UsageError } from '../../../core/errors.ts'
 import type { CapacityRule } from '../../../core/model/routing/contract.ts'
-import { nearestName } from '../../../core/text/nearest.ts'
 import { loadConfig } from '../../../node/run/load-config.ts'
 import type { Cell, Contrast, Question, Settings } from '../contract.ts'
 import { fairRule } from '../results/held-out.ts'
-import { keyOf } from '../results/keys.ts'
 import { armsOf } from './arms.ts'
 import { branchProblem, chainOf, wholeRuns } from './branches.ts'
 import { cellOf, rungCell } from './cells.ts'
-import { type Control, namedIn } from './claim.ts'
-import { mapProblem } from './map-arms.ts'
+import { questionsOf, requireArm, requireComparable } from './questions.ts'
 import { planSearch, type SearchPlan } from './search-plan.ts'
 import { assignmentsOf, overlay } from './settings.ts'
 import type { Specification } from './specification.ts'
@@ -196,110 +193,6 @@ function pilotOf(
   for (const name of given) requireArm(name, names, 'pilot')
   requireComparable(baseline, arm, configs, 'pilot')
   return { baseline, arm }
-}
-
-function questionsOf(
-  specification: Specification,
-  names: readonly string[],
-  configs: ReadonlyMap<string, RunConfig>,
-): Question[] {
-  const [first = '', ...others] = names
-  const given =
-    specification.questions ??
-    (others.length === 0
-      ? []
-      : [
-          {
-            title: `Every arm against ${first}`,
-            about: '',
-            view: 'sweep' as const,
-            baseline: first,
-            arms: others,
-          },
-        ])
-  // The first section of every report has this id, so no question may have it.
-  const seen = new Set(['summary'])
-  return given.map(({ title, about, view, ...rest }) => {
-    const claim = 'claim' in rest ? rest.claim : undefined
-    const claims = claim ? [claim] : (('claims' in rest ? rest.claims : undefined) ?? [])
-    const pairs =
-      'contrasts' in rest && rest.contrasts
-        ? rest.contrasts
-        : (rest.arms ?? []).map((arm) => [rest.baseline ?? '', arm] as [string, string])
-    const distinct = [...new Map(pairs.map((pair) => [JSON.stringify(pair), pair])).values()]
-    for (const [baseline, arm] of distinct) {
-      for (const name of [baseline, arm]) requireArm(name, names, `question "${title}"`)
-      requireComparable(baseline, arm, configs, `question "${title}"`)
-      const [one, other] = [configs.get(baseline) as RunConfig, configs.get(arm) as RunConfig]
-      const problem = view === 'map' ? mapProblem(one.model, other.model) : null
-      if (problem !== null)
-        throw new UsageError(`invalid question "${title}": "${arm}" cannot be compared with "${baseline}": ${problem}`)
-    }
-    for (const one of claims) {
-      const { arms, contrasts } = namedIn(one)
-      for (const name of [...arms, ...contrasts.flat()]) requireArm(name, names, `the claim "${one.statement}"`)
-      for (const [baseline, arm] of contrasts) requireComparable(baseline, arm, configs, title)
-      for (const control of one.controls) requireFairCapacity(control, configs)
-    }
-    return {
-      id: uniqueId(title, seen),
-      title,
-      about,
-      view,
-      contrasts: distinct.map(([baseline, arm]) => ({ baseline, arm })),
-      ...(claims.length > 0 && { claims }),
-    }
-  })
-}
-
-function requireArm(name: string, names: readonly string[], where: string): void {
-  if (names.includes(name)) return
-  const near = nearestName(name, names)
-  const hint = near === undefined ? '' : `; did you mean "${near}"?`
-  const some = names.slice(0, 12).map((other) => `"${other}"`)
-  throw new UsageError(
-    `unknown arm "${name}" in ${where} (arms: ${some.join(', ')}${names.length > some.length ? ', ...' : ''}${hint})`,
-  )
-}
-
-/** Losses can be compared only between different arms that train on the same tokens. */
-function requireComparable(a: string, b: string, configs: ReadonlyMap<string, RunConfig>, place: string): void {
-  const [one, other] = [configs.get(a) as RunConfig, configs.get(b) as RunConfig]
-  const where = `invalid ${place}: "${b}" cannot be compared with "${a}"`
-  if (keyOf(one) === keyOf(other)) throw new UsageError(`${where}: they are the same configuration`)
-  const tokens = ({ model, data, train }: RunConfig) => ({
-    'model.vocabulary': model.vocabulary,
-    'model.sequence': model.sequence,
-    'train.batch': train.batch,
-    'train.steps': train.steps,
-    data: { ...data, cache: undefined, order: undefined },
-  })
-  for (const [field, value] of Object.entries(tokens(one))) {
-    if (JSON.stringify(value) !== JSON.stringify(tokens(other)[field as keyof ReturnType<typeof tokens>]))
-      throw new UsageError(`${where}: ${field} differs, so they do not train on the same tokens`)
-  }
-}
-
-/** A control may not name a capacity at which its arms are never compared. */
-function requireFairCapacity({ name, contrast, capacity }: Control, configs: ReadonlyMap<string, RunConfig>): void {
-  const own = contrast.flatMap((arm) => configs.get(arm) ?? [])
-  if (capacity !== undefined && fairRule(own, capacity) !== capacity)
-    throw new UsageError(
-      `invalid capacity of the control "${name}": "${capacity}" (expected none: a router of ${contrast.map((arm) => `"${arm}"`).join(' and ')} ` +
-        'is sinkhorn, which balances loads in training only, so they are compared without a capacity limit)',
-    )
-}
-
-function uniqueId(title: string, seen: Set<string>): string {
-  const plain =
-    title
-      .toLowerCase()
-      .replace(/[^a-z0-9]+/g, '-')
-      .replace(/^-+|(?<!-)-+$/g, '') || 'question'
-  let id = plain
-  for (let i = 2; seen.has(id); i++) id = `${plain}-${i}`
-  seen.add(id)
-  return id
 }
 
 function problemList(problems: readonly string[]): string {

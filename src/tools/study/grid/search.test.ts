@@ -162,11 +162,11 @@ describe('a search in a file', () => {
     ['choices and a range', { settings: { [rate]: { min: 1, choices: [1, 2] } } }, /has choices and a range/],
     ['repeated choices', { settings: { [rate]: { choices: [1, 1] } } }, /choices repeat a value/],
     ['no setting', { settings: {} }, /expected at least one setting/],
-    ['an unknown field', { budget: 3 }, /unknown field search\.budget \(accepted: settings, .*seed\)/],
+    ['an unknown field', { budget: 3 }, /unknown field search\.budget: 3 \(accepted in search: settings, .*seed\)/],
     [
       'an unknown field of a range',
       { settings: { [rate]: { min: 1, max: 2, step: 1 } } },
-      /unknown field search\..*step \(accepted: min, max, scale, integer, choices\)/,
+      /unknown field search\..*step: 1 \(accepted in search\.settings\..*: min, max, scale, integer, choices\)/,
     ],
     [
       'an unknown setting',

@@ -57,9 +57,6 @@ export const searchSchema = z.strictObject({
 export type Search = z.output<typeof searchSchema>
 export type Searched = Search['settings'][string]
 
-export const searchFields = Object.keys(searchSchema.shape)
-export const searchedFields = Object.keys(searchedSchema.shape)
-
 export interface Rung {
   /** Number of steps that a training has done at the end of the rung. */
   readonly steps: number

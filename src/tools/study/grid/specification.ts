@@ -3,16 +3,16 @@
  * values of configuration fields are checked by the schema of `train` (in grid.ts).
  */
 import { z } from 'zod'
-import { expectationOf } from '../../../core/config/expected.ts'
 import { option, UsageError, wording } from '../../../core/errors.ts'
 import { capacityRules } from '../../../core/model/routing/contract.ts'
 import { readYaml } from '../../../node/run/read-yaml.ts'
 import { parseSet } from '../../../node/run/set-option.ts'
 import { CONFIG_BYTES, readText } from '../../../node/system/read-text.ts'
 import { views } from '../contract.ts'
-import { claimFields, claimSchema, controlFields } from './claim.ts'
-import { searchedFields, searchFields, searchSchema } from './search.ts'
-import { flatten, isBelow, overlay, valueAt } from './settings.ts'
+import { claimSchema } from './claim.ts'
+import { problemsOf } from './problems.ts'
+import { searchSchema } from './search.ts'
+import { flatten, isBelow, overlay } from './settings.ts'
 
 /** Fields of the configuration by dotted path. */
 const settingsSchema = z.record(z.string().min(1), z.unknown())
@@ -139,7 +139,7 @@ export async function readSpecification(file: string): Promise<Specification> {
   const content = readYaml(text, file, 'cannot read study')
   const parsed = specificationSchema.safeParse(content)
   if (parsed.success) return parsed.data
-  const problems = parsed.error.issues.map((issue) => problemOf(issue, content))
+  const problems = problemsOf(specificationSchema, parsed.error.issues, content)
   throw new UsageError(`invalid study ${file}:\n  ${problems.join('\n  ')}`)
 }
 
@@ -190,29 +190,4 @@ export function forSearch(specification: Specification): Specification {
 /** A specification without its search. */
 export function withoutSearch({ search: _, ...specification }: Specification): Specification {
   return specification
-}
-
-const fields = Object.keys(specificationSchema.shape)
-
-/** The accepted fields of the object at a path of the specification. */
-function fieldsAt(path: string, value: unknown): readonly string[] {
-  if (path === '') return fields
-  if (path === 'search') return searchFields
-  if (path.startsWith('search.settings.')) return searchedFields
-  if (path === 'tune') return Object.keys(tuneSchema.shape)
-  if (/\.controls\.\d+$/.test(path)) return controlFields
-  return /\.claim(s\.\d+)?$/.test(path) ? claimFields(value) : Object.keys(questionSchema.shape)
-}
-
-function problemOf(issue: z.core.$ZodIssue, content: unknown): string {
-  const path = issue.path.map(String).join('.')
-  if (issue.code === 'unrecognized_keys') {
-    const accepted = fieldsAt(path, valueAt(content, issue.path))
-    return issue.keys
-      .map((key) => `unknown field ${path === '' ? '' : `${path}.`}${key} (accepted: ${accepted.join(', ')})`)
-      .join('\n  ')
-  }
-  const value = valueAt(content, issue.path)
-  const given = value === undefined ? 'nothing' : (JSON.stringify(value) ?? String(value))
-  return `invalid ${path || 'study'}: ${given.length > 60 ? `${given.slice(0, 57)}...` : given} (${expectationOf(issue)})`
 }

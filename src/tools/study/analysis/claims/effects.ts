@@ -3,7 +3,7 @@
  * where the arm is better: a lower loss, fewer steps, a falling trend.
  */
 import type { Contrast, FinishedRun, Question } from '../../contract.ts'
-import type { Claim } from '../../grid/claim.ts'
+import { type Claim, counts } from '../../grid/claim.ts'
 import { valueAt } from '../../grid/settings.ts'
 import { type Interval, pearson, regression } from '../../statistics.ts'
 import { betweenTexts } from '../between-texts.ts'
@@ -119,8 +119,6 @@ export function pointsOf(
       })
   return points.filter(({ x }) => Number.isFinite(x)).toSorted((a, b) => a.x - b.x)
 }
-
-const counts = ['parameters', 'activeParameters', 'tokens'] as const
 
 function logOf(run: FinishedRun | undefined, over: string): number {
   if (run === undefined) return Number.NaN

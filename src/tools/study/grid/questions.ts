@@ -1,0 +1,161 @@
+/** The questions of a study: their contrasts and claims, checked against its arms. */
+import type { RunConfig } from '../../../core/config/run-config.ts'
+import { UsageError } from '../../../core/errors.ts'
+import { nearestName } from '../../../core/text/nearest.ts'
+import type { Question, Settings } from '../contract.ts'
+import { fairRule } from '../results/held-out.ts'
+import { keyOf } from '../results/keys.ts'
+import { type Control, counts, namedIn } from './claim.ts'
+import { mapProblem } from './map-arms.ts'
+import { flatten, valueAt } from './settings.ts'
+import type { Specification } from './specification.ts'
+
+/**
+ * The questions of a study, with their contrasts as pairs.
+ * @throws UsageError for an unknown arm, arms that cannot be compared, and a trend over a field without numbers
+ */
+export function questionsOf(
+  specification: Specification,
+  names: readonly string[],
+  configs: ReadonlyMap<string, RunConfig>,
+): Question[] {
+  const [first = '', ...others] = names
+  const given =
+    specification.questions ??
+    (others.length === 0
+      ? []
+      : [
+          {
+            title: `Every arm against ${first}`,
+            about: '',
+            view: 'sweep' as const,
+            baseline: first,
+            arms: others,
+          },
+        ])
+  // The first section of every report has this id, so no question may have it.
+  const seen = new Set(['summary'])
+  return given.map(({ title, about, view, ...rest }, i) => {
+    const path = `questions.${i}`
+    const claim = 'claim' in rest ? rest.claim : undefined
+    const claims = claim ? [claim] : (('claims' in rest ? rest.claims : undefined) ?? [])
+    if (rest.baseline !== undefined) requireArm(rest.baseline, names, `${path}.baseline of "${title}"`)
+    const pairs =
+      'contrasts' in rest && rest.contrasts
+        ? rest.contrasts
+        : (rest.arms ?? []).map((arm) => [rest.baseline ?? '', arm] as [string, string])
+    const field = `${path}.${rest.arms === undefined ? 'contrasts' : 'arms'}`
+    const distinct = [...new Map(pairs.map((pair, j) => [JSON.stringify(pair), { pair, j }])).values()]
+    for (const {
+      pair: [baseline, arm],
+      j,
+    } of distinct) {
+      const where = `${field}.${j} of "${title}"`
+      for (const name of [baseline, arm]) requireArm(name, names, where)
+      requireComparable(baseline, arm, configs, where)
+      const [one, other] = [configs.get(baseline) as RunConfig, configs.get(arm) as RunConfig]
+      const problem = view === 'map' ? mapProblem(one.model, other.model) : null
+      if (problem !== null)
+        throw new UsageError(`invalid ${where}: "${arm}" cannot be compared with "${baseline}": ${problem}`)
+    }
+    for (const [j, one] of claims.entries()) {
+      const own = `${path}.${claim ? 'claim' : `claims.${j}`}`
+      for (const { field: below, arms } of namedIn(one)) {
+        const where = `${own}.${below} of "${one.statement}"`
+        for (const name of arms) requireArm(name, names, where)
+        const [baseline, arm] = arms
+        if (arm !== undefined) requireComparable(baseline, arm, configs, where)
+      }
+      for (const [k, control] of one.controls.entries())
+        requireFairCapacity(control, configs, `${own}.controls.${k}.capacity`)
+      if (one.kind === 'trend' || one.kind === 'returns') {
+        const ofQuestion = distinct.map(({ pair }) => pair[1])
+        const along = one.arms ?? one.contrasts?.map(([, arm]) => arm) ?? ofQuestion
+        requireNumbers(
+          one.over,
+          along.map((arm) => configs.get(arm) as RunConfig),
+          `${own}.over`,
+        )
+      }
+    }
+    return {
+      id: uniqueId(title, seen),
+      title,
+      about,
+      view,
+      contrasts: distinct.map(({ pair: [baseline, arm] }) => ({ baseline, arm })),
+      ...(claims.length > 0 && { claims }),
+    }
+  })
+}
+
+export function requireArm(name: string, names: readonly string[], where: string): void {
+  if (names.includes(name)) return
+  const near = nearestName(name, names)
+  const hint = near === undefined ? '' : `; did you mean "${near}"?`
+  const some = names.slice(0, 12).map((other) => `"${other}"`)
+  throw new UsageError(
+    `unknown arm "${name}" in ${where} (arms: ${some.join(', ')}${names.length > some.length ? ', ...' : ''}${hint})`,
+  )
+}
+
+/** Losses can be compared only between different arms that train on the same tokens. */
+export function requireComparable(a: string, b: string, configs: ReadonlyMap<string, RunConfig>, place: string): void {
+  const [one, other] = [configs.get(a) as RunConfig, configs.get(b) as RunConfig]
+  const where = `invalid ${place}: "${b}" cannot be compared with "${a}"`
+  if (keyOf(one) === keyOf(other)) throw new UsageError(`${where}: they are the same configuration`)
+  const tokens = ({ model, data, train }: RunConfig) => ({
+    'model.vocabulary': model.vocabulary,
+    'model.sequence': model.sequence,
+    'train.batch': train.batch,
+    'train.steps': train.steps,
+    data: { ...data, cache: undefined, order: undefined },
+  })
+  for (const [field, value] of Object.entries(tokens(one))) {
+    if (JSON.stringify(value) !== JSON.stringify(tokens(other)[field as keyof ReturnType<typeof tokens>]))
+      throw new UsageError(`${where}: ${field} differs, so they do not train on the same tokens`)
+  }
+}
+
+/** A control may not name a capacity at which its arms are never compared. */
+function requireFairCapacity(
+  { name, contrast, capacity }: Control,
+  configs: ReadonlyMap<string, RunConfig>,
+  path: string,
+): void {
+  const own = contrast.flatMap((arm) => configs.get(arm) ?? [])
+  if (capacity !== undefined && fairRule(own, capacity) !== capacity)
+    throw new UsageError(
+      `invalid ${path} of "${name}": "${capacity}" (expected none: a router of ${contrast.map((arm) => `"${arm}"`).join(' and ')} ` +
+        'is sinkhorn, which balances loads in training only, so they are compared without a capacity limit)',
+    )
+}
+
+/** A trend needs the independent variable as a positive number in at least two arms; others are left out of it. */
+function requireNumbers(over: string, configs: readonly RunConfig[], path: string): void {
+  if (counts.some((name) => name === over)) return
+  const isPositive = (value: unknown) => typeof value === 'number' && value > 0
+  if (configs.filter((config) => isPositive(valueAt(config, over.split('.')))).length >= 2) return
+  const numbers = configs.flatMap((config) =>
+    Object.entries(flatten(config as unknown as Settings, path)).flatMap(([name, value]) =>
+      isPositive(value) ? name : [],
+    ),
+  )
+  const near = nearestName(over, [...counts, ...numbers])
+  const hint = near === undefined || near === over ? '' : `; did you mean "${near}"?`
+  throw new UsageError(
+    `invalid ${path}: "${over}" (expected ${counts.join(', ')}, or the path of a setting that is a positive number in at least two arms of the trend${hint})`,
+  )
+}
+
+function uniqueId(title: string, seen: Set<string>): string {
+  const plain =
+    title
+      .toLowerCase()
+      .replace(/[^a-z0-9]+/g, '-')
+      .replace(/^-+|(?<!-)-+$/g, '') || 'question'
+  let id = plain
+  for (let i = 2; seen.has(id); i++) id = `${plain}-${i}`
+  seen.add(id)
+  return id
+}
