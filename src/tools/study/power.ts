@@ -4,8 +4,8 @@
  * d·√n / s (Cohen, Statistical Power Analysis, 1988; Lehmann and Romano, Testing Statistical Hypotheses, 5.2).
  *
  * It is the one definition of the smallest effect that a study can see: the pilot and the column *Visible from* of a
- * report both have the effect with a power of 80 %. An effect of half the width of an interval would be found only by
- * about every second study.
+ * report both have the effect with a power of 80 %. With half the width of an interval the power would be about
+ * 50 % (58 % with four seeds).
  */
 import normalCdf from '@stdlib/stats-base-dists-normal-cdf'
 import tQuantile from '@stdlib/stats-base-dists-t-quantile'
