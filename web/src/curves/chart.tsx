@@ -6,7 +6,7 @@ import { formatValue } from '../format-value.ts'
 import { pointed } from '../store.ts'
 import type { Figure } from './drawing/figure.ts'
 import { ink } from './drawing/ink.ts'
-import { axisTitles, xText } from './drawing/ticks.ts'
+import { axisTitles, exactXText } from './drawing/ticks.ts'
 import { OutsideNotes } from './outside-notes.tsx'
 import { Plot } from './plot.ts'
 import { type HoverPoint, readings } from './series/readings.ts'
@@ -72,8 +72,7 @@ export function Chart({ figure }: { readonly figure: Figure }) {
   )
 }
 
-const placeText = (axis: XAxis, x: number) =>
-  axis === 'step' ? `Step ${Math.round(x).toLocaleString('en-US')}` : `${axisTitles[axis]} ${xText(axis, x)}`
+const placeText = (axis: XAxis, x: number) => `${axisTitles[axis]} ${exactXText(axis, x)}`
 
 /** Rounds to about a thousandth of the range, so that the address has no more digits than a drag is precise. */
 function rounded(value: number, span: number): number {

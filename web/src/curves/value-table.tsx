@@ -3,7 +3,7 @@ import type { XAxis } from '../../../src/faces/watch/api.ts'
 import { formatValue } from '../format-value.ts'
 import { Swatch } from '../runs/swatch.tsx'
 import type { Line } from './drawing/lines.ts'
-import { axisTitles, xText } from './drawing/ticks.ts'
+import { axisTitles, exactXText } from './drawing/ticks.ts'
 
 interface ValueTableProps {
   readonly metric: string
@@ -37,7 +37,7 @@ export function ValueTable({ metric, axis, lines }: ValueTableProps) {
                   <Swatch run={line.run} style={line.style} /> {line.name}
                 </th>
                 <td>{formatValue(line.y[last])}</td>
-                <td>{last < 0 ? '' : xText(axis, line.x[last] as number)}</td>
+                <td>{last < 0 ? '' : exactXText(axis, line.x[last] as number)}</td>
                 <td>{formatValue(minOf(values))}</td>
                 <td>{formatValue(maxOf(values))}</td>
               </tr>

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { linearTicks, logTicks, timeTicks } from './ticks.ts'
+import { exactXText, linearTicks, logTicks, timeTicks, xText } from './ticks.ts'
 
 describe('ticks', () => {
   it('are round', () => {
@@ -38,4 +38,11 @@ describe('ticks', () => {
     // With its margin, a range up to 1e308 ends at infinity.
     expect(logTicks(1e-300, Number.POSITIVE_INFINITY, 5)).toEqual([])
   })
+})
+
+it('a place in words has every digit of a step, and is short for FLOPs', () => {
+  expect(exactXText('step', 2096)).toBe('2,096')
+  expect(exactXText('tokens', 1_234_567)).toBe('1,234,567')
+  expect(exactXText('time', 3600)).toBe(xText('time', 3600))
+  expect(exactXText('flops', 2.5e15)).toBe(xText('flops', 2.5e15))
 })

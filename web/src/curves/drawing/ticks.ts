@@ -1,7 +1,7 @@
 /** Ticks of an axis: few, round and evenly spaced. */
 
 import { range, ticks } from 'd3-array'
-import { compact, duration } from '../../../../src/core/text/numbers.ts'
+import { compact, duration, grouped } from '../../../../src/core/text/numbers.ts'
 import type { XAxis } from '../../../../src/faces/watch/api.ts'
 
 /** Whether a range is infinite, or too small relative to its ends for distinct ticks. */
@@ -50,6 +50,10 @@ export const xTicks = (axis: XAxis, min: number, max: number, count: number): re
   axis === 'time' ? timeTicks(min, max, count) : linearTicks(min, max, count)
 
 export const xText = (axis: XAxis, value: number): string => (axis === 'time' ? duration(value) : compact(value))
+
+/** A place on the axis, with every digit of a step or of a number of tokens. */
+export const exactXText = (axis: XAxis, value: number): string =>
+  axis === 'step' || axis === 'tokens' ? grouped(Math.round(value)) : xText(axis, value)
 
 export const axisTitles: Readonly<Record<XAxis, string>> = {
   step: 'Step',
