@@ -46,7 +46,11 @@ const beyond = ([below, above]: Ends, [low, high]: readonly [number, number], at
 /** Break-even: the tokens from which on experts pay. Null if they pay at no considered length, 0 if at every one. */
 export interface BreakEven {
   readonly tokens: number | null
-  /** 80 % interval: the tokens from which on the low end of the difference is below zero, and its high end. */
+  /**
+   * 80 % interval: the tokens from which on the low end of the difference is below zero, and the tokens at which its
+   * high end first is. That the interval of the difference widens beyond the fitted trainings says nothing about where
+   * the difference fell below zero.
+   */
   readonly low: number | null
   readonly high: number | null
 }
@@ -60,11 +64,14 @@ export function breakEven(law: Law, { active, experts }: Omit<Point, 'tokens'>):
   const [from, to] = [Math.log(low / REACH), Math.log(high * REACH)]
   const grid = Array.from({ length: POINTS + 1 }, (_, i) => from + ((to - from) * i) / POINTS)
   const forecasts = grid.map((d) => forecast(law, { active, experts, tokens: Math.exp(d) }))
-  const crossing = (of: (one: Forecast) => number) => fallsBelowZero(grid.map(Math.exp), forecasts.map(of))
+  const crossing = (of: (one: Forecast) => number, count = forecasts.length) =>
+    fallsBelowZero(grid.slice(0, count).map(Math.exp), forecasts.slice(0, count).map(of))
+  const pays = forecasts.findLastIndex(({ difference }) => !(difference < 0)) + 1
+  const clear = forecasts.findIndex(({ high }, i) => i >= pays && high < 0)
   return {
-    tokens: crossing((one) => one.difference),
-    low: crossing((one) => one.low),
-    high: crossing((one) => one.high),
+    tokens: crossing(({ difference }) => difference),
+    low: crossing(({ low }) => low),
+    high: clear < 0 ? null : crossing(({ high }) => high, clear + 1),
   }
 }
 

@@ -7,17 +7,8 @@ import { describe, expect, test } from 'vitest'
 import { breakEven, fallsBelowZero, forecast } from './forecast.ts'
 import { differenceAt, type Point } from './joint-law.ts'
 import { lackingForLaw, lawOf, outside, tokensAt } from './law.ts'
-import {
-  knownLaw,
-  lossBy,
-  mapNoise,
-  mapSizes,
-  noiseOf,
-  simulate,
-  simulatedCoverage,
-  truths,
-  unseen,
-} from './simulated.ts'
+import { normals } from './normals.ts'
+import { knownLaw, lossBy, mapNoise, mapSizes, simulate, simulatedCoverage, truths, unseen } from './simulated.ts'
 
 const experts = [2, 4, 8, 16, 32]
 const quiet = { seed: 0.01, run: 0, branch: 0 }
@@ -38,7 +29,7 @@ function trueBreakEven(law: (point: Point) => number, active: number, count: num
 
 describe('a law', () => {
   test('of results without noise of single runs has the differences of the known law where nothing was trained', () => {
-    const law = lawOf(simulate({ law: known, sizes: mapSizes, experts, noise: quiet }, noiseOf(1)))
+    const law = lawOf(simulate({ law: known, sizes: mapSizes, experts, noise: quiet }, normals(1)))
     for (const point of points)
       expect(differenceAt(law.coefficients, point)).toBeCloseTo(differenceAt(knownLaw, point), 2)
     for (const { active } of mapSizes) {
@@ -50,7 +41,7 @@ describe('a law', () => {
 
   test('predicts the same differences whatever the noise of a seed, which cancels in differences', () => {
     const at = (seed: number) =>
-      lawOf(simulate({ law: known, sizes: mapSizes, experts: [2, 8], noise: { ...quiet, seed } }, noiseOf(2)))
+      lawOf(simulate({ law: known, sizes: mapSizes, experts: [2, 8], noise: { ...quiet, seed } }, normals(2)))
     const [one, other] = [at(0), at(0.05)]
     for (const point of points.filter((each) => each.experts === 8))
       expect(differenceAt(other.coefficients, point)).toBeCloseTo(differenceAt(one.coefficients, point), 2)
@@ -71,11 +62,21 @@ describe('a law', () => {
     240_000,
   )
 
+  test('measures by how much it misses longer trainings, which it leaves out one after another', () => {
+    const missed = (truth: (point: Point) => number) =>
+      lawOf(simulate({ law: truth, sizes: mapSizes, experts: [2, 8, 32], noise: quiet }, normals(6))).residuals
+        .beyondTokens
+    // Nats a token for each factor of e in tokens, at the short and at the long end.
+    const [exact = [], ...others] = Object.values(truths).map(missed)
+    expect(Math.max(...exact)).toBeLessThan(0.001)
+    for (const ends of others) expect(Math.min(...ends)).toBeGreaterThan(0.003)
+  }, 60_000)
+
   test.each(Object.keys(truths))(
     'finds break-even within a quarter, from results %s',
     (name) => {
       const truth = truths[name] as (point: Point) => number
-      const random = noiseOf(3)
+      const random = normals(3)
       const ratios = Array.from({ length: 6 }, () => {
         const law = lawOf(simulate({ law: truth, sizes: mapSizes, experts: [2, 8, 32], noise: mapNoise }, random))
         return mapSizes.map(
@@ -88,7 +89,7 @@ describe('a law', () => {
   )
 
   test('has wider intervals for fewer seeds, and beyond the fitted sizes or tokens if it missed those', () => {
-    const law = lawOf(simulate({ law: known, sizes: mapSizes, experts: [2, 8], noise: mapNoise }, noiseOf(4)))
+    const law = lawOf(simulate({ law: known, sizes: mapSizes, experts: [2, 8], noise: mapNoise }, normals(4)))
     const width = (active: number, seeds: number, beyondSizes = law.residuals.beyondSizes) => {
       const residuals = { ...law.residuals, beyondSizes }
       const { low, high } = forecast({ ...law, residuals }, { active, tokens: 8 * active, experts: 8 }, seeds)
@@ -106,6 +107,11 @@ describe('a law', () => {
     expect(longer(128e6, 0.02)).toBeGreaterThan(longer(128e6, 0) + 0.01)
     expect(longer(32e6, 0.02)).toBe(longer(32e6, 0))
     expect(forecast(law, { active: 1e6, tokens: 1e7, experts: 1 })).toEqual({ difference: 0, low: 0, high: 0 })
+    // Where experts begin to pay within the trained lengths does not depend on what is unsure beyond them.
+    const crossing = (above: number) =>
+      breakEven({ ...law, residuals: { ...law.residuals, beyondTokens: [0, above] } }, { active: 1e6, experts: 8 })
+    expect(crossing(0.5)).toEqual(crossing(0))
+    expect(crossing(0).high).toBeLessThan(32e6)
   }, 60_000)
 })
 
@@ -126,7 +132,7 @@ describe('the range of a law', () => {
   })
 
   test('needs results of two sizes, three lengths, two numbers of experts and two seeds', () => {
-    const pairs = simulate({ law: known, sizes: mapSizes, experts, noise: mapNoise }, noiseOf(5))
+    const pairs = simulate({ law: known, sizes: mapSizes, experts, noise: mapNoise }, normals(5))
     expect(lackingForLaw(pairs)).toBeNull()
     expect(lackingForLaw(pairs.filter(({ active }) => active < 5e5))).toBe('2 sizes (there is 1)')
     expect(lackingForLaw(pairs.filter(({ seed, experts }) => seed === 1 && experts === 2))).toBe(

@@ -2,6 +2,7 @@
 import { forecast } from './forecast.ts'
 import { type Coefficients, lossAt, type Point } from './joint-law.ts'
 import { lawOf } from './law.ts'
+import { normals } from './normals.ts'
 import { mean, type Pair } from './observations.ts'
 import { publishedLaw } from './published.ts'
 
@@ -58,16 +59,6 @@ export function simulate(sketch: MapSketch, normal: () => number): Pair[] {
 
 export const lossBy = (coefficients: Coefficients) => (point: Point) => lossAt(coefficients, point)
 
-/** A generator of normal random numbers, by Box and Muller's method over a linear congruential generator. */
-export function noiseOf(seed: number): () => number {
-  let state = seed * 7919 + 12_345
-  const uniform = () => {
-    state = (state * 1_664_525 + 1_013_904_223) % 2 ** 32
-    return state / 2 ** 32
-  }
-  return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform())
-}
-
 /** Noise of a map, in nats a token. */
 export const mapNoise = { seed: 0.01, run: 0.004, branch: 0.002 }
 
@@ -117,7 +108,7 @@ export function simulatedCoverage(
   seed: number,
 ): Record<Unseen, { readonly inside: number; readonly width: number }> {
   const seeds = 2
-  const random = noiseOf(seed)
+  const random = normals(seed)
   const deviation = Math.sqrt((2 * (mapNoise.run ** 2 + mapNoise.branch ** 2)) / seeds)
   const laws = Array.from({ length: maps }, () =>
     lawOf(simulate({ law: truth, sizes: mapSizes, experts: [2, 8, 32], noise: mapNoise }, random)),

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
+import { normals } from '../law/normals.ts'
 import { bootstrapTexts, type TextGroup } from './bootstrap.ts'
 import { standardDeviation } from './statistics.ts'
-import { normals } from './testing/normals.ts'
 
 const groupsOf = (means: readonly number[], targets = 1000, domain = 0): TextGroup[] =>
   means.map((mean) => ({ domain, targets, total: mean * targets }))

@@ -1,11 +1,10 @@
 /** The power of paired comparisons, against published tables and simulated studies. */
 import { expect, test } from 'vitest'
-import { randomFor } from '../../train/step/random.ts'
+import { normals } from '../law/normals.ts'
 import { intervalOf } from './analysis/claims/decision.ts'
 import { combinedError, productOf } from './analysis/ratios.ts'
 import { detectable, detectableEffect, power, seedsFor } from './power.ts'
 import { estimateMean, pearson } from './statistics.ts'
-import { normals } from './testing/normals.ts'
 
 test("the numbers of pairs match Cohen's tables", () => {
   // Effects of 0.2, 0.5 and 0.8 deviations at 80 % power, two-sided 5 %: 199, 34 and 15 pairs.
@@ -30,8 +29,7 @@ test('power without an effect equals the level, and never falls as the effect gr
 test.each([2, 3, 5])('four of five simulated studies with %i seeds find the effect that they can detect', (seeds) => {
   const deviation = 0.3
   const effect = detectableEffect(deviation, seeds)
-  const random = randomFor(seeds, 'power')
-  const normal = () => Math.sqrt(-2 * Math.log(1 - random.uniform())) * Math.cos(2 * Math.PI * random.uniform())
+  const normal = normals(seeds)
   const studies = 20_000
   let found = 0
   for (let i = 0; i < studies; i++) {

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { normals } from '../law/normals.ts'
 import {
   estimateMean,
   estimateRatio,
@@ -10,7 +11,6 @@ import {
   regressionWithin,
   standardDeviation,
 } from './statistics.ts'
-import { normals } from './testing/normals.ts'
 
 /** "Student" (1908), The probable error of a mean: extra hours of sleep of ten patients with two drugs. */
 const first = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]

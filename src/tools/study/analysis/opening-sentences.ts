@@ -56,7 +56,9 @@ export const contrastSentence = ({ arm, baseline, outcome }: Comparison, measure
 function largestEffect(runs: Runs, comparisons: readonly Comparison[], headline: string | undefined): string[] {
   const [first] = comparisons.filter((one) => isFirm(runs, one)).toSorted(byLargest)
   if (comparisons.length === 0) return []
-  if (first === undefined) return ['No contrast of the study differs from zero after Holm’s correction.']
+  // Only a contrast with an arm that sees later tokens may differ, and the cautions speak of it.
+  if (first === undefined)
+    return comparisons.some(isClear) ? [] : ['No contrast of the study differs from zero after Holm’s correction.']
   const sentence = contrastSentence(first, asMeasured(runs, first))
   const isSweep = runs.results.questions.some((question) => bestOfSweep(runs, question))
   return isSweep || headline?.includes(sentence) ? [] : [`The largest effect: ${sentence}`]

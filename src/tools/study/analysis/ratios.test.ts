@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
+import { normals } from '../../law/normals.ts'
 import { bootstrapTexts } from '../bootstrap.ts'
 import { estimateRatio, mean } from '../statistics.ts'
-import { normals } from '../testing/normals.ts'
 import { intervalOf } from './claims/decision.ts'
 import { combinedError, effectOf, productOf } from './ratios.ts'
 

@@ -4,7 +4,8 @@
  */
 
 import { describeModel } from '../../../core/model/describe.ts'
-import { knownLaw, lossBy, noiseOf } from '../../law/simulated.ts'
+import { normals } from '../../law/normals.ts'
+import { knownLaw, lossBy } from '../../law/simulated.ts'
 import type { FinishedRun, Settings, StudyResults } from '../contract.ts'
 import { studyOf } from './results.ts'
 
@@ -40,7 +41,7 @@ export function mapStudy(
     mapExperts.map((experts) => ({ baseline: `dense ${i}`, arm: `${experts} experts ${i}` })),
   )
   const whole = studyOf({ arms, view: 'map', seeds, contrasts, capacity: 'none' })
-  const normal = noiseOf(7)
+  const normal = normals(7)
   const level = new Map(seeds.map((seed) => [seed, 0.05 * normal()]))
   const denseOf = new Map(
     whole.cells.flatMap(({ arm, record }) =>

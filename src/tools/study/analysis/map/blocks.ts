@@ -62,7 +62,7 @@ export function mapSentences(runs: Runs, question: Question): string[] {
       : []),
     ...(found && found.tooShort > 0
       ? [
-          `The law leaves out ${plural(found.tooShort, 'pair')} of runs that are mostly warm-up (over a fifth of their steps).`,
+          `The law leaves out ${plural(found.tooShort, 'pair')} of runs whose warm-up takes over a fifth of their steps.`,
         ]
       : []),
   ]

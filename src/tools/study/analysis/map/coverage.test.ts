@@ -89,6 +89,6 @@ test('no measurement that is compared was fitted, and every longer training with
   expect(cells.map(({ experts, pairs }) => [experts, pairs])).toEqual([2, 4, 8, 16, 32].map((experts) => [experts, 4]))
 })
 
-test('at least four of five trainings twice as long are inside the 80 % intervals', () => {
-  expect(sharesOf(coverageOf(predictions, heldOut)).insideShare).toBeGreaterThanOrEqual(0.8)
+test('all five trainings twice as long are inside the 80 % intervals', () => {
+  expect(sharesOf(coverageOf(predictions, heldOut)).insideShare).toBe(1)
 })

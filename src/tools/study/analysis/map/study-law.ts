@@ -15,14 +15,15 @@ export interface StudyLaw {
   readonly pairs: readonly MapPair[]
   /** Number of pairs on other text, which are left out. */
   readonly elsewhere: number
-  /** Number of pairs of trainings that are mostly warm-up, which are left out: see {@link MAX_WARMUP}. */
+  /** Number of pairs of trainings with too long a warm-up, which are left out: see {@link MAX_WARMUP}. */
   readonly tooShort: number
 }
 
 /**
- * Largest share of its steps that a training may spend on its warm-up to be fitted. In a shorter training the learning
- * rate, which all lengths share, is far too low (docs/findings.md, "Experts pay with enough text"), so its loss depends
- * on that rate and not only on its tokens.
+ * Largest share of its steps that a training may spend on its warm-up to be fitted. The learning rate, which all lengths
+ * share, is far too low for a training with a share of 0.7, and not for one with 0.18 (docs/findings.md, "Experts pay
+ * with enough text"). If it is too low, the loss depends on that rate and not only on the tokens. The limit is near the
+ * end that is known to be safe.
  */
 const MAX_WARMUP = 0.2
 

@@ -1,4 +1,4 @@
-/** Reproducible normal draws, by Box and Muller from a small generator (mulberry32). */
+/** Reproducible normal random numbers for simulations, by Box and Muller from a small generator (mulberry32). */
 export function normals(seed: number): () => number {
   let state = seed
   const uniform = () => {
