@@ -34,7 +34,7 @@ import { drawn, special } from './kernel-shapes.ts'
 const ROUNDING = 2e-5
 
 /** Ops that need other ranks; test/end-to-end/ranks.test.ts compares them with one process. */
-const exchange = ['arrive', 'all-to-all-sizes', 'send-rows']
+const ofRanks = ['arrive', 'all-to-all-sizes', 'send-rows']
 
 export function checkKernels(): void {
   test('every kernel and every op of the family `kernel` is checked', () => {
@@ -44,7 +44,7 @@ export function checkKernels(): void {
     expect([...checked].sort()).toEqual(local.map(([name]) => name).sort())
     const kernelOps = [...registry.values()].filter(({ family }) => family === 'kernel').map(({ name }) => name)
     expect(kernelOps.length).toBeGreaterThan(0)
-    expect(Object.keys(special)).toEqual(expect.arrayContaining(kernelOps.filter((name) => !exchange.includes(name))))
+    expect(Object.keys(special)).toEqual(expect.arrayContaining(kernelOps.filter((name) => !ofRanks.includes(name))))
   })
 
   let single: Runtime

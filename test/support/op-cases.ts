@@ -45,7 +45,7 @@ const gram = (x: Tensor): Tensor => g.matmul(x, x, { transposeA: true })
 
 /** The programs of each op. */
 export function opCases(dtype: 'float32' | 'float64'): Record<string, OpCase[]> {
-  const plan: g.SlotMap = {
+  const slots: g.SlotMap = {
     // Three tokens with two choices each and five slots: two choices are dropped, slot 4 is empty.
     tokenOfSlot: ints([0, 1, 2, 0, 0]),
     assignmentOfSlot: ints([0, 3, 5, 1, 0]),
@@ -59,7 +59,7 @@ export function opCases(dtype: 'float32' | 'float64'): Record<string, OpCase[]> 
     slotOfAssignment: ints([1, 0, 2], [3, 1]),
   }
   // Three experts with two, no and two slots; one slot is unused.
-  const ragged: g.RaggedSlotMap = { ...plan, sizes: g.constant([2, 0, 2, 1], 'int64') }
+  const ragged: g.RaggedSlotMap = { ...slots, sizes: g.constant([2, 0, 2, 1], 'int64') }
 
   return {
     add: two(g.add),
@@ -224,12 +224,12 @@ export function opCases(dtype: 'float32' | 'float64'): Record<string, OpCase[]> 
       // Only occupied slots may be read: an empty slot has the row of an arbitrary token.
       {
         inputs: of([3, 2]),
-        build: (x) => g.multiply(g.dispatch(x as Tensor, plan), g.reshape(plan.occupied as Tensor, [5, 1])),
+        build: (x) => g.multiply(g.dispatch(x as Tensor, slots), g.reshape(slots.occupied as Tensor, [5, 1])),
       },
       { inputs: of([3, 2]), build: (x) => g.dispatch(x as Tensor, dense) },
     ],
     combine: [
-      { inputs: of([5, 2], [3, 2]), build: (rows, gate) => g.combine(rows as Tensor, gate as Tensor, plan) },
+      { inputs: of([5, 2], [3, 2]), build: (rows, gate) => g.combine(rows as Tensor, gate as Tensor, slots) },
       { inputs: of([3, 2], [3, 1]), build: (rows, gate) => g.combine(rows as Tensor, gate as Tensor, dense) },
     ],
     // xᵀ·x of ragged rows has a known shape.

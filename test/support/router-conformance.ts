@@ -359,8 +359,8 @@ const roomyFor = ({ router, experts }: MoeSettings): Partial<MoeSettings> =>
   router === 'expert-choice' ? {} : { capacity: '1x', factor: experts }
 
 /** A tensor [R, 1] with 1 for slots that hold an assignment, computed from the assignments. */
-function occupiedSlots(plan: SlotMap, slots: number, choices: number): Tensor {
+function occupiedSlots(map: SlotMap, slots: number, choices: number): Tensor {
   const ones = constant(new Float64Array(TOKENS * choices).fill(1), 'float64', [TOKENS * choices])
-  const weight = plan.kept ? reshape(plan.kept, [TOKENS * choices]) : ones
-  return reshape(scatterAdd(weight, reshape(plan.slotOfAssignment, [TOKENS * choices]), slots), [slots, 1])
+  const weight = map.kept ? reshape(map.kept, [TOKENS * choices]) : ones
+  return reshape(scatterAdd(weight, reshape(map.slotOfAssignment, [TOKENS * choices]), slots), [slots, 1])
 }

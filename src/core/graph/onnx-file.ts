@@ -72,9 +72,10 @@ export function encodeOnnx({ irVersion, operatorSets, metadata = {}, graph }: On
     textField(2, 'choir'),
     messageField(
       7,
-      ...graph.nodes.map(nodeField),
+      // Joined first: a large model has more nodes than a call may have arguments.
+      graph.nodes.flatMap(nodeField),
       textField(2, graph.name),
-      ...graph.tensors.map(tensorField),
+      graph.tensors.flatMap(tensorField),
       ...graph.inputs.map((port) => portField(11, port)),
       ...graph.outputs.map((port) => portField(12, port)),
     ),

@@ -4,7 +4,7 @@
  * that are joined once, at the end, so that large contents are not copied for every message around them.
  */
 
-/** The bytes of a field, in pieces. */
+/** The bytes of a field, or of several fields, in pieces. */
 export type Field = readonly Uint8Array[]
 
 const VARINT = 0

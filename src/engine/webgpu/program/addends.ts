@@ -10,8 +10,6 @@ import type { DeviceNode, OrderedProgram } from './rewrite.ts'
 
 interface Addend {
   readonly output: number
-  /** Name of the output. */
-  readonly name: string
   readonly addition: Node
   readonly other: Tensor
 }
@@ -35,7 +33,11 @@ export function fuseAddends(program: OrderedProgram): OrderedProgram {
     }
     const own = addends.get(node) ?? []
     const inputs = [...node.inputs, ...own.map(({ other }) => other)].map(of)
-    const source: DeviceNode = { ...node, inputs, ...(own.length > 0 && { added: own.map(({ name }) => name) }) }
+    const source: DeviceNode = {
+      ...node,
+      inputs,
+      ...(own.length > 0 && { added: own.map(({ output }) => node.kernel?.outputs[output] as string) }),
+    }
     rebuilt.set(
       node,
       node.outputs.map(({ dtype, shape }, output) => ({ dtype, shape, source, output })),
@@ -66,11 +68,10 @@ function findAddends({ nodes, outputs }: OrderedProgram): Map<Node, Addend[]> {
     ] as const) {
       const { source: kernel, output, shape } = baseOf(summand)
       if (kernel.kind !== 'node' || !kernel.kernel?.addsTo.includes(output) || sizeOf(shape) === 0) continue
-      const name = kernel.kernel.outputs[output] as string
       const known = found.get(kernel) ?? []
       const isReady = placeOf(baseOf(other)) < (place.get(kernel) as number)
       if (readers.get(key(baseOf(summand))) !== 1 || !isReady || known.some((each) => each.output === output)) continue
-      found.set(kernel, [...known, { output, name, addition: node, other }])
+      found.set(kernel, [...known, { output, addition: node, other }])
       break
     }
   }

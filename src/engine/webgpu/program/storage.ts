@@ -18,8 +18,8 @@ import type { Fusion } from './fusion.ts'
 import type { Bundle, KernelItem, Root } from './groups.ts'
 
 /**
- * Operators of ONNX have no names for operands, which are float32: programs for generation consist of them, and are
- * float32 throughout.
+ * A node with an operator of ONNX does not list names of operands. Its operands are float32: programs for generation
+ * consist of such nodes, and are float32 throughout.
  */
 const ofKernel = ({ type, kernel }: Node, kernels: Readonly<Record<string, Kernel>>): Halves =>
   (kernel && kernels[type]?.halves) ?? { inputs: [], outputs: [] }

@@ -11,6 +11,7 @@ const require = createRequire(import.meta.url)
  * Creates a tokenizer from the contents of a tokenizer.json.
  * @param where Name of the file in messages.
  * @throws UsageError if it is not a tokenizer.json or has no end-of-text token
+ * @throws RunError if the package `tokenizers` cannot be loaded
  */
 export const tokenizerFromJson = (json: string, where = 'tokenizer.json'): Tokenizer =>
   createTokenizer(json, where, nativeTokenizer)
@@ -25,7 +26,11 @@ function tokenizers(): typeof Tokenizers {
   }
 }
 
-/** Opens a tokenizer.json with the library. @throws UsageError naming `where` if the library refuses the file */
+/**
+ * Opens a tokenizer.json with the library.
+ * @throws UsageError naming `where` if the library refuses the file
+ * @throws RunError if the package `tokenizers` cannot be loaded
+ */
 export function nativeTokenizer(json: string, where: string): NativeTokenizer {
   expectPrefixes(json, where)
   const { Tokenizer } = tokenizers()

@@ -72,8 +72,8 @@ export async function writeCheckpoint(
   const isFirst = (ranks?.rank ?? 0) === 0
   const path = join(directory, folderName(step))
   const writing = join(directory, `.${folderName(step)}.writing`)
-  const model = await planTensors('model', tensors.model, shardBytes, ranks)
-  const optimizer = await planTensors('optimizer', tensors.optimizer, shardBytes, ranks)
+  const model = await filesOfRank('model', tensors.model, shardBytes, ranks)
+  const optimizer = await filesOfRank('optimizer', tensors.optimizer, shardBytes, ranks)
   const write = (file: OutputFile) => writeChecked(join(writing, file.name), file)
   const needed = [...model, ...optimizer].reduce((sum, { bytes }) => sum + bytes, 0)
   const readable = async <T>(work: () => Promise<T>): Promise<T> => {
@@ -140,8 +140,8 @@ async function begin(directory: string, writing: string, state: unknown): Promis
   return null
 }
 
-/** Plans the files of this rank's tensors. The files of all ranks are numbered consecutively. */
-async function planTensors(
+/** The files of this rank's tensors. The files of all ranks are numbered consecutively. */
+async function filesOfRank(
   stem: 'model' | 'optimizer',
   tensors: readonly NamedTensor[],
   shardBytes: number,

@@ -74,7 +74,7 @@ export function shardFiles(
   const digits = (i: number) => String(i).padStart(5, '0')
   const nameOf = (i: number) =>
     count === 1 ? `${stem}.safetensors` : `${stem}-${digits(first + i + 1)}-of-${digits(count)}.safetensors`
-  return shards.map((shard, i) => planFile(nameOf(i), shard, finite))
+  return shards.map((shard, i) => shardFile(nameOf(i), shard, finite))
 }
 
 /** The index `<stem>.safetensors.index.json` of several files. @param files Names and bytes of tensors by file. */
@@ -110,7 +110,7 @@ function checkTensors(tensors: readonly NamedTensor[]): void {
   }
 }
 
-const planFile = (name: string, tensors: readonly NamedTensor[], finite: boolean): OutputFile =>
+const shardFile = (name: string, tensors: readonly NamedTensor[], finite: boolean): OutputFile =>
   tensorFile(
     name,
     tensors.map(({ name, dtype = 'F32', shape, range }) => ({

@@ -3,7 +3,7 @@
 import * as norms from '../../../../core/graph/kernels/products.ts'
 import * as moves from '../../../../core/graph/kernels/rows.ts'
 import { implement, type KernelCall, type KernelTensor, type PreparedCall } from '../contract.ts'
-import { elementBytes } from './floats.ts'
+import { bytesOfCall, elementBytes } from './floats.ts'
 import { bandsOf } from './matmul.ts'
 
 /** The offset of an absent operand. */
@@ -21,12 +21,9 @@ const offsetOr = (tensor: KernelTensor | undefined, element: number): number =>
   tensor ? offsetAt(tensor, element) : ABSENT
 
 /** The work of a kernel that passes once over its operands. @param flops Operations for each element of `of`. */
-const workOf = ({ inputs, outputs }: KernelCall, of: KernelTensor, flops: number) => ({
+const workOf = (call: KernelCall, of: KernelTensor, flops: number) => ({
   flops: flops * of.size,
-  bytes: [...Object.values(inputs), ...Object.values(outputs)].reduce(
-    (total, tensor) => total + (tensor ? elementBytes(tensor) * tensor.size : 0),
-    0,
-  ),
+  bytes: bytesOfCall(call),
 })
 
 /** A call whose tasks have nearly equal numbers of rows. */

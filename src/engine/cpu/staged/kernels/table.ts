@@ -19,14 +19,14 @@ import { activateParts, expertRowProduct, rowProduct, rowProductTransposed, sumP
 
 const all: readonly Kernel[] = [
   activateParts,
+  allToAllRows,
+  allToAllSizes,
   attendCached,
   attention,
   attentionGradient,
   awaitRows,
   chooseExperts,
   combineRows,
-  allToAllRows,
-  allToAllSizes,
   expertFfn,
   expertFfnGradient,
   expertLinear,

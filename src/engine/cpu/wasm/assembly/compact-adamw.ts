@@ -1,5 +1,5 @@
 /**
- * AdamW (kernels.ts) with moments in bfloat16 or in 8 bits, which are rounded up or down at random, so that their
+ * AdamW (adamw.ts) with moments in bfloat16 or in 8 bits, which are rounded up or down at random, so that their
  * expectation is the unrounded value. Rounding to the nearest would never let v decay: with β₂ = 0.999 it changes by a
  * thousandth of itself, and neighbouring values of bfloat16 differ by at least 1/256.
  *
@@ -201,7 +201,7 @@ function largestOf(x: usize, count: u32): f32 {
   return largest
 }
 
-// biome-ignore lint/complexity/noStaticOnlyClass: as in kernels.ts
+// biome-ignore lint/complexity/noStaticOnlyClass: as in adamw.ts
 class Inlined {
   /**
    * 32 random bits for each lane, for eight numbers from `index` on. The m and v of a number take the halves of a lane;
@@ -245,7 +245,7 @@ class Inlined {
   }
 }
 
-// biome-ignore lint/complexity/noStaticOnlyClass: as in kernels.ts
+// biome-ignore lint/complexity/noStaticOnlyClass: as in adamw.ts
 class Halves {
   @inline
   static step4(
@@ -276,7 +276,7 @@ class Halves {
   }
 }
 
-// biome-ignore lint/complexity/noStaticOnlyClass: as in kernels.ts
+// biome-ignore lint/complexity/noStaticOnlyClass: as in adamw.ts
 class Bytes {
   /** @param oldM, oldV Units of the old codes, times β₁ or β₂. @param inverseM, inverseV Inverses of the new units. */
   @inline

@@ -3,7 +3,7 @@
  * memory of a program.
  */
 
-// biome-ignore lint/complexity/noStaticOnlyClass: as in kernels.ts
+// biome-ignore lint/complexity/noStaticOnlyClass: as in adamw.ts
 export class Elementary {
   /**
    * eˣ to a relative error of 2e-7: 2ⁿ·eʳ with |r| ≤ ln 2 / 2, and the polynomial of Cephes' expf for eʳ. Below −87.3

@@ -4,6 +4,7 @@
  */
 import * as declared from '../../../../../core/graph/kernels/router.ts'
 import { implement, type KernelCall, type KernelTensor } from '../../contract.ts'
+import { bytesOfCall } from '../floats.ts'
 import { bandsOf } from '../matmul.ts'
 
 /** The bands of tokens of each group. */
@@ -15,11 +16,7 @@ function bandsOfGroups(tokens: number, groups: number) {
   ).flat()
 }
 
-const workOf = ({ inputs, outputs }: KernelCall) => ({
-  flops: 0,
-  bytes:
-    4 * [...Object.values(inputs), ...Object.values(outputs)].reduce((sum, tensor) => sum + (tensor?.size ?? 0), 0),
-})
+const workOf = (call: KernelCall) => ({ flops: 0, bytes: bytesOfCall(call) })
 
 /** A band has the sums of probabilities [N] and of choices [N], of (log Σ exp)² and of entropies. */
 export const routeTokens = implement(declared.routeTokens, {
