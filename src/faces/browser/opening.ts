@@ -1,4 +1,5 @@
 /** Opens everything that a training in memory needs: text, parameters, compiled programs, records. */
+import { z } from 'zod'
 import { isFields } from '../../core/config/fields.ts'
 import { abortSignal, callback, checkOptions, object } from '../../core/config/options.ts'
 import { fieldsOf } from '../../core/config/preset-fields.ts'
@@ -66,14 +67,12 @@ interface Beginning {
   readonly run: RunFiles | null
 }
 
-/** Options that both ways to a training take; `config` and `text` are checked where they are read. */
-const anything = { accepts: () => true, expected: 'a value' }
-
-function expectOptions(subject: string, options: TrainingOptions, others: readonly string[]): void {
-  const live = { runtime: object, onMessage: callback, signal: abortSignal }
-  checkOptions(subject, options, {}, { ...live, ...Object.fromEntries(others.map((name) => [name, anything])) })
+/** Checks names of options, and those that both ways to a training take. Others are checked where they are read. */
+function expectOptions(subject: string, options: TrainingOptions, others: readonly ('config' | 'text')[]): void {
+  const unread = Object.fromEntries(others.map((name) => [name, z.unknown().optional()]))
+  checkOptions(subject, options, unread, { runtime: object, onMessage: callback, signal: abortSignal })
   if (options.runtime === undefined)
-    throw new UsageError('missing runtime: what computes (open one with openBrowserRuntime, and close it at the end)')
+    throw new UsageError('missing runtime (open one with openBrowserRuntime, and close it at the end)')
 }
 
 /** @throws UsageError for an option or a setting that is wrong, or text that is unusable or too short */
@@ -92,7 +91,7 @@ export async function openNew(given: OpenOptions): Promise<Parts> {
 
 /** @throws UsageError for an option that is wrong, a file that holds no run, or text that is missing or another one */
 export async function openZip(zip: Uint8Array, given: RestoreOptions): Promise<Parts> {
-  expectOptions('options of WebTraining.import', given, ['text'])
+  expectOptions('options of a stored run', given, ['text'])
   const { text, ...options } = given
   const run = unzipRun(zip)
   const stored = storedFields(textOf(run.get('config.json') as Uint8Array), 'config.json', version())

@@ -50,7 +50,7 @@ function expectPageText(text: unknown): asserts text is PageText {
         `invalid text.documents[${wrong}]: ${formatValue(text.documents[wrong])} (expected { name, content })`,
       )
   }
-  if (!isTextFile(text))
+  if (!isTextFile(text) || 'documents' in text)
     throw new UsageError(
       `invalid text: ${formatValue(text)} (expected { name, content }, where the content is a string or a Uint8Array, ` +
         'or { name, documents } with a list of those)',
@@ -60,10 +60,11 @@ function expectPageText(text: unknown): asserts text is PageText {
 /** Places a text. @throws UsageError for what is no text, a name that no file can have, or a corpus without documents */
 export function placeText(text: PageText): PlacedText {
   expectPageText(text)
-  if ('documents' in text && corpusNames.includes(text.name)) return placeCorpus(text.name, text.documents)
-  const given = 'documents' in text ? text.documents : [text]
+  const documents = 'documents' in text ? text.documents : null
+  if (documents && corpusNames.includes(text.name)) return placeCorpus(text.name, documents)
+  const given = documents ?? [text as TextFile]
   const inRun = new Map(given.map(({ name, content }) => [`${FOLDER}/${checkedName(name)}`, bytesIn(content)]))
-  const source = runTextEntry('documents' in text ? FOLDER : `${FOLDER}/${text.name}`)
+  const source = runTextEntry(documents ? FOLDER : `${FOLDER}/${text.name}`)
   return { source, ...filesIn(inRun, source) }
 }
 

@@ -248,6 +248,8 @@ describe('a training is refused with the reason', () => {
     [{ text: [{ name: 'a', content }] as never }, 'invalid text: [{"name":"a"'],
     [{ text: { name: 'a' } as never }, 'invalid text: {"name":"a"}'],
     [{ text: { name: 'a', documents: [{ name: 'b', content: 5 }] } as never }, 'invalid text.documents[0]'],
+    [{ text: { name: 'a', content, documents: undefined } as never }, 'invalid text: {"name":"a"'],
+    [{ text: { name: 'sotu', content, documents: 5 } as never }, 'invalid text: {"name":"sotu"'],
     [{ runtime: undefined as never }, 'missing runtime'],
     [{ runtime: 5 as never }, 'invalid runtime: 5'],
     [{ wrong: 1 } as never, 'unknown field wrong'],
@@ -255,7 +257,7 @@ describe('a training is refused with the reason', () => {
     [{ config: { model: { widht: 3 } } as RunInput }, 'unknown field model.widht'],
     [{ config: null as never }, 'invalid configuration: null'],
     [{ config: { ...config, data: 5 as never } }, 'invalid data: 5'],
-  ])('if its text or configuration is wrong, case %#', async (options, message) => {
+  ])('if an option is wrong, case %#', async (options, message) => {
     expect(await refusal(options)).toContain(message)
   })
 

@@ -150,7 +150,7 @@ test('routing returns the experts of every token and their gates, which are abov
   await expect(run.routing('')).rejects.toThrow(/invalid text/)
 })
 
-test('a plan takes the name of a preset, or fields that override a preset', async () => {
+test('a plan takes the name of a preset, or an object that names one', async () => {
   const [named, given] = [await plan('m6t-base', 'v100-8'), await plan({ preset: 'm6t-base' }, 'v100-8')]
   expect(given.best[0]?.time.stepSeconds).toBe(named.best[0]?.time.stepSeconds)
   await expect(plan('m6t-base', 'v100')).rejects.toThrow(/unknown cluster "v100"/)

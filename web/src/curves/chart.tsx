@@ -1,12 +1,11 @@
 /** The plot of a card with its tooltip. Keeps the uPlot instance in step with the component's props. */
 import { useSignal } from '@preact/signals'
 import { useEffect, useLayoutEffect, useMemo, useRef } from 'preact/hooks'
-import type { XAxis } from '../../../src/faces/watch/api.ts'
 import { formatValue } from '../format-value.ts'
 import { pointed } from '../store.ts'
 import type { Figure } from './drawing/figure.ts'
 import { ink } from './drawing/ink.ts'
-import { axisTitles, exactXText } from './drawing/ticks.ts'
+import { axisTitles } from './drawing/ticks.ts'
 import { OutsideNotes } from './outside-notes.tsx'
 import { Plot } from './plot.ts'
 import { type HoverPoint, readings } from './series/readings.ts'
@@ -58,21 +57,11 @@ export function Chart({ figure }: { readonly figure: Figure }) {
     <div class="chart">
       <div ref={host} class="plot" role="img" aria-label={label} />
       {figure.outside && <OutsideNotes outside={figure.outside} />}
-      {point.value && (
-        <Tooltip
-          place={point.value}
-          x={closest?.x ?? point.value.x}
-          placeText={(at) => placeText(axis, at)}
-          readings={found}
-          of={lines.length}
-        />
-      )}
+      {point.value && <Tooltip place={point.value} axis={axis} readings={found} of={lines.length} />}
       {lines.length > 0 ? null : <span class="hidden">{metric} has no values here</span>}
     </div>
   )
 }
-
-const placeText = (axis: XAxis, x: number) => `${axisTitles[axis]} ${exactXText(axis, x)}`
 
 /** Rounds to about a thousandth of the range, so that the address has no more digits than a drag is precise. */
 function rounded(value: number, span: number): number {

@@ -1,28 +1,34 @@
 /** Values of the lines nearest to the pointer, from the upper to the lower. */
 import { dash } from '../../../src/core/text/numbers.ts'
+import type { XAxis } from '../../../src/faces/watch/api.ts'
 import { formatValue } from '../format-value.ts'
 import { Name } from '../runs/name.tsx'
 import { Swatch } from '../runs/swatch.tsx'
+import { axisTitles, exactXText } from './drawing/ticks.ts'
 import type { HoverPoint, Reading } from './series/readings.ts'
 
 interface TooltipProps {
   readonly place: HoverPoint
-  /** Where the closest line has its value: the title. */
-  readonly x: number
-  /** A place on the x axis in words. */
-  readonly placeText: (x: number) => string
+  readonly axis: XAxis
   readonly readings: readonly Reading[]
   /** Number of all lines. */
   readonly of: number
 }
 
-export function Tooltip({ place, x, placeText, readings: shown, of }: TooltipProps) {
-  // Lines that are recorded at other steps say theirs.
-  const differ = shown.some((reading) => reading.x !== x)
+export function Tooltip({ place, axis, readings: shown, of }: TooltipProps) {
+  // The title is where the closest line has its value. Lines that are recorded elsewhere say where.
+  const title = exactXText(axis, shown.find(({ closest }) => closest)?.x ?? place.x)
+  const placeOf = ({ x }: Reading) => {
+    const text = exactXText(axis, x)
+    return text === title ? '' : text
+  }
+  const differ = shown.some((reading) => placeOf(reading) !== '')
   return (
     <div class="tip" style={positionNear(place)} aria-hidden="true">
       <table>
-        <caption>{placeText(x)}</caption>
+        <caption>
+          {axisTitles[axis]} {title}
+        </caption>
         <tbody>
           {shown.map((reading) => (
             <tr key={reading.line.run} class={reading.closest ? 'closest' : ''}>
@@ -34,7 +40,7 @@ export function Tooltip({ place, x, placeText, readings: shown, of }: TooltipPro
               </th>
               <td>{formatValue(reading.value)}</td>
               <td class="quiet">{detailOf(reading)}</td>
-              {differ && <td class="quiet">{reading.x === x ? '' : placeText(reading.x)}</td>}
+              {differ && <td class="quiet">{placeOf(reading)}</td>}
             </tr>
           ))}
         </tbody>

@@ -11,7 +11,7 @@ import { loadCluster, loadPlannedRun } from '../../../tools/plan/inputs/load-pla
 import { planPresets } from '../../../tools/plan/inputs/presets.ts'
 import type { Plan } from '../../../tools/plan/plan.ts'
 import type { WhatIf } from '../../../tools/plan/search/what-if.ts'
-import { textFile, whatIfText } from '../display/plan.ts'
+import { planText, whatIfText } from '../display/plan.ts'
 import { validationText } from '../display/plan-validation.ts'
 import { print } from '../display/print.ts'
 import { table } from '../display/text-layout.ts'
@@ -112,7 +112,7 @@ async function run(io: Io, source: string | undefined, flags: PlanFlags): Promis
     writeJson(io, { kind: 'plan', ...plan })
     for (const question of questions) writeJson(io, { kind: 'what-if', ...question })
   } else if (questions.length > 0) for (const question of questions) print(io, whatIfText(question, source, colors))
-  else print(io, textFile(plan, source, colors))
+  else print(io, planText(plan, source, colors))
   await writeReport(io, source, flags, plan, questions)
   if (plan.best.length === 0) throw new RunError(`${source} does not fit on ${cluster.name} in any layout`)
 }
@@ -133,7 +133,7 @@ async function runLocal(io: Io, source: string, flags: PlanFlags, colors: Colors
     flags.json ? { recalibrate: again } : { recalibrate: again, onMessage: say },
   )
   if (flags.json) writeJson(io, { kind: 'plan', ...plan })
-  else print(io, textFile(plan, source, colors))
+  else print(io, planText(plan, source, colors))
   await writeReport(io, source, flags, plan, [])
   if (plan.best.length === 0) throw new RunError(`${source} does not fit into the memory of this machine`)
 }

@@ -16,7 +16,7 @@ import { table, titledTable, wrap } from './text-layout.ts'
 /** Parts below this share of the total are merged into one row, "other". */
 const MIN_SHARE = 0.002
 
-export function textFile(plan: Plan, name: string, colors: Colors): string {
+export function planText(plan: Plan, name: string, colors: Colors): string {
   const { run, cluster, best, pareto, rejected, changes, warnings } = plan
   const [first] = best
   return [
