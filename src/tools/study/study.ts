@@ -2,7 +2,8 @@
 import type { Specification } from './grid/specification.ts'
 import { resultsOf, runsOf } from './results/results.ts'
 import { type ReportFiles, writeReport } from './results/write.ts'
-import { plannedRuns, runStudy, type StudyOptions, type StudyState, studyOf } from './runs/run-study.ts'
+import { plannedRuns } from './runs/overview.ts'
+import { runStudy, type StudyOptions, type StudyState, studyOf } from './runs/run-study.ts'
 import type { RunJob } from './runs/workers.ts'
 
 export interface StudyOutcome {

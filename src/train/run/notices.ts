@@ -24,11 +24,33 @@ export function runNotices(
   return [...(runtime.notice === undefined ? [] : [runtime.notice]), ...causalityNotices(config, activities)]
 }
 
-/** The {@link runNotices} of a training, and a notice of how much of the model it leaves as it is. */
+/** The {@link runNotices} of a training, and notices of a long warm-up and of how much of the model it leaves as it is. */
 export const trainingNotices = (runtime: Runtime, config: RunConfig): string[] => [
   ...runNotices(runtime, config),
+  ...warmupNotices(config),
   ...frozenNotices(config),
 ]
+
+/** Largest share of the steps that a warm-up may have without a notice. */
+const LONG_WARMUP = 1 / 4
+
+type Scheduled = { readonly train: Pick<RunConfig['train'], 'steps' | 'schedule'> }
+
+/** Whether the learning rate rises for more than a quarter of the steps. */
+export const warmsUpLong = ({ train }: Scheduled): boolean => train.schedule.warmup > LONG_WARMUP * train.steps
+
+/** A notice about a warm-up of more than a quarter of the steps; a study has its own, once for all its runs. */
+export function warmupNotices(config: Scheduled): string[] {
+  const { steps, schedule } = config.train
+  if (!warmsUpLong(config)) return []
+  const most = Math.floor(LONG_WARMUP * steps)
+  const rises = schedule.warmup < steps ? `${schedule.warmup} of the ${steps} steps` : `all ${steps} steps`
+  return [
+    `the learning rate rises for ${rises} (train.schedule.warmup=${schedule.warmup}, train.steps=${steps}): ` +
+      'the loss is that of a lower rate than train.schedule.learningRate (set train.schedule.warmup to at most ' +
+      `${most}, or train.steps to at least ${Math.ceil(schedule.warmup / LONG_WARMUP)})`,
+  ]
+}
 
 /** A notice of how much of the model `train.freeze` leaves as it is; no notice if it is empty. */
 function frozenNotices({ model, train }: Pick<RunConfig, 'model' | 'train'>): string[] {

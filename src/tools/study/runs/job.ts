@@ -13,6 +13,7 @@ import { lockRun } from '../../../node/system/lock.ts'
 import { train } from '../../../node/train/train.ts'
 import { trainBatch } from '../../../train/data/batches.ts'
 import type { TrainEvent } from '../../../train/loop/events.ts'
+import { warmupNotices } from '../../../train/run/notices.ts'
 import type { EvalRecord } from '../../../train/step/records.ts'
 import { evaluateRun } from '../../../use/runs/evaluate.ts'
 import type { FinishedRun, Specialisation } from '../contract.ts'
@@ -95,7 +96,10 @@ async function runTraining(
     if (event.kind === 'train' && event.step === steps) budget.abort()
     if (event.kind === 'train' && (event.step % 10 === 0 || event.step === steps))
       onUpdate({ kind: 'progress', step: event.step, steps, loss: event.loss })
-    if (event.kind === 'notice' || event.kind === 'warning') onUpdate({ kind: 'note', message: event.message })
+    // The study has one note about warm-ups, for all of its runs.
+    const isNoted = event.kind === 'notice' && warmupNotices(config).includes(event.message)
+    if ((event.kind === 'notice' || event.kind === 'warning') && !isNoted)
+      onUpdate({ kind: 'note', message: event.message })
   }
   let resume = await hasCheckpoint(directory, signal)
   if (!resume) await rm(directory, { recursive: true, force: true })

@@ -6,7 +6,6 @@
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { option, RunError, UsageError, wording } from '../../../core/errors.ts'
-import { joinWords } from '../../../core/text/numbers.ts'
 import { errorCode, makeFolder } from '../../../node/system/disk.ts'
 import type { Cell, SearchRung } from '../contract.ts'
 import type { Phase, StudyEvent } from '../events.ts'
@@ -19,13 +18,14 @@ import { describeMachine } from '../results/provenance.ts'
 import { runsOf, tuningsOf } from '../results/results.ts'
 import { SharedCells } from '../sharing/cell-files.ts'
 import { factsOf } from '../sharing/facts.ts'
-import { type Holder, Processes } from '../sharing/processes.ts'
+import { Processes } from '../sharing/processes.ts'
 import { conclude, type Report } from './conclude.ts'
 import { prepareCorpora, textsOf } from './corpora.ts'
 import { rungStatesOf } from './halving.ts'
+import { emitOverview } from './overview.ts'
 import { pilotOf } from './pilot.ts'
 import { distinct, RunQueue, type RunsContext, totalFlops } from './run-queue.ts'
-import { sweepStateOf } from './tuning.ts'
+import { confirmingOf, sweepStateOf, trialsOf } from './tuning.ts'
 import { type RunJob, runInProcess } from './workers.ts'
 
 export interface StudyOptions {
@@ -223,73 +223,10 @@ class Phases {
   }
 }
 
-/** Number of trainings in all rungs. */
-export const plannedRuns = ({ rungs }: SearchPlan): number =>
-  rungs.reduce((sum, { configurations }) => sum + configurations, 0)
-
 /** The configuration with the lowest loss; undefined if all failed. */
 function bestEntry({ entries }: SearchRung): { readonly best: string; readonly loss: number } | undefined {
   const known = entries.flatMap(({ arm, loss }) => (typeof loss === 'number' ? [{ best: arm, loss }] : []))
   return known.toSorted((a, b) => a.loss - b.loss)[0]
-}
-
-/** Trials that the sweeps are known to need. */
-const trialsOf = ({ sweeps, capacity }: Grid, ledger: Ledger): Cell[] =>
-  sweeps.flatMap((sweep) => [...sweepStateOf(sweep, ledger, capacity).cells])
-
-/** Whole runs that confirm best rates, as far as these rates are known. */
-const confirmingOf = ({ sweeps, capacity }: Grid, ledger: Ledger): Cell[] =>
-  sweeps.flatMap((sweep) => [...sweepStateOf(sweep, ledger, capacity).confirming])
-
-/** Emits the size of the study and how much of it is done, and notes other processes and runs of another machine. */
-function emitOverview(
-  { grid, ledger, processes, jobs, threads, onEvent }: RunsContext,
-  machine: string,
-  others: readonly Holder[],
-): void {
-  const isFinished = ({ key, config }: Cell) => ledger.find(key, config)?.status === 'finished'
-  const runs = distinct(runsOf(grid, ledger))
-  const trials = distinct(trialsOf(grid, ledger))
-  const { search } = grid
-  if (search) {
-    const { rungs, candidates } = search
-    const work = { runs: plannedRuns(search), finished: runs.filter(isFinished).length, jobs, threads }
-    onEvent({ kind: 'search', configurations: candidates.length, rungs, ...work })
-    const warmup = Math.max(...candidates.map(({ config }) => config.train.schedule.warmup))
-    const first = rungs[0]?.steps ?? 0
-    if (first <= warmup)
-      onEvent({
-        kind: 'note',
-        message: `the first rung ends after ${first} steps, within a warm-up of ${warmup}: its losses say little (raise search.minSteps)`,
-      })
-  } else
-    onEvent({
-      kind: 'study',
-      arms: new Set(grid.cells.map(({ arm }) => arm)).size,
-      seeds: grid.seeds.length,
-      branches: grid.branches.length,
-      runs: runs.length,
-      finished: runs.filter(isFinished).length,
-      trials: trials.length,
-      finishedTrials: trials.filter(isFinished).length,
-      jobs,
-      threads,
-    })
-  if (others.length > 0) {
-    const names = joinWords(others.map((other) => processes.nameOf(other)))
-    onEvent({ kind: 'note', message: `working on this study together with ${names}` })
-  }
-  const onOtherMachine = runs.filter(({ key, config }) => {
-    const record = ledger.find(key, config)
-    return record?.status === 'finished' && record.machine !== machine
-  })
-  if (onOtherMachine.length > 0 && onOtherMachine.length < runs.length)
-    onEvent({
-      kind: 'note',
-      message:
-        `${onOtherMachine.length} of ${runs.length} runs were done on another machine or version of Node, which may round differently: ` +
-        'differences between runs of two machines contain that noise too',
-    })
 }
 
 async function createFolder(directory: string): Promise<void> {

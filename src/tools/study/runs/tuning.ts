@@ -158,3 +158,11 @@ const tuningOf = (
   best: best.learningRate,
   ...(proposed && { confirmed: proposed.confirmed }),
 })
+
+/** Trials that the sweeps are known to need. */
+export const trialsOf = ({ sweeps, capacity }: Grid, ledger: Ledger): Cell[] =>
+  sweeps.flatMap((sweep) => [...sweepStateOf(sweep, ledger, capacity).cells])
+
+/** Whole runs that confirm best rates, as far as these rates are known. */
+export const confirmingOf = ({ sweeps, capacity }: Grid, ledger: Ledger): Cell[] =>
+  sweeps.flatMap((sweep) => [...sweepStateOf(sweep, ledger, capacity).confirming])

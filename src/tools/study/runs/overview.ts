@@ -1,0 +1,69 @@
+/** The overview of a study before it trains: its size, how much of it is done, and what its numbers need to be read. */
+import { joinWords } from '../../../core/text/numbers.ts'
+import type { Cell } from '../contract.ts'
+import type { SearchPlan } from '../grid/search-plan.ts'
+import { runsOf } from '../results/results.ts'
+import type { Holder } from '../sharing/processes.ts'
+import { distinct, type RunsContext } from './run-queue.ts'
+import { trialsOf } from './tuning.ts'
+import { warmupNote } from './warmup-note.ts'
+
+/** Number of trainings in all rungs. */
+export const plannedRuns = ({ rungs }: SearchPlan): number =>
+  rungs.reduce((sum, { configurations }) => sum + configurations, 0)
+
+/**
+ * Emits the size of the study and how much of it is done, and notes long warm-ups, other processes and runs of another
+ * machine.
+ */
+export function emitOverview(
+  { grid, ledger, processes, jobs, threads, onEvent }: RunsContext,
+  machine: string,
+  others: readonly Holder[],
+): void {
+  const isFinished = ({ key, config }: Cell) => ledger.find(key, config)?.status === 'finished'
+  const runs = distinct(runsOf(grid, ledger))
+  const trials = distinct(trialsOf(grid, ledger))
+  const { search } = grid
+  if (search) {
+    const { rungs, candidates } = search
+    const work = { runs: plannedRuns(search), finished: runs.filter(isFinished).length, jobs, threads }
+    onEvent({ kind: 'search', configurations: candidates.length, rungs, ...work })
+    const warmup = Math.max(...candidates.map(({ config }) => config.train.schedule.warmup))
+    const first = rungs[0]?.steps ?? 0
+    if (first <= warmup)
+      onEvent({
+        kind: 'note',
+        message: `the first rung ends after ${first} steps, within a warm-up of ${warmup}: its losses say little (raise search.minSteps)`,
+      })
+  } else
+    onEvent({
+      kind: 'study',
+      arms: new Set(grid.cells.map(({ arm }) => arm)).size,
+      seeds: grid.seeds.length,
+      branches: grid.branches.length,
+      runs: runs.length,
+      finished: runs.filter(isFinished).length,
+      trials: trials.length,
+      finishedTrials: trials.filter(isFinished).length,
+      jobs,
+      threads,
+    })
+  const warmup = warmupNote(runs)
+  if (warmup !== null) onEvent({ kind: 'note', message: warmup })
+  if (others.length > 0) {
+    const names = joinWords(others.map((other) => processes.nameOf(other)))
+    onEvent({ kind: 'note', message: `working on this study together with ${names}` })
+  }
+  const onOtherMachine = runs.filter(({ key, config }) => {
+    const record = ledger.find(key, config)
+    return record?.status === 'finished' && record.machine !== machine
+  })
+  if (onOtherMachine.length > 0 && onOtherMachine.length < runs.length)
+    onEvent({
+      kind: 'note',
+      message:
+        `${onOtherMachine.length} of ${runs.length} runs were done on another machine or version of Node, which may round differently: ` +
+        'differences between runs of two machines contain that noise too',
+    })
+}
