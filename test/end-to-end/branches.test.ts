@@ -15,7 +15,7 @@ import { results, trainRecords } from './support.ts'
 vi.setConfig({ ...timeouts, hookTimeout: timeouts.testTimeout })
 const { workspace, studyFile, study, resultsIn } = studyRuns()
 
-const schedule = { kind: 'wsd', warmup: 3, decay: 0.25, learningRate: 0.01 }
+const schedule = { kind: 'wsd', warmup: 2, decay: 0.25, learningRate: 0.01 }
 const set = { 'train.steps': 40, 'train.evalEvery': 10, 'train.schedule': schedule }
 const arms = { 'top-1': {}, 'top-2': { 'model.moe.k': 2 } }
 const SHARES = [0.25, 0.5, 1]

@@ -134,7 +134,7 @@ test.skipIf(!mountable)('a full disk at an import ends with code 1, and nothing 
 )
 
 test.skipIf(!mountable)('a disk without inodes ends with code 1 and this reason, and nothing is lost', async () => {
-  const config = workspace.config({ train: { steps: 4, checkpointEvery: 2 } })
+  const config = workspace.config({ train: { steps: 4, checkpointEvery: 2, schedule: { warmup: 1 } } })
   const run = `${disk}/run`
   // The disk's own folder takes an inode, the run's folder another. A new run then writes a lock, small files and logs.
   for (const inodes of [2, 4, 6, 7, 8])

@@ -28,7 +28,7 @@ function bash(line: string): { readonly code: number | null; readonly stdout: st
 const LOST = 'choir: cannot write to standard output: ENOSPC: no space left on device, write\n'
 
 test.skipIf(!isLinux)('a training whose log is on a full disk goes on, reports it once, and ends with 1', () => {
-  const config = workspace.config({ train: { steps: 6 } })
+  const config = workspace.config({ train: { steps: 6, schedule: { warmup: 1 } } })
   for (const flags of ['', '--json']) {
     const run = `full${flags}`
     expect(bash(`choir train ${config} ${flags} --out ${run} > /dev/full`)).toMatchObject({ code: 1, stderr: LOST })

@@ -31,7 +31,7 @@ const linesOf = (stdout: string): Line[] =>
     .map((line) => JSON.parse(line))
 
 test('a folder with a Latin-1 file and a picture is trained on, and its run is evaluated and used', async () => {
-  const config = workspace.config({ train: { steps: 4, checkpointEvery: 2 } })
+  const config = workspace.config({ train: { steps: 4, checkpointEvery: 2, schedule: { warmup: 1 } } })
   const run = workspace.file('run')
   const trained = await expectSuccess(
     workspace.start('train', config, '--data', 'texts', '--out', run, '--json', '--no-sample'),
