@@ -58,7 +58,7 @@ const portable = {
       'train/loop',
       'use/infer',
     ],
-    packages: ['fflate'],
+    packages: ['fflate', 'zod'],
   },
   'tools/law': { below: ['core/text'], packages: ['@stdlib/stats-base-dists-t-quantile', 'zod'] },
   'tools/report': { below: ['core/text'], packages: ['d3-array', 'd3-shape'] },

@@ -56,7 +56,7 @@ export interface Operand {
 export const operandOf = (dtype: MemoryType, shape: Shape): Operand => ({ dtype, shape, size: sizeOf(shape) })
 
 /** Memory that holds values between the dispatches of a call only. */
-export const scratch: typeof operandOf = operandOf
+export const scratch = (dtype: MemoryType, shape: Shape): Operand => operandOf(dtype, shape)
 
 /** Names of the operands of a kernel of the graph, or of an operator of ONNX. */
 export type Signature = Pick<AnyKernel, 'name' | 'inputs' | 'outputs'>
