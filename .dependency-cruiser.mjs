@@ -83,8 +83,8 @@ const ofNode = {
     packages: ['hyparquet', 'tokenizers', 'zod'],
   },
   'node/run': {
-    below: [...runs, 'engine/cpu', 'engine/webgpu', 'engine/dawn', 'node/system', 'node/data'],
-    packages: ['yaml', 'zod'],
+    below: ['core/graph', ...runs, 'engine/cpu', 'engine/webgpu', 'engine/dawn', 'node/system', 'node/data'],
+    packages: ['@swc/wasm-typescript', 'yaml', 'zod'],
   },
   'node/measure': { below: ['core/graph', ...runs, 'train/measure', 'node/run'], packages: [] },
   'node/train': {
@@ -104,6 +104,10 @@ const ofNode = {
   'use/interchange': {
     below: ['core/graph', ...runs, ...files, 'use/runs'],
     packages: ['onnxruntime-node', 'zod'],
+  },
+  'tools/check': {
+    below: ['core/text', 'core/graph', 'core/model', 'engine/contract', 'engine/cpu', 'train/step', 'node/run'],
+    packages: [],
   },
   'tools/launch': { below: ['core/text', 'node/run'], packages: ['yaml'] },
   'tools/corpus': { below: ['core/text', 'node/system'], packages: ['htmlparser2'] },
@@ -185,6 +189,7 @@ const ofNode = {
       'tools/law',
       'tools/report',
       'tools/launch',
+      'tools/check',
       'tools/corpus',
       'tools/plan',
       'tools/study',

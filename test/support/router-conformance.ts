@@ -14,14 +14,9 @@ import { constant, input, type Tensor } from '../../src/core/graph/tensor.ts'
 import { type ModelConfig, modelSchema } from '../../src/core/model/config.ts'
 import { moeLayer } from '../../src/core/model/moe.ts'
 import type { MoeConfig } from '../../src/core/model/moe-config.ts'
-import {
-  activatedExperts,
-  hasRouterWeights,
-  parameterSpecs,
-  SymbolicParameters,
-} from '../../src/core/model/parameters.ts'
+import { activatedExperts, parameterSpecs, SymbolicParameters } from '../../src/core/model/parameters.ts'
 import { capacityOf, placeChoices } from '../../src/core/model/routing/capacity.ts'
-import { route, routerWeights } from '../../src/core/model/routing/routers.ts'
+import { hasRouterWeights, route, routerWeights } from '../../src/core/model/routing/routers.ts'
 import { paddedSlots, raggedSlots } from '../../src/core/model/routing/slots.ts'
 import { compiled, evaluate } from './evaluate.ts'
 import { testRandom } from './gradient-check.ts'
@@ -78,12 +73,15 @@ function trace(config: ModelConfig & { moe: MoeConfig }, training: boolean, toke
   // The tokens of a group are one sequence.
   const sequence = tokens / moe.groups
   const pass = { batch: moe.groups, sequence, training, capacity: rule }
-  const { y_TX: y_TD } = moeLayer({ config, moe, parameters, layer: 0, x_TD, given_TK, pass })
+  const tokens_T = input('tokens', 'int32', [tokens])
+  const { y_TX: y_TD } = moeLayer({ config, moe, parameters, layer: 0, x_TD, tokens_T, given_TK, pass })
   const choice = route({
     moe,
     x_TD,
     given_TK,
-    ...routerWeights(moe, parameters, 'layers.0.moe.router'),
+    weights: routerWeights({ moe, width: config.width }, parameters, 'layers.0.moe.router'),
+    tokens_T,
+    sequence,
     training,
   })
   return {

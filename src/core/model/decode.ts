@@ -21,8 +21,8 @@ import { normQueriesAndKeys } from './attention.ts'
 import { attentionScaleOf, headWidthOf, type ModelConfig, windowOf } from './config.ts'
 import { type FfnWeights, weightsOf } from './ffn.ts'
 import { embed, layers, scaled } from './layers.ts'
-import { activatedExperts, hasRouterWeights, type Parameters, sharedMix } from './parameters.ts'
-import { route, routerWeights } from './routing/routers.ts'
+import { activatedExperts, type Parameters, sharedMix } from './parameters.ts'
+import { hasRouterWeights, route, routerWeights } from './routing/routers.ts'
 import { linear, logitsAt, queryKeyNorms } from './transformer.ts'
 
 /** A part of the pass of a token. */
@@ -83,7 +83,14 @@ export function decodePrograms(config: ModelConfig, parameters: Parameters, leng
       const name = `layers.${layer}.moe`
       const choice = hasRouterWeights(moe)
         ? scope('router', () =>
-            route({ moe, x_TD: normed, ...routerWeights(moe, parameters, `${name}.router`), training: false }),
+            route({
+              moe,
+              x_TD: normed,
+              weights: routerWeights({ moe, width: config.width }, parameters, `${name}.router`),
+              tokens_T: input('token', 'int32', [1]),
+              sequence: 1,
+              training: false,
+            }),
           )
         : null
       const shared = (matrix: string) => parameters.get(`${name}.shared.${matrix}`)

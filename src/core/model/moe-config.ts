@@ -20,6 +20,9 @@ const balanceSchema = z
   })
   .prefault({})
 
+/** Name of a router of the user's own: a name, and the first 16 hexadecimal digits of the SHA-256 of its program. */
+export const OWN_ROUTER = /^[a-z][a-z0-9-]{0,39}@[0-9a-f]{16}$/
+
 export const moeSchema = z.strictObject({
   /** One sparse layer in every `every` layers, the last of them; the others are dense. */
   every: positive.default(1),
@@ -47,8 +50,12 @@ export const moeSchema = z.strictObject({
    * which a causal language model must not: its losses are better than the text it can generate.
    */
   router: z
-    .enum(['top-k', 'switch', 'prototype', 'sinkhorn', 'bias', 'expert-choice', 'hash', 'random'])
+    .enum(['top-k', 'switch', 'prototype', 'sinkhorn', 'bias', 'expert-choice', 'hash', 'random', 'own'])
     .default('top-k'),
+  /**
+   * Name and hash of the router `own`, as `my-router@0123456789abcdef`. It is set when `router` is the path of a file.
+   */
+  own: z.string().regex(OWN_ROUTER).nullable().default(null),
   /**
    * Experts that a token activates: k, or k' in every prototype for the `prototype` router. With
    * `expert-choice`, the mean at capacity factor 1; in generation, the exact number.
@@ -118,7 +125,10 @@ type Refuse = (field: (string | number)[], message: string) => void
 
 /** Refuses combinations of settings that have no meaning. */
 export function checkMoe(moe: MoeConfig, refuse: Refuse): void {
-  if (moe.router === 'prototype') {
+  if (moe.router === 'own' && moe.own === null)
+    refuse(['router'], 'must be the path of the file of your router, such as ./my-router.ts')
+  if (moe.router !== 'own' && moe.own !== null) refuse(['own'], 'must be null unless router is "own"')
+  if (moe.router === 'prototype' || moe.router === 'own') {
     if (moe.experts % moe.prototypes !== 0) refuse(['prototypes'], `must divide experts ${moe.experts}`)
     else if (moe.k > moe.experts / moe.prototypes)
       refuse(['k'], `must be at most experts / prototypes = ${moe.experts / moe.prototypes}`)

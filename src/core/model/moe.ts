@@ -61,6 +61,8 @@ export interface MoeInput {
   readonly layer: number
   /** Input of the module: normed activations [T, D], or for the output projection the result of attention. */
   readonly x_TD: Tensor
+  /** Ids of the tokens [T], int32. */
+  readonly tokens_T: Tensor
   /** Experts chosen by the caller [T, K], for hash and random routing. */
   readonly given_TK?: Tensor
   readonly pass: Pass
@@ -110,7 +112,9 @@ function startMixture(inputs: MoeInput, module: RoutedModule, experts: Experts):
     const choice = route({
       moe,
       x_TD,
-      ...routerWeights(moe, parameters, `${name}.router`),
+      weights: routerWeights({ moe, width: x_TD.shape[1] as number }, parameters, `${name}.router`),
+      tokens_T: inputs.tokens_T,
+      sequence: pass.sequence,
       ...(given_TK && { given_TK }),
       training: pass.training,
     })

@@ -9,6 +9,7 @@ import type { DType, Shape } from '../graph/model.ts'
 import { input, type Tensor } from '../graph/tensor.ts'
 import { attentionColumns, headWidthOf, type ModelConfig } from './config.ts'
 import { ffnParameters } from './ffn.ts'
+import { routerParameters } from './routing/routers.ts'
 
 /** The role of a matrix decides its initial values. A `branch` writes to the residual stream. */
 export type MatrixRole = 'embedding' | 'positions' | 'matrix' | 'branch' | 'router' | 'head'
@@ -67,9 +68,6 @@ export const sharedMix = (module: string): string => `${module}.shared.mix`
 /** Number of experts that one token activates in a layer: k times the prototypes; with `expert-choice` the mean. */
 export const activatedExperts = (moe: NonNullable<ModelConfig['moe']>): number => moe.k * moe.prototypes
 
-export const hasRouterWeights = (moe: NonNullable<ModelConfig['moe']>): boolean =>
-  moe.router !== 'hash' && moe.router !== 'random'
-
 /** Every parameter of the model, in memory order. */
 export function parameterSpecs(config: ModelConfig): ParameterSpec[] {
   const { vocabulary, width, layers, sequence, moe } = config
@@ -105,12 +103,16 @@ export function parameterSpecs(config: ModelConfig): ParameterSpec[] {
   for (let index = 0; index < layers; index++) {
     const layer = `layers.${index}`
     const routed = routedModules(config, index)
-    const router = (name: string, rows = width): ParameterSpec[] => {
-      if (!moe || !hasRouterWeights(moe)) return []
-      const weights = { ...matrix(`${name}.router`, [rows, moe.experts], rows, 'router'), decay: false }
-      if (moe.router !== 'bias') return [weights]
-      return [weights, { ...weights, name: `${name}.router.bias`, shape: [moe.experts], init: 'zeros' }]
-    }
+    const router = (module: string, rows = width): ParameterSpec[] =>
+      !moe
+        ? []
+        : routerParameters({ moe, width: rows }, `${module}.router`).map(({ name, parameter: { shape, init } }) => ({
+            name,
+            shape,
+            init: init === 'normal' ? { fanIn: shape[0] as number, role: 'router' } : init,
+            decay: false,
+            stacked: false,
+          }))
     const projection = (module: 'qkv' | 'output', rows: number, columns: number): ParameterSpec[] => {
       const name = moduleName(index, module)
       const role = module === 'output' ? 'branch' : 'matrix'

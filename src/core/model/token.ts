@@ -60,8 +60,8 @@ export function tokenProgram(
     addExperts(x, normed, layer, moe) {
       const name = `layers.${layer}.moe`
       const [experts, gates] = scope('router', () => {
-        const { router_DN, bias_N } = routerWeights(moe, parameters, `${name}.router`)
-        if (router_DN) return chooseExperts(rowProduct(normed, router_DN), moe, bias_N)
+        const { weight, bias } = routerWeights({ moe, width: config.width }, parameters, `${name}.router`)
+        if (weight) return chooseExperts(rowProduct(normed, weight), moe, bias)
         const choices = [1, activatedExperts(moe)]
         const equalGates = new Float32Array(activatedExperts(moe)).fill(moe.routedScale / moe.k)
         return [input(choicesName(layer), 'int32', choices), constant(equalGates, 'float32', choices)] as const

@@ -38,7 +38,7 @@ export function transformer(config: ModelConfig, parameters: Parameters, tokens_
   const routed = (module: RoutedModule, x_TD: Tensor, layer: number): Tensor => {
     if (!moe) throw new Error('internal: experts in a dense model')
     const given = givenExperts(config, layer, module, tokens_T)
-    const inputs = { config, moe, parameters, layer, x_TD, ...given, pass }
+    const inputs = { config, moe, parameters, layer, x_TD, tokens_T, ...given, pass }
     const { y_TX, report } = module === 'ffn' ? moeLayer(inputs) : moeProjection(inputs, module)
     reports.push(report)
     return y_TX

@@ -25,32 +25,7 @@ import { checkOptions } from '../../core/config/options.ts'
 import type { Runtime, RuntimeOptions } from '../../engine/contract/runtime.ts'
 import { createRuntime as createCpuRuntime } from '../../engine/cpu/cpu-runtime.ts'
 
-export { gradient } from '../../core/graph/gradient.ts'
-export type { DType, Origin, Port, Shape } from '../../core/graph/model.ts'
-export * from '../../core/graph/ops/attention.ts'
-export * from '../../core/graph/ops/cross-entropy.ts'
-export * from '../../core/graph/ops/elementwise.ts'
-export * from '../../core/graph/ops/expert.ts'
-export * from '../../core/graph/ops/fused.ts'
-export * from '../../core/graph/ops/indexing.ts'
-export * from '../../core/graph/ops/matmul.ts'
-export * from '../../core/graph/ops/order.ts'
-export { max, mean, type ReduceOptions, sum } from '../../core/graph/ops/reduction.ts'
-export * from '../../core/graph/ops/shape.ts'
-export * from '../../core/graph/ops/sinkhorn.ts'
-export type { Program } from '../../core/graph/program.ts'
-export {
-  type Constant,
-  constant,
-  type Input,
-  input,
-  type KernelSet,
-  type Node,
-  type Operand,
-  scope,
-  type Tensor,
-  withKernels,
-} from '../../core/graph/tensor.ts'
+export * from '../../core/graph/public.ts'
 export type { Arena, ArenaRange, HostMemory, SharedMemory } from '../../engine/contract/arena.ts'
 export type { LoggedOrder, OrderLog } from '../../engine/contract/order-log.ts'
 export type {

@@ -71,7 +71,8 @@ export function sweepCache(): Promise<void> {
   return sweepLeftovers(userCache())
 }
 
-function userCache(): string {
+/** The folder of this user for files that can be made again. */
+export function userCache(): string {
   const { XDG_CACHE_HOME, LOCALAPPDATA } = process.env
   if (XDG_CACHE_HOME) return join(XDG_CACHE_HOME, 'choir')
   if (platform() === 'win32') return join(LOCALAPPDATA ?? join(homedir(), 'AppData', 'Local'), 'choir', 'cache')

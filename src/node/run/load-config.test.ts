@@ -111,7 +111,7 @@ describe('a refusal', () => {
   test.each([
     [
       'model.moe.router=topk',
-      'invalid model.moe.router: "topk" (expected top-k, switch, prototype, sinkhorn, bias, expert-choice, hash or random; did you mean "top-k"?)',
+      'invalid model.moe.router: "topk" (expected top-k, switch, prototype, sinkhorn, bias, expert-choice, hash, random or own; did you mean "top-k"?)',
     ],
     ['train.steps=many', 'invalid train.steps: "many" (expected a positive integer)'],
     ['train.steps=1.5', 'invalid train.steps: 1.5 (expected a positive integer)'],

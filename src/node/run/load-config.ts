@@ -16,6 +16,7 @@ import { nearestName } from '../../core/text/nearest.ts'
 import { version } from '../../core/version.ts'
 import { CONFIG_BYTES, readText } from '../system/read-text.ts'
 import { refuseSpecialFiles } from '../system/special-files.ts'
+import { expectRouter, withOwnRouter } from './own-router.ts'
 import { readYaml } from './read-yaml.ts'
 import { parseSet, setField } from './set-option.ts'
 
@@ -33,14 +34,15 @@ export async function loadConfig(source: string | undefined, sets: readonly stri
 
 /**
  * Reads and merges the fields without validating them, for configurations with more fields than a run has.
- * @throws UsageError if the preset or file does not exist, or an assignment is malformed
+ * @throws UsageError if the preset or file does not exist, an assignment is malformed, or the file of a router of the
+ * user's own is no router
  */
 export async function readFields(
   source: string | undefined,
   sets: readonly string[],
   presets: Presets,
 ): Promise<Fields> {
-  return withSets(source === undefined ? {} : await readSource(source, presets), sets)
+  return withOwnRouter(withSets(source === undefined ? {} : await readSource(source, presets), sets))
 }
 
 /**
@@ -60,7 +62,9 @@ export async function loadRunConfig(directory: string, sets: readonly string[] =
   }
   await refuseSpecialFiles(directory)
   try {
-    return parseRunConfig(text, file, sets)
+    const config = parseRunConfig(text, file, sets)
+    await expectRouter(config.model, directory)
+    return config
   } catch (error) {
     if (!(error instanceof UsageError)) throw error
     // Either the file is wrong, or one of the assignments.

@@ -36,6 +36,7 @@ import { refuseFolders, refuseLinks } from '../system/special-files.ts'
 import { allowedChanges, scheduleWarning } from './changed-settings.ts'
 import { loadRunConfig } from './load-config.ts'
 import { OccupiedDirectory } from './occupied-directory.ts'
+import { routerCopy, routerProgram } from './own-router.ts'
 import { removeRankFiles } from './ranks/files.ts'
 import { lastStep, rewindLog } from './rewind-log.ts'
 import { RunEvents } from './tensorboard/run-events.ts'
@@ -130,6 +131,9 @@ export class RunDirectory implements RunLog {
       const from = weights && { from: weights.origin }
       const facts = { version: version(), created: new Date().toISOString(), ...from }
       await run.write(CONFIG, jsonText({ ...facts, ...config }))
+      const own = config.model.moe?.own
+      const program = own ? routerProgram(own) : undefined
+      if (program) await run.write(routerCopy(program), program.text)
       return run
     } catch (error) {
       await run?.removeWritten()

@@ -8,6 +8,7 @@
 import { isServedByPosition, type MoeConfig } from '../moe-config.ts'
 import { capacityOf } from './capacity.ts'
 import type { CapacityRule } from './contract.ts'
+import { routerOf } from './routers.ts'
 
 /**
  * Which tokens at later positions a token's loss can depend on: no tokens (`causal`), only tokens of other sequences of
@@ -38,10 +39,12 @@ export function causalityOf(moe: MoeConfig, { activity, rule, batch, sequence }:
   const binds = capacityOf(moe, group, rule) !== null
   // If every token goes to all experts of its prototypes, the router has no choice.
   const chooses = moe.k * moe.prototypes < moe.experts
+  const { sees } = routerOf(moe)
+  const seesLater = sees === 'batch' || (sees === 'batch in training' && activity === 'training')
+  if (moe.router === 'own' && seesLater && sequence > 1) return { kind: 'future', cause: 'router' }
   if (sequence === 1 || group === 1 || moe.experts === moe.prototypes) return CAUSAL
   if (moe.router === 'expert-choice') return binds ? { kind: 'future', cause: 'router' } : CAUSAL
-  if (moe.router === 'sinkhorn' && activity === 'training' && (chooses || binds))
-    return { kind: 'future', cause: 'router' }
+  if (seesLater && (chooses || binds)) return { kind: 'future', cause: 'router' }
   // Random choices do not depend on tokens.
   if (!binds || isServedByPosition(moe) || moe.router === 'random') return CAUSAL
   if (!servesByToken(moe)) return { kind: 'future', cause: 'priority' }

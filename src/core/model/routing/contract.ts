@@ -18,17 +18,50 @@
  * position_TK = [[0, 0], [0, 1]]    token 1 is second in the queue of expert 3, and is dropped there
  * ```
  */
+import type { Shape } from '../../graph/model.ts'
 import type { Tensor } from '../../graph/tensor.ts'
 import type { MoeConfig } from '../moe-config.ts'
+
+/**
+ * A router: its parameters, and the function that makes its choices. The built-in routers (`routers.ts`) and routers of
+ * a user's own (`own.ts`) have this one interface.
+ */
+export interface Router {
+  /** Its parameters in a layer, by name; default: none. `weight` is a matrix, as the linear routers have. */
+  readonly parameters?: (shape: RouterShape) => Readonly<Record<string, RouterParameter>>
+  readonly choose: (input: RouterInput) => Choice
+  /**
+   * The tokens that a token's choice depends on: itself (`token`, the default), earlier tokens of its sequence too
+   * (`past`), any token of the pass (`batch`), or any token in training and itself otherwise (`batch in training`).
+   */
+  readonly sees?: 'token' | 'past' | 'batch' | 'batch in training'
+}
+
+export interface RouterShape {
+  readonly moe: MoeConfig
+  /** Width D of the activations that the router reads. */
+  readonly width: number
+}
+
+export interface RouterParameter {
+  readonly shape: Shape
+  /**
+   * Initial values: zeros, ones, or a truncated normal with the deviation of routers: `train.init.router` · √(1 / rows),
+   * where the rows are the first dimension.
+   */
+  readonly init: 'zeros' | 'ones' | 'normal'
+}
 
 export interface RouterInput {
   readonly moe: MoeConfig
   /** Normed activations [T, D]. */
   readonly x_TD: Tensor
-  /** Weights [D, N] of a learned router. */
-  readonly router_DN?: Tensor
-  /** Biases [N] of the `bias` router, which are added to the scores for the choice only. */
-  readonly bias_N?: Tensor
+  /** The parameters of the router, by the names that `Router.parameters` gives them. */
+  readonly weights: Readonly<Record<string, Tensor>>
+  /** Ids of the tokens [T], int32. */
+  readonly tokens_T: Tensor
+  /** Tokens of a sequence: token t of the pass has position t mod `sequence`. */
+  readonly sequence: number
   /** Experts chosen by the caller [T, K] int32, for hash and random routing. */
   readonly given_TK?: Tensor
   /**
@@ -63,8 +96,6 @@ export interface RouterLosses {
   /** Mean entropy of the router's distribution, nats; a statistic, not part of the objective. */
   readonly entropy: Tensor
 }
-
-export type Router = (input: RouterInput) => Choice
 
 /**
  * Which capacity a pass enforces: the capacity of training (`factor`), the capacity of evaluation (`evalFactor`), or

@@ -25,8 +25,12 @@ async function gateOf(settings: Settings): Promise<number> {
   const choice = route({
     moe,
     x_TD: constant(Float64Array.from(probabilities.flat().map(Math.log)), 'float64', [tokens, EXPERTS]),
-    router_DN: constant(identity, 'float64', [EXPERTS, EXPERTS]),
-    bias_N: constant(new Float64Array(EXPERTS), 'float64', [EXPERTS]),
+    weights: {
+      weight: constant(identity, 'float64', [EXPERTS, EXPERTS]),
+      bias: constant(new Float64Array(EXPERTS), 'float64', [EXPERTS]),
+    },
+    tokens_T: constant(new Int32Array(tokens), 'int32', [tokens]),
+    sequence: tokens,
     given_TK: constant(given, 'int32', [tokens, moe.k]),
     training: true,
   })

@@ -13,8 +13,8 @@ import { reshape } from '../../graph/ops/shape.ts'
 import { sinkhorn } from '../../graph/ops/sinkhorn.ts'
 import { constant, type Tensor } from '../../graph/tensor.ts'
 import type { MoeConfig } from '../moe-config.ts'
-import { hasRouterWeights, type Parameters } from '../parameters.ts'
-import type { Choice, Router, RouterInput } from './contract.ts'
+import type { Choice, Router, RouterInput, RouterParameter, RouterShape } from './contract.ts'
+import { ownRouter } from './own.ts'
 import { bestExperts, inBestGroups } from './selection.ts'
 
 /** The outputs of a linear router, by prototype [T, Z, N/Z]. */
@@ -30,10 +30,10 @@ const TINY = 1e-20
 
 const sumOf = (scores: Tensor): Tensor => sum(scores, { axes: [-1], keepDims: true })
 
-function scoresOf({ moe, x_TD, router_DN }: RouterInput): Scores {
+function scoresOf({ moe, x_TD, weights }: RouterInput): Scores {
   const { prototypes, experts } = moe
   const [tokens = 0] = x_TD.shape
-  const logits_TZN = reshape(matmul(x_TD, router_DN as Tensor), [tokens, prototypes, experts / prototypes])
+  const logits_TZN = reshape(matmul(x_TD, weights.weight as Tensor), [tokens, prototypes, experts / prototypes])
   if (moe.scores === 'sigmoid') {
     const score_TZN = sigmoid(logits_TZN)
     return { logits_TZN, probability_TZN: divide(score_TZN, add(sumOf(score_TZN), TINY)), score_TZN }
@@ -49,8 +49,8 @@ function scoresOf({ moe, x_TD, router_DN }: RouterInput): Scores {
  * 1; DeepSeek-V3, eq. 12-16.) With `expertGroups`, experts outside the best groups of the token are not chosen.
  * @param preference Scores by which experts are chosen; default: the scores from which gates are computed.
  */
-const learnedRouter =
-  (preference?: (scores: Scores, input: RouterInput) => Tensor): Router =>
+const chooseBest =
+  (preference?: (scores: Scores, input: RouterInput) => Tensor): Router['choose'] =>
   (input) => {
     const { moe, x_TD } = input
     const { prototypes, k, experts } = moe
@@ -86,10 +86,10 @@ const isPlain = (moe: MoeConfig): boolean =>
   moe.groupsPerToken === moe.expertGroups &&
   !moe.renormalize
 
-function routeAtOnce({ moe, x_TD, router_DN }: RouterInput): Choice {
+function routeAtOnce({ moe, x_TD, weights }: RouterInput): Choice {
   const { prototypes, experts, k, groups } = moe
   const shape = [x_TD.shape[0] as number, prototypes, experts / prototypes]
-  const logits_TZN = reshape(matmul(x_TD, router_DN as Tensor), shape)
+  const logits_TZN = reshape(matmul(x_TD, weights.weight as Tensor), shape)
   const rule = { groups, k, first: moe.balance.form === 'gshard' }
   const [expert_TK, gate_TK, balance, z, entropy] = routeTokens(logits_TZN, rule)
   return { expert_TK, gate_TK, logits_TZN, losses: { balance, z, entropy } }
@@ -101,47 +101,67 @@ const totalOf = (gate: Tensor, { scores }: MoeConfig): Tensor =>
 
 const withScores = (score_TZN: Tensor, local: Tensor) => [takeAlong(score_TZN, local, 2), local] as const
 
+/** The matrix [D, N] of a linear router. */
+const matrix = ({ moe, width }: RouterShape): Record<string, RouterParameter> => ({
+  weight: { shape: [width, moe.experts], init: 'normal' },
+})
+
+const linear: Router = { parameters: matrix, choose: chooseBest() }
+
 /**
  * In training, Sinkhorn's iteration assigns the tokens of a group to experts in even shares, and the best
  * experts are chosen by that assignment (Clark et al. 2022, S-BASE; as in Megatron-LM). In other passes they
  * are chosen by score.
  */
-const sinkhornRouter = learnedRouter(({ logits_TZN, score_TZN }, { moe, training }) => {
-  if (!training) return score_TZN
-  const [tokens = 0] = logits_TZN.shape
-  const logits_GTN = reshape(logits_TZN, [moe.groups, tokens / moe.groups, moe.experts])
-  return reshape(sinkhorn(logits_GTN, moe.sinkhornIterations), [tokens, 1, moe.experts])
-})
+const sinkhornRouter: Router = {
+  parameters: matrix,
+  choose: chooseBest(({ logits_TZN, score_TZN }, { moe, training }) => {
+    if (!training) return score_TZN
+    const [tokens = 0] = logits_TZN.shape
+    const logits_GTN = reshape(logits_TZN, [moe.groups, tokens / moe.groups, moe.experts])
+    return reshape(sinkhorn(logits_GTN, moe.sinkhornIterations), [tokens, 1, moe.experts])
+  }),
+  sees: 'batch in training',
+}
 
-/** Chooses by score plus a bias that training moves against the load (Wang et al. 2024, eq. 3). */
-const biasRouter = learnedRouter(({ score_TZN }, { bias_N }) => add(score_TZN, bias_N as Tensor))
+/** Chooses by score plus a bias [N] that training moves against the load (Wang et al. 2024, eq. 3). */
+const biasRouter: Router = {
+  parameters: (shape) => ({ ...matrix(shape), bias: { shape: [shape.moe.experts], init: 'zeros' } }),
+  choose: chooseBest(({ score_TZN }, { weights }) => add(score_TZN, weights.bias as Tensor)),
+}
 
 /**
  * Every token chooses all N experts, with their probabilities as gates; `placeChoices` picks tokens (Zhou et al. 2022).
  */
-const expertChoiceRouter: Router = (input) => {
-  const { experts } = input.moe
-  const { logits_TZN, probability_TZN } = scoresOf(input)
-  const shape = [logits_TZN.shape[0] as number, experts]
-  const every = Int32Array.from({ length: experts }, (_, e) => e)
-  return {
-    expert_TK: broadcastTo(constant(every, 'int32', [1, experts]), shape),
-    gate_TK: reshape(probability_TZN, shape),
-    logits_TZN,
-    probability_TZN,
-  }
+const expertChoiceRouter: Router = {
+  parameters: matrix,
+  choose: (input) => {
+    const { experts } = input.moe
+    const { logits_TZN, probability_TZN } = scoresOf(input)
+    const shape = [logits_TZN.shape[0] as number, experts]
+    const every = Int32Array.from({ length: experts }, (_, e) => e)
+    return {
+      expert_TK: broadcastTo(constant(every, 'int32', [1, experts]), shape),
+      gate_TK: reshape(probability_TZN, shape),
+      logits_TZN,
+      probability_TZN,
+    }
+  },
+  sees: 'batch',
 }
 
 /** Experts chosen by the caller (by a hash of the token, or at random), each with gate 1/k. */
-const givenRouter: Router = ({ moe, x_TD, given_TK }) => ({
-  expert_TK: given_TK as Tensor,
-  gate_TK: broadcastTo(constant(1 / moe.k, x_TD.dtype), (given_TK as Tensor).shape),
-})
+const givenRouter: Router = {
+  choose: ({ moe, x_TD, given_TK }) => ({
+    expert_TK: given_TK as Tensor,
+    gate_TK: broadcastTo(constant(1 / moe.k, x_TD.dtype), (given_TK as Tensor).shape),
+  }),
+}
 
-const routers: Record<MoeConfig['router'], Router> = {
-  'top-k': learnedRouter(),
-  switch: learnedRouter(),
-  prototype: learnedRouter(),
+const builtIn: Record<Exclude<MoeConfig['router'], 'own'>, Router> = {
+  'top-k': linear,
+  switch: linear,
+  prototype: linear,
   sinkhorn: sinkhornRouter,
   bias: biasRouter,
   'expert-choice': expertChoiceRouter,
@@ -149,19 +169,36 @@ const routers: Record<MoeConfig['router'], Router> = {
   random: givenRouter,
 }
 
-/** The parameters of a router as inputs of {@link route}; `name` is the name of the router's matrix. */
+/** The router of a configuration. @throws UsageError if it is a router of the user's own that is not loaded */
+export const routerOf = (moe: MoeConfig): Router => (moe.router === 'own' ? ownRouter(moe.own) : builtIn[moe.router])
+
+/** The parameters of the router of a module, by their names in the model, where `prefix` is the name of the matrix. */
+export function routerParameters(
+  shape: RouterShape,
+  prefix: string,
+): { readonly name: string; readonly key: string; readonly parameter: RouterParameter }[] {
+  const parameters = routerOf(shape.moe).parameters?.(shape) ?? {}
+  return Object.entries(parameters).map(([key, parameter]) => ({
+    name: key === 'weight' ? prefix : `${prefix}.${key}`,
+    key,
+    parameter,
+  }))
+}
+
+/** Whether the router learns. The width of the model does not decide it. */
+export const hasRouterWeights = (moe: MoeConfig): boolean => routerParameters({ moe, width: 1024 }, '').length > 0
+
+/** The parameters of a router as `RouterInput.weights`; `prefix` is the name of the router's matrix. */
 export const routerWeights = (
-  moe: MoeConfig,
-  parameters: Parameters,
-  name: string,
-): Pick<RouterInput, 'router_DN' | 'bias_N'> => ({
-  ...(hasRouterWeights(moe) && { router_DN: parameters.get(name) }),
-  ...(moe.router === 'bias' && { bias_N: parameters.get(`${name}.bias`) }),
-})
+  shape: RouterShape,
+  parameters: { get(name: string): Tensor },
+  prefix: string,
+): Readonly<Record<string, Tensor>> =>
+  Object.fromEntries(routerParameters(shape, prefix).map(({ name, key }) => [key, parameters.get(name)]))
 
 /** The choice of each token; its gates include `routedScale` (DeepSeek-V2, `routed_scaling_factor`). */
 export function route(input: RouterInput): Choice {
-  const choice = routers[input.moe.router](input)
+  const choice = routerOf(input.moe).choose(input)
   const { routedScale } = input.moe
   return routedScale === 1 ? choice : { ...choice, gate_TK: multiply(choice.gate_TK, routedScale) }
 }

@@ -13,7 +13,6 @@ import { attentionColumns } from '../../../core/model/config.ts'
 import type { MoeConfig } from '../../../core/model/moe-config.ts'
 import {
   activatedExperts,
-  hasRouterWeights,
   moduleWidths,
   type ParameterSpec,
   parameterSpecs,
@@ -21,6 +20,7 @@ import {
   routedModules,
 } from '../../../core/model/parameters.ts'
 import { capacityOf } from '../../../core/model/routing/capacity.ts'
+import { hasRouterWeights } from '../../../core/model/routing/routers.ts'
 import { tileFor } from '../../../core/model/routing/slots.ts'
 import { MAX_ARENA_BYTES } from '../../../engine/contract/arena.ts'
 import type { MomentState } from '../../../engine/contract/moments.ts'

@@ -4,7 +4,7 @@
  * stays near the largest possible entropy hardly prefers any expert.
  */
 import { group } from 'd3-array'
-import { hasRouterWeights } from '../../../core/model/parameters.ts'
+import { hasRouterWeights } from '../../../core/model/routing/routers.ts'
 import type { FinishedRun, LayerHistory } from '../contract.ts'
 import { mean } from '../statistics.ts'
 

@@ -7,6 +7,7 @@ import { median } from '../../../core/averages.ts'
 import { type RunConfig, sequencesOfPass } from '../../../core/config/run-config.ts'
 import { RunError } from '../../../core/errors.ts'
 import { TrainingBench } from '../../../node/measure/benchmark.ts'
+import { expectRouter } from '../../../node/run/own-router.ts'
 import { openRunData } from '../../../node/run/session.ts'
 import { writeArm } from '../../../node/run/study-arm.ts'
 import { lockRun } from '../../../node/system/lock.ts'
@@ -138,6 +139,7 @@ async function runTraining(
 
 /** Measures the step time on real text, after warm-up steps in which routing settles. */
 async function runTiming({ config, warmUp, steps }: TimeJob, signal: AbortSignal): Promise<JobResult> {
+  await expectRouter(config.model, 'to time')
   const data = await openRunData(config, { onProgress: () => {} })
   try {
     const shape = { batch: config.train.batch, sequence: config.model.sequence }

@@ -3,12 +3,13 @@
  *
  * The prompt is processed in one pass (`Prefill`), each later token alone (`TokenDecoder`, or `Decoder` for a
  * model in several arenas), with the keys and values of earlier tokens in a cache. A model with experts in attention,
- * or in training, recomputes the whole context for every token instead (`ContextDecoder`). Experts have no capacity
- * limit here, so text does not depend on the rest of a batch. With the `expert-choice` router every token takes its top
- * k, because choosing by experts would need later tokens.
+ * with a router of the user's own, or in training, recomputes the whole context for every token instead
+ * (`ContextDecoder`). Experts have no capacity limit here, so text does not depend on the rest of a batch. With the
+ * `expert-choice` router every token takes its top k, because choosing by experts would need later tokens.
  */
 import { UsageError } from '../../../core/errors.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
+import { routerOf } from '../../../core/model/routing/routers.ts'
 import type { Runtime } from '../../../engine/contract/runtime.ts'
 import { generationConfig } from '../../../train/step/capacity-rules.ts'
 import { randomFor } from '../../../train/step/random.ts'
@@ -55,7 +56,13 @@ export class Generator {
         'invalid weights: "int8" for a context that does not fit into memory (expected a shorter sequence, or float32 weights)',
       )
     // Without memory a device would have to read a key-value cache back for every token.
-    const recomputes = isChanging || (!memory && runtime.device !== 'cpu')
+    // A router of the user's own may use earlier tokens of the sequence.
+    const isOwn = config.moe?.router === 'own'
+    const recomputes = isChanging || isOwn || (!memory && runtime.device !== 'cpu')
+    if (config.moe && isOwn && routerOf(config.moe).sees === 'batch')
+      throw new UsageError(
+        `invalid model: its router ${config.moe.own} uses later tokens (sees: "batch"), so it cannot write text`,
+      )
     if (recomputes || (config.moe && config.moe.attention !== 'none')) {
       this.prefill = this.decoder = new ContextDecoder(new Prefill(runtime, config, store, null))
       this.maxStepwise = 0

@@ -5,8 +5,9 @@
  */
 import { withKernels } from '../../../core/graph/tensor.ts'
 import { attentionColumns, headWidthOf, type ModelConfig } from '../../../core/model/config.ts'
-import { activatedExperts, hasRouterWeights, isSparse, SymbolicParameters } from '../../../core/model/parameters.ts'
+import { activatedExperts, isSparse, SymbolicParameters } from '../../../core/model/parameters.ts'
 import { type Rotation, rotationOf, writeAngles } from '../../../core/model/rotary.ts'
+import { hasRouterWeights } from '../../../core/model/routing/routers.ts'
 import { tokenProgram } from '../../../core/model/token.ts'
 import { choicesName } from '../../../core/model/transformer.ts'
 import { floatsOf, MAX_ARENA_BYTES } from '../../../engine/contract/arena.ts'
@@ -35,11 +36,11 @@ function workingFloats(config: ModelConfig): number {
 
 /**
  * Scratch memory in the store that a {@link TokenDecoder} needs, in floats; 0 if it cannot be used because the
- * context is too long or attention has experts.
+ * context is too long, attention has experts, or the router is the user's own.
  */
 export function tokenScratch(config: ModelConfig): number {
   const { layers, sequence, vocabulary, moe } = config
-  if (moe && moe.attention !== 'none') return 0
+  if (moe && (moe.attention !== 'none' || moe.router === 'own')) return 0
   const choices = moe ? layers * paddedFloats(activatedExperts(moe)) : 0
   const caches = 2 * layers * paddedFloats(sequence * attentionColumns(config).keys)
   const floats =

@@ -4,6 +4,10 @@ import type { ModelConfig } from '../../../core/model/config.ts'
 
 /** Refuses such models. @throws UsageError if the experts of a token are not a function of the tokens up to it */
 export function checkGenerates({ moe }: Pick<ModelConfig, 'moe'>): void {
+  if (moe?.router === 'own')
+    throw new UsageError(
+      `cannot export a model with the router ${moe.own}: no format holds a router of your own (train with a built-in router)`,
+    )
   if (moe?.router === 'random')
     throw new UsageError(
       'cannot export a model with router "random": no format draws the experts of each token at random ' +

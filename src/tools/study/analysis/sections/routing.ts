@@ -40,7 +40,9 @@ export function familyOf(routing: Routing | null): string {
   if (routing === null) return 'dense'
   const { router, prototypes, k } = routing
   if (router === 'prototype') return `${prototypes} top-${k}`
-  return router === 'top-k' || router === 'switch' ? `top-${k}` : `${router} top-${k}`
+  // A router of the user's own is named by the path of its file.
+  const name = router.replace(/^.*[\\/]/, '').replace(/\.m?[jt]s$/, '')
+  return router === 'top-k' || router === 'switch' ? `top-${k}` : `${name} top-${k}`
 }
 
 /**

@@ -13,14 +13,9 @@ import {
 } from '../../../../core/model/config.ts'
 import { ffnParameters } from '../../../../core/model/ffn.ts'
 import type { MoeConfig } from '../../../../core/model/moe-config.ts'
-import {
-  hasRouterWeights,
-  isSparse,
-  moduleName,
-  type RoutedModule,
-  routedModules,
-} from '../../../../core/model/parameters.ts'
+import { isSparse, moduleName, type RoutedModule, routedModules } from '../../../../core/model/parameters.ts'
 import { rotationOf } from '../../../../core/model/rotary.ts'
+import { hasRouterWeights } from '../../../../core/model/routing/routers.ts'
 import type { TheirTensor } from '../../architectures/contract.ts'
 import { alike, linear } from '../../architectures/tensors.ts'
 

@@ -1,0 +1,78 @@
+/**
+ * Routers of a user's own. A configuration names one by its name and the hash of its program, so that a run is always
+ * continued and evaluated with the router that it was trained with. The program must be registered before a model with
+ * it is traced.
+ */
+import { UsageError } from '../../errors.ts'
+import { type MoeConfig, OWN_ROUTER } from '../moe-config.ts'
+import type { Choice, Router, RouterInput, RouterShape } from './contract.ts'
+
+/** A router with its name: lower-case letters, digits and hyphens, from a letter on. */
+export interface OwnRouter extends Router {
+  readonly name: string
+}
+
+const registered = new Map<string, OwnRouter>()
+
+/** Makes a router known under the name `model.moe.own` of configurations. */
+export function registerOwnRouter(id: string, router: OwnRouter): void {
+  if (!OWN_ROUTER.test(id)) throw new Error(`internal: no name of a router: ${id}`)
+  registered.set(id, checked(router))
+}
+
+export const isRegistered = (id: string): boolean => registered.has(id)
+
+/** @throws UsageError if it is not registered */
+export function ownRouter(id: MoeConfig['own']): OwnRouter {
+  const router = id === null ? undefined : registered.get(id)
+  if (!router)
+    throw new UsageError(`the router ${id} is a program of its own, which is not loaded (run: choir check FILE)`)
+  return router
+}
+
+/** The router with checks of what its functions return, so that a mistake is reported where it is made. */
+function checked(router: OwnRouter): OwnRouter {
+  const fault = (message: string) => new UsageError(`router ${router.name}: ${message}`)
+  const parameters = (shape: RouterShape) => {
+    const all = router.parameters?.(shape) ?? {}
+    for (const [key, parameter] of Object.entries(all)) {
+      if (!/^[a-zA-Z][a-zA-Z0-9]{0,39}$/.test(key) || key === 'bias')
+        throw fault(`invalid parameter ${JSON.stringify(key)} (expected letters and digits, and not "bias")`)
+      const { shape: sizes, init } = parameter ?? {}
+      if (!Array.isArray(sizes) || sizes.length === 0 || !sizes.every((size) => Number.isInteger(size) && size > 0))
+        throw fault(`parameter ${key} has the shape ${JSON.stringify(sizes)} (expected positive integers)`)
+      if (!['zeros', 'ones', 'normal'].includes(init))
+        throw fault(`parameter ${key} has the init ${JSON.stringify(init)} (expected "zeros", "ones" or "normal")`)
+    }
+    return all
+  }
+  const choose = (input: RouterInput): Choice => {
+    let choice: Choice
+    try {
+      choice = router.choose(input)
+    } catch (error) {
+      throw fault(`choose: ${error instanceof Error ? error.message : String(error)}`)
+    }
+    const { moe, x_TD } = input
+    const [tokens = 0] = x_TD.shape
+    const choices = [tokens, moe.k * moe.prototypes]
+    const scores = [tokens, moe.prototypes, moe.experts / moe.prototypes]
+    const expect = (name: keyof Choice, dtype: string, shape: readonly number[]) => {
+      const tensor = choice?.[name] as { dtype?: unknown; shape?: unknown } | undefined
+      if (tensor?.dtype === dtype && JSON.stringify(tensor.shape) === JSON.stringify(shape)) return
+      const found = tensor?.shape ? `${tensor.dtype} ${JSON.stringify(tensor.shape)}` : typeof tensor
+      throw fault(`choose returned ${name} as ${found} (expected a tensor ${dtype} ${JSON.stringify(shape)})`)
+    }
+    expect('expert_TK', 'int32', choices)
+    expect('gate_TK', x_TD.dtype, choices)
+    if (choice.losses) return choice
+    // Balancing losses and the entropy of a learned router are computed from its distribution.
+    const isLearned = Object.keys(parameters({ moe, width: x_TD.shape[1] as number })).length > 0
+    if (isLearned || choice.logits_TZN || choice.probability_TZN) {
+      expect('logits_TZN', x_TD.dtype, scores)
+      expect('probability_TZN', x_TD.dtype, scores)
+    }
+    return choice
+  }
+  return { ...router, parameters, choose }
+}
