@@ -66,6 +66,7 @@ describe('every line of', () => {
     ['eval', 'eval runs/x --json --math bf16'],
     ['generate', 'generate runs/x --json --prompt a'],
     ['inspect', 'inspect tiny --json --signal'],
+    ['check', 'check mine.ts --json'],
     ['bench', 'bench --shape tiny --only top-1 --only dropless --json --profile'],
     ['bench', 'bench --ceilings --json'],
     ['plan', 'plan m6t-1t --cluster v100-480 --what-if plan.load.cv=0,1 --json'],

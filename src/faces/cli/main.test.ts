@@ -31,6 +31,7 @@ const commands = [
   'eval',
   'generate',
   'corpus',
+  'check',
   'inspect',
   'import',
   'export',

@@ -46,6 +46,7 @@ const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
   eval: async () => (await import('./commands/eval.ts')).addEval,
   generate: async () => (await import('./commands/generate.ts')).addGenerate,
   corpus: async () => (await import('./commands/corpus.ts')).addCorpus,
+  check: async () => (await import('./commands/check.ts')).addCheck,
   inspect: async () => (await import('./commands/inspect.ts')).addInspect,
   import: async () => (await import('./commands/import.ts')).addImport,
   export: async () => (await import('./commands/export.ts')).addExport,

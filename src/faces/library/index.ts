@@ -28,15 +28,24 @@ export { RunError, UsageError } from '../../core/errors.ts'
 export type { ModelConfig } from '../../core/model/config.ts'
 export type { MoeConfig } from '../../core/model/moe-config.ts'
 export type { RoutedModule } from '../../core/model/parameters.ts'
-export type { CapacityRule } from '../../core/model/routing/contract.ts'
+export type {
+  CapacityRule,
+  Choice,
+  Router,
+  RouterInput,
+  RouterLosses,
+  RouterParameter,
+  RouterShape,
+} from '../../core/model/routing/contract.ts'
+export type { OwnRouter } from '../../core/model/routing/own.ts'
 export type { LayerGates, RoutingSummary } from '../../core/model/routing/statistics.ts'
 export type { RankIdentity } from '../../core/text/rank-name.ts'
 export type { Engine } from '../../engine/contract/engine.ts'
 export type { Begun, Ranks, Transfer } from '../../engine/contract/ranks.ts'
 export type { Precision } from '../../engine/contract/runtime.ts'
 export type { NodeTime, StepEvent } from '../../engine/contract/times.ts'
+export { loadRouter, useRouter } from '../../node/run/own-router.ts'
 export type { WeightsOf } from '../../node/run/weights-source.ts'
-export type { TrainOptions } from '../../node/train/options.ts'
 export type { ClosableRanks, JoinOptions } from '../../node/train/ranks.ts'
 export type { BytesByKind, Memory, MemoryKind } from '../../tools/plan/cost/memory.ts'
 export type { Prediction } from '../../tools/plan/cost/predict.ts'
@@ -86,4 +95,4 @@ export { configFrom } from './config-from.ts'
 export { exportRun, importModel } from './interchange.ts'
 export { type PlanInput, plan } from './plan.ts'
 export * from './run.ts'
-export { joinRanks, train } from './train.ts'
+export { joinRanks, type TrainOptions, train } from './train.ts'

@@ -1,12 +1,14 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { constant } from './graph.ts'
 import {
   configFrom,
   defineConfig,
   exportRun,
   importModel,
+  type OwnRouter,
   plan,
   Run,
   type TrainEvent,
@@ -211,4 +213,40 @@ test('an export has the coefficient of the balancing loss at the step of its che
     const { router_aux_loss_coef } = JSON.parse(await readFile(join(out, 'config.json'), 'utf8'))
     expect(router_aux_loss_coef).toBeCloseTo(coefficient, 12)
   }
+})
+
+test('train takes a router of its own, as a function or a file, which the run can be evaluated with', async () => {
+  vi.stubEnv('XDG_CACHE_HOME', join(folder, 'home'))
+  const config = defineConfig({
+    preset: 'tiny',
+    model: { vocabulary: 300, sequence: 16, moe: { router: 'top-k', prototypes: 1 } },
+    train: { steps: 2, schedule: { warmup: 0 }, evalEvery: 2, evalBatches: 1 },
+    data: { source: join(folder, 'text.txt'), tokenizer: { kind: 'bytes' }, cache: join(folder, 'cache') },
+  })
+  const router: OwnRouter = {
+    name: 'always-first',
+    choose: ({ moe, x_TD }) => {
+      const tokens = x_TD.shape[0] as number
+      const experts = Int32Array.from({ length: tokens * moe.k }, (_, i) => i % moe.k)
+      return {
+        expert_TK: constant(experts, 'int32', [tokens, moe.k]),
+        gate_TK: constant(new Float32Array(tokens * moe.k).fill(1), x_TD.dtype, [tokens, moe.k]),
+      }
+    },
+  }
+  const directory = join(folder, 'own-router')
+  await train(config, { directory, router })
+  const run = await Run.load(directory)
+  expect(run.config.model.moe).toMatchObject({
+    router: 'own',
+    own: expect.stringMatching(/^always-first@[0-9a-f]{16}$/),
+  })
+  const { routers } = await run.routing('the people')
+  for (const { expert } of routers) expect(new Set(expert)).toEqual(new Set([0]))
+  await run.close()
+  await expect(train(config, { directory, router: { name: 'x' } as never })).rejects.toThrow(
+    /invalid router: invalid choose/,
+  )
+  await expect(train(config, { directory, router: 'none.ts' })).rejects.toThrow(/none\.ts" cannot be read/)
+  vi.unstubAllEnvs()
 })

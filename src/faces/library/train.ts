@@ -6,7 +6,9 @@ import { frozen } from '../../core/config/plain.ts'
 import { parseInput } from '../../core/config/problems.ts'
 import { type RunConfig, runSchema } from '../../core/config/run-config.ts'
 import { UsageError } from '../../core/errors.ts'
-import type { TrainOptions } from '../../node/train/options.ts'
+import type { OwnRouter } from '../../core/model/routing/own.ts'
+import { loadRouter, useRouter } from '../../node/run/own-router.ts'
+import type { TrainOptions as CommonOptions } from '../../node/train/options.ts'
 import { type ClosableRanks, type JoinOptions, joinRanks as joinAll } from '../../node/train/ranks.ts'
 import { train as trainRun } from '../../node/train/train.ts'
 import type { TrainSummary } from '../../train/loop/events.ts'
@@ -27,6 +29,15 @@ const plain = {
   compareWithGzip: z.boolean().optional(),
 }
 
+export interface TrainOptions extends CommonOptions {
+  /**
+   * A router of your own in place of `config.model.moe.router`, or the path of its file. Later calls such as `Run.load`
+   * find a router that came from a file; in another process, pass a router that was written in code to
+   * {@link useRouter} first.
+   */
+  readonly router?: OwnRouter | string
+}
+
 /**
  * Trains a model in a run directory.
  *
@@ -43,13 +54,27 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<T
   expectPath('directory', options?.directory, 'the path of a folder for the run')
   if (options.from !== undefined && !isFields(options.from))
     throw new UsageError(`invalid from: ${JSON.stringify(options.from)} (expected { run: 'path of a run' })`)
-  const { ranks, ...others } = options
-  checkOptions('options of train', others, plain, { signal: abortSignal, onEvent: callback, ranks: object })
+  const { ranks, router, ...common } = options
+  checkOptions('options of train', common, plain, { signal: abortSignal, onEvent: callback, ranks: object })
   if (ranks !== null) expectLive('ranks', ranks, object)
-  const own = frozen(parseInput(runSchema, config, 'configuration'))
-  return listening(options.onEvent, (onEvent, failed) =>
-    trainRun(own, { ...options, onEvent, signal: eitherSignal(options.signal, failed) }),
+  const own = frozen(
+    parseInput(runSchema, router === undefined ? config : await withRouter(config, router), 'configuration'),
   )
+  return listening(options.onEvent, (onEvent, failed) =>
+    trainRun(own, {
+      ...common,
+      ...(ranks !== undefined && { ranks }),
+      onEvent,
+      signal: eitherSignal(options.signal, failed),
+    }),
+  )
+}
+
+async function withRouter(config: RunConfig, router: OwnRouter | string): Promise<RunConfig> {
+  const { model } = config
+  if (!model.moe) throw new UsageError('invalid router: the model is dense (set model.moe)')
+  const own = typeof router === 'string' ? await loadRouter(router) : await useRouter(router)
+  return { ...config, model: { ...model, moe: { ...model.moe, router: 'own', own } } }
 }
 
 const joinFields = { library: z.string().optional(), deadline: z.number().positive().optional() }

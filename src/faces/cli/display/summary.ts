@@ -50,7 +50,8 @@ function choiceName(moe: Moe): string {
   if (moe.router === 'prototype') return `${moe.prototypes} prototype${moe.prototypes === 1 ? '' : 's'} × top-${moe.k}`
   if (moe.router === 'top-k') return `top-${moe.k}`
   if (moe.router === 'expert-choice') return `expert-choice of ${moe.k} a token`
-  return moe.router === 'switch' ? 'switch' : `${moe.router} top-${moe.k}`
+  const router = moe.own?.replace(/@.*/, '') ?? moe.router
+  return moe.router === 'switch' ? 'switch' : `${router} top-${moe.k}`
 }
 
 /** Library, precision and threads: `oneDNN 3.7.2, bf16 on 2 threads`. */

@@ -1,0 +1,55 @@
+/** `choir check`: what a router of the user's own must hold. */
+import type { Command } from 'commander'
+import { fixed } from '../../../core/text/numbers.ts'
+import type { RouterCheck } from '../../../tools/check/check-router.ts'
+import { print } from '../display/print.ts'
+import { type Colors, colorsFor, type Io, Reported } from '../io.ts'
+import { writeJson } from '../json.ts'
+import { jsonOption } from '../options.ts'
+
+export function addCheck(program: Command, io: Io): void {
+  program
+    .command('check')
+    .summary('check a router of your own')
+    .description(
+      'Checks a router of your own: its choices, its gradients against finite differences in float64, which tokens it ' +
+        'sees, that no choice is lost, equal bits with one and two threads, and its speed beside top-k. Exit code 1 if a ' +
+        'check fails. The router is a program: it runs with your rights, and from now on commands load it for runs that ' +
+        'were trained with it.',
+    )
+    .argument('<file>', 'a TypeScript or JavaScript file whose default export is a router')
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  choir check my-router.ts
+  choir train demo --set model.moe.router=./my-router.ts --set model.moe.prototypes=1`,
+    )
+    .action((file: string, flags: { readonly json?: true }) => run(io, file, flags))
+}
+
+async function run(io: Io, file: string, flags: { readonly json?: true }): Promise<void> {
+  const report = await io.operations.checkRouter(file)
+  if (flags.json) writeJson(io, { kind: 'router_check', ...report })
+  else print(io, textOf(report, colorsFor(io.stdout, io.env)))
+  if (report.checks.some(({ passed }) => !passed)) throw new Reported(1)
+}
+
+function textOf(report: RouterCheck, colors: Colors): string {
+  const failed = report.checks.filter(({ passed }) => !passed)
+  const lines = report.checks.flatMap(({ name, passed, found }) => [
+    `  ${passed ? colors.green('✓') : colors.red('✗')} ${name}`,
+    `    ${colors.dim(found)}`,
+  ])
+  return [
+    '',
+    `  ${colors.bold(report.router)}`,
+    '',
+    ...lines,
+    '',
+    `  a layer with it takes ${fixed(report.timeOverTopK, 2)} × the time of a layer with top-k, forward and backward`,
+    failed.length === 0 ? '' : `  ${failed.length} of ${report.checks.length} checks failed`,
+    '',
+  ].join('\n')
+}

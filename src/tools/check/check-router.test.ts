@@ -1,0 +1,126 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { add, cast, multiply, negate } from '../../core/graph/ops/elementwise.ts'
+import { softmax } from '../../core/graph/ops/fused.ts'
+import { matmul } from '../../core/graph/ops/matmul.ts'
+import { topK } from '../../core/graph/ops/order.ts'
+import { mean } from '../../core/graph/ops/reduction.ts'
+import { concat, reshape, slice } from '../../core/graph/ops/shape.ts'
+import { constant, type Tensor } from '../../core/graph/tensor.ts'
+import type { Choice, RouterInput } from '../../core/model/routing/contract.ts'
+import { registerOwnRouter } from '../../core/model/routing/own.ts'
+import { createRuntime } from '../../engine/cpu/cpu-runtime.ts'
+import { checkRouter, type RouterCheck, type Runtimes } from './check-router.ts'
+
+let runtimes: Runtimes
+beforeAll(async () => {
+  runtimes = { one: await createRuntime({ threads: 1 }), two: await createRuntime({ threads: 2 }) }
+})
+afterAll(async () => {
+  await runtimes.one.close()
+  await runtimes.two.close()
+})
+
+const parameters = ({ moe, width }: { readonly moe: RouterInput['moe']; readonly width: number }) => ({
+  weight: { shape: [width, moe.experts], init: 'normal' as const },
+})
+
+/** Top-k of the logits that `logitsOf` computes from those of a linear router. */
+const topKOf =
+  (logitsOf: (logits: Tensor, input: RouterInput) => Tensor, change = (choice: Choice, _: RouterInput) => choice) =>
+  (input: RouterInput): Choice => {
+    const { moe, x_TD, weights } = input
+    const logits = logitsOf(matmul(x_TD, weights.weight as Tensor), input)
+    const [gate_TK, expert_TK] = topK(softmax(logits), moe.k)
+    const shape = [x_TD.shape[0] as number, 1, moe.experts]
+    const distribution = { logits_TZN: reshape(logits, shape), probability_TZN: reshape(softmax(logits), shape) }
+    return change({ expert_TK, gate_TK, ...distribution }, input)
+  }
+
+let count = 0
+async function found(router: Omit<Parameters<typeof registerOwnRouter>[1], 'name'>): Promise<RouterCheck> {
+  const id = `test@${String(count++).padStart(16, '0')}`
+  registerOwnRouter(id, { name: 'test', parameters, ...router })
+  return checkRouter(id, runtimes)
+}
+
+const failures = ({ checks }: RouterCheck): string =>
+  checks
+    .filter(({ passed }) => !passed)
+    .map(({ name, found }) => `${name}: ${found}`)
+    .join('\n')
+
+test('a router like top-k passes every check', async () => {
+  const report = await found({ choose: topKOf((logits) => logits) })
+  expect(failures(report)).toBe('')
+  expect(report.checks).toHaveLength(5)
+  expect(report.timeOverTopK).toBeGreaterThan(0.1)
+}, 60_000)
+
+/** The logits plus the mean of all logits of a pass, of which nobody was told. */
+const aware = (logits: Tensor) => add(logits, multiply(mean(logits, { axes: [0], keepDims: true }), 3))
+
+describe('the check finds', () => {
+  test('a choice that depends on other tokens, which the router does not declare', async () => {
+    expect(failures(await found({ choose: topKOf(aware) }))).toMatch(/sees \("token"\): token \d+ follows from other/)
+    expect(failures(await found({ choose: topKOf(aware), sees: 'past' }))).toMatch(/"past".*follows from later tokens/)
+    expect(failures(await found({ choose: topKOf(aware), sees: 'batch' }))).toBe('')
+  }, 120_000)
+
+  test('an expert that a token chooses twice', async () => {
+    const twice = (choice: Choice, { moe }: RouterInput) => {
+      const first = slice(choice.expert_TK, 1, 0, 1)
+      return moe.k === 1 ? choice : { ...choice, expert_TK: concat([first, first], 1) }
+    }
+    expect(failures(await found({ choose: topKOf((logits) => logits, twice) }))).toMatch(
+      /chose expert \d twice \(k 2\)/,
+    )
+  }, 60_000)
+
+  test('a negative gate', async () => {
+    const negative = (choice: Choice) => ({ ...choice, gate_TK: negate(choice.gate_TK) })
+    expect(failures(await found({ choose: topKOf((logits) => logits, negative) }))).toMatch(/has a gate of -0\.\d+/)
+  }, 60_000)
+
+  test('a gradient that stops: a gate that is rounded to a number without a gradient', async () => {
+    const detached = (choice: Choice) => ({
+      ...choice,
+      gate_TK: cast(cast(multiply(choice.gate_TK, 1000), 'int32'), choice.gate_TK.dtype),
+    })
+    expect(failures(await found({ choose: topKOf((logits) => logits, detached) }))).toMatch(/gradient|gate/)
+  }, 60_000)
+})
+
+describe('what choose returns in another shape is refused by name', () => {
+  test.each<[string, Partial<Record<keyof Choice, unknown>>, RegExp]>([
+    [
+      'gate_TK',
+      { gate_TK: undefined },
+      /router test: choose returned gate_TK as undefined \(expected a tensor float32/,
+    ],
+    [
+      'expert_TK',
+      { expert_TK: constant([1], 'int32') },
+      /expert_TK as int32 \[1\] \(expected a tensor int32 \[15,1\]\)/,
+    ],
+    ['logits_TZN', { logits_TZN: undefined }, /choose returned logits_TZN as undefined/],
+  ])('%s', async (_, wrong, message) => {
+    const change = (choice: Choice) => ({ ...choice, ...wrong }) as Choice
+    await expect(found({ choose: topKOf((logits) => logits, change) })).rejects.toThrow(message)
+  })
+
+  test('an error of an op', async () => {
+    const change = (choice: Choice) => ({ ...choice, gate_TK: reshape(choice.gate_TK, [7]) })
+    await expect(found({ choose: topKOf((logits) => logits, change) })).rejects.toThrow(
+      /^router test: choose: reshape of/,
+    )
+  })
+
+  test('parameters', async () => {
+    const odd = () => ({ weight: { shape: [0], init: 'normal' as const } })
+    await expect(found({ parameters: odd, choose: topKOf((l) => l) })).rejects.toThrow(
+      /parameter weight has the shape \[0\]/,
+    )
+    const bias = () => ({ bias: { shape: [4], init: 'zeros' as const } })
+    await expect(found({ parameters: bias, choose: topKOf((l) => l) })).rejects.toThrow(/invalid parameter "bias"/)
+  })
+})

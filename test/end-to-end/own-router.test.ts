@@ -1,0 +1,93 @@
+/** A router of the user's own in a file, from training to the report of a study. */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { families, launchers } from '../../src/engine/world/mpi/testing/launch.ts'
+import { studyRuns, timeouts } from './study-runs.ts'
+import { expectSuccess, results as outcome, trainRecords, withoutLastCheckpoint } from './support.ts'
+
+vi.setConfig({ ...timeouts, hookTimeout: timeouts.testTimeout })
+const { workspace, studyFile, study, resultsIn } = studyRuns()
+
+/** Top-k, written by a user who knows only `choir/graph`. */
+const topK = `import { matmul, reshape, softmax, topK, type Tensor } from 'choir/graph'
+export default {
+  parameters: ({ moe, width }: any) => ({ weight: { shape: [width, moe.experts], init: 'normal' } }),
+  choose({ moe, x_TD, weights }: any) {
+    const logits: Tensor = matmul(x_TD, weights.weight)
+    const [gate_TK, expert_TK] = topK(softmax(logits), moe.k)
+    const shape = [x_TD.shape[0], 1, moe.experts]
+    return { expert_TK, gate_TK, logits_TZN: reshape(logits, shape), probability_TZN: reshape(softmax(logits), shape) }
+  },
+}
+`
+const example = readFileSync(new URL('../../examples/routers/previous-token.ts', import.meta.url), 'utf8')
+const train = { steps: 12, evalEvery: 6, checkpointEvery: 6, routingEvery: 1 }
+const moe = { prototypes: 1, k: 2, router: 'top-k' as const }
+
+beforeAll(() => {
+  vi.stubEnv('XDG_CACHE_HOME', workspace().file('home'))
+  writeFileSync(workspace().file('mine.ts'), topK)
+  writeFileSync(workspace().file('previous.ts'), example)
+})
+afterAll(() => vi.unstubAllEnvs())
+
+async function trained(out: string, router: string, ...more: string[]): Promise<string> {
+  const config = workspace().config({ train, model: { moe } })
+  await expectSuccess(workspace().start('train', config, '--out', out, '--set', `model.moe.router=${router}`, ...more))
+  return workspace().file(out)
+}
+
+test('a copy of top-k has the losses of the built-in one, within rounding', async () => {
+  const [mine, builtIn] = [await trained('mine', './mine.ts'), await trained('built-in', 'top-k')]
+  const [of, expected] = [trainRecords(mine), trainRecords(builtIn)]
+  expect(of).toHaveLength(12)
+  for (const [i, { loss }] of of.entries()) expect(loss).toBeCloseTo(expected[i]?.loss ?? Number.NaN, 4)
+  expect(readFileSync(join(mine, 'router.ts'), 'utf8')).toBe(topK)
+})
+
+test('a run is continued bit for bit, evaluated and written with, without its file', async () => {
+  const whole = await trained('whole', './previous.ts')
+  const copy = withoutLastCheckpoint(whole)
+  await expectSuccess(workspace().start('train', '--resume', copy))
+  expect(outcome(copy)).toEqual(outcome(whole))
+  await expectSuccess(workspace().start('eval', whole, '--json'))
+  const { stdout } = await expectSuccess(
+    workspace().start('generate', whole, '--prompt', 'the people', '--tokens', '8'),
+  )
+  expect(stdout.length).toBeGreaterThan(10)
+  vi.stubEnv('XDG_CACHE_HOME', workspace().file('stranger'))
+  const refused = await workspace().choir('eval', whole)
+  vi.stubEnv('XDG_CACHE_HOME', workspace().file('home'))
+  expect(refused).toMatchObject({ code: 2, stdout: '' })
+  expect(refused.stderr).toMatch(/trained with the router previous@[0-9a-f]{16}.*choir check FILE/s)
+})
+
+for (const family of families)
+  test.skipIf(!launchers.has(family))(`two ranks have the results of one process (${family})`, async () => {
+    const config = workspace().config({ train: { ...train, batch: 4 }, model: { moe }, parallel: { shards: 2 } })
+    const runOf = async (ranks: number) => {
+      const out = workspace().file(`${family.replace(' ', '-')}-${ranks}`)
+      const args = ['train', config, '--out', out, '--set', 'model.moe.router=./previous.ts']
+      await expectSuccess(ranks === 1 ? workspace().start(...args) : workspace().startRanks(family, ranks, ...args))
+      return trainRecords(out).map(({ loss }) => loss)
+    }
+    expect(await runOf(2)).toEqual(await runOf(1))
+  })
+
+test('a study compares it, and a changed router is another arm', async () => {
+  const arms = { 'top-k': {}, mine: { 'model.moe.router': './mine.ts' } }
+  const set = { 'model.moe.prototypes': 1, 'model.moe.router': 'top-k' }
+  const file = studyFile('study', { arms, seeds: [1], set })
+  expect(await study(file, 'study')).toMatchObject({ code: 0 })
+  const keys = () =>
+    resultsIn('study')
+      .records.map(({ key }) => key)
+      .sort()
+  const first = keys()
+  expect(first).toHaveLength(2)
+  expect(readFileSync(workspace().file('study', 'report.md'), 'utf8')).toContain('mine')
+  writeFileSync(workspace().file('mine.ts'), `${topK}// Changed.\n`)
+  expect(await study(file, 'study')).toMatchObject({ code: 0 })
+  expect(keys().filter((key) => !first.includes(key))).toHaveLength(1)
+})
