@@ -9,6 +9,7 @@ import { builtinModules } from 'node:module'
  */
 const portable = {
   'core/text': { below: [], packages: ['fastest-levenshtein'] },
+  'core/charts': { below: ['core/text'], packages: ['d3-array'] },
   'core/graph': { below: ['core/text'], packages: [] },
   'core/model': { below: ['core/text', 'core/graph'], packages: ['zod'] },
   'core/config': { below: ['core/text', 'core/model'], packages: ['zod'] },
@@ -61,7 +62,7 @@ const portable = {
     packages: ['fflate', 'zod'],
   },
   'tools/law': { below: ['core/text'], packages: ['@stdlib/stats-base-dists-t-quantile', 'zod'] },
-  'tools/report': { below: ['core/text'], packages: ['d3-array', 'd3-shape'] },
+  'tools/report': { below: ['core/text', 'core/charts'], packages: ['d3-array', 'd3-shape'] },
 }
 
 /** What reads a run, beside what computes it. */
@@ -126,6 +127,7 @@ const ofNode = {
   },
   'tools/study': {
     below: [
+      'core/charts',
       ...runs,
       'train/measure',
       'train/loop',
@@ -260,7 +262,7 @@ export default {
     {
       name: 'page',
       comment:
-        'the page of the dashboard imports itself, the types of what the server answers, src/core/text, and these packages',
+        'the page of the dashboard imports itself, the types of what the server answers, src/core/text, src/core/charts, and these packages',
       severity: 'error',
       from: { path: '^web/src/', pathNot: tests },
       to: {
@@ -268,7 +270,7 @@ export default {
         pathNot: [
           '^web/src/',
           '^src/faces/watch/api\\.ts$',
-          '^src/core/text/',
+          '^src/core/(?:text|charts)/',
           '(?:^|/)node_modules/(?:@preact/signals(?:-core)?|d3-array|internmap|preact|uplot)/',
         ],
       },
@@ -285,7 +287,7 @@ export default {
           '^web/(?:play|src)/',
           '^src/faces/library/web(?:-worker)?\\.ts$',
           '^src/faces/watch/(?:api|runs/snapshots|runs/series)\\.ts$',
-          '^src/core/text/',
+          '^src/core/(?:text|charts)/',
           '(?:^|/)node_modules/(?:@preact/signals(?:-core)?|preact|zod)/',
         ],
       },

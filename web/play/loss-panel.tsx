@@ -9,6 +9,7 @@ import '../src/curves/curves.css'
 import type { Figure } from '../src/curves/drawing/figure.ts'
 import { type Line, rangeOfX, rangeOfY } from '../src/curves/drawing/lines.ts'
 import { from, to } from '../src/curves/settings.ts'
+import { scheme } from '../src/shell/theme.ts'
 import type { LiveRun } from './live-run.ts'
 import { nameOf, openSides, runs } from './session.ts'
 import { styleOfSide } from './styles.ts'
@@ -34,7 +35,7 @@ export function LossPanel() {
   const versions = open.map(({ version }) => version.value).join()
   const names = open.map(({ side }) => nameOf(side)).join()
   const [min, max] = [from.value, to.value]
-  const figure = useMemo(() => figureOf(open, shown, min, max), [shown, versions, names, min, max])
+  const figure = useMemo(() => figureOf(open, shown, min, max), [shown, versions, names, min, max, scheme.value])
   return (
     <section class="pane" aria-label="Curves">
       <Segments

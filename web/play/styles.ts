@@ -1,10 +1,13 @@
 /** Line styles of the two sides. */
-import { assignStyles, type LineStyle } from '../src/palette.ts'
+import { computed } from '@preact/signals'
+import { assignStyles, type LineStyle } from '../src/line-styles.ts'
+import { scheme } from '../src/shell/theme.ts'
 import type { SideName } from './live-run.ts'
 
-const styles = assignStyles([
+const sides = [
   { id: 'A', created: 0 },
   { id: 'B', created: 1 },
-])
+]
+const styles = computed(() => assignStyles(sides, scheme.value))
 
-export const styleOfSide = (side: SideName): LineStyle => styles.get(side) as LineStyle
+export const styleOfSide = (side: SideName): LineStyle => styles.value.get(side) as LineStyle

@@ -1,12 +1,4 @@
-import { compact, dash, grouped } from '../../src/core/text/numbers.ts'
+import { valueLabel } from '../../src/core/text/number-labels.ts'
 
-/** Formats a measured value with enough digits to tell neighbours apart: 3.4127, 3e-4, 1.2e-7, 15,210. */
-export function formatValue(value: number | null | undefined): string {
-  if (value === null || value === undefined || !Number.isFinite(value)) return dash
-  const size = Math.abs(value)
-  if (size >= 1e7) return compact(value)
-  if (size >= 1000) return grouped(Math.round(value))
-  if (size >= 100) return value.toFixed(1)
-  if (size >= 0.01 || value === 0) return Number.isInteger(value) ? String(value) : value.toFixed(4)
-  return value.toExponential(2).replace(/\.?0+e/, 'e')
-}
+/** Formats a measured value with enough digits to distinguish neighbours: 3.4127, 0.0003, 1.2×10⁻⁷, 15,210. */
+export const formatValue = (value: number | null | undefined): string => valueLabel(value, 5)

@@ -2,7 +2,6 @@
 import { batch, computed, signal } from '@preact/signals'
 import type { Collection, RunSummary } from '../../src/faces/watch/api.ts'
 import { getJson, onChanges } from './client.ts'
-import { assignStyles, type LineStyle } from './palette.ts'
 import { matches, parseFilter } from './runs/filter.ts'
 import { inAddress, list, oneOf, text } from './view-state.ts'
 
@@ -39,9 +38,6 @@ export const problem = signal<string | null>(null)
 export const versions = signal<ReadonlyMap<string, number>>(new Map())
 
 export const runs = computed<readonly RunSummary[]>(() => collection.value?.runs ?? [])
-const styles = computed(() => assignStyles(runs.value))
-/** Style of a run's lines and swatch, the same everywhere. */
-export const styleOf = (run: string): LineStyle => styles.value.get(run) ?? { color: '#888888', dash: [] }
 export const runOf = (id: string): RunSummary | undefined => runs.value.find((run) => run.id === id)
 export const filter = computed(() => parseFilter(filterText.value))
 /** The runs that match the filter, which the table lists. */

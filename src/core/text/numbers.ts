@@ -10,14 +10,15 @@ type Maybe = number | null | undefined
 
 const isNumber = (value: Maybe): value is number => typeof value === 'number' && Number.isFinite(value)
 
-const counts = ['', 'k', ' M', ' B', ' T']
+/** Units of counts: thousands, millions, billions (10⁹), trillions (10¹²). */
+export const countUnits = ['', 'k', ' M', ' B', ' T'] as const
 
 /** A count: 950, 12.3k, 4.12 M, 1.38 B, 2.10e+15. */
-export const count = (value: Maybe): string => scaled(value, counts)
+export const count = (value: Maybe): string => scaled(value, countUnits)
 
-/** A {@link count} without trailing zeros, for axes: 12k, 1.5 M. */
+/** A {@link count} without trailing zeros, for narrow columns: 12k, 1.5 M. */
 export const compact = (value: Maybe): string =>
-  scaled(value, counts).replace(/^([^.e]*)\.(\d*?)0*(?=$|\D)/, (_, whole, digits) =>
+  scaled(value, countUnits).replace(/^([^.e]*)\.(\d*?)0*(?=$|\D)/, (_, whole, digits) =>
     digits ? `${whole}.${digits}` : whole,
   )
 

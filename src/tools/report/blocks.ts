@@ -44,7 +44,8 @@ interface FigureBase {
 
 /**
  * Lines over x, with an optional band from `low` to `high`. A null interrupts the line. `dots` are single values that
- * no line joins, such as the values of seeds.
+ * no line joins, such as the values of seeds. `mark` numbers the colour, shape and dash of a series, from 0, so that it
+ * looks the same in all figures; without it, that is its place in the figure.
  */
 export interface LineFigure extends FigureBase {
   readonly form: 'lines'
@@ -57,6 +58,7 @@ export interface LineFigure extends FigureBase {
     readonly low?: readonly (number | null)[]
     readonly high?: readonly (number | null)[]
     readonly dots?: readonly { readonly x: number; readonly y: number }[]
+    readonly mark?: number
   }[]
 }
 

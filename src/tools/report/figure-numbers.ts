@@ -2,16 +2,16 @@
  * The numbers of a figure as a table, for readers who cannot see it, print it, or copy its values. A long curve is
  * represented by its first and last point.
  */
+
+import { valueLabel } from '../../core/text/number-labels.ts'
 import type { BarFigure, Figure, Grid, HeatFigure, IntervalFigure, LineFigure, ScatterFigure, Table } from './blocks.ts'
 import { totalsOf } from './figures/bar-totals.ts'
-import { valueLabel } from './figures/number-format.ts'
 
 type Column = Table['columns'][number]
 
 const left = (title: string): Column => ({ title, align: 'left' })
 const right = (title: string): Column => ({ title, align: 'right' })
-const format = (value: number | null | undefined): string =>
-  value === undefined || value === null ? '–' : valueLabel(value)
+const format = (value: number | null | undefined): string => valueLabel(value)
 
 export function figureNumbers(figure: Figure): Grid {
   switch (figure.form) {

@@ -6,14 +6,15 @@
  */
 import uPlot from 'uplot'
 import 'uplot/dist/uPlot.min.css'
+import type { Tick } from '../../../src/core/charts/ticks.ts'
 import type { XAxis } from '../../../src/faces/watch/api.ts'
 import { CanvasSurface } from './drawing/canvas-surface.ts'
-import { formatTick, type Ink } from './drawing/figure.ts'
+import type { Ink } from './drawing/figure.ts'
 import { type Line, lineOf, type Range } from './drawing/lines.ts'
 import { type Frame, paint, paintAbove, toX, toY } from './drawing/paint.ts'
 import { Painter, type Picture } from './drawing/painter.ts'
 import { type Box, fontFamily } from './drawing/surface.ts'
-import { linearTicks, logTicks, xText, xTicks } from './drawing/ticks.ts'
+import { xTicks, yTicks } from './drawing/ticks.ts'
 
 export interface PlotLook {
   readonly axis: XAxis
@@ -110,14 +111,12 @@ export class Plot {
         {
           ...common,
           size: 26,
-          splits: (plot, _, min, max) => [...xTicks(axis, min, max, Math.max(2, plot.width / 85))],
-          values: (_, splits) => splits.map((value) => xText(axis, value)),
+          ...ticksBy((plot, min, max) => xTicks(axis, min, max, Math.max(2, plot.width / 85))),
         },
         {
           ...common,
           size: 54,
-          splits: (plot, _, min, max) => [...(log ? logTicks : linearTicks)(min, max, Math.max(2, plot.height / 45))],
-          values: (_, splits) => splits.map(formatTick),
+          ...ticksBy((plot, min, max) => yTicks(log, min, max, Math.max(2, plot.height / 45))),
         },
       ],
       cursor: {
@@ -192,6 +191,20 @@ export class Plot {
       this.painted = bitmap && { picture, bitmap }
       this.plot.redraw(false, false)
     })
+  }
+}
+
+/** Options of an axis with these ticks. uPlot asks for the places of ticks, then for the labels of these places. */
+function ticksBy(
+  ticksOf: (plot: uPlot, min: number, max: number) => readonly Tick[],
+): Required<Pick<uPlot.Axis, 'splits' | 'values'>> {
+  let shown: readonly Tick[] = []
+  return {
+    splits: (plot, _, min, max) => {
+      shown = ticksOf(plot, min, max)
+      return shown.map(({ value }) => value)
+    },
+    values: () => shown.map(({ label }) => label),
   }
 }
 

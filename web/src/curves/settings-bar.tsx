@@ -3,7 +3,7 @@ import { useEffect, useRef } from 'preact/hooks'
 import { type XAxis, xAxes } from '../../../src/faces/watch/api.ts'
 import { Segments } from '../controls/selection.tsx'
 import { onKeys } from '../shell/shortcuts.tsx'
-import { axisTitles, xText } from './drawing/ticks.ts'
+import { axisTitles, exactXText } from './drawing/ticks.ts'
 import {
   from,
   logY,
@@ -84,6 +84,6 @@ export function SettingsBar() {
 }
 
 function rangeText(axis: XAxis): string {
-  const format = (value: number | null, end: string) => (value === null ? end : xText(axis, value))
+  const format = (value: number | null, end: string) => (value === null ? end : exactXText(axis, value))
   return `${axisTitles[axis]} ${format(from.value, 'start')} to ${format(to.value, 'end')}`
 }

@@ -1,7 +1,7 @@
 /** Legend of colours and marks, with the choice of the scale. */
 import { useRef } from 'preact/hooks'
+import { diverging } from '../../../src/core/charts/palette.ts'
 import { Select } from '../controls/selection.tsx'
-import { loadColor } from '../palette.ts'
 import { OVERLOADED_FROM } from './expert-load.ts'
 import { scaleEnds } from './heat-map/scale.ts'
 import { useDisplay } from './heat-map/use-display.ts'
@@ -11,7 +11,7 @@ import * as view from './view.ts'
 export function Legend({ end }: { readonly end: number }) {
   const box = useRef<HTMLDivElement>(null)
   const dark = useDisplay(box)?.dark ?? false
-  const stops = [-1, 0, 1].map((share) => `rgb(${loadColor(share, dark).join(' ')})`)
+  const stops = diverging[dark ? 'dark' : 'light']
   const ticks = [`≤ ${Number((1 / end).toPrecision(2))}×`, '1×', `≥ ${end}×`]
   return (
     <div class="legend">

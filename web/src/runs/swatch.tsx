@@ -1,6 +1,6 @@
 /** A sample of a run's line as drawn in plots. */
-import type { LineStyle } from '../palette.ts'
-import { styleOf } from '../store.ts'
+import type { LineStyle } from '../line-styles.ts'
+import { styleOf } from './styles.ts'
 
 export function Swatch({ run, style = styleOf(run) }: { readonly run: string; readonly style?: LineStyle }) {
   return (

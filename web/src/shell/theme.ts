@@ -1,5 +1,6 @@
-/** The theme, light or dark. It follows the system until the user chooses. Code that draws on a canvas reads `dark`. */
+/** The theme, light or dark. It follows the system until the user chooses. Code that draws on a canvas reads `scheme`. */
 import { computed, effect, signal } from '@preact/signals'
+import { categorical, type Scheme } from '../../../src/core/charts/palette.ts'
 
 const themes = ['auto', 'light', 'dark'] as const
 type Theme = (typeof themes)[number]
@@ -12,14 +13,19 @@ system.addEventListener('change', () => {
 })
 
 export const theme = signal<Theme>(themes.find((each) => each === localStorage.getItem(key)) ?? 'auto')
-export const dark = computed(() => (theme.value === 'auto' ? systemIsDark.value : theme.value === 'dark'))
+export const scheme = computed<Scheme>(() => {
+  if (theme.value !== 'auto') return theme.value
+  return systemIsDark.value ? 'dark' : 'light'
+})
 
 export function nextTheme(): void {
   theme.value = themes[(themes.indexOf(theme.value) + 1) % themes.length] ?? 'auto'
   localStorage.setItem(key, theme.value)
 }
 
-// This effect runs before anything is drawn. The style sheet reads the attribute.
+// This effect runs before anything is drawn. Style sheets read the attribute, and the colours of series.
 effect(() => {
-  document.documentElement.dataset.theme = dark.value ? 'dark' : 'light'
+  const { dataset, style } = document.documentElement
+  dataset.theme = scheme.value
+  for (const [i, color] of categorical[scheme.value].entries()) style.setProperty(`--series-${i}`, color)
 })

@@ -4,9 +4,10 @@
  * The label of the y axis is horizontal and above the axis, which is easier to read. Margins are computed from the
  * texts in them, so that no number is cut.
  */
+import type { Tick } from '../../../core/charts/ticks.ts'
 import type { Axis } from '../blocks.ts'
 import { type Child, element, type Markup } from '../markup.ts'
-import { type Scale, scaleOf, type Tick, usable } from './scale.ts'
+import { type Scale, scaleOf, usable } from './scale.ts'
 import { textLines, textWidth, truncate, wrapText } from './text.ts'
 
 /** Font sizes of names and ticks, and the regular size that is as wide as 12 pixels of bold text. */

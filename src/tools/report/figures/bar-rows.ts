@@ -1,9 +1,10 @@
 /** Draws the rows of a bar figure: name and note, the stacked parts, and their total. */
+
+import { valueLabel } from '../../../core/text/number-labels.ts'
 import type { BarFigure } from '../blocks.ts'
 import { type Child, coordinate, element } from '../markup.ts'
 import { type Box, letters } from './axes.ts'
 import { isPart, type Total } from './bar-totals.ts'
-import { valueLabel } from './number-format.ts'
 import type { PartFills } from './patterns.ts'
 import type { Scale } from './scale.ts'
 import { textLines, textWidth, title, wrapText } from './text.ts'

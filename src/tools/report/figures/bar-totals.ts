@@ -4,8 +4,9 @@
  * Values that are negative, not finite or missing have no length and are not drawn. The total of their row shows that
  * they are missing: "12.0 + ?".
  */
+
+import { sameDecimals, valueLabel } from '../../../core/text/number-labels.ts'
 import type { BarFigure } from '../blocks.ts'
-import { sameDecimals, valueLabel } from './number-format.ts'
 import { usable } from './scale.ts'
 
 type Row = BarFigure['rows'][number]

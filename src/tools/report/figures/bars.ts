@@ -3,6 +3,7 @@
  * parts and bars beyond the limit first.
  */
 import { sum } from 'd3-array'
+import { valueLabel } from '../../../core/text/number-labels.ts'
 import type { BarFigure } from '../blocks.ts'
 import { type Child, element } from '../markup.ts'
 import { type Box, letters, noData, notes, omitted, rowLine, rowsPlane } from './axes.ts'
@@ -10,7 +11,6 @@ import { excess, limitLine, namesOf, partsOf, placedRows, totalLabel, totalWidth
 import { type Total, totalsOf, validLimit } from './bar-totals.ts'
 import { type Body, isNarrow } from './body.ts'
 import { type Entry, legend } from './legend.ts'
-import { valueLabel } from './number-format.ts'
 import { type PartFills, partFills } from './patterns.ts'
 import { type Scale, scaleOf } from './scale.ts'
 import { textWidth, wrapText } from './text.ts'

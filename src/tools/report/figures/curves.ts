@@ -5,7 +5,7 @@ import { type Child, element } from '../markup.ts'
 import { letters, type Plane } from './axes.ts'
 import { spreadOut } from './labels.ts'
 import { type Entry, mark, sample, sampleWidth } from './legend.ts'
-import { markOf } from './palette.ts'
+import { markOf } from './marks.ts'
 import { titleIfCut, truncate } from './text.ts'
 
 /** A point of a line in pixels. */

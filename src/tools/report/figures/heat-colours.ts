@@ -4,11 +4,12 @@
  * far on both sides. Colours have discrete steps, so that cells of one colour can share a path.
  */
 import { extent } from 'd3-array'
+import { colourAlong, inkOn } from '../../../core/charts/colour.ts'
+import { diverging, sequential } from '../../../core/charts/palette.ts'
+import { distinct, linearTicks } from '../../../core/charts/ticks.ts'
+import { valueLabel } from '../../../core/text/number-labels.ts'
 import { type Child, element } from '../markup.ts'
 import { letters } from './axes.ts'
-import { valueLabel } from './number-format.ts'
-import { luminance, mixColours } from './palette.ts'
-import { distinct, linearTicks } from './scale.ts'
 import { textLines, textWidth, wrapText } from './text.ts'
 
 export interface HeatColours {
@@ -18,31 +19,6 @@ export interface HeatColours {
   /** Colour of text on the colour of a value. */
   ink(value: number): 'dark' | 'light'
 }
-
-/** Colours of cividis (Nuñez, Anderton and Renslow 2018) at eighths. */
-const sequential = [
-  '#00224e',
-  '#1a386f',
-  '#434e6c',
-  '#61656f',
-  '#7d7c78',
-  '#9b9476',
-  '#bcae6c',
-  '#dec958',
-  '#fee838',
-] as const
-/** Colours from blue over light grey to orange-brown, whose lightness falls equally on both sides. */
-const diverging = [
-  '#0b3c6f',
-  '#1f66a8',
-  '#5b9bd0',
-  '#a9cbe6',
-  '#eeeeec',
-  '#f3c797',
-  '#dd9247',
-  '#b3600f',
-  '#733700',
-] as const
 
 const STEPS = 64
 
@@ -55,14 +31,13 @@ export function heatColours(values: readonly number[], middle: number | undefine
   const [smallest = 0, largest = 1] = extent(diverges && values.length > 0 ? [...values, middle] : values)
   const reach = diverges ? Math.max(largest - middle, middle - smallest) : 0
   const [low, high] = diverges ? [middle - reach, middle + reach] : [smallest, largest]
-  const table = middle === undefined ? sequential : diverging
+  // Cells are drawn alike in both schemes.
+  const stops = middle === undefined ? sequential : diverging.light
   const of = (value: number): string => {
     const share = high > low ? Math.min(1, Math.max(0, (value - low) / (high - low))) : 0.5
-    const place = (Math.round(share * STEPS) / STEPS) * (table.length - 1)
-    const from = Math.min(Math.floor(place), table.length - 2)
-    return mixColours(table[from] ?? table[0], table[from + 1] ?? table[0], place - from)
+    return colourAlong(stops, Math.round(share * STEPS) / STEPS)
   }
-  return { shown: [smallest, largest], of, ink: (value) => (luminance(of(value)) > 0.179 ? 'dark' : 'light') }
+  return { shown: [smallest, largest], of, ink: (value) => (inkOn(of(value)) === '#000000' ? 'dark' : 'light') }
 }
 
 /** Number of slices of the colour bar. */
@@ -93,7 +68,7 @@ export function colourBar(
       fill: colours.of(low + ((i + 0.5) / SLICES) * span),
     })
   const ticks = distinct(low, high)
-    ? linearTicks([low, high], Math.round(barWidth / 60))
+    ? linearTicks(low, high, Math.round(barWidth / 60))
     : [{ value: low, label: valueLabel(low) }]
   const key = missingKey(hatch, left + barWidth + 40, y, width)
   return {

@@ -5,12 +5,12 @@
  * matrices. Large cells contain their number.
  */
 import { extent, max } from 'd3-array'
+import { sameDecimals, valueLabel } from '../../../core/text/number-labels.ts'
 import type { HeatFigure } from '../blocks.ts'
 import { type Child, coordinate, element } from '../markup.ts'
 import { letters, noData } from './axes.ts'
 import { type Body, isNarrow } from './body.ts'
 import { colourBar, type HeatColours, heatColours } from './heat-colours.ts'
-import { sameDecimals, valueLabel } from './number-format.ts'
 import { hatching } from './patterns.ts'
 import { usable } from './scale.ts'
 import { textWidth, titleIfCut, truncate } from './text.ts'

@@ -3,11 +3,12 @@
  * zero. Intervals that exclude zero are filled and coloured, others hollow and grey, so that differences are seen
  * first.
  */
+
+import { sameDecimals, valueLabel } from '../../../core/text/number-labels.ts'
 import type { IntervalFigure } from '../blocks.ts'
 import { type Child, element, type Markup } from '../markup.ts'
 import { type Box, letters, noData, rowLine, rowsPlane } from './axes.ts'
 import { type Body, isNarrow } from './body.ts'
-import { sameDecimals, valueLabel } from './number-format.ts'
 import { type Scale, scaleOf, usable } from './scale.ts'
 import { textLines, textWidth, wrapText } from './text.ts'
 

@@ -5,12 +5,12 @@
 import { symbol } from 'd3-shape'
 import { type Child, element, type Markup } from '../markup.ts'
 import { letters } from './axes.ts'
-import { markOf } from './palette.ts'
+import { markOf } from './marks.ts'
 import { textWidth, titleIfCut, truncate } from './text.ts'
 
 export interface Entry {
   readonly name: string
-  /** Index among the series, which determines colour, shape and dash. */
+  /** Number of the mark, which determines colour, shape and dash. */
   readonly index: number
   readonly line: boolean
 }

@@ -6,13 +6,13 @@
  * a second plane shows that half enlarged, and a frame in the first plane marks it.
  */
 import { extent } from 'd3-array'
+import { valueLabel } from '../../../core/text/number-labels.ts'
 import type { LineFigure } from '../blocks.ts'
 import { type Child, element } from '../markup.ts'
 import { letters, noPosition, notes, omitted, type Plane, type PlaneSize, planeOf } from './axes.ts'
 import { type Body, isNarrow } from './body.ts'
 import { curves, endLabels, LABEL_HEIGHT, type PlacedSeries, placeSeries } from './curves.ts'
 import { legend, sampleWidth } from './legend.ts'
-import { valueLabel } from './number-format.ts'
 import { usable } from './scale.ts'
 import { textWidth } from './text.ts'
 
@@ -77,7 +77,7 @@ function panelOf(figure: LineFigure, size: PlaneSize): Panel {
     all.flatMap(({ y, low, high }) => [y, low, high]),
     size,
   )
-  const drawn = figure.series.map((series, index) => placeSeries(plane, series, index))
+  const drawn = figure.series.map((series, index) => placeSeries(plane, series, series.mark ?? index))
   return { plane, drawn, markup: [plane.markup, curves(plane, drawn)] }
 }
 
@@ -110,7 +110,7 @@ function laterHalf(figure: LineFigure): LineFigure | undefined {
     const cut = <T>(list: readonly T[]): readonly T[] => (start < 0 ? [] : list.slice(start))
     const { low, high, dots } = one
     return {
-      name: one.name,
+      ...one,
       x: cut(one.x),
       y: cut(one.y),
       ...(low && high && { low: cut(low), high: cut(high) }),

@@ -1,11 +1,10 @@
 /**
  * Pattern fills: hatching for missing values, and stripes for parts of bars when the colours of the palette repeat.
- * Each repetition has another direction of stripes, so that up to 40 parts look different.
+ * Each repetition has another direction of stripes, so that up to 50 parts look different.
  */
+import { COLOURS } from '../../../core/charts/palette.ts'
 import { type Attributes, type Child, element } from '../markup.ts'
-import { categorical } from './palette.ts'
 
-const colours = categorical.light.length
 /** Directions of stripes in degrees, from the second round of colours on. */
 const angles = [45, -45, 0, 90] as const
 
@@ -20,19 +19,19 @@ export interface PartFills {
 export function partFills(count: number, id: string): PartFills {
   const all = Array.from({ length: count }, (_, index) => ({ index, angle: angleOf(index) }))
   const patterns = all.map(({ index, angle }) =>
-    angle === undefined ? undefined : stripes(`${id}-${index}`, angle, `f${index % colours}`, 'stripe', 1),
+    angle === undefined ? undefined : stripes(`${id}-${index}`, angle, `f${index % COLOURS}`, 'stripe', 1),
   )
   return {
-    markup: count > colours ? element('defs', {}, patterns) : undefined,
+    markup: count > COLOURS ? element('defs', {}, patterns) : undefined,
     of: (index) =>
       angleOf(index) === undefined
-        ? { class: `part f${index % colours}` }
+        ? { class: `part f${index % COLOURS}` }
         : { class: 'part', fill: `url(#${id}-${index})` },
   }
 }
 
 const angleOf = (index: number): number | undefined => {
-  const round = Math.floor(index / colours)
+  const round = Math.floor(index / COLOURS)
   return round === 0 ? undefined : angles[(round - 1) % angles.length]
 }
 

@@ -4,14 +4,8 @@
  * Values are measurements. There may be no values, all may be equal, and some may be infinite, or negative on a
  * logarithmic axis. `has` is false for values without a position; figures omit them and count them in a note.
  */
-import { extent, ticks as roundTicks } from 'd3-array'
-import { tickLabel } from './number-format.ts'
-
-export interface Tick {
-  readonly value: number
-  /** Text of the tick; empty for minor ticks. */
-  readonly label: string
-}
+import { extent } from 'd3-array'
+import { distinct, linearTicks, logTicks, type Tick } from '../../../core/charts/ticks.ts'
 
 export interface Scale {
   readonly domain: readonly [low: number, high: number]
@@ -46,7 +40,7 @@ export function scaleOf(
   const [low, high] = [project(domain[0]), project(domain[1])]
   return {
     domain,
-    ticks: kind === 'log' ? logTicks(domain, room) : linearTicks(domain, room),
+    ticks: (kind === 'log' ? logTicks : linearTicks)(...domain, room),
     has: (value): value is number => usable(kind, value),
     at: (value) => range[0] + ((project(value) - low) / (high - low)) * (range[1] - range[0]),
   }
@@ -68,40 +62,4 @@ function domainOf(kind: 'linear' | 'log', values: readonly number[]): [number, n
   const margin = span * 0.05
   // Without negative values, an axis does not begin below zero.
   return [low >= 0 && low < margin ? 0 : low - margin, high <= 0 && -high < margin ? 0 : high + margin]
-}
-
-/** Whether two values differ by more than rounding errors, so that ticks fit between them. */
-export const distinct = (low: number, high: number): boolean =>
-  high - low > Math.max(MIN_MAGNITUDE, 1e-9 * Math.max(Math.abs(low), Math.abs(high)))
-
-export function linearTicks([low, high]: readonly [number, number], room: number): Tick[] {
-  const values = roundTicks(low, high, Math.max(1, room))
-  const step = values.length > 1 ? Math.abs((values[1] ?? 0) - (values[0] ?? 0)) : Math.abs(values[0] ?? 1)
-  const largest = Math.max(...values.map(Math.abs))
-  return values.map((value) => ({ value, label: tickLabel(value, step, largest) }))
-}
-
-/**
- * Ticks of a logarithmic axis. Decades are labelled, and 2 and 5 too if there are few decades; other ticks have no
- * label. Within a decade, ticks are linear.
- */
-export function logTicks(domain: readonly [number, number], room: number): Tick[] {
-  const inside = (value: number) => value >= domain[0] && value <= domain[1]
-  const [first, last] = [Math.floor(Math.log10(domain[0])), Math.ceil(Math.log10(domain[1]))]
-  const decades = Array.from({ length: last - first + 1 }, (_, i) => first + i)
-  const multiples = (factors: readonly number[]) =>
-    decades.flatMap((decade) => factors.map((factor) => Number(`${factor}e${decade}`))).filter(inside)
-  const tens = multiples([1])
-  const halves = multiples([1, 2, 5])
-  if (tens.length < 3 && halves.length < 3) return linearTicks(domain, room)
-  // With fewer than three decades, 1 and 10 alone are too few labels.
-  const labelled =
-    [halves, multiples([1, 5])].find((values) => values.length <= 1.3 * room) ?? (tens.length < 3 ? halves : tens)
-  const every = Math.max(1, Math.ceil(labelled.length / Math.max(2, room)))
-  const labels = new Map(
-    labelled.filter((_, i) => i % every === 0).map((value) => [value, tickLabel(value, value)] as const),
-  )
-  // Minor ticks of a dozen decades would merge into a grey bar.
-  const all = decades.length <= 8 ? multiples([1, 2, 3, 4, 5, 6, 7, 8, 9]) : tens
-  return all.map((value) => ({ value, label: labels.get(value) ?? '' }))
 }

@@ -2,14 +2,15 @@
  * Draws scatter plots. Each group has a colour and a shape. Labels are placed where there is room, with a leader line
  * if that is far from their point. Labels without room are omitted and counted in a note.
  */
+
+import { valueLabel } from '../../../core/text/number-labels.ts'
 import type { ScatterFigure } from '../blocks.ts'
 import { type Child, element } from '../markup.ts'
 import { letters, noPosition, notes, omitted, type Plane, planeOf } from './axes.ts'
 import { type Body, isNarrow } from './body.ts'
 import { type Placed, placeLabels, type Rectangle } from './labels.ts'
 import { legend, mark } from './legend.ts'
-import { valueLabel } from './number-format.ts'
-import { markOf } from './palette.ts'
+import { markOf } from './marks.ts'
 import { usable } from './scale.ts'
 import { textWidth, title, truncate } from './text.ts'
 

@@ -2,13 +2,20 @@
  * The style of figures, in pages and in files. Rules use no CSS variables, which some SVG viewers do not support.
  * Figures are light in print, and in viewers that do not support colour schemes.
  */
-import { categorical, type Scheme, surface } from './palette.ts'
+import { categorical, type Scheme } from '../../../core/charts/palette.ts'
 
-const ink: Readonly<
-  Record<Scheme, { readonly text: string; readonly quiet: string; readonly grid: string; readonly axis: string }>
-> = {
-  light: { text: '#1f2328', quiet: '#59636e', grid: '#e1e6eb', axis: '#818b98' },
-  dark: { text: '#f0f6fc', quiet: '#9198a1', grid: '#2a3038', axis: '#79828d' },
+interface Ink {
+  readonly back: string
+  readonly text: string
+  readonly quiet: string
+  readonly grid: string
+  readonly axis: string
+}
+
+/** Colours of the background, and of all that is not data. */
+export const ink: Readonly<Record<Scheme, Ink>> = {
+  light: { back: '#ffffff', text: '#1f2328', quiet: '#59636e', grid: '#e1e6eb', axis: '#818b98' },
+  dark: { back: '#0d1117', text: '#f0f6fc', quiet: '#9198a1', grid: '#2a3038', axis: '#79828d' },
 }
 
 const shapes = `
@@ -38,8 +45,7 @@ const shapes = `
 `
 
 function coloursOf(scheme: Scheme): string {
-  const { text, quiet, grid, axis } = ink[scheme]
-  const back = surface[scheme]
+  const { back, text, quiet, grid, axis } = ink[scheme]
   const colours = categorical[scheme]
   const [left, right] = [colours[0] ?? text, colours[1] ?? text]
   const series = colours.map((colour, i) => `.plot .s${i} { stroke: ${colour} } .plot .f${i} { fill: ${colour} }`)

@@ -7,6 +7,7 @@
 import type { LineFigure } from '../../report/blocks.ts'
 import type { FinishedRun } from '../contract.ts'
 import { estimateMean, mean } from '../statistics.ts'
+import { contrastMarks, marksOf } from './arm-marks.ts'
 import type { Comparison } from './comparison.ts'
 import type { Runs } from './runs.ts'
 import { slug } from './tables.ts'
@@ -67,13 +68,14 @@ export function armLines(
   figure: { readonly id: string; readonly caption: string; readonly y: string },
   trackOf: (run: FinishedRun) => Track | null,
 ): LineFigure | null {
-  const series = arms.flatMap(
-    (arm) =>
-      banded(
-        runs.label(arm),
-        runs.finished(arm).flatMap((run) => trackOf(run) ?? []),
-      ) ?? [],
-  )
+  const marks = marksOf(runs, arms)
+  const series = arms.flatMap((arm, i) => {
+    const line = banded(
+      runs.label(arm),
+      runs.finished(arm).flatMap((run) => trackOf(run) ?? []),
+    )
+    return line === null ? [] : [{ ...line, mark: marks[i] ?? i }]
+  })
   if (series.length === 0) return null
   return {
     kind: 'figure',
@@ -94,7 +96,8 @@ const WARMING_UP = 0.1
  * shows differences that the curves themselves hide.
  */
 export function differenceCurves(runs: Runs, id: string, comparisons: readonly Comparison[]): LineFigure | null {
-  const series = comparisons.flatMap(({ arm, baseline, pairs }): Series[] => {
+  const marks = contrastMarks(runs, comparisons)
+  const series = comparisons.flatMap(({ arm, baseline, pairs }, i): Series[] => {
     const tracks = pairs.map((pair) => differenceTrack(lossTrack(pair.arm), lossTrack(pair.baseline)))
     const all = aligned(tracks)
     const last = all.at(-1)?.step ?? 0
@@ -110,6 +113,7 @@ export function differenceCurves(runs: Runs, id: string, comparisons: readonly C
         x: rows.map(({ step }) => step),
         y: rows.map(({ estimate }) => estimate?.mean ?? null),
         ...(pairs.length < 2 ? {} : { low: end(0), high: end(1) }),
+        mark: marks[i] ?? i,
       },
     ]
   })

@@ -5,7 +5,7 @@ import type { Line, Range } from './lines.ts'
 import type { Outside } from './outliers.ts'
 import { type Frame, paint, toX, toY } from './paint.ts'
 import type { Surface } from './surface.ts'
-import { axisTitles, linearTicks, logTicks, xText, xTicks } from './ticks.ts'
+import { axisTitles, xTicks, yTicks } from './ticks.ts'
 
 export interface Figure {
   readonly metric: string
@@ -60,15 +60,15 @@ function drawAxes(surface: Surface, { axis, x, y, log }: Figure, frame: Frame, i
   const bottom = box.top + box.height
   const labelStyle = { color: ink.quiet, size: 12 }
   const grid = { color: ink.grid, width: 1 }
-  for (const value of (log ? logTicks : linearTicks)(y.min, y.max, 7)) {
+  for (const { value, label } of yTicks(log, y.min, y.max, 7)) {
     const at = toY(frame, value)
     surface.line([box.left, at, box.left + box.width, at], grid)
-    surface.text(formatTick(value), box.left - 8, at + 4, { ...labelStyle, anchor: 'end' })
+    surface.text(label, box.left - 8, at + 4, { ...labelStyle, anchor: 'end' })
   }
-  for (const value of xTicks(axis, x.min, x.max, 8)) {
+  for (const { value, label } of xTicks(axis, x.min, x.max, 8)) {
     const at = toX(frame, value)
     surface.line([at, box.top, at, bottom], grid)
-    surface.text(xText(axis, value), at, bottom + 18, { ...labelStyle, anchor: 'middle' })
+    surface.text(label, at, bottom + 18, { ...labelStyle, anchor: 'middle' })
   }
   surface.text(axisTitles[axis], box.left + box.width / 2, bottom + 40, { ...labelStyle, anchor: 'middle' })
 }
@@ -101,14 +101,6 @@ function drawLegend(surface: Surface, { lines }: Figure, ink: Ink): void {
 function outsideText({ above, below }: Outside): string {
   const parts = [above !== null && `▲ up to ${formatValue(above)}`, below !== null && `▼ down to ${formatValue(below)}`]
   return parts.filter((part) => part !== false).join('   ')
-}
-
-/** Ticks are round, so they need few digits; very large and very small ticks are written with an exponent. */
-export function formatTick(value: number): string {
-  const size = Math.abs(value)
-  if (value === 0) return '0'
-  if (size >= 1e6 || size < 1e-3) return value.toExponential(3).replace(/\.?0+e\+?/, 'e')
-  return Number(value.toPrecision(6)).toLocaleString('en-US', { maximumFractionDigits: 8 })
 }
 
 /** Cuts out the middle of a long name, because beginning and end differ more often. */

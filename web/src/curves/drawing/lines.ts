@@ -3,7 +3,7 @@
  * has its own x.
  */
 import type { RunSummary, Series } from '../../../../src/faces/watch/api.ts'
-import type { LineStyle } from '../../palette.ts'
+import type { LineStyle } from '../../line-styles.ts'
 import { experimentOf } from '../../runs/differences.ts'
 import { bandOver } from './bands.ts'
 

@@ -3,13 +3,13 @@
  * and overloaded experts without colour: a cross and a ring in cells that are large enough, otherwise a solid and a
  * dotted line along the cells.
  */
-import { loadColor } from '../../palette.ts'
+import { channels } from '../../../../src/core/charts/colour.ts'
 import { DEAD, OVERLOADED } from '../expert-load.ts'
 import type { Axis } from './axis.ts'
 import type { Frame } from './frame.ts'
 import { drawNumbers, hasNumbers, NUMBER_HEIGHT, NUMBER_WIDTH } from './numbers.ts'
 import type { Pixels } from './pixels.ts'
-import { shareOf } from './scale.ts'
+import { loadColor, shareOf } from './scale.ts'
 
 const STEPS = 192
 /** Smaller cells, in pixels of the page, have no room for a cross or a ring. */
@@ -18,7 +18,7 @@ const MIN_SIGN_SIZE = 6
 /** Colours as little-endian pixels, one for each step of the scale. */
 export function paletteOf(dark: boolean): Uint32Array {
   return Uint32Array.from({ length: STEPS + 1 }, (_, step) => {
-    const [red, green, blue] = loadColor((2 * step) / STEPS - 1, dark)
+    const [red, green, blue] = channels(loadColor((2 * step) / STEPS - 1, dark))
     return ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0
   })
 }

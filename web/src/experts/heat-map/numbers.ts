@@ -1,9 +1,9 @@
 /** Loads over mean as numbers in cells that have room for them. A dead expert has a cross instead of a zero. */
-import { loadColor } from '../../palette.ts'
+import { inkOn } from '../../../../src/core/charts/colour.ts'
 import { DEAD } from '../expert-load.ts'
 import type { Frame } from './frame.ts'
 import type { Pixels } from './pixels.ts'
-import { shareOf } from './scale.ts'
+import { loadColor, shareOf } from './scale.ts'
 
 /** Room that a number needs, in pixels of the page. */
 export const NUMBER_WIDTH = 36
@@ -30,13 +30,4 @@ export function drawNumbers(context: CanvasRenderingContext2D, frame: Frame, pix
       context.fillText(numberText(value), across.startOf(column) + across.size / 2, y)
     }
   }
-}
-
-/** Black or white, whichever has more contrast with the ground (relative luminance of WCAG 2). */
-export function inkOn(ground: readonly [number, number, number]): '#000000' | '#ffffff' {
-  const [red, green, blue] = ground.map((part) => {
-    const value = part / 255
-    return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4
-  }) as [number, number, number]
-  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? '#000000' : '#ffffff'
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { fittingEnd, shareOf } from './scale.ts'
+import { channels } from '../../../../src/core/charts/colour.ts'
+import { fittingEnd, loadColor, shareOf } from './scale.ts'
 
 describe('the end of the scale', () => {
   it.each([
@@ -20,4 +21,17 @@ describe('the end of the scale', () => {
 
 it('loads have a place between the ends, in octaves', () => {
   expect([0, 0.25, 0.5, 1, 2, 4, 16].map((load) => shareOf(load, 4))).toEqual([-1, -1, -0.5, 0, 0.5, 1, 1])
+})
+
+it('colours diverge on both sides of the mean', () => {
+  for (const dark of [false, true]) {
+    const distance = (a: number, b: number) => {
+      const [one, other] = [channels(loadColor(a, dark)), channels(loadColor(b, dark))]
+      return Math.hypot(...one.map((value, i) => value - (other[i] ?? 0)))
+    }
+    expect(distance(1 / 3, 0)).toBeGreaterThan(20)
+    expect(distance(2 / 3, 0)).toBeGreaterThan(distance(1 / 3, 0))
+    expect(distance(-2 / 3, 0)).toBeGreaterThan(distance(-1 / 3, 0))
+    expect(distance(1, -1)).toBeGreaterThan(100)
+  }
 })

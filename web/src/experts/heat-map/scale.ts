@@ -4,6 +4,9 @@
  * magnitude, so the end follows the loads. It is one of a few values, so that it rarely changes between snapshots.
  */
 
+import { colourAlong } from '../../../../src/core/charts/colour.ts'
+import { diverging } from '../../../../src/core/charts/palette.ts'
+
 /** Loads over mean at the end of the scale. */
 export const scaleEnds = [1.25, 1.5, 2, 4, 8] as const
 
@@ -20,3 +23,7 @@ export function fittingEnd(values: Float32Array): number {
 /** Position on the scale, -1 to 1. */
 export const shareOf = (overMean: number, end: number): number =>
   overMean <= 0 ? -1 : Math.max(-1, Math.min(1, Math.log2(overMean) / Math.log2(end)))
+
+/** Colour of a position on the scale: blue for few tokens, orange for many, and the colour of the page between them. */
+export const loadColor = (share: number, dark: boolean): string =>
+  colourAlong(diverging[dark ? 'dark' : 'light'], (share + 1) / 2)

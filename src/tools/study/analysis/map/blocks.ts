@@ -20,8 +20,9 @@ import { studyLaw } from './study-law.ts'
 export function mapBlocks(runs: Runs, question: Question): readonly (Block | null)[] {
   const lines = linesOf(pairsOf(runs, question))
   const law = studyLaw(runs.results)?.law ?? null
+  const numbers = [...new Set(lines.map(({ experts }) => experts))].sort((a, b) => a - b)
   return [
-    ...groups(lines, ({ active }) => active).map(([active, own]) => figure(question.id, active, own)),
+    ...groups(lines, ({ active }) => active).map(([active, own]) => figure(question.id, active, own, numbers)),
     breakEvenTable(lines, law),
     ...(law && isLast(runs, question) ? [formTable(law), coefficientTable(law)] : []),
   ]
@@ -70,7 +71,8 @@ export function mapSentences(runs: Runs, question: Question): string[] {
 
 const ratio = (tokens: number, active: number): string => significant(tokens / active)
 
-function figure(id: string, active: number, lines: readonly MapLine[]): LineFigure {
+/** @param numbers numbers of experts in all figures of the map: each has one colour */
+function figure(id: string, active: number, lines: readonly MapLine[], numbers: readonly number[]): LineFigure {
   const ratios = lines.flatMap(({ points }) => points.map(({ tokens }) => tokens / active))
   const ends = [Math.min(...ratios), Math.max(...ratios)]
   return {
@@ -81,7 +83,7 @@ function figure(id: string, active: number, lines: readonly MapLine[]): LineFigu
     x: { label: 'tokens for each active parameter', scale: 'log' },
     y: { label: 'gain over dense, nats a token', scale: 'linear' },
     series: [
-      { name: 'dense', x: ends, y: [0, 0] },
+      { name: 'dense', x: ends, y: [0, 0], mark: 0 },
       ...lines.map((line) => {
         const tokens = measuredBreakEven(line)
         const end = (i: 0 | 1) => line.points.map(({ interval }) => (interval === null ? null : -interval[i]))
@@ -91,6 +93,7 @@ function figure(id: string, active: number, lines: readonly MapLine[]): LineFigu
           y: line.points.map(({ difference }) => -difference),
           ...(line.points.some(({ interval }) => interval) && { low: end(1), high: end(0) }),
           ...(tokens && { dots: [{ x: tokens / active, y: 0 }] }),
+          mark: 1 + numbers.indexOf(line.experts),
         }
       }),
     ],

@@ -7,6 +7,7 @@ import { count, significant } from '../../../../core/text/numbers.ts'
 import type { Cell, LineFigure, Table } from '../../../report/blocks.ts'
 import type { Question } from '../../contract.ts'
 import { type Estimate, estimateMean } from '../../statistics.ts'
+import { contrastMarks } from '../arm-marks.ts'
 import type { Comparison } from '../comparison.ts'
 import { digitsOfColumn, estimateCell } from '../numbers.ts'
 import type { Pair, Runs } from '../runs.ts'
@@ -24,6 +25,7 @@ interface Point {
 interface Line {
   readonly arm: string
   readonly baseline: string
+  readonly mark: number
   /** Points by rising tokens; only lengths with a pair. */
   readonly points: readonly Point[]
 }
@@ -36,12 +38,13 @@ export function branchBlocks(
 ): readonly (Table | LineFigure | null)[] {
   const { shares } = runs
   if (shares.length < 2) return []
-  const lines = comparisons.map((contrast): Line => {
+  const marks = contrastMarks(runs, comparisons)
+  const lines = comparisons.map((contrast, i): Line => {
     const points = shares.flatMap((share) => {
       const at = runs.withBasis({ share })
       return pointOf(at.pairs(contrast), at.differences(contrast))
     })
-    return { arm: runs.label(contrast.arm), baseline: runs.label(contrast.baseline), points }
+    return { arm: runs.label(contrast.arm), baseline: runs.label(contrast.baseline), mark: marks[i] ?? i, points }
   })
   const several = new Set(lines.map(({ baseline }) => baseline)).size > 1
   return [tableOf(lines, several), figureOf(id, lines, several)]
@@ -84,7 +87,7 @@ function figureOf(id: string, lines: readonly Line[], several: boolean): LineFig
       label: `loss minus ${several ? "the baseline's" : `that of ${drawn[0]?.baseline}`}, nats a token`,
       scale: 'linear',
     },
-    series: drawn.map(({ arm, baseline, points }) => {
+    series: drawn.map(({ arm, baseline, mark, points }) => {
       const end = (side: 0 | 1) => points.map(({ estimate }) => estimate.interval?.[side] ?? estimate.mean)
       return {
         name: several ? `${arm} against ${baseline}` : arm,
@@ -92,6 +95,7 @@ function figureOf(id: string, lines: readonly Line[], several: boolean): LineFig
         y: points.map(({ estimate }) => estimate.mean),
         ...(points.some(({ estimate }) => estimate.interval) && { low: end(0), high: end(1) }),
         dots: points.flatMap(({ tokens, differences }) => differences.map((y) => ({ x: tokens, y }))),
+        mark,
       }
     }),
   }
