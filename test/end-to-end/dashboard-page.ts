@@ -113,7 +113,7 @@ interface Drawn {
   getContext(kind: '2d'): { getImageData(x: number, y: number, w: number, h: number): { data: Uint8ClampedArray } }
 }
 
-/** Lowest and highest coloured pixel of a plot at a share of its width, from 0 to 1. The grid is grey. */
+/** Lowest and highest pixel of lines and bands in a plot at a share of its width, from 0 to 1, in the light theme. */
 export async function inkAt(plot: Locator, share: number): Promise<{ low: number; high: number }> {
   const box = await plot.locator('.u-over').boundingBox()
   if (!box) throw new Error('the plot is not visible')
@@ -123,11 +123,12 @@ export async function inkAt(plot: Locator, share: number): Promise<{ low: number
     width: 1,
     height: box.height,
   })
-  const coloured = values.flatMap(([red = 0, green = 0, blue = 0], row) =>
-    Math.max(red, green, blue) - Math.min(red, green, blue) > 30 ? [row] : [],
+  // Colours of series may be grey. The grid is lighter than they are.
+  const inked = values.flatMap(([red = 0, green = 0, blue = 0, opacity = 0], row) =>
+    opacity > 0 && Math.min(red, green, blue) < 200 ? [row] : [],
   )
   const height = box.height * ratio
-  return { low: 1 - Math.max(...coloured) / height, high: 1 - Math.min(...coloured) / height }
+  return { low: 1 - Math.max(...inked) / height, high: 1 - Math.min(...inked) / height }
 }
 
 interface Area {

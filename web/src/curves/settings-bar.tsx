@@ -1,9 +1,11 @@
 /** The settings of all cards, always visible. */
 import { useEffect, useRef } from 'preact/hooks'
+import { duration } from '../../../src/core/text/numbers.ts'
 import { type XAxis, xAxes } from '../../../src/faces/watch/api.ts'
 import { Segments } from '../controls/selection.tsx'
+import { formatValue } from '../format-value.ts'
 import { onKeys } from '../shell/shortcuts.tsx'
-import { axisTitles, exactXText } from './drawing/ticks.ts'
+import { axisTitles } from './drawing/ticks.ts'
 import {
   from,
   logY,
@@ -84,6 +86,9 @@ export function SettingsBar() {
 }
 
 function rangeText(axis: XAxis): string {
-  const format = (value: number | null, end: string) => (value === null ? end : exactXText(axis, value))
+  const format = (value: number | null, end: string) => {
+    if (value === null) return end
+    return axis === 'time' ? duration(value) : formatValue(value)
+  }
   return `${axisTitles[axis]} ${format(from.value, 'start')} to ${format(to.value, 'end')}`
 }
