@@ -7,6 +7,7 @@ import { parseXml } from '../testing/parse-xml.ts'
 import { boxOf } from '../testing/text-box.ts'
 import { widths } from './body.ts'
 import { inlineSvg, standaloneSvg } from './drawing.ts'
+import { markOf } from './marks.ts'
 
 const isFigure = (block: Block): block is Figure => block.kind === 'figure'
 const demo = demoReport.sections.flatMap(({ blocks }) => blocks).filter(isFigure)
@@ -63,6 +64,27 @@ test('points without a position are counted', () => {
   const figure = hostile.find(({ form, id }) => form === 'scatter' && id === 'none')
   expect(figure && inlineSvg(figure, 'f', widths.wide).text).toContain('1 point is left out')
 })
+
+test.each(Object.values(widths))(
+  'a series with a mark has its colour and dash in every part of a figure %i wide',
+  (width) => {
+    const x = Array.from({ length: 40 }, (_, i) => i)
+    const falling = (end: number) => x.map((step) => end + 9 * 0.7 ** step)
+    const series = [
+      { name: 'a', x, y: falling(1), mark: 12 },
+      { name: 'b', x, y: falling(1.1), mark: 3 },
+    ]
+    const axis = { label: 'x', scale: 'linear' } as const
+    const figure: Figure = { kind: 'figure', form: 'lines', id: 'marks', caption: 'marks', x: axis, y: axis, series }
+    const lines = parseXml(inlineSvg(figure, 'f', width).text).filter(({ attributes }) =>
+      /^line\b/.test(attributes.class ?? ''),
+    )
+    const looks = lines.map(({ attributes }) => `${attributes.class} ${attributes['stroke-dasharray']}`)
+    // Each has a line in the whole, a line in the detail, and a sample.
+    const [a, b] = [12, 3].map((mark) => `line s${markOf(mark).colour} ${markOf(mark).dash}`)
+    expect(looks.toSorted()).toEqual([a, a, a, b, b, b].toSorted())
+  },
+)
 
 test.each([null, Number.NaN])('a line without a value (%s) is interrupted there', (gap) => {
   const x = [0, 1, 2, 3, 4]
