@@ -69,7 +69,8 @@ export function nameOf(side: SideName): string {
   if (moe === undefined) return `${side}: ${describe(settings[side].value)}`
   if (moe === null) return `${side}: dense`
   const { router, k, prototypes, capacity, factor, balance } = moe
-  const known = router === 'switch' ? 'top-k' : router
+  // No page loads a router of the user's own.
+  const known = router === 'switch' || router === 'own' ? 'top-k' : router
   return `${side}: ${describe({ router: known, k, prototypes, capacity, factor, balance: balance.coefficient })}`
 }
 
