@@ -139,6 +139,7 @@ const ofNode = {
       'use/runs',
       'tools/law',
       'tools/report',
+      'tools/plan',
     ],
     packages: [
       '@stdlib/stats-base-dists-normal-cdf',

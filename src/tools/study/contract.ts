@@ -21,6 +21,27 @@ import type { Searched } from './grid/search.ts'
 /** Values of configuration fields by path: `{ 'model.moe.k': 2 }`. */
 export type Settings = Readonly<Record<string, unknown>>
 
+/**
+ * Quantities in which an arm may be equal to another: FLOPs of a token if nothing is dropped, numbers of parameters, and
+ * the bytes of weights, gradients and moments of the optimizer.
+ */
+export const quantities = ['activeFlops', 'totalParameters', 'activeParameters', 'memory'] as const
+export type Quantity = (typeof quantities)[number]
+
+/** A field of an arm that was solved for, so that the arm has as much of a quantity as another arm: see `grid/match.ts`. */
+export interface Match {
+  readonly arm: string
+  /** The arm that it is matched to. */
+  readonly of: string
+  readonly equal: Quantity
+  /** Path of the field, and its solved value. */
+  readonly by: string
+  readonly value: number
+  /** The quantity of the other arm, and of this arm with the solved value: FLOPs, parameters or bytes. */
+  readonly target: number
+  readonly reached: number
+}
+
 /** The learning rate of a run: `common` is the rate that its arm is configured with, `best` the best of its sweep. */
 export type Rate = 'common' | 'best'
 
@@ -289,6 +310,8 @@ export interface StudyResults {
   readonly seeds: readonly number[]
   /** Settings of each arm, without the settings that all arms share. */
   readonly arms: Readonly<Record<string, Settings>>
+  /** Fields of arms that were solved for; `arms` has their values. */
+  readonly matches: readonly Match[]
   readonly questions: readonly Question[]
   /** Capacity rule of the held-out losses that verdicts use. */
   readonly capacity: CapacityRule

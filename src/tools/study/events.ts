@@ -1,5 +1,5 @@
 /** Events that a study emits while it runs. */
-import type { Cell, PilotResult, RunRecord, Tuning } from './contract.ts'
+import type { Cell, Match, PilotResult, RunRecord, Tuning } from './contract.ts'
 import type { Rung } from './grid/search.ts'
 
 /** The run that an event belongs to. `learningRate` is given unless it is the rate that the arm is configured with. */
@@ -29,6 +29,8 @@ export type StudyEvent =
       readonly jobs: number
       readonly threads: number
     }
+  /** An arm with a field that was solved for; `mismatch` is the difference that remains, as a share. */
+  | ({ readonly kind: 'match'; readonly mismatch: number } & Match)
   | {
       /** Emitted for a search, instead of `study`. */
       readonly kind: 'search'

@@ -160,3 +160,17 @@ test('runs of a study with branches are named with their steps', async () => {
   expect(fake.stdout.text).toMatch(/2 arms, 3 seeds, 4 branches: 24 runs/)
   expect(fake.stdout.text).toContain('top-1, rate 0.003, 1,250 steps, seed 1  failed: NaN')
 })
+
+test('a matched arm has a line with its value, and a mismatch of more than 1 % is marked', () => {
+  const fake = fakeIo({ terminal: false })
+  const display = new StudyDisplay(fake.io, colorsFor(fake.io.stdout, fake.io.env))
+  const match = { kind: 'match', arm: 'dense', of: 'top-2', by: 'model.moe.hidden', value: 344 } as const
+  display.event({ ...match, equal: 'activeParameters', target: 1.19e6, reached: 1.1936e6, mismatch: 0.003 })
+  display.event({ ...match, equal: 'activeFlops', target: 1e7, reached: 9.66e6, mismatch: -0.034 })
+  display.event({ ...match, equal: 'memory', target: 16e6, reached: 16e6, mismatch: 0 })
+  expect(fake.stdout.text.trimEnd().split('\n')).toEqual([
+    '  dense: moe.hidden 344, active parameters 1.19 M (top-2: +0.3 %)',
+    '  dense: moe.hidden 344, active FLOPs 9.66 MFLOP a token (top-2: −3.4 %, more than 1 %)',
+    '  dense: moe.hidden 344, memory 16.0 MB (top-2: equal)',
+  ])
+})

@@ -5,6 +5,7 @@
 
 import { count, duration, fixed, grouped, plural } from '../../../core/text/numbers.ts'
 import type { Phase, RunName, StudyEvent } from '../../../tools/study/events.ts'
+import { isNotable, mismatchText, quantityText, solvedText } from '../../../tools/study/match-text.ts'
 import { type Colors, type Io, isTerminal } from '../io.ts'
 import { labelled } from './display.ts'
 import { LiveLines } from './live-lines.ts'
@@ -62,6 +63,9 @@ export class StudyDisplay {
         break
       case 'study':
         this.open(event)
+        break
+      case 'match':
+        this.match(event)
         break
       case 'search':
         this.openSearch(event)
@@ -133,6 +137,15 @@ export class StudyDisplay {
         ],
         this.colors,
       )}`.trimEnd(),
+    )
+  }
+
+  private match(event: EventOf<'match'>): void {
+    const { bold, dim, yellow } = this.colors
+    const mismatch = mismatchText(event)
+    const end = isNotable(event) ? yellow(`${mismatch}, more than 1 %`) : mismatch
+    this.print(
+      `  ${event.arm}: ${bold(solvedText(event))}, ${quantityText(event.equal, event.reached)} ${dim(`(${event.of}:`)} ${end}${dim(')')}`,
     )
   }
 

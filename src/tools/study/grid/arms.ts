@@ -1,6 +1,7 @@
 /** The arms of a specification: the name of each and its settings by dotted paths. */
 import { option, UsageError, wording } from '../../../core/errors.ts'
 import type { Settings } from '../contract.ts'
+import type { MatchSpecification } from './match.ts'
 import { flatten, overlay } from './settings.ts'
 import type { Specification } from './specification.ts'
 
@@ -22,6 +23,8 @@ export interface Arms {
   readonly set: Settings
   readonly trained: Readonly<Record<string, Settings>>
   readonly timedOnly: Readonly<Record<string, Settings>>
+  /** Arms with a field that the study solves for, which `trained` lacks. */
+  readonly matches: Readonly<Record<string, MatchSpecification>>
 }
 
 /** @throws UsageError without arms, with too many, with duplicate names, or with settings that arms may not have */
@@ -38,7 +41,14 @@ export function armsOf({ set, arms, grid, timedOnly }: Specification): Arms {
       )
     named.set(name, flatten(settings, `arm "${name}"`))
   }
-  for (const [name, settings] of Object.entries(arms)) add(name, settings ?? {})
+  const matches = new Map<string, MatchSpecification>()
+  for (const [name, arm] of Object.entries(arms)) {
+    const { match, ...settings } = arm ?? {}
+    add(name, settings)
+    if (match === undefined) continue
+    matches.set(name, match)
+    if (match.by !== undefined) refuseOwned({ [match.by]: null })
+  }
   for (const settings of product(Object.entries(grid))) add(nameOf(settings), settings)
   if (named.size === 0)
     throw new UsageError(
@@ -61,6 +71,7 @@ export function armsOf({ set, arms, grid, timedOnly }: Specification): Arms {
     set: common,
     trained,
     timedOnly: Object.fromEntries([...named].filter(([name]) => Object.hasOwn(timedOnly, name))),
+    matches: Object.fromEntries(matches),
   }
 }
 
@@ -73,19 +84,23 @@ function product(fields: readonly (readonly [string, readonly unknown[]])[]): Se
   )
 }
 
-/** The name of an arm: `k=2, factor=1.25`, with the last part of each path, or as many parts as make it unique. */
-export function nameOf(settings: Settings): string {
-  const paths = Object.keys(settings)
+/**
+ * The name of an arm: `k=2, factor=1.25`, with the last part of each path, or as many parts as make it unique.
+ * @param among Paths that a name must be distinct from; default: the paths of the arm.
+ */
+export function nameOf(settings: Settings, among: readonly string[] = Object.keys(settings)): string {
   const short = (path: string): string => {
     const parts = path.split('.')
     for (let length = 1; length < parts.length; length++) {
       const end = parts.slice(-length).join('.')
-      if (paths.filter((other) => other === end || other.endsWith(`.${end}`)).length === 1) return end
+      if (among.filter((other) => other === end || other.endsWith(`.${end}`)).length === 1) return end
     }
     return path
   }
   const text = (value: unknown) => (typeof value === 'string' ? value : JSON.stringify(value))
-  return paths.map((path) => `${short(path)}=${text(settings[path])}`).join(', ')
+  return Object.keys(settings)
+    .map((path) => `${short(path)}=${text(settings[path])}`)
+    .join(', ')
 }
 
 /** @throws UsageError for a field that a study sets itself */

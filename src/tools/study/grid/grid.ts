@@ -6,7 +6,7 @@ import type { RunConfig } from '../../../core/config/run-config.ts'
 import { UsageError } from '../../../core/errors.ts'
 import type { CapacityRule } from '../../../core/model/routing/contract.ts'
 import { loadConfig } from '../../../node/run/load-config.ts'
-import type { Cell, Contrast, Question, Settings } from '../contract.ts'
+import type { Cell, Contrast, Match, Question, Settings } from '../contract.ts'
 import { fairRule } from '../results/held-out.ts'
 import { armsOf } from './arms.ts'
 import { branchProblem, chainOf, wholeRuns } from './branches.ts'
@@ -14,6 +14,7 @@ import { cellOf, rungCell } from './cells.ts'
 import { questionsOf, requireArm, requireComparable } from './questions.ts'
 import { planSearch, type SearchPlan } from './search-plan.ts'
 import { assignmentsOf, overlay } from './settings.ts'
+import { solveMatches } from './solve-matches.ts'
 import type { Specification } from './specification.ts'
 
 /** The learning-rate sweep of an arm. */
@@ -36,6 +37,8 @@ export interface Sweep {
 export interface Grid {
   /** Settings of each arm, without the settings that all arms share. */
   readonly arms: Readonly<Record<string, Settings>>
+  /** Fields of arms that were solved for; `arms` has their values. */
+  readonly matches: readonly Match[]
   /** Arms to time, with the first seed. */
   readonly timed: readonly Cell[]
   /** Keys of the runs whose expert specialisation is measured: the arms of `specialise` with the first seed. */
@@ -65,21 +68,27 @@ export async function expand(specification: Specification): Promise<Grid> {
   if (search) return gridOfSearch(await planSearch(specification, search), specification)
   const repeated = seeds.find((seed, i) => seeds.indexOf(seed) !== i)
   if (repeated !== undefined) throw new UsageError(`invalid seeds: ${repeated} appears twice`)
-  const { set, trained, timedOnly } = armsOf(specification)
-  const all: Readonly<Record<string, Settings>> = { ...trained, ...timedOnly }
+  const { set, trained, timedOnly, matches: open } = armsOf(specification)
+  const all: Record<string, Settings> = { ...trained, ...timedOnly }
   const names = Object.keys(trained)
 
   const problems: string[] = []
   const configs = new Map<string, RunConfig>()
-  for (const [name, settings] of Object.entries(all)) {
-    try {
-      configs.set(name, await loadConfig(base, assignmentsOf(overlay(set, settings))))
-    } catch (error) {
-      if (!(error instanceof UsageError)) throw error
-      problems.push(`arm "${name}": ${error.message.replaceAll('\n', '\n  ')}`)
+  const load = async (some: readonly string[]) => {
+    for (const name of some) {
+      try {
+        configs.set(name, await loadConfig(base, assignmentsOf(overlay(set, all[name] as Settings))))
+      } catch (error) {
+        if (!(error instanceof UsageError)) throw error
+        problems.push(`arm "${name}": ${error.message.replaceAll('\n', '\n  ')}`)
+      }
     }
+    if (problems.length > 0) throw new UsageError(problemList(problems))
   }
-  if (problems.length > 0) throw new UsageError(problemList(problems))
+  await load(Object.keys(all).filter((name) => !Object.hasOwn(open, name)))
+  const matches = await solveMatches({ specification, set, arms: trained, matches: open }, configs)
+  for (const { arm, by, value } of matches) all[arm] = { ...all[arm], [by]: value }
+  await load(Object.keys(open))
   for (const [name, { data }] of configs)
     if ([data.source, specification.elsewhere].flat().includes('-'))
       throw new UsageError(
@@ -105,6 +114,7 @@ export async function expand(specification: Specification): Promise<Grid> {
   const first = seeds[0] as number
   return {
     arms: all,
+    matches,
     timed: timings.map((arm) => cell(arm, first)),
     specialised: new Set(specification.specialise.map((arm) => cell(arm, first).key)),
     seeds,
@@ -123,6 +133,7 @@ function gridOfSearch(plan: SearchPlan, { capacity }: Specification): Grid {
   const { candidates, rungs, seed } = plan
   return {
     arms: Object.fromEntries(candidates.map(({ name, settings }) => [name, settings])),
+    matches: [],
     timed: [],
     specialised: new Set(),
     seeds: [seed],

@@ -65,6 +65,11 @@ const objects: readonly [path: string, fields: Fields, within: (fields: Fields) 
     { rates: [1, 2], steps: 0.5, seeds: [0], confirm: [9], margin: 0.1 },
     (fields) => ({ ...study, tune: fields }),
   ],
+  [
+    'arms.b.match',
+    { equal: 'activeParameters', of: 'a', by: 'model.hidden' },
+    (fields) => ({ ...study, arms: { a: {}, b: { 'model.moe': null, match: fields } } }),
+  ],
   ['questions.0', { ...question, about: 'x', view: 'plain', claim }, (fields) => ({ ...study, questions: [fields] })],
   [
     'questions.0.claim',
@@ -140,6 +145,18 @@ describe('a wrong value', () => {
     [
       () => ofStudy({ capacity: 'trian' }),
       'invalid capacity: "trian" (expected train, eval or none; did you mean "train"?)',
+    ],
+    [
+      () => ofStudy({ arms: { a: {}, b: { match: { equal: 'seconds' } } } }),
+      /^invalid arms\.b\.match\.equal: "seconds" \(expected activeFlops, totalParameters, activeParameters or memory; the seconds of a step depend on the machine/,
+    ],
+    [
+      () => ofStudy({ arms: { a: {}, b: { match: { equal: 'memroy' } } } }),
+      'invalid arms.b.match.equal: "memroy" (expected activeFlops, totalParameters, activeParameters or memory; did you mean "memory"?)',
+    ],
+    [
+      () => ofStudy({ arms: { a: {}, b: { match: 'memory' } } }),
+      'invalid arms.b.match: "memory" (expected a group of fields: equal, of, by)',
     ],
     [() => ofStudy({ pilot: ['a'] }), 'invalid pilot: ["a"] (expected a pair, [baseline, arm])'],
     [() => ofStudy({ timings: 'a' }), 'invalid timings: "a" (expected a list, such as ["a"])'],

@@ -25,6 +25,8 @@ interface Node {
   readonly anyOf?: readonly Node[]
   /** The kinds of a claim, by the constant `kind`. */
   readonly oneOf?: readonly Node[]
+  /** Values that users may expect to be accepted, with the reason why they are not. */
+  readonly refused?: Readonly<Record<string, string>>
 }
 
 type Path = readonly PropertyKey[]
@@ -107,6 +109,8 @@ class Explanation {
       const accepted = (one: Node) => fieldOf(one, String(path.at(-1)))?.enum ?? []
       const others = kinds.filter((one) => typeof value === 'string' && accepted(one).includes(value)).flatMap(kindOf)
       const depends = new Set(kinds.map((one) => accepted(one).join()).filter((values) => values !== '')).size > 1
+      const reason = Object.entries(node.refused ?? {}).find(([refused]) => refused === value)?.[1]
+      if (reason !== undefined) return `expected ${listWithOr(node.enum)}; ${reason}`
       const elsewhere = others.length === 0 ? '' : `; ${value} is of kind ${listWithOr(others)}`
       return `expected ${listWithOr(node.enum)}${depends ? kind : ''}${elsewhere || suggestion(value, node.enum)}`
     }

@@ -8,14 +8,28 @@ import { capacityRules } from '../../../core/model/routing/contract.ts'
 import { readYaml } from '../../../node/run/read-yaml.ts'
 import { parseSet } from '../../../node/run/set-option.ts'
 import { CONFIG_BYTES, readText } from '../../../node/system/read-text.ts'
+import type { Settings } from '../contract.ts'
 import { views } from '../contract.ts'
 import { claimSchema } from './claim.ts'
+import { type MatchSpecification, matchSchema } from './match.ts'
 import { problemsOf } from './problems.ts'
 import { searchSchema } from './search.ts'
 import { flatten, isBelow, overlay } from './settings.ts'
 
 /** Fields of the configuration by dotted path. */
 const settingsSchema = z.record(z.string().min(1), z.unknown())
+/** Settings of an arm, and the field that is solved for. */
+export interface ArmSpecification extends Settings {
+  readonly match?: MatchSpecification
+}
+// Settings have any path, so their type has no place for the type of `match`.
+const armSchema = z
+  .object({ match: matchSchema.optional() })
+  .catchall(z.unknown())
+  .refine((arm) => !Object.hasOwn(arm, ''), { message: 'has a setting without a path' }) as unknown as z.ZodType<
+  ArmSpecification,
+  Settings
+>
 const seedSchema = z.int().nonnegative()
 
 const questionSchema = z
@@ -92,7 +106,7 @@ export const specificationSchema = z.strictObject({
   set: settingsSchema.default({}),
   seeds: z.array(seedSchema).min(1).default([1, 2, 3]),
   /** Settings of each arm, by its name. */
-  arms: z.record(z.string().min(1), settingsSchema.nullable()).default({}),
+  arms: z.record(z.string().min(1), armSchema.nullable()).default({}),
   /** Capacity rule of the held-out losses that verdicts use; with `train`, an arm is judged at its cost in training. */
   capacity: z.enum(capacityRules).default('train'),
   /** A sweep that first finds the best learning rate of each arm. */
@@ -150,7 +164,10 @@ export async function readSpecification(file: string): Promise<Specification> {
 export function withAssignments(specification: Specification, sets: readonly string[]): Specification {
   const { arms, grid, timedOnly } = specification
   const fieldsOfArms = [
-    ...Object.entries({ ...arms, ...timedOnly }).map(([name, settings]) => flatten(settings ?? {}, `arm "${name}"`)),
+    ...Object.entries({ ...arms, ...timedOnly }).map(([name, arm]) => {
+      const { match, ...settings }: ArmSpecification = arm ?? {}
+      return { ...flatten(settings, `arm "${name}"`), ...(match?.by !== undefined && { [match.by]: null }) }
+    }),
     flatten(grid, 'grid'),
   ].flatMap(Object.keys)
   let set = flatten(specification.set, 'set')

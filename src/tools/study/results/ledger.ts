@@ -56,9 +56,9 @@ export class Ledger {
     return ledger
   }
 
-  /** Stores the name of the study. */
-  async describe(name: string): Promise<void> {
-    this.contents.name = name
+  /** Stores the name of the study, and the fields of its arms that were solved for. */
+  async describe({ name, matches }: Pick<Contents, 'name' | 'matches'>): Promise<void> {
+    Object.assign(this.contents, { name, matches })
     await this.write()
   }
 

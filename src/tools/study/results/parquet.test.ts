@@ -32,6 +32,7 @@ async function results(): Promise<StudyResults> {
       mixed: { 'model.moe.k': 2, 'model.moe.capacity': '1x' },
       word: { 'model.moe.capacity': 'none', 'model.moe.balance': { coefficient: 0 } },
     },
+    matches: [],
     questions: [],
     capacity: 'train',
     pilot: null,

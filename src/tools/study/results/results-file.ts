@@ -18,7 +18,7 @@ import { gunzip, gzip } from 'node:zlib'
 import { type Fields, isFields } from '../../../core/config/fields.ts'
 import { option, RunError, UsageError, type Wording, wording } from '../../../core/errors.ts'
 import { errorCode, replaceFile } from '../../../node/system/disk.ts'
-import type { PilotResult, RunRecord, Specialisation, Tuning } from '../contract.ts'
+import type { Match, PilotResult, RunRecord, Specialisation, Tuning } from '../contract.ts'
 import type { KeyedTiming } from '../sharing/cell-files.ts'
 import { checked, withChecksum } from './checksum.ts'
 import { currentKeyOf } from './keys.ts'
@@ -45,7 +45,9 @@ export interface Contents {
   machines: string[]
   /** Runs and, under their own keys, trials of sweeps. */
   records: RunRecord[]
-  /** Computed from the records; stored for people and notebooks. */
+  /** Fields of arms that were solved for; stored for people and notebooks, as sweeps and pilot are. */
+  matches: readonly Match[]
+  /** Computed from the records. */
   tuning: readonly Tuning[]
   pilot: PilotResult | null
   timings: KeyedTiming[]
@@ -93,6 +95,7 @@ const empty = (): Contents => ({
   format: FORMAT,
   name: '',
   machines: [],
+  matches: [],
   records: [],
   tuning: [],
   pilot: null,

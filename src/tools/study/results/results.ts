@@ -42,6 +42,7 @@ export function resultsOf(
     machine: ledger.machines.join('\n'),
     seeds: grid.seeds,
     arms: grid.arms,
+    matches: grid.matches,
     questions: grid.questions,
     capacity: grid.capacity,
     pilot: pilotOf(grid, ledger),

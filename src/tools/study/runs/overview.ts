@@ -2,6 +2,7 @@
 import { joinWords } from '../../../core/text/numbers.ts'
 import type { Cell } from '../contract.ts'
 import type { SearchPlan } from '../grid/search-plan.ts'
+import { mismatchOf } from '../match-text.ts'
 import { runsOf } from '../results/results.ts'
 import type { Holder } from '../sharing/processes.ts'
 import { distinct, type RunsContext } from './run-queue.ts'
@@ -13,7 +14,7 @@ export const plannedRuns = ({ rungs }: SearchPlan): number =>
   rungs.reduce((sum, { configurations }) => sum + configurations, 0)
 
 /**
- * Emits the size of the study and how much of it is done, and notes long warm-ups, other processes and runs of another
+ * Emits the size of the study, how much of it is done and its matched arms, and notes long warm-ups, other processes and runs of another
  * machine.
  */
 export function emitOverview(
@@ -49,6 +50,7 @@ export function emitOverview(
       jobs,
       threads,
     })
+  for (const match of grid.matches) onEvent({ kind: 'match', ...match, mismatch: mismatchOf(match) })
   const warmup = warmupNote(runs)
   if (warmup !== null) onEvent({ kind: 'note', message: warmup })
   if (others.length > 0) {

@@ -81,7 +81,7 @@ export async function runStudy(
     if (corpora) await processes.declareTexts(textsOf(known, corpora))
     const context = { ...options, grid, ledger, processes, cells, corpora: corpora ?? new Map(), run, signal, onEvent }
     if (corpora) {
-      await ledger.describe(options.name)
+      await ledger.describe({ name: options.name, matches: grid.matches })
       emitOverview(context, describeMachine(), await processes.others())
       try {
         await new Phases(context).runAll()

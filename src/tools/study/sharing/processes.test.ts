@@ -173,7 +173,7 @@ test('a process that was taken for dead neither replaces the results file nor wr
   await expect(cells.claim('y', () => true)).rejects.toThrow(/taken this one for dead.*for 5 minutes/)
   if (!claim || !('finish' in claim)) throw new Error('not claimed')
   await expect(claim.finish({ machine: '' })).rejects.toThrow(/taken this one for dead/)
-  await expect(ledger.describe('late')).rejects.toThrow(/taken this one for dead/)
+  await expect(ledger.describe({ name: 'late', matches: [] })).rejects.toThrow(/taken this one for dead/)
   expect(await readFile(ledger.file, 'utf8')).toBe('whole')
   await b.leave()
   expect((await a.others()).length).toBe(0)

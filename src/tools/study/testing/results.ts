@@ -11,6 +11,7 @@ import type {
   Contrast,
   FailedRun,
   FinishedRun,
+  Match,
   Pilot,
   Question,
   Rate,
@@ -73,6 +74,7 @@ export interface StudySketch {
   readonly capacity?: CapacityRule
   readonly pilot?: Pilot
   readonly tuning?: readonly Tuning[]
+  readonly matches?: readonly Match[]
 }
 
 const MACHINE = 'An imaginary CPU, 8 threads'
@@ -100,6 +102,7 @@ export function studyOf(sketch: StudySketch): StudyResults {
     command: 'choir study test',
     seeds,
     arms: Object.fromEntries(Object.entries(arms).map(([name, { settings = {} }]) => [name, settings])),
+    matches: sketch.matches ?? [],
     questions: sketch.questions ?? [
       {
         id: view,

@@ -1,0 +1,184 @@
+/** Solves for the open fields of arms that are matched to another arm: see `match.ts`. */
+import { z } from 'zod'
+import { presets } from '../../../core/config/presets.ts'
+import { formatValue, parseInput, suggestion } from '../../../core/config/problems.ts'
+import { type RunConfig, runSchema } from '../../../core/config/run-config.ts'
+import { UsageError } from '../../../core/errors.ts'
+import { describeModel } from '../../../core/model/describe.ts'
+import { percent } from '../../../core/text/numbers.ts'
+import { readFields } from '../../../node/run/load-config.ts'
+import { setField } from '../../../node/run/set-option.ts'
+import { layoutOf } from '../../../train/step/trainer.ts'
+import { rankMemory } from '../../plan/local/rank-memory.ts'
+import type { Match, Quantity, Settings } from '../contract.ts'
+import { mismatchOf, mismatchText, quantityText } from '../match-text.ts'
+import type { MatchSpecification } from './match.ts'
+import { requireArm } from './questions.ts'
+import { assignmentsOf, isBelow, overlay, valueAt } from './settings.ts'
+import type { Specification } from './specification.ts'
+import { neighbours, type Point, type Range } from './whole-number.ts'
+
+/** Largest share by which an arm may miss the quantity: with a larger one, the two arms are not alike. */
+const MAX_MISMATCH = 0.1
+
+/** Largest value that is tried for a field whose schema has no maximum. */
+const MAX_VALUE = 2 ** 20
+
+/** Fields of a configuration that are whole numbers, by path. */
+type WholeNumbers = ReadonlyMap<string, Range>
+
+interface Study {
+  readonly specification: Specification
+  /** Settings of all arms, and of each arm. */
+  readonly set: Settings
+  readonly arms: Readonly<Record<string, Settings>>
+  readonly matches: Readonly<Record<string, MatchSpecification>>
+}
+
+/**
+ * Solves for the open field of each arm that has one. An arm may be matched to another matched arm.
+ * @param configs Configurations of the other arms.
+ * @throws UsageError for an unknown arm, arms that are matched in a circle, a field that cannot be solved for, and if no
+ *   value comes near the quantity of the other arm
+ */
+export async function solveMatches(study: Study, configs: ReadonlyMap<string, RunConfig>): Promise<Match[]> {
+  const { matches } = study
+  const solved = new Map<string, { readonly match: Match; readonly config: RunConfig }>()
+  const wholeNumbers = wholeNumbersOf(z.toJSONSchema(runSchema, { io: 'input' }) as Node)
+  for (const arm of inOrder(study)) {
+    const of = otherArm(study, arm)
+    const other = (solved.get(of)?.config ?? configs.get(of)) as RunConfig
+    solved.set(arm, await solve(study, arm, of, other, wholeNumbers))
+  }
+  return Object.keys(matches).flatMap((arm) => solved.get(arm)?.match ?? [])
+}
+
+/** The matched arms, each after the arm that it is matched to. @throws UsageError for an unknown arm and for a circle */
+function inOrder(study: Study): string[] {
+  const ordered: string[] = []
+  const visit = (arm: string, before: readonly string[]) => {
+    if (ordered.includes(arm) || !Object.hasOwn(study.matches, arm)) return
+    if (before.includes(arm))
+      throw new UsageError(
+        `invalid match.of of arm "${arm}": "${otherArm(study, arm)}" (${[...before, arm].map((name) => `"${name}"`).join(' is matched to ')}; expected an arm whose own size does not depend on "${arm}")`,
+      )
+    visit(otherArm(study, arm), [...before, arm])
+    ordered.push(arm)
+  }
+  for (const arm of Object.keys(study.matches)) visit(arm, [])
+  return ordered
+}
+
+function otherArm({ specification: { questions = [] }, arms, matches }: Study, arm: string): string {
+  const names = Object.keys(arms)
+  const given = matches[arm]?.of
+  if (given !== undefined) {
+    requireArm(given, names, `match.of of arm "${arm}"`)
+    return given
+  }
+  const pairs = questions.flatMap(({ contrasts = [], baseline = '', arms: compared = [] }) => [
+    ...contrasts,
+    ...compared.map((other) => [baseline, other] as const),
+  ])
+  const baseline = pairs.find(([, compared]) => compared === arm)?.[0] ?? (names[0] as string)
+  if (baseline === arm)
+    throw new UsageError(
+      `invalid match of arm "${arm}": it has no field of, and the arm is a baseline itself (expected of: the name of the arm that it is matched to)`,
+    )
+  requireArm(baseline, names, `the baseline of arm "${arm}"`)
+  return baseline
+}
+
+async function solve(
+  { specification: { base }, set, arms, matches }: Study,
+  arm: string,
+  of: string,
+  other: RunConfig,
+  wholeNumbers: WholeNumbers,
+): Promise<{ match: Match; config: RunConfig }> {
+  const { equal, by: given } = matches[arm] as MatchSpecification
+  const fields = await readFields(base, assignmentsOf(overlay(set, arms[arm] ?? {})), presets)
+  const by = given ?? (valueAt(fields, ['model', 'moe']) === null ? 'model.hidden' : 'model.moe.hidden')
+  const refuse = (why: string) => new UsageError(`invalid match.by of arm "${arm}": "${by}" (${why})`)
+  const range = wholeNumbers.get(by)
+  if (range === undefined)
+    throw refuse(
+      `expected the path of a field that is a whole number, such as model.hidden${suggestion(by, wholeNumbers.keys())}`,
+    )
+  const own = Object.keys(arms[arm] ?? {}).find((path) => path === by || isBelow(by, path))
+  if (own !== undefined)
+    throw refuse(
+      `the arm itself sets ${own} to ${formatValue(arms[arm]?.[own])}; leave it out, or solve for another field`,
+    )
+  const path = by.split('.')
+  const absent = path.findIndex((_, i) => i > 0 && valueAt(fields, path.slice(0, i)) === null)
+  if (absent > 0) throw refuse(`${path.slice(0, absent).join('.')} of the arm is null; solve for another field`)
+
+  const withValue = (value: number) => setField(fields, path, value)
+  const target = quantityOf(other, equal)
+  const accepted = (value: number) => {
+    const { data } = runSchema.safeParse(withValue(value))
+    return data ? quantityOf(data, equal) : null
+  }
+  const points = neighbours(range, accepted, target)
+  const [best] = points.toSorted((a, b) => Math.abs(a.reached - target) - Math.abs(b.reached - target))
+  if (best === undefined) throw unacceptable(arm, withValue(range.min), refuse)
+  const match = { arm, of, equal, by, value: best.value, target, reached: best.reached }
+  if (Math.abs(mismatchOf(match)) > MAX_MISMATCH) throw tooFar(match, points)
+  return { match, config: runSchema.parse(withValue(best.value)) }
+}
+
+/** The quantity of an arm: FLOPs of a token if nothing is dropped, numbers of parameters, or bytes. */
+function quantityOf(config: RunConfig, quantity: Quantity): number {
+  if (quantity === 'memory') {
+    const { parameters, gradients, optimizer } = rankMemory(config, layoutOf(config), 1)
+    return parameters + gradients + optimizer
+  }
+  const { flopsPerToken, parameters, activeParameters } = describeModel(config.model)
+  return { activeFlops: flopsPerToken, totalParameters: parameters, activeParameters }[quantity]
+}
+
+/** The error of an arm that is wrong whatever value its field has. */
+function unacceptable(arm: string, fields: object, refuse: (why: string) => UsageError): UsageError {
+  try {
+    parseInput(runSchema, fields, 'configuration')
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error
+    return new UsageError(`invalid study:\n  arm "${arm}": ${error.message.replaceAll('\n', '\n  ')}`)
+  }
+  return refuse('the other settings of the arm accept no value of it')
+}
+
+function tooFar({ arm, of, equal, by, target }: Match, points: readonly Point[]): UsageError {
+  const nearest = points.map((point) => {
+    const found = { target, reached: point.reached }
+    return `${point.value} with ${quantityText(equal, point.reached)}, ${mismatchText(found)}`
+  })
+  return new UsageError(
+    `invalid match of arm "${arm}": no value of ${by} comes within ${percent(MAX_MISMATCH, 0)} of ${quantityText(equal, target)}, as "${of}" has (nearest: ${nearest.join('; ')}; solve for another field with match.by, or change the arms)`,
+  )
+}
+
+/** The subset of JSON Schema that has whole numbers. */
+interface Node {
+  readonly type?: string
+  readonly properties?: Readonly<Record<string, Node>>
+  readonly anyOf?: readonly Node[]
+  readonly minimum?: number
+  readonly exclusiveMinimum?: number
+  readonly maximum?: number
+}
+
+function wholeNumbersOf(root: Node): WholeNumbers {
+  const found = new Map<string, Range>()
+  const visit = (node: Node, path: string) => {
+    if (node.type === 'integer') {
+      const min = Math.max(0, node.minimum ?? 0, (node.exclusiveMinimum ?? -1) + 1)
+      found.set(path, { min, max: Math.min(node.maximum ?? MAX_VALUE, MAX_VALUE) })
+    }
+    for (const option of node.anyOf ?? []) visit(option, path)
+    for (const [key, below] of Object.entries(node.properties ?? {})) visit(below, path === '' ? key : `${path}.${key}`)
+  }
+  visit(root, '')
+  return found
+}
