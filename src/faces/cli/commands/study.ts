@@ -131,8 +131,9 @@ them for three times as many, again and again (successive halving), my-search.ya
     minSteps: 100    # of the first rung; the last one has train.steps, or maxSteps
     seed: 0          # of the draws
 
-A dense baseline, and a short sweep for the best learning rate of each arm:
-  arms: { dense: { model.moe: null, model.hidden: 1024 }, top-1: {} }
+A dense baseline of as many active parameters, whose hidden width the study solves for, and
+a short sweep for the best learning rate of each arm:
+  arms: { top-1: {}, dense: { model.moe: null, match: { equal: activeParameters } } }
   tune: { rates: [0.5, 1, 2], steps: 0.5 }
 
 Every arm at several lengths of training, for 1.175 times the price of the longest:

@@ -13,13 +13,14 @@ import { opening } from './opening.ts'
 import { Runs } from './runs.ts'
 import { analyseSearch } from './search/report.ts'
 import { sectionOf } from './section.ts'
+import { armSizes } from './sections/arm-sizes.ts'
 import { bestArm, bestOfSweep } from './sections/best-arm.ts'
 import { domainSection } from './sections/domains.ts'
 import { otherTextSection } from './sections/other-text.ts'
 import { distinct } from './sections/routing.ts'
 import { specialisationSection } from './sections/specialisation.ts'
 import { tuningSection } from './sections/tuning.ts'
-import { armCosts, armTable, shownBlocks } from './tables.ts'
+import { armRouting, armTable, shownBlocks } from './tables.ts'
 
 export function analyse(results: StudyResults): Report {
   if (results.search) return analyseSearch(results, results.search)
@@ -66,7 +67,7 @@ function armSection(runs: Runs): Section | null {
     title: 'All arms',
     about: '',
     verdicts: [lossRange(runs, arms)],
-    blocks: shownBlocks([armTable(runs, arms), armCosts(runs, arms)]),
+    blocks: shownBlocks([armTable(runs, arms), armSizes(runs, arms), armRouting(runs, arms)]),
   }
 }
 

@@ -1,6 +1,6 @@
 /** Blocks shared by all sections: the table of contrasts, the forest plot, and the table of arms. */
 import type { CapacityRule } from '../../../core/model/routing/contract.ts'
-import { count, dash, fixed, joinWords, listed, percent, plural } from '../../../core/text/numbers.ts'
+import { dash, fixed, joinWords, listed, percent, plural } from '../../../core/text/numbers.ts'
 import type { Block, Cell, IntervalFigure, Table } from '../../report/blocks.ts'
 import { MIN_GROUPS } from '../bootstrap.ts'
 import type { FinishedRun } from '../contract.ts'
@@ -181,7 +181,7 @@ export function routerTable(runs: Runs, arms: readonly string[], first: boolean)
   )
 }
 
-/** The losses of all arms, one row each. {@link armCosts} has routing and costs: one table would not fit a page. */
+/** The losses of all arms, one row each. {@link armRouting} has their routing: one table would not fit a page. */
 export function armTable(runs: Runs, arms: readonly string[]): Table | null {
   const under = (arm: string, capacity: CapacityRule) =>
     fixed(
@@ -210,12 +210,12 @@ export function armTable(runs: Runs, arms: readonly string[]): Table | null {
   )
 }
 
-/** Routing and costs of every arm; the step time only if steps were timed. */
-export function armCosts(runs: Runs, arms: readonly string[]): Table | null {
+/** Routing of every arm, and its step time if steps were timed; `sections/arm-sizes.ts` has parameters and FLOPs. */
+export function armRouting(runs: Runs, arms: readonly string[]): Table | null {
   const timed = arms.some((arm) => runs.timing(arm) !== null)
   return table(
-    `Routing and costs of all arms. Dropped, unserved: shares of assignments and of tokens when held-out text was evaluated, at the capacity that answers use. c_v: standard deviation of the experts' loads over their mean, last quarter of training (0: even). ${layerWords}${timed ? ' Step: time of a training step, measured alone.' : ''}`,
-    ['Arm', 'Dropped', 'Unserved', 'c_v', ...layerColumns, 'FLOPs a token', ...(timed ? ['Step'] : [])],
+    `Routing${timed ? ' and step times' : ''} of all arms. Dropped, unserved: shares of assignments and of tokens when held-out text was evaluated, at the capacity that answers use. c_v: standard deviation of the experts' loads over their mean, last quarter of training (0: even). ${layerWords}${timed ? ' Step: time of a training step, measured alone.' : ''}`,
+    ['Arm', 'Dropped', 'Unserved', 'c_v', ...layerColumns, ...(timed ? ['Step'] : [])],
     arms.flatMap((arm): Cell[][] => {
       const finished = runs.finished(arm)
       if (finished.length === 0) return []
@@ -231,7 +231,6 @@ export function armCosts(runs: Runs, arms: readonly string[]): Table | null {
           fixed(cv, 2),
           byLayer(runs, arm, 'gate'),
           byLayer(runs, arm, 'entropyShare'),
-          count(meanOver(finished, flopsPerToken)),
           ...(timed ? [stepTime(runs, arm)] : []),
         ],
       ]
