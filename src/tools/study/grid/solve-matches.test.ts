@@ -125,7 +125,7 @@ test('the value is the nearest of all that the schema accepts', async () => {
         expect(Math.abs(match.reached - match.target)).toBe(Math.min(...distances))
       },
     ),
-    { numRuns: 25 },
+    { numRuns: 12 },
   )
 }, 120_000)
 

@@ -1,4 +1,8 @@
-/** Studies with matched arms from the specification to the report, with jobs that train nothing. */
+/**
+ * Studies with matched arms from the specification to the report, with jobs that train nothing.
+ *
+ * @slow
+ */
 import { readFile } from 'node:fs/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { describeModel } from '../../../core/model/describe.ts'
