@@ -61,7 +61,9 @@ test('a study trains every arm with every seed on the same batches, and writes i
   expect(readFileSync(workspace().file('whole', 'report.md'), 'utf8')).toContain('top-2')
   const bytes = readFileSync(workspace().file('whole', 'results.parquet'))
   const rows = await parquetReadObjects({ file: bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length) })
-  expect(rows).toHaveLength(4)
+  // The runs, and the arm that is only timed.
+  expect(rows.map(({ status }) => status)).toEqual(['finished', 'finished', 'finished', 'finished', 'timed'])
+  for (const { step_ms } of rows.filter(({ status }) => status === 'timed')) expect(step_ms).toBeGreaterThan(0)
   expect(rows.find(({ arm, seed }) => arm === 'top-1' && seed === 1n)?.held_out_loss).toBeCloseTo(
     (records.find((record) => record.seed === 1 && record.config.model.moe?.k === 1) as typeof one).heldOut.capacities
       .train.loss,

@@ -67,9 +67,9 @@ test('results.parquet has one row per run with settings and results, and nulls f
     ['mixed', 'failed', 'no "luck", Ü'],
     ['word', 'missing', null],
   ])
-  expect(rows.map((row) => row['model.moe.k'])).toEqual([null, 2n, null])
-  expect(rows.map((row) => row['model.moe.capacity'])).toEqual([null, '1x', 'none'])
-  expect(rows[2]?.['model.moe.balance']).toBe('{"coefficient":0}')
+  expect(rows.map((row) => row.model_moe_k)).toEqual([null, 2n, null])
+  expect(rows.map((row) => row.model_moe_capacity)).toEqual([null, '1x', 'none'])
+  expect(rows[2]?.model_moe_balance).toBe('{"coefficient":0}')
   expect(rows.map(({ held_out_loss }) => held_out_loss)).toEqual([4.5, null, null])
   expect(rows[0]).toMatchObject({
     held_out_drop_rate: 0.01,
@@ -80,7 +80,7 @@ test('results.parquet has one row per run with settings and results, and nulls f
     held_out_loss_capacity_none: 4.487654321,
   })
   expect(rows[1]?.held_out_loss_capacity_none).toBeNull()
-  expect(rows.map((row) => row['held_out_loss moby-dick'])).toEqual([5.25, null, null])
+  expect(rows.map((row) => row.held_out_loss_moby_dick)).toEqual([5.25, null, null])
 })
 
 test('results.parquet has rates, losses under each capacity rule, and the machine', async () => {
@@ -116,8 +116,8 @@ test('results.parquet has whole numbers as integers: seeds, counts, and settings
   const { arms, ...rest } = await results()
   const bytes = fileOf(parquetOf({ ...rest, arms: { ...arms, word: { 'model.moe.factor': 1.5 } } }))
   const types = Object.fromEntries(parquetMetadata(bytes).schema.map(({ name, type }) => [name, type]))
-  expect(types).toMatchObject({ seed: 'INT64', parameters: 'INT64', tokens: 'INT64', 'model.moe.k': 'INT64' })
-  expect(types).toMatchObject({ held_out_loss: 'DOUBLE', dead_experts: 'DOUBLE', 'model.moe.factor': 'DOUBLE' })
+  expect(types).toMatchObject({ seed: 'INT64', parameters: 'INT64', tokens: 'INT64', model_moe_k: 'INT64' })
+  expect(types).toMatchObject({ held_out_loss: 'DOUBLE', dead_experts: 'DOUBLE', model_moe_factor: 'DOUBLE' })
   const rows = await parquetReadObjects({ file: bytes })
   expect(rows.map(({ seed, tokens }) => [seed, tokens])).toEqual([
     [1n, 2560n],
@@ -152,9 +152,70 @@ test('results.parquet has the command of the study in its metadata', async () =>
   expect(key_value_metadata).toContainEqual({ key: 'command', value: 'choir study test' })
 })
 
-test('results.parquet has no rows for a study without runs', async () => {
-  const empty = { ...(await results()), cells: [] }
-  expect(await parquetReadObjects({ file: fileOf(parquetOf(empty)) })).toEqual([])
+const typesOf = (bytes: Uint8Array): Record<string, unknown> =>
+  Object.fromEntries(
+    parquetMetadata(fileOf(bytes))
+      .schema.slice(1)
+      .map(({ name, type }) => [name, type]),
+  )
+
+test('a study without results has no values, but all columns with the types of a finished one', async () => {
+  const { cells, ...rest } = await results()
+  const withoutTexts = cells.map((cell) =>
+    cell.record?.status === 'finished' ? { ...cell, record: { ...cell.record, elsewhere: {} } } : cell,
+  )
+  const found = { ...rest, cells: withoutTexts }
+  const waiting = { ...found, cells: found.cells.map((cell) => ({ ...cell, record: null })) }
+  for (const bytes of [parquetOf, curvesParquetOf]) {
+    expect(typesOf(bytes(waiting))).toEqual(typesOf(bytes({ ...found, cells: found.cells.slice(0, 1) })))
+    expect(typesOf(bytes({ ...found, cells: [] }))).toEqual(typesOf(bytes(waiting)))
+    expect(await parquetReadObjects({ file: fileOf(bytes({ ...found, cells: [] })) })).toEqual([])
+  }
+  const rows = await parquetReadObjects({ file: fileOf(parquetOf(waiting)) })
+  expect(rows.map(({ held_out_loss, step_ms, error }) => [held_out_loss, step_ms, error])).toEqual(
+    found.cells.map(() => [null, null, null]),
+  )
+  expect(typesOf(parquetOf(waiting))).toMatchObject({ held_out_loss: 'DOUBLE', tokens: 'INT64', step_ms: 'DOUBLE' })
+  expect(typesOf(parquetOf(waiting))).toMatchObject({ error: 'BYTE_ARRAY', machine: 'BYTE_ARRAY' })
+})
+
+test('a setting that only arms without runs have keeps its type', async () => {
+  const found = await results()
+  const plain = { ...found, cells: found.cells.slice(0, 1) }
+  expect(typesOf(parquetOf(plain))).toMatchObject({ model_moe_k: 'INT64', model_moe_capacity: 'BYTE_ARRAY' })
+})
+
+test('names of columns need no quotes in SQL, whatever the texts are called', async () => {
+  const found = await results()
+  const cells = found.cells.map((cell) => {
+    if (cell.record?.status !== 'finished') return cell
+    const { heldOut } = cell.record
+    return { ...cell, record: { ...cell.record, elsewhere: { 'my books/*.txt': heldOut, 'my-books/*.TXT': heldOut } } }
+  })
+  const names = [
+    ...Object.keys(typesOf(parquetOf({ ...found, cells }))),
+    ...Object.keys(typesOf(curvesParquetOf(found))),
+  ]
+  expect(names).toEqual(expect.arrayContaining(['held_out_loss_my_books_txt', 'held_out_loss_my_books_txt_2']))
+  for (const name of names) expect(name).toMatch(/^[a-z_][a-z\d_]*$/)
+})
+
+test('results.parquet has the step time of the arm of each run, and a row for an arm that is only timed', async () => {
+  const found = await results()
+  const timing = { stepMs: 12.5, turnsMs: [13, 12, 12.5], engine: 'oneDNN', machine: 'a machine' }
+  const timings = [
+    { ...timing, arm: 'plain' },
+    { ...timing, arm: 'other', stepMs: 20, turnsMs: [] },
+  ]
+  const rows = await parquetReadObjects({ file: fileOf(parquetOf({ ...found, timings })) })
+  expect(rows.map(({ arm, seed, status, step_ms }) => [arm, seed, status, step_ms])).toEqual([
+    ['plain', 1n, 'finished', 12.5],
+    ['mixed', 1n, 'failed', null],
+    ['word', 1n, 'missing', null],
+    ['other', null, 'timed', 20],
+  ])
+  expect(rows[0]).toMatchObject({ step_ms_lowest: 12, step_ms_highest: 13, step_engine: 'oneDNN' })
+  expect(rows[3]).toMatchObject({ step_ms_lowest: null, rate: null, step_machine: 'a machine', machine: null })
 })
 
 test('both files have a column for the branch of a run, but only in a study with branches', async () => {
