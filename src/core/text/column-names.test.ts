@@ -3,12 +3,11 @@ import { expect, test } from 'vitest'
 import { columnNames } from './column-names.ts'
 
 test('a name has the words of its title', () => {
-  const titles = ['Per FLOP', 'p (Holm)', 'model.moe.sharedHidden', '95 % interval', 'γ', 'c_v', 'Dropped %', '2 top-1']
+  const titles = ['Per FLOP', 'p (Holm)', 'model.moe.sharedHidden', 'γ', 'c_v', 'Dropped %', '2 top-1']
   expect(columnNames(titles)).toEqual([
     'per_flop',
     'p_holm',
     'model_moe_shared_hidden',
-    'interval_95_percent',
     'gamma',
     'c_v',
     'dropped_percent',

@@ -5,9 +5,9 @@
 import { greekNames } from './greek.ts'
 
 /**
- * Unique names of columns, one for each title: `Per FLOP` is `per_flop`, `model.moe.hiddenSize` is
- * `model_moe_hidden_size`, `95 % interval` is `interval_95_percent`, and γ is `gamma`. A title without any letter or
- * digit of ASCII is `column`. A name that is taken gets a number.
+ * Unique names of columns, one for each title: `Per FLOP` is `per_flop`, `model.moe.sharedHidden` is
+ * `model_moe_shared_hidden`, and γ is `gamma`. A title without any letter or digit of ASCII is `column`. A name that is
+ * taken gets a number.
  */
 export function columnNames(titles: readonly string[]): string[] {
   const taken = new Set<string>()
@@ -22,7 +22,6 @@ export function columnNames(titles: readonly string[]): string[] {
 
 function nameOf(title: string): string {
   const words = title
-    .replace(/^\s*(\d+) %\s+(.+)$/, '$2 $1 %')
     .replace(/%/g, ' percent ')
     .replace(/[α-ω]/g, (letter) => ` ${greekNames[letter] ?? ''} `)
     .replace(/(?<=[a-z\d])(?=[A-Z][a-z])/g, ' ')

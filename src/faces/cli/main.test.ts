@@ -908,6 +908,17 @@ describe('study', () => {
     expect(text).toContain('here/report.html')
   })
 
+  test('--paper asks for the files for a paper, prints their folder, and is no part of the command', async () => {
+    const files = { html: 'h', markdown: 'm', results: 'r', parquet: 'p', curves: 'c', paper: 'here/paper' }
+    const outcome = { interrupted: false, finished: 1, failed: 0, runs: 1, files, others: [] }
+    const fake = fakeIo({ operations: { study: async () => outcome } })
+    expect(await main(['study', 'm6t', '--out', 'here', '--paper'], fake.io)).toBe(0)
+    expect(stripVTControlCharacters(fake.stdout.text)).toMatch(/^ *paper {3}here\/paper$/m)
+    const usual = fakeIo()
+    await main(['study', 'm6t', '--out', 'here', '--paper'], usual.io)
+    expect(call(usual).options).toMatchObject({ paper: true, command: 'choir study m6t --out here' })
+  })
+
   test('on a terminal the bar is removed at the end', async () => {
     const fake = fakeIo({ terminal: true, columns: 60 })
     expect(await main(['study', 'm6t', '--out', 'here'], fake.io)).toBe(0)

@@ -3,11 +3,23 @@
 /** Tone of a cell, which sets its colour: a finding for a claim, against it, or neither. */
 export type Tone = 'for' | 'against' | 'open'
 
+/**
+ * The numbers of a cell with all their digits, for files that programs read. Without them, a program gets the numbers
+ * that the text shows.
+ */
+export interface Exact {
+  /** The number of the text, or several side by side; empty if the text is the interval. */
+  readonly values: readonly (number | null)[]
+  /** The interval that the note shows, or the text if there are no values. An end is null if there is none. */
+  readonly interval?: readonly [low: number | null, high: number | null]
+}
+
 /** Text with a note in small print below it. */
 export interface TextCell {
   readonly text: string
   readonly note?: string
   readonly tone?: Tone
+  readonly exact?: Exact
 }
 
 /** An interval drawn on an axis from -`reach` to `reach` with zero marked. An end beyond the axis is an arrow. */

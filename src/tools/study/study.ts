@@ -1,5 +1,6 @@
 /** A study as one call: it does the runs that are missing, then writes the report, even if the study was stopped. */
 import type { Specification } from './grid/specification.ts'
+import { openFigurePdf } from './paper/figure-pdf.ts'
 import { resultsOf, runsOf } from './results/results.ts'
 import { type ReportFiles, writeReport } from './results/write.ts'
 import { plannedRuns } from './runs/overview.ts'
@@ -18,20 +19,23 @@ export interface StudyOutcome {
   readonly others: readonly string[]
 }
 
-/** @throws what {@link runStudy} throws */
+/** @throws what {@link runStudy} and {@link openFigurePdf} throw */
 export async function study(specification: Specification, options: StudyOptions, run?: RunJob): Promise<StudyOutcome> {
   let files: ReportFiles | null = null
+  // A missing package is reported before the first training.
+  const draw = options.paper ? await openFigurePdf() : null
   const state = await runStudy(specification, options, run, async ({ grid, ledger }) => {
-    files = await writeReport(resultsOf(specification, options, grid, ledger), specification, options)
+    files = await writeReport(resultsOf(specification, options, grid, ledger), specification, options, draw)
   })
   return outcomeOf(state, files)
 }
 
-/** Writes the report of existing results, without a run. @throws UsageError when there are none yet */
+/** Writes the report of existing results, without a run. @throws UsageError when there are none yet; what {@link openFigurePdf} throws */
 export async function writeStudyReport(specification: Specification, options: StudyOptions): Promise<StudyOutcome> {
+  const draw = options.paper ? await openFigurePdf() : null
   const state = await studyOf(specification, options)
   const results = resultsOf(specification, options, state.grid, state.ledger)
-  return outcomeOf(state, await writeReport(results, specification, options))
+  return outcomeOf(state, await writeReport(results, specification, options, draw))
 }
 
 function outcomeOf({ grid, ledger, interrupted, others }: StudyState, files: ReportFiles | null): StudyOutcome {

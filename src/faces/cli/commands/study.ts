@@ -53,6 +53,7 @@ interface StudyFlags {
   readonly search?: true
   readonly join?: true
   readonly report?: true
+  readonly paper?: true
   readonly json?: true
 }
 
@@ -86,6 +87,7 @@ export function addStudy(program: Command, io: Io): void {
       ).conflicts('report'),
     )
     .option('--report', 'train nothing, and write the report of the results so far')
+    .option('--paper', 'also write tables as LaTeX and CSV, figures as PDF, and report.bib, in the folder "paper"')
     .addOption(jsonOption())
     .addHelpText(
       'after',
@@ -103,6 +105,7 @@ Examples:
   choir study witnesses --out studies/witnesses
   choir study my-study.yaml --out studies/mine --jobs 4
   choir study my-search.yaml --search --out studies/search
+  choir study m6t --out studies/quick --report --paper         # files for a paper
   choir study m6t --preset standard --out /shared/m6t --join   # on each machine
 
 Your own study, my-study.yaml, compares two arms in one question:
@@ -156,6 +159,7 @@ async function run(io: Io, study: string, flags: StudyFlags): Promise<void> {
     timingThreads: physicalCores(),
     keepCheckpoints: flags.keepCheckpoints ?? false,
     join: flags.join ?? false,
+    paper: flags.paper ?? false,
     onEvent: (event) => (display ? display.event(event) : writeJson(io, event)),
   }
   const startedAt = io.now()
@@ -181,6 +185,7 @@ async function run(io: Io, study: string, flags: StudyFlags): Promise<void> {
           ['time', duration(seconds)],
           ['report', files ? colors.bold(files.html) : `is written by ${joinWords(others, 'or')}`],
           ...(files ? [['', `${files.markdown}, ${files.results}, ${files.parquet}, ${files.curves}`] as const] : []),
+          ...(files?.paper === undefined ? [] : [['paper', files.paper] as const]),
         ],
         colors,
       )}`,

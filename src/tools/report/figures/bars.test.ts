@@ -186,7 +186,7 @@ describe.each(many.flatMap((figure, i) => Object.values(widths).map((width) => (
   },
 )
 
-test.each(Object.values(widths))('names of layouts are not cut at %i, and are broken at a dot', (width) => {
+test.each([widths.wide, widths.narrow])('names of layouts are not cut at %i, and are broken at a dot', (width) => {
   const labels = ['480', '4096'].map((count) => `expert ${count} · data ${count} · ZeRO 1 · recompute full`)
   const rows = labels.map((label) => ({ label, values: [60, 50] }))
   const { texts } = drawn(figureOf(rows, ['a', 'b'], 80), width)

@@ -9,8 +9,8 @@ export interface Body {
   readonly description: string
 }
 
-/** Widths for which figures are drawn, in pixels: a column of a page, and a telephone. */
-export const widths = { wide: 860, narrow: 350 } as const
+/** Widths for which figures are drawn, in pixels: a column of a page, the text of a printed page, and a telephone. */
+export const widths = { wide: 860, paper: 640, narrow: 350 } as const
 
 /** Whether names go below the picture instead of next to it. */
 export const isNarrow = (width: number): boolean => width < 560

@@ -18,8 +18,8 @@ export function inlineSvg(figure: Figure, name: string, width: number): Markup {
 }
 
 /** The text of a separate file, with a background for light and dark viewers and a margin. */
-export function standaloneSvg(figure: Figure, name: string): string {
-  return `${svg(figure, name, widths.wide, { xmlns: 'http://www.w3.org/2000/svg' }, styleElement(figureStyle)).text}\n`
+export function standaloneSvg(figure: Figure, name: string, width: number = widths.wide): string {
+  return `${svg(figure, name, width, { xmlns: 'http://www.w3.org/2000/svg' }, styleElement(figureStyle)).text}\n`
 }
 
 function svg(

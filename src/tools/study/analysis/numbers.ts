@@ -1,7 +1,7 @@
 /** Formatting of estimates, with as many digits as the interval supports. */
 
-import { dash, fixed, signed } from '../../../core/text/numbers.ts'
-import type { Cell, TextCell } from '../../report/blocks.ts'
+import { count, dash, fixed, signed } from '../../../core/text/numbers.ts'
+import type { Cell, Exact, TextCell } from '../../report/blocks.ts'
 import type { Estimate, Interval } from '../statistics.ts'
 
 /**
@@ -31,7 +31,8 @@ export function estimateCell(estimate: Estimate | null, digits?: number): TextCe
   if (estimate === null) return dash
   const { mean, interval } = estimate
   const decimals = digits ?? digitsOf(estimate)
-  return { text: signed(mean, decimals), note: interval ? formatRange(interval, decimals) : 'one seed' }
+  const note = interval ? formatRange(interval, decimals) : 'one seed'
+  return { text: signed(mean, decimals), note, exact: exactOf(estimate) }
 }
 
 /** Decimals of a ratio: two, or up to four to distinguish the ends of its interval from 1 and from each other. */
@@ -47,10 +48,27 @@ export function ratioCell(estimate: Estimate | null, digits: number): Cell {
   if (estimate === null) return dash
   const { mean, interval } = estimate
   const known = interval !== null && interval[1] / interval[0] > 1.002
-  return known ? { text: fixed(mean, digits), note: formatRange(interval, digits) } : fixed(mean, digits)
+  const text = fixed(mean, digits)
+  return known
+    ? { text, note: formatRange(interval, digits), exact: exactOf(estimate) }
+    : { text, exact: { values: [mean] } }
 }
 
+/** The numbers of an estimate for programs. */
+export const exactOf = ({ mean, interval }: Pick<Estimate, 'mean' | 'interval'>): Exact => ({
+  values: [mean],
+  ...(interval && { interval }),
+})
+
+/** A count in a table, such as 1.39 M. */
+export const countCell = (value: number | null | undefined): Cell =>
+  value === null || value === undefined ? dash : { text: count(value), exact: { values: [value] } }
+
+/** A p-value in a table. */
+export const pCell = (p: number | null | undefined): Cell =>
+  p === null || p === undefined ? dash : { text: formatP(p), exact: { values: [p] } }
+
 /** A p-value as text: `0.012`, or `< 0.001`. */
-export function formatP(p: number | null | undefined): string {
+function formatP(p: number | null | undefined): string {
   return p !== null && p !== undefined && p < 0.001 ? '< 0.001' : fixed(p, 3)
 }

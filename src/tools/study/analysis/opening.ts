@@ -83,15 +83,16 @@ export function opening(
         `The study in one table, strongest finding first. Under each question: the arm against its baseline.${explained(rows, answers)} Effect: negative, or below ×1, if the arm has the lower loss or needs fewer steps, FLOPs or seconds; its interval is over seeds. Drawn: the same on an axis; the line is zero (or ×1), and rows of one unit share a scale. Visible from: the smallest true effect that four of five such studies would find (80 % power at the 5 % level, two-sided).${holm}${capacityNames(runs)}`,
         ['Question', 'Answer', 'Drawn', 'Effect', '95 % interval', 'Visible from'],
         rows.map(({ question, answer, remark, tone, measured }): Cell[] => {
-          const { value, interval } = measured
-            ? formatEffect(measured, digits.get(measured.unit))
-            : { value: '–', interval: '–' }
+          const effect = measured && formatEffect(measured, digits.get(measured.unit))
+          const { values = [], interval } = effect?.exact ?? {}
           return [
             { text: question, ...(measured && { note: measured.label }) },
             { text: answer, tone, ...(remark !== null && { note: remark }) },
             measured ? intervalCell(measured, reaches.get(measured.unit) ?? 0, tone) : '–',
-            value,
-            { text: interval, ...(measured && { note: measured.unit }) },
+            effect ? { text: effect.value, exact: { values } } : '–',
+            effect
+              ? { text: effect.interval, note: measured.unit, ...(interval && { exact: { values: [], interval } }) }
+              : '–',
             measured ? formatVisible(measured, digits.get(measured.unit)) : '–',
           ]
         }),

@@ -34,6 +34,10 @@ describe('a table of contrasts', () => {
       text: '−0.0210',
       note: `−${(0.021 + half).toFixed(4)} to −${(0.021 - half).toFixed(4)}`,
       tone: 'for',
+      exact: {
+        values: [expect.closeTo(-0.021, 9)],
+        interval: [expect.closeTo(-0.021 - half, 6), expect.closeTo(-0.021 + half, 6)],
+      },
     })
     expect(figure(blocks, 'plain-forest')).toMatchObject({
       zero: 0,
@@ -91,11 +95,11 @@ describe('a table of contrasts', () => {
       ['hash', '1.00 0.98', '–'],
       ['dense', '–', '–'],
     ]
-    expect(tableWith(view({ arms }).blocks, 'Gate').rows).toEqual(expected)
+    expect(tableWith(view({ arms }).blocks, 'Gate').rows.map((row) => row.map(text))).toEqual(expected)
     const all = analyse(studyOf({ arms })).sections.find(({ id }) => id === 'arms')?.blocks ?? []
     const costs = tableWith(all, 'Gate')
     for (const [row, cells] of expected.entries())
-      expect(['Arm', 'Gate', 'Entropy share'].map((title) => cell(costs, row, title))).toEqual(cells)
+      expect(['Arm', 'Gate', 'Entropy share'].map((title) => text(cell(costs, row, title)))).toEqual(cells)
     const dense = view({ arms: { dense: arms.dense, other: arms.dense } })
     expect(() => tableWith(dense.blocks, 'Gate')).toThrow('no table')
   })
@@ -110,7 +114,7 @@ describe('a table of contrasts', () => {
     })
     const [section] = analyse({ ...results, cells }).sections.filter(({ id }) => id === 'plain')
     const table = tableWith(section?.blocks ?? [], 'Gate')
-    expect(cell(table, 0, 'Gate')).toBe('0.50 0.50 0.50 … 0.50 0.50 0.50')
+    expect(text(cell(table, 0, 'Gate'))).toBe('0.50 0.50 0.50 … 0.50 0.50 0.50')
   })
 
   test('shows both learning rates if there was a sweep, and marks a sign that depends on them', () => {

@@ -11,7 +11,7 @@ import type { Question, View } from '../contract.ts'
 import type { ClaimAnswer } from './claims/answers.ts'
 import type { Answer } from './claims/decision.ts'
 import { contrastText } from './claims/effects.ts'
-import { answerText, contrastAnswer, decidingLabel, detectableRemark, formatEffect, sentenceOf } from './claims/text.ts'
+import { answerText, contrastAnswer, decidingLabel, detectableRemark, effectCell, sentenceOf } from './claims/text.ts'
 import { type Comparison, compareAll } from './comparison.ts'
 import { differenceCurves } from './curves.ts'
 import { mapBlocks, mapSentences } from './map/blocks.ts'
@@ -116,10 +116,7 @@ function answersByContrast(answers: readonly ClaimAnswer[]): Table | null {
   const rows = answers.flatMap(({ claim, decisions }) =>
     decisions.length < 2
       ? []
-      : decisions.map((one): Cell[] => {
-          const { value, interval } = formatEffect(one)
-          return [one.label, contrastAnswer(claim, one), { text: value, note: interval }, one.unit]
-        }),
+      : decisions.map((one): Cell[] => [one.label, contrastAnswer(claim, one), effectCell(one), one.unit]),
   )
   return table(
     'The claim in each of its contrasts. °: does not survive Holm’s correction.',
@@ -135,7 +132,6 @@ function controlTable(answers: readonly ClaimAnswer[]): Table | null {
   // Answers before the correction are compared, because there is no correction for controls.
   const rows = answers.flatMap(({ claim, controls, uncorrected }) =>
     controls.map(({ control, measured, answer: found }): Cell[] => {
-      const { value, interval } = formatEffect(measured)
       // If the claim's own contrasts leave it undecided, an experiment that decides it does not refute the answer.
       const other = uncorrected === 'undecided' ? found : 'other answer'
       const result = found === uncorrected ? 'same answer' : found === 'undecided' ? 'undecided' : other
@@ -143,7 +139,7 @@ function controlTable(answers: readonly ClaimAnswer[]): Table | null {
         { text: control.name, note: measured.label },
         { text: result, tone: result === 'same answer' ? 'for' : result === 'other answer' ? 'against' : 'open' },
         ...(several ? [claim.name ?? claim.statement] : []),
-        { text: value, note: interval },
+        effectCell(measured),
       ]
     }),
   )

@@ -8,7 +8,7 @@ import { decisivenessOf } from '../results/decisiveness.ts'
 import { mean, standardDeviation } from '../statistics.ts'
 import type { BetweenTexts } from './between-texts.ts'
 import type { Comparison } from './comparison.ts'
-import { digitsOfColumn, estimateCell, formatP, formatRange, ratioCell } from './numbers.ts'
+import { digitsOfColumn, estimateCell, formatRange, pCell, ratioCell } from './numbers.ts'
 import type { Runs } from './runs.ts'
 import type { CostVerdict } from './sections/equal-cost.ts'
 
@@ -53,9 +53,11 @@ export const routed = (runs: readonly FinishedRun[]): readonly FinishedRun[] =>
   runs.filter((run) => run.config.model.moe !== null)
 
 /** Means over the runs of an arm, layer by layer, such as `0.42 0.61`; a dash if they are unknown. */
-function byLayer(runs: Runs, arm: string, of: 'gate' | 'entropyShare'): string {
+function byLayer(runs: Runs, arm: string, of: 'gate' | 'entropyShare'): Cell {
   const layers = runs.finished(arm).map(decisivenessOf)
-  return listed((layers[0] ?? []).map((_, i) => mean(layers.flatMap((own) => own[i]?.[of] ?? []))))
+  const values = (layers[0] ?? []).map((_, i) => mean(layers.flatMap((own) => own[i]?.[of] ?? [])))
+  const text = listed(values)
+  return text === dash ? dash : { text, exact: { values } }
 }
 
 function stepTime(runs: Runs, arm: string): string {
@@ -110,7 +112,7 @@ function textsCell(texts: BetweenTexts | null, digits: number): Cell {
   const { documents, interval, both } = texts
   if (interval === null) return { text: 'too few', note: plural(documents, 'document') }
   const note = both ? { note: `with seeds ${formatRange(both, digits)}` } : {}
-  return { text: formatRange(interval, digits), ...note }
+  return { text: formatRange(interval, digits), ...note, exact: { values: [], interval } }
 }
 
 /**
@@ -139,7 +141,7 @@ export function contrastTable(runs: Runs, comparisons: readonly Comparison[], fi
       runs.basis.rate === 'best' ? 'At common rate' : 'At best rate',
       ({ otherRate }) => estimateCell(otherRate, digits),
     ],
-    ['p (Holm)', ({ pAdjusted }) => formatP(pAdjusted)],
+    ['p (Holm)', ({ pAdjusted }) => pCell(pAdjusted)],
     ['FLOPs', ({ flops }) => ratioCell(flops, 2)],
     timed && ['Step time', ({ time }) => ratioCell(time, 2)],
     ['Per FLOP', ({ perFlop }) => verdictCell(perFlop)],
@@ -242,8 +244,9 @@ export function armRouting(runs: Runs, arms: readonly string[]): Table | null {
 function lossCell(runs: Runs, finished: readonly FinishedRun[]): Cell {
   const losses = finished.map((run) => runs.lossOf(run))
   const sd = standardDeviation(losses)
-  const text = fixed(mean(losses), 3)
-  return sd === null ? text : { text, note: `± ${fixed(sd, sd < 0.001 ? 4 : 3)}` }
+  const loss = mean(losses)
+  const note = sd === null ? {} : { note: `± ${fixed(sd, sd < 0.001 ? 4 : 3)}` }
+  return { text: fixed(loss, 3), ...note, exact: { values: [loss] } }
 }
 
 /** The forest plot: one row per comparison, where a single pair is a dot without an interval. */

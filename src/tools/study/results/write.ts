@@ -10,6 +10,8 @@ import { analyse } from '../analysis/analyse.ts'
 import { lawFileOf } from '../analysis/map/study-law.ts'
 import type { StudyResults } from '../contract.ts'
 import type { Specification } from '../grid/specification.ts'
+import type { FigurePdf } from '../paper/figure-pdf.ts'
+import { writePaper } from '../paper/write-paper.ts'
 import { curvesParquetOf, parquetOf } from './parquet.ts'
 import { RESULTS_FILE } from './results-file.ts'
 
@@ -20,16 +22,20 @@ export interface ReportFiles {
   readonly results: string
   readonly parquet: string
   readonly curves: string
+  /** The folder with the files for a paper, if they were asked for. */
+  readonly paper?: string
 }
 
 /**
  * Writes report.html, report.md with its figures, results.parquet, curves.parquet, the specification as study.yaml, and
  * law.json if the study is a map with enough runs.
+ * @param draw Draws figures as PDF; with it the folder `paper` is written too.
  */
 export async function writeReport(
   results: StudyResults,
   specification: Specification,
   { directory, file: source }: { readonly directory: string; readonly file?: string },
+  draw: FigurePdf | null = null,
 ): Promise<ReportFiles> {
   const file = (name: string) => join(directory, name)
   const report = analyse(results)
@@ -49,11 +55,13 @@ export async function writeReport(
   // If the study was read from this study.yaml, do not overwrite it.
   if (source === undefined || resolve(source) !== resolve(file('study.yaml')))
     await replaceFile(file('study.yaml'), stringify(specification))
+  const paper = draw && (await writePaper(report, { directory, results: file(RESULTS_FILE), draw }))
   return {
     html: file('report.html'),
     markdown: file('report.md'),
     results: file(RESULTS_FILE),
     parquet: file('results.parquet'),
     curves: file('curves.parquet'),
+    ...(paper !== null && { paper }),
   }
 }

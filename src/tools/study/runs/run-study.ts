@@ -42,6 +42,8 @@ export interface StudyOptions {
   readonly timingThreads: number
   /** Whether the checkpoints of finished runs are kept. */
   readonly keepCheckpoints: boolean
+  /** Whether the report is also written as files for a paper. */
+  readonly paper?: boolean
   /** Whether to work together with processes that already run the study. */
   readonly join?: boolean
   readonly signal?: AbortSignal

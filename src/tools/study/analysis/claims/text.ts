@@ -1,10 +1,10 @@
 /** Formatting of answers and effects for tables, sentences and drawn intervals, each effect on its own scale. */
 
 import { dash, fixed, signed } from '../../../../core/text/numbers.ts'
-import type { Cell, IntervalCell, TextCell, Tone } from '../../../report/blocks.ts'
+import type { Cell, Exact, IntervalCell, TextCell, Tone } from '../../../report/blocks.ts'
 import { type Claim, sideOf } from '../../grid/claim.ts'
 import { detectable } from '../../power.ts'
-import { digitsOf, formatRange, ratioDigits } from '../numbers.ts'
+import { digitsOf, exactOf, formatRange, ratioDigits } from '../numbers.ts'
 import type { ClaimAnswer, Decision } from './answers.ts'
 import { type Answer, intervalOf } from './decision.ts'
 import type { Measured } from './effects.ts'
@@ -51,6 +51,8 @@ export const contrastAnswer = (claim: Claim, one: Decision): TextCell => ({
 export interface FormattedEffect {
   readonly value: string
   readonly interval: string
+  /** Both with all their digits, on the scale that is shown; absent without an effect. */
+  readonly exact?: Exact
 }
 
 /** @param digits Decimals of the column; default: as many as the effect needs. */
@@ -64,18 +66,29 @@ export function formatEffect({ effect, scale }: Measured, digits?: number): Form
     return {
       value: `×${fixed(Math.exp(mean), own)}`,
       interval: ends ? formatRange(ends, own) : dash,
+      exact: exactOf({ mean: Math.exp(mean), interval: ends }),
     }
   }
-  if (scale === 'fisher')
+  if (scale === 'fisher') {
+    const ends = interval && ([Math.tanh(interval[0]), Math.tanh(interval[1])] as const)
     return {
       value: fixed(Math.tanh(mean), 2),
-      interval: interval ? formatRange([Math.tanh(interval[0]), Math.tanh(interval[1])], 2) : dash,
+      interval: ends ? formatRange(ends, 2) : dash,
+      exact: exactOf({ mean: Math.tanh(mean), interval: ends }),
     }
+  }
   const own = digits ?? digitsOf({ interval })
   return {
     value: signed(mean, own),
     interval: interval ? formatRange(interval, own) : n === 1 ? 'one seed' : dash,
+    exact: exactOf({ mean, interval }),
   }
+}
+
+/** A cell with an effect and its interval below. */
+export function effectCell(measured: Measured): TextCell {
+  const { value, interval, exact } = formatEffect(measured)
+  return { text: value, note: interval, ...(exact && { exact }) }
 }
 
 /**

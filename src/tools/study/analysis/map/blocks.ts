@@ -10,7 +10,7 @@ import type { Coefficients } from '../../../law/joint-law.ts'
 import type { Law } from '../../../law/law.ts'
 import type { Block, Cell, LineFigure, Table } from '../../../report/blocks.ts'
 import type { Question } from '../../contract.ts'
-import { estimateCell } from '../numbers.ts'
+import { countCell, estimateCell } from '../numbers.ts'
 import type { Runs } from '../runs.ts'
 import { slug, table } from '../tables.ts'
 import { clearFrom, linesOf, type MapLine, measuredBreakEven } from './measured.ts'
@@ -118,14 +118,14 @@ function breakEvenTable(lines: readonly MapLine[], law: Law | null): Table | nul
       const { active, experts, parameters, points } = line
       const last = points.at(-1)
       return [
-        count(active),
+        countCell(active),
         String(experts),
-        count(parameters),
+        countCell(parameters),
         String(last?.seeds ?? 0),
         tokensCell(measuredBreakEven(line), active),
         tokensCell(clearFrom(line), active),
         ...(law ? [lawCell(breakEven(law, line), active)] : []),
-        count(last?.tokens),
+        countCell(last?.tokens),
         last ? estimateCell({ n: last.seeds, mean: last.difference, interval: last.interval, p: null }) : dash,
       ]
     }),
@@ -136,11 +136,12 @@ const tokensText = (tokens: number | null): string =>
   tokens === null ? 'not reached' : tokens === 0 ? 'from the start' : count(tokens)
 
 const tokensCell = (tokens: number | null, active: number): Cell =>
-  tokens ? { text: count(tokens), note: ratio(tokens, active) } : tokensText(tokens)
+  tokens ? { text: count(tokens), note: ratio(tokens, active), exact: { values: [tokens] } } : tokensText(tokens)
 
 const lawCell = ({ tokens, low, high }: BreakEven, active: number): Cell => ({
   text: tokens ? `${count(tokens)} (${ratio(tokens, active)})` : tokensText(tokens),
   note: `${tokensText(low)} to ${high === null ? 'beyond' : tokensText(high)}`,
+  exact: { values: [tokens], interval: [low, high] },
 })
 
 /** Forms of the law, the chosen form first. */

@@ -3,13 +3,13 @@
  * fewer tokens, so the same difference is measured at every length.
  */
 
-import { count, significant } from '../../../../core/text/numbers.ts'
+import { significant } from '../../../../core/text/numbers.ts'
 import type { Cell, LineFigure, Table } from '../../../report/blocks.ts'
 import type { Question } from '../../contract.ts'
 import { type Estimate, estimateMean } from '../../statistics.ts'
 import { contrastMarks } from '../arm-marks.ts'
 import type { Comparison } from '../comparison.ts'
-import { digitsOfColumn, estimateCell } from '../numbers.ts'
+import { countCell, digitsOfColumn, estimateCell } from '../numbers.ts'
 import type { Pair, Runs } from '../runs.ts'
 import { slug, table } from '../tables.ts'
 
@@ -65,7 +65,7 @@ function tableOf(lines: readonly Line[], several: boolean): Table | null {
     lines.flatMap(({ arm, baseline, points }) =>
       points.map(({ tokens, ratio, estimate }): Cell[] => [
         several ? { text: arm, note: `against ${baseline}` } : arm,
-        count(tokens),
+        countCell(tokens),
         significant(ratio),
         String(estimate.n),
         estimateCell(estimate, digits),

@@ -3,14 +3,14 @@
  * the whole may be better on one kind of text only.
  */
 
-import { count, fixed, joinWords, percent, plural } from '../../../../core/text/numbers.ts'
+import { fixed, joinWords, percent, plural } from '../../../../core/text/numbers.ts'
 import type { Block, Cell } from '../../../report/blocks.ts'
 import type { Section } from '../../../report/report.ts'
 import type { FinishedRun } from '../../contract.ts'
 import { type Estimate, estimateMean } from '../../statistics.ts'
 import { contrastText } from '../claims/effects.ts'
 import { type Comparison, compareAll } from '../comparison.ts'
-import { digitsOfColumn, estimateCell } from '../numbers.ts'
+import { countCell, digitsOfColumn, estimateCell } from '../numbers.ts'
 import { mainBaseline, type Runs } from '../runs.ts'
 import { footnotes, meanOver, shownBlocks, table } from '../tables.ts'
 import { distinct } from './routing.ts'
@@ -62,7 +62,7 @@ function textTable(runs: Runs, evaluated: readonly FinishedRun[], names: readonl
     ['Domain', 'Tokens', 'Share', 'Loss'],
     names.map((name) => [
       name,
-      count(tokensOf(name)),
+      countCell(tokensOf(name)),
       percent(tokensOf(name) / all),
       fixed(
         meanOver(runs.finished(baseline), (run) => lossIn(run, name)),

@@ -5,12 +5,11 @@
  * seed share their text and order.
  */
 import { groups } from 'd3-array'
-import { count } from '../../../../core/text/numbers.ts'
 import type { ScatterFigure, Table } from '../../../report/blocks.ts'
 import type { Question } from '../../contract.ts'
 import { holm, regressionWithin } from '../../statistics.ts'
 import type { Comparison } from '../comparison.ts'
-import { estimateCell, formatP } from '../numbers.ts'
+import { countCell, estimateCell, pCell } from '../numbers.ts'
 import type { Runs } from '../runs.ts'
 import { meanOver, slug, table } from '../tables.ts'
 import { familyKeys } from './scale-families.ts'
@@ -118,11 +117,11 @@ function trendTable(families: readonly Family[]): Table | null {
         [
           family.name,
           String(new Set(family.sizes.map(({ parameters }) => parameters)).size),
-          count(family.sizes[0]?.parameters),
-          count(family.sizes.at(-1)?.parameters),
+          countCell(family.sizes[0]?.parameters),
+          countCell(family.sizes.at(-1)?.parameters),
           String(n),
           estimateCell({ n, mean, interval, p }),
-          formatP(adjusted[i]),
+          pCell(adjusted[i]),
         ],
       ]
     }),

@@ -4,10 +4,10 @@
  * as much on its implementation as on its definition.
  */
 
-import { count, dash, fixed } from '../../../../core/text/numbers.ts'
+import { dash, fixed } from '../../../../core/text/numbers.ts'
 import type { Table } from '../../../report/blocks.ts'
 import type { Contrast, Timing } from '../../contract.ts'
-import { formatRange, ratioCell } from '../numbers.ts'
+import { countCell, formatRange, ratioCell } from '../numbers.ts'
 import { armsOf, mainBaseline, type Runs } from '../runs.ts'
 import { timeRatio } from '../step-times.ts'
 import { flopsPerToken, meanOver, table } from '../tables.ts'
@@ -45,7 +45,7 @@ export function timingTable(runs: Runs, contrasts: readonly Contrast[]): Table |
       `${fixed(stepMs, 1)} ms`,
       turnsMs.length === 0 ? dash : `${formatRange([Math.min(...turnsMs), Math.max(...turnsMs)], 1)} ms`,
       baseline === null || arm === baseline ? '1' : ratioCell(timeRatio(runs, baseline, arm), 2),
-      count(meanOver(runs.finished(arm), flopsPerToken)),
+      countCell(meanOver(runs.finished(arm), flopsPerToken)),
     ]),
   )
 }

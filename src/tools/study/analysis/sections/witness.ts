@@ -6,7 +6,7 @@ import { estimateMean, regressionWithin } from '../../statistics.ts'
 import type { ClaimAnswer } from '../claims/answers.ts'
 import type { Answer } from '../claims/decision.ts'
 import { type Point, pointsOf } from '../claims/effects.ts'
-import { answerText, detectableRemark, formatEffect, toneOf } from '../claims/text.ts'
+import { answerText, detectableRemark, effectCell, toneOf } from '../claims/text.ts'
 import type { Runs } from '../runs.ts'
 import { footnotes, slug, table } from '../tables.ts'
 
@@ -29,7 +29,6 @@ function witnessTable(runs: Runs, answers: readonly ClaimAnswer[]): Table | null
   const rows = answers.map((answered): Cell[] => {
     const { claim, answer, uncorrected, deciding, dependsOnText, seesFuture } = answered
     const remark = detectableRemark(answered)
-    const written = deciding && formatEffect(deciding)
     return [
       { text: claim.statement, ...(claim.source && { note: claim.source }) },
       {
@@ -38,7 +37,7 @@ function witnessTable(runs: Runs, answers: readonly ClaimAnswer[]): Table | null
         ...(remark !== null && { note: remark }),
       },
       claim.published ?? dash,
-      written ? { text: written.value, note: written.interval } : dash,
+      deciding ? effectCell(deciding) : dash,
       deciding?.unit ?? dash,
     ]
   })

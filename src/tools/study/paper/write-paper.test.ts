@@ -1,0 +1,151 @@
+/** The folder `paper` of whole studies with known effects. @slow */
+import { createHash } from 'node:crypto'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import type { Exact, Table } from '../../report/blocks.ts'
+import { isInterval } from '../../report/interval-cells.ts'
+import { csvRecords } from '../../report/testing/parse-csv.ts'
+import { checkTex } from '../../report/testing/parse-tex.ts'
+import { analyse } from '../analysis/analyse.ts'
+import { m6t } from '../builtin/m6t.ts'
+import { type StudyResults, views } from '../contract.ts'
+import { writeReport } from '../results/write.ts'
+import { mapStudy } from '../testing/map.ts'
+import { readPdf } from '../testing/pdf-text.ts'
+import { studyOf } from '../testing/results.ts'
+import { openFigurePdf } from './figure-pdf.ts'
+
+let directory: string
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'choir-paper-'))
+})
+afterEach(() => rm(directory, { recursive: true }))
+
+const draw = await openFigurePdf()
+const write = (results: StudyResults) => writeReport(results, m6t('quick'), { directory }, draw)
+const paper = (name: string) => readFile(join(directory, 'paper', name))
+const text = async (name: string) => (await paper(name)).toString('utf8')
+
+const arms = {
+  'top-1 (50 %_{a}, "b")': {
+    jitter: 0.01,
+    gates: [0.5, 0.6],
+    documents: Array.from({ length: 12 }, (_, i) => (i % 3) / 10 - 0.1),
+    domains: { news: 0.1, code: -0.1 },
+    elsewhere: { 'moby-dick': 0 },
+  },
+  'top-2': {
+    effect: -0.0312345678,
+    jitter: 0.03,
+    cv: 0.6,
+    gates: [0.7, 0.8],
+    documents: Array.from({ length: 12 }, (_, i) => (i % 4) / 10 - 0.15),
+    domains: { news: 0.2, code: -0.2 },
+    elsewhere: { 'moby-dick': 0.1 },
+    settings: { 'model.moe.k': 2 },
+  },
+  dense: {
+    effect: 0.2,
+    jitter: 0.02,
+    settings: { 'model.moe': null },
+    parameters: 2_000_000,
+    domains: { news: 0, code: 0 },
+  },
+  failed: { failed: [0, 1, 2, 3, 4] },
+}
+const timings = ['top-1 (50 %_{a}, "b")', 'top-2'].map((arm, i) => ({
+  arm,
+  stepMs: 10 + i,
+  turnsMs: [10, 11, 12.5],
+  engine: 'e',
+}))
+const [baseline = '', ...others] = Object.keys(arms)
+const everything = studyOf({
+  arms,
+  timings,
+  questions: views.map((view) => ({
+    id: view,
+    title: `The ${view} of #1`,
+    about: 'About.',
+    view,
+    contrasts: others.map((arm) => ({ baseline, arm })),
+  })),
+})
+
+const tablesOf = (results: StudyResults): Table[] =>
+  analyse(results).sections.flatMap(({ lead, blocks }) => [
+    ...(lead ? [lead] : []),
+    ...blocks.filter((one) => one.kind === 'table'),
+  ])
+
+test.each([
+  ['with every view', everything],
+  ['that is a map', mapStudy()],
+])('a study %s has every table as LaTeX and CSV, with the numbers of its report', async (_, results) => {
+  const files = await write(results)
+  expect(files.paper).toBe(join(directory, 'paper'))
+  const names = await readdir(join(directory, 'paper'))
+  const tables = tablesOf(results)
+  expect(names.filter((name) => name.startsWith('table-'))).toHaveLength(2 * tables.length)
+  expect(tables.length).toBeGreaterThan(5)
+  let compared = 0
+  for (const [i, table] of tables.entries()) {
+    const [csv = '', tex = ''] = names.filter((name) => name.startsWith(`table-${i + 1}-`)).sort()
+    checkTex(await text(tex))
+    const records = csvRecords(await text(csv))
+    expect(records).toHaveLength(table.rows.length)
+    for (const [row, cells] of table.rows.entries()) {
+      const written = Object.values(records[row] ?? {})
+      const exact = cells.flatMap((cell): Exact[] =>
+        typeof cell === 'object' && !isInterval(cell) && cell.exact ? [cell.exact] : [],
+      )
+      const numbers = exact
+        .flatMap(({ values, interval = [] }) => [...values, ...interval])
+        .filter((one) => one !== null && Number.isFinite(one))
+      expect(written).toEqual(expect.arrayContaining(numbers.map(String)))
+      compared += numbers.length
+    }
+  }
+  expect(compared).toBeGreaterThan(20)
+  checkTex(await text('report.tex'))
+})
+
+test('a difference has its name, all its digits and the ends of its interval in the CSV', async () => {
+  await write(everything)
+  const names = await readdir(join(directory, 'paper'))
+  const contrasts = await Promise.all(names.filter((name) => /^table-\d+-plain\.csv$/.test(name)).map(text))
+  const row = contrasts.flatMap(csvRecords).find(({ arm, difference }) => arm?.startsWith('top-2') && difference)
+  expect(Number(row?.difference)).toBeCloseTo(-0.0312345678, 9)
+  expect(Number(row?.difference_low)).toBeLessThan(-0.0312345678)
+  expect(Number(row?.difference_high)).toBeGreaterThan(-0.0312345678)
+})
+
+test('every figure of the report is a PDF with text', async () => {
+  await write(everything)
+  const figures = analyse(everything).sections.flatMap(({ blocks }) => blocks.filter(({ kind }) => kind === 'figure'))
+  const files = (await readdir(join(directory, 'paper'))).filter((name) => name.endsWith('.pdf'))
+  expect(files).toHaveLength(figures.length)
+  for (const file of files) expect(readPdf(await paper(file)).texts.length).toBeGreaterThan(2)
+})
+
+test('files of an earlier report are removed, files of the user stay, and the results have their hash', async () => {
+  await writeFile(join(directory, 'results.json.gz'), 'stored')
+  await write(everything)
+  const before = await readdir(join(directory, 'paper'))
+  await writeFile(join(directory, 'paper', 'main.tex'), 'of the user')
+  await write(studyOf({ arms: { a: {}, b: { effect: 0.1 } } }))
+  const after = await readdir(join(directory, 'paper'))
+  expect(after).toContain('main.tex')
+  expect(after.length).toBeLessThan(before.length)
+  const inputs = [...(await text('report.tex')).matchAll(/\\(?:input|includegraphics)\{((?:table|figure)[\w-]+)\}/g)]
+  const ours = after.filter((name) => /^(?:table|figure)-/.test(name)).map((name) => name.replace(/\..*/, ''))
+  expect([...new Set(ours)].sort()).toEqual(inputs.map(([, name]) => name).sort())
+  expect(await text('report.bib')).toContain(createHash('sha256').update('stored').digest('hex'))
+})
+
+test('a report without the files for a paper has no such folder', async () => {
+  expect(await writeReport(everything, m6t('quick'), { directory })).not.toHaveProperty('paper')
+  expect(await readdir(directory)).not.toContain('paper')
+})

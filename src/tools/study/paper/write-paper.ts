@@ -1,0 +1,38 @@
+/** Writes the folder `paper` of a study: its tables as LaTeX and CSV, its figures as PDF, its text and its sources. */
+import { readdir, readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { sha256 } from '../../../core/sha256.ts'
+import { version } from '../../../core/version.ts'
+import { makeFolder, replaceFile } from '../../../node/system/disk.ts'
+import { paperOf } from '../../report/paper/paper.ts'
+import type { Report } from '../../report/report.ts'
+import type { FigurePdf } from './figure-pdf.ts'
+
+/**
+ * @param results Path of the results file, whose hash the bibliography has.
+ * @returns the folder. Files in it that an earlier report has written and this one does not are removed.
+ */
+export async function writePaper(
+  report: Report,
+  { directory, results, draw }: { readonly directory: string; readonly results: string; readonly draw: FigurePdf },
+): Promise<string> {
+  const folder = join(directory, 'paper')
+  // The day without the time, so that files are the same if they are written twice.
+  const date = new Date(new Date().toISOString().slice(0, 10))
+  const stored = await readFile(results).catch(() => null)
+  const { texts, figures } = paperOf(report, {
+    version: version(),
+    date,
+    ...(stored && { hash: await sha256(stored) }),
+  })
+  await makeFolder(folder)
+  for (const [name, text] of Object.entries(texts)) await replaceFile(join(folder, name), text)
+  for (const [name, svg] of Object.entries(figures))
+    await replaceFile(join(folder, `${name}.pdf`), await draw(svg, date))
+  for (const name of await readdir(folder)) {
+    const isOurs = /^(?:table|figure)-\d+(?:-[\w-]+)?\.(?:tex|csv|pdf)$/.test(name)
+    const isWritten = Object.hasOwn(texts, name) || Object.hasOwn(figures, name.replace(/\.pdf$/, ''))
+    if (isOurs && !isWritten) await rm(join(folder, name), { force: true })
+  }
+  return folder
+}
