@@ -61,6 +61,7 @@ export const operations = {
   deleteLibraries: imported(() => import('../../node/system/foreign-libraries.ts'), 'deleteLibraries'),
   listDevices: imported(() => import('../../engine/dawn/node-device.ts'), 'listDevices'),
   study: imported(() => import('../../tools/study/study.ts'), 'study'),
+  estimateStudy: imported(() => import('../../tools/study/estimate/estimate.ts'), 'estimateStudy'),
   writeStudyReport: imported(() => import('../../tools/study/study.ts'), 'writeStudyReport'),
   simulate: imported(() => import('../../tools/plan/simulation.ts'), 'simulate'),
   plan: imported(() => import('../../tools/plan/plan.ts'), 'plan'),

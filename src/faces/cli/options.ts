@@ -69,6 +69,25 @@ export function listOption(flags: string, description: string): Option {
   return new Option(flags, description).argParser((text: string, before: readonly string[] = []) => [...before, text])
 }
 
+const secondsOfUnit: Readonly<Record<string, number>> = { d: 86_400, h: 3600, m: 60, s: 1 }
+
+/** An option with a duration, such as 90m, 2h, 1h30m or 2d. Its value is in seconds. */
+export function durationOption(flags: string, description: string): Option {
+  const option = new Option(flags, description)
+  return option.argParser((text: string) => {
+    const compact = text.trim().toLowerCase()
+    const parts = [...compact.matchAll(/(\d+(?:\.\d+)?)([dhms])/g)]
+    const isWhole = parts.map(([part]) => part).join('') === compact
+    const units = parts.map(([, , unit = '']) => 'dhms'.indexOf(unit))
+    const isFalling = units.every((unit, i) => i === 0 || unit > (units[i - 1] as number))
+    const seconds = parts.reduce((sum, [, size, unit = '']) => sum + Number(size) * (secondsOfUnit[unit] as number), 0)
+    if (isWhole && isFalling && seconds > 0 && Number.isFinite(seconds)) return seconds
+    throw new UsageError(
+      `invalid ${option.long}: ${formatValue(text)} (expected a time in days, hours, minutes or seconds, such as 90m, 2h, 1h30m or 2d)`,
+    )
+  })
+}
+
 const tokenUnits: Readonly<Record<string, number>> = { '': 1, k: 1e3, M: 1e6, B: 1e9, T: 1e12 }
 
 /** An option with a number of tokens, such as 5000, 300M or 2B. */

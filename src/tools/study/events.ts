@@ -12,6 +12,9 @@ export interface RunName extends Pick<Cell, 'arm' | 'seed' | 'rate'> {
 /** The phases of a study in order; a phase without work is skipped. */
 export type Phase = 'tuning' | 'confirm' | 'pilot' | 'runs' | 'search' | 'timings'
 
+/** What a training does: its steps, an evaluation during or after them, or the measurement of its specialisation. */
+export type Activity = 'training' | 'evaluation' | 'specialisation'
+
 export type StudyEvent =
   | { readonly kind: 'prepare'; readonly message: string }
   | {
@@ -70,6 +73,8 @@ export type StudyEvent =
       readonly step: number
       readonly steps: number
       readonly loss: number | null
+      readonly activity: Activity
+      readonly secondsLeft: number | null
     } & RunName)
   | ({
       readonly kind: 'end'
@@ -81,6 +86,8 @@ export type StudyEvent =
       readonly runs: number
       /** Model FLOPs as in the event of the phase, minus the runs that this process and others have done since. */
       readonly flopsLeft: number
+      /** Seconds until the whole study is done, with its evaluations and step timing; null if no pace is known yet. */
+      readonly secondsLeft: number | null
     } & RunName)
   /** All runs that are left in the phase are being done by other processes; `by` is the name of the process. */
   | { readonly kind: 'waiting'; readonly runs: readonly (RunName & { readonly by: string })[] }
@@ -91,5 +98,11 @@ export type StudyEvent =
       readonly common: number
     } & Tuning)
   | ({ readonly kind: 'pilot' } & PilotResult)
-  | { readonly kind: 'timing'; readonly arm: string; readonly turn: number; readonly turns: number }
+  | {
+      readonly kind: 'timing'
+      readonly arm: string
+      readonly turn: number
+      readonly turns: number
+      readonly secondsLeft: number | null
+    }
   | { readonly kind: 'note'; readonly message: string }

@@ -13,6 +13,7 @@ import {
   studySizeDescriptions,
   studySizes,
 } from '../../../tools/study/builtin/studies.ts'
+import type { StudyEvent } from '../../../tools/study/events.ts'
 import {
   forSearch,
   readSpecification,
@@ -31,6 +32,7 @@ import {
   dataOption,
   dataSets,
   deviceOption,
+  durationOption,
   type EngineFlags,
   jsonOption,
   mathOption,
@@ -38,9 +40,10 @@ import {
   ranges,
   setOption,
 } from '../options.ts'
+import { estimated } from '../study-estimate.ts'
 
 interface StudyFlags {
-  readonly out: string
+  readonly out?: string
   readonly preset?: string
   readonly data?: readonly string[]
   readonly set?: readonly string[]
@@ -54,6 +57,9 @@ interface StudyFlags {
   readonly join?: true
   readonly report?: true
   readonly paper?: true
+  readonly dryRun?: true
+  /** Seconds. */
+  readonly budget?: number
   readonly json?: true
 }
 
@@ -69,7 +75,7 @@ export function addStudy(program: Command, io: Io): void {
         'machines, run it with --join on each, with the same folder.',
     )
     .argument('<study>', 'a built-in study (below), or a YAML file with your own')
-    .requiredOption('--out <dir>', 'folder for results, runs and report; results in it are continued')
+    .option('--out <dir>', 'folder for results, runs and report; results in it are continued (required)')
     .option('--preset <name>', 'size of a built-in study (default: quick)')
     .addOption(dataOption('sotu'))
     .addOption(setOption())
@@ -88,6 +94,20 @@ export function addStudy(program: Command, io: Io): void {
     )
     .option('--report', 'train nothing, and write the report of the results so far')
     .option('--paper', 'also write tables as LaTeX and CSV, figures as PDF, and report.bib, in the folder "paper"')
+    .addOption(
+      new Option(
+        '--dry-run',
+        'measure only the first steps of every arm, for some seconds each, and print the arms, the time and the disk ' +
+          'space that are left; writes nothing into --out, which may be left out',
+      ).conflicts(['report', 'join']),
+    )
+    .addOption(
+      durationOption(
+        '--budget <time>',
+        'time for what is left, such as 90m, 2h or 1h30m: measures as --dry-run does, and uses as many of the first ' +
+          'seeds as fit, at least 2; steps stay as they are, because with fewer the study asks another question',
+      ).conflicts(['report', 'join']),
+    )
     .addOption(jsonOption())
     .addHelpText(
       'after',
@@ -104,6 +124,8 @@ Examples:
   choir study m6t --data 'books/*.txt' --out studies/books
   choir study witnesses --out studies/witnesses
   choir study my-study.yaml --out studies/mine --jobs 4
+  choir study my-study.yaml --dry-run                  # how long, how much disk?
+  choir study my-study.yaml --out studies/mine --budget 2h
   choir study my-search.yaml --search --out studies/search
   choir study m6t --out studies/quick --report --paper         # files for a paper
   choir study m6t --preset standard --out /shared/m6t --join   # on each machine
@@ -146,21 +168,36 @@ Every arm at several lengths of training, for 1.175 times the price of the longe
     .action((study: string, flags: StudyFlags) => run(io, study, flags))
 }
 
-async function run(io: Io, study: string, flags: StudyFlags): Promise<void> {
-  const specification = await loadSpecification(study, flags)
+async function run(io: Io, study: string, given: StudyFlags): Promise<void> {
+  const whole = await loadSpecification(study, given)
   const colors = colorsFor(io.stdout, io.env)
-  const display = flags.json ? null : new StudyDisplay(io, colors)
+  const display = given.json ? null : new StudyDisplay(io, colors)
+  const shared = {
+    ...coreShares(given),
+    timingThreads: physicalCores(),
+    keepCheckpoints: given.keepCheckpoints ?? false,
+    onEvent: (event: StudyEvent) => (display ? display.event(event) : writeJson(io, event)),
+  }
+  const { out, dryRun, budget } = given
+  if (out === undefined && !dryRun) throw new UsageError("required option '--out <dir>' not specified")
+  let specification = whole
+  let flags = given
+  if (dryRun || budget !== undefined) {
+    const estimate = await estimated(io, whole, { ...shared, directory: out, budget }, given)
+    if (dryRun) return
+    const { seeds } = estimate
+    specification = { ...whole, seeds: whole.seeds.slice(0, seeds) }
+    // The command in the report repeats the study with these seeds, however long it then takes.
+    if (seeds < whole.seeds.length) flags = { ...given, seeds }
+  }
   const options: StudyOptions = {
     name: isBuiltin(study) ? `${study}, ${flags.preset ?? 'quick'}` : study,
     command: studyCommand(io, study, flags),
-    directory: flags.out,
+    directory: out ?? '',
     ...(!isBuiltin(study) && { file: study }),
-    ...coreShares(flags),
-    timingThreads: physicalCores(),
-    keepCheckpoints: flags.keepCheckpoints ?? false,
+    ...shared,
     join: flags.join ?? false,
     paper: flags.paper ?? false,
-    onEvent: (event) => (display ? display.event(event) : writeJson(io, event)),
   }
   const startedAt = io.now()
   const { interrupted, finished, runs, failed, files, others } = await interruptible(
@@ -280,8 +317,7 @@ function studyCommand(
     ...(device === undefined ? [] : ['--device', device]),
     ...(math === undefined ? [] : ['--math', math]),
     ...(search ? ['--search'] : []),
-    '--out',
-    out,
+    ...(out === undefined ? [] : ['--out', out]),
   ]
   return `${io.self} ${commandLine(words)}`
 }

@@ -4,7 +4,7 @@
  */
 
 import { count, duration, fixed, grouped, plural } from '../../../core/text/numbers.ts'
-import type { Phase, RunName, StudyEvent } from '../../../tools/study/events.ts'
+import type { Activity, Phase, RunName, StudyEvent } from '../../../tools/study/events.ts'
 import { isNotable, mismatchText, quantityText, solvedText } from '../../../tools/study/match-text.ts'
 import { type Colors, type Io, isTerminal } from '../io.ts'
 import { labelled } from './display.ts'
@@ -29,10 +29,16 @@ const headings: Readonly<Record<Phase, string>> = {
 type EventOf<Kind extends StudyEvent['kind']> = Extract<StudyEvent, { kind: Kind }>
 
 interface RunState {
-  readonly flops: number
   step: number
   steps: number
   loss: number | null
+  activity: Activity
+}
+
+const activities: Readonly<Record<Activity, string>> = {
+  training: '',
+  evaluation: ', evaluating',
+  specialisation: ', measuring specialisation',
 }
 
 export class StudyDisplay {
@@ -40,14 +46,12 @@ export class StudyDisplay {
   private readonly colors: Colors
   private readonly running = new Map<string, RunState>()
   private live: LiveLines | undefined
-  private startedAt = 0
   private runs = 0
   private finished = 0
   private phase: Phase = 'runs'
   private jobs = 1
-  /** FLOPs of the study that were left when this process started; `flopsDone` were done since, by all processes. */
-  private flopsLeft = 0
-  private flopsDone = 0
+  /** The newest estimate of the time left, and when it was made; null before the first one. */
+  private estimate: { readonly seconds: number; readonly at: number } | null = null
   private timing = ''
 
   constructor(io: Io, colors: Colors) {
@@ -77,11 +81,13 @@ export class StudyDisplay {
         this.begin(event)
         break
       case 'begin':
-        this.running.set(nameOf(event), { flops: event.flops, step: 0, steps: 0, loss: null })
+        this.running.set(nameOf(event), { step: 0, steps: 0, loss: null, activity: 'training' })
         break
       case 'progress': {
         const run = this.running.get(nameOf(event))
-        if (run) Object.assign(run, { step: event.step, steps: event.steps, loss: event.loss })
+        const { step, steps, loss, activity } = event
+        if (run) Object.assign(run, { step, steps, loss, activity })
+        this.estimated(event.secondsLeft)
         break
       }
       case 'end':
@@ -95,8 +101,9 @@ export class StudyDisplay {
         break
       case 'timing':
         this.finished = event.turn - 1
+        this.estimated(event.secondsLeft)
         this.timing = `timing steps, turn ${event.turn} of ${event.turns}: ${event.arm}`
-        if (!this.live) this.print(`  ${this.timing}`)
+        if (!this.live) this.print(`  ${this.timing}${this.left()}`)
         break
       case 'waiting':
         this.waiting(event)
@@ -119,7 +126,6 @@ export class StudyDisplay {
 
   private open(event: EventOf<'study'>): void {
     const { arms, seeds, branches, runs, finished, trials, finishedTrials, jobs, threads } = event
-    this.startedAt = this.io.now()
     this.jobs = jobs
     const before = (done: number) => (done > 0 ? `, ${grouped(done)} already done` : '')
     const lengths = branches > 1 ? `, ${plural(branches, 'branch', 'branches')}` : ''
@@ -150,7 +156,6 @@ export class StudyDisplay {
   }
 
   private openSearch({ configurations, rungs, runs, finished, jobs, threads }: EventOf<'search'>): void {
-    this.startedAt = this.io.now()
     this.jobs = jobs
     const done = finished > 0 ? `, ${grouped(finished)} already done` : ''
     const ladder = rungs.map((rung) => `${grouped(rung.configurations)} to step ${grouped(rung.steps)}`)
@@ -174,12 +179,11 @@ export class StudyDisplay {
     )
   }
 
-  private begin({ phase, rung, runs, finished, flopsLeft }: EventOf<'phase'>): void {
+  private begin({ phase, rung, runs, finished }: EventOf<'phase'>): void {
     const continued = phase === 'tuning' && this.phase === 'tuning'
     this.phase = phase
     this.runs = runs
     this.finished = finished
-    this.flopsLeft = this.flopsDone + flopsLeft
     const place = rung ? ` ${rung.number} of ${rung.of}, to step ${grouped(rung.steps)}` : ''
     this.print(`\n  ${this.colors.bold(headings[phase])}${place}${continued ? ', beyond the edges of the sweeps' : ''}`)
     if (this.live || phase === 'timings' || !isTerminal(this.io.stdout, this.io.env)) return
@@ -187,12 +191,12 @@ export class StudyDisplay {
   }
 
   private end(event: EventOf<'end'>): void {
-    const { record, loss, finished, flopsLeft } = event
+    const { record, loss, finished } = event
     const { green, red, bold, dim } = this.colors
     const name = nameOf(event)
     this.running.delete(name)
     this.finished = finished
-    this.flopsDone = this.flopsLeft - flopsLeft
+    this.estimated(event.secondsLeft)
     const width = grouped(this.runs).length
     const place = `${grouped(finished).padStart(width)}/${grouped(this.runs)}`
     const result =
@@ -230,20 +234,26 @@ export class StudyDisplay {
     )
   }
 
-  /** Time left, if the remaining work is as fast as the work so far. */
+  /** Takes an estimate of the time left. Without a terminal the first one has a line of its own, before any run ends. */
+  private estimated(seconds: number | null): void {
+    if (seconds === null) return
+    const isFirst = this.estimate === null
+    this.estimate = { seconds, at: this.io.now() }
+    if (isFirst && !this.live) this.print(`  ${this.colors.dim(`about ${duration(seconds)} left`)}`)
+  }
+
+  /** Time left of the whole study, evaluations and step timing included. */
   private left(): string {
-    const elapsed = (this.io.now() - this.startedAt) / 1000
-    let done = this.flopsDone
-    for (const { flops, step, steps } of this.running.values()) done += steps > 0 ? (flops * step) / steps : 0
-    if (done === 0 || this.flopsLeft <= this.flopsDone) return ''
-    return `   ${duration((elapsed * (this.flopsLeft - done)) / done)} left`
+    if (this.estimate === null) return ''
+    const seconds = this.estimate.seconds - (this.io.now() - this.estimate.at) / 1000
+    return seconds > 0 ? `   ${duration(seconds)} left` : ''
   }
 
   private bar(columns: number): string {
     const { cyan, dim } = this.colors
     const runs = this.runs
     const unit = this.phase === 'tuning' ? 'trials' : this.phase === 'timings' ? 'turns' : 'runs'
-    const text = `  ${grouped(this.finished)}/${grouped(runs)} ${unit}${this.timing === '' ? this.left() : ''}`
+    const text = `  ${grouped(this.finished)}/${grouped(runs)} ${unit}${this.left()}`
     const length = Math.min(MAX_BAR_WIDTH, columns - 4 - widthOf(text))
     if (length < 4) return text.trimStart()
     const share = runs > 0 ? this.finished / runs : 0
@@ -262,9 +272,11 @@ export class StudyDisplay {
     return Array.from({ length: this.jobs }, (_, job) => lineOf(job))
   }
 
-  private line(name: string, { step, steps, loss }: RunState, columns: number): string {
+  private line(name: string, { step, steps, loss, activity }: RunState, columns: number): string {
     const state =
-      steps === 0 ? 'starting' : `${count(step)}/${count(steps)}${loss === null ? '' : `, loss ${fixed(loss, 3)}`}`
+      steps === 0
+        ? 'starting'
+        : `${count(step)}/${count(steps)}${loss === null ? '' : `, loss ${fixed(loss, 3)}`}${activities[activity]}`
     return `  ${truncated(name, columns - 6 - widthOf(state))}  ${this.colors.dim(state)}`
   }
 
@@ -286,7 +298,7 @@ const nameOf = ({ arm, seed, learningRate, branchSteps }: RunName): string =>
     `seed ${seed}`,
   ].join(', ')
 
-function atATime(jobs: number, threads: number): string {
+export function atATime(jobs: number, threads: number): string {
   const each = threads === 1 ? 'one thread each' : `${threads} threads each`
   return jobs === 1 ? `one run, ${each}` : `${jobs} runs, ${each}`
 }

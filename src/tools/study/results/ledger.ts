@@ -14,6 +14,7 @@ import type { Processes } from '../sharing/processes.ts'
 import { isResultOf } from './keys.ts'
 import {
   type Contents,
+  empty,
   type KeyedSpecialisation,
   RESULTS_FILE,
   readResults,
@@ -48,10 +49,28 @@ export class Ledger {
     cells: CellFiles = new CellFiles(directory),
     processes?: Processes,
   ): Promise<Ledger> {
+    return Ledger.read(directory, processes ? 'continue' : 'report', cells, processes)
+  }
+
+  /** Results that a start of the study would continue, only to be read. @throws what {@link readResults} throws */
+  static toContinue(directory: string): Promise<Ledger> {
+    return Ledger.read(directory, 'continue', new CellFiles(directory))
+  }
+
+  /** Results of a study without a folder: there are none. */
+  static empty(): Ledger {
+    return new Ledger('', empty(), new CellFiles(''))
+  }
+
+  private static async read(
+    directory: string,
+    use: 'continue' | 'report',
+    cells: CellFiles,
+    processes?: Processes,
+  ): Promise<Ledger> {
     // Cells are read before results.json.gz. They are removed only when that file has them, so no result is missed.
     const found = await cells.news()
-    const contents = await readResults(directory, processes ? 'continue' : 'report')
-    const ledger = new Ledger(directory, contents, cells, processes)
+    const ledger = new Ledger(directory, await readResults(directory, use), cells, processes)
     ledger.absorb(found)
     return ledger
   }

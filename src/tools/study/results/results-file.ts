@@ -91,7 +91,8 @@ export function requireNumerics(records: readonly object[], file: string): void 
 const versionOf = (record: object): number[] =>
   'version' in record && Number.isInteger(record.version) ? [Number(record.version)] : []
 
-const empty = (): Contents => ({
+/** No results. */
+export const empty = (): Contents => ({
   format: FORMAT,
   name: '',
   machines: [],

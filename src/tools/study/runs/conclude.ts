@@ -41,13 +41,13 @@ export async function conclude(context: RunsContext, report: Report, isComplete:
 }
 
 async function measureTimings(context: RunsContext, claim: Claim): Promise<void> {
-  const { grid, ledger, processes, timingThreads, run, signal, onEvent } = context
+  const { grid, ledger, processes, timingThreads, timeLeft, run, signal, onEvent } = context
   if (!(await processes.untilAlone('here', PATIENCE_MS, signal)) && !signal.aborted)
     onEvent({
       kind: 'note',
       message: 'another process of the study still runs on this machine: step times may be longer',
     })
-  const timings = await timeArms(grid, ledger, timingThreads, run, signal, onEvent)
+  const timings = await timeArms(grid, ledger, timingThreads, timeLeft.timings(), run, signal, onEvent)
   if (!timings) return
   const result = { timings, machine: describeMachine() }
   await claim.keep(result)

@@ -52,6 +52,19 @@ function bestOf(
     .map(({ candidate }) => candidate)
 }
 
+/**
+ * Trainings of the rungs that are not known yet, for estimates of their time: an even choice of all configurations.
+ * @param known Number of rungs that are known.
+ */
+export const laterRungs = ({ candidates, rungs, seed }: SearchPlan, known: number): Cell[][] =>
+  rungs.slice(known).map(({ steps, configurations }, i) => {
+    const from = rungs[known + i - 1]?.steps ?? 0
+    return Array.from({ length: configurations }, (_, n) => {
+      const { name, config } = candidates[Math.floor((n * candidates.length) / configurations)] as Candidate
+      return rungCell(name, seed, config, steps, from)
+    })
+  })
+
 /** The rungs as they are reported; a rung that is still unknown has no entries. */
 export const searchRungs = (plan: SearchPlan, states: readonly RungState[]): SearchRung[] =>
   plan.rungs.map(({ steps, configurations }, i) => ({ steps, configurations, entries: states[i]?.entries ?? [] }))

@@ -1,4 +1,4 @@
-/** One job of a study, done in a separate process: a run from its first step to its record, or a timing. */
+/** One job of a study, done in a separate process: a run from its first step to its record, a timing, or a probe. */
 import { existsSync } from 'node:fs'
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { median } from '../../../core/averages.ts'
 import { type RunConfig, sequencesOfPass } from '../../../core/config/run-config.ts'
 import { RunError } from '../../../core/errors.ts'
+import { count, grouped } from '../../../core/text/numbers.ts'
 import { TrainingBench } from '../../../node/measure/benchmark.ts'
 import { expectRouter } from '../../../node/run/own-router.ts'
 import { openRunData } from '../../../node/run/session.ts'
@@ -18,6 +19,10 @@ import { warmupNotices } from '../../../train/run/notices.ts'
 import type { EvalRecord } from '../../../train/step/records.ts'
 import { evaluateRun } from '../../../use/runs/evaluate.ts'
 import type { FinishedRun, Specialisation } from '../contract.ts'
+import { type Pace, Stopwatch } from '../estimate/pace.ts'
+import { type ProbeJob, type ProbeResult, probe } from '../estimate/probe.ts'
+import { ELSEWHERE_TOKENS } from '../estimate/work.ts'
+import type { Activity } from '../events.ts'
 import { noteProcess } from '../results/provenance.ts'
 import { recordOf } from '../results/record.ts'
 import { specialisation } from '../specialisation/specialisation.ts'
@@ -53,28 +58,41 @@ export interface TimeJob {
   readonly steps: number
 }
 
-export type Job = TrainJob | TimeJob
+export type Job = TrainJob | TimeJob | ProbeJob
 
 /** Messages that a job sends while it runs. */
 export type JobUpdate =
-  | { readonly kind: 'progress'; readonly step: number; readonly steps: number; readonly loss: number | null }
+  | {
+      readonly kind: 'progress'
+      readonly step: number
+      readonly steps: number
+      readonly loss: number | null
+      readonly activity: Activity
+      /** How fast the training has been in this process; null before its second step. */
+      readonly pace: Pace | null
+    }
   | { readonly kind: 'note'; readonly message: string }
 
 export type JobResult =
   | { readonly kind: 'record'; readonly record: FinishedRun; readonly specialisation: Specialisation | null }
   | { readonly kind: 'timing'; readonly stepMs: number; readonly engine: string }
+  | ProbeResult
   /** The signal stopped the job; a training can be continued. */
   | { readonly kind: 'stopped' }
 
 /** Number of attempts, one per second, to lock a run that another process may still be saving. */
 const LOCK_TRIES = 60
 
-/** Number of tokens of another text to evaluate on: enough for two digits, and few compared with a training. */
-const ELSEWHERE_TOKENS = 50_000
+/** Longest time between two messages about the steps of a training. */
+const UPDATE_MS = 2000
 
 export function runJob(job: Job, signal: AbortSignal, onUpdate: (update: JobUpdate) => void): Promise<JobResult> {
-  return job.kind === 'train' ? runTraining(job, signal, onUpdate) : runTiming(job, signal)
+  if (job.kind === 'train') return runTraining(job, signal, onUpdate)
+  return job.kind === 'time' ? runTiming(job, signal) : runProbe(job, signal)
 }
+
+const runProbe = async ({ config }: ProbeJob, signal: AbortSignal): Promise<JobResult> =>
+  (await probe(config, signal)) ?? { kind: 'stopped' }
 
 async function runTraining(
   job: TrainJob,
@@ -87,7 +105,16 @@ async function runTraining(
   // To the training, the end of its budget is a request to stop: it saves, and continues bit for bit in the next rung.
   const budget = new AbortController()
   let isBeyond = false
+  const watch = new Stopwatch()
+  let place: { step: number; loss: number | null } = { step: 0, loss: null }
+  let updatedAt = Number.NEGATIVE_INFINITY
+  const update = (activity: Activity) => {
+    updatedAt = performance.now()
+    onUpdate({ kind: 'progress', ...place, steps, activity, pace: watch.pace })
+  }
+  const { evalEvery } = config.train
   const onEvent = (event: TrainEvent) => {
+    watch.event(event)
     if (event.kind === 'start') {
       noteProcess(directory, engineName(event))
       writeArm(directory, job.arm)
@@ -95,8 +122,18 @@ async function runTraining(
       if (event.fromStep >= steps) budget.abort()
     }
     if (event.kind === 'train' && event.step === steps) budget.abort()
-    if (event.kind === 'train' && (event.step % 10 === 0 || event.step === steps))
-      onUpdate({ kind: 'progress', step: event.step, steps, loss: event.loss })
+    if (event.kind === 'train') {
+      place = { step: event.step, loss: event.loss }
+      const isEvaluated = event.step % evalEvery === 0 || event.step === config.train.steps
+      const isLate = performance.now() - updatedAt >= UPDATE_MS
+      if (isEvaluated || event.step % 10 === 0 || event.step === steps || isLate)
+        update(isEvaluated ? 'evaluation' : 'training')
+    }
+    if (event.kind === 'eval') {
+      update('training')
+      if (watch.total.evaluations > watch.total.steps && event.step > evalEvery)
+        onUpdate({ kind: 'note', message: longEvaluations(config, event.evaluated_tokens) })
+    }
     // The study has one note about warm-ups, for all of its runs.
     const isNoted = event.kind === 'notice' && warmupNotices(config).includes(event.message)
     if ((event.kind === 'notice' || event.kind === 'warning') && !isNoted)
@@ -118,7 +155,10 @@ async function runTraining(
   }
   if (summary.step < steps) return { kind: 'stopped' }
 
+  update('evaluation')
+  const evaluatedAt = performance.now()
   const heldOut = await evaluateRun(directory, { capacity: 'eval', byDocument: !job.trial })
+  watch.evaluated((performance.now() - evaluatedAt) / 1000, heldOut.evaluated_tokens)
   const elsewhere: Record<string, EvalRecord> = {}
   const batch = sequencesOfPass(config) * config.model.sequence
   for (const source of Object.keys(job.elsewhere)) {
@@ -130,11 +170,23 @@ async function runTraining(
   const leak = job.trial ? { train: null, eval: null } : await leakOf(directory)
   const facts = { key, seed, config, corpus, heldOut, elsewhere, elsewhereCorpora: job.elsewhere, leak }
   const record = await recordOf(directory, facts, steps)
+  if (job.specialise) update('specialisation')
   return {
     kind: 'record',
     record: job.trial ? { ...record, layers: [] } : record,
     specialisation: job.specialise ? await specialisation(directory, { arm: '', threads }) : null,
   }
+}
+
+/**
+ * A note that names the settings of evaluations during training, if these take longer than the steps. It is equal for
+ * all seeds of an arm.
+ */
+function longEvaluations({ train }: RunConfig, tokens: number): string {
+  const { evalEvery, evalBatches } = train
+  const every = `every ${grouped(evalEvery)} steps (train.evalEvery) on ${count(tokens)} held-out tokens`
+  const cap = evalBatches === 0 ? 'all of them, since train.evalBatches is 0' : `train.evalBatches: ${evalBatches}`
+  return `evaluations during training take longer than its steps: they are made ${every} (${cap}); a smaller train.evalBatches or a larger train.evalEvery shortens them`
 }
 
 /** Measures the step time on real text, after warm-up steps in which routing settles. */

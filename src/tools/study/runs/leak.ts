@@ -12,7 +12,7 @@ import { loadModel } from '../../../use/runs/trained-model.ts'
 import type { FinishedRun } from '../contract.ts'
 
 /** Number of held-out batches that are evaluated twice. The gain is a difference on the same text, so a few suffice. */
-const BATCHES = 32
+export const LEAK_BATCHES = 32
 
 /**
  * The gain from later tokens in nats a token, at the capacity of training and of evaluation, for the newest checkpoint
@@ -30,7 +30,7 @@ export async function leakOf(directory: string): Promise<FinishedRun['leak']> {
       return { train: null, eval: null }
     const data = await openRunData(config, { tokenizer, onProgress: () => {} })
     cleanup.defer(() => data.close())
-    const options = { batch, limit: BATCHES, seed: train.seed, separator: separatorOf(config.data, tokenizer) }
+    const options = { batch, limit: LEAK_BATCHES, seed: train.seed, separator: separatorOf(config.data, tokenizer) }
     const gain = (rule: 'train' | 'eval') => measureLeak(runtime, model, store, data, { ...options, rule })
     return { train: await gain('train'), eval: await gain('eval') }
   } finally {

@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { RunError, UsageError } from '../../../core/errors.ts'
 import { describeModel } from '../../../core/model/describe.ts'
 import type { Cell, RunRecord, Specialisation } from '../contract.ts'
+import type { TimeLeft } from '../estimate/time-left.ts'
 import type { RunName, StudyEvent } from '../events.ts'
 import { firstStepOf, isShort, stepsOf } from '../grid/cells.ts'
 import type { Grid } from '../grid/grid.ts'
@@ -43,6 +44,7 @@ export interface RunsContext {
   /** Number of threads when steps are timed, one arm at a time. */
   readonly timingThreads: number
   readonly keepCheckpoints: boolean
+  readonly timeLeft: TimeLeft
   readonly run: RunJob
   readonly signal: AbortSignal
   readonly onEvent: (event: StudyEvent) => void
@@ -97,16 +99,17 @@ export class RunQueue {
   /**
    * Does the runs of these cells. Returns when all are done, here or by other processes.
    * @param flopsLeft Model FLOPs of all remaining runs of the study, for events.
+   * @param later Runs of later phases, for the time left.
    * @throws RunError when every run fails in the same way
    */
-  async runAll(cells: readonly Cell[], flopsLeft: number): Promise<void> {
+  async runAll(cells: readonly Cell[], flopsLeft: number, later: readonly Cell[]): Promise<void> {
     const { jobs } = this.context
     this.anyFinished ||= this.hasFinished(cells)
     const after = flopsLeft - totalFlops(this.remaining(cells))
     const work = async () => {
       for (;;) {
         const task = await this.next(cells)
-        if (!task || !(await this.run(task, cells, after))) return
+        if (!task || !(await this.run(task, cells, after, later))) return
       }
     }
     await allSettled(Array.from({ length: jobs }, work), () => this.stop.abort())
@@ -171,11 +174,19 @@ export class RunQueue {
    * Does a claimed run. Returns whether the worker goes on.
    * @param flopsAfter Model FLOPs of the study after `cells`.
    */
-  private async run({ cell, claim }: Task, cells: readonly Cell[], flopsAfter: number): Promise<boolean> {
-    const { ledger, grid, onEvent } = this.context
+  private async run(
+    { cell, claim }: Task,
+    cells: readonly Cell[],
+    flopsAfter: number,
+    later: readonly Cell[],
+  ): Promise<boolean> {
+    const { ledger, grid, processes, timeLeft, onEvent } = this.context
     this.running.add(cell.key)
+    timeLeft.plan([...this.remaining(cells), ...this.runningOf(cells)], later, 1 + (await processes.others()).length)
+    timeLeft.begin(cell)
     const directory = await this.folders.toRun(cell)
     const result = await this.train(cell, directory)
+    timeLeft.end(cell)
     if (!result) {
       this.running.delete(cell.key)
       await claim.release()
@@ -194,7 +205,7 @@ export class RunQueue {
     // The run counts as done only now: if two runs end together, each event adds one.
     this.running.delete(cell.key)
     const all = distinct(cells)
-    const left = [...this.remaining(cells), ...all.filter(({ key }) => this.running.has(key))]
+    const left = [...this.remaining(cells), ...this.runningOf(all)]
     const place = { finished: all.length - left.length, runs: all.length, flopsLeft: flopsAfter + totalFlops(left) }
     onEvent({
       kind: 'end',
@@ -202,9 +213,14 @@ export class RunQueue {
       record,
       loss: heldOutLoss(record, fairRule([cell.config], grid.capacity)),
       ...place,
+      secondsLeft: timeLeft.seconds(),
     })
     this.stopIfAllFail(record)
     return true
+  }
+
+  private runningOf(cells: readonly Cell[]): Cell[] {
+    return distinct(cells).filter(({ key }) => this.running.has(key))
   }
 
   /** A run that fails at another process is not tried again here. */
@@ -262,8 +278,12 @@ export class RunQueue {
   }
 
   private onUpdate(cell: Cell, update: JobUpdate): void {
-    if (update.kind === 'progress') this.context.onEvent({ ...update, ...nameOf(cell) })
-    else if (!this.notes.has(update.message)) {
+    if (update.kind === 'progress') {
+      const { pace, ...progress } = update
+      const { timeLeft } = this.context
+      timeLeft.update(cell, update.step, update.activity, pace)
+      this.context.onEvent({ ...progress, secondsLeft: timeLeft.seconds(), ...nameOf(cell) })
+    } else if (!this.notes.has(update.message)) {
       this.notes.add(update.message)
       this.context.onEvent({ kind: 'note', message: `${cell.arm}, seed ${cell.seed}: ${update.message}` })
     }

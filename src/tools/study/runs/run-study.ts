@@ -8,6 +8,7 @@ import { resolve } from 'node:path'
 import { option, RunError, UsageError, wording } from '../../../core/errors.ts'
 import { errorCode, makeFolder } from '../../../node/system/disk.ts'
 import type { Cell, SearchRung } from '../contract.ts'
+import { TimeLeft } from '../estimate/time-left.ts'
 import type { Phase, StudyEvent } from '../events.ts'
 import { rungCell } from '../grid/cells.ts'
 import { expand, type Grid } from '../grid/grid.ts'
@@ -21,10 +22,11 @@ import { factsOf } from '../sharing/facts.ts'
 import { Processes } from '../sharing/processes.ts'
 import { conclude, type Report } from './conclude.ts'
 import { prepareCorpora, textsOf } from './corpora.ts'
-import { rungStatesOf } from './halving.ts'
+import { laterRungs, rungStatesOf } from './halving.ts'
 import { emitOverview } from './overview.ts'
 import { pilotOf } from './pilot.ts'
 import { distinct, RunQueue, type RunsContext, totalFlops } from './run-queue.ts'
+import { areTimed } from './timings.ts'
 import { confirmingOf, sweepStateOf, trialsOf } from './tuning.ts'
 import { type RunJob, runInProcess } from './workers.ts'
 
@@ -81,7 +83,12 @@ export async function runStudy(
     const known = [...runsOf(grid, ledger), ...trialsOf(grid, ledger), ...confirmingOf(grid, ledger)]
     const corpora = await prepareCorpora(known, specification.elsewhere, ledger, signal, onEvent)
     if (corpora) await processes.declareTexts(textsOf(known, corpora))
-    const context = { ...options, grid, ledger, processes, cells, corpora: corpora ?? new Map(), run, signal, onEvent }
+    const { jobs, threads, timingThreads } = options
+    const extras = { elsewhere: specification.elsewhere.length, specialised: grid.specialised }
+    const timed = areTimed(grid, ledger) ? [] : grid.timed
+    const timeLeft = new TimeLeft({ jobs, threads, timed, timingThreads, extras })
+    const found = { grid, ledger, processes, cells, corpora: corpora ?? new Map() }
+    const context = { ...options, ...found, timeLeft, run, signal, onEvent }
     if (corpora) {
       await ledger.describe({ name: options.name, matches: grid.matches })
       emitOverview(context, describeMachine(), await processes.others())
@@ -186,7 +193,8 @@ class Phases {
         return (totalFlops(sample) * configurations) / sample.length
       })
       const place = { steps: rungs[i]?.steps ?? 0, number: i + 1, of: rungs.length }
-      await this.train('search', cells, { place, flopsAfter: after.reduce((sum, flops) => sum + flops, 0) })
+      const flopsAfter = after.reduce((sum, flops) => sum + flops, 0)
+      await this.train('search', cells, { place, flopsAfter, later: laterRungs(plan, i + 1).flat() })
       if (this.signal.aborted) return
       const [rung, next] = states().slice(i)
       const best = rung && bestEntry(rung)
@@ -204,6 +212,8 @@ class Phases {
     rung?: {
       readonly place: { readonly steps: number; readonly number: number; readonly of: number }
       readonly flopsAfter: number
+      /** Trainings of the rungs after it; whose they are is not known yet. */
+      readonly later: readonly Cell[]
     },
   ): Promise<void> {
     await this.queue.refresh()
@@ -212,7 +222,10 @@ class Phases {
     const runs = distinct(cells).length
     const { grid, ledger } = this
     const known = rung ? cells : [...trialsOf(grid, ledger), ...confirmingOf(grid, ledger), ...runsOf(grid, ledger)]
-    const flopsLeft = totalFlops(this.queue.remaining(known)) + (rung?.flopsAfter ?? 0)
+    const unfinished = this.queue.remaining(known)
+    const flopsLeft = totalFlops(unfinished) + (rung?.flopsAfter ?? 0)
+    const ofPhase = new Set(cells.map(({ key }) => key))
+    const later = rung?.later ?? unfinished.filter(({ key }) => !ofPhase.has(key))
     this.emit({
       kind: 'phase',
       phase,
@@ -221,7 +234,7 @@ class Phases {
       finished: runs - left.length,
       flopsLeft,
     })
-    await this.queue.runAll(cells, flopsLeft)
+    await this.queue.runAll(cells, flopsLeft, later)
   }
 }
 

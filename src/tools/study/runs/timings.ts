@@ -9,12 +9,8 @@ import type { Ledger } from '../results/ledger.ts'
 import { describeMachine } from '../results/provenance.ts'
 import type { KeyedTiming } from '../sharing/cell-files.ts'
 import type { JobResult } from './job.ts'
+import { TIMED_STEPS, TURNS, WARM_UP_STEPS } from './timing-steps.ts'
 import type { RunJob } from './workers.ts'
-
-/** Number of turns. In each turn every timed arm runs once, with the numbers of steps below. */
-const TURNS = 5
-const WARM_UP_STEPS = 40
-const TIMED_STEPS = 30
 
 /** Sets the threads of a configuration: they depend on the machine, not on the arm. */
 export const withThreads = (config: RunConfig, threads: number): RunConfig => ({
@@ -22,25 +18,36 @@ export const withThreads = (config: RunConfig, threads: number): RunConfig => ({
   runtime: { ...config.runtime, threads },
 })
 
+/** Whether all arms that are to be timed have been timed. */
+export const areTimed = ({ timed }: Grid, ledger: Ledger): boolean =>
+  timed.every(({ arm, key }) => ledger.timings.some((known) => known.arm === arm && known.key === key))
+
 /**
  * Times the arms, unless all have been timed. Turns alternate in direction.
+ * @param expected Seconds that it will take, for events; null if unknown.
  * Returns null when interrupted, when an arm failed, or when there is nothing to do.
  */
 export async function timeArms(
-  { timed }: Grid,
+  grid: Grid,
   ledger: Ledger,
   threads: number,
+  expected: number | null,
   run: RunJob,
   signal: AbortSignal,
   emit: (event: StudyEvent) => void,
 ): Promise<readonly KeyedTiming[] | null> {
-  if (timed.every(({ arm, key }) => ledger.timings.some((known) => known.arm === arm && known.key === key))) return null
+  const { timed } = grid
+  if (areTimed(grid, ledger)) return null
   emit({ kind: 'phase', phase: 'timings', runs: TURNS, finished: 0, flopsLeft: 0 })
   const turnsMs = new Map<string, number[]>(timed.map(({ arm }) => [arm, []]))
+  const started = performance.now()
+  const secondsLeft = (done: number): number | null =>
+    done === 0 ? expected : ((performance.now() - started) / 1000 / done) * (TURNS * timed.length - done)
   let engine = ''
+  let done = 0
   for (let turn = 0; turn < TURNS; turn++)
     for (const { arm, config } of turn % 2 === 0 ? timed : [...timed].reverse()) {
-      emit({ kind: 'timing', arm, turn: turn + 1, turns: TURNS })
+      emit({ kind: 'timing', arm, turn: turn + 1, turns: TURNS, secondsLeft: secondsLeft(done) })
       const job = {
         kind: 'time',
         config: withThreads(config, threads),
@@ -54,6 +61,7 @@ export async function timeArms(
       }
       if (result.kind !== 'timing') return null
       engine = result.engine
+      done++
       turnsMs.get(arm)?.push(result.stepMs)
     }
   return timed.map(({ arm, key }) => {

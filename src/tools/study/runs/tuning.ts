@@ -21,7 +21,7 @@ import { fairRule, heldOutLoss } from '../results/held-out.ts'
 import type { Ledger } from '../results/ledger.ts'
 import { mean } from '../statistics.ts'
 
-const MAX_EXTENSIONS = 2
+export const MAX_EXTENSIONS = 2
 
 interface Trial {
   readonly multiple: number

@@ -87,6 +87,7 @@ export function recorder(act: (job: TrainJob, done: number) => FinishedRun = fin
   const run: RunJob = async (job) => {
     jobs.push(job)
     if (job.kind === 'time') return { kind: 'timing', stepMs: 10, engine: 'none' }
+    if (job.kind === 'probe') return { kind: 'stopped' }
     await new Promise((resolve) => setTimeout(resolve, 1))
     return { kind: 'record', record: act(job, jobs.length), specialisation: null }
   }

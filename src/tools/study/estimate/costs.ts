@@ -1,0 +1,103 @@
+/** Wall time and disk space of the runs that a study still has to do, from the measured paces. */
+import type { Cell } from '../contract.ts'
+import { firstStepOf, stepsOf } from '../grid/cells.ts'
+import { TIMED_STEPS, TURNS, WARM_UP_STEPS } from '../runs/timing-steps.ts'
+import type { Measured } from './measure.ts'
+import type { RunBytes } from './probe.ts'
+import type { Remaining } from './remaining.ts'
+import { groupOf, makespan } from './schedule.ts'
+import { addSeconds, type Extras, noSeconds, type Seconds, secondsOf, shapeOf, totalOf } from './work.ts'
+
+/** Wall time by its cause. Runs at the same time share it: each cause has its share of the time of all runs. */
+export interface StudySeconds extends Seconds {
+  /** Timing steps after all runs, one arm at a time. */
+  readonly timing: number
+  readonly total: number
+}
+
+export interface DiskBytes {
+  /** The most that is needed at a time. */
+  readonly peak: number
+  /** What stays when the study is done: logs, and checkpoints if they are kept. */
+  readonly kept: number
+}
+
+/** @param timed Arms whose steps are still to be timed. */
+export function timeOf(
+  { phases, possible }: Remaining,
+  measured: Measured,
+  extras: Extras,
+  timed: readonly Cell[],
+  jobs: number,
+): { readonly known: StudySeconds; readonly possible: number } {
+  const { wall, work } = wallOf(phases, measured, extras, jobs)
+  const timing = timed.reduce((sum, { config }) => {
+    const pace = measured.timings.get(shapeOf(config))
+    return sum + (pace ? TURNS * (pace.start + (WARM_UP_STEPS + TIMED_STEPS) * pace.step) : 0)
+  }, 0)
+  const share = totalOf(work) > 0 ? wall / totalOf(work) : 0
+  const { training, evaluation, starting } = work
+  return {
+    known: {
+      training: training * share,
+      evaluation: evaluation * share,
+      starting: starting * share,
+      timing,
+      total: wall + timing,
+    },
+    possible: wallOf(possible, measured, extras, jobs).wall,
+  }
+}
+
+function wallOf(
+  phases: readonly (readonly Cell[])[],
+  { paces }: Measured,
+  extras: Extras,
+  jobs: number,
+): { readonly wall: number; readonly work: Seconds } {
+  let work = noSeconds
+  let wall = 0
+  for (const cells of phases) {
+    const tasks = cells.map((cell, i) => {
+      const pace = paces.of(cell.config)
+      const seconds = pace ? secondsOf(cell, pace, extras) : noSeconds
+      work = addSeconds(work, seconds)
+      // Runs whose learning rate is not known yet have equal keys, but are different runs.
+      return { group: cell.branch ? groupOf(cell) : String(i), seconds: totalOf(seconds) }
+    })
+    wall += makespan(tasks, jobs)
+  }
+  return { wall, work }
+}
+
+export function diskOf({ phases }: Remaining, { bytes }: Measured, jobs: number, keepCheckpoints: boolean): DiskBytes {
+  const [any] = bytes.values()
+  const none: RunBytes = { checkpoint: 0, fixed: 0, step: 0, routing: 0 }
+  const bytesOf = ({ config }: Cell) => bytes.get(shapeOf(config)) ?? any ?? none
+  let logs = 0
+  let kept = 0
+  let most = 0
+  for (const cells of phases) {
+    const checkpoints = cells.map((cell) => bytesOf(cell).checkpoint * keptCheckpoints(cell))
+    for (const cell of cells) logs += logsOf(cell, bytesOf(cell))
+    const all = checkpoints.reduce((sum, size) => sum + size, 0)
+    // A new checkpoint is complete before the older one is removed.
+    const running = checkpoints.map((size, i) => size + bytesOf(cells[i] as Cell).checkpoint)
+    const largest = running.toSorted((a, b) => b - a).slice(0, jobs)
+    // A search keeps the checkpoints of a rung until the rung is complete.
+    const waiting = keepCheckpoints || cells.some(({ budget }) => budget !== undefined) ? all : 0
+    most = Math.max(most, waiting + largest.reduce((sum, size) => sum + size, 0))
+    if (keepCheckpoints) kept += all
+  }
+  return { peak: logs + Math.max(most, kept), kept: logs + kept }
+}
+
+/** Number of checkpoints that a run has at a time: with the schedule `wsd` also the one at the start of its decay. */
+const keptCheckpoints = ({ config }: Cell): number => (config.train.schedule.kind === 'wsd' ? 2 : 1)
+
+function logsOf(cell: Cell, { fixed, step, routing }: RunBytes): number {
+  // A branch is a copy of the run that it continues; a rung goes on in the same folder.
+  const from = cell.budget ? firstStepOf(cell) : 0
+  const steps = stepsOf(cell) - from
+  return (from > 0 ? 0 : fixed) + steps * step + Math.ceil(steps / cell.config.train.routingEvery) * routing
+}

@@ -1,0 +1,115 @@
+/**
+ * A probe: the first steps of a real training, with an evaluation, a checkpoint and the logs, in a temporary folder that
+ * is removed in the end. It runs in a process of its own, as the runs of a study do, so it also measures how long a
+ * process takes to start.
+ */
+import { rmSync } from 'node:fs'
+import { readdir, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type RunConfig, sequencesOfPass } from '../../../core/config/run-config.ts'
+import { checkpointsOf } from '../../../node/run/run-directory.ts'
+import { makeTemporaryFolder, sweepLeftovers } from '../../../node/system/temporary-folders.ts'
+import { train } from '../../../node/train/train.ts'
+import type { TrainEvent } from '../../../train/loop/events.ts'
+import { evaluateRun } from '../../../use/runs/evaluate.ts'
+import { type Pace, Stopwatch } from './pace.ts'
+
+/** A probe trains for this time, or for two steps if they take longer, or for the number of steps below. */
+export const PROBE_SECONDS = 5
+const PROBE_STEPS = 40
+
+/** Steps between the evaluations of a probe, each of a batch. */
+const EVALUATE_EVERY = 2
+
+export interface ProbeJob {
+  readonly kind: 'probe'
+  readonly config: RunConfig
+}
+
+export interface ProbeResult {
+  readonly kind: 'probe'
+  readonly pace: Pace
+  readonly bytes: RunBytes
+  /** Notices and warnings of the training. */
+  readonly messages: readonly string[]
+}
+
+/** Disk space of a run directory. */
+export interface RunBytes {
+  readonly checkpoint: number
+  /** Files that do not grow, such as the tokenizer. */
+  readonly fixed: number
+  /** Logs by step, and the record of routing at one step. */
+  readonly step: number
+  readonly routing: number
+}
+
+/** Trains the first steps of a configuration. Returns null if `signal` stopped it before it had measured something. */
+export async function probe(config: RunConfig, signal: AbortSignal): Promise<ProbeResult | null> {
+  const root = tmpdir()
+  // A process that was killed cannot remove its folder.
+  await sweepLeftovers(root)
+  const folder = await makeTemporaryFolder(root, 'scratch')
+  const remove = () => rmSync(folder, { recursive: true, force: true })
+  // A second Ctrl-C ends the process at once.
+  process.once('exit', remove)
+  try {
+    return await probeIn(join(folder, 'run'), config, signal)
+  } finally {
+    remove()
+    process.off('exit', remove)
+  }
+}
+
+async function probeIn(directory: string, given: RunConfig, signal: AbortSignal): Promise<ProbeResult | null> {
+  const config = probed(given)
+  const watch = new Stopwatch()
+  const enough = new AbortController()
+  const messages = new Set<string>()
+  let steps = 0
+  let firstAt = 0
+  const onEvent = (event: TrainEvent) => {
+    watch.event(event)
+    if (event.kind === 'notice' || event.kind === 'warning') messages.add(event.message)
+    if (event.kind === 'train') {
+      steps = event.step
+      if (steps === 1) firstAt = performance.now()
+    }
+    const isLate = performance.now() - firstAt >= PROBE_SECONDS * 1000
+    if (event.kind === 'eval' && (isLate || steps >= PROBE_STEPS)) enough.abort()
+  }
+  await train(config, { directory, signal: AbortSignal.any([signal, enough.signal]), onEvent })
+  if (signal.aborted) return null
+  const started = performance.now()
+  const batches = config.train.batch / sequencesOfPass(config)
+  const { evaluated_tokens } = await evaluateRun(directory, { batches, capacity: 'eval', byDocument: true })
+  watch.evaluated((performance.now() - started) / 1000, evaluated_tokens)
+  const { pace } = watch
+  if (signal.aborted || pace === null) return null
+  return { kind: 'probe', pace, bytes: await bytesOf(directory, steps), messages: [...messages] }
+}
+
+/** The training with evaluations of a batch after a few steps, and no checkpoint until it is stopped. */
+function probed(config: RunConfig): RunConfig {
+  const steps = Math.max(config.train.steps, PROBE_STEPS + EVALUATE_EVERY)
+  const train = { ...config.train, steps, evalEvery: EVALUATE_EVERY, evalBatches: 1, routingEvery: 1 }
+  return { ...config, train: { ...train, checkpointEvery: steps } }
+}
+
+async function bytesOf(directory: string, steps: number): Promise<RunBytes> {
+  const sizes = { checkpoint: 0, fixed: 0, logs: 0, routing: 0 }
+  const checkpoints = checkpointsOf(directory)
+  // With the schedule `wsd` there may be another checkpoint, from the start of the decay.
+  const [checkpoint = ''] = (await readdir(checkpoints)).toSorted().reverse()
+  for (const name of await readdir(join(checkpoints, checkpoint)))
+    sizes.checkpoint += (await stat(join(checkpoints, checkpoint, name))).size
+  for (const name of await readdir(directory)) {
+    const entry = await stat(join(directory, name))
+    if (!entry.isFile()) continue
+    if (name === 'routing.jsonl') sizes.routing += entry.size
+    else if (name === 'metrics.jsonl' || name.includes('.tfevents.')) sizes.logs += entry.size
+    else sizes.fixed += entry.size
+  }
+  return { checkpoint: sizes.checkpoint, fixed: sizes.fixed, step: sizes.logs / steps, routing: sizes.routing / steps }
+}
