@@ -44,7 +44,7 @@ const studyEvents: readonly StudyEvent[] = [
     detectable: 0.1,
     seedsForHalf: 9,
   },
-  { kind: 'timing', arm: 'a', turn: 1, turns: 2 },
+  { kind: 'timing', arm: 'a', turn: 1, turns: 2, secondsLeft: null },
   { kind: 'note', message: 'a' },
 ]
 
@@ -63,6 +63,7 @@ describe('every line of', () => {
   test.each([
     ['train', 'train tiny --json --profile --sample --watch --out'],
     ['study', 'study m6t --json --out'],
+    ['study', 'study m6t --dry-run --budget 2h --json'],
     ['eval', 'eval runs/x --json --math bf16'],
     ['generate', 'generate runs/x --json --prompt a'],
     ['inspect', 'inspect tiny --json --signal'],

@@ -939,6 +939,49 @@ describe('study', () => {
     expect(fake.calls.map(({ name }) => name)).toEqual(['writeStudyReport'])
   })
 
+  describe('with --dry-run or --budget', () => {
+    const estimateOf = (fake: Fake) => fake.calls.find(({ name }) => name === 'estimateStudy')?.args[1]
+
+    test('--dry-run trains nothing, needs no folder, and prints arms, time by its causes, disk space and warnings', async () => {
+      const fake = fakeIo()
+      expect(await main(['study', 'm6t', '--dry-run', '--jobs', '2', '--threads', '1'], fake.io)).toBe(0)
+      expect(fake.calls.map(({ name }) => name)).toEqual(['estimateStudy'])
+      expect(estimateOf(fake)).toMatchObject({ jobs: 2, threads: 1, directory: undefined, budget: undefined })
+      const text = stripVTControlCharacters(fake.stdout.text)
+      expect(text).toMatch(/top-1 +4\.12 M +1\.50 M +15\.3 MFLOP +300 +12\.3 ms +20m 00s +2 {2}model\.moe\.k=1/)
+      expect(text).toMatch(/1 arm, 2 seeds: 2 runs left, 1 already done/)
+      expect(text).toMatch(/time +about 1h 20m: training 1h 10m, evaluation 8m 00s, step timing 2m 00s/)
+      expect(text).toMatch(/at most 1m 00s more, if learning rates need 3 further runs/)
+      expect(text).toMatch(/disk +320 MB while it runs, of which 40\.0 MB stay/)
+      expect(text).toContain('top-1: no bf16 here')
+      expect(text).toContain('evaluations take 60 % of the time')
+      expect(text).not.toContain('budget')
+    })
+
+    test('a budget chooses the seeds of the study, and the report has the command with these seeds', async () => {
+      const fake = fakeIo()
+      expect(await main(['study', 'm6t', '--out', 'here', '--budget', '1h30m'], fake.io)).toBe(0)
+      expect(estimateOf(fake)).toMatchObject({ directory: 'here', budget: 5400 })
+      expect(call(fake).specification.seeds).toEqual([1, 2])
+      expect(call(fake).options.command).toBe('choir study m6t --seeds 2 --out here')
+      expect(fake.stdout.text).toMatch(/budget.* {2}1h 30m: the first 2 of 4 seeds, at most about 1h 21m/)
+    })
+
+    test.each([[[]], [['--dry-run']]])('a budget that has no room for two seeds is refused (%j)', async (flags) => {
+      const fake = fakeIo()
+      expect(await main(['study', 'm6t', '--out', 'here', '--budget', '30m', ...flags], fake.io)).toBe(2)
+      expect(fake.stderr.text).toMatch(
+        /invalid --budget: 30m 00s \(two seeds need about 1h 21m: expected at least that; it would fit with about 40 % of the steps/,
+      )
+      expect(fake.calls.map(({ name }) => name)).toEqual(['estimateStudy'])
+    })
+
+    test('Ctrl-C ends the estimate without a result', async () => {
+      const fake = fakeIo({ operations: { estimateStudy: async () => null } })
+      expect(await main(['study', 'm6t', '--dry-run'], fake.io)).toBe(130)
+    })
+  })
+
   describe('with --join', () => {
     const files = null
     const outcome = { interrupted: false, finished: 6, failed: 0, runs: 6, files, others: ['process 7 on b'] }
@@ -971,6 +1014,12 @@ describe('study', () => {
 
   test.each([
     [['study', 'm6t', '--out', 'here', '--join', '--report'], /--join.* cannot be used with .*--report/],
+    [['study', 'm6t', '--out', 'here', '--join', '--budget', '2h'], /--budget.* cannot be used with .*--join/],
+    [['study', 'm6t', '--out', 'here', '--report', '--dry-run'], /--dry-run.* cannot be used with .*--report/],
+    [['study', 'm6t', '--dry-run', '--budget', '2'], /invalid --budget: "2" \(expected a time .*such as 90m, 2h/],
+    [['study', 'm6t', '--dry-run', '--budget', '30m2h'], /invalid --budget: "30m2h"/],
+    [['study', 'm6t', '--dry-run', '--budget', '0h'], /invalid --budget: "0h"/],
+    [['study', 'm6t', '--dry-run', '--budget', '-2h'], /invalid --budget: "-2h"/],
     [['study', 'm6t'], /required option '--out <dir>' not specified/],
     [['study', '--out', 'here'], /missing required argument 'study'/],
     [['study', 'm6t', '--out', 'here', '--jobs', '0'], /invalid --jobs: "0"/],

@@ -32,8 +32,8 @@ async function events(): Promise<StudyEvent[]> {
     { kind: 'study', ...opening },
     { kind: 'phase', phase: 'tuning', runs: 6, finished: 2, flopsLeft: 4e12 },
     { kind: 'begin', ...trial, flops: 1e12 },
-    { kind: 'progress', ...trial, step: 5, steps: 10, loss: 4.5 },
-    { kind: 'end', ...trial, record, loss: null, finished: 3, runs: 6, flopsLeft: 3e12 },
+    { kind: 'progress', ...trial, step: 5, steps: 10, loss: 4.5, activity: 'training', secondsLeft: null },
+    { kind: 'end', ...trial, record, loss: null, finished: 3, runs: 6, flopsLeft: 3e12, secondsLeft: 120 },
     { kind: 'phase', phase: 'tuning', runs: 7, finished: 6, flopsLeft: 4e12 },
     { kind: 'phase', phase: 'confirm', runs: 2, finished: 0, flopsLeft: 4e12 },
     {
@@ -71,11 +71,11 @@ async function events(): Promise<StudyEvent[]> {
     { kind: 'phase', phase: 'runs', runs: 8, finished: 6, flopsLeft: 2e12 },
     { kind: 'begin', ...run, flops: 1e12 },
     { kind: 'begin', ...best, flops: 1e12 },
-    { kind: 'progress', ...best, step: 5, steps: 20, loss: 3.25 },
-    { kind: 'end', ...run, record, loss: null, finished: 7, runs: 8, flopsLeft: 1e12 },
+    { kind: 'progress', ...best, step: 5, steps: 20, loss: 3.25, activity: 'evaluation', secondsLeft: 90 },
+    { kind: 'end', ...run, record, loss: null, finished: 7, runs: 8, flopsLeft: 1e12, secondsLeft: 80 },
     { kind: 'waiting', runs: [1, 2, 3, 4].map((seed) => ({ ...run, seed, by: 'process 7 on b' })) },
     { kind: 'phase', phase: 'timings', runs: 5, finished: 0, flopsLeft: 0 },
-    { kind: 'timing', arm: 'dense', turn: 1, turns: 5 },
+    { kind: 'timing', arm: 'dense', turn: 1, turns: 5, secondsLeft: 45 },
   ]
 }
 
@@ -140,14 +140,26 @@ test('on a terminal the bar counts trials, then runs, then turns, and shows the 
   const text = (await shown(true)).join('\n')
   expect(text).toMatch(/3\/6 trials/)
   expect(text).toMatch(/7\/8 runs/)
-  expect(text).toMatch(/0\/5 turns/)
-  expect(text).toMatch(/rate 0\.012, seed 1 {2}5\/20, loss 3\.250/)
+  expect(text).toMatch(/0\/5 turns {3}\d.* left/)
+  expect(text).toMatch(/rate 0\.012, seed 1 {2}5\/20, loss 3\.250, evaluating/)
 })
 
-test('the time left covers the whole study, at the speed so far', async () => {
-  // The work of one of four trials took 40 s, from 10 s to 50 s; three are left.
-  const lines = await shown(false)
-  expect(lines.find((line) => line.includes('3/6'))).toMatch(/ {3}2m 00s left$/)
+test('the time left is counted down from the newest estimate, which is printed before the first run ends', async () => {
+  const fake = fakeIo({ terminal: false })
+  const display = new StudyDisplay(fake.io, colorsFor(fake.io.stdout, fake.io.env))
+  const all = await events()
+  const end = all.find((event) => event.kind === 'end') as StudyEvent
+  display.event({ kind: 'begin', ...run, flops: 1e12 })
+  const progress = { kind: 'progress', ...run, steps: 20, loss: 4, activity: 'training' } as const
+  display.event({ ...progress, step: 1, secondsLeft: null })
+  expect(fake.stdout.text).not.toContain('left')
+  display.event({ ...progress, step: 2, secondsLeft: 150 })
+  expect(fake.stdout.text).toMatch(/^ {2}about 2m 30s left$/m)
+  display.event({ ...progress, step: 3, secondsLeft: 140 })
+  fake.clock += 20_000
+  display.event({ ...end, kind: 'end', secondsLeft: null } as StudyEvent)
+  expect(fake.stdout.text.match(/about/g)).toHaveLength(1)
+  expect(fake.stdout.text).toMatch(/failed: step 3: .* {3}2m 00s left$/m)
 })
 
 test('runs of a study with branches are named with their steps', async () => {
@@ -156,7 +168,7 @@ test('runs of a study with branches are named with their steps', async () => {
   const branch = { arm: 'top-1', seed: 1, rate: 'best', learningRate: 0.003, branchSteps: 1250 } as const
   const record: FailedRun = { status: 'failed', key: 'k', seed: 1, config: await loadConfig('tiny', []), error: 'NaN' }
   display.event({ kind: 'study', ...opening, branches: 4, runs: 24, trials: 0, finishedTrials: 0 })
-  display.event({ kind: 'end', ...branch, record, loss: null, finished: 1, runs: 24, flopsLeft: 0 })
+  display.event({ kind: 'end', ...branch, record, loss: null, finished: 1, runs: 24, flopsLeft: 0, secondsLeft: null })
   expect(fake.stdout.text).toMatch(/2 arms, 3 seeds, 4 branches: 24 runs/)
   expect(fake.stdout.text).toContain('top-1, rate 0.003, 1,250 steps, seed 1  failed: NaN')
 })

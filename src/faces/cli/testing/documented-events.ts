@@ -78,8 +78,9 @@ function isListed(key: string, path: string): boolean {
   )
   if (others.some((other) => isListed(other, path))) return true
   for (const name of names) {
-    // The field may be an empty list, or a list of values.
-    if (matches(name, path) || matches(name.replace(/\[\].*$/, ''), path) || matches(`${name}[]`, path)) return true
+    // The field may be an empty list, also one in an item of a list, or a list of values.
+    const lists = [/\[\].*$/, /\[\][^[]*$/].map((end) => name.replace(end, ''))
+    if ([name, ...lists, `${name}[]`].some((each) => matches(each, path))) return true
     const inner = nested[name]
     if (
       inner !== undefined &&

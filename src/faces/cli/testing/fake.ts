@@ -11,6 +11,7 @@ import { simulate } from '../../../tools/plan/simulation.ts'
 import { validate } from '../../../tools/plan/validate.ts'
 import { loadLaw } from '../../../tools/plan/worth/load-law.ts'
 import { worth } from '../../../tools/plan/worth/worth.ts'
+import type { EstimateOptions, StudyEstimate } from '../../../tools/study/estimate/estimate.ts'
 import type { StudyEvent } from '../../../tools/study/events.ts'
 import type { StudyOutcome } from '../../../tools/study/study.ts'
 import type { RanksSummary, TrainEvent, TrainSummary } from '../../../train/loop/events.ts'
@@ -212,6 +213,28 @@ function studyOutcome(directory: string, interrupted: boolean): StudyOutcome {
   const files = { html: file('report.html'), markdown: file('report.md') }
   const data = { results: file('results.json.gz'), parquet: file('results.parquet'), curves: file('curves.parquet') }
   return { interrupted, finished: 1, failed: 1, runs: 2, files: { ...files, ...data }, others: [] }
+}
+
+/** An estimate of 81 minutes for the first two of four seeds, which a shorter budget has no room for. */
+function studyEstimate({ jobs, threads, budget: seconds }: EstimateOptions): StudyEstimate {
+  const needed = 4860
+  const fits = (seconds ?? needed) >= needed
+  return {
+    arms: [
+      {
+        ...{ arm: 'top-1', settings: { 'model.moe.k': 1 }, parameters: 4_123_456, activeParameters: 1_500_000 },
+        ...{ flopsPerToken: 1.53e7, steps: 300, stepSeconds: 0.0123, runSeconds: 1200, runs: 2 },
+        warnings: ['no bf16 here'],
+      },
+    ],
+    ...{ seeds: 2, runs: 2, finished: 1, jobs, threads },
+    seconds: { training: 4200, evaluation: 480, starting: 0.01, timing: 120, total: 4800 },
+    possible: { runs: 3, seconds: 60 },
+    bytes: { peak: 3.2e8, kept: 4e7 },
+    notes: ['evaluations take 60 % of the time'],
+    budget:
+      seconds === undefined ? null : { seconds, seeds: fits ? 2 : null, of: 4, needed, stepsShare: fits ? null : 0.4 },
+  }
 }
 
 /** A fake whose `train` runs steps of a second each, evaluates every 10 steps, and stops when its signal is aborted. */
@@ -422,7 +445,7 @@ export function fakeIo(settings: Settings = {}): Fake {
       emit({ kind: 'study', arms: 1, seeds: 2, branches: 1, runs: 2, ...none, jobs, threads })
       emit({ kind: 'phase', phase: 'runs', runs: 2, finished: 0, flopsLeft: 2e12 })
       emit({ kind: 'begin', ...run, flops: 1e12 })
-      emit({ kind: 'progress', ...run, step: 10, steps: 20, loss: 4.5 })
+      emit({ kind: 'progress', ...run, step: 10, steps: 20, loss: 4.5, activity: 'training', secondsLeft: 120 })
       fake.clock += 60_000
       const failed = {
         status: 'failed',
@@ -431,8 +454,13 @@ export function fakeIo(settings: Settings = {}): Fake {
         config: await loadConfig('tiny', []),
         error: 'no luck',
       } as const
-      emit({ kind: 'end', ...run, record: failed, loss: null, finished: 1, runs: 2, flopsLeft: 1e12 })
+      emit({ kind: 'end', ...run, record: failed, loss: null, finished: 1, runs: 2, flopsLeft: 1e12, secondsLeft: 60 })
       return studyOutcome(options.directory, options.signal?.aborted ?? false)
+    },
+    async estimateStudy(specification, options) {
+      calls.push({ name: 'estimateStudy', args: [specification, options] })
+      options.onEvent?.({ kind: 'prepare', message: 'measuring the first steps of 1 model' })
+      return options.signal?.aborted ? null : studyEstimate(options)
     },
     async writeStudyReport(specification, options) {
       calls.push({ name: 'writeStudyReport', args: [specification, options] })

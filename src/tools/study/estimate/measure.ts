@@ -87,7 +87,7 @@ const shapesOf = (cells: readonly Cell[]): RunConfig[] => [
 ]
 
 /** Groups of configurations that are measured at the same time. The last group is filled up with repetitions. */
-export function roundsOf<T>(items: readonly T[], size: number): T[][] {
+function roundsOf<T>(items: readonly T[], size: number): T[][] {
   if (items.length === 0) return []
   const rounds = Math.ceil(items.length / size)
   return Array.from({ length: rounds }, (_, round) =>

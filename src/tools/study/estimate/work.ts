@@ -44,21 +44,16 @@ export interface Extras {
   readonly specialised: ReadonlySet<string>
 }
 
-/** Names everything that decides the speed of a training: two configurations with equal shapes share a {@link Pace}. */
+/**
+ * Names everything that decides the speed of a training, apart from the threads that the study gives it: two
+ * configurations with equal shapes share a {@link Pace}.
+ */
 export function shapeOf(config: RunConfig): string {
-  const { model, train, runtime } = config
+  const { model, train, parallel, runtime } = config
   const { batch, microBatches, optimizer, freeze } = train
   const moe = model.moe && { ...model.moe, hashSeed: 0 }
-  return JSON.stringify([
-    { ...model, moe },
-    batch,
-    microBatches,
-    optimizer,
-    freeze,
-    config.parallel,
-    runtime,
-    corpusOf(config),
-  ])
+  const engine = { ...runtime, threads: null }
+  return JSON.stringify([{ ...model, moe }, batch, microBatches, optimizer, freeze, parallel, engine, corpusOf(config)])
 }
 
 /**
@@ -137,7 +132,7 @@ const flopsOfStep = ({ model, train }: RunConfig): number =>
   describeModel(model).flopsPerToken * train.batch * model.sequence
 
 /** The pace of a configuration that was not measured, from the pace of another one: in proportion to model FLOPs. */
-export function scaledPace(pace: Pace, from: RunConfig, to: RunConfig): Pace {
+function scaledPace(pace: Pace, from: RunConfig, to: RunConfig): Pace {
   const ratio = flopsOfStep(to) / flopsOfStep(from)
   const perToken = describeModel(to.model).flopsPerToken / describeModel(from.model).flopsPerToken
   return {

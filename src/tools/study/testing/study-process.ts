@@ -19,6 +19,7 @@ const run: RunJob = async (job) => {
   if (wait.startsWith('/')) while (!existsSync(wait)) await delay(20)
   else await delay(Number(wait))
   if (job.kind === 'time') return { kind: 'timing', stepMs: 10, engine: 'none' }
+  if (job.kind === 'probe') return { kind: 'stopped' }
   return { kind: 'record', record: runWithLoss(job), specialisation: null }
 }
 const specification = fake.specification(JSON.parse(input) as SpecificationInput)
