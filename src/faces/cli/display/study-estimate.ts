@@ -1,6 +1,17 @@
 /** Text of the estimate of a study: a table of arms, and the time and disk space that the study needs. */
 
-import { bytes, count, dash, duration, flops, grouped, percent, plural, shortTime } from '../../../core/text/numbers.ts'
+import {
+  bytes,
+  count,
+  dash,
+  duration,
+  flops,
+  grouped,
+  joinWords,
+  percent,
+  plural,
+  shortTime,
+} from '../../../core/text/numbers.ts'
 import { printable } from '../../../core/text/printable.ts'
 import type { SeedChoice } from '../../../tools/study/estimate/budget.ts'
 import type { ArmEstimate, StudyEstimate } from '../../../tools/study/estimate/estimate.ts'
@@ -9,6 +20,9 @@ import { labelled } from './display.ts'
 import { atATime } from './study.ts'
 import { titledTable } from './text-layout.ts'
 
+/** Maximum number of arms that are named before a warning that they share. */
+const MAX_NAMED = 3
+
 /** Times below this are not named: they would be shown as 0.0s. */
 const MIN_SHOWN = 0.05
 
@@ -16,9 +30,7 @@ export function estimateText(estimate: StudyEstimate, colors: Colors): string {
   const { arms, seeds, runs, finished, jobs, threads, seconds, possible, notes, budget } = estimate
   const titles = ['arm', 'parameters', 'active', 'FLOPs a token', 'steps', 'a step', 'a run', 'left', 'changes']
   const table = titledTable(titles, arms.map(armRow), 'lrrrrrrrl', colors)
-  const warnings = arms.flatMap(({ arm, warnings: texts }) =>
-    texts.map((text) => `  ${colors.yellow(printable(arm))}: ${printable(text)}`),
-  )
+  const warnings = warningLines(arms, colors)
   const done = finished > 0 ? `, ${grouped(finished)} already done` : ''
   const rows: [string, string][] = [
     ['study', `${plural(arms.length, 'arm')}, ${plural(seeds, 'seed')}: ${plural(runs, 'run')} left${done}`],
@@ -39,6 +51,19 @@ export function estimateText(estimate: StudyEstimate, colors: Colors): string {
     ...(budget ? [['budget', budgetText(budget)] as [string, string]] : []),
   ]
   return `\n${[...table, ...warnings].join('\n')}\n\n${labelled(rows, colors)}${notes.map((note) => `\n  ${note}\n`).join('')}`
+}
+
+/** A line for each warning, with the arms that have it: many arms of a study may have the same. */
+function warningLines(arms: StudyEstimate['arms'], { yellow }: Colors): string[] {
+  const byText = new Map<string, string[]>()
+  for (const { arm, warnings } of arms)
+    for (const text of warnings) byText.set(text, [...(byText.get(text) ?? []), printable(arm)])
+  return [...byText].map(([text, names]) => {
+    const more = names.length > MAX_NAMED ? [`${names.length - MAX_NAMED} more`] : []
+    const whose =
+      names.length > 1 && names.length === arms.length ? 'all arms' : joinWords([...names.slice(0, MAX_NAMED), ...more])
+    return `  ${yellow(whose)}: ${printable(text)}`
+  })
 }
 
 /** The choice of a budget, such as `2h 00m: the first 3 of 4 seeds, about 1h 40m`. */

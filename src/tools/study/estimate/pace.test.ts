@@ -15,9 +15,10 @@ function watched(events: readonly (readonly ['start' | 'train' | 'eval' | 'check
   return watch
 }
 
-test('nothing is known before the first step', () => {
+test('nothing is known before the second step', () => {
   expect(watched([]).pace).toBeNull()
   expect(watched([['start', 3]]).pace).toBeNull()
+  expect(watched([['train', 5, 2000]]).pace).toBeNull()
 })
 
 test('starting ends at the first step, and includes the compilation of the evaluation after it', () => {

@@ -92,7 +92,7 @@ async function probeIn(directory: string, given: RunConfig, signal: AbortSignal)
 
 /** The training with evaluations of a batch after a few steps, and no checkpoint until it is stopped. */
 function probed(config: RunConfig): RunConfig {
-  const steps = Math.max(config.train.steps, PROBE_STEPS + EVALUATE_EVERY)
+  const steps = Math.max(config.train.steps, EVALUATE_EVERY)
   const train = { ...config.train, steps, evalEvery: EVALUATE_EVERY, evalBatches: 1, routingEvery: 1 }
   return { ...config, train: { ...train, checkpointEvery: steps } }
 }
