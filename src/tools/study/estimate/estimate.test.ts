@@ -135,15 +135,19 @@ test('an arm whose first steps fail is named with its error, and the others are 
   await expect(estimate(two, {}, broken.run)).rejects.toThrow('no arm can be trained: no memory')
 })
 
-test('a note names the settings of evaluations that take much of the time', async () => {
+test('a note names the settings of evaluations that take much of the time, and whether they are capped', async () => {
   const often = { ...two, set: { ...set, 'train.evalEvery': 1, 'train.evalBatches': 0 } }
   const found = await estimate(often)
   expect(found?.seconds.evaluation).toBeCloseTo(3 * 21 * 10)
   expect(found?.notes).toEqual([
     expect.stringMatching(
-      /^evaluations take 91 % of the time: .* 20 evaluations .* each of 1,000 held-out tokens \(all of it, since train\.evalBatches is 0\)/,
+      /^evaluations take 91 % of the time: .* 20 during training .* each of 1,000 held-out tokens \(all of it, since train\.evalBatches is 0\)/,
     ),
   ])
+  expect((await estimate(two))?.notes).toEqual([
+    expect.stringMatching(/^evaluations take 36 % .* mostly the one after each run, of all 1,000 .* does not cap it/),
+  ])
+  expect((await estimate({ ...two, set: { ...set, 'train.steps': 200, 'train.evalEvery': 200 } }))?.notes).toEqual([])
 })
 
 test('a budget leaves out the last seeds; the estimate is then of the chosen ones', async () => {

@@ -201,14 +201,19 @@ function notesOf(cells: readonly Cell[], { paces, failures }: Measured, time: St
   const cell = cells.find((one) => !isShort(one)) ?? cells[0]
   const pace = cell && paces.of(cell.config)
   if (cell && pace && share > MUCH) {
+    const percent = Math.round(100 * share)
     const { evalEvery, evalBatches, steps } = cell.config.train
     const during = Math.ceil(steps / evalEvery)
+    const tokens = evaluatedBy(cell.config, pace)
     const cap = evalBatches === 0 ? 'all of it, since train.evalBatches is 0' : `train.evalBatches: ${evalBatches}`
     notes.push(
-      `evaluations take ${Math.round(100 * share)} % of the time: a run makes ${plural(during, 'evaluation')} during ` +
-        `training (train.evalEvery: ${evalEvery}), each of ${plural(evaluatedBy(cell.config, pace), 'held-out token')} ` +
-        `(${cap}), and one of all ${plural(pace.heldOutTokens, 'token')} after it; a smaller train.evalBatches or a larger ` +
-        'train.evalEvery shortens those during training, a smaller data.heldOut shortens all of them',
+      during * tokens > pace.heldOutTokens
+        ? `evaluations take ${percent} % of the time: a run makes ${during} during training (train.evalEvery: ${evalEvery}), ` +
+            `each of ${plural(tokens, 'held-out token')} (${cap}); a smaller train.evalBatches or a larger ` +
+            'train.evalEvery shortens them'
+        : `evaluations take ${percent} % of the time, mostly the one after each run, of all ` +
+            `${plural(pace.heldOutTokens, 'held-out token')}: train.evalBatches does not cap it, a smaller data.heldOut ` +
+            'shortens it',
     )
   }
   return notes
