@@ -1,9 +1,10 @@
 /** The table of arms: the settings that each arm changes, its parameters and FLOPs, and the field that was solved for. */
-import { count, dash } from '../../../../core/text/numbers.ts'
+import { dash } from '../../../../core/text/numbers.ts'
 import type { Cell, Table } from '../../../report/blocks.ts'
 import type { Match, Settings } from '../../contract.ts'
 import { nameOf } from '../../grid/arms.ts'
 import { isNotable, mismatchText, quantityText, solvedText } from '../../match-text.ts'
+import { countCell } from '../numbers.ts'
 import type { Runs } from '../runs.ts'
 import { flopsPerToken, meanOver, table } from '../tables.ts'
 
@@ -23,9 +24,9 @@ export function armSizes(runs: Runs, arms: readonly string[]): Table | null {
       [
         runs.label(arm),
         ...(named ? [] : [changesOf(arm)]),
-        count(meanOver(finished, (run) => run.activeParameters)),
-        count(meanOver(finished, (run) => run.parameters)),
-        count(meanOver(finished, flopsPerToken)),
+        countCell(meanOver(finished, (run) => run.activeParameters)),
+        countCell(meanOver(finished, (run) => run.parameters)),
+        countCell(meanOver(finished, flopsPerToken)),
         ...(matched ? [matchCell(solved(arm))] : []),
       ],
     ]
