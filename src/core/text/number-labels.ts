@@ -66,7 +66,17 @@ function powerLabel(value: number, decimals: number, short = false): string {
 }
 
 /** A number with so many decimals, a true minus sign, and commas between its thousands. */
-const decimal = (value: number, decimals: number): string =>
-  fixed(value, decimals).replace(/\d+/, (whole) => whole.replace(/\B(?=(?:\d{3})+$)/g, ','))
+function decimal(value: number, decimals: number): string {
+  const [whole = '', ...fraction] = fixed(value, decimals).split('.')
+  const digits = whole.replace('−', '')
+  const groups: string[] = []
+  for (let end = digits.length; end > 0; end -= 3) groups.unshift(digits.slice(Math.max(0, end - 3), end))
+  return [(whole.startsWith('−') ? '−' : '') + groups.join(','), ...fraction].join('.')
+}
 
-const withoutZeros = (text: string): string => (text.includes('.') ? text.replace(/\.?0+$/, '') : text)
+function withoutZeros(text: string): string {
+  if (!text.includes('.')) return text
+  let end = text.length
+  while (text[end - 1] === '0') end--
+  return text.slice(0, text[end - 1] === '.' ? end - 1 : end)
+}

@@ -76,7 +76,7 @@ export function durationOption(flags: string, description: string): Option {
   const option = new Option(flags, description)
   return option.argParser((text: string) => {
     const compact = text.trim().toLowerCase()
-    const parts = [...compact.matchAll(/(\d+(?:\.\d+)?)([dhms])/g)]
+    const parts = [...compact.matchAll(/(\d{1,12}(?:\.\d{1,12})?)([dhms])/g)]
     const isWhole = parts.map(([part]) => part).join('') === compact
     const units = parts.map(([, , unit = '']) => 'dhms'.indexOf(unit))
     const isFalling = units.every((unit, i) => i === 0 || unit > (units[i - 1] as number))

@@ -1,9 +1,10 @@
-/** `choir check`: what a router of the user's own must hold. */
+/** `choir check`: checks of a router of the user's own. */
 import type { Command } from 'commander'
+import { RunError } from '../../../core/errors.ts'
 import { fixed } from '../../../core/text/numbers.ts'
 import type { RouterCheck } from '../../../tools/check/check-router.ts'
 import { print } from '../display/print.ts'
-import { type Colors, colorsFor, type Io, Reported } from '../io.ts'
+import { type Colors, colorsFor, type Io } from '../io.ts'
 import { writeJson } from '../json.ts'
 import { jsonOption } from '../options.ts'
 
@@ -33,11 +34,12 @@ async function run(io: Io, file: string, flags: { readonly json?: true }): Promi
   const report = await io.operations.checkRouter(file)
   if (flags.json) writeJson(io, { kind: 'router_check', ...report })
   else print(io, textOf(report, colorsFor(io.stdout, io.env)))
-  if (report.checks.some(({ passed }) => !passed)) throw new Reported(1)
+  const failed = report.checks.filter(({ passed }) => !passed)
+  if (failed.length > 0)
+    throw new RunError(`${failed.length} of ${report.checks.length} checks of the router ${report.router} failed`)
 }
 
 function textOf(report: RouterCheck, colors: Colors): string {
-  const failed = report.checks.filter(({ passed }) => !passed)
   const lines = report.checks.flatMap(({ name, passed, found }) => [
     `  ${passed ? colors.green('✓') : colors.red('✗')} ${name}`,
     `    ${colors.dim(found)}`,
@@ -49,7 +51,6 @@ function textOf(report: RouterCheck, colors: Colors): string {
     ...lines,
     '',
     `  a layer with it takes ${fixed(report.timeOverTopK, 2)} × the time of a layer with top-k, forward and backward`,
-    failed.length === 0 ? '' : `  ${failed.length} of ${report.checks.length} checks failed`,
     '',
   ].join('\n')
 }
