@@ -5,6 +5,7 @@ import { nameMatcher, patternName, patternsOf, withFrozen } from '../model/freez
 import { floats, sizes } from '../model/limits.ts'
 import { isServedByPosition } from '../model/moe-config.ts'
 import { parameterSpecs } from '../model/parameters.ts'
+import { isRegistered } from '../model/routing/own.ts'
 import { nearestName } from '../text/nearest.ts'
 import { dataSchema } from './data-config.ts'
 import { coefficientProblems, rateProblems, vocabularyProblem } from './run-rules.ts'
@@ -261,6 +262,9 @@ export const runSchema = z
 /** Why `train.freeze` is wrong: a pattern matches nothing, or nothing is left to train. */
 function freezeProblem({ model, train }: { model: ModelConfig; train: { freeze: string[] } }): string | undefined {
   if (train.freeze.length === 0) return undefined
+  // The dashboard reads runs whose router it does not load.
+  const own = model.moe?.own ?? null
+  if (own !== null && !isRegistered(own)) return undefined
   const specs = parameterSpecs(model)
   const names = specs.map(patternName)
   const idle = train.freeze.find((pattern) => !names.some(nameMatcher(pattern)))

@@ -16,7 +16,7 @@ import { nearestName } from '../../core/text/nearest.ts'
 import { version } from '../../core/version.ts'
 import { CONFIG_BYTES, readText } from '../system/read-text.ts'
 import { refuseSpecialFiles } from '../system/special-files.ts'
-import { expectRouter, withOwnRouter } from './own-router.ts'
+import { expectRouter, isRouterPath, withOwnRouter } from './own-router.ts'
 import { readYaml } from './read-yaml.ts'
 import { parseSet, setField } from './set-option.ts'
 
@@ -62,9 +62,11 @@ export async function loadRunConfig(directory: string, sets: readonly string[] =
   }
   await refuseSpecialFiles(directory)
   try {
-    const config = parseRunConfig(text, file, sets)
-    await expectRouter(config.model, directory)
-    return config
+    // The schema of a configuration with a router of the user's own needs its parameters.
+    const { model } = storedFields(text, file, version())
+    const own = isFields(model) && isFields(model.moe) ? model.moe.own : null
+    await expectRouter(typeof own === 'string' ? own : null, `the run ${directory}`, join(directory, 'router.ts'))
+    return parseRunConfig(text, file, sets)
   } catch (error) {
     if (!(error instanceof UsageError)) throw error
     // Either the file is wrong, or one of the assignments.
@@ -126,8 +128,13 @@ async function readConfigFile(file: string, presets: Presets): Promise<Fields> {
   if (!isFields(content))
     throw new UsageError(`invalid ${file}: ${formatValue(content)} (expected fields such as model: and train:)`)
   // This is the config.json of a run, which has facts about the run too.
-  if (typeof content.version === 'string' && typeof content.created === 'string')
-    return storedFields(text, file, version())
+  if (typeof content.version === 'string' && typeof content.created === 'string') {
+    const stored = storedFields(text, file, version())
+    const { model } = stored
+    if (isFields(model) && isFields(model.moe) && isRouterPath(model.moe.router))
+      throw new UsageError(`invalid ${file}: a run stores no path in model.moe.router`)
+    return stored
+  }
   return withPreset(content, presets)
 }
 

@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { ownRouter } from '../../core/model/routing/own.ts'
 import { sha256 } from '../../core/sha256.ts'
 import { loadConfig } from './load-config.ts'
 import { expectRouter, loadRouter, useRouter } from './own-router.ts'
@@ -57,20 +58,48 @@ test.each<[string, string, RegExp]>([
   ['sees.js', 'export default { choose() {}, sees: "all" }', /invalid sees: "all" \(expected "token", "past"/],
   ['name.js', 'export default { choose() {}, name: "Mine!" }', /invalid name: "Mine!"/],
   ['imports.ts', "import x from './other.ts'\nexport default x", /cannot be loaded: .*a router is one file/],
+  [
+    'misspelt-import.js',
+    "import { topKK } from 'choir/graph'\nexport default {}",
+    /does not provide an export named 'topKK'/,
+  ],
+  ['null.js', 'throw null', /cannot be loaded: null/],
+  ['//host/share/router.js', '', /is on another machine/],
 ])('%s is refused, with the fault', async (name, text, message) => {
   if (text !== '') await file(name, text)
-  await expect(loadRouter(join(folder, name))).rejects.toThrow(message)
+  await expect(loadRouter(name.startsWith('//') ? name : join(folder, name))).rejects.toThrow(message)
+})
+
+test('a copy of the file under another name is the router of the run', async () => {
+  const text = `\uFEFF${plain.replace('matmul(', 'matmul( ')}`
+  const id = `elsewhere@${(await sha256(text.slice(1))).slice(0, 16)}`
+  vi.stubEnv('XDG_CACHE_HOME', join(folder, 'copies'))
+  await loadRouter(await file('router.ts', text.slice(1)))
+  await expectRouter(id, 'the run')
+  expect(ownRouter(id).name).toBe('elsewhere')
+  await loadRouter(await file('marked.js', `\uFEFFimport { topK } from "choir/graph"\nexport default { choose: topK }`))
+})
+
+test('many processes that load a router leave it whole', async () => {
+  vi.stubEnv('XDG_CACHE_HOME', join(folder, 'shared'))
+  const long = `${plain}// ${'x'.repeat(200_000)}\n`
+  const path = await file('long.ts', long)
+  const ids = await Promise.all(Array.from({ length: 8 }, () => loadRouter(path)))
+  expect(await readFile(join(folder, 'shared', 'choir', 'routers', `${ids[0]}.ts`), 'utf8')).toBe(long)
+})
+
+test('the configuration of a stored run names no file', async () => {
+  const stored = { version: '0.1.0', created: '2026-01-01', model: { moe: { router: './evil.js' } } }
+  await expect(loadConfig(await file('config.json', JSON.stringify(stored)), [])).rejects.toThrow(/stores no path/)
 })
 
 describe('a run with a router that no command of this user has loaded', () => {
-  const model = (own: string) => ({ moe: { own } }) as never
-
   test('is refused, and its program is not run', async () => {
     vi.stubEnv('XDG_CACHE_HOME', join(folder, 'empty'))
     const run = join(folder, 'run')
     await mkdir(run, { recursive: true })
     await writeFile(join(run, 'router.ts'), 'globalThis.isOwned = true')
-    await expect(expectRouter(model('strange@0123456789abcdef'), run)).rejects.toThrow(
+    await expect(expectRouter('strange@0123456789abcdef', `the run ${run}`, join(run, 'router.ts'))).rejects.toThrow(
       /router strange@.*choir check FILE/s,
     )
     expect(globalThis).not.toHaveProperty('isOwned')
@@ -81,14 +110,17 @@ describe('a run with a router that no command of this user has loaded', () => {
     const kept = join(folder, 'changed', 'choir', 'routers')
     await mkdir(kept, { recursive: true })
     await writeFile(join(kept, 'strange@0123456789abcdef.ts'), plain)
-    await expect(expectRouter(model('strange@0123456789abcdef'), 'run')).rejects.toThrow(/was changed/)
+    await expect(expectRouter('strange@0123456789abcdef', 'the run')).rejects.toThrow(/was changed/)
   })
 })
 
 test('a router in code is known by its functions: another function is another router', async () => {
-  const one = await useRouter({ name: 'mine', choose: () => ({}) as never })
+  const make = (factor: number) => ({ name: 'mine', choose: () => ({ factor }) as never })
+  const router = make(1)
+  const one = await useRouter(router)
   expect(one).toMatch(/^mine@[0-9a-f]{16}$/)
-  expect(await useRouter({ name: 'mine', choose: () => ({}) as never })).toBe(one)
+  expect(await useRouter(router)).toBe(one)
+  await expect(useRouter(make(2))).rejects.toThrow(/another router is named "mine" and has the same text/)
   expect(await useRouter({ name: 'mine', choose: () => ({ x: 1 }) as never })).not.toBe(one)
   await expect(useRouter({ name: 'mine' } as never)).rejects.toThrow(/invalid router: invalid choose/)
 })

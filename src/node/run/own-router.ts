@@ -6,13 +6,15 @@
  * it: `choir eval RUN` needs no file. A run has a copy, `router.ts`, for reading. A run that somebody else trained names
  * a router that this folder lacks, and is refused.
  */
-import { readFile } from 'node:fs/promises'
+import { randomUUID } from 'node:crypto'
+import { readdir, readFile } from 'node:fs/promises'
 import { basename, extname, join, resolve } from 'node:path'
 import { type Fields, isFields } from '../../core/config/fields.ts'
 import { formatValue } from '../../core/config/problems.ts'
 import { RunError, UsageError } from '../../core/errors.ts'
 import * as graph from '../../core/graph/public.ts'
 import type { ModelConfig } from '../../core/model/config.ts'
+import { OWN_ROUTER } from '../../core/model/moe-config.ts'
 import { isRegistered, type OwnRouter, registerOwnRouter } from '../../core/model/routing/own.ts'
 import { sha256 } from '../../core/sha256.ts'
 import { userCache } from '../data/cache.ts'
@@ -39,12 +41,19 @@ const extensions = ['.ts', '.mts', '.js', '.mjs']
 /** The fields with the path of a router's file, `model.moe.router`, replaced by its name and hash; loads the router. */
 export async function withOwnRouter(fields: Fields): Promise<Fields> {
   const { model } = fields
-  if (!isFields(model) || !isFields(model.moe)) return fields
-  const { router } = model.moe
-  if (typeof router !== 'string' || !/[\\/]|\.m?[jt]s$/.test(router)) return fields
-  const own = await loadRouter(router)
-  return { ...fields, model: { ...model, moe: { ...model.moe, router: 'own', own } } }
+  const moe = isFields(model) ? model.moe : null
+  if (!isFields(model) || !isFields(moe)) return fields
+  const { router, own } = moe
+  const withMoe = (change: Fields) => ({ ...fields, model: { ...model, moe: { ...moe, ...change } } })
+  if (isRouterPath(router)) return withMoe({ router: 'own', own: await loadRouter(router) })
+  if (router === 'own' && typeof own === 'string') await expectRouter(own, 'this configuration')
+  // A built-in router replaces the router of a run.
+  return router !== undefined && router !== 'own' && own ? withMoe({ own: null }) : fields
 }
+
+/** Whether a value of `model.moe.router` is the path of a file. */
+export const isRouterPath = (router: unknown): router is string =>
+  typeof router === 'string' && /[\\/]|\.m?[jt]s$/.test(router)
 
 /**
  * Loads a router from a file, remembers it for later runs of this user, and returns its name and hash.
@@ -53,6 +62,7 @@ export async function withOwnRouter(fields: Fields): Promise<Fields> {
 export async function loadRouter(file: string): Promise<string> {
   const refuse = (reason: string) => new UsageError(`invalid model.moe.router: ${formatValue(file)} ${reason}`)
   const extension = extname(file)
+  if (/^[\\/]{2}/.test(file)) throw refuse('is on another machine (expected a file of this one)')
   if (!extensions.includes(extension))
     throw refuse(`ends in ${formatValue(extension)} (expected ${extensions.join(', ')})`)
   const text = await readText(resolve(file), ROUTER_BYTES).catch((error: Error) => {
@@ -65,41 +75,61 @@ export async function loadRouter(file: string): Promise<string> {
   return id
 }
 
-/** Registers a router that was written in code, under its name and the hash of its functions. */
+const inCode = new Map<string, OwnRouter>()
+
+/**
+ * Makes a router that was written in code known under its name and the hash of the text of its functions. Values that a
+ * function closes over are not in its text, so routers that differ in them need names of their own.
+ * @throws UsageError if it is no router, or another object has its name and text
+ */
 export async function useRouter(router: OwnRouter): Promise<string> {
-  const fault = faultOf(router)
+  const fault = isFields(router)
+    ? faultOf(router)
+    : `${formatValue(router)} (expected { name, choose, parameters, sees })`
   if (fault !== null) throw new UsageError(`invalid router: ${fault}`)
   const id = await idOf(router.name, `${router.parameters} ${router.choose} ${router.sees}`)
+  if ((inCode.get(id) ?? router) !== router)
+    throw new UsageError(
+      `invalid router: another router is named "${router.name}" and has the same text, and may differ in values that its ` +
+        'functions close over (give each router a name of its own, or pass the same object again)',
+    )
+  inCode.set(id, router)
   registerOwnRouter(id, router)
   return id
 }
 
 /**
- * Loads the router of a run that was trained with a router of the user's own.
+ * Loads a router of the user's own that a configuration names by its hash.
+ * @param id `model.moe.own`; a built-in router has none.
+ * @param subject What names it, for messages: `the run runs/mine`.
+ * @param copy The run's own copy of it, if there may be one.
  * @throws UsageError if no command of this user has loaded it from its file
  */
-export async function expectRouter({ moe }: Pick<ModelConfig, 'moe'>, run: string): Promise<void> {
-  const id = moe?.own
-  if (!id || isRegistered(id)) return
-  for (const extension of extensions) {
-    const kept = join(folder(), `${id}${extension}`)
-    const text = await readFile(kept, 'utf8').catch((error: unknown) => {
-      if (errorCode(error) === 'ENOENT') return undefined
-      throw new RunError(`cannot read ${kept}: ${(error as Error).message}`)
-    })
-    if (text === undefined) continue
-    const program = { text, extension }
-    const name = id.split('@')[0] as string
-    const built = await build(program, name, (reason) => new UsageError(`invalid router ${kept}: it ${reason}`))
-    if (built.id !== id) throw new RunError(`${kept} was changed (remove it, and run: choir check FILE)`)
-    register(id, built.router, program)
-    return
-  }
-  throw new UsageError(
-    `the run ${run} was trained with the router ${id}, a program that no command of yours has loaded. A router runs with ` +
-      `your rights: read it (${join(run, 'router.ts')} if the run has its copy), then run: choir check FILE`,
-  )
+export async function expectRouter(id: string | null | undefined, subject: string, copy?: string): Promise<void> {
+  if (!id || !OWN_ROUTER.test(id) || isRegistered(id)) return
+  const [name = '', hash = ''] = id.split('@')
+  // A copy of the file may have another name.
+  const names = await readdir(folder()).catch((error: unknown) => {
+    if (errorCode(error) === 'ENOENT' || errorCode(error) === 'ENOTDIR') return []
+    throw new RunError(`cannot read ${folder()}: ${(error as Error).message}`)
+  })
+  const kept = names.find((each) => extensions.some((extension) => each.endsWith(`@${hash}${extension}`)))
+  if (kept === undefined)
+    throw new UsageError(
+      `${subject} has the router ${id}, a program that no command of yours has loaded. A router runs with your rights: ` +
+        `read it${copy === undefined ? '' : ` (${copy}, if it is there)`}, then run: choir check FILE`,
+    )
+  const path = join(folder(), kept)
+  const program = { text: await readText(path, ROUTER_BYTES), extension: extname(kept) }
+  if ((await hashOf(program.text)) !== hash)
+    throw new RunError(`${path} was changed (remove it, and run: choir check FILE)`)
+  const { router } = await build(program, name, (reason) => new UsageError(`invalid router ${path}: it ${reason}`))
+  register(id, { ...router, name }, program)
 }
+
+/** {@link expectRouter} for the configuration of a run in a directory. */
+export const expectRouterOf = ({ moe }: Pick<ModelConfig, 'moe'>, directory: string): Promise<void> =>
+  expectRouter(moe?.own, `the run ${directory}`, join(directory, 'router.ts'))
 
 function register(id: string, router: OwnRouter, program: RouterProgram): void {
   registerOwnRouter(id, router)
@@ -108,11 +138,13 @@ function register(id: string, router: OwnRouter, program: RouterProgram): void {
 
 const folder = (): string => join(userCache(), 'routers')
 
-/** Keeps the text of a router that the user named. Without a place for it, later commands ask for the file. */
+/** Keeps the text of a router that the user named. Without a place for it, other processes ask for the file. */
 async function remember(id: string, { text, extension }: RouterProgram): Promise<void> {
+  const path = join(folder(), `${id}${extension}`)
   try {
+    if ((await readFile(path, 'utf8').catch(() => undefined)) === text) return
     await makeFolder(folder())
-    await replaceFile(join(folder(), `${id}${extension}`), text)
+    await replaceFile(path, text, `${path}.${randomUUID()}`)
   } catch (error) {
     if (!(error instanceof RunError) && errorCode(error) === undefined) throw error
   }
@@ -122,9 +154,8 @@ type Refuse = (reason: string) => UsageError
 
 async function build({ text, extension }: RouterProgram, fileName: string, refuse: Refuse) {
   const code = linked(extension.endsWith('ts') ? await withoutTypes(text, refuse) : text)
-  const url = `data:text/javascript;base64,${Buffer.from(code).toString('base64')}`
-  const module = (await import(url).catch((error: Error) => {
-    throw refuse(`cannot be loaded: ${messageOf(error)}`)
+  const module = (await import(dataUrl(code)).catch((error: unknown) => {
+    throw refuse(`cannot be loaded: ${error instanceof Error ? messageOf(error) : formatValue(error)}`)
   })) as { readonly default?: unknown }
   const given = module.default
   const named = isFields(given) && given.name === undefined ? { ...given, name: nameFrom(fileName) } : given
@@ -134,14 +165,17 @@ async function build({ text, extension }: RouterProgram, fileName: string, refus
   return { id: await idOf(router.name, text), router }
 }
 
-const idOf = async (name: string, text: string): Promise<string> => `${name}@${(await sha256(text)).slice(0, 16)}`
+const hashOf = async (text: string): Promise<string> => (await sha256(text)).slice(0, 16)
+
+const idOf = async (name: string, text: string): Promise<string> => `${name}@${await hashOf(text)}`
 
 const nameFrom = (fileName: string): string =>
   fileName
     .toLowerCase()
     .replaceAll(/[^a-z0-9]+/g, '-')
-    .replace(/^[^a-z]+|-+$/g, '')
-    .slice(0, 40) || 'router'
+    .replace(/^[^a-z]+/, '')
+    .slice(0, 40)
+    .replace(/-$/, '') || 'router'
 
 /** Why a value is no router; null if it is one. */
 function faultOf(value: unknown): string | null {
@@ -179,13 +213,14 @@ async function withoutTypes(text: string, refuse: Refuse): Promise<string> {
  */
 function linked(code: string): string {
   Object.assign(globalThis, { [GRAPH]: graph })
-  const source = `globalThis[Symbol.for('choir/graph')]`
-  return code.replaceAll(
-    /^([ \t]*)import\s+(?:\*\s*as\s+(\w+)|\{([^}]*)\})\s*from\s*(['"])choir\/graph\4/gm,
-    (_, indent: string, all: string | undefined, names = '') =>
-      `${indent}const ${all ?? `{${names.replaceAll(/\bas\b/g, ':')}}`} = ${source}`,
-  )
+  const names = Object.keys(graph).join(', ')
+  const module = `export const { ${names} } = globalThis[Symbol.for('choir/graph')]`
+  return code
+    .replace(/^\uFEFF/, '')
+    .replaceAll(/\bfrom\s*(?:'choir\/graph'|"choir\/graph")/g, () => `from ${JSON.stringify(dataUrl(module))}`)
 }
+
+const dataUrl = (code: string): string => `data:text/javascript;base64,${Buffer.from(code).toString('base64')}`
 
 const GRAPH = Symbol.for('choir/graph')
 

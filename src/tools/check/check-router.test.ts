@@ -1,10 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { add, cast, multiply, negate } from '../../core/graph/ops/elementwise.ts'
 import { softmax } from '../../core/graph/ops/fused.ts'
+import { takeAlong } from '../../core/graph/ops/indexing.ts'
 import { matmul } from '../../core/graph/ops/matmul.ts'
 import { topK } from '../../core/graph/ops/order.ts'
 import { mean } from '../../core/graph/ops/reduction.ts'
-import { concat, reshape, slice } from '../../core/graph/ops/shape.ts'
+import { concat, reshape, slice, zeros } from '../../core/graph/ops/shape.ts'
+import { sinkhorn } from '../../core/graph/ops/sinkhorn.ts'
 import { constant, type Tensor } from '../../core/graph/tensor.ts'
 import type { Choice, RouterInput } from '../../core/model/routing/contract.ts'
 import { registerOwnRouter } from '../../core/model/routing/own.ts'
@@ -52,11 +54,11 @@ const failures = ({ checks }: RouterCheck): string =>
 test('a router like top-k passes every check', async () => {
   const report = await found({ choose: topKOf((logits) => logits) })
   expect(failures(report)).toBe('')
-  expect(report.checks).toHaveLength(5)
-  expect(report.timeOverTopK).toBeGreaterThan(0.1)
+  expect(report.checks).toHaveLength(4)
+  expect(report.timeOverTopK).toBeGreaterThan(0)
 }, 60_000)
 
-/** The logits plus the mean of all logits of a pass, of which nobody was told. */
+/** The logits plus the mean of all logits of a pass. */
 const aware = (logits: Tensor) => add(logits, multiply(mean(logits, { axes: [0], keepDims: true }), 3))
 
 describe('the check finds', () => {
@@ -72,7 +74,7 @@ describe('the check finds', () => {
       return moe.k === 1 ? choice : { ...choice, expert_TK: concat([first, first], 1) }
     }
     expect(failures(await found({ choose: topKOf((logits) => logits, twice) }))).toMatch(
-      /chose expert \d twice \(k 2\)/,
+      /chose an expert twice: \d, \d \(k 2/,
     )
   }, 60_000)
 
@@ -81,12 +83,77 @@ describe('the check finds', () => {
     expect(failures(await found({ choose: topKOf((logits) => logits, negative) }))).toMatch(/has a gate of -0\.\d+/)
   }, 60_000)
 
-  test('a gradient that stops: a gate that is rounded to a number without a gradient', async () => {
-    const detached = (choice: Choice) => ({
+  test('gates that give the router no gradient, because they are rounded', async () => {
+    const detached = (choice: Choice) => {
+      const thousands = cast(cast(multiply(choice.gate_TK, 1000), 'int32'), choice.gate_TK.dtype)
+      return { ...choice, gate_TK: multiply(thousands, 0.001) }
+    }
+    expect(failures(await found({ choose: topKOf((logits) => logits, detached) }))).toMatch(
+      /^gradients .*no gradient of/,
+    )
+  }, 60_000)
+
+  test('a gradient that is not the derivative: gates from Sinkhorn, whose rounds have none', async () => {
+    const balanced = (choice: Choice, { moe }: RouterInput) => {
+      const gates = softmax(
+        sinkhorn(
+          reshape(
+            choice.logits_TZN as Tensor,
+            [1, -1, moe.experts].map((n) => (n < 0 ? (choice.expert_TK.shape[0] as number) : n)),
+          ),
+          2,
+        ),
+      )
+      const gate = takeAlong(reshape(gates, [choice.expert_TK.shape[0] as number, moe.experts]), choice.expert_TK, 1)
+      return { ...choice, gate_TK: multiply(add(gate, choice.gate_TK), 0.5) }
+    }
+    const report = await found({ choose: topKOf((logits) => logits, balanced), sees: 'batch' })
+    expect(failures(report)).toMatch(/^gradients .*: gradient .*, differences/)
+  }, 60_000)
+
+  test('a leak from the sequence before, which only the first token of a sequence shows', async () => {
+    const shifted = (logits: Tensor) => {
+      const [tokens = 0, experts = 0] = logits.shape
+      return add(logits, concat([zeros([1, experts], logits), slice(logits, 0, 0, tokens - 1)], 0))
+    }
+    expect(failures(await found({ choose: topKOf(shifted), sees: 'past' }))).toMatch(
+      /"past".*token 5 follows from later/,
+    )
+  }, 60_000)
+
+  test('an expert that does not exist, or is in another prototype', async () => {
+    const beyond = (choice: Choice, { moe }: RouterInput) => ({
       ...choice,
-      gate_TK: cast(cast(multiply(choice.gate_TK, 1000), 'int32'), choice.gate_TK.dtype),
+      expert_TK: add(choice.expert_TK, constant(moe.experts, 'int32')),
     })
-    expect(failures(await found({ choose: topKOf((logits) => logits, detached) }))).toMatch(/gradient|gate/)
+    const report = await found({ choose: topKOf((logits) => logits, beyond) })
+    expect(failures(report)).toMatch(/token 0 chose expert \d+ of 6/)
+    expect(report).toMatchObject({ checks: [{ passed: false }], timeOverTopK: null })
+    const ofAll = (input: RouterInput): Choice => {
+      const { moe, x_TD, weights } = input
+      const logits = matmul(x_TD, weights.weight as Tensor)
+      const [gate_TK, expert_TK] = topK(softmax(logits), moe.k * moe.prototypes)
+      const shape = [x_TD.shape[0] as number, moe.prototypes, moe.experts / moe.prototypes]
+      return {
+        expert_TK,
+        gate_TK,
+        logits_TZN: reshape(logits, shape),
+        probability_TZN: softmax(reshape(logits, shape)),
+      }
+    }
+    expect(failures(await found({ choose: ofAll }))).toMatch(/in another prototype than its own/)
+  }, 60_000)
+
+  test('a router that draws while it is traced', async () => {
+    const drawn = (logits: Tensor) =>
+      add(
+        logits,
+        constant(Float64Array.from({ length: logits.shape[1] as number }, Math.random), logits.dtype, [
+          1,
+          logits.shape[1] as number,
+        ]),
+      )
+    expect(failures(await found({ choose: topKOf(drawn) }))).toMatch(/traced again/)
   }, 60_000)
 })
 
@@ -102,6 +169,7 @@ describe('what choose returns in another shape is refused by name', () => {
       { expert_TK: constant([1], 'int32') },
       /expert_TK as int32 \[1\] \(expected a tensor int32 \[15,1\]\)/,
     ],
+    ['losses', { losses: { balance: constant(1, 'float32') } }, /losses\.z as no scalar/],
     ['logits_TZN', { logits_TZN: undefined }, /choose returned logits_TZN as undefined/],
   ])('%s', async (_, wrong, message) => {
     const change = (choice: Choice) => ({ ...choice, ...wrong }) as Choice

@@ -4,6 +4,7 @@
  * either.
  */
 import type { ParameterSpec } from '../../core/model/parameters.ts'
+import { isRouterBias } from '../../core/model/routing/router-bias.ts'
 import type { ParameterStore, Unit } from './store.ts'
 
 export interface Updated {
@@ -13,7 +14,9 @@ export interface Updated {
   readonly names: readonly ReadonlySet<string>[]
 }
 
-export const isRouter = ({ init }: ParameterSpec): boolean => typeof init === 'object' && init.role === 'router'
+/** Whether a tensor belongs to a router; the biases of the router `bias` are moved by a rule of their own. */
+export const isRouter = ({ name, init }: ParameterSpec): boolean =>
+  (typeof init === 'object' && init.role === 'router') || (/\.router\.\w+$/.test(name) && !isRouterBias(name))
 
 /** @param groups Names of all tensors, in groups. */
 export function updatedOf(

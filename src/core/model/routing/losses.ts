@@ -26,9 +26,12 @@ export function routerLosses(moe: MoeConfig, choice: Choice, placement: Placemen
 
 /**
  * The logarithm of the router's distribution. It is finite where a probability rounds to 0, so that their product is 0.
+ * The distribution of a router of the user's own need not be the softmax of its logits.
  */
-const logProbability = ({ scores }: MoeConfig, { logits_TZN, probability_TZN }: Choice): Tensor =>
-  scores === 'sigmoid' ? log(maximum(probability_TZN as Tensor, 1e-30)) : logSoftmax(logits_TZN as Tensor)
+const logProbability = ({ router, scores }: MoeConfig, { logits_TZN, probability_TZN }: Choice): Tensor =>
+  scores === 'sigmoid' || router === 'own'
+    ? log(maximum(probability_TZN as Tensor, 1e-30))
+    : logSoftmax(logits_TZN as Tensor)
 
 /** The balancing loss (Switch Transformers, eq. 4-6). f_i is the share of all choices; for GShard, of first choices. */
 function balanceLoss(moe: MoeConfig, choice: Choice, placement: Placement, probability_TZN: Tensor): Tensor {

@@ -4,6 +4,7 @@
  * it is traced.
  */
 import { UsageError } from '../../errors.ts'
+import type { Tensor } from '../../graph/tensor.ts'
 import { type MoeConfig, OWN_ROUTER } from '../moe-config.ts'
 import type { Choice, Router, RouterInput, RouterShape } from './contract.ts'
 
@@ -25,8 +26,7 @@ export const isRegistered = (id: string): boolean => registered.has(id)
 /** @throws UsageError if it is not registered */
 export function ownRouter(id: MoeConfig['own']): OwnRouter {
   const router = id === null ? undefined : registered.get(id)
-  if (!router)
-    throw new UsageError(`the router ${id} is a program of its own, which is not loaded (run: choir check FILE)`)
+  if (!router) throw new UsageError(`the router ${id} is not loaded: it is a program of its own`)
   return router
 }
 
@@ -65,7 +65,14 @@ function checked(router: OwnRouter): OwnRouter {
     }
     expect('expert_TK', 'int32', choices)
     expect('gate_TK', x_TD.dtype, choices)
-    if (choice.losses) return choice
+    if (choice.losses) {
+      for (const name of ['balance', 'z', 'entropy'] as const) {
+        const tensor: Partial<Tensor> | undefined = choice.losses[name]
+        if (tensor?.dtype !== x_TD.dtype || tensor.shape?.length !== 0)
+          throw fault(`choose returned losses.${name} as no scalar (expected a tensor ${x_TD.dtype} [])`)
+      }
+      return choice
+    }
     // Balancing losses and the entropy of a learned router are computed from its distribution.
     const isLearned = Object.keys(parameters({ moe, width: x_TD.shape[1] as number })).length > 0
     if (isLearned || choice.logits_TZN || choice.probability_TZN) {

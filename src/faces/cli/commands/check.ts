@@ -14,8 +14,7 @@ export function addCheck(program: Command, io: Io): void {
     .summary('check a router of your own')
     .description(
       'Checks a router of your own: its choices, its gradients against finite differences in float64, which tokens it ' +
-        'sees, that no choice is lost, equal bits with one and two threads, and its speed beside top-k. Exit code 1 if a ' +
-        'check fails. The router is a program: it runs with your rights, and from now on commands load it for runs that ' +
+        'sees, equal bits with one and two threads, and its speed beside top-k. Exit code 1 if a check fails. The router is a program: it runs with your rights, and from now on commands load it for runs that ' +
         'were trained with it.',
     )
     .argument('<file>', 'a TypeScript or JavaScript file whose default export is a router')
@@ -49,8 +48,13 @@ function textOf(report: RouterCheck, colors: Colors): string {
     `  ${colors.bold(report.router)}`,
     '',
     ...lines,
+    ...(report.timeOverTopK === null
+      ? []
+      : [
+          '',
+          `  a layer with it takes ${fixed(report.timeOverTopK, 2)} × the time of a layer with top-k, forward and backward`,
+        ]),
     '',
-    `  a layer with it takes ${fixed(report.timeOverTopK, 2)} × the time of a layer with top-k, forward and backward`,
     '',
   ].join('\n')
 }

@@ -66,7 +66,7 @@ const countOfKind = (specs: readonly ParameterSpec[], kind: ParameterKind): numb
 
 function kindOf(name: string): ParameterKind {
   if (/(^|\.)(norm(\.bias)?|queryNorm|keyNorm)$/.test(name)) return 'norms'
-  if (/\.router(\.bias)?$/.test(name)) return 'routers'
+  if (/\.router(\.\w+)?$/.test(name)) return 'routers'
   if (name.includes('.experts.')) return 'experts'
   if (name.includes('.attention.')) return 'attention'
   return name.startsWith('layers.') ? 'dense layers' : 'embedding and head'

@@ -191,7 +191,7 @@ function longEvaluations({ train }: RunConfig, tokens: number): string {
 
 /** Measures the step time on real text, after warm-up steps in which routing settles. */
 async function runTiming({ config, warmUp, steps }: TimeJob, signal: AbortSignal): Promise<JobResult> {
-  await expectRouter(config.model, 'to time')
+  await expectRouter(config.model.moe?.own, 'a timed arm')
   const data = await openRunData(config, { onProgress: () => {} })
   try {
     const shape = { batch: config.train.batch, sequence: config.model.sequence }

@@ -30,6 +30,7 @@ export function expectInt8(runtime: Runtime, config: ModelConfig): void {
   if (runtime.device !== 'cpu') throw refusal('is for the CPU', 'the device "cpu"')
   if (config.moe && config.moe.attention !== 'none')
     throw refusal('is not for experts in attention', 'a model with moe.attention "none"')
+  if (config.moe?.router === 'own') throw refusal('is not for a router of your own', 'a built-in router')
   if (int8Scratch(config) * 4 > runtime.maxArenaBytes / 4) throw tooLarge()
 }
 
