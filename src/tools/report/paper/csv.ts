@@ -83,7 +83,10 @@ function exactParts({ values, interval }: Exact, text: string): Part[] {
 }
 
 /** The marks after a number, such as `‡ §`. */
-const marksOf = (text: string): string => (/(?: [°†‡§¶‖*])+$/u.exec(text)?.[0] ?? '').trim()
+function marksOf(text: string): string {
+  const [, ...words] = text.split(' ')
+  return words.slice(words.findLastIndex((word) => !/^[°†‡§¶‖*]$/.test(word)) + 1).join(' ')
+}
 
 /** An end that is infinite or unknown is left out. */
 const endsOf = (suffix: string, [low, high]: readonly [number | null, number | null]): Part[] =>

@@ -85,7 +85,7 @@ function draw(document: Document, element: SvgElement, all: readonly SvgElement[
 
 /** Applies `translate(x y)`, `rotate(degrees)` and `rotate(degrees x y)`. */
 function transform(document: Document, text: string): void {
-  for (const [, name, list = ''] of text.matchAll(/(\w+)\(([^)]*)\)/g)) {
+  for (const [, name, list = ''] of text.matchAll(/(translate|rotate)\(([^()]*)\)/g)) {
     const [first = 0, x = 0, y = 0] = list.split(/[ ,]+/).map(Number)
     if (name === 'translate') document.translate(first, x)
     else document.rotate(first, { origin: [x, y] })

@@ -16,8 +16,11 @@ interface Rule {
 export function rulesOf(css: string): readonly Rule[] {
   const [light = ''] = css.split('@media')
   return (
-    [...light.matchAll(/([^{}]+)\{([^{}]*)\}/g)]
-      .flatMap(([, selectors = '', declarations = '']) =>
+    light
+      .split('}')
+      .map((rule) => rule.split('{'))
+      .filter((parts) => parts.length === 2)
+      .flatMap(([selectors = '', declarations = '']) =>
         selectors.split(',').map((selector): Rule => {
           const [, tag, classes = ''] = /^\.plot (?:([a-z]+)|(?=\.))((?:\.[\w-]+)*)$/.exec(selector.trim()) ?? [
             undefined,
@@ -44,7 +47,7 @@ function declarationsOf(text: string): Style {
   return Object.fromEntries(
     pairs.flatMap(([name, value]) => {
       // `12px system-ui, ...`: only the size matters, since a PDF has fonts of its own.
-      const size = name === 'font' ? /(\d+)px/.exec(value)?.[1] : undefined
+      const size = name === 'font' ? /\b(\d+)px/.exec(value)?.[1] : undefined
       return size === undefined ? [[name, value]] : [['font-size', size]]
     }),
   )
