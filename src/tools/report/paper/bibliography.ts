@@ -21,7 +21,7 @@ interface Source {
 /** The paper whose questions Choir was written for; every bibliography has it. */
 const M6T = '2105.15082'
 
-/** Papers that built-in studies, laws and searches cite, by their number at arXiv. */
+/** Papers that built-in studies and laws cite, by their number at arXiv. */
 const sources: Readonly<Record<string, Source>> = {
   [M6T]: {
     key: 'yang2021m6t',
@@ -56,24 +56,38 @@ const sources: Readonly<Record<string, Source>> = {
     authors: 'Muennighoff, Niklas and Soldaini, Luca and Groeneveld, Dirk and others',
     title: '{OLMoE}: Open Mixture-of-Experts Language Models',
   },
-  '1502.07943': {
-    key: 'jamieson2015best',
-    authors: 'Jamieson, Kevin and Talwalkar, Ameet',
-    title: 'Non-stochastic Best Arm Identification and Hyperparameter Optimization',
+  '2605.11689': {
+    key: 'li2026slicing',
+    authors: 'Li, Margaret and Kudugunta, Sneha and Rothermel, Danielle and Zettlemoyer, Luke',
+    title: 'Slicing and Dicing: Configuring Optimal Mixtures of Experts',
   },
 }
 
 export function bibliography(report: Report, study: StudyCitation): string {
-  const named = [...JSON.stringify(report).matchAll(/arXiv[ :](\d{4}\.\d{4,5})/g)].map(([, id = '']) => id)
-  return [studyEntry(report, study), ...[...new Set([M6T, ...named])].map(sourceEntry)].join('\n')
+  return [studyEntry(report, study), ...[...new Set([M6T, ...namedIn(report)])].map(sourceEntry)].join('\n')
 }
+
+/** The numbers of arXiv, year and month first, in the texts of a report; its numbers are no texts. */
+function namedIn(report: Report): string[] {
+  const texts: string[] = []
+  JSON.stringify(report, (_, value: unknown) => {
+    if (typeof value === 'string') texts.push(value)
+    return value
+  })
+  const ids = /(?<![\w+−]|\d\.)\d\d(?:0[1-9]|1[0-2])\.\d{4,5}(?!\d|\.\d)/g
+  return texts.flatMap((text) => text.match(ids) ?? [])
+}
+
+/** Text for a field of an entry, in which BibTeX counts every brace, also after a backslash. */
+const bibText = (text: string): string =>
+  texText(text).replaceAll('\\{', '\\textbraceleft{}').replaceAll('\\}', '\\textbraceright{}')
 
 function studyEntry({ title, command }: Report, { version, hash, date }: StudyCitation): string {
   const day = date.toISOString().slice(0, 10)
   return entry('study', {
     key: 'Choir',
-    title: `{${texText(title)}}`,
-    howpublished: `Study made with Choir ${texText(version)} by \\texttt{${texText(command)}}`,
+    title: `{${bibText(title)}}`,
+    howpublished: `Study made with Choir ${texText(version)} by \\texttt{${bibText(command)}}`,
     year: day.slice(0, 4),
     note: `Report of ${day}${hash === undefined ? '' : `; SHA-256 of the results: \\texttt{${hash}}`}`,
   })

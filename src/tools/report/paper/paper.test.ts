@@ -193,12 +193,45 @@ test('a column that only draws the numbers of others is in neither file', () => 
 })
 
 test('the bibliography has the study, M6-T, and the papers that the report names, and no other', () => {
-  const citing = { ...demoReport, facts: ['The law of arXiv 2502.05172 & arXiv 1234.56789'] }
+  const citing = { ...demoReport, facts: ['The law of arXiv 2502.05172 & arXiv 1212.56789'] }
   const keysOf = (report: Report) =>
     [...(paperOf(report, study).texts['report.bib'] ?? '').matchAll(/^@misc\{(.+),$/gm)].map(([, key]) => key)
   expect(keysOf(demoReport)).toEqual(['study', 'yang2021m6t'])
-  expect(keysOf(citing)).toEqual(['study', 'yang2021m6t', 'ludziejewski2025joint', 'arxiv1234.56789'])
+  expect(keysOf(citing)).toEqual(['study', 'yang2021m6t', 'ludziejewski2025joint', 'arxiv1212.56789'])
   const entry = paperOf(demoReport, study).texts['report.bib'] ?? ''
   for (const part of [demoReport.title, '1.2.3', 'abc123', '2026-02-03', 'arXiv:2105.15082'])
     expect(entry).toContain(part)
+})
+
+test.each([
+  ['arXiv: 2404.00001', ['2404.00001']],
+  ['arXiv 2404.00001, 2405.00002', ['2404.00001', '2405.00002']],
+  ['https://arxiv.org/pdf/2404.00001v2', ['2404.00001']],
+  ['doi:10.48550/arXiv.2404.00001', ['2404.00001']],
+  ['“A claim” (2404.00001) holds.\n2405.00002.', ['2404.00001', '2405.00002']],
+  ['12404.00001 −2404.00001 2404.000012 2499.00001 10.2404.00001', []],
+])('the bibliography has the papers that %j names', (fact, ids) => {
+  // A number with as many digits is no paper.
+  const exact = tableWith([['a', { text: '2404.1', exact: { values: [2404.12345] } }]])
+  const [section] = demoReport.sections
+  if (!section) throw new Error('no section')
+  const report = { ...demoReport, facts: [fact], sections: [{ ...section, blocks: [exact] }] }
+  const bib = paperOf(report, study).texts['report.bib'] ?? ''
+  expect([...bib.matchAll(/^@misc\{arxiv(.+),$/gm)].map(([, id]) => id)).toEqual(ids)
+})
+
+test('braces of a title and a command leave every entry of the bibliography balanced', () => {
+  for (const brace of ['{', '}', '\\{', '}{']) {
+    const report = { ...demoReport, title: `a ${brace} b`, command: `choir study ${brace}` }
+    const bib = paperOf(report, study).texts['report.bib'] ?? ''
+    // BibTeX counts every brace, also after a backslash.
+    let depth = 0
+    for (const character of bib) {
+      depth += character === '{' ? 1 : character === '}' ? -1 : 0
+      expect(depth).toBeGreaterThanOrEqual(0)
+    }
+    expect(depth).toBe(0)
+    expect(bib.match(/^@misc\{/gm)).toHaveLength(2)
+    expect(bib).toContain(brace.includes('{') ? '\\textbraceleft{}' : '\\textbraceright{}')
+  }
 })

@@ -6,10 +6,12 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { Exact, Table } from '../../report/blocks.ts'
 import { isInterval } from '../../report/interval-cells.ts'
+import { bibliography } from '../../report/paper/bibliography.ts'
 import { csvRecords } from '../../report/testing/parse-csv.ts'
 import { checkTex } from '../../report/testing/parse-tex.ts'
 import { analyse } from '../analysis/analyse.ts'
 import { m6t } from '../builtin/m6t.ts'
+import { builtinNames, builtinStudies, studySizes } from '../builtin/studies.ts'
 import { type StudyResults, views } from '../contract.ts'
 import { writeReport } from '../results/write.ts'
 import { mapStudy } from '../testing/map.ts'
@@ -134,15 +136,29 @@ test('files of an earlier report are removed, files of the user stay, and the re
   await writeFile(join(directory, 'results.json.gz'), 'stored')
   await write(everything)
   const before = await readdir(join(directory, 'paper'))
-  await writeFile(join(directory, 'paper', 'main.tex'), 'of the user')
+  const own = ['main.tex', 'table-3-capacity-short.tex', 'table-3.csv', 'figure-2.pdf', 'table-1-notes.tex']
+  for (const name of own) await writeFile(join(directory, 'paper', name), 'of the user')
   await write(studyOf({ arms: { a: {}, b: { effect: 0.1 } } }))
   const after = await readdir(join(directory, 'paper'))
-  expect(after).toContain('main.tex')
-  expect(after.length).toBeLessThan(before.length)
+  expect(after).toEqual(expect.arrayContaining(own))
+  expect(after.length - own.length).toBeLessThan(before.length)
   const inputs = [...(await text('report.tex')).matchAll(/\\(?:input|includegraphics)\{((?:table|figure)[\w-]+)\}/g)]
-  const ours = after.filter((name) => /^(?:table|figure)-/.test(name)).map((name) => name.replace(/\..*/, ''))
+  const ours = after
+    .filter((name) => /^(?:table|figure)-/.test(name) && !own.includes(name))
+    .map((name) => name.replace(/\..*/, ''))
   expect([...new Set(ours)].sort()).toEqual(inputs.map(([, name]) => name).sort())
   expect(await text('report.bib')).toContain(createHash('sha256').update('stored').digest('hex'))
+})
+
+test('every paper that a built-in study names has its authors in the bibliography', () => {
+  const questions = builtinNames.flatMap((name) =>
+    studySizes.flatMap((size) => builtinStudies[name].specification(size).questions),
+  )
+  const facts = questions.flatMap((question) => [JSON.stringify(question)])
+  const bib = bibliography({ ...analyse(everything), facts }, { version: '1', date: new Date(0) })
+  const [, ...entries] = bib.split('@misc{').slice(1)
+  expect(entries.length).toBeGreaterThan(5)
+  expect(entries.filter((entry) => !entry.includes('author = '))).toEqual([])
 })
 
 test('a report without the files for a paper has no such folder', async () => {

@@ -1,5 +1,5 @@
 /** Writes the folder `paper` of a study: its tables as LaTeX and CSV, its figures as PDF, its text and its sources. */
-import { readdir, readFile, rm } from 'node:fs/promises'
+import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { sha256 } from '../../../core/sha256.ts'
 import { version } from '../../../core/version.ts'
@@ -10,7 +10,7 @@ import type { FigurePdf } from './figure-pdf.ts'
 
 /**
  * @param results Path of the results file, whose hash the bibliography has.
- * @returns the folder. Files in it that an earlier report has written and this one does not are removed.
+ * @returns the folder. Files in it that the last report.tex inputs and this one does not are removed.
  */
 export async function writePaper(
   report: Report,
@@ -26,13 +26,14 @@ export async function writePaper(
     ...(stored && { hash: await sha256(stored) }),
   })
   await makeFolder(folder)
+  // The names of the last report's files are read from its text: other files in the folder are not ours.
+  const before = await readFile(join(folder, 'report.tex'), 'utf8').catch(() => '')
+  const removed = [...before.matchAll(/\\(?:input|includegraphics)\{((?:table|figure)-\d[\w-]*)\}/g)]
+    .flatMap(([, name = '']) => (name.startsWith('table') ? [`${name}.tex`, `${name}.csv`] : [`${name}.pdf`]))
+    .filter((name) => !Object.hasOwn(texts, name) && !Object.hasOwn(figures, name.replace(/\.pdf$/, '')))
+  for (const name of removed) await rm(join(folder, name), { force: true })
   for (const [name, text] of Object.entries(texts)) await replaceFile(join(folder, name), text)
   for (const [name, svg] of Object.entries(figures))
     await replaceFile(join(folder, `${name}.pdf`), await draw(svg, date))
-  for (const name of await readdir(folder)) {
-    const isOurs = /^(?:table|figure)-\d+(?:-[\w-]+)?\.(?:tex|csv|pdf)$/.test(name)
-    const isWritten = Object.hasOwn(texts, name) || Object.hasOwn(figures, name.replace(/\.pdf$/, ''))
-    if (isOurs && !isWritten) await rm(join(folder, name), { force: true })
-  }
   return folder
 }
