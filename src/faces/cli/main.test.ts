@@ -919,6 +919,18 @@ describe('study', () => {
     expect(call(usual).options).toMatchObject({ paper: true, command: 'choir study m6t --out here' })
   })
 
+  test('--budget with --paper reports missing packages before it measures', async () => {
+    const openFigurePdf = async () => {
+      throw new RunError('the packages cannot be loaded')
+    }
+    const fake = fakeIo({ operations: { openFigurePdf } })
+    expect(await main(['study', 'm6t', '--out', 'here', '--budget', '2h', '--paper'], fake.io)).toBe(1)
+    expect(fake.stderr.text).toContain('the packages cannot be loaded')
+    expect(fake.calls).toEqual([])
+    const without = fakeIo({ operations: { openFigurePdf } })
+    expect(await main(['study', 'm6t', '--out', 'here', '--budget', '2h'], without.io)).toBe(0)
+  })
+
   test('on a terminal the bar is removed at the end', async () => {
     const fake = fakeIo({ terminal: true, columns: 60 })
     expect(await main(['study', 'm6t', '--out', 'here'], fake.io)).toBe(0)
@@ -937,6 +949,13 @@ describe('study', () => {
     const fake = fakeIo()
     expect(await main(['study', 'm6t', '--out', 'here', '--report'], fake.io)).toBe(0)
     expect(fake.calls.map(({ name }) => name)).toEqual(['writeStudyReport'])
+  })
+
+  test('Ctrl-C prints a command that continues with the files for a paper', async () => {
+    const outcome = { interrupted: true, finished: 2, failed: 0, runs: 6, files: null, others: [] }
+    const fake = fakeIo({ operations: { study: async () => outcome } })
+    expect(await main(['study', 'm6t', '--out', 'here', '--paper'], fake.io)).toBe(130)
+    expect(fake.stderr.text).toContain('continue with: choir study m6t --out here --paper\n')
   })
 
   describe('with --dry-run or --budget', () => {
@@ -1001,6 +1020,18 @@ describe('study', () => {
       expect(text).not.toContain('report.html')
     })
 
+    test('a process that does not write the report prints the command that writes the files for a paper', async () => {
+      const printed = async (...flags: string[]) => {
+        const fake = fakeIo({ operations: { study: async () => outcome } })
+        expect(await main(['study', 'm6t', '--out', 'here', '--join', ...flags], fake.io)).toBe(0)
+        return stripVTControlCharacters(fake.stdout.text)
+      }
+      expect(await printed('--paper')).toMatch(
+        /^ *paper {3}choir study m6t --out here --report --paper \(when the study has ended\)$/m,
+      )
+      expect(await printed()).not.toContain('paper')
+    })
+
     test('Ctrl-C prints which processes go on, and the command that joins again', async () => {
       const fake = fakeIo({
         operations: { study: async () => ({ ...outcome, interrupted: true, finished: 2 }) },
@@ -1016,6 +1047,7 @@ describe('study', () => {
     [['study', 'm6t', '--out', 'here', '--join', '--report'], /--join.* cannot be used with .*--report/],
     [['study', 'm6t', '--out', 'here', '--join', '--budget', '2h'], /--budget.* cannot be used with .*--join/],
     [['study', 'm6t', '--out', 'here', '--report', '--dry-run'], /--dry-run.* cannot be used with .*--report/],
+    [['study', 'm6t', '--dry-run', '--paper'], /--dry-run.* cannot be used with .*--paper/],
     [['study', 'm6t', '--dry-run', '--budget', '2'], /invalid --budget: "2" \(expected a time .*such as 90m, 2h/],
     [['study', 'm6t', '--dry-run', '--budget', '30m2h'], /invalid --budget: "30m2h"/],
     [['study', 'm6t', '--dry-run', '--budget', '0h'], /invalid --budget: "0h"/],

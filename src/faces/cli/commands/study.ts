@@ -99,7 +99,7 @@ export function addStudy(program: Command, io: Io): void {
         '--dry-run',
         'measure only the first steps of every arm, for some seconds each, and print the arms, the time and the disk ' +
           'space that are left; writes nothing into --out, which may be left out',
-      ).conflicts(['report', 'join']),
+      ).conflicts(['report', 'join', 'paper']),
     )
     .addOption(
       durationOption(
@@ -183,6 +183,8 @@ async function run(io: Io, study: string, given: StudyFlags): Promise<void> {
   let specification = whole
   let flags = given
   if (dryRun || budget !== undefined) {
+    // A missing package is reported before the first measurement.
+    if (given.paper) await io.operations.openFigurePdf()
     const estimate = await estimated(io, whole, { ...shared, directory: out, budget }, given)
     if (dryRun) return
     const { seeds } = estimate
@@ -222,14 +224,16 @@ async function run(io: Io, study: string, given: StudyFlags): Promise<void> {
           ['time', duration(seconds)],
           ['report', files ? colors.bold(files.html) : `is written by ${joinWords(others, 'or')}`],
           ...(files ? [['', `${files.markdown}, ${files.results}, ${files.parquet}, ${files.curves}`] as const] : []),
-          ...(files?.paper === undefined ? [] : [['paper', files.paper] as const]),
+          ...(flags.paper
+            ? [['paper', files?.paper ?? `${options.command} --report --paper (when the study has ended)`] as const]
+            : []),
         ],
         colors,
       )}`,
     )
   if (interrupted) {
     const goOn = others.length > 0 ? `${joinWords(others)} ${others.length === 1 ? 'goes' : 'go'} on; ` : ''
-    const command = `${options.command}${others.length > 0 ? ' --join' : ''}`
+    const command = `${options.command}${flags.paper ? ' --paper' : ''}${others.length > 0 ? ' --join' : ''}`
     io.stderr.write(`choir: stopped with ${finished} of ${runs} runs; ${goOn}continue with: ${command}\n`)
     throw new Interrupted()
   }

@@ -35,6 +35,8 @@ export async function conclude(context: RunsContext, report: Report, isComplete:
   const finished = ({ key, config }: Cell) => ledger.find(key, config)?.status === 'finished'
   if (isComplete && grid.cells.some(finished)) await measureTimings(context, claim)
   await ledger.refresh()
+  // The report names the hash of results.json.gz, which may lack results of other processes until now.
+  await ledger.write()
   await report({ grid, ledger })
   if (await processes.untilAlone('all', PATIENCE_MS, signal)) await removeShared(context)
   return []

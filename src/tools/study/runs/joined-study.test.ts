@@ -1,5 +1,5 @@
 /** Two starts of a study on one folder, in this process. `sharing/many-processes.test.ts` tests real processes. */
-import { readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { mkdir, utimes, writeFile } from 'node:fs/promises'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { RunError } from '../../../core/errors.ts'
@@ -58,6 +58,29 @@ test('only the start that writes the report returns its files; the other start n
   const [writer, other] = outcomes[0]?.files ? outcomes : outcomes.toReversed()
   expect(writer).toMatchObject({ others: [], finished: 6, files: { html: fake.file('out', 'report.html') } })
   expect(other).toMatchObject({ others: [`process ${process.pid}`], finished: 6, files: null })
+})
+
+test('the results file has every result when the report is written, so that its hash in the report stays right', async () => {
+  const { jobs, run } = recorder()
+  let isLast = false
+  // The runs of the last phase begin together and end one after the other: neither start has the other's when it writes.
+  const together: RunJob = async (...args) => {
+    const outcome = run(...args)
+    const last = keysOf(jobs).length > 4
+    if (!last) return outcome
+    await vi.waitUntil(() => keysOf(jobs).length === 6, { timeout: 20_000 })
+    if (isLast) await vi.waitUntil(() => fake.of('end').length > 4, { timeout: 20_000 })
+    isLast = true
+    return outcome
+  }
+  const hashes: string[] = []
+  const hashOf = () => checksumOf({ file: readFileSync(fake.file('out', 'results.json.gz'), 'base64') })
+  const report = async () => void hashes.push(hashOf())
+  const of = { ...input, questions: [{ title: 'Q', baseline: 'a', arms: ['b', 'c'] }] }
+  await Promise.all(
+    [1, 2].map(() => runStudy(fake.specification(of), fake.options({ join: true, jobs: 1 }), together, report)),
+  )
+  expect(hashes).toEqual([hashOf()])
 })
 
 test('Ctrl-C in one start releases its runs, and the other does them', async () => {
