@@ -85,7 +85,7 @@ function exactParts({ values, interval }: Exact, text: string): Part[] {
 /** The marks after a number, such as `‡ §`. */
 function marksOf(text: string): string {
   const [, ...words] = text.split(' ')
-  return words.slice(words.findLastIndex((word) => !/^[°†‡§¶‖*]$/.test(word)) + 1).join(' ')
+  return words.slice(words.findLastIndex((word) => !/^[°†‡§¶‖*≠]$/.test(word)) + 1).join(' ')
 }
 
 /** An end that is infinite or unknown is left out. */

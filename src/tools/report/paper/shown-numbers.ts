@@ -30,7 +30,7 @@ const scales: Readonly<Record<string, number>> = { k: 3, ' k': 3, ' M': 6, ' B':
 
 const digits = String.raw`[+−-]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+−-]?\d+)?`
 const unit = String.raw`(?:k| [kMBT]\b| %| (?:ns|µs|ms|s)\b)?`
-const marks = '(?: ?[°†‡§¶‖*])*'
+const marks = '(?: ?[°†‡§¶‖*≠])*'
 const numberPattern = new RegExp(`^([<×±] ?)?(${digits})(${unit})(${marks})$`, 'u')
 const rangePattern = new RegExp(`^([a-z ]*)(${digits}${unit}) to (${digits}${unit})((?: [a-z ]*)?)$`, 'u')
 

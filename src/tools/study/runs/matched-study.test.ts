@@ -3,9 +3,10 @@
  *
  * @slow
  */
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { describeModel } from '../../../core/model/describe.ts'
+import { csvRecords } from '../../report/testing/parse-csv.ts'
 import type { FinishedRun } from '../contract.ts'
 import { readSpecification } from '../grid/specification.ts'
 import { readResults } from '../results/results-file.ts'
@@ -61,10 +62,24 @@ test('a matched arm is printed, trained, stored and reported with its value and 
   const report = await readFile(files?.markdown ?? '', 'utf8')
   expect(rowOf(report, 'dense', 'hidden')).toMatch(
     // The table and the head, the last norm, and two layers of 4·D² + 2·D + 2·D·H.
-    /dense, model\.hidden=194 .*\| +66\.0k \| +66\.0k \|.*hidden 194: equal \(active parameters 66\.0k, as top-2\)/,
+    /dense, model\.hidden=194 .*\| +66\.0k \| +66\.0k \|.*\| hidden 194 \(active parameters 66\.0k, as top-2\) \| +equal \|/,
   )
-  expect(rowOf(report, 'deep', 'layers')).toMatch(/layers \d: [+−]\d\.\d % ≠/)
+  expect(rowOf(report, 'deep', 'layers')).toMatch(/layers \d .*\| +[+−]\d\.\d ≠ \|/)
   expect(report).toContain('≠: it is more than 1 %')
+
+  // Programs read the mismatch with all its digits, in per cent.
+  await study(specification, fake.options({ paper: true }), recorder(sizedRun).run)
+  const tables = await Promise.all(
+    (await readdir(fake.file('out', 'paper')))
+      .filter((name) => name.endsWith('.csv'))
+      .map((name) => readFile(fake.file('out', 'paper', name), 'utf8')),
+  )
+  const sizes = tables.flatMap(csvRecords).filter((row) => 'mismatch_percent' in row)
+  expect(sizes.map((row) => [row.arm, row.mismatch_percent, row.mismatch_percent_marks])).toEqual([
+    ['top-2', '', ''],
+    ['dense', '0', ''],
+    ['deep', String(100 * (deep?.mismatch ?? 0)), '≠'],
+  ])
 
   const again = recorder(sizedRun)
   await study(specification, fake.options(), again.run)

@@ -3,7 +3,7 @@ import { dash } from '../../../../core/text/numbers.ts'
 import type { Cell, Table } from '../../../report/blocks.ts'
 import type { Match, Settings } from '../../contract.ts'
 import { nameOf } from '../../grid/arms.ts'
-import { isNotable, mismatchText, quantityText, solvedText } from '../../match-text.ts'
+import { isNotable, mismatchOf, mismatchText, quantityText, solvedText } from '../../match-text.ts'
 import { countCell } from '../numbers.ts'
 import type { Runs } from '../runs.ts'
 import { flopsPerToken, meanOver, table } from '../tables.ts'
@@ -27,7 +27,7 @@ export function armSizes(runs: Runs, arms: readonly string[]): Table | null {
         countCell(meanOver(finished, (run) => run.activeParameters)),
         countCell(meanOver(finished, (run) => run.parameters)),
         countCell(meanOver(finished, flopsPerToken)),
-        ...(matched ? [matchCell(solved(arm))] : []),
+        ...(matched ? matchCells(solved(arm)) : []),
       ],
     ]
   })
@@ -36,7 +36,7 @@ export function armSizes(runs: Runs, arms: readonly string[]): Table | null {
     ' Active parameters: those that a token uses. FLOPs a token: of training; dropped assignments do not count.',
     ...(matched
       ? [
-          ' Matched: the field that the study solved for, the quantity that is as near as possible to that of the other arm (if nothing is dropped), and the difference that remains.',
+          ' Matched: the field that the study solved for, and the quantity that is as near as possible to that of the other arm (if nothing is dropped). Mismatch: the difference that remains.',
         ]
       : []),
     ...(matches.some((match) => arms.includes(match.arm) && isNotable(match))
@@ -51,7 +51,7 @@ export function armSizes(runs: Runs, arms: readonly string[]): Table | null {
       'Active parameters',
       'Parameters',
       'FLOPs a token',
-      ...(matched ? ['Matched'] : []),
+      ...(matched ? ['Matched', 'Mismatch, %'] : []),
     ],
     rows,
     named ? [0, 4] : [0, 1, 5],
@@ -65,13 +65,16 @@ function changes({ 'model.moe': moe, ...settings }: Settings, paths: readonly st
   return [...(moe === null ? ['dense'] : []), ...(words === '' ? [] : [words])].join(', ') || dash
 }
 
-function matchCell(match: Match | undefined): Cell {
-  if (match === undefined) return dash
-  const { equal, of, reached } = match
+/** The solved field with its quantity, and the mismatch, which programs get in per cent. */
+function matchCells(match: Match | undefined): readonly [matched: Cell, mismatch: Cell] {
+  if (match === undefined) return [dash, dash]
   const marked = isNotable(match)
-  return {
-    text: `${solvedText(match)}: ${mismatchText(match)}${marked ? ' ≠' : ''}`,
-    note: `${quantityText(equal, reached)}, as ${of}`,
-    ...(marked && { tone: 'open' }),
-  }
+  return [
+    { text: solvedText(match), note: `${quantityText(match.equal, match.reached)}, as ${match.of}` },
+    {
+      text: `${mismatchText(match).replace(' %', '')}${marked ? ' ≠' : ''}`,
+      exact: { values: [100 * mismatchOf(match)] },
+      ...(marked && { tone: 'open' }),
+    },
+  ]
 }
