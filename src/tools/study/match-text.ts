@@ -1,9 +1,12 @@
 /** Words for matches: the quantity of an arm with its unit, and the difference that remains. */
-import { bytes, count, flops, signed } from '../../core/text/numbers.ts'
+import { bytes, count, flops, significant } from '../../core/text/numbers.ts'
 import type { Match, Quantity } from './contract.ts'
 
-/** A mismatch above this share is marked: it may explain a small difference in loss. */
-const NOTABLE = 0.01
+/** A mismatch above this is marked, in percent as it is printed: it may explain a small difference in loss. */
+const NOTABLE = 1
+
+/** A mismatch below this is printed as equal, in percent: no study can see its effect. */
+const EQUAL = 0.0005
 
 /** A quantity with its value: `active parameters 1.19 M`, `active FLOPs 15.3 MFLOP a token`. */
 export function quantityText(quantity: Quantity, value: number): string {
@@ -22,12 +25,15 @@ export function quantityText(quantity: Quantity, value: number): string {
 /** The quantity of the arm over the quantity of the other arm, minus 1. */
 export const mismatchOf = ({ target, reached }: Pick<Match, 'target' | 'reached'>): number => reached / target - 1
 
-export const isNotable = (match: Match): boolean => Math.abs(mismatchOf(match)) > NOTABLE
+/** Whether a mismatch is more than 1 %, with the digits that {@link mismatchText} prints. */
+export const isNotable = (match: Pick<Match, 'target' | 'reached'>): boolean =>
+  Number(Math.abs(100 * mismatchOf(match)).toPrecision(3)) > NOTABLE
 
-/** A mismatch in percent, `+0.3 %`, or `equal`. */
+/** A mismatch in percent with three digits, `+0.303 %`, or `equal`. */
 export function mismatchText(match: Pick<Match, 'target' | 'reached'>): string {
-  const share = mismatchOf(match)
-  return share === 0 ? 'equal' : `${signed(100 * share, Math.abs(share) < 0.001 ? 3 : 1)} %`
+  const difference = 100 * mismatchOf(match)
+  if (Math.abs(difference) < EQUAL) return 'equal'
+  return `${difference > 0 ? '+' : ''}${significant(difference)} %`
 }
 
 /** The field and its solved value, without the group `model`: `hidden 344`, `moe.hidden 128`. */

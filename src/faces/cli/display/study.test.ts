@@ -181,8 +181,8 @@ test('a matched arm has a line with its value, and a mismatch of more than 1 % i
   display.event({ ...match, equal: 'activeFlops', target: 1e7, reached: 9.66e6, mismatch: -0.034 })
   display.event({ ...match, equal: 'memory', target: 16e6, reached: 16e6, mismatch: 0 })
   expect(fake.stdout.text.trimEnd().split('\n')).toEqual([
-    '  dense: moe.hidden 344, active parameters 1.19 M (top-2: +0.3 %)',
-    '  dense: moe.hidden 344, active FLOPs 9.66 MFLOP a token (top-2: −3.4 %, more than 1 %)',
+    '  dense: moe.hidden 344, active parameters 1.19 M (top-2: +0.303 %)',
+    '  dense: moe.hidden 344, active FLOPs 9.66 MFLOP a token (top-2: −3.40 %, more than 1 %)',
     '  dense: moe.hidden 344, memory 16.0 MB (top-2: equal)',
   ])
 })

@@ -64,7 +64,7 @@ test('a matched arm is printed, trained, stored and reported with its value and 
     // The table and the head, the last norm, and two layers of 4·D² + 2·D + 2·D·H.
     /dense, model\.hidden=194 .*\| +66\.0k \| +66\.0k \|.*\| hidden 194 \(active parameters 66\.0k, as top-2\) \| +equal \|/,
   )
-  expect(rowOf(report, 'deep', 'layers')).toMatch(/layers \d .*\| +[+−]\d\.\d ≠ \|/)
+  expect(rowOf(report, 'deep', 'layers')).toMatch(/layers \d .*\| +[+−]\d\.\d\d ≠ \|/)
   expect(report).toContain('≠: it is more than 1 %')
 
   // Programs read the mismatch with all its digits, in per cent.
