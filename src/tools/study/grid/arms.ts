@@ -1,6 +1,6 @@
 /** The arms of a specification: the name of each and its settings by dotted paths. */
 import { option, UsageError, wording } from '../../../core/errors.ts'
-import type { Settings } from '../contract.ts'
+import type { Match, Settings } from '../contract.ts'
 import type { MatchSpecification } from './match.ts'
 import { flatten, overlay } from './settings.ts'
 import type { Specification } from './specification.ts'
@@ -59,19 +59,27 @@ export function armsOf({ set, arms, grid, timedOnly }: Specification): Arms {
   const all = [...named.values()]
   const common = flatten(set, 'set')
   for (const settings of [common, ...all]) refuseOwned(settings)
-  const sets = (settings: Settings, path: string) => Object.hasOwn(settings, path)
-  for (const path of Object.keys(common)) {
-    if (all.some((settings) => !sets(settings, path) && sets(overlay(common, settings), path))) continue
-    const why = all.every((settings) => sets(settings, path))
-      ? 'every arm of the study sets it itself'
-      : 'each arm of the study sets it itself or, being a dense model, has no such field'
-    throw new UsageError(`invalid ${path} for all arms (${why})`)
-  }
   return {
     set: common,
     trained,
     timedOnly: Object.fromEntries([...named].filter(([name]) => Object.hasOwn(timedOnly, name))),
     matches: Object.fromEntries(matches),
+  }
+}
+
+/**
+ * @param arms Settings of all arms, solved fields included.
+ * @throws UsageError for a setting of all arms that no arm uses
+ */
+export function refuseUnused(common: Settings, arms: readonly Settings[], matches: readonly Match[]): void {
+  const sets = (settings: Settings, path: string) => Object.hasOwn(settings, path)
+  for (const path of Object.keys(common)) {
+    if (arms.some((settings) => !sets(settings, path) && sets(overlay(common, settings), path))) continue
+    const itself = `sets it itself${matches.some(({ by }) => by === path) ? ', or has it solved for by its match' : ''}`
+    const why = arms.every((settings) => sets(settings, path))
+      ? `every arm of the study ${itself}`
+      : `each arm of the study ${itself} or, being a dense model, has no such field`
+    throw new UsageError(`invalid ${path} for all arms (${why})`)
   }
 }
 

@@ -8,7 +8,7 @@ import type { CapacityRule } from '../../../core/model/routing/contract.ts'
 import { loadConfig } from '../../../node/run/load-config.ts'
 import type { Cell, Contrast, Match, Question, Settings } from '../contract.ts'
 import { fairRule } from '../results/held-out.ts'
-import { armsOf } from './arms.ts'
+import { armsOf, refuseUnused } from './arms.ts'
 import { branchProblem, chainOf, wholeRuns } from './branches.ts'
 import { cellOf, rungCell } from './cells.ts'
 import { questionsOf, requireArm, requireComparable } from './questions.ts'
@@ -88,6 +88,7 @@ export async function expand(specification: Specification): Promise<Grid> {
   await load(Object.keys(all).filter((name) => !Object.hasOwn(open, name)))
   const matches = await solveMatches({ specification, set, arms: trained, matches: open }, configs)
   for (const { arm, by, value } of matches) all[arm] = { ...all[arm], [by]: value }
+  refuseUnused(set, Object.values(all), matches)
   await load(Object.keys(open))
   for (const [name, { data }] of configs)
     if ([data.source, specification.elsewhere].flat().includes('-'))

@@ -16,7 +16,7 @@ import type { MatchSpecification } from './match.ts'
 import { requireArm } from './questions.ts'
 import { assignmentsOf, isBelow, overlay, valueAt } from './settings.ts'
 import type { Specification } from './specification.ts'
-import { neighbours, type Point, type Range } from './whole-number.ts'
+import { hasTwin, neighbours, type Point, type Range } from './whole-number.ts'
 
 /** Largest share by which an arm may miss the quantity: with a larger one, the two arms are not alike. */
 const MAX_MISMATCH = 0.1
@@ -24,7 +24,7 @@ const MAX_MISMATCH = 0.1
 /** Largest value that is tried for a field whose schema has no maximum. */
 const MAX_VALUE = 2 ** 20
 
-/** Fields of a configuration that are whole numbers, by path. */
+/** Fields of a model that are whole numbers, by path: a field outside the model is no size of it. */
 type WholeNumbers = ReadonlyMap<string, Range>
 
 interface Study {
@@ -44,7 +44,7 @@ interface Study {
 export async function solveMatches(study: Study, configs: ReadonlyMap<string, RunConfig>): Promise<Match[]> {
   const { matches } = study
   const solved = new Map<string, { readonly match: Match; readonly config: RunConfig }>()
-  const wholeNumbers = wholeNumbersOf(z.toJSONSchema(runSchema, { io: 'input' }) as Node)
+  const wholeNumbers = wholeNumbersOf(z.toJSONSchema(runSchema, { io: 'input' }) as Node, 'model')
   for (const arm of inOrder(study)) {
     const of = otherArm(study, arm)
     const other = (solved.get(of)?.config ?? configs.get(of)) as RunConfig
@@ -103,7 +103,7 @@ async function solve(
   const range = wholeNumbers.get(by)
   if (range === undefined)
     throw refuse(
-      `expected the path of a field that is a whole number, such as model.hidden${suggestion(by, wholeNumbers.keys())}`,
+      `expected the path of a field of model that is a whole number, such as model.hidden${suggestion(by, wholeNumbers.keys())}`,
     )
   const own = Object.keys(arms[arm] ?? {}).find((path) => path === by || isBelow(by, path))
   if (own !== undefined)
@@ -123,6 +123,10 @@ async function solve(
   const points = neighbours(range, accepted, target)
   const [best] = points.toSorted((a, b) => Math.abs(a.reached - target) - Math.abs(b.reached - target))
   if (best === undefined) throw unacceptable(arm, withValue(range.min), refuse)
+  if (hasTwin(range, accepted, best))
+    throw refuse(
+      `other values of it give the same ${quantityText(equal, best.reached)}, so no value is the right one; solve for another field`,
+    )
   const match = { arm, of, equal, by, value: best.value, target, reached: best.reached }
   if (Math.abs(mismatchOf(match)) > MAX_MISMATCH) throw tooFar(match, points)
   return { match, config: runSchema.parse(withValue(best.value)) }
@@ -169,7 +173,7 @@ interface Node {
   readonly maximum?: number
 }
 
-function wholeNumbersOf(root: Node): WholeNumbers {
+function wholeNumbersOf(root: Node, group: string): WholeNumbers {
   const found = new Map<string, Range>()
   const visit = (node: Node, path: string) => {
     if (node.type === 'integer') {
@@ -177,8 +181,8 @@ function wholeNumbersOf(root: Node): WholeNumbers {
       found.set(path, { min, max: Math.min(node.maximum ?? MAX_VALUE, MAX_VALUE) })
     }
     for (const option of node.anyOf ?? []) visit(option, path)
-    for (const [key, below] of Object.entries(node.properties ?? {})) visit(below, path === '' ? key : `${path}.${key}`)
+    for (const [key, below] of Object.entries(node.properties ?? {})) visit(below, `${path}.${key}`)
   }
-  visit(root, '')
+  visit(root.properties?.[group] ?? {}, group)
   return found
 }

@@ -1,7 +1,7 @@
 /** The search of a whole number, against a search of all numbers. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { neighbours } from './whole-number.ts'
+import { hasTwin, neighbours } from './whole-number.ts'
 
 const value = fc.integer({ min: 1, max: 400 })
 
@@ -23,6 +23,15 @@ test('the nearest accepted number is found, whether the quantity rises or falls 
       },
     ),
   )
+})
+
+test('a number has a twin if another accepted number has its quantity, before or after it', () => {
+  const quantities = [1, null, 2, null, 2, 3]
+  const twins = quantities.map(
+    (reached, value) =>
+      reached !== null && hasTwin({ min: 0, max: 5 }, (one) => quantities[one] as number | null, { value, reached }),
+  )
+  expect(twins).toEqual([false, false, true, false, true, false])
 })
 
 test('no number is found if none is accepted', () => {

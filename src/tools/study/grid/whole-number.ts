@@ -16,30 +16,39 @@ export interface Point {
   readonly reached: number
 }
 
+/** The quantity of a number; null if the number is not accepted. */
+type QuantityOf = (value: number) => number | null
+
 /** The largest number of refused numbers in a row that are skipped; after more, the accepted numbers count as ended. */
 const MAX_GAP = 4096
+
+/** The first accepted number from one number to another, in this order. */
+function firstOf(from: number, to: number, quantityOf: QuantityOf): Point | null {
+  const direction = from <= to ? 1 : -1
+  const count = Math.min(Math.abs(to - from), MAX_GAP) + 1
+  for (let i = 0; i < count; i++) {
+    const value = from + direction * i
+    const reached = quantityOf(value)
+    if (reached !== null) return { value, reached }
+  }
+  return null
+}
+
+/**
+ * Whether another accepted number has the same quantity as a number. The quantity rises or falls, so that is one of the
+ * two accepted numbers next to it.
+ */
+export const hasTwin = ({ min, max }: Range, quantityOf: QuantityOf, { value, reached }: Point): boolean =>
+  (value > min && firstOf(value - 1, min, quantityOf)?.reached === reached) ||
+  (value < max && firstOf(value + 1, max, quantityOf)?.reached === reached)
 
 /**
  * The two neighbouring accepted numbers with the target between their quantities, the lower number first. The first one
  * has not reached the target; the second one has, or has gone beyond it. If all quantities are on one side of the
  * target, only the number at the end that is nearer to it is returned. Empty if no number is accepted.
- * @param quantityOf The quantity of a number; null if the number is not accepted.
  */
-export function neighbours({ min, max }: Range, quantityOf: (value: number) => number | null, target: number): Point[] {
-  const pointAt = (value: number): Point | null => {
-    const reached = quantityOf(value)
-    return reached === null ? null : { value, reached }
-  }
-  /** The first accepted number from one number to another, in this order. */
-  const first = (from: number, to: number): Point | null => {
-    const direction = from <= to ? 1 : -1
-    const count = Math.min(Math.abs(to - from), MAX_GAP) + 1
-    for (let i = 0; i < count; i++) {
-      const point = pointAt(from + direction * i)
-      if (point) return point
-    }
-    return null
-  }
+export function neighbours({ min, max }: Range, quantityOf: QuantityOf, target: number): Point[] {
+  const first = (from: number, to: number) => firstOf(from, to, quantityOf)
   /** The first accepted number from the middle of an open interval upwards, else downwards. */
   const between = (low: number, middle: number, high: number): Point | null =>
     (middle < high ? first(middle, high - 1) : null) ?? (low + 1 < middle ? first(middle - 1, low + 1) : null)
