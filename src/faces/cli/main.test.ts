@@ -965,7 +965,13 @@ describe('study', () => {
       const fake = fakeIo()
       expect(await main(['study', 'm6t', '--dry-run', '--jobs', '2', '--threads', '1'], fake.io)).toBe(0)
       expect(fake.calls.map(({ name }) => name)).toEqual(['estimateStudy'])
-      expect(estimateOf(fake)).toMatchObject({ jobs: 2, threads: 1, directory: undefined, budget: undefined })
+      expect(estimateOf(fake)).toMatchObject({
+        jobs: 2,
+        threads: 1,
+        directory: undefined,
+        budget: undefined,
+        dryRun: true,
+      })
       const text = stripVTControlCharacters(fake.stdout.text)
       expect(text).toMatch(/top-1 +4\.12 M +1\.50 M +15\.3 MFLOP +300 +12\.3 ms +20m 00s +2 {2}model\.moe\.k=1/)
       expect(text).toMatch(/1 arm, 2 seeds: 2 runs left, 1 already done/)
@@ -980,7 +986,7 @@ describe('study', () => {
     test('a budget chooses the seeds of the study, and the report has the command with these seeds', async () => {
       const fake = fakeIo()
       expect(await main(['study', 'm6t', '--out', 'here', '--budget', '1h30m'], fake.io)).toBe(0)
-      expect(estimateOf(fake)).toMatchObject({ directory: 'here', budget: 5400 })
+      expect(estimateOf(fake)).toMatchObject({ directory: 'here', budget: 5400, dryRun: undefined })
       expect(call(fake).specification.seeds).toEqual([1, 2])
       expect(call(fake).options.command).toBe('choir study m6t --seeds 2 --out here')
       expect(fake.stdout.text).toMatch(/budget.* {2}1h 30m: the first 2 of 4 seeds, at most about 1h 21m/)

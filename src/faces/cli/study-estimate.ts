@@ -25,7 +25,7 @@ export async function estimated(
   { dryRun, json }: Flags,
 ): Promise<StudyEstimate> {
   const estimate = await interruptible(io, (signal) =>
-    io.operations.estimateStudy(specification, { ...options, signal }),
+    io.operations.estimateStudy(specification, { ...options, dryRun, signal }),
   )
   if (estimate === null) throw new Interrupted()
   const { budget } = estimate

@@ -6,6 +6,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { RunError } from '../../../core/errors.ts'
+import type { StudyEvent } from '../events.ts'
 import type { SpecificationInput } from '../grid/specification.ts'
 import type { Job, JobResult } from '../runs/job.ts'
 import { runStudy } from '../runs/run-study.ts'
@@ -150,6 +151,29 @@ test('a note names the settings of evaluations that take much of the time, and w
   expect((await estimate({ ...two, set: { ...set, 'train.steps': 200, 'train.evalEvery': 200 } }))?.notes).toEqual([])
 })
 
+test('arms with equal models and another warm-up have one note, with the arms whose warm-up is long', async () => {
+  const { jobs, run } = probes()
+  const arms = { sane: { 'train.schedule.warmup': 0 }, long: { 'train.schedule.warmup': 11 } }
+  const more = { 'train.steps': 40, 'train.evalEvery': 40 }
+  const found = await estimate({ arms, seeds: [1], set: { ...set, ...more } }, { jobs: 1 }, run)
+  expect(jobs).toHaveLength(1)
+  expect(found?.notes).toEqual([expect.stringContaining('a quarter of the steps: 11 of 40 steps in long;')])
+})
+
+test('matched arms are emitted if no study follows, also with a budget', async () => {
+  const match = { equal: 'activeParameters', of: 'a' }
+  const input = { ...two, arms: { a: {}, dense: { 'model.moe': null, match } } }
+  const emitted = async (more: Partial<EstimateOptions>) => {
+    const events: StudyEvent[] = []
+    await estimate(input, { ...more, onEvent: (event) => void events.push(event) })
+    return events.filter(({ kind }) => kind === 'match')
+  }
+  const dense = { kind: 'match', arm: 'dense', of: 'a', by: 'model.hidden', mismatch: 0 }
+  expect(await emitted({ dryRun: true })).toEqual([expect.objectContaining(dense)])
+  expect(await emitted({ dryRun: true, budget: 1e6 })).toHaveLength(1)
+  expect(await emitted({ budget: 1e6 })).toEqual([])
+})
+
 test('a budget leaves out the last seeds; the estimate is then of the chosen ones', async () => {
   const found = await estimate(two, { budget: 2.5 * RUN })
   expect(found?.budget).toMatchObject({ seeds: 2, of: 3, needed: expect.closeTo(2 * RUN) })
@@ -184,6 +208,9 @@ test('the rungs of a search count with the steps that each adds; a budget has no
     training: expect.closeTo(4 * 5 + 2 * 5 + 10),
     evaluation: expect.closeTo(71.28),
   })
+  // Which configurations go on is not known yet.
+  expect(found?.runs).toBe(7)
+  expect(found?.arms.map(({ runs }) => runs)).toEqual([1, 1, 1, 1])
   await expect(estimate(input, { budget: 100 })).rejects.toThrow(/budget: a search trains with one seed/)
 })
 

@@ -13,9 +13,11 @@ import type { Specification } from '../grid/specification.ts'
 import { Ledger } from '../results/ledger.ts'
 import { runsOf } from '../results/results.ts'
 import { prepareCorpora } from '../runs/corpora.ts'
+import { emitMatches } from '../runs/overview.ts'
 import { distinct } from '../runs/run-queue.ts'
 import type { StudyOptions } from '../runs/run-study.ts'
 import { areTimed } from '../runs/timings.ts'
+import { warmupNote } from '../runs/warmup-note.ts'
 import { type RunJob, runInProcess } from '../runs/workers.ts'
 import { chooseSeeds, type SeedChoice } from './budget.ts'
 import { type DiskBytes, diskOf, type StudySeconds, timeOf } from './costs.ts'
@@ -37,7 +39,7 @@ export interface ArmEstimate {
   readonly stepSeconds: number | null
   /** Seconds of a whole run with all of its evaluations; null if no pace is known. */
   readonly runSeconds: number | null
-  /** Runs of the arm that are left, in all phases. */
+  /** Runs of the arm that are left, in all phases; of a search, in the rungs whose configurations are known. */
   readonly runs: number
   /** Notices and warnings that its training gives, and the error of its first steps. */
   readonly warnings: readonly string[]
@@ -57,7 +59,7 @@ export interface StudyEstimate {
   readonly possible: { readonly runs: number; readonly seconds: number }
   /** Disk space of the runs that are left. */
   readonly bytes: DiskBytes
-  /** Remarks about the estimate, such as an evaluation that takes long, with the setting that caps it. */
+  /** Remarks: long warm-ups, and what takes much of the time, such as an evaluation, with the setting that caps it. */
   readonly notes: readonly string[]
   /** The seeds that a budget of time has room for; null without a budget. */
   readonly budget: SeedChoice | null
@@ -69,6 +71,8 @@ export interface EstimateOptions
   readonly directory?: string | undefined
   /** Seconds of wall time for what is left: the number of seeds is chosen so that the study takes at most this. */
   readonly budget?: number | undefined
+  /** Whether no study follows, which would emit its matched arms: then the estimate emits them. */
+  readonly dryRun?: boolean | undefined
 }
 
 /**
@@ -82,12 +86,13 @@ export async function estimateStudy(
   options: EstimateOptions,
   run: RunJob = runInProcess,
 ): Promise<StudyEstimate | null> {
-  const { directory, budget, signal = new AbortController().signal, onEvent = () => {} } = options
+  const { directory, budget, dryRun = false, signal = new AbortController().signal, onEvent = () => {} } = options
   if (specification.search && budget !== undefined)
     throw new UsageError(
       wording`invalid ${option('budget')}: a search trains with one seed, so no seeds can be left out (set fewer search.configurations)`,
     )
   const grid = await expand(specification)
+  if (dryRun) emitMatches(grid, onEvent)
   const ledger = directory === undefined ? Ledger.empty() : await Ledger.toContinue(directory)
   const remaining = remainingOf(grid, ledger)
   const known = remaining.phases.flat()
@@ -116,20 +121,20 @@ export async function estimateStudy(
   const used = choice?.seeds ? await withSeeds(specification, choice.seeds, ledger) : all
   const { jobs, threads, keepCheckpoints } = options
   const cells = used.remaining.phases.flat()
+  const runs = runsOf(used.grid, ledger)
+  const warmup = warmupNote(runs)
   const time = timeOf(used.remaining, measured, extras, timed, jobs)
   return {
-    arms: Object.keys(grid.arms).map((arm) => armEstimate(arm, used.grid, cells, measured, extras)),
+    arms: Object.keys(grid.arms).map((arm) => armEstimate(arm, used.grid, used.remaining.known, measured, extras)),
     seeds: used.grid.seeds.length,
     runs: cells.length,
-    finished: distinct(runsOf(used.grid, ledger)).filter(
-      ({ key, config }) => ledger.find(key, config)?.status === 'finished',
-    ).length,
+    finished: distinct(runs).filter(({ key, config }) => ledger.find(key, config)?.status === 'finished').length,
     jobs,
     threads,
     seconds: time.known,
     possible: { runs: used.remaining.possible.flat().length, seconds: time.possible },
     bytes: diskOf(used.remaining, measured, jobs, keepCheckpoints),
-    notes: notesOf(cells, measured, time.known),
+    notes: [...(warmup === null ? [] : [warmup]), ...notesOf(cells, measured, time.known)],
     budget: choice,
   }
 }

@@ -12,6 +12,7 @@ import { checkpointsOf } from '../../../node/run/run-directory.ts'
 import { makeTemporaryFolder, sweepLeftovers } from '../../../node/system/temporary-folders.ts'
 import { train } from '../../../node/train/train.ts'
 import type { TrainEvent } from '../../../train/loop/events.ts'
+import { warmupNotices } from '../../../train/run/notices.ts'
 import { evaluateRun } from '../../../use/runs/evaluate.ts'
 import { type Pace, Stopwatch } from './pace.ts'
 
@@ -31,7 +32,7 @@ export interface ProbeResult {
   readonly kind: 'probe'
   readonly pace: Pace
   readonly bytes: RunBytes
-  /** Notices and warnings of the training. */
+  /** Notices and warnings of the training, without the notice of a long warm-up, which the study has for all arms. */
   readonly messages: readonly string[]
 }
 
@@ -71,7 +72,9 @@ async function probeIn(directory: string, given: RunConfig, signal: AbortSignal)
   let firstAt = 0
   const onEvent = (event: TrainEvent) => {
     watch.event(event)
-    if (event.kind === 'notice' || event.kind === 'warning') messages.add(event.message)
+    // Arms that share a probe may have other steps and another warm-up.
+    const isNoted = event.kind === 'notice' && warmupNotices(config).includes(event.message)
+    if ((event.kind === 'notice' || event.kind === 'warning') && !isNoted) messages.add(event.message)
     if (event.kind === 'train') {
       steps = event.step
       if (steps === 1) firstAt = performance.now()

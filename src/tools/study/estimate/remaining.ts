@@ -12,6 +12,11 @@ export interface Remaining {
   /** Known runs that are not finished, by phase. A phase begins when the phase before it is done. */
   readonly phases: readonly (readonly Cell[])[]
   /**
+   * The runs of `phases` whose arms are known. Runs of later rungs of a search stand for configurations that will be
+   * chosen by their losses.
+   */
+  readonly known: readonly Cell[]
+  /**
    * Runs that sweeps add at most, by phase: trials at further rates, whole runs that confirm a rate, and the runs of all
    * seeds at best rates. Their learning rates, and so their keys, are not known yet.
    */
@@ -29,18 +34,21 @@ export function remainingOf(grid: Grid, ledger: Ledger): Remaining {
     })
   if (search) {
     const states = rungStatesOf(search, ledger, capacity)
-    return { phases: [...states.map(({ cells }) => left(cells)), ...laterRungs(search, states.length)], possible: [] }
+    const rungs = states.map(({ cells }) => left(cells))
+    return { phases: [...rungs, ...laterRungs(search, states.length)], known: rungs.flat(), possible: [] }
   }
   const states = sweeps.map((sweep) => sweepStateOf(sweep, ledger, capacity))
   const runs = runsOf(grid, ledger)
   const isOfPilot = ({ arm }: Cell) => arm === pilot?.arm || arm === pilot?.baseline
+  const phases = [
+    left(states.flatMap(({ cells }) => cells)),
+    left(states.flatMap(({ confirming }) => confirming)),
+    left(grid.cells.filter(isOfPilot)),
+    left(runs),
+  ]
   return {
-    phases: [
-      left(states.flatMap(({ cells }) => cells)),
-      left(states.flatMap(({ confirming }) => confirming)),
-      left(grid.cells.filter(isOfPilot)),
-      left(runs),
-    ],
+    phases,
+    known: phases.flat(),
     possible: possibleOf(grid, ledger),
   }
 }

@@ -1,6 +1,8 @@
 /** The overview of a study before it trains: its size, how much of it is done, and what its numbers need to be read. */
 import { joinWords } from '../../../core/text/numbers.ts'
 import type { Cell } from '../contract.ts'
+import type { StudyEvent } from '../events.ts'
+import type { Grid } from '../grid/grid.ts'
 import type { SearchPlan } from '../grid/search-plan.ts'
 import { mismatchOf } from '../match-text.ts'
 import { runsOf } from '../results/results.ts'
@@ -12,6 +14,11 @@ import { warmupNote } from './warmup-note.ts'
 /** Number of trainings in all rungs. */
 export const plannedRuns = ({ rungs }: SearchPlan): number =>
   rungs.reduce((sum, { configurations }) => sum + configurations, 0)
+
+/** Emits the matched arms with their solved values. */
+export function emitMatches({ matches }: Pick<Grid, 'matches'>, onEvent: (event: StudyEvent) => void): void {
+  for (const match of matches) onEvent({ kind: 'match', ...match, mismatch: mismatchOf(match) })
+}
 
 /**
  * Emits the size of the study, how much of it is done and its matched arms, and notes long warm-ups, other processes and runs of another
@@ -50,7 +57,7 @@ export function emitOverview(
       jobs,
       threads,
     })
-  for (const match of grid.matches) onEvent({ kind: 'match', ...match, mismatch: mismatchOf(match) })
+  emitMatches(grid, onEvent)
   const warmup = warmupNote(runs)
   if (warmup !== null) onEvent({ kind: 'note', message: warmup })
   if (others.length > 0) {
