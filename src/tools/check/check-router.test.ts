@@ -58,6 +58,15 @@ test('a router like top-k passes every check', async () => {
   expect(report.timeOverTopK).toBeGreaterThan(0)
 }, 60_000)
 
+test('a router for one expert of a token passes, and its checks are made with one', async () => {
+  const choose = topKOf((logits) => logits)
+  const onlyOne = (input: RouterInput): Choice => choose({ ...input, moe: { ...input.moe, k: 1, prototypes: 1 } })
+  const report = await found({ choose: onlyOne })
+  expect(failures(report)).toBe('')
+  expect(report.checks).toHaveLength(4)
+  expect(report.checks[0]?.found).toContain('refused: k 2, two prototypes')
+}, 60_000)
+
 /** The logits plus the mean of all logits of a pass. */
 const aware = (logits: Tensor) => add(logits, multiply(mean(logits, { axes: [0], keepDims: true }), 3))
 
