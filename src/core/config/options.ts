@@ -9,7 +9,7 @@ import { isFields } from './fields.ts'
 import { formatValue, parseInput } from './problems.ts'
 
 /** A kind of value that no schema describes. */
-interface Live {
+export interface Live {
   readonly accepts: (value: unknown) => boolean
   readonly expected: string
 }

@@ -5,10 +5,11 @@ import { nameMatcher, patternName, patternsOf, withFrozen } from '../model/freez
 import { floats, sizes } from '../model/limits.ts'
 import { isServedByPosition } from '../model/moe-config.ts'
 import { parameterSpecs } from '../model/parameters.ts'
-import { isRegistered } from '../model/routing/own.ts'
+import { ownRouters } from '../model/routing/own.ts'
+import { PLUGIN_ID } from '../plugins.ts'
 import { nearestName } from '../text/nearest.ts'
 import { dataSchema } from './data-config.ts'
-import { coefficientProblems, rateProblems, vocabularyProblem } from './run-rules.ts'
+import { coefficientProblems, rateProblems, scheduleProblems, vocabularyProblem } from './run-rules.ts'
 
 /** Limits of `train.freeze`: no parameter's name is nearly as long, and no model has as many kinds of parameters. */
 const [MAX_PATTERN, MAX_PATTERNS] = [200, 200]
@@ -48,7 +49,9 @@ const DECAY = 0.2
 
 const scheduleSchema = z
   .strictObject({
-    kind: z.enum(['cosine', 'inverse-sqrt', 'constant', 'wsd']).default('cosine'),
+    kind: z.enum(['cosine', 'inverse-sqrt', 'constant', 'wsd', 'own']).default('cosine'),
+    /** Name and hash of the schedule `own`; set when `kind` is the path of a file. */
+    own: z.string().regex(PLUGIN_ID).nullable().default(null),
     /** Peak learning rate. */
     learningRate: floats.positive.default(1e-3),
     /** Steps of linear warm-up. */
@@ -227,7 +230,8 @@ export const runSchema = z
             : `must be "float32" with train.optimizer.kind "${kind}", whose state is small (use kind "adamw" for compact moments)`,
       })
     const { schedule } = run.train
-    if (schedule.decay !== DECAY && schedule.kind !== 'wsd')
+    for (const problem of scheduleProblems(schedule)) context.addIssue({ code: 'custom', ...problem })
+    if (schedule.decay !== DECAY && schedule.kind !== 'wsd' && schedule.kind !== 'own')
       context.addIssue({
         code: 'custom',
         path: ['train', 'schedule', 'decay'],
@@ -264,7 +268,7 @@ function freezeProblem({ model, train }: { model: ModelConfig; train: { freeze: 
   if (train.freeze.length === 0) return undefined
   // The dashboard reads runs whose router it does not load.
   const own = model.moe?.own ?? null
-  if (own !== null && !isRegistered(own)) return undefined
+  if (own !== null && !ownRouters.has(own)) return undefined
   const specs = parameterSpecs(model)
   const names = specs.map(patternName)
   const idle = train.freeze.find((pattern) => !names.some(nameMatcher(pattern)))

@@ -11,6 +11,18 @@ interface Rates {
  */
 const MAX_RATE = 2 ** 24
 
+/** Problems of a schedule of the user's own. */
+export function* scheduleProblems({ kind, own }: { readonly kind: string; readonly own: string | null }) {
+  const path = ['train', 'schedule']
+  if (kind === 'own' && own === null)
+    yield {
+      path: [...path, 'kind'],
+      message: 'must be the path of the file of your schedule, such as ./my-schedule.ts',
+    }
+  if (kind !== 'own' && own !== null)
+    yield { path: [...path, 'own'], message: 'must be null unless train.schedule.kind is "own"' }
+}
+
 /** Problems of learning rates and weight decays that are so large that one step erases the weights. */
 export function* rateProblems({ schedule, optimizer }: Rates) {
   const { learningRate, expertRate, routerRate } = schedule

@@ -3,6 +3,7 @@
  * layer is computed.
  */
 import { z } from 'zod'
+import { PLUGIN_ID } from '../plugins.ts'
 import { floats, sizes } from './limits.ts'
 
 const positive = z.int().positive()
@@ -19,9 +20,6 @@ const balanceSchema = z
     coefficient: nonNegative.default(0.01),
   })
   .prefault({})
-
-/** Name of a router of the user's own: a name, and the first 16 hexadecimal digits of the SHA-256 of its program. */
-export const OWN_ROUTER = /^[a-z][a-z0-9-]{0,39}@[0-9a-f]{16}$/
 
 export const moeSchema = z.strictObject({
   /** One sparse layer in every `every` layers, the last of them; the others are dense. */
@@ -55,7 +53,7 @@ export const moeSchema = z.strictObject({
   /**
    * Name and hash of the router `own`, as `my-router@0123456789abcdef`. It is set when `router` is the path of a file.
    */
-  own: z.string().regex(OWN_ROUTER).nullable().default(null),
+  own: z.string().regex(PLUGIN_ID).nullable().default(null),
   /**
    * Experts that a token activates: k, or k' in every prototype for the `prototype` router. With
    * `expert-choice`, the mean at capacity factor 1; in generation, the exact number.

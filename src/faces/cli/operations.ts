@@ -52,7 +52,7 @@ export const operations = {
     const signal = await measureSignal(config)
     return { ...signal, problems: signalProblems(signal) }
   },
-  checkRouter: imported(() => import('../../tools/check/check-file.ts'), 'checkRouterFile'),
+  checkPlugin: imported(() => import('../../tools/check/check-file.ts'), 'checkPluginFile'),
   createCorpus: imported(() => import('../../tools/corpus/create.ts'), 'createCorpus'),
   listRecipes: imported(() => import('../../tools/corpus/catalogue.ts'), 'listRecipes'),
   benchmark: imported(() => import('../../node/measure/benchmark.ts'), 'benchmark'),

@@ -44,7 +44,7 @@ export type { Engine } from '../../engine/contract/engine.ts'
 export type { Begun, Ranks, Transfer } from '../../engine/contract/ranks.ts'
 export type { Precision } from '../../engine/contract/runtime.ts'
 export type { NodeTime, StepEvent } from '../../engine/contract/times.ts'
-export { loadRouter, useRouter } from '../../node/run/own-router.ts'
+export { loadPlugin, type PluginKind, type PluginOf, usePlugin } from '../../node/run/plugins.ts'
 export type { WeightsOf } from '../../node/run/weights-source.ts'
 export type { ClosableRanks, JoinOptions } from '../../node/train/ranks.ts'
 export type { BytesByKind, Memory, MemoryKind } from '../../tools/plan/cost/memory.ts'
@@ -64,6 +64,7 @@ export type { CeilingReport } from '../../train/measure/mfu.ts'
 export type { StepProfile } from '../../train/measure/step-profile.ts'
 export type { OnMessage, RunMessage } from '../../train/run/messages.ts'
 export type { Origin } from '../../train/run/origin.ts'
+export type { OwnSchedule, ScheduleInput } from '../../train/step/own-schedule.ts'
 export type {
   CapacityEvaluation,
   DocumentLosses,

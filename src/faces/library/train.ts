@@ -1,13 +1,19 @@
 /** Training for callers of the library. Their arguments are checked, and do not change while the training uses them. */
 import { z } from 'zod'
-import { isFields } from '../../core/config/fields.ts'
-import { abortSignal, callback, checkOptions, expectLive, expectPath, object } from '../../core/config/options.ts'
+import { type Fields, isFields } from '../../core/config/fields.ts'
+import { abortSignal, callback, checkOptions, expectPath, type Live, object } from '../../core/config/options.ts'
 import { frozen } from '../../core/config/plain.ts'
 import { parseInput } from '../../core/config/problems.ts'
 import { type RunConfig, runSchema } from '../../core/config/run-config.ts'
 import { UsageError } from '../../core/errors.ts'
-import type { OwnRouter } from '../../core/model/routing/own.ts'
-import { loadRouter, useRouter } from '../../node/run/own-router.ts'
+import {
+  loadPlugin,
+  type PluginKind,
+  type PluginOf,
+  pluginKinds,
+  usePlugin,
+  withPlugin,
+} from '../../node/run/plugins.ts'
 import type { TrainOptions as CommonOptions } from '../../node/train/options.ts'
 import { type ClosableRanks, type JoinOptions, joinRanks as joinAll } from '../../node/train/ranks.ts'
 import { train as trainRun } from '../../node/train/train.ts'
@@ -29,13 +35,21 @@ const plain = {
   compareWithGzip: z.boolean().optional(),
 }
 
+/** Parts of your own in place of the parts that the configuration names. */
+type OwnParts = { readonly [K in PluginKind]: PluginOf<K> | string | undefined }
+
+/** Any value: what is no plugin is refused where it is made known, with its fault. */
+const plugin: Live = { accepts: () => true, expected: 'a plugin' }
+
 export interface TrainOptions extends CommonOptions {
   /**
    * A router of your own in place of `config.model.moe.router`, or the path of its file. Later calls such as `Run.load`
-   * find a router that came from a file; in another process, pass a router that was written in code to
-   * {@link useRouter} first.
+   * find a plugin that came from a file; in another process, pass a plugin that was written in code to
+   * {@link usePlugin} first.
    */
-  readonly router?: OwnRouter | string
+  readonly router?: PluginOf<'router'> | string
+  /** A learning-rate schedule of your own in place of `config.train.schedule.kind`, or the path of its file. */
+  readonly schedule?: PluginOf<'schedule'> | string
 }
 
 /**
@@ -54,12 +68,15 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<T
   expectPath('directory', options?.directory, 'the path of a folder for the run')
   if (options.from !== undefined && !isFields(options.from))
     throw new UsageError(`invalid from: ${JSON.stringify(options.from)} (expected { run: 'path of a run' })`)
-  const { ranks, router, ...common } = options
-  checkOptions('options of train', common, plain, { signal: abortSignal, onEvent: callback, ranks: object })
-  if (ranks !== null) expectLive('ranks', ranks, object)
-  const own = frozen(
-    parseInput(runSchema, router === undefined ? config : await withRouter(config, router), 'configuration'),
-  )
+  const { ranks, router, schedule, ...common } = options
+  checkOptions('options of train', options, plain, {
+    signal: abortSignal,
+    onEvent: callback,
+    ranks: { ...object, accepts: (value) => value === null || object.accepts(value) },
+    router: plugin,
+    schedule: plugin,
+  })
+  const own = frozen(parseInput(runSchema, await withOwnParts(config, { router, schedule }), 'configuration'))
   return listening(options.onEvent, (onEvent, failed) =>
     trainRun(own, {
       ...common,
@@ -70,11 +87,16 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<T
   )
 }
 
-async function withRouter(config: RunConfig, router: OwnRouter | string): Promise<RunConfig> {
-  const { model } = config
-  if (!model.moe) throw new UsageError('invalid router: the model is dense (set model.moe)')
-  const own = typeof router === 'string' ? await loadRouter(router) : await useRouter(router)
-  return { ...config, model: { ...model, moe: { ...model.moe, router: 'own', own } } }
+/** The configuration with the parts of the user's own, which are made known. */
+async function withOwnParts(config: RunConfig, options: OwnParts): Promise<Fields> {
+  let fields: Fields = { ...config }
+  for (const kind of pluginKinds) {
+    const part = options[kind]
+    if (part === undefined) continue
+    const id = typeof part === 'string' ? await loadPlugin(kind, part) : await usePlugin(kind, part as never)
+    fields = withPlugin(fields, kind, id)
+  }
+  return fields
 }
 
 const joinFields = { library: z.string().optional(), deadline: z.number().positive().optional() }

@@ -16,7 +16,7 @@ import { nearestName } from '../../core/text/nearest.ts'
 import { version } from '../../core/version.ts'
 import { CONFIG_BYTES, readText } from '../system/read-text.ts'
 import { refuseSpecialFiles } from '../system/special-files.ts'
-import { expectRouter, isRouterPath, withOwnRouter } from './own-router.ts'
+import { pluginPathIn, withPlugins } from './plugins.ts'
 import { readYaml } from './read-yaml.ts'
 import { parseSet, setField } from './set-option.ts'
 
@@ -42,7 +42,7 @@ export async function readFields(
   sets: readonly string[],
   presets: Presets,
 ): Promise<Fields> {
-  return withOwnRouter(withSets(source === undefined ? {} : await readSource(source, presets), sets))
+  return withPlugins(withSets(source === undefined ? {} : await readSource(source, presets), sets))
 }
 
 /**
@@ -62,11 +62,11 @@ export async function loadRunConfig(directory: string, sets: readonly string[] =
   }
   await refuseSpecialFiles(directory)
   try {
-    // The schema of a configuration with a router of the user's own needs its parameters.
-    const { model } = storedFields(text, file, version())
-    const own = isFields(model) && isFields(model.moe) ? model.moe.own : null
-    await expectRouter(typeof own === 'string' ? own : null, `the run ${directory}`, join(directory, 'router.ts'))
-    return parseRunConfig(text, file, sets)
+    // The schema of a configuration with plugins needs their parameters.
+    const stored = storedFields(text, file, version())
+    refusePaths(stored, file)
+    const fields = await withPlugins(withSets(stored, sets), `the run ${directory}`, directory)
+    return parseInput(runSchema, fields, 'configuration')
   } catch (error) {
     if (!(error instanceof UsageError)) throw error
     // Either the file is wrong, or one of the assignments.
@@ -130,12 +130,16 @@ async function readConfigFile(file: string, presets: Presets): Promise<Fields> {
   // This is the config.json of a run, which has facts about the run too.
   if (typeof content.version === 'string' && typeof content.created === 'string') {
     const stored = storedFields(text, file, version())
-    const { model } = stored
-    if (isFields(model) && isFields(model.moe) && isRouterPath(model.moe.router))
-      throw new UsageError(`invalid ${file}: a run stores no path in model.moe.router`)
+    refusePaths(stored, file)
     return stored
   }
   return withPreset(content, presets)
+}
+
+/** Refuses a path of a plugin in the config.json of a run: nobody named it in a command. */
+function refusePaths(stored: Fields, file: string): void {
+  const path = pluginPathIn(stored)
+  if (path !== undefined) throw new UsageError(`invalid ${file}: a run stores no path in ${path}`)
 }
 
 function isMissing(error: unknown): boolean {

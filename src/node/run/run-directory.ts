@@ -36,7 +36,7 @@ import { refuseFolders, refuseLinks } from '../system/special-files.ts'
 import { allowedChanges, scheduleWarning } from './changed-settings.ts'
 import { loadRunConfig } from './load-config.ts'
 import { OccupiedDirectory } from './occupied-directory.ts'
-import { routerCopy, routerProgram } from './own-router.ts'
+import { pluginCopies } from './plugins.ts'
 import { removeRankFiles } from './ranks/files.ts'
 import { lastStep, rewindLog } from './rewind-log.ts'
 import { RunEvents } from './tensorboard/run-events.ts'
@@ -131,9 +131,7 @@ export class RunDirectory implements RunLog {
       const from = weights && { from: weights.origin }
       const facts = { version: version(), created: new Date().toISOString(), ...from }
       await run.write(CONFIG, jsonText({ ...facts, ...config }))
-      const own = config.model.moe?.own
-      const program = own ? routerProgram(own) : undefined
-      if (program) await run.write(routerCopy(program), program.text)
+      for (const { name, text } of pluginCopies(config)) await run.write(name, text)
       return run
     } catch (error) {
       await run?.removeWritten()
@@ -165,6 +163,7 @@ export class RunDirectory implements RunLog {
     const stored = JSON.parse(await readFile(join(path, CONFIG), 'utf8')) as { changes?: unknown[] }
     const time = new Date().toISOString()
     const dated = changes.map((change) => ({ time, ...change }))
+    for (const { name, text } of pluginCopies(config)) await this.write(name, text)
     await this.write(CONFIG, jsonText({ ...stored, ...config, changes: [...(stored.changes ?? []), ...dated] }))
   }
 

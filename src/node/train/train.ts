@@ -19,10 +19,11 @@ import { TrainingLoop } from '../../train/loop/training-loop.ts'
 import { measureBandwidth } from '../../train/measure/bandwidth.ts'
 import { fromFirst, refuseDifferences, together } from '../../train/run/agreement.ts'
 import { trainingNotices } from '../../train/run/notices.ts'
+import { checkRates } from '../../train/step/own-schedule.ts'
 import { decayStart } from '../../train/step/schedule.ts'
 import { createStore, layoutOf } from '../../train/step/trainer.ts'
 import { gzipBitsPerByte } from '../data/gzip.ts'
-import { expectRouterOf } from '../run/own-router.ts'
+import { expectPlugins } from '../run/plugins.ts'
 import { RANKS_FILE, ranksText } from '../run/ranks/files.ts'
 import { RunDirectory } from '../run/run-directory.ts'
 import { SavedState } from '../run/saved-state.ts'
@@ -45,7 +46,8 @@ import { interruptedAtStart, summaryOf } from './summary.ts'
 export async function train(given: RunConfig, options: TrainOptions): Promise<TrainSummary> {
   const { directory, resume = false, from, signal, ranks = null, onEvent: emit = () => {} } = options
   const warn = (message: string) => emit({ kind: 'warning', message })
-  await expectRouterOf(given.model, directory)
+  await expectPlugins(given, `the run ${directory}`, directory)
+  checkRates(given.train)
   const config = await agreedConfig(given, options)
   /** These are closed in the end, the runtime last, because closing it waits until nothing is compiled any more. */
   const open: { files: RunDirectory | null; runtime: Runtime | null } = { files: null, runtime: null }

@@ -1,14 +1,17 @@
-/** Checks of a router in a file, with runtimes of its own. */
+/** Checks of a plugin in a file, with runtimes of its own. */
 import { createRuntime } from '../../engine/cpu/cpu-runtime.ts'
-import { loadRouter } from '../../node/run/own-router.ts'
-import { checkRouter, type RouterCheck } from './check-router.ts'
+import { loadAnyPlugin } from '../../node/run/plugins.ts'
+import type { PluginCheck } from './check.ts'
+import { checkRouter } from './check-router.ts'
+import { checkSchedule } from './check-schedule.ts'
 
-/** @throws UsageError if the file cannot be read, is no router, or its functions return something else than choices */
-export async function checkRouterFile(file: string): Promise<RouterCheck> {
-  const own = await loadRouter(file)
+/** @throws UsageError if the file cannot be read, is no plugin, or its functions return something of another type */
+export async function checkPluginFile(file: string): Promise<PluginCheck> {
+  const { kind, id } = await loadAnyPlugin(file)
+  if (kind === 'schedule') return checkSchedule(id)
   const [one, two] = await Promise.all([createRuntime({ threads: 1 }), createRuntime({ threads: 2 })])
   try {
-    return await checkRouter(own, { one, two })
+    return await checkRouter(id, { one, two })
   } finally {
     await Promise.all([one.close(), two.close()])
   }

@@ -12,23 +12,9 @@ import { constant, type Tensor } from '../../core/graph/tensor.ts'
 import { routerOf } from '../../core/model/routing/routers.ts'
 import type { Buffer as Memory, Runtime } from '../../engine/contract/runtime.ts'
 import { randomFor } from '../../train/step/random.ts'
+import type { Check, PluginCheck } from './check.ts'
 import { EXPERTS, inputsOf, type Layered, layerOf, layerProgram, type Shape, trace } from './layer.ts'
 import { compileProgram, type TracedProgram } from './program.ts'
-
-export interface Check {
-  readonly name: string
-  readonly passed: boolean
-  /** What was found. */
-  readonly found: string
-}
-
-export interface RouterCheck {
-  /** Name and hash. */
-  readonly router: string
-  readonly checks: readonly Check[]
-  /** Time of a pass forward and backward through a layer with this router, over that with top-k; null if it failed. */
-  readonly timeOverTopK: number | null
-}
 
 /** Runtimes with one and with two threads. */
 export interface Runtimes {
@@ -37,7 +23,7 @@ export interface Runtimes {
 }
 
 /** @param own Name and hash of a registered router. @throws UsageError if the router returns no choices */
-export async function checkRouter(own: string, { one, two }: Runtimes): Promise<RouterCheck> {
+export async function checkRouter(own: string, { one, two }: Runtimes): Promise<PluginCheck> {
   const router = routerOf(layerOf(own, 1).moe)
   const checks = [await checkChoices(own, one)]
   // Without choices of existing experts nothing else can be computed.
@@ -47,8 +33,8 @@ export async function checkRouter(own: string, { one, two }: Runtimes): Promise<
       await checkSight(own, one, router.sees ?? 'token'),
       await checkRepeated(own, one, two),
     )
-  if (!checks[0]?.passed) return { router: own, checks, timeOverTopK: null }
-  return { router: own, checks, timeOverTopK: await timeOverTopK(own, two) }
+  const time = checks[0]?.passed ? { over: 'top-k', ratio: await timeOverTopK(own, two) } : null
+  return { part: 'router', id: own, checks, time }
 }
 
 /** Two experts for each token, or one if the router refuses two. */

@@ -3,9 +3,11 @@
  * a resumed run needs no schedule state.
  */
 import type { RunConfig, TrainConfig } from '../../core/config/run-config.ts'
+import { ownSchedules } from './own-schedule.ts'
 
 /** The fields that determine the learning rate. */
-type Rates = Pick<TrainConfig['schedule'], 'kind' | 'learningRate' | 'warmup' | 'final' | 'decay'>
+type Rates = Pick<TrainConfig['schedule'], 'kind' | 'learningRate' | 'warmup' | 'final' | 'decay'> &
+  Partial<Pick<TrainConfig['schedule'], 'own'>>
 
 /**
  * Learning rate of a step, from 1 to `steps`.
@@ -15,10 +17,12 @@ type Rates = Pick<TrainConfig['schedule'], 'kind' | 'learningRate' | 'warmup' | 
  * `inverse-sqrt` falls as 1 / sqrt(step) (Vaswani et al., section 5.3); `constant` stays at the peak.
  * `wsd` (warm-up, stable, decay) stays at the peak until {@link decayStart}, and then falls as 1 − √progress to
  * `final` × peak at the last step (Hägele et al. 2024, arXiv 2405.18392, the cooldown "1-sqrt").
+ * A schedule of the user's own (`own-schedule.ts`) has neither warm-up nor decay besides its own.
  * Experts and routers may have factors of it (`optimizer/tensor-update.ts`).
  */
 export function learningRate(schedule: Rates, step: number, steps: number): number {
-  const { kind, learningRate: peak, warmup, final } = schedule
+  const { kind, learningRate: peak, warmup, final, own = null } = schedule
+  if (kind === 'own') return ownSchedules.get(own).rate({ ...schedule, step, steps })
   if (step <= warmup) return (peak * step) / warmup
   if (kind === 'constant') return peak
   if (kind === 'inverse-sqrt') return peak * Math.sqrt(Math.max(1, warmup) / step)

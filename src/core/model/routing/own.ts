@@ -1,34 +1,24 @@
-/**
- * Routers of a user's own. A configuration names one by its name and the hash of its program, so that a run is always
- * continued and evaluated with the router that it was trained with. The program must be registered before a model with
- * it is traced.
- */
+/** Routers of a user's own: plugins with the interface of the built-in routers. */
 import { UsageError } from '../../errors.ts'
 import type { Tensor } from '../../graph/tensor.ts'
-import { type MoeConfig, OWN_ROUTER } from '../moe-config.ts'
+import { Plugins } from '../../plugins.ts'
 import type { Choice, Router, RouterInput, RouterShape } from './contract.ts'
 
-/** A router with its name: lower-case letters, digits and hyphens, from a letter on. */
+/** A router with its name. */
 export interface OwnRouter extends Router {
   readonly name: string
 }
 
-const registered = new Map<string, OwnRouter>()
-
-/** Makes a router known under the name `model.moe.own` of configurations. */
-export function registerOwnRouter(id: string, router: OwnRouter): void {
-  if (!OWN_ROUTER.test(id)) throw new Error(`internal: no name of a router: ${id}`)
-  registered.set(id, checked(router))
-}
-
-export const isRegistered = (id: string): boolean => registered.has(id)
-
-/** @throws UsageError if it is not registered */
-export function ownRouter(id: MoeConfig['own']): OwnRouter {
-  const router = id === null ? undefined : registered.get(id)
-  if (!router) throw new UsageError(`the router ${id} is not loaded: it is a program of its own`)
-  return router
-}
+/** Routers that `model.moe.own` names. */
+export const ownRouters = new Plugins<OwnRouter>(
+  'router',
+  {
+    parameters: 'optional function',
+    choose: 'function',
+    sees: ['token', 'past', 'batch', 'batch in training'],
+  },
+  checked,
+)
 
 /** The router with checks of what its functions return, so that a mistake is reported where it is made. */
 function checked(router: OwnRouter): OwnRouter {

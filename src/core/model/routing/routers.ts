@@ -14,7 +14,7 @@ import { sinkhorn } from '../../graph/ops/sinkhorn.ts'
 import { constant, type Tensor } from '../../graph/tensor.ts'
 import type { MoeConfig } from '../moe-config.ts'
 import type { Choice, Router, RouterInput, RouterParameter, RouterShape } from './contract.ts'
-import { ownRouter } from './own.ts'
+import { ownRouters } from './own.ts'
 import { bestExperts, inBestGroups } from './selection.ts'
 
 /** The outputs of a linear router, by prototype [T, Z, N/Z]. */
@@ -170,7 +170,8 @@ const builtIn: Record<Exclude<MoeConfig['router'], 'own'>, Router> = {
 }
 
 /** The router of a configuration. @throws UsageError if it is a router of the user's own that is not loaded */
-export const routerOf = (moe: MoeConfig): Router => (moe.router === 'own' ? ownRouter(moe.own) : builtIn[moe.router])
+export const routerOf = (moe: MoeConfig): Router =>
+  moe.router === 'own' ? ownRouters.get(moe.own) : builtIn[moe.router]
 
 /** The parameters of the router of a module, by their names in the model, where `prefix` is the name of the matrix. */
 export function routerParameters(

@@ -1,8 +1,8 @@
-/** `choir check`: checks of a router of the user's own. */
+/** `choir check`: checks of a part of the user's own. */
 import type { Command } from 'commander'
 import { RunError } from '../../../core/errors.ts'
 import { fixed } from '../../../core/text/numbers.ts'
-import type { RouterCheck } from '../../../tools/check/check-router.ts'
+import type { PluginCheck } from '../../../tools/check/check.ts'
 import { print } from '../display/print.ts'
 import { type Colors, colorsFor, type Io } from '../io.ts'
 import { writeJson } from '../json.ts'
@@ -11,13 +11,14 @@ import { jsonOption } from '../options.ts'
 export function addCheck(program: Command, io: Io): void {
   program
     .command('check')
-    .summary('check a router of your own')
+    .summary('check a part of your own: a router or a schedule')
     .description(
-      'Checks a router of your own: its choices, its gradients against finite differences in float64, which tokens it ' +
-        'sees, equal bits with one and two threads, and its speed beside top-k. Exit code 1 if a check fails. The router is a program: it runs with your rights, and from now on commands load it for runs that ' +
-        'were trained with it.',
+      'Checks a part of your own. Of a router: its choices, its gradients against finite differences in float64, which ' +
+        'tokens it sees, equal bits with one and two threads, and its speed beside top-k. Of a learning-rate schedule: its ' +
+        'rates. Exit code 1 if a check fails. The part is a program: it runs with your rights, and from now on commands ' +
+        'load it for runs that were trained with it.',
     )
-    .argument('<file>', 'a TypeScript or JavaScript file whose default export is a router')
+    .argument('<file>', 'a TypeScript or JavaScript file whose default export is a router or a schedule')
     .addOption(jsonOption())
     .addHelpText(
       'after',
@@ -30,29 +31,29 @@ Examples:
 }
 
 async function run(io: Io, file: string, flags: { readonly json?: true }): Promise<void> {
-  const report = await io.operations.checkRouter(file)
-  if (flags.json) writeJson(io, { kind: 'router_check', ...report })
+  const report = await io.operations.checkPlugin(file)
+  if (flags.json) writeJson(io, { kind: 'plugin_check', ...report })
   else print(io, textOf(report, colorsFor(io.stdout, io.env)))
   const failed = report.checks.filter(({ passed }) => !passed)
   if (failed.length > 0)
-    throw new RunError(`${failed.length} of ${report.checks.length} checks of the router ${report.router} failed`)
+    throw new RunError(`${failed.length} of ${report.checks.length} checks of the ${report.part} ${report.id} failed`)
 }
 
-function textOf(report: RouterCheck, colors: Colors): string {
+function textOf(report: PluginCheck, colors: Colors): string {
   const lines = report.checks.flatMap(({ name, passed, found }) => [
     `  ${passed ? colors.green('✓') : colors.red('✗')} ${name}`,
     `    ${colors.dim(found)}`,
   ])
   return [
     '',
-    `  ${colors.bold(report.router)}`,
+    `  ${colors.bold(report.id)}`,
     '',
     ...lines,
-    ...(report.timeOverTopK === null
+    ...(report.time === null
       ? []
       : [
           '',
-          `  a layer with it takes ${fixed(report.timeOverTopK, 2)} × the time of a layer with top-k, forward and backward`,
+          `  a layer with it takes ${fixed(report.time.ratio, 2)} × the time of a layer with ${report.time.over}, forward and backward`,
         ]),
     '',
     '',

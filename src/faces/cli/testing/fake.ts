@@ -248,13 +248,14 @@ export function fakeIo(settings: Settings = {}): Fake {
   const exits: number[] = []
 
   const operations: Operations = {
-    checkRouter: async () => ({
-      router: 'mine@0123456789abcdef',
+    checkPlugin: async () => ({
+      part: 'router',
+      id: 'mine@0123456789abcdef',
       checks: [
         { name: 'gradients agree with finite differences', passed: true, found: '12 elements' },
         { name: 'every choice is kept once or dropped', passed: false, found: '14 of 15 choices' },
       ],
-      timeOverTopK: 1.25,
+      time: { over: 'top-k', ratio: 1.25 },
     }),
     createCorpus: async (recipe, folder) => ({
       folder,

@@ -8,7 +8,7 @@ import { type RunConfig, sequencesOfPass } from '../../../core/config/run-config
 import { RunError } from '../../../core/errors.ts'
 import { count, grouped } from '../../../core/text/numbers.ts'
 import { TrainingBench } from '../../../node/measure/benchmark.ts'
-import { expectRouter } from '../../../node/run/own-router.ts'
+import { expectPlugins } from '../../../node/run/plugins.ts'
 import { openRunData } from '../../../node/run/session.ts'
 import { writeArm } from '../../../node/run/study-arm.ts'
 import { lockRun } from '../../../node/system/lock.ts'
@@ -191,7 +191,7 @@ function longEvaluations({ train }: RunConfig, tokens: number): string {
 
 /** Measures the step time on real text, after warm-up steps in which routing settles. */
 async function runTiming({ config, warmUp, steps }: TimeJob, signal: AbortSignal): Promise<JobResult> {
-  await expectRouter(config.model.moe?.own, 'a timed arm')
+  await expectPlugins(config, 'a timed arm')
   const data = await openRunData(config, { onProgress: () => {} })
   try {
     const shape = { batch: config.train.batch, sequence: config.model.sequence }

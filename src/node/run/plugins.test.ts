@@ -2,10 +2,12 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
-import { ownRouter } from '../../core/model/routing/own.ts'
+import { ownRouters } from '../../core/model/routing/own.ts'
 import { sha256 } from '../../core/sha256.ts'
+import { checkRates } from '../../train/step/own-schedule.ts'
+import { learningRate } from '../../train/step/schedule.ts'
 import { loadConfig } from './load-config.ts'
-import { expectRouter, loadRouter, useRouter } from './own-router.ts'
+import { expectPlugins, loadPlugin, usePlugin } from './plugins.ts'
 
 let folder: string
 beforeAll(async () => {
@@ -27,6 +29,8 @@ const router: Router = {
 }
 export default router
 `
+
+const withRouter = (own: string) => ({ model: { moe: { router: 'own', own } } })
 
 async function file(name: string, text: string): Promise<string> {
   const path = join(folder, name)
@@ -57,7 +61,7 @@ test.each<[string, string, RegExp]>([
   ],
   ['sees.js', 'export default { choose() {}, sees: "all" }', /invalid sees: "all" \(expected "token", "past"/],
   ['name.js', 'export default { choose() {}, name: "Mine!" }', /invalid name: "Mine!"/],
-  ['imports.ts', "import x from './other.ts'\nexport default x", /cannot be loaded: .*a router is one file/],
+  ['imports.ts', "import x from './other.ts'\nexport default x", /cannot be loaded: .*a plugin is one file/],
   [
     'misspelt-import.js',
     "import { topKK } from 'choir/graph'\nexport default {}",
@@ -67,24 +71,27 @@ test.each<[string, string, RegExp]>([
   ['//host/share/router.js', '', /is on another machine/],
 ])('%s is refused, with the fault', async (name, text, message) => {
   if (text !== '') await file(name, text)
-  await expect(loadRouter(name.startsWith('//') ? name : join(folder, name))).rejects.toThrow(message)
+  await expect(loadPlugin('router', name.startsWith('//') ? name : join(folder, name))).rejects.toThrow(message)
 })
 
 test('a copy of the file under another name is the router of the run', async () => {
   const text = `\uFEFF${plain.replace('matmul(', 'matmul( ')}`
   const id = `elsewhere@${(await sha256(text.slice(1))).slice(0, 16)}`
   vi.stubEnv('XDG_CACHE_HOME', join(folder, 'copies'))
-  await loadRouter(await file('router.ts', text.slice(1)))
-  await expectRouter(id, 'the run')
-  expect(ownRouter(id).name).toBe('elsewhere')
-  await loadRouter(await file('marked.js', `\uFEFFimport { topK } from "choir/graph"\nexport default { choose: topK }`))
+  await loadPlugin('router', await file('router.ts', text.slice(1)))
+  await expectPlugins(withRouter(id), 'the run')
+  expect(ownRouters.get(id).name).toBe('elsewhere')
+  await loadPlugin(
+    'router',
+    await file('marked.js', `\uFEFFimport { topK } from "choir/graph"\nexport default { choose: topK }`),
+  )
 })
 
 test('many processes that load a router leave it whole', async () => {
   vi.stubEnv('XDG_CACHE_HOME', join(folder, 'shared'))
   const long = `${plain}// ${'x'.repeat(200_000)}\n`
   const path = await file('long.ts', long)
-  const ids = await Promise.all(Array.from({ length: 8 }, () => loadRouter(path)))
+  const ids = await Promise.all(Array.from({ length: 8 }, () => loadPlugin('router', path)))
   expect(await readFile(join(folder, 'shared', 'choir', 'routers', `${ids[0]}.ts`), 'utf8')).toBe(long)
 })
 
@@ -99,7 +106,7 @@ describe('a run with a router that no command of this user has loaded', () => {
     const run = join(folder, 'run')
     await mkdir(run, { recursive: true })
     await writeFile(join(run, 'router.ts'), 'globalThis.isOwned = true')
-    await expect(expectRouter('strange@0123456789abcdef', `the run ${run}`, join(run, 'router.ts'))).rejects.toThrow(
+    await expect(expectPlugins(withRouter('strange@0123456789abcdef'), `the run ${run}`, run)).rejects.toThrow(
       /router strange@.*choir check FILE/s,
     )
     expect(globalThis).not.toHaveProperty('isOwned')
@@ -110,17 +117,66 @@ describe('a run with a router that no command of this user has loaded', () => {
     const kept = join(folder, 'changed', 'choir', 'routers')
     await mkdir(kept, { recursive: true })
     await writeFile(join(kept, 'strange@0123456789abcdef.ts'), plain)
-    await expect(expectRouter('strange@0123456789abcdef', 'the run')).rejects.toThrow(/was changed/)
+    await expect(expectPlugins(withRouter('strange@0123456789abcdef'), 'the run')).rejects.toThrow(/was changed/)
   })
 })
 
 test('a router in code is known by its functions: another function is another router', async () => {
   const make = (factor: number) => ({ name: 'mine', choose: () => ({ factor }) as never })
   const router = make(1)
-  const one = await useRouter(router)
+  const one = await usePlugin('router', router)
   expect(one).toMatch(/^mine@[0-9a-f]{16}$/)
-  expect(await useRouter(router)).toBe(one)
-  await expect(useRouter(make(2))).rejects.toThrow(/another router is named "mine" and has the same text/)
-  expect(await useRouter({ name: 'mine', choose: () => ({ x: 1 }) as never })).not.toBe(one)
-  await expect(useRouter({ name: 'mine' } as never)).rejects.toThrow(/invalid router: invalid choose/)
+  expect(await usePlugin('router', router)).toBe(one)
+  await expect(usePlugin('router', make(2))).rejects.toThrow(/another router is named "mine" and has the same text/)
+  expect(await usePlugin('router', { name: 'mine', choose: () => ({ x: 1 }) as never })).not.toBe(one)
+  await expect(usePlugin('router', { name: 'mine' } as never)).rejects.toThrow(/invalid router: invalid choose/)
+})
+
+test('the path of a schedule in a configuration is the schedule of its training', async () => {
+  vi.stubEnv('XDG_CACHE_HOME', join(folder, 'schedules'))
+  const path = await file(
+    'triangle.ts',
+    `export default { rate: ({ step, steps, learningRate }: { step: number; steps: number; learningRate: number }) =>
+       learningRate * (1 - Math.abs((2 * step) / steps - 1)) }`,
+  )
+  const { train } = await loadConfig('tiny', [`train.schedule.kind=${path}`, 'train.schedule.learningRate=0.5'])
+  expect(train.schedule).toMatchObject({ kind: 'own', own: expect.stringMatching(/^triangle@/) })
+  expect([1, 2, 3, 4].map((step) => learningRate(train.schedule, step, 4))).toEqual([0.25, 0.5, 0.25, 0])
+  const builtIn = await loadConfig('tiny', [`train.schedule.kind=${path}`, 'train.schedule.kind=constant'])
+  expect(builtIn.train.schedule).toMatchObject({ kind: 'constant', own: null })
+})
+
+test.each([
+  ['rate: () => NaN', /schedule test: rate returned NaN at step 1 of 3/],
+  ['rate: ({ step }) => 2 - step', /rate returned -1 at step 3 of 3/],
+  ['rate: (() => { let calls = 0; return () => ++calls })()', /rate returned 3 at step 3, and then 4/],
+])('a schedule whose rates are no rates is refused before the first step: %s', async (rate, message) => {
+  vi.stubEnv('XDG_CACHE_HOME', join(folder, 'schedules'))
+  const path = await file('rates.js', `export default { name: 'test', ${rate} }`)
+  const { train } = await loadConfig('tiny', [`train.schedule.kind=${path}`, 'train.steps=3'])
+  expect(() => checkRates(train)).toThrow(message)
+})
+
+test('the example of a schedule has periods of 1, 2 and 4 parts, each a cosine from the peak', async () => {
+  vi.stubEnv('XDG_CACHE_HOME', join(folder, 'schedules'))
+  const { train } = await loadConfig('tiny', [
+    'train.schedule.kind=examples/schedules/warm-restarts.ts',
+    'train.steps=74',
+    'train.schedule.warmup=4',
+    'train.schedule.final=0',
+    'train.schedule.learningRate=1',
+  ])
+  checkRates(train)
+  const rate = (step: number) => learningRate(train.schedule, step, train.steps)
+  expect(rate(2)).toBe(0.5)
+  // Periods of 10, 20 and 40 steps: half of the peak in the middle, nothing at the end.
+  for (const [start, length] of [
+    [4, 10],
+    [14, 20],
+    [34, 40],
+  ] as const) {
+    expect(rate(start + length / 2)).toBeCloseTo(0.5, 12)
+    expect(rate(start + length)).toBeCloseTo(0, 12)
+    expect(rate(start + 1)).toBeGreaterThan(0.97)
+  }
 })

@@ -1,0 +1,273 @@
+/**
+ * Plugins as files: `model.moe.router=./my-router.ts`.
+ *
+ * A plugin is a program with the rights of the user, so it runs only if the user named its file. Its text is then kept
+ * in a folder of the user under its name and hash, from which later commands on runs with this plugin load it:
+ * `choir eval RUN` needs no file. A run has a copy, `router.ts`, for reading. A run that somebody else trained names a
+ * plugin that this folder lacks, and is refused.
+ */
+import { randomUUID } from 'node:crypto'
+import { readdir, readFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { type Fields, isFields } from '../../core/config/fields.ts'
+import { formatValue, listWithOr } from '../../core/config/problems.ts'
+import { RunError, UsageError } from '../../core/errors.ts'
+import { ownRouters } from '../../core/model/routing/own.ts'
+import { PLUGIN_ID, type Plugin, type PluginField, type Plugins } from '../../core/plugins.ts'
+import { sha256 } from '../../core/sha256.ts'
+import { ownSchedules } from '../../train/step/own-schedule.ts'
+import { userCache } from '../data/cache.ts'
+import { errorCode, makeFolder, replaceFile } from '../system/disk.ts'
+import { readText } from '../system/read-text.ts'
+import {
+  importPlugin,
+  isPluginPath,
+  PLUGIN_BYTES,
+  PLUGIN_EXTENSIONS,
+  type PluginFile,
+  type Refuse,
+  readPlugin,
+} from './plugin-file.ts'
+
+/** A kind of plugins, and its place in a configuration: a section with a field that says `own`, and a field `own`. */
+interface Kind<T extends Plugin> {
+  readonly plugins: Plugins<T>
+  readonly section: readonly string[]
+  /** The field that is the path of a plugin's file in a configuration that a user writes. */
+  readonly field: string
+}
+
+/** All kinds of plugins. */
+const kinds = {
+  router: { plugins: ownRouters, section: ['model', 'moe'], field: 'router' },
+  schedule: { plugins: ownSchedules, section: ['train', 'schedule'], field: 'kind' },
+} as const
+
+export type PluginKind = keyof typeof kinds
+
+/** The kinds of plugins, each with the plugin that it is. */
+export type PluginOf<K extends PluginKind> = (typeof kinds)[K]['plugins'] extends Plugins<infer T> ? T : never
+
+export const pluginKinds = Object.keys(kinds) as PluginKind[]
+
+const kindOf = (kind: PluginKind): Kind<Plugin> => kinds[kind] as unknown as Kind<Plugin>
+
+const pathOf = ({ section, field }: Kind<Plugin>): string => [...section, field].join('.')
+
+/** The section of a configuration that may name a plugin; undefined if the configuration has no such section. */
+function sectionOf(fields: unknown, { section }: Kind<Plugin>): Fields | undefined {
+  let found: unknown = fields
+  for (const name of section) found = isFields(found) ? found[name] : undefined
+  return isFields(found) ? found : undefined
+}
+
+/** The names of the plugins of a configuration, which may be unchecked. */
+const namesIn = (fields: unknown): { readonly kind: PluginKind; readonly id: string }[] =>
+  pluginKinds.flatMap((kind) => {
+    const { field } = kindOf(kind)
+    const section = sectionOf(fields, kindOf(kind))
+    return section?.[field] === 'own' && typeof section.own === 'string' ? [{ kind, id: section.own }] : []
+  })
+
+/**
+ * The fields with the paths of plugins' files replaced by the names and hashes of the plugins, which are loaded.
+ * @param subject What the fields are, for messages.
+ * @param directory The directory of a run that has them.
+ */
+export async function withPlugins(fields: Fields, subject = 'this configuration', directory?: string): Promise<Fields> {
+  let result = fields
+  for (const kind of pluginKinds) {
+    const { section: path, field } = kindOf(kind)
+    const section = sectionOf(result, kindOf(kind))
+    if (!section) continue
+    const { [field]: value, own } = section
+    if (isPluginPath(value)) result = withPlugin(result, kind, await loadPlugin(kind, value))
+    else if (value === 'own' && typeof own === 'string') await expectPlugin(kind, own, subject, directory)
+    // What is built in replaces the plugin of a run.
+    else if (value !== undefined && value !== 'own' && own) result = replaced(result, path, { ...section, own: null })
+  }
+  return result
+}
+
+/**
+ * The fields with a plugin in the place of its kind.
+ * @throws UsageError if the configuration has no such place: a dense model has no router
+ */
+export function withPlugin(fields: Fields, kind: PluginKind, id: string): Fields {
+  const { section: path, field } = kindOf(kind)
+  const section = sectionOf(fields, kindOf(kind))
+  if (!section) throw new UsageError(`invalid ${kind}: the configuration has no ${path.join('.')}`)
+  return replaced(fields, path, { ...section, [field]: 'own', own: id })
+}
+
+function replaced(fields: Fields, [name = '', ...rest]: readonly string[], section: Fields): Fields {
+  return { ...fields, [name]: rest.length === 0 ? section : replaced(fields[name] as Fields, rest, section) }
+}
+
+/** The field of a configuration that is the path of a plugin's file; undefined if there is none. */
+export const pluginPathIn = (fields: Fields): string | undefined => {
+  const kind = pluginKinds.find((kind) => isPluginPath(sectionOf(fields, kindOf(kind))?.[kindOf(kind).field]))
+  return kind && pathOf(kindOf(kind))
+}
+
+const files = new Map<string, PluginFile>()
+
+/** The copies of its plugins that a run has: names of files, and their texts. Plugins that were written in code have none. */
+export const pluginCopies = (config: unknown): { readonly name: string; readonly text: string }[] =>
+  namesIn(config).flatMap(({ kind, id }) => {
+    const file = files.get(id)
+    return file ? [{ name: `${kind}${file.extension}`, text: file.text }] : []
+  })
+
+/**
+ * Loads a plugin from a file, remembers it for later runs of this user, and returns its name and hash.
+ * @throws UsageError if the file cannot be read, or is no plugin of this kind
+ */
+export async function loadPlugin(kind: PluginKind, path: string): Promise<string> {
+  const refuse = (reason: string) => new UsageError(`invalid ${pathOf(kindOf(kind))}: ${formatValue(path)} ${reason}`)
+  const file = await readPlugin(path, refuse)
+  const plugin = await build(kind, file, basename(path, file.extension), refuse)
+  const id = await idOf(plugin.name, file.text)
+  register(kind, id, plugin, file)
+  await remember(kind, id, file)
+  return id
+}
+
+/**
+ * Loads a plugin of whatever kind from a file: the kind of which it has the functions.
+ * @throws UsageError if the file cannot be read, or is no plugin
+ */
+export async function loadAnyPlugin(path: string): Promise<{ readonly kind: PluginKind; readonly id: string }> {
+  const refuse = (reason: string) => new UsageError(`invalid FILE: ${formatValue(path)} ${reason}`)
+  const given = await importPlugin(await readPlugin(path, refuse), refuse)
+  const kind = isFields(given) ? pluginKinds.find((kind) => functionsOf(kind).some((name) => name in given)) : undefined
+  if (kind === undefined) {
+    const known = pluginKinds.map((kind) => `a ${kind} with ${functionsOf(kind).join(', ')}`)
+    throw refuse(`exports ${formatValue(given)} as default (expected ${listWithOr(known)})`)
+  }
+  return { kind, id: await loadPlugin(kind, path) }
+}
+
+/** The functions that every plugin of a kind has. */
+const functionsOf = (kind: PluginKind): string[] =>
+  Object.entries(kindOf(kind).plugins.fields).flatMap(([name, rule]) => (rule === 'function' ? [name] : []))
+
+const inCode = new Map<string, Plugin>()
+
+/**
+ * Makes a plugin that was written in code known under its name and the hash of the text of its functions. Values that a
+ * function closes over are not in its text, so plugins that differ in them need names of their own.
+ * @throws UsageError if it is no plugin of this kind, or another object has its name and text
+ */
+export async function usePlugin<K extends PluginKind>(kind: K, plugin: PluginOf<K>): Promise<string> {
+  const { plugins } = kindOf(kind)
+  const fault = faultOf(plugin, plugins)
+  if (fault !== null) throw new UsageError(`invalid ${kind}: ${fault}`)
+  const given = { ...(plugin as Plugin) } as Plugin & { readonly [field: string]: unknown }
+  const text = Object.keys(plugins.fields).map((field) => given[field])
+  const id = await idOf(given.name, text.join(' '))
+  if ((inCode.get(id) ?? plugin) !== plugin)
+    throw new UsageError(
+      `invalid ${kind}: another ${kind} is named "${given.name}" and has the same text, and may differ in values that ` +
+        `its functions close over (give each ${kind} a name of its own, or pass the same object again)`,
+    )
+  inCode.set(id, plugin)
+  plugins.register(id, plugin)
+  return id
+}
+
+/**
+ * Loads a plugin that a configuration names by its hash.
+ * @param subject What names it, for messages: `the run runs/mine`.
+ * @param directory The directory of the run, if there is one, which may have a copy of it.
+ * @throws UsageError if no command of this user has loaded it from its file
+ */
+async function expectPlugin(kind: PluginKind, id: string, subject: string, directory?: string): Promise<void> {
+  const { plugins } = kindOf(kind)
+  if (!PLUGIN_ID.test(id) || plugins.has(id)) return
+  const [name = '', hash = ''] = id.split('@')
+  // A copy of the file may have another name.
+  const names = await readdir(folderOf(kind)).catch((error: unknown) => {
+    if (errorCode(error) === 'ENOENT' || errorCode(error) === 'ENOTDIR') return []
+    throw new RunError(`cannot read ${folderOf(kind)}: ${(error as Error).message}`)
+  })
+  const kept = names.find((each) => PLUGIN_EXTENSIONS.some((extension) => each.endsWith(`@${hash}${extension}`)))
+  if (kept === undefined) {
+    const copy = directory === undefined ? '' : ` (${join(directory, `${kind}.ts`)}, if it is there)`
+    throw new UsageError(
+      `${subject} has the ${kind} ${id}, a program that no command of yours has loaded. A ${kind} runs with your rights: ` +
+        `read it${copy}, then run: choir check FILE`,
+    )
+  }
+  const path = join(folderOf(kind), kept)
+  const extension = PLUGIN_EXTENSIONS.find((each) => kept.endsWith(each)) as string
+  const file = { text: await readText(path, PLUGIN_BYTES), extension }
+  if ((await hashOf(file.text)) !== hash)
+    throw new RunError(`${path} was changed (remove it, and give the file of the ${kind} again)`)
+  const plugin = await build(kind, file, name, (reason) => new UsageError(`invalid ${kind} ${path}: it ${reason}`))
+  register(kind, id, { ...plugin, name }, file)
+}
+
+/** Loads the plugins that a configuration names by their hashes. @throws UsageError if no command has loaded one */
+export async function expectPlugins(config: unknown, subject: string, directory?: string): Promise<void> {
+  for (const { kind, id } of namesIn(config)) await expectPlugin(kind, id, subject, directory)
+}
+
+function register(kind: PluginKind, id: string, plugin: Plugin, file: PluginFile): void {
+  kindOf(kind).plugins.register(id, plugin)
+  files.set(id, file)
+}
+
+const folderOf = (kind: PluginKind): string => join(userCache(), `${kind}s`)
+
+/** Keeps the text of a plugin that the user named. Without a place for it, other processes ask for the file. */
+async function remember(kind: PluginKind, id: string, { text, extension }: PluginFile): Promise<void> {
+  const path = join(folderOf(kind), `${id}${extension}`)
+  try {
+    if ((await readFile(path, 'utf8').catch(() => undefined)) === text) return
+    await makeFolder(folderOf(kind))
+    await replaceFile(path, text, `${path}.${randomUUID()}`)
+  } catch (error) {
+    if (!(error instanceof RunError) && errorCode(error) === undefined) throw error
+  }
+}
+
+async function build(kind: PluginKind, file: PluginFile, fileName: string, refuse: Refuse): Promise<Plugin> {
+  const given = await importPlugin(file, refuse)
+  const named = isFields(given) && given.name === undefined ? { ...given, name: nameFrom(fileName, kind) } : given
+  const fault = faultOf(named, kindOf(kind).plugins)
+  if (fault !== null) throw refuse(`is no ${kind}: ${fault}`)
+  return named as unknown as Plugin
+}
+
+const hashOf = async (text: string): Promise<string> => (await sha256(text)).slice(0, 16)
+
+const idOf = async (name: string, text: string): Promise<string> => `${name}@${await hashOf(text)}`
+
+const nameFrom = (fileName: string, kind: PluginKind): string =>
+  fileName
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/g, '-')
+    .replace(/^[^a-z]+/, '')
+    .slice(0, 40)
+    .replace(/-$/, '') || kind
+
+/** Why a value is no plugin of a kind; null if it is one. */
+function faultOf(value: unknown, { fields }: Plugins<Plugin>): string | null {
+  const rules = Object.entries(fields as Readonly<Record<string, PluginField>>)
+  const names = rules.map(([name]) => name)
+  if (!isFields(value)) return `its default export is ${formatValue(value)} (expected { ${names.join(', ')} })`
+  const unknown = Object.keys(value).find((key) => key !== 'name' && !names.includes(key))
+  if (unknown !== undefined) return `unknown field ${unknown} (accepted: name, ${names.join(', ')})`
+  const { name } = value
+  if (typeof name !== 'string' || !/^[a-z][a-z0-9-]{0,39}$/.test(name))
+    return `invalid name: ${formatValue(name)} (expected lower-case letters, digits and hyphens)`
+  for (const [field, rule] of rules) {
+    const given = value[field]
+    if (given === undefined && rule !== 'function') continue
+    const isRight = typeof rule === 'string' ? typeof given === 'function' : rule.includes(given as string)
+    const accepted = typeof rule === 'string' ? 'a function' : listWithOr(rule.map((word) => `"${word}"`))
+    if (!isRight) return `invalid ${field}: ${formatValue(given)} (expected ${accepted})`
+  }
+  return null
+}
