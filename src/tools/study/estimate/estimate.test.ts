@@ -24,7 +24,16 @@ afterEach(() => fake.close())
 /** Steps of 1 s, and 10 s for the evaluation of all held-out text; starting and saving take no time. */
 const result: ProbeResult = {
   kind: 'probe',
-  pace: { step: 1, evaluatedToken: 0.01, start: 0, load: 0, save: 0, trainTokens: 9000, heldOutTokens: 1000 },
+  pace: {
+    step: 1,
+    evaluatedToken: 0.01,
+    evaluation: 0,
+    start: 0,
+    load: 0,
+    save: 0,
+    trainTokens: 9000,
+    heldOutTokens: 1000,
+  },
   bytes: { checkpoint: 1e6, fixed: 1000, step: 10, routing: 0 },
   messages: ['no bf16 here'],
 }

@@ -12,6 +12,8 @@ export interface Pace {
   readonly step: number
   /** Seconds to evaluate one held-out token under all capacity rules; null if there was no evaluation yet. */
   readonly evaluatedToken: number | null
+  /** Seconds of an evaluation during training besides those of its tokens. A running training counts them in its tokens. */
+  readonly evaluation: number
   /** Seconds from the start of the process to the first step; includes compiling the model and its evaluation. */
   readonly start: number
   /** Seconds to load a finished training for an evaluation; null if there was no such evaluation yet. */
@@ -69,7 +71,8 @@ export class Stopwatch {
     const step = typical(this.steps)
     if (step === null || this.trained < 2) return null
     const evaluatedToken = typical(this.evaluatedTokens)
-    return { step, evaluatedToken, start: this.start, load: this.load, save: typical(this.saves), ...this.text }
+    const { start, load, text } = this
+    return { step, evaluatedToken, evaluation: 0, start, load, save: typical(this.saves), ...text }
   }
 
   /** @param computing Seconds of the step itself, without its batch and its logs. */

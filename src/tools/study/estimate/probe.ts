@@ -83,14 +83,58 @@ async function probeIn(directory: string, given: RunConfig, signal: AbortSignal)
     if (event.kind === 'eval' && (isLate || steps >= PROBE_STEPS)) enough.abort()
   }
   await train(config, { directory, signal: AbortSignal.any([signal, enough.signal]), onEvent })
-  if (signal.aborted) return null
-  const started = performance.now()
-  const batches = config.train.batch / sequencesOfPass(config)
-  const { evaluated_tokens } = await evaluateRun(directory, { batches, capacity: 'eval', byDocument: true })
-  watch.evaluated((performance.now() - started) / 1000, evaluated_tokens)
-  const { pace } = watch
-  if (signal.aborted || pace === null) return null
+  const trained = watch.pace
+  const evaluated = signal.aborted || trained === null ? null : await timeEvaluations(directory, config, signal)
+  if (evaluated === null || trained === null) return null
+  const { load, token } = evaluated
+  // The evaluations of the probe have one batch.
+  const rest = ((trained.evaluatedToken ?? token) - token) * config.train.batch * config.model.sequence
+  const pace = { ...trained, load, evaluatedToken: token, evaluation: Math.max(0, rest) }
   return { kind: 'probe', pace, bytes: await bytesOf(directory, steps), messages: [...messages] }
+}
+
+/** Passes of the evaluations of which the time is compared with that of one pass. */
+const PASSES = [8, 64, 512]
+
+/**
+ * Seconds to load the finished training for an evaluation, and seconds of a token; null if `signal` stopped it. Loading
+ * may take longer than many passes, so the time of a token is the difference of two evaluations: of one pass, and of so
+ * many that they take twice as long.
+ */
+async function timeEvaluations(
+  directory: string,
+  config: RunConfig,
+  signal: AbortSignal,
+): Promise<{ readonly load: number; readonly token: number } | null> {
+  const evaluate = async (batches: number) => {
+    const started = performance.now()
+    const { evaluated_tokens: tokens } = await evaluateRun(directory, { batches, capacity: 'eval', byDocument: true })
+    return { tokens, seconds: (performance.now() - started) / 1000 }
+  }
+  // The first is the one that a run of the study makes; later ones find compiled code.
+  const first = await evaluate(1)
+  if (signal.aborted) return null
+  const one = await evaluate(1)
+  let many = one
+  for (const passes of PASSES) {
+    if (signal.aborted) return null
+    many = await evaluate(passes)
+    const isAll = many.tokens < passes * sequencesOfPass(config) * config.model.sequence
+    if (isAll || many.seconds >= 2 * one.seconds) break
+  }
+  return costsOf(first, one, many)
+}
+
+interface TimedEvaluation {
+  readonly tokens: number
+  readonly seconds: number
+}
+
+/** @param first The first evaluation of a process. @param many Later ones, of few and of many tokens. */
+export function costsOf(first: TimedEvaluation, one: TimedEvaluation, many: TimedEvaluation) {
+  const added = many.tokens - one.tokens
+  const token = added > 0 ? Math.max(0, many.seconds - one.seconds) / added : one.seconds / one.tokens
+  return { load: Math.max(0, first.seconds - first.tokens * token), token }
 }
 
 /** The training with evaluations of a batch after a few steps, and no checkpoint until it is stopped. */

@@ -6,7 +6,16 @@ import { cellOf } from '../grid/cells.ts'
 import type { Pace } from './pace.ts'
 import { TimeLeft, type TimeLeftOptions } from './time-left.ts'
 
-const pace: Pace = { step: 1, evaluatedToken: 0.01, start: 4, load: 2, save: 0, trainTokens: 9000, heldOutTokens: 1000 }
+const pace: Pace = {
+  step: 1,
+  evaluatedToken: 0.01,
+  evaluation: 0,
+  start: 4,
+  load: 2,
+  save: 0,
+  trainTokens: 9000,
+  heldOutTokens: 1000,
+}
 
 /** Runs of 20 steps of 1 s: 4 s of start, an evaluation of 1 s after the last step, then 2 s of loading and 10 s. */
 async function runs(count: number): Promise<Cell[]> {

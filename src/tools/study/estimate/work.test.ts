@@ -12,6 +12,7 @@ import { type Extras, Paces, secondsOf, shapeOf } from './work.ts'
 const pace: Pace = {
   step: 2,
   evaluatedToken: 0.01,
+  evaluation: 0,
   start: 5,
   load: 3,
   save: 1,

@@ -66,9 +66,10 @@ export function secondsOf(cell: Cell, pace: Pace, extras: Extras, from?: number)
   const token = evaluatedTokenOf(cell.config, pace)
   const load = pace.load ?? pace.start
   const after = afterTraining(cell, pace, extras)
+  const evaluations = evaluationsIn(cell, done)
   return {
     training: Math.max(0, last - done) * pace.step,
-    evaluation: (evaluationsIn(cell, done) * evaluatedBy(cell.config, pace) + after.tokens) * token,
+    evaluation: evaluations * (pace.evaluation + evaluatedBy(cell.config, pace) * token) + after.tokens * token,
     starting: (from === undefined ? pace.start : 0) + savesIn(cell, done) * (pace.save ?? 0) + after.loads * load,
   }
 }
