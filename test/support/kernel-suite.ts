@@ -6,7 +6,7 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { gradient } from '../../src/core/graph/gradient.ts'
-import { linearCrossEntropy } from '../../src/core/graph/ops/cross-entropy.ts'
+import { linearCrossEntropies, linearCrossEntropy } from '../../src/core/graph/ops/cross-entropy.ts'
 import { combineRagged, dispatch, dispatchRagged, expertFfnKernel } from '../../src/core/graph/ops/expert.ts'
 import { sum } from '../../src/core/graph/ops/reduction.ts'
 import { cut } from '../../src/core/graph/stages/cut.ts'
@@ -130,6 +130,34 @@ export function checkKernels(): void {
         for (const [i, result] of results.entries())
           expectSameBits(await result, first, `${sources} sources, ${experts} experts, ${i}`)
       }
+    }
+  })
+
+  test('a target is greedy if no logit is larger, and never if it is not counted', async () => {
+    const [rows, width, vocabulary] = [70, 3, 9]
+    const random = testRandom(5)
+    const integers = (count: number) => Float32Array.from({ length: count }, () => Math.floor(random() * 5) - 2)
+    const [x, head] = [integers(rows * width), integers(vocabulary * width)]
+    const targets = Int32Array.from({ length: rows }, () => Math.floor(random() * (vocabulary + 2)) - 2)
+    const build = () => ({
+      outputs: {
+        greedy: linearCrossEntropies(
+          input('x', 'float32', [rows, width]),
+          input('head', 'float32', [vocabulary, width]),
+          input('targets', 'int32', [rows]),
+        )[2],
+      },
+    })
+    const expected = [...targets].map((target, t) => {
+      const logits = Array.from({ length: vocabulary }, (_, v) =>
+        [0, 1, 2].reduce((sum, d) => sum + (x[t * width + d] as number) * (head[v * width + d] as number), 0),
+      )
+      return target >= 0 && logits[target] === Math.max(...logits) ? 1 : 0
+    })
+    expect(new Set(expected)).toEqual(new Set([0, 1]))
+    for (const program of [build(), withKernels(crew.kernels, build)]) {
+      const { greedy } = await runOnce(crew, program, { x, head, targets })
+      expect([...(greedy as Int32Array)]).toEqual(expected)
     }
   })
 

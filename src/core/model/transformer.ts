@@ -118,6 +118,8 @@ export interface Losses {
   readonly loss: Tensor
   /** The cross-entropy of each target [T], nats; 0 for a target that is not counted. */
   readonly loss_T: Tensor
+  /** Whether each target is the most probable token [T], int32: 1 or 0; 0 for a target that is not counted. */
+  readonly greedy_T: Tensor
   /** The minimised objective: cross-entropy plus the weighted losses of every router. */
   readonly objective: Tensor
   readonly reports: readonly RoutingReport[]
@@ -133,7 +135,7 @@ export function losses(
   pass: Pass,
 ): Losses {
   const { x_TD, stream, reports } = transformer(config, parameters, tokens_T, pass)
-  const [loss, loss_T] = scope('head', () =>
+  const [loss, loss_T, greedy_T] = scope('head', () =>
     linearCrossEntropies(scaled(x_TD, headScaleOf(config)), head(config, parameters), targets_T),
   )
   let objective = loss
@@ -144,7 +146,7 @@ export function losses(
     if (balance.coefficient > 0) objective = add(objective, multiply(router.balance, balanceCoefficient))
     if (zLoss > 0) objective = add(objective, multiply(router.z, zLoss))
   }
-  return { loss, loss_T, objective, reports, stream }
+  return { loss, loss_T, greedy_T, objective, reports, stream }
 }
 
 /** Logits [V] at one position of the pass; `position` is int32 [1]. */

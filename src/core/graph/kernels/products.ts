@@ -48,13 +48,18 @@ export const rmsNormGradient = declareKernel({
 
 /**
  * The loss of targets int32 [T] under logits [T, V], in nats, and its gradient, softmax(logits) less 1 at the target.
- * The gradient overwrites the logits. A negative target has 0 nats, and nothing is subtracted for it.
+ * The gradient overwrites the logits. `greedy` int32 [T] is 1 if no logit is larger than the logit of the target. A
+ * negative target has 0 nats and is not greedy, and nothing is subtracted for it.
  */
 export const crossEntropy = declareKernel({
   name: 'cross-entropy',
   inputs: ['logits', 'targets'],
-  outputs: ['dLogits', 'nats'],
-  results: ({ logits, targets }) => ({ dLogits: logits, nats: { dtype: logits.dtype, shape: targets.shape } }),
+  outputs: ['dLogits', 'nats', 'greedy'],
+  results: ({ logits, targets }) => ({
+    dLogits: logits,
+    nats: { dtype: logits.dtype, shape: targets.shape },
+    greedy: { dtype: 'int32', shape: targets.shape },
+  }),
   overwrites: true,
   local: true,
 })
@@ -63,10 +68,11 @@ export const crossEntropy = declareKernel({
 export const linearCrossEntropy = declareKernel({
   name: 'linear-cross-entropy',
   inputs: ['x', 'head', 'targets'],
-  outputs: ['dLogits', 'nats'],
+  outputs: ['dLogits', 'nats', 'greedy'],
   results: ({ x, head, targets }) => ({
     dLogits: { dtype: x.dtype, shape: [dim(x.shape, 0), dim(head.shape, 0)] },
     nats: { dtype: x.dtype, shape: targets.shape },
+    greedy: { dtype: 'int32', shape: targets.shape },
   }),
   localInputs: ['targets'],
 })

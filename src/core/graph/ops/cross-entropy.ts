@@ -10,27 +10,34 @@ import { defineOp, emit, type Tensor } from '../tensor.ts'
 import { add, cast, divide, greaterOrEqual, maximum, multiply, negate, subtract } from './elementwise.ts'
 import { gather, scatterAdd } from './indexing.ts'
 import { matmul } from './matmul.ts'
-import { sum } from './reduction.ts'
+import { max, sum } from './reduction.ts'
 import { reshape } from './shape.ts'
 
 /**
- * The mean of −log softmax(x·headᵀ)[target] over the counted positions, in nats, and the value of each position [T], 0
- * for a position that is not counted. x [T, D], head [V, D], targets [T] int32; positions with a negative target are
- * not counted.
+ * The mean of −log softmax(x·headᵀ)[target] over the counted positions, in nats; the value of each position [T], 0
+ * for a position that is not counted; and whether the target of each position is the most probable one, 1 or 0, int32
+ * [T], without a gradient. x [T, D], head [V, D], targets [T] int32; positions with a negative target are not counted.
  */
-export const linearCrossEntropies: (x: Tensor, head: Tensor, targets: Tensor) => readonly [Tensor, Tensor] = defineOp(
+export const linearCrossEntropies: (
+  x: Tensor,
+  head: Tensor,
+  targets: Tensor,
+) => readonly [mean: Tensor, each: Tensor, greedy: Tensor] = defineOp(
   'linear-cross-entropy',
   'fused',
   (x: Tensor, head: Tensor, targets: Tensor) => {
     const [rows, vocabulary] = [dim(x.shape, 0), dim(head.shape, 0)]
-    const counted = cast(greaterOrEqual(targets, 0), x.dtype)
+    const isCounted = greaterOrEqual(targets, 0)
+    const counted = cast(isCounted, x.dtype)
     const column = reshape(maximum(targets, 0), [rows, 1])
-    const { nats, dLogits, factor = head, complete = false } = crossEntropyOf(x, head, targets, column)
+    const { nats, greedy, dLogits, factor = head, complete = false } = crossEntropyOf(x, head, targets, column)
+    // The kernel writes both to the program's own memory, so neither is returned as it is.
     const each = multiply(nats, counted)
+    const countedGreedy = multiply(greedy, cast(isCounted, 'int32'))
     const total = sum(each)
     const count = maximum(sum(counted), 1)
     return {
-      result: [divide(total, count), each] as const,
+      result: [divide(total, count), each, countedGreedy] as const,
       inputs: [x, head],
       gradient: (dMean, dEach) => {
         const shares = [...(dMean ? [divide(dMean, count)] : []), ...(dEach ? [dEach] : [])]
@@ -65,6 +72,8 @@ export const linearCrossEntropy = (x: Tensor, head: Tensor, targets: Tensor): Te
 interface CrossEntropy {
   /** [T] */
   readonly nats: Tensor
+  /** int32 [T] */
+  readonly greedy: Tensor
   /** The probabilities [T, V], less the one-hot target if `complete`. */
   readonly dLogits: Tensor
   /** Whether the one-hot target is subtracted. */
@@ -83,8 +92,7 @@ function crossEntropyOf(x: Tensor, head: Tensor, targets: Tensor, column: Tensor
 /** The kernel computes the logits too, so that only their gradient is kept in memory. */
 function fusedKernel(x: Tensor, head: Tensor, targets: Tensor): CrossEntropy {
   const factor = hasKernel(kernels.round, x.dtype) ? emitKernel(kernels.round, { x: head }).y : head
-  const { dLogits, nats } = emitKernel(kernels.linearCrossEntropy, { x, head: factor, targets })
-  return { nats, dLogits, complete: true, factor }
+  return { ...emitKernel(kernels.linearCrossEntropy, { x, head: factor, targets }), complete: true, factor }
 }
 
 function byParts(logits: Tensor, column: Tensor): CrossEntropy {
@@ -92,11 +100,12 @@ function byParts(logits: Tensor, column: Tensor): CrossEntropy {
   const [rows = 0] = shape
   const logProbabilities = emit('LogSoftmax', [logits], { shape, attributes: { axis: -1 } })
   const chosen = emit('GatherElements', [logProbabilities, column], { shape: [rows, 1], attributes: { axis: 1 } })
-  return { dLogits: emit('Exp', [logProbabilities], { shape }), nats: reshape(negate(chosen), [rows]) }
+  const isLargest = greaterOrEqual(chosen, max(logProbabilities, { axes: [1], keepDims: true }))
+  const greedy = cast(reshape(isLargest, [rows]), 'int32')
+  return { dLogits: emit('Exp', [logProbabilities], { shape }), nats: reshape(negate(chosen), [rows]), greedy }
 }
 
 /** The kernel overwrites the logits with their gradient. */
 function kernelOfLogits(logits: Tensor, targets: Tensor): CrossEntropy {
-  const { dLogits, nats } = emitKernel(kernels.crossEntropy, { logits, targets })
-  return { nats, dLogits, complete: true }
+  return { ...emitKernel(kernels.crossEntropy, { logits, targets }), complete: true }
 }

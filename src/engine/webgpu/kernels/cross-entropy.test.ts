@@ -12,11 +12,11 @@ async function run(logits: ArrayLike<number>, targets: readonly number[]) {
   const random = new Random()
   const tensor = random.floats([rows, columns], (i) => logits[i] as number)
   const ofTargets = random.integers([rows], (t) => targets[t] as number)
-  const { dLogits, nats } = await runKernel(device, crossEntropy, {
+  const { dLogits, nats, greedy } = await runKernel(device, crossEntropy, {
     inputs: { logits: tensor, targets: ofTargets },
-    outputs: { dLogits: tensor, nats: result(rows) },
+    outputs: { dLogits: tensor, nats: result(rows), greedy: { ...result(rows), dtype: 'int32' } },
   })
-  return [dLogits, nats] as const
+  return [dLogits, nats, greedy] as const
 }
 
 /** The gradient and the nats in float64, from the definition. */
@@ -53,11 +53,24 @@ describe.skipIf(testDevice === null)('cross-entropy', () => {
     const random = new Random()
     const logits = random.floats([rows, columns], () => scale * random.number()).data
     const targets = Array.from({ length: rows }, (_, t) => (t % 4 === 3 ? -1 : random.below(columns)))
-    const [gradient, nats] = await run(logits, targets)
+    const [gradient, nats, greedy] = await run(logits, targets)
     const exact = expected(logits, targets)
     expectClose(gradient, exact.gradient, 2e-6)
     expectClose(nats, exact.nats, 2e-6)
-    expect(await run(logits, targets)).toEqual([gradient, nats])
+    expect(await run(logits, targets)).toEqual([gradient, nats, greedy])
+  })
+
+  test('a target is greedy if no logit is larger, and never if it is not counted or outside the vocabulary', async () => {
+    const rows = [
+      [1, 3, 2],
+      [1, 3, 2],
+      [3, 3, 2],
+      [3, 3, 2],
+      [0, 0, 0],
+      [0, 0, 0],
+    ]
+    const [, , greedy] = await run(rows.flat(), [1, 2, 0, 1, -1, 3])
+    expect([...greedy]).toEqual([1, 0, 1, 1, 0, 0])
   })
 
   test('relative errors of small probabilities are small', async () => {

@@ -9,13 +9,13 @@ import { lanesOf, reduction } from './reduce.ts'
 import { heightOf, vectorOf, widthOf } from './vectors.ts'
 
 /**
- * For a negative target nothing is subtracted, and its nats are 0. The nats of a target from V on are NaN: a kernel cannot
+ * For a negative target nothing is subtracted, and its nats and `greedy` are 0. The nats of a target from V on are NaN: a kernel cannot
  * throw, but such a loss is refused.
  *
  * −log p[target] = (max − logit[target]) + log Σ exp(logit − max), which stays exact if p[target] underflows.
  */
 export const crossEntropy = implement(declared.crossEntropy, {
-  lower({ inputs: { logits, targets }, outputs: { dLogits, nats } }) {
+  lower({ inputs: { logits, targets }, outputs: { dLogits, nats, greedy } }) {
     const [height, columns] = [heightOf(logits), widthOf(logits)]
     if (logits.size === 0) return []
     const { type: as, width, total, largest, component } = vectorOf(columns)
@@ -31,9 +31,10 @@ export const crossEntropy = implement(declared.crossEntropy, {
         target_T: targets,
         gradient_TV: { of: dLogits, as },
         nats_T: nats,
+        greedy_T: greedy,
       },
       workgroups: rowsOf(groups),
-      code: ({ logits_TV, target_T, gradient_TV, nats_T }) => `
+      code: ({ logits_TV, target_T, gradient_TV, nats_T, greedy_T }) => `
 // The maximum of some logits, and the sum of exp(logit - maximum).
 struct Part { maximum: f32, sum: f32 }
 fn merge(a: Part, b: Part) -> Part {
@@ -62,11 +63,13 @@ ${workgroupMain(groups)} {
     var gradient = exp(logit - all.maximum) / all.sum;
     if (column == answer_column) {
       ${nats_T}[t] = (all.maximum - ${component('logit', 'answer_place')}) + log(all.sum);
+      ${greedy_T}[t] = select(0, 1, ${component('logit', 'answer_place')} == all.maximum);
       ${component('gradient', 'answer_place')} -= 1.0;
     }
     ${gradient_TV}[start + column] = gradient;
   }
   if (lane == 0u && t < ${height}u) {
+    if (answer < 0 || answer >= ${columns}) { ${greedy_T}[t] = 0; }
     if (answer < 0) { ${nats_T}[t] = 0.0; }
     if (answer >= ${columns}) { ${nats_T}[t] = bitcast<f32>(answer | 0x7fc00000); }
   }

@@ -35,7 +35,7 @@ export const linearCrossEntropy = implement(declared.linearCrossEntropy, {
   },
 
   prepare(
-    { inputs: { x, head, targets }, outputs: { dLogits: gradient, nats } },
+    { inputs: { x, head, targets }, outputs: { dLogits: gradient, nats, greedy } },
     { primitives, functions, floats, integers, scratch },
   ) {
     const [total = 0, columns = 0] = gradient.shape
@@ -75,6 +75,9 @@ export const linearCrossEntropy = implement(declared.linearCrossEntropy, {
         for (let r = 0; r < rows; r++) {
           const target = targetOf(from + r)
           const p = floats[index(r, integers[argmaxima / 4 + r] as number)] as number
+          // The same logit, so equal logits are equal here too.
+          const isLargest = targetLogits[r] === floats[maxima / 4 + r]
+          integers[greedy.offset / 4 + from + r] = target >= 0 && isLargest ? 1 : 0
           floats[nats.offset / 4 + from + r] =
             target < 0 ? 0 : (floats[maxima / 4 + r] as number) - Math.log(p) - (targetLogits[r] as number)
           if (target >= 0) floats[index(r, target)] = (floats[index(r, target)] as number) - 1
