@@ -75,6 +75,15 @@ export type {
 } from '../../train/step/records.ts'
 export type { TextEnd } from '../../use/infer/continue-text.ts'
 export type { SamplingOptions } from '../../use/infer/generation/sampling.ts'
+export type { Choices, Continued, Scorable, WholeText } from '../../use/infer/scoring/scorable.ts'
+export type {
+  ChoicesScore,
+  ContinuationScore,
+  ScoredToken,
+  ScoreOf,
+  ScoreOptions,
+  TextScore,
+} from '../../use/infer/scoring/score.ts'
 export type { RouterChoices, TextRouting } from '../../use/infer/text-routing.ts'
 export type { WritingOptions } from '../../use/infer/writing-options.ts'
 export type { OurTensor } from '../../use/interchange/architectures/ours.ts'

@@ -152,6 +152,40 @@ test('routing returns the experts of every token and their gates, which are abov
   await expect(run.routing('')).rejects.toThrow(/invalid text/)
 })
 
+test('scores have the type and the order of their texts, and the context of a continuation changes them', async () => {
+  const context = 'Line 7 of a'
+  const [plain, same, continued, questioned] = await run.score([
+    'Line 7',
+    { text: 'Line 7' },
+    { context, continuation: ' text' },
+    { context, choices: [' text', ' thing'] },
+  ])
+  expect(plain.tokens.map(({ text }) => text).join('')).toBe('Line 7')
+  expect(plain.total).toBeCloseTo(
+    plain.tokens.reduce((sum, { logProbability }) => sum + (logProbability ?? Number.NaN), 0),
+    10,
+  )
+  expect(same.total).toBeCloseTo(plain.total, 4)
+  expect(questioned.choices[0]?.total).toBeCloseTo(continued.total, 4)
+  const [alone] = await run.score([' text'])
+  expect(alone.total).not.toBeCloseTo(continued.total, 2)
+  expect(await run.score([])).toEqual([])
+})
+
+describe('wrong texts and options of score are refused by name', () => {
+  test.each<[unknown, unknown, RegExp]>([
+    ['a text', {}, /^invalid texts: "a text" \(expected a list\)/],
+    [['a', ''], {}, /^texts\[1\]: invalid text: ""/],
+    [['a'], { stride: 0 }, /^invalid stride: 0 \(expected a positive integer\)/],
+    [['a'], { stride: 17 }, /^invalid stride: 17 \(expected at most 16/],
+    [['a'], { strides: 3 }, /^unknown field strides: 3 \(accepted: .*did you mean "stride"/],
+    [['a'], { begin: 'no' }, /^invalid begin: "no" \(expected true or false\)/],
+    [['a'], { signal: 'stop' }, /^invalid signal: "stop" \(expected an AbortSignal\)/],
+  ])('%j %j', async (texts, options, message) => {
+    await expect(run.score(texts as string[], options as object)).rejects.toThrow(message)
+  })
+})
+
 test('a plan takes the name of a preset, or an object that names one', async () => {
   const [named, given] = [await plan('m6t-base', 'v100-8'), await plan({ preset: 'm6t-base' }, 'v100-8')]
   expect(given.best[0]?.time.stepSeconds).toBe(named.best[0]?.time.stepSeconds)
@@ -164,6 +198,7 @@ test('a closed run refuses calls, and may be closed again', async () => {
   await other.close()
   expect(() => other.generate('Line')).toThrow(/this run is closed/)
   await expect(async () => other.evaluate()).rejects.toThrow(/this run is closed/)
+  await expect(other.score(['Line'])).rejects.toThrow(/this run is closed/)
 })
 
 test('a run that is exported and imported again has the same loss', async () => {
@@ -180,16 +215,18 @@ test('a run that is exported and imported again has the same loss', async () => 
   expect(logits).toMatchObject({ reader: 'choir import' })
   const report = await importModel(exported, imported)
   expect(report.tensors.length).toBeGreaterThan(0)
-  const losses = await Promise.all(
+  const found = await Promise.all(
     [original, imported].map(async (directory) => {
       const loaded = await Run.load(directory)
       const { loss } = await loaded.evaluate({ source: join(folder, 'text.txt') })
+      const [score] = await loaded.score(['Line 7 of a text'])
       await loaded.close()
-      return loss
+      return { loss, total: score.total }
     }),
   )
-  expect(losses[0]).toBeGreaterThan(0)
-  expect(losses[1]).toBeCloseTo(losses[0] as number, 5)
+  expect(found[0]?.loss).toBeGreaterThan(0)
+  expect(found[1]?.loss).toBeCloseTo(found[0]?.loss as number, 5)
+  expect(found[1]?.total).toBeCloseTo(found[0]?.total as number, 3)
 })
 
 test('an export has the coefficient of the balancing loss at the step of its checkpoint', async () => {

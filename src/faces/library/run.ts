@@ -1,7 +1,8 @@
-/** The class of a trained model, which evaluates, generates text and reports the routing of texts. */
+/** The class of a trained model, which evaluates, scores and generates text, and reports the routing of texts. */
 import { z } from 'zod'
-import { callback, checkOptions, expectPath } from '../../core/config/options.ts'
+import { abortSignal, callback, checkOptions, expectPath } from '../../core/config/options.ts'
 import { frozen } from '../../core/config/plain.ts'
+import { formatValue } from '../../core/config/problems.ts'
 import type { RunConfig } from '../../core/config/run-config.ts'
 import { UsageError } from '../../core/errors.ts'
 import { capacityRules } from '../../core/model/routing/contract.ts'
@@ -12,6 +13,9 @@ import { compileTracer } from '../../use/infer/compiled-tracer.ts'
 import { continueText, type TextEnd } from '../../use/infer/continue-text.ts'
 import { tokenScratch } from '../../use/infer/generation/token-decoder.ts'
 import { weightFormats } from '../../use/infer/int8/weight-format.ts'
+import { type Scorable, scorable } from '../../use/infer/scoring/scorable.ts'
+import { type ScoreOf, type ScoreOptions, scoreFields, scoreItems } from '../../use/infer/scoring/score.ts'
+import { Scorer } from '../../use/infer/scoring/scorer.ts'
 import { expectText, routingOf, type TextRouting } from '../../use/infer/text-routing.ts'
 import { textOptions, type WritingOptions } from '../../use/infer/writing-options.ts'
 import { type EvaluateOptions, evaluateModel } from '../../use/runs/evaluate.ts'
@@ -105,6 +109,36 @@ export class Run {
   }
 
   /**
+   * Computes the log-probability, in nats, of each token of texts, of continuations of a context, or of choices. Results
+   * are in the order of `texts`; a result does not depend on the other texts, up to float32 rounding. Experts have no
+   * capacity limit, as in generation.
+   *
+   * A continuation is tokenized as in lm-evaluation-harness (`_encode_pair` in `lm_eval/api/model.py`): its tokens are
+   * those of context and continuation together after the first n, where n is the number of tokens of the context alone;
+   * white space at the end of the context belongs to the continuation.
+   * @param texts Each is a string or `{ text }`, `{ context, continuation }`, or `{ context, choices }`.
+   * @throws UsageError when an item or an option is wrong, the run is closed, or its router sees later tokens; the
+   * reason of `signal` when it is aborted
+   */
+  async score<const Items extends readonly Scorable[]>(
+    texts: Items,
+    options: ScoreOptions = {},
+  ): Promise<{ -readonly [I in keyof Items]: ScoreOf<Items[I]> }> {
+    checkOptions('options of score', options, scoreFields, { signal: abortSignal })
+    if (!Array.isArray(texts)) throw new UsageError(`invalid texts: ${formatValue(texts)} (expected a list)`)
+    const items = Array.from(texts, (text, i) => scorable(text, `texts[${i}]`))
+    const { model } = this
+    return this.use(async () => {
+      const scorer = new Scorer(model)
+      try {
+        return (await scoreItems(scorer, items, options)) as { -readonly [I in keyof Items]: ScoreOf<Items[I]> }
+      } finally {
+        scorer.release()
+      }
+    })
+  }
+
+  /**
    * Generates text that continues the prompt, piece by piece. The generator returns how the text ended. {@link close}
    * ends it with the reason `interrupted`.
    * @throws UsageError when an option is out of range or the run is closed
@@ -147,7 +181,7 @@ export class Run {
   }
 
   /**
-   * Frees the memory of the model. Evaluations and routings under way are completed first. Texts end with the reason
+   * Frees the memory of the model. Evaluations, scores and routings under way are completed first. Texts end with the reason
    * `interrupted`: after the token that is being computed or, if nobody is reading, when they are read again.
    * Idempotent.
    */

@@ -1,0 +1,65 @@
+/** Scores texts with a checkpoint of a run. */
+import type { OnMessage } from '../../train/run/messages.ts'
+import { runNotices } from '../../train/run/notices.ts'
+import type { NamedItem, Scorable } from '../infer/scoring/scorable.ts'
+import { type Score, type ScoreOptions, scoreItems } from '../infer/scoring/score.ts'
+import { Scorer } from '../infer/scoring/scorer.ts'
+import { loadModel, type ModelChoice, type TrainedModel } from './trained-model.ts'
+
+/** Number of items that share passes; their scores come together. */
+const ITEMS = 256
+
+export interface ScoreRunOptions extends ScoreOptions, ModelChoice {
+  readonly onMessage?: OnMessage
+}
+
+export interface ScoredItem {
+  readonly item: Scorable
+  readonly score: Score
+}
+
+/**
+ * Scores a stream of items in their order. The first item is read before the model is loaded, and not more than a few
+ * hundred are in memory.
+ */
+export async function* scoreRun(
+  directory: string,
+  items: AsyncIterable<NamedItem>,
+  options: ScoreRunOptions = {},
+): AsyncGenerator<ScoredItem, void> {
+  const onMessage = options.onMessage ?? (() => {})
+  let open: { readonly model: TrainedModel; readonly scorer: Scorer } | undefined
+  try {
+    for await (const some of inGroups(items, ITEMS)) {
+      open ??= await openScorer(directory, options, onMessage)
+      const scores = await scoreItems(open.scorer, some, options)
+      for (const [i, score] of scores.entries()) yield { item: (some[i] as NamedItem).item, score }
+    }
+  } finally {
+    open?.scorer.release()
+    await open?.model.close()
+  }
+}
+
+async function openScorer(directory: string, options: ModelChoice, onMessage: OnMessage) {
+  const model = await loadModel(directory, options, onMessage)
+  try {
+    const scorer = new Scorer(model)
+    for (const message of runNotices(model.runtime, model.config, [])) onMessage({ kind: 'notice', message })
+    return { model, scorer }
+  } catch (error) {
+    await model.close()
+    throw error
+  }
+}
+
+async function* inGroups<T>(items: AsyncIterable<T>, size: number): AsyncGenerator<T[], void> {
+  let group: T[] = []
+  for await (const item of items) {
+    group.push(item)
+    if (group.length < size) continue
+    yield group
+    group = []
+  }
+  if (group.length > 0) yield group
+}
