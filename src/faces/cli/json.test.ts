@@ -65,6 +65,7 @@ describe('every line of', () => {
     ['study', 'study m6t --json --out'],
     ['study', 'study m6t --dry-run --budget 2h --json'],
     ['eval', 'eval runs/x --json --math bf16'],
+    ['score', 'score runs/x --json --text a'],
     ['generate', 'generate runs/x --json --prompt a'],
     ['inspect', 'inspect tiny --json --signal'],
     ['check', 'check mine.ts --json'],

@@ -29,6 +29,7 @@ const commands = [
   'play',
   'study',
   'eval',
+  'score',
   'generate',
   'corpus',
   'check',

@@ -44,6 +44,7 @@ const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
   play: async () => (await import('./commands/play.ts')).addPlay,
   study: async () => (await import('./commands/study.ts')).addStudy,
   eval: async () => (await import('./commands/eval.ts')).addEval,
+  score: async () => (await import('./commands/score.ts')).addScore,
   generate: async () => (await import('./commands/generate.ts')).addGenerate,
   corpus: async () => (await import('./commands/corpus.ts')).addCorpus,
   check: async () => (await import('./commands/check.ts')).addCheck,

@@ -5,7 +5,9 @@
 import type { RunConfig } from '../../core/config/run-config.ts'
 import type { Ranks } from '../../engine/contract/ranks.ts'
 import type { SharedError } from '../../train/run/agreement.ts'
+import type { NamedItem } from '../../use/infer/scoring/scorable.ts'
 import type { GeneratedEnd, GenerateOptions } from '../../use/runs/generate.ts'
+import type { ScoredItem, ScoreRunOptions } from '../../use/runs/score.ts'
 import { stateMemory } from './state-memory.ts'
 
 type Loaded<F> = F extends (...args: infer Args) => infer Result ? (...args: Args) => Promise<Awaited<Result>> : never
@@ -36,6 +38,14 @@ export const operations = {
   async *generate(directory: string, options: GenerateOptions): AsyncGenerator<string, GeneratedEnd> {
     const { generate } = await import('../../use/runs/generate.ts')
     return yield* generate(directory, options)
+  },
+  async *score(
+    directory: string,
+    items: AsyncIterable<NamedItem>,
+    options: ScoreRunOptions,
+  ): AsyncGenerator<ScoredItem, void> {
+    const { scoreRun } = await import('../../use/runs/score.ts')
+    yield* scoreRun(directory, items, options)
   },
   exportRun: imported(() => import('../../use/interchange/export/export.ts'), 'exportRun'),
   importModel: imported(() => import('../../use/interchange/import/import-model.ts'), 'importModel'),

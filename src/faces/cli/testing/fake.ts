@@ -18,6 +18,8 @@ import type { RanksSummary, TrainEvent, TrainSummary } from '../../../train/loop
 import type { CeilingReport } from '../../../train/measure/mfu.ts'
 import type { StepProfile } from '../../../train/measure/step-profile.ts'
 import type { EvalRecord, TrainRecord } from '../../../train/step/records.ts'
+import type { Scorable } from '../../../use/infer/scoring/scorable.ts'
+import type { Score } from '../../../use/infer/scoring/score.ts'
 import type { ImportReport } from '../../../use/interchange/import/report.ts'
 import type { Io, Job } from '../io.ts'
 import { main } from '../main.ts'
@@ -138,6 +140,19 @@ function evalRecord(step: number): EvalRecord {
       none: { loss: 4.5012, bits_per_byte: 1.7081, drop_rate: 0, unserved_rate: 0 },
     },
   }
+}
+
+/** Two tokens, of which the first has nothing before it. */
+function fakeScore(item: Scorable): Score {
+  const tokens = [
+    { id: 7, text: 'a', logProbability: null },
+    { id: 8, text: '\n', logProbability: -1.5 },
+  ]
+  const score = { tokens, total: -1.5, mean: -1.5, bitsPerByte: 1.0820212806667227, isGreedy: true }
+  if (typeof item !== 'string' && 'choices' in item)
+    return { choices: item.choices.map(() => score), best: { total: 0, mean: 0, perByte: 1 } }
+  const { isGreedy: _, ...ofText } = score
+  return typeof item !== 'string' && 'continuation' in item ? score : ofText
 }
 
 const decidedRouters: TrainSummary['gates'] = [
@@ -382,6 +397,11 @@ export function fakeIo(settings: Settings = {}): Fake {
         logits: { reader: 'a reader', tokens: 32, largest_difference: 1.25e-6, largest_logit: 8.5 },
         held_out: { tokens: 118_000, dropless: 4.5, as_trained: { train: 4.5371, eval: 4.5123 } },
       }
+    },
+    async *score(directory, items, options) {
+      calls.push({ name: 'score', args: [directory, options] })
+      options.onMessage?.({ kind: 'notice', message: 'no bf16 here' })
+      for await (const { item } of items) yield { item, score: fakeScore(item) }
     },
     async *generate(directory, options) {
       calls.push({ name: 'generate', args: [directory, options] })
