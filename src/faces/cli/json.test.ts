@@ -7,6 +7,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { PredictionOutcome } from '../../tools/study/analysis/predictions.ts'
 import type { StudyEvent } from '../../tools/study/events.ts'
 import { parseJsonLines, writeJson } from './json.ts'
 import { main } from './main.ts'
@@ -44,9 +45,34 @@ const studyEvents: readonly StudyEvent[] = [
     detectable: 0.1,
     seedsForHalf: 9,
   },
+  {
+    kind: 'predictions',
+    predictions: [
+      { question: 'q', contrasts: [['a', 'b']], of: 'all', expect: 'equal', margin: 0.1, because: 'x' },
+      { question: 'q', contrasts: [['a', 'b']], of: 'all', from: -0.2, to: 0.1 },
+    ],
+    sha256: 'f',
+    at: null,
+    ended: null,
+    changes: 0,
+  },
   { kind: 'timing', arm: 'a', turn: 1, turns: 2, secondsLeft: null },
   { kind: 'note', message: 'a' },
 ]
+
+const predictionOutcome: PredictionOutcome = {
+  question: 'q',
+  contrasts: [['a', 'b']],
+  of: 'all',
+  expect: 'better',
+  registered: { at: '2026-11-29T12:00:00.000Z', ended: 0 },
+  result: 'held',
+  uncorrected: 'held',
+  deciding: ['a', 'b'],
+  difference: -0.02,
+  low: -0.03,
+  high: -0.01,
+}
 
 const slow = { rank: 1, host: 'b', pid: 7, ratio: 2, cost: 0.2, load: 1.5 }
 const ranks = {
@@ -83,9 +109,9 @@ describe('every line of', () => {
   ])('choir %s has documented fields in snake_case, and the first line has the version', async (command, line) => {
     const fake = fakeIo({ ranks })
     const { operations } = fake.io
-    const study: typeof operations.study = (specification, options) => {
+    const study: typeof operations.study = async (specification, options) => {
       for (const event of studyEvents) options.onEvent?.(event)
-      return operations.study(specification, options)
+      return { ...(await operations.study(specification, options)), predictions: [predictionOutcome] }
     }
     const args = line.split(' ')
     if (line.endsWith('--out')) args.push(join(folder, command))

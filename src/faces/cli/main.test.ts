@@ -909,9 +909,34 @@ describe('study', () => {
     expect(text).toContain('here/report.html')
   })
 
+  test('the results of predictions are counted, and those that were registered late', async () => {
+    const one = {
+      question: 'q',
+      contrasts: [],
+      of: 'all',
+      deciding: null,
+      difference: null,
+      low: null,
+      high: null,
+    } as const
+    const outcomeOf = (result: 'held' | 'not held', ended: number | null) => ({
+      ...one,
+      result,
+      uncorrected: result,
+      registered: ended === null ? null : { at: '2026-11-29T12:00:00.000Z', ended },
+    })
+    const predictions = [outcomeOf('held', 0), outcomeOf('held', 3), outcomeOf('not held', null)]
+    const outcome = { interrupted: false, finished: 1, failed: 0, runs: 1, files: null, predictions, others: ['a'] }
+    const fake = fakeIo({ operations: { study: async () => outcome } })
+    expect(await main(['study', 'm6t', '--out', 'here'], fake.io)).toBe(0)
+    expect(stripVTControlCharacters(fake.stdout.text)).toContain(
+      'predictions  2 held, 1 not held (2 not registered before the first result)',
+    )
+  })
+
   test('--paper asks for the files for a paper, prints their folder, and is no part of the command', async () => {
     const files = { html: 'h', markdown: 'm', results: 'r', parquet: 'p', curves: 'c', paper: 'here/paper' }
-    const outcome = { interrupted: false, finished: 1, failed: 0, runs: 1, files, others: [] }
+    const outcome = { interrupted: false, finished: 1, failed: 0, runs: 1, files, predictions: [], others: [] }
     const fake = fakeIo({ operations: { study: async () => outcome } })
     expect(await main(['study', 'm6t', '--out', 'here', '--paper'], fake.io)).toBe(0)
     expect(stripVTControlCharacters(fake.stdout.text)).toMatch(/^ *paper {3}here\/paper$/m)
@@ -953,7 +978,7 @@ describe('study', () => {
   })
 
   test('Ctrl-C prints a command that continues with the files for a paper', async () => {
-    const outcome = { interrupted: true, finished: 2, failed: 0, runs: 6, files: null, others: [] }
+    const outcome = { interrupted: true, finished: 2, failed: 0, runs: 6, files: null, predictions: [], others: [] }
     const fake = fakeIo({ operations: { study: async () => outcome } })
     expect(await main(['study', 'm6t', '--out', 'here', '--paper'], fake.io)).toBe(130)
     expect(fake.stderr.text).toContain('continue with: choir study m6t --out here --paper\n')
@@ -1010,7 +1035,15 @@ describe('study', () => {
 
   describe('with --join', () => {
     const files = null
-    const outcome = { interrupted: false, finished: 6, failed: 0, runs: 6, files, others: ['process 7 on b'] }
+    const outcome = {
+      interrupted: false,
+      finished: 6,
+      failed: 0,
+      runs: 6,
+      files,
+      predictions: [],
+      others: ['process 7 on b'],
+    }
 
     test('the study may be shared, and the printed command has no --join', async () => {
       const fake = fakeIo()

@@ -16,6 +16,7 @@ import type { RoutedModule } from '../../core/model/parameters.ts'
 import type { CapacityRule } from '../../core/model/routing/contract.ts'
 import type { EvalRecord } from '../../train/step/records.ts'
 import type { Claim } from './grid/claim.ts'
+import type { Protocol, Registration } from './grid/predictions.ts'
 import type { Searched } from './grid/search.ts'
 
 /** Values of configuration fields by path: `{ 'model.moe.k': 2 }`. */
@@ -331,6 +332,8 @@ export interface StudyResults {
     readonly share?: number
     readonly record: RunRecord | null
   }[]
+  /** The predictions as the study has them now, and all their registrations; absent if there never were predictions. */
+  readonly registered?: { readonly protocol: Protocol; readonly registrations: readonly Registration[] }
   readonly timings: readonly Timing[]
   readonly specialisations: readonly Specialisation[]
   /** CPU, threads and system; one line for each machine. */

@@ -1,5 +1,6 @@
 /** Events that a study emits while it runs. */
 import type { Cell, Match, PilotResult, RunRecord, Tuning } from './contract.ts'
+import type { Prediction } from './grid/predictions.ts'
 import type { Rung } from './grid/search.ts'
 
 /** The run that an event belongs to. `learningRate` is given unless it is the rate that the arm is configured with. */
@@ -34,6 +35,17 @@ export type StudyEvent =
     }
   /** An arm with a field that was solved for; `mismatch` is the difference that remains, as a share. */
   | ({ readonly kind: 'match'; readonly mismatch: number } & Match)
+  | {
+      /** The predictions of the study. */
+      readonly kind: 'predictions'
+      readonly predictions: readonly Prediction[]
+      readonly sha256: string
+      /** When they were registered, and how many results there were then; null if they are not registered yet. */
+      readonly at: string | null
+      readonly ended: number | null
+      /** Number of earlier registrations, whose predictions, arms or seeds were others. */
+      readonly changes: number
+    }
   | {
       /** Emitted for a search, instead of `study`. */
       readonly kind: 'search'

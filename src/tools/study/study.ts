@@ -1,4 +1,6 @@
 /** A study as one call: it does the runs that are missing, then writes the report, even if the study was stopped. */
+import { type PredictionOutcome, predictionOutcomes } from './analysis/predictions.ts'
+import type { StudyResults } from './contract.ts'
 import type { Specification } from './grid/specification.ts'
 import { openFigurePdf } from './paper/figure-pdf.ts'
 import { resultsOf, runsOf } from './results/results.ts'
@@ -15,19 +17,22 @@ export interface StudyOutcome {
   readonly runs: number
   /** Files of the report; null if another process writes it. */
   readonly files: ReportFiles | null
+  /** Predictions with what was found; empty also if another process writes the report. */
+  readonly predictions: readonly PredictionOutcome[]
   /** Names of the other processes that go on with the study, or write its report. */
   readonly others: readonly string[]
 }
 
 /** @throws what {@link runStudy} and {@link openFigurePdf} throw */
 export async function study(specification: Specification, options: StudyOptions, run?: RunJob): Promise<StudyOutcome> {
-  let files: ReportFiles | null = null
   // A missing package is reported before the first training.
   const draw = options.paper ? await openFigurePdf() : null
+  let written: Written = { files: null, results: null }
   const state = await runStudy(specification, options, run, async ({ grid, ledger }) => {
-    files = await writeReport(resultsOf(specification, options, grid, ledger), specification, options, draw)
+    const results = resultsOf(specification, options, grid, ledger)
+    written = { files: await writeReport(results, specification, options, draw), results }
   })
-  return outcomeOf(state, files)
+  return outcomeOf(state, written)
 }
 
 /** Writes the report of existing results, without a run. @throws UsageError when there are none yet; what {@link openFigurePdf} throws */
@@ -35,12 +40,26 @@ export async function writeStudyReport(specification: Specification, options: St
   const draw = options.paper ? await openFigurePdf() : null
   const state = await studyOf(specification, options)
   const results = resultsOf(specification, options, state.grid, state.ledger)
-  return outcomeOf(state, await writeReport(results, specification, options, draw))
+  return outcomeOf(state, { files: await writeReport(results, specification, options, draw), results })
 }
 
-function outcomeOf({ grid, ledger, interrupted, others }: StudyState, files: ReportFiles | null): StudyOutcome {
+/** The report that this process has written, and its results. */
+interface Written {
+  readonly files: ReportFiles | null
+  readonly results: StudyResults | null
+}
+
+function outcomeOf({ grid, ledger, interrupted, others }: StudyState, { files, results }: Written): StudyOutcome {
   const records = [...new Map(runsOf(grid, ledger).map(({ key, config }) => [key, ledger.find(key, config)])).values()]
   const count = (status: string) => records.filter((record) => record?.status === status).length
   const runs = grid.search ? plannedRuns(grid.search) : records.length
-  return { interrupted, finished: count('finished'), failed: count('failed'), runs, files, others }
+  return {
+    interrupted,
+    finished: count('finished'),
+    failed: count('failed'),
+    runs,
+    files,
+    predictions: results ? predictionOutcomes(results) : [],
+    others,
+  }
 }

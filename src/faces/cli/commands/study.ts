@@ -23,6 +23,7 @@ import {
 } from '../../../tools/study/grid/specification.ts'
 import type { StudyOptions } from '../../../tools/study/runs/run-study.ts'
 import { labelled } from '../display/display.ts'
+import { resultsText } from '../display/predictions.ts'
 import { print } from '../display/print.ts'
 import { StudyDisplay } from '../display/study.ts'
 import { colorsFor, Interrupted, type Io, interruptible } from '../io.ts'
@@ -161,6 +162,9 @@ a short sweep for the best learning rate of each arm:
   arms: { top-1: {}, dense: { model.moe: null, match: { equal: activeParameters } } }
   tune: { rates: [0.5, 1, 2], steps: 0.5 }
 
+What you expect of a question, which is registered before the first run:
+  predictions: [{ question: Prototypes, expect: better }]
+
 Every arm at several lengths of training, for 1.175 times the price of the longest:
   set: { train.steps: 8000, train.schedule: { kind: wsd } }
   branches: [0.125, 0.25, 0.5, 1]`,
@@ -202,7 +206,7 @@ async function run(io: Io, study: string, given: StudyFlags): Promise<void> {
     paper: flags.paper ?? false,
   }
   const startedAt = io.now()
-  const { interrupted, finished, runs, failed, files, others } = await interruptible(
+  const { interrupted, finished, runs, failed, files, predictions, others } = await interruptible(
     io,
     (signal) =>
       flags.report
@@ -214,7 +218,18 @@ async function run(io: Io, study: string, given: StudyFlags): Promise<void> {
     },
   ).finally(() => display?.close())
   const seconds = (io.now() - startedAt) / 1000
-  if (flags.json) writeJson(io, { kind: 'summary', interrupted, finished, runs, failed, seconds, others, ...files })
+  if (flags.json)
+    writeJson(io, {
+      kind: 'summary',
+      interrupted,
+      finished,
+      runs,
+      failed,
+      seconds,
+      others,
+      ...(predictions.length > 0 && { predictions }),
+      ...files,
+    })
   else
     print(
       io,
@@ -222,6 +237,7 @@ async function run(io: Io, study: string, given: StudyFlags): Promise<void> {
         [
           ['runs', `${finished} of ${runs}${failed > 0 ? `, ${failed} failed (see the report)` : ''}`],
           ['time', duration(seconds)],
+          ...(predictions.length > 0 ? [['predictions', resultsText(predictions)] as const] : []),
           ['report', files ? colors.bold(files.html) : `is written by ${joinWords(others, 'or')}`],
           ...(files ? [['', `${files.markdown}, ${files.results}, ${files.parquet}, ${files.curves}`] as const] : []),
           ...(flags.paper

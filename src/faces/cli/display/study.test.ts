@@ -4,6 +4,7 @@ import { expect, test } from 'vitest'
 import { loadConfig } from '../../../node/run/load-config.ts'
 import type { FailedRun } from '../../../tools/study/contract.ts'
 import type { StudyEvent } from '../../../tools/study/events.ts'
+import type { Prediction } from '../../../tools/study/grid/predictions.ts'
 import { colorsFor } from '../io.ts'
 import { fakeIo } from '../testing/fake.ts'
 import { Screen } from '../testing/screen.ts'
@@ -184,5 +185,41 @@ test('a matched arm has a line with its value, and a mismatch of more than 1 % i
     '  dense: moe.hidden 344, active parameters 1.19 M (top-2: +0.303 %)',
     '  dense: moe.hidden 344, active FLOPs 9.66 MFLOP a token (top-2: −3.40 %, more than 1 %)',
     '  dense: moe.hidden 344, memory 16.0 MB (top-2: equal)',
+  ])
+})
+
+test('predictions have a line each, below their registration and its hash', () => {
+  const fake = fakeIo({ terminal: false })
+  const display = new StudyDisplay(fake.io, colorsFor(fake.io.stdout, fake.io.env))
+  const event = {
+    kind: 'predictions',
+    sha256: 'f00',
+    changes: 1,
+  } as const
+  const predictions: readonly Prediction[] = [
+    { question: 'Is b better?', contrasts: [['a', 'b']], of: 'all', expect: 'better', margin: 0.01 },
+    {
+      question: 'Is b better?',
+      contrasts: [
+        ['a', 'b'],
+        ['a', 'c'],
+      ],
+      of: 'most',
+      from: -0.05,
+      to: 0,
+    },
+  ]
+  display.event({ ...event, predictions, at: null, ended: null })
+  display.event({ ...event, predictions: [], at: '2026-11-29T17:32:50.123Z', ended: 0 })
+  display.event({ ...event, predictions: [], at: '2026-11-29T17:32:50.123Z', ended: 2, changes: 0 })
+  expect(fake.stdout.text.trim().split(/\n+/)).toEqual([
+    'predictions  are registered when the study starts; 1 earlier registration stays in the results',
+    '    SHA-256 f00',
+    '    Is b better?: better by more than 0.01 (b against a)',
+    '    Is b better?: −0.05 to 0 (most of 2 contrasts)',
+    '  predictions  registered 2026-11-29 17:32:50 UTC, before the first result; 1 earlier registration stays in the results',
+    '    SHA-256 f00',
+    '  predictions  registered 2026-11-29 17:32:50 UTC, after 2 results',
+    '    SHA-256 f00',
   ])
 })

@@ -9,6 +9,7 @@ import { isNotable, mismatchText, quantityText, solvedText } from '../../../tool
 import { type Colors, type Io, isTerminal } from '../io.ts'
 import { labelled } from './display.ts'
 import { LiveLines } from './live-lines.ts'
+import { predictionsText } from './predictions.ts'
 import { print, printNote } from './print.ts'
 import { widthOf } from './text-layout.ts'
 
@@ -70,6 +71,9 @@ export class StudyDisplay {
         break
       case 'match':
         this.match(event)
+        break
+      case 'predictions':
+        this.print(predictionsText(event, this.colors))
         break
       case 'search':
         this.openSearch(event)

@@ -227,7 +227,15 @@ function studyOutcome(directory: string, interrupted: boolean): StudyOutcome {
   const file = (name: string) => `${directory}/${name}`
   const files = { html: file('report.html'), markdown: file('report.md') }
   const data = { results: file('results.json.gz'), parquet: file('results.parquet'), curves: file('curves.parquet') }
-  return { interrupted, finished: 1, failed: 1, runs: 2, files: { ...files, ...data }, others: [] }
+  return {
+    interrupted,
+    finished: 1,
+    failed: 1,
+    runs: 2,
+    files: { ...files, ...data },
+    predictions: [],
+    others: [],
+  }
 }
 
 /** An estimate of 81 minutes for the first two of four seeds, which a shorter budget has no room for. */

@@ -1,5 +1,5 @@
 /**
- * Turns the results of a study into its report: one table with the answers to all claims, one section per
+ * Turns the results of a study into its report: one table with the answers to all claims, the predictions, one section per
  * question, then expert specialisation, differences by domain and on other text, all arms, learning rates and missing runs.
  * The analysis never fails because runs are missing.
  */
@@ -10,6 +10,7 @@ import type { StudyResults } from '../contract.ts'
 import { answersOf } from './claims/answers.ts'
 import { factsOf, missingSection } from './facts.ts'
 import { opening } from './opening.ts'
+import { predictionSection } from './predictions.ts'
 import { Runs } from './runs.ts'
 import { analyseSearch } from './search/report.ts'
 import { sectionOf } from './section.ts'
@@ -39,6 +40,7 @@ export function analyse(results: StudyResults): Report {
     ),
   )
   const summary = questions.length > 0 ? opening(runs, answers, questionSections) : null
+  const predictions = predictionSection(runs)
   const otherSections = [
     specialisationSection(runs),
     domainSection(runs),
@@ -53,6 +55,7 @@ export function analyse(results: StudyResults): Report {
     command: results.command,
     sections: [
       ...(summary ? [summary.section] : []),
+      ...(predictions ? [predictions] : []),
       ...questionSections.map(({ section }) => section),
       ...[...otherSections, missingSection(results)].filter((section) => section !== null),
     ],

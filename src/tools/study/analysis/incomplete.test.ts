@@ -8,6 +8,7 @@ import { expect, test } from 'vitest'
 import type { CapacityRule } from '../../../core/model/routing/contract.ts'
 import { type FinishedRun, type RunRecord, type StudyResults, views } from '../contract.ts'
 import { type Claim, claimSchema } from '../grid/claim.ts'
+import { type Prediction, type Protocol, predictionSchema, sha256Of } from '../grid/predictions.ts'
 import { type ArmSketch, studyOf } from '../testing/results.ts'
 import { analyse } from './analyse.ts'
 
@@ -66,6 +67,31 @@ const claims: readonly Claim[] = [
   { kind: 'correlation', expect: 'rises' },
 ].map((one) => claimSchema.parse({ statement: 'It is so', ...one }))
 
+/** Predictions of every form; the second is registered late, the third not at all, and another was withdrawn. */
+const prediction = (fields: object): Prediction => ({
+  ...predictionSchema.parse({ question: 'plain', ...fields }),
+  contrasts: names.slice(1).map((arm) => ['top-1', arm] as const),
+})
+const first = prediction({ expect: 'better' })
+const second = prediction({ from: -0.05, to: 0.01, of: 'most' })
+const third = prediction({ expect: 'equal', margin: 0.02 })
+const withdrawn = prediction({ expect: 'worse' })
+const protocolOf = (...predictions: Prediction[]): Protocol => ({
+  predictions,
+  seeds: [0],
+  capacity: 'train',
+  arms: Object.fromEntries(names.map((name) => [name, 'hash'])),
+})
+const registered: StudyResults['registered'] = {
+  protocol: protocolOf(first, second, third),
+  registrations: [protocolOf(first, withdrawn), protocolOf(first, second)].map((protocol, i) => ({
+    protocol,
+    sha256: sha256Of(protocol),
+    at: '2026-11-29T12:00:00.000Z',
+    ended: 3 * i,
+  })),
+}
+
 const studies = fc
   .record({
     seeds: fc.constantFrom([], [0], [0, 1], [0, 1, 2, 3, 4]),
@@ -98,7 +124,7 @@ const studies = fc
     const cells = results.cells.map((cell, i) =>
       cell.record?.status === 'finished' ? { ...cell, record: damages[damage[i] ?? 0]?.(cell.record) ?? null } : cell,
     )
-    return { ...results, cells }
+    return { ...results, cells, registered }
   })
 
 /** Calls `see` with everything that a renderer would print or draw. */

@@ -183,6 +183,22 @@ test('matched arms are emitted if no study follows, also with a budget', async (
   expect(await emitted({ budget: 1e6 })).toEqual([])
 })
 
+test('a dry run emits the predictions, with the seeds that its budget chooses, and registers nothing', async () => {
+  const predictions = [{ question: 'Every arm against a', expect: 'better' as const }]
+  const emitted = async (input: object, more: Partial<EstimateOptions>) => {
+    const events: StudyEvent[] = []
+    await estimate({ ...two, predictions, ...input }, { ...more, onEvent: (event) => void events.push(event) })
+    return events.flatMap((event) => (event.kind === 'predictions' ? [event] : []))
+  }
+  const [all] = await emitted({}, { dryRun: true })
+  expect(all).toMatchObject({ predictions: [{ expect: 'better' }], at: null, ended: null, changes: 0 })
+  const [chosen] = await emitted({}, { dryRun: true, budget: 2.5 * RUN })
+  const [first] = await emitted({ seeds: [1, 2] }, { dryRun: true })
+  expect(chosen?.sha256).toBe(first?.sha256)
+  expect(chosen?.sha256).not.toBe(all?.sha256)
+  expect(await emitted({}, { budget: 1e6 })).toEqual([])
+})
+
 test('a budget leaves out the last seeds; the estimate is then of the chosen ones', async () => {
   const found = await estimate(two, { budget: 2.5 * RUN })
   expect(found?.budget).toMatchObject({ seeds: 2, of: 3, needed: expect.closeTo(2 * RUN) })

@@ -14,6 +14,7 @@ import { Ledger } from '../results/ledger.ts'
 import { runsOf } from '../results/results.ts'
 import { prepareCorpora } from '../runs/corpora.ts'
 import { emitMatches } from '../runs/overview.ts'
+import { emitPredictions } from '../runs/register.ts'
 import { distinct } from '../runs/run-queue.ts'
 import type { StudyOptions } from '../runs/run-study.ts'
 import { areTimed } from '../runs/timings.ts'
@@ -71,7 +72,7 @@ export interface EstimateOptions
   readonly directory?: string | undefined
   /** Seconds of wall time for what is left: the number of seeds is chosen so that the study takes at most this. */
   readonly budget?: number | undefined
-  /** Whether no study follows, which would emit its matched arms: then the estimate emits them. */
+  /** Whether no study follows, which would emit its matched arms and predictions: then the estimate emits them. */
   readonly dryRun?: boolean | undefined
 }
 
@@ -124,6 +125,8 @@ export async function estimateStudy(
   const runs = runsOf(used.grid, ledger)
   const warmup = warmupNote(runs)
   const time = timeOf(used.remaining, measured, extras, timed, jobs)
+  // A budget changes the seeds, which are registered too.
+  if (dryRun) emitPredictions(used.grid, ledger.registrations, onEvent)
   return {
     arms: Object.keys(grid.arms).map((arm) => armEstimate(arm, used.grid, used.remaining.known, measured, extras)),
     seeds: used.grid.seeds.length,

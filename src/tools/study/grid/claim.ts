@@ -73,10 +73,11 @@ const common = {
   controls: z.array(controlSchema).default([]),
 }
 
-const contrastFields = {
-  /** Contrasts that the claim is about. Default: all contrasts of the question. */
+/** The contrasts that a claim or a prediction is about. */
+export const contrastFields = {
+  /** Default: all contrasts of the question. */
   contrasts: z.array(pairSchema).min(1).optional(),
-  /** Whether all of the contrasts must be as claimed, or most of them. */
+  /** Whether all of the contrasts must be as stated, or most of them. */
   of: z.enum(['all', 'most']).default('all'),
 }
 

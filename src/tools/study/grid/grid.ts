@@ -11,6 +11,8 @@ import { fairRule } from '../results/held-out.ts'
 import { armsOf, refuseUnused } from './arms.ts'
 import { branchProblem, chainOf, wholeRuns } from './branches.ts'
 import { cellOf, rungCell } from './cells.ts'
+import type { Protocol } from './predictions.ts'
+import { protocolOf } from './protocol.ts'
 import { questionsOf, requireArm, requireComparable } from './questions.ts'
 import { planSearch, type SearchPlan } from './search-plan.ts'
 import { assignmentsOf, overlay } from './settings.ts'
@@ -47,6 +49,8 @@ export interface Grid {
   /** Shares of the steps of an arm at which its runs end: only 1, unless the study has branches. */
   readonly branches: readonly number[]
   readonly questions: readonly Question[]
+  /** The predictions of the study with everything that could bend them; without predictions, its list is empty. */
+  readonly protocol: Protocol
   /** Capacity rule of the held-out losses that verdicts use. */
   readonly capacity: CapacityRule
   /** One sweep for each arm; empty if learning rates are not tuned. */
@@ -121,6 +125,7 @@ export async function expand(specification: Specification): Promise<Grid> {
     seeds,
     branches,
     questions,
+    protocol: protocolOf(specification, questions, configs),
     capacity: specification.capacity,
     sweeps: sweepsOf(specification, names, configs),
     pilot: pilotOf(specification.pilot, questions, names, configs),
@@ -140,6 +145,7 @@ function gridOfSearch(plan: SearchPlan, { capacity }: Specification): Grid {
     seeds: [seed],
     branches: wholeRuns,
     questions: [],
+    protocol: { predictions: [], seeds: [seed], capacity, arms: {} },
     capacity: fairRule(
       candidates.map(({ config }) => config),
       capacity,

@@ -66,6 +66,16 @@ const objects: readonly [path: string, fields: Fields, within: (fields: Fields) 
     (fields) => ({ ...study, tune: fields }),
   ],
   [
+    'predictions.0',
+    { question: question.title, contrasts: [['a', 'b']], of: 'most', expect: 'better', margin: 0.1, because: 'x' },
+    (fields) => ({ ...study, predictions: [fields] }),
+  ],
+  [
+    'predictions.0',
+    { question: question.title, from: -0.2, to: -0.1 },
+    (fields) => ({ ...study, predictions: [fields] }),
+  ],
+  [
     'arms.b.match',
     { equal: 'activeParameters', of: 'a', by: 'model.hidden' },
     (fields) => ({ ...study, arms: { a: {}, b: { 'model.moe': null, match: fields } } }),

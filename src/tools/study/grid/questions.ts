@@ -33,8 +33,8 @@ export function questionsOf(
             arms: others,
           },
         ])
-  // The first section of every report has this id, so no question may have it.
-  const seen = new Set(['summary'])
+  // Sections before those of the questions have these ids, so no question may have one of them.
+  const seen = new Set(['summary', 'predictions'])
   return given.map(({ title, about, view, ...rest }, i) => {
     const path = `questions.${i}`
     const claim = 'claim' in rest ? rest.claim : undefined

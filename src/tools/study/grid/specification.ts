@@ -12,6 +12,7 @@ import type { Settings } from '../contract.ts'
 import { views } from '../contract.ts'
 import { claimSchema } from './claim.ts'
 import { type MatchSpecification, matchSchema } from './match.ts'
+import { predictionSchema } from './predictions.ts'
 import { problemsOf } from './problems.ts'
 import { searchSchema } from './search.ts'
 import { flatten, isBelow, overlay } from './settings.ts'
@@ -126,6 +127,8 @@ export const specificationSchema = z.strictObject({
     .optional(),
   /** Questions that the report answers. Default: every arm against the first, with the view `sweep`. */
   questions: z.array(questionSchema).min(1).optional(),
+  /** What the researcher expects of the questions, written before the first run: see `predictions.ts`. */
+  predictions: z.array(predictionSchema).min(1).optional(),
   /** A search for the best settings, instead of a comparison of arms: see `forSearch`. */
   search: searchSchema.optional(),
   /** Other text to evaluate every run on: corpora by name, files, folders, globs. */

@@ -22,9 +22,15 @@ const defaults = decidingFields(runSchema.parse({}))
  * older program is not continued.
  */
 export function keyOf(config: RunConfig): string {
-  const differing = `${NUMERICS} ${JSON.stringify(sorted(without(decidingFields(config), defaults)))}`
-  return createHash('sha256').update(differing).digest('hex').slice(0, KEY_DIGITS)
+  return hashOf(`${NUMERICS} ${differing(config)}`)
 }
+
+/** A hash of the settings that decide a result, the same under every version of the numerics. */
+export const settingsHashOf = (config: RunConfig): string => hashOf(differing(config))
+
+const differing = (config: RunConfig): string => JSON.stringify(sorted(without(decidingFields(config), defaults)))
+
+const hashOf = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, KEY_DIGITS)
 
 /** The key that this program gives a training, from its key of older numerics; trials and rungs keep their endings. */
 export function currentKeyOf(key: string, stored: RunConfig): string {

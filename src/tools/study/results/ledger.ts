@@ -9,6 +9,7 @@
 import { join } from 'node:path'
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import type { RunRecord } from '../contract.ts'
+import type { Registration } from '../grid/predictions.ts'
 import { CellFiles, type CellResult, type KeyedTiming } from '../sharing/cell-files.ts'
 import type { Processes } from '../sharing/processes.ts'
 import { isResultOf } from './keys.ts'
@@ -19,6 +20,7 @@ import {
   RESULTS_FILE,
   readResults,
   requireNumerics,
+  withRegistration,
   writeResults,
 } from './results-file.ts'
 
@@ -103,6 +105,16 @@ export class Ledger {
     return this.contents.specialisations
   }
 
+  /** Predictions as they were registered, in order. */
+  get registrations(): readonly Registration[] {
+    return this.contents.registrations
+  }
+
+  /** Number of results of every kind of run: finished and failed runs, and trials of sweeps. */
+  get ended(): number {
+    return this.contents.records.length
+  }
+
   /** Adds the results of other processes. Returns their records. */
   async refresh(): Promise<readonly RunRecord[]> {
     return this.absorb(await this.cells.news())
@@ -122,9 +134,11 @@ export class Ledger {
     await this.write()
   }
 
-  private add({ record, specialisation, timings, machine }: CellResult): void {
+  private add({ record, specialisation, timings, registration, machine }: CellResult): void {
     const { contents } = this
-    if (!contents.machines.includes(machine)) contents.machines = [...contents.machines, machine]
+    if (registration) contents.registrations = withRegistration(contents.registrations, registration)
+    // A process that only registers predictions has computed nothing.
+    else if (!contents.machines.includes(machine)) contents.machines = [...contents.machines, machine]
     if (timings) contents.timings = [...timings]
     if (!record) return
     const { key } = record

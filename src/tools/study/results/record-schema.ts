@@ -124,6 +124,29 @@ const specialisation = z.looseObject({
   ),
 })
 
+const registration = z.looseObject({
+  protocol: z.looseObject({
+    predictions: z.array(
+      z.looseObject({
+        question: text,
+        contrasts: z.array(z.tuple([text, text])),
+        of: z.enum(['all', 'most']),
+        expect: z.enum(['better', 'worse', 'equal']).optional(),
+        margin: number.optional(),
+        from: number.optional(),
+        to: number.optional(),
+        because: text.optional(),
+      }),
+    ),
+    seeds: numbers,
+    capacity: z.enum(['train', 'eval', 'none']),
+    arms: z.record(text, text),
+  }),
+  sha256: text,
+  at: z.iso.datetime(),
+  ended: z.int().nonnegative(),
+})
+
 const header = z.looseObject({ name: text.optional(), machines: z.array(text).optional() })
 
 /** The schemas by the part of the file that they describe. */
@@ -132,6 +155,7 @@ export const schemas = {
   record: z.discriminatedUnion('status', [finished, failed]),
   timing,
   specialisation,
+  registration,
 } as const
 
 /** The first field with a wrong type, such as `heldOut.loss: "4" (expected a number)`; null if all types are right. */

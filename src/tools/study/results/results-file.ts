@@ -19,6 +19,7 @@ import { type Fields, isFields } from '../../../core/config/fields.ts'
 import { option, RunError, UsageError, type Wording, wording } from '../../../core/errors.ts'
 import { errorCode, replaceFile } from '../../../node/system/disk.ts'
 import type { Match, PilotResult, RunRecord, Specialisation, Tuning } from '../contract.ts'
+import type { Registration } from '../grid/predictions.ts'
 import type { KeyedTiming } from '../sharing/cell-files.ts'
 import { checked, withChecksum } from './checksum.ts'
 import { currentKeyOf } from './keys.ts'
@@ -52,6 +53,8 @@ export interface Contents {
   pilot: PilotResult | null
   timings: KeyedTiming[]
   specialisations: KeyedSpecialisation[]
+  /** Predictions as they were registered, in order. */
+  registrations: Registration[]
 }
 
 /**
@@ -102,11 +105,12 @@ export const empty = (): Contents => ({
   pilot: null,
   timings: [],
   specialisations: [],
+  registrations: [],
 })
 
 /** The results of both. If a run has two records, a finished one is preferred to a failed one, else the newer one. */
 function merged(older: Contents, newer: Partial<Contents>): Contents {
-  const { machines = [], records = [], timings = [], specialisations = [] } = newer
+  const { machines = [], records = [], timings = [], specialisations = [], registrations = [] } = newer
   const finished = new Set(older.records.flatMap(({ status, key }) => (status === 'finished' ? [key] : [])))
   return {
     ...older,
@@ -118,8 +122,13 @@ function merged(older: Contents, newer: Partial<Contents>): Contents {
     ),
     timings: timings.length > 0 ? timings : older.timings,
     specialisations: union(older.specialisations, specialisations),
+    registrations: registrations.reduce(withRegistration, older.registrations),
   }
 }
+
+/** The registrations with a further one, unless it is among them. */
+export const withRegistration = (known: readonly Registration[], one: Registration): Registration[] =>
+  known.some(({ sha256, at }) => sha256 === one.sha256 && at === one.at) ? [...known] : [...known, one]
 
 function union<Entry extends { readonly key: string }>(older: readonly Entry[], newer: readonly Entry[]): Entry[] {
   const keys = new Set(newer.map(({ key }) => key))
@@ -160,9 +169,22 @@ const unreadable = (file: string, why: string) =>
   new RunError(`cannot read ${file}: ${why} (move it away to begin again)`)
 
 /** Lists of measured entries, with the name of an entry for messages. */
-const lists = { records: 'record', timings: 'timing', specialisations: 'specialisation' } as const
+const lists = {
+  records: 'record',
+  timings: 'timing',
+  specialisations: 'specialisation',
+  registrations: 'registration',
+} as const
 type ListName = keyof typeof lists
 const listNames = Object.keys(lists) as ListName[]
+
+/** What the program does again when an entry is gone. */
+const remedies: Readonly<Record<(typeof lists)[ListName], string>> = {
+  record: 'computed again',
+  timing: 'computed again',
+  specialisation: 'computed again',
+  registration: 'registered again, after the results that there are',
+}
 
 /** The contents as they are written. */
 const stored = (contents: Contents): object => ({
@@ -212,7 +234,7 @@ function entriesOf(
     if (format >= FIRST_WITH_CHECKSUMS && !isIntact)
       throw refuse(
         `${place}${typeof raw.key === 'string' ? ` (key ${raw.key.slice(0, 40)})` : ''} was changed after it was ` +
-          'written, its checksum is another: restore the file, or gunzip it and remove the entry, which is then computed again',
+          `written, its checksum is another: restore the file, or gunzip it and remove the entry, which is then ${remedies[kind]}`,
       )
     const wrong = problemIn(kind, entry)
     if (wrong !== null) {

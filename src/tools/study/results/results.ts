@@ -57,6 +57,9 @@ export function resultsOf(
         record: record?.status === 'finished' ? atCapacity(record, grid.capacity) : record,
       }
     }),
+    ...((grid.protocol.predictions.length > 0 || ledger.registrations.length > 0) && {
+      registered: { protocol: grid.protocol, registrations: ledger.registrations },
+    }),
     timings: ledger.timings.filter(({ key, arm }) => timed.has(`${key} ${arm}`)),
     specialisations: ledger.specialisations.flatMap(({ key, ...found }) => {
       const arm = byKey.get(key)

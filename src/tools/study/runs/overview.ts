@@ -7,6 +7,7 @@ import type { SearchPlan } from '../grid/search-plan.ts'
 import { mismatchOf } from '../match-text.ts'
 import { runsOf } from '../results/results.ts'
 import type { Holder } from '../sharing/processes.ts'
+import { emitPredictions } from './register.ts'
 import { distinct, type RunsContext } from './run-queue.ts'
 import { trialsOf } from './tuning.ts'
 import { warmupNote } from './warmup-note.ts'
@@ -21,8 +22,8 @@ export function emitMatches({ matches }: Pick<Grid, 'matches'>, onEvent: (event:
 }
 
 /**
- * Emits the size of the study, how much of it is done and its matched arms, and notes long warm-ups, other processes and runs of another
- * machine.
+ * Emits the size of the study, how much of it is done, its matched arms and its predictions, and notes long warm-ups,
+ * other processes and runs of another machine.
  */
 export function emitOverview(
   { grid, ledger, processes, jobs, threads, onEvent }: RunsContext,
@@ -58,6 +59,7 @@ export function emitOverview(
       threads,
     })
   emitMatches(grid, onEvent)
+  emitPredictions(grid, ledger.registrations, onEvent)
   const warmup = warmupNote(runs)
   if (warmup !== null) onEvent({ kind: 'note', message: warmup })
   if (others.length > 0) {

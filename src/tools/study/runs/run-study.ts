@@ -25,6 +25,7 @@ import { prepareCorpora, textsOf } from './corpora.ts'
 import { laterRungs, rungStatesOf } from './halving.ts'
 import { emitOverview } from './overview.ts'
 import { pilotOf } from './pilot.ts'
+import { register } from './register.ts'
 import { distinct, RunQueue, type RunsContext, totalFlops } from './run-queue.ts'
 import { areTimed } from './timings.ts'
 import { confirmingOf, sweepStateOf, trialsOf } from './tuning.ts'
@@ -90,6 +91,7 @@ export async function runStudy(
     const found = { grid, ledger, processes, cells, corpora: corpora ?? new Map() }
     const context = { ...options, ...found, timeLeft, run, signal, onEvent }
     if (corpora) {
+      if (!grid.search) await register(grid, ledger, cells, signal)
       await ledger.describe({ name: options.name, matches: grid.matches })
       emitOverview(context, describeMachine(), await processes.others())
       try {

@@ -12,6 +12,7 @@ import { isFields } from '../../../core/config/fields.ts'
 import { RunError } from '../../../core/errors.ts'
 import { createFile, errorCode, makeFolder, replaceFile } from '../../../node/system/disk.ts'
 import type { RunRecord, Specialisation, Timing } from '../contract.ts'
+import type { Registration } from '../grid/predictions.ts'
 import { checksumOf } from '../results/checksum.ts'
 import { problemIn } from '../results/record-schema.ts'
 import type { Holder, Processes } from './processes.ts'
@@ -23,6 +24,7 @@ export interface CellResult {
   readonly record?: RunRecord
   readonly specialisation?: Specialisation | null
   readonly timings?: readonly KeyedTiming[]
+  readonly registration?: Registration
   /** The machine, as described by `describeMachine`. */
   readonly machine: string
 }
@@ -50,8 +52,10 @@ function expectIntact(file: unknown, path: string): CellFile {
   // A process of an earlier version, which writes no checksum, may work on the study too.
   if (checksum !== undefined && checksum !== checksumOf(result))
     throw refuse('its result was changed after it was written: its checksum is another')
-  const wrong = result.record === undefined ? null : problemIn('record', result.record)
-  if (wrong !== null) throw refuse(`its record is damaged: ${wrong}`)
+  for (const kind of ['record', 'registration'] as const) {
+    const wrong = result[kind] === undefined ? null : problemIn(kind, result[kind])
+    if (wrong !== null) throw refuse(`its ${kind} is damaged: ${wrong}`)
+  }
   return file as unknown as CellFile
 }
 

@@ -35,9 +35,14 @@ export interface ControlResult {
   readonly answer: Answer
 }
 
-export interface ClaimAnswer {
-  readonly question: Question
-  readonly claim: Claim
+/** Measured numbers and the region in which a claim or a prediction expects all or most of them. */
+export interface Expectation {
+  readonly measured: readonly Measured[]
+  readonly region: Region
+  readonly of: 'all' | 'most'
+}
+
+export interface Judgement {
   readonly decisions: readonly Decision[]
   /** The answer after the correction, and before it. */
   readonly answer: Answer
@@ -48,27 +53,45 @@ export interface ClaimAnswer {
   readonly dependsOnText: boolean
   /** Whether an arm of the claim sees later tokens. */
   readonly seesFuture: boolean
+}
+
+export interface ClaimAnswer extends Judgement {
+  readonly question: Question
+  readonly claim: Claim
   readonly controls: readonly ControlResult[]
 }
 
 export function answersOf(runs: Runs): ClaimAnswer[] {
   const claims = runs.results.questions.flatMap((question) =>
-    (question.claims ?? []).map((claim) => {
-      const region = regionOfClaim(claim)
-      return { question, claim, region, measured: measureClaim(runs, claim, question) }
-    }),
+    (question.claims ?? []).map((claim) => ({ question, claim })),
   )
+  const judgements = judge(
+    runs,
+    claims.map(({ question, claim }) => ({
+      measured: measureClaim(runs, claim, question),
+      region: regionOfClaim(claim),
+      of: 'of' in claim ? claim.of : 'all',
+    })),
+  )
+  return claims.flatMap(({ question, claim }, i) => {
+    const judgement = judgements[i]
+    const controls = claim.controls.map((control) => controlResult(runs, claim, control))
+    return judgement ? [{ question, claim, ...judgement, controls }] : []
+  })
+}
+
+/** Decides expectations by the one rule. All of their decisions share one correction by Holm. */
+export function judge(runs: Runs, expectations: readonly Expectation[]): Judgement[] {
   const corrected = holm(
-    claims.flatMap(({ measured, region }) => measured.map(({ effect }) => effect && pValueOf(effect, region))),
+    expectations.flatMap(({ measured, region }) => measured.map(({ effect }) => effect && pValueOf(effect, region))),
   )
-  return claims.map(({ question, claim, region, measured }): ClaimAnswer => {
+  return expectations.map(({ measured, region, of }): Judgement => {
     const decisions = measured.map((one): Decision => {
       const p = corrected.shift() ?? null
       const uncorrected = decide(one.effect && intervalOf(one.effect), region)
       const betweenTexts = one.texts ? decide(one.texts, region) : uncorrected
       return { ...one, p, uncorrected, betweenTexts, answer: p !== null && p < 0.05 ? uncorrected : 'undecided' }
     })
-    const of = 'of' in claim ? claim.of : 'all'
     const combined = (kind: 'answer' | 'uncorrected' | 'betweenTexts') =>
       combineAnswers(
         decisions.map((one) => one[kind]),
@@ -76,15 +99,12 @@ export function answersOf(runs: Runs): ClaimAnswer[] {
       )
     const uncorrected = combined('uncorrected')
     return {
-      question,
-      claim,
       decisions,
       answer: combined('answer'),
       uncorrected,
       deciding: decidingOf(decisions, region, of),
       dependsOnText: uncorrected !== 'undecided' && combined('betweenTexts') !== uncorrected,
       seesFuture: decisions.some(({ arms }) => arms.some((arm) => runs.leakOf(arm) !== null)),
-      controls: claim.controls.map((control) => controlResult(runs, claim, control)),
     }
   })
 }

@@ -45,10 +45,7 @@ export const contrastText = (runs: Runs, { arm, baseline }: Contrast): string =>
 export function measureClaim(runs: Runs, claim: Claim, question: Question): readonly Measured[] {
   switch (claim.kind) {
     case 'difference':
-      return contrastsOf(claim, question).map((contrast) => ({
-        ...measureDifference(runs, contrast),
-        texts: betweenTexts(runs, runs.pairs(contrast))?.interval ?? null,
-      }))
+      return contrastsOf(claim, question).map((contrast) => measureWithTexts(runs, contrast))
     case 'speed':
       return contrastsOf(claim, question).map((contrast) => measureSpeed(runs, contrast, claim.measure))
     case 'trend':
@@ -58,6 +55,12 @@ export function measureClaim(runs: Runs, claim: Claim, question: Question): read
       return [measureCorrelation(runs, question)]
   }
 }
+
+/** Arm minus baseline by seed, with the interval over documents. */
+export const measureWithTexts = (runs: Runs, contrast: Contrast): Measured => ({
+  ...measureDifference(runs, contrast),
+  texts: betweenTexts(runs, runs.pairs(contrast))?.interval ?? null,
+})
 
 /** Arm minus baseline by seed. @param seeds Seeds that are used; default: all. */
 export function measureDifference(runs: Runs, contrast: Contrast, seeds?: readonly number[]): Measured {
