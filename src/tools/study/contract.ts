@@ -18,6 +18,7 @@ import type { EvalRecord } from '../../train/step/records.ts'
 import type { Claim } from './grid/claim.ts'
 import type { Protocol, Registration } from './grid/predictions.ts'
 import type { Searched } from './grid/search.ts'
+import type { Intervals } from './statistics.ts'
 
 /** Values of configuration fields by path: `{ 'model.moe.k': 2 }`. */
 export type Settings = Readonly<Record<string, unknown>>
@@ -316,6 +317,8 @@ export interface StudyResults {
   readonly questions: readonly Question[]
   /** Capacity rule of the held-out losses that verdicts use. */
   readonly capacity: CapacityRule
+  /** Intervals over seeds of a complete study; default: Student's. Incomplete comparisons always have `anytime`. */
+  readonly intervals?: Intervals
   /** The pilot; null while fewer than two seeds of its arms are finished. */
   readonly pilot: Pilot | null
   /** Finished sweeps. */

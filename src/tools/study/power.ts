@@ -9,6 +9,8 @@
  */
 import normalCdf from '@stdlib/stats-base-dists-normal-cdf'
 import tQuantile from '@stdlib/stats-base-dists-t-quantile'
+import { anytimeQuantile, MIN_ANYTIME } from './anytime.ts'
+import type { Intervals } from './statistics.ts'
 
 const normal = normalCdf.factory(0, 1)
 const LEVEL = 0.05
@@ -17,13 +19,14 @@ const POWER = 0.8
 const MAX_SEEDS = 10_000
 
 /**
- * Probability that |t| exceeds its two-sided 5 % point, for a noncentral t with `freedom` degrees of freedom.
+ * Probability that |t| exceeds its two-sided 5 % point, for a noncentral t with `freedom` degrees of freedom; with
+ * anytime intervals, that it exceeds their quantile at this number of seeds, as if nobody had looked before.
  *
  * t is (z + noncentrality) / u, where z is standard normal and u² is χ² over its degrees of freedom. So the
  * distribution of t is a mean of normal distributions over the density of u, u^(ν−1)·exp(−ν·u²/2) up to a constant.
  */
-export function power(noncentrality: number, freedom: number): number {
-  const critical = tQuantile(1 - LEVEL / 2, freedom)
+export function power(noncentrality: number, freedom: number, intervals: Intervals = 'student'): number {
+  const critical = intervals === 'anytime' ? anytimeQuantile(freedom + 1) : tQuantile(1 - LEVEL / 2, freedom)
   // Integrate over eight standard deviations of u, 1/√(2ν), on both sides of its mean, which is near 1.
   const reach = 8 / Math.sqrt(2 * freedom)
   const [from, to] = [Math.max(0, 1 - reach), 1 + reach]
@@ -39,20 +42,21 @@ export function power(noncentrality: number, freedom: number): number {
 }
 
 /** Noncentralities with a power of 80 % by degrees of freedom: all numbers of a report have few of them. */
-const known = new Map<number, number>()
+const known = new Map<string, number>()
 
 /** The noncentrality at which four studies of five find an effect. */
-function noncentralityFor(freedom: number): number {
-  const found = known.get(freedom)
+function noncentralityFor(freedom: number, intervals: Intervals): number {
+  const key = `${intervals} ${freedom}`
+  const found = known.get(key)
   if (found !== undefined) return found
   let [low, high] = [0, 1]
-  while (power(high, freedom) < POWER) high *= 2
+  while (power(high, freedom, intervals) < POWER) high *= 2
   for (let i = 0; i < 50; i++) {
     const middle = (low + high) / 2
-    if (power(middle, freedom) < POWER) low = middle
+    if (power(middle, freedom, intervals) < POWER) low = middle
     else high = middle
   }
-  known.set(freedom, high)
+  known.set(key, high)
   return high
 }
 
@@ -61,10 +65,11 @@ function noncentralityFor(freedom: number): number {
  * one: their two-sided 95 % interval excludes zero.
  * @param error Standard error of the effect; the result has its unit.
  * @param freedom Degrees of freedom of the error; may be a fraction, as those of Welch and Satterthwaite are.
- * @returns Infinity without a degree of freedom, since there is no interval then
+ * @returns Infinity if the values are too few for an interval
  */
-export function detectable(error: number, freedom: number): number {
-  return freedom < 1 ? Infinity : noncentralityFor(freedom) * error
+export function detectable(error: number, freedom: number, intervals: Intervals = 'student'): number {
+  const hasInterval = freedom >= (intervals === 'anytime' ? MIN_ANYTIME - 1 : 1)
+  return hasInterval ? noncentralityFor(freedom, intervals) * error : Infinity
 }
 
 /**

@@ -1,18 +1,28 @@
 /**
  * The statistics of a study. Think of a study as paired measurements: a seed is a subject, an arm a
  * treatment. So the sample size is the number of seeds, differences are taken within a seed before
- * averaging, and every interval is Student's t over seeds. A study has few seeds, often three to five, so
+ * averaging, and every interval is Student's t over seeds, or while seeds are still to come, an interval that may be
+ * looked at any number of times (`anytime.ts`). A study has few seeds, often three to five, so
  * nothing here is approximated by a normal distribution except Fisher's z.
  *
  * Too few values give null, never NaN: one value has a mean and no interval.
  */
 import tCdf from '@stdlib/stats-base-dists-t-cdf'
 import tQuantile from '@stdlib/stats-base-dists-t-quantile'
+import { anytime } from './anytime.ts'
 
 export type Interval = readonly [low: number, high: number]
 
+/** How intervals over seeds are made: for a number of seeds that is fixed in advance, or for any number of looks. */
+export type Intervals = 'student' | 'anytime'
+
+/** The intervals of a number, which are Student's unless they are named. */
+export interface WithIntervals {
+  readonly intervals?: Intervals
+}
+
 /** A mean with its interval. */
-export interface Estimate {
+export interface Estimate extends WithIntervals {
   readonly n: number
   readonly mean: number
   /** 95 % interval; null when there are too few values. */
@@ -34,24 +44,27 @@ export function standardDeviation(values: readonly number[]): number | null {
   return values.length < 2 ? null : Math.sqrt(squares(values) / (values.length - 1))
 }
 
-/** The mean of values, such as paired differences, with Student's interval (n − 1 degrees of freedom). */
-export function estimateMean(values: readonly number[]): Estimate | null {
+/** The mean of values, such as paired differences, with its interval (Student's has n − 1 degrees of freedom). */
+export function estimateMean(values: readonly number[], intervals: Intervals = 'student'): Estimate | null {
   const n = values.length
   if (n === 0) return null
-  const sd = standardDeviation(values)
-  return { n, mean: average(values), ...student(average(values), sd === null ? null : sd / Math.sqrt(n), n - 1) }
+  const [mean, sd] = [average(values), standardDeviation(values)]
+  return { n, mean, ...inference(mean, sd === null ? null : sd / Math.sqrt(n), n - 1, intervals), ...named(intervals) }
 }
+
+/** The field of a number whose intervals are not Student's. */
+export const named = (intervals: Intervals = 'student'): WithIntervals => (intervals === 'student' ? {} : { intervals })
 
 /**
  * The geometric mean of ratios; its interval comes from their logarithms, so 2 and 1/2 are equally far from 1.
  * Null without ratios, or if a ratio is not positive and finite.
  */
-export function estimateRatio(ratios: readonly number[]): Estimate | null {
+export function estimateRatio(ratios: readonly number[], intervals: Intervals = 'student'): Estimate | null {
   if (ratios.some((ratio) => !(ratio > 0 && ratio < Infinity))) return null
-  const logs = estimateMean(ratios.map(Math.log))
+  const logs = estimateMean(ratios.map(Math.log), intervals)
   if (logs === null) return null
   const interval = logs.interval && ([Math.exp(logs.interval[0]), Math.exp(logs.interval[1])] as const)
-  return { n: logs.n, mean: Math.exp(logs.mean), interval, p: logs.p }
+  return { ...logs, mean: Math.exp(logs.mean), interval }
 }
 
 export interface Correlation {
@@ -100,18 +113,23 @@ export function regression(x: readonly number[], y: readonly number[]): Slope | 
 }
 
 /**
- * The slope within groups: one line per group (seed), then Student's interval over the lines. The points of a
+ * The slope within groups: one line per group (seed), then the interval over the lines. The points of a
  * seed share the effect of that seed, so they are not independent and may not be counted as if they were.
  * Groups in which all x are equal have no slope and are omitted.
  */
 export function regressionWithin(
   groups: readonly { readonly x: readonly number[]; readonly y: readonly number[] }[],
-): (Slope & { readonly groups: number }) | null {
+  intervals: Intervals = 'student',
+): (Slope & WithIntervals & { readonly groups: number }) | null {
   const lines = groups.flatMap(({ x, y }) => regression(x, y) ?? [])
-  const slope = estimateMean(lines.map((line) => line.slope))
+  const slope = estimateMean(
+    lines.map((line) => line.slope),
+    intervals,
+  )
   if (slope === null) return null
   const intercept = average(lines.map((line) => line.intercept))
-  return { slope: slope.mean, intercept, interval: slope.interval, p: slope.p, groups: lines.length }
+  const { mean, interval, p } = slope
+  return { slope: mean, intercept, interval, p, groups: lines.length, ...named(intervals) }
 }
 
 /**
@@ -132,9 +150,17 @@ export function holm(p: readonly (number | null)[]): (number | null)[] {
 
 /**
  * The 95 % interval of a value with a standard error, and the two-sided p-value of the value being zero; both
- * are null without an error or a degree of freedom.
+ * are null if there are too few values: with one kind of intervals fewer than two, with the other fewer than three.
  */
-export function student(
+export const inference = (
+  value: number,
+  error: number | null,
+  freedom: number,
+  intervals: Intervals = 'student',
+): ReturnType<typeof student> => (intervals === 'anytime' ? anytime : student)(value, error, freedom)
+
+/** {@link inference} by Student's t. */
+function student(
   value: number,
   error: number | null,
   freedom: number,

@@ -5,7 +5,7 @@
 import type { DocumentLosses } from '../../../train/step/records.ts'
 import { bootstrapTexts, type TextGroup } from '../bootstrap.ts'
 import type { FinishedRun } from '../contract.ts'
-import { type Interval, mean } from '../statistics.ts'
+import { type Interval, type Intervals, mean } from '../statistics.ts'
 import { intervalOf } from './claims/decision.ts'
 import { combinedError, effectOf } from './ratios.ts'
 import type { Pair, Runs } from './runs.ts'
@@ -19,8 +19,15 @@ export interface BetweenTexts {
   readonly both: Interval | null
 }
 
-/** The variation of a difference between texts; null unless all runs of the pairs have losses of the same groups. */
-export function betweenTexts(runs: Runs, pairs: readonly Pair[]): BetweenTexts | null {
+/**
+ * The variation of a difference between texts; null unless all runs of the pairs have losses of the same groups.
+ * @param intervals Intervals over seeds, for the interval over both.
+ */
+export function betweenTexts(
+  runs: Runs,
+  pairs: readonly Pair[],
+  intervals: Intervals = 'student',
+): BetweenTexts | null {
   const documents = pairs.flatMap(({ arm, baseline }) => [arm.heldOut.documents, baseline.heldOut.documents])
   const [first] = documents
   if (first === undefined || !documents.every((one) => one && isSameText(one, first))) return null
@@ -33,7 +40,10 @@ export function betweenTexts(runs: Runs, pairs: readonly Pair[]): BetweenTexts |
     return { domain: domainOf[group] ?? 0, targets, total }
   })
   const texts = bootstrapTexts(groups)
-  const seeds = effectOf(pairs.map(({ arm, baseline }) => runs.lossOf(arm) - runs.lossOf(baseline)))
+  const seeds = effectOf(
+    pairs.map(({ arm, baseline }) => runs.lossOf(arm) - runs.lossOf(baseline)),
+    intervals,
+  )
   return {
     documents: first.documents,
     interval: texts?.interval ?? null,

@@ -4,7 +4,7 @@
  */
 import type { CapacityRule } from '../../../core/model/routing/contract.ts'
 import type { Contrast } from '../contract.ts'
-import { type Estimate, estimateMean, estimateRatio, holm } from '../statistics.ts'
+import { type Estimate, estimateMean, estimateRatio, holm, type Intervals } from '../statistics.ts'
 import { type BetweenTexts, betweenTexts } from './between-texts.ts'
 import type { Pair, Runs } from './runs.ts'
 import { type AtCost, type CostVerdict, correctedVerdicts, perFlop, perSecond } from './sections/equal-cost.ts'
@@ -21,6 +21,8 @@ export interface Comparison extends Contrast {
   readonly pairs: readonly Pair[]
   /** Arm minus baseline for each pair, nats a token. */
   readonly differences: readonly number[]
+  /** Intervals over seeds of all numbers of the comparison. */
+  readonly intervals: Intervals
   readonly estimate: Estimate | null
   /** Variation of the difference between texts; null without losses by document. */
   readonly texts: BetweenTexts | null
@@ -69,19 +71,19 @@ const capacityRules: readonly CapacityRule[] = ['train', 'eval', 'none']
 function measure(runs: Runs, contrast: Contrast): Uncorrected {
   const pairs = runs.pairs(contrast)
   const differences = runs.differences(contrast)
-  const estimate = estimateMean(differences)
-  const texts = betweenTexts(runs, pairs)
+  const arms = [contrast.baseline, contrast.arm]
+  const estimateOn = (on: Runs) => estimateMean(on.differences(contrast), on.intervalsFor(arms))
+  const estimate = estimateOn(runs)
+  const intervals = runs.intervalsFor(arms)
+  const texts = betweenTexts(runs, pairs, intervals)
   const tuned = runs.results.tuning.length > 0
-  const otherRate = tuned
-    ? estimateMean(runs.withBasis({ rate: runs.basis.rate === 'best' ? 'common' : 'best' }).differences(contrast))
-    : null
-  const byRule = capacityRules.map((capacity) =>
-    signOf(estimateMean(runs.withBasis({ capacity }).differences(contrast))),
-  )
+  const otherRate = tuned ? estimateOn(runs.withBasis({ rate: runs.basis.rate === 'best' ? 'common' : 'best' })) : null
+  const byRule = capacityRules.map((capacity) => signOf(estimateOn(runs.withBasis({ capacity }))))
   return {
     ...contrast,
     pairs,
     differences,
+    intervals,
     estimate,
     texts,
     otherRate,

@@ -97,12 +97,12 @@ const WARMING_UP = 0.1
  */
 export function differenceCurves(runs: Runs, id: string, comparisons: readonly Comparison[]): LineFigure | null {
   const marks = contrastMarks(runs, comparisons)
-  const series = comparisons.flatMap(({ arm, baseline, pairs }, i): Series[] => {
+  const series = comparisons.flatMap(({ arm, baseline, pairs, intervals }, i): Series[] => {
     const tracks = pairs.map((pair) => differenceTrack(lossTrack(pair.arm), lossTrack(pair.baseline)))
     const all = aligned(tracks)
     const last = all.at(-1)?.step ?? 0
     const rows = all.flatMap(({ step, values }) =>
-      step < WARMING_UP * last ? [] : [{ step, estimate: values && estimateMean(values) }],
+      step < WARMING_UP * last ? [] : [{ step, estimate: values && estimateMean(values, intervals) }],
     )
     if (rows.every(({ estimate }) => estimate === null)) return []
     const end = (index: 0 | 1) => rows.map(({ estimate }) => estimate && (estimate.interval?.[index] ?? estimate.mean))

@@ -24,6 +24,7 @@ export function factsOf(runs: Runs): string[] {
         ]
       : []),
     ...(pilot ? [pilotText(pilot)] : []),
+    ...intervalFacts(runs),
     ...machine.split('\n').flatMap((line) => (line.trim() === '' ? [] : [`Machine: ${line.trim()}`])),
     ...[...new Set(done.map(({ version }) => version))].flatMap((version) =>
       version < NUMERICS
@@ -37,6 +38,20 @@ export function factsOf(runs: Runs): string[] {
           'Machines round differently: a difference between runs of two machines contains that noise too, and their training times are not compared',
         ]
       : []),
+  ]
+}
+
+/** A fact about the intervals over seeds, if some of them hold at every look. */
+function intervalFacts(runs: Runs): string[] {
+  const arms = new Set(runs.results.cells.map(({ arm }) => arm))
+  const open = [...arms].filter((arm) => runs.intervalsFor([arm]) === 'anytime').length
+  if (open === 0) return []
+  const which =
+    runs.results.intervals === 'anytime'
+      ? 'as the study asks'
+      : `where arms with missing runs are compared (${open} of ${plural(arms.size, 'arm')})`
+  return [
+    `Intervals over seeds are anytime-valid ${which}: they hold however often one looks while seeds arrive, and are wider than the intervals of a fixed number of seeds`,
   ]
 }
 

@@ -1,8 +1,9 @@
 /** Formatting of estimates, with as many digits as the interval supports. */
 
-import { count, dash, fixed, signed } from '../../../core/text/numbers.ts'
+import { count, dash, fixed, plural, signed } from '../../../core/text/numbers.ts'
 import type { Cell, Exact, TextCell } from '../../report/blocks.ts'
-import type { Estimate, Interval } from '../statistics.ts'
+import { MIN_ANYTIME } from '../anytime.ts'
+import type { Estimate, Interval, WithIntervals } from '../statistics.ts'
 
 /**
  * Decimals of an estimated loss: two significant figures of half its interval, but at least three and at most
@@ -21,6 +22,21 @@ export function digitsOf({ interval }: Pick<Estimate, 'interval'>): number {
 export const digitsOfColumn = (estimates: readonly (Pick<Estimate, 'interval'> | null)[]): number =>
   Math.max(3, ...estimates.flatMap((estimate) => (estimate ? [digitsOf(estimate)] : [])))
 
+/** The mark of an interval that may be looked at any number of times; captions and docs explain it. */
+export const anytimeMark = ({ intervals }: WithIntervals): string => (intervals === 'anytime' ? 'anytime ' : '')
+
+/** The text in place of an interval: the number of seeds, if they are too few for one. */
+export function withoutInterval({ n, intervals }: WithIntervals & { readonly n: number }): string {
+  if (n === 1) return 'one seed'
+  return intervals === 'anytime' && n < MIN_ANYTIME ? `only ${plural(n, 'seed')}` : dash
+}
+
+/** Explains anytime intervals below a table or a figure that has some. */
+export const anytimeNote = (shown: readonly (WithIntervals | null | undefined)[]): string =>
+  shown.some((one) => one?.intervals === 'anytime')
+    ? ' Anytime: this 95 % interval holds however often one looks while seeds arrive. It is wider than the interval of a fixed number of seeds.'
+    : ''
+
 /** An interval as text: `0.010 to 0.032`. */
 export function formatRange(interval: Interval, digits: number): string {
   return `${fixed(interval[0], digits)} to ${fixed(interval[1], digits)}`
@@ -31,7 +47,7 @@ export function estimateCell(estimate: Estimate | null, digits?: number): TextCe
   if (estimate === null) return dash
   const { mean, interval } = estimate
   const decimals = digits ?? digitsOf(estimate)
-  const note = interval ? formatRange(interval, decimals) : 'one seed'
+  const note = interval ? `${anytimeMark(estimate)}${formatRange(interval, decimals)}` : withoutInterval(estimate)
   return { text: signed(mean, decimals), note, exact: exactOf(estimate) }
 }
 
@@ -50,7 +66,7 @@ export function ratioCell(estimate: Estimate | null, digits: number): Cell {
   const known = interval !== null && interval[1] / interval[0] > 1.002
   const text = fixed(mean, digits)
   return known
-    ? { text, note: formatRange(interval, digits), exact: exactOf(estimate) }
+    ? { text, note: `${anytimeMark(estimate)}${formatRange(interval, digits)}`, exact: exactOf(estimate) }
     : { text, exact: { values: [mean] } }
 }
 

@@ -25,6 +25,7 @@ import {
   toneOf,
 } from './claims/text.ts'
 import type { Comparison } from './comparison.ts'
+import { anytimeNote } from './numbers.ts'
 import {
   asMeasured,
   byLargest,
@@ -80,7 +81,7 @@ export function opening(
   const lead = isAlone
     ? null
     : table(
-        `The study in one table, strongest finding first. Under each question: the arm against its baseline.${explained(rows, answers)} Effect: negative, or below ×1, if the arm has the lower loss or needs fewer steps, FLOPs or seconds; its interval is over seeds. Drawn: the same on an axis; the line is zero (or ×1), and rows of one unit share a scale. Visible from: the smallest true effect that four of five such studies would find (80 % power at the 5 % level, two-sided).${holm}${capacityNames(runs)}`,
+        `The study in one table, strongest finding first. Under each question: the arm against its baseline.${explained(rows, answers)} Effect: negative, or below ×1, if the arm has the lower loss or needs fewer steps, FLOPs or seconds; its interval is over seeds. Drawn: the same on an axis; the line is zero (or ×1), and rows of one unit share a scale. Visible from: the smallest true effect that four of five such studies would find (80 % power at the 5 % level, two-sided).${holm}${anytimeNote(shown.map(({ effect }) => effect))}${capacityNames(runs)}`,
         ['Question', 'Answer', 'Drawn', 'Effect', '95 % interval', 'Visible from'],
         rows.map(({ question, answer, remark, tone, measured }): Cell[] => {
           const effect = measured && formatEffect(measured, digits.get(measured.unit))

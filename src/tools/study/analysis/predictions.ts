@@ -19,6 +19,7 @@ import { type Judgement, judge } from './claims/answers.ts'
 import { type Answer, intervalOf, type Region, regionOf } from './claims/decision.ts'
 import { measureWithTexts } from './claims/effects.ts'
 import { answerText, decidingLabel, digitsByUnit, formatEffect, toneOf } from './claims/text.ts'
+import { anytimeNote } from './numbers.ts'
 import { Runs } from './runs.ts'
 import { footnotes, shownBlocks, table } from './tables.ts'
 
@@ -196,7 +197,7 @@ function predictionTable(runs: Runs, judged: readonly Judged[]): Table | null {
     : ''
   const arms = judged.flatMap(({ prediction }) => prediction.contrasts.flat())
   return table(
-    `Predictions and what was found, loss of the arm minus loss of its baseline, nats a token; negative is better. Of a prediction about several contrasts, the deciding one is shown. Registered: the number of results that there were.${holm}${texts}${footnotes(runs, arms)}`,
+    `Predictions and what was found, loss of the arm minus loss of its baseline, nats a token; negative is better. Of a prediction about several contrasts, the deciding one is shown. Registered: the number of results that there were.${holm}${texts}${anytimeNote(measured.map(({ effect }) => effect))}${footnotes(runs, arms)}`,
     ['Prediction', 'Expected', 'Result', 'Found', '95 % interval', 'Registered'],
     judged.map(({ prediction, since, judgement }): Cell[] => {
       const { deciding, uncorrected, dependsOnText } = judgement

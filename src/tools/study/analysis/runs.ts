@@ -9,7 +9,7 @@ import type { CapacityEvaluation } from '../../../train/step/records.ts'
 import type { Cell, Contrast, FinishedRun, Rate, Settings, StudyResults, Timing } from '../contract.ts'
 import { valueAt } from '../grid/settings.ts'
 import { atCapacity, fairRule } from '../results/held-out.ts'
-import { mean } from '../statistics.ts'
+import { type Intervals, mean } from '../statistics.ts'
 
 export interface Pair {
   readonly seed: number
@@ -37,6 +37,8 @@ export class Runs {
   readonly basis: Basis
   private readonly byArm = new Map<string, FinishedRun[]>()
   private readonly configs = new Map<string, Cell['config']>()
+  /** Arms with runs on this basis that are still to be done. */
+  private readonly waiting = new Set<string>()
   private readonly byBasis = new Map<string, Runs>()
 
   constructor(results: StudyResults, basis: Basis = defaultBasis(results)) {
@@ -45,7 +47,11 @@ export class Runs {
     const cells = results.cells.filter(({ share = 1 }) => share === basis.share)
     const tuned = new Set(cells.filter(({ rate, record }) => rate === 'best' && record).map(({ arm }) => arm))
     for (const { arm, rate, record } of cells) {
-      if (rate !== (basis.rate === 'best' && tuned.has(arm) ? 'best' : 'common') || record === null) continue
+      if (rate !== (basis.rate === 'best' && tuned.has(arm) ? 'best' : 'common')) continue
+      if (record === null) {
+        this.waiting.add(arm)
+        continue
+      }
       this.configs.set(arm, record.config)
       const run = record.status === 'finished' ? atCapacity(record, basis.capacity) : null
       if (run === null || !Number.isFinite(this.lossOf(run))) continue
@@ -74,6 +80,16 @@ export class Runs {
   comparing(arms: readonly string[]): Runs {
     const configs = arms.flatMap((arm) => this.configs.get(arm) ?? [])
     return this.withBasis({ capacity: fairRule(configs, this.basis.capacity) })
+  }
+
+  /**
+   * The intervals over seeds of a number about these arms. While runs of an arm are still to be done, somebody may stop
+   * the study because of what the report shows, so its intervals hold at every look: see `anytime.ts`. A study may ask
+   * for them also when it is complete.
+   */
+  intervalsFor(arms: readonly string[]): Intervals {
+    const { intervals = 'student' } = this.results
+    return arms.some((arm) => this.waiting.has(arm)) ? 'anytime' : intervals
   }
 
   /** The final evaluation on held-out text, at the capacity of the `Runs` from which `run` was read. */

@@ -157,7 +157,9 @@ function contrastCounts(comparisons: readonly Comparison[]): string {
   const tested = comparisons.filter(({ estimate }) => estimate?.interval)
   if (tested.length === 0)
     return comparisons.some(({ estimate }) => estimate)
-      ? 'There is one seed, which has no interval: nothing is found yet.'
+      ? comparisons.every(({ pairs }) => pairs.length < 2)
+        ? 'There is one seed, which has no interval: nothing is found yet.'
+        : 'There are too few seeds for an interval: nothing is found yet.'
       : 'Not enough runs yet.'
   const count = (outcome: string) => tested.filter((one) => one.outcome === outcome).length
   const parts = [

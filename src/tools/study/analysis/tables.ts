@@ -8,7 +8,7 @@ import { decisivenessOf } from '../results/decisiveness.ts'
 import { mean, standardDeviation } from '../statistics.ts'
 import type { BetweenTexts } from './between-texts.ts'
 import type { Comparison } from './comparison.ts'
-import { digitsOfColumn, estimateCell, formatRange, pCell, ratioCell } from './numbers.ts'
+import { anytimeNote, digitsOfColumn, estimateCell, formatRange, pCell, ratioCell } from './numbers.ts'
 import type { Runs } from './runs.ts'
 import type { CostVerdict } from './sections/equal-cost.ts'
 
@@ -153,7 +153,7 @@ export function contrastTable(runs: Runs, comparisons: readonly Comparison[], fi
     ? ` Difference: held-out loss of the arm minus that of its baseline, by seed, with its 95 % interval; negative is better.${byText ? ` Between texts: the 95 % interval of the same difference over the held-out documents instead of seeds, and below it over both; too few: fewer than ${MIN_GROUPS} documents, which give no interval.` : ''} p (Holm): the probability of so large a difference if there were none, corrected for the number of contrasts in the section. FLOPs${timed ? ' and step time' : ''}: arm over baseline. Per FLOP${timed ? ', per second' : ''}: whether the arm is better or worse at equal training FLOPs${timed ? ' or time' : ''}; open: the interval contains zero. Dropped: share of assignments beyond the capacity of their expert, when held-out text was evaluated; unserved: share of tokens that no expert computed.`
     : ''
   return table(
-    `${several ? 'Contrasts' : `Arms against ${runs.label(only)}`}, nats a token.${words}${footnotes(
+    `${several ? 'Contrasts' : `Arms against ${runs.label(only)}`}, nats a token.${words}${anytimeNote(comparisons)}${footnotes(
       runs,
       comparisons.flatMap(({ arm, baseline }) => [arm, baseline]),
       comparisons,
@@ -271,7 +271,7 @@ export function forest(runs: Runs, id: string, comparisons: readonly Comparison[
   return {
     kind: 'figure',
     id: slug(`${id}-forest`),
-    caption: `Held-out loss of each arm minus that of ${against}, by seed: mean, 95 % interval and individual seeds.${colours}`,
+    caption: `Held-out loss of each arm minus that of ${against}, by seed: mean, 95 % interval and individual seeds.${colours}${anytimeNote(comparisons)}`,
     form: 'intervals',
     x: { label: `loss minus ${several ? "the baseline's" : `that of ${against}`}, nats a token`, scale: 'linear' },
     zero: 0,

@@ -110,6 +110,11 @@ export const specificationSchema = z.strictObject({
   arms: z.record(z.string().min(1), armSchema.nullable()).default({}),
   /** Capacity rule of the held-out losses that verdicts use; with `train`, an arm is judged at its cost in training. */
   capacity: z.enum(capacityRules).default('train'),
+  /**
+   * With `anytime`, the intervals of a complete study too hold at every look: for a study that ends when an interval
+   * shows something, or that gets more seeds then. Default: Student's, for the seeds of the study.
+   */
+  intervals: z.enum(['student', 'anytime']).optional(),
   /** A sweep that first finds the best learning rate of each arm. */
   tune: tuneSchema.optional(),
   /** [baseline, arm] whose runs come first and show which effect can be detected. Default: the first contrast. */

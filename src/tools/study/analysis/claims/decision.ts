@@ -23,7 +23,7 @@
  * kinds (`trend`, `returns`, `correlation`) have a single number, which decides.
  */
 import { ascending } from 'd3-array'
-import { type Interval, student } from '../../statistics.ts'
+import { type Interval, inference, type WithIntervals } from '../../statistics.ts'
 
 export type Answer = 'holds' | 'does not hold' | 'undecided'
 
@@ -33,8 +33,8 @@ export interface Region {
   readonly high: number
 }
 
-/** A measured number, on the scale on which its error follows Student's t. */
-export interface Effect {
+/** A measured number, on the scale on which its error follows Student's t, and the intervals that it gets. */
+export interface Effect extends WithIntervals {
   /** Number of seeds; of arms for a correlation. */
   readonly n: number
   readonly mean: number
@@ -50,7 +50,8 @@ export function regionOf(side: -1 | 0 | 1, margin: number): Region {
 }
 
 /** The 95 % interval of an effect; null without an error. */
-export const intervalOf = ({ mean, error, freedom }: Effect): Interval | null => student(mean, error, freedom).interval
+export const intervalOf = ({ mean, error, freedom, intervals }: Effect): Interval | null =>
+  inference(mean, error, freedom, intervals).interval
 
 export function decide(interval: Interval | null, { low, high }: Region): Answer {
   if (interval === null) return 'undecided'
@@ -59,9 +60,9 @@ export function decide(interval: Interval | null, { low, high }: Region): Answer
 }
 
 /** Two-sided p-value of the estimate against the nearest edge of the region; null without an error. */
-export function pValueOf({ mean, error, freedom }: Effect, { low, high }: Region): number | null {
+export function pValueOf({ mean, error, freedom, intervals }: Effect, { low, high }: Region): number | null {
   const distance = Math.min(Math.abs(mean - low), Math.abs(mean - high))
-  return student(distance, error, freedom).p
+  return inference(distance, error, freedom, intervals).p
 }
 
 /**

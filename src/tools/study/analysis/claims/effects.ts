@@ -69,7 +69,7 @@ export function measureDifference(runs: Runs, contrast: Contrast, seeds?: readon
     arms: [contrast.baseline, contrast.arm],
     scale: 'linear',
     unit: 'nats a token',
-    effect: effectOf(runs.differences(contrast, seeds)),
+    effect: effectOf(runs.differences(contrast, seeds), runs.intervalsFor([contrast.baseline, contrast.arm])),
   }
 }
 
@@ -77,10 +77,11 @@ const costNames = { steps: 'steps', flops: 'FLOPs', seconds: 'seconds' } as cons
 
 function measureSpeed(runs: Runs, contrast: Contrast, measure: 'steps' | 'flops' | 'seconds'): Measured {
   const cost = costToLoss(runs, contrast)
+  const intervals = runs.intervalsFor([contrast.baseline, contrast.arm])
   const effect =
     measure === 'seconds' && cost.turns
-      ? productOf(ratiosOf(cost, 'steps'), cost.turns)
-      : effectOf(ratiosOf(cost, measure).map(Math.log))
+      ? productOf(ratiosOf(cost, 'steps'), cost.turns, intervals)
+      : effectOf(ratiosOf(cost, measure).map(Math.log), intervals)
   return {
     label: contrastText(runs, contrast),
     arms: [contrast.baseline, contrast.arm],
@@ -147,7 +148,7 @@ function measureTrend(runs: Runs, claim: Extract<Claim, { kind: 'trend' | 'retur
     arms: [...new Set(arms)],
     scale: 'linear',
     unit: claim.kind === 'trend' ? slope : `change of slope, ${slope}`,
-    effect: effectOf(values),
+    effect: effectOf(values, runs.intervalsFor(arms)),
   }
 }
 

@@ -4,7 +4,7 @@ import { dash, fixed, signed } from '../../../../core/text/numbers.ts'
 import type { Cell, Exact, IntervalCell, TextCell, Tone } from '../../../report/blocks.ts'
 import { type Claim, sideOf } from '../../grid/claim.ts'
 import { detectable } from '../../power.ts'
-import { digitsOf, exactOf, formatRange, ratioDigits } from '../numbers.ts'
+import { anytimeMark, digitsOf, exactOf, formatRange, ratioDigits, withoutInterval } from '../numbers.ts'
 import type { ClaimAnswer, Decision } from './answers.ts'
 import { type Answer, intervalOf } from './decision.ts'
 import type { Measured } from './effects.ts'
@@ -58,14 +58,14 @@ export interface FormattedEffect {
 /** @param digits Decimals of the column; default: as many as the effect needs. */
 export function formatEffect({ effect, scale }: Measured, digits?: number): FormattedEffect {
   if (effect === null) return { value: dash, interval: dash }
-  const { n, mean } = effect
-  const interval = intervalOf(effect)
+  const { mean } = effect
+  const [interval, mark] = [intervalOf(effect), anytimeMark(effect)]
   if (scale === 'log') {
     const ends = interval && ([Math.exp(interval[0]), Math.exp(interval[1])] as const)
     const own = digits ?? ratioDigits({ interval: ends })
     return {
       value: `×${fixed(Math.exp(mean), own)}`,
-      interval: ends ? formatRange(ends, own) : dash,
+      interval: ends ? `${mark}${formatRange(ends, own)}` : withoutInterval(effect),
       exact: exactOf({ mean: Math.exp(mean), interval: ends }),
     }
   }
@@ -80,7 +80,7 @@ export function formatEffect({ effect, scale }: Measured, digits?: number): Form
   const own = digits ?? digitsOf({ interval })
   return {
     value: signed(mean, own),
-    interval: interval ? formatRange(interval, own) : n === 1 ? 'one seed' : dash,
+    interval: interval ? `${mark}${formatRange(interval, own)}` : withoutInterval(effect),
     exact: exactOf({ mean, interval }),
   }
 }
@@ -99,7 +99,7 @@ export function effectCell(measured: Measured): TextCell {
 export function formatVisible({ effect, scale }: Measured, digits?: number): string {
   const interval = effect && intervalOf(effect)
   if (effect === null || effect.error === null || interval === null) return dash
-  const least = detectable(effect.error, effect.freedom)
+  const least = detectable(effect.error, effect.freedom, effect.intervals)
   if (scale === 'log') {
     const ends = [Math.exp(interval[0]), Math.exp(interval[1])] as const
     return `×${fixed(Math.exp(least), digits ?? ratioDigits({ interval: ends }))}`
@@ -114,7 +114,9 @@ export function sentenceOf(measured: Measured): string {
   const { value, interval } = formatEffect(measured)
   const number = `${scale === 'log' ? value.slice(1) : value} ${unit}`
   const counted = scale === 'fisher' ? 'arms' : effect.n === 1 ? 'seed' : 'seeds'
-  return `${number} (${effect.error === null ? 'no interval' : `95 % interval ${interval}`}, ${effect.n} ${counted})`
+  const mark = anytimeMark(effect)
+  const range = `${mark}95 % interval ${interval.slice(mark.length)}`
+  return `${number} (${intervalOf(effect) === null ? 'no interval' : range}, ${effect.n} ${counted})`
 }
 
 /** An interval on the axis of its unit; a dash without an interval. @param reach Half the length of the axis. */

@@ -5,7 +5,7 @@
 import { fixed, joinWords, plural } from '../../../../core/text/numbers.ts'
 import type { Question } from '../../contract.ts'
 import { type Estimate, estimateMean, mean } from '../../statistics.ts'
-import { digitsOf, formatRange } from '../numbers.ts'
+import { anytimeMark, digitsOf, formatRange } from '../numbers.ts'
 import { armsOf, type Runs } from '../runs.ts'
 import { swept } from './sweep.ts'
 
@@ -37,7 +37,7 @@ export function bestArm(given: Runs, arms: readonly string[]): BestArm | null {
   if (best === undefined) return null
   const rivals = others.map(({ arm }) => ({
     arm,
-    behind: estimateMean(runs.differences({ baseline: best.arm, arm })),
+    behind: estimateMean(runs.differences({ baseline: best.arm, arm }), runs.intervalsFor([best.arm, arm])),
   }))
   return { ...best, rivals }
 }
@@ -61,9 +61,9 @@ export function bestArmSentence({ arm, loss, rivals: [second] }: BestArm): strin
   const { arm: name, behind } = second
   if (behind === null) return `${start}; the runner-up, ${name}, has no seed in common with it.`
   if (behind.interval === null)
-    return `${start}, ${fixed(behind.mean, 3)} below the runner-up, ${name}; one seed cannot show whether that is more than noise.`
+    return `${start}, ${fixed(behind.mean, 3)} below the runner-up, ${name}; ${behind.n === 1 ? 'one seed' : plural(behind.n, 'seed')} cannot show whether that is more than noise.`
   const digits = digitsOf(behind)
-  const interval = `95 % interval ${formatRange(behind.interval, digits)}, ${plural(behind.n, 'seed')}`
+  const interval = `${anytimeMark(behind)}95 % interval ${formatRange(behind.interval, digits)}, ${plural(behind.n, 'seed')}`
   return isNoise(second)
     ? `${start}; its lead over the runner-up, ${name}, is within noise: ${fixed(behind.mean, digits)} (${interval}).`
     : `${start}, ${fixed(behind.mean, digits)} below the runner-up, ${name} (${interval}).`

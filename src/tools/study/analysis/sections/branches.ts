@@ -6,7 +6,7 @@
 import { significant } from '../../../../core/text/numbers.ts'
 import type { Cell, LineFigure, Table } from '../../../report/blocks.ts'
 import type { Question } from '../../contract.ts'
-import { type Estimate, estimateMean } from '../../statistics.ts'
+import { type Estimate, estimateMean, type Intervals } from '../../statistics.ts'
 import { contrastMarks } from '../arm-marks.ts'
 import type { Comparison } from '../comparison.ts'
 import { countCell, digitsOfColumn, estimateCell } from '../numbers.ts'
@@ -42,7 +42,7 @@ export function branchBlocks(
   const lines = comparisons.map((contrast, i): Line => {
     const points = shares.flatMap((share) => {
       const at = runs.withBasis({ share })
-      return pointOf(at.pairs(contrast), at.differences(contrast))
+      return pointOf(at.pairs(contrast), at.differences(contrast), at.intervalsFor([contrast.baseline, contrast.arm]))
     })
     return { arm: runs.label(contrast.arm), baseline: runs.label(contrast.baseline), mark: marks[i] ?? i, points }
   })
@@ -50,8 +50,8 @@ export function branchBlocks(
   return [tableOf(lines, several), figureOf(id, lines, several)]
 }
 
-function pointOf([first]: readonly Pair[], differences: readonly number[]): Point[] {
-  const estimate = estimateMean(differences)
+function pointOf([first]: readonly Pair[], differences: readonly number[], intervals: Intervals): Point[] {
+  const estimate = estimateMean(differences, intervals)
   if (first === undefined || estimate === null) return []
   const { tokens, activeParameters } = first.arm
   return [{ tokens, ratio: tokens / activeParameters, differences, estimate }]

@@ -3,7 +3,7 @@
 import { fixed, joinWords } from '../../../../core/text/numbers.ts'
 import type { Cell, LineFigure, Table } from '../../../report/blocks.ts'
 import type { Contrast } from '../../contract.ts'
-import { type Estimate, estimateRatio, mean } from '../../statistics.ts'
+import { type Estimate, estimateRatio, type Intervals, mean, named } from '../../statistics.ts'
 import { intervalOf } from '../claims/decision.ts'
 import { armLines, evaluationTrack } from '../curves.ts'
 import { ratioCell } from '../numbers.ts'
@@ -30,15 +30,16 @@ export function costTable(runs: Runs, contrasts: readonly Contrast[]): Table | n
     costs.flatMap((cost): Cell[][] => {
       const { contrast, bySeed } = cost
       if (bySeed.length === 0) return []
+      const intervals = runs.intervalsFor([contrast.baseline, contrast.arm])
       return [
         [
           { text: runs.label(contrast.arm), note: `against ${runs.label(contrast.baseline)}` },
           fixed(mean(bySeed.map(({ goal }) => goal)), 3),
           fixed(mean(bySeed.map(({ baseline }) => baseline)), 0),
           fixed(mean(bySeed.map(({ arm }) => arm)), 0),
-          ratioCell(estimateRatio(ratiosOf(cost, 'steps')), 3),
-          ratioCell(estimateRatio(ratiosOf(cost, 'flops')), 3),
-          ratioCell(secondsOf(cost), 3),
+          ratioCell(estimateRatio(ratiosOf(cost, 'steps'), intervals), 3),
+          ratioCell(estimateRatio(ratiosOf(cost, 'flops'), intervals), 3),
+          ratioCell(secondsOf(cost, intervals), 3),
         ],
       ]
     }),
@@ -46,9 +47,9 @@ export function costTable(runs: Runs, contrasts: readonly Contrast[]): Table | n
 }
 
 /** The ratio in seconds, from step times measured alone and with their error over turns, if both arms have them. */
-function secondsOf(cost: CostToLoss): Estimate | null {
-  if (!cost.turns) return estimateRatio(ratiosOf(cost, 'seconds'))
-  const effect = productOf(ratiosOf(cost, 'steps'), cost.turns)
+function secondsOf(cost: CostToLoss, intervals: Intervals): Estimate | null {
+  if (!cost.turns) return estimateRatio(ratiosOf(cost, 'seconds'), intervals)
+  const effect = productOf(ratiosOf(cost, 'steps'), cost.turns, intervals)
   if (effect === null) return null
   const interval = intervalOf(effect)
   return {
@@ -56,6 +57,7 @@ function secondsOf(cost: CostToLoss): Estimate | null {
     mean: Math.exp(effect.mean),
     interval: interval && [Math.exp(interval[0]), Math.exp(interval[1])],
     p: null,
+    ...named(intervals),
   }
 }
 

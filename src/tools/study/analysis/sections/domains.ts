@@ -48,8 +48,11 @@ const domainOf = ({ heldOut }: FinishedRun, name: string) => heldOut.domains?.fi
 const lossIn = (run: FinishedRun, name: string): number =>
   domainOf(run, name)?.losses[run.heldOut.capacity] ?? Number.NaN
 
-const differenceIn = ({ pairs }: Comparison, name: string): Estimate | null =>
-  estimateMean(pairs.map(({ arm, baseline }) => lossIn(arm, name) - lossIn(baseline, name)).filter(Number.isFinite))
+const differenceIn = ({ pairs, intervals }: Comparison, name: string): Estimate | null =>
+  estimateMean(
+    pairs.map(({ arm, baseline }) => lossIn(arm, name) - lossIn(baseline, name)).filter(Number.isFinite),
+    intervals,
+  )
 
 /** The domains, with the loss of the baseline that most contrasts have. */
 function textTable(runs: Runs, evaluated: readonly FinishedRun[], names: readonly string[]): Block | null {

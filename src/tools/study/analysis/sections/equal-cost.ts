@@ -72,7 +72,7 @@ function differenceAt(
     const [above, below] = [lossAt(arm, cost / ratio), lossAt(baseline, cost)]
     return above === null || below === null ? [] : [above - below]
   })
-  return estimateMean(differences)
+  return estimateMean(differences, runs.intervalsFor([contrast.baseline, contrast.arm]))
 }
 
 const lastStep = ({ evaluations }: FinishedRun): number => evaluations.at(-1)?.step ?? Number.NaN

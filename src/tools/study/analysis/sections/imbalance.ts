@@ -29,7 +29,7 @@ export function imbalancePoints(runs: Runs, contrasts: readonly Contrast[]): Imb
   const own = contrasts.filter((contrast) => contrast.baseline === baseline)
   const points = own.flatMap(({ arm }): ImbalancePoint[] => {
     const x = imbalanceOf(runs, arm)
-    const estimate = estimateMean(runs.differences({ baseline, arm }))
+    const estimate = estimateMean(runs.differences({ baseline, arm }), runs.intervalsFor([baseline, arm]))
     const evidence = !expertsChoose(runs, arm)
     return x === null || estimate === null ? [] : [{ arm, x, y: estimate.mean, interval: estimate.interval, evidence }]
   })

@@ -26,7 +26,7 @@ export function otherTextSection(runs: Runs): Section | null {
   const sources = otherTextsOf(runs.results)
   if (sources.length === 0) return null
   const rows = compareAll(runs, contrasts)
-    .map(({ arm, baseline, pairs, estimate }): Row => {
+    .map(({ arm, baseline, pairs, intervals, estimate }): Row => {
       const onOther = sources.map((source) =>
         estimateMean(
           pairs
@@ -36,6 +36,7 @@ export function otherTextSection(runs: Runs): Section | null {
                 (pair.baseline.elsewhere[source]?.loss ?? Number.NaN),
             )
             .filter(Number.isFinite),
+          intervals,
         ),
       )
       return { contrast: { arm, baseline }, heldOut: estimate, onOther }

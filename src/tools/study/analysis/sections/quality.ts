@@ -12,7 +12,7 @@ export function qualityAgainstFlops(runs: Runs, { id, contrasts }: Question): Sc
   if (baseline === null) return null
   const points = armsOf(contrasts).flatMap((arm) => {
     const x = meanOver(runs.finished(arm), flopsPerToken)
-    const level = estimateMean(runs.differences({ baseline, arm }))
+    const level = estimateMean(runs.differences({ baseline, arm }), runs.intervalsFor([baseline, arm]))
     if (x === null || x <= 0 || level === null) return []
     const ends = level.interval && arm !== baseline ? { low: level.interval[0], high: level.interval[1] } : {}
     const routing = routingOf(runs, arm)

@@ -7,7 +7,7 @@
 import { groups } from 'd3-array'
 import type { ScatterFigure, Table } from '../../../report/blocks.ts'
 import type { Question } from '../../contract.ts'
-import { holm, regressionWithin } from '../../statistics.ts'
+import { holm, named, regressionWithin } from '../../statistics.ts'
 import type { Comparison } from '../comparison.ts'
 import { countCell, estimateCell, pCell } from '../numbers.ts'
 import type { Runs } from '../runs.ts'
@@ -69,7 +69,8 @@ function trendOf({ sizes }: Family) {
       points.y.push(-(comparison.differences[i] ?? 0))
       seeds.set(seed, points)
     })
-  return regressionWithin([...seeds.values()])
+  const isOpen = sizes.some(({ comparison }) => comparison.intervals === 'anytime')
+  return regressionWithin([...seeds.values()], isOpen ? 'anytime' : 'student')
 }
 
 function figure(runs: Runs, id: string, family: Family): ScatterFigure | null {
@@ -112,7 +113,7 @@ function trendTable(families: readonly Family[]): Table | null {
     families.flatMap((family, i) => {
       const trend = found[i]
       if (!trend) return []
-      const { slope: mean, interval, p, groups: n } = trend
+      const { slope: mean, interval, p, groups: n, intervals } = trend
       return [
         [
           family.name,
@@ -120,7 +121,7 @@ function trendTable(families: readonly Family[]): Table | null {
           countCell(family.sizes[0]?.parameters),
           countCell(family.sizes.at(-1)?.parameters),
           String(n),
-          estimateCell({ n, mean, interval, p }),
+          estimateCell({ n, mean, interval, p, ...named(intervals) }),
           pCell(adjusted[i]),
         ],
       ]

@@ -64,12 +64,13 @@ function fromFirst(points: readonly Point[]): readonly Point[] {
   }))
 }
 
-function trendFigure(runs: Runs, id: string, { claim, question }: ClaimAnswer): ScatterFigure | null {
+function trendFigure(runs: Runs, id: string, { claim, question, decisions }: ClaimAnswer): ScatterFigure | null {
   if (claim.kind !== 'trend') return null
+  const intervals = runs.intervalsFor(decisions.flatMap(({ arms }) => arms))
   const measured = pointsOf(runs, claim, question)
   const points = claim.arms ? fromFirst(measured) : measured
   const drawn = points.flatMap(({ label, x, bySeed }, i) => {
-    const estimate = estimateMean([...bySeed.values()])
+    const estimate = estimateMean([...bySeed.values()], intervals)
     if (estimate === null) return []
     const isReference = claim.arms && i === 0
     const ends = estimate.interval && !isReference ? { low: estimate.interval[0], high: estimate.interval[1] } : {}
@@ -82,6 +83,7 @@ function trendFigure(runs: Runs, id: string, { claim, question }: ClaimAnswer): 
       const own = points.filter(({ bySeed }) => bySeed.has(seed))
       return { x: own.map(({ x }) => x), y: own.map(({ bySeed }) => bySeed.get(seed) ?? 0) }
     }),
+    intervals,
   )
   const [first, last] = [points[0], points.at(-1)]
   const over = claim.over.split('.').at(-1) ?? claim.over
