@@ -116,8 +116,8 @@ describe.skipIf(gpus.length === 0)('on a WebGPU device', () => {
     expect(trace.tokens.join('')).toBe('war and peace')
     expect(trace.routers).toHaveLength(2)
     const tracer = await openTracer(whole, 'none', { device: 'webgpu' }, () => {})
-    const { encode, endOfText } = tracer.tokenizer
-    const onGpu = await traceText(tracer, pastedText(await encode('war and peace'), endOfText), false)
+    const { tokenizer } = tracer
+    const onGpu = await traceText(tracer, pastedText(await tokenizer.encode('war and peace'), tokenizer), false)
     await tracer.close()
     const experts = ({ routers }: Pick<TokenTrace, 'routers'>) => routers.map(({ expert }) => expert)
     expect(experts(onGpu)).toEqual(experts(trace))

@@ -31,13 +31,15 @@ export interface WriteOptions {
   readonly change?: Parameters<Weights['save']>[2]
   /** Keys that are written to config.json in place of the keys that the witness reads. */
   readonly keys?: Fields
+  /** Other files, by name: text, or JSON. They may replace tokenizer.json. */
+  readonly files?: Readonly<Record<string, string | Fields>>
 }
 
 /** Writes config.json, tokenizer.json and the weights that the witness asked for. */
 export function writeFolder(
   folder: string,
   sample: Fields,
-  { type = 'F32', shards, change, keys }: WriteOptions = {},
+  { type = 'F32', shards, change, keys, files = {} }: WriteOptions = {},
 ): Written {
   const config = { ...sample, vocab_size: VOCABULARY } as unknown as Config
   const weights = new Weights(type)
@@ -45,6 +47,8 @@ export function writeFolder(
   mkdirSync(folder, { recursive: true })
   writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...config, ...keys }, null, 2))
   writeFileSync(join(folder, 'tokenizer.json'), byteLevelJson([]))
+  for (const [name, contents] of Object.entries(files))
+    writeFileSync(join(folder, name), typeof contents === 'string' ? contents : JSON.stringify(contents))
   weights.save(folder, shards, change)
   return { folder, config, weights, logits }
 }

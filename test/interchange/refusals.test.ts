@@ -194,6 +194,62 @@ test('tokenizers that are missing or of another model are refused', async () => 
   await expectRefused(folder, UsageError, /tokenizer.json has 257 tokens but the model has 100/)
 })
 
+test.each<[string, WriteOptions, RegExp]>([
+  [
+    'a text',
+    { keys: { eos_token_id: '</s>' } },
+    /^config.json: invalid eos_token_id: "<\/s>" \(expected the id of a token/,
+  ],
+  ['a negative id', { keys: { eos_token_id: -1 } }, /^config.json: invalid eos_token_id: -1/],
+  [
+    'an id beyond the vocabulary',
+    { keys: { bos_token_id: 264 } },
+    /^config.json: invalid bos_token_id: 264 \(expected an id below 264, the vocabulary of the model\)/,
+  ],
+  [
+    'such an id in a list',
+    { files: { 'generation_config.json': { eos_token_id: [2, 151_645] } } },
+    /^generation_config.json: invalid eos_token_id: 151645 \(expected an id below 264/,
+  ],
+  [
+    'a flag that is text',
+    { files: { 'tokenizer_config.json': { add_bos_token: 'yes' } } },
+    /^tokenizer_config.json: invalid add_bos_token: "yes" \(expected true or false\)/,
+  ],
+  [
+    'a token that is a number',
+    { files: { 'tokenizer_config.json': { eos_token: 2 } } },
+    /^tokenizer_config.json: invalid eos_token: 2 \(expected a token, or an object with its content\)/,
+  ],
+  [
+    'a begin token that the tokenizer lacks',
+    { files: { 'tokenizer_config.json': { tokenizer_class: 'LlamaTokenizer', bos_token: '<s>' } } },
+    /^tokenizer_config.json: invalid bos_token: "<s>" \(expected a token of tokenizer.json\)/,
+  ],
+  [
+    'a chat template that is no text',
+    { files: { 'tokenizer_config.json': { chat_template: 5 } } },
+    /^tokenizer_config.json: invalid chat_template: 5 \(expected text\)/,
+  ],
+  [
+    'a chat template that is too long',
+    { files: { 'chat_template.jinja': ' '.repeat(300_000) } },
+    /^invalid chat_template.jinja: it has 300,000 characters \(expected at most 262,144\)/,
+  ],
+])('%s is refused with its file and field', async (_, options, message) => {
+  await expectRefused(folderOf('llama', options), UsageError, message)
+})
+
+test('a tokenizer_config.json or generation_config.json that is no JSON object is named', async () => {
+  for (const name of ['tokenizer_config.json', 'generation_config.json'])
+    for (const contents of ['{', '[1]'])
+      await expectRefused(
+        folderOf('llama', { files: { [name]: contents } }),
+        RunError,
+        new RegExp(`cannot read .*${name}`),
+      )
+})
+
 test('a folder with files is not written into', async () => {
   const folder = folderOf('llama')
   const out = temporary.make()

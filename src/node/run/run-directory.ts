@@ -5,6 +5,7 @@
  *     config.json                 the full configuration, Choir's version, time of creation, later changes, and the
  *                                 origin of the first weights, if they come from another run
  *     tokenizer.json              Hugging Face format
+ *     generation.json             if its first weights are those of an imported model: rules for texts (text-rules.ts)
  *     metrics.jsonl               one line per step and per evaluation, with several ranks a second line per step
  *     routing.jsonl               per-layer, per-expert statistics
  *     ledger.jsonl                with `parallel.ledger`: what ranks send to each other for experts
@@ -40,6 +41,7 @@ import { pluginCopies } from './plugins.ts'
 import { removeRankFiles } from './ranks/files.ts'
 import { lastStep, rewindLog } from './rewind-log.ts'
 import { RunEvents } from './tensorboard/run-events.ts'
+import { GENERATION } from './tokenizer-file.ts'
 import type { WeightsSource } from './weights-source.ts'
 
 /** The folder of checkpoints of a run. */
@@ -128,6 +130,7 @@ export class RunDirectory implements RunLog {
       run = new RunDirectory(directory, lock, config, null, created)
       // The tokenizer comes before config.json: a run with a config.json and no tokenizer yet would make its own.
       if (weights) await run.write(TOKENIZER, weights.tokenizer)
+      if (weights?.rules) await run.write(GENERATION, jsonText(weights.rules))
       const from = weights && { from: weights.origin }
       const facts = { version: version(), created: new Date().toISOString(), ...from }
       await run.write(CONFIG, jsonText({ ...facts, ...config }))

@@ -9,6 +9,7 @@ import { differences } from '../../core/config/differences.ts'
 import { isFields } from '../../core/config/fields.ts'
 import type { RunConfig } from '../../core/config/run-config.ts'
 import { option, RunError, UsageError, wording } from '../../core/errors.ts'
+import { type TextRules, withSeparator } from '../../train/data/tokenizer/text-rules.ts'
 import { refuseEndOfTraining, refuseFork } from '../../train/run/fork.ts'
 import { type Origin, originIn } from '../../train/run/origin.ts'
 import { refuseOtherShapes } from '../../train/run/other-shapes.ts'
@@ -18,7 +19,7 @@ import { CONFIG_BYTES, readText } from '../system/read-text.ts'
 import { checkpointOf, checkpointSteps, newestCheckpoint } from './checkpoint/checkpoint.ts'
 import { weightsHash } from './checkpoint/weights-hash.ts'
 import { loadRunConfig } from './load-config.ts'
-import { readTokenizer } from './tokenizer-file.ts'
+import { readTextRules, readTokenizer } from './tokenizer-file.ts'
 
 /** A run with whose weights a new run begins. */
 export interface WeightsOf {
@@ -40,6 +41,8 @@ export interface WeightsSource {
   readonly path: string
   /** The tokenizer.json of the run. */
   readonly tokenizer: string
+  /** Rules for texts, if the model was imported; null if the rules of its tokenizer hold. */
+  readonly rules: TextRules | null
   /** The state in the checkpoint besides tensors, for a fork; null otherwise. */
   readonly state: State | null
 }
@@ -80,7 +83,8 @@ export async function findWeights(
     ...(fork && { fork }),
     differences: differences(of, config).filter(({ field }) => !ofMachine.test(field)),
   }
-  return { origin, path, tokenizer, state: fork ? state : null }
+  const rules = await readTextRules(run)
+  return { origin, path, tokenizer, rules: rules ? withSeparator(rules, tokenizer) : null, state: fork ? state : null }
 }
 
 /** Settings of the machine, which are not worth listing. */

@@ -6,7 +6,9 @@ import { StopScanner } from './stop-scanner.ts'
 
 export interface TextOptions extends SamplingOptions {
   readonly prompt: string
-  /** Maximum number of tokens; the text stops earlier at the end of a document. */
+  /** Whether the prompt is all that the model reads, so that no begin token is put before it: a rendered chat. */
+  readonly isWhole?: boolean
+  /** Maximum number of tokens; the text stops earlier at an end token of the model. */
   readonly tokens: number
   readonly seed: number
   /** Stop texts, none of which is empty: the text ends before the first of them. */
@@ -17,11 +19,11 @@ export interface TextOptions extends SamplingOptions {
 /** How a text ended. */
 export interface TextEnd {
   /**
-   * `end`: the model ended the document; `stop`: one of the stop texts came; `length`: the text has as many tokens as
+   * `end`: the model ended the text with one of its end tokens; `stop`: one of the stop texts came; `length`: the text has as many tokens as
    * were asked for; `interrupted`: the signal was aborted.
    */
   readonly reason: 'end' | 'stop' | 'length' | 'interrupted'
-  /** Number of computed tokens, with the tokens of a stop text and without the end of the document. */
+  /** Number of computed tokens, with the tokens of a stop text and without the end token. */
   readonly tokens: number
   /** Duration in seconds, from before the first token of the prompt. */
   readonly seconds: number
@@ -40,14 +42,15 @@ export async function* continueText(
   if (options.signal?.aborted) return { reason: 'interrupted', tokens: 0, seconds: 0 }
   const began = performance.now()
   const generator = new Generator(runtime, config.model, store, isChanging, int8)
-  const prompt = [tokenizer.beginOfText, ...(await tokenizer.encode(options.prompt))]
+  const prompt = await promptOf(tokenizer, options)
+  const ends = new Set(tokenizer.rules.end)
   const text = tokenizer.stream()
   const scanner = new StopScanner(options.stop ?? [])
   let tokens = 0
   let reason: TextEnd['reason'] = 'length'
   try {
     for await (const token of generator.tokens(prompt, tokenizer.vocabulary, options, options.seed)) {
-      if (token === tokenizer.endOfText) reason = 'end'
+      if (ends.has(token)) reason = 'end'
       else if (options.signal?.aborted) reason = 'interrupted'
       if (reason !== 'length') break
       const piece = scanner.push(text.push(token))
@@ -68,4 +71,14 @@ export async function* continueText(
   } finally {
     generator.release()
   }
+}
+
+/** Tokens of a prompt, at least one: a text without any token is a new document, which follows the separator. */
+async function promptOf(
+  { encode, rules, endOfText }: LiveModel['tokenizer'],
+  { prompt, isWhole = false }: TextOptions,
+): Promise<number[]> {
+  const ids = [...(await encode(prompt))]
+  if (rules.begin !== null && !isWhole) ids.unshift(rules.begin)
+  return ids.length > 0 ? ids : [endOfText]
 }

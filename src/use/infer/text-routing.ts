@@ -37,7 +37,7 @@ export function expectText(text: string): void {
 
 export async function routingOf(compiled: CompiledTracer, text: string): Promise<TextRouting> {
   const { tokenizer } = compiled
-  const place = pastedText(await tokenizer.encode(text), tokenizer.beginOfText)
+  const place = pastedText(await tokenizer.encode(text), tokenizer)
   const { tokens, loss, cut, routers } = await traceText(compiled, place, false)
   return { tokens, loss, truncated: cut, routers }
 }

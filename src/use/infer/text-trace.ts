@@ -3,10 +3,11 @@
  *
  * The text is cut into independent sequences, as in training, and follows an end-of-document token, as every document
  * does. Experts have no capacity limit: which tokens are dropped in training depends on the whole batch, and here the
- * rest of the batch is filler. So a token has the same experts, gates and loss as in generation.
+ * rest of the batch is filler. So a token has the same experts, gates and loss as in generation after the same tokens.
  */
 import type { DocumentWindow } from '../../train/data/document-windows.ts'
 import type { TokenStream } from '../../train/data/streams/token-stream.ts'
+import type { Tokenizer } from '../../train/data/tokenizer/tokenizer.ts'
 import type { CompiledTracer } from './compiled-tracer.ts'
 import type { BatchTrace, RouterTrace } from './routing-tracer.ts'
 
@@ -45,10 +46,13 @@ export interface TextPlace {
   readonly ends: boolean
 }
 
-/** Makes a stream of a text that is not in the data, after the token `beginOfText`. */
-export function pastedText(ids: Int32Array, beginOfText: number): TextPlace {
+/**
+ * Makes a stream of a text that is not in the data. It follows the begin token of the model. If the model has none, it
+ * follows the separator of documents, so that the first token has a loss, as in an evaluation.
+ */
+export function pastedText(ids: Int32Array, { rules, endOfText }: Pick<Tokenizer, 'rules' | 'endOfText'>): TextPlace {
   // A negative target is not counted: the next token is unknown.
-  const tokens = Int32Array.of(beginOfText, ...ids, -1)
+  const tokens = Int32Array.of(rules.begin ?? endOfText, ...ids, -1)
   return {
     stream: {
       length: tokens.length,

@@ -8,7 +8,7 @@ import { tokenizerFromJson } from '../../node/data/tokenizer/native-tokenizer.ts
 import { readCheckpointOf, readNewestCheckpoint } from '../../node/run/checkpoint/checkpoint.ts'
 import { loadRunConfig } from '../../node/run/load-config.ts'
 import { openRuntime } from '../../node/run/session.ts'
-import { readTokenizer } from '../../node/run/tokenizer-file.ts'
+import { readTextRules, readTokenizer } from '../../node/run/tokenizer-file.ts'
 import type { OnMessage } from '../../train/run/messages.ts'
 import { expectSettings } from '../../train/run/resume-settings.ts'
 import { expectTokenizer, parseState } from '../../train/run/run-state.ts'
@@ -82,7 +82,7 @@ export async function loadModel(
     const json = await readTokenizer(directory)
     await expectTokenizer(state, json, directory)
     expectSettings(state.settings, sets.length === 0 ? config : await loadRunConfig(directory), directory)
-    const tokenizer = tokenizerFromJson(json, join(directory, 'tokenizer.json'))
+    const tokenizer = tokenizerFromJson(json, join(directory, 'tokenizer.json'), await readTextRules(directory))
     const int8 = weights === 'int8' ? await Int8Weights.round(config.model, store) : undefined
     const { step } = found
     const trainedOn = state.data

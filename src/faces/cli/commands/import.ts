@@ -3,7 +3,8 @@ import { type Command, Option } from 'commander'
 import { listWithOr, suggestion } from '../../../core/config/problems.ts'
 import { UsageError } from '../../../core/errors.ts'
 import { bytes, count, grouped, percent } from '../../../core/text/numbers.ts'
-import type { ImportReport } from '../../../use/interchange/import/report.ts'
+import { printable } from '../../../core/text/printable.ts'
+import type { ImportReport, NamedToken } from '../../../use/interchange/import/report.ts'
 import type { Upcycling } from '../../../use/interchange/import/upcycle.ts'
 import { labelled } from '../display/display.ts'
 import { print } from '../display/print.ts'
@@ -69,6 +70,7 @@ async function run(io: Io, folder: string, { out, json, ...options }: ImportFlag
     io.stderr.write(
       `choir: config.json has ${key}, which Choir does not know: check that it does not change the model\n`,
     )
+  for (const notice of report.notices) io.stderr.write(`choir: ${notice}\n`)
   print(io, reportText(report, colorsFor(io.stdout, io.env)))
 }
 
@@ -89,6 +91,7 @@ function reportText(report: ImportReport, colors: Colors): string {
     ['model', `${architecture}, ${colors.bold(count(parameters))} parameters`],
     ['read', `${grouped(tensors.length)} tensors, all mapped: ${bytes(report.bytes.read)} of ${types}`],
     ['written', `${grouped(ours + made.length)} tensors: ${bytes(report.bytes.written)} of F32`],
+    ['texts', textsText(report)],
     ...(made.length > 0
       ? [['new', `${grouped(made.length)} ${made.length === 1 ? 'router' : 'routers'}, at random`] as [string, string]]
       : []),
@@ -96,6 +99,16 @@ function reportText(report: ImportReport, colors: Colors): string {
     ['run', directory],
   ]
   return `\n${labelled(facts, colors)}\n${[...placesTable(report, colors), ''].join('\n')}`
+}
+
+/** Text like `begin token none · end tokens <|im_end|> 151645, <|endoftext|> 151643 · chat template`. */
+function textsText({ begin, end, chatTemplate }: ImportReport): string {
+  const named = ({ id, token }: NamedToken) => (token === null ? String(id) : `${printable(token)} ${id}`)
+  return [
+    `begin token ${begin ? named(begin) : 'none'}`,
+    `end ${end.length === 1 ? 'token' : 'tokens'} ${end.map(named).join(', ')}`,
+    chatTemplate ? 'chat template' : 'no chat template',
+  ].join(' · ')
 }
 
 /**

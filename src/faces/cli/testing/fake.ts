@@ -212,6 +212,13 @@ const importReport = (folder: string, directory: string): ImportReport => ({
   architecture: 'mixtral',
   parameters: 1_200_000,
   bytes: { read: 2_400_000, written: 4_800_000 },
+  begin: null,
+  end: [
+    { id: 151_645, token: '<|im_end|>' },
+    { id: 151_643, token: '<|endoftext|>' },
+  ],
+  chatTemplate: true,
+  notices: [],
   ignoredKeys: ['use_sinks'],
   ignoredTensors: [],
   tensors: [0, 1].map((e) => ({

@@ -58,7 +58,12 @@ export class TraceProcesses {
 
   /** Files of a model may be links, but not to places outside the readable paths. */
   private async refuseOutside(directory: string): Promise<void> {
-    const names = ['tokenizer.json', 'checkpoints', ...(await listRecursively(directory, 'checkpoints'))]
+    const names = [
+      'tokenizer.json',
+      'generation.json',
+      'checkpoints',
+      ...(await listRecursively(directory, 'checkpoints')),
+    ]
     for (const name of names)
       if ((await isWithin([directory, ...this.readable], join(directory, name))) === false)
         throw new ProblemError(409, `${name} of this run is a link that leads outside the folders that may be read.`)

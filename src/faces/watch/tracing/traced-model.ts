@@ -78,7 +78,7 @@ export class TracedModel {
     const start = text.slice(0, limits.characters).replace(/[\ud800-\udbff]$/, '')
     const ids = await tokenizer.encode(start)
     if (ids.length === 0) throw new ProblemError(400, 'The tokenizer of this run makes no tokens of this text.')
-    return traceText(this.open, pastedText(ids, tokenizer.beginOfText), start.length < text.length)
+    return traceText(this.open, pastedText(ids, tokenizer), start.length < text.length)
   }
 
   private async traceDocument(index: number): Promise<UnnamedTrace> {

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import type * as Tokenizers from 'tokenizers'
 import { formatValue } from '../../../core/config/problems.ts'
 import { RunError, UsageError } from '../../../core/errors.ts'
+import type { TextRules } from '../../../train/data/tokenizer/text-rules.ts'
 import { createTokenizer, type NativeTokenizer, type Tokenizer } from '../../../train/data/tokenizer/tokenizer.ts'
 
 const require = createRequire(import.meta.url)
@@ -10,11 +11,12 @@ const require = createRequire(import.meta.url)
 /**
  * Creates a tokenizer from the contents of a tokenizer.json.
  * @param where Name of the file in messages.
- * @throws UsageError if it is not a tokenizer.json or has no end-of-text token
+ * @param rules Rules for texts; default: the rules of the tokenizer.json.
+ * @throws UsageError if it is not a tokenizer.json, has no end-of-text token, or lacks the token before a text
  * @throws RunError if the package `tokenizers` cannot be loaded
  */
-export const tokenizerFromJson = (json: string, where = 'tokenizer.json'): Tokenizer =>
-  createTokenizer(json, where, nativeTokenizer)
+export const tokenizerFromJson = (json: string, where = 'tokenizer.json', rules?: TextRules): Tokenizer =>
+  createTokenizer(json, where, nativeTokenizer, rules)
 
 /** Loads the package `tokenizers`, which is optional. @throws RunError if it cannot be loaded */
 function tokenizers(): typeof Tokenizers {

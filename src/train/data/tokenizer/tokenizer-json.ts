@@ -131,12 +131,16 @@ export function endOfTextId(tokens: ReadonlyMap<string, number>, where: string):
   )
 }
 
-/** Id of the token that a tokenizer.json puts before a text; null if it puts no token there. */
-export function beginOfTextId({ post_processor: processor }: TokenizerJson): number | null {
-  if (!processor) return null
+/**
+ * Id of the token that the template of a tokenizer.json puts before a text; null if the template puts no token there,
+ * undefined if there is no template.
+ */
+export function beginOfTextId({ post_processor: processor }: TokenizerJson): number | null | undefined {
+  if (!processor) return undefined
   const template = [processor, ...(processor.processors ?? [])].find(({ type }) => type === 'TemplateProcessing')
-  const name = template?.single?.[0]?.SpecialToken?.id
-  const special = template?.special_tokens ?? {}
+  if (!template) return undefined
+  const name = template.single?.[0]?.SpecialToken?.id
+  const special = template.special_tokens ?? {}
   return name !== undefined && Object.hasOwn(special, name) ? (special[name]?.ids[0] ?? null) : null
 }
 

@@ -187,10 +187,10 @@ test('a text begins with the token that tokenizer.json puts there, else with the
     special_tokens: { '<s>': { id: '<s>', ids: [7], tokens: ['<s>'] } },
   }
   const byteLevel = { type: 'ByteLevel', add_prefix_space: true, trim_offsets: false, use_regex: true }
-  expect(withProcessor(template).beginOfText).toBe(7)
-  expect(withProcessor({ type: 'Sequence', processors: [byteLevel, template] }).beginOfText).toBe(7)
+  expect(withProcessor(template).rules.begin).toBe(7)
+  expect(withProcessor({ type: 'Sequence', processors: [byteLevel, template] }).rules.begin).toBe(7)
   for (const processor of [null, byteLevel, { ...template, single: template.single.slice(1) }]) {
     const tokenizer = withProcessor(processor)
-    expect(tokenizer.beginOfText).toBe(tokenizer.endOfText)
+    expect(tokenizer.rules).toMatchObject({ begin: tokenizer.endOfText, end: [tokenizer.endOfText] })
   }
 })

@@ -1,31 +1,23 @@
 /**
  * Converts text to token ids and back.
  *
- * A tokenizer is defined by its tokenizer.json alone, so the file that a run saves works in any tool that
- * reads the format.
+ * Tokens are defined by tokenizer.json alone, so the file that a run saves works in any tool that reads the format. The
+ * tokens around a text follow from it too, unless the files of an imported model have other rules (`text-rules.ts`).
  */
 import { UsageError } from '../../../core/errors.ts'
 import { nextTurn } from '../../../core/next-turn.ts'
 import { byteLevelEncoder } from './bpe.ts'
 import { bytesOfToken, readableBytes } from './bytelevel.ts'
-import {
-  beginOfTextId,
-  byteLevelJson,
-  endOfTextId,
-  parseTokenizerJson,
-  type TokenizerJson,
-  tokensOf,
-} from './tokenizer-json.ts'
+import { rulesOf, type TextRules } from './text-rules.ts'
+import { byteLevelJson, endOfTextId, parseTokenizerJson, type TokenizerJson, tokensOf } from './tokenizer-json.ts'
 
 export interface Tokenizer {
   /** Ids are 0 to `vocabulary` - 1. */
   readonly vocabulary: number
   /** Id of the document separator. */
   readonly endOfText: number
-  /**
-   * Id of the token before a text: the token that tokenizer.json puts there, else `endOfText`, as between documents.
-   */
-  readonly beginOfText: number
+  /** Which tokens begin and end a text, and how a chat is written. */
+  readonly rules: TextRules
   /**
    * [vocabulary] Number of UTF-8 bytes of each token, for bits per byte; 0 for `endOfText`. The number is exact for
    * byte-level tokenizers; for others, it counts the bytes that the token adds when it follows other text.
@@ -33,6 +25,8 @@ export interface Tokenizer {
   readonly bytesOf: Int32Array
   /** The tokenizer in the format of Hugging Face's tokenizer.json. */
   readonly json: string
+  /** The token with an id, as tokenizer.json has it; undefined for an id without a token. */
+  tokenOf(id: number): string | undefined
   /** Encodes a text without adding special tokens. Lone surrogates become U+FFFD. */
   encode(text: string): Promise<Int32Array>
   /** Encodes many texts (of moderate length) without blocking the event loop. */
@@ -79,23 +73,25 @@ export const byteLevelTokenizer = (json: string, where = 'tokenizer.json'): Toke
 /**
  * @param where names the file in messages
  * @param openLibrary Opens the library that handles tokenizers of other forms than GPT-2's.
- * @throws UsageError if it is not a tokenizer.json or has no end-of-text token
+ * @param given Rules for texts; default: the rules of the tokenizer.json.
+ * @throws UsageError if it is not a tokenizer.json, has no end-of-text token, or lacks the token before a text
  */
 export function createTokenizer(
   json: string,
   where: string,
   openLibrary: (json: string, where: string) => NativeTokenizer,
+  given?: TextRules,
 ): Tokenizer {
   const parsed = parseTokenizerJson(json, where)
   const tokens = tokensOf(parsed, where)
   const endOfText = endOfTextId(tokens, where)
-  const beginOfText = beginOfTextId(parsed) ?? endOfText
+  const rules = given ?? rulesOf(parsed, endOfText)
   let vocabulary = 0
   for (const id of tokens.values()) vocabulary = Math.max(vocabulary, id + 1)
   const tokenOf = new Array<string | undefined>(vocabulary)
   for (const [token, id] of tokens) tokenOf[id] = token
-  if (tokenOf[beginOfText] === undefined)
-    throw new UsageError(`${where} puts token ${beginOfText} before a text, which its vocabulary does not have`)
+  if (rules.begin !== null && tokenOf[rules.begin] === undefined)
+    throw new UsageError(`${where} puts token ${rules.begin} before a text, which its vocabulary does not have`)
 
   const encodeByteLevel = byteLevelEncoder(parsed, where)
   let native: NativeTokenizer | undefined
@@ -109,9 +105,10 @@ export function createTokenizer(
   return {
     vocabulary,
     endOfText,
-    beginOfText,
+    rules,
     bytesOf,
     json,
+    tokenOf: (id) => tokenOf[id],
     encode: async (text) => encodeByteLevel?.(text) ?? library().encode(text),
     encodeBatch: encodeByteLevel ? (texts) => inTurns(texts, encodeByteLevel) : (texts) => library().encodeBatch(texts),
     decode: decoding.decode,

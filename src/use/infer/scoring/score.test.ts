@@ -106,7 +106,7 @@ test('with a stride of the context the mean is minus the dropless loss of an eva
     const { config, store, tokenizer } = model
     // A document ends inside the text.
     const text = `${LONG}<|endoftext|>${LONG}`
-    const ids = Int32Array.of(tokenizer.beginOfText, ...(await tokenizer.encode(text)))
+    const ids = Int32Array.of(tokenizer.endOfText, ...(await tokenizer.encode(text)))
     const heldOut = {
       length: ids.length,
       documents: 1,
@@ -169,6 +169,15 @@ test('the totals of a context and of its continuation add up to the total of bot
   }
 })
 
+test('a model without a begin token reads a context as it is, and a text alone after the separator', async () => {
+  const tokenizer = { ...bytes, rules: { ...bytes.rules, begin: null } }
+  const model = await modelOf({ tokenizer })
+  const [alone, after] = (await score(model, ['abc', { context: 'abc', continuation: 'de' }])) as [TextScore, TextScore]
+  const steps = async (ids: number[]) => (await bySteps(model, ids)).map(({ logProbability }) => logProbability)
+  expectNear(values(alone), await steps([tokenizer.endOfText, ...Buffer.from('abc')]))
+  expectNear(values(after), (await steps([...Buffer.from('abcde')])).slice(2))
+})
+
 test('white space at the end of a context belongs to the continuation', async () => {
   const model = await modelOf()
   const [before, after] = (await score(model, [
@@ -194,7 +203,7 @@ describe('with a tokenizer that merges letters', () => {
     // `xa` has 2 tokens, and `xab` has x and ab. So `bd` is d alone, after x and a.
     const [found] = (await score(model, [{ context: 'xa', continuation: 'bd' }])) as [ContinuationScore]
     expect(found.tokens.map(({ id }) => id)).toEqual(['d'.charCodeAt(0)])
-    const expected = await bySteps(model, [merging.beginOfText, ...Buffer.from('xad')])
+    const expected = await bySteps(model, [merging.endOfText, ...Buffer.from('xad')])
     expect(found.total).toBeCloseTo(expected.at(-1)?.logProbability as number, 4)
   })
 

@@ -19,7 +19,8 @@ export interface ScoreOptions {
   readonly stride?: number
   /**
    * Whether the token that begins a text is put before it, as in training and generation; default: true. Otherwise the
-   * first token of a text is not scored, and a context must not be empty.
+   * first token of a text is not scored, and a context must not be empty. An imported model may have no such token:
+   * then a text without a context follows the separator of documents.
    */
   readonly begin?: boolean
   /** When it is aborted, scoring stops before the next pass and throws the reason of the signal. */
@@ -90,8 +91,8 @@ export async function scoreItems(
       wording`invalid ${option('stride')}: ${stride} (expected at most ${sequence}, the context of the model: with a larger one, tokens would be left out)`,
     )
   const parts = await partsOf(items, tokenizer, begin)
-  const first = begin ? [tokenizer.beginOfText] : []
   const sequences = parts.map(({ context, scored }) => {
+    const first = begin ? beginningOf(tokenizer, context.length === 0) : []
     const before = first.length + context.length
     const ids = new Int32Array(before + scored.length)
     ids.set(first)
@@ -107,6 +108,16 @@ export async function scoreItems(
     const { isGreedy, ...score } = next()
     return typeof item !== 'string' && 'continuation' in item ? { ...score, isGreedy } : score
   })
+}
+
+/**
+ * The token that begins a text. A model without such a token reads a context as it is, and a text without a context
+ * after the separator of documents, so that its first token is scored. lm-evaluation-harness does so too
+ * (`prefix_token_id`).
+ */
+function beginningOf({ rules, endOfText }: Tokenizer, isAlone: boolean): number[] {
+  if (rules.begin !== null) return [rules.begin]
+  return isAlone ? [endOfText] : []
 }
 
 /** The text before the scored text, null for a whole text; and both together. */

@@ -9,13 +9,14 @@ import { type RunConfig, runSchema } from '../../../core/config/run-config.ts'
 import { option, UsageError, wording } from '../../../core/errors.ts'
 import { sizeOf } from '../../../core/graph/shape.ts'
 import { tokenizerFromJson } from '../../../node/data/tokenizer/native-tokenizer.ts'
+import type { Tokenizer } from '../../../train/data/tokenizer/tokenizer.ts'
 import { initialScales } from '../../../train/step/initialize.ts'
 import { ourTensors, type Source, sourcesOf } from '../architectures/ours.ts'
 import { openTensors } from './foreign-folder.ts'
 import { matchTensors } from './match.ts'
-import { openOrigin } from './origin.ts'
+import { type Origin, openOrigin } from './origin.ts'
 import { readTensor } from './read-tensor.ts'
-import { type ImportReport, mappedTensors } from './report.ts'
+import { type ImportReport, mappedTensors, textsOf } from './report.ts'
 import { addNoise, denseNameOf, newRouter, type Upcycling, upcycledModel } from './upcycle.ts'
 import { refuseOccupied, writeRun } from './write-run.ts'
 
@@ -47,7 +48,7 @@ export async function importModel(folder: string, out: string, options: ImportOp
   const { model: original, theirs } = origin
   const sequence = sequenceOf(original.sequence, options.sequence)
   const model = { ...(upcycle ? upcycledModel(original, upcycle) : original), sequence }
-  checkTokenizer(origin.tokenizer, join(folder, 'tokenizer.json'), model.vocabulary)
+  const tokenizer = openTokenizer(origin, join(folder, 'tokenizer.json'), model.vocabulary)
   const config = runConfig({ ...origin.run, model })
   const { tensors: stored, close } = await openTensors(origin.tensorFolder)
   try {
@@ -68,6 +69,8 @@ export async function importModel(folder: string, out: string, options: ImportOp
       architecture: origin.architecture,
       parameters: written / 4,
       bytes: { read: theirs.reduce((sum, { name }) => sum + bytesOf(stored.get(name)?.entry), 0), written },
+      ...textsOf(tokenizer),
+      notices: origin.notices,
       ignoredKeys: origin.ignoredKeys,
       ignoredTensors,
       tensors: mappedTensors(theirs, uses, stored),
@@ -78,6 +81,7 @@ export async function importModel(folder: string, out: string, options: ImportOp
     await writeRun(out, {
       config,
       tokenizer: origin.tokenizer,
+      rules: origin.rules,
       data: origin.data,
       tensors: ours,
       report,
@@ -111,13 +115,14 @@ function sequenceOf(longest: number, given: number | undefined): number {
   return given ?? Math.min(longest, DEFAULT_SEQUENCE)
 }
 
-function checkTokenizer(json: string, where: string, vocabulary: number): void {
-  const tokenizer = tokenizerFromJson(json, where)
+function openTokenizer({ tokenizer: json, rules }: Origin, where: string, vocabulary: number): Tokenizer {
+  const tokenizer = tokenizerFromJson(json, where, rules)
   if (tokenizer.vocabulary > vocabulary)
     throw new UsageError(
       `${where} has ${tokenizer.vocabulary} tokens but the model has ${vocabulary} (is it that of another ` +
         'model? Special tokens that were only added to the file can be removed from its added_tokens)',
     )
+  return tokenizer
 }
 
 /** The configuration of the new run. One sequence at a time is evaluated, since the model may be large. */

@@ -7,11 +7,14 @@ import type { ModelConfig } from '../../../core/model/config.ts'
 import { newestCheckpoint } from '../../../node/run/checkpoint/checkpoint.ts'
 import { loadRunConfig } from '../../../node/run/load-config.ts'
 import { checkpointsOf } from '../../../node/run/run-directory.ts'
+import { readTextRules } from '../../../node/run/tokenizer-file.ts'
+import type { TextRules } from '../../../train/data/tokenizer/text-rules.ts'
 import { importedData, parseState } from '../../../train/run/run-state.ts'
 import { modelOf } from '../architectures/config-json.ts'
 import type { TheirTensor } from '../architectures/contract.ts'
 import { ourTensors } from '../architectures/ours.ts'
 import { readForeignConfig, readForeignTokenizer } from './foreign-folder.ts'
+import { readForeignRules } from './foreign-rules.ts'
 
 export interface Origin {
   readonly architecture: string
@@ -21,6 +24,10 @@ export interface Origin {
   readonly tensorFolder: string
   /** tokenizer.json. */
   readonly tokenizer: string
+  /** Rules for texts; undefined if the rules of the tokenizer hold. */
+  readonly rules: TextRules | undefined
+  /** Contradictions of its files, as sentences. */
+  readonly notices: readonly string[]
   /** Sections of the new run's configuration besides `model`. */
   readonly run: Fields
   /** Hash of the text that the model was trained on. */
@@ -39,12 +46,14 @@ export async function openOrigin(folder: string, isUpcycled: boolean): Promise<O
   if (fields.model_type === undefined && (isFields(fields.model) || isFields(fields.config)))
     return runOrigin(folder, isUpcycled)
   const { model, architecture, ignored } = modelOf(fields)
+  const tokenizer = await readForeignTokenizer(folder)
   return {
     architecture: architecture.type,
     model,
     theirs: architecture.tensors(model),
     tensorFolder: folder,
-    tokenizer: await readForeignTokenizer(folder),
+    tokenizer,
+    ...(await readForeignRules(folder, fields, tokenizer, model.vocabulary)),
     run: { data: { tokenizer: { kind: 'file', path: resolve(folder, 'tokenizer.json') } } },
     data: importedData,
     ignoredKeys: ignored,
@@ -70,6 +79,8 @@ async function runOrigin(directory: string, isUpcycled: boolean): Promise<Origin
     theirs,
     tensorFolder: checkpoint.path,
     tokenizer: await readForeignTokenizer(directory),
+    rules: await readTextRules(directory),
+    notices: [],
     // Frozen parameters are not taken over, because their names are names of the dense model.
     run: { ...run, train: { ...run.train, freeze: [] } },
     data: parseState(checkpoint.state, checkpoint.path).data,

@@ -1,4 +1,5 @@
 /** The report of an import, tensor by tensor: the contents of import.json. */
+import type { Tokenizer } from '../../../train/data/tokenizer/tokenizer.ts'
 import type { TheirTensor } from '../architectures/contract.ts'
 import type { OurTensor } from '../architectures/ours.ts'
 import type { StoredTensor } from './foreign-folder.ts'
@@ -12,6 +13,14 @@ export interface ImportReport {
   readonly parameters: number
   /** Bytes of their tensors and of ours. */
   readonly bytes: { readonly read: number; readonly written: number }
+  /** The token before a text; null if there is none. */
+  readonly begin: NamedToken | null
+  /** Tokens that end a text. */
+  readonly end: readonly NamedToken[]
+  /** Whether the model has a chat template. */
+  readonly chatTemplate: boolean
+  /** Contradictions of the files, as sentences. */
+  readonly notices: readonly string[]
   /** Keys of config.json that Choir does not know. */
   readonly ignoredKeys: readonly string[]
   /** Tensors that the model does not use. */
@@ -21,12 +30,25 @@ export interface ImportReport {
   readonly made: readonly OurTensor[]
 }
 
+export interface NamedToken {
+  readonly id: number
+  /** The token as tokenizer.json has it; null for an id without a token. */
+  readonly token: string | null
+}
+
 export interface MappedTensor {
   readonly name: string
   readonly dtype: string
   readonly shape: readonly number[]
   /** Our tensors that hold rows of this tensor. */
   readonly ours: readonly string[]
+}
+
+/** The rules for texts of a model, with the names of tokens. */
+export function textsOf({ rules, tokenOf }: Tokenizer): Pick<ImportReport, 'begin' | 'end' | 'chatTemplate'> {
+  const named = (id: number): NamedToken => ({ id, token: tokenOf(id) ?? null })
+  const { begin, end, chatTemplate } = rules
+  return { begin: begin === null ? null : named(begin), end: end.map(named), chatTemplate: chatTemplate !== null }
 }
 
 /**

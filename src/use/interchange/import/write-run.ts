@@ -9,8 +9,10 @@ import { version } from '../../../core/version.ts'
 import type { Arena } from '../../../engine/contract/arena.ts'
 import { writeChecked } from '../../../node/run/checkpoint/checked-file.ts'
 import { checkpointsOf } from '../../../node/run/run-directory.ts'
+import { GENERATION } from '../../../node/run/tokenizer-file.ts'
 import { errorCode, makeFolder, syncFolder, writeError } from '../../../node/system/disk.ts'
 import { makeTemporaryFolder, sweepLeftovers } from '../../../node/system/temporary-folders.ts'
+import type { TextRules } from '../../../train/data/tokenizer/text-rules.ts'
 import { folderName, writeAll, writeDescription } from '../../../train/run/checkpoint/description.ts'
 import { type OutputFile, shardFiles, shardsOf } from '../../../train/run/checkpoint/safetensors.ts'
 import type { State } from '../../../train/run/run-state.ts'
@@ -23,6 +25,8 @@ export interface NewRun {
   readonly config: RunConfig
   /** tokenizer.json. */
   readonly tokenizer: string
+  /** Contents of generation.json; undefined if the rules of the tokenizer hold. */
+  readonly rules: TextRules | undefined
   /** Hash of the text that the model was trained on. */
   readonly data: string
   readonly tensors: readonly OurTensor[]
@@ -64,7 +68,10 @@ export async function writeRun(out: string, run: NewRun): Promise<void> {
   }
 }
 
-async function writeFiles(folder: string, { config, tokenizer, data, tensors, read, report }: NewRun): Promise<void> {
+async function writeFiles(
+  folder: string,
+  { config, tokenizer, rules, data, tensors, read, report }: NewRun,
+): Promise<void> {
   const checkpoint = join(checkpointsOf(folder), folderName(0))
   await makeFolder(checkpoint)
   const write = (file: OutputFile) => writeChecked(join(checkpoint, file.name), file)
@@ -77,6 +84,7 @@ async function writeFiles(folder: string, { config, tokenizer, data, tensors, re
   const stored = { version: version(), created: new Date().toISOString(), ...config }
   for (const [name, text] of [
     ['tokenizer.json', tokenizer],
+    ...(rules ? [[GENERATION, json(rules)] as const] : []),
     ['import.json', json(report)],
     ['config.json', json(stored)],
   ] as const)

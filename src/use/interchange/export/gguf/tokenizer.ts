@@ -2,13 +2,15 @@
 
 import { option, UsageError, wording } from '../../../../core/errors.ts'
 import type { Tokenizer } from '../../../../train/data/tokenizer/tokenizer.ts'
-import { beginningOf } from '../text-files.ts'
 import type { GgufValue } from './file.ts'
 
 /** GGUF's numbers of the kinds of tokens. */
 const NORMAL = 1
 const CONTROL = 3
 const UNUSED = 5
+
+/** Keys of end tokens, at each of which llama.cpp ends a text; the format has no place for a fourth. */
+const endKeys = ['tokenizer.ggml.eos_token_id', 'tokenizer.ggml.eot_token_id', 'tokenizer.ggml.eom_token_id']
 
 interface Json {
   readonly added_tokens?: readonly { readonly id: number; readonly content: string; readonly special?: boolean }[]
@@ -50,7 +52,7 @@ export function tokenizerMetadata(tokenizer: Tokenizer, vocabulary: number): Rec
   for (const [token, id] of Object.entries(json.model.vocab)) set(id, token, NORMAL)
   for (const { id, content } of json.added_tokens ?? []) set(id, content, CONTROL)
   const merges = (json.model.merges ?? []).map((merge) => (typeof merge === 'string' ? merge : merge.join(' ')))
-  const first = beginningOf(tokenizer)
+  const { begin, end, chatTemplate } = tokenizer.rules
   const array = (of: 'string' | 'int32', value: readonly (string | number)[]): GgufValue => ({
     type: 'array',
     of,
@@ -64,9 +66,10 @@ export function tokenizerMetadata(tokenizer: Tokenizer, vocabulary: number): Rec
     'tokenizer.ggml.tokens': array('string', tokens),
     'tokenizer.ggml.token_type': array('int32', types),
     'tokenizer.ggml.merges': array('string', merges),
-    'tokenizer.ggml.bos_token_id': id(tokenizer.beginOfText),
-    'tokenizer.ggml.eos_token_id': id(tokenizer.endOfText),
-    'tokenizer.ggml.add_bos_token': { type: 'bool', value: first !== null },
+    'tokenizer.ggml.bos_token_id': id(begin ?? tokenizer.endOfText),
+    'tokenizer.ggml.add_bos_token': { type: 'bool', value: begin !== null },
+    ...Object.fromEntries(endKeys.flatMap((key, i) => (end[i] === undefined ? [] : [[key, id(end[i])]]))),
+    ...(chatTemplate !== null && { 'tokenizer.chat_template': text(chatTemplate) }),
   }
 }
 
