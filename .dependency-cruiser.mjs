@@ -101,7 +101,10 @@ const ofNode = {
     ],
     packages: [],
   },
-  'use/runs': { below: [...runs, 'use/infer', 'node/data', 'node/run'], packages: [] },
+  'use/runs': {
+    below: [...runs, 'use/infer', 'node/data', 'node/run'],
+    packages: ['@huggingface/jinja'],
+  },
   'use/interchange': {
     below: ['core/graph', ...runs, ...files, 'use/runs'],
     packages: ['onnxruntime-node', 'zod'],

@@ -8,7 +8,8 @@ import { operations } from '../../src/faces/cli/operations.ts'
 import { fakeIo } from '../../src/faces/cli/testing/fake.ts'
 import { temporaryFolder } from '../../src/node/data/testing/temporary-folder.ts'
 import { samples } from '../../src/use/interchange/testing/samples.ts'
-import { writeFolder } from './folders.ts'
+import { type WriteOptions, writeFolder } from './folders.ts'
+import { qwen3Files, qwen3Keys } from './tokenizers.ts'
 
 const temporary = temporaryFolder()
 
@@ -19,9 +20,9 @@ async function choir(...args: string[]) {
   return { code, stdout: fake.stdout.text, stderr: fake.stderr.text }
 }
 
-function model(name: keyof typeof samples, keys: Fields = {}) {
+function model(name: keyof typeof samples, keys: Fields = {}, files: NonNullable<WriteOptions['files']> = {}) {
   const root = temporary.make()
-  writeFolder(join(root, 'model'), samples[name] as Fields, { type: 'BF16', keys })
+  writeFolder(join(root, 'model'), samples[name] as Fields, { type: 'BF16', keys, files })
   return { root, folder: join(root, 'model'), run: join(root, 'run') }
 }
 
@@ -42,6 +43,37 @@ test('an imported model is inspected, evaluated and generates', async () => {
   const generated = await choir('generate', run, '--prompt', 'Call me', '--tokens', '4', '--json')
   expect(generated.code).toBe(0)
   expect(JSON.parse(generated.stdout.trim().split('\n').at(-1) as string)).toMatchObject({ step: 0, prompt: 'Call me' })
+})
+
+test('the import prints the tokens of texts, and a chat model answers a message', async () => {
+  const keys = { ...qwen3Keys, max_position_embeddings: 64 }
+  const { root, folder, run } = model('qwen3_moe', keys, qwen3Files)
+  expect((await choir('import', folder, '--out', run)).stdout).toContain(
+    '\n  texts    begin token none · end tokens <|im_end|> 258, <|endoftext|> 256 · chat template\n',
+  )
+  const report = JSON.parse((await choir('import', folder, '--out', join(root, 'again'), '--json')).stdout)
+  expect(report).toMatchObject({
+    begin: null,
+    end: [{ id: 258, token: '<|im_end|>' }, { id: 256 }],
+    chat_template: true,
+  })
+  const chat = ['--system', 'Be brief.', '--message', 'Hi', '--tokens', '4']
+  const { code, stdout, stderr } = await choir('generate', run, ...chat, '--json')
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  const summary = JSON.parse(stdout.trim().split('\n').at(-1) as string)
+  const messages = [
+    { role: 'system', content: 'Be brief.' },
+    { role: 'user', content: 'Hi' },
+  ]
+  expect(summary).toMatchObject({ kind: 'summary', messages, reason: expect.any(String) })
+  expect((await choir('generate', run, ...chat)).stdout).toBe(`${summary.text}\n`)
+  const plain = model('olmoe')
+  await choir('import', plain.folder, '--out', plain.run)
+  const refused = await choir('generate', plain.run, '--message', 'Hi')
+  expect(refused).toMatchObject({ code: 2, stdout: '' })
+  expect(refused.stderr).toMatch(
+    /^choir: the model in .* has no chat template, .* \(give it a text to continue: --prompt\)/,
+  )
 })
 
 test('--json prints the report; exit codes are 2 for a model that is not supported and 1 for a damaged one', async () => {

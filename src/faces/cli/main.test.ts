@@ -155,7 +155,10 @@ describe('help and usage', () => {
       'choir: invalid --checkpoint: "last" (expected a step',
     ],
     [['eval'], "choir: missing required argument 'run'\n(see: choir eval --help)"],
-    [['generate', 'x'], "choir: required option '--prompt <text>' not specified"],
+    [['generate', 'x'], "choir: required option '--prompt <text>' not specified (or --message <text>"],
+    [['generate', 'x', '--prompt', 'a', '--message', 'b'], 'choir: invalid --message: not with --prompt'],
+    [['generate', 'x', '--prompt', 'a', '--system', 'b'], 'choir: invalid --system: not with --prompt'],
+    [['generate', 'x', '--system', 'b'], "choir: required option '--prompt <text>' not specified"],
     [['generate', 'x', '--prompt', 'a', '--weights', 'int4'], 'Allowed choices are float32, int8.'],
     [['generate', 'x', '--prompt', 'a', '--tokens', '1.5'], 'choir: invalid --tokens: "1.5" (expected a positive'],
     [

@@ -10,7 +10,7 @@ import type { Tokenizer } from '../../train/data/tokenizer/tokenizer.ts'
 import type { OnMessage } from '../../train/run/messages.ts'
 import type { EvalRecord } from '../../train/step/records.ts'
 import { compileTracer } from '../../use/infer/compiled-tracer.ts'
-import { continueText, type TextEnd } from '../../use/infer/continue-text.ts'
+import type { TextEnd } from '../../use/infer/continue-text.ts'
 import { tokenScratch } from '../../use/infer/generation/token-decoder.ts'
 import { weightFormats } from '../../use/infer/int8/weight-format.ts'
 import { type Scorable, scorable } from '../../use/infer/scoring/scorable.ts'
@@ -18,7 +18,9 @@ import { type ScoreOf, type ScoreOptions, scoreFields, scoreItems } from '../../
 import { Scorer } from '../../use/infer/scoring/scorer.ts'
 import { expectText, routingOf, type TextRouting } from '../../use/infer/text-routing.ts'
 import { textOptions, type WritingOptions } from '../../use/infer/writing-options.ts'
+import { expectMessages } from '../../use/runs/chat/render.ts'
 import { type EvaluateOptions, evaluateModel } from '../../use/runs/evaluate.ts'
+import { type Prompt, write } from '../../use/runs/generate.ts'
 import { loadModel, type ModelChoice, type TrainedModel } from '../../use/runs/trained-model.ts'
 import { eitherSignal, listening } from './listening.ts'
 
@@ -141,13 +143,17 @@ export class Run {
   /**
    * Generates text that continues the prompt, piece by piece. The generator returns how the text ended. {@link close}
    * ends it with the reason `interrupted`.
-   * @throws UsageError when an option is out of range or the run is closed
+   * @param prompt A text, or the messages of a chat, which an imported chat model answers by its chat template.
+   * @throws UsageError when an option is out of range, the run is closed, or the prompt is a chat and the model has no
+   * chat template
    */
-  generate(prompt = '', options: WritingOptions = {}): AsyncGenerator<string, TextEnd> {
+  generate(prompt: Prompt = '', options: WritingOptions = {}): AsyncGenerator<string, TextEnd> {
     const { model } = this
-    const checked = textOptions(prompt, options)
+    const isChat = typeof prompt === 'object'
+    if (isChat) expectMessages(prompt)
+    const { prompt: text, ...checked } = textOptions(isChat ? '' : prompt, options)
     const signal = eitherSignal(checked.signal, this.closed.signal)
-    return this.pieces(continueText(model, { ...checked, signal }))
+    return this.pieces(write(model, isChat ? prompt : text, { ...checked, signal }))
   }
 
   private async *pieces(text: AsyncGenerator<string, TextEnd>): AsyncGenerator<string, TextEnd> {

@@ -26,6 +26,7 @@ export type { RunConfig, RunInput, TrainConfig } from '../../core/config/run-con
 export { RunError, UsageError } from '../../core/errors.ts'
 export type { RoutingRecord, RoutingSummary } from '../../core/model/routing/statistics.ts'
 export { type Runtime, RuntimeError } from '../../engine/contract/runtime.ts'
+export type { TextRules } from '../../train/data/tokenizer/text-rules.ts'
 export type { DecodeStream, Tokenizer } from '../../train/data/tokenizer/tokenizer.ts'
 export type { OnMessage, RunMessage } from '../../train/run/messages.ts'
 export type { CapacityEvaluation, EvalRecord, TrainRecord } from '../../train/step/records.ts'

@@ -4,7 +4,7 @@ import { UsageError } from '../../../core/errors.ts'
 import { printable } from '../../../core/text/printable.ts'
 import type { OnMessage } from '../../../train/run/messages.ts'
 import type { WeightFormat } from '../../../use/infer/int8/weight-format.ts'
-import type { GeneratedEnd } from '../../../use/runs/generate.ts'
+import type { GeneratedEnd, Prompt } from '../../../use/runs/generate.ts'
 import { printNote } from '../display/print.ts'
 import { colorsFor, Interrupted, type Io, interruptible } from '../io.ts'
 import { writeJson } from '../json.ts'
@@ -22,7 +22,9 @@ import {
 import { readPrompt } from '../prompt.ts'
 
 interface GenerateFlags {
-  readonly prompt: string
+  readonly prompt?: string
+  readonly message?: string
+  readonly system?: string
   readonly tokens: number
   readonly temperature: number
   readonly topK: number
@@ -41,10 +43,13 @@ export function addGenerate(program: Command, io: Io): void {
     .command('generate')
     .summary('generate text with a trained model')
     .description(
-      'Continues a prompt with a checkpoint of a run, by default the newest. Prints the text while it is generated.',
+      'Continues a prompt with a checkpoint of a run, by default the newest, or answers a message. Prints the text ' +
+        'while it is generated.',
     )
     .argument('<run>', 'run directory')
-    .requiredOption('--prompt <text>', 'text to continue; - reads it from standard input')
+    .option('--prompt <text>', 'text to continue; - reads it from standard input')
+    .option('--message <text>', 'message to an imported chat model, which answers it; - reads standard input')
+    .option('--system <text>', 'system message before --message')
     .addOption(numberOption('--tokens <n>', 'tokens to generate', ranges.positiveInteger).default(200))
     .addOption(
       numberOption('--temperature <t>', 'randomness: 0 takes the likeliest token', ranges.nonNegative).default(0.8),
@@ -72,8 +77,10 @@ Examples:
   choir generate runs/demo --prompt - --stop $'\\n\\n' < question.txt
   choir generate runs/demo --prompt "Peace" --checkpoint 400 --json | tail -1
   choir generate runs/demo --prompt "Peace" --weights int8
+  choir generate runs/qwen3 --system "Answer in one word." --message "Which is the largest planet?"
 
 One line break at the end of standard input is not a part of the prompt.
+--message writes the chat by the chat template that the model was imported with, and prints the answer only.
 With --json each piece of the text is a line; the last line has all of the text, its number of tokens, the
 seconds, and why it ended: the model ended it (end), --stop (stop), --tokens (length), or Ctrl-C (interrupted).`,
     )
@@ -81,9 +88,9 @@ seconds, and why it ended: the model ended it (end), --stop (stop), --tokens (le
 }
 
 async function run(io: Io, directory: string, flags: GenerateFlags): Promise<void> {
-  const { json, prompt: given, ...options } = flags
+  const { json, prompt: text, message, system, ...options } = flags
   if (options.stop?.includes('')) throw new UsageError('invalid --stop: "" (expected text)')
-  const prompt = await readPrompt(io, given)
+  const prompt = await promptOf(io, { text, message, system })
   const onMessage: OnMessage = (event) => {
     if (json) writeJson(io, event)
     else if (event.kind !== 'prepare') printNote(io, event.message)
@@ -101,14 +108,36 @@ async function run(io: Io, directory: string, flags: GenerateFlags): Promise<voi
   if (interrupted) throw new Interrupted()
 }
 
-async function writeText(io: Io, prompt: string, pieces: AsyncIterable<string>, signal: AbortSignal): Promise<void> {
+interface Given {
+  readonly text: string | undefined
+  readonly message: string | undefined
+  readonly system: string | undefined
+}
+
+/** @throws UsageError unless there is either a text or a message */
+async function promptOf(io: Io, { text, message, system }: Given): Promise<Prompt> {
+  if (text !== undefined) {
+    const other = message !== undefined ? '--message' : system !== undefined ? '--system' : undefined
+    if (other !== undefined)
+      throw new UsageError(`invalid ${other}: not with --prompt, which is a text to continue (leave one of them out)`)
+    return readPrompt(io, text)
+  }
+  if (message === undefined)
+    throw new UsageError(
+      "required option '--prompt <text>' not specified (or --message <text> for a chat model)\n(see: choir generate --help)",
+    )
+  const content = await readPrompt(io, message, '--message')
+  return [...(system === undefined ? [] : [{ role: 'system', content: system }]), { role: 'user', content }]
+}
+
+async function writeText(io: Io, prompt: Prompt, pieces: AsyncIterable<string>, signal: AbortSignal): Promise<void> {
   const { cyan } = colorsFor(io.stdout, io.env)
   // A terminal shows control characters of the model and does not obey them; a file gets every character as it is.
   const shown = (text: string) => (io.stdout.isTTY ? printable(text) : text)
   let started = false
   // The prompt is printed when the text begins: if the run cannot be read, only the error should appear.
   const start = (): void => {
-    if (!started) io.stdout.write(cyan(shown(prompt)))
+    if (!started && typeof prompt === 'string') io.stdout.write(cyan(shown(prompt)))
     started = true
   }
   try {
@@ -123,11 +152,12 @@ async function writeText(io: Io, prompt: string, pieces: AsyncIterable<string>, 
   }
 }
 
-async function writeEvents(io: Io, prompt: string, pieces: AsyncGenerator<string, GeneratedEnd>): Promise<void> {
+async function writeEvents(io: Io, prompt: Prompt, pieces: AsyncGenerator<string, GeneratedEnd>): Promise<void> {
+  const given = typeof prompt === 'string' ? { prompt } : { messages: prompt }
   let text = ''
   for (;;) {
     const { done, value } = await pieces.next()
-    if (done) return writeJson(io, { kind: 'summary', prompt, text, ...value })
+    if (done) return writeJson(io, { kind: 'summary', ...given, text, ...value })
     text += value
     writeJson(io, { kind: 'piece', text: value })
   }
