@@ -22,6 +22,12 @@ import type { Tokenizer } from './tokenizer/tokenizer.ts'
 /** Part of every hash. Increase it when a change of the code gives the same text other tokens or another split. */
 const FORMAT_VERSION = 1
 
+/**
+ * Part of the hash of a tokenizer that is trained. Increase it when a change of the code gives another tokenizer, so that
+ * a cached one is not used. Tokenizers of version 1 lacked tokens such as "constructor" and could not be read.
+ */
+const TOKENIZER_VERSION = 2
+
 /** A held-out document: tokens `start` to `start + length` of the stream, the last of which is the end of text. */
 export interface HeldOutDocument {
   readonly name: string
@@ -137,7 +143,7 @@ async function* trainingOnly(sides: ReturnType<typeof withSides>): AsyncGenerato
 
 /** The hash of the BPE tokenizer that a text gives. @param content Hash of the text. */
 export const tokenizerHash = (content: string, { seed, heldOut }: Splitting, vocabulary: number): Promise<string> =>
-  sha256(JSON.stringify([FORMAT_VERSION, content, seed, heldOut, vocabulary]))
+  sha256(JSON.stringify([TOKENIZER_VERSION, content, seed, heldOut, vocabulary]))
 
 /** Computes {@link Dataset.hash}. @param content Hash of the text. */
 export const datasetHash = async (

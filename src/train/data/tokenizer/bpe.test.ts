@@ -6,8 +6,8 @@ import { byteLevelEncoder, type Encode } from './bpe.ts'
 import { trainBpe } from './bpe-training.ts'
 import { byteCharacters, bytesOfToken } from './bytelevel.ts'
 import { learnMerges } from './merges.ts'
-import type { NativeTokenizer } from './tokenizer.ts'
-import { parseTokenizerJson } from './tokenizer-json.ts'
+import { byteLevelTokenizer, type NativeTokenizer } from './tokenizer.ts'
+import { byteLevelJson, parseTokenizerJson, tokensOf } from './tokenizer-json.ts'
 
 const words =
   "We the People, in order to form a more perfect Union; it's 1787 and they'll establish Justice. Grüße aus Köln — naïve café! 你好世界 "
@@ -133,6 +133,30 @@ test('a vocabulary of V has the merges of a trainer written from the definition'
     expect(model.merges).toEqual(naiveMerges(text, merges))
     expect(Object.keys(model.vocab).length).toBe(256 + merges)
   }
+})
+
+test('words that every object of JavaScript has as names become tokens', async () => {
+  const names = ['constructor', 'toString', 'valueOf', 'hasOwnProperty', '__proto__']
+  const tokenizer = byteLevelTokenizer(await train([names.join('\n').concat('\n').repeat(9)], 1000))
+  const { model } = parseTokenizerJson(tokenizer.json, 'test')
+  for (const name of names.filter((name) => name !== '__proto__')) {
+    const ids = await tokenizer.encode(name)
+    expect([...ids], name).toEqual([Object.entries(model.vocab).find(([token]) => token === name)?.[1]])
+    expect(tokenizer.decode(ids)).toBe(name)
+  }
+  // A given file may have any token.
+  const pieces = ['__', 'proto', '__proto', '__proto__']
+  const merged = byteLevelJson([
+    ['_', '_'],
+    ['p', 'r'],
+    ['pr', 'o'],
+    ['pro', 't'],
+    ['prot', 'o'],
+    ['__', 'proto'],
+    ['__proto', '__'],
+  ])
+  const tokens = tokensOf(parseTokenizerJson(merged, 'test'), 'test')
+  expect(pieces.map((piece) => tokens.get(piece))).toEqual([256, 260, 261, 262])
 })
 
 test('training is deterministic, and warns when the text supports fewer tokens', async () => {

@@ -149,13 +149,12 @@ export function beginOfTextId({ post_processor: processor }: TokenizerJson): num
  * order of the merges and the end of text. Without merges it is a byte tokenizer.
  */
 export function byteLevelJson(merges: readonly (readonly [string, string])[]): string {
-  const vocab: Record<string, number> = {}
-  let id = 0
-  for (const character of byteCharacters) vocab[character] = id++
-  for (const [left, right] of merges) vocab[left + right] ??= id++
+  // An object inherits names such as "constructor", which are words of program texts.
+  const ids = new Map(byteCharacters.map((character, byte) => [character, byte]))
+  for (const [left, right] of merges) if (!ids.has(left + right)) ids.set(left + right, ids.size)
   const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true }
   const endOfText = {
-    id,
+    id: ids.size,
     content: endOfTextToken,
     single_word: false,
     lstrip: false,
@@ -181,7 +180,7 @@ export function byteLevelJson(merges: readonly (readonly [string, string])[]): s
       fuse_unk: false,
       byte_fallback: false,
       ignore_merges: false,
-      vocab,
+      vocab: Object.fromEntries(ids),
       merges,
     },
   })
