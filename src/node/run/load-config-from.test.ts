@@ -27,6 +27,33 @@ test('settings of model, data and train that are not given come from the run; pa
   )
 })
 
+test('with another batch, micro-batches keep the size that they have in the run, or the next smaller one', async () => {
+  const divided = await storedRun('train.batch=8', 'train.microBatches=4')
+  const microBatches = async (...sets: string[]) => (await loadConfigFrom(divided, undefined, sets)).train.microBatches
+  // 8 sequences in 4 micro-batches: 2 sequences each.
+  expect(await microBatches()).toBe(4)
+  expect(await microBatches('train.batch=16')).toBe(8)
+  expect(await microBatches('train.batch=2')).toBe(1)
+  expect(await microBatches('train.batch=1')).toBe(1)
+  // An odd number is not divisible by 2, so its micro-batches have 1 sequence.
+  expect(await microBatches('train.batch=5')).toBe(5)
+  expect(await microBatches('train.batch=9')).toBe(9)
+  // 2 sequences are one of each shard, which has 6.
+  expect(await microBatches('train.batch=12', 'parallel.shards=2')).toBe(6)
+  // A number that is given, also in a file, is the number.
+  expect(await microBatches('train.batch=16', 'train.microBatches=2')).toBe(2)
+  const file = join(divided, 'large.yaml')
+  await writeFile(file, 'train: { batch: 32 }\n')
+  expect((await loadConfigFrom(divided, file, [])).train.microBatches).toBe(16)
+  expect((await loadConfigFrom(divided, file, ['train.microBatches=1'])).train.microBatches).toBe(1)
+  await expect(microBatches('train.batch=6', 'train.microBatches=4')).rejects.toThrow('must divide train.batch 6')
+  await expect(microBatches('train.batch=0')).rejects.toThrow(/^invalid train\.batch: 0 /)
+  await expect(microBatches('train.batch=4', 'parallel.shards=3')).rejects.toThrow(/^invalid parallel\.shards: 3 /)
+
+  const whole = await storedRun('train.batch=8')
+  expect((await loadConfigFrom(whole, undefined, ['train.batch=64'])).train.microBatches).toBe(1)
+})
+
 test('problems are listed with their fields', async () => {
   const run = await storedRun()
   await expect(loadConfigFrom(run, undefined, ['train.stps=3'])).rejects.toThrow('did you mean "train.steps"?')

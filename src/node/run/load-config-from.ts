@@ -5,15 +5,17 @@ import { type Fields, isFields } from '../../core/config/fields.ts'
 import { merge } from '../../core/config/preset-fields.ts'
 import { presets } from '../../core/config/presets.ts'
 import { parseInput } from '../../core/config/problems.ts'
-import { type RunConfig, runSchema } from '../../core/config/run-config.ts'
+import { type RunConfig, runSchema, type TrainConfig } from '../../core/config/run-config.ts'
 import { UsageError } from '../../core/errors.ts'
+import { sizes } from '../../core/model/limits.ts'
 import { isRunText, runTextPath } from '../../train/data/sources/run-text.ts'
 import { readFields } from './load-config.ts'
 import { loadSourceConfig } from './weights-source.ts'
 
 /**
- * Loads a configuration. Settings of `model`, `data` and `train` that are not given come from the other run. `parallel`
- * and `runtime` have their defaults, except in a fork, which computes as the other run does.
+ * Loads a configuration. Settings of `model`, `data` and `train` that are not given come from the other run, except that
+ * `train.microBatches` follows another `train.batch`. `parallel` and `runtime` have their defaults, except in a fork,
+ * which computes as the other run does.
  * @param run Directory of the other run.
  * @param source, sets Preset or file, and assignments, as for `loadConfig`.
  * @throws UsageError listing every problem, or if there is no such run
@@ -31,14 +33,28 @@ export async function loadConfigFrom(
 export async function configOver(run: string, given: Fields, option: 'from' | 'fork' = 'from'): Promise<RunConfig> {
   const { model, data, train, ...machine } = await loadSourceConfig(run, option)
   refuseOtherTokenizer(run, data.tokenizer, isFields(given.data) ? given.data.tokenizer : undefined)
-  return parseInput(
-    runSchema,
-    merge(
-      { model, data: { ...data, source: textOf(run, data.source) }, train, ...(option === 'fork' && machine) },
-      given,
-    ),
-    'configuration',
-  )
+  const ofRun = {
+    model,
+    data: { ...data, source: textOf(run, data.source) },
+    train: { ...train, microBatches: microBatchesOf(train, given) },
+    ...(option === 'fork' && machine),
+  }
+  return parseInput(runSchema, merge(ofRun, given), 'configuration')
+}
+
+/**
+ * The number of micro-batches with which the given batch has micro-batches of the size in the run, or the next smaller
+ * size that divides the batch: a run is divided because larger micro-batches need too much memory. A run that is not
+ * divided stays so.
+ */
+function microBatchesOf({ batch: before, microBatches }: TrainConfig, { train, parallel }: Fields): number {
+  const { data: batch = before } = sizes.batch.safeParse(isFields(train) ? train.batch : undefined)
+  if (microBatches === 1 || batch === before) return microBatches
+  const shards = isFields(parallel) && typeof parallel.shards === 'number' ? parallel.shards : 1
+  const sequences = Math.max(1, Math.floor(batch / shards))
+  let parts = Math.ceil((batch * microBatches) / before)
+  while (parts < sequences && sequences % parts !== 0) parts++
+  return Math.min(parts, sequences)
 }
 
 /** The data source of a run, with paths to text in the directory of the run. */
