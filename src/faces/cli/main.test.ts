@@ -320,6 +320,20 @@ describe('train', () => {
     expect(text).not.toContain('continues a prompt')
   })
 
+  test('the log of a new run has a number to compare its bits per byte with, which others do not compute', async () => {
+    const log = fakeIo()
+    await main(['train', 'tiny'], log.io)
+    const lines = log.stdout.text.split('\n')
+    const text = lines.findIndex((line) => line.startsWith('  text '))
+    expect(lines[text + 1]).toBe('           gzip -9 needs 2.500 bits per byte of the held-out text')
+    const json = fakeIo()
+    await main(['train', 'tiny', '--json'], json.io)
+    const resumed = fakeIo()
+    await main(['train', '--resume', await storedRun('compared')], resumed.io)
+    for (const other of [json, resumed]) expect(trainCall(other).options.compareWithGzip).toBe(false)
+    expect(resumed.stdout.text).not.toContain('gzip')
+  })
+
   test('the demo ends with generated text', async () => {
     const fake = fakeIo()
     await main(['train', 'demo', '--set', 'train.steps=2'], fake.io)

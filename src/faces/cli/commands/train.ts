@@ -211,14 +211,16 @@ async function trainAndReport(io: Io, job: Job, flags: TrainFlags, ranks: Ranks 
   const colors = colorsFor(io.stdout, io.env)
   const explain = await needsLegend(io, job, flags)
   const display = await displayFor(io, job, flags, colors, explain)
+  // The explanation of the values has the number; a log, which is read alone, has it for every new run.
+  const compareWithGzip = explain || !(flags.json || job.resume || isTerminal(io.stdout, io.env))
   if (flags.logTo === undefined) {
-    const summary = await train(io, job, flags, display, ranks, explain)
+    const summary = await train(io, job, flags, display, ranks, compareWithGzip)
     return reportSummary(io, job, flags, summary, colors)
   }
   const { openStepLog, withLog } = await import('../log-to/step-log.ts')
   const log = openStepLog(flags.logTo, job.config, display)
   try {
-    const summary = await train(io, job, flags, withLog(display, log), ranks, explain)
+    const summary = await train(io, job, flags, withLog(display, log), ranks, compareWithGzip)
     log.summary(summary)
     await reportSummary(io, job, flags, summary, colors)
   } finally {

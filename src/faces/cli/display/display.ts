@@ -36,14 +36,25 @@ export class TimeLeft {
   }
 }
 
+export type Row = readonly [label: string, value: string]
+
 /** Lines of `label  value` with the values aligned. */
-export function labelled(rows: readonly (readonly [label: string, value: string])[], colors: Colors): string {
+export function labelled(rows: readonly Row[], colors: Colors): string {
   const width = Math.max(...rows.map(([label]) => label.length))
   return rows.map(([label, value]) => `  ${colors.dim(label.padEnd(width))}  ${value}\n`).join('')
 }
 
-/** Model, text, engine and directory of a training that starts. */
-export function startText(config: RunConfig, name: string, start: StartEvent, colors: Colors): string {
+/**
+ * Model, text, engine and directory of a training that starts.
+ * @param ofText Further rows about the text.
+ */
+export function startText(
+  config: RunConfig,
+  name: string,
+  start: StartEvent,
+  colors: Colors,
+  ofText: readonly Row[] = [],
+): string {
   const { train, model } = config
   const tokens = train.batch * model.sequence
   const resumed = start.fromStep > 0 ? `, continued from step ${grouped(start.fromStep)}` : ''
@@ -53,6 +64,7 @@ export function startText(config: RunConfig, name: string, start: StartEvent, co
       ['experts', routingLine(config)],
       ['size', `${count(start.parameters)} parameters, ${count(start.activeParameters)} active for a token`],
       ['text', `${sourceName(config)}, ${count(start.trainTokens)} tokens, ${count(start.heldOutTokens)} held out`],
+      ...ofText,
       ['steps', `${grouped(start.steps)} of ${grouped(tokens)} tokens${resumed}`],
       ...originRows(start),
       ['engine', engineLine(start)],
@@ -63,10 +75,10 @@ export function startText(config: RunConfig, name: string, start: StartEvent, co
 }
 
 /** Rows of the run that the weights or the whole state come from and, if the run begins with them, changed settings. */
-function originRows({ from, fromStep }: StartEvent): [string, string][] {
+function originRows({ from, fromStep }: StartEvent): Row[] {
   if (!from) return []
   const changed = fromStep > (from.fork ? from.step : 0) ? [] : from.differences.map(differenceText)
-  const rows = changed.map((text, i): [string, string] => [i === 0 ? 'changed' : '', text])
+  const rows = changed.map((text, i): Row => [i === 0 ? 'changed' : '', text])
   return [[from.fork ? 'fork of' : 'weights', originText(from)], ...rows]
 }
 

@@ -4,7 +4,7 @@ import { count, duration, fixed, percent } from '../../../core/text/numbers.ts'
 import type { TrainEvent } from '../../../train/loop/events.ts'
 import type { TrainRecord } from '../../../train/step/records.ts'
 import type { Colors, Io } from '../io.ts'
-import { type Display, evaluationValues, startText, TimeLeft } from './display.ts'
+import { type Display, evaluationValues, type Row, type StartEvent, startText, TimeLeft } from './display.ts'
 import { print, printNote } from './print.ts'
 
 const INTERVAL_MS = 5000
@@ -34,7 +34,7 @@ export class LinesDisplay implements Display {
       case 'start':
         this.steps = event.steps
         this.timeLeft = new TimeLeft(event, this.io.now())
-        print(this.io, startText(this.config, this.name, event, this.colors))
+        print(this.io, startText(this.config, this.name, event, this.colors, comparison(event)))
         break
       case 'train': {
         const now = this.io.now()
@@ -88,3 +88,7 @@ export class LinesDisplay implements Display {
     print(this.io, `  ${line}\n`)
   }
 }
+
+/** A number with which the bits per byte of the evaluations can be compared. */
+const comparison = ({ gzipBitsPerByte: bits }: StartEvent): Row[] =>
+  bits === undefined ? [] : [['', `gzip -9 needs ${fixed(bits, 3)} bits per byte of the held-out text`]]
