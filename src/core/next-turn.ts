@@ -35,9 +35,12 @@ function postTask(task: () => void): void {
 export class Turns {
   private since = performance.now()
   private readonly signal: AbortSignal | undefined
+  private readonly onTurn: () => void
 
-  constructor(signal?: AbortSignal) {
+  /** @param onTurn Called at each turn, for example to report progress. */
+  constructor(signal?: AbortSignal, onTurn: () => void = () => {}) {
     this.signal = signal
+    this.onTurn = onTurn
   }
 
   /** Whether a turn is due. */
@@ -49,6 +52,7 @@ export class Turns {
   async take(): Promise<void> {
     await nextTurn()
     this.signal?.throwIfAborted()
+    this.onTurn()
     this.since = performance.now()
   }
 }

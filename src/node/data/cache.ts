@@ -10,6 +10,7 @@ import { homedir, platform, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { z } from 'zod'
 import { RunError } from '../../core/errors.ts'
+import { Progress } from '../../train/data/progress.ts'
 import { checksum, errorCode, makeFolder } from '../system/disk.ts'
 import { makeTemporaryFolder, sweepLeftovers } from '../system/temporary-folders.ts'
 
@@ -28,10 +29,11 @@ const manifestSchema = z.object({ files: z.record(z.string(), z.object({ bytes: 
 /**
  * Opens the cache in `folder`, by default the user's cache folder. If it is not writable, warns and uses
  * a temporary folder that `close` removes.
+ * @param report Receives warnings and messages about progress.
  */
 export async function openCache(
   folder: string | undefined,
-  warn: (message: string) => void,
+  report: (message: string) => void,
   signal?: AbortSignal,
 ): Promise<Cache> {
   const requested = folder ?? userCache()
@@ -50,11 +52,11 @@ export async function openCache(
       )
     })
     temporary.push(root)
-    warn(`cannot write the token cache ${requested} (${message}); using ${root} for this run only`)
+    report(`cannot write the token cache ${requested} (${message}); using ${root} for this run only`)
   }
   return {
     root,
-    entry: (key, what, build) => findOrBuild(root, key, what, build, warn, signal),
+    entry: (key, what, build) => findOrBuild(root, key, what, build, report, signal),
     async scratch() {
       const folder = await onFullDisk(root, 'tokens', () => makeTemporaryFolder(root, 'scratch'))
       temporary.push(folder)
@@ -85,13 +87,14 @@ async function findOrBuild(
   key: string,
   what: string,
   build: (folder: string) => Promise<void>,
-  warn: (message: string) => void,
+  report: (message: string) => void,
   signal: AbortSignal | undefined,
 ): Promise<string> {
   const place = join(root, key)
-  const fault = await check(place, signal)
+  const checking = (bytes: number) => new Progress(`checking the cached ${what}`, bytes, report, 'bytes')
+  const fault = await check(place, signal, checking)
   if (fault === undefined) return place
-  if (fault !== 'absent') warn(`the cached ${what} in ${place} is damaged (${fault}); rebuilding it`)
+  if (fault !== 'absent') report(`the cached ${what} in ${place} is damaged (${fault}); rebuilding it`)
   return onFullDisk(root, what, async () => {
     const building = await makeTemporaryFolder(root, 'building')
     try {
@@ -139,8 +142,15 @@ async function writeManifest(folder: string, signal: AbortSignal | undefined): P
   await writeFile(join(folder, manifestName), `${JSON.stringify({ files }, null, 2)}\n`)
 }
 
-/** The fault of an entry: undefined if the entry is intact, `absent` if it does not exist. */
-async function check(folder: string, signal?: AbortSignal): Promise<string | undefined> {
+/**
+ * The fault of an entry: undefined if the entry is intact, `absent` if it does not exist.
+ * @param progressOf Makes the progress of reading a number of bytes.
+ */
+async function check(
+  folder: string,
+  signal?: AbortSignal,
+  progressOf?: (bytes: number) => Progress,
+): Promise<string | undefined> {
   let text: string
   try {
     await stat(folder)
@@ -150,10 +160,12 @@ async function check(folder: string, signal?: AbortSignal): Promise<string | und
   try {
     text = await readFile(join(folder, manifestName), 'utf8')
     const { files } = manifestSchema.parse(JSON.parse(text))
+    const progress = progressOf?.(Object.values(files).reduce((sum, { bytes }) => sum + bytes, 0))
     for (const [name, { bytes, sha256: sum }] of Object.entries(files)) {
       const { size } = await stat(join(folder, name))
       if (size !== bytes) return `${name} has ${size} bytes instead of ${bytes}`
-      if ((await checksum(join(folder, name), signal)) !== sum) return `${name} has changed`
+      const found = await checksum(join(folder, name), signal, (read) => progress?.add(read))
+      if (found !== sum) return `${name} has changed`
     }
     return undefined
   } catch (error) {

@@ -1,7 +1,7 @@
 import { readdirSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { dataSchema } from '../../core/config/data-config.ts'
 import { UsageError } from '../../core/errors.ts'
 import type { Dataset } from '../../train/data/dataset.ts'
@@ -64,6 +64,55 @@ for (const kind of ['bpe', 'bytes'])
     expect(known).toEqual(heldOut.map((text) => `${text}<|endoftext|>`))
     await dataset.close()
   })
+
+/** A clock that runs very fast, so that every part of the work takes seconds. */
+function fastClock(): () => void {
+  let now = 0
+  const clock = vi.spyOn(performance, 'now').mockImplementation(() => {
+    now += 700
+    return now
+  })
+  return () => clock.mockRestore()
+}
+
+test('every part of the work that takes seconds is reported, with what it has done', async () => {
+  const letter = (i: number) => String.fromCharCode(97 + (i % 26))
+  const words = Array.from({ length: 6000 }, (_, i) => letter(i) + letter(i >> 3) + letter(i >> 5) + letter(i * 7))
+  const text = `${words.join(' ')}\n\n`.repeat(40)
+  const cache = temporary.make()
+  const config = { source: '-', cache }
+  const restore = fastClock()
+  try {
+    const { dataset, messages } = await open(config, {
+      vocabulary: 600,
+      stdin: Readable.from([text.slice(0, 5e5), text.slice(5e5)]),
+    })
+    await dataset.close()
+    const again = await open(config, { vocabulary: 600, stdin: Readable.from([text.slice(0, 5e5), text.slice(5e5)]) })
+    await again.dataset.close()
+    const parts = [
+      /^reading standard input: 1\.2 million bytes, /,
+      /^hashing -: 1\.2 million bytes, /,
+      /^reading -: [\d.]+ million characters, /,
+      /^cutting - into sections: [\d.]+ of 1\.2 million characters, /,
+      /^training a tokenizer of 600 tokens: [\d.]+ of 1\.2 million characters, /,
+      /^training a tokenizer of 600 tokens: \d+ of 343 merges$/,
+      /^tokenizing: [\d.]+ of 1\.2 million characters, /,
+      /^ordering the documents: [\d.]+ of [\d.]+ million tokens, /,
+    ]
+    const places = parts.map((part) => messages.findIndex((message) => part.test(message)))
+    expect(places, messages.join('\n')).toEqual([...places].filter((place) => place >= 0).sort((a, b) => a - b))
+    const merges = messages.flatMap((message) => /: (\d+) of 343 merges$/.exec(message)?.[1] ?? []).map(Number)
+    expect(merges.length).toBeGreaterThan(3)
+    expect(merges).toEqual([...merges].sort((a, b) => a - b))
+    expect(merges.at(-1)).toBeGreaterThan(0)
+    expect(merges.at(-1)).toBeLessThanOrEqual(343)
+    expect(again.messages.join('\n')).toMatch(/^checking the cached tokens: [\d.]+ of [\d.]+ million bytes, /m)
+    expect(again.messages.join('\n')).not.toMatch(/tokenizing|merges/)
+  } finally {
+    restore()
+  }
+})
 
 test('the seed determines the order of training documents and which documents are held out', async () => {
   const source = jsonl()

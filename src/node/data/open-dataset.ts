@@ -19,6 +19,7 @@ import {
   type TextOptions,
   tokenizerHash,
 } from '../../train/data/dataset.ts'
+import { Progress } from '../../train/data/progress.ts'
 import { documentsFile } from '../../train/data/streams/storage.ts'
 import { type StreamCounts, writeStreams } from '../../train/data/streams/write-streams.ts'
 import { bytesTokenizer, type Tokenizer } from '../../train/data/tokenizer/tokenizer.ts'
@@ -51,9 +52,11 @@ export async function openDataset(config: DataConfig, options: DatasetOptions): 
   try {
     const splitting = { heldOut: options.holdOutAll ? 1 : config.heldOut, seed: config.seed }
     const sources = await resolveSources(config.source, { ...options, scratch: await cache.scratch() })
-    const { hash: content, files, notices } = await hashFiles(sources, config, signal)
-    for (const notice of notices) onNotice(notice)
     const source = typeof config.source === 'string' ? config.source : config.source.join(', ')
+    const hashing = new Progress(`hashing ${source}`, undefined, onProgress, 'bytes')
+    const hashed = await hashFiles(sources, config, signal, (bytes) => hashing.add(bytes))
+    const { hash: content, files, notices } = hashed
+    for (const notice of notices) onNotice(notice)
     const text = new CorpusText(() => readDocuments(files, config.field, signal), splitting, source, onProgress)
 
     const tokenizer = options.tokenizer ?? (await chooseTokenizer(config, options, cache, content, text))

@@ -161,8 +161,15 @@ async function createTemporary(path: string, contents: string | Uint8Array): Pro
 }
 
 /** SHA-256 of a file in hexadecimal. */
-export async function checksum(path: string, signal?: AbortSignal): Promise<string> {
+export async function checksum(
+  path: string,
+  signal?: AbortSignal,
+  onBytes: (bytes: number) => void = () => {},
+): Promise<string> {
   const hash = createHash('sha256')
-  for await (const piece of filePieces(path, 0, signal)) hash.update(piece)
+  for await (const piece of filePieces(path, 0, signal)) {
+    hash.update(piece)
+    onBytes(piece.length)
+  }
   return hash.digest('hex')
 }

@@ -8,8 +8,9 @@
 import type { DataConfig } from '../../core/config/data-config.ts'
 import { UsageError } from '../../core/errors.ts'
 import { sha256 } from '../../core/sha256.ts'
+import { grouped } from '../../core/text/numbers.ts'
 import { tooShortMessage } from './batches.ts'
-import { counted, Progress } from './progress.ts'
+import { counted, Pace, Progress } from './progress.ts'
 import type { Metadata, Piece } from './sources/piece.ts'
 import { cutSections, MIN_DOCUMENTS, sectionLength } from './streams/sections.ts'
 import { assertBothSides, type Split, surveyDocuments, withSides } from './streams/split.ts'
@@ -105,6 +106,7 @@ export class CorpusText {
     const split = await this.split()
     const what = `training a tokenizer of ${vocabulary} tokens`
     onProgress(what)
+    const pace = new Pace()
     return trainBpe({
       pieces: counted(trainingOnly(this.sides(split)), new Progress(what, split.characters, onProgress)),
       characters: split.characters,
@@ -112,6 +114,9 @@ export class CorpusText {
       vocabulary,
       signal,
       warn: onProgress,
+      onMerges: (made, wanted) => {
+        if (pace.due() !== undefined) onProgress(`${what}: ${grouped(made)} of ${grouped(wanted)} merges`)
+      },
     })
   }
 
@@ -130,7 +135,8 @@ export class CorpusText {
     )
     if (split.documents > 0 && split.documents < MIN_DOCUMENTS) {
       this.section = sectionLength(split.characters)
-      split = await surveyDocuments(this.pieces(), heldOut, seed)
+      const cutting = new Progress(`cutting ${this.what} into sections`, split.characters, this.onProgress)
+      split = await surveyDocuments(counted(this.pieces(), cutting), heldOut, seed)
     }
     assertBothSides(split, heldOut)
     return split

@@ -11,12 +11,15 @@ test('a pass reports what it has done, its total if that is known, and its rate'
     new Progress('tokenizing', 8e6, (message) => messages.push(message)),
     new Progress('reading notes', undefined, (message) => messages.push(message)),
   ]
+  const bytes = new Progress('hashing notes', undefined, (message) => messages.push(message), 'bytes')
   vi.advanceTimersByTime(2000)
   known.add(3e6)
   open.add(1e6)
+  bytes.add(5e6)
   expect(messages).toEqual([
     'tokenizing: 3.0 of 8.0 million characters, 1.5 million per second',
     'reading notes: 1.0 million characters, 0.5 million per second',
+    'hashing notes: 5.0 million bytes, 2.5 million per second',
   ])
 })
 

@@ -27,19 +27,21 @@ export interface HashedFiles {
 
 /**
  * Hashes the files of a source and finds out how each is read.
+ * @param onBytes Called with the number of bytes that were read since the last call.
  * @throws UsageError for a file that cannot be read or that changes while it is read, or if no file can be read
  */
 export async function hashFiles(
   { files, skipped }: Resolved,
   config: ReadingConfig,
   signal?: AbortSignal,
+  onBytes: (bytes: number) => void = () => {},
 ): Promise<HashedFiles> {
   let hash = createHash('sha256')
   const examined: Examined<InputFile>[] = []
   for (const file of files) {
     let read: Hashed | undefined
     const attempt = async (candidate: InputFile): Promise<void> => {
-      read = await hashFile(candidate, hash, config, signal)
+      read = await hashFile(candidate, hash, config, onBytes, signal)
     }
     const result = await examine(file, config, attempt)
     if (!result.file || !read) {
@@ -60,7 +62,13 @@ interface Hashed {
 }
 
 /** Hashes a file, and reads it as `file` says if its bytes are examined. @throws Unreadable if that is impossible */
-async function hashFile(file: InputFile, hash: Hash, config: ReadingConfig, signal?: AbortSignal): Promise<Hashed> {
+async function hashFile(
+  file: InputFile,
+  hash: Hash,
+  config: ReadingConfig,
+  onBytes: (bytes: number) => void,
+  signal?: AbortSignal,
+): Promise<Hashed> {
   const field = file.field ?? config.field
   try {
     // The size is read at once, so that anything written to the file from here on is noticed.
@@ -72,6 +80,7 @@ async function hashFile(file: InputFile, hash: Hash, config: ReadingConfig, sign
       signal?.throwIfAborted()
       after.update(chunk)
       bytes += chunk.length
+      onBytes(chunk.length)
     }
     const { format } = file
     if (isExamined(file, config)) {

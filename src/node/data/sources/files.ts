@@ -9,6 +9,7 @@ import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { UsageError } from '../../../core/errors.ts'
 import { nearestName } from '../../../core/text/nearest.ts'
+import { Progress } from '../../../train/data/progress.ts'
 import { corpusNames } from '../../../train/data/sources/corpus.ts'
 import { isRunText, runTextPath } from '../../../train/data/sources/run-text.ts'
 import { byName, sourceFile } from '../../../train/data/sources/source-file.ts'
@@ -27,6 +28,8 @@ export interface Places {
   readonly directory?: string | undefined
   readonly stdin?: Readable | undefined
   readonly signal?: AbortSignal | undefined
+  /** Receives messages about the progress of reading standard input. */
+  readonly onProgress?: ((message: string) => void) | undefined
 }
 
 /** Error for an entry that names no file, folder or corpus, or a glob that matches no file. */
@@ -38,13 +41,15 @@ export class MissingText extends UsageError {}
  */
 export async function resolveSources(
   source: string | readonly string[],
-  { scratch, directory, stdin = process.stdin, signal }: Places,
+  { scratch, directory, stdin = process.stdin, signal, onProgress = () => {} }: Places,
 ): Promise<Resolved> {
   const files = new Map<string, InputFile>()
   const skipped: Skipped[] = []
   for (const entry of new Set(typeof source === 'string' ? [source] : source)) {
     const found =
-      entry === '-' ? only(await spool(stdin, scratch, signal)) : await resolveSource(entry, directory, signal)
+      entry === '-'
+        ? only(await spool(stdin, scratch, onProgress, signal))
+        : await resolveSource(entry, directory, signal)
     for (const file of found.files) files.set(file.path, files.get(file.path) ?? file)
     skipped.push(...found.skipped)
   }
@@ -128,9 +133,21 @@ async function suggestion(entry: string): Promise<string> {
 const HEAD_BYTES = 4096
 
 /** Saves standard input to a file. Its first bytes determine its format: text that starts with `{"` is JSONL. */
-async function spool(stdin: Readable, scratch: string, signal: AbortSignal | undefined): Promise<InputFile> {
+async function spool(
+  stdin: Readable,
+  scratch: string,
+  onProgress: (message: string) => void,
+  signal: AbortSignal | undefined,
+): Promise<InputFile> {
   const path = join(scratch, 'standard-input')
-  await pipeline(stdin, createWriteStream(path), { signal })
+  const progress = new Progress('reading standard input', undefined, onProgress, 'bytes')
+  const counting = async function* (chunks: AsyncIterable<Buffer>) {
+    for await (const chunk of chunks) {
+      progress.add(chunk.length)
+      yield chunk
+    }
+  }
+  await pipeline(stdin, counting, createWriteStream(path), { signal })
   const handle = await open(path)
   const { buffer, bytesRead } = await handle.read(Buffer.alloc(4), 0, 4, 0)
   await handle.close()

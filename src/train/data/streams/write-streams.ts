@@ -93,11 +93,12 @@ export async function writeStreams(writing: StreamWriting): Promise<StreamCounts
 async function reorder(
   starts: NumberList,
   documents: number,
-  { storage, split, signal }: StreamWriting,
+  { storage, split, signal, onProgress }: StreamWriting,
   width: Width,
   endOfText: Int32Array,
 ): Promise<void> {
   const reader = storage.openTokens('unordered', width)
+  const progress = new Progress('ordering the documents', reader.length, onProgress, 'tokens')
   const train = storage.createTokens('train', width)
   try {
     train.write(endOfText)
@@ -106,6 +107,7 @@ async function reorder(
       const [start, end] = starts.pair(permute(i, documents, split.seed))
       for (const part of readParts(reader, start, end - start)) {
         train.write(part)
+        progress.add(part.length)
         if (performance.now() - since < 10) continue
         await nextTurn()
         signal?.throwIfAborted()

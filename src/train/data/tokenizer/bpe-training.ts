@@ -23,16 +23,19 @@ export interface BpeTraining {
   readonly vocabulary: number
   readonly signal?: AbortSignal | undefined
   readonly warn: (message: string) => void
+  /** Called often while merges are learned, with the number of tokens made so far and the number wanted. */
+  readonly onMerges?: (made: number, wanted: number) => void
 }
 
 /** Trains a BPE and returns its tokenizer.json. Warns if the text supports fewer tokens than `vocabulary`. */
 export async function trainBpe(training: BpeTraining): Promise<string> {
-  const { vocabulary, signal, warn } = training
+  const { vocabulary, signal, warn, onMerges } = training
   if (vocabulary <= FIXED_TOKENS)
     throw new UsageError(
       `model.vocabulary: ${vocabulary} is too small for a BPE, which starts from ${FIXED_TOKENS} tokens (or use data.tokenizer.kind=bytes)`,
     )
-  const merges = await learnMerges(await countWords(training), vocabulary - FIXED_TOKENS, signal)
+  const wanted = vocabulary - FIXED_TOKENS
+  const merges = await learnMerges(await countWords(training), wanted, signal, (made) => onMerges?.(made, wanted))
   const tokens = FIXED_TOKENS + new Set(merges.map(([left, right]) => left + right)).size
   if (tokens < vocabulary)
     warn(`the text supports ${tokens} tokens; ${vocabulary - tokens} of model.vocabulary ${vocabulary} stay unused`)

@@ -20,13 +20,16 @@ const ID_LIMIT = 2 ** 26
 /**
  * @param words Words with the number of their occurrences.
  * @param tokens Maximum number of new tokens. Fewer are made if the text has no more pairs.
+ * @param onTurn Called about every 10 ms with the number of tokens made so far.
  */
 export async function learnMerges(
   words: ReadonlyMap<string, number>,
   tokens: number,
   signal?: AbortSignal,
+  onTurn: (made: number) => void = () => {},
 ): Promise<Merge[]> {
-  const turns = new Turns(signal)
+  let made = 0
+  const turns = new Turns(signal, () => onTurn(made))
   const corpus = await SplitWords.of(words, turns)
   const { parts } = corpus
   const idOf = new Map(parts.map((part, id) => [part, id]))
@@ -36,8 +39,9 @@ export async function learnMerges(
   for (let top = corpus.next(); top; top = corpus.next()) {
     const [left, right] = [parts[top.left] as string, parts[top.right] as string]
     const known = idOf.get(left + right)
-    if (known === undefined && parts.length - alphabet === tokens) break
+    if (known === undefined && made === tokens) break
     const id = known ?? parts.push(left + right) - 1
+    made = parts.length - alphabet
     idOf.set(left + right, id)
     if (!merged.has(keyOf(top.left, top.right))) merges.push([left, right])
     merged.add(keyOf(top.left, top.right))
