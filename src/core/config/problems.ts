@@ -26,6 +26,8 @@ interface Field {
   readonly exclusiveMaximum?: number
   /** Why there is a maximum. */
   readonly reason?: string
+  /** Example of a file of the user's own, which users write in place of the value `own`. */
+  readonly file?: string
 }
 
 type Path = readonly PropertyKey[]
@@ -129,7 +131,7 @@ function explain(root: Field, issue: z.core.$ZodIssue, input: unknown, subject: 
   if (own !== undefined) return [`invalid ${name}: ${formatValue(given)} (${own})`]
   const expected = tooLarge(field, value) ?? (field && accepted(field))
   const reason = expected === undefined ? expectationOf(issue) : `expected ${expected}`
-  const hint = suggestion(given, field?.enum ?? [])
+  const hint = suggestion(given, field ? namesOf(field) : [])
   return [`invalid ${name === '' ? subject : name}: ${formatValue(given)} (${reason}${hint})`]
 }
 
@@ -187,10 +189,14 @@ function fields(field: Field, path: readonly string[]): string[] {
   ])
 }
 
+/** The names that users write for a field. */
+const namesOf = ({ enum: names = [], file }: Field): readonly string[] =>
+  file === undefined ? names : names.filter((name) => name !== 'own')
+
 /** The values that a field accepts, as a noun phrase. */
 function accepted(field: Field): string {
   if (field.anyOf) return listWithOr(field.anyOf.map(accepted))
-  if (field.enum) return listWithOr(field.enum)
+  if (field.enum) return listWithOr([...namesOf(field), ...(field.file ? [`a file such as ${field.file}`] : [])])
   switch (field.type) {
     case 'boolean':
       return 'true or false'

@@ -49,6 +49,7 @@ export const moeSchema = z.strictObject({
    */
   router: z
     .enum(['top-k', 'switch', 'prototype', 'sinkhorn', 'bias', 'expert-choice', 'hash', 'random', 'own'])
+    .meta({ file: './my-router.ts' })
     .default('top-k'),
   /**
    * Name and hash of the router `own`, as `my-router@0123456789abcdef`. It is set when `router` is the path of a file.

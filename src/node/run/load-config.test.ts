@@ -111,7 +111,12 @@ describe('a refusal', () => {
   test.each([
     [
       'model.moe.router=topk',
-      'invalid model.moe.router: "topk" (expected top-k, switch, prototype, sinkhorn, bias, expert-choice, hash, random or own; did you mean "top-k"?)',
+      'invalid model.moe.router: "topk" (expected top-k, switch, prototype, sinkhorn, bias, expert-choice, hash, random or a file such as ./my-router.ts; did you mean "top-k"?)',
+    ],
+    // The name that stored configurations have is not one that users write.
+    [
+      'model.moe.router=Own',
+      'invalid model.moe.router: "Own" (expected top-k, switch, prototype, sinkhorn, bias, expert-choice, hash, random or a file such as ./my-router.ts)',
     ],
     ['train.steps=many', 'invalid train.steps: "many" (expected a positive integer)'],
     ['train.steps=1.5', 'invalid train.steps: 1.5 (expected a positive integer)'],
