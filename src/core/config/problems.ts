@@ -2,33 +2,14 @@
  * Error messages for invalid configurations. Zod finds *where* a value is invalid. The accepted values
  * and names come from the schema converted to JSON Schema, so a new field needs no message of its own.
  */
-import { z } from 'zod'
+import type { z } from 'zod'
 import { UsageError } from '../errors.ts'
 import { nearestName } from '../text/nearest.ts'
 import { grouped, joinWords } from '../text/numbers.ts'
 import { expectationOf } from './expected.ts'
 import { isFields } from './fields.ts'
+import { type JsonSchema, jsonSchemaOf } from './json-schema.ts'
 import { expectPlain } from './plain.ts'
-
-/** The subset of JSON Schema that our schemas produce. */
-interface Field {
-  readonly type?: string
-  readonly enum?: readonly string[]
-  readonly default?: unknown
-  readonly properties?: Readonly<Record<string, Field>>
-  readonly anyOf?: readonly Field[]
-  readonly items?: Field
-  readonly minItems?: number
-  readonly maxItems?: number
-  readonly minimum?: number
-  readonly exclusiveMinimum?: number
-  readonly maximum?: number
-  readonly exclusiveMaximum?: number
-  /** Why there is a maximum. */
-  readonly reason?: string
-  /** Example of a file of the user's own, which users write in place of the value `own`. */
-  readonly file?: string
-}
 
 type Path = readonly PropertyKey[]
 
@@ -68,7 +49,7 @@ function limited(issues: readonly z.core.$ZodIssue[]): { shown: z.core.$ZodIssue
 
 /** One line per problem. */
 function problemsOf(schema: z.ZodType, input: unknown, issues: readonly z.core.$ZodIssue[], subject: string): string[] {
-  const root = z.toJSONSchema(schema, { io: 'input' }) as unknown as Field
+  const root = jsonSchemaOf(schema)
   const explainIssue = (issue: z.core.$ZodIssue) => explain(root, issue, input, subject)
   const problems = issues.flatMap(explainIssue)
   // Zod checks rules between fields only when every field is well-formed. So validate again without the
@@ -117,7 +98,7 @@ function jsonOf(value: unknown): string {
   }
 }
 
-function explain(root: Field, issue: z.core.$ZodIssue, input: unknown, subject: string): string[] {
+function explain(root: JsonSchema, issue: z.core.$ZodIssue, input: unknown, subject: string): string[] {
   if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => unknownField(root, issue.path, key, input))
   const field = fieldAt(root, issue.path)
   const value = valueAt(input, issue.path)
@@ -142,14 +123,14 @@ function ruleOf({ errors }: z.core.$ZodIssueInvalidUnion): string | undefined {
 }
 
 /** The maximum that a value exceeds, with its reason. */
-function tooLarge(field: Field | undefined, value: unknown): string | undefined {
+function tooLarge(field: JsonSchema | undefined, value: unknown): string | undefined {
   const options = field?.anyOf ?? (field ? [field] : [])
   const limit = options.find(({ reason }) => reason !== undefined)
   if (limit?.maximum === undefined || !(typeof value === 'number' && value > limit.maximum)) return undefined
   return `at most ${grouped(limit.maximum)}: ${limit.reason}`
 }
 
-function unknownField(root: Field, parent: Path, key: string, input: unknown): string {
+function unknownField(root: JsonSchema, parent: Path, key: string, input: unknown): string {
   const path = [...parent, key]
   const section = dotted(parent)
   const names = Object.keys(objectOf(fieldAt(root, parent))?.properties ?? {})
@@ -163,7 +144,7 @@ function unknownField(root: Field, parent: Path, key: string, input: unknown): s
  * Fields that a user may have meant by an unknown key. The first of these that exists: the same name in a subsection, a
  * sibling with one letter more, the same name anywhere, a similar sibling, a similar name anywhere.
  */
-function nearFields(root: Field, parent: Path, key: string, siblings: readonly string[]): string[] {
+function nearFields(root: JsonSchema, parent: Path, key: string, siblings: readonly string[]): string[] {
   const all = fields(root, [])
   const section = dotted(parent)
   const same = all.filter((name) => last(name) === key)
@@ -181,7 +162,7 @@ function last(name: string): string {
 }
 
 /** Dotted paths of all fields of the schema. */
-function fields(field: Field, path: readonly string[]): string[] {
+function fields(field: JsonSchema, path: readonly string[]): string[] {
   const properties = objectOf(field)?.properties ?? {}
   return Object.entries(properties).flatMap(([key, child]) => [
     [...path, key].join('.'),
@@ -190,11 +171,11 @@ function fields(field: Field, path: readonly string[]): string[] {
 }
 
 /** The names that users write for a field. */
-const namesOf = ({ enum: names = [], file }: Field): readonly string[] =>
+const namesOf = ({ enum: names = [], file }: JsonSchema): readonly string[] =>
   file === undefined ? names : names.filter((name) => name !== 'own')
 
 /** The values that a field accepts, as a noun phrase. */
-function accepted(field: Field): string {
+function accepted(field: JsonSchema): string {
   if (field.anyOf) return listWithOr(field.anyOf.map(accepted))
   if (field.enum) return listWithOr([...namesOf(field), ...(field.file ? [`a file such as ${field.file}`] : [])])
   switch (field.type) {
@@ -221,7 +202,7 @@ function accepted(field: Field): string {
   }
 }
 
-function acceptedNumber({ minimum, exclusiveMinimum, maximum, exclusiveMaximum }: Field): string {
+function acceptedNumber({ minimum, exclusiveMinimum, maximum, exclusiveMaximum }: JsonSchema): string {
   const low =
     minimum !== undefined ? `at least ${minimum}` : exclusiveMinimum !== undefined && `above ${exclusiveMinimum}`
   const high =
@@ -231,14 +212,14 @@ function acceptedNumber({ minimum, exclusiveMinimum, maximum, exclusiveMaximum }
   return bounds.length > 0 ? `a number ${bounds.join(' and ')}` : 'a number'
 }
 
-function fieldAt(root: Field, path: Path): Field | undefined {
-  let field: Field | undefined = root
+function fieldAt(root: JsonSchema, path: Path): JsonSchema | undefined {
+  let field: JsonSchema | undefined = root
   for (const key of path) field = objectOf(field)?.properties?.[String(key)]
   return field
 }
 
 /** The field itself, or its alternative that is an object. */
-function objectOf(field: Field | undefined): Field | undefined {
+function objectOf(field: JsonSchema | undefined): JsonSchema | undefined {
   return field?.anyOf?.find((option) => option.properties) ?? field
 }
 

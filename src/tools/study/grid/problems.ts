@@ -4,44 +4,28 @@
  * `core/config/problems.ts` does the same for configurations; a specification also has lists, pairs, names that users
  * choose, and claims whose fields depend on their kind.
  */
-import { z } from 'zod'
+import type { z } from 'zod'
 import { expectationOf } from '../../../core/config/expected.ts'
 import { type Fields, isFields } from '../../../core/config/fields.ts'
+import { type JsonSchema, jsonSchemaOf } from '../../../core/config/json-schema.ts'
 import { formatValue, listWithOr, suggestion } from '../../../core/config/problems.ts'
 import { nearestName } from '../../../core/text/nearest.ts'
 import { plural } from '../../../core/text/numbers.ts'
 import { valueAt } from './settings.ts'
 
-/** The subset of JSON Schema that specifications produce. */
-interface Node {
-  readonly type?: string
-  readonly enum?: readonly string[]
-  readonly const?: string
-  readonly properties?: Readonly<Record<string, Node>>
-  readonly additionalProperties?: Node | false
-  readonly items?: Node | false
-  /** Of a pair [baseline, arm]; the specification has no other tuples. */
-  readonly prefixItems?: readonly Node[]
-  readonly anyOf?: readonly Node[]
-  /** The kinds of a claim, by the constant `kind`. */
-  readonly oneOf?: readonly Node[]
-  /** Values that users may expect to be accepted, with the reason why they are not. */
-  readonly refused?: Readonly<Record<string, string>>
-}
-
 type Path = readonly PropertyKey[]
 
 /** One line for each problem of `content`, which `schema` refused with `issues`. */
 export function problemsOf(schema: z.ZodType, issues: readonly z.core.$ZodIssue[], content: unknown): string[] {
-  const root = z.toJSONSchema(schema, { io: 'input' }) as unknown as Node
+  const root = jsonSchemaOf(schema)
   return [...new Set(issues.flatMap((issue) => new Explanation(root, content).of(issue)))]
 }
 
 class Explanation {
-  private readonly root: Node
+  private readonly root: JsonSchema
   private readonly content: unknown
 
-  constructor(root: Node, content: unknown) {
+  constructor(root: JsonSchema, content: unknown) {
     this.root = root
     this.content = content
   }
@@ -86,7 +70,7 @@ class Explanation {
   }
 
   /** The fields that an object accepts. Of a claim: those of its kind, its kind in words, and all kinds. */
-  private section(path: Path): { names: readonly string[]; kind: string; kinds: readonly Node[] } {
+  private section(path: Path): { names: readonly string[]; kind: string; kinds: readonly JsonSchema[] } {
     const node = this.nodeAt(path)
     const kinds = node?.oneOf ?? []
     const own = chosen(node, valueAt(this.content, path))
@@ -106,7 +90,7 @@ class Explanation {
     if (node.prefixItems) return 'expected a pair, [baseline, arm]'
     if (node.enum) {
       const { kind, kinds } = this.section(path.slice(0, -1))
-      const accepted = (one: Node) => fieldOf(one, String(path.at(-1)))?.enum ?? []
+      const accepted = (one: JsonSchema) => fieldOf(one, String(path.at(-1)))?.enum ?? []
       const others = kinds.filter((one) => typeof value === 'string' && accepted(one).includes(value)).flatMap(kindOf)
       const depends = new Set(kinds.map((one) => accepted(one).join()).filter((values) => values !== '')).size > 1
       const reason = Object.entries(node.refused ?? {}).find(([refused]) => refused === value)?.[1]
@@ -127,8 +111,8 @@ class Explanation {
     return expectationOf(issue)
   }
 
-  private nodeAt(path: Path): Node | undefined {
-    let node: Node | undefined = this.root
+  private nodeAt(path: Path): JsonSchema | undefined {
+    let node: JsonSchema | undefined = this.root
     let value = this.content
     for (const key of path) {
       node = below(chosen(node, value) ?? node, key)
@@ -139,29 +123,29 @@ class Explanation {
 }
 
 /** The alternative that a value belongs to: by its kind, or the one with fields. The node itself without alternatives. */
-function chosen(node: Node | undefined, value: unknown): Node | undefined {
+function chosen(node: JsonSchema | undefined, value: unknown): JsonSchema | undefined {
   const kind = isFields(value) ? (value as Fields).kind : undefined
   if (node?.oneOf) return node.oneOf.find(({ properties }) => properties?.kind?.const === kind)
   return node?.anyOf?.find(({ type }) => type === 'object') ?? node
 }
 
-function below(node: Node | undefined, key: PropertyKey): Node | undefined {
+function below(node: JsonSchema | undefined, key: PropertyKey): JsonSchema | undefined {
   if (node?.oneOf) return { enum: node.oneOf.flatMap((one) => fieldOf(one, String(key))?.const ?? []) }
   const { additionalProperties, prefixItems, items } = node ?? {}
   return fieldOf(node, String(key)) ?? prefixItems?.[Number(key)] ?? (additionalProperties || items || undefined)
 }
 
-const fieldOf = (node: Node | undefined, key: string): Node | undefined =>
+const fieldOf = (node: JsonSchema | undefined, key: string): JsonSchema | undefined =>
   node?.properties && Object.hasOwn(node.properties, key) ? node.properties[key] : undefined
 
 /** The fields of an object, or of all kinds of a claim. */
-const fieldsOf = (node: Node | undefined): string[] => [
+const fieldsOf = (node: JsonSchema | undefined): string[] => [
   ...new Set([node, ...(node?.oneOf ?? [])].flatMap((one) => Object.keys(one?.properties ?? {}))),
 ]
 
-const kindOf = ({ properties }: Node): string[] => (properties?.kind?.const ? [properties.kind.const] : [])
+const kindOf = ({ properties }: JsonSchema): string[] => (properties?.kind?.const ? [properties.kind.const] : [])
 
-const isOfType = (value: unknown, { type }: Node): boolean =>
+const isOfType = (value: unknown, { type }: JsonSchema): boolean =>
   type === 'string' ? typeof value === 'string' : typeof value === 'number' && (type === 'integer' || type === 'number')
 
 const dotted = (path: Path): string => path.map(String).join('.')

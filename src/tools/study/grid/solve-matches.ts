@@ -1,5 +1,5 @@
 /** Solves for the open fields of arms that are matched to another arm: see `match.ts`. */
-import { z } from 'zod'
+import { type JsonSchema, jsonSchemaOf } from '../../../core/config/json-schema.ts'
 import { presets } from '../../../core/config/presets.ts'
 import { formatValue, parseInput, suggestion } from '../../../core/config/problems.ts'
 import { type RunConfig, runSchema } from '../../../core/config/run-config.ts'
@@ -44,7 +44,7 @@ interface Study {
 export async function solveMatches(study: Study, configs: ReadonlyMap<string, RunConfig>): Promise<Match[]> {
   const { matches } = study
   const solved = new Map<string, { readonly match: Match; readonly config: RunConfig }>()
-  const wholeNumbers = wholeNumbersOf(z.toJSONSchema(runSchema, { io: 'input' }) as Node, 'model')
+  const wholeNumbers = wholeNumbersOf(jsonSchemaOf(runSchema), 'model')
   for (const arm of inOrder(study)) {
     const of = otherArm(study, arm)
     const other = (solved.get(of)?.config ?? configs.get(of)) as RunConfig
@@ -163,19 +163,9 @@ function tooFar({ arm, of, equal, by, target }: Match, points: readonly Point[])
   )
 }
 
-/** The subset of JSON Schema that has whole numbers. */
-interface Node {
-  readonly type?: string
-  readonly properties?: Readonly<Record<string, Node>>
-  readonly anyOf?: readonly Node[]
-  readonly minimum?: number
-  readonly exclusiveMinimum?: number
-  readonly maximum?: number
-}
-
-function wholeNumbersOf(root: Node, group: string): WholeNumbers {
+function wholeNumbersOf(root: JsonSchema, group: string): WholeNumbers {
   const found = new Map<string, Range>()
-  const visit = (node: Node, path: string) => {
+  const visit = (node: JsonSchema, path: string) => {
     if (node.type === 'integer') {
       const min = Math.max(0, node.minimum ?? 0, (node.exclusiveMinimum ?? -1) + 1)
       found.set(path, { min, max: Math.min(node.maximum ?? MAX_VALUE, MAX_VALUE) })

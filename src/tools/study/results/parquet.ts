@@ -174,8 +174,8 @@ const runColumns: readonly Column<RunRow>[] = [
   number('train_seconds', ({ run }) => run?.seconds),
   // Medians of the arm, over all turns, and of its fastest and slowest turn, measured alone on the machine.
   number('step_ms', ({ timing }) => timing?.stepMs),
-  number('step_ms_lowest', ({ timing }) => lowest(timing)),
-  number('step_ms_highest', ({ timing }) => highest(timing)),
+  number('step_ms_lowest', ({ timing }) => turnOf(timing, Math.min)),
+  number('step_ms_highest', ({ timing }) => turnOf(timing, Math.max)),
   number('load_cv', ({ run }) => run?.routing.loadCv),
   number('load_cv_kept', ({ run }) => run?.routing.loadCvKept),
   number('drop_rate', ({ run }) => run?.routing.dropRate),
@@ -190,11 +190,8 @@ const runColumns: readonly Column<RunRow>[] = [
   text('step_machine', ({ timing }) => timing?.machine),
 ]
 
-const lowest = (timing: Timing | undefined): number | null =>
-  timing && timing.turnsMs.length > 0 ? Math.min(...timing.turnsMs) : null
-
-const highest = (timing: Timing | undefined): number | null =>
-  timing && timing.turnsMs.length > 0 ? Math.max(...timing.turnsMs) : null
+const turnOf = (timing: Timing | undefined, pick: (...turns: number[]) => number): number | null =>
+  timing && timing.turnsMs.length > 0 ? pick(...timing.turnsMs) : null
 
 const meanOverLayers = (run: FinishedRun | null, of: 'gate' | 'entropyShare'): number | null =>
   mean(run ? decisivenessOf(run).flatMap((layer) => layer[of] ?? []) : [])
