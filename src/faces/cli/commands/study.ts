@@ -2,25 +2,16 @@
 import { availableParallelism } from 'node:os'
 import { type Command, Option } from 'commander'
 import { RunError, UsageError } from '../../../core/errors.ts'
-import { nearestName } from '../../../core/text/nearest.ts'
 import { duration, joinWords } from '../../../core/text/numbers.ts'
 import { commandLine } from '../../../core/text/shell.ts'
 import { physicalCores } from '../../../engine/native/cores.ts'
 import {
-  type BuiltinStudy,
   builtinNames,
   builtinStudies,
   studySizeDescriptions,
   studySizes,
 } from '../../../tools/study/builtin/studies.ts'
 import type { StudyEvent } from '../../../tools/study/events.ts'
-import {
-  forSearch,
-  readSpecification,
-  type Specification,
-  withAssignments,
-  withoutSearch,
-} from '../../../tools/study/grid/specification.ts'
 import type { StudyOptions } from '../../../tools/study/runs/run-study.ts'
 import { labelled } from '../display/display.ts'
 import { resultsText } from '../display/predictions.ts'
@@ -29,12 +20,9 @@ import { StudyDisplay } from '../display/study.ts'
 import { colorsFor, Interrupted, type Io, interruptible } from '../io.ts'
 import { writeJson } from '../json.ts'
 import {
-  type Device,
   dataOption,
-  dataSets,
   deviceOption,
   durationOption,
-  type EngineFlags,
   jsonOption,
   mathOption,
   numberOption,
@@ -42,19 +30,13 @@ import {
   setOption,
 } from '../options.ts'
 import { estimated } from '../study-estimate.ts'
+import { isBuiltin, loadSpecification, type SpecificationFlags, studyWords } from '../study-specification.ts'
 
-interface StudyFlags {
+interface StudyFlags extends SpecificationFlags {
   readonly out?: string
-  readonly preset?: string
-  readonly data?: readonly string[]
-  readonly set?: readonly string[]
-  readonly seeds?: number
   readonly jobs?: number
   readonly threads?: number
-  readonly device?: Device
-  readonly math?: EngineFlags['math']
   readonly keepCheckpoints?: true
-  readonly search?: true
   readonly join?: true
   readonly report?: true
   readonly paper?: true
@@ -256,57 +238,6 @@ async function run(io: Io, study: string, given: StudyFlags): Promise<void> {
   if (finished === 0 && files && !flags.report) throw new RunError('no run of the study finished (see the report)')
 }
 
-/** @throws UsageError if there is no such study, or a setting is wrong */
-export async function loadSpecification(
-  study: string,
-  flags: Pick<StudyFlags, 'preset' | 'seeds' | 'set' | 'data' | 'device' | 'math' | 'search'>,
-): Promise<Specification> {
-  const { preset, seeds, search = false } = flags
-  const given = await baseSpecification(study, preset)
-  const specification = withAssignments(search ? forSearch(given) : withoutSearch(given), assignments(flags))
-  if (seeds === undefined) return specification
-  if (search)
-    throw new UsageError('invalid --seeds: a search trains with one seed, the first of the study (leave it out)')
-  if (seeds > specification.seeds.length)
-    throw new UsageError(
-      `invalid --seeds: ${seeds} (the study has ${specification.seeds.length}: ${specification.seeds.join(', ')})`,
-    )
-  return { ...specification, seeds: specification.seeds.slice(0, seeds) }
-}
-
-const isBuiltin = (study: string): study is BuiltinStudy => Object.hasOwn(builtinStudies, study)
-
-async function baseSpecification(study: string, preset: string | undefined): Promise<Specification> {
-  if (isBuiltin(study)) {
-    const size = studySizes.find((name) => name === (preset ?? 'quick'))
-    if (!size) {
-      const near = nearestName(preset ?? '', studySizes)
-      throw new UsageError(
-        `invalid --preset: "${preset}" (expected ${studySizes.join(' or ')}${near ? `; did you mean "${near}"?` : ''})`,
-      )
-    }
-    return builtinStudies[study].specification(size)
-  }
-  if (!/[\\/]|\.(ya?ml|json)$/i.test(study)) {
-    const near = nearestName(study, builtinNames)
-    throw new UsageError(
-      `unknown study "${study}" (expected ${builtinNames.join(', ')}, or a YAML file${near ? `; did you mean "${near}"?` : ''})`,
-    )
-  }
-  if (preset !== undefined)
-    throw new UsageError(`invalid --preset: only ${builtinNames.join(' and ')} have presets, not a file`)
-  return readSpecification(study)
-}
-
-function assignments({ set = [], data, device, math }: Pick<StudyFlags, 'set' | 'data' | 'device' | 'math'>): string[] {
-  return [
-    ...set,
-    ...dataSets(data, set),
-    ...(device === undefined ? [] : [`runtime.device=${device}`]),
-    ...(math === undefined ? [] : [`runtime.math=${math}`]),
-  ]
-}
-
 /** Divides the cores among runs: several small runs use them better than one run with many threads. */
 function coreShares({ jobs, threads }: StudyFlags): { jobs: number; threads: number } {
   const cores = physicalCores()
@@ -322,22 +253,8 @@ function coreShares({ jobs, threads }: StudyFlags): { jobs: number; threads: num
 }
 
 /** The command that repeats the study, without flags that only concern this machine or this invocation. */
-function studyCommand(
-  io: Io,
-  study: string,
-  { out, preset, data = [], set = [], seeds, device, math, search }: StudyFlags,
-): string {
-  const words = [
-    'study',
-    study,
-    ...(preset === undefined ? [] : ['--preset', preset]),
-    ...data.flatMap((source) => ['--data', source]),
-    ...set.flatMap((assignment) => ['--set', assignment]),
-    ...(seeds === undefined ? [] : ['--seeds', String(seeds)]),
-    ...(device === undefined ? [] : ['--device', device]),
-    ...(math === undefined ? [] : ['--math', math]),
-    ...(search ? ['--search'] : []),
-    ...(out === undefined ? [] : ['--out', out]),
-  ]
+function studyCommand(io: Io, study: string, flags: StudyFlags): string {
+  const { out } = flags
+  const words = ['study', ...studyWords(study, flags), ...(out === undefined ? [] : ['--out', out])]
   return `${io.self} ${commandLine(words)}`
 }

@@ -9,8 +9,8 @@ import { CONFIG_FILE, mpiJobManifest, parseVolume } from '../../../tools/launch/
 import { slurmStudy } from '../../../tools/launch/slurm-study.ts'
 import { slurmTraining } from '../../../tools/launch/slurm-train.ts'
 import { loadCluster } from '../../../tools/plan/inputs/load-plan.ts'
-import { loadSpecification } from '../commands/study.ts'
 import type { Io } from '../io.ts'
+import { loadSpecification, studyWords } from '../study-specification.ts'
 import { freeDirectory } from '../train-job.ts'
 import { findMpirun } from './find-mpirun.ts'
 import type { LaunchFlags } from './flags.ts'
@@ -37,20 +37,12 @@ export async function writeSlurmTraining(io: Io, source: string | undefined, fla
 }
 
 export async function writeSlurmStudy(io: Io, source: string | undefined, flags: LaunchFlags): Promise<void> {
-  const { out, tasks, set = [], data = [], preset, seeds, math } = flags
+  const { out, tasks } = flags
   if (source === undefined) throw new UsageError("missing argument 'config' (a built-in study, or a YAML file)")
   if (out === undefined) throw new UsageError('missing --out (expected the folder for results that all tasks share)')
   if (tasks === undefined) throw new UsageError('missing --tasks (expected the number of jobs that share the runs)')
   await loadSpecification(source, flags)
-  const study = [
-    source,
-    ...(preset === undefined ? [] : ['--preset', preset]),
-    ...data.flatMap((text) => ['--data', text]),
-    ...set.flatMap((assignment) => ['--set', assignment]),
-    ...(seeds === undefined ? [] : ['--seeds', String(seeds)]),
-    ...(math === undefined ? [] : ['--math', math]),
-    ...['--out', out],
-  ]
+  const study = [...studyWords(source, flags), '--out', out]
   const script = slurmStudy({
     ...placeOf(flags),
     name: flags.name ?? posix.basename(source).replace(/\.\w+$/, ''),

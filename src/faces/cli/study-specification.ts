@@ -1,0 +1,86 @@
+/** The study that `choir study` is asked for: a built-in one or a file, with the settings and seeds of its options. */
+import { UsageError } from '../../core/errors.ts'
+import { nearestName } from '../../core/text/nearest.ts'
+import { type BuiltinStudy, builtinNames, builtinStudies, studySizes } from '../../tools/study/builtin/studies.ts'
+import {
+  forSearch,
+  readSpecification,
+  type Specification,
+  withAssignments,
+  withoutSearch,
+} from '../../tools/study/grid/specification.ts'
+import { type Device, dataSets, type EngineFlags } from './options.ts'
+
+/** Options that define the study. */
+export interface SpecificationFlags {
+  readonly preset?: string
+  readonly data?: readonly string[]
+  readonly set?: readonly string[]
+  readonly seeds?: number
+  readonly device?: Device
+  readonly math?: EngineFlags['math']
+  readonly search?: true
+}
+
+/** @throws UsageError if there is no such study, or a setting is wrong */
+export async function loadSpecification(study: string, flags: SpecificationFlags): Promise<Specification> {
+  const { preset, seeds, search = false } = flags
+  const given = await baseSpecification(study, preset)
+  const specification = withAssignments(search ? forSearch(given) : withoutSearch(given), assignments(flags))
+  if (seeds === undefined) return specification
+  if (search)
+    throw new UsageError('invalid --seeds: a search trains with one seed, the first of the study (leave it out)')
+  if (seeds > specification.seeds.length)
+    throw new UsageError(
+      `invalid --seeds: ${seeds} (the study has ${specification.seeds.length}: ${specification.seeds.join(', ')})`,
+    )
+  return { ...specification, seeds: specification.seeds.slice(0, seeds) }
+}
+
+export const isBuiltin = (study: string): study is BuiltinStudy => Object.hasOwn(builtinStudies, study)
+
+async function baseSpecification(study: string, preset: string | undefined): Promise<Specification> {
+  if (isBuiltin(study)) {
+    const size = studySizes.find((name) => name === (preset ?? 'quick'))
+    if (!size) {
+      const near = nearestName(preset ?? '', studySizes)
+      throw new UsageError(
+        `invalid --preset: "${preset}" (expected ${studySizes.join(' or ')}${near ? `; did you mean "${near}"?` : ''})`,
+      )
+    }
+    return builtinStudies[study].specification(size)
+  }
+  if (!/[\\/]|\.(ya?ml|json)$/i.test(study)) {
+    const near = nearestName(study, builtinNames)
+    throw new UsageError(
+      `unknown study "${study}" (expected ${builtinNames.join(', ')}, or a YAML file${near ? `; did you mean "${near}"?` : ''})`,
+    )
+  }
+  if (preset !== undefined)
+    throw new UsageError(`invalid --preset: only ${builtinNames.join(' and ')} have presets, not a file`)
+  return readSpecification(study)
+}
+
+function assignments({ set = [], data, device, math }: SpecificationFlags): string[] {
+  return [
+    ...set,
+    ...dataSets(data, set),
+    ...(device === undefined ? [] : [`runtime.device=${device}`]),
+    ...(math === undefined ? [] : [`runtime.math=${math}`]),
+  ]
+}
+
+/** The words of a command that name the study, with the options that define it. */
+export function studyWords(study: string, flags: SpecificationFlags): string[] {
+  const { preset, data = [], set = [], seeds, device, math, search } = flags
+  return [
+    study,
+    ...(preset === undefined ? [] : ['--preset', preset]),
+    ...data.flatMap((source) => ['--data', source]),
+    ...set.flatMap((assignment) => ['--set', assignment]),
+    ...(seeds === undefined ? [] : ['--seeds', String(seeds)]),
+    ...(device === undefined ? [] : ['--device', device]),
+    ...(math === undefined ? [] : ['--math', math]),
+    ...(search ? ['--search'] : []),
+  ]
+}
