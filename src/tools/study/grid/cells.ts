@@ -1,5 +1,9 @@
-/** Makes cells from configurations: sets the seed, the intervals of saving, and the shorter budget of a trial. */
+/**
+ * Makes cells from configurations: sets the seed, the intervals of saving, and the shorter budget of a trial. Also the
+ * size of a cell: its steps and its operations.
+ */
 import type { RunConfig } from '../../../core/config/run-config.ts'
+import { describeModel } from '../../../core/model/describe.ts'
 import { decayStart } from '../../../train/step/schedule.ts'
 import type { Cell, Rate } from '../contract.ts'
 import { keyOf } from '../results/keys.ts'
@@ -65,6 +69,19 @@ export const withSteps = (config: RunConfig, steps: number): RunConfig => ({
   ...config,
   train: { ...config.train, steps },
 })
+
+/** The cells without repetitions: one for each key. */
+export const distinct = (cells: readonly Cell[]): Cell[] => [...new Map(cells.map((cell) => [cell.key, cell])).values()]
+
+/** Model FLOPs of trainings, with nothing dropped. */
+export const totalFlops = (cells: readonly Cell[]): number => cells.reduce((total, cell) => total + flopsOf(cell), 0)
+
+/** Model FLOPs of the steps that a cell adds to the cell that it continues. */
+export const flopsOf = (cell: Cell): number => {
+  const { model, train } = cell.config
+  const steps = stepsOf(cell) - firstStepOf(cell)
+  return describeModel(model).flopsPerToken * steps * train.batch * model.sequence
+}
 
 function withSeed(given: RunConfig, seed: number): RunConfig {
   const { moe } = given.model

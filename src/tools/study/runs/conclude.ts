@@ -7,7 +7,7 @@ import type { Grid } from '../grid/grid.ts'
 import type { Ledger } from '../results/ledger.ts'
 import { describeMachine } from '../results/provenance.ts'
 import { Claim } from '../sharing/cell-files.ts'
-import type { RunsContext } from './run-queue.ts'
+import type { RunsContext } from './runs-context.ts'
 import { timeArms } from './timings.ts'
 
 export type Report = (state: { readonly grid: Grid; readonly ledger: Ledger }) => Promise<unknown>

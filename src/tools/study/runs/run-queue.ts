@@ -3,26 +3,16 @@
  * claimed first, because other starts of the study may work on the same list: see `sharing/cell-files.ts`.
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import { RunError, UsageError } from '../../../core/errors.ts'
-import { describeModel } from '../../../core/model/describe.ts'
-import type { Cell, RunRecord, Specialisation } from '../contract.ts'
-import type { TimeLeft } from '../estimate/time-left.ts'
-import type { RunName, StudyEvent } from '../events.ts'
-import { firstStepOf, isShort, stepsOf } from '../grid/cells.ts'
-import type { Grid } from '../grid/grid.ts'
+import type { Cell, RunRecord } from '../contract.ts'
+import { distinct, totalFlops } from '../grid/cells.ts'
 import { fairRule, heldOutLoss } from '../results/held-out.ts'
-import type { Ledger } from '../results/ledger.ts'
 import { describeMachine } from '../results/provenance.ts'
-import { Claim, type SharedCells } from '../sharing/cell-files.ts'
-import type { Holder, Processes } from '../sharing/processes.ts'
+import { Claim } from '../sharing/cell-files.ts'
+import type { Holder } from '../sharing/processes.ts'
 import { CellFolders } from './cell-folders.ts'
-import { type Corpora, corpusOf } from './corpora.ts'
-import type { JobResult, JobUpdate, TrainJob } from './job.ts'
-import { withThreads } from './timings.ts'
-import type { RunJob } from './workers.ts'
-
-/** Number of equal failures in a row, with no run finished, after which the study stops. */
-const MAX_FAILURES = 8
+import { CellTraining, nameOf } from './cell-training.ts'
+import { EqualFailures } from './equal-failures.ts'
+import type { RunsContext } from './runs-context.ts'
 
 /** Shortest and longest interval at which results and claims of other processes are read while this process waits. */
 const MIN_PAUSE_MS = 50
@@ -31,37 +21,10 @@ const MAX_PAUSE_MS = 2000
 /** Time after which the list of runs that this process waits for is reported again, if it has changed. */
 const REPEAT_MS = 60_000
 
-export interface RunsContext {
-  readonly grid: Grid
-  readonly ledger: Ledger
-  readonly processes: Processes
-  readonly cells: SharedCells
-  readonly corpora: ReadonlyMap<string, Corpora>
-  readonly directory: string
-  /** Number of runs at a time, and of threads of each run. */
-  readonly jobs: number
-  readonly threads: number
-  /** Number of threads when steps are timed, one arm at a time. */
-  readonly timingThreads: number
-  readonly keepCheckpoints: boolean
-  readonly timeLeft: TimeLeft
-  readonly run: RunJob
-  readonly signal: AbortSignal
-  readonly onEvent: (event: StudyEvent) => void
-}
-
-interface TrainResult {
-  readonly record: RunRecord
-  readonly specialisation: Specialisation | null
-}
-
 interface Task {
   readonly cell: Cell
   readonly claim: Claim
 }
-
-/** The cells without repetitions: one for each key. */
-export const distinct = (cells: readonly Cell[]): Cell[] => [...new Map(cells.map((cell) => [cell.key, cell])).values()]
 
 /**
  * The runs of one start of a study. A run that fails is not tried again, neither here nor by another process. A run
@@ -70,14 +33,13 @@ export const distinct = (cells: readonly Cell[]): Cell[] => [...new Map(cells.ma
 export class RunQueue {
   readonly folders: CellFolders
   private readonly context: RunsContext
+  private readonly training: CellTraining
   private readonly attempted = new Set<string>()
-  private readonly notes = new Set<string>()
   private readonly running = new Set<string>()
   /** Keys of cells that are known to be done: it takes a while to find and check all records of a large study. */
   private readonly done = new Set<string>()
   private taking: Promise<unknown> = Promise.resolve()
-  private failures: string[] = []
-  private anyFinished: boolean
+  private readonly failures = new EqualFailures()
   /** Stops the other runs when one shows that the study cannot continue. */
   private readonly stop = new AbortController()
   private readonly signal: AbortSignal
@@ -85,7 +47,8 @@ export class RunQueue {
   constructor(context: RunsContext) {
     this.context = context
     this.folders = new CellFolders(context.directory, context.keepCheckpoints)
-    this.anyFinished = this.hasFinished(context.grid.cells)
+    this.training = new CellTraining(context, this.folders)
+    this.noteFinished(context.grid.cells)
     this.signal = AbortSignal.any([context.signal, this.stop.signal])
   }
 
@@ -104,7 +67,7 @@ export class RunQueue {
    */
   async runAll(cells: readonly Cell[], flopsLeft: number, later: readonly Cell[]): Promise<void> {
     const { jobs } = this.context
-    this.anyFinished ||= this.hasFinished(cells)
+    this.noteFinished(cells)
     const after = flopsLeft - totalFlops(this.remaining(cells))
     const work = async () => {
       for (;;) {
@@ -185,7 +148,7 @@ export class RunQueue {
     timeLeft.plan([...this.remaining(cells), ...this.runningOf(cells)], later, 1 + (await processes.others()).length)
     timeLeft.begin(cell)
     const directory = await this.folders.toRun(cell)
-    const result = await this.train(cell, directory)
+    const result = await this.training.train(cell, directory, this.signal)
     timeLeft.end(cell)
     if (!result) {
       this.running.delete(cell.key)
@@ -215,7 +178,7 @@ export class RunQueue {
       ...place,
       secondsLeft: timeLeft.seconds(),
     })
-    this.stopIfAllFail(record)
+    this.failures.note(record)
     return true
   }
 
@@ -227,11 +190,12 @@ export class RunQueue {
   private noteOthers(records: readonly RunRecord[]): void {
     for (const { status, key } of records)
       if (status === 'failed') this.attempted.add(key)
-      else this.anyFinished = true
+      else this.failures.noteFinished()
   }
 
-  private hasFinished(cells: readonly Cell[]): boolean {
-    return cells.some(({ key, config }) => this.context.ledger.find(key, config)?.status === 'finished')
+  private noteFinished(cells: readonly Cell[]): void {
+    if (cells.some(({ key, config }) => this.context.ledger.find(key, config)?.status === 'finished'))
+      this.failures.noteFinished()
   }
 
   private isDone({ key, config }: Cell): boolean {
@@ -242,82 +206,7 @@ export class RunQueue {
     this.done.add(key)
     return true
   }
-
-  private async train(cell: Cell, directory: string): Promise<TrainResult | null> {
-    const { key, seed, config } = cell
-    const { grid, threads, run, onEvent } = this.context
-    onEvent({ kind: 'begin', ...nameOf(cell), flops: flopsOf(cell) })
-    const corpora = this.context.corpora.get(corpusOf(config))
-    const isTrial = isShort(cell)
-    const job: TrainJob = {
-      kind: 'train',
-      key,
-      arm: cell.arm,
-      seed,
-      config: withThreads(config, threads),
-      directory,
-      corpus: corpora?.own ?? '',
-      elsewhere: isTrial ? {} : (corpora?.elsewhere ?? {}),
-      specialise: grid.specialised.has(key),
-      trial: isTrial,
-      until: cell.budget?.steps,
-      trunk: await this.folders.trunkOf(cell),
-    }
-    let result: JobResult
-    try {
-      result = await run(job, this.signal, (update) => this.onUpdate(cell, update))
-    } catch (error) {
-      if (this.signal.aborted) return null
-      if (!(error instanceof UsageError || error instanceof RunError)) throw error
-      const line = error.message.split('\n')[0] ?? ''
-      return { record: { status: 'failed', key, seed, config, error: line }, specialisation: null }
-    }
-    if (result.kind !== 'record') return null
-    // Record the configuration of the arm, without the threads of this process.
-    return { record: { ...result.record, config }, specialisation: result.specialisation }
-  }
-
-  private onUpdate(cell: Cell, update: JobUpdate): void {
-    if (update.kind === 'progress') {
-      const { pace, ...progress } = update
-      const { timeLeft } = this.context
-      timeLeft.update(cell, update.step, update.activity, pace)
-      this.context.onEvent({ ...progress, secondsLeft: timeLeft.seconds(), ...nameOf(cell) })
-    } else if (!this.notes.has(update.message)) {
-      this.notes.add(update.message)
-      this.context.onEvent({ kind: 'note', message: `${cell.arm}, seed ${cell.seed}: ${update.message}` })
-    }
-  }
-
-  private stopIfAllFail(record: RunRecord): void {
-    if (record.status === 'finished') this.anyFinished = true
-    this.failures = record.status === 'failed' ? [...this.failures, record.error] : []
-    const last = this.failures.slice(-MAX_FAILURES)
-    // Errors that differ only in paths and numbers are equal.
-    const withoutDetails = (error: string) =>
-      error.replace(/\S+/g, (word) => (/[\\/]/.test(word) ? '' : word.replace(/\d+/g, '')))
-    const kinds = new Set(last.map(withoutDetails))
-    if (last.length === MAX_FAILURES && kinds.size === 1 && !this.anyFinished)
-      throw new RunError(`the last ${MAX_FAILURES} runs failed in the same way: ${last[0]}`)
-  }
 }
-
-/** Model FLOPs of trainings, with nothing dropped. */
-export const totalFlops = (cells: readonly Cell[]): number => cells.reduce((total, cell) => total + flopsOf(cell), 0)
-
-const flopsOf = (cell: Cell): number => {
-  const { model, train } = cell.config
-  const steps = stepsOf(cell) - firstStepOf(cell)
-  return describeModel(model).flopsPerToken * steps * train.batch * model.sequence
-}
-
-const nameOf = ({ arm, seed, rate, config, branch }: Cell): RunName => ({
-  arm,
-  seed,
-  rate,
-  ...(branch && { branchSteps: config.train.steps }),
-  ...(rate !== 'common' && { learningRate: config.train.schedule.learningRate }),
-})
 
 /** Waits for all, even if one fails, then throws the first failure. */
 async function allSettled(works: readonly Promise<void>[], onFailure: () => void): Promise<void> {
