@@ -4,6 +4,7 @@
  */
 import { UsageError } from '../../core/errors.ts'
 import type { Model } from '../../core/graph/model.ts'
+import { expectFields } from '../../core/graph/options.ts'
 import type { Program } from '../../core/graph/program.ts'
 import type { StagedModel } from '../../core/graph/stages/contract.ts'
 import { cut, modelOf } from '../../core/graph/stages/cut.ts'
@@ -134,7 +135,9 @@ class CpuRuntime implements Runtime {
 
   async synchronize(): Promise<void> {}
 
-  async compile(program: Program, { portsInside = false }: CompileOptions = {}): Promise<Executable> {
+  async compile(program: Program, options: CompileOptions = {}): Promise<Executable> {
+    expectFields('options of compile', options, ['portsInside'])
+    const { portsInside = false } = options
     if (this.closing) throw new RuntimeError('internal: this runtime has been closed')
     const model = portsInside ? cut(program, { portsInside }) : modelOf(program, this.halves ? { halves } : {})
     const compiling = 'stages' in model ? this.compileStaged(model) : this.compileSession(model)

@@ -1,5 +1,7 @@
 /** Runs a training to its last step, with the evaluations and checkpoints of its configuration. */
 
+import { isFields } from '../../core/config/fields.ts'
+import { abortSignal, callback, checkOptions } from '../../core/config/options.ts'
 import { nextTurn } from '../../core/next-turn.ts'
 import { runToEnd } from '../../train/loop/run-to-end.ts'
 import type { RunMessage } from '../../train/run/messages.ts'
@@ -22,14 +24,15 @@ export interface RunTrainingOptions {
   readonly signal?: AbortSignal
 }
 
+const storeOrNull = { accepts: (value: unknown) => value === null || isFields(value), expected: 'a store, or null' }
+
 /**
  * Trains. Resolves after the last step, or when the signal is aborted.
- * @throws RunError if the loss stays non-finite or the run cannot be saved; RuntimeError if the device fails
+ * @throws UsageError if an option is wrong; RunError if the loss stays non-finite or the run cannot be saved; RuntimeError if the device fails
  */
-export async function runTraining(
-  training: WebTraining,
-  { onEvent = () => {}, store = null, signal }: RunTrainingOptions = {},
-): Promise<void> {
+export async function runTraining(training: WebTraining, options: RunTrainingOptions = {}): Promise<void> {
+  checkOptions('options of runTraining', options, {}, { onEvent: callback, store: storeOrNull, signal: abortSignal })
+  const { onEvent = () => {}, store = null, signal } = options
   await runToEnd(training.config, {
     done: () => training.steps,
     // The message that aborts the signal may be waiting in the event loop.

@@ -4,6 +4,7 @@
  */
 import { emitKernel, hasKernel } from '../kernels/declaration.ts'
 import * as kernels from '../kernels/products.ts'
+import { expectFields } from '../options.ts'
 import { broadcast, dim, formatShape, sameShape } from '../shape.ts'
 import { constant, defineOp, emit, type Tensor } from '../tensor.ts'
 import { sumTo } from './reduction.ts'
@@ -22,6 +23,7 @@ export const matmul: (a: Tensor, b: Tensor, options?: MatmulOptions) => Tensor =
   'matmul',
   'matmul',
   (a: Tensor, b: Tensor, options: MatmulOptions = {}) => {
+    expectFields('options of matmul', options, ['transposeA', 'transposeB', 'alpha'])
     const { transposeA = false, transposeB = false, alpha = 1 } = options
     const [m, k] = transposeA ? [dim(a.shape, -1), dim(a.shape, -2)] : [dim(a.shape, -2), dim(a.shape, -1)]
     const [k2, n] = transposeB ? [dim(b.shape, -1), dim(b.shape, -2)] : [dim(b.shape, -2), dim(b.shape, -1)]

@@ -1,4 +1,5 @@
 /** Ops that depend on order along an axis: top-k and running sums. */
+import { expectFields } from '../options.ts'
 import { dim, withDim } from '../shape.ts'
 import { constant, defineOp, emit, emitMany, type Tensor } from '../tensor.ts'
 import { cast } from './elementwise.ts'
@@ -42,12 +43,16 @@ export interface CumulativeSumOptions {
 export const cumulativeSum: (x: Tensor, axis: number, options?: CumulativeSumOptions) => Tensor = defineOp(
   'cumulative-sum',
   'order',
-  (x: Tensor, axis: number, { exclusive = false, reverse = false }: CumulativeSumOptions = {}) => ({
-    result: emit('CumSum', [x, constant(axis, 'int64')], {
-      shape: x.shape,
-      attributes: { exclusive: exclusive ? 1 : 0, reverse: reverse ? 1 : 0 },
-    }),
-    inputs: [x],
-    gradient: (dy) => [dy && cumulativeSum(dy, axis, { exclusive, reverse: !reverse })],
-  }),
+  (x: Tensor, axis: number, options: CumulativeSumOptions = {}) => {
+    expectFields('options of cumulativeSum', options, ['exclusive', 'reverse'])
+    const { exclusive = false, reverse = false } = options
+    return {
+      result: emit('CumSum', [x, constant(axis, 'int64')], {
+        shape: x.shape,
+        attributes: { exclusive: exclusive ? 1 : 0, reverse: reverse ? 1 : 0 },
+      }),
+      inputs: [x],
+      gradient: (dy) => [dy && cumulativeSum(dy, axis, { exclusive, reverse: !reverse })],
+    }
+  },
 )

@@ -1,4 +1,5 @@
 /** Sums, means and maxima over axes. */
+import { expectFields } from '../options.ts'
 import { dim, reduced, sameShape, sizeOf } from '../shape.ts'
 import { constant, defineOp, emit, type Tensor } from '../tensor.ts'
 import { broadcastTo, equal, multiply, where } from './elementwise.ts'
@@ -12,7 +13,9 @@ export interface ReduceOptions {
 
 const allAxes = (x: Tensor): readonly number[] => x.shape.map((_, i) => i)
 
-function emitReduce(type: string, x: Tensor, { axes = allAxes(x), keepDims = false }: ReduceOptions): Tensor {
+function emitReduce(type: string, x: Tensor, options: ReduceOptions): Tensor {
+  expectFields('options of sum, mean and max', options, ['axes', 'keepDims'])
+  const { axes = allAxes(x), keepDims = false } = options
   if (axes.length === 0) return x
   const reduce = (keep: boolean) =>
     emit(type, [x, constant(axes, 'int64')], {

@@ -6,7 +6,7 @@ import type { TextEnd } from '../../../use/infer/continue-text.ts'
 import { runTraining, type TrainingEvent } from '../run-training.ts'
 import type { RunStore } from '../storage/run-store.ts'
 import { WebTraining } from '../web-training.ts'
-import type { CommandName, Commands, GenerateInput, InputOf, OpenedTraining, OutputOf } from './messages.ts'
+import type { CommandName, GenerateInput, InputOf, OpenedTraining, OutputOf, ResumeInput } from './messages.ts'
 
 /** Services that the surroundings of a training provide. */
 export interface Services {
@@ -36,9 +36,9 @@ export class Session {
   private readonly texts = new Map<number, AbortController>()
   private readonly handlers: { readonly [Name in CommandName]: Handler<Name> } = {
     open: ({ store, ...input }) => this.open(store, (options) => WebTraining.open({ ...input, ...options })),
-    import: ({ zip, store, text }) =>
-      this.open(store, (options) => WebTraining.import(zip, { ...options, ...(text && { text }) })),
-    resume: ({ store, text }) => this.resume(store, text),
+    import: ({ zip, store, ...input }) =>
+      this.open(store, (options) => WebTraining.import(zip, { ...input, ...options })),
+    resume: ({ store, ...input }) => this.resume(store, input),
     run: () => this.run(),
     pause: () => this.pause(),
     evaluate: async () => (await this.opened()).training.evaluate(),
@@ -67,10 +67,10 @@ export class Session {
     return (this.handlers[command] as Handler<Name>)(input, id, write)
   }
 
-  private async resume(name: string, text: Commands['resume'][0]['text']): Promise<OpenedTraining | null> {
+  private async resume(name: string, input: Omit<ResumeInput, 'store'>): Promise<OpenedTraining | null> {
     const store = await this.services.openStore(name)
     const zip = await store.load()
-    return zip && this.open(name, (options) => WebTraining.import(zip, { ...options, ...(text && { text }) }))
+    return zip && this.open(name, (options) => WebTraining.import(zip, { ...input, ...options }))
   }
 
   private async open(

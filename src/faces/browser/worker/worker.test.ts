@@ -108,6 +108,8 @@ test('failures keep their kind and message', async () => {
   const failure = (request: Promise<unknown>) => request.then(() => null).catch((error: Error) => error)
   expect(await failure(worker.run())).toEqual(new UsageError('no training is open in this worker'))
   expect(await failure(worker.open({ config: { train: { steps: 0 } }, text }))).toBeInstanceOf(UsageError)
+  const misspelt = worker.import({ zip: new Uint8Array(9), texts: text } as never)
+  expect((await failure(misspelt))?.message).toMatch(/^unknown field texts.*did you mean "text"\?/)
   await worker.open({ config, text })
   expect(await failure(worker.open({ config, text }))).toEqual(
     new UsageError('a training is open in this worker (close it first)'),
