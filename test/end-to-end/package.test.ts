@@ -69,6 +69,7 @@ describe.skipIf(offline)('the package', () => {
         'dist/faces/cli/process.js',
         'dist/engine/cpu/wasm/kernels.wasm',
         'docs/configuration.md',
+        'docs/architecture/graph.md',
         'python/modeling_choir.py',
         'package.json',
         'README.md',

@@ -15,10 +15,14 @@ export * from './ops/order.ts'
 export { max, mean, type ReduceOptions, sum } from './ops/reduction.ts'
 export * from './ops/shape.ts'
 export * from './ops/sinkhorn.ts'
+export { defineOp, emit, emitMany } from './own-op.ts'
 export type { Program } from './program.ts'
 export {
+  type AttributeValue,
+  type Built,
   type Constant,
   constant,
+  type EmitOptions,
   type Input,
   input,
   type KernelSet,

@@ -231,10 +231,15 @@ export interface OpEntry {
 /** All ops, by name. */
 export const registry = new Map<string, OpEntry>()
 
-/** Result of building an op. `gradient` becomes the gradient rule of its {@link Application}. */
+/** Result of building an op. */
 export interface Built<Result extends Tensor | readonly Tensor[]> {
   readonly result: Result
+  /** The tensors that the result is computed from, and that have gradients. */
   readonly inputs: readonly Tensor[]
+  /**
+   * The gradient rule: maps gradients of the results, each undefined if the loss does not depend on it, to gradients of
+   * the inputs, in their order and shapes. An undefined gradient is zero.
+   */
   readonly gradient: Application['gradient']
 }
 
@@ -248,6 +253,14 @@ export function defineOp<Args extends readonly unknown[], Result extends Tensor 
   build: (...args: Args) => Built<Result>,
 ): (...args: Args) => Result {
   register({ name, family, differentiable: true })
+  return applying(name, build)
+}
+
+/** An op that is not in the registry. */
+export function applying<Args extends readonly unknown[], Result extends Tensor | readonly Tensor[]>(
+  name: string,
+  build: (...args: Args) => Built<Result>,
+): (...args: Args) => Result {
   return (...args) => {
     const origin: Origin = { op: op || name, layer }
     const { result, inputs, gradient } = withOrigin(origin, () => build(...args))

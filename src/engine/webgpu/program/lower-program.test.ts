@@ -8,7 +8,8 @@ import { matmul } from '../../../core/graph/ops/matmul.ts'
 import { topK } from '../../../core/graph/ops/order.ts'
 import { sum } from '../../../core/graph/ops/reduction.ts'
 import { reshape, transpose } from '../../../core/graph/ops/shape.ts'
-import { constant, input, type Tensor, withKernels } from '../../../core/graph/tensor.ts'
+import { defineOp, emit } from '../../../core/graph/own-op.ts'
+import { constant, input, scope, type Tensor, withKernels } from '../../../core/graph/tensor.ts'
 import { graphKernels, nodeKernels } from '../kernels/table.ts'
 import { lowerProgram } from './lower-program.ts'
 
@@ -47,6 +48,18 @@ test('a node that changes no memory needs no dispatch', () => {
   const moved = transpose(reshape(x('x', 8, 4), [1, 8, 1, 4]), [1, 0, 3, 2])
   const [, positions] = topK(multiply(reshape(moved, [8, 4]), 1), 2)
   expect(namesOf({ positions: add(positions, constant(0, 'int32')) })).toEqual(['TopK'])
+})
+
+test('an operator that only an op of a caller has is refused with its name, and with what to do', () => {
+  const own = defineOp('own', (a: Tensor) => ({
+    result: emit('Hardmax', [a], { shape: a.shape }),
+    inputs: [a],
+    gradient: () => [undefined],
+  }))
+  const y = scope('layers.1', () => own(x('x', 4)))
+  expect(() => lower({ y })).toThrow(
+    'the operator Hardmax of own, in layers.1, does not run on a GPU (compute on the CPU, or make the op of others)',
+  )
 })
 
 test('equal maps and reductions are computed once', () => {

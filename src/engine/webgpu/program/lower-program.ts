@@ -105,6 +105,12 @@ function attributesOf({ type, attributes, inputs }: Node): Attributes {
   return type === 'CumSum' && source?.kind === 'constant' ? { ...attributes, axis: Number(source.data[0]) } : attributes
 }
 
+/** An op of a caller's own may use any operator of ONNX. */
+const missing = ({ type, domain, origin: { op, layer } }: DeviceNode): string =>
+  domain === 'choir'
+    ? `internal: no kernel ${type} (${op} of ${layer})`
+    : `the operator ${type} of ${op}${layer && `, in ${layer},`} does not run on a GPU (compute on the CPU, or make the op of others)`
+
 /** The first elements of `all`, by name. */
 const named = <T>(names: readonly string[], all: readonly T[]): Readonly<Record<string, T>> =>
   Object.fromEntries(all.slice(0, names.length).map((each, i) => [names[i], each]))
@@ -173,7 +179,7 @@ class Lowering {
   /** Adds the dispatches of a kernel. */
   call(node: DeviceNode, memoryOf: (tensor: Tensor) => number, valueOfOutput: (output: number) => number): void {
     const kernel = this.kernels[node.type]
-    if (!kernel) throw new RuntimeError(`internal: no kernel ${node.type} (${node.origin.op} of ${node.origin.layer})`)
+    if (!kernel) throw new RuntimeError(missing(node))
     // A node of a kernel lists the operands that are present.
     const names = node.kernel ?? kernel.declaration
     const inputs = dataInputs(node).map((tensor) => this.operandIn(memoryOf(tensor), tensor))
