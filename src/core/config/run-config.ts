@@ -49,7 +49,10 @@ const DECAY = 0.2
 
 const scheduleSchema = z
   .strictObject({
-    kind: z.enum(['cosine', 'inverse-sqrt', 'constant', 'wsd', 'own']).default('cosine'),
+    kind: z
+      .enum(['cosine', 'inverse-sqrt', 'constant', 'wsd', 'own'])
+      .meta({ file: './my-schedule.ts' })
+      .default('cosine'),
     /** Name and hash of the schedule `own`; set when `kind` is the path of a file. */
     own: z.string().regex(PLUGIN_ID).nullable().default(null),
     /** Peak learning rate. */

@@ -118,6 +118,10 @@ describe('a refusal', () => {
       'model.moe.router=Own',
       'invalid model.moe.router: "Own" (expected top-k, switch, prototype, sinkhorn, bias, expert-choice, hash, random or a file such as ./my-router.ts)',
     ],
+    [
+      'train.schedule.kind=linear',
+      'invalid train.schedule.kind: "linear" (expected cosine, inverse-sqrt, constant, wsd or a file such as ./my-schedule.ts)',
+    ],
     ['train.steps=many', 'invalid train.steps: "many" (expected a positive integer)'],
     ['train.steps=1.5', 'invalid train.steps: 1.5 (expected a positive integer)'],
     ['train.steps=', 'invalid train.steps: "" (expected a positive integer)'],
