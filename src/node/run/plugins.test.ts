@@ -7,7 +7,7 @@ import { sha256 } from '../../core/sha256.ts'
 import { checkRates } from '../../train/step/own-schedule.ts'
 import { learningRate } from '../../train/step/schedule.ts'
 import { loadConfig } from './load-config.ts'
-import { expectPlugins, loadPlugin, usePlugin } from './plugins.ts'
+import { expectPlugins, loadPlugin, unkeptPlugins, unkeptWarning, usePlugin } from './plugins.ts'
 
 let folder: string
 beforeAll(async () => {
@@ -37,6 +37,25 @@ async function file(name: string, text: string): Promise<string> {
   await writeFile(path, text)
   return path
 }
+
+test('a plugin that cannot be kept is used, with a warning that names the folder and what follows', async () => {
+  const path = await file('unkept.ts', `${plain}// unkept\n`)
+  const [blocked, writable] = [await file('no-folder', ''), join(folder, 'writable')]
+  vi.stubEnv('XDG_CACHE_HOME', blocked)
+  const config = await loadConfig('tiny', [`model.moe.router=${path}`, 'model.moe.prototypes=1'])
+  const id = config.model.moe?.own ?? ''
+  expect(ownRouters.has(id)).toBe(true)
+  const [warning = '', ...others] = unkeptPlugins([config, config])
+  expect(others).toEqual([])
+  expect(warning).toContain(`cannot keep the router ${id} in ${join(blocked, 'choir', 'routers')} (`)
+  expect(warning).toMatch(/other processes do not find it: .*make the folder writable, or set XDG_CACHE_HOME/)
+  expect(unkeptWarning(id)).toBe(warning)
+  expect(unkeptPlugins([await loadConfig('tiny', [])])).toEqual([])
+  // A command that can keep it has nothing to warn about.
+  vi.stubEnv('XDG_CACHE_HOME', writable)
+  expect(await loadPlugin('router', path)).toBe(id)
+  expect(unkeptPlugins([config])).toEqual([])
+})
 
 test('the path of a router in a configuration becomes its name and the hash of its text', async () => {
   vi.stubEnv('XDG_CACHE_HOME', join(folder, 'cache'))

@@ -220,15 +220,36 @@ function register(kind: PluginKind, id: string, plugin: Plugin, file: PluginFile
 
 const folderOf = (kind: PluginKind): string => join(userCache(), `${kind}s`)
 
-/** Keeps the text of a plugin that the user named. Without a place for it, other processes ask for the file. */
+/** Why plugins could not be kept, by their names in configurations. */
+const unkept = new Map<string, string>()
+
+/** A warning if this process has a plugin that other processes will not find. @param id Its name in configurations. */
+export const unkeptWarning = (id: string): string | undefined => unkept.get(id)
+
+/** The warnings about plugins of configurations that this process has, but that other processes will not find. */
+export const unkeptPlugins = (configs: readonly unknown[]): string[] => [
+  ...new Set(configs.flatMap(namesIn).flatMap(({ id }) => unkept.get(id) ?? [])),
+]
+
+/**
+ * Keeps the text of a plugin that the user named. A folder that cannot be written stops no command, since this process
+ * has the plugin.
+ */
 async function remember(kind: PluginKind, id: string, { text, extension }: PluginFile): Promise<void> {
   const path = join(folderOf(kind), `${id}${extension}`)
   try {
     if ((await readFile(path, 'utf8').catch(() => undefined)) === text) return
     await makeFolder(folderOf(kind))
     await replaceFile(path, text, `${path}.${randomUUID()}`)
+    unkept.delete(id)
   } catch (error) {
     if (!(error instanceof RunError) && errorCode(error) === undefined) throw error
+    unkept.set(
+      id,
+      `cannot keep the ${kind} ${id} in ${folderOf(kind)} (${(error as Error).message}), so other processes do not find ` +
+        'it: resumed runs, commands on the run, and the runs of a study (make the folder writable, or set XDG_CACHE_HOME ' +
+        'to another, for these commands too)',
+    )
   }
 }
 

@@ -23,7 +23,7 @@ import { checkRates } from '../../train/step/own-schedule.ts'
 import { decayStart } from '../../train/step/schedule.ts'
 import { createStore, layoutOf } from '../../train/step/trainer.ts'
 import { gzipBitsPerByte } from '../data/gzip.ts'
-import { expectPlugins } from '../run/plugins.ts'
+import { expectPlugins, unkeptPlugins } from '../run/plugins.ts'
 import { RANKS_FILE, ranksText } from '../run/ranks/files.ts'
 import { RunDirectory } from '../run/run-directory.ts'
 import { SavedState } from '../run/saved-state.ts'
@@ -47,6 +47,7 @@ export async function train(given: RunConfig, options: TrainOptions): Promise<Tr
   const { directory, resume = false, from, signal, ranks = null, onEvent: emit = () => {} } = options
   const warn = (message: string) => emit({ kind: 'warning', message })
   await expectPlugins(given, `the run ${directory}`, directory)
+  for (const message of unkeptPlugins([given])) warn(message)
   checkRates(given.train)
   const config = await agreedConfig(given, options)
   /** These are closed in the end, the runtime last, because closing it waits until nothing is compiled any more. */

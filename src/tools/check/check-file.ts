@@ -1,13 +1,17 @@
 /** Checks of a plugin in a file, with runtimes of its own. */
 import { createRuntime } from '../../engine/cpu/cpu-runtime.ts'
-import { loadAnyPlugin } from '../../node/run/plugins.ts'
-import type { PluginCheck } from './check.ts'
+import { loadAnyPlugin, type PluginKind, unkeptWarning } from '../../node/run/plugins.ts'
+import type { PluginCheck, PluginFileCheck } from './check.ts'
 import { checkRouter } from './check-router.ts'
 import { checkSchedule } from './check-schedule.ts'
 
 /** @throws UsageError if the file cannot be read, is no plugin, or its functions return something of another type */
-export async function checkPluginFile(file: string): Promise<PluginCheck> {
+export async function checkPluginFile(file: string): Promise<PluginFileCheck> {
   const { kind, id } = await loadAnyPlugin(file)
+  return { ...(await checkOf(kind, id)), warning: unkeptWarning(id) ?? null }
+}
+
+async function checkOf(kind: PluginKind, id: string): Promise<PluginCheck> {
   if (kind === 'schedule') return checkSchedule(id)
   const [one, two] = await Promise.all([createRuntime({ threads: 1 }), createRuntime({ threads: 2 })])
   try {

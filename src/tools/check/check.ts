@@ -16,3 +16,8 @@ export interface PluginCheck {
   /** Its time over that of a built-in part, in the same place; null if a check failed, or time does not matter. */
   readonly time: { readonly over: string; readonly ratio: number } | null
 }
+
+export interface PluginFileCheck extends PluginCheck {
+  /** Why other commands will not find the plugin; null if they will. */
+  readonly warning: string | null
+}

@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { RunError } from '../../../core/errors.ts'
 import { fixed } from '../../../core/text/numbers.ts'
 import type { PluginCheck } from '../../../tools/check/check.ts'
-import { print } from '../display/print.ts'
+import { print, printNote } from '../display/print.ts'
 import { type Colors, colorsFor, type Io } from '../io.ts'
 import { writeJson } from '../json.ts'
 import { jsonOption } from '../options.ts'
@@ -34,6 +34,7 @@ async function run(io: Io, file: string, flags: { readonly json?: true }): Promi
   const report = await io.operations.checkPlugin(file)
   if (flags.json) writeJson(io, { kind: 'plugin_check', ...report })
   else print(io, textOf(report, colorsFor(io.stdout, io.env)))
+  if (report.warning !== null && !flags.json) printNote(io, report.warning)
   const failed = report.checks.filter(({ passed }) => !passed)
   if (failed.length > 0)
     throw new RunError(`${failed.length} of ${report.checks.length} checks of the ${report.part} ${report.id} failed`)

@@ -286,6 +286,7 @@ export function fakeIo(settings: Settings = {}): Fake {
         { name: 'every choice is kept once or dropped', passed: false, found: '14 of 15 choices' },
       ],
       time: { over: 'top-k', ratio: 1.25 },
+      warning: 'cannot keep the router',
     }),
     createCorpus: async (recipe, folder) => ({
       folder,

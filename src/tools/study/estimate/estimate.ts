@@ -6,6 +6,7 @@
 import { option, UsageError, wording } from '../../../core/errors.ts'
 import { describeModel } from '../../../core/model/describe.ts'
 import { plural } from '../../../core/text/numbers.ts'
+import { unkeptPlugins } from '../../../node/run/plugins.ts'
 import type { Cell, Settings } from '../contract.ts'
 import { distinct, isShort } from '../grid/cells.ts'
 import { expand, type Grid } from '../grid/grid.ts'
@@ -136,7 +137,11 @@ export async function estimateStudy(
     seconds: time.known,
     possible: { runs: used.remaining.possible.flat().length, seconds: time.possible },
     bytes: diskOf(used.remaining, measured, jobs, keepCheckpoints),
-    notes: [...(warmup === null ? [] : [warmup]), ...notesOf(cells, measured, time.known)],
+    notes: [
+      ...unkeptPlugins(runs.map(({ config }) => config)),
+      ...(warmup === null ? [] : [warmup]),
+      ...notesOf(cells, measured, time.known),
+    ],
     budget: choice,
   }
 }

@@ -1,5 +1,6 @@
 /** The overview of a study before it trains: its size, how much of it is done, and what its numbers need to be read. */
 import { joinWords } from '../../../core/text/numbers.ts'
+import { unkeptPlugins } from '../../../node/run/plugins.ts'
 import type { Cell } from '../contract.ts'
 import type { StudyEvent } from '../events.ts'
 import { distinct } from '../grid/cells.ts'
@@ -23,8 +24,8 @@ export function emitMatches({ matches }: Pick<Grid, 'matches'>, onEvent: (event:
 }
 
 /**
- * Emits the size of the study, how much of it is done, its matched arms and its predictions, and notes long warm-ups,
- * other processes and runs of another machine.
+ * Emits the size of the study, how much of it is done, its matched arms and its predictions, and notes plugins that its
+ * runs will not find, long warm-ups, other processes and runs of another machine.
  */
 export function emitOverview(
   { grid, ledger, processes, jobs, threads, onEvent }: RunsContext,
@@ -61,6 +62,7 @@ export function emitOverview(
     })
   emitMatches(grid, onEvent)
   emitPredictions(grid, ledger.registrations, onEvent)
+  for (const message of unkeptPlugins(runs.map(({ config }) => config))) onEvent({ kind: 'note', message })
   const warmup = warmupNote(runs)
   if (warmup !== null) onEvent({ kind: 'note', message: warmup })
   if (others.length > 0) {
