@@ -110,7 +110,16 @@ const ofNode = {
     packages: ['onnxruntime-node', 'zod'],
   },
   'tools/check': {
-    below: ['core/text', 'core/graph', 'core/model', 'core/config', 'engine/contract', 'engine/cpu', 'train/step', 'node/run'],
+    below: [
+      'core/text',
+      'core/graph',
+      'core/model',
+      'core/config',
+      'engine/contract',
+      'engine/cpu',
+      'train/step',
+      'node/run',
+    ],
     packages: [],
   },
   'tools/launch': { below: ['core/text', 'node/run'], packages: ['yaml'] },
