@@ -12,15 +12,17 @@ import { int8Bytes } from '../../src/core/graph/int8-layout.ts'
 import { describeModel } from '../../src/core/model/describe.ts'
 import { int8Parameters } from '../../src/core/model/int8-matrices.ts'
 import { activatedExperts, parameterSpecs } from '../../src/core/model/parameters.ts'
+import { type ArenaRange, readRange } from '../../src/engine/contract/arena.ts'
 import type { Runtime } from '../../src/engine/contract/runtime.ts'
 import { openRuntime } from '../../src/node/run/session.ts'
 import { initialize, initialScales } from '../../src/train/step/initialize.ts'
+import { parameterTensors } from '../../src/train/step/named-tensors.ts'
 import { randomFor } from '../../src/train/step/random.ts'
 import { ParameterStore } from '../../src/train/step/store.ts'
 import { Generator } from '../../src/use/infer/generation/generator.ts'
 import type { SamplingOptions } from '../../src/use/infer/generation/sampling.ts'
 import { tokenScratch } from '../../src/use/infer/generation/token-decoder.ts'
-import { Int8Weights, int8Scratch } from '../../src/use/infer/int8/int8-weights.ts'
+import { Int8Store } from '../../src/use/infer/int8/int8-store.ts'
 import type { WeightFormat } from '../../src/use/infer/int8/weight-format.ts'
 
 export const greedy: SamplingOptions = { temperature: 0, topK: 0, topP: 1 }
@@ -55,12 +57,11 @@ export class GenerationBench {
   static async open(config: RunConfig, weights: WeightFormat = 'float32'): Promise<GenerationBench> {
     const { model, train } = config
     const runtime = await openRuntime(config)
-    const isInt8 = weights === 'int8'
-    const scratch = tokenScratch(model) + (isInt8 ? int8Scratch(model) : 0)
-    const store = new ParameterStore(runtime, parameterSpecs(model), null, scratch)
-    await initialize(store, train.seed, initialScales(config))
-    const int8 = isInt8 ? await Int8Weights.round(model, store) : undefined
-    return new GenerationBench(runtime, config, new Generator(runtime, model, store, false, int8), weights)
+    const scratch = tokenScratch(model)
+    const floats = new ParameterStore(runtime, parameterSpecs(model), null, scratch)
+    await initialize(floats, train.seed, initialScales(config))
+    const store = weights === 'int8' ? await rounded(floats, new Int8Store(runtime, model, scratch)) : floats
+    return new GenerationBench(runtime, config, new Generator(runtime, model, store), weights)
   }
 
   /** Generates `tokens` tokens. The first text includes compilation: do not count it. */
@@ -81,6 +82,14 @@ export class GenerationBench {
     this.generator.release()
     await this.runtime.close()
   }
+}
+
+/** The store with the weights of a store of float32. */
+async function rounded(floats: ParameterStore, store: Int8Store): Promise<Int8Store> {
+  const weights = new Map(parameterTensors(floats).map(({ name, range }) => [name, range]))
+  for (const { name, range } of store.tensors())
+    await range.arena.write(range.start, await readRange(weights.get(name) as ArenaRange))
+  return store
 }
 
 /** Bytes that int8 weights save a token from reading. Of the experts, only the chosen ones count. */

@@ -99,7 +99,8 @@ function primitivesOf(thread: number, math: Runtime['math']): Primitives {
 }
 
 async function contexts(script: Script, threads: number, math: Runtime['math']): Promise<KernelThread[]> {
-  const functions = opFunctions(await kernelModule(), script.memory)
+  const module = await kernelModule()
+  const functions = opFunctions(module, script.memory)
   return script.scratch.slice(0, threads).map((scratch, thread) => ({
     threads,
     group: null,
@@ -108,5 +109,15 @@ async function contexts(script: Script, threads: number, math: Runtime['math']):
     floats: new Float32Array(script.memory.buffer),
     integers: new Int32Array(script.memory.buffer),
     scratch,
+    memories: [
+      { memory: script.memory, scratch: scratch.offset },
+      ...script.beside.map((each) => ({ ...each, scratch: each.scratch?.[thread] ?? null })),
+    ].map(({ memory: { buffer }, scratch }, i) => ({
+      functions:
+        i === 0 ? functions : opFunctions(module, (script.beside[i - 1] as (typeof script.beside)[number]).memory),
+      bytes: new Uint8Array(buffer),
+      floats: new Float32Array(buffer),
+      scratch,
+    })),
   }))
 }

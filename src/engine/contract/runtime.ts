@@ -132,6 +132,8 @@ export interface ProgramMemory {
   /** Byte offset in the arena. */
   readonly start: number
   readonly bytes: number
+  /** Scratch memory in other arenas, for kernels with operands there. */
+  readonly beside?: readonly Omit<ProgramMemory, 'beside'>[]
 }
 
 /** The ticket of an exchange that was not posted. */

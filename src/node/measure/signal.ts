@@ -106,7 +106,7 @@ export async function measureSignal(config: RunConfig): Promise<Signal> {
     )
     const size = batch * sequence * width
     const memory = Object.fromEntries(Object.keys(outputs).map((name) => [name, new Float32Array(size)]))
-    const pass = await CompiledPass.compile(runtime, model, store, traced, outputs, memory)
+    const pass = await CompiledPass.compile(runtime, model, traced, outputs, memory)
     try {
       const random = randomFor(train.seed, 'signal')
       const ids = Int32Array.from({ length: TOKENS }, () => random.uint32() % vocabulary)

@@ -14,9 +14,9 @@ import type { CapacityRule } from '../../core/model/routing/contract.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
 import { tooShortMessage, windowsOf } from '../data/batches.ts'
 import type { Dataset } from '../data/dataset.ts'
+import type { ModelStore } from '../step/model-store.ts'
 import { CompiledPass, tracePass } from '../step/pass.ts'
 import { randomFor } from '../step/random.ts'
-import type { ParameterStore } from '../step/store.ts'
 
 export interface LeakOptions {
   /** Number of sequences per pass, which must equal the training micro-batch, since capacity depends on it. */
@@ -44,7 +44,7 @@ export function dependsOnFuture({ moe, sequence }: ModelConfig, rule: CapacityRu
 export async function measureLeak(
   runtime: Runtime,
   config: ModelConfig,
-  store: ParameterStore,
+  store: ModelStore,
   data: Pick<Dataset, 'heldOut'>,
   options: LeakOptions,
 ): Promise<number | null> {
@@ -59,7 +59,7 @@ export async function measureLeak(
 export async function measureLossGain(
   runtime: Runtime,
   config: ModelConfig,
-  store: ParameterStore,
+  store: ModelStore,
   { heldOut }: Pick<Dataset, 'heldOut'>,
   { batch, rule, limit, seed, separator }: LeakOptions,
 ): Promise<number> {
@@ -69,7 +69,7 @@ export async function measureLossGain(
   const traced = withKernels(runtime.kernels, () =>
     tracePass(config, store, { batch, sequence, training: false, capacity: rule }, separator),
   )
-  const pass = await CompiledPass.compile(runtime, config, store, traced)
+  const pass = await CompiledPass.compile(runtime, config, traced)
   const half = Math.ceil(sequence / 2)
   const span = new Int32Array(sequence + 1)
   const read = (window: number) => {

@@ -75,7 +75,6 @@ async function compute(
   const pass = await CompiledPass.compile(
     runtime,
     config,
-    store,
     withKernels(offered.kernels, () =>
       tracePass(config, store, { batch, sequence, training: false, capacity: 'eval' }, separator),
     ),
@@ -152,7 +151,6 @@ test('rotary positions are relative: a document has the same loss anywhere in it
     const pass = await CompiledPass.compile(
       runtime,
       config,
-      store,
       tracePass(config, store, { batch, sequence, training: false, capacity: 'eval' }, END),
     )
     const document = [END, ...Array.from({ length: 20 }, (_, i) => 1 + ((i * 17) % 49))]

@@ -19,9 +19,9 @@ import type { DocumentGroups } from '../data/document-groups.ts'
 import type { TokenStream } from '../data/streams/token-stream.ts'
 import { byRule, configForCapacity } from './capacity-rules.ts'
 import { DocumentSums } from './document-sums.ts'
+import type { ModelStore } from './model-store.ts'
 import { addStatistics, CompiledPass, type TracedPass, tokenLossesName, tracePass } from './pass.ts'
 import type { CapacityEvaluation, EvalRecord } from './records.ts'
-import type { ParameterStore } from './store.ts'
 
 export type Evaluation = Omit<EvalRecord, 'kind' | 'step' | 'tokens'>
 
@@ -67,7 +67,7 @@ export class Evaluator {
   static async compile(
     runtime: Runtime,
     config: ModelConfig,
-    store: ParameterStore,
+    store: ModelStore,
     batch: number,
     seed: number,
     separator?: number,
@@ -84,7 +84,7 @@ export class Evaluator {
       )
       const key = computationOf(used, traced)
       const extra = { [tokenLossesName]: traced.losses.loss_T }
-      const pass = compiled.get(key) ?? (await CompiledPass.compile(runtime, used, store, traced, extra, { ...filled }))
+      const pass = compiled.get(key) ?? (await CompiledPass.compile(runtime, used, traced, extra, { ...filled }))
       compiled.set(key, pass)
       return pass
     }

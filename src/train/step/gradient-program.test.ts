@@ -14,7 +14,8 @@ import { createArenaKernels } from '../../engine/cpu/wasm/arena-kernels.ts'
 import { cpuMemory } from '../../engine/testing/cpu-memory.ts'
 import { GradientProgram, gradientScratch } from './gradient-program.ts'
 import { initialize, initialScales } from './initialize.ts'
-import { inputNameOf, tracePass } from './pass.ts'
+import { inputNameOf } from './model-store.ts'
+import { tracePass } from './pass.ts'
 import { ParameterStore } from './store.ts'
 
 const cases = [

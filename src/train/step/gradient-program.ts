@@ -21,7 +21,8 @@ import { channels, type Ranks } from '../../engine/contract/ranks.ts'
 import type { PortMemory, Runtime } from '../../engine/contract/runtime.ts'
 import type { NodeTime, StepEvent } from '../../engine/contract/times.ts'
 import { lossScale } from './loss-scale.ts'
-import { addStatistics, CompiledPass, type ExpertLoads, inputNameOf, tracePass } from './pass.ts'
+import { inputNameOf } from './model-store.ts'
+import { addStatistics, CompiledPass, type ExpertLoads, tracePass } from './pass.ts'
 import { GradientSum } from './ranks/gradient-sum.ts'
 import { shardsOfRank } from './ranks/gradient-tree.ts'
 import type { AllToAllStages } from './ranks/ledger.ts'
@@ -307,7 +308,7 @@ async function compilePass(
   { rows, sum, parameters }: Shared,
   { first, last }: { readonly first: boolean; readonly last: boolean },
 ): Promise<GradientPass> {
-  const { runtime, config, store, overlap = true } = setting
+  const { runtime, config, overlap = true } = setting
   const { traced, outputs, memory, scatters, complete } = withKernels(runtime.kernels, () =>
     traceGradient(setting, rows, !first),
   )
@@ -316,7 +317,7 @@ async function compilePass(
     return { after: complete.get(name) as string[], channel: channels['early gradients'], transfers }
   })
   const beside = { early: exchanges, arriving: first && overlap ? parameters.groups.map((names) => [...names]) : [] }
-  return { pass: await CompiledPass.compile(runtime, config, store, traced, outputs, memory, beside), scatters }
+  return { pass: await CompiledPass.compile(runtime, config, traced, outputs, memory, beside), scatters }
 }
 
 /** Traces the gradient of every parameter that is trained as program outputs, with the memory that they are written to. */

@@ -7,7 +7,7 @@ import { sizeOf } from '../../core/graph/shape.ts'
 import { input, type Tensor } from '../../core/graph/tensor.ts'
 import type { ModelConfig } from '../../core/model/config.ts'
 import type { Pass } from '../../core/model/moe.ts'
-import { activatedExperts, type RoutedModule, routedModules, SymbolicParameters } from '../../core/model/parameters.ts'
+import { activatedExperts, type RoutedModule, routedModules } from '../../core/model/parameters.ts'
 import type { LayerCounts } from '../../core/model/routing/statistics.ts'
 import { choicesName, type Losses, losses } from '../../core/model/transformer.ts'
 import type {
@@ -21,13 +21,10 @@ import type {
 } from '../../engine/contract/runtime.ts'
 import type { NodeTime, StepEvent } from '../../engine/contract/times.ts'
 import { firstVisible } from '../data/first-visible.ts'
+import { inputNameOf, type ModelStore, type TracedParameters } from './model-store.ts'
 import { drawDistinct, moduleLabels, randomFor } from './random.ts'
 import { type AllToAllStages, allToAllStages } from './ranks/ledger.ts'
 import { sourcesKept } from './ranks/placement.ts'
-import type { ParameterStore } from './store.ts'
-
-/** Name of a tensor that is a program input; empty for any other tensor. */
-export const inputNameOf = ({ source }: Tensor): string => (source.kind === 'input' ? source.name : '')
 
 /** Name prefix of the statistics of a routed module. */
 const statisticsPrefix = ({ layer, module }: { readonly layer: number; readonly module: RoutedModule }): string =>
@@ -41,7 +38,7 @@ interface Documents {
 }
 
 export interface TracedPass {
-  readonly parameters: SymbolicParameters
+  readonly parameters: TracedParameters
   readonly losses: Losses
   readonly documents: Documents | null
 }
@@ -56,8 +53,8 @@ const visibleName = 'first visible'
  * Traces the losses of a pass in float32; inputs are `tokens`, `targets`, parameters and random choices.
  * @param separator Token at which attention restarts; default: a token sees its whole window.
  */
-export function tracePass(config: ModelConfig, store: ParameterStore, pass: Pass, separator?: number): TracedPass {
-  const parameters = new SymbolicParameters(store.specs, 'float32')
+export function tracePass(config: ModelConfig, store: ModelStore, pass: Pass, separator?: number): TracedPass {
+  const parameters = store.trace()
   const shape = [pass.batch * pass.sequence]
   const [tokens_T, targets_T] = [input('tokens', 'int32', shape), input('targets', 'int32', shape)]
   const documents = separator === undefined ? null : { sequence: pass.sequence, separator }
@@ -129,7 +126,6 @@ export class CompiledPass {
   static async compile(
     runtime: Runtime,
     config: ModelConfig,
-    store: ParameterStore,
     traced: TracedPass,
     extra: Readonly<Record<string, Tensor>> = {},
     shared: Readonly<Record<string, PortMemory>> = {},
@@ -149,17 +145,11 @@ export class CompiledPass {
       outputs[`${name}.entropy`] = router.entropy
     }
     const executable = await runtime.compile({ outputs: { ...outputs, ...extra } })
-    const parameters = Object.fromEntries(
-      traced.parameters.used.map(({ spec, expert, tensor }) => [
-        inputNameOf(tensor),
-        store.parameter(spec.name, expert),
-      ]),
-    )
     const allToAlls = allToAllStages(executable.model, traced.losses.reports)
     const arriving = (beside.arriving ?? []).map((names) =>
       traced.parameters.used.flatMap(({ spec, tensor }) => (names.includes(spec.name) ? [inputNameOf(tensor)] : [])),
     )
-    const all = { ...parameters, ...shared }
+    const all = { ...traced.parameters.ports(), ...shared }
     return new CompiledPass(config, traced, executable, allToAlls, all, { ...beside, arriving })
   }
 

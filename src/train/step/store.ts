@@ -14,6 +14,7 @@ import { bytes } from '../../core/text/numbers.ts'
 import type { Arena, ArenaRange } from '../../engine/contract/arena.ts'
 import { type CompactState, momentLayout } from '../../engine/contract/moments.ts'
 import { Bank, type BorrowedScratch, fillBanks, type Memory, paddedFloats, type Regions } from './bank.ts'
+import { FloatParameters, type ModelStore, type TracedParameters } from './model-store.ts'
 import { momentFloats } from './optimizer/moment-floats.ts'
 import { partialSums } from './ranks/gradient-tree.ts'
 import {
@@ -66,7 +67,7 @@ interface TensorLocation {
   readonly owned: { readonly floats: number; readonly offset: number } | null
 }
 
-export class ParameterStore {
+export class ParameterStore implements ModelStore {
   /** Tensors on this rank; a stacked tensor has only the experts that the rank holds. */
   readonly specs: readonly ParameterSpec[]
   readonly layout: Layout
@@ -161,6 +162,10 @@ export class ParameterStore {
     const { arena } = bank
     if (expert === null) return { arena, start: offset, count: sizeOf(spec.shape) }
     return { arena, start: offset + expert * expertFloats(spec), count: expertFloats(spec) }
+  }
+
+  trace(): TracedParameters {
+    return new FloatParameters(this)
   }
 
   /** The gradient of a parameter, or of one expert; with several sources, only of one expert: see {@link parts}. */

@@ -35,13 +35,13 @@ export interface TextEnd {
  * @param isChanging Whether parameters may change between two pieces.
  */
 export async function* continueText(
-  { runtime, config, tokenizer, store, int8 }: Omit<LiveModel, 'step'>,
+  { runtime, config, tokenizer, store }: Omit<LiveModel, 'step'>,
   options: TextOptions,
   isChanging = false,
 ): AsyncGenerator<string, TextEnd> {
   if (options.signal?.aborted) return { reason: 'interrupted', tokens: 0, seconds: 0 }
   const began = performance.now()
-  const generator = new Generator(runtime, config.model, store, isChanging, int8)
+  const generator = new Generator(runtime, config.model, store, isChanging)
   const prompt = await promptOf(tokenizer, options)
   const ends = new Set(tokenizer.rules.end)
   const text = tokenizer.stream()

@@ -18,8 +18,8 @@ import type { Buffer, Runtime } from '../../engine/contract/runtime.ts'
 import type { DocumentWindow } from '../../train/data/document-windows.ts'
 import type { TokenStream } from '../../train/data/streams/token-stream.ts'
 import { configForCapacity } from '../../train/step/capacity-rules.ts'
-import { CompiledPass, inputNameOf, tracePass } from '../../train/step/pass.ts'
-import type { ParameterStore } from '../../train/step/store.ts'
+import { inputNameOf, type ModelStore } from '../../train/step/model-store.ts'
+import { CompiledPass, tracePass } from '../../train/step/pass.ts'
 
 /** The choices of a router; K = prototypes · k, grouped by prototype. */
 export interface RouterTrace {
@@ -89,7 +89,7 @@ export class RoutingTracer {
   static async compile(
     runtime: Runtime,
     config: ModelConfig & { readonly moe: MoeConfig },
-    store: ParameterStore,
+    store: ModelStore,
     batch: number,
     seed: number,
     capacity: CapacityRule,
@@ -117,7 +117,7 @@ export class RoutingTracer {
         position_TK: capacity === null ? null : written(position_TK, `${name}.position`, new Int32Array(size)),
       }
     })
-    const pass = await CompiledPass.compile(runtime, used, store, traced, outputs, buffers)
+    const pass = await CompiledPass.compile(runtime, used, traced, outputs, buffers)
     return new RoutingTracer(pass, routers, config.moe, shape, seed)
   }
 

@@ -2,8 +2,9 @@
 import { join } from 'node:path'
 import type { RunConfig } from '../../core/config/run-config.ts'
 import { UsageError } from '../../core/errors.ts'
+import type { ModelConfig } from '../../core/model/config.ts'
 import { parameterSpecs } from '../../core/model/parameters.ts'
-import type { Precision } from '../../engine/contract/runtime.ts'
+import type { Precision, Runtime } from '../../engine/contract/runtime.ts'
 import { tokenizerFromJson } from '../../node/data/tokenizer/native-tokenizer.ts'
 import { readCheckpointOf, readNewestCheckpoint } from '../../node/run/checkpoint/checkpoint.ts'
 import { loadRunConfig } from '../../node/run/load-config.ts'
@@ -12,9 +13,10 @@ import { readTextRules, readTokenizer } from '../../node/run/tokenizer-file.ts'
 import type { OnMessage } from '../../train/run/messages.ts'
 import { expectSettings } from '../../train/run/resume-settings.ts'
 import { expectTokenizer, parseState } from '../../train/run/run-state.ts'
-import { parameterTensors } from '../../train/step/named-tensors.ts'
+import type { ModelStore } from '../../train/step/model-store.ts'
+import { type NamedTensor, parameterTensors } from '../../train/step/named-tensors.ts'
 import { ParameterStore } from '../../train/step/store.ts'
-import { expectInt8, Int8Weights, int8Scratch } from '../infer/int8/int8-weights.ts'
+import { expectInt8, Int8Store } from '../infer/int8/int8-store.ts'
 import type { WeightFormat } from '../infer/int8/weight-format.ts'
 import type { LiveModel } from '../infer/live-model.ts'
 
@@ -64,9 +66,9 @@ export async function loadModel(
   const runtime = await openRuntime(config)
   try {
     if (weights === 'int8') expectInt8(runtime, config.model)
-    const scratch = scratchOf(config.model) + (weights === 'int8' ? int8Scratch(config.model) : 0)
-    const store = new ParameterStore(runtime, parameterSpecs(config.model), null, scratch)
-    const model = parameterTensors(store)
+    const scratch = scratchOf(config.model)
+    const [store, model] =
+      weights === 'int8' ? int8Model(runtime, config.model, scratch) : floatModel(runtime, config.model, scratch)
     const checkpoints = join(directory, 'checkpoints')
     const warn = (path: string, reason: string) =>
       onMessage({ kind: 'warning', message: `skipping checkpoint ${path}: ${reason}` })
@@ -83,13 +85,24 @@ export async function loadModel(
     await expectTokenizer(state, json, directory)
     expectSettings(state.settings, sets.length === 0 ? config : await loadRunConfig(directory), directory)
     const tokenizer = tokenizerFromJson(json, join(directory, 'tokenizer.json'), await readTextRules(directory))
-    const int8 = weights === 'int8' ? await Int8Weights.round(config.model, store) : undefined
     const { step } = found
     const trainedOn = state.data
     const close = () => runtime.close()
-    return { directory, runtime, config, tokenizer, store, ...(int8 && { int8 }), step, trainedOn, close }
+    return { directory, runtime, config, tokenizer, store, step, trainedOn, close }
   } catch (error) {
     await runtime.close()
     throw error
   }
+}
+
+type Loading = readonly [store: ModelStore, tensors: NamedTensor[]]
+
+function floatModel(runtime: Runtime, config: ModelConfig, scratch: number): Loading {
+  const store = new ParameterStore(runtime, parameterSpecs(config), null, scratch)
+  return [store, parameterTensors(store)]
+}
+
+function int8Model(runtime: Runtime, config: ModelConfig, scratch: number): Loading {
+  const store = new Int8Store(runtime, config, scratch)
+  return [store, store.tensors()]
 }

@@ -96,36 +96,3 @@ export const activateParts = declareKernel({
   }),
   local: true,
 })
-
-/** y = x·w [1, columns] of x [1, K] and a matrix w of int8 (`../int8-layout.ts`). */
-export const int8Product = declareKernel({
-  name: 'int8-product',
-  inputs: ['x', 'w'],
-  outputs: ['y'],
-  results: ({ x }, { columns }: { readonly columns: number }) => ({ y: { dtype: x.dtype, shape: [1, columns] } }),
-  addsTo: ['y'],
-  local: true,
-})
-
-/** gelu(x·up), or swish(x·gate) ∘ x·up, of each choice: [K, columns]. Every expert has matrices of int8. */
-export const int8ExpertsUp = declareKernel({
-  name: 'int8-experts-up',
-  inputs: ['x', 'experts', 'up', 'gate?'],
-  outputs: ['active'],
-  results: ({ x, experts }, { columns }: { readonly columns: number }) => ({
-    active: { dtype: x.dtype, shape: [dim(experts.shape, 1), columns] },
-  }),
-  local: true,
-})
-
-/** y = Σ_k gate · active·down [1, columns]. Every expert has a matrix of int8. */
-export const int8ExpertsDown = declareKernel({
-  name: 'int8-experts-down',
-  inputs: ['active', 'experts', 'gates', 'down'],
-  outputs: ['y'],
-  results: ({ active }, { columns }: { readonly columns: number }) => ({
-    y: { dtype: active.dtype, shape: [1, columns] },
-  }),
-  addsTo: ['y'],
-  local: true,
-})

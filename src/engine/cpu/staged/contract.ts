@@ -45,8 +45,12 @@ export interface KernelTensor {
   readonly size: number
   /** Address in the memory of this process. */
   readonly address: number
-  /** Byte offset in the memory of the program; −1 if it is elsewhere. */
+  /**
+   * Byte offset in the memory of the program, or in memory number `memory` of the thread; −1 if it is elsewhere. Only
+   * operands that a kernel lists in `anywhere` may be in another memory than 0, the memory of the program.
+   */
   readonly offset: number
+  readonly memory: number
 }
 
 /** One use of a kernel, with its operands by name. */
@@ -72,6 +76,16 @@ export interface ExpertGroup extends Omit<GroupPlace, 'orders'> {
   readonly channel: number
 }
 
+/** A memory that kernels reach, and scratch memory in it for this thread. */
+export interface KernelMemory {
+  /** WASM functions on this memory. */
+  readonly functions: OpFunctions
+  readonly bytes: Uint8Array
+  readonly floats: Float32Array
+  /** Byte offset of scratch memory; null in a memory that is only read. */
+  readonly scratch: number | null
+}
+
 /** Resources of a kernel on the thread that runs it. */
 export interface KernelThread {
   readonly threads: number
@@ -84,6 +98,8 @@ export interface KernelThread {
   readonly floats: Float32Array
   readonly integers: Int32Array
   readonly scratch: Scratch
+  /** All memories: the program's own, then the memories of operands that may be anywhere. */
+  readonly memories: readonly KernelMemory[]
 }
 
 export interface PreparedCall {
@@ -97,6 +113,10 @@ export interface KernelCode<K extends AnyKernel = AnyKernel> {
   readonly provider: 'primitives' | 'WASM' | 'MPI'
   /** Operands that may be bfloat16, with bf16 math. Default: no operands. */
   readonly halves?: Halves<OperandName<InputsOf<K>>, OperandName<OutputsOf<K>>>
+  /** Inputs that may be in a memory of their own. */
+  readonly anywhere?: readonly OperandName<InputsOf<K>>[]
+  /** Bytes of scratch memory that a task needs in each memory of an operand that may be anywhere. */
+  scratchBeside?(call: KernelCall<K>, threads: number): number
   /** Bytes of scratch memory that a task needs if `threads` threads share the tasks. */
   scratch?(call: KernelCall<K>, threads: number): number
   prepare(call: KernelCall<K>, thread: KernelThread): PreparedCall

@@ -49,6 +49,8 @@ export class StagedExecutable implements Executable {
   private readonly sessions: readonly (StageSession | null)[]
   private readonly places: ValuePlaces
   private readonly scratchBytes: number
+  /** Bytes of scratch memory of a thread in each memory of operands that may be anywhere. */
+  private readonly besideBytes: number
   private readonly bindings = new Set<StagedBinding>()
   private readonly clocks: StepTimes[] = []
   private readonly lifetime = new Lifetime('executable', () => this.free())
@@ -58,7 +60,8 @@ export class StagedExecutable implements Executable {
     this.model = model
     this.sessions = sessions
     this.places = placeValues(model)
-    this.scratchBytes = Math.max(0, ...model.stages.map((stage) => this.scratchOf(stage)))
+    this.scratchBytes = Math.max(0, ...model.stages.map((stage) => this.scratchOf(stage, 'scratch')))
+    this.besideBytes = Math.max(0, ...model.stages.map((stage) => this.scratchOf(stage, 'scratchBeside')))
     if (this.memoryBytes > MAX_ARENA_BYTES)
       throw new RuntimeError(
         `out of memory: the activations of a micro-batch need ${(this.memoryBytes / 2 ** 30).toFixed(2)} GiB ` +
@@ -81,10 +84,10 @@ export class StagedExecutable implements Executable {
     return this.places.bytes + this.parts.threads * this.scratchBytes
   }
 
-  private scratchOf(stage: StagedModel['stages'][number]): number {
+  private scratchOf(stage: StagedModel['stages'][number], kind: 'scratch' | 'scratchBeside'): number {
     if (stage.kind === 'onnx') return 0
-    const tensor = (use: ValueUse): KernelTensor => ({ ...this.tensorOf(use), address: 0, offset: 0 })
-    const bytes = opKernels[stage.type]?.scratch?.(callOf(stage, tensor), this.parts.threads)
+    const tensor = (use: ValueUse): KernelTensor => ({ ...this.tensorOf(use), address: 0, offset: 0, memory: 0 })
+    const bytes = opKernels[stage.type]?.[kind]?.(callOf(stage, tensor), this.parts.threads)
     return Math.ceil((bytes ?? 0) / 4096) * 4096
   }
 
@@ -119,11 +122,14 @@ export class StagedExecutable implements Executable {
       const view: new (buffer: ArrayBufferLike, offset: number, size: number) => Buffer = typedArrays[dtype as DType]
       return bound.get(value) ?? new view(memory.buffer, offsetOf(value), size)
     }
-    const tensor = (use: ValueUse): KernelTensor => {
+    const beside = new Beside(given, within?.beside ?? [])
+    const tensor = (use: ValueUse, isAnywhere = false): KernelTensor => {
       const port = bound.get(use.value)
       const inside = !port || port.buffer === memory.buffer
       const offset = inside ? (port?.byteOffset ?? offsetOf(use.value)) : -1
-      return { ...this.tensorOf(use), offset, address: port ? Number(addressOf(port)) : base + offset }
+      const at = { ...this.tensorOf(use), address: port ? Number(addressOf(port)) : base + offset }
+      if (inside || !isAnywhere) return { ...at, offset, memory: 0 }
+      return { ...at, offset: port.byteOffset, memory: 1 + beside.indexOf(port) }
     }
 
     const { steps, sessions } = this.bindStages(array, tensor)
@@ -150,6 +156,7 @@ export class StagedExecutable implements Executable {
       arriving: arriving.map((names) => this.firstReader(names)),
       arrivals: new SharedArrayBuffer((1 + arriving.length) * 8),
       memory: memory.memory,
+      beside: beside.places(parts.threads, this.besideBytes),
       constants,
       scratch,
       times,
@@ -176,7 +183,7 @@ export class StagedExecutable implements Executable {
   }
 
   /** The steps of the script, and the bindings of its ONNX stages. */
-  private bindStages(array: (use: ValueUse) => Buffer, tensor: (use: ValueUse) => KernelTensor) {
+  private bindStages(array: (use: ValueUse) => Buffer, tensor: TensorOf) {
     const sessions: OnnxBinding[] = []
     const steps = this.model.stages.map((stage, at): Step => {
       if (stage.kind === 'kernel') return { kind: 'kernel', call: callOf(stage, tensor) }
@@ -253,13 +260,46 @@ export class StagedExecutable implements Executable {
   }
 }
 
+/** The tensor of a use of a value, and whether the kernel reads it in any memory. */
+type TensorOf = (use: ValueUse, isAnywhere?: boolean) => KernelTensor
+
+/** The memories of operands that may be anywhere, in the order in which they are found. */
+class Beside {
+  private readonly found: Arena[] = []
+  private readonly given: readonly Arena[]
+  private readonly rooms: readonly Omit<ProgramMemory, 'beside'>[]
+
+  constructor(ports: Readonly<Record<string, PortMemory>>, rooms: readonly Omit<ProgramMemory, 'beside'>[]) {
+    this.given = Object.values(ports).flatMap((port) => ('arena' in port && port.arena.host ? [port.arena] : []))
+    this.rooms = rooms
+  }
+
+  /** Index of the memory of an array. */
+  indexOf({ buffer }: Buffer): number {
+    const known = this.found.findIndex(({ host }) => host?.buffer === buffer)
+    if (known !== -1) return known
+    const arena = this.given.find(({ host }) => host?.buffer === buffer)
+    if (!arena) throw new RuntimeError('internal: an operand of a kernel is in no arena')
+    return this.found.push(arena) - 1
+  }
+
+  /** The memories with scratch memory of `bytes` for each thread, where there is room for it. */
+  places(threads: number, bytes: number): Script['beside'] {
+    return this.found.map((arena) => {
+      const room = this.rooms.find((each) => each.arena === arena)
+      if (room && room.bytes < threads * bytes)
+        throw new RuntimeError(`internal: kernels need ${threads * bytes} bytes beside, and there are ${room.bytes}`)
+      const scratch = room ? Array.from({ length: threads }, (_, thread) => room.start + thread * bytes) : null
+      return { memory: hostOf(arena).memory, scratch }
+    })
+  }
+}
+
 /** The operands of a stage by the names of its kernel. */
-function callOf(
-  { type, attributes, names, inputs, outputs, added }: KernelStage,
-  tensor: (use: ValueUse) => KernelTensor,
-): KernelCall {
+function callOf({ type, attributes, names, inputs, outputs, added }: KernelStage, tensor: TensorOf): KernelCall {
+  const anywhere = opKernels[type]?.anywhere ?? []
   const byName = (of: readonly string[], uses: readonly ValueUse[]) =>
-    Object.fromEntries(of.map((name, i) => [name, tensor(uses[i] as ValueUse)]))
+    Object.fromEntries(of.map((name, i) => [name, tensor(uses[i] as ValueUse, anywhere.includes(name))]))
   const addedTo = added.map((output) => names.outputs[output] as string)
   return {
     kernel: type,

@@ -36,6 +36,8 @@ export interface Script {
   /** Milliseconds that a run has waited for arriving inputs, then the tickets of their exchanges, Float64. */
   readonly arrivals: SharedArrayBuffer
   readonly memory: SharedMemory
+  /** Memories of operands that may be anywhere; `scratch` is the byte offset of the scratch memory of each thread. */
+  readonly beside: readonly { readonly memory: SharedMemory; readonly scratch: readonly number[] | null }[]
   /** Constants, which are copied into the memory before each run. */
   readonly constants: readonly { readonly offset: number; readonly bytes: Uint8Array }[]
   /** Scratch memory of each thread. */

@@ -5,6 +5,7 @@
  * This file runs only as a worker thread, from the build (see crew.ts).
  */
 import { parentPort, workerData } from 'node:worker_threads'
+import type { SharedMemory } from '../../contract/arena.ts'
 import { channels } from '../../contract/ranks.ts'
 import { now } from '../../contract/recording.ts'
 import { NOT_POSTED, RuntimeError } from '../../contract/runtime.ts'
@@ -15,7 +16,7 @@ import { ortRunAt } from '../ort-run.ts'
 import type { Primitives } from '../primitives.ts'
 import { opFunctions } from '../wasm/module.ts'
 import { Barrier } from './barrier.ts'
-import type { KernelThread, PreparedCall } from './contract.ts'
+import type { KernelMemory, KernelThread, PreparedCall } from './contract.ts'
 import { opKernels } from './kernels/table.ts'
 import { LoggedRing } from './logged-ring.ts'
 import type { CrewData, Failure, Order, Report, Script } from './script.ts'
@@ -50,15 +51,13 @@ function open(script: Script): Program {
   const { buffer } = script.memory
   const scratch = script.scratch[thread]
   if (!scratch) throw new RuntimeError(`internal: no scratch memory for thread ${thread}`)
-  const context: KernelThread = {
-    threads,
-    group,
-    primitives,
-    functions: opFunctions(wasm, script.memory),
-    floats: new Float32Array(buffer),
-    integers: new Int32Array(buffer),
-    scratch,
-  }
+  const memories = [
+    memoryOf(script.memory, scratch.offset),
+    ...script.beside.map(({ memory, scratch }) => memoryOf(memory, scratch?.[thread] ?? null)),
+  ] as [KernelMemory, ...KernelMemory[]]
+  const [{ functions, floats }] = memories
+  const integers = new Int32Array(buffer)
+  const context: KernelThread = { threads, group, primitives, functions, floats, integers, scratch, memories }
   const prepared = script.steps.map((step) => {
     if (step.kind === 'onnx') return null
     const kernel = opKernels[step.call.kernel]
@@ -75,6 +74,16 @@ function open(script: Script): Program {
     times,
     post: earlyPosts(script),
     wait: arrivals(script),
+  }
+}
+
+function memoryOf(memory: SharedMemory, scratch: number | null): KernelMemory {
+  const { buffer } = memory
+  return {
+    functions: opFunctions(wasm, memory),
+    bytes: new Uint8Array(buffer),
+    floats: new Float32Array(buffer),
+    scratch,
   }
 }
 

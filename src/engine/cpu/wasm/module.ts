@@ -20,6 +20,8 @@ const opFunctionNames = [
   'gatherRows',
   'geluParts',
   'headDots',
+  'int8Expand',
+  'int8ExpandColumns',
   'int8Times',
   'logSums',
   'maskAbove',

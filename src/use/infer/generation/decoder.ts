@@ -13,7 +13,7 @@ import { type Rotation, rotationOf, writeAngles } from '../../../core/model/rota
 import { hasRouterWeights } from '../../../core/model/routing/routers.ts'
 import { nextTurn } from '../../../core/next-turn.ts'
 import type { Binding, Executable, PortMemory, Runtime } from '../../../engine/contract/runtime.ts'
-import type { ParameterStore } from '../../../train/step/store.ts'
+import type { ModelStore } from '../../../train/step/model-store.ts'
 import type { KeyValueCache } from './key-value-cache.ts'
 import type { PredeterminedExperts } from './predetermined-experts.ts'
 
@@ -32,7 +32,7 @@ interface Programs {
 export class Decoder {
   private readonly runtime: Runtime
   private readonly config: ModelConfig
-  private readonly store: ParameterStore
+  private readonly store: ModelStore
   private readonly cache: KeyValueCache
   private readonly token = new Int32Array(1)
   private readonly position = new BigInt64Array(1)
@@ -48,7 +48,7 @@ export class Decoder {
   private readonly memory: Readonly<Record<string, PortMemory>>
   private programs: Programs | undefined
 
-  constructor(runtime: Runtime, config: ModelConfig, store: ParameterStore, cache: KeyValueCache) {
+  constructor(runtime: Runtime, config: ModelConfig, store: ModelStore, cache: KeyValueCache) {
     this.runtime = runtime
     this.config = config
     this.store = store

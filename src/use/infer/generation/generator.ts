@@ -12,9 +12,9 @@ import type { ModelConfig } from '../../../core/model/config.ts'
 import { routerOf } from '../../../core/model/routing/routers.ts'
 import type { Runtime } from '../../../engine/contract/runtime.ts'
 import { generationConfig } from '../../../train/step/capacity-rules.ts'
+import type { ModelStore } from '../../../train/step/model-store.ts'
 import { randomFor } from '../../../train/step/random.ts'
-import type { ParameterStore } from '../../../train/step/store.ts'
-import type { Int8Weights } from '../int8/int8-weights.ts'
+import { Int8Store } from '../int8/int8-store.ts'
 import { ContextDecoder } from './context-decoder.ts'
 import { Decoder } from './decoder.ts'
 import { KeyValueCache } from './key-value-cache.ts'
@@ -38,20 +38,13 @@ export class Generator {
   /**
    * @param isChanging Whether parameters may change between two tokens: then nothing that depends on them is kept, and
    * the whole context is recomputed for every token.
-   * @param int8 Weights of the model, to which the parameters of the store have been rounded.
    * @throws UsageError if the store has too little scratch memory for a token with int8 weights
    */
-  constructor(
-    runtime: Runtime,
-    trainedConfig: ModelConfig,
-    store: ParameterStore,
-    isChanging = false,
-    int8?: Int8Weights,
-  ) {
+  constructor(runtime: Runtime, trainedConfig: ModelConfig, store: ModelStore, isChanging = false) {
     const config = generationConfig(trainedConfig)
     this.config = config
     const memory = isChanging ? null : TokenDecoder.borrow(runtime, config, store)
-    if (int8 && !memory)
+    if (store instanceof Int8Store && !memory)
       throw new UsageError(
         'invalid weights: "int8" for a context that does not fit into memory (expected a shorter sequence, or float32 weights)',
       )
@@ -72,7 +65,7 @@ export class Generator {
     const cache = new KeyValueCache(config, memory ? (floats) => memory.take(floats) : undefined)
     this.prefill = new Prefill(runtime, config, store, cache)
     this.decoder = memory
-      ? new TokenDecoder(runtime, config, store, cache, memory, int8)
+      ? new TokenDecoder(runtime, config, store, cache, memory)
       : new Decoder(runtime, config, store, cache)
   }
 

@@ -9,22 +9,23 @@ import { sizeOf } from '../../../core/graph/shape.ts'
 import { input, type KernelSet, withKernels } from '../../../core/graph/tensor.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
 import { keysAndValues } from '../../../core/model/decode.ts'
-import { type RoutedModule, routedModules, SymbolicParameters } from '../../../core/model/parameters.ts'
+import { type RoutedModule, routedModules } from '../../../core/model/parameters.ts'
 import { choicesName, logitsAt, transformer } from '../../../core/model/transformer.ts'
 import type { Binding, Executable, PortMemory, Runtime } from '../../../engine/contract/runtime.ts'
-import { inputNameOf } from '../../../train/step/pass.ts'
-import type { ParameterStore } from '../../../train/step/store.ts'
+import type { ModelStore } from '../../../train/step/model-store.ts'
+import { Int8Store } from '../int8/int8-store.ts'
 import type { KeyValueCache } from './key-value-cache.ts'
 import type { PredeterminedExperts } from './predetermined-experts.ts'
 
 const MIN_LENGTH = 32
 
 /**
- * The kernels of the pass. The CPU uses no kernels, because prompts are few and short. Devices use all kernels except
- * the kernel of attention, which keeps keys and values inside.
+ * The kernels of the pass. With float32 weights the CPU uses no kernels, because prompts are few and short. Otherwise
+ * all kernels are used except the kernel of attention, which keeps keys and values inside.
  */
-function prefillKernels({ device, kernels }: Runtime): KernelSet {
-  const names = device === 'cpu' ? [] : [...kernels.names].filter((name) => name !== 'attention')
+function prefillKernels({ device, kernels }: Runtime, store: ModelStore): KernelSet {
+  const isPlain = device === 'cpu' && !(store instanceof Int8Store)
+  const names = isPlain ? [] : [...kernels.names].filter((name) => name !== 'attention')
   return { ...kernels, names: new Set(names) }
 }
 
@@ -43,11 +44,11 @@ export class Prefill {
   private readonly programs = new Map<number, Program>()
   private readonly runtime: Runtime
   private readonly config: ModelConfig
-  private readonly store: ParameterStore
+  private readonly store: ModelStore
   private readonly cache: KeyValueCache | null
 
   /** @param cache Gets the keys and values; null: they are not kept. */
-  constructor(runtime: Runtime, config: ModelConfig, store: ParameterStore, cache: KeyValueCache | null) {
+  constructor(runtime: Runtime, config: ModelConfig, store: ModelStore, cache: KeyValueCache | null) {
     this.runtime = runtime
     this.config = config
     this.store = store
@@ -87,9 +88,9 @@ export class Prefill {
     const compiled = this.programs.get(sequence)
     if (compiled) return compiled
     const { config, store, cache } = this
-    const parameters = new SymbolicParameters(store.specs, 'float32')
+    const parameters = store.trace()
     const pass = { batch: 1, sequence, training: false, capacity: 'none' as const }
-    const outputs = withKernels(prefillKernels(this.runtime), () => {
+    const outputs = withKernels(prefillKernels(this.runtime, store), () => {
       const { x_TD } = transformer(config, parameters, input('tokens', 'int32', [sequence]), pass)
       const logits = logitsAt(config, parameters, x_TD, input('position', 'int32', [1]))
       return { logits, ...(cache && keysAndValues(config, x_TD)) }
@@ -99,9 +100,7 @@ export class Prefill {
     const tokens = new Int32Array(sequence)
     const position = new Int32Array(1)
     const choices: Program['choices'][number][] = []
-    const ports: Record<string, PortMemory> = { tokens, position, logits: this.logits }
-    for (const { spec, expert, tensor } of parameters.used)
-      ports[inputNameOf(tensor)] = store.parameter(spec.name, expert)
+    const ports: Record<string, PortMemory> = { ...parameters.ports(), tokens, position, logits: this.logits }
     for (let layer = 0; layer < config.layers; layer++)
       for (const module of routedModules(config, layer)) {
         const port = executable.model.inputs.find(({ name }) => name === choicesName(layer, module))

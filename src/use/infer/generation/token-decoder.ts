@@ -5,7 +5,7 @@
  */
 import { withKernels } from '../../../core/graph/tensor.ts'
 import { attentionColumns, headWidthOf, type ModelConfig } from '../../../core/model/config.ts'
-import { activatedExperts, isSparse, SymbolicParameters } from '../../../core/model/parameters.ts'
+import { activatedExperts, isSparse, parameterSpecs, SymbolicParameters } from '../../../core/model/parameters.ts'
 import { type Rotation, rotationOf, writeAngles } from '../../../core/model/rotary.ts'
 import { hasRouterWeights } from '../../../core/model/routing/routers.ts'
 import { tokenProgram } from '../../../core/model/token.ts'
@@ -13,9 +13,8 @@ import { choicesName } from '../../../core/model/transformer.ts'
 import { floatsOf, MAX_ARENA_BYTES } from '../../../engine/contract/arena.ts'
 import type { Binding, Buffer, Executable, PortMemory, Runtime } from '../../../engine/contract/runtime.ts'
 import { type BorrowedScratch, paddedFloats } from '../../../train/step/bank.ts'
-import { inputNameOf } from '../../../train/step/pass.ts'
-import type { ParameterStore } from '../../../train/step/store.ts'
-import type { Int8Weights } from '../int8/int8-weights.ts'
+import { inputNameOf, type ModelStore } from '../../../train/step/model-store.ts'
+import { Int8Store } from '../int8/int8-store.ts'
 import type { KeyValueCache } from './key-value-cache.ts'
 import type { PredeterminedExperts } from './predetermined-experts.ts'
 
@@ -56,7 +55,7 @@ interface Compiled {
 export class TokenDecoder {
   private readonly runtime: Runtime
   private readonly config: ModelConfig
-  private readonly store: ParameterStore
+  private readonly store: ModelStore
   private readonly memory: BorrowedScratch
   private readonly rotation: Rotation
   private readonly angles: { readonly cos: Float32Array; readonly sin: Float32Array }
@@ -67,26 +66,16 @@ export class TokenDecoder {
   private readonly choices = new Map<number, Int32Array>()
   private readonly ports: Readonly<Record<string, Buffer>>
   private readonly cache: KeyValueCache
-  private readonly int8: Int8Weights | undefined
   private compiled: Compiled | undefined
 
   /**
    * @param memory Memory of {@link tokenScratch} floats, from which the cache has already taken its tables.
-   * @param int8 Weights to use instead of the weights in the store.
    */
-  constructor(
-    runtime: Runtime,
-    config: ModelConfig,
-    store: ParameterStore,
-    cache: KeyValueCache,
-    memory: BorrowedScratch,
-    int8?: Int8Weights,
-  ) {
+  constructor(runtime: Runtime, config: ModelConfig, store: ModelStore, cache: KeyValueCache, memory: BorrowedScratch) {
     this.runtime = runtime
     this.config = config
     this.store = store
     this.cache = cache
-    this.int8 = int8
     this.memory = memory
     this.rotation = rotationOf(config)
     const half = this.rotation.frequencies.length
@@ -118,7 +107,7 @@ export class TokenDecoder {
   }
 
   /** Borrows memory for a decoder and its cache; null if the store lacks memory. */
-  static borrow(runtime: Runtime, config: ModelConfig, store: ParameterStore): BorrowedScratch | null {
+  static borrow(runtime: Runtime, config: ModelConfig, store: ModelStore): BorrowedScratch | null {
     const floats = tokenScratch(config)
     if (floats === 0 || runtime.threads > MAX_THREADS) return null
     return store.borrowScratch(floats)
@@ -139,22 +128,29 @@ export class TokenDecoder {
   }
 
   private async compile(): Promise<Compiled> {
-    const { runtime, config, store, cache, memory, int8 } = this
-    const parameters = new SymbolicParameters(store.specs, 'float32')
+    const { runtime, config, store, cache, memory } = this
+    const int8 = store instanceof Int8Store ? store : null
+    const parameters = new SymbolicParameters(parameterSpecs(config), 'float32')
     const program = withKernels(runtime.kernels, () => ({
       outputs: tokenProgram(config, parameters, int8 ? 'int8' : 'float32'),
     }))
     const executable = await runtime.compile(program, { portsInside: this.inArena })
-    const weights = Object.fromEntries(
-      parameters.used.map(({ spec, expert, tensor }) => [inputNameOf(tensor), store.parameter(spec.name, expert)]),
-    )
-    const at = (name: string): PortMemory =>
-      (this.ports[name] ?? weights[name] ?? int8?.range(name) ?? cache.rows(name, config.sequence)) as PortMemory
+    const used = new Map(parameters.used.map(({ spec, expert, tensor }) => [inputNameOf(tensor), { spec, expert }]))
+    const at = (name: string): PortMemory => {
+      const parameter = used.get(name)
+      if (parameter) return store.parameter(parameter.spec.name, parameter.expert)
+      return (this.ports[name] ?? int8?.range(name) ?? cache.rows(name, config.sequence)) as PortMemory
+    }
     const { inputs, outputs } = executable.model
     const ports = Object.fromEntries([...inputs, ...outputs].map(({ name }) => [name, at(name)]))
     if (!this.inArena) return { executable, binding: executable.bind(ports) }
     const working = memory.take(workingFloats(config))
-    const within = { arena: memory.arena, start: working.start * 4, bytes: working.count * 4 }
+    const within = {
+      arena: memory.arena,
+      start: working.start * 4,
+      bytes: working.count * 4,
+      ...(int8 && { beside: int8.beside }),
+    }
     return { executable, binding: executable.bind(ports, within) }
   }
 

@@ -12,6 +12,7 @@ import type { OnMessage } from '../../../train/run/messages.ts'
 import { randomFor } from '../../../train/step/random.ts'
 import type { EvalRecord } from '../../../train/step/records.ts'
 import { balanceSchedule } from '../../../train/step/schedule.ts'
+import { ParameterStore } from '../../../train/step/store.ts'
 import { evaluateModel } from '../../runs/evaluate.ts'
 import { loadModel, type ModelChoice, type TrainedModel } from '../../runs/trained-model.ts'
 import { largestDifference } from './compare.ts'
@@ -69,6 +70,7 @@ export async function exportRun(directory: string, options: ExportOptions): Prom
     const trained = await loadModel(directory, choice, onMessage)
     try {
       const { config, store, tokenizer, runtime, step } = trained
+      if (!(store instanceof ParameterStore)) throw new Error('internal: an export of rounded weights')
       const source = { config: withBalanceAt(config, step), weights: weightsOf(store), tokenizer, runtime, dtype }
       const prepared = await prepare(source)
       onMessage({ kind: 'prepare', message: `writing ${prepared.files.length} files` })

@@ -4,22 +4,20 @@ import { matmul } from '../../../core/graph/ops/matmul.ts'
 import { input } from '../../../core/graph/tensor.ts'
 import { headScaleOf, type ModelConfig } from '../../../core/model/config.ts'
 import { scaled } from '../../../core/model/layers.ts'
-import { SymbolicParameters } from '../../../core/model/parameters.ts'
 import { transformer } from '../../../core/model/transformer.ts'
-import type { PortMemory, Runtime } from '../../../engine/contract/runtime.ts'
+import type { Runtime } from '../../../engine/contract/runtime.ts'
 import { generationConfig } from '../../../train/step/capacity-rules.ts'
-import { inputNameOf } from '../../../train/step/pass.ts'
-import type { ParameterStore } from '../../../train/step/store.ts'
+import type { ModelStore } from '../../../train/step/model-store.ts'
 
 /** Logits [T, V] at every position of one sequence of T tokens, for a router that needs no choices from outside. */
 export async function ownLogits(
   runtime: Runtime,
   config: ModelConfig,
-  store: ParameterStore,
+  store: ModelStore,
   tokens: Int32Array,
 ): Promise<Float32Array> {
   const dropless = generationConfig(config)
-  const parameters = new SymbolicParameters(store.specs, 'float32')
+  const parameters = store.trace()
   const pass = { batch: 1, sequence: tokens.length, training: false, capacity: 'none' as const }
   const { x_TD } = transformer(dropless, parameters, input('tokens', 'int32', [tokens.length]), pass)
   const head = parameters.get(config.tied ? 'embedding' : 'head')
@@ -28,10 +26,7 @@ export async function ownLogits(
   })
   try {
     const logits = new Float32Array(tokens.length * config.vocabulary)
-    const ports: Record<string, PortMemory> = { tokens, logits }
-    for (const { spec, expert, tensor } of parameters.used)
-      ports[inputNameOf(tensor)] = store.parameter(spec.name, expert)
-    const binding = executable.bind(ports)
+    const binding = executable.bind({ ...parameters.ports(), tokens, logits })
     try {
       await binding.run()
     } finally {

@@ -1,11 +1,16 @@
 /**
- * Kernels of a single token with int8 matrices. A task is a band of whole blocks of columns, so there are no partial
- * sums, and additions and activations follow in the same task. Every task rounds the row for itself.
+ * Kernels with int8 matrices, which may be in memories of their own.
+ *
+ * In a product of a single token, a task is a band of whole blocks of columns, so there are no partial sums, and
+ * additions and activations follow in the same task. Every task rounds the row for itself, in the memory of the matrix.
+ * In a pass over many rows, a task makes a band, or an expert, float32 before its products.
  */
-import { BLOCK, blocksOf, GROUP, GROUP_BYTES, groupsOf } from '../../../../core/graph/int8-layout.ts'
-import * as declared from '../../../../core/graph/kernels/token.ts'
+import { BLOCK, blocksOf, GROUP, GROUP_BYTES, groupsOf, int8Bytes } from '../../../../core/graph/int8-layout.ts'
+import * as declared from '../../../../core/graph/kernels/int8.ts'
 import { RuntimeError } from '../../../contract/runtime.ts'
-import { implement, type KernelTensor, type KernelThread } from '../contract.ts'
+import { implement, type KernelMemory, type KernelTensor, type KernelThread } from '../contract.ts'
+import { GroupRows, groupsOf as groupsOfRows, PIECE, sizesOf } from './experts/expert-shared.ts'
+import { addressAt, isHalf, rowsOf, typeOf } from './floats.ts'
 import { bandsOf } from './matmul.ts'
 import { offsetAt, widthOf } from './rows.ts'
 
@@ -30,24 +35,51 @@ const bandsIn = (columns: number, threads: number): Band[] =>
     blocks: length,
   }))
 
-/** Bytes of scratch memory: the rounded row, then `rows` rows of results of a band. */
-const scratchFor = (x: KernelTensor, y: KernelTensor, rows: number, threads: number): number =>
-  roundedBytes(widthOf(x)) + 4 * rows * longest(widthOf(y), threads)
+/** Bytes of scratch memory in the memory of the program: `rows` rows of results of a band. */
+const scratchFor = (y: KernelTensor, rows: number, threads: number): number => 4 * rows * longest(widthOf(y), threads)
 
-/**
- * Functions for a band: `round` rounds a row of x to the scratch memory, and `times` multiplies that row with the band
- * of a matrix and returns the offset of the results.
- */
-function bandProduct({ functions, scratch }: KernelThread, inner: number) {
-  const results = scratch.offset + roundedBytes(inner)
-  return {
-    round: (row: number) => functions.roundRow(row, scratch.offset, inner, GROUP * groupsOf(inner)),
-    times: (matrix: number, { from, blocks }: Band, to = results): number => {
-      const block = groupsOf(inner) * GROUP_BYTES
-      functions.int8Times(scratch.offset, matrix + (from / BLOCK) * block, to, blocks, groupsOf(inner))
-      return to
-    },
-    results,
+/** Bytes of scratch memory in the memory of a matrix: the rounded row, the row, and a row of results of a band. */
+const scratchBeside = (x: KernelTensor, y: KernelTensor, threads: number): number =>
+  roundedBytes(widthOf(x)) + 4 * (widthOf(x) + longest(widthOf(y), threads))
+
+/** The memory of an operand that may be anywhere. */
+const memoryOf = ({ memories }: KernelThread, { memory }: KernelTensor): KernelMemory =>
+  memories[memory] as KernelMemory
+
+/** Products of a row of x with bands of a matrix, in the memory of that matrix. */
+class BandProduct {
+  private readonly thread: KernelThread
+  private readonly memory: KernelMemory
+  private readonly inner: number
+  private readonly scratch: number
+
+  constructor(thread: KernelThread, matrix: KernelTensor, inner: number) {
+    this.thread = thread
+    this.memory = memoryOf(thread, matrix)
+    if (this.memory.scratch === null) throw new RuntimeError('internal: no scratch memory beside int8 weights')
+    this.scratch = this.memory.scratch
+    this.inner = inner
+  }
+
+  /** Copies a row of x into the memory of the matrix, rounded. @param row Byte offset of the row. */
+  round(row: number): void {
+    const { thread, memory, inner, scratch } = this
+    const copy = scratch + roundedBytes(inner)
+    memory.floats.set(thread.floats.subarray(row / 4, row / 4 + inner), copy / 4)
+    memory.functions.roundRow(copy, scratch, inner, GROUP * groupsOf(inner))
+  }
+
+  /**
+   * Multiplies the rounded row with a band.
+   * @param matrix Byte offset of the matrix in its memory.
+   * @param to Byte offset of the results in the memory of the program.
+   */
+  times(matrix: number, { from, columns, blocks }: Band, to: number): void {
+    const { thread, memory, inner, scratch } = this
+    const results = scratch + roundedBytes(inner) + 4 * inner
+    const block = groupsOf(inner) * GROUP_BYTES
+    memory.functions.int8Times(scratch, matrix + (from / BLOCK) * block, results, blocks, groupsOf(inner))
+    thread.floats.set(memory.floats.subarray(results / 4, results / 4 + columns), to / 4)
   }
 }
 
@@ -82,17 +114,20 @@ const workOf = ({ size, shape }: KernelTensor, chosen: number) => {
 
 export const int8Product = implement(declared.int8Product, {
   provider: 'WASM',
-  scratch: ({ inputs: { x }, outputs: { y } }, threads) => scratchFor(x, y, 1, threads),
+  anywhere: ['w'],
+  scratch: ({ outputs: { y } }, threads) => scratchFor(y, 1, threads),
+  scratchBeside: ({ inputs: { x }, outputs: { y } }, threads) => scratchBeside(x, y, threads),
   prepare({ inputs: { x, w }, outputs: { y }, addends }, thread) {
     const bands = bandsIn(widthOf(y), thread.threads)
-    const { round, times } = bandProduct(thread, x.size)
+    const product = new BandProduct(thread, w, x.size)
+    const results = thread.scratch.offset
     return {
       tasks: bands.length,
       run(task) {
         const band = bands[task] as Band
-        round(x.offset)
-        const product = times(w.offset, band)
-        thread.functions.addTimes(startBand(y, addends.y, thread.floats, band), product, 1, band.columns)
+        product.round(x.offset)
+        product.times(w.offset, band, results)
+        thread.functions.addTimes(startBand(y, addends.y, thread.floats, band), results, 1, band.columns)
       },
     }
   },
@@ -101,23 +136,27 @@ export const int8Product = implement(declared.int8Product, {
 
 export const int8ExpertsUp = implement(declared.int8ExpertsUp, {
   provider: 'WASM',
-  scratch: ({ inputs: { x }, outputs: { active } }, threads) => scratchFor(x, active, 2, threads),
+  anywhere: ['up', 'gate'],
+  scratch: ({ outputs: { active } }, threads) => scratchFor(active, 2, threads),
+  scratchBeside: ({ inputs: { x }, outputs: { active } }, threads) => scratchBeside(x, active, threads),
   prepare({ inputs: { x, experts, up, gate }, outputs: { active: y } }, thread) {
     const columns = widthOf(y)
     const bands = bandsIn(columns, thread.threads)
     const { functions } = thread
-    const { round, times, results } = bandProduct(thread, x.size)
-    const second = results + 4 * longest(columns, thread.threads)
+    const [ofUp, ofGate] = [up, gate].map((matrix) => matrix && new BandProduct(thread, matrix, x.size))
+    const inner = thread.scratch.offset
+    const gates = inner + 4 * longest(columns, thread.threads)
     return {
       tasks: experts.size * bands.length,
       run(task) {
         const choice = Math.floor(task / bands.length)
         const band = bands[task % bands.length] as Band
         const to = offsetAt(y, choice * columns + band.from)
-        round(x.offset)
-        const inner = times(matrixOf(thread, experts, choice, up), band)
-        if (!gate) return functions.geluParts(inner, to, 1, band.columns, 0)
-        const gates = times(matrixOf(thread, experts, choice, gate), band, second)
+        ofUp?.round(x.offset)
+        ofUp?.times(matrixOf(thread, experts, choice, up), band, inner)
+        if (!gate || !ofGate) return functions.geluParts(inner, to, 1, band.columns, 0)
+        if (gate.memory !== up.memory) ofGate.round(x.offset)
+        ofGate.times(matrixOf(thread, experts, choice, gate), band, gates)
         functions.swishParts(inner, gates, to, 1, band.columns, 0)
       },
     }
@@ -127,24 +166,151 @@ export const int8ExpertsUp = implement(declared.int8ExpertsUp, {
 
 export const int8ExpertsDown = implement(declared.int8ExpertsDown, {
   provider: 'WASM',
-  scratch: ({ inputs: { active }, outputs: { y } }, threads) => scratchFor(active, y, 1, threads),
+  anywhere: ['down'],
+  scratch: ({ outputs: { y } }, threads) => scratchFor(y, 1, threads),
+  scratchBeside: ({ inputs: { active }, outputs: { y } }, threads) => scratchBeside(active, y, threads),
   prepare({ inputs: { active, experts, gates, down }, outputs: { y }, addends }, thread) {
     const inner = widthOf(active)
     const bands = bandsIn(widthOf(y), thread.threads)
     const { floats, functions } = thread
-    const { round, times } = bandProduct(thread, inner)
+    const product = new BandProduct(thread, down, inner)
+    const results = thread.scratch.offset
     return {
       tasks: bands.length,
       run(task) {
         const band = bands[task] as Band
         const to = startBand(y, addends.y, floats, band)
         for (let choice = 0; choice < experts.size; choice++) {
-          round(offsetAt(active, choice * inner))
-          const product = times(matrixOf(thread, experts, choice, down), band)
-          functions.addTimes(to, product, floats[gates.offset / 4 + choice] as number, band.columns)
+          product.round(offsetAt(active, choice * inner))
+          product.times(matrixOf(thread, experts, choice, down), band, results)
+          functions.addTimes(to, results, floats[gates.offset / 4 + choice] as number, band.columns)
         }
       },
     }
   },
   work: ({ inputs: { experts, down } }) => workOf(down, experts.size),
+})
+
+/** Makes blocks of a matrix float32. A block in another memory is copied first, because functions reach one memory. */
+class Expansion {
+  private readonly thread: KernelThread
+  private readonly memory: KernelMemory
+  private readonly isElsewhere: boolean
+  private readonly inner: number
+  private readonly columns: number
+  private readonly copy: number
+
+  /** @param copy Byte offset of scratch memory of {@link blockBytes}. */
+  constructor(thread: KernelThread, matrix: KernelTensor, inner: number, columns: number, copy: number) {
+    this.thread = thread
+    this.memory = memoryOf(thread, matrix)
+    this.isElsewhere = matrix.memory !== 0
+    this.inner = inner
+    this.columns = columns
+    this.copy = copy
+  }
+
+  /** Blocks from number `from` on, of the matrix at a byte offset, to the matrix of floats at `to`. */
+  blocks(matrix: number, to: number, from = 0, count = blocksOf(this.columns), transposed = false): void {
+    const { inner, columns, thread } = this
+    for (let block = from; block < from + count; block++) {
+      const at = this.reachable(matrix + block * blockBytes(inner))
+      const first = block * BLOCK
+      const width = Math.min(BLOCK, columns - first)
+      if (transposed) thread.functions.int8ExpandColumns(at, to + 4 * first * inner, inner, width)
+      else thread.functions.int8Expand(at, to + 4 * first, inner, width, columns)
+    }
+  }
+
+  private reachable(block: number): number {
+    if (!this.isElsewhere) return block
+    const { memory, thread, inner, copy } = this
+    const { bytes } = thread.memories[0] as KernelMemory
+    bytes.set(memory.bytes.subarray(block, block + blockBytes(inner)), copy)
+    return copy
+  }
+}
+
+/** Bytes of a block of columns. */
+const blockBytes = (inner: number): number => groupsOf(inner) * GROUP_BYTES
+
+export const int8Expand = implement(declared.int8Expand, {
+  provider: 'WASM',
+  anywhere: ['w'],
+  scratch: ({ attributes: { inner } }) => blockBytes(inner),
+  prepare({ inputs: { w }, outputs: { weights }, attributes: { inner, columns, transposed } }, thread) {
+    const bands = bandsIn(columns, 4 * thread.threads)
+    const expansion = new Expansion(thread, w, inner, columns, thread.scratch.offset)
+    return {
+      tasks: bands.length,
+      run(task) {
+        const { from, blocks } = bands[task] as Band
+        expansion.blocks(w.offset, weights.offset, from / BLOCK, blocks, transposed === 1)
+      },
+    }
+  },
+  work: ({ inputs: { w }, outputs: { weights } }) => ({ flops: weights.size, bytes: 4 * (w.size + weights.size) }),
+})
+
+export const int8ExpertFfn = implement(declared.int8ExpertFfn, {
+  provider: 'primitives',
+  anywhere: ['up', 'gate', 'down'],
+  scratch({ inputs: { rows }, attributes: { hidden } }) {
+    const width = widthOf(rows)
+    return 4 * width * hidden + 4 * PIECE * hidden + Math.max(blockBytes(width), blockBytes(hidden))
+  },
+  prepare({ inputs, outputs: { y, inner, innerGate }, attributes: { hidden } }, thread) {
+    const { rows: x, sizes, up, gate, down } = inputs
+    const width = widthOf(x)
+    const [experts = 0] = up.shape
+    const { primitives, scratch } = thread
+    const floats = { address: scratch.address, offset: scratch.offset }
+    const active = scratch.address + 4 * width * hidden
+    const copy = scratch.offset + 4 * width * hidden + 4 * PIECE * hidden
+    const groupRows = new GroupRows(sizesOf(sizes, thread), experts)
+    const { groups, sources } = groupsOfRows(sizes, experts)
+    const expand = (matrix: KernelTensor, expert: number, [from, to]: readonly [number, number]) => {
+      const words = int8Bytes(from, to) / 4
+      new Expansion(thread, matrix, from, to, copy).blocks(matrix.offset + 4 * words * expert, floats.offset)
+    }
+    return {
+      tasks: groups,
+      run(task) {
+        const { expert, part } = groupRows.byLoad(sources, task)
+        const pieces = groupRows.pieces(part * experts + expert)
+        if (pieces.length === 0) return
+        const widen = (matrix: KernelTensor, to: KernelTensor) => {
+          expand(matrix, expert, [width, hidden])
+          for (const { from, rows } of pieces)
+            primitives
+              .product({
+                ...{ m: rows, k: width, n: hidden, c: hidden, half: isHalf(to) },
+                ...{ a: rowsOf(x, width), b: { stride: hidden } },
+              })
+              .run(addressAt(x, from * width), floats.address, addressAt(to, from * hidden))
+        }
+        widen(up, inner)
+        if (gate && innerGate) widen(gate, innerGate)
+        expand(down, expert, [hidden, width])
+        for (const { from, rows } of pieces) {
+          const middle = addressAt(inner, from * hidden)
+          const size = rows * hidden
+          if (innerGate) {
+            primitives.activation('swish', size, typeOf(inner)).run(addressAt(innerGate, from * hidden), active)
+            primitives.multiply(size, typeOf(inner)).run(active, middle, active)
+          } else primitives.activation('gelu', size, typeOf(inner)).run(middle, active)
+          primitives
+            .product({
+              ...{ m: rows, k: hidden, n: width, c: width, half: isHalf(y) },
+              ...{ a: rowsOf(inner, hidden), b: { stride: width } },
+            })
+            .run(active, floats.address, addressAt(y, from * width))
+        }
+      },
+    }
+  },
+  work({ inputs: { rows, gate }, attributes: { hidden } }) {
+    const flops = 2 * (gate ? 3 : 2) * rows.size * hidden
+    return { flops, bytes: 4 * 2 * rows.size }
+  },
 })

@@ -5,7 +5,7 @@ import { attendCached } from './attention/attend-cached.ts'
 import { attention, attentionGradient } from './attention/attention.ts'
 import { expertFfn, expertFfnGradient } from './experts/expert-ffn.ts'
 import { expertLinear, expertLinearGradient } from './experts/expert-linear.ts'
-import { int8ExpertsDown, int8ExpertsUp, int8Product } from './int8.ts'
+import { int8Expand, int8ExpertFfn, int8ExpertsDown, int8ExpertsUp, int8Product } from './int8.ts'
 import { linearCrossEntropy } from './linear-cross-entropy.ts'
 import { matmul } from './matmul.ts'
 import { round } from './round.ts'
@@ -34,6 +34,8 @@ const all: readonly Kernel[] = [
   expertRowProduct,
   gatherGatedRows,
   gatherRows,
+  int8Expand,
+  int8ExpertFfn,
   int8ExpertsDown,
   int8ExpertsUp,
   int8Product,

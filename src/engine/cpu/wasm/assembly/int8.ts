@@ -1,4 +1,4 @@
-/** Products of a row and a matrix of int8 in the layout of src/core/graph/int8-layout.ts. */
+/** Products of a row and a matrix of int8 in the layout of src/core/graph/int8-layout.ts, and such a matrix as floats. */
 
 /** Bytes of the header before the numbers of a rounded row. It has the scale of the row, a float. */
 const HEADER: usize = 16
@@ -87,4 +87,61 @@ export function int8Times(x: usize, w: usize, out: usize, blocks: u32, groups: u
 /** Loads four bfloat16 scales as floats. */
 function fourScales(at: usize): v128 {
   return i32x4.shl(v128.load_ext<u16>(at), 16)
+}
+
+/**
+ * Writes a block of columns of w as floats: `inner` rows of `columns` numbers, at most 16, each row `stride` floats
+ * after the one before.
+ */
+export function int8Expand(w: usize, out: usize, inner: u32, columns: u32, stride: u32): void {
+  const step: usize = <usize>stride * 4
+  for (; inner > 0; w += 32) {
+    const scales: usize = w + 1024
+    for (let pairs: u32 = 32; pairs > 0 && inner > 0; pairs--, w += 32) {
+      if (columns >= 16) expandPair(w, scales, out, inner > 1 ? out + step : out)
+      else
+        for (let column: u32 = 0; column < columns; column++) {
+          const scale = reinterpret<f32>((<u32>load<u16>(scales + column * 2)) << 16)
+          const to: usize = out + column * 4
+          store<f32>(to, scale * <f32>load<i8>(w + column * 2))
+          if (inner > 1) store<f32>(to + step, scale * <f32>load<i8>(w + column * 2, 1))
+        }
+      out += step * 2
+      inner -= inner > 1 ? 2 : 1
+    }
+  }
+}
+
+/** Two rows of 16 columns. The second row is written first, so that it may be the memory of the first one. */
+function expandPair(w: usize, scales: usize, first: usize, second: usize): void {
+  for (let half: usize = 0; half < 2; half++, w += 16, scales += 16, first += 32, second += 32) {
+    const both = v128.load(w)
+    const low = i16x8.shr_s(i16x8.shl(both, 8), 8)
+    const high = i16x8.shr_s(both, 8)
+    const left = fourScales(scales)
+    const right = fourScales(scales + 8)
+    v128.store(second, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(high)), left))
+    v128.store(second, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(high)), right), 16)
+    v128.store(first, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(low)), left))
+    v128.store(first, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(low)), right), 16)
+  }
+}
+
+/**
+ * Writes a block of columns of w as floats, column by column: `columns` times `inner` numbers, each column `inner`
+ * floats after the one before.
+ */
+export function int8ExpandColumns(w: usize, out: usize, inner: u32, columns: u32): void {
+  for (let row: u32 = 0; row < inner; w += 32) {
+    const scales: usize = w + 1024
+    for (let pairs: u32 = 32; pairs > 0 && row < inner; pairs--, w += 32, row += 2) {
+      let to: usize = out + row * 4
+      const isPair = row + 1 < inner
+      for (let column: u32 = 0; column < columns; column++, to += inner * 4) {
+        const scale = reinterpret<f32>((<u32>load<u16>(scales + column * 2)) << 16)
+        store<f32>(to, scale * <f32>load<i8>(w + column * 2))
+        if (isPair) store<f32>(to, scale * <f32>load<i8>(w + column * 2, 1), 4)
+      }
+    }
+  }
 }

@@ -2,6 +2,8 @@
 import { afterAll, describe, expect, test } from 'vitest'
 import { type CaseOverrides, randomCase } from '../../../../test/witness/generate.ts'
 import { witnessForward } from '../../../../test/witness/model.ts'
+import { int8Bytes } from '../../../core/graph/int8-layout.ts'
+import { withKernels } from '../../../core/graph/tensor.ts'
 import { int8Parameters } from '../../../core/model/int8-matrices.ts'
 import { parameterSpecs } from '../../../core/model/parameters.ts'
 import { floatsOf } from '../../../engine/contract/arena.ts'
@@ -9,10 +11,13 @@ import type { Runtime } from '../../../engine/contract/runtime.ts'
 import { createRuntime } from '../../../engine/cpu/cpu-runtime.ts'
 import { cpuMemory } from '../../../engine/testing/cpu-memory.ts'
 import { generationConfig } from '../../../train/step/capacity-rules.ts'
+import { parameterTensors } from '../../../train/step/named-tensors.ts'
+import { CompiledPass, tracePass } from '../../../train/step/pass.ts'
 import { ParameterStore } from '../../../train/step/store.ts'
 import { Generator } from '../generation/generator.ts'
 import { tokenScratch } from '../generation/token-decoder.ts'
-import { expectInt8, Int8Weights, int8Scratch } from './int8-weights.ts'
+import { expectInt8, Int8Store } from './int8-store.ts'
+import { roundMatrix } from './round-matrix.ts'
 
 const runtime = await createRuntime({ threads: 2 })
 afterAll(() => runtime.close())
@@ -39,31 +44,49 @@ const kinds: Record<string, CaseOverrides> = {
   },
 }
 
-async function int8Model(seed: number, overrides: CaseOverrides) {
+/** Memory whose arenas have room for a tensor or two. */
+const small = { ...cpuMemory, maxArenaBytes: 2 ** 24 + 2 ** 16 }
+
+async function int8Model(seed: number, overrides: CaseOverrides, memory = cpuMemory) {
   const drawn = randomCase(seed, {
     ...overrides,
     ...(overrides.moe && { moe: { capacity: 'none', groups: 1, ...overrides.moe } }),
   })
   const config = generationConfig(drawn.config)
-  const store = new ParameterStore(cpuMemory, parameterSpecs(config), null, tokenScratch(config) + int8Scratch(config))
+  const floats = new ParameterStore(cpuMemory, parameterSpecs(config), null)
   const key = (name: string) => name.replace('.{e}', '')
-  for (const { name } of store.specs)
-    floatsOf(store.parameter(name)).set((drawn.parameters.get(key(name)) as { data: Float64Array }).data)
-  const int8 = await Int8Weights.round(config, store)
+  for (const { name } of floats.specs)
+    floatsOf(floats.parameter(name)).set((drawn.parameters.get(key(name)) as { data: Float64Array }).data)
+  const store = new Int8Store(memory, config, tokenScratch(config))
+  const given = new Map(parameterTensors(floats).map(({ name, range }) => [name, floatsOf(range)]))
+  for (const { name, range } of store.tensors()) {
+    const values = given.get(name) as Float32Array
+    // A checkpoint is read in pieces.
+    for (let at = 0; at < values.length; at += 1000)
+      await range.arena.write(range.start + at, values.subarray(at, at + 1000))
+  }
+  // The same rounding, in place, for the witness.
+  for (const { spec, count, ...shape } of int8Parameters(config))
+    for (let i = 0; i < count; i++)
+      roundMatrix(
+        floatsOf(floats.parameter(spec.name, spec.stacked ? i : null)),
+        shape,
+        new Uint8Array(int8Bytes(shape.inner, shape.columns)),
+      )
   const parameters = new Map(
-    store.specs.map(({ name, shape }) => [
+    floats.specs.map(({ name, shape }) => [
       key(name),
-      { shape, data: Float64Array.from(floatsOf(store.parameter(name))) },
+      { shape, data: Float64Array.from(floatsOf(floats.parameter(name))) },
     ]),
   )
-  return { config, store, int8, drawn: drawn.parameters, parameters }
+  return { config, store, floats, drawn: drawn.parameters, parameters }
 }
 
 describe('with int8 weights', () => {
   for (const [name, overrides] of Object.entries(kinds))
     test(`greedy text has the most probable tokens of the rounded model: ${name}`, async () => {
-      const { config, store, int8, parameters } = await int8Model(3, overrides)
-      const generator = new Generator(runtime, config, store, false, int8)
+      const { config, store, parameters } = await int8Model(3, overrides, small)
+      const generator = new Generator(runtime, config, store)
       // One prompt is read token by token, the other in a pass.
       for (const length of [2, 18]) {
         const text = Array.from({ length }, (_, i) => (7 * i + 1) % config.vocabulary)
@@ -83,19 +106,37 @@ describe('with int8 weights', () => {
     })
 
   test('routers, norms, biases and tables stay float32; all matrices that a token multiplies with are rounded', async () => {
-    const { store, drawn, config } = await int8Model(
+    const { floats, drawn, config } = await int8Model(
       4,
       kinds['a gated shared expert, dense layers between'] as CaseOverrides,
     )
     const rounded = new Set(int8Parameters(config).map(({ spec }) => spec.name))
-    for (const { name } of store.specs) {
+    for (const { name } of floats.specs) {
       const before = Float32Array.from((drawn.get(name.replace('.{e}', '')) as { data: Float64Array }).data)
-      const isEqual = floatsOf(store.parameter(name)).every((value, i) => value === before[i])
+      const isEqual = floatsOf(floats.parameter(name)).every((value, i) => value === before[i])
       expect(isEqual, name).toBe(!rounded.has(name))
       const isMatrix = /(qkv|output|up|gate|down|^head)$/.test(name)
       expect(rounded.has(name), name).toBe(isMatrix)
     }
   })
+})
+
+test('the loss of a pass over many tokens is that of the rounded model, in several memories', async () => {
+  for (const [name, overrides] of Object.entries(kinds)) {
+    const { config, store, parameters } = await int8Model(6, overrides, small)
+    expect(store.beside.length, name).toBeGreaterThan(1)
+    const [batch, sequence] = [2, config.sequence]
+    const tokens = Int32Array.from({ length: batch * sequence }, (_, i) => (5 * i + (i >> 3)) % config.vocabulary)
+    const targets = Int32Array.from(tokens, (_, i) => tokens[(i + 1) % tokens.length] as number)
+    const traced = withKernels(runtime.kernels, () =>
+      tracePass(config, store, { batch, sequence, training: false, capacity: 'none' }),
+    )
+    const pass = await CompiledPass.compile(runtime, config, traced, {}, { tokens, targets })
+    await pass.run()
+    const { loss } = witnessForward({ config, parameters, tokens, targets, batch, training: false })
+    expect(pass.loss, name).toBeCloseTo(loss, 5)
+    pass.release()
+  }
 })
 
 test('int8 weights are refused on a device, and for experts in attention', () => {
