@@ -1,5 +1,5 @@
 /**
- * Times generation. Alone, Choir takes turns with float32 and int8 weights, and speeds are also shares of the rate that
+ * Times generation. Alone, Choir takes turns with float32, int8 and int4 weights, and speeds are also shares of the rate that
  * the memory bandwidth allows; with `--peer pytorch`, Choir alternates with PyTorch (the same as
  * `npm run bench -- --peer pytorch --generate`).
  *
@@ -16,7 +16,7 @@ import type { Runtime } from '../src/engine/contract/runtime.ts'
 import { createArena } from '../src/engine/native/cpu-arena.ts'
 import { numberOption, ranges, setOption } from '../src/faces/cli/options.ts'
 import { loadConfig } from '../src/node/run/load-config.ts'
-import type { WeightFormat } from '../src/use/infer/int8/weight-format.ts'
+import { type WeightFormat, weightFormats } from '../src/use/infer/quantized/weight-format.ts'
 import { compareGeneration, type GenerateOptions } from './measure/compare-generation.ts'
 import {
   GenerationBench,
@@ -29,7 +29,6 @@ import {
   weightsName,
 } from './measure/generation.ts'
 import { onlyOption, refuse, routingsOf, runCommand, shapeOption, tableText, threadsOption } from './support/command.ts'
-import { using } from './support/line-process.ts'
 import { Results, resultFile, shownPath, thisMachine, today } from './support/results.ts'
 
 interface Flags extends Omit<GenerateOptions, 'routings'> {
@@ -66,32 +65,37 @@ async function timeChoir(flags: Flags): Promise<string> {
   const { shape, set = [], texts, out } = flags
   const config = await loadConfig(shape, [...set, `runtime.threads=${flags.threads}`])
   const lengthsOf = lengths(config, flags)
-  return using(GenerationBench.open(config), (float32) =>
-    using(GenerationBench.open(config, 'int8'), async (int8) => {
-      const times: Record<WeightFormat, TimedText[]> = { float32: [], int8: [] }
-      const nextPrompt = promptsOf(config, lengthsOf.prompt)
-      let bandwidth = 0
-      for (let text = 0; text <= texts; text++) {
-        bandwidth = Math.max(bandwidth, await measureBandwidth(float32.runtime))
-        const prompt = nextPrompt()
-        times.float32.push(await float32.text(prompt, lengthsOf.tokens, sampled, text))
-        times.int8.push(await int8.text(prompt, lengthsOf.tokens, sampled, text))
+  const benches = new Map<WeightFormat, GenerationBench>()
+  try {
+    for (const format of weightFormats) benches.set(format, await GenerationBench.open(config, format))
+    const float32 = benches.get('float32') as GenerationBench
+    const times = new Map(weightFormats.map((format) => [format, [] as TimedText[]]))
+    const nextPrompt = promptsOf(config, lengthsOf.prompt)
+    let bandwidth = 0
+    for (let text = 0; text <= texts; text++) {
+      bandwidth = Math.max(bandwidth, await measureBandwidth(float32.runtime))
+      const prompt = nextPrompt()
+      for (const [format, bench] of benches)
+        times.get(format)?.push(await bench.text(prompt, lengthsOf.tokens, sampled, text))
+    }
+    const speedIn = (format: WeightFormat) => speedOf(times.get(format) as TimedText[])
+    const rows = [...benches].map(([format, { activeBytes }]): WeightsRow => {
+      const speed = speedIn(format)
+      return {
+        ...{ shape, format, threads: flags.threads, date: today(), ...lengthsOf, texts, ...speed },
+        ...{ activeBytes, bandwidth, share: (speed.tokensPerSecond * activeBytes) / bandwidth },
+        speedup: speed.tokensPerSecond / speedIn('float32').tokensPerSecond,
       }
-      const speeds = { float32: speedOf(times.float32), int8: speedOf(times.int8) }
-      const rowOf = (format: WeightFormat, { activeBytes }: GenerationBench): WeightsRow => ({
-        ...{ shape, format, threads: flags.threads, date: today(), ...lengthsOf, texts, ...speeds[format] },
-        ...{ activeBytes, bandwidth, share: (speeds[format].tokensPerSecond * activeBytes) / bandwidth },
-        speedup: speeds[format].tokensPerSecond / speeds.float32.tokensPerSecond,
-      })
-      const rows = [rowOf('float32', float32), rowOf('int8', int8)]
-      const file = out ?? (set.length === 0 ? resultFile(weightsName(shape), shape === 'tiny') : null)
-      if (file !== null) {
-        const results = await Results.open<WeightsRow>(file, ({ format }) => format, thisMachine(flags.threads))
-        for (const row of rows) await results.put(row)
-      }
-      return report(rows, float32.runtime.provider, file)
-    }),
-  )
+    })
+    const file = out ?? (set.length === 0 ? resultFile(weightsName(shape), shape === 'tiny') : null)
+    if (file !== null) {
+      const results = await Results.open<WeightsRow>(file, ({ format }) => format, thisMachine(flags.threads))
+      for (const row of rows) await results.put(row)
+    }
+    return report(rows, float32.runtime.provider, file)
+  } finally {
+    for (const bench of benches.values()) await bench.stop()
+  }
 }
 
 function report(rows: readonly WeightsRow[], provider: string, file: string | null): string {

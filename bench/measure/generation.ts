@@ -8,10 +8,10 @@
 import { median } from '../../src/core/averages.ts'
 import type { RunConfig } from '../../src/core/config/run-config.ts'
 import { UsageError } from '../../src/core/errors.ts'
-import { int8Bytes } from '../../src/core/graph/int8-layout.ts'
+import { type Bits, quantizedBytes } from '../../src/core/graph/quantized-layout.ts'
 import { describeModel } from '../../src/core/model/describe.ts'
-import { int8Parameters } from '../../src/core/model/int8-matrices.ts'
 import { activatedExperts, parameterSpecs } from '../../src/core/model/parameters.ts'
+import { quantizedParameters } from '../../src/core/model/quantized-matrices.ts'
 import { type ArenaRange, readRange } from '../../src/engine/contract/arena.ts'
 import type { Runtime } from '../../src/engine/contract/runtime.ts'
 import { openRuntime } from '../../src/node/run/session.ts'
@@ -22,8 +22,8 @@ import { ParameterStore } from '../../src/train/step/store.ts'
 import { Generator } from '../../src/use/infer/generation/generator.ts'
 import type { SamplingOptions } from '../../src/use/infer/generation/sampling.ts'
 import { tokenScratch } from '../../src/use/infer/generation/token-decoder.ts'
-import { Int8Store } from '../../src/use/infer/int8/int8-store.ts'
-import type { WeightFormat } from '../../src/use/infer/int8/weight-format.ts'
+import { QuantizedStore } from '../../src/use/infer/quantized/quantized-store.ts'
+import type { WeightFormat } from '../../src/use/infer/quantized/weight-format.ts'
 
 export const greedy: SamplingOptions = { temperature: 0, topK: 0, topP: 1 }
 /** The defaults of `choir generate`. */
@@ -49,7 +49,8 @@ export class GenerationBench {
     const { tied, vocabulary, width } = config.model
     this.runtime = runtime
     this.activeBytes =
-      4 * (activeParameters - (tied ? 0 : vocabulary * width)) - (weights === 'int8' ? savedBytes(config) : 0)
+      4 * (activeParameters - (tied ? 0 : vocabulary * width)) -
+      (weights === 'float32' ? 0 : savedBytes(config, weights === 'int4' ? 4 : 8))
     this.vocabulary = vocabulary
     this.generator = generator
   }
@@ -60,7 +61,8 @@ export class GenerationBench {
     const scratch = tokenScratch(model)
     const floats = new ParameterStore(runtime, parameterSpecs(model), null, scratch)
     await initialize(floats, train.seed, initialScales(config))
-    const store = weights === 'int8' ? await rounded(floats, new Int8Store(runtime, model, scratch)) : floats
+    const store =
+      weights === 'float32' ? floats : await rounded(floats, new QuantizedStore(runtime, model, weights, scratch))
     return new GenerationBench(runtime, config, new Generator(runtime, model, store), weights)
   }
 
@@ -85,18 +87,19 @@ export class GenerationBench {
 }
 
 /** The store with the weights of a store of float32. */
-async function rounded(floats: ParameterStore, store: Int8Store): Promise<Int8Store> {
+async function rounded(floats: ParameterStore, store: QuantizedStore): Promise<QuantizedStore> {
   const weights = new Map(parameterTensors(floats).map(({ name, range }) => [name, range]))
   for (const { name, range } of store.tensors())
     await range.arena.write(range.start, await readRange(weights.get(name) as ArenaRange))
   return store
 }
 
-/** Bytes that int8 weights save a token from reading. Of the experts, only the chosen ones count. */
-function savedBytes({ model }: RunConfig): number {
+/** Bytes that quantized weights save a token from reading. Of the experts, only the chosen ones count. */
+function savedBytes({ model }: RunConfig, bits: Bits): number {
   const chosen = (count: number) => (count > 1 && model.moe ? activatedExperts(model.moe) : 1)
-  return int8Parameters(model).reduce(
-    (sum, { count, inner, columns }) => sum + chosen(count) * (4 * inner * columns - int8Bytes(inner, columns)),
+  return quantizedParameters(model).reduce(
+    (sum, { count, inner, columns }) =>
+      sum + chosen(count) * (4 * inner * columns - quantizedBytes(bits, inner, columns)),
     0,
   )
 }

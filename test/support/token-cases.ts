@@ -1,7 +1,6 @@
 /** Test cases of the kernels of a single token, which have no gradient. */
 import fc from 'fast-check'
-import { int8Bytes } from '../../src/core/graph/int8-layout.ts'
-import { type Int8Matrix, int8Experts, int8Product } from '../../src/core/graph/ops/int8.ts'
+import { type QuantizedMatrix, quantizedExperts, quantizedProduct } from '../../src/core/graph/ops/quantized.ts'
 import {
   attendCached,
   type ChoiceRule,
@@ -11,9 +10,10 @@ import {
   scaledRow,
   tableRow,
 } from '../../src/core/graph/ops/token.ts'
+import { type Bits, quantizedBytes } from '../../src/core/graph/quantized-layout.ts'
 import type { Tensor } from '../../src/core/graph/tensor.ts'
 import * as g from '../../src/faces/library/graph.ts'
-import { roundMatrix } from '../../src/use/infer/int8/round-matrix.ts'
+import { roundMatrix } from '../../src/use/infer/quantized/round-matrix.ts'
 import type { KernelCase, KernelInput } from './kernel-check.ts'
 
 type Tensors = Readonly<Record<string, Tensor>>
@@ -75,18 +75,18 @@ const scaledRowCase = (width: number, factor: number, plus: boolean): KernelCase
   forward: true,
 })
 
-/** Weights [experts, inner, columns] of rounded values, and their int8 form as the words of an input. */
-function int8Weights(name: string, experts: number, inner: number, columns: number) {
-  const bytes = int8Bytes(inner, columns)
+/** Weights [experts, inner, columns] of rounded values, and their quantized form as the words of an input. */
+function quantizedWeights(bits: Bits, name: string, experts: number, inner: number, columns: number) {
+  const bytes = quantizedBytes(bits, inner, columns)
   const values = Float32Array.from({ length: experts * inner * columns }, (_, i) => Math.sin(i * i + name.length))
   const packed = new Uint8Array(experts * bytes)
   for (let e = 0; e < experts; e++) {
     const matrix = values.subarray(e * inner * columns, (e + 1) * inner * columns)
-    roundMatrix(matrix, { inner, columns, transposed: false }, packed.subarray(e * bytes, (e + 1) * bytes))
+    roundMatrix(matrix, { inner, columns, transposed: false }, bits, packed.subarray(e * bytes, (e + 1) * bytes))
   }
   return {
     input: integers([...new Int32Array(packed.buffer)], [experts, packed.length / 4 / experts]),
-    matrix: (tensors: Tensors): Int8Matrix => ({ data: of(tensors, name), inner, columns }),
+    matrix: (tensors: Tensors): QuantizedMatrix => ({ data: of(tensors, name), inner, columns, bits }),
     expert: (e: number): Tensor =>
       g.constant(values.subarray(e * inner * columns, (e + 1) * inner * columns), 'float64', [inner, columns]),
   }
@@ -98,42 +98,44 @@ const int16Row = (inner: number): KernelInput => ({
   values: (random, i) => (i === 0 ? 32767 : Math.round(random() * 65534) - 32767),
 })
 
-interface Int8Shape {
+interface QuantizedShape {
+  readonly bits: Bits
   readonly inner: number
   readonly columns: number
   readonly plus?: boolean
 }
 
-function int8ProductCase({ inner, columns, plus = false }: Int8Shape): KernelCase {
-  const w = int8Weights('w', 1, inner, columns)
+function quantizedProductCase({ bits, inner, columns, plus = false }: QuantizedShape): KernelCase {
+  const w = quantizedWeights(bits, 'w', 1, inner, columns)
   return {
     inputs: { x: int16Row(inner), w: w.input, ...(plus && { c: { shape: [1, columns] } }) },
     build(tensors) {
       const c = plus ? g.multiply(of(tensors, 'c'), 2) : null
-      const product = int8Product(of(tensors, 'x'), w.matrix(tensors))
+      const product = quantizedProduct(of(tensors, 'x'), w.matrix(tensors))
       return c ? g.add(c, product) : product
     },
     reference(tensors) {
       const product = g.matmul(of(tensors, 'x'), w.expert(0))
       return plus ? g.add(g.multiply(of(tensors, 'c'), 2), product) : product
     },
-    kernels: ['int8-product'],
+    kernels: ['quantized-product'],
     forward: true,
   }
 }
 
-interface Int8ExpertsShape {
+interface QuantizedExpertsShape {
+  readonly bits: Bits
   readonly experts: readonly number[]
   readonly width: number
   readonly hidden: number
   readonly gated: boolean
 }
 
-function int8ExpertsCase({ experts, width, hidden, gated }: Int8ExpertsShape): KernelCase {
+function quantizedExpertsCase({ bits, experts, width, hidden, gated }: QuantizedExpertsShape): KernelCase {
   const [up, gate, down] = [
-    int8Weights('up', 5, width, hidden),
-    int8Weights('gate', 5, width, hidden),
-    int8Weights('down', 5, hidden, width),
+    quantizedWeights(bits, 'up', 5, width, hidden),
+    quantizedWeights(bits, 'gate', 5, width, hidden),
+    quantizedWeights(bits, 'down', 5, hidden, width),
   ]
   return {
     inputs: {
@@ -150,7 +152,7 @@ function int8ExpertsCase({ experts, width, hidden, gated }: Int8ExpertsShape): K
         ...(gated && { gate: gate.matrix(tensors) }),
         down: down.matrix(tensors),
       }
-      return int8Experts(of(tensors, 'x'), of(tensors, 'experts'), of(tensors, 'gates'), weights)
+      return quantizedExperts(of(tensors, 'x'), of(tensors, 'experts'), of(tensors, 'gates'), weights)
     },
     reference(tensors) {
       const x = of(tensors, 'x')
@@ -161,7 +163,7 @@ function int8ExpertsCase({ experts, width, hidden, gated }: Int8ExpertsShape): K
       })
       return outputs.reduce((a, b) => g.add(a, b))
     },
-    kernels: ['int8-experts-down', 'int8-experts-up'],
+    kernels: ['quantized-experts-down', 'quantized-experts-up'],
     forward: true,
     // Rows are rounded by 1/65,534 of their largest number, which is at most 2·width, or its square.
     floor: 4 * (gated ? width : 1) * width * hidden,
@@ -349,17 +351,19 @@ export const specialTokens: Record<string, KernelCase[]> = {
     rowProductCase({ inner: 300, columns: 3, transposed }),
     rowProductCase({ inner: 1031, columns: 21, transposed, plus: true }),
   ]),
-  'int8-product': [
-    int8ProductCase({ inner: 1, columns: 1 }),
-    int8ProductCase({ inner: 64, columns: 16, plus: true }),
-    int8ProductCase({ inner: 77, columns: 50 }),
-    int8ProductCase({ inner: 300, columns: 131, plus: true }),
-  ],
-  'int8-experts': [true, false].flatMap((gated) => [
-    int8ExpertsCase({ experts: [0], width: 1, hidden: 1, gated }),
-    int8ExpertsCase({ experts: [4, 0, 2], width: 33, hidden: 47, gated }),
-    int8ExpertsCase({ experts: [1, 1], width: 70, hidden: 130, gated }),
+  'quantized-product': ([8, 4] as const).flatMap((bits) => [
+    quantizedProductCase({ bits, inner: 1, columns: 1 }),
+    quantizedProductCase({ bits, inner: 64, columns: 16, plus: true }),
+    quantizedProductCase({ bits, inner: 77, columns: 50 }),
+    quantizedProductCase({ bits, inner: 300, columns: 131, plus: true }),
   ]),
+  'quantized-experts': ([8, 4] as const).flatMap((bits) =>
+    [true, false].flatMap((gated) => [
+      quantizedExpertsCase({ bits, experts: [0], width: 1, hidden: 1, gated }),
+      quantizedExpertsCase({ bits, experts: [4, 0, 2], width: 33, hidden: 47, gated }),
+      quantizedExpertsCase({ bits, experts: [1, 1], width: 70, hidden: 130, gated }),
+    ]),
+  ),
   'scaled-row': [scaledRowCase(1, 3, false), scaledRowCase(70, -0.5, true)],
   'table-row': [tableRowCase(1, 1, 0), tableRowCase(9, 37, 8)],
   'attend-cached': [
@@ -398,21 +402,23 @@ export const specialTokens: Record<string, KernelCase[]> = {
 }
 
 const integer = (min: number, max: number) => fc.integer({ min, max })
+const bits = fc.constantFrom<Bits>(8, 4)
 export const drawnTokens: Record<keyof typeof specialTokens, fc.Arbitrary<KernelCase>> = {
   'row-product': fc
     .record({ inner: integer(1, 90), columns: integer(1, 200), transposed: fc.boolean(), plus: fc.boolean() })
     .map(rowProductCase),
-  'int8-product': fc
-    .record({ inner: integer(1, 150), columns: integer(1, 90), plus: fc.boolean() })
-    .map(int8ProductCase),
-  'int8-experts': fc
+  'quantized-product': fc
+    .record({ bits, inner: integer(1, 150), columns: integer(1, 90), plus: fc.boolean() })
+    .map(quantizedProductCase),
+  'quantized-experts': fc
     .record({
+      bits,
       experts: fc.array(integer(0, 4), { minLength: 1, maxLength: 4 }),
       width: integer(1, 60),
       hidden: integer(1, 60),
       gated: fc.boolean(),
     })
-    .map(int8ExpertsCase),
+    .map(quantizedExpertsCase),
   'scaled-row': fc
     .record({ width: integer(1, 90), factor: fc.constantFrom(0.5, -3), plus: fc.boolean() })
     .map(({ width, factor, plus }) => scaledRowCase(width, factor, plus)),

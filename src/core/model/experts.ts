@@ -4,10 +4,10 @@
  */
 import { hasKernel } from '../graph/kernels/declaration.ts'
 import * as kernels from '../graph/kernels/experts.ts'
-import { int8ExpertFfn } from '../graph/kernels/int8.ts'
+import { quantizedExpertFfn } from '../graph/kernels/quantized.ts'
 import { expertFfnKernel, expertLinearKernel, type WeightSums } from '../graph/ops/expert.ts'
-import { type Int8Matrix, int8ExpertFfn as int8ExpertRows } from '../graph/ops/int8.ts'
 import { matmul } from '../graph/ops/matmul.ts'
+import { type QuantizedMatrix, quantizedExpertFfn as quantizedExpertRows } from '../graph/ops/quantized.ts'
 import type { Tensor } from '../graph/tensor.ts'
 import type { ModelConfig } from './config.ts'
 import { type FfnWeights, ffn, weightsOf } from './ffn.ts'
@@ -30,9 +30,9 @@ export interface Experts {
 export function ffnExperts(config: ModelConfig, parameters: Parameters, name: string, dtype: Tensor['dtype']): Experts {
   const find = <T>(get: (name: string) => T) => weightsOf(config, (matrix) => get(`${name}.experts.{e}.${matrix}`))
   const stacked = () => find((matrix) => parameters.get(matrix))
-  const int8 = find((matrix) => parameters.int8?.(matrix))
-  if (int8.up && int8.down && hasKernel(int8ExpertFfn, dtype))
-    return int8Experts({ ...int8, up: int8.up, down: int8.down })
+  const quantized = find((matrix) => parameters.quantized?.(matrix))
+  if (quantized.up && quantized.down && hasKernel(quantizedExpertFfn, dtype))
+    return quantizedExperts({ ...quantized, up: quantized.up, down: quantized.down })
   return {
     ...(hasKernel(kernels.expertFfn, dtype) && {
       kernel: (rows, sizes, sums) => expertFfnKernel(rows, stacked(), sizes, sums),
@@ -45,13 +45,21 @@ export function ffnExperts(config: ModelConfig, parameters: Parameters, name: st
   }
 }
 
-/** Experts whose matrices are int8, which only a kernel computes. */
-function int8Experts({ up, gate, down }: { up: Int8Matrix; gate?: Int8Matrix | undefined; down: Int8Matrix }): Experts {
+/** Experts whose matrices are quantized, which only a kernel computes. */
+function quantizedExperts({
+  up,
+  gate,
+  down,
+}: {
+  up: QuantizedMatrix
+  gate?: QuantizedMatrix | undefined
+  down: QuantizedMatrix
+}): Experts {
   const apart = () => {
-    throw new Error('internal: experts of int8 weights are computed by a kernel')
+    throw new Error('internal: experts of quantized weights are computed by a kernel')
   }
   const weights = { up, ...(gate && { gate }), down }
-  return { kernel: (rows, sizes) => int8ExpertRows(rows, sizes, weights), ragged: apart, padded: apart }
+  return { kernel: (rows, sizes) => quantizedExpertRows(rows, sizes, weights), ragged: apart, padded: apart }
 }
 
 /** Experts of one matrix each: y = x·W_e. */

@@ -6,7 +6,7 @@
  * reads it whole, a matmul per expert reads N views. Each view has its own name, with the index of the expert.
  */
 import type { DType, Shape } from '../graph/model.ts'
-import type { Int8Matrix } from '../graph/ops/int8.ts'
+import type { QuantizedMatrix } from '../graph/ops/quantized.ts'
 import { input, type Tensor } from '../graph/tensor.ts'
 import { attentionColumns, headWidthOf, type ModelConfig } from './config.ts'
 import { ffnParameters } from './ffn.ts'
@@ -153,8 +153,8 @@ export interface Parameters {
   get(name: string): Tensor
   /** The N tensors of a stacked specification, as views. */
   experts(name: string): readonly Tensor[]
-  /** The matrices of a parameter as int8, if its weights are int8; undefined otherwise. */
-  int8?(name: string): Int8Matrix | undefined
+  /** The quantized matrices of a parameter, if its weights are quantized; undefined otherwise. */
+  quantized?(name: string): QuantizedMatrix | undefined
 }
 
 /** Parameters as inputs of a program. It records which parameters were read, so that gradients can be taken. */

@@ -1,13 +1,14 @@
 /**
  * Products of a token with the model's matrices, for each format of weights. Matrices are named by their parameters.
  */
-import { int8Experts, int8Product } from '../graph/ops/int8.ts'
+import { quantizedExperts, quantizedProduct } from '../graph/ops/quantized.ts'
 import { reshape } from '../graph/ops/shape.ts'
 import { rowExperts, rowProduct } from '../graph/ops/token.ts'
+import type { Bits } from '../graph/quantized-layout.ts'
 import type { Tensor } from '../graph/tensor.ts'
 import type { ModelConfig } from './config.ts'
 import type { FfnWeights } from './ffn.ts'
-import { int8Input, int8Parameters } from './int8-matrices.ts'
+import { quantizedInput, quantizedParameters } from './quantized-matrices.ts'
 
 export interface TokenProducts {
   /** The product x·w of a row x [1, K] and w [K, N]. */
@@ -30,17 +31,19 @@ export const float32Products: TokenProducts = {
     ),
 }
 
-export function int8Products(config: ModelConfig): TokenProducts {
-  const byName = new Map(int8Parameters(config).map((parameter) => [parameter.spec.name, int8Input(parameter)]))
-  const int8 = ({ source }: Tensor) => {
+export function quantizedProducts(config: ModelConfig, bits: Bits): TokenProducts {
+  const byName = new Map(
+    quantizedParameters(config).map((parameter) => [parameter.spec.name, quantizedInput(parameter, bits)]),
+  )
+  const quantized = ({ source }: Tensor) => {
     const matrix = source.kind === 'input' ? byName.get(source.name) : undefined
-    if (!matrix) throw new Error('internal: a matrix without int8 weights')
+    if (!matrix) throw new Error('internal: a matrix without quantized weights')
     return matrix
   }
   return {
-    row: (x, w) => int8Product(x, int8(w)),
-    head: (x, w) => int8Product(x, int8(w)),
-    experts: (x, experts, gates, weights) => int8Experts(x, experts, gates, mapped(weights, int8)),
+    row: (x, w) => quantizedProduct(x, quantized(w)),
+    head: (x, w) => quantizedProduct(x, quantized(w)),
+    experts: (x, experts, gates, weights) => quantizedExperts(x, experts, gates, mapped(weights, quantized)),
   }
 }
 

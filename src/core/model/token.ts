@@ -1,11 +1,12 @@
 /**
  * The program of one token, for runtimes with kernels and models without experts in attention. `decode.ts` is the
  * counterpart without kernels. The program itself chooses the experts, and a kernel reads only the chosen ones. Weights
- * are float32, or int8 (`int8-matrices.ts`).
+ * are float32, or quantized (`quantized-matrices.ts`).
  */
 import { add } from '../graph/ops/elementwise.ts'
 import { reshape } from '../graph/ops/shape.ts'
 import { attendCached, chooseExperts, rowProduct, scaledRow, tableRow } from '../graph/ops/token.ts'
+import type { Bits } from '../graph/quantized-layout.ts'
 import { constant, input, scope, type Tensor } from '../graph/tensor.ts'
 import { normQueriesAndKeys } from './attention.ts'
 import { attentionColumns, attentionScaleOf, headScaleOf, headWidthOf, type ModelConfig, windowOf } from './config.ts'
@@ -14,7 +15,7 @@ import { type FfnWeights, weightsOf } from './ffn.ts'
 import { embed, layers, type Scale } from './layers.ts'
 import { activatedExperts, type Parameters, sharedMix } from './parameters.ts'
 import { routerWeights } from './routing/routers.ts'
-import { float32Products, int8Products, type TokenProducts } from './token-products.ts'
+import { float32Products, quantizedProducts, type TokenProducts } from './token-products.ts'
 import { choicesName, linear, queryKeyNorms } from './transformer.ts'
 
 /**
@@ -22,14 +23,14 @@ import { choicesName, linear, queryKeyNorms } from './transformer.ts'
  * besides parameters, are `token` and `position` int32 [1], the caches [S, KV·d] by {@link cacheName}, for rotary
  * positions `cos` and `sin` of the position's angles [1, d/2], and the experts [1, K] of a router without weights by
  * {@link choicesName}. The outputs of the caches have the same names plus `.next`; bind them to the same memory.
- * @param weights Format of the matrices. Matrices of int8 are inputs by `int8Name`.
+ * @param bits Bits of quantized weights, which are inputs by `quantizedName`; default: weights are float32.
  */
 export function tokenProgram(
   config: ModelConfig,
   parameters: Parameters,
-  weights: 'float32' | 'int8' = 'float32',
+  bits?: Bits,
 ): Readonly<Record<string, Tensor>> {
-  const products = weights === 'int8' ? int8Products(config) : float32Products
+  const products = bits ? quantizedProducts(config, bits) : float32Products
   const { heads, residualScale } = config
   const position = input('position', 'int32', [1])
   const size = headWidthOf(config)

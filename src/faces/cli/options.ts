@@ -4,7 +4,7 @@ import { formatValue } from '../../core/config/problems.ts'
 import { UsageError } from '../../core/errors.ts'
 import { grouped } from '../../core/text/numbers.ts'
 import type { Precision } from '../../engine/contract/runtime.ts'
-import { type WeightFormat, weightFormats } from '../../use/infer/int8/weight-format.ts'
+import { type WeightFormat, weightFormats } from '../../use/infer/quantized/weight-format.ts'
 import { isAddress, loopbackAddress } from './log-to/address-sink.ts'
 
 /** Values of {@link deviceOption}, {@link threadsOption} and {@link mathOption}. */

@@ -1,6 +1,6 @@
 /**
  * The parameters of a model in memory, for programs that read them. `ParameterStore` has them as float32; a store of
- * rounded weights (`src/use/infer/int8/int8-store.ts`) can be read, but not trained.
+ * rounded weights (`src/use/infer/quantized/quantized-store.ts`) can be read, but not trained.
  */
 import type { Tensor } from '../../core/graph/tensor.ts'
 import { type ParameterSpec, type Parameters, SymbolicParameters } from '../../core/model/parameters.ts'

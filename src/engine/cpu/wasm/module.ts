@@ -7,7 +7,7 @@ import { packageFile } from '../../../core/package-file.ts'
 import type { SharedMemory } from '../../contract/arena.ts'
 import { RuntimeError } from '../../contract/runtime.ts'
 
-/** Functions that op kernels call (assembly/attention.ts, rows.ts, token.ts, exponential.ts, int8.ts). */
+/** Functions that op kernels call (assembly/attention.ts, rows.ts, token.ts, exponential.ts, int8.ts, int4.ts). */
 const opFunctionNames = [
   'add',
   'addTimes',
@@ -20,6 +20,10 @@ const opFunctionNames = [
   'gatherRows',
   'geluParts',
   'headDots',
+  'int4Expand',
+  'int4ExpandColumns',
+  'int4Sums',
+  'int4Times',
   'int8Expand',
   'int8ExpandColumns',
   'int8Times',

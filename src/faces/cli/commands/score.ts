@@ -1,7 +1,7 @@
 /** `choir score`: log-probabilities of texts, of continuations and of choices. */
 import { type Command, Option } from 'commander'
 import { UsageError } from '../../../core/errors.ts'
-import type { WeightFormat } from '../../../use/infer/int8/weight-format.ts'
+import type { WeightFormat } from '../../../use/infer/quantized/weight-format.ts'
 import { type NamedItem, scorable } from '../../../use/infer/scoring/scorable.ts'
 import { columnsOf, printNote } from '../display/print.ts'
 import { ScoreTotals, scoreRows, scoreTitles, surprisalLines } from '../display/scores.ts'

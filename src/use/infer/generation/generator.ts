@@ -14,7 +14,7 @@ import type { Runtime } from '../../../engine/contract/runtime.ts'
 import { generationConfig } from '../../../train/step/capacity-rules.ts'
 import type { ModelStore } from '../../../train/step/model-store.ts'
 import { randomFor } from '../../../train/step/random.ts'
-import { Int8Store } from '../int8/int8-store.ts'
+import { QuantizedStore } from '../quantized/quantized-store.ts'
 import { ContextDecoder } from './context-decoder.ts'
 import { Decoder } from './decoder.ts'
 import { KeyValueCache } from './key-value-cache.ts'
@@ -44,9 +44,9 @@ export class Generator {
     const config = generationConfig(trainedConfig)
     this.config = config
     const memory = isChanging ? null : TokenDecoder.borrow(runtime, config, store)
-    if (store instanceof Int8Store && !memory)
+    if (store instanceof QuantizedStore && !memory)
       throw new UsageError(
-        'invalid weights: "int8" for a context that does not fit into memory (expected a shorter sequence, or float32 weights)',
+        `invalid weights: "${store.format}" for a context that does not fit into memory (expected a shorter sequence, or float32 weights)`,
       )
     // Without memory a device would have to read a key-value cache back for every token.
     // A router of the user's own may use earlier tokens of the sequence.

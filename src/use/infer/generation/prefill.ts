@@ -13,7 +13,7 @@ import { type RoutedModule, routedModules } from '../../../core/model/parameters
 import { choicesName, logitsAt, transformer } from '../../../core/model/transformer.ts'
 import type { Binding, Executable, PortMemory, Runtime } from '../../../engine/contract/runtime.ts'
 import type { ModelStore } from '../../../train/step/model-store.ts'
-import { Int8Store } from '../int8/int8-store.ts'
+import { QuantizedStore } from '../quantized/quantized-store.ts'
 import type { KeyValueCache } from './key-value-cache.ts'
 import type { PredeterminedExperts } from './predetermined-experts.ts'
 
@@ -24,7 +24,7 @@ const MIN_LENGTH = 32
  * all kernels are used except the kernel of attention, which keeps keys and values inside.
  */
 function prefillKernels({ device, kernels }: Runtime, store: ModelStore): KernelSet {
-  const isPlain = device === 'cpu' && !(store instanceof Int8Store)
+  const isPlain = device === 'cpu' && !(store instanceof QuantizedStore)
   const names = isPlain ? [] : [...kernels.names].filter((name) => name !== 'attention')
   return { ...kernels, names: new Set(names) }
 }

@@ -14,7 +14,7 @@ import { floatsOf, MAX_ARENA_BYTES } from '../../../engine/contract/arena.ts'
 import type { Binding, Buffer, Executable, PortMemory, Runtime } from '../../../engine/contract/runtime.ts'
 import { type BorrowedScratch, paddedFloats } from '../../../train/step/bank.ts'
 import { inputNameOf, type ModelStore } from '../../../train/step/model-store.ts'
-import { Int8Store } from '../int8/int8-store.ts'
+import { QuantizedStore } from '../quantized/quantized-store.ts'
 import type { KeyValueCache } from './key-value-cache.ts'
 import type { PredeterminedExperts } from './predetermined-experts.ts'
 
@@ -129,17 +129,17 @@ export class TokenDecoder {
 
   private async compile(): Promise<Compiled> {
     const { runtime, config, store, cache, memory } = this
-    const int8 = store instanceof Int8Store ? store : null
+    const quantized = store instanceof QuantizedStore ? store : null
     const parameters = new SymbolicParameters(parameterSpecs(config), 'float32')
     const program = withKernels(runtime.kernels, () => ({
-      outputs: tokenProgram(config, parameters, int8 ? 'int8' : 'float32'),
+      outputs: tokenProgram(config, parameters, quantized?.bits),
     }))
     const executable = await runtime.compile(program, { portsInside: this.inArena })
     const used = new Map(parameters.used.map(({ spec, expert, tensor }) => [inputNameOf(tensor), { spec, expert }]))
     const at = (name: string): PortMemory => {
       const parameter = used.get(name)
       if (parameter) return store.parameter(parameter.spec.name, parameter.expert)
-      return (this.ports[name] ?? int8?.range(name) ?? cache.rows(name, config.sequence)) as PortMemory
+      return (this.ports[name] ?? quantized?.range(name) ?? cache.rows(name, config.sequence)) as PortMemory
     }
     const { inputs, outputs } = executable.model
     const ports = Object.fromEntries([...inputs, ...outputs].map(({ name }) => [name, at(name)]))
@@ -149,7 +149,7 @@ export class TokenDecoder {
       arena: memory.arena,
       start: working.start * 4,
       bytes: working.count * 4,
-      ...(int8 && { beside: int8.beside }),
+      ...(quantized && { beside: quantized.beside }),
     }
     return { executable, binding: executable.bind(ports, within) }
   }

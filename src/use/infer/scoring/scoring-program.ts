@@ -78,7 +78,6 @@ export class ScoringProgram {
     const compiled = await CompiledPass.compile(
       runtime,
       used,
-      store,
       traced,
       { [tokenLossesName]: loss_T, [greedyName]: greedy_T },
       { ...shared, [greedyName]: greedy },

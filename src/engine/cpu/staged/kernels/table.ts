@@ -5,9 +5,15 @@ import { attendCached } from './attention/attend-cached.ts'
 import { attention, attentionGradient } from './attention/attention.ts'
 import { expertFfn, expertFfnGradient } from './experts/expert-ffn.ts'
 import { expertLinear, expertLinearGradient } from './experts/expert-linear.ts'
-import { int8Expand, int8ExpertFfn, int8ExpertsDown, int8ExpertsUp, int8Product } from './int8.ts'
 import { linearCrossEntropy } from './linear-cross-entropy.ts'
 import { matmul } from './matmul.ts'
+import {
+  quantizedExpand,
+  quantizedExpertFfn,
+  quantizedExpertsDown,
+  quantizedExpertsUp,
+  quantizedProduct,
+} from './quantized.ts'
 import { round } from './round.ts'
 import { chooseExperts } from './routing/choose-experts.ts'
 import { packRows } from './routing/pack-rows.ts'
@@ -34,11 +40,11 @@ const all: readonly Kernel[] = [
   expertRowProduct,
   gatherGatedRows,
   gatherRows,
-  int8Expand,
-  int8ExpertFfn,
-  int8ExpertsDown,
-  int8ExpertsUp,
-  int8Product,
+  quantizedExpand,
+  quantizedExpertFfn,
+  quantizedExpertsDown,
+  quantizedExpertsUp,
+  quantizedProduct,
   linearCrossEntropy,
   matmul,
   packRows,

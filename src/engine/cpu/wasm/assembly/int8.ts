@@ -1,4 +1,4 @@
-/** Products of a row and a matrix of int8 in the layout of src/core/graph/int8-layout.ts, and such a matrix as floats. */
+/** Products of a row and a matrix of int8 in the layout of src/core/graph/quantized-layout.ts, and such a matrix as floats. */
 
 /** Bytes of the header before the numbers of a rounded row. It has the scale of the row, a float. */
 const HEADER: usize = 16

@@ -1,11 +1,11 @@
-/** Compares generation with int8 weights with the loop-by-loop witness, which has the rounded weights in float64. */
+/** Compares generation with quantized weights with the loop-by-loop witness, which has the rounded weights in float64. */
 import { afterAll, describe, expect, test } from 'vitest'
 import { type CaseOverrides, randomCase } from '../../../../test/witness/generate.ts'
 import { witnessForward } from '../../../../test/witness/model.ts'
-import { int8Bytes } from '../../../core/graph/int8-layout.ts'
+import { quantizedBytes } from '../../../core/graph/quantized-layout.ts'
 import { withKernels } from '../../../core/graph/tensor.ts'
-import { int8Parameters } from '../../../core/model/int8-matrices.ts'
 import { parameterSpecs } from '../../../core/model/parameters.ts'
+import { quantizedParameters } from '../../../core/model/quantized-matrices.ts'
 import { floatsOf } from '../../../engine/contract/arena.ts'
 import type { Runtime } from '../../../engine/contract/runtime.ts'
 import { createRuntime } from '../../../engine/cpu/cpu-runtime.ts'
@@ -16,8 +16,9 @@ import { CompiledPass, tracePass } from '../../../train/step/pass.ts'
 import { ParameterStore } from '../../../train/step/store.ts'
 import { Generator } from '../generation/generator.ts'
 import { tokenScratch } from '../generation/token-decoder.ts'
-import { expectInt8, Int8Store } from './int8-store.ts'
+import { expectQuantized, QuantizedStore } from './quantized-store.ts'
 import { roundMatrix } from './round-matrix.ts'
+import type { QuantizedFormat } from './weight-format.ts'
 
 const runtime = await createRuntime({ threads: 2 })
 afterAll(() => runtime.close())
@@ -45,9 +46,12 @@ const kinds: Record<string, CaseOverrides> = {
 }
 
 /** Memory whose arenas have room for a tensor or two. */
-const small = { ...cpuMemory, maxArenaBytes: 2 ** 24 + 2 ** 16 }
+const small = (format: QuantizedFormat) => {
+  return { ...cpuMemory, maxArenaBytes: 2 ** 24 + (format === 'int8' ? 49_152 : 26_624) }
+}
 
-async function int8Model(seed: number, overrides: CaseOverrides, memory = cpuMemory) {
+async function quantizedModel(seed: number, overrides: CaseOverrides, format: QuantizedFormat, memory = cpuMemory) {
+  const bits = format === 'int4' ? 4 : 8
   const drawn = randomCase(seed, {
     ...overrides,
     ...(overrides.moe && { moe: { capacity: 'none', groups: 1, ...overrides.moe } }),
@@ -57,7 +61,7 @@ async function int8Model(seed: number, overrides: CaseOverrides, memory = cpuMem
   const key = (name: string) => name.replace('.{e}', '')
   for (const { name } of floats.specs)
     floatsOf(floats.parameter(name)).set((drawn.parameters.get(key(name)) as { data: Float64Array }).data)
-  const store = new Int8Store(memory, config, tokenScratch(config))
+  const store = new QuantizedStore(memory, config, format, tokenScratch(config))
   const given = new Map(parameterTensors(floats).map(({ name, range }) => [name, floatsOf(range)]))
   for (const { name, range } of store.tensors()) {
     const values = given.get(name) as Float32Array
@@ -66,12 +70,13 @@ async function int8Model(seed: number, overrides: CaseOverrides, memory = cpuMem
       await range.arena.write(range.start + at, values.subarray(at, at + 1000))
   }
   // The same rounding, in place, for the witness.
-  for (const { spec, count, ...shape } of int8Parameters(config))
+  for (const { spec, count, ...shape } of quantizedParameters(config))
     for (let i = 0; i < count; i++)
       roundMatrix(
         floatsOf(floats.parameter(spec.name, spec.stacked ? i : null)),
         shape,
-        new Uint8Array(int8Bytes(shape.inner, shape.columns)),
+        bits,
+        new Uint8Array(quantizedBytes(bits, shape.inner, shape.columns)),
       )
   const parameters = new Map(
     floats.specs.map(({ name, shape }) => [
@@ -82,10 +87,10 @@ async function int8Model(seed: number, overrides: CaseOverrides, memory = cpuMem
   return { config, store, floats, drawn: drawn.parameters, parameters }
 }
 
-describe('with int8 weights', () => {
+describe.each(['int8', 'int4'] as const)('with %s weights', (format) => {
   for (const [name, overrides] of Object.entries(kinds))
     test(`greedy text has the most probable tokens of the rounded model: ${name}`, async () => {
-      const { config, store, parameters } = await int8Model(3, overrides, small)
+      const { config, store, parameters } = await quantizedModel(3, overrides, format, small(format))
       const generator = new Generator(runtime, config, store)
       // One prompt is read token by token, the other in a pass.
       for (const length of [2, 18]) {
@@ -106,11 +111,12 @@ describe('with int8 weights', () => {
     })
 
   test('routers, norms, biases and tables stay float32; all matrices that a token multiplies with are rounded', async () => {
-    const { floats, drawn, config } = await int8Model(
+    const { floats, drawn, config } = await quantizedModel(
       4,
       kinds['a gated shared expert, dense layers between'] as CaseOverrides,
+      format,
     )
-    const rounded = new Set(int8Parameters(config).map(({ spec }) => spec.name))
+    const rounded = new Set(quantizedParameters(config).map(({ spec }) => spec.name))
     for (const { name } of floats.specs) {
       const before = Float32Array.from((drawn.get(name.replace('.{e}', '')) as { data: Float64Array }).data)
       const isEqual = floatsOf(floats.parameter(name)).every((value, i) => value === before[i])
@@ -121,29 +127,34 @@ describe('with int8 weights', () => {
   })
 })
 
-test('the loss of a pass over many tokens is that of the rounded model, in several memories', async () => {
-  for (const [name, overrides] of Object.entries(kinds)) {
-    const { config, store, parameters } = await int8Model(6, overrides, small)
-    expect(store.beside.length, name).toBeGreaterThan(1)
-    const [batch, sequence] = [2, config.sequence]
-    const tokens = Int32Array.from({ length: batch * sequence }, (_, i) => (5 * i + (i >> 3)) % config.vocabulary)
-    const targets = Int32Array.from(tokens, (_, i) => tokens[(i + 1) % tokens.length] as number)
-    const traced = withKernels(runtime.kernels, () =>
-      tracePass(config, store, { batch, sequence, training: false, capacity: 'none' }),
-    )
-    const pass = await CompiledPass.compile(runtime, config, traced, {}, { tokens, targets })
-    await pass.run()
-    const { loss } = witnessForward({ config, parameters, tokens, targets, batch, training: false })
-    expect(pass.loss, name).toBeCloseTo(loss, 5)
-    pass.release()
-  }
-})
+test.each(['int8', 'int4'] as const)(
+  'the loss of a pass over many tokens is that of the rounded model, in several memories: %s',
+  async (format) => {
+    for (const [name, overrides] of Object.entries(kinds)) {
+      const { config, store, parameters } = await quantizedModel(6, overrides, format, small(format))
+      expect(store.beside.length, name).toBeGreaterThan(1)
+      const [batch, sequence] = [2, config.sequence]
+      const tokens = Int32Array.from({ length: batch * sequence }, (_, i) => (5 * i + (i >> 3)) % config.vocabulary)
+      const targets = Int32Array.from(tokens, (_, i) => tokens[(i + 1) % tokens.length] as number)
+      const traced = withKernels(runtime.kernels, () =>
+        tracePass(config, store, { batch, sequence, training: false, capacity: 'none' }),
+      )
+      const pass = await CompiledPass.compile(runtime, config, traced, {}, { tokens, targets })
+      await pass.run()
+      const { loss } = witnessForward({ config, parameters, tokens, targets, batch, training: false })
+      expect(pass.loss, name).toBeCloseTo(loss, 5)
+      pass.release()
+    }
+  },
+)
 
-test('int8 weights are refused on a device, and for experts in attention', () => {
+test('quantized weights are refused on a device, and for experts in attention', () => {
   const { config } = randomCase(5, { moe: { experts: 4, attention: 'qkv' } })
   const dense = randomCase(5, { moe: null }).config
-  expect(() => expectInt8({ device: 'webgpu' } as Runtime, dense)).toThrow(
+  expect(() => expectQuantized('int8', { device: 'webgpu' } as Runtime, dense)).toThrow(
     'invalid weights: "int8" is for the CPU (expected the device "cpu", or the weights "float32")',
   )
-  expect(() => expectInt8(runtime, config)).toThrow('invalid weights: "int8" is not for experts in attention')
+  expect(() => expectQuantized('int4', runtime, config)).toThrow(
+    'invalid weights: "int4" is not for experts in attention',
+  )
 })

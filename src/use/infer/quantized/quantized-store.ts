@@ -1,19 +1,24 @@
 /**
- * A model whose matrices are int8 and nothing else: the memory that a token reads is half of what limits one stream of
- * text, and int8 weights are a quarter of it. Norms, biases, routers and tables whose rows are looked up are float32,
+ * A model whose matrices are int8 or int4, and nothing else: the memory that a token reads is half of what limits one
+ * stream of text, and such weights are a quarter or a seventh of it. Norms, biases, routers and tables whose rows are looked up are float32,
  * in a store of their own.
  *
- * Programs of a token compute with int8 (`src/core/graph/ops/int8.ts`). Passes over many tokens, such as a prompt or an
+ * Programs of a token compute with these weights (`src/core/graph/ops/quantized.ts`). Passes over many tokens, such as a prompt or an
  * evaluation, make one matrix after the other float32, so they see the model that generates. The matrices are in
  * arenas of their own, so a model may have more bytes than an arena.
  */
 import { UsageError } from '../../../core/errors.ts'
-import { int8Bytes } from '../../../core/graph/int8-layout.ts'
-import { type Int8Matrix, int8Expand } from '../../../core/graph/ops/int8.ts'
+import { type QuantizedMatrix, quantizedExpand } from '../../../core/graph/ops/quantized.ts'
+import { type Bits, quantizedBytes } from '../../../core/graph/quantized-layout.ts'
 import type { Tensor } from '../../../core/graph/tensor.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
-import { type Int8Parameter, int8Input, int8Name, int8Parameters } from '../../../core/model/int8-matrices.ts'
 import { expertName, parameterSpecs } from '../../../core/model/parameters.ts'
+import {
+  type QuantizedParameter,
+  quantizedInput,
+  quantizedName,
+  quantizedParameters,
+} from '../../../core/model/quantized-matrices.ts'
 import { type Arena, type ArenaRange, floatsOf } from '../../../engine/contract/arena.ts'
 import type { PortMemory, Runtime } from '../../../engine/contract/runtime.ts'
 import { type BorrowedScratch, type Memory, paddedFloats } from '../../../train/step/bank.ts'
@@ -21,32 +26,37 @@ import { FloatParameters, type ModelStore, type TracedParameters } from '../../.
 import { type NamedTensor, parameterTensors } from '../../../train/step/named-tensors.ts'
 import { ParameterStore } from '../../../train/step/store.ts'
 import { roundMatrix } from './round-matrix.ts'
+import type { QuantizedFormat } from './weight-format.ts'
 
-const refusal = (limit: string, expected: string): UsageError =>
-  new UsageError(`invalid weights: "int8" ${limit} (expected ${expected}, or the weights "float32")`)
+const refusal = (format: QuantizedFormat, limit: string, expected: string): UsageError =>
+  new UsageError(`invalid weights: "${format}" ${limit} (expected ${expected}, or the weights "float32")`)
 
-/** Checks that a model can have int8 weights on a runtime. @throws UsageError if it cannot */
-export function expectInt8(runtime: Pick<Runtime, 'device'>, config: ModelConfig): void {
-  if (runtime.device !== 'cpu') throw refusal('is for the CPU', 'the device "cpu"')
+/** Checks that a model can have quantized weights on a runtime. @throws UsageError if it cannot */
+export function expectQuantized(format: QuantizedFormat, runtime: Pick<Runtime, 'device'>, config: ModelConfig): void {
+  if (runtime.device !== 'cpu') throw refusal(format, 'is for the CPU', 'the device "cpu"')
   if (config.moe && config.moe.attention !== 'none')
-    throw refusal('is not for experts in attention', 'a model with moe.attention "none"')
-  if (config.moe?.router === 'own') throw refusal('is not for a router of your own', 'a built-in router')
+    throw refusal(format, 'is not for experts in attention', 'a model with moe.attention "none"')
+  if (config.moe?.router === 'own') throw refusal(format, 'is not for a router of your own', 'a built-in router')
 }
 
-/** Bytes of scratch memory in each arena of int8 weights, for the rows of all threads. */
+/** Bytes of scratch memory in each arena of quantized weights, for the rows of all threads. */
 const SCRATCH_BYTES = 2 ** 24
 
-export class Int8Store implements ModelStore {
+export class QuantizedStore implements ModelStore {
   readonly config: ModelConfig
+  readonly format: QuantizedFormat
+  readonly bits: Bits
   private readonly floats: ParameterStore
-  private readonly parameters: ReadonlyMap<string, Int8Parameter>
+  private readonly parameters: ReadonlyMap<string, QuantizedParameter>
   private readonly ranges = new Map<string, ArenaRange>()
   private readonly arenas: Arena[] = []
 
   /** A store of zeros; {@link tensors} fills it. @param scratch Scratch memory beside the float32 tensors, in floats. */
-  constructor(runtime: Memory, config: ModelConfig, scratch: number) {
+  constructor(runtime: Memory, config: ModelConfig, format: QuantizedFormat, scratch: number) {
     this.config = config
-    const all = int8Parameters(config)
+    this.format = format
+    this.bits = format === 'int4' ? 4 : 8
+    const all = quantizedParameters(config)
     this.parameters = new Map(all.map((parameter) => [parameter.spec.name, parameter]))
     // The table of a tied head is looked up too, so it is in both formats.
     const isFloat = (name: string) => !this.parameters.has(name) || (config.tied && name === 'embedding')
@@ -59,12 +69,13 @@ export class Int8Store implements ModelStore {
     this.place(runtime, all)
   }
 
-  private place(runtime: Memory, parameters: readonly Int8Parameter[]): void {
+  private place(runtime: Memory, parameters: readonly QuantizedParameter[]): void {
     const most = (runtime.maxArenaBytes - SCRATCH_BYTES) / 4
     const arenas: { floats: number; parameters: { name: string; start: number; count: number }[] }[] = []
     for (const { spec, count, inner, columns } of parameters) {
-      const words = (count * int8Bytes(inner, columns)) / 4
-      if (words > most) throw refusal(`needs ${4 * words} bytes for ${spec.name}`, `at most ${4 * most} for one tensor`)
+      const words = (count * quantizedBytes(this.bits, inner, columns)) / 4
+      if (words > most)
+        throw refusal(this.format, `needs ${4 * words} bytes for ${spec.name}`, `at most ${4 * most} for one tensor`)
       if (arenas.length === 0 || (arenas.at(-1)?.floats ?? 0) + words > most) arenas.push({ floats: 0, parameters: [] })
       const arena = arenas.at(-1) as (typeof arenas)[number]
       arena.parameters.push({ name: spec.name, start: arena.floats, count: words })
@@ -73,7 +84,7 @@ export class Int8Store implements ModelStore {
     for (const { floats, parameters } of arenas) {
       const arena = runtime.createArena(4 * floats + SCRATCH_BYTES)
       this.arenas.push(arena)
-      for (const { name, start, count } of parameters) this.ranges.set(int8Name(name), { arena, start, count })
+      for (const { name, start, count } of parameters) this.ranges.set(quantizedName(name), { arena, start, count })
     }
   }
 
@@ -90,7 +101,7 @@ export class Int8Store implements ModelStore {
     return this.floats.byteLength + this.arenas.reduce((sum, { byteLength }) => sum + byteLength, 0)
   }
 
-  /** Scratch memory in the arenas of int8 weights. */
+  /** Scratch memory in the arenas of quantized weights. */
   get beside() {
     return this.arenas.map((arena) => ({ arena, start: arena.byteLength - SCRATCH_BYTES, bytes: SCRATCH_BYTES }))
   }
@@ -99,7 +110,7 @@ export class Int8Store implements ModelStore {
     return this.floats.parameter(name, expert)
   }
 
-  /** The memory of an input that has int8 weights; undefined for other inputs. */
+  /** The memory of an input that has quantized weights; undefined for other inputs. */
   range(name: string): ArenaRange | undefined {
     return this.ranges.get(name)
   }
@@ -109,7 +120,7 @@ export class Int8Store implements ModelStore {
   }
 
   trace(): TracedParameters {
-    return new Int8Parameters(this, this.parameters)
+    return new QuantizedParameters(this, this.parameters)
   }
 
   /**
@@ -122,14 +133,15 @@ export class Int8Store implements ModelStore {
     return parameterSpecs(this.config).flatMap((spec): NamedTensor[] => {
       const parameter = this.parameters.get(spec.name)
       if (!parameter) return [floats.get(spec.name) as NamedTensor].filter(Boolean)
+      const { bits } = this
       const { count, inner, columns } = parameter
-      const words = int8Bytes(inner, columns) / 4
-      const range = this.ranges.get(int8Name(spec.name)) as ArenaRange
+      const words = quantizedBytes(this.bits, inner, columns) / 4
+      const range = this.ranges.get(quantizedName(spec.name)) as ArenaRange
       return Array.from({ length: count }, (_, i): NamedTensor => {
         const packed = floatsOf({ ...range, start: range.start + i * words, count: words })
         const table = floats.get(spec.name)
         const arena = new Rounding(matrix, inner * columns, async (weights) => {
-          roundMatrix(weights, parameter, new Uint8Array(packed.buffer, packed.byteOffset, packed.byteLength))
+          roundMatrix(weights, parameter, bits, new Uint8Array(packed.buffer, packed.byteOffset, packed.byteLength))
           await table?.range.arena.write(table.range.start, weights)
           // Rounding a large model takes seconds: signals are handled between tensors.
           await new Promise((resolve) => setTimeout(resolve))
@@ -182,14 +194,14 @@ class Rounding implements Arena {
   }
 }
 
-/** The parameters of a pass over many tokens: matrices of int8 become float32 where they are read. */
-class Int8Parameters extends FloatParameters {
-  private readonly weights: Int8Store
-  private readonly parameters: ReadonlyMap<string, Int8Parameter>
-  private readonly matrices = new Map<string, Int8Matrix>()
+/** The parameters of a pass over many tokens: quantized matrices become float32 where they are read. */
+class QuantizedParameters extends FloatParameters {
+  private readonly weights: QuantizedStore
+  private readonly parameters: ReadonlyMap<string, QuantizedParameter>
+  private readonly matrices = new Map<string, QuantizedMatrix>()
   private readonly expanded = new Map<string, Tensor>()
 
-  constructor(store: Int8Store, parameters: ReadonlyMap<string, Int8Parameter>) {
+  constructor(store: QuantizedStore, parameters: ReadonlyMap<string, QuantizedParameter>) {
     super(store)
     this.weights = store
     this.parameters = parameters
@@ -199,26 +211,26 @@ class Int8Parameters extends FloatParameters {
     const parameter = this.parameters.get(name)
     // The table of a tied head is float32 too.
     if (!parameter || this.weights.specs.some((spec) => spec.name === name)) return super.get(name)
-    const known = this.expanded.get(name) ?? int8Expand(this.matrix(name, parameter), parameter.transposed)
+    const known = this.expanded.get(name) ?? quantizedExpand(this.matrix(name, parameter), parameter.transposed)
     this.expanded.set(name, known)
     return known
   }
 
-  int8(name: string): Int8Matrix | undefined {
+  quantized(name: string): QuantizedMatrix | undefined {
     const parameter = this.parameters.get(name)
     return parameter && this.matrix(name, parameter)
   }
 
   override ports(): Record<string, PortMemory> {
-    const matrices = [...this.matrices.keys()].map(int8Name)
+    const matrices = [...this.matrices.keys()].map(quantizedName)
     return {
       ...super.ports(),
       ...Object.fromEntries(matrices.map((name) => [name, this.weights.range(name) as ArenaRange])),
     }
   }
 
-  private matrix(name: string, parameter: Int8Parameter): Int8Matrix {
-    const known = this.matrices.get(name) ?? int8Input(parameter)
+  private matrix(name: string, parameter: QuantizedParameter): QuantizedMatrix {
+    const known = this.matrices.get(name) ?? quantizedInput(parameter, this.weights.bits)
     this.matrices.set(name, known)
     return known
   }

@@ -1,12 +1,21 @@
 /**
- * Kernels with int8 matrices, which may be in memories of their own.
+ * Kernels with quantized matrices, which may be in memories of their own.
  *
  * In a product of a single token, a task is a band of whole blocks of columns, so there are no partial sums, and
  * additions and activations follow in the same task. Every task rounds the row for itself, in the memory of the matrix.
  * In a pass over many rows, a task makes a band, or an expert, float32 before its products.
  */
-import { BLOCK, blocksOf, GROUP, GROUP_BYTES, groupsOf, int8Bytes } from '../../../../core/graph/int8-layout.ts'
-import * as declared from '../../../../core/graph/kernels/int8.ts'
+
+import * as declared from '../../../../core/graph/kernels/quantized.ts'
+import {
+  type Bits,
+  BLOCK,
+  blocksOf,
+  groupBytes,
+  groupRows,
+  groupsOf,
+  quantizedBytes,
+} from '../../../../core/graph/quantized-layout.ts'
 import { RuntimeError } from '../../../contract/runtime.ts'
 import { implement, type KernelMemory, type KernelTensor, type KernelThread } from '../contract.ts'
 import { GroupRows, groupsOf as groupsOfRows, PIECE, sizesOf } from './experts/expert-shared.ts'
@@ -15,7 +24,9 @@ import { bandsOf } from './matmul.ts'
 import { offsetAt, widthOf } from './rows.ts'
 
 /** Bytes of a row of x that is rounded to int16, with its scale before it. */
-const roundedBytes = (inner: number): number => 16 + 2 * GROUP * groupsOf(inner)
+const roundedBytes = (bits: Bits, inner: number): number => 16 + 2 * paddedRows(bits, inner)
+
+const paddedRows = (bits: Bits, inner: number): number => groupRows(bits) * groupsOf(bits, inner)
 
 /** Number of columns in the longest band, in whole blocks. */
 const longest = (columns: number, threads: number): number => {
@@ -35,12 +46,15 @@ const bandsIn = (columns: number, threads: number): Band[] =>
     blocks: length,
   }))
 
-/** Bytes of scratch memory in the memory of the program: `rows` rows of results of a band. */
-const scratchFor = (y: KernelTensor, rows: number, threads: number): number => 4 * rows * longest(widthOf(y), threads)
+/** Bytes of `rows` rows of results of a band, at the start of the scratch memory of the program. */
+const resultBytes = (y: KernelTensor, rows: number, threads: number): number => 4 * rows * longest(widthOf(y), threads)
 
-/** Bytes of scratch memory in the memory of a matrix: the rounded row, the row, and a row of results of a band. */
-const scratchBeside = (x: KernelTensor, y: KernelTensor, threads: number): number =>
-  roundedBytes(widthOf(x)) + 4 * (widthOf(x) + longest(widthOf(y), threads))
+/**
+ * Bytes of scratch memory in the memory of a matrix: the rounded row, a sum for each group, the row, and a row of results
+ * of a band.
+ */
+const scratchBeside = (bits: Bits, x: KernelTensor, y: KernelTensor, threads: number): number =>
+  roundedBytes(bits, widthOf(x)) + 4 * (groupsOf(bits, widthOf(x)) + widthOf(x) + longest(widthOf(y), threads))
 
 /** The memory of an operand that may be anywhere. */
 const memoryOf = ({ memories }: KernelThread, { memory }: KernelTensor): KernelMemory =>
@@ -50,23 +64,33 @@ const memoryOf = ({ memories }: KernelThread, { memory }: KernelTensor): KernelM
 class BandProduct {
   private readonly thread: KernelThread
   private readonly memory: KernelMemory
+  private readonly bits: Bits
   private readonly inner: number
-  private readonly scratch: number
+  /** Byte offsets in the memory of the matrix. */
+  private readonly rounded: number
+  private readonly sums: number
+  private readonly row: number
+  private readonly results: number
 
-  constructor(thread: KernelThread, matrix: KernelTensor, inner: number) {
+  /** @param results Bytes at the start of the scratch memory of the program that hold results. */
+  constructor(thread: KernelThread, matrix: KernelTensor, bits: Bits, inner: number, results: number) {
     this.thread = thread
     this.memory = memoryOf(thread, matrix)
-    if (this.memory.scratch === null) throw new RuntimeError('internal: no scratch memory beside int8 weights')
-    this.scratch = this.memory.scratch
+    if (this.memory.scratch === null) throw new RuntimeError('internal: no scratch memory beside quantized weights')
+    this.bits = bits
     this.inner = inner
+    this.rounded = this.memory.scratch + (matrix.memory === 0 ? results : 0)
+    this.sums = this.rounded + roundedBytes(bits, inner)
+    this.row = this.sums + 4 * groupsOf(bits, inner)
+    this.results = this.row + 4 * inner
   }
 
   /** Copies a row of x into the memory of the matrix, rounded. @param row Byte offset of the row. */
   round(row: number): void {
-    const { thread, memory, inner, scratch } = this
-    const copy = scratch + roundedBytes(inner)
-    memory.floats.set(thread.floats.subarray(row / 4, row / 4 + inner), copy / 4)
-    memory.functions.roundRow(copy, scratch, inner, GROUP * groupsOf(inner))
+    const { thread, memory, bits, inner, rounded, sums } = this
+    memory.floats.set(thread.floats.subarray(row / 4, row / 4 + inner), this.row / 4)
+    memory.functions.roundRow(this.row, rounded, inner, paddedRows(bits, inner))
+    if (bits === 4) memory.functions.int4Sums(rounded, sums, groupsOf(bits, inner))
   }
 
   /**
@@ -75,10 +99,11 @@ class BandProduct {
    * @param to Byte offset of the results in the memory of the program.
    */
   times(matrix: number, { from, columns, blocks }: Band, to: number): void {
-    const { thread, memory, inner, scratch } = this
-    const results = scratch + roundedBytes(inner) + 4 * inner
-    const block = groupsOf(inner) * GROUP_BYTES
-    memory.functions.int8Times(scratch, matrix + (from / BLOCK) * block, results, blocks, groupsOf(inner))
+    const { thread, memory, bits, inner, rounded, sums, results } = this
+    const groups = groupsOf(bits, inner)
+    const band = matrix + (from / BLOCK) * blockBytes(bits, inner)
+    if (bits === 4) memory.functions.int4Times(rounded, sums, band, results, blocks, groups)
+    else memory.functions.int8Times(rounded, band, results, blocks, groups)
     thread.floats.set(memory.floats.subarray(results / 4, results / 4 + columns), to / 4)
   }
 }
@@ -112,14 +137,16 @@ const workOf = ({ size, shape }: KernelTensor, chosen: number) => {
   return { flops: 2 * bytes, bytes }
 }
 
-export const int8Product = implement(declared.int8Product, {
+export const quantizedProduct = implement(declared.quantizedProduct, {
   provider: 'WASM',
   anywhere: ['w'],
-  scratch: ({ outputs: { y } }, threads) => scratchFor(y, 1, threads),
-  scratchBeside: ({ inputs: { x }, outputs: { y } }, threads) => scratchBeside(x, y, threads),
-  prepare({ inputs: { x, w }, outputs: { y }, addends }, thread) {
+  scratch: ({ inputs: { x }, outputs: { y }, attributes: { bits } }, threads) =>
+    resultBytes(y, 1, threads) + scratchBeside(bits, x, y, threads),
+  scratchBeside: ({ inputs: { x }, outputs: { y }, attributes: { bits } }, threads) =>
+    scratchBeside(bits, x, y, threads),
+  prepare({ inputs: { x, w }, outputs: { y }, attributes: { bits }, addends }, thread) {
     const bands = bandsIn(widthOf(y), thread.threads)
-    const product = new BandProduct(thread, w, x.size)
+    const product = new BandProduct(thread, w, bits, x.size, resultBytes(y, 1, thread.threads))
     const results = thread.scratch.offset
     return {
       tasks: bands.length,
@@ -134,16 +161,19 @@ export const int8Product = implement(declared.int8Product, {
   work: ({ inputs: { w } }) => workOf(w, 1),
 })
 
-export const int8ExpertsUp = implement(declared.int8ExpertsUp, {
+export const quantizedExpertsUp = implement(declared.quantizedExpertsUp, {
   provider: 'WASM',
   anywhere: ['up', 'gate'],
-  scratch: ({ outputs: { active } }, threads) => scratchFor(active, 2, threads),
-  scratchBeside: ({ inputs: { x }, outputs: { active } }, threads) => scratchBeside(x, active, threads),
-  prepare({ inputs: { x, experts, up, gate }, outputs: { active: y } }, thread) {
+  scratch: ({ inputs: { x }, outputs: { active }, attributes: { bits } }, threads) =>
+    resultBytes(active, 2, threads) + scratchBeside(bits, x, active, threads),
+  scratchBeside: ({ inputs: { x }, outputs: { active }, attributes: { bits } }, threads) =>
+    scratchBeside(bits, x, active, threads),
+  prepare({ inputs: { x, experts, up, gate }, outputs: { active: y }, attributes: { bits } }, thread) {
     const columns = widthOf(y)
     const bands = bandsIn(columns, thread.threads)
     const { functions } = thread
-    const [ofUp, ofGate] = [up, gate].map((matrix) => matrix && new BandProduct(thread, matrix, x.size))
+    const before = resultBytes(y, 2, thread.threads)
+    const [ofUp, ofGate] = [up, gate].map((matrix) => matrix && new BandProduct(thread, matrix, bits, x.size, before))
     const inner = thread.scratch.offset
     const gates = inner + 4 * longest(columns, thread.threads)
     return {
@@ -164,16 +194,18 @@ export const int8ExpertsUp = implement(declared.int8ExpertsUp, {
   work: ({ inputs: { experts, up, gate } }) => workOf(up, (gate ? 2 : 1) * experts.size),
 })
 
-export const int8ExpertsDown = implement(declared.int8ExpertsDown, {
+export const quantizedExpertsDown = implement(declared.quantizedExpertsDown, {
   provider: 'WASM',
   anywhere: ['down'],
-  scratch: ({ outputs: { y } }, threads) => scratchFor(y, 1, threads),
-  scratchBeside: ({ inputs: { active }, outputs: { y } }, threads) => scratchBeside(active, y, threads),
-  prepare({ inputs: { active, experts, gates, down }, outputs: { y }, addends }, thread) {
+  scratch: ({ inputs: { active }, outputs: { y }, attributes: { bits } }, threads) =>
+    resultBytes(y, 1, threads) + scratchBeside(bits, active, y, threads),
+  scratchBeside: ({ inputs: { active }, outputs: { y }, attributes: { bits } }, threads) =>
+    scratchBeside(bits, active, y, threads),
+  prepare({ inputs: { active, experts, gates, down }, outputs: { y }, attributes: { bits }, addends }, thread) {
     const inner = widthOf(active)
     const bands = bandsIn(widthOf(y), thread.threads)
     const { floats, functions } = thread
-    const product = new BandProduct(thread, down, inner)
+    const product = new BandProduct(thread, down, bits, inner, resultBytes(y, 1, thread.threads))
     const results = thread.scratch.offset
     return {
       tasks: bands.length,
@@ -196,15 +228,17 @@ class Expansion {
   private readonly thread: KernelThread
   private readonly memory: KernelMemory
   private readonly isElsewhere: boolean
+  private readonly bits: Bits
   private readonly inner: number
   private readonly columns: number
   private readonly copy: number
 
   /** @param copy Byte offset of scratch memory of {@link blockBytes}. */
-  constructor(thread: KernelThread, matrix: KernelTensor, inner: number, columns: number, copy: number) {
+  constructor(thread: KernelThread, matrix: KernelTensor, bits: Bits, [inner, columns]: Size, copy: number) {
     this.thread = thread
     this.memory = memoryOf(thread, matrix)
     this.isElsewhere = matrix.memory !== 0
+    this.bits = bits
     this.inner = inner
     this.columns = columns
     this.copy = copy
@@ -212,35 +246,41 @@ class Expansion {
 
   /** Blocks from number `from` on, of the matrix at a byte offset, to the matrix of floats at `to`. */
   blocks(matrix: number, to: number, from = 0, count = blocksOf(this.columns), transposed = false): void {
-    const { inner, columns, thread } = this
+    const { bits, inner, columns } = this
+    const { int4Expand, int4ExpandColumns, int8Expand, int8ExpandColumns } = this.thread.functions
+    const [expand, expandColumns] = bits === 4 ? [int4Expand, int4ExpandColumns] : [int8Expand, int8ExpandColumns]
     for (let block = from; block < from + count; block++) {
-      const at = this.reachable(matrix + block * blockBytes(inner))
+      const at = this.reachable(matrix + block * blockBytes(bits, inner))
       const first = block * BLOCK
       const width = Math.min(BLOCK, columns - first)
-      if (transposed) thread.functions.int8ExpandColumns(at, to + 4 * first * inner, inner, width)
-      else thread.functions.int8Expand(at, to + 4 * first, inner, width, columns)
+      if (transposed) expandColumns(at, to + 4 * first * inner, inner, width)
+      else expand(at, to + 4 * first, inner, width, columns)
     }
   }
 
   private reachable(block: number): number {
     if (!this.isElsewhere) return block
-    const { memory, thread, inner, copy } = this
+    const { memory, thread, bits, inner, copy } = this
     const { bytes } = thread.memories[0] as KernelMemory
-    bytes.set(memory.bytes.subarray(block, block + blockBytes(inner)), copy)
+    bytes.set(memory.bytes.subarray(block, block + blockBytes(bits, inner)), copy)
     return copy
   }
 }
 
 /** Bytes of a block of columns. */
-const blockBytes = (inner: number): number => groupsOf(inner) * GROUP_BYTES
+const blockBytes = (bits: Bits, inner: number): number => groupsOf(bits, inner) * groupBytes(bits)
 
-export const int8Expand = implement(declared.int8Expand, {
+/** Rows and columns of a matrix. */
+type Size = readonly [inner: number, columns: number]
+
+export const quantizedExpand = implement(declared.quantizedExpand, {
   provider: 'WASM',
   anywhere: ['w'],
-  scratch: ({ attributes: { inner } }) => blockBytes(inner),
-  prepare({ inputs: { w }, outputs: { weights }, attributes: { inner, columns, transposed } }, thread) {
+  scratch: ({ attributes: { bits, inner } }) => blockBytes(bits, inner),
+  prepare({ inputs: { w }, outputs: { weights }, attributes }, thread) {
+    const { bits, inner, columns, transposed } = attributes
     const bands = bandsIn(columns, 4 * thread.threads)
-    const expansion = new Expansion(thread, w, inner, columns, thread.scratch.offset)
+    const expansion = new Expansion(thread, w, bits, [inner, columns], thread.scratch.offset)
     return {
       tasks: bands.length,
       run(task) {
@@ -252,14 +292,14 @@ export const int8Expand = implement(declared.int8Expand, {
   work: ({ inputs: { w }, outputs: { weights } }) => ({ flops: weights.size, bytes: 4 * (w.size + weights.size) }),
 })
 
-export const int8ExpertFfn = implement(declared.int8ExpertFfn, {
+export const quantizedExpertFfn = implement(declared.quantizedExpertFfn, {
   provider: 'primitives',
   anywhere: ['up', 'gate', 'down'],
-  scratch({ inputs: { rows }, attributes: { hidden } }) {
+  scratch({ inputs: { rows }, attributes: { bits, hidden } }) {
     const width = widthOf(rows)
-    return 4 * width * hidden + 4 * PIECE * hidden + Math.max(blockBytes(width), blockBytes(hidden))
+    return 4 * width * hidden + 4 * PIECE * hidden + Math.max(blockBytes(bits, width), blockBytes(bits, hidden))
   },
-  prepare({ inputs, outputs: { y, inner, innerGate }, attributes: { hidden } }, thread) {
+  prepare({ inputs, outputs: { y, inner, innerGate }, attributes: { bits, hidden } }, thread) {
     const { rows: x, sizes, up, gate, down } = inputs
     const width = widthOf(x)
     const [experts = 0] = up.shape
@@ -269,9 +309,9 @@ export const int8ExpertFfn = implement(declared.int8ExpertFfn, {
     const copy = scratch.offset + 4 * width * hidden + 4 * PIECE * hidden
     const groupRows = new GroupRows(sizesOf(sizes, thread), experts)
     const { groups, sources } = groupsOfRows(sizes, experts)
-    const expand = (matrix: KernelTensor, expert: number, [from, to]: readonly [number, number]) => {
-      const words = int8Bytes(from, to) / 4
-      new Expansion(thread, matrix, from, to, copy).blocks(matrix.offset + 4 * words * expert, floats.offset)
+    const expand = (matrix: KernelTensor, expert: number, size: Size) => {
+      const at = matrix.offset + quantizedBytes(bits, ...size) * expert
+      new Expansion(thread, matrix, bits, size, copy).blocks(at, floats.offset)
     }
     return {
       tasks: groups,

@@ -1,10 +1,11 @@
-/** Which parameters are stored as int8 if weights are int8, and the input of a program that holds such a parameter. */
-import { type Int8Matrix, int8Words } from '../graph/ops/int8.ts'
+/** Which parameters are stored as quantized weights, and the input of a program that holds such a parameter. */
+import { type QuantizedMatrix, quantizedWords } from '../graph/ops/quantized.ts'
+import type { Bits } from '../graph/quantized-layout.ts'
 import { input } from '../graph/tensor.ts'
 import type { ModelConfig } from './config.ts'
 import { type ParameterSpec, parameterSpecs, sharedMix } from './parameters.ts'
 
-export interface Int8Parameter {
+export interface QuantizedParameter {
   readonly spec: ParameterSpec
   /** Number of matrices in the tensor: one for each expert, or 1. */
   readonly count: number
@@ -20,7 +21,7 @@ export interface Int8Parameter {
  * the head, which is the embedding table if the two are tied. Routers, gates of shared experts, norms, biases and
  * tables whose rows are looked up stay float32.
  */
-export function int8Parameters(config: ModelConfig): Int8Parameter[] {
+export function quantizedParameters(config: ModelConfig): QuantizedParameter[] {
   return parameterSpecs(config).flatMap((spec) => {
     const { name, shape, init } = spec
     const role = typeof init === 'string' ? null : init.role
@@ -37,10 +38,11 @@ export function int8Parameters(config: ModelConfig): Int8Parameter[] {
   })
 }
 
-/** Name of the input with the int8 weights of a parameter. */
-export const int8Name = (parameter: string): string => `${parameter}.int8`
+/** Name of the input with the quantized weights of a parameter. */
+export const quantizedName = (parameter: string): string => `${parameter}.quantized`
 
-/** The input with the int8 weights of a parameter. */
-export function int8Input({ spec, count, inner, columns }: Int8Parameter): Int8Matrix {
-  return { data: input(int8Name(spec.name), 'int32', [count, int8Words(inner, columns)]), inner, columns }
+/** The input with the quantized weights of a parameter. */
+export function quantizedInput({ spec, count, inner, columns }: QuantizedParameter, bits: Bits): QuantizedMatrix {
+  const data = input(quantizedName(spec.name), 'int32', [count, quantizedWords(bits, inner, columns)])
+  return { data, inner, columns, bits }
 }

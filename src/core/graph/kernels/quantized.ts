@@ -1,0 +1,80 @@
+/**
+ * Kernels of matrices of quantized weights (`../quantized-layout.ts`), which are int32 words [E, words]: one matrix, or
+ * one for each expert. Such a matrix may be in a memory of its own, so that a model may have more bytes than one memory
+ * has. `bits` are those of a weight.
+ */
+import type { Bits } from '../quantized-layout.ts'
+import { dim } from '../shape.ts'
+import { declareKernel } from './declaration.ts'
+
+/** y = x·w [1, columns] of x [1, K] and a quantized matrix w. */
+export const quantizedProduct = declareKernel({
+  name: 'quantized-product',
+  inputs: ['x', 'w'],
+  outputs: ['y'],
+  results: ({ x }, { columns }: { readonly columns: number; readonly bits: Bits }) => ({
+    y: { dtype: x.dtype, shape: [1, columns] },
+  }),
+  addsTo: ['y'],
+  local: true,
+})
+
+/** gelu(x·up), or swish(x·gate) ∘ x·up, of each choice: [K, columns]. Every expert has quantized matrices. */
+export const quantizedExpertsUp = declareKernel({
+  name: 'quantized-experts-up',
+  inputs: ['x', 'experts', 'up', 'gate?'],
+  outputs: ['active'],
+  results: ({ x, experts }, { columns }: { readonly columns: number; readonly bits: Bits }) => ({
+    active: { dtype: x.dtype, shape: [dim(experts.shape, 1), columns] },
+  }),
+  local: true,
+})
+
+/** y = Σ_k gate · active·down [1, columns]. Every expert has a quantized matrix. */
+export const quantizedExpertsDown = declareKernel({
+  name: 'quantized-experts-down',
+  inputs: ['active', 'experts', 'gates', 'down'],
+  outputs: ['y'],
+  results: ({ active }, { columns }: { readonly columns: number; readonly bits: Bits }) => ({
+    y: { dtype: active.dtype, shape: [1, columns] },
+  }),
+  addsTo: ['y'],
+  local: true,
+})
+
+/**
+ * The weights of a matrix w as floats: [inner, columns], or [columns, inner] if `transposed`, as the head is stored.
+ */
+export const quantizedExpand = declareKernel({
+  name: 'quantized-expand',
+  inputs: ['w'],
+  outputs: ['weights'],
+  results: (
+    _,
+    {
+      inner,
+      columns,
+      transposed,
+    }: {
+      readonly inner: number
+      readonly columns: number
+      readonly transposed: 0 | 1
+      readonly bits: Bits
+    },
+  ) => ({ weights: { dtype: 'float32', shape: transposed ? [columns, inner] : [inner, columns] } }),
+})
+
+/**
+ * `expertFfn` (`experts.ts`) with quantized matrices: rows [R, D] → [R, D]. `hidden` is F. The products before the
+ * activation, `inner` and `innerGate` [R, F], are results because the kernel needs memory for them.
+ */
+export const quantizedExpertFfn = declareKernel({
+  name: 'quantized-expert-ffn',
+  inputs: ['rows', 'sizes', 'up', 'gate?', 'down'],
+  outputs: ['y', 'inner', 'innerGate?'],
+  results: ({ rows, gate }, { hidden }: { readonly hidden: number; readonly bits: Bits }) => {
+    const inner = { dtype: rows.dtype, shape: [dim(rows.shape, 0), hidden] }
+    return { y: rows, inner, innerGate: gate && inner }
+  },
+  localInputs: ['sizes'],
+})
