@@ -13,8 +13,14 @@ export interface Plugin {
   readonly name: string
 }
 
-/** What a field of a plugin must be: a function, a function if it is there, or one of some words if it is there. */
-export type PluginField = 'function' | 'optional function' | readonly string[]
+/**
+ * What a field of a plugin must be: a function, or, if it is there, a function, settings (numbers, text, true or false)
+ * or one of some words.
+ */
+export type PluginField = 'function' | 'optional function' | 'optional settings' | readonly string[]
+
+/** Settings that a plugin has of its own, by name, each with its default; or values that a configuration gives them. */
+export type PluginSettings = Readonly<Record<string, number | string | boolean>>
 
 type PluginFields<T> = Readonly<Record<Exclude<keyof T & string, 'name'>, PluginField>>
 

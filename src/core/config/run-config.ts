@@ -9,7 +9,13 @@ import { ownRouters } from '../model/routing/own.ts'
 import { PLUGIN_ID } from '../plugins.ts'
 import { nearestName } from '../text/nearest.ts'
 import { dataSchema } from './data-config.ts'
-import { coefficientProblems, rateProblems, scheduleProblems, vocabularyProblem } from './run-rules.ts'
+import {
+  coefficientProblems,
+  optimizerProblems,
+  rateProblems,
+  scheduleProblems,
+  vocabularyProblem,
+} from './run-rules.ts'
 
 /** Limits of `train.freeze`: no parameter's name is nearly as long, and no model has as many kinds of parameters. */
 const [MAX_PATTERN, MAX_PATTERNS] = [200, 200]
@@ -24,9 +30,19 @@ const fraction = z
     error: 'must be below 1 − 2⁻²⁴: in float32 it would be 1, and the average would never move',
   })
 
+/** Settings of a plugin of the user's own. The plugin decides about names and types. */
+const settingsSchema = z.record(
+  z.string().regex(/^[a-zA-Z][a-zA-Z0-9]{0,39}$/, { error: 'expected letters and digits' }),
+  z.union([z.number(), z.string().max(1000), z.boolean()], { error: 'expected a number, text, true or false' }),
+)
+
 const optimizerSchema = z
   .strictObject({
-    kind: z.enum(['adamw', 'adafactor']).default('adamw'),
+    kind: z.enum(['adamw', 'adafactor', 'own']).meta({ file: './my-optimizer.ts' }).default('adamw'),
+    /** Name and hash of the optimizer `own`; set when `kind` is the path of a file. */
+    own: z.string().regex(PLUGIN_ID).nullable().default(null),
+    /** Settings of the optimizer `own`, by name; it has defaults. */
+    settings: settingsSchema.default({}),
     beta1: fraction.default(0.9),
     beta2: fraction.default(0.95),
     epsilon: floats.positive.default(1e-8),
@@ -221,17 +237,8 @@ export const runSchema = z
       context.addIssue({ code: 'custom', ...problem })
     const small = vocabularyProblem(run)
     if (small) context.addIssue({ code: 'custom', path: ['model', 'vocabulary'], message: small })
-    const { kind, state } = run.train.optimizer
-    const compact = state !== 'float32'
-    if (compact && (kind !== 'adamw' || run.runtime.device !== 'cpu'))
-      context.addIssue({
-        code: 'custom',
-        path: ['train', 'optimizer', 'state'],
-        message:
-          kind === 'adamw'
-            ? `must be "float32" with runtime.device "${run.runtime.device}": compact moments are for the CPU`
-            : `must be "float32" with train.optimizer.kind "${kind}", whose state is small (use kind "adamw" for compact moments)`,
-      })
+    for (const problem of optimizerProblems(run.train.optimizer, run.runtime))
+      context.addIssue({ code: 'custom', ...problem })
     const { schedule } = run.train
     for (const problem of scheduleProblems(schedule)) context.addIssue({ code: 'custom', ...problem })
     if (schedule.decay !== DECAY && schedule.kind !== 'wsd' && schedule.kind !== 'own')

@@ -23,6 +23,50 @@ export function* scheduleProblems({ kind, own }: { readonly kind: string; readon
     yield { path: [...path, 'own'], message: 'must be null unless train.schedule.kind is "own"' }
 }
 
+interface OptimizerFields {
+  readonly kind: string
+  readonly own: string | null
+  readonly settings: object
+  readonly state: string
+}
+
+/** Problems of the optimizer: fields that another kind has, and what a device cannot compute. */
+export function* optimizerProblems({ kind, own, settings, state }: OptimizerFields, { device }: { device: string }) {
+  const path = ['train', 'optimizer']
+  if (kind === 'own' && own === null)
+    yield {
+      path: [...path, 'kind'],
+      message: 'must be the path of the file of your optimizer, such as ./my-optimizer.ts',
+    }
+  if (kind !== 'own' && own !== null)
+    yield { path: [...path, 'own'], message: 'must be null unless train.optimizer.kind is "own"' }
+  if (kind !== 'own' && Object.keys(settings).length > 0)
+    yield {
+      path: [...path, 'settings'],
+      message: `must be {} with train.optimizer.kind "${kind}": only an optimizer of your own has further settings`,
+    }
+  if (kind === 'own' && device !== 'cpu')
+    yield {
+      path: [...path, 'kind'],
+      message:
+        `must be "adamw" or "adafactor" with runtime.device "${device}": an optimizer of your own is computed on the ` +
+        'CPU (use runtime.device "cpu")',
+    }
+  if (state === 'float32') return
+  if (kind !== 'adamw')
+    yield {
+      path: [...path, 'state'],
+      message:
+        `must be "float32" with train.optimizer.kind "${kind}", whose state is ${kind === 'own' ? 'its own' : 'small'} ` +
+        '(use kind "adamw" for compact moments)',
+    }
+  else if (device !== 'cpu')
+    yield {
+      path: [...path, 'state'],
+      message: `must be "float32" with runtime.device "${device}": compact moments are for the CPU`,
+    }
+}
+
 /** Problems of learning rates and weight decays that are so large that one step erases the weights. */
 export function* rateProblems({ schedule, optimizer }: Rates) {
   const { learningRate, expertRate, routerRate } = schedule

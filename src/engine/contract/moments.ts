@@ -11,7 +11,6 @@
  */
 
 export type CompactState = 'bf16' | 'int8'
-export type MomentState = 'float32' | CompactState
 
 /** Number of parameters in a block. */
 export const MOMENT_BLOCK = 256

@@ -53,7 +53,9 @@ export const operations = {
   async describe(config: RunConfig) {
     const { describeModel } = await import('../../core/model/describe.ts')
     const { parameters, activeParameters, flopsPerToken, tensors } = describeModel(config.model)
-    const memory = stateMemory(config.train, tensors)
+    const isOwn = config.train.optimizer.kind === 'own'
+    const own = isOwn ? (await import('../../train/step/optimizer/own-rule.ts')).stateNumbers(config) : 0
+    const memory = stateMemory(config.train, tensors, own)
     return { parameters, activeParameters, flopsPerToken, memory, tensors }
   },
   /** Measures activations and gradients of an untrained model, layer by layer, and lists problems that they show. */

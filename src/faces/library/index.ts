@@ -39,6 +39,7 @@ export type {
 } from '../../core/model/routing/contract.ts'
 export type { OwnRouter } from '../../core/model/routing/own.ts'
 export type { LayerGates, RoutingSummary } from '../../core/model/routing/statistics.ts'
+export type { PluginSettings } from '../../core/plugins.ts'
 export type { RankIdentity } from '../../core/text/rank-name.ts'
 export type { Engine } from '../../engine/contract/engine.ts'
 export type { Begun, Ranks, Transfer } from '../../engine/contract/ranks.ts'
@@ -65,6 +66,13 @@ export type { CeilingReport } from '../../train/measure/mfu.ts'
 export type { StepProfile } from '../../train/measure/step-profile.ts'
 export type { OnMessage, RunMessage } from '../../train/run/messages.ts'
 export type { Origin } from '../../train/run/origin.ts'
+export type {
+  OptimizerInput,
+  OptimizerParameter,
+  OptimizerResult,
+  OwnOptimizer,
+  ParameterRole,
+} from '../../train/step/optimizer/own.ts'
 export type { OwnSchedule, ScheduleInput } from '../../train/step/own-schedule.ts'
 export type {
   CapacityEvaluation,

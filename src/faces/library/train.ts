@@ -50,6 +50,8 @@ export interface TrainOptions extends CommonOptions {
   readonly router?: PluginOf<'router'> | string
   /** A learning-rate schedule of your own in place of `config.train.schedule.kind`, or the path of its file. */
   readonly schedule?: PluginOf<'schedule'> | string
+  /** An optimizer of your own in place of `config.train.optimizer.kind`, or the path of its file. */
+  readonly optimizer?: PluginOf<'optimizer'> | string
 }
 
 /**
@@ -68,15 +70,18 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<T
   expectPath('directory', options?.directory, 'the path of a folder for the run')
   if (options.from !== undefined && !isFields(options.from))
     throw new UsageError(`invalid from: ${JSON.stringify(options.from)} (expected { run: 'path of a run' })`)
-  const { ranks, router, schedule, ...common } = options
+  const { ranks, router, schedule, optimizer, ...common } = options
   checkOptions('options of train', options, plain, {
     signal: abortSignal,
     onEvent: callback,
     ranks: { ...object, accepts: (value) => value === null || object.accepts(value) },
     router: plugin,
     schedule: plugin,
+    optimizer: plugin,
   })
-  const own = frozen(parseInput(runSchema, await withOwnParts(config, { router, schedule }), 'configuration'))
+  const own = frozen(
+    parseInput(runSchema, await withOwnParts(config, { router, schedule, optimizer }), 'configuration'),
+  )
   return listening(options.onEvent, (onEvent, failed) =>
     trainRun(own, {
       ...common,

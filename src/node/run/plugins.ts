@@ -15,6 +15,7 @@ import { RunError, UsageError } from '../../core/errors.ts'
 import { ownRouters } from '../../core/model/routing/own.ts'
 import { PLUGIN_ID, type Plugin, type PluginField, type Plugins } from '../../core/plugins.ts'
 import { sha256 } from '../../core/sha256.ts'
+import { ownOptimizers } from '../../train/step/optimizer/own.ts'
 import { ownSchedules } from '../../train/step/own-schedule.ts'
 import { userCache } from '../data/cache.ts'
 import { errorCode, makeFolder, replaceFile } from '../system/disk.ts'
@@ -41,6 +42,7 @@ interface Kind<T extends Plugin> {
 const kinds = {
   router: { plugins: ownRouters, section: ['model', 'moe'], field: 'router' },
   schedule: { plugins: ownSchedules, section: ['train', 'schedule'], field: 'kind' },
+  optimizer: { plugins: ownOptimizers, section: ['train', 'optimizer'], field: 'kind' },
 } as const
 
 export type PluginKind = keyof typeof kinds
@@ -164,7 +166,10 @@ export async function usePlugin<K extends PluginKind>(kind: K, plugin: PluginOf<
   const fault = faultOf(plugin, plugins)
   if (fault !== null) throw new UsageError(`invalid ${kind}: ${fault}`)
   const given = { ...(plugin as Plugin) } as Plugin & { readonly [field: string]: unknown }
-  const text = Object.keys(plugins.fields).map((field) => given[field])
+  const text = Object.keys(plugins.fields).map((field) => {
+    const value = given[field]
+    return isFields(value) ? JSON.stringify(value) : value
+  })
   const id = await idOf(given.name, text.join(' '))
   if ((inCode.get(id) ?? plugin) !== plugin)
     throw new UsageError(
@@ -286,9 +291,28 @@ function faultOf(value: unknown, { fields }: Plugins<Plugin>): string | null {
   for (const [field, rule] of rules) {
     const given = value[field]
     if (given === undefined && rule !== 'function') continue
+    if (rule === 'optional settings') {
+      const fault = settingsFault(field, given)
+      if (fault !== null) return fault
+      continue
+    }
     const isRight = typeof rule === 'string' ? typeof given === 'function' : rule.includes(given as string)
     const accepted = typeof rule === 'string' ? 'a function' : listWithOr(rule.map((word) => `"${word}"`))
     if (!isRight) return `invalid ${field}: ${formatValue(given)} (expected ${accepted})`
+  }
+  return null
+}
+
+/** Why a value is no settings of a plugin, by name with their defaults; null if it is. */
+function settingsFault(field: string, value: unknown): string | null {
+  if (!isFields(value)) return `invalid ${field}: ${formatValue(value)} (expected names with their defaults)`
+  for (const [name, standard] of Object.entries(value)) {
+    if (!/^[a-zA-Z][a-zA-Z0-9]{0,39}$/.test(name))
+      return `invalid name in ${field}: ${formatValue(name)} (expected letters and digits)`
+    const isPlain =
+      typeof standard === 'number' ? Number.isFinite(standard) : /^(string|boolean)$/.test(typeof standard)
+    if (!isPlain)
+      return `invalid ${field}.${name}: ${formatValue(standard)} (expected a default: a number, text, true or false)`
   }
   return null
 }

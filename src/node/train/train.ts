@@ -19,6 +19,7 @@ import { TrainingLoop } from '../../train/loop/training-loop.ts'
 import { measureBandwidth } from '../../train/measure/bandwidth.ts'
 import { fromFirst, refuseDifferences, together } from '../../train/run/agreement.ts'
 import { trainingNotices } from '../../train/run/notices.ts'
+import { checkOptimizer } from '../../train/step/optimizer/own-rule.ts'
 import { checkRates } from '../../train/step/own-schedule.ts'
 import { decayStart } from '../../train/step/schedule.ts'
 import { createStore, layoutOf } from '../../train/step/trainer.ts'
@@ -49,6 +50,7 @@ export async function train(given: RunConfig, options: TrainOptions): Promise<Tr
   await expectPlugins(given, `the run ${directory}`, directory)
   for (const message of unkeptPlugins([given])) warn(message)
   checkRates(given.train)
+  checkOptimizer(given)
   const config = await agreedConfig(given, options)
   /** These are closed in the end, the runtime last, because closing it waits until nothing is compiled any more. */
   const open: { files: RunDirectory | null; runtime: Runtime | null } = { files: null, runtime: null }

@@ -35,7 +35,7 @@ export function reportOf({ name, plan, questions, command }: PlanReport): Report
     facts: [
       `${count(parameters)} parameters, ${count(activeParameters)} active for a token`,
       `${grouped(cluster.devices)} × ${cluster.device.name}, ${cluster.devicesPerNode} a node`,
-      `${run.plan.precision}, ${run.plan.optimizer ?? run.train.optimizer.kind}, ${grouped(tokens)} tokens a step`,
+      `${run.plan.precision}, ${run.plan.optimizer ?? run.train.optimizer.own ?? run.train.optimizer.kind}, ${grouped(tokens)} tokens a step`,
       `load of the experts: ${load}`,
       ...(traffic ? [`traffic between ranks: measured in ${traffic.directory}`] : []),
     ],

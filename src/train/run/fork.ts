@@ -10,7 +10,7 @@ import { refuseOtherShapes } from './other-shapes.ts'
 
 /** Settings that may not differ, each with the harm that a difference would do. */
 const broken: readonly (readonly [RegExp, string])[] = [
-  [/^train\.optimizer\.(kind|state)$/, 'the optimizer state would not fit'],
+  [/^train\.optimizer\.(kind|own|state)$/, 'the optimizer state would not fit'],
   [/^train\.freeze$/, 'frozen parameters have no optimizer state'],
   [/^(train\.batch|model\.sequence)$/, 'the place in the text would be lost'],
   [/^data\.(seed|heldOut)/, 'text that was trained on would be held out'],

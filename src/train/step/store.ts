@@ -85,15 +85,16 @@ export class ParameterStore implements ModelStore {
   /**
    * @param runtime Allocates the arenas.
    * @param specs All tensors of the model.
-   * @param moments Number of regions for optimizer state of one number per parameter, or the kind of compact moments,
-   * which have one region; null if there are no gradients either.
+   * @param moments Number of regions for optimizer state of one number per parameter; or the kind of compact moments,
+   * or the number of floats of the state of a share, for which there is one region; null if there are no gradients
+   * either.
    * @param scratch Number of floats of scratch memory in each bank.
    * @throws UsageError if the tensors need more than the memory of the machine
    */
   constructor(
     runtime: Memory,
     specs: readonly ParameterSpec[],
-    moments: number | CompactState | null,
+    moments: number | CompactState | ((share: Share) => number) | null,
     scratch = 0,
     layout: Layout = alone,
   ) {
@@ -113,10 +114,11 @@ export class ParameterStore implements ModelStore {
           `${maxArenaBytes / 2}; use a smaller batch or more train.microBatches)`,
       )
     this.compact = typeof moments === 'string' ? moments : null
-    const owned = new Map(this.trainedShares().map((share) => [share.spec, momentFloats(share, this.compact, layout)]))
+    const stateOf = typeof moments === 'function' ? moments : (of: Share) => momentFloats(of, this.compact, layout)
+    const owned = new Map(this.trainedShares().map((share) => [share.spec, stateOf(share)]))
     const counts = {
       gradientRegions: moments === null ? 0 : 1 + partialSums(layout),
-      momentRegions: typeof moments === 'string' ? 1 : (moments ?? 0),
+      momentRegions: typeof moments === 'number' ? moments : moments === null ? 0 : 1,
       scratch,
     }
     const sizeIn = (spec: ParameterSpec) =>

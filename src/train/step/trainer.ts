@@ -26,6 +26,8 @@ import { ADAMW_MOMENTS, adamw } from './optimizer/adamw.ts'
 import { compactAdamw } from './optimizer/compact-adamw.ts'
 import type { Optimizer, UpdateSettings } from './optimizer/contract.ts'
 import { gradientGate, totalOverRanks } from './optimizer/norm.ts'
+import { ownStateFloats, ruleOf } from './optimizer/own-rule.ts'
+import { ownUpdate } from './optimizer/own-update.ts'
 import type { ExpertLoads } from './pass.ts'
 import { exchangeScratch } from './ranks/gradient-sum.ts'
 import type { AllToAllStages } from './ranks/ledger.ts'
@@ -80,8 +82,9 @@ export function layoutOf(
 ): Layout {
   const { rank, size: ranks } = place ?? { rank: 0, size: 1 }
   const { shards = ranks, reproducible, expert, headroom } = parallel
-  // Adafactor factors the moments of a whole matrix, so a matrix is not divided into blocks of rows.
-  const blockFloats = train.optimizer.kind === 'adafactor' ? Number.POSITIVE_INFINITY : alone.blockFloats
+  // Adafactor factors the moments of a whole matrix, and an optimizer of the user's own sees a whole matrix, so a matrix
+  // is not divided into blocks of rows.
+  const blockFloats = train.optimizer.kind === 'adamw' ? alone.blockFloats : Number.POSITIVE_INFINITY
   return {
     rank,
     ranks,
@@ -99,13 +102,23 @@ export function createStore(runtime: Memory, config: Shaped, layout = layoutOf(c
   const specs = withFrozen(parameterSpecs(config.model), config.train.freeze)
   const scratch = gradientScratch(config.model, shapeOf(config, layout)) + exchangeScratch(specs, layout)
   const { kind, state } = config.train.optimizer
+  if (kind === 'own') {
+    const rule = ruleOf(config.train)
+    return new ParameterStore(runtime, specs, (share) => ownStateFloats(rule, share), scratch, layout)
+  }
   return kind === 'adamw'
     ? new ParameterStore(runtime, specs, state === 'float32' ? ADAMW_MOMENTS : state, scratch, layout)
     : new ParameterStore(runtime, specs, 0, scratch + adafactorScratch(ownedSpecs(specs, layout)), layout)
 }
 
-function createOptimizer(kernels: ArenaKernels, store: ParameterStore, train: RunConfig['train']): Optimizer {
+async function createOptimizer(
+  runtime: Runtime,
+  kernels: ArenaKernels,
+  store: ParameterStore,
+  train: RunConfig['train'],
+): Promise<Optimizer> {
   const { kind, state } = train.optimizer
+  if (kind === 'own') return ownUpdate(runtime, store, train)
   if (kind === 'adafactor') return adafactor(kernels, store, train)
   return state === 'float32' ? adamw(kernels, store, train) : compactAdamw(kernels, store, train, state, train.seed)
 }
@@ -174,7 +187,7 @@ export class Trainer {
       const balance = balanceSchedule(config)
       const setting = { runtime, kernels, config: model, store, shape, ranks, separator, overlap, balance }
       const gradient = await GradientProgram.compile(setting, train.seed)
-      const optimizer = createOptimizer(kernels, store, train)
+      const optimizer = await createOptimizer(runtime, kernels, store, train)
       return new Trainer(config, runtime, gradient, kernels, optimizer, store, ranks)
     } catch (error) {
       await kernels.close()
@@ -295,6 +308,7 @@ export class Trainer {
   /** Excludes earlier steps from the profile. */
   resetProfile(): void {
     this.gradient.resetProfile()
+    for (const program of this.optimizer.programs ?? []) program.resetProfile()
     this.kernelsBefore = this.kernels.profile()
     this.steps = 0
     this.stepsMs = 0
@@ -306,7 +320,11 @@ export class Trainer {
     return {
       steps: this.steps,
       microseconds: 1000 * this.stepsMs,
-      nodes: [...this.gradient.profile(), ...kernelTimes(kernels, this.store, this.gradient.scatters)],
+      nodes: [
+        ...this.gradient.profile(),
+        ...kernelTimes(kernels, this.store, this.gradient.scatters),
+        ...(this.optimizer.programs ?? []).flatMap((program) => program.profile()),
+      ],
     }
   }
 
@@ -317,6 +335,7 @@ export class Trainer {
 
   async release(): Promise<void> {
     this.gradient.release()
+    for (const program of this.optimizer.programs ?? []) program.release()
     await this.kernels.close()
   }
 }

@@ -103,7 +103,7 @@ function facts({
     ['', kinds.map(([kind, number]) => `${kind} ${count(number)}`).join(', ')],
     [
       'training',
-      `${plan.precision}, ${plan.optimizer ?? train.optimizer.kind}, ${grouped(train.batch)} sequences (${grouped(train.batch * model.sequence)} tokens) a step`,
+      `${plan.precision}, ${plan.optimizer ?? train.optimizer.own ?? train.optimizer.kind}, ${grouped(train.batch)} sequences (${grouped(train.batch * model.sequence)} tokens) a step`,
     ],
     [
       'cluster',

@@ -76,7 +76,10 @@ function facts({ config, layout, layers, kept, ...engine }: Simulation): [string
       `rank ${rank} of ${ranks}; experts of a layer on ${expert} rank${expert === 1 ? '' : 's'}, ` +
         `${ranks / expert} ${ranks === expert ? 'copy' : 'copies'} of each; optimizer state divided (ZeRO 1)`,
     ],
-    ['step', `${grouped(batch)} sequences in ${shards} shards of ${microBatches} passes, ${optimizer.kind}`],
+    [
+      'step',
+      `${grouped(batch)} sequences in ${shards} shards of ${microBatches} passes, ${optimizer.own ?? optimizer.kind}`,
+    ],
     ['engine', engineLine(engine)],
     [
       'depth',

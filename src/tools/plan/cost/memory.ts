@@ -2,6 +2,8 @@
  * Bytes on one device, by kind, in the pipeline stage that needs the most. With uneven loads, the device is assumed to
  * have the rows of the busiest rank in every layer, which is an upper bound.
  */
+import { describeModel } from '../../../core/model/describe.ts'
+import { stateNumbers } from '../../../train/step/optimizer/own-rule.ts'
 import type { Cluster } from '../inputs/cluster.ts'
 import { type PlannedRun, storedBytes } from '../inputs/settings.ts'
 import { expertCopies, type Layout, tokenRanks } from '../search/layout.ts'
@@ -206,8 +208,20 @@ function optimizerBytes(run: PlannedRun): (factored: number) => number {
       return (factored) => master + factored * moment
     case 'sgd':
       return () => master + moment
+    case 'own':
+      return () => master + ownNumbers(run) * moment
   }
 }
+
+/** Mean number of values in the state of an optimizer of the user's own, per parameter. */
+function ownNumbers(run: PlannedRun): number {
+  const numbers = knownNumbers.get(run) ?? stateNumbers(run) / describeModel(run.model).parameters
+  knownNumbers.set(run, numbers)
+  return numbers
+}
+
+/** Every layout of a search has the same. */
+const knownNumbers = new WeakMap<PlannedRun, number>()
 
 /**
  * Bytes of buffers for gradients being exchanged and, if weights are sharded or offloaded, for two gathered layers.

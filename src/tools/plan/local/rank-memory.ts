@@ -23,11 +23,11 @@ import { capacityOf } from '../../../core/model/routing/capacity.ts'
 import { hasRouterWeights } from '../../../core/model/routing/routers.ts'
 import { tileFor } from '../../../core/model/routing/slots.ts'
 import { MAX_ARENA_BYTES } from '../../../engine/contract/arena.ts'
-import type { MomentState } from '../../../engine/contract/moments.ts'
 import { gradientScratch } from '../../../train/step/gradient-program.ts'
 import { adafactorScratch } from '../../../train/step/optimizer/adafactor.ts'
 import { factoredSize } from '../../../train/step/optimizer/factored-size.ts'
 import { momentFloats } from '../../../train/step/optimizer/moment-floats.ts'
+import { ownStateFloats, ruleOf } from '../../../train/step/optimizer/own-rule.ts'
 import { exchangeScratch } from '../../../train/step/ranks/gradient-sum.ts'
 import { partialSums } from '../../../train/step/ranks/gradient-tree.ts'
 import { heldSpecs, type Layout, ownedSpecs, sharesOf, sourcesKept } from '../../../train/step/ranks/placement.ts'
@@ -56,18 +56,20 @@ export function rankMemory(config: RunConfig, layout: Layout, threads: number): 
   const floats = (some: readonly ParameterSpec[], of: (spec: ParameterSpec) => number = ({ shape }) => sizeOf(shape)) =>
     FLOAT_BYTES * some.reduce((sum, spec) => sum + of(spec), 0)
   const owned = ownedSpecs(specs, layout)
-  const { kind, state } = config.train.optimizer
+  const { train } = config
+  const isFactored = train.optimizer.kind === 'adafactor'
   const bytes = {
     parameters: floats(held),
     gradients:
       (1 + partialSums(layout)) *
       floats(held, ({ stacked, shape }) => sizeOf(shape) * (stacked ? sourcesKept(layout) : 1)),
-    optimizer: kind === 'adamw' ? adamwBytes(specs, layout, state) : floats(owned, ({ shape }) => factoredSize(shape)),
+    optimizer: isFactored
+      ? floats(owned, ({ shape }) => factoredSize(shape))
+      : FLOAT_BYTES * stateFloats(config.train, specs, layout),
   }
-  const { train, model, parallel } = config
+  const { model, parallel } = config
   const shape = { ...parallel, ...train, sequence: model.sequence, shards: parallel.shards ?? 1 }
   // Every arena has scratch memory, and the state of Adafactor is in it.
-  const isFactored = train.optimizer.kind === 'adafactor'
   const scratch =
     FLOAT_BYTES *
     (gradientScratch(model, shape) + exchangeScratch(specs, layout) + (isFactored ? adafactorScratch(owned) : 0))
@@ -80,11 +82,18 @@ export function rankMemory(config: RunConfig, layout: Layout, threads: number): 
   }
 }
 
-/** Bytes of the moments that a rank owns, without padding between tensors. */
-function adamwBytes(specs: readonly ParameterSpec[], layout: Layout, state: MomentState): number {
+/** Floats of the optimizer's state in regions of the store that a rank owns, without padding between parameters. */
+function stateFloats(train: RunConfig['train'], specs: readonly ParameterSpec[], layout: Layout): number {
   const owned = sharesOf(heldSpecs(specs, layout), layout).filter(({ owner }) => owner === layout.rank)
+  const sum = (floats: (share: (typeof owned)[number]) => number) =>
+    owned.reduce((total, share) => total + floats(share), 0)
+  const { kind, state } = train.optimizer
+  if (kind === 'own') {
+    const rule = ruleOf(train)
+    return sum((share) => ownStateFloats(rule, share))
+  }
   const [regions, compact] = state === 'float32' ? [2, null] : [1, state]
-  return FLOAT_BYTES * regions * owned.reduce((sum, share) => sum + momentFloats(share, compact, layout), 0)
+  return regions * sum((share) => momentFloats(share, compact, layout))
 }
 
 /** Numbers of floats of a layer's values, by the time for which they are kept. */

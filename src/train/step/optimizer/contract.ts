@@ -3,6 +3,7 @@
  * flat memory and needs no layers, except where an algorithm depends on the shape of a matrix.
  */
 import type { Gate } from '../../../engine/contract/arena-kernels.ts'
+import type { Executable } from '../../../engine/contract/runtime.ts'
 import type { NamedTensor } from '../named-tensors.ts'
 
 export interface UpdateSettings {
@@ -19,4 +20,6 @@ export interface Optimizer {
   update(settings: UpdateSettings, gate: Gate, names?: ReadonlySet<string>): Promise<void>
   /** State for checkpoints, in live memory. */
   stateTensors(): readonly NamedTensor[]
+  /** The programs of an optimizer of the user's own; the others are arena kernels. Release them in the end. */
+  readonly programs?: readonly Executable[]
 }

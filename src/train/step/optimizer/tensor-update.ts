@@ -17,7 +17,7 @@ interface TensorUpdate {
 }
 
 /** A stacked tensor belongs to routed experts; the shared expert is updated like any other network. */
-function tensorUpdate({ optimizer, schedule }: UpdateConfig, spec: ParameterSpec): TensorUpdate {
+export function tensorUpdate({ optimizer, schedule }: UpdateConfig, spec: ParameterSpec): TensorUpdate {
   const { weightDecay, expertWeightDecay } = optimizer
   const decay = spec.stacked ? (expertWeightDecay ?? weightDecay) : weightDecay
   const factor = spec.stacked ? schedule.expertRate : isRouter(spec) ? schedule.routerRate : 1
