@@ -10,7 +10,8 @@ import { add, divide, exp, matmul, multiply, sqrt, square, subtract, sum, type T
 
 const muon: Omit<OwnOptimizer, 'name'> = {
   settings: { momentum: 0.95, nesterov: true, iterations: 5 },
-  state: ({ role, shape }) => (role === 'matrix' ? { momentum: shape } : { first: shape, second: shape }),
+  state: ({ role, shape }): Record<string, readonly number[]> =>
+    role === 'matrix' ? { momentum: shape } : { first: shape, second: shape },
   update: (input) => (input.role === 'matrix' ? orthogonal(input) : adamw(input)),
 }
 

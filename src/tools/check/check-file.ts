@@ -2,6 +2,7 @@
 import { createRuntime } from '../../engine/cpu/cpu-runtime.ts'
 import { loadAnyPlugin, type PluginKind, unkeptWarning } from '../../node/run/plugins.ts'
 import type { PluginCheck, PluginFileCheck } from './check.ts'
+import { checkOptimizerRule } from './check-optimizer.ts'
 import { checkRouter } from './check-router.ts'
 import { checkSchedule } from './check-schedule.ts'
 
@@ -15,7 +16,7 @@ async function checkOf(kind: PluginKind, id: string): Promise<PluginCheck> {
   if (kind === 'schedule') return checkSchedule(id)
   const [one, two] = await Promise.all([createRuntime({ threads: 1 }), createRuntime({ threads: 2 })])
   try {
-    return await checkRouter(id, { one, two })
+    return await (kind === 'optimizer' ? checkOptimizerRule : checkRouter)(id, { one, two })
   } finally {
     await Promise.all([one.close(), two.close()])
   }

@@ -11,14 +11,14 @@ import { jsonOption } from '../options.ts'
 export function addCheck(program: Command, io: Io): void {
   program
     .command('check')
-    .summary('check a part of your own: a router or a schedule')
+    .summary('check a part of your own: a router, a schedule or an optimizer')
     .description(
       'Checks a part of your own. Of a router: its choices, its gradients against finite differences in float64, which ' +
         'tokens it sees, equal bits with one and two threads, and its speed beside top-k. Of a learning-rate schedule: its ' +
-        'rates. Exit code 1 if a check fails. The part is a program: it runs with your rights, and from now on commands ' +
+        'rates. Of an optimizer: shapes and finite values, equal bits, a quadratic loss, and its speed beside AdamW. Exit code 1 if a check fails. The part is a program: it runs with your rights, and from now on commands ' +
         'load it for runs that were trained with it.',
     )
-    .argument('<file>', 'a TypeScript or JavaScript file whose default export is a router or a schedule')
+    .argument('<file>', 'a TypeScript or JavaScript file whose default export is a router, a schedule or an optimizer')
     .addOption(jsonOption())
     .addHelpText(
       'after',
@@ -54,7 +54,9 @@ function textOf(report: PluginCheck, colors: Colors): string {
       ? []
       : [
           '',
-          `  a layer with it takes ${fixed(report.time.ratio, 2)} × the time of a layer with ${report.time.over}, forward and backward`,
+          report.part === 'optimizer'
+            ? `  an update with it takes ${fixed(report.time.ratio, 2)} × the time of ${report.time.over}`
+            : `  a layer with it takes ${fixed(report.time.ratio, 2)} × the time of a layer with ${report.time.over}, forward and backward`,
         ]),
     '',
     '',

@@ -7,7 +7,11 @@
 import { expect, test } from 'vitest'
 import { type RunConfig, type RunInput, runSchema } from '../../../core/config/run-config.ts'
 import { anyVocabulary } from '../../../core/config/testing/any-vocabulary.ts'
+import { add, divide, multiply, sqrt, square, subtract } from '../../../core/graph/ops/elementwise.ts'
+import { matmul } from '../../../core/graph/ops/matmul.ts'
+import { sum } from '../../../core/graph/ops/reduction.ts'
 import { sizeOf } from '../../../core/graph/shape.ts'
+import type { Tensor } from '../../../core/graph/tensor.ts'
 import { counterStep, subtreeLeaves, treeAdditions } from '../../../core/graph/tree.ts'
 import { type Arena, floatsOf } from '../../../engine/contract/arena.ts'
 import type { Ranks } from '../../../engine/contract/ranks.ts'
@@ -17,6 +21,7 @@ import { openRuntime } from '../../../node/run/session.ts'
 import { GradientProgram } from '../gradient-program.ts'
 import { initialize, initialScales } from '../initialize.ts'
 import { parameterTensors } from '../named-tensors.ts'
+import { ownOptimizers } from '../optimizer/own.ts'
 import { createStore, layoutOf, Trainer } from '../trainer.ts'
 import { isReproducible } from './gradient-tree.ts'
 import { alone, heldSpecs, type Layout, placeOf, sharesOf } from './placement.ts'
@@ -101,6 +106,20 @@ async function trainWorld(config: RunConfig, size: number): Promise<Trained> {
   }
 }
 
+/** An optimizer of the user's own, with products of whole matrices and a state of two shapes. */
+const ownRule = `matrices@${'0'.repeat(16)}`
+ownOptimizers.register(ownRule, {
+  name: 'matrices',
+  state: ({ shape }) => ({ momentum: shape, norm: [] }),
+  update({ role, parameter, gradient, state, rate }) {
+    const momentum = add(multiply(state.momentum as Tensor, 0.9), gradient)
+    const norm = sqrt(sum(square(momentum)))
+    const x = divide(momentum, add(norm, 1e-6))
+    const change = role === 'matrix' ? subtract(multiply(x, 1.5), matmul(matmul(x, x, { transposeB: true }), x)) : x
+    return { parameter: subtract(parameter, multiply(change, rate)), state: { momentum, norm } }
+  },
+})
+
 const cases: [string, sizes: readonly number[], RunConfig][] = [
   ['top-1', [2, 4, 8], configOf({})],
   ['dense', [4], configOf(null)],
@@ -109,6 +128,11 @@ const cases: [string, sizes: readonly number[], RunConfig][] = [
     'prototypes, Adafactor',
     [4],
     configOf({ router: 'prototype', prototypes: 2 }, { optimizer: { kind: 'adafactor' } }),
+  ],
+  [
+    "an optimizer of the user's own, two passes a shard",
+    [2, 8],
+    configOf({ k: 2, sharedHidden: 8 }, { microBatches: 2, optimizer: { kind: 'own', own: ownRule } }),
   ],
   ['biases, MoE attention', [2], configOf({ router: 'bias', attention: 'all' })],
   ['table and experts of a layer frozen', [4], configOf({ k: 2 }, { freeze: ['embedding', '*.0.moe.experts.*'] })],
