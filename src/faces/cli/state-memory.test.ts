@@ -28,6 +28,14 @@ test('a compact moment takes two bytes in bf16, and in int8 one byte and a bound
   expect(bytes('int8')).toBe(2 * 2 ** 19 + 8 * 2 ** 11)
 })
 
+test("an optimizer of the user's own has the state that it says", () => {
+  const own = { ...optimizer, kind: 'own' as const, own: `lion@${'0'.repeat(16)}` }
+  expect(stateMemory({ optimizer: own, freeze: [] }, tensors, 70).at(-1)).toEqual({
+    name: `state of ${own.own}`,
+    bytes: 280,
+  })
+})
+
 test('frozen parameters have neither gradient nor state', () => {
   expect(stateMemory(of('adamw', ['experts']), tensors).map(({ bytes }) => bytes)).toEqual([256, 4 * 34, 8 * 34])
   expect(stateMemory(of('adafactor', ['matrix']), tensors).at(-1)?.bytes).toBe(4 * (10 + 3 * 7))

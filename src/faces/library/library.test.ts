@@ -8,6 +8,7 @@ import {
   defineConfig,
   exportRun,
   importModel,
+  type OwnOptimizer,
   type OwnRouter,
   plan,
   Run,
@@ -250,6 +251,32 @@ test('an export has the coefficient of the balancing loss at the step of its che
     const { router_aux_loss_coef } = JSON.parse(await readFile(join(out, 'config.json'), 'utf8'))
     expect(router_aux_loss_coef).toBeCloseTo(coefficient, 12)
   }
+})
+
+test('train takes an optimizer of its own, as a function or a file', async () => {
+  vi.stubEnv('XDG_CACHE_HOME', join(folder, 'home'))
+  const config = defineConfig({
+    preset: 'tiny',
+    model: { vocabulary: 300, sequence: 16 },
+    train: { steps: 2, schedule: { warmup: 0 }, evalEvery: 2, evalBatches: 1 },
+    data: { source: join(folder, 'text.txt'), tokenizer: { kind: 'bytes' }, cache: join(folder, 'cache') },
+  })
+  const still: OwnOptimizer = { name: 'still', update: ({ parameter }) => ({ parameter }) }
+  const losses: number[] = []
+  const onEvent = (event: TrainEvent) => void (event.kind === 'eval' && losses.push(event.loss))
+  await train(config, { directory: join(folder, 'still'), optimizer: still, onEvent })
+  await train(config, { directory: join(folder, 'lion'), optimizer: 'examples/optimizers/lion.ts', onEvent })
+  // Nothing is learned without an update: the loss is that of the first parameters, about log 300.
+  expect(losses[0]).toBeGreaterThan(losses[1] as number)
+  expect(JSON.parse(await readFile(join(folder, 'lion', 'config.json'), 'utf8')).train.optimizer).toMatchObject({
+    kind: 'own',
+    own: expect.stringMatching(/^lion@/),
+  })
+  const wrong: OwnOptimizer = { name: 'wrong', update: ({ rate }) => ({ parameter: rate }) }
+  await expect(train(config, { directory: join(folder, 'wrong'), optimizer: wrong })).rejects.toThrow(
+    /optimizer wrong: update of embedding returned parameter as float32 \[\]/,
+  )
+  vi.unstubAllEnvs()
 })
 
 test('train takes a router of its own, as a function or a file, which the run can be evaluated with', async () => {

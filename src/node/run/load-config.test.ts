@@ -122,6 +122,10 @@ describe('a refusal', () => {
       'train.schedule.kind=linear',
       'invalid train.schedule.kind: "linear" (expected cosine, inverse-sqrt, constant, wsd or a file such as ./my-schedule.ts)',
     ],
+    [
+      'train.optimizer.kind=adm',
+      'invalid train.optimizer.kind: "adm" (expected adamw, adafactor or a file such as ./my-optimizer.ts; did you mean "adamw"?)',
+    ],
     ['train.steps=many', 'invalid train.steps: "many" (expected a positive integer)'],
     ['train.steps=1.5', 'invalid train.steps: 1.5 (expected a positive integer)'],
     ['train.steps=', 'invalid train.steps: "" (expected a positive integer)'],
@@ -299,6 +303,18 @@ describe('a refusal', () => {
     expect(await refusal(undefined, 'train.optimizer.state=bf16', 'train.optimizer.kind=adafactor')).toContain(
       'invalid train.optimizer.state: "bf16" (must be "float32" with train.optimizer.kind "adafactor"',
     )
+  })
+
+  test.each([
+    ['kind=own', 'kind: "own" (must be the path of the file of your optimizer, such as ./my-optimizer.ts)'],
+    [
+      'settings.momentum=0.9',
+      'settings: {"momentum":0.9} (must be {} with train.optimizer.kind "adamw": only an optimizer',
+    ],
+    ['settings.momentum=[1]', 'settings.momentum: [1] (expected a number, text, true or false)'],
+    ['own=mine@0123456789abcdef', 'own: "mine@0123456789abcdef" (must be null unless train.optimizer.kind is "own")'],
+  ])("concerns fields of an optimizer of one's own: %s", async (set, message) => {
+    expect(await refusal(undefined, `train.optimizer.${set}`)).toContain(`invalid train.optimizer.${message}`)
   })
 
   test('of a malformed value reports no false problems in its neighbours', async () => {

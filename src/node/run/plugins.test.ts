@@ -165,6 +165,41 @@ test('the path of a schedule in a configuration is the schedule of its training'
   expect(builtIn.train.schedule).toMatchObject({ kind: 'constant', own: null })
 })
 
+test('the path of an optimizer in a configuration is its name and hash; a device and compact moments are refused', async () => {
+  vi.stubEnv('XDG_CACHE_HOME', join(folder, 'optimizers'))
+  const kind = 'train.optimizer.kind=examples/optimizers/muon.ts'
+  const { train } = await loadConfig('tiny', [kind, 'train.optimizer.settings.momentum=0.8'])
+  expect(train.optimizer).toMatchObject({
+    kind: 'own',
+    own: expect.stringMatching(/^muon@[0-9a-f]{16}$/),
+    settings: { momentum: 0.8 },
+  })
+  await expect(loadConfig('tiny', [kind, 'runtime.device=webgpu'])).rejects.toThrow(
+    'invalid train.optimizer.kind: "own" (must be "adamw" or "adafactor" with runtime.device "webgpu": an optimizer of ' +
+      'your own is computed on the CPU (use runtime.device "cpu"))',
+  )
+  await expect(loadConfig('tiny', [kind, 'train.optimizer.state=int8'])).rejects.toThrow(
+    /state: "int8" \(must be "float32" with train\.optimizer\.kind "own", whose state is its own/,
+  )
+})
+
+test.each([
+  ['5', /invalid settings: 5 \(expected names with their defaults\)/],
+  ['{ a: [1] }', /invalid settings\.a: \[1\] \(expected a default: a number, text, true or false\)/],
+  ['{ a: NaN }', /invalid settings\.a: NaN/],
+  ['{ "a.b": 1 }', /invalid name in settings: "a\.b" \(expected letters and digits\)/],
+])('settings of an optimizer that are no defaults are refused: %s', async (settings, message) => {
+  vi.stubEnv('XDG_CACHE_HOME', join(folder, 'optimizers'))
+  const path = await file('settings.js', `export default { settings: ${settings}, update() {} }`)
+  await expect(loadPlugin('optimizer', path)).rejects.toThrow(message)
+})
+
+test('optimizers in code that differ in the defaults of their settings are different', async () => {
+  const update = ({ parameter }: { parameter: never }) => ({ parameter })
+  const [one, two] = [0.1, 0.2].map((size) => ({ name: 'sized', settings: { size }, update }))
+  expect(await usePlugin('optimizer', one as never)).not.toBe(await usePlugin('optimizer', two as never))
+})
+
 test.each([
   ['rate: () => NaN', /schedule test: rate returned NaN at step 1 of 3/],
   ['rate: ({ step }) => 2 - step', /rate returned -1 at step 3 of 3/],

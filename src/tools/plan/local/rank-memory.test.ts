@@ -3,10 +3,24 @@
  *
  * @slow
  */
-import { expect, test } from 'vitest'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { loadConfig } from '../../../node/run/load-config.ts'
 import { type SimulatedMemory, simulateRank } from '../../../node/train/simulate.ts'
 import { type RankMemory, rankMemory } from './rank-memory.ts'
+
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'choir-memory-'))
+  // Optimizers of the user's own are kept there.
+  vi.stubEnv('XDG_CACHE_HOME', folder)
+})
+afterAll(async () => {
+  vi.unstubAllEnvs()
+  await rm(folder, { recursive: true, force: true })
+})
 
 test.each<[string, number, string[]]>([
   ['S', 4, []],
@@ -18,6 +32,7 @@ test.each<[string, number, string[]]>([
   ['S', 4, ['parallel.expert=2', 'model.activation=swiglu', 'train.microBatches=2']],
   ['S', 4, ['parallel.expert=2', 'model.moe.attention=all']],
   ['S', 4, ['train.optimizer.kind=adafactor', 'model.moe.every=2']],
+  ['S', 4, ['train.optimizer.kind=examples/optimizers/muon.ts', 'parallel.expert=2', 'model.layers=8']],
   ['S', 4, ['train.optimizer.state=int8']],
   ['S', 2, ['train.optimizer.state=bf16', 'parallel.expert=2']],
   ['demo', 4, ['parallel.expert=4']],
