@@ -131,7 +131,7 @@ async function withKernelsOf(runtime: Runtime, loss: Tensor) {
 async function check(moe: Moe, activity: Activity, engine: Engine = 'float64'): Promise<Causality> {
   const settings = randomCase(1, { model, moe: { ...plain, ...moe }, batch: activity.batch }).config.moe
   if (!settings) throw new Error('internal: a dense model')
-  const { kind } = causalityOf(settings, activity)
+  const { kind } = causalityOf({ moe: settings, layer: null }, activity)
   const { dependsOn, release } = await dependence(moe, activity, engine)
   const message = `${JSON.stringify(moe)} ${JSON.stringify(activity)} ${typeof engine === 'string' ? engine : 'with kernels'} is reported as ${kind}`
   if (kind === 'causal') expect(await dependsOn('all'), message).toBe(false)

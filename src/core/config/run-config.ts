@@ -4,6 +4,7 @@ import { type ModelConfig, modelSchema } from '../model/config.ts'
 import { nameMatcher, patternName, patternsOf, withFrozen } from '../model/freeze.ts'
 import { floats, sizes } from '../model/limits.ts'
 import { isServedByPosition } from '../model/moe-config.ts'
+import { ownLayers, settingsProblem } from '../model/own-layer.ts'
 import { parameterSpecs } from '../model/parameters.ts'
 import { ownRouters } from '../model/routing/own.ts'
 import { PLUGIN_ID } from '../plugins.ts'
@@ -260,7 +261,9 @@ export const runSchema = z
         path: ['parallel', 'ledger'],
         message: 'must be false with parallel.expert 1, since nothing is sent for experts',
       })
-    const frozen = freezeProblem(run)
+    const settings = settingsProblem(run.model)
+    if (settings !== null) context.addIssue({ code: 'custom', path: ['model', 'layer', 'settings'], message: settings })
+    const frozen = settings === null ? freezeProblem(run) : undefined
     if (frozen) context.addIssue({ code: 'custom', path: ['train', 'freeze'], message: frozen })
     const sequences = sequencesOfPass(run)
     if (!moe || !Number.isInteger(sequences)) return
@@ -276,9 +279,9 @@ export const runSchema = z
 /** Why `train.freeze` is wrong: a pattern matches nothing, or nothing is left to train. */
 function freezeProblem({ model, train }: { model: ModelConfig; train: { freeze: string[] } }): string | undefined {
   if (train.freeze.length === 0) return undefined
-  // The dashboard reads runs whose router it does not load.
-  const own = model.moe?.own ?? null
-  if (own !== null && !ownRouters.has(own)) return undefined
+  // The dashboard reads runs whose router or layer it does not load.
+  const [router, layer] = [model.moe?.own, model.layer?.own]
+  if ((router && !ownRouters.has(router)) || (layer && !ownLayers.has(layer))) return undefined
   const specs = parameterSpecs(model)
   const names = specs.map(patternName)
   const idle = train.freeze.find((pattern) => !names.some(nameMatcher(pattern)))

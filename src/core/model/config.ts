@@ -3,6 +3,7 @@
  * layers. It is pure data: nothing here knows how a layer is computed.
  */
 import { z } from 'zod'
+import { checkLayer, checkPlaces, layerSchema } from './layer-config.ts'
 import { floats, sizes } from './limits.ts'
 import { checkMoe, moeSchema } from './moe-config.ts'
 
@@ -99,6 +100,8 @@ export const modelSchema = z
     residualScale: floats.positive.default(1),
     /** Sparse expert layers; null for a dense model. */
     moe: moeSchema.nullable().prefault({}),
+    /** A layer of the user's own in place of dense feed-forward networks; null for none. */
+    layer: layerSchema.nullable().default(null),
   })
   .superRefine((model, context) => {
     const refuse = (path: (string | number)[], message: string) => context.addIssue({ code: 'custom', path, message })
@@ -115,10 +118,10 @@ export const modelSchema = z
       refuse(['rotaryScaling'], 'must be null unless positions is "rotary"')
     if (model.attentionBias !== 'none' && moe && moe.attention !== 'none')
       refuse(['attentionBias'], 'must be "none" with experts in attention (moe.attention)')
+    const { layers, layer } = model
+    if (layer) checkLayer({ layers, moe, layer }, (field, message) => refuse(['layer', ...field], message))
     if (!moe) return
-    if (moe.every > model.layers) refuse(['moe', 'every'], `must be at most layers ${model.layers}`)
-    else if (moe.from + moe.every > model.layers)
-      refuse(['moe', 'from'], `must be at most layers − every = ${model.layers - moe.every}, or no layer is sparse`)
+    checkPlaces(moe, layers, 'sparse', (field, message) => refuse(['moe', ...field], message))
     checkMoe(moe, (field, message) => refuse(['moe', ...field], message))
   })
 

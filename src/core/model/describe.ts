@@ -1,12 +1,27 @@
 /** Parameters and floating-point operations of a model, counted from its configuration. */
 import type { Shape } from '../graph/model.ts'
+import { productFlops } from '../graph/product-flops.ts'
 import { sizeOf } from '../graph/shape.ts'
+import { input, withKernels } from '../graph/tensor.ts'
 import { attentionColumns, type ModelConfig, windowOf } from './config.ts'
-import { activatedExperts, moduleName, parameterSpecs, type RoutedModule, routedModules } from './parameters.ts'
+import {
+  activatedExperts,
+  isOwnLayer,
+  moduleName,
+  ownLayerName,
+  parameterSpecs,
+  type RoutedModule,
+  routedModules,
+  SymbolicParameters,
+} from './parameters.ts'
+import { ownLayer } from './transformer.ts'
 
 export interface ModelDescription {
   readonly parameters: number
-  /** Parameters that one token uses: of each router's N experts, only those that the token activates. */
+  /**
+   * Parameters that one token uses: of each router's N experts, only those that the token activates, and of a layer of
+   * the user's own all.
+   */
   readonly activeParameters: number
   /**
    * Active parameters without tables that are only read by row: positions and, unless tied to the head, the embedding.
@@ -33,7 +48,8 @@ const FLOPS_PER_WEIGHT = 6
 /**
  * Counts matmuls only, as is usual for model FLOPs (PaLM, appendix B): 6 per weight that multiplies the
  * token, and 12·S·H·d per layer for attention scores and values over the whole sequence, including the masked half;
- * 12·W·H·d for a window of W < S positions.
+ * 12·W·H·d for a window of W < S positions. Of a layer of the user's own, it counts the matrix products of the graph
+ * of one sequence, three times: forward, and backward twice.
  */
 export function describeModel(config: ModelConfig): ModelDescription {
   const { moe, layers, sequence } = config
@@ -54,12 +70,15 @@ export function describeModel(config: ModelConfig): ModelDescription {
     const one = routed.find((each) => each.module === module)
     return one ? FLOPS_PER_WEIGHT * expertSize(one) : 0
   }
-  const matrices = count((name, shape) => !isExpert(name) && !isLookup(name) && shape.length > 1)
+  const own = Array.from({ length: layers }, (_, layer) => layer).filter((layer) => isOwnLayer(config, layer))
+  const isOwn = (name: string) => own.some((layer) => name.startsWith(`${ownLayerName(layer)}.`))
+  const matrices = count((name, shape) => !isExpert(name) && !isLookup(name) && !isOwn(name) && shape.length > 1)
+  const ownFlops = own[0] === undefined ? 0 : own.length * flopsOfOwnLayer(config, own[0])
   /** Keys of a token in each layer, as if every token saw as many as the last one does. */
   const keys = Array.from({ length: layers }, (_, layer) => Math.min(sequence, windowOf(config, layer) ?? sequence))
   const flopsOfKeys = (count: (seen: number) => number) =>
     keys.reduce((total, seen) => total + 12 * count(seen), 0) * attentionColumns(config).queries
-  const denseFlopsPerToken = FLOPS_PER_WEIGHT * matrices + flopsOfKeys((seen) => seen)
+  const denseFlopsPerToken = FLOPS_PER_WEIGHT * matrices + flopsOfKeys((seen) => seen) + ownFlops
   const activeParameters = count((name) => !isExpert(name)) + activated
   return {
     parameters: count(() => true),
@@ -75,4 +94,15 @@ export function describeModel(config: ModelConfig): ModelDescription {
     },
     tensors: specs.map(({ name, shape }) => ({ name, shape, parameters: sizeOf(shape) })),
   }
+}
+
+/** Operations to train one token in a layer of the user's own. */
+function flopsOfOwnLayer(config: ModelConfig, layer: number): number {
+  const { sequence, width } = config
+  const { y_TD } = withKernels({ names: new Set(), tile: 1, threads: 1, parts: 1 }, () => {
+    const parameters = new SymbolicParameters(parameterSpecs(config), 'float32')
+    const [x_TD, tokens_T] = [input('x', 'float32', [sequence, width]), input('tokens', 'int32', [sequence])]
+    return ownLayer(config, parameters, layer, x_TD, tokens_T, { sequence, training: true })
+  })
+  return (3 * productFlops([y_TD])) / sequence
 }

@@ -9,7 +9,7 @@ import { scope, type Tensor } from '../graph/tensor.ts'
 import { embeddingScaleOf, type ModelConfig } from './config.ts'
 import { type FfnWeights, weightsOf } from './ffn.ts'
 import type { MoeConfig } from './moe-config.ts'
-import { isSparse, type Parameters } from './parameters.ts'
+import { isOwnLayer, isSparse, ownLayerName, type Parameters } from './parameters.ts'
 
 /** How the parts of a layer are computed. Rows are tokens: [T, D], or [1, D] for a single token. */
 export interface LayerParts {
@@ -19,6 +19,8 @@ export interface LayerParts {
   dense(normed: Tensor, weights: FfnWeights): Tensor
   /** The residual stream `x` of a sparse layer with `residualScale` times the experts' output added. */
   addExperts(x: Tensor, normed: Tensor, layer: number, moe: MoeConfig): Tensor
+  /** The user's own layer; absent where none can be computed: a model with one writes text by computing the context. */
+  own?(normed: Tensor, layer: number): Tensor
   /** Multiplication by a constant; default: {@link scaled}. */
   readonly scaled?: Scale
 }
@@ -37,7 +39,7 @@ export function layers(
   config: ModelConfig,
   parameters: Parameters,
   embedded: Tensor,
-  { attend, dense, addExperts, scaled: scaledBy = scaled }: LayerParts,
+  { attend, dense, addExperts, own, scaled: scaledBy = scaled }: LayerParts,
 ): LayersResult {
   const norm = (x: Tensor, name: string): Tensor =>
     config.norm === 'rms'
@@ -50,14 +52,18 @@ export function layers(
   for (let layer = 0; layer < config.layers; layer++) {
     const name = `layers.${layer}`
     x = scope(`${name}.attention`, () => added(x, attend(norm(x, `${name}.attention.norm`), layer)))
-    x =
-      moe && isSparse(config, layer)
-        ? scope(`${name}.moe`, () => addExperts(x, norm(x, `${name}.moe.norm`), layer, moe))
-        : scope(`${name}.ffn`, () => {
-            const normed = norm(x, `${name}.ffn.norm`)
-            const weights = weightsOf(config, (matrix) => parameters.get(`${name}.ffn.${matrix}`))
-            return added(x, dense(normed, weights))
-          })
+    if (isOwnLayer(config, layer)) {
+      if (!own) throw new Error("internal: the user's own layer cannot be computed token by token")
+      const prefix = ownLayerName(layer)
+      x = scope(prefix, () => added(x, own(norm(x, `${prefix}.norm`), layer)))
+    } else if (moe && isSparse(config, layer))
+      x = scope(`${name}.moe`, () => addExperts(x, norm(x, `${name}.moe.norm`), layer, moe))
+    else
+      x = scope(`${name}.ffn`, () => {
+        const normed = norm(x, `${name}.ffn.norm`)
+        const weights = weightsOf(config, (matrix) => parameters.get(`${name}.ffn.${matrix}`))
+        return added(x, dense(normed, weights))
+      })
     stream.push(x)
   }
   return { x: scope('norm', () => norm(x, 'norm')), stream }

@@ -16,7 +16,9 @@ const balanceSchema = z
      * `switch`: N · Σ f_i · P_i with f_i the share of all assignments (Switch Transformers, eq. 4).
      * `gshard`: the same formula with f_i the share of first choices only (GShard, algorithm 1).
      */
-    form: z.enum(['switch', 'gshard']).default('switch'),
+    form: z.enum(['switch', 'gshard', 'own']).meta({ file: './my-loss.ts' }).default('switch'),
+    /** Name and hash of the form `own`; set when `form` is the path of a file. */
+    own: z.string().regex(PLUGIN_ID).nullable().default(null),
     coefficient: nonNegative.default(0.01),
   })
   .prefault({})
@@ -138,8 +140,14 @@ export function checkMoe(moe: MoeConfig, refuse: Refuse): void {
   if (moe.router === 'switch' && moe.k !== 1) refuse(['k'], 'must be 1 for the switch router (use "top-k")')
   if (moe.router === 'switch' && (moe.softmax === 'after' || moe.renormalize))
     refuse(['router'], 'the switch router takes its gate from the softmax over all experts (use "top-k")')
+  if (moe.balance.form === 'own' && moe.balance.own === null)
+    refuse(['balance', 'form'], 'must be the path of the file of your loss, such as ./my-loss.ts')
+  if (moe.balance.form !== 'own' && moe.balance.own !== null)
+    refuse(['balance', 'own'], 'must be null unless balance.form is "own"')
   const routerless = moe.router === 'hash' || moe.router === 'random'
   if (routerless && moe.priority === 'gate') refuse(['priority'], `"gate" needs a learned router, not "${moe.router}"`)
+  if (routerless && moe.balance.form === 'own')
+    refuse(['balance', 'form'], `must be built in: the router "${moe.router}" has no distribution to balance`)
   if (moe.selection === 'sequential' && (routerless || moe.router === 'expert-choice'))
     refuse(['selection'], `must be "fused" for "${moe.router}", where tokens do not choose their best experts`)
   if (moe.router === 'expert-choice') refuseForExpertChoice(moe, refuse)
@@ -174,7 +182,9 @@ function refuseForExpertChoice({ capacity, priority, softmax, renormalize, balan
     refuse(['priority'], 'must be "position" (the default): each expert takes the tokens with the largest gates')
   if (softmax !== 'before') refuse(['softmax'], 'must be "before": the gate is the softmax over all experts')
   if (renormalize) refuse(['renormalize'], 'must be false: the gate is the softmax over all experts')
-  if (balance.form !== 'switch') refuse(['balance', 'form'], 'must be "switch": there are no first choices to count')
+  if (balance.form === 'own') refuse(['balance', 'form'], 'must be "switch": every expert takes as many tokens')
+  else if (balance.form !== 'switch')
+    refuse(['balance', 'form'], 'must be "switch": there are no first choices to count')
 }
 
 /** Whether capacity becomes available position by position, which requires whole sequences in a group. */

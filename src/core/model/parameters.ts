@@ -10,6 +10,8 @@ import type { QuantizedMatrix } from '../graph/ops/quantized.ts'
 import { input, type Tensor } from '../graph/tensor.ts'
 import { attentionColumns, headWidthOf, type ModelConfig } from './config.ts'
 import { ffnParameters } from './ffn.ts'
+import { isPlaced } from './layer-config.ts'
+import { layerParameters } from './own-layer.ts'
 import { routerParameters } from './routing/routers.ts'
 
 /** The role of a matrix decides its initial values. A `branch` writes to the residual stream. */
@@ -33,8 +35,13 @@ export interface ParameterSpec {
 export const expertName = (name: string, expert: number): string => name.replace('{e}', String(expert))
 
 /** Whether layer `index` (from 0) is sparse. */
-export const isSparse = ({ moe }: ModelConfig, index: number): boolean =>
-  moe !== null && index >= moe.from && (index - moe.from + 1) % moe.every === 0
+export const isSparse = ({ moe }: ModelConfig, index: number): boolean => moe !== null && isPlaced(moe, index)
+
+/** Whether layer `index` (from 0) has the user's own layer in place of a feed-forward network. */
+export const isOwnLayer = ({ layer }: ModelConfig, index: number): boolean => layer !== null && isPlaced(layer, index)
+
+/** Prefix of the names of the parameters of the user's own layer. */
+export const ownLayerName = (index: number): string => `layers.${index}.own`
 
 /** The modules that a sparse layer may route, each with its own router and N experts. */
 export type RoutedModule = 'ffn' | 'qkv' | 'output'
@@ -97,6 +104,18 @@ export function parameterSpecs(config: ModelConfig): ParameterSpec[] {
         ? matrix(`${prefix}.${name}`, [width, hidden], width)
         : matrix(`${prefix}.${name}`, [hidden, width], hidden, 'branch'),
     )
+  const parametersOfOwnLayer = Object.entries(layerParameters(config))
+  const ofOwnLayer = (prefix: string): ParameterSpec[] =>
+    parametersOfOwnLayer.map(([key, { shape, init }]) => ({
+      name: `${prefix}.${key}`,
+      shape,
+      init:
+        init === 'normal' || init === 'branch'
+          ? { fanIn: shape.at(-2) ?? (shape[0] as number), role: init === 'branch' ? 'branch' : 'matrix' }
+          : init,
+      decay: shape.length > 1,
+      stacked: false,
+    }))
 
   const specs: ParameterSpec[] = [{ ...matrix('embedding', [vocabulary, width], width, 'embedding'), decay: false }]
   if (config.positions === 'learned')
@@ -133,6 +152,11 @@ export function parameterSpecs(config: ModelConfig): ParameterSpec[] {
       specs.push(vector(`${layer}.attention.keyNorm`, ofHead ? headWidthOf(config) : keys, 'ones'))
     }
     specs.push(...projection('output', queries, width))
+    if (isOwnLayer(config, index)) {
+      const own = ownLayerName(index)
+      specs.push(...norm(`${own}.norm`), ...ofOwnLayer(own))
+      continue
+    }
     if (!moe || !isSparse(config, index)) {
       specs.push(...norm(`${layer}.ffn.norm`), ...ffn(`${layer}.ffn`, config.hidden))
       continue

@@ -16,7 +16,15 @@ import { headScaleOf, type ModelConfig } from './config.ts'
 import { ffn } from './ffn.ts'
 import { embed, layers, scaled } from './layers.ts'
 import { moeLayer, moeProjection, type Pass, type RoutingReport } from './moe.ts'
-import { activatedExperts, moduleName, type Parameters, type RoutedModule, routedModules } from './parameters.ts'
+import { applyLayer, type LayerOutput, layerParameters } from './own-layer.ts'
+import {
+  activatedExperts,
+  moduleName,
+  ownLayerName,
+  type Parameters,
+  type RoutedModule,
+  routedModules,
+} from './parameters.ts'
 import { hashTableOf } from './routing/hash.ts'
 
 export interface Activations {
@@ -25,6 +33,8 @@ export interface Activations {
   /** The residual stream before each layer, and after the last [T, D]. */
   readonly stream: readonly Tensor[]
   readonly reports: readonly RoutingReport[]
+  /** The losses that layers of the user's own have, scalars. */
+  readonly layerLosses: readonly Tensor[]
 }
 
 /** Name of the input with the choices of a random router in a layer. */
@@ -43,6 +53,12 @@ export function transformer(config: ModelConfig, parameters: Parameters, tokens_
     reports.push(report)
     return y_TX
   }
+  const layerLosses: Tensor[] = []
+  const own = (x_TD: Tensor, index: number): Tensor => {
+    const { y_TD, loss } = ownLayer(config, parameters, index, x_TD, tokens_T, pass)
+    if (loss) layerLosses.push(loss)
+    return y_TD
+  }
   const projections = (layer: number): Projections => {
     const modules = routedModules(config, layer)
     const project = (module: 'qkv' | 'output') => (x_TD: Tensor) =>
@@ -59,8 +75,24 @@ export function transformer(config: ModelConfig, parameters: Parameters, tokens_
       attention(config, layer, { ...projections(layer), norms: queryKeyNorms(config, parameters, layer) }, x_TD, pass),
     dense: ffn,
     addExperts: (x_TD, normed_TD, layer) => add(x_TD, scaled(routed('ffn', normed_TD, layer), config.residualScale)),
+    own,
   })
-  return { x_TD, stream, reports }
+  return { x_TD, stream, reports, layerLosses }
+}
+
+/** The user's own layer at an index: its output [T, D], and its loss if it has one. */
+export function ownLayer(
+  config: ModelConfig,
+  parameters: Parameters,
+  index: number,
+  x_TD: Tensor,
+  tokens_T: Tensor,
+  { sequence, training }: Pick<Pass, 'sequence' | 'training'>,
+): LayerOutput {
+  if (!config.layer) throw new Error("internal: a model without the user's own layer")
+  const names = Object.keys(layerParameters(config))
+  const weights = Object.fromEntries(names.map((key) => [key, parameters.get(`${ownLayerName(index)}.${key}`)]))
+  return applyLayer(config.layer, { x_TD, weights, tokens_T, sequence, training })
 }
 
 /** A projection of attention that is not routed: the product that `multiply` computes with its matrix, and its bias. */
@@ -120,7 +152,7 @@ export interface Losses {
   readonly loss_T: Tensor
   /** Whether each target is the most probable token [T], int32: 1 or 0; 0 for a target that is not counted. */
   readonly greedy_T: Tensor
-  /** The minimised objective: cross-entropy plus the weighted losses of every router. */
+  /** The minimised objective: cross-entropy plus the weighted losses of every router, and the losses of own layers. */
   readonly objective: Tensor
   readonly reports: readonly RoutingReport[]
   readonly stream: readonly Tensor[]
@@ -134,7 +166,7 @@ export function losses(
   targets_T: Tensor,
   pass: Pass,
 ): Losses {
-  const { x_TD, stream, reports } = transformer(config, parameters, tokens_T, pass)
+  const { x_TD, stream, reports, layerLosses } = transformer(config, parameters, tokens_T, pass)
   const [loss, loss_T, greedy_T] = scope('head', () =>
     linearCrossEntropies(scaled(x_TD, headScaleOf(config)), head(config, parameters), targets_T),
   )
@@ -146,6 +178,7 @@ export function losses(
     if (balance.coefficient > 0) objective = add(objective, multiply(router.balance, balanceCoefficient))
     if (zLoss > 0) objective = add(objective, multiply(router.z, zLoss))
   }
+  for (const each of layerLosses) objective = add(objective, each)
   return { loss, loss_T, greedy_T, objective, reports, stream }
 }
 

@@ -257,6 +257,19 @@ describe('a training is refused with the reason', () => {
     [{ config: { model: { widht: 3 } } as RunInput }, 'unknown field model.widht'],
     [{ config: null as never }, 'invalid configuration: null'],
     [{ config: { ...config, data: 5 as never } }, 'invalid data: 5'],
+    [
+      { config: { ...config, model: { ...config.model, moe: null, layer: { own: 'mine@0123456789abcdef' } } } },
+      'the layer mine@0123456789abcdef is not loaded: it is a program of its own',
+    ],
+    [
+      {
+        config: {
+          ...config,
+          model: { ...config.model, moe: { balance: { form: 'own' as const, own: 'mine@0123456789abcdef' } } },
+        },
+      },
+      'the balancing loss mine@0123456789abcdef is not loaded: it is a program of its own',
+    ],
   ])('if an option is wrong, case %#', async (options, message) => {
     expect(await refusal(options)).toContain(message)
   })

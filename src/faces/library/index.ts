@@ -27,6 +27,14 @@ export type { Option, Wording } from '../../core/errors.ts'
 export { RunError, UsageError } from '../../core/errors.ts'
 export type { ModelConfig } from '../../core/model/config.ts'
 export type { MoeConfig } from '../../core/model/moe-config.ts'
+export type {
+  LayerInput,
+  LayerOutput,
+  LayerParameter,
+  LayerSettings,
+  LayerShape,
+  OwnLayer,
+} from '../../core/model/own-layer.ts'
 export type { RoutedModule } from '../../core/model/parameters.ts'
 export type {
   CapacityRule,
@@ -38,6 +46,7 @@ export type {
   RouterShape,
 } from '../../core/model/routing/contract.ts'
 export type { OwnRouter } from '../../core/model/routing/own.ts'
+export type { BalanceInput, OwnBalance } from '../../core/model/routing/own-balance.ts'
 export type { LayerGates, RoutingSummary } from '../../core/model/routing/statistics.ts'
 export type { PluginSettings } from '../../core/plugins.ts'
 export type { RankIdentity } from '../../core/text/rank-name.ts'

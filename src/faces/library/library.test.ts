@@ -2,12 +2,13 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
-import { constant } from './graph.ts'
+import { constant, multiply, type Tensor } from './graph.ts'
 import {
   configFrom,
   defineConfig,
   exportRun,
   importModel,
+  type OwnLayer,
   type OwnOptimizer,
   type OwnRouter,
   plan,
@@ -276,6 +277,36 @@ test('train takes an optimizer of its own, as a function or a file', async () =>
   await expect(train(config, { directory: join(folder, 'wrong'), optimizer: wrong })).rejects.toThrow(
     /optimizer wrong: update of embedding returned parameter as float32 \[\]/,
   )
+  vi.unstubAllEnvs()
+})
+
+test('train takes a layer of its own for a dense model, whose configuration need not name one', async () => {
+  vi.stubEnv('XDG_CACHE_HOME', join(folder, 'home'))
+  const config = defineConfig({
+    preset: 'tiny',
+    model: { vocabulary: 300, sequence: 16, moe: null },
+    train: { steps: 2, schedule: { warmup: 0 }, evalEvery: 2, evalBatches: 1 },
+    data: { source: join(folder, 'text.txt'), tokenizer: { kind: 'bytes' }, cache: join(folder, 'cache') },
+  })
+  const layer: OwnLayer = {
+    name: 'scaled',
+    parameters: ({ width }) => ({ scale: { shape: [width], init: 'ones' } }),
+    apply: ({ x_TD, weights }) => multiply(x_TD, weights.scale as Tensor),
+  }
+  const directory = join(folder, 'own-layer')
+  await train(config, { directory, layer })
+  const run = await Run.load(directory)
+  expect(run.config.model.layer).toMatchObject({ own: expect.stringMatching(/^scaled@[0-9a-f]{16}$/), every: 1 })
+  await run.close()
+  const balance = { name: 'mine', loss: () => constant(1, 'float32', []) }
+  await expect(train(config, { directory, balance })).rejects.toThrow(
+    'invalid balance: the configuration has no model.moe.balance',
+  )
+  await expect(train(config, { directory, layer: { name: 'x' } as never })).rejects.toThrow(
+    /invalid layer: invalid apply/,
+  )
+  const sparse = defineConfig({ ...config, model: { ...config.model, moe: {} } })
+  await expect(train(sparse, { directory, layer })).rejects.toThrow(/invalid model\.layer\.every.*layer 0 is one/)
   vi.unstubAllEnvs()
 })
 

@@ -48,6 +48,10 @@ export interface TrainOptions extends CommonOptions {
    * {@link usePlugin} first.
    */
   readonly router?: PluginOf<'router'> | string
+  /** A balancing loss of your own in place of `config.model.moe.balance.form`, or the path of its file. */
+  readonly balance?: PluginOf<'balance'> | string
+  /** A layer of your own in place of dense feed-forward networks, as `config.model.layer` is, or the path of its file. */
+  readonly layer?: PluginOf<'layer'> | string
   /** A learning-rate schedule of your own in place of `config.train.schedule.kind`, or the path of its file. */
   readonly schedule?: PluginOf<'schedule'> | string
   /** An optimizer of your own in place of `config.train.optimizer.kind`, or the path of its file. */
@@ -70,17 +74,19 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<T
   expectPath('directory', options?.directory, 'the path of a folder for the run')
   if (options.from !== undefined && !isFields(options.from))
     throw new UsageError(`invalid from: ${JSON.stringify(options.from)} (expected { run: 'path of a run' })`)
-  const { ranks, router, schedule, optimizer, ...common } = options
+  const { ranks, router, balance, layer, schedule, optimizer, ...common } = options
   checkOptions('options of train', options, plain, {
     signal: abortSignal,
     onEvent: callback,
     ranks: { ...object, accepts: (value) => value === null || object.accepts(value) },
     router: plugin,
+    balance: plugin,
+    layer: plugin,
     schedule: plugin,
     optimizer: plugin,
   })
   const own = frozen(
-    parseInput(runSchema, await withOwnParts(config, { router, schedule, optimizer }), 'configuration'),
+    parseInput(runSchema, await withOwnParts(config, { router, balance, layer, schedule, optimizer }), 'configuration'),
   )
   return listening(options.onEvent, (onEvent, failed) =>
     trainRun(own, {

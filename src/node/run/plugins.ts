@@ -12,7 +12,9 @@ import { basename, join } from 'node:path'
 import { type Fields, isFields } from '../../core/config/fields.ts'
 import { formatValue, listWithOr } from '../../core/config/problems.ts'
 import { RunError, UsageError } from '../../core/errors.ts'
+import { ownLayers } from '../../core/model/own-layer.ts'
 import { ownRouters } from '../../core/model/routing/own.ts'
+import { ownBalances } from '../../core/model/routing/own-balance.ts'
 import { PLUGIN_ID, type Plugin, type PluginField, type Plugins } from '../../core/plugins.ts'
 import { sha256 } from '../../core/sha256.ts'
 import { ownOptimizers } from '../../train/step/optimizer/own.ts'
@@ -36,11 +38,15 @@ interface Kind<T extends Plugin> {
   readonly section: readonly string[]
   /** The field that is the path of a plugin's file in a configuration that a user writes. */
   readonly field: string
+  /** Whether the part is added to a configuration that has none, and so has no section. */
+  readonly isAdded?: true
 }
 
 /** All kinds of plugins. */
 const kinds = {
   router: { plugins: ownRouters, section: ['model', 'moe'], field: 'router' },
+  balance: { plugins: ownBalances, section: ['model', 'moe', 'balance'], field: 'form' },
+  layer: { plugins: ownLayers, section: ['model', 'layer'], field: 'kind', isAdded: true },
   schedule: { plugins: ownSchedules, section: ['train', 'schedule'], field: 'kind' },
   optimizer: { plugins: ownOptimizers, section: ['train', 'optimizer'], field: 'kind' },
 } as const
@@ -53,6 +59,9 @@ export type PluginOf<K extends PluginKind> = (typeof kinds)[K]['plugins'] extend
 export const pluginKinds = Object.keys(kinds) as PluginKind[]
 
 const kindOf = (kind: PluginKind): Kind<Plugin> => kinds[kind] as unknown as Kind<Plugin>
+
+/** What a plugin of a kind is, for messages. */
+const nounOf = (kind: PluginKind): string => kindOf(kind).plugins.noun
 
 const pathOf = ({ section, field }: Kind<Plugin>): string => [...section, field].join('.')
 
@@ -96,8 +105,8 @@ export async function withPlugins(fields: Fields, subject = 'this configuration'
  * @throws UsageError if the configuration has no such place: a dense model has no router
  */
 export function withPlugin(fields: Fields, kind: PluginKind, id: string): Fields {
-  const { section: path, field } = kindOf(kind)
-  const section = sectionOf(fields, kindOf(kind))
+  const { section: path, field, isAdded } = kindOf(kind)
+  const section = sectionOf(fields, kindOf(kind)) ?? (isAdded && {})
   if (!section) throw new UsageError(`invalid ${kind}: the configuration has no ${path.join('.')}`)
   return replaced(fields, path, { ...section, [field]: 'own', own: id })
 }
@@ -144,7 +153,7 @@ export async function loadAnyPlugin(path: string): Promise<{ readonly kind: Plug
   const given = await importPlugin(await readPlugin(path, refuse), refuse)
   const kind = isFields(given) ? pluginKinds.find((kind) => functionsOf(kind).some((name) => name in given)) : undefined
   if (kind === undefined) {
-    const known = pluginKinds.map((kind) => `a ${kind} with ${functionsOf(kind).join(', ')}`)
+    const known = pluginKinds.map((kind) => `a ${nounOf(kind)} with ${functionsOf(kind).join(', ')}`)
     throw refuse(`exports ${formatValue(given)} as default (expected ${listWithOr(known)})`)
   }
   return { kind, id: await loadPlugin(kind, path) }
@@ -173,8 +182,8 @@ export async function usePlugin<K extends PluginKind>(kind: K, plugin: PluginOf<
   const id = await idOf(given.name, text.join(' '))
   if ((inCode.get(id) ?? plugin) !== plugin)
     throw new UsageError(
-      `invalid ${kind}: another ${kind} is named "${given.name}" and has the same text, and may differ in values that ` +
-        `its functions close over (give each ${kind} a name of its own, or pass the same object again)`,
+      `invalid ${kind}: another ${nounOf(kind)} is named "${given.name}" and has the same text, and may differ in values that ` +
+        `its functions close over (give each ${nounOf(kind)} a name of its own, or pass the same object again)`,
     )
   inCode.set(id, plugin)
   plugins.register(id, plugin)
@@ -200,7 +209,7 @@ async function expectPlugin(kind: PluginKind, id: string, subject: string, direc
   if (kept === undefined) {
     const copy = directory === undefined ? '' : ` (${join(directory, `${kind}.ts`)}, if it is there)`
     throw new UsageError(
-      `${subject} has the ${kind} ${id}, a program that no command of yours has loaded. A ${kind} runs with your rights: ` +
+      `${subject} has the ${nounOf(kind)} ${id}, a program that no command of yours has loaded. A ${nounOf(kind)} runs with your rights: ` +
         `read it${copy}, then run: choir check FILE`,
     )
   }
@@ -208,8 +217,13 @@ async function expectPlugin(kind: PluginKind, id: string, subject: string, direc
   const extension = PLUGIN_EXTENSIONS.find((each) => kept.endsWith(each)) as string
   const file = { text: await readText(path, PLUGIN_BYTES), extension }
   if ((await hashOf(file.text)) !== hash)
-    throw new RunError(`${path} was changed (remove it, and give the file of the ${kind} again)`)
-  const plugin = await build(kind, file, name, (reason) => new UsageError(`invalid ${kind} ${path}: it ${reason}`))
+    throw new RunError(`${path} was changed (remove it, and give the file of the ${nounOf(kind)} again)`)
+  const plugin = await build(
+    kind,
+    file,
+    name,
+    (reason) => new UsageError(`invalid ${nounOf(kind)} ${path}: it ${reason}`),
+  )
   register(kind, id, { ...plugin, name }, file)
 }
 
@@ -251,7 +265,7 @@ async function remember(kind: PluginKind, id: string, { text, extension }: Plugi
     if (!(error instanceof RunError) && errorCode(error) === undefined) throw error
     unkept.set(
       id,
-      `cannot keep the ${kind} ${id} in ${folderOf(kind)} (${(error as Error).message}), so other processes do not find ` +
+      `cannot keep the ${nounOf(kind)} ${id} in ${folderOf(kind)} (${(error as Error).message}), so other processes do not find ` +
         'it: resumed runs, commands on the run, and the runs of a study (make the folder writable, or set XDG_CACHE_HOME ' +
         'to another, for these commands too)',
     )
@@ -262,7 +276,7 @@ async function build(kind: PluginKind, file: PluginFile, fileName: string, refus
   const given = await importPlugin(file, refuse)
   const named = isFields(given) && given.name === undefined ? { ...given, name: nameFrom(fileName, kind) } : given
   const fault = faultOf(named, kindOf(kind).plugins)
-  if (fault !== null) throw refuse(`is no ${kind}: ${fault}`)
+  if (fault !== null) throw refuse(`is no ${nounOf(kind)}: ${fault}`)
   return named as unknown as Plugin
 }
 

@@ -2,9 +2,13 @@
 import { createRuntime } from '../../engine/cpu/cpu-runtime.ts'
 import { loadAnyPlugin, type PluginKind, unkeptWarning } from '../../node/run/plugins.ts'
 import type { PluginCheck, PluginFileCheck } from './check.ts'
+import { checkBalance } from './check-balance.ts'
+import { checkLayer } from './check-layer.ts'
 import { checkOptimizerRule } from './check-optimizer.ts'
 import { checkRouter } from './check-router.ts'
 import { checkSchedule } from './check-schedule.ts'
+
+const checks = { router: checkRouter, balance: checkBalance, layer: checkLayer, optimizer: checkOptimizerRule }
 
 /** @throws UsageError if the file cannot be read, is no plugin, or its functions return something of another type */
 export async function checkPluginFile(file: string): Promise<PluginFileCheck> {
@@ -16,7 +20,7 @@ async function checkOf(kind: PluginKind, id: string): Promise<PluginCheck> {
   if (kind === 'schedule') return checkSchedule(id)
   const [one, two] = await Promise.all([createRuntime({ threads: 1 }), createRuntime({ threads: 2 })])
   try {
-    return await (kind === 'optimizer' ? checkOptimizerRule : checkRouter)(id, { one, two })
+    return await checks[kind](id, { one, two })
   } finally {
     await Promise.all([one.close(), two.close()])
   }

@@ -1,9 +1,9 @@
 /** One sparse layer with a router, traced and filled with random numbers, for checks of the router. */
 import { gradient } from '../../core/graph/gradient.ts'
-import { add } from '../../core/graph/ops/elementwise.ts'
+import { add, multiply } from '../../core/graph/ops/elementwise.ts'
 import { sum } from '../../core/graph/ops/reduction.ts'
 import { sizeOf } from '../../core/graph/shape.ts'
-import { input, type Tensor, withKernels } from '../../core/graph/tensor.ts'
+import { constant, input, type Tensor, withKernels } from '../../core/graph/tensor.ts'
 import { type ModelConfig, modelSchema } from '../../core/model/config.ts'
 import { moeLayer } from '../../core/model/moe.ts'
 import type { MoeConfig } from '../../core/model/moe-config.ts'
@@ -54,8 +54,19 @@ export function trace(
   return { x_TD, y_TX, report, parameters }
 }
 
+/** A scalar to which every output contributes, with a random weight. */
+export function weighted(y: Tensor): Tensor {
+  const random = randomFor(7, 'check')
+  const weights = Float64Array.from({ length: sizeOf(y.shape) }, () => 2 * random.uniform() - 1)
+  return sum(multiply(y, constant(weights, y.dtype, y.shape)))
+}
+
 /** Random activations, ids and parameters of a layer. */
-export function inputsOf(config: Layered, { sequences, sequence }: Shape, seed: number): Record<string, Float64Array> {
+export function inputsOf(
+  config: ModelConfig,
+  { sequences, sequence }: Shape,
+  seed: number,
+): Record<string, Float64Array> {
   const random = randomFor(seed, 'check')
   const tokens = sequences * sequence
   const uniform = (count: number) => Float64Array.from({ length: count }, () => 2 * random.uniform() - 1)
@@ -68,9 +79,9 @@ export function inputsOf(config: Layered, { sequences, sequence }: Shape, seed: 
     else {
       const all = uniform(sizeOf(shape))
       inputs[name] = all
-      const size = all.length / config.moe.experts
-      for (let e = 0; e < config.moe.experts; e++)
-        inputs[name.replace('{e}', `${e}`)] = all.subarray(e * size, (e + 1) * size)
+      const [experts = 1] = shape
+      const size = all.length / experts
+      for (let e = 0; e < experts; e++) inputs[name.replace('{e}', `${e}`)] = all.subarray(e * size, (e + 1) * size)
     }
   }
   return inputs

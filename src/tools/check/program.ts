@@ -9,10 +9,12 @@ export interface TracedProgram {
   release(): void
 }
 
-export async function compileProgram(
-  runtime: Runtime,
-  outputs: Readonly<Record<string, Tensor>>,
-): Promise<TracedProgram> {
+/** Outputs of a graph by name. */
+export type Outputs = Readonly<Record<string, Tensor>>
+
+export const numbers = (memory: Buffer | undefined): number[] => (memory ? Array.from(memory, Number) : [])
+
+export async function compileProgram(runtime: Runtime, outputs: Outputs): Promise<TracedProgram> {
   const executable = await runtime.compile({ outputs })
   const { model } = executable
   const memory = Object.fromEntries(

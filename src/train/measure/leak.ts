@@ -31,8 +31,8 @@ export interface LeakOptions {
 }
 
 /** Whether a token's loss in evaluation depends on later tokens of its own text. */
-export function dependsOnFuture({ moe, sequence }: ModelConfig, rule: CapacityRule, batch: number): boolean {
-  return moe !== null && causalityOf(moe, { activity: 'evaluation', rule, batch, sequence }).kind === 'future'
+export function dependsOnFuture(model: ModelConfig, rule: CapacityRule, batch: number): boolean {
+  return causalityOf(model, { activity: 'evaluation', rule, batch, sequence: model.sequence }).kind === 'future'
 }
 
 /**

@@ -69,18 +69,17 @@ export function causalityNotices(
   { model, train, parallel }: Pick<RunConfig, 'model' | 'train' | 'parallel'>,
   activities: readonly RoutedActivity[],
 ): string[] {
-  const { moe, sequence } = model
-  if (!moe) return []
+  const { moe, layer, sequence } = model
   const batch = sequencesOfPass({ train, parallel })
   const notices = new Map<string, string[]>()
   for (const { activity, rule } of activities) {
-    const { kind, cause } = causalityOf(moe, { activity, rule, batch, sequence })
+    const { kind, cause } = causalityOf(model, { activity, rule, batch, sequence })
     if (cause === null) continue
-    const field = `model.moe.${cause}=${moe[cause]}`
+    const field = cause === 'layer' ? `model.layer.own=${layer?.own}` : `model.moe.${cause}=${moe?.[cause]}`
     const dependence =
       kind === 'future'
         ? `a token's loss depends on later tokens of its own text (${field}), which are unknown in generation: losses ` +
-          'may be better than those of generated text, and cannot be compared with those of causal routing'
+          'may be better than those of generated text, and cannot be compared with those of causal models'
         : `a token's loss depends on other texts of its batch, later positions included, but not on later tokens ` +
           `of its own text (${field})`
     notices.set(dependence, [...(notices.get(dependence) ?? []), activity])

@@ -2,10 +2,12 @@
  * Whether a token's loss can depend on tokens that come later.
  *
  * A causal language model writes one token after the other, so its loss must not use later tokens. Attention is
- * masked, but routing also couples tokens: some routers look at a whole group of tokens, and in some queues a later
+ * masked, but routing, or a layer of the user's own, also couples tokens: some routers look at a whole group of tokens, and in some queues a later
  * token may be served before an earlier one. `test/causality.test.ts` checks every answer against the program.
  */
+import type { ModelConfig } from '../config.ts'
 import { isServedByPosition, type MoeConfig } from '../moe-config.ts'
+import { ownLayers } from '../own-layer.ts'
 import { capacityOf } from './capacity.ts'
 import type { CapacityRule } from './contract.ts'
 import { routerOf } from './routers.ts'
@@ -18,8 +20,8 @@ export type Causality = 'causal' | 'other sequences' | 'future'
 
 export interface CausalityAnswer {
   readonly kind: Causality
-  /** The setting of `model.moe` that causes the dependence; null if causal. */
-  readonly cause: 'router' | 'priority' | null
+  /** The setting of `model.moe` that causes the dependence, or the layer of the user's own; null if causal. */
+  readonly cause: 'router' | 'priority' | 'layer' | null
 }
 
 /** The properties of a pass that decide causality. */
@@ -34,7 +36,13 @@ export interface Activity {
 
 const CAUSAL: CausalityAnswer = { kind: 'causal', cause: null }
 
-export function causalityOf(moe: MoeConfig, { activity, rule, batch, sequence }: Activity): CausalityAnswer {
+export function causalityOf({ moe, layer }: Pick<ModelConfig, 'moe' | 'layer'>, activity: Activity): CausalityAnswer {
+  if (layer && ownLayers.get(layer.own).sees === 'batch' && activity.sequence > 1)
+    return { kind: 'future', cause: 'layer' }
+  return moe ? causalityOfRouting(moe, activity) : CAUSAL
+}
+
+function causalityOfRouting(moe: MoeConfig, { activity, rule, batch, sequence }: Activity): CausalityAnswer {
   const group = (batch * sequence) / moe.groups
   const binds = capacityOf(moe, group, rule) !== null
   // If every token goes to all experts of its prototypes, the router has no choice.

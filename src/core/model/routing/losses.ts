@@ -12,13 +12,15 @@ import { reshape, slice } from '../../graph/ops/shape.ts'
 import { constant, type Tensor } from '../../graph/tensor.ts'
 import type { MoeConfig } from '../moe-config.ts'
 import type { Choice, Placement, RouterLosses } from './contract.ts'
+import { ownBalanceLoss } from './own-balance.ts'
 
 export function routerLosses(moe: MoeConfig, choice: Choice, placement: Placement): RouterLosses | null {
   const { logits_TZN, probability_TZN } = choice
-  if (choice.losses) return choice.losses
+  const own = ownBalanceLoss(moe, choice, placement)
+  if (choice.losses) return own ? { ...choice.losses, balance: own } : choice.losses
   if (!logits_TZN || !probability_TZN) return null
   return {
-    balance: balanceLoss(moe, choice, placement, probability_TZN),
+    balance: own ?? balanceLoss(moe, choice, placement, probability_TZN),
     z: mean(square(logSumExp(logits_TZN))),
     entropy: negate(mean(sum(multiply(probability_TZN, logProbability(moe, choice)), { axes: [2] }))),
   }

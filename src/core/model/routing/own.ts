@@ -2,6 +2,7 @@
 import { UsageError } from '../../errors.ts'
 import type { Tensor } from '../../graph/tensor.ts'
 import { Plugins } from '../../plugins.ts'
+import { checkParameters } from '../own-parameters.ts'
 import type { Choice, Router, RouterInput, RouterShape } from './contract.ts'
 
 /** A router with its name. */
@@ -25,15 +26,7 @@ function checked(router: OwnRouter): OwnRouter {
   const fault = (message: string) => new UsageError(`router ${router.name}: ${message}`)
   const parameters = (shape: RouterShape) => {
     const all = router.parameters?.(shape) ?? {}
-    for (const [key, parameter] of Object.entries(all)) {
-      if (!/^[a-zA-Z][a-zA-Z0-9]{0,39}$/.test(key) || key === 'bias')
-        throw fault(`invalid parameter ${JSON.stringify(key)} (expected letters and digits, and not "bias")`)
-      const { shape: sizes, init } = parameter ?? {}
-      if (!Array.isArray(sizes) || sizes.length === 0 || !sizes.every((size) => Number.isInteger(size) && size > 0))
-        throw fault(`parameter ${key} has the shape ${JSON.stringify(sizes)} (expected positive integers)`)
-      if (!['zeros', 'ones', 'normal'].includes(init))
-        throw fault(`parameter ${key} has the init ${JSON.stringify(init)} (expected "zeros", "ones" or "normal")`)
-    }
+    checkParameters(all, ['zeros', 'ones', 'normal'], 'bias', fault)
     return all
   }
   const choose = (input: RouterInput): Choice => {

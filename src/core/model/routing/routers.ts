@@ -78,13 +78,17 @@ const chooseBest =
     }
   }
 
-/** Whether a token goes to the experts with the largest probabilities, and these are its gates. */
+/**
+ * Whether a token goes to the experts with the largest probabilities, these are its gates, and the balancing loss is
+ * built in.
+ */
 const isPlain = (moe: MoeConfig): boolean =>
   moe.scores === 'softmax' &&
   moe.softmax === 'before' &&
   moe.selection === 'fused' &&
   moe.groupsPerToken === moe.expertGroups &&
-  !moe.renormalize
+  !moe.renormalize &&
+  moe.balance.form !== 'own'
 
 function routeAtOnce({ moe, x_TD, weights }: RouterInput): Choice {
   const { prototypes, experts, k, groups } = moe

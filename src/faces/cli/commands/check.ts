@@ -11,14 +11,19 @@ import { jsonOption } from '../options.ts'
 export function addCheck(program: Command, io: Io): void {
   program
     .command('check')
-    .summary('check a part of your own: a router, a schedule or an optimizer')
+    .summary('check a part of your own: a router, a loss, a layer, a schedule or an optimizer')
     .description(
       'Checks a part of your own. Of a router: its choices, its gradients against finite differences in float64, which ' +
-        'tokens it sees, equal bits with one and two threads, and its speed beside top-k. Of a learning-rate schedule: its ' +
-        'rates. Of an optimizer: shapes and finite values, equal bits, a quadratic loss, and its speed beside AdamW. Exit code 1 if a check fails. The part is a program: it runs with your rights, and from now on commands ' +
-        'load it for runs that were trained with it.',
+        'tokens it sees, equal bits with one and two threads, and its speed beside top-k. Of a layer, the same of its ' +
+        'outputs, with its speed beside a dense network. Of a balancing loss: its values, gradients, bits and speed. Of a ' +
+        'learning-rate schedule: its rates. Of an optimizer: shapes and finite values, bits, a quadratic loss, and its ' +
+        'speed beside AdamW. Exit code 1 if a check fails. The part is a program: it runs with your rights, and from ' +
+        'now on commands load it for runs that were trained with it.',
     )
-    .argument('<file>', 'a TypeScript or JavaScript file whose default export is a router, a schedule or an optimizer')
+    .argument(
+      '<file>',
+      'a TypeScript or JavaScript file whose default export is a router, a balancing loss, a layer, a schedule or an optimizer',
+    )
     .addOption(jsonOption())
     .addHelpText(
       'after',

@@ -3,6 +3,8 @@ import { relative } from 'node:path'
 import { type Difference, formatDifferent } from '../../../core/config/differences.ts'
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import { headWidthOf } from '../../../core/model/config.ts'
+import type { Places } from '../../../core/model/layer-config.ts'
+import { isOwnLayer } from '../../../core/model/parameters.ts'
 import { fixed, flops, grouped, percent } from '../../../core/text/numbers.ts'
 import type { Engine } from '../../../engine/contract/engine.ts'
 import type { RanksSummary } from '../../../train/loop/events.ts'
@@ -28,16 +30,25 @@ type Moe = NonNullable<RunConfig['model']['moe']>
 
 /** The experts, their router and capacity: `8, each 512 wide, in every layer, 2 prototypes × top-1, capacity 1x × 1.25`. */
 export function routingLine({ model }: RunConfig): string {
-  const moe = model.moe
-  if (!moe) return `none; dense layers of ${model.hidden}`
-  const first = moe.from === 0 ? '' : ` from layer ${moe.from} on`
-  const where = `${moe.every === 1 ? 'every layer' : `every ${ordinal(moe.every)} layer`}${first}`
+  const { moe, layer } = model
+  const own = layer ? `; ${pluginName(layer.own)} in ${placesText(layer)}` : ''
+  const isDense = Array.from({ length: model.layers }, (_, i) => i).some((i) => !isOwnLayer(model, i))
+  if (!moe) return `none${own}${isDense ? `; dense layers of ${model.hidden}` : ''}`
   const gated = moe.sharedGate ? ' with a gate' : ''
   const shared = moe.sharedHidden > 0 ? `, and a shared one ${moe.sharedHidden} wide${gated}` : ''
   const capacity = moe.capacity === 'none' ? 'dropless' : `capacity ${moe.capacity} × ${moe.factor}`
   const attention = { none: '', qkv: ', and of the QKV projection', all: ', and of the QKV and output projections' }
-  return `${moe.experts}, each ${moe.hidden} wide${shared}, in ${where}${attention[moe.attention]}, ${routerName(moe)}, ${capacity}`
+  return `${moe.experts}, each ${moe.hidden} wide${shared}, in ${placesText(moe)}${attention[moe.attention]}, ${routerName(moe)}, ${capacity}${own}`
 }
+
+/** Which layers: `every layer`, `every 2nd layer from layer 1 on`. */
+function placesText({ every, from }: Places): string {
+  const first = from === 0 ? '' : ` from layer ${from} on`
+  return `${every === 1 ? 'every layer' : `every ${ordinal(every)} layer`}${first}`
+}
+
+/** The name of a plugin without its hash. */
+const pluginName = (id: string | null): string => (id ?? '').replace(/@.*/, '')
 
 /** The router: `2 prototypes × top-1`, `switch`, `bias top-8 from 4 of 8 groups by sigmoid scores`. */
 function routerName(moe: Moe): string {
@@ -50,7 +61,7 @@ function choiceName(moe: Moe): string {
   if (moe.router === 'prototype') return `${moe.prototypes} prototype${moe.prototypes === 1 ? '' : 's'} × top-${moe.k}`
   if (moe.router === 'top-k') return `top-${moe.k}`
   if (moe.router === 'expert-choice') return `expert-choice of ${moe.k} a token`
-  const router = moe.own?.replace(/@.*/, '') ?? moe.router
+  const router = moe.own === null ? moe.router : pluginName(moe.own)
   return moe.router === 'switch' ? 'switch' : `${router} top-${moe.k}`
 }
 

@@ -15,6 +15,15 @@ test('a model with the maximum number of layers is described', () => {
   expect(known.routers).toEqual({ routers: 512, prototypes: 1 })
 })
 
+test("a run with the user's own layer, which the dashboard does not load, is described without its operations", () => {
+  const layer = { kind: 'own', own: 'mine@0123456789abcdef', settings: { rank: 4, mode: 'fast' } }
+  const stored = { model: { layers: 2, moe: null, layer }, train: { steps: 5, freeze: ['layers.0.own.a'] } }
+  const known = readRunConfig(JSON.stringify(stored))
+  expect(known.problem).toBeUndefined()
+  expect(known).toMatchObject({ steps: 5, flopsPerToken: null, routers: null })
+  expect(known.fields).toMatchObject({ 'model.layer.settings.rank': 4, 'model.layer.settings.mode': 'fast' })
+})
+
 test('the run that the first weights came from is a field', () => {
   const from = { run: '/runs/a', step: 40, weights: 'ab', differences: [{ field: 'train.steps', from: 1, to: 5 }] }
   const { fields } = readRunConfig(JSON.stringify({ from, model: { layers: 2 }, train: { steps: 5 } }))

@@ -60,8 +60,9 @@ export function readRunConfig(text: string): KnownConfig {
       throw new UsageError(`invalid model.layers: ${model.layers} (the dashboard shows at most ${MAX_LAYERS})`)
     const layers = Array.from({ length: model.layers }, (_, layer) => routedModules(model, layer).length)
     const routers = layers.reduce((sum, count) => sum + count, 0)
-    // The size of a router of the user's own is known only by its program, which the dashboard does not run.
-    const flopsPerToken = model.moe?.router === 'own' ? null : describeModel(model).flopsPerToken
+    // The size of a router or a layer of the user's own is known only by its program, which the dashboard does not run.
+    const hasOwn = model.moe?.router === 'own' || model.layer !== null
+    const flopsPerToken = hasOwn ? null : describeModel(model).flopsPerToken
     const expected = model.moe && { routers, prototypes: model.moe.prototypes }
     return { ...found, steps: train.steps, flopsPerToken, routers: expected }
   } catch (error) {

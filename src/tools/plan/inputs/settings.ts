@@ -127,7 +127,14 @@ const planSchema = z
   })
   .prefault({})
 
-export const plannedRunSchema = runSchema.safeExtend({ plan: planSchema })
+export const plannedRunSchema = runSchema.safeExtend({ plan: planSchema }).superRefine(({ model }, context) => {
+  if (model.layer)
+    context.addIssue({
+      code: 'custom',
+      path: ['model', 'layer', 'own'],
+      message: 'must be absent: the work of a layer of your own cannot be planned (set model.layer=null)',
+    })
+})
 
 /** A run with the settings of its plan. */
 export type PlannedRun = z.output<typeof plannedRunSchema>

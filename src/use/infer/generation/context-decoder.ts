@@ -1,7 +1,7 @@
 /**
  * Recomputes the whole context for every token. It is used for models whose parameters change meanwhile, for models
- * with experts in attention, and for routers of a user's own, which decoding with a cache does not support. It is slower, since
- * the work per token grows with the context.
+ * with experts in attention, and for routers and layers of a user's own, which decoding with a cache does not support.
+ * It is slower, since the work per token grows with the context.
  */
 import type { PredeterminedExperts } from './predetermined-experts.ts'
 import type { Prefill } from './prefill.ts'

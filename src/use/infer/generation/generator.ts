@@ -3,12 +3,13 @@
  *
  * The prompt is processed in one pass (`Prefill`), each later token alone (`TokenDecoder`, or `Decoder` for a
  * model in several arenas), with the keys and values of earlier tokens in a cache. A model with experts in attention,
- * with a router of the user's own, or in training, recomputes the whole context for every token instead
+ * with a router or a layer of the user's own, or in training, recomputes the whole context for every token instead
  * (`ContextDecoder`). Experts have no capacity limit here, so text does not depend on the rest of a batch. With the
  * `expert-choice` router every token takes its top k, because choosing by experts would need later tokens.
  */
 import { UsageError } from '../../../core/errors.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
+import { ownLayers } from '../../../core/model/own-layer.ts'
 import { routerOf } from '../../../core/model/routing/routers.ts'
 import type { Runtime } from '../../../engine/contract/runtime.ts'
 import { generationConfig } from '../../../train/step/capacity-rules.ts'
@@ -25,6 +26,9 @@ import { TokenDecoder } from './token-decoder.ts'
 
 /** A prompt of at most this many tokens is read token by token, which is faster than compiling a program for it. */
 const MAX_STEPWISE_PROMPT = 16
+
+const seesLater = (part: string, id: string | null) =>
+  new UsageError(`invalid model: its ${part} ${id} uses later tokens (sees: "batch"), so it cannot write text`)
 
 /** Generates one text at a time. */
 export class Generator {
@@ -49,14 +53,13 @@ export class Generator {
         `invalid weights: "${store.format}" for a context that does not fit into memory (expected a shorter sequence, or float32 weights)`,
       )
     // Without memory a device would have to read a key-value cache back for every token.
-    // A router of the user's own may use earlier tokens of the sequence.
-    const isOwn = config.moe?.router === 'own'
-    const recomputes = isChanging || isOwn || (!memory && runtime.device !== 'cpu')
-    if (config.moe && isOwn && routerOf(config.moe).sees === 'batch')
-      throw new UsageError(
-        `invalid model: its router ${config.moe.own} uses later tokens (sees: "batch"), so it cannot write text`,
-      )
-    if (recomputes || (config.moe && config.moe.attention !== 'none')) {
+    // A router or a layer of the user's own may use earlier tokens of the sequence.
+    const { moe, layer } = config
+    const hasOwn = moe?.router === 'own' || layer !== null
+    const recomputes = isChanging || hasOwn || (!memory && runtime.device !== 'cpu')
+    if (moe?.router === 'own' && routerOf(moe).sees === 'batch') throw seesLater('router', moe.own)
+    if (layer && ownLayers.get(layer.own).sees === 'batch') throw seesLater('layer', layer.own)
+    if (recomputes || (moe && moe.attention !== 'none')) {
       this.prefill = this.decoder = new ContextDecoder(new Prefill(runtime, config, store, null))
       this.maxStepwise = 0
       return

@@ -35,11 +35,11 @@ function workingFloats(config: ModelConfig): number {
 
 /**
  * Scratch memory in the store that a {@link TokenDecoder} needs, in floats; 0 if it cannot be used because the
- * context is too long, attention has experts, or the router is the user's own.
+ * context is too long, attention has experts, or a router or a layer is the user's own.
  */
 export function tokenScratch(config: ModelConfig): number {
-  const { layers, sequence, vocabulary, moe } = config
-  if (moe && (moe.attention !== 'none' || moe.router === 'own')) return 0
+  const { layers, sequence, vocabulary, moe, layer } = config
+  if (layer || (moe && (moe.attention !== 'none' || moe.router === 'own'))) return 0
   const choices = moe ? layers * paddedFloats(activatedExperts(moe)) : 0
   const caches = 2 * layers * paddedFloats(sequence * attentionColumns(config).keys)
   const floats =

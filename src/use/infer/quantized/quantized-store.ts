@@ -37,6 +37,8 @@ export function expectQuantized(format: QuantizedFormat, runtime: Pick<Runtime, 
   if (config.moe && config.moe.attention !== 'none')
     throw refusal(format, 'is not for experts in attention', 'a model with moe.attention "none"')
   if (config.moe?.router === 'own') throw refusal(format, 'is not for a router of your own', 'a built-in router')
+  if (config.layer)
+    throw refusal(format, `is not for the layer ${config.layer.own} of your own`, 'a model without model.layer')
 }
 
 /** Bytes of scratch memory in each arena of quantized weights, for the rows of all threads. */

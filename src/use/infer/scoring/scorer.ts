@@ -8,6 +8,7 @@
  */
 import { sequencesOfPass } from '../../../core/config/run-config.ts'
 import { UsageError } from '../../../core/errors.ts'
+import { ownLayers } from '../../../core/model/own-layer.ts'
 import { routerOf } from '../../../core/model/routing/routers.ts'
 import { nextTurn } from '../../../core/next-turn.ts'
 import type { LiveModel } from '../live-model.ts'
@@ -26,19 +27,22 @@ export interface TokenSequence {
   readonly from: number
 }
 
+const seesLater = (part: string, id: string | null) =>
+  new UsageError(
+    `invalid model: its ${part} ${id} uses later tokens (sees: "batch"), so it gives no probabilities of tokens given ` +
+      'those before them',
+  )
+
 export class Scorer {
   readonly model: Omit<LiveModel, 'step'>
   /** Programs by their shape; most texts of a kind have a few lengths. */
   private readonly programs = new Map<string, ScoringProgram>()
 
-  /** @throws UsageError for a router of the user's own that sees other tokens of a batch */
+  /** @throws UsageError for a router or a layer of the user's own that sees other tokens of a batch */
   constructor(model: Omit<LiveModel, 'step'>) {
-    const { moe } = model.config.model
-    if (moe?.router === 'own' && routerOf(moe).sees === 'batch')
-      throw new UsageError(
-        `invalid model: its router ${moe.own} uses later tokens (sees: "batch"), so it gives no probabilities of ` +
-          'tokens given those before them',
-      )
+    const { moe, layer } = model.config.model
+    if (moe?.router === 'own' && routerOf(moe).sees === 'batch') throw seesLater('router', moe.own)
+    if (layer && ownLayers.get(layer.own).sees === 'batch') throw seesLater('layer', layer.own)
     this.model = model
   }
 

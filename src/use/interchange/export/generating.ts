@@ -3,7 +3,11 @@ import { UsageError } from '../../../core/errors.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
 
 /** Refuses such models. @throws UsageError if the experts of a token are not a function of the tokens up to it */
-export function checkGenerates({ moe }: Pick<ModelConfig, 'moe'>): void {
+export function checkGenerates({ moe, layer }: Pick<ModelConfig, 'moe' | 'layer'>): void {
+  if (layer)
+    throw new UsageError(
+      `cannot export a model with the layer ${layer.own}: no format holds a layer of your own (train without model.layer)`,
+    )
   if (moe?.router === 'own')
     throw new UsageError(
       `cannot export a model with the router ${moe.own}: no format holds a router of your own (train with a built-in router)`,
