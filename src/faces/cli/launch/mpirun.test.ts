@@ -153,7 +153,9 @@ describe.each(['openmpi', 'mpich'] as const)('%s', (mpi: MpiLibrary) => {
     expect(ranksOf('fail').filter((line) => line.endsWith('--resume'))).toHaveLength(2)
   })
 
-  test.skipIf(!isInstalled)('a killed rank ends the training with exit code 1', async () => {
+  // On a busy machine mpirun of Open MPI now and then ends before its report of the killed rank is printed.
+  test.skipIf(!isInstalled)('a killed rank ends the training with exit code 1', { retry: 3 }, async () => {
+    rmSync(runOf('kill'), { recursive: true, force: true })
     const fake = realIo()
     expect(await main(args('kill', ...two, '--set', 'data.source=kill'), fake.io)).toBe(1)
     const named = mpi === 'openmpi' ? /rank 1 \(\S+, PID \d+\): killed by signal 9/ : /the training failed: /
