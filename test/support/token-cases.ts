@@ -1,6 +1,12 @@
 /** Test cases of the kernels of a single token, which have no gradient. */
 import fc from 'fast-check'
-import { type QuantizedMatrix, quantizedExperts, quantizedProduct } from '../../src/core/graph/ops/quantized.ts'
+import {
+  type QuantizedMatrix,
+  quantizedExpand,
+  quantizedExpertFfn,
+  quantizedExperts,
+  quantizedProduct,
+} from '../../src/core/graph/ops/quantized.ts'
 import {
   attendCached,
   type ChoiceRule,
@@ -119,6 +125,67 @@ function quantizedProductCase({ bits, inner, columns, plus = false }: QuantizedS
       return plus ? g.add(g.multiply(of(tensors, 'c'), 2), product) : product
     },
     kernels: ['quantized-product'],
+    forward: true,
+  }
+}
+
+/** Quantized weights in the memory of the program: these kernels read them in any memory, and copy none. */
+const inside = (matrix: QuantizedMatrix): QuantizedMatrix => {
+  return { ...matrix, data: g.add(matrix.data, g.constant([0], 'int32', [1])) }
+}
+
+interface ExpandedShape extends Omit<QuantizedShape, 'plus'> {
+  readonly transposed: boolean
+}
+
+function quantizedExpandCase({ bits, inner, columns, transposed }: ExpandedShape): KernelCase {
+  const w = quantizedWeights(bits, 'w', 1, inner, columns)
+  return {
+    inputs: { w: w.input },
+    build: (tensors) => g.multiply(quantizedExpand(inside(w.matrix(tensors)), transposed), 2),
+    reference: () => g.multiply(transposed ? g.transpose(w.expert(0), [1, 0]) : w.expert(0), 2),
+    kernels: ['quantized-expand'],
+    forward: true,
+  }
+}
+
+interface QuantizedFfnShape extends Omit<QuantizedExpertsShape, 'experts'> {
+  /** Number of rows of each expert, and of rows that no expert uses. */
+  readonly rows: readonly number[]
+  readonly left?: number
+}
+
+function quantizedFfnCase({ bits, rows, left = 0, width, hidden, gated }: QuantizedFfnShape): KernelCase {
+  const [up, gate, down] = [
+    quantizedWeights(bits, 'up', rows.length, width, hidden),
+    quantizedWeights(bits, 'gate', rows.length, width, hidden),
+    quantizedWeights(bits, 'down', rows.length, hidden, width),
+  ]
+  const used = rows.reduce((a, b) => a + b, 0)
+  return {
+    inputs: {
+      x: { shape: [used + left, width] },
+      up: up.input,
+      ...(gated && { gate: gate.input }),
+      down: down.input,
+    },
+    build(tensors) {
+      const [ofUp, ofDown] = [inside(up.matrix(tensors)), inside(down.matrix(tensors))]
+      const weights = { up: ofUp, ...(gated && { gate: inside(gate.matrix(tensors)) }), down: ofDown }
+      const y = quantizedExpertFfn(of(tensors, 'x'), g.constant([...rows, left], 'int64'), weights)
+      return g.slice(y, 0, 0, used)
+    },
+    reference(tensors) {
+      let from = 0
+      const parts = rows.map((count, e) => {
+        const x = g.slice(of(tensors, 'x'), 0, from, from + count)
+        from += count
+        const inner = g.matmul(x, up.expert(e))
+        return g.matmul(gated ? g.multiply(swish(g.matmul(x, gate.expert(e))), inner) : g.gelu(inner), down.expert(e))
+      })
+      return g.concat(parts, 0)
+    },
+    kernels: ['quantized-expert-ffn'],
     forward: true,
   }
 }
@@ -364,6 +431,22 @@ export const specialTokens: Record<string, KernelCase[]> = {
       quantizedExpertsCase({ bits, experts: [1, 1], width: 70, hidden: 130, gated }),
     ]),
   ),
+  'quantized-expand': ([8, 4] as const).flatMap((bits) =>
+    [true, false].flatMap((transposed) => [
+      quantizedExpandCase({ bits, inner: 1, columns: 1, transposed }),
+      quantizedExpandCase({ bits, inner: 64, columns: 16, transposed }),
+      quantizedExpandCase({ bits, inner: 77, columns: 50, transposed }),
+      quantizedExpandCase({ bits, inner: 300, columns: 259, transposed }),
+    ]),
+  ),
+  'quantized-expert-ffn': ([8, 4] as const).flatMap((bits) =>
+    [true, false].flatMap((gated) => [
+      quantizedFfnCase({ bits, rows: [1], width: 1, hidden: 1, gated }),
+      quantizedFfnCase({ bits, rows: [0, 3, 0, 17, 1], left: 5, width: 33, hidden: 47, gated }),
+      // More rows than a piece.
+      quantizedFfnCase({ bits, rows: [513, 0, 1100], left: 2, width: 5, hidden: 19, gated }),
+    ]),
+  ),
   'scaled-row': [scaledRowCase(1, 3, false), scaledRowCase(70, -0.5, true)],
   'table-row': [tableRowCase(1, 1, 0), tableRowCase(9, 37, 8)],
   'attend-cached': [
@@ -419,6 +502,19 @@ export const drawnTokens: Record<keyof typeof specialTokens, fc.Arbitrary<Kernel
       gated: fc.boolean(),
     })
     .map(quantizedExpertsCase),
+  'quantized-expand': fc
+    .record({ bits, inner: integer(1, 150), columns: integer(1, 90), transposed: fc.boolean() })
+    .map(quantizedExpandCase),
+  'quantized-expert-ffn': fc
+    .record({
+      bits,
+      rows: fc.array(integer(0, 9), { minLength: 1, maxLength: 5 }).filter((all) => all.some((count) => count > 0)),
+      left: integer(0, 3),
+      width: integer(1, 60),
+      hidden: integer(1, 60),
+      gated: fc.boolean(),
+    })
+    .map(quantizedFfnCase),
   'scaled-row': fc
     .record({ width: integer(1, 90), factor: fc.constantFrom(0.5, -3), plus: fc.boolean() })
     .map(({ width, factor, plus }) => scaledRowCase(width, factor, plus)),

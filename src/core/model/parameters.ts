@@ -37,8 +37,12 @@ export const expertName = (name: string, expert: number): string => name.replace
 /** Whether layer `index` (from 0) is sparse. */
 export const isSparse = ({ moe }: ModelConfig, index: number): boolean => moe !== null && isPlaced(moe, index)
 
-/** Whether layer `index` (from 0) has the user's own layer in place of a feed-forward network. */
-export const isOwnLayer = ({ layer }: ModelConfig, index: number): boolean => layer !== null && isPlaced(layer, index)
+/**
+ * Whether layer `index` (from 0) has the user's own layer in place of a feed-forward network. Results of studies of earlier
+ * versions have configurations without this field.
+ */
+export const isOwnLayer = ({ layer = null }: Pick<Partial<ModelConfig>, 'layer'>, index: number): boolean =>
+  layer !== null && isPlaced(layer, index)
 
 /** Prefix of the names of the parameters of the user's own layer. */
 export const ownLayerName = (index: number): string => `layers.${index}.own`

@@ -57,17 +57,21 @@ async function* file(path: string, signal: AbortSignal): AsyncGenerator<Uint8Arr
 async function* stdin({ stdin, stderr }: Io, signal: AbortSignal): AsyncGenerator<Uint8Array, void> {
   if (stdin.isTTY) stderr.write('choir: type lines of JSON; end them with Ctrl-D at the beginning of a line\n')
   const chunks = stdin[Symbol.asyncIterator]()
-  const aborted = new Promise<never>((_, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-  })
-  // Nobody waits for it after the last chunk.
-  aborted.catch(() => {})
   for (;;) {
     signal.throwIfAborted()
-    const { done, value } = await Promise.race([chunks.next(), aborted])
+    const { done, value } = await orAborted(chunks.next(), signal)
     if (done) return
     yield Buffer.from(value)
   }
+}
+
+/** The result of some work, or the reason of the signal. Nothing is kept after it: a race would keep every result. */
+function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason)
+    signal.addEventListener('abort', abort, { once: true })
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+  })
 }
 
 /** The lines of a text in UTF-8, without a byte order mark. */

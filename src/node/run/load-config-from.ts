@@ -10,6 +10,7 @@ import { UsageError } from '../../core/errors.ts'
 import { sizes } from '../../core/model/limits.ts'
 import { isRunText, runTextPath } from '../../train/data/sources/run-text.ts'
 import { readFields } from './load-config.ts'
+import { withoutReplaced } from './plugins.ts'
 import { loadSourceConfig } from './weights-source.ts'
 
 /**
@@ -39,7 +40,7 @@ export async function configOver(run: string, given: Fields, option: 'from' | 'f
     train: { ...train, microBatches: microBatchesOf(train, given) },
     ...(option === 'fork' && machine),
   }
-  return parseInput(runSchema, merge(ofRun, given), 'configuration')
+  return parseInput(runSchema, merge(withoutReplaced(ofRun, given), given), 'configuration')
 }
 
 /**

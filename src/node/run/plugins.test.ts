@@ -7,7 +7,7 @@ import { sha256 } from '../../core/sha256.ts'
 import { checkRates } from '../../train/step/own-schedule.ts'
 import { learningRate } from '../../train/step/schedule.ts'
 import { loadConfig } from './load-config.ts'
-import { expectPlugins, loadPlugin, unkeptPlugins, unkeptWarning, usePlugin } from './plugins.ts'
+import { expectPlugins, loadPlugin, unkeptPlugins, unkeptWarning, usePlugin, withoutReplaced } from './plugins.ts'
 
 let folder: string
 beforeAll(async () => {
@@ -233,4 +233,46 @@ test('the example of a schedule has periods of 1, 2 and 4 parts, each a cosine f
     expect(rate(start + length)).toBeCloseTo(0, 12)
     expect(rate(start + 1)).toBeGreaterThan(0.97)
   }
+})
+
+test('a plugin may be an instance of a class, whose hash is that of its methods', async () => {
+  vi.stubEnv('XDG_CACHE_HOME', join(folder, 'classes'))
+  const text = (rate: string) => `class Mine { scale = 2; rate() { return ${rate} * this.scale } }
+    const mine = new Mine()
+    delete mine.scale
+    Object.defineProperty(mine, 'scale', { value: 2, enumerable: false })
+    export default mine`
+  const path = await file('mine.js', text('0.25'))
+  const { train } = await loadConfig('tiny', [`train.schedule.kind=${path}`])
+  expect(learningRate(train.schedule, 1, 10)).toBe(0.5)
+  // Another process loads it by its hash.
+  vi.resetModules()
+  const other = await import('./load-config.ts')
+  const { learningRate: rateThere } = await import('../../train/step/schedule.ts')
+  const again = await other.loadConfig('tiny', ['train.schedule.kind=own', `train.schedule.own=${train.schedule.own}`])
+  expect(rateThere(again.train.schedule, 1, 10)).toBe(0.5)
+  class Constant {
+    readonly name = 'constant'
+    rate() {
+      return 1
+    }
+  }
+  class Doubled {
+    readonly name = 'constant'
+    rate() {
+      return 2
+    }
+  }
+  expect(await usePlugin('schedule', new Constant())).not.toBe(await usePlugin('schedule', new Doubled()))
+})
+
+test('given fields replace a plugin of a run, with its settings', () => {
+  const ofRun = {
+    train: { optimizer: { kind: 'own', own: 'muon@0123456789abcdef', settings: { momentum: 0.9 }, beta1: 0.5 } },
+  }
+  const adamw = withoutReplaced(ofRun, { train: { optimizer: { kind: 'adamw' } } })
+  expect(adamw).toEqual({ train: { optimizer: { kind: 'own', own: null, settings: {}, beta1: 0.5 } } })
+  expect(withoutReplaced(ofRun, { train: { optimizer: { beta2: 0.9 } } })).toBe(ofRun)
+  const same = { train: { optimizer: { kind: 'own', own: 'muon@0123456789abcdef' } } }
+  expect(withoutReplaced(ofRun, same)).toBe(ofRun)
 })

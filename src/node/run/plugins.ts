@@ -1,7 +1,8 @@
 /**
  * Plugins as files: `model.moe.router=./my-router.ts`.
  *
- * A plugin is a program with the rights of the user, so it runs only if the user named its file. Its text is then kept
+ * A plugin is a program with the rights of the user, so it runs only if the user named its file, or gave a configuration
+ * or a study that names it. Its text is then kept
  * in a folder of the user under its name and hash, from which later commands on runs with this plugin load it:
  * `choir eval RUN` needs no file. A run has a copy, `router.ts`, for reading. A run that somebody else trained names a
  * plugin that this folder lacks, and is refused.
@@ -111,6 +112,23 @@ export function withPlugin(fields: Fields, kind: PluginKind, id: string): Fields
   return replaced(fields, path, { ...section, [field]: 'own', own: id })
 }
 
+/**
+ * The fields of a run without the plugins, and their settings, that given fields replace: another router has neither the
+ * name nor the settings of the one before.
+ */
+export function withoutReplaced(ofRun: Fields, given: Fields): Fields {
+  let result = ofRun
+  for (const kind of pluginKinds) {
+    const { section: path, field } = kindOf(kind)
+    const section = sectionOf(result, kindOf(kind))
+    const change = sectionOf(given, kindOf(kind))
+    if (!section?.own || change?.[field] === undefined || change.own === section.own) continue
+    const { own: _, settings, ...rest } = section
+    result = replaced(result, path, { ...rest, own: null, ...(isFields(settings) && { settings: {} }) })
+  }
+  return result
+}
+
 function replaced(fields: Fields, [name = '', ...rest]: readonly string[], section: Fields): Fields {
   return { ...fields, [name]: rest.length === 0 ? section : replaced(fields[name] as Fields, rest, section) }
 }
@@ -174,7 +192,7 @@ export async function usePlugin<K extends PluginKind>(kind: K, plugin: PluginOf<
   const { plugins } = kindOf(kind)
   const fault = faultOf(plugin, plugins)
   if (fault !== null) throw new UsageError(`invalid ${kind}: ${fault}`)
-  const given = { ...(plugin as Plugin) } as Plugin & { readonly [field: string]: unknown }
+  const given = plainPlugin(plugin as Plugin, kind)
   const text = Object.keys(plugins.fields).map((field) => {
     const value = given[field]
     return isFields(value) ? JSON.stringify(value) : value
@@ -186,7 +204,7 @@ export async function usePlugin<K extends PluginKind>(kind: K, plugin: PluginOf<
         `its functions close over (give each ${nounOf(kind)} a name of its own, or pass the same object again)`,
     )
   inCode.set(id, plugin)
-  plugins.register(id, plugin)
+  plugins.register(id, bound(given, plugin as Plugin))
   return id
 }
 
@@ -274,11 +292,30 @@ async function remember(kind: PluginKind, id: string, { text, extension }: Plugi
 
 async function build(kind: PluginKind, file: PluginFile, fileName: string, refuse: Refuse): Promise<Plugin> {
   const given = await importPlugin(file, refuse)
-  const named = isFields(given) && given.name === undefined ? { ...given, name: nameFrom(fileName, kind) } : given
-  const fault = faultOf(named, kindOf(kind).plugins)
+  const name = isFields(given) && given.name === undefined ? nameFrom(fileName, kind) : undefined
+  const fault = faultOf(given, kindOf(kind).plugins, name)
   if (fault !== null) throw refuse(`is no ${nounOf(kind)}: ${fault}`)
-  return named as unknown as Plugin
+  const plugin = given as unknown as Plugin
+  return bound({ ...plainPlugin(plugin, kind), ...(name !== undefined && { name }) }, plugin)
 }
+
+type PlainPlugin = Plugin & { readonly [field: string]: unknown }
+
+/** The name and the fields of a plugin, which may be an instance of a class with methods. */
+function plainPlugin(plugin: Plugin, kind: PluginKind): PlainPlugin {
+  const given = plugin as PlainPlugin
+  const fields = Object.keys(kindOf(kind).plugins.fields).filter((field) => given[field] !== undefined)
+  return { name: given.name, ...Object.fromEntries(fields.map((field) => [field, given[field]])) }
+}
+
+/** The plugin with functions that know the object that they were methods of. */
+const bound = (plain: PlainPlugin, plugin: Plugin): Plugin =>
+  Object.fromEntries(
+    Object.entries(plain).map(([field, value]) => [
+      field,
+      typeof value === 'function' ? (value.bind(plugin) as unknown) : value,
+    ]),
+  ) as unknown as Plugin
 
 const hashOf = async (text: string): Promise<string> => (await sha256(text)).slice(0, 16)
 
@@ -293,13 +330,13 @@ const nameFrom = (fileName: string, kind: PluginKind): string =>
     .replace(/-$/, '') || kind
 
 /** Why a value is no plugin of a kind; null if it is one. */
-function faultOf(value: unknown, { fields }: Plugins<Plugin>): string | null {
+function faultOf(value: unknown, { fields }: Plugins<Plugin>, fileName?: string): string | null {
   const rules = Object.entries(fields as Readonly<Record<string, PluginField>>)
   const names = rules.map(([name]) => name)
   if (!isFields(value)) return `its default export is ${formatValue(value)} (expected { ${names.join(', ')} })`
   const unknown = Object.keys(value).find((key) => key !== 'name' && !names.includes(key))
   if (unknown !== undefined) return `unknown field ${unknown} (accepted: name, ${names.join(', ')})`
-  const { name } = value
+  const { name = fileName } = value
   if (typeof name !== 'string' || !/^[a-z][a-z0-9-]{0,39}$/.test(name))
     return `invalid name: ${formatValue(name)} (expected lower-case letters, digits and hyphens)`
   for (const [field, rule] of rules) {

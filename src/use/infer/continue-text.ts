@@ -41,8 +41,8 @@ export async function* continueText(
 ): AsyncGenerator<string, TextEnd> {
   if (options.signal?.aborted) return { reason: 'interrupted', tokens: 0, seconds: 0 }
   const began = performance.now()
-  const generator = new Generator(runtime, config.model, store, isChanging)
   const prompt = await promptOf(tokenizer, options)
+  const generator = new Generator(runtime, config.model, store, isChanging)
   const ends = new Set(tokenizer.rules.end)
   const text = tokenizer.stream()
   const scanner = new StopScanner(options.stop ?? [])

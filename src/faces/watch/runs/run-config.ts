@@ -61,7 +61,7 @@ export function readRunConfig(text: string): KnownConfig {
     const layers = Array.from({ length: model.layers }, (_, layer) => routedModules(model, layer).length)
     const routers = layers.reduce((sum, count) => sum + count, 0)
     // The size of a router or a layer of the user's own is known only by its program, which the dashboard does not run.
-    const hasOwn = model.moe?.router === 'own' || model.layer !== null
+    const hasOwn = model.moe?.router === 'own' || Boolean(model.layer)
     const flopsPerToken = hasOwn ? null : describeModel(model).flopsPerToken
     const expected = model.moe && { routers, prototypes: model.moe.prototypes }
     return { ...found, steps: train.steps, flopsPerToken, routers: expected }

@@ -27,7 +27,7 @@ export const asMeasured = (runs: Runs, comparison: Comparison): Measured => ({
   arms: [comparison.baseline, comparison.arm],
   scale: 'linear',
   unit: 'nats a token',
-  effect: effectOf(comparison.differences),
+  effect: effectOf(comparison.differences, comparison.intervals),
 })
 
 /** The sentences of the summary, at most five. */

@@ -6,6 +6,8 @@ import type { RunConfig } from '../../../core/config/run-config.ts'
 import { UsageError } from '../../../core/errors.ts'
 import type { CapacityRule } from '../../../core/model/routing/contract.ts'
 import { loadConfig } from '../../../node/run/load-config.ts'
+import { checkOptimizer } from '../../../train/step/optimizer/own-rule.ts'
+import { checkRates } from '../../../train/step/own-schedule.ts'
 import type { Cell, Contrast, Match, Question, Settings } from '../contract.ts'
 import { fairRule } from '../results/held-out.ts'
 import { armsOf, refuseUnused } from './arms.ts'
@@ -81,7 +83,10 @@ export async function expand(specification: Specification): Promise<Grid> {
   const load = async (some: readonly string[]) => {
     for (const name of some) {
       try {
-        configs.set(name, await loadConfig(base, assignmentsOf(overlay(set, all[name] as Settings))))
+        const config = await loadConfig(base, assignmentsOf(overlay(set, all[name] as Settings)))
+        checkRates(config.train)
+        checkOptimizer(config)
+        configs.set(name, config)
       } catch (error) {
         if (!(error instanceof UsageError)) throw error
         problems.push(`arm "${name}": ${error.message.replaceAll('\n', '\n  ')}`)

@@ -81,8 +81,10 @@ const shapeOf = ({ shape, stacked }: ParameterSpec): readonly number[] => (stack
 
 function roleOf(spec: ParameterSpec): ParameterRole {
   if (isRouter(spec)) return 'router'
-  if (shapeOf(spec).length === 1 || typeof spec.init === 'string') return 'vector'
-  return spec.init.role === 'branch' ? 'matrix' : spec.init.role
+  if (shapeOf(spec).length === 1) return 'vector'
+  // A layer of the user's own may begin with a matrix of zeros.
+  if (typeof spec.init === 'string' || spec.init.role === 'branch') return 'matrix'
+  return spec.init.role
 }
 
 /** Whether a rule updates a parameter. The biases of routers follow the loads of the experts, and nothing else. */

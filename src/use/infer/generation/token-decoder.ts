@@ -30,7 +30,10 @@ function workingFloats(config: ModelConfig): number {
   const scratch =
     (2 * heads + MAX_THREADS) * (sequence + 2 * headWidthOf(config) + 64) +
     MAX_THREADS * (2 * (moe?.experts ?? 0) + 1024)
-  return paddedFloats(32 * (5 * width + queries + 2 * keys + hidden + rows + 64) + 2 * vocabulary + scratch)
+  // Products with quantized weights keep a row, and the row rounded, for each thread.
+  const widest = Math.max(width, queries, hidden, moe?.hidden ?? 0, moe?.sharedHidden ?? 0)
+  const rounded = MAX_THREADS * (2 * widest + 1024)
+  return paddedFloats(rounded + 32 * (5 * width + queries + 2 * keys + hidden + rows + 64) + 2 * vocabulary + scratch)
 }
 
 /**

@@ -19,6 +19,7 @@ import {
   quantizedName,
   quantizedParameters,
 } from '../../../core/model/quantized-matrices.ts'
+import { bytes } from '../../../core/text/numbers.ts'
 import { type Arena, type ArenaRange, floatsOf } from '../../../engine/contract/arena.ts'
 import type { PortMemory, Runtime } from '../../../engine/contract/runtime.ts'
 import { type BorrowedScratch, type Memory, paddedFloats } from '../../../train/step/bank.ts'
@@ -83,6 +84,12 @@ export class QuantizedStore implements ModelStore {
       arena.parameters.push({ name: spec.name, start: arena.floats, count: words })
       arena.floats += paddedFloats(words)
     }
+    const needed = arenas.reduce((sum, { floats }) => sum + 4 * floats + SCRATCH_BYTES, this.floats.byteLength)
+    if (runtime.memoryBytes !== undefined && needed > runtime.memoryBytes)
+      throw new UsageError(
+        `the model is too large for this machine: its parameters as ${this.format} take ${bytes(needed)}, and it has ` +
+          `${bytes(runtime.memoryBytes)} of memory${this.format === 'int8' ? ' (try the weights "int4")' : ''}`,
+      )
     for (const { floats, parameters } of arenas) {
       const arena = runtime.createArena(4 * floats + SCRATCH_BYTES)
       this.arenas.push(arena)
