@@ -42,7 +42,7 @@ const portable = {
     packages: [],
   },
   'use/infer': {
-    below: ['core/graph', 'core/model', 'core/config', 'engine/contract', 'train/data', 'train/step'],
+    below: ['core/text', 'core/graph', 'core/model', 'core/config', 'engine/contract', 'train/data', 'train/step'],
     packages: ['zod'],
   },
   'faces/browser': {
