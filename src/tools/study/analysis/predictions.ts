@@ -82,7 +82,7 @@ export function predictionSection(runs: Runs): Section | null {
       'What the researcher expected, as it was registered when the study was started. Predictions are decided by the same rule as claims: one is held if the whole 95 % interval is as predicted, not held if none of it is, and undecided if a part is.',
     verdicts: [
       counted(judged),
-      ...lateSentences(judged),
+      ...lateSentences(judged, withdrawn),
       ...seedSentences(registered),
       ...(withdrawn.length > 0
         ? [
@@ -105,6 +105,7 @@ function judgedIn(runs: Runs): Judged[] {
       region: regionOfPrediction(prediction),
       of: prediction.of,
     })),
+    withdrawnTests(registered),
   )
   return protocol.predictions.flatMap((prediction, i) => {
     const judgement = judgements[i]
@@ -116,8 +117,14 @@ const regionOfPrediction = ({ expect, margin = 0, from = 0, to = 0 }: Prediction
   expect === undefined ? { low: from, high: to } : regionOf(sideOf(expect), margin)
 
 /** A prediction with what it is about, as text: it is another prediction if an arm has other settings. */
-const identityOf = (prediction: Prediction, { arms, capacity }: Protocol): string =>
-  canonicalJson([prediction, capacity, prediction.contrasts.flat().map((arm) => arms[arm])])
+const identityOf = (prediction: Prediction, { arms, capacity, intervals, tune }: Protocol): string =>
+  canonicalJson([
+    prediction,
+    capacity,
+    ...(intervals ? [{ intervals }] : []),
+    ...(tune ? [{ tune }] : []),
+    prediction.contrasts.flat().map((arm) => arms[arm]),
+  ])
 
 const identitiesIn = (protocol: Protocol): string[] => protocol.predictions.map((one) => identityOf(one, protocol))
 
@@ -147,6 +154,10 @@ function withdrawnFrom({ protocol: now, registrations }: NonNullable<StudyResult
   })
 }
 
+/** Tests of withdrawn predictions. They count in Holm's correction: otherwise, withdrawing what failed would help the rest. */
+const withdrawnTests = (registered: NonNullable<StudyResults['registered']>): number =>
+  withdrawnFrom(registered).reduce((tests, { prediction }) => tests + prediction.contrasts.length, 0)
+
 function counted(judged: readonly Judged[]): string {
   if (judged.length === 0) return 'The study has no predictions now.'
   const count = (result: PredictionResult) =>
@@ -158,12 +169,16 @@ function counted(judged: readonly Judged[]): string {
 }
 
 /** Sentences about when predictions were registered. */
-function lateSentences(judged: readonly Judged[]): string[] {
+function lateSentences(judged: readonly Judged[], withdrawn: readonly Withdrawn[]): string[] {
   const named = (some: readonly Judged[]) => joinWords(some.map(({ prediction }) => `“${prediction.question}”`))
   const late = judged.filter(({ since }) => since !== null && since.ended > 0)
   const open = judged.filter(({ since }) => since === null)
   if (judged.length > 0 && late.length === 0 && open.length === 0)
-    return ['All were registered before the first result, and are unchanged since then.']
+    return [
+      withdrawn.every(({ until }) => until?.ended === 0)
+        ? 'All were registered before the first result, and are unchanged since then.'
+        : 'These were registered before the first result, and are unchanged since then; others were changed or withdrawn after results.',
+    ]
   return [
     ...(late.length > 0
       ? [
@@ -190,8 +205,14 @@ function seedSentences({ protocol, registrations }: NonNullable<StudyResults['re
 function predictionTable(runs: Runs, judged: readonly Judged[]): Table | null {
   const measured = judged.flatMap(({ judgement }) => judgement.deciding ?? [])
   const digits = digitsByUnit(measured)
-  const tests = judged.flatMap(({ judgement }) => judgement.decisions).filter(({ p }) => p !== null).length
-  const holm = tests > 1 ? ` °: does not survive Holm's correction for the ${tests} tests of all predictions.` : ''
+  const { registered } = runs.results
+  const tests =
+    judged.flatMap(({ judgement }) => judgement.decisions).filter(({ p }) => p !== null).length +
+    (registered ? withdrawnTests(registered) : 0)
+  const holm =
+    tests > 1
+      ? ` °: does not survive Holm's correction for the ${tests} tests of all predictions, withdrawn ones too.`
+      : ''
   const texts = judged.some(({ judgement }) => judgement.dependsOnText)
     ? ' ‖: the interval between texts allows for another result.'
     : ''

@@ -4,7 +4,8 @@
  * with what was found (`analysis/predictions.ts`).
  *
  * A *protocol* is everything that a later change could bend a prediction with: the predictions with their contrasts,
- * the seeds, the capacity rule, and the settings of the arms in these contrasts.
+ * the seeds, the capacity rule, the kind of intervals, the sweep of learning rates, and the settings of the arms in these
+ * contrasts.
  *
  * @example
  * ```yaml
@@ -60,6 +61,9 @@ export interface Protocol {
   readonly predictions: readonly Prediction[]
   readonly seeds: readonly number[]
   readonly capacity: CapacityRule
+  /** The settings `intervals` and `tune` of the study; absent without them. */
+  readonly intervals?: 'student' | 'anytime' | undefined
+  readonly tune?: object | undefined
   /** Hashes of the settings of the arms in the contrasts of the predictions, by arm. */
   readonly arms: Readonly<Record<string, string>>
 }

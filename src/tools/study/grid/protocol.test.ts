@@ -99,7 +99,7 @@ describe('the protocol', () => {
     expect(Object.keys(protocol.arms)).toEqual(['a', 'b', 'c'])
   })
 
-  test('has another hash after a change of a prediction, an arm in it, the seeds or the capacity, and no other', async () => {
+  test('has another hash after a change of a prediction, an arm in it, the seeds, the capacity, the intervals or the sweep, and no other', async () => {
     const hashOf = async (more: Partial<SpecificationInput>) => sha256Of(await protocolOf({ predictions, ...more }))
     const first = await hashOf({})
     const arms = study.arms
@@ -110,7 +110,9 @@ describe('the protocol', () => {
       hashOf({ arms: { ...arms, c: { 'model.moe.k': 3, 'model.moe.factor': 2 } } }),
       hashOf({ seeds: [1, 2] }),
       hashOf({ capacity: 'none' }),
+      hashOf({ intervals: 'anytime' }),
+      hashOf({ tune: {} }),
     ])
-    expect(new Set([first, ...changed]).size).toBe(5)
+    expect(new Set([first, ...changed]).size).toBe(7)
   })
 })

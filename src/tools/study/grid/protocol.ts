@@ -13,7 +13,7 @@ import type { Specification } from './specification.ts'
  * @throws UsageError for an unknown question, a question without contrasts, and contrasts that the question does not have
  */
 export function protocolOf(
-  { predictions = [], seeds, capacity }: Specification,
+  { predictions = [], seeds, capacity, intervals, tune }: Specification,
   questions: readonly Question[],
   configs: ReadonlyMap<string, RunConfig>,
 ): Protocol {
@@ -29,6 +29,8 @@ export function protocolOf(
     predictions: resolved,
     seeds,
     capacity,
+    ...(intervals && { intervals }),
+    ...(tune && { tune }),
     arms: Object.fromEntries(named.map((arm) => [arm, settingsHashOf(configs.get(arm) as RunConfig)])),
   }
 }

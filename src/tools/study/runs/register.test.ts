@@ -156,6 +156,8 @@ test('a change is a further entry with the results that there were, and the firs
   expect(resultsOf(await start(turned))).toEqual([['Two?', 'not held', 9]])
   const text = await report()
   expect(text).toContain('2 earlier predictions were changed or withdrawn.')
+  // Withdrawn tests count: two of the registered predictions are gone.
+  expect(text).toContain('for the 3 tests of all predictions, withdrawn ones too')
   expect(text).toMatch(/\| Two\?.*\| better .*\| before the first result.*\| after 9 results/)
 
   // Back again: the gap stays visible.

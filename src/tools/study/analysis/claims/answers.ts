@@ -80,11 +80,15 @@ export function answersOf(runs: Runs): ClaimAnswer[] {
   })
 }
 
-/** Decides expectations by the one rule. All of their decisions share one correction by Holm. */
-export function judge(runs: Runs, expectations: readonly Expectation[]): Judgement[] {
-  const corrected = holm(
-    expectations.flatMap(({ measured, region }) => measured.map(({ effect }) => effect && pValueOf(effect, region))),
-  )
+/**
+ * Decides expectations by the one rule. All of their decisions share one correction by Holm.
+ * @param withdrawn Number of further tests that count in the correction, although they are not decided any more.
+ */
+export function judge(runs: Runs, expectations: readonly Expectation[], withdrawn = 0): Judgement[] {
+  const corrected = holm([
+    ...expectations.flatMap(({ measured, region }) => measured.map(({ effect }) => effect && pValueOf(effect, region))),
+    ...Array<number>(withdrawn).fill(1),
+  ])
   return expectations.map(({ measured, region, of }): Judgement => {
     const decisions = measured.map((one): Decision => {
       const p = corrected.shift() ?? null
