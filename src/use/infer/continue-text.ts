@@ -1,4 +1,6 @@
 /** Continues a text with a model. */
+import { UsageError } from '../../core/errors.ts'
+import { plural } from '../../core/text/numbers.ts'
 import { Generator } from './generation/generator.ts'
 import type { SamplingOptions } from './generation/sampling.ts'
 import type { LiveModel } from './live-model.ts'
@@ -41,15 +43,18 @@ export async function* continueText(
 ): AsyncGenerator<string, TextEnd> {
   if (options.signal?.aborted) return { reason: 'interrupted', tokens: 0, seconds: 0 }
   const began = performance.now()
-  const prompt = await promptOf(tokenizer, options)
+  const prompt = await promptOf(tokenizer, options, config.model.sequence)
   const generator = new Generator(runtime, config.model, store, isChanging)
-  const ends = new Set(tokenizer.rules.end)
+  const { begin, end } = tokenizer.rules
+  // A model of Choir has learned windows that begin anywhere; another model's begin token is in every text that it has seen.
+  const kept = begin !== null && begin !== tokenizer.endOfText && prompt[0] === begin ? 1 : 0
+  const ends = new Set(end)
   const text = tokenizer.stream()
   const scanner = new StopScanner(options.stop ?? [])
   let tokens = 0
   let reason: TextEnd['reason'] = 'length'
   try {
-    for await (const token of generator.tokens(prompt, tokenizer.vocabulary, options, options.seed)) {
+    for await (const token of generator.tokens(prompt, tokenizer.vocabulary, options, options.seed, kept)) {
       if (ends.has(token)) reason = 'end'
       else if (options.signal?.aborted) reason = 'interrupted'
       if (reason !== 'length') break
@@ -73,12 +78,21 @@ export async function* continueText(
   }
 }
 
-/** Tokens of a prompt, at least one: a text without any token is a new document, which follows the separator. */
+/**
+ * Tokens of a prompt, at least one: a text without any token is a new document, which follows the separator.
+ * @throws UsageError if a chat is longer than the context
+ */
 async function promptOf(
   { encode, rules, endOfText }: LiveModel['tokenizer'],
   { prompt, isWhole = false }: TextOptions,
+  sequence: number,
 ): Promise<number[]> {
   const ids = [...(await encode(prompt))]
+  if (isWhole && ids.length > sequence)
+    throw new UsageError(
+      `the chat has ${plural(ids.length, 'token')}, and the context of the model has ${sequence}: its beginning would be lost ` +
+        '(send fewer or shorter messages, or import the model with a longer sequence)',
+    )
   if (rules.begin !== null && !isWhole) ids.unshift(rules.begin)
   return ids.length > 0 ? ids : [endOfText]
 }

@@ -50,6 +50,19 @@ test('a stream of more items than are scored together has the scores of a list, 
   await run.close()
 })
 
+test('items before one that cannot be read are scored', async () => {
+  const items = async function* (): AsyncGenerator<NamedItem, void> {
+    for (const item of ['one', 'two', 'three']) yield { item, name: 'text' }
+    throw new Error('line 4 is not JSON')
+  }
+  const found: unknown[] = []
+  const reading = async () => {
+    for await (const { item } of scoreRun(directory, items())) found.push(item)
+  }
+  await expect(reading()).rejects.toThrow('line 4 is not JSON')
+  expect(found).toEqual(['one', 'two', 'three'])
+})
+
 test('the command prints the scores of the library, of the checkpoint and with the stride that it is given', async () => {
   const item = { context: 'Line 7 is about', continuation: ' many things, and about more than the context has' }
   const stdin = `${JSON.stringify({ text: item.continuation })}\n${JSON.stringify(item)}\n`

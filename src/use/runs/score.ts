@@ -53,13 +53,20 @@ async function openScorer(directory: string, options: ModelChoice, onMessage: On
   }
 }
 
+/** Groups of items. If reading an item fails, the items before it come first. */
 async function* inGroups<T>(items: AsyncIterable<T>, size: number): AsyncGenerator<T[], void> {
   let group: T[] = []
-  for await (const item of items) {
-    group.push(item)
-    if (group.length < size) continue
-    yield group
-    group = []
+  let failure: { readonly error: unknown } | undefined
+  try {
+    for await (const item of items) {
+      group.push(item)
+      if (group.length < size) continue
+      yield group
+      group = []
+    }
+  } catch (error) {
+    failure = { error }
   }
   if (group.length > 0) yield group
+  if (failure) throw failure.error
 }

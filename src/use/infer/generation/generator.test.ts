@@ -289,6 +289,25 @@ describe('generating', () => {
         generator.release()
       })
 
+  test('a kept token begins every context: of a long prompt, and when the context is full', async () => {
+    const model = modelOf(6, { model: { positions: 'rotary', sequence: 12 }, moe: routers['top-2'] ?? {} })
+    const { vocabulary, sequence } = model.config
+    const generator = new Generator(runtime, model.config, model.store)
+    for (const length of [5, 12, 30]) {
+      const prompt = randomText(model, length)
+      const begin = prompt[0] as number
+      const tokens = await take(generator.tokens(prompt, vocabulary, greedy, SEED, 1), 25)
+      let context = length > sequence ? [begin, ...prompt.slice(1 - sequence)] : prompt
+      for (const [i, token] of tokens.entries()) {
+        const after = witnessLogits(model, context).at(-1) as Float64Array
+        expect(after[token], `${length} + ${i}`).toBeGreaterThan(Math.max(...after) - 1e-4)
+        context =
+          context.length < sequence ? [...context, token] : [begin, ...[...context, token].slice(1 - sequence / 2)]
+      }
+    }
+    generator.release()
+  })
+
   test('the same seed gives the same text, another seed another text', async () => {
     const model = modelOf(7, { moe: routers.random ?? {} })
     const wild = { temperature: 2, topK: 0, topP: 1 }

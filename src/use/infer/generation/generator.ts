@@ -78,12 +78,14 @@ export class Generator {
    * half is read again, at positions from 0. So, as in training, a token is predicted from at most
    * `sequence` tokens before it, and from at least ⌊sequence / 2⌋ if there are that many.
    * @param vocabulary Sampled ids are 0 to vocabulary − 1.
+   * @param kept Number of tokens, 0 or 1, at the beginning of the prompt that stay at the beginning of every context.
    */
   async *tokens(
     prompt: readonly number[],
     vocabulary: number,
     options: SamplingOptions,
     seed: number,
+    kept: 0 | 1 = 0,
   ): AsyncGenerator<number, never> {
     if (this.writing) throw new Error('internal: a generator handles one text at a time')
     this.writing = true
@@ -91,7 +93,7 @@ export class Generator {
       const random = randomFor(seed, 'generate')
       const { sequence } = this.config
       const experts = new PredeterminedExperts(this.config, seed)
-      let context = prompt.slice(-sequence)
+      let context = newest(prompt, sequence, kept)
       experts.offset = prompt.length - context.length
       let logits = await this.begin(context, experts)
       for (;;) {
@@ -101,7 +103,7 @@ export class Generator {
           logits = await this.decoder.step(next, context.length, experts)
           context.push(next)
         } else {
-          context = [...context, next].slice(-Math.max(1, Math.floor(sequence / 2)))
+          context = newest([...context, next], Math.max(1, Math.floor(sequence / 2)), kept)
           experts.offset += sequence + 1 - context.length
           logits = await this.prefill.run(context, experts)
         }
@@ -123,4 +125,10 @@ export class Generator {
     this.prefill.release()
     this.decoder.release()
   }
+}
+
+/** At most `count` tokens, at least 1: the last ones, with the first `kept` before them if there is room for more. */
+function newest(tokens: readonly number[], count: number, kept: 0 | 1): number[] {
+  const first = tokens.length > count && count > kept ? kept : 0
+  return [...tokens.slice(0, first), ...tokens.slice(-(count - first))]
 }

@@ -1,11 +1,11 @@
 /**
  * A model whose matrices are int8 or int4, and nothing else: the memory that a token reads is half of what limits one
- * stream of text, and such weights are a quarter or a seventh of it. Norms, biases, routers and tables whose rows are looked up are float32,
- * in a store of their own.
+ * stream of text, and such weights are a quarter or a seventh of it. Norms, biases, routers and tables whose rows are
+ * looked up are float32, in a store of their own.
  *
- * Programs of a token compute with these weights (`src/core/graph/ops/quantized.ts`). Passes over many tokens, such as a prompt or an
- * evaluation, make one matrix after the other float32, so they see the model that generates. The matrices are in
- * arenas of their own, so a model may have more bytes than an arena.
+ * Programs of a token compute with these weights (`src/core/graph/ops/quantized.ts`). Passes over many tokens, such as a
+ * prompt or an evaluation, make one matrix after the other float32, so they see the model that generates. The matrices
+ * are in arenas of their own, so a model may have more bytes than an arena.
  */
 import { UsageError } from '../../../core/errors.ts'
 import { type QuantizedMatrix, quantizedExpand } from '../../../core/graph/ops/quantized.ts'

@@ -178,6 +178,19 @@ test('a model without a begin token reads a context as it is, and a text alone a
   expectNear(values(after), (await steps([...Buffer.from('abcde')])).slice(2))
 })
 
+test('a context that begins with the begin token gets no second one', async () => {
+  const tokenizer = { ...bytes, rules: { ...bytes.rules, begin: 'a'.charCodeAt(0) } }
+  const model = await modelOf({ tokenizer })
+  const pairs = [
+    { context: 'abc', continuation: 'de' },
+    { context: 'bc', continuation: 'de' },
+  ]
+  const [given, added] = (await score(model, pairs)) as [TextScore, TextScore]
+  const steps = (await bySteps(model, [...Buffer.from('abcde')])).map(({ logProbability }) => logProbability)
+  expectNear(values(given), steps.slice(2))
+  expectNear(values(added), steps.slice(2))
+})
+
 test('white space at the end of a context belongs to the continuation', async () => {
   const model = await modelOf()
   const [before, after] = (await score(model, [

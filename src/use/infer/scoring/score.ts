@@ -92,7 +92,7 @@ export async function scoreItems(
     )
   const parts = await partsOf(items, tokenizer, begin)
   const sequences = parts.map(({ context, scored }) => {
-    const first = begin ? beginningOf(tokenizer, context.length === 0) : []
+    const first = begin ? beginningOf(tokenizer, context, scored) : []
     const before = first.length + context.length
     const ids = new Int32Array(before + scored.length)
     ids.set(first)
@@ -112,12 +112,13 @@ export async function scoreItems(
 
 /**
  * The token that begins a text. A model without such a token reads a context as it is, and a text without a context
- * after the separator of documents, so that its first token is scored. lm-evaluation-harness does so too
- * (`prefix_token_id`).
+ * after the separator of documents, so that its first token is scored; a text that begins with the token already gets no
+ * second one. lm-evaluation-harness does so too (`prefix_token_id`, `has_bos_prefix`).
  */
-function beginningOf({ rules, endOfText }: Tokenizer, isAlone: boolean): number[] {
-  if (rules.begin !== null) return [rules.begin]
-  return isAlone ? [endOfText] : []
+function beginningOf({ rules, endOfText }: Tokenizer, context: Int32Array, scored: Int32Array): number[] {
+  const isAlone = context.length === 0
+  if (rules.begin === null) return isAlone ? [endOfText] : []
+  return (isAlone ? scored : context)[0] === rules.begin ? [] : [rules.begin]
 }
 
 /** The text before the scored text, null for a whole text; and both together. */

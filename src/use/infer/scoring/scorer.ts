@@ -65,7 +65,8 @@ export class Scorer {
       }
       return into
     })
-    for (const [length, work] of byLength) {
+    // The longest come first: the memory of a program serves smaller ones too.
+    for (const [length, work] of [...byLength].toSorted(([a], [b]) => b - a)) {
       const rows = Math.min(this.mostRows(length), powerOfTwo(work.length))
       for (let first = 0; first < work.length; first += rows) {
         // A signal can be aborted only in a turn of the event loop.
