@@ -6,14 +6,8 @@ import { frozen } from '../../core/config/plain.ts'
 import { parseInput } from '../../core/config/problems.ts'
 import { type RunConfig, runSchema } from '../../core/config/run-config.ts'
 import { UsageError } from '../../core/errors.ts'
-import {
-  loadPlugin,
-  type PluginKind,
-  type PluginOf,
-  pluginKinds,
-  usePlugin,
-  withPlugin,
-} from '../../node/run/plugins.ts'
+import { type PluginKind, type PluginOf, pluginKinds, withPlugin } from '../../node/run/plugins/kinds.ts'
+import { loadPlugin, usePlugin } from '../../node/run/plugins/plugins.ts'
 import type { TrainOptions as CommonOptions } from '../../node/train/options.ts'
 import { type ClosableRanks, type JoinOptions, joinRanks as joinAll } from '../../node/train/ranks.ts'
 import { train as trainRun } from '../../node/train/train.ts'

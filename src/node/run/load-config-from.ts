@@ -10,7 +10,7 @@ import { UsageError } from '../../core/errors.ts'
 import { sizes } from '../../core/model/limits.ts'
 import { isRunText, runTextPath } from '../../train/data/sources/run-text.ts'
 import { readFields } from './load-config.ts'
-import { withoutReplaced } from './plugins.ts'
+import { withoutReplaced } from './plugins/kinds.ts'
 import { loadSourceConfig } from './weights-source.ts'
 
 /**

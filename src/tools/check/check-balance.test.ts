@@ -7,6 +7,7 @@ import { createRuntime } from '../../engine/cpu/cpu-runtime.ts'
 import type { PluginCheck } from './check.ts'
 import { checkBalance } from './check-balance.ts'
 import type { Runtimes } from './check-router.ts'
+import { failures } from './testing/failures.ts'
 
 let runtimes: Runtimes
 beforeAll(async () => {
@@ -23,12 +24,6 @@ async function found(loss: OwnBalance['loss']): Promise<PluginCheck> {
   ownBalances.register(id, { name: 'test', loss })
   return checkBalance(id, runtimes)
 }
-
-const failures = ({ checks }: PluginCheck): string =>
-  checks
-    .filter(({ passed }) => !passed)
-    .map(({ name, found }) => `${name}: ${found}`)
-    .join('\n')
 
 const squares = ({ probability_TZN }: BalanceInput) => mean(square(probability_TZN))
 

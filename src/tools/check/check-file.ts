@@ -1,6 +1,7 @@
 /** Checks of a plugin in a file, with runtimes of its own. */
 import { createRuntime } from '../../engine/cpu/cpu-runtime.ts'
-import { loadAnyPlugin, type PluginKind, unkeptWarning } from '../../node/run/plugins.ts'
+import type { PluginKind } from '../../node/run/plugins/kinds.ts'
+import { loadAnyPlugin, unkeptWarning } from '../../node/run/plugins/plugins.ts'
 import type { PluginCheck, PluginFileCheck } from './check.ts'
 import { checkBalance } from './check-balance.ts'
 import { checkLayer } from './check-layer.ts'

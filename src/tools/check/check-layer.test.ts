@@ -9,6 +9,7 @@ import { createRuntime } from '../../engine/cpu/cpu-runtime.ts'
 import type { PluginCheck } from './check.ts'
 import { checkLayer } from './check-layer.ts'
 import type { Runtimes } from './check-router.ts'
+import { failures } from './testing/failures.ts'
 
 let runtimes: Runtimes
 beforeAll(async () => {
@@ -30,12 +31,6 @@ async function found(layer: Omit<OwnLayer, 'name'>): Promise<PluginCheck> {
   ownLayers.register(id, { name: 'test', parameters, ...layer })
   return checkLayer(id, runtimes)
 }
-
-const failures = ({ checks }: PluginCheck): string =>
-  checks
-    .filter(({ passed }) => !passed)
-    .map(({ name, found }) => `${name}: ${found}`)
-    .join('\n')
 
 /** The row of the token before, zeros for the first token of a sequence. */
 function before(x_TD: Tensor, sequence: number): Tensor {

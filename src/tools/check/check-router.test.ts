@@ -13,6 +13,7 @@ import { type OwnRouter, ownRouters } from '../../core/model/routing/own.ts'
 import { createRuntime } from '../../engine/cpu/cpu-runtime.ts'
 import type { PluginCheck } from './check.ts'
 import { checkRouter, type Runtimes } from './check-router.ts'
+import { failures } from './testing/failures.ts'
 
 let runtimes: Runtimes
 beforeAll(async () => {
@@ -45,12 +46,6 @@ async function found(router: Omit<OwnRouter, 'name'>): Promise<PluginCheck> {
   ownRouters.register(id, { name: 'test', parameters, ...router })
   return checkRouter(id, runtimes)
 }
-
-const failures = ({ checks }: PluginCheck): string =>
-  checks
-    .filter(({ passed }) => !passed)
-    .map(({ name, found }) => `${name}: ${found}`)
-    .join('\n')
 
 test('a router like top-k passes every check', async () => {
   const report = await found({ choose: topKOf((logits) => logits) })

@@ -1,5 +1,5 @@
 /** The result of the checks of a plugin. */
-import type { PluginKind } from '../../node/run/plugins.ts'
+import type { PluginKind } from '../../node/run/plugins/kinds.ts'
 
 export interface Check {
   readonly name: string

@@ -16,8 +16,8 @@ import type { RoutedModule } from '../../core/model/parameters.ts'
 import type { CapacityRule } from '../../core/model/routing/contract.ts'
 import type { EvalRecord } from '../../train/step/records.ts'
 import type { Claim } from './grid/claim.ts'
-import type { Protocol, Registration } from './grid/predictions.ts'
 import type { Searched } from './grid/search.ts'
+import type { Protocol, Registration } from './predictions/predictions.ts'
 import type { Intervals } from './statistics.ts'
 
 /** Values of configuration fields by path: `{ 'model.moe.k': 2 }`. */

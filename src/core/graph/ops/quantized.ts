@@ -1,6 +1,6 @@
 /**
  * Ops of programs whose matrices are quantized (`quantized-layout.ts`), as kernels
- * (src/engine/cpu/staged/kernels/quantized.ts).
+ * (src/engine/cpu/staged/kernels/quantized).
  *
  * In a program of one token, a row x is rounded to int16, scaled by its largest number, so that products are sums of
  * integers. The rounding error is at most 1/65,534 of the largest number, which is small beside the rounding error of

@@ -14,9 +14,9 @@ import {
 import type { StudyEvent } from '../../../tools/study/events.ts'
 import type { StudyOptions } from '../../../tools/study/runs/run-study.ts'
 import { labelled } from '../display/display.ts'
-import { resultsText } from '../display/predictions.ts'
 import { print } from '../display/print.ts'
-import { StudyDisplay } from '../display/study.ts'
+import { resultsText } from '../display/study/predictions.ts'
+import { StudyDisplay } from '../display/study/study.ts'
 import { colorsFor, Interrupted, type Io, interruptible } from '../io.ts'
 import { writeJson } from '../json.ts'
 import {
@@ -29,8 +29,8 @@ import {
   ranges,
   setOption,
 } from '../options.ts'
-import { estimated } from '../study-estimate.ts'
-import { isBuiltin, loadSpecification, type SpecificationFlags, studyWords } from '../study-specification.ts'
+import { estimated } from '../study/estimate.ts'
+import { isBuiltin, loadSpecification, type SpecificationFlags, studyWords } from '../study/specification.ts'
 
 interface StudyFlags extends SpecificationFlags {
   readonly out?: string

@@ -8,7 +8,7 @@ import { expect, test } from 'vitest'
 import type { CapacityRule } from '../../../core/model/routing/contract.ts'
 import { type FinishedRun, type RunRecord, type StudyResults, views } from '../contract.ts'
 import { type Claim, claimSchema } from '../grid/claim.ts'
-import { type Prediction, type Protocol, predictionSchema, sha256Of } from '../grid/predictions.ts'
+import { type Prediction, type Protocol, predictionSchema, sha256Of } from '../predictions/predictions.ts'
 import { type ArmSketch, studyOf } from '../testing/results.ts'
 import { analyse } from './analyse.ts'
 

@@ -9,7 +9,7 @@
 import { join } from 'node:path'
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import type { RunRecord } from '../contract.ts'
-import type { Registration } from '../grid/predictions.ts'
+import type { Registration } from '../predictions/predictions.ts'
 import { CellFiles, type CellResult, type KeyedTiming } from '../sharing/cell-files.ts'
 import type { Processes } from '../sharing/processes.ts'
 import { isResultOf } from './keys.ts'

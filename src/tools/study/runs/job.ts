@@ -8,7 +8,7 @@ import { type RunConfig, sequencesOfPass } from '../../../core/config/run-config
 import { RunError } from '../../../core/errors.ts'
 import { count, grouped } from '../../../core/text/numbers.ts'
 import { TrainingBench } from '../../../node/measure/benchmark.ts'
-import { expectPlugins } from '../../../node/run/plugins.ts'
+import { expectPlugins } from '../../../node/run/plugins/plugins.ts'
 import { openRunData } from '../../../node/run/session.ts'
 import { writeArm } from '../../../node/run/study-arm.ts'
 import { lockRun } from '../../../node/system/lock.ts'

@@ -1,5 +1,5 @@
 /**
- * Decodes one token at a time as a chain of stages (see src/core/model/decode.ts) with a key-value cache.
+ * Decodes one token at a time as a chain of stages (see src/core/model/token/decode.ts) with a key-value cache.
  *
  * Weights are fixed by a binding, so every expert gets a binding when it is first chosen. Runs are
  * synchronous: a stage takes a fraction of a millisecond, and switching threads would add a tenth of a millisecond. The
@@ -7,10 +7,10 @@
  */
 import type { Tensor } from '../../../core/graph/tensor.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
-import { type DecodeStage, decodePrograms, expertMatrix, MASKED } from '../../../core/model/decode.ts'
 import { activatedExperts, SymbolicParameters } from '../../../core/model/parameters.ts'
 import { type Rotation, rotationOf, writeAngles } from '../../../core/model/rotary.ts'
 import { hasRouterWeights } from '../../../core/model/routing/routers.ts'
+import { type DecodeStage, decodePrograms, expertMatrix, MASKED } from '../../../core/model/token/decode.ts'
 import { nextTurn } from '../../../core/next-turn.ts'
 import type { Binding, Executable, PortMemory, Runtime } from '../../../engine/contract/runtime.ts'
 import type { ModelStore } from '../../../train/step/model-store.ts'

@@ -3,7 +3,7 @@
  * program for fewer positions reads the first rows of the same memory.
  */
 import { attentionColumns, type ModelConfig } from '../../../core/model/config.ts'
-import { cacheName } from '../../../core/model/decode.ts'
+import { cacheName } from '../../../core/model/token/decode.ts'
 import type { ArenaRange } from '../../../engine/contract/arena.ts'
 
 type Table = Float32Array | ArenaRange

@@ -1,5 +1,5 @@
 /**
- * Decodes one token at a time with a single program (src/core/model/token.ts) and a key-value cache. It requires the
+ * Decodes one token at a time with a single program (src/core/model/token/token.ts) and a key-value cache. It requires the
  * kernels of the runtime and all parameters in one arena: weights, cache and working memory then share an arena,
  * and kernels read the weights of the chosen experts in place.
  */
@@ -8,7 +8,7 @@ import { attentionColumns, headWidthOf, type ModelConfig } from '../../../core/m
 import { activatedExperts, isSparse, parameterSpecs, SymbolicParameters } from '../../../core/model/parameters.ts'
 import { type Rotation, rotationOf, writeAngles } from '../../../core/model/rotary.ts'
 import { hasRouterWeights } from '../../../core/model/routing/routers.ts'
-import { tokenProgram } from '../../../core/model/token.ts'
+import { tokenProgram } from '../../../core/model/token/token.ts'
 import { choicesName } from '../../../core/model/transformer.ts'
 import { floatsOf, MAX_ARENA_BYTES } from '../../../engine/contract/arena.ts'
 import type { Binding, Buffer, Executable, PortMemory, Runtime } from '../../../engine/contract/runtime.ts'

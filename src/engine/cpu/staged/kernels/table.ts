@@ -7,13 +7,8 @@ import { expertFfn, expertFfnGradient } from './experts/expert-ffn.ts'
 import { expertLinear, expertLinearGradient } from './experts/expert-linear.ts'
 import { linearCrossEntropy } from './linear-cross-entropy.ts'
 import { matmul } from './matmul.ts'
-import {
-  quantizedExpand,
-  quantizedExpertFfn,
-  quantizedExpertsDown,
-  quantizedExpertsUp,
-  quantizedProduct,
-} from './quantized.ts'
+import { quantizedExpand, quantizedExpertFfn } from './quantized/expansion.ts'
+import { quantizedExpertsDown, quantizedExpertsUp, quantizedProduct } from './quantized/row-products.ts'
 import { round } from './round.ts'
 import { chooseExperts } from './routing/choose-experts.ts'
 import { packRows } from './routing/pack-rows.ts'

@@ -2,6 +2,7 @@
  * Products of a row and a matrix of int4 in the layout of src/core/graph/quantized-layout.ts, and such a matrix as
  * floats. Rows are rounded as for int8 (`int8.ts`).
  */
+import { Bfloat16 } from './bfloat16'
 
 /** Bytes of the header before the numbers of a rounded row, and of the weights of a group. */
 const HEADER: usize = 16
@@ -62,10 +63,10 @@ export function int4Times(x: usize, sums: usize, w: usize, out: usize, blocks: u
       }
       const eights = v128.load32_splat(less)
       less += 4
-      sumA = f32x4.add(sumA, f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(a, eights)), fourScales(w)))
-      sumB = f32x4.add(sumB, f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(b, eights)), fourScales(w + 8)))
-      sumC = f32x4.add(sumC, f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(c, eights)), fourScales(w + 16)))
-      sumD = f32x4.add(sumD, f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(d, eights)), fourScales(w + 24)))
+      sumA = f32x4.add(sumA, f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(a, eights)), Bfloat16.load4(w)))
+      sumB = f32x4.add(sumB, f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(b, eights)), Bfloat16.load4(w + 8)))
+      sumC = f32x4.add(sumC, f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(c, eights)), Bfloat16.load4(w + 16)))
+      sumD = f32x4.add(sumD, f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(d, eights)), Bfloat16.load4(w + 24)))
       w += 32
     }
     v128.store(out, f32x4.mul(sumA, scale))
@@ -88,7 +89,7 @@ export function int4Expand(w: usize, out: usize, inner: u32, columns: u32, strid
         const q = v128.load(w)
         for (let part: u32 = 0; part < 4; part++) {
           const four = i16x8.sub(v128.and(i16x8.shr_u(q, 4 * part), i16x8.splat(15)), i16x8.splat(8))
-          const scale = fourScales(scales + 8 * part)
+          const scale = Bfloat16.load4(scales + 8 * part)
           v128.store(second + 16 * part, f32x4.mul(f32x4.convert_i32x4_s(i32x4.shr_s(four, 16)), scale))
           const even = i32x4.shr_s(i32x4.shl(four, 16), 16)
           v128.store(out + 16 * part, f32x4.mul(f32x4.convert_i32x4_s(even), scale))
@@ -123,10 +124,5 @@ export function int4ExpandColumns(w: usize, out: usize, inner: u32, columns: u32
 function weightAt(w: usize, scales: usize, column: u32, row: u32): f32 {
   const four = <u32>load<u16>(w + ((column & 3) * 2 + row) * 2)
   const q = <i32>((four >> ((column >> 2) * 4)) & 15) - 8
-  return reinterpret<f32>((<u32>load<u16>(scales + column * 2)) << 16) * <f32>q
-}
-
-/** Loads four bfloat16 scales as floats. */
-function fourScales(at: usize): v128 {
-  return i32x4.shl(v128.load_ext<u16>(at), 16)
+  return Bfloat16.load(scales + column * 2) * <f32>q
 }

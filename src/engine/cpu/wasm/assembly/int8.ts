@@ -1,4 +1,5 @@
 /** Products of a row and a matrix of int8 in the layout of src/core/graph/quantized-layout.ts, and such a matrix as floats. */
+import { Bfloat16 } from './bfloat16'
 
 /** Bytes of the header before the numbers of a rounded row. It has the scale of the row, a float. */
 const HEADER: usize = 16
@@ -70,10 +71,10 @@ export function int8Times(x: usize, w: usize, out: usize, blocks: u32, groups: u
         from += 8
         w += 64
       }
-      sumA = f32x4.add(sumA, f32x4.mul(f32x4.convert_i32x4_s(a), fourScales(w)))
-      sumB = f32x4.add(sumB, f32x4.mul(f32x4.convert_i32x4_s(b), fourScales(w + 8)))
-      sumC = f32x4.add(sumC, f32x4.mul(f32x4.convert_i32x4_s(c), fourScales(w + 16)))
-      sumD = f32x4.add(sumD, f32x4.mul(f32x4.convert_i32x4_s(d), fourScales(w + 24)))
+      sumA = f32x4.add(sumA, f32x4.mul(f32x4.convert_i32x4_s(a), Bfloat16.load4(w)))
+      sumB = f32x4.add(sumB, f32x4.mul(f32x4.convert_i32x4_s(b), Bfloat16.load4(w + 8)))
+      sumC = f32x4.add(sumC, f32x4.mul(f32x4.convert_i32x4_s(c), Bfloat16.load4(w + 16)))
+      sumD = f32x4.add(sumD, f32x4.mul(f32x4.convert_i32x4_s(d), Bfloat16.load4(w + 24)))
       w += 32
     }
     v128.store(out, f32x4.mul(sumA, scale))
@@ -82,11 +83,6 @@ export function int8Times(x: usize, w: usize, out: usize, blocks: u32, groups: u
     v128.store(out, f32x4.mul(sumD, scale), 48)
     out += 64
   }
-}
-
-/** Loads four bfloat16 scales as floats. */
-function fourScales(at: usize): v128 {
-  return i32x4.shl(v128.load_ext<u16>(at), 16)
 }
 
 /**
@@ -101,7 +97,7 @@ export function int8Expand(w: usize, out: usize, inner: u32, columns: u32, strid
       if (columns >= 16) expandPair(w, scales, out, inner > 1 ? out + step : out)
       else
         for (let column: u32 = 0; column < columns; column++) {
-          const scale = reinterpret<f32>((<u32>load<u16>(scales + column * 2)) << 16)
+          const scale = Bfloat16.load(scales + column * 2)
           const to: usize = out + column * 4
           store<f32>(to, scale * <f32>load<i8>(w + column * 2))
           if (inner > 1) store<f32>(to + step, scale * <f32>load<i8>(w + column * 2, 1))
@@ -118,8 +114,8 @@ function expandPair(w: usize, scales: usize, first: usize, second: usize): void 
     const both = v128.load(w)
     const low = i16x8.shr_s(i16x8.shl(both, 8), 8)
     const high = i16x8.shr_s(both, 8)
-    const left = fourScales(scales)
-    const right = fourScales(scales + 8)
+    const left = Bfloat16.load4(scales)
+    const right = Bfloat16.load4(scales + 8)
     v128.store(second, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(high)), left))
     v128.store(second, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(high)), right), 16)
     v128.store(first, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(low)), left))
@@ -138,7 +134,7 @@ export function int8ExpandColumns(w: usize, out: usize, inner: u32, columns: u32
       let to: usize = out + row * 4
       const isPair = row + 1 < inner
       for (let column: u32 = 0; column < columns; column++, to += inner * 4) {
-        const scale = reinterpret<f32>((<u32>load<u16>(scales + column * 2)) << 16)
+        const scale = Bfloat16.load(scales + column * 2)
         store<f32>(to, scale * <f32>load<i8>(w + column * 2))
         if (isPair) store<f32>(to, scale * <f32>load<i8>(w + column * 2, 1), 4)
       }

@@ -1,15 +1,15 @@
 /** The study that `choir study` is asked for: a built-in one or a file, with the settings and seeds of its options. */
-import { UsageError } from '../../core/errors.ts'
-import { nearestName } from '../../core/text/nearest.ts'
-import { type BuiltinStudy, builtinNames, builtinStudies, studySizes } from '../../tools/study/builtin/studies.ts'
+import { UsageError } from '../../../core/errors.ts'
+import { nearestName } from '../../../core/text/nearest.ts'
+import { type BuiltinStudy, builtinNames, builtinStudies, studySizes } from '../../../tools/study/builtin/studies.ts'
 import {
   forSearch,
   readSpecification,
   type Specification,
   withAssignments,
   withoutSearch,
-} from '../../tools/study/grid/specification.ts'
-import { type Device, dataSets, type EngineFlags } from './options.ts'
+} from '../../../tools/study/grid/specification.ts'
+import { type Device, dataSets, type EngineFlags } from '../options.ts'
 
 /** Options that define the study. */
 export interface SpecificationFlags {

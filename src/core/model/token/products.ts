@@ -1,14 +1,14 @@
 /**
  * Products of a token with the model's matrices, for each format of weights. Matrices are named by their parameters.
  */
-import { quantizedExperts, quantizedProduct } from '../graph/ops/quantized.ts'
-import { reshape } from '../graph/ops/shape.ts'
-import { rowExperts, rowProduct } from '../graph/ops/token.ts'
-import type { Bits } from '../graph/quantized-layout.ts'
-import type { Tensor } from '../graph/tensor.ts'
-import type { ModelConfig } from './config.ts'
-import type { FfnWeights } from './ffn.ts'
-import { quantizedInput, quantizedParameters } from './quantized-matrices.ts'
+import { quantizedExperts, quantizedProduct } from '../../graph/ops/quantized.ts'
+import { reshape } from '../../graph/ops/shape.ts'
+import { rowExperts, rowProduct } from '../../graph/ops/token.ts'
+import type { Bits } from '../../graph/quantized-layout.ts'
+import type { Tensor } from '../../graph/tensor.ts'
+import type { ModelConfig } from '../config.ts'
+import type { FfnWeights } from '../ffn.ts'
+import { quantizedInput, quantizedParameters } from '../quantized-matrices.ts'
 
 export interface TokenProducts {
   /** The product x·w of a row x [1, K] and w [K, N]. */

@@ -1,13 +1,13 @@
 /** The display of a study, on a terminal and in a file. */
 import { stripVTControlCharacters } from 'node:util'
 import { expect, test } from 'vitest'
-import { loadConfig } from '../../../node/run/load-config.ts'
-import type { FailedRun } from '../../../tools/study/contract.ts'
-import type { StudyEvent } from '../../../tools/study/events.ts'
-import type { Prediction } from '../../../tools/study/grid/predictions.ts'
-import { colorsFor } from '../io.ts'
-import { fakeIo } from '../testing/fake.ts'
-import { Screen } from '../testing/screen.ts'
+import { loadConfig } from '../../../../node/run/load-config.ts'
+import type { FailedRun } from '../../../../tools/study/contract.ts'
+import type { StudyEvent } from '../../../../tools/study/events.ts'
+import type { Prediction } from '../../../../tools/study/predictions/predictions.ts'
+import { colorsFor } from '../../io.ts'
+import { fakeIo } from '../../testing/fake.ts'
+import { Screen } from '../../testing/screen.ts'
 import { StudyDisplay } from './study.ts'
 
 const opening = {

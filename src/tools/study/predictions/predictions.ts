@@ -1,7 +1,7 @@
 /**
  * Predictions: the researcher writes before the first run which differences each question will show, as a direction or
- * as an interval. The program registers them when the study starts (`runs/register.ts`), and the report compares them
- * with what was found (`analysis/predictions.ts`).
+ * as an interval. The program registers them when the study starts (`register.ts`), and the report compares them
+ * with what was found (`../analysis/predictions.ts`).
  *
  * A *protocol* is everything that a later change could bend a prediction with: the predictions with their contrasts,
  * the seeds, the capacity rule, the kind of intervals, the sweep of learning rates, and the settings of the arms in these
@@ -17,8 +17,8 @@
  */
 import { z } from 'zod'
 import type { CapacityRule } from '../../../core/model/routing/contract.ts'
+import { contrastFields } from '../grid/claim.ts'
 import { checksumOf } from '../results/checksum.ts'
-import { contrastFields } from './claim.ts'
 
 export const predictionSchema = z
   .strictObject({

@@ -3,20 +3,20 @@
  * counterpart without kernels. The program itself chooses the experts, and a kernel reads only the chosen ones. Weights
  * are float32, or quantized (`quantized-matrices.ts`).
  */
-import { add } from '../graph/ops/elementwise.ts'
-import { reshape } from '../graph/ops/shape.ts'
-import { attendCached, chooseExperts, rowProduct, scaledRow, tableRow } from '../graph/ops/token.ts'
-import type { Bits } from '../graph/quantized-layout.ts'
-import { constant, input, scope, type Tensor } from '../graph/tensor.ts'
-import { normQueriesAndKeys } from './attention.ts'
-import { attentionColumns, attentionScaleOf, headScaleOf, headWidthOf, type ModelConfig, windowOf } from './config.ts'
+import { add } from '../../graph/ops/elementwise.ts'
+import { reshape } from '../../graph/ops/shape.ts'
+import { attendCached, chooseExperts, rowProduct, scaledRow, tableRow } from '../../graph/ops/token.ts'
+import type { Bits } from '../../graph/quantized-layout.ts'
+import { constant, input, scope, type Tensor } from '../../graph/tensor.ts'
+import { normQueriesAndKeys } from '../attention.ts'
+import { attentionColumns, attentionScaleOf, headScaleOf, headWidthOf, type ModelConfig, windowOf } from '../config.ts'
+import { type FfnWeights, weightsOf } from '../ffn.ts'
+import { embed, layers, type Scale } from '../layers.ts'
+import { activatedExperts, type Parameters, sharedMix } from '../parameters.ts'
+import { routerWeights } from '../routing/routers.ts'
+import { choicesName, linear, queryKeyNorms } from '../transformer.ts'
 import { cacheName } from './decode.ts'
-import { type FfnWeights, weightsOf } from './ffn.ts'
-import { embed, layers, type Scale } from './layers.ts'
-import { activatedExperts, type Parameters, sharedMix } from './parameters.ts'
-import { routerWeights } from './routing/routers.ts'
-import { float32Products, quantizedProducts, type TokenProducts } from './token-products.ts'
-import { choicesName, linear, queryKeyNorms } from './transformer.ts'
+import { float32Products, quantizedProducts, type TokenProducts } from './products.ts'
 
 /**
  * The outputs of the program by name: the logits [V], and the caches with the token's keys and values. Its inputs,

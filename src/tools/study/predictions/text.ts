@@ -1,6 +1,6 @@
 /** Words for predictions and their registrations. */
-import { plural } from '../../core/text/numbers.ts'
-import type { Prediction, Registration } from './grid/predictions.ts'
+import { plural } from '../../../core/text/numbers.ts'
+import type { Prediction, Registration } from './predictions.ts'
 
 /** A number as it was written, with the sign that tables have. */
 const written = (value: number): string => String(value).replace('-', '−')

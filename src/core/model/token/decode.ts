@@ -10,20 +10,20 @@
  * Stages share memory: `x.next` is bound to the memory of `x`, `normed.next` to the memory of `normed`, and
  * `layers.<l>.attention.keys.next` (`values.next`) to the cache itself, of which one row is written.
  */
-import { cachedAttention, geluInOnePass, replaceRow } from '../graph/ops/decode.ts'
-import { add, multiply, sigmoid } from '../graph/ops/elementwise.ts'
-import { rotate, silu } from '../graph/ops/fused.ts'
-import { gather } from '../graph/ops/indexing.ts'
-import { matmul } from '../graph/ops/matmul.ts'
-import { reshape, split, transpose } from '../graph/ops/shape.ts'
-import { constant, input, scope, type Tensor } from '../graph/tensor.ts'
-import { normQueriesAndKeys } from './attention.ts'
-import { attentionScaleOf, headWidthOf, type ModelConfig, windowOf } from './config.ts'
-import { type FfnWeights, weightsOf } from './ffn.ts'
-import { embed, layers, scaled } from './layers.ts'
-import { activatedExperts, type Parameters, sharedMix } from './parameters.ts'
-import { hasRouterWeights, route, routerWeights } from './routing/routers.ts'
-import { linear, logitsAt, queryKeyNorms } from './transformer.ts'
+import { cachedAttention, geluInOnePass, replaceRow } from '../../graph/ops/decode.ts'
+import { add, multiply, sigmoid } from '../../graph/ops/elementwise.ts'
+import { rotate, silu } from '../../graph/ops/fused.ts'
+import { gather } from '../../graph/ops/indexing.ts'
+import { matmul } from '../../graph/ops/matmul.ts'
+import { reshape, split, transpose } from '../../graph/ops/shape.ts'
+import { constant, input, scope, type Tensor } from '../../graph/tensor.ts'
+import { normQueriesAndKeys } from '../attention.ts'
+import { attentionScaleOf, headWidthOf, type ModelConfig, windowOf } from '../config.ts'
+import { type FfnWeights, weightsOf } from '../ffn.ts'
+import { embed, layers, scaled } from '../layers.ts'
+import { activatedExperts, type Parameters, sharedMix } from '../parameters.ts'
+import { hasRouterWeights, route, routerWeights } from '../routing/routers.ts'
+import { linear, logitsAt, queryKeyNorms } from '../transformer.ts'
 
 /** A part of the pass of a token. */
 export interface DecodeStage {

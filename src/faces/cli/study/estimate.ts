@@ -1,12 +1,12 @@
 /** Estimates a study before it runs, for `--dry-run` and `--budget`. */
-import { UsageError } from '../../core/errors.ts'
-import type { EstimateOptions, StudyEstimate } from '../../tools/study/estimate/estimate.ts'
-import type { Specification } from '../../tools/study/grid/specification.ts'
-import { labelled } from './display/display.ts'
-import { print } from './display/print.ts'
-import { budgetText, estimateText, refusedBudget } from './display/study-estimate.ts'
-import { colorsFor, Interrupted, type Io, interruptible } from './io.ts'
-import { writeJson } from './json.ts'
+import { UsageError } from '../../../core/errors.ts'
+import type { EstimateOptions, StudyEstimate } from '../../../tools/study/estimate/estimate.ts'
+import type { Specification } from '../../../tools/study/grid/specification.ts'
+import { labelled } from '../display/display.ts'
+import { print } from '../display/print.ts'
+import { budgetText, estimateText, refusedBudget } from '../display/study/estimate.ts'
+import { colorsFor, Interrupted, type Io, interruptible } from '../io.ts'
+import { writeJson } from '../json.ts'
 
 interface Flags {
   readonly dryRun?: true

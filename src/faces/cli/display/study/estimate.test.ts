@@ -1,9 +1,9 @@
 /** The text of an estimate. */
 import { expect, test } from 'vitest'
-import type { ArmEstimate, StudyEstimate } from '../../../tools/study/estimate/estimate.ts'
-import { colorsFor } from '../io.ts'
-import { fakeIo } from '../testing/fake.ts'
-import { budgetText, estimateText, refusedBudget } from './study-estimate.ts'
+import type { ArmEstimate, StudyEstimate } from '../../../../tools/study/estimate/estimate.ts'
+import { colorsFor } from '../../io.ts'
+import { fakeIo } from '../../testing/fake.ts'
+import { budgetText, estimateText, refusedBudget } from './estimate.ts'
 
 const { io } = fakeIo()
 const colors = colorsFor(io.stdout, io.env)

@@ -3,10 +3,10 @@ import type { RunConfig } from '../../../core/config/run-config.ts'
 import { UsageError } from '../../../core/errors.ts'
 import { nearestName } from '../../../core/text/nearest.ts'
 import type { Question } from '../contract.ts'
+import { requireArm } from '../grid/questions.ts'
+import type { Specification } from '../grid/specification.ts'
 import { settingsHashOf } from '../results/keys.ts'
 import type { Prediction, Protocol } from './predictions.ts'
-import { requireArm } from './questions.ts'
-import type { Specification } from './specification.ts'
 
 /**
  * The protocol of a study; its list of predictions is empty if the study has none.

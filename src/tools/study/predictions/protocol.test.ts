@@ -1,8 +1,8 @@
 /** Predictions: their mistakes, and the protocol that is registered. */
 import { describe, expect, test } from 'vitest'
-import { expand } from './grid.ts'
+import { expand } from '../grid/grid.ts'
+import { type SpecificationInput, specificationSchema } from '../grid/specification.ts'
 import { sha256Of } from './predictions.ts'
-import { type SpecificationInput, specificationSchema } from './specification.ts'
 
 const study: SpecificationInput = {
   base: 'tiny',

@@ -2,27 +2,33 @@
  * Plugins as files: `model.moe.router=./my-router.ts`.
  *
  * A plugin is a program with the rights of the user, so it runs only if the user named its file, or gave a configuration
- * or a study that names it. Its text is then kept
- * in a folder of the user under its name and hash, from which later commands on runs with this plugin load it:
- * `choir eval RUN` needs no file. A run has a copy, `router.ts`, for reading. A run that somebody else trained names a
- * plugin that this folder lacks, and is refused.
+ * or a study that names it. Its text is then kept in a folder of the user under its name and hash, from which later
+ * commands on runs with this plugin load it: `choir eval RUN` needs no file. A run has a copy, `router.ts`, for reading. A
+ * run that somebody else trained names a plugin that this folder lacks, and is refused.
  */
 import { randomUUID } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { type Fields, isFields } from '../../core/config/fields.ts'
-import { formatValue, listWithOr } from '../../core/config/problems.ts'
-import { RunError, UsageError } from '../../core/errors.ts'
-import { ownLayers } from '../../core/model/own-layer.ts'
-import { ownRouters } from '../../core/model/routing/own.ts'
-import { ownBalances } from '../../core/model/routing/own-balance.ts'
-import { PLUGIN_ID, type Plugin, type PluginField, type Plugins } from '../../core/plugins.ts'
-import { sha256 } from '../../core/sha256.ts'
-import { ownOptimizers } from '../../train/step/optimizer/own.ts'
-import { ownSchedules } from '../../train/step/own-schedule.ts'
-import { userCache } from '../data/cache.ts'
-import { errorCode, makeFolder, replaceFile } from '../system/disk.ts'
-import { readText } from '../system/read-text.ts'
+import { type Fields, isFields } from '../../../core/config/fields.ts'
+import { formatValue, listWithOr } from '../../../core/config/problems.ts'
+import { RunError, UsageError } from '../../../core/errors.ts'
+import { PLUGIN_ID, type Plugin, type PluginField, type Plugins } from '../../../core/plugins.ts'
+import { sha256 } from '../../../core/sha256.ts'
+import { userCache } from '../../data/cache.ts'
+import { errorCode, makeFolder, replaceFile } from '../../system/disk.ts'
+import { readText } from '../../system/read-text.ts'
+import {
+  kindOf,
+  namesIn,
+  nounOf,
+  type PluginKind,
+  type PluginOf,
+  pathOf,
+  pluginKinds,
+  replaced,
+  sectionOf,
+  withPlugin,
+} from './kinds.ts'
 import {
   importPlugin,
   isPluginPath,
@@ -32,54 +38,6 @@ import {
   type Refuse,
   readPlugin,
 } from './plugin-file.ts'
-
-/** A kind of plugins, and its place in a configuration: a section with a field that says `own`, and a field `own`. */
-interface Kind<T extends Plugin> {
-  readonly plugins: Plugins<T>
-  readonly section: readonly string[]
-  /** The field that is the path of a plugin's file in a configuration that a user writes. */
-  readonly field: string
-  /** Whether the part is added to a configuration that has none, and so has no section. */
-  readonly isAdded?: true
-}
-
-/** All kinds of plugins. */
-const kinds = {
-  router: { plugins: ownRouters, section: ['model', 'moe'], field: 'router' },
-  balance: { plugins: ownBalances, section: ['model', 'moe', 'balance'], field: 'form' },
-  layer: { plugins: ownLayers, section: ['model', 'layer'], field: 'kind', isAdded: true },
-  schedule: { plugins: ownSchedules, section: ['train', 'schedule'], field: 'kind' },
-  optimizer: { plugins: ownOptimizers, section: ['train', 'optimizer'], field: 'kind' },
-} as const
-
-export type PluginKind = keyof typeof kinds
-
-/** The kinds of plugins, each with the plugin that it is. */
-export type PluginOf<K extends PluginKind> = (typeof kinds)[K]['plugins'] extends Plugins<infer T> ? T : never
-
-export const pluginKinds = Object.keys(kinds) as PluginKind[]
-
-const kindOf = (kind: PluginKind): Kind<Plugin> => kinds[kind] as unknown as Kind<Plugin>
-
-/** What a plugin of a kind is, for messages. */
-const nounOf = (kind: PluginKind): string => kindOf(kind).plugins.noun
-
-const pathOf = ({ section, field }: Kind<Plugin>): string => [...section, field].join('.')
-
-/** The section of a configuration that may name a plugin; undefined if the configuration has no such section. */
-function sectionOf(fields: unknown, { section }: Kind<Plugin>): Fields | undefined {
-  let found: unknown = fields
-  for (const name of section) found = isFields(found) ? found[name] : undefined
-  return isFields(found) ? found : undefined
-}
-
-/** The names of the plugins of a configuration, which may be unchecked. */
-const namesIn = (fields: unknown): { readonly kind: PluginKind; readonly id: string }[] =>
-  pluginKinds.flatMap((kind) => {
-    const { field } = kindOf(kind)
-    const section = sectionOf(fields, kindOf(kind))
-    return section?.[field] === 'own' && typeof section.own === 'string' ? [{ kind, id: section.own }] : []
-  })
 
 /**
  * The fields with the paths of plugins' files replaced by the names and hashes of the plugins, which are loaded.
@@ -99,44 +57,6 @@ export async function withPlugins(fields: Fields, subject = 'this configuration'
     else if (value !== undefined && value !== 'own' && own) result = replaced(result, path, { ...section, own: null })
   }
   return result
-}
-
-/**
- * The fields with a plugin in the place of its kind.
- * @throws UsageError if the configuration has no such place: a dense model has no router
- */
-export function withPlugin(fields: Fields, kind: PluginKind, id: string): Fields {
-  const { section: path, field, isAdded } = kindOf(kind)
-  const section = sectionOf(fields, kindOf(kind)) ?? (isAdded && {})
-  if (!section) throw new UsageError(`invalid ${kind}: the configuration has no ${path.join('.')}`)
-  return replaced(fields, path, { ...section, [field]: 'own', own: id })
-}
-
-/**
- * The fields of a run without the plugins, and their settings, that given fields replace: another router has neither the
- * name nor the settings of the one before.
- */
-export function withoutReplaced(ofRun: Fields, given: Fields): Fields {
-  let result = ofRun
-  for (const kind of pluginKinds) {
-    const { section: path, field } = kindOf(kind)
-    const section = sectionOf(result, kindOf(kind))
-    const change = sectionOf(given, kindOf(kind))
-    if (!section?.own || change?.[field] === undefined || change.own === section.own) continue
-    const { own: _, settings, ...rest } = section
-    result = replaced(result, path, { ...rest, own: null, ...(isFields(settings) && { settings: {} }) })
-  }
-  return result
-}
-
-function replaced(fields: Fields, [name = '', ...rest]: readonly string[], section: Fields): Fields {
-  return { ...fields, [name]: rest.length === 0 ? section : replaced(fields[name] as Fields, rest, section) }
-}
-
-/** The field of a configuration that is the path of a plugin's file; undefined if there is none. */
-export const pluginPathIn = (fields: Fields): string | undefined => {
-  const kind = pluginKinds.find((kind) => isPluginPath(sectionOf(fields, kindOf(kind))?.[kindOf(kind).field]))
-  return kind && pathOf(kindOf(kind))
 }
 
 const files = new Map<string, PluginFile>()

@@ -11,14 +11,14 @@ import {
   percent,
   plural,
   shortTime,
-} from '../../../core/text/numbers.ts'
-import { printable } from '../../../core/text/printable.ts'
-import type { SeedChoice } from '../../../tools/study/estimate/budget.ts'
-import type { ArmEstimate, StudyEstimate } from '../../../tools/study/estimate/estimate.ts'
-import type { Colors } from '../io.ts'
-import { labelled } from './display.ts'
+} from '../../../../core/text/numbers.ts'
+import { printable } from '../../../../core/text/printable.ts'
+import type { SeedChoice } from '../../../../tools/study/estimate/budget.ts'
+import type { ArmEstimate, StudyEstimate } from '../../../../tools/study/estimate/estimate.ts'
+import type { Colors } from '../../io.ts'
+import { labelled } from '../display.ts'
+import { titledTable } from '../text-layout.ts'
 import { atATime } from './study.ts'
-import { titledTable } from './text-layout.ts'
 
 /** Maximum number of arms that are named before a warning that they share. */
 const MAX_NAMED = 3

@@ -6,10 +6,10 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { StudyEvent } from '../events.ts'
 import type { Grid } from '../grid/grid.ts'
-import { type Registration, sha256Of } from '../grid/predictions.ts'
 import type { Ledger } from '../results/ledger.ts'
 import { describeMachine } from '../results/provenance.ts'
 import { Claim, type SharedCells } from '../sharing/cell-files.ts'
+import { type Registration, sha256Of } from './predictions.ts'
 
 /** Pause before a process looks again whether another process has registered. */
 const PAUSE_MS = 50

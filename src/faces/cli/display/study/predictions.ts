@@ -1,9 +1,9 @@
 /** The predictions of a study in a terminal: their registration when it starts, and their results when it ends. */
-import { plural } from '../../../core/text/numbers.ts'
-import type { PredictionOutcome } from '../../../tools/study/analysis/predictions.ts'
-import type { StudyEvent } from '../../../tools/study/events.ts'
-import { contrastsText, expectedText, timeText, whenText } from '../../../tools/study/predictions-text.ts'
-import type { Colors } from '../io.ts'
+import { plural } from '../../../../core/text/numbers.ts'
+import type { PredictionOutcome } from '../../../../tools/study/analysis/predictions.ts'
+import type { StudyEvent } from '../../../../tools/study/events.ts'
+import { contrastsText, expectedText, timeText, whenText } from '../../../../tools/study/predictions/text.ts'
+import type { Colors } from '../../io.ts'
 
 /** A line for each prediction, below the time of registration and the hash. */
 export function predictionsText(

@@ -2,12 +2,13 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
-import { ownRouters } from '../../core/model/routing/own.ts'
-import { sha256 } from '../../core/sha256.ts'
-import { checkRates } from '../../train/step/own-schedule.ts'
-import { learningRate } from '../../train/step/schedule.ts'
-import { loadConfig } from './load-config.ts'
-import { expectPlugins, loadPlugin, unkeptPlugins, unkeptWarning, usePlugin, withoutReplaced } from './plugins.ts'
+import { ownRouters } from '../../../core/model/routing/own.ts'
+import { sha256 } from '../../../core/sha256.ts'
+import { checkRates } from '../../../train/step/own-schedule.ts'
+import { learningRate } from '../../../train/step/schedule.ts'
+import { loadConfig } from '../load-config.ts'
+import { withoutReplaced } from './kinds.ts'
+import { expectPlugins, loadPlugin, unkeptPlugins, unkeptWarning, usePlugin } from './plugins.ts'
 
 let folder: string
 beforeAll(async () => {
@@ -80,7 +81,7 @@ test.each<[string, string, RegExp]>([
   ],
   ['sees.js', 'export default { choose() {}, sees: "all" }', /invalid sees: "all" \(expected "token", "past"/],
   ['name.js', 'export default { choose() {}, name: "Mine!" }', /invalid name: "Mine!"/],
-  ['imports.ts', "import x from './other.ts'\nexport default x", /cannot be loaded: .*a plugin is one file/],
+  ['imports.ts', "import x from '../other.ts'\nexport default x", /cannot be loaded: .*a plugin is one file/],
   [
     'misspelt-import.js',
     "import { topKK } from 'choir/graph'\nexport default {}",
@@ -115,7 +116,7 @@ test('many processes that load a router leave it whole', async () => {
 })
 
 test('the configuration of a stored run names no file', async () => {
-  const stored = { version: '0.1.0', created: '2026-01-01', model: { moe: { router: './evil.js' } } }
+  const stored = { version: '0.1.0', created: '2026-01-01', model: { moe: { router: '../evil.js' } } }
   await expect(loadConfig(await file('config.json', JSON.stringify(stored)), [])).rejects.toThrow(/stores no path/)
 })
 
@@ -247,8 +248,8 @@ test('a plugin may be an instance of a class, whose hash is that of its methods'
   expect(learningRate(train.schedule, 1, 10)).toBe(0.5)
   // Another process loads it by its hash.
   vi.resetModules()
-  const other = await import('./load-config.ts')
-  const { learningRate: rateThere } = await import('../../train/step/schedule.ts')
+  const other = await import('../load-config.ts')
+  const { learningRate: rateThere } = await import('../../../train/step/schedule.ts')
   const again = await other.loadConfig('tiny', ['train.schedule.kind=own', `train.schedule.own=${train.schedule.own}`])
   expect(rateThere(again.train.schedule, 1, 10)).toBe(0.5)
   class Constant {

@@ -1,9 +1,9 @@
 /** The file of a plugin: it is read, its types are left out, and it is loaded as a module. */
 import { extname, resolve } from 'node:path'
-import { formatValue } from '../../core/config/problems.ts'
-import type { UsageError } from '../../core/errors.ts'
-import * as graph from '../../core/graph/public.ts'
-import { readText } from '../system/read-text.ts'
+import { formatValue } from '../../../core/config/problems.ts'
+import type { UsageError } from '../../../core/errors.ts'
+import * as graph from '../../../core/graph/public.ts'
+import { readText } from '../../system/read-text.ts'
 
 /** The text of a plugin's file, and the end of its name. */
 export interface PluginFile {

@@ -1,0 +1,25 @@
+/** Blocks of columns of quantized matrices, and the memories that they are in. */
+import { type Bits, BLOCK, blocksOf, groupBytes, groupsOf } from '../../../../../core/graph/quantized-layout.ts'
+import type { KernelMemory, KernelTensor, KernelThread } from '../../contract.ts'
+import { bandsOf } from '../matmul.ts'
+
+/** Whole blocks of columns, which a task computes. */
+export interface Band {
+  readonly from: number
+  readonly columns: number
+  readonly blocks: number
+}
+
+export const bandsIn = (columns: number, threads: number): Band[] =>
+  bandsOf(blocksOf(columns), threads, 1).map(({ from, length }) => ({
+    from: from * BLOCK,
+    columns: Math.min(columns, (from + length) * BLOCK) - from * BLOCK,
+    blocks: length,
+  }))
+
+/** Bytes of a block of columns. */
+export const blockBytes = (bits: Bits, inner: number): number => groupsOf(bits, inner) * groupBytes(bits)
+
+/** The memory of an operand that may be anywhere. */
+export const memoryOf = ({ memories }: KernelThread, { memory }: KernelTensor): KernelMemory =>
+  memories[memory] as KernelMemory
