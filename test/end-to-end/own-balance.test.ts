@@ -1,4 +1,8 @@
-/** A balancing loss of the user's own in a file. */
+/**
+ * A balancing loss of the user's own in a file.
+ *
+ * @slow
+ */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'

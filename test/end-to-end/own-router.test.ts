@@ -1,4 +1,8 @@
-/** A router of the user's own in a file, from training to the report of a study. */
+/**
+ * A router of the user's own in a file, from training to the report of a study.
+ *
+ * @slow
+ */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'

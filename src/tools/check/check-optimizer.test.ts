@@ -1,3 +1,4 @@
+/** Checks of optimizers, each with hundreds of updates. @slow */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

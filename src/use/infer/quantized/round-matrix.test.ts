@@ -74,7 +74,7 @@ test.each([8, 4] as const)(
             }
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 25 },
     )
   },
 )

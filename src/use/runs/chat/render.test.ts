@@ -1,6 +1,8 @@
 /**
  * Expected texts are those of Jinja 3.1 in Python, the engine of transformers, for the same templates. The formats of
  * Llama 2 and of Mixtral are documented by their authors too.
+ *
+ * @slow
  */
 import { describe, expect, test } from 'vitest'
 import { expectMessages, renderChat } from './render.ts'
