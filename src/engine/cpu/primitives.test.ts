@@ -1,5 +1,5 @@
 /** Compares primitives of both libraries on one thread with plain loops, for every layout and sides of length 1. */
-import { describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import { addressOf } from '../native/ffi.ts'
 import { Mlas } from './mlas/mlas.ts'
 import { Dnnl } from './onednn/dnnl.ts'
@@ -8,7 +8,16 @@ import type { Primitives, Product } from './primitives.ts'
 
 const library = findDnnl()
 const missing = 'missing' in library ? library.missing : null
-const address = (array: Float32Array): number => Number(addressOf(array))
+
+/** Arrays that stay referenced to the end of a test, because primitives read them by their addresses. */
+const kept: Float32Array[] = []
+afterEach(() => {
+  kept.length = 0
+})
+function address(array: Float32Array): number {
+  kept.push(array)
+  return Number(addressOf(array))
+}
 
 /** Small integers, which bfloat16 can hold and whose sums are exact in any order. */
 const integers = (count: number, seed: number): Float32Array =>

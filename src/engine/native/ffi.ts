@@ -3,7 +3,8 @@
  *
  * Two rules keep this safe. Library handles are never collected, because koffi unloads a library when its
  * handle is collected, even while other threads still call it. And an address is only a number: the caller that
- * passes an address to C keeps the typed array referenced for as long as C may use it.
+ * passes an address to C keeps the typed array referenced for as long as C may use it. A local variable that is not
+ * read again does not count: the collector may free its array while the arguments of the very call are converted.
  */
 import { koffi } from './koffi.ts'
 
@@ -51,6 +52,13 @@ const placeholder = new Uint8Array(8)
  */
 export function addressOf(array: NodeJS.ArrayBufferView): Pointer {
   return koffi.address(array.byteLength === 0 ? placeholder : array)
+}
+
+const kept: { arrays: readonly NodeJS.ArrayBufferView[] } = { arrays: [] }
+
+/** Keeps arrays referenced until here: call it after the C function that got their addresses, as its last reader. */
+export function keepUntilHere(...arrays: readonly NodeJS.ArrayBufferView[]): void {
+  kept.arrays = arrays
 }
 
 /** A C array of strings: the address of the pointers, and the memory to keep referenced while C reads it. */

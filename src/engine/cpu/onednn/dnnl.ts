@@ -6,7 +6,7 @@
  * product rounds its factors to bfloat16 and still sums in float32.
  */
 import { type Precision, RuntimeError } from '../../contract/runtime.ts'
-import { addressOf, Out } from '../../native/ffi.ts'
+import { addressOf, keepUntilHere, Out } from '../../native/ffi.ts'
 import {
   type Activation,
   type Batch,
@@ -68,6 +68,7 @@ export class Dnnl implements Primitives {
     const layout = { stride: side }
     const product = this.productOf('float32', { m: side, k: side, n: side, a: layout, b: layout, c: side })
     product.run(...[unrounded, unrounded, result].map((array) => Number(addressOf(array))))
+    keepUntilHere(unrounded)
     return result[0] === side
   }
 
@@ -276,6 +277,7 @@ export class Dnnl implements Primitives {
         dataTypes[type],
         Number(addressOf(steps)),
       )
+      keepUntilHere(dims, steps)
       this.descriptors.set(key, descriptor)
     }
     return descriptor

@@ -1,7 +1,7 @@
 /** Tensors over the caller's memory: each port of a model is bound to a typed array without a copy. */
 import type { DType, Port } from '../../../core/graph/model.ts'
 import type { Buffer } from '../../contract/runtime.ts'
-import { addressOf, Out, type Pointer } from '../../native/ffi.ts'
+import { addressOf, keepUntilHere, Out, type Pointer } from '../../native/ffi.ts'
 import type { Environment } from './environment.ts'
 import { expectSuccess } from './errors.ts'
 
@@ -21,6 +21,7 @@ export function createValue({ api, userMemory }: Environment, port: Port, buffer
     elementTypes[port.dtype],
     out.address,
   )
+  keepUntilHere(shape)
   expectSuccess(api, status)
   return out.value
 }
