@@ -16,20 +16,13 @@
 import { gelu, matmul, reshape, softmax, transpose } from 'choir/graph'
 import type { OwnLayer } from 'choir'
 
-const defaults: Record<string, number> = { experts: 8, slots: 4, block: 32 }
-
 const layer: Omit<OwnLayer, 'name'> = {
   sees: 'batch',
-  settings(given) {
-    const all = { ...defaults, ...given }
-    for (const [name, value] of Object.entries(all)) {
-      if (!(name in defaults)) throw new Error(`unknown setting ${name} (accepted: ${Object.keys(defaults).join(', ')})`)
+  settings: { experts: 8, slots: 4, block: 32 },
+  parameters({ width, hidden, settings }) {
+    for (const [name, value] of Object.entries(settings))
       if (!Number.isInteger(value) || Number(value) < 1)
         throw new Error(`invalid ${name}: ${JSON.stringify(value)} (expected a positive integer)`)
-    }
-    return all
-  },
-  parameters({ width, hidden, settings }) {
     const [experts, slots] = [Number(settings.experts), Number(settings.slots)]
     return {
       phi: { shape: [width, experts * slots], init: 'normal' },

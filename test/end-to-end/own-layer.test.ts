@@ -17,9 +17,10 @@ const { workspace, studyFile, study, resultsIn } = studyRuns()
 const dense = `import { gelu, matmul } from 'choir/graph'
 import type { OwnLayer } from 'choir'
 const layer: Omit<OwnLayer, 'name'> = {
+  settings: { wider: 1 },
   parameters: ({ width, hidden, settings }) => {
-    if (settings.wider !== undefined && !(Number(settings.wider) > 0)) throw new Error('wider must be positive')
-    const size = hidden * Number(settings.wider ?? 1)
+    if (!(Number(settings.wider) > 0)) throw new Error('wider must be positive')
+    const size = hidden * Number(settings.wider)
     return { up: { shape: [width, size], init: 'normal' }, down: { shape: [size, width], init: 'branch' } }
   },
   apply: ({ x_TD, weights }) => matmul(gelu(matmul(x_TD, weights.up!)), weights.down!),

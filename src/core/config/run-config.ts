@@ -5,6 +5,7 @@ import { nameMatcher, patternName, patternsOf, withFrozen } from '../model/freez
 import { floats, sizes } from '../model/limits.ts'
 import { isServedByPosition } from '../model/moe-config.ts'
 import { ownLayers, settingsProblem } from '../model/own-layer.ts'
+import { settingsSchema } from '../model/own-settings.ts'
 import { parameterSpecs } from '../model/parameters.ts'
 import { ownRouters } from '../model/routing/own.ts'
 import { PLUGIN_ID } from '../plugins.ts'
@@ -30,12 +31,6 @@ const fraction = z
   .refine((value) => !(value >= 1 - 2 ** -24 && value < 1), {
     error: 'must be below 1 − 2⁻²⁴: in float32 it would be 1, and the average would never move',
   })
-
-/** Settings of a plugin of the user's own. The plugin decides about names and types. */
-const settingsSchema = z.record(
-  z.string().regex(/^[a-zA-Z][a-zA-Z0-9]{0,39}$/, { error: 'expected letters and digits' }),
-  z.union([z.number(), z.string().max(1000), z.boolean()], { error: 'expected a number, text, true or false' }),
-)
 
 const optimizerSchema = z
   .strictObject({

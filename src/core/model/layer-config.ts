@@ -4,12 +4,7 @@
  */
 import { z } from 'zod'
 import { PLUGIN_ID } from '../plugins.ts'
-
-/** Name of a setting or a parameter of a part of the user's own. */
-export const OWN_NAME = /^[a-zA-Z][a-zA-Z0-9]{0,39}$/
-
-/** A value that a layer of the user's own can be set to. */
-const settingSchema = z.union([z.number(), z.string().max(1000), z.boolean()])
+import { settingsSchema } from './own-settings.ts'
 
 export const layerSchema = z.strictObject({
   /** The path of the file of a layer, which is stored as `own`. */
@@ -20,8 +15,8 @@ export const layerSchema = z.strictObject({
   every: z.int().positive().default(1),
   /** Number of layers before the first period of `every`, all with feed-forward networks. */
   from: z.int().nonnegative().default(0),
-  /** Settings that the layer reads, by name. */
-  settings: z.record(z.string().regex(OWN_NAME), settingSchema).default({}),
+  /** Settings of the layer, by name; it has defaults. */
+  settings: settingsSchema.default({}),
 })
 
 export type LayerConfig = z.output<typeof layerSchema>

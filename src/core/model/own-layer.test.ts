@@ -32,10 +32,7 @@ function registered(layer: Omit<OwnLayer, 'name'>): string {
 
 /** y = (x·A)·B, where A is [D, R] and R is a setting. */
 const lowRank: Omit<OwnLayer, 'name'> = {
-  settings: ({ rank = 2 }) => {
-    if (!(Number(rank) > 0)) throw new Error(`invalid rank: ${rank} (expected a positive integer)`)
-    return { rank }
-  },
+  settings: { rank: 2 },
   parameters: ({ width, settings }) => ({
     a: { shape: [width, Number(settings.rank)], init: 'normal' },
     b: { shape: [Number(settings.rank), width], init: 'branch' },
@@ -181,8 +178,12 @@ describe('a configuration is refused', () => {
   })
   test('if the layer refuses its settings, and not if the layer is not loaded', () => {
     expect(problemsOf({ layer: { own, settings: { rank: -1 } } })).toEqual([
-      ['model.layer.settings', 'layer test: settings: invalid rank: -1 (expected a positive integer)'],
+      ['model.layer.settings', expect.stringMatching(/^layer test: parameter a has the shape \[8,-1\]/)],
     ])
+    expect(problemsOf({ layer: { own, settings: { rnk: 1 } } })).toEqual([
+      ['model.layer.settings', 'unknown field model.layer.settings.rnk: 1 (accepted: rank; did you mean "rank"?)'],
+    ])
+    expect(problemsOf({ layer: { own, settings: { rank: 'two' } } })?.[0]?.[1]).toMatch(/expected a number, such as 2/)
     expect(problemsOf({ layer: { own: 'strange@0123456789abcdef', settings: { rank: -1 } } })).toBeUndefined()
     expect(problemsOf({ layer: { own, settings: { rank: { of: 2 } } } })?.[0]?.[0]).toBe('model.layer.settings.rank')
   })

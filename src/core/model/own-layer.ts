@@ -4,13 +4,11 @@
  */
 import { UsageError } from '../errors.ts'
 import type { Tensor } from '../graph/tensor.ts'
-import { Plugins } from '../plugins.ts'
+import { type PluginSettings, Plugins } from '../plugins.ts'
 import type { LayerConfig } from './layer-config.ts'
 import { checkParameters } from './own-parameters.ts'
+import { pluginSettings } from './own-settings.ts'
 import type { RouterParameter } from './routing/contract.ts'
-
-/** `model.layer.settings`: numbers, texts and switches by name, in which the arms of a study may differ. */
-export type LayerSettings = Readonly<Record<string, number | string | boolean>>
 
 /** The sizes from which the parameters of a layer follow. */
 export interface LayerShape {
@@ -20,7 +18,7 @@ export interface LayerShape {
   readonly hidden: number
   /** Number of layers of the model. */
   readonly layers: number
-  readonly settings: LayerSettings
+  readonly settings: PluginSettings
 }
 
 export interface LayerParameter {
@@ -48,7 +46,7 @@ export interface LayerInput {
   readonly sequence: number
   /** Whether the pass is a training pass. */
   readonly training: boolean
-  readonly settings: LayerSettings
+  readonly settings: PluginSettings
 }
 
 /** The output of a layer with a loss of its own. */
@@ -65,11 +63,8 @@ export interface LayerOutput {
 /** A layer with its name. Constants in it take the dtype of `x_TD`, so that its gradients can be checked in float64. */
 export interface OwnLayer {
   readonly name: string
-  /**
-   * Checks `model.layer.settings`, and returns them with the defaults of those that are not given; default: the
-   * settings as they are given. It throws if one is wrong.
-   */
-  readonly settings?: (given: LayerSettings) => LayerSettings
+  /** Its settings with their defaults, which `model.layer.settings` replaces: the arms of a study may differ in them. */
+  readonly settings?: PluginSettings
   /** The parameters of one layer, by name, of letters and digits; default: none. `norm` is the name of the norm before it. */
   readonly parameters?: (shape: LayerShape) => Readonly<Record<string, LayerParameter>>
   /** The output of a layer [T, D] in the dtype of `x_TD`. */
@@ -85,7 +80,7 @@ export interface OwnLayer {
 export const ownLayers = new Plugins<OwnLayer>(
   'layer',
   {
-    settings: 'optional function',
+    settings: 'optional settings',
     parameters: 'optional function',
     apply: 'function',
     sees: ['token', 'past', 'batch'],
@@ -103,11 +98,7 @@ function checked(layer: OwnLayer): OwnLayer {
       throw fault(`${name}: ${error instanceof Error ? error.message : String(error)}`)
     }
   }
-  const settings = (given: LayerSettings): LayerSettings => {
-    const found = layer.settings ? attempt('settings', () => layer.settings?.(given)) : given
-    if (!isSettings(found)) throw fault('settings returned no record of numbers, texts, true and false')
-    return found
-  }
+  const settings = (given: PluginSettings) => pluginSettings('model.layer.settings', layer.settings ?? {}, given)
   const parameters = (shape: LayerShape) => {
     const whole = { ...shape, settings: settings(shape.settings) }
     const all = attempt('parameters', () => layer.parameters?.(whole)) ?? {}
@@ -128,16 +119,11 @@ function checked(layer: OwnLayer): OwnLayer {
     if (output.loss !== undefined) expect('loss', output.loss, [])
     return output
   }
-  return { ...layer, settings, parameters, apply }
+  return { ...layer, parameters, apply }
 }
 
 const isTensor = (value: Tensor | LayerOutput): value is Tensor =>
   typeof value === 'object' && value !== null && 'source' in value
-
-const isSettings = (value: unknown): value is LayerSettings =>
-  typeof value === 'object' &&
-  value !== null &&
-  Object.values(value).every((each) => ['number', 'string', 'boolean'].includes(typeof each))
 
 interface WithLayer extends Omit<LayerShape, 'settings'> {
   readonly layer: LayerConfig | null

@@ -2,7 +2,7 @@
 import type { UsageError } from '../errors.ts'
 import type { Shape } from '../graph/model.ts'
 import { joinWords } from '../text/numbers.ts'
-import { OWN_NAME } from './layer-config.ts'
+import { OWN_NAME } from './own-settings.ts'
 
 interface OwnParameter {
   readonly shape: Shape

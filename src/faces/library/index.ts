@@ -31,7 +31,6 @@ export type {
   LayerInput,
   LayerOutput,
   LayerParameter,
-  LayerSettings,
   LayerShape,
   OwnLayer,
 } from '../../core/model/own-layer.ts'

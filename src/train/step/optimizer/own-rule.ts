@@ -1,11 +1,11 @@
 /** The rule of an optimizer of the user's own in one training: the state and the program of each parameter's update. */
-import { pluginSettings } from '../../../core/config/plugin-settings.ts'
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import { multiply } from '../../../core/graph/ops/elementwise.ts'
 import { type Program, reach } from '../../../core/graph/program.ts'
 import { sizeOf } from '../../../core/graph/shape.ts'
 import { input, scope, type Tensor } from '../../../core/graph/tensor.ts'
 import { withFrozen } from '../../../core/model/freeze.ts'
+import { pluginSettings } from '../../../core/model/own-settings.ts'
 import { type ParameterSpec, parameterSpecs } from '../../../core/model/parameters.ts'
 import { isRouterBias } from '../../../core/model/routing/router-bias.ts'
 import { paddedFloats } from '../bank.ts'
