@@ -101,12 +101,13 @@ const ofNode = {
     ],
     packages: [],
   },
+  'use/foreign': { below: ['core/graph', ...runs, ...files], packages: ['zod'] },
   'use/runs': {
-    below: [...runs, 'use/infer', 'node/data', 'node/run'],
-    packages: ['@huggingface/jinja'],
+    below: [...runs, 'use/infer', 'use/foreign', ...files],
+    packages: ['@huggingface/jinja', 'zod'],
   },
   'use/interchange': {
-    below: ['core/graph', ...runs, ...files, 'use/runs'],
+    below: ['core/graph', ...runs, ...files, 'use/foreign', 'use/runs'],
     packages: ['onnxruntime-node', 'zod'],
   },
   'tools/check': {
@@ -179,6 +180,7 @@ const ofNode = {
       ...files,
       'node/train',
       'use/infer',
+      'use/foreign',
       'use/runs',
       'use/interchange',
       'tools/plan',

@@ -9,7 +9,7 @@ import { launchers } from '../../src/engine/world/mpi/testing/launch.ts'
 import { loadRunConfig } from '../../src/node/run/load-config.ts'
 import { openRunData } from '../../src/node/run/session.ts'
 import { trainBatch } from '../../src/train/data/batches.ts'
-import { samples } from '../../src/use/interchange/testing/samples.ts'
+import { samples } from '../../src/use/foreign/testing/samples.ts'
 import { writeFolder } from '../interchange/folders.ts'
 import { type Parameters, witnessForward } from '../witness/model.ts'
 import {

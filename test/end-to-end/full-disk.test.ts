@@ -7,7 +7,7 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { samples } from '../../src/use/interchange/testing/samples.ts'
+import { samples } from '../../src/use/foreign/testing/samples.ts'
 import { writeFolder } from '../interchange/folders.ts'
 import { checkpointsOf, expectSuccess, results, trainRecords, Workspace } from './support.ts'
 

@@ -73,7 +73,8 @@ test('Ctrl-C in a dry run ends with 130 and removes the temporary folders, also 
       await new Promise((resolve) => setTimeout(resolve, 150))
       running.kill('SIGINT')
     }
-    expect((await running.ended).code).toBe(130)
+    // If the program is too busy to act, the second signal itself ends it, which a shell shows as 130 too.
+    expect(times === 2 ? [130, null] : [130]).toContain((await running.ended).code)
     // After a second Ctrl-C the probes end by themselves, as soon as they notice.
     await vi.waitFor(() => expect(readdirSync(temporary)).toEqual([]), { timeout: 60_000, interval: 50 })
   }

@@ -7,7 +7,7 @@ import { main } from '../../src/faces/cli/main.ts'
 import { operations } from '../../src/faces/cli/operations.ts'
 import { fakeIo } from '../../src/faces/cli/testing/fake.ts'
 import { temporaryFolder } from '../../src/node/data/testing/temporary-folder.ts'
-import { samples } from '../../src/use/interchange/testing/samples.ts'
+import { samples } from '../../src/use/foreign/testing/samples.ts'
 import { type WriteOptions, writeFolder } from './folders.ts'
 import { qwen3Files, qwen3Keys } from './tokenizers.ts'
 
@@ -111,9 +111,13 @@ test('Ctrl-C ends an import with code 130, and nothing is left', async () => {
   expect(readdirSync(root)).toEqual(['model'])
 })
 
-test('a folder that was not imported is not taken for a run', async () => {
+test('a folder that was not imported writes text and has scores, and is not taken for a run', async () => {
   const { folder } = model('mixtral')
-  for (const command of [['inspect'], ['eval'], ['generate', '--prompt', 'x']]) {
+  const { code, stdout } = await choir('generate', folder, '--prompt', 'x', '--tokens', '4')
+  expect({ code, length: stdout.length > 1 }).toEqual({ code: 0, length: true })
+  const scored = await choir('score', folder, '--text', 'ab')
+  expect(JSON.parse(scored.stdout)).toMatchObject({ tokens: expect.anything() })
+  for (const command of [['inspect'], ['export', '--format', 'hf']]) {
     const [name = '', ...options] = command
     const { code, stdout, stderr } = await choir(name, folder, ...options)
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })

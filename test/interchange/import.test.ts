@@ -4,8 +4,8 @@ import { expect, test } from 'vitest'
 import type { Fields } from '../../src/core/config/fields.ts'
 import { temporaryFolder } from '../../src/node/data/testing/temporary-folder.ts'
 import { importedData, RunState } from '../../src/train/run/run-state.ts'
+import { samples } from '../../src/use/foreign/testing/samples.ts'
 import { importModel } from '../../src/use/interchange/import/import-model.ts'
-import { samples } from '../../src/use/interchange/testing/samples.ts'
 import { evaluateRun } from '../../src/use/runs/evaluate.ts'
 import {
   choirContinuation,
@@ -26,7 +26,9 @@ async function check(sample: Fields, options: WriteOptions = {}) {
   const written = writeFolder(join(root, 'model'), sample, options)
   const run = join(root, 'run')
   const report = await importModel(written.folder, run)
-  expect(relativeDifference(await choirLogits(run), written.logits)).toBeLessThan(1e-5)
+  const logits = await choirLogits(run)
+  expect(relativeDifference(logits, written.logits)).toBeLessThan(1e-5)
+  expect(await choirLogits(written.folder), 'read in place').toEqual(logits)
   return { ...written, root, run, report }
 }
 
@@ -138,7 +140,7 @@ test('choir eval has the loss of the witness on the same windows', async () => {
 
 test('an imported run has no held-out text', async () => {
   const { run } = await check(samples.llama as Fields)
-  await expect(evaluateRun(run)).rejects.toThrow(/no held-out text: .* was imported \(name the text/)
+  await expect(evaluateRun(run)).rejects.toThrow(/no held-out text: .* was trained elsewhere \(name the text/)
 })
 
 test('an imported run is not resumed, since it has no state of a training', () => {

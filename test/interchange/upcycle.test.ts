@@ -3,9 +3,9 @@ import { expect, test } from 'vitest'
 import type { Fields } from '../../src/core/config/fields.ts'
 import { temporaryFolder } from '../../src/node/data/testing/temporary-folder.ts'
 import { loadRunConfig } from '../../src/node/run/load-config.ts'
+import { samples } from '../../src/use/foreign/testing/samples.ts'
 import { importModel } from '../../src/use/interchange/import/import-model.ts'
 import type { Upcycling } from '../../src/use/interchange/import/upcycle.ts'
-import { samples } from '../../src/use/interchange/testing/samples.ts'
 import { choirLogits, relativeDifference, writeFolder } from './folders.ts'
 
 const temporary = temporaryFolder()

@@ -91,6 +91,7 @@ export type {
   RanksRecord,
   TrainRecord,
 } from '../../train/step/records.ts'
+export type { OurTensor } from '../../use/foreign/architectures/ours.ts'
 export type { TextEnd } from '../../use/infer/continue-text.ts'
 export type { SamplingOptions } from '../../use/infer/generation/sampling.ts'
 export type { Choices, Continued, Scorable, WholeText } from '../../use/infer/scoring/scorable.ts'
@@ -104,7 +105,6 @@ export type {
 } from '../../use/infer/scoring/score.ts'
 export type { RouterChoices, TextRouting } from '../../use/infer/text-routing.ts'
 export type { WritingOptions } from '../../use/infer/writing-options.ts'
-export type { OurTensor } from '../../use/interchange/architectures/ours.ts'
 export {
   type ExportDtype,
   type ExportFormat,

@@ -60,8 +60,8 @@ export class Run {
   }
 
   /**
-   * Loads a checkpoint of a run, by default the newest one that is intact.
-   * @param directory Directory of a run, as `train` leaves it.
+   * Loads a checkpoint of a run, by default the newest one that is intact, or a model of transformers as it is.
+   * @param directory Directory of a run, as `train` leaves it, or a folder in Hugging Face's layout.
    * @throws UsageError when there is no run or no such checkpoint, or an option is wrong; RunError when the files of
    * the run are damaged
    */

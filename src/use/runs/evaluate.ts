@@ -49,7 +49,7 @@ export async function evaluateModel(
   const { source = config.data.source, capacity = 'none' } = options
   if (options.source === undefined && trainedOn === importedData)
     throw new UsageError(
-      wording`no held-out text: the model in ${formatValue(directory)} was imported (name the text to evaluate on: ${option('source', 'sotu')})`,
+      wording`no held-out text: the model in ${formatValue(directory)} was trained elsewhere (name the text to evaluate on: ${option('source', 'sotu')})`,
     )
   const onProgress = (message: string) => onMessage({ kind: 'prepare', message })
   const onNotice = (message: string) => onMessage({ kind: 'notice', message })

@@ -1,30 +1,20 @@
-/** Loads a trained model from its run: configuration, tokenizer, and parameters in the memory of a runtime. */
-import { join } from 'node:path'
+/** Loads a trained model: configuration, tokenizer, and parameters in the memory of a runtime. */
 import type { RunConfig } from '../../core/config/run-config.ts'
-import { UsageError } from '../../core/errors.ts'
-import type { ModelConfig } from '../../core/model/config.ts'
 import { parameterSpecs } from '../../core/model/parameters.ts'
-import type { Precision, Runtime } from '../../engine/contract/runtime.ts'
-import { tokenizerFromJson } from '../../node/data/tokenizer/native-tokenizer.ts'
-import { readCheckpointOf, readNewestCheckpoint } from '../../node/run/checkpoint/checkpoint.ts'
-import { loadRunConfig } from '../../node/run/load-config.ts'
+import type { Precision } from '../../engine/contract/runtime.ts'
 import { openRuntime } from '../../node/run/session.ts'
-import { readTextRules, readTokenizer } from '../../node/run/tokenizer-file.ts'
 import type { OnMessage } from '../../train/run/messages.ts'
-import { expectSettings } from '../../train/run/resume-settings.ts'
-import { expectTokenizer, parseState } from '../../train/run/run-state.ts'
-import type { ModelStore } from '../../train/step/model-store.ts'
-import { type NamedTensor, parameterTensors } from '../../train/step/named-tensors.ts'
+import { parameterTensors } from '../../train/step/named-tensors.ts'
 import { ParameterStore } from '../../train/step/store.ts'
 import type { LiveModel } from '../infer/live-model.ts'
 import { expectQuantized, QuantizedStore } from '../infer/quantized/quantized-store.ts'
-import type { QuantizedFormat, WeightFormat } from '../infer/quantized/weight-format.ts'
+import type { WeightFormat } from '../infer/quantized/weight-format.ts'
+import { loadRounded } from './rounded-weights.ts'
+import { findModel, type LoadedParts } from './stored-model.ts'
 
-export interface TrainedModel extends LiveModel {
-  /** Directory of the run. */
+export interface TrainedModel extends LiveModel, LoadedParts {
+  /** Directory of the run, or of the files of another library. */
   readonly directory: string
-  /** The `Dataset.hash` of its training data. */
-  readonly trainedOn: string
   /** Closes the runtime. */
   close(): Promise<void>
 }
@@ -49,9 +39,10 @@ export interface ModelChoice extends RuntimeOverrides {
 }
 
 /**
- * Loads a checkpoint of a run; the caller must close the model.
+ * Loads a checkpoint of a run, or a model in a folder in Hugging Face's layout; the caller must close the model.
  * @param scratchOf Returns the size of scratch memory in the store, in floats.
- * @throws UsageError if there is no run or no such checkpoint; RunError if the requested checkpoint is damaged
+ * @throws UsageError if there is no model or no such checkpoint; RunError if the model or the requested checkpoint is
+ * damaged
  */
 export async function loadModel(
   directory: string,
@@ -59,53 +50,27 @@ export async function loadModel(
   onMessage: OnMessage,
   scratchOf: (config: RunConfig['model']) => number = () => 0,
 ): Promise<TrainedModel> {
-  const sets: string[] = []
-  if (device !== undefined) sets.push(`runtime.device=${device}`)
-  if (threads !== undefined) sets.push(`runtime.threads=${threads}`)
-  if (math !== undefined) sets.push(`runtime.math=${math}`)
-  const config = await loadRunConfig(directory, sets)
+  const given = Object.entries({ device, threads, math }).filter(([, value]) => value !== undefined)
+  const found = await findModel(directory, Object.fromEntries(given), checkpoint, onMessage)
+  const { config } = found
   const runtime = await openRuntime(config)
+  const close = () => runtime.close()
   try {
-    if (weights !== 'float32') expectQuantized(weights, runtime, config.model)
     const scratch = scratchOf(config.model)
-    const [store, model] =
-      weights === 'float32'
-        ? floatModel(runtime, config.model, scratch)
-        : quantizedModel(runtime, config.model, weights, scratch)
-    const checkpoints = join(directory, 'checkpoints')
-    const warn = (path: string, reason: string) =>
-      onMessage({ kind: 'warning', message: `skipping checkpoint ${path}: ${reason}` })
-    const found =
-      checkpoint === undefined
-        ? await readNewestCheckpoint(checkpoints, { model }, warn)
-        : await readCheckpointOf(checkpoints, checkpoint, { model })
-    if (!found)
-      throw new UsageError(
-        `invalid run: "${directory}" has no checkpoint yet (train it, or wait for its first checkpoint)`,
-      )
-    const state = parseState(found.state, found.path)
-    const json = await readTokenizer(directory)
-    await expectTokenizer(state, json, directory)
-    expectSettings(state.settings, sets.length === 0 ? config : await loadRunConfig(directory), directory)
-    const tokenizer = tokenizerFromJson(json, join(directory, 'tokenizer.json'), await readTextRules(directory))
-    const { step } = found
-    const trainedOn = state.data
-    const close = () => runtime.close()
-    return { directory, runtime, config, tokenizer, store, step, trainedOn, close }
+    if (weights === 'float32') {
+      const store = new ParameterStore(runtime, parameterSpecs(config.model), null, scratch)
+      return { directory, runtime, config, store, ...(await found.load(parameterTensors(store))), close }
+    }
+    expectQuantized(weights, runtime, config.model)
+    const store = new QuantizedStore(runtime, config.model, weights, scratch)
+    const { source } = found
+    const loaded =
+      source === null
+        ? await found.load(store.tensors())
+        : await loadRounded(directory, store, found.load, { source, onMessage })
+    return { directory, runtime, config, store, ...loaded, close }
   } catch (error) {
-    await runtime.close()
+    await close()
     throw error
   }
-}
-
-type Loading = readonly [store: ModelStore, tensors: NamedTensor[]]
-
-function floatModel(runtime: Runtime, config: ModelConfig, scratch: number): Loading {
-  const store = new ParameterStore(runtime, parameterSpecs(config), null, scratch)
-  return [store, parameterTensors(store)]
-}
-
-function quantizedModel(runtime: Runtime, config: ModelConfig, format: QuantizedFormat, scratch: number): Loading {
-  const store = new QuantizedStore(runtime, config, format, scratch)
-  return [store, store.tensors()]
 }

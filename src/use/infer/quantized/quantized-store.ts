@@ -132,6 +132,14 @@ export class QuantizedStore implements ModelStore {
     return new QuantizedParameters(this, this.parameters)
   }
 
+  /** The tensors of the store as they are in memory, to be stored and read again. */
+  storedTensors(): NamedTensor[] {
+    const matrices = [...this.ranges].map(
+      ([name, range]): NamedTensor => ({ name, dtype: 'U8', shape: [4 * range.count], range }),
+    )
+    return [...matrices, ...parameterTensors(this.floats)]
+  }
+
   /**
    * The tensors of the model as those of a checkpoint, to be written in whole, one after the other. A matrix is rounded
    * when its last number is written, and only one is float32 at a time.

@@ -2,8 +2,8 @@
 import type { Fields } from '../../../core/config/fields.ts'
 import { UsageError } from '../../../core/errors.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
-import { configOf } from '../architectures/config-json.ts'
-import type { Architecture } from '../architectures/contract.ts'
+import { configOf } from '../../foreign/architectures/config-json.ts'
+import type { Architecture } from '../../foreign/architectures/contract.ts'
 import { type Variant, variantsOf } from './variants.ts'
 import type { Weights } from './weights.ts'
 

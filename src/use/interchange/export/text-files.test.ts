@@ -6,7 +6,7 @@ import { temporaryFolder } from '../../../node/data/testing/temporary-folder.ts'
 import type { TextRules } from '../../../train/data/tokenizer/text-rules.ts'
 import { bytesTokenizer, createTokenizer } from '../../../train/data/tokenizer/tokenizer.ts'
 import { byteLevelJson } from '../../../train/data/tokenizer/tokenizer-json.ts'
-import { readForeignRules } from '../import/foreign-rules.ts'
+import { readForeignRules } from '../../foreign/foreign-rules.ts'
 import { tokenizerMetadata } from './gguf/tokenizer.ts'
 import { specialIds, tokenizerFiles } from './text-files.ts'
 

@@ -1,5 +1,5 @@
 /** Tensors in the layout of an architecture, gathered from ours when they are written. */
-import type { TheirTensor } from '../architectures/contract.ts'
+import type { TheirTensor } from '../../foreign/architectures/contract.ts'
 import type { Weights } from './weights.ts'
 
 /** The numbers of one of their tensors, row by row. */

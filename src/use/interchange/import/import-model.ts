@@ -2,20 +2,11 @@
  * Imports a model as a run directory: reads its configuration, compares its tensors with the tensors of a model of this
  * configuration, and only then writes. One of our tensors is in memory at a time.
  */
-import { join } from 'node:path'
-import { isFields } from '../../../core/config/fields.ts'
-import { parseInput } from '../../../core/config/problems.ts'
-import { type RunConfig, runSchema } from '../../../core/config/run-config.ts'
-import { option, UsageError, wording } from '../../../core/errors.ts'
 import { sizeOf } from '../../../core/graph/shape.ts'
-import { tokenizerFromJson } from '../../../node/data/tokenizer/native-tokenizer.ts'
-import type { Tokenizer } from '../../../train/data/tokenizer/tokenizer.ts'
 import { initialScales } from '../../../train/step/initialize.ts'
-import { ourTensors, type Source, sourcesOf } from '../architectures/ours.ts'
-import { openTensors } from './foreign-folder.ts'
-import { matchTensors } from './match.ts'
-import { type Origin, openOrigin } from './origin.ts'
-import { readTensor } from './read-tensor.ts'
+import { ourTensors } from '../../foreign/architectures/ours.ts'
+import { foreignRunConfig, openForeignTokenizer, openForeignWeights, sequenceOf } from '../../foreign/foreign-model.ts'
+import { openOrigin } from './origin.ts'
 import { type ImportReport, mappedTensors, textsOf } from './report.ts'
 import { addNoise, denseNameOf, newRouter, type Upcycling, upcycledModel } from './upcycle.ts'
 import { refuseOccupied, writeRun } from './write-run.ts'
@@ -32,9 +23,6 @@ export interface ImportOptions {
   readonly onProgress?: (done: number, total: number) => void
 }
 
-/** Default limit of the sequence, because attention needs memory that grows with the square of the sequence. */
-const DEFAULT_SEQUENCE = 1024
-
 /**
  * Imports a model.
  * @param folder A folder in Hugging Face's layout, or, to upcycle it, the directory of a dense run.
@@ -48,12 +36,11 @@ export async function importModel(folder: string, out: string, options: ImportOp
   const { model: original, theirs } = origin
   const sequence = sequenceOf(original.sequence, options.sequence)
   const model = { ...(upcycle ? upcycledModel(original, upcycle) : original), sequence }
-  const tokenizer = openTokenizer(origin, join(folder, 'tokenizer.json'), model.vocabulary)
-  const config = runConfig({ ...origin.run, model })
-  const { tensors: stored, close } = await openTensors(origin.tensorFolder)
+  const tokenizer = openForeignTokenizer(folder, origin, model.vocabulary)
+  const config = foreignRunConfig({ ...origin.run, model })
+  const weights = await openForeignWeights(folder, origin, origin.tensorFolder)
   try {
-    const ignoredTensors = matchTensors(folder, theirs, stored, original.tied)
-    const sources = sourcesOf(theirs)
+    const { stored } = weights
     const ours = ourTensors(model)
     const originOf = (name: string) => (upcycle ? denseNameOf(name) : name)
     const uses = new Map<string, string[]>()
@@ -72,7 +59,7 @@ export async function importModel(folder: string, out: string, options: ImportOp
       ...textsOf(tokenizer),
       notices: origin.notices,
       ignoredKeys: origin.ignoredKeys,
-      ignoredTensors,
+      ignoredTensors: weights.ignored,
       tensors: mappedTensors(theirs, uses, stored),
       made: ours.filter(({ name }) => originOf(name) === null),
     }
@@ -88,10 +75,7 @@ export async function importModel(folder: string, out: string, options: ImportOp
       async read(tensor) {
         signal?.throwIfAborted()
         const from = originOf(tensor.name)
-        const values =
-          from === null
-            ? newRouter(tensor, seed, scale)
-            : await readTensor(tensor, sources.get(from) as readonly Source[], stored)
+        const values = from === null ? newRouter(tensor, seed, scale) : await weights.read(tensor, from)
         if (upcycle?.noise && tensor.name.includes('.experts.')) addNoise(values, tensor.name, seed, upcycle.noise)
         done += values.byteLength
         onProgress?.(done, written)
@@ -100,33 +84,9 @@ export async function importModel(folder: string, out: string, options: ImportOp
     })
     return report
   } finally {
-    await close()
+    await weights.close()
   }
 }
 
 const bytesOf = (entry: { readonly begin: number; readonly end: number } | undefined): number =>
   entry ? entry.end - entry.begin : 0
-
-function sequenceOf(longest: number, given: number | undefined): number {
-  if (given !== undefined && given > longest)
-    throw new UsageError(
-      wording`invalid ${option('sequence')}: ${given} (expected at most ${longest}, the model's longest sequence)`,
-    )
-  return given ?? Math.min(longest, DEFAULT_SEQUENCE)
-}
-
-function openTokenizer({ tokenizer: json, rules }: Origin, where: string, vocabulary: number): Tokenizer {
-  const tokenizer = tokenizerFromJson(json, where, rules)
-  if (tokenizer.vocabulary > vocabulary)
-    throw new UsageError(
-      `${where} has ${tokenizer.vocabulary} tokens but the model has ${vocabulary} (is it that of another ` +
-        'model? Special tokens that were only added to the file can be removed from its added_tokens)',
-    )
-  return tokenizer
-}
-
-/** The configuration of the new run. One sequence at a time is evaluated, since the model may be large. */
-function runConfig(run: object): RunConfig {
-  const train = 'train' in run && isFields(run.train) ? run.train : { batch: 8, microBatches: 8 }
-  return parseInput(runSchema, { ...run, train }, 'configuration')
-}

@@ -1,8 +1,8 @@
 /** The report of an import, tensor by tensor: the contents of import.json. */
 import type { Tokenizer } from '../../../train/data/tokenizer/tokenizer.ts'
-import type { TheirTensor } from '../architectures/contract.ts'
-import type { OurTensor } from '../architectures/ours.ts'
-import type { StoredTensor } from './foreign-folder.ts'
+import type { TheirTensor } from '../../foreign/architectures/contract.ts'
+import type { OurTensor } from '../../foreign/architectures/ours.ts'
+import type { StoredTensor } from '../../foreign/foreign-folder.ts'
 
 export interface ImportReport {
   readonly kind: 'import'

@@ -10,7 +10,7 @@ import { parseInput } from '../../../core/config/problems.ts'
 import { option, UsageError, wording } from '../../../core/errors.ts'
 import { type ModelConfig, modelSchema } from '../../../core/model/config.ts'
 import { randomFor } from '../../../train/step/random.ts'
-import type { OurTensor } from '../architectures/ours.ts'
+import type { OurTensor } from '../../foreign/architectures/ours.ts'
 
 export interface Upcycling {
   readonly experts: number

@@ -17,7 +17,7 @@ import { folderName, writeAll, writeDescription } from '../../../train/run/check
 import { type OutputFile, shardFiles, shardsOf } from '../../../train/run/checkpoint/safetensors.ts'
 import type { State } from '../../../train/run/run-state.ts'
 import type { NamedTensor } from '../../../train/step/named-tensors.ts'
-import { asMatrix, type OurTensor } from '../architectures/ours.ts'
+import { asMatrix, type OurTensor } from '../../foreign/architectures/ours.ts'
 
 const SHARD_BYTES = 4 * 2 ** 30
 

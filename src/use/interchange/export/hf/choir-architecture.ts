@@ -16,8 +16,8 @@ import type { MoeConfig } from '../../../../core/model/moe-config.ts'
 import { isSparse, moduleName, type RoutedModule, routedModules } from '../../../../core/model/parameters.ts'
 import { rotationOf } from '../../../../core/model/rotary.ts'
 import { hasRouterWeights } from '../../../../core/model/routing/routers.ts'
-import type { TheirTensor } from '../../architectures/contract.ts'
-import { alike, linear } from '../../architectures/tensors.ts'
+import type { TheirTensor } from '../../../foreign/architectures/contract.ts'
+import { alike, linear } from '../../../foreign/architectures/tensors.ts'
 
 /** The keys of config.json. Settings that follow from others are numbers, so the Python file has no rules for them. */
 export function choirConfig(model: ModelConfig) {

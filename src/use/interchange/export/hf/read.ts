@@ -8,27 +8,22 @@ import { parameterSpecs } from '../../../../core/model/parameters.ts'
 import type { Runtime } from '../../../../engine/contract/runtime.ts'
 import { parameterTensors } from '../../../../train/step/named-tensors.ts'
 import { ParameterStore } from '../../../../train/step/store.ts'
-import { modelOf } from '../../architectures/config-json.ts'
-import { sourcesOf } from '../../architectures/ours.ts'
-import { openTensors, readForeignConfig } from '../../import/foreign-folder.ts'
-import { matchTensors } from '../../import/match.ts'
-import { readTensor } from '../../import/read-tensor.ts'
+import { modelOf } from '../../../foreign/architectures/config-json.ts'
+import { readForeignConfig } from '../../../foreign/foreign-folder.ts'
+import { openForeignWeights } from '../../../foreign/foreign-model.ts'
 import type { ReadBack } from '../contract.ts'
 import { ownLogits } from '../own-logits.ts'
 
 /** Logits of a model that is imported into memory of its own. */
 export async function importedLogits(runtime: Runtime, folder: string, tokens: Int32Array): Promise<ReadBack> {
   const { model, architecture } = modelOf(await readForeignConfig(folder))
-  const theirs = architecture.tensors(model)
   const store = new ParameterStore(runtime, parameterSpecs(model), null)
-  const { tensors: stored, close } = await openTensors(folder)
+  const weights = await openForeignWeights(folder, { model, theirs: architecture.tensors(model) })
   try {
-    matchTensors(folder, theirs, stored, model.tied)
-    const sources = sourcesOf(theirs)
     for (const { name, shape, range } of parameterTensors(store))
-      await range.arena.write(range.start, await readTensor({ name, shape }, sources.get(name) ?? [], stored))
+      await range.arena.write(range.start, await weights.read({ name, shape }))
   } finally {
-    await close()
+    await weights.close()
   }
   return { reader: 'choir import', logits: await ownLogits(runtime, model, store, tokens) }
 }

@@ -6,7 +6,7 @@ import {
   type StoredTensor,
   tensorFile,
 } from '../../../../train/run/checkpoint/safetensors.ts'
-import type { TheirTensor } from '../../architectures/contract.ts'
+import type { TheirTensor } from '../../../foreign/architectures/contract.ts'
 import type { ExportDtype } from '../contract.ts'
 import { bytesOfDtype, encode } from '../encode.ts'
 import { gatherTensor } from '../their-tensors.ts'

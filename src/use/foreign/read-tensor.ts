@@ -1,6 +1,7 @@
 /** Reads one of our tensors from the rows of their tensors, through a bounded buffer. */
-import { RunError } from '../../../core/errors.ts'
-import { asMatrix, type OurTensor, type Source } from '../architectures/ours.ts'
+import { RunError } from '../../core/errors.ts'
+import { allFinite } from '../../train/run/checkpoint/safetensors.ts'
+import { asMatrix, type OurTensor, type Source } from './architectures/ours.ts'
 import { decoderOf } from './decode.ts'
 import type { StoredTensor } from './foreign-folder.ts'
 
@@ -32,8 +33,8 @@ export async function readTensor(
       await file.read(buffer.subarray(0, count * rowBytes), entry.begin + (source.firstRow + row) * rowBytes)
       const part = chunk.subarray(0, count * source.columns)
       decode(buffer.buffer, part)
-      const wrong = part.findIndex((value) => !Number.isFinite(value))
-      if (wrong >= 0) {
+      if (!allFinite(part)) {
+        const wrong = part.findIndex((value) => !Number.isFinite(value))
         const { name, shape: of } = source.theirs
         const place = placeOf((source.firstRow + row) * source.columns + wrong, of)
         throw new RunError(

@@ -1,7 +1,7 @@
 /** Compares the tensors in a folder with the tensors of a model. */
-import { RunError } from '../../../core/errors.ts'
-import { firstNames } from '../../../train/run/checkpoint/safetensors.ts'
-import type { TheirTensor } from '../architectures/contract.ts'
+import { RunError } from '../../core/errors.ts'
+import { firstNames } from '../../train/run/checkpoint/safetensors.ts'
+import type { TheirTensor } from './architectures/contract.ts'
 import { isReadable } from './decode.ts'
 import type { StoredTensor } from './foreign-folder.ts'
 

@@ -3,20 +3,15 @@
  * They are what transformers does with the folder; docs/import-and-export.md has the sources.
  */
 import { join } from 'node:path'
-import { type Fields, isFields } from '../../../core/config/fields.ts'
-import { formatValue } from '../../../core/config/problems.ts'
-import { RunError, UsageError } from '../../../core/errors.ts'
-import { parseJson } from '../../../core/text/json.ts'
-import { grouped } from '../../../core/text/numbers.ts'
-import { errorCode } from '../../../node/system/disk.ts'
-import { CONFIG_BYTES, readText } from '../../../node/system/read-text.ts'
-import { MAX_TEMPLATE, type TextRules } from '../../../train/data/tokenizer/text-rules.ts'
-import {
-  beginOfTextId,
-  endOfTextId,
-  parseTokenizerJson,
-  tokensOf,
-} from '../../../train/data/tokenizer/tokenizer-json.ts'
+import { type Fields, isFields } from '../../core/config/fields.ts'
+import { formatValue } from '../../core/config/problems.ts'
+import { RunError, UsageError } from '../../core/errors.ts'
+import { parseJson } from '../../core/text/json.ts'
+import { grouped } from '../../core/text/numbers.ts'
+import { errorCode } from '../../node/system/disk.ts'
+import { CONFIG_BYTES, readText } from '../../node/system/read-text.ts'
+import { MAX_TEMPLATE, type TextRules } from '../../train/data/tokenizer/text-rules.ts'
+import { beginOfTextId, endOfTextId, parseTokenizerJson, tokensOf } from '../../train/data/tokenizer/tokenizer-json.ts'
 
 export interface ForeignRules {
   readonly rules: TextRules

@@ -1,14 +1,14 @@
 /** Reads a folder in Hugging Face's layout: configuration, tokenizer, and the tensors of its safetensors files. */
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Fields, isFields } from '../../../core/config/fields.ts'
-import { formatValue } from '../../../core/config/problems.ts'
-import { RunError, UsageError } from '../../../core/errors.ts'
-import { parseJson } from '../../../core/text/json.ts'
-import { DiskFile, shardNames } from '../../../node/run/checkpoint/tensor-files.ts'
-import { errorCode } from '../../../node/system/disk.ts'
-import { CONFIG_BYTES, JSON_BYTES, readText } from '../../../node/system/read-text.ts'
-import { type Entry, readHeader, type TensorFile } from '../../../train/run/checkpoint/safetensors.ts'
+import { type Fields, isFields } from '../../core/config/fields.ts'
+import { formatValue } from '../../core/config/problems.ts'
+import { RunError, UsageError } from '../../core/errors.ts'
+import { parseJson } from '../../core/text/json.ts'
+import { DiskFile, shardNames } from '../../node/run/checkpoint/tensor-files.ts'
+import { errorCode } from '../../node/system/disk.ts'
+import { CONFIG_BYTES, JSON_BYTES, readText } from '../../node/system/read-text.ts'
+import { type Entry, readHeader, type TensorFile } from '../../train/run/checkpoint/safetensors.ts'
 
 /** A tensor in an open file. */
 export interface StoredTensor {
@@ -25,6 +25,19 @@ export interface StoredTensors {
 const expected = 'expected a folder with config.json, model.safetensors and tokenizer.json'
 const converted =
   'convert them: AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER) of transformers writes safetensors'
+
+/**
+ * The contents of a config.json that says what a model of another library is. Undefined if the folder has no such file,
+ * as the directory of a run.
+ */
+export async function foreignConfigIn(folder: string): Promise<Fields | undefined> {
+  try {
+    const config: unknown = parseJson(await readText(join(folder, 'config.json'), CONFIG_BYTES))
+    return isFields(config) && typeof config.model_type === 'string' ? config : undefined
+  } catch {
+    return undefined
+  }
+}
 
 /**
  * The contents of config.json.

@@ -1,0 +1,136 @@
+/** Where a model comes from: a run of Choir, or a folder in Hugging Face's layout, which is read as it is. */
+import { readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Fields } from '../../core/config/fields.ts'
+import type { RunConfig } from '../../core/config/run-config.ts'
+import { option, UsageError, wording } from '../../core/errors.ts'
+import type { ModelConfig } from '../../core/model/config.ts'
+import { sha256 } from '../../core/sha256.ts'
+import { tokenizerFromJson } from '../../node/data/tokenizer/native-tokenizer.ts'
+import { readCheckpointOf, readNewestCheckpoint } from '../../node/run/checkpoint/checkpoint.ts'
+import { loadRunConfig } from '../../node/run/load-config.ts'
+import { checkpointsOf } from '../../node/run/run-directory.ts'
+import { readTextRules, readTokenizer } from '../../node/run/tokenizer-file.ts'
+import type { Tokenizer } from '../../train/data/tokenizer/tokenizer.ts'
+import type { OnMessage } from '../../train/run/messages.ts'
+import { expectSettings } from '../../train/run/resume-settings.ts'
+import { expectTokenizer, importedData, parseState } from '../../train/run/run-state.ts'
+import type { NamedTensor } from '../../train/step/named-tensors.ts'
+import { foreignConfigIn } from '../foreign/foreign-folder.ts'
+import {
+  foreignRunConfig,
+  openForeignTokenizer,
+  openForeignWeights,
+  readForeignModel,
+  sequenceOf,
+} from '../foreign/foreign-model.ts'
+
+/** Settings that replace the runtime settings of the run. */
+export type RuntimeSettings = Partial<RunConfig['runtime']>
+
+export interface LoadedParts {
+  readonly tokenizer: Tokenizer
+  /** Number of steps that the model has been trained; 0 for a model of another library. */
+  readonly step: number
+  /** The `Dataset.hash` of its training data. */
+  readonly trainedOn: string
+}
+
+export interface StoredModel {
+  readonly config: RunConfig
+  /** Names the files of the weights, and their state, so that a change is noticed; null for a run. */
+  readonly source: string | null
+  /** Writes the parameters of the model into tensors, in their order. @throws RunError if a file is damaged */
+  load(tensors: readonly NamedTensor[]): Promise<LoadedParts>
+}
+
+/**
+ * Finds the model in a directory. Parameters are not read yet.
+ * @param checkpoint Step of the checkpoint of a run; default: the newest intact one.
+ * @throws UsageError if there is no model; RunError if its files are damaged
+ */
+export async function findModel(
+  directory: string,
+  runtime: RuntimeSettings,
+  checkpoint: number | undefined,
+  onMessage: OnMessage,
+): Promise<StoredModel> {
+  const foreign = await foreignConfigIn(directory)
+  if (!foreign) return modelOfRun(directory, runtime, checkpoint, onMessage)
+  if (checkpoint !== undefined)
+    throw new UsageError(
+      wording`invalid ${option('checkpoint')}: ${checkpoint} ("${directory}" is a model of another library, which has no checkpoints)`,
+    )
+  return modelOfFolder(directory, foreign, runtime, onMessage)
+}
+
+async function modelOfRun(
+  directory: string,
+  runtime: RuntimeSettings,
+  checkpoint: number | undefined,
+  onMessage: OnMessage,
+): Promise<StoredModel> {
+  const sets = Object.entries(runtime).map(([name, value]) => `runtime.${name}=${value}`)
+  const config = await loadRunConfig(directory, sets)
+  const warn = (path: string, reason: string) =>
+    onMessage({ kind: 'warning', message: `skipping checkpoint ${path}: ${reason}` })
+  const load = async (model: readonly NamedTensor[]): Promise<LoadedParts> => {
+    const checkpoints = checkpointsOf(directory)
+    const found =
+      checkpoint === undefined
+        ? await readNewestCheckpoint(checkpoints, { model }, warn)
+        : await readCheckpointOf(checkpoints, checkpoint, { model })
+    if (!found)
+      throw new UsageError(
+        `invalid run: "${directory}" has no checkpoint yet (train it, or wait for its first checkpoint)`,
+      )
+    const state = parseState(found.state, found.path)
+    const json = await readTokenizer(directory)
+    await expectTokenizer(state, json, directory)
+    expectSettings(state.settings, sets.length === 0 ? config : await loadRunConfig(directory), directory)
+    const tokenizer = tokenizerFromJson(json, join(directory, 'tokenizer.json'), await readTextRules(directory))
+    return { tokenizer, step: found.step, trainedOn: state.data }
+  }
+  return { config, source: null, load }
+}
+
+async function modelOfFolder(
+  folder: string,
+  fields: Fields,
+  runtime: RuntimeSettings,
+  onMessage: OnMessage,
+): Promise<StoredModel> {
+  const foreign = await readForeignModel(folder, fields)
+  for (const key of foreign.ignoredKeys)
+    onMessage({
+      kind: 'warning',
+      message: `config.json has ${key}, which Choir does not know: check that it does not change the model`,
+    })
+  for (const message of foreign.notices) onMessage({ kind: 'notice', message })
+  const model = { ...foreign.model, sequence: sequenceOf(foreign.model.sequence, undefined) }
+  const tokenizer = openForeignTokenizer(folder, foreign, model.vocabulary)
+  const config = foreignRunConfig({ ...foreign.run, model, runtime })
+  const load = async (tensors: readonly NamedTensor[]): Promise<LoadedParts> => {
+    const weights = await openForeignWeights(folder, foreign)
+    try {
+      for (const { name, shape, range } of tensors)
+        await range.arena.write(range.start, await weights.read({ name, shape }))
+    } finally {
+      await weights.close()
+    }
+    return { tokenizer, step: 0, trainedOn: importedData }
+  }
+  return { config, source: await stateOf(folder, model), load }
+}
+
+/** The model, and names, sizes and times of change of the files that it is read from. */
+async function stateOf(folder: string, model: ModelConfig): Promise<string> {
+  const names = (await readdir(folder)).filter((name) => /\.(json|safetensors)$/.test(name)).sort()
+  const files = await Promise.all(
+    names.map(async (name) => {
+      const { size, mtimeMs } = await stat(join(folder, name))
+      return [name, size, mtimeMs]
+    }),
+  )
+  return sha256(JSON.stringify([model, files]))
+}

@@ -1,0 +1,152 @@
+/** Models in folders of transformers, used as they are: nothing is imported, and nothing in the folder is touched. */
+import { readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import type { Fields } from '../../src/core/config/fields.ts'
+import { floatsOf } from '../../src/engine/contract/arena.ts'
+import { temporaryFolder } from '../../src/node/data/testing/temporary-folder.ts'
+import { openRuntime } from '../../src/node/run/session.ts'
+import type { NamedTensor } from '../../src/train/step/named-tensors.ts'
+import { samples } from '../../src/use/foreign/testing/samples.ts'
+import { QuantizedStore } from '../../src/use/infer/quantized/quantized-store.ts'
+import { importModel } from '../../src/use/interchange/import/import-model.ts'
+import { evaluateRun } from '../../src/use/runs/evaluate.ts'
+import { generate } from '../../src/use/runs/generate.ts'
+import { loadRounded } from '../../src/use/runs/rounded-weights.ts'
+import { scoreRun } from '../../src/use/runs/score.ts'
+import { findModel } from '../../src/use/runs/stored-model.ts'
+import { writeFolder } from './folders.ts'
+
+const temporary = temporaryFolder()
+
+/** Random weights of OLMoE's architecture, as a folder and as a run that was imported from it. */
+async function models() {
+  const root = temporary.make()
+  const { folder } = writeFolder(join(root, 'model'), samples.olmoe as Fields)
+  await importModel(folder, join(root, 'run'))
+  return { root, folder, run: join(root, 'run') }
+}
+
+type Options = Parameters<typeof generate>[1]
+const plain: Options = { prompt: 'a', tokens: 8, temperature: 0, topK: 0, topP: 1, seed: 0 }
+
+async function textOf(directory: string, options: Partial<Options> = {}): Promise<string> {
+  let text = ''
+  for await (const piece of generate(directory, { ...plain, ...options })) text += piece
+  return text
+}
+
+async function scoresOf(directory: string, weights: 'float32' | 'int8' | 'int4') {
+  const items = (async function* () {
+    yield { name: 'a text', item: 'ab ba' }
+  })()
+  const scores = []
+  for await (const { score } of scoreRun(directory, items, { weights })) scores.push(score)
+  return scores
+}
+
+test('text, loss and scores from a folder are those of the run that was imported from it', async () => {
+  const { root, folder, run } = await models()
+  writeFileSync(join(root, 'text.txt'), 'ab ba abba baab '.repeat(40))
+  const evaluated = { source: join(root, 'text.txt'), batches: 1 }
+  for (const weights of ['float32', 'int8', 'int4'] as const) {
+    expect(await textOf(folder, { weights })).toBe(await textOf(run, { weights }))
+    expect(await scoresOf(folder, weights)).toEqual(await scoresOf(run, weights))
+    const [here, there] = [
+      await evaluateRun(folder, { ...evaluated, weights }),
+      await evaluateRun(run, { ...evaluated, weights }),
+    ]
+    expect(here).toEqual(there)
+    expect(Number.isFinite(here.loss)).toBe(true)
+  }
+})
+
+test('the folder stays as it is', async () => {
+  const { root, folder } = await models()
+  writeFileSync(join(root, 'text.txt'), 'ab ba '.repeat(100))
+  const state = () => readdirSync(folder).map((name) => [name, statSync(join(folder, name)).mtimeMs])
+  const before = state()
+  await textOf(folder, { weights: 'int8' })
+  await evaluateRun(folder, { source: join(root, 'text.txt'), batches: 1 })
+  expect(state()).toEqual(before)
+})
+
+test('what only a run has is refused', async () => {
+  const { folder } = await models()
+  await expect(textOf(folder, { checkpoint: 3 })).rejects.toThrow(
+    /^invalid checkpoint: 3 \(".*model" is a model of another library, which has no checkpoints\)$/,
+  )
+  await expect(evaluateRun(folder)).rejects.toThrow(/^no held-out text/)
+})
+
+test('a key that Choir does not know is named before the text', async () => {
+  const root = temporary.make()
+  const { folder } = writeFolder(join(root, 'model'), { ...samples.olmoe, strange_scale: 3 })
+  const messages: string[] = []
+  await textOf(folder, { onMessage: ({ message }) => messages.push(message) })
+  expect(messages).toContain(
+    'config.json has strange_scale, which Choir does not know: check that it does not change the model',
+  )
+})
+
+describe('rounded weights', () => {
+  /** Fills a store, with a copy of any size, and says how many tensors were read from the folder of the model. */
+  async function fill(folder: string, messages: string[] = [], copies = folder) {
+    const found = await findModel(folder, {}, undefined, () => {})
+    const runtime = await openRuntime(found.config)
+    try {
+      const store = new QuantizedStore(runtime, found.config.model, 'int8', 0)
+      let read = 0
+      const load = (tensors: readonly NamedTensor[]) => {
+        read = tensors.length
+        return found.load(tensors)
+      }
+      await loadRounded(copies, store, load, {
+        source: found.source as string,
+        onMessage: ({ message }) => messages.push(message),
+        leastBytes: 0,
+      })
+      const bytes = store.storedTensors().map(({ name, range }) => [name, floatsOf(range).slice()] as const)
+      return { read, bytes }
+    } finally {
+      await runtime.close()
+    }
+  }
+
+  test('are the same from their copy, which is made once', async () => {
+    const { folder } = await models()
+    const messages: string[] = []
+    const [first, second] = [await fill(folder, messages), await fill(folder, messages)]
+    expect(first.read).toBeGreaterThan(0)
+    expect(second).toEqual({ ...first, read: 0 })
+    expect(messages).toEqual([expect.stringMatching(/^wrote the rounded weights to .*choir-int8 \(.* kB\)/)])
+    expect(readdirSync(folder).filter((name) => name.startsWith('.'))).toEqual([])
+  })
+
+  test('are made again when a file of the model has changed, or a byte of the copy', async () => {
+    const { folder } = await models()
+    const first = await fill(folder)
+    const later = new Date(Date.now() + 10_000)
+    utimesSync(join(folder, 'config.json'), later, later)
+    expect(await fill(folder)).toEqual(first)
+    expect((await fill(folder)).read).toBe(0)
+    const copy = join(folder, 'choir-int8', 'model.safetensors')
+    const bytes = readFileSync(copy)
+    bytes[bytes.length - 5] = (bytes.at(-5) as number) ^ 1
+    writeFileSync(copy, bytes)
+    const messages: string[] = []
+    expect(await fill(folder, messages)).toEqual(first)
+    expect(messages[0]).toMatch(/^rounding the weights again: .*model\.safetensors/)
+    expect((await fill(folder)).read).toBe(0)
+  })
+
+  test('a copy that cannot be written is no error', async () => {
+    const { folder } = await models()
+    const messages: string[] = []
+    const elsewhere = join(folder, 'missing')
+    expect(await fill(folder, messages, elsewhere)).toEqual(await fill(folder))
+    expect(messages[0]).toMatch(
+      /^cannot write the rounded weights to .*choir-int8: .* \(the next start rounds them again\)$/,
+    )
+  })
+})
