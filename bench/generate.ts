@@ -1,5 +1,5 @@
 /**
- * Times generation. Alone, Choir takes turns with float32, int8 and int4 weights, and speeds are also shares of the rate that
+ * Times generation. Alone, Choir takes turns with float32, bf16, int8 and int4 weights, and speeds are also shares of the rate that
  * the memory bandwidth allows; with `--peer pytorch`, Choir alternates with PyTorch (the same as
  * `npm run bench -- --peer pytorch --generate`).
  *

@@ -9,6 +9,7 @@ import { openRuntime } from '../../src/node/run/session.ts'
 import type { NamedTensor } from '../../src/train/step/named-tensors.ts'
 import { samples } from '../../src/use/foreign/testing/samples.ts'
 import { QuantizedStore } from '../../src/use/infer/quantized/quantized-store.ts'
+import type { WeightFormat } from '../../src/use/infer/quantized/weight-format.ts'
 import { importModel } from '../../src/use/interchange/import/import-model.ts'
 import { evaluateRun } from '../../src/use/runs/evaluate.ts'
 import { generate } from '../../src/use/runs/generate.ts'
@@ -36,7 +37,7 @@ async function textOf(directory: string, options: Partial<Options> = {}): Promis
   return text
 }
 
-async function scoresOf(directory: string, weights: 'float32' | 'int8' | 'int4') {
+async function scoresOf(directory: string, weights: WeightFormat) {
   const items = (async function* () {
     yield { name: 'a text', item: 'ab ba' }
   })()
@@ -49,7 +50,7 @@ test('text, loss and scores from a folder are those of the run that was imported
   const { root, folder, run } = await models()
   writeFileSync(join(root, 'text.txt'), 'ab ba abba baab '.repeat(40))
   const evaluated = { source: join(root, 'text.txt'), batches: 1 }
-  for (const weights of ['float32', 'int8', 'int4'] as const) {
+  for (const weights of ['float32', 'bf16', 'int8', 'int4'] as const) {
     expect(await textOf(folder, { weights })).toBe(await textOf(run, { weights }))
     expect(await scoresOf(folder, weights)).toEqual(await scoresOf(run, weights))
     const [here, there] = [

@@ -418,20 +418,20 @@ export const specialTokens: Record<string, KernelCase[]> = {
     rowProductCase({ inner: 300, columns: 3, transposed }),
     rowProductCase({ inner: 1031, columns: 21, transposed, plus: true }),
   ]),
-  'quantized-product': ([8, 4] as const).flatMap((bits) => [
+  'quantized-product': ([16, 8, 4] as const).flatMap((bits) => [
     quantizedProductCase({ bits, inner: 1, columns: 1 }),
     quantizedProductCase({ bits, inner: 64, columns: 16, plus: true }),
     quantizedProductCase({ bits, inner: 77, columns: 50 }),
     quantizedProductCase({ bits, inner: 300, columns: 131, plus: true }),
   ]),
-  'quantized-experts': ([8, 4] as const).flatMap((bits) =>
+  'quantized-experts': ([16, 8, 4] as const).flatMap((bits) =>
     [true, false].flatMap((gated) => [
       quantizedExpertsCase({ bits, experts: [0], width: 1, hidden: 1, gated }),
       quantizedExpertsCase({ bits, experts: [4, 0, 2], width: 33, hidden: 47, gated }),
       quantizedExpertsCase({ bits, experts: [1, 1], width: 70, hidden: 130, gated }),
     ]),
   ),
-  'quantized-expand': ([8, 4] as const).flatMap((bits) =>
+  'quantized-expand': ([16, 8, 4] as const).flatMap((bits) =>
     [true, false].flatMap((transposed) => [
       quantizedExpandCase({ bits, inner: 1, columns: 1, transposed }),
       quantizedExpandCase({ bits, inner: 64, columns: 16, transposed }),
@@ -439,7 +439,7 @@ export const specialTokens: Record<string, KernelCase[]> = {
       quantizedExpandCase({ bits, inner: 300, columns: 259, transposed }),
     ]),
   ),
-  'quantized-expert-ffn': ([8, 4] as const).flatMap((bits) =>
+  'quantized-expert-ffn': ([16, 8, 4] as const).flatMap((bits) =>
     [true, false].flatMap((gated) => [
       quantizedFfnCase({ bits, rows: [1], width: 1, hidden: 1, gated }),
       quantizedFfnCase({ bits, rows: [0, 3, 0, 17, 1], left: 5, width: 33, hidden: 47, gated }),
@@ -485,7 +485,7 @@ export const specialTokens: Record<string, KernelCase[]> = {
 }
 
 const integer = (min: number, max: number) => fc.integer({ min, max })
-const bits = fc.constantFrom<Bits>(8, 4)
+const bits = fc.constantFrom<Bits>(16, 8, 4)
 export const drawnTokens: Record<keyof typeof specialTokens, fc.Arbitrary<KernelCase>> = {
   'row-product': fc
     .record({ inner: integer(1, 90), columns: integer(1, 200), transposed: fc.boolean(), plus: fc.boolean() })

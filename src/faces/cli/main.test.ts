@@ -159,7 +159,7 @@ describe('help and usage', () => {
     [['generate', 'x', '--prompt', 'a', '--message', 'b'], 'choir: invalid --message: not with --prompt'],
     [['generate', 'x', '--prompt', 'a', '--system', 'b'], 'choir: invalid --system: not with --prompt'],
     [['generate', 'x', '--system', 'b'], "choir: required option '--prompt <text>' not specified"],
-    [['generate', 'x', '--prompt', 'a', '--weights', 'int3'], 'Allowed choices are float32, int8, int4.'],
+    [['generate', 'x', '--prompt', 'a', '--weights', 'int3'], 'Allowed choices are float32, bf16, int8, int4.'],
     [['generate', 'x', '--prompt', 'a', '--tokens', '1.5'], 'choir: invalid --tokens: "1.5" (expected a positive'],
     [
       ['generate', 'x', '--prompt', 'a', '--temperature', '-1'],

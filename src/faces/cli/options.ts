@@ -109,7 +109,7 @@ export function deviceOption(): Option {
 
 export function weightsOption(): Option {
   const description =
-    'format of the weights: matrices of int8 have a quarter of the size, of int4 a seventh, so a token is faster on a CPU'
+    'format of the weights: matrices of bf16 have half of the size, of int8 a quarter, of int4 a seventh, so a token is faster on a CPU'
   return new Option('--weights <format>', description).choices(weightFormats).default('float32' satisfies WeightFormat)
 }
 

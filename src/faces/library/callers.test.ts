@@ -103,7 +103,7 @@ describe('a wrong argument is refused with field, value and what is accepted', (
       () => [config, { directory: directory(), from: { run: run(), step: 3 } }],
       /^unknown field from\.step: 3/,
     ],
-    ['load', () => [run(), { weights: 'int3' }], /^invalid weights: "int3" \(expected float32, int8 or int4/],
+    ['load', () => [run(), { weights: 'int3' }], /^invalid weights: "int3" \(expected float32, bf16, int8 or int4/],
     ['load', () => [run(), { wieghts: 'int8' }], /^unknown field wieghts: "int8".*did you mean "weights"/],
     ['load', () => [run(), { threads: 0 }], /^invalid threads: 0 /],
     ['load', () => [run(), { onMessage: true }], /^invalid onMessage: true \(expected a function\)/],

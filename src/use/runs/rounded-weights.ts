@@ -1,5 +1,5 @@
 /**
- * A folder `choir-int8` or `choir-int4` in the folder of a large model, with its weights as they are in memory after
+ * A folder such as `choir-int8` in the folder of a large model, with its weights as they are in memory after
  * rounding, so that they are rounded only once. `source.json` names the files from which they were made: if those change,
  * or one byte of the copy does, the weights are rounded again.
  */

@@ -31,9 +31,9 @@ export interface ModelChoice extends RuntimeOverrides {
   /** Step of the checkpoint. Default: the newest intact checkpoint. */
   readonly checkpoint?: number
   /**
-   * Format of the weights; default: `float32`. With `int8` the matrices are rounded by groups of 64 weights, with `int4`
-   * by groups of 32. They are then the only copy, and one text is generated about three times as fast. Both are for the
-   * CPU only, and not for experts in attention.
+   * Format of the weights; default: `float32`. With `bf16` every weight of a matrix is rounded, with `int8` matrices are
+   * rounded by groups of 64 weights, with `int4` by groups of 32. They are then the only copy, and one text is generated
+   * faster. These formats are for the CPU only, and not for experts in attention.
    */
   readonly weights?: WeightFormat
 }

@@ -7,10 +7,13 @@ import { packageFile } from '../../../core/package-file.ts'
 import type { SharedMemory } from '../../contract/arena.ts'
 import { RuntimeError } from '../../contract/runtime.ts'
 
-/** Functions that op kernels call (assembly/attention.ts, rows.ts, token.ts, exponential.ts, int8.ts, int4.ts). */
+/** Functions that op kernels call (assembly/attention.ts, rows.ts, token.ts, exponential.ts, bf16.ts, int8.ts, int4.ts). */
 const opFunctionNames = [
   'add',
   'addTimes',
+  'bf16Expand',
+  'bf16ExpandColumns',
+  'bf16Times',
   'cachedScores',
   'cachedValues',
   'clearAfter',

@@ -18,7 +18,7 @@ import { Generator } from '../generation/generator.ts'
 import { tokenScratch } from '../generation/token-decoder.ts'
 import { expectQuantized, QuantizedStore } from './quantized-store.ts'
 import { roundMatrix } from './round-matrix.ts'
-import type { QuantizedFormat } from './weight-format.ts'
+import { bitsOf, type QuantizedFormat } from './weight-format.ts'
 
 const runtime = await createRuntime({ threads: 2 })
 afterAll(() => runtime.close())
@@ -47,11 +47,11 @@ const kinds: Record<string, CaseOverrides> = {
 
 /** Memory whose arenas have room for a tensor or two. */
 const small = (format: QuantizedFormat) => {
-  return { ...cpuMemory, maxArenaBytes: 2 ** 24 + (format === 'int8' ? 49_152 : 26_624) }
+  return { ...cpuMemory, maxArenaBytes: 2 ** 24 + { bf16: 98_304, int8: 49_152, int4: 26_624 }[format] }
 }
 
 async function quantizedModel(seed: number, overrides: CaseOverrides, format: QuantizedFormat, memory = cpuMemory) {
-  const bits = format === 'int4' ? 4 : 8
+  const bits = bitsOf[format]
   const drawn = randomCase(seed, {
     ...overrides,
     ...(overrides.moe && { moe: { capacity: 'none', groups: 1, ...overrides.moe } }),
@@ -87,7 +87,7 @@ async function quantizedModel(seed: number, overrides: CaseOverrides, format: Qu
   return { config, store, floats, drawn: drawn.parameters, parameters }
 }
 
-describe.each(['int8', 'int4'] as const)('with %s weights', (format) => {
+describe.each(['bf16', 'int8', 'int4'] as const)('with %s weights', (format) => {
   for (const [name, overrides] of Object.entries(kinds))
     test(`greedy text has the most probable tokens of the rounded model: ${name}`, async () => {
       const { config, store, parameters } = await quantizedModel(3, overrides, format, small(format))
@@ -129,7 +129,7 @@ describe.each(['int8', 'int4'] as const)('with %s weights', (format) => {
   })
 })
 
-test.each(['int8', 'int4'] as const)(
+test.each(['bf16', 'int8', 'int4'] as const)(
   'the loss of a pass over many tokens is that of the rounded model, in several memories: %s',
   async (format) => {
     for (const [name, overrides] of Object.entries(kinds)) {

@@ -27,7 +27,7 @@ import { FloatParameters, type ModelStore, type TracedParameters } from '../../.
 import { type NamedTensor, parameterTensors } from '../../../train/step/named-tensors.ts'
 import { ParameterStore } from '../../../train/step/store.ts'
 import { roundMatrix } from './round-matrix.ts'
-import type { QuantizedFormat } from './weight-format.ts'
+import { bitsOf, type QuantizedFormat } from './weight-format.ts'
 
 const refusal = (format: QuantizedFormat, limit: string, expected: string): UsageError =>
   new UsageError(`invalid weights: "${format}" ${limit} (expected ${expected}, or the weights "float32")`)
@@ -58,7 +58,7 @@ export class QuantizedStore implements ModelStore {
   constructor(runtime: Memory, config: ModelConfig, format: QuantizedFormat, scratch: number) {
     this.config = config
     this.format = format
-    this.bits = format === 'int4' ? 4 : 8
+    this.bits = bitsOf[format]
     const all = quantizedParameters(config)
     this.parameters = new Map(all.map((parameter) => [parameter.spec.name, parameter]))
     // The table of a tied head is looked up too, so it is in both formats.

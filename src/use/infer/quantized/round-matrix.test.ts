@@ -18,6 +18,10 @@ function unpacked(packed: Uint8Array, bits: Bits, inner: number, row: number, co
     (Math.floor(column / BLOCK) * groupsOf(bits, inner) + Math.floor(row / groupRows(bits))) * groupBytes(bits)
   const [r, c] = [row % groupRows(bits), column % BLOCK]
   const scale = new DataView(new ArrayBuffer(4))
+  if (bits === 16) {
+    scale.setUint16(2, view.getUint16(group + 2 * (r * BLOCK + c), true), true)
+    return scale.getFloat32(0, true)
+  }
   scale.setUint16(2, view.getUint16(group + weightBytes(bits) + 2 * c, true), true)
   const pair = Math.floor(r / 2)
   const q =
@@ -34,7 +38,7 @@ function rounded(weights: Float32Array, bits: Bits, shape: MatrixShape): { after
   return { after, packed }
 }
 
-test.each([8, 4] as const)(
+test.each([16, 8, 4] as const)(
   'a weight changes by at most what is documented, and the packed bytes hold the same values: %i bits',
   (bits) => {
     fc.assert(
@@ -64,7 +68,7 @@ test.each([8, 4] as const)(
               const largest = Math.max(...group.map(Math.abs))
               const [before, now] = [weights[at(row, column)] as number, after[at(row, column)] as number]
               // 2⁻¹³³ is half of the least bfloat16.
-              const bound = largest / (bits === 8 ? 254 : 8)
+              const bound = bits === 16 ? Math.abs(before) / 2 ** 8 : largest / (bits === 8 ? 254 : 8)
               const opposite = bits === 4 && group.some((value) => Math.abs(value) === largest && value * before < 0)
               const half = bits === 4 && !opposite ? 2 : 1
               expect(Math.abs(now - before)).toBeLessThanOrEqual(
@@ -79,11 +83,13 @@ test.each([8, 4] as const)(
   },
 )
 
-test.each([8, 4] as const)('a weight that is not finite stays visible as NaN: %i bits', (bits) => {
+test.each([16, 8, 4] as const)('a weight that is not finite stays visible as NaN: %i bits', (bits) => {
   const shape = { inner: 2, columns: 2, transposed: false }
   const { after } = rounded(Float32Array.of(1, Number.NaN, Infinity, 2), bits, shape)
-  expect(after[0]).toBeNaN()
+  // With 16 bits there are no groups, and infinity is a bfloat16.
   expect(after[1]).toBeNaN()
+  if (bits === 16) expect([...after]).toEqual([1, Number.NaN, Infinity, 2])
+  else expect(after[0]).toBeNaN()
 })
 
 test('zeros stay zeros, and padding is zero', () => {
@@ -101,4 +107,9 @@ test('the columns and rows of padding of 4 bits are zero', () => {
     [30, 15],
   ] as const)
     expect(unpacked(packed, 4, 3, row, column) + 0).toBe(0)
+})
+
+test('weights that are bfloat16 already do not change', () => {
+  const weights = Float32Array.from({ length: 35 }, (_, i) => (i - 17) * 2 ** -9)
+  expect(rounded(weights, 16, { inner: 7, columns: 5, transposed: false }).after).toEqual(weights)
 })

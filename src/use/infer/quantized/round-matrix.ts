@@ -1,4 +1,5 @@
-/** Rounds a matrix of weights to int8 or int4, by groups. */
+/** Rounds a matrix of weights to bfloat16, or to int8 or int4 by groups. */
+import { nearestBfloat16 } from '../../../core/bfloat16.ts'
 import {
   type Bits,
   BLOCK,
@@ -31,7 +32,8 @@ function roundedUp(value: number): number {
  * Rounds each weight to scale·q, in place, and writes scales and q to `packed` in the layout of
  * src/core/graph/quantized-layout.ts.
  *
- * 8 bits: the scale of a group is max |w| / 127, rounded up to a bfloat16, so a weight changes by at most half of the
+ * 16 bits: the nearest bfloat16, ties to even, so a weight changes by at most 2⁻⁸ of itself, and weights that were
+ * trained in bfloat16 do not change. 8 bits: the scale of a group is max |w| / 127, rounded up to a bfloat16, so a weight changes by at most half of the
  * scale: |w − scale·q| ≤ max |w| / 254 · (1 + 2⁻⁷). 4 bits: the weight with the largest |w| becomes −8·scale (as in the
  * format q4_0 of llama.cpp), so a weight changes by at most |scale| / 2, or by |scale| if it is nearly as large and has
  * the other sign: |scale| ≤ max |w| / 8 · (1 + 2⁻⁷).
@@ -43,6 +45,10 @@ export function roundMatrix(
   bits: Bits,
   packed: Uint8Array,
 ): void {
+  if (bits === 16) {
+    roundToBfloat16(weights, { inner, columns, transposed }, packed)
+    return
+  }
   const [rowStep, columnStep] = transposed ? [1, inner] : [columns, 1]
   const [group, size, bound] = [groupRows(bits), groupBytes(bits), weightBytes(bits)]
   const quantized = new Int8Array(packed.buffer, packed.byteOffset, packed.byteLength)
@@ -77,6 +83,23 @@ export function roundMatrix(
         }
       }
     }
+}
+
+/** {@link roundMatrix} for 16 bits. */
+function roundToBfloat16(weights: Float32Array, { inner, columns, transposed }: MatrixShape, packed: Uint8Array): void {
+  const halves = new Uint16Array(packed.buffer, packed.byteOffset, packed.byteLength / 2)
+  const [rowStep, columnStep] = transposed ? [1, inner] : [columns, 1]
+  halves.fill(0)
+  for (let block = 0, at = 0; block < columns; block += BLOCK, at += groupRows(16) * groupsOf(16, inner) * BLOCK)
+    for (let row = 0; row < inner; row++)
+      for (let column = block; column < Math.min(columns, block + BLOCK); column++) {
+        const i = row * rowStep + column * columnStep
+        float[0] = weights[i] as number
+        const half = nearestBfloat16(floatBits[0] as number)
+        halves[at + row * BLOCK + column - block] = half
+        floatBits[0] = half << 16
+        weights[i] = float[0]
+      }
 }
 
 /** The weight with the largest absolute value; NaN if one is NaN. */

@@ -1,4 +1,5 @@
 /** Encodes float32 numbers as the bytes of other types, rounded to nearest, ties to even. */
+import { nearestBfloat16 } from '../../../core/bfloat16.ts'
 import { option, RunError, wording } from '../../../core/errors.ts'
 import type { ExportDtype } from './contract.ts'
 
@@ -16,15 +17,10 @@ export function encode(values: Float32Array, dtype: ExportDtype, name: string): 
   if (dtype === 'float32') return new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
   const bits = new Uint32Array(values.slice().buffer)
   const halves = new Uint16Array(values.length)
-  for (let i = 0; i < bits.length; i++) halves[i] = dtype === 'bf16' ? bf16(bits[i] as number) : f16(bits[i] as number)
+  for (let i = 0; i < bits.length; i++)
+    halves[i] = dtype === 'bf16' ? nearestBfloat16(bits[i] as number) : f16(bits[i] as number)
   if (dtype === 'f16') checkFinite(values, halves, name)
   return new Uint8Array(halves.buffer)
-}
-
-/** The rounded upper half of a float32, from its bits. A NaN keeps its upper bits with one bit set, so it stays NaN. */
-function bf16(bits: number): number {
-  if ((bits & 0x7fffffff) > 0x7f800000) return (bits >>> 16) | 0x40
-  return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16
 }
 
 /** IEEE half precision, from the bits of a float32. */

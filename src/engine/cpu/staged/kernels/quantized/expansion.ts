@@ -34,8 +34,7 @@ class Expansion {
   /** Blocks from number `from` on, of the matrix at a byte offset, to the matrix of floats at `to`. */
   blocks(matrix: number, to: number, from = 0, count = blocksOf(this.columns), transposed = false): void {
     const { bits, inner, columns } = this
-    const { int4Expand, int4ExpandColumns, int8Expand, int8ExpandColumns } = this.thread.functions
-    const [expand, expandColumns] = bits === 4 ? [int4Expand, int4ExpandColumns] : [int8Expand, int8ExpandColumns]
+    const [expand, expandColumns] = expandingFunctions(bits, this.thread.functions)
     for (let block = from; block < from + count; block++) {
       const at = this.reachable(matrix + block * blockBytes(bits, inner))
       const first = block * BLOCK
@@ -52,6 +51,12 @@ class Expansion {
     bytes.set(memory.bytes.subarray(block, block + blockBytes(bits, inner)), copy)
     return copy
   }
+}
+
+function expandingFunctions(bits: Bits, functions: KernelThread['functions']) {
+  if (bits === 16) return [functions.bf16Expand, functions.bf16ExpandColumns] as const
+  if (bits === 8) return [functions.int8Expand, functions.int8ExpandColumns] as const
+  return [functions.int4Expand, functions.int4ExpandColumns] as const
 }
 
 /** Rows and columns of a matrix. */

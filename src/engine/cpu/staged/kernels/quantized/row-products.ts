@@ -2,7 +2,7 @@
  * Products of a single token with quantized matrices, which may be in memories of their own.
  *
  * A task is a band of whole blocks of columns, so there are no partial sums, and additions and activations follow in the
- * same task. Every task rounds the row for itself, in the memory of the matrix.
+ * same task. Every task copies the row into the memory of the matrix and, unless weights are bfloat16, rounds it there.
  */
 import * as declared from '../../../../../core/graph/kernels/quantized.ts'
 import { type Bits, BLOCK, groupRows, groupsOf } from '../../../../../core/graph/quantized-layout.ts'
@@ -11,8 +11,8 @@ import { implement, type KernelMemory, type KernelTensor, type KernelThread } fr
 import { offsetAt, widthOf } from '../rows.ts'
 import { type Band, bandsIn, blockBytes, memoryOf } from './blocks.ts'
 
-/** Bytes of a row of x that is rounded to int16, with its scale before it. */
-const roundedBytes = (bits: Bits, inner: number): number => 16 + 2 * paddedRows(bits, inner)
+/** Bytes of a row of x that is rounded to int16, with its scale before it; 0 if it is not rounded. */
+const roundedBytes = (bits: Bits, inner: number): number => (bits === 16 ? 0 : 16 + 2 * paddedRows(bits, inner))
 
 const paddedRows = (bits: Bits, inner: number): number => groupRows(bits) * groupsOf(bits, inner)
 
@@ -56,16 +56,17 @@ class BandProduct {
     this.results = this.row + 4 * inner
   }
 
-  /** Copies a row of x into the memory of the matrix, rounded. @param row Byte offset of the row. */
-  round(row: number): void {
+  /** Copies a row of x into the memory of the matrix, and rounds it. @param row Byte offset of the row. */
+  take(row: number): void {
     const { thread, memory, bits, inner, rounded, sums } = this
     memory.floats.set(thread.floats.subarray(row / 4, row / 4 + inner), this.row / 4)
+    if (bits === 16) return
     memory.functions.roundRow(this.row, rounded, inner, paddedRows(bits, inner))
     if (bits === 4) memory.functions.int4Sums(rounded, sums, groupsOf(bits, inner))
   }
 
   /**
-   * Multiplies the rounded row with a band.
+   * Multiplies the row with a band.
    * @param matrix Byte offset of the matrix in its memory.
    * @param to Byte offset of the results in the memory of the program.
    */
@@ -73,7 +74,8 @@ class BandProduct {
     const { thread, memory, bits, inner, rounded, sums, results } = this
     const groups = groupsOf(bits, inner)
     const band = matrix + (from / BLOCK) * blockBytes(bits, inner)
-    if (bits === 4) memory.functions.int4Times(rounded, sums, band, results, blocks, groups)
+    if (bits === 16) memory.functions.bf16Times(this.row, band, results, blocks, inner)
+    else if (bits === 4) memory.functions.int4Times(rounded, sums, band, results, blocks, groups)
     else memory.functions.int8Times(rounded, band, results, blocks, groups)
     thread.floats.set(memory.floats.subarray(results / 4, results / 4 + columns), to / 4)
   }
@@ -123,7 +125,7 @@ export const quantizedProduct = implement(declared.quantizedProduct, {
       tasks: bands.length,
       run(task) {
         const band = bands[task] as Band
-        product.round(x.offset)
+        product.take(x.offset)
         product.times(w.offset, band, results)
         thread.functions.addTimes(startBand(y, addends.y, thread.floats, band), results, 1, band.columns)
       },
@@ -153,10 +155,10 @@ export const quantizedExpertsUp = implement(declared.quantizedExpertsUp, {
         const choice = Math.floor(task / bands.length)
         const band = bands[task % bands.length] as Band
         const to = offsetAt(y, choice * columns + band.from)
-        ofUp?.round(x.offset)
+        ofUp?.take(x.offset)
         ofUp?.times(matrixOf(thread, experts, choice, up), band, inner)
         if (!gate || !ofGate) return functions.geluParts(inner, to, 1, band.columns, 0)
-        if (gate.memory !== up.memory) ofGate.round(x.offset)
+        if (gate.memory !== up.memory) ofGate.take(x.offset)
         ofGate.times(matrixOf(thread, experts, choice, gate), band, gates)
         functions.swishParts(inner, gates, to, 1, band.columns, 0)
       },
@@ -184,7 +186,7 @@ export const quantizedExpertsDown = implement(declared.quantizedExpertsDown, {
         const band = bands[task] as Band
         const to = startBand(y, addends.y, floats, band)
         for (let choice = 0; choice < experts.size; choice++) {
-          product.round(offsetAt(active, choice * inner))
+          product.take(offsetAt(active, choice * inner))
           product.times(matrixOf(thread, experts, choice, down), band, results)
           functions.addTimes(to, results, floats[gates.offset / 4 + choice] as number, band.columns)
         }
