@@ -1,6 +1,6 @@
 /**
- * Quantized matrices in a pass over many rows: a task makes a band of a matrix, or the matrices of an expert, float32
- * before its products. The matrices may be in memories of their own.
+ * Quantized matrices in a pass over many rows: a task makes a band of a matrix, or one band after the other of an
+ * expert's matrices, float32 before its products. The matrices may be in memories of their own.
  */
 import * as declared from '../../../../../core/graph/kernels/quantized.ts'
 import { type Bits, BLOCK, blocksOf, quantizedBytes } from '../../../../../core/graph/quantized-layout.ts'
@@ -17,30 +17,31 @@ class Expansion {
   private readonly isElsewhere: boolean
   private readonly bits: Bits
   private readonly inner: number
-  private readonly columns: number
   private readonly copy: number
 
   /** @param copy Byte offset of scratch memory of {@link blockBytes}. */
-  constructor(thread: KernelThread, matrix: KernelTensor, bits: Bits, [inner, columns]: Size, copy: number) {
+  constructor(thread: KernelThread, matrix: KernelTensor, bits: Bits, inner: number, copy: number) {
     this.thread = thread
     this.memory = memoryOf(thread, matrix)
     this.isElsewhere = matrix.memory !== 0
     this.bits = bits
     this.inner = inner
-    this.columns = columns
     this.copy = copy
   }
 
-  /** Blocks from number `from` on, of the matrix at a byte offset, to the matrix of floats at `to`. */
-  blocks(matrix: number, to: number, from = 0, count = blocksOf(this.columns), transposed = false): void {
-    const { bits, inner, columns } = this
+  /**
+   * Writes a band of the matrix at a byte offset as floats to `to`, in rows of `stride` floats.
+   * @param stride Null writes column by column, each of all rows.
+   */
+  band(matrix: number, { from, columns, blocks }: Band, to: number, stride: number | null): void {
+    const { bits, inner } = this
     const [expand, expandColumns] = expandingFunctions(bits, this.thread.functions)
-    for (let block = from; block < from + count; block++) {
-      const at = this.reachable(matrix + block * blockBytes(bits, inner))
+    for (let block = 0; block < blocks; block++) {
+      const at = this.reachable(matrix + (from / BLOCK + block) * blockBytes(bits, inner))
       const first = block * BLOCK
       const width = Math.min(BLOCK, columns - first)
-      if (transposed) expandColumns(at, to + 4 * first * inner, inner, width)
-      else expand(at, to + 4 * first, inner, width, columns)
+      if (stride === null) expandColumns(at, to + 4 * first * inner, inner, width)
+      else expand(at, to + 4 * first, inner, width, stride)
     }
   }
 
@@ -59,9 +60,6 @@ function expandingFunctions(bits: Bits, functions: KernelThread['functions']) {
   return [functions.int4Expand, functions.int4ExpandColumns] as const
 }
 
-/** Rows and columns of a matrix. */
-type Size = readonly [inner: number, columns: number]
-
 export const quantizedExpand = implement(declared.quantizedExpand, {
   provider: 'WASM',
   anywhere: ['w'],
@@ -69,38 +67,63 @@ export const quantizedExpand = implement(declared.quantizedExpand, {
   prepare({ inputs: { w }, outputs: { weights }, attributes }, thread) {
     const { bits, inner, columns, transposed } = attributes
     const bands = bandsIn(columns, 4 * thread.threads)
-    const expansion = new Expansion(thread, w, bits, [inner, columns], thread.scratch.offset)
+    const expansion = new Expansion(thread, w, bits, inner, thread.scratch.offset)
     return {
       tasks: bands.length,
       run(task) {
-        const { from, blocks } = bands[task] as Band
-        expansion.blocks(w.offset, weights.offset, from / BLOCK, blocks, transposed === 1)
+        const band = bands[task] as Band
+        if (transposed) expansion.band(w.offset, band, weights.offset + 4 * band.from * inner, null)
+        else expansion.band(w.offset, band, weights.offset + 4 * band.from, columns)
       },
     }
   },
   work: ({ inputs: { w }, outputs: { weights } }) => ({ flops: weights.size, bytes: 4 * (w.size + weights.size) }),
 })
 
+/** Columns of an expert's matrix that are float32 at a time: a megabyte for 1,024 rows, which stays in the cache. */
+const BAND = 16 * BLOCK
+
+const bandsOfColumns = (columns: number): Band[] =>
+  Array.from({ length: Math.ceil(columns / BAND) }, (_, i) => {
+    const width = Math.min(BAND, columns - i * BAND)
+    return { from: i * BAND, columns: width, blocks: blocksOf(width) }
+  })
+
+/** Bytes of the largest band of matrices [width, hidden] and [hidden, width] as floats. */
+const floatBytes = (width: number, hidden: number): number =>
+  4 * Math.max(width * Math.min(BAND, hidden), hidden * Math.min(BAND, width))
+
 export const quantizedExpertFfn = implement(declared.quantizedExpertFfn, {
   provider: 'primitives',
   anywhere: ['up', 'gate', 'down'],
   scratch({ inputs: { rows }, attributes: { bits, hidden } }) {
     const width = widthOf(rows)
-    return 4 * width * hidden + 4 * PIECE * hidden + Math.max(blockBytes(bits, width), blockBytes(bits, hidden))
+    const block = Math.max(blockBytes(bits, width), blockBytes(bits, hidden))
+    return floatBytes(width, hidden) + 4 * PIECE * hidden + block
   },
   prepare({ inputs, outputs: { y, inner, innerGate }, attributes: { bits, hidden } }, thread) {
     const { rows: x, sizes, up, gate, down } = inputs
     const width = widthOf(x)
     const [experts = 0] = up.shape
     const { primitives, scratch } = thread
-    const floats = { address: scratch.address, offset: scratch.offset }
-    const active = scratch.address + 4 * width * hidden
-    const copy = scratch.offset + 4 * width * hidden + 4 * PIECE * hidden
+    const active = scratch.address + floatBytes(width, hidden)
+    const copy = scratch.offset + floatBytes(width, hidden) + 4 * PIECE * hidden
     const groupRows = new GroupRows(sizesOf(sizes, thread), experts)
     const { groups, sources } = groupsOf(sizes, experts)
-    const expand = (matrix: KernelTensor, expert: number, size: Size) => {
-      const at = matrix.offset + quantizedBytes(bits, ...size) * expert
-      new Expansion(thread, matrix, bits, size, copy).blocks(at, floats.offset)
+    /** Makes one band after the other of an expert's matrix [inner, columns] float32, at the start of the scratch memory. */
+    const forBands = (
+      matrix: KernelTensor,
+      expert: number,
+      inner: number,
+      columns: number,
+      use: (band: Band) => void,
+    ) => {
+      const expansion = new Expansion(thread, matrix, bits, inner, copy)
+      const at = matrix.offset + quantizedBytes(bits, inner, columns) * expert
+      for (const band of bandsOfColumns(columns)) {
+        expansion.band(at, band, scratch.offset, band.columns)
+        use(band)
+      }
     }
     return {
       tasks: groups,
@@ -108,19 +131,19 @@ export const quantizedExpertFfn = implement(declared.quantizedExpertFfn, {
         const { expert, part } = groupRows.byLoad(sources, task)
         const pieces = groupRows.pieces(part * experts + expert)
         if (pieces.length === 0) return
-        const widen = (matrix: KernelTensor, to: KernelTensor) => {
-          expand(matrix, expert, [width, hidden])
-          for (const { from, rows } of pieces)
-            primitives
-              .product({
-                ...{ m: rows, k: width, n: hidden, c: hidden, half: isHalf(to) },
-                ...{ a: rowsOf(x, width), b: { stride: hidden } },
-              })
-              .run(addressAt(x, from * width), floats.address, addressAt(to, from * hidden))
-        }
+        const widen = (matrix: KernelTensor, to: KernelTensor) =>
+          forBands(matrix, expert, width, hidden, ({ from: first, columns }) => {
+            for (const { from, rows } of pieces)
+              primitives
+                .product({
+                  ...{ m: rows, k: width, n: columns, c: hidden, half: isHalf(to) },
+                  ...{ a: rowsOf(x, width), b: { stride: columns } },
+                })
+                .run(addressAt(x, from * width), scratch.address, addressAt(to, from * hidden + first))
+          })
         widen(up, inner)
         if (gate && innerGate) widen(gate, innerGate)
-        expand(down, expert, [hidden, width])
+        // Bands are expanded again for each piece: that is little beside the products of its rows.
         for (const { from, rows } of pieces) {
           const middle = addressAt(inner, from * hidden)
           const size = rows * hidden
@@ -128,12 +151,14 @@ export const quantizedExpertFfn = implement(declared.quantizedExpertFfn, {
             primitives.activation('swish', size, typeOf(inner)).run(addressAt(innerGate, from * hidden), active)
             primitives.multiply(size, typeOf(inner)).run(active, middle, active)
           } else primitives.activation('gelu', size, typeOf(inner)).run(middle, active)
-          primitives
-            .product({
-              ...{ m: rows, k: hidden, n: width, c: width, half: isHalf(y) },
-              ...{ a: rowsOf(inner, hidden), b: { stride: width } },
-            })
-            .run(active, floats.address, addressAt(y, from * width))
+          forBands(down, expert, hidden, width, ({ from: first, columns }) =>
+            primitives
+              .product({
+                ...{ m: rows, k: hidden, n: columns, c: width, half: isHalf(y) },
+                ...{ a: rowsOf(inner, hidden), b: { stride: columns } },
+              })
+              .run(active, scratch.address, addressAt(y, from * width + first)),
+          )
         }
       },
     }
