@@ -444,7 +444,7 @@ export const specialTokens: Record<string, KernelCase[]> = {
       quantizedFfnCase({ bits, rows: [1], width: 1, hidden: 1, gated }),
       quantizedFfnCase({ bits, rows: [0, 3, 0, 17, 1], left: 5, width: 33, hidden: 47, gated }),
       // More columns than a band.
-      quantizedFfnCase({ bits, rows: [2, 0, 3], width: 270, hidden: 530, gated }),
+      quantizedFfnCase({ bits, rows: [2, 0, 3], width: 257, hidden: 530, gated }),
       // More rows than a piece.
       quantizedFfnCase({ bits, rows: [513, 0, 1100], left: 2, width: 5, hidden: 19, gated }),
     ]),

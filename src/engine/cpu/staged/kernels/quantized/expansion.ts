@@ -5,8 +5,8 @@
 import * as declared from '../../../../../core/graph/kernels/quantized.ts'
 import { type Bits, BLOCK, blocksOf, quantizedBytes } from '../../../../../core/graph/quantized-layout.ts'
 import { implement, type KernelMemory, type KernelTensor, type KernelThread } from '../../contract.ts'
-import { GroupRows, groupsOf, PIECE, sizesOf } from '../experts/expert-shared.ts'
-import { addressAt, isHalf, rowsOf, typeOf } from '../floats.ts'
+import { GroupRows, groupsOf, PIECE, type Piece, sizesOf } from '../experts/expert-shared.ts'
+import { addressAt, elementBytes, isHalf, rowsOf, typeOf } from '../floats.ts'
 import { widthOf } from '../rows.ts'
 import { type Band, bandsIn, blockBytes, memoryOf } from './blocks.ts'
 
@@ -99,7 +99,7 @@ export const quantizedExpertFfn = implement(declared.quantizedExpertFfn, {
   scratch({ inputs: { rows }, attributes: { bits, hidden } }) {
     const width = widthOf(rows)
     const block = Math.max(blockBytes(bits, width), blockBytes(bits, hidden))
-    return floatBytes(width, hidden) + 4 * PIECE * hidden + block
+    return floatBytes(width, hidden) + 4 * PIECE * (hidden + BAND) + block
   },
   prepare({ inputs, outputs: { y, inner, innerGate }, attributes: { bits, hidden } }, thread) {
     const { rows: x, sizes, up, gate, down } = inputs
@@ -107,7 +107,9 @@ export const quantizedExpertFfn = implement(declared.quantizedExpertFfn, {
     const [experts = 0] = up.shape
     const { primitives, scratch } = thread
     const active = scratch.address + floatBytes(width, hidden)
-    const copy = scratch.offset + floatBytes(width, hidden) + 4 * PIECE * hidden
+    const results = floatBytes(width, hidden) + 4 * PIECE * hidden
+    const copy = scratch.offset + results + 4 * PIECE * BAND
+    const { bytes } = thread.memories[0] as KernelMemory
     const groupRows = new GroupRows(sizesOf(sizes, thread), experts)
     const { groups, sources } = groupsOf(sizes, experts)
     /** Makes one band after the other of an expert's matrix [inner, columns] float32, at the start of the scratch memory. */
@@ -125,6 +127,34 @@ export const quantizedExpertFfn = implement(declared.quantizedExpertFfn, {
         use(band)
       }
     }
+    /**
+     * Multiplies rows at an address with the band at the start of the scratch memory, and writes the columns of the band
+     * of `to` [.., stride] from row `from` on. A library that cannot write rows with gaps writes them without.
+     */
+    const multiply = (
+      at: number,
+      a: KernelTensor,
+      k: number,
+      { from: first, columns }: Band,
+      to: KernelTensor,
+      stride: number,
+      { from, rows }: Piece,
+    ) => {
+      const hasGaps = columns < stride
+      const isCopied = hasGaps && (!primitives.stridedResults || columns === 1)
+      const size = elementBytes(to)
+      primitives
+        .product({
+          ...{ m: rows, k, n: columns, c: isCopied ? columns : stride, half: isHalf(to) },
+          ...{ a: rowsOf(a, k), b: { stride: columns } },
+        })
+        .run(at, scratch.address, isCopied ? scratch.address + results : addressAt(to, from * stride + first))
+      if (!isCopied) return
+      for (let row = 0; row < rows; row++) {
+        const source = scratch.offset + results + size * row * columns
+        bytes.copyWithin(to.offset + size * ((from + row) * stride + first), source, source + size * columns)
+      }
+    }
     return {
       tasks: groups,
       run(task) {
@@ -132,33 +162,21 @@ export const quantizedExpertFfn = implement(declared.quantizedExpertFfn, {
         const pieces = groupRows.pieces(part * experts + expert)
         if (pieces.length === 0) return
         const widen = (matrix: KernelTensor, to: KernelTensor) =>
-          forBands(matrix, expert, width, hidden, ({ from: first, columns }) => {
-            for (const { from, rows } of pieces)
-              primitives
-                .product({
-                  ...{ m: rows, k: width, n: columns, c: hidden, half: isHalf(to) },
-                  ...{ a: rowsOf(x, width), b: { stride: columns } },
-                })
-                .run(addressAt(x, from * width), scratch.address, addressAt(to, from * hidden + first))
+          forBands(matrix, expert, width, hidden, (band) => {
+            for (const piece of pieces) multiply(addressAt(x, piece.from * width), x, width, band, to, hidden, piece)
           })
         widen(up, inner)
         if (gate && innerGate) widen(gate, innerGate)
         // Bands are expanded again for each piece: that is little beside the products of its rows.
-        for (const { from, rows } of pieces) {
+        for (const piece of pieces) {
+          const { from, rows } = piece
           const middle = addressAt(inner, from * hidden)
           const size = rows * hidden
           if (innerGate) {
             primitives.activation('swish', size, typeOf(inner)).run(addressAt(innerGate, from * hidden), active)
             primitives.multiply(size, typeOf(inner)).run(active, middle, active)
           } else primitives.activation('gelu', size, typeOf(inner)).run(middle, active)
-          forBands(down, expert, hidden, width, ({ from: first, columns }) =>
-            primitives
-              .product({
-                ...{ m: rows, k: hidden, n: columns, c: width, half: isHalf(y) },
-                ...{ a: rowsOf(inner, hidden), b: { stride: columns } },
-              })
-              .run(active, scratch.address, addressAt(y, from * width + first)),
-          )
+          forBands(down, expert, hidden, width, (band) => multiply(active, inner, hidden, band, y, width, piece))
         }
       },
     }
