@@ -19,22 +19,29 @@ function orthogonal({ parameter, gradient, state, rate, weightDecay, settings, s
   const beta = Number(settings.momentum)
   const momentum = add(multiply(state.momentum as Tensor, beta), gradient)
   const direction = settings.nesterov ? add(gradient, multiply(momentum, beta)) : momentum
-  const size = 0.2 * Math.sqrt(Math.max(...shape))
+  const size = 0.2 * Math.sqrt(Math.max(...shape.slice(-2)))
   const change = multiply(newtonSchulz(direction, shape, Number(settings.iterations)), size)
   return { parameter: moved(parameter, change, rate, weightDecay), state: { momentum } }
 }
 
-/** X ← aX + (bA + cA²)X with A = XXᵀ, from X / ‖X‖. It works on the side with fewer rows. */
-function newtonSchulz(matrix: Tensor, [rows = 1, columns = 1]: readonly number[], iterations: number): Tensor {
+/**
+ * X ← aX + (bA + cA²)X with A = XXᵀ, from X / ‖X‖. It works on the side with fewer rows. In a stack of matrices, such as
+ * the experts of a layer of one's own, each matrix is by itself.
+ */
+function newtonSchulz(matrix: Tensor, shape: readonly number[], iterations: number): Tensor {
   const [a, b, c] = [3.4445, -4.775, 2.0315]
-  const turned = rows > columns ? transpose(matrix, [1, 0]) : matrix
-  let x = divide(turned, add(sqrt(sum(square(turned))), 1e-7))
+  const [rows = 1, columns = 1] = shape.slice(-2)
+  const axes = shape.map((_, axis) => axis)
+  const sides = axes.slice(-2)
+  const swapped = [...axes.slice(0, -2), ...sides.toReversed()]
+  const turned = rows > columns ? transpose(matrix, swapped) : matrix
+  let x = divide(turned, add(sqrt(sum(square(turned), { axes: sides, keepDims: true })), 1e-7))
   for (let i = 0; i < iterations; i++) {
     const product = matmul(x, x, { transposeB: true })
     const polynomial = add(multiply(product, b), matmul(product, product, { alpha: c }))
     x = add(multiply(x, a), matmul(polynomial, x))
   }
-  return rows > columns ? transpose(x, [1, 0]) : x
+  return rows > columns ? transpose(x, swapped) : x
 }
 
 function adamw({ gradient, state, rate, step, beta1, beta2, epsilon, ...rest }: OptimizerInput): OptimizerResult {

@@ -20,6 +20,7 @@ const specs: ParameterSpec[] = [
   { ...matrix, name: 'wide', shape: [4, 9] },
   { ...matrix, name: 'tall', shape: [7, 3] },
   { ...matrix, name: 'experts.{e}.up', shape: [3, 4, 5], stacked: true },
+  { ...matrix, name: 'own.stack', shape: [2, 6, 4] },
   { ...matrix, name: 'embedding', shape: [6, 4], init: { fanIn: 4, role: 'embedding' }, decay: false },
   { name: 'norm', shape: [5], init: 'ones', decay: false, stacked: false },
 ]
@@ -68,11 +69,13 @@ async function compare(
   const plain = specs.map((spec) => {
     const values = floatsOf(store.parameter(spec.name))
     fill(values)
-    const [count, ...inner] = spec.stacked ? spec.shape : [1, ...spec.shape]
+    // A layer of one's own may have a stack of matrices in one parameter.
+    const isStack = spec.stacked || spec.name === 'own.stack'
+    const [count, ...inner] = isStack ? spec.shape : [1, ...spec.shape]
     const size = sizeOf(inner)
     return Array.from({ length: count as number }, (_, e): Plain => {
       const p = Array.from(values.subarray(e * size, (e + 1) * size))
-      const role = /wide|tall|experts/.test(spec.name) ? 'matrix' : 'other'
+      const role = /wide|tall|experts|stack/.test(spec.name) ? 'matrix' : 'other'
       return { role, rows: inner[0] as number, decay: spec.decay ? config.optimizer.weightDecay : 0, p, state: {} }
     })
   })
