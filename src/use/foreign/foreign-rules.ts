@@ -42,12 +42,16 @@ export async function readForeignRules(
   const parsed = parseTokenizerJson(json, where)
   const tokens = tokensOf(parsed, where)
   const tokenizerConfig = await readFields(folder, TOKENIZER_CONFIG)
-  const specialTokens = specialTokensOf(tokenizerConfig)
+  // A tokenizer_config.json of older versions has no added_tokens_decoder; then this file holds, as in transformers.
+  const hasTokens = tokenizerConfig.added_tokens_decoder !== undefined
+  const older = hasTokens ? {} : specialTokensOf(SPECIAL_TOKENS, await readFields(folder, SPECIAL_TOKENS))
+  const specialTokens = { ...specialTokensOf(TOKENIZER_CONFIG, tokenizerConfig), ...older }
   const idOf = (name: string): number | undefined => {
     const token = specialTokens[name]
     if (token === undefined) return undefined
     const id = tokens.get(token)
-    if (id === undefined) throw invalid(TOKENIZER_CONFIG, name, token, 'a token of tokenizer.json')
+    if (id === undefined)
+      throw invalid(name in older ? SPECIAL_TOKENS : TOKENIZER_CONFIG, name, token, 'a token of tokenizer.json')
     return id
   }
   const ids = (file: string, fields: Fields, key: string) => idsAt(file, fields, key, vocabulary)
@@ -76,6 +80,7 @@ export async function readForeignRules(
 }
 
 const TOKENIZER_CONFIG = 'tokenizer_config.json'
+const SPECIAL_TOKENS = 'special_tokens_map.json'
 const GENERATION_CONFIG = 'generation_config.json'
 
 const invalid = (file: string, key: string, value: unknown, expected: string): UsageError =>
@@ -123,14 +128,14 @@ function addsBos({ add_bos_token: given, tokenizer_class: name }: Fields): boole
 }
 
 /** Special tokens, which are texts or objects with the text as `content`. */
-function specialTokensOf(fields: Fields): Record<string, string> {
+function specialTokensOf(file: string, fields: Fields): Record<string, string> {
   const found: Record<string, string> = {}
   for (const name of specialNames) {
     const value = fields[name] ?? undefined
     if (value === undefined) continue
     const token = isFields(value) ? value.content : value
     if (typeof token !== 'string' || token === '')
-      throw invalid(TOKENIZER_CONFIG, name, value, 'a token, or an object with its content')
+      throw invalid(file, name, value, 'a token, or an object with its content')
     found[name] = token
   }
   return found
