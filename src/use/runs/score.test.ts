@@ -63,6 +63,18 @@ test('items before one that cannot be read are scored', async () => {
   expect(found).toEqual(['one', 'two', 'three'])
 })
 
+test('items before one that cannot be scored are scored', async () => {
+  const items = async function* (): AsyncGenerator<NamedItem, void> {
+    for (const item of ['one', { context: 'two', continuation: '' }, 'three']) yield { item, name: 'text' }
+  }
+  const found: unknown[] = []
+  const reading = async () => {
+    for await (const { item } of scoreRun(directory, items())) found.push(item)
+  }
+  await expect(reading()).rejects.toThrow(/continuation/)
+  expect(found).toEqual(['one'])
+})
+
 test('the command prints the scores of the library, of the checkpoint and with the stride that it is given', async () => {
   const item = { context: 'Line 7 is about', continuation: ' many things, and about more than the context has' }
   const stdin = `${JSON.stringify({ text: item.continuation })}\n${JSON.stringify(item)}\n`

@@ -1,4 +1,5 @@
 /** Scores texts with a checkpoint of a run. */
+import { UsageError } from '../../core/errors.ts'
 import type { OnMessage } from '../../train/run/messages.ts'
 import { runNotices } from '../../train/run/notices.ts'
 import type { NamedItem, Scorable } from '../infer/scoring/scorable.ts'
@@ -32,13 +33,29 @@ export async function* scoreRun(
   try {
     for await (const some of inGroups(items, ITEMS)) {
       open ??= await openScorer(directory, options, onMessage)
-      const scores = await scoreItems(open.scorer, some, options)
-      for (const [i, score] of scores.entries()) yield { item: (some[i] as NamedItem).item, score }
+      yield* scored(open.scorer, some, options)
     }
   } finally {
     open?.scorer.release()
     await open?.model.close()
   }
+}
+
+/** Scores items together or, if one of them is refused, one after the other up to this one. */
+async function* scored(
+  scorer: Scorer,
+  items: readonly NamedItem[],
+  options: ScoreOptions,
+): AsyncGenerator<ScoredItem, void> {
+  let scores: readonly Score[]
+  try {
+    scores = await scoreItems(scorer, items, options)
+  } catch (error) {
+    if (!(error instanceof UsageError) || items.length === 1) throw error
+    for (const item of items) yield* scored(scorer, [item], options)
+    return
+  }
+  for (const [i, score] of scores.entries()) yield { item: (items[i] as NamedItem).item, score }
 }
 
 async function openScorer(directory: string, options: ModelChoice, onMessage: OnMessage) {

@@ -3,7 +3,8 @@
  *
  * The prompt is processed in one pass (`Prefill`), each later token alone (`TokenDecoder`, or `Decoder` for a
  * model in several arenas), with the keys and values of earlier tokens in a cache. A model with experts in attention,
- * with a router or a layer of the user's own, or in training, recomputes the whole context for every token instead
+ * with a router or a layer of the user's own, in training, or with quantized weights without memory for the cache (a
+ * very long context, a second text at the same time, very many threads) recomputes the whole context for every token instead
  * (`ContextDecoder`). Experts have no capacity limit here, so text does not depend on the rest of a batch. With the
  * `expert-choice` router every token takes its top k, because choosing by experts would need later tokens.
  */
@@ -42,21 +43,18 @@ export class Generator {
   /**
    * @param isChanging Whether parameters may change between two tokens: then nothing that depends on them is kept, and
    * the whole context is recomputed for every token.
-   * @throws UsageError if the store has too little scratch memory for a token with int8 weights
+   * @throws UsageError if a router or a layer of the user's own uses later tokens
    */
   constructor(runtime: Runtime, trainedConfig: ModelConfig, store: ModelStore, isChanging = false) {
     const config = generationConfig(trainedConfig)
     this.config = config
     const memory = isChanging ? null : TokenDecoder.borrow(runtime, config, store)
-    if (store instanceof QuantizedStore && !memory)
-      throw new UsageError(
-        `invalid weights: "${store.format}" for a context that does not fit into memory (expected a shorter sequence, or float32 weights)`,
-      )
-    // Without memory a device would have to read a key-value cache back for every token.
+    // Without memory a device would have to read a key-value cache back for every token, and Decoder reads float32 weights.
     // A router or a layer of the user's own may use earlier tokens of the sequence.
     const { moe, layer } = config
     const hasOwn = moe?.router === 'own' || layer !== null
-    const recomputes = isChanging || hasOwn || (!memory && runtime.device !== 'cpu')
+    const isFloat = !(store instanceof QuantizedStore)
+    const recomputes = isChanging || hasOwn || (!memory && !(runtime.device === 'cpu' && isFloat))
     if (moe?.router === 'own' && routerOf(moe).sees === 'batch') throw seesLater('router', moe.own)
     if (layer && ownLayers.get(layer.own).sees === 'batch') throw seesLater('layer', layer.own)
     if (recomputes || (moe && moe.attention !== 'none')) {

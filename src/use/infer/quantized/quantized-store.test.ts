@@ -129,6 +129,16 @@ describe.each(['bf16', 'int8', 'int4'] as const)('with %s weights', (format) => 
   })
 })
 
+test('a second text at the same time has no memory for its cache, and is the same text', async () => {
+  const { config, store } = await quantizedModel(3, kinds['top-2, GELU, a window'] as CaseOverrides, 'int8')
+  const [first, second] = [new Generator(runtime, config, store), new Generator(runtime, config, store)]
+  const greedy = { temperature: 0, topK: 0, topP: 1 }
+  const [some, same] = [first, second].map((generator) => generator.tokens([3, 1, 4], config.vocabulary, greedy, 1))
+  for (let i = 0; i < 12; i++) expect((await same?.next())?.value).toBe((await some?.next())?.value)
+  first.release()
+  second.release()
+})
+
 test.each(['bf16', 'int8', 'int4'] as const)(
   'the loss of a pass over many tokens is that of the rounded model, in several memories: %s',
   async (format) => {
