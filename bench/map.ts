@@ -11,7 +11,6 @@
  *   npx tsx bench/map.ts simulate --maps 40     how often intervals are right for made-up results of known laws
  */
 import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { Command } from 'commander'
 import { RunError, UsageError } from '../src/core/errors.ts'
 import { count, fixed, percent } from '../src/core/text/numbers.ts'
@@ -26,12 +25,10 @@ import {
   predictionsOf,
   sharesOf,
 } from '../src/tools/study/analysis/map/predictions.ts'
-import { Runs } from '../src/tools/study/analysis/runs.ts'
 import { expand } from '../src/tools/study/grid/grid.ts'
 import { readSpecification } from '../src/tools/study/grid/specification.ts'
-import { Ledger } from '../src/tools/study/results/ledger.ts'
-import { resultsOf } from '../src/tools/study/results/results.ts'
 import { runCommand, tableText } from './support/command.ts'
+import { studyRuns } from './support/study-runs.ts'
 
 const text = async (file: string): Promise<string> => {
   try {
@@ -83,12 +80,9 @@ async function predict(lawFile: string, specification: string, { out }: { readon
 
 async function coverage(file: string, directory: string, { out }: { readonly out?: string }): Promise<void> {
   const predictions = JSON.parse(await text(file)) as Predictions
-  const specification = await readSpecification(join(directory, 'study.yaml'))
-  const grid = await expand(specification)
-  const ledger = await Ledger.open(directory)
-  const results = resultsOf(specification, { name: ledger.name, command: '' }, grid, ledger)
-  const maps = results.questions.filter(({ view }) => view === 'map').flatMap(({ contrasts }) => contrasts)
-  const found = coverageOf(predictions, pairsOf(new Runs(results), { contrasts: maps }))
+  const runs = await studyRuns(directory)
+  const maps = runs.results.questions.filter(({ view }) => view === 'map').flatMap(({ contrasts }) => contrasts)
+  const found = coverageOf(predictions, pairsOf(runs, { contrasts: maps }))
   if (found.cells.length === 0) throw new RunError(`no predicted cell has results in ${directory} yet`)
   if (out !== undefined) await replaceFile(out, `${JSON.stringify({ ...found, ...sharesOf(found) }, null, 2)}\n`)
   process.stdout.write(

@@ -14,23 +14,42 @@ import { figureStyle } from './style.ts'
 
 /** @param name a name that is unique in the document; the prefix of ids */
 export function inlineSvg(figure: Figure, name: string, width: number): Markup {
-  return svg(figure, name, width, {}, undefined)
+  return svg(bodyOf(figure, width, `${name}-hatch`), { name, caption: figure.caption, width }, {}, undefined)
 }
 
-/** The text of a separate file, with a background for light and dark viewers and a margin. */
+/** A figure as the text of a separate file. */
 export function standaloneSvg(figure: Figure, name: string, width: number = widths.wide): string {
-  return `${svg(figure, name, width, { xmlns: 'http://www.w3.org/2000/svg' }, styleElement(figureStyle)).text}\n`
+  return svgFile(bodyOf(figure, width, `${name}-hatch`), { name, caption: figure.caption, width })
+}
+
+/** What a picture needs in addition to its body. */
+interface Frame {
+  /** The prefix of ids. */
+  readonly name: string
+  readonly caption: string
+  /** The width for which the body was drawn. */
+  readonly width: number
+}
+
+/** Space around the body in a separate file, in pixels. */
+export const FILE_MARGIN = 16
+
+/**
+ * A drawn body as the text of a separate file, with a background for light and dark viewers and a margin.
+ * @param style rules of the body in addition to the style of figures
+ */
+export function svgFile(body: Body, frame: Frame, style = ''): string {
+  const attributes = { xmlns: 'http://www.w3.org/2000/svg' }
+  return `${svg(body, frame, attributes, styleElement(`${figureStyle}${style}`)).text}\n`
 }
 
 function svg(
-  figure: Figure,
-  name: string,
-  width: number,
+  body: Body,
+  { name, caption, width }: Frame,
   attributes: Readonly<Record<string, string>>,
   style: Markup | undefined,
 ): Markup {
-  const body = bodyOf(figure, width, `${name}-hatch`)
-  const margin = style ? 16 : 0
+  const margin = style ? FILE_MARGIN : 0
   const [x, y, w, h] = [-margin, -margin, width + 2 * margin, Math.ceil(body.height) + 2 * margin]
   return element(
     'svg',
@@ -44,7 +63,7 @@ function svg(
       'aria-labelledby': `${name}-title`,
       'aria-describedby': `${name}-desc`,
     },
-    element('title', { id: `${name}-title` }, figure.caption),
+    element('title', { id: `${name}-title` }, caption),
     element('desc', { id: `${name}-desc` }, body.description),
     style,
     style ? element('rect', { class: 'back', x, y, width: w, height: h, rx: 6 }) : undefined,

@@ -113,8 +113,11 @@ export function judge(runs: Runs, expectations: readonly Expectation[], withdraw
   })
 }
 
-/** Converts the margin of a ratio or a correlation to the scale on which it is measured. */
-function regionOfClaim({ kind, expect, margin }: Claim): Region {
+/**
+ * The region in which a claim expects its number, on the scale on which the number is measured: the margin of a ratio or
+ * a correlation is converted to that scale.
+ */
+export function regionOfClaim({ kind, expect, margin }: Claim): Region {
   const scaled =
     kind === 'speed' ? Math.log(1 + margin) : kind === 'correlation' ? Math.atanh(Math.min(margin, 0.999)) : margin
   return regionOf(sideOf(expect), scaled)
