@@ -230,6 +230,17 @@ describe('the map', () => {
     expect(all.some(({ text }) => text === 'Break-even: 2 experts at 1.41.')).toBe(true)
   })
 
+  test('has gains above the line of the dense model, within their band', () => {
+    const all = elementsOf({ title: 'small', lines: [line(2, [0.3, 0.3], 4)] })
+    const heights = (look: RegExp) => {
+      const d = all.find(({ attributes }) => look.test(attributes.class ?? ''))?.attributes.d ?? ''
+      return [...d.matchAll(/,(-?[\d.]+)/g)].map(([, y]) => Number(y))
+    }
+    const [[dense = 0], [gain = 0], band] = [heights(/^line s0/), heights(/^line s1/), heights(/^band/)]
+    expect(gain).toBeLessThan(dense)
+    expect(gain).toBeCloseTo((Math.min(...band) + Math.max(...band)) / 2, 0)
+  })
+
   test('has a band from three seeds on', () => {
     const bands = (seeds: number) =>
       elementsOf({ title: 'small', lines: [line(2, [-0.1, 0.1], seeds)] }).filter(({ attributes }) =>
