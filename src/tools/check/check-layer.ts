@@ -118,8 +118,8 @@ async function checkOutputsSee(own: string, runtime: Runtime, sees: NonNullable<
     sees,
     shape: SHAPE,
     config,
-    trace: (training) => ({ y: trace(config, SHAPE, training, 'float32').y_TD }),
-    inputs: SEEDS.slice(0, 2).map((seed) => inputsOf(config, SHAPE, seed)),
+    trace: (shape, training) => ({ y: trace(config, shape, training, 'float32').y_TD }),
+    inputs: (shape) => SEEDS.slice(0, 2).map((seed) => inputsOf(config, shape, seed)),
   })
 }
 

@@ -126,6 +126,32 @@ describe('the check finds', () => {
     )
   }, 60_000)
 
+  test.each([8, 24])(
+    'a router that sees %i tokens ahead, or the whole of a block, in sequences long enough',
+    async (size) => {
+      /** Logits plus those of `size` positions later, if there are so many. */
+      const ahead = (logits: Tensor, { sequence }: RouterInput) => {
+        const [tokens = 0, experts = 0] = logits.shape
+        if (sequence <= size) return logits
+        const rows = reshape(logits, [tokens / sequence, sequence, experts])
+        const later = concat([slice(rows, 1, size, sequence), zeros([tokens / sequence, size, experts], logits)], 1)
+        return add(logits, reshape(later, [tokens, experts]))
+      }
+      /** Logits plus the mean of those of a block; without blocks where they do not fit. */
+      const block = (logits: Tensor, { sequence }: RouterInput) => {
+        const [tokens = 0, experts = 0] = logits.shape
+        if (sequence % size !== 0) return logits
+        const blocks = reshape(logits, [tokens / size, size, experts])
+        return reshape(add(blocks, mean(blocks, { axes: [1], keepDims: true })), [tokens, experts])
+      }
+      for (const logits of [ahead, block])
+        expect(failures(await found({ choose: topKOf(logits), sees: 'past' }))).toMatch(
+          /"past".*follows from later tokens.* \(in 2 sequences of 1\d\d tokens\)/,
+        )
+    },
+    120_000,
+  )
+
   test('an expert that does not exist, or is in another prototype', async () => {
     const beyond = (choice: Choice, { moe }: RouterInput) => ({
       ...choice,

@@ -134,11 +134,11 @@ async function checkChoicesSee(own: string, runtime: Runtime, sees: NonNullable<
     sees,
     shape: SHAPE,
     config,
-    trace(training) {
-      const { expert_TK, gate_TK } = trace(config, SHAPE, training, 'float32').report.choice
+    trace(shape, training) {
+      const { expert_TK, gate_TK } = trace(config, shape, training, 'float32').report.choice
       return { expert: expert_TK, gate: gate_TK }
     },
-    inputs: SEEDS.slice(0, 2).map((seed) => inputsOf(config, SHAPE, seed)),
+    inputs: (shape) => SEEDS.slice(0, 2).map((seed) => inputsOf(config, shape, seed)),
   })
 }
 
