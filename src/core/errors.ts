@@ -61,4 +61,12 @@ export class UsageError extends UserError {
 /** The request is valid but could not be carried out (a full disk, a corrupt file): exit code 1. */
 export class RunError extends UserError {
   override readonly name: string = 'RunError'
+
+  /**
+   * Whether the error follows from what a run computes. Runs are reproducible, so the same run, from the same
+   * checkpoint, fails in the same way again.
+   */
+  get isComputed(): boolean {
+    return false
+  }
 }

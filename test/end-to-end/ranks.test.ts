@@ -25,8 +25,7 @@ interface Case {
 
 const packed: Case = {
   title: 'top-1, packed rows',
-  // After so few steps the rows of an evaluation, which has no capacity, may all go to one rank.
-  config: input({ parallel: { headroom: 4 } }, 20),
+  config: input({}, 20),
   layouts: [
     [4, 4],
     [2, 1],

@@ -58,6 +58,7 @@ export async function runWithOrder(
         }
         return { bind, release: () => session.release() } as Session
       },
+      isOutgrown: () => false,
       memory: (bytes) => createArena(Math.max(bytes, 1)),
       explain: () => new RuntimeError('an ONNX stage failed'),
       onFreed() {},

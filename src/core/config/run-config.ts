@@ -164,8 +164,9 @@ const parallelSchema = z
      */
     shards: positive.optional(),
     /**
-     * Number of rows that a rank has room for in a layer without capacity, relative to an even load, if ranks share the
-     * experts. A training in which more rows arrive ends with an error. With a capacity there is always room.
+     * Number of rows that a rank has room for at first in a layer without capacity, relative to an even load, if ranks
+     * share the experts. If more rows arrive, the rank takes more memory and goes on. With a capacity there is always
+     * room.
      */
     headroom: z.number().min(1).default(2),
     /**

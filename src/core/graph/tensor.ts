@@ -167,6 +167,9 @@ export function scope<T>(name: string, body: () => T): T {
   }
 }
 
+/** Name of the model layer that {@link scope} is inside of, as errors report it. */
+export const scopeName = (): string => layer
+
 /** Runs `body` with the given origin. Nodes are named after the outermost op of a composition. */
 export function withOrigin<T>(origin: Origin, body: () => T): T {
   const [outerLayer, outerOp] = [layer, op]

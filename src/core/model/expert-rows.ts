@@ -9,11 +9,14 @@ import { allToAllSizes, sendRows } from '../graph/ops/all-to-all.ts'
 import { combine, combineRagged, dispatch, dispatchRagged } from '../graph/ops/expert.ts'
 import { reshape } from '../graph/ops/shape.ts'
 import { dim } from '../graph/shape.ts'
-import { kernelTile, type Tensor } from '../graph/tensor.ts'
+import { kernelTile, scopeName, type Tensor } from '../graph/tensor.ts'
 import type { Experts } from './experts.ts'
 import type { MoeConfig } from './moe-config.ts'
 import type { Choice, Placement } from './routing/contract.ts'
 import { paddedSlots, raggedSlots, tileFor } from './routing/slots.ts'
+
+/** Numbers of rows that layers without capacity have room for, by the name of the layer, if they need more at run time. */
+export type Rooms = Pick<ReadonlyMap<string, number>, 'get'>
 
 /** How ranks share the experts of a layer. */
 export interface Sharing {
@@ -21,6 +24,8 @@ export interface Sharing {
   readonly ranks: number
   /** Number of rows that a rank has room for without capacity, relative to an even load. */
   readonly headroom: number
+  /** Layers with more room than that. */
+  readonly rooms: Rooms
   /** Whether an expert computes the rows of all ranks at once, not separately for each rank. */
   readonly joined: boolean
   /** Whether gradients of weights are kept separately for each source rank, instead of as one sum. */
@@ -102,11 +107,11 @@ function onOwners(
 
 /**
  * Number of rows that can arrive, with the padding of experts to a multiple of `tile`. With a capacity C these are all
- * rows that E ranks may send to the experts here. Without a capacity it is an even load times the headroom, and at most
- * all rows of all ranks.
+ * rows that E ranks may send to the experts here. Without a capacity it is an even load times the headroom, or more if the
+ * layer has grown, and at most all rows of all ranks.
  */
 function roomFor(
-  { ranks, headroom }: Sharing,
+  { ranks, headroom, rooms }: Sharing,
   { expert_TK }: Choice,
   { capacity, kept_GN }: Placement,
   tile: number,
@@ -115,7 +120,8 @@ function roomFor(
   const [groups = 1, experts = 1] = kept_GN.shape
   const padding = experts * (tile - 1)
   const most = tokens * choices
-  if (capacity === null) return Math.min(ranks * most, Math.ceil(most * headroom)) + padding
+  if (capacity === null)
+    return Math.min(ranks * most, Math.max(Math.ceil(most * headroom), rooms.get(scopeName()) ?? 0)) + padding
   return ranks * Math.min(most, (experts / ranks) * groups * capacity) + padding
 }
 

@@ -31,7 +31,7 @@ import type { OrderLog } from './order-log.ts'
 import type { Transfer } from './ranks.ts'
 import type { NodeTime, StepEvent } from './times.ts'
 
-export { RuntimeError } from './runtime-error.ts'
+export { RuntimeError, TooManyRows } from './runtime-error.ts'
 
 /** The typed array of each dtype. */
 export const typedArrays = {
@@ -113,6 +113,8 @@ export interface Runtime {
   readonly defers: boolean
   /** @throws RuntimeError with the op and layer at fault if the program is invalid. */
   compile(program: Program, options?: CompileOptions): Promise<Executable>
+  /** `Executable.memoryBytes` of a program without compiling it; undefined if it is not known before a run. */
+  bytesOf?(program: Program): number | undefined
   /** Resolves when all enqueued work is done, and its results are there. @throws RuntimeError that the work caused */
   synchronize(): Promise<void>
   /**
@@ -210,6 +212,11 @@ export interface Executable {
 }
 
 export interface Binding {
+  /**
+   * Whether the runtime has replaced the memory of intermediate values, since a later program needs more. Binding the
+   * program again, and releasing this binding, frees the old memory.
+   */
+  readonly isOutgrown?: boolean
   /** Whether a run can wait for arriving inputs. Otherwise they must have arrived when it begins. */
   readonly waits: boolean
   /**
@@ -219,9 +226,17 @@ export interface Binding {
   enqueue(options?: RunOptions): Promise<RunReport>
   /**
    * Computes off the JavaScript thread; results are there when it resolves.
-   * @throws RuntimeError with the op and layer at fault
+   * @throws RuntimeError with the op and layer at fault; TooManyRows if the run can continue with more room
    */
   run(options?: RunOptions): Promise<RunReport>
+  /**
+   * Continues the last run of `stopped`, which has thrown `TooManyRows`, from the stage at which it stopped. Its program
+   * must be the same but for more room for rows, in that stage and in later ones, and be bound to the same ports. The
+   * values that are still needed have been copied when the call returns, so `stopped` may be released then. Only
+   * programs that exchange rows with other ranks have it.
+   * @throws RuntimeError as {@link run}
+   */
+  continueRun?(stopped: Binding, options?: RunOptions): Promise<RunReport>
   /** Runs on the calling thread, which suits programs of well under a millisecond. A device that defers refuses it. */
   runSync(): void
   release(): void

@@ -29,7 +29,7 @@ import { acquireEnvironment, type Environment, releaseEnvironment } from './onnx
 import { takeFailure, toRuntimeError } from './onnxruntime/errors.ts'
 import type { Session } from './onnxruntime/session.ts'
 import { Crew } from './staged/crew.ts'
-import { StagedExecutable } from './staged/executable.ts'
+import { bytesOfProgram, StagedExecutable } from './staged/executable.ts'
 import { opKernels } from './staged/kernels/table.ts'
 import { createArenaKernels } from './wasm/arena-kernels.ts'
 
@@ -139,7 +139,7 @@ class CpuRuntime implements Runtime {
     expectFields('options of compile', options, ['portsInside'])
     const { portsInside = false } = options
     if (this.closing) throw new RuntimeError('internal: this runtime has been closed')
-    const model = portsInside ? cut(program, { portsInside }) : modelOf(program, this.halves ? { halves } : {})
+    const model = portsInside ? cut(program, { portsInside }) : this.modelOf(program)
     const compiling = 'stages' in model ? this.compileStaged(model) : this.compileSession(model)
     this.compiling.add(compiling)
     try {
@@ -149,6 +149,15 @@ class CpuRuntime implements Runtime {
     } finally {
       this.compiling.delete(compiling)
     }
+  }
+
+  bytesOf(program: Program): number | undefined {
+    const model = this.modelOf(program)
+    return 'stages' in model ? bytesOfProgram(model, this.threads).all : undefined
+  }
+
+  private modelOf(program: Program): Model | StagedModel {
+    return modelOf(program, this.halves ? { halves } : {})
   }
 
   private startCrew(): Promise<Crew> {
@@ -174,6 +183,7 @@ class CpuRuntime implements Runtime {
         exchanges: this.setting.group !== null,
         compile: (onnx, threads) => this.compileSession(onnx, threads),
         memory: (bytes) => this.memoryFor(bytes),
+        isOutgrown: (memory) => memory !== this.memory,
         explain: (status, origins) => {
           const failure = takeFailure(api, BigInt(status))
           return failure

@@ -3,7 +3,7 @@ import { totalmem } from 'node:os'
 import { UsageError } from '../../core/errors.ts'
 import { bytes as formatBytes } from '../../core/text/numbers.ts'
 import { type Arena, MAX_ARENA_BYTES, type SharedMemory } from '../contract/arena.ts'
-import { RuntimeError } from '../contract/runtime-error.ts'
+import { OutOfMemory } from '../contract/runtime-error.ts'
 import { adviseHugePages } from './huge-pages.ts'
 
 const PAGE_BYTES = 65536
@@ -56,5 +56,5 @@ export function machineBytes(): number {
   return limit > 0 ? Math.min(limit, totalmem()) : totalmem()
 }
 
-const outOfMemory = (bytes: number, reason: string): RuntimeError =>
-  new RuntimeError(`out of memory: cannot allocate an arena of ${formatBytes(bytes)}: ${reason}`)
+const outOfMemory = (bytes: number, reason: string): OutOfMemory =>
+  new OutOfMemory(`out of memory: cannot allocate an arena of ${formatBytes(bytes)}: ${reason}`)

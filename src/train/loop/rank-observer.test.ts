@@ -68,6 +68,7 @@ async function trainOne(runtime: Runtime, ranks: Ranks): Promise<Trained> {
   const observer = new RankObserver(config, ranks, trainer.allToAlls, {
     observed: ({ record }) => records.push(record),
     warn: (message) => warnings.push(message),
+    notice: () => expect.unreachable(),
   })
   const tokens = Int32Array.from({ length: config.train.batch * config.model.sequence }, (_, t) => (t * 7) % 64)
   let step = 0
@@ -128,6 +129,25 @@ test('a rank that is really slow is measured, costs the others its delay, and is
   }
 })
 
+test('the first rank reports each growth of the memory of a rank once', async () => {
+  const notices: string[] = []
+  const observers = ranksInProcess(RANKS).map((ranks) => {
+    const fail = () => expect.unreachable()
+    const notice = (message: string) => (ranks.rank === 0 ? notices.push(message.replace(/PID \d+/, 'PID N')) : fail())
+    return new RankObserver(config, ranks, [], { observed: fail, warn: fail, notice })
+  })
+  for (const now of [4e6, 6e6, 6e6, 8e6]) {
+    const growth = { before: 4e6, now, most: 9e6 }
+    await Promise.all(observers.map((each, rank) => each.isStopped(undefined, rank === 2 && now > 4e6 ? growth : null)))
+  }
+  const rank = 'rank 2 (here, PID N): more rows arrive for its experts than parallel.headroom=2 has room for: '
+  const most = '(at most 9.00 MB, if all tokens of the 1 ranks choose its experts)'
+  expect(notices).toEqual([
+    `${rank}its memory for activations has grown from 4.00 MB to 6.00 MB ${most}`,
+    `${rank}its memory for activations has grown from 6.00 MB to 8.00 MB ${most}`,
+  ])
+})
+
 test('a process without other ranks measures nothing', async () => {
   const runtime = await openRuntime(config)
   try {
@@ -138,7 +158,7 @@ test('a process without other ranks measures nothing', async () => {
     const outcome = await trainer.step(1, { tokens, targets: tokens })
     expect(outcome).toMatchObject({ own: null, keptByRank: null })
     const fail = () => expect.unreachable()
-    const observer = new RankObserver(config, null, trainer.allToAlls, { observed: fail, warn: fail })
+    const observer = new RankObserver(config, null, trainer.allToAlls, { observed: fail, warn: fail, notice: fail })
     observer.stepDone(1, outcome)
     expect(await observer.isStopped({ aborted: false })).toBe(false)
     expect(await observer.isStopped({ aborted: true })).toBe(true)

@@ -5,7 +5,10 @@
 
 import { maxOverMean, overOthers, sumOf } from '../../core/averages.ts'
 import type { RunConfig } from '../../core/config/run-config.ts'
+import { bytes } from '../../core/text/numbers.ts'
+import { rankName } from '../../core/text/rank-name.ts'
 import { gatherRows, type Ranks } from '../../engine/contract/ranks.ts'
+import type { Growth } from '../step/ranks/growing-program.ts'
 import { type AllToAllStages, ledgerRecords } from '../step/ranks/ledger.ts'
 import { type OwnStep, packStep, rankTimes, unpackStep } from '../step/ranks/times.ts'
 import type { LedgerRecord, RanksRecord } from '../step/records.ts'
@@ -30,6 +33,8 @@ export interface RankListener {
   observed(step: Observed): void
   /** @param message A warning about a slow rank, for people. */
   warn(message: string): void
+  /** @param message A message about the memory of a rank, for people. */
+  notice(message: string): void
 }
 
 export class RankObserver {
@@ -38,12 +43,14 @@ export class RankObserver {
   private readonly allToAlls: readonly AllToAllStages[]
   private readonly listener: RankListener
   private readonly slow: SlowRanks
+  /** Working memory of each rank that has been reported, in bytes. */
+  private readonly reportedBytes: number[] = []
   private done: Done | null = null
   private gathered: { readonly done: Done; readonly all: readonly Float64Array[] } | null = null
 
   /**
    * @param allToAlls Stages of the all-to-alls of each pass of a step, in order.
-   * @param listener Receives records and warnings, on the first rank.
+   * @param listener Receives records and messages, on the first rank.
    */
   constructor(config: RunConfig, ranks: Ranks | null, allToAlls: readonly AllToAllStages[], listener: RankListener) {
     this.config = config
@@ -60,16 +67,35 @@ export class RankObserver {
   /**
    * Whether any rank has been asked to stop. Call it before each step, and after the last: the measurements of the last
    * step travel in the same message.
+   * @param growth How the working memory of this rank has grown since the start; null if it has not.
    */
-  async isStopped(signal: { readonly aborted: boolean } | undefined): Promise<boolean> {
+  async isStopped(signal: { readonly aborted: boolean } | undefined, growth: Growth | null = null): Promise<boolean> {
     const { ranks, done, config } = this
     const aborted = signal?.aborted ? 1 : 0
     if (!ranks) return aborted === 1
     const own = done ? packStep(done.own, config.parallel.ledger) : []
-    const all = await gatherRows(ranks, Float64Array.from([aborted, ...own]))
-    if (done && ranks.rank === 0) this.gathered = { done, all: all.map((row) => row.subarray(1)) }
+    const { before = 0, now = 0, most = 0 } = growth ?? {}
+    const all = await gatherRows(ranks, Float64Array.from([aborted, before, now, most, ...own]))
+    if (ranks.rank === 0)
+      for (const [rank, [, before = 0, now = 0, most = 0]] of all.entries())
+        this.reportGrowth(rank, { before, now, most })
+    if (done && ranks.rank === 0) this.gathered = { done, all: all.map((row) => row.subarray(4)) }
     this.done = null
     return all.some(([isAborted]) => isAborted !== 0)
+  }
+
+  private reportGrowth(rank: number, { before, now, most }: Growth): void {
+    const { config, ranks, listener, reportedBytes } = this
+    const known = reportedBytes[rank] ?? before
+    if (now <= known) return
+    reportedBytes[rank] = now
+    const { headroom, expert } = config.parallel
+    const name = rankName(ranks?.roster[rank] ?? { rank })
+    listener.notice(
+      `${name}: more rows arrive for its experts than parallel.headroom=${headroom} has room for: its memory for ` +
+        `activations has grown from ${bytes(known)} to ${bytes(now)} (at most ${bytes(most)}, if all tokens of the ` +
+        `${expert} ranks choose its experts)`,
+    )
   }
 
   /**

@@ -11,6 +11,7 @@ import type { Ceiling } from '../measure/mfu.ts'
 import { isAborted } from '../run/agreement.ts'
 import type { RunLog } from '../run/run-log.ts'
 import { Evaluator } from '../step/evaluation.ts'
+import { growthOf } from '../step/ranks/growing-program.ts'
 import type { EvalRecord, TrainRecord } from '../step/records.ts'
 import { decayStart } from '../step/schedule.ts'
 import type { StepOutcome } from '../step/trainer.ts'
@@ -78,6 +79,7 @@ export class TrainingLoop<Checkpoint> {
     this.batches = new Batches(data, config)
     this.observer = new RankObserver(config, ranks, trainer.allToAlls, {
       warn: (message) => this.warn(message),
+      notice: (message) => place.emit({ kind: 'notice', message }),
       observed: (step) => this.report.ranks(step),
     })
   }
@@ -99,7 +101,8 @@ export class TrainingLoop<Checkpoint> {
 
   /** Whether any rank has been asked to stop. Call it before each step and after the last. */
   isStopped(signal: { readonly aborted: boolean } | undefined): Promise<boolean> {
-    return this.observer.isStopped(signal)
+    const { trainer } = this.program
+    return this.observer.isStopped(signal, growthOf([...trainer.passes, ...(this.evaluator?.programs ?? [])]))
   }
 
   /**

@@ -20,7 +20,7 @@ import type { TokenStream } from '../data/streams/token-stream.ts'
 import { byRule, configForCapacity } from './capacity-rules.ts'
 import { DocumentSums } from './document-sums.ts'
 import type { ModelStore } from './model-store.ts'
-import { addStatistics, CompiledPass, type TracedPass, tokenLossesName, tracePass } from './pass.ts'
+import { addStatistics, CompiledPass, type Retrace, type TracedPass, tokenLossesName, tracePass } from './pass.ts'
 import type { CapacityEvaluation, EvalRecord } from './records.ts'
 
 export type Evaluation = Omit<EvalRecord, 'kind' | 'step' | 'tokens'>
@@ -79,12 +79,15 @@ export class Evaluator {
     const compiled = new Map<string, CompiledPass>()
     const passUnder = async (rule: CapacityRule): Promise<CompiledPass> => {
       const used = configForCapacity(config, rule)
-      const traced = withKernels(runtime.kernels, () =>
-        tracePass(used, store, { ...shape, training: false, capacity: rule }, separator),
-      )
+      const trace: Retrace = (rooms) => {
+        const pass = { ...shape, training: false, capacity: rule }
+        const traced = withKernels(runtime.kernels, () => tracePass(used, store, pass, separator, rooms))
+        return { traced, extra: { [tokenLossesName]: traced.losses.loss_T } }
+      }
+      const { traced, extra } = trace(new Map())
       const key = computationOf(used, traced)
-      const extra = { [tokenLossesName]: traced.losses.loss_T }
-      const pass = compiled.get(key) ?? (await CompiledPass.compile(runtime, used, traced, extra, { ...filled }))
+      const memory = { ...filled }
+      const pass = compiled.get(key) ?? (await CompiledPass.compile(runtime, used, traced, extra, memory, {}, trace))
       compiled.set(key, pass)
       return pass
     }
@@ -130,7 +133,7 @@ export class Evaluator {
     const { batch, passes, shape } = this
     const documents = groups && new DocumentSums(groups, shape, tokenizer.bytesOf)
     const groupCount = groups?.groups ?? 0
-    const distinct = [...new Set(Object.values(passes))]
+    const distinct = this.programs
     const [share, ranks] = [this.ranks?.rank ?? 0, this.ranks?.size ?? 1]
     /** Statistics of this rank: by batch, then by pass. */
     const own: Float64Array[] = []
@@ -212,8 +215,13 @@ export class Evaluator {
     )
   }
 
+  /** The programs of the evaluation, which run in turn. */
+  get programs(): readonly CompiledPass[] {
+    return [...new Set(Object.values(this.passes))]
+  }
+
   release(): void {
-    for (const pass of new Set(Object.values(this.passes))) pass.release()
+    for (const pass of this.programs) pass.release()
   }
 }
 

@@ -15,6 +15,7 @@ import { sizeOf } from '../../core/graph/shape.ts'
 import { splitScatters } from '../../core/graph/sparse-gradient.ts'
 import { input, type Tensor, withKernels } from '../../core/graph/tensor.ts'
 import type { ModelConfig } from '../../core/model/config.ts'
+import type { Rooms } from '../../core/model/expert-rows.ts'
 import type { LayerCounts } from '../../core/model/routing/statistics.ts'
 import type { ArenaKernels, RowScatter } from '../../engine/contract/arena-kernels.ts'
 import { channels, type Ranks } from '../../engine/contract/ranks.ts'
@@ -22,7 +23,7 @@ import type { PortMemory, Runtime } from '../../engine/contract/runtime.ts'
 import type { NodeTime, StepEvent } from '../../engine/contract/times.ts'
 import { lossScale } from './loss-scale.ts'
 import { inputNameOf } from './model-store.ts'
-import { addStatistics, CompiledPass, type ExpertLoads, tracePass } from './pass.ts'
+import { addStatistics, CompiledPass, type ExpertLoads, type Retrace, tracePass } from './pass.ts'
 import { GradientSum } from './ranks/gradient-sum.ts'
 import { shardsOfRank } from './ranks/gradient-tree.ts'
 import type { AllToAllStages } from './ranks/ledger.ts'
@@ -270,10 +271,15 @@ export class GradientProgram {
     )
   }
 
-  /** Working memory of the programs, which run in turn and share it. */
+  /** The programs, which run in turn. */
+  get passes(): readonly CompiledPass[] {
+    return this.accumulate ? [this.write.pass, this.accumulate.pass] : [this.write.pass]
+  }
+
+  /** Working memory of the programs, which share it. */
   get memoryBytes(): number | undefined {
-    const first = this.write.pass.memoryBytes
-    return first === undefined ? undefined : Math.max(first, this.accumulate?.pass.memoryBytes ?? 0)
+    const bytes = this.passes.map(({ memoryBytes }) => memoryBytes ?? 0)
+    return this.write.pass.memoryBytes === undefined ? undefined : Math.max(...bytes)
   }
 
   profile(): NodeTime[] {
@@ -309,15 +315,18 @@ async function compilePass(
   { first, last }: { readonly first: boolean; readonly last: boolean },
 ): Promise<GradientPass> {
   const { runtime, config, overlap = true } = setting
-  const { traced, outputs, memory, scatters, complete } = withKernels(runtime.kernels, () =>
-    traceGradient(setting, rows, !first),
-  )
+  const trace = (rooms?: Rooms) => withKernels(runtime.kernels, () => traceGradient(setting, rows, !first, rooms))
+  const { traced, outputs, memory, scatters, complete } = trace()
+  const retrace: Retrace = (rooms) => {
+    const { traced, outputs } = trace(rooms)
+    return { traced, extra: outputs }
+  }
   const early = last && overlap ? sum.exchangeEarly([...complete.keys()]) : []
   const exchanges = early.map(({ name, transfers }) => {
     return { after: complete.get(name) as string[], channel: channels['early gradients'], transfers }
   })
   const beside = { early: exchanges, arriving: first && overlap ? parameters.groups.map((names) => [...names]) : [] }
-  return { pass: await CompiledPass.compile(runtime, config, traced, outputs, memory, beside), scatters }
+  return { pass: await CompiledPass.compile(runtime, config, traced, outputs, memory, beside, retrace), scatters }
 }
 
 /** Traces the gradient of every parameter that is trained as program outputs, with the memory that they are written to. */
@@ -325,6 +334,7 @@ function traceGradient(
   { runtime, config, store, shape, separator, balance }: GradientSetting,
   rowMemory: RowMemory,
   accumulate: boolean,
+  rooms?: Rooms,
 ) {
   const { shards = 1, microBatches, sequence } = shape
   const balanceCoefficient = balance && { balanceCoefficient: input(balanceName, 'float32', []) }
@@ -332,7 +342,7 @@ function traceGradient(
     ...{ batch: passSequences(shape), sequence, training: true, capacity: 'train' as const },
     ...balanceCoefficient,
   }
-  const traced = tracePass(config, store, pass, separator)
+  const traced = tracePass(config, store, pass, separator, rooms)
   const used = traced.parameters.used.filter(({ spec }) => !spec.frozen)
   const scale = lossScale(runtime.math, shape.batch * sequence)
   const objective = multiply(traced.losses.objective, scale / (shards * microBatches))

@@ -6,12 +6,12 @@
 import { sizeOf } from '../../core/graph/shape.ts'
 import { input, type Tensor } from '../../core/graph/tensor.ts'
 import type { ModelConfig } from '../../core/model/config.ts'
+import type { Rooms } from '../../core/model/expert-rows.ts'
 import type { Pass } from '../../core/model/moe.ts'
 import { activatedExperts, type RoutedModule, routedModules } from '../../core/model/parameters.ts'
 import type { LayerCounts } from '../../core/model/routing/statistics.ts'
 import { choicesName, type Losses, losses } from '../../core/model/transformer.ts'
 import type {
-  Binding,
   Exchanges,
   Executable,
   PortMemory,
@@ -23,6 +23,7 @@ import type { NodeTime, StepEvent } from '../../engine/contract/times.ts'
 import { firstVisible } from '../data/first-visible.ts'
 import { inputNameOf, type ModelStore, type TracedParameters } from './model-store.ts'
 import { drawDistinct, moduleLabels, randomFor } from './random.ts'
+import { GrowingProgram, type Growth, type Trace } from './ranks/growing-program.ts'
 import { type AllToAllStages, allToAllStages } from './ranks/ledger.ts'
 import { sourcesKept } from './ranks/placement.ts'
 
@@ -52,8 +53,15 @@ const visibleName = 'first visible'
 /**
  * Traces the losses of a pass in float32; inputs are `tokens`, `targets`, parameters and random choices.
  * @param separator Token at which attention restarts; default: a token sees its whole window.
+ * @param rooms Layers that have more room for the rows of other ranks than `parallel.headroom`; default: no layers.
  */
-export function tracePass(config: ModelConfig, store: ModelStore, pass: Pass, separator?: number): TracedPass {
+export function tracePass(
+  config: ModelConfig,
+  store: ModelStore,
+  pass: Pass,
+  separator?: number,
+  rooms: Rooms = new Map<string, number>(),
+): TracedPass {
   const parameters = store.trace()
   const shape = [pass.batch * pass.sequence]
   const [tokens_T, targets_T] = [input('tokens', 'int32', shape), input('targets', 'int32', shape)]
@@ -61,7 +69,7 @@ export function tracePass(config: ModelConfig, store: ModelStore, pass: Pass, se
   const visible = documents ? { firstVisible_T: input(visibleName, 'int32', shape) } : {}
   const { expert, headroom, reproducible } = store.layout
   const bySource = sourcesKept(store.layout) > 1
-  const sharing = expert > 1 ? { ranks: expert, headroom, joined: !reproducible, bySource } : undefined
+  const sharing = expert > 1 ? { ranks: expert, headroom, rooms, joined: !reproducible, bySource } : undefined
   const all = { ...pass, ...visible, sharing }
   return { parameters, losses: losses(config, parameters, tokens_T, targets_T, all), documents }
 }
@@ -85,43 +93,47 @@ export class CompiledPass {
   private readonly losses: Losses
   private readonly documents: Documents | null
   private readonly buffers: Record<string, PortMemory> = {}
-  private readonly executable: Executable
-  private readonly binding: Binding
+  private readonly program: GrowingProgram
 
   private constructor(
     config: ModelConfig,
     { losses, documents }: TracedPass,
     executable: Executable,
-    allToAlls: AllToAllStages,
     shared: Readonly<Record<string, PortMemory>>,
-    beside: Exchanges,
+    programOf: (executable: Executable, buffers: Readonly<Record<string, PortMemory>>) => GrowingProgram,
   ) {
-    this.allToAlls = allToAlls
+    this.allToAlls = allToAllStages(executable.model, losses.reports)
     this.config = config
     this.losses = losses
     this.documents = documents
-    this.executable = executable
     for (const { name, dtype, shape } of [...executable.model.inputs, ...executable.model.outputs])
       this.buffers[name] =
         shared[name] ?? (dtype === 'int32' ? new Int32Array(sizeOf(shape)) : new Float32Array(sizeOf(shape)))
     this.tokens = this.buffers.tokens as Int32Array
     this.targets = this.buffers.targets as Int32Array
-    this.binding = executable.bind(this.buffers, undefined, beside)
+    this.program = programOf(executable, this.buffers)
   }
 
   /** Whether a run can wait for parameters that arrive. */
   get waits(): boolean {
-    return this.binding.waits
+    return this.program.waits
   }
 
   get memoryBytes(): number | undefined {
-    return this.executable.memoryBytes
+    return this.program.executable.memoryBytes
+  }
+
+  /** How the working memory has grown for rows of other ranks; null if it has not. */
+  get growth(): Growth | null {
+    return this.program.growth
   }
 
   /**
    * @param extra Additional outputs by name.
    * @param shared Memory, by name, of inputs and outputs that the pass does not own.
    * @param beside Exchanges of gradients during a run, and of parameters, by the names of their tensors.
+   * @param retrace Traces the same pass, with its additional outputs, with more room for the rows of other ranks. A pass
+   * in which ranks share experts needs it.
    */
   static async compile(
     runtime: Runtime,
@@ -130,39 +142,36 @@ export class CompiledPass {
     extra: Readonly<Record<string, Tensor>> = {},
     shared: Readonly<Record<string, PortMemory>> = {},
     beside: Exchanges = {},
+    retrace: Retrace = () => ({ traced, extra }),
   ): Promise<CompiledPass> {
-    const outputs: Record<string, Tensor> = { loss: traced.losses.loss }
-    for (const report of traced.losses.reports) {
-      const { count_N, kept_N, unserved, gate, losses: router } = report
-      const name = statisticsPrefix(report)
-      outputs[`${name}.count`] = count_N
-      outputs[`${name}.kept`] = kept_N
-      outputs[`${name}.gate`] = gate
-      if (unserved) outputs[`${name}.unserved`] = unserved
-      if (!router) continue
-      outputs[`${name}.balance`] = router.balance
-      outputs[`${name}.z`] = router.z
-      outputs[`${name}.entropy`] = router.entropy
-    }
-    const executable = await runtime.compile({ outputs: { ...outputs, ...extra } })
-    const allToAlls = allToAllStages(executable.model, traced.losses.reports)
+    const executable = await runtime.compile({ outputs: { ...outputsOf(traced.losses), ...extra } })
     const arriving = (beside.arriving ?? []).map((names) =>
       traced.parameters.used.flatMap(({ spec, tensor }) => (names.includes(spec.name) ? [inputNameOf(tensor)] : [])),
     )
     const all = { ...traced.parameters.ports(), ...shared }
-    return new CompiledPass(config, traced, executable, allToAlls, all, { ...beside, arriving })
+    const trace: Trace = (rooms) => {
+      const again = retrace(rooms)
+      return { outputs: { ...outputsOf(again.traced.losses), ...again.extra } }
+    }
+    return new CompiledPass(
+      config,
+      traced,
+      executable,
+      all,
+      (of, buffers) => new GrowingProgram(runtime, of, trace, buffers, { ...beside, arriving }),
+    )
   }
 
   /** Computes the pass: losses and counts are there when it resolves. */
   run(): Promise<RunReport> {
     this.findDocuments()
-    return this.binding.run()
+    return this.program.run()
   }
 
   /** Enqueues the pass: losses and counts are there after `Runtime.synchronize`. */
   enqueue(options: RunOptions): Promise<RunReport> {
     this.findDocuments()
-    return this.binding.enqueue(options)
+    return this.program.enqueue(options)
   }
 
   private findDocuments(): void {
@@ -255,25 +264,48 @@ export class CompiledPass {
   }
 
   profile(): readonly NodeTime[] {
-    return this.executable.profile()
+    return this.program.executable.profile()
   }
 
   resetProfile(): void {
-    this.executable.resetProfile()
+    this.program.executable.resetProfile()
   }
 
   lastRun(): readonly StepEvent[] {
-    return this.executable.lastRun()
+    return this.program.executable.lastRun()
   }
 
   release(): void {
-    this.binding.release()
-    this.executable.release()
+    this.program.release()
   }
 
   private scalar(name: string): number {
     return Number((this.buffers[name] as Float32Array | undefined)?.[0] ?? 0)
   }
+}
+
+/** Traces a pass and its additional outputs. */
+export type Retrace = (rooms: Rooms) => {
+  readonly traced: TracedPass
+  readonly extra: Readonly<Record<string, Tensor>>
+}
+
+/** The loss and the statistics of each routed module, by name. */
+function outputsOf({ loss, reports }: Losses): Record<string, Tensor> {
+  const outputs: Record<string, Tensor> = { loss }
+  for (const report of reports) {
+    const { count_N, kept_N, unserved, gate, losses: router } = report
+    const name = statisticsPrefix(report)
+    outputs[`${name}.count`] = count_N
+    outputs[`${name}.kept`] = kept_N
+    outputs[`${name}.gate`] = gate
+    if (unserved) outputs[`${name}.unserved`] = unserved
+    if (!router) continue
+    outputs[`${name}.balance`] = router.balance
+    outputs[`${name}.z`] = router.z
+    outputs[`${name}.entropy`] = router.entropy
+  }
+  return outputs
 }
 
 /** Scalars of a routed module in {@link CompiledPass.statistics}, in order; 0 where the router has no such scalar. */

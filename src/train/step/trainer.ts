@@ -28,7 +28,7 @@ import type { Optimizer, UpdateSettings } from './optimizer/contract.ts'
 import { gradientGate, totalOverRanks } from './optimizer/norm.ts'
 import { ownStateFloats, ruleOf } from './optimizer/own-rule.ts'
 import { ownUpdate } from './optimizer/own-update.ts'
-import type { ExpertLoads } from './pass.ts'
+import type { CompiledPass, ExpertLoads } from './pass.ts'
 import { exchangeScratch } from './ranks/gradient-sum.ts'
 import type { AllToAllStages } from './ranks/ledger.ts'
 import { alone, type Layout, ownedSpecs } from './ranks/placement.ts'
@@ -206,6 +206,11 @@ export class Trainer {
    */
   get programBytes(): number | undefined {
     return this.gradient.memoryBytes
+  }
+
+  /** The programs of a step, which run in turn. */
+  get passes(): readonly CompiledPass[] {
+    return this.gradient.passes
   }
 
   /**

@@ -56,19 +56,33 @@ export const rowDots = declareKernel({
 
 /**
  * Exchanges sizes between the ranks. `sizes` int64 [N + 1] is the number of rows that this rank sends to each expert,
- * then of its unused rows; `arriving` is the number of rows that arrive, by source rank and expert held here. If rows
- * are joined, `totals` [N/ranks + 1] is their number by expert alone. Fails if more than `room` rows would arrive.
+ * then of its unused rows; `counts` [N] is the number of rows that arrive, by source rank and expert held here.
  */
 export const allToAllSizes = declareKernel({
   name: 'all-to-all-sizes',
   inputs: ['sizes'],
+  outputs: ['counts'],
+  results: ({ sizes: { dtype, shape } }, _: { readonly ranks: number }) => ({
+    counts: { dtype, shape: [dim(shape, 0) - 1] },
+  }),
+  local: true,
+})
+
+/**
+ * The sizes of the rows that arrive, from their `counts` [N]: `arriving` [N + 1] has the number of unused rows of the
+ * room after them. If rows are joined, `totals` [N/ranks + 1] has their number by expert alone. Fails if more than
+ * `room` rows arrive; it is a kernel of its own, so that the run can continue here with more room.
+ */
+export const fitRows = declareKernel({
+  name: 'fit-rows',
+  inputs: ['counts'],
   outputs: ['arriving', 'totals?'],
   results: (
-    { sizes: { dtype, shape } },
+    { counts: { dtype, shape } },
     { ranks, joined }: { readonly ranks: number; readonly room: number; readonly joined: 0 | 1 },
   ) => ({
-    arriving: { dtype, shape },
-    totals: joined ? { dtype, shape: [(dim(shape, 0) - 1) / ranks + 1] } : undefined,
+    arriving: { dtype, shape: [dim(shape, 0) + 1] },
+    totals: joined ? { dtype, shape: [dim(shape, 0) / ranks + 1] } : undefined,
   }),
   local: true,
 })

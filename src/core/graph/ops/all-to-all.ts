@@ -31,13 +31,16 @@ export interface AllToAll {
   readonly room: number
 }
 
-/** Exchanges the sizes [N + 1] of rows by expert. Fails at run time if more than `room` rows would arrive. */
+/**
+ * Exchanges the sizes [N + 1] of rows by expert. If more than `room` rows arrive, the run stops before any of them
+ * travels (`TooManyRows`), and can continue in a program with more room.
+ */
 export const allToAllSizes: (sizes: Tensor, ranks: number, room: number, joined: boolean) => AllToAll = defineIndexOp(
   'all-to-all-sizes',
   'kernel',
   (sizes: Tensor, ranks: number, room: number, joined: boolean) => {
-    const attributes = { ranks, room, joined: joined ? 1 : 0 } as const
-    const { arriving, totals } = emitKernel(kernels.allToAllSizes, { sizes }, attributes)
+    const { counts } = emitKernel(kernels.allToAllSizes, { sizes }, { ranks })
+    const { arriving, totals } = emitKernel(kernels.fitRows, { counts }, { ranks, room, joined: joined ? 1 : 0 })
     return { sizes, arriving, joined: totals ?? null, room }
   },
 )

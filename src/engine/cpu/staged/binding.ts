@@ -30,6 +30,9 @@ export interface BindingParts {
   /** The exchanges, which are kept so that their arrays are not collected either. */
   readonly exchanges: Exchanges
   readonly waits: boolean
+  readonly isOutgrown: () => boolean
+  /** The memory of each value that is computed before a step and read from it on, in the order of values. */
+  readonly valuesBetween: (step: number) => readonly Uint8Array[]
   readonly explain: (failure: Failure) => RuntimeError
   readonly onFreed: () => void
 }
@@ -38,6 +41,8 @@ export class StagedBinding implements Binding {
   private readonly parts: BindingParts
   private readonly program: number
   private readonly lifetime = new Lifetime('binding', () => this.free())
+  /** The step at which the last run has stopped, if it can continue with more room for rows. */
+  private stoppedAt: number | null = null
 
   constructor(parts: BindingParts) {
     this.parts = parts
@@ -48,22 +53,46 @@ export class StagedBinding implements Binding {
     return this.parts.waits
   }
 
+  get isOutgrown(): boolean {
+    return this.parts.isOutgrown()
+  }
+
   enqueue(options?: RunOptions): Promise<RunReport> {
     return this.run(options)
   }
 
-  async run({ early = false, arriving = [] }: RunOptions = {}): Promise<RunReport> {
+  async run(options: RunOptions = {}): Promise<RunReport> {
+    this.lifetime.expectIdle()
+    const { tickets, arrivals } = this.parts.script
+    new Float64Array(tickets).fill(NOT_POSTED)
+    new Float64Array(arrivals, 0, 1).fill(0)
+    return this.runFrom(0, options)
+  }
+
+  continueRun(stopped: Binding, options: RunOptions = {}): Promise<RunReport> {
+    if (!(stopped instanceof StagedBinding) || stopped.stoppedAt === null)
+      throw new RuntimeError('internal: a run is continued that has not stopped for want of room')
+    const [before, step] = [stopped.parts, stopped.stoppedAt]
+    copyAll(before.valuesBetween(step), this.parts.valuesBetween(step))
+    // Tickets, waiting and times of the steps that are done belong to this run.
+    for (const part of ['tickets', 'arrivals', 'times'] as const)
+      copyAll([new Uint8Array(before.script[part])], [new Uint8Array(this.parts.script[part])])
+    return this.runFrom(step, options)
+  }
+
+  private async runFrom(step: number, { early = false, arriving = [] }: RunOptions): Promise<RunReport> {
     const { crew, clock, explain, script } = this.parts
     this.lifetime.expectIdle()
     this.lifetime.begin()
     try {
-      const tickets = new Float64Array(script.tickets).fill(NOT_POSTED)
-      const arrivals = new Float64Array(script.arrivals).fill(NOT_POSTED)
-      arrivals.set([0, ...arriving])
-      const failure = await crew.run(this.program, early)
+      const arrivals = new Float64Array(script.arrivals)
+      arrivals.fill(NOT_POSTED, 1)
+      arrivals.set(arriving, 1)
+      const failure = await crew.run(this.program, early, step)
+      this.stoppedAt = failure?.kind === 'rows' ? failure.step : null
       if (failure) throw explain(failure)
       clock?.add()
-      return { tickets: [...tickets], waitedMs: arrivals[0] as number }
+      return { tickets: [...new Float64Array(script.tickets)], waitedMs: arrivals[0] as number }
     } finally {
       this.lifetime.end()
     }
@@ -78,8 +107,17 @@ export class StagedBinding implements Binding {
   }
 
   private free(): void {
-    this.parts.crew.close(this.program)
+    this.parts.crew.close(this.program, this.isOutgrown)
     for (const binding of this.parts.sessions) binding.release()
     this.parts.onFreed()
   }
+}
+
+/** Copies arrays that may overlap in one memory. @throws RuntimeError if they are not of the same sizes */
+function copyAll(from: readonly Uint8Array[], to: readonly Uint8Array[]): void {
+  if (from.length !== to.length || from.some(({ length }, i) => length !== to[i]?.length))
+    throw new RuntimeError('internal: a run is continued by another program')
+  const shared = new Set(to.map(({ buffer }) => buffer))
+  const sources = from.map((array) => (shared.has(array.buffer) ? array.slice() : array))
+  for (const [i, source] of sources.entries()) to[i]?.set(source)
 }

@@ -104,21 +104,22 @@ export class Crew {
   /**
    * Runs a program after all earlier runs.
    * @param early Whether to post early orders.
+   * @param from The step at which the run begins.
    * @returns The failure; undefined on success.
    */
-  run(program: number, early: boolean): Promise<Failure | undefined> {
-    const run = this.running.then(() => this.runNow(program, early))
+  run(program: number, early: boolean, from = 0): Promise<Failure | undefined> {
+    const run = this.running.then(() => this.runNow(program, early, from))
     this.running = run.catch(() => {})
     return run
   }
 
-  private async runNow(program: number, early: boolean): Promise<Failure | undefined> {
+  private async runNow(program: number, early: boolean, from: number): Promise<Failure | undefined> {
     if (this.ended) throw this.ended
     for (const worker of this.workers) worker.ref()
     this.barrier.reset()
     const report = await new Promise<Report>((resolve) => {
       this.settle = resolve
-      this.send({ kind: 'run', program, early })
+      this.send({ kind: 'run', program, early, from })
     })
     this.settle = undefined
     for (const worker of this.workers) worker.unref()
@@ -126,8 +127,9 @@ export class Crew {
     return 'step' in report ? report : undefined
   }
 
-  close(program: number): void {
-    this.send({ kind: 'close', program })
+  /** @param frees Whether no other program uses its memory, which the threads should free soon. */
+  close(program: number, frees: boolean): void {
+    this.send({ kind: 'close', program, frees })
   }
 
   /**

@@ -372,6 +372,7 @@ describe('compiling', () => {
         exchanges: false,
         compile: async () => compile(at++),
         memory: createArena,
+        isOutgrown: () => false,
         explain: () => new RuntimeError('failed'),
         onFreed: () => freed++,
       },

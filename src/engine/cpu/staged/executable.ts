@@ -16,15 +16,17 @@ import {
   type PortMemory,
   type ProgramMemory,
   RuntimeError,
+  TooManyRows,
   typedArrays,
 } from '../../contract/runtime.ts'
+import { OutOfMemory } from '../../contract/runtime-error.ts'
 import type { NodeTime, StepEvent } from '../../contract/times.ts'
 import { addressOf } from '../../native/ffi.ts'
 import { type OnnxBinding, StagedBinding } from './binding.ts'
 import type { KernelCall, KernelTensor } from './contract.ts'
 import type { Crew } from './crew.ts'
 import { opKernels } from './kernels/table.ts'
-import { placeValues, type ValuePlaces } from './memory.ts'
+import { bytesOfValue, placeValues, type ValuePlaces, valuesBetween } from './memory.ts'
 import { type Library, StepTimes } from './profile.ts'
 import type { EarlyOrder, Failure, Script, Step } from './script.ts'
 import { compileStages, releaseSessions, runsAlone, type SessionParts, type StageSession } from './sessions.ts'
@@ -38,6 +40,8 @@ export interface StagedParts extends SessionParts {
   readonly exchanges: boolean
   /** Memory of at least `bytes`, which all programs of the runtime use in turn. */
   memory(bytes: number): Arena
+  /** Whether a larger memory has replaced this one. */
+  isOutgrown(memory: Arena): boolean
   /** The error to throw for a status of ONNX Runtime. */
   explain(status: number, origins: ReadonlyMap<string, Origin>): RuntimeError
   onFreed(executable: StagedExecutable): void
@@ -47,6 +51,8 @@ export class StagedExecutable implements Executable {
   readonly model: StagedModel
   private readonly parts: StagedParts
   private readonly sessions: readonly (StageSession | null)[]
+  /** Bytes for values, and for the scratch memory of each thread after them. */
+  readonly memoryBytes: number
   private readonly places: ValuePlaces
   private readonly scratchBytes: number
   /** Bytes of scratch memory of a thread in each memory of operands that may be anywhere. */
@@ -59,11 +65,13 @@ export class StagedExecutable implements Executable {
     this.parts = parts
     this.model = model
     this.sessions = sessions
-    this.places = placeValues(model)
-    this.scratchBytes = Math.max(0, ...model.stages.map((stage) => this.scratchOf(stage, 'scratch')))
-    this.besideBytes = Math.max(0, ...model.stages.map((stage) => this.scratchOf(stage, 'scratchBeside')))
+    const { places, scratch, all } = bytesOfProgram(model, parts.threads)
+    this.places = places
+    this.scratchBytes = scratch
+    this.memoryBytes = all
+    this.besideBytes = scratchOf(model, parts.threads, 'scratchBeside')
     if (this.memoryBytes > MAX_ARENA_BYTES)
-      throw new RuntimeError(
+      throw new OutOfMemory(
         `out of memory: the activations of a micro-batch need ${(this.memoryBytes / 2 ** 30).toFixed(2)} GiB ` +
           `(at most ${MAX_ARENA_BYTES / 2 ** 30}; use a smaller train.batch or more train.microBatches)`,
       )
@@ -79,23 +87,6 @@ export class StagedExecutable implements Executable {
     }
   }
 
-  /** Bytes for values, and for the scratch memory of each thread after them. */
-  get memoryBytes(): number {
-    return this.places.bytes + this.parts.threads * this.scratchBytes
-  }
-
-  private scratchOf(stage: StagedModel['stages'][number], kind: 'scratch' | 'scratchBeside'): number {
-    if (stage.kind === 'onnx') return 0
-    const tensor = (use: ValueUse): KernelTensor => ({ ...this.tensorOf(use), address: 0, offset: 0, memory: 0 })
-    const bytes = opKernels[stage.type]?.[kind]?.(callOf(stage, tensor), this.parts.threads)
-    return Math.ceil((bytes ?? 0) / 4096) * 4096
-  }
-
-  private tensorOf({ value, shape }: ValueUse) {
-    const { dtype } = this.model.values[value] as StagedModel['values'][number]
-    return { dtype, shape, size: shape.reduce((product, d) => product * d, 1) }
-  }
-
   bind(given: Readonly<Record<string, PortMemory>>, within?: ProgramMemory, exchanges: Exchanges = {}): Binding {
     this.lifetime.expectUsable()
     const { model, parts, places } = this
@@ -104,7 +95,8 @@ export class StagedExecutable implements Executable {
     const buffers = arraysOf(ports, given)
     if (within && within.bytes < this.memoryBytes)
       throw new RuntimeError(`internal: a program needs ${this.memoryBytes} bytes of memory, but has ${within.bytes}`)
-    const memory = hostOf(within?.arena ?? parts.memory(Math.max(this.memoryBytes, 1)))
+    const arena = within?.arena ?? parts.memory(Math.max(this.memoryBytes, 1))
+    const memory = hostOf(arena)
     const start = within?.start ?? 0
     const base = Number(addressOf(new Uint8Array(memory.buffer)))
     const offsetOf = (value: number): number => start + (places.offsets[value] ?? 0)
@@ -117,7 +109,7 @@ export class StagedExecutable implements Executable {
       bound.set(model.valueOfOutput[i] as number, buffers[name] as Buffer)
     })
     const array = ({ value, shape }: ValueUse): Buffer => {
-      const { dtype, size } = this.tensorOf({ value, shape })
+      const { dtype, size } = tensorOf(model, { value, shape })
       // Values of ONNX stages are never bfloat16.
       const view: new (buffer: ArrayBufferLike, offset: number, size: number) => Buffer = typedArrays[dtype as DType]
       return bound.get(value) ?? new view(memory.buffer, offsetOf(value), size)
@@ -127,7 +119,7 @@ export class StagedExecutable implements Executable {
       const port = bound.get(use.value)
       const inside = !port || port.buffer === memory.buffer
       const offset = inside ? (port?.byteOffset ?? offsetOf(use.value)) : -1
-      const at = { ...this.tensorOf(use), address: port ? Number(addressOf(port)) : base + offset }
+      const at = { ...tensorOf(model, use), address: port ? Number(addressOf(port)) : base + offset }
       if (inside || !isAnywhere) return { ...at, offset, memory: 0 }
       return { ...at, offset: port.byteOffset, memory: 1 + beside.indexOf(port) }
     }
@@ -171,6 +163,12 @@ export class StagedExecutable implements Executable {
       buffers,
       exchanges,
       waits: parts.exchanges,
+      isOutgrown: () => !within && parts.isOutgrown(arena),
+      valuesBetween: (step) =>
+        valuesBetween(model, step).map((value) => {
+          const bytes = bytesOfValue(model.values[value] as StagedModel['values'][number])
+          return new Uint8Array(memory.buffer, offsetOf(value), bytes)
+        }),
       explain: (failure) => this.explain(failure),
       onFreed: () => {
         this.bindings.delete(binding)
@@ -229,6 +227,7 @@ export class StagedExecutable implements Executable {
     }
     const stage = this.model.stages[failure.step]
     const { op, layer } = stage?.kind === 'kernel' ? stage.origin : { op: '', layer: '' }
+    if (failure.kind === 'rows') return new TooManyRows(failure.rows, failure.room, layer)
     const at = layer === '' ? op : `${op} of ${layer}`
     return new RuntimeError(`failed to run${at && ` in ${at}`}: ${failure.message}`)
   }
@@ -258,6 +257,26 @@ export class StagedExecutable implements Executable {
     releaseSessions(this.sessions)
     this.parts.onFreed(this)
   }
+}
+
+/** The places of a program's values, bytes of the scratch memory of each of its threads, and of all together. */
+export function bytesOfProgram(model: StagedModel, threads: number) {
+  const [places, scratch] = [placeValues(model), scratchOf(model, threads, 'scratch')]
+  return { places, scratch, all: places.bytes + threads * scratch }
+}
+
+/** Bytes of scratch memory of a thread, which all stages use in turn. */
+function scratchOf(model: StagedModel, threads: number, kind: 'scratch' | 'scratchBeside'): number {
+  const tensor = (use: ValueUse): KernelTensor => ({ ...tensorOf(model, use), address: 0, offset: 0, memory: 0 })
+  const sizes = model.stages.map((stage) =>
+    stage.kind === 'onnx' ? 0 : (opKernels[stage.type]?.[kind]?.(callOf(stage, tensor), threads) ?? 0),
+  )
+  return Math.ceil(Math.max(0, ...sizes) / 4096) * 4096
+}
+
+function tensorOf({ values }: StagedModel, { value, shape }: ValueUse) {
+  const { dtype } = values[value] as StagedModel['values'][number]
+  return { dtype, shape, size: shape.reduce((product, d) => product * d, 1) }
 }
 
 /** The tensor of a use of a value, and whether the kernel reads it in any memory. */

@@ -14,6 +14,8 @@ export class LoggedRing {
   private readonly ring: OrderRing
   private readonly log: OrderLog
   private readonly place: GroupPlace
+  /** Tickets that no kernel has waited for. */
+  private readonly open = new Set<number>()
 
   constructor(place: GroupPlace, log: SharedArrayBuffer) {
     this.ring = new OrderRing(place.orders)
@@ -24,6 +26,7 @@ export class LoggedRing {
   post(channel: number, transfers: readonly Transfer[]): number {
     const posted = now()
     const ticket = this.ring.post(channel, transfers)
+    this.open.add(ticket)
     const sent = new Array<number>(this.place.size).fill(0)
     for (const { peer, direction, bytes } of transfers) if (direction === 'send') sent[peer - this.place.first] = bytes
     this.log.post(ticket, this.stage, posted, sent)
@@ -33,6 +36,15 @@ export class LoggedRing {
   wait(ticket: number): void {
     const begin = now()
     this.ring.wait(ticket)
+    this.open.delete(ticket)
     this.log.wait(ticket, begin, now())
+  }
+
+  /**
+   * Sleeps until all orders of this thread are done. Kernels may still wait for them, which then takes no time. Every
+   * rank of the group has posted these orders before it can wait for an order that this rank posts later, so they end.
+   */
+  settle(): void {
+    for (const ticket of this.open) this.ring.wait(ticket)
   }
 }

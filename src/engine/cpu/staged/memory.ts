@@ -33,8 +33,8 @@ export function placeValues({ values, stages, valueOfInput, valueOfOutput }: Sta
   const allocationOf = new Map<number, Allocation>()
   const end = stages.length
   const open = (value: number, first: number, last: number) => {
-    const { dtype, size } = values[value] as StagedModel['values'][number]
-    allocationOf.set(value, { bytes: roundUp(size * bytesOf[dtype]), first, last })
+    const bytes = roundUp(bytesOfValue(values[value] as StagedModel['values'][number]))
+    allocationOf.set(value, { bytes, first, last })
   }
   values.forEach(({ constant }, value) => {
     if (constant && !ports.has(value)) open(value, 0, end)
@@ -50,8 +50,7 @@ export function placeValues({ values, stages, valueOfInput, valueOfOutput }: Sta
       const last = Math.max(at, lastRead[value] as number)
       const old =
         i === 0 && from && stage.kind === 'kernel' && stage.overwrites ? allocationOf.get(from.value) : undefined
-      const { dtype, size } = values[value] as StagedModel['values'][number]
-      const bytes = roundUp(size * bytesOf[dtype])
+      const bytes = roundUp(bytesOfValue(values[value] as StagedModel['values'][number]))
       if (old && from && lastRead[from.value] === at && old.last === at && old.bytes === bytes) {
         old.last = last
         allocationOf.set(value, old)
@@ -65,5 +64,18 @@ export function placeValues({ values, stages, valueOfInput, valueOfOutput }: Sta
   }
   return { offsets: values.map((_, value) => offsetOf(value)), bytes }
 }
+
+/**
+ * The values in the program's memory that stages before `stage` have computed, and that it or a later stage reads.
+ */
+export function valuesBetween({ values, stages, valueOfInput, valueOfOutput }: StagedModel, stage: number): number[] {
+  const ports = new Set([...valueOfInput, ...valueOfOutput])
+  const computed = new Set(stages.slice(0, stage).flatMap(({ outputs }) => outputs.map(({ value }) => value)))
+  const read = new Set(stages.slice(stage).flatMap(({ inputs }) => inputs.map(({ value }) => value)))
+  return values.flatMap((_, value) => (computed.has(value) && read.has(value) && !ports.has(value) ? [value] : []))
+}
+
+/** Bytes that a value takes. */
+export const bytesOfValue = ({ dtype, size }: StagedModel['values'][number]): number => size * bytesOf[dtype]
 
 const roundUp = (bytes: number): number => Math.ceil(bytes / LINE) * LINE

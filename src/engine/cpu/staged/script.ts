@@ -64,14 +64,17 @@ export interface CrewData {
 
 export type Order =
   | { readonly kind: 'open'; readonly program: number; readonly script: Script }
-  | { readonly kind: 'run'; readonly program: number; readonly early: boolean }
-  | { readonly kind: 'close'; readonly program: number }
+  /** `from` is the step at which the run begins: 0, unless it continues the run of another program. */
+  | { readonly kind: 'run'; readonly program: number; readonly early: boolean; readonly from: number }
+  /** `frees` is whether garbage is collected at once, since no other program uses the memory. */
+  | { readonly kind: 'close'; readonly program: number; readonly frees: boolean }
   /** The threads get no other order until another runtime uses them. */
   | { readonly kind: 'rest' }
 
-/** The failure of a run at `step`: a status of ONNX Runtime, or an exception. */
+/** The failure of a run at `step`: a status of ONNX Runtime, rows without room (`TooManyRows`), or an exception. */
 export type Failure =
   | { readonly kind: 'status'; readonly step: number; readonly status: number }
+  | { readonly kind: 'rows'; readonly step: number; readonly rows: number; readonly room: number }
   | { readonly kind: 'exception'; readonly step: number; readonly message: string }
 
 /** A message from a thread. */

@@ -8,7 +8,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import type { SharedMemory } from '../../contract/arena.ts'
 import { channels } from '../../contract/ranks.ts'
 import { now } from '../../contract/recording.ts'
-import { NOT_POSTED, RuntimeError } from '../../contract/runtime.ts'
+import { NOT_POSTED, RuntimeError, TooManyRows } from '../../contract/runtime.ts'
 import { OrderRing } from '../../world/mpi/ring.ts'
 import { Mlas } from '../mlas/mlas.ts'
 import { Dnnl } from '../onednn/dnnl.ts'
@@ -130,14 +130,15 @@ function arrivals({ steps, arriving, arrivals }: Script): (() => void)[] {
 }
 
 /**
- * Runs a program together with the other threads. The leader reports the end, or the first thread that fails a failure.
+ * Runs a program together with the other threads, from step `from` on. The leader reports the end, or the first thread
+ * that fails a failure.
  */
-function runProgram(program: Program, early: boolean): void {
+function runProgram(program: Program, early: boolean, from: number): void {
   const { script, prepared, meetings, bytes, times, post, wait } = program
   const { steps } = script
   if (leader) for (const { offset, bytes: data } of script.constants) bytes.set(data, offset)
   barrier.wait()
-  for (let i = 0; i < steps.length; i++) {
+  for (let i = from; i < steps.length; i++) {
     const step = steps[i] as Script['steps'][number]
     const meeting = meetings[i] as number
     if (!leader && meeting > i) {
@@ -184,8 +185,20 @@ function attempt(
     }
     return undefined
   } catch (error) {
-    return { kind: 'exception', step: at, message: error instanceof Error ? error.message : String(error) }
+    return failureOf(error, at)
   }
+}
+
+function failureOf(error: unknown, step: number): Failure {
+  if (!(error instanceof TooManyRows))
+    return { kind: 'exception', step, message: error instanceof Error ? error.message : String(error) }
+  try {
+    // The run continues in other memory, so no transfer may still read or write this memory.
+    ring?.settle()
+  } catch (failure) {
+    return failureOf(failure, step)
+  }
+  return { kind: 'rows', step, rows: error.rows, room: error.room }
 }
 
 function report(report: Report): void {
@@ -196,9 +209,9 @@ function report(report: Report): void {
 const CLOSED = 64
 let closed = 0
 
-function close(program: number): void {
+function close(program: number, frees: boolean): void {
   programs.delete(program)
-  if (++closed % CLOSED === 0) collectGarbage()
+  if (frees || ++closed % CLOSED === 0) collectGarbage()
 }
 
 /** Frees the memory of closed programs: a thread allocates so little that it would not collect them itself for long. */
@@ -206,8 +219,8 @@ const collectGarbage = (): void => globalThis.gc?.()
 
 parentPort?.on('message', (order: Order) => {
   if (order.kind === 'open') programs.set(order.program, open(order.script))
-  else if (order.kind === 'close') close(order.program)
+  else if (order.kind === 'close') close(order.program, order.frees)
   else if (order.kind === 'rest') collectGarbage()
-  else runProgram(programs.get(order.program) as Program, order.early)
+  else runProgram(programs.get(order.program) as Program, order.early, order.from)
 })
 report({ kind: 'ready' })

@@ -33,8 +33,8 @@ export interface Layout {
   /** Number of passes of a shard. */
   readonly passes: number
   /**
-   * Number of rows that a rank has room for in a layer without capacity, divided by an even load, if experts are
-   * shared.
+   * Number of rows that a rank has room for at first in a layer without capacity, divided by an even load, if experts
+   * are shared (`growing-program.ts`).
    */
   readonly headroom: number
   /** Whether sums have the same bits on any number of ranks. */

@@ -4,7 +4,7 @@
  */
 
 import * as declared from '../../../../core/graph/kernels/rows.ts'
-import { RuntimeError } from '../../../contract/runtime-error.ts'
+import { RuntimeError, TooManyRows } from '../../../contract/runtime-error.ts'
 import type { Transfer } from '../../../world/mpi/orders.ts'
 import { type ExpertGroup, implement, type KernelTensor, type KernelThread } from '../contract.ts'
 import { sizesOf } from './experts/expert-shared.ts'
@@ -67,8 +67,8 @@ function copy(
 
 export const allToAllSizes = implement(declared.allToAllSizes, {
   provider: 'MPI',
-  prepare({ inputs: { sizes }, outputs: { arriving, totals }, attributes: { ranks, room } }, thread) {
-    const each = (sizes.size - 1) / ranks
+  prepare({ inputs: { sizes }, outputs: { counts }, attributes: { ranks } }, thread) {
+    const each = counts.size / ranks
     const segments = Array.from({ length: ranks }, (_, q) => [{ start: q * each, count: each }])
     return {
       tasks: 1,
@@ -76,19 +76,27 @@ export const allToAllSizes = implement(declared.allToAllSizes, {
         const group = groupOf(thread)
         const [send, receive] = [
           { tensor: sizes, segments },
-          { tensor: arriving, segments },
+          { tensor: counts, segments },
         ]
         copyOwn(thread, group, send, receive, 8)
         group.ring.wait(group.ring.post(group.channel, transfersOf(group, send, receive, 8)))
-        const counts = numbersOf(arriving, thread)()
-        const rows = counts.reduce((sum, count) => sum + count, 0)
-        if (rows > room)
-          throw new RuntimeError(
-            `the experts of this rank get ${rows} rows, but there is room for ${room} (set a capacity, or raise ` +
-              'parallel.headroom)',
-          )
-        sizesOf(arriving, thread)[ranks * each] = BigInt(room - rows)
-        if (totals) sizesOf(totals, thread).set([...sumsByExpert(counts, ranks), room - rows].map(BigInt))
+      },
+    }
+  },
+})
+
+export const fitRows = implement(declared.fitRows, {
+  provider: 'MPI',
+  prepare({ inputs: { counts }, outputs: { arriving, totals }, attributes: { ranks, room } }, thread) {
+    const arrived = sizesOf(counts, thread)
+    return {
+      tasks: 1,
+      run() {
+        const numbers = Array.from(arrived, Number)
+        const rows = numbers.reduce((sum, count) => sum + count, 0)
+        if (rows > room) throw new TooManyRows(rows, room)
+        sizesOf(arriving, thread).set([...numbers, room - rows].map(BigInt))
+        if (totals) sizesOf(totals, thread).set([...sumsByExpert(numbers, ranks), room - rows].map(BigInt))
       },
     }
   },

@@ -1,6 +1,6 @@
 /** All kernels, by name. */
 import type { Kernel } from '../contract.ts'
-import { allToAllRows, allToAllSizes, awaitRows } from './all-to-all.ts'
+import { allToAllRows, allToAllSizes, awaitRows, fitRows } from './all-to-all.ts'
 import { attendCached } from './attention/attend-cached.ts'
 import { attention, attentionGradient } from './attention/attention.ts'
 import { expertFfn, expertFfnGradient } from './experts/expert-ffn.ts'
@@ -33,6 +33,7 @@ const all: readonly Kernel[] = [
   expertLinear,
   expertLinearGradient,
   expertRowProduct,
+  fitRows,
   gatherGatedRows,
   gatherRows,
   quantizedExpand,
