@@ -1,6 +1,6 @@
 /** Runs a command as one of several ranks: only the first rank prints, and all ranks end together. */
 import { Option } from 'commander'
-import { UsageError } from '../../core/errors.ts'
+import { RunError, UsageError } from '../../core/errors.ts'
 import { type RankIdentity, rankName } from '../../core/text/rank-name.ts'
 import { commandLine, quoted } from '../../core/text/shell.ts'
 import { writeFailure } from '../../node/run/ranks/files.ts'
@@ -102,12 +102,12 @@ export async function withRanks(
   }
   const watched = () => run as typeof run | null
   /** Records a failure in the run directory. It must be called before all ranks are ended. */
-  const record = (reason: string, of = identity) => {
+  const record = (reason: string, of = identity, computed = false) => {
     const { directory, watch: watching } = watched() ?? {}
-    if (directory !== undefined) writeFailure(directory, of, reason)
+    if (directory !== undefined) writeFailure(directory, of, reason, computed)
     watching?.release()
   }
-  recorded = record
+  recorded = (reason) => record(reason)
   const onInterrupt: Io['onInterrupt'] = (handler) =>
     io.onInterrupt(() => {
       watched()?.watch.stopping()
@@ -136,7 +136,7 @@ export async function withRanks(
       throw new Reported(code)
     }
     if (rank > 0) await new Promise((resolve) => setTimeout(resolve, FIRST_REPORTS_MS))
-    record(formatError(error, false))
+    record(formatError(error, false), identity, error instanceof RunError && error.isComputed)
     ranks.abort(`${prefix} ${rankName(identity, size)}: ${formatError(error, verbose)}`, code)
   } finally {
     watched()?.watch.release()

@@ -2,12 +2,18 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { failureText, findFailure, parseMpirunText } from './failure.ts'
+import { failureText, findFailure, type KnownFailure, parseMpirunText } from './failure.ts'
 import { parseHosts } from './hosts.ts'
 import { type Layout, placeRanks } from './layout.ts'
 import { type JobEnd, runWithRestarts, type Supervised } from './restarts.ts'
 
 const layout = placeRanks({ hosts: parseHosts('a:4,b:4'), cores: 8, expert: 4 })
+
+/** What is known after an attempt that failed. */
+interface Failure {
+  readonly found: KnownFailure
+  readonly checkpoint: number
+}
 
 interface Attempt {
   readonly layout: Layout
@@ -17,9 +23,10 @@ interface Attempt {
 /** Runs a job whose attempts end as given; further attempts succeed. */
 async function run(
   ends: readonly Partial<JobEnd>[],
-  settings: { restarts?: number; gone?: string[]; expert?: number; unfinished?: number },
+  settings: { restarts?: number; gone?: string[]; expert?: number; unfinished?: number; failures?: Failure[] },
 ) {
-  const { restarts = 3, gone = [], expert = 4, unfinished = 0 } = settings
+  const { restarts = 3, gone = [], expert = 4, unfinished = 0, failures = [] } = settings
+  const failureNow = () => failures[attempts.length - 1]
   const attempts: Attempt[] = []
   const reports: string[] = []
   const job: Supervised = {
@@ -29,7 +36,8 @@ async function run(
     },
     exists: () => true,
     finished: async () => attempts.length > unfinished,
-    findFailure: async () => ({ rank: 1, host: 'b' }),
+    findFailure: async () => ({ rank: 1, host: 'b', ...failureNow()?.found }),
+    checkpoint: async () => failureNow()?.checkpoint ?? 0,
     unreachable: async () => gone,
     pause: async () => {},
     stopped: () => false,
@@ -71,6 +79,36 @@ describe('after a failure', () => {
     const { outcome, attempts } = await run(always, { restarts: 0 })
     expect(attempts).toHaveLength(1)
     expect(outcome).toEqual({ kind: 'failed', failure: 'rank 1 (b) (mpirun ended with exit code 1)' })
+  })
+
+  describe('that follows from what the run computes', () => {
+    const always = Array.from({ length: 9 }, () => ({ code: 1 }))
+    const failed = (checkpoint: number, reason: string, computed = true): Failure => ({
+      found: { reason, ...(computed && { computed }) },
+      checkpoint,
+    })
+    const attemptsAfter = async (...failures: Failure[]) =>
+      (await run(always.slice(0, failures.length), { failures, restarts: 9 })).attempts.length
+
+    test('the run is not continued a second time from the same checkpoint', async () => {
+      const [first, again] = [failed(40, 'NaN on rank 0 (PID 7)'), failed(40, 'NaN on rank 0 (PID 8)')]
+      const { outcome, attempts } = await run(always, { failures: [first, again], restarts: 9 })
+      expect(attempts).toHaveLength(2)
+      expect(outcome).toEqual({
+        kind: 'failed',
+        failure:
+          'rank 1 (b): NaN on rank 0 (PID 8) (mpirun ended with exit code 1); this is the same error from the same checkpoint as ' +
+          'before, so another restart would repeat it',
+      })
+    })
+
+    test('the run is continued after another error, from a later checkpoint, and after a fault from outside', async () => {
+      expect(await attemptsAfter(failed(40, 'no memory'), failed(40, 'another error'))).toBe(3)
+      expect(await attemptsAfter(failed(40, 'no memory'), failed(60, 'no memory'))).toBe(3)
+      expect(await attemptsAfter(failed(40, 'was killed', false), failed(40, 'was killed', false))).toBe(3)
+      const between = failed(40, 'was killed', false)
+      expect(await attemptsAfter(failed(40, 'no memory'), between, failed(40, 'no memory'))).toBe(4)
+    })
   })
 
   test('the run goes on without a host that does not answer, in whole groups', async () => {

@@ -6,6 +6,8 @@
  *        ▲ └──── code 2 ──► wrong usage                otherwise: failed
  *        └─ pause ◄─ hosts left ◄─ restarts left ◄──────────┘
  *
+ * A failure that follows from what the run computes is not repeated more than once: runs are reproducible.
+ *
  * The exit code alone does not prove success: mpirun of MPICH has ended with 0 after a rank was killed.
  */
 import { plural } from '../../core/text/numbers.ts'
@@ -29,6 +31,8 @@ export interface Supervised {
   /** Whether the run has done its last step, or is not visible from here. */
   finished(): Promise<boolean>
   findFailure(end: JobEnd): Promise<KnownFailure>
+  /** Step of the newest checkpoint, from which the run would continue; 0 without one. */
+  checkpoint(): Promise<number>
   /** Returns the hosts that do not answer. */
   unreachable(hosts: readonly string[]): Promise<readonly string[]>
   /** Waits a short time between attempts; ends early when stopped. */
@@ -53,13 +57,24 @@ export async function runWithRestarts(
 ): Promise<Outcome> {
   const { expert, shards = first.ranks } = parallel
   let layout = first
+  let computed: string | null = null
   for (let restart = 0; ; restart++) {
     const end = await job.run(layout, restart === 0 ? continued : job.exists())
     if (end.code === 0 && (await job.finished())) return { kind: 'done' }
     if (job.stopped() || end.code === 130) return { kind: 'stopped' }
     if (end.code === 2) return { kind: 'usage' }
-    const failure = `${failureText(await job.findFailure(end))} (mpirun ended with ${endText(end)})`
+    const found = await job.findFailure(end)
+    const failure = `${failureText(found)} (mpirun ended with ${endText(end)})`
     if (restart === restarts) return { kind: 'failed', failure }
+    const before: string | null = computed
+    // The reason may name ranks by their processes, which are others in each attempt.
+    const reason = found.reason?.replaceAll(/PID \d+/g, 'PID')
+    computed = found.computed ? `step ${await job.checkpoint()}: ${reason}` : null
+    if (computed !== null && computed === before)
+      return {
+        kind: 'failed',
+        failure: `${failure}; this is the same error from the same checkpoint as before, so another restart would repeat it`,
+      }
     job.report(failure)
     const gone = await job.unreachable(layout.hosts?.map(({ name }) => name) ?? [])
     const left = withoutHosts(layout, new Set(gone), { expert, shards })

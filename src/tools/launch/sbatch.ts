@@ -39,6 +39,8 @@ interface BatchScript extends SlurmSettings {
   readonly stopSignal: 'USR1' | 'TERM'
   /** Times that the command is run again in the same job after it failed. */
   readonly restarts: number
+  /** The run directory, if the command trains one run. */
+  readonly directory?: string
 }
 
 /**
@@ -47,7 +49,7 @@ interface BatchScript extends SlurmSettings {
 const WARNING_SECONDS = 120
 
 export function sbatchScript(script: BatchScript): string {
-  const { name, folder, options, log, before, command, stopSignal, restarts } = script
+  const { name, folder, options, log, before, command, stopSignal, restarts, directory } = script
   const jobName = name.replace(/[^\w.-]+/g, '-')
   const lines = [
     '#!/bin/bash',
@@ -67,7 +69,7 @@ export function sbatchScript(script: BatchScript): string {
     '',
     ...attemptFunction(before, command, { on: 'USR1', send: stopSignal }),
     '',
-    ...(restarts > 0 ? attempts(restarts) : ['attempt']),
+    ...(restarts > 0 ? attempts(restarts, directory) : ['attempt']),
     '',
     '# Stopped before its end by the time limit: continue when the job is started again.',
     `if [ -n "$stopping" ] && [ "$code" -ne 0 ]; then`,
@@ -79,12 +81,17 @@ export function sbatchScript(script: BatchScript): string {
   return `${lines.join('\n')}\n`
 }
 
-/** Lines that run the command again after a failure, but not after wrong usage (exit code 2) or an interrupt (130). */
-function attempts(restarts: number): string[] {
+/**
+ * Lines that run the command again after a failure, but not after wrong usage (exit code 2) or an interrupt (130), nor
+ * if an error that follows from what the run computes has come twice from the same checkpoint.
+ */
+function attempts(restarts: number, directory: string | undefined): string[] {
   return [
+    ...(directory === undefined ? [] : [...computedFunction(directory), '']),
     `restarts=${restarts}`,
     'attempt',
     'while [ "$restarts" -gt 0 ] && [ -z "$stopping" ] && [ "$code" -ne 0 ] && [ "$code" -ne 2 ] && [ "$code" -ne 130 ]; do',
+    ...(directory === undefined ? [] : endIfRepeated),
     '  restarts=$((restarts - 1))',
     '  echo "choir: failed with exit code $code; trying again in 10 s ($restarts more times after that)" >&2',
     '  sleep 10',
@@ -92,6 +99,28 @@ function attempts(restarts: number): string[] {
     'done',
   ]
 }
+
+/** Lines that define `computed`, which prints the newest checkpoint and the reason in `failure.json`, if it is such. */
+function computedFunction(directory: string): string[] {
+  const path = (name: string) => commandLine([`${directory}/${name}`])
+  return [
+    '# The newest checkpoint, and the error if it follows from what the run computes.',
+    'computed() {',
+    '  local reason',
+    `  reason=$(sed -n 's/PID [0-9]*/PID/g; s/.*"computed":true,"reason"://p' ${path('failure.json')} 2>/dev/null)`,
+    `  [ -z "$reason" ] || echo "$(ls ${path('checkpoints')} 2>/dev/null | tail -n 1) $reason"`,
+    '}',
+  ]
+}
+
+const endIfRepeated = [
+  '  error=$(computed)',
+  '  if [ -n "$error" ] && [ "$error" = "$before" ]; then',
+  '    echo "choir: the same error from the same checkpoint as before: another restart would repeat it" >&2',
+  '    break',
+  '  fi',
+  '  before=$error',
+]
 
 function placeOptions({ time, partition, account }: SlurmSettings): string[] {
   // The form of days and hours needs no minutes: 1-0 is a day. See the manual of sbatch.

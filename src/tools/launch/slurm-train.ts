@@ -49,5 +49,6 @@ export function slurmTraining(training: SlurmTraining): string {
     before: choose,
     command: `${commandLine(words)} ${command}`,
     stopSignal: 'USR1',
+    directory: program.directory,
   })
 }

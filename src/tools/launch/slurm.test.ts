@@ -1,6 +1,7 @@
 /** @slow */
 import { spawnSync } from 'node:child_process'
-import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { assert, constantFrom, integer, property, record } from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -96,6 +97,34 @@ test.each([
 
 test('a name with spaces makes a valid job name', () => {
   expect(optionOf(slurmTraining({ ...training, name: 'my run' }), 'job-name')).toBe('my-run')
+})
+
+test.skipIf(process.platform === 'win32').each([
+  ['an error that follows from what the run computes', '"computed":true,', 2],
+  ['any other error', '', 4],
+])('with three restarts, %s from the same checkpoint ends the script', (_, computed, attempts) => {
+  const folder = mkdtempSync(join(tmpdir(), "choir slurm's "))
+  try {
+    const failing = `#!/bin/bash
+echo attempt >> "$FOLDER/notes"
+mkdir -p run/checkpoints/step-00000020
+touch run/config.json
+echo "{\\"rank\\":1,\\"host\\":\\"a\\",\\"pid\\":$$,$COMPUTED\\"reason\\":\\"NaN on rank 0 (PID $$)\\"}" > run/failure.json
+exit 1
+`
+    writeFileSync(join(folder, 'srun'), failing, { mode: 0o755 })
+    const program = { ...training.program, directory: 'run', resume: ['--resume', 'run'] }
+    const script = slurmTraining({ ...training, folder, program, restarts: 3 }).replace('sleep 10', 'sleep 0')
+    const { status, stderr } = spawnSync('bash', ['-c', script], {
+      env: { PATH: `${folder}:${process.env.PATH}`, FOLDER: folder, COMPUTED: computed },
+      encoding: 'utf8',
+    })
+    expect(status).toBe(1)
+    expect(readFileSync(join(folder, 'notes'), 'utf8')).toBe('attempt\n'.repeat(attempts))
+    expect(stderr.includes('another restart would repeat it')).toBe(computed !== '')
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
 })
 
 const missing = process.platform === 'win32' ? 'Windows' : missingForSlurm()

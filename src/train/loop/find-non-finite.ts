@@ -88,8 +88,14 @@ export const nonFiniteMessage = (
   return `step ${step}: the ${what}${where ? `, ${where}` : ''}; no parameter was changed`
 }
 
+class TooManyNonFinite extends RunError {
+  override get isComputed(): boolean {
+    return true
+  }
+}
+
 /** @param message The {@link nonFiniteMessage} of the last such step. */
 export const tooManyNonFinite = (message: string, count: number): RunError =>
-  new RunError(
+  new TooManyNonFinite(
     wording`${message}\nstopping after ${count} such steps in a row (train.maxNonFinite); lower train.schedule.learningRate or raise its ${wording`warmup, and resume, from a checkpoint before them if the newest fails again (${option('checkpoint', 'STEP')})`}`,
   )

@@ -36,7 +36,8 @@ afterAll(() => {
 
 /**
  * The stand-in for the program. It writes the file `ranks` to the run directory, and `failure.json` before it fails.
- * The value of `data.source` decides what it does when the run begins; a continued run only finishes.
+ * The value of `data.source` decides what it does when the run begins. A continued run only finishes, unless it began with
+ * `repeat`.
  */
 const program = `#!/bin/bash
 rank=\${OMPI_COMM_WORLD_RANK:-$PMI_RANK}
@@ -52,6 +53,14 @@ mkdir -p "$run"
 touch "$run/config.json"
 echo "rank $rank of \${OMPI_COMM_WORLD_SIZE:-$PMI_SIZE} on $(hostname) with $(nproc) cores and $threads threads, $how" >> "$run/ranks"
 trap 'echo "rank $rank stopped" >> "$run/ranks"; sleep 1; exit 130' USR1
+if [ "$what" = repeat ]; then touch "$run/repeat"; fi
+if [ -e "$run/repeat" ]; then
+  if [ "$rank" = 1 ]; then
+    echo "{\\"rank\\": 1, \\"host\\": \\"h\\", \\"pid\\": $$, \\"computed\\": true, \\"reason\\": \\"no memory\\"}" > "$run/failure.json"
+    exit 3
+  fi
+  exec sleep 5
+fi
 if [ "$how" = --out ]; then
   case $what in
     fail) if [ "$rank" = 1 ]; then
@@ -151,6 +160,16 @@ describe.each(['openmpi', 'mpich'] as const)('%s', (mpi: MpiLibrary) => {
     )
     expect(fake.stderr.text).toContain('choir: continuing with 2 ranks (restart 1 of 1)')
     expect(ranksOf('fail').filter((line) => line.endsWith('--resume'))).toHaveLength(2)
+  })
+
+  test.skipIf(!isInstalled)('an error that the run computes again is not tried a third time', async () => {
+    const fake = realIo()
+    expect(await main(args('repeat', ...two, '--restarts', '5', '--set', 'data.source=repeat'), fake.io)).toBe(1)
+    expect(fake.stderr.text).toMatch(
+      /rank 1 \(h, PID \d+\): no memory \(.*\); this is the same error from the same checkpoint as before, so another/,
+    )
+    expect(fake.stderr.text).toContain('(restart 1 of 5)')
+    expect(fake.stderr.text).not.toContain('(restart 2 of 5)')
   })
 
   // On a busy machine mpirun of Open MPI now and then ends before its report of the killed rank is printed.

@@ -56,6 +56,7 @@ export async function runMpiJob(io: Io, settings: MpiJobSettings): Promise<void>
   const say = (message: string) => io.stderr.write(`choir: ${message}\n`)
   const variables = mpirunVariables(library, io.isRoot)
   const exists = () => existsSync(join(directory, 'config.json'))
+  const checkpoint = async () => (await checkpointSteps(checkpointsOf(directory))).at(-1) ?? 0
   let job: Job | undefined
 
   const outcome = await interruptible(
@@ -67,7 +68,8 @@ export async function runMpiJob(io: Io, settings: MpiJobSettings): Promise<void>
         { restarts, parallel, continued },
         {
           exists,
-          finished: async () => !exists() || ((await checkpointSteps(checkpointsOf(directory))).at(-1) ?? 0) >= steps,
+          finished: async () => !exists() || (await checkpoint()) >= steps,
+          checkpoint,
           run: async (now, resume) => {
             await removeRankFiles(directory)
             const words = [...mpirunWords(now, settings), ...rankWords(program, resume)]

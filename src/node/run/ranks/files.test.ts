@@ -34,6 +34,15 @@ test('both files are read back as they were written, and have the documented for
   expect(await readFailure(directory)).toEqual({ ...second, reason: 'the disk is "full"' })
 })
 
+test('a failure that follows from what the run computes is marked, and its reason comes last', async () => {
+  writeFileSync(join(directory, 'config.json'), '{}')
+  writeFailure(directory, second, 'no memory', true)
+  expect(readFileSync(failureFile(directory), 'utf8')).toBe(
+    '{"rank":1,"host":"b","pid":8,"computed":true,"reason":"no memory"}\n',
+  )
+  expect(await readFailure(directory)).toEqual({ ...second, computed: true, reason: 'no memory' })
+})
+
 test('only the first failure is recorded, and none is recorded without a run', async () => {
   writeFailure(directory, first, 'too early')
   expect(existsSync(failureFile(directory))).toBe(false)

@@ -2,7 +2,8 @@
  * Files of a run on several ranks, for programs that watch the job:
  *
  *     ranks.json      the processes, in the order of ranks: { "ranks": [{ "rank": 0, "host": "a", "pid": 42 }, ...] }
- *     failure.json    which rank failed first, and why: { "rank": 1, "host": "b", "pid": 4711, "reason": "..." }
+ *     failure.json    which rank failed first, and why: { "rank": 1, "host": "b", "pid": 4711, "reason": "..." }, with
+ *                     "computed": true if the reason follows from what the run computes
  *
  * Both belong to one job: the next job removes them. A rank that is killed may leave a truncated file, and a full disk
  * an empty file; a damaged file counts as missing.
@@ -18,6 +19,11 @@ export const RANKS_FILE = 'ranks.json'
 const FAILURE_FILE = 'failure.json'
 
 export interface RankFailure extends RankIdentity {
+  /**
+   * Whether the reason follows from what the run computes, such as memory that a layer needs. The same run, from the
+   * same checkpoint, then fails in the same way again. Missing if not.
+   */
+  readonly computed?: boolean | undefined
   readonly reason: string
 }
 
@@ -26,7 +32,7 @@ const identitySchema = z.object({ rank: count, host: z.string(), pid: count })
 const ranksSchema = z.object({
   ranks: z.array(identitySchema).refine((ranks) => ranks.every(({ rank }, index) => rank === index)),
 })
-const failureSchema = identitySchema.extend({ reason: z.string() })
+const failureSchema = identitySchema.extend({ computed: z.boolean().optional(), reason: z.string() })
 
 /** Path of the `failure.json` of a run. */
 export const failureFile = (directory: string): string => join(directory, FAILURE_FILE)
@@ -35,9 +41,9 @@ export const failureFile = (directory: string): string => join(directory, FAILUR
 export const ranksText = (roster: readonly RankIdentity[]): string =>
   `${JSON.stringify({ ranks: roster.map(({ rank, host, pid }) => ({ rank, host, pid })) })}\n`
 
-/** The contents of `failure.json`. */
-export const failureText = ({ rank, host, pid }: RankIdentity, reason: string): string =>
-  `${JSON.stringify({ rank, host, pid, reason })}\n`
+/** The contents of `failure.json`, which ends with the reason. */
+export const failureText = ({ rank, host, pid }: RankIdentity, reason: string, computed = false): string =>
+  `${JSON.stringify({ rank, host, pid, ...(computed && { computed }), reason })}\n`
 
 /** The processes in a `ranks.json`; empty if it is damaged. */
 export function parseRanks(text: string): readonly RankIdentity[] {
@@ -54,12 +60,15 @@ export async function readFailure(directory: string): Promise<RankFailure | null
   return parsed(failureSchema, await textOf(failureFile(directory)))
 }
 
-/** Records why a rank ends the job, if it is the first one to fail. */
-export function writeFailure(directory: string, identity: RankIdentity, reason: string): void {
+/**
+ * Records why a rank ends the job, if it is the first one to fail.
+ * @param computed See {@link RankFailure.computed}.
+ */
+export function writeFailure(directory: string, identity: RankIdentity, reason: string, computed = false): void {
   // If there is no run yet, the directory stays free for the next attempt.
   if (!existsSync(join(directory, 'config.json'))) return
   try {
-    writeFileSync(failureFile(directory), failureText(identity, reason), { flag: 'wx' })
+    writeFileSync(failureFile(directory), failureText(identity, reason, computed), { flag: 'wx' })
   } catch {
     // Another rank has failed before, or the disk is full: the message is printed anyway.
   }
