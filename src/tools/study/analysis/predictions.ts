@@ -79,7 +79,7 @@ export function predictionSection(runs: Runs): Section | null {
     id: 'predictions',
     title: 'Predictions',
     about:
-      'What the researcher expected, as it was registered when the study was started. Predictions are decided by the same rule as claims: one is held if the whole 95 % interval is as predicted, not held if none of it is, and undecided if a part is.',
+      'What the researcher expected, as it was registered when the study was started. Predictions are decided by the same rule as claims: one is held if the whole 95 % interval is as predicted, not held if none of it is, and undecided if a part is. A result with ° does not survive the correction for all predictions.',
     verdicts: [
       counted(judged),
       ...lateSentences(judged, withdrawn),
@@ -165,7 +165,12 @@ function counted(judged: readonly Judged[]): string {
   const parts = (['held', 'not held', 'undecided'] as const).flatMap((result) =>
     count(result) > 0 ? [`${count(result)} ${count(result) === 1 ? 'is' : 'are'} ${result}`] : [],
   )
-  return `Of ${plural(judged.length, 'prediction')}, ${joinWords(parts)}.`
+  const alone = judged.filter(({ judgement }) => judgement.uncorrected !== judgement.answer).length
+  const correction =
+    alone > 0
+      ? ` after the correction for all of them; ${alone} of these ${alone === 1 ? 'is' : 'are'} decided by an interval alone (°)`
+      : ''
+  return `Of ${plural(judged.length, 'prediction')}, ${joinWords(parts)}${correction}.`
 }
 
 /** Sentences about when predictions were registered. */

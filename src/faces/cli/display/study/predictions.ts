@@ -29,5 +29,7 @@ export function resultsText(predictions: readonly PredictionOutcome[]): string {
     return count > 0 ? [`${count} ${result}`] : []
   })
   const late = predictions.filter(({ registered }) => registered?.ended !== 0).length
+  const alone = predictions.filter(({ result, uncorrected }) => uncorrected !== result).length
+  if (alone > 0) parts.push(`${alone} of these decided by an interval alone, not after correction`)
   return `${parts.join(', ')}${late > 0 ? ` (${late} not registered before the first result)` : ''}`
 }
