@@ -133,10 +133,20 @@ function keptGradients(
 export const total = (bytes: Readonly<Record<string, number>>): number =>
   Object.values(bytes).reduce((sum, each) => sum + each, 0)
 
-/** Number of micro-batches whose activations a stage keeps in a 1F1B schedule (Narayanan et al. 2021, section 2.2). */
-function microBatchesInFlight({ pipeline, microBatches }: Layout, virtualStages: number, stage: number): number {
-  const interleaved = virtualStages > 1 ? (pipeline - 1) / virtualStages : 0
-  return Math.min(microBatches, pipeline - stage + interleaved)
+/**
+ * Number of micro-batches whose activations stage r of p keeps, each with all layers of the stage. A 1F1B schedule
+ * keeps p − r (Narayanan et al. 2021, section 2.2). With v virtual stages, a micro-batch passes each of the v parts of
+ * a stage on its own, and a rank starts 2·(p − r − 1) + (v − 1)·p parts before its first backward pass (Megatron-LM's
+ * warm-up). From then on it keeps at most one part more. Each part is a v-th of the stage.
+ */
+export function microBatchesInFlight(
+  { pipeline, microBatches }: Pick<Layout, 'pipeline' | 'microBatches'>,
+  virtualStages: number,
+  stage: number,
+): number {
+  if (virtualStages === 1) return Math.min(microBatches, pipeline - stage)
+  const warmUp = 2 * (pipeline - stage - 1) + (virtualStages - 1) * pipeline
+  return Math.min(microBatches, (warmUp + 1) / virtualStages)
 }
 
 /** Recomputed activations of the layer that has most of them. */
