@@ -30,7 +30,7 @@ async function runWith(ledger: string | null, sets: string[] = ['parallel.expert
 }
 
 /** A record of rows of 128 bytes, which are sent both ways with their gradients. */
-const record = (step: number, layer: number, a: number, b: number, first_rank = 0) => {
+const record = (step: number, layer: number, a: number, b: number, first_rank = 0, module = 'ffn') => {
   const rows = [
     [0, a],
     [b, 0],
@@ -40,7 +40,7 @@ const record = (step: number, layer: number, a: number, b: number, first_rank = 
     [0, sent],
     [sent, 0],
   ]
-  return `${JSON.stringify({ step, layer, module: 'ffn', first_rank, rows, bytes })}\n`
+  return `${JSON.stringify({ step, layer, module, first_rank, rows, bytes })}\n`
 }
 
 test('the busiest rank has most rows of the all-to-all to the experts, and is chosen in each step', async () => {
@@ -63,6 +63,13 @@ test('even bytes count the shards of a rank: half of its rows there and back, an
   expect(one.modules[0]?.evenBytes).toBe(even)
   const two = await measuredTraffic(await runWith(record(5, 0, 1, 1) + record(5, 0, 1, 1, 2)))
   expect(two.modules[0]?.evenBytes).toBe(even / 2)
+})
+
+test('even bytes of attention experts are rows of the width, and of queries, keys and values with shared heads', async () => {
+  const sets = ['model.moe.attention=qkv', 'model.heads=4', 'model.keyValueHeads=1']
+  const directory = await runWith(record(5, 0, 1, 1, 0, 'qkv'), ['parallel.expert=2', 'parallel.shards=4', ...sets])
+  // Queries have 32 columns, keys and values 8 each: a row is 32 numbers there and 48 back, instead of 32 and 32.
+  expect((await measuredTraffic(directory)).modules[0]?.evenBytes).toBe((4 * 32 * 32 * 4 * (32 + 48)) / 64)
 })
 
 test('only the last ten steps count, and a line that a crash truncated does not', async () => {

@@ -5,7 +5,7 @@
 import { join } from 'node:path'
 import { type RunConfig, sequencesOfPass } from '../../../core/config/run-config.ts'
 import { RunError, UsageError } from '../../../core/errors.ts'
-import type { RoutedModule } from '../../../core/model/parameters.ts'
+import { moduleWidths, type RoutedModule } from '../../../core/model/parameters.ts'
 import { loadRunConfig } from '../../../node/run/load-config.ts'
 import { readJsonLines } from '../../../node/system/jsonl.ts'
 import type { LedgerRecord } from '../../../train/step/records.ts'
@@ -106,14 +106,14 @@ function overMean(most: number, rows: LedgerRecord['rows'], count: number): numb
 /** Bytes that a rank sends in a step if all experts are chosen equally: rows and results, and the gradients of both. */
 function evenBytes(config: RunConfig, module: RoutedModule, groups: number): number {
   const { model, parallel, train } = config
-  const { moe, width } = model
+  const { moe } = model
   if (!moe) return 0
   const { expert, shards = 1 } = parallel
   const tokens = sequencesOfPass(config) * model.sequence
   const { rows } = rankLoad(moe, new Array<number>(moe.experts).fill(1), expert, tokens)
   const passes = (shards * train.microBatches) / (groups * expert)
-  const resultWidth = module === 'qkv' ? 3 * width : width
-  return passes * 2 * 4 * rows * (width + resultWidth) * ((expert - 1) / expert)
+  const { inputs, outputs } = moduleWidths(model, module)
+  return passes * 2 * 4 * rows * (inputs + outputs) * ((expert - 1) / expert)
 }
 
 /** The imbalance of each module. It comes from the measured module of the same kind at the nearest relative depth. */

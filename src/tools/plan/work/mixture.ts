@@ -1,6 +1,6 @@
 /** The components of a mixture of experts: router, dispatch and combine, and the experts of one rank. */
 import type { MoeConfig } from '../../../core/model/moe-config.ts'
-import { activatedExperts, type RoutedModule } from '../../../core/model/parameters.ts'
+import { activatedExperts, moduleWidths, type RoutedModule } from '../../../core/model/parameters.ts'
 import { hasRouterWeights } from '../../../core/model/routing/routers.ts'
 import { type Component, factorBytes, network, networkWork, norm, noWork, residual, type Slice } from './components.ts'
 import { capacityOf, type ExpertLoads, rankLoad } from './load.ts'
@@ -16,7 +16,7 @@ export function mixture(slice: Slice, module: RoutedModule, expertLoads: ExpertL
   const { model, plan, bytes, expert, expertTensor, tensor } = slice
   const moe = model.moe
   if (!moe) throw new Error('internal: no experts in a dense model')
-  const { width } = model
+  const { inputs, outputs } = moduleWidths(model, module)
   const { experts } = moe
   // Whole experts are distributed over tensor-parallel ranks too, and each rank sends its part of the tokens.
   const tokens = (slice.tokens * expertTensor) / tensor
@@ -27,30 +27,29 @@ export function mixture(slice: Slice, module: RoutedModule, expertLoads: ExpertL
   // With `bySource`, each expert here has a product for the rows of every rank.
   const sources = plan.bySource ? expert : 1
   const rows = load.rows / local / sources
-  const columns = module === 'qkv' ? 3 * width : width
   // A tensor-parallel rank returns full sums of networks, but only its columns of projections.
-  const resultWidth = isNetwork ? width : columns / expertTensor
+  const resultWidth = isNetwork ? outputs : outputs / expertTensor
   const work = isNetwork
     ? networkWork(slice, local * sources, rows, moe.hidden / expertTensor)
-    : { ...noWork, products: [{ count: local * sources, m: rows, n: columns / expertTensor, k: width }] }
+    : { ...noWork, products: [{ count: local * sources, m: rows, n: resultWidth, k: inputs }] }
   const weights = work.products.reduce((sum, { n, k }) => sum + local * n * k, 0) * bytes
   const sentBytes = plan.dispatchPrecision === 'float8' ? FLOAT8_BYTES : bytes
   const keepsResults = !isNetwork || plan.gates === 'results'
   const components: Component[] = [
     ...(isNetwork ? [norm(slice, 'router')] : []),
-    router(moe, slice, tokens),
-    dispatch(moe, slice, tokens, load.rows, resultWidth),
+    router(moe, tokens, inputs),
+    dispatch(moe, slice, tokens, load.rows, { inputs, outputs: resultWidth }),
     {
       ...noWork,
       ...work,
       kind: 'experts',
       // The rows that experts read are kept too, and their results, for the gradient of the gate.
-      keptBytes: work.keptBytes + load.rows * (width * factorBytes(slice) + (keepsResults ? resultWidth * bytes : 0)),
+      keptBytes: work.keptBytes + load.rows * (inputs * factorBytes(slice) + (keepsResults ? resultWidth * bytes : 0)),
       // The gradients of all sources are read, and their sum is written, then copied to its place.
       gradientPassBytes: work.gradientPassBytes + (sources > 1 ? (sources + 3) * weights : 0),
       // Each expert has its own product, unless all are padded to equal size.
       starts: load.isPadded ? 0 : work.products.length * (local * sources - 1),
-      allToAlls: expert > 1 ? [sentRows * width * sentBytes, sentRows * resultWidth * bytes] : [],
+      allToAlls: expert > 1 ? [sentRows * inputs * sentBytes, sentRows * resultWidth * bytes] : [],
     },
     ...(isNetwork && moe.sharedHidden > 0 ? [network(slice, moe.sharedHidden)] : []),
     ...(isNetwork ? [residual(slice, 'router')] : []),
@@ -68,7 +67,7 @@ const KERNELS_PER_CHOICE = 6
  * The router: logits, softmax, choice and capacity, in float32 as is usual (Switch Transformers, section 2.4). k
  * sequential choices pass k times over all logits; one choice in each of Z prototypes passes once.
  */
-function router(moe: MoeConfig, { model: { width } }: Slice, tokens: number): Component {
+function router(moe: MoeConfig, tokens: number, width: number): Component {
   const cells = tokens * moe.experts * 4
   const rounds = moe.selection === 'sequential' ? moe.k : 1
   const learned = hasRouterWeights(moe)
@@ -94,20 +93,23 @@ function router(moe: MoeConfig, { model: { width } }: Slice, tokens: number): Co
  */
 const STARTS = { dropless: 150, capacity: 75 }
 
-/** Dispatch and combine: rows are copied by index, or products with one-hot matrices [T, N·C]. */
+/**
+ * Dispatch and combine: rows are copied by index, or products with one-hot matrices [T, N·C].
+ * @param widths columns that experts read, and columns of their results
+ */
 function dispatch(
   moe: MoeConfig,
-  { model: { width }, plan, bytes, expert }: Slice,
+  { plan, bytes, expert }: Slice,
   tokens: number,
   rows: number,
-  columns: number,
+  { inputs, outputs }: { inputs: number; outputs: number },
 ): Component {
   const choices = activatedExperts(moe)
   if (plan.dispatch === 'gather') {
     // Rows that arrive from other ranks are sorted by expert, and their results sorted back.
-    const sorted = expert > 1 && moe.experts > expert ? 2 * rows * (width + columns) : 0
-    const dispatched = 2 * rows * width
-    const combined = (rows + choices * tokens) * columns
+    const sorted = expert > 1 && moe.experts > expert ? 2 * rows * (inputs + outputs) : 0
+    const dispatched = 2 * rows * inputs
+    const combined = (rows + choices * tokens) * outputs
     const passBytes = (dispatched + combined + sorted) * bytes
     const starts = moe.capacity === 'none' ? STARTS.dropless : STARTS.capacity
     const kernels = sorted > 0 ? 8 : 4
@@ -121,8 +123,8 @@ function dispatch(
     ...noWork,
     kind: 'dispatch',
     products: [
-      { count, m: slots, n: width, k: group },
-      { count, m: group, n: columns, k: slots },
+      { count, m: slots, n: inputs, k: group },
+      { count, m: group, n: outputs, k: slots },
     ],
     // Two matrices, of places and of gates, are written from their factors and kept.
     passBytes: 2 * 2 * tokens * slots * bytes,
