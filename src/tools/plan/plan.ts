@@ -102,6 +102,11 @@ export function planWith(
 }
 
 function warningsOf({ device }: Cluster): string[] {
+  if (device.constants === 'borrowed')
+    return [
+      `the efficiencies of ${device.name} are those of the device that its cluster file extends, since none were fitted ` +
+        'to it, so intervals are wider: set device.matmul.efficiency to the share of the peak that your large products reach',
+    ]
   if (device.constants !== 'unfitted') return []
   return [
     `the efficiencies of ${device.name} are those of an average device, since none were fitted to it: in a cluster file, ` +

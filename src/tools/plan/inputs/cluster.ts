@@ -72,8 +72,8 @@ const deviceSchema = z
     /**
      * Source of the efficiencies: they are `fitted` to published measurements, `given` by `matmul.efficiency`, or
      * `measured` on the machine itself (`--cluster local`), without an interval. If they are `unfitted`, they are the
-     * efficiencies of an average device, with a warning and a wider interval. Default: `given` if there is a
-     * `matmul.efficiency`, else `unfitted`.
+     * efficiencies of an average device, and if they are `borrowed`, of the device that a cluster file extends; both
+     * have a warning and a wider interval. Default: `given` if there is a `matmul.efficiency`, else `unfitted`.
      */
     constants: z.enum(constantSources).optional(),
   })

@@ -5,7 +5,7 @@
  */
 
 /** Sources of the efficiencies of a device; `cluster.ts` explains them. */
-export const constantSources = ['fitted', 'given', 'measured', 'unfitted'] as const
+export const constantSources = ['fitted', 'given', 'measured', 'unfitted', 'borrowed'] as const
 export type ConstantSource = (typeof constantSources)[number]
 
 /** Families of devices. Products reach the same share of the peak on all devices of a family. */

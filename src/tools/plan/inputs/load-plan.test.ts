@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { UsageError } from '../../../core/errors.ts'
 import { plan } from '../plan.ts'
 import { clusterFamilies } from './clusters.ts'
+import { intervalFactors } from './fitted.ts'
 import { clusterOf, loadCluster, loadPlannedRun } from './load-plan.ts'
 import { planPresets } from './presets.ts'
 
@@ -201,6 +202,39 @@ describe('a cluster file that extends a known kind of device', () => {
     expect(own.links.network).toEqual({ ...h100.links.network, bandwidth: 200e9 })
     expect(own.links.node).toEqual(h100.links.node)
     expect(own.device.constants).toBe('fitted')
+  })
+
+  const mi300x = `extends: h100
+devices: 8
+device: { name: MI300X, memory: 192 GB, bandwidth: 5.3 TB/s, peak: { bfloat16: 1307 TFLOP/s } }`
+
+  // Nothing was measured on an MI300X, although it has fields of an H100.
+  test('has borrowed efficiencies, a warning and the wide interval if it is another device', async () => {
+    const run = await loadPlannedRun('demo', [])
+    const borrowed = await plan(run, await load(mi300x))
+    expect(borrowed.cluster.device.constants).toBe('borrowed')
+    expect(borrowed.cluster.device.matmul).toEqual(clusterOf('h100', 8).device.matmul)
+    expect(borrowed.warnings.join()).toMatch(/^the efficiencies of MI300X are those of the device/)
+    expect(borrowed.best[0]?.interval?.time).toBe(intervalFactors.stepTimeUnfitted)
+    const known = await plan(run, clusterOf('h100', 8))
+    expect(known.warnings).toEqual([])
+    expect(known.best[0]?.interval?.time).toBe(intervalFactors.stepTime)
+    expect(intervalFactors.stepTimeUnfitted).toBeGreaterThan(intervalFactors.stepTime)
+  })
+
+  test.each([
+    ['another name', 'name: H100-PCIe', 'borrowed'],
+    ['another bandwidth', 'bandwidth: 2 TB/s', 'borrowed'],
+    ['another peak', 'peak: { bfloat16: 756 TFLOP/s }', 'borrowed'],
+    ['a measured efficiency', 'name: H100-PCIe, matmul: { efficiency: 0.6 }', 'given'],
+    ['more memory', 'memory: 96 GB', 'fitted'],
+    ['the same bandwidth in other units', 'bandwidth: 3.35 TB/s', 'fitted'],
+  ])('with %s has efficiencies of the right source', async (_, device, constants) => {
+    expect((await load(`extends: h100\ndevices: 8\ndevice: { ${device} }`)).device.constants).toBe(constants)
+  })
+
+  test('has the efficiencies of an average device if none were fitted to its kind', async () => {
+    expect((await load('extends: tpu-v3\ndevices: 8\ndevice: { name: ours }')).device.constants).toBe('unfitted')
   })
 
   test('is refused if the kind is unknown', async () => {

@@ -6,7 +6,7 @@ import { readFields } from '../../../node/run/load-config.ts'
 import { readYaml } from '../../../node/run/read-yaml.ts'
 import { errorCode } from '../../../node/system/disk.ts'
 import { CONFIG_BYTES, readText } from '../../../node/system/read-text.ts'
-import { type Cluster, type ClusterInput, clusterSchema } from './cluster.ts'
+import { type Cluster, type ClusterInput, clusterSchema, type Device, precisions } from './cluster.ts'
 import { clusterFamilies } from './clusters.ts'
 import { planPresets } from './presets.ts'
 import { type PlannedRun, plannedRunSchema } from './settings.ts'
@@ -54,7 +54,25 @@ export function parseCluster(fields: unknown): Cluster {
     throw new UsageError(
       `invalid extends: ${formatValue(name)} (expected ${listWithOr(Object.keys(clusterFamilies))}, whose fields the file then overrides)`,
     )
-  return parseInput(clusterSchema, merged(family.cluster, own), 'cluster')
+  const cluster = parseInput(clusterSchema, merged(family.cluster, own), 'cluster')
+  const { device: known } = parseInput(clusterSchema, { ...family.cluster, devices: 1 }, 'cluster')
+  return { ...cluster, device: { ...cluster.device, constants: constantsOf(cluster.device, known, own) } }
+}
+
+/**
+ * The source of the efficiencies of a device that extends a known one. They were fitted to the known device, which a
+ * file with more memory or other links still describes. A file with another name, peak or bandwidth describes another
+ * device, on which nothing was measured.
+ */
+function constantsOf(device: Device, known: Device, own: Record<string, unknown>): Device['constants'] {
+  const given = isFields(own.device) ? own.device : {}
+  if (given.constants !== undefined) return device.constants
+  if (isFields(given.matmul) && given.matmul.efficiency !== undefined) return 'given'
+  if (known.constants !== 'fitted') return known.constants
+  // Rounded, since 3.35 TB/s and 3350 GB/s may differ in their last bits.
+  const traits = ({ name, peak, bandwidth }: Device) =>
+    [name, ...[bandwidth, ...precisions.map((precision) => peak[precision] ?? 0)].map((rate) => rate.toPrecision(9))].join()
+  return traits(device) === traits(known) ? 'fitted' : 'borrowed'
 }
 
 const isFields = (value: unknown): value is Record<string, unknown> =>
