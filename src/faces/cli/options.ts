@@ -2,6 +2,7 @@
 import { Option } from 'commander'
 import { formatValue } from '../../core/config/problems.ts'
 import { UsageError } from '../../core/errors.ts'
+import { parseProbability, parseTokens, probabilityExpected, tokensExpected } from '../../core/text/amounts.ts'
 import { grouped } from '../../core/text/numbers.ts'
 import type { Precision } from '../../engine/contract/runtime.ts'
 import { type WeightFormat, weightFormats } from '../../use/infer/quantized/weight-format.ts'
@@ -88,17 +89,22 @@ export function durationOption(flags: string, description: string): Option {
   })
 }
 
-const tokenUnits: Readonly<Record<string, number>> = { '': 1, k: 1e3, M: 1e6, B: 1e9, T: 1e12 }
-
 /** An option with a number of tokens, such as 5000, 300M or 2B. */
 export function tokensOption(description: string): Option {
   return new Option('--tokens <n>', description).argParser((text: string) => {
-    const [, size = '', unit = ''] = /^([\d.]+(?:e\d+)?)\s*([kMBT]?)$/.exec(text.trim()) ?? []
-    const value = decimal.test(size) ? Math.round(Number(size) * (tokenUnits[unit] ?? Number.NaN)) : Number.NaN
-    if (value >= 1 && Number.isSafeInteger(value)) return value
-    throw new UsageError(
-      `invalid --tokens: ${formatValue(text)} (expected a number of tokens, with k, M, B or T for thousands to trillions, such as 300M)`,
-    )
+    const tokens = parseTokens(text)
+    if (tokens !== undefined) return tokens
+    throw new UsageError(`invalid --tokens: ${formatValue(text)} (expected ${tokensExpected})`)
+  })
+}
+
+/** An option with a probability, such as 0.9 or 90%. */
+export function probabilityOption(flags: string, description: string): Option {
+  const option = new Option(flags, description)
+  return option.argParser((text: string) => {
+    const probability = parseProbability(text)
+    if (probability !== undefined) return probability
+    throw new UsageError(`invalid ${option.long}: ${formatValue(text)} (expected ${probabilityExpected})`)
   })
 }
 

@@ -90,7 +90,12 @@ describe('an invalid cluster is refused with its name or field', () => {
     ['v100-0', 'invalid cluster "v100-0" (expected at least 1 device)'],
     ['v100--8', '"v100--8"'],
     ['', 'unknown cluster ""'],
-    ['v100-12', 'must be a multiple of devicesPerNode 8'],
+    ['v100-12', 'must be a multiple of devicesPerNode 8; did you mean "v100-8" or "v100-16"?'],
+    // A GB200 rack has 72 devices.
+    ['gb200-256', 'must be a multiple of devicesPerNode 72; did you mean "gb200-216" or "gb200-288"?'],
+    ['gb300-144', 'did you mean "gb200-144"?'],
+    ['nvidia-h100-sxm-64', 'did you mean "h100-64"?'],
+    ['a100-80gb-16', 'did you mean "a100-40gb-16" or "a100-16"?'],
     ['toString-8', 'unknown cluster "toString-8"'],
   ])('%j', async (source, message) => {
     expect(await refused(source)).toContain(message)
@@ -178,11 +183,22 @@ describe('a run to plan', () => {
     ['plan.parallel.expert=0', 'invalid plan.parallel.expert: 0'],
     ['plan.microBatches=1.5', 'invalid plan.microBatches: 1.5'],
     ['plan.tokens=0', 'invalid plan.tokens: 0'],
+    ['plan.tokens=15X', 'invalid plan.tokens: "15X" (expected a number of tokens, with k, M, B or T'],
     ['model.moe.prototypes=3', 'must be 1 unless router is "prototype"'],
   ])('with %s is refused', async (set, message) => {
     const error = await loadPlannedRun('tiny', [set]).catch((each: unknown) => each)
     expect(error).toBeInstanceOf(UsageError)
     expect((error as Error).message).toContain(message)
+  })
+
+  test.each([
+    ['1.5M', 1.5e6],
+    ['300B', 300e9],
+    ['15T', 15e12],
+    ['1e12', 1e12],
+    ['null', null],
+  ])('has %s tokens', async (text, tokens) => {
+    expect((await loadPlannedRun('tiny', [`plan.tokens=${text}`])).plan.tokens).toBe(tokens)
   })
 
   test('of an unknown name is refused with the known names', async () => {

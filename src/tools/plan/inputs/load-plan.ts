@@ -33,13 +33,27 @@ export async function loadCluster(source: string): Promise<Cluster> {
     throw new UsageError(`invalid cluster ${formatValue(source)} (expected at least 1 device)`)
   if (!family || count === '') {
     const names = Object.keys(clusterFamilies)
-    const near = nearestName(name, names)
+    const near = similarNames(name, names).filter((each) => each !== name)
     throw new UsageError(
       `unknown cluster ${formatValue(source)} (expected ${listWithOr(names.map((known) => `${known}-COUNT`))}, such as v100-480, ` +
-        `or a YAML or JSON file${near && near !== name ? `; did you mean "${near}-${count || 8}"?` : ''})`,
+        `or a YAML or JSON file${near.length > 0 ? `; did you mean ${listWithOr(near.map((each) => `"${each}-${count || 8}"`))}?` : ''})`,
+    )
+  }
+  const node = family.cluster.devicesPerNode ?? 8
+  if (devices > node && devices % node !== 0) {
+    const whole = [Math.floor(devices / node), Math.ceil(devices / node)].map((nodes) => `"${name}-${nodes * node}"`)
+    throw new UsageError(
+      `invalid cluster ${formatValue(source)} (the devices of several nodes must be a multiple of devicesPerNode ${node}; did you mean ${listWithOr(whole)}?)`,
     )
   }
   return clusterOf(name, devices)
+}
+
+/** The known names that a name contains, such as `h100` in `h100-sxm`, and the nearest one; at most three. */
+function similarNames(name: string, known: readonly string[]): string[] {
+  const nearest = nearestName(name, known)
+  const contained = known.filter((each) => name.toLowerCase().includes(each))
+  return [...new Set([...(nearest === undefined ? [] : [nearest]), ...contained])].slice(0, 3)
 }
 
 /**
@@ -71,7 +85,10 @@ function constantsOf(device: Device, known: Device, own: Record<string, unknown>
   if (known.constants !== 'fitted') return known.constants
   // Rounded, since 3.35 TB/s and 3350 GB/s may differ in their last bits.
   const traits = ({ name, peak, bandwidth }: Device) =>
-    [name, ...[bandwidth, ...precisions.map((precision) => peak[precision] ?? 0)].map((rate) => rate.toPrecision(9))].join()
+    [
+      name,
+      ...[bandwidth, ...precisions.map((precision) => peak[precision] ?? 0)].map((rate) => rate.toPrecision(9)),
+    ].join()
   return traits(device) === traits(known) ? 'fitted' : 'borrowed'
 }
 

@@ -3,10 +3,20 @@
  */
 import { z } from 'zod'
 import { runSchema } from '../../../core/config/run-config.ts'
+import { parseTokens, tokensExpected } from '../../../core/text/amounts.ts'
 import { type MathPrecision, precisions } from './cluster.ts'
 
 const positive = z.int().positive()
 const free = positive.nullable().default(null)
+
+/** A schema for an amount that is a number, or a text such as `15T` or `90%`. */
+const amount = (parse: (text: string) => number | undefined, expected: string) =>
+  z.union([z.number(), z.string()]).transform((input, context) => {
+    const value = parse(String(input))
+    if (value !== undefined) return value
+    context.addIssue({ code: 'custom', message: `expected ${expected}` })
+    return z.NEVER
+  })
 
 const loadSchema = z
   .strictObject({
@@ -122,8 +132,8 @@ const planSchema = z
     graphs: z.boolean().default(false),
     /** Distribution of tokens over experts. */
     load: loadSchema,
-    /** Tokens of the whole training; null for steps × batch × sequence. */
-    tokens: z.number().positive().nullable().default(null),
+    /** Tokens of the whole training, such as 14.8e12 or `15T`; null for steps × batch × sequence. */
+    tokens: amount(parseTokens, tokensExpected).nullable().default(null),
   })
   .prefault({})
 
