@@ -136,7 +136,7 @@ const ofNode = {
       'tools/law',
       'tools/report',
     ],
-    packages: ['@stdlib/stats-base-dists-gamma-quantile', 'yaml', 'zod'],
+    packages: ['@stdlib/stats-base-dists-gamma-quantile', '@stdlib/stats-base-dists-normal-cdf', 'yaml', 'zod'],
   },
   'tools/study': {
     below: [

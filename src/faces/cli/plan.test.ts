@@ -94,9 +94,12 @@ describe('choir plan', () => {
     [['M', '--cluster', 'a100-8', '--price', '-1'], 'invalid --price: "-1"'],
     [['M', '--cluster', 'a100-8', '--what-if', 'nothing'], 'invalid --what-if: "nothing"'],
     [['M', '--cluster', 'a100-8', '--set', 'plan.load.run=nowhere'], 'no run in "nowhere"'],
+    [['M', '--cluster', 'a100-8', '--fits-with', '90'], 'invalid --fits-with: "90" (expected a probability above 0'],
+    [['M', '--cluster', 'a100-8', '--fits-with', '100%'], 'invalid --fits-with: "100%"'],
     [['--validate', 'M'], 'invalid --validate'],
     [['M', '--cluster', 'a100-8', '--calibrate'], 'invalid --calibrate: only --cluster local is measured'],
     [['tiny', '--cluster', 'local', '--price', '1'], 'invalid --price: not with --cluster local'],
+    [['tiny', '--cluster', 'local', '--fits-with', '0.9'], 'invalid --fits-with: not with --cluster local'],
     [['tiny', '--cluster', 'local', '--what-if', 'routing'], 'invalid --what-if: not with --cluster local'],
   ])('%j is wrong usage: exit code 2, message on stderr only', async (args, message) => {
     const { code, out, err } = await planned(...args)
@@ -175,6 +178,46 @@ describe('--json', () => {
   })
 })
 
+describe('whether a run fits', () => {
+  const trillion = ['m6t-1t', '--cluster', 'v100-480']
+
+  // 31.0 of 34.4 GB, with an 80 % interval of memory from 26.1 to 36.8 GB.
+  test('is a probability where the interval crosses the memory of the device, in text, JSON and the report', async () => {
+    expect((await planned(...trillion)).out).toMatch(/does it fit\? probably, 7\d %/)
+    const { fits, fit_probability, best, cluster } = JSON.parse((await planned(...trillion, '--json')).out)
+    expect(fits).toBe(true)
+    expect(fit_probability).toBeGreaterThan(0.7)
+    expect(fit_probability).toBeLessThan(0.8)
+    expect(best[0].fit_probability).toBe(fit_probability)
+    expect(best[0].memory.device_bytes * best[0].interval.memory).toBeGreaterThan(cluster.device.memory)
+    const file = join(folder, 'fits.html')
+    await planned(...trillion, '--html', file)
+    expect(readFileSync(file, 'utf8')).toMatch(/probably, 7\d %; 12 of 288 layouts do/)
+  })
+
+  test.each(['0.9', '90%'])('has to be as certain as --fits-with %s says', async (probability) => {
+    const { fits, best, run } = JSON.parse((await planned(...trillion, '--fits-with', probability, '--json')).out)
+    expect(run.plan.fitsWith).toBe(0.9)
+    expect(fits).toBe(best.length > 0)
+    for (const each of best) expect(each.fit_probability).toBeGreaterThanOrEqual(0.9)
+  })
+
+  test('is no, with the probability of the closest layout, if none is certain enough', async () => {
+    const fixed = ['--set', 'plan.microBatches=1', '--set', 'plan.recompute=none']
+    const { code, out, err } = await planned(...trillion, ...fixed, '--fits-with', '90%')
+    expect(code).toBe(1)
+    expect(out).toMatch(/It does not fit in any layout with a probability of 90 % \(the closest: probably, 7\d %\)/)
+    expect(err).toContain('does not fit on v100-480 in any layout with a probability of 90 %\n')
+  })
+
+  test('is said beside the note that the best of a search is an upper bound', async () => {
+    expect((await planned(...trillion)).out).toContain('is an upper bound of the speed, not a forecast')
+    const fixed = ['expert=1', 'data=1', 'tensor=1', 'pipeline=1'].flatMap((size) => ['--set', `plan.parallel.${size}`])
+    const others = ['zero=0', 'microBatches=1', 'recompute=none'].flatMap((set) => ['--set', `plan.${set}`])
+    expect((await planned(...one, ...fixed, ...others)).out).not.toContain('upper bound')
+  })
+})
+
 describe('text', () => {
   const widest = (text: string) =>
     Math.max(
@@ -190,6 +233,24 @@ describe('text', () => {
     [['M', '--cluster', 'h100-64', '--set', 'train.batch=256']],
   ])('for %j is at most 140 columns wide', async (args) => {
     expect(widest((await planned(...args)).out)).toBeLessThanOrEqual(140)
+  })
+
+  // A row that is wider than the terminal is written with the titles of its cells, and no cell is broken.
+  test.each([60, 80])('has whole cells in a terminal of %d columns', async (columns) => {
+    for (const args of [
+      ['m6t-1t', '--cluster', 'v100-480'],
+      ['m6t-1t', '--cluster', 'v100-480', '--set', 'plan.optimizer=adamw'],
+      ['m6t-1t', '--cluster', 'v100-480', '--what-if', 'plan.load.cv=0,0.5'],
+    ]) {
+      const fake = fakeIo({ terminal: true, columns })
+      await main(['plan', ...args], fake.io)
+      const narrow = stripVTControlCharacters(fake.stdout.text)
+      expect(widest(narrow)).toBeLessThanOrEqual(columns)
+      const wide = stripVTControlCharacters((await planned(...args)).out)
+      const cells = wide.match(/\d[\d.]* (GB|MB) \(\d+ %\)|MFU|(optimizer|weights) \d[\d.]* GB|[\d.]+ T?GB {2,}/g) ?? []
+      expect(cells.length).toBeGreaterThan(1)
+      for (const cell of cells) expect(narrow).toContain(cell.trim())
+    }
   })
 
   test('for layouts with long names is at most 130 columns wide', async () => {

@@ -27,6 +27,13 @@ export interface Plan {
   readonly layouts: number
   /** Number of layouts that fit. */
   readonly fitting: number
+  /** Whether a layout fits with the probability `plan.fitsWith`. */
+  readonly fits: boolean
+  /**
+   * Probability that the best layout fits into memory, or, if none fits, the layout that lacks least memory; null if the
+   * device was measured itself.
+   */
+  readonly fitProbability: number | null
   /** The fastest layouts that fit, the fastest first. */
   readonly best: readonly Prediction[]
   /** Layouts that no other beats in both time and memory, the fastest first. */
@@ -76,7 +83,7 @@ export function planWith(
   const [best] = fitting
   const lacking = (prediction: Prediction): Rejected => ({
     prediction,
-    lackingBytes: lackingBytes(cluster, prediction),
+    lackingBytes: lackingBytes(cluster, prediction, run.plan.fitsWith),
   })
   const faster = best
     ? rejected.filter(({ time }) => time.stepSeconds < best.time.stepSeconds)
@@ -109,6 +116,8 @@ function warningsOf({ device }: Cluster): string[] {
     ]
   if (device.constants !== 'unfitted') return []
   return [
+    fits: best !== undefined,
+    fitProbability: (best ?? rejected[0])?.fitProbability ?? null,
     `the efficiencies of ${device.name} are those of an average device, since none were fitted to it: in a cluster file, ` +
       'set extends to a similar device, such as h100, or device.matmul.efficiency to the share of the peak that your large products reach',
   ]

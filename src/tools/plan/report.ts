@@ -8,7 +8,7 @@ import type { Report, Section } from '../report/report.ts'
 import { type BytesByKind, memoryKinds, total } from './cost/memory.ts'
 import type { Prediction } from './cost/predict.ts'
 import { timeKinds } from './cost/time.ts'
-import { rangeOf } from './inputs/intervals.ts'
+import { demandWords, fitWords, rangeOf } from './inputs/intervals.ts'
 import type { Plan } from './plan.ts'
 import { layoutName } from './search/layout.ts'
 import type { WhatIf } from './search/what-if.ts'
@@ -45,7 +45,8 @@ export function reportOf({ name, plan, questions, command }: PlanReport): Report
   }
 }
 
-function summary({ best, budget, cluster, layouts, fitting, rejected, warnings }: Plan): Section {
+function summary(plan: Plan): Section {
+  const { best, budget, cluster, run, layouts, fitting, fitProbability, rejected, warnings } = plan
   const [first] = best
   const section = { id: 'summary', title: 'Summary', about: '', blocks: [] }
   if (!first) {
@@ -53,7 +54,13 @@ function summary({ best, budget, cluster, layouts, fitting, rejected, warnings }
     const lacking = nearest
       ? ` The nearest, ${layoutName(nearest.prediction.layout)}, lacks ${gigabytes(nearest.lackingBytes)} GB a device.`
       : ''
-    return { ...section, verdicts: [`Does it fit: no, none of ${grouped(layouts)} layouts does.${lacking}`] }
+    return {
+      ...section,
+      verdicts: [
+        ...warnings.map((warning) => `Warning: ${warning}.`),
+        `Does it fit: no, none of ${grouped(layouts)} layouts does${demandWords(run.plan.fitsWith)}.${lacking}`,
+      ],
+    }
   }
   const price = budget?.price === undefined ? '' : `, ${grouped(Math.round(budget.price))} at the given price`
   const { interval } = first
@@ -64,8 +71,8 @@ function summary({ best, budget, cluster, layouts, fitting, rejected, warnings }
     ...section,
     verdicts: [
       ...warnings.map((warning) => `Warning: ${warning}.`),
-      `Does it fit: yes, ${grouped(fitting)} of ${grouped(layouts)} layouts do.`,
-      `The fastest layout: ${layoutName(first.layout)}.`,
+      `Does it fit: ${fitProbability === null ? 'yes' : fitWords(fitProbability)}; ${grouped(fitting)} of ${grouped(layouts)} layouts do${demandWords(run.plan.fitsWith)}.`,
+      `The fastest layout: ${layoutName(first.layout)}.${first.interval && fitting > 1 ? ' The best of several is an upper bound of the speed, not a forecast.' : ''}`,
       `Memory: ${gigabytes(first.memory.deviceBytes)} of ${gigabytes(cluster.device.memory)} GB a device${range(first.memory.deviceBytes, interval?.memory, (value) => `${gigabytes(value)} GB`)}.`,
       `Time: ${shortTime(first.time.stepSeconds)} a step${range(first.time.stepSeconds, interval?.time, shortTime)}, ${count(first.tokensPerSecond)} tokens a second${range(first.tokensPerSecond, interval?.time, count)}, MFU ${percent(first.mfu)} (share of the devices' peak rate that the model uses).`,
       ...(budget

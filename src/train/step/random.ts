@@ -124,7 +124,7 @@ const TAIL = 0.022750131948179195
  * Inverse of the standard normal distribution function for e⁻²⁵ < p < 1 − e⁻²⁵, to about 1e-7
  * (Wichura, algorithm AS 241, PPND7, without its far tails).
  */
-function normalQuantile(p: number): number {
+export function normalQuantile(p: number): number {
   const q = p - 0.5
   if (q >= -0.425 && q <= 0.425) {
     const r = 0.180625 - q * q

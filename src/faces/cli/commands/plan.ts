@@ -7,23 +7,26 @@ import { loadConfig } from '../../../node/run/load-config.ts'
 import { expectWritable } from '../../../node/system/output-file.ts'
 import type { Cluster } from '../../../tools/plan/inputs/cluster.ts'
 import { clusterFamilies } from '../../../tools/plan/inputs/clusters.ts'
+import { demandWords } from '../../../tools/plan/inputs/intervals.ts'
 import { loadCluster, loadPlannedRun } from '../../../tools/plan/inputs/load-plan.ts'
 import { planPresets } from '../../../tools/plan/inputs/presets.ts'
 import type { Plan } from '../../../tools/plan/plan.ts'
 import type { WhatIf } from '../../../tools/plan/search/what-if.ts'
-import { planText, whatIfText } from '../display/plan.ts'
+import { planText } from '../display/plan.ts'
 import { validationText } from '../display/plan-validation.ts'
-import { print } from '../display/print.ts'
+import { columnsOf, print } from '../display/print.ts'
 import { table } from '../display/text-layout.ts'
+import { whatIfText } from '../display/what-if.ts'
 import { type Colors, colorsFor, type Io } from '../io.ts'
 import { writeJson } from '../json.ts'
-import { jsonOption, listOption, numberOption, ranges, setOption } from '../options.ts'
+import { jsonOption, listOption, numberOption, probabilityOption, ranges, setOption } from '../options.ts'
 
 interface PlanFlags {
   readonly cluster?: string
   readonly set?: readonly string[]
   readonly whatIf?: readonly string[]
   readonly ledger?: string
+  readonly fitsWith?: number
   readonly price?: number
   readonly html?: string
   readonly validate?: true
@@ -54,6 +57,12 @@ export function addPlan(program: Command, io: Io): void {
       ),
     )
     .option('--ledger <run>', 'use the traffic between ranks that this run measured (it needs parallel.ledger)')
+    .addOption(
+      probabilityOption(
+        '--fits-with <probability>',
+        'count a layout as fitting from this probability on, such as 90% (default: 50%)',
+      ),
+    )
     .addOption(numberOption('--price <amount>', 'price of one device per hour, in any currency', ranges.nonNegative))
     .option('--html <file>', 'write a report with figures to one HTML file')
     .option('--calibrate', 'measure this machine again (with --cluster local)')
@@ -72,6 +81,7 @@ Examples:
   choir plan m6t-1t --cluster v100-480
   choir plan m6t-1t --cluster v100-480 --set plan.optimizer=adamw
   choir plan m6t-1t --cluster v100-480 --what-if routing
+  choir plan m6t-1t --cluster v100-480 --fits-with 90%
   choir plan M --cluster a100-8 --set train.batch=256 --set plan.load.run=runs/demo
   choir plan M --cluster a100-8 --ledger runs/M
   choir plan m6t-1t --cluster v100-480 --html plan.html
@@ -82,7 +92,8 @@ Examples:
 A layout such as "data 8 · expert 4" has 8 devices that share the sequences of a step; each 4 of them
 share the experts of a layer. MFU is the share of the devices' peak rate that the operations of the
 model use; higher is better. Dropped is the share of assignments of tokens to experts that full
-experts refuse. c_v is the imbalance of expert loads; 0 is even.`,
+experts refuse. c_v is the imbalance of expert loads (standard deviation / mean of the tokens of an
+expert); 0 is even. A layout fits with a probability, since its memory is predicted with an error.`,
     )
     .action((source: string | undefined, flags: PlanFlags) => run(io, source, flags))
 }
@@ -94,7 +105,7 @@ async function run(io: Io, source: string | undefined, flags: PlanFlags): Promis
       throw new UsageError('invalid --validate: it compares published measurements (leave out the configuration)')
     const validation = await io.operations.validatePlanner()
     if (flags.json) writeJson(io, { kind: 'validation', ...validation })
-    else print(io, validationText(validation, colors))
+    else print(io, validationText(validation, colors, columnsOf(io.stdout)))
     return
   }
   if (source === undefined) throw new UsageError("missing argument 'config' (a preset, or a YAML or JSON file)")
@@ -111,10 +122,14 @@ async function run(io: Io, source: string | undefined, flags: PlanFlags): Promis
   if (flags.json) {
     writeJson(io, { kind: 'plan', ...plan })
     for (const question of questions) writeJson(io, { kind: 'what-if', ...question })
-  } else if (questions.length > 0) for (const question of questions) print(io, whatIfText(question, source, colors))
-  else print(io, planText(plan, source, colors))
+  } else if (questions.length > 0)
+    for (const question of questions) print(io, whatIfText(question, source, colors, columnsOf(io.stdout)))
+  else print(io, planText(plan, source, colors, columnsOf(io.stdout)))
   await writeReport(io, source, flags, plan, questions)
-  if (plan.best.length === 0) throw new RunError(`${source} does not fit on ${cluster.name} in any layout`)
+  if (!plan.fits) {
+    const demand = demandWords(plan.run.plan.fitsWith)
+    throw new RunError(`${source} does not fit on ${cluster.name} in any layout${demand}`)
+  }
 }
 
 /** Prints memory and time of `choir train` on this machine. */
@@ -122,6 +137,7 @@ async function runLocal(io: Io, source: string, flags: PlanFlags, colors: Colors
   for (const [option, given] of [
     ['--what-if', flags.whatIf],
     ['--ledger', flags.ledger],
+    ['--fits-with', flags.fitsWith],
     ['--price', flags.price],
   ] as const)
     if (given !== undefined) throw new UsageError(`invalid ${option}: not with --cluster local`)
@@ -133,14 +149,17 @@ async function runLocal(io: Io, source: string, flags: PlanFlags, colors: Colors
     flags.json ? { recalibrate: again } : { recalibrate: again, onMessage: say },
   )
   if (flags.json) writeJson(io, { kind: 'plan', ...plan })
-  else print(io, planText(plan, source, colors))
+  else print(io, planText(plan, source, colors, columnsOf(io.stdout)))
   await writeReport(io, source, flags, plan, [])
-  if (plan.best.length === 0) throw new RunError(`${source} does not fit into the memory of this machine`)
+  if (!plan.fits) throw new RunError(`${source} does not fit into the memory of this machine`)
 }
 
-/** The assignments of `--set`, and one for `--ledger` if it is given. */
-const setsOf = ({ set = [], ledger }: PlanFlags): string[] =>
-  ledger === undefined ? [...set] : [...set, `plan.load.ledger=${JSON.stringify(ledger)}`]
+/** The assignments of `--set`, and those for `--ledger` and `--fits-with` if they are given. */
+const setsOf = ({ set = [], ledger, fitsWith }: PlanFlags): string[] => [
+  ...set,
+  ...(ledger === undefined ? [] : [`plan.load.ledger=${JSON.stringify(ledger)}`]),
+  ...(fitsWith === undefined ? [] : [`plan.fitsWith=${fitsWith}`]),
+]
 
 /** Writes the report to the file of `--html`, if one is given. */
 async function writeReport(io: Io, source: string, flags: PlanFlags, plan: Plan, questions: readonly WhatIf[]) {
@@ -154,7 +173,7 @@ async function writeReport(io: Io, source: string, flags: PlanFlags, plan: Plan,
 function planCommand(
   io: Io,
   source: string,
-  { cluster = '', set = [], ledger, whatIf = [], price, html = '' }: PlanFlags,
+  { cluster = '', set = [], ledger, fitsWith, whatIf = [], price, html = '' }: PlanFlags,
 ): string {
   const words = [
     'plan',
@@ -164,6 +183,7 @@ function planCommand(
     ...set.flatMap((assignment) => ['--set', assignment]),
     ...whatIf.flatMap((question) => ['--what-if', question]),
     ...(ledger === undefined ? [] : ['--ledger', ledger]),
+    ...(fitsWith === undefined ? [] : ['--fits-with', String(fitsWith)]),
     ...(price === undefined ? [] : ['--price', String(price)]),
     '--html',
     html,

@@ -6,18 +6,21 @@ import type { Accuracy, Validated, Validation } from '../../../tools/plan/valida
 import type { Colors } from '../io.ts'
 import { titledTable } from './text-layout.ts'
 
-/** Tables of predictions beside published measurements, and of the errors by system. */
-export function validationText({ rows, accuracy, factors }: Validation, colors: Colors): string {
+/**
+ * Tables of predictions beside published measurements, and of the errors by system.
+ * @param columns columns of the terminal, into which the tables fit
+ */
+export function validationText({ rows, accuracy, factors }: Validation, colors: Colors, columns = Infinity): string {
   const of = (metric: Validated['metric']) => accuracy.filter((each) => each.metric === metric)
   return [
     '',
-    ...rowTable('step time', rows, shortTime, colors),
+    ...rowTable('step time', rows, shortTime, colors, columns),
     '',
-    ...rowTable('memory', rows, bytes, colors),
+    ...rowTable('memory', rows, bytes, colors, columns),
     '',
-    ...accuracyTable('step time', of('step time'), colors),
+    ...accuracyTable('step time', of('step time'), colors, columns),
     '',
-    ...accuracyTable('memory', of('memory'), colors),
+    ...accuracyTable('memory', of('memory'), colors, columns),
     '',
     ...totals(accuracy).map((line) => `  ${line}`),
     '',
@@ -36,6 +39,7 @@ function rowTable(
   rows: readonly Validated[],
   shown: (value: number) => string,
   colors: Colors,
+  columns: number,
 ): string[] {
   const isTime = metric === 'step time'
   const cells = rows
@@ -49,10 +53,15 @@ function rowTable(
       row.derived ? 'rule from it' : held ? '' : 'outside',
     ])
   const titles = [metric, 'published', isTime ? 'left out' : 'predicted', 'error', isTime ? 'fitted' : '', 'interval']
-  return titledTable(titles, cells, 'lrrrrl', colors)
+  return titledTable(titles, cells, 'lrrrrl', colors, columns)
 }
 
-function accuracyTable(metric: Validated['metric'], accuracy: readonly Accuracy[], colors: Colors): string[] {
+function accuracyTable(
+  metric: Validated['metric'],
+  accuracy: readonly Accuracy[],
+  colors: Colors,
+  columns: number,
+): string[] {
   const cells = accuracy
     .filter(({ system }) => system !== 'all')
     .map(({ system, rows, leftOut, fitted, bias, held }) => [
@@ -71,7 +80,7 @@ function accuracyTable(metric: Validated['metric'], accuracy: readonly Accuracy[
     'mean',
     'in interval',
   ]
-  return titledTable(titles, cells, 'lrrrrr', colors)
+  return titledTable(titles, cells, 'lrrrrr', colors, columns)
 }
 
 /** Median errors over all systems, and the share of the measurements that the intervals hold. */

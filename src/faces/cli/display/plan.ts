@@ -1,13 +1,12 @@
-/** Plans and what-if questions as text. */
+/** Plans as text. */
 
 import { bytes, count, duration, fixed, flops, grouped, percent, shortTime } from '../../../core/text/numbers.ts'
 import type { Prediction } from '../../../tools/plan/cost/predict.ts'
 import type { Cluster } from '../../../tools/plan/inputs/cluster.ts'
-import { type Interval, rangeOf } from '../../../tools/plan/inputs/intervals.ts'
+import { demandWords, fitWords, type Interval, rangeOf } from '../../../tools/plan/inputs/intervals.ts'
 import type { MeasuredTraffic } from '../../../tools/plan/inputs/measured-traffic.ts'
 import type { Budget, Plan } from '../../../tools/plan/plan.ts'
 import { layoutName } from '../../../tools/plan/search/layout.ts'
-import type { WhatIf } from '../../../tools/plan/search/what-if.ts'
 import type { Colors } from '../io.ts'
 import { labelled } from './display.ts'
 import { modelLine, routingLine } from './summary.ts'
@@ -16,7 +15,8 @@ import { table, titledTable, wrap } from './text-layout.ts'
 /** Parts below this share of the total are merged into one row, "other". */
 const MIN_SHARE = 0.002
 
-export function planText(plan: Plan, name: string, colors: Colors): string {
+/** @param columns columns of the terminal, into which tables fit */
+export function planText(plan: Plan, name: string, colors: Colors, columns = Infinity): string {
   const { run, cluster, best, pareto, rejected, changes, warnings } = plan
   const [first] = best
   return [
@@ -25,20 +25,22 @@ export function planText(plan: Plan, name: string, colors: Colors): string {
     '',
     labelled(facts(plan), colors),
     ...warnings.flatMap((warning) => [
-      ...wrap(`warning: ${warning}`, 110).map((line) => `  ${colors.yellow(line)}`),
+      ...wrap(`warning: ${warning}`, Math.min(columns - 2, 110)).map((line) => `  ${colors.yellow(line)}`),
       '',
     ]),
-    ...(first ? bestLayout(first, cluster, colors) : [`  ${colors.red('It does not fit in any layout.')}`, '']),
-    ...section('fastest layouts that fit', layoutTable(best, cluster, colors), colors),
+    ...(first
+      ? bestLayout(plan, first, colors, columns)
+      : [`  ${colors.red(`It does not fit in any layout${demanded(plan)}.`)}`, '']),
+    ...section('fastest layouts that fit', layoutTable(best, cluster, colors, columns), colors),
     ...section(
       'time against memory: no layout is better in both',
-      layoutTable(thinned(pareto), cluster, colors),
+      layoutTable(thinned(pareto), cluster, colors, columns),
       colors,
       thinned(pareto).some((layout) => !best.includes(layout)),
     ),
     ...section(
       first ? 'faster, but do not fit' : 'closest to fitting',
-      rejectedTable(plan, colors),
+      rejectedTable(plan, colors, columns),
       colors,
       rejected.length > 0,
     ),
@@ -54,6 +56,7 @@ export function planText(plan: Plan, name: string, colors: Colors): string {
         ]),
         'llrr',
         colors,
+        columns,
       ),
       colors,
       changes.length > 0,
@@ -63,7 +66,7 @@ export function planText(plan: Plan, name: string, colors: Colors): string {
       : ['  No single change makes it fit (use more devices, or devices with more memory).', '']),
     ...section(
       'bytes that a rank sends for experts in a step; busiest over the mean',
-      trafficTable(plan.traffic, colors),
+      trafficTable(plan.traffic, colors, columns),
       colors,
       plan.traffic !== undefined,
     ),
@@ -115,29 +118,61 @@ function facts({
   ]
 }
 
-function bestLayout(best: Prediction, cluster: Cluster, colors: Colors): string[] {
+function bestLayout({ cluster, fitting }: Plan, best: Prediction, colors: Colors, columns: number): string[] {
   const { memory, time, tokensPerSecond, mfu, interval } = best
-  const left = partTable(memory.device, memory.deviceBytes, bytes)
-  const right = partTable(time.parts, time.stepSeconds, shortTime)
-  const width = Math.max(...left.map(({ length }) => length))
-  const both = Array.from({ length: Math.max(left.length, right.length) }, (_, i) =>
-    `  ${(left[i] ?? '').padEnd(width)}     ${right[i] ?? ''}`.trimEnd(),
-  )
-  const heads = `  ${colors.dim(`memory of a device, ${bytes(memory.deviceBytes)} of ${bytes(cluster.device.memory)}`.padEnd(width))}     ${colors.dim(`time of a step, ${shortTime(time.stepSeconds)}`)}`
+  const { device } = cluster
+  const left = [
+    `memory of a device, ${bytes(memory.deviceBytes)} of ${bytes(device.memory)}`,
+    ...partTable(memory.device, memory.deviceBytes, bytes),
+  ]
+  const right = [
+    `time of a step, ${shortTime(time.stepSeconds)}`,
+    ...partTable(time.parts, time.stepSeconds, shortTime),
+  ]
+  const fit = best.fitProbability === null ? [] : [`  does it fit? ${colors.bold(fitWords(best.fitProbability))}`]
   return [
     `  ${colors.bold('best layout')}  ${layoutName(best.layout)}`,
     `  ${colors.bold(shortTime(time.stepSeconds))} a step, ${colors.bold(count(tokensPerSecond))} tokens/s (${count(tokensPerSecond / cluster.devices)} a device), MFU ${percent(mfu)}`,
     ...(interval ? [`  80 % interval: ${intervalText(best, interval)}`] : []),
+    ...fit,
+    ...(interval && fitting > 1 ? upperBound(fitting, columns).map((line) => `  ${colors.dim(line)}`) : []),
     ...(time.overlappedSeconds > 0
       ? [`  ${shortTime(time.overlappedSeconds)} of communication is hidden behind computation`]
       : []),
     ...(memory.hostBytes > 0 ? [`  ${bytes(memory.hostBytes)} of the host's memory a device`] : []),
     '',
-    heads,
-    ...both,
+    ...sideBySide(left, right, colors, columns),
     '',
   ]
 }
+
+/** Two tables with a line of title each, the second below the first if the terminal is too narrow for both. */
+function sideBySide(left: readonly string[], right: readonly string[], colors: Colors, columns: number): string[] {
+  const width = Math.max(...left.map(({ length }) => length))
+  const titled = (lines: readonly string[]) => lines.map((line, i) => `  ${i === 0 ? colors.dim(line) : line}`)
+  if (2 + width + 5 + Math.max(...right.map(({ length }) => length)) > columns)
+    return [...titled(left), '', ...titled(right)]
+  return Array.from({ length: Math.max(left.length, right.length) }, (_, i) => {
+    const [one, other] = [(left[i] ?? '').padEnd(width), right[i] ?? '']
+    return i === 0 ? `  ${colors.dim(one)}     ${colors.dim(other)}` : `  ${one}     ${other}`.trimEnd()
+  })
+}
+
+/** The probability with which the run has to fit, and the probability of the layout that is closest to it. */
+const demanded = ({ run: { plan }, fitProbability }: Plan): string =>
+  plan.fitsWith === 0.5 || fitProbability === null
+    ? ''
+    : `${demandWords(plan.fitsWith)} (the closest: ${fitWords(fitProbability)})`
+
+/**
+ * Errors of single layouts are as large as their interval, so the fastest of many is often the one that was predicted
+ * too fast.
+ */
+const upperBound = (layouts: number, columns: number): string[] =>
+  wrap(
+    `The best of ${grouped(layouts)} layouts is an upper bound of the speed, not a forecast: the interval holds for a given layout, and the fastest of many tends to be predicted too fast.`,
+    Math.min(columns - 2, 110),
+  )
 
 /** Ranges of time, rate and memory: `1.8 s to 2.8 s a step, 197k to 307k tokens/s, 28.9 GB to 33.2 GB of memory`. */
 function intervalText({ memory, time, tokensPerSecond }: Prediction, interval: Interval): string {
@@ -157,7 +192,7 @@ function partTable(parts: Readonly<Record<string, number>>, whole: number, shown
   )
 }
 
-function layoutTable(predictions: readonly Prediction[], cluster: Cluster, colors: Colors): string[] {
+function layoutTable(predictions: readonly Prediction[], cluster: Cluster, colors: Colors, columns: number): string[] {
   return titledTable(
     ['layout', 'memory', 'step', 'tokens/s', 'MFU'],
     predictions.map(({ layout, memory, time, tokensPerSecond, mfu }) => [
@@ -169,10 +204,11 @@ function layoutTable(predictions: readonly Prediction[], cluster: Cluster, color
     ]),
     'lrrrr',
     colors,
+    columns,
   )
 }
 
-function rejectedTable({ rejected, cluster }: Plan, colors: Colors): string[] {
+function rejectedTable({ rejected, cluster }: Plan, colors: Colors, columns: number): string[] {
   return titledTable(
     ['layout', 'over by', 'largest part', 'step'],
     rejected.map(({ prediction: { layout, memory, time }, lackingBytes }) => {
@@ -187,6 +223,7 @@ function rejectedTable({ rejected, cluster }: Plan, colors: Colors): string[] {
     }),
     'lrlr',
     colors,
+    columns,
   )
 }
 
@@ -214,7 +251,7 @@ const trafficNote = ({ directory, expert, steps }: MeasuredTraffic): string =>
 const TRAFFIC_ROWS = 8
 
 /** The bytes that even loads would send, as predicted, beside the measured bytes. */
-function trafficTable(traffic: MeasuredTraffic | undefined, colors: Colors): string[] {
+function trafficTable(traffic: MeasuredTraffic | undefined, colors: Colors, columns: number): string[] {
   if (!traffic) return []
   const shown = traffic.modules.toSorted((a, b) => b.imbalance - a.imbalance).slice(0, TRAFFIC_ROWS)
   const rows = shown.map(({ layer, module, evenBytes, meanBytes, imbalance, pairImbalance }) => [
@@ -225,55 +262,13 @@ function trafficTable(traffic: MeasuredTraffic | undefined, colors: Colors): str
     `${fixed(pairImbalance, 2)}×`,
   ])
   const titles = ['layer', 'predicted, even', 'measured', 'busiest rank', 'busiest pair']
-  return titledTable(titles, rows, 'lrrrr', colors)
+  return titledTable(titles, rows, 'lrrrr', colors, columns)
 }
 
-const amount = (value: number): string => (value < 10 ? value.toPrecision(2) : grouped(Math.round(value)))
+export const amount = (value: number): string => (value < 10 ? value.toPrecision(2) : grouped(Math.round(value)))
 
 function loadNote({ dropped, padding, imbalance }: Prediction): string {
   return `The slowest rank computes ${fixed(imbalance, 2)} times the mean; ${percent(dropped)} of assignments dropped; ${percent(padding)} of expert rows are padding.`
-}
-
-export function whatIfText({ field, cases }: WhatIf, name: string, colors: Colors): string {
-  const [first] = cases
-  const reference = first?.plan.best[0]?.time.stepSeconds
-  const interval = first?.plan.best[0]?.interval
-  const isPriced = cases.some(({ plan }) => plan.budget?.price !== undefined)
-  const priced = (price: string): string[] => (isPriced ? [price] : [])
-  const rows = cases.map(({ value, plan }) => {
-    const [best] = plan.best
-    if (!best) {
-      const [nearest] = plan.rejected
-      const lacking = nearest ? `does not fit: lacks ${bytes(nearest.lackingBytes)}` : 'does not fit'
-      return [value, lacking, '', '', '', '', '', ...priced('')]
-    }
-    return [
-      value,
-      layoutName(best.layout),
-      bytes(best.memory.deviceBytes),
-      shortTime(best.time.stepSeconds),
-      reference === undefined ? '' : `${fixed(best.time.stepSeconds / reference, 2)}×`,
-      count(best.tokensPerSecond),
-      percent(best.dropped),
-      ...priced(plan.budget?.price === undefined ? '' : amount(plan.budget.price)),
-    ]
-  })
-  const titles = [field, 'best layout', 'memory', 'step', 'vs first', 'tokens/s', 'dropped', ...priced('price')]
-  const on = first ? ` on ${first.plan.cluster.name}` : ''
-  return [
-    '',
-    `  ${colors.bold(`${name}${on}: what if ${field} changes`)}`,
-    '',
-    ...titledTable(titles, rows, 'llrrrrrr', colors),
-    '',
-    ...(interval
-      ? [
-          `  80 % interval: steps within a factor of ${fixed(interval.time, 2)}; ratios between rows are more certain.`,
-          '',
-        ]
-      : []),
-    '',
-  ].join('\n')
 }
 
 function section(title: string, lines: readonly string[], colors: Colors, shown = lines.length > 1): string[] {

@@ -26,13 +26,39 @@ export function table(rows: readonly (readonly string[])[], align: string): stri
   )
 }
 
-/** An indented table below dim titles. */
-export const titledTable = (
+/**
+ * An indented table below dim titles. If it is wider than the terminal, a row is its first cell, and below it the other
+ * cells with their titles, as many on a line as fit; so no line of a terminal ends within a cell.
+ * @param columns columns of the terminal
+ */
+export function titledTable(
   titles: readonly string[],
   rows: readonly (readonly string[])[],
   align: string,
   { dim }: Colors,
-): string[] => indented(table([titles.map((title) => dim(title)), ...rows], align))
+  columns = Infinity,
+): string[] {
+  const lines = indented(table([titles.map((title) => dim(title)), ...rows], align))
+  if (lines.every((line) => widthOf(line) <= columns)) return lines
+  return rows.flatMap(([first = '', ...cells]) => [
+    ...wrap(first, columns - 4).map((line, i) => (i === 0 ? `  ${line}` : `    ${line}`)),
+    ...inLines(
+      cells.flatMap((cell, i) => (cell === '' ? [] : [titles[i + 1] ? `${dim(titles[i + 1] ?? '')} ${cell}` : cell])),
+      columns - 4,
+    ).map((line) => `    ${line}`),
+  ])
+}
+
+/** Puts parts on lines of at most `width` columns, two spaces apart. A part that is wider is broken at spaces. */
+function inLines(parts: readonly string[], width: number): string[] {
+  const lines: string[] = []
+  for (const part of parts) {
+    const last = lines.at(-1)
+    if (last !== undefined && widthOf(last) + 2 + widthOf(part) <= width) lines[lines.length - 1] = `${last}  ${part}`
+    else lines.push(...wrap(part, width))
+  }
+  return lines
+}
 
 export const indented = (lines: readonly string[]): string[] => lines.map((line) => `  ${line}`)
 

@@ -2,7 +2,7 @@
 import { activatedExperts, routedModules } from '../../../core/model/parameters.ts'
 import type { Cluster } from '../inputs/cluster.ts'
 import { intervalFactors } from '../inputs/fitted.ts'
-import { type Interval, intervalOn } from '../inputs/intervals.ts'
+import { chanceBelow, type Interval, intervalOn } from '../inputs/intervals.ts'
 import type { PlannedRun } from '../inputs/settings.ts'
 import { devicesOf, type Layout } from '../search/layout.ts'
 import type { ModelLoads } from '../work/load.ts'
@@ -26,12 +26,21 @@ export interface Prediction {
   readonly mfu: number
   /** Interval of the predicted time and memory; null if the device was measured itself. */
   readonly interval: Interval | null
+  /** Probability that the layout fits into the memory of device and host; null if the device was measured itself. */
+  readonly fitProbability: number | null
   /** Share of all assignments that are dropped because their expert is full. */
   readonly dropped: number
   /** Share of expert rows that hold no token. */
   readonly padding: number
   /** Rows of the slowest rank, divided by the mean of all ranks and averaged over layers. */
   readonly imbalance: number
+}
+
+/** Device and host have the same error, so both fit if the tighter of the two does. */
+function fitProbability({ device }: Cluster, { deviceBytes, hostBytes }: Memory, { memory: factor }: Interval): number {
+  const onDevice = chanceBelow(device.memory, deviceBytes, factor)
+  if (device.hostMemory === undefined || hostBytes === 0) return onDevice
+  return Math.min(onDevice, chanceBelow(device.hostMemory, hostBytes, factor))
 }
 
 /** Predicts the layouts of one run, and caches the work that they share. */
@@ -68,13 +77,16 @@ export class Predictor {
       ranks.length > 0 ? ranks.reduce((sum, rank) => sum + value(rank), 0) / ranks.length : 0
     const tokens = run.train.batch * run.model.sequence
     const peak = devicesOf(layout) * peakOf(cluster.device, run.plan.precision)
+    const memory = memoryOf(run, cluster, layout, counts, workload)
+    const interval = intervalOn(cluster.device, intervalFactors)
     return {
       layout,
-      memory: memoryOf(run, cluster, layout, counts, workload),
+      memory,
       time,
       tokensPerSecond: tokens / time.stepSeconds,
       mfu: (tokens * this.neededFlops(workload.stages.flatMap(({ layers }) => layers))) / time.stepSeconds / peak,
-      interval: intervalOn(cluster.device, intervalFactors),
+      interval,
+      fitProbability: interval && fitProbability(cluster, memory, interval),
       dropped: mean(({ dropped }) => dropped),
       padding: mean(({ padding }) => padding),
       imbalance: mean(({ imbalance }) => imbalance),

@@ -1,4 +1,7 @@
-/** Widths of the intervals of predictions. */
+/** Widths of the intervals of predictions, and the chance that a value stays below a limit. */
+import normalCdf from '@stdlib/stats-base-dists-normal-cdf'
+import { percent } from '../../../core/text/numbers.ts'
+import { normalQuantile } from '../../../train/step/random.ts'
 import type { ConstantSource } from './constants.ts'
 
 /** Factors q: the published value is between predicted / q and predicted · q with a chance of 80 %. */
@@ -33,3 +36,29 @@ export const rangeOf = (value: number, factor: number): readonly [low: number, h
   value / factor,
   value * factor,
 ]
+
+/** Standard deviations of a normal distribution between its middle and the end of its 80 % interval. */
+const REACH = 1.2815515655446004
+
+/**
+ * Probability that the true value is at most `limit`, if its logarithm is normally distributed around the prediction's
+ * with an 80 % interval of `factor` in both directions.
+ */
+export const chanceBelow = (limit: number, predicted: number, factor: number): number =>
+  normalCdf((REACH * Math.log(limit / predicted)) / Math.log(factor), 0, 1)
+
+/** The factor of a prediction below which the true value is with a probability: the inverse of {@link chanceBelow}. */
+export const marginOf = (probability: number, factor: number): number =>
+  probability === 0.5 ? 1 : factor ** (normalQuantile(probability) / REACH)
+
+/** The chance that a layout fits, in words and percent: `probably, 78 %`. */
+export function fitWords(probability: number): string {
+  const answer =
+    probability >= 0.95 ? 'yes' : probability >= 0.5 ? 'probably' : probability > 0.05 ? 'probably not' : 'no'
+  const shown = probability > 0.995 ? 'over 99 %' : probability < 0.005 ? 'under 1 %' : percent(probability, 0)
+  return `${answer}, ${shown}`
+}
+
+/** ` with a probability of 90 %`, or an empty text for an even chance, which is the default. */
+export const demandWords = (fitsWith: number): string =>
+  fitsWith === 0.5 ? '' : ` with a probability of ${Number((100 * fitsWith).toPrecision(4))} %`

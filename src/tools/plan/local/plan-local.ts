@@ -46,6 +46,7 @@ export async function planLocal(config: RunConfig, options: LocalOptions = {}): 
     best: lacking > 0 ? [] : [best],
     pareto: lacking > 0 ? [] : [best],
     rejected: lacking > 0 ? [{ prediction: best, lackingBytes: lacking }] : [],
+    fits: lacking <= 0,
     fitting: lacking > 0 ? 0 : 1,
     changes: [],
     budget: lacking > 0 ? undefined : budgetOf(run, cluster, best),

@@ -3,6 +3,7 @@ import { UsageError } from '../../../core/errors.ts'
 import { greatestCommonDivisor } from '../cost/network.ts'
 import { type Prediction, Predictor } from '../cost/predict.ts'
 import { type Cluster, precisions } from '../inputs/cluster.ts'
+import { marginOf } from '../inputs/intervals.ts'
 import { type PlannedRun, storedBytes } from '../inputs/settings.ts'
 import { balancedLoads, type ModelLoads } from '../work/load.ts'
 import type { ModelTraffic } from '../work/mixture.ts'
@@ -10,7 +11,7 @@ import type { Layout, Offload, Recompute } from './layout.ts'
 
 export interface Ranking {
   readonly predictor: Predictor
-  /** Layouts that fit, the fastest first. */
+  /** Layouts that fit with the probability `plan.fitsWith`, the fastest first. */
   readonly fitting: readonly Prediction[]
   /** Layouts that do not fit, in order of the memory that they lack. */
   readonly rejected: readonly Prediction[]
@@ -26,12 +27,12 @@ export function rank(
   const predictor = new Predictor(run, cluster, loads, traffic)
   const fitting: Prediction[] = []
   const rejected: Prediction[] = []
+  const lacking = (prediction: Prediction) => lackingBytes(cluster, prediction, run.plan.fitsWith)
   for (const layout of layoutsOf(run, cluster)) {
     const prediction = predictor.predict(layout)
-    if (lackingBytes(cluster, prediction) > 0) rejected.push(prediction)
+    if (lacking(prediction) > 0) rejected.push(prediction)
     else fitting.push(prediction)
   }
-  const lacking = (prediction: Prediction) => lackingBytes(cluster, prediction)
   return {
     predictor,
     fitting: fitting.sort((a, b) => grade(a) - grade(b) || compareSavings(a, b) || bytesOf(a) - bytesOf(b)),
@@ -60,11 +61,20 @@ const recomputes: readonly Recompute[] = ['none', 'selective', 'full']
 const bytesOf = ({ memory: { deviceBytes } }: Prediction): number => deviceBytes
 
 /**
- * Bytes that a layout lacks on the device or its host; at most 0 if it fits. A host of unknown memory counts as large
- * enough.
+ * Bytes that a layout lacks on the device or its host to fit with a probability; at most 0 if it fits. A host of unknown
+ * memory counts as large enough. If the device was measured itself, predictions have no probability and are compared as
+ * they are.
  */
-export function lackingBytes({ device }: Cluster, { memory: { deviceBytes, hostBytes } }: Prediction): number {
-  return Math.max(deviceBytes - device.memory, hostBytes - (device.hostMemory ?? Number.POSITIVE_INFINITY))
+export function lackingBytes(
+  { device }: Cluster,
+  { memory: { deviceBytes, hostBytes }, interval }: Prediction,
+  probability = 0.5,
+): number {
+  const margin = interval ? marginOf(probability, interval.memory) : 1
+  return Math.max(
+    margin * deviceBytes - device.memory,
+    margin * hostBytes - (device.hostMemory ?? Number.POSITIVE_INFINITY),
+  )
 }
 
 /** Layouts that no other beats in both time and memory, the fastest first. */
