@@ -166,7 +166,7 @@ describe('--json', () => {
     const [{ plan }] = JSON.parse(answer as string).cases
     const text = (await planned(...many, ...questions, '--price', '2.5')).out
     expect(text).toMatch(/dropped +price\n/)
-    const [, printed] = /0\.0 % +([\d.]+)\n/.exec(text) ?? []
+    const [, printed] = /\d % +([\d.]+)\n/.exec(text) ?? []
     expect(Math.abs(Number(printed) / plan.budget.price - 1)).toBeLessThan(0.05)
     expect((await planned(...many, ...questions)).out).not.toContain('price')
   })
@@ -251,6 +251,13 @@ describe('text', () => {
       expect(cells.length).toBeGreaterThan(1)
       for (const cell of cells) expect(narrow).toContain(cell.trim())
     }
+  })
+
+  test('says what uneven loads would cost, and how uneven chance alone makes them', async () => {
+    const { out } = await planned('m6t-1t', '--cluster', 'v100-480')
+    expect(out).toContain('1.20 tokens for an expert on average, with c_v 0.91 by chance alone')
+    expect(out).toMatch(/a step with c_v 0\.2 takes .* \(0 %\), drops 14\.\d %; c_v 0\.5 takes .*, drops 18\.\d %/)
+    expect(out).toMatch(/ 13\.\d % of assignments dropped/)
   })
 
   test('for layouts with long names is at most 130 columns wide', async () => {

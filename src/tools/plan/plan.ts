@@ -1,13 +1,15 @@
 /** A plan: the best layouts of a run on a cluster, or the reasons why it does not fit. */
 import type { ModelConfig } from '../../core/model/config.ts'
-import type { Prediction } from './cost/predict.ts'
+import { type Prediction, Predictor } from './cost/predict.ts'
 import type { Cluster } from './inputs/cluster.ts'
 import { measuredLoads } from './inputs/measured-loads.ts'
 import { type MeasuredTraffic, measuredTraffic, trafficImbalance } from './inputs/measured-traffic.ts'
 import type { PlannedRun } from './inputs/settings.ts'
 import { type Change, changesThatFit } from './search/changes.ts'
 import { lackingBytes, paretoFront, rank } from './search/search.ts'
+import { slowSettings } from './search/slow-settings.ts'
 import { loadsWithCv, type ModelLoads } from './work/load.ts'
+import type { ModelTraffic } from './work/mixture.ts'
 import type { ParameterCounts } from './work/parameter-counts.ts'
 
 export interface Plan {
@@ -17,7 +19,7 @@ export interface Plan {
   readonly parametersByKind: ParameterCounts['kinds']
   readonly activeParameters: number
   readonly flopsPerToken: number
-  /** Reasons why the predictions are less certain than their intervals say, or why the intervals are wide. */
+  /** Reasons why intervals are wide, and settings that make a step far slower than others would. */
   readonly warnings: readonly string[]
   /** Source of the loads of the experts, as text. */
   readonly load: string
@@ -25,8 +27,6 @@ export interface Plan {
   readonly traffic: MeasuredTraffic | undefined
   /** Number of layouts that were considered. */
   readonly layouts: number
-  /** Number of layouts that fit. */
-  readonly fitting: number
   /** Whether a layout fits with the probability `plan.fitsWith`. */
   readonly fits: boolean
   /**
@@ -34,6 +34,8 @@ export interface Plan {
    * device was measured itself.
    */
   readonly fitProbability: number | null
+  /** Number of layouts that fit. */
+  readonly fitting: number
   /** The fastest layouts that fit, the fastest first. */
   readonly best: readonly Prediction[]
   /** Layouts that no other beats in both time and memory, the fastest first. */
@@ -44,6 +46,17 @@ export interface Plan {
   readonly changes: readonly Change[]
   /** Cost of the whole training in the best layout; undefined if nothing fits. */
   readonly budget: Budget | undefined
+  /** The best layout with uneven loads, unless the plan sets the loads. */
+  readonly uneven: readonly UnevenLoads[]
+}
+
+/** The best layout if the loads of the experts have a coefficient of variation. */
+export interface UnevenLoads {
+  readonly cv: number
+  readonly stepSeconds: number
+  readonly dropped: number
+  readonly deviceBytes: number
+  readonly fitProbability: number | null
 }
 
 export interface Rejected {
@@ -63,6 +76,10 @@ export interface Budget {
 const SHOWN = { best: 5, rejected: 4 }
 
 export const balanced = 'balanced (all experts get the same number of tokens)'
+const byChance = 'all experts are equally likely; their tokens vary by chance'
+
+/** Coefficients of variation of `Plan.uneven`: loads of a well and of a poorly balanced router. */
+const UNEVEN = [0.2, 0.5]
 
 export async function plan(run: PlannedRun, cluster: Cluster): Promise<Plan> {
   const { loads, description } = await loadsOf(run)
@@ -95,17 +112,37 @@ export function planWith(
     parametersByKind: predictor.counts.kinds,
     activeParameters: predictor.activeParameters,
     flopsPerToken: predictor.flopsPerToken,
-    warnings: warningsOf(cluster),
+    warnings: [...warningsOf(cluster), ...(best ? slowSettings(run, cluster, loads, imbalance, best) : [])],
     load,
     traffic,
     layouts: fitting.length + rejected.length,
+    fits: best !== undefined,
+    fitProbability: (best ?? rejected[0])?.fitProbability ?? null,
     fitting: fitting.length,
     best: fitting.slice(0, SHOWN.best),
     pareto: paretoFront(fitting),
     rejected: faster.slice(0, SHOWN.rejected).map(lacking),
     changes: best ? [] : changesThatFit(run, cluster, loads, imbalance),
     budget: best && budgetOf(run, cluster, best),
+    uneven: best ? unevenLoads(run, cluster, imbalance, best) : [],
   }
+}
+
+/** The best layout with each c_v of {@link UNEVEN}, if the plan has no loads of its own. */
+function unevenLoads(
+  run: PlannedRun,
+  cluster: Cluster,
+  traffic: ModelTraffic | null,
+  { layout }: Prediction,
+): UnevenLoads[] {
+  const { moe } = run.model
+  const { load } = run.plan
+  if (!moe || moe.router === 'expert-choice' || load.run !== null || load.cv > 0 || !load.sampling) return []
+  return UNEVEN.map((cv) => {
+    const predicted = new Predictor(run, cluster, loadsWithCv(moe, cv), traffic).predict(layout)
+    const { time, memory, dropped, fitProbability } = predicted
+    return { cv, stepSeconds: time.stepSeconds, dropped, deviceBytes: memory.deviceBytes, fitProbability }
+  })
 }
 
 function warningsOf({ device }: Cluster): string[] {
@@ -116,8 +153,6 @@ function warningsOf({ device }: Cluster): string[] {
     ]
   if (device.constants !== 'unfitted') return []
   return [
-    fits: best !== undefined,
-    fitProbability: (best ?? rejected[0])?.fitProbability ?? null,
     `the efficiencies of ${device.name} are those of an average device, since none were fitted to it: in a cluster file, ` +
       'set extends to a similar device, such as h100, or device.matmul.efficiency to the share of the peak that your large products reach',
   ]
@@ -132,10 +167,16 @@ function distinct<Value>(values: readonly Value[], key: (value: Value) => string
 async function loadsOf({ model, plan: { load } }: PlannedRun): Promise<{ loads: ModelLoads; description: string }> {
   const { moe } = model
   if (!moe) return { loads: () => [], description: 'no experts' }
+  const sampled = load.sampling && moe.router !== 'expert-choice'
   if (load.run === null)
     return {
       loads: loadsWithCv(moe, load.cv),
-      description: load.cv === 0 ? balanced : `c_v ${load.cv} in every layer (deviation / mean; gamma distribution)`,
+      description:
+        load.cv > 0
+          ? `c_v ${load.cv} in every layer (deviation / mean; gamma distribution)${sampled ? ', and chance' : ''}`
+          : sampled
+            ? byChance
+            : balanced,
     }
   const measured = await measuredLoads(load.run, moe, model.layers)
   const description = `measured in ${load.run} (c_v ${measured.cv.toFixed(2)}${measured.transferred ? shapeNote(model) : ''})`

@@ -81,6 +81,10 @@ function summary(plan: Plan): Section {
           ]
         : []),
       `Experts: the slowest rank computes ${first.imbalance.toFixed(2)} times the mean, ${percent(first.dropped)} of assignments (of a token to an expert) are dropped because the expert is full, ${percent(first.padding)} of expert rows are empty padding.`,
+      ...plan.uneven.map(
+        (each) =>
+          `With uneven loads of c_v ${each.cv}: ${shortTime(each.stepSeconds)} a step, ${percent(each.dropped)} of assignments dropped.`,
+      ),
     ],
   }
 }

@@ -1,6 +1,17 @@
 /** Plans as text. */
 
-import { bytes, count, duration, fixed, flops, grouped, percent, shortTime } from '../../../core/text/numbers.ts'
+import {
+  bytes,
+  count,
+  duration,
+  fixed,
+  flops,
+  grouped,
+  percent,
+  shortTime,
+  signed,
+  significant,
+} from '../../../core/text/numbers.ts'
 import type { Prediction } from '../../../tools/plan/cost/predict.ts'
 import type { Cluster } from '../../../tools/plan/inputs/cluster.ts'
 import { demandWords, fitWords, type Interval, rangeOf } from '../../../tools/plan/inputs/intervals.ts'
@@ -71,7 +82,7 @@ export function planText(plan: Plan, name: string, colors: Colors, columns = Inf
       plan.traffic !== undefined,
     ),
     ...budgetLines(plan, colors),
-    ...(run.model.moe && first ? [`  ${colors.dim(loadNote(first))}`, ''] : []),
+    ...(run.model.moe && first ? [...loadNotes(plan, first).map((note) => `  ${colors.dim(note)}`), ''] : []),
   ].join('\n')
 }
 
@@ -267,8 +278,21 @@ function trafficTable(traffic: MeasuredTraffic | undefined, colors: Colors, colu
 
 export const amount = (value: number): string => (value < 10 ? value.toPrecision(2) : grouped(Math.round(value)))
 
-function loadNote({ dropped, padding, imbalance }: Prediction): string {
-  return `The slowest rank computes ${fixed(imbalance, 2)} times the mean; ${percent(dropped)} of assignments dropped; ${percent(padding)} of expert rows are padding.`
+function loadNotes(
+  { run, uneven }: Plan,
+  { dropped, padding, imbalance, tokensPerExpert, cv, time }: Prediction,
+): string[] {
+  const work = `The slowest rank computes ${fixed(imbalance, 2)} times the mean; ${percent(dropped)} of assignments dropped; ${percent(padding)} of expert rows are padding.`
+  if (!run.plan.load.sampling || cv === 0) return [work]
+  const cases = uneven.map(
+    (each) =>
+      `c_v ${each.cv} takes ${shortTime(each.stepSeconds)} (${signed(100 * (each.stepSeconds / time.stepSeconds - 1), 0)} %), drops ${percent(each.dropped)}`,
+  )
+  return [
+    work,
+    `A micro-batch of a rank has ${significant(tokensPerExpert)} tokens for an expert on average, with c_v ${fixed(cv, 2)}${uneven.length > 0 ? ' by chance alone' : ''}.`,
+    ...(cases.length > 0 ? [`If the router prefers experts, a step with ${cases.join('; ')}.`] : []),
+  ]
 }
 
 function section(title: string, lines: readonly string[], colors: Colors, shown = lines.length > 1): string[] {

@@ -34,6 +34,10 @@ export interface Prediction {
   readonly padding: number
   /** Rows of the slowest rank, divided by the mean of all ranks and averaged over layers. */
   readonly imbalance: number
+  /** Mean number of tokens that a rank's micro-batch sends to an expert; 0 without experts. */
+  readonly tokensPerExpert: number
+  /** Coefficient of variation of these numbers over the experts, averaged over layers. */
+  readonly cv: number
 }
 
 /** Device and host have the same error, so both fit if the tighter of the two does. */
@@ -90,6 +94,8 @@ export class Predictor {
       dropped: mean(({ dropped }) => dropped),
       padding: mean(({ padding }) => padding),
       imbalance: mean(({ imbalance }) => imbalance),
+      tokensPerExpert: mean(({ tokensPerExpert }) => tokensPerExpert),
+      cv: mean(({ cv }) => cv),
     }
   }
 

@@ -22,6 +22,11 @@ const loadSchema = z
   .strictObject({
     /** Coefficient of variation (standard deviation / mean) of the tokens per expert, in every layer. */
     cv: z.number().nonnegative().default(0),
+    /**
+     * Whether tokens choose experts at random with the probabilities of the loads, so that the tokens of an expert vary
+     * by chance. Otherwise each expert gets exactly its load, as if the router counted the tokens.
+     */
+    sampling: z.boolean().default(true),
     /** A run directory of Choir. Loads are then the mean of the last records in its `routing.jsonl`. */
     run: z.string().min(1).nullable().default(null),
     /** A run directory of Choir with a `ledger.jsonl`. All-to-alls then have the imbalance of its last steps. */

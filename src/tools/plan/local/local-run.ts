@@ -29,6 +29,8 @@ export function localRun(config: RunConfig): PlannedRun {
         microBatches: train.microBatches,
         zero: 0,
         offload: 'none',
+        // One device waits for no busier rank, and an even load, of which nothing is dropped, is the most work.
+        load: { sampling: false },
         parallel: oneDevice,
       },
     },

@@ -11,7 +11,7 @@ export type RunInput = z.input<typeof plannedRunSchema>
 
 export const runOf = (input: RunInput): PlannedRun => plannedRunSchema.parse(input)
 
-/** A run with eight experts in two layers of width 64, and 64 sequences of 32 tokens. */
+/** A run with eight experts in two layers of width 64, and 64 sequences of 32 tokens, whose experts get equally many. */
 export function sparseRun(
   moe: NonNullable<NonNullable<RunInput['model']>['moe']> = {},
   plan: RunInput['plan'] = {},
@@ -22,7 +22,7 @@ export function sparseRun(
   return runOf({
     model: { ...shape, moe: { experts: 8, hidden: 128, ...moe }, ...model },
     train: { batch: 64, ...train },
-    plan,
+    plan: { load: { sampling: false }, ...plan },
   })
 }
 

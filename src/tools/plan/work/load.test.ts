@@ -58,7 +58,7 @@ test('buffers of one-hot dispatch are padded, for any moe.compute', () => {
   const ragged = moeOf({ compute: 'ragged', factor: 1.25 })
   const padded = moeOf({ compute: 'padded', factor: 1.25 })
   const loads = [2, 1, 1, 0]
-  expect(rankLoad(ragged, loads, 2, 8, true)).toEqual(rankLoad(padded, loads, 2, 8))
+  expect(rankLoad(ragged, loads, 2, 8, { padded: true })).toEqual(rankLoad(padded, loads, 2, 8))
   expect(rankLoad(ragged, loads, 2, 8)).not.toEqual(rankLoad(padded, loads, 2, 8))
 })
 

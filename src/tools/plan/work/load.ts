@@ -11,6 +11,7 @@ import type { MoeConfig } from '../../../core/model/moe-config.ts'
 import { activatedExperts, type RoutedModule } from '../../../core/model/parameters.ts'
 import { capacityOf as groupCapacity } from '../../../core/model/routing/capacity.ts'
 import { randomFor } from '../../../train/step/random.ts'
+import { expectedMaximum, keptTokens, type Moments } from './chance.ts'
 
 /** Number of tokens routed to each expert, divided by the mean over the layer's experts; so the mean is 1. */
 export type ExpertLoads = readonly number[]
@@ -82,6 +83,10 @@ export interface RankLoad {
   readonly padding: number
   /** Rows of the slowest rank, divided by the mean of all ranks. */
   readonly imbalance: number
+  /** Mean number of tokens that the micro-batch of a rank sends to an expert, before capacity. */
+  readonly tokensPerExpert: number
+  /** Coefficient of variation (standard deviation / mean) of these numbers over the experts: of the loads, and by chance. */
+  readonly cv: number
   /** Whether every slot is computed. */
   readonly isPadded: boolean
 }
@@ -100,39 +105,93 @@ export function capacityOf(moe: MoeConfig, tokens: number): number {
 const isPadded = ({ compute, capacity }: MoeConfig): boolean =>
   capacity !== 'none' && (compute === 'padded' || (compute === 'auto' && capacity === '1x'))
 
+export interface LoadOptions {
+  /** Whether every slot is computed, as one-hot dispatch always does; default: as `model.moe.compute`. */
+  readonly padded?: boolean
+  /**
+   * Whether each token chooses at random, with the loads as probabilities. The results are then expectations: of kept
+   * rows, and of the rows of the busiest rank. Default: experts get exactly their loads.
+   */
+  readonly sampled?: boolean
+}
+
 /**
  * @param loads loads of the layer's experts
  * @param ranks number of ranks that hold the experts, in equal parts and in order
  * @param tokens tokens of one rank's micro-batch; loads are the same for the tokens of every rank
- * @param padded whether every slot is computed, as one-hot dispatch always does
  */
 export function rankLoad(
   moe: MoeConfig,
   loads: ExpertLoads,
   ranks: number,
   tokens: number,
-  padded = isPadded(moe),
+  { padded = isPadded(moe), sampled = false }: LoadOptions = {},
 ): RankLoad {
   const capacity = capacityOf(moe, tokens)
   const expertsChoose = moe.router === 'expert-choice'
   const assignments = activatedExperts(moe) * tokens
   const mean = assignments / moe.experts
   const perRank = moe.experts / ranks
-  let kept = 0
-  let maxRows = 0
-  for (let rank = 0; rank < ranks; rank++) {
-    let rows = 0
-    for (let e = rank * perRank; e < (rank + 1) * perRank; e++)
-      rows += expertsChoose ? capacity : Math.min((loads[e] ?? 0) * mean, capacity)
-    kept += rows
-    maxRows = Math.max(maxRows, rows)
-  }
+  const isRandom = sampled && !expertsChoose
+  const keptOf = rowsKept(moe, tokens, isRandom)
+  const rows = Array.from({ length: ranks }, (_, rank) => {
+    const own = Array.from({ length: perRank }, (_, i) => keptOf(loads[rank * perRank + i] ?? 0))
+    return { mean: sum(own, (each) => each.mean), variance: sum(own, ({ variance }) => variance) }
+  })
+  const kept = sum(rows, (each) => each.mean)
   const slots = capacity * perRank
+  const computed = padded ? slots : Math.min(slots, busiestRows(rows, moe.experts))
   return {
-    rows: ranks * (padded ? slots : maxRows),
+    rows: ranks * computed,
     dropped: expertsChoose ? 0 : Math.max(0, 1 - kept / assignments),
     padding: padded ? 1 - kept / (slots * ranks) : 0,
-    imbalance: padded || kept === 0 ? 1 : (maxRows * ranks) / kept,
+    imbalance: padded || kept === 0 ? 1 : (computed * ranks) / kept,
     isPadded: padded,
+    tokensPerExpert: mean,
+    cv: expertsChoose || mean === 0 ? 0 : cvOfTokens(loads, mean, isRandom ? tokens : undefined),
   }
 }
+
+/** Rows of a rank's micro-batch that an expert with a load keeps, over all groups of tokens. */
+function rowsKept(moe: MoeConfig, tokens: number, isRandom: boolean): (load: number) => Moments {
+  const capacity = capacityOf(moe, tokens)
+  const mean = (activatedExperts(moe) * tokens) / moe.experts
+  if (moe.router === 'expert-choice') return () => ({ mean: capacity, variance: 0 })
+  if (!isRandom) return (load) => ({ mean: Math.min(load * mean, capacity), variance: 0 })
+  const { groups } = moe
+  const known = new Map<number, Moments>()
+  return (load) => {
+    const ofGroup = known.get(load) ?? keptTokens(tokens / groups, (load * mean) / tokens, capacity / groups)
+    known.set(load, ofGroup)
+    return { mean: groups * ofGroup.mean, variance: groups * ofGroup.variance }
+  }
+}
+
+/**
+ * Expected rows that the busiest rank gets from each rank, on average over the ranks that send.
+ *
+ * The tokens of the N experts add up to a fixed number, so they are not independent. They vary like independent numbers
+ * with N/(N − 1) times the variance from which the mean of all is subtracted, and that leaves the expected maximum as it
+ * is.
+ *
+ * @param rows rows of each rank from the micro-batch of one rank
+ */
+function busiestRows(rows: readonly Moments[], experts: number): number {
+  const ranks = rows.length
+  const factor = experts > 1 ? experts / (experts - 1) : 1
+  const fromAll = rows.map(({ mean, variance }) => ({ mean: ranks * mean, variance: ranks * factor * variance }))
+  return expectedMaximum(fromAll) / ranks
+}
+
+/** @param tokens tokens that choose at random; undefined if experts get exactly their loads */
+function cvOfTokens(loads: ExpertLoads, mean: number, tokens: number | undefined): number {
+  const squares = loads.map((load) => {
+    const expected = load * mean
+    const byChance = tokens === undefined ? 0 : Math.max(0, expected * (1 - expected / tokens))
+    return (expected - mean) ** 2 + byChance
+  })
+  return Math.sqrt(sum(squares, (square) => square) / loads.length) / mean
+}
+
+const sum = <Value>(values: readonly Value[], number: (value: Value) => number): number =>
+  values.reduce((total, value) => total + number(value), 0)

@@ -20,7 +20,10 @@ export function mixture(slice: Slice, module: RoutedModule, expertLoads: ExpertL
   const { experts } = moe
   // Whole experts are distributed over tensor-parallel ranks too, and each rank sends its part of the tokens.
   const tokens = (slice.tokens * expertTensor) / tensor
-  const load = rankLoad(moe, expertLoads, expert, tokens, plan.dispatch === 'one-hot' || undefined)
+  const load = rankLoad(moe, expertLoads, expert, tokens, {
+    ...(plan.dispatch === 'one-hot' && { padded: true }),
+    sampled: plan.load.sampling,
+  })
   const sentRows = imbalance === null ? load.rows : (load.rows / load.imbalance) * imbalance
   const isNetwork = module === 'ffn'
   const local = experts / expert
