@@ -239,7 +239,7 @@ describe('text', () => {
   test.each([60, 80])('has whole cells in a terminal of %d columns', async (columns) => {
     for (const args of [
       ['m6t-1t', '--cluster', 'v100-480'],
-      ['m6t-1t', '--cluster', 'v100-480', '--set', 'plan.optimizer=adamw'],
+      ['m6t-100b', '--cluster', 'v100-32', '--set', 'plan.optimizer=adamw'],
       ['m6t-1t', '--cluster', 'v100-480', '--what-if', 'plan.load.cv=0,0.5'],
     ]) {
       const fake = fakeIo({ terminal: true, columns })
