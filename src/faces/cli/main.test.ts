@@ -943,7 +943,16 @@ describe('study', () => {
       registered: ended === null ? null : { at: '2026-11-29T12:00:00.000Z', ended },
     })
     const predictions = [outcomeOf('held', 0), outcomeOf('held', 3), outcomeOf('not held', null)]
-    const outcome = { interrupted: false, finished: 1, failed: 0, runs: 1, files: null, predictions, others: ['a'] }
+    const outcome = {
+      interrupted: false,
+      finished: 1,
+      failed: 0,
+      runs: 1,
+      files: null,
+      answers: null,
+      predictions,
+      others: ['a'],
+    }
     const fake = fakeIo({ operations: { study: async () => outcome } })
     expect(await main(['study', 'm6t', '--out', 'here'], fake.io)).toBe(0)
     expect(stripVTControlCharacters(fake.stdout.text)).toContain(
@@ -953,7 +962,16 @@ describe('study', () => {
 
   test('--paper asks for the files for a paper, prints their folder, and is no part of the command', async () => {
     const files = { html: 'h', markdown: 'm', results: 'r', parquet: 'p', curves: 'c', paper: 'here/paper' }
-    const outcome = { interrupted: false, finished: 1, failed: 0, runs: 1, files, predictions: [], others: [] }
+    const outcome = {
+      interrupted: false,
+      finished: 1,
+      failed: 0,
+      runs: 1,
+      files,
+      answers: null,
+      predictions: [],
+      others: [],
+    }
     const fake = fakeIo({ operations: { study: async () => outcome } })
     expect(await main(['study', 'm6t', '--out', 'here', '--paper'], fake.io)).toBe(0)
     expect(stripVTControlCharacters(fake.stdout.text)).toMatch(/^ *paper {3}here\/paper$/m)
@@ -995,7 +1013,16 @@ describe('study', () => {
   })
 
   test('Ctrl-C prints a command that continues with the files for a paper', async () => {
-    const outcome = { interrupted: true, finished: 2, failed: 0, runs: 6, files: null, predictions: [], others: [] }
+    const outcome = {
+      interrupted: true,
+      finished: 2,
+      failed: 0,
+      runs: 6,
+      files: null,
+      answers: null,
+      predictions: [],
+      others: [],
+    }
     const fake = fakeIo({ operations: { study: async () => outcome } })
     expect(await main(['study', 'm6t', '--out', 'here', '--paper'], fake.io)).toBe(130)
     expect(fake.stderr.text).toContain('continue with: choir study m6t --out here --paper\n')
@@ -1058,6 +1085,7 @@ describe('study', () => {
       failed: 0,
       runs: 6,
       files,
+      answers: null,
       predictions: [],
       others: ['process 7 on b'],
     }

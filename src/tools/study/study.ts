@@ -1,10 +1,11 @@
 /** A study as one call: it does the runs that are missing, then writes the report, even if the study was stopped. */
+import type { StudyReport } from './analysis/analyse.ts'
 import { type PredictionOutcome, predictionOutcomes } from './analysis/predictions.ts'
 import type { StudyResults } from './contract.ts'
 import type { Specification } from './grid/specification.ts'
 import { openFigurePdf } from './paper/figure-pdf.ts'
 import { resultsOf, runsOf } from './results/results.ts'
-import { type ReportFiles, writeReport } from './results/write.ts'
+import { type ReportFiles, type WrittenReport, writeReport } from './results/write.ts'
 import { plannedRuns } from './runs/overview.ts'
 import { runStudy, type StudyOptions, type StudyState, studyOf } from './runs/run-study.ts'
 import type { RunJob } from './runs/workers.ts'
@@ -17,6 +18,8 @@ export interface StudyOutcome {
   readonly runs: number
   /** Files of the report; null if another process writes it. */
   readonly files: ReportFiles | null
+  /** The strongest finding in a sentence, and all answers; null if another process writes the report. */
+  readonly answers: Pick<StudyReport, 'headline' | 'findings'> | null
   /** Predictions with what was found; empty also if another process writes the report. */
   readonly predictions: readonly PredictionOutcome[]
   /** Names of the other processes that go on with the study, or write its report. */
@@ -27,10 +30,10 @@ export interface StudyOutcome {
 export async function study(specification: Specification, options: StudyOptions, run?: RunJob): Promise<StudyOutcome> {
   // A missing package is reported before the first training.
   const draw = options.paper ? await openFigurePdf() : null
-  let written: Written = { files: null, results: null }
+  let written: Written | null = null
   const state = await runStudy(specification, options, run, async ({ grid, ledger }) => {
     const results = resultsOf(specification, options, grid, ledger)
-    written = { files: await writeReport(results, specification, options, draw), results }
+    written = { ...(await writeReport(results, specification, options, draw)), results }
   })
   return outcomeOf(state, written)
 }
@@ -40,16 +43,15 @@ export async function writeStudyReport(specification: Specification, options: St
   const draw = options.paper ? await openFigurePdf() : null
   const state = await studyOf(specification, options)
   const results = resultsOf(specification, options, state.grid, state.ledger)
-  return outcomeOf(state, { files: await writeReport(results, specification, options, draw), results })
+  return outcomeOf(state, { ...(await writeReport(results, specification, options, draw)), results })
 }
 
 /** The report that this process has written, and its results. */
-interface Written {
-  readonly files: ReportFiles | null
-  readonly results: StudyResults | null
+interface Written extends WrittenReport {
+  readonly results: StudyResults
 }
 
-function outcomeOf({ grid, ledger, interrupted, others }: StudyState, { files, results }: Written): StudyOutcome {
+function outcomeOf({ grid, ledger, interrupted, others }: StudyState, written: Written | null): StudyOutcome {
   const records = [...new Map(runsOf(grid, ledger).map(({ key, config }) => [key, ledger.find(key, config)])).values()]
   const count = (status: string) => records.filter((record) => record?.status === status).length
   const runs = grid.search ? plannedRuns(grid.search) : records.length
@@ -58,8 +60,9 @@ function outcomeOf({ grid, ledger, interrupted, others }: StudyState, { files, r
     finished: count('finished'),
     failed: count('failed'),
     runs,
-    files,
-    predictions: results ? predictionOutcomes(results) : [],
+    files: written?.files ?? null,
+    answers: written?.report ?? null,
+    predictions: written ? predictionOutcomes(written.results) : [],
     others,
   }
 }

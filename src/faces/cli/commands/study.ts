@@ -14,7 +14,8 @@ import {
 import type { StudyEvent } from '../../../tools/study/events.ts'
 import type { StudyOptions } from '../../../tools/study/runs/run-study.ts'
 import { labelled } from '../display/display.ts'
-import { print } from '../display/print.ts'
+import { columnsOf, print } from '../display/print.ts'
+import { answersText } from '../display/study/answers.ts'
 import { resultsText } from '../display/study/predictions.ts'
 import { StudyDisplay } from '../display/study/study.ts'
 import { colorsFor, Interrupted, type Io, interruptible } from '../io.ts'
@@ -188,7 +189,7 @@ async function run(io: Io, study: string, given: StudyFlags): Promise<void> {
     paper: flags.paper ?? false,
   }
   const startedAt = io.now()
-  const { interrupted, finished, runs, failed, files, predictions, others } = await interruptible(
+  const { interrupted, finished, runs, failed, files, answers, predictions, others } = await interruptible(
     io,
     (signal) =>
       flags.report
@@ -212,7 +213,8 @@ async function run(io: Io, study: string, given: StudyFlags): Promise<void> {
       ...(predictions.length > 0 && { predictions }),
       ...files,
     })
-  else
+  else {
+    if (answers) print(io, answersText(answers, colors, columnsOf(io.stdout)))
     print(
       io,
       `\n${labelled(
@@ -229,6 +231,7 @@ async function run(io: Io, study: string, given: StudyFlags): Promise<void> {
         colors,
       )}`,
     )
+  }
   if (interrupted) {
     const goOn = others.length > 0 ? `${joinWords(others)} ${others.length === 1 ? 'goes' : 'go'} on; ` : ''
     const command = `${options.command}${flags.paper ? ' --paper' : ''}${others.length > 0 ? ' --join' : ''}`

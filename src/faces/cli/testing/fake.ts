@@ -240,6 +240,7 @@ function studyOutcome(directory: string, interrupted: boolean): StudyOutcome {
     failed: 1,
     runs: 2,
     files: { ...files, ...data },
+    answers: { findings: [] },
     predictions: [],
     others: [],
   }

@@ -9,7 +9,7 @@ import type { Report, Section } from '../../report/report.ts'
 import type { StudyResults } from '../contract.ts'
 import { answersOf } from './claims/answers.ts'
 import { factsOf, missingSection } from './facts.ts'
-import { opening } from './opening.ts'
+import { type Finding, opening } from './opening.ts'
 import { predictionSection } from './predictions.ts'
 import { Runs } from './runs.ts'
 import { analyseSearch } from './search/report.ts'
@@ -23,8 +23,13 @@ import { specialisationSection } from './sections/specialisation.ts'
 import { tuningSection } from './sections/tuning.ts'
 import { armRouting, armTable, shownBlocks } from './tables.ts'
 
-export function analyse(results: StudyResults): Report {
-  if (results.search) return analyseSearch(results, results.search)
+export interface StudyReport extends Report {
+  /** The answers, strongest finding first; empty for a search, whose answer is the headline. */
+  readonly findings: readonly Finding[]
+}
+
+export function analyse(results: StudyResults): StudyReport {
+  if (results.search) return { ...analyseSearch(results, results.search), findings: [] }
   const runs = new Runs({
     ...results,
     questions: results.questions.map((question) => ({ ...question, contrasts: distinct(question.contrasts) })),
@@ -59,6 +64,7 @@ export function analyse(results: StudyResults): Report {
       ...questionSections.map(({ section }) => section),
       ...[...otherSections, missingSection(results)].filter((section) => section !== null),
     ],
+    findings: summary?.findings ?? [],
   }
 }
 

@@ -45,6 +45,24 @@ export interface Opening {
   /** The strongest finding in a sentence; undefined if nothing is found yet. */
   readonly headline: string | undefined
   readonly section: Section
+  readonly findings: readonly Finding[]
+}
+
+/** A row of the table that opens a report, as text: a claim, or a question without claims, with its answer. */
+export interface Finding {
+  readonly question: string
+  /** `holds`, `does not hold` or `undecided`, with the marks of the report; without a claim, for example `2 of 3 differ`. */
+  readonly answer: string
+  readonly tone: Tone
+  /** A remark on the answer. */
+  readonly remark: string | null
+  /** The contrast that the numbers are about, the effect with its unit, and its 95 % interval; null without runs. */
+  readonly measured: {
+    readonly label: string
+    readonly effect: string
+    readonly interval: string
+    readonly unit: string
+  } | null
 }
 
 interface Row {
@@ -110,7 +128,16 @@ export function opening(
       verdicts: sentencesOf(runs, answers, turns, questionSections, headline),
       blocks: [],
     },
+    findings: rows.map((row) => findingOf(row, digits)),
   }
+}
+
+function findingOf({ question, answer, tone, remark, measured }: Row, digits: ReadonlyMap<string, number>): Finding {
+  const found = { question, answer, tone, remark }
+  if (measured === null) return { ...found, measured: null }
+  const { label, unit } = measured
+  const { value, interval } = formatEffect(measured, digits.get(unit))
+  return { ...found, measured: { label, effect: value, interval, unit } }
 }
 
 /** The sentences of the caption about the answers that the table has. */

@@ -86,7 +86,7 @@ test.each([
   ['with every view', everything],
   ['that is a map', mapStudy()],
 ])('a study %s has every table as LaTeX and CSV, with the numbers of its report', async (_, results) => {
-  const files = await write(results)
+  const { files } = await write(results)
   expect(files.paper).toBe(join(directory, 'paper'))
   const names = await readdir(join(directory, 'paper'))
   const tables = tablesOf(results)
@@ -162,6 +162,7 @@ test('every paper that a built-in study names has its authors in the bibliograph
 })
 
 test('a report without the files for a paper has no such folder', async () => {
-  expect(await writeReport(everything, m6t('quick'), { directory })).not.toHaveProperty('paper')
+  const { files } = await writeReport(everything, m6t('quick'), { directory })
+  expect(files).not.toHaveProperty('paper')
   expect(await readdir(directory)).not.toContain('paper')
 })

@@ -6,7 +6,7 @@ import { makeFolder, replaceFile } from '../../../node/system/disk.ts'
 import { lawText } from '../../law/law-file.ts'
 import { renderHtml } from '../../report/html.ts'
 import { renderMarkdown } from '../../report/markdown.ts'
-import { analyse } from '../analysis/analyse.ts'
+import { analyse, type StudyReport } from '../analysis/analyse.ts'
 import { lawFileOf } from '../analysis/map/study-law.ts'
 import type { StudyResults } from '../contract.ts'
 import type { Specification } from '../grid/specification.ts'
@@ -26,6 +26,12 @@ export interface ReportFiles {
   readonly paper?: string
 }
 
+/** A report that was written, and its files. */
+export interface WrittenReport {
+  readonly report: StudyReport
+  readonly files: ReportFiles
+}
+
 /**
  * Writes report.html, report.md with its figures, results.parquet, curves.parquet, the specification as study.yaml, and
  * law.json if the study is a map with enough runs.
@@ -36,7 +42,7 @@ export async function writeReport(
   specification: Specification,
   { directory, file: source }: { readonly directory: string; readonly file?: string },
   draw: FigurePdf | null = null,
-): Promise<ReportFiles> {
+): Promise<WrittenReport> {
   const file = (name: string) => join(directory, name)
   const report = analyse(results)
   const { markdown, figures } = renderMarkdown(report)
@@ -56,7 +62,7 @@ export async function writeReport(
   if (source === undefined || resolve(source) !== resolve(file('study.yaml')))
     await replaceFile(file('study.yaml'), stringify(specification))
   const paper = draw && (await writePaper(report, { directory, results: file(RESULTS_FILE), draw }))
-  return {
+  const files = {
     html: file('report.html'),
     markdown: file('report.md'),
     results: file(RESULTS_FILE),
@@ -64,4 +70,5 @@ export async function writeReport(
     curves: file('curves.parquet'),
     ...(paper !== null && { paper }),
   }
+  return { report, files }
 }
