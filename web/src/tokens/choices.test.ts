@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { choiceName, countsOf, fullGate, nearestRouter } from './choices.ts'
+import { choiceName, countsOf, fullGate, nearestRouter, takersText } from './choices.ts'
 
 /** Three tokens with two choices each; the last token lacks its second choice. */
 const router = {
@@ -37,6 +37,19 @@ test('a choice is named by its prototype, its rank, or both', () => {
   expect(choiceName({ choices: 2, prototypes: 1 }, 1)).toBe('choice 2')
   expect(choiceName({ choices: 4, prototypes: 4 }, 3)).toBe('prototype 3')
   expect(choiceName({ choices: 4, prototypes: 2 }, 3)).toBe('prototype 1, choice 2')
+})
+
+test('experts that took tokens are counted among those that the choice can have', () => {
+  expect(takersText({ choices: 1, prototypes: 1, experts: 8 }, 0, 5)).toBe('5 of 8 experts took these tokens')
+  expect(takersText({ choices: 2, prototypes: 1, experts: 8 }, 1, 5)).toBe(
+    '5 of 8 experts took these tokens as choice 2',
+  )
+  expect(takersText({ choices: 2, prototypes: 2, experts: 8 }, 0, 4)).toBe(
+    '4 of the 4 experts of prototype 0 took these tokens',
+  )
+  expect(takersText({ choices: 4, prototypes: 2, experts: 8 }, 3, 2)).toBe(
+    '2 of the 4 experts of prototype 1 took these tokens as choice 2',
+  )
 })
 
 test('the nearest router has the same layer and module if possible', () => {

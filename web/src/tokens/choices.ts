@@ -27,13 +27,37 @@ export function countsOf(router: TokenRouter, choice: number): ExpertCount[] {
 export const fullGate = ({ gate }: Pick<TokenRouter, 'gate'>): number =>
   (gate ?? []).reduce((largest, each) => Math.max(largest, each), 1)
 
-/** Name of a choice; null if a token has only one choice, which needs no name. */
-export function choiceName({ choices, prototypes }: Pick<TokenRouter, 'choices' | 'prototypes'>, choice: number) {
-  if (choices === 1) return null
+/** The prototype of a choice, and its rank among the choices there, from 1; null where there is only one. */
+function placeOf({ choices, prototypes }: Pick<TokenRouter, 'choices' | 'prototypes'>, choice: number) {
   const each = Math.max(1, Math.floor(choices / prototypes))
-  const prototype = prototypes > 1 ? `prototype ${Math.floor(choice / each)}` : ''
-  const rank = each > 1 ? `choice ${(choice % each) + 1}` : ''
-  return [prototype, rank].filter((part) => part !== '').join(', ') || `choice ${choice + 1}`
+  return {
+    prototype: prototypes > 1 ? `prototype ${Math.floor(choice / each)}` : null,
+    rank: each > 1 ? `choice ${(choice % each) + 1}` : null,
+  }
+}
+
+/** Name of a choice; null if a token has only one choice, which needs no name. */
+export function choiceName(router: Pick<TokenRouter, 'choices' | 'prototypes'>, choice: number): string | null {
+  if (router.choices === 1) return null
+  const { prototype, rank } = placeOf(router, choice)
+  return [prototype, rank].filter((part) => part !== null).join(', ') || `choice ${choice + 1}`
+}
+
+/**
+ * How many experts took tokens as this choice, of the experts that can: `3 of the 4 experts of prototype 0 took these
+ * tokens`. A choice in a prototype is one of its own experts.
+ * @param taken Number of experts that took tokens.
+ */
+export function takersText(
+  router: Pick<TokenRouter, 'choices' | 'prototypes' | 'experts'>,
+  choice: number,
+  taken: number,
+): string {
+  const { prototype, rank } = placeOf(router, choice)
+  const { experts, prototypes } = router
+  const all =
+    prototype === null ? `${experts} experts` : `the ${Math.floor(experts / prototypes)} experts of ${prototype}`
+  return `${taken} of ${all} took these tokens${rank === null ? '' : ` as ${rank}`}`
 }
 
 /** Index of the router with this layer and module, or else of the nearest router by layer. */

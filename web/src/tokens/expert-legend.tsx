@@ -5,17 +5,16 @@ import type { ExpertCount } from './choices.ts'
 
 interface ExpertLegendProps {
   readonly counts: readonly ExpertCount[]
-  readonly experts: number
+  /** How many experts took tokens, of how many. */
+  readonly about: string
   readonly marked: Signal<number | null>
 }
 
-export function ExpertLegend({ counts, experts, marked }: ExpertLegendProps) {
+export function ExpertLegend({ counts, about, marked }: ExpertLegendProps) {
   const tokens = counts.reduce((sum, entry) => sum + entry.tokens, 0)
   return (
     <div class="expert-legend">
-      <p class="expert-legend-about">
-        {counts.length} of {experts} experts took these tokens
-      </p>
+      <p class="expert-legend-about">{about}</p>
       <ul>
         {counts.map((entry) => (
           <li key={entry.expert}>

@@ -5,7 +5,7 @@ import { grouped } from '../../../src/core/text/numbers.ts'
 import type { RunSummary, TokenTrace } from '../../../src/faces/watch/api.ts'
 import { Message } from '../controls/message.tsx'
 import { Select } from '../controls/selection.tsx'
-import { choiceName, countsOf, nearestRouter } from './choices.ts'
+import { choiceName, countsOf, nearestRouter, takersText } from './choices.ts'
 import { ExpertLegend } from './expert-legend.tsx'
 import { LayerStrip } from './layer-strip.tsx'
 import { offsetsOf, tokensAt } from './pieces.ts'
@@ -106,7 +106,7 @@ export function TracePanel({ run, trace, pointed }: TracePanelProps) {
         </div>
         <div class="trace-aside">
           {token !== null && <TokenDetail token={tokens[token] ?? ''} index={token} router={router} choice={choice} />}
-          <ExpertLegend counts={counts} experts={router.experts} marked={view.marked} />
+          <ExpertLegend counts={counts} about={takersText(router, choice, counts.length)} marked={view.marked} />
         </div>
       </section>
     </div>
