@@ -6,13 +6,12 @@ import { type ReadonlySignal, type Signal, useSignal } from '@preact/signals'
 import type { ComponentChildren } from 'preact'
 import { useEffect, useMemo, useRef } from 'preact/hooks'
 import { Legend } from '../legend.tsx'
-import * as view from '../view.ts'
 import { type Axis, axisOf } from './axis.ts'
 import { draw, paletteOf } from './draw.ts'
 import type { Frame } from './frame.ts'
 import { type Cell, type CellText, Cursor, Needle, Outline } from './heat-overlay.tsx'
-import { fittingEnd } from './scale.ts'
 import { useDisplay } from './use-display.ts'
+import { useScaleEnd } from './use-scale-end.ts'
 
 interface HeatMapProps {
   readonly frame: Frame
@@ -44,8 +43,7 @@ export function HeatMap(props: HeatMapProps) {
   const canvas = useRef<HTMLCanvasElement>(null)
   const { width = 0, ratio = 1, dark = false } = useDisplay(box) ?? {}
   const palette = useMemo(() => paletteOf(dark), [dark])
-  const scale = view.scale.value
-  const end = useMemo(() => (scale === 'auto' ? fittingEnd(frame.values) : Number(scale)), [frame, scale])
+  const end = useScaleEnd(frame.values)
   const cursor = useSignal<Cell | null>(null)
   const byKeys = useSignal(false)
 

@@ -4,18 +4,27 @@ import { fittingEnd, loadColor, shareOf } from './scale.ts'
 
 describe('the end of the scale', () => {
   it.each([
-    ['even loads', [1, 1, 1, 1], 1.25],
-    ['a balanced router', [0.9, 1.1, 1.2, 0.85, 1, 1], 1.25],
+    ['even loads', [1, 1, 1, 1], 2],
+    ['a balanced router', [0.9, 1.1, 1.2, 0.85, 1, 1], 2],
     ['loads up to twice and half the mean', [0.5, 2, 1, 1.3], 2],
     ['a collapsed router', [0.1, 0.1, 0.1, 7.7], 8],
     ['loads beyond the scale', [100, 0.01], 8],
-    ['nothing', [], 1.25],
+    ['nothing', [], 2],
   ])('fits %s', (_, loads, end) => expect(fittingEnd(Float32Array.from(loads))).toBe(end))
 
   it('does not follow dead experts, gaps, or a tenth of the cells', () => {
     const even = Array.from({ length: 18 }, () => 1)
-    expect(fittingEnd(Float32Array.from([...even, 0, 0, 0, 0, Number.NaN]))).toBe(1.25)
-    expect(fittingEnd(Float32Array.from([...even, 8]))).toBe(1.25)
+    expect(fittingEnd(Float32Array.from([...even, 0, 0, 0, 0, Number.NaN]))).toBe(2)
+    expect(fittingEnd(Float32Array.from([...even, 8]))).toBe(2)
+  })
+
+  it('gives a slightly high load another colour than an overloaded expert of a router that is balanced otherwise', () => {
+    const loads = Float32Array.from([...Array.from({ length: 18 }, () => 0.9), 1.2, 4.69])
+    const end = fittingEnd(loads)
+    for (const dark of [false, true]) {
+      const [high, overloaded] = [1.2, 4.69].map((load) => channels(loadColor(shareOf(load, end), dark)))
+      expect(Math.hypot(...(high ?? []).map((value, i) => value - (overloaded?.[i] ?? 0)))).toBeGreaterThan(60)
+    }
   })
 })
 

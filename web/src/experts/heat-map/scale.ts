@@ -1,7 +1,8 @@
 /**
  * The scale of colours: symmetric in octaves around the mean, up to an end beyond which colours are saturated. Loads of
  * a balanced router are within a few per cent of the mean, and loads of a collapsed router differ by orders of
- * magnitude, so the end follows the loads. It is one of a few values, so that it rarely changes between snapshots.
+ * magnitude, so the end follows the loads. It is one of a few values, so that it rarely changes between snapshots. By
+ * itself it is at least 2: otherwise a load of 1.2 in a balanced router would have the colour of an overloaded expert.
  */
 
 import { colourAlong } from '../../../../src/core/charts/colour.ts'
@@ -10,6 +11,9 @@ import { diverging } from '../../../../src/core/charts/palette.ts'
 /** Loads over mean at the end of the scale. */
 export const scaleEnds = [1.25, 1.5, 2, 4, 8] as const
 
+/** The smallest end that is taken without being chosen. */
+const MIN_END = 2
+
 /** Share of the cells that must be within the scale. The others, and dead experts, are saturated. */
 const WITHIN = 0.9
 
@@ -17,7 +21,7 @@ const WITHIN = 0.9
 export function fittingEnd(values: Float32Array): number {
   const octaves = values.filter((value) => value > 0).map((value) => Math.abs(Math.log2(value)))
   const needed = octaves.sort()[Math.floor(WITHIN * (octaves.length - 1))] ?? 0
-  return scaleEnds.find((end) => Math.log2(end) >= needed) ?? Math.max(...scaleEnds)
+  return scaleEnds.find((end) => end >= MIN_END && Math.log2(end) >= needed) ?? Math.max(...scaleEnds)
 }
 
 /** Position on the scale, -1 to 1. */
