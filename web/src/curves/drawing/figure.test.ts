@@ -2,7 +2,7 @@ import { SaxesParser } from 'saxes'
 import { describe, expect, it } from 'vitest'
 import { toCsv } from '../series/csv.ts'
 import { drawFigure, FIGURE_WIDTH, type Figure, figureHeight } from './figure.ts'
-import { type Frame, pieces } from './paint.ts'
+import { exits, type Frame, pieces } from './paint.ts'
 import { SvgSurface } from './svg-surface.ts'
 
 const hostile = `</text><script>alert("1")</script> & 'x' \u0000`
@@ -51,6 +51,34 @@ describe('a figure as SVG', () => {
     // The plot begins at x 76 and is 860 wide for 4 steps; it begins at y 48 and is 480 high for a range of 10.
     expect(text).toContain('points="76 48 291 528"')
     expect(text).toContain('points="721 288 936 288"')
+  })
+})
+
+describe('a line that leaves the frame', () => {
+  const frame: Frame = {
+    box: { left: 0, top: 0, width: 100, height: 100 },
+    x: { min: 0, max: 10 },
+    y: { min: 0, max: 10 },
+    log: false,
+  }
+
+  it('is marked where it crosses an edge, and not where it stays inside', () => {
+    // From 5 at step 2 to 15 at step 4, it crosses 10 at step 3; from 15 to −10 within a step, both edges.
+    const found = exits(frame, [0, 2, 4, 6, 7], [5, 5, 15, 15, -10], 1)
+    expect(found).toEqual([
+      { at: 30, isAbove: true },
+      { at: expect.closeTo(62, 9), isAbove: true },
+      { at: expect.closeTo(66, 9), isAbove: false },
+    ])
+    expect(exits(frame, [0, 5, 10], [0, 10, 5], 1)).toEqual([])
+  })
+
+  it('has few marks however often it crosses, and its triangle in a picture', () => {
+    const x = Array.from({ length: 101 }, (_, i) => i / 10)
+    const noisy = x.map((_, i) => (i % 2 === 0 ? 5 : 15))
+    expect(exits(frame, x, noisy, 20).length).toBeLessThanOrEqual(5)
+    expect(svg(figure([5, 5, 15])).text).toMatch(/<polygon points="[^"]+" fill="#0072b2" opacity="1"\/>/)
+    expect(svg(figure([5, 5, 5])).text).not.toContain('<polygon')
   })
 })
 

@@ -52,6 +52,38 @@ describe('the range of y without outliers', () => {
     expect(rangeWithoutOutliers([line(smoothed, { raw: bump })], x, false)?.max).toBeGreaterThan(20)
   })
 
+  it('leaves out a run that diverged, as few steps as it has, and contains the others', () => {
+    const diverged = line([10.9, 11.2, 60, 4e4, 6e11, null, null])
+    const others = [line(falling), line(falling.map((loss) => loss + 0.1))]
+    for (const lines of [
+      [...others, diverged],
+      [diverged, line(falling)],
+    ]) {
+      const range = rangeWithoutOutliers(lines, x, false)
+      expect(range?.max).toBeLessThan(8)
+      expect(range?.min).toBeLessThan(3)
+      expect(range?.above).toBe(6e11)
+    }
+    // On a logarithmic axis too.
+    expect(rangeWithoutOutliers([...others, diverged], x, true)?.max).toBeLessThan(100)
+  })
+
+  it('leaves out a run that diverged after many steps', () => {
+    const late = line([...falling, 7, 90, 1e13])
+    const range = rangeWithoutOutliers([line(falling), late], x, false)
+    expect(range?.max).toBeLessThan(8)
+    expect(range?.above).toBe(1e13)
+  })
+
+  it('contains lines that vary more than others, or are of another size as a whole', () => {
+    const small = line(steps(100, (step) => 0.5 + Math.sin(step) / 10))
+    const wide = steps(100, (step) => 0.5 + step / 50)
+    expect(rangeWithoutOutliers([small, line(wide)], x, false)?.max).toBeGreaterThan(2.48)
+    expect(rangeWithoutOutliers([small, line(wide.map((value) => 1000 * value))], x, false)?.max).toBeGreaterThan(2480)
+    const zero = line(steps(100, () => 0))
+    expect(rangeWithoutOutliers([zero, line(wide)], x, false)?.max).toBeGreaterThan(2.48)
+  })
+
   it('judges by the visible part of a line', () => {
     const range = rangeWithoutOutliers([line(falling)], { min: 0, max: 8 }, false)
     expect(range).toMatchObject({ above: null, below: null })

@@ -45,7 +45,51 @@ export function paint(surface: Surface, lines: readonly Line[], frame: Frame, un
       const stroke = strokeOf(line, width, unit)
       for (const points of pieces(frame, line.x, line.y)) surface.line(points, stroke)
     }
+    if (!isCrowded) for (const line of lines) markExits(surface, line, frame, unit)
   })
+}
+
+/** Half the width of a mark in pixels of the page, and the smallest distance between two marks of a line. */
+const MARK = 5
+const MARKS_APART = 24
+
+/** Draws triangles where a line leaves the frame or comes into it, at the edge, in the colour of the line. */
+function markExits(surface: Surface, { x, y, style }: Line, frame: Frame, unit: number): void {
+  const half = MARK * unit
+  for (const { at, isAbove } of exits(frame, x, y, MARKS_APART * unit)) {
+    const [edge, inwards] = isAbove ? [frame.box.top, half] : [frame.box.top + frame.box.height, -half]
+    const [tip, base] = [edge + inwards / 2, edge + inwards * 2]
+    surface.area([at, tip, at + half, base, at - half, base], style.color, 1)
+  }
+}
+
+export interface Exit {
+  /** Horizontal position. */
+  readonly at: number
+  readonly isAbove: boolean
+}
+
+/** Where a line crosses the upper or lower edge of the frame, at least `apart` from the crossing before. */
+export function exits(frame: Frame, x: readonly number[], y: Values, apart: number): readonly Exit[] {
+  const { left, top, width, height } = frame.box
+  const bottom = top + height
+  const found: Exit[] = []
+  const add = (at: number, isAbove: boolean) => {
+    const last = found.findLast((exit) => exit.isAbove === isAbove)
+    if (at >= left && at <= left + width && (last === undefined || at - last.at >= apart)) found.push({ at, isAbove })
+  }
+  for (const points of pieces(frame, x, y))
+    for (let i = 2; i < points.length; i += 2) {
+      const [x0 = 0, y0 = 0, x1 = 0, y1 = 0] = points.slice(i - 2, i + 2)
+      for (const [edge, isAbove] of [
+        [top, true],
+        [bottom, false],
+      ] as const) {
+        const isBeyond = (at: number) => (isAbove ? at < edge : at > edge)
+        if (isBeyond(y0) !== isBeyond(y1)) add(x0 + ((x1 - x0) * (edge - y0)) / (y1 - y0), isAbove)
+      }
+    }
+  return found
 }
 
 /** Draws one line above the other lines, with an edge in the colour of the background. */
