@@ -9,6 +9,7 @@
  *     GET  /api/routing/history?run=A&router=0                 Float32 [snapshots][2][experts]
  *     GET  /api/routing/summary?run=A&router=0                 RoutingHistory
  *     GET  /api/ranks?run=A&span=20&step=400                  RanksOfSteps
+ *     GET  /api/failure?run=A                                  the record of a failure, as the training left it
  *     GET  /api/documents?run=A                                DocumentList
  *     POST /api/trace      TraceRequest                        TokenTrace
  *     POST /api/top-tokens TopTokensRequest                    TopTokens
@@ -30,9 +31,10 @@ export type FlatConfig = Readonly<Record<string, string | number | boolean | nul
  * - `running`: steps are left, and its files were written to within the time of a few steps
  * - `finished`: the last step is done
  * - `stopped`: steps are left, but nothing writes its files
+ * - `failed`: it stopped, and left a record of the reason; `failure` has the reason
  * - `unreadable`: `problem` has the reason; the parts that could be read are included
  */
-export type RunState = 'running' | 'finished' | 'stopped' | 'unreadable'
+export type RunState = 'running' | 'finished' | 'stopped' | 'failed' | 'unreadable'
 
 export interface RunSummary {
   /** Identifier of letters and digits. It stays the same as long as the folder does not move. */
@@ -45,6 +47,8 @@ export interface RunSummary {
   readonly kind: 'choir' | 'trace'
   readonly state: RunState
   readonly problem?: string
+  /** Why the run failed, in the words of the terminal. */
+  readonly failure?: string
   /** Last step with a metrics line; for a trace, its last step. */
   readonly step: number
   /** Steps that the configuration asks for; null if unknown. */
@@ -53,6 +57,11 @@ export interface RunSummary {
   /** Last values; null where there is no value yet. Losses are in nats per token. */
   readonly loss: number | null
   readonly heldOutLoss: number | null
+  /**
+   * Number of tokens of the evaluation that gave `heldOutLoss`, if it was on a part of the held-out text
+   * (`train.evalBatches`); absent if it was on all of it, or if that is unknown.
+   */
+  readonly heldOutPart?: number
   readonly bitsPerByte: number | null
   readonly tokensPerSecond: number | null
   /** Estimated from the time of the last steps; null unless the run is running. */

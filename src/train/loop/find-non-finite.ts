@@ -4,7 +4,6 @@ import { rankName } from '../../core/text/rank-name.ts'
 import { readRange } from '../../engine/contract/arena.ts'
 import { gatherJson, type Ranks } from '../../engine/contract/ranks.ts'
 import type { ParameterStore, Unit } from '../step/store.ts'
-import type { StepOutcome } from '../step/trainer.ts'
 
 interface Place {
   /** Index of the unit (`src/train/step/ranks/placement.ts`) among all units of the model. */
@@ -76,25 +75,13 @@ function namesOf({ roster, size }: Ranks, ranks: readonly number[]): string {
   return names.join(' and ')
 }
 
-/** @param where Result of {@link findNonFinite}. */
-export const nonFiniteMessage = (
-  step: number,
-  { loss, gradNorm }: Pick<StepOutcome, 'loss' | 'gradNorm'>,
-  where: string | undefined,
-): string => {
-  const isLarge = Number.isFinite(loss) && where === undefined && gradNorm === Number.POSITIVE_INFINITY
-  const norm = `gradient norm is ${gradNorm}${isLarge ? ', since the square of its gradients is beyond float32' : ''}`
-  const what = Number.isFinite(loss) ? norm : `loss is ${loss}`
-  return `step ${step}: the ${what}${where ? `, ${where}` : ''}; no parameter was changed`
-}
-
 class TooManyNonFinite extends RunError {
   override get isComputed(): boolean {
     return true
   }
 }
 
-/** @param message The {@link nonFiniteMessage} of the last such step. */
+/** @param message The message (`nonFiniteMessage`) of the last such step. */
 export const tooManyNonFinite = (message: string, count: number): RunError =>
   new TooManyNonFinite(
     wording`${message}\nstopping after ${count} such steps in a row (train.maxNonFinite); lower train.schedule.learningRate or raise its ${wording`warmup, and resume, from a checkpoint before them if the newest fails again (${option('checkpoint', 'STEP')})`}`,

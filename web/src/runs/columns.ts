@@ -1,6 +1,6 @@
 /** Columns of the table of runs: fixed columns, and one for each configuration field that the user adds. */
 
-import { compact, dash } from '../../../src/core/text/numbers.ts'
+import { compact, dash, grouped } from '../../../src/core/text/numbers.ts'
 import type { RunSummary } from '../../../src/faces/watch/api.ts'
 
 export interface Column {
@@ -10,6 +10,8 @@ export interface Column {
   readonly value: (run: RunSummary) => string | number | null
   /** Text of a cell; undefined if the table has a special cell for the column. */
   readonly text?: (run: RunSummary) => string
+  /** Explanation of a cell, for its tooltip; by default its text. */
+  readonly hint?: (run: RunSummary) => string
   readonly numeric: boolean
   /**
    * Width in pixels. The column of the name has it as a minimum: it takes the width that other columns leave, until the
@@ -19,10 +21,34 @@ export interface Column {
 }
 
 const digits = (value: number | null) => (value === null ? dash : value.toFixed(3))
-const states = ['running', 'stopped', 'unreadable', 'finished']
+const states = ['running', 'failed', 'stopped', 'unreadable', 'finished']
 /** Sorts by state, then by progress. */
 const stateAndProgress = ({ state, step, steps }: RunSummary) =>
   states.indexOf(state) + (steps ? Math.min(0.999, step / steps) : 0)
+
+/** A run of a training that evaluates on a part of the held-out text. */
+const isOnPart = ({ heldOutPart }: RunSummary): boolean => heldOutPart !== undefined
+
+/**
+ * The columns for these runs. An evaluation on a part of the held-out text is named so: others give another number. The
+ * longer title takes its room from the names, so that the table fits into its default width.
+ */
+export function fixedColumnsFor(runs: readonly RunSummary[]): readonly Column[] {
+  if (!runs.some(isOnPart)) return fixedColumns
+  const widths: Readonly<Record<string, Partial<Column>>> = {
+    name: { width: 196 },
+    held_out: { title: 'Held-out, part', width: 106 },
+  }
+  return fixedColumns.map((column) => ({ ...column, ...widths[column.id] }))
+}
+
+function heldOutHint({ heldOutLoss, heldOutPart }: RunSummary): string {
+  if (heldOutLoss === null) return dash
+  const last = `${digits(heldOutLoss)} nats a token in the last evaluation during training`
+  return heldOutPart === undefined
+    ? last
+    : `${last}, on ${grouped(heldOutPart)} tokens only (train.evalBatches). choir eval and the report of a study use all held-out text.`
+}
 
 export const fixedColumns: readonly Column[] = [
   { id: 'name', title: 'Run', value: ({ name }) => name, numeric: false, width: 226 },
@@ -33,6 +59,7 @@ export const fixedColumns: readonly Column[] = [
     title: 'Held-out',
     value: ({ heldOutLoss }) => heldOutLoss,
     text: ({ heldOutLoss }) => digits(heldOutLoss),
+    hint: heldOutHint,
     numeric: true,
     width: 76,
   },

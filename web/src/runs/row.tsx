@@ -32,7 +32,7 @@ export function Row({ run, index, shown, active, activate }: RowProps) {
         if (column.id === 'state') return <StateCell key="state" run={run} />
         const text = column.text?.(run) ?? ''
         return (
-          <td key={column.id} class={column.numeric ? 'numeric' : 'value'} title={text}>
+          <td key={column.id} class={column.numeric ? 'numeric' : 'value'} title={column.hint?.(run) ?? text}>
             {text}
           </td>
         )
@@ -71,6 +71,7 @@ const stateTitles: Readonly<Record<RunState, string>> = {
   running: 'Running',
   finished: 'Finished',
   stopped: 'Stopped',
+  failed: 'Failed',
   unreadable: 'Unreadable',
 }
 
@@ -80,11 +81,15 @@ function StateCell({ run }: { readonly run: RunSummary }) {
   const left = secondsLeft === null ? '' : `, ${duration(secondsLeft)} left`
   const done = steps === null ? `step ${grouped(step)}` : `step ${grouped(step)} of ${grouped(steps)}`
   return (
-    <td class={`state ${state}`} title={run.problem ?? `${title}, ${done}${left}`}>
+    <td class={`state ${state}`} title={run.failure ?? run.problem ?? `${title}, ${done}${left}`}>
       <div>
         <Icon name={state} filled={state === 'running' || state === 'stopped'} />
-        {/* The sign stands for the word where the column has no room for it. */}
-        <span class={run.reading ? '' : 'state-word'}>{run.reading ? 'Reading' : title} </span>
+        {run.failure === undefined ? (
+          // The sign stands for the word where the column has no room for it.
+          <span class={run.reading ? '' : 'state-word'}>{run.reading ? 'Reading' : title} </span>
+        ) : (
+          <FailureLink run={run.id} title={title} reason={run.failure} />
+        )}
         <em>{progressText(run)}</em>
         {run.problem !== undefined && state !== 'unreadable' && (
           <span class="bad">
@@ -95,6 +100,26 @@ function StateCell({ run }: { readonly run: RunSummary }) {
       </div>
       {steps !== null && <progress value={step} max={Math.max(1, steps)} aria-label={`${run.name}: progress`} />}
     </td>
+  )
+}
+
+/** The word opens the record that the training left, in a tab of its own. */
+function FailureLink({
+  run,
+  title,
+  reason,
+}: {
+  readonly run: string
+  readonly title: string
+  readonly reason: string
+}) {
+  return (
+    <>
+      <a href={`/api/failure?run=${encodeURIComponent(run)}`} target="_blank" rel="noreferrer">
+        {title}
+        <span class="hidden">: {reason} (opens the record of the failure)</span>
+      </a>{' '}
+    </>
   )
 }
 

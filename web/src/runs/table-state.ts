@@ -7,7 +7,7 @@ import type { RunSummary } from '../../../src/faces/watch/api.ts'
 import { resetSize, resize, sizes } from '../shell/sizes.ts'
 import { chosen, filter, matchingRuns, runs, shownRuns } from '../store.ts'
 import { flag, inAddress, list, text } from '../view-state.ts'
-import { type Column, configColumn, fixedColumns, sorted } from './columns.ts'
+import { type Column, configColumn, fixedColumns, fixedColumnsFor, sorted } from './columns.ts'
 import { differences } from './differences.ts'
 import { unknownFields } from './filter.ts'
 import { sharedFolderOf } from './names.ts'
@@ -19,7 +19,7 @@ const sortDown = inAddress('down', flag, false)
 export const differencesShown = inAddress('differences', flag, false)
 
 export const columns: ReadonlySignal<readonly Column[]> = computed(() => [
-  ...fixedColumns,
+  ...fixedColumnsFor(runs.value),
   ...addedFields.value.map(configColumn),
 ])
 

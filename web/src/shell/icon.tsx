@@ -4,6 +4,7 @@ const paths = {
   running: 'M5 3.5v9l7.5-4.5z',
   finished: 'M3 8.5l3.2 3.2L13 4.8',
   stopped: 'M4.5 4.5h7v7h-7z',
+  failed: 'M4.5 4.5l7 7M11.5 4.5l-7 7',
   unreadable: 'M8 2.5l6 11H2zM8 6.5v3.5M8 11.6v.4',
   menu: 'M2.5 4.5h11M2.5 8h11M2.5 11.5h11',
   close: 'M4 4l8 8M12 4l-8 8',

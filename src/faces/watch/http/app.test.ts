@@ -51,6 +51,15 @@ describe('runs', () => {
     expect(await (await get('/api/series?runs=a1&metric=1e3')).json()).toEqual({ metric: '1e3', x: 'step', series: [] })
   })
 
+  test('the record of a failure is sent as it is, and a run without one has none', async () => {
+    const answer = await get('/api/failure?run=a1')
+    expect(answer.headers.get('content-type')).toBe('application/json')
+    expect(await answer.text()).toBe('{"step":6}')
+    const none = await get('/api/failure?run=d1')
+    expect(none.status).toBe(404)
+    expect(await problem(none)).toBe('The run demo has no record of a failure.')
+  })
+
   test('loads and histories are exactly the requested floats', async () => {
     const loads = await get('/api/routing/loads?run=a1&from=1&to=2')
     expect(new Float32Array(await loads.arrayBuffer())).toEqual(Float32Array.from({ length: 16 }, (_, i) => 4 + i / 4))

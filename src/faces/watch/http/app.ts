@@ -105,6 +105,12 @@ function addRunRoutes(app: Hono, collection: Watched): void {
       throw new ProblemError(404, `The run ${run.summary().name} has no ranks: it is one of a single process.`)
     return c.json(ranks)
   })
+  app.get('/api/failure', async (c) => {
+    const run = runOf(collection, parseQuery(requestSchemas.run, c.req.query()).run)
+    const record = await run.failureRecord?.()
+    if (!record) throw new ProblemError(404, `The run ${run.summary().name} has no record of a failure.`)
+    return c.body(new Uint8Array(record), 200, { 'content-type': 'application/json' })
+  })
 }
 
 function addTracingRoutes(app: Hono, collection: Watched, tracing: Tracing): void {

@@ -2,7 +2,7 @@ import { linkSync } from 'node:fs'
 import { appendFile, mkdir, mkdtemp, realpath, rename, rm, symlink, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { UsageError } from '../../../core/errors.ts'
 import { lockRun } from '../../../node/system/lock.ts'
 import { eventually } from '../../../node/system/testing/eventually.ts'
@@ -290,6 +290,79 @@ test('a run is stopped as soon as its lock is released, and running once another
   await eventually(() => expect(only(collection).state).toBe('running'))
   await next.release()
   await eventually(() => expect(only(collection).state).toBe('stopped'))
+})
+
+test('the part of the held-out text that an evaluation was on is known, unless it was on all of it', async () => {
+  for (const [name, evaluated_tokens, evalBatches] of [
+    ['part', 256, 2],
+    ['short text', 200, 2],
+    ['whole', 256, 0],
+  ] as const) {
+    const { model, ...rest } = config(1)
+    const train = { steps: 1, batch: 4, evalBatches }
+    await put(`${name}/config.json`, { ...rest, model: { ...model, sequence: 32 }, train })
+    const record = { kind: 'eval', step: 1, tokens: 100, loss: 3, evaluated_tokens }
+    await put(`${name}/metrics.jsonl`, lines([record]))
+  }
+  const collection = await watch()
+  await read(collection)
+  expect(collection.describe().runs.map(({ name, heldOutPart }) => [name, heldOutPart])).toEqual([
+    ['part', 256],
+    ['short text', undefined],
+    ['whole', undefined],
+  ])
+})
+
+describe('a run that left a record of a failure', () => {
+  const skipped = (step: number) => ({ ...train(step), loss: null, grad_norm: null, skipped: true })
+
+  /** A run of `done` steps of which the last `count` were not finite. */
+  async function putDiverged(path: string, done: number, count: number): Promise<void> {
+    const records = Array.from({ length: done }, (_, i) => (i < done - count ? train(i + 1) : skipped(i + 1)))
+    await put(`${path}/config.json`, { ...config(100), train: { steps: 100, maxNonFinite: 3 } })
+    await put(`${path}/metrics.jsonl`, lines(records))
+    await makeQuiet(path)
+  }
+
+  test('is failed after train.maxNonFinite steps that are not finite, with the reason of the terminal and its record', async () => {
+    await putDiverged('diverged', 6, 3)
+    const record = { step: 6, loss: 'NaN', grad_norm: 'Infinity', where: 'first in the gradient of head', tokens: [1] }
+    await put('diverged/non-finite/step-00000006.json', record)
+    await putDiverged('from the start', 3, 3)
+    await putDiverged('stopped', 6, 2)
+    const collection = await watch()
+    await read(collection)
+    const [diverged, start, stopped] = collection.describe().runs
+    expect(diverged).toMatchObject({
+      state: 'failed',
+      failure:
+        'step 6: the loss is NaN, first in the gradient of head; no parameter was changed; stopped after 3 such steps in a row',
+    })
+    expect(diverged).not.toHaveProperty('problem')
+    const stored = await collection.run(diverged?.id ?? '')?.failureRecord?.()
+    expect(JSON.parse(String(stored))).toEqual(record)
+    // Its batch could not be saved.
+    expect(start).toMatchObject({ state: 'failed', failure: expect.stringMatching(/^step 3: the loss is not finite;/) })
+    expect(await collection.run(start?.id ?? '')?.failureRecord?.()).toBeUndefined()
+    // Somebody else stopped this one.
+    expect(stopped).toMatchObject({ state: 'stopped', problem: 'the newest loss is not finite' })
+    expect(stopped).not.toHaveProperty('failure')
+  })
+
+  test('is failed with the words of the rank that failed first, until it goes on', async () => {
+    await putRun('ranks', 10, 3)
+    await put('ranks/failure.json', { rank: 1, host: 'b', pid: 4711, reason: 'was killed' })
+    await makeQuiet('ranks')
+    const collection = await watch()
+    await read(collection)
+    expect(only(collection)).toMatchObject({ state: 'failed', failure: 'rank 1 (b, PID 4711): was killed' })
+    const lock = await lockRun(join(folder, 'ranks'))
+    await eventually(() => expect(only(collection).state).toBe('running'))
+    expect(only(collection)).not.toHaveProperty('failure')
+    await rm(join(folder, 'ranks/failure.json'))
+    await lock.release()
+    await eventually(() => expect(only(collection).state).toBe('stopped'))
+  })
 })
 
 test('a damaged run reports its problem and all that can be read, and other runs are unaffected', async () => {

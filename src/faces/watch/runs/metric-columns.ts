@@ -187,6 +187,8 @@ export class MetricColumns {
   /** Number of all lines, and of the invalid lines among them. */
   lines = 0
   skipped = 0
+  /** Number of steps in a row, up to the last one, that were skipped because they were not finite. */
+  nonFiniteInRow = 0
   ranks = new RankLog()
   private readonly maxNumbers: number
   private tables = new Map<string, MetricTable>()
@@ -212,7 +214,7 @@ export class MetricColumns {
   }
 
   clear(): void {
-    this.lines = this.skipped = 0
+    this.lines = this.skipped = this.nonFiniteInRow = 0
     this.tables = new Map()
     this.ranks = new RankLog()
     this.firstProblem = undefined
@@ -253,6 +255,7 @@ export class MetricColumns {
       if (kind !== 'eval') this.ranks.cutFrom(step)
     }
     if (kind === 'ranks') this.ranks.add(step, record)
+    if (kind === 'train') this.nonFiniteInRow = record.skipped === true ? this.nonFiniteInRow + 1 : 0
     table.add(step, kind === 'eval' ? { ...record, ...capacityScalars(record) } : record)
     return undefined
   }

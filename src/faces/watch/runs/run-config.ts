@@ -11,6 +11,10 @@ import type { ExpectedRouters } from './routing-log.ts'
 export interface KnownConfig {
   readonly fields: FlatConfig
   readonly steps: number | null
+  /** Number of steps in a row that are not finite after which the training fails. */
+  readonly maxNonFinite: number | null
+  /** Number of tokens on which an evaluation is made at most; null if it is made on all held-out text, or unknown. */
+  readonly evaluatedAtMost: number | null
   readonly created: number | null
   /** FLOPs to train the model on one token. */
   readonly flopsPerToken: number | null
@@ -22,6 +26,8 @@ export interface KnownConfig {
 export const unknownConfig: KnownConfig = {
   fields: {},
   steps: null,
+  maxNonFinite: null,
+  evaluatedAtMost: null,
   created: null,
   flopsPerToken: null,
   routers: null,
@@ -64,7 +70,9 @@ export function readRunConfig(text: string): KnownConfig {
     const hasOwn = model.moe?.router === 'own' || Boolean(model.layer)
     const flopsPerToken = hasOwn ? null : describeModel(model).flopsPerToken
     const expected = model.moe && { routers, prototypes: model.moe.prototypes }
-    return { ...found, steps: train.steps, flopsPerToken, routers: expected }
+    const { steps, maxNonFinite, evalBatches, batch } = train
+    const evaluatedAtMost = evalBatches > 0 ? evalBatches * batch * model.sequence : null
+    return { ...found, steps, maxNonFinite, evaluatedAtMost, flopsPerToken, routers: expected }
   } catch (error) {
     const { steps } = isFields(stored.train) ? stored.train : {}
     const known = typeof steps === 'number' && steps > 0 ? steps : null

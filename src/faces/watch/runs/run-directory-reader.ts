@@ -9,6 +9,7 @@ import { ARM_FILE, armIn, runOfFolder } from '../../../node/run/study-arm.ts'
 import { isHeldByLiveProcess, LOCK_FILE } from '../../../node/system/lock.ts'
 import type { RanksOfSteps, RoutingHistory, RoutingIndex, RunState, RunSummary, Series } from '../api.ts'
 import { readInside } from './confined.ts'
+import { type Failure, MAX_RECORD_BYTES, nonFiniteFailure, rankFailure } from './failure.ts'
 import { MetricColumns } from './metric-columns.ts'
 import { newestCheckpointKey } from './newest-checkpoint.ts'
 import { RoutingLog } from './routing-log.ts'
@@ -48,6 +49,10 @@ export class RunDirectoryReader implements PolledRun {
   private isLocked = false
   /** Time at which the lock was first seen to be released. */
   private unlockedAt = Number.NEGATIVE_INFINITY
+  /** Why the training failed; null unless it did. */
+  private failure: Failure | null = null
+  /** The last step, if it and the steps before it were not finite: its record is read once. */
+  private failedStep: number | null = null
   private roster: RanksOfSteps['roster'] = []
   private isReading = true
   private memory = Number.POSITIVE_INFINITY
@@ -90,8 +95,10 @@ export class RunDirectoryReader implements PolledRun {
     await this.checkCheckpointAndLock()
     const isBehind = metrics === 'behind' || routing === 'behind'
     if (!isBehind) this.isReading = false
+    await this.readFailure()
     const state = this.state(Date.now())
-    const status = [state, this.checkpoint, this.configStamp, this.arm, this.isReading].join()
+    const reason = this.failure?.reason
+    const status = [state, reason, this.checkpoint, this.configStamp, this.arm, this.isReading].join()
     const isChanged = metrics !== 'same' || routing !== 'same' || isSettled || status !== this.lastStatus
     this.lastStatus = status
     return { isChanged, isBehind, isRunning: state === 'running' }
@@ -114,11 +121,13 @@ export class RunDirectoryReader implements PolledRun {
       kind: this.kind,
       state,
       ...(problem !== undefined && { problem }),
+      ...(state === 'failed' && this.failure && { failure: this.failure.reason }),
       step,
       steps: config.steps,
       tokens: train?.last('tokens') ?? evaluation?.last('tokens') ?? 0,
       loss: train?.last('loss') ?? null,
       heldOutLoss: evaluation?.last('loss') ?? null,
+      ...this.heldOutPart(),
       bitsPerByte: evaluation?.last('bits_per_byte') ?? null,
       tokensPerSecond: train?.last('tokens_per_second') ?? null,
       secondsLeft: state === 'running' && stepsLeft > 0 && stepTime > 0 ? (stepsLeft * stepTime) / 1000 : null,
@@ -160,6 +169,19 @@ export class RunDirectoryReader implements PolledRun {
     return found && { run: this.id, ...found, roster: this.roster }
   }
 
+  async failureRecord(): Promise<Buffer | undefined> {
+    const { failure, found, directory } = this
+    return failure ? readInside(found.root, join(directory, failure.file), MAX_RECORD_BYTES) : undefined
+  }
+
+  /** The number of evaluated tokens, if the held-out text has more of them. */
+  private heldOutPart(): Pick<RunSummary, 'heldOutPart'> {
+    const tokens = this.columns.table('eval')?.last('evaluated_tokens') ?? null
+    const { evaluatedAtMost } = this.config
+    // A text that is shorter than the limit is evaluated as a whole.
+    return tokens !== null && evaluatedAtMost !== null && tokens >= evaluatedAtMost ? { heldOutPart: tokens } : {}
+  }
+
   private step(): number {
     const last = (kind: string) => this.columns.table(kind)?.lastStep ?? 0
     return Math.max(0, last('train'), last('eval'))
@@ -184,7 +206,8 @@ export class RunDirectoryReader implements PolledRun {
     // Writes from before the lock was released do not show that the run goes on.
     if (changed > this.unlockedAt && now - changed < Math.max(QUIET_MS, 10 * this.stepTime())) return 'running'
     // Without a configuration the number of steps left is unknown.
-    return steps === null ? 'finished' : 'stopped'
+    if (steps === null) return 'finished'
+    return this.failure ? 'failed' : 'stopped'
   }
 
   private problem(): string | undefined {
@@ -195,7 +218,7 @@ export class RunDirectoryReader implements PolledRun {
       this.config.problem ??
       (refused ? `${refused} ${REFUSED}` : undefined) ??
       this.columns.problem ??
-      (Number.isNaN(this.columns.table('train')?.column('loss')?.at(-1))
+      (this.failure === null && Number.isNaN(this.columns.table('train')?.column('loss')?.at(-1))
         ? 'the newest loss is not finite'
         : undefined) ??
       this.routingLog.problem ??
@@ -229,6 +252,21 @@ export class RunDirectoryReader implements PolledRun {
     const text = await readInside(this.found.root, join(this.directory, ARM_FILE), MAX_ARM_BYTES)
     // Studies of earlier versions wrote no file, so only the short form in the folder's name exists.
     this.arm = (text && armIn(text.toString())?.slice(0, MAX_ARM_LENGTH)) ?? null
+  }
+
+  private async readFailure(): Promise<void> {
+    const { columns, config, found, directory } = this
+    const { nonFiniteInRow } = columns
+    if (this.isLocked || config.steps === null || this.step() >= config.steps) {
+      this.failedStep = null
+      this.failure = null
+    } else if (config.maxNonFinite === null || nonFiniteInRow < config.maxNonFinite) {
+      this.failedStep = null
+      this.failure = await rankFailure(found.root, directory)
+    } else if (this.failedStep !== this.step()) {
+      this.failedStep = this.step()
+      this.failure = await nonFiniteFailure(found.root, directory, this.failedStep, nonFiniteInRow)
+    }
   }
 
   private async readRoster(): Promise<void> {

@@ -19,6 +19,8 @@ export interface WatchedRun {
   routingSummary(router: number): RoutingHistory
   /** Means over the last `span` records of ranks up to a step; undefined without ranks. Traces do not have it. */
   ranks?(span: number, step?: number): RanksOfSteps | undefined
+  /** The record of a failure, which is JSON; undefined if the run has not failed. Traces do not have it. */
+  failureRecord?(): Promise<Buffer | undefined>
   /** The recorded tokens of a kept snapshot. Only traces have it. */
   recorded?(snapshot: number): Promise<TokenTrace>
 }

@@ -94,6 +94,7 @@ export function fakeWatched(directory = '/nowhere'): FakeWatched {
       max_over_mean: [],
     }),
     ranks: (span, step) => (id === 'a1' ? { ...ranksOf(id), used: span, to: step ?? 30 } : undefined),
+    failureRecord: async () => (id === 'a1' ? Buffer.from('{"step":6}') : undefined),
     ...(kind === 'trace' && { recorded: async (snapshot: number) => ({ ...recorded, step: 10 + 10 * snapshot }) }),
   })
   const dense: WatchedRun = { ...run('d1', 'choir'), routing: () => undefined }

@@ -16,7 +16,7 @@ import { removeFile } from '../../system/disk.ts'
 import { CONFIG_BYTES, readText } from '../../system/read-text.ts'
 
 export const RANKS_FILE = 'ranks.json'
-const FAILURE_FILE = 'failure.json'
+export const FAILURE_FILE = 'failure.json'
 
 export interface RankFailure extends RankIdentity {
   /**
@@ -55,9 +55,12 @@ export async function readRanks(directory: string): Promise<readonly RankIdentit
   return parseRanks(await textOf(join(directory, RANKS_FILE)))
 }
 
+/** The failure in a `failure.json`; null if it is damaged. */
+export const parseFailure = (text: string): RankFailure | null => parsed(failureSchema, text)
+
 /** The first failure of the last job in a run directory; null if none was recorded. */
 export async function readFailure(directory: string): Promise<RankFailure | null> {
-  return parsed(failureSchema, await textOf(failureFile(directory)))
+  return parseFailure(await textOf(failureFile(directory)))
 }
 
 /**
