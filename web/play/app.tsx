@@ -1,5 +1,5 @@
 /** The page: lessons and controls at the side, and the panels of the trainings. */
-import { useEffect, useState } from 'preact/hooks'
+import { useEffect, useRef, useState } from 'preact/hooks'
 import { missingGpu } from '../../src/faces/library/web.ts'
 import { Message } from '../src/controls/message.tsx'
 import { ThemeButton } from '../src/shell/theme-button.tsx'
@@ -8,7 +8,7 @@ import { LessonList } from './lesson-list.tsx'
 import { LossPanel } from './loss-panel.tsx'
 import { RoutingPanel } from './routing-panel.tsx'
 import { Facts } from './run-facts.tsx'
-import { lesson, openSides, problem, takeText } from './session.ts'
+import { lesson, openSides, problem, started, takeText } from './session.ts'
 import { TokensPanel } from './tokens-panel.tsx'
 import { WritingPanel } from './writing-panel.tsx'
 
@@ -17,6 +17,13 @@ export function App() {
   useEffect(() => {
     missingGpu().then(setMissing)
   }, [])
+  const main = useRef<HTMLElement>(null)
+  const count = started.value
+  useEffect(() => {
+    // On a narrow screen the trainings are below the lessons and settings, and out of sight when one is started.
+    const top = main.current?.getBoundingClientRect().top ?? 0
+    if (count > 0 && top > innerHeight / 2) main.current?.scrollIntoView()
+  }, [count])
   return (
     <>
       <a class="skip" href="#main">
@@ -49,7 +56,7 @@ export function App() {
           <LessonList disabled={missing !== null} />
           <Controls />
         </aside>
-        <main id="main" class="play-main" tabIndex={-1}>
+        <main ref={main} id="main" class="play-main" tabIndex={-1}>
           <h1 class="hidden">Trainings</h1>
           {missing !== null && (
             <Message bad title="This browser cannot train">

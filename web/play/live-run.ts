@@ -1,5 +1,5 @@
 /** A training in a worker, with its records as signals that components read. */
-import { computed, type ReadonlySignal, signal } from '@preact/signals'
+import { batch, computed, type ReadonlySignal, signal } from '@preact/signals'
 import {
   type ConfigInput,
   type EvalRecord,
@@ -40,6 +40,8 @@ export class LiveRun {
   readonly message = signal('')
   readonly problem = signal<string | null>(null)
   readonly opened = signal<OpenedTraining | null>(null)
+  /** Number of steps that are done. It is exact at any time, unlike what the page has drawn. */
+  readonly done = signal(0)
   /** Number that grows with new records, a few times a second. */
   readonly version = signal(0)
   readonly records: TrainRecord[] = []
@@ -56,6 +58,7 @@ export class LiveRun {
   private port: WorkerPort | null = null
   /** Whether training begins once the run is open. */
   private runsWhenOpen = false
+  private allowed: number | null = null
   private redraw: ReturnType<typeof setTimeout> | undefined
   private stopWriting: AbortController | null = null
   private text = ''
@@ -114,6 +117,13 @@ export class LiveRun {
     if (this.phase.value !== 'preparing') await this.worker?.pause()
   }
 
+  /** Sets the last step that the training may do; null for no limit. */
+  allow(step: number | null): void {
+    if (step === this.allowed || !this.worker) return
+    this.allowed = step
+    this.worker.allow(step).catch(() => undefined)
+  }
+
   async close(): Promise<void> {
     const { worker, port } = this
     const isOpen = this.isOpen
@@ -164,20 +174,25 @@ export class LiveRun {
     })
     this.worker = worker
     this.port = port
+    this.allowed = null
     try {
       const opened = await begin(worker)
       if (this.worker !== worker) return
       if (!opened) throw new Error('No run is stored in this browser.')
       this.opened.value = opened
+      this.done.value = opened.steps
       this.snapshots = new Snapshots(opened.config.model.moe?.prototypes ?? 1)
       for (const record of opened.metrics)
         if (record.kind === 'train') this.records.push(record)
         else this.evaluations.push(record)
       for (const record of opened.routing) this.addRouting(record)
       this.message.value = ''
-      this.phase.value = opened.steps >= opened.config.train.steps ? 'finished' : 'paused'
-      this.changed()
-      if (this.runsWhenOpen) void this.run()
+      // In one batch, so that the other side never sees this one paused, and runs ahead.
+      batch(() => {
+        this.phase.value = opened.steps >= opened.config.train.steps ? 'finished' : 'paused'
+        this.changed()
+        if (this.runsWhenOpen) void this.run()
+      })
     } catch (error) {
       if (this.worker !== worker) return
       this.worker = null
@@ -190,6 +205,7 @@ export class LiveRun {
     if (event.kind === 'step') {
       this.records.push(event.record)
       for (const record of event.routing) this.addRouting(record)
+      this.done.value = event.record.step
       this.changed()
     } else if (event.kind === 'evaluation') {
       this.evaluations.push(event.record)
@@ -221,6 +237,7 @@ export class LiveRun {
     this.records.length = this.evaluations.length = 0
     this.snapshots = new Snapshots()
     this.opened.value = null
+    this.done.value = 0
     this.trace.value = null
     this.routed = { text: '', step: -1, at: Number.NEGATIVE_INFINITY }
     this.written.value = this.message.value = ''

@@ -14,7 +14,7 @@ import { RouterLines } from '../src/experts/router-lines.tsx'
 import { MapControls } from '../src/experts/routing-controls.tsx'
 import * as view from '../src/experts/view.ts'
 import type { LiveRun } from './live-run.ts'
-import { nameOf, openSides, runs } from './session.ts'
+import { commonStep, nameOf, openSides, runs } from './session.ts'
 
 export function RoutingPanel() {
   const indices = openSides.value.map((side) => runs[side].routing.value).filter((index) => index !== undefined)
@@ -63,7 +63,8 @@ function Maps({ run, index }: { readonly run: LiveRun; readonly index: RoutingIn
   const names = routerNames(index.routers)
   const router = routerIn(index)
   const info = index.routers[router]
-  const at = useComputed(() => snapshotAt(run.routing.value?.steps ?? [], view.step()))
+  // The maps of both sides show the same step, also the newest one.
+  const at = useComputed(() => snapshotAt(run.routing.value?.steps ?? [], view.step() ?? commonStep.value))
   const shown = useComputed<ShownLoads | null>(() => {
     void run.version.value
     const snapshot = at.value

@@ -2,7 +2,7 @@
 import { fixed, grouped, percent } from '../../src/core/text/numbers.ts'
 import { Swatch } from '../src/runs/swatch.tsx'
 import type { LiveRun } from './live-run.ts'
-import { nameOf, openSides, runs } from './session.ts'
+import { commonStep, nameOf, openSides, runs } from './session.ts'
 import { styleOfSide } from './styles.ts'
 
 export function Facts() {
@@ -18,8 +18,10 @@ export function Facts() {
 function RunFacts({ run }: { readonly run: LiveRun }) {
   void run.version.value
   const opened = run.opened.value
-  const last = run.records.at(-1)
-  const evaluation = run.evaluations.at(-1)
+  // The sides are compared at the step that both have reached.
+  const step = run.phase.value === 'failed' ? run.step : Math.min(run.step, commonStep.value)
+  const last = run.records.findLast((record) => record.step <= step)
+  const evaluation = run.evaluations.findLast((record) => record.step <= step)
   const steps = opened?.config.train.steps ?? 0
   const isSparse = opened?.config.model.moe != null
   return (
@@ -36,9 +38,9 @@ function RunFacts({ run }: { readonly run: LiveRun }) {
       {run.message.value !== '' && <p class="quiet">{run.message.value}</p>}
       {opened && (
         <>
-          <progress value={run.step} max={steps} aria-label={`Steps of ${run.side}`} />
+          <progress value={step} max={steps} aria-label={`Steps of ${run.side}`} />
           <dl class="numbers">
-            <Fact name="step" value={`${grouped(run.step)} of ${grouped(steps)}`} />
+            <Fact name="step" value={`${grouped(step)} of ${grouped(steps)}`} />
             <Fact name="loss" value={fixed(last?.loss, 3)} hint="Cross-entropy on the batch, in nats per token." />
             <Fact
               name="held-out"

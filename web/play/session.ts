@@ -60,6 +60,33 @@ const phases = computed(() => sideNames.map((side) => runs[side].phase.value))
 export const isBusy = computed(() => phases.value.some((phase) => phase === 'running' || phase === 'preparing'))
 export const canContinue = computed(() => !isBusy.value && phases.value.includes('paused'))
 
+/** Sides that train, or are about to. */
+const training = computed(() =>
+  sideNames.filter((side) => runs[side].phase.value === 'preparing' || runs[side].phase.value === 'running'),
+)
+// Two sides train in step: neither begins a step before the other has done the step before it. Otherwise the cheaper
+// one runs ahead, and two models of different age are compared.
+effect(() => {
+  for (const side of training.value) {
+    const others = training.value.filter((other) => other !== side).map((other) => runs[other].done.value)
+    runs[side].allow(others.length > 0 ? Math.min(...others) + 1 : null)
+  }
+})
+
+/**
+ * The step that all open sides have reached: their numbers and maps are compared there. A side that failed does not
+ * hold back the other.
+ */
+export const commonStep = computed(() => {
+  const steps = openSides.value.flatMap((side) => {
+    const { phase, version, done } = runs[side]
+    // Numbers are drawn when the version changes.
+    void version.value
+    return phase.value === 'failed' ? [] : [done.peek()]
+  })
+  return steps.length > 0 ? Math.min(...steps) : 0
+})
+
 /**
  * The name of a side's run. It describes the settings that the run was started with, which the controls may no longer
  * show; before a run is open, it describes the controls.
@@ -81,10 +108,14 @@ async function speeches(): Promise<PageText> {
   return { name: 'sotu', documents: await answer.json() }
 }
 
+/** Number of trainings that were started from this page, which then shows them. */
+export const started = signal(0)
+
 /** Starts trainings with the current settings, in place of the open trainings. */
 export const begin = () =>
   attempt(async () => {
     hasStored.value = false
+    started.value++
     const text = ownText.value ?? (await speeches())
     const chosen = comparing.value ? sideNames : (['A'] as const)
     await Promise.all(sideNames.map((side) => runs[side].close()))

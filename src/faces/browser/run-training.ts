@@ -22,6 +22,8 @@ export interface RunTrainingOptions {
   readonly store?: RunStore | null
   /** On abort the step under way is finished and the run is saved. */
   readonly signal?: AbortSignal
+  /** Called before each step with its number. The step begins when the promise is resolved. */
+  readonly beforeStep?: (step: number) => Promise<void>
 }
 
 const storeOrNull = { accepts: (value: unknown) => value === null || isFields(value), expected: 'a store, or null' }
@@ -31,13 +33,15 @@ const storeOrNull = { accepts: (value: unknown) => value === null || isFields(va
  * @throws UsageError if an option is wrong; RunError if the loss stays non-finite or the run cannot be saved; RuntimeError if the device fails
  */
 export async function runTraining(training: WebTraining, options: RunTrainingOptions = {}): Promise<void> {
-  checkOptions('options of runTraining', options, {}, { onEvent: callback, store: storeOrNull, signal: abortSignal })
-  const { onEvent = () => {}, store = null, signal } = options
+  const known = { onEvent: callback, store: storeOrNull, signal: abortSignal, beforeStep: callback }
+  checkOptions('options of runTraining', options, {}, known)
+  const { onEvent = () => {}, store = null, signal, beforeStep } = options
   await runToEnd(training.config, {
     done: () => training.steps,
     // The message that aborts the signal may be waiting in the event loop.
     isStopped: async () => {
       await nextTurn()
+      if (beforeStep && !training.isFinished) await beforeStep(training.steps + 1)
       return signal?.aborted === true
     },
     step: async () => onEvent({ kind: 'step', ...(await training.step()) }),

@@ -82,6 +82,14 @@ export class TrainingWorker {
     await this.request('pause', null)
   }
 
+  /**
+   * Sets the last step that training may do before it waits, also while it runs: two workers that are allowed one step
+   * more than the other has done train in step. Without a limit (null, as at first), training does not wait.
+   */
+  async allow(step: number | null): Promise<void> {
+    await this.request('allow', step)
+  }
+
   evaluate(): Promise<EvalRecord> {
     return this.request('evaluate', null)
   }

@@ -68,6 +68,8 @@ export interface Commands {
   run: [null, number]
   /** Answered when the step under way is done and the run is saved. */
   pause: [null, null]
+  /** The last step that may begin; null for no limit. Training waits before later steps. */
+  allow: [number | null, null]
   evaluate: [null, EvalRecord]
   /** Pieces of the text are sent as they are written. */
   generate: [GenerateInput, TextEnd]

@@ -32,6 +32,9 @@ export class Session {
   private readonly emit: (event: TrainingEvent) => void
   private current: Promise<Open | null> | undefined
   private running: { readonly stop: AbortController; readonly ended: Promise<number> } | undefined
+  /** The last step that may begin, and a function that has a waiting training look again. */
+  private allowed = Number.POSITIVE_INFINITY
+  private wake = () => {}
   /** Texts under way, by the id of their request. */
   private readonly texts = new Map<number, AbortController>()
   private readonly handlers: { readonly [Name in CommandName]: Handler<Name> } = {
@@ -41,6 +44,13 @@ export class Session {
     resume: ({ store, ...input }) => this.resume(store, input),
     run: () => this.run(),
     pause: () => this.pause(),
+    allow: async (step) => {
+      if (step !== null && !(Number.isInteger(step) && step >= 0))
+        throw new UsageError(`invalid step: ${String(step)} (expected the number of a step, or null for no limit)`)
+      this.allowed = step ?? Number.POSITIVE_INFINITY
+      this.wake()
+      return null
+    },
     evaluate: async () => (await this.opened()).training.evaluate(),
     generate: (input, id, write) => this.generate(input, id, write),
     stop: async (id) => {
@@ -108,7 +118,8 @@ export class Session {
     const { training, store } = await this.opened()
     if (!this.running) {
       const stop = new AbortController()
-      const ended = runTraining(training, { store, signal: stop.signal, onEvent: this.emit })
+      const beforeStep = (step: number) => this.untilAllowed(step, stop.signal)
+      const ended = runTraining(training, { store, signal: stop.signal, onEvent: this.emit, beforeStep })
         .then(() => training.steps)
         .finally(() => {
           this.running = undefined
@@ -118,9 +129,17 @@ export class Session {
     return this.running.ended
   }
 
+  private async untilAllowed(step: number, signal: AbortSignal): Promise<void> {
+    while (step > this.allowed && !signal.aborted)
+      await new Promise<void>((resolve) => {
+        this.wake = resolve
+      })
+  }
+
   private async pause(): Promise<null> {
     const { running } = this
     running?.stop.abort()
+    this.wake()
     // A failure of the training is the answer to `run`, not to `pause`.
     await running?.ended.catch(() => undefined)
     return null

@@ -43,6 +43,8 @@ function connect(events: TrainingEvent[] = [], served = services): TrainingWorke
   return new TrainingWorker(port2 as unknown as WorkerPort, (event) => events.push(event))
 }
 
+const failure = (request: Promise<unknown>) => request.then(() => null).catch((error: Error) => error)
+
 const stepsOf = (events: readonly TrainingEvent[]) =>
   events.flatMap((event) => (event.kind === 'step' ? [event.record.step] : []))
 
@@ -60,6 +62,31 @@ test('a training runs to its end, with evaluations and checkpoints, and answers 
   expect(stepsOf(events)).toEqual(Array.from({ length: 12 }, (_, i) => i + 1))
   const others = events.flatMap((event) => (['evaluation', 'checkpoint'].includes(event.kind) ? [event.kind] : []))
   expect(others).toEqual(['evaluation', 'checkpoint', 'evaluation', 'evaluation', 'checkpoint'])
+  await worker.close()
+})
+
+test('a training waits before a step that is not allowed yet, and can be paused and asked while it waits', async () => {
+  const events: TrainingEvent[] = []
+  const worker = connect(events)
+  await worker.open({ config, text })
+  await worker.allow(2)
+  const running = worker.run()
+  const done = () => stepsOf(events).length
+  await expect.poll(done).toBe(2)
+  expect((await worker.trace('the ship')).tokens.join('')).toBe('the ship')
+  expect(done()).toBe(2)
+  await worker.allow(3)
+  await expect.poll(done).toBe(3)
+  await worker.pause()
+  expect(await running).toBe(3)
+  expect(await failure(worker.allow('4' as never))).toEqual(
+    new UsageError('invalid step: 4 (expected the number of a step, or null for no limit)'),
+  )
+  // The limit stays for the next run, and does not keep a training from its end.
+  const further = worker.run()
+  await worker.allow(12)
+  expect(await further).toBe(12)
+  expect(await worker.run()).toBe(12)
   await worker.close()
 })
 
@@ -105,7 +132,6 @@ test('a text ends when the page no longer reads it', async () => {
 
 test('failures keep their kind and message', async () => {
   const worker = connect()
-  const failure = (request: Promise<unknown>) => request.then(() => null).catch((error: Error) => error)
   expect(await failure(worker.run())).toEqual(new UsageError('no training is open in this worker'))
   expect(await failure(worker.open({ config: { train: { steps: 0 } }, text }))).toBeInstanceOf(UsageError)
   const misspelt = worker.import({ zip: new Uint8Array(9), texts: text } as never)
