@@ -30,7 +30,13 @@ export type TrainEvent =
       /** Matmul rate of this machine in the run's precision, measured at the start, FLOP/s. */
       readonly peakFlops: number
     } & Engine)
-  | TrainRecord
+  | (TrainRecord & {
+      /**
+       * Present if a measurement of the ceiling was disturbed, so that `mfu` is an upper bound
+       * ({@link CeilingReport.peakIsLowerBound}).
+       */
+      readonly mfuAtMost?: true
+    })
   | EvalRecord
   | RanksRecord
   | { readonly kind: 'checkpoint'; readonly step: number; readonly path: string }

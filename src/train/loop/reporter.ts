@@ -71,7 +71,7 @@ export class Reporter {
       for (const counts of layers) this.files?.recordRouting(routingRecord(step, counts))
     this.last = record
     this.routed = layers
-    this.emit(record)
+    this.emit(this.ceiling.report().peakIsLowerBound ? { ...record, mfuAtMost: true } : record)
     return record
   }
 

@@ -120,7 +120,8 @@ test('steps and evaluations give the records that they emit, and the loop ends a
     expect(loop.isFinished).toBe(false)
     const { record } = await loop.step()
     expect(record).toMatchObject({ kind: 'train', step, tokens: step * 32 })
-    expect(events.at(-1)).toBe(record)
+    // The event also says whether its MFU is an upper bound, which depends on the machine.
+    expect(events.at(-1)).toMatchObject(record)
   }
   expect(loop.isFinished).toBe(true)
   const evaluation = await loop.evaluate()

@@ -83,9 +83,12 @@ async function reporting(rates: readonly number[]) {
   const { ceiling } = machine(rates)
   await ceiling.measure()
   const logged: TrainRecord[] = []
+  const bounds: boolean[] = []
   const files = { record: () => {}, recordRouting: () => {} } as Pick<RunDirectory, 'record' | 'recordRouting'>
   const reporter = new Reporter(config, files as RunDirectory, ceiling, (event) => {
-    if (event.kind === 'train') logged.push(event)
+    if (event.kind !== 'train') return
+    logged.push(event)
+    bounds.push(event.mfuAtMost === true)
   })
   const step = (ms: number) => {
     const outcome = {
@@ -103,7 +106,7 @@ async function reporting(rates: readonly number[]) {
     reporter.step(logged.length + 1, outcome, ms)
     return logged.at(-1)?.mfu
   }
-  return { ceiling, reporter, step }
+  return { ceiling, reporter, step, bounds }
 }
 
 test('if the machine was busy at the start, no step exceeds 100 %, and the summary has the best ceiling', async () => {
@@ -118,6 +121,18 @@ test('if the machine was busy at the start, no step exceeds 100 %, and the summa
   expect(reporter.speed().mfu).toBeCloseTo(0.5, 12)
   expect(step(1000)).toBeCloseTo(0.5, 12)
   expect(ceiling.report().peakIsLowerBound).toBe(true)
+})
+
+test('steps say that MFU is an upper bound as soon as they run faster than the matmul rate that was measured', async () => {
+  const busy = await reporting([needed / 2])
+  // The first step is slower than the measurement, and shows nothing. The second is faster by more than a tenth.
+  busy.step(2100)
+  busy.step(1000)
+  busy.step(2100)
+  expect(busy.bounds).toEqual([false, true, true])
+  const quiet = await reporting([needed])
+  quiet.step(1000)
+  expect(quiet.bounds).toEqual([false])
 })
 
 test('the masked half of attention counts as operations, but does not raise the ceiling', async () => {

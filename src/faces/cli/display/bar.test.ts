@@ -15,6 +15,7 @@ async function train(
   columns: number,
   env = {},
   laterColumns = columns,
+  atMost = false,
 ): Promise<{ during: string[]; after: string[]; raw: string }> {
   let during: string[] = []
   const screen = new Screen(columns, 'reflow')
@@ -34,7 +35,7 @@ async function train(
         operations.train(config, {
           ...options,
           onEvent: (event) => {
-            options.onEvent?.(event)
+            options.onEvent?.(event.kind === 'train' && atMost ? { ...event, mfuAtMost: true } : event)
             if (event.kind !== 'train' || event.step !== 7) return
             options.onEvent?.({ kind: 'warning', message: 'a first word' })
             show()
@@ -61,6 +62,11 @@ describe('the live bar', () => {
     expect(during.at(-3)).toBe('choir: a word of warning that needs more than forty columns')
     expect(during.at(-2)).toMatch(frame)
     expect(during.at(-1)).toBe(metrics)
+  })
+
+  test('shows MFU as a bound after a disturbed measurement of the matmul rate', async () => {
+    const { during } = await train(80, {}, 80, true)
+    expect(during.at(-1)).toBe(metrics.replace('MFU 61 %', 'MFU ≤ 61 %'))
   })
 
   test('leaves only evaluations and summary on the screen', async () => {

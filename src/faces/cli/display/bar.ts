@@ -2,9 +2,8 @@
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import { count, duration, fixed, grouped, percent } from '../../../core/text/numbers.ts'
 import type { TrainEvent } from '../../../train/loop/events.ts'
-import type { TrainRecord } from '../../../train/step/records.ts'
 import { type Colors, type Io, isTerminal } from '../io.ts'
-import { type Display, evaluationValues, type StartEvent, startText, TimeLeft } from './display.ts'
+import { type Display, evaluationValues, mfuText, type StartEvent, startText, TimeLeft } from './display.ts'
 import { LiveLines } from './live-lines.ts'
 import { print, printNote } from './print.ts'
 import { widthOf } from './text-layout.ts'
@@ -21,7 +20,7 @@ export class BarDisplay implements Display {
   private step = 0
   private timeLeft: TimeLeft | undefined
   private left = Number.NaN
-  private last: TrainRecord | undefined
+  private last: Extract<TrainEvent, { kind: 'train' }> | undefined
 
   /** @param legend Explains the values below the first lines; null if the user knows them. */
   constructor(
@@ -105,7 +104,7 @@ export class BarDisplay implements Display {
     const parts = [
       `${dim('loss')} ${bold(fixed(record.loss, 3))}`,
       `${count(record.tokens_per_second)} ${dim('tok/s')}`,
-      `${dim('MFU')} ${percent(record.mfu, 0)}`,
+      `${dim('MFU')} ${mfuText(record)}`,
     ]
     if (sparse) parts.push(`${dim('drop')} ${percent(record.drop_rate)}`, `${dim('c_v')} ${fixed(record.load_cv, 2)}`)
     return oneLine(parts, columns)

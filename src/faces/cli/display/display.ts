@@ -82,6 +82,10 @@ function originRows({ from, fromStep }: StartEvent): Row[] {
   return [[from.fork ? 'fork of' : 'weights', originText(from)], ...rows]
 }
 
+/** MFU of a step; after a disturbed measurement of the matmul rate it is only a bound. */
+export const mfuText = ({ mfu, mfuAtMost }: Extract<TrainEvent, { kind: 'train' }>): string =>
+  `${mfuAtMost ? '≤ ' : ''}${percent(mfu, 0)}`
+
 /** The values of an evaluation for one line, the most important ones first. */
 export function evaluationValues(record: EvalRecord): string[] {
   return [

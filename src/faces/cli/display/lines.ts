@@ -2,9 +2,8 @@
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import { count, duration, fixed, percent } from '../../../core/text/numbers.ts'
 import type { TrainEvent } from '../../../train/loop/events.ts'
-import type { TrainRecord } from '../../../train/step/records.ts'
 import type { Colors, Io } from '../io.ts'
-import { type Display, evaluationValues, type Row, type StartEvent, startText, TimeLeft } from './display.ts'
+import { type Display, evaluationValues, mfuText, type Row, type StartEvent, startText, TimeLeft } from './display.ts'
 import { print, printNote } from './print.ts'
 
 const INTERVAL_MS = 5000
@@ -62,13 +61,13 @@ export class LinesDisplay implements Display {
 
   close(): void {}
 
-  private trainLine(record: TrainRecord, now: number): string {
+  private trainLine(record: Extract<TrainEvent, { kind: 'train' }>, now: number): string {
     const parts = [
       `step  ${this.at(record.step)}`,
       `loss ${fixed(record.loss, 3).padStart(6)}`,
       `lr ${record.learning_rate.toExponential(1)}`,
       `${count(record.tokens_per_second).padStart(6)} tok/s`,
-      `MFU ${percent(record.mfu, 0).padStart(4)}`,
+      `MFU ${mfuText(record).padStart(4)}`,
     ]
     if (this.config.model.moe)
       parts.push(`drop ${percent(record.drop_rate).padStart(6)}`, `c_v ${fixed(record.load_cv, 2)}`)
