@@ -14,7 +14,7 @@ const junk = [attack, '-1', '0.5', 'NaN', '1e308', '-1e308', '999999999999999999
 
 /** Fields of the address on each page. Fields that may hide others are tested separately. */
 const everywhere = ['columns', 'sort', 'down', 'differences', 'unheard-of']
-const hiding = ['page', 'runs', 'filter', 'metrics', 'from', 'to', 'metric', 'folded']
+const hiding = ['page', 'runs', 'hide', 'filter', 'metrics', 'from', 'to', 'metric', 'folded']
 const pages = {
   curves: ['x', 'log', 'smoothing', 'bands', 'outliers', 'pinned', 'metric'],
   experts: ['run', 'map', 'order', 'load', 'scale', 'router', 'expert', 'at'],
@@ -72,6 +72,32 @@ describe.skipIf(chromium === undefined)(named('invalid addresses of the dashboar
         }
       await go(page, {})
       await check(page, {}, '.card canvas')
+    }))
+
+  test('parameters of a link that have no meaning are named, and the others apply', () =>
+    site.on('log=1&shown=run&x=steps&smoothing=0.2&scale=2', async (page) => {
+      const note = page.getByRole('status').filter({ hasText: 'ignored' })
+      await expect.poll(() => note.textContent(), soon).toMatch(/are ignored: shown, x=steps\./)
+      expect(await page.getByRole('checkbox', { name: 'Log y' }).isChecked()).toBe(true)
+      await note.getByRole('button', { name: 'Close' }).click()
+      expect(await note.count()).toBe(0)
+      await page.reload()
+      await check(page, {}, '.card canvas')
+      expect(await note.count()).toBe(0)
+    }))
+
+  test('a link that hides runs shows the others, and the page writes such links', () =>
+    site.on('', async (page) => {
+      const box = (name: string) => page.getByRole('checkbox', { name: `Show ${name}`, exact: true })
+      await box('other').uncheck()
+      await expect.poll(() => page.url(), soon).toMatch(/\?hide=\w+$/)
+      await page.reload()
+      await expect.poll(() => box('other').isChecked(), soon).toBe(false)
+      expect(await box('run').isChecked()).toBe(true)
+      expect(await page.getByRole('status').filter({ hasText: 'shown' }).textContent()).toBe('3 runs, 2 shown')
+      await page.getByRole('button', { name: 'All', exact: true }).click()
+      await expect.poll(() => box('other').isChecked(), soon).toBe(true)
+      expect(page.url()).not.toContain('hide=')
     }))
 
   test('the back button returns to the previous page, expert and zoom', () =>

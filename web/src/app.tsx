@@ -8,6 +8,7 @@ import { onKeys, Shortcuts, shortcutsShown } from './shell/shortcuts.tsx'
 import { Sidebar } from './shell/sidebar.tsx'
 import { collection, page, pages, pageTitles, problem, runs } from './store.ts'
 import { TokensPage } from './tokens/tokens-page.tsx'
+import { ignored } from './view-state.ts'
 
 const views = { curves: CurvesPage, experts: ExpertsPage, tokens: TokensPage, ranks: RanksPage }
 
@@ -28,6 +29,7 @@ export function App() {
           {problem.value}
         </div>
       )}
+      {ignored.value.length > 0 && <Ignored parameters={ignored.value} />}
       <div class="body">
         <Sidebar />
         <main id="main" tabIndex={-1}>
@@ -37,6 +39,23 @@ export function App() {
       </div>
       <Shortcuts />
     </>
+  )
+}
+
+/** Number of parameters that are named. */
+const MAX_NAMED = 5
+
+/** Names the parts of a link that have no effect, so that nobody takes the page for what the link asked for. */
+function Ignored({ parameters }: { readonly parameters: readonly string[] }) {
+  const more = parameters.length > MAX_NAMED ? `, and ${parameters.length - MAX_NAMED} more` : ''
+  return (
+    <div class="banner" role="status">
+      The link has parameters without a meaning here, which are ignored: {parameters.slice(0, MAX_NAMED).join(', ')}
+      {more}.{' '}
+      <button type="button" onClick={() => (ignored.value = [])}>
+        Close
+      </button>
+    </div>
   )
 }
 

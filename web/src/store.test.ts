@@ -28,9 +28,8 @@ vi.stubGlobal('EventSource', FakeEvents)
 let served: Collection
 vi.stubGlobal('fetch', async () => Response.json(served))
 
-const { chosen, collection, filterText, follow, matchingRuns, problem, shownRuns, versions, whyNoRun } = await import(
-  './store.ts'
-)
+const { chosen, collection, filterText, follow, hidden, matchingRuns, problem, shownRuns, versions, whyNoRun } =
+  await import('./store.ts')
 
 const show = (hidden: boolean) => {
   page.hidden = hidden
@@ -106,6 +105,18 @@ test('the shown runs are the selected runs that match the filter, or without a s
   expect(whyNoRun()).toBe('No run matches the filter.')
   filterText.value = ''
   expect(names(shownRuns)).toEqual(['a1', 'a2', 'b'])
+  hidden.value = ['a2']
+  expect(names(shownRuns)).toEqual(['a1', 'b'])
+  // A run that appears is shown, as no link could have named it.
+  collection.value = { ...served, runs: ['a1', 'a2', 'b', 'new'].map((id) => runWith({ id, name: id, path: id })) }
+  expect(names(shownRuns)).toEqual(['a1', 'b', 'new'])
+  chosen.value = ['a2']
+  expect(names(shownRuns)).toEqual(['a2'])
+  chosen.value = []
+  filterText.value = 'a2'
+  expect(whyNoRun()).toMatch(/^All runs that match the filter are hidden/)
+  filterText.value = ''
+  hidden.value = []
   chosen.value = ['gone']
   expect(whyNoRun()).toMatch(/^The selected runs no longer exist/)
 })

@@ -17,6 +17,8 @@ export const pageTitles: Readonly<Record<Page, string>> = {
 export const page = inAddress<Page>('page', oneOf(pages), 'curves', true)
 /** Ids of the selected runs. An empty list, the default, means all runs. */
 export const chosen = inAddress<readonly string[]>('runs', list, [])
+/** Ids of the runs that are hidden while no run is selected. A run that appears later is shown. */
+export const hidden = inAddress<readonly string[]>('hide', list, [])
 /** Text of the filter, in the language of runs/filter.ts. */
 export const filterText = inAddress('filter', text, '')
 
@@ -44,15 +46,22 @@ export const filter = computed(() => parseFilter(filterText.value))
 export const matchingRuns = computed<readonly RunSummary[]>(() =>
   runs.value.filter((run) => matches(run, filter.value)),
 )
-/** The selected runs among them, which every page shows. */
+/** The selected runs among them, or those that are not hidden, which every page shows. */
 export const shownRuns = computed<readonly RunSummary[]>(() =>
-  chosen.value.length === 0 ? matchingRuns.value : matchingRuns.value.filter(({ id }) => chosen.value.includes(id)),
+  matchingRuns.value.filter(({ id }) =>
+    chosen.value.length === 0 ? !hidden.value.includes(id) : chosen.value.includes(id),
+  ),
+)
+/** Whether some runs are not shown for another reason than the filter. */
+export const isSelection = computed(
+  () => chosen.value.length > 0 || runs.value.some(({ id }) => hidden.value.includes(id)),
 )
 
 /** Text of a message in place of a page: why no run is shown, and what to do. */
 export function whyNoRun(): string {
   if (matchingRuns.value.length === 0) return 'No run matches the filter.'
   const all = '“All”, above the runs, shows the others.'
+  if (chosen.value.length === 0) return `All runs that match the filter are hidden. ${all}`
   return chosen.value.some((id) => runOf(id) !== undefined)
     ? `None of the selected runs matches the filter. ${all}`
     : `The selected runs no longer exist. ${all}`

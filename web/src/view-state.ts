@@ -21,7 +21,10 @@ export const index: Codec<number> = {
   write: String,
   read: (value) => (/^\d{1,15}$/.test(value) ? Number(value) : undefined),
 }
-export const flag: Codec<boolean> = { write: (value) => (value ? '1' : '0'), read: (value) => value === '1' }
+export const flag: Codec<boolean> = {
+  write: (value) => (value ? '1' : '0'),
+  read: (value) => (value === '1' ? true : value === '0' ? false : undefined),
+}
 export const list: Codec<readonly string[]> = {
   write: (value) => value.join(','),
   read: (value) => (value === '' ? [] : value.split(',')),
@@ -40,6 +43,8 @@ interface Field {
   /** Whether a change adds an entry to the browser's history. */
   readonly step: boolean
   readonly load: (text: string | null) => void
+  /** Whether a text in the address is a value of the field. */
+  readonly accepts: (text: string) => boolean
   /** Text of the value in the address; undefined for the default. */
   readonly save: () => string | undefined
 }
@@ -60,14 +65,31 @@ export function inAddress<T>(key: string, { write, read }: Codec<T>, fallback: T
     key,
     step,
     load,
+    accepts: (saved) => read(saved) !== undefined,
     save: () => (write(value.value) === write(fallback) ? undefined : write(value.value)),
   })
   load(new URLSearchParams(location.search).get(key))
   return value
 }
 
+/** Parameters of the address that the page was opened with, and that have no meaning: unknown names, invalid values. */
+export const ignored = signal<readonly string[]>([])
+
+/** Longest text of an ignored parameter. */
+const MAX_IGNORED = 60
+
+/** The parameters without a meaning. @param search The query of an address; `token` is for the server */
+export const ignoredIn = (search: string): string[] =>
+  [...new URLSearchParams(search)].flatMap(([name, value]) => {
+    const field = fields.find(({ key }) => key === name)
+    if (name === 'token' || field?.accepts(value)) return []
+    return [(field ? `${name}=${value}` : name).slice(0, MAX_IGNORED)]
+  })
+
 /** Keeps the address and the fields in step. */
 export function followAddress(): void {
+  // The parameters are about to disappear from the address.
+  ignored.value = ignoredIn(location.search)
   /** Set while fields are read from the address. Invalid fields are then corrected without a history entry. */
   let isReading = true
   let before: ReadonlyMap<string, string | undefined> = new Map()

@@ -19,6 +19,7 @@ export function ColumnsMenu() {
         />
         <Fields title="Differ between runs" fields={differing.filter(matchesSearch)} />
         <Fields title="The same in all" fields={same.filter(matchesSearch)} />
+        {![...differing, ...same].some(matchesSearch) && <p class="quiet">No field matches “{search.value}”.</p>}
         {addedFields.value.length > 0 && (
           <button type="button" onClick={() => (addedFields.value = [])}>
             Remove all

@@ -1,7 +1,7 @@
 /** The runs at the side of the page: filter, actions and table. */
 import { useEffect, useRef } from 'preact/hooks'
 import { onKeys } from '../shell/shortcuts.tsx'
-import { chosen, filterText, runs, shownRuns } from '../store.ts'
+import { filterText, isSelection, runs, shownRuns } from '../store.ts'
 import { ColumnsMenu } from './columns-menu.tsx'
 import { DifferencesDialog } from './differences-dialog.tsx'
 import './runs.css'
@@ -34,7 +34,7 @@ export function RunsPanel() {
           <span id="filter-note" role="status" class={problem ? 'bad' : 'quiet'}>
             {problem ?? countText()}
           </span>
-          {chosen.value.length > 0 && (
+          {isSelection.value && (
             <button type="button" title="Show every run that matches the filter" onClick={() => choose([])}>
               All
             </button>
@@ -64,5 +64,5 @@ function countText(): string {
   const all = runs.value.length
   const found =
     rows.value.length === all ? `${all} ${all === 1 ? 'run' : 'runs'}` : `${rows.value.length} of ${all} runs`
-  return chosen.value.length === 0 ? found : `${found}, ${shownRuns.value.length} shown`
+  return !isSelection.value ? found : `${found}, ${shownRuns.value.length} shown`
 }

@@ -2,10 +2,10 @@
  * State of the table of runs, and the resulting rows. The state is in the address, except for the widths of columns,
  * which the browser keeps (shell/sizes.ts).
  */
-import { computed, type ReadonlySignal } from '@preact/signals'
+import { batch, computed, type ReadonlySignal } from '@preact/signals'
 import type { RunSummary } from '../../../src/faces/watch/api.ts'
 import { resetSize, resize, sizes } from '../shell/sizes.ts'
-import { chosen, filter, matchingRuns, runs, shownRuns } from '../store.ts'
+import { chosen, filter, hidden, matchingRuns, runs, shownRuns } from '../store.ts'
 import { flag, inAddress, list, text } from '../view-state.ts'
 import { type Column, configColumn, fixedColumns, fixedColumnsFor, sorted } from './columns.ts'
 import { differences } from './differences.ts'
@@ -62,18 +62,27 @@ export const sharedFolder = computed(() => sharedFolderOf(runs.value.map(({ name
 
 export const shownIds = computed(() => new Set(shownRuns.value.map(({ id }) => id)))
 
-/** Selects runs. No selection means all runs, so hiding the last selected run shows all runs. */
+/** Selects runs. No selection means all runs. */
 export function choose(ids: Iterable<string>): void {
   const wanted = new Set(ids)
   const known = runs.value.filter(({ id }) => wanted.has(id)).map(({ id }) => id)
-  chosen.value = known.length === runs.value.length ? [] : known
+  batch(() => {
+    chosen.value = known.length === runs.value.length ? [] : known
+    hidden.value = []
+  })
 }
 
-/** Shows or hides a run. Runs that the filter hides keep their selection. */
+/**
+ * Shows or hides a run. Runs that the filter hides keep their selection. Without a selection, the hidden runs are kept,
+ * so that runs that appear later are shown. Hiding the last run shows all.
+ */
 export function toggleShown(id: string): void {
-  const wanted = new Set(chosen.value.length === 0 ? runs.value.map((run) => run.id) : chosen.value)
-  if (!wanted.delete(id)) wanted.add(id)
-  choose(wanted)
+  const toggled = (ids: readonly string[]) => (ids.includes(id) ? ids.filter((each) => each !== id) : [...ids, id])
+  if (chosen.value.length > 0) choose(toggled(chosen.value))
+  else {
+    const wanted = toggled(hidden.value)
+    hidden.value = runs.value.every((run) => wanted.includes(run.id)) ? [] : wanted
+  }
 }
 
 /** Shows only this run, or all runs if it is already the only shown run. */
