@@ -29,3 +29,19 @@ function isExecutable(path: string): boolean {
 /** Starts Chromium headless and without its sandbox, which needs privileges that containers rarely have. */
 export const openChromium = (executablePath: string): Promise<Browser> =>
   chromium.launch({ executablePath, args: ['--no-sandbox', '--enable-precise-memory-info'] })
+
+/**
+ * Starts Chromium headless with WebGPU by SwiftShader, which computes on the processor. SwiftShader takes longer to
+ * compile the zeroing of workgroup memory than all the rest of a kernel; no kernel reads such memory before it writes it.
+ */
+export const openChromiumWithGpu = (executablePath: string): Promise<Browser> =>
+  chromium.launch({
+    executablePath,
+    args: [
+      '--no-sandbox',
+      '--enable-unsafe-webgpu',
+      '--use-webgpu-adapter=swiftshader',
+      '--disable-gpu-sandbox',
+      '--enable-dawn-features=disable_workgroup_init',
+    ],
+  })

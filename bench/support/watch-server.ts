@@ -1,4 +1,4 @@
-/** Starts `choir watch` on a folder as a child process. */
+/** Starts `choir watch` on a folder, or `choir play`, as a child process. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
@@ -10,8 +10,11 @@ export interface WatchServer {
   readonly stop: () => Promise<void>
 }
 
-export async function startWatching(folder: string): Promise<WatchServer> {
-  const server = spawn(process.execPath, [fileIn('bin/choir.js'), 'watch', folder, '--port', '0', '--json'], {
+export const startWatching = (folder: string): Promise<WatchServer> => serve('watch', folder)
+export const startPlaying = (): Promise<WatchServer> => serve('play')
+
+async function serve(...command: readonly string[]): Promise<WatchServer> {
+  const server = spawn(process.execPath, [fileIn('bin/choir.js'), ...command, '--port', '0', '--json'], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const [line] = (await once(createInterface({ input: server.stdout }), 'line')) as [string]

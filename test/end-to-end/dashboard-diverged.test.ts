@@ -55,7 +55,9 @@ describe.skipIf(chromium === undefined)(named('a diverged run on the dashboard')
   test('sets no axis for the others, and a mark shows where its line leaves the frame', () =>
     site.on('smoothing=0', async (page) => {
       const plot = card(page, 'train/loss').getByRole('img')
-      await card(page, 'train/loss').getByRole('button', { name: /up to 6/ }).waitFor()
+      await card(page, 'train/loss')
+        .getByRole('button', { name: /up to 6/ })
+        .waitFor()
       // The healthy losses, 3.01 to 4.1, fill most of the frame.
       await expect.poll(async () => (await inkAt(plot, 0.99)).high).toBeLessThan(0.25)
       await expect.poll(async () => (await inkAt(plot, 0.1)).high).toBeGreaterThan(0.6)

@@ -24,6 +24,20 @@ describe.skipIf(!executable)(named('choir play'), { timeout: 400_000 }, () => {
       return data.reduce((sum, value) => (sum * 31 + value) % 1000000007, 0)
     })()`)
 
+  /** The texts of an element of both sides, read at one moment. */
+  const pairOf = (page: Page, selector: string): Promise<string[]> =>
+    page.locator(`[data-side][data-phase] ${selector}`).allTextContents()
+  const areEqual = ([one, other]: string[]) => one !== undefined && one === other
+
+  /** The step in the name of a side's file. */
+  async function savedStep(page: Page, side: string): Promise<number> {
+    const [download] = await Promise.all([
+      page.waitForEvent('download'),
+      page.getByRole('button', { name: `Save ${side}` }).click(),
+    ])
+    return Number(/step-(\d+)\.zip$/.exec(download.suggestedFilename())?.[1])
+  }
+
   test('two settings train side by side, and the saved run goes on in Node', async () => {
     const page = await visit()
     await page.getByRole('radio', { name: 'Your own' }).check()
@@ -58,9 +72,13 @@ describe.skipIf(!executable)(named('choir play'), { timeout: 400_000 }, () => {
       .toBeGreaterThan(5)
 
     await expect.poll(() => stepOf(page, 'A'), patience).toBeGreaterThan(begun + 3)
+    // The dense side is cheaper, and would run ahead.
+    expect(await pairOf(page, 'dl > div:has(dt:text-is("step")) dd')).toSatisfy(areEqual)
     await page.getByRole('button', { name: 'Pause' }).click()
     await reaches(page, 'A', /paused/)
     await reaches(page, 'B', /paused|finished/)
+    const saved = await Promise.all(['A', 'B'].map((side) => savedStep(page, side)))
+    expect(Math.abs((saved[0] ?? 0) - (saved[1] ?? 0))).toBeLessThanOrEqual(1)
     expect(await lossOf(page, 'A')).toBeLessThan(0.95 * first)
     expect(await violationsOn(page)).toEqual([])
 
@@ -136,6 +154,45 @@ describe.skipIf(!executable)(named('choir play'), { timeout: 400_000 }, () => {
       await page.goto(new URL(link, address()).href)
       expect(await page.locator(new URL(link, address()).hash).count(), link).toBe(1)
     }
+    expect(problems).toEqual([])
+    await page.close()
+  })
+
+  test('the heat maps of both sides have one scale of colours', async () => {
+    const page = await visit()
+    await page.getByRole('radio', { name: 'Your own' }).check()
+    await page.getByLabel('Your text').fill(text)
+    // The tokens of this text differ in frequency, so loads by token are uneven; random ones are even.
+    for (const [side, router] of [
+      ['A', 'hash'],
+      ['B', 'random'],
+    ] as const) {
+      const group = page.getByRole('group', { name: side, exact: true })
+      await group.getByRole('combobox', { name: /^Router/ }).selectOption(router)
+    }
+    await page.getByRole('button', { name: 'Train', exact: true }).click()
+    await expect.poll(() => stepOf(page, 'A'), patience).toBeGreaterThan(3)
+    await page.getByRole('button', { name: 'Pause' }).click()
+    await reaches(page, 'A', /paused/)
+    await reaches(page, 'B', /paused/)
+    await expect.poll(() => page.locator('.legend-scale').count(), patience).toBe(2)
+    const scales = await page.locator('.legend-scale').allInnerTexts()
+    expect(scales[0]).toMatch(/≥ [48]×/)
+    expect(scales[1]).toBe(scales[0])
+    expect(problems).toEqual([])
+    await page.close()
+  })
+
+  test('on a phone, the trainings of a lesson are in sight once it is tried', async () => {
+    const page = await visit()
+    await page.setViewportSize({ width: 390, height: 844 })
+    const top = async () => (await page.getByRole('main').boundingBox())?.y ?? Number.POSITIVE_INFINITY
+    await expect.poll(top, patience).toBeGreaterThan(844)
+    await page.getByRole('button', { name: 'Try it' }).first().click()
+    await expect.poll(() => phaseOf(page, 'A').count(), patience).toBe(1)
+    await expect.poll(top, patience).toBeLessThan(844 / 2)
+    const { y = 0 } = (await phaseOf(page, 'A').boundingBox()) ?? {}
+    expect(y).toBeLessThan(844)
     expect(problems).toEqual([])
     await page.close()
   })

@@ -4,9 +4,9 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type Browser, chromium } from 'playwright-core'
+import type { Browser } from 'playwright-core'
 import { build } from 'vite'
-import { findChromium } from '../../bench/support/browser.ts'
+import { findChromium, openChromiumWithGpu } from '../../bench/support/browser.ts'
 import { smallModel } from '../../src/faces/browser/testing/small-training.ts'
 
 export const inRepository = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url))
@@ -74,20 +74,4 @@ export async function serve(folder: string): Promise<Site> {
   }
 }
 
-/**
- * SwiftShader takes longer to compile the zeroing of workgroup memory than all the rest of a kernel. No kernel reads
- * such memory before it writes it.
- */
-const withoutZeroing = '--enable-dawn-features=disable_workgroup_init'
-
-export const openBrowser = (): Promise<Browser> =>
-  chromium.launch({
-    executablePath: executable as string,
-    args: [
-      '--no-sandbox',
-      '--enable-unsafe-webgpu',
-      '--use-webgpu-adapter=swiftshader',
-      '--disable-gpu-sandbox',
-      withoutZeroing,
-    ],
-  })
+export const openBrowser = (): Promise<Browser> => openChromiumWithGpu(executable as string)

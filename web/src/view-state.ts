@@ -79,7 +79,7 @@ export const ignored = signal<readonly string[]>([])
 const MAX_IGNORED = 60
 
 /** The parameters without a meaning. @param search The query of an address; `token` is for the server */
-export const ignoredIn = (search: string): string[] =>
+const ignoredIn = (search: string): string[] =>
   [...new URLSearchParams(search)].flatMap(([name, value]) => {
     const field = fields.find(({ key }) => key === name)
     if (name === 'token' || field?.accepts(value)) return []
