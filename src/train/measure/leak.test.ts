@@ -1,6 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type RunInput, runSchema } from '../../core/config/run-config.ts'
 import { anyVocabulary } from '../../core/config/testing/any-vocabulary.ts'
+import { softmax } from '../../core/graph/ops/fused.ts'
+import { matmul } from '../../core/graph/ops/matmul.ts'
+import { topK } from '../../core/graph/ops/order.ts'
+import { concat, reshape, slice } from '../../core/graph/ops/shape.ts'
+import type { Tensor } from '../../core/graph/tensor.ts'
+import { ownRouters } from '../../core/model/routing/own.ts'
 import { floatsOf } from '../../engine/contract/arena.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
 import { cpuMemory } from '../../engine/testing/cpu-memory.ts'
@@ -97,6 +103,47 @@ describe('the gain from the true continuation', () => {
       const leaky = { ...config.model, moe: config.model.moe && { ...config.model.moe, priority: 'gate' as const } }
       expect(await measureLeak(runtime, leaky, store, data, few)).not.toBe(0)
     }
+  })
+
+  test('finds a router of the user’s own that sees later tokens and denies it', async () => {
+    /** Top-1 of the logits of the token `distance` positions later, or of the token itself. */
+    const router = (distance: number) => {
+      const id = `leak${distance}@0123456789abcdef`
+      ownRouters.register(id, {
+        name: `leak${distance}`,
+        sees: 'past',
+        parameters: ({ moe, width }) => ({ weight: { shape: [width, moe.experts], init: 'normal' } }),
+        choose({ moe, x_TD, weights }) {
+          const [tokens = 0] = x_TD.shape
+          const own = matmul(x_TD, weights.weight as Tensor)
+          const logits = concat([slice(own, 0, distance, tokens), slice(own, 0, 0, distance)], 0)
+          const [gate_TK, expert_TK] = topK(softmax(logits), moe.k)
+          const shape = [tokens, 1, moe.experts]
+          const probability_TZN = reshape(softmax(logits), shape)
+          return { expert_TK, gate_TK, logits_TZN: reshape(logits, shape), probability_TZN }
+        },
+      })
+      return id
+    }
+    const data = { heldOut: streamOf(Array.from({ length: 500 }, (_, i) => (i * i * 7 + i * 3) % 61)) }
+    const gain = async (distance: number) => {
+      const moe = {
+        router: 'own',
+        own: router(distance),
+        experts: 4,
+        hidden: 16,
+        k: 1,
+        prototypes: 1,
+        capacity: 'none',
+      }
+      const model = { vocabulary: 61, layers: 1, width: 16, heads: 2, sequence: 8, moe } as const
+      const config = runSchema.parse({ data: anyVocabulary, model, train: { init: { scale: 3 } } })
+      const store = createStore(cpuMemory, config)
+      await initialize(store, 1, initialScales(config))
+      return measureLeak(runtime, config.model, store, data, { ...options, batch: 4, limit: 5 })
+    }
+    expect(await gain(0)).toBeNull()
+    for (const distance of [1, 3]) expect(Math.abs((await gain(distance)) ?? 0)).toBeGreaterThan(0)
   })
 
   test('is not measured without a second window, because there is no other text', async () => {

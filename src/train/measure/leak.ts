@@ -30,16 +30,24 @@ export interface LeakOptions {
   readonly separator?: number | undefined
 }
 
-/** Whether a token's loss in evaluation depends on later tokens of its own text. */
-export function dependsOnFuture(model: ModelConfig, rule: CapacityRule, batch: number): boolean {
-  return causalityOf(model, { activity: 'evaluation', rule, batch, sequence: model.sequence }).kind === 'future'
+const causalityIn = (model: ModelConfig, rule: CapacityRule, batch: number) =>
+  causalityOf(model, { activity: 'evaluation', rule, batch, sequence: model.sequence }).kind
+
+/**
+ * Whether the gain is measured: if a token's loss in evaluation depends on later tokens of its own text, or if only the
+ * word of a router or a layer of the user's own (`sees`) says that it does not.
+ */
+export function isLeakMeasured(model: ModelConfig, rule: CapacityRule, batch: number): boolean {
+  const kind = causalityIn(model, rule, batch)
+  return kind === 'future' || (kind === 'causal' && (model.moe?.router === 'own' || model.layer !== null))
 }
 
 /**
  * The gain from the true continuation, nats per token: the mean loss at positions before S/2 if the rest of every
  * sequence is text of another held-out window, minus the mean loss with its own text. The gain is positive if the loss
- * uses later tokens. It is null if the model does not depend on later tokens of its own text under `rule`, or if there
- * are fewer than two windows of text.
+ * uses later tokens. It is null if the model does not depend on later tokens of its own text under `rule`, as its
+ * settings say and, with parts of the user's own, as a gain of exactly 0 confirms; or if there are fewer than two windows
+ * of text.
  */
 export async function measureLeak(
   runtime: Runtime,
@@ -48,8 +56,10 @@ export async function measureLeak(
   data: Pick<Dataset, 'heldOut'>,
   options: LeakOptions,
 ): Promise<number | null> {
-  if (!dependsOnFuture(config, options.rule, options.batch) || windowsOf(data.heldOut, config.sequence) < 2) return null
-  return measureLossGain(runtime, config, store, data, options)
+  const { rule, batch } = options
+  if (!isLeakMeasured(config, rule, batch) || windowsOf(data.heldOut, config.sequence) < 2) return null
+  const gain = await measureLossGain(runtime, config, store, data, options)
+  return gain === 0 && causalityIn(config, rule, batch) === 'causal' ? null : gain
 }
 
 /**

@@ -73,7 +73,9 @@ export function footnotes(runs: Runs, arms: readonly string[], comparisons: read
   })
   return [
     ...(leaks.length > 0
-      ? [` † sees later tokens, which a causal model cannot, and so gains, in nats a token: ${joinWords(leaks)}.`]
+      ? [
+          ` † sees later tokens, which a causal model cannot, and so gains at least, in nats a token: ${joinWords(leaks)}.`,
+        ]
       : []),
     ...(arms.some((arm) => runs.isUnlimited(arm))
       ? [

@@ -5,7 +5,7 @@
  */
 import { type RunConfig, sequencesOfPass } from '../../../core/config/run-config.ts'
 import { describeModel } from '../../../core/model/describe.ts'
-import { dependsOnFuture } from '../../../train/measure/leak.ts'
+import { isLeakMeasured } from '../../../train/measure/leak.ts'
 import { decayStart } from '../../../train/step/schedule.ts'
 import type { Cell } from '../contract.ts'
 import { firstStepOf, isShort, stepsOf } from '../grid/cells.ts'
@@ -107,7 +107,7 @@ function afterTraining(cell: Cell, pace: Pace, { elsewhere, specialised }: Extra
   const { model } = config
   if (isShort(cell)) return { tokens: pace.heldOutTokens, loads: 1 }
   const sequences = sequencesOfPass(config)
-  const leaks = (['train', 'eval'] as const).filter((rule) => dependsOnFuture(model, rule, sequences)).length
+  const leaks = (['train', 'eval'] as const).filter((rule) => isLeakMeasured(model, rule, sequences)).length
   const isSpecialised = specialised.has(key)
   return {
     // The gain from later tokens is the difference of two evaluations, each under one of the rules.

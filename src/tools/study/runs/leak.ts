@@ -7,7 +7,7 @@ import { Cleanup } from '../../../core/cleanup.ts'
 import { sequencesOfPass } from '../../../core/config/run-config.ts'
 import { openRunData } from '../../../node/run/session.ts'
 import { separatorOf } from '../../../train/data/first-visible.ts'
-import { dependsOnFuture, measureLeak } from '../../../train/measure/leak.ts'
+import { isLeakMeasured, measureLeak } from '../../../train/measure/leak.ts'
 import { loadModel } from '../../../use/runs/trained-model.ts'
 import type { FinishedRun } from '../contract.ts'
 
@@ -16,7 +16,8 @@ export const LEAK_BATCHES = 32
 
 /**
  * The gain from later tokens in nats a token, at the capacity of training and of evaluation, for the newest checkpoint
- * of a run; null if the model sees no later token of its own text.
+ * of a run; null if the model sees no later token of its own text. A router or a layer of the user's own that sees later
+ * tokens and denies it is found here.
  */
 export async function leakOf(directory: string): Promise<FinishedRun['leak']> {
   const cleanup = new Cleanup()
@@ -26,7 +27,7 @@ export async function leakOf(directory: string): Promise<FinishedRun['leak']> {
     const { runtime, config, tokenizer, store } = trained
     const { train, model } = config
     const batch = sequencesOfPass(config)
-    if (!dependsOnFuture(model, 'train', batch) && !dependsOnFuture(model, 'eval', batch))
+    if (!isLeakMeasured(model, 'train', batch) && !isLeakMeasured(model, 'eval', batch))
       return { train: null, eval: null }
     const data = await openRunData(config, { tokenizer, onProgress: () => {} })
     cleanup.defer(() => data.close())
