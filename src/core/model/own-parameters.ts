@@ -27,7 +27,9 @@ export function checkParameters(
       throw fault(`invalid parameter ${JSON.stringify(key)} (expected letters and digits, and not "${reserved}")`)
     const { shape: sizes, init } = parameter ?? {}
     if (!Array.isArray(sizes) || sizes.length === 0 || !sizes.every((size) => Number.isInteger(size) && size > 0))
-      throw fault(`parameter ${key} has the shape ${JSON.stringify(sizes)} (expected positive integers)`)
+      throw fault(
+        `parameter ${key} has the shape ${JSON.stringify(sizes)} (expected positive integers, [1] for a single number)`,
+      )
     if (!inits.includes(init)) {
       const accepted = joinWords(
         inits.map((word) => `"${word}"`),

@@ -95,6 +95,18 @@ test('the functions that the guide of the library explains are imported in its c
   expect(explained.filter((name) => !imported.includes(name as string))).toEqual([])
 })
 
+test('the table of operations has every operation, and nothing else', () => {
+  const exported = exportedNames().get('choir/graph') ?? new Set<string>()
+  const rows = read('docs/library.md').match(/^\| `[a-z].*$/gm) ?? []
+  const named = rows.flatMap((row) => [...(row.split(' | ')[0] ?? '').matchAll(/`(\w+)/g)].map(([, name = '']) => name))
+  expect(named.length).toBeGreaterThan(50)
+  expect(named.filter((name) => !exported.has(name))).toEqual([])
+  // Parts of Choir's own layers, and what another paragraph explains.
+  const elsewhere = /^(dispatch|combine|expert|sources|attentionKernel|emit|erfGate|defineOp|withKernels|createRuntime)/
+  const operations = [...exported].filter((name) => /^[a-z]/.test(name) && !elsewhere.test(name))
+  expect(operations.filter((name) => !named.includes(name) && name !== 'linearCrossEntropies')).toEqual([])
+})
+
 test('guides and the pages that they link to are in the package', () => {
   const shipped = (path: string) =>
     guides.includes(path) &&

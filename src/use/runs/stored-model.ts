@@ -82,7 +82,7 @@ async function modelOfRun(
         : await readCheckpointOf(checkpoints, checkpoint, { model })
     if (!found)
       throw new UsageError(
-        `invalid run: "${directory}" has no checkpoint yet (train it, or wait for its first checkpoint)`,
+        `invalid run: "${directory}" has no checkpoint (train it, or wait for its first checkpoint; a study keeps those of its runs with --keep-checkpoints only)`,
       )
     const state = parseState(found.state, found.path)
     const json = await readTokenizer(directory)

@@ -93,7 +93,7 @@ function checked(optimizer: OwnOptimizer): Checked {
       if (!Array.isArray(shape) || !shape.every((size) => Number.isInteger(size) && size > 0))
         throw optimizerFault(
           optimizer,
-          `${of} has ${key} with the shape ${JSON.stringify(shape)} (expected positive integers)`,
+          `${of} has ${key} with the shape ${JSON.stringify(shape)} (expected positive integers, [1] for a single number)`,
         )
     }
     return shapes
