@@ -162,6 +162,7 @@ describe.skipIf(!executable)(named('choir play'), { timeout: 400_000 }, () => {
     const page = await visit()
     await page.getByRole('radio', { name: 'Your own' }).check()
     await page.getByLabel('Your text').fill(text)
+    await page.getByLabel('Compare with a second setting').check()
     // The tokens of this text differ in frequency, so loads by token are uneven; random ones are even.
     for (const [side, router] of [
       ['A', 'hash'],

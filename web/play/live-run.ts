@@ -179,8 +179,8 @@ export class LiveRun {
       const opened = await begin(worker)
       if (this.worker !== worker) return
       if (!opened) throw new Error('No run is stored in this browser.')
-      this.opened.value = opened
       this.done.value = opened.steps
+      this.opened.value = opened
       this.snapshots = new Snapshots(opened.config.model.moe?.prototypes ?? 1)
       for (const record of opened.metrics)
         if (record.kind === 'train') this.records.push(record)

@@ -74,15 +74,15 @@ effect(() => {
 })
 
 /**
- * The step that all open sides have reached: their numbers and maps are compared there. A side that failed does not
- * hold back the other.
+ * The step that all open sides have reached: their numbers and maps are compared there. A side that failed, or that is
+ * still being opened, does not hold back the other.
  */
 export const commonStep = computed(() => {
   const steps = openSides.value.flatMap((side) => {
-    const { phase, version, done } = runs[side]
+    const { phase, opened, version, done } = runs[side]
     // Numbers are drawn when the version changes.
     void version.value
-    return phase.value === 'failed' ? [] : [done.peek()]
+    return phase.value === 'failed' || opened.value === null ? [] : [done.peek()]
   })
   return steps.length > 0 ? Math.min(...steps) : 0
 })
