@@ -18,7 +18,7 @@ const comparisons: Readonly<Record<string, string>> = {
   'k top-1 beats top-k': 'two prototypes against top-2',
   'Prototypes help at constant cost': 'two prototypes against top-1',
   'Prototypes gain with size': 'the same, per doubling of size',
-  'Prototypes converge faster': 'steps to a loss, over those of top-1',
+  'Prototypes converge faster': 'steps to reach a loss, as a ratio to top-1',
   'Imbalance does not matter': 'no balancing loss against one',
   'MoE attention harms': 'experts in attention too',
   'Learned routing beats hashing': 'a learned router against a hash',
@@ -30,7 +30,7 @@ const papers: Readonly<Record<string, string>> = {
   'arXiv 2202.01169': 'Clark et al.',
 }
 
-/** Runs with which claims are tested: those of a study, with its arms or with their counterparts at another size. */
+/** The runs that test the claims at one size: the arms of the claims, or the arms of another size that match them. */
 interface RunSet {
   readonly name: string
   readonly runs: Runs

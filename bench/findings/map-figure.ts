@@ -29,7 +29,7 @@ export const mapPanels = (runs: Runs): MapPanel[] =>
     .map((question) => ({ title: question.title, lines: linesOf(pairsOf(runs, question)) }))
     .filter(({ lines }) => lines.length > 0)
 
-/** With fewer seeds an interval is wider than the figure. */
+/** Number of seeds from which on intervals are drawn: the interval of two seeds would fill the figure. */
 const MIN_SEEDS = 3
 
 const GAP = 20
