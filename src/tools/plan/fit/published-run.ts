@@ -62,7 +62,7 @@ function runOf({ model, batch, micro, devices, plan }: PublishedRow): PlannedRun
     model,
     train: { batch },
     plan: {
-      // The constants were fitted with even loads. Chance changes no row by more than 1.3 %.
+      // The constants were fitted with even loads.
       load: { sampling: false },
       ...plan,
       microBatches: batch / ranks / micro,
