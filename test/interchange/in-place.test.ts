@@ -1,5 +1,5 @@
 /** Models in folders of transformers, used as they are: nothing is imported, and nothing in the folder is touched. */
-import { readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { Fields } from '../../src/core/config/fields.ts'
@@ -139,6 +139,22 @@ describe('rounded weights', () => {
     expect(await fill(folder, messages)).toEqual(first)
     expect(messages[0]).toMatch(/^rounding the weights again: .*model\.safetensors/)
     expect((await fill(folder)).read).toBe(0)
+  })
+
+  test('what the user has in the folder of the model stays, whatever its name', async () => {
+    const { folder } = await models()
+    const old = new Date(Date.now() - 100 * 3600 * 1000)
+    for (const name of ['.scratch-notes', 'choir-int8']) {
+      mkdirSync(join(folder, name))
+      writeFileSync(join(folder, name, 'mine.txt'), 'mine')
+      utimesSync(join(folder, name), old, old)
+    }
+    symlinkSync(join(folder, 'gone'), join(folder, 'extra.json'))
+    const messages: string[] = []
+    await fill(folder, messages)
+    expect(messages).toEqual([expect.stringMatching(/^cannot write .*is not such a copy \(move it away\)/)])
+    for (const name of ['.scratch-notes', 'choir-int8'])
+      expect(readFileSync(join(folder, name, 'mine.txt'), 'utf8')).toBe('mine')
   })
 
   test('a copy that cannot be written is no error', async () => {

@@ -3,15 +3,16 @@
  * rounding, so that they are rounded only once. `source.json` names the files from which they were made: if those change,
  * or one byte of the copy does, the weights are rounded again.
  */
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { RunError } from '../../core/errors.ts'
 import { parseJson } from '../../core/text/json.ts'
 import { bytes } from '../../core/text/numbers.ts'
 import { writeChecked } from '../../node/run/checkpoint/checked-file.ts'
 import { readSafetensors } from '../../node/run/checkpoint/tensor-files.ts'
 import { errorCode, syncFolder } from '../../node/system/disk.ts'
-import { makeTemporaryFolder, sweepLeftovers } from '../../node/system/temporary-folders.ts'
+import { makeTemporaryFolder } from '../../node/system/temporary-folders.ts'
 import { shardFiles } from '../../train/run/checkpoint/safetensors.ts'
 import type { OnMessage } from '../../train/run/messages.ts'
 import type { NamedTensor } from '../../train/step/named-tensors.ts'
@@ -91,7 +92,6 @@ async function readCopy(
 
 /** Writes the copy into a folder of its own, and then gives it its name. */
 async function writeCopy(parent: string, name: string, source: string, tensors: readonly NamedTensor[]): Promise<void> {
-  await sweepLeftovers(parent)
   const temporary = await makeTemporaryFolder(parent, 'building')
   try {
     const draft = join(temporary, name)
@@ -103,10 +103,21 @@ async function writeCopy(parent: string, name: string, source: string, tensors: 
     }
     await writeFile(join(draft, SOURCE), JSON.stringify({ format: FORMAT, source, tensors: census }), { flush: true })
     await syncFolder(draft)
-    await rm(join(parent, name), { recursive: true, force: true })
+    await removeCopy(join(parent, name))
     await rename(draft, join(parent, name))
     await syncFolder(parent)
   } finally {
     await rm(temporary, { recursive: true, force: true })
   }
+}
+
+/** Removes an older copy. @throws RunError for anything else of its name: the folder belongs to the user */
+async function removeCopy(folder: string): Promise<void> {
+  const names = await readdir(folder).catch((error: unknown) => {
+    if (errorCode(error) === 'ENOENT') return null
+    throw error
+  })
+  if (names === null) return
+  if (!names.includes(SOURCE)) throw new RunError(`${folder} exists, and is not such a copy (move it away)`)
+  await rm(folder, { recursive: true, force: true })
 }

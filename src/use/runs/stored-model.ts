@@ -128,8 +128,9 @@ async function stateOf(folder: string, model: ModelConfig): Promise<string> {
   const names = (await readdir(folder)).filter((name) => /\.(json|safetensors)$/.test(name)).sort()
   const files = await Promise.all(
     names.map(async (name) => {
-      const { size, mtimeMs } = await stat(join(folder, name))
-      return [name, size, mtimeMs]
+      // A link to a file that is gone is no file of the model, unless reading the model fails.
+      const found = await stat(join(folder, name)).catch(() => null)
+      return [name, found?.size, found?.mtimeMs]
     }),
   )
   return sha256(JSON.stringify([model, files]))
