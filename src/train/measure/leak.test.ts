@@ -126,7 +126,7 @@ describe('the gain from the true continuation', () => {
       return id
     }
     const data = { heldOut: streamOf(Array.from({ length: 500 }, (_, i) => (i * i * 7 + i * 3) % 61)) }
-    const gain = async (distance: number) => {
+    const gain = async (distance: number, limits: object = { capacity: 'none' }) => {
       const moe = {
         router: 'own',
         own: router(distance),
@@ -134,7 +134,7 @@ describe('the gain from the true continuation', () => {
         hidden: 16,
         k: 1,
         prototypes: 1,
-        capacity: 'none',
+        ...limits,
       }
       const model = { vocabulary: 61, layers: 1, width: 16, heads: 2, sequence: 8, moe } as const
       const config = runSchema.parse({ data: anyVocabulary, model, train: { init: { scale: 3 } } })
@@ -144,6 +144,10 @@ describe('the gain from the true continuation', () => {
     }
     expect(await gain(0)).toBeNull()
     for (const distance of [1, 3]) expect(Math.abs((await gain(distance)) ?? 0)).toBeGreaterThan(0)
+    // With this capacity and priority the loss depends on other sequences too, which is no reason not to look.
+    const crowded = { capacity: '1x', priority: 'token' }
+    expect(await gain(0, crowded)).toBeNull()
+    expect(Math.abs((await gain(1, crowded)) ?? 0)).toBeGreaterThan(0)
   })
 
   test('is not measured without a second window, because there is no other text', async () => {

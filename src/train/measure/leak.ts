@@ -37,17 +37,19 @@ const causalityIn = (model: ModelConfig, rule: CapacityRule, batch: number) =>
  * Whether the gain is measured: if a token's loss in evaluation depends on later tokens of its own text, or if only the
  * word of a router or a layer of the user's own (`sees`) says that it does not.
  */
-export function isLeakMeasured(model: ModelConfig, rule: CapacityRule, batch: number): boolean {
-  const kind = causalityIn(model, rule, batch)
-  return kind === 'future' || (kind === 'causal' && (model.moe?.router === 'own' || model.layer !== null))
-}
+export const isLeakMeasured = (model: ModelConfig, rule: CapacityRule, batch: number): boolean =>
+  causalityIn(model, rule, batch) === 'future' || hasOwnPart(model)
+
+/** Whether a router or a layer is the user's own. Records of older versions have no `layer`. */
+export const hasOwnPart = ({ moe, layer }: Pick<ModelConfig, 'moe'> & Partial<Pick<ModelConfig, 'layer'>>): boolean =>
+  moe?.router === 'own' || Boolean(layer)
 
 /**
  * The gain from the true continuation, nats per token: the mean loss at positions before S/2 if the rest of every
  * sequence is text of another held-out window, minus the mean loss with its own text. The gain is positive if the loss
  * uses later tokens. It is null if the model does not depend on later tokens of its own text under `rule`, as its
- * settings say and, with parts of the user's own, as a gain of exactly 0 confirms; or if there are fewer than two windows
- * of text.
+ * settings say and, with parts of the user's own, as a gain of exactly 0 without capacity confirms; or if there are
+ * fewer than two windows of text.
  */
 export async function measureLeak(
   runtime: Runtime,
@@ -58,8 +60,10 @@ export async function measureLeak(
 ): Promise<number | null> {
   const { rule, batch } = options
   if (!isLeakMeasured(config, rule, batch) || windowsOf(data.heldOut, config.sequence) < 2) return null
-  const gain = await measureLossGain(runtime, config, store, data, options)
-  return gain === 0 && causalityIn(config, rule, batch) === 'causal' ? null : gain
+  if (causalityIn(config, rule, batch) === 'future') return measureLossGain(runtime, config, store, data, options)
+  // Without capacity no token depends on another sequence, so a part that keeps its word gains exactly 0.
+  const gain = await measureLossGain(runtime, config, store, data, { ...options, rule: 'none' })
+  return gain === 0 ? null : gain
 }
 
 /**

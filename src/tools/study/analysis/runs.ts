@@ -5,6 +5,7 @@
  * limit: see `fairRule`.
  */
 import type { CapacityRule } from '../../../core/model/routing/contract.ts'
+import { hasOwnPart } from '../../../train/measure/leak.ts'
 import type { CapacityEvaluation } from '../../../train/step/records.ts'
 import type { Cell, Contrast, FinishedRun, Rate, Settings, StudyResults, Timing } from '../contract.ts'
 import { valueAt } from '../grid/settings.ts'
@@ -105,7 +106,12 @@ export class Runs {
   /** Nats a token that an arm gains from later tokens at this capacity, mean over its runs; null if it sees none. */
   leakOf(arm: string): number | null {
     const { capacity } = this.basis
-    return capacity === 'none' ? null : mean(this.finished(arm).flatMap(({ leak }) => leak[capacity] ?? []))
+    const gains = this.finished(arm).flatMap(({ leak, config }) => {
+      // Built-in routers see no later token without capacity; a part of the user's own may.
+      if (capacity === 'none') return hasOwnPart(config.model) ? (leak.eval ?? []) : []
+      return leak[capacity] ?? []
+    })
+    return mean(gains)
   }
 
   /** Whether an arm is compared without a capacity limit, though the basis has one. */

@@ -146,6 +146,15 @@ describe('a table of contrasts', () => {
     expect(figure(blocks, 'plain-difference')).toMatchObject({ series: [{ name: 'turning' }, { name: 'seer †' }] })
     const evaluated = view({ arms, capacity: 'eval' })
     expect(tableWith(evaluated.blocks, 'Difference').caption).toContain('seer 0.100.')
+    // Without capacity only a part of the user's own can see later tokens.
+    const own = {
+      effect: -0.1,
+      leak: { train: 0.2, eval: 0.3 },
+      settings: { 'model.layer': { own: 'a-layer@0123456789abcdef' } },
+    }
+    const free = tableWith(view({ arms: { ...arms, own }, capacity: 'none' }).blocks, 'Difference')
+    expect(free.rows.map((row) => text(row[0]))).toEqual(['turning', 'seer', 'own †'])
+    expect(free.caption).toMatch(/in nats a token: own 0\.300\./)
   })
 
   test('compares the seeds that both arms finished on the same text', () => {
