@@ -349,6 +349,20 @@ describe('a run that left a record of a failure', () => {
     expect(stopped).not.toHaveProperty('failure')
   })
 
+  test('is failed, not finished, if its last steps were not finite or a rank failed after them', async () => {
+    await putDiverged('diverged', 100, 3)
+    await putRun('ranks', 10, 10)
+    await put('ranks/failure.json', { rank: 1, host: 'b', pid: 4711, reason: 'was killed' })
+    await putRun('whole', 10, 10)
+    const collection = await watch()
+    await read(collection)
+    expect(collection.describe().runs.map(({ name, state }) => [name, state])).toEqual([
+      ['diverged', 'failed'],
+      ['ranks', 'failed'],
+      ['whole', 'finished'],
+    ])
+  })
+
   test('is failed with the words of the rank that failed first, until it goes on', async () => {
     await putRun('ranks', 10, 3)
     await put('ranks/failure.json', { rank: 1, host: 'b', pid: 4711, reason: 'was killed' })

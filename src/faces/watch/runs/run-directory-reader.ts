@@ -94,8 +94,9 @@ export class RunDirectoryReader implements PolledRun {
     if (metrics !== 'same' && !this.columns.ranks.isEmpty) await this.readRoster()
     await this.checkCheckpointAndLock()
     const isBehind = metrics === 'behind' || routing === 'behind'
-    if (!isBehind) this.isReading = false
     await this.readFailure()
+    // Only now: a run that is read shows why it failed.
+    if (!isBehind) this.isReading = false
     const state = this.state(Date.now())
     const reason = this.failure?.reason
     const status = [state, reason, this.checkpoint, this.configStamp, this.arm, this.isReading].join()
@@ -200,6 +201,8 @@ export class RunDirectoryReader implements PolledRun {
   private state(now: number): RunState {
     const { steps, problem } = this.config
     if (problem !== undefined) return 'unreadable'
+    // A training fails at its last step or after it, too.
+    if (this.failure) return 'failed'
     if (steps !== null && this.step() >= steps) return 'finished'
     if (this.isLocked) return 'running'
     const changed = this.changed()
@@ -207,7 +210,7 @@ export class RunDirectoryReader implements PolledRun {
     if (changed > this.unlockedAt && now - changed < Math.max(QUIET_MS, 10 * this.stepTime())) return 'running'
     // Without a configuration the number of steps left is unknown.
     if (steps === null) return 'finished'
-    return this.failure ? 'failed' : 'stopped'
+    return 'stopped'
   }
 
   private problem(): string | undefined {
@@ -257,7 +260,7 @@ export class RunDirectoryReader implements PolledRun {
   private async readFailure(): Promise<void> {
     const { columns, config, found, directory } = this
     const { nonFiniteInRow } = columns
-    if (this.isLocked || config.steps === null || this.step() >= config.steps) {
+    if (this.isLocked || config.steps === null) {
       this.failedStep = null
       this.failure = null
     } else if (config.maxNonFinite === null || nonFiniteInRow < config.maxNonFinite) {
