@@ -66,7 +66,5 @@ export class RunError extends UserError {
    * Whether the error follows from what a run computes. Runs are reproducible, so the same run, from the same
    * checkpoint, fails in the same way again.
    */
-  get isComputed(): boolean {
-    return false
-  }
+  readonly isComputed: boolean = false
 }

@@ -11,11 +11,11 @@ export function parseTokens(text: string): number | undefined {
   return value >= 1 && Number.isSafeInteger(value) ? value : undefined
 }
 
-export const probabilityExpected = 'a probability above 0 and below 1, such as 0.9 or 90%'
+export const probabilityExpected = 'a probability from 0.001 to 0.999, such as 0.9 or 90%'
 
-/** A probability such as 0.9 or 90%; undefined if it is not between 0 and 1. */
+/** A probability such as 0.9 or 90%; undefined if it is not from 0.001 to 0.999. */
 export function parseProbability(text: string): number | undefined {
   const [, size = '', sign] = /^(\d+(?:\.\d+)?|\.\d+) ?(%?)$/.exec(text.trim()) ?? []
   const value = size === '' ? Number.NaN : Number(size) / (sign === '%' ? 100 : 1)
-  return value > 0 && value < 1 ? value : undefined
+  return value >= 0.001 && value <= 0.999 ? value : undefined
 }

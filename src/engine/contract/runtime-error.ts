@@ -7,8 +7,12 @@ export class RuntimeError extends RunError {
 
 /** Memory that a program needs is not available. */
 export class OutOfMemory extends RuntimeError {
-  override get isComputed(): boolean {
-    return true
+  /** False if the machine has the memory, but other programs use it: it may be free for a later run. */
+  override readonly isComputed: boolean
+
+  constructor(message: string, isComputed = true) {
+    super(message)
+    this.isComputed = isComputed
   }
 }
 

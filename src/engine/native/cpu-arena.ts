@@ -28,7 +28,8 @@ export function createArena(bytes: number, available = machineBytes()): Arena {
   try {
     memory = new Memory({ initial: pages, maximum: pages, shared: true })
   } catch {
-    throw outOfMemory(bytes, 'the system gives no more (close other programs, or raise the limit that ulimit -v shows)')
+    const reason = 'the system gives no more (close other programs, or raise the limit that ulimit -v shows)'
+    throw outOfMemory(bytes, reason, false)
   }
   adviseHugePages(memory.buffer)
   return arenaOf(memory)
@@ -56,5 +57,5 @@ export function machineBytes(): number {
   return limit > 0 ? Math.min(limit, totalmem()) : totalmem()
 }
 
-const outOfMemory = (bytes: number, reason: string): OutOfMemory =>
-  new OutOfMemory(`out of memory: cannot allocate an arena of ${formatBytes(bytes)}: ${reason}`)
+const outOfMemory = (bytes: number, reason: string, isComputed?: boolean): OutOfMemory =>
+  new OutOfMemory(`out of memory: cannot allocate an arena of ${formatBytes(bytes)}: ${reason}`, isComputed)

@@ -72,7 +72,7 @@ describe('choir plan', () => {
   test('prints the excess of memory and changes that would help if a run does not fit, and exits with 1', async () => {
     const { code, out, err } = await planned(...tooLarge)
     expect(code).toBe(1)
-    expect(out).toContain('It does not fit in any layout.')
+    expect(out).toContain('It does not fit in any layout (the closest: no, under 1 %).')
     expect(out).toContain('over by')
     expect(err).toBe('choir: m6t-100b does not fit on v100-8 in any layout\n')
     expect(out).not.toContain('the whole training')
@@ -94,7 +94,7 @@ describe('choir plan', () => {
     [['M', '--cluster', 'a100-8', '--price', '-1'], 'invalid --price: "-1"'],
     [['M', '--cluster', 'a100-8', '--what-if', 'nothing'], 'invalid --what-if: "nothing"'],
     [['M', '--cluster', 'a100-8', '--set', 'plan.load.run=nowhere'], 'no run in "nowhere"'],
-    [['M', '--cluster', 'a100-8', '--fits-with', '90'], 'invalid --fits-with: "90" (expected a probability above 0'],
+    [['M', '--cluster', 'a100-8', '--fits-with', '90'], 'invalid --fits-with: "90" (expected a probability from 0.001'],
     [['M', '--cluster', 'a100-8', '--fits-with', '100%'], 'invalid --fits-with: "100%"'],
     [['--validate', 'M'], 'invalid --validate'],
     [['M', '--cluster', 'a100-8', '--calibrate'], 'invalid --calibrate: only --cluster local is measured'],

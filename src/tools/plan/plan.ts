@@ -179,7 +179,8 @@ async function loadsOf({ model, plan: { load } }: PlannedRun): Promise<{ loads: 
             : balanced,
     }
   const measured = await measuredLoads(load.run, moe, model.layers)
-  const description = `measured in ${load.run} (c_v ${measured.cv.toFixed(2)}${measured.transferred ? shapeNote(model) : ''})`
+  const chance = sampled ? ', and chance' : ''
+  const description = `measured in ${load.run} (c_v ${measured.cv.toFixed(2)}${measured.transferred ? shapeNote(model) : ''})${chance}`
   return { loads: measured.loads, description }
 }
 

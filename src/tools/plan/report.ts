@@ -54,11 +54,12 @@ function summary(plan: Plan): Section {
     const lacking = nearest
       ? ` The nearest, ${layoutName(nearest.prediction.layout)}, lacks ${gigabytes(nearest.lackingBytes)} GB a device.`
       : ''
+    const chance = fitProbability === null ? '' : ` (the closest: ${fitWords(fitProbability)})`
     return {
       ...section,
       verdicts: [
         ...warnings.map((warning) => `Warning: ${warning}.`),
-        `Does it fit: no, none of ${grouped(layouts)} layouts does${demandWords(run.plan.fitsWith)}.${lacking}`,
+        `Does it fit: no, none of ${grouped(layouts)} layouts does${demandWords(run.plan.fitsWith)}${chance}.${lacking}`,
       ],
     }
   }

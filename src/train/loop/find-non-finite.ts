@@ -76,9 +76,7 @@ function namesOf({ roster, size }: Ranks, ranks: readonly number[]): string {
 }
 
 class TooManyNonFinite extends RunError {
-  override get isComputed(): boolean {
-    return true
-  }
+  override readonly isComputed = true
 }
 
 /** @param message The message (`nonFiniteMessage`) of the last such step. */

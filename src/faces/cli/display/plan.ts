@@ -171,9 +171,7 @@ function sideBySide(left: readonly string[], right: readonly string[], colors: C
 
 /** The probability with which the run has to fit, and the probability of the layout that is closest to it. */
 const demanded = ({ run: { plan }, fitProbability }: Plan): string =>
-  plan.fitsWith === 0.5 || fitProbability === null
-    ? ''
-    : `${demandWords(plan.fitsWith)} (the closest: ${fitWords(fitProbability)})`
+  fitProbability === null ? '' : `${demandWords(plan.fitsWith)} (the closest: ${fitWords(fitProbability)})`
 
 /**
  * Errors of single layouts are as large as their interval, so the fastest of many is often the one that was predicted

@@ -184,8 +184,8 @@ describe('a run to plan', () => {
     ['plan.microBatches=1.5', 'invalid plan.microBatches: 1.5'],
     ['plan.tokens=0', 'invalid plan.tokens: 0'],
     ['plan.tokens=15X', 'invalid plan.tokens: "15X" (expected a number of tokens, with k, M, B or T'],
-    ['plan.fitsWith=1', 'invalid plan.fitsWith: 1 (expected a probability above 0 and below 1'],
-    ['plan.fitsWith=90', 'invalid plan.fitsWith: 90 (expected a probability above 0 and below 1, such as 0.9 or 90%'],
+    ['plan.fitsWith=1', 'invalid plan.fitsWith: 1 (expected a probability from 0.001 to 0.999'],
+    ['plan.fitsWith=90', 'invalid plan.fitsWith: 90 (expected a probability from 0.001 to 0.999, such as 0.9 or 90%'],
     ['model.moe.prototypes=3', 'must be 1 unless router is "prototype"'],
   ])('with %s is refused', async (set, message) => {
     const error = await loadPlannedRun('tiny', [set]).catch((each: unknown) => each)

@@ -5,8 +5,9 @@ import { OutOfMemory } from '../../../engine/contract/runtime-error.ts'
 import { GrowingProgram, growthOf } from './growing-program.ts'
 
 /** A program of two layers that stops for want of room, with a byte for each row; at most `memory` bytes. */
-function stoppingProgram(arriving: Readonly<Record<string, number>>, memory = 1000) {
+function stoppingProgram(arriving: Readonly<Record<string, number>>, memory = 1000, bindable = memory) {
   const calls: string[] = []
+  const freed: string[] = []
   const released: string[] = []
   const compile = (rooms: Readonly<Record<string, number>>): Executable => {
     const bytes = Object.values(rooms).reduce((sum, room) => sum + room, 0)
@@ -25,7 +26,11 @@ function stoppingProgram(arriving: Readonly<Record<string, number>>, memory = 10
       continueRun: () => run('continue '),
       release: () => released.push(name),
     }
-    return { memoryBytes: bytes, bind: () => binding as Binding, release: () => {} } as unknown as Executable
+    const bind = () => {
+      if (bytes > bindable) throw new OutOfMemory('out of memory: other programs use it', false)
+      return binding as Binding
+    }
+    return { memoryBytes: bytes, bind, release: () => freed.push(name) } as unknown as Executable
   }
   const roomsOf = (rooms: Rooms) =>
     Object.fromEntries(Object.keys(arriving).map((layer) => [layer, Math.min(90, Math.max(10, rooms.get(layer) ?? 0))]))
@@ -36,7 +41,7 @@ function stoppingProgram(arriving: Readonly<Record<string, number>>, memory = 10
   } as unknown as Runtime
   const trace = (rooms: Rooms) => roomsOf(rooms) as never
   const program = new GrowingProgram(runtime, compile(roomsOf(new Map<string, number>())), trace, {}, {})
-  return { program, calls, released }
+  return { program, calls, released, freed }
 }
 
 test('only the layers that stop the run grow, by half at least, and the run is continued, not repeated', async () => {
@@ -55,6 +60,19 @@ test('without memory to grow, the error names the layer, the rows, the room and 
   await expect(program.run()).rejects.toThrow(
     'a: the experts of this rank get 80 rows, but there is room for 10; more room is not available: out of memory: 80 bytes',
   )
+})
+
+test('a program whose memory other programs use is released, has not grown, and may be tried again', async () => {
+  const { program, released, freed } = stoppingProgram({ a: 80 }, 90, 60)
+  await expect(program.run()).rejects.toMatchObject({
+    message: expect.stringContaining('more room is not available: out of memory: other programs use it'),
+    isComputed: false,
+  })
+  expect(freed).toEqual(['[80]'])
+  expect(program.growth).toBeNull()
+  program.release()
+  expect(freed).toEqual(['[80]', '[10]'])
+  expect(released).toEqual(['[10]'])
 })
 
 test('programs that run in turn need as much memory as the largest', () => {

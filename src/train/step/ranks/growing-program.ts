@@ -132,12 +132,19 @@ export class GrowingProgram {
     const bytes = this.executable.memoryBytes ?? 0
     try {
       const executable = await runtime.compile(trace(rooms))
-      const now = executable.memoryBytes ?? 0
-      this.growth = growth ? { ...growth, now } : { before: bytes, now, most: runtime.bytesOf?.(trace(most)) ?? now }
-      return { executable, binding: this.bind(executable) }
+      try {
+        const now = executable.memoryBytes ?? 0
+        const grown = growth ? { ...growth, now } : { before: bytes, now, most: runtime.bytesOf?.(trace(most)) ?? now }
+        const binding = this.bind(executable)
+        this.growth = grown
+        return { executable, binding }
+      } catch (error) {
+        executable.release()
+        throw error
+      }
     } catch (error) {
       if (!(error instanceof OutOfMemory)) throw error
-      throw new OutOfMemory(`${cause.message}; more room is not available: ${error.message}`)
+      throw new OutOfMemory(`${cause.message}; more room is not available: ${error.message}`, error.isComputed)
     }
   }
 
