@@ -15,7 +15,13 @@ export type Memory = Pick<Runtime, 'createArena' | 'maxArenaBytes' | 'memoryByte
 /** Rounds up to where the next tensor begins, in floats. */
 export const paddedFloats = (floats: number): number => Math.ceil(floats / RANGE_START) * RANGE_START
 
-/** Scratch memory in the arena of a model's parameters. */
+/**
+ * Bytes in every arena of weights for the rows that kernels multiply there, if the memory of their program is another
+ * arena. Programs run one after the other, so they share it.
+ */
+export const BESIDE_BYTES = 2 ** 24
+
+/** Memory of a program: scratch memory in the arena of a model's parameters, or an arena of its own. */
 export interface BorrowedScratch {
   readonly arena: Arena
   /** Returns the next floats, from a multiple of {@link RANGE_START} on. */
@@ -32,6 +38,8 @@ export interface Regions {
   readonly moments: number
   readonly momentRegions: number
   readonly scratch: number
+  /** {@link BESIDE_BYTES} in floats, or 0 in a store whose programs are all in its own memory. */
+  readonly beside: number
 }
 
 export class Bank {
@@ -41,7 +49,13 @@ export class Bank {
 
   constructor(runtime: Memory, regions: Regions) {
     this.regions = regions
-    this.arena = runtime.createArena((this.scratchStart + regions.scratch) * 4)
+    this.arena = runtime.createArena((this.besideStart + regions.beside) * 4)
+  }
+
+  /** The part of the arena for kernels of programs in other arenas; null if there is none. */
+  get beside(): { readonly arena: Arena; readonly start: number; readonly bytes: number } | null {
+    const { arena, regions } = this
+    return regions.beside === 0 ? null : { arena, start: 4 * this.besideStart, bytes: 4 * regions.beside }
   }
 
   /** Start of region `index` of gradients, in floats. */
@@ -56,6 +70,10 @@ export class Bank {
 
   private get scratchStart(): number {
     return this.moments(this.regions.momentRegions)
+  }
+
+  private get besideStart(): number {
+    return this.scratchStart + this.regions.scratch
   }
 
   /** Allocates scratch memory and returns its start, in floats; null if too little is left. */

@@ -5,9 +5,12 @@
 import type { Tensor } from '../../core/graph/tensor.ts'
 import { type ParameterSpec, type Parameters, SymbolicParameters } from '../../core/model/parameters.ts'
 import type { ArenaRange } from '../../engine/contract/arena.ts'
-import type { PortMemory } from '../../engine/contract/runtime.ts'
+import type { PortMemory, ProgramMemory } from '../../engine/contract/runtime.ts'
 import type { BorrowedScratch } from './bank.ts'
 import type { Layout } from './ranks/placement.ts'
+
+/** Memory for kernels in arenas other than the arena of their program. */
+export type Beside = NonNullable<ProgramMemory['beside']>
 
 export interface ModelStore {
   /** The tensors on this rank whose numbers are float32. */
@@ -19,6 +22,8 @@ export interface ModelStore {
   trace(): TracedParameters
   /** Borrows scratch memory; null if the float32 tensors need several arenas or too little is left. */
   borrowScratch(floats: number): BorrowedScratch | null
+  /** Memory in the arenas of the parameters for kernels of programs in other arenas. */
+  readonly beside: Beside
 }
 
 /** The parameters of a program, which know where the numbers are that it read while it was traced. */

@@ -13,8 +13,8 @@ import { expertName, type ParameterSpec } from '../../core/model/parameters.ts'
 import { bytes } from '../../core/text/numbers.ts'
 import type { Arena, ArenaRange } from '../../engine/contract/arena.ts'
 import { type CompactState, momentLayout } from '../../engine/contract/moments.ts'
-import { Bank, type BorrowedScratch, fillBanks, type Memory, paddedFloats, type Regions } from './bank.ts'
-import { FloatParameters, type ModelStore, type TracedParameters } from './model-store.ts'
+import { Bank, BESIDE_BYTES, type BorrowedScratch, fillBanks, type Memory, paddedFloats, type Regions } from './bank.ts'
+import { type Beside, FloatParameters, type ModelStore, type TracedParameters } from './model-store.ts'
 import { momentFloats } from './optimizer/moment-floats.ts'
 import { partialSums } from './ranks/gradient-tree.ts'
 import {
@@ -120,6 +120,7 @@ export class ParameterStore implements ModelStore {
       gradientRegions: moments === null ? 0 : 1 + partialSums(layout),
       momentRegions: typeof moments === 'number' ? moments : moments === null ? 0 : 1,
       scratch,
+      beside: moments === null && scratch > 0 ? BESIDE_BYTES / 4 : 0,
     }
     const sizeIn = (spec: ParameterSpec) =>
       paddedFloats(sizeOf(spec.shape)) +
@@ -132,7 +133,7 @@ export class ParameterStore implements ModelStore {
           `take ${bytes(needed)}, and it has ${bytes(runtime.memoryBytes)} of memory (choose fewer layers or experts, or ` +
           'smaller widths; choir inspect lists the tensors)',
       )
-    this.banks = fillBanks(this.specs, sizeIn, scratch, maxArenaBytes).map((bank) =>
+    this.banks = fillBanks(this.specs, sizeIn, scratch + counts.beside, maxArenaBytes).map((bank) =>
       this.createBank(bank, owned, counts, runtime),
     )
   }
@@ -140,7 +141,7 @@ export class ParameterStore implements ModelStore {
   private createBank(
     specs: readonly ParameterSpec[],
     owned: ReadonlyMap<ParameterSpec, number>,
-    counts: Pick<Regions, 'gradientRegions' | 'momentRegions' | 'scratch'>,
+    counts: Pick<Regions, 'gradientRegions' | 'momentRegions' | 'scratch' | 'beside'>,
     runtime: Memory,
   ): Bank {
     let [parameters, gradients, moments] = [0, 0, 0]
@@ -235,6 +236,11 @@ export class ParameterStore implements ModelStore {
   borrowScratch(floats: number): BorrowedScratch | null {
     const [bank, ...rest] = this.banks
     return bank && rest.length === 0 ? bank.borrow(floats) : null
+  }
+
+  /** Memory in the arenas of the parameters for kernels of programs in other arenas. */
+  get beside(): Beside {
+    return this.banks.flatMap(({ beside }) => beside ?? [])
   }
 
   private location(name: string): TensorLocation {

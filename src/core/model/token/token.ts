@@ -1,6 +1,5 @@
 /**
- * The program of one token, for runtimes with kernels and models without experts in attention. `decode.ts` is the
- * counterpart without kernels. The program itself chooses the experts, and a kernel reads only the chosen ones. Weights
+ * The program of one token, for models without experts in attention. The program itself chooses the experts, and a kernel reads only the chosen ones. Weights
  * are float32, or quantized (`quantized-matrices.ts`).
  */
 import { add } from '../../graph/ops/elementwise.ts'
@@ -15,7 +14,7 @@ import { embed, layers, type Scale } from '../layers.ts'
 import { activatedExperts, type Parameters, sharedMix } from '../parameters.ts'
 import { routerWeights } from '../routing/routers.ts'
 import { choicesName, linear, queryKeyNorms } from '../transformer.ts'
-import { cacheName } from './decode.ts'
+import { cacheName } from './cache.ts'
 import { float32Products, quantizedProducts, type TokenProducts } from './products.ts'
 
 /**

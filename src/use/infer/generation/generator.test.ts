@@ -10,6 +10,7 @@ import { attentionSettings } from '../../../../test/support/attention-settings.t
 import { routedOf } from '../../../../test/support/routed.ts'
 import { type CaseOverrides, randomCase } from '../../../../test/witness/generate.ts'
 import { type Parameters, type Routed, witnessForward } from '../../../../test/witness/model.ts'
+import { sizeOf } from '../../../core/graph/shape.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
 import { parameterSpecs, routedModules } from '../../../core/model/parameters.ts'
 import { hashTableOf } from '../../../core/model/routing/hash.ts'
@@ -19,10 +20,10 @@ import { createRuntime } from '../../../engine/cpu/cpu-runtime.ts'
 import { cpuMemory } from '../../../engine/testing/cpu-memory.ts'
 import { createDeviceRuntime } from '../../../engine/webgpu/runtime.ts'
 import { testDevice } from '../../../engine/webgpu/testing/run-kernel.ts'
+import { BESIDE_BYTES, paddedFloats } from '../../../train/step/bank.ts'
 import { generationConfig } from '../../../train/step/capacity-rules.ts'
 import { drawDistinct, moduleLabels, randomFor } from '../../../train/step/random.ts'
 import { ParameterStore } from '../../../train/step/store.ts'
-import { Decoder } from './decoder.ts'
 import { Generator } from './generator.ts'
 import { KeyValueCache } from './key-value-cache.ts'
 import { PredeterminedExperts } from './predetermined-experts.ts'
@@ -41,14 +42,21 @@ interface Model {
   readonly store: ParameterStore
 }
 
-function modelOf(seed: number, { model, moe }: CaseOverrides): Model {
+function modelOf(seed: number, { model, moe }: CaseOverrides, place: Place = places[0]): Model {
   const capacity = moe?.router === 'expert-choice' ? ('kx' as const) : ('none' as const)
   const dropless = moe && { capacity, groups: 1, ...moe }
   const drawn = randomCase(seed, {
     model: { sequence: 20, ...model },
     ...(moe !== undefined && { moe: dropless ?? null }),
   })
-  const store = new ParameterStore(cpuMemory, parameterSpecs(drawn.config), null, tokenScratch(drawn.config))
+  const specs = parameterSpecs(drawn.config)
+  const scratch = tokenScratch(drawn.config)
+  // The largest tensor fits beside the scratch memory, and all tensors do not.
+  const largest = Math.max(...specs.map(({ shape }) => paddedFloats(sizeOf(shape))))
+  const most = BESIDE_BYTES + 4 * (paddedFloats(scratch) + largest)
+  const memory = place === places[2] ? { ...cpuMemory, maxArenaBytes: most } : cpuMemory
+  const store = new ParameterStore(memory, specs, null, scratch)
+  if (place === places[2]) expect(store.beside.length).toBeGreaterThan(1)
   const parameters = new Map<string, { shape: readonly number[]; data: Float64Array }>()
   for (const { name } of store.specs) {
     const given = drawn.parameters.get(name.replace('.{e}', ''))
@@ -102,28 +110,38 @@ function randomText({ config }: Model, length: number): number[] {
   return Array.from({ length }, () => random.integer(config.vocabulary))
 }
 
-/** Decoders of a token after the prompt: a program of kernels, if available, and a chain of ONNX models. */
-const decoders = ['kernels', 'ONNX Runtime'] as const
+/** Places of the memory of a token's program. */
+const places = [
+  'the arena of the parameters',
+  'an arena of its own',
+  'an arena beside several of the parameters',
+] as const
+type Place = (typeof places)[number]
 
 /** Logits after a prompt of `prompt` tokens and after each later token, decoded one at a time. */
 async function cachedLogits(
   { config, store }: Model,
   text: readonly number[],
   prompt: number,
-  by: (typeof decoders)[number],
+  place: Place,
   on: Runtime = runtime,
 ): Promise<Float32Array[]> {
-  const memory = by === 'kernels' ? TokenDecoder.borrow(on, config, store) : null
-  if (by === 'kernels' && !memory) throw new Error('the store has no memory for a token')
-  const cache = new KeyValueCache(config, memory ? (floats) => memory.take(floats) : undefined)
+  // Another text has the memory in the store.
+  const other = place === 'an arena of its own' ? TokenDecoder.borrow(on, config, store) : null
+  const memory = TokenDecoder.borrow(on, config, store)
+  if (!memory) throw new Error('no memory for a token')
+  const isInStore = store.specs.some(({ name }) => store.parameter(name).arena === memory.arena)
+  expect(isInStore, place).toBe(place === 'the arena of the parameters')
+  const cache = new KeyValueCache(config, (floats) => memory.take(floats))
   const predetermined = new PredeterminedExperts(config, SEED)
   const prefill = new Prefill(on, config, store, cache)
-  const decoder = memory ? new TokenDecoder(on, config, store, cache, memory) : new Decoder(on, config, store, cache)
+  const decoder = new TokenDecoder(on, config, store, cache, memory)
   const found = [(await prefill.run(text.slice(0, prompt), predetermined)).slice()]
   for (let at = prompt; at < text.length; at++)
     found.push((await decoder.step(text[at] as number, at, predetermined)).slice())
   prefill.release()
   decoder.release()
+  other?.release()
   return found
 }
 
@@ -169,18 +187,18 @@ const architectures: Record<string, CaseOverrides> = {
   'dense layers between, the last one dense': { model: { layers: 3 }, moe: { every: 2 } },
 }
 
-describe.each(decoders)('with a cache the logits by %s equal the logits of the whole context for', (by) => {
-  // Each router runs with three architectures, and with three others by the other decoder. So each architecture runs
+describe.each(places)('with a cache in %s the logits equal the logits of the whole context for', (by) => {
+  // Each router runs with three architectures in each place, of which most are others than in the other places. So each architecture runs
   // with many routers.
   for (const [r, [router, moe]] of Object.entries(routers).entries())
     test(router, async () => {
       const names = Object.keys(architectures)
       // Two of the prompts are padded, and one fills its program.
       for (const [nth, prompts] of [[3, 16], [17], [16]].entries()) {
-        const i = (r + 2 * nth + (by === 'kernels' ? 1 : 0)) % names.length
+        const i = (r + 2 * nth + places.indexOf(by)) % names.length
         const architecture = names[i] as string
         const overrides = architectures[architecture] as CaseOverrides
-        const model = modelOf(i + 1, { ...overrides, moe: { ...overrides.moe, ...moe } })
+        const model = modelOf(i + 1, { ...overrides, moe: { ...overrides.moe, ...moe } }, by)
         const text = randomText(model, model.config.sequence)
         const expected = witnessLogits(model, text)
         for (const prompt of prompts) {
@@ -192,7 +210,7 @@ describe.each(decoders)('with a cache the logits by %s equal the logits of the w
     })
 
   async function compareDense(settings: CaseOverrides['model'], where: string, prompts = [1]) {
-    const model = modelOf(3, { model: settings ?? {}, moe: null })
+    const model = modelOf(3, { model: settings ?? {}, moe: null }, by)
     const text = randomText(model, 20)
     const expected = witnessLogits(model, text)
     for (const prompt of prompts)
@@ -209,7 +227,7 @@ describe.each(decoders)('with a cache the logits by %s equal the logits of the w
   test('a scaled branch of experts and of a shared expert', async () => {
     for (const router of ['top-2', 'hash']) {
       const moe = { ...routers[router], sharedHidden: 3, every: 1 }
-      const model = modelOf(2, { model: { residualScale: 0.22, positions: 'learned' }, moe })
+      const model = modelOf(2, { model: { residualScale: 0.22, positions: 'learned' }, moe }, by)
       const text = randomText(model, 20)
       const expected = witnessLogits(model, text)
       for (const [t, logits] of (await cachedLogits(model, text, 1, by)).entries())
@@ -219,7 +237,7 @@ describe.each(decoders)('with a cache the logits by %s equal the logits of the w
 
   test('a text beyond the positions of the smallest program', async () => {
     const shape = { ...attentionSettings['all at once'], sequence: long.length }
-    const model = modelOf(4, { model: shape, moe: routers['top-2'] ?? {} })
+    const model = modelOf(4, { model: shape, moe: routers['top-2'] ?? {} }, by)
     const text = randomText(model, long.length)
     long.expected ??= witnessLogits(model, text)
     for (const [t, logits] of (await cachedLogits(model, text, 250, by)).entries())
@@ -245,7 +263,7 @@ describe.skipIf(testDevice === null)('with a cache on WebGPU the logits equal th
     }
     const text = randomText(model, 20)
     const expected = witnessLogits(model, text)
-    for (const [t, logits] of (await cachedLogits(model, text, 7, 'kernels', gpu)).entries())
+    for (const [t, logits] of (await cachedLogits(model, text, 7, places[0], gpu)).entries())
       expectClose(logits, expected[6 + t] as Float64Array, `token ${t}`)
   })
 })

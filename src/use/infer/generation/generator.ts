@@ -1,11 +1,9 @@
 /**
  * Generates text with a trained model, one token at a time.
  *
- * The prompt is processed in one pass (`Prefill`), each later token alone (`TokenDecoder`, or `Decoder` for a
- * model in several arenas), with the keys and values of earlier tokens in a cache. A model with experts in attention,
- * with a router or a layer of the user's own, in training, or with quantized weights without memory for the cache (a
- * very long context, a second text at the same time, very many threads) recomputes the whole context for every token instead
- * (`ContextDecoder`). Experts have no capacity limit here, so text does not depend on the rest of a batch. With the
+ * The prompt is processed in one pass (`Prefill`), each later token alone (`TokenDecoder`), with the keys and values of
+ * earlier tokens in a cache. A model with experts in attention, with a router or a layer of the user's own, in training,
+ * or without memory for the cache recomputes the whole context for every token instead (`ContextDecoder`). Experts have no capacity limit here, so text does not depend on the rest of a batch. With the
  * `expert-choice` router every token takes its top k, because choosing by experts would need later tokens.
  */
 import { UsageError } from '../../../core/errors.ts'
@@ -16,9 +14,7 @@ import type { Runtime } from '../../../engine/contract/runtime.ts'
 import { generationConfig } from '../../../train/step/capacity-rules.ts'
 import type { ModelStore } from '../../../train/step/model-store.ts'
 import { randomFor } from '../../../train/step/random.ts'
-import { QuantizedStore } from '../quantized/quantized-store.ts'
 import { ContextDecoder } from './context-decoder.ts'
-import { Decoder } from './decoder.ts'
 import { KeyValueCache } from './key-value-cache.ts'
 import { PredeterminedExperts } from './predetermined-experts.ts'
 import { Prefill } from './prefill.ts'
@@ -35,7 +31,7 @@ const seesLater = (part: string, id: string | null) =>
 export class Generator {
   private readonly config: ModelConfig
   private readonly prefill: Prefill | ContextDecoder
-  private readonly decoder: Decoder | TokenDecoder | ContextDecoder
+  private readonly decoder: TokenDecoder | ContextDecoder
   /** Maximum length of a prompt that is read token by token. */
   private readonly maxStepwise: number
   private writing = false
@@ -48,26 +44,19 @@ export class Generator {
   constructor(runtime: Runtime, trainedConfig: ModelConfig, store: ModelStore, isChanging = false) {
     const config = generationConfig(trainedConfig)
     this.config = config
-    const memory = isChanging ? null : TokenDecoder.borrow(runtime, config, store)
-    // Without memory a device would have to read a key-value cache back for every token, and Decoder reads float32 weights.
-    // A router or a layer of the user's own may use earlier tokens of the sequence.
     const { moe, layer } = config
-    const hasOwn = moe?.router === 'own' || layer !== null
-    const isFloat = !(store instanceof QuantizedStore)
-    const recomputes = isChanging || hasOwn || (!memory && !(runtime.device === 'cpu' && isFloat))
     if (moe?.router === 'own' && routerOf(moe).sees === 'batch') throw seesLater('router', moe.own)
     if (layer && ownLayers.get(layer.own).sees === 'batch') throw seesLater('layer', layer.own)
-    if (recomputes || (moe && moe.attention !== 'none')) {
+    const memory = isChanging ? null : TokenDecoder.borrow(runtime, config, store)
+    if (!memory) {
       this.prefill = this.decoder = new ContextDecoder(new Prefill(runtime, config, store, null))
       this.maxStepwise = 0
       return
     }
     this.maxStepwise = MAX_STEPWISE_PROMPT
-    const cache = new KeyValueCache(config, memory ? (floats) => memory.take(floats) : undefined)
+    const cache = new KeyValueCache(config, (floats) => memory.take(floats))
     this.prefill = new Prefill(runtime, config, store, cache)
-    this.decoder = memory
-      ? new TokenDecoder(runtime, config, store, cache, memory)
-      : new Decoder(runtime, config, store, cache)
+    this.decoder = new TokenDecoder(runtime, config, store, cache, memory)
   }
 
   /**

@@ -3,17 +3,15 @@
  * program for fewer positions reads the first rows of the same memory.
  */
 import { attentionColumns, type ModelConfig } from '../../../core/model/config.ts'
-import { cacheName } from '../../../core/model/token/decode.ts'
+import { cacheName } from '../../../core/model/token/cache.ts'
 import type { ArenaRange } from '../../../engine/contract/arena.ts'
 
-type Table = Float32Array | ArenaRange
-
 export class KeyValueCache {
-  private readonly tables = new Map<string, Table>()
+  private readonly tables = new Map<string, ArenaRange>()
   private readonly width: number
 
-  /** @param allocate Allocates the tables; default: ordinary arrays. */
-  constructor(config: ModelConfig, allocate: (floats: number) => Table = (floats) => new Float32Array(floats)) {
+  /** @param allocate Allocates the tables. */
+  constructor(config: ModelConfig, allocate: (floats: number) => ArenaRange) {
     const { layers, sequence } = config
     this.width = attentionColumns(config).keys
     for (let layer = 0; layer < layers; layer++)
@@ -22,9 +20,8 @@ export class KeyValueCache {
   }
 
   /** The first `length` rows of the table of a port; undefined for other ports. */
-  rows(port: string, length: number): Table | undefined {
+  rows(port: string, length: number): ArenaRange | undefined {
     const table = this.tables.get(port.replace(/\.next$/, ''))
-    const count = length * this.width
-    return table && ('arena' in table ? { ...table, count } : table.subarray(0, count))
+    return table && { ...table, count: length * this.width }
   }
 }

@@ -1,53 +1,101 @@
 /**
- * Decodes one token at a time with a single program (src/core/model/token/token.ts) and a key-value cache. It requires the
- * kernels of the runtime and all parameters in one arena: weights, cache and working memory then share an arena,
- * and kernels read the weights of the chosen experts in place.
+ * Decodes one token at a time with a single program (src/core/model/token/token.ts) and a key-value cache. Kernels read
+ * the weights of the chosen experts in place. On the CPU, cache and working memory are in the arena of the parameters if
+ * there is one and no other text uses its scratch memory. Otherwise they have an arena of their own: then kernels reach
+ * matrices and tables in the arenas of the parameters, and vectors, such as norms, are copied.
  */
+import { sizeOf } from '../../../core/graph/shape.ts'
 import { withKernels } from '../../../core/graph/tensor.ts'
 import { attentionColumns, headWidthOf, type ModelConfig } from '../../../core/model/config.ts'
-import { activatedExperts, isSparse, parameterSpecs, SymbolicParameters } from '../../../core/model/parameters.ts'
+import {
+  activatedExperts,
+  isSparse,
+  type ParameterSpec,
+  parameterSpecs,
+  SymbolicParameters,
+} from '../../../core/model/parameters.ts'
 import { type Rotation, rotationOf, writeAngles } from '../../../core/model/rotary.ts'
 import { hasRouterWeights } from '../../../core/model/routing/routers.ts'
 import { tokenProgram } from '../../../core/model/token/token.ts'
 import { choicesName } from '../../../core/model/transformer.ts'
-import { floatsOf, MAX_ARENA_BYTES } from '../../../engine/contract/arena.ts'
+import { type ArenaRange, floatsOf, MAX_ARENA_BYTES } from '../../../engine/contract/arena.ts'
 import type { Binding, Buffer, Executable, PortMemory, Runtime } from '../../../engine/contract/runtime.ts'
-import { type BorrowedScratch, paddedFloats } from '../../../train/step/bank.ts'
+import { OutOfMemory } from '../../../engine/contract/runtime-error.ts'
+import { Bank, BESIDE_BYTES, type BorrowedScratch, paddedFloats } from '../../../train/step/bank.ts'
 import { inputNameOf, type ModelStore } from '../../../train/step/model-store.ts'
 import { QuantizedStore } from '../quantized/quantized-store.ts'
 import type { KeyValueCache } from './key-value-cache.ts'
 import type { PredeterminedExperts } from './predetermined-experts.ts'
 
-/** Maximum number of threads, for which scratch memory is reserved. */
-const MAX_THREADS = 128
+/** Number of threads for which a store reserves scratch memory. */
+const USUAL_THREADS = 128
+/** A store reserves scratch memory of at most this size. */
+const MAX_IN_STORE_BYTES = MAX_ARENA_BYTES / 4
 
 /** Floats for all intermediate rows of a token, scratch memory of each thread, and small inputs. */
-function workingFloats(config: ModelConfig): number {
+function workingFloats(config: ModelConfig, threads: number): number {
   const { width, heads, vocabulary, sequence, hidden, moe } = config
   const { queries, keys } = attentionColumns(config)
   const rows = moe ? activatedExperts(moe) * moe.hidden + moe.experts + moe.sharedHidden : 0
   // The scratch memory of all threads holds scores of their heads, of which a thread has at least one, and of a router.
   const scratch =
-    (2 * heads + MAX_THREADS) * (sequence + 2 * headWidthOf(config) + 64) +
-    MAX_THREADS * (2 * (moe?.experts ?? 0) + 1024)
+    (2 * heads + threads) * (sequence + 2 * headWidthOf(config) + 64) + threads * (2 * (moe?.experts ?? 0) + 1024)
   // Products with quantized weights keep a row, and the row rounded, for each thread.
-  const widest = Math.max(width, queries, hidden, moe?.hidden ?? 0, moe?.sharedHidden ?? 0)
-  const rounded = MAX_THREADS * (2 * widest + 1024)
+  const widest = widestRow(config)
+  const rounded = threads * (2 * widest + 1024)
   return paddedFloats(rounded + 32 * (5 * width + queries + 2 * keys + hidden + rows + 64) + 2 * vocabulary + scratch)
 }
 
-/**
- * Scratch memory in the store that a {@link TokenDecoder} needs, in floats; 0 if it cannot be used because the
- * context is too long, attention has experts, or a router or a layer is the user's own.
- */
-export function tokenScratch(config: ModelConfig): number {
-  const { layers, sequence, vocabulary, moe, layer } = config
-  if (layer || (moe && (moe.attention !== 'none' || moe.router === 'own'))) return 0
+/** Floats of the widest row that is multiplied with a matrix. */
+const widestRow = (config: ModelConfig): number => {
+  const { width, hidden, moe } = config
+  return Math.max(width, attentionColumns(config).queries, hidden, moe?.hidden ?? 0, moe?.sharedHidden ?? 0)
+}
+
+/** Whether a token can be decoded by itself: not with experts in attention, or a router or a layer of the user's own. */
+const isDecodable = ({ moe, layer }: ModelConfig): boolean =>
+  layer === null && (moe === null || (moe.attention === 'none' && moe.router !== 'own'))
+
+/** Memory of a {@link TokenDecoder}, in floats. */
+function memoryFloats(config: ModelConfig, threads: number): number {
+  const { layers, sequence, vocabulary, moe } = config
   const choices = moe ? layers * paddedFloats(activatedExperts(moe)) : 0
   const caches = 2 * layers * paddedFloats(sequence * attentionColumns(config).keys)
-  const floats =
-    workingFloats(config) + caches + paddedFloats(vocabulary) + 4 * paddedFloats(headWidthOf(config)) + choices
-  return floats * 4 <= MAX_ARENA_BYTES / 4 ? floats : 0
+  const small = paddedFloats(vocabulary) + 4 * paddedFloats(headWidthOf(config)) + choices
+  return workingFloats(config, threads) + caches + small
+}
+
+/**
+ * Scratch memory that a store reserves for a {@link TokenDecoder}, in floats; 0 if the model cannot be decoded token by
+ * token. For a very long context it is small, and the decoder allocates its memory.
+ */
+export function tokenScratch(config: ModelConfig): number {
+  if (!isDecodable(config)) return 0
+  const floats = memoryFloats(config, USUAL_THREADS)
+  return floats * 4 <= MAX_IN_STORE_BYTES ? floats : paddedFloats(1)
+}
+
+/** The parameters that are copied into the memory of a program: kernels reach only matrices and tables elsewhere. */
+const isCopied = ({ shape }: ParameterSpec): boolean => shape.length === 1
+
+/** Memory in an arena of its own; null if it is larger than an arena or the machine has too little. */
+function ownMemory(runtime: Runtime, config: ModelConfig): BorrowedScratch | null {
+  const { threads, maxArenaBytes } = runtime
+  // Rows of x and of results of a product, of which the longest are those of the head.
+  const row = widestRow(config) + Math.max(widestRow(config), Math.ceil(config.vocabulary / threads)) + 1024
+  if (8 * row * threads > BESIDE_BYTES) return null
+  const copies = parameterSpecs(config).filter(isCopied)
+  const floats = copies.reduce((sum, { shape }) => sum + paddedFloats(sizeOf(shape)), memoryFloats(config, threads))
+  if (4 * floats > maxArenaBytes) return null
+  try {
+    const empty = { parameters: 0, gradients: 0, gradientRegions: 0, moments: 0, momentRegions: 0, beside: 0 }
+    const bank = new Bank(runtime, { ...empty, scratch: floats })
+    const memory = bank.borrow(floats)
+    return memory && { ...memory, release: () => bank.arena.release() }
+  } catch (error) {
+    if (error instanceof OutOfMemory) return null
+    throw error
+  }
 }
 
 interface Compiled {
@@ -104,16 +152,19 @@ export class TokenDecoder {
     this.ports = ports
   }
 
-  /** Whether all memory that the program uses is in the arena of the parameters. */
+  /** Whether kernels reach the arena of the program, and matrices and tables in the arenas of the parameters. */
   private get inArena(): boolean {
     return this.runtime.device === 'cpu'
   }
 
-  /** Borrows memory for a decoder and its cache; null if the store lacks memory. */
+  /** Finds memory for a decoder and its cache; null if there is none. */
   static borrow(runtime: Runtime, config: ModelConfig, store: ModelStore): BorrowedScratch | null {
-    const floats = tokenScratch(config)
-    if (floats === 0 || runtime.threads > MAX_THREADS) return null
-    return store.borrowScratch(floats)
+    if (!isDecodable(config)) return null
+    const { threads } = runtime
+    const floats = memoryFloats(config, Math.max(threads, USUAL_THREADS))
+    const inStore = store.borrowScratch(floats)
+    if (inStore || runtime.device !== 'cpu' || store.beside.length === 0) return inStore
+    return ownMemory(runtime, config)
   }
 
   /**
@@ -141,20 +192,29 @@ export class TokenDecoder {
     const used = new Map(parameters.used.map(({ spec, expert, tensor }) => [inputNameOf(tensor), { spec, expert }]))
     const at = (name: string): PortMemory => {
       const parameter = used.get(name)
-      if (parameter) return store.parameter(parameter.spec.name, parameter.expert)
+      if (parameter) return this.reachable(parameter.spec, store.parameter(parameter.spec.name, parameter.expert))
       return (this.ports[name] ?? quantized?.range(name) ?? cache.rows(name, config.sequence)) as PortMemory
     }
     const { inputs, outputs } = executable.model
     const ports = Object.fromEntries([...inputs, ...outputs].map(({ name }) => [name, at(name)]))
     if (!this.inArena) return { executable, binding: executable.bind(ports) }
-    const working = memory.take(workingFloats(config))
+    const working = memory.take(workingFloats(config, runtime.threads))
     const within = {
       arena: memory.arena,
       start: working.start * 4,
       bytes: working.count * 4,
-      ...(quantized && { beside: quantized.beside }),
+      beside: store.beside.filter(({ arena }) => arena !== memory.arena),
     }
     return { executable, binding: executable.bind(ports, within) }
+  }
+
+  /** A parameter where kernels reach it. */
+  private reachable(spec: ParameterSpec, range: ArenaRange): ArenaRange {
+    const { memory } = this
+    if (!this.inArena || range.arena === memory.arena || !isCopied(spec)) return range
+    const copy = memory.take(range.count)
+    floatsOf(copy).set(floatsOf(range))
+    return copy
   }
 
   release(): void {

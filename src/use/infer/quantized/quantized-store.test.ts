@@ -46,11 +46,9 @@ const kinds: Record<string, CaseOverrides> = {
 }
 
 /** Memory whose arenas have room for a tensor or two. */
-const small = (format: QuantizedFormat) => {
-  return { ...cpuMemory, maxArenaBytes: 2 ** 24 + { bf16: 98_304, int8: 49_152, int4: 26_624 }[format] }
-}
+const small = (format: QuantizedFormat) => 2 ** 24 + { bf16: 98_304, int8: 49_152, int4: 26_624 }[format]
 
-async function quantizedModel(seed: number, overrides: CaseOverrides, format: QuantizedFormat, memory = cpuMemory) {
+async function quantizedModel(seed: number, overrides: CaseOverrides, format: QuantizedFormat, maxArenaBytes?: number) {
   const bits = bitsOf[format]
   const drawn = randomCase(seed, {
     ...overrides,
@@ -61,7 +59,7 @@ async function quantizedModel(seed: number, overrides: CaseOverrides, format: Qu
   const key = (name: string) => name.replace('.{e}', '')
   for (const { name } of floats.specs)
     floatsOf(floats.parameter(name)).set((drawn.parameters.get(key(name)) as { data: Float64Array }).data)
-  const store = new QuantizedStore(memory, config, format, tokenScratch(config))
+  const store = new QuantizedStore(cpuMemory, config, format, tokenScratch(config), maxArenaBytes)
   const given = new Map(parameterTensors(floats).map(({ name, range }) => [name, floatsOf(range)]))
   for (const { name, range } of store.tensors()) {
     const values = given.get(name) as Float32Array
@@ -129,7 +127,7 @@ describe.each(['bf16', 'int8', 'int4'] as const)('with %s weights', (format) => 
   })
 })
 
-test('a second text at the same time has no memory for its cache, and is the same text', async () => {
+test('a second text at the same time has memory of its own for its cache, and is the same text', async () => {
   const { config, store } = await quantizedModel(3, kinds['top-2, GELU, a window'] as CaseOverrides, 'int8')
   const [first, second] = [new Generator(runtime, config, store), new Generator(runtime, config, store)]
   const greedy = { temperature: 0, topK: 0, topP: 1 }
@@ -144,7 +142,8 @@ test.each(['bf16', 'int8', 'int4'] as const)(
   async (format) => {
     for (const [name, overrides] of Object.entries(kinds)) {
       const { config, store, parameters } = await quantizedModel(6, overrides, format, small(format))
-      expect(store.beside.length, name).toBeGreaterThan(1)
+      // The tensors that stay float32 are in one more.
+      expect(store.beside.length, name).toBeGreaterThan(2)
       const [batch, sequence] = [2, config.sequence]
       const tokens = Int32Array.from({ length: batch * sequence }, (_, i) => (5 * i + (i >> 3)) % config.vocabulary)
       const targets = Int32Array.from(tokens, (_, i) => tokens[(i + 1) % tokens.length] as number)

@@ -22,8 +22,13 @@ import {
 import { bytes } from '../../../core/text/numbers.ts'
 import { type Arena, type ArenaRange, floatsOf } from '../../../engine/contract/arena.ts'
 import type { PortMemory, Runtime } from '../../../engine/contract/runtime.ts'
-import { type BorrowedScratch, type Memory, paddedFloats } from '../../../train/step/bank.ts'
-import { FloatParameters, type ModelStore, type TracedParameters } from '../../../train/step/model-store.ts'
+import { BESIDE_BYTES, type BorrowedScratch, type Memory, paddedFloats } from '../../../train/step/bank.ts'
+import {
+  type Beside,
+  FloatParameters,
+  type ModelStore,
+  type TracedParameters,
+} from '../../../train/step/model-store.ts'
 import { type NamedTensor, parameterTensors } from '../../../train/step/named-tensors.ts'
 import { ParameterStore } from '../../../train/step/store.ts'
 import { roundMatrix } from './round-matrix.ts'
@@ -42,9 +47,6 @@ export function expectQuantized(format: QuantizedFormat, runtime: Pick<Runtime, 
     throw refusal(format, `is not for the layer ${config.layer.own} of your own`, 'a model without model.layer')
 }
 
-/** Bytes of scratch memory in each arena of quantized weights, for the rows of all threads. */
-const SCRATCH_BYTES = 2 ** 24
-
 export class QuantizedStore implements ModelStore {
   readonly config: ModelConfig
   readonly format: QuantizedFormat
@@ -54,8 +56,18 @@ export class QuantizedStore implements ModelStore {
   private readonly ranges = new Map<string, ArenaRange>()
   private readonly arenas: Arena[] = []
 
-  /** A store of zeros; {@link tensors} fills it. @param scratch Scratch memory beside the float32 tensors, in floats. */
-  constructor(runtime: Memory, config: ModelConfig, format: QuantizedFormat, scratch: number) {
+  /**
+   * A store of zeros; {@link tensors} fills it.
+   * @param scratch Scratch memory beside the float32 tensors, in floats.
+   * @param maxArenaBytes Largest arena of matrices.
+   */
+  constructor(
+    runtime: Memory,
+    config: ModelConfig,
+    format: QuantizedFormat,
+    scratch: number,
+    maxArenaBytes = runtime.maxArenaBytes,
+  ) {
     this.config = config
     this.format = format
     this.bits = bitsOf[format]
@@ -69,11 +81,11 @@ export class QuantizedStore implements ModelStore {
       null,
       scratch,
     )
-    this.place(runtime, all)
+    this.place(runtime, all, maxArenaBytes)
   }
 
-  private place(runtime: Memory, parameters: readonly QuantizedParameter[]): void {
-    const most = (runtime.maxArenaBytes - SCRATCH_BYTES) / 4
+  private place(runtime: Memory, parameters: readonly QuantizedParameter[], maxArenaBytes: number): void {
+    const most = (maxArenaBytes - BESIDE_BYTES) / 4
     const arenas: { floats: number; parameters: { name: string; start: number; count: number }[] }[] = []
     for (const { spec, count, inner, columns } of parameters) {
       const words = (count * quantizedBytes(this.bits, inner, columns)) / 4
@@ -84,14 +96,14 @@ export class QuantizedStore implements ModelStore {
       arena.parameters.push({ name: spec.name, start: arena.floats, count: words })
       arena.floats += paddedFloats(words)
     }
-    const needed = arenas.reduce((sum, { floats }) => sum + 4 * floats + SCRATCH_BYTES, this.floats.byteLength)
+    const needed = arenas.reduce((sum, { floats }) => sum + 4 * floats + BESIDE_BYTES, this.floats.byteLength)
     if (runtime.memoryBytes !== undefined && needed > runtime.memoryBytes)
       throw new UsageError(
         `the model is too large for this machine: its parameters as ${this.format} take ${bytes(needed)}, and it has ` +
           `${bytes(runtime.memoryBytes)} of memory${this.format === 'int8' ? ' (try the weights "int4")' : ''}`,
       )
     for (const { floats, parameters } of arenas) {
-      const arena = runtime.createArena(4 * floats + SCRATCH_BYTES)
+      const arena = runtime.createArena(4 * floats + BESIDE_BYTES)
       this.arenas.push(arena)
       for (const { name, start, count } of parameters) this.ranges.set(quantizedName(name), { arena, start, count })
     }
@@ -110,9 +122,13 @@ export class QuantizedStore implements ModelStore {
     return this.floats.byteLength + this.arenas.reduce((sum, { byteLength }) => sum + byteLength, 0)
   }
 
-  /** Scratch memory in the arenas of quantized weights. */
-  get beside() {
-    return this.arenas.map((arena) => ({ arena, start: arena.byteLength - SCRATCH_BYTES, bytes: SCRATCH_BYTES }))
+  get beside(): Beside {
+    const ofMatrices = this.arenas.map((arena) => ({
+      arena,
+      start: arena.byteLength - BESIDE_BYTES,
+      bytes: BESIDE_BYTES,
+    }))
+    return [...ofMatrices, ...this.floats.beside]
   }
 
   parameter(name: string, expert: number | null = null): ArenaRange {

@@ -2,9 +2,18 @@
 
 import * as norms from '../../../../core/graph/kernels/products.ts'
 import * as moves from '../../../../core/graph/kernels/rows.ts'
-import { implement, type KernelCall, type KernelTensor, type PreparedCall } from '../contract.ts'
+import { RuntimeError } from '../../../contract/runtime.ts'
+import {
+  implement,
+  type KernelCall,
+  type KernelMemory,
+  type KernelTensor,
+  type KernelThread,
+  type PreparedCall,
+} from '../contract.ts'
 import { bytesOfCall, elementBytes } from './floats.ts'
 import { bandsOf } from './matmul.ts'
+import { memoryOf } from './reach.ts'
 
 /** The offset of an absent operand. */
 const ABSENT = 0xffffffff
@@ -82,7 +91,12 @@ export const rmsNormGradient = implement(norms.rmsNormGradient, {
 export const gatherRows = implement(moves.gatherRows, {
   provider: 'WASM',
   halves: { inputs: ['x'], outputs: ['y'] },
-  prepare({ inputs: { x, index, weight }, outputs: { y } }, { functions }) {
+  anywhere: ['x'],
+  prepare(call, thread) {
+    const { x, index, weight } = call.inputs
+    const { y } = call.outputs
+    const { functions } = thread
+    if (x.memory !== 0) return gatherFrom(memoryOf(thread, x), call, thread)
     const width = widthOf(x)
     const source = [x.offset, elementBytes(x), firstDim(x)] as const
     return byRows(index.size, (from, rows) => {
@@ -92,6 +106,27 @@ export const gatherRows = implement(moves.gatherRows, {
   },
   work: (call) => workOf(call, call.inputs.x, 1),
 })
+
+/** {@link gatherRows} of float32 rows in another memory. */
+function gatherFrom(
+  source: KernelMemory,
+  { inputs: { x, index, weight }, outputs: { y } }: KernelCall<typeof moves.gatherRows>,
+  { floats, integers }: KernelThread,
+): PreparedCall {
+  const width = widthOf(x)
+  return byRows(index.size, (from, rows) => {
+    for (let row = from; row < from + rows; row++) {
+      const at = integers[index.offset / 4 + row] as number
+      if (!(at >= 0 && at < firstDim(x)))
+        throw new RuntimeError(`invalid row: ${at} (expected one of the ${firstDim(x)} of the table)`)
+      const start = x.offset / 4 + at * width
+      const to = offsetAt(y, row * width) / 4
+      floats.set(source.floats.subarray(start, start + width), to)
+      const factor = weight ? (floats[weight.offset / 4 + row] as number) : 1
+      if (factor !== 1) for (let i = to; i < to + width; i++) floats[i] = factor * (floats[i] as number)
+    }
+  })
+}
 
 export const gatherGatedRows = implement(moves.gatherGatedRows, {
   provider: 'WASM',

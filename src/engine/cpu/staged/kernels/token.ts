@@ -1,13 +1,14 @@
 /**
- * Kernels of a single token. They do little arithmetic and read every active weight once, in place: the memory
- * of these programs is the arena of the parameters. The threads share the columns or the rows of a matrix;
- * partial sums over rows are added up by the next kernel.
+ * Kernels of a single token. They do little arithmetic and read every active weight once, in place: in the memory of the
+ * program, or in the arena where the weights are. The threads share the columns or the rows of a matrix; partial sums
+ * over rows are added up by the next kernel.
  */
 import * as declared from '../../../../core/graph/kernels/token.ts'
 import { RuntimeError } from '../../../contract/runtime.ts'
 import { implement, type KernelTensor } from '../contract.ts'
 import { bandsOf } from './matmul.ts'
-import { offsetAt } from './rows.ts'
+import { bytesBeside, multiplyRow } from './reach.ts'
+import { offsetAt, widthOf } from './rows.ts'
 
 /** Number of floats of which bands are multiples: a cache line. */
 const LINE = 16
@@ -32,20 +33,18 @@ function partOf(rows: number, part: number, parts: number): { readonly from: num
 /** A task is a part of the product. */
 export const rowProduct = implement(declared.rowProduct, {
   provider: 'WASM',
-  prepare({ inputs: { x, w }, outputs: { parts: y } }, { floats, functions }) {
+  anywhere: ['w'],
+  scratchBeside: ({ inputs: { x }, outputs: { parts } }) => bytesBeside(x.size, widthOf(parts)),
+  prepare({ inputs: { x, w }, outputs: { parts: y } }, thread) {
     const [parts = 1, columns = 1] = y.shape
     return {
       tasks: parts,
       run(part) {
         const { from, count } = partOf(x.size, part, parts)
-        floats.fill(0, index(y, part * columns), index(y, (part + 1) * columns))
-        functions.rowTimes(
-          offsetAt(x, from),
-          offsetAt(w, from * columns),
-          offsetAt(y, part * columns),
-          count,
-          columns,
-          columns,
+        const row = { offset: offsetAt(x, from), count }
+        const results = { offset: offsetAt(y, part * columns), count: columns }
+        multiplyRow(thread, w, row, results, (functions, x, y) =>
+          functions.rowTimes(x, offsetAt(w, from * columns), y, count, columns, columns),
         )
       },
     }
@@ -55,13 +54,19 @@ export const rowProduct = implement(declared.rowProduct, {
 
 export const rowProductTransposed = implement(declared.rowProductTransposed, {
   provider: 'WASM',
-  prepare({ inputs: { x, w }, outputs: { y } }, { functions, threads }) {
-    const bands = bandsOf(y.size, threads, LINE)
+  anywhere: ['w'],
+  scratchBeside: ({ inputs: { x }, outputs: { y } }, threads) =>
+    bytesBeside(x.size, Math.max(...bandsOf(y.size, threads, LINE).map(({ length }) => length))),
+  prepare({ inputs: { x, w }, outputs: { y } }, thread) {
+    const bands = bandsOf(y.size, thread.threads, LINE)
+    const row = { offset: offsetAt(x), count: x.size }
     return {
       tasks: bands.length,
       run(task) {
         const { from, length } = bands[task] as { from: number; length: number }
-        functions.rowTimesTransposed(offsetAt(x), offsetAt(w, from * x.size), offsetAt(y, from), length, x.size, x.size)
+        multiplyRow(thread, w, row, { offset: offsetAt(y, from), count: length }, (functions, x, y) =>
+          functions.rowTimesTransposed(x, offsetAt(w, from * row.count), y, length, row.count, row.count),
+        )
       },
     }
   },
@@ -113,8 +118,9 @@ export const activateParts = implement(declared.activateParts, {
 /** A task is a part of the product with an expert's matrix. */
 export const expertRowProduct = implement(declared.expertRowProduct, {
   provider: 'WASM',
+  anywhere: ['matrices'],
+  scratchBeside: ({ inputs: { rows }, outputs: { parts } }) => bytesBeside(widthOf(rows), widthOf(parts)),
   prepare({ inputs: { rows: x, experts, matrices }, outputs: { parts: y } }, thread) {
-    const { floats, functions } = thread
     const [count = 0, inner = 0, columns = 0] = matrices.shape
     const rowPerChoice = (x.shape[0] as number) > 1
     const parts = (y.shape[0] as number) / experts.size
@@ -126,10 +132,12 @@ export const expertRowProduct = implement(declared.expertRowProduct, {
         if (!(expert >= 0 && expert < count))
           throw new RuntimeError(`invalid expert: ${expert} (expected one of the ${count} of the layer)`)
         const { from, count: rows } = partOf(inner, task % parts, parts)
-        const row = offsetAt(x, (rowPerChoice ? choice * inner : 0) + from)
-        floats.fill(0, index(y, task * columns), index(y, (task + 1) * columns))
+        const row = { offset: offsetAt(x, (rowPerChoice ? choice * inner : 0) + from), count: rows }
         const matrix = offsetAt(matrices, (expert * inner + from) * columns)
-        functions.rowTimes(row, matrix, offsetAt(y, task * columns), rows, columns, columns)
+        const results = { offset: offsetAt(y, task * columns), count: columns }
+        multiplyRow(thread, matrices, row, results, (functions, x, y) =>
+          functions.rowTimes(x, matrix, y, rows, columns, columns),
+        )
       },
     }
   },

@@ -9,10 +9,10 @@ import { generationConfig } from '../../../../train/step/capacity-rules.ts'
 import { randomFor } from '../../../../train/step/random.ts'
 import { ParameterStore } from '../../../../train/step/store.ts'
 import { ContextDecoder } from '../../generation/context-decoder.ts'
-import { Decoder } from '../../generation/decoder.ts'
 import { KeyValueCache } from '../../generation/key-value-cache.ts'
 import { PredeterminedExperts } from '../../generation/predetermined-experts.ts'
 import { Prefill } from '../../generation/prefill.ts'
+import { TokenDecoder, tokenScratch } from '../../generation/token-decoder.ts'
 import type { LiveModel } from '../../live-model.ts'
 import { type Scorable, scorable } from '../scorable.ts'
 import { type ScoreOptions, scoreItems, type TextScore } from '../score.ts'
@@ -52,7 +52,12 @@ export async function scoredModel(
     data: { crossDocuments },
     train: { batch, seed: 3 },
   })
-  const store = new ParameterStore(runtime, parameterSpecs(config.model), null)
+  const store = new ParameterStore(
+    runtime,
+    parameterSpecs(config.model),
+    null,
+    tokenScratch(generationConfig(config.model)),
+  )
   const random = randomFor(7, 'weights')
   for (const { name } of store.specs)
     await changeRange(store.parameter(name), (values) => {
@@ -98,11 +103,10 @@ export function expectNear(
  */
 export async function bySteps({ runtime, config, store }: Model, ids: readonly number[], offset = 0) {
   const model = generationConfig(config.model)
-  const cache = new KeyValueCache(model)
-  const decoder =
-    model.moe && model.moe.attention !== 'none'
-      ? new ContextDecoder(new Prefill(runtime, model, store, null))
-      : new Decoder(runtime, model, store, cache)
+  const memory = TokenDecoder.borrow(runtime, model, store)
+  const decoder = memory
+    ? new TokenDecoder(runtime, model, store, new KeyValueCache(model, (floats) => memory.take(floats)), memory)
+    : new ContextDecoder(new Prefill(runtime, model, store, null))
   const experts = new PredeterminedExperts(model, config.train.seed)
   experts.offset = offset
   const found: { readonly logProbability: number; readonly greedy: boolean; readonly likeliest: number }[] = []

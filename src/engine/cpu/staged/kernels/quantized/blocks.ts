@@ -1,6 +1,5 @@
-/** Blocks of columns of quantized matrices, and the memories that they are in. */
+/** Blocks of columns of quantized matrices. */
 import { type Bits, BLOCK, blocksOf, groupBytes, groupsOf } from '../../../../../core/graph/quantized-layout.ts'
-import type { KernelMemory, KernelTensor, KernelThread } from '../../contract.ts'
 import { bandsOf } from '../matmul.ts'
 
 /** Whole blocks of columns, which a task computes. */
@@ -19,7 +18,3 @@ export const bandsIn = (columns: number, threads: number): Band[] =>
 
 /** Bytes of a block of columns. */
 export const blockBytes = (bits: Bits, inner: number): number => groupsOf(bits, inner) * groupBytes(bits)
-
-/** The memory of an operand that may be anywhere. */
-export const memoryOf = ({ memories }: KernelThread, { memory }: KernelTensor): KernelMemory =>
-  memories[memory] as KernelMemory

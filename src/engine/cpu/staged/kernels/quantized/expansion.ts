@@ -7,8 +7,9 @@ import { type Bits, BLOCK, blocksOf, quantizedBytes } from '../../../../../core/
 import { implement, type KernelMemory, type KernelTensor, type KernelThread } from '../../contract.ts'
 import { GroupRows, groupsOf, PIECE, type Piece, sizesOf } from '../experts/expert-shared.ts'
 import { addressAt, elementBytes, isHalf, rowsOf, typeOf } from '../floats.ts'
+import { memoryOf } from '../reach.ts'
 import { widthOf } from '../rows.ts'
-import { type Band, bandsIn, blockBytes, memoryOf } from './blocks.ts'
+import { type Band, bandsIn, blockBytes } from './blocks.ts'
 
 /** Makes blocks of a matrix float32. A block in another memory is copied first, because functions reach one memory. */
 class Expansion {

@@ -8,8 +8,9 @@ import * as declared from '../../../../../core/graph/kernels/quantized.ts'
 import { type Bits, BLOCK, groupRows, groupsOf } from '../../../../../core/graph/quantized-layout.ts'
 import { RuntimeError } from '../../../../contract/runtime.ts'
 import { implement, type KernelMemory, type KernelTensor, type KernelThread } from '../../contract.ts'
+import { memoryOf } from '../reach.ts'
 import { offsetAt, widthOf } from '../rows.ts'
-import { type Band, bandsIn, blockBytes, memoryOf } from './blocks.ts'
+import { type Band, bandsIn, blockBytes } from './blocks.ts'
 
 /** Bytes of a row of x that is rounded to int16, with its scale before it; 0 if it is not rounded. */
 const roundedBytes = (bits: Bits, inner: number): number => (bits === 16 ? 0 : 16 + 2 * paddedRows(bits, inner))
