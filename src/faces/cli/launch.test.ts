@@ -34,20 +34,24 @@ async function launched(args: readonly string[], settings: Settings = {}) {
 }
 
 const eightCores = ['--cores', '8']
+/** `tiny` has a batch of 4 sequences, too few for more ranks. */
+const largeBatch = ['--set', 'train.batch=16']
 const jobs = (fake: Fake) => fake.calls.filter(({ name }) => name === 'startJob').map(({ args }) => args)
 
 describe('the command of mpirun', () => {
   test('has slots, cores and threads that agree, for Open MPI', async () => {
-    const { code, out, err } = await launched(['train', 'tiny', '--hosts', 'a:4,b:4', ...eightCores, '--print'])
+    const { code, out, err } = await launched([
+      ...['train', 'tiny', '--hosts', 'a:4,b:4', ...eightCores, ...largeBatch, '--print'],
+    ])
     expect([code, err]).toEqual([0, ''])
     expect(out).toBe(
       'mpirun --host a:4,b:4 -n 8 --map-by slot:PE=2 --bind-to core ' +
-        '/usr/bin/node /opt/choir/bin/choir.js train tiny --out runs/tiny --threads 2\n',
+        '/usr/bin/node /opt/choir/bin/choir.js train tiny --out runs/tiny --set train.batch=16 --threads 2\n',
     )
   })
 
   test('has the options of MPICH, which is found beside Open MPI', async () => {
-    const args = ['train', 'tiny', '--hosts', 'a:4,b:4', ...eightCores, '--mpi', 'mpich', '--print']
+    const args = ['train', 'tiny', '--hosts', 'a:4,b:4', ...eightCores, ...largeBatch, '--mpi', 'mpich', '--print']
     expect((await launched(args)).out).toMatch(/^mpirun\.mpich -hosts a:4,b:4 -n 8 -bind-to core:2 \/usr\/bin\/node /)
   })
 
@@ -103,7 +107,7 @@ describe('the command of mpirun', () => {
   test('takes hosts from a host file, and ranks from the devices of a cluster', async () => {
     const file = await launched(['train', 'tiny', '--hostfile', join(folder, 'hosts'), ...eightCores, '--print'])
     expect(file.out).toContain('--host a:2,b:2 -n 4 --map-by slot:PE=4')
-    const cluster = ['--cluster', 'v100-16', '--hosts', 'a,b', ...eightCores]
+    const cluster = ['--cluster', 'v100-16', '--hosts', 'a,b', ...eightCores, ...largeBatch]
     expect((await launched(['train', 'tiny', ...cluster, '--print'])).out).toContain('--host a:8,b:8 -n 16 ')
   })
 
@@ -139,6 +143,20 @@ test.each<[string[], string]>([
   [['train', 'tiny', '--slurm', '--ranks-per-node', '2'], 'missing --threads'],
   [['train', 'tiny', '--slurm', '--ranks-per-node', '2', '--threads', '1', '--time', 'soon'], 'invalid --time: "soon"'],
   [['train', 'tiny', '--slurm', '--ranks-per-node', '4', '--threads', '4', '--cores', '8'], 'invalid --threads: 4'],
+  [
+    ['train', 'tiny', '--slurm', '--nodes', '64', '--ranks-per-node', '8', '--threads', '1'],
+    'invalid train.batch: 4 (expected a multiple of the 512 ranks, which share the batch, such as 512; or use fewer',
+  ],
+  [['train', 'tiny', '--ranks', '3', '--cores', '8'], 'invalid train.batch: 4 (expected a multiple of the 3 ranks'],
+  [
+    ['train', 'tiny', '--slurm', '--ranks-per-node', '2', '--threads', '1', '--sbatch=-x'],
+    'invalid --sbatch: "-x" (expected an option in its long form, such as --exclusive',
+  ],
+  [
+    ['train', 'tiny', '--slurm', '--ranks-per-node', '2', '--threads', '1', '--sbatch=--nodes=3'],
+    'invalid --sbatch: "--nodes=3" (expected an option other than --nodes, which the script sets)',
+  ],
+  [['train', 'tiny', '--ranks', '1', '--sbatch=--exclusive'], 'invalid --sbatch: not with launch train'],
   [['study', 'm6t', '--out', 'x'], 'expected with --slurm'],
   [['study', 'm6t', '--slurm', '--out', 'x'], 'missing --tasks'],
   [['study', 'm6', '--slurm', '--out', 'x', '--tasks', '2'], 'unknown study "m6"'],
@@ -260,10 +278,11 @@ describe('files', () => {
   test('--write writes the script and prints how to submit it', async () => {
     const file = join(folder, 'job.sh')
     const where = ['--slurm', '--nodes', '2', '--ranks-per-node', '4', '--threads', '8', '--write', file]
-    const { code, out, err } = await launched(['train', 'tiny', ...where])
+    const more = ['--sbatch=--exclusive', '--sbatch=--mem=64G', '--set', 'train.batch=8']
+    const { code, out, err } = await launched(['train', 'tiny', ...where, ...more])
     expect([code, out, err]).toEqual([0, '', `choir: submit it with: sbatch ${file}\n`])
     const script = readFileSync(file, 'utf8')
-    for (const line of ['--nodes=2', '--ntasks-per-node=4', '--cpus-per-task=8'])
+    for (const line of ['--nodes=2', '--ntasks-per-node=4', '--cpus-per-task=8', '--exclusive', '--mem=64G'])
       expect(script).toContain(`\n#SBATCH ${line}\n`)
     expect(script).toContain('--mpi=pmix --cpus-per-task=8 ')
     expect(script).toContain('"$@" --threads 8 &')

@@ -66,6 +66,12 @@ export function forRanks(config: RunConfig, ranks: Place | null, resume: boolean
   if (size % expert !== 0) refuse('expert', expert, `a divisor of the ${size} ranks`)
   if (data !== undefined && data !== size / expert)
     refuse('data', data, `${size / expert}: ${size} ranks in groups of ${expert} that share experts`)
+  const { batch } = config.train
+  if (config.parallel.shards === undefined && batch % shards !== 0)
+    throw new UsageError(
+      `invalid train.batch: ${batch} (expected a multiple of the ${shards} ranks, which share the batch, such as ` +
+        `${Math.ceil(batch / shards) * shards}; or use fewer ranks)`,
+    )
   if (shards % size !== 0) {
     const fitting = Array.from({ length: shards }, (_, i) => i + 1).filter((count) => shards % count === 0)
     const other = `start ${listWithOr(fitting.map(String))} ${shards === 1 ? 'rank' : 'ranks'}`

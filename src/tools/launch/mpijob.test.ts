@@ -40,12 +40,16 @@ const container = z.strictObject({
 })
 const pod = z
   .strictObject({
+    nodeSelector: z.record(z.string(), z.string()).optional(),
+    tolerations: z.array(z.record(z.string(), z.string())).optional(),
+    imagePullSecrets: z.array(z.strictObject({ name: z.string() })).optional(),
     terminationGracePeriodSeconds: z.int().nonnegative().optional(),
     containers: z.array(container).min(1),
     volumes: z.array(
       z.union([
         z.strictObject({ name: label, persistentVolumeClaim: z.strictObject({ claimName: z.string() }) }),
         z.strictObject({ name: label, configMap: z.strictObject({ name: z.string() }) }),
+        z.strictObject({ name: label, emptyDir: z.strictObject({ medium: z.literal('Memory') }) }),
       ]),
     ),
   })
@@ -59,7 +63,11 @@ const replica = z.strictObject({
   restartPolicy: z.enum(['Never', 'OnFailure']),
   template: z.strictObject({ spec: pod }),
 })
-const metadata = z.strictObject({ name: label, namespace: label.optional() })
+const metadata = z.strictObject({
+  name: label,
+  namespace: label.optional(),
+  labels: z.record(z.string(), z.string()).optional(),
+})
 const mpiJob = z
   .strictObject({
     apiVersion: z.literal('kubeflow.org/v2beta1'),
@@ -149,10 +157,27 @@ test.each<[Partial<MpiJob>, string]>([
   [{ name: 'My_run' }, 'invalid name: "My_run" (expected at most 54 lower-case letters'],
   [{ name: 'a'.repeat(60) }, 'invalid name'],
   [{ namespace: 'A b' }, 'invalid namespace: "A b"'],
+  [{ queue: 'Big queue' }, 'invalid queue: "Big queue"'],
+  [{ podFields: { volumes: [] } }, 'invalid pod: volumes (expected fields that the manifest does not have'],
   [{ memory: '16 GB' }, 'invalid memory: "16 GB" (expected an amount such as 16Gi)'],
   [{ volumes: [{ claim: 'A', path: '/data' }] }, 'invalid volume: claim "A"'],
 ])('%j is refused', (change, message) => {
   expect(() => mpiJobManifest({ ...job, ...change })).toThrow(message)
+})
+
+test('fields of pods are in all pods, the queue is in the metadata, and workers have shared memory', () => {
+  const podFields = {
+    nodeSelector: { pool: 'cpu' },
+    tolerations: [{ key: 'batch', operator: 'Exists' }],
+    imagePullSecrets: [{ name: 'registry' }],
+  }
+  const { metadata, spec } = mpiJob.parse(documents(mpiJobManifest({ ...job, podFields, queue: 'training' }))[0])
+  expect(metadata.labels).toEqual({ 'kueue.x-k8s.io/queue-name': 'training' })
+  const { Launcher, Worker } = spec.mpiReplicaSpecs
+  for (const { template } of [Launcher, Worker]) expect(template.spec).toMatchObject(podFields)
+  const mounts = Worker.template.spec.containers[0]?.volumeMounts ?? []
+  const name = mounts.find(({ mountPath }) => mountPath === '/dev/shm')?.name
+  expect(Worker.template.spec.volumes).toContainEqual({ name, emptyDir: { medium: 'Memory' } })
 })
 
 test('a volume is a claim and an absolute path', () => {

@@ -33,6 +33,10 @@ export interface MpiJob {
   readonly volumes: readonly Volume[]
   /** Memory of a worker, such as 16Gi. */
   readonly memory?: string
+  /** Further fields of the specification of every pod, such as `nodeSelector` and `tolerations`. */
+  readonly podFields?: Readonly<Record<string, unknown>>
+  /** A LocalQueue of Kueue, which admits the job. */
+  readonly queue?: string
   /** Contents of the configuration file, which is mounted as {@link CONFIG_FILE}. */
   readonly config?: string
   readonly workers: number
@@ -47,6 +51,11 @@ const HOST_FILE = '/etc/mpi/hostfile'
 const CONFIG_FOLDER = '/etc/choir'
 export const CONFIG_FILE = `${CONFIG_FOLDER}/config.yaml`
 
+/**
+ * Kueue takes the job from this label: https://kueue.sigs.k8s.io/docs/tasks/run/kubeflow/mpijobs/.
+ */
+const QUEUE_LABEL = 'kueue.x-k8s.io/queue-name'
+
 /** Seconds that ranks have to save before a pod is removed. */
 const GRACE_SECONDS = 120
 
@@ -54,10 +63,11 @@ export function mpiJobManifest(job: MpiJob): string {
   checkNames(job)
   const { name, layout, library, restarts, workers, config } = job
   const metadata = { name, ...(job.namespace !== undefined && { namespace: job.namespace }) }
+  const queued = job.queue !== undefined && { labels: { [QUEUE_LABEL]: job.queue } }
   const manifest = {
     apiVersion: 'kubeflow.org/v2beta1',
     kind: 'MPIJob',
-    metadata,
+    metadata: { ...metadata, ...queued },
     spec: {
       slotsPerWorker: layout.ranksPerHost,
       mpiImplementation: library === 'openmpi' ? 'OpenMPI' : 'MPICH',
@@ -90,6 +100,7 @@ function launcherPod(job: MpiJob) {
   ].join('\n')
   const variables = library === 'openmpi' ? openMpiVariables : {}
   return {
+    ...job.podFields,
     terminationGracePeriodSeconds: GRACE_SECONDS,
     containers: [
       {
@@ -122,6 +133,7 @@ function workerPod(job: MpiJob) {
   // Requests equal limits, so that ranks get whole cores where the kubelet's CPU manager is static.
   const resources = { cpu: layout.ranksPerHost * layout.threads, ...(memory !== undefined && { memory }) }
   return {
+    ...job.podFields,
     terminationGracePeriodSeconds: GRACE_SECONDS,
     containers: [
       {
@@ -131,10 +143,11 @@ function workerPod(job: MpiJob) {
         args: ['-De'],
         resources: { requests: resources, limits: resources },
         lifecycle: { preStop: { exec: { command: ['/bin/bash', '-c', stopRanks(program)] } } },
-        volumeMounts: mounts(job),
+        volumeMounts: [...mounts(job), { name: 'shm', mountPath: '/dev/shm' }],
       },
     ],
-    volumes: volumes(job),
+    // Ranks of a worker exchange rows in shared memory, of which a container has 64 MB otherwise.
+    volumes: [...volumes(job), { name: 'shm', emptyDir: { medium: 'Memory' } }],
   }
 }
 
@@ -158,7 +171,7 @@ const volumes = ({ name, volumes, config }: MpiJob) => [
 ]
 
 /** @throws UsageError for names that Kubernetes refuses */
-function checkNames({ name, namespace, volumes, memory, workers }: MpiJob): void {
+function checkNames({ name, namespace, volumes, memory, workers, podFields, queue }: MpiJob): void {
   // Pods have the name of the job with "-worker-" and a number; a name has at most 63 characters.
   const longest = 63 - `-worker-${workers - 1}`.length
   if (name.length > longest || !/^[a-z]([a-z0-9-]*[a-z0-9])?$/.test(name))
@@ -174,11 +187,23 @@ function checkNames({ name, namespace, volumes, memory, workers }: MpiJob): void
       throw new UsageError(
         wording`invalid ${option('volume')}: claim ${JSON.stringify(claim)} (expected lower-case letters, digits, - and .)`,
       )
+  if (queue !== undefined && !/^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/.test(queue))
+    throw new UsageError(
+      wording`invalid ${option('queue')}: ${JSON.stringify(queue)} (expected lower-case letters, digits, - and .)`,
+    )
+  const own = OWN_FIELDS.find((field) => Object.hasOwn(podFields ?? {}, field))
+  if (own !== undefined)
+    throw new UsageError(
+      wording`invalid ${option('pod')}: ${own} (expected fields that the manifest does not have, such as nodeSelector, tolerations or imagePullSecrets)`,
+    )
   if (memory !== undefined && !/^\d+(\.\d+)?([KMGTP]i?|k)?$/.test(memory))
     throw new UsageError(
       wording`invalid ${option('memory')}: ${JSON.stringify(memory)} (expected an amount such as 16Gi)`,
     )
 }
+
+/** Fields of a pod that the manifest itself has. */
+const OWN_FIELDS = ['containers', 'volumes', 'terminationGracePeriodSeconds', 'restartPolicy']
 
 /** Parses the value of `--volume`. @throws UsageError if it is malformed */
 export function parseVolume(text: string): Volume {

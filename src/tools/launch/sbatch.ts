@@ -22,6 +22,8 @@ export interface SlurmSettings {
   readonly time?: string
   readonly partition?: string
   readonly account?: string
+  /** Further options, such as `--exclusive` or `--mem=64G`. */
+  readonly sbatch?: readonly string[]
 }
 
 interface BatchScript extends SlurmSettings {
@@ -122,7 +124,22 @@ const endIfRepeated = [
   '  before=$error',
 ]
 
-function placeOptions({ time, partition, account }: SlurmSettings): string[] {
+/** Options of sbatch that the script itself has, or that options of `choir launch` set. */
+const OWN_OPTIONS = [
+  ...['job-name', 'nodes', 'ntasks', 'ntasks-per-node', 'cpus-per-task', 'hint', 'array', 'output', 'open-mode'],
+  ...['signal', 'requeue', 'no-requeue', 'time', 'partition', 'account'],
+]
+
+/** @throws UsageError if an option has no long form, has characters of a new line, or is set by the script itself */
+function checkOption(text: string): void {
+  const [, name = ''] = /^--([a-z][a-z0-9-]*)(=[\x20-\x7e]+)?$/.exec(text) ?? []
+  const refused = (expected: string) =>
+    new UsageError(wording`invalid ${option('sbatch')}: ${JSON.stringify(text)} (expected ${expected})`)
+  if (name === '') throw refused('an option in its long form, such as --exclusive or --mem=64G')
+  if (OWN_OPTIONS.includes(name)) throw refused(`an option other than --${name}, which the script sets`)
+}
+
+function placeOptions({ time, partition, account, sbatch = [] }: SlurmSettings): string[] {
   // The form of days and hours needs no minutes: 1-0 is a day. See the manual of sbatch.
   if (time !== undefined && !/^(\d+|\d+:\d\d(:\d\d)?|\d+-\d\d?(:\d\d){0,2})$/.test(time))
     throw new UsageError(
@@ -133,7 +150,9 @@ function placeOptions({ time, partition, account }: SlurmSettings): string[] {
       throw new UsageError(
         wording`invalid ${option(name)}: ${JSON.stringify(value)} (expected a name of letters, digits, - and _)`,
       )
-  return Object.entries({ time, partition, account }).flatMap(([option, value]) =>
+  sbatch.forEach(checkOption)
+  const place = Object.entries({ time, partition, account }).flatMap(([option, value]) =>
     value === undefined ? [] : [`--${option}=${value}`],
   )
+  return [...place, ...sbatch]
 }

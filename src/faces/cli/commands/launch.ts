@@ -5,7 +5,6 @@ import { UsageError } from '../../../core/errors.ts'
 import { plural } from '../../../core/text/numbers.ts'
 import { commandLine } from '../../../core/text/shell.ts'
 import { physicalCores } from '../../../engine/native/cores.ts'
-import { CONFIG_BYTES, readText } from '../../../node/system/read-text.ts'
 import { type Host, parseHostfile, parseHosts } from '../../../tools/launch/hosts.ts'
 import { groupsSpanHosts, placeRanks } from '../../../tools/launch/layout.ts'
 import { mpiLibraries } from '../../../tools/launch/mpirun.ts'
@@ -14,7 +13,8 @@ import { loadCluster } from '../../../tools/plan/inputs/load-plan.ts'
 import type { Io } from '../io.ts'
 import { findMpirun, missingMpirun } from '../launch/find-mpirun.ts'
 import { type Activity, type LaunchFlags, targetOf } from '../launch/flags.ts'
-import { loadLaunchedRun, trainArguments } from '../launch/launched-run.ts'
+import { expectRanks, loadLaunchedRun, trainArguments } from '../launch/launched-run.ts'
+import { readGiven } from '../launch/read-given.ts'
 import { type MpiJobSettings, mpiCommandLine, runMpiJob } from '../launch/run-job.ts'
 import { choirVariables } from '../launch/variables.ts'
 import {
@@ -85,6 +85,9 @@ export function addLaunch(program: Command, io: Io): void {
     .option('--partition <name>', 'Slurm: partition')
     .option('--account <name>', 'Slurm: account')
     .addOption(
+      listOption('--sbatch <option>', 'Slurm: another option of sbatch, such as --sbatch=--exclusive; repeatable'),
+    )
+    .addOption(
       new Option('--launcher <program>', 'Slurm: what starts ranks (default: srun)').choices(['srun', 'mpirun']),
     )
     .addOption(numberOption('--tasks <n>', 'Slurm, study: jobs that share the runs', ranges.processes))
@@ -95,6 +98,8 @@ export function addLaunch(program: Command, io: Io): void {
     .option('--namespace <name>', 'Kubernetes: namespace')
     .addOption(listOption('--volume <claim:path>', 'Kubernetes: a volume claim, mounted in all pods; repeatable'))
     .option('--memory <amount>', 'Kubernetes: memory of a worker, such as 16Gi')
+    .option('--queue <name>', 'Kubernetes: local queue of Kueue')
+    .option('--pod <file>', 'Kubernetes: YAML or JSON with further fields of every pod, such as tolerations')
     .option('--program <path>', 'Kubernetes: path of choir in the image (default: /usr/local/bin/choir)')
     .optionsGroup('Options:')
     .addHelpText(
@@ -147,6 +152,7 @@ async function launchWithMpirun(io: Io, source: string | undefined, flags: Launc
   // A command that is printed for another machine needs no mpirun on this one.
   const found = (await findMpirun(io, mpi)) ?? (flags.print && mpi ? { library: mpi, mpirun: 'mpirun' } : undefined)
   if (!found) throw missingMpirun(mpi)
+  expectRanks(run, layout.ranks, flags)
   const directory = flags.resume ?? flags.out ?? freeDirectory(run.name)
   const settings: MpiJobSettings = {
     ...found,
@@ -185,7 +191,7 @@ async function hostsOf({ hosts, hostfile }: LaunchFlags, cluster: Cluster | unde
       ? parseHosts(hosts)
       : hostfile === undefined
         ? undefined
-        : parseHostfile(await read(hostfile), hostfile)
+        : parseHostfile(await readGiven('--hostfile', hostfile, 'lines such as "a slots=4"'), hostfile)
   const nodes = cluster ? Math.ceil(cluster.devices / cluster.devicesPerNode) : undefined
   if (nodes !== undefined && nodes !== (list?.length ?? 1))
     throw new UsageError(
@@ -193,16 +199,6 @@ async function hostsOf({ hosts, hostfile }: LaunchFlags, cluster: Cluster | unde
         `(expected as many ${list ? 'hosts' : '--hosts'} as nodes)`,
     )
   return list
-}
-
-async function read(file: string): Promise<string> {
-  try {
-    return await readText(file, CONFIG_BYTES)
-  } catch (error) {
-    throw new UsageError(
-      `cannot read --hostfile "${file}": ${(error as Error).message} (expected lines such as "a slots=4")`,
-    )
-  }
 }
 
 function notes(io: Io, { layout, library, parallel: { expert } }: MpiJobSettings): string[] {

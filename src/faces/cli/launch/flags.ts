@@ -32,6 +32,7 @@ export interface LaunchFlags extends Omit<JobFlags, 'steps'> {
   readonly time?: string
   readonly partition?: string
   readonly account?: string
+  readonly sbatch?: readonly string[]
   readonly launcher?: 'srun' | 'mpirun'
   readonly tasks?: number
   readonly jobs?: number
@@ -43,6 +44,8 @@ export interface LaunchFlags extends Omit<JobFlags, 'steps'> {
   readonly namespace?: string
   readonly volume?: readonly string[]
   readonly memory?: string
+  readonly pod?: string
+  readonly queue?: string
   readonly program?: string
   readonly write?: string
 }
@@ -73,6 +76,7 @@ const scope: Readonly<Partial<Record<keyof LaunchFlags, readonly string[]>>> = {
   time: ['slurm train', 'slurm study'],
   partition: ['slurm train', 'slurm study'],
   account: ['slurm train', 'slurm study'],
+  sbatch: ['slurm train', 'slurm study'],
   launcher: ['slurm train'],
   tasks: ['slurm study'],
   jobs: ['slurm study'],
@@ -84,6 +88,8 @@ const scope: Readonly<Partial<Record<keyof LaunchFlags, readonly string[]>>> = {
   namespace: ['kubernetes train'],
   volume: ['kubernetes train'],
   memory: ['kubernetes train'],
+  pod: ['kubernetes train'],
+  queue: ['kubernetes train'],
   program: ['kubernetes train'],
   write: ['slurm train', 'slurm study', 'kubernetes train'],
 }

@@ -5,12 +5,14 @@ import { isPreset } from '../../../core/config/presets.ts'
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import { UsageError } from '../../../core/errors.ts'
 import { quoted } from '../../../core/text/shell.ts'
+import { forRanks } from '../../../node/train/layout.ts'
 import type { Parallel } from '../../../tools/launch/layout.ts'
 import { jobConfig } from '../train-job.ts'
 import type { LaunchFlags } from './flags.ts'
 
 export interface LaunchedRun {
   readonly name: string
+  readonly config: RunConfig
   readonly parallel: Parallel
   /** The setting `runtime.threads`; undefined if the configuration does not set it. */
   readonly threads: number | undefined
@@ -31,7 +33,15 @@ export async function loadLaunchedRun(source: string | undefined, flags: LaunchF
       `invalid --out: "${flags.out}" already holds a run (continue it with --resume ${quoted(flags.out)}, or choose another)`,
     )
   const file = source !== undefined && !isPreset(source) && { file: source }
-  return { name, ...settings(config), ...file }
+  return { name, config, ...settings(config), ...file }
+}
+
+/**
+ * Checks that a training fits so many ranks, as the ranks would after they have waited in a queue.
+ * @throws UsageError if the batch, the experts or the shards do not fit
+ */
+export function expectRanks({ config }: LaunchedRun, ranks: number, { resume }: LaunchFlags): void {
+  if (ranks > 1) forRanks(config, { rank: 0, size: ranks }, resume !== undefined)
 }
 
 /** Arguments of `train` that begin the run, arguments that continue it, and options for both cases. */

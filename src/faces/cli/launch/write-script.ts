@@ -1,8 +1,10 @@
 /** Scripts for Slurm and manifests for Kubernetes, from the options of `choir launch`. */
 import { readFile } from 'node:fs/promises'
 import { isAbsolute, posix } from 'node:path'
+import { type Fields, isFields } from '../../../core/config/fields.ts'
 import { option, UsageError } from '../../../core/errors.ts'
 import { commandLine } from '../../../core/text/shell.ts'
+import { readYaml } from '../../../node/run/read-yaml.ts'
 import { expectWritable, writeOutput } from '../../../node/system/output-file.ts'
 import { checkCores, checkParallel, type Layout } from '../../../tools/launch/layout.ts'
 import { CONFIG_FILE, mpiJobManifest, parseVolume } from '../../../tools/launch/mpijob.ts'
@@ -14,7 +16,8 @@ import { loadSpecification, studyWords } from '../study/specification.ts'
 import { freeDirectory } from '../train-job.ts'
 import { findMpirun } from './find-mpirun.ts'
 import type { LaunchFlags } from './flags.ts'
-import { type LaunchedRun, loadLaunchedRun, trainArguments } from './launched-run.ts'
+import { expectRanks, type LaunchedRun, loadLaunchedRun, trainArguments } from './launched-run.ts'
+import { readGiven } from './read-given.ts'
 import { choirVariables } from './variables.ts'
 
 export async function writeSlurmTraining(io: Io, source: string | undefined, flags: LaunchFlags): Promise<void> {
@@ -94,6 +97,8 @@ export async function writeKubernetes(io: Io, source: string | undefined, flags:
     ...(config !== undefined && { config }),
     ...(flags.namespace !== undefined && { namespace: flags.namespace }),
     ...(flags.memory !== undefined && { memory: flags.memory }),
+    ...(flags.queue !== undefined && { queue: flags.queue }),
+    ...(flags.pod !== undefined && { podFields: await podFieldsIn(flags.pod) }),
   })
   await writeOut(io, manifest, flags, 'kubectl apply -f')
 }
@@ -108,6 +113,7 @@ async function nodesFor(run: LaunchedRun, flags: LaunchFlags): Promise<{ nodes: 
     throw new UsageError('missing --ranks-per-node (expected the number of processes on a node, or --cluster)')
   const ranks = nodes * ranksPerHost
   checkParallel(ranks, option(flags.ranksPerNode === undefined ? 'nodes' : 'ranksPerNode'), run.parallel)
+  expectRanks(run, ranks, flags)
   const threads = flags.threads ?? run.threads ?? (cores && Math.floor(cores / ranksPerHost))
   if (threads === undefined)
     throw new UsageError(
@@ -120,11 +126,20 @@ async function nodesFor(run: LaunchedRun, flags: LaunchFlags): Promise<{ nodes: 
 const libraryFor = async (io: Io, { mpi }: LaunchFlags) =>
   mpi ?? (await findMpirun(io, undefined))?.library ?? 'openmpi'
 
-const placeOf = ({ time, partition, account }: LaunchFlags) => ({
+const placeOf = ({ time, partition, account, sbatch }: LaunchFlags) => ({
   ...(time !== undefined && { time }),
   ...(partition !== undefined && { partition }),
   ...(account !== undefined && { account }),
+  ...(sbatch !== undefined && { sbatch }),
 })
+
+/** The fields of a YAML or JSON file. @throws UsageError if it cannot be read or has no fields */
+async function podFieldsIn(file: string): Promise<Fields> {
+  const expected = 'fields of a pod, such as "nodeSelector: { pool: cpu }"'
+  const fields = readYaml(await readGiven('--pod', file, expected), file)
+  if (isFields(fields)) return fields
+  throw new UsageError(`invalid --pod: ${JSON.stringify(file)} (expected ${expected})`)
+}
 
 async function writeOut(io: Io, text: string, { write }: LaunchFlags, submit: string): Promise<void> {
   if (write === undefined) return void io.stdout.write(text)
