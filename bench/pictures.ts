@@ -51,7 +51,7 @@ const pictures: Readonly<Record<string, Picture>> = {
     size: { width: 1440, height: 900 },
     query: '',
     async prepare(page) {
-      const card = page.getByRole('article', { name: 'eval/loss', exact: true })
+      const card = page.locator('article[data-metric="eval/loss"]')
       const box = await card.locator('.u-over').boundingBox()
       if (!box) throw new RunError('the page shows no curve of eval/loss')
       await page.mouse.move(box.x + 0.45 * box.width, box.y + 0.6 * box.height)

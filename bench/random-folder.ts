@@ -124,6 +124,12 @@ await runCommand(
     .description('Writes a model of published shapes with random weights.')
     .addArgument(new Argument('<model>', 'the published model').choices(Object.keys(models)))
     .requiredOption('--out <folder>', 'folder to create')
-    .addOption(numberOption('--layers <n>', 'number of layers (default: as many as the published model)', ranges.positiveInteger))
+    .addOption(
+      numberOption(
+        '--layers <n>',
+        'number of layers (default: as many as the published model)',
+        ranges.positiveInteger,
+      ),
+    )
     .action(write),
 )

@@ -60,9 +60,9 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
 
   test('runs that differ only in seeds are one line, their mean, in a band from minimum to maximum', () =>
     on('filter=k', async (page) => {
-      await labelContains(page, 'train/loss over step, 3 lines.')
+      await labelContains(page, 'Training loss over step, 3 lines.')
       await page.getByRole('checkbox', { name: 'Bands over seeds' }).check()
-      await labelContains(page, 'train/loss over step, 2 lines.')
+      await labelContains(page, 'Training loss over step, 2 lines.')
       await card(page, 'train/loss').getByRole('button', { name: 'Show as table' }).click()
       const rows = card(page, 'train/loss').getByRole('row')
       expect((await rows.allInnerTexts()).slice(1).map((row) => row.trim().split(/\t\s*/))).toEqual([
@@ -72,7 +72,7 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
 
       await card(page, 'train/loss').getByRole('button', { name: 'Show as table' }).click()
       await page.getByRole('checkbox', { name: 'Show k2', exact: true }).uncheck()
-      await labelContains(page, 'train/loss over step, 1 line.')
+      await labelContains(page, 'Training loss over step, 1 line.')
       // The axis goes from 4 to 10, with margins of 6 %.
       const height = (value: number) => (value - 4 + 0.06 * 6) / (1.12 * 6)
       const plot = plotOf(page, 'train/loss')
@@ -88,9 +88,9 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
 
   test('the filter applies to the table, the curves and the differences', () =>
     on('', async (page) => {
-      await labelContains(page, 'train/loss over step, 7 lines.')
+      await labelContains(page, 'Training loss over step, 7 lines.')
       await page.getByLabel('Filter the runs').fill('k1')
-      await labelContains(page, 'train/loss over step, 2 lines.')
+      await labelContains(page, 'Training loss over step, 2 lines.')
       expect(await page.getByRole('checkbox', { name: /^Show / }).count()).toBe(2)
       await page.getByRole('button', { name: 'Differences' }).click()
       const rows = page.getByRole('dialog', { name: 'What differs between 2 runs' }).getByRole('row')
@@ -98,17 +98,17 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
       await page.keyboard.press('Escape')
       // A run that the filter hides is not selected by a press on another.
       await page.getByRole('checkbox', { name: 'Show k1-seed2', exact: true }).uncheck()
-      await labelContains(page, 'train/loss over step, 1 line.')
+      await labelContains(page, 'Training loss over step, 1 line.')
       await page.getByLabel('Filter the runs').fill('')
-      await labelContains(page, 'train/loss over step, 6 lines.')
+      await labelContains(page, 'Training loss over step, 6 lines.')
     }))
 
   test('runs of a study have the names of arms and seeds, and a band over the seeds of each arm', () =>
     on('filter=arm%3D%22hash+(fixed)%22', async (page) => {
-      await labelContains(page, 'train/loss over step, 2 lines.')
+      await labelContains(page, 'Training loss over step, 2 lines.')
       for (const run of ['arms/hash (fixed), seed 1', 'arms/hash (fixed), seed 10']) await rowOf(page, run).waitFor()
       await page.getByRole('checkbox', { name: 'Bands over seeds' }).check()
-      await labelContains(page, 'train/loss over step, 1 line.')
+      await labelContains(page, 'Training loss over step, 1 line.')
       await labelContains(page, 'arms/hash (fixed) · 2 seeds 5')
     }))
 
@@ -176,7 +176,7 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
         await rowOf(page, 'k1-seed1').waitFor()
         await showOnly(page, 'k1-seed1')
         await page.getByRole('radio', { name: title }).check()
-        await labelContains(page, `train/loss over ${title.toLowerCase()}, 1 line.`)
+        await labelContains(page, `Training loss over ${title.toLowerCase()}, 1 line.`)
         const csv = (await downloaded(page, 'train/loss', 'Points (CSV)')).toString().trim().split('\r\n')
         expect(csv[0]).toBe(`run,${axis},train/loss,train/loss (not smoothed)`)
         const xs = csv.slice(1).map((row) => Number(row.split(',')[1]))

@@ -85,7 +85,7 @@ export const showOnly = (page: Page, run: string): Promise<void> =>
 export const pickRun = (page: Page, run: string): Promise<string[]> =>
   page.getByRole('combobox', { name: 'Run', exact: true }).selectOption(run)
 
-export const card = (page: Page, metric: string): Locator => page.getByRole('article', { name: metric, exact: true })
+export const card = (page: Page, metric: string): Locator => page.locator(`article[data-metric="${metric}"]`)
 
 /** The first row of a card's table: name, last value, its x, minimum, maximum. The card must show its table. */
 export async function tableOf(page: Page, metric: string): Promise<string[]> {

@@ -1,6 +1,7 @@
 /** A card shows a metric as a plot or a table, with buttons. Out of sight it requests and draws nothing. */
 import { computed, type ReadonlySignal, useComputed, useSignal } from '@preact/signals'
 import { useEffect, useMemo, useRef } from 'preact/hooks'
+import { describeMetric, metricName, metricOf } from '../../../src/core/text/metrics.ts'
 import type { SeriesAnswer } from '../../../src/faces/watch/api.ts'
 import { styleOf } from '../runs/styles.ts'
 import { resetSize, resize, sizes } from '../shell/sizes.ts'
@@ -75,16 +76,15 @@ export function Card({ metric, large = false }: CardProps) {
       ref={card}
       class={large ? 'card large' : 'card'}
       style={large ? undefined : { height: `${height.value}px` }}
-      aria-label={metric}
+      aria-label={metricName(metric)}
+      data-metric={metric}
       aria-busy={loader.loading.value}
     >
       <header>
-        <h3 title={metric}>
-          <span class="quiet">{prefixOf(metric)}/</span>
-          {shortName(metric)}
-        </h3>
+        <Title metric={metric} />
         <CardTools metric={metric} figure={figure} answer={loader.answer} asTable={asTable} large={large} />
       </header>
+      {large && describeMetric(metric) && <p class="meaning">{describeMetric(metric)}</p>}
       <div class="card-body">
         {inSight.value && <CardBody loader={loader} figure={figure} asTable={asTable} large={large} />}
       </div>
@@ -100,6 +100,24 @@ export function Card({ metric, large = false }: CardProps) {
         />
       )}
     </article>
+  )
+}
+
+/** Name and unit of a metric of Choir, with its meaning as a tooltip; the tag of any other metric. */
+function Title({ metric }: { readonly metric: string }) {
+  const known = metricOf(metric)
+  if (!known)
+    return (
+      <h3 title={metric}>
+        <span class="quiet">{prefixOf(metric)}/</span>
+        {shortName(metric)}
+      </h3>
+    )
+  return (
+    <h3 title={`${metric}: ${describeMetric(metric)}`}>
+      {known.name}
+      {known.unit !== null && <span class="quiet unit">{known.unit}</span>}
+    </h3>
   )
 }
 

@@ -1,6 +1,7 @@
 /** The plot of a card with its tooltip. Keeps the uPlot instance in step with the component's props. */
 import { useSignal } from '@preact/signals'
 import { useEffect, useLayoutEffect, useMemo, useRef } from 'preact/hooks'
+import { metricName } from '../../../src/core/text/metrics.ts'
 import { formatValue } from '../format-value.ts'
 import { pointed } from '../store.ts'
 import type { Figure } from './drawing/figure.ts'
@@ -58,7 +59,7 @@ export function Chart({ figure }: { readonly figure: Figure }) {
       <div ref={host} class="plot" role="img" aria-label={label} />
       {figure.outside && <OutsideNotes outside={figure.outside} />}
       {point.value && <Tooltip place={point.value} axis={axis} readings={found} of={lines.length} />}
-      {lines.length > 0 ? null : <span class="hidden">{metric} has no values here</span>}
+      {lines.length > 0 ? null : <span class="hidden">{metricName(metric)} has no values here</span>}
     </div>
   )
 }
@@ -76,5 +77,5 @@ function labelOf({ metric, axis, lines }: Figure): string {
     .join(', ')
   const more = lines.length > 5 ? `, and ${lines.length - 5} more` : ''
   const count = lines.length === 1 ? '1 line' : `${lines.length} lines`
-  return `${metric} over ${axisTitles[axis].toLowerCase()}, ${count}. Last values: ${values}${more}`
+  return `${metricName(metric)} over ${axisTitles[axis].toLowerCase()}, ${count}. Last values: ${values}${more}`
 }

@@ -5,6 +5,7 @@ import { Icon } from '../shell/icon.tsx'
 import { shownRuns, whyNoRun } from '../store.ts'
 import { Card } from './card.tsx'
 import './curves.css'
+import { metricName } from '../../../src/core/text/metrics.ts'
 import { groupsOf } from './series/metric-groups.ts'
 import { enlarged, folded, pinned, search, toggled } from './settings.ts'
 import { SettingsBar } from './settings-bar.tsx'
@@ -21,7 +22,7 @@ export function CurvesPage() {
       ))}
       {groups.value.length === 0 && <p class="empty">{whyNothing()}</p>}
       {enlarged.value !== '' && metrics.value.has(enlarged.value) && (
-        <Dialog title={enlarged.value} large close={() => (enlarged.value = '')}>
+        <Dialog title={metricName(enlarged.value)} large close={() => (enlarged.value = '')}>
           <Card metric={enlarged.value} large />
         </Dialog>
       )}

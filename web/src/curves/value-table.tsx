@@ -1,4 +1,5 @@
 /** The values of a card as a table, for exact numbers and for screen readers. */
+import { metricName } from '../../../src/core/text/metrics.ts'
 import type { XAxis } from '../../../src/faces/watch/api.ts'
 import { formatValue } from '../format-value.ts'
 import { Swatch } from '../runs/swatch.tsx'
@@ -15,7 +16,7 @@ export function ValueTable({ metric, axis, lines }: ValueTableProps) {
   const isSmoothed = lines.some(({ raw }) => raw !== undefined)
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrollable element must be reachable by keys
-    <section class="value-table" tabIndex={0} aria-label={`${metric} as a table`}>
+    <section class="value-table" tabIndex={0} aria-label={`${metricName(metric)} as a table`}>
       <table>
         {isSmoothed && <caption>Smoothed, like the lines</caption>}
         <thead>

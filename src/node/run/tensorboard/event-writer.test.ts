@@ -27,7 +27,11 @@ const { root } = protobuf.parse(`syntax = "proto3";
     oneof what { string file_version = 3; Summary summary = 5; SessionLog session_log = 7; }
   }
   message SessionLog { int32 status = 1; }
-  message Summary { message Value { string tag = 1; float simple_value = 2; } repeated Value value = 1; }`)
+  message SummaryMetadata { string summary_description = 3; }
+  message Summary {
+    message Value { string tag = 1; float simple_value = 2; SummaryMetadata metadata = 9; }
+    repeated Value value = 1;
+  }`)
 
 /** CRC-32C bit by bit, most significant bit of the polynomial first on reversed bytes. */
 function slowCrc(bytes: Uint8Array): bigint {
@@ -64,10 +68,12 @@ async function readEvents(name: string) {
   return events
 }
 
+const describedBy = (start: string) => ({ summaryDescription: expect.stringMatching(`^${start}`) })
+
 test('an independent decoder reads the version record and then the scalars', async () => {
   const writer = await EventWriter.open(folder)
   writer.scalars(1, { 'train/loss': 3.25, 'routing/load_cv': 0.5 }, 1700000000.125)
-  writer.scalars(2 ** 33 + 300, { 'eval/loss': Number.NaN }, 1700000001)
+  writer.scalars(2 ** 33 + 300, { 'train/loss': Number.NaN, 'my/own': 1 }, 1700000001)
   await writer.close()
   const [name, ...others] = await readdir(folder)
   expect(others).toEqual([])
@@ -82,12 +88,22 @@ test('an independent decoder reads the version record and then the scalars', asy
       step: 1,
       summary: {
         value: [
-          { tag: 'train/loss', simpleValue: 3.25 },
-          { tag: 'routing/load_cv', simpleValue: 0.5 },
+          // A metric is described once.
+          { tag: 'train/loss', simpleValue: 3.25, metadata: describedBy('Training loss: The mean cross-entropy') },
+          { tag: 'routing/load_cv', simpleValue: 0.5, metadata: describedBy('Load imbalance, c_v: The standard') },
         ],
       },
     },
-    { wallTime: 1700000001, step: 2 ** 33 + 300, summary: { value: [{ tag: 'eval/loss', simpleValue: Number.NaN }] } },
+    {
+      wallTime: 1700000001,
+      step: 2 ** 33 + 300,
+      summary: {
+        value: [
+          { tag: 'train/loss', simpleValue: Number.NaN },
+          { tag: 'my/own', simpleValue: 1 },
+        ],
+      },
+    },
   ])
 })
 

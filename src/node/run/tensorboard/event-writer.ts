@@ -5,6 +5,7 @@
  */
 import { hostname } from 'node:os'
 import { join } from 'node:path'
+import { describeMetric, metricName } from '../../../core/text/metrics.ts'
 import {
   bytesField,
   doubleField,
@@ -25,6 +26,7 @@ const NOTHING = message(varintField(1, 1), messageField(2, messageField(2)))
 
 export class EventWriter {
   private readonly file: AppendFile
+  private readonly described = new Set<string>()
 
   private constructor(file: AppendFile) {
     this.file = file
@@ -59,7 +61,7 @@ export class EventWriter {
     this.summary(
       time,
       step,
-      Object.entries(values).map(([tag, value]) => [textField(1, tag), floatField(2, value)]),
+      Object.entries(values).map(([tag, value]) => [textField(1, tag), floatField(2, value), ...this.description(tag)]),
     )
   }
 
@@ -89,6 +91,13 @@ export class EventWriter {
   /** Writes queued events and closes the file. @throws RunError if a write failed */
   close(): Promise<void> {
     return this.file.close()
+  }
+
+  /** SummaryMetadata with the description of a metric, which TensorBoard takes from the first event of a tag. */
+  private description(tag: string): Field[] {
+    const text = this.described.has(tag) ? null : describeMetric(tag)
+    this.described.add(tag)
+    return text === null ? [] : [messageField(9, textField(3, `${metricName(tag)}: ${text}`))]
   }
 
   private summary(time: number, step: number, values: readonly (readonly Field[])[]): void {

@@ -1,4 +1,5 @@
 /** A plot for download: title, axes, lines and legend on a background, on any surface. */
+import { metricOf } from '../../../../src/core/text/metrics.ts'
 import type { XAxis } from '../../../../src/faces/watch/api.ts'
 import { formatValue } from '../../format-value.ts'
 import type { Line, Range } from './lines.ts'
@@ -45,7 +46,7 @@ export function drawFigure(surface: Surface, figure: Figure, ink: Ink): void {
   const box = { left: LEFT, top: TOP, width: FIGURE_WIDTH - LEFT - RIGHT, height: PLOT_HEIGHT }
   const frame: Frame = { box, x: figure.x, y: figure.y, log: figure.log }
   surface.box({ left: 0, top: 0, width: FIGURE_WIDTH, height: figureHeight(figure) }, ink.back)
-  surface.text(figure.metric, LEFT, 30, { color: ink.text, size: 16, anchor: 'start', bold: true })
+  surface.text(titleOf(figure.metric), LEFT, 30, { color: ink.text, size: 16, anchor: 'start', bold: true })
   if (figure.outside) {
     const note = outsideText(figure.outside)
     surface.text(note, FIGURE_WIDTH - RIGHT, 30, { color: ink.quiet, size: 12, anchor: 'end' })
@@ -53,6 +54,12 @@ export function drawFigure(surface: Surface, figure: Figure, ink: Ink): void {
   drawAxes(surface, figure, frame, ink)
   paint(surface, figure.lines, frame, 1)
   drawLegend(surface, figure, ink)
+}
+
+function titleOf(metric: string): string {
+  const known = metricOf(metric)
+  if (!known) return metric
+  return known.unit === null ? known.name : `${known.name}, ${known.unit}`
 }
 
 function drawAxes(surface: Surface, { axis, x, y, log }: Figure, frame: Frame, ink: Ink): void {

@@ -3,6 +3,8 @@
  * how are tokens routed, how fast is it, what does the optimizer do. Other metrics are grouped by prefix.
  */
 
+import { metricName } from '../../../../src/core/text/metrics.ts'
+
 export interface MetricGroup {
   readonly name: string
   readonly metrics: readonly string[]
@@ -40,10 +42,13 @@ const rank = (first: readonly string[], name: string) => (first.includes(name) ?
 const groupOf = (metric: string): string =>
   Object.keys(themes).find((name) => themes[name]?.includes(metric)) ?? prefixOf(metric)
 
+/** The text that a search looks in: the tag of a metric and its name. */
+const textOf = (metric: string): string => `${metric} ${metricName(metric)}`.toLowerCase()
+
 /** Groups the metrics that match a search. Pinned metrics form a group of their own, in the order of pinning. */
 export function groupsOf(metrics: Iterable<string>, pinned: readonly string[], search: string): readonly MetricGroup[] {
   const words = search.toLowerCase().split(/\s+/)
-  const found = [...new Set(metrics)].filter((metric) => words.every((word) => metric.toLowerCase().includes(word)))
+  const found = [...new Set(metrics)].filter((metric) => words.every((word) => textOf(metric).includes(word)))
   const groups = new Map<string, string[]>()
   for (const metric of found) {
     if (pinned.includes(metric)) continue
