@@ -4,7 +4,7 @@ import type { Reporter, TestModule } from 'vitest/node'
 
 /** Limit in seconds: a longer file keeps one of the two workers busy while the other has nothing left to do. */
 const LIMIT = 60
-const SLOWEST = 10
+const SLOWEST = 25
 
 export default class TimeByFile implements Reporter {
   private began = 0
