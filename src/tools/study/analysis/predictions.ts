@@ -3,17 +3,23 @@
  * interval over seeds lies inside the region, outside, or across an edge (`claims/decision.ts`). Predictions share a
  * correction by Holm of their own, so that writing them changes no answer to a claim.
  *
- * A prediction counts from the first of the registrations without a gap up to now that have it unchanged, with unchanged
- * settings of its arms. One that is in no registration yet was written after the study was started last.
+ * `../predictions/history.ts` knows from which registration a prediction counts, and which predictions were withdrawn. A
+ * prediction that is in no registration yet was written after the study was started last.
  */
-import { canonicalJson } from '../../../core/text/json.ts'
 import { joinWords, plural } from '../../../core/text/numbers.ts'
 import type { Cell, Table } from '../../report/blocks.ts'
 import type { Section } from '../../report/report.ts'
 import type { StudyResults } from '../contract.ts'
 import { sideOf } from '../grid/claim.ts'
-import type { Prediction, Protocol, Registration } from '../predictions/predictions.ts'
-import { sha256Of } from '../predictions/predictions.ts'
+import {
+  isOf,
+  type RegisteredPredictions,
+  registeredSince,
+  type Withdrawn,
+  withdrawnFrom,
+  withdrawnTests,
+} from '../predictions/history.ts'
+import type { Prediction, Registration } from '../predictions/predictions.ts'
 import { contrastsText, expectedText, timeText, whenText } from '../predictions/text.ts'
 import { type Judgement, judge } from './claims/answers.ts'
 import { type Answer, intervalOf, type Region, regionOf } from './claims/decision.ts'
@@ -81,7 +87,7 @@ export function predictionSection(runs: Runs): Section | null {
     about:
       'What the researcher expected, as it was registered when the study was started. Predictions are decided by the same rule as claims: one is held if the whole 95 % interval is as predicted, not held if none of it is, and undecided if a part is. A result with ° does not survive the correction for all predictions.',
     verdicts: [
-      counted(judged),
+      countedSentence(judged),
       ...lateSentences(judged, withdrawn),
       ...seedSentences(registered),
       ...(withdrawn.length > 0
@@ -97,7 +103,7 @@ export function predictionSection(runs: Runs): Section | null {
 function judgedIn(runs: Runs): Judged[] {
   const { registered } = runs.results
   if (registered === undefined) return []
-  const { protocol, registrations } = registered
+  const { protocol } = registered
   const judgements = judge(
     runs,
     protocol.predictions.map((prediction) => ({
@@ -109,68 +115,49 @@ function judgedIn(runs: Runs): Judged[] {
   )
   return protocol.predictions.flatMap((prediction, i) => {
     const judgement = judgements[i]
-    return judgement ? [{ prediction, since: sinceOf(identityOf(prediction, protocol), registrations), judgement }] : []
+    return judgement ? [{ prediction, since: registeredSince(prediction, registered), judgement }] : []
   })
 }
 
 const regionOfPrediction = ({ expect, margin = 0, from = 0, to = 0 }: Prediction): Region =>
   expect === undefined ? { low: from, high: to } : regionOf(sideOf(expect), margin)
 
-/** A prediction with what it is about, as text: it is another prediction if an arm has other settings. */
-const identityOf = (prediction: Prediction, { arms, capacity, intervals, tune }: Protocol): string =>
-  canonicalJson([
-    prediction,
-    capacity,
-    ...(intervals ? [{ intervals }] : []),
-    ...(tune ? [{ tune }] : []),
-    prediction.contrasts.flat().map((arm) => arms[arm]),
-  ])
+const resultOrder = ['held', 'not held', 'undecided'] as const
 
-const identitiesIn = (protocol: Protocol): string[] => protocol.predictions.map((one) => identityOf(one, protocol))
-
-/** The first of the last registrations that have a prediction without a gap. */
-function sinceOf(identity: string, registrations: readonly Registration[]): Registration | null {
-  const gap = registrations.findLastIndex(({ protocol }) => !identitiesIn(protocol).includes(identity))
-  return registrations[gap + 1] ?? null
-}
-
-interface Withdrawn {
-  readonly prediction: Prediction
-  readonly since: Registration
-  /** The registration that lacks it; null if it is gone since the study was started last. */
-  readonly until: Registration | null
-}
-
-/** Registered predictions that the study no longer has, or has again after a gap, in the order of their end. */
-function withdrawnFrom({ protocol: now, registrations }: NonNullable<StudyResults['registered']>): Withdrawn[] {
-  return registrations.flatMap(({ protocol }, i) => {
-    const next = registrations[i + 1]
-    const kept = identitiesIn(next?.protocol ?? now)
-    return protocol.predictions.flatMap((prediction): Withdrawn[] => {
-      const identity = identityOf(prediction, protocol)
-      const since = sinceOf(identity, registrations.slice(0, i + 1))
-      return kept.includes(identity) || since === null ? [] : [{ prediction, since, until: next ?? null }]
-    })
+/** How many predictions are held, not held and undecided, as a sentence. */
+function countedSentence(judged: readonly Judged[]): string {
+  const [first] = judged
+  if (first === undefined) return 'The study has no predictions now.'
+  const results = judged.map(({ judgement }) => resultWords[judgement.answer])
+  const parts = resultOrder.flatMap((result) => {
+    const count = results.filter((one) => one === result).length
+    return count > 0 ? [{ result, count }] : []
   })
+  const whole = parts.length === 1 ? parts[0] : undefined
+  const all =
+    judged.length === 1
+      ? 'The prediction is'
+      : judged.length === 2
+        ? 'Both predictions are'
+        : `All ${judged.length} predictions are`
+  const sentence = whole
+    ? `${all} ${whole.result}`
+    : `Of ${plural(judged.length, 'prediction')}, ${joinWords(parts.map(({ result, count }) => `${count} ${count === 1 ? 'is' : 'are'} ${result}`))}`
+  return `${sentence}${correctedClause(judged)}.`
 }
 
-/** Tests of withdrawn predictions. They count in Holm's correction: otherwise, withdrawing what failed would help the rest. */
-const withdrawnTests = (registered: NonNullable<StudyResults['registered']>): number =>
-  withdrawnFrom(registered).reduce((tests, { prediction }) => tests + prediction.contrasts.length, 0)
-
-function counted(judged: readonly Judged[]): string {
-  if (judged.length === 0) return 'The study has no predictions now.'
-  const count = (result: PredictionResult) =>
-    judged.filter(({ judgement }) => resultWords[judgement.answer] === result).length
-  const parts = (['held', 'not held', 'undecided'] as const).flatMap((result) =>
-    count(result) > 0 ? [`${count(result)} ${count(result) === 1 ? 'is' : 'are'} ${result}`] : [],
-  )
-  const alone = judged.filter(({ judgement }) => judgement.uncorrected !== judgement.answer).length
-  const correction =
-    alone > 0
-      ? ` after the correction for all of them; ${alone} of these ${alone === 1 ? 'is' : 'are'} decided by an interval alone (°)`
-      : ''
-  return `Of ${plural(judged.length, 'prediction')}, ${joinWords(parts)}${correction}.`
+/** Names the predictions that are undecided because of the correction alone. */
+function correctedClause(judged: readonly Judged[]): string {
+  const undecided = judged.filter(({ judgement }) => judgement.answer === 'undecided').length
+  const corrected = judged.filter(({ judgement }) => judgement.uncorrected !== judgement.answer).length
+  if (corrected === 0) return ''
+  const which =
+    corrected < undecided
+      ? `; the intervals alone decide ${corrected} of the undecided ones`
+      : undecided === 1
+        ? `; its interval alone decides ${judged.length === 1 ? 'it' : 'the undecided one'}`
+        : '; the intervals alone decide the undecided ones'
+  return `${which} (°), which the correction for all tests takes back`
 }
 
 /** Sentences about when predictions were registered. */
@@ -178,12 +165,18 @@ function lateSentences(judged: readonly Judged[], withdrawn: readonly Withdrawn[
   const named = (some: readonly Judged[]) => joinWords(some.map(({ prediction }) => `“${prediction.question}”`))
   const late = judged.filter(({ since }) => since !== null && since.ended > 0)
   const open = judged.filter(({ since }) => since === null)
-  if (judged.length > 0 && late.length === 0 && open.length === 0)
+  if (judged.length > 0 && late.length === 0 && open.length === 0) {
+    const [subject, are] =
+      judged.length === 1 ? ['It was', 'is'] : judged.length === 2 ? ['Both were', 'are'] : ['All were', 'are']
+    const others = withdrawn.filter(({ until }) => until?.ended !== 0).length
     return [
-      withdrawn.every(({ until }) => until?.ended === 0)
-        ? 'All were registered before the first result, and are unchanged since then.'
-        : 'These were registered before the first result, and are unchanged since then; others were changed or withdrawn after results.',
+      `${subject} registered before the first result, and ${are} unchanged since then${
+        others === 0
+          ? ''
+          : `; ${others === 1 ? 'another one was' : `${others} others were`} changed or withdrawn after results`
+      }.`,
     ]
+  }
   return [
     ...(late.length > 0
       ? [
@@ -197,7 +190,7 @@ function lateSentences(judged: readonly Judged[], withdrawn: readonly Withdrawn[
 }
 
 /** A sentence if the seeds were changed after results were seen. */
-function seedSentences({ protocol, registrations }: NonNullable<StudyResults['registered']>): string[] {
+function seedSentences({ protocol, registrations }: RegisteredPredictions): string[] {
   const plans = [...registrations, { protocol, ended: null }]
   return plans.flatMap(({ protocol: { seeds }, ended }, i) => {
     const before = plans[i - 1]?.protocol.seeds
@@ -211,13 +204,9 @@ function predictionTable(runs: Runs, judged: readonly Judged[]): Table | null {
   const measured = judged.flatMap(({ judgement }) => judgement.deciding ?? [])
   const digits = digitsByUnit(measured)
   const { registered } = runs.results
-  const tests =
-    judged.flatMap(({ judgement }) => judgement.decisions).filter(({ p }) => p !== null).length +
-    (registered ? withdrawnTests(registered) : 0)
-  const holm =
-    tests > 1
-      ? ` °: does not survive Holm's correction for the ${tests} tests of all predictions, withdrawn ones too.`
-      : ''
+  const own = judged.flatMap(({ judgement }) => judgement.decisions).filter(({ p }) => p !== null).length
+  const withdrawn = registered ? withdrawnTests(registered) : 0
+  const holm = own + withdrawn > 1 ? ` °: does not survive Holm's correction for ${testsText(own, withdrawn)}.` : ''
   const texts = judged.some(({ judgement }) => judgement.dependsOnText)
     ? ' ‖: the interval between texts allows for another result.'
     : ''
@@ -245,6 +234,12 @@ function predictionTable(runs: Runs, judged: readonly Judged[]): Table | null {
   )
 }
 
+/** The tests of the correction: a test is a contrast of a prediction. */
+const testsText = (own: number, withdrawn: number): string =>
+  withdrawn === 0
+    ? `the ${own} tests of all predictions`
+    : `${plural(own + withdrawn, 'test')}: ${own} of these predictions, and ${withdrawn} of predictions that were changed or withdrawn after results`
+
 const registeredCell = (since: Registration | null): Cell =>
   since === null ? { text: 'not registered', tone: 'open' } : { text: whenText(since), note: timeText(since.at) }
 
@@ -264,21 +259,25 @@ const withdrawnTable = (withdrawn: readonly Withdrawn[]): Table | null =>
 /** Digits of a hash in a table; results.json.gz has all 64. */
 const HASH_DIGITS = 16
 
-function registrationTable({ protocol, registrations }: NonNullable<StudyResults['registered']>): Table | null {
-  const now = sha256Of(protocol)
+function registrationTable({ protocol, registrations }: RegisteredPredictions): Table | null {
   return table(
     `The registrations, as results.json.gz has them. SHA-256: its first ${HASH_DIGITS} digits.`,
     ['Registered', 'Results then', 'Predictions', 'Seeds', 'SHA-256'],
-    registrations.map(({ protocol: then, sha256, at, ended }, i): Cell[] => [
-      {
-        text: timeText(at),
-        ...(i === registrations.length - 1 && { note: sha256 === now ? 'as now' : 'changed since then' }),
-      },
-      { text: String(ended), exact: { values: [ended] } },
-      { text: String(then.predictions.length), exact: { values: [then.predictions.length] } },
-      { text: String(then.seeds.length), exact: { values: [then.seeds.length] } },
-      sha256.slice(0, HASH_DIGITS),
-    ]),
+    registrations.map((registration, i): Cell[] => {
+      const { protocol: then, sha256, at, ended } = registration
+      return [
+        {
+          text: timeText(at),
+          ...(i === registrations.length - 1 && {
+            note: isOf(registration, protocol) ? 'as now' : 'changed since then',
+          }),
+        },
+        { text: String(ended), exact: { values: [ended] } },
+        { text: String(then.predictions.length), exact: { values: [then.predictions.length] } },
+        { text: String(then.seeds.length), exact: { values: [then.seeds.length] } },
+        sha256.slice(0, HASH_DIGITS),
+      ]
+    }),
     [0, 4],
   )
 }

@@ -77,7 +77,15 @@ export interface Registration {
   readonly at: string
   /** Number of results that there were at that time: runs, failed ones too, and trials of sweeps. */
   readonly ended: number
+  /** Version of the rules by which the protocol was made (`REGISTRATION_RULES`); absent in the first versions. */
+  readonly rules?: number
 }
+
+/**
+ * Version of the rules for protocols. The first version recorded neither `intervals` nor `tune`, so without a version
+ * their absence means nothing. Raise it if a protocol gets another field, and see `history.ts`.
+ */
+export const REGISTRATION_RULES = 2
 
 /** SHA-256 of a protocol, which finds it among registrations. */
 export const sha256Of = (protocol: Protocol): string => checksumOf(protocol)

@@ -157,11 +157,14 @@ test('a change is a further entry with the results that there were, and the firs
   const text = await report()
   expect(text).toContain('2 earlier predictions were changed or withdrawn.')
   // Withdrawn tests count: two of the registered predictions are gone.
-  expect(text).toContain('for the 3 tests of all predictions, withdrawn ones too')
+  expect(text).toContain(
+    'for 3 tests: 1 of these predictions, and 2 of predictions that were changed or withdrawn after results.',
+  )
   expect(text).toMatch(/\| Two\?.*\| better .*\| before the first result.*\| after 9 results/)
 
-  // Back again: the gap stays visible.
+  // Back again: the gap stays visible, and its test counts once, beside those that are withdrawn now.
   expect(resultsOf(await start(better))).toEqual([['Two?', 'held', 9]])
+  expect(await report()).toContain('for 3 tests: 1 of these predictions, and 2 of predictions')
   expect(await registrations()).toHaveLength(4)
   expect((await registrations())[0]).toEqual(first)
 })

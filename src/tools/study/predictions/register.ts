@@ -9,7 +9,7 @@ import type { Grid } from '../grid/grid.ts'
 import type { Ledger } from '../results/ledger.ts'
 import { describeMachine } from '../results/provenance.ts'
 import { Claim, type SharedCells } from '../sharing/cell-files.ts'
-import { type Registration, sha256Of } from './predictions.ts'
+import { REGISTRATION_RULES, type Registration, sha256Of } from './predictions.ts'
 
 /** Pause before a process looks again whether another process has registered. */
 const PAUSE_MS = 50
@@ -34,7 +34,8 @@ export async function register(
       return isWanted()
     })
     if (claim instanceof Claim) {
-      const registration: Registration = { protocol, sha256, at: new Date().toISOString(), ended: ledger.ended }
+      const at = new Date().toISOString()
+      const registration: Registration = { protocol, sha256, at, ended: ledger.ended, rules: REGISTRATION_RULES }
       const result = { registration, machine: describeMachine() }
       // The entry is stored in a file that only this process writes, before results.json.gz, which several write.
       await claim.finish(result)

@@ -145,6 +145,7 @@ const registration = z.looseObject({
   sha256: text,
   at: z.iso.datetime(),
   ended: z.int().nonnegative(),
+  rules: z.int().optional(),
 })
 
 const header = z.looseObject({ name: text.optional(), machines: z.array(text).optional() })
