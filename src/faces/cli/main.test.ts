@@ -936,13 +936,20 @@ describe('study', () => {
       low: null,
       high: null,
     } as const
-    const outcomeOf = (result: 'held' | 'not held', ended: number | null) => ({
+    type Result = 'held' | 'not held' | 'undecided'
+    const outcomeOf = (result: Result, ended: number | null, uncorrected = result) => ({
       ...one,
       result,
-      uncorrected: result,
+      uncorrected,
       registered: ended === null ? null : { at: '2026-11-29T12:00:00.000Z', ended },
     })
-    const predictions = [outcomeOf('held', 0), outcomeOf('held', 3), outcomeOf('not held', null)]
+    const predictions = [
+      outcomeOf('held', 0),
+      outcomeOf('held', 3),
+      outcomeOf('not held', null),
+      outcomeOf('undecided', 0),
+      outcomeOf('undecided', 0, 'held'),
+    ]
     const outcome = {
       interrupted: false,
       finished: 1,
@@ -956,7 +963,7 @@ describe('study', () => {
     const fake = fakeIo({ operations: { study: async () => outcome } })
     expect(await main(['study', 'm6t', '--out', 'here'], fake.io)).toBe(0)
     expect(stripVTControlCharacters(fake.stdout.text)).toContain(
-      'predictions  2 held, 1 not held (2 not registered before the first result)',
+      'predictions  2 held, 1 not held, 2 undecided (1 decided by the interval alone, °); 2 not registered before the first result',
     )
   })
 

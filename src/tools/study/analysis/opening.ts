@@ -13,7 +13,6 @@ import type { Section } from '../../report/report.ts'
 import type { ClaimAnswer } from './claims/answers.ts'
 import type { Measured } from './claims/effects.ts'
 import {
-  answerText,
   decidingLabel,
   detectableRemark,
   digitsByUnit,
@@ -25,7 +24,7 @@ import {
   toneOf,
 } from './claims/text.ts'
 import type { Comparison } from './comparison.ts'
-import { anytimeNote } from './numbers.ts'
+import { anytimeMark, anytimeNote } from './numbers.ts'
 import {
   asMeasured,
   byLargest,
@@ -53,6 +52,8 @@ export interface Finding {
   readonly question: string
   /** `holds`, `does not hold` or `undecided`, with the marks of the report; without a claim, for example `2 of 3 differ`. */
   readonly answer: string
+  /** The marks of the answer, of the arms and of the interval. */
+  readonly marks: readonly FindingMark[]
   readonly tone: Tone
   /** A remark on the answer. */
   readonly remark: string | null
@@ -65,9 +66,14 @@ export interface Finding {
   } | null
 }
 
+/** The marks of a finding; `anytime` is the word before an interval that holds at every look. */
+export type FindingMark = '°' | '†' | '‡' | '§' | '‖' | '¶' | 'anytime'
+
 interface Row {
   readonly question: string
+  /** The answer without its marks. */
   readonly answer: string
+  readonly marks: readonly FindingMark[]
   /** A remark on the answer, below it. */
   readonly remark: string | null
   readonly tone: Tone
@@ -101,12 +107,13 @@ export function opening(
     : table(
         `The study in one table, strongest finding first. Under each question: the arm against its baseline.${explained(rows, answers)} Effect: negative, or below ×1, if the arm has the lower loss or needs fewer steps, FLOPs or seconds; its interval is over seeds. Drawn: the same on an axis; the line is zero (or ×1), and rows of one unit share a scale. Visible from: the smallest true effect that four of five such studies would find (80 % power at the 5 % level, two-sided).${holm}${anytimeNote(shown.map(({ effect }) => effect))}${capacityNames(runs)}`,
         ['Question', 'Answer', 'Drawn', 'Effect', '95 % interval', 'Visible from'],
-        rows.map(({ question, answer, remark, tone, measured }): Cell[] => {
+        rows.map((row): Cell[] => {
+          const { question, remark, tone, measured } = row
           const effect = measured && formatEffect(measured, digits.get(measured.unit))
           const { values = [], interval } = effect?.exact ?? {}
           return [
             { text: question, ...(measured && { note: measured.label }) },
-            { text: answer, tone, ...(remark !== null && { note: remark }) },
+            { text: markedAnswer(row), tone, ...(remark !== null && { note: remark }) },
             measured ? intervalCell(measured, reaches.get(measured.unit) ?? 0, tone) : '–',
             effect ? { text: effect.value, exact: { values } } : '–',
             effect
@@ -128,12 +135,25 @@ export function opening(
       verdicts: sentencesOf(runs, answers, turns, questionSections, headline),
       blocks: [],
     },
-    findings: rows.map((row) => findingOf(row, digits)),
+    findings: rows.map((row) => findingOf(runs, row, digits)),
   }
 }
 
-function findingOf({ question, answer, tone, remark, measured }: Row, digits: ReadonlyMap<string, number>): Finding {
-  const found = { question, answer, tone, remark }
+const markedAnswer = ({ answer, marks }: Row): string => [answer, ...marks].join(' ')
+
+function findingOf(runs: Runs, row: Row, digits: ReadonlyMap<string, number>): Finding {
+  const { question, tone, remark, measured } = row
+  const arms = measured?.arms ?? []
+  const found = {
+    ...{ question, answer: markedAnswer(row), tone, remark },
+    marks: [
+      ...new Set([
+        ...row.marks,
+        ...arms.flatMap((arm) => runs.marksOf(arm)),
+        ...(measured?.effect && anytimeMark(measured.effect) !== '' ? (['anytime'] as const) : []),
+      ]),
+    ],
+  }
   if (measured === null) return { ...found, measured: null }
   const { label, unit } = measured
   const { value, interval } = formatEffect(measured, digits.get(unit))
@@ -189,7 +209,14 @@ function rowOf(answered: ClaimAnswer, turns: Sensitivity | undefined): Row {
   const [label, remark] = [decidingLabel(answered), detectableRemark(answered)]
   return {
     question: claim.name ?? question.title,
-    answer: `${answerText({ answer, uncorrected })}${seesFuture ? ' †' : ''}${turns?.capacity ? ' ‡' : ''}${turns?.rate ? ' §' : ''}${dependsOnText ? ' ‖' : ''}`,
+    answer: uncorrected,
+    marks: [
+      ...(answer === uncorrected ? [] : (['°'] as const)),
+      ...(seesFuture ? (['†'] as const) : []),
+      ...(turns?.capacity ? (['‡'] as const) : []),
+      ...(turns?.rate ? (['§'] as const) : []),
+      ...(dependsOnText ? (['‖'] as const) : []),
+    ],
     tone: toneOf(uncorrected),
     remark,
     measured: deciding && { ...deciding, label },
@@ -216,6 +243,7 @@ function rowsWithoutClaim(runs: Runs, looked: readonly QuestionSection[], answer
       {
         question: section.title,
         answer: single ?? (tested === 0 ? 'undecided' : `${clear.length} of ${tested} differ`),
+        marks: [],
         remark: null,
         tone: single === 'worse' ? 'against' : clear.length > 0 ? 'for' : 'open',
         measured: measured && {

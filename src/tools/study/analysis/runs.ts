@@ -121,7 +121,11 @@ export class Runs {
 
   /** The name of an arm in tables and figures, with † if it sees later tokens, and ¶ if it is compared without a limit. */
   label(arm: string): string {
-    return `${arm}${this.leakOf(arm) === null ? '' : ' †'}${this.isUnlimited(arm) ? ' ¶' : ''}`
+    return [arm, ...this.marksOf(arm)].join(' ')
+  }
+
+  marksOf(arm: string): ('†' | '¶')[] {
+    return [...(this.leakOf(arm) === null ? [] : (['†'] as const)), ...(this.isUnlimited(arm) ? (['¶'] as const) : [])]
   }
 
   /** Finished runs of an arm, sorted by seed. */

@@ -71,6 +71,20 @@ describe('the answers', () => {
     expect(text).not.toContain('°')
   })
 
+  test('explain a mark only where it is one, and not where it is part of a name', () => {
+    const named = { base: {}, 'anytime, 20°': arms.sure, '5 § ‡': arms['two prototypes of top-1'] }
+    const text = shown({
+      arms: named,
+      questions: Object.keys(named)
+        .slice(1)
+        .map((arm) => question(arm, arm, 'better')),
+    })
+    expect(text).toContain('anytime, 20° against base')
+    expect(text.split('\n').filter((line) => /^ {2}.{1,7}: /.test(line))).toEqual([
+      '  Effect: negative, or below ×1, if the arm has the lower loss or needs less than its baseline.',
+    ])
+  })
+
   test('to questions without a claim name the contrast, and without runs say so', () => {
     expect(shown({ arms: { base: {}, sure: arms.sure } })).toMatch(/ worse +\+0\.0500 .*\n {4}sure against base;/)
     const none = { failed: [0, 1, 2, 3, 4] }

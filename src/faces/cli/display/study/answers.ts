@@ -6,7 +6,7 @@
 import { dash } from '../../../../core/text/numbers.ts'
 import { printable } from '../../../../core/text/printable.ts'
 import type { StudyReport } from '../../../../tools/study/analysis/analyse.ts'
-import type { Finding } from '../../../../tools/study/analysis/opening.ts'
+import type { Finding, FindingMark } from '../../../../tools/study/analysis/opening.ts'
 import type { Colors } from '../../io.ts'
 import { indented, table, widthOf, wrap } from '../text-layout.ts'
 
@@ -25,9 +25,9 @@ const marks = {
   '‡': 'another evaluation capacity gives the opposite answer',
   '§': 'the answer depends on whether arms have their own best learning rate',
   '‖': 'other documents may give another answer',
-  '¶': 'compared without a capacity limit',
+  '¶': 'an arm is compared without a capacity limit',
   anytime: 'the interval holds however often one looks while seeds arrive',
-} as const
+} satisfies Record<FindingMark, string>
 
 /** @param columns Columns of the terminal; Infinity if there is no terminal. Text without any answer is empty. */
 export function answersText(
@@ -102,11 +102,9 @@ function coloured({ answer, tone }: Finding, { green, red, yellow }: Colors): st
 
 /** How to read the effects, and the marks that occur. */
 function notes(findings: readonly Finding[]): string[] {
-  const text = findings
-    .map(({ answer, measured }) => `${answer} ${measured?.label ?? ''} ${measured?.interval ?? ''}`)
-    .join(' ')
+  const occurring = new Set<string>(findings.flatMap((finding) => finding.marks))
   return [
     'Effect: negative, or below ×1, if the arm has the lower loss or needs less than its baseline.',
-    ...Object.entries(marks).flatMap(([mark, meaning]) => (text.includes(mark) ? [`${mark}: ${meaning}.`] : [])),
+    ...Object.entries(marks).flatMap(([mark, meaning]) => (occurring.has(mark) ? [`${mark}: ${meaning}.`] : [])),
   ]
 }

@@ -19,17 +19,20 @@ export function predictionsText(
     `\n  ${bold('predictions')}  ${registered}${changes > 0 ? `; ${earlier}` : ''}`,
     dim(`    SHA-256 ${sha256}`),
     ...predictions.map((one) => `    ${one.question}: ${bold(expectedText(one))} ${dim(`(${contrastsText(one)})`)}`),
+    ...(predictions.some(({ expect }) => expect === undefined)
+      ? [dim('    Intervals: loss of the arm minus loss of its baseline, nats a token; negative is better.')]
+      : []),
   ].join('\n')
 }
 
 /** How many predictions are held, not held and undecided, and how many were registered after the first result. */
 export function resultsText(predictions: readonly PredictionOutcome[]): string {
+  const corrected = predictions.filter(({ result, uncorrected }) => uncorrected !== result).length
   const parts = (['held', 'not held', 'undecided'] as const).flatMap((result) => {
     const count = predictions.filter((one) => one.result === result).length
-    return count > 0 ? [`${count} ${result}`] : []
+    const alone = result === 'undecided' && corrected > 0 ? ` (${corrected} decided by the interval alone, °)` : ''
+    return count > 0 ? [`${count} ${result}${alone}`] : []
   })
   const late = predictions.filter(({ registered }) => registered?.ended !== 0).length
-  const alone = predictions.filter(({ result, uncorrected }) => uncorrected !== result).length
-  if (alone > 0) parts.push(`${alone} of these decided by an interval alone, not after correction`)
-  return `${parts.join(', ')}${late > 0 ? ` (${late} not registered before the first result)` : ''}`
+  return `${parts.join(', ')}${late > 0 ? `; ${late} not registered before the first result` : ''}`
 }

@@ -217,6 +217,7 @@ test('predictions have a line each, below their registration and its hash', () =
     '    SHA-256 f00',
     '    Is b better?: better by more than 0.01 (b against a)',
     '    Is b better?: −0.05 to 0 (most of 2 contrasts)',
+    '    Intervals: loss of the arm minus loss of its baseline, nats a token; negative is better.',
     '  predictions  registered 2026-11-29 17:32:50 UTC, before the first result; 1 earlier registration stays in the results',
     '    SHA-256 f00',
     '  predictions  registered 2026-11-29 17:32:50 UTC, after 2 results',
