@@ -10,9 +10,11 @@ import { analyse } from './analyse.ts'
 const text = (cell: Cell | undefined): string =>
   typeof cell === 'string' ? cell : cell && 'text' in cell ? cell.text : 'drawn'
 const summary = (sketch: StudySketch) => {
-  const [first] = analyse(studyOf(sketch)).sections
+  const { sections, headline } = analyse(studyOf(sketch))
+  const [first] = sections
   if (first?.lead === undefined) throw new Error('no opening table')
-  return { rows: first.lead.rows, cells: first.lead.rows.map((row) => row.map(text)), sentences: first.verdicts }
+  const { rows } = first.lead
+  return { rows, cells: rows.map((row) => row.map(text)), sentences: first.verdicts, headline }
 }
 const question = (arm: string, expect_: string, more: object = {}): Question => ({
   id: arm,
@@ -94,17 +96,19 @@ describe('the headline', () => {
 
   test('is not repeated in the report: a single question without a claim has its table in its own section only', () => {
     const { headline, sections } = analyse(studyOf({ arms }))
-    expect(headline).toContain('large is better than base')
+    expect(headline).toContain('sure is worse than base')
     const [summary] = sections
     expect(summary?.lead).toBeUndefined()
-    expect(sections.flatMap(({ verdicts }) => verdicts).join(' ')).not.toContain('large is better than base')
+    // The headline is the clearest finding; the largest is another one.
+    expect(summary?.verdicts[0]).toMatch(/^The largest effect: large is better than base, /)
+    expect(sections.flatMap(({ verdicts }) => verdicts).join(' ')).not.toContain('sure is worse than base')
     const titles = sections.map(({ title }) => title)
     expect(new Set(titles).size).toBe(titles.length)
   })
 
   test('counts the runs of a study that is not complete, and is missing without a finding', () => {
     const partial = { ...arms, large: { ...arms.large, missing: [4] } }
-    expect(headline({ arms: partial })).toMatch(/^So far, with 19 of 20 runs: large is better/)
+    expect(headline({ arms: partial })).toMatch(/^So far, with 19 of 20 runs: sure is worse/)
     expect(headline({ arms: { base: {}, open: arms.open } })).toBeUndefined()
   })
 })
@@ -255,15 +259,17 @@ test('effects that are visible are those that the pilot detects, on the scale of
   expect(correlated.cells[0]?.at(-1)).toBe(Math.tanh(2.8016 / Math.sqrt(3)).toFixed(2))
 })
 
-test('a question without a claim has a row with its largest difference', () => {
+test('a question without a claim has a row with its clearest difference, which need not be the largest', () => {
   const contrasts = ['a', 'b', 'c'].map((arm) => ({ baseline: 'base', arm }))
-  const { rows, cells } = summary({
+  const { rows, cells, headline } = summary({
     arms: { base: {}, a: { effect: 0.1, jitter: 0.001 }, b: { effect: -0.3, jitter: 0.01 }, c: { jitter: 0.01 } },
     questions: [{ id: 'q', title: 'A question', about: '', view: 'plain', contrasts }, question('c', 'worse')],
   })
   expect(cells[0]?.slice(0, 2)).toEqual(['A question', '2 of 3 differ'])
-  expect(cells[0]?.[3]).toBe('−0.300')
-  expect(rows[0]?.[0]).toMatchObject({ note: 'b against base, the largest of 2' })
+  // t is 0.1 / 0.000707 = 141 for a, and 0.3 / 0.00707 = 42 for b.
+  expect(cells[0]?.[3]).toBe('+0.1000')
+  expect(rows[0]?.[0]).toMatchObject({ note: 'a against base, the clearest of 2' })
+  expect(headline).toMatch(/^a is worse than base, /)
 })
 
 test('a question of which no contrast differs has a row with the contrast that is nearest to a difference', () => {

@@ -2,8 +2,8 @@
  * The start of a report. Its headline is the strongest finding: the best arm of a sweep, otherwise the first row of the
  * summary in words. The summary has a table with one row per claim, strongest finding first, and at most five sentences
  * that do not repeat the headline. The row of a claim shows the contrast that decides its answer (see
- * `claims/decision.ts`). A question without a claim has a row with the largest of the differences that survive the
- * correction; if none does, with the contrast whose p-value is smallest. If it is the only question, its own section has
+ * `claims/decision.ts`). A question without a claim has a row with the clearest of the differences that survive the
+ * correction, by effect over standard error; if none does, with the clearest of all. If it is the only question, its own section has
  * that row already, and the summary has no table.
  */
 
@@ -23,7 +23,6 @@ import {
   sentenceOf,
   toneOf,
 } from './claims/text.ts'
-import type { Comparison } from './comparison.ts'
 import { anytimeMark, anytimeNote } from './numbers.ts'
 import {
   asMeasured,
@@ -80,8 +79,8 @@ interface Row {
   readonly measured: Measured | null
   /** The finding in a sentence, if it survives the correction and all its arms are causal. */
   readonly sentence: string | null
-  /** |effect| over its standard error; null without an answer. */
-  readonly strength: number | null
+  /** |effect| over its standard error; -1 without an answer. */
+  readonly strength: number
 }
 
 export function opening(
@@ -93,7 +92,7 @@ export function opening(
   const rows = [
     ...answers.map((answered, i) => rowOf(answered, turns[i])),
     ...rowsWithoutClaim(runs, questionSections, answers),
-  ].toSorted((a, b) => (b.strength ?? -1) - (a.strength ?? -1))
+  ].toSorted((a, b) => b.strength - a.strength)
   const tests = answers.flatMap(({ decisions }) => decisions).filter(({ p }) => p !== null).length
   const holm =
     tests > 1
@@ -176,7 +175,7 @@ function explained(rows: readonly Row[], answers: readonly ClaimAnswer[]): strin
       : []),
     ...(answers.length < rows.length
       ? [
-          " Differ: contrasts that differ from zero after Holm's correction for the question; shown is the largest of them, or if there is none, the contrast with the smallest p-value.",
+          " Differ: contrasts that differ from zero after Holm's correction for the question; shown is the clearest of them, or if there is none, of all contrasts: the one with the largest effect over its standard error.",
         ]
       : []),
   ].join('')
@@ -201,8 +200,11 @@ const capacityNames = ({ results }: Runs): string =>
     ? ' In names of arms, 1x means that the experts have capacity for one assignment of each token, kx for all k of them.'
     : ''
 
-const strengthOf = ({ effect }: Measured): number | null =>
-  effect === null || effect.error === null ? null : Math.abs(effect.mean) / effect.error
+/** |effect| over its standard error; -1 without an error, for example of one seed. */
+const strengthOf = ({ effect }: Measured): number =>
+  effect === null || effect.error === null ? UNKNOWN : Math.abs(effect.mean) / effect.error
+
+const UNKNOWN = -1
 
 function rowOf(answered: ClaimAnswer, turns: Sensitivity | undefined): Row {
   const { question, claim, answer, uncorrected, deciding, dependsOnText, seesFuture } = answered
@@ -224,7 +226,7 @@ function rowOf(answered: ClaimAnswer, turns: Sensitivity | undefined): Row {
       answer === 'undecided' || seesFuture || !deciding
         ? null
         : `“${claim.statement}” ${answer} here: ${label}, ${sentenceOf(deciding)}${remark === null ? '' : `; ${remark}`}.`,
-    strength: uncorrected !== 'undecided' && deciding ? strengthOf(deciding) : null,
+    strength: uncorrected !== 'undecided' && deciding ? strengthOf(deciding) : UNKNOWN,
   }
 }
 
@@ -232,10 +234,11 @@ function rowsWithoutClaim(runs: Runs, looked: readonly QuestionSection[], answer
   return looked.flatMap(({ section, comparisons }): Row[] => {
     if (answers.some(({ question }) => question.id === section.id)) return []
     const clear = comparisons.filter(isClear)
-    const known = comparisons.filter(({ estimate }) => estimate)
-    const [shown] = clear.length > 0 ? clear.toSorted(byLargest) : known.toSorted(byChance)
+    const [shown] = (clear.length > 0 ? clear : comparisons.filter(({ estimate }) => estimate)).toSorted(
+      (a, b) => strengthOf(asMeasured(runs, b)) - strengthOf(asMeasured(runs, a)) || byLargest(a, b),
+    )
     const measured = shown ? asMeasured(runs, shown) : null
-    const several = clear.length > 1 ? `, the largest of ${clear.length}` : ', the nearest to a difference'
+    const several = clear.length > 1 ? `, the clearest of ${clear.length}` : ', the nearest to a difference'
     const tested = comparisons.filter(({ estimate }) => estimate?.interval).length
     const [only] = comparisons
     const single = comparisons.length === 1 && only && isClear(only) ? only.outcome : null
@@ -251,12 +254,8 @@ function rowsWithoutClaim(runs: Runs, looked: readonly QuestionSection[], answer
           label: `${measured.label}${clear.length !== 1 && tested > 1 ? several : ''}`,
         },
         sentence: shown && measured && isFirm(runs, shown) ? contrastSentence(shown, measured) : null,
-        strength: clear.length > 0 && measured ? strengthOf(measured) : null,
+        strength: clear.length > 0 && measured ? strengthOf(measured) : UNKNOWN,
       },
     ]
   })
 }
-
-/** The smallest p-value first; contrasts without an interval come last, the largest first. */
-const byChance = (a: Comparison, b: Comparison): number =>
-  (a.estimate?.p ?? 2) - (b.estimate?.p ?? 2) || byLargest(a, b)
