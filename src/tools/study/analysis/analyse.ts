@@ -1,6 +1,6 @@
 /**
  * Turns the results of a study into its report: one table with the answers to all claims, the predictions, one section per
- * question, then expert specialisation, differences by domain and on other text, all arms, learning rates and missing runs.
+ * question, then expert specialisation, differences by domain and on other text, the set-up, all arms, learning rates and missing runs.
  * The analysis never fails because runs are missing.
  */
 
@@ -14,11 +14,11 @@ import { predictionSection } from './predictions.ts'
 import { Runs } from './runs.ts'
 import { analyseSearch } from './search/report.ts'
 import { sectionOf } from './section.ts'
-import { armSizes } from './sections/arm-sizes.ts'
 import { bestArm, bestOfSweep } from './sections/best-arm.ts'
 import { domainSection } from './sections/domains.ts'
 import { otherTextSection } from './sections/other-text.ts'
 import { distinct } from './sections/routing.ts'
+import { setUpSection } from './sections/set-up.ts'
 import { specialisationSection } from './sections/specialisation.ts'
 import { tuningSection } from './sections/tuning.ts'
 import { armRouting, armTable, shownBlocks } from './tables.ts'
@@ -46,11 +46,13 @@ export function analyse(results: StudyResults): StudyReport {
   )
   const summary = questions.length > 0 ? opening(runs, answers, questionSections) : null
   const predictions = predictionSection(runs)
+  const arms = [...new Set(results.cells.map(({ arm }) => arm))].filter((arm) => runs.finished(arm).length > 0)
   const otherSections = [
     specialisationSection(runs),
     domainSection(runs),
     otherTextSection(runs),
-    armSection(runs),
+    setUpSection(runs, arms),
+    armSection(runs, arms),
     tuningSection(runs),
   ]
   return {
@@ -68,15 +70,14 @@ export function analyse(results: StudyResults): StudyReport {
   }
 }
 
-function armSection(runs: Runs): Section | null {
-  const arms = [...new Set(runs.results.cells.map(({ arm }) => arm))].filter((arm) => runs.finished(arm).length > 0)
+function armSection(runs: Runs, arms: readonly string[]): Section | null {
   if (arms.length === 0) return null
   return {
     id: 'arms',
     title: 'All arms',
     about: '',
     verdicts: [lossRange(runs, arms)],
-    blocks: shownBlocks([armTable(runs, arms), armSizes(runs, arms), armRouting(runs, arms)]),
+    blocks: shownBlocks([armTable(runs, arms), armRouting(runs, arms)]),
   }
 }
 
