@@ -35,6 +35,8 @@ export type Cell = string | TextCell | IntervalCell
 
 export interface Table {
   readonly kind: 'table'
+  /** Distinguishes the table from the others of its section, in the names of files; it does not depend on its position. */
+  readonly id?: string
   readonly caption: string
   readonly columns: readonly { readonly title: string; readonly align: 'left' | 'right' }[]
   readonly rows: readonly (readonly Cell[])[]

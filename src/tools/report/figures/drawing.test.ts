@@ -86,6 +86,25 @@ test.each(Object.values(widths))(
   },
 )
 
+test('names of a forest plot are whole in a column of a paper, above their numbers where both do not fit', () => {
+  const row = (label: string) => ({ label, mean: -0.032, low: -0.073, high: 0.008, values: [-0.03, -0.02] })
+  const drawn = (...labels: string[]) => {
+    const figure: Figure = {
+      ...{ kind: 'figure', form: 'intervals', id: 'forest', caption: 'forest', zero: 0, sides: ['better', 'worse'] },
+      x: { label: 'loss', scale: 'linear' },
+      rows: labels.map(row),
+    }
+    const texts = parseXml(inlineSvg(figure, 'f', widths.column).text).filter(({ name }) => name === 'text')
+    const at = (start: string) => texts.find(({ text }) => text.startsWith(start))?.attributes.y
+    return { texts: texts.map(({ text }) => text), name: Number(at('top')), numbers: Number(at('−0.03')) }
+  }
+  const long = drawn('top-2 against top-2 1x, experts in attention', 'top-1')
+  expect(long.texts).toContain('top-2 against top-2 1x, experts in attention')
+  expect(long.numbers - long.name).toBe(16)
+  const short = drawn('top-1')
+  expect(short.numbers).toBe(short.name)
+})
+
 test.each([null, Number.NaN])('a line without a value (%s) is interrupted there', (gap) => {
   const x = [0, 1, 2, 3, 4]
   const series = [{ name: 'a', x, y: [1, 2, gap, 3, 4] }]

@@ -17,9 +17,14 @@ export function inlineSvg(figure: Figure, name: string, width: number): Markup {
   return svg(bodyOf(figure, width, `${name}-hatch`), { name, caption: figure.caption, width }, {}, undefined)
 }
 
-/** A figure as the text of a separate file. */
-export function standaloneSvg(figure: Figure, name: string, width: number = widths.wide): string {
-  return svgFile(bodyOf(figure, width, `${name}-hatch`), { name, caption: figure.caption, width })
+/** A figure as the text of a separate file. @param margin Space around it, in pixels. */
+export function standaloneSvg(
+  figure: Figure,
+  name: string,
+  width: number = widths.wide,
+  margin: number = FILE_MARGIN,
+): string {
+  return svgFile(bodyOf(figure, width, `${name}-hatch`), { name, caption: figure.caption, width, margin })
 }
 
 /** What a picture needs in addition to its body. */
@@ -29,6 +34,8 @@ interface Frame {
   readonly caption: string
   /** The width for which the body was drawn. */
   readonly width: number
+  /** Space around the body in a separate file, in pixels. */
+  readonly margin?: number
 }
 
 /** Space around the body in a separate file, in pixels. */
@@ -45,11 +52,11 @@ export function svgFile(body: Body, frame: Frame, style = ''): string {
 
 function svg(
   body: Body,
-  { name, caption, width }: Frame,
+  { name, caption, width, margin: around = FILE_MARGIN }: Frame,
   attributes: Readonly<Record<string, string>>,
   style: Markup | undefined,
 ): Markup {
-  const margin = style ? FILE_MARGIN : 0
+  const margin = style ? around : 0
   const [x, y, w, h] = [-margin, -margin, width + 2 * margin, Math.ceil(body.height) + 2 * margin]
   return element(
     'svg',

@@ -31,7 +31,13 @@ export function intervalsBody(figure: IntervalFigure, width: number): Body {
   )
   const zero = x.has(figure.zero) ? x.at(figure.zero) : undefined
   const sides = zero === undefined ? { markup: undefined, end: 8 } : sideLabels(figure.sides, zero, width)
-  const rowHeight = narrow ? 54 : 40
+  // A name that does not fit beside its numbers has a line of its own, and then all names have one.
+  const nameHeight = figure.rows.some(
+    (row) => narrow && textWidth(row.label, letters.text) > besideNumbers(format(row), width),
+  )
+    ? 16
+    : 0
+  const rowHeight = narrow ? 54 + nameHeight : 40
   const plane: Box = { ...box, top: sides.end, bottom: sides.end + rowHeight * Math.max(1, figure.rows.length) + 4 }
   const shown = figure.rows.filter(({ mean }) => usable(kind, mean))
   return {
@@ -48,6 +54,7 @@ export function intervalsBody(figure: IntervalFigure, width: number): Body {
           rowHeight,
           width,
           narrow,
+          nameHeight,
           text: format(row),
         }),
       ),
@@ -85,24 +92,36 @@ function sideLabels(
   }
 }
 
+/** Room for a name on the line of the numbers. */
+const besideNumbers = (numbers: string, width: number): number => width - textWidth(numbers, letters.small) - 20
+
 interface RowPlace {
   readonly top: number
   readonly rowHeight: number
   readonly width: number
   readonly narrow: boolean
+  /** Height of a line for the name above the numbers; 0 if they share a line. */
+  readonly nameHeight: number
   /** Mean and interval as text. */
   readonly text: string
 }
 
-function rowOf(row: Row, x: Scale, zero: number, box: Box, { top, rowHeight, width, narrow, text }: RowPlace): Child {
-  const middle = top + (narrow ? 28 : rowHeight / 2 - 4)
-  const room = narrow ? width - textWidth(text, letters.small) - 20 : box.left - 14
+function rowOf(
+  row: Row,
+  x: Scale,
+  zero: number,
+  box: Box,
+  { top, rowHeight, width, narrow, nameHeight, text }: RowPlace,
+): Child {
+  const middle = top + (narrow ? 28 + nameHeight : rowHeight / 2 - 4)
+  const nameRoom = nameHeight > 0 ? width - 4 : besideNumbers(text, width)
+  const room = narrow ? nameRoom : box.left - 14
   const name = wrapText(row.label, letters.text, room, narrow ? 1 : 2)
   const textY = narrow ? top + 14 : top + rowHeight / 2 + 4
   return [
     rowLine(top + rowHeight, width),
     textLines(name, { class: 'halo', x: 2, y: textY - 7.5 * (name.length - 1) }, 15, row.label),
-    element('text', { class: 'small halo', x: width - 3, y: textY, 'text-anchor': 'end' }, text),
+    element('text', { class: 'small halo', x: width - 3, y: textY + nameHeight, 'text-anchor': 'end' }, text),
     intervalMark(row, x, zero, middle),
     row.values
       .filter((value) => x.has(value))

@@ -10,7 +10,7 @@ import { hostileReport } from '../testing/hostile-report.ts'
 import { csvRecords, parseCsv } from '../testing/parse-csv.ts'
 import { checkTex } from '../testing/parse-tex.ts'
 import { csvOf } from './csv.ts'
-import { paperOf } from './paper.ts'
+import { COLUMN, paperOf } from './paper.ts'
 import { texOf } from './tex-table.ts'
 import { texText } from './tex-text.ts'
 
@@ -38,12 +38,10 @@ describe.each([
   const names = Object.keys(texts)
 
   test('has every table as LaTeX and as CSV, with all its rows', () => {
-    for (const [i, { rows }] of tables.entries()) {
-      const own = names.filter((name) => new RegExp(`^table-${i + 1}[-.]`).test(name))
-      expect(own.map((name) => name.split('.').at(-1)).sort()).toEqual(['csv', 'tex'])
-      const csv = own.find((name) => name.endsWith('.csv')) ?? ''
-      expect(parseCsv(texts[csv] ?? '')).toHaveLength(rows.length + 1)
-    }
+    const files = names.filter((name) => /^table.*\.tex$/.test(name))
+    expect(files).toHaveLength(tables.length)
+    for (const [i, { rows }] of tables.entries())
+      expect(parseCsv(texts[files[i]?.replace('.tex', '.csv') ?? ''] ?? '')).toHaveLength(rows.length + 1)
     expect(names.filter((name) => name.startsWith('table-'))).toHaveLength(2 * tables.length)
   })
 
@@ -53,8 +51,43 @@ describe.each([
       ...(texts['report.tex'] ?? '').matchAll(/\\(?:input|includegraphics)\{((?:table|figure)-[\w-]+)\}/g),
     ]
     const written = names.filter((name) => /^table.*\.tex$/.test(name)).map((name) => name.replace('.tex', ''))
-    expect(inputs.map(([, file]) => file).sort()).toEqual([...written, ...Object.keys(figures)].sort())
+    const onPage = Object.keys(figures).filter((name) => !name.endsWith(COLUMN))
+    expect(inputs.map(([, file]) => file).sort()).toEqual([...written, ...onPage].sort())
+    expect(Object.keys(figures).sort()).toEqual(onPage.flatMap((name) => [name, `${name}${COLUMN}`]).sort())
   })
+})
+
+describe('names of files', () => {
+  const table = (id: string): Table => ({ ...tableWith([['a', '1']]), id })
+  const section = (id: string, ...ids: string[]) => ({ id, title: id, about: '', verdicts: [], blocks: ids.map(table) })
+  const reportOf = (...sections: ReturnType<typeof section>[]): Report => ({ ...demoReport, sections })
+  const namesOf = (report: Report) =>
+    Object.keys(paperOf(report, study).texts).filter((name) => /^table.*csv$/.test(name))
+
+  test('have the ids of section and table, so that they stay if the order changes or tables are added before', () => {
+    const [a, b] = [section('capacity', 'contrasts', 'routers'), section('arms', 'losses')]
+    const names = ['table-capacity-contrasts.csv', 'table-capacity-routers.csv', 'table-arms-losses.csv']
+    expect(namesOf(reportOf(a, b))).toEqual(names)
+    const more = namesOf(reportOf(section('first', 'x'), b, section('capacity', 'controls', 'contrasts', 'routers')))
+    expect(more).toEqual(expect.arrayContaining(names))
+    expect(more).toHaveLength(5)
+  })
+
+  test('are different if ids are equal', () => {
+    expect(namesOf(reportOf(section('a', 'x', 'x')))).toEqual(['table-a-x.csv', 'table-a-x-2.csv'])
+  })
+})
+
+test('a figure for a column is 85 mm wide at the size of its text', () => {
+  const { figures } = paperOf(demoReport, study)
+  const columns = Object.entries(figures).filter(([name]) => name.endsWith(COLUMN))
+  expect(columns.length).toBeGreaterThan(2)
+  for (const [, svg] of columns) {
+    const pixels = Number(/<svg[^>]* width="(\d+)"/.exec(svg)?.[1])
+    // A PDF has 0.75 points a pixel, of which 72 are an inch, so text of 11 pixels has 8.25 points.
+    expect((pixels * 0.75 * 25.4) / 72).toBeGreaterThan(84)
+    expect((pixels * 0.75 * 25.4) / 72).toBeLessThanOrEqual(85)
+  }
 })
 
 test('texts of any user are LaTeX, and different names stay different', () => {

@@ -3,7 +3,7 @@
  * every figure as SVG, from which a PDF is drawn.
  */
 import type { Block } from '../blocks.ts'
-import { widths } from '../figures/body.ts'
+import { COLUMN_MARGIN, widths } from '../figures/body.ts'
 import { standaloneSvg } from '../figures/drawing.ts'
 import type { Report } from '../report.ts'
 import { uniqueNames } from '../unique-names.ts'
@@ -15,23 +15,32 @@ import { texOf } from './tex-table.ts'
 export interface Paper {
   /** Text files by name. */
   readonly texts: Readonly<Record<string, string>>
-  /** Figures as SVG, by the name of the file without an extension. */
+  /** Figures as SVG, by the name of the file without an extension: for a page, and for a column of two (`-column`). */
   readonly figures: Readonly<Record<string, string>>
 }
 
-/** Tables are named `table-2-capacity` by their number in the report and their section, figures `figure-1-...`. */
+/** End of the name of a figure that fits a column of a paper with two. */
+export const COLUMN = '-column'
+
+/**
+ * Names do not depend on the order of a report, so that a paper that inputs a file keeps it: tables are named
+ * `table-capacity-contrasts` by the id of their section and their own, figures `figure-capacity-forest`.
+ */
 export function paperOf(report: Report, study: StudyCitation): Paper {
   const texts: Record<string, string> = {}
   const figures: Record<string, string> = {}
-  const counts = { figure: 0, table: 0 }
   const name = uniqueNames()
   const add = (block: Block, section: string): PaperBlock => {
-    counts[block.kind]++
-    const file = name(`${block.kind} ${counts[block.kind]} ${block.kind === 'figure' ? block.id : section}`)
+    const id = block.kind === 'figure' ? block.id : `${section} ${block.id ?? ''}`
+    // An id without a letter of ASCII, such as a Chinese title, leaves nothing for the name.
+    const file = name(`${block.kind} ${/[a-z0-9]/i.test(id.normalize('NFKD')) ? id : 'x'}`)
     if (block.kind === 'table') {
       texts[`${file}.tex`] = texOf(block)
       texts[`${file}.csv`] = csvOf(block)
-    } else figures[file] = standaloneSvg(block, file, widths.paper)
+    } else {
+      figures[file] = standaloneSvg(block, file, widths.paper)
+      figures[`${file}${COLUMN}`] = standaloneSvg(block, file, widths.column, COLUMN_MARGIN)
+    }
     return { file, block }
   }
   const sections = report.sections.map((section) => ({

@@ -93,7 +93,7 @@ export function missingSection({ cells }: StudyResults): Section | null {
       ...(waiting > 0 ? [`${plural(waiting, 'run')} ${waiting === 1 ? 'is' : 'are'} still to be run.`] : []),
     ],
     blocks: shownBlocks([
-      table('Runs that failed or are missing.', ['Arm', 'Seed', 'State', 'Error'], rows, [0, 2, 3]),
+      table('runs', 'Runs that failed or are missing.', ['Arm', 'Seed', 'State', 'Error'], rows, [0, 2, 3]),
     ]),
   }
 }

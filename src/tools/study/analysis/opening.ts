@@ -104,6 +104,7 @@ export function opening(
   const lead = isAlone
     ? null
     : table(
+        'answers',
         `The study in one table, strongest finding first. Under each question: the arm against its baseline.${explained(rows, answers)} Effect: negative, or below ×1, if the arm has the lower loss or needs fewer steps, FLOPs or seconds; its interval is over seeds. Drawn: the same on an axis; the line is zero (or ×1), and rows of one unit share a scale. Visible from: the smallest true effect that four of five such studies would find (80 % power at the 5 % level, two-sided).${holm}${anytimeNote(shown.map(({ effect }) => effect))}${capacityNames(runs)}`,
         ['Question', 'Answer', 'Drawn', 'Effect', '95 % interval', 'Visible from'],
         rows.map((row): Cell[] => {

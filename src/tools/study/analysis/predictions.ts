@@ -212,6 +212,7 @@ function predictionTable(runs: Runs, judged: readonly Judged[]): Table | null {
     : ''
   const arms = judged.flatMap(({ prediction }) => prediction.contrasts.flat())
   return table(
+    'found',
     `Predictions and what was found, loss of the arm minus loss of its baseline, nats a token; negative is better. Of a prediction about several contrasts, the deciding one is shown. Registered: the number of results that there were.${holm}${texts}${anytimeNote(measured.map(({ effect }) => effect))}${footnotes(runs, arms)}`,
     ['Prediction', 'Expected', 'Result', 'Found', '95 % interval', 'Registered'],
     judged.map(({ prediction, since, judgement }): Cell[] => {
@@ -245,6 +246,7 @@ const registeredCell = (since: Registration | null): Cell =>
 
 const withdrawnTable = (withdrawn: readonly Withdrawn[]): Table | null =>
   table(
+    'earlier',
     'Earlier predictions that were changed or withdrawn. A prediction is also changed if an arm in it gets other settings.',
     ['Earlier prediction', 'Expected', 'Registered', 'Until'],
     withdrawn.map(({ prediction, since, until }): Cell[] => [
@@ -261,6 +263,7 @@ const HASH_DIGITS = 16
 
 function registrationTable({ protocol, registrations }: RegisteredPredictions): Table | null {
   return table(
+    'registrations',
     `The registrations, as results.json.gz has them. SHA-256: its first ${HASH_DIGITS} digits.`,
     ['Registered', 'Results then', 'Predictions', 'Seeds', 'SHA-256'],
     registrations.map((registration, i): Cell[] => {

@@ -465,8 +465,13 @@ describe('a view', () => {
       'top-1 dropless against dense',
     ]
     expect(tableWith(blocks, 'Slope').rows.map((row) => text(row[0]))).toEqual(names)
+    const ids = [
+      'scale-gain-2-top-1-1x-1-25-against-top-1-1-25',
+      'scale-gain-2-top-1-dropless-against-top-2-dropless',
+      'scale-gain-top-1-dropless-against-dense',
+    ]
     for (const [i, name] of names.entries()) {
-      const drawn = figure(blocks, `scale-gain-${i + 1}`) as ScatterFigure
+      const drawn = figure(blocks, ids[i] ?? '') as ScatterFigure
       expect(drawn.caption).toContain(`Gain of ${name}:`)
       expect(drawn.points.map(({ group }) => group)).toEqual([name, name, name])
     }

@@ -119,6 +119,7 @@ function answersByContrast(answers: readonly ClaimAnswer[]): Table | null {
       : decisions.map((one): Cell[] => [one.label, contrastAnswer(claim, one), effectCell(one), one.unit]),
   )
   return table(
+    'claim',
     'The claim in each of its contrasts. °: does not survive Holm’s correction.',
     ['Contrast', 'Claim', 'Effect', 'Unit'],
     rows,
@@ -144,6 +145,7 @@ function controlTable(answers: readonly ClaimAnswer[]): Table | null {
     }),
   )
   return table(
+    'controls',
     'Attempts to refute the answer: other experiments on the same claim, each judged by its own 95 % interval, nats a token.',
     ['Experiment', 'Result', ...(several ? ['Claim'] : []), 'Difference'],
     rows,

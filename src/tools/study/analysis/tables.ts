@@ -22,8 +22,13 @@ export const slug = (text: string): string =>
     .replace(/[^a-z0-9]+/g, '-')
     .replace(/^-|-$/g, '') || 'x'
 
-/** A table; null without rows. @param left Left-aligned columns, the first n or by index; the others hold numbers. */
+/**
+ * A table; null without rows.
+ * @param id Distinguishes the table from the others of its section, in the names of files.
+ * @param left Left-aligned columns, the first n or by index; the others hold numbers.
+ */
 export function table(
+  id: string,
   caption: string,
   columns: readonly string[],
   rows: readonly (readonly Cell[])[],
@@ -32,6 +37,7 @@ export function table(
   if (rows.length === 0) return null
   return {
     kind: 'table',
+    id,
     caption,
     columns: columns.map((title, i) => {
       const isLeft = typeof left === 'number' ? i < left : left.includes(i)
@@ -155,6 +161,7 @@ export function contrastTable(runs: Runs, comparisons: readonly Comparison[], fi
     ? ` Difference: held-out loss of the arm minus that of its baseline, by seed, with its 95 % interval; negative is better.${byText ? ` Between texts: the 95 % interval of the same difference over the held-out documents instead of seeds, and below it over both; too few: fewer than ${MIN_GROUPS} documents, which give no interval.` : ''} p (Holm): the probability of so large a difference if there were none, corrected for the number of contrasts in the section. FLOPs${timed ? ' and step time' : ''}: arm over baseline. Per FLOP${timed ? ', per second' : ''}: whether the arm is better or worse at equal training FLOPs${timed ? ' or time' : ''}; open: not decided after the correction. Dropped: share of assignments beyond the capacity of their expert, when held-out text was evaluated; unserved: share of tokens that no expert computed.`
     : ''
   return table(
+    'contrasts',
     `${several ? 'Contrasts' : `Arms against ${runs.label(only)}`}, nats a token.${words}${anytimeNote(comparisons)}${footnotes(
       runs,
       comparisons.flatMap(({ arm, baseline }) => [arm, baseline]),
@@ -178,6 +185,7 @@ export function routerTable(runs: Runs, arms: readonly string[], first: boolean)
   const known = [...new Set(arms)].filter((arm) => runs.finished(arm).length > 0)
   if (known.every((arm) => routed(runs.finished(arm)).length === 0)) return null
   return table(
+    'routers',
     `Gates and entropies of routers, layer by layer.${first ? ` ${layerWords}` : ''}`,
     ['Arm', ...layerColumns],
     known.map((arm) => [runs.label(arm), byLayer(runs, arm, 'gate'), byLayer(runs, arm, 'entropyShare')]),
@@ -193,6 +201,7 @@ export function armTable(runs: Runs, arms: readonly string[]): Table | null {
       3,
     )
   return table(
+    'losses',
     `Losses of all arms. Loss: held-out loss in nats a token with its standard deviation over seeds, at the capacity that answers use. Train, eval, none: the loss of the same text at the capacity of training, at that of evaluation, and without a limit.${footnotes(runs, arms)}`,
     ['Arm', 'Seeds', 'Loss', 'Bits per byte', 'Train', 'Eval', 'None'],
     arms.flatMap((arm): Cell[][] => {
@@ -218,6 +227,7 @@ export function armTable(runs: Runs, arms: readonly string[]): Table | null {
 export function armRouting(runs: Runs, arms: readonly string[]): Table | null {
   const timed = arms.some((arm) => runs.timing(arm) !== null)
   return table(
+    'routing',
     `Routing${timed ? ' and step times' : ''} of all arms. Dropped, unserved: shares of assignments and of tokens when held-out text was evaluated, at the capacity that answers use. c_v: standard deviation of the experts' loads over their mean, last quarter of training (0: even). ${layerWords}${timed ? ' Step: time of a training step, measured alone.' : ''}`,
     ['Arm', 'Dropped', 'Unserved', 'c_v', ...layerColumns, ...(timed ? ['Step'] : [])],
     arms.flatMap((arm): Cell[][] => {

@@ -93,10 +93,13 @@ test.each([
   expect(names.filter((name) => name.startsWith('table-'))).toHaveLength(2 * tables.length)
   expect(tables.length).toBeGreaterThan(5)
   let compared = 0
+  const inputs = [...(await text('report.tex')).matchAll(/\\input\{(table-[\w-]+)\}/g)].map(([, name]) => name)
+  expect(inputs).toHaveLength(tables.length)
+  // A table that is not the only one with its name has a number, which depends on the order.
+  expect(inputs.filter((name) => /-\d+$/.test(name ?? ''))).toEqual([])
   for (const [i, table] of tables.entries()) {
-    const [csv = '', tex = ''] = names.filter((name) => name.startsWith(`table-${i + 1}-`)).sort()
-    checkTex(await text(tex))
-    const records = csvRecords(await text(csv))
+    checkTex(await text(`${inputs[i]}.tex`))
+    const records = csvRecords(await text(`${inputs[i]}.csv`))
     expect(records).toHaveLength(table.rows.length)
     for (const [row, cells] of table.rows.entries()) {
       const written = Object.values(records[row] ?? {})
@@ -117,7 +120,7 @@ test.each([
 test('a difference has its name, all its digits and the ends of its interval in the CSV', async () => {
   await write(everything)
   const names = await readdir(join(directory, 'paper'))
-  const contrasts = await Promise.all(names.filter((name) => /^table-\d+-plain\.csv$/.test(name)).map(text))
+  const contrasts = await Promise.all(names.filter((name) => /^table-plain-.*\.csv$/.test(name)).map(text))
   const row = contrasts.flatMap(csvRecords).find(({ arm, difference }) => arm?.startsWith('top-2') && difference)
   expect(Number(row?.difference)).toBeCloseTo(-0.0312345678, 9)
   expect(Number(row?.difference_low)).toBeLessThan(-0.0312345678)
@@ -128,7 +131,8 @@ test('every figure of the report is a PDF with text', async () => {
   await write(everything)
   const figures = analyse(everything).sections.flatMap(({ blocks }) => blocks.filter(({ kind }) => kind === 'figure'))
   const files = (await readdir(join(directory, 'paper'))).filter((name) => name.endsWith('.pdf'))
-  expect(files).toHaveLength(figures.length)
+  expect(files).toHaveLength(2 * figures.length)
+  expect(files.filter((name) => name.endsWith('-column.pdf'))).toHaveLength(figures.length)
   for (const file of files) expect(readPdf(await paper(file)).texts.length).toBeGreaterThan(2)
 })
 
@@ -145,7 +149,7 @@ test('files of an earlier report are removed, files of the user stay, and the re
   const inputs = [...(await text('report.tex')).matchAll(/\\(?:input|includegraphics)\{((?:table|figure)[\w-]+)\}/g)]
   const ours = after
     .filter((name) => /^(?:table|figure)-/.test(name) && !own.includes(name))
-    .map((name) => name.replace(/\..*/, ''))
+    .map((name) => name.replace(/(?:-column)?\..*/, ''))
   expect([...new Set(ours)].sort()).toEqual(inputs.map(([, name]) => name).sort())
   expect(await text('report.bib')).toContain(createHash('sha256').update('stored').digest('hex'))
 })

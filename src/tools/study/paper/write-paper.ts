@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { sha256 } from '../../../core/sha256.ts'
 import { version } from '../../../core/version.ts'
 import { makeFolder, replaceFile } from '../../../node/system/disk.ts'
-import { paperOf } from '../../report/paper/paper.ts'
+import { COLUMN, paperOf } from '../../report/paper/paper.ts'
 import type { Report } from '../../report/report.ts'
 import type { FigurePdf } from './figure-pdf.ts'
 
@@ -28,8 +28,10 @@ export async function writePaper(
   await makeFolder(folder)
   // The names of the last report's files are read from its text: other files in the folder are not ours.
   const before = await readFile(join(folder, 'report.tex'), 'utf8').catch(() => '')
-  const removed = [...before.matchAll(/\\(?:input|includegraphics)\{((?:table|figure)-\d[\w-]*)\}/g)]
-    .flatMap(([, name = '']) => (name.startsWith('table') ? [`${name}.tex`, `${name}.csv`] : [`${name}.pdf`]))
+  const removed = [...before.matchAll(/\\(?:input|includegraphics)\{((?:table|figure)-[\w-]+)\}/g)]
+    .flatMap(([, name = '']) =>
+      name.startsWith('table') ? [`${name}.tex`, `${name}.csv`] : [`${name}.pdf`, `${name}${COLUMN}.pdf`],
+    )
     .filter((name) => !Object.hasOwn(texts, name) && !Object.hasOwn(figures, name.replace(/\.pdf$/, '')))
   for (const name of removed) await rm(join(folder, name), { force: true })
   for (const [name, text] of Object.entries(texts)) await replaceFile(join(folder, name), text)

@@ -102,6 +102,7 @@ function figure(id: string, active: number, lines: readonly MapLine[], numbers: 
 
 function breakEvenTable(lines: readonly MapLine[], law: Law | null): Table | null {
   return table(
+    'break-even',
     `Break-even: tokens from which on experts have a lower loss than the dense model. Measured: by the mean over seeds, interpolated between lengths of training; clear from: the shortest length from which on all 95 % intervals are below zero${law ? '; by the law: with its 80 % interval, within a factor of 8 of the trained lengths' : ''}. Below them, tokens for each active parameter. Longest: the difference in loss, arm minus dense, after the longest training.`,
     [
       'Active',
@@ -149,6 +150,7 @@ function formTable({ compared, form }: Law): Table | null {
   const isChosen = (other: Law['form']) => JSON.stringify(other) === JSON.stringify(form)
   const words = { none: 'Ê = E', start: 'Ê from a start', both: 'Ê from a start to a maximum' }
   return table(
+    'forms',
     'Forms of the law L = a·Ê^δ·N^(α + γ·ln Ê) + b·Ê^ω·D^(β + ζ·ln Ê) + c (Ludziejewski et al. 2025, arXiv 2502.05172), N active parameters, D tokens, Ê the transform of the number of experts E by Clark et al. (2022). Error: root mean square of predicted minus measured differences to dense, when each size in turn is left out of the fit. The smallest form whose error is at most a tenth above the least is used.',
     ['Form', 'Coefficients', 'Error, nats a token'],
     compared
@@ -181,6 +183,7 @@ function coefficientTable({ coefficients, sizes, experts, residuals }: Law): Tab
       `${count(active)} with ${count(tokens[0])} to ${count(tokens[1])} tokens (${plural(seeds, 'seed')})`,
   )
   return table(
+    'law',
     `The law. It holds for ${joinWords(ranges)} and ${joinWords(experts.map(String))} experts. With few sizes, coefficients compensate each other: the predictions are what was tested, not the coefficients. Weak priors keep those that the runs do not determine near the published ones. Arms that were left out of the fit are missed by ${fixed(residuals.leftOutArm, 4)} nats a token, sizes by ${fixed(residuals.leftOutSize, 4)} (root mean squares, the noise of the seeds included).`,
     symbols.map(([symbol]) => symbol),
     [

@@ -8,6 +8,7 @@ import type { Tried } from './tried.ts'
 
 export function rungTable({ rungs }: SearchResults): Table | null {
   return table(
+    'rungs',
     'Rungs. Steps: those of a training at the end of the rung. Best, median, last that went on: held-out losses, nats a token.',
     ['Rung', 'Steps', 'Configurations', 'Failed', 'Best', 'Median', 'Last that went on'],
     rungs.map(({ steps, configurations, entries }, i): Cell[] => {
@@ -104,6 +105,7 @@ export function choiceTable({ settings, rungs }: SearchResults, tried: readonly 
   const first = rungs[0]?.steps ?? 0
   const byChoice = group(tried, ({ settings: own }) => JSON.stringify(own[path]))
   return table(
+    `losses by ${path}`,
     `Held-out losses after ${grouped(first)} steps by ${path}, nats a token, and how many of its configurations went on. Other settings differ too.`,
     [path, 'Configurations', 'Best', 'Median', 'Went on'],
     [...byChoice].map(([choice, of]): Cell[] => {
@@ -123,6 +125,7 @@ export function choiceTable({ settings, rungs }: SearchResults, tried: readonly 
 export function candidateTable({ settings }: SearchResults, tried: readonly Tried[]): Table | null {
   const paths = Object.keys(settings)
   return table(
+    'configurations',
     'All configurations that finished a rung. Loss: held-out loss after these steps, nats a token.',
     ['#', ...paths.map((path) => path.split('.').at(-1) ?? path), 'Steps', 'Loss'],
     tried.map(({ rank, settings: own, steps, loss }): Cell[] => [

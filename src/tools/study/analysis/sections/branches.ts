@@ -60,6 +60,7 @@ function pointOf([first]: readonly Pair[], differences: readonly number[], inter
 function tableOf(lines: readonly Line[], several: boolean): Table | null {
   const digits = digitsOfColumn(lines.flatMap(({ points }) => points.map(({ estimate }) => estimate)))
   return table(
+    'tokens',
     'The same contrasts over training tokens. Every branch is a complete run, with the decay of its learning rate. Difference: held-out loss of the arm minus that of its baseline, by seed, nats a token, with its 95 % interval, not corrected for the number of branches.',
     ['Arm', 'Tokens', 'Per active parameter', 'Seeds', 'Difference'],
     lines.flatMap(({ arm, baseline, points }) =>

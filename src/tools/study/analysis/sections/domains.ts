@@ -61,6 +61,7 @@ function textTable(runs: Runs, evaluated: readonly FinishedRun[], names: readonl
     meanOver(evaluated, (run) => domainOf(run, name)?.evaluated_tokens ?? Number.NaN) ?? 0
   const all = names.reduce((sum, name) => sum + tokensOf(name), 0)
   return table(
+    'domains',
     `Domains of the held-out text: tokens, share of all, and the loss of ${runs.label(baseline)}, mean over seeds, nats a token.`,
     ['Domain', 'Tokens', 'Share', 'Loss'],
     names.map((name) => [
@@ -81,6 +82,7 @@ function differenceTables(runs: Runs, names: readonly string[], rows: readonly R
   const parts = Array.from({ length: Math.ceil(names.length / COLUMNS) }, (_, i) => i * COLUMNS)
   return parts.map((from) =>
     table(
+      'differences',
       `Difference in loss, arm minus baseline by seed, nats a token, with its 95 % interval over seeds; negative is better.${footnotes(runs, arms)}`,
       ['Arm', 'All', ...names.slice(from, from + COLUMNS)],
       rows.map(({ comparison, byDomain }): Cell[] => [

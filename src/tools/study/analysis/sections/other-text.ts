@@ -50,6 +50,7 @@ export function otherTextSection(runs: Runs): Section | null {
     verdicts: sources.map((source, i) => verdictOn(source, rows, i)),
     blocks: shownBlocks([
       table(
+        'differences',
         `Difference in loss, arm minus baseline by seed, nats a token, with its 95 % interval; negative is better.${footnotes(
           runs,
           contrasts.flatMap(({ arm, baseline }) => [arm, baseline]),

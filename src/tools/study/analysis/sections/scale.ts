@@ -33,7 +33,9 @@ export function scaleBlocks(
   const families = familiesOf(runs, comparisons)
   return [
     trendTable(families),
-    ...families.map((family, i) => figure(runs, families.length > 1 ? `${id}-gain-${i + 1}` : `${id}-gain`, family)),
+    ...families.map((family) =>
+      figure(runs, families.length > 1 ? slug(`${id}-gain-${family.name}`) : `${id}-gain`, family),
+    ),
   ]
 }
 
@@ -108,6 +110,7 @@ function trendTable(families: readonly Family[]): Table | null {
   const found = families.map(trendOf)
   const adjusted = holm(found.map((trend) => trend?.p ?? null))
   return table(
+    'gains',
     'Gain by model size: loss of the baseline minus that of the arm. Slope: change of the gain, in nats a token, for ten times the parameters (one line per seed), with its 95 % interval over seeds; above zero, the gain grows.',
     ['Arms', 'Sizes', 'Smallest', 'Largest', 'Seeds', 'Slope', 'p (Holm)'],
     families.flatMap((family, i) => {

@@ -166,6 +166,7 @@ function setUpTable(
     ...(matched ? ['Matched', 'Mismatch, %'] : []),
   ]
   return table(
+    'arms',
     `What differs between the arms.${words.join('')}`,
     columns,
     rows,

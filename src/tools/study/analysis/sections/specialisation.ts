@@ -57,6 +57,7 @@ function shareOf(one: Specialisation, subject: Subject): number | null {
 
 function informationTable(runs: Runs, all: readonly Specialisation[]): Table | null {
   return table(
+    'information',
     'Mutual information of the expert and the token, year or party, mean over layers and seeds. Shuffled: the same with shuffled labels. Shares: of the entropy of the expert; above chance: without the shuffled part.',
     [
       'Arm',
@@ -107,6 +108,7 @@ function prototypeTable(runs: Runs): Table | null {
         .flatMap((plain) => prototypeRows(runs, grouped, plain)),
     )
   return table(
+    'prototypes',
     'Prototypes against plain routing: share of the entropy of the expert above chance, in per cent, and the difference by seed with its 95 % interval.',
     ['Arm', 'Text', 'Of', 'Prototypes, %', 'Plain, %', 'Difference'],
     rows,
@@ -215,6 +217,7 @@ function tokenTable(runs: Runs, one: Specialisation): Table | null {
       ]),
   )
   return table(
+    `experts of ${one.arm} on ${one.source}`,
     `${runs.label(one.arm)}, seed ${one.seed}, on ${one.source}: the most typical tokens of each expert, with the share of their occurrences that it computes. First and last layer, the experts with the most tokens.`,
     ['Expert', 'Share of tokens', 'Tokens'],
     rows,

@@ -37,6 +37,7 @@ export function timingTable(runs: Runs, contrasts: readonly Contrast[]): Table |
   const machine = runs.results.machine.includes('\n') ? timed[0]?.machine : undefined
   const where = machine === undefined ? '' : ` on ${machine}`
   return table(
+    'step-times',
     `Median time of a training step, measured${where} with nothing else running, the arms taking turns. Ratio: over the step time of ${baseline ?? 'the baseline'}, turn by turn, with its 95 % interval.`,
     ['Arm', ...(selected ? ['Selection'] : []), 'Step', 'Turns, lowest to highest', 'Ratio', 'FLOPs a token'],
     timed.map(({ arm, stepMs, turnsMs }, i) => [

@@ -30,6 +30,7 @@ export function tuningSection(runs: Runs): Section | null {
     ],
     blocks: shownBlocks([
       table(
+        'rates',
         `Loss by learning rate after these short trainings, nats a token, with the best of each arm marked (*: at an end of the rates tried).${footnotes(
           runs,
           tuning.map(({ arm }) => arm),

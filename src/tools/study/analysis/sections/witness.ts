@@ -43,6 +43,7 @@ function witnessTable(runs: Runs, answers: readonly ClaimAnswer[]): Table | null
   })
   const arms = answers.flatMap(({ decisions }) => decisions.flatMap((one) => one.arms))
   return table(
+    'claims',
     `Published claims and what this study finds, with its 95 % interval over seeds. Agrees: the whole interval is as the claim states. Disagrees: none of it is. Undecided: a part is. °: does not survive Holm's correction for all claims of the report.${answers.some(({ dependsOnText }) => dependsOnText) ? ' ‖: the interval over documents instead of seeds allows for another result.' : ''}${footnotes(runs, arms)}`,
     ['Claim', 'Result', 'Published', 'Here', 'Unit'],
     rows,
