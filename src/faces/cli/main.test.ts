@@ -602,7 +602,7 @@ describe('eval, generate, inspect, bench', () => {
     const [directory, options] = fake.calls[0]?.args ?? []
     expect(directory).toBe('runs/x')
     const { signal, onMessage: _, ...rest } = options as GenerateOptions
-    const model = { threads: 2, checkpoint: 40, weights: 'int8' }
+    const model = { threads: 2, checkpoint: 40, weights: 'int8', copy: true }
     expect(rest).toEqual({
       ...{ prompt: 'The people', tokens: 5, temperature: 0, topK: 0, topP: 1, seed: 7, stop: ['.', '!'] },
       ...model,

@@ -119,6 +119,12 @@ export function weightsOption(): Option {
   return new Option('--weights <format>', description).choices(weightFormats).default('float32' satisfies WeightFormat)
 }
 
+export function copyOption(): Option {
+  const description =
+    'neither read nor keep the rounded weights in a folder beside a large model that is not a run (with --weights)'
+  return new Option('--no-copy', description)
+}
+
 export function threadsOption(): Option {
   return numberOption('--threads <n>', 'threads to compute with (default: one per physical core)', threads)
 }

@@ -27,6 +27,8 @@ import { eitherSignal, listening } from './listening.ts'
 export interface LoadOptions extends ModelChoice {
   /** Called with warnings, such as a damaged checkpoint that was skipped. */
   readonly onMessage?: OnMessage
+  /** When it is aborted, loading ends with its reason: at once for a model of another library. */
+  readonly signal?: AbortSignal
 }
 
 export type EvaluationOptions = Omit<EvaluateOptions, keyof ModelChoice>
@@ -37,6 +39,7 @@ const choiceFields = {
   math: z.enum(['float32', 'bf16', 'f16']).optional(),
   checkpoint: z.int().nonnegative().optional(),
   weights: z.enum(weightFormats).optional(),
+  copy: z.boolean().optional(),
 }
 
 const evaluationFields = {
@@ -67,7 +70,7 @@ export class Run {
    */
   static async load(directory: string, options: LoadOptions = {}): Promise<Run> {
     expectPath('directory', directory, 'that of a run')
-    checkOptions('options of Run.load', options, choiceFields, { onMessage: callback })
+    checkOptions('options of Run.load', options, choiceFields, { onMessage: callback, signal: abortSignal })
     let model: TrainedModel | undefined
     try {
       return await listening(options.onMessage, async (onMessage) => {
@@ -105,7 +108,7 @@ export class Run {
    * has no held-out text
    */
   async evaluate(options: EvaluationOptions = {}): Promise<EvalRecord> {
-    checkOptions('options of evaluate', options, evaluationFields, { onMessage: callback })
+    checkOptions('options of evaluate', options, evaluationFields, { onMessage: callback, signal: abortSignal })
     const { model } = this
     return this.use(() => listening(options.onMessage, (onMessage) => evaluateModel(model, { ...options, onMessage })))
   }

@@ -53,6 +53,12 @@ export async function writeError(
   return new RunError(`cannot ${action}: ${full}${size}. ${advice}`, cause)
 }
 
+/** Bytes that this user may still write to the file system of a folder; undefined if the system does not report them. */
+export async function freeBytes(folder: string): Promise<number | undefined> {
+  const disk = await statfs(folder).catch(() => undefined)
+  return disk && disk.bavail * disk.bsize
+}
+
 /**
  * Creates a folder and its parents one by one: Node's own `recursive` option hangs under /proc.
  * @returns The folders that did not exist, outermost first.

@@ -26,9 +26,17 @@ export async function makeTemporaryFolder(root: string, kind: 'scratch' | 'build
 const startMark = (start: string | null): string =>
   start === null ? '' : `${createHash('sha256').update(start).digest('hex').slice(0, 8)}-`
 
-/** Removes folders that dead processes left in `root`. Folders that cannot be removed are skipped. */
-export async function sweepLeftovers(root: string): Promise<void> {
+/** The name of every folder that {@link makeTemporaryFolder} creates where the system reports the start of a process. */
+const fullName = /^\.(?:scratch|building)-[0-9a-f]{8}-\d+-[0-9a-f]{8}-[A-Za-z0-9]{6}$/
+
+/**
+ * Removes folders that dead processes left in `root`. Folders that cannot be removed are skipped.
+ * @param isShared Whether users have folders of their own in `root`: then only folders whose name nobody would choose are
+ *   removed.
+ */
+export async function sweepLeftovers(root: string, { isShared = false } = {}): Promise<void> {
   for (const name of await readdir(root).catch(() => [])) {
+    if (isShared && !fullName.test(name)) continue
     const path = join(root, name)
     if (await isLeftover(name, path).catch(() => false))
       await rm(path, { recursive: true, force: true }).catch(() => {})

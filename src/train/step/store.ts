@@ -130,8 +130,10 @@ export class ParameterStore implements ModelStore {
     if (runtime.memoryBytes !== undefined && needed > runtime.memoryBytes)
       throw new UsageError(
         `the model is too large for this machine: ${moments === null ? 'its parameters' : 'parameters, gradients and moments'} ` +
-          `take ${bytes(needed)}, and it has ${bytes(runtime.memoryBytes)} of memory (choose fewer layers or experts, or ` +
-          'smaller widths; choir inspect lists the tensors)',
+          `take ${bytes(needed)}, and it has ${bytes(runtime.memoryBytes)} of memory ` +
+          (moments === null
+            ? '(try the weights "bf16", "int8" or "int4", which take a half, a quarter or a seventh)'
+            : '(choose fewer layers or experts, or smaller widths; choir inspect lists the tensors)'),
       )
     this.banks = fillBanks(this.specs, sizeIn, scratch + counts.beside, maxArenaBytes).map((bank) =>
       this.createBank(bank, owned, counts, runtime),

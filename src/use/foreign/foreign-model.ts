@@ -14,7 +14,7 @@ import type { Tokenizer } from '../../train/data/tokenizer/tokenizer.ts'
 import { modelOf } from './architectures/config-json.ts'
 import type { TheirTensor } from './architectures/contract.ts'
 import { type OurTensor, type Source, sourcesOf } from './architectures/ours.ts'
-import { openTensors, readForeignTokenizer, type StoredTensor } from './foreign-folder.ts'
+import { openTensors, readForeignTokenizer, type StoredTensor, type StoredTensors } from './foreign-folder.ts'
 import { readForeignRules } from './foreign-rules.ts'
 import { matchTensors } from './match.ts'
 import { readTensor } from './read-tensor.ts'
@@ -36,6 +36,8 @@ export interface ForeignModel {
   readonly ignoredKeys: readonly string[]
   /** Sections of a run's configuration besides `model`. */
   readonly run: Fields
+  /** Opens the files with tensors. @throws UsageError if they have another format; RunError if a file is damaged */
+  open(): Promise<StoredTensors>
 }
 
 /** Default limit of the sequence, because attention needs memory that grows with the square of the sequence. */
@@ -61,6 +63,7 @@ export async function readForeignModel(folder: string, fields: Fields): Promise<
     ...(await readForeignRules(folder, fields, tokenizer, model.vocabulary)),
     ignoredKeys: ignored,
     run: { data: { tokenizer: { kind: 'file', path: resolve(folder, 'tokenizer.json') } } },
+    open: () => openTensors(folder),
   }
 }
 
@@ -112,15 +115,13 @@ export interface ForeignWeights {
 /**
  * Opens the files of weights, and compares their tensors with those of the model.
  * @param folder The folder for messages.
- * @param tensorFolder The folder of the files; default: the same.
  * @throws UsageError if the weights have another format; RunError if a file or a tensor is missing, unknown or damaged
  */
 export async function openForeignWeights(
   folder: string,
-  { theirs, model }: Pick<ForeignModel, 'theirs' | 'model'>,
-  tensorFolder = folder,
+  { theirs, model, open }: Pick<ForeignModel, 'theirs' | 'model' | 'open'>,
 ): Promise<ForeignWeights> {
-  const { tensors: stored, close } = await openTensors(tensorFolder)
+  const { tensors: stored, close } = await open()
   try {
     const ignored = matchTensors(folder, theirs, stored, model.tied)
     const sources = sourcesOf(theirs)

@@ -1,4 +1,4 @@
-/** Evaluates a trained model on its held-out text or on other text. */
+/** Evaluates a model, a run or a model of another library, on its held-out text or on other text. */
 import { formatValue } from '../../core/config/problems.ts'
 import { sequencesOfPass } from '../../core/config/run-config.ts'
 import { option, UsageError, wording } from '../../core/errors.ts'
@@ -10,7 +10,7 @@ import type { OnMessage } from '../../train/run/messages.ts'
 import { runNotices } from '../../train/run/notices.ts'
 import { importedData } from '../../train/run/run-state.ts'
 import { configForCapacity } from '../../train/step/capacity-rules.ts'
-import { Evaluator } from '../../train/step/evaluation.ts'
+import { type EvaluationResult, Evaluator } from '../../train/step/evaluation.ts'
 import type { EvalRecord } from '../../train/step/records.ts'
 import { loadModel, type ModelChoice, type TrainedModel } from './trained-model.ts'
 
@@ -23,12 +23,14 @@ export interface EvaluateOptions extends ModelChoice {
   readonly capacity?: CapacityRule
   /** Whether losses by groups of documents are added to the record. */
   readonly byDocument?: boolean
+  /** When it is aborted, the evaluation ends before the next batch with the reason of the signal. */
+  readonly signal?: AbortSignal
   readonly onMessage?: OnMessage
 }
 
 /**
- * The loss of a checkpoint of a run on held-out text, under every capacity rule; also by domain if the text has several
- * domains.
+ * The loss of a checkpoint of a run, or of a model of another library, on held-out text, under every capacity rule; also
+ * by domain if the text has several domains.
  */
 export async function evaluateRun(directory: string, options: EvaluateOptions = {}): Promise<EvalRecord> {
   const onMessage = options.onMessage ?? (() => {})
@@ -46,7 +48,7 @@ export async function evaluateModel(
   options: Omit<EvaluateOptions, keyof ModelChoice>,
 ): Promise<EvalRecord> {
   const onMessage = options.onMessage ?? (() => {})
-  const { source = config.data.source, capacity = 'none' } = options
+  const { source = config.data.source, capacity = 'none', signal } = options
   if (options.source === undefined && trainedOn === importedData)
     throw new UsageError(
       wording`no held-out text: the model in ${formatValue(directory)} was trained elsewhere (name the text to evaluate on: ${option('source', 'sotu')})`,
@@ -70,8 +72,10 @@ export async function evaluateModel(
     const evaluator = await Evaluator.compile(runtime, config.model, store, sequencesOfPass(config), seed, separator)
     try {
       const groups = await groupDocuments(data)
-      const { evaluation } = await evaluator.run(data, capacity, options.batches, groups)
-      const { documents, ...record } = evaluation
+      const isStopped = async () => signal?.aborted === true
+      const result = await evaluator.run(data, capacity, options.batches, groups, isStopped)
+      signal?.throwIfAborted()
+      const { documents, ...record } = (result as EvaluationResult).evaluation
       const tokens = step * batch * config.model.sequence
       return { kind: 'eval', step, tokens, ...record, ...(documents && options.byDocument && { documents }) }
     } finally {

@@ -1,4 +1,4 @@
-/** Generates text with a checkpoint of a run: it continues a text, or answers a chat. */
+/** Generates text with a model, a checkpoint of a run or a model of another library: it continues a text, or answers a chat. */
 import type { OnMessage } from '../../train/run/messages.ts'
 import { continueText, type TextEnd, type TextOptions } from '../infer/continue-text.ts'
 import { tokenScratch } from '../infer/generation/token-decoder.ts'
@@ -22,7 +22,8 @@ export interface GeneratedEnd extends TextEnd {
 }
 
 /**
- * Yields the continuation of the prompt, or the answer, in pieces, and returns how it ended.
+ * Yields the continuation of the prompt, or the answer, in pieces, and returns how it ended. If the signal is aborted
+ * while the model is loaded, its reason is thrown.
  * @throws UsageError if the prompt is a chat, and the model has no chat template or its template refuses the messages
  */
 export async function* generate(directory: string, options: GenerateOptions): AsyncGenerator<string, GeneratedEnd> {

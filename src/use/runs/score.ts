@@ -1,4 +1,4 @@
-/** Scores texts with a checkpoint of a run. */
+/** Scores texts with a model: a checkpoint of a run, or a model of another library. */
 import { UsageError } from '../../core/errors.ts'
 import type { OnMessage } from '../../train/run/messages.ts'
 import { runNotices } from '../../train/run/notices.ts'
@@ -58,7 +58,7 @@ async function* scored(
   for (const [i, score] of scores.entries()) yield { item: (items[i] as NamedItem).item, score }
 }
 
-async function openScorer(directory: string, options: ModelChoice, onMessage: OnMessage) {
+async function openScorer(directory: string, options: ScoreRunOptions, onMessage: OnMessage) {
   const model = await loadModel(directory, options, onMessage)
   try {
     const scorer = new Scorer(model)

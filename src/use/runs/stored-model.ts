@@ -1,10 +1,9 @@
 /** Where a model comes from: a run of Choir, or a folder in Hugging Face's layout, which is read as it is. */
-import { readdir, stat } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Fields } from '../../core/config/fields.ts'
 import type { RunConfig } from '../../core/config/run-config.ts'
 import { option, UsageError, wording } from '../../core/errors.ts'
-import type { ModelConfig } from '../../core/model/config.ts'
 import { sha256 } from '../../core/sha256.ts'
 import { tokenizerFromJson } from '../../node/data/tokenizer/native-tokenizer.ts'
 import { readCheckpointOf, readNewestCheckpoint } from '../../node/run/checkpoint/checkpoint.ts'
@@ -24,6 +23,8 @@ import {
   readForeignModel,
   sequenceOf,
 } from '../foreign/foreign-model.ts'
+import { areStoredAs, stateOfFiles } from '../foreign/model-files.ts'
+import type { ModelFiles } from './rounded-weights.ts'
 
 /** Settings that replace the runtime settings of the run. */
 export type RuntimeSettings = Partial<RunConfig['runtime']>
@@ -38,10 +39,14 @@ export interface LoadedParts {
 
 export interface StoredModel {
   readonly config: RunConfig
-  /** Names the files of the weights, and their state, so that a change is noticed; null for a run. */
-  readonly source: string | null
-  /** Writes the parameters of the model into tensors, in their order. @throws RunError if a file is damaged */
-  load(tensors: readonly NamedTensor[]): Promise<LoadedParts>
+  /** Its files; null for a run. */
+  readonly files: ModelFiles | null
+  /**
+   * Writes the parameters of the model into tensors, in their order.
+   * @param signal When it is aborted, its reason is thrown before the next tensor of a model of another library.
+   * @throws RunError if a file is damaged
+   */
+  load(tensors: readonly NamedTensor[], signal?: AbortSignal): Promise<LoadedParts>
 }
 
 /**
@@ -91,7 +96,7 @@ async function modelOfRun(
     const tokenizer = tokenizerFromJson(json, join(directory, 'tokenizer.json'), await readTextRules(directory))
     return { tokenizer, step: found.step, trainedOn: state.data }
   }
-  return { config, source: null, load }
+  return { config, files: null, load }
 }
 
 async function modelOfFolder(
@@ -110,28 +115,29 @@ async function modelOfFolder(
   const model = { ...foreign.model, sequence: sequenceOf(foreign.model.sequence, undefined) }
   const tokenizer = openForeignTokenizer(folder, foreign, model.vocabulary)
   const config = foreignRunConfig({ ...foreign.run, model, runtime })
-  const load = async (tensors: readonly NamedTensor[]): Promise<LoadedParts> => {
+  const load = async (tensors: readonly NamedTensor[], signal?: AbortSignal): Promise<LoadedParts> => {
     const weights = await openForeignWeights(folder, foreign)
     try {
-      for (const { name, shape, range } of tensors)
+      for (const { name, shape, range } of tensors) {
+        signal?.throwIfAborted()
         await range.arena.write(range.start, await weights.read({ name, shape }))
+      }
     } finally {
       await weights.close()
     }
     return { tokenizer, step: 0, trainedOn: importedData }
   }
-  return { config, source: await stateOf(folder, model), load }
-}
-
-/** The model, and names, sizes and times of change of the files that it is read from. */
-async function stateOf(folder: string, model: ModelConfig): Promise<string> {
-  const names = (await readdir(folder)).filter((name) => /\.(json|safetensors)$/.test(name)).sort()
-  const files = await Promise.all(
-    names.map(async (name) => {
-      // A link to a file that is gone is no file of the model, unless reading the model fails.
-      const found = await stat(join(folder, name)).catch(() => null)
-      return [name, found?.size, found?.mtimeMs]
-    }),
-  )
-  return sha256(JSON.stringify([model, files]))
+  const files: ModelFiles = {
+    copies: join(folder, 'choir-'),
+    async state() {
+      const names = (await readdir(folder)).filter((name) => /\.(json|safetensors)$/.test(name)).sort()
+      const ofFiles = await stateOfFiles(
+        names.map((name) => join(folder, name)),
+        foreign.open,
+      )
+      return sha256(JSON.stringify([model, ofFiles]))
+    },
+    areStoredAs: (dtype, tensors) => areStoredAs(dtype, tensors, foreign.theirs, foreign.open),
+  }
+  return { config, files, load }
 }

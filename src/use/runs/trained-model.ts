@@ -4,7 +4,7 @@ import { parameterSpecs } from '../../core/model/parameters.ts'
 import type { Precision } from '../../engine/contract/runtime.ts'
 import { openRuntime } from '../../node/run/session.ts'
 import type { OnMessage } from '../../train/run/messages.ts'
-import { parameterTensors } from '../../train/step/named-tensors.ts'
+import { type NamedTensor, parameterTensors } from '../../train/step/named-tensors.ts'
 import { ParameterStore } from '../../train/step/store.ts'
 import type { LiveModel } from '../infer/live-model.ts'
 import { expectQuantized, QuantizedStore } from '../infer/quantized/quantized-store.ts'
@@ -36,17 +36,31 @@ export interface ModelChoice extends RuntimeOverrides {
    * faster. These formats are for the CPU only, and not for experts in attention.
    */
   readonly weights?: WeightFormat
+  /**
+   * Whether the rounded weights of a large model that is not a run are kept beside its files, for example in the folder
+   * `choir-int8` of its folder, where the next start reads them; default: true.
+   */
+  readonly copy?: boolean
 }
 
 /**
  * Loads a checkpoint of a run, or a model in a folder in Hugging Face's layout; the caller must close the model.
+ * @param signal When it is aborted, loading ends with its reason: at once for a model of another library.
  * @param scratchOf Returns the size of scratch memory in the store, in floats.
  * @throws UsageError if there is no model or no such checkpoint; RunError if the model or the requested checkpoint is
  * damaged
  */
 export async function loadModel(
   directory: string,
-  { device, threads, math, checkpoint, weights = 'float32' }: ModelChoice,
+  {
+    device,
+    threads,
+    math,
+    checkpoint,
+    weights = 'float32',
+    copy,
+    signal,
+  }: ModelChoice & { readonly signal?: AbortSignal },
   onMessage: OnMessage,
   scratchOf: (config: RunConfig['model']) => number = () => 0,
 ): Promise<TrainedModel> {
@@ -59,15 +73,14 @@ export async function loadModel(
     const scratch = scratchOf(config.model)
     if (weights === 'float32') {
       const store = new ParameterStore(runtime, parameterSpecs(config.model), null, scratch)
-      return { directory, runtime, config, store, ...(await found.load(parameterTensors(store))), close }
+      return { directory, runtime, config, store, ...(await found.load(parameterTensors(store), signal)), close }
     }
     expectQuantized(weights, runtime, config.model)
     const store = new QuantizedStore(runtime, config.model, weights, scratch)
-    const { source } = found
+    const { files } = found
+    const load = (tensors: readonly NamedTensor[]) => found.load(tensors, signal)
     const loaded =
-      source === null
-        ? await found.load(store.tensors())
-        : await loadRounded(directory, store, found.load, { source, onMessage })
+      files === null ? await load(store.tensors()) : await loadRounded(store, load, { files, copy, signal, onMessage })
     return { directory, runtime, config, store, ...loaded, close }
   } catch (error) {
     await close()

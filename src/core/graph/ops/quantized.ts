@@ -2,9 +2,9 @@
  * Ops of programs whose matrices are quantized (`quantized-layout.ts`), as kernels
  * (src/engine/cpu/staged/kernels/quantized).
  *
- * In a program of one token, a row x is rounded to int16, scaled by its largest number, so that products are sums of
- * integers. The rounding error is at most 1/65,534 of the largest number, which is small beside the rounding error of
- * the weights. In a pass over many tokens, matrices become float32 one after the other, and products are those of
+ * In a program of one token with weights of 8 or 4 bits, a row x is rounded to int16, scaled by its largest number, so
+ * that products are sums of integers. The rounding error is at most 1/65,534 of the largest number, which is small beside
+ * the rounding error of the weights. With 16 bits, x stays float32. In a pass over many tokens, matrices become float32 one after the other, and products are those of
  * float32.
  */
 

@@ -8,10 +8,11 @@ import { capacityTable, ruleText } from '../display/capacities.ts'
 import { labelled } from '../display/display.ts'
 import { domainTable } from '../display/domains.ts'
 import { columnsOf, print } from '../display/print.ts'
-import { colorsFor, type Io } from '../io.ts'
+import { colorsFor, type Io, untilInterrupted } from '../io.ts'
 import { writeJson } from '../json.ts'
 import {
   checkpointOption,
+  copyOption,
   deviceOption,
   type EngineFlags,
   jsonOption,
@@ -26,6 +27,7 @@ interface EvalFlags extends EngineFlags {
   readonly checkpoint?: number
   readonly capacity: CapacityRule
   readonly weights: WeightFormat
+  readonly copy: boolean
   readonly json?: true
 }
 
@@ -50,6 +52,7 @@ export function addEval(program: Command, io: Io): void {
     .addOption(deviceOption())
     .addOption(threadsOption())
     .addOption(weightsOption())
+    .addOption(copyOption())
     .addOption(mathOption())
     .addOption(jsonOption())
     .addHelpText(
@@ -76,20 +79,24 @@ has domains (several files of records, or several folders), a table has the loss
 async function run(io: Io, directory: string, flags: EvalFlags): Promise<void> {
   const colors = colorsFor(io.stdout, io.env)
   const [only, ...more] = flags.data ?? []
-  const record = await io.operations.evaluateRun(directory, {
-    ...(only === undefined ? {} : { source: more.length === 0 ? only : [only, ...more] }),
-    capacity: flags.capacity,
-    weights: flags.weights,
-    ...(flags.checkpoint === undefined ? {} : { checkpoint: flags.checkpoint }),
-    ...(flags.device === undefined ? {} : { device: flags.device }),
-    ...(flags.threads === undefined ? {} : { threads: flags.threads }),
-    ...(flags.math === undefined ? {} : { math: flags.math }),
-    onMessage: (event) => {
-      if (event.kind === 'notice' && flags.json) writeJson(io, event)
-      else if (event.kind === 'warning' || event.kind === 'notice') io.stderr.write(`choir: ${event.message}\n`)
-      else if (event.kind === 'prepare' && !flags.json) io.stderr.write(`  ${event.message}\n`)
-    },
-  })
+  const evaluate = (signal: AbortSignal) =>
+    io.operations.evaluateRun(directory, {
+      ...(only === undefined ? {} : { source: more.length === 0 ? only : [only, ...more] }),
+      capacity: flags.capacity,
+      weights: flags.weights,
+      copy: flags.copy,
+      signal,
+      ...(flags.checkpoint === undefined ? {} : { checkpoint: flags.checkpoint }),
+      ...(flags.device === undefined ? {} : { device: flags.device }),
+      ...(flags.threads === undefined ? {} : { threads: flags.threads }),
+      ...(flags.math === undefined ? {} : { math: flags.math }),
+      onMessage: (event) => {
+        if (event.kind === 'notice' && flags.json) writeJson(io, event)
+        else if (event.kind === 'warning' || event.kind === 'notice') io.stderr.write(`choir: ${event.message}\n`)
+        else if (event.kind === 'prepare' && !flags.json) io.stderr.write(`  ${event.message}\n`)
+      },
+    })
+  const record = await untilInterrupted(io, evaluate)
   if (flags.json) return writeJson(io, record)
   print(
     io,

@@ -10,6 +10,7 @@ import { colorsFor, Interrupted, type Io, interruptible } from '../io.ts'
 import { writeJson } from '../json.ts'
 import {
   checkpointOption,
+  copyOption,
   type Device,
   deviceOption,
   jsonOption,
@@ -33,6 +34,7 @@ interface GenerateFlags {
   readonly stop?: readonly string[]
   readonly checkpoint?: number
   readonly weights: WeightFormat
+  readonly copy: boolean
   readonly json?: true
   readonly device?: Device
   readonly threads?: number
@@ -66,6 +68,7 @@ export function addGenerate(program: Command, io: Io): void {
     .addOption(deviceOption())
     .addOption(threadsOption())
     .addOption(weightsOption())
+    .addOption(copyOption())
     .addOption(jsonOption())
     .addHelpText(
       'after',

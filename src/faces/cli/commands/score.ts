@@ -9,6 +9,7 @@ import { colorsFor, type Io, untilInterrupted } from '../io.ts'
 import { writeJson } from '../json.ts'
 import {
   checkpointOption,
+  copyOption,
   deviceOption,
   type EngineFlags,
   jsonOption,
@@ -29,6 +30,7 @@ interface ScoreFlags extends EngineFlags {
   readonly surprisal?: true
   readonly checkpoint?: number
   readonly weights: WeightFormat
+  readonly copy: boolean
   readonly json?: true
 }
 
@@ -56,6 +58,7 @@ export function addScore(program: Command, io: Io): void {
     .addOption(deviceOption())
     .addOption(threadsOption())
     .addOption(weightsOption())
+    .addOption(copyOption())
     .addOption(mathOption())
     .addOption(jsonOption())
     .addHelpText(

@@ -21,9 +21,10 @@ export class NotFinite extends Error {
 
 /**
  * Creates a file and syncs it to the disk.
+ * @param signal When it is aborted, the file stays unfinished, and the reason of the signal is thrown.
  * @throws NotFinite if a tensor that must be finite is not
  */
-export async function writeChecked(path: string, file: OutputFile): Promise<Checked> {
+export async function writeChecked(path: string, file: OutputFile, signal?: AbortSignal): Promise<Checked> {
   const handle = await open(path, 'wx')
   const size = Math.min(BUFFER_BYTES, Math.max(1, file.bytes))
   let buffer = Buffer.allocUnsafe(size)
@@ -37,6 +38,7 @@ export async function writeChecked(path: string, file: OutputFile): Promise<Chec
     writing = writeFully(handle, full)
     // A rejection is handled at the next await; until then it must not count as unhandled.
     writing.catch(() => undefined)
+    signal?.throwIfAborted()
     hash.update(full)
     ;[buffer, other] = [other, buffer]
     filled = 0
@@ -44,6 +46,7 @@ export async function writeChecked(path: string, file: OutputFile): Promise<Chec
   try {
     const tensors: Record<string, string> = {}
     for (const { name, byteLength, finite = false, read } of file.pieces) {
+      signal?.throwIfAborted()
       const bytes = await read()
       if (bytes.length !== byteLength) throw new Error(`internal: ${bytes.length} bytes of ${name}, not ${byteLength}`)
       const ofTensor = name === undefined ? null : createHash('sha256')

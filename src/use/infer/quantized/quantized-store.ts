@@ -1,6 +1,6 @@
 /**
- * A model whose matrices are int8 or int4, and nothing else: the memory that a token reads is half of what limits one
- * stream of text, and such weights are a quarter or a seventh of it. Norms, biases, routers and tables whose rows are
+ * A model whose matrices are bfloat16, int8 or int4, without a copy in float32: one stream of text is limited by the
+ * memory that each token reads, and such weights are half, a quarter or a seventh of those in float32. Norms, biases, routers and tables whose rows are
  * looked up are float32, in a store of their own.
  *
  * Programs of a token compute with these weights (`src/core/graph/ops/quantized.ts`). Passes over many tokens, such as a
@@ -45,6 +45,13 @@ export function expectQuantized(format: QuantizedFormat, runtime: Pick<Runtime, 
   if (config.moe?.router === 'own') throw refusal(format, 'is not for a router of your own', 'a built-in router')
   if (config.layer)
     throw refusal(format, `is not for the layer ${config.layer.own} of your own`, 'a model without model.layer')
+}
+
+/** Advice for a model that is too large in a format. */
+const smaller: Readonly<Record<QuantizedFormat, string>> = {
+  bf16: ' (try the weights "int8" or "int4")',
+  int8: ' (try the weights "int4")',
+  int4: '',
 }
 
 export class QuantizedStore implements ModelStore {
@@ -100,7 +107,7 @@ export class QuantizedStore implements ModelStore {
     if (runtime.memoryBytes !== undefined && needed > runtime.memoryBytes)
       throw new UsageError(
         `the model is too large for this machine: its parameters as ${this.format} take ${bytes(needed)}, and it has ` +
-          `${bytes(runtime.memoryBytes)} of memory${this.format === 'int8' ? ' (try the weights "int4")' : ''}`,
+          `${bytes(runtime.memoryBytes)} of memory${smaller[this.format]}`,
       )
     for (const { floats, parameters } of arenas) {
       const arena = runtime.createArena(4 * floats + BESIDE_BYTES)
@@ -138,6 +145,13 @@ export class QuantizedStore implements ModelStore {
   /** The memory of an input that has quantized weights; undefined for other inputs. */
   range(name: string): ArenaRange | undefined {
     return this.ranges.get(name)
+  }
+
+  /** Names of the tensors of a checkpoint that are rounded. */
+  matrixNames(): string[] {
+    return [...this.parameters.values()].flatMap(({ spec, count }) =>
+      spec.stacked ? Array.from({ length: count }, (_, i) => expertName(spec.name, i)) : [spec.name],
+    )
   }
 
   borrowScratch(floats: number): BorrowedScratch | null {

@@ -7,6 +7,7 @@ import {
   groupBytes,
   groupRows,
   groupsOf,
+  quantizedBytes,
   weightBytes,
 } from '../../../core/graph/quantized-layout.ts'
 
@@ -83,6 +84,15 @@ export function roundMatrix(
         }
       }
     }
+}
+
+/** A small matrix after rounding: its bytes change with the rounding, and with the layout. */
+export function roundedSample(bits: Bits): Uint8Array {
+  const shape = { inner: 70, columns: 18, transposed: false }
+  const packed = new Uint8Array(quantizedBytes(bits, shape.inner, shape.columns))
+  const weights = Float32Array.from({ length: shape.inner * shape.columns }, (_, i) => ((i * 7919) % 1013) / 512 - 1)
+  roundMatrix(weights, shape, bits, packed)
+  return packed
 }
 
 /** {@link roundMatrix} for 16 bits. */

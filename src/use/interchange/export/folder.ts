@@ -58,14 +58,14 @@ export class NewFolder {
     }
   }
 
-  /** Writes files into the folder. @param signal Checked before every tensor or other piece of a file. */
+  /** Writes files into the folder. @param signal Checked after every few megabytes. */
   async write(files: readonly OutputFile[], signal?: AbortSignal): Promise<void> {
     const needed = files.reduce((sum, { bytes }) => sum + bytes, 0)
     try {
-      for (const { name, bytes, pieces } of files) {
-        const path = join(this.path, name)
+      for (const file of files) {
+        const path = join(this.path, file.name)
         await makeFolder(dirname(path))
-        await writeChecked(path, { name, bytes, pieces: pieces.map((piece) => interruptible(piece, signal)) })
+        await writeChecked(path, file, signal)
       }
     } catch (error) {
       if (signal?.aborted || error instanceof UsageError || error instanceof RunError) throw error
@@ -94,11 +94,3 @@ export class NewFolder {
     await removeEmptyFolders(this.created)
   }
 }
-
-const interruptible = (piece: OutputFile['pieces'][number], signal: AbortSignal | undefined) => ({
-  ...piece,
-  read() {
-    signal?.throwIfAborted()
-    return piece.read()
-  },
-})

@@ -38,7 +38,7 @@ export async function importModel(folder: string, out: string, options: ImportOp
   const model = { ...(upcycle ? upcycledModel(original, upcycle) : original), sequence }
   const tokenizer = openForeignTokenizer(folder, origin, model.vocabulary)
   const config = foreignRunConfig({ ...origin.run, model })
-  const weights = await openForeignWeights(folder, origin, origin.tensorFolder)
+  const weights = await openForeignWeights(folder, origin)
   try {
     const { stored } = weights
     const ours = ourTensors(model)

@@ -7,11 +7,10 @@ import { checkpointsOf } from '../../../node/run/run-directory.ts'
 import { readTextRules } from '../../../node/run/tokenizer-file.ts'
 import { importedData, parseState } from '../../../train/run/run-state.ts'
 import { ourTensors } from '../../foreign/architectures/ours.ts'
-import { readForeignConfig, readForeignTokenizer } from '../../foreign/foreign-folder.ts'
+import { openTensors, readForeignConfig, readForeignTokenizer } from '../../foreign/foreign-folder.ts'
 import { type ForeignModel, isRunConfig, readForeignModel } from '../../foreign/foreign-model.ts'
 
 export interface Origin extends ForeignModel {
-  readonly tensorFolder: string
   /** Hash of the text that the model was trained on. */
   readonly data: string
 }
@@ -24,7 +23,7 @@ export interface Origin extends ForeignModel {
 export async function openOrigin(folder: string, isUpcycled: boolean): Promise<Origin> {
   const fields = await readForeignConfig(folder)
   if (isRunConfig(fields)) return runOrigin(folder, isUpcycled)
-  return { ...(await readForeignModel(folder, fields)), tensorFolder: folder, data: importedData }
+  return { ...(await readForeignModel(folder, fields)), data: importedData }
 }
 
 async function runOrigin(directory: string, isUpcycled: boolean): Promise<Origin> {
@@ -44,7 +43,6 @@ async function runOrigin(directory: string, isUpcycled: boolean): Promise<Origin
     architecture: 'choir',
     model,
     theirs,
-    tensorFolder: checkpoint.path,
     tokenizer: await readForeignTokenizer(directory),
     rules: await readTextRules(directory),
     notices: [],
@@ -52,5 +50,6 @@ async function runOrigin(directory: string, isUpcycled: boolean): Promise<Origin
     run: { ...run, train: { ...run.train, freeze: [] } },
     data: parseState(checkpoint.state, checkpoint.path).data,
     ignoredKeys: [],
+    open: () => openTensors(checkpoint.path),
   }
 }

@@ -9,7 +9,7 @@ import type { Runtime } from '../../../../engine/contract/runtime.ts'
 import { parameterTensors } from '../../../../train/step/named-tensors.ts'
 import { ParameterStore } from '../../../../train/step/store.ts'
 import { modelOf } from '../../../foreign/architectures/config-json.ts'
-import { readForeignConfig } from '../../../foreign/foreign-folder.ts'
+import { openTensors, readForeignConfig } from '../../../foreign/foreign-folder.ts'
 import { openForeignWeights } from '../../../foreign/foreign-model.ts'
 import type { ReadBack } from '../contract.ts'
 import { ownLogits } from '../own-logits.ts'
@@ -18,7 +18,11 @@ import { ownLogits } from '../own-logits.ts'
 export async function importedLogits(runtime: Runtime, folder: string, tokens: Int32Array): Promise<ReadBack> {
   const { model, architecture } = modelOf(await readForeignConfig(folder))
   const store = new ParameterStore(runtime, parameterSpecs(model), null)
-  const weights = await openForeignWeights(folder, { model, theirs: architecture.tensors(model) })
+  const weights = await openForeignWeights(folder, {
+    model,
+    theirs: architecture.tensors(model),
+    open: () => openTensors(folder),
+  })
   try {
     for (const { name, shape, range } of parameterTensors(store))
       await range.arena.write(range.start, await weights.read({ name, shape }))

@@ -1,0 +1,57 @@
+/** The files of a model of another library: their state, so that a change is noticed, and the types of their tensors. */
+import { createHash } from 'node:crypto'
+import { stat } from 'node:fs/promises'
+import type { TensorFile } from '../../train/run/checkpoint/safetensors.ts'
+import type { TheirTensor } from './architectures/contract.ts'
+import { sourcesOf } from './architectures/ours.ts'
+import type { StoredTensors } from './foreign-folder.ts'
+
+const PIECE_BYTES = 1 << 20
+
+/**
+ * A hash of sizes and times of files, and of the headers of the files with tensors. A time of change (`ctime`) cannot be
+ * set by a program, so a file that was replaced by another of the same size and time of modification is noticed too.
+ * @param names Paths of all files of the model.
+ * @param open Opens the files with tensors.
+ */
+export async function stateOfFiles(names: readonly string[], open: () => Promise<StoredTensors>): Promise<string> {
+  const hash = createHash('sha256')
+  for (const name of names) {
+    // A link to a file that is gone is no file of the model, unless reading the model fails.
+    const found = await stat(name, { bigint: true }).catch(() => null)
+    hash.update(JSON.stringify([name, ...[found?.size, found?.mtimeNs, found?.ctimeNs].map(String)]))
+  }
+  const { tensors, close } = await open()
+  try {
+    const headers = new Map<TensorFile, number>()
+    for (const { file, entry } of tensors.values())
+      headers.set(file, Math.min(headers.get(file) ?? Number.POSITIVE_INFINITY, entry.begin))
+    for (const [file, bytes] of headers)
+      for (let at = 0; at < bytes; at += PIECE_BYTES) {
+        const piece = new Uint8Array(Math.min(PIECE_BYTES, bytes - at))
+        await file.read(piece, at)
+        hash.update(piece)
+      }
+  } finally {
+    await close()
+  }
+  return hash.digest('hex')
+}
+
+/** Whether all of these tensors of ours are stored in a type. @param theirs The tensors of the model in its files. */
+export async function areStoredAs(
+  dtype: string,
+  tensors: readonly string[],
+  theirs: readonly TheirTensor[],
+  open: () => Promise<StoredTensors>,
+): Promise<boolean> {
+  const sources = sourcesOf(theirs)
+  const { tensors: stored, close } = await open()
+  try {
+    return tensors.every((name) =>
+      (sources.get(name) ?? []).every((source) => stored.get(source.theirs.name)?.entry.dtype === dtype),
+    )
+  } finally {
+    await close()
+  }
+}
