@@ -175,8 +175,12 @@ test('the message about a folder of another format advises on it', async () => {
   await expectRefused(join(root, 'none'), UsageError, /no such folder: .*none" \(expected a folder with config.json/)
   await expectRefused(root, UsageError, /is empty \(expected a folder/)
   writeFileSync(join(root, 'model.Q4.gguf'), '')
-  await expectRefused(root, UsageError, /has no config.json .*; GGUF files are not read: import the safetensors/)
-  await expectRefused(join(root, 'model.Q4.gguf'), UsageError, /is a file \(.*; GGUF files are not read/)
+  await expectRefused(root, UsageError, /has no config.json .*; a GGUF file is given by its own path/)
+  await expectRefused(
+    join(root, 'model.Q4.gguf'),
+    UsageError,
+    /model\.Q4\.gguf is not a GGUF file: it begins with "" \(expected "GGUF"\)/,
+  )
   const pickled = folderOf('llama')
   rmSync(join(pickled, 'model.safetensors'))
   writeFileSync(join(pickled, 'pytorch_model.bin'), '')

@@ -63,8 +63,8 @@ export class Run {
   }
 
   /**
-   * Loads a checkpoint of a run, by default the newest one that is intact, or a model of transformers as it is.
-   * @param directory Directory of a run, as `train` leaves it, or a folder in Hugging Face's layout.
+   * Loads a checkpoint of a run, by default the newest one that is intact, or a model of another library as it is.
+   * @param directory Directory of a run, as `train` leaves it, a folder in Hugging Face's layout, or a GGUF file.
    * @throws UsageError when there is no run or no such checkpoint, or an option is wrong; RunError when the files of
    * the run are damaged
    */

@@ -1,10 +1,26 @@
-/** Decodes numbers of safetensors to float32: F32, BF16 (the upper half of a float32) and F16 (IEEE 754 binary16). */
+/**
+ * Decodes numbers of files to float32: F32, BF16 (the upper half of a float32), F16 (IEEE 754 binary16), and the blocks
+ * Q8_0 and Q4_0 of GGUF files, of 32 numbers with a scale d in F16 before them (ggml, `block_q8_0` and `block_q4_0` in
+ * ggml-common.h): d·q for int8 q; d·(q − 8) for 4 bits, where the low halves of 16 bytes are the numbers 0 to 15, and the
+ * high halves the numbers 16 to 31.
+ */
 
 type Decode = (bytes: ArrayBuffer, values: Float32Array) => void
 
-const decoders: Readonly<Record<string, { readonly bytes: number; readonly decode: Decode }>> = {
-  F32: { bytes: 4, decode: (bytes, values) => values.set(new Float32Array(bytes, 0, values.length)) },
+interface Decoder {
+  /** Numbers of a block. */
+  readonly block: number
+  /** Bytes of a block. */
+  readonly bytes: number
+  readonly decode: Decode
+}
+
+const BLOCK = 32
+
+const decoders: Readonly<Record<string, Decoder>> = {
+  F32: { block: 1, bytes: 4, decode: (bytes, values) => values.set(new Float32Array(bytes, 0, values.length)) },
   BF16: {
+    block: 1,
     bytes: 2,
     decode(bytes, values) {
       const halves = new Uint16Array(bytes, 0, values.length)
@@ -13,6 +29,7 @@ const decoders: Readonly<Record<string, { readonly bytes: number; readonly decod
     },
   },
   F16: {
+    block: 1,
     bytes: 2,
     decode(bytes, values) {
       const halves = new Uint16Array(bytes, 0, values.length)
@@ -20,12 +37,38 @@ const decoders: Readonly<Record<string, { readonly bytes: number; readonly decod
       for (let i = 0; i < halves.length; i++) values[i] = table[halves[i] as number] as number
     },
   },
+  Q8_0: {
+    block: BLOCK,
+    bytes: 34,
+    decode(bytes, values) {
+      const view = new DataView(bytes)
+      const table = halfTable()
+      for (let i = 0, at = 0; i < values.length; i += BLOCK, at += 34) {
+        const scale = table[view.getUint16(at, true)] as number
+        for (let j = 0; j < BLOCK; j++) values[i + j] = scale * view.getInt8(at + 2 + j)
+      }
+    },
+  },
+  Q4_0: {
+    block: BLOCK,
+    bytes: 18,
+    decode(bytes, values) {
+      const view = new DataView(bytes)
+      const table = halfTable()
+      for (let i = 0, at = 0; i < values.length; i += BLOCK, at += 18) {
+        const scale = table[view.getUint16(at, true)] as number
+        for (let j = 0; j < BLOCK / 2; j++) {
+          const pair = view.getUint8(at + 2 + j)
+          values[i + j] = scale * ((pair & 15) - 8)
+          values[i + j + BLOCK / 2] = scale * ((pair >> 4) - 8)
+        }
+      }
+    },
+  },
 }
 
-export const isReadable = (dtype: string): boolean => Object.hasOwn(decoders, dtype)
-
-/** The number of bytes of a value, and its decoder. @throws Error for a type that is not readable */
-export function decoderOf(dtype: string): { readonly bytes: number; readonly decode: Decode } {
+/** The decoder of a type. @throws Error for a type that is not readable */
+export function decoderOf(dtype: string): Decoder {
   const decoder = decoders[dtype]
   if (!decoder) throw new Error(`internal: no decoder of ${dtype}`)
   return decoder

@@ -16,9 +16,13 @@ export interface StoredTensor {
   readonly entry: Entry
 }
 
-/** The tensors of a folder by name. */
+/** The tensors of a folder, or of a file, by name. */
 export interface StoredTensors {
   readonly tensors: ReadonlyMap<string, StoredTensor>
+  /** Types that are read from such files. */
+  readonly types: readonly string[]
+  /** The part of the files that describes the model, for messages. */
+  readonly description: string
   close(): Promise<void>
 }
 
@@ -65,11 +69,10 @@ async function namesIn(folder: string): Promise<string[]> {
       throw new UsageError(`no such folder: ${formatValue(folder)} (${expected})`)
     throw new RunError(`cannot read ${folder}: ${(error as Error).message}`)
   }
-  const advice = /\.gguf$/i.test(folder) ? ggufAdvice : 'give the folder that it is in'
-  throw new UsageError(`invalid folder: ${formatValue(folder)} is a file (${expected}; ${advice})`)
+  throw new UsageError(`invalid folder: ${formatValue(folder)} is a file (${expected}; give the folder that it is in)`)
 }
 
-const ggufAdvice = 'GGUF files are not read: import the safetensors that the model was converted from'
+const ggufAdvice = 'a GGUF file is given by its own path'
 
 function noConfig(folder: string, names: readonly string[]): string {
   const has = (pattern: RegExp) => names.some((name) => pattern.test(name))
@@ -124,7 +127,7 @@ export async function openTensors(folder: string, stem = 'model'): Promise<Store
         tensors.set(tensor, { file, entry })
       }
     }
-    return { tensors, close }
+    return { tensors, types: ['F32', 'BF16', 'F16'], description: 'config.json', close }
   } catch (error) {
     await close()
     throw error

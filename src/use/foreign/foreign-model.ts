@@ -1,6 +1,6 @@
 /**
- * A model in a folder in Hugging Face's layout, from its files as they are: nothing is converted or copied. One of our
- * tensors is read at a time.
+ * A model of another library, from its files as they are: nothing is converted or copied. One of our tensors is read at a
+ * time. Here is the folder in Hugging Face's layout; `gguf/` has the GGUF file.
  */
 import { join, resolve } from 'node:path'
 import { type Fields, isFields } from '../../core/config/fields.ts'
@@ -20,7 +20,7 @@ import { matchTensors } from './match.ts'
 import { readTensor } from './read-tensor.ts'
 
 export interface ForeignModel {
-  /** `model_type` of config.json. */
+  /** `model_type` of config.json, or the architecture of a GGUF file. */
   readonly architecture: string
   /** The model with its longest sequence. */
   readonly model: ModelConfig
@@ -28,6 +28,8 @@ export interface ForeignModel {
   readonly theirs: readonly TheirTensor[]
   /** tokenizer.json. */
   readonly tokenizer: string
+  /** Name of its file in the folder of the model; null if the tokenizer is in the file of the model. */
+  readonly tokenizerIn: string | null
   /** Rules for texts; undefined if the rules of the tokenizer hold. */
   readonly rules: TextRules | undefined
   /** Contradictions of its files, as sentences. */
@@ -60,6 +62,7 @@ export async function readForeignModel(folder: string, fields: Fields): Promise<
     model,
     theirs: architecture.tensors(model),
     tokenizer,
+    tokenizerIn: 'tokenizer.json',
     ...(await readForeignRules(folder, fields, tokenizer, model.vocabulary)),
     ignoredKeys: ignored,
     run: { data: { tokenizer: { kind: 'file', path: resolve(folder, 'tokenizer.json') } } },
@@ -78,11 +81,11 @@ export function sequenceOf(longest: number, given: number | undefined): number {
 
 /** @throws UsageError if the tokenizer has more tokens than the model */
 export function openForeignTokenizer(
-  folder: string,
-  { tokenizer: json, rules }: Pick<ForeignModel, 'tokenizer' | 'rules'>,
+  path: string,
+  { tokenizer: json, rules, tokenizerIn }: Pick<ForeignModel, 'tokenizer' | 'rules' | 'tokenizerIn'>,
   vocabulary: number,
 ): Tokenizer {
-  const where = join(folder, 'tokenizer.json')
+  const where = tokenizerIn === null ? path : join(path, tokenizerIn)
   const tokenizer = tokenizerFromJson(json, where, rules)
   if (tokenizer.vocabulary > vocabulary)
     throw new UsageError(
@@ -121,9 +124,10 @@ export async function openForeignWeights(
   folder: string,
   { theirs, model, open }: Pick<ForeignModel, 'theirs' | 'model' | 'open'>,
 ): Promise<ForeignWeights> {
-  const { tensors: stored, close } = await open()
+  const files = await open()
+  const { tensors: stored, close } = files
   try {
-    const ignored = matchTensors(folder, theirs, stored, model.tied)
+    const ignored = matchTensors(folder, theirs, files, model.tied)
     const sources = sourcesOf(theirs)
     const read = (tensor: OurTensor, from = tensor.name) =>
       readTensor(tensor, sources.get(from) as readonly Source[], stored)

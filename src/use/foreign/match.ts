@@ -1,12 +1,15 @@
 /** Compares the tensors in a folder with the tensors of a model. */
+import { listWithOr } from '../../core/config/problems.ts'
 import { RunError } from '../../core/errors.ts'
 import { firstNames } from '../../train/run/checkpoint/safetensors.ts'
 import type { TheirTensor } from './architectures/contract.ts'
-import { isReadable } from './decode.ts'
-import type { StoredTensor } from './foreign-folder.ts'
+import type { StoredTensors } from './foreign-folder.ts'
 
-/** Constants that older versions of transformers stored: they follow from the configuration. */
-const constants = /\.(rotary_emb\.inv_freq|masked_bias|attn\.bias)$/
+/**
+ * Constants that older versions of transformers stored, and the divisors of angles in GGUF files: they follow from the
+ * configuration.
+ */
+const constants = /\.(rotary_emb\.inv_freq|masked_bias|attn\.bias)$|^rope_freqs\.weight$/
 
 /**
  * Checks that a folder holds all tensors of a model.
@@ -17,7 +20,7 @@ const constants = /\.(rotary_emb\.inv_freq|masked_bias|attn\.bias)$/
 export function matchTensors(
   folder: string,
   expected: readonly TheirTensor[],
-  stored: ReadonlyMap<string, StoredTensor>,
+  { tensors: stored, types, description }: Pick<StoredTensors, 'tensors' | 'types' | 'description'>,
   tied: boolean,
 ): string[] {
   const names = new Set(expected.map(({ name }) => name))
@@ -42,15 +45,17 @@ export function matchTensors(
       }),
     ),
     ...problem(
-      'holds in a type that is not read (expected F32, BF16 or F16)',
+      `holds in a type that is not read (expected ${listWithOr(types)})`,
       expected.flatMap(({ name }) => {
         const dtype = stored.get(name)?.entry.dtype
-        return dtype === undefined || isReadable(dtype) ? [] : [`${name} ${dtype}`]
+        return dtype === undefined || types.includes(dtype) ? [] : [`${name} ${dtype}`]
       }),
     ),
   ]
   if (problems.length > 0)
-    throw new RunError(`the tensors in ${folder} are not those of its config.json:\n  it ${problems.join('\n  it ')}`)
+    throw new RunError(
+      `the tensors in ${folder} are not those of its ${description}:\n  it ${problems.join('\n  it ')}`,
+    )
   return others
 }
 

@@ -1,6 +1,7 @@
 /** Reads one of our tensors from the rows of their tensors, through a bounded buffer. */
 import { RunError } from '../../core/errors.ts'
 import { allFinite } from '../../train/run/checkpoint/safetensors.ts'
+import { deinterleaved } from './architectures/interleave.ts'
 import { asMatrix, type OurTensor, type Source } from './architectures/ours.ts'
 import { decoderOf } from './decode.ts'
 import type { StoredTensor } from './foreign-folder.ts'
@@ -23,9 +24,13 @@ export async function readTensor(
   const values = new Float32Array(rows * columns)
   for (const source of sources) {
     const { file, entry } = stored.get(source.theirs.name) as StoredTensor
-    const { bytes, decode } = decoderOf(entry.dtype)
-    const rowBytes = source.columns * bytes
-    const step = Math.min(source.rows, Math.max(1, Math.floor(BUFFER_BYTES / rowBytes)))
+    const { block, bytes, decode } = decoderOf(entry.dtype)
+    if (source.columns % block !== 0)
+      throw new RunError(`${file.path}: ${source.theirs.name} is a vector of type ${entry.dtype} (expected F32)`)
+    const rowBytes = (source.columns / block) * bytes
+    // Rows of a head are reordered together.
+    const unit = source.interleaved ?? 1
+    const step = Math.min(source.rows, unit * Math.max(1, Math.floor(BUFFER_BYTES / rowBytes / unit)))
     const buffer = new Uint8Array(step * rowBytes)
     const chunk = new Float32Array(step * source.columns)
     for (let row = 0; row < source.rows; row += step) {
@@ -42,8 +47,9 @@ export async function readTensor(
             'number computes nothing but NaN; get intact weights)',
         )
       }
-      if (source.transposed) transpose(part, source.columns, values, columns, source.at + row)
-      else values.set(part, (source.at + row) * columns)
+      const ordered = source.interleaved === undefined ? part : deinterleaved(part, source.columns, source.interleaved)
+      if (source.transposed) transpose(ordered, source.columns, values, columns, source.at + row)
+      else values.set(ordered, (source.at + row) * columns)
     }
   }
   return values

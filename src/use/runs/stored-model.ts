@@ -1,7 +1,9 @@
-/** Where a model comes from: a run of Choir, or a folder in Hugging Face's layout, which is read as it is. */
+/**
+ * Where a model comes from: a run of Choir, or files of another library, which are read as they are: a folder in Hugging
+ * Face's layout, or a GGUF file.
+ */
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Fields } from '../../core/config/fields.ts'
 import type { RunConfig } from '../../core/config/run-config.ts'
 import { option, UsageError, wording } from '../../core/errors.ts'
 import { sha256 } from '../../core/sha256.ts'
@@ -17,12 +19,14 @@ import { expectTokenizer, importedData, parseState } from '../../train/run/run-s
 import type { NamedTensor } from '../../train/step/named-tensors.ts'
 import { foreignConfigIn } from '../foreign/foreign-folder.ts'
 import {
+  type ForeignModel,
   foreignRunConfig,
   openForeignTokenizer,
   openForeignWeights,
   readForeignModel,
   sequenceOf,
 } from '../foreign/foreign-model.ts'
+import { isGgufFile, readGgufModel } from '../foreign/gguf/gguf-model.ts'
 import { areStoredAs, stateOfFiles } from '../foreign/model-files.ts'
 import type { ModelFiles } from './rounded-weights.ts'
 
@@ -50,7 +54,7 @@ export interface StoredModel {
 }
 
 /**
- * Finds the model in a directory. Parameters are not read yet.
+ * Finds the model in a directory, or in a GGUF file. Parameters are not read yet.
  * @param checkpoint Step of the checkpoint of a run; default: the newest intact one.
  * @throws UsageError if there is no model; RunError if its files are damaged
  */
@@ -60,13 +64,35 @@ export async function findModel(
   checkpoint: number | undefined,
   onMessage: OnMessage,
 ): Promise<StoredModel> {
-  const foreign = await foreignConfigIn(directory)
+  const foreign = await foreignIn(directory)
   if (!foreign) return modelOfRun(directory, runtime, checkpoint, onMessage)
   if (checkpoint !== undefined)
     throw new UsageError(
       wording`invalid ${option('checkpoint')}: ${checkpoint} ("${directory}" is a model of another library, which has no checkpoints)`,
     )
-  return modelOfFolder(directory, foreign, runtime, onMessage)
+  return foreign(runtime, onMessage)
+}
+
+/** Opens the model of another library at a path; null if there is no such model. */
+async function foreignIn(
+  path: string,
+): Promise<((runtime: RuntimeSettings, onMessage: OnMessage) => Promise<StoredModel>) | null> {
+  if (await isGgufFile(path))
+    return async (runtime, onMessage) => {
+      const files = { names: async () => [path], copies: `${path}.choir-`, keysIn: path }
+      return modelOf(await readGgufModel(path), path, files, runtime, onMessage)
+    }
+  const config = await foreignConfigIn(path)
+  if (!config) return null
+  return async (runtime, onMessage) => {
+    const names = async () =>
+      (await readdir(path))
+        .filter((name) => /\.(json|safetensors)$/.test(name))
+        .sort()
+        .map((name) => join(path, name))
+    const files = { names, copies: join(path, 'choir-'), keysIn: 'config.json' }
+    return modelOf(await readForeignModel(path, config), path, files, runtime, onMessage)
+  }
 }
 
 async function modelOfRun(
@@ -99,24 +125,33 @@ async function modelOfRun(
   return { config, files: null, load }
 }
 
-async function modelOfFolder(
-  folder: string,
-  fields: Fields,
+interface ForeignFiles {
+  /** Returns the paths of all files of the model. */
+  names(): Promise<readonly string[]>
+  /** See {@link ModelFiles}. */
+  readonly copies: string
+  /** Where unknown keys are, for messages. */
+  readonly keysIn: string
+}
+
+async function modelOf(
+  foreign: ForeignModel,
+  path: string,
+  { names, copies, keysIn }: ForeignFiles,
   runtime: RuntimeSettings,
   onMessage: OnMessage,
 ): Promise<StoredModel> {
-  const foreign = await readForeignModel(folder, fields)
   for (const key of foreign.ignoredKeys)
     onMessage({
       kind: 'warning',
-      message: `config.json has ${key}, which Choir does not know: check that it does not change the model`,
+      message: `${keysIn} has ${key}, which Choir does not know: check that it does not change the model`,
     })
   for (const message of foreign.notices) onMessage({ kind: 'notice', message })
   const model = { ...foreign.model, sequence: sequenceOf(foreign.model.sequence, undefined) }
-  const tokenizer = openForeignTokenizer(folder, foreign, model.vocabulary)
+  const tokenizer = openForeignTokenizer(path, foreign, model.vocabulary)
   const config = foreignRunConfig({ ...foreign.run, model, runtime })
   const load = async (tensors: readonly NamedTensor[], signal?: AbortSignal): Promise<LoadedParts> => {
-    const weights = await openForeignWeights(folder, foreign)
+    const weights = await openForeignWeights(path, foreign)
     try {
       for (const { name, shape, range } of tensors) {
         signal?.throwIfAborted()
@@ -128,15 +163,8 @@ async function modelOfFolder(
     return { tokenizer, step: 0, trainedOn: importedData }
   }
   const files: ModelFiles = {
-    copies: join(folder, 'choir-'),
-    async state() {
-      const names = (await readdir(folder)).filter((name) => /\.(json|safetensors)$/.test(name)).sort()
-      const ofFiles = await stateOfFiles(
-        names.map((name) => join(folder, name)),
-        foreign.open,
-      )
-      return sha256(JSON.stringify([model, ofFiles]))
-    },
+    copies,
+    state: async () => sha256(JSON.stringify([model, await stateOfFiles(await names(), foreign.open)])),
     areStoredAs: (dtype, tensors) => areStoredAs(dtype, tensors, foreign.theirs, foreign.open),
   }
   return { config, files, load }

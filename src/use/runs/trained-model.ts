@@ -44,7 +44,7 @@ export interface ModelChoice extends RuntimeOverrides {
 }
 
 /**
- * Loads a checkpoint of a run, or a model in a folder in Hugging Face's layout; the caller must close the model.
+ * Loads a checkpoint of a run, or a model in a folder in Hugging Face's layout or in a GGUF file; the caller must close the model.
  * @param signal When it is aborted, loading ends with its reason: at once for a model of another library.
  * @param scratchOf Returns the size of scratch memory in the store, in floats.
  * @throws UsageError if there is no model or no such checkpoint; RunError if the model or the requested checkpoint is

@@ -30,7 +30,7 @@ export function addImport(program: Command, io: Io): void {
         'generate text and be trained further. With --upcycle a dense model becomes a sparse one, whose experts ' +
         'begin as copies of its feed-forward networks.',
     )
-    .argument('<folder>', 'the folder of the model; with --upcycle also the directory of a dense run')
+    .argument('<folder>', 'the folder of the model, or a GGUF file; with --upcycle also the directory of a dense run')
     .requiredOption('--out <run>', 'the new run directory')
     .addOption(upcycleOption())
     .addOption(
@@ -52,7 +52,8 @@ Examples:
   choir import runs/dense --upcycle experts=8,k=2,every=2,noise=0.01 --out runs/upcycled
 
 Supported are mixtral, olmoe, qwen2_moe, qwen3_moe, granitemoe, granitemoeshared, deepseek (V1) and dots1, and the
-dense llama, mistral, qwen2, qwen3 and granite, with weights in float32, bfloat16 or float16. All tensors must have a
+dense llama, mistral, qwen2, qwen3 and granite, with weights in float32, bfloat16 or float16; and GGUF files of llama,
+granite, granitemoe, qwen2, qwen2moe, qwen3, qwen3moe and olmoe, whose weights may also be q8_0 or q4_0. All tensors must have a
 place in the model; the table of all places is written to import.json in the run directory.`,
     )
     .action((folder: string, flags: ImportFlags) => run(io, folder, flags))

@@ -66,4 +66,6 @@ export interface Part {
   /** First column of our tensor if transposed, otherwise its first row. */
   readonly at: number
   readonly transposed: boolean
+  /** Width d of heads whose rows are in another order in their file (`interleave.ts`); absent: the order is ours. */
+  readonly interleaved?: number
 }

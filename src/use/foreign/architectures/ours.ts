@@ -31,6 +31,8 @@ export interface Source {
   /** First column of our tensor if transposed, otherwise its first row. */
   readonly at: number
   readonly transposed: boolean
+  /** See `Part`. */
+  readonly interleaved: number | undefined
 }
 
 /** The sources of each of our tensors, by name. */
@@ -39,8 +41,8 @@ export function sourcesOf(tensors: readonly TheirTensor[]): ReadonlyMap<string, 
   for (const theirs of tensors) {
     const [, columns] = asMatrix(theirs.shape)
     let firstRow = 0
-    for (const { rows, ours, at, transposed } of theirs.parts) {
-      const source = { theirs, firstRow, rows, columns, at, transposed }
+    for (const { rows, ours, at, transposed, interleaved } of theirs.parts) {
+      const source = { theirs, firstRow, rows, columns, at, transposed, interleaved }
       const known = sources.get(ours)
       if (known) known.push(source)
       else sources.set(ours, [source])

@@ -1,12 +1,14 @@
 /** Tensors in the layout of an architecture, gathered from ours when they are written. */
+
 import type { TheirTensor } from '../../foreign/architectures/contract.ts'
+import { interleaved } from '../../foreign/architectures/interleave.ts'
 import type { Weights } from './weights.ts'
 
 /** The numbers of one of their tensors, row by row. */
 export async function gatherTensor({ shape, parts }: TheirTensor, weights: Weights): Promise<Float32Array> {
   const size = shape.reduce((product, length) => product * length, 1)
   const [only] = parts
-  if (only && parts.length === 1 && !only.transposed && only.at === 0) {
+  if (only && parts.length === 1 && !only.transposed && only.at === 0 && only.interleaved === undefined) {
     const values = await weights.read(only.ours)
     if (values.length === size) return values
   }
@@ -16,12 +18,13 @@ export async function gatherTensor({ shape, parts }: TheirTensor, weights: Weigh
   let row = 0
   // Consecutive parts often come from one tensor.
   let last: { name: string; values: Float32Array } = { name: '', values: gathered }
-  for (const { rows: count, ours, at, transposed } of parts) {
+  for (const { rows: count, ours, at, transposed, interleaved: head } of parts) {
     const into = gathered.subarray(row * columns, (row + count) * columns)
     if (last.name !== ours) last = { name: ours, values: await weights.read(ours) }
     const { values } = last
     if (transposed) transposeColumns(values, weights.shape(ours).at(-1) as number, at, into, columns)
     else into.set(values.subarray(at * columns, (at + count) * columns))
+    if (head !== undefined) into.set(interleaved(into, columns, head))
     row += count
   }
   return gathered

@@ -25,7 +25,7 @@ export interface ImportOptions {
 
 /**
  * Imports a model.
- * @param folder A folder in Hugging Face's layout, or, to upcycle it, the directory of a dense run.
+ * @param folder A folder in Hugging Face's layout, a GGUF file, or, to upcycle it, the directory of a dense run.
  * @param out The new run directory.
  * @throws UsageError if Choir does not compute the model; RunError if files are missing or damaged
  */

@@ -1,4 +1,4 @@
-/** The model that is imported: a folder in Hugging Face's layout, or the directory of a run. */
+/** The model that is imported: a folder in Hugging Face's layout, a GGUF file, or the directory of a run. */
 import { formatValue } from '../../../core/config/problems.ts'
 import { option, UsageError, wording } from '../../../core/errors.ts'
 import { newestCheckpoint } from '../../../node/run/checkpoint/checkpoint.ts'
@@ -9,6 +9,7 @@ import { importedData, parseState } from '../../../train/run/run-state.ts'
 import { ourTensors } from '../../foreign/architectures/ours.ts'
 import { openTensors, readForeignConfig, readForeignTokenizer } from '../../foreign/foreign-folder.ts'
 import { type ForeignModel, isRunConfig, readForeignModel } from '../../foreign/foreign-model.ts'
+import { isGgufFile, readGgufModel } from '../../foreign/gguf/gguf-model.ts'
 
 export interface Origin extends ForeignModel {
   /** Hash of the text that the model was trained on. */
@@ -16,11 +17,12 @@ export interface Origin extends ForeignModel {
 }
 
 /**
- * Opens the model in a folder.
+ * Opens the model in a folder or a GGUF file.
  * @param isUpcycled Whether experts are made of the model: a run can be imported for that only.
  * @throws UsageError if there is no model that Choir computes
  */
 export async function openOrigin(folder: string, isUpcycled: boolean): Promise<Origin> {
+  if (await isGgufFile(folder)) return { ...(await readGgufModel(folder)), data: importedData }
   const fields = await readForeignConfig(folder)
   if (isRunConfig(fields)) return runOrigin(folder, isUpcycled)
   return { ...(await readForeignModel(folder, fields)), data: importedData }
@@ -44,6 +46,7 @@ async function runOrigin(directory: string, isUpcycled: boolean): Promise<Origin
     model,
     theirs,
     tokenizer: await readForeignTokenizer(directory),
+    tokenizerIn: 'tokenizer.json',
     rules: await readTextRules(directory),
     notices: [],
     // Frozen parameters are not taken over, because their names are names of the dense model.

@@ -12,22 +12,26 @@ import {
   windowOf,
 } from '../../../../core/model/config.ts'
 import { isSparse } from '../../../../core/model/parameters.ts'
+import { ggufArchitectures } from '../../../foreign/gguf/architectures.ts'
 import type { Objection } from '../choose.ts'
 import type { GgufValue } from './file.ts'
 
-/** The name in llama.cpp and the rotation (of neighbours, or of halves), by the `model_type` of transformers. */
-export const ggufNames: Readonly<Record<string, { readonly name: string; readonly isInterleaved: boolean }>> = {
-  llama: { name: 'llama', isInterleaved: true },
-  mixtral: { name: 'llama', isInterleaved: true },
-  granite: { name: 'granite', isInterleaved: true },
-  granitemoe: { name: 'granitemoe', isInterleaved: true },
-  granitemoeshared: { name: 'granitemoe', isInterleaved: true },
-  qwen2: { name: 'qwen2', isInterleaved: false },
-  qwen2_moe: { name: 'qwen2moe', isInterleaved: false },
-  qwen3: { name: 'qwen3', isInterleaved: false },
-  qwen3_moe: { name: 'qwen3moe', isInterleaved: false },
-  olmoe: { name: 'olmoe', isInterleaved: false },
+/** The name in llama.cpp, by the `model_type` of transformers. */
+export const ggufNames: Readonly<Record<string, string>> = {
+  llama: 'llama',
+  mixtral: 'llama',
+  granite: 'granite',
+  granitemoe: 'granitemoe',
+  granitemoeshared: 'granitemoe',
+  qwen2: 'qwen2',
+  qwen2_moe: 'qwen2moe',
+  qwen3: 'qwen3',
+  qwen3_moe: 'qwen3moe',
+  olmoe: 'olmoe',
 }
+
+/** Whether llama.cpp rotates neighbours instead of halves. @param type `model_type` of transformers. */
+export const isInterleaved = (type: string): boolean => ggufArchitectures[ggufNames[type] ?? '']?.isInterleaved === true
 
 /** Architectures whose head is never the embedding. */
 export const needsHead = (type: string): boolean => type === 'olmoe' || type === 'qwen2_moe'
@@ -38,8 +42,7 @@ export const llamaObjection: Objection = ({ type }, model) => {
   const layers = Array.from({ length: model.layers }, (_, layer) => layer)
   const window = layers.map((layer) => windowOf(model, layer)).find((each) => each !== null && each < model.sequence)
   if (window !== undefined) return `model.window: ${window} (llama.cpp has none in ${type})`
-  const isLlamaLike = ggufNames[type]?.isInterleaved === true
-  if (rotaryScaling && rotaryScaling.kind !== 'linear' && !(rotaryScaling.kind === 'llama3' && isLlamaLike))
+  if (rotaryScaling && rotaryScaling.kind !== 'linear' && !(rotaryScaling.kind === 'llama3' && isInterleaved(type)))
     return `model.rotaryScaling.kind: "${rotaryScaling.kind}" (llama.cpp computes other angles in ${type})`
   const biases = { qwen2: 'qkv', llama: 'all', granite: 'all' }[type] ?? 'none'
   if (attentionBias !== 'none' && attentionBias !== biases && !(type === 'qwen2_moe' && attentionBias === 'qkv'))
@@ -65,7 +68,7 @@ const text = (value: string): GgufValue => ({ type: 'string', value })
 
 /** Metadata of the architecture, without the tokenizer. @param type `model_type` of transformers. */
 export function architectureMetadata(type: string, model: ModelConfig): Record<string, GgufValue> {
-  const { name } = ggufNames[type] as { name: string }
+  const name = ggufNames[type] as string
   const { moe, heads, rotaryScaling } = model
   const head = headWidthOf(model)
   const ownHidden = type === 'qwen2_moe' || type === 'qwen3_moe'

@@ -3,7 +3,7 @@
  * the architecture alone (how pairs are rotated, whether gates are divided by their sum) are decided here by its name,
  * and by nothing else.
  */
-import type { GgufFile } from './read.ts'
+import type { OpenGguf } from './read.ts'
 
 /** Properties of llama.cpp's computation of an architecture that are not in metadata and tensors. */
 interface Rules {
@@ -27,7 +27,7 @@ const rules: Readonly<Record<string, Rules>> = {
 type Row = Float64Array
 
 /** Logits [T, V] of one sequence. */
-export async function ggufLogits(file: GgufFile, tokens: Int32Array): Promise<Float32Array> {
+export async function ggufLogits(file: OpenGguf, tokens: Int32Array): Promise<Float32Array> {
   const name = file.metadata.get('general.architecture') as string
   const shape = shapeOf(file, name, rules[name] as Rules)
   const embedding = await file.tensor('token_embd.weight')
@@ -54,12 +54,12 @@ export async function ggufLogits(file: GgufFile, tokens: Int32Array): Promise<Fl
   return Float32Array.from(logits, (logit) => logit / shape.logitScale)
 }
 
-const rotaryDivisors = async (file: GgufFile): Promise<Float32Array | null> =>
+const rotaryDivisors = async (file: OpenGguf): Promise<Float32Array | null> =>
   file.has('rope_freqs.weight') ? file.tensor('rope_freqs.weight') : null
 
 type Shape = ReturnType<typeof shapeOf>
 
-function shapeOf(file: GgufFile, name: string, rules: Rules) {
+function shapeOf(file: OpenGguf, name: string, rules: Rules) {
   const number = (key: string, fallback?: number) => file.number(`${name}.${key}`, fallback)
   const width = number('embedding_length')
   const heads = number('attention.head_count')

@@ -8,10 +8,10 @@ import { type Chosen, chooseArchitecture, featuresOf } from '../choose.ts'
 import type { ExportDtype, Format } from '../contract.ts'
 import { checkGenerates } from '../generating.ts'
 import type { Weights } from '../weights.ts'
-import { architectureMetadata, ggufNames, llamaObjection, needsHead } from './architecture.ts'
+import { architectureMetadata, ggufNames, isInterleaved, llamaObjection, needsHead } from './architecture.ts'
 import { ggufLogits } from './evaluate.ts'
 import { type GgufValue, ggufFile } from './file.ts'
-import { GgufFile } from './read.ts'
+import { OpenGguf } from './read.ts'
 import { ggufTensors } from './tensors.ts'
 import { tokenizerMetadata } from './tokenizer.ts'
 
@@ -28,7 +28,7 @@ export const ggufFormat: Format = {
   async prepare({ config: { model }, weights, tokenizer, dtype }) {
     const { architecture, variant } = choose(model, weights)
     const { type } = architecture
-    const { name, isInterleaved } = ggufNames[type] as (typeof ggufNames)[string]
+    const name = ggufNames[type] as string
     const text = (value: string): GgufValue => ({ type: 'string', value })
     const metadata: Record<string, GgufValue> = {
       'general.architecture': text(name),
@@ -37,14 +37,14 @@ export const ggufFormat: Format = {
       ...architectureMetadata(type, variant.model),
       ...tokenizerMetadata(tokenizer, model.vocabulary),
     }
-    const options = { dtype, isInterleaved, needsHead: needsHead(type) }
+    const options = { dtype, isInterleaved: isInterleaved(type), needsHead: needsHead(type) }
     return {
       architecture: `${name} of llama.cpp`,
       reason: [`it has ${featuresOf(variant.model)}`, ...variant.changes].join('; '),
       files: [ggufFile(FILE, metadata, ggufTensors(variant.model, variant.weights, options))],
       usage: USAGE,
       async readBack(folder, tokens) {
-        const file = await GgufFile.open(join(folder, FILE))
+        const file = await OpenGguf.open(join(folder, FILE))
         try {
           return {
             reader: 'plain loops over the file, by the rules of llama.cpp',

@@ -2,6 +2,7 @@
 
 import { option, UsageError, wording } from '../../../../core/errors.ts'
 import type { Tokenizer } from '../../../../train/data/tokenizer/tokenizer.ts'
+import { wordPatterns } from '../../../foreign/gguf/words.ts'
 import type { GgufValue } from './file.ts'
 
 /** GGUF's numbers of the kinds of tokens. */
@@ -30,13 +31,10 @@ interface Step {
   readonly pattern?: { readonly Regex?: string }
 }
 
-/** Patterns of published models, and the names that llama.cpp has for them. */
-const words = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"
-const rest = '| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+'
-const patterns: Readonly<Record<string, string>> = {
-  [`${words}\\p{N}{1,3}${rest}`]: 'llama-bpe',
-  [`${words}\\p{N}${rest}`]: 'qwen2',
-}
+/** The names that llama.cpp has for patterns. */
+const patterns: Readonly<Record<string, string>> = Object.fromEntries(
+  Object.entries(wordPatterns).map(([name, pattern]) => [pattern, name]),
+)
 
 /** The metadata of a tokenizer. @throws UsageError if llama.cpp has no such tokenizer */
 export function tokenizerMetadata(tokenizer: Tokenizer, vocabulary: number): Record<string, GgufValue> {

@@ -1,0 +1,107 @@
+/** A model in a GGUF file, from the file as it is. */
+import { stat } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { formatValue } from '../../../core/config/problems.ts'
+import { RunError, UsageError } from '../../../core/errors.ts'
+import { DiskFile } from '../../../node/run/checkpoint/tensor-files.ts'
+import { errorCode } from '../../../node/system/disk.ts'
+import type { Entry } from '../../../train/run/checkpoint/safetensors.ts'
+import { decoderOf } from '../decode.ts'
+import type { StoredTensor, StoredTensors } from '../foreign-folder.ts'
+import type { ForeignModel } from '../foreign-model.ts'
+import { type GgufHeader, MAGIC, readableTypes, readGgufHeader } from './header.ts'
+import { Metadata } from './metadata.ts'
+import { ggufConfigOf } from './model-config.ts'
+import { ggufTensorsOf, ROTARY_DIVISORS } from './tensors.ts'
+import { ggufTokenizerOf } from './tokenizer.ts'
+
+/**
+ * Whether a path is that of a GGUF file: of a file that begins so, or a path that ends so and is no folder.
+ * @throws UsageError if a path that ends so names no file, or a device or a pipe
+ */
+export async function isGgufFile(path: string): Promise<boolean> {
+  const found = await stat(path).catch((error: unknown) => {
+    if (errorCode(error) === 'ENOENT' || errorCode(error) === 'ENOTDIR') return null
+    throw new RunError(`cannot read ${path}: ${(error as Error).message}`)
+  })
+  if (found?.isDirectory()) return false
+  const isNamedSo = /\.gguf$/i.test(path)
+  if (found?.isFile()) return isNamedSo || (await beginsSo(path, found.size))
+  if (!isNamedSo) return false
+  const problem = found ? 'it is neither a file nor a folder' : 'there is no such file'
+  throw new UsageError(`cannot read ${formatValue(path)}: ${problem} (expected a GGUF file)`)
+}
+
+/**
+ * Reads everything but the weights.
+ * @throws UsageError if there is no model that Choir computes; RunError if the file is damaged
+ */
+export async function readGgufModel(path: string): Promise<ForeignModel> {
+  const file = await DiskFile.open(path)
+  let header: GgufHeader
+  try {
+    header = await readGgufHeader(file)
+    const metadata = new Metadata(path, header.metadata)
+    const divisors = async () => {
+      const entry = header.tensors.get(ROTARY_DIVISORS)
+      return entry ? readVector(file, entry) : null
+    }
+    const { name, architecture, model, ignored } = await ggufConfigOf(path, metadata, header, divisors)
+    const { json, rules } = ggufTokenizerOf(path, metadata, model.vocabulary)
+    return {
+      architecture: name,
+      model,
+      theirs: ggufTensorsOf(model, { isInterleaved: architecture.isInterleaved, needsHead: false }),
+      tokenizer: json,
+      tokenizerIn: null,
+      rules,
+      notices: [],
+      ignoredKeys: ignored,
+      run: { data: { tokenizer: { kind: 'file', path: resolve(path) } } },
+      open: () => openGguf(path, header),
+    }
+  } finally {
+    await file.close()
+  }
+}
+
+async function beginsSo(path: string, size: number): Promise<boolean> {
+  if (size < MAGIC.length) return false
+  const file = await DiskFile.open(path)
+  try {
+    const bytes = new Uint8Array(MAGIC.length)
+    await file.read(bytes, 0)
+    return new TextDecoder().decode(bytes) === MAGIC
+  } finally {
+    await file.close()
+  }
+}
+
+async function readVector(file: DiskFile, { dtype, shape, begin, end }: Entry): Promise<Float32Array> {
+  if (!readableTypes.includes(dtype) || shape.length !== 1)
+    throw new UsageError(`${file.path}: unsupported ${ROTARY_DIVISORS} of type ${dtype} (supported: F32)`)
+  const bytes = new Uint8Array(end - begin)
+  await file.read(bytes, begin)
+  const values = new Float32Array(shape[0] as number)
+  decoderOf(dtype).decode(bytes.buffer, values)
+  return values
+}
+
+/** Opens the tensors of a file whose header was read. @throws RunError if its size has changed */
+async function openGguf(path: string, header: GgufHeader): Promise<StoredTensors> {
+  const file = await DiskFile.open(path)
+  const ends = [...header.tensors.values()].map(({ end }) => end)
+  if (ends.some((end) => end > file.size)) {
+    await file.close()
+    throw new RunError(`${path} has changed while it was read: it is shorter`)
+  }
+  const tensors = [...header.tensors].map(([name, entry]): [string, StoredTensor] => [
+    name,
+    { file, entry: { ...entry, shape: plainShape(name, entry.shape) } },
+  ])
+  return { tensors: new Map(tensors), types: readableTypes, description: 'metadata', close: () => file.close() }
+}
+
+/** The gate of a shared expert is a vector, which some files have as a matrix of one row. */
+const plainShape = (name: string, shape: readonly number[]): readonly number[] =>
+  name.endsWith('ffn_gate_inp_shexp.weight') && shape.length === 2 && shape[0] === 1 ? shape.slice(1) : shape
