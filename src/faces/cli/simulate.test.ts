@@ -63,7 +63,7 @@ test.each<[string[], RegExp]>([
     ['--simulate-ranks', '2', '--set', 'parallel.expert=4'],
     /invalid parallel\.expert: 4 \(expected a divisor of the 2 ranks\)/,
   ],
-  [['--simulate-ranks', '3'], /invalid parallel\.shards: 3 .*must divide train\.batch 4|parallel\.shards/],
+  [['--simulate-ranks', '3'], /invalid train\.batch: 4 \(expected a multiple of the 3 ranks, .* such as 6/],
   [['--simulate-ranks', '4', '--out', 'there'], /invalid --simulate-ranks: not with --out/],
 ])('tiny with %j is refused', async (args, message) => {
   const { code, stdout, stderr } = await choir(['tiny', ...args])

@@ -145,7 +145,8 @@ describe.each(['openmpi', 'mpich'] as const)('%s', (mpi: MpiLibrary) => {
 
   test.skipIf(!isInstalled)('more ranks than slots start with --oversubscribe, on all cores', async () => {
     const more = cores + 1
-    expect(await main(args('many', '--ranks', String(more), '--oversubscribe'), realIo().io)).toBe(0)
+    const batch = ['--set', `train.batch=${4 * more}`]
+    expect(await main(args('many', '--ranks', String(more), '--oversubscribe', ...batch), realIo().io)).toBe(0)
     expect(ranksOf('many')).toHaveLength(more)
     expect(ranksOf('many')[0]).toContain(`with ${cores} cores and 1 threads`)
   })
