@@ -3,7 +3,7 @@
  *
  * @slow
  */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { families, launchers } from '../../src/engine/world/mpi/testing/launch.ts'
@@ -65,6 +65,16 @@ test('a run is continued bit for bit, evaluated and written with, without its fi
   vi.stubEnv('XDG_CACHE_HOME', workspace().file('home'))
   expect(refused).toMatchObject({ code: 2, stdout: '' })
   expect(refused.stderr).toMatch(/has the router previous@[0-9a-f]{16}.*choir check FILE/s)
+})
+
+test('a mistake of a router is reported with its line before the text is read, and leaves no run', async () => {
+  const wrong = topK.replace('moe.k)', 'moe.kk.k)')
+  writeFileSync(workspace().file('wrong.ts'), wrong)
+  const config = workspace().config({ train, model: { moe }, data: { source: workspace().file('no-such-text.txt') } })
+  const found = await workspace().choir('train', config, '--out', 'wrong', '--set', 'model.moe.router=./wrong.ts')
+  expect(found).toMatchObject({ code: 2, stdout: '' })
+  expect(found.stderr).toMatch(/router wrong: choose: line 6 of wrong\.ts: Cannot read properties of undefined/)
+  expect(existsSync(workspace().file('wrong'))).toBe(false)
 })
 
 for (const family of families)

@@ -13,7 +13,7 @@ import { engineOf } from '../../engine/contract/engine.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
 import type { TrainSummary } from '../../train/loop/events.ts'
 import { memoryWarning } from '../../train/loop/memory.ts'
-import { compileTraining } from '../../train/loop/program.ts'
+import { compileTraining, traceOwnParts } from '../../train/loop/program.ts'
 import { runToEnd } from '../../train/loop/run-to-end.ts'
 import { TrainingLoop } from '../../train/loop/training-loop.ts'
 import { measureBandwidth } from '../../train/measure/bandwidth.ts'
@@ -76,7 +76,11 @@ export async function train(given: RunConfig, options: TrainOptions): Promise<Tr
     open.runtime = runtime
 
     // Memory, also before the data: opening the data takes longer than finding that the model does not fit.
-    const store = await together(ranks, () => createStore(runtime, config, layoutOf(config, ranks)))
+    const store = await together(ranks, () => {
+      const created = createStore(runtime, config, layoutOf(config, ranks))
+      traceOwnParts({ runtime, config, store: created })
+      return created
+    })
     const scarce = memoryWarning(runtime, store)
     if (scarce !== null) warn(scarce)
 

@@ -24,18 +24,20 @@ export const ownRouters = new Plugins<OwnRouter>(
 /** The router with checks of what its functions return, so that a mistake is reported where it is made. */
 function checked(router: OwnRouter): OwnRouter {
   const fault = (message: string) => new UsageError(`router ${router.name}: ${message}`)
+  const attempt = <Result>(name: string, run: () => Result): Result => {
+    try {
+      return run()
+    } catch (error) {
+      throw fault(`${name}: ${error instanceof Error ? error.message : String(error)}`)
+    }
+  }
   const parameters = (shape: RouterShape) => {
-    const all = router.parameters?.(shape) ?? {}
+    const all = attempt('parameters', () => router.parameters?.(shape)) ?? {}
     checkParameters(all, ['zeros', 'ones', 'normal'], 'bias', fault)
     return all
   }
   const choose = (input: RouterInput): Choice => {
-    let choice: Choice
-    try {
-      choice = router.choose(input)
-    } catch (error) {
-      throw fault(`choose: ${error instanceof Error ? error.message : String(error)}`)
-    }
+    const choice = attempt('choose', () => router.choose(input))
     const { moe, x_TD } = input
     const [tokens = 0] = x_TD.shape
     const choices = [tokens, moe.k * moe.prototypes]

@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { constant } from '../../../core/graph/tensor.ts'
 import { ownRouters } from '../../../core/model/routing/own.ts'
 import { sha256 } from '../../../core/sha256.ts'
 import { checkRates } from '../../../train/step/own-schedule.ts'
@@ -70,28 +71,64 @@ test('the path of a router in a configuration becomes its name and the hash of i
 test.each<[string, string, RegExp]>([
   ['missing.ts', '', /^invalid model\.moe\.router: ".*missing\.ts" cannot be read: ENOENT/],
   ['router.py', 'x', /ends in "\.py" \(expected \.ts, \.mts, \.js, \.mjs\)/],
-  ['broken.js', 'export default {', /cannot be loaded: .*Unexpected end of input/],
-  ['broken.ts', 'const x: = 5', /is no TypeScript/],
+  ['broken.js', 'export default {', /cannot be loaded: line 1, column 17: Unexpected end of input/],
+  ['comma.js', 'export default {\n  a: 1\n  b: 2,\n}', /cannot be loaded: line 3, column 3: Unexpected identifier 'b'/],
+  ['broken.ts', '\nconst x: = 5', /is no TypeScript whose types can be left out: line 2, column 10: Unexpected token/],
   ['throws.js', '\nthrow new Error("my own fault")', /cannot be loaded: line 2: my own fault/],
-  ['nothing.js', 'export const choose = 5', /is no router: its default export is nothing/],
+  ['nothing.js', 'const choose = 5', /is no router: its default export is nothing/],
+  [
+    'named.js',
+    'export const router = { choose() {} }',
+    /has no default export \(it exports router; expected: export default router\)/,
+  ],
   [
     'misspelt.js',
     'export default { chose() {} }',
-    /is no router: unknown field chose \(accepted: name, parameters, choose/,
+    /is no router: unknown field chose \(accepted: name, parameters, choose, sees; did you mean choose\?\)/,
   ],
   ['sees.js', 'export default { choose() {}, sees: "all" }', /invalid sees: "all" \(expected "token", "past"/],
   ['name.js', 'export default { choose() {}, name: "Mine!" }', /invalid name: "Mine!"/],
   ['imports.ts', "import x from '../other.ts'\nexport default x", /cannot be loaded: .*a plugin is one file/],
   [
     'misspelt-import.js',
-    "import { topKK } from 'choir/graph'\nexport default {}",
-    /does not provide an export named 'topKK'/,
+    "\nimport { topKK } from 'choir/graph'\nexport default {}",
+    /cannot be loaded: line 2: choir\/graph does not export topKK \(did you mean topK\?\)/,
+  ],
+  [
+    'import-of-node.js',
+    "import { readFileSink } from 'node:fs'\nexport default {}",
+    /cannot be loaded: line 1: The requested module 'node:fs' does not provide an export named 'readFileSink'/,
   ],
   ['null.js', 'throw null', /cannot be loaded: null/],
   ['//host/share/router.js', '', /is on another machine/],
 ])('%s is refused, with the fault', async (name, text, message) => {
   if (text !== '') await file(name, text)
   await expect(loadPlugin('router', name.startsWith('//') ? name : join(folder, name))).rejects.toThrow(message)
+})
+
+test('an error of a function names file and line, also where an operation of choir/graph throws', async () => {
+  const functions = `import { reshape, type Tensor } from 'choir/graph'
+export default {
+  parameters({ width }: { width: number }) {
+    if (width > 64) throw new Error('too wide')
+    return {}
+  },
+  choose({ x_TD }: { x_TD: Tensor }) {
+    return help(x_TD)
+  },
+}
+function help(x: Tensor) {
+  return reshape(x, [5])
+}
+`
+  const router = ownRouters.get(await loadPlugin('router', await file('my-faults.ts', functions)))
+  const input = (width: number) => ({ moe: { k: 1, prototypes: 1, experts: 4 }, width }) as never
+  expect(() => router.parameters?.(input(65))).toThrow(
+    /^router my-faults: parameters: line 4 of my-faults\.ts: too wide$/,
+  )
+  expect(() => router.choose({ x_TD: constant(new Float32Array(6), 'float32', [2, 3]) } as never)).toThrow(
+    /^router my-faults: choose: line 12 of my-faults\.ts: .+/,
+  )
 })
 
 test('a copy of the file under another name is the router of the run', async () => {

@@ -14,6 +14,7 @@ import { formatValue, listWithOr } from '../../../core/config/problems.ts'
 import { RunError, UsageError } from '../../../core/errors.ts'
 import { PLUGIN_ID, type Plugin, type PluginField, type Plugins } from '../../../core/plugins.ts'
 import { sha256 } from '../../../core/sha256.ts'
+import { nearestName } from '../../../core/text/nearest.ts'
 import { userCache } from '../../data/cache.ts'
 import { errorCode, makeFolder, replaceFile } from '../../system/disk.ts'
 import { readText } from '../../system/read-text.ts'
@@ -37,6 +38,7 @@ import {
   type PluginFile,
   type Refuse,
   readPlugin,
+  withPlaces,
 } from './plugin-file.ts'
 
 /**
@@ -216,7 +218,8 @@ async function build(kind: PluginKind, file: PluginFile, fileName: string, refus
   const fault = faultOf(given, kindOf(kind).plugins, name)
   if (fault !== null) throw refuse(`is no ${nounOf(kind)}: ${fault}`)
   const plugin = given as unknown as Plugin
-  return bound({ ...plainPlugin(plugin, kind), ...(name !== undefined && { name }) }, plugin)
+  const plain = bound({ ...plainPlugin(plugin, kind), ...(name !== undefined && { name }) }, plugin)
+  return mapped(plain, (run) => withPlaces(run, `${fileName}${file.extension}`))
 }
 
 type PlainPlugin = Plugin & { readonly [field: string]: unknown }
@@ -229,11 +232,16 @@ function plainPlugin(plugin: Plugin, kind: PluginKind): PlainPlugin {
 }
 
 /** The plugin with functions that know the object that they were methods of. */
-const bound = (plain: PlainPlugin, plugin: Plugin): Plugin =>
+const bound = (plain: PlainPlugin, plugin: Plugin): Plugin => mapped(plain, (run) => run.bind(plugin))
+
+type AnyFunction = (...given: unknown[]) => unknown
+
+/** The plugin with other functions. */
+const mapped = (plugin: Plugin, of: (run: AnyFunction) => AnyFunction): Plugin =>
   Object.fromEntries(
-    Object.entries(plain).map(([field, value]) => [
+    Object.entries(plugin).map(([field, value]: [string, unknown]) => [
       field,
-      typeof value === 'function' ? (value.bind(plugin) as unknown) : value,
+      typeof value === 'function' ? of(value as AnyFunction) : value,
     ]),
   ) as unknown as Plugin
 
@@ -255,7 +263,10 @@ function faultOf(value: unknown, { fields }: Plugins<Plugin>, fileName?: string)
   const names = rules.map(([name]) => name)
   if (!isFields(value)) return `its default export is ${formatValue(value)} (expected { ${names.join(', ')} })`
   const unknown = Object.keys(value).find((key) => key !== 'name' && !names.includes(key))
-  if (unknown !== undefined) return `unknown field ${unknown} (accepted: name, ${names.join(', ')})`
+  if (unknown !== undefined) {
+    const near = nearestName(unknown, ['name', ...names])
+    return `unknown field ${unknown} (accepted: name, ${names.join(', ')}${near === undefined ? '' : `; did you mean ${near}?`})`
+  }
   const { name = fileName } = value
   if (typeof name !== 'string' || !/^[a-z][a-z0-9-]{0,39}$/.test(name))
     return `invalid name: ${formatValue(name)} (expected lower-case letters, digits and hyphens)`
