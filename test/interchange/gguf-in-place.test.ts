@@ -93,6 +93,17 @@ describe('a model that was exported as GGUF', () => {
     expect(largest(await scoresOf(join(gguf, 'model.gguf')), await scoresOf(hf))).toBeLessThan(20 * rounding)
   })
 
+  test('in q8_0 has the logits of plain loops over the same file', async () => {
+    const settings = withExperts({ ...sparse, hidden: 32, renormalize: true }, { queryKeyNorm: 'head', width: 32 })
+    const model = randomModel(5, settings)
+    const folder = make()
+    const written = await writtenExport(ggufFormat, model, { runtime, folder, dtype: 'q8_0' })
+    const tokens = tokensOf(model, 12)
+    const read = await written.readBack(folder, tokens)
+    if ('missing' in read) throw new Error(read.missing)
+    expect(largest(await logitsOf(join(folder, 'model.gguf'), tokens), read.logits)).toBeLessThan(1e-4)
+  })
+
   test('generates by its path or a link, is imported, and has its place for rounded weights beside the file', async () => {
     const model = randomModel(5, withExperts({ ...sparse, renormalize: true }, { queryKeyNorm: 'head' }))
     const folder = make()

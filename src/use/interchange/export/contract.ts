@@ -16,9 +16,10 @@ import type { Weights } from './weights.ts'
 export const exportFormats = ['hf', 'onnx', 'gguf'] as const
 export type ExportFormat = (typeof exportFormats)[number]
 
-/** Types in which weights are stored. */
-export const exportDtypes = ['float32', 'bf16', 'f16'] as const
+/** Types in which weights are stored: numbers, and blocks of 32 numbers that share a scale, which only GGUF has. */
+export const exportDtypes = ['float32', 'bf16', 'f16', 'q8_0'] as const
 export type ExportDtype = (typeof exportDtypes)[number]
+export type NumberDtype = Exclude<ExportDtype, 'q8_0'>
 
 export interface ExportSource {
   readonly config: RunConfig

@@ -3,7 +3,7 @@
  * reads them back, measures how the loss changes without a capacity, and only then gives the folder its name.
  */
 import { join } from 'node:path'
-import type { RunConfig } from '../../../core/config/run-config.ts'
+import { type RunConfig, sequencesOfPass } from '../../../core/config/run-config.ts'
 import { RunError } from '../../../core/errors.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
 import { describeModel } from '../../../core/model/describe.ts'
@@ -39,9 +39,16 @@ export interface ExportOptions extends Pick<ModelChoice, 'checkpoint' | 'threads
 
 const formats: Readonly<Record<ExportFormat, Format>> = { hf: hfFormat, onnx: onnxFormat, gguf: ggufFormat }
 
+/** Products of a parameter and a token that are computed to check an export: as plain loops, and for its loss. */
+const MAX_LOOP_PRODUCTS = 2e9
+const MAX_LOSS_PRODUCTS = 1e12
+
 /** Number of tokens that are read back: fewer for a large model, since a reader may consist of plain loops. */
 const tokensToCheck = (model: ModelConfig): number =>
-  Math.min(model.sequence, Math.max(4, Math.min(32, Math.floor(4e9 / describeModel(model).activeParameters))))
+  Math.min(
+    model.sequence,
+    Math.max(4, Math.min(32, Math.floor(MAX_LOOP_PRODUCTS / describeModel(model).activeParameters))),
+  )
 
 /** Largest accepted difference of float32 logits, as a share of the largest logit, or of 1 if that is larger. */
 const TOLERANCE = 1e-3
@@ -144,11 +151,18 @@ async function checkLogits(
 /** Maximum number of batches of held-out text, which is enough to see what a capacity changes. */
 const MAX_BATCHES = 50
 
+/** Number of batches of held-out text: fewer for a large model, so that measuring takes less time than writing. */
+const batchesToMeasure = (config: RunConfig): number => {
+  const tokens = sequencesOfPass(config) * config.model.sequence
+  const most = Math.floor(MAX_LOSS_PRODUCTS / (tokens * describeModel(config.model).activeParameters))
+  return Math.max(1, Math.min(MAX_BATCHES, most))
+}
+
 async function heldOutLoss(trained: TrainedModel): Promise<HeldOutLoss | Missing> {
   const { model } = trained.config
   let record: EvalRecord
   try {
-    record = await evaluateModel(trained, { capacity: 'none', batches: MAX_BATCHES })
+    record = await evaluateModel(trained, { capacity: 'none', batches: batchesToMeasure(trained.config) })
   } catch (error) {
     // The advice at the end of the message, in brackets, is for evaluations.
     return { missing: (error as Error).message.replace(/ \([^()]*\)$/, '') }

@@ -36,7 +36,7 @@ export async function ggufLogits(file: OpenGguf, tokens: Int32Array): Promise<Fl
     Float64Array.from(embedding.subarray(token * width, (token + 1) * width), (value) => value * embeddingScale),
   )
   for (let layer = 0; layer < shape.layers; layer++) {
-    const read = (tensor: string) => file.tensor(`blk.${layer}.${tensor}`)
+    const read: Read = (tensor, expert) => file.tensor(`blk.${layer}.${tensor}`, expert)
     const maybe = async (tensor: string) => (file.has(`blk.${layer}.${tensor}`) ? read(tensor) : null)
     const branch = (rows: readonly Row[]) =>
       x.map((row, t) => row.map((value, i) => value + residualScale * ((rows[t] as Row)[i] as number)))
@@ -85,7 +85,8 @@ function shapeOf(file: OpenGguf, name: string, rules: Rules) {
   }
 }
 
-type Read = (tensor: string) => Promise<Float32Array>
+/** Reads a tensor of a layer, or the part of one expert. */
+type Read = (tensor: string, expert?: number) => Promise<Float32Array>
 type Maybe = (tensor: string) => Promise<Float32Array | null>
 
 /** The product of a matrix [out, in] and a vector, plus a bias. */
@@ -171,10 +172,10 @@ function swiglu({ gate, up, down }: Network, x: Row): Row {
   )
 }
 
-const networkOf = async (read: Read, suffix: string): Promise<Network> => ({
-  gate: await read(`ffn_gate${suffix}.weight`),
-  up: await read(`ffn_up${suffix}.weight`),
-  down: await read(`ffn_down${suffix}.weight`),
+const networkOf = async (read: Read, suffix: string, expert?: number): Promise<Network> => ({
+  gate: await read(`ffn_gate${suffix}.weight`, expert),
+  up: await read(`ffn_up${suffix}.weight`, expert),
+  down: await read(`ffn_down${suffix}.weight`, expert),
 })
 
 async function network(_: Shape, rows: readonly Row[], read: Read): Promise<Row[]> {
@@ -184,29 +185,33 @@ async function network(_: Shape, rows: readonly Row[], read: Read): Promise<Row[
 
 async function mixture({ experts, used, divides }: Shape, rows: readonly Row[], read: Read, maybe: Maybe) {
   const router = await read('ffn_gate_inp.weight')
-  const all = await networkOf(read, '_exps')
-  const expert = (e: number): Network => {
-    const part = (matrix: Float32Array) => {
-      const size = matrix.length / experts
-      return matrix.subarray(e * size, (e + 1) * size)
-    }
-    return { gate: part(all.gate), up: part(all.up), down: part(all.down) }
-  }
   const hasShared = (await maybe('ffn_up_shexp.weight')) !== null
   const shared = hasShared ? await networkOf(read, '_shexp') : null
   const mix = await maybe('ffn_gate_inp_shexp.weight')
-  return rows.map((row) => {
+  const gates = rows.map((row) => {
     const probability = softmax(product(router, row))
     const chosen = [...probability.keys()]
       .sort((a, b) => (probability[b] as number) - (probability[a] as number))
       .slice(0, used)
     const total = divides ? chosen.reduce((sum, e) => sum + (probability[e] as number), 0) : 1
-    const y = new Float64Array(row.length)
-    const add = (values: Row, factor: number) => {
-      for (let i = 0; i < y.length; i++) y[i] = (y[i] as number) + factor * (values[i] as number)
-    }
-    for (const e of chosen) add(swiglu(expert(e), row), (probability[e] as number) / total)
-    if (shared) add(swiglu(shared, row), mix ? 1 / (1 + Math.exp(-(product(mix, row)[0] as number))) : 1)
-    return y
+    return new Map(chosen.map((e) => [e, (probability[e] as number) / total]))
   })
+  const outputs = rows.map((row) => new Float64Array(row.length))
+  const add = (t: number, values: Row, factor: number) => {
+    const y = outputs[t] as Row
+    for (let i = 0; i < y.length; i++) y[i] = (y[i] as number) + factor * (values[i] as number)
+  }
+  // Only experts that a token chose are read: of many experts, few tokens choose few.
+  for (let e = 0; e < experts; e++) {
+    if (!gates.some((each) => each.has(e))) continue
+    const expert = await networkOf(read, '_exps', e)
+    for (const [t, row] of rows.entries()) {
+      const gate = gates[t]?.get(e)
+      if (gate !== undefined) add(t, swiglu(expert, row), gate)
+    }
+  }
+  if (shared)
+    for (const [t, row] of rows.entries())
+      add(t, swiglu(shared, row), mix ? 1 / (1 + Math.exp(-(product(mix, row)[0] as number))) : 1)
+  return outputs
 }

@@ -140,6 +140,26 @@ describe("Hugging Face's parser", () => {
     expect(type('blk.0.attn_norm.weight')).toBe(GGMLQuantizationType.F32)
     expect(await written.readBack(folder, tokensOf(model, 3))).toHaveProperty('logits')
   })
+
+  test('finds blocks of q8_0, and f16 where a row is not whole blocks', async () => {
+    const model = randomModel(6, withExperts({ ...sparse, hidden: 32, softmax: 'after' }, { width: 16, headWidth: 8 }))
+    const folder = make()
+    const written = await writtenExport(ggufFormat, model, { runtime, folder, dtype: 'q8_0' })
+    const { tensorInfos, metadata } = await gguf(join(folder, 'model.gguf'), { allowLocalFile: true })
+    const type = (name: string) => tensorInfos.find((each) => each.name === name)?.dtype
+    expect(metadata['general.file_type' as never]).toBe(7)
+    // Rows of 32 hidden numbers and of 4 heads of 8, and rows of the width 16.
+    expect(type('blk.0.ffn_down_exps.weight')).toBe(GGMLQuantizationType.Q8_0)
+    expect(type('blk.0.attn_output.weight')).toBe(GGMLQuantizationType.Q8_0)
+    expect(type('blk.0.attn_q.weight')).toBe(GGMLQuantizationType.F16)
+    expect(type('blk.0.ffn_gate_inp.weight')).toBe(GGMLQuantizationType.F32)
+    const tokens = tokensOf(model, 6)
+    const read = await written.readBack(folder, tokens)
+    if ('missing' in read) throw new Error(read.missing)
+    const own = await ownLogits(runtime, model.config, model.store, tokens)
+    const largest = Math.max(...own.map(Math.abs))
+    expect(largestDifference(own, read.logits) / largest).toBeLessThan(0.1)
+  })
 })
 
 describe('GGUF refuses a model with', () => {

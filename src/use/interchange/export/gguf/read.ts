@@ -41,12 +41,14 @@ export class OpenGguf {
     return this.header.tensors.has(tensor)
   }
 
-  async tensor(name: string): Promise<Float32Array> {
+  /** The numbers of a tensor. @param index Index of its first dimension; default: all of it. */
+  async tensor(name: string, index: number | null = null): Promise<Float32Array> {
     const entry = this.header.tensors.get(name)
     if (!entry) throw new RunError(`the GGUF file has no tensor ${name}`)
-    const bytes = new Uint8Array(entry.end - entry.begin)
-    await this.file.read(bytes, entry.begin)
-    const values = new Float32Array(entry.shape.reduce((product, length) => product * length, 1))
+    const parts = index === null ? 1 : (entry.shape[0] as number)
+    const bytes = new Uint8Array((entry.end - entry.begin) / parts)
+    await this.file.read(bytes, entry.begin + (index ?? 0) * bytes.length)
+    const values = new Float32Array(entry.shape.reduce((product, length) => product * length, 1) / parts)
     decoderOf(entry.dtype).decode(bytes.buffer, values)
     return values
   }

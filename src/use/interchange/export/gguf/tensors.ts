@@ -8,7 +8,7 @@ import {
   rotaryDivisors,
 } from '../../../foreign/gguf/tensors.ts'
 import type { ExportDtype } from '../contract.ts'
-import { bytesOfDtype, encode } from '../encode.ts'
+import { bytesOfDtype, encode, encodeQ8, Q8_BYTES, Q8_NUMBERS } from '../encode.ts'
 import { gatherTensor } from '../their-tensors.ts'
 import type { Weights } from '../weights.ts'
 import type { GgufTensor } from './file.ts'
@@ -25,11 +25,22 @@ export function ggufTensors(
 /** Whether a tensor stays float32: llama.cpp keeps vectors and routers in float32. */
 const isKeptWhole = ({ name, shape }: TheirTensor): boolean => shape.length === 1 || name.includes('ffn_gate_inp')
 
+/** The type of a tensor. Rows that are not whole blocks are f16, as in llama.cpp's own quantization. */
+function typeOf(theirs: TheirTensor, dtype: ExportDtype): ExportDtype {
+  if (isKeptWhole(theirs)) return 'float32'
+  return dtype === 'q8_0' && (theirs.shape.at(-1) as number) % Q8_NUMBERS !== 0 ? 'f16' : dtype
+}
+
 function stored(theirs: TheirTensor, weights: Weights, dtype: ExportDtype): GgufTensor {
-  const type = isKeptWhole(theirs) ? 'float32' : dtype
+  const type = typeOf(theirs, dtype)
   const { name, shape } = theirs
-  const byteLength = bytesOfDtype[type] * shape.reduce((product, length) => product * length, 1)
-  return { name, shape, type, byteLength, read: async () => encode(await gatherTensor(theirs, weights), type, name) }
+  const size = shape.reduce((product, length) => product * length, 1)
+  const byteLength = type === 'q8_0' ? (size / Q8_NUMBERS) * Q8_BYTES : size * bytesOfDtype[type]
+  const read = async () => {
+    const values = await gatherTensor(theirs, weights)
+    return type === 'q8_0' ? encodeQ8(values, name) : encode(values, type, name)
+  }
+  return { name, shape, type, byteLength, read }
 }
 
 function divisors(model: ModelConfig): GgufTensor {

@@ -1,6 +1,7 @@
 /** `--format hf`: a folder for transformers and vLLM. */
 import { readFile } from 'node:fs/promises'
 import type { Fields } from '../../../../core/config/fields.ts'
+import { option, UsageError, wording } from '../../../../core/errors.ts'
 import type { ModelConfig } from '../../../../core/model/config.ts'
 import { routedModules } from '../../../../core/model/parameters.ts'
 import { hashTableOf } from '../../../../core/model/routing/hash.ts'
@@ -8,7 +9,7 @@ import { packageFile } from '../../../../core/package-file.ts'
 import type { OutputFile, StoredTensor } from '../../../../train/run/checkpoint/safetensors.ts'
 import { architectures } from '../../../foreign/architectures/config-json.ts'
 import { type Chosen, chooseArchitecture, featuresOf, type NoneFits, type Objection } from '../choose.ts'
-import type { ExportDtype, ExportSource, Format, PreparedExport } from '../contract.ts'
+import type { ExportDtype, ExportSource, Format, NumberDtype, PreparedExport } from '../contract.ts'
 import { checkGenerates } from '../generating.ts'
 import { jsonFile, specialIds, textFile, tokenizerFiles } from '../text-files.ts'
 import { choirConfig, choirTensors } from './choir-architecture.ts'
@@ -25,15 +26,27 @@ const trapOf: Objection = ({ type }, { moe }) => {
 }
 
 export const hfFormat: Format = {
-  check: checkGenerates,
+  check(model, dtype) {
+    checkGenerates(model)
+    numberDtype(dtype)
+  },
   async prepare(source) {
     const chosen = chooseArchitecture(source.config.model, source.weights, inTransformers, trapOf)
     return 'architecture' in chosen ? prepareKnown(source, chosen) : prepareOwn(source, chosen)
   },
 }
 
+/** @throws UsageError for a type that transformers has not */
+function numberDtype(dtype: ExportDtype): NumberDtype {
+  if (dtype !== 'q8_0') return dtype
+  throw new UsageError(
+    wording`invalid ${option('dtype')}: "${dtype}" (expected float32, bf16 or f16 with ${option('format', 'hf')}; ${wording`${dtype} is a type of ${option('format', 'gguf')})`}`,
+  )
+}
+
 function prepareKnown(source: ExportSource, { architecture, config, variant }: Chosen): PreparedExport {
-  const { tokenizer, dtype, runtime } = source
+  const { tokenizer, runtime } = source
+  const dtype = numberDtype(source.dtype)
   const tensors = architecture.tensors(variant.model).map((theirs) => storedTensor(theirs, variant.weights, dtype))
   return {
     architecture: architecture.className,
@@ -45,7 +58,8 @@ function prepareKnown(source: ExportSource, { architecture, config, variant }: C
 }
 
 async function prepareOwn(source: ExportSource, none: NoneFits): Promise<PreparedExport> {
-  const { config, weights, tokenizer, dtype } = source
+  const { config, weights, tokenizer } = source
+  const dtype = numberDtype(source.dtype)
   const { model } = config
   const tensors = [...choirTensors(model).map((theirs) => storedTensor(theirs, weights, dtype)), ...hashTables(model)]
   return {
@@ -71,10 +85,10 @@ const filesOf = (
   ...tokenizerFiles(tokenizer, config.model.sequence),
 ]
 
-const dtypeNames: Readonly<Record<ExportDtype, string>> = { float32: 'float32', bf16: 'bfloat16', f16: 'float16' }
+const dtypeNames: Readonly<Record<NumberDtype, string>> = { float32: 'float32', bf16: 'bfloat16', f16: 'float16' }
 
 /** Other keys of config.json. `dtype` is for transformers 5, `torch_dtype` for earlier versions; vLLM reads both. */
-const otherKeys = (tokenizer: ExportSource['tokenizer'], dtype: ExportDtype) => ({
+const otherKeys = (tokenizer: ExportSource['tokenizer'], dtype: NumberDtype) => ({
   ...specialIds(tokenizer),
   use_cache: true,
   dtype: dtypeNames[dtype],

@@ -7,7 +7,7 @@ import {
   tensorFile,
 } from '../../../../train/run/checkpoint/safetensors.ts'
 import type { TheirTensor } from '../../../foreign/architectures/contract.ts'
-import type { ExportDtype } from '../contract.ts'
+import type { NumberDtype } from '../contract.ts'
 import { bytesOfDtype, encode } from '../encode.ts'
 import { gatherTensor } from '../their-tensors.ts'
 import type { Weights } from '../weights.ts'
@@ -15,9 +15,9 @@ import type { Weights } from '../weights.ts'
 /** Maximum number of bytes of tensors in a file, as in save_pretrained. */
 const SHARD_BYTES = 5e9
 
-const names: Readonly<Record<ExportDtype, string>> = { float32: 'F32', bf16: 'BF16', f16: 'F16' }
+const names: Readonly<Record<NumberDtype, string>> = { float32: 'F32', bf16: 'BF16', f16: 'F16' }
 
-export const storedTensor = (theirs: TheirTensor, weights: Weights, dtype: ExportDtype): StoredTensor => ({
+export const storedTensor = (theirs: TheirTensor, weights: Weights, dtype: NumberDtype): StoredTensor => ({
   name: theirs.name,
   dtype: names[dtype],
   shape: theirs.shape,
