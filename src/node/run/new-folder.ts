@@ -1,13 +1,13 @@
 /**
- * Writes a folder so that it appears whole or not at all: it is written under a hidden name beside its place, and
- * renamed when everything is written and was read back.
+ * Writes a folder of results so that it appears whole or not at all: it is written under a hidden name beside its
+ * place, and renamed when everything is written and checked.
  */
 import { mkdir, readdir, rename, rm, rmdir, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { option, RunError, UsageError, wording } from '../../../core/errors.ts'
-import { writeChecked } from '../../../node/run/checkpoint/checked-file.ts'
-import { errorCode, makeFolder, removeEmptyFolders, syncFolder, writeError } from '../../../node/system/disk.ts'
-import type { OutputFile } from '../../../train/run/checkpoint/safetensors.ts'
+import { option, RunError, UsageError, wording } from '../../core/errors.ts'
+import type { OutputFile } from '../../train/run/checkpoint/safetensors.ts'
+import { errorCode, makeFolder, removeEmptyFolders, syncFolder, writeError } from '../system/disk.ts'
+import { writeChecked } from './checkpoint/checked-file.ts'
 
 /** Checks that a folder is new or empty. @throws UsageError if it has files, or is a file */
 export async function checkIsFree(folder: string): Promise<void> {
