@@ -3,9 +3,10 @@ import { type RunConfig, sequencesOfPass } from '../../core/config/run-config.ts
 import { UsageError } from '../../core/errors.ts'
 import type { MoeConfig } from '../../core/model/moe-config.ts'
 import type { CapacityRule } from '../../core/model/routing/contract.ts'
+import { separatorOf } from '../../train/data/first-visible.ts'
 import type { Tokenizer } from '../../train/data/tokenizer/tokenizer.ts'
 import type { LiveModel } from './live-model.ts'
-import { RoutingTracer } from './routing-tracer.ts'
+import { RoutingTracer, type TracerOptions } from './routing-tracer.ts'
 
 /** Configuration of a run whose model has experts. */
 export type SparseConfig = RunConfig & { readonly model: { readonly moe: MoeConfig } }
@@ -28,12 +29,15 @@ export interface CompiledTracer {
 export async function compileTracer(
   { runtime, config, tokenizer, store, step }: LiveModel,
   capacity: CapacityRule,
+  options: Pick<TracerOptions, 'entropy'> = {},
 ): Promise<CompiledTracer> {
   if (!isSparse(config))
     throw new UsageError('invalid run: it trains a dense model, which routes nothing (model.moe is null)')
   const { seed } = config.train
   const batch = sequencesOfPass(config)
-  const tracer = await RoutingTracer.compile(runtime, config.model, store, batch, seed, capacity)
+  const separator = separatorOf(config.data, tokenizer)
+  const all = { batch, seed, capacity, separator, ...options }
+  const tracer = await RoutingTracer.compile(runtime, config.model, store, all)
   return { config, tokenizer, step, tracer, batch }
 }
 

@@ -49,7 +49,13 @@ async function traced(moe: Moe, of: readonly DocumentWindow[] = windows, rule: C
   const store = createStore(runtime, config)
   await initialize(store, 1, initialScales(config))
   const evaluator = await Evaluator.compile(runtime, model, store, 2, 0)
-  const tracer = await RoutingTracer.compile(runtime, model, store, 2, 0, rule)
+  const tracer = await RoutingTracer.compile(runtime, model, store, {
+    batch: 2,
+    seed: 0,
+    capacity: rule,
+    separator: undefined,
+    entropy: true,
+  })
   try {
     const batches: BatchTrace[] = []
     for await (const batch of tracer.trace(stream, of)) batches.push(batch)

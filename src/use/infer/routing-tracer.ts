@@ -14,7 +14,9 @@ import type { RoutingReport } from '../../core/model/moe.ts'
 import type { MoeConfig } from '../../core/model/moe-config.ts'
 import type { RoutedModule } from '../../core/model/parameters.ts'
 import type { CapacityRule } from '../../core/model/routing/contract.ts'
+import { tokenEntropy } from '../../core/model/routing/losses.ts'
 import type { Buffer, Runtime } from '../../engine/contract/runtime.ts'
+import type { Batch } from '../../train/data/batches.ts'
 import type { DocumentWindow } from '../../train/data/document-windows.ts'
 import type { TokenStream } from '../../train/data/streams/token-stream.ts'
 import { configForCapacity } from '../../train/step/capacity-rules.ts'
@@ -33,7 +35,28 @@ export interface RouterTrace {
   readonly gate_TK: Float32Array
   /** 1: computed by the expert; 0: dropped because the expert was full. */
   readonly kept_TK: Uint8Array
+  /**
+   * Entropy of the router's distribution for each token, nats, mean over prototypes; null for a router without weights,
+   * or if it was not asked for.
+   */
+  readonly entropy_T: Float32Array | null
 }
+
+export interface TracerOptions {
+  /** Number of sequences per pass. It must equal the training micro-batch, since capacity depends on it. */
+  readonly batch: number
+  /** Seed of a random router. */
+  readonly seed: number
+  /** With `none` an `expert-choice` model is traced as in generation: every token takes its top k. */
+  readonly capacity: CapacityRule
+  /** Token at which attention restarts (`data.crossDocuments`); undefined if a token sees its whole window. */
+  readonly separator: number | undefined
+  /** Whether the entropy of every token is computed. Default: no. */
+  readonly entropy?: boolean
+}
+
+/** Loss and routing of a pass. */
+export type PassTrace = Pick<BatchTrace, 'loss' | 'routers'>
 
 /** Tokens, loss and routing of a batch. The arrays are not reused. */
 export interface BatchTrace {
@@ -56,6 +79,7 @@ interface RouterBuffers {
   readonly gate_TK: Float32Array
   /** Position of each choice in its expert; null if nothing can be dropped. */
   readonly position_TK: Int32Array | null
+  readonly entropy_T: Float32Array | null
 }
 
 /** A compiled pass that outputs its routing. */
@@ -80,23 +104,20 @@ export class RoutingTracer {
     this.seed = seed
   }
 
-  /**
-   * Compiles the pass.
-   * @param batch Number of sequences per pass. It must equal the training micro-batch, since capacity depends on it.
-   * @param seed Seed of a random router.
-   * @param capacity With `none` an `expert-choice` model is traced as in generation: every token takes its top k.
-   */
+  /** Compiles the pass. */
   static async compile(
     runtime: Runtime,
     config: ModelConfig & { readonly moe: MoeConfig },
     store: ModelStore,
-    batch: number,
-    seed: number,
-    capacity: CapacityRule,
+    { batch, seed, capacity, separator, entropy = false }: TracerOptions,
   ): Promise<RoutingTracer> {
     const used = configForCapacity(config, capacity)
     const shape = { batch, sequence: config.sequence }
-    const traced = withKernels(runtime.kernels, () => tracePass(used, store, { ...shape, training: false, capacity }))
+    const pass = { ...shape, training: false, capacity }
+    const [traced, entropies] = withKernels(runtime.kernels, () => {
+      const traced = tracePass(used, store, pass, separator)
+      return [traced, traced.losses.reports.map(({ choice }) => (entropy ? tokenEntropy(config.moe, choice) : null))]
+    })
     const outputs: Record<string, Tensor> = {}
     const buffers: Record<string, Buffer> = {}
     const written = <B extends Buffer>(tensor: Tensor, name: string, buffer: B): B => {
@@ -110,15 +131,38 @@ export class RoutingTracer {
       const { choice, position_TK, capacity } = report
       const size = sizeOf(choice.expert_TK.shape)
       const name = `trace.${i}`
+      const entropy_T = entropies[i] ?? null
       return {
         report,
         expert_TK: written(choice.expert_TK, `${name}.expert`, new Int32Array(size)),
         gate_TK: written(choice.gate_TK, `${name}.gate`, new Float32Array(size)),
         position_TK: capacity === null ? null : written(position_TK, `${name}.position`, new Int32Array(size)),
+        entropy_T: entropy_T && written(entropy_T, `${name}.entropy`, new Float32Array(sizeOf(entropy_T.shape))),
       }
     })
-    const pass = await CompiledPass.compile(runtime, used, traced, outputs, buffers)
-    return new RoutingTracer(pass, routers, config.moe, shape, seed)
+    const compiled = await CompiledPass.compile(runtime, used, traced, outputs, buffers)
+    return new RoutingTracer(compiled, routers, config.moe, shape, seed)
+  }
+
+  /** The batch of the next {@link run}, for the caller to fill. */
+  get batch(): Batch {
+    return this.pass
+  }
+
+  /** The capacity C of an expert of each router, in a group of tokens; null if nothing can be dropped. */
+  get capacities(): readonly (number | null)[] {
+    return this.routers.map(({ report }) => report.capacity)
+  }
+
+  /**
+   * Runs the pass on {@link batch}.
+   * @param labels Name the draws of a random router: `'eval'` and the index of a batch for those of an evaluation.
+   */
+  async run(...labels: (string | number)[]): Promise<PassTrace> {
+    const { pass } = this
+    pass.drawChoices(this.seed, ...labels)
+    await pass.run()
+    return { loss: pass.loss, routers: this.routers.map((router) => routerTrace(router, this.moe)) }
   }
 
   /**
@@ -130,15 +174,7 @@ export class RoutingTracer {
     for (let from = 0; from < windows.length; from += shape.batch) {
       const rows = windows.slice(from, from + shape.batch)
       const document_T = fill(stream, rows, shape.sequence, pass)
-      pass.drawChoices(this.seed, 'trace', from)
-      await pass.run()
-      yield {
-        windows: rows,
-        token_T: pass.tokens.slice(),
-        document_T,
-        loss: pass.loss,
-        routers: this.routers.map((router) => routerTrace(router, this.moe)),
-      }
+      yield { windows: rows, token_T: pass.tokens.slice(), document_T, ...(await this.run('trace', from)) }
     }
   }
 
@@ -170,7 +206,7 @@ function fill(
 }
 
 function routerTrace(
-  { report, expert_TK, gate_TK, position_TK }: RouterBuffers,
+  { report, expert_TK, gate_TK, position_TK, entropy_T }: RouterBuffers,
   { experts, prototypes }: MoeConfig,
 ): RouterTrace {
   const capacity = report.capacity ?? Infinity
@@ -184,5 +220,6 @@ function routerTrace(
     kept_TK: position_TK
       ? Uint8Array.from(position_TK, (position) => (position < capacity ? 1 : 0))
       : new Uint8Array(expert_TK.length).fill(1),
+    entropy_T: entropy_T?.slice() ?? null,
   }
 }

@@ -19,6 +19,7 @@ async function* batches(): AsyncGenerator<BatchTrace> {
         expert_TK: Int32Array.of(0, 1, 0, 2, 0, 1, 3, 2, 0, 1),
         gate_TK: new Float32Array(10),
         kept_TK: new Uint8Array(10).fill(1),
+        entropy_T: null,
       },
     ],
   }

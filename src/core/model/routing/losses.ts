@@ -5,7 +5,7 @@
  */
 import type { DType } from '../../graph/model.ts'
 import { cast, equal, less, log, maximum, multiply, negate, remainder, square } from '../../graph/ops/elementwise.ts'
-import { logSoftmax, logSumExp } from '../../graph/ops/fused.ts'
+import { logSoftmax, logSumExp, softmax } from '../../graph/ops/fused.ts'
 import { oneHot } from '../../graph/ops/indexing.ts'
 import { mean, sum } from '../../graph/ops/reduction.ts'
 import { reshape, slice } from '../../graph/ops/shape.ts'
@@ -24,6 +24,21 @@ export function routerLosses(moe: MoeConfig, choice: Choice, placement: Placemen
     z: mean(square(logSumExp(logits_TZN))),
     entropy: negate(mean(sum(multiply(probability_TZN, logProbability(moe, choice)), { axes: [2] }))),
   }
+}
+
+/**
+ * Entropy of the router's distribution for each token [T], nats: the mean over prototypes of −Σ p ln p. Null for a
+ * router without weights. Its mean over tokens is {@link RouterLosses.entropy}.
+ */
+export function tokenEntropy(moe: MoeConfig, choice: Choice): Tensor | null {
+  const { logits_TZN } = choice
+  if (!logits_TZN) return null
+  // A router that is one op has no output for its distribution, which is the softmax of its logits.
+  const probability_TZN = choice.probability_TZN ?? softmax(logits_TZN)
+  const entropy_TZ = negate(
+    sum(multiply(probability_TZN, logProbability(moe, { ...choice, probability_TZN })), { axes: [2] }),
+  )
+  return mean(entropy_TZ, { axes: [1] })
 }
 
 /**

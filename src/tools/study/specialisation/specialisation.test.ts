@@ -167,6 +167,7 @@ test('a trace is collected by token, without padding and attention routers, with
         expert_TK: new Int32Array(3),
         gate_TK: new Float32Array(3),
         kept_TK: new Uint8Array(3).fill(1),
+        entropy_T: null,
       },
       {
         layer: 3,
@@ -176,6 +177,7 @@ test('a trace is collected by token, without padding and attention routers, with
         expert_TK: Int32Array.of(0, 3, 1, 2, 0, 3),
         gate_TK: new Float32Array(6),
         kept_TK: Uint8Array.of(1, 1, 0, 1, 1, 1),
+        entropy_T: null,
       },
     ],
   }
