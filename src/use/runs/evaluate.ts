@@ -1,17 +1,14 @@
 /** Evaluates a model, a run or a model of another library, on its held-out text or on other text. */
-import { formatValue } from '../../core/config/problems.ts'
 import { sequencesOfPass } from '../../core/config/run-config.ts'
-import { option, UsageError, wording } from '../../core/errors.ts'
 import type { CapacityRule } from '../../core/model/routing/contract.ts'
-import { openRunData } from '../../node/run/session.ts'
 import { groupDocuments } from '../../train/data/document-groups.ts'
 import { separatorOf } from '../../train/data/first-visible.ts'
 import type { OnMessage } from '../../train/run/messages.ts'
 import { runNotices } from '../../train/run/notices.ts'
-import { importedData } from '../../train/run/run-state.ts'
 import { configForCapacity } from '../../train/step/capacity-rules.ts'
 import { type EvaluationResult, Evaluator } from '../../train/step/evaluation.ts'
 import type { EvalRecord } from '../../train/step/records.ts'
+import { openEvaluationText } from './evaluation-text.ts'
 import { loadModel, type ModelChoice, type TrainedModel } from './trained-model.ts'
 
 export interface EvaluateOptions extends ModelChoice {
@@ -44,29 +41,17 @@ export async function evaluateRun(directory: string, options: EvaluateOptions = 
 
 /** Evaluates as {@link evaluateRun} does, with a model that is loaded already. */
 export async function evaluateModel(
-  { directory, runtime, config, tokenizer, store, step, trainedOn }: TrainedModel,
+  trained: TrainedModel,
   options: Omit<EvaluateOptions, keyof ModelChoice>,
 ): Promise<EvalRecord> {
+  const { runtime, config, tokenizer, store, step } = trained
   const onMessage = options.onMessage ?? (() => {})
-  const { source = config.data.source, capacity = 'none', signal } = options
-  if (options.source === undefined && trainedOn === importedData)
-    throw new UsageError(
-      wording`no held-out text: the model in ${formatValue(directory)} was trained elsewhere (name the text to evaluate on: ${option('source', 'sotu')})`,
-    )
-  const onProgress = (message: string) => onMessage({ kind: 'prepare', message })
-  const onNotice = (message: string) => onMessage({ kind: 'notice', message })
-  const data = await openRunData(
-    { ...config, data: { ...config.data, source } },
-    { directory, tokenizer, onProgress, onNotice, holdOutAll: options.source !== undefined },
-  )
-  if (options.source === undefined && data.hash !== trainedOn) {
-    const message = 'the text has changed since the run was trained: text that is held out now may have been trained on'
-    onMessage({ kind: 'warning', message })
-  }
+  const { capacity = 'none', signal } = options
+  const data = await openEvaluationText(trained, options.source, onMessage)
   try {
     const evaluated = { ...config, model: configForCapacity(config.model, capacity) }
     for (const message of runNotices(runtime, evaluated, [{ activity: 'evaluation', rule: capacity }]))
-      onNotice(message)
+      onMessage({ kind: 'notice', message })
     const { batch, seed } = config.train
     const separator = separatorOf(config.data, tokenizer)
     const evaluator = await Evaluator.compile(runtime, config.model, store, sequencesOfPass(config), seed, separator)

@@ -15,6 +15,7 @@ import { findModel, type LoadedParts } from './stored-model.ts'
 export interface TrainedModel extends LiveModel, LoadedParts {
   /** Directory of the run, or of the files of another library. */
   readonly directory: string
+  readonly weights: WeightFormat
   /** Closes the runtime. */
   close(): Promise<void>
 }
@@ -73,7 +74,8 @@ export async function loadModel(
     const scratch = scratchOf(config.model)
     if (weights === 'float32') {
       const store = new ParameterStore(runtime, parameterSpecs(config.model), null, scratch)
-      return { directory, runtime, config, store, ...(await found.load(parameterTensors(store), signal)), close }
+      const loaded = await found.load(parameterTensors(store), signal)
+      return { directory, weights, runtime, config, store, ...loaded, close }
     }
     expectQuantized(weights, runtime, config.model)
     const store = new QuantizedStore(runtime, config.model, weights, scratch)
@@ -81,7 +83,7 @@ export async function loadModel(
     const load = (tensors: readonly NamedTensor[]) => found.load(tensors, signal)
     const loaded =
       files === null ? await load(store.tensors()) : await loadRounded(store, load, { files, copy, signal, onMessage })
-    return { directory, runtime, config, store, ...loaded, close }
+    return { directory, weights, runtime, config, store, ...loaded, close }
   } catch (error) {
     await close()
     throw error
