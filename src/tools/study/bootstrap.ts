@@ -18,7 +18,7 @@ import { type Interval, standardDeviation } from './statistics.ts'
 /** Smallest number of groups with an interval: with fewer, it would be hardly more than a guess. */
 export const MIN_GROUPS = 8
 const DRAWS = 2000
-const CONFIDENCE = 0.95
+export const CONFIDENCE = 0.95
 /** Degrees of freedom at which Student's t is practically the normal distribution. */
 const NORMAL_FREEDOM = 1e7
 
@@ -45,30 +45,65 @@ export interface TextEstimate {
 /** The mean per target with its interval over texts, always from the same draws. Null for fewer than 8 groups with targets. */
 export function bootstrapTexts(given: readonly TextGroup[]): TextEstimate | null {
   const groups = given.filter(({ targets }) => targets > 0)
-  if (groups.length < MIN_GROUPS) return null
-  const strata = strataOf(groups)
-  const ordered = strata.flat()
-  const weights = weightsOf(strata.map(({ length }) => length))
-  const means = Array.from({ length: DRAWS }, (_, draw) => {
-    let [targets, total] = [0, 0]
-    for (const [i, one] of ordered.entries()) {
-      const weight = weights[draw * ordered.length + i] as number
-      targets += weight * one.targets
-      total += weight * one.total
-    }
-    return total / targets
-  }).sort((a, b) => a - b)
-  const all = sum(groups.map(({ targets }) => targets))
-  const effective = 1 / sum(groups.map(({ targets }) => (targets / all) ** 2))
-  const freedom = Math.max(2, effective - strata.length)
-  const tail = tCdf(-tQuantile((1 + CONFIDENCE) / 2, freedom), NORMAL_FREEDOM)
-  const at = (share: number) => quantileSorted(means, share) as number
+  const draws = new TextDraws(groups.map(({ domain }) => domain))
+  const targets = groups.map((group) => group.targets)
+  const totals = draws.sums(groups.map(({ total }) => total))
+  const means = draws.sums(targets).map((drawn, i) => (totals[i] as number) / drawn)
+  const found = draws.interval(means, targets)
+  if (found === null) return null
   return {
     groups: groups.length,
-    mean: sum(groups.map(({ total }) => total)) / all,
-    interval: [at(tail), at(1 - tail)],
-    error: standardDeviation(means) ?? 0,
-    freedom,
+    mean: sum(groups.map(({ total }) => total)) / sum(targets),
+    ...found,
+    error: standardDeviation([...means].sort((a, b) => a - b)) ?? 0,
+  }
+}
+
+/** Draws of groups of documents, for any ratio of sums over them. Groups of the same domains have the same draws. */
+export class TextDraws {
+  /** Index of each group, by stratum. */
+  private readonly order: readonly number[]
+  private readonly strata: readonly (readonly number[])[]
+  /** [draws][groups in order] */
+  private readonly weights: Float64Array
+
+  /** @param domains The domain of each group. */
+  constructor(domains: readonly number[]) {
+    const strata = strataOf(domains.map((domain, index) => ({ domain, index })))
+    this.strata = strata.map((groups) => groups.map(({ index }) => index))
+    this.order = this.strata.flat()
+    this.weights = weightsOf(strata.map(({ length }) => length))
+  }
+
+  /** The sum over the groups in each draw [draws]. @param values A value of each group. */
+  sums(values: ArrayLike<number>): Float64Array {
+    const { order, weights } = this
+    const sums = new Float64Array(DRAWS)
+    for (const [place, group] of order.entries()) {
+      const value = values[group] as number
+      if (value === 0) continue
+      for (let draw = 0; draw < DRAWS; draw++)
+        sums[draw] = (sums[draw] as number) + (weights[draw * order.length + place] as number) * value
+    }
+    return sums
+  }
+
+  /**
+   * The interval of a ratio from its draws; draws without a value are left out. Null if fewer than 8 groups have a part
+   * of the denominator.
+   * @param base The denominator in each group.
+   */
+  interval(draws: Float64Array, base: ArrayLike<number>): Pick<TextEstimate, 'interval' | 'freedom'> | null {
+    const parts = this.strata.map((groups) => groups.map((group) => base[group] as number).filter((part) => part > 0))
+    const all = parts.flat()
+    if (all.length < MIN_GROUPS) return null
+    const total = sum(all)
+    const effective = 1 / sum(all.map((part) => (part / total) ** 2))
+    const freedom = Math.max(2, effective - parts.filter(({ length }) => length > 0).length)
+    const tail = tCdf(-tQuantile((1 + CONFIDENCE) / 2, freedom), NORMAL_FREEDOM)
+    const sorted = [...draws.filter(Number.isFinite).sort()]
+    const at = (share: number) => quantileSorted(sorted, share) as number
+    return { interval: [at(tail), at(1 - tail)], freedom }
   }
 }
 
@@ -99,7 +134,7 @@ function weightsOf(sizes: readonly number[]): Float64Array {
  * The groups in strata, one for each domain. A domain with one group shows no variation: several such domains form one
  * stratum, and a single one joins the smallest other domain.
  */
-function strataOf(groups: readonly TextGroup[]): readonly (readonly TextGroup[])[] {
+function strataOf<Group extends Pick<TextGroup, 'domain'>>(groups: readonly Group[]): readonly (readonly Group[])[] {
   const domains = [...group(groups, ({ domain }) => domain).values()].sort((a, b) => a.length - b.length)
   const single = domains.filter(({ length }) => length === 1).flat()
   const [smallest, ...others] = domains.filter(({ length }) => length > 1)

@@ -42,18 +42,17 @@ export async function groupDocuments({ heldOutDocuments }: Pick<Dataset, 'heldOu
     paths.push(domainPath(name))
     end = start + length
   }
-  const domains = largest(domainsIn(paths, [...starts, end]))
-  shareGroups(domains, starts.length)
-  const groupOf = new Int32Array(starts.length)
-  let first = 0
-  for (const [i, { documents, groups }] of domains.entries()) {
-    for (const [place, document] of documents.entries())
-      groupOf[document] = first + (permute(place, documents.length, i) % groups)
-    first += groups
-  }
+  const names = domainsOf(new Set(paths))
+  const ends = [...starts, end]
+  const { groups, domains, groupOf } = dealDocuments(
+    paths.map((path, document) => ({
+      domain: names.get(path) as string,
+      tokens: (ends[document + 1] as number) - (ends[document] as number),
+    })),
+  )
   return {
     documents: starts.length,
-    groups: first,
+    groups,
     domains: domains.map(({ name, groups }) => ({ name, groups })),
     read(start, into) {
       let document = documentAt(starts, start)
@@ -65,15 +64,37 @@ export async function groupDocuments({ heldOutDocuments }: Pick<Dataset, 'heldOu
   }
 }
 
-/** @param ends The start of each document, and the end of the last. */
-function domainsIn(paths: readonly string[], ends: readonly number[]): Domain[] {
-  const names = domainsOf(new Set(paths))
+export interface DealtDocuments {
+  readonly groups: number
+  /** The domains in the order of their groups. */
+  readonly domains: readonly { readonly name: string; readonly groups: number; readonly documents: readonly number[] }[]
+  /** Group of each document. */
+  readonly groupOf: Int32Array
+}
+
+/** Deals documents, by the name of their domain and their size, to at most `limit` groups. */
+export function dealDocuments(
+  documents: readonly { readonly domain: string; readonly tokens: number }[],
+  limit = MAX_GROUPS,
+): DealtDocuments {
+  const domains = largest(domainsIn(documents))
+  shareGroups(domains, documents.length, limit)
+  const groupOf = new Int32Array(documents.length)
+  let first = 0
+  for (const [i, domain] of domains.entries()) {
+    for (const [place, document] of domain.documents.entries())
+      groupOf[document] = first + (permute(place, domain.documents.length, i) % domain.groups)
+    first += domain.groups
+  }
+  return { groups: first, domains, groupOf }
+}
+
+function domainsIn(given: readonly { readonly domain: string; readonly tokens: number }[]): Domain[] {
   const domains = new Map<string, Domain>()
-  for (const [document, path] of paths.entries()) {
-    const name = names.get(path) as string
+  for (const [document, { domain: name, tokens }] of given.entries()) {
     const domain = domains.get(name) ?? { name, documents: [], tokens: 0, groups: 0 }
     domain.documents.push(document)
-    domain.tokens += (ends[document + 1] as number) - (ends[document] as number)
+    domain.tokens += tokens
     domains.set(name, domain)
   }
   return [...domains.values()]
@@ -96,10 +117,10 @@ function largest(domains: readonly Domain[]): Domain[] {
 /**
  * Gives each domain groups in proportion to its tokens, but a domain of two documents or more has at least two groups.
  */
-function shareGroups(domains: readonly Domain[], documents: number): void {
+function shareGroups(domains: readonly Domain[], documents: number, limit: number): void {
   for (const domain of domains)
-    domain.groups = documents <= MAX_GROUPS ? domain.documents.length : Math.min(2, domain.documents.length)
-  let left = Math.min(MAX_GROUPS, documents) - domains.reduce((sum, { groups }) => sum + groups, 0)
+    domain.groups = documents <= limit ? domain.documents.length : Math.min(2, domain.documents.length)
+  let left = Math.min(limit, documents) - domains.reduce((sum, { groups }) => sum + groups, 0)
   for (; left > 0; left--) {
     const open = domains.filter((domain) => domain.groups < domain.documents.length)
     const [next] = open.toSorted((a, b) => b.tokens / b.groups - a.tokens / a.groups)
