@@ -166,6 +166,10 @@ const ofNode = {
       'zod',
     ],
   },
+  'tools/routes': {
+    below: ['core/charts', ...runs, 'node/system', 'node/run', 'use/infer', 'use/runs', 'tools/report', 'tools/study'],
+    packages: ['hyparquet', 'hyparquet-writer', 'zod'],
+  },
   'faces/watch': {
     below: [...runs, 'engine/native', 'engine/cpu', ...files, 'use/infer', 'use/runs'],
     packages: ['@hono/node-server', 'd3-array', 'hono', 'zod'],
@@ -184,6 +188,7 @@ const ofNode = {
       'use/runs',
       'use/interchange',
       'tools/plan',
+      'tools/routes',
       'faces/browser',
     ],
     packages: ['zod'],
@@ -212,6 +217,7 @@ const ofNode = {
       'tools/corpus',
       'tools/plan',
       'tools/study',
+      'tools/routes',
       'faces/watch',
     ],
     packages: ['commander', 'd3-array', 'picocolors'],

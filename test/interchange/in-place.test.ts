@@ -2,11 +2,12 @@
  * Models in folders of transformers, used as they are: nothing is imported, and no file of the folder is touched. From a
  * size on, rounded weights are kept in a folder of their own beside the files.
  */
-import { readdirSync, statSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { Fields } from '../../src/core/config/fields.ts'
 import { temporaryFolder } from '../../src/node/data/testing/temporary-folder.ts'
+import { recordRun } from '../../src/tools/routes/record-routes.ts'
 import { samples } from '../../src/use/foreign/testing/samples.ts'
 import type { WeightFormat } from '../../src/use/infer/quantized/weight-format.ts'
 import { importModel } from '../../src/use/interchange/import/import-model.ts'
@@ -57,6 +58,22 @@ test('text, loss and scores from a folder are those of the run that was imported
     expect(here).toEqual(there)
     expect(Number.isFinite(here.loss)).toBe(true)
   }
+})
+
+test('routes of a folder are those of the run that was imported from it', async () => {
+  const { root, folder, run } = await models()
+  writeFileSync(join(root, 'text.txt'), 'ab ba abba baab '.repeat(40))
+  for (const weights of ['float32', 'int8'] as const) {
+    const routesOf = async (directory: string) => {
+      const out = join(root, `${weights}-of-${basename(directory)}`)
+      const { tokens, routers } = await recordRun(directory, { out, source: join(root, 'text.txt'), weights })
+      return { tokens, routers, rows: readFileSync(join(out, 'routes.jsonl'), 'utf8') }
+    }
+    const found = await routesOf(folder)
+    expect(found).toEqual(await routesOf(run))
+    expect(found.rows.split('\n')).toHaveLength(found.tokens * found.routers.length + 1)
+  }
+  await expect(recordRun(folder, { out: join(root, 'none') })).rejects.toThrow(/^no held-out text/)
 })
 
 test('the folder stays as it is', async () => {

@@ -92,6 +92,8 @@ describe('every line of', () => {
     ['study', 'study m6t --dry-run --budget 2h --json'],
     ['eval', 'eval runs/x --json --math bf16'],
     ['score', 'score runs/x --json --text a'],
+    ['routing', 'routing runs/x --json --math bf16 --out'],
+    ['routing', 'routing a --compare b --json'],
     ['generate', 'generate runs/x --json --prompt a'],
     ['inspect', 'inspect tiny --json --signal'],
     ['check', 'check mine.ts --json'],

@@ -30,6 +30,7 @@ const commands = [
   'study',
   'eval',
   'score',
+  'routing',
   'generate',
   'corpus',
   'check',

@@ -45,6 +45,7 @@ const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
   study: async () => (await import('./commands/study.ts')).addStudy,
   eval: async () => (await import('./commands/eval.ts')).addEval,
   score: async () => (await import('./commands/score.ts')).addScore,
+  routing: async () => (await import('./commands/routing.ts')).addRouting,
   generate: async () => (await import('./commands/generate.ts')).addGenerate,
   corpus: async () => (await import('./commands/corpus.ts')).addCorpus,
   check: async () => (await import('./commands/check.ts')).addCheck,

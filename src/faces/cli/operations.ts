@@ -47,6 +47,9 @@ export const operations = {
     const { scoreRun } = await import('../../use/runs/score.ts')
     yield* scoreRun(directory, items, options)
   },
+  recordRoutes: imported(() => import('../../tools/routes/record-routes.ts'), 'recordRun'),
+  writeAtlas: imported(() => import('../../tools/routes/atlas/write-atlas.ts'), 'writeAtlas'),
+  compareRoutes: imported(() => import('../../tools/routes/compare.ts'), 'compareRoutes'),
   exportRun: imported(() => import('../../use/interchange/export/export.ts'), 'exportRun'),
   importModel: imported(() => import('../../use/interchange/import/import-model.ts'), 'importModel'),
   /** Size and cost of a model, and the memory of its training state. */

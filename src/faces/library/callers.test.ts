@@ -21,9 +21,11 @@ import {
   plan,
   Run,
   type RunConfig,
+  readRoutes,
   type TrainEvent,
   train,
   UsageError,
+  writeAtlas,
 } from './index.ts'
 
 let folder: string
@@ -59,6 +61,8 @@ const untyped = {
   importModel,
   joinRanks,
   plan,
+  readRoutes,
+  writeAtlas,
   createRuntime,
   defineConfig: async (input: never) => defineConfig(input),
 } as unknown as Record<string, (...given: unknown[]) => Promise<unknown>>
@@ -117,6 +121,9 @@ describe('a wrong argument is refused with field, value and what is accepted', (
     ['importModel', () => [run(), undefined], /^invalid out: undefined/],
     ['exportRun', () => [run(), { format: 'onxx' }], /^invalid format: "onxx" .*did you mean "onnx"/],
     ['exportRun', () => [run()], /^invalid options of exportRun: nothing/],
+    ['readRoutes', () => [5], /^invalid folder: 5 \(expected the folder of a record\)/],
+    ['readRoutes', () => [folder], /has no routes\.json \(expected a folder that choir routing wrote\)/],
+    ['writeAtlas', () => [folder, { onmessage: () => {} }], /^unknown field onmessage.*mean "onMessage"/],
     ['joinRanks', () => [{}, { deadline: 'soon' }], /^invalid deadline: "soon"/],
     ['createRuntime', () => [{ treads: 2 }], /^unknown field treads: 2 .*did you mean "threads"/],
   ])('by %s, case %#', async (name, given, message) => {
@@ -140,6 +147,13 @@ describe('a wrong argument is refused with field, value and what is accepted', (
     expect(await refused(() => run.generate?.('a', { signal: {} }))).toMatch(/^invalid signal: \{\}/)
     expect(await refused(() => run.generate?.('a', null))).toMatch(/^invalid options of generate: null/)
     expect(await refused(() => run.routing?.(5))).toMatch(/^invalid text: 5/)
+    expect(await refused(() => run.recordRoutes?.({ out: 5 }))).toMatch(/^invalid out: 5 /)
+    expect(await refused(() => run.recordRoutes?.({ out: '' }))).toMatch(/^invalid out: "" \(expected a new folder/)
+    expect(await refused(() => run.recordRoutes?.({ out: 'x', token: 5 }))).toMatch(/^unknown field token: 5.*"tokens"/)
+    expect(await refused(() => run.recordRoutes?.({ out: 'x', format: 'csv' }))).toMatch(/^invalid format: "csv"/)
+    expect(await refused(() => run.recordRoutes?.({ out: folder }))).toMatch(
+      /is not empty \(expected a new or an empty/,
+    )
     await run.close?.()
   })
 })

@@ -68,6 +68,19 @@ export type { Budget, Plan, Rejected, UnevenLoads } from '../../tools/plan/plan.
 export type { Change } from '../../tools/plan/search/changes.ts'
 export type { Layout, Offload, Recompute } from '../../tools/plan/search/layout.ts'
 export type { ParameterKind } from '../../tools/plan/work/parameter-counts.ts'
+export type { Atlas, ExpertAtlas, Lift, RouterAtlas } from '../../tools/routes/atlas/contract.ts'
+export type { AtlasOptions } from '../../tools/routes/atlas/write-atlas.ts'
+export type { RouterAgreement, RoutesComparison } from '../../tools/routes/compare.ts'
+export type { RowFormat } from '../../tools/routes/files.ts'
+export type {
+  RecordedDocument,
+  RecordedRouter,
+  Route,
+  RoutedToken,
+  RoutesHeader,
+} from '../../tools/routes/format.ts'
+export type { RoutesRecord } from '../../tools/routes/read-routes.ts'
+export type { RecordOptions } from '../../tools/routes/record-routes.ts'
 export type { TextRules } from '../../train/data/tokenizer/text-rules.ts'
 export type { DecodeStream, Tokenizer } from '../../train/data/tokenizer/tokenizer.ts'
 export type { RanksSummary, SlowRank, TrainEvent, TrainSummary } from '../../train/loop/events.ts'
@@ -124,5 +137,6 @@ export { type ConfigInput, defineConfig } from './config.ts'
 export { configFrom } from './config-from.ts'
 export { exportRun, importModel } from './interchange.ts'
 export { type PlanInput, plan } from './plan.ts'
+export { compareRoutes, readRoutes, writeAtlas } from './routes.ts'
 export * from './run.ts'
 export { joinRanks, type TrainOptions, train } from './train.ts'

@@ -6,6 +6,9 @@ import { formatValue } from '../../core/config/problems.ts'
 import type { RunConfig } from '../../core/config/run-config.ts'
 import { UsageError } from '../../core/errors.ts'
 import { capacityRules } from '../../core/model/routing/contract.ts'
+import { rowFormats } from '../../tools/routes/files.ts'
+import type { RoutesHeader } from '../../tools/routes/format.ts'
+import { type RecordOptions, recordModel } from '../../tools/routes/record-routes.ts'
 import type { Tokenizer } from '../../train/data/tokenizer/tokenizer.ts'
 import type { OnMessage } from '../../train/run/messages.ts'
 import type { EvalRecord } from '../../train/step/records.ts'
@@ -47,6 +50,14 @@ const evaluationFields = {
   batches: z.int().positive().optional(),
   capacity: z.enum(capacityRules).optional(),
   byDocument: z.boolean().optional(),
+}
+
+const recordFields = {
+  out: z.string(),
+  source: evaluationFields.source,
+  tokens: z.int().positive().optional(),
+  capacity: evaluationFields.capacity,
+  format: z.enum(rowFormats).optional(),
 }
 
 /** A trained model in memory: a checkpoint of a run, by default the newest. Call `close` in the end. */
@@ -187,6 +198,24 @@ export class Run {
         compiled.tracer.release()
       }
     })
+  }
+
+  /**
+   * Records the routes of a text: the experts of every token, with their gates, as files in a new folder. The text is by
+   * default the one that the run held out, and is read as {@link evaluate} reads it.
+   * @returns The description of the record; {@link readRoutes} reads its rows.
+   * @throws UsageError when the model is dense, the folder is not free, an option is wrong, the run is closed, or
+   * `source` is missing for an imported run; the reason of `signal` when it is aborted. Then nothing is left behind.
+   */
+  async recordRoutes(options: RecordOptions): Promise<RoutesHeader> {
+    checkOptions('options of recordRoutes', options, recordFields, { signal: abortSignal, onMessage: callback })
+    expectPath('out', options.out, 'a new folder for the record')
+    const { model } = this
+    return this.use(() =>
+      listening(options.onMessage, (onMessage, failed) =>
+        recordModel(model, { ...options, onMessage, signal: eitherSignal(options.signal, failed) }),
+      ),
+    )
   }
 
   /**

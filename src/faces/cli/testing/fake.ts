@@ -11,6 +11,8 @@ import { simulate } from '../../../tools/plan/simulation.ts'
 import { validate } from '../../../tools/plan/validate.ts'
 import { loadLaw } from '../../../tools/plan/worth/load-law.ts'
 import { worth } from '../../../tools/plan/worth/worth.ts'
+import type { Atlas } from '../../../tools/routes/atlas/contract.ts'
+import type { RoutesHeader } from '../../../tools/routes/format.ts'
 import type { EstimateOptions, StudyEstimate } from '../../../tools/study/estimate/estimate.ts'
 import type { StudyEvent } from '../../../tools/study/events.ts'
 import type { StudyOutcome } from '../../../tools/study/study.ts'
@@ -268,6 +270,55 @@ function studyEstimate({ jobs, threads, budget: seconds }: EstimateOptions): Stu
   }
 }
 
+const routesHeader: RoutesHeader = {
+  kind: 'routes',
+  format: 1,
+  program: 'choir 0.1.0',
+  model: {
+    ...{ directory: 'runs/x', step: 20, weights: 'float32', config: {} },
+    engine: { provider: 'oneDNN 3.7.2', math: 'float32', threads: 2 },
+  },
+  tokenizer: { vocabulary: 300, sha256: 'ab12' },
+  text: { source: 'a.txt', hash: 'cd34', documents: 3, tokens: 1500 },
+  capacity: 'none',
+  loss: 4.5,
+  routers: [
+    { layer: 0, module: 'ffn', experts: 8, prototypes: 1, choices: 2, capacity: null },
+    { layer: 1, module: 'ffn', experts: 8, prototypes: 1, choices: 2, capacity: null },
+  ],
+  tokens: 1000,
+  file: 'routes.jsonl',
+  documents: [{ document: 0, name: 'a.txt', domain: 'other', tokens: 1000 }],
+}
+
+/** An atlas of the record, whose first layer has a dead expert, and whose second layer has duplicates. */
+const atlas: Atlas = {
+  kind: 'atlas',
+  format: 1,
+  record: { model: routesHeader.model, text: routesHeader.text, capacity: 'none', loss: 4.5 },
+  ...{ tokens: 1000, documents: 20, groups: 20, confidence: 0.95 },
+  domains: [{ name: 'songs', documents: 20, tokens: 1000 }],
+  routers: [0, 1].map((layer) => ({
+    ...{ layer, module: 'ffn', experts: 8, prototypes: 1, choices: 2 },
+    ...{ load_cv: 0.41, max_over_mean: 1.9, drop_rate: 0.031, entropy: 1.04, entropy_share: 0.5, token_share: 0.62 },
+    dead: layer === 0 ? [5] : [],
+    duplicates: layer === 1 ? [{ experts: [2, 6], jaccard: 0.97 }] : [],
+    domain_load_cv: [0.41],
+    of: [
+      {
+        ...{ expert: 3, tokens: 250, share: 0.25, interval: [0.2, 0.3], load: 1, drop_rate: 0, gate_mean: 0.4 },
+        token_share: 0.8,
+        top: [
+          { token: 7, text: ' of', tokens: 40, share: 0.9, lift: 3.6, interval: [3.1, 3.9] },
+          { token: 8, text: ' to', tokens: 9, share: 0.4, lift: 1.6, interval: [0.9, 2.2] },
+        ],
+        domains: [{ name: 'songs', tokens: 250, share: 0.25, lift: 1, interval: [1, 1] }],
+        partners: [{ expert: 4, tokens: 100, lift: 2.1, interval: [1.8, 2.4] }],
+      },
+    ],
+  })),
+}
+
 /** A fake whose `train` runs steps of a second each, evaluates every 10 steps, and stops when its signal is aborted. */
 export function fakeIo(settings: Settings = {}): Fake {
   const { terminal = false, columns = 80, env = {} } = settings
@@ -414,6 +465,27 @@ export function fakeIo(settings: Settings = {}): Fake {
         logits: { reader: 'a reader', tokens: 32, largest_difference: 1.25e-6, largest_logit: 8.5 },
         held_out: { tokens: 118_000, dropless: 4.5, as_trained: { train: 4.5371, eval: 4.5123 } },
       }
+    },
+    async recordRoutes(directory, options) {
+      calls.push({ name: 'recordRoutes', args: [directory, options] })
+      options.onMessage?.({ kind: 'prepare', message: 'reading the text' })
+      if (options.math === 'bf16') options.onMessage?.({ kind: 'notice', message: 'no bf16 here' })
+      return routesHeader
+    },
+    async compareRoutes(first, second, options = {}) {
+      calls.push({ name: 'compareRoutes', args: [first, second, options] })
+      return {
+        ...{ kind: 'comparison', tokens: 1000, only_first: 0, only_second: 1, same: 0.995 },
+        routers: [
+          { layer: 0, module: 'ffn', same: 0.99, interval: [0.98, 0.997], common: 0.9951, gate_difference: 0.0123 },
+          { layer: 1, module: 'ffn', same: 1, interval: null, common: 1, gate_difference: 1e-6 },
+        ],
+      }
+    },
+    async writeAtlas(folder, options = {}) {
+      calls.push({ name: 'writeAtlas', args: [folder, options] })
+      options.onMessage?.({ kind: 'prepare', message: 'counted 5 of 10 tokens' })
+      return atlas
     },
     async *score(directory, items, options) {
       calls.push({ name: 'score', args: [directory, options] })

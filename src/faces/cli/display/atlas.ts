@@ -1,0 +1,95 @@
+/**
+ * Records of routes on the terminal: the atlas, with a line for each router and what stands out among its experts, and the
+ * comparison of two records.
+ */
+import { fixed, grouped, percent, plural } from '../../../core/text/numbers.ts'
+import type { Atlas, ExpertAtlas, RouterAtlas } from '../../../tools/routes/atlas/contract.ts'
+import type { RoutesComparison } from '../../../tools/routes/compare.ts'
+import type { Colors } from '../io.ts'
+import { titledTable } from './text-layout.ts'
+
+/** Number of experts that are shown with their tokens. */
+const SHOWN = 8
+
+const titles = ['router', 'experts', 'c_v', 'largest', 'dead', 'entropy', 'token share', 'dropped'] as const
+
+/** @param columns Columns of the terminal. */
+export function atlasText(atlas: Atlas, colors: Colors, columns: number): string {
+  const rows = atlas.routers.map((router) => [
+    nameOf(router),
+    grouped(router.experts),
+    fixed(router.load_cv, 2),
+    fixed(router.max_over_mean, 2),
+    grouped(router.dead.length),
+    percent(router.entropy_share, 0),
+    percent(router.token_share, 0),
+    percent(router.drop_rate),
+  ])
+  const notes = [
+    'largest: the largest load over the mean; dead: experts that no token chose; entropy: of the largest, near 100 %',
+    'the router has not decided; token share: how much of the choices the token alone decides, and not its context.',
+  ]
+  const found = [...atlas.routers.flatMap(findings), ...specialists(atlas)]
+  return [
+    '',
+    ...titledTable(titles, rows, 'lrrrrrrr', colors, columns),
+    ...notes.map((note) => `  ${colors.dim(note)}`),
+    ...(found.length > 0 ? ['', ...found.map((text) => `  ${text}`)] : []),
+    '',
+  ].join('\n')
+}
+
+const nameOf = ({ layer, module }: Pick<RouterAtlas, 'layer' | 'module'>): string =>
+  module === 'ffn' ? `layer ${layer}` : `layer ${layer}, ${module}`
+
+/** Dead and duplicate experts. */
+function findings(router: RouterAtlas): string[] {
+  const { dead, duplicates } = router
+  return [
+    ...(dead.length > 0 ? [`${nameOf(router)}: ${plural(dead.length, 'dead expert')} (${dead.join(', ')})`] : []),
+    ...duplicates.map(
+      ({ experts: [a, b], jaccard }) =>
+        `${nameOf(router)}: experts ${a} and ${b} are duplicates, together for ${percent(jaccard, 0)} of their tokens`,
+    ),
+  ]
+}
+
+/** The experts whose most typical token has the highest lift, at least in the interval. */
+function specialists({ routers }: Atlas): string[] {
+  const all = routers.flatMap((router) => router.of.map((expert) => ({ router, expert, low: lowestLift(expert) })))
+  const sure = all.filter(({ low }) => low > 1).sort((a, b) => b.low - a.low)
+  return sure.slice(0, SHOWN).map(({ router, expert }) => {
+    const tokens = expert.top.filter(({ interval }) => (interval?.[0] ?? 0) > 1).slice(0, 6)
+    const texts = tokens.map(({ text, lift }) => `"${text}" ×${fixed(lift, 1)}`)
+    return `${nameOf(router)}, expert ${expert.expert}: ${texts.join('  ')}`
+  })
+}
+
+const lowestLift = ({ top }: ExpertAtlas): number => Math.max(0, ...top.map(({ interval }) => interval?.[0] ?? 0))
+
+/** @param columns Columns of the terminal. */
+export function comparisonText(found: RoutesComparison, colors: Colors, columns: number): string {
+  const rows = found.routers.map((router) => [
+    nameOf(router),
+    percent(router.same, 2),
+    router.interval === null ? '–' : `${percent(router.interval[0], 2)} to ${percent(router.interval[1], 2)}`,
+    percent(router.common, 2),
+    router.gate_difference.toPrecision(2),
+  ])
+  const { tokens, only_first, only_second } = found
+  const apart = only_first + only_second
+  return [
+    '',
+    ...titledTable(
+      ['router', 'same experts', '95 %', 'same choices', 'gates differ by'],
+      rows,
+      'lrrrr',
+      colors,
+      columns,
+    ),
+    '',
+    `  ${colors.bold(percent(found.same, 2))} of the decisions about ${grouped(tokens)} tokens have the same experts` +
+      `${apart > 0 ? `; ${plural(apart, 'other token')} ${apart === 1 ? 'is' : 'are'} in one record only` : ''}.`,
+    '',
+  ].join('\n')
+}

@@ -1,0 +1,32 @@
+/** Makes the atlas of a record, and writes it beside the record: `atlas.json`, and `atlas.html` to look at. */
+import { join } from 'node:path'
+import { grouped } from '../../../core/text/numbers.ts'
+import { writeOutput } from '../../../node/system/output-file.ts'
+import { Pace } from '../../../train/data/progress.ts'
+import type { OnMessage } from '../../../train/run/messages.ts'
+import { ATLAS_FILE, PAGE_FILE } from '../files.ts'
+import { readRoutes } from '../read-routes.ts'
+import { atlasOf } from './atlas.ts'
+import type { Atlas } from './contract.ts'
+import { atlasPage } from './page.ts'
+
+export interface AtlasOptions {
+  readonly signal?: AbortSignal
+  readonly onMessage?: OnMessage
+}
+
+/**
+ * Writes the atlas of the record in a folder. Files of an earlier atlas are replaced.
+ * @throws UsageError if the folder has no record; RunError if the record is damaged
+ */
+export async function writeAtlas(folder: string, { signal, onMessage = () => {} }: AtlasOptions = {}): Promise<Atlas> {
+  const record = await readRoutes(folder)
+  const total = grouped(2 * record.header.tokens)
+  const pace = new Pace()
+  const atlas = await atlasOf(record, signal, (read) => {
+    if (pace.due() !== undefined) onMessage({ kind: 'prepare', message: `counted ${grouped(read)} of ${total} tokens` })
+  })
+  await writeOutput(join(folder, ATLAS_FILE), `${JSON.stringify(atlas, null, 1)}\n`)
+  await writeOutput(join(folder, PAGE_FILE), atlasPage(atlas))
+  return atlas
+}

@@ -1,0 +1,276 @@
+/**
+ * Records of trained models beside evaluations, traces of texts, and a float64 model that is computed by hand.
+ *
+ * @slow
+ */
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Vector } from '../../../test/witness/arithmetic.ts'
+import { transformer } from '../../../test/witness/transformer.ts'
+import type { CapacityRule } from '../../core/model/routing/contract.ts'
+import { floatsOf } from '../../engine/contract/arena.ts'
+import { main } from '../../faces/cli/main.ts'
+import { operations } from '../../faces/cli/operations.ts'
+import { fakeIo } from '../../faces/cli/testing/fake.ts'
+import { defineConfig, Run, type RunInput, train } from '../../faces/library/index.ts'
+import { evaluateRun } from '../../use/runs/evaluate.ts'
+import { loadModel } from '../../use/runs/trained-model.ts'
+import type { RoutedToken, RoutesHeader } from './format.ts'
+import { readRoutes } from './read-routes.ts'
+import { type RecordRunOptions, recordRun } from './record-routes.ts'
+
+type Moe = NonNullable<NonNullable<RunInput['model']>['moe']>
+
+/** With fewer documents, a text is cut into sections. */
+const DOCUMENTS = 24
+
+let folder: string
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'choir-routes-'))
+  for (const domain of ['letters', 'songs']) mkdirSync(join(folder, 'texts', domain), { recursive: true })
+  for (let i = 0; i < DOCUMENTS; i++)
+    writeFileSync(
+      join(folder, 'texts', i % 3 ? 'letters' : 'songs', `${i}.txt`),
+      `Text ${i} has ${i * 7} words.\n`.repeat(3),
+    )
+  writeFileSync(join(folder, 'one.txt'), 'One text of more than a window, which is cut in three.')
+})
+afterAll(() => rmSync(folder, { recursive: true }))
+
+/** Trains two steps of a small model. Its expert capacity is tight, so that tokens are dropped. */
+async function trained(name: string, moe: Moe | null): Promise<string> {
+  const directory = join(folder, name)
+  const config = defineConfig({
+    preset: 'tiny',
+    model: { vocabulary: 300, sequence: 16, moe: moe && { experts: 4, evalFactor: 0.75, factor: 0.5, ...moe } },
+    data: { source: join(folder, 'texts'), tokenizer: { kind: 'bytes' }, cache: join(folder, 'cache'), heldOut: 0.3 },
+    train: { steps: 2, batch: 4 },
+    runtime: { threads: 1 },
+  })
+  await train(config, { directory })
+  return directory
+}
+
+let names = 0
+async function recorded(run: string, options: Partial<RecordRunOptions> = {}) {
+  const out = join(folder, `record-${names++}`)
+  await recordRun(run, { out, ...options })
+  const { header, tokens } = await readRoutes(out)
+  const all: RoutedToken[] = []
+  for await (const token of tokens()) all.push(token)
+  return { out, header, all: all.sort((a, b) => a.document - b.document || a.position - b.position) }
+}
+
+const routers: [string, Moe][] = [
+  ['top-2', { k: 2 }],
+  ['prototypes', { router: 'prototype', prototypes: 2, k: 1 }],
+  ['sigmoids with biases, in attention too', { router: 'bias', scores: 'sigmoid', k: 2, attention: 'all' }],
+]
+
+describe.each(routers)('%s', (name, moe) => {
+  let run: string
+  beforeAll(async () => {
+    run = await trained(name, moe)
+  })
+
+  test('the record of a text has the experts and gates of its trace', async () => {
+    const { all, header } = await recorded(run, { source: join(folder, 'one.txt') })
+    const model = await Run.load(run)
+    const traced = await model.routing(readFileSync(join(folder, 'one.txt'), 'utf8'))
+    await model.close()
+    expect(all.map(({ text }) => text)).toEqual(traced.tokens)
+    expect(header.routers.map(({ layer, module, choices }) => ({ layer, module, choices }))).toEqual(
+      traced.routers.map(({ layer, module, choices }) => ({ layer, module, choices })),
+    )
+    for (const [r, { choices, expert, gate }] of traced.routers.entries())
+      for (const [t] of traced.tokens.entries()) {
+        const route = all[t]?.routes[r]
+        expect(route?.experts).toEqual(expert.slice(t * choices, (t + 1) * choices))
+        for (const [j, found] of (route?.gates ?? []).entries())
+          expect(found).toBeCloseTo(gate[t * choices + j] as number, 3)
+      }
+  })
+
+  test('experts, gates and entropies are those of a float64 model that is computed by hand', async () => {
+    const { all, header } = await recorded(run, { source: join(folder, 'one.txt') })
+    const model = await loadModel(run, {}, () => {})
+    const { config, store, tokenizer } = model
+    const parameters = new Map(
+      store.specs.map(({ name, shape }) => [
+        // Stacked experts have one name in the witness.
+        name.replace('.{e}', ''),
+        { shape, data: Float64Array.from(floatsOf(store.parameter(name))) },
+      ]),
+    )
+    const ids = [tokenizer.endOfText, ...all.map(({ token }) => token)]
+    const { sequence } = config.model
+    for (let from = 0; from + sequence <= ids.length; from += sequence) {
+      const tokens = Int32Array.from(ids.slice(from, from + sequence))
+      const given = { config: config.model, parameters, tokens, batch: 1, training: false, capacity: 'none' } as const
+      const { routings } = transformer(given)
+      for (const [r, { layer, module, choices }] of header.routers.entries()) {
+        const routing = routings.get(module === 'ffn' ? layer : (`${layer}.${module}` as `${number}.qkv`))
+        for (let t = from === 0 ? 1 : 0; t < sequence; t++) {
+          const route = all[from + t - 1]?.routes[r]
+          const own = routing?.assignments.slice(t * (choices ?? 0), (t + 1) * (choices ?? 0)) ?? []
+          expect(route?.experts).toEqual(own.map(({ expert }) => expert))
+          for (const [j, { gate }] of own.entries()) expect(route?.gates[j]).toBeCloseTo(gate, 5)
+          const entropies = (routing?.logits?.[t] ?? []).map((logits) => entropyOf(logits, config.model.moe?.scores))
+          expect(route?.entropy).toBeCloseTo(entropies.reduce((a, b) => a + b) / entropies.length, 5)
+        }
+      }
+    }
+    await model.close()
+  })
+
+  test.each<CapacityRule>(['train', 'eval', 'none'])(
+    'loss and drops are those of an evaluation (%s)',
+    async (capacity) => {
+      const source = join(folder, 'texts')
+      // Three whole batches of four windows: the evaluation counts no filler.
+      const { all, header } = await recorded(run, { source, capacity, tokens: 3 * 4 * 16 })
+      const evaluated = await evaluateRun(run, { source, capacity, batches: 3 })
+      expect(header.loss).toBeCloseTo(evaluated.loss, 6)
+      expect(evaluated.evaluated_tokens - header.tokens).toBeOneOf([0, 1])
+      const routes = all.flatMap(({ routes }) => routes)
+      const dropped = routes.reduce((sum, { dropped }) => sum + dropped.length, 0)
+      const choices = routes.length * (header.routers[0]?.choices as number)
+      if (capacity === 'none') expect(dropped).toBe(0)
+      else expect(dropped).toBeGreaterThan(0)
+      // The evaluation counts the separator before the first document too, which may be dropped by each router.
+      expect(Math.abs(dropped / choices - evaluated.drop_rate)).toBeLessThanOrEqual(1 / header.tokens)
+      const entropy = mean(routes.map(({ entropy }) => entropy as number))
+      expect(Math.abs(entropy - (evaluated.gate_entropy as number))).toBeLessThan(Math.log(4) / header.tokens)
+    },
+  )
+})
+
+function entropyOf(logits: Vector, scores: 'softmax' | 'sigmoid' | undefined): number {
+  const weights = [...logits].map((logit) => (scores === 'sigmoid' ? 1 / (1 + Math.exp(-logit)) : Math.exp(logit)))
+  const total = weights.reduce((a, b) => a + b)
+  return weights.reduce((nats, weight) => nats - (weight / total) * Math.log(weight / total), 0)
+}
+
+const mean = (values: readonly number[]) => values.reduce((a, b) => a + b) / values.length
+
+describe('a record', () => {
+  let run: string
+  beforeAll(async () => {
+    run = await trained('plain', { k: 1 })
+  })
+
+  test('has every token of every document once, with its document, position and domain', async () => {
+    const { all, header } = await recorded(run, { source: join(folder, 'texts'), format: 'parquet' })
+    expect(
+      header.documents.map(({ name, domain, tokens }) => [name.split('/').slice(-2).join('/'), domain, tokens]),
+    ).toEqual(
+      header.documents.map(({ name }) => {
+        const path = name.split('/').slice(-2).join('/')
+        const bytes = readFileSync(join(folder, 'texts', path)).length
+        // The end of text is a token of its document, but for the last document only a target.
+        const isLast = name === header.documents.at(-1)?.name
+        return [path, path.split('/')[0], isLast ? bytes : bytes + 1]
+      }),
+    )
+    expect(header.documents).toHaveLength(DOCUMENTS)
+    for (const { document, name, tokens } of header.documents) {
+      const own = all.filter((token) => token.document === document)
+      expect(own.map(({ position }) => position)).toEqual(own.map((_, i) => i))
+      const path = name.split('/').slice(-2).join('/')
+      const text = readFileSync(join(folder, 'texts', path))
+      expect(own.map(({ token }) => token).slice(0, text.length)).toEqual([...text])
+      expect(own).toHaveLength(tokens)
+    }
+  })
+
+  test('has the held-out text of the run by default, in both formats alike', async () => {
+    const lines = await recorded(run)
+    const columns = await recorded(run, { format: 'parquet' })
+    const evaluated = await evaluateRun(run)
+    expect(lines.header.tokens).toBe(evaluated.evaluated_tokens - 1)
+    expect(lines.all.map(rounded)).toEqual(columns.all.map(rounded))
+  })
+
+  test('of some tokens has whole windows from all of the text, at least one', async () => {
+    const { all, header } = await recorded(run, { source: join(folder, 'texts'), tokens: 100 })
+    expect(header.tokens).toBeLessThanOrEqual(100)
+    expect(header.tokens).toBeGreaterThan(90)
+    expect(new Set(all.map(({ document }) => document)).size).toBeGreaterThan(4)
+    expect(header.text.tokens).toBeGreaterThan(500)
+    expect((await recorded(run, { source: join(folder, 'texts'), tokens: 1 })).header.tokens).toBeGreaterThan(0)
+  })
+
+  test('where experts choose tokens has the experts that took a token', async () => {
+    const chosen = await trained('chosen', { router: 'expert-choice', k: 1 })
+    const { all, header } = await recorded(chosen, { source: join(folder, 'texts'), capacity: 'eval' })
+    expect(header.routers[0]?.choices).toBeNull()
+    const counts = new Set(all.map(({ routes }) => routes[0]?.experts.length))
+    expect(counts.size).toBeGreaterThan(1)
+    const free = await recorded(chosen, { source: join(folder, 'texts'), capacity: 'none' })
+    expect(new Set(free.all.map(({ routes }) => routes[0]?.experts.length))).toEqual(new Set([1]))
+  })
+
+  test('of a router without weights has no entropy', async () => {
+    const hashed = await trained('hashed', { router: 'hash', k: 1 })
+    const { all } = await recorded(hashed)
+    expect(new Set(all.map(({ routes }) => routes[0]?.entropy))).toEqual(new Set([null]))
+  })
+
+  test('is written whole or not at all', async () => {
+    const out = join(folder, 'stopped')
+    let checks = 0
+    const signal = {
+      get aborted() {
+        return checks > 2
+      },
+      throwIfAborted() {
+        if (++checks > 2) throw new Error('stopped in the second batch')
+      },
+    } as AbortSignal
+    await expect(recordRun(run, { out, source: join(folder, 'texts'), signal })).rejects.toThrow('in the second batch')
+    expect(existsSync(out)).toBe(false)
+    expect(readdirSync(folder).filter((name) => name.includes('stopped'))).toEqual([])
+  })
+
+  test('overwrites no folder, and none is made for a dense model', async () => {
+    const out = join(folder, 'texts')
+    await expect(recordRun(run, { out })).rejects.toThrow(/^invalid out: .*texts" is not empty \(expected a new or an/)
+    const dense = await trained('dense', null)
+    const command = async (...args: string[]) => {
+      const fake = fakeIo({ operations: { recordRoutes: operations.recordRoutes } })
+      return { code: await main(['routing', ...args], fake.io), error: fake.stderr.text }
+    }
+    const { code, error } = await command(dense, '--out', join(folder, 'none'))
+    expect(code).toBe(2)
+    expect(error).toMatch(/dense model, which routes nothing/)
+    expect(existsSync(join(folder, 'none'))).toBe(false)
+    expect(await command(run, '--out', out)).toMatchObject({ code: 2, error: expect.stringMatching(/invalid --out: /) })
+    expect(await command(run)).toMatchObject({ code: 2, error: expect.stringMatching(/missing --out/) })
+  })
+})
+
+const rounded = ({ routes, ...token }: RoutedToken) => ({
+  ...token,
+  routes: routes.map(({ experts, gates, entropy, dropped }) => ({
+    experts: [...experts],
+    gates: gates.map(Math.fround),
+    entropy: entropy === null ? null : Math.fround(entropy),
+    dropped: [...dropped],
+  })),
+})
+
+test('the description names model, text and routers', async () => {
+  const run = await trained('named', { k: 2 })
+  const { header } = await recorded(run, { weights: 'int8', source: [join(folder, 'one.txt')] })
+  expect(header).toMatchObject({
+    kind: 'routes',
+    format: 1,
+    model: { directory: run, step: 2, weights: 'int8', engine: { math: 'float32', threads: 1 } },
+    text: { source: join(folder, 'one.txt'), documents: 1 },
+    capacity: 'none',
+    file: 'routes.jsonl',
+  } satisfies Partial<Record<keyof RoutesHeader, unknown>>)
+  expect(header.routers).toHaveLength((header.model.config as { layers: number }).layers)
+})

@@ -1,0 +1,193 @@
+/**
+ * Records the routes of a trained model over a text, as an evaluation reads it: the same windows, in the same batches, in
+ * the same order. So loss and drops of a record are those of `choir eval`, and its speed is nearly that of an evaluation.
+ *
+ * Rows are written while the model computes. Memory is for a batch, and for the names of the documents.
+ */
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { RunError, UsageError } from '../../core/errors.ts'
+import type { CapacityRule } from '../../core/model/routing/contract.ts'
+import { sha256 } from '../../core/sha256.ts'
+import { grouped } from '../../core/text/numbers.ts'
+import { version } from '../../core/version.ts'
+import { engineOf } from '../../engine/contract/engine.ts'
+import { NewFolder } from '../../node/run/new-folder.ts'
+import { writeError } from '../../node/system/disk.ts'
+import { heldOutBatches } from '../../train/data/batches.ts'
+import type { Dataset } from '../../train/data/dataset.ts'
+import { Pace } from '../../train/data/progress.ts'
+import type { OnMessage } from '../../train/run/messages.ts'
+import { runNotices } from '../../train/run/notices.ts'
+import { type CompiledTracer, compileTracer } from '../../use/infer/compiled-tracer.ts'
+import { openEvaluationText } from '../../use/runs/evaluation-text.ts'
+import { loadModel, type ModelChoice, type TrainedModel } from '../../use/runs/trained-model.ts'
+import { HEADER_FILE, type RowFormat, rowFile } from './files.ts'
+import { FORMAT, type RecordedRouter, type RoutesHeader } from './format.ts'
+import { PlacesInDocuments } from './places.ts'
+import { recordedRouter, routesOf } from './routes-of.ts'
+import { openRowWriter, type RowWriter } from './write-rows.ts'
+
+export interface RecordOptions {
+  /** New or empty folder of the record. */
+  readonly out: string
+  /** Text, all of which is recorded. Default: the held-out text of the run. */
+  readonly source?: string | readonly string[]
+  /** Maximum number of tokens, in whole windows from all of the text; at least one window is recorded. Default: all. */
+  readonly tokens?: number
+  /** Capacity rule of the routes. Default: `none`, so that the routes of a text do not depend on other texts. */
+  readonly capacity?: CapacityRule
+  /** Default: `jsonl`. */
+  readonly format?: RowFormat
+  readonly signal?: AbortSignal
+  readonly onMessage?: OnMessage
+}
+
+export interface RecordRunOptions extends RecordOptions, ModelChoice {}
+
+/**
+ * Records the routes of a checkpoint of a run, or of a model in a folder of transformers.
+ * @returns The description of the record.
+ * @throws UsageError if the model is dense, the folder is not free, or text or model cannot be used; the reason of
+ * `signal` when it is aborted. Then nothing is left behind.
+ */
+export async function recordRun(directory: string, options: RecordRunOptions): Promise<RoutesHeader> {
+  const onMessage = options.onMessage ?? (() => {})
+  // A folder that cannot be used is refused before the model is loaded.
+  const folder = await NewFolder.begin(options.out)
+  try {
+    const trained = await loadModel(directory, options, onMessage)
+    try {
+      return await recordInto(folder, trained, options)
+    } finally {
+      await trained.close()
+    }
+  } catch (error) {
+    await folder.discard()
+    throw error
+  }
+}
+
+/** Records as {@link recordRun} does, with a model that is loaded already. */
+export async function recordModel(trained: TrainedModel, options: RecordOptions): Promise<RoutesHeader> {
+  const folder = await NewFolder.begin(options.out)
+  try {
+    return await recordInto(folder, trained, options)
+  } catch (error) {
+    await folder.discard()
+    throw error
+  }
+}
+
+async function recordInto(folder: NewFolder, trained: TrainedModel, options: RecordOptions): Promise<RoutesHeader> {
+  const { capacity = 'none', onMessage = () => {} } = options
+  const compiled = await compileTracer(trained, capacity, { entropy: true })
+  try {
+    const data = await openEvaluationText(trained, options.source, onMessage)
+    try {
+      options.signal?.throwIfAborted()
+      for (const message of runNotices(trained.runtime, trained.config, [{ activity: 'evaluation', rule: capacity }]))
+        onMessage({ kind: 'notice', message })
+      const header = await writeTable(folder.path, trained, compiled, data, options)
+      await writeFile(join(folder.path, HEADER_FILE), `${JSON.stringify(header, null, 1)}\n`, { flush: true })
+      await folder.finish()
+      return header
+    } catch (error) {
+      if (options.signal?.aborted || error instanceof UsageError || error instanceof RunError) throw error
+      throw await writeError(`write ${options.out}`, folder.path, error, undefined, 'Nothing was left behind.')
+    } finally {
+      await data.close()
+    }
+  } finally {
+    compiled.tracer.release()
+  }
+}
+
+/** Writes the table, and returns the description of the record. */
+async function writeTable(
+  folder: string,
+  trained: TrainedModel,
+  compiled: CompiledTracer,
+  data: Dataset,
+  {
+    source = trained.config.data.source,
+    tokens = Infinity,
+    capacity = 'none',
+    format = 'jsonl',
+    ...options
+  }: RecordOptions,
+): Promise<RoutesHeader> {
+  const { tokenizer, config } = trained
+  const { tracer, batch } = compiled
+  const { sequence } = config.model
+  const { heldOut } = data
+  const { signal, onMessage = () => {} } = options
+  const places = await PlacesInDocuments.of(data)
+  const windows = Math.max(1, Math.floor(tokens / sequence))
+  const total = Math.min(heldOut.length - 1, windows * sequence)
+  const pace = new Pace()
+  const texts: string[] = []
+  let writer: RowWriter | undefined
+  let routers: readonly RecordedRouter[] = []
+  let [recorded, index, nats, targets] = [0, 0, 0, 0]
+  try {
+    for (const { counted, starts } of heldOutBatches(heldOut, { batch, sequence }, tracer.batch)) {
+      signal?.throwIfAborted()
+      const { loss, routers: traced } = await tracer.run('eval', index)
+      const { tokens: token_T, targets: target_T } = tracer.batch
+      const size = token_T.length
+      routers = traced.map((router, i) =>
+        recordedRouter(router, compiled.config.model.moe, capacity, size, tracer.capacities[i] ?? null),
+      )
+      writer ??= await openRowWriter(join(folder, rowFile(format)), format, routers)
+      for (let t = 0; t < Math.min(batch, windows - index * batch) * sequence; t++) {
+        const place =
+          (target_T[t] as number) < 0
+            ? null
+            : places.count((starts[Math.floor(t / sequence)] as number) + (t % sequence))
+        // Filler has no target; the separator before the first document belongs to no document.
+        if (place === null) continue
+        const token = token_T[t] as number
+        texts[token] ??= tokenizer.show(token)
+        const text = texts[token]
+        await writer.add({ ...place, token, text, routes: routesOf(traced, routers, t, size) })
+        recorded++
+      }
+      nats += loss * counted
+      targets += counted
+      if (pace.due() !== undefined)
+        onMessage({ kind: 'prepare', message: `recorded ${grouped(targets)} of ${grouped(total)} tokens` })
+      if (++index * batch >= windows) break
+    }
+    await writer?.end()
+  } catch (error) {
+    await writer?.abandon()
+    throw error
+  }
+  return {
+    kind: 'routes',
+    format: FORMAT,
+    program: `choir ${version()}`,
+    model: {
+      directory: trained.directory,
+      step: trained.step,
+      weights: trained.weights,
+      engine: { ...engineOf(trained.runtime) },
+      config: config.model,
+    },
+    tokenizer: { vocabulary: config.model.vocabulary, sha256: await sha256(tokenizer.json) },
+    text: {
+      source: typeof source === 'string' ? source : source.join(', '),
+      hash: data.hash,
+      documents: heldOut.documents,
+      // Without the separators before the first document and after the last.
+      tokens: heldOut.length - 2,
+    },
+    capacity,
+    loss: targets > 0 ? nats / targets : null,
+    routers: [...routers],
+    tokens: recorded,
+    file: rowFile(format),
+    documents: places.recorded(),
+  }
+}
