@@ -31,6 +31,7 @@ const portable = {
   'train/loop': {
     below: [
       'core/text',
+      'core/graph',
       'core/model',
       'core/config',
       'engine/contract',
