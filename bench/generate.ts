@@ -9,6 +9,7 @@
  */
 import { Command, Option } from 'commander'
 import { matmul } from '../src/core/graph/ops/matmul.ts'
+import { quantizedBytes } from '../src/core/graph/quantized-layout.ts'
 import { input } from '../src/core/graph/tensor.ts'
 import { fixed, percent } from '../src/core/text/numbers.ts'
 import { floatsOf } from '../src/engine/contract/arena.ts'
@@ -16,7 +17,8 @@ import type { Runtime } from '../src/engine/contract/runtime.ts'
 import { createArena } from '../src/engine/native/cpu-arena.ts'
 import { numberOption, ranges, setOption } from '../src/faces/cli/options.ts'
 import { loadConfig } from '../src/node/run/load-config.ts'
-import { type WeightFormat, weightFormats } from '../src/use/infer/quantized/weight-format.ts'
+import { roundMatrix } from '../src/use/infer/quantized/round-matrix.ts'
+import { bitsOf, type WeightFormat, weightFormats } from '../src/use/infer/quantized/weight-format.ts'
 import { compareGeneration, type GenerateOptions } from './measure/compare-generation.ts'
 import {
   GenerationBench,
@@ -108,7 +110,26 @@ function report(rows: readonly WeightsRow[], provider: string, file: string | nu
   return `${tableText([head, ...cells], 'lrrrrrr')}
   shape ${first.shape}, ${first.threads} threads, ${provider}: ${first.tokens} tokens after ${first.prompt}, ${first.texts} texts in turns, sampled
   bandwidth ${fixed(first.bandwidth / 1e9, 1)} GB/s, the best product of a vector and a matrix of 256 MiB
+  rounding a weight when a model is loaded: ${roundingText()}, on one thread
 ${file === null ? '' : `  ${shownPath(file)}\n`}`
+}
+
+/** Nanoseconds of rounding a weight to each format, the best of several matrices. */
+function roundingText(): string {
+  const shape = { inner: 2048, columns: 1024, transposed: false }
+  const weights = Float32Array.from({ length: shape.inner * shape.columns }, (_, i) => Math.sin(i))
+  const formats = Object.entries(bitsOf).map(([format, bits]) => {
+    const packed = new Uint8Array(quantizedBytes(bits, shape.inner, shape.columns))
+    let best = Infinity
+    for (let i = 0; i < 8; i++) {
+      const copy = weights.slice()
+      const start = performance.now()
+      roundMatrix(copy, shape, bits, packed)
+      best = Math.min(best, performance.now() - start)
+    }
+    return `${format} ${fixed((best * 1e6) / weights.length, 1)} ns`
+  })
+  return formats.join(', ')
 }
 
 /** Bytes per second, the best of several products of a vector with a matrix of 256 MiB. */

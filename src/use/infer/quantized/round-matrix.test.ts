@@ -83,6 +83,73 @@ test.each([16, 8, 4] as const)(
   },
 )
 
+/** The bits of float32 numbers; every NaN has the same. */
+const bitsOfFloats = (values: Float32Array): Uint32Array =>
+  new Uint32Array(values.map((value) => (Number.isNaN(value) ? Number.NaN : value)).buffer)
+
+/** The least bfloat16 that is not below a number of float32, from its definition. */
+function upToBfloat16(value: number): number {
+  const single = Math.fround(value)
+  if (single === 0 || !Number.isFinite(single)) return single
+  // A bfloat16 has 8 digits, and the least one is 2⁻¹³³.
+  const digit = 2 ** Math.max(Math.floor(Math.log2(single)) - 7, -133)
+  return Math.ceil(single / digit) * digit
+}
+
+/** The rounded weights of a group, from the definition in the docstring. */
+function roundedGroup(weights: readonly number[], bits: 8 | 4): number[] {
+  const largest = Math.max(0, ...weights.map(Math.abs))
+  const extreme = weights.findLast((weight) => Math.abs(weight) === largest) ?? largest
+  const scale = bits === 8 ? upToBfloat16(largest / 127) : -Math.sign(extreme) * upToBfloat16(largest / 8)
+  return weights.map((weight) => {
+    const q = scale === 0 ? 0 : Math.round(weight / scale)
+    return (bits === 4 ? Math.min(7, q) : q) * scale
+  })
+}
+
+/** Values at which a rounding may go wrong: halves of scales, neighbours of halves, the least and largest numbers. */
+const adversarial = fc.oneof(
+  fc.float({ noNaN: true, min: -1, max: 1 }),
+  fc.integer({ min: -255, max: 255 }).map((n) => n / 2),
+  fc.integer({ min: -255, max: 255 }).map((n) => Math.fround((n / 2) * (1 + 2 ** -23))),
+  fc.integer({ min: -255, max: 255 }).map((n) => Math.fround((n / 2) * (1 - 2 ** -24))),
+  fc.constantFrom(0, -0, 127, -127, 8, -8, 7.5, -7.5, 2 ** -149, -(2 ** -149), 2 ** -126, 3.4e38, -3.4e38),
+  fc.constantFrom(Number.NaN, Infinity, -Infinity),
+)
+
+test.each([8, 4] as const)('every bit of a weight is as defined, also of extreme values: %i bits', (bits) => {
+  fc.assert(
+    fc.property(
+      fc.array(adversarial, { minLength: 1, maxLength: 150 }),
+      fc.integer({ min: 1, max: 19 }),
+      fc.integer({ min: -30, max: 30 }),
+      fc.boolean(),
+      (values, columns, exponent, transposed) => {
+        const inner = Math.ceil(values.length / columns)
+        const weights = Float32Array.from(
+          { length: inner * columns },
+          (_, i) => (values[i % values.length] as number) * 2 ** (i % 3 === 0 ? 0 : exponent),
+        )
+        const shape = { inner, columns, transposed }
+        const { after } = rounded(weights, bits, shape)
+        const at = (row: number, column: number) => (transposed ? column * inner + row : row * columns + column)
+        const expected = new Float32Array(weights.length)
+        for (let column = 0; column < columns; column++)
+          for (let first = 0; first < inner; first += groupRows(bits)) {
+            const rows = Array.from({ length: Math.min(groupRows(bits), inner - first) }, (_, i) => first + i)
+            const group = roundedGroup(
+              rows.map((row) => weights[at(row, column)] as number),
+              bits,
+            )
+            for (const [i, row] of rows.entries()) expected[at(row, column)] = group[i] as number
+          }
+        expect(bitsOfFloats(after)).toEqual(bitsOfFloats(expected))
+      },
+    ),
+    { numRuns: 300 },
+  )
+})
+
 test.each([16, 8, 4] as const)('a weight that is not finite stays visible as NaN: %i bits', (bits) => {
   const shape = { inner: 2, columns: 2, transposed: false }
   const { after } = rounded(Float32Array.of(1, Number.NaN, Infinity, 2), bits, shape)

@@ -34,8 +34,8 @@ function roundedUp(value: number): number {
  * src/core/graph/quantized-layout.ts.
  *
  * 16 bits: the nearest bfloat16, ties to even, so a weight changes by at most 2⁻⁸ of itself, and weights that were
- * trained in bfloat16 do not change. 8 bits: the scale of a group is max |w| / 127, rounded up to a bfloat16, so a weight changes by at most half of the
- * scale: |w − scale·q| ≤ max |w| / 254 · (1 + 2⁻⁷). 4 bits: the weight with the largest |w| becomes −8·scale (as in the
+ * trained in bfloat16 do not change. 8 bits: the scale of a group is max |w| / 127, rounded up to a bfloat16, so a weight
+ * changes by at most half of the scale: |w − scale·q| ≤ max |w| / 254 · (1 + 2⁻⁷). 4 bits: the weight with the largest |w| becomes −8·scale (as in the
  * format q4_0 of llama.cpp), so a weight changes by at most |scale| / 2, or by |scale| if it is nearly as large and has
  * the other sign: |scale| ≤ max |w| / 8 · (1 + 2⁻⁷).
  * @param packed Bytes of the matrix, which begin at a multiple of 4.
@@ -52,7 +52,7 @@ export function roundMatrix(
   }
   const [rowStep, columnStep] = transposed ? [1, inner] : [columns, 1]
   const [group, size, bound] = [groupRows(bits), groupBytes(bits), weightBytes(bits)]
-  const quantized = new Int8Array(packed.buffer, packed.byteOffset, packed.byteLength)
+  const bytes = new Int8Array(packed.buffer, packed.byteOffset, packed.byteLength)
   const words = new Uint16Array(packed.buffer, packed.byteOffset, packed.byteLength / 2)
   packed.fill(0)
   let at = 0
@@ -70,20 +70,63 @@ export function roundMatrix(
           bits === 4 ? -Math.sign(extreme) * roundedUp(Math.abs(extreme) / 8) : roundedUp(Math.abs(extreme) / 127)
         float[0] = scale
         words[(at + bound) / 2 + column] = (floatBits[0] as number) >>> 16
-        for (let row = 0; row < rows; row++) {
-          const i = from + row * rowStep
-          const nearest = scale === 0 ? 0 : Math.round((weights[i] as number) / scale)
-          const q = bits === 4 ? Math.min(7, nearest) : nearest
-          weights[i] = q * scale
-          if (bits === 8) quantized[at + (row >> 1) * 2 * BLOCK + 2 * column + (row & 1)] = q
-          else {
-            const word = (at + (row >> 1) * BLOCK) / 2 + (column & 3) * 2 + (row & 1)
-            // A weight that is not finite has a scale that is NaN.
-            words[word] = (words[word] as number) ^ ((8 ^ ((q || 0) + 8)) << ((column >> 2) * 4))
-          }
-        }
+        // A group whose scale is 0 or not finite has no q: its weights become 0, or NaN.
+        if (scale === 0 || scale - scale !== 0) fillColumn(weights, from, rowStep, rows, 0 * scale)
+        else if (bits === 8) roundColumn8(weights, from, rowStep, rows, scale, bytes, at + 2 * column)
+        else roundColumn4(weights, from, rowStep, rows, scale, words, at / 2, column)
       }
     }
+}
+
+/**
+ * The nearest integer to x, |x| < 1,024, halves upwards, as `Math.round(x)`, which takes several times as long. The sum is
+ * rounded, but never over an integer: x is a float32 over a bfloat16, so unless it is a half, it is at least 2⁻²⁶ from one.
+ */
+const nearest = (x: number): number => ((x + 1024.5) | 0) - 1024
+
+/** Rounds the weights of a group in a column. @param at Place of the first q in `bytes`. */
+function roundColumn8(
+  weights: Float32Array,
+  from: number,
+  step: number,
+  rows: number,
+  scale: number,
+  bytes: Int8Array,
+  at: number,
+): void {
+  for (let row = 0, i = from; row < rows; row++, i += step) {
+    const weight = weights[i] as number
+    const q = nearest(weight / scale)
+    // A weight that becomes 0 keeps its sign.
+    weights[i] = q === 0 ? 0 * weight : q * scale
+    bytes[at + (row >> 1) * 2 * BLOCK + (row & 1)] = q
+  }
+}
+
+/** Rounds the weights of a group in a column. @param at Place of the first word of the group, whose numbers are 8. */
+function roundColumn4(
+  weights: Float32Array,
+  from: number,
+  step: number,
+  rows: number,
+  scale: number,
+  words: Uint16Array,
+  at: number,
+  column: number,
+): void {
+  const shift = (column >> 2) * 4
+  const first = at + (column & 3) * 2
+  for (let row = 0, i = from; row < rows; row++, i += step) {
+    const weight = weights[i] as number
+    const q = Math.min(7, nearest(weight / scale))
+    weights[i] = q === 0 ? 0 * weight : q * scale
+    const word = first + (row >> 1) * (BLOCK / 2) + (row & 1)
+    words[word] = (words[word] as number) ^ ((8 ^ (q + 8)) << shift)
+  }
+}
+
+function fillColumn(weights: Float32Array, from: number, step: number, rows: number, value: number): void {
+  for (let row = 0, i = from; row < rows; row++, i += step) weights[i] = value
 }
 
 /** A small matrix after rounding: its bytes change with the rounding, and with the layout. */
@@ -112,14 +155,17 @@ function roundToBfloat16(weights: Float32Array, { inner, columns, transposed }: 
       }
 }
 
-/** The weight with the largest absolute value; NaN if one is NaN. */
+/** The weight with the largest absolute value, the last one of several; NaN if one is NaN. */
 function extremeOf(weights: Float32Array, from: number, step: number, count: number): number {
   let largest = 0
   let extreme = 0
-  for (let row = 0; row < count; row++) {
-    const weight = weights[from + row * step] as number
-    largest = Math.max(largest, Math.abs(weight))
-    if (Math.abs(weight) === largest) extreme = weight
+  for (let row = 0, i = from; row < count; row++, i += step) {
+    const weight = weights[i] as number
+    const size = Math.abs(weight)
+    if (size >= largest) {
+      largest = size
+      extreme = weight
+    } else if (Number.isNaN(size)) return Number.NaN
   }
-  return Number.isNaN(largest) ? Number.NaN : extreme
+  return extreme
 }
