@@ -39,7 +39,7 @@ export function addEval(program: Command, io: Io): void {
       'Measures the loss of a checkpoint of a run, by default the newest, on its held-out documents, which it was not trained on, or ' +
         'on other text.',
     )
-    .argument('<run>', 'run directory, or folder of a model of transformers, or GGUF file')
+    .argument('<run>', 'run directory, folder of a model of transformers, or GGUF file')
     .addOption(
       listOption('--data <source>', 'text to evaluate on: a corpus name, file, folder or glob, whole; repeatable'),
     )

@@ -48,7 +48,7 @@ export function addGenerate(program: Command, io: Io): void {
       'Continues a prompt with a checkpoint of a run, by default the newest, or answers a message. Prints the text ' +
         'while it is generated.',
     )
-    .argument('<run>', 'run directory, or folder of a model of transformers, or GGUF file')
+    .argument('<run>', 'run directory, folder of a model of transformers, or GGUF file')
     .option('--prompt <text>', 'text to continue; - reads it from standard input')
     .option('--message <text>', 'message to an imported chat model, which answers it; - reads standard input')
     .option('--system <text>', 'system message before --message')

@@ -42,7 +42,7 @@ export function addScore(program: Command, io: Io): void {
       'Computes the log-probability of each token of texts, of continuations of a context, or of choices, with a ' +
         'checkpoint of a run, by default the newest. Reads lines of JSON from --data or standard input, or a --text.',
     )
-    .argument('<run>', 'run directory, or folder of a model of transformers, or GGUF file')
+    .argument('<run>', 'run directory, folder of a model of transformers, or GGUF file')
     .addOption(listOption('--text <text>', 'a text to score; repeatable'))
     .addOption(listOption('--data <file>', 'file of JSON Lines; - is standard input, the default; repeatable'))
     .addOption(

@@ -94,6 +94,14 @@ const known: Record<string, { is: string; settings: Settings; changes?: RegExp }
   },
 }
 
+test('q8_0, a type of GGUF, is refused before anything is written', () => {
+  const { config } = randomModel(5, {})
+  expect(() => hfFormat.check(config, 'q8_0')).toThrow(
+    /^invalid dtype: "q8_0" \(expected float32, bf16 or f16 with .*hf.*; q8_0 is a type of .*gguf/,
+  )
+  hfFormat.check(config, 'bf16')
+})
+
 describe('a known architecture', () => {
   test.each(Object.entries(known))('holds the model with the same logits: %s', async (_, { is, settings, changes }) => {
     const model = randomModel(5, settings)
